@@ -1,0 +1,143 @@
+package shipper
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Record is what a destination counts as one: the framed events of one key, or, where the
+// destination has no keys, of several.
+type Record struct {
+	Key   string // the partition key; of the first event where the record packs several keys
+	First uint64 // offset of the first event
+	Last  uint64 // offset of the last event
+	// Events is the number of events in Data, at least one.
+	Events int
+	Data   []byte // framed as Shape.Framing says; the sink keeps no reference to it after Send
+}
+
+// Framing is how events become the bytes of a record.
+type Framing string
+
+// The framings: KPL's aggregated format, one line an event (each ends with a newline), and one
+// event a record as it is.
+const (
+	FramingKPL   Framing = "kpl"
+	FramingLines Framing = "lines"
+	FramingNone  Framing = "none"
+)
+
+// Shape is what a destination takes: the shipper keeps every record and batch within it.
+type Shape struct {
+	Framing Framing
+	// OneKey: a record holds events of one key only, and goes out under that key.
+	OneKey bool
+	// WholeOrder: events go out in the order of the log, whatever their key (one lane for all).
+	WholeOrder bool
+
+	MaxRecord    int  // bytes of a record at most, framing included
+	KeyCounts    bool // the partition key's bytes count in MaxRecord and MaxBatch
+	AimRecord    int  // bytes of a record to aim for
+	RecordEvents int  // events in a record at most; 0: no limit
+	BatchRecords int  // records in a batch at most
+	MaxBatch     int  // bytes of a batch at most
+	AimBatch     int  // bytes of a batch to aim for: more are not waited for
+
+	BilledStep int // the service bills each record's bytes rounded up to this; 1: the bytes sent
+	UnitStep   int // put payload units of this many bytes are counted beside it; 0: none
+}
+
+// Room returns the bytes that an event's payload may have at most under a key of keyLen bytes.
+func (s *Shape) Room(keyLen int) int {
+	room := s.MaxRecord
+	if s.KeyCounts {
+		room -= keyLen
+	}
+	if s.Framing == FramingLines {
+		room-- // the newline
+	}
+	return room
+}
+
+// Billed returns what the service bills for a record whose counted size is n bytes, and the put
+// payload units of it.
+func (s *Shape) Billed(n int) (bytes, units uint64) {
+	step := max(s.BilledStep, 1)
+	bytes = uint64((n + step - 1) / step * step)
+	if s.UnitStep > 0 {
+		units = uint64((n + s.UnitStep - 1) / s.UnitStep)
+	}
+	return bytes, units
+}
+
+// Sink is a destination as the shipper uses it. Send may be called from several goroutines at
+// once, but never for two batches that share a key (WholeOrder: never twice at once).
+type Sink interface {
+	// Shape may change between batches, never during the life of one.
+	Shape() Shape
+
+	// Send delivers a batch: one request. The records' order within it is theirs per key. ctx ends
+	// at the request's timeout. What Send reports as stored is stored: acknowledged by the service,
+	// synced where the destination is this host.
+	Send(ctx context.Context, batch []Record) Reply
+
+	// Close finishes what is open. It is called once, after the last Send has returned and after the
+	// log holds the last checkpoint.
+	Close() error
+}
+
+// Keeper is a Sink that keeps a state of its own in the log, beside the checkpoint and in the
+// same commit, so that after a crash it can tell what the checkpoint vouches for.
+type Keeper interface {
+	// Committed is called after a commit of the log that holds state, which an earlier Reply carried.
+	// It must return at once.
+	Committed(state []byte)
+}
+
+// Reply is the outcome of a Send.
+type Reply struct {
+	// Err: the request as a whole failed. Its records may nevertheless have been stored when the
+	// error says that the outcome is unknown; the shipper sends them again either way.
+	Err *Error
+	// Results has one entry a record when Err is nil; a nil entry is a record that is stored.
+	Results []*Error
+	// Code is what the service answered for the request: an HTTP status, "timeout", "connection"
+	// or, for a local destination, "ok" or "error". For metrics.
+	Code string
+	// State, when not nil, is the Keeper's state once the stored records' checkpoint holds.
+	State []byte
+}
+
+// Class says what an error asks for.
+type Class uint8
+
+// The classes of error.
+const (
+	Transient Class = iota // try again, with backoff, for ever
+	Throttled              // the same, and slow down
+	Operator               // somebody must change something: keep everything, try again slowly, say so
+	Poison                 // the record itself is refused: dead-letter it once it is alone
+)
+
+func (c Class) String() string {
+	return [...]string{"transient", "throttled", "operator", "poison"}[c]
+}
+
+// Error is a destination's refusal or failure.
+type Error struct {
+	Class Class
+	Code  string // the service's code, for example ProvisionedThroughputExceededException
+	Text  string // what it said; never a payload
+	// Record is the index of the record that the service named in a refused request, or -1.
+	Record int
+	// RetryAfter is the service's own delay, a floor for ours; 0: it named none.
+	RetryAfter time.Duration
+}
+
+func (e *Error) Error() string {
+	if e.Text == "" {
+		return e.Code
+	}
+	return fmt.Sprintf("%s: %s", e.Code, e.Text)
+}

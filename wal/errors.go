@@ -1,0 +1,77 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	// ErrClosed is returned by every call after Close, and by an append that Close overtook.
+	// Such an append was not stored.
+	ErrClosed = errors.New("wal: the log is closed")
+
+	// ErrFailed is wrapped by every append after a commit whose outcome is unknown: a sync that
+	// failed, or an error once the meta page may have been written. It stays for the life of the
+	// Log. Only an append that was part of that commit may have been stored nevertheless.
+	ErrFailed = errors.New("wal: the log has failed")
+
+	// ErrFull is wrapped by an append for which there is no room, by MaxSize or on the disk.
+	// Nothing of it was stored. Appending resumes when segments have been truncated.
+	ErrFull = errors.New("wal: the log is full")
+
+	// ErrChainBroken is returned by an append whose Chain has failed at an earlier append.
+	// Nothing of it was stored.
+	ErrChainBroken = errors.New("wal: an earlier append of this chain was not stored")
+
+	// ErrSequence is wrapped by an append whose producer sequence neither continues nor repeats
+	// what is stored. Nothing of it was stored.
+	ErrSequence = errors.New("wal: producer sequence out of order")
+
+	// ErrLocked is wrapped by Open when another process holds the data directory.
+	ErrLocked = errors.New("wal: the data directory is in use")
+)
+
+// CorruptError tells what in a log can't be read, and where.
+type CorruptError struct {
+	File   string // the segment's path
+	Stream string // empty when it is not one stream's block
+	Offset uint64 // the block's first offset; 0 when it is not one block
+	Reason string
+}
+
+func (e *CorruptError) Error() string {
+	if e.Stream == "" {
+		return fmt.Sprintf("wal: %s: %s", e.File, e.Reason)
+	}
+	return fmt.Sprintf("wal: %s: stream %q, block %d: %s", e.File, e.Stream, e.Offset, e.Reason)
+}
+
+// FullError is an ErrFull with its numbers.
+type FullError struct {
+	Used, Max  int64         // bytes; Max is 0 when the disk itself is full
+	RetryAfter time.Duration // a hint for the producer
+}
+
+func (e *FullError) Error() string {
+	if e.Max == 0 {
+		return "wal: no space left on the disk"
+	}
+	return fmt.Sprintf("wal: the log is full: %d of %d bytes in use", e.Used, e.Max)
+}
+
+// Is makes errors.Is(err, ErrFull) hold.
+func (e *FullError) Is(target error) bool { return target == ErrFull }
+
+// SequenceError is an ErrSequence with its numbers.
+type SequenceError struct {
+	Producer  string
+	Got, Want uint64
+}
+
+func (e *SequenceError) Error() string {
+	return fmt.Sprintf("wal: producer %q: sequence %d, want %d", e.Producer, e.Got, e.Want)
+}
+
+// Is makes errors.Is(err, ErrSequence) hold.
+func (e *SequenceError) Is(target error) bool { return target == ErrSequence }
