@@ -1,0 +1,49 @@
+# make alone prints the targets.
+
+GO      ?= go
+BENCH   ?= .
+FUZZ    ?= 20s
+# The race detector needs a C compiler; without one the tests run all the same, and say so.
+RACE    := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test short standins bench fuzz generate lint clean
+
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+build: ## build bin/standpipe
+	$(GO) build -o bin/standpipe ./cmd/standpipe
+
+demo: build ## start an agent in ./standpipe-dev, send it sample events, show where they went, stop it
+	@bash testdata/demo bin/standpipe
+
+test: standins lint ## install the stand-ins, then vet and run every test, end to end too
+ifeq ($(RACE),)
+	@echo "test: no C compiler, so the race detector is off"
+endif
+	$(GO) test $(RACE) $$($(GO) list ./... | grep -v /cmd/)
+	$(GO) test -timeout 15m ./cmd/...
+
+short: lint ## run the tests that need neither stand-ins nor the built program
+	$(GO) test -short ./...
+
+standins: ## install kinesalite, moto and aws-kinesis-agg into .standins (needs node, npm and python3)
+	@testdata/standins/install
+
+bench: ## run the benchmarks; BENCH=regexp chooses
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+fuzz: ## fuzz every decoder for FUZZ=20s each
+	@bash testdata/fuzz $(FUZZ)
+
+generate: ## write the Go code of the wire contract again
+	$(GO) generate ./...
+
+lint: ## go vet and gofmt
+	$(GO) vet ./...
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+
+clean: ## remove what the targets above made
+	rm -rf bin standpipe-dev .standins
