@@ -1,0 +1,37 @@
+// Package kpl writes and reads the aggregated record format of Amazon's Kinesis Producer Library:
+// several payloads in one Kinesis record, which the official consumer libraries take apart again.
+//
+// # The bytes
+//
+//	0        4                                        n-16      n
+//	+--------+----------------------------------------+---------+
+//	| F3 89  | AggregatedRecord (proto2)              | MD5 of  |
+//	| 9A C2  |                                        | message |
+//	+--------+----------------------------------------+---------+
+//
+//	0A len key               partition_key_table[0]: the partition key
+//	1A len                   records, once a payload:
+//	   08 00                   partition_key_index = 0
+//	   1A len payload          data
+//
+// # What is promised
+//
+//   - One record, one partition key: the key table has one entry and there is no explicit hash key.
+//     The record goes out under that very key, so whatever shard it lands on, all of its payloads
+//     hash into that shard's range. (A consumer of the official library discards, without a word,
+//     payloads that hash outside the shard which they were read from.)
+//   - A lone payload goes out as it is, without the format around it, unless it begins with the
+//     format's magic itself: then it is wrapped, so that no consumer mistakes it for an aggregate.
+//   - Size and Sizer tell the encoded size to the byte before anything is encoded.
+//   - Append allocates only when dst has too little room.
+//
+// # What is assumed
+//
+// Consumers take records apart that begin with the magic and end with the right MD5; others they
+// hand on as they are. Amazon Data Firehose does so only where a Kinesis stream is its source: what
+// is put to Firehose directly must never have this format (Amazon Data Firehose Developer Guide,
+// "Use Kinesis Producer Library with Firehose", November 2026).
+//
+// The format is documented in the Kinesis Producer Library's repository, aggregation-format.md.
+// Explicit hash keys and tags, which that page also knows, are read past and never written.
+package kpl

@@ -1,0 +1,77 @@
+package kpl
+
+import "google.golang.org/protobuf/encoding/protowire"
+
+// Sizer follows the size of a record while payloads are gathered for it. Its zero value is a
+// record under the empty key; NewSizer makes one for any key.
+type Sizer struct {
+	keyLen   int
+	payloads int
+	message  int  // bytes of the payloads' fields
+	lone     int  // length of the first payload
+	magic    bool // the first payload begins with Magic
+}
+
+// NewSizer returns a Sizer for a record under a key of keyLen bytes.
+func NewSizer(keyLen int) Sizer { return Sizer{keyLen: keyLen} }
+
+// Add counts one more payload.
+func (s *Sizer) Add(payload []byte) {
+	if s.payloads == 0 {
+		s.lone, s.magic = len(payload), hasMagic(payload)
+	}
+	s.payloads++
+	s.message += fieldSize(len(payload))
+}
+
+// Size returns the length of what Append would append for the payloads so far; 0 for none.
+func (s *Sizer) Size() int {
+	switch {
+	case s.payloads == 0:
+		return 0
+	case s.payloads == 1 && !s.magic:
+		return s.lone
+	}
+	return Overhead + keySize(s.keyLen) + s.message
+}
+
+// With returns what Size would be after Add(payload).
+func (s *Sizer) With(payload []byte) int {
+	next := *s
+	next.Add(payload)
+	return next.Size()
+}
+
+// Len returns the number of payloads so far.
+func (s *Sizer) Len() int { return s.payloads }
+
+// Reset makes the Sizer ready for another record, under a key of keyLen bytes.
+func (s *Sizer) Reset(keyLen int) { *s = NewSizer(keyLen) }
+
+// Size returns the length of what Append appends for a key of keyLen bytes and payloads.
+func Size(keyLen int, payloads [][]byte) int {
+	s := NewSizer(keyLen)
+	for _, p := range payloads {
+		s.Add(p)
+	}
+	if s.payloads == 0 {
+		return Overhead + keySize(keyLen)
+	}
+	return s.Size()
+}
+
+// keySize returns the bytes that the key table takes in the message.
+func keySize(keyLen int) int {
+	return protowire.SizeTag(fieldKeyTable) + protowire.SizeBytes(keyLen)
+}
+
+// innerSize returns the length of the Record that holds a payload of n bytes.
+func innerSize(n int) int {
+	return protowire.SizeTag(fieldKeyIndex) + protowire.SizeVarint(0) +
+		protowire.SizeTag(fieldData) + protowire.SizeBytes(n)
+}
+
+// fieldSize returns the bytes that a payload of n bytes takes in the message.
+func fieldSize(n int) int {
+	return protowire.SizeTag(fieldRecords) + protowire.SizeBytes(innerSize(n))
+}
