@@ -1,0 +1,194 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Status is the agent's state as /v1/status tells it.
+type Status struct {
+	Agent   AgentStatus    `json:"agent"`
+	WAL     WALStatus      `json:"wal"`
+	Streams []StreamStatus `json:"streams"`
+}
+
+// AgentStatus is the process.
+type AgentStatus struct {
+	ID        string `json:"id"` // the log's, made at its first start
+	NodeName  string `json:"node_name"`
+	Version   string `json:"version"`
+	State     string `json:"state"` // starting, running, draining or failed
+	StartedAt Time   `json:"started_at"`
+}
+
+// WALStatus is the log.
+type WALStatus struct {
+	Bytes    int64  `json:"bytes"`     // of all segments together
+	MaxBytes int64  `json:"max_bytes"` // the most that Bytes may become
+	Segments int    `json:"segments"`
+	Failed   string `json:"failed"` // why the log has failed for good; empty: it has not
+}
+
+// StreamStatus is one stream and where it goes.
+type StreamStatus struct {
+	Name         string              `json:"name"`
+	FirstOffset  uint64              `json:"first_offset"` // the oldest still held; NextOffset when none is
+	NextOffset   uint64              `json:"next_offset"`
+	Appended     Volume              `json:"appended"`
+	Refused      Events              `json:"refused"` // since the start of the process; the Server fills it in
+	Destinations []DestinationStatus `json:"destinations"`
+}
+
+// DestinationStatus is one destination's place in a stream.
+type DestinationStatus struct {
+	Type  string `json:"type"`
+	Name  string `json:"name"`
+	State State  `json:"state"`
+
+	Checkpoint uint64  `json:"checkpoint"` // the first offset that is not settled
+	Delivered  Volume  `json:"delivered"`
+	Dead       Events  `json:"dead"`
+	Dropped    Dropped `json:"dropped"`
+	Pending    Pending `json:"pending"`
+
+	Requests    uint64 `json:"requests"`
+	Records     uint64 `json:"records"`
+	BilledBytes uint64 `json:"billed_bytes"`
+	PutUnits    uint64 `json:"put_units"`
+
+	LastDeliveryAt Time   `json:"last_delivery_at"`
+	LastError      string `json:"last_error"`
+	RetryAt        Time   `json:"retry_at"`
+}
+
+// State is what a destination is doing.
+type State string
+
+// The states of a destination.
+const (
+	Running State = "running"
+	Waiting State = "waiting" // backing off
+	Blocked State = "blocked" // needs an operator
+	Parked  State = "parked"  // its configuration is gone; its events are kept
+)
+
+// Volume is a number of events and the bytes of their payloads.
+type Volume struct {
+	Events uint64 `json:"events"`
+	Bytes  uint64 `json:"bytes"`
+}
+
+// Events is a number of events.
+type Events struct {
+	Events uint64 `json:"events"`
+}
+
+// Dropped is how many events ended by a policy, and by which.
+type Dropped struct {
+	Events  uint64  `json:"events"`
+	Reasons Reasons `json:"reasons"`
+}
+
+// Pending is what waits.
+type Pending struct {
+	Events        uint64  `json:"events"`
+	Bytes         uint64  `json:"bytes"`
+	OldestSeconds float64 `json:"oldest_seconds"` // the age of the oldest; 0 when nothing waits
+}
+
+// Reasons counts dropped events by why. The known reasons are always told, also when zero.
+type Reasons map[string]uint64
+
+// The known reasons of a drop.
+var dropReasons = []string{"full", "age", "corrupt", "absent"}
+
+// Sum is the number of events of all reasons.
+func (r Reasons) Sum() uint64 {
+	var sum uint64
+	for _, n := range r {
+		sum += n
+	}
+	return sum
+}
+
+// complete returns r with the known reasons in it.
+func (r Reasons) complete() Reasons {
+	all := make(Reasons, len(dropReasons)+len(r))
+	for _, reason := range dropReasons {
+		all[reason] = 0
+	}
+	maps.Copy(all, r)
+	return all
+}
+
+// MarshalJSON tells the known reasons, also those that have not occurred.
+func (r Reasons) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]uint64(r.complete()))
+}
+
+// Time is a time whose zero is the empty string in JSON, and RFC 3339 in UTC otherwise.
+type Time struct{ time.Time }
+
+// MarshalJSON writes the time in UTC, or an empty string.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte(`""`), nil
+	}
+	return t.UTC().MarshalJSON()
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	if string(b) == `""` {
+		*t = Time{}
+		return nil
+	}
+	return t.Time.UnmarshalJSON(b)
+}
+
+// complete returns s with empty lists where there were none, so that none is null in JSON, and
+// with the refusals of each stream. It copies what it changes: the snapshot stays its owner's.
+func (s Status) complete(refused func(stream string) uint64) Status {
+	s.Streams = slices.Clone(s.Streams)
+	if s.Streams == nil {
+		s.Streams = []StreamStatus{}
+	}
+	for i := range s.Streams {
+		stream := &s.Streams[i]
+		stream.Refused.Events = refused(stream.Name)
+		if stream.Destinations == nil {
+			stream.Destinations = []DestinationStatus{}
+		}
+	}
+	return s
+}
+
+// Check tells every ledger of s that does not balance, with its numbers; nil when all do.
+func (s Status) Check() error {
+	var faults []error
+	for _, stream := range s.Streams {
+		for _, d := range stream.Destinations {
+			if err := d.check(stream); err != nil {
+				faults = append(faults, fmt.Errorf("stream %q, destination %q: %w", stream.Name, d.Name, err))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (d DestinationStatus) check(s StreamStatus) error {
+	switch {
+	case d.Delivered.Events+d.Dead.Events+d.Dropped.Events+d.Pending.Events != s.Appended.Events:
+		return fmt.Errorf("appended %d, but delivered %d + dead %d + dropped %d + pending %d",
+			s.Appended.Events, d.Delivered.Events, d.Dead.Events, d.Dropped.Events, d.Pending.Events)
+	case d.Dropped.Reasons.Sum() != d.Dropped.Events:
+		return fmt.Errorf("dropped %d, but %d by reasons", d.Dropped.Events, d.Dropped.Reasons.Sum())
+	case d.Checkpoint > s.NextOffset:
+		return fmt.Errorf("checkpoint %d, but the next offset is %d", d.Checkpoint, s.NextOffset)
+	}
+	return nil
+}
