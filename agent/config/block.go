@@ -1,0 +1,271 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// section says what may stand in one kind of block, whose contents become a T.
+type section[T any] struct {
+	settings []setting[T]
+	blocks   []child[T] // read in this order, whatever the file's is
+	check    func(b *block, into *T)
+}
+
+// setting is one `name = value`.
+type setting[T any] struct {
+	name     string
+	allowed  string // ends "allowed is ..."
+	required bool
+	read     func(v value, into *T) bool // false: v has added a fault
+}
+
+// needed returns s as one that may not be missing.
+func (s setting[T]) needed() setting[T] {
+	s.required = true
+	return s
+}
+
+// child is one kind of block within another.
+type child[T any] struct {
+	name   string
+	labels []string // what stands for each in fault texts: TYPE, NAME
+	once   bool
+	read   func(b *block, into *T)
+	known  func(prefix string) []string
+}
+
+// form is how the block is written, without its contents.
+func (c child[T]) form() string {
+	form := c.name
+	for _, l := range c.labels {
+		form += ` "` + l + `"`
+	}
+	return form
+}
+
+// inner is a block without labels that may stand once.
+func inner[T, U any](name string, s *section[U], field func(*T) *U) child[T] {
+	return child[T]{
+		name:  name,
+		once:  true,
+		read:  func(b *block, into *T) { s.read(b, field(into)) },
+		known: s.known,
+	}
+}
+
+// known lists all that may stand in the block and in those within it, each name after prefix.
+func (s *section[T]) known(prefix string) []string {
+	var names []string
+	for _, set := range s.settings {
+		names = append(names, prefix+set.name)
+	}
+	for _, c := range s.blocks {
+		names = append(names, prefix+c.name)
+		names = append(names, c.known(prefix+c.name+".")...)
+	}
+	return names
+}
+
+// reader is one reading of one file.
+type reader struct {
+	src    []byte
+	file   string
+	faults faults
+	aws    AWS // the file's defaults, which are read before any destination
+	taken  []taken
+}
+
+// block is one block of the file while it is read.
+type block struct {
+	r          *reader
+	what       string // how fault texts call it; empty for the file itself
+	body       *hclsyntax.Body
+	head       Pos
+	labels     []string
+	labelPos   []Pos
+	understood map[string]Pos // the settings that were read without a fault, at their values
+}
+
+func (r *reader) readFile(c *Config) {
+	if len(r.src) > maxFile {
+		r.faults.add(Pos{r.file, 1, 1}, "the file has %d bytes; allowed is at most %d", len(r.src), maxFile)
+		return
+	}
+	file, diags := hclsyntax.ParseConfig(r.src, r.file, hcl.InitialPos)
+	r.faults.addDiagnostics(diags, r.file)
+	if body, ok := file.Body.(*hclsyntax.Body); ok && whole(diags) {
+		fileSection.read(&block{r: r, body: body, head: Pos{r.file, 1, 1}}, c)
+	}
+}
+
+// whole reports whether HCL read the file to its end: after a syntax error there would be faults
+// that go away by themselves once that is mended.
+func whole(diags hcl.Diagnostics) bool {
+	return !slices.ContainsFunc(diags, func(d *hcl.Diagnostic) bool {
+		return d.Severity == hcl.DiagError && d.Summary != "Attribute redefined"
+	})
+}
+
+func (r *reader) block(hb *hclsyntax.Block) *block {
+	b := &block{r: r, what: hb.Type, body: hb.Body, head: posOf(hb.TypeRange), labels: hb.Labels}
+	for i, l := range hb.Labels {
+		b.what += " " + quote(l)
+		b.labelPos = append(b.labelPos, posOf(hb.LabelRanges[i]))
+	}
+	return b
+}
+
+func (b *block) fault(p Pos, format string, args ...any) { b.r.faults.add(p, format, args...) }
+
+// in is the end of "unknown setting x": the block's name.
+func (b *block) in() string {
+	if b.what == "" {
+		return ""
+	}
+	return " in " + b.what
+}
+
+// wrote reports whether the file has a setting of that name which was understood.
+func (b *block) wrote(name string) bool {
+	_, ok := b.understood[name]
+	return ok
+}
+
+// at is the place of a setting's value, or of the block where the setting is not written.
+func (b *block) at(name string) Pos {
+	if p, ok := b.understood[name]; ok {
+		return p
+	}
+	return b.head
+}
+
+func (s *section[T]) read(b *block, into *T) {
+	s.readSettings(b, into)
+	s.readBlocks(b, into)
+	if s.check != nil {
+		s.check(b, into)
+	}
+}
+
+func (s *section[T]) readSettings(b *block, into *T) {
+	b.understood = map[string]Pos{}
+	for _, set := range s.settings {
+		attr, ok := b.body.Attributes[set.name]
+		if !ok {
+			if set.required {
+				b.fault(b.head, "%s has no %s; needed is %s", b.what, set.name, set.allowed)
+			}
+			continue
+		}
+		v := value{b: b, name: set.name, allowed: set.allowed, expr: attr.Expr}
+		if set.read(v, into) {
+			b.understood[set.name] = v.pos()
+		}
+	}
+	for _, attr := range b.body.Attributes {
+		s.expectSetting(b, attr)
+	}
+}
+
+// expectSetting adds a fault unless attr is one of the section's settings.
+func (s *section[T]) expectSetting(b *block, attr *hclsyntax.Attribute) {
+	settings, blocks := s.names()
+	if slices.Contains(settings, attr.Name) {
+		return
+	}
+	p := posOf(attr.NameRange)
+	if slices.Contains(blocks, attr.Name) {
+		b.fault(p, "%s is a block, not a setting; allowed is %s { ... }", attr.Name, s.child(attr.Name).form())
+		return
+	}
+	if home := s.home(attr.Name); home != "" {
+		b.fault(p, "unknown setting %q%s; it belongs in the %s block", attr.Name, b.in(), home)
+		return
+	}
+	b.fault(p, "unknown setting %q%s; %s", attr.Name, b.in(), instead(attr.Name, settings))
+}
+
+// home returns the block within this one that has a setting of that name.
+func (s *section[T]) home(name string) string {
+	for _, c := range s.blocks {
+		if slices.Contains(c.known(""), name) {
+			return c.name
+		}
+	}
+	return ""
+}
+
+func (s *section[T]) names() (settings, blocks []string) {
+	for _, set := range s.settings {
+		settings = append(settings, set.name)
+	}
+	for _, c := range s.blocks {
+		blocks = append(blocks, c.name)
+	}
+	return settings, blocks
+}
+
+func (s *section[T]) child(name string) child[T] {
+	i := slices.IndexFunc(s.blocks, func(c child[T]) bool { return c.name == name })
+	return s.blocks[i]
+}
+
+func (s *section[T]) readBlocks(b *block, into *T) {
+	for _, c := range s.blocks {
+		c.readAll(b, into)
+	}
+	for _, hb := range b.body.Blocks {
+		s.expectBlock(b, hb)
+	}
+}
+
+// readAll reads every block of the kind c.
+func (c child[T]) readAll(b *block, into *T) {
+	first := 0 // its line
+	for _, hb := range b.body.Blocks {
+		if hb.Type != c.name {
+			continue
+		}
+		nested := b.r.block(hb)
+		switch {
+		case c.once && first > 0:
+			b.fault(nested.head, "%s is given twice%s; it may stand once, first at line %d", c.name, b.in(), first)
+		case len(hb.Labels) != len(c.labels):
+			b.fault(nested.head, "%s has %s; allowed is %s { ... }", c.name, labelCount(len(hb.Labels)), c.form())
+		default:
+			c.read(nested, into)
+		}
+		first = nested.head.Line
+	}
+}
+
+func labelCount(n int) string {
+	switch n {
+	case 0:
+		return "no label"
+	case 1:
+		return "a label"
+	}
+	return strconv.Itoa(n) + " labels"
+}
+
+// expectBlock adds a fault unless hb is one of the section's blocks.
+func (s *section[T]) expectBlock(b *block, hb *hclsyntax.Block) {
+	settings, blocks := s.names()
+	p := posOf(hb.TypeRange)
+	switch {
+	case slices.Contains(blocks, hb.Type):
+	case slices.Contains(settings, hb.Type):
+		b.fault(p, "%s is a setting, not a block; allowed is %s = ...", hb.Type, hb.Type)
+	case len(blocks) == 0:
+		b.fault(p, "unknown block %q%s; no block is allowed here, only the settings %s",
+			hb.Type, b.in(), strings.Join(settings, ", "))
+	default:
+		b.fault(p, "unknown block %q%s; %s", hb.Type, b.in(), instead(hb.Type, blocks))
+	}
+}

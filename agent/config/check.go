@@ -1,0 +1,211 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// checkFile holds the rules that join blocks, once all of them are read.
+func checkFile(b *block, c *Config) {
+	if !b.has("listener") {
+		c.Listeners = []Listener{loopbackListener()}
+		b.r.take("the listener that is there by default", "tcp", grpcAddress, Pos{})
+	}
+	if !b.has("admin") {
+		b.r.take("the default address of admin", "tcp", adminAddress, Pos{})
+	}
+	b.r.checkTaken()
+}
+
+// has reports whether a block of that name is written, well or not.
+func (b *block) has(name string) bool {
+	return slices.ContainsFunc(b.body.Blocks, func(hb *hclsyntax.Block) bool { return hb.Type == name })
+}
+
+const noTLS = "tls and auth are not available in this release; use a loopback address, a unix socket, or insecure = true"
+
+func checkListener(b *block, l *Listener) {
+	for _, nested := range b.body.Blocks {
+		if nested.Type == "tls" || nested.Type == "auth" {
+			b.fault(posOf(nested.TypeRange), noTLS)
+		}
+	}
+	if !b.wrote("address") {
+		return
+	}
+	l.Mode = fileMode(b, l.Network, l.Mode)
+	if !l.Insecure && (l.TLS == nil || l.Auth == nil) {
+		checkLoopback(b, l.Network, l.Address, "append")
+	}
+	b.r.take(b.what, l.Network, l.Address, b.at("address"))
+}
+
+func checkAdmin(b *block, a *Admin) {
+	a.Pos = b.head
+	a.Mode = fileMode(b, a.Network, a.Mode)
+	if !a.Insecure {
+		checkLoopback(b, a.Network, a.Address, "read the agent's state")
+	}
+	b.r.take(b.what, a.Network, a.Address, b.at("address"))
+}
+
+// fileMode returns the mode for an address: only a socket's file has one.
+func fileMode(b *block, network string, written os.FileMode) os.FileMode {
+	switch {
+	case network == "unix" && !b.wrote("mode"):
+		return socketMode
+	case network == "tcp" && b.wrote("mode"):
+		b.fault(b.at("mode"), "mode: a TCP address has no file; allowed is mode beside a unix:/// address only")
+	}
+	return written
+}
+
+// checkLoopback adds a fault for an address that another host can reach.
+func checkLoopback(b *block, network, address, could string) {
+	if network == "unix" {
+		return
+	}
+	host, _, _ := net.SplitHostPort(address)
+	ip, err := netip.ParseAddr(host)
+	if host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
+		return
+	}
+	b.fault(b.at("address"), "address: %s is not loopback: anybody who reaches it could %s; "+
+		"allowed is a loopback address, a unix socket, or insecure = true", quote(address), could)
+}
+
+// taken is an address that a block listens on.
+type taken struct {
+	by, network, address string
+	pos                  Pos // zero for a default
+}
+
+func (r *reader) take(by, network, address string, p Pos) {
+	r.taken = append(r.taken, taken{by: by, network: network, address: address, pos: p})
+}
+
+// checkTaken adds a fault for every address that an earlier block, or a default, has.
+func (r *reader) checkTaken() {
+	slices.SortStableFunc(r.taken, func(a, b taken) int { return cmp.Compare(a.pos.Line, b.pos.Line) })
+	for i, later := range r.taken {
+		for _, earlier := range r.taken[:i] {
+			if !later.meets(earlier) {
+				continue
+			}
+			by := earlier.by
+			if earlier.pos.Line > 0 {
+				by = fmt.Sprintf("%s at line %d", by, earlier.pos.Line)
+			}
+			r.faults.add(later.pos, "address: %s is taken by %s; allowed is an address that no other block has",
+				quote(later.address), by)
+			break
+		}
+	}
+}
+
+// meets reports whether the kernel would refuse to listen on both.
+func (t taken) meets(o taken) bool {
+	if t.network != o.network {
+		return false
+	}
+	if t.network == "unix" {
+		return filepath.Clean(t.address) == filepath.Clean(o.address)
+	}
+	host, port, _ := net.SplitHostPort(t.address)
+	otherHost, otherPort, _ := net.SplitHostPort(o.address)
+	// port 0 is any free one
+	return port == otherPort && strings.Trim(port, "0") != "" &&
+		(sameHost(host, otherHost) || everyHost(host) || everyHost(otherHost))
+}
+
+func sameHost(a, b string) bool {
+	ipA, errA := netip.ParseAddr(strings.Replace(a, "localhost", "127.0.0.1", 1))
+	ipB, errB := netip.ParseAddr(strings.Replace(b, "localhost", "127.0.0.1", 1))
+	if errA != nil || errB != nil {
+		return strings.EqualFold(a, b)
+	}
+	return ipA.Unmap() == ipB.Unmap()
+}
+
+func everyHost(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+func checkStream(b *block, s *Stream) {
+	if !b.has("destination") {
+		b.fault(b.head, `%s has no destination; needed is at least one block destination "TYPE" "NAME"`, b.what)
+	}
+}
+
+// checkDestination holds the rules that join a destination with its stream.
+func checkDestination(b *block, s *Stream, d *Destination) {
+	for _, other := range s.Destinations {
+		if other.Name == d.Name {
+			b.fault(b.labelPos[1], "destination %s is given twice in stream %s; a name may stand once, first at line %d",
+				quote(d.Name), quote(s.Name), other.Pos.Line)
+		}
+		if d.Type == "file" && b.wrote("path") && other.Type == "file" && filepath.Clean(other.Path) == filepath.Clean(d.Path) {
+			b.fault(b.at("path"), "path: %s is the path of destination %s at line %d too; allowed is a folder of its own",
+				quote(d.Path), quote(other.Name), other.Pos.Line)
+		}
+	}
+	if b.wrote("path") && isPattern(s.Name) && !strings.Contains(d.Path, streamMark) {
+		b.fault(b.at("path"), "path: the streams that match %s would share %s; allowed is a path with ${stream} in it",
+			quote(s.Name), quote(d.Path))
+	}
+}
+
+// checkRetry holds a backoff whose first delay is not over its longest one; a first delay that
+// is not written is lowered.
+func checkRetry(b *block, r *Retry) {
+	if r.Initial <= r.Max {
+		return
+	}
+	if !b.wrote("initial") {
+		r.Initial = r.Max
+		return
+	}
+	b.fault(b.at("initial"), "initial: %v is over max; allowed is at most %v", r.Initial, r.Max)
+}
+
+// wrongAWSName holds the rule of both services for a stream's name, as far as ${stream} lets see.
+func wrongAWSName(s string) string {
+	rest := strings.ReplaceAll(s, streamMark, "")
+	switch {
+	case s == "":
+		return "is empty"
+	case strings.ContainsFunc(rest, func(c rune) bool { return !nameChar(c) }):
+		return "has a character that is not of A-Z a-z 0-9 . _ -"
+	case len(rest) > maxName:
+		return fmt.Sprintf("has more than %d characters", maxName)
+	}
+	return ""
+}
+
+func wrongEndpoint(s string) string {
+	if s == "" {
+		return ""
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "is no URL of a server"
+	}
+	return ""
+}
+
+func wrongRole(s string) string {
+	if s == "" || strings.HasPrefix(s, "arn:") && strings.Contains(s, ":role/") {
+		return ""
+	}
+	return "is no role"
+}

@@ -1,0 +1,131 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"time"
+)
+
+// Config is what agent.hcl says, with every default filled in.
+type Config struct {
+	NodeName        string // default: the host's name
+	DataDir         string
+	LogLevel        string        // trace, debug, info, warn or error
+	LogFormat       string        // text or json
+	ShutdownTimeout time.Duration // 0: what is not shipped yet stays in the log
+	Listeners       []Listener
+	Admin           Admin
+	WAL             WAL
+	AWS             AWS // the defaults; every Destination has them merged in
+	Streams         []Stream
+}
+
+// Listener is where producers connect.
+type Listener struct {
+	Type             string      // "grpc" or "socket"
+	Network, Address string      // "tcp", "127.0.0.1:7710" or "unix", "/run/x.sock"
+	Mode             os.FileMode // of a unix socket's file; 0 for tcp
+	MaxRequestSize   int64       // bytes; grpc
+	MaxLineSize      int64       // bytes; socket
+	Insecure         bool        // an address that is not loopback may go without tls and auth
+	TLS              *TLS
+	Auth             *Auth
+	Pos              Pos
+}
+
+// TLS names the files of a listener's certificate. ClientCAFile may be empty.
+type TLS struct {
+	CertFile, KeyFile, ClientCAFile string
+}
+
+// Auth names the file of the tokens that a listener takes.
+type Auth struct {
+	TokenFile string
+}
+
+// Admin is where operators connect.
+type Admin struct {
+	Network, Address string      // as in Listener
+	Mode             os.FileMode // of a unix socket's file; 0 for tcp
+	Insecure         bool        // the address may be one that is not loopback
+	Pos              Pos
+}
+
+// WAL is the log.
+type WAL struct {
+	MaxSize      int64 // bytes of all segments together
+	SegmentSize  int64 // bytes; at most a quarter of MaxSize
+	SegmentAsked int64 // what the file asked for; more than SegmentSize when that was lowered
+	CommitLinger time.Duration
+	OnFull       string // reject, block or drop_oldest
+	LockTimeout  time.Duration
+}
+
+// AWS is how a destination reaches AWS. What is empty is left to the SDK's default chain.
+type AWS struct {
+	Region, Endpoint, Profile, RoleARN string
+}
+
+// Stream is a stream block: one stream, or all whose names match a pattern.
+type Stream struct {
+	Name         string // or a pattern, in which * stands for any run of characters
+	Format       string // json, text or bytes
+	MaxEventSize int64  // bytes
+	Ack          string // accepted, durable or delivered
+	Destinations []Destination
+	Pos          Pos
+}
+
+// Destination is where a stream goes. Two destinations that differ in Pos alone are the same.
+type Destination struct {
+	Type, Name string // Type is kinesis, firehose or file; Name is unique in the stream
+	AWS        AWS    // the file's defaults and this destination's own; kinesis and firehose
+	Batch      Batch
+	Retry      Retry
+
+	Stream    string // kinesis; may hold ${stream}
+	Aggregate string // kinesis: kpl, lines or none
+
+	DeliveryStream string // firehose; may hold ${stream}
+
+	Path         string        // file; may hold ${stream}
+	RollSize     int64         // file; bytes
+	RollInterval time.Duration // file
+
+	Pos Pos
+}
+
+// Batch says how long and for how much events are held together.
+type Batch struct {
+	MaxDelay   time.Duration // the longest that an event waits for company
+	RecordSize int64         // bytes; records are aimed at this size
+}
+
+// Retry says how a request that did not go through is tried again, for ever.
+type Retry struct {
+	Initial, Max time.Duration // the backoff's first and longest delay
+	Timeout      time.Duration // of one request
+}
+
+// maxFile is the size of a configuration in bytes that Load and Parse take.
+const maxFile = 1 << 20
+
+// Load reads the file at path. The error is a *FaultsError unless the file could not be read.
+func Load(path string) (*Config, error) {
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(src, path)
+}
+
+// Parse reads a configuration; filename is for the places in the error, which is a *FaultsError.
+func Parse(src []byte, filename string) (*Config, error) {
+	r := &reader{src: src, file: filename}
+	c := defaultConfig()
+	r.readFile(c)
+	if err := r.faults.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}

@@ -1,0 +1,261 @@
+package config_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/agent/config"
+)
+
+// parse returns the Config of a file that has no fault.
+func parse(t *testing.T, src string) *config.Config {
+	t.Helper()
+	c, err := config.Parse([]byte(src), "agent.hcl")
+	if err != nil {
+		t.Fatalf("Parse:\n%v", err)
+	}
+	return c
+}
+
+// placeless returns c without the places, so that two files can be compared.
+func placeless(c *config.Config) *config.Config {
+	c.Admin.Pos = config.Pos{}
+	for i := range c.Listeners {
+		c.Listeners[i].Pos = config.Pos{}
+	}
+	for i := range c.Streams {
+		c.Streams[i].Pos = config.Pos{}
+		for j := range c.Streams[i].Destinations {
+			c.Streams[i].Destinations[j].Pos = config.Pos{}
+		}
+	}
+	return c
+}
+
+func hostName(t *testing.T) string {
+	t.Helper()
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// anyDefaults is what every destination has when nothing is written.
+var (
+	defaultBatch = config.Batch{MaxDelay: time.Second, RecordSize: 500 << 10}
+	defaultRetry = config.Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second}
+	defaultWAL   = config.WAL{
+		MaxSize: 8 << 30, SegmentSize: 64 << 20, SegmentAsked: 64 << 20,
+		OnFull: "reject", LockTimeout: 30 * time.Second,
+	}
+)
+
+func TestLoadOfAGatewaysFile(t *testing.T) {
+	got, err := config.Load(filepath.Join("testdata", "agent.hcl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	aws := config.AWS{Region: "eu-west-1"}
+	want := &config.Config{
+		NodeName: "gateway-17", DataDir: "/var/lib/standpipe", LogLevel: "info", LogFormat: "text",
+		ShutdownTimeout: 25 * time.Second,
+		Listeners: []config.Listener{
+			{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20},
+			{Type: "grpc", Network: "unix", Address: "/run/standpipe/grpc.sock", Mode: 0o660, MaxRequestSize: 16 << 20},
+			{Type: "socket", Network: "unix", Address: "/run/standpipe/events.sock", Mode: 0o660, MaxLineSize: 4 << 20},
+		},
+		Admin: config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
+		WAL:   defaultWAL,
+		AWS:   aws,
+		Streams: []config.Stream{
+			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{
+				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Stream: "clicks", Aggregate: "kpl"},
+				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, DeliveryStream: "clicks-archive"},
+			}},
+			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{
+				{Type: "file", Name: "local", Batch: defaultBatch, Retry: defaultRetry,
+					Path: "/var/lib/standpipe/out/${stream}", RollSize: 64 << 20, RollInterval: time.Minute},
+			}},
+		},
+	}
+	if !reflect.DeepEqual(placeless(got), want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestPlacesAreThoseOfTheBlocks(t *testing.T) {
+	c, err := config.Load(filepath.Join("testdata", "agent.hcl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("testdata", "agent.hcl")
+	got := []string{c.Listeners[0].Pos.String(), c.Admin.Pos.String(), c.Streams[0].Pos.String(), c.Streams[0].Destinations[1].Pos.String()}
+	want := []string{file + ":9:1", file + ":21:1", file + ":39:1", file + ":48:3"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestAnEmptyFileIsTheDefaults(t *testing.T) {
+	got := parse(t, "")
+	want := &config.Config{
+		NodeName: hostName(t), DataDir: "/var/lib/standpipe", LogLevel: "info", LogFormat: "text",
+		ShutdownTimeout: 25 * time.Second,
+		Listeners:       []config.Listener{{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20}},
+		Admin:           config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
+		WAL:             defaultWAL,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestLoadOfAFileThatIsNotThere(t *testing.T) {
+	_, err := config.Load(filepath.Join(t.TempDir(), "agent.hcl"))
+	var faults *config.FaultsError
+	if !errors.Is(err, fs.ErrNotExist) || errors.As(err, &faults) {
+		t.Errorf("got %v, want one that wraps fs.ErrNotExist and is no FaultsError", err)
+	}
+}
+
+func TestDestinationsOverrideAWS(t *testing.T) {
+	// the defaults stand after what they are the defaults of
+	c := parse(t, `
+stream "a" {
+  destination "kinesis" "one" {
+    stream = "a"
+    aws {
+      endpoint = "http://127.0.0.1:4567"
+      region   = ""
+    }
+  }
+  destination "firehose" "two" { delivery_stream = "a" }
+  destination "file" "three" { path = "out" }
+}
+aws {
+  region   = "eu-west-1"
+  profile  = "ship"
+  role_arn = "arn:aws:iam::123456789012:role/ship"
+}`)
+	shared := config.AWS{Region: "eu-west-1", Profile: "ship", RoleARN: "arn:aws:iam::123456789012:role/ship"}
+	own := shared
+	own.Region, own.Endpoint = "", "http://127.0.0.1:4567"
+	for i, want := range []config.AWS{own, shared, {}} {
+		if got := c.Streams[0].Destinations[i].AWS; got != want {
+			t.Errorf("destination %d: got %+v, want %+v", i, got, want)
+		}
+	}
+}
+
+func TestSegmentSizeIsLoweredToAQuarter(t *testing.T) {
+	for _, tt := range []struct {
+		wal             string
+		segments, asked int64
+	}{
+		{`max_size = "8MiB"`, 2 << 20, 64 << 20},
+		{`segment_size = "3GiB"`, 2 << 30, 3 << 30},
+		{`segment_size = "1MiB"`, 1 << 20, 1 << 20},
+	} {
+		got := parse(t, "wal {\n"+tt.wal+"\n}").WAL
+		if got.SegmentSize != tt.segments || got.SegmentAsked != tt.asked {
+			t.Errorf("%s: got %d, asked %d, want %d, asked %d", tt.wal, got.SegmentSize, got.SegmentAsked, tt.segments, tt.asked)
+		}
+	}
+}
+
+func TestAFirstRetryThatIsNotWrittenStaysBelowMax(t *testing.T) {
+	c := parse(t, `stream "a" { 
+  destination "file" "f" {
+    path = "out" 
+    retry { max = "20ms" }
+  }
+}`)
+	want := config.Retry{Initial: 20 * time.Millisecond, Max: 20 * time.Millisecond, Timeout: 30 * time.Second}
+	if got := c.Streams[0].Destinations[0].Retry; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{
+		"64MiB": 64 << 20, "1000KiB": 1000 << 10, "8 GiB": 8 << 30, "500KB": 500_000, "500kb": 500_000,
+		"1.5MiB": 3 << 19, " 1MiB ": 1 << 20, "262144B": 262144, "1TB": 1e12, "7EiB": 7 << 60,
+	} {
+		if got := parse(t, `wal { max_size = "`+text+`" }`).WAL.MaxSize; got != want {
+			t.Errorf("%q: got %d, want %d", text, got, want)
+		}
+	}
+}
+
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"5s": 5 * time.Second, "100ms": 100 * time.Millisecond, "1m30s": 90 * time.Second,
+		"1.5h": 90 * time.Minute, "0s": 0, "0": 0, "250us": 250 * time.Microsecond,
+	} {
+		if got := parse(t, `wal { commit_linger = "`+text+`" }`).WAL.CommitLinger; got != want {
+			t.Errorf("%q: got %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for text, want := range map[string][2]string{
+		"127.0.0.1:7710": {"tcp", "127.0.0.1:7710"}, "127.9.9.9:0": {"tcp", "127.9.9.9:0"},
+		"localhost:80": {"tcp", "localhost:80"}, "[::1]:7710": {"tcp", "[::1]:7710"},
+		"unix:///run/x.sock": {"unix", "/run/x.sock"},
+	} {
+		l := parse(t, `listener "grpc" { address = "`+text+`" }`).Listeners[0]
+		if got := [2]string{l.Network, l.Address}; got != want {
+			t.Errorf("%q: got %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestInsecureAllowsOtherHosts(t *testing.T) {
+	c := parse(t, `
+listener "socket" {
+  address  = ":7711"
+  insecure = true
+}
+admin {
+  address  = "0.0.0.0:7712"
+  insecure = true
+}`)
+	if l, a := c.Listeners[0], c.Admin; !l.Insecure || !a.Insecure || l.Address != ":7711" {
+		t.Errorf("got %+v and %+v", l, a)
+	}
+}
+
+// devFile says what Dev does.
+const devFile = `
+data_dir = "DIR"
+listener "grpc" {
+  address = "127.0.0.1:7710"
+}
+listener "socket" {
+  address = "unix://DIR/events.sock"
+}
+stream "*" {
+  format = "text"
+  destination "file" "local" {
+    path = "DIR/out/${stream}"
+    batch {
+      max_delay = "200ms"
+    }
+  }
+}`
+
+func TestDevIsAValidFile(t *testing.T) {
+	got := config.Dev("/srv/standpipe-dev")
+	want := placeless(parse(t, strings.ReplaceAll(devFile, "DIR", "/srv/standpipe-dev")))
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}

@@ -1,0 +1,108 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// streamMark stands for the name of the event's stream in a destination's path, stream and
+// delivery_stream.
+const streamMark = "${stream}"
+
+const maxName = 128
+
+// ValidStreamName returns what is wrong with a stream's name: it has 1 to 128 characters of
+// A-Z a-z 0-9 . _ - and does not start with . or -, because it becomes the name of folders,
+// buckets and metrics.
+func ValidStreamName(name string) error {
+	return validName(name, "")
+}
+
+// validPattern is ValidStreamName for a name in which * may stand.
+func validPattern(pattern string) error {
+	if strings.Contains(pattern, "**") {
+		return fmt.Errorf("%s has two * in a row, which mean the same as one", quote(pattern))
+	}
+	return validName(pattern, "*")
+}
+
+func validName(name, extra string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%s is empty; a name has 1 to %d characters", quote(name), maxName)
+	case len(name) > maxName:
+		return fmt.Errorf("%s has %d characters; at most %d are allowed", quote(name), len(name), maxName)
+	case name[0] == '.' || name[0] == '-':
+		return fmt.Errorf("%s starts with %q; a name starts with a letter, a digit or _", quote(name), name[:1])
+	}
+	for _, c := range name {
+		if !nameChar(c) && !strings.ContainsRune(extra, c) {
+			return fmt.Errorf("%s has the character %q; allowed are A-Z a-z 0-9 . _ -", quote(name), c)
+		}
+	}
+	return nil
+}
+
+func nameChar(c rune) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	}
+	return c == '.' || c == '_' || c == '-'
+}
+
+func isPattern(name string) bool { return strings.Contains(name, "*") }
+
+// Match returns the block that a stream belongs to: the one of exactly that name, or else the
+// pattern with the longest literal text, or of several such the first in the file. It reports
+// false when there is none, and for a name that ValidStreamName refuses.
+func (c *Config) Match(stream string) (*Stream, bool) {
+	if ValidStreamName(stream) != nil {
+		return nil, false
+	}
+	var best *Stream
+	longest := -1
+	for i := range c.Streams {
+		s := &c.Streams[i]
+		if s.Name == stream {
+			return s, true
+		}
+		if literal := literals(s.Name); literal > longest && matches(s.Name, stream) {
+			best, longest = s, literal
+		}
+	}
+	return best, best != nil
+}
+
+func literals(pattern string) int { return len(pattern) - strings.Count(pattern, "*") }
+
+// matches reports whether name is what pattern says, * being any run of characters, also none.
+// It takes the first place where the text between two stars fits: a later one can't do better.
+func matches(pattern, name string) bool {
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return pattern == name
+	}
+	first, last := parts[0], parts[len(parts)-1]
+	rest, ok := strings.CutPrefix(name, first)
+	if !ok {
+		return false
+	}
+	if rest, ok = strings.CutSuffix(rest, last); !ok {
+		return false
+	}
+	for _, part := range parts[1 : len(parts)-1] {
+		if _, rest, ok = strings.Cut(rest, part); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// For returns d as it is for one stream: its name stands where ${stream} stood.
+func (d Destination) For(stream string) Destination {
+	d.Stream = strings.ReplaceAll(d.Stream, streamMark, stream)
+	d.DeliveryStream = strings.ReplaceAll(d.DeliveryStream, streamMark, stream)
+	d.Path = strings.ReplaceAll(d.Path, streamMark, stream)
+	return d
+}

@@ -1,0 +1,345 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/dustin/go-humanize"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+const (
+	socketMode = os.FileMode(0o660)
+
+	// maxSocketPath is what sun_path holds before its closing zero (unix(7)).
+	maxSocketPath = 107
+)
+
+// value is the expression of one setting on its way into a field.
+type value struct {
+	b       *block
+	name    string
+	allowed string
+	marks   bool // ${stream} may stand in it
+	expr    hclsyntax.Expression
+}
+
+func (v value) pos() Pos { return posOf(v.expr.Range()) }
+
+// refuse adds a fault and returns false.
+func (v value) refuse(wrong string) bool {
+	v.b.fault(v.pos(), "%s: %s; allowed is %s", v.name, wrong, v.allowed)
+	return false
+}
+
+// text reads a string in quotes.
+func (v value) text() (string, bool) {
+	var parts []hclsyntax.Expression
+	switch e := v.expr.(type) {
+	case *hclsyntax.TemplateExpr:
+		parts = e.Parts
+	case *hclsyntax.TemplateWrapExpr:
+		parts = []hclsyntax.Expression{e.Wrapped}
+	default:
+		return "", v.refuse(v.bare())
+	}
+	var text strings.Builder
+	for _, part := range parts {
+		s, ok := v.part(part)
+		if !ok {
+			return "", false
+		}
+		text.WriteString(s)
+	}
+	s := text.String()
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return "", v.refuse(quote(s) + " has a control character or a line break")
+	}
+	return s, true
+}
+
+// part reads a run of plain text or an interpolation.
+func (v value) part(e hclsyntax.Expression) (string, bool) {
+	switch e := e.(type) {
+	case *hclsyntax.LiteralValueExpr:
+		if e.Val.Type() == cty.String && !e.Val.IsNull() {
+			return e.Val.AsString(), true
+		}
+	case *hclsyntax.ScopeTraversalExpr:
+		return v.variable(e)
+	}
+	v.b.fault(posOf(e.Range()), "%s: an expression is not evaluated; allowed is plain text in quotes", v.name)
+	return "", false
+}
+
+func (v value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
+	name := e.Traversal.RootName()
+	known := name == "stream" && len(e.Traversal) == 1
+	if known && v.marks {
+		return streamMark, true
+	}
+	if known {
+		v.b.fault(posOf(e.Range()), "%s: ${stream} is unknown here; allowed it is in path, stream and delivery_stream of a destination", v.name)
+	} else {
+		v.b.fault(posOf(e.Range()), "%s: unknown variable %s; allowed is ${stream}, in path, stream and delivery_stream of a destination", v.name, quote(name))
+	}
+	return "", false
+}
+
+// bare says what stands where a string in quotes was expected.
+func (v value) bare() string {
+	kind := "an expression"
+	switch e := v.expr.(type) {
+	case *hclsyntax.LiteralValueExpr:
+		kind = map[cty.Type]string{cty.Number: "a bare number", cty.Bool: "a bare word"}[e.Val.Type()]
+		if e.Val.IsNull() {
+			kind = "no value"
+		}
+	case *hclsyntax.UnaryOpExpr:
+		kind = "a bare number"
+	case *hclsyntax.ScopeTraversalExpr:
+		kind = "a bare word"
+	case *hclsyntax.TupleConsExpr:
+		kind = "a list"
+	case *hclsyntax.ObjectConsExpr:
+		kind = "an object"
+	}
+	return fmt.Sprintf("%s is %s, not a string in quotes", v.source(), kind)
+}
+
+// source is the expression as the file has it, cut to what a message can hold.
+func (v value) source() string {
+	r := v.expr.Range()
+	const most = 40
+	text := []rune(strings.Join(strings.Fields(string(v.b.r.src[r.Start.Byte:r.End.Byte])), " "))
+	if len(text) > most {
+		return string(text[:most]) + "..."
+	}
+	return string(text)
+}
+
+// text is a setting that is a string for which wrong returns "", or else what is wrong with it.
+func text[T any](name, allowed string, field func(*T) *string, wrong func(string) string) setting[T] {
+	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+		s, ok := v.text()
+		if !ok {
+			return false
+		}
+		if w := wrong(s); w != "" {
+			return v.refuse(quote(s) + " " + w)
+		}
+		*field(into) = s
+		return true
+	}}
+}
+
+// marked is text in which ${stream} may stand.
+func marked[T any](name, allowed string, field func(*T) *string, wrong func(string) string) setting[T] {
+	s := text(name, allowed, field, wrong)
+	read := s.read
+	s.read = func(v value, into *T) bool {
+		v.marks = true
+		return read(v, into)
+	}
+	return s
+}
+
+func anything(string) string { return "" }
+
+func notEmpty(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return "is empty"
+	}
+	return ""
+}
+
+// word is a setting that is one of a few words.
+func word[T any](name string, field func(*T) *string, words ...string) setting[T] {
+	return text(name, either(words), field, func(s string) string {
+		if slices.Contains(words, s) {
+			return ""
+		}
+		return "is unknown"
+	})
+}
+
+// flag is a setting that is true or false.
+func flag[T any](name string, field func(*T) *bool) setting[T] {
+	return setting[T]{name: name, allowed: "true or false, without quotes", read: func(v value, into *T) bool {
+		e, ok := v.expr.(*hclsyntax.LiteralValueExpr)
+		if !ok || e.Val.Type() != cty.Bool || e.Val.IsNull() {
+			return v.refuse(v.source() + " is neither true nor false")
+		}
+		*field(into) = e.Val.True()
+		return true
+	}}
+}
+
+// size is a setting of least to most bytes; most 0 is no limit.
+func size[T any](name, example string, field func(*T) *int64, least, most int64) setting[T] {
+	allowed := fmt.Sprintf("a size of %s or more, like %q", sizeText(least), example)
+	if most > 0 {
+		allowed = fmt.Sprintf("a size from %s to %s, like %q", sizeText(least), sizeText(most), example)
+	}
+	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+		s, ok := v.text()
+		if !ok {
+			return false
+		}
+		n, wrong := parseSize(s)
+		switch {
+		case wrong != "":
+		case n < least:
+			wrong = "is too small"
+		case most > 0 && n > most:
+			wrong = "is too large"
+		default:
+			*field(into) = n
+			return true
+		}
+		return v.refuse(quote(s) + " " + wrong)
+	}}
+}
+
+// parseSize returns the bytes that s says, or what is wrong with it.
+func parseSize(s string) (n int64, wrong string) {
+	trimmed := strings.TrimSpace(s)
+	if strings.HasPrefix(trimmed, "-") {
+		return 0, "is negative"
+	}
+	// a comma would be thrown away: "1,5GiB" would be 15
+	bytes, err := humanize.ParseBytes(trimmed)
+	switch {
+	case trimmed == "" || strings.ContainsRune(trimmed, ',') || err != nil && !strings.HasPrefix(err.Error(), "too large"):
+		return 0, "is no size"
+	case err != nil || bytes > math.MaxInt64:
+		return 0, "is too large"
+	case !strings.ContainsFunc(trimmed, unicode.IsLetter):
+		return 0, "has no unit"
+	}
+	return int64(bytes), ""
+}
+
+// sizeText writes n bytes with the largest unit that needs no fraction.
+func sizeText(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB"}
+	i := 0
+	for ; n > 0 && n%1024 == 0 && i < len(units)-1; i++ {
+		n /= 1024
+	}
+	return strconv.FormatInt(n, 10) + units[i]
+}
+
+// duration is a setting of at least least.
+func duration[T any](name, example string, field func(*T) *time.Duration, least time.Duration) setting[T] {
+	allowed := fmt.Sprintf("a duration of %v or more, like %q", least, example)
+	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+		s, ok := v.text()
+		if !ok {
+			return false
+		}
+		d, wrong := parseDuration(s)
+		if wrong == "" && d < least {
+			wrong = "is too short"
+		}
+		if wrong != "" {
+			return v.refuse(quote(s) + " " + wrong)
+		}
+		*field(into) = d
+		return true
+	}}
+}
+
+func parseDuration(s string) (d time.Duration, wrong string) {
+	trimmed := strings.TrimSpace(s)
+	d, err := time.ParseDuration(trimmed)
+	switch {
+	case err == nil && d < 0:
+		return 0, "is negative"
+	case err == nil:
+		return d, ""
+	}
+	if _, err := strconv.ParseFloat(trimmed, 64); err == nil {
+		return 0, "has no unit"
+	}
+	return 0, "is no duration (the units are ms, s, m and h)"
+}
+
+// mode is a setting of permission bits.
+func mode[T any](name string, field func(*T) *os.FileMode) setting[T] {
+	allowed := `permissions in octal from "0000" to "0777", like "0660"`
+	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+		s, ok := v.text()
+		if !ok {
+			return false
+		}
+		bits, err := strconv.ParseUint(s, 8, 32)
+		if err != nil || bits > 0o777 || len(s) < 3 || len(s) > 4 {
+			return v.refuse(quote(s) + " is no file mode")
+		}
+		*field(into) = os.FileMode(bits)
+		return true
+	}}
+}
+
+// address is a setting that is host:port or unix:///path.
+func address[T any](name string, field func(*T) (network, address *string)) setting[T] {
+	allowed := `host:port with a port from 0 to 65535, like "127.0.0.1:7710", or "unix:///run/standpipe/events.sock"`
+	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+		s, ok := v.text()
+		if !ok {
+			return false
+		}
+		network, address, wrong := parseAddress(s)
+		if wrong != "" {
+			return v.refuse(quote(s) + " " + wrong)
+		}
+		n, a := field(into)
+		*n, *a = network, address
+		return true
+	}}
+}
+
+func parseAddress(s string) (network, address, wrong string) {
+	if path, ok := strings.CutPrefix(s, "unix://"); ok {
+		return "unix", path, wrongSocketPath(path)
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", "", "is no address"
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", "", "has no such port"
+	}
+	if !validHost(host) {
+		return "", "", "has no valid host"
+	}
+	return "tcp", s, ""
+}
+
+func wrongSocketPath(path string) string {
+	switch {
+	case !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/"):
+		return "has no absolute path of a file"
+	case len(path) > maxSocketPath:
+		return fmt.Sprintf("has a path of %d bytes, and a socket's has at most %d", len(path), maxSocketPath)
+	}
+	return ""
+}
+
+// validHost takes an IP address, a host's name, and nothing, which is every address of this host.
+func validHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return !strings.ContainsFunc(host, func(c rune) bool { return !nameChar(c) })
+}
