@@ -1,0 +1,100 @@
+// The end-to-end tests run the built program as its users do: from outside, over its listeners,
+// signals, files and exit codes, against stand-ins for AWS that are not ours (testdata/standins).
+// `go test -short` leaves all of them out; a stand-in that is missing is a failure.
+package main_test
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// standpipe is the program under test: what STANDPIPE_E2E_PROGRAM names, or what is built here
+// (with the race detector if STANDPIPE_E2E_RACE is set).
+var standpipe = os.Getenv("STANDPIPE_E2E_PROGRAM")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	if testing.Short() || standpipe != "" {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "standpipe-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	standpipe = filepath.Join(dir, "standpipe")
+	args := []string{"build", "-o", standpipe}
+	if os.Getenv("STANDPIPE_E2E_RACE") != "" {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the program under test: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// endToEnd opens every test of the built program.
+func endToEnd(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short leaves out the end-to-end tests")
+	}
+}
+
+// eventually waits until check returns nil, and fails with its last error after limit.
+func eventually(t *testing.T, limit time.Duration, check func() error) {
+	t.Helper()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("not within %s: %v", limit, err)
+		}
+	}
+}
+
+// freeAddress returns an address of loopback that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// number reads an environment variable that sets how much a test does.
+func number(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}

@@ -1,0 +1,238 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+)
+
+const region = "eu-west-1"
+
+// standin returns the path of a file of the installed stand-ins.
+func standin(t *testing.T, parts ...string) string {
+	t.Helper()
+	dir := os.Getenv("STANDPIPE_STANDINS")
+	if dir == "" {
+		dir = filepath.Join("..", "..", ".standins")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "installed")); err != nil {
+		t.Fatalf("the stand-ins for AWS are not installed: run `make standins` first (%v)", err)
+	}
+	return filepath.Join(append([]string{dir}, parts...)...)
+}
+
+// kinesalite is Kinesis Data Streams for tests; its streams survive kill and restart.
+type kinesalite struct {
+	*process
+	t       *testing.T
+	address string
+	folder  string
+}
+
+func startKinesalite(t *testing.T) *kinesalite {
+	t.Helper()
+	k := &kinesalite{t: t, address: freeAddress(t), folder: t.TempDir()}
+	k.start()
+	return k
+}
+
+func (k *kinesalite) start() {
+	k.t.Helper()
+	_, port, _ := net.SplitHostPort(k.address)
+	k.process = startProcess(k.t, exec.Command("node", standin(k.t, "wrapper.js"), port, k.folder))
+	k.process.waitListening(k.address)
+}
+
+// waitListening waits until somebody accepts connections at address.
+func (p *process) waitListening(address string) {
+	p.t.Helper()
+	eventually(p.t, 30*time.Second, func() error {
+		if p.ended() {
+			p.t.Fatalf("%v ended: %s", p.cmd.Args, p.out)
+		}
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+}
+
+func (k *kinesalite) endpoint() string { return "http://" + k.address }
+
+func (k *kinesalite) client() *kinesis.Client {
+	return kinesis.New(kinesis.Options{
+		Region:       region,
+		BaseEndpoint: aws.String(k.endpoint()),
+		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
+}
+
+// create makes a stream and waits until it can be written to.
+func (k *kinesalite) create(stream string, shards int32) {
+	k.t.Helper()
+	_, err := k.client().CreateStream(k.t.Context(), &kinesis.CreateStreamInput{
+		StreamName: &stream, ShardCount: &shards,
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.waitActive(stream)
+}
+
+func (k *kinesalite) waitActive(stream string) {
+	k.t.Helper()
+	eventually(k.t, 10*time.Second, func() error {
+		out, err := k.client().DescribeStreamSummary(k.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: &stream})
+		if err == nil && out.StreamDescriptionSummary.StreamStatus != types.StreamStatusActive {
+			err = fmt.Errorf("stream %s is %s", stream, out.StreamDescriptionSummary.StreamStatus)
+		}
+		return err
+	})
+}
+
+// userRecord is a line of deaggregate.js.
+type userRecord struct {
+	Shard, SequenceNumber, RecordKey string
+	PartitionKey                     string
+	Sub                              int
+	InRange                          bool
+	Data                             []byte
+	Records, UserRecords             *int // the last line
+}
+
+// read takes a stream apart with the JavaScript library; it fails on a record that the library
+// refuses and on one that a consumer would drop because its key lies outside the shard.
+func (k *kinesalite) read(stream string) (events []event, records int) {
+	k.t.Helper()
+	out, err := deaggregate(k.t, k.endpoint(), stream)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	found := bufio.NewScanner(bytes.NewReader(out))
+	found.Buffer(nil, 64<<20)
+	for found.Scan() {
+		var u userRecord
+		if err := json.Unmarshal(found.Bytes(), &u); err != nil {
+			k.t.Fatal(err)
+		}
+		if u.Records != nil {
+			return events, *u.Records
+		}
+		if !u.InRange {
+			k.t.Errorf("key %s was read from %s, outside its hash range: consumers drop it", u.PartitionKey, u.Shard)
+		}
+		events = append(events, event{u.PartitionKey, string(u.Data)})
+	}
+	k.t.Fatalf("deaggregate.js ended without its last line after %d events", len(events))
+	return nil, 0
+}
+
+func deaggregate(t *testing.T, endpoint, stream string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "node", standin(t, "deaggregate.js"), endpoint, stream).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("deaggregate.js: %w: %s", err, exit.Stderr)
+	}
+	return out, err
+}
+
+// The stand-ins are proved before anything is proved with them: an aggregated record made by the
+// hands of this test is taken apart, its order kept, and a wrong checksum is an error.
+func TestStandinsTakeAggregatesApart(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	k := startKinesalite(t)
+	k.create("proof", 3)
+	k.put("proof", "k1", aggregated)
+	k.put("proof", "k1", []byte("alone"))
+	k.kill()
+	k.start()
+	k.put("proof", "k2", []byte("\x00\xff"))
+	got, records := k.read("proof")
+	want := []event{{"k1", "one"}, {"k1", "two"}, {"k1", "alone"}, {"k2", "\x00\xff"}}
+	if v := owing(want).judge(got); v != (verdict{events: 4}) || records != 3 {
+		t.Errorf("got %q in %d records, want %q in 3", got, records, want)
+	}
+
+	broken := bytes.Clone(aggregated)
+	broken[len(broken)-1] ^= 1
+	k.put("proof", "k1", broken)
+	if _, err := deaggregate(t, k.endpoint(), "proof"); err == nil {
+		t.Error("a record with a wrong checksum was taken apart without an error")
+	}
+}
+
+// aggregated holds the user records "one" and "two" of key k1: magic, message, MD5.
+var aggregated = mustDecode("84mawgoCazEaBwgAGgNvbmUaBwgAGgN0d2/LPjTK/n06zgL8SLWl3Bst")
+
+func mustDecode(text string) []byte {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func (k *kinesalite) put(stream, key string, data []byte) {
+	k.t.Helper()
+	_, err := k.client().PutRecord(k.t.Context(), &kinesis.PutRecordInput{StreamName: &stream, PartitionKey: &key, Data: data})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// split halves a stream's first open shard.
+func (k *kinesalite) split(stream string) {
+	k.t.Helper()
+	out, err := k.client().ListShards(k.t.Context(), &kinesis.ListShardsInput{StreamName: &stream})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for _, s := range out.Shards {
+		if s.SequenceNumberRange.EndingSequenceNumber == nil {
+			k.splitShard(stream, s)
+			return
+		}
+	}
+}
+
+func (k *kinesalite) splitShard(stream string, s types.Shard) {
+	k.t.Helper()
+	_, err := k.client().SplitShard(k.t.Context(), &kinesis.SplitShardInput{
+		StreamName: &stream, ShardToSplit: s.ShardId, NewStartingHashKey: aws.String(middle(s.HashKeyRange)),
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.waitActive(stream)
+}
+
+// middle returns the hash key in the middle of a range.
+func middle(r *types.HashKeyRange) string {
+	low, _ := new(big.Int).SetString(*r.StartingHashKey, 10)
+	high, _ := new(big.Int).SetString(*r.EndingHashKey, 10)
+	return low.Add(low, high).Rsh(low, 1).String()
+}
