@@ -1,0 +1,126 @@
+package wal
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"time"
+)
+
+const (
+	blockVersion = 1
+	// blockHeader is the length of a block before its frames; see the drawing in doc.go.
+	blockHeader = 1 + 4 + 4 + 8 + 8 + 8
+	crcAt       = 1
+	crcEnd      = crcAt + 4
+
+	// blockAim is the length of a block to aim for, key and page element included in the page
+	// arithmetic: two of these fill a leaf of four pages. An event over it has a block of its own.
+	blockAim = 8144
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// block is a run of consecutive events of one stream. Its bytes may lie in a page of the log:
+// they are valid for as long as the transaction they were read in.
+type block struct {
+	first  uint64 // offset of the first event: the bucket's key
+	count  uint32
+	time   int64  // the agent's clock at the commit, Unix nanoseconds
+	before uint64 // bytes of all payloads appended to the stream before this block
+	lanes  LaneSet
+	frames []byte
+}
+
+// next returns the offset after the block's last event.
+func (b *block) next() uint64 { return b.first + uint64(b.count) }
+
+// appendBlockHeader appends the header of a block whose frames the caller appends next.
+func appendBlockHeader(dst []byte, b *block) []byte {
+	dst = append(dst, blockVersion, 0, 0, 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, b.count)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(b.time))
+	dst = binary.BigEndian.AppendUint64(dst, b.before)
+	return binary.BigEndian.AppendUint64(dst, uint64(b.lanes))
+}
+
+// sealBlock writes the checksum into value, a whole block that is stored under first.
+func sealBlock(value []byte, stream string, first uint64) {
+	binary.BigEndian.PutUint32(value[crcAt:], blockSum(value, stream, first))
+}
+
+// blockSum covers what the block says, where it stands and whose it is, so that a block that
+// turns up in the wrong place is not taken for good.
+func blockSum(value []byte, stream string, first uint64) uint32 {
+	var key [8]byte
+	binary.BigEndian.PutUint64(key[:], first)
+	sum := crc32.Update(0, castagnoli, key[:])
+	sum = crc32.Update(sum, castagnoli, []byte(stream))
+	return crc32.Update(sum, castagnoli, value[crcEnd:])
+}
+
+// peekBlock reads a block's header without checking the sum: enough to pass over a block.
+func peekBlock(key, value []byte) (block, string) {
+	if len(key) != 8 {
+		return block{}, "a key is not 8 bytes long"
+	}
+	b := block{first: binary.BigEndian.Uint64(key)}
+	switch {
+	case len(value) < blockHeader:
+		return b, "the block is shorter than its header"
+	case value[0] != blockVersion:
+		return b, "the block's version is unknown"
+	}
+	b.count = binary.BigEndian.Uint32(value[5:])
+	b.time = int64(binary.BigEndian.Uint64(value[9:]))
+	b.before = binary.BigEndian.Uint64(value[17:])
+	b.lanes = LaneSet(binary.BigEndian.Uint64(value[25:]))
+	b.frames = value[blockHeader:]
+	if b.count == 0 {
+		return b, "the block holds no event"
+	}
+	return b, ""
+}
+
+// parseBlock is peekBlock that trusts nothing. fault is empty when the block is good.
+func parseBlock(stream string, key, value []byte) (b block, fault string) {
+	if b, fault = peekBlock(key, value); fault != "" {
+		return b, fault
+	}
+	if binary.BigEndian.Uint32(value[crcAt:]) != blockSum(value, stream, b.first) {
+		return b, "the checksum does not match"
+	}
+	return b, ""
+}
+
+// each calls f for every event of the block. The event's bytes lie in the block.
+func (b *block) each(f func(lane uint8, offset uint64, event []byte) error) error {
+	rest := b.frames
+	for i := range uint64(b.count) {
+		lane, event, r, err := splitFrame(rest)
+		if err != nil {
+			return err
+		}
+		if err := f(lane, b.first+i, event); err != nil {
+			return err
+		}
+		rest = r
+	}
+	if len(rest) != 0 {
+		return errFrame
+	}
+	return nil
+}
+
+// payload returns the bytes of the payloads of all events in the block.
+func (b *block) payload() (n uint64, err error) {
+	err = b.each(func(_ uint8, _ uint64, raw []byte) error {
+		var e Event
+		err := decodeEvent(raw, &e)
+		n += uint64(len(e.Data))
+		return err
+	})
+	return n, err
+}
+
+// at returns the block's time.
+func (b *block) at() time.Time { return time.Unix(0, b.time) }

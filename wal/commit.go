@@ -1,0 +1,267 @@
+package wal
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// maxGroup bounds the bytes of one commit; what waits beyond it takes the next.
+	maxGroup = 8 << 20
+	// roomPoll is how often appends that wait for room look again.
+	roomPoll = 20 * time.Millisecond
+)
+
+// committer is the one goroutine that writes. It takes the appends that wait, stores them in one
+// transaction, and answers them after its sync; the next group gathers meanwhile. Checkpoints
+// ride along when they are due.
+type committer struct {
+	log *Log
+
+	mu     sync.Mutex
+	queue  []*Ticket
+	syncs  []chan error // callers of Log.Sync; each holds one answer
+	closed bool
+
+	wake    chan struct{} // holds one: there is something to do
+	touched chan struct{} // holds one: a place has moved
+	done    chan struct{} // closed by run
+
+	// Below: run's own.
+	waiting        []*Ticket // taken from the queue, in order
+	full           bool      // the first of waiting needs room
+	lastCheckpoint time.Time
+	due            time.Time // when the places that moved are to be synced; zero: none moved
+	producers      map[producerKey]*producer
+	packers        map[*stream]*packer
+}
+
+func newCommitter(l *Log) *committer {
+	return &committer{
+		log:       l,
+		wake:      make(chan struct{}, 1),
+		touched:   make(chan struct{}, 1),
+		done:      make(chan struct{}),
+		producers: make(map[producerKey]*producer),
+		packers:   make(map[*stream]*packer),
+	}
+}
+
+// enqueue adds t to the next group.
+func (c *committer) enqueue(t *Ticket) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.queue = append(c.queue, t)
+	poke(c.wake)
+	return nil
+}
+
+// sync asks for a checkpoint now.
+func (c *committer) sync() (chan error, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	answer := make(chan error, 1)
+	c.syncs = append(c.syncs, answer)
+	poke(c.wake)
+	return answer, nil
+}
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// run commits until the log closes; what waits then is still stored.
+func (c *committer) run() {
+	defer close(c.done)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		timer.Reset(c.untilDue())
+		select {
+		case <-c.wake:
+			time.Sleep(c.log.opts.CommitLinger)
+		case <-timer.C:
+		case <-c.touched:
+			if c.due.IsZero() {
+				c.due = c.lastCheckpoint.Add(CheckpointInterval)
+			}
+			continue
+		case <-c.log.closing:
+			c.shut()
+			return
+		}
+		for c.round() {
+		}
+	}
+}
+
+func (c *committer) untilDue() time.Duration {
+	d := time.Hour
+	if !c.due.IsZero() {
+		d = max(time.Until(c.due), 0)
+	}
+	if c.full {
+		d = min(d, roomPoll)
+	}
+	return d
+}
+
+// shut stores what waits, writes the last checkpoint and refuses the rest.
+func (c *committer) shut() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	for c.round() {
+	}
+	for _, t := range c.waiting {
+		c.refuse(t, ErrClosed)
+	}
+	c.waiting = nil
+	if c.log.Failed() != nil {
+		return
+	}
+	if err := c.commit(&group{checkpoint: true}); err != nil {
+		c.log.opts.Logger.Error("the last checkpoint was not stored", "error", err)
+	}
+}
+
+// round commits one group and tells whether to look for another at once.
+func (c *committer) round() bool {
+	g := &group{}
+	c.gather(g)
+	if err := c.log.Failed(); err != nil {
+		c.refuseAll(fmt.Errorf("%w; nothing of this append was stored", err))
+		g.answer(c, err)
+		return false
+	}
+	c.fill(g)
+	if len(g.tickets) == 0 && !g.checkpoint {
+		return false
+	}
+	g.answer(c, c.commit(g))
+	return len(g.tickets) > 0
+}
+
+// gather takes over what has been enqueued.
+func (c *committer) gather(g *group) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = append(c.waiting, c.queue...)
+	clear(c.queue)
+	c.queue = c.queue[:0]
+	g.syncs, c.syncs = c.syncs, nil
+	g.checkpoint = len(g.syncs) > 0 || !c.due.IsZero() && !time.Now().Before(c.due)
+}
+
+// fill moves what waits into the group, in order, until the group is large or the log is full.
+func (c *committer) fill(g *group) {
+	now := c.log.opts.Clock()
+	room := c.log.space()
+	n := 0
+	for n < len(c.waiting) && g.bytes < maxGroup {
+		if !c.admit(g, c.waiting[n], now, room) {
+			break
+		}
+		n++
+	}
+	c.full = n < len(c.waiting) && g.bytes < maxGroup
+	rest := copy(c.waiting, c.waiting[n:])
+	clear(c.waiting[rest:])
+	c.waiting = c.waiting[:rest]
+	c.log.full.Store(c.full || g.refusedFull)
+	if c.full {
+		c.log.makeRoom()
+	}
+}
+
+// admit puts t into the group or refuses it. It returns false when t has to wait for room.
+func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
+	if t.chain != nil && t.chain.broken {
+		c.refuse(t, ErrChainBroken)
+		return true
+	}
+	at, known, err := c.recognise(t)
+	if err != nil {
+		c.refuse(t, err)
+		return true
+	}
+	need := int64(len(t.frames)) + int64(len(t.frames))/16 + blockHeader
+	if !known && g.bytes+need > room {
+		if c.log.opts.OnFull != Reject {
+			return false
+		}
+		g.refusedFull = true
+		c.refuse(t, c.log.fullError())
+		return true
+	}
+	if !t.taken.CompareAndSwap(false, true) {
+		c.drop(t, errWithdrawn)
+		return true
+	}
+	if known {
+		g.add(t, Appended{First: at, Count: len(t.cuts), Duplicate: true})
+		return true
+	}
+	c.pack(g, t, now)
+	g.bytes += need
+	return true
+}
+
+// recognise tells whether t repeats what is stored.
+func (c *committer) recognise(t *Ticket) (at uint64, known bool, err error) {
+	p := c.producers[t.producer]
+	if p == nil {
+		return 0, false, nil
+	}
+	return p.check(t.producer.id, t.sequence, uint64(len(t.cuts)))
+}
+
+// pack gives t its offsets and lays it into blocks.
+func (c *committer) pack(g *group, t *Ticket, now time.Time) {
+	p := g.packer(c, t.stream, now)
+	first := p.add(t)
+	g.events += len(t.cuts)
+	if t.producer.id != "" {
+		g.sequence(c, t, first, now)
+	}
+	g.add(t, Appended{First: first, Count: len(t.cuts)})
+}
+
+// refuse answers t, unless its caller has given up already.
+func (c *committer) refuse(t *Ticket, err error) {
+	t.taken.Store(true)
+	c.drop(t, err)
+}
+
+func (c *committer) refuseAll(err error) {
+	for _, t := range c.waiting {
+		c.refuse(t, err)
+	}
+	c.waiting = c.waiting[:0]
+	c.full = false
+}
+
+// drop ends a ticket of which nothing is stored; what follows it in its chain is not stored either.
+func (c *committer) drop(t *Ticket, err error) {
+	if t.chain != nil {
+		t.chain.broken = true
+	}
+	c.finish(t, Appended{}, err)
+}
+
+func (c *committer) finish(t *Ticket, a Appended, err error) {
+	t.release()
+	c.log.room.Release(t.weight)
+	t.result, t.err = a, err
+	close(t.done)
+}

@@ -1,0 +1,166 @@
+package wal
+
+import (
+	"errors"
+	"math/bits"
+	"slices"
+	"unsafe"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// A frame is an event inside a block: its lane, its length, and the event in the encoding of
+// standpipe.v1.Event, so that what came over the wire can go to the page as it is.
+const (
+	fieldKey        = protowire.Number(1)
+	fieldData       = protowire.Number(2)
+	fieldTime       = protowire.Number(3)
+	fieldAttributes = protowire.Number(4)
+
+	fieldEntryKey   = protowire.Number(1)
+	fieldEntryValue = protowire.Number(2)
+)
+
+var errFrame = errors.New("event frame is malformed")
+
+// appendFrame appends the frame of e, which belongs to lane, to b.
+func appendFrame(b []byte, e *Event, lane uint8) []byte {
+	b = append(b, lane)
+	b = protowire.AppendVarint(b, uint64(eventSize(e)))
+	b = protowire.AppendTag(b, fieldKey, protowire.BytesType)
+	b = protowire.AppendString(b, e.Key)
+	b = protowire.AppendTag(b, fieldData, protowire.BytesType)
+	b = protowire.AppendBytes(b, e.Data)
+	b = protowire.AppendTag(b, fieldTime, protowire.VarintType)
+	b = protowire.AppendVarint(b, uint64(e.Time))
+	if len(e.Attributes) > 0 {
+		b = appendAttributes(b, e.Attributes)
+	}
+	return b
+}
+
+// frameSize returns the bytes that appendFrame adds for e.
+func frameSize(e *Event) int {
+	n := eventSize(e)
+	return 1 + protowire.SizeVarint(uint64(n)) + n
+}
+
+func eventSize(e *Event) int {
+	n := 3 + protowire.SizeBytes(len(e.Key)) + protowire.SizeBytes(len(e.Data)) + protowire.SizeVarint(uint64(e.Time))
+	for k, v := range e.Attributes {
+		n += 1 + protowire.SizeBytes(attributeSize(k, v))
+	}
+	return n
+}
+
+func attributeSize(k, v string) int {
+	return 2 + protowire.SizeBytes(len(k)) + protowire.SizeBytes(len(v))
+}
+
+// appendAttributes writes the tags in the order of their names, so that equal events have equal bytes.
+func appendAttributes(b []byte, attributes map[string]string) []byte {
+	names := make([]string, 0, len(attributes))
+	for k := range attributes {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	for _, k := range names {
+		v := attributes[k]
+		b = protowire.AppendTag(b, fieldAttributes, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(attributeSize(k, v)))
+		b = protowire.AppendTag(b, fieldEntryKey, protowire.BytesType)
+		b = protowire.AppendString(b, k)
+		b = protowire.AppendTag(b, fieldEntryValue, protowire.BytesType)
+		b = protowire.AppendString(b, v)
+	}
+	return b
+}
+
+// splitFrame returns the lane and the encoded event of the frame that b begins with, and what follows.
+func splitFrame(b []byte) (lane uint8, event, rest []byte, err error) {
+	if len(b) < 2 || b[0] >= Lanes {
+		return 0, nil, nil, errFrame
+	}
+	event, n := protowire.ConsumeBytes(b[1:])
+	if n < 0 {
+		return 0, nil, nil, errFrame
+	}
+	return b[0], event, b[1+n:], nil
+}
+
+// decodeEvent reads an encoded event. The result's Key and Data lie in b, which nobody may
+// change from here on.
+func decodeEvent(b []byte, e *Event) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return errFrame
+		}
+		b = b[n:]
+		switch {
+		case num == fieldKey && typ == protowire.BytesType:
+			var v []byte
+			v, n = protowire.ConsumeBytes(b)
+			e.Key = unsafe.String(unsafe.SliceData(v), len(v))
+		case num == fieldData && typ == protowire.BytesType:
+			e.Data, n = protowire.ConsumeBytes(b)
+		case num == fieldTime && typ == protowire.VarintType:
+			var v uint64
+			v, n = protowire.ConsumeVarint(b)
+			e.Time = int64(v)
+		case num == fieldAttributes && typ == protowire.BytesType:
+			var v []byte
+			if v, n = protowire.ConsumeBytes(b); n >= 0 && decodeAttribute(v, e) != nil {
+				return errFrame
+			}
+		default: // a later release's field
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return errFrame
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+func decodeAttribute(b []byte, e *Event) error {
+	var k, v string
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 || typ != protowire.BytesType {
+			return errFrame
+		}
+		text, m := protowire.ConsumeString(b[n:])
+		if m < 0 {
+			return errFrame
+		}
+		switch num {
+		case fieldEntryKey:
+			k = text
+		case fieldEntryValue:
+			v = text
+		}
+		b = b[n+m:]
+	}
+	if e.Attributes == nil {
+		e.Attributes = make(map[string]string)
+	}
+	e.Attributes[k] = v
+	return nil
+}
+
+// LaneSet is a set of lanes, one bit each.
+type LaneSet uint64
+
+// AllLanes holds every lane.
+const AllLanes = ^LaneSet(0)
+
+// Has tells whether lane is in s.
+func (s LaneSet) Has(lane uint8) bool { return s>>lane&1 == 1 }
+
+// With returns s and lane.
+func (s LaneSet) With(lane uint8) LaneSet { return s | 1<<lane }
+
+// Len returns the number of lanes in s.
+func (s LaneSet) Len() int { return bits.OnesCount64(uint64(s)) }

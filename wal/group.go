@@ -1,0 +1,181 @@
+package wal
+
+import (
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// group is the appends and checkpoints that share a commit.
+type group struct {
+	tickets []*Ticket
+	results []Appended
+	packers []*packer
+	bytes   int64 // of the frames, with their share of headers
+	events  int
+
+	sequences   map[producerKey]*producer // as they were before this group; nil: unknown
+	refusedFull bool
+
+	checkpoint bool
+	syncs      []chan error
+	places     []placeStep
+}
+
+// placeStep is a place as a commit writes it.
+type placeStep struct {
+	place *Place
+	key   []byte
+	value []byte
+	low   uint64
+	state []byte
+}
+
+func (g *group) add(t *Ticket, a Appended) {
+	g.tickets = append(g.tickets, t)
+	g.results = append(g.results, a)
+}
+
+// packer returns the packer of a stream in this group.
+func (g *group) packer(c *committer, name string, now time.Time) *packer {
+	s := c.log.stream(name)
+	p := c.packers[s]
+	if p == nil {
+		p = &packer{}
+		c.packers[s] = p
+	}
+	if p.stream == nil {
+		p.reset(s, now.UnixNano())
+		g.packers = append(g.packers, p)
+	}
+	return p
+}
+
+// sequence notes what the producer of t has stored, and how it was before.
+func (g *group) sequence(c *committer, t *Ticket, first uint64, now time.Time) {
+	p := c.producers[t.producer]
+	if g.sequences == nil {
+		g.sequences = make(map[producerKey]*producer)
+	}
+	if _, noted := g.sequences[t.producer]; !noted {
+		g.sequences[t.producer] = p.clone()
+	}
+	if p == nil {
+		p = &producer{}
+		c.producers[t.producer] = p
+	}
+	p.stored(t.sequence, first, uint64(len(t.cuts)), now)
+}
+
+// undo forgets what the group's producers would have stored.
+func (g *group) undo(c *committer) {
+	for key, before := range g.sequences {
+		if before == nil {
+			delete(c.producers, key)
+			continue
+		}
+		c.producers[key] = before
+	}
+}
+
+// answer tells everybody who waits for the group how it went.
+func (g *group) answer(c *committer, err error) {
+	for _, p := range g.packers {
+		p.stream = nil // free for the next group
+	}
+	for i, t := range g.tickets {
+		if err != nil {
+			c.drop(t, err)
+			continue
+		}
+		c.finish(t, g.results[i], nil)
+	}
+	for _, s := range g.syncs {
+		s <- err
+	}
+}
+
+// write puts everything of the group into tx.
+func (g *group) write(c *committer, tx *bolt.Tx) error {
+	for _, p := range g.packers {
+		if err := p.write(tx); err != nil {
+			return err
+		}
+	}
+	state := tx.Bucket(bucketState)
+	for key := range g.sequences {
+		if err := state.Put(stateKey(stateProducer, key.stream, key.id), c.producers[key].append(nil)); err != nil {
+			return fmt.Errorf("put producer: %w", err)
+		}
+	}
+	for _, step := range g.places {
+		if err := state.Put(step.key, step.value); err != nil {
+			return fmt.Errorf("put place: %w", err)
+		}
+	}
+	return nil
+}
+
+// write puts the packed blocks into the stream's bucket: append only, so pages are filled whole.
+func (p *packer) write(tx *bolt.Tx) error {
+	name := streamBucket(p.stream.name)
+	bucket := tx.Bucket(name)
+	if bucket == nil {
+		var err error
+		if bucket, err = tx.CreateBucket(name); err != nil {
+			return fmt.Errorf("create stream %q: %w", p.stream.name, err)
+		}
+	}
+	bucket.FillPercent = 1
+	return p.each(func(first uint64, value []byte) error {
+		if err := bucket.Put(offsetKey(first), value); err != nil {
+			return fmt.Errorf("put block %d of %q: %w", first, p.stream.name, err)
+		}
+		return nil
+	})
+}
+
+// collectPlaces encodes the places that have moved since they were last written.
+func (g *group) collectPlaces(l *Log) {
+	for _, p := range l.allPlaces() {
+		if step, ok := p.step(); ok {
+			g.places = append(g.places, step)
+		}
+	}
+}
+
+// step encodes the place if it has moved.
+func (p *Place) step() (placeStep, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.dirty {
+		return placeStep{}, false
+	}
+	p.dirty = false
+	return placeStep{
+		place: p,
+		key:   stateKey(statePlace, p.stream.name, p.name),
+		value: p.appendLocked(nil),
+		low:   p.checkpointLocked(),
+		state: p.state,
+	}, true
+}
+
+// committed notes that the step is on disk.
+func (s *placeStep) committed() {
+	s.place.mu.Lock()
+	s.place.low = s.low
+	keeper := s.place.keeper
+	s.place.mu.Unlock()
+	if keeper != nil && s.state != nil {
+		keeper(s.state)
+	}
+}
+
+// failed makes the next checkpoint write the place again.
+func (s *placeStep) failed() {
+	s.place.mu.Lock()
+	s.place.dirty = true
+	s.place.mu.Unlock()
+}

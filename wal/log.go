@@ -1,0 +1,327 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
+)
+
+// Log is a write-ahead log of many streams in one data directory. All methods may be called from
+// any goroutine.
+//
+// Locks are taken in this order: Log.mu, stream.mu, Place.mu; segment.mu under none of the last two.
+type Log struct {
+	opts Options
+	id   string
+	dir  string // of the segments
+	lock *os.File
+
+	committer *committer
+	room      *semaphore.Weighted // bytes of appends under way
+
+	mu       sync.RWMutex
+	streams  map[string]*stream
+	segments []*segment // oldest first; the last takes the appends
+	sealed   int64      // bytes that all but the last occupy
+
+	full      atomic.Bool // an append waits or was refused for want of room
+	failure   atomic.Pointer[error]
+	failed    chan struct{} // closed by fail
+	closing   chan struct{} // closed by Close
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Open opens the log in o.Dir, or makes one. It reads the newest segment whole and of the others
+// their ends. A segment that can't be read is set aside, and what it held counted as dropped.
+//
+// Errors: ErrLocked when another process held the directory for all of LockTimeout; anything the
+// file system says. ctx bounds the wait for the lock.
+func Open(ctx context.Context, o Options) (*Log, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	l := &Log{
+		opts: o, dir: filepath.Join(o.Dir, "wal"),
+		room:    semaphore.NewWeighted(maxWaiting),
+		streams: make(map[string]*stream),
+		failed:  make(chan struct{}), closing: make(chan struct{}),
+	}
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	var err error
+	if l.lock, err = lockDir(ctx, o.Dir, o.NodeName, o.LockTimeout); err != nil {
+		return nil, err
+	}
+	l.committer = newCommitter(l)
+	if err := l.recover(); err != nil {
+		return nil, errors.Join(err, l.letGo())
+	}
+	go l.committer.run()
+	return l, nil
+}
+
+// Close stores what has been submitted, writes the last checkpoint and lets go of the directory.
+// It may be called twice.
+func (l *Log) Close() error {
+	l.closeOnce.Do(func() {
+		close(l.closing)
+		<-l.committer.done
+		l.closeErr = l.letGo()
+	})
+	return l.closeErr
+}
+
+func (l *Log) letGo() error {
+	var errs []error
+	for _, s := range l.segments {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(append(errs, l.lock.Close())...)
+}
+
+// ID returns the name that the log got when it was made. It never changes.
+func (l *Log) ID() string { return l.id }
+
+// Sync writes a checkpoint now and returns once it is on disk.
+func (l *Log) Sync(ctx context.Context) error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	answer, err := l.committer.sync()
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.committer.done:
+		return ErrClosed
+	}
+}
+
+func (l *Log) usable() error {
+	select {
+	case <-l.closing:
+		return ErrClosed
+	default:
+		return l.Failed()
+	}
+}
+
+// fail makes the log refuse every append from now on.
+func (l *Log) fail(err error) {
+	failure := fmt.Errorf("%w: %v", ErrFailed, err)
+	if l.failure.CompareAndSwap(nil, &failure) {
+		l.opts.Logger.Error("the log has failed; stop the agent, check the disk and start it again", "error", err)
+		close(l.failed)
+	}
+}
+
+// Failed returns the error that ended the log, wrapping ErrFailed, or nil.
+func (l *Log) Failed() error {
+	if err := l.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// FailedChan is closed when the log fails.
+func (l *Log) FailedChan() <-chan struct{} { return l.failed }
+
+// Full tells whether appends wait or were lately refused for want of room.
+func (l *Log) Full() bool { return l.full.Load() && l.space() < l.margin() }
+
+// Stat is the log's size.
+type Stat struct {
+	Bytes    int64 // that the segments occupy on the disk
+	MaxBytes int64
+	Segments int
+}
+
+// Stat returns the log's size now.
+func (l *Log) Stat() Stat {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return Stat{l.usedLocked(), l.opts.MaxSize, len(l.segments)}
+}
+
+func (l *Log) usedLocked() int64 {
+	return l.sealed + l.segments[len(l.segments)-1].disk()
+}
+
+// margin is kept free of appends, so that checkpoints and a new segment find room in a full log.
+func (l *Log) margin() int64 { return min(512<<10, l.opts.MaxSize/8) }
+
+// space returns how many bytes appends may take up now, by MaxSize and by what the disk has left.
+func (l *Log) space() int64 {
+	room := l.opts.MaxSize - l.Stat().Bytes - l.margin()
+	var fs unix.Statfs_t
+	if unix.Statfs(l.dir, &fs) == nil {
+		room = min(room, int64(fs.Bavail)*fs.Bsize-l.margin())
+	}
+	return room
+}
+
+func (l *Log) fullError() error {
+	st := l.Stat()
+	if st.Bytes < st.MaxBytes-l.opts.SegmentSize-l.margin() {
+		st.MaxBytes = 0 // it is the disk that is full
+	}
+	return &FullError{Used: st.Bytes, Max: st.MaxBytes, RetryAfter: time.Second}
+}
+
+func (l *Log) active() *segment {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.segments[len(l.segments)-1]
+}
+
+// stream returns the stream of that name, making it when it is new.
+func (l *Log) stream(name string) *stream {
+	if s := l.lookup(name); s != nil {
+		return s
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.streams[name]
+	if s == nil {
+		s = newStream(strings.Clone(name))
+		l.streams[s.name] = s
+	}
+	return s
+}
+
+func (l *Log) lookup(name string) *stream {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.streams[name]
+}
+
+func (l *Log) sortedStreams() []*stream {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	all := make([]*stream, 0, len(l.streams))
+	for _, s := range l.streams {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *stream) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+func (l *Log) allPlaces() []*Place {
+	var all []*Place
+	for _, s := range l.sortedStreams() {
+		all = append(all, s.sortedPlaces()...)
+	}
+	return all
+}
+
+// StreamStat is a stream at one instant.
+type StreamStat struct {
+	Name        string
+	First, Next uint64 // the offsets [First, Next) are held
+	Appended    Count
+}
+
+// Streams returns every stream that the log knows, by name.
+func (l *Log) Streams() []StreamStat {
+	var stats []StreamStat
+	for _, s := range l.sortedStreams() {
+		a := s.appended()
+		st := StreamStat{Name: s.name, Next: a.Events + 1, First: a.Events + 1, Appended: a}
+		if spans := l.spansOf(s.name); len(spans) > 0 {
+			st.First = spans[0].first
+		}
+		stats = append(stats, st)
+	}
+	return stats
+}
+
+// spansOf returns what each segment holds of a stream, oldest first.
+func (l *Log) spansOf(name string) []span {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var spans []span
+	for _, seg := range l.segments {
+		if sp, ok := seg.spans[name]; ok {
+			spans = append(spans, sp)
+		}
+	}
+	return spans
+}
+
+// Place returns the destination's place in the stream, making both when they are new. A new place
+// starts at the oldest event that the log still holds: what was there before it counts as dropped
+// with the reason absent.
+func (l *Log) Place(streamName, destination string) (*Place, error) {
+	if streamName == "" || destination == "" {
+		return nil, errors.New("wal: a place needs the names of a stream and of a destination")
+	}
+	s := l.stream(streamName)
+	spans := l.spansOf(streamName)
+	s.mu.Lock()
+	p := s.places[destination]
+	if p == nil {
+		p = newPlace(l, s, destination, spans)
+		s.places[destination] = p
+	}
+	s.mu.Unlock()
+	p.mu.Lock()
+	p.opened = true
+	p.mu.Unlock()
+	l.touch()
+	return p, nil
+}
+
+// newPlace is called with s.mu held.
+func newPlace(l *Log, s *stream, name string, spans []span) *Place {
+	p := &Place{log: l, stream: s, name: name, dirty: true}
+	first, held := s.next, Count{}
+	if len(spans) > 0 {
+		first = spans[0].first
+		last := spans[len(spans)-1]
+		held = Count{s.next - last.next, s.bytes - last.after} // appended since spans were read
+	}
+	for _, sp := range spans {
+		held.Add(sp.count())
+	}
+	if absent := (Count{s.next - 1, s.bytes}).Sub(held); absent.Events > 0 {
+		p.ledger.drop(DroppedAbsent, absent)
+	}
+	for i := range p.marks {
+		p.marks[i].Checkpoint = first
+	}
+	p.low = first
+	return p
+}
+
+// Places returns every destination that has a place in the stream, by name.
+func (l *Log) Places(streamName string) []*Place {
+	if s := l.lookup(streamName); s != nil {
+		return s.sortedPlaces()
+	}
+	return nil
+}
+
+// touch makes the committer write a checkpoint within CheckpointInterval.
+func (l *Log) touch() { poke(l.committer.touched) }
+
+// Grown returns a channel that is closed when the stream has got new events after this call.
+func (l *Log) Grown(streamName string) <-chan struct{} { return l.stream(streamName).grown.wait() }
+
+// Next returns the offset that the stream's next event gets.
+func (l *Log) Next(streamName string) uint64 { return l.stream(streamName).appended().Events + 1 }

@@ -1,0 +1,339 @@
+package wal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	goSync "sync"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+func open(t testing.TB, o wal.Options) *wal.Log {
+	t.Helper()
+	l, err := wal.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+func event(key, data string) wal.Event {
+	return wal.Event{Key: key, Data: []byte(data), Time: 1}
+}
+
+func appendOne(t testing.TB, l *wal.Log, stream, key, data string) wal.Appended {
+	t.Helper()
+	a, err := l.Append(context.Background(), &wal.Batch{Stream: stream, Events: []wal.Event{event(key, data)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func readAll(t testing.TB, l *wal.Log, stream string, from uint64, lanes wal.LaneSet) []wal.Event {
+	t.Helper()
+	var events []wal.Event
+	for {
+		chunk, err := l.Read(stream, from, lanes, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, chunk.Events...)
+		from = chunk.Next
+		if chunk.End {
+			return events
+		}
+	}
+}
+
+// settleAll settles everything that the stream holds at the place.
+func settleAll(l *wal.Log, p *wal.Place, c wal.Count) {
+	marks := make(map[uint8]wal.Mark)
+	for lane := range uint8(wal.Lanes) {
+		marks[lane] = wal.Mark{Checkpoint: l.Next(p.Stream())}
+	}
+	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: c}})
+}
+
+func TestAppendedEventsAreReadBackAlsoAfterAReopen(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	want := wal.Event{Key: "k1", Data: []byte("payload"), Time: 42, Attributes: map[string]string{"a": "1", "b": "2"}}
+	got, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{want, event("k2", "")}})
+	if err != nil || got != (wal.Appended{First: 1, Count: 2}) {
+		t.Fatalf("got %+v, %v, want offsets 1 and 2", got, err)
+	}
+	for range 2 {
+		events := readAll(t, l, "s", 1, wal.AllLanes)
+		if len(events) != 2 {
+			t.Fatalf("got %d events, want 2", len(events))
+		}
+		e := events[0]
+		if e.Key != want.Key || string(e.Data) != "payload" || e.Time != 42 || len(e.Attributes) != 2 || e.Attributes["b"] != "2" || e.Offset != 1 {
+			t.Errorf("got %+v, want %+v at 1", e, want)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, wal.Options{Dir: dir})
+	}
+	if got := appendOne(t, l, "s", "k", "x").First; got != 3 {
+		t.Errorf("got offset %d after a reopen, want 3", got)
+	}
+}
+
+func TestReadsOfSomeLanesGetTheirEventsOnly(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir()})
+	for i := range 300 {
+		appendOne(t, l, "s", fmt.Sprint("key", i%40), fmt.Sprint(i))
+	}
+	lane := wal.LaneOf("key7")
+	events := readAll(t, l, "s", 1, wal.LaneSet(0).With(lane))
+	want := 0
+	for i := range 300 {
+		if wal.LaneOf(fmt.Sprint("key", i%40)) == lane {
+			want++
+		}
+	}
+	if len(events) != want {
+		t.Errorf("got %d events of lane %d, want %d", len(events), lane, want)
+	}
+}
+
+func TestSegmentsAreTruncatedOnceEveryDestinationIsDone(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	a, _ := l.Place("s", "a")
+	b, _ := l.Place("s", "b")
+	data := string(make([]byte, 10_000))
+	var total wal.Count
+	for i := range 200 {
+		appendOne(t, l, "s", fmt.Sprint(i), data)
+		total.Add(wal.Count{Events: 1, Bytes: 10_000})
+	}
+	before := l.Stat()
+	if before.Segments < 5 {
+		t.Fatalf("got %d segments, want at least 5", before.Segments)
+	}
+	settleAll(l, a, total)
+	sync(t, l)
+	if got := l.Stat().Segments; got != before.Segments {
+		t.Errorf("got %d segments while one destination is behind, want %d", got, before.Segments)
+	}
+	settleAll(l, b, total)
+	sync(t, l)
+	if got := l.Stat(); got.Segments != 1 || got.Bytes > before.Bytes/4 {
+		t.Errorf("got %+v once all is settled, want one segment", got)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "wal", "*"))
+	if len(files) != 1 {
+		t.Errorf("got files %v, want one", files)
+	}
+	if got := l.Streams()[0]; got.Appended != total || got.Next != 201 {
+		t.Errorf("got %+v, want %+v appended", got, total)
+	}
+}
+
+func sync(t testing.TB, l *wal.Log) {
+	t.Helper()
+	if err := l.Sync(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPlacesSurviveAReopen(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	p, _ := l.Place("s", "d")
+	for i := range 10 {
+		appendOne(t, l, "s", fmt.Sprint(i), "12345")
+	}
+	lane := wal.LaneOf("3")
+	p.Settle(wal.Settlement{
+		Marks: map[uint8]wal.Mark{lane: {Checkpoint: 2, Settled: []wal.Run{{First: 4, Next: 5}}}},
+		Add:   wal.Ledger{Delivered: wal.Count{Events: 1, Bytes: 5}, Requests: 3, Records: 2, BilledBytes: 5120, LastDelivery: time.Unix(9, 0)},
+		State: []byte("state"),
+	})
+	want, marks := p.Stat(), p.Marks()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, wal.Options{Dir: dir})
+	p, _ = l.Place("s", "d")
+	got := p.Stat()
+	if got.Delivered != want.Delivered || got.Pending != (wal.Count{Events: 9, Bytes: 45}) || got.Requests != 3 ||
+		!got.LastDelivery.Equal(want.LastDelivery) || got.BilledBytes != 5120 {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if m := p.Marks()[lane]; !m.Done(4) || m.Done(3) || m.Checkpoint != marks[lane].Checkpoint {
+		t.Errorf("got mark %+v, want %+v", m, marks[lane])
+	}
+	if string(p.State()) != "state" {
+		t.Errorf("got state %q", p.State())
+	}
+}
+
+func TestAProducersResendIsRecognised(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	send := func(seq uint64, n int) (wal.Appended, error) {
+		b := &wal.Batch{Stream: "s", ProducerID: "p", ProducerSequence: seq}
+		for range n {
+			b.Events = append(b.Events, event("k", "x"))
+		}
+		return l.Append(t.Context(), b)
+	}
+	send(1, 3)
+	appendOne(t, l, "s", "other", "y")
+	send(4, 2)
+	for range 2 {
+		if got, err := send(1, 3); err != nil || got != (wal.Appended{First: 1, Count: 3, Duplicate: true}) {
+			t.Errorf("got %+v, %v for the first batch sent again", got, err)
+		}
+		if got, err := send(4, 2); err != nil || got != (wal.Appended{First: 5, Count: 2, Duplicate: true}) {
+			t.Errorf("got %+v, %v for the second batch sent again", got, err)
+		}
+		if _, err := send(9, 1); !errors.Is(err, wal.ErrSequence) {
+			t.Errorf("got %v for a gap, want ErrSequence", err)
+		}
+		l.Close()
+		l = open(t, wal.Options{Dir: dir})
+	}
+	if got, err := send(6, 1); err != nil || got.First != 7 {
+		t.Errorf("got %+v, %v, want offset 7", got, err)
+	}
+}
+
+func TestAFullLogRefusesAndAcceptsAgain(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 2 << 20})
+	p, _ := l.Place("s", "d")
+	batch := &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 50_000)))}}
+	var n uint64
+	for {
+		if _, err := l.Append(t.Context(), batch); err != nil {
+			if !errors.Is(err, wal.ErrFull) {
+				t.Fatal(err)
+			}
+			break
+		}
+		n++
+	}
+	if st := l.Stat(); st.Bytes > st.MaxBytes || !l.Full() {
+		t.Errorf("got %+v, full %v", st, l.Full())
+	}
+	settleAll(l, p, wal.Count{Events: n, Bytes: n * 50_000})
+	sync(t, l)
+	if _, err := l.Append(t.Context(), batch); err != nil {
+		t.Errorf("got %v once there is room", err)
+	}
+	if l.Full() {
+		t.Error("still full")
+	}
+}
+
+func TestAppendsOfABrokenChainAreNotStored(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20})
+	var chain wal.Chain
+	big := &wal.Batch{Stream: "s", Chain: &chain, Events: []wal.Event{event("k", string(make([]byte, 1<<20)))}}
+	if _, err := l.Append(t.Context(), big); !errors.Is(err, wal.ErrFull) {
+		t.Fatalf("got %v, want ErrFull", err)
+	}
+	small := &wal.Batch{Stream: "s", Chain: &chain, Events: []wal.Event{event("k", "x")}}
+	if _, err := l.Append(t.Context(), small); !errors.Is(err, wal.ErrChainBroken) {
+		t.Errorf("got %v, want ErrChainBroken", err)
+	}
+}
+
+func TestASecondHolderIsNamed(t *testing.T) {
+	dir := t.TempDir()
+	open(t, wal.Options{Dir: dir})
+	_, err := wal.Open(t.Context(), wal.Options{Dir: dir, LockTimeout: time.Millisecond})
+	if !errors.Is(err, wal.ErrLocked) {
+		t.Fatalf("got %v, want ErrLocked", err)
+	}
+	if want := fmt.Sprint("process ", os.Getpid()); !strings.Contains(err.Error(), want) {
+		t.Errorf("got %q, want it to name %q", err, want)
+	}
+}
+
+func TestADamagedSegmentIsSetAsideAndCounted(t *testing.T) {
+	for _, which := range []string{"oldest", "newest"} {
+		t.Run(which, func(t *testing.T) {
+			dir := t.TempDir()
+			l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+			l.Place("s", "d")
+			for i := range 100 {
+				appendOne(t, l, "s", fmt.Sprint(i), string(make([]byte, 10_000)))
+			}
+			l.Close()
+			files, _ := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
+			file := files[0]
+			if which == "newest" {
+				file = files[len(files)-1]
+			}
+			if err := os.WriteFile(file, make([]byte, 100_000), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l = open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+			p, _ := l.Place("s", "d")
+			st := p.Stat()
+			held := uint64(len(readAll(t, l, "s", 1, wal.AllLanes)))
+			if held == 0 || held >= 100 || st.Pending.Events != held || st.Dropped[wal.DroppedCorrupt].Events == 0 {
+				t.Errorf("got %d events held, %+v", held, st)
+			}
+			if got := appendOne(t, l, "s", "k", "x"); got.First <= 100 {
+				t.Errorf("got offset %d, which was used before", got.First)
+			}
+		})
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, writers := range []int{1, 64} {
+		for _, events := range []int{1, 100} {
+			b.Run(fmt.Sprintf("size=1KiB/writers=%d/events=%d", writers, events), func(b *testing.B) {
+				benchmarkAppend(b, writers, events)
+			})
+		}
+	}
+}
+
+func benchmarkAppend(b *testing.B, writers, events int) {
+	l := open(b, wal.Options{Dir: b.TempDir()})
+	data := make([]byte, 1024)
+	b.SetBytes(int64(events) * 1024)
+	b.ReportAllocs()
+	work := make(chan struct{})
+	var group goSync.WaitGroup
+	b.ResetTimer()
+	for w := range writers {
+		group.Go(func() {
+			batch := &wal.Batch{Stream: "s"}
+			for range events {
+				batch.Events = append(batch.Events, wal.Event{Key: fmt.Sprint(w), Data: data, Time: 1})
+			}
+			for range work {
+				if _, err := l.Append(context.Background(), batch); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	for b.Loop() {
+		work <- struct{}{}
+	}
+	close(work)
+	group.Wait()
+	b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
+}

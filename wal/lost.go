@@ -1,0 +1,140 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// unsettled counts the events in [from, to) that are in the log and that the marks leave open.
+func (l *Log) unsettled(streamName string, marks *[Lanes]Mark, from, to uint64) (c Count, err error) {
+	for from < to {
+		chunk, err := l.Read(streamName, from, AllLanes, 4<<20)
+		var corrupt *CorruptError
+		if errors.As(err, &corrupt) {
+			l.markBad(corrupt, streamName, chunk.Next)
+			err = nil
+		}
+		if err != nil {
+			return c, err
+		}
+		for i := range chunk.Events {
+			e := &chunk.Events[i]
+			if e.Offset < to && !marks[e.Lane].Done(e.Offset) {
+				c.Add(Count{1, uint64(len(e.Data))})
+			}
+		}
+		if from = chunk.Next; chunk.End {
+			return c, nil
+		}
+	}
+	return c, nil
+}
+
+// reconcile counts as dropped (reason corrupt) what the place still waits for and the log no longer
+// holds. It reads all that the place has not settled, so it is for when something is known to
+// be lost.
+func (l *Log) reconcile(p *Place) error {
+	p.mu.Lock()
+	marks, settled, from := p.cloneMarksLocked(), p.ledger.settled(), p.checkpointLocked()
+	p.mu.Unlock()
+	appended := p.stream.appended()
+	held, err := l.unsettled(p.stream.name, &marks, from, appended.Events+1)
+	if err != nil {
+		return err
+	}
+	lost := appended.Sub(settled).Sub(held)
+	if lost.Events == 0 {
+		return nil
+	}
+	l.opts.Logger.Error("events are lost with a damaged part of the log", "stream", p.stream.name,
+		"destination", p.name, "events", lost.Events, "bytes", lost.Bytes)
+	p.Settle(Settlement{Add: Ledger{Dropped: map[string]Count{DroppedCorrupt: lost}}})
+	return nil
+}
+
+// covered tells whether the log holds all of a stream from offset from on.
+func (l *Log) covered(s *stream, from uint64) bool {
+	next := s.appended().Events + 1
+	for _, sp := range l.spansOf(s.name) {
+		if from < sp.first {
+			return false
+		}
+		from = max(from, sp.next)
+	}
+	return from >= next
+}
+
+// reconcileAll looks at every place that waits for events which the log may no longer hold.
+func (l *Log) reconcileAll() error {
+	for _, p := range l.allPlaces() {
+		p.mu.Lock()
+		from := p.checkpointLocked()
+		p.mu.Unlock()
+		if l.covered(p.stream, from) {
+			continue
+		}
+		if err := l.reconcile(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Lose gives up the part of the log that a Read at offset from said is corrupt, and counts what each
+// of the stream's destinations still waited for in it as dropped. Reads pass over it from here on.
+func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error {
+	l.markBad(corrupt, streamName, from)
+	for _, p := range l.Places(streamName) {
+		if err := l.reconcile(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// markBad notes the run of offsets from the corrupt block to the next that can be found.
+func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) {
+	seg, sp := l.find(streamName, from)
+	if seg == nil {
+		return
+	}
+	bad := Run{First: from, Next: seg.blockAfter(streamName, from, sp.next)}
+	if corrupt.Offset > 0 {
+		bad.First = min(bad.First, corrupt.Offset)
+	}
+	l.opts.Logger.Error("a part of the log can't be read and is given up", "segment", seg.path,
+		"stream", streamName, "first", bad.First, "next", bad.Next, "error", corrupt)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seg.bad == nil {
+		seg.bad = make(map[string][]Run)
+	}
+	seg.bad[streamName] = append(seg.bad[streamName], bad)
+}
+
+// blockAfter returns the first offset of the block after the one that holds offset, or end when there
+// is none or it can't be found.
+func (s *segment) blockAfter(streamName string, offset, end uint64) uint64 {
+	next := end
+	_ = s.view(func(tx *bolt.Tx) error {
+		if k, _ := tx.Bucket(streamBucket(streamName)).Cursor().Seek(offsetKey(offset + 1)); len(k) == 8 {
+			next = binary.BigEndian.Uint64(k)
+		}
+		return nil
+	}) // what can't be searched is given up as a whole
+	return next
+}
+
+// badRun tells whether the offset lies in a part that was given up, and where it goes on.
+func (l *Log) badRun(seg *segment, streamName string, offset uint64) (next uint64, known bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, r := range seg.bad[streamName] {
+		if r.First <= offset && offset < r.Next {
+			return r.Next, true
+		}
+	}
+	return 0, false
+}

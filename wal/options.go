@@ -1,0 +1,84 @@
+package wal
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Defaults of Options.
+const (
+	DefaultMaxSize     = 8 << 30
+	DefaultSegmentSize = 64 << 20
+	DefaultLockTimeout = 30 * time.Second
+
+	// MinMaxSize is the smallest log: four segments of a few commits each.
+	MinMaxSize = 1 << 20
+	// maxWaiting bounds the bytes of appends that wait for the committer; Submit waits above it.
+	maxWaiting = 32 << 20
+)
+
+// Options tells Open what log to open and how. The zero value of a field means its default.
+type Options struct {
+	Dir          string        // the data directory; made with mode 0700
+	MaxSize      int64         // bytes that all segments may occupy; default 8 GiB, at least 1 MiB
+	SegmentSize  int64         // bytes of a segment; default 64 MiB, at most a quarter of MaxSize
+	CommitLinger time.Duration // wait this long for company before a commit; default 0
+	OnFull       OnFull        // default Reject
+	LockTimeout  time.Duration // how long to wait for another holder of Dir; default 30 s
+	NodeName     string        // written into the lock file beside the process id
+	Logger       hclog.Logger  // default: none
+	Clock        func() time.Time
+	// OnCommit, when set, is called after every commit that held events, from the committer's
+	// goroutine.
+	OnCommit func(CommitInfo)
+
+	// beforeCommit and afterCommit are the tests' way to make a commit fail: before it happened,
+	// and after it did.
+	beforeCommit, afterCommit func() error
+}
+
+// CommitInfo describes a commit.
+type CommitInfo struct {
+	Events   int
+	Bytes    int64 // of the blocks
+	Duration time.Duration
+}
+
+func (o *Options) validate() error {
+	if o.Dir == "" {
+		return fmt.Errorf("wal: no data directory is named")
+	}
+	if o.MaxSize == 0 {
+		o.MaxSize = DefaultMaxSize
+	}
+	if o.MaxSize < MinMaxSize {
+		return fmt.Errorf("wal: a maximum size of %d bytes is under %d", o.MaxSize, MinMaxSize)
+	}
+	if o.SegmentSize == 0 {
+		o.SegmentSize = DefaultSegmentSize
+	}
+	if o.SegmentSize < int64(os.Getpagesize()) {
+		return fmt.Errorf("wal: a segment size of %d bytes is under a page", o.SegmentSize)
+	}
+	o.SegmentSize = min(o.SegmentSize, o.MaxSize/4)
+	switch o.OnFull {
+	case "":
+		o.OnFull = Reject
+	case Reject, Block, DropOldest:
+	default:
+		return fmt.Errorf("wal: on full %q is not reject, block or drop_oldest", o.OnFull)
+	}
+	if o.LockTimeout == 0 {
+		o.LockTimeout = DefaultLockTimeout
+	}
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package wal
+
+import "slices"
+
+// packer lays the frames that one group appends to one stream into blocks.
+type packer struct {
+	stream *stream
+	next   uint64 // offset of the next event
+	bytes  uint64 // payload bytes before it
+	time   int64
+
+	buf    []byte // the blocks, one after another
+	starts []int  // where each block begins
+	firsts []uint64
+	open   block // the last one, while frames may still join it
+}
+
+// maxKept bounds the buffer that a stream's packer keeps from one group to the next.
+const maxKept = 1 << 20
+
+func (p *packer) reset(s *stream, now int64) {
+	if cap(p.buf) > maxKept {
+		p.buf = nil
+	}
+	*p = packer{stream: s, time: now, buf: p.buf[:0], starts: p.starts[:0], firsts: p.firsts[:0]}
+	p.next, p.bytes = s.next, s.bytes // the committer alone changes them
+}
+
+// add lays down a ticket's frames and returns the offset of the first.
+func (p *packer) add(t *Ticket) (first uint64) {
+	first = p.next
+	start := uint32(0)
+	for _, cut := range t.cuts {
+		p.addFrame(t.frames[start:cut.end], cut.payload)
+		start = cut.end
+	}
+	return first
+}
+
+func (p *packer) addFrame(frame []byte, payload uint32) {
+	if p.open.count > 0 && len(p.buf)-p.starts[len(p.starts)-1]+len(frame) > blockAim {
+		p.finish()
+	}
+	if p.open.count == 0 {
+		p.starts, p.firsts = append(p.starts, len(p.buf)), append(p.firsts, p.next)
+		p.open = block{first: p.next, time: p.time, before: p.bytes}
+		p.buf = appendBlockHeader(p.buf, &p.open)
+	}
+	p.buf = append(p.buf, frame...)
+	p.open.count++
+	p.open.lanes = p.open.lanes.With(frame[0])
+	p.next++
+	p.bytes += uint64(payload)
+}
+
+// finish completes the open block: what the header says of its events is known now.
+func (p *packer) finish() {
+	if p.open.count == 0 {
+		return
+	}
+	value := p.buf[p.starts[len(p.starts)-1]:]
+	appendBlockHeader(value[:0], &p.open)
+	sealBlock(value, p.stream.name, p.open.first)
+	p.open = block{}
+}
+
+// each calls f with the first offset and the bytes of every block, in order.
+func (p *packer) each(f func(first uint64, value []byte) error) error {
+	p.finish()
+	for i, start := range p.starts {
+		end := len(p.buf)
+		if i+1 < len(p.starts) {
+			end = p.starts[i+1]
+		}
+		if err := f(p.firsts[i], slices.Clip(p.buf[start:end])); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package wal
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Reasons why events were dropped.
+const (
+	DroppedFull    = "full"    // the log was full under drop_oldest
+	DroppedAge     = "age"     // older than max_age
+	DroppedCorrupt = "corrupt" // the segment that held them can't be read
+	DroppedAbsent  = "absent"  // appended and truncated before the destination was configured
+)
+
+// Mark is where one lane of a destination stands.
+type Mark struct {
+	// Checkpoint: every event of the lane with a smaller offset is settled.
+	Checkpoint uint64
+	// Settled are the runs of offsets beyond Checkpoint of which the lane's events are settled too,
+	// ascending: what is left of a batch of which a part failed.
+	Settled []Run
+}
+
+// Run is the offsets [First, Next).
+type Run struct{ First, Next uint64 }
+
+// Done tells whether the lane's event at offset is settled.
+func (m *Mark) Done(offset uint64) bool {
+	if offset < m.Checkpoint {
+		return true
+	}
+	for _, r := range m.Settled {
+		if offset < r.Next {
+			return offset >= r.First
+		}
+	}
+	return false
+}
+
+// Ledger is what has become of a stream's events at one destination, and what it cost.
+type Ledger struct {
+	Delivered, Dead Count
+	Dropped         map[string]Count // by reason
+	Requests        uint64
+	Records         uint64 // stored by the destination
+	BilledBytes     uint64
+	PutUnits        uint64
+	LastDelivery    time.Time
+}
+
+// settled returns what has left the log one way or the other.
+func (l *Ledger) settled() Count {
+	c := l.Delivered
+	c.Add(l.Dead)
+	for _, d := range l.Dropped {
+		c.Add(d)
+	}
+	return c
+}
+
+func (l *Ledger) drop(reason string, c Count) {
+	if l.Dropped == nil {
+		l.Dropped = make(map[string]Count)
+	}
+	d := l.Dropped[reason]
+	d.Add(c)
+	l.Dropped[reason] = d
+}
+
+func (l *Ledger) clone() Ledger {
+	c := *l
+	c.Dropped = maps.Clone(l.Dropped)
+	return c
+}
+
+// Settlement is a step of a destination: the new marks of the lanes that moved, and what to add
+// to the ledger. It takes effect as a whole, also on disk.
+type Settlement struct {
+	Marks map[uint8]Mark
+	Add   Ledger // added to the ledger; LastDelivery replaces it unless zero
+	State []byte // the destination's own state; nil: unchanged
+}
+
+// Place is one destination's place in one stream: a mark for each lane and the ledger. Settle
+// changes it in memory; the committer writes it within CheckpointInterval.
+type Place struct {
+	log    *Log
+	stream *stream
+	name   string
+
+	mu     sync.Mutex
+	marks  [Lanes]Mark
+	ledger Ledger
+	state  []byte
+	dirty  bool // differs from what is on disk
+	keeper func(state []byte)
+	floor  uint64 // events below it are to be dropped (reason full)
+	opened bool   // somebody ships from here; otherwise the place is parked
+
+	// low is the smallest checkpoint that is on disk: truncation goes by it. Guarded by mu.
+	low uint64
+}
+
+// Name returns the destination's name.
+func (p *Place) Name() string { return p.name }
+
+// Stream returns the stream's name.
+func (p *Place) Stream() string { return p.stream.name }
+
+// Marks returns where each lane stands.
+func (p *Place) Marks() [Lanes]Mark {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cloneMarksLocked()
+}
+
+func (p *Place) cloneMarksLocked() [Lanes]Mark {
+	marks := p.marks
+	for i := range marks {
+		marks[i].Settled = slices.Clone(marks[i].Settled)
+	}
+	return marks
+}
+
+// State returns the destination's own state as it was last settled.
+func (p *Place) State() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.state)
+}
+
+// Keep makes f be called with the destination's state after every commit that holds it, from the
+// committer's goroutine: f returns at once.
+func (p *Place) Keep(f func(state []byte)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keeper = f
+}
+
+// Settle records s. It is durable with the next checkpoint.
+func (p *Place) Settle(s Settlement) {
+	p.mu.Lock()
+	for lane, m := range s.Marks {
+		p.marks[lane] = m
+	}
+	p.addLocked(&s.Add)
+	if s.State != nil {
+		p.state = s.State
+	}
+	p.dirty = true
+	p.mu.Unlock()
+	p.log.touch()
+	p.stream.settled.wake()
+}
+
+func (p *Place) addLocked(add *Ledger) {
+	l := &p.ledger
+	l.Delivered.Add(add.Delivered)
+	l.Dead.Add(add.Dead)
+	for reason, c := range add.Dropped {
+		l.drop(reason, c)
+	}
+	l.Requests += add.Requests
+	l.Records += add.Records
+	l.BilledBytes += add.BilledBytes
+	l.PutUnits += add.PutUnits
+	if !add.LastDelivery.IsZero() {
+		l.LastDelivery = add.LastDelivery
+	}
+}
+
+// Floor returns the offset below which the destination is to drop what it has not settled,
+// because the log is full under DropOldest. 0: nothing.
+func (p *Place) Floor() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.floor
+}
+
+// checkpointLocked returns the first offset that is not settled.
+func (p *Place) checkpointLocked() uint64 {
+	low := p.marks[0].Checkpoint
+	for _, m := range p.marks[1:] {
+		low = min(low, m.Checkpoint)
+	}
+	return low
+}
+
+// PlaceStat is a Place at one instant: Appended = Delivered + Dead + Dropped + Pending.
+type PlaceStat struct {
+	Ledger
+	Checkpoint    uint64 // the first offset that is not settled
+	Appended      Count
+	Pending       Count
+	OldestPending time.Time // when it was appended; zero when nothing is pending
+}
+
+// Stat returns what the ledger says now.
+func (p *Place) Stat() PlaceStat {
+	p.mu.Lock()
+	st := PlaceStat{Ledger: p.ledger.clone(), Checkpoint: p.checkpointLocked()}
+	p.mu.Unlock()
+	st.Appended = p.stream.appended() // after the ledger: what is settled was appended before
+	st.Pending = st.Appended.Sub(st.settled())
+	if st.Pending.Events > 0 {
+		st.OldestPending = p.log.appendedAt(p.stream.name, st.Checkpoint)
+	}
+	return st
+}
+
+// settledThrough tells whether every event of the lanes with an offset below next is settled.
+func (p *Place) settledThrough(lanes LaneSet, next uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for lane := range uint8(Lanes) {
+		if lanes.Has(lane) && p.marks[lane].Checkpoint < next {
+			return false
+		}
+	}
+	return true
+}
+
+// lost returns the events that the destination neither settled nor will ever settle.
+func (p *Place) lost() Count {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.ledger.Dead
+	for _, d := range p.ledger.Dropped {
+		c.Add(d)
+	}
+	return c
+}

@@ -1,0 +1,142 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+)
+
+const placeVersion = 1
+
+var errPlace = errors.New("a destination's place is malformed")
+
+// appendPlace encodes a place: every number a uvarint, texts with their length before them, and
+// the marks relative to the smallest checkpoint.
+//
+//	version, delivered, dead, n × (reason, count), requests, records, billed bytes, put units,
+//	last delivery, state, smallest checkpoint,
+//	64 × (checkpoint, n × (first, next))
+func (p *Place) appendLocked(b []byte) []byte {
+	l := &p.ledger
+	b = append(b, placeVersion)
+	b = appendCount(b, l.Delivered)
+	b = appendCount(b, l.Dead)
+	b = binary.AppendUvarint(b, uint64(len(l.Dropped)))
+	for _, reason := range slices.Sorted(maps.Keys(l.Dropped)) {
+		b = appendText(b, reason)
+		b = appendCount(b, l.Dropped[reason])
+	}
+	b = appendNumbers(b, l.Requests, l.Records, l.BilledBytes, l.PutUnits, unixNano(l.LastDelivery))
+	b = appendText(b, p.state)
+	low := p.checkpointLocked()
+	b = binary.AppendUvarint(b, low)
+	for i := range p.marks {
+		b = appendMark(b, &p.marks[i], low)
+	}
+	return b
+}
+
+func appendMark(b []byte, m *Mark, low uint64) []byte {
+	b = appendNumbers(b, m.Checkpoint-low, uint64(len(m.Settled)))
+	for _, r := range m.Settled {
+		b = appendNumbers(b, r.First-low, r.Next-low)
+	}
+	return b
+}
+
+// decode reads what appendLocked wrote.
+func (p *Place) decode(b []byte) error {
+	if len(b) == 0 || b[0] != placeVersion {
+		return errPlace
+	}
+	d := decoder{b: b[1:]}
+	l := &p.ledger
+	l.Delivered, l.Dead = d.count(), d.count()
+	for range d.length() {
+		reason := string(d.text())
+		l.drop(reason, d.count())
+	}
+	l.Requests, l.Records, l.BilledBytes, l.PutUnits = d.number(), d.number(), d.number(), d.number()
+	if ns := d.number(); ns > 0 {
+		l.LastDelivery = time.Unix(0, int64(ns))
+	}
+	p.state = slices.Clone(d.text())
+	low := d.number()
+	for i := range p.marks {
+		p.marks[i] = d.mark(low)
+	}
+	p.low = low
+	return d.err()
+}
+
+// decoder reads numbers and texts; after the first fault it returns zeros.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) err() error {
+	if d.bad || len(d.b) > 0 {
+		return errPlace
+	}
+	return nil
+}
+
+func (d *decoder) number() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+// length reads a number of things that take at least a byte each.
+func (d *decoder) length() int {
+	n := d.number()
+	if n > uint64(len(d.b)) {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) text() []byte {
+	n := d.length()
+	text := d.b[:n]
+	d.b = d.b[n:]
+	return text
+}
+
+func (d *decoder) count() Count { return Count{d.number(), d.number()} }
+
+func (d *decoder) mark(low uint64) Mark {
+	m := Mark{Checkpoint: low + d.number()}
+	for range d.length() {
+		m.Settled = append(m.Settled, Run{low + d.number(), low + d.number()})
+	}
+	return m
+}
+
+func appendNumbers(b []byte, numbers ...uint64) []byte {
+	for _, n := range numbers {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
+}
+
+func appendCount(b []byte, c Count) []byte { return appendNumbers(b, c.Events, c.Bytes) }
+
+func appendText[T ~string | ~[]byte](b []byte, text T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
+}
+
+func unixNano(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixNano())
+}

@@ -1,0 +1,113 @@
+package wal
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+// producerKey names a producer in a stream: sequences are counted by stream.
+type producerKey struct{ id, stream string }
+
+// producerRuns bounds what is remembered of one producer. Batches that follow one another both in
+// sequence and in offset make one run.
+const producerRuns = 256
+
+// producer is what the log remembers of a producer that numbers its batches.
+type producer struct {
+	next uint64 // the sequence that continues what is stored
+	seen time.Time
+	runs []producerRun // ascending
+}
+
+// producerRun: the events with the sequences [seq, seq+count) have the offsets [offset, offset+count).
+type producerRun struct{ seq, offset, count uint64 }
+
+// check decides about a batch of n events with the given sequence. known is false when it has to
+// be stored.
+func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, err error) {
+	switch {
+	case p.next == 0 || sequence == p.next:
+		return 0, false, nil
+	case sequence > p.next || sequence+n > p.next:
+		return 0, false, &SequenceError{id, sequence, p.next}
+	}
+	for _, r := range p.runs {
+		if sequence >= r.seq && sequence+n <= r.seq+r.count {
+			return r.offset + sequence - r.seq, true, nil
+		}
+	}
+	// Older than what is remembered, or cut otherwise than it was: stored, but not known where.
+	return 0, true, nil
+}
+
+// stored notes that the batch got the offsets from at on.
+func (p *producer) stored(sequence, at, n uint64, now time.Time) {
+	p.next, p.seen = sequence+n, now
+	if k := len(p.runs); k > 0 {
+		last := &p.runs[k-1]
+		if last.seq+last.count == sequence && last.offset+last.count == at {
+			last.count += n
+			return
+		}
+	}
+	p.runs = append(p.runs, producerRun{sequence, at, n})
+	if over := len(p.runs) - producerRuns; over > 0 {
+		p.runs = append(p.runs[:0], p.runs[over:]...)
+	}
+}
+
+func (p *producer) append(b []byte) []byte {
+	b = appendNumbers(b, p.next, uint64(p.seen.UnixNano()), uint64(len(p.runs)))
+	for _, r := range p.runs {
+		b = appendNumbers(b, r.seq, r.offset, r.count)
+	}
+	return b
+}
+
+func decodeProducer(b []byte) (*producer, error) {
+	d := decoder{b: b}
+	p := &producer{next: d.number(), seen: time.Unix(0, int64(d.number()))}
+	for range d.length() {
+		p.runs = append(p.runs, producerRun{d.number(), d.number(), d.number()})
+	}
+	return p, d.err()
+}
+
+// stateKey builds a key of the state bucket: a kind and texts, each with its length.
+func stateKey(kind byte, texts ...string) []byte {
+	b := []byte{kind}
+	for _, t := range texts {
+		b = binary.AppendUvarint(b, uint64(len(t)))
+		b = append(b, t...)
+	}
+	return b
+}
+
+// splitStateKey is stateKey's inverse.
+func splitStateKey(k []byte) (kind byte, texts []string, ok bool) {
+	if len(k) == 0 {
+		return 0, nil, false
+	}
+	d := decoder{b: k[1:]}
+	for len(d.b) > 0 {
+		texts = append(texts, string(d.text()))
+	}
+	return k[0], texts, !d.bad
+}
+
+// Kinds of state.
+const (
+	stateStream   = 's' // next offset and payload bytes of a stream when the segment began
+	statePlace    = 'd'
+	stateProducer = 'p'
+)
+
+func (p *producer) clone() *producer {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	c.runs = slices.Clone(p.runs)
+	return &c
+}

@@ -1,0 +1,178 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Chunk is what one Read found.
+type Chunk struct {
+	Events []Event // ascending by offset, of the wanted lanes only
+	// Next is where to go on: every event of the wanted lanes below it has been read, is in Events,
+	// or is not in the log.
+	Next uint64
+	// End: Next was the end of the stream.
+	End bool
+}
+
+// Read copies a stream's events of the wanted lanes from offset from on, until their payloads come
+// to about limit bytes. It holds no transaction when it returns, and Events belong to the caller.
+//
+// A block that fails its checksum ends the chunk; when it is the first, the error is a
+// *CorruptError. Blocks without an event of the wanted lanes are passed over unread.
+func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Chunk, error) {
+	r := reading{stream: streamName, lanes: lanes, left: limit, chunk: Chunk{Next: from}}
+	for r.left > 0 && !r.chunk.End {
+		seg, sp := l.find(streamName, r.chunk.Next)
+		if seg == nil {
+			r.chunk.End = true
+			break
+		}
+		r.chunk.Next = max(r.chunk.Next, sp.first)
+		err := r.readSegment(seg, sp)
+		if errors.Is(err, errGone) {
+			continue // truncated meanwhile: nobody needs it
+		}
+		if next, known := l.badRun(seg, streamName, r.chunk.Next); err != nil && known {
+			r.chunk.Next = next
+			continue
+		}
+		if err != nil {
+			if len(r.chunk.Events) > 0 {
+				return r.chunk, nil
+			}
+			return r.chunk, err
+		}
+	}
+	return r.chunk, nil
+}
+
+// find returns the segment that holds offset, or the first after it.
+func (l *Log) find(streamName string, offset uint64) (*segment, span) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, seg := range l.segments {
+		if sp, ok := seg.spans[streamName]; ok && sp.next > offset {
+			return seg, sp
+		}
+	}
+	return nil, span{}
+}
+
+// reading is a Read under way.
+type reading struct {
+	stream string
+	lanes  LaneSet
+	left   int // bytes of payload to go
+	chunk  Chunk
+}
+
+// readSegment reads on in seg, up to what the span says is committed.
+func (r *reading) readSegment(seg *segment, sp span) error {
+	return seg.view(func(tx *bolt.Tx) error {
+		bucket := tx.Bucket(streamBucket(r.stream))
+		if bucket == nil {
+			return &CorruptError{seg.path, r.stream, sp.first, "the stream is missing"}
+		}
+		c := bucket.Cursor()
+		for k, v := seekBlock(c, r.chunk.Next); k != nil; k, v = c.Next() {
+			if err := r.readBlock(seg, k, v); err != nil {
+				return err
+			}
+			if r.left <= 0 {
+				return nil
+			}
+		}
+		r.chunk.Next = max(r.chunk.Next, sp.next)
+		return nil
+	})
+}
+
+// seekBlock returns the block that holds offset, or the first after it.
+func seekBlock(c *bolt.Cursor, offset uint64) (k, v []byte) {
+	k, v = c.Seek(offsetKey(offset))
+	if len(k) == 8 && binary.BigEndian.Uint64(k) == offset {
+		return k, v
+	}
+	if k == nil {
+		k, v = c.Last()
+	} else {
+		k, v = c.Prev()
+	}
+	if k == nil {
+		return c.First()
+	}
+	if b, fault := peekBlock(k, v); fault == "" && b.next() <= offset {
+		return c.Next()
+	}
+	return k, v
+}
+
+func (r *reading) readBlock(seg *segment, k, v []byte) error {
+	b, fault := peekBlock(k, v)
+	if fault == "" && b.next() <= r.chunk.Next {
+		return nil
+	}
+	if fault == "" && LaneSet(b.lanes)&r.lanes != 0 {
+		if b, fault = parseBlock(r.stream, k, v); fault == "" {
+			fault = r.copyBlock(&b)
+		}
+	}
+	if fault != "" {
+		return &CorruptError{seg.path, r.stream, b.first, fault}
+	}
+	r.chunk.Next = b.next()
+	return nil
+}
+
+// copyBlock copies the wanted events out of the page. Where all are wanted the block is copied
+// whole, otherwise each on its own, so that one waiting event keeps no block in memory.
+func (r *reading) copyBlock(b *block) (fault string) {
+	from := r.chunk.Next
+	whole := b.lanes&^r.lanes == 0
+	if whole {
+		b.frames = bytes.Clone(b.frames)
+	}
+	read := len(r.chunk.Events)
+	err := b.each(func(lane uint8, offset uint64, raw []byte) error {
+		if offset < from || !r.lanes.Has(lane) {
+			return nil
+		}
+		if !whole {
+			raw = bytes.Clone(raw)
+		}
+		e := Event{Offset: offset, Lane: lane}
+		if err := decodeEvent(raw, &e); err != nil {
+			return err
+		}
+		r.chunk.Events = append(r.chunk.Events, e)
+		r.left -= len(raw)
+		return nil
+	})
+	if err != nil {
+		r.chunk.Events = r.chunk.Events[:read]
+		return err.Error()
+	}
+	return ""
+}
+
+// appendedAt returns when the block that holds the offset, or the first after it, was appended.
+func (l *Log) appendedAt(streamName string, offset uint64) (at time.Time) {
+	seg, _ := l.find(streamName, offset)
+	if seg == nil {
+		return time.Time{}
+	}
+	_ = seg.view(func(tx *bolt.Tx) error {
+		if bucket := tx.Bucket(streamBucket(streamName)); bucket != nil {
+			if b, fault := peekBlock(seekBlock(bucket.Cursor(), offset)); fault == "" {
+				at = b.at()
+			}
+		}
+		return nil
+	}) // a segment that can't be read has no age; Read says so
+	return at
+}

@@ -1,0 +1,302 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	segmentVersion = 1
+	segmentSuffix  = ".seg"
+	// unfinishedSuffix marks a segment that was never part of the log: it holds no event.
+	unfinishedSuffix = ".new"
+	// corruptSuffix marks a segment that was set aside.
+	corruptSuffix = ".corrupt"
+
+	boltLockWait = 5 * time.Second // an inspecting process holds bbolt's lock only while it opens
+)
+
+var (
+	bucketMeta   = []byte("meta")
+	bucketState  = []byte("state")
+	streamPrefix = []byte("stream:")
+
+	keyVersion = []byte("version")
+	keyLog     = []byte("log")
+	keySegment = []byte("segment")
+)
+
+func streamBucket(stream string) []byte { return append(slices.Clip(streamPrefix), stream...) }
+
+// span is what a segment holds of one stream: the events [first, next), and the bytes of all
+// payloads appended to the stream before the first and before the next.
+type span struct {
+	first, next   uint64
+	before, after uint64
+}
+
+func (s span) count() Count { return Count{s.next - s.first, s.after - s.before} }
+
+// segment is one bbolt file of the log.
+type segment struct {
+	seq  uint64
+	path string
+
+	mu     sync.RWMutex // guards db: held for reading during a transaction
+	db     *bolt.DB     // nil while nobody reads a sealed segment
+	gone   bool         // truncated or set aside
+	sealed bool
+
+	// spans belongs to Log.mu once the segment is part of the log.
+	spans map[string]span
+	bad   map[string][]Run // what can't be read of a stream; belongs to Log.mu
+}
+
+func segmentName(seq uint64) string { return fmt.Sprintf("%016d%s", seq, segmentSuffix) }
+
+func segmentSeq(name string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok {
+		return 0, false
+	}
+	seq, err := strconv.ParseUint(digits, 10, 64)
+	return seq, err == nil
+}
+
+// openBolt opens a segment's file and lets go of bbolt's own lock: the data directory's lock is
+// what keeps a second agent away, and without bbolt's an inspecting process may read beside us.
+func openBolt(path string, o *bolt.Options) (db *bolt.DB, err error) {
+	defer contain(path, &err)
+	var file *os.File
+	o.Timeout = boltLockWait
+	o.NoFreelistSync = true
+	o.FreelistType = bolt.FreelistMapType
+	o.NoStatistics = true
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+		f, err = os.OpenFile(name, flag, mode)
+		file = f
+		return f, err
+	}
+	if db, err = bolt.Open(path, 0o600, o); err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_UN); err != nil {
+		return nil, errors.Join(fmt.Errorf("unlock %s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+// openWritable opens the newest segment. The memory map is larger than the file will be, so that
+// a commit never waits for readers in order to map it anew.
+func openWritable(path string, segmentSize int64) (*bolt.DB, error) {
+	return openBolt(path, &bolt.Options{InitialMmapSize: int(segmentSize) + 2*maxWaiting})
+}
+
+func openReadOnly(path string) (*bolt.DB, error) {
+	return openBolt(path, &bolt.Options{ReadOnly: true})
+}
+
+// contain turns a panic, bbolt's answer to a bad page, and a memory fault, the kernel's answer to
+// a page of a mapped file that can't be read, into a CorruptError.
+func contain(path string, err *error) {
+	if r := recover(); r != nil {
+		*err = &CorruptError{File: path, Reason: fmt.Sprint("page: ", r)}
+	}
+}
+
+// view runs f in a read transaction of the segment, opening it when it is closed. Nothing slow
+// may happen in f, and nothing of the transaction may leave it.
+func (s *segment) view(f func(tx *bolt.Tx) error) (err error) {
+	if err := s.open(); err != nil {
+		return err
+	}
+	defer s.mu.RUnlock()
+	return viewBolt(s.db, s.path, f)
+}
+
+func viewBolt(db *bolt.DB, path string, f func(tx *bolt.Tx) error) (err error) {
+	defer contain(path, &err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return db.View(f)
+}
+
+// open returns with s.mu held for reading and s.db usable, or with an error.
+func (s *segment) open() error {
+	for {
+		s.mu.RLock()
+		if s.gone {
+			s.mu.RUnlock()
+			return errGone
+		}
+		if s.db != nil {
+			return nil
+		}
+		s.mu.RUnlock()
+		if err := s.reopen(); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *segment) reopen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db != nil || s.gone {
+		return nil
+	}
+	db, err := openReadOnly(s.path)
+	if err != nil {
+		return fmt.Errorf("open segment: %w", err)
+	}
+	s.db = db
+	return nil
+}
+
+// errGone: the segment was truncated between being found and being read.
+var errGone = errors.New("wal: the segment is gone")
+
+// close lets go of the file; a sealed segment opens again when it is read.
+func (s *segment) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closeLocked()
+}
+
+func (s *segment) closeLocked() error {
+	if s.db == nil {
+		return nil
+	}
+	err := s.db.Close()
+	s.db = nil
+	return err
+}
+
+// remove closes the segment for ever and takes its file away by way of unlink.
+func (s *segment) remove(unlink func(path string) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	return errors.Join(s.closeLocked(), unlink(s.path))
+}
+
+// disk returns the bytes that the segment's file occupies (its blocks, not its length).
+func (s *segment) disk() int64 {
+	var st unix.Stat_t
+	if unix.Stat(s.path, &st) != nil {
+		return 0
+	}
+	return st.Blocks * 512
+}
+
+// readMeta checks that the file is a segment of ours and returns the log's id.
+func readMeta(tx *bolt.Tx, path string) (id string, err error) {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		return "", &CorruptError{File: path, Reason: "no segment of a standpipe log: it has no meta bucket"}
+	}
+	if v := meta.Get(keyVersion); len(v) != 1 || v[0] != segmentVersion {
+		return "", &CorruptError{File: path, Reason: fmt.Sprintf("segment version %x, want %x", v, segmentVersion)}
+	}
+	return string(meta.Get(keyLog)), nil
+}
+
+// readSpans returns what the segment holds of each stream, from each bucket's ends.
+func readSpans(tx *bolt.Tx, path string) (map[string]span, error) {
+	spans := make(map[string]span)
+	err := eachStream(tx, func(stream string, b *bolt.Bucket) error {
+		sp, err := readSpan(b, path, stream)
+		if err == nil && sp.next > 0 {
+			spans[stream] = sp
+		}
+		return err
+	})
+	return spans, err
+}
+
+func readSpan(b *bolt.Bucket, path, stream string) (sp span, err error) {
+	c := b.Cursor()
+	k, v := c.First()
+	if k == nil {
+		return span{}, nil
+	}
+	first, fault := parseBlock(stream, k, v)
+	if fault != "" {
+		return span{}, &CorruptError{path, stream, first.first, fault}
+	}
+	last, fault := lastBlock(c, stream)
+	if fault != "" {
+		return span{}, &CorruptError{path, stream, last.first, fault}
+	}
+	bytes, err := last.payload()
+	if err != nil {
+		return span{}, &CorruptError{path, stream, last.first, err.Error()}
+	}
+	return span{first.first, last.next(), first.before, last.before + bytes}, nil
+}
+
+// eachStream calls f with every stream's bucket.
+func eachStream(tx *bolt.Tx, f func(stream string, b *bolt.Bucket) error) error {
+	c := tx.Cursor()
+	for k, _ := c.Seek(streamPrefix); k != nil; k, _ = c.Next() {
+		name, ok := strings.CutPrefix(string(k), string(streamPrefix))
+		if !ok {
+			return nil
+		}
+		if err := f(name, tx.Bucket(k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listSegments returns the segments' sequence numbers in dir, oldest first.
+func listSegments(dir string) ([]uint64, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list segments: %w", err)
+	}
+	var seqs []uint64
+	for _, e := range entries {
+		if seq, ok := segmentSeq(e.Name()); ok {
+			seqs = append(seqs, seq)
+		}
+	}
+	slices.Sort(seqs)
+	return seqs, nil
+}
+
+// setAside renames a segment that can't be read, so that it is kept and never read again.
+func setAside(path string) (string, error) {
+	to := path + corruptSuffix
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(to); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		to = fmt.Sprintf("%s%s-%d", path, corruptSuffix, i)
+	}
+	if err := os.Rename(path, to); err != nil {
+		return "", fmt.Errorf("set segment aside: %w", err)
+	}
+	return to, syncDir(filepath.Dir(path))
+}
+
+func offsetKey(offset uint64) []byte {
+	return binary.BigEndian.AppendUint64(nil, offset)
+}
+
+func lastBlock(c *bolt.Cursor, stream string) (block, string) {
+	k, v := c.Last()
+	return parseBlock(stream, k, v)
+}

@@ -1,0 +1,178 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+)
+
+var errWithdrawn = errors.New("wal: the append was withdrawn")
+
+// commit stores the group with one transaction, which syncs twice: the pages, then the meta page.
+// When it returns nil everything of the group is on disk. ErrFull says that nothing of it is;
+// after any other error the outcome is unknown and the log has failed.
+func (c *committer) commit(g *group) error {
+	l := c.log
+	if g.checkpoint {
+		g.collectPlaces(l)
+		c.due, c.lastCheckpoint = time.Time{}, time.Now()
+	}
+	if len(g.packers)+len(g.places)+len(g.sequences) > 0 {
+		start := time.Now()
+		if err := c.store(g); err != nil {
+			g.undo(c)
+			return c.failed(g, err)
+		}
+		c.stored(g, time.Since(start))
+	}
+	if err := l.rollIfLarge(); err != nil {
+		l.fail(err)
+	}
+	if len(g.places) > 0 {
+		l.truncate()
+	}
+	return nil
+}
+
+// store is the transaction. bbolt's panics on bad pages are contained.
+func (c *committer) store(g *group) (err error) {
+	active := c.log.active()
+	defer contain(active.path, &err)
+	if hook := c.log.opts.beforeCommit; hook != nil {
+		if err := hook(); err != nil {
+			return err
+		}
+	}
+	tx, err := active.db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("begin commit: %w", err)
+	}
+	id := tx.ID()
+	if err := g.write(c, tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
+		return &commitError{err: err, harmless: spaceOnly(err) && !metaHolds(active.path, uint64(id))}
+	}
+	if hook := c.log.opts.afterCommit; hook != nil {
+		return hook()
+	}
+	return nil
+}
+
+// commitError is a commit that did not return cleanly.
+type commitError struct {
+	err      error
+	harmless bool // it is certain that nothing was stored, and the next commit may work
+}
+
+func (e *commitError) Error() string { return fmt.Sprintf("commit: %v", e.err) }
+func (e *commitError) Unwrap() error { return e.err }
+
+// failed decides what an error of store means for the log.
+func (c *committer) failed(g *group, err error) error {
+	for i := range g.places {
+		g.places[i].failed()
+	}
+	var ce *commitError
+	if errors.As(err, &ce) && ce.harmless {
+		c.log.opts.Logger.Warn("no space left on the disk; the commit was refused", "error", err)
+		c.log.full.Store(true)
+		c.due = time.Now().Add(CheckpointInterval)
+		return &FullError{RetryAfter: time.Second}
+	}
+	c.log.fail(err)
+	return fmt.Errorf("%w; the outcome of this append is unknown", c.log.Failed())
+}
+
+// spaceOnly tells whether err is a write that found no space. A sync that says so is not: what it
+// had to write is lost.
+func spaceOnly(err error) bool {
+	var pe *os.PathError
+	return errors.As(err, &pe) && pe.Op == "write" && (errors.Is(pe.Err, unix.ENOSPC) || errors.Is(pe.Err, unix.EDQUOT))
+}
+
+// metaHolds tells whether a meta page of the file names the transaction, or one after it, or can't
+// be read: whether the transaction may have been stored.
+func metaHolds(path string, txid uint64) bool {
+	latest, err := latestTx(path)
+	return err != nil || latest >= txid
+}
+
+// latestTx reads the newer of a bbolt file's two meta pages' transaction ids (go.etcd.io/bbolt
+// v1.5, internal/common: a page header of 16 bytes, then the meta with txid at 48).
+func latestTx(path string) (uint64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("open meta pages: %w", err)
+	}
+	defer f.Close()
+	const txidAt = 16 + 48
+	var latest uint64
+	var b [8]byte
+	for page := range int64(2) {
+		if _, err := f.ReadAt(b[:], page*int64(os.Getpagesize())+txidAt); err != nil {
+			return 0, fmt.Errorf("read meta page %d: %w", page, err)
+		}
+		latest = max(latest, binary.NativeEndian.Uint64(b[:]))
+	}
+	return latest, nil
+}
+
+// stored makes the group visible to readers.
+func (c *committer) stored(g *group, took time.Duration) {
+	l := c.log
+	l.mu.Lock()
+	active := l.segments[len(l.segments)-1]
+	for _, p := range g.packers {
+		sp, ok := active.spans[p.stream.name]
+		if !ok {
+			sp = span{first: p.stream.next, before: p.stream.bytes}
+		}
+		sp.next, sp.after = p.next, p.bytes
+		active.spans[p.stream.name] = sp
+	}
+	l.mu.Unlock()
+	for _, p := range g.packers {
+		p.stream.grow(p.next, p.bytes)
+	}
+	for i := range g.places {
+		g.places[i].committed()
+	}
+	if f := l.opts.OnCommit; f != nil && g.events > 0 {
+		f(CommitInfo{Events: g.events, Bytes: g.bytes, Duration: took})
+	}
+}
+
+// writeState fills a new segment's state bucket with all that the log knows now.
+func (l *Log) writeState(tx *bolt.Tx) error {
+	state, err := tx.CreateBucketIfNotExists(bucketState)
+	if err != nil {
+		return fmt.Errorf("create state: %w", err)
+	}
+	for _, s := range l.sortedStreams() {
+		a := s.appended()
+		if err := state.Put(stateKey(stateStream, s.name), appendNumbers(nil, a.Events+1, a.Bytes)); err != nil {
+			return fmt.Errorf("put stream: %w", err)
+		}
+	}
+	for key, p := range l.committer.producers {
+		if err := state.Put(stateKey(stateProducer, key.stream, key.id), p.append(nil)); err != nil {
+			return fmt.Errorf("put producer: %w", err)
+		}
+	}
+	for _, p := range l.allPlaces() {
+		p.mu.Lock()
+		value := p.appendLocked(nil)
+		p.mu.Unlock()
+		if err := state.Put(stateKey(statePlace, p.stream.name, p.name), value); err != nil {
+			return fmt.Errorf("put place: %w", err)
+		}
+	}
+	return nil
+}

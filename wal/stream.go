@@ -1,0 +1,74 @@
+package wal
+
+import (
+	"slices"
+	"strings"
+	"sync"
+)
+
+// stream is what the log keeps in memory of one stream: nothing that grows with the backlog.
+type stream struct {
+	name string
+
+	mu     sync.Mutex
+	next   uint64 // the offset that the next event gets; all before it are committed
+	bytes  uint64 // of the payloads of all events before next
+	places map[string]*Place
+
+	grown   signal // woken when next has moved
+	settled signal // woken when a place has moved
+}
+
+func newStream(name string) *stream {
+	return &stream{name: name, next: 1, places: make(map[string]*Place)}
+}
+
+func (s *stream) appended() Count {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Count{s.next - 1, s.bytes}
+}
+
+func (s *stream) grow(next, bytes uint64) {
+	s.mu.Lock()
+	s.next, s.bytes = next, bytes
+	s.mu.Unlock()
+	s.grown.wake()
+}
+
+// sortedPlaces returns the stream's places by name.
+func (s *stream) sortedPlaces() []*Place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	places := make([]*Place, 0, len(s.places))
+	for _, p := range s.places {
+		places = append(places, p)
+	}
+	slices.SortFunc(places, func(a, b *Place) int { return strings.Compare(a.name, b.name) })
+	return places
+}
+
+// signal wakes whoever waits at the moment it is woken.
+type signal struct {
+	mu sync.Mutex
+	ch chan struct{} // closed by wake; nil while nobody waits
+}
+
+// wait returns a channel that the next wake closes. Look at the state after the call, not before.
+func (s *signal) wait() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch == nil {
+		s.ch = make(chan struct{})
+	}
+	return s.ch
+}
+
+func (s *signal) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ch != nil {
+		close(s.ch)
+		s.ch = nil
+	}
+}
