@@ -145,8 +145,8 @@ func (a *agent) connection(address string) *grpc.ClientConn {
 	return c
 }
 
-// Status is what /v1/status promises.
-type status struct {
+// agentStatus is what /v1/status promises.
+type agentStatus struct {
 	Agent struct {
 		ID        string
 		NodeName  string `json:"node_name"`
@@ -192,9 +192,9 @@ type destinationStatus struct {
 	RetryAt           string `json:"retry_at"`
 }
 
-func (a *agent) status() status {
+func (a *agent) status() agentStatus {
 	a.t.Helper()
-	var s status
+	var s agentStatus
 	if err := json.Unmarshal([]byte(a.get("/v1/status")), &s); err != nil {
 		a.t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func (a *agent) status() status {
 
 // checkLedger holds appended = delivered + dead + dropped + pending, which is so at every instant.
 // The tests' destinations exist since their stream's first event.
-func checkLedger(t *testing.T, s status) {
+func checkLedger(t *testing.T, s agentStatus) {
 	t.Helper()
 	for _, stream := range s.Streams {
 		for _, d := range stream.Destinations {

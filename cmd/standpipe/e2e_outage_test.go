@@ -1,0 +1,100 @@
+package main_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// Kinesis goes away and comes back, then the agent is killed: what was acked arrives, in order; what
+// arrives twice is what was in flight.
+func TestDestinationAndAgentBreak(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	k := startKinesalite(t)
+	k.create("outage", 3)
+	a := startAgent(t, "", streamBlock("outage", kinesisDestination(k.endpoint()), fileDestination))
+	sent := readings(11, 6000)
+	send(t, a.dial(), "outage", sent[:2000])
+
+	k.kill()
+	send(t, a.dial(), "outage", sent[2000:4000])
+	eventually(t, 20*time.Second, func() error {
+		s := a.stream("outage")
+		if d := s.destination("live"); d.State != "waiting" || d.LastError == "" || d.Pending.Events == 0 {
+			return fmt.Errorf("live is %s with %d pending and last error %q, want waiting", d.State, d.Pending.Events, d.LastError)
+		}
+		if d := s.destination("local"); d.Delivered.Events != 4000 {
+			return fmt.Errorf("local has delivered %d, want 4000: the outage of another is not its own", d.Delivered.Events)
+		}
+		return nil
+	})
+
+	k.start()
+	send(t, a.dial(), "outage", sent[4000:])
+	a.kill()
+	a.start()
+	a.waitDelivered("outage", len(sent), time.Minute)
+	a.stop()
+
+	live, records := k.read("outage")
+	c := owing(sent)
+	t.Logf("live: %v in %d records", c.expectWhole(t, "live", live, 2000), records)
+	t.Logf("local: %v", c.expectWhole(t, "local", delivered(t, a.path("out"), "sensor", true), 2000))
+}
+
+// The link to Kinesis loses requests and replies: a reply lost after acceptance is sent again, and
+// that is all that may arrive twice.
+func TestLinkLosesRequestsAndReplies(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	seed := uint64(number(t, "STANDPIPE_E2E_SEED", 7))
+	k := startKinesalite(t)
+	k.create("lossy", 3)
+	l := startLink(t, k.address, seed)
+	l.bad.Store(true)
+	a := startAgent(t, "", streamBlock("lossy", kinesisDestination(l.endpoint())))
+	sent := readings(seed, 4000)
+	client := a.dial()
+	for _, part := range batches(sent, 100) {
+		send(t, client, "lossy", part)
+		l.cutAll()
+	}
+	eventually(t, time.Minute, func() error {
+		s := a.stream("lossy")
+		if d := s.destination("live"); d.Pending.Events > 0 && l.cuts.Load() < 20 {
+			return fmt.Errorf("%d cuts, %d events pending", l.cuts.Load(), d.Pending.Events)
+		}
+		return nil
+	})
+	l.bad.Store(false)
+	a.waitDelivered("lossy", len(sent), time.Minute)
+	a.stop()
+	live, records := k.read("lossy")
+	t.Logf("live: %v in %d records, %d cuts, seed %d", owing(sent).expectWhole(t, "live", live, len(sent)), records, l.cuts.Load(), seed)
+}
+
+// A destination whose stream does not exist needs an operator: it is blocked, says why, holds its
+// events and goes on by itself once the stream is there. The other stream is not concerned.
+func TestMissingStreamBlocksOnlyItself(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	k := startKinesalite(t)
+	a := startAgent(t, "", streamBlock("late", kinesisDestination(k.endpoint()))+streamBlock("fine", fileDestination))
+	sent := readings(12, 500)
+	send(t, a.dial(), "late", sent)
+	send(t, a.dial(), "fine", sent)
+	a.waitDelivered("fine", len(sent), 20*time.Second)
+	eventually(t, 20*time.Second, func() error {
+		s := a.stream("late")
+		if d := s.destination("live"); d.State != "blocked" || d.LastError == "" || d.Pending.Events != 500 {
+			return fmt.Errorf("live is %s with %d pending and last error %q, want blocked with 500", d.State, d.Pending.Events, d.LastError)
+		}
+		return nil
+	})
+	k.create("late", 1)
+	a.waitDelivered("late", len(sent), 30*time.Second)
+	a.stop()
+	live, _ := k.read("late")
+	owing(sent).expectWhole(t, "late", live, 0)
+}

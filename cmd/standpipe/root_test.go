@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// outcome is what a run left.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+func runWith(args ...string) outcome {
+	var stdout, stderr bytes.Buffer
+	code := run(args, strings.NewReader(""), &stdout, &stderr)
+	return outcome{code, stdout.String(), stderr.String()}
+}
+
+func TestExitCodes(t *testing.T) {
+	tests := []struct {
+		args   string
+		code   int
+		stderr string
+	}{
+		{"--help", 0, ""},
+		{"help", 0, ""},
+		{"status --help", 0, ""},
+		{"version", 0, ""},
+		{"", 2, "a command is missing\nRun 'standpipe --help' for usage.\n"},
+		{"fly", 2, `unknown command "fly"`},
+		{"statsu", 2, "did you mean status?"},
+		{"--fly", 2, "unknown flag: --fly"},
+		{"version now", 2, `unknown command "now" for "standpipe version"`},
+		{"version --fly", 2, "Run 'standpipe version --help' for usage."},
+		{"validate", 2, "accepts 1 arg(s), received 0"},
+		{"validate a b", 2, "accepts 1 arg(s), received 2"},
+		{"status --address", 2, "flag needs an argument: --address"},
+		{"status --address nowhere", 2, "want host:port or unix:///path"},
+		{"validate nowhere.hcl", 1, "nowhere.hcl"},
+	}
+	for _, test := range tests {
+		got := runWith(strings.Fields(test.args)...)
+		if got.code != test.code || !strings.Contains(got.stderr, test.stderr) || (test.code == 0) != (got.stderr == "") {
+			t.Errorf("standpipe %s: got %d, %q; want %d, %q", test.args, got.code, got.stderr, test.code, test.stderr)
+		}
+		if (test.code == 0) != (got.stdout != "") {
+			t.Errorf("standpipe %s: got %q on standard output", test.args, got.stdout)
+		}
+	}
+}
+
+func TestCommandsStandInOrder(t *testing.T) {
+	var got []string
+	for _, c := range newRootCommand().Commands() {
+		got = append(got, c.Name())
+	}
+	order := "agent validate put status wal version"
+	last := -1
+	for _, name := range got {
+		if place := strings.Index(order, name); place < last {
+			t.Errorf("got %v, want the order of %q", got, order)
+		} else {
+			last = place
+		}
+	}
+}
+
+func TestACommandsErrorsCarryTheirCodes(t *testing.T) {
+	plain := errors.New("the disk is gone")
+	tests := []struct {
+		err    error
+		code   int
+		stderr string
+	}{
+		{nil, 0, ""},
+		{plain, 1, "standpipe: the disk is gone\n"},
+		{fmt.Errorf("start: %w", &exitError{code: 2, err: plain}), 2, "standpipe: the disk is gone\n"},
+		{&exitError{code: 1}, 1, ""},
+	}
+	saved := commands
+	defer func() { commands = saved }()
+	for _, test := range tests {
+		commands = []func() *cobra.Command{func() *cobra.Command {
+			parent := &cobra.Command{Use: "wal"}
+			parent.AddCommand(&cobra.Command{Use: "ls", RunE: func(*cobra.Command, []string) error { return test.err }})
+			return parent
+		}}
+		if got := runWith("wal", "ls"); got.code != test.code || got.stderr != test.stderr {
+			t.Errorf("%v: got %d, %q; want %d, %q", test.err, got.code, got.stderr, test.code, test.stderr)
+		}
+		if got := runWith("wal", "sl"); got.code != 2 {
+			t.Errorf("an unknown command under a command: got %d, want 2", got.code)
+		}
+		if got := runWith("wal"); got.code != 2 {
+			t.Errorf("a command that is missing: got %d, want 2", got.code)
+		}
+	}
+}
+
+func TestACommandThatCannotWriteFails(t *testing.T) {
+	var stderr bytes.Buffer
+	if got := run([]string{"version"}, strings.NewReader(""), brokenPipe{}, &stderr); got != 1 {
+		t.Errorf("got %d, want 1: %s", got, &stderr)
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/standpipe/standpipe/agent/admin"
+)
+
+const (
+	statusWidth = 80
+	nameWidth   = 20 // of a destination, before its own line is given to it
+)
+
+// statusTable writes a status for a person whose terminal has 80 columns.
+type statusTable struct {
+	strings.Builder
+	now time.Time
+}
+
+func writeStatus(out io.Writer, s admin.Status, now time.Time) error {
+	t := &statusTable{now: now}
+	t.agent(s.Agent)
+	t.wal(s.WAL)
+	for _, stream := range s.Streams {
+		t.stream(stream)
+	}
+	if len(s.Streams) == 0 {
+		t.line("no stream has had an event yet")
+	}
+	_, err := io.WriteString(out, t.String())
+	return err
+}
+
+func (t *statusTable) line(format string, args ...any) {
+	t.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
+}
+
+func (t *statusTable) agent(a admin.AgentStatus) {
+	up := ""
+	if !a.StartedAt.IsZero() {
+		up = " for " + admin.Age(t.now.Sub(a.StartedAt.Time))
+	}
+	t.note("agent  ", fmt.Sprintf("%s, %s%s, standpipe %s, log %s", a.NodeName, a.State, up, a.Version, a.ID))
+}
+
+func (t *statusTable) wal(w admin.WALStatus) {
+	t.line("wal    %s of %s in use (%d %%), %s", humanize.IBytes(uint64(max(w.Bytes, 0))),
+		humanize.IBytes(uint64(max(w.MaxBytes, 0))), w.Percent(), number(w.Segments, "segment"))
+	if w.Failed != "" {
+		t.note("       ", "failed: "+w.Failed)
+	}
+}
+
+func (t *statusTable) stream(s admin.StreamStatus) {
+	t.line("")
+	t.note("stream ", fmt.Sprintf("%s: %s appended (%s), %s refused", s.Name,
+		humanize.Comma(int64(s.Appended.Events)), humanize.IBytes(s.Appended.Bytes), short(s.Refused.Events, 11)))
+	if len(s.Destinations) == 0 {
+		t.line("  no destination")
+		return
+	}
+	t.line("  %-*s %-8s %9s %8s %10s %8s %8s", nameWidth, "destination", "state",
+		"pending", "oldest", "delivered", "dead", "dropped")
+	for _, d := range s.Destinations {
+		t.destination(d)
+	}
+}
+
+func (t *statusTable) destination(d admin.DestinationStatus) {
+	name := printable(d.Type + " " + d.Name)
+	if utf8.RuneCountInString(name) > nameWidth {
+		t.note("  ", name)
+		name = ""
+	}
+	oldest := "-"
+	if d.Pending.Events > 0 {
+		oldest = admin.Age(d.Pending.Oldest())
+	}
+	t.line("  %-*s %-8s %9s %8s %10s %8s %8s", nameWidth, name, printable(string(d.State)), short(d.Pending.Events, 9),
+		oldest, short(d.Delivered.Events, 10), short(d.Dead.Events, 8), short(d.Dropped.Events, 8))
+	if why := t.why(d); why != "" {
+		t.note("    ", why)
+	}
+}
+
+// why tells the last error and when the next try is.
+func (t *statusTable) why(d admin.DestinationStatus) string {
+	var parts []string
+	if d.LastError != "" {
+		parts = append(parts, "last error: "+d.LastError)
+	}
+	if !d.RetryAt.IsZero() {
+		text := "retry at " + d.RetryAt.UTC().Format("2006-01-02 15:04:05 UTC")
+		if ahead := d.RetryAt.Sub(t.now); ahead > 0 {
+			text += " (in " + admin.Age(ahead) + ")"
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// note writes a text of any length, broken at its spaces and set in behind first.
+func (t *statusTable) note(first, text string) {
+	line, room := first, statusWidth-utf8.RuneCountInString(first)
+	used := 0
+	for _, word := range strings.Fields(printable(text)) {
+		length := utf8.RuneCountInString(word)
+		if used > 0 && used+1+length > room {
+			t.line("%s", line)
+			line, used = strings.Repeat(" ", len(first)), 0
+		}
+		if used > 0 {
+			line, used = line+" ", used+1
+		}
+		line, used = line+word, used+length
+	}
+	t.line("%s", line)
+}
+
+// short writes n with commas where that takes at most width characters, else in thousands,
+// millions and so on.
+func short(n uint64, width int) string {
+	if text := humanize.Comma(int64(n)); len(text) <= width {
+		return text
+	}
+	value, unit := humanize.ComputeSI(float64(n))
+	return fmt.Sprintf("%.1f%s", value, unit)
+}
+
+// printable replaces what a terminal would obey instead of showing.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}

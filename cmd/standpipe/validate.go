@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/agent/config"
+)
+
+func newValidateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate FILE",
+		Short: "Check a configuration file",
+		Long: "Check a configuration file. Every fault is a line on standard error:\n" +
+			"file:line:column: what is wrong, what is allowed.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return validate(c, args[0]) },
+	}
+}
+
+func validate(c *cobra.Command, path string) error {
+	loaded, err := config.Load(path)
+	faults := (*config.FaultsError)(nil)
+	switch {
+	case errors.As(err, &faults):
+		fmt.Fprintln(c.ErrOrStderr(), faults)
+		return &exitError{code: exitFailed}
+	case err != nil:
+		return err
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: ok: %s\n", path, summary(loaded))
+	return err
+}
+
+func summary(c *config.Config) string {
+	destinations := 0
+	for _, s := range c.Streams {
+		destinations += len(s.Destinations)
+	}
+	return fmt.Sprintf("%s, %s, %s", number(len(c.Streams), "stream"),
+		number(destinations, "destination"), number(len(c.Listeners), "listener"))
+}
+
+func number(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "agent.hcl")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const goodConfig = `
+data_dir = "/var/lib/standpipe"
+listener "grpc" {
+  address = "127.0.0.1:7710"
+}
+stream "clicks" {
+  destination "file" "one" {
+    path = "/var/lib/standpipe/out"
+  }
+  destination "file" "two" {
+    path = "/var/lib/standpipe/two"
+  }
+}
+`
+
+func TestValidateAFileWithoutFaults(t *testing.T) {
+	path := writeConfig(t, goodConfig)
+	got := runWith("validate", path)
+	want := outcome{0, path + ": ok: 1 stream, 2 destinations, 1 listener\n", ""}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestValidateTellsEveryFaultAsItIs(t *testing.T) {
+	path := writeConfig(t, strings.ReplaceAll(goodConfig, "path", "pat")+"colour = \"red\"\n")
+	got := runWith("validate", path)
+	lines := strings.Split(strings.TrimSuffix(got.stderr, "\n"), "\n")
+	if got.code != 1 || got.stdout != "" || len(lines) < 3 {
+		t.Fatalf("got %+v, want exit code 1 and a line for each of three faults", got)
+	}
+	for _, line := range lines {
+		if !strings.HasPrefix(line, path+":") {
+			t.Errorf("got %q, want it to begin with the place", line)
+		}
+	}
+}
+
+func TestValidateAFileThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	for _, path := range []string{dir, filepath.Join(dir, "nothing.hcl")} {
+		got := runWith("validate", path)
+		if got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, path) {
+			t.Errorf("%s: got %+v, want exit code 1 and the file's name", path, got)
+		}
+	}
+}
