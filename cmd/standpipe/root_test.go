@@ -32,6 +32,8 @@ func TestExitCodes(t *testing.T) {
 		{"--help", 0, ""},
 		{"help", 0, ""},
 		{"status --help", 0, ""},
+		{"help status", 0, ""},
+		{"help fly", 2, `unknown command "fly"`},
 		{"version", 0, ""},
 		{"", 2, "a command is missing\nRun 'standpipe --help' for usage.\n"},
 		{"fly", 2, `unknown command "fly"`},
