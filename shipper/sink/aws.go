@@ -1,0 +1,120 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// AWSOptions is what every AWS destination has in common.
+type AWSOptions struct {
+	Region   string // "": the SDK's default chain; with an Endpoint and no region anywhere, us-east-1
+	Endpoint string // "": the service's own; it is not used for the credentials
+	Profile  string // of the shared configuration files; "": the default chain's
+	RoleARN  string // a role to assume with the credentials found; "": none
+	// Timeout bounds one request, fetching credentials included. 0: only Send's context does.
+	Timeout time.Duration
+
+	// Credentials replaces the SDK's default chain when it is not nil.
+	Credentials aws.CredentialsProvider
+}
+
+// Of a connection to a service. A destination has at most one request in flight for each of the
+// 64 lanes, so more idle connections than that are never of use.
+const (
+	dialTimeout   = 10 * time.Second
+	keepAlive     = 30 * time.Second
+	idleTimeout   = 50 * time.Second // below the 60 s after which load balancers commonly let go
+	idlePerHost   = 64
+	defaultRegion = "us-east-1"
+)
+
+// awsConfig builds the configuration of one destination's client. It reads the environment and
+// the shared files and dials nobody: an agent starts without a network and without credentials.
+func awsConfig(ctx context.Context, o AWSOptions) (aws.Config, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, o.loadOptions()...)
+	if err != nil {
+		return aws.Config{}, fmt.Errorf("load aws configuration: %w", err)
+	}
+	if cfg.Region == "" && o.Endpoint != "" {
+		cfg.Region = defaultRegion
+	}
+	if o.RoleARN != "" {
+		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), o.RoleARN)
+		cfg.Credentials = aws.NewCredentialsCache(role)
+	}
+	cfg.Credentials = credentialsSource{cfg.Credentials}
+	if o.Endpoint != "" {
+		cfg.BaseEndpoint = aws.String(o.Endpoint)
+	}
+	// The shipper owns the retries: two loops would multiply.
+	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	cfg.HTTPClient, err = newWholeReply(cfg.HTTPClient)
+	return cfg, err
+}
+
+func (o AWSOptions) loadOptions() []func(*config.LoadOptions) error {
+	load := []func(*config.LoadOptions) error{config.WithHTTPClient(httpClient())}
+	if o.Region != "" {
+		load = append(load, config.WithRegion(o.Region))
+	}
+	if o.Profile != "" {
+		load = append(load, config.WithSharedConfigProfile(o.Profile))
+	}
+	if o.Credentials != nil {
+		load = append(load, config.WithCredentialsProvider(o.Credentials))
+	}
+	return load
+}
+
+// httpClient returns a client of the destination's own, so that none waits for another's
+// connections. It speaks HTTP/1.1: HTTP/2 would put all lanes on one connection, where a lost
+// packet or a slow request stops them all.
+func httpClient() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) {
+			d.Timeout = dialTimeout
+			d.KeepAlive = keepAlive
+		}).
+		WithTransportOptions(func(t *http.Transport) {
+			t.ForceAttemptHTTP2 = false
+			t.Protocols = new(http.Protocols)
+			t.Protocols.SetHTTP1(true)
+			t.MaxIdleConns = idlePerHost
+			t.MaxIdleConnsPerHost = idlePerHost
+			t.IdleConnTimeout = idleTimeout
+		})
+}
+
+// within bounds ctx by the request's timeout.
+func (o AWSOptions) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.Timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, o.Timeout)
+}
+
+// credentialsSource marks the errors of fetching credentials, so that they are not taken for the
+// destination's: "access denied" to a role says nothing about a record.
+type credentialsSource struct{ aws.CredentialsProvider }
+
+func (s credentialsSource) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	c, err := s.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return c, &credentialsError{err}
+	}
+	return c, nil
+}
+
+type credentialsError struct{ err error }
+
+func (e *credentialsError) Error() string { return "get credentials: " + e.err.Error() }
+func (e *credentialsError) Unwrap() error { return e.err }

@@ -1,0 +1,99 @@
+package sink_test
+
+import (
+	"testing"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+)
+
+func TestKinesisPutsKeysUnchanged(t *testing.T) {
+	srv := fakeaws.Start(t)
+	k := openKinesis(t, srv)
+	batch := records(2)
+	batch[0].Key, batch[1].Key = "a key/with ümlaut \"", "é"
+	if got := k.Send(t.Context(), batch); got.Err != nil || got.Code != "200" {
+		t.Fatalf("got %v, code %s", got.Err, got.Code)
+	}
+	for i, got := range srv.Records() {
+		if got.Key != batch[i].Key || got.Stream != "clicks" {
+			t.Errorf("got %q %q, want %q", got.Stream, got.Key, batch[i].Key)
+		}
+	}
+}
+
+func TestEmptyPayloadIsStored(t *testing.T) {
+	srv := fakeaws.Start(t)
+	batch := []shipper.Record{{Key: "k", First: 1, Last: 1, Events: 1}}
+	if got := openKinesis(t, srv).Send(t.Context(), batch); got.Err != nil || got.Results[0] != nil {
+		t.Fatalf("got %v", got)
+	}
+	if got := srv.Stored(); got != 1 {
+		t.Errorf("got %d stored, want 1", got)
+	}
+}
+
+func TestStreamARN(t *testing.T) {
+	srv := fakeaws.Start(t)
+	arn := "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"
+	k, err := sink.NewKinesis(t.Context(), sink.KinesisOptions{Stream: arn, AWS: srv.Options()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if got := k.Send(t.Context(), records(1)); got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	if got := srv.Records()[0].Stream; got != arn {
+		t.Errorf("got %q, want %q", got, arn)
+	}
+}
+
+func TestKinesisShapes(t *testing.T) {
+	srv := fakeaws.Start(t)
+	for _, c := range []struct {
+		aggregate, framing shipper.Framing
+		events             int
+	}{
+		{"", shipper.FramingKPL, 0},
+		{shipper.FramingKPL, shipper.FramingKPL, 0},
+		{shipper.FramingLines, shipper.FramingLines, 0},
+		{shipper.FramingNone, shipper.FramingNone, 1},
+	} {
+		o := sink.KinesisOptions{Stream: "s", Aggregate: c.aggregate, AWS: srv.Options()}
+		k, err := sink.NewKinesis(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := k.Shape()
+		if got.Framing != c.framing || got.RecordEvents != c.events || !got.OneKey || got.AimRecord != 500<<10 {
+			t.Errorf("%q: got %+v", c.aggregate, got)
+		}
+	}
+}
+
+func TestBadOptions(t *testing.T) {
+	if _, err := sink.NewKinesis(t.Context(), sink.KinesisOptions{}); err == nil {
+		t.Error("kinesis: no stream: got no error")
+	}
+	if _, err := sink.NewKinesis(t.Context(), sink.KinesisOptions{Stream: "s", Aggregate: "zip"}); err == nil {
+		t.Error("kinesis: unknown framing: got no error")
+	}
+	if _, err := sink.NewFirehose(t.Context(), sink.FirehoseOptions{}); err == nil {
+		t.Error("firehose: no stream: got no error")
+	}
+}
+
+func TestOneRequestIsOneAttempt(t *testing.T) {
+	t.Setenv("AWS_MAX_ATTEMPTS", "5")
+	srv := fakeaws.Start(t)
+	k := openKinesis(t, srv)
+	srv.FailNext(fakeaws.Throttle(), fakeaws.Refuse(500, "InternalFailure", ""), fakeaws.CutBefore())
+	for range 3 {
+		k.Send(t.Context(), records(1))
+	}
+	if got := srv.Requests(); got != 3 {
+		t.Errorf("got %d requests, want 3", got)
+	}
+}

@@ -1,0 +1,303 @@
+package sink
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/standpipe/standpipe/shipper"
+)
+
+// Codes of our own, for failures that no service gave a name.
+const (
+	codeTimeout     = "timeout"     // no answer in time: the outcome is unknown
+	codeCanceled    = "canceled"    // we gave up: the outcome is unknown
+	codeConnection  = "connection"  // it broke or never was: the outcome may be unknown
+	codeTLS         = "tls"         // the other side's certificate was refused
+	codeBadReply    = "bad reply"   // an answer that is none: the outcome is unknown
+	codeEndpoint    = "endpoint"    // the configuration names no usable endpoint or region
+	codeCredentials = "credentials" // none are configured, or they can't be fetched
+)
+
+// maxText bounds an error's text, in bytes.
+const maxText = 300
+
+// classify turns any error of a request for n records into what it asks of us. It returns the
+// code for the request's metric beside it: the HTTP status, or why there is none.
+func classify(err error, n int) (*shipper.Error, string) {
+	e := &shipper.Error{Class: shipper.Transient, Record: -1}
+	status := statusOf(err, e)
+	var creds *credentialsError
+	var api smithy.APIError
+	switch {
+	case errors.As(err, &creds):
+		classifyCredentials(creds, e)
+		return e, codeCredentials
+	case errors.As(err, &api):
+		e.Code, e.Text = api.ErrorCode(), shorten(api.ErrorMessage())
+		e.Class = classOf(e.Code, e.Text, status)
+		e.Record = namedRecord(api.ErrorMessage(), e.Class, n)
+		e.Code = nameUnknown(e.Code, status)
+	case status >= 300:
+		e.Code, e.Text, e.Class = httpCode(status), "the answer is no error of the service", classOfStatus(status)
+	case status > 0:
+		e.Code, e.Text = codeBadReply, shorten(rootText(err))
+	default:
+		classifySend(err, e)
+		return e, e.Code
+	}
+	return e, strconv.Itoa(status)
+}
+
+// classifyRecord turns the code and text of one record's result into what it asks of us. Only
+// transient and throttling codes are documented there, so an unknown one is tried again.
+func classifyRecord(code, text string) *shipper.Error {
+	text = shorten(text)
+	class, known := classes[code]
+	if known && class == shipper.Poison && aboutStream(text) {
+		class = shipper.Operator
+	}
+	return &shipper.Error{Class: class, Code: code, Text: text, Record: -1}
+}
+
+// classes holds the codes of Kinesis Data Streams (PutRecords) and Amazon Data Firehose
+// (PutRecordBatch) as their API references list them, and of AWS's "Common Errors" page, read in
+// November 2026. The zero class is Transient.
+var classes = map[string]shipper.Class{
+	"ProvisionedThroughputExceededException": shipper.Throttled,
+	"KMSThrottlingException":                 shipper.Throttled,
+	"LimitExceededException":                 shipper.Throttled,
+	"ServiceUnavailable":                     shipper.Throttled, // Firehose says "Slow down." with it
+	"ServiceUnavailableException":            shipper.Throttled,
+	"Throttling":                             shipper.Throttled,
+	"ThrottlingException":                    shipper.Throttled,
+	"ThrottledException":                     shipper.Throttled,
+	"RequestThrottled":                       shipper.Throttled,
+	"RequestThrottledException":              shipper.Throttled,
+	"RequestLimitExceeded":                   shipper.Throttled,
+	"TooManyRequestsException":               shipper.Throttled,
+	"BandwidthLimitExceeded":                 shipper.Throttled,
+	"SlowDown":                               shipper.Throttled,
+
+	"InternalFailure":                 shipper.Transient,
+	"InternalFailureException":        shipper.Transient,
+	"InternalError":                   shipper.Transient,
+	"InternalServerError":             shipper.Transient,
+	"InternalServerException":         shipper.Transient,
+	"ConcurrentModificationException": shipper.Transient,
+	"ResourceInUseException":          shipper.Transient, // being created or changed
+	"RequestTimeout":                  shipper.Transient,
+	"RequestTimeoutException":         shipper.Transient,
+	"RequestExpired":                  shipper.Transient, // the SDK has corrected its clock by then
+	"RequestInTheFuture":              shipper.Transient,
+	"RequestTimeTooSkewed":            shipper.Transient,
+	"ExpiredToken":                    shipper.Transient, // the next request fetches another
+	"ExpiredTokenException":           shipper.Transient,
+
+	"ResourceNotFoundException":           shipper.Operator,
+	"AccessDenied":                        shipper.Operator,
+	"AccessDeniedException":               shipper.Operator,
+	"NotAuthorized":                       shipper.Operator,
+	"UnauthorizedOperation":               shipper.Operator,
+	"KMSAccessDeniedException":            shipper.Operator,
+	"KMSDisabledException":                shipper.Operator,
+	"KMSInvalidStateException":            shipper.Operator,
+	"KMSNotFoundException":                shipper.Operator,
+	"KMSOptInRequired":                    shipper.Operator,
+	"InvalidKMSResourceException":         shipper.Operator,
+	"InvalidSourceException":              shipper.Operator,
+	"OptInRequired":                       shipper.Operator,
+	"SubscriptionRequiredException":       shipper.Operator,
+	"UnrecognizedClientException":         shipper.Operator,
+	"InvalidClientTokenId":                shipper.Operator,
+	"MissingAuthenticationToken":          shipper.Operator,
+	"IncompleteSignature":                 shipper.Operator,
+	"IncompleteSignatureException":        shipper.Operator,
+	"InvalidSignatureException":           shipper.Operator, // unless the text speaks of time
+	"SignatureDoesNotMatch":               shipper.Operator,
+	"UnknownOperationException":           shipper.Operator,
+	"MissingAuthenticationTokenException": shipper.Operator,
+
+	"ValidationException":            shipper.Poison,
+	"ValidationError":                shipper.Poison,
+	"InvalidArgumentException":       shipper.Poison,
+	"SerializationException":         shipper.Poison,
+	"RequestEntityTooLarge":          shipper.Poison,
+	"RequestEntityTooLargeException": shipper.Poison,
+}
+
+// classOf decides by the service's code and text, and by the status where the code is unknown.
+func classOf(code, text string, status int) shipper.Class {
+	class, known := classes[code]
+	switch {
+	case !known:
+		return classOfStatus(status)
+	case class == shipper.Poison && aboutStream(text):
+		return shipper.Operator
+	case strings.Contains(code, "Signature") && aboutTime(text):
+		return shipper.Transient
+	}
+	return class
+}
+
+// classOfStatus decides where there is no code that we know. An unknown 4xx goes to an operator,
+// not to the dead letters: we don't know that the record is at fault, and everything is kept.
+func classOfStatus(status int) shipper.Class {
+	switch {
+	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
+		return shipper.Throttled
+	case status == http.StatusRequestEntityTooLarge:
+		return shipper.Poison
+	case status == http.StatusRequestTimeout, status >= 500, status < 300:
+		return shipper.Transient
+	}
+	return shipper.Operator
+}
+
+// aboutStream says that a refusal is of the stream that the configuration names, not of a
+// record: the service uses the same codes for both.
+func aboutStream(text string) bool {
+	if recordName.MatchString(text) {
+		return false
+	}
+	text = strings.ToLower(text)
+	for _, of := range []string{"'streamname'", "'streamarn'", "'deliverystreamname'",
+		"streamarn", "stream name", "delivery stream", "not permitted"} {
+		if strings.Contains(text, of) {
+			return true
+		}
+	}
+	return false
+}
+
+// aboutTime says that a signature was refused for its age.
+func aboutTime(text string) bool {
+	return strings.Contains(text, "expired") || strings.Contains(text, "not yet current")
+}
+
+// recordName is how the services name a member of the request in a ValidationException.
+var recordName = regexp.MustCompile(`[Rr]ecords\.(\d+)\.member`)
+
+// namedRecord returns the index, from 0, of the first record that text names among n, or -1. The
+// services count from 1 (the first record's data is 'records.1.member.data').
+func namedRecord(text string, class shipper.Class, n int) int {
+	m := recordName.FindStringSubmatch(text)
+	if m == nil || class != shipper.Poison {
+		return -1
+	}
+	number, err := strconv.Atoi(m[1])
+	if err != nil || number < 1 || number > n {
+		return -1
+	}
+	return number - 1
+}
+
+// classifyCredentials: where no credentials are configured at all, the SDK's chain ends at the
+// instance metadata, which is not there. Everything else is the network or the token service.
+func classifyCredentials(err *credentialsError, e *shipper.Error) {
+	e.Code, e.Text = codeCredentials, shorten(rootText(err))
+	var api smithy.APIError
+	switch {
+	case strings.Contains(err.Error(), "no EC2 IMDS role found"):
+		e.Class, e.Text = shipper.Operator, "none are configured, and no instance metadata answers"
+	case errors.As(err, &api):
+		e.Text = shorten(api.ErrorCode() + ": " + api.ErrorMessage())
+		e.Class = classOf(api.ErrorCode(), api.ErrorMessage(), statusOf(err, e))
+		if e.Class == shipper.Poison {
+			e.Class = shipper.Operator
+		}
+	case !isNetwork(err):
+		e.Class = shipper.Operator
+	}
+}
+
+// classifySend is for errors without an answer.
+func classifySend(err error, e *shipper.Error) {
+	var certificate *tls.CertificateVerificationError
+	var region *aws.MissingRegionError
+	e.Text = shorten(rootText(err))
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		e.Code = codeTimeout
+	case errors.Is(err, context.Canceled):
+		e.Code = codeCanceled
+	case errors.As(err, &certificate):
+		e.Code, e.Class = codeTLS, shipper.Operator
+	case errors.As(err, &region), strings.Contains(err.Error(), "resolve service endpoint"):
+		e.Code, e.Class = codeEndpoint, shipper.Operator
+	default:
+		e.Code = codeConnection
+	}
+}
+
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
+}
+
+func isNetwork(err error) bool {
+	var n net.Error
+	var sent *smithyhttp.RequestSendError
+	return errors.As(err, &n) || errors.As(err, &sent) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
+
+// statusOf returns the HTTP status of the answer in err, 0 for none, and notes its Retry-After.
+func statusOf(err error, e *shipper.Error) int {
+	var r *smithyhttp.ResponseError
+	if !errors.As(err, &r) || r.Response == nil || r.Response.Response == nil {
+		return 0
+	}
+	if s, err := strconv.Atoi(r.Response.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	return r.Response.StatusCode
+}
+
+// nameUnknown gives an answer without a code one of its own.
+func nameUnknown(code string, status int) string {
+	if code == "" || code == "UnknownError" {
+		return httpCode(status)
+	}
+	return code
+}
+
+func httpCode(status int) string { return "HTTP " + strconv.Itoa(status) }
+
+// rootText returns what went wrong without the SDK's nest of prefixes.
+func rootText(err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err.Error()
+	}
+	var d *smithy.DeserializationError
+	if errors.As(err, &d) && d.Err != nil {
+		return d.Err.Error()
+	}
+	return err.Error()
+}
+
+// shorten bounds text and makes it one line of valid UTF-8.
+func shorten(text string) string {
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	if len(text) <= maxText {
+		return text
+	}
+	cut := maxText
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "..."
+}

@@ -1,0 +1,241 @@
+package sink_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+)
+
+func TestClassOfEveryDocumentedCode(t *testing.T) {
+	cases := []struct {
+		status int
+		code   string
+		want   shipper.Class
+	}{
+		// PutRecords
+		{400, "AccessDeniedException", shipper.Operator},
+		{500, "InternalFailureException", shipper.Transient},
+		{400, "InvalidArgumentException", shipper.Poison},
+		{400, "KMSAccessDeniedException", shipper.Operator},
+		{400, "KMSDisabledException", shipper.Operator},
+		{400, "KMSInvalidStateException", shipper.Operator},
+		{400, "KMSNotFoundException", shipper.Operator},
+		{400, "KMSOptInRequired", shipper.Operator},
+		{400, "KMSThrottlingException", shipper.Throttled},
+		{400, "LimitExceededException", shipper.Throttled},
+		{400, "ProvisionedThroughputExceededException", shipper.Throttled},
+		{400, "ResourceInUseException", shipper.Transient},
+		{400, "ResourceNotFoundException", shipper.Operator},
+		{400, "ValidationException", shipper.Poison},
+		// PutRecordBatch
+		{400, "InvalidKMSResourceException", shipper.Operator},
+		{400, "InvalidSourceException", shipper.Operator},
+		{400, "ConcurrentModificationException", shipper.Transient},
+		{500, "ServiceUnavailableException", shipper.Throttled},
+		// common errors
+		{400, "ExpiredTokenException", shipper.Transient},
+		{403, "ExpiredTokenException", shipper.Transient},
+		{400, "IncompleteSignature", shipper.Operator},
+		{500, "InternalFailure", shipper.Transient},
+		{403, "InvalidClientTokenId", shipper.Operator},
+		{403, "MissingAuthenticationTokenException", shipper.Operator},
+		{400, "NotAuthorized", shipper.Operator},
+		{403, "OptInRequired", shipper.Operator},
+		{400, "RequestExpired", shipper.Transient},
+		{413, "RequestEntityTooLargeException", shipper.Poison},
+		{400, "SerializationException", shipper.Poison},
+		{503, "ServiceUnavailable", shipper.Throttled},
+		{400, "ThrottlingException", shipper.Throttled},
+		{400, "UnrecognizedClientException", shipper.Operator},
+		// unknown ones
+		{400, "SomethingNewException", shipper.Operator},
+		{404, "SomethingNewException", shipper.Operator},
+		{408, "SomethingNewException", shipper.Transient},
+		{413, "SomethingNewException", shipper.Poison},
+		{429, "SomethingNewException", shipper.Throttled},
+		{500, "SomethingNewException", shipper.Transient},
+		{502, "SomethingNewException", shipper.Transient},
+		{503, "SomethingNewException", shipper.Throttled},
+		{302, "SomethingNewException", shipper.Operator},
+	}
+	srv := fakeaws.Start(t)
+	k := openKinesis(t, srv)
+	for _, c := range cases {
+		srv.FailNext(fakeaws.Refuse(c.status, c.code, "no"))
+		got := k.Send(t.Context(), records(1))
+		want := shipper.Error{Class: c.want, Code: c.code, Text: "no", Record: -1}
+		if got.Err == nil || *got.Err != want {
+			t.Errorf("%d %s: got %+v, want %+v", c.status, c.code, got.Err, want)
+		}
+		if srv.Stored() != 0 || got.Results != nil {
+			t.Errorf("%d %s: %d stored, results %v", c.status, c.code, srv.Stored(), got.Results)
+		}
+	}
+}
+
+func TestClassByText(t *testing.T) {
+	cases := []struct {
+		code, text string
+		want       shipper.Class
+		record     int
+	}{
+		{"ValidationException", "1 validation error detected: Value at 'records.1.member.data' failed to satisfy constraint: Member must have length less than or equal to 1048576", shipper.Poison, 0},
+		{"ValidationException", "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=2757283 cap=2757283]' at 'records.3.member.data' failed to satisfy constraint", shipper.Poison, 2},
+		{"ValidationException", "2 validation errors detected: Value at 'records.2.member.partitionKey' ...; Value at 'records.3.member.data' ...", shipper.Poison, 1},
+		{"ValidationException", "Value at 'records.0.member.data' failed", shipper.Poison, -1},
+		{"ValidationException", "Value at 'records.4.member.data' failed", shipper.Poison, -1},
+		{"ValidationException", "Value at 'records.99999999999999999999.member.data' failed", shipper.Poison, -1},
+		{"ValidationException", "1 validation error detected: Value 'a b' at 'streamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+", shipper.Operator, -1},
+		{"ValidationException", "Value 'a b' at 'deliveryStreamName' failed to satisfy constraint", shipper.Operator, -1},
+		{"InvalidArgumentException", "This operation is not permitted on KinesisStreamAsSource delivery stream type.", shipper.Operator, -1},
+		{"InvalidArgumentException", "", shipper.Poison, -1},
+		{"InvalidSignatureException", "Signature expired: 20261121T084500Z is now earlier than 20261121T084900Z", shipper.Transient, -1},
+		{"InvalidSignatureException", "Signature not yet current", shipper.Transient, -1},
+		{"InvalidSignatureException", "The request signature we calculated does not match", shipper.Operator, -1},
+	}
+	srv := fakeaws.Start(t)
+	f := openFirehose(t, srv)
+	for _, c := range cases {
+		srv.FailNext(fakeaws.Refuse(400, c.code, c.text))
+		got := f.Send(t.Context(), records(3)).Err
+		if got == nil || got.Class != c.want || got.Record != c.record {
+			t.Errorf("%s %q: got %+v, want %v, record %d", c.code, c.text, got, c.want, c.record)
+		}
+	}
+}
+
+func TestClassOfOneRecord(t *testing.T) {
+	cases := []struct {
+		code string
+		want shipper.Class
+	}{
+		{"ProvisionedThroughputExceededException", shipper.Throttled},
+		{"KMSThrottlingException", shipper.Throttled},
+		{"ServiceUnavailableException", shipper.Throttled},
+		{"InternalFailure", shipper.Transient},
+		{"SomethingNew", shipper.Transient},
+		{"AccessDeniedException", shipper.Operator},
+		{"ValidationException", shipper.Poison},
+	}
+	srv := fakeaws.Start(t)
+	k := openKinesis(t, srv)
+	for _, c := range cases {
+		srv.FailNext(fakeaws.FailRecords(c.code, "slow down", 0))
+		got := k.Send(t.Context(), records(1))
+		want := shipper.Error{Class: c.want, Code: c.code, Text: "slow down", Record: -1}
+		if got.Err != nil || len(got.Results) != 1 || *got.Results[0] != want {
+			t.Errorf("%s: got %+v %v, want %+v", c.code, got.Err, got.Results, want)
+		}
+	}
+}
+
+func TestRetryAfterIsPassedOn(t *testing.T) {
+	srv := fakeaws.Start(t)
+	k := openKinesis(t, srv)
+	srv.FailNext(fakeaws.RefuseAndWait(503, "ServiceUnavailable", "busy", 7))
+	got := k.Send(t.Context(), records(1)).Err
+	if got == nil || got.RetryAfter != 7*time.Second {
+		t.Errorf("got %+v, want 7 s", got)
+	}
+}
+
+func TestLongTextIsCut(t *testing.T) {
+	srv := fakeaws.Start(t)
+	k := openKinesis(t, srv)
+	srv.FailNext(fakeaws.Refuse(500, "InternalFailure", "first line\n"+strings.Repeat("é", 5000)))
+	got := k.Send(t.Context(), records(1)).Err
+	if got == nil || len(got.Text) > 310 || !strings.HasPrefix(got.Text, "first line é") || strings.Contains(got.Text, "?") {
+		t.Errorf("got %q", got.Text)
+	}
+}
+
+func TestNobodyAnswers(t *testing.T) {
+	o := fakeaws.Start(t).Options()
+	o.Endpoint = "http://127.0.0.1:1"
+	check(t, send(t, o), shipper.Transient, "connection")
+}
+
+func TestNoSuchHost(t *testing.T) {
+	o := fakeaws.Start(t).Options()
+	o.Endpoint = "http://standpipe.invalid"
+	check(t, send(t, o), shipper.Transient, "connection")
+}
+
+func TestNoEndpoint(t *testing.T) {
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+	t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
+	o := fakeaws.Start(t).Options()
+	o.Endpoint, o.Region = "", ""
+	check(t, send(t, o), shipper.Operator, "endpoint")
+}
+
+func TestNoCredentials(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
+		"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	o := fakeaws.Start(t).Options()
+	o.Credentials = nil
+	check(t, send(t, o), shipper.Operator, "credentials")
+}
+
+func TestRoleThatIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		fault fakeaws.Fault
+		want  shipper.Class
+	}{
+		{fakeaws.Refuse(403, "AccessDenied", "no"), shipper.Operator},
+		{fakeaws.Refuse(400, "ValidationError", "bad ARN"), shipper.Operator},
+		{fakeaws.CutBefore(), shipper.Transient},
+	} {
+		srv := fakeaws.Start(t)
+		t.Setenv("AWS_ENDPOINT_URL_STS", srv.URL())
+		o := srv.Options()
+		o.RoleARN = "arn:aws:iam::123456789012:role/shipper"
+		srv.FailNext(c.fault, c.fault, c.fault) // the SDK tries three times to get credentials
+		check(t, send(t, o), c.want, "credentials")
+	}
+}
+
+func TestCanceledAndLate(t *testing.T) {
+	srv := fakeaws.Start(t)
+	o := srv.Options()
+	srv.FailNext(fakeaws.Silent(), fakeaws.Silent())
+	o.Timeout = 50 * time.Millisecond
+	check(t, send(t, o), shipper.Transient, "timeout")
+
+	o.Timeout = 0
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	k, err := sink.NewKinesis(t.Context(), sink.KinesisOptions{Stream: "s", AWS: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, k.Send(ctx, records(1)), shipper.Transient, "canceled")
+}
+
+func check(t *testing.T, got shipper.Reply, class shipper.Class, code string) {
+	t.Helper()
+	if got.Err == nil || got.Err.Class != class || got.Err.Code != code || got.Code != code || got.Err.Record != -1 {
+		t.Errorf("got %+v (%s), want %v %s", got.Err, got.Code, class, code)
+	}
+}
+
+func send(t *testing.T, o sink.AWSOptions) shipper.Reply {
+	t.Helper()
+	k, err := sink.NewKinesis(t.Context(), sink.KinesisOptions{Stream: "s", AWS: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	return k.Send(t.Context(), records(1))
+}

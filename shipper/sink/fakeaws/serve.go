@@ -1,0 +1,141 @@
+package fakeaws
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// ServeHTTP answers PutRecords and PutRecordBatch.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	fault, latency := s.next()
+	if fault.early {
+		fault.refuse.write(w)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the client is gone
+	}
+	s.wait(r, latency)
+	switch {
+	case fault.refuse != nil:
+		fault.refuse.write(w)
+	case fault.ending == cutBefore:
+		panic(http.ErrAbortHandler)
+	default:
+		s.put(w, r, body, fault)
+	}
+}
+
+func (s *Server) put(w http.ResponseWriter, r *http.Request, body []byte, fault Fault) {
+	target := r.Header.Get("X-Amz-Target")
+	svc, ok := services[target]
+	if !ok {
+		(&apiError{status: 400, code: "UnknownOperationException", text: target}).write(w)
+		return
+	}
+	var req request
+	if err := json.Unmarshal(body, &req); err != nil {
+		(&apiError{status: 400, code: "SerializationException", text: err.Error()}).write(w)
+		return
+	}
+	if refused := svc.check(&req); refused != nil {
+		refused.write(w)
+		return
+	}
+	s.checkKeys(&req, svc)
+	reply := s.accept(&req, svc, fault)
+	s.answer(w, r, reply, fault)
+}
+
+// accept stores the records that don't meet the fault and returns the reply.
+func (s *Server) accept(req *request, svc service, fault Fault) []byte {
+	var results []map[string]string
+	var stored []Record
+	failed := 0
+	for i, r := range req.Records {
+		if fault.fails(i) {
+			failed++
+			results = append(results, map[string]string{
+				"ErrorCode": fault.failure.code, "ErrorMessage": fault.failure.text})
+			continue
+		}
+		stored = append(stored, Record{Stream: req.stream(), Key: r.PartitionKey, Data: r.Data})
+		results = append(results, svc.stored(i))
+	}
+	s.store(stored)
+	for ; fault.results > 0; fault.results-- {
+		results = append(results, svc.stored(0))
+	}
+	results = results[:len(results)+fault.results]
+	return svc.reply(results, failed+fault.hidden)
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, reply []byte, fault Fault) {
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	switch fault.ending {
+	case silent:
+		s.waitUntilGone(r)
+		panic(http.ErrAbortHandler)
+	case garbage:
+		reply = []byte(fault.garbage)
+	case blank:
+		reply = nil
+	case cutWithin:
+		w.Header().Set("Content-Length", strconv.Itoa(len(reply)))
+		w.Write(reply[:len(reply)/2])
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	w.Write(reply)
+}
+
+func (s *Server) wait(r *http.Request, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-r.Context().Done():
+	case <-s.gone:
+	}
+}
+
+func (s *Server) waitUntilGone(r *http.Request) {
+	select {
+	case <-r.Context().Done():
+	case <-s.gone:
+	}
+}
+
+// checkKeys fails the test for two records of one key in a request.
+func (s *Server) checkKeys(req *request, svc service) {
+	seen := map[string]int{}
+	for i, r := range req.Records {
+		if first, twice := seen[r.PartitionKey]; twice && svc.keys {
+			s.t.Errorf("fakeaws: records %d and %d of one request have the key %q", first, i, r.PartitionKey)
+		}
+		seen[r.PartitionKey] = i
+	}
+}
+
+// apiError is an error of the service.
+type apiError struct {
+	status int
+	code   string
+	text   string
+	wait   int // seconds
+}
+
+func (e *apiError) write(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	if e.wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(e.wait))
+	}
+	w.WriteHeader(e.status)
+	fmt.Fprintf(w, `{"__type":%q,"message":%q}`, e.code, e.text)
+}

@@ -1,0 +1,94 @@
+package sink
+
+import (
+	"context"
+	"errors"
+
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+
+	"github.com/standpipe/standpipe/shipper"
+)
+
+// Limits of PutRecordBatch; doc.go names their sources.
+const (
+	firehoseMaxRecord    = 1000 << 10 // before base64, the newline included
+	firehoseMaxBatch     = 3 << 20    // 4 MiB; it is not said whether base64 counts
+	firehoseBatchRecords = 500
+	firehoseRecordEvents = 500 // with more, a record is silently not taken apart
+	firehoseBilledStep   = 5 << 10
+)
+
+// FirehoseOptions says where a Firehose destination puts its records.
+type FirehoseOptions struct {
+	DeliveryStream string // the Firehose stream's name
+	AimRecord      int    // bytes; 0: 500 KiB; at most 1,024,000
+	AWS            AWSOptions
+}
+
+// Firehose is an Amazon Data Firehose stream, written to directly, as a destination. It has no
+// keys: a record packs the lines of several.
+type Firehose struct {
+	client *firehose.Client
+	stream string
+	shape  shipper.Shape
+	aws    AWSOptions
+}
+
+// NewFirehose returns the destination. It reads the AWS configuration and dials nobody.
+func NewFirehose(ctx context.Context, o FirehoseOptions) (*Firehose, error) {
+	if o.DeliveryStream == "" {
+		return nil, errors.New("firehose: no delivery stream is named")
+	}
+	cfg, err := awsConfig(ctx, o.AWS)
+	if err != nil {
+		return nil, err
+	}
+	shape := shipper.Shape{
+		Framing:      shipper.FramingLines, // never KPL: Firehose does not take it apart here
+		MaxRecord:    firehoseMaxRecord,
+		AimRecord:    aim(o.AimRecord, firehoseMaxRecord),
+		RecordEvents: firehoseRecordEvents,
+		BatchRecords: firehoseBatchRecords,
+		MaxBatch:     firehoseMaxBatch,
+		AimBatch:     firehoseMaxBatch,
+		BilledStep:   firehoseBilledStep,
+	}
+	client := firehose.NewFromConfig(cfg)
+	return &Firehose{client: client, stream: o.DeliveryStream, shape: shape, aws: o.AWS}, nil
+}
+
+// Shape never changes.
+func (f *Firehose) Shape() shipper.Shape { return f.shape }
+
+// Send puts the batch with one PutRecordBatch request.
+func (f *Firehose) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+	ctx, cancel := f.aws.within(ctx)
+	defer cancel()
+	out, err := f.client.PutRecordBatch(ctx, f.request(batch))
+	if err != nil {
+		return failedReply(err, len(batch))
+	}
+	entries := make([]result, len(out.RequestResponses))
+	for i, r := range out.RequestResponses {
+		entries[i] = result{id: r.RecordId, code: r.ErrorCode, text: r.ErrorMessage}
+	}
+	return replyOf(len(batch), out.FailedPutCount, entries)
+}
+
+func (f *Firehose) request(batch []shipper.Record) *firehose.PutRecordBatchInput {
+	in := &firehose.PutRecordBatchInput{
+		DeliveryStreamName: &f.stream,
+		Records:            make([]types.Record, len(batch)),
+	}
+	for i := range batch {
+		in.Records[i].Data = present(batch[i].Data)
+	}
+	return in
+}
+
+// Close lets idle connections go.
+func (f *Firehose) Close() error {
+	closeIdle(f.client.Options().HTTPClient)
+	return nil
+}

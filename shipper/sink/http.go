@@ -1,0 +1,77 @@
+package sink
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+)
+
+// maxReply bounds a reply: 500 results with their texts are below 200 KiB.
+const maxReply = 16 << 20
+
+// wholeReply is the HTTP client under the SDK. It returns a reply only once all of it has been
+// read, and hides the request body's WriteTo.
+//
+// Both keep acknowledged records from being sent twice. The SDK (smithy-go v1.28.8, ClientHandler)
+// closes the request's body as soon as the reply's header is there. net/http's writer may then not
+// be done: having written everything, it probes the body for more than its Content-Length, with
+// io.Copy, which prefers WriteTo; and WriteTo of the SDK's closed body answers io.EOF, an error
+// where Read's io.EOF is none. net/http closes the connection for it, under the SDK, which is
+// reading the reply: "deserialization failed ... use of closed network connection", although the
+// records are stored. A fast service hits that window in up to one of 200 large requests.
+type wholeReply struct{ client *http.Client }
+
+// newWholeReply returns one over a transport of its own, configured as c's is.
+func newWholeReply(c aws.HTTPClient) (wholeReply, error) {
+	b, ok := c.(*awshttp.BuildableClient)
+	if !ok {
+		return wholeReply{}, fmt.Errorf("build http client: from %T", c)
+	}
+	return wholeReply{&http.Client{Transport: b.GetTransport(), CheckRedirect: noRedirect}}, nil
+}
+
+// noRedirect: these services redirect nobody; whoever does is not one of them.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+func (w wholeReply) Do(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		req = req.WithContext(req.Context()) // a copy: the SDK closes the body that it knows
+		req.Body = onlyReader{req.Body}
+	}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return resp, err
+	}
+	body, err := readReply(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read reply %d: %w", resp.StatusCode, err)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// closeIdle lets the connections go that no request uses.
+func closeIdle(c aws.HTTPClient) {
+	if w, ok := c.(wholeReply); ok {
+		w.client.CloseIdleConnections()
+	}
+}
+
+func readReply(r io.ReadCloser) ([]byte, error) {
+	defer r.Close()
+	body, err := io.ReadAll(io.LimitReader(r, maxReply+1))
+	if err == nil && len(body) > maxReply {
+		return nil, fmt.Errorf("more than %d bytes", maxReply)
+	}
+	return body, err
+}
+
+// onlyReader has no methods but these.
+type onlyReader struct{ rc io.ReadCloser }
+
+func (r onlyReader) Read(p []byte) (int, error) { return r.rc.Read(p) }
+func (r onlyReader) Close() error               { return r.rc.Close() }
