@@ -227,7 +227,7 @@ func (a *agent) stream(name string) streamStatus {
 	return streamStatus{Name: name, FirstOffset: 1, NextOffset: 1}
 }
 
-func (s *streamStatus) destination(name string) destinationStatus {
+func (s streamStatus) destination(name string) destinationStatus {
 	for _, d := range s.Destinations {
 		if d.Name == name {
 			return d
