@@ -1,0 +1,187 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
+)
+
+const (
+	// maxKeyChars is Kinesis's limit of a partition key in Unicode characters (Kinesis Data
+	// Streams API Reference, PutRecordsRequestEntry, November 2026).
+	maxKeyChars    = 256
+	maxProducerLen = 128 // bytes
+	maxQuoted      = 128 // bytes of a name that an error text repeats
+)
+
+// lookup returns the rules of a stream, or the refusal of a name that has none.
+func lookup(streams Streams, name string) (StreamRules, *refusal) {
+	if name == "" {
+		return StreamRules{}, &refusal{
+			code: codes.InvalidArgument, reason: ReasonNoStream, event: noEvent,
+			text: "the name of the stream is missing",
+		}
+	}
+	rules, err := streams.Lookup(name)
+	switch {
+	case err == nil:
+		return rules, nil
+	case errors.Is(err, ErrNoStream):
+		return rules, &refusal{
+			code: codes.NotFound, reason: ReasonNoStream, event: noEvent,
+			text: fmt.Sprintf("no stream block matches %s", quoteName(name)),
+		}
+	}
+	return rules, unavailable("stream %s: %v: nothing was stored", quoteName(name), err)
+}
+
+// check holds a batch to the contract and to its stream's rules.
+func check(b *wal.Batch, ack standpipev1.Ack, rules *StreamRules) *refusal {
+	if len(b.Events) == 0 {
+		return invalid("the batch has 0 events; at least 1 is needed")
+	}
+	if r := checkAck(ack); r != nil {
+		return r
+	}
+	if r := checkProducer(b); r != nil {
+		return r
+	}
+	for i := range b.Events {
+		if r := checkEvent(&b.Events[i], rules); r != nil {
+			r.event = i
+			return r
+		}
+	}
+	return nil
+}
+
+func checkAck(ack standpipev1.Ack) *refusal {
+	if ack < standpipev1.Ack_ACK_UNSPECIFIED || ack > standpipev1.Ack_ACK_DELIVERED {
+		return invalid("ack %d is unknown; 0 (the stream's default), 1 (accepted), 2 (durable) "+
+			"and 3 (delivered) are allowed", ack)
+	}
+	return nil
+}
+
+func checkProducer(b *wal.Batch) *refusal {
+	last := math.MaxUint64 - uint64(len(b.Events))
+	switch {
+	case b.ProducerID == "" && b.ProducerSequence == 0:
+		return nil
+	case b.ProducerID == "":
+		return invalid("producer_sequence %d comes without a producer_id; both or neither are allowed",
+			b.ProducerSequence)
+	case len(b.ProducerID) > maxProducerLen:
+		return invalid("producer_id has %d bytes; at most %d are allowed", len(b.ProducerID), maxProducerLen)
+	case !utf8.ValidString(b.ProducerID):
+		return invalid("producer_id of %d bytes is not valid UTF-8", len(b.ProducerID))
+	case b.ProducerSequence == 0:
+		return invalid("producer_id comes without a producer_sequence; sequences start at 1")
+	case b.ProducerSequence > last:
+		return invalid("producer_sequence %d is too high for %d events; at most %d is allowed",
+			b.ProducerSequence, len(b.Events), last)
+	}
+	return nil
+}
+
+func checkEvent(e *wal.Event, rules *StreamRules) *refusal {
+	if r := checkKey(e.Key); r != nil {
+		return r
+	}
+	if r := checkSize(e, rules); r != nil {
+		return r
+	}
+	return checkFormat(e.Data, rules.Format)
+}
+
+func checkKey(key string) *refusal {
+	if !utf8.ValidString(key) {
+		return invalid("partition_key of %d bytes is not valid UTF-8", len(key))
+	}
+	if 0 < len(key) && len(key) <= maxKeyChars {
+		return nil
+	}
+	if n := utf8.RuneCountInString(key); n < 1 || n > maxKeyChars {
+		return invalid("partition_key has %d characters; 1 to %d are allowed", n, maxKeyChars)
+	}
+	return nil
+}
+
+func checkSize(e *wal.Event, rules *StreamRules) *refusal {
+	if limit := rules.MaxEventSize; limit > 0 && len(e.Data) > limit {
+		return tooLarge("data has %d bytes; max_event_size allows %d", len(e.Data), limit)
+	}
+	if rules.Room == nil {
+		return nil
+	}
+	if limit, destination := rules.Room(len(e.Key)); len(e.Data) > limit {
+		return tooLarge("data has %d bytes; under a partition_key of %d bytes destination %s takes %d",
+			len(e.Data), len(e.Key), destination, max(limit, 0))
+	}
+	return nil
+}
+
+func tooLarge(format string, args ...any) *refusal {
+	r := invalid(format, args...)
+	r.reason = ReasonTooLarge
+	return r
+}
+
+func checkFormat(data []byte, format string) *refusal {
+	if format == FormatBytes {
+		return nil
+	}
+	if at := lineBreak(data); at >= 0 {
+		return misfit("data of %d bytes has a line break at byte %d; the stream's format %s takes one line",
+			len(data), at, format)
+	}
+	if format == FormatJSON && !json.Valid(data) {
+		return misfit("data of %d bytes is not valid JSON from byte %d on; the stream's format is json",
+			len(data), jsonFault(data))
+	}
+	return nil
+}
+
+func misfit(format string, args ...any) *refusal {
+	r := invalid(format, args...)
+	r.reason = ReasonFormat
+	return r
+}
+
+// lineBreak returns where the first line feed or carriage return stands, or -1. Both count:
+// readers that take text line by line often end a line at either.
+func lineBreak(data []byte) int {
+	lf := bytes.IndexByte(data, '\n')
+	if lf >= 0 {
+		data = data[:lf]
+	}
+	if cr := bytes.IndexByte(data, '\r'); cr >= 0 {
+		return cr
+	}
+	return lf
+}
+
+// jsonFault returns how many bytes of data can still begin a JSON value.
+func jsonFault(data []byte) int {
+	var v json.RawMessage
+	if fault, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(data, &v)); ok {
+		return max(int(fault.Offset)-1, 0)
+	}
+	return 0
+}
+
+// quoteName quotes a name for an error text. A long one may be anything, so only its size is said.
+func quoteName(name string) string {
+	if len(name) > maxQuoted {
+		return fmt.Sprintf("a name of %d bytes", len(name))
+	}
+	return fmt.Sprintf("%q", name)
+}

@@ -1,0 +1,109 @@
+package ingest_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/standpipe/standpipe/agent/ingest"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+func TestRefusals(t *testing.T) {
+	const secret = "s3cret"
+	with := func(change func(m *standpipev1.AppendRequest)) *standpipev1.AppendRequest {
+		m := appendOf("bytes", "a", "b")
+		change(m)
+		return m
+	}
+	tests := []struct {
+		name   string
+		m      *standpipev1.AppendRequest
+		code   codes.Code
+		text   string
+		reason string
+	}{
+		{"no stream", appendOf("", "a"), codes.InvalidArgument, "the name of the stream is missing", "/no_stream"},
+		{"unknown stream", appendOf("nope", "a"), codes.NotFound, `no stream block matches "nope"`, "/no_stream"},
+		{"long unknown stream", appendOf(strings.Repeat("x", 5000), "a"), codes.NotFound, "no stream block matches a name of 5000 bytes", "/no_stream"},
+		{"stream that can't open", appendOf("opening", "a"), codes.Unavailable, `stream "opening": open destination: no such folder: nothing was stored`, "/unavailable"},
+		{"no events", appendOf("bytes"), codes.InvalidArgument, "the batch has 0 events; at least 1 is needed", ""},
+		{"no key", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{event("k", "x"), event("", "x")}}, codes.InvalidArgument, "event 1: partition_key has 0 characters; 1 to 256 are allowed", "bytes/invalid"},
+		{"no event at all", with(func(m *standpipev1.AppendRequest) { m.Events[1] = &standpipev1.Event{} }), codes.InvalidArgument, "event 1: partition_key has 0 characters; 1 to 256 are allowed", "bytes/invalid"},
+		{"long key", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{event(strings.Repeat("é", 257), "x")}}, codes.InvalidArgument, "event 0: partition_key has 257 characters; 1 to 256 are allowed", "bytes/invalid"},
+		{"large", appendOf("text", "x", "y", strings.Repeat("x", 1001)), codes.InvalidArgument, "event 2: data has 1001 bytes; max_event_size allows 1000", "text/too_large"},
+		{"no room", appendOf("roomy", strings.Repeat("x", 100)), codes.InvalidArgument, `event 0: data has 100 bytes; under a partition_key of 1 bytes destination kinesis "live" takes 99`, "roomy/too_large"},
+		{"no JSON", appendOf("json", `{}`, `{"`+secret+`":}`), codes.InvalidArgument, "event 1: data of 11 bytes is not valid JSON from byte 10 on; the stream's format is json", "json/format"},
+		{"empty JSON", appendOf("json", ""), codes.InvalidArgument, "event 0: data of 0 bytes is not valid JSON from byte 0 on; the stream's format is json", "json/format"},
+		{"two JSON values", appendOf("json", "1 2"), codes.InvalidArgument, "event 0: data of 3 bytes is not valid JSON from byte 2 on; the stream's format is json", "json/format"},
+		{"JSON on two lines", appendOf("json", "{\n}"), codes.InvalidArgument, "event 0: data of 3 bytes has a line break at byte 1; the stream's format json takes one line", "json/format"},
+		{"JSON with a newline at its end", appendOf("json", "{}\n"), codes.InvalidArgument, "event 0: data of 3 bytes has a line break at byte 2; the stream's format json takes one line", "json/format"},
+		{"text with a line feed", appendOf("text", "ab\n"), codes.InvalidArgument, "event 0: data of 3 bytes has a line break at byte 2; the stream's format text takes one line", "text/format"},
+		{"text with a carriage return before it", appendOf("text", "a\r\n"), codes.InvalidArgument, "event 0: data of 3 bytes has a line break at byte 1; the stream's format text takes one line", "text/format"},
+		{"unknown ack", with(func(m *standpipev1.AppendRequest) { m.Ack = 9 }), codes.InvalidArgument, "ack 9 is unknown; 0 (the stream's default), 1 (accepted), 2 (durable) and 3 (delivered) are allowed", "bytes/invalid"},
+		{"negative ack", with(func(m *standpipev1.AppendRequest) { m.Ack = -1 }), codes.InvalidArgument, "ack -1 is unknown; 0 (the stream's default), 1 (accepted), 2 (durable) and 3 (delivered) are allowed", "bytes/invalid"},
+		{"sequence alone", with(func(m *standpipev1.AppendRequest) { m.ProducerSequence = 7 }), codes.InvalidArgument, "producer_sequence 7 comes without a producer_id; both or neither are allowed", "bytes/invalid"},
+		{"producer alone", with(func(m *standpipev1.AppendRequest) { m.ProducerId = "p" }), codes.InvalidArgument, "producer_id comes without a producer_sequence; sequences start at 1", "bytes/invalid"},
+		{"long producer", with(func(m *standpipev1.AppendRequest) { m.ProducerId, m.ProducerSequence = strings.Repeat("é", 65), 1 }), codes.InvalidArgument, "producer_id has 130 bytes; at most 128 are allowed", "bytes/invalid"},
+		{"high sequence", with(func(m *standpipev1.AppendRequest) { m.ProducerId, m.ProducerSequence = "p", math.MaxUint64-1 }), codes.InvalidArgument, "producer_sequence 18446744073709551614 is too high for 2 events; at most 18446744073709551613 is allowed", "bytes/invalid"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			log, seen := newFakeLog(t), &counts{}
+			_, client := serveGRPC(t, ingest.Options{Log: log, Observer: seen})
+			_, err := client.Append(t.Context(), test.m)
+			got := status.Convert(err)
+			if got.Code() != test.code || got.Message() != test.text {
+				t.Errorf("got %v %q, want %v %q", got.Code(), got.Message(), test.code, test.text)
+			}
+			if strings.Contains(got.Message(), secret) {
+				t.Errorf("the text repeats the payload: %q", got.Message())
+			}
+			if stored := log.stored(); len(stored) != 0 {
+				t.Errorf("stored %q of a batch that was refused", stored)
+			}
+			if _, refused := seen.get(); test.reason != "" && refused[test.reason] != len(test.m.Events) {
+				t.Errorf("counted %v, want %d under %q", refused, len(test.m.Events), test.reason)
+			}
+		})
+	}
+}
+
+func TestWhatIsTaken(t *testing.T) {
+	tests := []struct {
+		name string
+		m    *standpipev1.AppendRequest
+	}{
+		{"a key of 256 characters", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{event(strings.Repeat("é", 256), "x")}}},
+		{"no data", appendOf("bytes", "")},
+		{"no text", appendOf("text", "")},
+		{"any bytes", appendOf("bytes", "\x00\n\r\xff")},
+		{"text that is no UTF-8", appendOf("text", "\xff\x00")},
+		{"data of the greatest size", appendOf("text", strings.Repeat("x", 1000))},
+		{"data that just has room", appendOf("roomy", strings.Repeat("x", 99))},
+		{"JSON of every kind", appendOf("json", "{}", "[1, 2]", `"a\n"`, "1.50", "true", "null", " 1\t")},
+		{"a negative time", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{{PartitionKey: "k", TimeUnixNano: -5}}}},
+		{"a producer of 128 bytes", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{event("k", "x")}, ProducerId: strings.Repeat("p", 128), ProducerSequence: math.MaxUint64 - 1}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			log := newFakeLog(t)
+			_, client := serveGRPC(t, ingest.Options{Log: log})
+			r, err := client.Append(t.Context(), test.m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := r.Count, uint32(len(test.m.Events)); got != want {
+				t.Errorf("count %d, want %d", got, want)
+			}
+			for i, got := range log.events() {
+				if want := test.m.Events[i]; string(got.Data) != string(want.Data) || got.Key != want.PartitionKey {
+					t.Errorf("event %d: stored %q under %q", i, got.Data, got.Key)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,171 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"time"
+
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+const (
+	// connectionDepth bounds the lines of one connection that wait for their replies.
+	connectionDepth = 512
+	// flushAt is how many bytes of replies are gathered at most while more are ready.
+	flushAt = 32 << 10
+)
+
+// connection is one producer on a socket. Its own goroutine reads lines and submits them; a
+// second one, which it starts and awaits, replies.
+type connection struct {
+	wire    *socketWire
+	conn    net.Conn
+	lines   lineReader
+	reading lineReading
+	waiting chan *taken // in the order of the lines; closed by the reading goroutine
+
+	out    []byte // replies that were not written yet
+	broken bool   // the producer takes no replies any more
+}
+
+func newConnection(w *socketWire, conn net.Conn) *connection {
+	return &connection{
+		wire: w, conn: conn,
+		lines:   lineReader{from: conn, max: w.maxLine},
+		waiting: make(chan *taken, connectionDepth),
+	}
+}
+
+func (c *connection) serve(ctx context.Context) {
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		c.answer(ctx)
+	}()
+	if c.admitted() {
+		c.receive(ctx)
+	}
+	close(c.waiting)
+	<-answered
+	c.linger()
+}
+
+// lingerFor is how long a connection is read on that the agent closes first.
+const lingerFor = 250 * time.Millisecond
+
+// linger lets the last replies arrive: a TCP connection that is closed with bytes unread resets,
+// and the producer may lose what it had not read yet.
+func (c *connection) linger() {
+	tcp, ok := c.conn.(*net.TCPConn)
+	if !ok || c.broken || c.lines.ended == io.EOF {
+		return
+	}
+	tcp.CloseWrite()
+	tcp.SetReadDeadline(time.Now().Add(lingerFor))
+	io.Copy(io.Discard, tcp)
+}
+
+// receive takes line after line until there are no more.
+func (c *connection) receive(ctx context.Context) {
+	for !c.draining() {
+		line, err := c.lines.next()
+		long, skipped := errors.AsType[*longLineError](err)
+		switch {
+		case skipped:
+			c.waiting <- refusedLine(invalid("%v", long))
+		case err != nil:
+			return
+		default:
+			c.waiting <- c.take(ctx, line)
+		}
+		if skipped && long.endless {
+			return
+		}
+	}
+}
+
+func (c *connection) draining() bool {
+	select {
+	case <-c.wire.in.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+func refusedLine(r *refusal) *taken { return &taken{events: 1, err: r} }
+
+// take submits a line. An empty line is refused like any other that is no JSON: replies are
+// matched to lines by their order, so none may go unanswered.
+func (c *connection) take(ctx context.Context, line []byte) *taken {
+	r := requests.Get().(*request)
+	defer r.free()
+	if refused := c.reading.read(line, r, c.wire.in.clock()); refused != nil {
+		return refusedLine(refused)
+	}
+	t := c.wire.in.take(ctx, r)
+	return &t
+}
+
+// admitted reads the token with which a connection begins if the listener asks for one.
+func (c *connection) admitted() bool {
+	if c.wire.admit == nil {
+		return true
+	}
+	line, err := c.lines.next()
+	if err != nil {
+		return false
+	}
+	var first struct{ Token string }
+	if json.Unmarshal(line, &first) != nil || !c.wire.admit(first.Token) {
+		c.waiting <- refusedLine(unauthenticated(`the connection does not begin with {"token":"..."} and a known token`))
+		return false
+	}
+	return true
+}
+
+// answer replies to line after line, and goes on to conclude them when nobody reads the replies.
+func (c *connection) answer(ctx context.Context) {
+	for t := range c.waiting {
+		if !c.ready(t) {
+			c.flush()
+		}
+		r, refused := c.wire.in.finish(ctx, t)
+		c.out = appendReply(c.out, t, &r, refused)
+		if len(c.waiting) == 0 || len(c.out) >= flushAt {
+			c.flush()
+		}
+	}
+	c.flush()
+}
+
+// ready reports whether finish will not wait.
+func (c *connection) ready(t *taken) bool {
+	if t.err != nil || t.ack == standpipev1.Ack_ACK_ACCEPTED {
+		return true
+	}
+	select {
+	case <-t.ticket.Done():
+		return t.ack == standpipev1.Ack_ACK_DURABLE
+	default:
+		return false
+	}
+}
+
+// flush writes the replies that are gathered. A producer that can't be written to is gone: its
+// connection is closed, so that the reading goroutine ends too.
+func (c *connection) flush() {
+	if len(c.out) > 0 && !c.broken {
+		if _, err := c.conn.Write(c.out); err != nil {
+			c.broken = true
+			c.conn.Close()
+		}
+	}
+	c.out = c.out[:0]
+	if cap(c.out) > idleBuffer {
+		c.out = nil
+	}
+}

@@ -1,0 +1,35 @@
+// Package ingest is where producers hand in events: over gRPC (standpipe.v1.Ingest) and over a
+// socket as newline-delimited JSON.
+//
+// # The promise
+//
+// A request is stored whole or not at all, and is answered once it has come as far as it asked
+// for. What is refused is refused before anything of it is stored, with the event's index
+// (from 0), the rule, the size that was met and the size that is allowed, and never a payload.
+// On one AppendStream the answered requests are always a prefix of those that were sent. On one
+// socket connection every request line gets one reply line, in order.
+//
+// # The way of a request
+//
+//	Append        ─┐
+//	AppendStream  ─┤─► check ─► log.Submit ─► ticket ─► reply
+//	socket line   ─┘   (rules of the stream)   (commit)
+//
+// Requests of one stream or connection are pipelined: one goroutine receives, checks and submits,
+// another waits for the tickets in order and replies, so that many requests share a commit. The
+// receiving one stops while 4,096 requests of a gRPC stream, or 512 of a connection, wait for
+// their replies. The bytes under way are bounded by the log for all listeners together.
+//
+// # Levels
+//
+// ack accepted is answered when the log has taken the request in its queue. Its offset is not
+// known then: first_offset (the socket's "offset") is 0. If the log refuses it afterwards it is
+// counted as refused; on an AppendStream it ends the stream as well.
+// ack delivered is answered when every destination has settled the events. When one of them was
+// dead-lettered or dropped, the reply says that the level reached is durable.
+//
+// # Stopping
+//
+// Stop first takes no new request, then answers what it has taken, then closes. Requests that
+// are not taken are answered UNAVAILABLE or not at all; nothing of them is stored.
+package ingest

@@ -1,0 +1,177 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// intake is the way of a request into the log, the same for every listener.
+type intake struct {
+	listener string // its type, for metrics
+	log      Log
+	streams  Streams
+	observer Observer
+	clock    func() time.Time
+	draining <-chan struct{} // closed when no new request is taken
+	hurry    context.Context // ends when deliveries are waited for no longer
+	watch    *watch
+}
+
+// request is a batch on its way from the wire to the log. It is reused: the log keeps no
+// reference to a batch.
+type request struct {
+	batch wal.Batch
+	ack   standpipev1.Ack
+	// json: the data is known to be compact JSON, so its format need not be looked at again.
+	json bool
+	// text: the data is the text of a JSON string.
+	text bool
+}
+
+var requests = sync.Pool{New: func() any { return new(request) }}
+
+// maxPooledEvents bounds the events that a pooled request has room for.
+const maxPooledEvents = 4096
+
+// free gives r back; nothing of it may be used afterwards.
+func (r *request) free() {
+	events := r.batch.Events
+	if cap(events) > maxPooledEvents {
+		return
+	}
+	clear(events)
+	*r = request{batch: wal.Batch{Events: events[:0]}}
+	requests.Put(r)
+}
+
+// taken is a request that the log has taken, or one that was refused before that.
+type taken struct {
+	stream string
+	events int
+	ack    standpipev1.Ack // resolved: never ACK_UNSPECIFIED
+	ticket Ticket
+	start  time.Time
+	err    *refusal // set: refused, and there is no ticket
+}
+
+// take checks r and submits it. The result always says how the request goes on.
+func (in *intake) take(ctx context.Context, r *request) taken {
+	t := taken{events: len(r.batch.Events), start: time.Now()}
+	rules, refused := lookup(in.streams, r.batch.Stream)
+	if refused != nil {
+		t.err = refused
+		return t
+	}
+	t.stream, t.ack = r.batch.Stream, resolveAck(r.ack, rules.Ack)
+	if r.json && rules.Format == FormatJSON {
+		rules.Format = FormatBytes
+	}
+	if t.err = check(&r.batch, r.ack, &rules); t.err != nil {
+		if r.text && t.err.reason == ReasonFormat {
+			t.err.text += " (data is a JSON string, of which the text is what is stored)"
+		}
+		return t
+	}
+	ticket, err := in.log.Submit(ctx, &r.batch)
+	if err != nil {
+		t.err = refusalOf(err)
+		return t
+	}
+	t.ticket = ticket
+	return t
+}
+
+func resolveAck(asked, configured standpipev1.Ack) standpipev1.Ack {
+	if asked != standpipev1.Ack_ACK_UNSPECIFIED {
+		return asked
+	}
+	if configured != standpipev1.Ack_ACK_UNSPECIFIED {
+		return configured
+	}
+	return standpipev1.Ack_ACK_DURABLE
+}
+
+// reply is what a producer is told about a request that went well.
+type reply struct {
+	first     uint64 // 0: not known yet (ack accepted)
+	count     int
+	ack       standpipev1.Ack // the level that was reached
+	duplicate bool
+}
+
+// finish waits until t has come as far as it asked for. When ctx ends while the batch is not yet
+// begun, the batch is withdrawn.
+func (in *intake) finish(ctx context.Context, t *taken) (reply, *refusal) {
+	if t.err == nil && t.ack != standpipev1.Ack_ACK_ACCEPTED {
+		// The error is the ticket's or, of a withdrawn batch, ctx's.
+		a, err := t.ticket.Wait(ctx)
+		return in.conclude(ctx, t, a, err)
+	}
+	return in.conclude(ctx, t, wal.Appended{}, nil)
+}
+
+// conclude is the end of a request whose ticket has come to a and err.
+func (in *intake) conclude(ctx context.Context, t *taken, a wal.Appended, err error) (reply, *refusal) {
+	r, refused := in.outcome(ctx, t, a, err)
+	if refused != nil {
+		if refused.reason != "" {
+			in.observer.Refused(t.stream, refused.reason, t.events)
+		}
+		return r, refused
+	}
+	in.observer.Appended(in.listener, time.Since(t.start))
+	return r, nil
+}
+
+func (in *intake) outcome(ctx context.Context, t *taken, a wal.Appended, err error) (reply, *refusal) {
+	r := reply{first: a.First, count: t.events, ack: t.ack, duplicate: a.Duplicate}
+	switch {
+	case t.err != nil:
+		return reply{}, t.err
+	case err != nil:
+		return reply{}, refusalOf(err)
+	case t.ack == standpipev1.Ack_ACK_ACCEPTED:
+		in.watch.add(ctx, t)
+	case t.ack == standpipev1.Ack_ACK_DELIVERED:
+		return in.delivered(ctx, t, a, r)
+	}
+	return r, nil
+}
+
+func (in *intake) delivered(ctx context.Context, t *taken, a wal.Appended, r reply) (reply, *refusal) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(in.hurry, cancel)()
+	all, err := in.log.WaitSettled(ctx, t.stream, a)
+	if err != nil {
+		return reply{}, undelivered(a, err)
+	}
+	if !all {
+		r.ack = standpipev1.Ack_ACK_DURABLE
+	}
+	return r, nil
+}
+
+// undelivered is the refusal of a request that is stored, but not known to be delivered.
+func undelivered(a wal.Appended, err error) *refusal {
+	r := refusalOf(err)
+	cause := "the agent is shutting down"
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		cause = "the deadline passed"
+	case errors.Is(err, wal.ErrFailed):
+		cause = r.text
+	}
+	text := "the events are stored and synced from offset %d on, but not known to be delivered: %s"
+	u := unavailable(text, a.First, cause)
+	if errors.Is(err, context.DeadlineExceeded) {
+		u.code = r.code
+	}
+	u.reason = "" // nothing was refused
+	return u
+}

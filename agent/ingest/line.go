@@ -1,0 +1,295 @@
+package ingest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// lineReading turns a request line into a request:
+//
+//	{"stream":"clicks","key":"u1","data":{...}}
+//
+// One of data (any JSON value; a string stands for its text) and data_base64 (bytes, in the
+// standard alphabet with padding) is needed. Optional are time (RFC 3339), attributes (an object of
+// strings), ack ("accepted", "durable" or "delivered"), and producer_id with producer_sequence.
+// null for one of these is the same as leaving it out. A field that is unknown, or there twice,
+// is refused. What a line says in numbers is kept to the digit, and an object's keys in their order.
+type lineReading struct {
+	into  *request
+	event *wal.Event
+	seen  fieldSet
+	// scratch takes the data where it can't stay in the line.
+	scratch []byte
+}
+
+// maxScratch bounds what a connection keeps for its next line.
+const maxScratch = 64 << 10
+
+// read parses line. The request's data may lie in the line and in p, until the next read.
+func (p *lineReading) read(line []byte, into *request, now time.Time) *refusal {
+	if !utf8.Valid(line) {
+		return invalid("the line of %d bytes is not valid UTF-8", len(line))
+	}
+	if !json.Valid(line) {
+		return invalid("the line of %d bytes is not valid JSON from byte %d on", len(line), jsonFault(line))
+	}
+	i := skipSpace(line, 0)
+	if line[i] != '{' {
+		return invalid("the line of %d bytes is no JSON object", len(line))
+	}
+	p.begin(into, now)
+	if r := p.fields(line, i+1); r != nil {
+		return r
+	}
+	if p.seen&(fieldData|fieldBase64) == 0 {
+		return invalid("one of data and data_base64 is needed")
+	}
+	return nil
+}
+
+func (p *lineReading) begin(into *request, now time.Time) {
+	p.seen = 0
+	if cap(p.scratch) > maxScratch {
+		p.scratch = nil
+	}
+	into.batch.Events = append(into.batch.Events[:0], wal.Event{Time: now.UnixNano()})
+	p.into, p.event = into, &into.batch.Events[0]
+}
+
+// fields reads the members of the object whose first one is at or after i.
+func (p *lineReading) fields(line []byte, i int) *refusal {
+	for i = skipSpace(line, i); line[i] != '}'; i = skipSpace(line, i) {
+		if line[i] == ',' {
+			i = skipSpace(line, i+1)
+		}
+		end := stringEnd(line, i)
+		name := line[i:end]
+		i = skipSpace(line, end)
+		i = skipSpace(line, i+1) // after the colon
+		end = valueEnd(line, i)
+		if r := p.field(name, line[i:end]); r != nil {
+			return r
+		}
+		i = end
+	}
+	return nil
+}
+
+func (p *lineReading) field(quoted, value []byte) *refusal {
+	name, r := text("a field's name", quoted)
+	if r != nil {
+		return r
+	}
+	f, known := lineFields[name]
+	if !known {
+		return invalid("field %s is unknown; stream, key, data, data_base64, time, attributes, ack, "+
+			"producer_id and producer_sequence are allowed", quoteName(name))
+	}
+	if p.seen&f.bit != 0 {
+		return invalid("field %s is there twice", name)
+	}
+	if name != "data" && string(value) == "null" {
+		return nil
+	}
+	p.seen |= f.bit
+	return f.read(p, value)
+}
+
+// fieldSet is a set of a line's fields.
+type fieldSet uint16
+
+const (
+	fieldData fieldSet = 1 << iota
+	fieldBase64
+	fieldStream
+	fieldKey
+	fieldTime
+	fieldAttributes
+	fieldAck
+	fieldProducerID
+	fieldProducerSequence
+)
+
+type lineField struct {
+	bit  fieldSet
+	read func(p *lineReading, value []byte) *refusal
+}
+
+var lineFields = map[string]lineField{
+	"stream":            {fieldStream, (*lineReading).stream},
+	"key":               {fieldKey, (*lineReading).key},
+	"data":              {fieldData, (*lineReading).data},
+	"data_base64":       {fieldBase64, (*lineReading).base64},
+	"time":              {fieldTime, (*lineReading).time},
+	"attributes":        {fieldAttributes, (*lineReading).attributes},
+	"ack":               {fieldAck, (*lineReading).ack},
+	"producer_id":       {fieldProducerID, (*lineReading).producerID},
+	"producer_sequence": {fieldProducerSequence, (*lineReading).producerSequence},
+}
+
+func (p *lineReading) stream(value []byte) (r *refusal) {
+	p.into.batch.Stream, r = text("stream", value)
+	return r
+}
+
+func (p *lineReading) key(value []byte) (r *refusal) {
+	p.event.Key, r = text("key", value)
+	return r
+}
+
+func (p *lineReading) data(value []byte) *refusal {
+	if p.seen&fieldBase64 != 0 {
+		return errTwoData
+	}
+	if value[0] != '"' {
+		p.scratch = appendCompact(p.scratch[:0], value)
+		p.into.json = true
+	} else {
+		var whole bool
+		if p.scratch, whole = appendText(p.scratch[:0], value); !whole {
+			return halfPair("data", value)
+		}
+		p.into.text = true
+	}
+	p.event.Data = p.scratch
+	return nil
+}
+
+var errTwoData = invalid("data and data_base64 are both there; one of them is allowed")
+
+func (p *lineReading) base64(value []byte) *refusal {
+	if p.seen&fieldData != 0 {
+		return errTwoData
+	}
+	encoded, r := text("data_base64", value)
+	if r != nil {
+		return r
+	}
+	decoded, err := base64.StdEncoding.AppendDecode(p.scratch[:0], []byte(encoded))
+	if err != nil {
+		return invalid("data_base64 of %d characters is not base64 (standard alphabet, with padding): %v",
+			len(encoded), err)
+	}
+	p.scratch, p.event.Data = decoded, decoded
+	return nil
+}
+
+// The times that nanoseconds since 1970 can say.
+var (
+	earliest = time.Unix(0, -1<<63)
+	latest   = time.Unix(0, 1<<63-1)
+)
+
+func (p *lineReading) time(value []byte) *refusal {
+	s, r := text("time", value)
+	if r != nil {
+		return r
+	}
+	at, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return invalid("time of %d characters is not as RFC 3339 writes it, such as 2006-01-02T15:04:05.999Z", len(s))
+	}
+	if at.Before(earliest) || at.After(latest) {
+		return invalid("time in the year %d is outside of %s to %s", at.Year(),
+			earliest.UTC().Format(time.DateOnly), latest.UTC().Format(time.DateOnly))
+	}
+	p.event.Time = at.UnixNano()
+	return nil
+}
+
+func (p *lineReading) attributes(value []byte) *refusal {
+	if value[0] != '{' {
+		return invalid("attributes is %s; an object of strings is allowed", kindOf(value))
+	}
+	attributes := make(map[string]string)
+	for i := skipSpace(value, 1); value[i] != '}'; i = skipSpace(value, i) {
+		if value[i] == ',' {
+			i = skipSpace(value, i+1)
+		}
+		end := stringEnd(value, i)
+		name, r := text("an attribute's name", value[i:end])
+		if r != nil {
+			return r
+		}
+		i = skipSpace(value, skipSpace(value, end)+1)
+		end = valueEnd(value, i)
+		if attributes[name], r = text("attribute "+quoteName(name), value[i:end]); r != nil {
+			return r
+		}
+		i = end
+	}
+	p.event.Attributes = attributes
+	return nil
+}
+
+func (p *lineReading) ack(value []byte) *refusal {
+	s, r := text("ack", value)
+	if r != nil {
+		return r
+	}
+	switch s {
+	case "accepted":
+		p.into.ack = standpipev1.Ack_ACK_ACCEPTED
+	case "durable":
+		p.into.ack = standpipev1.Ack_ACK_DURABLE
+	case "delivered":
+		p.into.ack = standpipev1.Ack_ACK_DELIVERED
+	default:
+		return invalid(`ack %s is unknown; "accepted", "durable" and "delivered" are allowed`, quoteName(s))
+	}
+	return nil
+}
+
+func (p *lineReading) producerID(value []byte) (r *refusal) {
+	p.into.batch.ProducerID, r = text("producer_id", value)
+	return r
+}
+
+func (p *lineReading) producerSequence(value []byte) *refusal {
+	n, err := strconv.ParseUint(string(value), 10, 64)
+	if err != nil {
+		return invalid("producer_sequence is %s that is no whole number from 1 to 18446744073709551615", kindOf(value))
+	}
+	p.into.batch.ProducerSequence = n
+	return nil
+}
+
+// text returns the text of a value that has to be a string.
+func text(name string, value []byte) (string, *refusal) {
+	if value[0] != '"' {
+		return "", invalid("%s is %s; a string is allowed", name, kindOf(value))
+	}
+	s, whole := appendText(nil, value)
+	if !whole {
+		return "", halfPair(name, value)
+	}
+	return string(s), nil
+}
+
+func halfPair(name string, value []byte) *refusal {
+	return invalid("%s, a string of %d bytes, has half of a surrogate pair, which is no character",
+		name, len(value))
+}
+
+// kindOf names the kind of a value.
+func kindOf(value []byte) string {
+	switch value[0] {
+	case '"':
+		return "a string"
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}

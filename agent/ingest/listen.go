@@ -1,0 +1,55 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+)
+
+// listen binds an address. The file of a unix socket gets mode, unless that is 0, and goes when
+// the listener is closed. One that a process left behind is replaced.
+func listen(network, address string, mode os.FileMode) (net.Listener, error) {
+	if network == "unix" {
+		if err := removeStale(address); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", address, err)
+		}
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, err
+	}
+	if network != "unix" || mode == 0 {
+		return l, nil
+	}
+	if err := os.Chmod(address, mode); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+// removeStale removes the file of a socket on which nobody answers, and nothing else.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return errors.New("the path is taken by a file that is no socket")
+	}
+	conn, err := net.Dial("unix", path)
+	if err == nil {
+		conn.Close()
+		return errors.New("another process answers on this socket")
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return err
+	}
+	return os.Remove(path)
+}

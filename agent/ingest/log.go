@@ -1,0 +1,41 @@
+package ingest
+
+import (
+	"context"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// Log is the log as the listeners use it.
+type Log interface {
+	// Submit hands b to the log and returns without waiting for the disk, unless so much is under
+	// way that it must wait for room. It keeps no reference to b or anything in it. Batches that
+	// one goroutine submits are stored in that order. An error means that nothing is stored.
+	Submit(ctx context.Context, b *wal.Batch) (Ticket, error)
+	// WaitSettled waits until every destination of the stream has settled the events of a, and
+	// reports whether all of them were delivered.
+	WaitSettled(ctx context.Context, stream string, a wal.Appended) (delivered bool, err error)
+}
+
+// Ticket stands for a batch on its way to the disk.
+type Ticket interface {
+	Done() <-chan struct{}
+	// Result may be called once Done is closed.
+	Result() (wal.Appended, error)
+	// Wait waits for Done. When ctx ends first and the batch has not been begun, it is withdrawn:
+	// ctx's error is returned and nothing is stored.
+	Wait(ctx context.Context) (wal.Appended, error)
+}
+
+// FromWAL returns l as a Log.
+func FromWAL(l *wal.Log) Log { return walLog{l} }
+
+type walLog struct{ *wal.Log }
+
+func (l walLog) Submit(ctx context.Context, b *wal.Batch) (Ticket, error) {
+	t, err := l.Log.Submit(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}

@@ -1,0 +1,32 @@
+package ingest
+
+import "time"
+
+// Observer is told what the listeners do, for metrics. It is called from many goroutines.
+type Observer interface {
+	// Appended is called when a request has been answered well; d is the time since it arrived.
+	Appended(listener string, d time.Duration)
+	// Refused is called for n events that were refused. stream is empty when the request named no
+	// stream that is configured. reason is one of the Reason constants.
+	Refused(stream, reason string, n int)
+}
+
+// Why events were refused.
+const (
+	ReasonInvalid     = "invalid"     // breaks a rule of the contract
+	ReasonFormat      = "format"      // the data is not of the stream's format
+	ReasonTooLarge    = "too_large"   // over max_event_size or what a destination takes
+	ReasonNoStream    = "no_stream"   // names no stream, or none that is configured
+	ReasonFull        = "full"        // the log is full
+	ReasonSequence    = "sequence"    // the producer's sequence has a gap
+	ReasonUnavailable = "unavailable" // shutting down, or the log has failed
+	ReasonGivenUp     = "given_up"    // the producer's deadline passed, or it went away
+
+	// ReasonUnauthenticated is of requests whose token is missing or not known.
+	ReasonUnauthenticated = "unauthenticated"
+)
+
+type noObserver struct{}
+
+func (noObserver) Appended(string, time.Duration) {}
+func (noObserver) Refused(string, string, int)    {}

@@ -1,0 +1,183 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// The listeners there are.
+const (
+	GRPC   = "grpc"   // standpipe.v1.Ingest
+	Socket = "socket" // newline-delimited JSON
+)
+
+// Defaults of Options.
+const (
+	DefaultMaxRequestSize = 16 << 20
+	DefaultMaxLineSize    = 4 << 20
+)
+
+// Options tells New what to listen on. The zero value of a field means its default.
+type Options struct {
+	Type string // GRPC or Socket
+
+	Network string      // "tcp" or "unix"
+	Address string      // host:port or the path of the socket
+	Mode    os.FileMode // of a unix socket's file; 0 leaves what the umask made
+	// Listener, when set, is served instead of Network and Address, and closed at the end.
+	Listener net.Listener
+
+	Log      Log
+	Streams  Streams
+	Observer Observer         // default: nobody
+	Logger   hclog.Logger     // default: none
+	Clock    func() time.Time // default: time.Now
+
+	MaxRequestSize int // bytes of a gRPC request; default 16 MiB
+	MaxLineSize    int // bytes of a socket's line without its newline; default 4 MiB
+
+	TLS *tls.Config // default: none
+	// Admit, when set, tells whether a producer's token is good. A gRPC request carries it as
+	// "authorization: Bearer TOKEN"; a socket's connection begins with the line {"token":"TOKEN"}.
+	Admit func(token string) bool
+}
+
+func (o *Options) validate() error {
+	if o.Type != GRPC && o.Type != Socket {
+		return fmt.Errorf("ingest: a listener of type %q is neither %s nor %s", o.Type, GRPC, Socket)
+	}
+	if o.Log == nil || o.Streams == nil {
+		return fmt.Errorf("ingest: a listener needs a log and streams")
+	}
+	if o.Observer == nil {
+		o.Observer = noObserver{}
+	}
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.MaxRequestSize <= 0 {
+		o.MaxRequestSize = DefaultMaxRequestSize
+	}
+	if o.MaxLineSize <= 0 {
+		o.MaxLineSize = DefaultMaxLineSize
+	}
+	return nil
+}
+
+// Server is one listener: New binds it, Serve serves it, Stop ends it.
+type Server struct {
+	listener net.Listener
+	wire     wire
+	watch    *watch
+	draining chan struct{} // closed by the first Stop
+	drain    sync.Once
+	ended    sync.Once
+	// giveUp ends the waits for deliveries (ack delivered).
+	giveUp context.CancelFunc
+}
+
+// lastReplies is how long Stop lets the replies of requests leave whose wait for delivery it gave up.
+const lastReplies = 250 * time.Millisecond
+
+// wire is the protocol of a listener.
+type wire interface {
+	serve(l net.Listener) error
+	// drain returns when all that was taken is answered and every connection is closed. The
+	// draining channel is closed by then.
+	drain()
+	// cut closes every connection, so that drain returns.
+	cut()
+}
+
+// New binds the listener: from then on producers may connect, and wait for Serve.
+func New(o Options) (*Server, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	l := o.Listener
+	if l == nil {
+		var err error
+		if l, err = listen(o.Network, o.Address, o.Mode); err != nil {
+			return nil, err
+		}
+	}
+	s := &Server{listener: l, watch: newWatch(o.Observer), draining: make(chan struct{})}
+	hurry, giveUp := context.WithCancel(context.Background())
+	s.giveUp = giveUp
+	in := &intake{
+		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer,
+		clock: o.Clock, draining: s.draining, hurry: hurry, watch: s.watch,
+	}
+	if o.Type == GRPC {
+		s.wire = newGRPC(in, &o)
+	} else {
+		s.wire = newSocket(in, &o)
+	}
+	go s.watch.run()
+	return s, nil
+}
+
+// Addr is where the listener listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// Serve takes connections until Stop, when it returns nil. The end of ctx cuts every connection;
+// Stop is needed all the same.
+func (s *Server) Serve(ctx context.Context) error {
+	defer context.AfterFunc(ctx, s.wire.cut)()
+	if err := s.wire.serve(s.listener); err != nil && !s.isDraining() && ctx.Err() == nil {
+		return fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
+	}
+	return nil
+}
+
+func (s *Server) isDraining() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// Stop takes no new request, answers those that were taken and closes every connection. When ctx
+// ends before that, it gives up waiting for deliveries, cuts the connections and returns ctx's
+// error; what was taken is in the log's hands all the same. It may be called twice. The log must
+// be open until it returns.
+func (s *Server) Stop(ctx context.Context) error {
+	s.drain.Do(func() { close(s.draining) })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.wire.drain()
+		s.ended.Do(s.end)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.giveUp()
+	select {
+	case <-done:
+	case <-time.After(lastReplies):
+		s.wire.cut()
+		<-done
+	}
+	return fmt.Errorf("stop %s: %w", s.listener.Addr(), ctx.Err())
+}
+
+func (s *Server) end() {
+	s.listener.Close()
+	s.giveUp()
+	s.watch.stop()
+}

@@ -1,0 +1,117 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// socketWire is the listener of newline-delimited JSON.
+type socketWire struct {
+	in      *intake
+	maxLine int
+	tls     *tls.Config
+	admit   func(token string) bool
+
+	ctx    context.Context // of every connection; ends with cut
+	cancel context.CancelFunc
+	open   sync.WaitGroup // connections
+
+	mu      sync.Mutex
+	conns   map[net.Conn]struct{} // guarded by mu
+	drained bool                  // guarded by mu; no connection is added any more
+	closing net.Listener          // guarded by mu
+}
+
+func newSocket(in *intake, o *Options) *socketWire {
+	w := &socketWire{
+		in: in, maxLine: o.MaxLineSize, tls: o.TLS, admit: o.Admit,
+		conns: make(map[net.Conn]struct{}),
+	}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	return w
+}
+
+// The pause after an accept that did not go well, for example for want of file descriptors.
+const (
+	firstPause = 5 * time.Millisecond
+	maxPause   = time.Second
+)
+
+func (w *socketWire) serve(l net.Listener) error {
+	w.mu.Lock()
+	w.closing = l
+	drained := w.drained
+	w.mu.Unlock()
+	if drained {
+		return net.ErrClosed
+	}
+	for pause := firstPause; ; {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = firstPause
+			w.add(conn)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, maxPause)
+		case <-w.in.draining:
+			return err
+		}
+	}
+}
+
+func (w *socketWire) add(raw net.Conn) {
+	conn := raw
+	if w.tls != nil {
+		conn = tls.Server(raw, w.tls)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.drained {
+		conn.Close()
+		return
+	}
+	w.conns[conn] = struct{}{}
+	w.open.Go(func() {
+		defer w.remove(conn)
+		newConnection(w, conn).serve(w.ctx)
+	})
+}
+
+func (w *socketWire) remove(conn net.Conn) {
+	conn.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.conns, conn)
+}
+
+// drain wakes every connection that waits for a line; each answers what it has taken and closes.
+func (w *socketWire) drain() {
+	w.mu.Lock()
+	w.drained = true
+	if w.closing != nil {
+		w.closing.Close()
+	}
+	for conn := range w.conns {
+		conn.SetReadDeadline(time.Unix(1, 0))
+	}
+	w.mu.Unlock()
+	w.open.Wait()
+}
+
+func (w *socketWire) cut() {
+	w.cancel()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for conn := range w.conns {
+		conn.Close()
+	}
+}

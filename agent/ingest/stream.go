@@ -1,0 +1,220 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// streamDepth bounds the requests of one AppendStream that wait for their replies: enough to
+// keep a slow disk's commits full of single events.
+const streamDepth = 4096
+
+// appendStream is one AppendStream. Its handler is the goroutine that replies; the other one,
+// which receives, ends when the handler has returned, for then the stream's context does.
+type appendStream struct {
+	service *service
+	wire    standpipev1.Ingest_AppendStreamServer
+	chain   wal.Chain
+
+	slots chan struct{} // holds one for each request in waiting; so adding to it never blocks
+	// waiting holds the requests in the order of the wire. The receiving goroutine closes it when
+	// it has met the end of them; ended says how.
+	waiting chan *taken
+	ended   error
+
+	mu     sync.Mutex // held from before a request is submitted until it is in waiting
+	closed bool       // guarded by mu; no further request is taken
+
+	// accepted are the requests that were answered before the log had concluded them, oldest first.
+	accepted []*taken
+}
+
+// AppendStream stores and answers requests in the order in which they arrive.
+func (s *service) AppendStream(wire standpipev1.Ingest_AppendStreamServer) error {
+	a := &appendStream{
+		service: s,
+		wire:    wire,
+		slots:   make(chan struct{}, streamDepth),
+		waiting: make(chan *taken, streamDepth),
+	}
+	s.receivers.Go(func() { a.receive(wire.Context()) })
+	return a.answer(wire.Context())
+}
+
+// receive takes requests until the producer ends the stream, one of them is refused, or the
+// handler has returned.
+func (a *appendStream) receive(ctx context.Context) {
+	defer close(a.waiting)
+	for {
+		m, err := a.wire.Recv()
+		if err != nil {
+			a.ended = err
+			return
+		}
+		select {
+		case a.slots <- struct{}{}:
+		case <-ctx.Done():
+			a.ended = ctx.Err()
+			return
+		}
+		if !a.take(ctx, m) {
+			return
+		}
+	}
+}
+
+// take submits m and reports whether the one after it may be taken.
+func (a *appendStream) take(ctx context.Context, m *standpipev1.AppendRequest) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return false
+	}
+	t := a.service.take(ctx, m, &a.chain)
+	a.waiting <- &t
+	return t.err == nil
+}
+
+// answer replies to one request after another and returns the status of the stream.
+func (a *appendStream) answer(ctx context.Context) error {
+	for {
+		select {
+		case t, ok := <-a.waiting:
+			if !ok {
+				return a.end(ctx)
+			}
+			if err := a.reply(ctx, t); err != nil {
+				return err
+			}
+		case <-a.service.in.draining:
+			a.close()
+			return a.answerRest(ctx)
+		}
+	}
+}
+
+// close lets no further request be taken.
+func (a *appendStream) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+}
+
+// answerRest replies to what had been taken before close. The receiving goroutine may hang in
+// Recv until the handler returns, so there may be nobody to close waiting.
+func (a *appendStream) answerRest(ctx context.Context) error {
+	for {
+		select {
+		case t, ok := <-a.waiting:
+			if !ok {
+				return a.end(ctx)
+			}
+			if err := a.reply(ctx, t); err != nil {
+				return err
+			}
+		default:
+			if r := a.awaitAccepted(ctx); r != nil {
+				return r
+			}
+			return errStreamDraining
+		}
+	}
+}
+
+// reply waits for t and answers it.
+func (a *appendStream) reply(ctx context.Context, t *taken) error {
+	<-a.slots
+	if err := a.acceptedFault(); err != nil {
+		return err
+	}
+	r, refused := a.finish(ctx, t)
+	if refused != nil {
+		return refused
+	}
+	if t.ack == standpipev1.Ack_ACK_ACCEPTED {
+		a.accepted = append(a.accepted, t)
+	}
+	return a.wire.Send(response(&r))
+}
+
+// finish waits for t, but never withdraws it when ctx ends: a later request of the stream may be
+// in the log's hands already, and what is stored has to be a prefix.
+func (a *appendStream) finish(ctx context.Context, t *taken) (reply, *refusal) {
+	in := a.service.in
+	if t.err != nil || t.ack == standpipev1.Ack_ACK_ACCEPTED {
+		return in.conclude(ctx, t, wal.Appended{}, nil)
+	}
+	stored, err := concluded(ctx, t.ticket)
+	if err != nil && err == ctx.Err() {
+		return reply{}, unanswered(err)
+	}
+	if errors.Is(err, wal.ErrChainBroken) {
+		if cause := a.awaitAccepted(ctx); cause != nil {
+			return reply{}, cause
+		}
+	}
+	return in.conclude(ctx, t, stored, err)
+}
+
+// unanswered is the status of a stream whose deadline has passed or whose producer went away.
+func unanswered(cause error) *refusal {
+	r := refusalOf(cause)
+	r.text = "the stream ended while requests waited for the log: what is not answered may be stored"
+	return r
+}
+
+// concluded is Wait without withdrawing.
+func concluded(ctx context.Context, t Ticket) (wal.Appended, error) {
+	select {
+	case <-t.Done():
+		return t.Result()
+	case <-ctx.Done():
+		return wal.Appended{}, ctx.Err()
+	}
+}
+
+// acceptedFault returns why a request that was answered as accepted was not stored, if one is
+// known to be, and forgets those that were.
+func (a *appendStream) acceptedFault() error {
+	for len(a.accepted) > 0 {
+		select {
+		case <-a.accepted[0].ticket.Done():
+		default:
+			return nil
+		}
+		_, err := a.accepted[0].ticket.Result()
+		if err != nil {
+			return refusalOf(err)
+		}
+		a.accepted = a.accepted[1:]
+	}
+	return nil
+}
+
+// awaitAccepted waits for all requests that were answered as accepted and returns why the first
+// of them that was not stored was not.
+func (a *appendStream) awaitAccepted(ctx context.Context) *refusal {
+	for _, t := range a.accepted {
+		if _, err := concluded(ctx, t.ticket); err != nil {
+			return refusalOf(err)
+		}
+	}
+	a.accepted = nil
+	return nil
+}
+
+// end is the status of a stream after the last of its requests was answered.
+func (a *appendStream) end(ctx context.Context) error {
+	if r := a.awaitAccepted(ctx); r != nil {
+		return r
+	}
+	if errors.Is(a.ended, io.EOF) {
+		return nil
+	}
+	return a.ended // with a gRPC status: it comes from Recv
+}

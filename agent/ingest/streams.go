@@ -1,0 +1,37 @@
+package ingest
+
+import (
+	"errors"
+
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+// ErrNoStream is wrapped by Streams.Lookup when no stream block matches the name.
+var ErrNoStream = errors.New("no stream block matches")
+
+// Streams tells which streams there are. Lookup is called once a request, from many goroutines.
+type Streams interface {
+	// Lookup returns the rules of the stream of that name. Errors: one that wraps ErrNoStream;
+	// any other means that the stream can't be used just now.
+	Lookup(name string) (StreamRules, error)
+}
+
+// The formats of a stream's events.
+const (
+	FormatJSON  = "json"  // valid JSON on one line
+	FormatText  = "text"  // one line
+	FormatBytes = "bytes" // anything
+)
+
+// StreamRules is what a stream takes.
+type StreamRules struct {
+	Format       string // FormatJSON, FormatText or FormatBytes
+	MaxEventSize int    // bytes of an event's data; 0: no limit of the stream's own
+
+	// Room returns the bytes of data that every destination of the stream can take under a
+	// partition key of keyBytes bytes, and the destination that takes the least. nil: no limit.
+	Room func(keyBytes int) (limit int, destination string)
+
+	// Ack is the level of a request that names none; ACK_UNSPECIFIED means ACK_DURABLE.
+	Ack standpipev1.Ack
+}
