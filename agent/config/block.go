@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -71,15 +70,6 @@ func (s *section[T]) known(prefix string) []string {
 	return names
 }
 
-// reader is one reading of one file.
-type reader struct {
-	src    []byte
-	file   string
-	faults faults
-	aws    AWS // the file's defaults, which are read before any destination
-	taken  []taken
-}
-
 // block is one block of the file while it is read.
 type block struct {
 	r          *reader
@@ -89,26 +79,6 @@ type block struct {
 	labels     []string
 	labelPos   []Pos
 	understood map[string]Pos // the settings that were read without a fault, at their values
-}
-
-func (r *reader) readFile(c *Config) {
-	if len(r.src) > maxFile {
-		r.faults.add(Pos{r.file, 1, 1}, "the file has %d bytes; allowed is at most %d", len(r.src), maxFile)
-		return
-	}
-	file, diags := hclsyntax.ParseConfig(r.src, r.file, hcl.InitialPos)
-	r.faults.addDiagnostics(diags, r.file)
-	if body, ok := file.Body.(*hclsyntax.Body); ok && whole(diags) {
-		fileSection.read(&block{r: r, body: body, head: Pos{r.file, 1, 1}}, c)
-	}
-}
-
-// whole reports whether HCL read the file to its end: after a syntax error there would be faults
-// that go away by themselves once that is mended.
-func whole(diags hcl.Diagnostics) bool {
-	return !slices.ContainsFunc(diags, func(d *hcl.Diagnostic) bool {
-		return d.Severity == hcl.DiagError && d.Summary != "Attribute redefined"
-	})
 }
 
 func (r *reader) block(hb *hclsyntax.Block) *block {
@@ -134,6 +104,12 @@ func (b *block) in() string {
 func (b *block) wrote(name string) bool {
 	_, ok := b.understood[name]
 	return ok
+}
+
+// misread reports whether the file has a setting of that name which is a fault already.
+func (b *block) misread(name string) bool {
+	_, ok := b.body.Attributes[name]
+	return ok && !b.wrote(name)
 }
 
 // at is the place of a setting's value, or of the block where the setting is not written.
@@ -240,7 +216,9 @@ func (c child[T]) readAll(b *block, into *T) {
 		default:
 			c.read(nested, into)
 		}
-		first = nested.head.Line
+		if first == 0 {
+			first = nested.head.Line
+		}
 	}
 }
 

@@ -168,7 +168,7 @@ func checkDestination(b *block, s *Stream, d *Destination) {
 // checkRetry holds a backoff whose first delay is not over its longest one; a first delay that
 // is not written is lowered.
 func checkRetry(b *block, r *Retry) {
-	if r.Initial <= r.Max {
+	if r.Initial <= r.Max || b.misread("max") {
 		return
 	}
 	if !b.wrote("initial") {

@@ -107,9 +107,6 @@ type Retry struct {
 	Timeout      time.Duration // of one request
 }
 
-// maxFile is the size of a configuration in bytes that Load and Parse take.
-const maxFile = 1 << 20
-
 // Load reads the file at path. The error is a *FaultsError unless the file could not be read.
 func Load(path string) (*Config, error) {
 	src, err := os.ReadFile(path)

@@ -47,7 +47,7 @@ func hostName(t *testing.T) string {
 	return name
 }
 
-// anyDefaults is what every destination has when nothing is written.
+// What there is when nothing is written.
 var (
 	defaultBatch = config.Batch{MaxDelay: time.Second, RecordSize: 500 << 10}
 	defaultRetry = config.Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second}

@@ -22,6 +22,6 @@
 //
 // # Limits
 //
-// A file may have 1 MiB. An expression that HCL would evaluate is refused, not evaluated, so the
+// A file may have 1 MiB, and brackets in it may be nested 100 deep. An expression that HCL would evaluate is refused, not evaluated, so the
 // time and memory of a Parse depend on the size of the file alone.
 package config

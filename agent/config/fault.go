@@ -54,13 +54,20 @@ func (f *faults) add(p Pos, format string, args ...any) {
 	*f = append(*f, Fault{Pos: p, Text: fmt.Sprintf(format, args...)})
 }
 
-func (f *faults) addDiagnostics(diags hcl.Diagnostics, file string) {
+// redefined is what HCL calls a setting that stands twice: the one mistake after which it reads
+// on as if nothing had been.
+const redefined = "Attribute redefined"
+
+func (f *faults) addDiagnostics(diags hcl.Diagnostics, src []byte, file string) {
 	for _, d := range diags {
-		p := Pos{File: file, Line: 1, Column: 1}
+		p, text := Pos{File: file, Line: 1, Column: 1}, oneLine(d.Summary+"; "+d.Detail)
 		if d.Subject != nil {
 			p = posOf(*d.Subject)
 		}
-		f.add(p, "%s", oneLine(d.Summary+"; "+d.Detail))
+		if d.Subject != nil && d.Summary == redefined {
+			text = fmt.Sprintf("%s is given twice; a setting may stand once in its block", d.Subject.SliceBytes(src))
+		}
+		f.add(p, "%s", text)
 	}
 }
 

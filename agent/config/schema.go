@@ -17,8 +17,8 @@ const (
 // maxLine is the longest line whose end a socket listener looks for.
 const maxLine = 64 * mib
 
-// least is the shortest duration where none at all makes no sense.
-const least = time.Millisecond
+// shortest is the least duration where none at all makes no sense.
+const shortest = time.Millisecond
 
 var fileSection = section[Config]{
 	settings: []setting[Config]{
@@ -109,7 +109,7 @@ var (
 			size("segment_size", "64MiB", func(w *WAL) *int64 { return &w.SegmentSize }, 64*kib, 0),
 			duration("commit_linger", "2ms", func(w *WAL) *time.Duration { return &w.CommitLinger }, 0),
 			word("on_full", func(w *WAL) *string { return &w.OnFull }, "reject", "block", "drop_oldest"),
-			duration("lock_timeout", "30s", func(w *WAL) *time.Duration { return &w.LockTimeout }, least),
+			duration("lock_timeout", "30s", func(w *WAL) *time.Duration { return &w.LockTimeout }, shortest),
 		},
 		check: func(_ *block, w *WAL) {
 			w.SegmentAsked = w.SegmentSize
@@ -190,7 +190,7 @@ var (
 		"file": destinationSection(0, nil,
 			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed(),
 			size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0),
-			duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, least),
+			duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, shortest),
 		),
 	}
 
@@ -200,9 +200,9 @@ var (
 
 	retrySection = section[Retry]{
 		settings: []setting[Retry]{
-			duration("initial", "100ms", func(r *Retry) *time.Duration { return &r.Initial }, least),
-			duration("max", "30s", func(r *Retry) *time.Duration { return &r.Max }, least),
-			duration("timeout", "30s", func(r *Retry) *time.Duration { return &r.Timeout }, least),
+			duration("initial", "100ms", func(r *Retry) *time.Duration { return &r.Initial }, shortest),
+			duration("max", "30s", func(r *Retry) *time.Duration { return &r.Max }, shortest),
+			duration("timeout", "30s", func(r *Retry) *time.Duration { return &r.Timeout }, shortest),
 		},
 		check: checkRetry,
 	}

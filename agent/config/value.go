@@ -88,7 +88,7 @@ func (v value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 		return streamMark, true
 	}
 	if known {
-		v.b.fault(posOf(e.Range()), "%s: ${stream} is unknown here; allowed it is in path, stream and delivery_stream of a destination", v.name)
+		v.b.fault(posOf(e.Range()), "%s: ${stream} is unknown here; it is allowed in path, stream and delivery_stream of a destination", v.name)
 	} else {
 		v.b.fault(posOf(e.Range()), "%s: unknown variable %s; allowed is ${stream}, in path, stream and delivery_stream of a destination", v.name, quote(name))
 	}

@@ -1,0 +1,328 @@
+package config_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/standpipe/standpipe/agent/config"
+)
+
+const (
+	address = `host:port with a port from 0 to 65535, like "127.0.0.1:7710", or "unix:///run/standpipe/events.sock"`
+	folder  = `the path of a folder, like "/var/lib/standpipe/out/${stream}"`
+	noTLS   = `tls and auth are not available in this release; use a loopback address, a unix socket, or insecure = true`
+)
+
+// in puts lines into a destination of stream "a": the first of them is on line 3.
+func in(head string, lines ...string) string {
+	return "stream \"a\" {\ndestination " + head + " {\n" + strings.Join(lines, "\n") + "\n}\n}"
+}
+
+func TestFaults(t *testing.T) {
+	for _, tt := range []struct {
+		name, src string
+		want      []string // without the file's name
+	}{
+		// the language
+		{"syntax", "node_name = \"x\"\nwal {\n", []string{
+			`2:5: unclosed configuration block; There is no closing brace for this block before the end of the file. ` +
+				`This may be caused by incorrect brace nesting elsewhere in this file`}},
+		{"a setting twice", "log_level = \"info\"\nlog_level = \"warn\"\nlog_format = \"x\"", []string{
+			`2:1: log_level is given twice; a setting may stand once in its block`,
+			`3:14: log_format: "x" is unknown; allowed is text or json`}},
+		{"a bare word", `log_level = info`, []string{
+			`1:13: log_level: info is a bare word, not a string in quotes; allowed is trace, debug, info, warn or error`}},
+		{"a bare true", `node_name = true`, []string{
+			`1:13: node_name: true is a bare word, not a string in quotes; allowed is a name, like "gateway-17"`}},
+		{"null", `node_name = null`, []string{
+			`1:13: node_name: null is no value, not a string in quotes; allowed is a name, like "gateway-17"`}},
+		{"a list", "node_name = [\n  \"a\" ]", []string{
+			`1:13: node_name: [ "a" ] is a list, not a string in quotes; allowed is a name, like "gateway-17"`}},
+		{"an object", `node_name = {}`, []string{
+			`1:13: node_name: {} is an object, not a string in quotes; allowed is a name, like "gateway-17"`}},
+		{"a function", `node_name = upper("x")`, []string{
+			`1:13: node_name: upper("x") is an expression, not a string in quotes; allowed is a name, like "gateway-17"`}},
+		{"arithmetic in a string", `node_name = "a${1 + 1}"`, []string{
+			`1:17: node_name: an expression is not evaluated; allowed is plain text in quotes`}},
+		{"a line break", "node_name = <<X\na\nX\n", []string{
+			`1:13: node_name: "a\n" has a control character or a line break; allowed is a name, like "gateway-17"`}},
+		{"a long value", `log_level = "` + strings.Repeat("é", 70) + `"`, []string{
+			`1:13: log_level: "` + strings.Repeat("é", 60) + `..." is unknown; allowed is trace, debug, info, warn or error`}},
+		{"a variable", in(`"file" "f"`, `path = "/out/${host}/x"`), []string{
+			`3:16: path: unknown variable "host"; allowed is ${stream}, in path, stream and delivery_stream of a destination`}},
+		{"a part of ${stream}", in(`"file" "f"`, `path = "${stream.name}"`), []string{
+			`3:11: path: unknown variable "stream"; allowed is ${stream}, in path, stream and delivery_stream of a destination`}},
+		{"${stream} elsewhere", `data_dir = "/var/${stream}"`, []string{
+			`1:20: data_dir: ${stream} is unknown here; it is allowed in path, stream and delivery_stream of a destination`}},
+
+		// names
+		{"an unknown setting", "listener \"grpc\" {\n  address = \":0\"\n  insecur = true\n}", []string{
+			`2:13: address: ":0" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, or insecure = true`,
+			`3:3: unknown setting "insecur" in listener "grpc"; did you mean "insecure"?`}},
+		{"an unknown setting that is like none", "wal {\n  color = \"red\"\n}", []string{
+			`2:3: unknown setting "color" in wal; allowed is max_size, segment_size, commit_linger, on_full or lock_timeout`}},
+		{"another listener's setting", `listener "socket" {` + "\naddress = \"127.0.0.1:1\"\nmax_request_size = \"1MiB\"\n}", []string{
+			`3:1: unknown setting "max_request_size" in listener "socket"; allowed is address, mode, max_line_size or insecure`}},
+		{"a setting one block too far out", in(`"kinesis" "k"`, `stream = "a"`, `region = "x"`) + "\nmax_size = \"1GiB\"", []string{
+			`4:1: unknown setting "region" in destination "kinesis" "k"; it belongs in the aws block`,
+			`7:1: unknown setting "max_size"; it belongs in the wal block`}},
+		{"an unknown block", "listner \"grpc\" {}\nfoo {}", []string{
+			`1:1: unknown block "listner"; did you mean "listener"?`,
+			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws or stream`}},
+		{"a block where none may be", "wal {\n  batch {}\n}", []string{
+			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, on_full, lock_timeout`}},
+		{"a block as a setting", `wal = {}`, []string{
+			`1:1: wal is a block, not a setting; allowed is wal { ... }`}},
+		{"a setting as a block", `data_dir {}`, []string{
+			`1:1: data_dir is a setting, not a block; allowed is data_dir = ...`}},
+		{"labels", "listener {}\nwal \"x\" {}\nstream \"a\" \"b\" {}", []string{
+			`1:1: listener has no label; allowed is listener "TYPE" { ... }`,
+			`2:1: wal has a label; allowed is wal { ... }`,
+			`3:1: stream has 2 labels; allowed is stream "NAME" { ... }`}},
+		{"a block twice", "wal {}\nadmin {}\nwal {}\nwal {}", []string{
+			`3:1: wal is given twice; it may stand once, first at line 1`,
+			`4:1: wal is given twice; it may stand once, first at line 1`}},
+		{"a block twice in another", in(`"file" "f"`, `path = "x"`, `batch {}`, `batch {}`), []string{
+			`5:1: batch is given twice in destination "file" "f"; it may stand once, first at line 4`}},
+		{"unknown types", "listener \"http\" {}\nlistener \"gprc\" {}\n" + in(`"kineses" "k"`), []string{
+			`1:10: listener type "http" is unknown; allowed is grpc or socket`,
+			`2:10: listener type "gprc" is unknown; allowed is grpc or socket`,
+			`4:13: destination type "kineses" is unknown; did you mean "kinesis"?`}},
+
+		// values
+		{"sizes", `
+wal {
+  max_size     = 8
+  segment_size = "64"
+}
+listener "socket" {
+  address       = "127.0.0.1:7711"
+  max_line_size = "64.5MiB"
+}
+listener "grpc" {
+  address          = "127.0.0.1:7710"
+  max_request_size = "0B"
+}`, []string{
+			`3:18: max_size: 8 is a bare number, not a string in quotes; allowed is a size of 256KiB or more, like "8GiB"`,
+			`4:18: segment_size: "64" has no unit; allowed is a size of 64KiB or more, like "64MiB"`,
+			`8:19: max_line_size: "64.5MiB" is too large; allowed is a size from 1B to 64MiB, like "4MiB"`,
+			`12:22: max_request_size: "0B" is too small; allowed is a size from 1B to 1GiB, like "16MiB"`}},
+		{"a negative number", "wal {\n  max_size = -8\n}", []string{
+			`2:14: max_size: -8 is a bare number, not a string in quotes; allowed is a size of 256KiB or more, like "8GiB"`}},
+		{"durations", `
+shutdown_timeout = 25
+wal {
+  commit_linger = "-1s"
+  lock_timeout  = "0s"
+}`, []string{
+			`2:20: shutdown_timeout: 25 is a bare number, not a string in quotes; allowed is a duration of 0s or more, like "25s"`,
+			`4:19: commit_linger: "-1s" is negative; allowed is a duration of 0s or more, like "2ms"`,
+			`5:19: lock_timeout: "0s" is too short; allowed is a duration of 1ms or more, like "30s"`}},
+		{"words", "log_level = \"loud\"\nwal {\n  on_full = \"drop\"\n}", []string{
+			`1:13: log_level: "loud" is unknown; allowed is trace, debug, info, warn or error`,
+			`3:13: on_full: "drop" is unknown; allowed is reject, block or drop_oldest`}},
+		{"empty names", "node_name = \"\"\ndata_dir = \" \"", []string{
+			`1:13: node_name: "" is empty; allowed is a name, like "gateway-17"`,
+			`2:12: data_dir: " " is empty; allowed is the path of a folder, like "/var/lib/standpipe"`}},
+		{"flags", "admin {\n  insecure = \"yes\"\n}", []string{
+			`2:14: insecure: "yes" is neither true nor false; allowed is true or false, without quotes`}},
+		{"modes", `
+listener "socket" {
+  address = "unix:///run/x.sock"
+  mode    = 0660
+}
+listener "socket" {
+  address = "unix:///run/y.sock"
+  mode    = "0888"
+}
+listener "socket" {
+  address = "127.0.0.1:7711"
+  mode    = "0660"
+}`, []string{
+			`4:13: mode: 0660 is a bare number, not a string in quotes; allowed is permissions in octal from "0000" to "0777", like "0660"`,
+			`8:13: mode: "0888" is no file mode; allowed is permissions in octal from "0000" to "0777", like "0660"`,
+			`12:13: mode: a TCP address has no file; allowed is mode beside a unix:/// address only`}},
+		{"an endpoint and a role", "aws {\n  endpoint = \"localhost:4567\"\n  role_arn = \"standpipe\"\n}", []string{
+			`2:14: endpoint: "localhost:4567" is no URL of a server; allowed is a URL, like "http://127.0.0.1:4567"`,
+			`3:14: role_arn: "standpipe" is no role; allowed is a role, like "arn:aws:iam::123456789012:role/standpipe"`}},
+
+		// addresses
+		{"addresses", `
+listener "grpc" { address = "127.0.0.1:99999" }
+listener "grpc" { address = "7710" }
+listener "grpc" { address = "127.0.0.1:http" }
+listener "grpc" { address = "a b:1" }
+listener "grpc" { address = "unix://run/x.sock" }
+listener "grpc" { address = "unix:///run/` + strings.Repeat("x", 103) + `" }
+listener "grpc" {}`, []string{
+			`2:29: address: "127.0.0.1:99999" has no such port; allowed is ` + address,
+			`3:29: address: "7710" is no address; allowed is ` + address,
+			`4:29: address: "127.0.0.1:http" has no such port; allowed is ` + address,
+			`5:29: address: "a b:1" has no valid host; allowed is ` + address,
+			`6:29: address: "unix://run/x.sock" has no absolute path of a file; allowed is ` + address,
+			`7:29: address: "unix:///run/` + strings.Repeat("x", 48) + `..." has a path of 108 bytes, and a socket's has at most 107; allowed is ` + address,
+			`8:1: listener "grpc" has no address; needed is ` + address}},
+		{"addresses that others reach", `
+listener "socket" { address = "192.0.2.1:7711" }
+listener "grpc" { address = "[::]:7710" }
+listener "grpc" { address = "gateway:7709" }
+admin { address = "0.0.0.0:7712" }`, []string{
+			`2:31: address: "192.0.2.1:7711" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, or insecure = true`,
+			`3:29: address: "[::]:7710" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, or insecure = true`,
+			`4:29: address: "gateway:7709" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, or insecure = true`,
+			`5:19: address: "0.0.0.0:7712" is not loopback: anybody who reaches it could read the agent's state; allowed is a loopback address, a unix socket, or insecure = true`}},
+		{"an address twice", `
+listener "grpc" { address = "127.0.0.1:7711" }
+listener "socket" { address = "localhost:7711" }
+listener "socket" { address = "unix:///run/x.sock" }
+listener "socket" { address = "unix:///run//x.sock" }
+listener "socket" { address = "127.0.0.1:7712" }
+listener "socket" { address = "127.0.0.1:0" }
+listener "grpc" { address = "127.0.0.1:0" }`, []string{
+			`3:31: address: "localhost:7711" is taken by listener "grpc" at line 2; allowed is an address that no other block has`,
+			`5:31: address: "/run//x.sock" is taken by listener "socket" at line 4; allowed is an address that no other block has`,
+			`6:31: address: "127.0.0.1:7712" is taken by the default address of admin; allowed is an address that no other block has`}},
+		{"the default listener's address", "admin {\n  address = \"127.0.0.1:7710\"\n}", []string{
+			`2:13: address: "127.0.0.1:7710" is taken by the listener that is there by default; allowed is an address that no other block has`}},
+		{"every address of the host", "admin {\n  address = \":7710\"\n  insecure = true\n}", []string{
+			`2:13: address: ":7710" is taken by the listener that is there by default; allowed is an address that no other block has`}},
+		{"tls and auth", `
+listener "grpc" {
+  address = "192.0.2.1:7710"
+  tls {
+    cert_file = "/etc/standpipe/server.pem"
+    key_file  = ""
+  }
+  auth {}
+}`, []string{
+			`4:3: ` + noTLS,
+			`6:17: key_file: "" is empty; allowed is the path of a PEM file`,
+			`8:3: auth has no token_file; needed is the path of a file with tokens`,
+			`8:3: ` + noTLS}},
+
+		// streams
+		{"no destination", `stream "a" {}`, []string{
+			`1:1: stream "a" has no destination; needed is at least one block destination "TYPE" "NAME"`}},
+		{"stream names", in(`"file" "f"`, `path = "x"`) + `
+stream ".a" {
+}
+stream "a/*" {
+}
+stream "a**" {
+}
+stream "" {
+}`, []string{
+			`6:1: stream ".a" has no destination; needed is at least one block destination "TYPE" "NAME"`,
+			`6:8: stream name ".a" starts with "."; a name starts with a letter, a digit or _`,
+			`8:1: stream "a/*" has no destination; needed is at least one block destination "TYPE" "NAME"`,
+			`8:8: stream name "a/*" has the character '/'; allowed are A-Z a-z 0-9 . _ -`,
+			`10:1: stream "a**" has no destination; needed is at least one block destination "TYPE" "NAME"`,
+			`10:8: stream name "a**" has two * in a row, which mean the same as one`,
+			`12:1: stream "" has no destination; needed is at least one block destination "TYPE" "NAME"`,
+			`12:8: stream name "" is empty; a name has 1 to 128 characters`}},
+		{"a stream twice", in(`"file" "f"`, `path = "x"`) + "\n" + in(`"file" "f"`, `path = "y"`), []string{
+			`6:8: stream "a" is given twice; a name or pattern may stand once, first at line 1`}},
+		{"a stream's values", "stream \"a\" {\nformat = \"xml\"\nmax_event_size = \"1,5MiB\"\nack = \"sync\"\ndestination \"file\" \"f\" { path = \"x\" }\n}", []string{
+			`2:10: format: "xml" is unknown; allowed is json, text or bytes`,
+			`3:18: max_event_size: "1,5MiB" is no size; allowed is a size from 1B to 1GiB, like "1000KiB"`,
+			`4:7: ack: "sync" is unknown; allowed is accepted, durable or delivered`}},
+
+		// destinations
+		{"what a destination needs", "stream \"a\" {\ndestination \"kinesis\" \"k\" {}\ndestination \"firehose\" \"f\" {}\ndestination \"file\" \"l\" {}\n}", []string{
+			`2:1: destination "kinesis" "k" has no stream; needed is the name of a Kinesis stream`,
+			`3:1: destination "firehose" "f" has no delivery_stream; needed is the name of a Firehose stream`,
+			`4:1: destination "file" "l" has no path; needed is ` + folder}},
+		{"another destination's setting", in(`"file" "f"`, `stream = "a"`, `aws {}`), []string{
+			`2:1: destination "file" "f" has no path; needed is ` + folder,
+			`3:1: unknown setting "stream" in destination "file" "f"; allowed is path, roll_size or roll_interval`,
+			`4:1: unknown block "aws" in destination "file" "f"; allowed is batch or retry`}},
+		{"destination names", "stream \"a\" {\ndestination \"file\" \"f\" { path = \"x\" }\ndestination \"file\" \"f\" { path = \"y\" }\ndestination \"file\" \"a b\" { path = \"z\" }\n}", []string{
+			`3:20: destination "f" is given twice in stream "a"; a name may stand once, first at line 2`,
+			`4:20: destination name "a b" has the character ' '; allowed are A-Z a-z 0-9 . _ -`}},
+		{"one path twice", "stream \"a\" {\ndestination \"file\" \"f\" { path = \"x\" }\ndestination \"file\" \"g\" { path = \"x/\" }\n}", []string{
+			`3:33: path: "x/" is the path of destination "f" at line 2 too; allowed is a folder of its own`}},
+		{"a pattern's path", "stream \"a*\" {\ndestination \"file\" \"f\" { path = \"/out\" }\n}", []string{
+			`2:33: path: the streams that match "a*" would share "/out"; allowed is a path with ${stream} in it`}},
+		{"a stream's name at AWS", in(`"kinesis" "k"`, `stream = "arn:aws:kinesis:x"`) + "\n" + strings.Replace(in(`"firehose" "f"`, `delivery_stream = ""`), `"a"`, `"b"`, 1), []string{
+			`3:10: stream: "arn:aws:kinesis:x" has a character that is not of A-Z a-z 0-9 . _ -; allowed is the name of a Kinesis stream`,
+			`8:19: delivery_stream: "" is empty; allowed is the name of a Firehose stream`}},
+		{"a record over Kinesis's limit", in(`"kinesis" "k"`, `stream = "a"`, `aggregate = "all"`, `batch { record_size = "1025KiB" }`), []string{
+			`4:13: aggregate: "all" is unknown; allowed is kpl, lines or none`,
+			`5:23: record_size: "1025KiB" is too large; allowed is a size from 1B to 1MiB, like "500KiB"`}},
+		{"a record over Firehose's limit", in(`"firehose" "f"`, `delivery_stream = "a"`, `batch { record_size = "1MiB" }`), []string{
+			`4:23: record_size: "1MiB" is too large; allowed is a size from 1B to 1000KiB, like "500KiB"`}},
+		{"retries", in(`"file" "f"`, `path = "x"`, `retry {`, `initial = "1m"`, `timeout = "0s"`, `}`), []string{
+			`5:11: initial: 1m0s is over max; allowed is at most 30s`,
+			`6:11: timeout: "0s" is too short; allowed is a duration of 1ms or more, like "30s"`}},
+		{"a retry without a limit that can be read", in(`"file" "f"`, `path = "x"`, `retry {`, `initial = "1m"`, `max = "5"`, `}`), []string{
+			`6:7: max: "5" has no unit; allowed is a duration of 1ms or more, like "30s"`}},
+		{"rolls", in(`"file" "f"`, `path = "x"`, `roll_size = "0B"`, `roll_interval = "1 day"`), []string{
+			`4:13: roll_size: "0B" is too small; allowed is a size of 1B or more, like "64MiB"`,
+			`5:17: roll_interval: "1 day" is no duration (the units are ms, s, m and h); allowed is a duration of 1ms or more, like "60s"`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := config.Parse([]byte(tt.src), "agent.hcl")
+			var faults *config.FaultsError
+			if !errors.As(err, &faults) {
+				t.Fatalf("got %v, want a FaultsError", err)
+			}
+			got := strings.Split(err.Error(), "\n")
+			for i := range max(len(got), len(tt.want)) {
+				g, w := "no fault", "no fault"
+				if i < len(got) {
+					g = got[i]
+				}
+				if i < len(tt.want) {
+					w = "agent.hcl:" + tt.want[i]
+				}
+				if g != w {
+					t.Errorf("fault %d:\ngot  %s\nwant %s", i, g, w)
+				}
+			}
+		})
+	}
+}
+
+func TestSizesThatAreNone(t *testing.T) {
+	for text, want := range map[string]string{
+		"":        "is no size",
+		"GiB":     "is no size",
+		"1 2MiB":  "is no size",
+		"1XiB":    "is no size",
+		"1,000KB": "is no size",
+		"1e3KiB":  "is no size",
+		"٣KiB":    "is no size",
+		"8":       "has no unit",
+		"1024.0":  "has no unit",
+		"-1MiB":   "is negative",
+		"8EiB":    "is too large",
+		"1000EiB": "is too large",
+		"1KiB":    "is too small",
+	} {
+		_, err := config.Parse([]byte("wal {\n  max_size = \""+text+"\"\n}"), "a.hcl")
+		want := `a.hcl:2:14: max_size: "` + text + `" ` + want + `; allowed is a size of 256KiB or more, like "8GiB"`
+		if err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
+func TestAFileThatIsTooLarge(t *testing.T) {
+	_, err := config.Parse(make([]byte, 1<<20+1), "a.hcl")
+	want := "a.hcl:1:1: the file has 1048577 bytes; allowed is at most 1048576"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// HCL's parser would use up the stack, which ends the process.
+func TestAFileThatIsNestedTooDeep(t *testing.T) {
+	for _, run := range []string{"(", "[", "{a=", "\"${", "\"%{if ", "!", "-", "a[", "x?", "x?y:", "[for a in ", "f("} {
+		src := "node_name = " + strings.Repeat(run, 1<<17/len(run))
+		_, err := config.Parse([]byte(src), "a.hcl")
+		if err == nil || !strings.Contains(err.Error(), "more than 100 brackets and operators within each other") {
+			t.Errorf("%s: got %.200v, want a fault", run, err)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package config
+
+import (
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+const (
+	// maxFile is the size of a configuration in bytes that Load and Parse take.
+	maxFile = 1 << 20
+
+	// maxDepth is how far brackets and operators may be nested. A valid file needs ten.
+	maxDepth = 100
+)
+
+// reader is one reading of one file.
+type reader struct {
+	src    []byte
+	file   string
+	faults faults
+	aws    AWS // the file's defaults, which are read before any destination
+	taken  []taken
+}
+
+func (r *reader) readFile(c *Config) {
+	if len(r.src) > maxFile {
+		r.faults.add(Pos{r.file, 1, 1}, "the file has %d bytes; allowed is at most %d", len(r.src), maxFile)
+		return
+	}
+	if place, deep := tooDeep(r.src, r.file); deep {
+		r.faults.add(place, "more than %d brackets and operators within each other; "+
+			"allowed are blocks, and values that are strings in quotes, true or false", maxDepth)
+		return
+	}
+	file, diags := hclsyntax.ParseConfig(r.src, r.file, hcl.InitialPos)
+	r.faults.addDiagnostics(diags, r.src, r.file)
+	if body, ok := file.Body.(*hclsyntax.Body); ok && whole(diags) {
+		fileSection.read(&block{r: r, body: body, head: Pos{r.file, 1, 1}}, c)
+	}
+}
+
+// whole reports whether HCL read the file to its end: after a syntax error there would be faults
+// that go away by themselves once that is mended.
+func whole(diags hcl.Diagnostics) bool {
+	return !slices.ContainsFunc(diags, func(d *hcl.Diagnostic) bool {
+		return d.Severity == hcl.DiagError && d.Summary != redefined
+	})
+}
+
+// tooDeep finds the place from which HCL's parser, which calls itself for every bracket and every
+// operator, would go on to use up the stack: that ends the process and can't be caught. Measured
+// with hcl v2.25.0: 64 KiB of "[" are enough.
+func tooDeep(src []byte, file string) (Pos, bool) {
+	tokens, _ := hclsyntax.LexConfig(src, file, hcl.InitialPos)
+	depth := 0
+	for _, t := range tokens {
+		switch t.Type {
+		case hclsyntax.TokenOBrace, hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOQuote,
+			hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl,
+			// no valid file has these, so they are not taken off again
+			hclsyntax.TokenBang, hclsyntax.TokenMinus, hclsyntax.TokenQuestion:
+			depth++
+		case hclsyntax.TokenCBrace, hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCQuote,
+			hclsyntax.TokenCHeredoc, hclsyntax.TokenTemplateSeqEnd:
+			depth = max(depth-1, 0)
+		}
+		if depth > maxDepth {
+			return posOf(t.Range), true
+		}
+	}
+	return Pos{}, false
+}
