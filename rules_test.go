@@ -1,0 +1,203 @@
+// Package standpipe_test holds the rules of the whole project: who may import whom, that every package says
+// what it promises, that the README's commands exist.
+package standpipe_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/standpipe/standpipe/"
+
+// layers are the folders at the top from the highest to the lowest: an import goes down or stays.
+var layers = []string{"cmd", "agent", "shipper", "wal", "proto"}
+
+// never lists, for a folder, the own folders and the libraries that nothing in it may import.
+var never = map[string][]string{
+	"wal":     {module + "proto", "google.golang.org/grpc", "github.com/aws/", "github.com/hashicorp/hcl", "github.com/zclconf/"},
+	"shipper": {module + "proto", "google.golang.org/grpc", "github.com/hashicorp/hcl", "github.com/zclconf/"},
+	"cmd":     {"github.com/aws/", "github.com/hashicorp/hcl", "github.com/zclconf/"},
+	"proto":   {"github.com/aws/", "github.com/hashicorp/"},
+}
+
+// onlyIn says which folders alone may import a library.
+var onlyIn = map[string][]string{
+	"github.com/hashicorp/hcl": {"agent", "agent/config"},
+	"github.com/zclconf/":      {"agent", "agent/config"},
+	"go.etcd.io/bbolt":         {"wal"},
+}
+
+func TestImportsFollowTheArrows(t *testing.T) {
+	for name, file := range sources(t, parser.ImportsOnly) {
+		for _, spec := range file.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			if fault := importFault(path.Dir(name), imported); fault != "" {
+				t.Errorf("%s imports %s: %s", name, imported, fault)
+			}
+		}
+	}
+}
+
+func importFault(folder, imported string) string {
+	top, _, _ := strings.Cut(folder, "/")
+	for _, prefix := range never[top] {
+		if strings.HasPrefix(imported, prefix) {
+			return top + " may know nothing of it"
+		}
+	}
+	for prefix, folders := range onlyIn {
+		if strings.HasPrefix(imported, prefix) && !slices.Contains(folders, folder) {
+			return "only " + strings.Join(folders, " and ") + " may"
+		}
+	}
+	if own, ok := strings.CutPrefix(imported, module); ok {
+		to, _, _ := strings.Cut(own, "/")
+		if slices.Index(layers, to) < slices.Index(layers, top) {
+			return "the arrow points from " + to + " to " + top
+		}
+	}
+	return ""
+}
+
+func TestImportRulesFindFaults(t *testing.T) {
+	for _, test := range []struct {
+		folder, imported string
+		want             bool
+	}{
+		{"wal", "go.etcd.io/bbolt", false}, {"wal", module + "shipper", true}, {"wal", "google.golang.org/grpc/codes", true},
+		{"shipper/sink", "github.com/aws/smithy-go", false}, {"shipper/sink", module + "agent", true}, {"shipper", "go.etcd.io/bbolt", true},
+		{"agent/config", "github.com/hashicorp/hcl/v2", false}, {"agent/ingest", "github.com/hashicorp/hcl/v2", true},
+		{"agent/ingest", module + "wal", false}, {"agent", module + "cmd/standpipe", true}, {"proto", module + "wal", true},
+	} {
+		if got := importFault(test.folder, test.imported); (got != "") != test.want {
+			t.Errorf("%s imports %s: got %q, want a fault: %v", test.folder, test.imported, got, test.want)
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItPromises(t *testing.T) {
+	docs := make(map[string]string)
+	for name, file := range sources(t, parser.ParseComments|parser.PackageClauseOnly) {
+		folder := path.Dir(name)
+		if _, known := docs[folder]; !known {
+			docs[folder] = ""
+		}
+		if file.Doc != nil && !generated(file) {
+			docs[folder] += file.Doc.Text()
+		}
+	}
+	for folder, doc := range docs {
+		if folder == "proto/standpipe/v1" { // generated; proto/doc.go speaks for it
+			continue
+		}
+		if len(doc) < 80 {
+			t.Errorf("package %s has a doc comment of %d bytes; it should say what it promises", folder, len(doc))
+		}
+	}
+}
+
+func generated(file *ast.File) bool { return ast.IsGenerated(file) }
+
+// Words that say nothing of what a file does.
+var emptyWords = regexp.MustCompile(`(?i)(^|_)(manager|handler|processor|helpers?|utils?|common|core|engine|item|message|payload|types|misc|impl)s?(_|\.|$)`)
+
+func TestFilesAreNamedForTheirJob(t *testing.T) {
+	walk(t, func(name string) {
+		if word := emptyWords.FindString(path.Base(name)); word != "" && strings.HasSuffix(name, ".go") {
+			t.Errorf("%s: %q says nothing of the file's job", name, word)
+		}
+	})
+}
+
+func TestTopLevelHoldsNothingElse(t *testing.T) {
+	known := []string{"agent", "cmd", "proto", "shipper", "testdata", "wal", "bin", "standpipe-dev", "go.mod", "go.sum", "Makefile",
+		"agent.hcl.example", "README.md", "LICENSE", "CHANGELOG.md", "rules_test.go"}
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(known, e.Name()) {
+			t.Errorf("%s at the top: it belongs into one of the folders", e.Name())
+		}
+	}
+}
+
+// The set-up on a fresh machine is two commands of the README; a test in cmd/standpipe runs what
+// the first one runs.
+func TestReadmeCommandsExist(t *testing.T) {
+	readme, makefile := read(t, "README.md"), read(t, "Makefile")
+	for _, command := range []string{"make demo", "make test"} {
+		if !strings.Contains(readme, "\n"+command+"\n") && !strings.Contains(readme, "\n"+command+" ") {
+			t.Errorf("README.md has no line %q", command)
+		}
+	}
+	for _, found := range regexp.MustCompile("(?m)(?:^|`)make ([a-z]+)").FindAllStringSubmatch(readme, -1) {
+		if !strings.Contains(makefile, "\n"+found[1]+":") {
+			t.Errorf("README.md names make %s, the Makefile has no such target", found[1])
+		}
+	}
+	if run := read(t, ".ci/run"); !strings.Contains(run, "\nmake test\n") {
+		t.Error(".ci/run does not run the README's test command")
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// sources parses every Go file that goes into the program.
+func sources(t *testing.T, mode parser.Mode) map[string]*ast.File {
+	t.Helper()
+	files := make(map[string]*ast.File)
+	fset := token.NewFileSet()
+	walk(t, func(name string) {
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return
+		}
+		file, err := parser.ParseFile(fset, name, nil, mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = file
+	})
+	if len(files) == 0 {
+		t.Fatal("no source files were found")
+	}
+	return files
+}
+
+// walk calls visit with every file of the module but those of hidden folders and testdata.
+func walk(t *testing.T, visit func(name string)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if !d.IsDir() {
+			visit(filepath.ToSlash(name))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
