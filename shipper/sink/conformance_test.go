@@ -52,7 +52,7 @@ func targets(t *testing.T) []target {
 	return []target{
 		aws("kinesis", k, openKinesis(t, k)),
 		aws("firehose", f, openFirehose(t, f)),
-
+		fileTarget(t),
 	}
 }
 

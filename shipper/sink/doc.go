@@ -1,3 +1,63 @@
-// Package sink has the destinations: Kinesis and Firehose at AWS, and files on this host. Each
-// implements shipper.Sink.
+// Package sink has the destinations: Amazon Kinesis Data Streams, Amazon Data Firehose, and files
+// on this host. Each implements shipper.Sink; none retries, paces or remembers anything that the
+// shipper owns.
+//
+// # What is promised
+//
+//   - What a Reply reports as stored was acknowledged by the service, record by record, or is synced.
+//     HTTP 200 is no success: a reply with another number of results than records, a result that
+//     names neither what was stored nor why it was not, a count of failures that the results don't
+//     show, a reply that is no JSON or is cut off, all read as failures whose outcome is unknown.
+//   - One Send is one request. The SDK's own retries are off.
+//   - One function, classify, decides what an error asks for. What it does not know goes to an operator
+//     (4xx) or is tried again (everything else): a record is refused for good only by a code that says so.
+//   - New destinations dial nobody. An agent starts without a network and without credentials.
+//
+// # Kinesis: PutRecords
+//
+//	500 records a request                                    MaxRecordsPerRequest
+//	1 MiB a record, its key counted                          the stream's MaxRecordSizeInKiB, unless raised
+//	5 MiB a request                                          10 MiB since October 2025; we stay with the old
+//	                                                         limit, which older services and stand-ins hold to
+//	billed in steps of 1 KiB on demand, 25 KiB provisioned   the latter as put units
+//
+// Sources: the SDK's documentation of PutRecords (service/kinesis v1.56.10, November 2026); "Large
+// records" in the Kinesis Data Streams Developer Guide; the service's price page. A batch never has
+// two records of one key: a failed first and a stored second would be out of order.
+//
+// # Firehose: PutRecordBatch
+//
+//	500 records a request
+//	1,024,000 bytes a record, its newline counted, before base64
+//	500 events a record                                      with more it is silently not taken apart
+//	3 MiB a request                                          of 4 MiB: it is not said whether base64 counts
+//	billed in steps of 5 KiB a record
+//
+// Sources: the SDK's documentation of PutRecordBatch (service/firehose v1.52.9, November 2026);
+// "Multi record deaggregation" in the Firehose Developer Guide; the service's price page. Firehose
+// promises no order: order is kept inside a record.
+//
+// # Files
+//
+// A file destination writes PATH/YYYY/MM/DD/HH/STREAM-FIRSTOFFSET.jsonl, one line an event, in the order
+// of the log; the hour is UTC's at the time of writing. Until it is whole its name ends in .tmp.
+//
+//	Send ── write, fdatasync ──► reply, with the state that the checkpoint has to carry
+//	                                  │
+//	           the log commits checkpoint and state in one transaction
+//	                                  │
+//	Committed ──► a whole file whose every line is covered gets its name
+//
+// So a finished file has only lines that no crash makes come again. After a crash a file that the
+// state names is cut to the size that the state names; one that it does not name was begun after
+// the last checkpoint and is removed. Where there is no state at all the files are kept up to their
+// last whole line. A finished file is never overwritten: the next free of -2, -3 … goes before .jsonl.
+//
+// A failed write is cut back before the next one. After a failed sync the file takes no more lines,
+// since a later sync that succeeds proves nothing about the pages that this one lost; what was
+// synced before stays, and the batch goes into a new file.
+//
+// Assumed: one sink at a time writes a stream's files under one path; nobody touches the .tmp
+// files; fdatasync and a directory's fsync reach the disk. A start reads the names in the tree under
+// PATH, some hundred thousand a second.
 package sink

@@ -1,0 +1,460 @@
+package sink_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink"
+)
+
+const hour = "2026/11/21/08"
+
+func at(clock string) func() time.Time {
+	t, err := time.Parse(time.DateTime, "2026-11-21 "+clock)
+	if err != nil {
+		panic(err)
+	}
+	return func() time.Time { return t }
+}
+
+func fileOptions(dir string) sink.FileOptions {
+	return sink.FileOptions{Path: dir, Stream: "clicks", Clock: at("08:15:00")}
+}
+
+func openFile(t *testing.T, o sink.FileOptions) *sink.File {
+	t.Helper()
+	f, err := sink.OpenFile(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// fileTarget is a file sink for the conformance suite.
+func fileTarget(t *testing.T) target {
+	dir := t.TempDir()
+	f := openFile(t, fileOptions(dir))
+	once := func(err error) func() {
+		return func() { failSyncs(f, err, 1) }
+	}
+	return target{
+		name: "file",
+		sink: f,
+		stored: func() [][]byte {
+			f.Close()
+			return [][]byte{readAll(t, dir)}
+		},
+		failRequest: []func(){once(syscall.EIO), once(syscall.ENOSPC)},
+	}
+}
+
+// failSyncs makes the next n syncs fail with err.
+func failSyncs(f *sink.File, err error, n int) {
+	f.SetSync(func(file *os.File) error {
+		if n > 0 {
+			n--
+			return err
+		}
+		return sink.Fdatasync(file)
+	})
+}
+
+// mustSend stores a record for each offset from first to last and returns the state.
+func mustSend(t *testing.T, f *sink.File, first uint64, n int) []byte {
+	t.Helper()
+	got := f.Send(t.Context(), recordsFrom(first, n))
+	if got.Err != nil {
+		t.Fatalf("offset %d: %v", first, got.Err)
+	}
+	return got.State
+}
+
+// tree returns the files under dir with their contents.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		name, _ := filepath.Rel(dir, path)
+		files[filepath.ToSlash(name)] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func readAll(t *testing.T, dir string) []byte {
+	files := tree(t, dir)
+	names := make([]string, 0, len(files))
+	for name := range files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var all bytes.Buffer
+	for _, name := range names {
+		all.WriteString(files[name])
+	}
+	return all.Bytes()
+}
+
+// lines are those of the events from first to last.
+func lines(first, last int) string {
+	var b strings.Builder
+	for n := first; n <= last; n++ {
+		fmt.Fprintf(&b, "{\"n\":%d}\n", n)
+	}
+	return b.String()
+}
+
+func checkTree(t *testing.T, dir string, want map[string]string) {
+	t.Helper()
+	got := tree(t, dir)
+	for name := range want {
+		if got[name] != want[name] {
+			t.Errorf("%s: got %q, want %q", name, got[name], want[name])
+		}
+	}
+	for name := range got {
+		if _, ok := want[name]; !ok {
+			t.Errorf("%s: %q, want no such file", name, got[name])
+		}
+	}
+}
+
+func TestFileIsTmpUntilClose(t *testing.T) {
+	dir := t.TempDir()
+	f := openFile(t, fileOptions(dir))
+	mustSend(t, f, 17, 3)
+	checkTree(t, dir, map[string]string{hour + "/clicks-17.jsonl.tmp": lines(17, 19)})
+	mustSend(t, f, 20, 1)
+	for range 2 {
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkTree(t, dir, map[string]string{hour + "/clicks-17.jsonl": lines(17, 20)})
+}
+
+func TestFileRollsAtSizeAndWaitsForTheCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		o := fileOptions(dir)
+		o.RollSize = int64(len(lines(1, 2)))
+		f := openFile(t, o)
+		one := mustSend(t, f, 1, 1)
+		two := mustSend(t, f, 2, 1)
+		three := mustSend(t, f, 3, 1)
+		tmp := map[string]string{
+			hour + "/clicks-1.jsonl.tmp": lines(1, 2),
+			hour + "/clicks-3.jsonl.tmp": lines(3, 3),
+		}
+		synctest.Wait()
+		checkTree(t, dir, tmp)
+		f.Committed(one) // covers the first line only
+		synctest.Wait()
+		checkTree(t, dir, tmp)
+		f.Committed(two)
+		synctest.Wait()
+		done := map[string]string{
+			hour + "/clicks-1.jsonl":     lines(1, 2),
+			hour + "/clicks-3.jsonl.tmp": lines(3, 3),
+		}
+		checkTree(t, dir, done)
+		f.Committed(three) // covers a file that is not whole yet
+		synctest.Wait()
+		checkTree(t, dir, done)
+	})
+}
+
+func TestFileRollsAtInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		f := openFile(t, fileOptions(dir))
+		f.Committed(mustSend(t, f, 1, 1))
+		time.Sleep(59 * time.Second)
+		f.Committed(mustSend(t, f, 2, 1))
+		synctest.Wait()
+		checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 2)})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
+		time.Sleep(time.Hour)
+		mustSend(t, f, 3, 1)
+		checkTree(t, dir, map[string]string{
+			hour + "/clicks-1.jsonl":     lines(1, 2),
+			hour + "/clicks-3.jsonl.tmp": lines(3, 3),
+		})
+	})
+}
+
+func TestFileStartsAnewWithTheHour(t *testing.T) {
+	dir := t.TempDir()
+	o := fileOptions(dir)
+	now := at("08:59:59")()
+	o.Clock = func() time.Time { return now }
+	f := openFile(t, o)
+	mustSend(t, f, 1, 1)
+	now = now.Add(time.Second)
+	mustSend(t, f, 2, 1)
+	f.Close()
+	checkTree(t, dir, map[string]string{
+		"2026/11/21/08/clicks-1.jsonl": lines(1, 1),
+		"2026/11/21/09/clicks-2.jsonl": lines(2, 2),
+	})
+}
+
+func TestFileAfterCrashIsCutToTheCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	o := fileOptions(dir)
+	o.RollSize = int64(len(lines(1, 3)))
+	f := openFile(t, o)
+	mustSend(t, f, 1, 3)
+	o.State = mustSend(t, f, 4, 1) // the last that was committed
+	mustSend(t, f, 5, 2)
+	mustSend(t, f, 7, 1)
+	f.Crash()
+	checkTree(t, dir, map[string]string{
+		hour + "/clicks-1.jsonl.tmp": lines(1, 3),
+		hour + "/clicks-4.jsonl.tmp": lines(4, 6),
+		hour + "/clicks-7.jsonl.tmp": lines(7, 7),
+	})
+	for range 2 { // a crash while recovering changes nothing
+		f = openFile(t, o)
+		checkTree(t, dir, map[string]string{
+			hour + "/clicks-1.jsonl": lines(1, 3),
+			hour + "/clicks-4.jsonl": lines(4, 4),
+		})
+		f.Crash()
+	}
+	f = openFile(t, o)
+	mustSend(t, f, 5, 3)
+	f.Close()
+	checkTree(t, dir, map[string]string{
+		hour + "/clicks-1.jsonl": lines(1, 3),
+		hour + "/clicks-4.jsonl": lines(4, 4),
+		hour + "/clicks-5.jsonl": lines(5, 7),
+	})
+}
+
+func TestFileCrashBetweenCommitAndRename(t *testing.T) {
+	dir := t.TempDir()
+	o := fileOptions(dir)
+	f := openFile(t, o)
+	o.State = mustSend(t, f, 1, 2)
+	f.Close() // renamed
+	openFile(t, o).Close()
+	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
+}
+
+func TestFileFoundWithoutStateKeepsWholeLines(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, hour), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"clicks-1.jsonl.tmp":   lines(1, 2) + `{"n":3`,
+		"clicks-9.jsonl.2.tmp": lines(9, 9),
+		"clicks-5.jsonl.tmp":   "torn",
+		"clicks-2-1.jsonl.tmp": "another stream's",
+		"notes.tmp":            "somebody's",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, hour, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	openFile(t, fileOptions(dir)).Close()
+	checkTree(t, dir, map[string]string{
+		hour + "/clicks-1.jsonl":       lines(1, 2),
+		hour + "/clicks-9.jsonl":       lines(9, 9),
+		hour + "/clicks-2-1.jsonl.tmp": "another stream's",
+		hour + "/notes.tmp":            "somebody's",
+	})
+}
+
+func TestFileIsNeverOverwritten(t *testing.T) {
+	dir := t.TempDir()
+	for range 3 { // the same offsets again, as after the log was removed
+		f := openFile(t, fileOptions(dir))
+		mustSend(t, f, 1, 1)
+		f.Close()
+	}
+	checkTree(t, dir, map[string]string{
+		hour + "/clicks-1.jsonl":   lines(1, 1),
+		hour + "/clicks-1-2.jsonl": lines(1, 1),
+		hour + "/clicks-1-3.jsonl": lines(1, 1),
+	})
+}
+
+func TestFileFailedSyncLeavesNoLineTwice(t *testing.T) {
+	dir := t.TempDir()
+	f := openFile(t, fileOptions(dir))
+	mustSend(t, f, 1, 2)
+	failSyncs(f, syscall.EIO, 2)
+	for range 2 {
+		got := f.Send(t.Context(), recordsFrom(3, 5))
+		if got.Err == nil || got.Err.Class != shipper.Transient || got.State != nil {
+			t.Fatalf("got %+v, want a transient error", got)
+		}
+	}
+	mustSend(t, f, 3, 1)
+	f.Close()
+	checkTree(t, dir, map[string]string{
+		hour + "/clicks-1.jsonl": lines(1, 2),
+		hour + "/clicks-3.jsonl": lines(3, 3),
+	})
+}
+
+func TestFileCrashAfterFailedSync(t *testing.T) {
+	dir := t.TempDir()
+	o := fileOptions(dir)
+	f := openFile(t, o)
+	mustSend(t, f, 1, 2)
+	failSyncs(f, syscall.EIO, 1)
+	f.Send(t.Context(), recordsFrom(3, 5))
+	o.State = mustSend(t, f, 3, 1)
+	f.Crash()
+	openFile(t, o)
+	checkTree(t, dir, map[string]string{
+		hour + "/clicks-1.jsonl": lines(1, 2),
+		hour + "/clicks-3.jsonl": lines(3, 3),
+	})
+}
+
+func TestFileClassOfDiskErrors(t *testing.T) {
+	for errno, want := range map[syscall.Errno]struct {
+		class shipper.Class
+		code  string
+	}{
+		syscall.ENOSPC: {shipper.Transient, "no space"},
+		syscall.EDQUOT: {shipper.Transient, "no space"},
+		syscall.EIO:    {shipper.Transient, "io"},
+		syscall.EACCES: {shipper.Operator, "permission"},
+		syscall.EROFS:  {shipper.Operator, "read-only"},
+	} {
+		f := openFile(t, fileOptions(t.TempDir()))
+		failSyncs(f, &fs.PathError{Op: "fdatasync", Path: "p", Err: errno}, 1)
+		got := f.Send(t.Context(), records(1))
+		if got.Err == nil || got.Err.Class != want.class || got.Err.Code != want.code || got.Code != "error" {
+			t.Errorf("%v: got %+v, want %+v", errno, got.Err, want)
+		}
+	}
+}
+
+func TestFilePathThatIsNoDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := openFile(t, fileOptions(path))
+	got := f.Send(t.Context(), records(1))
+	if got.Err == nil || got.Err.Class != shipper.Operator || got.Err.Code != "path" {
+		t.Fatalf("got %+v", got.Err)
+	}
+	if err := os.Remove(path); err != nil { // mended: it goes on by itself
+		t.Fatal(err)
+	}
+	mustSend(t, f, 1, 1)
+}
+
+func TestFileDirectoryRemovedUnderIt(t *testing.T) {
+	dir := t.TempDir()
+	o := fileOptions(dir)
+	o.RollSize = 1
+	f := openFile(t, o)
+	mustSend(t, f, 1, 1)
+	if err := os.RemoveAll(filepath.Join(dir, "2026")); err != nil {
+		t.Fatal(err)
+	}
+	f.Send(t.Context(), recordsFrom(2, 1))
+	mustSend(t, f, 2, 1)
+}
+
+func TestFileStreamNameStaysInPath(t *testing.T) {
+	dir := t.TempDir()
+	o := fileOptions(dir)
+	o.Stream = "../../etc/100%"
+	f := openFile(t, o)
+	mustSend(t, f, 1, 1)
+	f.Close()
+	checkTree(t, dir, map[string]string{hour + "/..%2F..%2Fetc%2F100%25-1.jsonl": lines(1, 1)})
+}
+
+func TestFileTooManyUnfinished(t *testing.T) {
+	o := fileOptions(t.TempDir())
+	o.RollSize = 1
+	f := openFile(t, o)
+	var state []byte
+	for i := range 64 {
+		state = mustSend(t, f, uint64(i+1), 1)
+	}
+	got := f.Send(t.Context(), recordsFrom(65, 1))
+	if got.Err == nil || got.Err.Class != shipper.Operator || got.Err.Code != "unfinished" {
+		t.Fatalf("got %+v", got.Err)
+	}
+	f.Committed(state)
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if got = f.Send(t.Context(), recordsFrom(65, 1)); got.Err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(got.Err)
+		}
+	}
+}
+
+func TestFileBadStateIsAnError(t *testing.T) {
+	for _, state := range []string{"{", `{"parts":[{"tmp":"../x","size":1}]}`, `{"parts":[{"tmp":"x","size":-1}]}`} {
+		o := fileOptions(t.TempDir())
+		o.State = []byte(state)
+		if f, err := sink.OpenFile(o); err == nil {
+			f.Close()
+			t.Errorf("%s: got no error", state)
+		}
+	}
+}
+
+func TestFileNeverNeedsMoreThanOneErrorToRecover(t *testing.T) {
+	// The n-th sync fails, for n = 0, 1, 2 … until a run has no failure in it.
+	for n := 0; ; n++ {
+		dir := t.TempDir()
+		f := openFile(t, fileOptions(dir))
+		calls, failed := 0, false
+		f.SetSync(func(file *os.File) error {
+			calls++
+			if calls-1 == n {
+				failed = true
+				return errors.New("sync failed")
+			}
+			return sink.Fdatasync(file)
+		})
+		for first := uint64(1); first <= 4; {
+			if got := f.Send(t.Context(), recordsFrom(first, 1)); got.Err == nil {
+				first++
+			}
+		}
+		f.Close()
+		if got, want := string(readAll(t, dir)), lines(1, 4); got != want {
+			t.Fatalf("sync %d failed: got %q, want %q", n, got, want)
+		}
+		if !failed {
+			return
+		}
+	}
+}
