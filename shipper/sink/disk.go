@@ -11,6 +11,15 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
+// disk is how a File changes what is in its files: tests make these calls fail.
+type disk struct {
+	writeAt  func(f *os.File, b []byte, at int64) (int, error)
+	truncate func(f *os.File, size int64) error
+	sync     func(f *os.File) error
+}
+
+var realDisk = disk{writeAt: (*os.File).WriteAt, truncate: (*os.File).Truncate, sync: fdatasync}
+
 // errUnfinished is returned by a Send while too many whole files can't be given their names.
 var errUnfinished = errors.New("too many files wait to be finished")
 

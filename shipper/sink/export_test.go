@@ -12,11 +12,30 @@ func WholeReply(t http.RoundTripper) aws.HTTPClient {
 	return wholeReply{&http.Client{Transport: t}}
 }
 
-// SetSync replaces how f syncs a file.
-func (f *File) SetSync(sync func(*os.File) error) {
+// FailDisk makes the calls that change f's files fail with the error that next returns, if it
+// does; a failing write has then written a half.
+func (f *File) FailDisk(next func(call string) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.sync = sync
+	f.disk.writeAt = func(file *os.File, b []byte, at int64) (int, error) {
+		if err := next("write"); err != nil {
+			n, _ := file.WriteAt(b[:len(b)/2], at)
+			return n, err
+		}
+		return file.WriteAt(b, at)
+	}
+	f.disk.truncate = func(file *os.File, size int64) error {
+		if err := next("truncate"); err != nil {
+			return err
+		}
+		return file.Truncate(size)
+	}
+	f.disk.sync = func(file *os.File) error {
+		if err := next("sync"); err != nil {
+			return err
+		}
+		return fdatasync(file)
+	}
 }
 
 // Crash ends f as a kill would: nothing is finished or renamed.
@@ -31,6 +50,3 @@ func (f *File) Crash() {
 		}
 	})
 }
-
-// Fdatasync is how files are synced.
-var Fdatasync = fdatasync

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -64,7 +63,7 @@ func (o *FileOptions) setDefaults() error {
 // File is a directory of this host as a destination. It is a shipper.Keeper.
 type File struct {
 	o    FileOptions
-	sync func(*os.File) error
+	disk disk
 
 	committed atomic.Pointer[[]byte] // the state that the log holds
 	wake      chan struct{}          // of capacity 1; committed has changed
@@ -97,7 +96,7 @@ func OpenFile(o FileOptions) (*File, error) {
 	}
 	f := &File{
 		o:     o,
-		sync:  fdatasync,
+		disk:  realDisk,
 		wake:  make(chan struct{}, 1),
 		stop:  make(chan struct{}),
 		done:  make(chan struct{}),
@@ -154,7 +153,7 @@ func (f *File) storeLocked(batch []shipper.Record) error {
 	if err := f.openLocked(batch[0].First); err != nil {
 		return err
 	}
-	err := f.current.append(batch, f.sync)
+	err := f.current.append(batch, f.disk)
 	var failed *syncError
 	if errors.As(err, &failed) {
 		f.abandonLocked()

@@ -46,8 +46,8 @@ func openFile(t *testing.T, o sink.FileOptions) *sink.File {
 func fileTarget(t *testing.T) target {
 	dir := t.TempDir()
 	f := openFile(t, fileOptions(dir))
-	once := func(err error) func() {
-		return func() { failSyncs(f, err, 1) }
+	once := func(call string, err error) func() {
+		return func() { failNext(f, call, err, 1) }
 	}
 	return target{
 		name: "file",
@@ -56,18 +56,18 @@ func fileTarget(t *testing.T) target {
 			f.Close()
 			return [][]byte{readAll(t, dir)}
 		},
-		failRequest: []func(){once(syscall.EIO), once(syscall.ENOSPC)},
+		failRequest: []func(){once("sync", syscall.EIO), once("sync", syscall.ENOSPC), once("write", syscall.ENOSPC)},
 	}
 }
 
-// failSyncs makes the next n syncs fail with err.
-func failSyncs(f *sink.File, err error, n int) {
-	f.SetSync(func(file *os.File) error {
-		if n > 0 {
-			n--
-			return err
+// failNext makes the next n of f's calls of one kind fail with err.
+func failNext(f *sink.File, call string, err error, n int) {
+	f.FailDisk(func(got string) error {
+		if got != call || n == 0 {
+			return nil
 		}
-		return sink.Fdatasync(file)
+		n--
+		return err
 	})
 }
 
@@ -306,7 +306,7 @@ func TestFileFailedSyncLeavesNoLineTwice(t *testing.T) {
 	dir := t.TempDir()
 	f := openFile(t, fileOptions(dir))
 	mustSend(t, f, 1, 2)
-	failSyncs(f, syscall.EIO, 2)
+	failNext(f, "sync", syscall.EIO, 2)
 	for range 2 {
 		got := f.Send(t.Context(), recordsFrom(3, 5))
 		if got.Err == nil || got.Err.Class != shipper.Transient || got.State != nil {
@@ -326,7 +326,7 @@ func TestFileCrashAfterFailedSync(t *testing.T) {
 	o := fileOptions(dir)
 	f := openFile(t, o)
 	mustSend(t, f, 1, 2)
-	failSyncs(f, syscall.EIO, 1)
+	failNext(f, "sync", syscall.EIO, 1)
 	f.Send(t.Context(), recordsFrom(3, 5))
 	o.State = mustSend(t, f, 3, 1)
 	f.Crash()
@@ -349,7 +349,7 @@ func TestFileClassOfDiskErrors(t *testing.T) {
 		syscall.EROFS:  {shipper.Operator, "read-only"},
 	} {
 		f := openFile(t, fileOptions(t.TempDir()))
-		failSyncs(f, &fs.PathError{Op: "fdatasync", Path: "p", Err: errno}, 1)
+		failNext(f, "sync", &fs.PathError{Op: "fdatasync", Path: "p", Err: errno}, 1)
 		got := f.Send(t.Context(), records(1))
 		if got.Err == nil || got.Err.Class != want.class || got.Err.Code != want.code || got.Code != "error" {
 			t.Errorf("%v: got %+v, want %+v", errno, got.Err, want)
@@ -430,31 +430,54 @@ func TestFileBadStateIsAnError(t *testing.T) {
 	}
 }
 
-func TestFileNeverNeedsMoreThanOneErrorToRecover(t *testing.T) {
-	// The n-th sync fails, for n = 0, 1, 2 … until a run has no failure in it.
-	for n := 0; ; n++ {
-		dir := t.TempDir()
-		f := openFile(t, fileOptions(dir))
-		calls, failed := 0, false
-		f.SetSync(func(file *os.File) error {
-			calls++
-			if calls-1 == n {
-				failed = true
-				return errors.New("sync failed")
+func TestFileFullDiskGivesTheSpaceBack(t *testing.T) {
+	dir := t.TempDir()
+	f := openFile(t, fileOptions(dir))
+	mustSend(t, f, 1, 2)
+	failNext(f, "write", syscall.ENOSPC, 1)
+	got := f.Send(t.Context(), recordsFrom(3, 5))
+	if got.Err == nil || got.Err.Code != "no space" {
+		t.Fatalf("got %+v", got.Err)
+	}
+	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 2)})
+	mustSend(t, f, 3, 1)
+	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 3)})
+}
+
+// Whichever calls fail, every line is there once: the n-th and the one after it fail, for n = 0,
+// 1, 2 … until a run is clean.
+func TestFileEveryDiskErrorOnce(t *testing.T) {
+	for n, clean := 0, false; !clean; n++ {
+		for _, crash := range []bool{false, true} {
+			dir := t.TempDir()
+			o := fileOptions(dir)
+			o.RollSize = int64(len(lines(1, 3)))
+			f := openFile(t, o)
+			calls := 0
+			f.FailDisk(func(string) error {
+				calls++
+				if calls == n+1 || calls == n+2 {
+					return errors.New("broken")
+				}
+				return nil
+			})
+			for first := uint64(1); first <= 8; {
+				if got := f.Send(t.Context(), recordsFrom(first, 2)); got.Err == nil {
+					o.State = got.State
+					first += 2
+				}
 			}
-			return sink.Fdatasync(file)
-		})
-		for first := uint64(1); first <= 4; {
-			if got := f.Send(t.Context(), recordsFrom(first, 1)); got.Err == nil {
-				first++
+			clean = calls <= n
+			if crash {
+				f.Crash()
+				f = openFile(t, o)
 			}
-		}
-		f.Close()
-		if got, want := string(readAll(t, dir)), lines(1, 4); got != want {
-			t.Fatalf("sync %d failed: got %q, want %q", n, got, want)
-		}
-		if !failed {
-			return
+			if err := f.Close(); err != nil {
+				openFile(t, o).Close() // what could not be finished is finished at the next start
+			}
+			if got, want := string(readAll(t, dir)), lines(1, 8); got != want {
+				t.Fatalf("call %d failed, crash %v: got %q, want %q", n, crash, got, want)
+			}
 		}
 	}
 }

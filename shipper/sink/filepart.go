@@ -74,21 +74,21 @@ func (e *syncError) Unwrap() error { return e.err }
 
 // append writes the batch at the end of what is synced, and syncs it. After an error the part is
 // as it was, or torn; the next append cuts it first.
-func (p *openPart) append(batch []shipper.Record, sync func(*os.File) error) error {
-	if err := p.mend(); err != nil {
+func (p *openPart) append(batch []shipper.Record, d disk) error {
+	if err := p.mend(d); err != nil {
 		return err
 	}
 	p.torn = true
 	at := p.Size
 	for _, r := range batch {
-		n, err := p.file.WriteAt(r.Data, at)
+		n, err := d.writeAt(p.file, r.Data, at)
 		if err != nil {
-			p.mend() // gives the space back at once; when it can't be, the next append tries again
+			p.mend(d) // gives the space back at once; when it can't be, the next append tries again
 			return fmt.Errorf("write %d bytes at %d: %w", len(r.Data), at, err)
 		}
 		at += int64(n)
 	}
-	if err := sync(p.file); err != nil {
+	if err := d.sync(p.file); err != nil {
 		return &syncError{fmt.Errorf("sync %s at %d: %w", p.file.Name(), at, err)}
 	}
 	p.Size, p.Last, p.torn = at, batch[len(batch)-1].Last, false
@@ -96,11 +96,11 @@ func (p *openPart) append(batch []shipper.Record, sync func(*os.File) error) err
 }
 
 // mend cuts off what is not synced.
-func (p *openPart) mend() error {
+func (p *openPart) mend(d disk) error {
 	if !p.torn {
 		return nil
 	}
-	if err := p.file.Truncate(p.Size); err != nil {
+	if err := d.truncate(p.file, p.Size); err != nil {
 		return fmt.Errorf("cut back to %d: %w", p.Size, err)
 	}
 	p.torn = false

@@ -116,10 +116,10 @@ func (f *File) cut(path string, size int64) error {
 		f.o.Logger.Error("file: delivered lines are missing", "file", path, "bytes", info.Size(), "want", size)
 		return nil
 	}
-	if err := file.Truncate(size); err != nil {
+	if err := f.disk.truncate(file, size); err != nil {
 		return fmt.Errorf("cut unfinished file to %d: %w", size, err)
 	}
-	if err := f.sync(file); err != nil {
+	if err := f.disk.sync(file); err != nil {
 		return fmt.Errorf("sync unfinished file: %w", err)
 	}
 	return nil
