@@ -1,0 +1,150 @@
+package shipper
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// lane is the unit of order: events leave it in the order of the log, and at most one request
+// that holds some of them is under way. What a lane keeps in memory can be forgotten at any time
+// and read again: the log has it.
+type lane struct {
+	set   wal.LaneSet // the log's lanes that it stands for: one, or all where order is the stream's
+	mark  wal.Mark    // what is settled
+	next  uint64      // every event below is in queue or settled
+	queue []wal.Event // unsettled, ascending; the first sent are in a request
+	bytes int         // of queue's payloads and keys
+	sent  int         // how many of queue are in the request under way
+	busy  bool        // a request with events of this lane is under way
+
+	reading bool      // a read for this lane is under way and its result is wanted
+	served  uint64    // the turn at which it was last read for
+	since   time.Time // when queue's first event came to wait
+	later   time.Time // when the first that is not in the request under way did
+
+	trouble *trouble // set while its records are refused
+	// suspect bounds the events of this lane's next batch, which is then its alone: how a record that
+	// the destination refuses for good is found. 0: no suspicion.
+	suspect int
+
+	published wal.Mark // the mark that the log was last told
+}
+
+// eventCost is what an event is counted as in memory, beside its payload and key.
+const eventCost = 96
+
+func held(e *wal.Event) int { return len(e.Data) + len(e.Key) + eventCost }
+
+// take appends a read event to the queue.
+func (l *lane) take(e wal.Event, now time.Time) {
+	switch len(l.queue) {
+	case 0:
+		l.since = now
+	case l.sent:
+		l.later = now
+	}
+	l.queue = append(l.queue, e)
+	l.bytes += held(&e)
+}
+
+// ready tells whether the lane may be in the next batch.
+func (l *lane) ready(now time.Time) bool {
+	return !l.busy && len(l.queue) > 0 && !l.waits(now)
+}
+
+// waits tells whether the lane waits out a backoff.
+func (l *lane) waits(now time.Time) bool {
+	return l.trouble != nil && now.Before(l.trouble.until)
+}
+
+// limit returns the offset at which the lane's next batch has to stop: what was settled beyond the
+// checkpoint must be caught up with before anything new, so that there is never more of it than
+// one batch.
+func (l *lane) limit() uint64 {
+	if n := len(l.mark.Settled); n > 0 {
+		return l.mark.Settled[n-1].Next
+	}
+	return ^uint64(0)
+}
+
+// forget drops the queue from memory; the lane is read again from its checkpoint. It returns the
+// bytes freed. A busy lane keeps what is under way.
+func (l *lane) forget() (freed int) {
+	kept := l.queue[:l.sent]
+	for i := range l.queue[l.sent:] {
+		freed += held(&l.queue[l.sent+i])
+	}
+	if l.sent < len(l.queue) {
+		l.next = l.queue[l.sent].Offset
+	}
+	if l.sent == 0 {
+		l.next = l.mark.Checkpoint
+	}
+	l.queue = slices.Clone(kept)
+	l.bytes -= freed
+	l.reading = false
+	return freed
+}
+
+// settleTo updates the mark from what is left in the queue: everything before the first that is
+// left, or before next, is settled.
+func (l *lane) settleTo() {
+	l.mark.Checkpoint = max(l.mark.Checkpoint, l.next)
+	if len(l.queue) > 0 {
+		l.mark.Checkpoint = l.queue[0].Offset
+	}
+	l.mark.Settled = runsBeyond(l.mark.Settled, l.mark.Checkpoint)
+}
+
+// runsBeyond returns the runs that end beyond offset.
+func runsBeyond(runs []wal.Run, offset uint64) []wal.Run {
+	for len(runs) > 0 && runs[0].Next <= offset {
+		runs = runs[1:]
+	}
+	if len(runs) == 0 {
+		return nil
+	}
+	return runs
+}
+
+// settledRuns returns the runs of the events that are done, beyond the first that is not. done[i]
+// belongs to events[i].
+func settledRuns(events []wal.Event, done []bool) (runs []wal.Run) {
+	first := slices.Index(done, false)
+	if first < 0 {
+		return nil
+	}
+	for i := first; i < len(events); i++ {
+		if !done[i] {
+			continue
+		}
+		offset := events[i].Offset
+		if done[i-1] && len(runs) > 0 {
+			runs[len(runs)-1].Next = offset + 1
+			continue
+		}
+		runs = append(runs, wal.Run{First: offset, Next: offset + 1})
+	}
+	return runs
+}
+
+// mergeRuns returns what either covers, ascending and without overlaps.
+func mergeRuns(a, b []wal.Run) []wal.Run {
+	if len(a) == 0 {
+		return b
+	}
+	all := append(slices.Clone(a), b...)
+	slices.SortFunc(all, func(x, y wal.Run) int { return cmp.Compare(x.First, y.First) })
+	merged := all[:1]
+	for _, r := range all[1:] {
+		if last := &merged[len(merged)-1]; r.First <= last.Next {
+			last.Next = max(last.Next, r.Next)
+			continue
+		}
+		merged = append(merged, r)
+	}
+	return merged
+}

@@ -1,0 +1,85 @@
+package shipper
+
+import "time"
+
+// State is how a destination does, in one word.
+type State string
+
+// The states of a destination that is configured.
+const (
+	Running State = "running"
+	Waiting State = "waiting" // backing off
+	Blocked State = "blocked" // somebody must change something
+)
+
+// Report is what a shipper tells an operator.
+type Report struct {
+	State     State
+	LastError string    // why it is not running; empty when it is
+	RetryAt   time.Time // the next try; zero when running
+	Since     time.Time // the first failure of this trouble; zero when running
+}
+
+// Report returns how the destination does now.
+func (s *Shipper) Report() Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.report
+}
+
+// Stalled tells whether there is work, no error to wait out, and no progress for the time given.
+func (s *Shipper) Stalled(patience time.Duration) bool {
+	pending := s.opts.Place.Stat().Pending.Events
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return pending > 0 && s.report.State == Running && time.Since(s.progress) > max(patience, 2*s.opts.MaxDelay)
+}
+
+func (s *Shipper) moving(now time.Time) {
+	s.mu.Lock()
+	s.progress = now
+	s.mu.Unlock()
+}
+
+// tell makes the report from the troubles there are: the requests' own, else the lane's that needs
+// somebody most, and waits longest.
+func (s *Shipper) tell() {
+	worst := s.trouble
+	for _, l := range s.lanes {
+		if t := l.trouble; t != nil && (worst == nil || t.last.Class > worst.last.Class) {
+			worst = t
+		}
+	}
+	report := Report{State: Running}
+	if worst != nil {
+		report = Report{State: Waiting, LastError: worst.last.Error(), RetryAt: worst.until, Since: worst.since}
+		if worst.last.Class == Operator {
+			report.State = Blocked
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if report.State == Running && s.report.State != Running {
+		s.progress = time.Now()
+	}
+	s.report = report
+}
+
+// recovered: a request got through.
+func (s *Shipper) recovered() {
+	if s.trouble == nil {
+		return
+	}
+	s.opts.Logger.Info("the destination takes records again", "stream", s.stream,
+		"destination", s.opts.Place.Name(), "after", time.Since(s.trouble.since).Round(time.Millisecond), "failures", s.trouble.times)
+	s.trouble = nil
+}
+
+// logTrouble says the first failure of a run and then every power of two.
+func (s *Shipper) logTrouble(t *trouble) {
+	if t.times&(t.times-1) != 0 {
+		return
+	}
+	s.opts.Logger.Warn("the destination does not take records", "stream", s.stream, "destination", s.opts.Place.Name(),
+		"class", t.last.Class, "error", t.last.Error(), "failures", t.times, "retry", time.Until(t.until).Round(time.Millisecond))
+}

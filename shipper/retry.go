@@ -1,0 +1,69 @@
+package shipper
+
+import (
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// Retry is how a destination is tried again.
+type Retry struct {
+	Initial time.Duration // the first delay at most; default 100 ms
+	Max     time.Duration // any delay at most, and the delay when an operator is needed; default 30 s
+	Timeout time.Duration // of one request; default 30 s
+}
+
+func (r *Retry) defaults() {
+	if r.Initial <= 0 {
+		r.Initial = 100 * time.Millisecond
+	}
+	if r.Max <= 0 {
+		r.Max = 30 * time.Second
+	}
+	if r.Timeout <= 0 {
+		r.Timeout = 30 * time.Second
+	}
+	r.Max = max(r.Max, r.Initial)
+}
+
+// trouble is a run of failures without a success between.
+type trouble struct {
+	delays *backoff.ExponentialBackOff
+	until  time.Time // nothing is sent before
+	since  time.Time // the first failure
+	last   *Error
+	times  int
+}
+
+// again returns the trouble after one more failure. t is nil at the first.
+func (r *Retry) again(t *trouble, err *Error, now time.Time) *trouble {
+	if t == nil {
+		t = &trouble{delays: r.delays(), since: now}
+	}
+	t.last = err
+	t.times++
+	t.until = now.Add(r.delay(t, err))
+	return t
+}
+
+// delays makes full jitter of the library's backoff: with a randomization factor of 1 a delay is
+// drawn from 0 to twice the interval, so the intervals are half of what is asked for. It never
+// ends.
+func (r *Retry) delays() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(r.Initial/2),
+		backoff.WithMaxInterval(r.Max/2),
+		backoff.WithRandomizationFactor(1),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxElapsedTime(0),
+	)
+}
+
+// delay draws the time to the next try. What the service asks for is a floor.
+func (r *Retry) delay(t *trouble, err *Error) time.Duration {
+	d := t.delays.NextBackOff()
+	if err.Class == Operator {
+		d = r.Max
+	}
+	return max(d, err.RetryAfter)
+}

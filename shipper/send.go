@@ -1,0 +1,114 @@
+package shipper
+
+import (
+	"context"
+	"time"
+)
+
+// outcome is what became of a request.
+type outcome struct {
+	batch   *batch
+	records []Record
+	reply   Reply
+	started time.Time
+	took    time.Duration
+}
+
+// dispatch sends as many batches as are due and have a free request. It returns the time until the
+// next may be.
+func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
+	wake := time.Hour
+	for s.flying < s.opts.InFlight {
+		if s.trouble != nil {
+			if now.Before(s.trouble.until) {
+				return s.trouble.until.Sub(now)
+			}
+			if s.flying > 0 {
+				return wake // one request tries; the others wait for how it goes
+			}
+		}
+		b, due := s.nextBatch(now)
+		if b == nil {
+			return due
+		}
+		s.send(ctx, b)
+	}
+	return wake
+}
+
+// nextBatch returns a batch that is worth a request now, or the time until one will be.
+func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
+	wake := time.Hour
+	ready := 0
+	var oldest time.Time
+	due := s.finishing || s.trouble != nil
+	for _, l := range s.lanes {
+		if l.trouble != nil && !l.busy && l.waits(now) {
+			wake = min(wake, l.trouble.until.Sub(now))
+		}
+		if !l.ready(now) {
+			continue
+		}
+		ready += l.bytes
+		due = due || l.trouble != nil
+		if oldest.IsZero() || l.since.Before(oldest) {
+			oldest = l.since
+		}
+	}
+	if ready == 0 {
+		return nil, wake
+	}
+	shape := s.opts.Sink.Shape()
+	patience := s.opts.MaxDelay - now.Sub(oldest)
+	due = due || patience <= 0
+	if !due && ready < shape.AimRecord && shape.RecordEvents != 1 {
+		return nil, min(wake, patience)
+	}
+	b := s.form(shape, now)
+	if len(b.shares) == 0 || !due && !b.cut && !b.alone && b.size < aimBatch(&shape) {
+		return nil, min(wake, max(patience, 0))
+	}
+	return b, 0
+}
+
+func aimBatch(shape *Shape) int {
+	if shape.AimBatch > 0 {
+		return shape.AimBatch
+	}
+	return shape.MaxBatch
+}
+
+// form puts ready lanes into a batch, beginning with another lane each time. A suspect goes alone.
+func (s *Shipper) form(shape Shape, now time.Time) *batch {
+	b := newBatch(shape)
+	for i := range s.lanes {
+		l := s.lanes[(s.first+i)%len(s.lanes)]
+		if !l.ready(now) || l.suspect > 0 && len(b.shares) > 0 {
+			continue
+		}
+		b.addLane(l)
+		if l.suspect > 0 {
+			b.alone = true
+			break
+		}
+	}
+	return b
+}
+
+// send marks the batch's lanes busy and lets a goroutine frame and send it.
+func (s *Shipper) send(ctx context.Context, b *batch) {
+	for i := range b.shares {
+		l := b.shares[i].lane
+		l.busy, l.sent, l.later = true, len(b.shares[i].events), l.since
+	}
+	s.first = (s.first + 1) % len(s.lanes)
+	s.flying++
+	go func() {
+		records := b.records()
+		started := time.Now()
+		ctx, cancel := context.WithTimeout(ctx, s.opts.Retry.Timeout)
+		defer cancel()
+		reply := s.opts.Sink.Send(ctx, records)
+		s.outcomes <- outcome{b, records, reply, started, time.Since(started)}
+	}()
+}

@@ -1,0 +1,219 @@
+package shipper_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/kpl"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// service is a destination that checks as it goes: limits, order and that no key is in two requests
+// at once. Payloads are "KEY N", N counting from 1 in its key.
+type service struct {
+	t      *testing.T
+	shape  shipper.Shape
+	faults func(r *rand.Rand, batch []shipper.Record) fault // nil: none
+	rand   *rand.Rand
+	delay  time.Duration
+
+	mu       sync.Mutex
+	seen     map[string]int // the highest N of a key
+	total    int
+	again    int
+	requests int
+	busy     map[string]bool
+	refused  map[string]bool // payloads that are poison
+}
+
+// fault is what happens to one request.
+type fault struct {
+	err    *shipper.Error // the request fails
+	stored bool           // although all of it was stored
+	failed map[int]*shipper.Error
+}
+
+func newService(t *testing.T, shape shipper.Shape) *service {
+	return &service{t: t, shape: shape, rand: rand.New(rand.NewPCG(1, 2)), delay: 20 * time.Millisecond,
+		seen: make(map[string]int), busy: make(map[string]bool), refused: make(map[string]bool)}
+}
+
+func (s *service) Shape() shipper.Shape { return s.shape }
+func (s *service) Close() error         { return nil }
+
+func (s *service) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+	f := s.begin(batch)
+	select {
+	case <-time.After(s.delay):
+	case <-ctx.Done():
+		f = fault{err: &shipper.Error{Class: shipper.Transient, Code: "timeout", Record: -1}}
+	}
+	return s.end(batch, f)
+}
+
+func (s *service) begin(batch []shipper.Record) fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests++
+	if len(batch) == 0 || len(batch) > s.shape.BatchRecords {
+		s.t.Errorf("%d records in a batch, at most %d", len(batch), s.shape.BatchRecords)
+	}
+	size := 0
+	for _, r := range batch {
+		size += len(r.Data)
+		if s.shape.KeyCounts {
+			size += len(r.Key)
+		}
+		for key := range keysOf(s.t, s.shape, r) {
+			if s.busy[key] && !s.shape.WholeOrder {
+				s.t.Errorf("key %q is in two records under way", key)
+			}
+			s.busy[key] = true
+		}
+	}
+	if size > s.shape.MaxBatch && len(batch) > 1 {
+		s.t.Errorf("a batch of %d bytes, at most %d", size, s.shape.MaxBatch)
+	}
+	if s.faults == nil {
+		return fault{}
+	}
+	return s.faults(s.rand, batch)
+}
+
+func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reply := shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "200"}
+	for i, r := range batch {
+		poisoned := false
+		for key, payloads := range keysOf(s.t, s.shape, r) {
+			delete(s.busy, key)
+			for _, p := range payloads {
+				poisoned = poisoned || s.refused[p]
+			}
+		}
+		switch {
+		case poisoned:
+			reply.Results[i] = &shipper.Error{Class: shipper.Poison, Code: "Refused", Record: -1}
+		case f.failed[i] != nil:
+			reply.Results[i] = f.failed[i]
+		case f.err == nil || f.stored:
+			s.store(r)
+		}
+	}
+	if f.err != nil {
+		return shipper.Reply{Err: f.err, Code: f.err.Code}
+	}
+	return reply
+}
+
+func (s *service) store(r shipper.Record) {
+	for key, payloads := range keysOf(s.t, s.shape, r) {
+		for _, p := range payloads {
+			var n int
+			if _, err := fmt.Sscanf(p, key+" %d", &n); err != nil {
+				s.t.Errorf("payload %q under key %q", p, key)
+			}
+			next := s.seen[key] + 1
+			for s.refused[fmt.Sprintf("%s %d", key, next)] {
+				next++
+			}
+			switch {
+			case n == next:
+				s.seen[key] = n
+				s.total++
+			case n < next:
+				s.again++
+			default:
+				s.t.Errorf("key %q: got event %d, want %d", key, n, next)
+			}
+		}
+	}
+}
+
+// keysOf takes a record apart.
+func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]string {
+	payloads := [][]byte{r.Data}
+	switch shape.Framing {
+	case shipper.FramingKPL:
+		_, split, _, err := kpl.Decode(r.Data)
+		if err != nil {
+			t.Error(err)
+		}
+		payloads = split
+	case shipper.FramingLines:
+		payloads = bytes.Split(bytes.TrimSuffix(r.Data, []byte("\n")), []byte("\n"))
+	}
+	keys := make(map[string][]string)
+	for _, p := range payloads {
+		key, _, _ := bytes.Cut(p, []byte(" "))
+		keys[string(key)] = append(keys[string(key)], string(p))
+	}
+	if shape.OneKey && (len(keys) != 1 || keys[r.Key] == nil) {
+		t.Errorf("a record of key %q holds keys %v", r.Key, keys)
+	}
+	if shape.RecordEvents > 0 && len(payloads) > shape.RecordEvents {
+		t.Errorf("%d events in a record, at most %d", len(payloads), shape.RecordEvents)
+	}
+	if len(payloads) != r.Events {
+		t.Errorf("a record says %d events, has %d", r.Events, len(payloads))
+	}
+	return keys
+}
+
+func kinesisShape() shipper.Shape {
+	return shipper.Shape{Framing: shipper.FramingKPL, OneKey: true, MaxRecord: 4096, KeyCounts: true, AimRecord: 2048,
+		BatchRecords: 10, MaxBatch: 16 << 10, AimBatch: 12 << 10, BilledStep: 1024, UnitStep: 25 << 10}
+}
+
+func firehoseShape() shipper.Shape {
+	return shipper.Shape{Framing: shipper.FramingLines, MaxRecord: 4096, AimRecord: 2048, RecordEvents: 20,
+		BatchRecords: 10, MaxBatch: 16 << 10, AimBatch: 12 << 10, BilledStep: 5120}
+}
+
+func fileShape() shipper.Shape {
+	return shipper.Shape{Framing: shipper.FramingLines, WholeOrder: true, MaxRecord: 1 << 20, AimRecord: 8 << 10,
+		BatchRecords: 100, MaxBatch: 64 << 10, BilledStep: 1}
+}
+
+func singleShape() shipper.Shape {
+	s := kinesisShape()
+	s.Framing, s.RecordEvents = shipper.FramingNone, 1
+	return s
+}
+
+// source appends events to a log, counting N in each key.
+type source struct {
+	t   *testing.T
+	log *wal.Log
+	n   map[string]int
+	all int
+}
+
+func (s *source) send(key string, count int) {
+	s.t.Helper()
+	b := &wal.Batch{Stream: "s"}
+	for range count {
+		s.n[key]++
+		s.all++
+		b.Events = append(b.Events, wal.Event{Key: key, Data: fmt.Appendf(nil, "%s %d", key, s.n[key]), Time: 1})
+	}
+	if _, err := s.log.Append(context.Background(), b); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func openLog(t *testing.T, dir string) *wal.Log {
+	t.Helper()
+	l, err := wal.Open(context.Background(), wal.Options{Dir: dir, SegmentSize: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}

@@ -1,0 +1,205 @@
+package shipper
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// settle takes in the outcome of a request: delivered events leave their lanes, refused ones stay
+// at the front, and the log hears of both in one step.
+func (s *Shipper) settle(o outcome) {
+	now := time.Now()
+	s.flying--
+	s.moving(now)
+	s.opts.Observer.Request(o.reply.Code, o.took)
+	add := wal.Ledger{Requests: 1}
+	results := s.results(&o, now)
+	for i, failure := range results {
+		if failure == nil {
+			s.bill(&add, &o.records[i], &o.batch.shape)
+		}
+	}
+	var dropped wal.Count
+	for i := range o.batch.shares {
+		s.settleShare(&o, &o.batch.shares[i], results, &add, now)
+	}
+	for i := range o.batch.shares {
+		if l := o.batch.shares[i].lane; s.floor > l.mark.Checkpoint {
+			dropped.Add(s.dropFrom(l))
+		}
+	}
+	if add.Delivered.Events > 0 {
+		add.LastDelivery = now
+	}
+	if dropped.Events > 0 {
+		add.Dropped = map[string]wal.Count{wal.DroppedFull: dropped}
+	}
+	st := s.settlement(add)
+	st.State = o.reply.State
+	s.opts.Place.Settle(st)
+}
+
+// results returns the outcome of each record. A request that failed as a whole failed for each.
+func (s *Shipper) results(o *outcome, now time.Time) []*Error {
+	failure := o.reply.Err
+	if failure == nil && len(o.reply.Results) != len(o.records) {
+		failure = &Error{Class: Transient, Code: "malformed reply", Record: -1,
+			Text: fmt.Sprintf("%d results for %d records", len(o.reply.Results), len(o.records))}
+	}
+	if failure == nil {
+		s.recovered()
+		s.countRetries(o.reply.Results)
+		return o.reply.Results
+	}
+	results := make([]*Error, len(o.records))
+	if failure.Class == Poison {
+		s.blame(o, failure, results)
+		return results
+	}
+	for i := range results {
+		results[i] = failure
+	}
+	s.opts.Observer.Retried(failure.Class.String(), len(results))
+	if s.trouble == nil || !o.started.Before(s.trouble.until) { // not one that set out before the last failure
+		s.trouble = s.opts.Retry.again(s.trouble, failure, now)
+		s.logTrouble(s.trouble)
+	}
+	return results
+}
+
+// errNotTried: another record of the request was refused, so the service did not look at this one.
+var errNotTried = &Error{Class: Transient, Code: "not tried", Record: -1}
+
+// blame marks the records that a refused request may owe its refusal to: the one that the service
+// named, or all. The others were not looked at and are sent again at once.
+func (s *Shipper) blame(o *outcome, failure *Error, results []*Error) {
+	for i := range results {
+		results[i] = errNotTried
+		if failure.Record < 0 || failure.Record >= len(results) || failure.Record == i {
+			results[i] = failure
+		}
+	}
+}
+
+func (s *Shipper) countRetries(results []*Error) {
+	byClass := make(map[string]int)
+	for _, r := range results {
+		if r != nil && r.Class != Poison {
+			byClass[r.Class.String()]++
+		}
+	}
+	for class, n := range byClass {
+		s.opts.Observer.Retried(class, n)
+	}
+}
+
+func (s *Shipper) bill(add *wal.Ledger, r *Record, shape *Shape) {
+	n := len(r.Data)
+	if shape.KeyCounts {
+		n += len(r.Key)
+	}
+	bytes, units := shape.Billed(n)
+	add.Records++
+	add.BilledBytes += bytes
+	add.PutUnits += units
+}
+
+// settleShare applies the results to one lane's part of the batch.
+func (s *Shipper) settleShare(o *outcome, sh *share, results []*Error, add *wal.Ledger, now time.Time) {
+	l := sh.lane
+	l.busy, l.sent = false, 0
+	done := make([]bool, len(sh.events))
+	var failure *Error
+	for i := range sh.events {
+		e := &sh.events[i]
+		switch err := results[sh.records[i]]; {
+		case err == nil:
+			done[i] = true
+			add.Delivered.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+		case err.Class == Poison && o.guilty(int(sh.records[i]), results):
+			if err := s.bury(e, err); err != nil {
+				failure = err
+				break
+			}
+			done[i] = true
+			add.Dead.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+		case failure == nil || err.Class > failure.Class:
+			failure = err
+		}
+	}
+	s.judge(l, sh, failure, now)
+	s.keep(l, sh, done)
+}
+
+// guilty tells whether the record's refusal is surely its one event's: it holds no other, and no other
+// record shares the blame.
+func (o *outcome) guilty(record int, results []*Error) bool {
+	blamed := 0
+	for _, r := range results {
+		if r == results[record] {
+			blamed++
+		}
+	}
+	return o.records[record].Events == 1 && blamed == 1
+}
+
+// trusted is how many events of a lane have to pass for it to be suspected no more.
+const trusted = 1024
+
+// judge decides when the lane is tried again, and how much of it.
+func (s *Shipper) judge(l *lane, sh *share, failure *Error, now time.Time) {
+	switch {
+	case failure == nil:
+		l.trouble = nil
+		if l.suspect *= 2; l.suspect > trusted {
+			l.suspect = 0
+		}
+	case failure.Class == Poison:
+		l.suspect = max(1, len(sh.events)/2)
+	case s.trouble == nil && failure != errNotTried:
+		l.trouble = s.opts.Retry.again(l.trouble, failure, now)
+		s.logTrouble(l.trouble)
+	}
+}
+
+// keep leaves in the lane's queue what is not done, and notes what is settled beyond it.
+func (s *Shipper) keep(l *lane, sh *share, done []bool) {
+	n := len(sh.events)
+	l.mark.Settled = mergeRuns(l.mark.Settled, settledRuns(sh.events, done))
+	kept := make([]wal.Event, 0, n)
+	for i := range sh.events {
+		if !done[i] {
+			kept = append(kept, sh.events[i])
+			continue
+		}
+		l.bytes -= held(&sh.events[i])
+		s.held -= held(&sh.events[i])
+	}
+	if len(kept) == 0 {
+		clear(l.queue[:n])
+		l.queue = l.queue[n:]
+	} else {
+		l.queue = append(kept, l.queue[n:]...)
+	}
+	if len(kept) == 0 {
+		l.since = l.later
+	}
+	l.settleTo()
+}
+
+// bury dead-letters an event. When that fails the event stays and is tried again.
+func (s *Shipper) bury(e *wal.Event, refusal *Error) *Error {
+	err := s.opts.Dead.Bury(wal.Dead{
+		Stream: s.stream, Destination: s.opts.Place.Name(), Event: *e,
+		Reason: refusal.Error(), At: time.Now(),
+	})
+	if err != nil {
+		return &Error{Class: Operator, Code: "dead letter", Record: -1,
+			Text: fmt.Sprintf("the refused event %d could not be kept: %v", e.Offset, err)}
+	}
+	s.opts.Logger.Warn("the destination refuses an event; it is a dead letter now", "stream", s.stream,
+		"destination", s.opts.Place.Name(), "offset", e.Offset, "bytes", len(e.Data), "reason", refusal.Error())
+	return nil
+}

@@ -1,0 +1,307 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// Defaults of Options.
+const (
+	DefaultMaxDelay = time.Second
+	DefaultInFlight = 4
+	DefaultMemory   = 16 << 20
+)
+
+// Options tells New what to ship and where. The zero value of a field means its default.
+type Options struct {
+	Log   *wal.Log
+	Place *wal.Place // the destination's place in its stream
+	Sink  Sink
+	Dead  Graveyard // takes the events that the destination refuses for good
+
+	MaxDelay time.Duration // the longest that an event waits for company; default 1 s
+	Retry    Retry
+	InFlight int // requests at once; default 4, and 1 where order is the whole stream's
+	Memory   int // bytes of events held at most, requests under way included; default 16 MiB
+
+	Observer Observer     // default: none
+	Logger   hclog.Logger // default: none
+}
+
+// Graveyard keeps events that a destination refuses for good.
+type Graveyard interface {
+	// Bury returns once d is on disk.
+	Bury(d wal.Dead) error
+}
+
+// Observer is told of what no ledger counts.
+type Observer interface {
+	// Request: a request has ended with the given code after d.
+	Request(code string, d time.Duration)
+	// Retried: so many records will be sent again for the given reason.
+	Retried(reason string, records int)
+}
+
+type noObserver struct{}
+
+func (noObserver) Request(string, time.Duration) {}
+func (noObserver) Retried(string, int)           {}
+
+func (o *Options) defaults(shape Shape) {
+	if o.MaxDelay <= 0 {
+		o.MaxDelay = DefaultMaxDelay
+	}
+	if o.InFlight <= 0 {
+		o.InFlight = DefaultInFlight
+	}
+	if shape.WholeOrder {
+		o.InFlight = 1
+	}
+	if o.Memory <= 0 {
+		o.Memory = DefaultMemory
+	}
+	if o.Observer == nil {
+		o.Observer = noObserver{}
+	}
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	o.Retry.defaults()
+}
+
+// Shipper ships one stream to one destination. One goroutine, Run's, owns all of its state but
+// what Report reads; a second reads the log for it, and each request has one of its own.
+type Shipper struct {
+	opts   Options
+	stream string
+	whole  bool
+
+	lanes []*lane
+	start [wal.Lanes]wal.Mark // where the log's lanes stood at the start
+	floor uint64              // events below are dropped
+	held  int                 // bytes of all queues
+	turn  uint64              // of reads
+	first int                 // the lane that the next batch begins with
+
+	wants    chan want // to the reader; closed by Run
+	reads    chan read // from the reader
+	reading  bool
+	readAt   time.Time // no read before: the last one failed
+	outcomes chan outcome
+	flying   int
+	trouble  *trouble // of requests as a whole
+
+	finish     chan struct{} // closed by Finish
+	finishOnce sync.Once
+	finishing  bool
+
+	mu       sync.Mutex // guards progress and report
+	progress time.Time
+	report   Report
+}
+
+// New makes a shipper. Nothing is read or sent before Run.
+func New(o Options) *Shipper {
+	shape := o.Sink.Shape()
+	o.defaults(shape)
+	s := &Shipper{
+		opts: o, stream: o.Place.Stream(), whole: shape.WholeOrder,
+		start:    o.Place.Marks(),
+		wants:    make(chan want, 1),
+		reads:    make(chan read, 1),
+		outcomes: make(chan outcome, o.InFlight),
+		finish:   make(chan struct{}),
+		progress: time.Now(),
+		report:   Report{State: Running},
+	}
+	s.makeLanes()
+	if k, ok := o.Sink.(Keeper); ok {
+		o.Place.Keep(k.Committed)
+	}
+	return s
+}
+
+func (s *Shipper) makeLanes() {
+	if s.whole {
+		l := &lane{set: wal.AllLanes, mark: s.start[0]}
+		for _, m := range s.start[1:] {
+			if m.Checkpoint < l.mark.Checkpoint {
+				l.mark = m
+			}
+		}
+		l.mark.Settled = nil // start knows what is settled beyond
+		l.next, l.published = l.mark.Checkpoint, l.mark
+		s.lanes = []*lane{l}
+		return
+	}
+	for id, m := range s.start {
+		l := &lane{set: wal.LaneSet(0).With(uint8(id)), mark: m, next: m.Checkpoint, published: m}
+		s.lanes = append(s.lanes, l)
+	}
+}
+
+func (s *Shipper) laneOf(e *wal.Event) *lane {
+	if s.whole {
+		return s.lanes[0]
+	}
+	return s.lanes[e.Lane]
+}
+
+// Finish makes Run return once everything that the log holds of the stream is settled, and waits
+// for no company until then. Appends should have ended.
+func (s *Shipper) Finish() { s.finishOnce.Do(func() { close(s.finish) }) }
+
+// Run ships until ctx ends, or after Finish until nothing is pending. When ctx ends, requests under
+// way are cut off: their outcome is unknown, and what they held is sent again by the next Run.
+// Run is called once. Its error is ctx's or the log's.
+func (s *Shipper) Run(ctx context.Context) error {
+	reader := make(chan struct{})
+	go func() {
+		defer close(reader)
+		s.readLog()
+	}()
+	err := s.ship(ctx)
+	close(s.wants)
+	<-reader
+	for s.flying > 0 {
+		s.settle(<-s.outcomes)
+	}
+	s.publish()
+	s.tell()
+	return err
+}
+
+func (s *Shipper) ship(ctx context.Context) error {
+	finish := s.finish
+	for {
+		grown := s.opts.Log.Grown(s.stream)
+		s.raiseFloor()
+		wake := s.dispatch(ctx, time.Now())
+		wake = min(wake, s.feed(time.Now()))
+		s.publish()
+		s.tell()
+		if s.finishing && s.idle() {
+			return nil
+		}
+		timer := time.NewTimer(wake)
+		select {
+		case <-grown:
+		case r := <-s.reads:
+			s.took(r)
+		case o := <-s.outcomes:
+			s.settle(o)
+		case <-timer.C:
+		case <-finish:
+			s.finishing, finish = true, nil
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// idle tells whether nothing is left to ship.
+func (s *Shipper) idle() bool {
+	if s.flying > 0 || s.reading {
+		return false
+	}
+	next := s.opts.Log.Next(s.stream)
+	for _, l := range s.lanes {
+		if len(l.queue) > 0 || l.next < next {
+			return false
+		}
+	}
+	return true
+}
+
+// raiseFloor drops what the full log asks to be dropped and no request holds.
+func (s *Shipper) raiseFloor() {
+	floor := s.opts.Place.Floor()
+	if floor <= s.floor {
+		return
+	}
+	s.floor = floor
+	var dropped wal.Count
+	for _, l := range s.lanes {
+		if !l.busy {
+			dropped.Add(s.dropFrom(l))
+		}
+	}
+	s.countDropped(dropped)
+}
+
+// dropFrom takes the events below the floor out of a lane's queue.
+func (s *Shipper) dropFrom(l *lane) (dropped wal.Count) {
+	n := 0
+	for n < len(l.queue) && l.queue[n].Offset < s.floor {
+		dropped.Add(wal.Count{Events: 1, Bytes: uint64(len(l.queue[n].Data))})
+		n++
+	}
+	s.shorten(l, n)
+	return dropped
+}
+
+func (s *Shipper) countDropped(c wal.Count) {
+	if c.Events > 0 {
+		s.opts.Place.Settle(s.settlement(wal.Ledger{Dropped: map[string]wal.Count{wal.DroppedFull: c}}))
+	}
+}
+
+// shorten removes the first n events of a lane's queue, which are settled.
+func (s *Shipper) shorten(l *lane, n int) {
+	freed := 0
+	for i := range l.queue[:n] {
+		freed += held(&l.queue[i])
+	}
+	clear(l.queue[:n])
+	l.queue = l.queue[n:]
+	l.bytes -= freed
+	s.held -= freed
+	l.settleTo()
+}
+
+// settlement is a step of the ledger with the marks of all lanes that have moved.
+func (s *Shipper) settlement(add wal.Ledger) wal.Settlement {
+	st := wal.Settlement{Add: add}
+	for _, l := range s.lanes {
+		if !l.moved() {
+			continue
+		}
+		if st.Marks == nil {
+			st.Marks = make(map[uint8]wal.Mark)
+		}
+		l.published = l.mark
+		for id := range uint8(wal.Lanes) {
+			if l.set.Has(id) && l.mark.Checkpoint >= s.start[id].Checkpoint {
+				st.Marks[id] = l.mark
+			}
+		}
+	}
+	return st
+}
+
+// moved brings the mark up to date and tells whether the log has yet to hear of it.
+func (l *lane) moved() bool {
+	l.settleTo()
+	return l.mark.Checkpoint != l.published.Checkpoint || !slices.Equal(l.mark.Settled, l.published.Settled)
+}
+
+// publish tells the log of lanes that moved without an event being settled.
+func (s *Shipper) publish() {
+	if st := s.settlement(wal.Ledger{}); len(st.Marks) > 0 {
+		s.opts.Place.Settle(st)
+	}
+}
+
+// stopped tells whether err only says that the log or the shipper was told to stop.
+func stopped(err error) bool {
+	return errors.Is(err, wal.ErrClosed) || errors.Is(err, context.Canceled)
+}
