@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -143,9 +142,12 @@ func checkFormat(data []byte, format string) *refusal {
 		return misfit("data of %d bytes has a line break at byte %d; the stream's format %s takes one line",
 			len(data), at, format)
 	}
-	if format == FormatJSON && !json.Valid(data) {
+	if format != FormatJSON {
+		return nil
+	}
+	if fault, ok := validJSON(data); !ok {
 		return misfit("data of %d bytes is not valid JSON from byte %d on; the stream's format is json",
-			len(data), jsonFault(data))
+			len(data), fault)
 	}
 	return nil
 }
@@ -167,15 +169,6 @@ func lineBreak(data []byte) int {
 		return cr
 	}
 	return lf
-}
-
-// jsonFault returns how many bytes of data can still begin a JSON value.
-func jsonFault(data []byte) int {
-	var v json.RawMessage
-	if fault, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(data, &v)); ok {
-		return max(int(fault.Offset)-1, 0)
-	}
-	return 0
 }
 
 // quoteName quotes a name for an error text. A long one may be anything, so only its size is said.

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -36,8 +35,8 @@ func (p *lineReading) read(line []byte, into *request, now time.Time) *refusal {
 	if !utf8.Valid(line) {
 		return invalid("the line of %d bytes is not valid UTF-8", len(line))
 	}
-	if !json.Valid(line) {
-		return invalid("the line of %d bytes is not valid JSON from byte %d on", len(line), jsonFault(line))
+	if fault, ok := validJSON(line); !ok {
+		return invalid("the line of %d bytes is not valid JSON from byte %d on", len(line), fault)
 	}
 	i := skipSpace(line, 0)
 	if line[i] != '{' {

@@ -1,0 +1,304 @@
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/standpipe/standpipe/agent/ingest"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
+)
+
+type appendClient = grpc.BidiStreamingClient[standpipev1.AppendRequest, standpipev1.AppendResponse]
+
+func openStream(t *testing.T, client standpipev1.IngestClient) appendClient {
+	t.Helper()
+	s, err := client.AppendStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// sendAll sends n requests of one event each, as far as the stream goes, and ends the stream.
+func sendAll(s appendClient, stream string, ack standpipev1.Ack, n int) {
+	for i := range n {
+		m := appendOf(stream, fmt.Sprint(i))
+		m.Ack = ack
+		if s.Send(m) != nil {
+			return
+		}
+	}
+	s.CloseSend()
+}
+
+// receiveAll returns the replies and how the stream ended.
+func receiveAll(s appendClient) (replies []*standpipev1.AppendResponse, err error) {
+	for {
+		r, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			return replies, nil
+		}
+		if err != nil {
+			return replies, err
+		}
+		replies = append(replies, r)
+	}
+}
+
+func TestStreamAnswersInOrder(t *testing.T) {
+	log, seen := newFakeLog(t), &counts{}
+	_, client := serveGRPC(t, ingest.Options{Log: log, Observer: seen})
+	s := openStream(t, client)
+	const n = 10_000
+	go sendAll(s, "bytes", 0, n)
+	replies, err := receiveAll(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(replies) != n {
+		t.Fatalf("got %d replies, want %d", len(replies), n)
+	}
+	for i, r := range replies {
+		if r.FirstOffset != uint64(i+1) || r.Count != 1 || r.Ack != standpipev1.Ack_ACK_DURABLE || r.Duplicate {
+			t.Fatalf("reply %d: %v", i, r)
+		}
+	}
+	for i, got := range log.stored() {
+		if want := fmt.Sprint(i); got != want {
+			t.Fatalf("event %d: stored %q", i, got)
+		}
+	}
+	if got, _ := seen.get(); got != n {
+		t.Errorf("observed %d appends, want %d", got, n)
+	}
+}
+
+// TestStreamFails lets the log refuse the k-th request for every k: what is answered and what is
+// stored is what was sent before it, and the stream ends with its status.
+func TestStreamFails(t *testing.T) {
+	const n = 12
+	full := &wal.FullError{Used: 10, Max: 11, RetryAfter: 3 * time.Second}
+	for k := range n {
+		for _, ack := range []standpipev1.Ack{0, standpipev1.Ack_ACK_DURABLE, standpipev1.Ack_ACK_DELIVERED} {
+			log := newFakeLog(t)
+			log.refuse[k] = full
+			_, client := serveGRPC(t, ingest.Options{Log: log})
+			s := openStream(t, client)
+			go sendAll(s, "bytes", ack, n)
+			replies, err := receiveAll(s)
+			checkPrefix(t, replies, log.stored(), k)
+			checkFull(t, err, 3*time.Second)
+		}
+	}
+}
+
+func checkPrefix(t *testing.T, replies []*standpipev1.AppendResponse, stored []string, k int) {
+	t.Helper()
+	if len(replies) != k {
+		t.Errorf("request %d is refused: %d replies", k, len(replies))
+	}
+	var want []string
+	for i := range k {
+		want = append(want, fmt.Sprint(i))
+	}
+	if !slices.Equal(stored, want) {
+		t.Errorf("request %d is refused: stored %q, want %q", k, stored, want)
+	}
+}
+
+func checkFull(t *testing.T, err error, retry time.Duration) {
+	t.Helper()
+	got := status.Convert(err)
+	if want := "the log is full: 10 of 11 bytes in use"; got.Code() != codes.ResourceExhausted || got.Message() != want {
+		t.Errorf("got %v %q, want %v %q", got.Code(), got.Message(), codes.ResourceExhausted, want)
+	}
+	for _, d := range got.Details() {
+		if info, ok := d.(*errdetails.RetryInfo); ok {
+			if info.RetryDelay.AsDuration() != retry {
+				t.Errorf("retry delay %v, want %v", info.RetryDelay.AsDuration(), retry)
+			}
+			return
+		}
+	}
+	t.Error("the status carries no RetryInfo")
+}
+
+// TestStreamRefusesAnInvalidRequest is TestStreamFails with a request that breaks a rule.
+func TestStreamRefusesAnInvalidRequest(t *testing.T) {
+	const n = 8
+	for k := range n {
+		log := newFakeLog(t)
+		_, client := serveGRPC(t, ingest.Options{Log: log})
+		s := openStream(t, client)
+		go func() {
+			for i := range n {
+				m := appendOf("bytes", fmt.Sprint(i))
+				if i == k {
+					m.Events[0].PartitionKey = ""
+				}
+				if s.Send(m) != nil {
+					return
+				}
+			}
+		}()
+		replies, err := receiveAll(s)
+		checkPrefix(t, replies, log.stored(), k)
+		if got, want := status.Code(err), codes.InvalidArgument; got != want {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+}
+
+// TestStreamFailsWhileOthersGoOn runs many streams at once, of which some fail.
+func TestStreamFailsWhileOthersGoOn(t *testing.T) {
+	log := newFakeLog(t)
+	for k := 50; k < 2000; k += 217 {
+		log.refuse[k] = wal.ErrFull
+	}
+	_, client := serveGRPC(t, ingest.Options{Log: log})
+	var answered sync.Map
+	var producers sync.WaitGroup
+	for p := range 16 {
+		s := openStream(t, client)
+		producers.Go(func() {
+			var sending sync.WaitGroup
+			sending.Go(func() {
+				for i := range 300 {
+					if s.Send(appendOf("bytes", fmt.Sprintf("%d %d", p, i))) != nil {
+						return
+					}
+				}
+				s.CloseSend()
+			})
+			replies, _ := receiveAll(s)
+			answered.Store(p, len(replies))
+			sending.Wait()
+		})
+	}
+	producers.Wait()
+	next := map[int]int{}
+	for _, data := range log.stored() {
+		var p, i int
+		fmt.Sscan(data, &p, &i)
+		if next[p] != i {
+			t.Fatalf("producer %d: event %d is stored after %d others", p, i, next[p])
+		}
+		next[p]++
+	}
+	answered.Range(func(p, n any) bool {
+		if next[p.(int)] != n.(int) {
+			t.Errorf("producer %d: %d requests are stored, %d were answered", p, next[p.(int)], n)
+		}
+		return true
+	})
+}
+
+func TestStreamOfAcceptedRequestsEndsWithTheirFault(t *testing.T) {
+	for _, last := range []standpipev1.Ack{standpipev1.Ack_ACK_ACCEPTED, standpipev1.Ack_ACK_DURABLE} {
+		log, seen := newFakeLog(t), &counts{}
+		log.refuse[2] = &wal.FullError{Used: 10, Max: 11}
+		log.hold = make(chan struct{})
+		_, client := serveGRPC(t, ingest.Options{Log: log, Observer: seen})
+		s := openStream(t, client)
+		for i := range 4 {
+			m := appendOf("loose", fmt.Sprint(i))
+			if i == 3 {
+				m.Ack = last
+			}
+			if err := s.Send(m); err != nil {
+				t.Fatal(err)
+			}
+			if i < 3 {
+				r, err := s.Recv()
+				if err != nil || r.FirstOffset != 0 || r.Ack != standpipev1.Ack_ACK_ACCEPTED {
+					t.Fatalf("got %v, %v; want an accepted request without its offset", r, err)
+				}
+			}
+		}
+		s.CloseSend()
+		close(log.hold)
+		_, err := receiveAll(s)
+		checkFull(t, err, time.Second)
+		if got, want := log.stored(), []string{"0", "1"}; !slices.Equal(got, want) {
+			t.Errorf("stored %q, want %q", got, want)
+		}
+	}
+}
+
+func TestStreamEndsWhenTheAgentStops(t *testing.T) {
+	log := newFakeLog(t)
+	log.hold = make(chan struct{})
+	server, client := serveGRPC(t, ingest.Options{Log: log})
+	s := openStream(t, client)
+	const n = 100
+	for i := range n {
+		if err := s.Send(appendOf("bytes", fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	submitted(t, log, n)
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Stop(context.Background()) }()
+	close(log.hold)
+	replies, err := receiveAll(s)
+	if len(replies) != n || status.Code(err) != codes.Unavailable {
+		t.Errorf("got %d replies and %v, want %d and UNAVAILABLE", len(replies), err, n)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if got := len(log.stored()); got != n {
+		t.Errorf("stored %d, want %d", got, n)
+	}
+}
+
+// submitted waits until the log has been given n batches.
+func submitted(t *testing.T, l *fakeLog, n int) {
+	t.Helper()
+	for t.Context().Err() == nil {
+		l.mu.Lock()
+		got := l.submits
+		l.mu.Unlock()
+		if got >= n {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestStreamOfAProducerThatGoesAway(t *testing.T) {
+	log := newFakeLog(t)
+	log.hold = make(chan struct{})
+	server, client := serveGRPC(t, ingest.Options{Log: log})
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := client.AppendStream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if err := s.Send(appendOf("bytes", fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	submitted(t, log, 10)
+	cancel()
+	if _, err := receiveAll(s); status.Code(err) != codes.Canceled {
+		t.Errorf("got %v, want CANCELLED", err)
+	}
+	if err := server.Stop(t.Context()); err != nil {
+		t.Errorf("the agent waits for a producer that is gone: %v", err)
+	}
+	close(log.hold)
+}
