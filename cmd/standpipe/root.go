@@ -34,6 +34,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // commands are the commands in the order in which they are told.
 var commands = []func() *cobra.Command{
 	newValidateCommand,
+	newPutCommand,
 	newStatusCommand,
 	newVersionCommand,
 }
