@@ -1,7 +1,11 @@
 package sink_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
@@ -95,5 +99,74 @@ func TestOneRequestIsOneAttempt(t *testing.T) {
 	}
 	if got := srv.Requests(); got != 3 {
 		t.Errorf("got %d requests, want 3", got)
+	}
+}
+
+func TestStreamThatIgnoresKeysIsRefused(t *testing.T) {
+	srv := fakeaws.Start(t)
+	srv.IgnoreKeys(true)
+	o := sink.KinesisOptions{Stream: "s", CheckKeys: time.Nanosecond, AWS: srv.Options()}
+	k, err := sink.NewKinesis(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	got := k.Send(t.Context(), records(1))
+	if got.Err == nil || got.Err.Class != shipper.Operator || srv.Requests() != 0 {
+		t.Fatalf("got %+v after %d requests", got.Err, srv.Requests())
+	}
+	srv.IgnoreKeys(false)
+	if got := k.Send(t.Context(), records(1)); got.Err != nil || srv.Stored() != 1 {
+		t.Fatalf("got %+v, %d stored", got.Err, srv.Stored())
+	}
+}
+
+func TestStreamThatMayNotBeDescribedIsShippedTo(t *testing.T) {
+	srv := fakeaws.Start(t)
+	o := sink.KinesisOptions{Stream: "s", CheckKeys: time.Hour, AWS: srv.Options()}
+	o.AWS.Endpoint = noDescribe(t, srv)
+	k, err := sink.NewKinesis(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if _, err := k.Describe(t.Context()); err == nil || err.Class != shipper.Operator {
+		t.Errorf("got %+v", err)
+	}
+	if got := k.Send(t.Context(), records(1)); got.Err != nil || srv.Stored() != 1 {
+		t.Errorf("got %+v, %d stored", got.Err, srv.Stored())
+	}
+}
+
+// noDescribe is srv for a producer that may put records and nothing else.
+func noDescribe(t *testing.T, srv *fakeaws.Server) string {
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".DescribeStreamSummary") {
+			w.WriteHeader(400)
+			w.Write([]byte(`{"__type":"AccessDeniedException","message":"no"}`))
+			return
+		}
+		srv.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	return front.URL
+}
+
+func TestDescribe(t *testing.T) {
+	got, err := openKinesis(t, fakeaws.Start(t)).Describe(t.Context())
+	if want := (sink.Description{MaxRecord: 1 << 20}); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func TestLargeRecordsRaiseTheBatch(t *testing.T) {
+	o := sink.KinesisOptions{Stream: "s", MaxRecord: 8 << 20, AWS: fakeaws.Start(t).Options()}
+	k, err := sink.NewKinesis(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if got := k.Shape(); got.MaxRecord != 8<<20 || got.MaxBatch != 8<<20 || got.AimBatch != 5<<20 {
+		t.Errorf("got %+v", got)
 	}
 }

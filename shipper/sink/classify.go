@@ -34,9 +34,9 @@ const (
 // maxText bounds an error's text, in bytes.
 const maxText = 300
 
-// classify turns any error of a request for n records into what it asks of us. It returns the
-// code for the request's metric beside it: the HTTP status, or why there is none.
-func classify(err error, n int) (*shipper.Error, string) {
+// classify turns any error of a request for batch into what it asks of us. It returns the code
+// for the request's metric beside it: the HTTP status, or why there is none.
+func classify(err error, batch []shipper.Record) (*shipper.Error, string) {
 	e := &shipper.Error{Class: shipper.Transient, Record: -1}
 	status := statusOf(err, e)
 	var creds *credentialsError
@@ -48,7 +48,9 @@ func classify(err error, n int) (*shipper.Error, string) {
 	case errors.As(err, &api):
 		e.Code, e.Text = api.ErrorCode(), shorten(api.ErrorMessage())
 		e.Class = classOf(e.Code, e.Text, status)
-		e.Record = namedRecord(api.ErrorMessage(), e.Class, n)
+		if e.Class == shipper.Poison {
+			e.Record = namedRecord(api.ErrorMessage(), batch)
+		}
 		e.Code = nameUnknown(e.Code, status)
 	case status >= 300:
 		e.Code, e.Text, e.Class = httpCode(status), "the answer is no error of the service", classOfStatus(status)
@@ -187,18 +189,32 @@ func aboutTime(text string) bool {
 	return strings.Contains(text, "expired") || strings.Contains(text, "not yet current")
 }
 
-// recordName is how the services name a member of the request in a ValidationException.
-var recordName = regexp.MustCompile(`[Rr]ecords\.(\d+)\.member`)
+// recordName is how the services name a record in a ValidationException, and lengthLimit how they
+// go on when it is too long.
+var (
+	recordName  = regexp.MustCompile(`[Rr]ecords\.(\d+)\.member`)
+	lengthLimit = regexp.MustCompile(`^[^;]*?length less than or equal to (\d+)`)
+)
 
-// namedRecord returns the index, from 0, of the first record that text names among n, or -1. The
-// services count from 1 (the first record's data is 'records.1.member.data').
-func namedRecord(text string, class shipper.Class, n int) int {
-	m := recordName.FindStringSubmatch(text)
-	if m == nil || class != shipper.Poison {
+// namedRecord returns the index, from 0, of the first record that text names, or -1. The services
+// count from 1 (the first record's data is 'records.1.member.data'), but that stands in no
+// reference: a name counts only when the record is as long as text says, lest a healthy one die.
+func namedRecord(text string, batch []shipper.Record) int {
+	name := recordName.FindStringSubmatchIndex(text)
+	if name == nil {
 		return -1
 	}
-	number, err := strconv.Atoi(m[1])
-	if err != nil || number < 1 || number > n {
+	number, err := strconv.Atoi(text[name[2]:name[3]])
+	if err != nil || number < 1 || number > len(batch) {
+		return -1
+	}
+	limit := lengthLimit.FindStringSubmatch(text[name[1]:])
+	if limit == nil {
+		return -1
+	}
+	most, err := strconv.Atoi(limit[1])
+	r := batch[number-1]
+	if err != nil || len(r.Data)+len(r.Key) <= most {
 		return -1
 	}
 	return number - 1

@@ -79,17 +79,22 @@ func TestClassOfEveryDocumentedCode(t *testing.T) {
 }
 
 func TestClassByText(t *testing.T) {
+	// The batch's third record, and none else, is longer than 100 bytes.
+	const tooLong = " failed to satisfy constraint: Member must have length less than or equal to 100"
 	cases := []struct {
 		code, text string
 		want       shipper.Class
 		record     int
 	}{
-		{"ValidationException", "1 validation error detected: Value at 'records.1.member.data' failed to satisfy constraint: Member must have length less than or equal to 1048576", shipper.Poison, 0},
-		{"ValidationException", "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=2757283 cap=2757283]' at 'records.3.member.data' failed to satisfy constraint", shipper.Poison, 2},
-		{"ValidationException", "2 validation errors detected: Value at 'records.2.member.partitionKey' ...; Value at 'records.3.member.data' ...", shipper.Poison, 1},
-		{"ValidationException", "Value at 'records.0.member.data' failed", shipper.Poison, -1},
-		{"ValidationException", "Value at 'records.4.member.data' failed", shipper.Poison, -1},
-		{"ValidationException", "Value at 'records.99999999999999999999.member.data' failed", shipper.Poison, -1},
+		{"ValidationException", "1 validation error detected: Value at 'records.3.member.data'" + tooLong, shipper.Poison, 2},
+		{"ValidationException", "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=101 cap=101]' at 'records.3.member.data'" + tooLong, shipper.Poison, 2},
+		{"ValidationException", "2 validation errors detected: Value at 'records.3.member.data'" + tooLong + "; Value at 'records.4.member.data'" + tooLong, shipper.Poison, 2},
+		{"ValidationException", "Value at 'records.2.member.data'" + tooLong, shipper.Poison, -1}, // it is not
+		{"ValidationException", "Value at 'records.3.member.partitionKey' failed", shipper.Poison, -1},
+		{"ValidationException", "Value at 'records.3.member.x' failed; Value at 'records.2.member.data'" + tooLong, shipper.Poison, -1},
+		{"ValidationException", "Value at 'records.0.member.data'" + tooLong, shipper.Poison, -1},
+		{"ValidationException", "Value at 'records.5.member.data'" + tooLong, shipper.Poison, -1},
+		{"ValidationException", "Value at 'records.99999999999999999999.member.data'" + tooLong, shipper.Poison, -1},
 		{"ValidationException", "1 validation error detected: Value 'a b' at 'streamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+", shipper.Operator, -1},
 		{"ValidationException", "Value 'a b' at 'deliveryStreamName' failed to satisfy constraint", shipper.Operator, -1},
 		{"InvalidArgumentException", "This operation is not permitted on KinesisStreamAsSource delivery stream type.", shipper.Operator, -1},
@@ -100,12 +105,25 @@ func TestClassByText(t *testing.T) {
 	}
 	srv := fakeaws.Start(t)
 	f := openFirehose(t, srv)
+	batch := records(4)
+	batch[2].Data = []byte(strings.Repeat("x", 100) + "\n")
 	for _, c := range cases {
 		srv.FailNext(fakeaws.Refuse(400, c.code, c.text))
-		got := f.Send(t.Context(), records(3)).Err
+		got := f.Send(t.Context(), batch).Err
 		if got == nil || got.Class != c.want || got.Record != c.record {
 			t.Errorf("%s %q: got %+v, want %v, record %d", c.code, c.text, got, c.want, c.record)
 		}
+	}
+}
+
+func TestServerNamesTheRecordThatIsTooLong(t *testing.T) {
+	srv := fakeaws.Start(t)
+	k := openKinesis(t, srv)
+	batch := records(3)
+	batch[1].Data = make([]byte, 1<<20-len(batch[1].Key)+1)
+	got := k.Send(t.Context(), batch).Err
+	if got == nil || got.Class != shipper.Poison || got.Record != 1 {
+		t.Errorf("got %+v, want record 1 named", got)
 	}
 }
 

@@ -67,7 +67,7 @@ func (f *Firehose) Send(ctx context.Context, batch []shipper.Record) shipper.Rep
 	defer cancel()
 	out, err := f.client.PutRecordBatch(ctx, f.request(batch))
 	if err != nil {
-		return failedReply(err, len(batch))
+		return failedReply(err, batch)
 	}
 	entries := make([]result, len(out.RequestResponses))
 	for i, r := range out.RequestResponses {

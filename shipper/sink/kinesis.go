@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -17,6 +18,7 @@ import (
 // Limits of PutRecords; doc.go names their sources.
 const (
 	kinesisMaxRecord    = 1 << 20 // data and key; a stream's MaxRecordSizeInKiB unless raised
+	kinesisLargeRecord  = 10 << 20
 	kinesisMaxBatch     = 5 << 20 // 10 MiB since October 2025; older services and stand-ins take 5
 	kinesisBatchRecords = 500
 	kinesisBilledStep   = 1 << 10 // on demand
@@ -30,7 +32,11 @@ const defaultAimRecord = 500 << 10
 type KinesisOptions struct {
 	Stream    string          // the data stream's name or ARN; an ARN's region wins over AWS.Region
 	Aggregate shipper.Framing // "": FramingKPL
-	AimRecord int             // bytes; 0: 500 KiB; at most 1 MiB less the longest key
+	AimRecord int             // bytes; 0: 500 KiB; at most MaxRecord
+	MaxRecord int             // bytes, the key counted: the stream's MaxRecordSizeInKiB; 0: 1 MiB
+	// CheckKeys is how often Send first asks whether the stream still goes by partition keys, and
+	// refuses to ship where it does not. 0: never.
+	CheckKeys time.Duration
 	AWS       AWSOptions
 }
 
@@ -40,6 +46,7 @@ type Kinesis struct {
 	stream string
 	shape  shipper.Shape
 	aws    AWSOptions
+	keys   keyCheck
 }
 
 // NewKinesis returns the destination. It reads the AWS configuration and dials nobody.
@@ -55,18 +62,28 @@ func NewKinesis(ctx context.Context, o KinesisOptions) (*Kinesis, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Kinesis{client: kinesis.NewFromConfig(cfg), stream: o.Stream, shape: shape, aws: o.AWS}, nil
+	return &Kinesis{
+		client: kinesis.NewFromConfig(cfg),
+		stream: o.Stream,
+		shape:  shape,
+		aws:    o.AWS,
+		keys:   keyCheck{every: o.CheckKeys},
+	}, nil
 }
 
 func kinesisShape(o KinesisOptions) (shipper.Shape, error) {
+	most := kinesisMaxRecord
+	if o.MaxRecord > 0 {
+		most = min(o.MaxRecord, kinesisLargeRecord)
+	}
 	s := shipper.Shape{
 		Framing:      o.Aggregate,
 		OneKey:       true,
 		KeyCounts:    true,
-		MaxRecord:    kinesisMaxRecord,
-		AimRecord:    aim(o.AimRecord, kinesisMaxRecord),
+		MaxRecord:    most,
+		AimRecord:    aim(o.AimRecord, most),
 		BatchRecords: kinesisBatchRecords,
-		MaxBatch:     kinesisMaxBatch,
+		MaxBatch:     max(kinesisMaxBatch, most),
 		AimBatch:     kinesisMaxBatch,
 		BilledStep:   kinesisBilledStep,
 		UnitStep:     kinesisUnitStep,
@@ -101,9 +118,12 @@ func (k *Kinesis) Shape() shipper.Shape { return k.shape }
 func (k *Kinesis) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
 	ctx, cancel := k.aws.within(ctx)
 	defer cancel()
+	if err := k.keys.allowed(ctx, k.Describe); err != nil {
+		return shipper.Reply{Err: err, Code: "refused"}
+	}
 	out, err := k.client.PutRecords(ctx, k.request(batch))
 	if err != nil {
-		return failedReply(err, len(batch))
+		return failedReply(err, batch)
 	}
 	entries := make([]result, len(out.Records))
 	for i, r := range out.Records {

@@ -49,8 +49,8 @@ func badReply(format string, args ...any) shipper.Reply {
 	return shipper.Reply{Err: e, Code: "200"}
 }
 
-func failedReply(err error, n int) shipper.Reply {
-	e, code := classify(err, n)
+func failedReply(err error, batch []shipper.Record) shipper.Reply {
+	e, code := classify(err, batch)
 	return shipper.Reply{Err: e, Code: code}
 }
 

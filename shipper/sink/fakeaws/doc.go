@@ -1,7 +1,7 @@
 // Package fakeaws is a small stand-in for Kinesis Data Streams and Amazon Data Firehose, for
 // tests that drive it through the real SDK over a loopback connection.
 //
-// It speaks the JSON protocols of PutRecords and PutRecordBatch, keeps what it stored in the
+// It speaks the JSON protocols of PutRecords, PutRecordBatch and DescribeStreamSummary, keeps what it stored in the
 // order in which it stored it, and enforces the services' limits: records and bytes of a request,
 // bytes of a record, length of a key. Two records of one key in one PutRecords request fail the
 // test: a failed first and a stored second would be out of order.

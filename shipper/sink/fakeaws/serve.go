@@ -9,8 +9,13 @@ import (
 	"time"
 )
 
-// ServeHTTP answers PutRecords and PutRecordBatch.
+// ServeHTTP answers PutRecords, PutRecordBatch and, apart from faults and counts,
+// DescribeStreamSummary.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("X-Amz-Target") == describeTarget {
+		s.describe(w)
+		return
+	}
 	fault, latency := s.next()
 	if fault.early {
 		fault.refuse.write(w)
@@ -29,6 +34,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.put(w, r, body, fault)
 	}
+}
+
+const describeTarget = "Kinesis_20131202.DescribeStreamSummary"
+
+func (s *Server) describe(w http.ResponseWriter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	strategy := "USER_PARTITION_KEY"
+	if s.auto {
+		strategy = "AUTO"
+	}
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	w.Write(encode(map[string]any{"StreamDescriptionSummary": map[string]any{
+		"MaxRecordSizeInKiB":         1024,
+		"RecordDistributionStrategy": strategy,
+	}}))
 }
 
 func (s *Server) put(w http.ResponseWriter, r *http.Request, body []byte, fault Fault) {

@@ -32,6 +32,7 @@ type Server struct {
 	faults   []Fault
 	latency  time.Duration
 	forget   bool
+	auto     bool
 }
 
 // Start starts a server that ends with the test.
@@ -77,6 +78,13 @@ func (s *Server) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget = true
+}
+
+// IgnoreKeys makes the streams describe themselves as ones that ignore partition keys, or not.
+func (s *Server) IgnoreKeys(auto bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.auto = auto
 }
 
 // Records returns what was stored, in order.
