@@ -4,14 +4,16 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"time"
+	"unsafe"
 )
 
 const (
 	blockVersion = 1
 	// blockHeader is the length of a block before its frames; see the drawing in doc.go.
-	blockHeader = 1 + 4 + 4 + 8 + 8 + 8
-	crcAt       = 1
-	crcEnd      = crcAt + 4
+	blockHeader = 1 + 4 + 4 + 8 + 8 + 8 + 8 + 4
+	headerSumAt = 1
+	headerSumOf = headerSumAt + 4
+	framesSumAt = blockHeader - 4
 
 	// blockAim is the length of a block to aim for, key and page element included in the page
 	// arithmetic: two of these fill a leaf of four pages. An event over it has a block of its own.
@@ -27,6 +29,7 @@ type block struct {
 	count  uint32
 	time   int64  // the agent's clock at the commit, Unix nanoseconds
 	before uint64 // bytes of all payloads appended to the stream before this block
+	bytes  uint64 // of the payloads in this block
 	lanes  LaneSet
 	frames []byte
 }
@@ -40,40 +43,50 @@ func appendBlockHeader(dst []byte, b *block) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, b.count)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(b.time))
 	dst = binary.BigEndian.AppendUint64(dst, b.before)
-	return binary.BigEndian.AppendUint64(dst, uint64(b.lanes))
+	dst = binary.BigEndian.AppendUint64(dst, b.bytes)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(b.lanes))
+	return append(dst, 0, 0, 0, 0)
 }
 
-// sealBlock writes the checksum into value, a whole block that is stored under first.
+// sealBlock writes the checksums into value, a whole block that is stored under first.
 func sealBlock(value []byte, stream string, first uint64) {
-	binary.BigEndian.PutUint32(value[crcAt:], blockSum(value, stream, first))
+	binary.BigEndian.PutUint32(value[framesSumAt:], framesSum(value))
+	binary.BigEndian.PutUint32(value[headerSumAt:], headerSum(value, stream, first))
 }
 
-// blockSum covers what the block says, where it stands and whose it is, so that a block that
-// turns up in the wrong place is not taken for good.
-func blockSum(value []byte, stream string, first uint64) uint32 {
+// headerSum covers what the header says, where the block stands and whose it is, so that a block that
+// turns up in the wrong place is not taken for good. It is apart from the frames' sum because a reader
+// of other lanes, and Open, go by the header alone.
+func headerSum(value []byte, stream string, first uint64) uint32 {
 	var key [8]byte
 	binary.BigEndian.PutUint64(key[:], first)
 	sum := crc32.Update(0, castagnoli, key[:])
-	sum = crc32.Update(sum, castagnoli, []byte(stream))
-	return crc32.Update(sum, castagnoli, value[crcEnd:])
+	sum = crc32.Update(sum, castagnoli, unsafe.Slice(unsafe.StringData(stream), len(stream)))
+	return crc32.Update(sum, castagnoli, value[headerSumOf:blockHeader])
 }
 
-// peekBlock reads a block's header without checking the sum: enough to pass over a block.
-func peekBlock(key, value []byte) (block, string) {
+func framesSum(value []byte) uint32 { return crc32.Checksum(value[blockHeader:], castagnoli) }
+
+// peekBlock reads a block's header, without a look at the frames: enough to pass over a block.
+// fault is empty when the header is good.
+func peekBlock(stream string, key, value []byte) (b block, fault string) {
 	if len(key) != 8 {
 		return block{}, "a key is not 8 bytes long"
 	}
-	b := block{first: binary.BigEndian.Uint64(key)}
+	b = block{first: binary.BigEndian.Uint64(key)}
 	switch {
 	case len(value) < blockHeader:
 		return b, "the block is shorter than its header"
 	case value[0] != blockVersion:
 		return b, "the block's version is unknown"
+	case binary.BigEndian.Uint32(value[headerSumAt:]) != headerSum(value, stream, b.first):
+		return b, "the header's checksum does not match"
 	}
 	b.count = binary.BigEndian.Uint32(value[5:])
 	b.time = int64(binary.BigEndian.Uint64(value[9:]))
 	b.before = binary.BigEndian.Uint64(value[17:])
-	b.lanes = LaneSet(binary.BigEndian.Uint64(value[25:]))
+	b.bytes = binary.BigEndian.Uint64(value[25:])
+	b.lanes = LaneSet(binary.BigEndian.Uint64(value[33:]))
 	b.frames = value[blockHeader:]
 	if b.count == 0 {
 		return b, "the block holds no event"
@@ -81,12 +94,12 @@ func peekBlock(key, value []byte) (block, string) {
 	return b, ""
 }
 
-// parseBlock is peekBlock that trusts nothing. fault is empty when the block is good.
+// parseBlock is peekBlock that checks the frames too.
 func parseBlock(stream string, key, value []byte) (b block, fault string) {
-	if b, fault = peekBlock(key, value); fault != "" {
+	if b, fault = peekBlock(stream, key, value); fault != "" {
 		return b, fault
 	}
-	if binary.BigEndian.Uint32(value[crcAt:]) != blockSum(value, stream, b.first) {
+	if binary.BigEndian.Uint32(value[framesSumAt:]) != framesSum(value) {
 		return b, "the checksum does not match"
 	}
 	return b, ""

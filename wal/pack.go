@@ -48,6 +48,7 @@ func (p *packer) addFrame(frame []byte, payload uint32) {
 	}
 	p.buf = append(p.buf, frame...)
 	p.open.count++
+	p.open.bytes += uint64(payload)
 	p.open.lanes = p.open.lanes.With(frame[0])
 	p.next++
 	p.bytes += uint64(payload)

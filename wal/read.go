@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -71,29 +72,29 @@ type reading struct {
 	chunk  Chunk
 }
 
-// readSegment reads on in seg, up to what the span says is committed.
+// readSegment reads on in seg, and stops where the span ends: bbolt shows a transaction to readers
+// before its last sync, and what is not synced must not be delivered.
 func (r *reading) readSegment(seg *segment, sp span) error {
 	return seg.view(func(tx *bolt.Tx) error {
 		bucket := tx.Bucket(streamBucket(r.stream))
 		if bucket == nil {
-			return &CorruptError{seg.path, r.stream, sp.first, "the stream is missing"}
+			return &CorruptError{seg.path, r.stream, r.chunk.Next, "the stream is missing"}
 		}
 		c := bucket.Cursor()
-		for k, v := seekBlock(c, r.chunk.Next); k != nil; k, v = c.Next() {
-			if err := r.readBlock(seg, k, v); err != nil {
+		for k, v := seekBlock(c, r.stream, r.chunk.Next); k != nil && r.chunk.Next < sp.next; k, v = c.Next() {
+			if err := r.readBlock(seg, k, v); err != nil || r.left <= 0 {
 				return err
 			}
-			if r.left <= 0 {
-				return nil
-			}
 		}
-		r.chunk.Next = max(r.chunk.Next, sp.next)
+		if r.chunk.Next < sp.next {
+			return &CorruptError{seg.path, r.stream, r.chunk.Next, "the last blocks are missing"}
+		}
 		return nil
 	})
 }
 
 // seekBlock returns the block that holds offset, or the first after it.
-func seekBlock(c *bolt.Cursor, offset uint64) (k, v []byte) {
+func seekBlock(c *bolt.Cursor, stream string, offset uint64) (k, v []byte) {
 	k, v = c.Seek(offsetKey(offset))
 	if len(k) == 8 && binary.BigEndian.Uint64(k) == offset {
 		return k, v
@@ -106,18 +107,21 @@ func seekBlock(c *bolt.Cursor, offset uint64) (k, v []byte) {
 	if k == nil {
 		return c.First()
 	}
-	if b, fault := peekBlock(k, v); fault == "" && b.next() <= offset {
+	if b, fault := peekBlock(stream, k, v); fault != "" || b.next() <= offset {
 		return c.Next()
 	}
 	return k, v
 }
 
+// readBlock reads the block that continues the chunk, or that its Next lies in.
 func (r *reading) readBlock(seg *segment, k, v []byte) error {
-	b, fault := peekBlock(k, v)
-	if fault == "" && b.next() <= r.chunk.Next {
-		return nil
-	}
-	if fault == "" && LaneSet(b.lanes)&r.lanes != 0 {
+	b, fault := peekBlock(r.stream, k, v)
+	switch {
+	case fault != "":
+	case b.first > r.chunk.Next || b.next() <= r.chunk.Next:
+		fault = fmt.Sprintf("block %d of %d events stands in its place", b.first, b.count)
+		b.first = r.chunk.Next
+	case b.lanes&r.lanes != 0:
 		if b, fault = parseBlock(r.stream, k, v); fault == "" {
 			fault = r.copyBlock(&b)
 		}
@@ -168,11 +172,16 @@ func (l *Log) appendedAt(streamName string, offset uint64) (at time.Time) {
 	}
 	_ = seg.view(func(tx *bolt.Tx) error {
 		if bucket := tx.Bucket(streamBucket(streamName)); bucket != nil {
-			if b, fault := peekBlock(seekBlock(bucket.Cursor(), offset)); fault == "" {
+			if b, fault := seekPeek(bucket.Cursor(), streamName, offset); fault == "" {
 				at = b.at()
 			}
 		}
 		return nil
 	}) // a segment that can't be read has no age; Read says so
 	return at
+}
+
+func seekPeek(c *bolt.Cursor, stream string, offset uint64) (block, string) {
+	k, v := seekBlock(c, stream, offset)
+	return peekBlock(stream, k, v)
 }

@@ -97,17 +97,14 @@ func checkSegment(tx *bolt.Tx, path string) error {
 	})
 }
 
+// checkStream verifies that the blocks follow one another. Their frames are left to whoever reads
+// them: a damaged event costs its block, not the segment.
 func checkStream(bucket *bolt.Bucket, path, stream string) error {
 	var next uint64
 	return bucket.ForEach(func(k, v []byte) error {
-		b, fault := parseBlock(stream, k, v)
+		b, fault := peekBlock(stream, k, v)
 		if fault == "" && next != 0 && b.first != next {
 			fault = fmt.Sprintf("the block begins at %d, want %d", b.first, next)
-		}
-		if fault == "" {
-			if _, err := b.payload(); err != nil {
-				fault = err.Error()
-			}
 		}
 		if fault != "" {
 			return &CorruptError{path, stream, b.first, fault}

@@ -231,19 +231,16 @@ func readSpan(b *bolt.Bucket, path, stream string) (sp span, err error) {
 	if k == nil {
 		return span{}, nil
 	}
-	first, fault := parseBlock(stream, k, v)
+	first, fault := peekBlock(stream, k, v)
 	if fault != "" {
 		return span{}, &CorruptError{path, stream, first.first, fault}
 	}
-	last, fault := lastBlock(c, stream)
+	k, v = c.Last()
+	last, fault := peekBlock(stream, k, v)
 	if fault != "" {
 		return span{}, &CorruptError{path, stream, last.first, fault}
 	}
-	bytes, err := last.payload()
-	if err != nil {
-		return span{}, &CorruptError{path, stream, last.first, err.Error()}
-	}
-	return span{first.first, last.next(), first.before, last.before + bytes}, nil
+	return span{first.first, last.next(), first.before, last.before + last.bytes}, nil
 }
 
 // eachStream calls f with every stream's bucket.
@@ -294,9 +291,4 @@ func setAside(path string) (string, error) {
 
 func offsetKey(offset uint64) []byte {
 	return binary.BigEndian.AppendUint64(nil, offset)
-}
-
-func lastBlock(c *bolt.Cursor, stream string) (block, string) {
-	k, v := c.Last()
-	return parseBlock(stream, k, v)
 }
