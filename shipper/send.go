@@ -18,7 +18,7 @@ type outcome struct {
 // next may be.
 func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 	wake := time.Hour
-	for s.flying < s.opts.InFlight {
+	for s.flying < s.opts.InFlight && !s.halting {
 		if s.trouble != nil {
 			if now.Before(s.trouble.until) {
 				return s.trouble.until.Sub(now)

@@ -101,6 +101,9 @@ type Shipper struct {
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
 	finishing  bool
+	halt       chan struct{} // closed by Halt
+	haltOnce   sync.Once
+	halting    bool
 
 	mu       sync.Mutex // guards progress and report
 	progress time.Time
@@ -118,6 +121,7 @@ func New(o Options) *Shipper {
 		reads:    make(chan read, 1),
 		outcomes: make(chan outcome, o.InFlight),
 		finish:   make(chan struct{}),
+		halt:     make(chan struct{}),
 		progress: time.Now(),
 		report:   Report{State: Running},
 	}
@@ -158,7 +162,10 @@ func (s *Shipper) laneOf(e *wal.Event) *lane {
 // for no company until then. Appends should have ended.
 func (s *Shipper) Finish() { s.finishOnce.Do(func() { close(s.finish) }) }
 
-// Run ships until ctx ends, or after Finish until nothing is pending. When ctx ends, requests under
+// Halt makes Run return once the requests under way have ended. What waits stays in the log.
+func (s *Shipper) Halt() { s.haltOnce.Do(func() { close(s.halt) }) }
+
+// Run ships until ctx ends, or Halt, or after Finish until nothing is pending. When ctx ends, requests under
 // way are cut off: their outcome is unknown, and what they held is sent again by the next Run.
 // Run is called once. Its error is ctx's or the log's.
 func (s *Shipper) Run(ctx context.Context) error {
@@ -179,7 +186,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 }
 
 func (s *Shipper) ship(ctx context.Context) error {
-	finish := s.finish
+	finish, halt := s.finish, s.halt
 	for {
 		grown := s.opts.Log.Grown(s.stream)
 		s.raiseFloor()
@@ -187,7 +194,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 		wake = min(wake, s.feed(time.Now()))
 		s.publish()
 		s.tell()
-		if s.finishing && s.idle() {
+		if s.finishing && s.idle() || s.halting && s.flying == 0 {
 			return nil
 		}
 		timer := time.NewTimer(wake)
@@ -200,6 +207,8 @@ func (s *Shipper) ship(ctx context.Context) error {
 		case <-timer.C:
 		case <-finish:
 			s.finishing, finish = true, nil
+		case <-halt:
+			s.halting, halt = true, nil
 		case <-ctx.Done():
 			timer.Stop()
 			return ctx.Err()

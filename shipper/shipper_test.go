@@ -196,6 +196,7 @@ func TestAStuckKeyHoldsBackNoOtherAndIsNotSentTwiceAfterARestart(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		for k := range 30 {
 			key := fmt.Sprint("k", k)
 			if want := 200; wal.LaneOf(key) != wal.LaneOf("k3") && svc.seen[key] != want {
@@ -207,6 +208,7 @@ func TestAStuckKeyHoldsBackNoOtherAndIsNotSentTwiceAfterARestart(t *testing.T) {
 		}
 		r.restart()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		stuck = false
 		r.finish()
 		if svc.again != 0 {
@@ -268,6 +270,7 @@ func TestABrokenDestinationIsTriedForEverAndCostsLittle(t *testing.T) {
 			r.src.send(fmt.Sprint("k", i%20), 1)
 		}
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if got := r.ship.Report(); got.State != shipper.Blocked || got.RetryAt.IsZero() {
 			t.Errorf("got %+v, want blocked", got)
 		}
@@ -291,6 +294,7 @@ func TestEventsWaitForCompanyNoLongerThanMaxDelay(t *testing.T) {
 			r.src.send("k2", 1)
 			time.Sleep(time.Second + 100*time.Millisecond)
 		}
+		synctest.Wait()
 		if svc.total != 20 || svc.requests != 10 {
 			t.Errorf("%d events in %d requests, want 20 in 10", svc.total, svc.requests)
 		}
