@@ -1,0 +1,207 @@
+package admin_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/standpipe/standpipe/agent/admin"
+)
+
+// The contract's metrics: name, type and labels.
+var contract = map[string]string{
+	"standpipe_appended_events_total":          "COUNTER stream",
+	"standpipe_appended_bytes_total":           "COUNTER stream",
+	"standpipe_refused_events_total":           "COUNTER reason,stream",
+	"standpipe_delivered_events_total":         "COUNTER destination,stream",
+	"standpipe_dead_events_total":              "COUNTER destination,stream",
+	"standpipe_dropped_events_total":           "COUNTER destination,reason,stream",
+	"standpipe_retries_total":                  "COUNTER destination,reason,stream",
+	"standpipe_destination_requests_total":     "COUNTER code,destination,stream",
+	"standpipe_destination_records_total":      "COUNTER destination,stream",
+	"standpipe_destination_billed_bytes_total": "COUNTER destination,stream",
+	"standpipe_pending_events":                 "GAUGE destination,stream",
+	"standpipe_pending_bytes":                  "GAUGE destination,stream",
+	"standpipe_oldest_pending_seconds":         "GAUGE destination,stream",
+	"standpipe_wal_bytes":                      "GAUGE ",
+	"standpipe_wal_max_bytes":                  "GAUGE ",
+	"standpipe_wal_segments":                   "GAUGE ",
+	"standpipe_append_seconds":                 "HISTOGRAM listener",
+	"standpipe_commit_seconds":                 "HISTOGRAM ",
+	"standpipe_commit_events":                  "HISTOGRAM ",
+	"standpipe_destination_request_seconds":    "HISTOGRAM destination,stream",
+}
+
+// moved is a Metrics in which everything has happened.
+func moved() *admin.Metrics {
+	m := admin.NewMetrics()
+	m.Appended("grpc", 400*time.Microsecond)
+	m.Commit(1000, 3*time.Millisecond)
+	m.Request("clicks", "archive", "200", 80*time.Millisecond)
+	m.Request("clicks", "archive", "timeout", 30*time.Second)
+	m.Retried("clicks", "archive", "throttled", 3)
+	m.Refused("clicks", "full", 5)
+	return m
+}
+
+// family is a metric as it was scraped.
+type family struct {
+	kind   string
+	series []map[string]string // each by its labels
+}
+
+func scrape(t *testing.T, s *admin.Server) map[string]family {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	parsed, err := parser.TextToMetricFamilies(strings.NewReader(get(t, s, "/metrics")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	families := map[string]family{}
+	for name, p := range parsed {
+		f := family{kind: p.GetType().String()}
+		for _, m := range p.Metric {
+			labels := map[string]string{}
+			for _, l := range m.Label {
+				labels[l.GetName()] = l.GetValue()
+			}
+			f.series = append(f.series, labels)
+		}
+		families[name] = f
+	}
+	return families
+}
+
+func TestMetricsAreTheContracts(t *testing.T) {
+	got := map[string]string{}
+	for name, family := range scrape(t, serve(&source{status: sample()}, moved())) {
+		if strings.HasPrefix(name, "standpipe_") {
+			labels := slices.Sorted(maps.Keys(family.series[0]))
+			got[name] = family.kind + " " + strings.Join(labels, ",")
+		}
+	}
+	if !maps.Equal(got, contract) {
+		t.Errorf("got %v\nwant %v", got, contract)
+	}
+}
+
+func TestMetricsAreClean(t *testing.T) {
+	body := get(t, serve(&source{status: sample()}, moved()), "/metrics")
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	wantText(t, body, "go_goroutines ", "process_resident_memory_bytes ")
+}
+
+func TestMetricsTellTheLedger(t *testing.T) {
+	status := sample()
+	d := &status.Streams[0].Destinations[0]
+	d.Dead.Events, d.Delivered.Events = 3, 8996
+	d.Dropped = admin.Dropped{Events: 1, Reasons: admin.Reasons{"age": 1}}
+	wantText(t, get(t, serve(&source{status: status}, moved()), "/metrics"),
+		`standpipe_appended_events_total{stream="clicks"} 10000`,
+		`standpipe_appended_bytes_total{stream="clicks"} 5.12e+06`,
+		`standpipe_delivered_events_total{destination="archive",stream="clicks"} 8996`,
+		`standpipe_dead_events_total{destination="archive",stream="clicks"} 3`,
+		`standpipe_dropped_events_total{destination="archive",reason="age",stream="clicks"} 1`,
+		`standpipe_dropped_events_total{destination="archive",reason="full",stream="clicks"} 0`,
+		`standpipe_pending_events{destination="archive",stream="clicks"} 1000`,
+		`standpipe_pending_bytes{destination="archive",stream="clicks"} 512000`,
+		`standpipe_oldest_pending_seconds{destination="archive",stream="clicks"} 1.5`,
+		`standpipe_destination_records_total{destination="archive",stream="clicks"} 24`,
+		`standpipe_destination_billed_bytes_total{destination="archive",stream="clicks"} 4.70016e+06`,
+		"standpipe_wal_bytes 1234", "standpipe_wal_max_bytes 8.589934592e+09", "standpipe_wal_segments 3",
+	)
+}
+
+func TestMetricsTellWhatMoved(t *testing.T) {
+	wantText(t, get(t, serve(&source{status: sample()}, moved()), "/metrics"),
+		`standpipe_refused_events_total{reason="full",stream="clicks"} 5`,
+		`standpipe_retries_total{destination="archive",reason="throttled",stream="clicks"} 3`,
+		`standpipe_destination_requests_total{code="timeout",destination="archive",stream="clicks"} 1`,
+		`standpipe_destination_request_seconds_count{destination="archive",stream="clicks"} 2`,
+		`standpipe_append_seconds_bucket{listener="grpc",le="0.00025"} 0`,
+		`standpipe_append_seconds_bucket{listener="grpc",le="0.0005"} 1`,
+		`standpipe_commit_events_sum 1000`,
+		`standpipe_commit_seconds_count 1`,
+	)
+}
+
+func TestMetricsAreThereBeforeAnythingHappens(t *testing.T) {
+	wantText(t, get(t, serve(&source{status: sample()}, nil), "/metrics"),
+		`standpipe_refused_events_total{reason="full",stream="clicks"} 0`,
+		`standpipe_retries_total{destination="archive",reason="operator",stream="clicks"} 0`,
+		`standpipe_destination_request_seconds_count{destination="archive",stream="clicks"} 0`,
+	)
+}
+
+func TestMetricsOfNothing(t *testing.T) {
+	wantText(t, get(t, serve(&source{}, nil), "/metrics"), "standpipe_wal_bytes 0", "standpipe_commit_seconds_count 0")
+}
+
+func TestMetricsTakeHostileNames(t *testing.T) {
+	const hostile = "a\xff\"\n{}\\"
+	status := sample()
+	status.Streams[0].Name = hostile
+	status.Streams[0].Destinations[0].Name = hostile
+	status.Streams[0].Destinations[0].Dropped.Reasons = admin.Reasons{hostile: 0}
+	m := admin.NewMetrics()
+	m.Appended(hostile, -time.Second)
+	m.Request(hostile, hostile, hostile, 0)
+	m.Retried(hostile, hostile, hostile, -1)
+	m.Refused(hostile, hostile, -1)
+	families := scrape(t, serve(&source{status: status}, m))
+	got := families["standpipe_appended_events_total"].series[0]["stream"]
+	if want := "a\uFFFD\"\n{}\\"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestRefusedNamesAreBounded(t *testing.T) {
+	m := admin.NewMetrics()
+	for i := range admin.MaxRefusedStreams + 500 {
+		m.Refused(fmt.Sprintf("made-up-%d", i), "full", 2)
+	}
+	m.Refused("made-up-0", "full", 1)
+	if got, want := m.RefusedEvents("made-up-0"), uint64(3); got != want {
+		t.Errorf("a known name: got %d, want %d", got, want)
+	}
+	if got, want := m.RefusedEvents(""), uint64(1000); got != want {
+		t.Errorf("the rest: got %d, want %d", got, want)
+	}
+	refused := scrape(t, serve(&source{}, m))["standpipe_refused_events_total"]
+	if got, want := len(refused.series), admin.MaxRefusedStreams+1; got != want {
+		t.Errorf("series: got %d, want %d", got, want)
+	}
+}
+
+func TestMetricsFromManyGoroutines(t *testing.T) {
+	m := admin.NewMetrics()
+	s := serve(&source{status: sample()}, m)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 100 {
+				m.Refused("clicks", "full", 1)
+				m.Request("clicks", "archive", "200", time.Millisecond)
+			}
+			get(t, s, "/metrics")
+		})
+	}
+	all.Wait()
+	if got, want := m.RefusedEvents("clicks"), uint64(800); got != want {
+		t.Errorf("got %d, want %d", got, want)
+	}
+}

@@ -1,0 +1,87 @@
+package admin_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/agent/admin"
+)
+
+func TestPageTellsWhatWaitsAndWhy(t *testing.T) {
+	status := sample()
+	d := &status.Streams[0].Destinations[0]
+	d.State, d.LastError = admin.Waiting, "ServiceUnavailableException: slow down"
+	d.RetryAt = admin.Time{Time: now.Add(12 * time.Second)}
+	status.WAL.Bytes = 6 << 30
+	page := get(t, serve(&source{status: status}, nil), "/")
+	wantText(t, page,
+		"1,000 events wait", "500 KiB", "the oldest since 2026-11-20 12:00:58 UTC (1.5s)",
+		`clicks to archive</a> is <span class="state waiting">waiting</span>`,
+		"ServiceUnavailableException: slow down",
+		"Next try in 12s, at 2026-11-20 12:01:12 UTC",
+		"6.0 GiB of 8.0 GiB in use, 3 segments", `value="75"`,
+		"9,000 (4.4 MiB)", `content="5"`)
+}
+
+func TestPageWithoutAnything(t *testing.T) {
+	page := get(t, serve(&source{}, nil), "/?refresh=off")
+	wantText(t, page, "Nothing waits", "No stream has had an event yet")
+	if strings.Contains(page, `http-equiv="refresh"`) {
+		t.Error("the page loads itself again although it was told to stay")
+	}
+}
+
+func TestPageSaysThatTheAgentIsInTrouble(t *testing.T) {
+	status := sample()
+	status.WAL.Failed = "sync segment 3: input/output error"
+	s := &source{status: status, live: errors.New("the log has failed"), ready: errors.New("failed")}
+	wantText(t, get(t, serve(s, nil), "/"),
+		"sync segment 3: input/output error", "Events are not accepted: failed", "No progress: the log has failed")
+}
+
+func TestPagePutsBlockedFirst(t *testing.T) {
+	status := sample()
+	for _, state := range []admin.State{admin.Parked, admin.Waiting, admin.Blocked} {
+		d := sampleDestination()
+		d.Name, d.State = string(state)+"-one", state
+		status.Streams[0].Destinations = append(status.Streams[0].Destinations, d)
+	}
+	page := get(t, serve(&source{status: status}, nil), "/")
+	blocked, waiting, parked := strings.Index(page, "to blocked-one"), strings.Index(page, "to waiting-one"), strings.Index(page, "to parked-one")
+	if blocked < 0 || blocked > waiting || waiting > parked {
+		t.Errorf("got places %d, %d, %d; want them rising", blocked, waiting, parked)
+	}
+	wantText(t, page, `href="#d0-3"`, `id="d0-3"`)
+}
+
+func TestPageEscapesHostileTexts(t *testing.T) {
+	const hostile = `"><script>alert(1)</script><img src=x onerror='alert(2)'>`
+	status := sample()
+	status.Agent.NodeName, status.Agent.State, status.Agent.Version = hostile, hostile, hostile
+	status.WAL.Failed = hostile
+	stream := &status.Streams[0]
+	stream.Name = hostile
+	d := &stream.Destinations[0]
+	d.Name, d.Type, d.State, d.LastError = hostile, hostile, hostile, hostile
+	d.Dropped = admin.Dropped{Events: 1, Reasons: admin.Reasons{hostile: 1}}
+	s := &source{status: status, live: errors.New(hostile), ready: errors.New(hostile)}
+	page := get(t, serve(s, nil), "/")
+	for _, bad := range []string{"<script", "<img"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("got %q in the page", bad)
+		}
+	}
+	wantText(t, page, "&lt;script&gt;")
+}
+
+func TestPageNeedsNothingFromElsewhere(t *testing.T) {
+	w := ask(t, serve(&source{status: sample()}, nil), "GET", "/")
+	for _, bad := range []string{"http://", "https://", "<script", "<link", "@import", "url("} {
+		if strings.Contains(w.Body.String(), bad) {
+			t.Errorf("got %q in the page", bad)
+		}
+	}
+	wantText(t, w.Header().Get("Content-Security-Policy"), "default-src 'none'")
+}

@@ -1,0 +1,83 @@
+package admin_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/agent/admin"
+)
+
+var (
+	started = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+	now     = started.Add(time.Minute)
+)
+
+// source is a Source that says what a test tells it to.
+type source struct {
+	status      admin.Status
+	live, ready error
+}
+
+func (s *source) Status() admin.Status { return s.status }
+func (s *source) Live() error          { return s.live }
+func (s *source) Ready() error         { return s.ready }
+
+// sample has the values of the contract's example.
+func sample() admin.Status {
+	return admin.Status{
+		Agent: admin.AgentStatus{
+			ID: "01JD0000000000000000000000", NodeName: "gateway-17", Version: "0.1.0", State: "running",
+			StartedAt: admin.Time{Time: started.In(time.FixedZone("", 3600))},
+		},
+		WAL: admin.WALStatus{Bytes: 1234, MaxBytes: 8 << 30, Segments: 3},
+		Streams: []admin.StreamStatus{{
+			Name: "clicks", FirstOffset: 1, NextOffset: 10001,
+			Appended:     admin.Volume{Events: 10000, Bytes: 5120000},
+			Destinations: []admin.DestinationStatus{sampleDestination()},
+		}},
+	}
+}
+
+func sampleDestination() admin.DestinationStatus {
+	return admin.DestinationStatus{
+		Type: "firehose", Name: "archive", State: admin.Running,
+		Checkpoint: 9001,
+		Delivered:  admin.Volume{Events: 9000, Bytes: 4608000},
+		Pending:    admin.Pending{Events: 1000, Bytes: 512000, OldestSeconds: 1.5},
+		Requests:   12, Records: 24, BilledBytes: 4700160,
+		LastDeliveryAt: admin.Time{Time: started.Add(58250 * time.Millisecond)},
+	}
+}
+
+// serve makes a Server of the source whose clock stands still.
+func serve(s *source, m *admin.Metrics) *admin.Server {
+	return admin.New(admin.Options{Source: s, Metrics: m, Clock: func() time.Time { return now }})
+}
+
+func ask(t *testing.T, s *admin.Server, method, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	return w
+}
+
+func get(t *testing.T, s *admin.Server, path string) string {
+	t.Helper()
+	w := ask(t, s, http.MethodGet, path)
+	if w.Code != http.StatusOK {
+		t.Fatalf("GET %s: got %d: %s", path, w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+func wantText(t *testing.T, got string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(got, want) {
+			t.Errorf("got no %q in:\n%s", want, got)
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// What a slow or stuck client may cost. An answer is small, so that these are generous.
+const (
+	headerTimeout   = 5 * time.Second
+	readTimeout     = 10 * time.Second
+	writeTimeout    = 30 * time.Second
+	idleTimeout     = 60 * time.Second
+	maxHeaderBytes  = 16 << 10
+	shutdownTimeout = 2 * time.Second
+)
+
+// Options say what a Server shows.
+type Options struct {
+	Source  Source           // required
+	Metrics *Metrics         // nil: a new one
+	Logger  hclog.Logger     // nil: none
+	Clock   func() time.Time // nil: time.Now
+}
+
+// Server answers operators over HTTP. It may serve several listeners at once.
+type Server struct {
+	source  Source
+	metrics *Metrics
+	logger  hclog.Logger
+	clock   func() time.Time
+	mux     *http.ServeMux
+}
+
+// New makes a Server.
+func New(o Options) *Server {
+	s := &Server{source: o.Source, metrics: o.Metrics, logger: o.Logger, clock: o.Clock}
+	if s.metrics == nil {
+		s.metrics = NewMetrics()
+	}
+	if s.logger == nil {
+		s.logger = hclog.NewNullLogger()
+	}
+	if s.clock == nil {
+		s.clock = time.Now
+	}
+	s.mux = http.NewServeMux()
+	s.mux.HandleFunc("GET /{$}", s.page)
+	s.mux.HandleFunc("GET /livez", answerHealth(s.source.Live))
+	s.mux.HandleFunc("GET /readyz", answerHealth(s.source.Ready))
+	s.mux.HandleFunc("GET /metrics", s.scrape)
+	s.mux.HandleFunc("GET /v1/status", s.status)
+	return s
+}
+
+// Serve answers on l until ctx ends, and closes l. Answers under way then have two seconds to
+// finish. It returns nil when ctx ended it.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          s.errorLog(),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve admin on %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		server.Close()
+	}
+	<-ended
+	return nil
+}
+
+func (s *Server) errorLog() *log.Logger {
+	return s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	s.mux.ServeHTTP(w, r)
+}
+
+func (s *Server) snapshot() Status {
+	return s.source.Status().complete(s.metrics.RefusedEvents)
+}
+
+func answerHealth(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		text, code := "ok", http.StatusOK
+		if err := check(); err != nil {
+			text, code = err.Error(), http.StatusServiceUnavailable
+		}
+		answer(w, code, "text/plain; charset=utf-8", []byte(text+"\n"))
+	}
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
+	body, err := json.MarshalIndent(s.snapshot(), "", "  ")
+	if err != nil {
+		s.fail(w, fmt.Errorf("encode status: %w", err))
+		return
+	}
+	answer(w, http.StatusOK, "application/json", append(body, '\n'))
+}
+
+func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	refresh := refreshSeconds
+	if r.URL.Query().Get("refresh") == "off" {
+		refresh = 0
+	}
+	body, err := renderPage(s.snapshot(), s.source.Live(), s.source.Ready(), s.clock(), refresh)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	w.Header().Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	answer(w, http.StatusOK, "text/html; charset=utf-8", body)
+}
+
+func (s *Server) fail(w http.ResponseWriter, err error) {
+	s.logger.Error("admin answer", "error", err)
+	http.Error(w, err.Error(), http.StatusInternalServerError)
+}
+
+func answer(w http.ResponseWriter, code int, kind string, body []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(code)
+	w.Write(body) // a client that has gone has no use for an error
+}
