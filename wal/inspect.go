@@ -1,0 +1,307 @@
+package wal
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNoLog is wrapped by Inspect, Dump and Verify when the directory holds no log.
+var ErrNoLog = errors.New("wal: no log here")
+
+// SegmentState is what a segment's file is to the log.
+type SegmentState string
+
+// The states of a segment.
+const (
+	SegmentActive     SegmentState = "active"     // the newest: it takes the appends when an agent runs
+	SegmentSealed     SegmentState = "sealed"     // it never changes until it is unlinked
+	SegmentUnreadable SegmentState = "unreadable" // what it holds can't be told
+)
+
+// Inspection is what a data directory's log holds, told from the ends of its segments and from
+// the state in the newest. No block between was read: that is Verify's.
+type Inspection struct {
+	ID       string
+	Segments []SegmentInfo // oldest first
+	// SetAside are the segments that an agent could not read and put away, and Unfinished those that
+	// a crash left half made, which never held an event.
+	SetAside, Unfinished []FileInfo
+	Streams              []StreamStat     // by name
+	Places               []InspectedPlace // by stream and destination
+}
+
+// FileInfo is a file of the log.
+type FileInfo struct {
+	Name string // within the data directory
+	Disk int64  // bytes that it occupies
+	Size int64  // its length
+}
+
+// SegmentInfo is a segment's file and what is in it.
+type SegmentInfo struct {
+	FileInfo
+	Seq     uint64
+	State   SegmentState
+	Fault   string // why it is unreadable
+	Streams []SegmentStream
+}
+
+// SegmentStream is what a segment holds of a stream: the offsets [First, Next).
+type SegmentStream struct {
+	Stream      string
+	First, Next uint64
+	Held        Count
+	// Live is how many of the events lie at or beyond the lowest checkpoint of the stream's
+	// destinations. While there is one the segment can't be truncated. A stream without a destination
+	// keeps all.
+	Live uint64
+}
+
+// InspectedPlace is a destination's place as it was last written. Whether the destination is still
+// configured the log does not know.
+type InspectedPlace struct {
+	Stream, Destination string
+	Ledger
+	Checkpoint        uint64
+	Appended, Pending Count
+}
+
+// logFiles is the listing of a log's directory.
+type logFiles struct {
+	dir                  string
+	segments             []SegmentInfo // oldest first
+	setAside, unfinished []FileInfo
+}
+
+// listLog lists the log of a data directory. A file that goes away meanwhile is left out: it was
+// truncated.
+func listLog(dir string) (files logFiles, err error) {
+	files.dir = filepath.Join(dir, "wal")
+	entries, err := os.ReadDir(files.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(dir); err == nil {
+			return files, fmt.Errorf("%w: %s has no folder wal", ErrNoLog, dir)
+		}
+	}
+	if err != nil {
+		return files, fmt.Errorf("list log: %w", err)
+	}
+	for _, e := range entries {
+		files.add(e.Name())
+	}
+	slices.SortFunc(files.segments, func(a, b SegmentInfo) int { return cmp.Compare(a.Seq, b.Seq) })
+	if n := len(files.segments); n > 0 {
+		files.segments[n-1].State = SegmentActive
+	} else if len(files.setAside) == 0 {
+		return files, fmt.Errorf("%w: %s has no segment", ErrNoLog, files.dir)
+	}
+	return files, nil
+}
+
+func (l *logFiles) add(name string) {
+	var st unix.Stat_t
+	if unix.Stat(filepath.Join(l.dir, name), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return
+	}
+	info := FileInfo{Name: filepath.Join("wal", name), Disk: st.Blocks * 512, Size: st.Size}
+	seq, isSegment := segmentSeq(name)
+	switch {
+	case isSegment:
+		l.segments = append(l.segments, SegmentInfo{FileInfo: info, Seq: seq, State: SegmentSealed})
+	case strings.HasSuffix(name, unfinishedSuffix):
+		l.unfinished = append(l.unfinished, info)
+	case strings.Contains(name, segmentSuffix+corruptSuffix):
+		l.setAside = append(l.setAside, info)
+	}
+}
+
+func (l *logFiles) path(s *SegmentInfo) string { return filepath.Join(l.dir, filepath.Base(s.Name)) }
+
+// open opens a segment and checks that it is one. gone: it has been truncated since it was listed.
+func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *boltFile, id string, gone bool, err error) {
+	f, err = openBoltFile(l.path(s))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", true, nil
+	}
+	if err != nil {
+		return nil, "", false, l.unreadable(s, err)
+	}
+	err = f.sound(ctx, func(snap *snapshot) (err error) {
+		id, err = snap.meta()
+		return err
+	})
+	if err != nil {
+		return nil, "", false, errors.Join(err, f.close())
+	}
+	return f, id, false, nil
+}
+
+// unreadable makes an error of opening a file, such as a permission that is missing, the file's.
+func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
+	if asCorrupt(err) != nil {
+		return err
+	}
+	return &CorruptError{File: l.path(s), Reason: err.Error()}
+}
+
+// meta checks that the file is a segment of ours and returns the log's id.
+func (s *snapshot) meta() (id string, err error) {
+	t, err := s.bucket(bucketMeta)
+	if err != nil {
+		return "", err
+	}
+	if t == nil {
+		return "", s.file.corrupt("no segment of a standpipe log: it has no meta bucket")
+	}
+	v, err := s.value(bucketMeta, keyVersion)
+	if err != nil {
+		return "", err
+	}
+	if len(v) != 1 || v[0] != segmentVersion {
+		return "", s.file.corrupt("segment version %x, want %x", v, segmentVersion)
+	}
+	log, err := s.value(bucketMeta, keyLog)
+	return string(log), err
+}
+
+// Inspect tells what the log in the data directory dir holds, also beside a running agent. It opens
+// files for reading, takes no lock and changes nothing. Damage that it meets makes a segment
+// unreadable and is no error.
+//
+// Errors: ErrNoLog; what the file system says of the directory; ctx's.
+func Inspect(ctx context.Context, dir string) (*Inspection, error) {
+	files, err := listLog(dir)
+	if err != nil {
+		return nil, err
+	}
+	in := &Inspection{SetAside: files.setAside, Unfinished: files.unfinished}
+	r := inspecting{Inspection: in, streams: make(map[string]*loggedStream), first: make(map[string]uint64)}
+	for i := len(files.segments) - 1; i >= 0; i-- {
+		if err := r.segment(ctx, &files, files.segments[i]); err != nil {
+			return nil, err
+		}
+	}
+	slices.Reverse(in.Segments)
+	r.finish()
+	return in, nil
+}
+
+// inspecting is an Inspect under way, from the newest segment to the oldest.
+type inspecting struct {
+	*Inspection
+	streams map[string]*loggedStream
+	stated  bool              // streams were read from the newest segment that can be
+	first   map[string]uint64 // the oldest offset held
+}
+
+func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentInfo) error {
+	f, id, gone, err := files.open(ctx, &info)
+	if gone {
+		return nil
+	}
+	fault := func(err *CorruptError) {
+		info.State, info.Fault = SegmentUnreadable, err.Error()
+	}
+	if err := tellCorrupt(err, fault); err != nil {
+		return err
+	}
+	if f != nil {
+		defer f.close()
+		if err := r.content(ctx, f, &info, fault); err != nil {
+			return err
+		}
+		if r.ID == "" {
+			r.ID = id
+		}
+	}
+	r.Segments = append(r.Segments, info)
+	return nil
+}
+
+func (r *inspecting) content(ctx context.Context, f *boltFile, info *SegmentInfo, fault func(*CorruptError)) (err error) {
+	if !r.stated {
+		if r.streams, err = f.state(ctx, fault); err != nil {
+			return err
+		}
+		r.stated = true
+	}
+	names, err := f.streams(ctx, fault)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var sp span
+		err := f.sound(ctx, func(s *snapshot) (err error) {
+			sp, err = s.span(name)
+			return err
+		})
+		if err := tellCorrupt(err, fault); err != nil {
+			return err
+		}
+		if sp.next > 0 {
+			r.hold(info, name, sp)
+		}
+	}
+	return nil
+}
+
+// hold notes what a segment holds of a stream.
+func (r *inspecting) hold(info *SegmentInfo, name string, sp span) {
+	s := r.streams[name]
+	if s == nil {
+		s = &loggedStream{name: name}
+		r.streams[name] = s
+	}
+	if sp.next > s.appended.Events+1 {
+		s.appended = Count{sp.next - 1, sp.after}
+	}
+	info.Streams = append(info.Streams, SegmentStream{
+		Stream: name, First: sp.first, Next: sp.next, Held: sp.count(),
+		Live: sp.next - min(max(s.low(), sp.first), sp.next),
+	})
+	r.first[name] = sp.first
+}
+
+// span is readSpan for whoever inspects.
+func (s *snapshot) span(stream string) (span, error) {
+	leaf, _, err := s.leafOf(streamBucket(stream), offsetKey(0))
+	if err != nil || leaf == nil || len(leaf.elements) == 0 {
+		return span{}, err
+	}
+	first, fault := peekBlock(stream, leaf.elements[0].key, leaf.elements[0].value)
+	if fault != "" {
+		return span{}, &CorruptError{s.file.path, stream, first.first, fault}
+	}
+	last, err := s.lastBlock(stream)
+	if err != nil {
+		return span{}, err
+	}
+	return span{first.first, last.next(), first.before, last.before + last.bytes}, nil
+}
+
+// finish lists the streams and the places.
+func (r *inspecting) finish() {
+	for _, name := range sortedKeys(r.streams) {
+		s := r.streams[name]
+		st := StreamStat{Name: name, Next: s.appended.Events + 1, First: s.appended.Events + 1, Appended: s.appended}
+		if first, held := r.first[name]; held {
+			st.First = first
+		}
+		r.Streams = append(r.Streams, st)
+		for _, p := range s.places {
+			r.Places = append(r.Places, InspectedPlace{
+				Stream: name, Destination: p.name, Ledger: p.ledger,
+				Checkpoint: p.checkpointLocked(), Appended: s.appended, Pending: s.pending(p),
+			})
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+)
+
+// DumpOptions tells which events to dump. The zero value of a field lets all pass.
+type DumpOptions struct {
+	Stream       string
+	Key          string
+	From, To     uint64    // offsets [From, To)
+	Since, Until time.Time // of the event's own time, [Since, Until)
+
+	// Damaged is told of every part that can't be read and is passed over. Without it the first
+	// such part ends the dump.
+	Damaged func(*CorruptError)
+}
+
+// DumpedEvent is an event and whose it is. Its bytes belong to whoever gets it.
+type DumpedEvent struct {
+	Stream string
+	Event
+}
+
+// Dump calls f for the events in the log of the data directory dir, also beside a running agent: the
+// segments from the oldest, in each the streams by name, in each stream by offset. Of a segment it
+// dumps what was committed when it came to it, of the newest segments those that were there at the
+// start. An error of f ends it.
+//
+// Errors: ErrNoLog; a *CorruptError when nobody is told of damage; f's; ctx's.
+func Dump(ctx context.Context, dir string, o DumpOptions, f func(DumpedEvent) error) error {
+	files, err := listLog(dir)
+	if err != nil {
+		return err
+	}
+	d := dumping{DumpOptions: o, f: f}
+	if d.To == 0 {
+		d.To = math.MaxUint64
+	}
+	if o.Key != "" {
+		d.lanes = LaneSet(0).With(LaneOf(o.Key))
+	} else {
+		d.lanes = AllLanes
+	}
+	for i := range files.segments {
+		if err := d.segment(ctx, &files, &files.segments[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dumping is a Dump under way.
+type dumping struct {
+	DumpOptions
+	lanes LaneSet
+	f     func(DumpedEvent) error
+	ended error // the damage that ended the dump
+}
+
+func (d *dumping) segment(ctx context.Context, files *logFiles, info *SegmentInfo) error {
+	file, _, gone, err := files.open(ctx, info)
+	if err := tellCorrupt(err, d.damaged); err != nil || gone || file == nil {
+		return errors.Join(err, d.ended)
+	}
+	defer file.close()
+	names := []string{d.Stream}
+	if d.Stream == "" {
+		if names, err = file.streams(ctx, d.damaged); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		if err := d.stream(ctx, file, name); err != nil {
+			return err
+		}
+	}
+	return d.ended
+}
+
+func (d *dumping) damaged(err *CorruptError) {
+	if d.Damaged != nil {
+		d.Damaged(err)
+	} else if d.ended == nil {
+		d.ended = err
+	}
+}
+
+func (d *dumping) stream(ctx context.Context, file *boltFile, name string) error {
+	ends, err := file.ends(ctx, name)
+	if err != nil {
+		return err
+	}
+	w := blockWalk{
+		file: file, stream: name, next: max(ends.First, d.From), end: min(ends.Next, d.To),
+		visit: func(b *block) error { return errors.Join(d.block(name, b), d.ended) },
+		bad:   func(_ Run, why *CorruptError) { d.damaged(why) },
+	}
+	return errors.Join(w.run(ctx), d.ended)
+}
+
+// block dumps the wanted events of a block.
+func (d *dumping) block(stream string, b *block) error {
+	if b.lanes&d.lanes == 0 {
+		return nil
+	}
+	return b.each(func(lane uint8, offset uint64, raw []byte) error {
+		e := Event{Offset: offset, Lane: lane}
+		if err := decodeEvent(raw, &e); err != nil {
+			return faultyBlock(err.Error())
+		}
+		if !d.wants(&e) {
+			return nil
+		}
+		return d.f(DumpedEvent{stream, e})
+	})
+}
+
+func (d *dumping) wants(e *Event) bool {
+	at := time.Unix(0, e.Time)
+	return e.Offset >= d.From && e.Offset < d.To &&
+		(d.Key == "" || e.Key == d.Key) &&
+		(d.Since.IsZero() || !at.Before(d.Since)) &&
+		(d.Until.IsZero() || at.Before(d.Until))
+}

@@ -1,0 +1,192 @@
+package wal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"time"
+)
+
+// Whoever inspects a log reads bbolt's file format (go.etcd.io/bbolt v1.5, internal/common) page by
+// page, without bbolt: that takes a lock on the file, which a starting agent may run into, and answers
+// a bad page with a panic or a fault of its memory map in a goroutine where nobody can contain it.
+//
+// Beside a running agent a page is sound while the file's meta pages are as they were when the
+// snapshot began. bbolt copies on write: the pages that transaction T can reach may be freed by T+1
+// and overwritten by T+2, before T+2's own meta page but after T+1's. So one look at the meta pages
+// after the read is enough, and a page is the piece that is read between two looks.
+const (
+	boltMagic   = 0xED0CDAED
+	boltVersion = 2
+
+	pageHeader   = 16
+	metaLength   = 64 // magic to checksum, behind the page's header
+	metaPageSize = 8
+	metaRoot     = 16
+	metaEnd      = 40 // the first page beyond all that are in use
+	metaTx       = 48
+	metaSum      = 56
+
+	smallestPage = 1 << 10
+	largestPage  = 1 << 24
+
+	// soundFor is how long a read of a file that is being written is tried again.
+	soundFor = 20 * time.Second
+)
+
+// boltFile is a bbolt file that is open for reading.
+type boltFile struct {
+	f        *os.File
+	path     string
+	pageSize int64
+	last     *snapshot // the newest one that was still sound when it was last looked at
+}
+
+// metas is what the two meta pages hold; a file that is too short leaves zeros.
+type metas [2][metaLength]byte
+
+// snapshot is the file as one transaction left it.
+type snapshot struct {
+	file  *boltFile
+	metas metas
+	root  uint64 // the page where the bucket of buckets begins
+	end   uint64
+
+	branches map[uint64]*page
+	owners   map[uint64]uint64 // which element refers to a page
+}
+
+// openBoltFile opens the file. It neither locks nor maps it.
+func openBoltFile(path string) (*boltFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open segment: %w", err)
+	}
+	file := &boltFile{f: f, path: path}
+	for range 3 { // one of the meta pages may be half written at any time, and then the other
+		if file.pageSize, err = file.findPageSize(); err == nil {
+			return file, nil
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+func (f *boltFile) close() error { return f.f.Close() }
+
+func (f *boltFile) corrupt(format string, args ...any) error {
+	return &CorruptError{File: f.path, Reason: fmt.Sprintf(format, args...)}
+}
+
+// findPageSize asks the first meta page, or the second wherever that may be.
+func (f *boltFile) findPageSize() (int64, error) {
+	var m [metaLength]byte
+	for at := int64(0); at <= largestPage; at = max(2*at, smallestPage) {
+		if err := f.readMeta(&m, at); err != nil {
+			return 0, err
+		}
+		size := int64(binary.NativeEndian.Uint32(m[metaPageSize:]))
+		if metaFault(&m) == "" && size >= smallestPage && size <= largestPage && (at == 0 || at == size) {
+			return size, nil
+		}
+	}
+	return 0, f.corrupt("no meta page is valid")
+}
+
+func (f *boltFile) readMeta(m *[metaLength]byte, page int64) error {
+	*m = [metaLength]byte{}
+	if _, err := f.f.ReadAt(m[:], page+pageHeader); err != nil && !errors.Is(err, io.EOF) {
+		return f.corrupt("read meta page: %v", err)
+	}
+	return nil
+}
+
+func (f *boltFile) readMetas() (m metas, err error) {
+	return m, errors.Join(f.readMeta(&m[0], 0), f.readMeta(&m[1], f.pageSize))
+}
+
+func metaFault(m *[metaLength]byte) string {
+	sum := fnv.New64a()
+	sum.Write(m[:metaSum])
+	switch {
+	case binary.NativeEndian.Uint32(m[:]) != boltMagic:
+		return "no bbolt file"
+	case binary.NativeEndian.Uint32(m[4:]) != boltVersion:
+		return "another version of bbolt's format"
+	case binary.NativeEndian.Uint64(m[metaSum:]) != sum.Sum64():
+		return "the meta page's checksum does not match"
+	}
+	return ""
+}
+
+// snapshot begins to read what the newest transaction left.
+func (f *boltFile) snapshot() (*snapshot, error) {
+	m, err := f.readMetas()
+	if err != nil {
+		return nil, err
+	}
+	s := &snapshot{file: f, metas: m, branches: make(map[uint64]*page), owners: make(map[uint64]uint64)}
+	newest := uint64(0)
+	for i := range m {
+		if metaFault(&m[i]) != "" {
+			continue
+		}
+		if tx := binary.NativeEndian.Uint64(m[i][metaTx:]); s.end == 0 || tx > newest {
+			newest = tx
+			s.root = binary.NativeEndian.Uint64(m[i][metaRoot:])
+			s.end = binary.NativeEndian.Uint64(m[i][metaEnd:])
+		}
+	}
+	if s.end == 0 {
+		return s, f.corrupt("no meta page is valid")
+	}
+	return s, nil
+}
+
+// holds tells whether nothing was committed since the snapshot began, so that what was read is sound.
+func (s *snapshot) holds() bool {
+	m, err := s.file.readMetas()
+	return err != nil || m == s.metas
+}
+
+// try runs read on a snapshot. held is false when what it found, and its error, mean nothing.
+func (f *boltFile) try(read func(*snapshot) error) (held bool, err error) {
+	s := f.last
+	if f.last = nil; s == nil {
+		s, err = f.snapshot()
+	}
+	if s == nil {
+		return true, err
+	}
+	if err == nil {
+		err = read(s)
+	}
+	if held = s.holds(); held && s.end > 0 {
+		f.last = s
+	}
+	return held, err
+}
+
+// sound runs read, again and again until the snapshot still held when it ended. So read may run more
+// than once, should read little, and its result counts only when sound returns.
+func (f *boltFile) sound(ctx context.Context, read func(*snapshot) error) error {
+	for giveUp := time.Now().Add(soundFor); ; {
+		held, err := f.try(read)
+		if held {
+			return err
+		}
+		if err := f.tired(ctx, giveUp); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *boltFile) tired(ctx context.Context, giveUp time.Time) error {
+	if time.Now().After(giveUp) {
+		return fmt.Errorf("read %s: it is written faster than it can be read, tried for %s", f.path, soundFor)
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,222 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+)
+
+const (
+	branchPage = 1
+	leafPage   = 2
+
+	elementLength = 16 // of both kinds of page
+	bucketFlag    = 1  // of a leaf's element
+	bucketHeader  = 16 // root page and sequence, before a bucket that lies in its parent's page
+
+	deepest = 32 // levels of pages; a tree that has more goes in circles
+)
+
+// page is a copy of a bbolt page with all that follows it.
+type page struct {
+	id       uint64
+	leaf     bool
+	elements []element // ascending by key
+}
+
+// element is an entry of a page.
+type element struct {
+	key, value []byte
+	child      uint64 // of a branch
+	bucket     bool   // of a leaf: value is a bucket's header
+}
+
+// page reads the page that the element via refers to.
+func (s *snapshot) page(id, via uint64) (*page, error) {
+	if p := s.branches[id]; p != nil && s.owners[id] == via {
+		return p, nil
+	}
+	if id < 2 || id >= s.end {
+		return nil, s.file.corrupt("page %d: not one of the pages 2 to %d", id, s.end-1)
+	}
+	buf, err := s.read(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.own(id, uint64(int64(len(buf))/s.file.pageSize), via); err != nil {
+		return nil, err
+	}
+	p, fault := parsePage(id, buf)
+	if fault != "" {
+		return nil, s.file.corrupt("page %d: %s", id, fault)
+	}
+	if !p.leaf {
+		s.branches[id] = p
+	}
+	return p, nil
+}
+
+// read returns the bytes of a page and of those that continue it.
+func (s *snapshot) read(id uint64) ([]byte, error) {
+	size := s.file.pageSize
+	buf := make([]byte, size)
+	if err := s.fill(buf, id); err != nil {
+		return nil, err
+	}
+	if got := binary.NativeEndian.Uint64(buf); got != id {
+		return nil, s.file.corrupt("page %d: it says that it is page %d", id, got)
+	}
+	more := uint64(binary.NativeEndian.Uint32(buf[12:]))
+	if more == 0 {
+		return buf, nil
+	}
+	if more >= s.end-id {
+		return nil, s.file.corrupt("page %d: %d more pages belong to it, the last in use is %d", id, more, s.end-1)
+	}
+	buf = append(buf, make([]byte, int64(more)*size)...)
+	return buf, s.fill(buf[size:], id+1)
+}
+
+func (s *snapshot) fill(buf []byte, id uint64) error {
+	_, err := s.file.f.ReadAt(buf, int64(id)*s.file.pageSize)
+	switch {
+	case errors.Is(err, io.EOF):
+		return s.file.corrupt("page %d: it lies beyond the end of the file", id)
+	case err != nil:
+		return s.file.corrupt("page %d: %v", id, err)
+	}
+	return nil
+}
+
+// own notes that the n pages from id on are reached by way of the element via, and no other.
+func (s *snapshot) own(id, n, via uint64) error {
+	for i := range n {
+		if owner, taken := s.owners[id+i]; taken && owner != via {
+			return s.file.corrupt("page %d: it is referred to twice", id+i)
+		}
+		s.owners[id+i] = via
+	}
+	return nil
+}
+
+// parsePage trusts nothing.
+func parsePage(id uint64, buf []byte) (p *page, fault string) {
+	if len(buf) < pageHeader {
+		return nil, "shorter than a page's header"
+	}
+	flags, count := binary.NativeEndian.Uint16(buf[8:]), int(binary.NativeEndian.Uint16(buf[10:]))
+	if flags != branchPage && flags != leafPage {
+		return nil, fmt.Sprintf("flags %#x are neither a branch's nor a leaf's", flags)
+	}
+	p = &page{id: id, leaf: flags == leafPage, elements: make([]element, count)}
+	if len(buf) < pageHeader+count*elementLength || !p.leaf && count == 0 {
+		return nil, fmt.Sprintf("%d elements on %d bytes", count, len(buf))
+	}
+	for i := range p.elements {
+		e, ok := parseElement(buf[pageHeader+i*elementLength:], p.leaf)
+		if !ok {
+			return nil, fmt.Sprintf("element %d lies beyond the page's end", i)
+		}
+		if i > 0 && bytes.Compare(p.elements[i-1].key, e.key) >= 0 {
+			return nil, fmt.Sprintf("the key of element %d is not above the one before it", i)
+		}
+		p.elements[i] = e
+	}
+	return p, ""
+}
+
+// parseElement reads the element that b begins with; b goes on to the end of the page.
+func parseElement(b []byte, leaf bool) (e element, ok bool) {
+	at, keyLength, valueLength := binary.NativeEndian.Uint32(b), binary.NativeEndian.Uint32(b[4:]), uint32(0)
+	if leaf {
+		e.bucket = binary.NativeEndian.Uint32(b)&bucketFlag != 0
+		at, keyLength, valueLength = binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
+	} else {
+		e.child = binary.NativeEndian.Uint64(b[8:])
+	}
+	keyEnd := uint64(at) + uint64(keyLength)
+	end := keyEnd + uint64(valueLength)
+	if end > uint64(len(b)) {
+		return e, false
+	}
+	e.key, e.value = b[at:keyEnd:keyEnd], b[keyEnd:end:end]
+	return e, true
+}
+
+// find returns the last element whose key is not above key, or the first.
+func (p *page) find(key []byte) int {
+	return max(0, sort.Search(len(p.elements), func(i int) bool { return bytes.Compare(p.elements[i].key, key) > 0 })-1)
+}
+
+// tree is a bucket.
+type tree struct {
+	root   uint64
+	via    uint64
+	inline *page // a small bucket, which lies in its parent's page
+}
+
+// bucket returns the bucket of that name, or nil.
+func (s *snapshot) bucket(name []byte) (*tree, error) {
+	leaf, _, err := s.leaf(&tree{root: s.root}, name)
+	if err != nil || len(leaf.elements) == 0 {
+		return nil, err
+	}
+	i := leaf.find(name)
+	e := leaf.elements[i]
+	if !bytes.Equal(e.key, name) {
+		return nil, nil
+	}
+	if !e.bucket || len(e.value) < bucketHeader {
+		return nil, s.file.corrupt("page %d: %q is no bucket", leaf.id, name)
+	}
+	t := &tree{root: binary.NativeEndian.Uint64(e.value), via: leaf.id<<16 | uint64(i)}
+	if t.root == 0 {
+		var fault string
+		if t.inline, fault = parsePage(leaf.id, e.value[bucketHeader:]); fault != "" || !t.inline.leaf {
+			return nil, s.file.corrupt("page %d: the bucket %q in it: %s", leaf.id, name, fault)
+		}
+	}
+	return t, nil
+}
+
+// leaf returns the leaf of t where key is, or would be, and the first key beyond that leaf; nil
+// when the leaf is the last. after is good also with an error: what can't be read ends there.
+func (s *snapshot) leaf(t *tree, key []byte) (leaf *page, after []byte, err error) {
+	if t.inline != nil {
+		return t.inline, nil, nil
+	}
+	id, via, low := t.root, t.via, []byte(nil)
+	for range deepest {
+		p, err := s.page(id, via)
+		if err != nil {
+			return nil, after, err
+		}
+		if n := len(p.elements); n > 0 && (bytes.Compare(p.elements[0].key, low) < 0 || after != nil && bytes.Compare(p.elements[n-1].key, after) >= 0) {
+			return nil, after, s.file.corrupt("page %d: its keys belong elsewhere", id)
+		}
+		if p.leaf {
+			return p, after, nil
+		}
+		i := p.find(key)
+		if i+1 < len(p.elements) {
+			after = p.elements[i+1].key
+		}
+		low, via, id = p.elements[i].key, id<<16|uint64(i), p.elements[i].child
+	}
+	return nil, after, s.file.corrupt("page %d: over %d pages above it", id, deepest)
+}
+
+// value returns what a bucket has under key, or nil.
+func (s *snapshot) value(bucket, key []byte) ([]byte, error) {
+	leaf, _, err := s.leafOf(bucket, key)
+	if err != nil || leaf == nil || len(leaf.elements) == 0 {
+		return nil, err
+	}
+	if e := leaf.elements[leaf.find(key)]; bytes.Equal(e.key, key) {
+		return e.value, nil
+	}
+	return nil, nil
+}

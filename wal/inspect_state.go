@@ -1,0 +1,148 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// loggedStream is a stream as a segment's state and blocks tell it at one instant.
+type loggedStream struct {
+	name     string
+	appended Count
+	places   []*Place // by name
+}
+
+// low returns the first offset that some destination still needs; all that a stream without one has.
+func (s *loggedStream) low() uint64 {
+	low := s.appended.Events + 1
+	if len(s.places) == 0 {
+		low = 0
+	}
+	for _, p := range s.places {
+		low = min(low, p.checkpointLocked())
+	}
+	return low
+}
+
+// pending returns what the place has not settled by its own account.
+func (s *loggedStream) pending(p *Place) Count {
+	settled := p.ledger.settled()
+	return Count{ // a damaged segment may tell of less than was settled
+		s.appended.Events - min(settled.Events, s.appended.Events),
+		s.appended.Bytes - min(settled.Bytes, s.appended.Bytes),
+	}
+}
+
+// state reads what the segment says of every stream. Each stream is told as one transaction left
+// it, but not all of them as the same one did.
+func (f *boltFile) state(ctx context.Context, bad func(*CorruptError)) (map[string]*loggedStream, error) {
+	names, err := f.stateNames(ctx, bad)
+	if err != nil {
+		return nil, err
+	}
+	streams := make(map[string]*loggedStream)
+	for _, name := range names {
+		var s *loggedStream
+		err := f.sound(ctx, func(snap *snapshot) (err error) {
+			s, err = snap.loggedStream(name)
+			return err
+		})
+		if err := tellCorrupt(err, bad); err != nil {
+			return nil, err
+		}
+		streams[name] = s
+	}
+	return streams, nil
+}
+
+// stateNames returns the names of all streams that the segment knows, in order.
+func (f *boltFile) stateNames(ctx context.Context, bad func(*CorruptError)) ([]string, error) {
+	held, err := f.streams(ctx, bad)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]bool)
+	for _, name := range held {
+		known[name] = true
+	}
+	for _, kind := range []byte{stateStream, statePlace} {
+		err := f.elements(ctx, bucketState, []byte{kind}, func(e element) error {
+			if _, names, ok := splitStateKey(e.key); ok && len(names) > 0 {
+				known[names[0]] = true
+			}
+			return nil
+		}, bad)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sortedKeys(known), nil
+}
+
+func (snap *snapshot) loggedStream(name string) (*loggedStream, error) {
+	s := &loggedStream{name: name}
+	v, err := snap.value(bucketState, stateKey(stateStream, name))
+	if err != nil {
+		return s, err
+	}
+	if v != nil {
+		d := decoder{b: v}
+		s.appended = Count{max(d.number(), 1) - 1, d.number()}
+		if err := d.err(); err != nil {
+			return s, snap.file.corrupt("the state of stream %q: %v", name, err)
+		}
+	}
+	if err := snap.readPlaces(s); err != nil {
+		return s, err
+	}
+	return s, snap.addHeld(s)
+}
+
+// addHeld counts what was appended since the segment began.
+func (snap *snapshot) addHeld(s *loggedStream) error {
+	leaf, _, err := snap.leafOf(streamBucket(s.name), offsetKey(0))
+	if err != nil || leaf == nil {
+		return err
+	}
+	last, err := snap.lastBlock(s.name)
+	if err != nil {
+		return err
+	}
+	if last.next() > s.appended.Events {
+		s.appended = Count{last.next() - 1, last.before + last.bytes}
+	}
+	return nil
+}
+
+func (snap *snapshot) readPlaces(s *loggedStream) error {
+	prefix := stateKey(statePlace, s.name)
+	for key := prefix; ; {
+		leaf, after, err := snap.leafOf(bucketState, key)
+		if err != nil {
+			return err
+		}
+		err = visitFrom(leaf, key, prefix, func(e element) error { return s.addPlace(e) })
+		if err != nil {
+			return snap.file.corrupt("a destination of stream %q: %v", s.name, err)
+		}
+		if after == nil || !bytes.HasPrefix(after, prefix) {
+			return nil
+		}
+		key = after
+	}
+}
+
+func (s *loggedStream) addPlace(e element) error {
+	_, names, ok := splitStateKey(e.key)
+	if !ok || len(names) != 2 {
+		return fmt.Errorf("a state key of %d bytes is malformed", len(e.key))
+	}
+	p := &Place{name: names[1]}
+	s.places = append(s.places, p)
+	return p.decode(e.value)
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

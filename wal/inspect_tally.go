@@ -1,0 +1,190 @@
+package wal
+
+import (
+	"context"
+	"fmt"
+)
+
+// blockCheck checks what a block's sum does not: that its header tells the truth of its events, and
+// the payload bytes run on from the block before.
+type blockCheck struct {
+	stream string
+	next   uint64 // offset after the block before; 0: none
+	bytes  uint64
+}
+
+// block returns what the block holds, and adds it to t.
+func (c *blockCheck) block(b *block, t *tally) (held Count, err error) {
+	var lanes LaneSet
+	err = b.each(func(lane uint8, offset uint64, raw []byte) error {
+		var e Event
+		if err := decodeEvent(raw, &e); err != nil {
+			return err
+		}
+		if want := LaneOf(e.Key); lane != want {
+			return fmt.Errorf("event %d is in lane %d, its key belongs to %d", offset, lane, want)
+		}
+		lanes = lanes.With(lane)
+		held.Add(Count{1, uint64(len(e.Data))})
+		return nil
+	})
+	follows := c.next == b.first
+	expected := c.bytes
+	c.next, c.bytes = b.next(), b.before+held.Bytes
+	switch {
+	case err != nil:
+		return held, faultyBlock(err.Error())
+	case lanes != b.lanes:
+		return held, faultyBlock(fmt.Sprintf("the header tells of the lanes %#x, the events of %#x", uint64(b.lanes), uint64(lanes)))
+	case held.Bytes != b.bytes:
+		return held, faultyBlock(fmt.Sprintf("the header tells of %d bytes of payload, the events have %d", b.bytes, held.Bytes))
+	case follows && b.before != expected:
+		return held, faultyBlock(fmt.Sprintf("%d bytes of payload before it, want %d", b.before, expected))
+	}
+	return held, t.hold(b)
+}
+
+// tally is what Verify finds of a stream, beside what the newest segment's state said of it at the
+// beginning.
+type tally struct {
+	*loggedStream
+	held, lost []Run    // ascending: read, and given up
+	live       []uint64 // for each place, the events it has not settled that were read
+}
+
+func newTally(s *loggedStream) *tally {
+	return &tally{loggedStream: s, live: make([]uint64, len(s.places))}
+}
+
+// next returns the offset after all that was read.
+func (t *tally) next() uint64 {
+	if n := len(t.held); n > 0 {
+		return t.held[n-1].Next
+	}
+	return 0
+}
+
+// hold notes a good block.
+func (t *tally) hold(b *block) error {
+	if n := len(t.held); n > 0 && t.held[n-1].Next == b.first {
+		t.held[n-1].Next = b.next()
+	} else {
+		t.held = append(t.held, Run{b.first, b.next()})
+	}
+	for i, p := range t.places {
+		if p.low >= b.next() {
+			continue
+		}
+		_ = b.each(func(lane uint8, offset uint64, _ []byte) error {
+			if offset <= t.appended.Events && !p.marks[lane].Done(offset) {
+				t.live[i]++
+			}
+			return nil
+		}) // the block was checked
+	}
+	return nil
+}
+
+func (t *tally) lose(r Run) {
+	if r.First < r.Next {
+		t.lost = append(t.lost, r)
+	}
+}
+
+// holes returns what of [from, next) was neither read nor given up.
+func (t *tally) holes(from, next uint64) (holes []Run) {
+	held, lost := t.held, t.lost
+	for from < next {
+		var r Run
+		switch {
+		case len(held) > 0 && (len(lost) == 0 || held[0].First <= lost[0].First):
+			r, held = held[0], held[1:]
+		case len(lost) > 0:
+			r, lost = lost[0], lost[1:]
+		default:
+			return append(holes, Run{from, next})
+		}
+		if r.First > from {
+			holes = append(holes, Run{from, min(r.First, next)})
+		}
+		from = max(from, r.Next)
+	}
+	return holes
+}
+
+func (t *tally) lostIn(from, next uint64) bool {
+	for _, r := range t.lost {
+		if r.First < next && from < r.Next {
+			return true
+		}
+	}
+	return false
+}
+
+// judge compares what was read with what the destinations still need.
+func (v *verifying) judge(ctx context.Context, dir string) error {
+	now, err := v.lows(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(v.tallies) {
+		t := v.tallies[name]
+		for i, p := range t.places {
+			v.judgePlace(t, p, t.live[i], now[name])
+		}
+		if len(t.places) == 0 {
+			for _, hole := range t.holes(1, t.appended.Events+1) {
+				v.note("stream %q: the events %d to %d are gone; it has no destination that would miss them", name, hole.First, hole.Next-1)
+			}
+		}
+	}
+	return nil
+}
+
+// lows returns the lowest checkpoint of each stream now: what lies below may have been truncated
+// while the log was read.
+func (v *verifying) lows(ctx context.Context, dir string) (map[string]uint64, error) {
+	files, err := listLog(dir)
+	if err != nil {
+		return nil, err
+	}
+	streams, _, err := files.state(ctx)
+	lows := make(map[string]uint64)
+	for name, s := range streams {
+		lows[name] = s.low()
+	}
+	return lows, err
+}
+
+// judgePlace tells of events that the destination waits for and that are not there. Those whose
+// ledger has them as dropped are only worth a note.
+func (v *verifying) judgePlace(t *tally, p *Place, live, low uint64) {
+	from, next := p.checkpointLocked(), t.appended.Events+1
+	var holes []Run
+	truncated := false
+	for _, hole := range t.holes(from, next) {
+		if hole.First < low {
+			truncated = true
+			hole.First = min(low, hole.Next)
+		}
+		if hole.First < hole.Next {
+			holes = append(holes, hole)
+		}
+	}
+	pending := t.pending(p).Events
+	switch {
+	case live == pending:
+		for _, hole := range holes {
+			v.note("stream %q: the events %d to %d are gone; destination %q has counted what it missed of them", t.name, hole.First, hole.Next-1, p.name)
+		}
+	case len(holes) > 0 && live < pending:
+		for _, hole := range holes {
+			v.damaged(&CorruptError{v.newest, t.name, hole.First, fmt.Sprintf(
+				"the events up to %d are missing; destination %q waits for %d events, the log holds %d of them",
+				hole.Next-1, p.name, pending, live)})
+		}
+	case !truncated && !t.lostIn(from, next):
+		v.damaged(&CorruptError{v.newest, t.name, from, fmt.Sprintf(
+			"destination %q waits for %d events by its ledger, the log holds %d of them", p.name, pending, live)})
+	}
+}

@@ -1,0 +1,350 @@
+package wal_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// fillLog makes a log of several segments with two streams and three places, one of them half done
+// with in some lanes, and closes it.
+func fillLog(t testing.TB, dir string) {
+	t.Helper()
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	for _, place := range [][2]string{{"clicks", "archive"}, {"clicks", "live"}, {"audit", "archive"}} {
+		if _, err := l.Place(place[0], place[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 150 {
+		appendOne(t, l, "clicks", fmt.Sprint("k", i%17), fmt.Sprintf("%05d%s", i, strings.Repeat("x", 6_000)))
+		if i%3 == 0 {
+			appendOne(t, l, "audit", "a", fmt.Sprint(i))
+		}
+	}
+	settleLanes(t, l, "clicks", "live", func(lane uint8) uint64 { return 40 + uint64(lane) })
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settleLanes settles all events of each lane below an offset.
+func settleLanes(t testing.TB, l *wal.Log, stream, destination string, next func(lane uint8) uint64) {
+	t.Helper()
+	p, _ := l.Place(stream, destination)
+	var c wal.Count
+	for _, e := range readAll(t, l, stream, 1, wal.AllLanes) {
+		if e.Offset < next(e.Lane) {
+			c.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+		}
+	}
+	marks := make(map[uint8]wal.Mark)
+	for lane := range uint8(wal.Lanes) {
+		marks[lane] = wal.Mark{Checkpoint: next(lane)}
+	}
+	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: c}})
+}
+
+func verify(t testing.TB, dir string) *wal.VerifyReport {
+	t.Helper()
+	report, err := wal.Verify(context.Background(), dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+func wantSound(t testing.TB, dir string) *wal.VerifyReport {
+	t.Helper()
+	report := verify(t, dir)
+	for _, d := range report.Damage {
+		t.Errorf("found damage in a sound log: %v", d)
+	}
+	return report
+}
+
+// dumpAll returns what a dump gives, and the damage it tells of.
+func dumpAll(t testing.TB, dir string, o wal.DumpOptions) (events []wal.DumpedEvent, damage []*wal.CorruptError) {
+	t.Helper()
+	o.Damaged = func(err *wal.CorruptError) { damage = append(damage, err) }
+	err := wal.Dump(context.Background(), dir, o, func(e wal.DumpedEvent) error {
+		events = append(events, e)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events, damage
+}
+
+func ofStream(events []wal.DumpedEvent, stream string) (of []wal.Event) {
+	for _, e := range events {
+		if e.Stream == stream {
+			of = append(of, e.Event)
+		}
+	}
+	return of
+}
+
+// segmentFiles returns the paths of the log's segments, oldest first.
+func segmentFiles(t testing.TB, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got segments %v, %v", files, err)
+	}
+	return files
+}
+
+func TestInspectTellsWhatTheLogTells(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	closed, err := wal.Inspect(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	got, err := wal.Inspect(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got.Streams, closed.Streams) || !reflect.DeepEqual(got.Places, closed.Places) {
+		t.Errorf("got %+v beside an open log, %+v of a closed one", got, closed)
+	}
+	if got.ID != l.ID() || !reflect.DeepEqual(got.Streams, l.Streams()) || len(got.Segments) != l.Stat().Segments {
+		t.Errorf("got log %s, %+v, %d segments, want %s, %+v, %d", got.ID, got.Streams, len(got.Segments), l.ID(), l.Streams(), l.Stat().Segments)
+	}
+	checkPlaces(t, l, got.Places)
+	checkSegments(t, got.Segments)
+}
+
+func checkPlaces(t *testing.T, l *wal.Log, got []wal.InspectedPlace) {
+	t.Helper()
+	if len(got) != 3 {
+		t.Errorf("got %d places, want 3", len(got))
+	}
+	for _, p := range got {
+		for _, want := range l.Places(p.Stream) {
+			if st := want.Stat(); want.Name() == p.Destination && (st.Pending != p.Pending || st.Checkpoint != p.Checkpoint || st.Delivered != p.Delivered) {
+				t.Errorf("got %+v, want %+v", p, st)
+			}
+		}
+	}
+}
+
+func checkSegments(t *testing.T, got []wal.SegmentInfo) {
+	t.Helper()
+	next := map[string]uint64{"clicks": 1, "audit": 1}
+	for i, s := range got {
+		want := wal.SegmentSealed
+		if i == len(got)-1 {
+			want = wal.SegmentActive
+		}
+		if s.State != want || s.Fault != "" || s.Disk == 0 {
+			t.Errorf("got segment %+v, want it %s", s, want)
+		}
+		for _, st := range s.Streams {
+			if st.First != next[st.Stream] || st.Held.Events != st.Next-st.First || st.Live != st.Held.Events {
+				t.Errorf("got %+v in %s, want it to begin at %d and live", st, s.Name, next[st.Stream])
+			}
+			next[st.Stream] = st.Next
+		}
+	}
+	if next["clicks"] != 151 || next["audit"] != 51 {
+		t.Errorf("got ends %v", next)
+	}
+}
+
+func TestDumpGivesEveryEventOnce(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	closed, damage := dumpAll(t, dir, wal.DumpOptions{})
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	events, more := dumpAll(t, dir, wal.DumpOptions{})
+	if len(damage)+len(more) > 0 || !reflect.DeepEqual(events, closed) {
+		t.Errorf("got %d events and %v open, %d and %v closed", len(events), more, len(closed), damage)
+	}
+	for _, stream := range []string{"clicks", "audit"} {
+		if got, want := ofStream(events, stream), readAll(t, l, stream, 1, wal.AllLanes); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %d events, want %d", stream, len(got), len(want))
+		}
+	}
+}
+
+func TestDumpFilters(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	for i := range 60 {
+		b := &wal.Batch{Stream: []string{"s", "other"}[i%2]}
+		for n := range 3 {
+			b.Events = append(b.Events, wal.Event{Key: fmt.Sprint("k", n), Data: []byte("x"), Time: int64(i)})
+		}
+		if _, err := l.Append(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func(n int64) time.Time { return time.Unix(0, n) }
+	tests := []struct {
+		o    wal.DumpOptions
+		want int
+	}{
+		{wal.DumpOptions{}, 180},
+		{wal.DumpOptions{Stream: "s"}, 90},
+		{wal.DumpOptions{Stream: "nobody"}, 0},
+		{wal.DumpOptions{Key: "k1"}, 60},
+		{wal.DumpOptions{Key: "k9"}, 0},
+		{wal.DumpOptions{Stream: "s", From: 41}, 50},
+		{wal.DumpOptions{Stream: "s", From: 41, To: 43}, 2},
+		{wal.DumpOptions{Stream: "s", To: 3}, 2},
+		{wal.DumpOptions{Stream: "s", From: 1000}, 0},
+		{wal.DumpOptions{Since: at(10)}, 150},
+		{wal.DumpOptions{Since: at(10), Until: at(12)}, 6},
+		{wal.DumpOptions{Stream: "s", Key: "k0", From: 4, Until: at(10)}, 4},
+	}
+	for _, test := range tests {
+		events, damage := dumpAll(t, dir, test.o)
+		if len(events) != test.want || len(damage) > 0 {
+			t.Errorf("%+v: got %d events and %v, want %d", test.o, len(events), damage, test.want)
+		}
+	}
+}
+
+func TestADumpEndsWithTheErrorOfWhoeverTakesIt(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	enough, n := errors.New("enough"), 0
+	err := wal.Dump(t.Context(), dir, wal.DumpOptions{}, func(wal.DumpedEvent) error {
+		if n++; n == 70 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || n != 70 {
+		t.Errorf("got %v after %d events, want it after 70", err, n)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := wal.Verify(cancelled, dir, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v from a verify that was cancelled", err)
+	}
+}
+
+func TestASoundLogVerifies(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	for _, running := range []bool{false, true} {
+		if running {
+			open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+		}
+		got := wantSound(t, dir)
+		if got.Events.Events != 200 || got.Segments < 4 || got.Segments != got.Of || got.Bytes == 0 || len(got.Notes) > 0 {
+			t.Errorf("running %v: got %+v, want 200 events", running, got)
+		}
+	}
+}
+
+func TestTruncatedSegmentsAreNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	before := l.Stat().Segments
+	for _, d := range []string{"archive", "live"} { // audit goes on needing the oldest
+		p, _ := l.Place("clicks", d)
+		settleAll(l, p, p.Stat().Pending)
+	}
+	settleLanes(t, l, "audit", "archive", func(uint8) uint64 { return 30 })
+	sync(t, l)
+	if after := l.Stat().Segments; after >= before {
+		t.Fatalf("got %d segments, had %d", after, before)
+	}
+	if got := wantSound(t, dir); len(got.Notes) > 0 {
+		t.Errorf("got notes %q", got.Notes)
+	}
+	in, err := wal.Inspect(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range in.Segments[0].Streams {
+		if s.Stream == "clicks" && s.Live != 0 || s.Stream == "audit" && (s.Live == 0 || s.Live == s.Held.Events) {
+			t.Errorf("got %+v", s)
+		}
+	}
+}
+
+func TestNoLogIsSaid(t *testing.T) {
+	empty := t.TempDir()
+	for dir, want := range map[string]error{
+		empty:                         wal.ErrNoLog,
+		filepath.Join(empty, "there"): fs.ErrNotExist,
+	} {
+		_, inspected := wal.Inspect(t.Context(), dir)
+		_, verified := wal.Verify(t.Context(), dir, nil)
+		dumped := wal.Dump(t.Context(), dir, wal.DumpOptions{}, nil)
+		for _, err := range []error{inspected, verified, dumped} {
+			if !errors.Is(err, want) {
+				t.Errorf("%s: got %v, want %v", dir, err, want)
+			}
+		}
+	}
+}
+
+// state is all of a folder that an inspection could change.
+func folderState(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		var content []byte
+		if info.Mode().IsRegular() {
+			if content, err = os.ReadFile(path); err != nil {
+				return err
+			}
+		}
+		ctime := info.Sys().(*syscall.Stat_t).Ctim
+		files[path] = fmt.Sprint(info.Mode(), info.Size(), info.ModTime(), ctime, sha256.Sum256(content))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestInspectingChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	os.Remove(filepath.Join(dir, "LOCK")) // as in a copy that somebody made
+	before := folderState(t, dir)
+	inspectAll(t, dir)
+	if after := folderState(t, dir); !reflect.DeepEqual(after, before) {
+		t.Errorf("got %v, want %v", after, before)
+	}
+}
+
+func inspectAll(t *testing.T, dir string) {
+	t.Helper()
+	if _, err := wal.Inspect(t.Context(), dir); err != nil {
+		t.Error(err)
+	}
+	if got, damage := dumpAll(t, dir, wal.DumpOptions{}); len(got) != 200 || len(damage) > 0 {
+		t.Errorf("got %d events and %v, want 200", len(got), damage)
+	}
+	wantSound(t, dir)
+}

@@ -1,0 +1,240 @@
+package wal
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// maxDamage bounds the damage that a report lists one by one.
+const maxDamage = 10_000
+
+// VerifyProgress is how far a Verify has come, and in the end what it has read.
+type VerifyProgress struct {
+	Segment      string // the one that is being read
+	Segments, Of int    // that have been read, and that there are
+	Blocks       uint64
+	Events       Count
+	Bytes        int64 // of the segments' files that have been read whole
+}
+
+// VerifyReport is what a Verify found.
+type VerifyReport struct {
+	VerifyProgress
+	// Damage are the parts of the log that can't be read or do not fit, with their places: the
+	// first 10,000 of them. Damaged counts them all. A log without any is sound.
+	Damage  []*CorruptError
+	Damaged int
+	// Notes tell of what is worth knowing and no damage of the log as it stands: segments that were
+	// set aside, and offsets that are gone and accounted for.
+	Notes []string
+}
+
+// Verify reads all of the log in the data directory dir, also beside a running agent, and checks
+//   - of every segment: the version, the log's id, every page that is in use, the state;
+//   - of every block: its sum, that it continues the block before it, its events and their lanes;
+//   - of every stream: that the segments join, but for what every destination has settled or
+//     counted as dropped;
+//   - of every destination: that what its ledger says is pending is in the log.
+//
+// It changes nothing, and takes no lock. progress, when set, is called often. Damage is no error.
+//
+// Errors: ErrNoLog; what the file system says of the directory; ctx's.
+func Verify(ctx context.Context, dir string, progress func(VerifyProgress)) (*VerifyReport, error) {
+	files, err := listLog(dir)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifying{files: &files, progress: progress, tallies: make(map[string]*tally)}
+	v.report.Of = len(files.segments)
+	if err := v.readState(ctx); err != nil {
+		return nil, err
+	}
+	for i := range files.segments {
+		if err := v.segment(ctx, &files.segments[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := v.judge(ctx, dir); err != nil {
+		return nil, err
+	}
+	v.noteFiles()
+	return &v.report, nil
+}
+
+// verifying is a Verify under way.
+type verifying struct {
+	files    *logFiles
+	progress func(VerifyProgress)
+	report   VerifyReport
+	id       string // the log's
+	tallies  map[string]*tally
+	newest   string // the segment whose state was read
+}
+
+func (v *verifying) damaged(err *CorruptError) {
+	v.report.Damaged++
+	if len(v.report.Damage) < maxDamage {
+		v.report.Damage = append(v.report.Damage, err)
+	}
+}
+
+func (v *verifying) note(format string, args ...any) {
+	v.report.Notes = append(v.report.Notes, fmt.Sprintf(format, args...))
+}
+
+func (v *verifying) tell() {
+	if v.progress != nil {
+		v.progress(v.report.VerifyProgress)
+	}
+}
+
+// readState reads the state of the newest segment that can be read, before any block: an agent
+// that runs goes on settling. What is wrong with it is told when the segment's turn comes.
+func (v *verifying) readState(ctx context.Context) error {
+	streams, path, err := v.files.state(ctx)
+	for name, s := range streams {
+		v.tallies[name] = newTally(s)
+	}
+	v.newest = path
+	return err
+}
+
+// state returns the state of the newest segment that can be read, and its path.
+func (l *logFiles) state(ctx context.Context) (streams map[string]*loggedStream, path string, err error) {
+	for _, info := range slices.Backward(l.segments) {
+		f, _, gone, err := l.open(ctx, &info)
+		if ignoreCorrupt(err) != nil {
+			return nil, "", err
+		}
+		if gone || f == nil {
+			continue
+		}
+		defer f.close()
+		streams, err = f.state(ctx, func(*CorruptError) {})
+		return streams, f.path, err
+	}
+	return nil, "", nil
+}
+
+func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
+	v.report.Segment = info.Name
+	v.tell()
+	f, id, gone, err := v.files.open(ctx, info)
+	if err := tellCorrupt(err, v.damaged); err != nil || gone {
+		return err
+	}
+	v.report.Segments++
+	if f == nil {
+		return nil
+	}
+	defer f.close()
+	if v.id == "" {
+		v.id = id
+	}
+	if id != v.id {
+		v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", id, v.id)})
+	}
+	if err := v.state(ctx, f); err != nil {
+		return err
+	}
+	if err := v.streams(ctx, f); err != nil {
+		return err
+	}
+	v.report.Bytes += info.Size
+	v.tell()
+	return nil
+}
+
+// state checks all entries of a segment's state.
+func (v *verifying) state(ctx context.Context, f *boltFile) error {
+	found := false
+	err := f.elements(ctx, bucketState, []byte{}, func(e element) error {
+		found = true
+		if fault := stateFault(e); fault != nil {
+			v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("state: %v", fault)})
+		}
+		return nil
+	}, v.damaged)
+	if err != nil || found {
+		return err
+	}
+	return tellCorrupt(f.sound(ctx, func(s *snapshot) error {
+		if t, err := s.bucket(bucketState); t == nil && err == nil {
+			return f.corrupt("the state is missing")
+		}
+		return nil
+	}), v.damaged)
+}
+
+func stateFault(e element) error {
+	kind, names, ok := splitStateKey(e.key)
+	if !ok || len(names) == 0 {
+		return fmt.Errorf("a key of %d bytes is malformed", len(e.key))
+	}
+	switch {
+	case kind == stateStream:
+		d := decoder{b: e.value}
+		d.number()
+		d.number()
+		return d.err()
+	case kind == statePlace && len(names) == 2:
+		return new(Place).decode(e.value)
+	case kind == stateProducer && len(names) == 2:
+		_, err := decodeProducer(e.value)
+		return err
+	}
+	return nil
+}
+
+func (v *verifying) streams(ctx context.Context, f *boltFile) error {
+	names, err := f.streams(ctx, v.damaged)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		t := v.tallies[name]
+		if t == nil {
+			t = newTally(&loggedStream{name: name})
+			v.tallies[name] = t
+		}
+		if err := v.stream(ctx, f, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verifying) stream(ctx context.Context, f *boltFile, t *tally) error {
+	ends, err := f.ends(ctx, t.name)
+	if err != nil {
+		return err
+	}
+	if ends.First < t.next() && ends.Next > 0 && ends.First > 0 {
+		v.damaged(&CorruptError{f.path, t.name, ends.First, fmt.Sprintf("it begins before %d, where an older segment ended", t.next())})
+	}
+	check := blockCheck{stream: t.name}
+	w := blockWalk{file: f, stream: t.name, next: ends.First, end: ends.Next}
+	w.visit = func(b *block) error {
+		v.report.Blocks++
+		count, err := check.block(b, t)
+		v.report.Events.Add(count)
+		v.tell()
+		return err
+	}
+	w.bad = func(lost Run, why *CorruptError) {
+		t.lose(lost)
+		v.damaged(why)
+	}
+	return w.run(ctx)
+}
+
+// noteFiles tells of the files that are no part of the log any more.
+func (v *verifying) noteFiles() {
+	for _, f := range v.files.setAside {
+		v.note("%s (%d bytes) was set aside by an agent that could not read it; it is no part of the log any more", f.Name, f.Size)
+	}
+	for _, f := range v.files.unfinished {
+		v.note("%s (%d bytes) was not finished before a crash, or is about to be; it holds no event", f.Name, f.Size)
+	}
+}
