@@ -79,3 +79,6 @@ const (
 // CheckpointInterval is the longest that a settlement waits to be synced: after a crash, what
 // was delivered within it may be delivered again.
 const CheckpointInterval = 250 * time.Millisecond
+
+// Plus returns c and o.
+func (c Count) Plus(o Count) Count { return Count{c.Events + o.Events, c.Bytes + o.Bytes} }

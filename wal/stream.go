@@ -14,6 +14,7 @@ type stream struct {
 	next   uint64 // the offset that the next event gets; all before it are committed
 	bytes  uint64 // of the payloads of all events before next
 	places map[string]*Place
+	tail   tail // the committer's
 
 	grown   signal // woken when next has moved
 	settled signal // woken when a place has moved
@@ -72,3 +73,6 @@ func (s *signal) wake() {
 		s.ch = nil
 	}
 }
+
+// Appended returns what has been appended to the stream so far.
+func (l *Log) Appended(streamName string) Count { return l.stream(streamName).appended() }
