@@ -18,6 +18,9 @@ const (
 	// blockAim is the length of a block to aim for, key and page element included in the page
 	// arithmetic: two of these fill a leaf of four pages. An event over it has a block of its own.
 	blockAim = 8144
+	// blockExtra is what a block may take beside its bytes: its key, its element, and its half of
+	// what a leaf leaves unused of its last page.
+	blockExtra = 8 + 16 + 8 + 2048
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

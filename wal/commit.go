@@ -34,7 +34,8 @@ type committer struct {
 	lastCheckpoint time.Time
 	due            time.Time // when the places that moved are to be synced; zero: none moved
 	producers      map[producerKey]*producer
-	packers        map[*stream]*packer
+	packers        map[string]*packer // of the group under way, by stream
+	spare          []*packer
 }
 
 func newCommitter(l *Log) *committer {
@@ -44,7 +45,7 @@ func newCommitter(l *Log) *committer {
 		touched:   make(chan struct{}, 1),
 		done:      make(chan struct{}),
 		producers: make(map[producerKey]*producer),
-		packers:   make(map[*stream]*packer),
+		packers:   make(map[string]*packer),
 	}
 }
 
@@ -89,12 +90,10 @@ func (c *committer) run() {
 		timer.Reset(c.untilDue())
 		select {
 		case <-c.wake:
-			time.Sleep(c.log.opts.CommitLinger)
+			c.linger()
 		case <-timer.C:
 		case <-c.touched:
-			if c.due.IsZero() {
-				c.due = c.lastCheckpoint.Add(CheckpointInterval)
-			}
+			c.moved()
 			continue
 		case <-c.log.closing:
 			c.shut()
@@ -102,6 +101,28 @@ func (c *committer) run() {
 		}
 		for c.round() {
 		}
+	}
+}
+
+// linger waits for company, unless the log closes.
+func (c *committer) linger() {
+	if c.log.opts.CommitLinger <= 0 {
+		return
+	}
+	select {
+	case <-time.After(c.log.opts.CommitLinger):
+	case <-c.log.closing:
+	}
+}
+
+// moved notes that a place has. While appends wait for room it is written at once, since only then
+// can segments be truncated.
+func (c *committer) moved() {
+	switch {
+	case c.full:
+		c.due = time.Now()
+	case c.due.IsZero():
+		c.due = c.lastCheckpoint.Add(CheckpointInterval)
 	}
 }
 
@@ -135,7 +156,7 @@ func (c *committer) shut() {
 	}
 }
 
-// round commits one group and tells whether to look for another at once.
+// round commits one group and tells whether some of what it found is left for another.
 func (c *committer) round() bool {
 	g := &group{}
 	c.gather(g)
@@ -145,15 +166,19 @@ func (c *committer) round() bool {
 		return false
 	}
 	c.fill(g)
-	if len(g.tickets) == 0 && !g.checkpoint {
-		return false
+	if len(g.tickets) > 0 || g.checkpoint {
+		g.answer(c, c.commit(g))
 	}
-	g.answer(c, c.commit(g))
-	return len(g.tickets) > 0
+	return len(c.waiting) > 0 && !c.full
 }
 
 // gather takes over what has been enqueued.
 func (c *committer) gather(g *group) {
+	select { // the loop of run hardly gets to it when appends never cease
+	case <-c.touched:
+		c.moved()
+	default:
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = append(c.waiting, c.queue...)
@@ -165,28 +190,32 @@ func (c *committer) gather(g *group) {
 
 // fill moves what waits into the group, in order, until the group is large or the log is full.
 func (c *committer) fill(g *group) {
-	now := c.log.opts.Clock()
-	room := c.log.space()
+	c.full = false
+	if len(c.waiting) == 0 {
+		return
+	}
+	now, room := c.log.opts.Clock(), c.log.space()
 	n := 0
-	for n < len(c.waiting) && g.bytes < maxGroup {
-		if !c.admit(g, c.waiting[n], now, room) {
-			break
-		}
+	for n < len(c.waiting) && c.admit(g, c.waiting[n], now, room) {
 		n++
 	}
-	c.full = n < len(c.waiting) && g.bytes < maxGroup
 	rest := copy(c.waiting, c.waiting[n:])
 	clear(c.waiting[rest:])
 	c.waiting = c.waiting[:rest]
-	c.log.full.Store(c.full || g.refusedFull)
 	if c.full {
+		c.log.noteFull()
 		c.log.makeRoom()
 	}
 }
 
-// admit puts t into the group or refuses it. It returns false when t has to wait for room.
+// admit puts t into the group or refuses it. It returns false when t has to wait: for the next
+// group, or, when c.full is set, for room.
 func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
-	if t.chain != nil && t.chain.broken {
+	switch {
+	case t.taken.Load():
+		c.drop(t, errWithdrawn)
+		return true
+	case t.chain != nil && t.chain.broken:
 		c.refuse(t, ErrChainBroken)
 		return true
 	}
@@ -195,14 +224,8 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 		c.refuse(t, err)
 		return true
 	}
-	need := int64(len(t.frames)) + int64(len(t.frames))/16 + blockHeader
-	if !known && g.bytes+need > room {
-		if c.log.opts.OnFull != Reject {
-			return false
-		}
-		g.refusedFull = true
-		c.refuse(t, c.log.fullError())
-		return true
+	if !known && !c.fits(g, t, room) {
+		return t.taken.Load()
 	}
 	if !t.taken.CompareAndSwap(false, true) {
 		c.drop(t, errWithdrawn)
@@ -213,8 +236,36 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 		return true
 	}
 	c.pack(g, t, now)
-	g.bytes += need
 	return true
+}
+
+// fits tells whether there is room for t in the group. When there is none in the log either, t is
+// refused, or c.full set.
+func (c *committer) fits(g *group, t *Ticket, room int64) bool {
+	need := t.need()
+	if p := c.packers[t.stream]; p == nil {
+		need += c.log.tail(t.stream)
+	}
+	if g.need+need <= room && g.need < maxGroup {
+		g.need += need
+		return true
+	}
+	switch {
+	case g.need > 0: // what is committed takes less than was reckoned: look again then
+	case c.log.opts.OnFull == Reject || need > c.log.capacity():
+		c.log.noteFull()
+		c.refuse(t, c.log.fullError())
+	default:
+		c.full = true
+	}
+	return false
+}
+
+// need is the most by which t makes the newest segment grow, apart from what it shares with others: a
+// leaf holds two blocks at least, and at its end up to a page is unused.
+func (t *Ticket) need() int64 {
+	blocks := 2*len(t.frames)/blockAim + 2
+	return int64(len(t.frames) + blocks*(blockHeader+blockExtra))
 }
 
 // recognise tells whether t repeats what is stored.

@@ -12,11 +12,10 @@ type group struct {
 	tickets []*Ticket
 	results []Appended
 	packers []*packer
-	bytes   int64 // of the frames, with their share of headers
+	need    int64 // the most by which the group makes the segment grow
 	events  int
 
-	sequences   map[producerKey]*producer // as they were before this group; nil: unknown
-	refusedFull bool
+	sequences map[producerKey]*producer // as they were before this group; nil: unknown
 
 	checkpoint bool
 	syncs      []chan error
@@ -39,17 +38,27 @@ func (g *group) add(t *Ticket, a Appended) {
 
 // packer returns the packer of a stream in this group.
 func (g *group) packer(c *committer, name string, now time.Time) *packer {
+	p := c.packers[name]
+	if p != nil {
+		return p
+	}
+	p = &packer{}
+	if n := len(c.spare); n > 0 {
+		p, c.spare = c.spare[n-1], c.spare[:n-1]
+	}
 	s := c.log.stream(name)
-	p := c.packers[s]
-	if p == nil {
-		p = &packer{}
-		c.packers[s] = p
-	}
-	if p.stream == nil {
-		p.reset(s, now.UnixNano())
-		g.packers = append(g.packers, p)
-	}
+	p.reset(s, now.UnixNano())
+	c.packers[s.name] = p
+	g.packers = append(g.packers, p)
 	return p
+}
+
+// bytes returns the length of the group's blocks.
+func (g *group) bytes() (n int64) {
+	for _, p := range g.packers {
+		n += int64(len(p.buf))
+	}
+	return n
 }
 
 // sequence notes what the producer of t has stored, and how it was before.
@@ -81,9 +90,9 @@ func (g *group) undo(c *committer) {
 
 // answer tells everybody who waits for the group how it went.
 func (g *group) answer(c *committer, err error) {
-	for _, p := range g.packers {
-		p.stream = nil // free for the next group
-	}
+	clear(c.packers)
+	c.spare = append(c.spare, g.packers...)
+	c.spare = c.spare[:min(len(c.spare), sparePackers)]
 	for i, t := range g.tickets {
 		if err != nil {
 			c.drop(t, err)

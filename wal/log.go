@@ -10,10 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/semaphore"
-	"golang.org/x/sys/unix"
 )
 
 // Log is a write-ahead log of many streams in one data directory. All methods may be called from
@@ -34,7 +32,9 @@ type Log struct {
 	segments []*segment // oldest first; the last takes the appends
 	sealed   int64      // bytes that all but the last occupy
 
-	full      atomic.Bool // an append waits or was refused for want of room
+	fullSince  atomic.Int64 // when an append last waited or was refused for want of room; 0: there is room
+	stateBytes atomic.Int64 // of the state that a new segment begins with
+
 	failure   atomic.Pointer[error]
 	failed    chan struct{} // closed by fail
 	closing   chan struct{} // closed by Close
@@ -142,9 +142,6 @@ func (l *Log) Failed() error {
 // FailedChan is closed when the log fails.
 func (l *Log) FailedChan() <-chan struct{} { return l.failed }
 
-// Full tells whether appends wait or were lately refused for want of room.
-func (l *Log) Full() bool { return l.full.Load() && l.space() < l.margin() }
-
 // Stat is the log's size.
 type Stat struct {
 	Bytes    int64 // that the segments occupy on the disk
@@ -161,27 +158,6 @@ func (l *Log) Stat() Stat {
 
 func (l *Log) usedLocked() int64 {
 	return l.sealed + l.segments[len(l.segments)-1].disk()
-}
-
-// margin is kept free of appends, so that checkpoints and a new segment find room in a full log.
-func (l *Log) margin() int64 { return min(512<<10, l.opts.MaxSize/8) }
-
-// space returns how many bytes appends may take up now, by MaxSize and by what the disk has left.
-func (l *Log) space() int64 {
-	room := l.opts.MaxSize - l.Stat().Bytes - l.margin()
-	var fs unix.Statfs_t
-	if unix.Statfs(l.dir, &fs) == nil {
-		room = min(room, int64(fs.Bavail)*fs.Bsize-l.margin())
-	}
-	return room
-}
-
-func (l *Log) fullError() error {
-	st := l.Stat()
-	if st.Bytes < st.MaxBytes-l.opts.SegmentSize-l.margin() {
-		st.MaxBytes = 0 // it is the disk that is full
-	}
-	return &FullError{Used: st.Bytes, Max: st.MaxBytes, RetryAfter: time.Second}
 }
 
 func (l *Log) active() *segment {

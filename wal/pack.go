@@ -1,6 +1,9 @@
 package wal
 
-import "slices"
+import (
+	"os"
+	"slices"
+)
 
 // packer lays the frames that one group appends to one stream into blocks.
 type packer struct {
@@ -15,8 +18,12 @@ type packer struct {
 	open   block // the last one, while frames may still join it
 }
 
-// maxKept bounds the buffer that a stream's packer keeps from one group to the next.
-const maxKept = 1 << 20
+const (
+	// maxKept bounds the buffer that a packer keeps from one group to the next, sparePackers how
+	// many are kept.
+	maxKept      = 1 << 20
+	sparePackers = 8
+)
 
 func (p *packer) reset(s *stream, now int64) {
 	if cap(p.buf) > maxKept {
@@ -78,4 +85,28 @@ func (p *packer) each(f func(first uint64, value []byte) error) error {
 		}
 	}
 	return nil
+}
+
+// tail is the lengths of a stream's last blocks. bbolt keeps up to four large values in the last leaf
+// and writes them again with the next commit.
+type tail [4]int
+
+// follow adds the packer's blocks.
+func (t *tail) follow(p *packer) {
+	end := len(p.buf)
+	lengths := make([]int, 0, len(t))
+	for i := len(p.starts) - 1; i >= 0 && len(lengths) < len(t); i-- {
+		lengths = append(lengths, end-p.starts[i])
+		end = p.starts[i]
+	}
+	slices.Reverse(lengths)
+	copy(t[:], append(t[len(lengths):], lengths...))
+}
+
+// size is the most that writing the tail again takes, with the pages on the way to it.
+func (t *tail) size() (n int64) {
+	for _, length := range t {
+		n += int64(length)
+	}
+	return n + 4*int64(os.Getpagesize())
 }

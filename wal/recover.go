@@ -173,6 +173,7 @@ func (l *Log) loadState() error {
 	newest := l.segments[len(l.segments)-1]
 	err := newest.view(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketState).ForEach(func(k, v []byte) error {
+			l.stateBytes.Add(int64(len(k) + len(v) + stateElement))
 			if err := l.loadEntry(k, v); err != nil {
 				return &CorruptError{File: newest.path, Reason: err.Error()}
 			}
@@ -226,10 +227,9 @@ func (l *Log) skipLost(events uint64) {
 
 // resume makes the newest segment writable, or begins a new one, and settles what is missing.
 func (l *Log) resume(last uint64) error {
-	if n := len(l.segments); n > 0 {
-		for _, seg := range l.segments[:n-1] {
-			l.sealed += seg.disk()
-		}
+	for _, seg := range l.segments {
+		seg.size = seg.disk()
+		l.sealed += seg.size
 	}
 	if err := l.openNewest(last); err != nil {
 		return err
@@ -237,35 +237,48 @@ func (l *Log) resume(last uint64) error {
 	return l.reconcileAll()
 }
 
+// openNewest appends to the newest segment when that is whole and the last, or begins another.
 func (l *Log) openNewest(last uint64) error {
 	n := len(l.segments)
-	if n > 0 && l.segments[n-1].seq == last && l.segments[n-1].disk() < l.opts.SegmentSize {
-		return l.segments[n-1].unseal(l.opts.SegmentSize)
-	}
-	if n > 0 {
-		l.sealed += l.segments[n-1].disk()
+	whole := n > 0 && l.segments[n-1].seq == last
+	if whole {
+		if err := l.unseal(l.segments[n-1]); err != nil {
+			return err
+		}
+		if l.segments[n-1].used.Load() < l.opts.SegmentSize {
+			return nil
+		}
 	}
 	seg, err := l.createSegment(last + 1)
-	if err != nil {
+	switch {
+	case whole && noSpace(err):
+		return nil
+	case err != nil:
 		return fmt.Errorf("begin segment: %w", err)
+	case whole:
+		return l.seal(l.segments[n-1], seg)
 	}
 	l.segments = append(l.segments, seg)
 	return nil
 }
 
 // unseal opens the segment for writing again.
-func (s *segment) unseal(segmentSize int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.closeLocked(); err != nil {
-		return err
-	}
-	db, err := openWritable(s.path, segmentSize)
-	if err != nil {
+func (l *Log) unseal(s *segment) error {
+	if err := s.reopenWritable(l.opts.SegmentSize); err != nil {
 		return fmt.Errorf("open newest segment: %w", err)
 	}
-	s.db, s.sealed = db, false
+	l.sealed -= s.size
+	if err := l.allocate(s, 0); err != nil && !noSpace(err) {
+		return err
+	}
 	return nil
+}
+
+func (s *segment) reopenWritable(segmentSize int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sealed = false
+	return errors.Join(s.closeLocked(), s.openWritable(s.path, segmentSize))
 }
 
 func newID() string { return rand.Text() }

@@ -7,37 +7,67 @@ import (
 	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
 )
 
 // rollIfLarge seals the newest segment once it has its size and begins another. Lack of space is no
 // error: the newest grows on until there is some.
 func (l *Log) rollIfLarge() error {
 	active := l.active()
-	size := active.disk()
-	if size < l.opts.SegmentSize {
+	if active.used.Load() < l.opts.SegmentSize+l.stateBytes.Load() {
 		return nil
 	}
 	next, err := l.createSegment(active.seq + 1)
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if noSpace(err) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("begin segment: %w", err)
 	}
-	l.mu.Lock()
-	l.segments = append(l.segments, next)
-	l.sealed += size
-	l.mu.Unlock()
-	return active.seal()
+	return l.seal(active, next)
 }
 
-// seal closes the segment for writing; a reader opens it again.
+// seal makes next the newest segment. The old one is told that it has a successor, so that Open
+// notices when that is missing. This comes after the successor was made and before anything is
+// stored in it: whatever a crash leaves, the last segment without the mark is the newest.
+func (l *Log) seal(old, next *segment) error {
+	if err := old.markSealed(); err != nil {
+		return errors.Join(fmt.Errorf("mark segment as sealed: %w", err), next.close())
+	}
+	if err := old.seal(); err != nil {
+		return errors.Join(err, next.close())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.segments = append(l.segments, next)
+	l.sealed += old.size
+	return nil
+}
+
+// markSealed notes that there is a later segment. Without room for that it goes without saying.
+func (s *segment) markSealed() error {
+	err := s.update(func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketMeta).Put(keySealed, []byte{1})
+	})
+	var ce *commitError
+	if errors.As(err, &ce) && ce.harmless {
+		return nil
+	}
+	return err
+}
+
+// seal closes the segment for writing and gives back what was allocated ahead; a reader opens it again.
 func (s *segment) seal() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sealed = true
-	return s.closeLocked()
+	if err := s.closeLocked(); err != nil {
+		return fmt.Errorf("close segment: %w", err)
+	}
+	if err := os.Truncate(s.path, s.used.Load()); err != nil {
+		return fmt.Errorf("trim segment: %w", err)
+	}
+	s.size = s.disk()
+	return nil
 }
 
 // createSegment makes a segment that holds the log's state and no event. It gets its name once it is
@@ -45,25 +75,32 @@ func (s *segment) seal() error {
 func (l *Log) createSegment(seq uint64) (*segment, error) {
 	path := filepath.Join(l.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
-	db, err := openWritable(unfinished, l.opts.SegmentSize)
-	if err != nil {
-		return nil, errors.Join(err, removeIfThere(unfinished))
-	}
-	err = db.Update(func(tx *bolt.Tx) error {
-		if err := l.writeMeta(tx, seq); err != nil {
-			return err
-		}
-		return l.writeState(tx)
-	})
+	seg := &segment{seq: seq, path: path, spans: make(map[string]span)}
+	err := l.fillSegment(seg, unfinished)
 	if err == nil {
-		if err = os.Rename(unfinished, path); err == nil {
-			err = syncDir(l.dir)
-		}
+		err = os.Rename(unfinished, path)
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.Close(), removeIfThere(unfinished))
+		return nil, errors.Join(err, seg.close(), removeIfThere(unfinished))
 	}
-	return &segment{seq: seq, path: path, db: db, spans: make(map[string]span)}, nil
+	if err := syncDir(l.dir); err != nil {
+		// Not lack of space, whatever it says: the segment may be there after a crash, and older than what is stored until then.
+		return nil, errors.Join(fmt.Errorf("new segment: %v", err), seg.close()) //nolint:errorlint
+	}
+	return seg, nil
+}
+
+func (l *Log) fillSegment(seg *segment, path string) error {
+	if err := seg.openWritable(path, l.opts.SegmentSize); err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	err := seg.update(func(tx *bolt.Tx) error {
+		return errors.Join(l.writeMeta(tx, seg.seq), l.writeState(tx))
+	})
+	if err != nil {
+		return err
+	}
+	return l.allocate(seg, 0)
 }
 
 func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {
@@ -90,13 +127,12 @@ func removeIfThere(path string) error {
 // other streams have appended after them.
 func (l *Log) truncate() {
 	for _, s := range l.settledSegments() {
-		size := s.disk()
 		if err := s.remove(os.Remove); err != nil {
 			l.opts.Logger.Warn("a settled segment could not be unlinked", "segment", s.path, "error", err)
 			continue
 		}
 		l.mu.Lock()
-		l.sealed -= size
+		l.sealed -= s.size
 		l.mu.Unlock()
 		if err := syncDir(l.dir); err != nil {
 			l.opts.Logger.Warn("unlink was not synced", "error", err)

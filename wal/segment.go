@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -36,6 +37,7 @@ var (
 	keyVersion = []byte("version")
 	keyLog     = []byte("log")
 	keySegment = []byte("segment")
+	keySealed  = []byte("sealed") // there is a later segment
 )
 
 func streamBucket(stream string) []byte { return append(slices.Clip(streamPrefix), stream...) }
@@ -59,6 +61,16 @@ type segment struct {
 	gone   bool         // truncated or set aside
 	sealed bool
 
+	size int64 // bytes on the disk once it is sealed
+
+	// Of the newest segment, the committer's: the file, how far bbolt's pages go, how far blocks are
+	// allocated, and whether the file system can't do that.
+	file        *os.File
+	used        atomic.Int64
+	allocated   atomic.Int64
+	unallocated bool
+	stuck       bool // bbolt panicked and holds its locks
+
 	// spans belongs to Log.mu once the segment is part of the log.
 	spans map[string]span
 	bad   map[string][]Run // what can't be read of a stream; belongs to Log.mu
@@ -77,9 +89,14 @@ func segmentSeq(name string) (uint64, bool) {
 
 // openBolt opens a segment's file and lets go of bbolt's own lock: the data directory's lock is
 // what keeps a second agent away, and without bbolt's an inspecting process may read beside us.
-func openBolt(path string, o *bolt.Options) (db *bolt.DB, err error) {
+func openBolt(path string, o *bolt.Options) (*bolt.DB, error) {
+	db, _, err := openBoltAndFile(path, o)
+	return db, err
+}
+
+func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err error) {
 	defer contain(path, &err)
-	var file *os.File
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	o.Timeout = boltLockWait
 	o.NoFreelistSync = true
 	o.FreelistType = bolt.FreelistMapType
@@ -90,18 +107,31 @@ func openBolt(path string, o *bolt.Options) (db *bolt.DB, err error) {
 		return f, err
 	}
 	if db, err = bolt.Open(path, 0o600, o); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_UN); err != nil {
-		return nil, errors.Join(fmt.Errorf("unlock %s: %w", path, err), db.Close())
+		return nil, nil, errors.Join(fmt.Errorf("unlock %s: %w", path, err), db.Close())
 	}
-	return db, nil
+	return db, file, nil
 }
 
 // openWritable opens the newest segment. The memory map is larger than the file will be, so that
 // a commit never waits for readers in order to map it anew.
-func openWritable(path string, segmentSize int64) (*bolt.DB, error) {
-	return openBolt(path, &bolt.Options{InitialMmapSize: int(segmentSize) + 2*maxWaiting})
+func (s *segment) openWritable(path string, segmentSize int64) (err error) {
+	o := bolt.Options{InitialMmapSize: int(segmentSize) + 2*maxWaiting}
+	if s.db, s.file, err = openBoltAndFile(path, &o); err != nil {
+		return err
+	}
+	s.allocated.Store(0)
+	return s.measure()
+}
+
+// measure notes how far the pages go.
+func (s *segment) measure() error {
+	return viewBolt(s.db, s.path, func(tx *bolt.Tx) error {
+		s.used.Store(tx.Size())
+		return nil
+	})
 }
 
 func openReadOnly(path string) (*bolt.DB, error) {
@@ -175,11 +205,11 @@ func (s *segment) close() error {
 }
 
 func (s *segment) closeLocked() error {
-	if s.db == nil {
+	if s.db == nil || s.stuck {
 		return nil
 	}
 	err := s.db.Close()
-	s.db = nil
+	s.db, s.file = nil, nil
 	return err
 }
 

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
 )
 
 var errWithdrawn = errors.New("wal: the append was withdrawn")
@@ -39,30 +39,59 @@ func (c *committer) commit(g *group) error {
 	return nil
 }
 
-// store is the transaction. bbolt's panics on bad pages are contained.
-func (c *committer) store(g *group) (err error) {
+// store is the transaction.
+func (c *committer) store(g *group) error {
 	active := c.log.active()
-	defer contain(active.path, &err)
 	if hook := c.log.opts.beforeCommit; hook != nil {
 		if err := hook(); err != nil {
 			return err
 		}
 	}
-	tx, err := active.db.Begin(true)
-	if err != nil {
-		return fmt.Errorf("begin commit: %w", err)
+	if g.need > 0 {
+		if err := c.log.allocate(active, g.need); err != nil {
+			return &commitError{err: err, harmless: noSpace(err)}
+		}
 	}
-	id := tx.ID()
-	if err := g.write(c, tx); err != nil {
-		return errors.Join(err, tx.Rollback())
-	}
-	if err := tx.Commit(); err != nil {
-		return &commitError{err: err, harmless: spaceOnly(err) && !metaHolds(active.path, uint64(id))}
+	if err := active.update(func(tx *bolt.Tx) error { return g.write(c, tx) }); err != nil {
+		return err
 	}
 	if hook := c.log.opts.afterCommit; hook != nil {
 		return hook()
 	}
 	return nil
+}
+
+// update is a transaction of the newest segment. bbolt's panics and faults on bad pages are contained.
+func (s *segment) update(f func(tx *bolt.Tx) error) (err error) {
+	defer contain(s.path, &err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("begin commit: %w", err)
+	}
+	defer s.abandon(tx)
+	id := tx.ID()
+	if err := f(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return &commitError{err: err, harmless: spaceOnly(err) && !metaHolds(s.path, s.db.Info().PageSize, uint64(id))}
+	}
+	return s.measure()
+}
+
+// abandon ends a transaction that was not committed, also in a panic. When that panics too, bbolt's
+// locks stay taken, and closing the file would wait for them: it is left to the process's end.
+func (s *segment) abandon(tx *bolt.Tx) {
+	if tx.DB() == nil {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			s.stuck = true
+		}
+	}()
+	_ = tx.Rollback() // whether it was open still is all that it says
 }
 
 // commitError is a commit that did not return cleanly.
@@ -82,9 +111,9 @@ func (c *committer) failed(g *group, err error) error {
 	var ce *commitError
 	if errors.As(err, &ce) && ce.harmless {
 		c.log.opts.Logger.Warn("no space left on the disk; the commit was refused", "error", err)
-		c.log.full.Store(true)
+		c.log.noteFull()
 		c.due = time.Now().Add(CheckpointInterval)
-		return &FullError{RetryAfter: time.Second}
+		return &FullError{Used: c.log.Stat().Bytes, RetryAfter: retryAfter}
 	}
 	c.log.fail(err)
 	return fmt.Errorf("%w; the outcome of this append is unknown", c.log.Failed())
@@ -94,19 +123,19 @@ func (c *committer) failed(g *group, err error) error {
 // had to write is lost.
 func spaceOnly(err error) bool {
 	var pe *os.PathError
-	return errors.As(err, &pe) && pe.Op == "write" && (errors.Is(pe.Err, unix.ENOSPC) || errors.Is(pe.Err, unix.EDQUOT))
+	return errors.As(err, &pe) && pe.Op == "write" && noSpace(pe.Err)
 }
 
 // metaHolds tells whether a meta page of the file names the transaction, or one after it, or can't
 // be read: whether the transaction may have been stored.
-func metaHolds(path string, txid uint64) bool {
-	latest, err := latestTx(path)
+func metaHolds(path string, pageSize int, txid uint64) bool {
+	latest, err := latestTx(path, int64(pageSize))
 	return err != nil || latest >= txid
 }
 
 // latestTx reads the newer of a bbolt file's two meta pages' transaction ids (go.etcd.io/bbolt
 // v1.5, internal/common: a page header of 16 bytes, then the meta with txid at 48).
-func latestTx(path string) (uint64, error) {
+func latestTx(path string, pageSize int64) (uint64, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, fmt.Errorf("open meta pages: %w", err)
@@ -116,7 +145,7 @@ func latestTx(path string) (uint64, error) {
 	var latest uint64
 	var b [8]byte
 	for page := range int64(2) {
-		if _, err := f.ReadAt(b[:], page*int64(os.Getpagesize())+txidAt); err != nil {
+		if _, err := f.ReadAt(b[:], page*pageSize+txidAt); err != nil {
 			return 0, fmt.Errorf("read meta page %d: %w", page, err)
 		}
 		latest = max(latest, binary.NativeEndian.Uint64(b[:]))
@@ -139,22 +168,27 @@ func (c *committer) stored(g *group, took time.Duration) {
 	}
 	l.mu.Unlock()
 	for _, p := range g.packers {
+		p.stream.tail.follow(p)
 		p.stream.grow(p.next, p.bytes)
 	}
 	for i := range g.places {
 		g.places[i].committed()
 	}
+	if g.events > 0 {
+		l.noteRoom()
+	}
 	if f := l.opts.OnCommit; f != nil && g.events > 0 {
-		f(CommitInfo{Events: g.events, Bytes: g.bytes, Duration: took})
+		f(CommitInfo{Events: g.events, Bytes: g.bytes(), Duration: took})
 	}
 }
 
 // writeState fills a new segment's state bucket with all that the log knows now.
 func (l *Log) writeState(tx *bolt.Tx) error {
-	state, err := tx.CreateBucketIfNotExists(bucketState)
+	bucket, err := tx.CreateBucketIfNotExists(bucketState)
 	if err != nil {
 		return fmt.Errorf("create state: %w", err)
 	}
+	state := stateWriter{bucket: bucket}
 	for _, s := range l.sortedStreams() {
 		a := s.appended()
 		if err := state.Put(stateKey(stateStream, s.name), appendNumbers(nil, a.Events+1, a.Bytes)); err != nil {
@@ -174,5 +208,20 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put place: %w", err)
 		}
 	}
+	l.stateBytes.Store(state.bytes)
 	return nil
 }
+
+// stateWriter counts what it puts.
+type stateWriter struct {
+	bucket *bolt.Bucket
+	bytes  int64
+}
+
+func (w *stateWriter) Put(key, value []byte) error {
+	w.bytes += int64(len(key) + len(value) + stateElement)
+	return w.bucket.Put(key, value)
+}
+
+// stateElement is what an entry takes beside its key and value.
+const stateElement = 16

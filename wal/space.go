@@ -1,0 +1,129 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Room is kept at three levels. Appends end where the margin begins; the margin is for checkpoints
+// and for the next segment. Within it the newest segment keeps a reserve of blocks that are
+// allocated already, so that a checkpoint, and with it truncation, works on a disk that is full to
+// the last block.
+
+// retryAfter is how long a refused producer is told to wait.
+const retryAfter = time.Second
+
+// margin is kept free of appends.
+func (l *Log) margin() int64 { return min(1<<20, l.opts.MaxSize/6) + 2*l.stateBytes.Load() }
+
+// reserve is what stays allocated in the newest segment.
+func (l *Log) reserve() int64 { return min(1<<20, l.opts.MaxSize/6)/4 + l.stateBytes.Load() }
+
+// step is by how much the newest segment is allocated ahead.
+func (l *Log) step() int64 { return min(max(l.opts.SegmentSize/16, 64<<10), 4<<20) }
+
+// capacity is the most that an empty log takes.
+func (l *Log) capacity() int64 { return l.opts.MaxSize - l.margin() - emptySegment }
+
+// emptySegment is about what a segment occupies before its first event.
+const emptySegment = 64 << 10
+
+// space returns how many bytes appends may take up now, by MaxSize and by what the disk has left.
+func (l *Log) space() int64 {
+	l.mu.RLock()
+	active, sealed := l.segments[len(l.segments)-1], l.sealed
+	l.mu.RUnlock()
+	used := active.used.Load()
+	room := l.opts.MaxSize - sealed - used - l.margin()
+	var fs unix.Statfs_t
+	if unix.Statfs(l.dir, &fs) == nil {
+		ahead := max(active.allocated.Load()-used-l.reserve(), 0)
+		room = min(room, ahead+int64(fs.Bavail)*fs.Bsize-l.margin())
+	}
+	return room
+}
+
+// tail returns what a group's first append to a stream takes beside the append itself.
+func (l *Log) tail(name string) int64 {
+	var none tail
+	if s := l.lookup(name); s != nil {
+		return s.tail.size()
+	}
+	return none.size()
+}
+
+// allocate makes sure that the newest segment has need bytes beyond what it uses, and the reserve.
+// Its ENOSPC comes before anything of a commit is written.
+func (l *Log) allocate(s *segment, need int64) error {
+	have := s.allocated.Load()
+	want := s.used.Load() + need + l.reserve()
+	if want <= have || s.unallocated {
+		return nil
+	}
+	ahead := (want + l.step() - 1) / l.step() * l.step()
+	if l.sealedBytes()+ahead > l.opts.MaxSize {
+		ahead = want
+	}
+	err := s.allocate(ahead)
+	if noSpace(err) && ahead > want {
+		err = s.allocate(want)
+	}
+	return err
+}
+
+// allocate gives the file's first size bytes blocks on the disk.
+func (s *segment) allocate(size int64) error {
+	have := s.allocated.Load()
+	err := unix.Fallocate(int(s.file.Fd()), 0, have, size-have)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS):
+		s.unallocated = true
+		return nil
+	case err != nil:
+		return fmt.Errorf("allocate %d bytes of %s: %w", size, s.path, err)
+	}
+	s.allocated.Store(size)
+	return nil
+}
+
+func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+func (l *Log) sealedBytes() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.sealed
+}
+
+// Full tells whether appends wait, or one was refused for want of room and there is none since.
+func (l *Log) Full() bool {
+	since := l.fullSince.Load()
+	if since == 0 {
+		return false
+	}
+	if l.space() < l.margin() || l.opts.Clock().UnixNano()-since < int64(retryAfter) {
+		return true
+	}
+	l.fullSince.CompareAndSwap(since, 0)
+	return false
+}
+
+// noteFull is called whenever an append is refused or waits for want of room.
+func (l *Log) noteFull() { l.fullSince.Store(l.opts.Clock().UnixNano()) }
+
+// noteRoom is called whenever an append was stored.
+func (l *Log) noteRoom() {
+	if l.fullSince.Load() != 0 && l.space() >= l.margin() {
+		l.fullSince.Store(0)
+	}
+}
+
+func (l *Log) fullError() error {
+	st := l.Stat()
+	if st.Bytes < st.MaxBytes-l.opts.SegmentSize-l.margin() {
+		st.MaxBytes = 0 // it is the disk that is full
+	}
+	return &FullError{Used: st.Bytes, Max: st.MaxBytes, RetryAfter: retryAfter}
+}
