@@ -1,0 +1,195 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// failedGrace bounds what is done after the log has failed.
+const failedGrace = 2 * time.Second
+
+// Agent is a running standpipe.
+type Agent struct {
+	logger  hclog.Logger
+	metrics *admin.Metrics
+	log     *wal.Log
+	dead    *wal.DeadLetters
+	streams *streams
+	admin   *admin.Server
+	console net.Listener // the admin's
+	started time.Time
+
+	conf      atomic.Pointer[config.Config]
+	mu        sync.Mutex // guards doors and changes of conf; held by Reload and by the stop
+	doors     map[door]*openDoor
+	serving   *errgroup.Group
+	serveCtx  context.Context // of the listeners; ends when Run's group does
+	draining  atomic.Bool
+	abort     chan struct{} // closed by Abort
+	abortOnce sync.Once
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// New opens the log in conf.DataDir and binds the listeners and the admin address. It waits for
+// another agent's lock for as long as the configuration allows; ctx bounds that.
+func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent, error) {
+	a := &Agent{
+		logger: logger, metrics: admin.NewMetrics(), started: time.Now(),
+		doors: make(map[door]*openDoor), abort: make(chan struct{}),
+	}
+	a.conf.Store(conf)
+	if err := a.open(ctx, conf); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
+	if a.log, err = wal.Open(ctx, a.logOptions(conf)); err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	a.dead = wal.OpenDead(conf.DataDir)
+	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
+	a.admin = admin.New(admin.Options{Source: a, Metrics: a.metrics, Logger: a.logger.Named("admin")})
+	if a.console, err = listenAdmin(conf.Admin); err != nil {
+		return fmt.Errorf("listen for operators: %w", err)
+	}
+	for _, l := range conf.Listeners {
+		if err := a.openDoor(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Agent) logOptions(conf *config.Config) wal.Options {
+	w := conf.WAL
+	return wal.Options{
+		Dir: conf.DataDir, MaxSize: w.MaxSize, SegmentSize: w.SegmentSize, CommitLinger: w.CommitLinger,
+		OnFull: wal.OnFull(w.OnFull), LockTimeout: w.LockTimeout, NodeName: conf.NodeName,
+		Logger:   a.logger.Named("wal"),
+		OnCommit: func(c wal.CommitInfo) { a.metrics.Commit(c.Events, c.Duration) },
+	}
+}
+
+func listenAdmin(conf config.Admin) (net.Listener, error) {
+	if conf.Network != "unix" {
+		return net.Listen(conf.Network, conf.Address)
+	}
+	l, err := listenUnix(conf.Address)
+	if err != nil {
+		return nil, err
+	}
+	return l, os.Chmod(conf.Address, conf.Mode)
+}
+
+// listenUnix takes over a socket file that nobody answers on.
+func listenUnix(path string) (net.Listener, error) {
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("listen %s: another process answers there", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove stale socket: %w", err)
+	}
+	return net.Listen("unix", path)
+}
+
+// Run serves until ctx ends or the log fails, and then stops as the package's comment says. The
+// error is nil after a stop that was asked for. Run is called once.
+func (a *Agent) Run(ctx context.Context) error {
+	group, serveCtx := errgroup.WithContext(context.WithoutCancel(ctx))
+	adminCtx, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAdmin()
+	admins := make(chan error, 1)
+	go func() { admins <- a.admin.Serve(adminCtx, a.console) }()
+
+	a.mu.Lock()
+	a.serving, a.serveCtx = group, serveCtx
+	for _, d := range a.doors {
+		a.serveDoor(d)
+	}
+	a.streams.openAll()
+	a.mu.Unlock()
+	a.logger.Info("running", "node", a.conf.Load().NodeName, "data_dir", a.conf.Load().DataDir, "pending_events", a.streams.pending())
+
+	var failure error
+	select {
+	case <-ctx.Done():
+	case <-serveCtx.Done():
+	case <-a.log.FailedChan():
+		failure = a.log.Failed()
+	case err := <-admins:
+		failure = fmt.Errorf("serve operators: %w", err)
+	}
+	a.stop(failure != nil)
+	return errors.Join(failure, group.Wait(), a.Close())
+}
+
+// stop drains the agent. After a failure there is nothing to wait for.
+func (a *Agent) stop(failed bool) {
+	a.draining.Store(true)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	patience := a.conf.Load().ShutdownTimeout
+	if failed {
+		patience = 0
+	}
+	a.logger.Info("stopping", "shutdown_timeout", patience, "pending_events", a.streams.pending())
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	go func() {
+		select {
+		case <-a.abort:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	a.stopDoors(ctx)
+	a.streams.drain(ctx)
+	a.checkpoint()
+	a.streams.close()
+	a.logger.Info("stopped", "remaining_events", a.streams.pending())
+}
+
+// checkpoint makes the last settlements durable before the destinations finish what they hold open.
+func (a *Agent) checkpoint() {
+	ctx, cancel := context.WithTimeout(context.Background(), failedGrace)
+	defer cancel()
+	if err := a.log.Sync(ctx); err != nil {
+		a.logger.Warn("the last checkpoint was not stored; what was delivered since the one before may be sent again", "error", err)
+	}
+}
+
+// Abort makes a stop that is under way, or the next, wait for nothing.
+func (a *Agent) Abort() { a.abortOnce.Do(func() { close(a.abort) }) }
+
+// Close lets go of the log and of the listeners that Run did not serve. It may be called twice.
+func (a *Agent) Close() error {
+	a.closeOnce.Do(func() {
+		a.stopDoors(context.Background())
+		var errs []error
+		if a.console != nil {
+			a.console.Close() // twice after Run, which is no fault
+		}
+		if a.log != nil {
+			errs = append(errs, a.log.Close(), a.dead.Close())
+		}
+		a.closeErr = errors.Join(errs...)
+	})
+	return a.closeErr
+}

@@ -1,0 +1,30 @@
+// Package agent puts standpipe together: the log, the listeners that producers dial, a shipper for
+// each destination of each stream, and the admin endpoints that operators look at.
+//
+// # Life
+//
+// New opens the log and binds every listener; when it returns nothing has been accepted yet. Run
+// serves until its context ends or the log fails. Reload changes streams, destinations and
+// listeners while it runs. Close lets go of everything.
+//
+// Stopping goes in this order, so that nothing that was acked is lost and as little as possible is
+// left: not ready any more; no new connections and requests; appends that were taken are finished
+// and answered; what can be shipped within shutdown_timeout is shipped; requests still under way
+// are cut off; checkpoint; close. The number of events that remain in the log is said. Abort
+// skips to the cut.
+//
+// When the log fails, /readyz says so at once, nothing is accepted, and Run returns within five
+// seconds.
+//
+// # Streams
+//
+// A stream is opened when the configuration names it, when the log holds events of it, or with its
+// first event when its name matches a pattern. Opening gives each configured destination its
+// place in the log and a shipper. A place without a configured destination is parked: its events
+// stay, and it goes on from there when the destination comes back under its name.
+//
+// # Who knows what
+//
+// This package alone knows the configuration, the log and the shippers together. Packages under
+// it know one side each: config the file, ingest the producers' protocols, admin the operators'.
+package agent

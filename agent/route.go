@@ -1,0 +1,155 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// route is one destination of one open stream: its place in the log, its sink and its shipper.
+type route struct {
+	conf   config.Destination // for this stream, without its place in the file
+	place  *wal.Place
+	sink   shipper.Sink
+	shape  shipper.Shape
+	ship   *shipper.Shipper
+	logger hclog.Logger
+
+	cut     context.CancelFunc
+	done    chan struct{} // closed when the shipper has returned
+	started sync.Once
+	closed  sync.Once
+}
+
+// newRoute gives the destination its place and builds its sink. Nothing is dialled.
+func (s *streams) newRoute(stream string, d config.Destination) (*route, error) {
+	d.Pos = config.Pos{}
+	place, err := s.log.Place(stream, d.Name)
+	if err != nil {
+		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
+	}
+	logger := s.logger.Named("shipper")
+	target, err := openSink(stream, d, place, logger)
+	if err != nil {
+		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
+	}
+	r := &route{conf: d, place: place, sink: target, shape: target.Shape(), logger: logger, done: make(chan struct{})}
+	r.ship = shipper.New(shipper.Options{
+		Log: s.log, Place: place, Sink: target, Dead: s.dead,
+		MaxDelay: d.Batch.MaxDelay,
+		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
+		Observer: observer{s, stream, d.Name},
+		Logger:   logger,
+	})
+	return r, nil
+}
+
+// openSink makes the destination that the configuration describes. An AWS destination that can't be
+// built on this host as it is now is built later: its stream takes events all the same.
+func openSink(stream string, d config.Destination, place *wal.Place, logger hclog.Logger) (shipper.Sink, error) {
+	if d.Type == "file" {
+		return sink.OpenFile(sink.FileOptions{
+			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval,
+			State: place.State(), Logger: logger,
+		})
+	}
+	build := func() (shipper.Sink, error) {
+		return buildAWS(d, sink.AWSOptions{
+			Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
+			Timeout: d.Retry.Timeout,
+		})
+	}
+	target, err := build()
+	if err == nil {
+		return target, nil
+	}
+	logger.Error("a destination can't be used as it is configured; its events wait", "stream", stream,
+		"destination", d.Name, "error", err)
+	bare, bareErr := buildAWS(d, sink.AWSOptions{Region: "us-east-1", Credentials: aws.AnonymousCredentials{}})
+	if bareErr != nil {
+		return nil, err
+	}
+	return &brokenSink{shape: bare.Shape(), build: build}, nil
+}
+
+// buildAWS reads configuration from this host and dials nobody.
+func buildAWS(d config.Destination, options sink.AWSOptions) (shipper.Sink, error) {
+	switch d.Type {
+	case "kinesis":
+		return sink.NewKinesis(context.Background(), sink.KinesisOptions{
+			Stream: d.Stream, Aggregate: shipper.Framing(d.Aggregate), AimRecord: int(d.Batch.RecordSize), AWS: options,
+		})
+	case "firehose":
+		return sink.NewFirehose(context.Background(), sink.FirehoseOptions{
+			DeliveryStream: d.DeliveryStream, AimRecord: int(d.Batch.RecordSize), AWS: options,
+		})
+	}
+	return nil, fmt.Errorf("unknown type %q", d.Type)
+}
+
+// start ships from now on.
+func (r *route) start() {
+	r.started.Do(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		r.cut = cancel
+		go func() {
+			defer close(r.done)
+			defer cancel()
+			if err := r.ship.Run(ctx); err != nil && ctx.Err() == nil {
+				r.logger.Error("shipping has ended", "stream", r.place.Stream(), "destination", r.conf.Name, "error", err)
+			}
+		}()
+	})
+}
+
+// finish ships what is left and then ends.
+func (r *route) finish() { r.ship.Finish() }
+
+// wait waits for the end. When ctx ends first, the requests under way are cut off.
+func (r *route) wait(ctx context.Context) {
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		r.cut()
+		<-r.done
+	}
+}
+
+// halt ends shipping once the requests under way have ended, for a route that is taken away.
+func (r *route) halt() {
+	r.ship.Halt()
+	<-r.done
+}
+
+// close finishes what the sink holds open; the log holds the last checkpoint by now.
+func (r *route) close() {
+	r.closed.Do(func() {
+		r.place.Keep(nil)
+		if err := r.sink.Close(); err != nil {
+			r.logger.Error("a destination could not be finished", "stream", r.place.Stream(), "destination", r.conf.Name, "error", err)
+		}
+	})
+}
+
+// observer passes on to the metrics what the shipper of one route does.
+type observer struct {
+	streams             *streams
+	stream, destination string
+}
+
+func (o observer) Request(code string, d time.Duration) {
+	o.streams.metrics.Request(o.stream, o.destination, code, d)
+}
+
+func (o observer) Retried(reason string, records int) {
+	o.streams.metrics.Retried(o.stream, o.destination, reason, records)
+}

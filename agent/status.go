@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// stallPatience is how long a shipper with work and without an error may make no progress.
+const stallPatience = time.Minute
+
+// Status tells the agent's state. Its ledgers balance.
+func (a *Agent) Status() admin.Status {
+	st := a.log.Stat()
+	status := admin.Status{
+		Agent: admin.AgentStatus{
+			ID: a.log.ID(), NodeName: a.conf.Load().NodeName, Version: admin.Version,
+			State: a.state(), StartedAt: admin.Time{Time: a.started},
+		},
+		WAL: admin.WALStatus{Bytes: st.Bytes, MaxBytes: st.MaxBytes, Segments: st.Segments},
+	}
+	if err := a.log.Failed(); err != nil {
+		status.WAL.Failed = err.Error()
+	}
+	for _, s := range a.log.Streams() {
+		status.Streams = append(status.Streams, a.streamStatus(s))
+	}
+	return status
+}
+
+func (a *Agent) state() string {
+	switch {
+	case a.log.Failed() != nil:
+		return "failed"
+	case a.draining.Load():
+		return "draining"
+	}
+	return "running"
+}
+
+func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
+	routes := a.streams.routesOf(s.Name)
+	st := admin.StreamStatus{Name: s.Name, FirstOffset: s.First}
+	places := a.log.Places(s.Name)
+	stats := make([]wal.PlaceStat, len(places))
+	for i, p := range places {
+		stats[i] = p.Stat()
+	}
+	// One number of appended events for the whole stream, taken before any ledger could pass it.
+	appended := a.log.Appended(s.Name)
+	st.NextOffset = appended.Events + 1
+	st.Appended = volume(appended)
+	for i, p := range places {
+		stats[i].Pending = stats[i].Pending.Plus(appended.Sub(stats[i].Appended))
+		st.Destinations = append(st.Destinations, destinationStatus(p, stats[i], routes[p.Name()]))
+	}
+	return st
+}
+
+// routesOf returns the stream's routes by the destination's name.
+func (s *streams) routesOf(name string) map[string]*route {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	routes := make(map[string]*route)
+	if open := s.byName[name]; open != nil {
+		for _, r := range open.routes {
+			routes[r.conf.Name] = r
+		}
+	}
+	return routes
+}
+
+func destinationStatus(p *wal.Place, st wal.PlaceStat, r *route) admin.DestinationStatus {
+	d := admin.DestinationStatus{
+		Name: p.Name(), State: admin.Parked, Checkpoint: st.Checkpoint,
+		Delivered: volume(st.Delivered), Dead: admin.Events{Events: st.Dead.Events},
+		Dropped:  dropped(st.Dropped),
+		Pending:  admin.Pending{Events: st.Pending.Events, Bytes: st.Pending.Bytes},
+		Requests: st.Requests, Records: st.Records, BilledBytes: st.BilledBytes, PutUnits: st.PutUnits,
+		LastDeliveryAt: admin.Time{Time: st.LastDelivery},
+	}
+	if !st.OldestPending.IsZero() {
+		d.Pending.OldestSeconds = max(time.Since(st.OldestPending).Seconds(), 0)
+	}
+	if r != nil {
+		report := r.ship.Report()
+		d.Type, d.State, d.LastError = r.conf.Type, admin.State(report.State), report.LastError
+		d.RetryAt = admin.Time{Time: report.RetryAt}
+	}
+	return d
+}
+
+func dropped(reasons map[string]wal.Count) admin.Dropped {
+	d := admin.Dropped{Reasons: make(admin.Reasons)}
+	for reason, c := range reasons {
+		d.Events += c.Events
+		d.Reasons[reason] = c.Events
+	}
+	return d
+}
+
+func volume(c wal.Count) admin.Volume { return admin.Volume{Events: c.Events, Bytes: c.Bytes} }
+
+// Live tells why the process makes no progress.
+func (a *Agent) Live() error {
+	if err := a.log.Failed(); err != nil {
+		return err
+	}
+	for _, r := range a.streams.all() {
+		if r.ship.Stalled(stallPatience) {
+			return fmt.Errorf("stream %q: destination %q has work and makes no progress", r.place.Stream(), r.conf.Name)
+		}
+	}
+	return nil
+}
+
+// Ready tells why events are not accepted.
+func (a *Agent) Ready() error {
+	switch {
+	case a.log.Failed() != nil:
+		return a.log.Failed()
+	case a.draining.Load():
+		return errors.New("the agent is stopping")
+	case a.conf.Load().WAL.OnFull != string(wal.DropOldest) && a.log.Full():
+		return errors.New("the log is full")
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/standpipe/standpipe/agent"
+	"github.com/standpipe/standpipe/agent/config"
+)
+
+// devDir holds everything that `agent --dev` writes.
+const devDir = "standpipe-dev"
+
+func newAgentCommand() *cobra.Command {
+	var path string
+	var dev bool
+	c := &cobra.Command{
+		Use:   "agent --config FILE | --dev",
+		Short: "Run the agent",
+		Long: `Run the agent: take events from producers on this host, sync them to the log,
+acknowledge them, and ship them to the destinations of their streams.
+
+SIGTERM or SIGINT drains and stops, a second one stops at once; what is not
+shipped by then stays in the log. SIGHUP reads the file again: a file with
+faults changes nothing.
+
+With --dev it needs no file and no AWS: data in ./standpipe-dev, gRPC on
+127.0.0.1:7710, admin on 127.0.0.1:7712, a socket in the data directory, and
+every stream goes to files under standpipe-dev/out.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if dev == (path != "") {
+				return &exitError{code: exitUsage, err: errors.New("agent: give either --config FILE or --dev")}
+			}
+			return runAgent(path, c.ErrOrStderr())
+		},
+	}
+	c.Flags().StringVar(&path, "config", "", "the configuration's file (agent.hcl)")
+	c.Flags().BoolVar(&dev, "dev", false, "run with no file, for trying things out")
+	return c
+}
+
+// loadConfig reads the file, or returns the configuration of --dev when there is no path.
+func loadConfig(path string) (*config.Config, error) {
+	if path == "" {
+		return config.Dev(devDir), nil
+	}
+	return config.Load(path)
+}
+
+func runAgent(path string, stderr io.Writer) error {
+	conf, err := loadConfig(path)
+	if err != nil {
+		return &exitError{code: exitUsage, err: sayFaults(err, stderr)}
+	}
+	logger := newLogger(conf, stderr)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	defer signal.Stop(signals)
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var running atomic.Pointer[agent.Agent]
+	go func() {
+		for s := range signals {
+			obey(s, running.Load(), path, logger, stop)
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		<-signals // a second one: at once
+		if a := running.Load(); a != nil {
+			a.Abort()
+		}
+	}()
+	a, err := agent.New(ctx, conf, logger)
+	if err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	running.Store(a)
+	return a.Run(ctx)
+}
+
+// obey does what a signal asks for: SIGHUP reads the file again, any other stops the agent.
+func obey(s os.Signal, a *agent.Agent, path string, logger hclog.Logger, stop context.CancelFunc) {
+	if s != unix.SIGHUP {
+		logger.Info("asked to stop", "signal", s.String())
+		stop()
+		return
+	}
+	if a == nil || path == "" {
+		return // nothing runs yet, or there is no file
+	}
+	conf, err := config.Load(path)
+	if err != nil {
+		logger.Error("the configuration was not reloaded; the one before stays in force", "error", err)
+		return
+	}
+	if err := a.Reload(conf); err != nil {
+		logger.Error("the configuration was not reloaded; the one before stays in force", "error", err)
+	}
+}
+
+// sayFaults prints a configuration's faults as they are, one a line, and returns what is left to say.
+func sayFaults(err error, stderr io.Writer) error {
+	faults := (*config.FaultsError)(nil)
+	if !errors.As(err, &faults) {
+		return err
+	}
+	fmt.Fprintln(stderr, faults)
+	return nil
+}
+
+func newLogger(conf *config.Config, stderr io.Writer) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name: "standpipe", Output: stderr, Level: hclog.LevelFromString(conf.LogLevel), JSONFormat: conf.LogFormat == "json",
+	})
+}
