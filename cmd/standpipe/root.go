@@ -33,6 +33,7 @@ func (e *exitError) Unwrap() error { return e.err }
 
 // commands are the commands in the order in which they are told.
 var commands = []func() *cobra.Command{
+	newAgentCommand,
 	newValidateCommand,
 	newPutCommand,
 	newStatusCommand,
