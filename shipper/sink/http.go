@@ -22,7 +22,8 @@ const maxReply = 16 << 20
 // io.Copy, which prefers WriteTo; and WriteTo of the SDK's closed body answers io.EOF, an error
 // where Read's io.EOF is none. net/http closes the connection for it, under the SDK, which is
 // reading the reply: "deserialization failed ... use of closed network connection", although the
-// records are stored. A fast service hits that window in up to one of 200 large requests.
+// records are stored. A fast service on a loaded host was seen to hit that window in up to one of
+// 200 large requests.
 type wholeReply struct{ client *http.Client }
 
 // newWholeReply returns one over a transport of its own, configured as c's is.
