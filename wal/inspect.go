@@ -126,23 +126,29 @@ func (l *logFiles) add(name string) {
 
 func (l *logFiles) path(s *SegmentInfo) string { return filepath.Join(l.dir, filepath.Base(s.Name)) }
 
+// segmentMeta is what a segment says of itself.
+type segmentMeta struct {
+	log    string // its id
+	sealed bool   // a later segment was made
+}
+
 // open opens a segment and checks that it is one. gone: it has been truncated since it was listed.
-func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *boltFile, id string, gone bool, err error) {
+func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *boltFile, meta segmentMeta, gone bool, err error) {
 	f, err = openBoltFile(l.path(s))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", true, nil
+		return nil, meta, true, nil
 	}
 	if err != nil {
-		return nil, "", false, l.unreadable(s, err)
+		return nil, meta, false, l.unreadable(s, err)
 	}
 	err = f.sound(ctx, func(snap *snapshot) (err error) {
-		id, err = snap.meta()
+		meta, err = snap.meta()
 		return err
 	})
 	if err != nil {
-		return nil, "", false, errors.Join(err, f.close())
+		return nil, meta, false, errors.Join(err, f.close())
 	}
-	return f, id, false, nil
+	return f, meta, false, nil
 }
 
 // unreadable makes an error of opening a file, such as a permission that is missing, the file's.
@@ -153,24 +159,25 @@ func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
 	return &CorruptError{File: l.path(s), Reason: err.Error()}
 }
 
-// meta checks that the file is a segment of ours and returns the log's id.
-func (s *snapshot) meta() (id string, err error) {
+// meta checks that the file is a segment of ours.
+func (s *snapshot) meta() (m segmentMeta, err error) {
 	t, err := s.bucket(bucketMeta)
 	if err != nil {
-		return "", err
+		return m, err
 	}
 	if t == nil {
-		return "", s.file.corrupt("no segment of a standpipe log: it has no meta bucket")
+		return m, s.file.corrupt("no segment of a standpipe log: it has no meta bucket")
 	}
-	v, err := s.value(bucketMeta, keyVersion)
-	if err != nil {
-		return "", err
+	values := make(map[string][]byte)
+	for _, key := range [][]byte{keyVersion, keyLog, keySealed} {
+		if values[string(key)], err = s.value(bucketMeta, key); err != nil {
+			return m, err
+		}
 	}
-	if len(v) != 1 || v[0] != segmentVersion {
-		return "", s.file.corrupt("segment version %x, want %x", v, segmentVersion)
+	if v := values[string(keyVersion)]; len(v) != 1 || v[0] != segmentVersion {
+		return m, s.file.corrupt("segment version %x, want %x", v, segmentVersion)
 	}
-	log, err := s.value(bucketMeta, keyLog)
-	return string(log), err
+	return segmentMeta{string(values[string(keyLog)]), values[string(keySealed)] != nil}, nil
 }
 
 // Inspect tells what the log in the data directory dir holds, also beside a running agent. It opens
@@ -204,7 +211,7 @@ type inspecting struct {
 }
 
 func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentInfo) error {
-	f, id, gone, err := files.open(ctx, &info)
+	f, meta, gone, err := files.open(ctx, &info)
 	if gone {
 		return nil
 	}
@@ -220,7 +227,7 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 			return err
 		}
 		if r.ID == "" {
-			r.ID = id
+			r.ID = meta.log
 		}
 	}
 	r.Segments = append(r.Segments, info)

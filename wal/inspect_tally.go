@@ -123,14 +123,19 @@ func (t *tally) lostIn(from, next uint64) bool {
 
 // judge compares what was read with what the destinations still need.
 func (v *verifying) judge(ctx context.Context, dir string) error {
-	now, err := v.lows(ctx, dir)
+	now, err := listLog(dir)
 	if err != nil {
 		return err
 	}
+	lows, err := now.lows(ctx)
+	if err != nil {
+		return err
+	}
+	v.judgeLast(&now)
 	for _, name := range sortedKeys(v.tallies) {
 		t := v.tallies[name]
 		for i, p := range t.places {
-			v.judgePlace(t, p, t.live[i], now[name])
+			v.judgePlace(t, p, t.live[i], lows[name])
 		}
 		if len(t.places) == 0 {
 			for _, hole := range t.holes(1, t.appended.Events+1) {
@@ -141,14 +146,18 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 	return nil
 }
 
-// lows returns the lowest checkpoint of each stream now: what lies below may have been truncated
-// while the log was read.
-func (v *verifying) lows(ctx context.Context, dir string) (map[string]uint64, error) {
-	files, err := listLog(dir)
-	if err != nil {
-		return nil, err
+// judgeLast tells when the newest segment is missing: the one before it says that there was one. An
+// agent that began one since the log was listed has it in the listing now.
+func (v *verifying) judgeLast(now *logFiles) {
+	if n := len(now.segments); v.lastSealed && n > 0 && now.path(&now.segments[n-1]) == v.last {
+		v.damaged(&CorruptError{File: v.last, Reason: "a later segment was made, and it is missing"})
 	}
-	streams, _, err := files.state(ctx)
+}
+
+// lows returns the lowest checkpoint of each stream: what lies below may have been truncated while
+// the log was read.
+func (l *logFiles) lows(ctx context.Context) (map[string]uint64, error) {
+	streams, _, err := l.state(ctx)
 	lows := make(map[string]uint64)
 	for name, s := range streams {
 		lows[name] = s.low()

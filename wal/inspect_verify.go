@@ -70,6 +70,9 @@ type verifying struct {
 	id       string // the log's
 	tallies  map[string]*tally
 	newest   string // the segment whose state was read
+
+	last       string // the segment that was read last
+	lastSealed bool   // it says that there is a later one
 }
 
 func (v *verifying) damaged(err *CorruptError) {
@@ -120,7 +123,7 @@ func (l *logFiles) state(ctx context.Context) (streams map[string]*loggedStream,
 func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	v.report.Segment = info.Name
 	v.tell()
-	f, id, gone, err := v.files.open(ctx, info)
+	f, meta, gone, err := v.files.open(ctx, info)
 	if err := tellCorrupt(err, v.damaged); err != nil || gone {
 		return err
 	}
@@ -129,12 +132,7 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 		return nil
 	}
 	defer f.close()
-	if v.id == "" {
-		v.id = id
-	}
-	if id != v.id {
-		v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", id, v.id)})
-	}
+	v.checkMeta(f, meta)
 	if err := v.state(ctx, f); err != nil {
 		return err
 	}
@@ -144,6 +142,16 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	v.report.Bytes += info.Size
 	v.tell()
 	return nil
+}
+
+func (v *verifying) checkMeta(f *boltFile, meta segmentMeta) {
+	if v.id == "" {
+		v.id = meta.log
+	}
+	if meta.log != v.id {
+		v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", meta.log, v.id)})
+	}
+	v.last, v.lastSealed = f.path, meta.sealed
 }
 
 // state checks all entries of a segment's state.

@@ -1,0 +1,261 @@
+package wal_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+const boltPage = 4096 // of the files that the tests make: the page size of this machine
+
+// edit changes a file's bytes, in a file of its own: what was linked to it stays.
+func edit(t testing.TB, path string, change func(b []byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = change(b)
+	written := bytes.TrimRight(b, "\x00") // most of a small segment is a hole
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, written, 0o600), os.Truncate(path, int64(len(b)))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// linkLog returns a data directory with the segments of another.
+func linkLog(t testing.TB, dir string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.Mkdir(filepath.Join(to, "wal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range segmentFiles(t, dir) {
+		if err := os.Link(path, filepath.Join(to, "wal", filepath.Base(path))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return to
+}
+
+// flip inverts a byte where text begins.
+func flip(t testing.TB, text string) func(b []byte) []byte {
+	return func(b []byte) []byte {
+		i := bytes.Index(b, []byte(text))
+		if i < 0 {
+			t.Fatalf("%q is not in the file", text)
+		}
+		for ; i >= 0; i = bytes.Index(b, []byte(text)) { // also where bbolt left an older copy of the page
+			b[i] ^= 0xff
+		}
+		return b
+	}
+}
+
+// holding returns the segment that holds the text.
+func holding(t testing.TB, dir, text string) string {
+	t.Helper()
+	for _, path := range segmentFiles(t, dir) {
+		if b, _ := os.ReadFile(path); bytes.Contains(b, []byte(text)) {
+			return path
+		}
+	}
+	t.Fatalf("no segment holds %q", text)
+	return ""
+}
+
+func TestAFlippedByteIsFoundAndTheRestIsDumped(t *testing.T) {
+	source := t.TempDir()
+	fillLog(t, source)
+	for _, needle := range []string{"00003x", "00075x", "00149x"} { // in the oldest, in a middle, in the newest segment
+		dir := linkLog(t, source)
+		path := holding(t, dir, needle)
+		edit(t, path, flip(t, needle))
+		report := verify(t, dir)
+		if report.Damaged != 1 || report.Damage[0].File != path || report.Damage[0].Stream != "clicks" {
+			t.Errorf("%s: got %v, want one in %s", needle, report.Damage, path)
+		}
+		var n int
+		fmt.Sscanf(needle, "%05d", &n)
+		if o := report.Damage[0].Offset; o == 0 || o > uint64(n+1) || o+1 < uint64(n+1) {
+			t.Errorf("%s: got block %d, want that of event %d", needle, o, n+1)
+		}
+		events, damage := dumpAll(t, dir, wal.DumpOptions{})
+		if len(damage) != 1 || len(events) < 198 || len(events) > 199 {
+			t.Errorf("%s: got %d events and %v", needle, len(events), damage)
+		}
+		if err := wal.Dump(t.Context(), dir, wal.DumpOptions{}, func(wal.DumpedEvent) error { return nil }); err == nil {
+			t.Errorf("%s: got no error from a dump that tells nobody of damage", needle)
+		}
+	}
+}
+
+// leaf returns where a leaf page with blocks begins of which the file holds no other copy.
+func leaf(t testing.TB, b []byte) int {
+	first := make(map[string][]int)
+	for at := 2 * boltPage; at < len(b); at += boltPage {
+		number, flags, keyLength := binary.NativeEndian.Uint64(b[at:]), binary.NativeEndian.Uint16(b[at+8:]), binary.NativeEndian.Uint32(b[at+24:])
+		if number == uint64(at/boltPage) && flags == 2 && keyLength == 8 {
+			key := at + 16 + int(binary.NativeEndian.Uint32(b[at+20:]))
+			first[string(b[key:key+8])] = append(first[string(b[key:key+8])], at)
+		}
+	}
+	for _, pages := range first {
+		if len(pages) == 1 {
+			return pages[0]
+		}
+	}
+	t.Fatal("no leaf is the only one of its blocks")
+	return 0
+}
+
+// Every kind of damage to a file is found, none panics, and what other segments hold is dumped.
+func TestDamagedSegmentsAreFound(t *testing.T) {
+	damages := map[string]func(b []byte) []byte{
+		"empty":           func(b []byte) []byte { return nil },
+		"one byte":        func(b []byte) []byte { return b[:1] },
+		"only zeros":      func(b []byte) []byte { return make([]byte, len(b)) },
+		"one meta page":   func(b []byte) []byte { return b[:boltPage] },
+		"both metas":      func(b []byte) []byte { clear(b[:2*boltPage]); return b },
+		"cut short":       func(b []byte) []byte { return b[:10*boltPage] },
+		"no bbolt file":   func(b []byte) []byte { return []byte(strings.Repeat("a text", 10_000)) },
+		"pages zeroed":    func(b []byte) []byte { clear(b[2*boltPage:]); return b },
+		"a leaf's header": func(b []byte) []byte { at := leaf(t, b); clear(b[at : at+16]); return b },
+		"a leaf's count":  func(b []byte) []byte { binary.NativeEndian.PutUint16(b[leaf(t, b)+10:], 60_000); return b },
+		"a leaf's length": func(b []byte) []byte { binary.NativeEndian.PutUint32(b[leaf(t, b)+12:], 1<<31); return b },
+		"a leaf's key":    func(b []byte) []byte { binary.NativeEndian.PutUint32(b[leaf(t, b)+16+4:], 1<<30); return b },
+	}
+	source := t.TempDir()
+	fillLog(t, source)
+	for name, damage := range damages {
+		for _, newest := range []bool{false, true} {
+			dir := linkLog(t, source)
+			files := segmentFiles(t, dir)
+			path := files[1]
+			if newest {
+				path = files[len(files)-1]
+			}
+			edit(t, path, damage)
+			report := verify(t, dir)
+			if report.Damaged == 0 || report.Damage[0].File != path {
+				t.Errorf("%s, newest %v: got %d, %v, want damage of %s", name, newest, report.Damaged, report.Damage, path)
+			}
+			if events, damage := dumpAll(t, dir, wal.DumpOptions{}); len(damage) == 0 || len(events) < 100 || len(events) >= 200 {
+				t.Errorf("%s, newest %v: got %d events and damage %v", name, newest, len(events), damage)
+			}
+			if _, err := wal.Inspect(t.Context(), dir); err != nil {
+				t.Errorf("%s, newest %v: %v", name, newest, err)
+			}
+		}
+	}
+}
+
+// Whatever a disk does to pages, the tools end, and find what a reader would meet.
+func TestRandomDamageNeverBreaksTheTools(t *testing.T) {
+	seed := uint64(os.Getpid())
+	r := rand.New(rand.NewPCG(seed, 1))
+	source := t.TempDir()
+	fillLog(t, source)
+	for range 100 {
+		dir := linkLog(t, source)
+		files := segmentFiles(t, dir)
+		edit(t, files[r.IntN(len(files))], func(b []byte) []byte {
+			for range 1 + r.IntN(20) {
+				page := r.IntN(min(80, len(b)/boltPage)) // about as many as are in use
+				b[page*boltPage+r.IntN([]int{16, 64, boltPage}[r.IntN(3)])] ^= byte(1 + r.IntN(255))
+			}
+			return b
+		})
+		report := verify(t, dir)
+		events, damage := dumpAll(t, dir, wal.DumpOptions{})
+		if len(damage) > 0 && report.Damaged == 0 {
+			t.Errorf("seed %d: a dump met %v, verify nothing", seed, damage)
+		}
+		if len(events) < 200 && report.Damaged == 0 {
+			t.Errorf("seed %d: a dump gave %d of 200 events, verify found nothing", seed, len(events))
+		}
+	}
+}
+
+func TestAMissingSegmentIsDamageOnlyWhileItIsNeeded(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	files := segmentFiles(t, dir)
+	if err := os.Remove(files[2]); err != nil {
+		t.Fatal(err)
+	}
+	report := verify(t, dir)
+	if report.Damaged == 0 || !strings.Contains(report.Damage[0].Reason, "missing") {
+		t.Errorf("got %v, want missing events", report.Damage)
+	}
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10}) // counts them as dropped
+	sync(t, l)
+	if got := wantSound(t, dir); len(got.Notes) == 0 || !strings.Contains(got.Notes[0], "are gone") {
+		t.Errorf("got notes %q, want them to tell of the gap", got.Notes)
+	}
+}
+
+func TestAMissingNewestSegmentIsDamage(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	files := segmentFiles(t, dir)
+	if err := os.Remove(files[len(files)-1]); err != nil {
+		t.Fatal(err)
+	}
+	if got := verify(t, dir); got.Damaged != 1 || !strings.Contains(got.Damage[0].Reason, "a later segment") {
+		t.Errorf("got %v", got.Damage)
+	}
+}
+
+func TestASegmentThatWasSetAsideIsNoted(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	edit(t, segmentFiles(t, dir)[1], func(b []byte) []byte { return make([]byte, len(b)) })
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	sync(t, l)
+	got := wantSound(t, dir)
+	if !strings.Contains(strings.Join(got.Notes, "\n"), ".corrupt") {
+		t.Errorf("got notes %q, want the file that was set aside", got.Notes)
+	}
+	in, err := wal.Inspect(t.Context(), dir)
+	if err != nil || len(in.SetAside) != 1 || in.SetAside[0].Size == 0 {
+		t.Errorf("got %+v, %v, want one file set aside", in, err)
+	}
+	if _, damage := dumpAll(t, dir, wal.DumpOptions{}); len(damage) > 0 {
+		t.Errorf("got damage %v from a dump", damage)
+	}
+}
+
+func TestASegmentOfAnotherLogIsDamage(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	fillLog(t, dir)
+	fillLog(t, other)
+	foreign, err := os.ReadFile(segmentFiles(t, other)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(segmentFiles(t, dir)[1], foreign, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := verify(t, dir); got.Damaged == 0 || !strings.Contains(got.Damage[0].Reason, "belongs to the log") {
+		t.Errorf("got %v", got.Damage)
+	}
+}
+
+func TestAnUnfinishedSegmentIsNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	if err := os.WriteFile(filepath.Join(dir, "wal", "0000000000000099.seg.new"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := wantSound(t, dir); len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "not finished") {
+		t.Errorf("got notes %q", got.Notes)
+	}
+}
