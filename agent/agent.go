@@ -161,18 +161,22 @@ func (a *Agent) stop(failed bool) {
 	}()
 	a.stopDoors(ctx)
 	a.streams.drain(ctx)
-	a.checkpoint()
-	a.streams.close()
+	if a.checkpoint() {
+		a.streams.close() // not else: what they would finish may hold more than the log vouches for
+	}
 	a.logger.Info("stopped", "remaining_events", a.streams.pending())
 }
 
 // checkpoint makes the last settlements durable before the destinations finish what they hold open.
-func (a *Agent) checkpoint() {
+// It tells whether they are.
+func (a *Agent) checkpoint() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), failedGrace)
 	defer cancel()
 	if err := a.log.Sync(ctx); err != nil {
 		a.logger.Warn("the last checkpoint was not stored; what was delivered since the one before may be sent again", "error", err)
+		return false
 	}
+	return true
 }
 
 // Abort makes a stop that is under way, or the next, wait for nothing.

@@ -81,12 +81,16 @@ func openSink(stream string, d config.Destination, place *wal.Place, logger hclo
 	return &brokenSink{shape: bare.Shape(), build: build}, nil
 }
 
+// checkKeys is how often a Kinesis stream is asked whether it still goes by partition keys.
+const checkKeys = 5 * time.Minute
+
 // buildAWS reads configuration from this host and dials nobody.
 func buildAWS(d config.Destination, options sink.AWSOptions) (shipper.Sink, error) {
 	switch d.Type {
 	case "kinesis":
 		return sink.NewKinesis(context.Background(), sink.KinesisOptions{
 			Stream: d.Stream, Aggregate: shipper.Framing(d.Aggregate), AimRecord: int(d.Batch.RecordSize), AWS: options,
+			CheckKeys: checkKeys,
 		})
 	case "firehose":
 		return sink.NewFirehose(context.Background(), sink.FirehoseOptions{

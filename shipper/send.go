@@ -58,7 +58,7 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 	if ready == 0 {
 		return nil, wake
 	}
-	shape := s.opts.Sink.Shape()
+	shape := s.shape()
 	patience := s.opts.MaxDelay - now.Sub(oldest)
 	due = due || patience <= 0
 	if !due && ready < shape.AimRecord && shape.RecordEvents != 1 {
@@ -70,6 +70,22 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 	}
 	return b, 0
 }
+
+// shape is the sink's, with smaller batches while requests time out: a link may be too slow for a
+// whole one within the time that a request has.
+func (s *Shipper) shape() Shape {
+	shape := s.opts.Sink.Shape()
+	if s.squeeze > 0 {
+		shape.MaxBatch = max(shape.MaxBatch>>s.squeeze, leastBatch)
+		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
+	}
+	return shape
+}
+
+const (
+	leastBatch = 32 << 10
+	mostHalved = 8
+)
 
 func aimBatch(shape *Shape) int {
 	if shape.AimBatch > 0 {

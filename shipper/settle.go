@@ -50,8 +50,12 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	}
 	if failure == nil {
 		s.recovered()
+		s.squeeze = max(s.squeeze-1, 0)
 		s.countRetries(o.reply.Results)
 		return o.reply.Results
+	}
+	if failure.Code == CodeTimeout {
+		s.squeeze = min(s.squeeze+1, mostHalved)
 	}
 	results := make([]*Error, len(o.records))
 	if failure.Class == Poison {

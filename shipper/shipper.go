@@ -97,6 +97,7 @@ type Shipper struct {
 	outcomes chan outcome
 	flying   int
 	trouble  *trouble // of requests as a whole
+	squeeze  int      // batches are halved this many times: requests have timed out
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
@@ -128,6 +129,7 @@ func New(o Options) *Shipper {
 	s.makeLanes()
 	if k, ok := o.Sink.(Keeper); ok {
 		o.Place.Keep(k.Committed)
+		o.Place.Settle(wal.Settlement{State: k.State()})
 	}
 	return s
 }

@@ -90,6 +90,9 @@ type Sink interface {
 // Keeper is a Sink that keeps a state of its own in the log, beside the checkpoint and in the
 // same commit, so that after a crash it can tell what the checkpoint vouches for.
 type Keeper interface {
+	// State is the state before the first Send. The log gets it at once, so that what an unfinished
+	// start left behind is never taken for delivered.
+	State() []byte
 	// Committed is called after a commit of the log that holds state, which an earlier Reply carried.
 	// It must return at once.
 	Committed(state []byte)
@@ -123,6 +126,9 @@ const (
 func (c Class) String() string {
 	return [...]string{"transient", "throttled", "operator", "poison"}[c]
 }
+
+// CodeTimeout is the Code of a request that was not answered in time: its outcome is unknown.
+const CodeTimeout = "timeout"
 
 // Error is a destination's refusal or failure.
 type Error struct {

@@ -131,6 +131,16 @@ func (f *File) Shape() shipper.Shape {
 	}
 }
 
+// State vouches for what an earlier life left unfinished, or for nothing.
+func (f *File) State() []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.recovered {
+		return f.found.encode()
+	}
+	return f.stateLocked()
+}
+
 // Send appends the batch to the current file and syncs it: all of it is stored, or none.
 func (f *File) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
 	if err := ctx.Err(); err != nil {

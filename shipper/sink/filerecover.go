@@ -42,7 +42,7 @@ func (f *File) recoverLocked() error {
 
 func (f *File) recoverStray(path string) error {
 	size := int64(0)
-	if len(f.found.Parts) == 0 {
+	if len(f.o.State) == 0 {
 		var err error
 		if size, err = wholeLines(path); err != nil {
 			return err
