@@ -3,6 +3,7 @@ package wal
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 )
@@ -33,32 +34,70 @@ var framePool = sync.Pool{New: func() any { return new([]byte) }}
 // poolable bounds the buffers that are kept for reuse.
 const poolable = 1 << 20
 
+// Limits of a batch.
+const (
+	maxStreamName = 1 << 10
+	maxProducerID = 1 << 10
+	maxBatch      = 64 << 20 // bytes of all events, with what stands around them in a block
+)
+
 // Submit hands b to the committer and returns without waiting for the disk. It waits only while
 // 32 MiB of appends are under way, for as long as ctx allows. Batches that one goroutine
 // submits are stored in that order. The log keeps no reference to b.
 //
-// Errors: ErrClosed; ErrFailed; ctx's. Nothing was stored then.
-func (l *Log) Submit(ctx context.Context, b *Batch) (*Ticket, error) {
-	if b.Stream == "" || len(b.Events) == 0 {
-		return nil, fmt.Errorf("wal: a batch needs a stream and at least one event, has %d", len(b.Events))
+// Errors: ErrClosed; ErrFailed; ErrChainBroken; ErrSequence; ctx's; a batch beyond the limits. Nothing
+// was stored then.
+func (l *Log) Submit(ctx context.Context, b *Batch) (t *Ticket, err error) {
+	if b.Chain != nil {
+		if b.Chain.stopped {
+			return nil, ErrChainBroken
+		}
+		defer func() { b.Chain.stopped = err != nil }()
+	}
+	size, err := b.check()
+	if err != nil {
+		return nil, err
 	}
 	if err := l.usable(); err != nil {
 		return nil, err
 	}
-	t := newTicket(b)
-	if err := l.room.Acquire(ctx, t.weight); err != nil {
-		t.release()
+	weight := min(size, maxWaiting)
+	if err := l.room.Acquire(ctx, weight); err != nil {
 		return nil, err
 	}
+	t = newTicket(b, size)
+	t.weight = weight
 	if err := l.committer.enqueue(t); err != nil {
-		l.room.Release(t.weight)
+		t.release()
+		l.room.Release(weight)
 		return nil, err
 	}
 	return t, nil
 }
 
+// check returns the bytes that the batch takes.
+func (b *Batch) check() (size int64, err error) {
+	switch {
+	case b.Stream == "" || len(b.Events) == 0:
+		return 0, fmt.Errorf("wal: a batch needs a stream and at least one event, has %d", len(b.Events))
+	case len(b.Stream) > maxStreamName:
+		return 0, fmt.Errorf("wal: a stream's name has %d bytes, at most %d", len(b.Stream), maxStreamName)
+	case len(b.ProducerID) > maxProducerID:
+		return 0, fmt.Errorf("wal: a producer's id has %d bytes, at most %d", len(b.ProducerID), maxProducerID)
+	case b.ProducerSequence > math.MaxUint64-uint64(len(b.Events)):
+		return 0, &SequenceError{Producer: b.ProducerID, Got: b.ProducerSequence}
+	}
+	for i := range b.Events {
+		size += int64(frameSize(&b.Events[i]))
+	}
+	if size > maxBatch {
+		return 0, fmt.Errorf("wal: a batch of %d events takes %d bytes, at most %d", len(b.Events), size, maxBatch)
+	}
+	return size, nil
+}
+
 // newTicket encodes the batch's events, which is all of the work that needs no offset.
-func newTicket(b *Batch) *Ticket {
+func newTicket(b *Batch, size int64) *Ticket {
 	t := &Ticket{
 		stream: b.Stream, sequence: b.ProducerSequence, chain: b.Chain,
 		cuts: make([]frameCut, len(b.Events)),
@@ -67,12 +106,8 @@ func newTicket(b *Batch) *Ticket {
 	if b.ProducerID != "" && b.ProducerSequence > 0 {
 		t.producer = producerKey{b.ProducerID, b.Stream}
 	}
-	size := 0
-	for i := range b.Events {
-		size += frameSize(&b.Events[i])
-	}
 	buf := *framePool.Get().(*[]byte)
-	if cap(buf) < size {
+	if int64(cap(buf)) < size {
 		buf = make([]byte, 0, size)
 	}
 	buf = buf[:0]
@@ -82,7 +117,6 @@ func newTicket(b *Batch) *Ticket {
 		t.cuts[i] = frameCut{uint32(len(buf)), uint32(len(e.Data))}
 	}
 	t.frames = buf
-	t.weight = min(int64(size), maxWaiting)
 	return t
 }
 
@@ -126,45 +160,4 @@ func (l *Log) Append(ctx context.Context, b *Batch) (Appended, error) {
 		return Appended{}, err
 	}
 	return t.Wait(ctx)
-}
-
-// WaitSettled waits until every destination of the stream has settled the events of a. delivered
-// is false when a destination of the stream has dead-lettered or dropped events meanwhile.
-func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (delivered bool, err error) {
-	s := l.lookup(stream)
-	if s == nil {
-		return false, fmt.Errorf("wal: no stream %q", stream)
-	}
-	next := a.First + uint64(a.Count)
-	places := s.sortedPlaces()
-	before := lostBy(places)
-	for _, p := range places {
-		if err := l.waitPlace(ctx, s, p, next); err != nil {
-			return false, err
-		}
-	}
-	return lostBy(places) == before, nil
-}
-
-func lostBy(places []*Place) (c Count) {
-	for _, p := range places {
-		c.Add(p.lost())
-	}
-	return c
-}
-
-func (l *Log) waitPlace(ctx context.Context, s *stream, p *Place, next uint64) error {
-	for {
-		moved := s.settled.wait()
-		if p.settledThrough(AllLanes, next) {
-			return nil
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-l.closing:
-			return ErrClosed
-		}
-	}
 }

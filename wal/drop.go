@@ -8,14 +8,23 @@ func (l *Log) makeRoom() {
 		return
 	}
 	for _, o := range l.oldest() {
-		for _, p := range l.Places(o.stream) {
+		s := l.stream(o.stream)
+		s.dropBelow(o.next)
+		for _, p := range s.sortedPlaces() {
 			if !p.dropBelow(o.next) {
 				l.dropParked(p, o.next)
 			}
 		}
-		l.stream(o.stream).grown.wake()
+		s.grown.wake()
 	}
+	l.truncateSoon.Store(true)
 	l.touch()
+}
+
+func (s *stream) dropBelow(next uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.floor = max(s.floor, next)
 }
 
 // streamEnd is where a stream ends in a segment.
@@ -47,21 +56,38 @@ func (p *Place) dropBelow(next uint64) bool {
 
 // dropParked drops for a destination that is not configured any more.
 func (l *Log) dropParked(p *Place, next uint64) {
+	if !l.losing.TryLock() {
+		return // it is being reckoned what is lost: the next look comes soon
+	}
+	defer l.losing.Unlock()
 	marks := p.Marks()
-	c, err := l.unsettled(p.stream.name, &marks, p.Stat().Checkpoint, next)
+	moved, from := make(map[uint8]Mark), next
+	for lane, m := range marks {
+		if m.Checkpoint < next {
+			moved[uint8(lane)] = Mark{Checkpoint: next, Settled: runsFrom(m.Settled, next)}
+			from = min(from, m.Checkpoint)
+		}
+	}
+	if len(moved) == 0 {
+		return
+	}
+	c, err := l.unsettled(p.stream.name, &marks, from, next)
 	if err != nil {
 		l.opts.Logger.Warn("could not count what a parked destination drops", "stream", p.stream.name,
 			"destination", p.name, "error", err)
 		return
 	}
-	moved := make(map[uint8]Mark)
-	for lane, m := range marks {
-		if m.Checkpoint < next {
-			moved[uint8(lane)] = Mark{Checkpoint: next, Settled: runsFrom(m.Settled, next)}
-		}
-	}
-	if len(moved) > 0 {
-		p.Settle(Settlement{Marks: moved, Add: Ledger{Dropped: map[string]Count{DroppedFull: c}}})
+	p.settleParked(Settlement{Marks: moved, Add: Ledger{Dropped: map[string]Count{DroppedFull: c}}})
+}
+
+// settleParked is Settle unless somebody ships from the place by now.
+func (p *Place) settleParked(s Settlement) {
+	p.stream.mu.Lock()
+	defer p.stream.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.opened {
+		p.settleLocked(&s)
 	}
 }
 

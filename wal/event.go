@@ -46,13 +46,16 @@ type Batch struct {
 // Chain is the order-safe end of a pipeline of appends: after the first that is not stored,
 // every later one of the chain fails with ErrChainBroken. The zero value is ready. Appends of
 // one chain are submitted by one goroutine at a time.
-type Chain struct{ broken bool } // broken belongs to the committer's goroutine
+type Chain struct {
+	broken  bool // belongs to the committer's goroutine
+	stopped bool // belongs to the submitter's
+}
 
 // Appended tells where a batch was stored.
 type Appended struct {
 	First     uint64 // the stream's offset of the first event
 	Count     int
-	Duplicate bool // the batch had been stored before; First is the old offset
+	Duplicate bool // the batch had been stored before; First is the old offset, 0 when that is forgotten
 }
 
 // Count is a number of events and the bytes of their payloads.

@@ -17,7 +17,8 @@ import (
 // Log is a write-ahead log of many streams in one data directory. All methods may be called from
 // any goroutine.
 //
-// Locks are taken in this order: Log.mu, stream.mu, Place.mu; segment.mu under none of the last two.
+// Locks are taken in this order: Log.losing, Log.mu, stream.mu, Place.mu. Under a segment's mu, and
+// to take one, none of them is held but losing.
 type Log struct {
 	opts Options
 	id   string
@@ -31,6 +32,12 @@ type Log struct {
 	streams  map[string]*stream
 	segments []*segment // oldest first; the last takes the appends
 	sealed   int64      // bytes that all but the last occupy
+	base     uint64     // where new streams begin, less 1; see skipLost
+	shelf    shelf
+
+	losing       sync.Mutex   // held while what is lost is reckoned; before all others
+	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
+	truncateSoon atomic.Bool  // something was not truncated while held
 
 	fullSince  atomic.Int64 // when an append last waited or was refused for want of room; 0: there is room
 	stateBytes atomic.Int64 // of the state that a new segment begins with
@@ -86,7 +93,7 @@ func (l *Log) Close() error {
 func (l *Log) letGo() error {
 	var errs []error
 	for _, s := range l.segments {
-		errs = append(errs, s.close())
+		errs = append(errs, s.closeForGood())
 	}
 	return errors.Join(append(errs, l.lock.Close())...)
 }
@@ -175,7 +182,7 @@ func (l *Log) stream(name string) *stream {
 	defer l.mu.Unlock()
 	s := l.streams[name]
 	if s == nil {
-		s = newStream(strings.Clone(name))
+		s = newStream(strings.Clone(name), l.base)
 		l.streams[s.name] = s
 	}
 	return s
@@ -242,40 +249,67 @@ func (l *Log) spansOf(name string) []span {
 
 // Place returns the destination's place in the stream, making both when they are new. A new place
 // starts at the oldest event that the log still holds: what was there before it counts as dropped
-// with the reason absent.
+// with the reason absent. Whoever calls it ships from there until Park.
 func (l *Log) Place(streamName, destination string) (*Place, error) {
-	if streamName == "" || destination == "" {
-		return nil, errors.New("wal: a place needs the names of a stream and of a destination")
+	if streamName == "" || destination == "" || max(len(streamName), len(destination)) > maxStreamName {
+		return nil, fmt.Errorf("wal: a place needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
+			maxStreamName, len(streamName), len(destination))
 	}
 	s := l.stream(streamName)
-	spans := l.spansOf(streamName)
-	s.mu.Lock()
-	p := s.places[destination]
-	if p == nil {
-		p = newPlace(l, s, destination, spans)
-		s.places[destination] = p
+	p, bad := l.place(s, destination)
+	if bad {
+		if err := l.reconcile(p); err != nil {
+			return nil, err
+		}
 	}
-	s.mu.Unlock()
-	p.mu.Lock()
-	p.opened = true
-	p.mu.Unlock()
 	l.touch()
+	s.settled.wake()
 	return p, nil
 }
 
-// newPlace is called with s.mu held.
+// place finds or makes the place. It keeps truncation out meanwhile, since what a new place waits for
+// must not go before the place is known. bad: the place is new and a part of the stream is given up.
+func (l *Log) place(s *stream, destination string) (p *Place, bad bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p = s.places[destination]; p == nil {
+		var spans []span
+		for _, seg := range l.segments {
+			if sp, ok := seg.spans[s.name]; ok {
+				spans = append(spans, sp)
+				bad = bad || len(seg.bad[s.name]) > 0
+			}
+		}
+		p = newPlace(l, s, destination, spans)
+		s.places[p.name] = p
+	}
+	p.mu.Lock()
+	p.opened = true
+	p.mu.Unlock()
+	return p, bad
+}
+
+// newPlace is called with Log.mu and s.mu held. The spans may be ahead of the stream, never behind it.
 func newPlace(l *Log, s *stream, name string, spans []span) *Place {
-	p := &Place{log: l, stream: s, name: name, dirty: true}
-	first, held := s.next, Count{}
-	if len(spans) > 0 {
-		first = spans[0].first
-		last := spans[len(spans)-1]
-		held = Count{s.next - last.next, s.bytes - last.after} // appended since spans were read
-	}
-	for _, sp := range spans {
+	p := &Place{log: l, stream: s, name: strings.Clone(name), dirty: true}
+	first, appended, held := s.next, Count{s.next - 1, s.bytes}, Count{}
+	for i, sp := range spans {
+		if i == 0 {
+			first = sp.first
+		}
 		held.Add(sp.count())
+		if sp.next > s.next {
+			appended = Count{sp.next - 1, sp.after}
+		}
 	}
-	if absent := (Count{s.next - 1, s.bytes}).Sub(held); absent.Events > 0 {
+	absent := appended.Sub(held)
+	if lost := min(s.base, absent.Events); lost > 0 {
+		p.ledger.drop(DroppedCorrupt, Count{Events: lost})
+		absent.Events -= lost
+	}
+	if absent.Events > 0 {
 		p.ledger.drop(DroppedAbsent, absent)
 	}
 	for i := range p.marks {

@@ -1,13 +1,26 @@
 package wal
 
 import (
-	"encoding/binary"
 	"errors"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 )
 
-// unsettled counts the events in [from, to) that are in the log and that the marks leave open.
+// hold keeps truncation out until release is called.
+func (l *Log) hold() (release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held.Add(1)
+	return func() {
+		l.held.Add(-1)
+		l.truncateSoon.Store(true)
+		l.touch()
+	}
+}
+
+// unsettled counts the events in [from, to) that are in the log and that the marks leave open. What
+// can't be read is given up.
 func (l *Log) unsettled(streamName string, marks *[Lanes]Mark, from, to uint64) (c Count, err error) {
 	for from < to {
 		chunk, err := l.Read(streamName, from, AllLanes, 4<<20)
@@ -34,8 +47,11 @@ func (l *Log) unsettled(streamName string, marks *[Lanes]Mark, from, to uint64) 
 
 // reconcile counts as dropped (reason corrupt) what the place still waits for and the log no longer
 // holds. It reads all that the place has not settled, so it is for when something is known to
-// be lost.
+// be lost. Two at once would count the same loss twice, and what is truncated meanwhile would seem lost.
 func (l *Log) reconcile(p *Place) error {
+	l.losing.Lock()
+	defer l.losing.Unlock()
+	defer l.hold()()
 	p.mu.Lock()
 	marks, settled, from := p.cloneMarksLocked(), p.ledger.settled(), p.checkpointLocked()
 	p.mu.Unlock()
@@ -100,31 +116,56 @@ func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) {
 	if seg == nil {
 		return
 	}
+	from = max(from, sp.first)
 	bad := Run{First: from, Next: seg.blockAfter(streamName, from, sp.next)}
-	if corrupt.Offset > 0 {
-		bad.First = min(bad.First, corrupt.Offset)
-	}
-	l.opts.Logger.Error("a part of the log can't be read and is given up", "segment", seg.path,
-		"stream", streamName, "first", bad.First, "next", bad.Next, "error", corrupt)
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if seg.bad == nil {
 		seg.bad = make(map[string][]Run)
 	}
-	seg.bad[streamName] = append(seg.bad[streamName], bad)
+	known := slices.Contains(seg.bad[streamName], bad)
+	if !known {
+		seg.bad[streamName] = append(seg.bad[streamName], bad)
+	}
+	l.mu.Unlock()
+	if !known {
+		l.opts.Logger.Error("a part of the log can't be read and is given up", "segment", seg.path,
+			"stream", streamName, "first", bad.First, "next", bad.Next, "error", corrupt)
+	}
 }
 
-// blockAfter returns the first offset of the block after the one that holds offset, or end when there
-// is none or it can't be found.
+// blockAfter returns the first offset after the given one where a good block begins, or end when there
+// is none. A bad page may hide the blocks next to it, so it looks further and further ahead and then
+// for the first that shows.
 func (s *segment) blockAfter(streamName string, offset, end uint64) uint64 {
-	next := end
-	_ = s.view(func(tx *bolt.Tx) error {
-		if k, _ := tx.Bucket(streamBucket(streamName)).Cursor().Seek(offsetKey(offset + 1)); len(k) == 8 {
-			next = binary.BigEndian.Uint64(k)
+	next, bad, good := end, offset, end
+	for ahead := uint64(1); ahead < end-offset; ahead *= 2 {
+		if at, ok := s.goodBlock(streamName, offset+ahead, end); ok {
+			next, good = at, offset+ahead
+			break
+		}
+		bad = offset + ahead
+	}
+	for good-bad > 1 {
+		middle := bad + (good-bad)/2
+		if at, ok := s.goodBlock(streamName, middle, end); ok {
+			next, good = min(next, at), middle
+		} else {
+			bad = middle
+		}
+	}
+	return next
+}
+
+// goodBlock finds the first block at or after offset.
+func (s *segment) goodBlock(streamName string, offset, end uint64) (first uint64, ok bool) {
+	err := s.view(func(tx *bolt.Tx) error {
+		k, v := tx.Bucket(streamBucket(streamName)).Cursor().Seek(offsetKey(offset))
+		if b, fault := peekBlock(streamName, k, v); fault == "" && offset <= b.first && b.first < end {
+			first, ok = b.first, true
 		}
 		return nil
-	}) // what can't be searched is given up as a whole
-	return next
+	})
+	return first, ok && err == nil
 }
 
 // badRun tells whether the offset lies in a part that was given up, and where it goes on.

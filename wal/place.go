@@ -51,14 +51,18 @@ type Ledger struct {
 	LastDelivery    time.Time
 }
 
-// settled returns what has left the log one way or the other.
-func (l *Ledger) settled() Count {
-	c := l.Delivered
-	c.Add(l.Dead)
+// lost returns what was not delivered and never will be.
+func (l *Ledger) lost() Count {
+	c := l.Dead
 	for _, d := range l.Dropped {
 		c.Add(d)
 	}
 	return c
+}
+
+// settled returns what has left the log one way or the other.
+func (l *Ledger) settled() Count {
+	return l.Delivered.Plus(l.lost())
 }
 
 func (l *Ledger) drop(reason string, c Count) {
@@ -142,7 +146,20 @@ func (p *Place) Keep(f func(state []byte)) {
 
 // Settle records s. It is durable with the next checkpoint.
 func (p *Place) Settle(s Settlement) {
+	p.stream.mu.Lock()
 	p.mu.Lock()
+	p.settleLocked(&s)
+	p.mu.Unlock()
+	p.stream.mu.Unlock()
+	p.log.touch()
+	p.stream.settled.wake()
+}
+
+// settleLocked is called with the stream's mu and p.mu held.
+func (p *Place) settleLocked(s *Settlement) {
+	if s.Add.lost().Events > 0 {
+		p.stream.noteLostLocked(p, s.Marks)
+	}
 	for lane, m := range s.Marks {
 		p.marks[lane] = m
 	}
@@ -151,8 +168,13 @@ func (p *Place) Settle(s Settlement) {
 		p.state = s.State
 	}
 	p.dirty = true
+}
+
+// Park tells that nobody ships from the place any more. Its events are kept.
+func (p *Place) Park() {
+	p.mu.Lock()
+	p.opened = false
 	p.mu.Unlock()
-	p.log.touch()
 	p.stream.settled.wake()
 }
 
@@ -209,27 +231,4 @@ func (p *Place) Stat() PlaceStat {
 		st.OldestPending = p.log.appendedAt(p.stream.name, st.Checkpoint)
 	}
 	return st
-}
-
-// settledThrough tells whether every event of the lanes with an offset below next is settled.
-func (p *Place) settledThrough(lanes LaneSet, next uint64) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for lane := range uint8(Lanes) {
-		if lanes.Has(lane) && p.marks[lane].Checkpoint < next {
-			return false
-		}
-	}
-	return true
-}
-
-// lost returns the events that the destination neither settled nor will ever settle.
-func (p *Place) lost() Count {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c := p.ledger.Dead
-	for _, d := range p.ledger.Dropped {
-		c.Add(d)
-	}
-	return c
 }

@@ -15,7 +15,7 @@ const producerRuns = 256
 
 // producer is what the log remembers of a producer that numbers its batches.
 type producer struct {
-	next uint64 // the sequence that continues what is stored
+	next uint64 // the sequence that continues what is stored; 0: any does
 	seen time.Time
 	runs []producerRun // ascending
 }
@@ -26,16 +26,16 @@ type producerRun struct{ seq, offset, count uint64 }
 // check decides about a batch of n events with the given sequence. known is false when it has to
 // be stored.
 func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, err error) {
+	for _, r := range p.runs {
+		if sequence >= r.seq && sequence+n <= r.seq+r.count {
+			return r.offset + sequence - r.seq, true, nil
+		}
+	}
 	switch {
 	case p.next == 0 || sequence == p.next:
 		return 0, false, nil
 	case sequence > p.next || sequence+n > p.next:
 		return 0, false, &SequenceError{id, sequence, p.next}
-	}
-	for _, r := range p.runs {
-		if sequence >= r.seq && sequence+n <= r.seq+r.count {
-			return r.offset + sequence - r.seq, true, nil
-		}
 	}
 	// Older than what is remembered, or cut otherwise than it was: stored, but not known where.
 	return 0, true, nil

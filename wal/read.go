@@ -28,9 +28,10 @@ type Chunk struct {
 func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Chunk, error) {
 	r := reading{stream: streamName, lanes: lanes, left: limit, chunk: Chunk{Next: from}}
 	for r.left > 0 && !r.chunk.End {
+		end := l.Next(streamName) // before the look: what is appended after it is another Read's
 		seg, sp := l.find(streamName, r.chunk.Next)
 		if seg == nil {
-			r.chunk.End = true
+			r.chunk.Next, r.chunk.End = max(r.chunk.Next, end), true
 			break
 		}
 		r.chunk.Next = max(r.chunk.Next, sp.first)

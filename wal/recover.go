@@ -6,14 +6,28 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
 )
 
-// leastFrame is the length of the shortest event in a block: its lane, its length, and an event
-// with a key of one byte, no data and a time of one byte.
-const leastFrame = 2 + 3 + 2 + 2
+const (
+	// leastFrame is the length of the shortest event in a block: its lane, its length, and an event
+	// without a key, without data and with a time of one byte.
+	leastFrame = 2 + 2 + 2 + 2
+	// largestCommit is the most that one commit adds: a full group and the append that overfills it.
+	largestCommit = maxGroup + maxBatch
+)
+
+// recovery is Open's view of the directory.
+type recovery struct {
+	log    *Log
+	last   uint64 // the highest number that a segment has or had
+	lost   int64  // the most bytes of blocks that were stored and can't be found in the newest segment
+	whole  bool   // the newest segment may take appends
+	lowest map[string]uint64
+}
 
 // recover reads what the directory holds and leaves the log with a newest segment that is whole.
 func (l *Log) recover() error {
@@ -24,31 +38,108 @@ func (l *Log) recover() error {
 	if err != nil {
 		return err
 	}
-	var last uint64 // the highest number in use
-	var lostNewest int64
-	for i, seq := range seqs {
-		last = seq
-		newest := i == len(seqs)-1
-		seg := &segment{seq: seq, path: filepath.Join(l.dir, segmentName(seq)), sealed: true}
-		if err := l.load(seg, newest); err == nil {
-			l.segments = append(l.segments, seg)
-			continue
-		} else if !damaged(err) {
-			return errors.Join(err, seg.close())
-		} else if err := l.quarantine(seg, err); err != nil {
+	r := recovery{log: l, last: l.highestAside(), lowest: make(map[string]uint64)}
+	if n := len(seqs); n > 0 && seqs[n-1] < r.last {
+		r.lose(0) // an Open before this one set the newest aside and did not come to its end
+	}
+	for _, seq := range slices.Backward(seqs) {
+		r.last = max(r.last, seq)
+		if err := r.load(seq); err != nil {
 			return err
 		}
-		if newest {
-			lostNewest = fileSize(seg.path)
-		}
 	}
-	if err := l.loadState(); err != nil {
+	slices.Reverse(l.segments)
+	if len(l.segments) == 0 {
+		l.id = newID()
+	}
+	l.finishState()
+	if r.lost > 0 {
+		l.skipLost(uint64(r.lost) / leastFrame)
+	}
+	return l.resume(r.last, r.whole)
+}
+
+// lose notes that the newest segment, of which size bytes are left, is lost, unless one after it is.
+func (r *recovery) lose(size int64) {
+	if r.lost == 0 {
+		full := min(r.log.opts.SegmentSize+largestCommit, max(r.log.opts.MaxSize, size))
+		r.lost = max(full, size)
+	}
+}
+
+// load adds a segment to the log, or sets it aside. The newest comes first: it is checked whole, since
+// it is the one that a crash may have met in the middle of a write, and it has the log's state.
+func (r *recovery) load(seq uint64) error {
+	l := r.log
+	seg := &segment{seq: seq, path: filepath.Join(l.dir, segmentName(seq)), shelf: &l.shelf}
+	newest := len(l.segments) == 0
+	err := r.read(seg, newest)
+	err = errors.Join(err, seg.close())
+	if !damaged(err) && err != nil {
 		return err
 	}
-	if lostNewest > 0 {
-		l.skipLost(uint64(lostNewest) / leastFrame)
+	if err == nil {
+		l.segments = append(l.segments, seg)
+		return nil
 	}
-	return l.resume(max(last, l.highestAside()))
+	size := fileSize(seg.path)
+	if newest {
+		r.lose(size)
+		l.forgetState()
+	}
+	return l.quarantine(seg, err)
+}
+
+func (r *recovery) read(seg *segment, newest bool) (err error) {
+	doubtful := false
+	if newest {
+		if doubtful, err = checkSegment(seg.path); err != nil {
+			return err
+		}
+	}
+	return seg.view(func(tx *bolt.Tx) error {
+		m, err := readMeta(tx, seg)
+		if err != nil {
+			return err
+		}
+		if seg.spans, err = readSpans(tx, seg.path); err != nil {
+			return err
+		}
+		if !newest {
+			return r.fit(seg, m.log)
+		}
+		r.log.id, r.log.base = m.log, m.base
+		r.whole = seg.seq == r.last && !m.sealed && !doubtful
+		switch {
+		case seg.seq == r.last && m.sealed:
+			r.last++
+			r.lose(0)
+		case doubtful && r.lost == 0:
+			r.lost = min(largestCommit, r.log.opts.MaxSize)
+		}
+		r.note(seg)
+		return r.log.loadState(tx, seg.path)
+	})
+}
+
+// fit checks that the segment is an older one of the same log.
+func (r *recovery) fit(seg *segment, id string) error {
+	if id != r.log.id {
+		return &CorruptError{File: seg.path, Reason: "it belongs to another log"}
+	}
+	for name, sp := range seg.spans {
+		if low, ok := r.lowest[name]; ok && sp.next > low {
+			return &CorruptError{seg.path, name, sp.first, fmt.Sprintf("it ends at %d, a later segment begins at %d", sp.next, low)}
+		}
+	}
+	r.note(seg)
+	return nil
+}
+
+func (r *recovery) note(seg *segment) {
+	for name, sp := range seg.spans {
+		r.lowest[name] = sp.first
+	}
 }
 
 // clean removes segments that a crash left half made: they hold no event.
@@ -65,67 +156,10 @@ func (l *Log) clean() error {
 	return nil
 }
 
-// load reads what a segment holds; the newest is checked whole, since it is the one that a crash
-// may have met in the middle of a write.
-func (l *Log) load(seg *segment, newest bool) error {
-	return seg.view(func(tx *bolt.Tx) (err error) {
-		id, err := readMeta(tx, seg.path)
-		if err != nil {
-			return err
-		}
-		if newest {
-			if err := checkSegment(tx, seg.path); err != nil {
-				return err
-			}
-		}
-		l.id = id
-		seg.spans, err = readSpans(tx, seg.path)
-		return err
-	})
-}
-
-// checkSegment verifies bbolt's pages and every block.
-func checkSegment(tx *bolt.Tx, path string) error {
-	for err := range tx.Check() {
-		return &CorruptError{File: path, Reason: err.Error()}
-	}
-	if tx.Bucket(bucketState) == nil {
-		return &CorruptError{File: path, Reason: "the state is missing"}
-	}
-	return eachStream(tx, func(stream string, b *bolt.Bucket) error {
-		return checkStream(b, path, stream)
-	})
-}
-
-// checkStream verifies that the blocks follow one another. Their frames are left to whoever reads
-// them: a damaged event costs its block, not the segment.
-func checkStream(bucket *bolt.Bucket, path, stream string) error {
-	var next uint64
-	return bucket.ForEach(func(k, v []byte) error {
-		b, fault := peekBlock(stream, k, v)
-		if fault == "" && next != 0 && b.first != next {
-			fault = fmt.Sprintf("the block begins at %d, want %d", b.first, next)
-		}
-		if fault != "" {
-			return &CorruptError{path, stream, b.first, fault}
-		}
-		next = b.next()
-		return nil
-	})
-}
-
 // damaged tells whether err is about the file's content rather than about reaching it.
 func damaged(err error) bool {
 	var corrupt *CorruptError
-	if errors.As(err, &corrupt) {
-		return true
-	}
-	for _, e := range []error{bolt.ErrInvalid, bolt.ErrChecksum, bolt.ErrVersionMismatch, bolt.ErrInvalidMapping} { //nolint:staticcheck
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return strings.Contains(err.Error(), "file size too small") || strings.Contains(err.Error(), "unexpected EOF")
+	return errors.As(err, &corrupt)
 }
 
 // quarantine renames a segment that can't be read. It is kept for whoever wants to look into it.
@@ -164,25 +198,31 @@ func (l *Log) highestAside() (highest uint64) {
 	return highest
 }
 
-// loadState reads the newest segment's state, and what its blocks say beyond it.
-func (l *Log) loadState() error {
-	if len(l.segments) == 0 {
-		l.id = newID()
+// loadState reads the newest segment's state.
+func (l *Log) loadState(tx *bolt.Tx, path string) error {
+	state := tx.Bucket(bucketState)
+	if state == nil {
+		return &CorruptError{File: path, Reason: "the state is missing"}
+	}
+	return state.ForEach(func(k, v []byte) error {
+		l.stateBytes.Add(int64(len(k) + len(v) + stateElement))
+		if err := l.loadEntry(k, v); err != nil {
+			return &CorruptError{File: path, Reason: err.Error()}
+		}
 		return nil
-	}
-	newest := l.segments[len(l.segments)-1]
-	err := newest.view(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketState).ForEach(func(k, v []byte) error {
-			l.stateBytes.Add(int64(len(k) + len(v) + stateElement))
-			if err := l.loadEntry(k, v); err != nil {
-				return &CorruptError{File: newest.path, Reason: err.Error()}
-			}
-			return nil
-		})
 	})
-	if err != nil {
-		return fmt.Errorf("read state: %w", err)
-	}
+}
+
+// forgetState undoes loadState.
+func (l *Log) forgetState() {
+	clear(l.streams)
+	clear(l.committer.producers)
+	l.base = 0
+	l.stateBytes.Store(0)
+}
+
+// finishState adds what the blocks say beyond the state.
+func (l *Log) finishState() {
 	for _, seg := range l.segments {
 		for name, sp := range seg.spans {
 			s := l.stream(name)
@@ -191,7 +231,6 @@ func (l *Log) loadState() error {
 			}
 		}
 	}
-	return nil
 }
 
 func (l *Log) loadEntry(k, v []byte) error {
@@ -203,7 +242,7 @@ func (l *Log) loadEntry(k, v []byte) error {
 	switch {
 	case kind == stateStream:
 		d := decoder{b: v}
-		s.next, s.bytes = d.number(), d.number()
+		s.next, s.bytes, s.base = d.number(), d.number(), 0
 		return d.err()
 	case kind == statePlace && len(names) == 2:
 		p := &Place{log: l, stream: s, name: names[1]}
@@ -218,29 +257,33 @@ func (l *Log) loadEntry(k, v []byte) error {
 }
 
 // skipLost moves every stream's numbering past what a lost newest segment can have held, so that no
-// offset is used twice. The gap counts as appended and as dropped.
+// offset is used twice, also that of streams which only the lost segment knew. The gap counts as
+// appended and as dropped. Which batches of the producers it held is unknown: each goes on where it likes.
 func (l *Log) skipLost(events uint64) {
 	for _, s := range l.streams {
 		s.next += events
 	}
+	l.base += events
+	for _, p := range l.committer.producers {
+		p.next = 0
+	}
 }
 
 // resume makes the newest segment writable, or begins a new one, and settles what is missing.
-func (l *Log) resume(last uint64) error {
+func (l *Log) resume(last uint64, whole bool) error {
 	for _, seg := range l.segments {
 		seg.size = seg.disk()
 		l.sealed += seg.size
 	}
-	if err := l.openNewest(last); err != nil {
+	if err := l.openNewest(last, whole); err != nil {
 		return err
 	}
 	return l.reconcileAll()
 }
 
-// openNewest appends to the newest segment when that is whole and the last, or begins another.
-func (l *Log) openNewest(last uint64) error {
+// openNewest appends to the newest segment when that is whole, or begins another.
+func (l *Log) openNewest(last uint64, whole bool) error {
 	n := len(l.segments)
-	whole := n > 0 && l.segments[n-1].seq == last
 	if whole {
 		if err := l.unseal(l.segments[n-1]); err != nil {
 			return err
@@ -277,7 +320,6 @@ func (l *Log) unseal(s *segment) error {
 func (s *segment) reopenWritable(segmentSize int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sealed = false
 	return errors.Join(s.closeLocked(), s.openWritable(s.path, segmentSize))
 }
 

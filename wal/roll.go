@@ -59,7 +59,6 @@ func (s *segment) markSealed() error {
 func (s *segment) seal() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sealed = true
 	if err := s.closeLocked(); err != nil {
 		return fmt.Errorf("close segment: %w", err)
 	}
@@ -75,7 +74,7 @@ func (s *segment) seal() error {
 func (l *Log) createSegment(seq uint64) (*segment, error) {
 	path := filepath.Join(l.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
-	seg := &segment{seq: seq, path: path, spans: make(map[string]span)}
+	seg := &segment{seq: seq, path: path, shelf: &l.shelf, spans: make(map[string]span)}
 	err := l.fillSegment(seg, unfinished)
 	if err == nil {
 		err = os.Rename(unfinished, path)
@@ -112,6 +111,7 @@ func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {
 		meta.Put(keyVersion, []byte{segmentVersion}),
 		meta.Put(keyLog, []byte(l.id)),
 		meta.Put(keySegment, offsetKey(seq)),
+		meta.Put(keyBase, offsetKey(l.base)),
 	)
 }
 
@@ -145,6 +145,9 @@ func (l *Log) truncate() {
 func (l *Log) settledSegments() (settled []*segment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.held.Load() > 0 {
+		return nil // the next checkpoint tries again
+	}
 	last := len(l.segments) - 1
 	kept := l.segments[:0]
 	for i, s := range l.segments {
@@ -169,13 +172,13 @@ func (l *Log) settledLocked(s *segment) bool {
 }
 
 // low returns the first offset that some destination still needs after a crash. A stream without a
-// destination keeps everything.
+// destination keeps everything that it need not drop.
 func (s *stream) low() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	low := s.next
 	if len(s.places) == 0 {
-		low = 0
+		low = s.floor
 	}
 	for _, p := range s.places {
 		p.mu.Lock()

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -37,6 +38,7 @@ var (
 	keyVersion = []byte("version")
 	keyLog     = []byte("log")
 	keySegment = []byte("segment")
+	keyBase    = []byte("base")   // Log.base
 	keySealed  = []byte("sealed") // there is a later segment
 )
 
@@ -59,9 +61,10 @@ type segment struct {
 	mu     sync.RWMutex // guards db: held for reading during a transaction
 	db     *bolt.DB     // nil while nobody reads a sealed segment
 	gone   bool         // truncated or set aside
-	sealed bool
+	closed bool         // the log is closed
 
-	size int64 // bytes on the disk once it is sealed
+	shelf *shelf
+	size  int64 // bytes on the disk once it is sealed
 
 	// Of the newest segment, the committer's: the file, how far bbolt's pages go, how far blocks are
 	// allocated, and whether the file system can't do that.
@@ -134,7 +137,20 @@ func (s *segment) measure() error {
 	})
 }
 
+// openReadOnly opens a sealed segment. What bbolt says of a file that is none of its own is text,
+// so the meta pages are looked at first.
 func openReadOnly(path string) (*bolt.DB, error) {
+	f, err := openBoltFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, &CorruptError{File: path, Reason: "the file is missing"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.snapshot()
+	if err = errors.Join(err, f.close()); err != nil {
+		return nil, err
+	}
 	return openBolt(path, &bolt.Options{ReadOnly: true})
 }
 
@@ -166,15 +182,18 @@ func viewBolt(db *bolt.DB, path string, f func(tx *bolt.Tx) error) (err error) {
 func (s *segment) open() error {
 	for {
 		s.mu.RLock()
-		if s.gone {
+		if gone, closed := s.gone, s.closed; gone || closed {
 			s.mu.RUnlock()
+			if closed {
+				return ErrClosed
+			}
 			return errGone
 		}
 		if s.db != nil {
 			return nil
 		}
 		s.mu.RUnlock()
-		if err := s.reopen(); err != nil {
+		if err := errors.Join(s.reopen(), s.shelf.put(s)); err != nil {
 			return err
 		}
 	}
@@ -183,7 +202,7 @@ func (s *segment) open() error {
 func (s *segment) reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.db != nil || s.gone {
+	if s.db != nil || s.gone || s.closed {
 		return nil
 	}
 	db, err := openReadOnly(s.path)
@@ -194,6 +213,39 @@ func (s *segment) reopen() error {
 	return nil
 }
 
+// shelf keeps a bounded number of sealed segments open.
+type shelf struct {
+	mu   sync.Mutex
+	open []*segment // the one that was opened last comes last
+}
+
+// shelved is how many sealed segments stay open.
+const shelved = 16
+
+// put notes that s has been opened, and closes the one that was opened longest ago when there are
+// too many. The caller holds no segment's lock.
+func (sh *shelf) put(s *segment) error {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.open = append(slices.DeleteFunc(sh.open, func(o *segment) bool { return o == s }), s)
+	if len(sh.open) <= shelved {
+		return nil
+	}
+	oldest := sh.open[0]
+	sh.open = slices.Delete(sh.open, 0, 1)
+	return oldest.rest()
+}
+
+// rest closes the segment if it is a sealed one.
+func (s *segment) rest() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil {
+		return nil
+	}
+	return s.closeLocked()
+}
+
 // errGone: the segment was truncated between being found and being read.
 var errGone = errors.New("wal: the segment is gone")
 
@@ -201,6 +253,14 @@ var errGone = errors.New("wal: the segment is gone")
 func (s *segment) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.closeLocked()
+}
+
+// closeForGood is close after which nothing can be read.
+func (s *segment) closeForGood() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
 	return s.closeLocked()
 }
 
@@ -230,16 +290,29 @@ func (s *segment) disk() int64 {
 	return st.Blocks * 512
 }
 
-// readMeta checks that the file is a segment of ours and returns the log's id.
-func readMeta(tx *bolt.Tx, path string) (id string, err error) {
+// ownMeta is what a segment says of itself.
+type ownMeta struct {
+	log    string
+	base   uint64
+	sealed bool
+}
+
+// readMeta checks that the file is the segment of ours that its name says.
+func readMeta(tx *bolt.Tx, s *segment) (ownMeta, error) {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil {
-		return "", &CorruptError{File: path, Reason: "no segment of a standpipe log: it has no meta bucket"}
+		return ownMeta{}, &CorruptError{File: s.path, Reason: "no segment of a standpipe log: it has no meta bucket"}
 	}
-	if v := meta.Get(keyVersion); len(v) != 1 || v[0] != segmentVersion {
-		return "", &CorruptError{File: path, Reason: fmt.Sprintf("segment version %x, want %x", v, segmentVersion)}
+	version, seq, base := meta.Get(keyVersion), meta.Get(keySegment), meta.Get(keyBase)
+	switch {
+	case len(version) != 1 || version[0] != segmentVersion:
+		return ownMeta{}, &CorruptError{File: s.path, Reason: fmt.Sprintf("segment version %x, want %x", version, segmentVersion)}
+	case !bytes.Equal(seq, offsetKey(s.seq)):
+		return ownMeta{}, &CorruptError{File: s.path, Reason: fmt.Sprintf("it says that it is segment %x", seq)}
+	case len(base) != 8:
+		return ownMeta{}, &CorruptError{File: s.path, Reason: "the streams' base is missing"}
 	}
-	return string(meta.Get(keyLog)), nil
+	return ownMeta{string(meta.Get(keyLog)), binary.BigEndian.Uint64(base), meta.Get(keySealed) != nil}, nil
 }
 
 // readSpans returns what the segment holds of each stream, from each bucket's ends.

@@ -33,7 +33,7 @@ func (c *committer) commit(g *group) error {
 	if err := l.rollIfLarge(); err != nil {
 		l.fail(err)
 	}
-	if len(g.places) > 0 {
+	if len(g.places) > 0 || l.truncateSoon.Swap(false) {
 		l.truncate()
 	}
 	return nil

@@ -13,15 +13,20 @@ type stream struct {
 	mu     sync.Mutex
 	next   uint64 // the offset that the next event gets; all before it are committed
 	bytes  uint64 // of the payloads of all events before next
+	base   uint64 // how many events may have been lost before its first
 	places map[string]*Place
-	tail   tail // the committer's
+	floor  uint64 // what lies below is to be dropped (reason full), also when no destination is known
+
+	awaited map[*awaited]struct{} // by WaitSettled
+	tail    tail                  // the committer's
 
 	grown   signal // woken when next has moved
 	settled signal // woken when a place has moved
 }
 
-func newStream(name string) *stream {
-	return &stream{name: name, next: 1, places: make(map[string]*Place)}
+// newStream begins a stream of which base events may have been lost before.
+func newStream(name string, base uint64) *stream {
+	return &stream{name: name, next: base + 1, base: base, places: make(map[string]*Place)}
 }
 
 func (s *stream) appended() Count {
