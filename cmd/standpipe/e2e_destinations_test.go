@@ -17,16 +17,18 @@ const quick = `
       timeout = "2s"
     }`
 
-func kinesisDestination(endpoint string) string {
+func kinesisDestination(endpoint string) string { return kinesisAs("live", "kpl", endpoint) }
+
+func kinesisAs(name, aggregate, endpoint string) string {
 	return fmt.Sprintf(`
-  destination "kinesis" "live" {
+  destination "kinesis" %q {
     stream    = "${stream}"
-    aggregate = "kpl"
+    aggregate = %q
     aws {
       region   = "eu-west-1"
       endpoint = %q
     }%s
-  }`, endpoint, quick)
+  }`, name, aggregate, endpoint, quick)
 }
 
 func firehoseDestination(endpoint string) string {
@@ -119,14 +121,14 @@ func TestLargestEvents(t *testing.T) {
 	client := a.dial()
 
 	_, err := client.Append(t.Context(), request("large", event{"k", filler(1000)}, event{"k", filler(1_024_000)}))
-	expectError(t, err, codes.InvalidArgument, "event 1", "archive", "firehose")
+	expectError(t, err, codes.InvalidArgument, "event 1", "archive", "1024000", "1023999")
 	fits := event{"k", filler(1_023_999)}
 	if _, err := client.Append(t.Context(), request("large", fits)); err != nil {
 		t.Errorf("an event that fills a Firehose record: %v", err)
 	}
 
 	_, err = client.Append(t.Context(), request("wide", event{"k", filler(1 << 20)}))
-	expectError(t, err, codes.InvalidArgument, "event 0", "live", "kinesis")
+	expectError(t, err, codes.InvalidArgument, "event 0", "live", "1048576", "1048575")
 	wide := event{"k", filler(1<<20 - 1)}
 	if _, err := client.Append(t.Context(), request("wide", wide)); err != nil {
 		t.Errorf("an event that fills a Kinesis record: %v", err)

@@ -15,6 +15,7 @@ import (
 type link struct {
 	listener net.Listener
 	target   string
+	up, down int64 // a bad connection carries at most so many bytes each way
 	bad      atomic.Bool
 	cuts     atomic.Int64
 
@@ -24,13 +25,13 @@ type link struct {
 	all  sync.WaitGroup
 }
 
-func startLink(t *testing.T, target string, seed uint64) *link {
+func startLink(t *testing.T, target string, up, down int64, seed uint64) *link {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &link{listener: l, target: target, r: rand.New(rand.NewPCG(seed, 1)), open: make(map[net.Conn]struct{})}
+	k := &link{listener: l, target: target, up: up, down: down, r: rand.New(rand.NewPCG(seed, 1)), open: make(map[net.Conn]struct{})}
 	k.all.Go(k.serve)
 	t.Cleanup(k.close)
 	return k
@@ -99,11 +100,11 @@ func (k *link) copy(to io.Writer, from io.Reader, budget int64) {
 	}
 }
 
-// budgets are about ten small requests up and a few replies down.
+// budgets are what one connection may carry.
 func (k *link) budgets() (up, down int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return 1 + k.r.Int64N(60_000), 1 + k.r.Int64N(6_000)
+	return 1 + k.r.Int64N(k.up), 1 + k.r.Int64N(k.down)
 }
 
 func (k *link) track(cs ...net.Conn) {
@@ -137,7 +138,7 @@ func TestLinkCarriesAndCuts(t *testing.T) {
 			go io.Copy(c, c)
 		}
 	}()
-	k := startLink(t, echo.Addr().String(), 1)
+	k := startLink(t, echo.Addr().String(), 60_000, 6_000, 1)
 	if got, err := through(k, 200_000); got != 200_000 {
 		t.Errorf("good: got %d bytes back (%v), want 200000", got, err)
 	}

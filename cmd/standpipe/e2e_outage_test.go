@@ -31,9 +31,7 @@ func TestDestinationAndAgentBreak(t *testing.T) {
 	})
 
 	k.start()
-	send(t, a.dial(), "outage", sent[4000:])
-	a.kill()
-	a.start()
+	sendThroughKills(t, a, "outage", sent[4000:])
 	a.waitDelivered("outage", len(sent), time.Minute)
 	a.stop()
 
@@ -43,35 +41,77 @@ func TestDestinationAndAgentBreak(t *testing.T) {
 	t.Logf("local: %v", c.expectWhole(t, "local", delivered(t, a.path("out"), "sensor", true), 2000))
 }
 
-// The link to Kinesis loses requests and replies: a reply lost after acceptance is sent again, and
-// that is all that may arrive twice.
+// The link to Kinesis loses requests and replies, and the agent is killed now and then: a reply lost
+// after acceptance is sent again, and that is all that may arrive twice. The budgets let about two
+// requests of a connection in three through.
 func TestLinkLosesRequestsAndReplies(t *testing.T) {
 	endToEnd(t)
-	t.Parallel()
-	seed := uint64(number(t, "STANDPIPE_E2E_SEED", 7))
-	k := startKinesalite(t)
-	k.create("lossy", 3)
-	l := startLink(t, k.address, seed)
-	l.bad.Store(true)
-	a := startAgent(t, "", streamBlock("lossy", kinesisDestination(l.endpoint())))
-	sent := readings(seed, 4000)
-	client := a.dial()
-	for _, part := range batches(sent, 100) {
-		send(t, client, "lossy", part)
-		l.cutAll()
+	for _, test := range []struct {
+		aggregate string
+		up, down  int64
+	}{{"kpl", 90_000, 9_000}, {"lines", 90_000, 9_000}, {"none", 300_000, 150_000}} {
+		t.Run(test.aggregate, func(t *testing.T) {
+			t.Parallel()
+			seed := uint64(number(t, "STANDPIPE_E2E_SEED", 7))
+			k := startKinesalite(t)
+			k.create("lossy", 3)
+			l := startLink(t, k.address, test.up, test.down, seed)
+			l.bad.Store(true)
+			a := startAgent(t, "", streamBlock("lossy", kinesisAs("live", test.aggregate, l.endpoint())))
+			sent := readings(seed, 8000)
+			sendThroughKills(t, a, "lossy", sent)
+			waitCuts(t, a, l, 15)
+			l.bad.Store(false)
+			a.waitDelivered("lossy", len(sent), time.Minute)
+			a.stop()
+			live, records := k.read("lossy")
+			if test.aggregate == "lines" {
+				live = splitLines(t, live)
+			}
+			t.Logf("live: %v in %d records, %d cuts, seed %d", owing(sent).expectWhole(t, "live", live, 10*len(sent)), records, l.cuts.Load(), seed)
+		})
 	}
+}
+
+// sendThroughKills appends the events, and kills and starts the agent after every fifth of them.
+func sendThroughKills(t *testing.T, a *agent, stream string, events []event) {
+	t.Helper()
+	for _, part := range batches(events, len(events)/5) {
+		send(t, a.dial(), stream, part)
+		a.kill()
+		a.start()
+	}
+}
+
+// waitCuts waits until the link was cut so many times, or nothing is left to cut.
+func waitCuts(t *testing.T, a *agent, l *link, cuts int64) {
+	t.Helper()
 	eventually(t, time.Minute, func() error {
 		s := a.stream("lossy")
-		if d := s.destination("live"); d.Pending.Events > 0 && l.cuts.Load() < 20 {
+		if d := s.destination("live"); d.Pending.Events > 0 && l.cuts.Load() < cuts {
 			return fmt.Errorf("%d cuts, %d events pending", l.cuts.Load(), d.Pending.Events)
 		}
 		return nil
 	})
-	l.bad.Store(false)
-	a.waitDelivered("lossy", len(sent), time.Minute)
-	a.stop()
-	live, records := k.read("lossy")
-	t.Logf("live: %v in %d records, %d cuts, seed %d", owing(sent).expectWhole(t, "live", live, len(sent)), records, l.cuts.Load(), seed)
+}
+
+// splitLines takes records of lines apart; each holds events of the record's key alone.
+func splitLines(t *testing.T, records []event) []event {
+	t.Helper()
+	var events []event
+	for _, record := range records {
+		inside, err := lines([]byte(record.data), "sensor")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range inside {
+			if e.key != record.key {
+				t.Errorf("a record of key %s holds an event of %s", record.key, e.key)
+			}
+		}
+		events = append(events, inside...)
+	}
+	return events
 }
 
 // A destination whose stream does not exist needs an operator: it is blocked, says why, holds its
