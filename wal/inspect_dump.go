@@ -27,8 +27,8 @@ type DumpedEvent struct {
 
 // Dump calls f for the events in the log of the data directory dir, also beside a running agent: the
 // segments from the oldest, in each the streams by name, in each stream by offset. Of a segment it
-// dumps what was committed when it came to it, of the newest segments those that were there at the
-// start. An error of f ends it.
+// dumps what was committed when it came to it; segments that are made after the start are left out, and
+// those that are truncated before their turn leave a gap. An error of f ends it.
 //
 // Errors: ErrNoLog; a *CorruptError when nobody is told of damage; f's; ctx's.
 func Dump(ctx context.Context, dir string, o DumpOptions, f func(DumpedEvent) error) error {

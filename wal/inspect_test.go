@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -347,4 +348,41 @@ func inspectAll(t *testing.T, dir string) {
 		t.Errorf("got %d events and %v, want 200", len(got), damage)
 	}
 	wantSound(t, dir)
+}
+
+const readingDir = "STANDPIPE_TEST_READING_DIR"
+
+// TestReadingProcess is the other process of the test below.
+func TestReadingProcess(t *testing.T) {
+	if dir := os.Getenv(readingDir); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, "wal", "x"), nil, 0o600); err == nil {
+			t.Error("this process may write; nothing is tested")
+		}
+		inspectAll(t, dir)
+	}
+}
+
+// A user who may only read, on a data directory that is read-only, can use all of the tools.
+func TestWhoMayOnlyReadCanInspect(t *testing.T) {
+	dir := t.TempDir()
+	fillLog(t, dir)
+	modes := map[string]os.FileMode{filepath.Dir(dir): 0o755, dir: 0o555, filepath.Join(dir, "wal"): 0o555}
+	for _, path := range segmentFiles(t, dir) {
+		modes[path] = 0o444
+	}
+	for path, mode := range modes {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { os.Chmod(dir, 0o755); os.Chmod(filepath.Join(dir, "wal"), 0o755) })
+	process := exec.Command("/proc/self/exe", "-test.run=^TestReadingProcess$")
+	process.Env = append(os.Environ(), readingDir+"="+dir)
+	process.Dir = "/"
+	if os.Geteuid() == 0 { // root may write anywhere
+		process.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}
+	if out, err := process.CombinedOutput(); err != nil {
+		t.Errorf("got %v: %s", err, out)
+	}
 }

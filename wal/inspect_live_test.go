@@ -1,0 +1,227 @@
+package wal_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	goSync "sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// liveTime is how long the tests beside a log that is being written go on.
+const liveTime = 1500 * time.Millisecond
+
+// writer appends to its own stream as fast as it can, until stop.
+type writer struct {
+	stream string
+	size   int
+	acked  atomic.Uint64 // the highest offset
+}
+
+func (w *writer) run(l *wal.Log, stop <-chan struct{}) error {
+	for n := uint64(1); ; n++ {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		data := fmt.Appendf(nil, "%d %0*d", n, w.size, n)
+		a, err := l.Append(context.Background(), &wal.Batch{Stream: w.stream, Events: []wal.Event{{Key: fmt.Sprint(n % 100), Data: data, Time: 1}}})
+		if err != nil {
+			return err
+		}
+		w.acked.Store(a.First)
+	}
+}
+
+// startWriters runs small and large events beside one another; the function returned stops them.
+func startWriters(t testing.TB, l *wal.Log) (writers []*writer, stop func()) {
+	writers = []*writer{{stream: "small", size: 10}, {stream: "middle", size: 5_000}, {stream: "large", size: 400_000}}
+	done := make(chan struct{})
+	var all goSync.WaitGroup
+	for _, w := range writers {
+		all.Go(func() {
+			if err := w.run(l, done); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	stop = goSync.OnceFunc(func() { close(done); all.Wait() })
+	t.Cleanup(stop)
+	return writers, stop
+}
+
+// checkDump dumps a log and checks that each event is what was appended, and that the offsets of each
+// stream rise; unless segments are truncated meanwhile they begin at 1, have no gap and go as far as was
+// acked before.
+func checkDump(t testing.TB, dir string, acked map[string]uint64, truncated bool) {
+	t.Helper()
+	next := make(map[string]uint64)
+	events, damage := dumpAll(t, dir, wal.DumpOptions{})
+	for _, e := range events {
+		if want := max(next[e.Stream], 1); e.Offset != want && (!truncated || e.Offset < want) {
+			t.Fatalf("%s: got offset %d, want %d", e.Stream, e.Offset, want)
+		}
+		next[e.Stream] = e.Offset + 1
+		if n, _, _ := strings.Cut(string(e.Data), " "); n != fmt.Sprint(e.Offset) {
+			t.Fatalf("%s: got event %s at %d", e.Stream, n, e.Offset)
+		}
+	}
+	for stream, offset := range acked {
+		if next[stream] < offset+1 && offset > 0 && !truncated {
+			t.Errorf("%s: the dump ends before %d, %d was acked before it", stream, next[stream], offset)
+		}
+	}
+	if len(damage) > 0 {
+		t.Errorf("got damage from a dump beside a running log: %v", damage)
+	}
+}
+
+func TestToolsBesideARunningLog(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 2 << 20})
+	writers, stop := startWriters(t, l)
+	rounds := 0
+	for start := time.Now(); time.Since(start) < liveTime; rounds++ {
+		acked := make(map[string]uint64)
+		for _, w := range writers {
+			acked[w.stream] = w.acked.Load()
+		}
+		checkDump(t, dir, acked, false)
+		wantSound(t, dir)
+		if _, err := wal.Inspect(t.Context(), dir); err != nil {
+			t.Error(err)
+		}
+	}
+	stop()
+	t.Logf("%d rounds beside %+v", rounds, l.Streams())
+	if rounds < 2 {
+		t.Errorf("got %d rounds; the tools hardly get on beside a log that is being written", rounds)
+	}
+	wantSound(t, dir)
+}
+
+// Destinations that settle make the log truncate segments and move its ledgers meanwhile.
+func TestToolsBesideALogThatTruncates(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
+	for _, stream := range []string{"small", "middle", "large"} {
+		l.Place(stream, "fast")
+		l.Place(stream, "slow")
+	}
+	sync(t, l) // the places are on disk
+	writers, stop := startWriters(t, l)
+	before := l.Stat()
+	for start := time.Now(); time.Since(start) < liveTime; {
+		for i, w := range writers {
+			acked := w.acked.Load()
+			advance(t, l, w.stream, "fast", acked+1)
+			advance(t, l, w.stream, "slow", acked-acked/uint64(10*(i+1))+1)
+		}
+		checkDump(t, dir, nil, true)
+		wantSound(t, dir)
+		if in, err := wal.Inspect(t.Context(), dir); err != nil || len(in.Places) != 6 {
+			t.Errorf("got %+v, %v", in, err)
+		}
+	}
+	stop()
+	t.Logf("%+v, then %+v: %+v", before, l.Stat(), l.Streams())
+	sync(t, l)
+	wantSound(t, dir)
+}
+
+// advance settles all events of the stream below next.
+func advance(t testing.TB, l *wal.Log, stream, destination string, next uint64) {
+	t.Helper()
+	p, err := l.Place(stream, destination)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := p.Stat().Checkpoint
+	if from >= next {
+		return
+	}
+	var c wal.Count
+	for at := from; at < next; {
+		chunk, err := l.Read(stream, at, wal.AllLanes, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range chunk.Events {
+			if e.Offset < next {
+				c.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+			}
+		}
+		at = chunk.Next
+	}
+	marks := make(map[uint8]wal.Mark)
+	for lane := range uint8(wal.Lanes) {
+		marks[lane] = wal.Mark{Checkpoint: next}
+	}
+	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: c}})
+}
+
+const appendingDir = "STANDPIPE_TEST_APPENDING_DIR"
+
+// TestAppendingProcess is the other process of the tests below: it appends until its input ends.
+func TestAppendingProcess(t *testing.T) {
+	dir := os.Getenv(appendingDir)
+	if dir == "" {
+		return
+	}
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 2 << 20})
+	_, stop := startWriters(t, l)
+	fmt.Println("appending")
+	io.Copy(io.Discard, os.Stdin)
+	stop()
+}
+
+// startAppending runs this test binary as another process that appends.
+func startAppending(t testing.TB, dir string) (process *exec.Cmd) {
+	t.Helper()
+	process = exec.Command(os.Args[0], "-test.run=^TestAppendingProcess$", "-test.v")
+	process.Env = append(os.Environ(), appendingDir+"="+dir)
+	stdin, err := process.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close(); process.Wait() })
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		if strings.Contains(lines.Text(), "appending") {
+			go io.Copy(io.Discard, stdout) // until the process ends
+			return process
+		}
+	}
+	t.Fatal("the other process ended early")
+	return nil
+}
+
+func TestToolsBesideAnotherProcess(t *testing.T) {
+	dir := t.TempDir()
+	process := startAppending(t, dir)
+	for start := time.Now(); time.Since(start) < liveTime; {
+		checkDump(t, dir, nil, false)
+		wantSound(t, dir)
+	}
+	process.Process.Kill()
+	process.Wait()
+	checkDump(t, dir, nil, false)
+	if got := wantSound(t, dir); got.Events.Events == 0 {
+		t.Error("the other process appended nothing")
+	}
+}
