@@ -24,13 +24,21 @@ type grpcWire struct {
 	health  *health.Server
 	server  *grpc.Server
 	admit   func(token string) bool
+	conns   knownConns
 }
 
-// minPing is how often a producer may ping on a connection, idle or not.
-const minPing = 10 * time.Second
+const (
+	// minPing is how often a producer may ping on a connection, idle or not.
+	minPing = 10 * time.Second
+	// handshakeTime is how long a new connection may take before its first request.
+	handshakeTime = 10 * time.Second
+)
 
 func newGRPC(in *intake, o *Options) *grpcWire {
-	w := &grpcWire{service: &service{in: in}, health: health.NewServer(), admit: o.Admit}
+	w := &grpcWire{
+		service: &service{in: in}, health: health.NewServer(), admit: o.Admit,
+		conns: knownConns{conns: make(map[*knownConn]struct{})},
+	}
 	w.server = grpc.NewServer(w.options(o)...)
 	standpipev1.RegisterIngestServer(w.server, w.service)
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.draining})
@@ -43,6 +51,7 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(o.MaxRequestSize),
 		grpc.WaitForHandlers(true),
+		grpc.ConnectionTimeout(handshakeTime),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime: minPing, PermitWithoutStream: true,
 		}),
@@ -57,15 +66,19 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	return options
 }
 
-func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(l) }
+func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(w.conns.listener(l)) }
 
 func (w *grpcWire) drain() {
 	w.health.Shutdown()
+	w.conns.closeSilent()
 	w.server.GracefulStop()
 	w.service.receivers.Wait()
 }
 
-func (w *grpcWire) cut() { w.server.Stop() }
+func (w *grpcWire) cut() {
+	w.conns.closeAll()
+	w.server.Stop()
+}
 
 func (w *grpcWire) admitUnary(ctx context.Context, m any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	if err := w.admitted(ctx, info.FullMethod); err != nil {

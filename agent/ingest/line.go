@@ -172,8 +172,7 @@ func (p *lineReading) base64(value []byte) *refusal {
 	}
 	decoded, err := base64.StdEncoding.AppendDecode(p.scratch[:0], []byte(encoded))
 	if err != nil {
-		return invalid("data_base64 of %d characters is not base64 (standard alphabet, with padding): %v",
-			len(encoded), err)
+		return invalid("data_base64 of %d characters is not base64 in the standard alphabet with padding", len(encoded))
 	}
 	p.scratch, p.event.Data = decoded, decoded
 	return nil

@@ -95,23 +95,24 @@ func (w *socketWire) remove(conn net.Conn) {
 
 // drain wakes every connection that waits for a line; each answers what it has taken and closes.
 func (w *socketWire) drain() {
-	w.mu.Lock()
-	w.drained = true
-	if w.closing != nil {
-		w.closing.Close()
-	}
-	for conn := range w.conns {
-		conn.SetReadDeadline(time.Unix(1, 0))
-	}
-	w.mu.Unlock()
+	w.end(func(conn net.Conn) { conn.SetReadDeadline(time.Unix(1, 0)) })
 	w.open.Wait()
 }
 
 func (w *socketWire) cut() {
 	w.cancel()
+	w.end(func(conn net.Conn) { conn.Close() })
+}
+
+// end accepts no further connection and does with those there are what is told.
+func (w *socketWire) end(each func(net.Conn)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.drained = true
+	if w.closing != nil {
+		w.closing.Close()
+	}
 	for conn := range w.conns {
-		conn.Close()
+		each(conn)
 	}
 }

@@ -12,8 +12,7 @@ const maxNesting = 10000
 // can still begin a value. It says what json.Valid says, at four to eight times the speed: every
 // byte that is taken is looked at here, and json.Valid took more time than all else of an append.
 func validJSON(b []byte) (fault int, ok bool) {
-	var few [64]byte
-	v := validator{b: b, open: few[:0]}
+	v := validator{b: b}
 	v.space()
 	for step := wantValue; step != stopped; {
 		switch step {
@@ -32,8 +31,10 @@ func validJSON(b []byte) (fault int, ok bool) {
 type validator struct {
 	b     []byte
 	i     int
-	open  []byte // the ends of the objects and arrays that the walk is in
-	whole bool   // the value has ended
+	depth int      // of the objects and arrays that the walk is in
+	ends  [64]byte // the byte that ends each of the outer ones
+	inner []byte   // and of those within them
+	whole bool     // the value has ended
 }
 
 // validStep is what the walk does next.
@@ -78,10 +79,15 @@ func (v *validator) value() validStep {
 }
 
 func (v *validator) enter(end byte, inside validStep) validStep {
-	if len(v.open) == maxNesting {
+	switch {
+	case v.depth == maxNesting:
 		return stopped
+	case v.depth < len(v.ends):
+		v.ends[v.depth] = end
+	default:
+		v.inner = append(v.inner[:v.depth-len(v.ends)], end)
 	}
-	v.open = append(v.open, end)
+	v.depth++
 	v.i++
 	v.space()
 	if v.at(end) {
@@ -91,7 +97,7 @@ func (v *validator) enter(end byte, inside validStep) validStep {
 }
 
 func (v *validator) leave() validStep {
-	v.open = v.open[:len(v.open)-1]
+	v.depth--
 	v.i++
 	return valueEnded
 }
@@ -106,11 +112,11 @@ func (v *validator) proceed(whole bool) validStep {
 
 func (v *validator) after() validStep {
 	v.space()
-	if len(v.open) == 0 {
+	if v.depth == 0 {
 		v.whole = true
 		return stopped
 	}
-	end := v.open[len(v.open)-1]
+	end := v.end()
 	if v.at(end) {
 		return v.leave()
 	}
@@ -123,6 +129,14 @@ func (v *validator) after() validStep {
 		return wantMember
 	}
 	return wantValue
+}
+
+// end is the byte that ends the innermost object or array.
+func (v *validator) end() byte {
+	if v.depth <= len(v.ends) {
+		return v.ends[v.depth-1]
+	}
+	return v.inner[v.depth-1-len(v.ends)]
 }
 
 func (v *validator) member() validStep {
