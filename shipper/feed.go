@@ -12,6 +12,10 @@ const (
 	readBytes = 1 << 20
 	// readWindow is how far apart, in offsets, lanes may stand to be read for together.
 	readWindow = 4096
+	// Once the log's end is met, the next read waits a little: events wait for company anyway, and to
+	// wake for each would cost their producer's commits. This share of MaxDelay, at most so long.
+	readPauseShare = 20
+	readPauseMax   = 50 * time.Millisecond
 	// readAgain is how long a read that failed waits; the log itself has the reason.
 	readAgain = time.Second
 )
@@ -129,6 +133,7 @@ func (s *Shipper) took(r read) {
 	}
 	now := time.Now()
 	s.moving(now)
+	since := s.arrived(now, r.chunk.End)
 	var dropped wal.Count
 	for i := range r.chunk.Events {
 		e := &r.chunk.Events[i]
@@ -140,7 +145,7 @@ func (s *Shipper) took(r read) {
 			dropped.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
 			continue
 		}
-		l.take(*e, now)
+		l.take(*e, since)
 		s.held += held(e)
 	}
 	for _, l := range s.lanes {
@@ -149,6 +154,23 @@ func (s *Shipper) took(r read) {
 		}
 	}
 	s.countDropped(dropped)
+}
+
+// arrived returns when what was just read may have been appended, as far back as the pause that
+// the read had to wait, and sets the next pause.
+func (s *Shipper) arrived(now time.Time, end bool) time.Time {
+	pause := min(s.opts.MaxDelay/readPauseShare, readPauseMax)
+	since := now.Add(-pause)
+	if since.Before(s.caughtUp) {
+		since = s.caughtUp
+	}
+	if end {
+		s.caughtUp = now
+		if !s.finishing {
+			s.readAt = now.Add(pause)
+		}
+	}
+	return since
 }
 
 func (s *Shipper) readFailed(err error) {

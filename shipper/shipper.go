@@ -93,7 +93,8 @@ type Shipper struct {
 	wants    chan want // to the reader; closed by Run
 	reads    chan read // from the reader
 	reading  bool
-	readAt   time.Time // no read before: the last one failed
+	readAt   time.Time // no read before: the last one met the log's end, or failed
+	caughtUp time.Time // when the log's end was last met
 	outcomes chan outcome
 	flying   int
 	trouble  *trouble // of requests as a whole
@@ -190,7 +191,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 func (s *Shipper) ship(ctx context.Context) error {
 	finish, halt := s.finish, s.halt
 	for {
-		grown := s.opts.Log.Grown(s.stream)
+		grown := s.grown()
 		s.raiseFloor()
 		wake := s.dispatch(ctx, time.Now())
 		wake = min(wake, s.feed(time.Now()))
@@ -208,7 +209,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 			s.settle(o)
 		case <-timer.C:
 		case <-finish:
-			s.finishing, finish = true, nil
+			s.finishing, finish, s.readAt = true, nil, time.Time{}
 		case <-halt:
 			s.halting, halt = true, nil
 		case <-ctx.Done():
@@ -217,6 +218,14 @@ func (s *Shipper) ship(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+}
+
+// grown returns what tells of new events, or nil while they are not to be read yet.
+func (s *Shipper) grown() <-chan struct{} {
+	if s.reading || time.Now().Before(s.readAt) {
+		return nil
+	}
+	return s.opts.Log.Grown(s.stream)
 }
 
 // idle tells whether nothing is left to ship.
