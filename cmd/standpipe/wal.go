@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// progressAfter is when a verify begins to say how far it is, and how often.
+const progressAfter = 2 * time.Second
+
+func newWALCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "wal",
+		Short: "Read a log, also of a running agent, and change nothing",
+		Long: "Read the log in a data directory, also of a running agent or a copy of it. The files are opened\n" +
+			"for reading, no lock is taken, nothing is changed.",
+	}
+	c.AddCommand(newWALListCommand(), newWALDumpCommand(), newWALVerifyCommand())
+	return c
+}
+
+func newWALListCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "ls DATA_DIR",
+		Short: "List the segments, the streams and the destinations' places",
+		Long: "List the segments and what they hold, and where each destination stands by its last checkpoint.\n" +
+			"live is the share of a segment's events that lie at or beyond the lowest checkpoint of their stream:\n" +
+			"while there is one the segment is kept.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			in, err := wal.Inspect(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeWALJSON(c.OutOrStdout(), in)
+			}
+			return writeWALTable(c.OutOrStdout(), args[0], in)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func newWALVerifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify DATA_DIR",
+		Short: "Check every page, block and event, and that nothing is missing",
+		Long: "Check every page, block and event of the log, that no event is missing that a destination waits\n" +
+			"for, and that the ledgers agree with what is there.\n\n" +
+			"The exit code is 1 when a part of the log can't be read or is missing. Segments that an agent has\n" +
+			"set aside are no part of the log any more: they are named, as are gaps that they left and that\n" +
+			"are counted as dropped, and do not count as damage.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return verifyWAL(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0])
+		},
+	}
+}
+
+func verifyWAL(ctx context.Context, out, progress io.Writer, dir string) error {
+	shown := time.Now()
+	report, err := wal.Verify(ctx, dir, func(p wal.VerifyProgress) {
+		if time.Since(shown) >= progressAfter {
+			shown = time.Now()
+			fmt.Fprintf(progress, "%s, %d of %d: %s so far\n", p.Segment, p.Segments, p.Of, counted(p))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if err := writeVerifyReport(out, report); err != nil {
+		return err
+	}
+	if report.Damaged > 0 {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
+
+func writeVerifyReport(out io.Writer, r *wal.VerifyReport) error {
+	t := &statusTable{}
+	for _, note := range r.Notes {
+		t.note("note: ", note)
+	}
+	for _, damage := range r.Damage {
+		t.line("damage: %s", printable(damage.Error()))
+	}
+	if more := r.Damaged - len(r.Damage); more > 0 {
+		t.line("damage: %d more places", more)
+	}
+	verdict := "ok"
+	if r.Damaged > 0 {
+		verdict = "damaged, " + number(r.Damaged, "place")
+	}
+	t.line("%s: %s, %s", verdict, number(r.Segments, "segment"), counted(r.VerifyProgress))
+	_, err := io.WriteString(out, t.String())
+	return err
+}
+
+func counted(p wal.VerifyProgress) string {
+	return fmt.Sprintf("%s blocks, %s events (%s) in files of %s", humanize.Comma(int64(p.Blocks)),
+		humanize.Comma(int64(p.Events.Events)), humanize.IBytes(p.Events.Bytes), humanize.IBytes(uint64(p.Bytes)))
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// The inspection as JSON, in the words of /v1/status.
+type (
+	walJSON struct {
+		ID         string           `json:"id"`
+		Segments   []segmentJSON    `json:"segments"`
+		SetAside   []fileJSON       `json:"set_aside"`
+		Unfinished []fileJSON       `json:"unfinished"`
+		Streams    []streamJSON     `json:"streams"`
+		Places     []walDestination `json:"destinations"`
+	}
+	fileJSON struct {
+		Name      string `json:"name"`
+		DiskBytes int64  `json:"disk_bytes"`
+		SizeBytes int64  `json:"size_bytes"`
+	}
+	segmentJSON struct {
+		fileJSON
+		Number  uint64              `json:"number"`
+		State   string              `json:"state"`
+		Fault   string              `json:"fault,omitempty"`
+		Streams []segmentStreamJSON `json:"streams"`
+	}
+	segmentStreamJSON struct {
+		Name   string `json:"name"`
+		First  uint64 `json:"first_offset"`
+		Next   uint64 `json:"next_offset"`
+		Events uint64 `json:"events"`
+		Bytes  uint64 `json:"bytes"`
+		Live   uint64 `json:"live_events"`
+	}
+	streamJSON struct {
+		Name     string    `json:"name"`
+		First    uint64    `json:"first_offset"`
+		Next     uint64    `json:"next_offset"`
+		Appended countJSON `json:"appended"`
+	}
+	countJSON struct {
+		Events uint64 `json:"events"`
+		Bytes  uint64 `json:"bytes"`
+	}
+	walDestination struct {
+		Stream       string               `json:"stream"`
+		Name         string               `json:"name"`
+		Checkpoint   uint64               `json:"checkpoint"`
+		Appended     countJSON            `json:"appended"`
+		Delivered    countJSON            `json:"delivered"`
+		Dead         countJSON            `json:"dead"`
+		Dropped      map[string]countJSON `json:"dropped"`
+		Pending      countJSON            `json:"pending"`
+		LastDelivery *time.Time           `json:"last_delivery_at,omitempty"`
+	}
+)
+
+func writeWALJSON(out io.Writer, in *wal.Inspection) error {
+	doc := walJSON{
+		ID: in.ID, SetAside: filesJSON(in.SetAside), Unfinished: filesJSON(in.Unfinished),
+		Segments: []segmentJSON{}, Streams: []streamJSON{}, Places: []walDestination{},
+	}
+	for _, s := range in.Segments {
+		doc.Segments = append(doc.Segments, segmentAsJSON(s))
+	}
+	for _, s := range in.Streams {
+		doc.Streams = append(doc.Streams, streamJSON{s.Name, s.First, s.Next, countJSON(s.Appended)})
+	}
+	for _, p := range in.Places {
+		doc.Places = append(doc.Places, placeAsJSON(p))
+	}
+	encoder := json.NewEncoder(out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(doc)
+}
+
+func filesJSON(files []wal.FileInfo) []fileJSON {
+	list := []fileJSON{}
+	for _, f := range files {
+		list = append(list, fileJSON{f.Name, f.Disk, f.Size})
+	}
+	return list
+}
+
+func segmentAsJSON(s wal.SegmentInfo) segmentJSON {
+	doc := segmentJSON{
+		fileJSON: fileJSON{s.Name, s.Disk, s.Size}, Number: s.Seq,
+		State: string(s.State), Fault: s.Fault, Streams: []segmentStreamJSON{},
+	}
+	for _, st := range s.Streams {
+		doc.Streams = append(doc.Streams, segmentStreamJSON{st.Stream, st.First, st.Next, st.Held.Events, st.Held.Bytes, st.Live})
+	}
+	return doc
+}
+
+func placeAsJSON(p wal.InspectedPlace) walDestination {
+	doc := walDestination{
+		Stream: p.Stream, Name: p.Destination, Checkpoint: p.Checkpoint, Appended: countJSON(p.Appended),
+		Delivered: countJSON(p.Delivered), Dead: countJSON(p.Dead), Pending: countJSON(p.Pending),
+		Dropped: make(map[string]countJSON),
+	}
+	for reason, c := range p.Dropped {
+		doc.Dropped[reason] = countJSON(c)
+	}
+	if !p.LastDelivery.IsZero() {
+		at := p.LastDelivery.UTC()
+		doc.LastDelivery = &at
+	}
+	return doc
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// streamsShown is how many streams of a segment the table lists.
+const streamsShown = 16
+
+// walTable writes an inspection for a person whose terminal has 80 columns.
+type walTable struct{ statusTable }
+
+func writeWALTable(out io.Writer, dir string, in *wal.Inspection) error {
+	t := &walTable{}
+	var disk int64
+	for _, s := range in.Segments {
+		disk += s.Disk
+	}
+	t.note("log  ", fmt.Sprintf("%s in %s: %s, %s", in.ID, dir, number(len(in.Segments), "segment"), humanize.IBytes(uint64(disk))))
+	t.line("")
+	t.line("%-26s %-10s %10s %6s", "segment", "state", "disk", "live")
+	for _, s := range in.Segments {
+		t.segment(s)
+	}
+	t.files("set aside", in.SetAside)
+	t.files("unfinished", in.Unfinished)
+	t.places(in)
+	_, err := io.WriteString(out, t.String())
+	return err
+}
+
+func (t *walTable) segment(s wal.SegmentInfo) {
+	var held, live uint64
+	for _, st := range s.Streams {
+		held, live = held+st.Held.Events, live+st.Live
+	}
+	t.line("%-26s %-10s %10s %6s", s.Name, s.State, humanize.IBytes(uint64(s.Disk)), share(live, held))
+	if s.Fault != "" {
+		t.note("  ", s.Fault)
+	}
+	for i, st := range s.Streams {
+		if i == streamsShown && len(s.Streams) > streamsShown+1 {
+			t.line("  and %d more streams; --json lists them all", len(s.Streams)-streamsShown)
+			break
+		}
+		t.note("  ", fmt.Sprintf("%s %d-%d (%s, %s, %s live)", st.Stream, st.First, st.Next-1,
+			events(st.Held.Events), humanize.IBytes(st.Held.Bytes), share(st.Live, st.Held.Events)))
+	}
+}
+
+func events(n uint64) string {
+	if n == 1 {
+		return "1 event"
+	}
+	return humanize.Comma(int64(n)) + " events"
+}
+
+// share returns a of b in percent, and never 0 or 100 for what is neither.
+func share(a, b uint64) string {
+	switch {
+	case b == 0:
+		return "-"
+	case a == 0 || a == b:
+		return fmt.Sprintf("%d%%", 100*a/b)
+	}
+	return fmt.Sprintf("%d%%", min(max(uint64(100*float64(a)/float64(b)), 1), 99))
+}
+
+func (t *walTable) files(title string, files []wal.FileInfo) {
+	if len(files) == 0 {
+		return
+	}
+	t.line("")
+	t.line("%s", title)
+	for _, f := range files {
+		t.line("  %-50s %10s", f.Name, humanize.IBytes(uint64(f.Disk)))
+	}
+}
+
+func (t *walTable) places(in *wal.Inspection) {
+	if len(in.Places) == 0 {
+		t.line("")
+		t.line("no destination has a place in the log")
+		return
+	}
+	t.line("")
+	t.line("%-32s %12s %11s %10s %9s", "stream and destination", "checkpoint", "pending", "bytes", "dropped")
+	for _, p := range in.Places {
+		name := printable(p.Stream + " " + p.Destination)
+		if utf8.RuneCountInString(name) > 32 {
+			t.note("", name)
+			name = ""
+		}
+		var dropped wal.Count
+		for _, c := range p.Dropped {
+			dropped.Add(c)
+		}
+		t.line("%-32s %12d %11s %10s %9s", name, p.Checkpoint, short(p.Pending.Events, 11),
+			humanize.IBytes(p.Pending.Bytes), short(dropped.Events, 9))
+	}
+}
