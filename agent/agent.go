@@ -18,8 +18,12 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// failedGrace bounds what is done after the log has failed.
-const failedGrace = 2 * time.Second
+const (
+	// failedGrace is how long an agent whose log has failed goes on to say so on /readyz before it ends.
+	failedGrace = time.Second
+	// syncPatience bounds the wait for the last checkpoint.
+	syncPatience = 10 * time.Second
+)
 
 // Agent is a running standpipe.
 type Agent struct {
@@ -147,9 +151,9 @@ func (a *Agent) stop(failed bool) {
 	defer a.mu.Unlock()
 	patience := a.conf.Load().ShutdownTimeout
 	if failed {
-		patience = 0
+		patience = failedGrace
 	}
-	a.logger.Info("stopping", "shutdown_timeout", patience, "pending_events", a.streams.pending())
+	a.logger.Info("stopping", "within", patience, "pending_events", a.streams.pending())
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	go func() {
@@ -159,7 +163,13 @@ func (a *Agent) stop(failed bool) {
 		case <-ctx.Done():
 		}
 	}()
+	if failed {
+		a.streams.cut() // no checkpoint could vouch for what were shipped now
+	}
 	a.stopDoors(ctx)
+	if failed {
+		<-ctx.Done()
+	}
 	a.streams.drain(ctx)
 	if a.checkpoint() {
 		a.streams.close() // not else: what they would finish may hold more than the log vouches for
@@ -170,7 +180,7 @@ func (a *Agent) stop(failed bool) {
 // checkpoint makes the last settlements durable before the destinations finish what they hold open.
 // It tells whether they are.
 func (a *Agent) checkpoint() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), failedGrace)
+	ctx, cancel := context.WithTimeout(context.Background(), syncPatience)
 	defer cancel()
 	if err := a.log.Sync(ctx); err != nil {
 		a.logger.Warn("the last checkpoint was not stored; what was delivered since the one before may be sent again", "error", err)

@@ -184,6 +184,13 @@ func (s *streams) drain(ctx context.Context) {
 	}
 }
 
+// cut ends the requests under way, and sends no more.
+func (s *streams) cut() {
+	for _, r := range s.all() {
+		r.cut()
+	}
+}
+
 // close finishes what the destinations hold open. The log holds the last checkpoint by now.
 func (s *streams) close() {
 	for _, r := range s.all() {
