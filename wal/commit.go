@@ -194,6 +194,7 @@ func (c *committer) fill(g *group) {
 	if len(c.waiting) == 0 {
 		return
 	}
+	c.forget()
 	now, room := c.log.opts.Clock(), c.log.space()
 	n := 0
 	for n < len(c.waiting) && c.admit(g, c.waiting[n], now, room) {

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -72,7 +73,7 @@ func (g *group) sequence(c *committer, t *Ticket, first uint64, now time.Time) {
 	}
 	if p == nil {
 		p = &producer{}
-		c.producers[t.producer] = p
+		c.producers[producerKey{strings.Clone(t.producer.id), strings.Clone(t.producer.stream)}] = p
 	}
 	p.stored(t.sequence, first, uint64(len(t.cuts)), now)
 }

@@ -13,6 +13,10 @@ type producerKey struct{ id, stream string }
 // sequence and in offset make one run.
 const producerRuns = 256
 
+// maxProducers bounds how many producers are remembered; up to twice as many for a while. Those that
+// have been silent for longest are forgotten first: what they send again is stored again.
+const maxProducers = 8192
+
 // producer is what the log remembers of a producer that numbers its batches.
 type producer struct {
 	next uint64 // the sequence that continues what is stored; 0: any does
@@ -110,4 +114,22 @@ func (p *producer) clone() *producer {
 	c := *p
 	c.runs = slices.Clone(p.runs)
 	return &c
+}
+
+// forget keeps the producers that were heard of last.
+func (c *committer) forget() {
+	if len(c.producers) < 2*maxProducers {
+		return
+	}
+	seen := make([]time.Time, 0, len(c.producers))
+	for _, p := range c.producers {
+		seen = append(seen, p.seen)
+	}
+	slices.SortFunc(seen, time.Time.Compare)
+	cut := seen[len(seen)-maxProducers-1]
+	for key, p := range c.producers {
+		if !p.seen.After(cut) {
+			delete(c.producers, key)
+		}
+	}
 }
