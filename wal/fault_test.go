@@ -1,0 +1,139 @@
+package wal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	goSync "sync"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+var errDisk = errors.New("the disk says no")
+
+// failing returns a hook that fails from the n-th call on, and counts.
+func failing(n int) (hook func() error, calls *int) {
+	calls = new(int)
+	return func() error {
+		*calls++
+		if *calls > n {
+			return errDisk
+		}
+		return nil
+	}, calls
+}
+
+func TestNothingIsAckedAfterACommitThatFailed(t *testing.T) {
+	for _, when := range []string{"before", "after"} {
+		for n := 0; ; n++ {
+			hook, calls := failing(n)
+			t.Run(fmt.Sprintf("%s/n=%d", when, n), func(t *testing.T) {
+				failCommit(t, when, hook)
+			})
+			if *calls <= n || t.Failed() {
+				break
+			}
+		}
+	}
+}
+
+// failCommit appends while the commits fail from some time on, and compares what was acked with what a
+// reopen finds: all of it, and beyond it at most the group whose outcome is unknown.
+func failCommit(t *testing.T, when string, hook func() error) {
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10}
+	faulty := o.WithFaults(hook, nil)
+	if when == "after" {
+		faulty = o.WithFaults(nil, hook)
+	}
+	l, err := wal.Open(t.Context(), faulty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.Place("s", "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var acked, refused uint64
+	for i := range 12 {
+		_, err := l.Append(t.Context(), &wal.Batch{Stream: "s", ProducerID: "p", ProducerSequence: uint64(i + 1),
+			Events: []wal.Event{event("k", fmt.Sprintf("%010000d", i))}})
+		switch {
+		case err == nil && refused > 0:
+			t.Fatalf("append %d was acked after a commit had failed", i)
+		case err == nil:
+			acked++
+			settleAll(l, p, wal.Count{})
+		case !errors.Is(err, wal.ErrFailed):
+			t.Fatalf("got %v, want ErrFailed", err)
+		default:
+			refused++
+		}
+	}
+	if refused > 0 {
+		if err := l.Failed(); !errors.Is(err, wal.ErrFailed) {
+			t.Errorf("got failed %v after %d refusals", err, refused)
+		}
+		<-l.FailedChan()
+		if err := l.Sync(t.Context()); !errors.Is(err, wal.ErrFailed) {
+			t.Errorf("got %v from Sync, want ErrFailed", err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkAcked(t, o, acked)
+}
+
+func checkAcked(t *testing.T, o wal.Options, acked uint64) {
+	t.Helper()
+	l := open(t, o)
+	events := uint64(l.Next("s") - 1)
+	if events < acked || events > acked+1 {
+		t.Errorf("got %d events after a reopen, want %d and at most one more", events, acked)
+	}
+	place, _ := l.Place("s", "d")
+	if st := place.Stat(); st.Appended.Events != events || st.Pending.Events > events {
+		t.Errorf("got %+v", st)
+	}
+	for _, e := range readAll(t, l, "s", 1, wal.AllLanes) {
+		if want := fmt.Sprintf("%010000d", e.Offset-1); string(e.Data) != want {
+			t.Fatalf("event %d is not the one that was sent", e.Offset)
+		}
+	}
+	if events == 0 {
+		return
+	}
+	got, err := l.Append(t.Context(), &wal.Batch{Stream: "s", ProducerID: "p", ProducerSequence: events, Events: []wal.Event{event("k", "")}})
+	if want := (wal.Appended{First: events, Count: 1, Duplicate: true}); err != nil || got != want {
+		t.Errorf("the last one sent again: got %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func TestEveryWaitingAppendIsToldOfTheFailure(t *testing.T) {
+	hook, _ := failing(0)
+	o := wal.Options{Dir: t.TempDir()}.WithFaults(hook, nil)
+	l, err := wal.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group goSync.WaitGroup
+	for range 50 {
+		group.Go(func() {
+			if _, err := l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "x")}}); !errors.Is(err, wal.ErrFailed) {
+				t.Errorf("got %v, want ErrFailed", err)
+			}
+		})
+	}
+	group.Wait()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files, _ := filepath.Glob(filepath.Join(o.Dir, "wal", "*")); len(files) != 1 {
+		t.Errorf("got files %v, want one", files)
+	}
+	if got := open(t, wal.Options{Dir: o.Dir}).Next("s"); got != 1 {
+		t.Errorf("got next %d, want 1", got)
+	}
+}

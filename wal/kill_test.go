@@ -1,0 +1,243 @@
+package wal_test
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	goSync "sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+var killRounds = flag.Int("kill.rounds", 0, "how often the kill test kills; 0: 15, with CI set 50, with -short 5")
+
+// killWorkload is the environment's name for the data directory of a workload.
+const killWorkload = "STANDPIPE_WAL_KILL_WORKLOAD"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(killWorkload); dir != "" {
+		os.Exit(workload(dir))
+	}
+	os.Exit(m.Run())
+}
+
+func killOptions(dir string) wal.Options {
+	return wal.Options{Dir: dir, SegmentSize: 256 << 10}
+}
+
+// workload appends from several goroutines until it is killed. Each event's text is its key and a number
+// that rises by one within the key; what was acked is printed after the ack.
+func workload(dir string) int {
+	l, err := wal.Open(context.Background(), killOptions(dir))
+	if err != nil {
+		fmt.Println("error", err)
+		return 1
+	}
+	var out goSync.Mutex
+	var group goSync.WaitGroup
+	for w := range 6 {
+		group.Go(func() {
+			key := fmt.Sprint("key", w)
+			next := lastOf(l, key) + 1
+			for {
+				b := killBatch(key, next, 1+rand.IntN(8))
+				if _, err := l.Append(context.Background(), b); err != nil {
+					fmt.Println("error", err)
+					os.Exit(1)
+				}
+				next += len(b.Events)
+				out.Lock()
+				fmt.Printf("%s %d\n", key, next-1)
+				out.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return 0
+}
+
+func killBatch(key string, next, n int) *wal.Batch {
+	b := &wal.Batch{Stream: "stream" + key[len(key)-1:]}
+	if b.Stream > "stream2" {
+		b.Stream = "shared"
+	}
+	for i := range n {
+		b.Events = append(b.Events, event(key, killText(key, next+i)))
+	}
+	return b
+}
+
+func killText(key string, n int) string {
+	return fmt.Sprintf("%s %d ", key, n) + strings.Repeat("x", n*37%3000)
+}
+
+// lastOf returns the highest number of the key that the log holds or has held: the place's state has
+// those that were settled.
+func lastOf(l *wal.Log, key string) int {
+	stream := killBatch(key, 0, 0).Stream
+	last := 0
+	if p, err := l.Place(stream, "d"); err == nil {
+		last = settledOf(p)[key]
+	}
+	for from := uint64(1); ; {
+		chunk, err := l.Read(stream, from, wal.LaneSet(0).With(wal.LaneOf(key)), 1<<20)
+		if err != nil {
+			panic(err)
+		}
+		for i := range chunk.Events {
+			if chunk.Events[i].Key == key {
+				fmt.Sscanf(string(chunk.Events[i].Data), key+" %d", &last)
+			}
+		}
+		if from = chunk.Next; chunk.End {
+			return last
+		}
+	}
+}
+
+// settledOf returns the highest number of each key that has been settled at the place.
+func settledOf(p *wal.Place) map[string]int {
+	settled := make(map[string]int)
+	for line := range strings.Lines(string(p.State())) {
+		var key string
+		var n int
+		fmt.Sscanf(line, "%s %d", &key, &n)
+		settled[key] = n
+	}
+	return settled
+}
+
+func TestWhatWasAckedOutlivesAKill(t *testing.T) {
+	rounds := *killRounds
+	switch {
+	case rounds > 0:
+	case testing.Short():
+		rounds = 5
+	case os.Getenv("CI") != "":
+		rounds = 50
+	default:
+		rounds = 15
+	}
+	dir := t.TempDir()
+	acked := make(map[string]int)
+	for round := range rounds {
+		killRound(t, dir, acked)
+		checkKilled(t, dir, acked)
+		if t.Failed() {
+			t.Fatalf("round %d of %d", round, rounds)
+		}
+	}
+	total := 0
+	for _, n := range acked {
+		total += n
+	}
+	t.Logf("%d events acked in %d rounds", total, rounds)
+}
+
+// killRound runs the workload, kills it at some moment, and adds what it printed to acked.
+func killRound(t *testing.T, dir string, acked map[string]int) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), killWorkload+"="+dir)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// The moment is counted from the first ack, not from the start of a process that may be slow.
+	lines := bufio.NewReader(stdout)
+	var kill *time.Timer
+	for {
+		line, err := lines.ReadString('\n')
+		if err == io.EOF { // a line without its end was cut by the kill
+			break
+		}
+		if kill == nil {
+			kill = time.AfterFunc(time.Duration(rand.IntN(150_000))*time.Microsecond, func() { cmd.Process.Signal(syscall.SIGKILL) })
+		}
+		var key string
+		var n int
+		if fmt.Sscanf(line, "%s %d", &key, &n); key == "error" || key == "" {
+			t.Errorf("the workload says %q", line)
+			break
+		}
+		acked[key] = max(acked[key], n)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+}
+
+// checkKilled opens the log, checks that all that was acked is there, in order, exact and once, and
+// settles a part of it.
+func checkKilled(t *testing.T, dir string, acked map[string]int) {
+	t.Helper()
+	l, err := wal.Open(t.Context(), killOptions(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, stream := range []string{"stream0", "stream1", "stream2", "shared"} {
+		p, err := l.Place(stream, "d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := settledOf(p)
+		checkpoint := p.Stat().Checkpoint
+		var pending wal.Count
+		next := checkpoint
+		for _, e := range readAll(t, l, stream, checkpoint, wal.AllLanes) {
+			seen[e.Key]++
+			if want := killText(e.Key, seen[e.Key]); string(e.Data) != want || e.Offset != next {
+				t.Errorf("%s %d: got %.40q at %d, want %.40q", stream, next, e.Data, e.Offset, want)
+			}
+			next++
+			pending.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+		}
+		for key, n := range acked {
+			if killBatch(key, 0, 0).Stream == stream && (seen[key] < n || seen[key] > n+8) {
+				t.Errorf("%s: got events up to %d, acked %d, at most 8 were in flight", key, seen[key], n)
+			}
+			if killBatch(key, 0, 0).Stream == stream {
+				acked[key] = seen[key]
+			}
+		}
+		if st := p.Stat(); st.Pending != pending || st.Appended.Events != next-1 {
+			t.Errorf("%s: got %+v, want %+v pending of %d", stream, st, pending, next-1)
+		}
+		settleSome(t, l, p)
+	}
+}
+
+// settleSome settles the first half of what is pending.
+func settleSome(t *testing.T, l *wal.Log, p *wal.Place) {
+	t.Helper()
+	from := p.Stat().Checkpoint
+	until := from + (l.Next(p.Stream())-from)/2
+	settled, count := settledOf(p), wal.Count{}
+	for _, e := range readAll(t, l, p.Stream(), from, wal.AllLanes) {
+		if e.Offset < until {
+			settled[e.Key]++
+			count.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+		}
+	}
+	var state strings.Builder
+	for key, n := range settled {
+		fmt.Fprintf(&state, "%s %d\n", key, n)
+	}
+	marks := make(map[uint8]wal.Mark)
+	for lane := range uint8(wal.Lanes) {
+		marks[lane] = wal.Mark{Checkpoint: until}
+	}
+	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: count}, State: []byte(state.String())})
+}
