@@ -36,10 +36,18 @@ func lookup(streams Streams, name string) (StreamRules, *refusal) {
 	case errors.Is(err, ErrNoStream):
 		return rules, &refusal{
 			code: codes.NotFound, reason: ReasonNoStream, event: noEvent,
-			text: fmt.Sprintf("no stream block matches %s", quoteName(name)),
+			text: noStreamText(name, err),
 		}
 	}
 	return rules, unavailable("stream %s: %v: nothing was stored", quoteName(name), err)
+}
+
+// noStreamText is what Lookup says, unless that repeats a name that may be anything.
+func noStreamText(name string, err error) string {
+	if len(name) > maxQuoted {
+		return fmt.Sprintf("%v %s", ErrNoStream, quoteName(name))
+	}
+	return err.Error()
 }
 
 // check holds a batch to the contract and to its stream's rules.

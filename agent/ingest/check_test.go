@@ -27,7 +27,7 @@ func TestRefusals(t *testing.T) {
 		reason string
 	}{
 		{"no stream", appendOf("", "a"), codes.InvalidArgument, "the name of the stream is missing", "/no_stream"},
-		{"unknown stream", appendOf("nope", "a"), codes.NotFound, `no stream block matches "nope"`, "/no_stream"},
+		{"unknown stream", appendOf("nope", "a"), codes.NotFound, `stream "nope": no stream block matches`, "/no_stream"},
 		{"long unknown stream", appendOf(strings.Repeat("x", 5000), "a"), codes.NotFound, "no stream block matches a name of 5000 bytes", "/no_stream"},
 		{"stream that can't open", appendOf("opening", "a"), codes.Unavailable, `stream "opening": open destination: no such folder: nothing was stored`, "/unavailable"},
 		{"no events", appendOf("bytes"), codes.InvalidArgument, "the batch has 0 events; at least 1 is needed", ""},

@@ -162,6 +162,7 @@ var testStreams = streams{
 	"text":  {Format: ingest.FormatText, MaxEventSize: 1000},
 	"bytes": {Format: ingest.FormatBytes},
 	"loose": {Format: ingest.FormatBytes, Ack: standpipev1.Ack_ACK_ACCEPTED},
+	"bench": {Format: ingest.FormatJSON, MaxEventSize: 1 << 20},
 	"roomy": {
 		Format: ingest.FormatBytes, MaxEventSize: 1000,
 		Room: func(keyBytes int) (int, string) { return 100 - keyBytes, `kinesis "live"` },

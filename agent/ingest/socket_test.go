@@ -91,7 +91,7 @@ func TestSocketRefusals(t *testing.T) {
 		{`{}`, `one of data and data_base64 is needed`, "INVALID_ARGUMENT"},
 		{`{"stream":"text","key":"k","data_base64":null}`, `one of data and data_base64 is needed`, "INVALID_ARGUMENT"},
 		{`{"key":"k","data":1}`, `the name of the stream is missing`, "INVALID_ARGUMENT"},
-		{`{"stream":"nope","key":"k","data":1}`, `no stream block matches \"nope\"`, "NOT_FOUND"},
+		{`{"stream":"nope","key":"k","data":1}`, `stream \"nope\": no stream block matches`, "NOT_FOUND"},
 		{`{"stream":7,"key":"k","data":1}`, `stream is a number; a string is allowed`, "INVALID_ARGUMENT"},
 		{`{"stream":"text","data":1}`, `partition_key has 0 characters; 1 to 256 are allowed`, "INVALID_ARGUMENT"},
 		{`{"stream":"text","key":["s3cret"],"data":1}`, `key is an array; a string is allowed`, "INVALID_ARGUMENT"},

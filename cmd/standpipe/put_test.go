@@ -155,7 +155,7 @@ func TestPutSaysWhichLine(t *testing.T) {
 	}{
 		{"no JSON", "json", "1\n\n2\n{\"s\n4\n", nil, "line 4: data of 3 bytes is not valid JSON from byte 3 on; the stream's format is json (InvalidArgument) (2 events stored before it)", []string{"json 1", "json 2"}},
 		{"first line", "json", "x\n", nil, "line 1: data of 1 bytes is not valid JSON from byte 0 on; the stream's format is json (InvalidArgument) (0 events stored before it)", nil},
-		{"unknown stream", "nope", "x\n", nil, `line 1: no stream block matches "nope" (NotFound) (0 events stored before it)`, nil},
+		{"unknown stream", "nope", "x\n", nil, `line 1: no stream block matches (NotFound) (0 events stored before it)`, nil},
 		{"a field that is missing", "json", "{\"id\":\"a\"}\n{}\n{\"id\":\"a\"}\n", []string{"--key-field", "id"}, `line 2: field "id" is missing (1 event stored before it)`, []string{`a {"id":"a"}`}},
 		{"a field that is no key", "json", "{\"id\":[]}\n", []string{"--key-field", "id"}, `line 1: field "id" is neither a string nor a number (0 events stored before it)`, nil},
 		{"no object for a field", "json", "null\n", []string{"--key-field", "id"}, `line 1: the line of 4 bytes is no JSON object to take field "id" from (0 events stored before it)`, nil},

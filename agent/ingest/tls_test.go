@@ -1,0 +1,65 @@
+package ingest_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http/httptest"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/standpipe/standpipe/agent/ingest"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+// certificate returns a server's configuration and that of a client who trusts it.
+func certificate(t *testing.T) (server, client *tls.Config) {
+	t.Helper()
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	return &tls.Config{Certificates: s.TLS.Certificates}, &tls.Config{RootCAs: roots, ServerName: "example.com"}
+}
+
+func TestGRPCOverTLS(t *testing.T) {
+	server, client := certificate(t)
+	s := serve(t, ingest.Options{Type: ingest.GRPC, Log: newFakeLog(t), Network: "tcp", Address: "127.0.0.1:0", TLS: server})
+	conn, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(client)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := standpipev1.NewIngestClient(conn).Append(t.Context(), appendOf("bytes", "a")); err != nil {
+		t.Error(err)
+	}
+	plain := standpipev1.NewIngestClient(dial(t, s.Addr()))
+	if _, err := plain.Append(t.Context(), appendOf("bytes", "a")); err == nil {
+		t.Error("a producer without TLS is served")
+	}
+}
+
+func TestSocketOverTLS(t *testing.T) {
+	server, client := certificate(t)
+	log := newFakeLog(t)
+	s := serve(t, ingest.Options{Type: ingest.Socket, Log: log, Network: "tcp", Address: "127.0.0.1:0", TLS: server})
+	conn, err := tls.Dial("tcp", s.Addr().String(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p := &producer{t, conn, bufio.NewReader(conn)}
+	p.send(`{"stream":"text","key":"k","data":1}`)
+	p.finish()
+	p.expect(`{"offset":1}`)
+	p.expectEnd()
+	connect(t, s.Addr()).send(`{"stream":"text","key":"k","data":2}` + "\n")
+	if err := s.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := len(log.stored()); got != 1 {
+		t.Errorf("stored %d events, want the one that came over TLS", got)
+	}
+}
