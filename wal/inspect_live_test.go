@@ -17,7 +17,7 @@ import (
 )
 
 // liveTime is how long the tests beside a log that is being written go on.
-const liveTime = 1500 * time.Millisecond
+const liveTime = time.Second
 
 // writer appends to its own stream as fast as it can, until stop.
 type writer struct {

@@ -24,6 +24,7 @@ const (
 type page struct {
 	id       uint64
 	leaf     bool
+	used     int       // bytes, from the page's begin to the end of its last element
 	elements []element // ascending by key
 }
 
@@ -35,7 +36,10 @@ type element struct {
 }
 
 // page reads the page that the element via refers to.
-func (s *snapshot) page(id, via uint64) (*page, error) {
+func (s *snapshot) page(id, via uint64) (*page, error) { return s.pageWithin(id, via, nil, nil) }
+
+// pageWithin is page for one whose keys must lie in [low, after).
+func (s *snapshot) pageWithin(id, via uint64, low, after []byte) (*page, error) {
 	if p := s.branches[id]; p != nil && s.owners[id] == via {
 		return p, nil
 	}
@@ -46,17 +50,34 @@ func (s *snapshot) page(id, via uint64) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.own(id, uint64(int64(len(buf))/s.file.pageSize), via); err != nil {
-		return nil, err
-	}
 	p, fault := parsePage(id, buf)
+	if fault == "" && p.extent(s.file.pageSize) != int64(len(buf)) {
+		fault = fmt.Sprintf("it has %d bytes, and uses %d of them", len(buf), p.used)
+	}
+	if fault == "" && !p.within(low, after) {
+		fault = "its keys belong elsewhere"
+	}
 	if fault != "" {
 		return nil, s.file.corrupt("page %d: %s", id, fault)
+	}
+	if err := s.own(id, uint64(int64(len(buf))/s.file.pageSize), via); err != nil {
+		return nil, err
 	}
 	if !p.leaf {
 		s.branches[id] = p
 	}
 	return p, nil
+}
+
+// extent returns how many bytes the page and those that continue it have: bbolt takes no more than
+// the elements need.
+func (p *page) extent(pageSize int64) int64 {
+	return (int64(p.used) + pageSize - 1) / pageSize * pageSize
+}
+
+func (p *page) within(low, after []byte) bool {
+	n := len(p.elements)
+	return n == 0 || bytes.Compare(p.elements[0].key, low) >= 0 && (after == nil || bytes.Compare(p.elements[n-1].key, after) < 0)
 }
 
 // read returns the bytes of a page and of those that continue it.
@@ -111,15 +132,18 @@ func parsePage(id uint64, buf []byte) (p *page, fault string) {
 	if flags != branchPage && flags != leafPage {
 		return nil, fmt.Sprintf("flags %#x are neither a branch's nor a leaf's", flags)
 	}
-	p = &page{id: id, leaf: flags == leafPage, elements: make([]element, count)}
-	if len(buf) < pageHeader+count*elementLength || !p.leaf && count == 0 {
+	p = &page{id: id, leaf: flags == leafPage, used: pageHeader + count*elementLength}
+	if len(buf) < p.used || !p.leaf && count == 0 {
 		return nil, fmt.Sprintf("%d elements on %d bytes", count, len(buf))
 	}
+	p.elements = make([]element, count)
 	for i := range p.elements {
-		e, ok := parseElement(buf[pageHeader+i*elementLength:], p.leaf)
+		at := pageHeader + i*elementLength
+		e, end, ok := parseElement(buf[at:], p.leaf)
 		if !ok {
 			return nil, fmt.Sprintf("element %d lies beyond the page's end", i)
 		}
+		p.used = max(p.used, at+end)
 		if i > 0 && bytes.Compare(p.elements[i-1].key, e.key) >= 0 {
 			return nil, fmt.Sprintf("the key of element %d is not above the one before it", i)
 		}
@@ -128,22 +152,24 @@ func parsePage(id uint64, buf []byte) (p *page, fault string) {
 	return p, ""
 }
 
-// parseElement reads the element that b begins with; b goes on to the end of the page.
-func parseElement(b []byte, leaf bool) (e element, ok bool) {
-	at, keyLength, valueLength := binary.NativeEndian.Uint32(b), binary.NativeEndian.Uint32(b[4:]), uint32(0)
+// parseElement reads the element that b begins with; b goes on to the end of the page. end is where
+// the element's key and value end in b.
+func parseElement(b []byte, leaf bool) (e element, end int, ok bool) {
+	word := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(b[4*i:])) }
+	at, keyLength, valueLength := word(0), word(1), uint64(0)
 	if leaf {
-		e.bucket = binary.NativeEndian.Uint32(b)&bucketFlag != 0
-		at, keyLength, valueLength = binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
+		e.bucket = word(0)&bucketFlag != 0
+		at, keyLength, valueLength = word(1), word(2), word(3)
 	} else {
 		e.child = binary.NativeEndian.Uint64(b[8:])
 	}
-	keyEnd := uint64(at) + uint64(keyLength)
-	end := keyEnd + uint64(valueLength)
-	if end > uint64(len(b)) {
-		return e, false
+	keyEnd := at + keyLength
+	valueEnd := keyEnd + valueLength
+	if valueEnd > uint64(len(b)) {
+		return e, 0, false
 	}
-	e.key, e.value = b[at:keyEnd:keyEnd], b[keyEnd:end:end]
-	return e, true
+	e.key, e.value = b[at:keyEnd:keyEnd], b[keyEnd:valueEnd:valueEnd]
+	return e, int(valueEnd), true
 }
 
 // find returns the last element whose key is not above key, or the first.
@@ -176,7 +202,7 @@ func (s *snapshot) bucket(name []byte) (*tree, error) {
 	if t.root == 0 {
 		var fault string
 		if t.inline, fault = parsePage(leaf.id, e.value[bucketHeader:]); fault != "" || !t.inline.leaf {
-			return nil, s.file.corrupt("page %d: the bucket %q in it: %s", leaf.id, name, fault)
+			return nil, s.file.corrupt("page %d: the bucket %q in it is no leaf; %s", leaf.id, name, fault)
 		}
 	}
 	return t, nil
@@ -190,12 +216,9 @@ func (s *snapshot) leaf(t *tree, key []byte) (leaf *page, after []byte, err erro
 	}
 	id, via, low := t.root, t.via, []byte(nil)
 	for range deepest {
-		p, err := s.page(id, via)
+		p, err := s.pageWithin(id, via, low, after)
 		if err != nil {
 			return nil, after, err
-		}
-		if n := len(p.elements); n > 0 && (bytes.Compare(p.elements[0].key, low) < 0 || after != nil && bytes.Compare(p.elements[n-1].key, after) >= 0) {
-			return nil, after, s.file.corrupt("page %d: its keys belong elsewhere", id)
 		}
 		if p.leaf {
 			return p, after, nil

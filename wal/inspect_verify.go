@@ -15,7 +15,7 @@ type VerifyProgress struct {
 	Segments, Of int    // that have been read, and that there are
 	Blocks       uint64
 	Events       Count
-	Bytes        int64 // of the segments' files that have been read whole
+	Bytes        int64 // that the segments occupy which have been read
 }
 
 // VerifyReport is what a Verify found.
@@ -139,7 +139,7 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	if err := v.streams(ctx, f); err != nil {
 		return err
 	}
-	v.report.Bytes += info.Size
+	v.report.Bytes += info.Disk
 	v.tell()
 	return nil
 }
