@@ -107,6 +107,6 @@ func writeVerifyReport(out io.Writer, r *wal.VerifyReport) error {
 }
 
 func counted(p wal.VerifyProgress) string {
-	return fmt.Sprintf("%s blocks, %s events (%s) in files of %s", humanize.Comma(int64(p.Blocks)),
+	return fmt.Sprintf("%s blocks, %s events (%s) in %s on the disk", humanize.Comma(int64(p.Blocks)),
 		humanize.Comma(int64(p.Events.Events)), humanize.IBytes(p.Events.Bytes), humanize.IBytes(uint64(p.Bytes)))
 }
