@@ -58,7 +58,8 @@ func send(t *testing.T, client standpipev1.IngestClient, stream string, events [
 }
 
 // sendFitting is send for events of which some are too large: those are refused by name, and the
-// rest of their batch is sent without them.
+// rest of their batch is sent without them. A batch is refused whole, so refused counts the events
+// of every batch that was.
 func sendFitting(t *testing.T, client standpipev1.IngestClient, stream string, events []event) (stored []event, refused int) {
 	t.Helper()
 	for _, batch := range batches(events, 100) {
@@ -70,8 +71,8 @@ func sendFitting(t *testing.T, client standpipev1.IngestClient, stream string, e
 			}
 			i := namedIndex(t, err)
 			t.Logf("refused, %d bytes: %v", len(batch[i].data), err)
+			refused += len(batch)
 			batch = slices.Delete(slices.Clone(batch), i, i+1)
-			refused++
 		}
 	}
 	return stored, refused

@@ -254,6 +254,27 @@ func devDelivered(t *testing.T, a *agent, stream string) []event {
 	return events
 }
 
+func TestReadmeConfigurationIsValid(t *testing.T) {
+	endToEnd(t)
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindAllSubmatch(readme, -1)
+	if len(blocks) == 0 {
+		t.Fatal("README.md shows no configuration")
+	}
+	for _, block := range blocks {
+		path := filepath.Join(t.TempDir(), "agent.hcl")
+		if err := os.WriteFile(path, block[1], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, errs := runProgram(t, "", "validate", path); code != 0 {
+			t.Errorf("got exit code %d: %s%s", code, out, errs)
+		}
+	}
+}
+
 // The README's first command.
 func TestDemo(t *testing.T) {
 	endToEnd(t)

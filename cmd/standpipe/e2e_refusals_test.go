@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -178,44 +177,6 @@ func TestAckDeliveredMeansDelivered(t *testing.T) {
 	if got, err := client.Append(ctx, r); err == nil {
 		t.Errorf("got %v for a destination that nobody answers for, want no ack", got)
 	}
-}
-
-// A full log refuses, keeps what was acked, and takes events again when a destination catches up.
-func TestFullLogRefusesAndRecovers(t *testing.T) {
-	endToEnd(t)
-	t.Parallel()
-	k := startKinesalite(t)
-	k.create("full", 4)
-	k.kill()
-	a := startAgent(t, "wal {\n  max_size = \"4MiB\"\n  segment_size = \"1MiB\"\n}\n", streamBlock("full", "\n  format = \"text\"", kinesisDestination(k.endpoint())))
-	client := a.dial()
-	var sent []event
-	var refusal error
-	for i := 0; refusal == nil && i < 200; i++ {
-		e := event{fmt.Sprintf("k%d", i%7), fmt.Sprintf("%d %s", i, filler(50_000))}
-		if _, refusal = client.Append(t.Context(), request("full", e)); refusal == nil {
-			sent = append(sent, e)
-		}
-	}
-	expectError(t, refusal, codes.ResourceExhausted)
-	t.Logf("refused after %d events of 50 KB: %v", len(sent), refusal)
-	if err := a.expectCode("/readyz", 503); err != nil {
-		t.Error(err)
-	}
-	if s := a.status(); s.Wal.Bytes > s.Wal.MaxBytes {
-		t.Errorf("got %d bytes, want at most %d", s.Wal.Bytes, s.Wal.MaxBytes)
-	}
-	k.start()
-	last := event{"k0", "room again"}
-	eventually(t, 30*time.Second, func() error {
-		_, err := client.Append(t.Context(), request("full", last))
-		return err
-	})
-	eventually(t, 10*time.Second, func() error { return a.expectCode("/readyz", 200) })
-	a.waitDelivered("full", len(sent)+1, 30*time.Second)
-	a.stop()
-	live, _ := k.read("full")
-	owing(append(sent, last)).expectWhole(t, "live", live, 0)
 }
 
 func TestHealth(t *testing.T) {
