@@ -8,3 +8,6 @@ func (o Options) WithFaults(before, after func() error) Options {
 
 // ProducerRuns is how many runs are remembered of a producer.
 const ProducerRuns = producerRuns
+
+// Dir is where the segments are.
+func (l *Log) Dir() string { return l.dir }

@@ -1,0 +1,288 @@
+package wal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// fill appends until the log refuses, and returns what was stored.
+func fill(t testing.TB, l *wal.Log, stream string, size, n int) (stored wal.Count) {
+	t.Helper()
+	batch := &wal.Batch{Stream: stream, Events: slices.Repeat([]wal.Event{event("k", string(make([]byte, size)))}, n)}
+	for range 100_000 {
+		_, err := l.Append(t.Context(), batch)
+		if errors.Is(err, wal.ErrFull) {
+			return stored
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored.Add(wal.Count{Events: uint64(n), Bytes: uint64(n * size)})
+	}
+	t.Fatal("the log does not fill")
+	return stored
+}
+
+func TestTheSegmentsStayUnderTheMaximum(t *testing.T) {
+	const max = 4 << 20
+	for _, size := range []int{100, 1000, 4060, 9000, 50_000, 300_000} {
+		for _, n := range []int{1, 200} {
+			if n*size < 2000 {
+				continue
+			}
+			t.Run(fmt.Sprintf("event=%d/batch=%d", size, n), func(t *testing.T) {
+				l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: max})
+				l.Place("s", "d")
+				stored := fill(t, l, "s", size, n)
+				if st := l.Stat(); st.Bytes > max || occupied(t, l) > max {
+					t.Errorf("got %+v, %d bytes in the folder", st, occupied(t, l))
+				}
+				if stored.Bytes < max/4 && n*size < max/4 {
+					t.Errorf("got %d bytes stored of a maximum of %d", stored.Bytes, max)
+				}
+				if !l.Full() {
+					t.Error("it is not full")
+				}
+			})
+		}
+	}
+}
+
+// occupied returns the blocks of all of the log's segments.
+func occupied(t testing.TB, l *wal.Log) (n int64) {
+	files, err := filepath.Glob(filepath.Join(l.Dir(), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		var st unix.Stat_t
+		if err := unix.Stat(file, &st); err != nil {
+			t.Fatal(err)
+		}
+		n += st.Blocks * 512
+	}
+	return n
+}
+
+func TestAnAppendThatNeverFitsIsRefusedInEveryMode(t *testing.T) {
+	for _, mode := range []wal.OnFull{wal.Reject, wal.Block, wal.DropOldest} {
+		l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnFull: mode})
+		_, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 1<<20)))}})
+		if !errors.Is(err, wal.ErrFull) {
+			t.Errorf("%s: got %v, want ErrFull", mode, err)
+		}
+		if got := appendOne(t, l, "s", "k", "x"); got.First != 1 {
+			t.Errorf("%s: got %+v, want offset 1", mode, got)
+		}
+	}
+}
+
+func TestFullDoesNotFlapWithEveryCheckpoint(t *testing.T) {
+	now := time.Now()
+	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, Clock: func() time.Time { return now }})
+	p, _ := l.Place("s", "d")
+	stored := fill(t, l, "s", 10_000, 1)
+	now = now.Add(time.Minute)
+	for range 5 {
+		p.Settle(wal.Settlement{Add: wal.Ledger{Requests: 1}})
+		sync(t, l)
+		if !l.Full() {
+			t.Fatal("not full any more, without room")
+		}
+	}
+	settleAll(l, p, stored)
+	sync(t, l)
+	if l.Full() {
+		t.Error("still full when all is settled")
+	}
+}
+
+func TestABlockedAppendWaitsWithinItsDeadline(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnFull: wal.Block})
+	p, _ := l.Place("s", "d")
+	batch := &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 10_000)))}}
+	var stored wal.Count
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, err := l.Append(ctx, batch)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored.Add(wal.Count{Events: 1, Bytes: 10_000})
+	}
+	if !l.Full() {
+		t.Error("it is not full")
+	}
+	// A withdrawn one holds back nobody, and is not stored later.
+	waiting, err := l.Submit(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "waits")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settleAll(l, p, stored)
+	got, err := waiting.Wait(t.Context())
+	if want := (wal.Appended{First: stored.Events + 1, Count: 1}); err != nil || got != want {
+		t.Errorf("got %+v, %v once there is room, want %+v", got, err, want)
+	}
+	if got := appendOne(t, l, "s", "k", "x").First; got != stored.Events+2 {
+		t.Errorf("got offset %d, want %d", got, stored.Events+2)
+	}
+}
+
+func TestDropOldestDropsWhatNobodyHasSettled(t *testing.T) {
+	dir := t.TempDir()
+	o := wal.Options{Dir: dir, MaxSize: 2 << 20, OnFull: wal.DropOldest}
+	l, err := wal.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Place("s", "parked")
+	appendOne(t, l, "s", "k", "first")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, o)
+	p, _ := l.Place("s", "d")
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { defer close(stopped); dropFloors(l, p, stop) }()
+	appendOne(t, l, "nobody", "k", "an event that has no destination")
+	const events = 1000
+	batch := &wal.Batch{Stream: "s", Events: slices.Repeat([]wal.Event{event("k", string(make([]byte, 10_000)))}, 10)}
+	for range events / len(batch.Events) {
+		if _, err := l.Append(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	<-stopped
+	if st := l.Stat(); st.Bytes > st.MaxBytes {
+		t.Errorf("got %+v", st)
+	}
+	for _, p := range l.Places("s") {
+		st := p.Stat()
+		dropped := st.Dropped[wal.DroppedFull]
+		if dropped.Events < events/2 || st.Appended.Events != events+1 || st.Pending.Events+dropped.Events != events+1 {
+			t.Errorf("%s: got %+v", p.Name(), st)
+		}
+	}
+}
+
+// dropFloors does what a shipper that delivers nothing does: it drops below its floor.
+func dropFloors(l *wal.Log, p *wal.Place, stop chan struct{}) {
+	for {
+		grown := l.Grown(p.Stream())
+		dropTo(l, p, p.Floor())
+		select {
+		case <-grown:
+		case <-stop:
+			return
+		}
+	}
+}
+
+func dropTo(l *wal.Log, p *wal.Place, floor uint64) {
+	from, count := p.Stat().Checkpoint, wal.Count{}
+	if floor <= from {
+		return
+	}
+	for from < floor {
+		chunk, err := l.Read(p.Stream(), from, wal.AllLanes, 1<<20)
+		if err != nil {
+			panic(err)
+		}
+		for i := range chunk.Events {
+			if e := &chunk.Events[i]; e.Offset < floor {
+				count.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+			}
+		}
+		from = chunk.Next
+	}
+	marks := make(map[uint8]wal.Mark)
+	for lane := range uint8(wal.Lanes) {
+		marks[lane] = wal.Mark{Checkpoint: floor}
+	}
+	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Dropped: map[string]wal.Count{wal.DroppedFull: count}}})
+}
+
+func TestADiskThatIsFullToTheLastBlock(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Logf("NOT TESTED: a full disk, since this process may not mount a tmpfs: %v", err)
+		return
+	}
+	defer func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	o := wal.Options{Dir: filepath.Join(dir, "data"), SegmentSize: 1 << 20}
+	l, err := wal.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := l.Place("s", "d")
+	stored := fill(t, l, "s", 10_000, 1)
+	last := fillDisk(t, dir)
+	for range 3 { // also with nothing left at all
+		if more := fill(t, l, "s", 10, 1); more.Events > 0 {
+			stored.Add(more)
+		}
+	}
+	if err := l.Failed(); err != nil || !l.Full() {
+		t.Fatalf("got failed %v, full %v", err, l.Full())
+	}
+	// The last checkpoint is written and the log opens again although nothing is free.
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, o)
+	defer l.Close() // before the file system goes
+	p, _ = l.Place("s", "d")
+	if st := p.Stat(); st.Pending != stored {
+		t.Errorf("got %+v pending, want %+v", st.Pending, stored)
+	}
+	settleAll(l, p, stored)
+	sync(t, l)
+	if got := l.Stat(); got.Segments != 1 {
+		t.Errorf("got %+v once all is settled, want one segment", got)
+	}
+	if err := os.Remove(last); err != nil {
+		t.Fatal(err)
+	}
+	if got := appendOne(t, l, "s", "k", "x").First; got != stored.Events+1 {
+		t.Errorf("got offset %d, want %d", got, stored.Events+1)
+	}
+}
+
+// fillDisk takes every block that is left.
+func fillDisk(t testing.TB, dir string) (file string) {
+	t.Helper()
+	file = filepath.Join(dir, "filler")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	buf := make([]byte, 4096)
+	for {
+		if _, err := f.Write(buf); errors.Is(err, syscall.ENOSPC) {
+			return file
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
