@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -29,15 +30,43 @@ func FuzzPage(f *testing.F) {
 	})
 }
 
-// FuzzSegment: whatever a segment's file holds, the tools end and do not panic.
+// FuzzSegment: whatever is changed in a segment's file, the tools end and do not panic. Four bytes are
+// a change: where it is, and what to invert.
 func FuzzSegment(f *testing.F) {
+	whole := fuzzedSegment(f)
+	path := filepath.Join(f.TempDir(), "wal", segmentName(1))
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte{0, 0, 48, 1})
+	f.Add([]byte{0, 0x30, 8, 3, 0, 0x40, 10, 0xff, 0, 0x50, 12, 0x80})
+	f.Fuzz(func(t *testing.T, changes []byte) {
+		b := slices.Clone(whole)
+		for c := range slices.Chunk(changes, 4) {
+			if len(c) == 4 {
+				b[(int(c[0])<<16|int(c[1])<<8|int(c[2]))%len(b)] ^= c[3]
+			}
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fuzzTools(t, filepath.Dir(filepath.Dir(path)))
+	})
+}
+
+// fuzzedSegment returns a segment's file without what is allocated ahead.
+func fuzzedSegment(f *testing.F) []byte {
+	f.Helper()
 	dir := f.TempDir()
 	l, err := Open(context.Background(), Options{Dir: dir})
 	if err != nil {
 		f.Fatal(err)
 	}
-	if _, err := l.Append(context.Background(), &Batch{Stream: "s", Events: []Event{{Key: "k", Data: []byte("data")}}}); err != nil {
-		f.Fatal(err)
+	for i := range 12 {
+		b := &Batch{Stream: "s", Events: []Event{{Key: "k", Data: make([]byte, 1_000*i)}}}
+		if _, err := l.Append(context.Background(), b); err != nil {
+			f.Fatal(err)
+		}
 	}
 	if err := l.Close(); err != nil {
 		f.Fatal(err)
@@ -46,17 +75,7 @@ func FuzzSegment(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(whole[:min(len(whole), 16*os.Getpagesize())])
-	path := filepath.Join(f.TempDir(), "wal", segmentName(1))
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		fuzzTools(t, filepath.Dir(filepath.Dir(path)))
-	})
+	return whole[:min(len(whole), 64*os.Getpagesize())]
 }
 
 func fuzzTools(t *testing.T, dir string) {
