@@ -148,6 +148,9 @@ func openReadOnly(path string) (*bolt.DB, error) {
 		return nil, err
 	}
 	_, err = f.snapshot()
+	if size := fileSize(path); err == nil && size < 2*f.pageSize {
+		err = f.corrupt("%d bytes are less than the meta pages", size)
+	}
 	if err = errors.Join(err, f.close()); err != nil {
 		return nil, err
 	}
