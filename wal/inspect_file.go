@@ -36,6 +36,9 @@ const (
 
 	// soundFor is how long a read of a file that is being written is tried again.
 	soundFor = 20 * time.Second
+
+	metaLooks = 10
+	metaPause = 5 * time.Millisecond
 )
 
 // boltFile is a bbolt file that is open for reading.
@@ -120,6 +123,26 @@ func metaFault(m *[metaLength]byte) string {
 		return "the meta page's checksum does not match"
 	}
 	return ""
+}
+
+// metaDamage returns what is wrong with one of the two meta pages. A write may be under way: what is
+// wrong must stay so.
+func (f *boltFile) metaDamage(ctx context.Context) (*CorruptError, error) {
+	for range metaLooks {
+		m, err := f.readMetas()
+		if err != nil {
+			return asCorrupt(err), nil
+		}
+		if metaFault(&m[0]) == "" && metaFault(&m[1]) == "" {
+			return nil, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(metaPause):
+		}
+	}
+	return &CorruptError{File: f.path, Reason: "one of the two meta pages is not valid; the last commit may be missing"}, nil
 }
 
 // snapshot begins to read what the newest transaction left.

@@ -54,6 +54,9 @@ func FuzzSegment(f *testing.F) {
 	})
 }
 
+// fuzzedEvents is how many events the fuzzed segment holds.
+const fuzzedEvents = 12
+
 // fuzzedSegment returns a segment's file without what is allocated ahead.
 func fuzzedSegment(f *testing.F) []byte {
 	f.Helper()
@@ -62,7 +65,7 @@ func fuzzedSegment(f *testing.F) []byte {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for i := range 12 {
+	for i := range fuzzedEvents {
 		b := &Batch{Stream: "s", Events: []Event{{Key: "k", Data: make([]byte, 1_000*i)}}}
 		if _, err := l.Append(context.Background(), b); err != nil {
 			f.Fatal(err)
@@ -92,7 +95,11 @@ func fuzzTools(t *testing.T, dir string) {
 			t.Errorf("a dump met %v, verify nothing", why)
 		}
 	}}
-	if err := Dump(t.Context(), dir, o, func(DumpedEvent) error { return nil }); err != nil {
+	n := 0
+	if err := Dump(t.Context(), dir, o, func(DumpedEvent) error { n++; return nil }); err != nil {
 		t.Error(err)
+	}
+	if n != fuzzedEvents && report.Damaged == 0 {
+		t.Errorf("a dump gave %d of %d events, verify found nothing", n, fuzzedEvents)
 	}
 }

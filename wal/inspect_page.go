@@ -139,11 +139,11 @@ func parsePage(id uint64, buf []byte) (p *page, fault string) {
 	p.elements = make([]element, count)
 	for i := range p.elements {
 		at := pageHeader + i*elementLength
-		e, end, ok := parseElement(buf[at:], p.leaf)
-		if !ok {
-			return nil, fmt.Sprintf("element %d lies beyond the page's end", i)
+		e, begin, end := parseElement(buf[at:], p.leaf)
+		if end < 0 || at+begin != p.used { // bbolt lays them one after another
+			return nil, fmt.Sprintf("element %d is not where it belongs", i)
 		}
-		p.used = max(p.used, at+end)
+		p.used = at + end
 		if i > 0 && bytes.Compare(p.elements[i-1].key, e.key) >= 0 {
 			return nil, fmt.Sprintf("the key of element %d is not above the one before it", i)
 		}
@@ -152,9 +152,9 @@ func parsePage(id uint64, buf []byte) (p *page, fault string) {
 	return p, ""
 }
 
-// parseElement reads the element that b begins with; b goes on to the end of the page. end is where
-// the element's key and value end in b.
-func parseElement(b []byte, leaf bool) (e element, end int, ok bool) {
+// parseElement reads the element that b begins with; b goes on to the end of the page. begin and end
+// are where the element's key and value lie in b; end is -1 when that is beyond it.
+func parseElement(b []byte, leaf bool) (e element, begin, end int) {
 	word := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(b[4*i:])) }
 	at, keyLength, valueLength := word(0), word(1), uint64(0)
 	if leaf {
@@ -166,10 +166,10 @@ func parseElement(b []byte, leaf bool) (e element, end int, ok bool) {
 	keyEnd := at + keyLength
 	valueEnd := keyEnd + valueLength
 	if valueEnd > uint64(len(b)) {
-		return e, 0, false
+		return e, 0, -1
 	}
 	e.key, e.value = b[at:keyEnd:keyEnd], b[keyEnd:valueEnd:valueEnd]
-	return e, int(valueEnd), true
+	return e, int(at), int(valueEnd)
 }
 
 // find returns the last element whose key is not above key, or the first.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -133,11 +134,10 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	}
 	defer f.close()
 	v.checkMeta(f, meta)
-	if err := v.state(ctx, f); err != nil {
-		return err
-	}
-	if err := v.streams(ctx, f); err != nil {
-		return err
+	for _, check := range []func(context.Context, *boltFile) error{v.metas, v.buckets, v.state, v.streams} {
+		if err := check(ctx, f); err != nil {
+			return err
+		}
 	}
 	v.report.Bytes += info.Disk
 	v.tell()
@@ -152,6 +152,25 @@ func (v *verifying) checkMeta(f *boltFile, meta segmentMeta) {
 		v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", meta.log, v.id)})
 	}
 	v.last, v.lastSealed = f.path, meta.sealed
+}
+
+func (v *verifying) metas(ctx context.Context, f *boltFile) error {
+	corrupt, err := f.metaDamage(ctx)
+	if corrupt != nil {
+		v.damaged(corrupt)
+	}
+	return err
+}
+
+// buckets checks that there is none but those that the log makes: a stream whose name is damaged
+// would be missed by nobody.
+func (v *verifying) buckets(ctx context.Context, f *boltFile) error {
+	return f.elements(ctx, nil, []byte{}, func(e element) error {
+		if !e.bucket || !bytes.HasPrefix(e.key, streamPrefix) && !bytes.Equal(e.key, bucketState) && !bytes.Equal(e.key, bucketMeta) {
+			v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("%q is no bucket of a log", e.key)})
+		}
+		return nil
+	}, func(*CorruptError) {}) // whoever reads the streams tells it
 }
 
 // state checks all entries of a segment's state.
