@@ -22,8 +22,7 @@ test: standins lint ## install the stand-ins, then vet and run every test, end t
 ifeq ($(RACE),)
 	@echo "test: no C compiler, so the race detector is off"
 endif
-	$(GO) test $(RACE) $$($(GO) list ./... | grep -v /cmd/)
-	$(GO) test -timeout 15m ./cmd/...
+	$(GO) test $(RACE) -timeout 15m ./...
 
 short: lint ## run the tests that need neither stand-ins nor the built program
 	$(GO) test -short ./...

@@ -188,8 +188,8 @@ type destinationStatus struct {
 	}
 	Requests, Records uint64
 	BilledBytes       uint64 `json:"billed_bytes"`
+	LastDeliveryAt    string `json:"last_delivery_at"`
 	LastError         string `json:"last_error"`
-	RetryAt           string `json:"retry_at"`
 }
 
 func (a *agent) status() agentStatus {
