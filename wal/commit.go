@@ -253,9 +253,9 @@ func (c *committer) fits(g *group, t *Ticket, room int64) bool {
 	}
 	switch {
 	case g.need > 0: // what is committed takes less than was reckoned: look again then
-	case c.log.opts.OnFull == Reject || need > c.log.capacity():
+	case c.log.opts.OnFull == Reject || t.need() > c.log.capacity():
 		c.log.noteFull()
-		c.refuse(t, c.log.fullError())
+		c.refuse(t, c.log.fullError(need))
 	default:
 		c.full = true
 	}
@@ -265,7 +265,7 @@ func (c *committer) fits(g *group, t *Ticket, room int64) bool {
 // need is the most by which t makes the newest segment grow, apart from what it shares with others: a
 // leaf holds two blocks at least, and at its end up to a page is unused.
 func (t *Ticket) need() int64 {
-	blocks := 2*len(t.frames)/blockAim + 2
+	blocks := min(2*len(t.frames)/blockAim+2, len(t.cuts))
 	return int64(len(t.frames) + blocks*(blockHeader+blockExtra))
 }
 

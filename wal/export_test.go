@@ -11,3 +11,17 @@ const ProducerRuns = producerRuns
 
 // Dir is where the segments are.
 func (l *Log) Dir() string { return l.dir }
+
+// MaxProducers bounds the producers that are remembered.
+const MaxProducers = maxProducers
+
+// Producers returns how many producers are remembered, while nothing is appended.
+func (l *Log) Producers() int { return len(l.committer.producers) }
+
+// Waiting returns how many calls of WaitSettled wait for a batch of the stream.
+func (l *Log) Waiting(stream string) int {
+	s := l.stream(stream)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.awaited)
+}

@@ -48,11 +48,12 @@ func (l *Log) space() int64 {
 
 // tail returns what a group's first append to a stream takes beside the append itself.
 func (l *Log) tail(name string) int64 {
-	var none tail
-	if s := l.lookup(name); s != nil {
-		return s.tail.size()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if _, ok := l.segments[len(l.segments)-1].spans[name]; ok {
+		return l.streams[name].tail.size()
 	}
-	return none.size()
+	return new(tail).size()
 }
 
 // allocate makes sure that the newest segment has need bytes beyond what it uses, and the reserve.
@@ -120,9 +121,10 @@ func (l *Log) noteRoom() {
 	}
 }
 
-func (l *Log) fullError() error {
+// fullError tells that there is no room for need bytes.
+func (l *Log) fullError(need int64) error {
 	st := l.Stat()
-	if st.Bytes < st.MaxBytes-l.opts.SegmentSize-l.margin() {
+	if st.Bytes+need+l.margin() < st.MaxBytes {
 		st.MaxBytes = 0 // it is the disk that is full
 	}
 	return &FullError{Used: st.Bytes, Max: st.MaxBytes, RetryAfter: retryAfter}

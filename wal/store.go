@@ -162,6 +162,7 @@ func (c *committer) stored(g *group, took time.Duration) {
 		sp, ok := active.spans[p.stream.name]
 		if !ok {
 			sp = span{first: p.stream.next, before: p.stream.bytes}
+			p.stream.tail = tail{}
 		}
 		sp.next, sp.after = p.next, p.bytes
 		active.spans[p.stream.name] = sp

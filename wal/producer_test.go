@@ -1,0 +1,161 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// numbered appends n events of a producer.
+func numbered(l *wal.Log, producer string, sequence uint64, n, size int) (wal.Appended, error) {
+	b := &wal.Batch{Stream: "s", ProducerID: producer, ProducerSequence: sequence}
+	for range n {
+		b.Events = append(b.Events, event("k", string(make([]byte, size))))
+	}
+	return l.Append(bg, b)
+}
+
+func TestAProducersSequences(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	for _, c := range []struct {
+		sequence uint64
+		n        int
+		want     wal.Appended
+		err      error
+	}{
+		{10, 2, wal.Appended{First: 1, Count: 2}, nil}, // the first may begin anywhere
+		{12, 3, wal.Appended{First: 3, Count: 3}, nil},
+		{15, 1, wal.Appended{First: 6, Count: 1}, nil},
+		{12, 3, wal.Appended{First: 3, Count: 3, Duplicate: true}, nil},
+		{13, 2, wal.Appended{First: 4, Count: 2, Duplicate: true}, nil}, // a part of one
+		{10, 6, wal.Appended{First: 1, Count: 6, Duplicate: true}, nil}, // all, cut otherwise
+		{15, 2, wal.Appended{}, wal.ErrSequence},                        // half old, half new
+		{17, 1, wal.Appended{}, wal.ErrSequence},                        // a gap
+		{1, 3, wal.Appended{First: 0, Count: 3, Duplicate: true}, nil},  // before what is known
+		{^uint64(0), 1, wal.Appended{}, wal.ErrSequence},
+		{16, 1, wal.Appended{First: 7, Count: 1}, nil},
+	} {
+		got, err := numbered(l, "p", c.sequence, c.n, 5)
+		if got != c.want || !errors.Is(err, c.err) {
+			t.Errorf("%d events from %d: got %+v, %v, want %+v, %v", c.n, c.sequence, got, err, c.want, c.err)
+		}
+	}
+}
+
+func TestAResendIsRecognisedWhenTheOriginalIsTruncated(t *testing.T) {
+	dir := t.TempDir()
+	o := wal.Options{Dir: dir, SegmentSize: 64 << 10}
+	l := open(t, o)
+	p, _ := l.Place("s", "d")
+	for i := range uint64(40) {
+		if _, err := numbered(l, "p", i*2+1, 2, 5000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settleAll(l, p, wal.Count{Events: 80, Bytes: 80 * 5000})
+	sync(t, l)
+	if got := l.Streams()[0]; got.First < 70 {
+		t.Fatalf("got %+v, want most of it truncated", got)
+	}
+	for range 2 {
+		for _, i := range []uint64{0, 7, 39} {
+			got, err := numbered(l, "p", i*2+1, 2, 5000)
+			if want := (wal.Appended{First: i*2 + 1, Count: 2, Duplicate: true}); err != nil || got != want {
+				t.Errorf("got %+v, %v, want %+v", got, err, want)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l = open(t, o)
+	}
+}
+
+func TestWhatIsOlderThanTheRememberedRunsIsStillADuplicate(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir()})
+	const n = wal.ProducerRuns + 10
+	var tickets []*wal.Ticket
+	for i := range uint64(n) { // another's events between any two batches
+		for _, producer := range []string{"p", "q"} {
+			ticket, err := l.Submit(bg, &wal.Batch{Stream: "s", ProducerID: producer, ProducerSequence: i + 1, Events: []wal.Event{event("k", "")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tickets = append(tickets, ticket)
+		}
+	}
+	for _, ticket := range tickets {
+		if _, err := ticket.Wait(bg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ sequence, first uint64 }{{1, 0}, {10, 0}, {11, 21}, {n, 2*n - 1}} {
+		got, err := numbered(l, "p", c.sequence, 1, 0)
+		if want := (wal.Appended{First: c.first, Count: 1, Duplicate: true}); err != nil || got != want {
+			t.Errorf("%d sent again: got %+v, %v, want %+v", c.sequence, got, err, want)
+		}
+	}
+	if got := l.Next("s"); got != 2*n+1 {
+		t.Errorf("got next %d, want %d", got, 2*n+1)
+	}
+}
+
+func TestAProducerGoesOnAfterItsLastBatchesWereLost(t *testing.T) {
+	s := newSample(t)
+	dir := s.copy(t)
+	l := open(t, sampleOptions(dir))
+	for i := range uint64(60) {
+		if _, err := numbered(l, "p", i+1, 1, 3000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	overwriteNewest(t, dir)
+	l = open(t, sampleOptions(dir))
+	if got, err := numbered(l, "p", 61, 1, 10); err != nil || got.Duplicate {
+		t.Errorf("the next batch: got %+v, %v", got, err)
+	}
+	if got, err := numbered(l, "p", 1, 1, 10); err != nil || !got.Duplicate {
+		t.Errorf("the first batch again: got %+v, %v", got, err)
+	}
+	if _, err := numbered(l, "p", 63, 1, 10); !errors.Is(err, wal.ErrSequence) {
+		t.Errorf("a gap: got %v, want ErrSequence", err)
+	}
+}
+
+func TestTheNumberOfProducersIsBounded(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir()})
+	for round := range 8 {
+		var tickets []*wal.Ticket
+		for i := range 2500 {
+			b := &wal.Batch{Stream: "s", ProducerID: fmt.Sprint(round, "-", i), ProducerSequence: 1, Events: []wal.Event{event("k", "")}}
+			ticket, err := l.Submit(bg, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tickets = append(tickets, ticket)
+		}
+		for _, ticket := range tickets {
+			if _, err := ticket.Wait(bg); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	appendOne(t, l, "s", "k", "")
+	if got := l.Producers(); got > 2*wal.MaxProducers {
+		t.Errorf("got %d producers remembered, want at most %d", got, 2*wal.MaxProducers)
+	}
+}
+
+func overwriteNewest(t *testing.T, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
+	must(t, err)
+	overwrite(t, files[len(files)-1], 0, make([]byte, 8192))
+}
