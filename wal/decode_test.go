@@ -1,0 +1,183 @@
+package wal
+
+import (
+	"bytes"
+	"math"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// soundBlock is a block of three events under the offset 7 of the stream "s".
+func soundBlock() []byte {
+	p := packer{}
+	p.reset(newStream("s", 6), 42)
+	for _, e := range soundEvents() {
+		p.addFrame(appendFrame(nil, &e, LaneOf(e.Key)), uint32(len(e.Data)))
+	}
+	var value []byte
+	_ = p.each(func(_ uint64, v []byte) error { value = v; return nil }) // the function returns none
+	return value
+}
+
+func soundEvents() []Event {
+	return []Event{
+		{Key: "k", Data: []byte("data"), Time: 1},
+		{Key: "", Data: []byte{}, Time: math.MinInt64},
+		{Key: "key", Data: bytes.Repeat([]byte("x"), 300), Time: -1, Attributes: map[string]string{"a": "b", "": ""}},
+	}
+}
+
+func TestABlockIsReadAsItWasWritten(t *testing.T) {
+	b, fault := parseBlock("s", offsetKey(7), soundBlock())
+	if fault != "" || b.first != 7 || b.next() != 10 || b.time != 42 || b.bytes != 304 {
+		t.Fatalf("got %+v, %s", b, fault)
+	}
+	var got []Event
+	err := b.each(func(_ uint8, _ uint64, raw []byte) error {
+		var e Event
+		err := decodeEvent(raw, &e)
+		got = append(got, e)
+		return err
+	})
+	if want := soundEvents(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	for name, fault := range map[string]func() string{
+		"another stream": func() string { _, fault := parseBlock("t", offsetKey(7), soundBlock()); return fault },
+		"another offset": func() string { _, fault := parseBlock("s", offsetKey(8), soundBlock()); return fault },
+	} {
+		if fault() == "" {
+			t.Errorf("a block of %s is taken for good", name)
+		}
+	}
+	for i := range soundBlock() {
+		value := soundBlock()
+		value[i] ^= 0x10
+		if _, fault := parseBlock("s", offsetKey(7), value); fault == "" {
+			t.Errorf("a flipped bit in byte %d is not seen", i)
+		}
+	}
+}
+
+// FuzzBlock also gives bad content right checksums, to come further.
+func FuzzBlock(f *testing.F) {
+	f.Add(offsetKey(7), soundBlock(), true)
+	f.Add(offsetKey(7), soundBlock()[:blockHeader], true)
+	f.Add(offsetKey(math.MaxUint64), soundBlock(), false)
+	f.Add([]byte{}, []byte{blockVersion}, false)
+	f.Fuzz(func(t *testing.T, key, value []byte, seal bool) {
+		value = bytes.Clone(value)
+		if seal && len(key) == 8 && len(value) >= blockHeader {
+			value[0] = blockVersion
+			sealBlock(value, "s", firstOf(key))
+		}
+		b, fault := parseBlock("s", key, value)
+		if fault != "" {
+			return
+		}
+		var events uint64
+		err := b.each(func(lane uint8, offset uint64, raw []byte) error {
+			if lane >= Lanes || offset != b.first+events {
+				t.Errorf("got lane %d, offset %d", lane, offset)
+			}
+			events++
+			var e Event
+			if err := decodeEvent(raw, &e); err != nil {
+				return err
+			}
+			return eventAgain(t, &e)
+		})
+		if err == nil && events != uint64(b.count) {
+			t.Errorf("got %d events, want %d", events, b.count)
+		}
+	})
+}
+
+func firstOf(key []byte) (first uint64) {
+	for _, b := range key {
+		first = first<<8 | uint64(b)
+	}
+	return first
+}
+
+// eventAgain checks that what was decoded survives being encoded.
+func eventAgain(t *testing.T, e *Event) error {
+	frame := appendFrame(nil, e, 3)
+	if len(frame) != frameSize(e) {
+		t.Errorf("got a frame of %d bytes, reckoned %d", len(frame), frameSize(e))
+	}
+	lane, raw, rest, err := splitFrame(frame)
+	var got Event
+	if err == nil {
+		err = decodeEvent(raw, &got)
+	}
+	if err != nil || lane != 3 || len(rest) > 0 || got.Key != e.Key || !bytes.Equal(got.Data, e.Data) || got.Time != e.Time || !reflect.DeepEqual(got.Attributes, e.Attributes) {
+		t.Errorf("got %+v, %v, want %+v", got, err, e)
+	}
+	return nil
+}
+
+// soundPlace is a place with something in every field.
+func soundPlace() *Place {
+	p := &Place{stream: newStream("s", 0), name: "d", state: []byte("state")}
+	for i := range p.marks {
+		p.marks[i].Checkpoint = uint64(100 + i)
+	}
+	p.marks[5].Settled = []Run{{110, 112}, {120, 121}}
+	p.ledger = Ledger{
+		Delivered: Count{10, 100}, Dead: Count{1, 5}, Dropped: map[string]Count{"full": {2, 3}, "age": {1, 1}},
+		Requests: 4, Records: 5, BilledBytes: 6, PutUnits: 7, LastDelivery: time.Unix(9, 8),
+	}
+	return p
+}
+
+func FuzzPlace(f *testing.F) {
+	f.Add(soundPlace().appendLocked(nil))
+	f.Add((&Place{}).appendLocked(nil))
+	f.Add([]byte{placeVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p := &Place{stream: newStream("s", 0)}
+		if p.decode(b) != nil {
+			return
+		}
+		q := &Place{stream: p.stream}
+		if err := q.decode(p.appendLocked(nil)); err != nil || !reflect.DeepEqual(q.ledger, p.ledger) || !reflect.DeepEqual(q.marks, p.marks) || !bytes.Equal(q.state, p.state) {
+			t.Errorf("got %+v, %v, want %+v", q, err, p)
+		}
+	})
+}
+
+func FuzzProducer(f *testing.F) {
+	p := &producer{}
+	p.stored(1, 10, 5, time.Unix(1, 2))
+	p.stored(6, 100, 1, time.Unix(1, 2))
+	f.Add(p.append(nil))
+	f.Add([]byte{0, 0, 0xff, 0xff, 3})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := decodeProducer(b)
+		if err != nil {
+			return
+		}
+		q, err := decodeProducer(p.append(nil))
+		if err != nil || q.next != p.next || !q.seen.Equal(p.seen) || !reflect.DeepEqual(q.runs, p.runs) {
+			t.Errorf("got %+v, %v, want %+v", q, err, p)
+		}
+	})
+}
+
+func FuzzStateKey(f *testing.F) {
+	f.Add(stateKey(statePlace, "stream", "destination"))
+	f.Add(stateKey(stateStream, ""))
+	f.Add([]byte{statePlace, 0xff})
+	f.Fuzz(func(t *testing.T, k []byte) {
+		kind, texts, ok := splitStateKey(k)
+		if !ok {
+			return
+		}
+		again, texts2, ok := splitStateKey(stateKey(kind, texts...))
+		if !ok || again != kind || !reflect.DeepEqual(texts, texts2) {
+			t.Errorf("got %c, %q, %v, want %c, %q", again, texts2, ok, kind, texts)
+		}
+	})
+}
