@@ -16,6 +16,7 @@ type Ticket struct {
 	chain    *Chain
 
 	frames []byte      // of all events, one after another; nil once packed
+	pooled *[]byte     // where frames came from
 	cuts   []frameCut  // where each frame ends
 	weight int64       // what it holds of Log.room
 	taken  atomic.Bool // by the committer, or by a caller who gave up
@@ -106,7 +107,8 @@ func newTicket(b *Batch, size int64) *Ticket {
 	if b.ProducerID != "" && b.ProducerSequence > 0 {
 		t.producer = producerKey{b.ProducerID, b.Stream}
 	}
-	buf := *framePool.Get().(*[]byte)
+	t.pooled = framePool.Get().(*[]byte)
+	buf := *t.pooled
 	if int64(cap(buf)) < size {
 		buf = make([]byte, 0, size)
 	}
@@ -123,10 +125,10 @@ func newTicket(b *Batch, size int64) *Ticket {
 // release gives the frames' buffer back once they have been packed or refused.
 func (t *Ticket) release() {
 	if cap(t.frames) <= poolable {
-		buf := t.frames
-		framePool.Put(&buf)
+		*t.pooled = t.frames
+		framePool.Put(t.pooled)
 	}
-	t.frames = nil
+	t.frames, t.pooled = nil, nil
 }
 
 // Done is closed once the batch is synced or refused.

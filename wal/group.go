@@ -54,6 +54,20 @@ func (g *group) packer(c *committer, name string, now time.Time) *packer {
 	return p
 }
 
+// keep keeps the packers of a group that is done for the next ones, as far as they are not too large.
+func (c *committer) keep(packers []*packer) {
+	clear(c.packers)
+	kept := 0
+	for _, p := range c.spare {
+		kept += cap(p.buf)
+	}
+	for _, p := range packers {
+		if kept += cap(p.buf); kept <= maxSpare {
+			c.spare = append(c.spare, p)
+		}
+	}
+}
+
 // bytes returns the length of the group's blocks.
 func (g *group) bytes() (n int64) {
 	for _, p := range g.packers {
@@ -91,9 +105,7 @@ func (g *group) undo(c *committer) {
 
 // answer tells everybody who waits for the group how it went.
 func (g *group) answer(c *committer, err error) {
-	clear(c.packers)
-	c.spare = append(c.spare, g.packers...)
-	c.spare = c.spare[:min(len(c.spare), sparePackers)]
+	c.keep(g.packers)
 	for i, t := range g.tickets {
 		if err != nil {
 			c.drop(t, err)

@@ -58,6 +58,24 @@ func holder(path string) string {
 	return strings.TrimSpace(string(text))
 }
 
+// makeDir makes dir and what is missing above it, and syncs the folders that got a new entry, so that
+// a power loss after the first ack does not take the whole log.
+func makeDir(dir string) error {
+	if st, err := os.Stat(dir); err == nil && st.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	return syncDir(parent)
+}
+
 // syncDir makes a create, rename or unlink in dir last: bbolt does none of this.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -64,8 +64,8 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		streams: make(map[string]*stream),
 		failed:  make(chan struct{}), closing: make(chan struct{}),
 	}
-	if err := os.MkdirAll(l.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make data directory: %w", err)
+	if err := makeDir(l.dir); err != nil {
+		return nil, err
 	}
 	var err error
 	if l.lock, err = lockDir(ctx, o.Dir, o.NodeName, o.LockTimeout); err != nil {

@@ -18,17 +18,10 @@ type packer struct {
 	open   block // the last one, while frames may still join it
 }
 
-const (
-	// maxKept bounds the buffer that a packer keeps from one group to the next, sparePackers how
-	// many are kept.
-	maxKept      = 1 << 20
-	sparePackers = 8
-)
+// maxSpare bounds the buffers of all packers that are kept from one group to the next.
+const maxSpare = 16 << 20
 
 func (p *packer) reset(s *stream, now int64) {
-	if cap(p.buf) > maxKept {
-		p.buf = nil
-	}
 	*p = packer{stream: s, time: now, buf: p.buf[:0], starts: p.starts[:0], firsts: p.firsts[:0]}
 	p.next, p.bytes = s.next, s.bytes // the committer alone changes them
 }
