@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
@@ -20,15 +21,17 @@ const (
 	readAgain = time.Second
 )
 
-// want asks the reader for the events of some lanes from an offset on.
+// want asks the reader for the events of some lanes from an offset on. Those at or after until, which
+// the same blocks may hold, are of no use.
 type want struct {
-	from  uint64
-	lanes wal.LaneSet
-	limit int
+	from, until uint64
+	lanes       wal.LaneSet
+	limit       int // bytes
 }
 
 // read is what the reader found.
 type read struct {
+	until uint64
 	chunk wal.Chunk
 	err   error
 }
@@ -41,7 +44,7 @@ func (s *Shipper) readLog() {
 		if errors.As(err, &corrupt) {
 			err = s.opts.Log.Lose(corrupt, s.stream, chunk.Next)
 		}
-		s.reads <- read{chunk, err}
+		s.reads <- read{w.until, chunk, err}
 	}
 }
 
@@ -55,55 +58,60 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 	if now.Before(s.readAt) {
 		return s.readAt.Sub(now)
 	}
-	room := s.room(now)
-	end := s.opts.Log.Next(s.stream)
-	first := s.hungriest(now, end)
-	if first == nil || room <= 0 {
+	// What is to be dropped is read first, to be counted: that needs no memory.
+	if s.ask(want{until: s.floor, limit: readBytes}, func(l *lane) bool { return l.next < s.floor }) {
 		return time.Hour
 	}
-	w := want{from: first.next, limit: min(room, readBytes)}
+	end, room := s.opts.Log.Next(s.stream), s.room(now)
+	if room > 0 {
+		s.ask(want{until: math.MaxUint64, limit: min(room, readBytes)}, func(l *lane) bool {
+			return l.next < end && !l.waits(now) && l.bytes < s.laneMemory()
+		})
+	}
+	return time.Hour
+}
+
+// ask sends w to the reader for the hungry lane that was served longest ago, and for the hungry ones
+// near it. It returns false when none is hungry.
+func (s *Shipper) ask(w want, hungry func(*lane) bool) bool {
+	var first *lane
+	for _, l := range s.lanes {
+		if hungry(l) && (first == nil || l.served < first.served || l.served == first.served && l.next < first.next) {
+			first = l
+		}
+	}
+	if first == nil {
+		return false
+	}
 	s.turn++
 	for _, l := range s.lanes {
-		if s.hungry(l, now, end) && l.next >= first.next && l.next-first.next <= readWindow {
+		if hungry(l) && l.next >= first.next && l.next-first.next <= readWindow {
 			l.reading, l.served = true, s.turn
 			w.lanes |= l.set
 		}
 	}
+	w.from = first.next
 	s.reading = true
 	s.wants <- w
-	return time.Hour
+	return true
 }
 
-// room returns the bytes that may be read now. While the destination takes nothing at all there
-// is no use in holding more than a request's worth.
+// room returns the bytes that may be read now. While the destination takes nothing at all, a
+// request's worth is enough to try with, and what was held before is forgotten.
 func (s *Shipper) room(now time.Time) int {
-	limit := s.opts.Memory
 	if s.trouble != nil && s.trouble.times > 1 {
-		limit = readBytes
-	}
-	if s.held < limit {
-		return limit - s.held
-	}
-	s.forgetStuck(now)
-	return limit - s.held
-}
-
-func (s *Shipper) hungriest(now time.Time, end uint64) (first *lane) {
-	for _, l := range s.lanes {
-		if s.hungry(l, now, end) && (first == nil || l.served < first.served ||
-			l.served == first.served && l.next < first.next) {
-			first = l
+		if s.held > 2*readBytes {
+			s.forget(func(*lane) bool { return true })
 		}
+		if s.held > readBytes/2 {
+			return 0
+		}
+		return readBytes - s.held
 	}
-	return first
-}
-
-// hungry tells whether to read for the lane. What is to be dropped is read too: to be counted.
-func (s *Shipper) hungry(l *lane, now time.Time, end uint64) bool {
-	if l.next >= end {
-		return false
+	if s.held >= s.opts.Memory {
+		s.forget(func(l *lane) bool { return l.waits(now) })
 	}
-	return l.next < s.floor || !l.waits(now) && l.bytes < s.laneMemory()
+	return s.opts.Memory - s.held
 }
 
 // laneMemory is what one lane may hold, so that a busy one leaves room for the others.
@@ -114,11 +122,10 @@ func (s *Shipper) laneMemory() int {
 	return s.opts.Memory / 4
 }
 
-// forgetStuck frees what lanes hold that wait out a backoff, or, when all wait, beyond a request's
-// worth.
-func (s *Shipper) forgetStuck(now time.Time) {
+// forget frees what the stuck lanes hold and no request does.
+func (s *Shipper) forget(stuck func(*lane) bool) {
 	for _, l := range s.lanes {
-		if l.waits(now) || s.trouble != nil && s.held > readBytes {
+		if stuck(l) {
 			s.held -= l.forget()
 		}
 	}
@@ -138,7 +145,7 @@ func (s *Shipper) took(r read) {
 	for i := range r.chunk.Events {
 		e := &r.chunk.Events[i]
 		l := s.laneOf(e)
-		if !l.reading || e.Offset < l.next || s.start[e.Lane].Done(e.Offset) || l.mark.Done(e.Offset) {
+		if !l.reading || e.Offset < l.next || e.Offset >= r.until || s.start[e.Lane].Done(e.Offset) || l.mark.Done(e.Offset) {
 			continue
 		}
 		if e.Offset < s.floor {
@@ -150,7 +157,7 @@ func (s *Shipper) took(r read) {
 	}
 	for _, l := range s.lanes {
 		if l.reading {
-			l.next, l.reading = max(l.next, r.chunk.Next), false
+			l.next, l.reading = max(l.next, min(r.chunk.Next, r.until)), false
 		}
 	}
 	s.countDropped(dropped)

@@ -33,10 +33,7 @@ type lane struct {
 	published wal.Mark // the mark that the log was last told
 }
 
-// eventCost is what an event is counted as in memory, beside its payload and key.
-const eventCost = 96
-
-func held(e *wal.Event) int { return len(e.Data) + len(e.Key) + eventCost }
+func held(e *wal.Event) int { return len(e.Data) + len(e.Key) + wal.EventMemory }
 
 // take appends a read event to the queue.
 func (l *lane) take(e wal.Event, now time.Time) {

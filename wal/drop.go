@@ -7,24 +7,35 @@ func (l *Log) makeRoom() {
 	if l.opts.OnFull != DropOldest {
 		return
 	}
+	raised := false
 	for _, o := range l.oldest() {
 		s := l.stream(o.stream)
-		s.dropBelow(o.next)
+		news := s.dropBelow(o.next)
+		raised = raised || news
 		for _, p := range s.sortedPlaces() {
 			if !p.dropBelow(o.next) {
 				l.dropParked(p, o.next)
 			}
 		}
-		s.grown.wake()
+		if news {
+			s.grown.wake()
+		}
 	}
-	l.truncateSoon.Store(true)
-	l.touch()
+	if raised {
+		l.truncateSoon.Store(true)
+		l.touch()
+	}
 }
 
-func (s *stream) dropBelow(next uint64) {
+// dropBelow raises the floor and tells whether that was news.
+func (s *stream) dropBelow(next uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.floor = max(s.floor, next)
+	if next <= s.floor {
+		return false
+	}
+	s.floor = next
+	return true
 }
 
 // streamEnd is where a stream ends in a segment.

@@ -10,6 +10,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
+// EventMemory is what an event in memory counts as beside its payload and key, in bytes.
+const EventMemory = 96
+
 // Chunk is what one Read found.
 type Chunk struct {
 	Events []Event // ascending by offset, of the wanted lanes only
@@ -20,8 +23,8 @@ type Chunk struct {
 	End bool
 }
 
-// Read copies a stream's events of the wanted lanes from offset from on, until their payloads come
-// to about limit bytes. It holds no transaction when it returns, and Events belong to the caller.
+// Read copies a stream's events of the wanted lanes from offset from on, until they take
+// about limit bytes of memory. It holds no transaction when it returns, and Events belong to the caller.
 //
 // A block that fails its checksum ends the chunk; when it is the first, the error is a
 // *CorruptError. Blocks without an event of the wanted lanes are passed over unread.
@@ -155,7 +158,7 @@ func (r *reading) copyBlock(b *block) (fault string) {
 			return err
 		}
 		r.chunk.Events = append(r.chunk.Events, e)
-		r.left -= len(raw)
+		r.left -= len(raw) + EventMemory
 		return nil
 	})
 	if err != nil {
