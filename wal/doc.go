@@ -1,0 +1,157 @@
+// Package wal is the log: it makes events safe on a disk and keeps them until every destination is
+// done with them. It is a row of bbolt files and knows nothing of networks or of configuration.
+//
+// # The promise
+//
+// An Append that returns nil has been synced, with every event of its batch or none. Events of a
+// stream have offsets from 1 on, without gaps; an offset is never given to two events. Read returns
+// what was appended, byte for byte, and only what is synced. Each Place (a destination in a stream)
+// has a ledger, and at every instant, also after a crash,
+//
+//	appended = delivered + dead + dropped + pending
+//
+// What a Settle said is on the disk after CheckpointInterval at the latest, or when Sync or Close
+// returns; a crash before that takes it back as a whole, and the events are delivered again. A batch
+// that a producer numbered is stored once, however often it is sent.
+//
+// # Files
+//
+//	DIR/LOCK                              held by flock; says who holds it
+//	DIR/dead.db                           dead letters (DeadLetters)
+//	DIR/wal/0000000000000001.seg          a segment
+//	DIR/wal/0000000000000002.seg.new      one that was never finished; Open removes it
+//	DIR/wal/0000000000000003.seg.corrupt  one that was set aside; nothing reads or removes it
+//
+// The segment with the highest number is the newest and takes the appends. It is sealed once it has
+// SegmentSize, when the next one has been made, filled with the state, synced, renamed to its name, and
+// its folder synced. Only then is the old one marked as sealed, and only after that is anything
+// stored in the new one. So the last segment without the mark is the newest whatever a crash
+// leaves; a last segment with the mark says that its successor is missing.
+//
+// # A segment
+//
+// Numbers in keys and headers are big-endian, in the state uvarints; texts have their length before them.
+//
+//	bucket "meta"    version     1 byte: 1
+//	                 log         the id of the log
+//	                 segment     8 bytes: the number in the file's name
+//	                 base        8 bytes: new streams begin after this offset (see Loss)
+//	                 sealed      there once a later segment has been made
+//	bucket "state"   's' stream                next offset and payload bytes when the segment began
+//	                 'd' stream, destination   its place: ledger, state, the marks of all lanes
+//	                 'p' stream, producer      next sequence, last seen, the last runs of
+//	                                           (sequence, offset, count)
+//	bucket "stream:NAME"
+//	                 offset of a block's first event, 8 bytes -> block
+//
+// A block is a run of consecutive events that one commit appended to one stream:
+//
+//	 0       1          5       9      17       25      33      41         45
+//	+---------+----------+-------+------+--------+-------+-------+----------+--------
+//	| version | header's | count | time | before | bytes | lanes | frames'  | frames
+//	|    1    | CRC-32C  |       |      |        |       |       | CRC-32C  |
+//	+---------+----------+-------+------+--------+-------+-------+----------+--------
+//
+// time is the agent's clock at the commit in Unix nanoseconds; before and bytes count the payloads of
+// the stream before the block and in it; lanes has a bit for each lane that the block has events of. The
+// header's sum covers the offset, the stream's name and the header, so that a block in the wrong
+// place is none. It is a sum of its own because a reader of other lanes goes by the header alone.
+//
+// A frame is the event's lane (1 byte), a length (varint) and the event in the encoding of
+// standpipe.v1.Event.
+//
+// bbolt keeps up to four large values in a bucket's last leaf and writes them again with the next
+// commit, and what a leaf leaves of its last page is lost: both go by the length of a block. Bytes
+// written for each byte of payload (wchar of /proc/self/io; ext4, Linux 6.18, 2 cores):
+//
+//	                     events of 200 bytes       of 1 KiB            of 4 KiB
+//	blocks of at most  16K   256K  1M a commit   16K   256K  1M     16K   256K  1M
+//	       4,056       3.12  1.26  1.17          3.25  1.46  1.37   3.75  1.64  1.54
+//	       8,144       3.49  1.23  1.13          3.49  1.30  1.18   3.75  1.64  1.54
+//	      16,344       4.48  1.34  1.15          4.48  1.32  1.12   4.48  1.40  1.23
+//	      32,728       5.94  1.52  1.16          5.82  1.43  1.14   5.82  1.49  1.17
+//
+// 8,144, two of which fill four pages, loses to no other by much and keeps small commits cheap, which are
+// what wears out a gateway's flash. An event that is longer has a block of its own.
+//
+// # Appending
+//
+// Submit encodes the batch, and one goroutine, the committer, takes all batches that wait, gives
+// them offsets, lays them into blocks and stores them with one transaction: two fdatasyncs and no
+// other sync (strace: 2,005 for 1,001 commits). The next group gathers meanwhile. Settlements and the
+// producers' sequences ride along; while nothing is appended they are committed by themselves.
+// A commit holds about 8 MiB, and 32 MiB of batches may wait, beyond which Submit waits.
+//
+// A commit that fails otherwise than for lack of space before its meta page leaves bbolt willing to
+// go on with a file whose content nobody knows. So the log fails for ever: every append is refused with
+// ErrFailed, and only those of that one commit may have been stored nevertheless. Reading goes on.
+//
+// # Room
+//
+// All segments together never occupy more than MaxSize (blocks on the disk, not lengths). What a group
+// may take is reckoned from above: its blocks with their share of half-filled pages, and the last leaf
+// of each stream again. Kept free of appends is a margin of 1 MiB (a sixth of MaxSize if that is less)
+// and twice the state, for checkpoints and the next segment.
+//
+// The newest segment is allocated ahead (fallocate), so that lack of space shows before a byte of a
+// commit is written and is only a refusal, and a quarter of the margin stays allocated: a checkpoint finds
+// its blocks on a disk that is full to the last one, and truncation, which needs that checkpoint, goes on.
+// It also saves bbolt's sync for every growth. Where a file system can't allocate ahead, ENOSPC is met in
+// the write itself; it is a refusal as long as the transaction's meta page has not been written.
+//
+// A full log refuses (Reject), lets appends wait for as long as their callers do (Block), or has the
+// destinations drop what they have not settled of the oldest segment (DropOldest: an open place by
+// its Floor, a parked one by itself). An append that would not fit an empty log is refused in every
+// mode. Full stays true until there is as much room as the margin, or for a second after a refusal.
+//
+// # Truncation
+//
+// A segment is unlinked when every destination of every stream in it is done with it by what is on the
+// disk, whether it is the oldest or not; a stream that never had a destination keeps everything. What a
+// destination that is stuck keeps are whole segments, with other streams' settled events in them.
+//
+// # Opening
+//
+// The directory's lock keeps a second agent away; bbolt's own is let go, so that tools may read beside
+// a running agent. The newest segment is read whole, page by page, before bbolt opens it: bbolt does
+// the same when it opens a file for writing, and ends the process when a page is bad. Of the others
+// the first and the last block of each stream are read. At most 16 sealed segments stay open.
+//
+// # Loss
+//
+// A segment that can't be read, that belongs to another log, or whose offsets overlap a later one's is set
+// aside whole. Damage inside a sealed segment is found by Read, which returns a *CorruptError; Lose gives
+// up the blocks that can't be read and no more. Either way what a place still waited for and the log
+// does not hold counts as dropped with the reason corrupt.
+//
+// When the newest segment is lost, or the newest commit may be since a meta page is bad, its last offsets
+// are unknown. Numbering goes on past all that it can have held: a whole segment of the shortest events,
+// millions of offsets, which count as appended and as dropped. New streams begin there too, since one of
+// them may have been in the lost segment. Producers may go on with any sequence. The ledgers are those
+// of the segment before: what was delivered since counts as dropped or is delivered again. Only the
+// loss of every segment loses the log's id.
+//
+// An error that is about reaching a file and not about its content, such as a missing permission, ends
+// Open and sets nothing aside.
+//
+// # Assumed
+//
+// Of the disk: what fdatasync and fsync have confirmed stays; a page that bbolt wrote over because it
+// was free harms no other page; a sector of 512 bytes is written whole or not at all (a meta page fits
+// one). Not assumed: that writes reach it in order, that a failed sync can be repeated.
+// Of bbolt (v1.5): copy on write; the pages of the last two transactions are not written over; the file
+// format, of which the meta pages and the pages' headers are read directly. Of the kernel: flock,
+// mmap that shows what pwrite wrote. Network file systems give less.
+//
+// # Limits
+//
+//	a batch                     64 MiB with its framing
+//	a stream's, destination's
+//	or producer's name          1,024 bytes
+//	producers remembered        8,192 (twice that for a while); those silent for longest are forgotten,
+//	                            and what they send again is stored again
+//	runs of a producer          256; what is older is known as a duplicate, but not where it is
+//	streams                     kept in memory, with their places, for ever
+//	memory                      32 MiB of batches that wait, 16 MiB of blocks, what bbolt
+//	                            needs for one commit, what readers ask for
+package wal
