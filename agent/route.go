@@ -18,6 +18,7 @@ import (
 // route is one destination of one open stream: its place in the log, its sink and its shipper.
 type route struct {
 	conf   config.Destination // for this stream, without its place in the file
+	title  string             // its type and name, for people
 	place  *wal.Place
 	sink   shipper.Sink
 	shape  shipper.Shape
@@ -42,7 +43,7 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	if err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}
-	r := &route{conf: d, place: place, sink: target, shape: target.Shape(), logger: logger, done: make(chan struct{})}
+	r := &route{conf: d, title: fmt.Sprintf("%s %q", d.Type, d.Name), place: place, sink: target, shape: target.Shape(), logger: logger, done: make(chan struct{})}
 	r.ship = shipper.New(shipper.Options{
 		Log: s.log, Place: place, Sink: target, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay,

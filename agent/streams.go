@@ -143,7 +143,7 @@ func rulesOf(c *config.Stream, routes []*route) ingest.StreamRules {
 func roomOf(routes []*route, keyBytes int) (limit int, destination string) {
 	for _, r := range routes {
 		if room := r.shape.Room(keyBytes); destination == "" || room < limit {
-			limit, destination = room, fmt.Sprintf("%s %q", r.conf.Type, r.conf.Name)
+			limit, destination = room, r.title
 		}
 	}
 	return limit, destination
