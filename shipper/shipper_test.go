@@ -125,10 +125,11 @@ func TestOrderAndCompletenessSurviveEveryKindOfFailure(t *testing.T) {
 			svc.rand = rand.New(rand.NewPCG(seed, 7))
 			svc.faults = randomFault
 			r := newRig(t, svc)
+			random := rand.New(rand.NewPCG(seed, 8)) // the service has its own
 			for i := range 300 {
-				r.src.send(fmt.Sprint("k", svc.rand.IntN(30)), 1+svc.rand.IntN(4))
+				r.src.send(fmt.Sprint("k", random.IntN(30)), 1+random.IntN(4))
 				if i%50 == 49 {
-					time.Sleep(time.Duration(svc.rand.IntN(2000)) * time.Millisecond)
+					time.Sleep(time.Duration(random.IntN(2000)) * time.Millisecond)
 				}
 				if i == 150 {
 					r.restart()
