@@ -220,13 +220,17 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 		c.refuse(t, ErrChainBroken)
 		return true
 	}
+	need := int64(0)
 	at, known, err := c.recognise(t)
-	if err != nil {
+	if err == nil && !known {
+		need, err = c.fits(g, t, room)
+	}
+	switch {
+	case err != nil:
 		c.refuse(t, err)
 		return true
-	}
-	if !known && !c.fits(g, t, room) {
-		return t.taken.Load()
+	case !known && need == 0:
+		return false
 	}
 	if !t.taken.CompareAndSwap(false, true) {
 		c.drop(t, errWithdrawn)
@@ -236,30 +240,29 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 		g.add(t, Appended{First: at, Count: len(t.cuts), Duplicate: true})
 		return true
 	}
+	g.need += need
 	c.pack(g, t, now)
 	return true
 }
 
-// fits tells whether there is room for t in the group. When there is none in the log either, t is
-// refused, or c.full set.
-func (c *committer) fits(g *group, t *Ticket, room int64) bool {
-	need := t.need()
-	if p := c.packers[t.stream]; p == nil {
+// fits returns what t takes of the room that the group has left. 0: t has to wait, for the next group or,
+// when c.full is set, for room in the log; an error: t is refused.
+func (c *committer) fits(g *group, t *Ticket, room int64) (need int64, err error) {
+	need = t.need()
+	if c.packers[t.stream] == nil {
 		need += c.log.tail(t.stream)
 	}
-	if g.need+need <= room && g.need < maxGroup {
-		g.need += need
-		return true
-	}
 	switch {
+	case g.need+need <= room && g.need < maxGroup:
+		return need, nil
 	case g.need > 0: // what is committed takes less than was reckoned: look again then
+		return 0, nil
 	case c.log.opts.OnFull == Reject || t.need() > c.log.capacity():
 		c.log.noteFull()
-		c.refuse(t, c.log.fullError(need))
-	default:
-		c.full = true
+		return 0, c.log.fullError(need)
 	}
-	return false
+	c.full = true
+	return 0, nil
 }
 
 // need is the most by which t makes the newest segment grow, apart from what it shares with others: a

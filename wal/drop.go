@@ -94,12 +94,13 @@ func (l *Log) dropParked(p *Place, next uint64) {
 // settleParked is Settle unless somebody ships from the place by now.
 func (p *Place) settleParked(s Settlement) {
 	p.stream.mu.Lock()
-	defer p.stream.mu.Unlock()
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if !p.opened {
 		p.settleLocked(&s)
 	}
+	p.mu.Unlock()
+	p.stream.mu.Unlock()
+	p.log.touch()
 }
 
 // runsFrom returns what of the runs lies at or beyond offset.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -39,8 +40,8 @@ type Log struct {
 	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
 	truncateSoon atomic.Bool  // something was not truncated while held
 
-	fullSince  atomic.Int64 // when an append last waited or was refused for want of room; 0: there is room
-	stateBytes atomic.Int64 // of the state that a new segment begins with
+	fullSince  atomic.Pointer[time.Time] // when an append last waited or was refused for want of room; nil: there is room
+	stateBytes atomic.Int64              // of the state that a new segment begins with
 
 	failure   atomic.Pointer[error]
 	failed    chan struct{} // closed by fail

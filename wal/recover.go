@@ -288,7 +288,7 @@ func (l *Log) openNewest(last uint64, whole bool) error {
 		if err := l.unseal(l.segments[n-1]); err != nil {
 			return err
 		}
-		if l.segments[n-1].used.Load() < l.opts.SegmentSize {
+		if l.segments[n-1].used.Load() < l.opts.SegmentSize+l.stateBytes.Load() {
 			return nil
 		}
 	}

@@ -101,23 +101,26 @@ func (l *Log) sealedBytes() int64 {
 // Full tells whether appends wait, or one was refused for want of room and there is none since.
 func (l *Log) Full() bool {
 	since := l.fullSince.Load()
-	if since == 0 {
+	if since == nil {
 		return false
 	}
-	if l.space() < l.margin() || l.opts.Clock().UnixNano()-since < int64(retryAfter) {
+	if l.space() < l.margin() || l.opts.Clock().Sub(*since) < retryAfter {
 		return true
 	}
-	l.fullSince.CompareAndSwap(since, 0)
+	l.fullSince.CompareAndSwap(since, nil)
 	return false
 }
 
 // noteFull is called whenever an append is refused or waits for want of room.
-func (l *Log) noteFull() { l.fullSince.Store(l.opts.Clock().UnixNano()) }
+func (l *Log) noteFull() {
+	now := l.opts.Clock()
+	l.fullSince.Store(&now)
+}
 
 // noteRoom is called whenever an append was stored.
 func (l *Log) noteRoom() {
-	if l.fullSince.Load() != 0 && l.space() >= l.margin() {
-		l.fullSince.Store(0)
+	if l.fullSince.Load() != nil && l.space() >= l.margin() {
+		l.fullSince.Store(nil)
 	}
 }
 
