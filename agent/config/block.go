@@ -57,6 +57,20 @@ func inner[T, U any](name string, s *section[U], field func(*T) *U) child[T] {
 	}
 }
 
+// lifted are the settings of s as those of the block around its own.
+func lifted[T, U any](s *section[U], field func(*T) *U) []setting[T] {
+	var settings []setting[T]
+	for _, set := range s.settings {
+		settings = append(settings, setting[T]{
+			name:     set.name,
+			allowed:  set.allowed,
+			required: set.required,
+			read:     func(v value, into *T) bool { return set.read(v, field(into)) },
+		})
+	}
+	return settings
+}
+
 // known lists all that may stand in the block and in those within it, each name after prefix.
 func (s *section[T]) known(prefix string) []string {
 	var names []string

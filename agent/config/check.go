@@ -165,6 +165,23 @@ func checkDestination(b *block, s *Stream, d *Destination) {
 	}
 }
 
+// checkAWS adds a fault for every setting that a destination has both in its aws block and beside it.
+func checkAWS(b *block) {
+	for _, nested := range b.body.Blocks {
+		if nested.Type != "aws" {
+			continue
+		}
+		for _, set := range awsSection.settings {
+			within, ok := nested.Body.Attributes[set.name]
+			beside, too := b.body.Attributes[set.name]
+			if ok && too {
+				b.fault(posOf(within.NameRange), "%s is given twice in %s; it may stand once, in the aws block or beside it as at line %d",
+					set.name, b.what, posOf(beside.NameRange).Line)
+			}
+		}
+	}
+}
+
 // checkRetry holds a backoff whose first delay is not over its longest one; a first delay that
 // is not written is lowered.
 func checkRetry(b *block, r *Retry) {

@@ -138,6 +138,21 @@ stream "a" {
   }
   destination "firehose" "two" { delivery_stream = "a" }
   destination "file" "three" { path = "out" }
+  destination "firehose" "four" {
+    delivery_stream = "a"
+    region          = ""
+    endpoint        = "http://127.0.0.1:4567"
+  }
+  destination "kinesis" "five" {
+    stream = "a"
+    region = ""
+    aws { endpoint = "http://127.0.0.1:4567" }
+  }
+  destination "kinesis" "six" {
+    stream   = "a"
+    profile  = "other"
+    role_arn = ""
+  }
 }
 aws {
   region   = "eu-west-1"
@@ -147,7 +162,9 @@ aws {
 	shared := config.AWS{Region: "eu-west-1", Profile: "ship", RoleARN: "arn:aws:iam::123456789012:role/ship"}
 	own := shared
 	own.Region, own.Endpoint = "", "http://127.0.0.1:4567"
-	for i, want := range []config.AWS{own, shared, {}} {
+	other := shared
+	other.Profile, other.RoleARN = "other", ""
+	for i, want := range []config.AWS{own, shared, {}, own, own, other} {
 		if got := c.Streams[0].Destinations[i].AWS; got != want {
 			t.Errorf("destination %d: got %+v, want %+v", i, got, want)
 		}

@@ -64,8 +64,8 @@ func TestFaults(t *testing.T) {
 			`2:3: unknown setting "color" in wal; allowed is max_size, segment_size, commit_linger, on_full or lock_timeout`}},
 		{"another listener's setting", `listener "socket" {` + "\naddress = \"127.0.0.1:1\"\nmax_request_size = \"1MiB\"\n}", []string{
 			`3:1: unknown setting "max_request_size" in listener "socket"; allowed is address, mode, max_line_size or insecure`}},
-		{"a setting one block too far out", in(`"kinesis" "k"`, `stream = "a"`, `region = "x"`) + "\nmax_size = \"1GiB\"", []string{
-			`4:1: unknown setting "region" in destination "kinesis" "k"; it belongs in the aws block`,
+		{"a setting one block too far out", in(`"kinesis" "k"`, `stream = "a"`, `max_delay = "1s"`) + "\nmax_size = \"1GiB\"", []string{
+			`4:1: unknown setting "max_delay" in destination "kinesis" "k"; it belongs in the batch block`,
 			`7:1: unknown setting "max_size"; it belongs in the wal block`}},
 		{"an unknown block", "listner \"grpc\" {}\nfoo {}", []string{
 			`1:1: unknown block "listner"; did you mean "listener"?`,
@@ -237,6 +237,14 @@ stream "" {
 			`2:1: destination "file" "f" has no path; needed is ` + folder,
 			`3:1: unknown setting "stream" in destination "file" "f"; allowed is path, roll_size or roll_interval`,
 			`4:1: unknown block "aws" in destination "file" "f"; allowed is batch or retry`}},
+		{"an AWS setting in the block and beside it", in(`"kinesis" "k"`, `stream = "a"`, `region = "x"`, `profile = "p"`, `aws {`, `endpoint = ""`, `region = "x"`, `stream = "a"`, `}`), []string{
+			`8:1: region is given twice in destination "kinesis" "k"; it may stand once, in the aws block or beside it as at line 4`,
+			`9:1: unknown setting "stream" in aws; allowed is region, endpoint, profile or role_arn`}},
+		{"an AWS setting of a file", in(`"file" "f"`, `path = "x"`, `region = "x"`), []string{
+			`4:1: unknown setting "region" in destination "file" "f"; allowed is path, roll_size or roll_interval`}},
+		{"an AWS setting beside the block that is wrong", in(`"firehose" "f"`, `delivery_stream = "a"`, `endpoint = "localhost"`, `regoin = "x"`), []string{
+			`4:12: endpoint: "localhost" is no URL of a server; allowed is a URL, like "http://127.0.0.1:4567"`,
+			`5:1: unknown setting "regoin" in destination "firehose" "f"; did you mean "region"?`}},
 		{"destination names", "stream \"a\" {\ndestination \"file\" \"f\" { path = \"x\" }\ndestination \"file\" \"f\" { path = \"y\" }\ndestination \"file\" \"a b\" { path = \"z\" }\n}", []string{
 			`3:20: destination "f" is given twice in stream "a"; a name may stand once, first at line 2`,
 			`4:20: destination name "a b" has the character ' '; allowed are A-Z a-z 0-9 . _ -`}},

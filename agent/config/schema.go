@@ -180,22 +180,18 @@ var (
 	destinationTypes = []string{"kinesis", "firehose", "file"}
 
 	destinationSections = map[string]*section[Destination]{
-		"kinesis": destinationSection(kinesisRecord, awsOverrides,
+		"kinesis": awsDestination(kinesisRecord,
 			marked("stream", "the name of a Kinesis stream", func(d *Destination) *string { return &d.Stream }, wrongAWSName).needed(),
 			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none"),
 		),
-		"firehose": destinationSection(firehoseRecord, awsOverrides,
+		"firehose": awsDestination(firehoseRecord,
 			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed(),
 		),
-		"file": destinationSection(0, nil,
+		"file": destinationSection(0,
 			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed(),
 			size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0),
 			duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, shortest),
 		),
-	}
-
-	awsOverrides = []child[Destination]{
-		inner("aws", &awsSection, func(d *Destination) *AWS { return &d.AWS }),
 	}
 
 	retrySection = section[Retry]{
@@ -210,18 +206,28 @@ var (
 
 // destinationSection is what all destinations have and what one type has of its own; a record of
 // it holds at most so many bytes, 0 being no limit.
-func destinationSection(record int64, blocks []child[Destination], own ...setting[Destination]) *section[Destination] {
+func destinationSection(record int64, own ...setting[Destination]) *section[Destination] {
 	batch := &section[Batch]{settings: []setting[Batch]{
 		duration("max_delay", "1s", func(b *Batch) *time.Duration { return &b.MaxDelay }, 0),
 		size("record_size", "500KiB", func(b *Batch) *int64 { return &b.RecordSize }, 1, record),
 	}}
 	return &section[Destination]{
 		settings: own,
-		blocks: append(slices.Clone(blocks),
+		blocks: []child[Destination]{
 			inner("batch", batch, func(d *Destination) *Batch { return &d.Batch }),
 			inner("retry", &retrySection, func(d *Destination) *Retry { return &d.Retry }),
-		),
+		},
 	}
+}
+
+// awsDestination is destinationSection for a type that goes before the file's aws block, with
+// settings of its own or with a block of them.
+func awsDestination(record int64, own ...setting[Destination]) *section[Destination] {
+	field := func(d *Destination) *AWS { return &d.AWS }
+	s := destinationSection(record, append(own, lifted(&awsSection, field)...)...)
+	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &awsSection, field))
+	s.check = func(b *block, _ *Destination) { checkAWS(b) }
+	return s
 }
 
 func knownDestination(prefix string) []string {
