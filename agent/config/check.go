@@ -154,15 +154,32 @@ func checkDestination(b *block, s *Stream, d *Destination) {
 			b.fault(b.labelPos[1], "destination %s is given twice in stream %s; a name may stand once, first at line %d",
 				quote(d.Name), quote(s.Name), other.Pos.Line)
 		}
-		if d.Type == "file" && b.wrote("path") && other.Type == "file" && filepath.Clean(other.Path) == filepath.Clean(d.Path) {
+		if d.Type == "file" && b.wrote("path") && other.Type == "file" && sharePath(s.Name, d.Path, other.Path) {
 			b.fault(b.at("path"), "path: %s is the path of destination %s at line %d too; allowed is a folder of its own",
 				quote(d.Path), quote(other.Name), other.Pos.Line)
 		}
 	}
-	if b.wrote("path") && isPattern(s.Name) && !strings.Contains(d.Path, streamMark) {
-		b.fault(b.at("path"), "path: the streams that match %s would share %s; allowed is a path with ${stream} in it",
-			quote(s.Name), quote(d.Path))
+}
+
+// sharePath reports whether two paths are one folder, for every stream of that name or pattern or
+// for one: each destination would take the other's unfinished files for its own. Streams may share
+// a folder, as their files are named for them.
+func sharePath(name, a, b string) bool {
+	a, b = filepath.Clean(a), filepath.Clean(b)
+	return a == b || fillsIn(name, a, b) || fillsIn(name, b, a)
+}
+
+// fillsIn reports whether path becomes literal, which has no ${stream}, for a stream of that name
+// or pattern.
+func fillsIn(name, path, literal string) bool {
+	before, _, marked := strings.Cut(path, streamMark)
+	rest := strings.ReplaceAll(path, streamMark, "")
+	if !marked || strings.Contains(literal, streamMark) || len(literal) < len(rest) {
+		return false
 	}
+	size := (len(literal) - len(rest)) / strings.Count(path, streamMark)
+	stream := literal[len(before):][:size]
+	return ValidStreamName(stream) == nil && matches(name, stream) && strings.ReplaceAll(path, streamMark, stream) == literal
 }
 
 // checkAWS adds a fault for every setting that a destination has both in its aws block and beside it.

@@ -171,6 +171,26 @@ aws {
 	}
 }
 
+func TestStreamsMayShareAPath(t *testing.T) {
+	c := parse(t, `
+stream "a*" {
+  destination "file" "one"   { path = "/out" }
+  destination "file" "two"   { path = "/out/${stream}" }
+  destination "file" "three" { path = "/out/b" }
+  destination "file" "four"  { path = "/out/ab/cd" }
+  destination "file" "five"  { path = "/${stream}/${stream}" }
+  destination "file" "six"   { path = "/ab/ac" }
+}
+stream "b" {
+  destination "file" "one" { path = "/out" }
+}`)
+	for i, s := range c.Streams {
+		if got := s.Destinations[0].For("ab").Path; got != "/out" {
+			t.Errorf("stream %d: got %q, want /out", i, got)
+		}
+	}
+}
+
 func TestSegmentSizeIsLoweredToAQuarter(t *testing.T) {
 	for _, tt := range []struct {
 		wal             string

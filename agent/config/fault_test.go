@@ -250,8 +250,10 @@ stream "" {
 			`4:20: destination name "a b" has the character ' '; allowed are A-Z a-z 0-9 . _ -`}},
 		{"one path twice", "stream \"a\" {\ndestination \"file\" \"f\" { path = \"x\" }\ndestination \"file\" \"g\" { path = \"x/\" }\n}", []string{
 			`3:33: path: "x/" is the path of destination "f" at line 2 too; allowed is a folder of its own`}},
-		{"a pattern's path", "stream \"a*\" {\ndestination \"file\" \"f\" { path = \"/out\" }\n}", []string{
-			`2:33: path: the streams that match "a*" would share "/out"; allowed is a path with ${stream} in it`}},
+		{"one path twice for one stream of a pattern", "stream \"a*\" {\ndestination \"file\" \"f\" { path = \"/out/${stream}/${stream}\" }\ndestination \"file\" \"g\" { path = \"/out/ab/ab\" }\n}", []string{
+			`3:33: path: "/out/ab/ab" is the path of destination "f" at line 2 too; allowed is a folder of its own`}},
+		{"one path twice, once by the stream's name", "stream \"a\" {\ndestination \"file\" \"f\" { path = \"/a\" }\ndestination \"file\" \"g\" { path = \"/${stream}\" }\n}", []string{
+			`3:33: path: "/${stream}" is the path of destination "f" at line 2 too; allowed is a folder of its own`}},
 		{"a stream's name at AWS", in(`"kinesis" "k"`, `stream = "arn:aws:kinesis:x"`) + "\n" + strings.Replace(in(`"firehose" "f"`, `delivery_stream = ""`), `"a"`, `"b"`, 1), []string{
 			`3:10: stream: "arn:aws:kinesis:x" has a character that is not of A-Z a-z 0-9 . _ -; allowed is the name of a Kinesis stream`,
 			`8:19: delivery_stream: "" is empty; allowed is the name of a Firehose stream`}},
