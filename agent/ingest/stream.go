@@ -63,6 +63,7 @@ func (a *appendStream) receive(ctx context.Context) {
 			return
 		}
 		if !a.take(ctx, m) {
+			a.ended = errStreamDraining // unless m was refused: then that is the stream's status
 			return
 		}
 	}
