@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -210,6 +211,26 @@ func checkRetry(b *block, r *Retry) {
 		return
 	}
 	b.fault(b.at("initial"), "initial: %v is over max; allowed is at most %v", r.Initial, r.Max)
+}
+
+// kinesisARN has the parts of the service's own pattern, arn:aws.*:kinesis:.*:\d{12}:stream/\S+, and a
+// region that is one: Kinesis Data Streams API Reference, StreamARN of UpdateMaxRecordSize, November
+// 2026. Its group is the stream's name.
+var kinesisARN = regexp.MustCompile(`^arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/(.*)$`)
+
+// wrongKinesisStream takes a name or an ARN, in whose name alone ${stream} may stand.
+func wrongKinesisStream(s string) string {
+	if !strings.HasPrefix(s, "arn:") {
+		return wrongAWSName(s)
+	}
+	parts := kinesisARN.FindStringSubmatch(s)
+	if parts == nil {
+		return "is no ARN of a Kinesis stream"
+	}
+	if wrong := wrongAWSName(parts[1]); wrong != "" {
+		return "has a name that " + wrong
+	}
+	return ""
 }
 
 // wrongAWSName holds the rule of both services for a stream's name, as far as ${stream} lets see.

@@ -83,7 +83,7 @@ type Destination struct {
 	Batch      Batch
 	Retry      Retry
 
-	Stream    string // kinesis; may hold ${stream}
+	Stream    string // kinesis; a name, or an ARN, whose region goes before AWS.Region; may hold ${stream}
 	Aggregate string // kinesis: kpl, lines or none
 
 	DeliveryStream string // firehose; may hold ${stream}

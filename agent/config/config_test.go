@@ -191,6 +191,19 @@ stream "b" {
 	}
 }
 
+func TestAStreamMayBeAnARN(t *testing.T) {
+	for text, want := range map[string]string{
+		"arn:aws:kinesis:eu-west-1:123456789012:stream/clicks":            "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks",
+		"arn:aws-cn:kinesis:cn-north-1:123456789012:stream/x-${stream}":   "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/x-a",
+		"arn:aws-us-gov:kinesis:us-gov-west-1:123456789012:stream/A.b_c-": "arn:aws-us-gov:kinesis:us-gov-west-1:123456789012:stream/A.b_c-",
+	} {
+		c := parse(t, in(`"kinesis" "k"`, `stream = "`+text+`"`))
+		if got := c.Streams[0].Destinations[0].For("a").Stream; got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestSegmentSizeIsLoweredToAQuarter(t *testing.T) {
 	for _, tt := range []struct {
 		wal             string

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	address = `host:port with a port from 0 to 65535, like "127.0.0.1:7710", or "unix:///run/standpipe/events.sock"`
-	folder  = `the path of a folder, like "/var/lib/standpipe/out/${stream}"`
-	noTLS   = `tls and auth are not available in this release; use a loopback address, a unix socket, or insecure = true`
+	address       = `host:port with a port from 0 to 65535, like "127.0.0.1:7710", or "unix:///run/standpipe/events.sock"`
+	kinesisStream = `the name of a Kinesis stream, or its ARN, like "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"`
+	folder        = `the path of a folder, like "/var/lib/standpipe/out/${stream}"`
+	noTLS         = `tls and auth are not available in this release; use a loopback address, a unix socket, or insecure = true`
 )
 
 // in puts lines into a destination of stream "a": the first of them is on line 3.
@@ -230,7 +231,7 @@ stream "" {
 
 		// destinations
 		{"what a destination needs", "stream \"a\" {\ndestination \"kinesis\" \"k\" {}\ndestination \"firehose\" \"f\" {}\ndestination \"file\" \"l\" {}\n}", []string{
-			`2:1: destination "kinesis" "k" has no stream; needed is the name of a Kinesis stream`,
+			`2:1: destination "kinesis" "k" has no stream; needed is ` + kinesisStream,
 			`3:1: destination "firehose" "f" has no delivery_stream; needed is the name of a Firehose stream`,
 			`4:1: destination "file" "l" has no path; needed is ` + folder}},
 		{"another destination's setting", in(`"file" "f"`, `stream = "a"`, `aws {}`), []string{
@@ -255,8 +256,25 @@ stream "" {
 		{"one path twice, once by the stream's name", "stream \"a\" {\ndestination \"file\" \"f\" { path = \"/a\" }\ndestination \"file\" \"g\" { path = \"/${stream}\" }\n}", []string{
 			`3:33: path: "/${stream}" is the path of destination "f" at line 2 too; allowed is a folder of its own`}},
 		{"a stream's name at AWS", in(`"kinesis" "k"`, `stream = "arn:aws:kinesis:x"`) + "\n" + strings.Replace(in(`"firehose" "f"`, `delivery_stream = ""`), `"a"`, `"b"`, 1), []string{
-			`3:10: stream: "arn:aws:kinesis:x" has a character that is not of A-Z a-z 0-9 . _ -; allowed is the name of a Kinesis stream`,
+			`3:10: stream: "arn:aws:kinesis:x" is no ARN of a Kinesis stream; allowed is ` + kinesisStream,
 			`8:19: delivery_stream: "" is empty; allowed is the name of a Firehose stream`}},
+		{"a stream's ARN", "stream \"a\" {\n" +
+			"destination \"kinesis\" \"a\" { stream = \"arn:aws:firehose:eu-west-1:123456789012:deliverystream/a\" }\n" +
+			"destination \"kinesis\" \"b\" { stream = \"arn:aws:kinesis:eu-west-1:1234:stream/a\" }\n" +
+			"destination \"kinesis\" \"c\" { stream = \"arn:aws:kinesis::123456789012:stream/a\" }\n" +
+			"destination \"kinesis\" \"d\" { stream = \"arn:aws:kinesis:${stream}:123456789012:stream/a\" }\n" +
+			"destination \"kinesis\" \"e\" { stream = \"arn:aws:kinesis:eu-west-1:123456789012:stream/\" }\n" +
+			"destination \"kinesis\" \"f\" { stream = \"arn:aws:kinesis:eu-west-1:123456789012:stream/a/b\" }\n" +
+			"destination \"kinesis\" \"g\" { stream = \"aws:kinesis\" }\n" +
+			"destination \"firehose\" \"h\" { delivery_stream = \"arn:aws:firehose:x\" }\n}", []string{
+			`2:38: stream: "arn:aws:firehose:eu-west-1:123456789012:deliverystream/a" is no ARN of a Kinesis stream; allowed is ` + kinesisStream,
+			`3:38: stream: "arn:aws:kinesis:eu-west-1:1234:stream/a" is no ARN of a Kinesis stream; allowed is ` + kinesisStream,
+			`4:38: stream: "arn:aws:kinesis::123456789012:stream/a" is no ARN of a Kinesis stream; allowed is ` + kinesisStream,
+			`5:38: stream: "arn:aws:kinesis:${stream}:123456789012:stream/a" is no ARN of a Kinesis stream; allowed is ` + kinesisStream,
+			`6:38: stream: "arn:aws:kinesis:eu-west-1:123456789012:stream/" has a name that is empty; allowed is ` + kinesisStream,
+			`7:38: stream: "arn:aws:kinesis:eu-west-1:123456789012:stream/a/b" has a name that has a character that is not of A-Z a-z 0-9 . _ -; allowed is ` + kinesisStream,
+			`8:38: stream: "aws:kinesis" has a character that is not of A-Z a-z 0-9 . _ -; allowed is ` + kinesisStream,
+			`9:48: delivery_stream: "arn:aws:firehose:x" has a character that is not of A-Z a-z 0-9 . _ -; allowed is the name of a Firehose stream`}},
 		{"a record over Kinesis's limit", in(`"kinesis" "k"`, `stream = "a"`, `aggregate = "all"`, `batch { record_size = "1025KiB" }`), []string{
 			`4:13: aggregate: "all" is unknown; allowed is kpl, lines or none`,
 			`5:23: record_size: "1025KiB" is too large; allowed is a size from 1B to 1MiB, like "500KiB"`}},

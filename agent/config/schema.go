@@ -125,7 +125,10 @@ var (
 	}}
 )
 
-const pemFile = "the path of a PEM file"
+const (
+	pemFile       = "the path of a PEM file"
+	kinesisStream = `the name of a Kinesis stream, or its ARN, like "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"`
+)
 
 func knownListener(prefix string) []string {
 	var names []string
@@ -181,7 +184,7 @@ var (
 
 	destinationSections = map[string]*section[Destination]{
 		"kinesis": awsDestination(kinesisRecord,
-			marked("stream", "the name of a Kinesis stream", func(d *Destination) *string { return &d.Stream }, wrongAWSName).needed(),
+			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed(),
 			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none"),
 		),
 		"firehose": awsDestination(firehoseRecord,
