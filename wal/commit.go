@@ -257,7 +257,9 @@ func (c *committer) fits(g *group, t *Ticket, room int64) (need int64, err error
 		return need, nil
 	case g.need > 0: // what is committed takes less than was reckoned: look again then
 		return 0, nil
-	case c.log.opts.OnFull == Reject || t.need() > c.log.capacity():
+	case t.need() > c.log.capacity():
+		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log has room for %d", ErrTooLarge, t.need(), c.log.capacity())
+	case c.log.opts.OnFull == Reject:
 		c.log.noteFull()
 		return 0, c.log.fullError(need)
 	}

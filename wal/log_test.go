@@ -246,8 +246,8 @@ func TestAppendsOfABrokenChainAreNotStored(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20})
 	var chain wal.Chain
 	big := &wal.Batch{Stream: "s", Chain: &chain, Events: []wal.Event{event("k", string(make([]byte, 1<<20)))}}
-	if _, err := l.Append(t.Context(), big); !errors.Is(err, wal.ErrFull) {
-		t.Fatalf("got %v, want ErrFull", err)
+	if _, err := l.Append(t.Context(), big); !errors.Is(err, wal.ErrTooLarge) {
+		t.Fatalf("got %v, want ErrTooLarge", err)
 	}
 	small := &wal.Batch{Stream: "s", Chain: &chain, Events: []wal.Event{event("k", "x")}}
 	if _, err := l.Append(t.Context(), small); !errors.Is(err, wal.ErrChainBroken) {

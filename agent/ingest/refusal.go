@@ -82,6 +82,8 @@ func refusalOf(err error) *refusal {
 	switch {
 	case errors.Is(err, wal.ErrFull):
 		r.code, r.reason, r.retry = codes.ResourceExhausted, ReasonFull, retryAfter(err)
+	case errors.Is(err, wal.ErrTooLarge):
+		r.code, r.reason = codes.InvalidArgument, ReasonTooLarge
 	case errors.Is(err, wal.ErrSequence):
 		r.code, r.reason = codes.InvalidArgument, ReasonSequence
 	case errors.Is(err, wal.ErrClosed):
