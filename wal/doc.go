@@ -19,7 +19,7 @@
 //	DIR/LOCK                              held by flock; says who holds it
 //	DIR/dead.db                           dead letters (DeadLetters)
 //	DIR/wal/0000000000000001.seg          a segment
-//	DIR/wal/0000000000000002.seg.new      one that was never finished; Open removes it
+//	DIR/wal/0000000000000002.seg.new      one that was never finished, or a copy; Open removes it
 //	DIR/wal/0000000000000003.seg.corrupt  one that was set aside; nothing reads or removes it
 //
 // The segment with the highest number is the newest and takes the appends. It is sealed once it has
@@ -107,8 +107,10 @@
 // # Truncation
 //
 // A segment is unlinked when every destination of every stream in it is done with it by what is on the
-// disk, whether it is the oldest or not; a stream that never had a destination keeps everything. What a
-// destination that is stuck keeps are whole segments, with other streams' settled events in them.
+// disk, whether it is the oldest or not; a stream that never had a destination keeps everything. A sealed
+// segment of which at most a quarter is needed any more is written again without the rest once half of
+// the room is used, beside the committer and one at a time, and renamed over the old one: a destination
+// that is stuck keeps its own events, and not what others have appended beside them.
 //
 // # Opening
 //

@@ -36,6 +36,9 @@ type Log struct {
 	base     uint64     // where new streams begin, less 1; see skipLost
 	shelf    shelf
 
+	rewriting atomic.Bool    // a segment is being rewritten
+	rewriter  sync.WaitGroup // awaited by Close
+
 	losing       sync.Mutex   // held while what is lost is reckoned; before all others
 	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
 	truncateSoon atomic.Bool  // something was not truncated while held
@@ -86,6 +89,7 @@ func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.closing)
 		<-l.committer.done
+		l.rewriter.Wait()
 		l.closeErr = l.letGo()
 	})
 	return l.closeErr

@@ -39,8 +39,8 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 		}
 		r.chunk.Next = max(r.chunk.Next, sp.first)
 		err := r.readSegment(seg, sp)
-		if errors.Is(err, errGone) {
-			continue // truncated meanwhile: nobody needs it
+		if errors.Is(err, errGone) || err != nil && l.changed(seg, streamName, sp) {
+			continue // truncated or rewritten meanwhile: nobody needs it
 		}
 		if next, known := l.badRun(seg, streamName, r.chunk.Next); err != nil && known {
 			r.chunk.Next = next
@@ -66,6 +66,13 @@ func (l *Log) find(streamName string, offset uint64) (*segment, span) {
 		}
 	}
 	return nil, span{}
+}
+
+// changed tells whether the segment holds another part of the stream than it did.
+func (l *Log) changed(seg *segment, streamName string, before span) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return seg.spans[streamName].first != before.first
 }
 
 // reading is a Read under way.

@@ -77,6 +77,7 @@ type segment struct {
 	// spans belongs to Log.mu once the segment is part of the log.
 	spans map[string]span
 	bad   map[string][]Run // what can't be read of a stream; belongs to Log.mu
+	keep  bool             // it was tried to rewrite it; belongs to Log.mu
 }
 
 func segmentName(seq uint64) string { return fmt.Sprintf("%016d%s", seq, segmentSuffix) }
