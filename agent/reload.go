@@ -108,6 +108,7 @@ func (s *streams) apply(conf *config.Config, checkpoint func()) {
 	}
 	for _, r := range gone {
 		r.close()
+		r.place.Park() // until it is opened again, below or by a later reload
 	}
 
 	s.mu.Lock()
