@@ -1,11 +1,11 @@
 package wal
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -21,11 +21,15 @@ type Dead struct {
 }
 
 // DeadLetters keeps dead letters in a file of its own beside the log's segments, which they
-// outlive. The file appears with the first of them.
+// outlive. The file appears with the first of them; it does not shrink, but room that letters
+// left is used again. Its methods may be called from several goroutines at once.
 type DeadLetters struct {
 	path string
-	mu   sync.Mutex
-	db   *bolt.DB // nil before the first
+
+	mu     sync.Mutex // guards what follows, and is held during a commit
+	db     *bolt.DB   // nil until it is needed
+	closed bool
+	stuck  error // bbolt panicked and holds its locks: nothing can be written any more
 }
 
 var bucketDead = []byte("dead")
@@ -35,62 +39,162 @@ func OpenDead(dir string) *DeadLetters {
 	return &DeadLetters{path: filepath.Join(dir, "dead.db")}
 }
 
-// Bury stores d and returns once it is synced.
-func (d *DeadLetters) Bury(letter Dead) (err error) {
+// Bury stores d under an id of its own and returns once it is synced. Ids rise and are not used
+// twice. An error of the disk leaves open whether d is stored.
+func (d *DeadLetters) Bury(letter Dead) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	defer contain(d.path, &err)
 	if err := d.openLocked(); err != nil {
 		return fmt.Errorf("open dead letters: %w", err)
 	}
-	return d.db.Update(func(tx *bolt.Tx) error {
+	return d.updateLocked(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketDead)
 		if err != nil {
 			return err
 		}
-		n, err := b.NextSequence()
+		id, err := b.NextSequence()
 		if err != nil {
 			return err
 		}
-		return b.Put(offsetKey(n), letter.append(nil))
+		return b.Put(offsetKey(id), letter.append(nil, id))
 	})
 }
 
-func (d *DeadLetters) openLocked() error {
-	if d.db != nil {
+// Drop removes the letters of those ids, also damaged ones, in one commit and returns once that is
+// synced. It tells how many of them there were; an error means that it is not known whether any
+// is gone.
+func (d *DeadLetters) Drop(ids ...uint64) (dropped int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if there, err := d.openExistingLocked(); err != nil || !there || len(ids) == 0 {
+		return 0, err
+	}
+	err = d.updateLocked(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketDead)
+		for _, id := range ids {
+			if b == nil || b.Get(offsetKey(id)) == nil {
+				continue
+			}
+			if err := b.Delete(offsetKey(id)); err != nil {
+				return err
+			}
+			dropped++
+		}
 		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("drop %d dead letters: %w", len(ids), err)
 	}
-	_, err := os.Lstat(d.path)
-	fresh := errors.Is(err, os.ErrNotExist)
-	if d.db, err = openBolt(d.path, &bolt.Options{}); err != nil {
-		return err
-	}
-	if fresh {
-		return syncDir(filepath.Dir(d.path))
-	}
-	return nil
+	return dropped, nil
 }
 
-// Close lets go of the file. It may be called twice.
+// updateLocked is a transaction in which bbolt's panics on bad pages are contained.
+func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
+	if d.stuck != nil {
+		return d.stuck
+	}
+	defer contain(d.path, &err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := d.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	defer d.abandonLocked(tx)
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// abandonLocked ends a transaction that was not committed, also in a panic. When that panics too,
+// bbolt's locks stay taken, and the file is left to the process's end.
+func (d *DeadLetters) abandonLocked(tx *bolt.Tx) {
+	if tx.DB() == nil {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			d.stuck = &CorruptError{File: d.path, Reason: fmt.Sprint("page: ", r)}
+		}
+	}()
+	_ = tx.Rollback() // whether it was open still is all that it says
+}
+
+// openExistingLocked opens the file unless there is none: then there is no letter.
+func (d *DeadLetters) openExistingLocked() (there bool, err error) {
+	if d.db == nil && !d.closed {
+		if _, err := os.Lstat(d.path); errors.Is(err, os.ErrNotExist) {
+			return false, nil
+		}
+	}
+	if err := d.openLocked(); err != nil {
+		return false, fmt.Errorf("open dead letters: %w", err)
+	}
+	return true, nil
+}
+
+func (d *DeadLetters) openLocked() error {
+	switch {
+	case d.closed:
+		return ErrClosed
+	case d.db != nil:
+		return nil
+	}
+	err := d.prepare()
+	if err == nil {
+		d.db, err = openBolt(d.path, &bolt.Options{})
+	}
+	return err
+}
+
+// prepare makes the file when there is none, under another name until it is whole, and checks it
+// otherwise: bbolt would meet a bad page in a goroutine of its own, and end the process.
+func (d *DeadLetters) prepare() error {
+	_, err := os.Lstat(d.path)
+	if !errors.Is(err, os.ErrNotExist) {
+		return checkDead(d.path)
+	}
+	unfinished := d.path + unfinishedSuffix
+	if err := os.Remove(unfinished); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	db, err := openBolt(unfinished, &bolt.Options{})
+	if err != nil {
+		return err
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(unfinished, d.path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(d.path))
+}
+
+// checkDead verifies every page that bbolt can reach. The letters have sums of their own.
+func checkDead(path string) (err error) {
+	f, err := openBoltFile(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	s, err := f.snapshot()
+	if err != nil {
+		return err
+	}
+	c := check{path: path, snapshot: s}
+	return c.tree(&tree{root: s.root}, c.bucket)
+}
+
+// Close lets go of the file; what is called later fails with ErrClosed. It may be called twice.
 func (d *DeadLetters) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.db == nil {
+	d.closed = true
+	if d.db == nil || d.stuck != nil {
 		return nil
 	}
 	err := d.db.Close()
 	d.db = nil
 	return err
-}
-
-// append encodes the letter: version, stream, destination, offset, time of refusal, reason, and the
-// event as the log's blocks have it.
-func (d *Dead) append(b []byte) []byte {
-	b = append(b, 1)
-	b = appendText(b, d.Stream)
-	b = appendText(b, d.Destination)
-	b = binary.AppendUvarint(b, d.Event.Offset)
-	b = binary.AppendUvarint(b, unixNano(d.At))
-	b = appendText(b, d.Reason)
-	return appendFrame(b, &d.Event, d.Event.Lane)
 }

@@ -1,0 +1,178 @@
+package wal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// ErrNoLetter is wrapped by Get when no dead letter has the id.
+var ErrNoLetter = errors.New("wal: no such dead letter")
+
+// DeadStat is what a list tells of a dead letter: all but its data and attributes.
+type DeadStat struct {
+	ID                  uint64
+	Stream, Destination string
+	Offset              uint64
+	Key                 string
+	Bytes               int // of its data
+	Reason              string
+	At                  time.Time // when it was refused
+	Damage              error     // a *CorruptError: what stands above is empty but for ID
+}
+
+// DeadQuery chooses dead letters; the zero value means the first of all.
+type DeadQuery struct {
+	Stream, Destination string // empty: any. A damaged letter belongs to none.
+	After, Until        uint64 // ids beyond After and up to Until; 0: no bound
+	Limit               int    // the most to return; 0: MaxDeadList, which is also the most
+}
+
+// MaxDeadList bounds what one List returns.
+const MaxDeadList = 1000
+
+// A look at the file is a read transaction, which keeps bbolt from using pages again: it ends after
+// so many letters and bytes, and the next one goes on.
+const (
+	lookLetters = 1000
+	lookBytes   = 4 << 20
+)
+
+// List returns the letters of the query in the order of their ids, which is that of their refusal.
+// It holds one letter's data at a time, in the mapped file; a letter that can't be read is
+// listed with its Damage. Errors: a *CorruptError when the file itself can't be read; ErrClosed;
+// ctx's.
+func (d *DeadLetters) List(ctx context.Context, q DeadQuery) (letters []DeadStat, err error) {
+	if q.Limit <= 0 || q.Limit > MaxDeadList {
+		q.Limit = MaxDeadList
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		l := look{query: q, path: d.path, letters: letters}
+		if err := d.view(l.run); err != nil {
+			return nil, err
+		}
+		letters = l.letters
+		if l.end || len(letters) == q.Limit {
+			return letters, nil
+		}
+		q.After = l.last
+	}
+}
+
+// look is one transaction's part of a List.
+type look struct {
+	query   DeadQuery
+	path    string
+	letters []DeadStat
+	last    uint64 // the id that was looked at last
+	end     bool   // there are no more
+}
+
+func (l *look) run(b *bolt.Bucket) error {
+	l.end = true
+	if b == nil || l.query.After == math.MaxUint64 {
+		return nil
+	}
+	seen, bytes := 0, 0
+	c := b.Cursor()
+	k, v := c.Seek(offsetKey(l.query.After + 1))
+	for ; k != nil; k, v = c.Next() {
+		if len(k) != 8 {
+			return &CorruptError{File: l.path, Reason: fmt.Sprintf("a dead letter's key has %d bytes, want 8", len(k))}
+		}
+		id := binary.BigEndian.Uint64(k)
+		if l.query.Until > 0 && id > l.query.Until {
+			return nil
+		}
+		if seen == lookLetters || bytes >= lookBytes || len(l.letters) == l.query.Limit {
+			l.end = false
+			return nil
+		}
+		seen, bytes, l.last = seen+1, bytes+len(v), id
+		l.take(id, v)
+	}
+	return nil
+}
+
+func (l *look) take(id uint64, value []byte) {
+	var letter Dead
+	if err := letter.decode(value, id); err != nil {
+		if l.query.Stream == "" && l.query.Destination == "" {
+			l.letters = append(l.letters, DeadStat{ID: id, Damage: damagedLetter(l.path, id, err)})
+		}
+		return
+	}
+	if matches(l.query.Stream, letter.Stream) && matches(l.query.Destination, letter.Destination) {
+		l.letters = append(l.letters, letter.stat(id))
+	}
+}
+
+func matches(want, got string) bool { return want == "" || want == got }
+
+func damagedLetter(path string, id uint64, err error) error {
+	return &CorruptError{File: path, Reason: fmt.Sprintf("dead letter %d: %v", id, err)}
+}
+
+// Get returns a letter whole. Errors: ErrNoLetter; a *CorruptError; ErrClosed.
+func (d *DeadLetters) Get(id uint64) (letter Dead, err error) {
+	var value []byte
+	err = d.view(func(b *bolt.Bucket) error {
+		if b != nil {
+			value = slices.Clone(b.Get(offsetKey(id)))
+		}
+		return nil
+	})
+	if err != nil {
+		return Dead{}, err
+	}
+	if value == nil {
+		return Dead{}, fmt.Errorf("%w: id %d", ErrNoLetter, id)
+	}
+	if err := letter.decode(value, id); err != nil {
+		return Dead{}, damagedLetter(d.path, id, err)
+	}
+	return letter, nil
+}
+
+// LastID returns the highest id of a letter, 0 when there is none.
+func (d *DeadLetters) LastID() (id uint64, err error) {
+	err = d.view(func(b *bolt.Bucket) error {
+		if b == nil {
+			return nil
+		}
+		if k, _ := b.Cursor().Last(); len(k) == 8 {
+			id = binary.BigEndian.Uint64(k)
+		}
+		return nil
+	})
+	return id, err
+}
+
+// view runs f on the letters' bucket, which is nil when there has been none, in a read transaction.
+func (d *DeadLetters) view(f func(b *bolt.Bucket) error) error {
+	d.mu.Lock()
+	there, err := d.openExistingLocked()
+	db := d.db
+	d.mu.Unlock()
+	if err != nil || !there {
+		if err == nil {
+			err = f(nil)
+		}
+		return err
+	}
+	err = viewBolt(db, d.path, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
+	return err
+}
