@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +30,7 @@ type agent struct {
 	admin   string
 	head    string // of agent.hcl, above the streams
 	started time.Duration
+	under   []string // a program and its arguments that the next start runs the agent under
 }
 
 // newAgent writes agent.hcl with the streams; start starts it. ${dir} in streams is the agent's
@@ -84,7 +86,8 @@ func (a *agent) start() {
 // launch starts the agent and does not wait.
 func (a *agent) launch() {
 	a.t.Helper()
-	cmd := exec.Command(standpipe, "agent", "--config", a.path("agent.hcl"))
+	line := append(slices.Clone(a.under), standpipe, "agent", "--config", a.path("agent.hcl"))
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = a.dir
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
 		"AWS_EC2_METADATA_DISABLED=true", "GORACE=halt_on_error=1")

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 )
@@ -74,15 +75,22 @@ func eventually(t *testing.T, limit time.Duration, check func() error) {
 	}
 }
 
-// freeAddress returns an address of loopback that nobody listens on.
+// given holds the addresses that freeAddress has returned.
+var given sync.Map
+
+// freeAddress returns an address of loopback that nobody listens on and no other test was given.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		if _, taken := given.LoadOrStore(l.Addr().String(), true); !taken {
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // number reads an environment variable that sets how much a test does.
