@@ -68,7 +68,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	}
 	a.dead = wal.OpenDead(conf.DataDir)
 	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
-	a.admin = admin.New(admin.Options{Source: a, Metrics: a.metrics, Logger: a.logger.Named("admin")})
+	a.admin = admin.New(admin.Options{Source: a, Dead: a.letters(), Metrics: a.metrics, Logger: a.logger.Named("admin")})
 	if a.console, err = listenAdmin(conf.Admin); err != nil {
 		return fmt.Errorf("listen for operators: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -26,20 +25,7 @@ func startAgent(t testing.TB, dir string) (*agent.Agent, *config.Config) {
 	conf.Listeners[0].Network, conf.Listeners[0].Address, conf.Listeners[0].Mode = "unix", filepath.Join(dir, "grpc.sock"), 0o600
 	conf.Admin = config.Admin{Network: "unix", Address: filepath.Join(dir, "admin.sock"), Mode: 0o600}
 	conf.Streams[0].Format = "bytes"
-	a, err := agent.New(t.Context(), conf, hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return a, conf
+	return run(t, conf), conf
 }
 
 func dial(t testing.TB, conf *config.Config) standpipev1.IngestClient {

@@ -7,7 +7,12 @@
 //	GET /metrics   Prometheus text
 //	GET /v1/status the Status as JSON
 //
-// The promise: nothing here changes anything, and there is one truth. Whatever the log's ledger
+//	GET  /v1/dead         dead letters; ?stream=, ?destination=, ?after= an id, ?limit= up to MaxDeadList
+//	GET  /v1/dead/ID      one of them with its data
+//	POST /v1/dead/requeue appends the events of letters again, and removes the letters
+//	POST /v1/dead/drop    removes letters
+//
+// The promise: nothing but the two POSTs changes anything, and there is one truth. Whatever the log's ledger
 // counts comes from one snapshot of the Source, in the status, the page and the metrics alike, so
 // that appended = delivered + dead + dropped + pending holds in each answer. Only what exists in
 // motion (durations, answers' codes, refusals, retries) is counted in Metrics, from the start of
@@ -15,8 +20,11 @@
 //
 // What is assumed: the listener is loopback or a socket that only operators reach. There is no
 // authentication here, and the page names streams, destinations and their errors. Texts from
-// elsewhere (stream names, services' errors) are escaped, never trusted.
+// elsewhere (stream names, services' errors) are escaped, never trusted. A browser on the operator's
+// host reaches the listener on behalf of any page it shows: the dead letters are kept from what says
+// that a page asks for it, and a POST must be application/json.
 //
-// Limits: GET and HEAD only. Refusals are counted by name for the first MaxRefusedStreams streams,
+// Limits: one POST takes up to MaxDeadIDs ids and works for some seconds at most; when it did not come
+// to the end of what was chosen it says where to go on. Refusals are counted by name for the first MaxRefusedStreams streams,
 // then together under the empty name, since a producer may invent as many names as it likes.
 package admin

@@ -26,6 +26,7 @@ const (
 // Options say what a Server shows.
 type Options struct {
 	Source  Source           // required
+	Dead    Dead             // nil: none can be asked for
 	Metrics *Metrics         // nil: a new one
 	Logger  hclog.Logger     // nil: none
 	Clock   func() time.Time // nil: time.Now
@@ -34,6 +35,7 @@ type Options struct {
 // Server answers operators over HTTP. It may serve several listeners at once.
 type Server struct {
 	source  Source
+	dead    Dead
 	metrics *Metrics
 	logger  hclog.Logger
 	clock   func() time.Time
@@ -42,7 +44,7 @@ type Server struct {
 
 // New makes a Server.
 func New(o Options) *Server {
-	s := &Server{source: o.Source, metrics: o.Metrics, logger: o.Logger, clock: o.Clock}
+	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock}
 	if s.metrics == nil {
 		s.metrics = NewMetrics()
 	}
@@ -58,6 +60,9 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("GET /readyz", answerHealth(s.source.Ready))
 	s.mux.HandleFunc("GET /metrics", s.scrape)
 	s.mux.HandleFunc("GET /v1/status", s.status)
+	if s.dead != nil {
+		s.offerDead()
+	}
 	return s
 }
 
@@ -116,9 +121,13 @@ func answerHealth(check func() error) http.HandlerFunc {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	body, err := json.MarshalIndent(s.snapshot(), "", "  ")
+	s.answerJSON(w, s.snapshot())
+}
+
+func (s *Server) answerJSON(w http.ResponseWriter, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		s.fail(w, fmt.Errorf("encode status: %w", err))
+		s.fail(w, fmt.Errorf("encode answer: %w", err))
 		return
 	}
 	answer(w, http.StatusOK, "application/json", append(body, '\n'))

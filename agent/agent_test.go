@@ -1,0 +1,235 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent"
+	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/agent/config"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+// parse is the configuration of startAgent with the streams given; DIR in them is dir.
+func parse(t *testing.T, dir, streams string) *config.Config {
+	t.Helper()
+	text := strings.ReplaceAll(`
+data_dir         = "DIR"
+shutdown_timeout = "100ms"
+listener "grpc" {
+  address = "unix://DIR/grpc.sock"
+  mode    = "0600"
+}
+admin { address = "unix://DIR/admin.sock" }
+`+streams, "DIR", dir)
+	c, err := config.Parse([]byte(text), "agent.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func run(t testing.TB, conf *config.Config) *agent.Agent {
+	t.Helper()
+	a, err := agent.New(t.Context(), conf, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+func send(t *testing.T, client standpipev1.IngestClient, stream string, events int) {
+	t.Helper()
+	r := &standpipev1.AppendRequest{Stream: stream}
+	for i := range events {
+		r.Events = append(r.Events, &standpipev1.Event{PartitionKey: "k", Data: fmt.Appendf(nil, `{"n":%d}`, i)})
+	}
+	if _, err := client.Append(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func destination(t *testing.T, a *agent.Agent, stream, name string) admin.DestinationStatus {
+	t.Helper()
+	for _, s := range a.Status().Streams {
+		for _, d := range s.Destinations {
+			if s.Name == stream && d.Name == name {
+				return d
+			}
+		}
+	}
+	return admin.DestinationStatus{}
+}
+
+// until polls check, since what it waits for happens on a disk.
+func until(t *testing.T, what string, check func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for !check() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within 20 s: %s", what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func count(t *testing.T, pattern string) int {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(found)
+}
+
+const (
+	both = `
+stream "s" {
+  destination "file" "one" {
+    path = "DIR/one"
+    batch { max_delay = "10ms" }
+  }
+  destination "file" "two" {
+    path = "DIR/two"
+    batch { max_delay = "10ms" }
+  }
+}`
+	oneOnly = `
+stream "s" {
+  destination "file" "one" {
+    path = "DIR/one"
+    batch { max_delay = "10ms" }
+  }
+}
+stream "new-*" {
+  destination "file" "one" { path = "DIR/new" }
+}`
+)
+
+func TestAReloadChangesWhatHasChangedAndNothingElse(t *testing.T) {
+	dir := t.TempDir()
+	conf := parse(t, dir, both)
+	a := run(t, conf)
+	client := dial(t, conf)
+	send(t, client, "s", 10)
+	until(t, "both have delivered", func() bool {
+		return destination(t, a, "s", "one").Delivered.Events == 10 && destination(t, a, "s", "two").Delivered.Events == 10
+	})
+
+	if err := a.Reload(parse(t, dir, oneOnly)); err != nil {
+		t.Fatal(err)
+	}
+	if got := destination(t, a, "s", "two").State; got != admin.Parked {
+		t.Errorf("the destination that is gone is %s, want parked", got)
+	}
+	if open := count(t, dir+"/one/*/*/*/*/*.tmp"); open != 1 {
+		t.Errorf("the destination that stays has %d open files, want the one that it had", open)
+	}
+	if done := count(t, dir+"/two/*/*/*/*/*.jsonl"); done != 1 {
+		t.Errorf("the destination that is gone has %d finished files, want 1", done)
+	}
+	send(t, client, "new-stream", 3)
+	send(t, client, "s", 5)
+	until(t, "one goes on", func() bool { return destination(t, a, "s", "one").Delivered.Events == 15 })
+	if got := destination(t, a, "s", "two"); got.Delivered.Events != 10 || got.Pending.Events != 5 {
+		t.Errorf("the parked destination has %+v, want 10 delivered and 5 pending", got)
+	}
+
+	if err := a.Reload(parse(t, dir, both)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "two goes on where it was", func() bool { return destination(t, a, "s", "two").Delivered.Events == 15 })
+	_, err := client.Append(t.Context(), &standpipev1.AppendRequest{
+		Stream: "new-stream", Events: []*standpipev1.Event{{PartitionKey: "k", Data: []byte("1")}},
+	})
+	if status.Code(err) != codes.NotFound {
+		t.Errorf("got %v for a stream that is gone, want NOT_FOUND", err)
+	}
+	if err := a.Status().Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAReloadThatCannotBindChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	conf := parse(t, dir, both)
+	a := run(t, conf)
+	taken := parse(t, dir, oneOnly+`
+listener "socket" { address = "unix://DIR/no/such/folder/events.sock" }`)
+	if err := a.Reload(taken); err == nil {
+		t.Error("got no error")
+	}
+	if got := destination(t, a, "s", "two").State; got != admin.Running {
+		t.Errorf("a destination is %q after a reload that failed, want running", got)
+	}
+	send(t, dial(t, conf), "s", 1)
+}
+
+func TestADestinationThatCannotBeBuiltBlocksOnlyItself(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("AWS_CONFIG_FILE", filepath.Join(dir, "none"))
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "none"))
+	conf := parse(t, dir, `
+stream "s" {
+  destination "kinesis" "live" {
+    stream  = "x"
+    profile = "nobody"
+    batch { max_delay = "10ms" }
+  }
+  destination "file" "local" {
+    path = "DIR/out"
+    batch { max_delay = "10ms" }
+  }
+}`)
+	a := run(t, conf)
+	send(t, dial(t, conf), "s", 3)
+	until(t, "the file has delivered and kinesis is blocked", func() bool {
+		live := destination(t, a, "s", "live")
+		return destination(t, a, "s", "local").Delivered.Events == 3 && live.State == admin.Blocked && strings.Contains(live.LastError, "nobody")
+	})
+}
+
+func TestNothingIsLeftAfterAStop(t *testing.T) {
+	before := runtime.NumGoroutine()
+	dir := t.TempDir()
+	conf := parse(t, dir, both)
+	a, err := agent.New(t.Context(), conf, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	until(t, "it listens", func() bool { _, err := os.Stat(dir + "/grpc.sock"); return err == nil })
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	until(t, "no goroutine is left", func() bool { return runtime.NumGoroutine() <= before })
+	if again, err := agent.New(t.Context(), conf, hclog.NewNullLogger()); err != nil {
+		t.Errorf("a second start: %v", err)
+	} else if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,238 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/wal"
+)
+
+const (
+	// sweepPart is how many letters share a look at the file, a group of appends and a commit that
+	// removes them.
+	sweepPart = 100
+	// sweepTime is when a request over many letters answers and says where to go on; sweepLimit cuts off
+	// an append that waits for room.
+	sweepTime  = 5 * time.Second
+	sweepLimit = 20 * time.Second
+)
+
+// letters are the dead letters as operators see them.
+type letters struct {
+	dead    *wal.DeadLetters
+	log     *wal.Log
+	streams ingest.Streams
+	ready   func() error // why nothing may be appended
+	logger  hclog.Logger
+	mu      sync.Mutex // held while letters are changed: none is appended by two requests
+}
+
+// List returns what there is, without the data.
+func (l *letters) List(ctx context.Context, q admin.DeadQuery) (list admin.DeadList, err error) {
+	stats, err := l.dead.List(ctx, wal.DeadQuery{Stream: q.Stream, Destination: q.Destination, After: q.After, Limit: q.Limit})
+	if err != nil {
+		return list, err
+	}
+	for _, s := range stats {
+		list.Letters = append(list.Letters, deadStat(s))
+	}
+	if len(stats) == q.Limit {
+		list.Next = stats[len(stats)-1].ID
+	}
+	return list, nil
+}
+
+func deadStat(s wal.DeadStat) admin.DeadStat {
+	d := admin.DeadStat{
+		ID: s.ID, Stream: s.Stream, Destination: s.Destination, Offset: s.Offset,
+		Key: s.Key, Bytes: s.Bytes, Reason: s.Reason, RefusedAt: admin.Time{Time: s.At},
+	}
+	if s.Damage != nil {
+		d.Damage = s.Damage.Error()
+	}
+	return d
+}
+
+// Show returns one letter.
+func (l *letters) Show(_ context.Context, id uint64) (shown admin.DeadLetter, err error) {
+	d, err := l.dead.Get(id)
+	if errors.Is(err, wal.ErrNoLetter) {
+		err = fmt.Errorf("%w: id %d", admin.ErrNoLetter, id)
+	}
+	if err != nil {
+		return shown, err
+	}
+	shown.DeadStat = admin.DeadStat{
+		ID: id, Stream: d.Stream, Destination: d.Destination, Offset: d.Event.Offset, Key: d.Event.Key,
+		Bytes: len(d.Event.Data), Reason: d.Reason, RefusedAt: admin.Time{Time: d.At},
+	}
+	shown.Time = admin.Time{Time: time.Unix(0, d.Event.Time)}
+	shown.Attributes = d.Event.Attributes
+	shown.SetData(d.Event.Data)
+	return shown, nil
+}
+
+// Requeue appends events again and removes their letters.
+func (l *letters) Requeue(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
+	if err := l.ready(); err != nil {
+		return out, fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
+	}
+	err = l.sweep(ctx, c, &out, l.requeue)
+	l.logger.Info("dead letters requeued", "events", out.Requeued, "refused", len(out.Refused), "stopped", out.Stopped, "error", err)
+	return out, err
+}
+
+// Drop removes letters.
+func (l *letters) Drop(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
+	err = l.sweep(ctx, c, &out, l.drop)
+	l.logger.Info("dead letters dropped", "events", out.Dropped, "refused", len(out.Refused), "error", err)
+	return out, err
+}
+
+// change does something to some letters and notes in out what has become of them.
+type change func(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error
+
+// sweep does change to the letters of the choice, part by part.
+func (l *letters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
+	defer cancel()
+	if len(c.IDs) > 0 {
+		return l.sweepIDs(ctx, c.IDs, out, do)
+	}
+	q := wal.DeadQuery{Stream: c.Stream, Destination: c.Destination, After: c.After, Until: c.Until, Limit: sweepPart}
+	if q.Until == 0 {
+		if q.Until, err = l.dead.LastID(); err != nil || q.Until == 0 {
+			return err
+		}
+	}
+	out.Until = q.Until
+	for begin := time.Now(); ; {
+		ids, err := l.choose(ctx, q)
+		if err != nil {
+			return err
+		}
+		if err := do(ctx, ids, out); err != nil {
+			return err
+		}
+		if len(ids) < sweepPart || out.Stopped != "" {
+			return nil
+		}
+		q.After = ids[len(ids)-1]
+		if time.Since(begin) > sweepTime {
+			out.Next = q.After
+			return nil
+		}
+	}
+}
+
+func (l *letters) choose(ctx context.Context, q wal.DeadQuery) (ids []uint64, err error) {
+	stats, err := l.dead.List(ctx, q)
+	for _, s := range stats {
+		ids = append(ids, s.ID)
+	}
+	return ids, err
+}
+
+func (l *letters) sweepIDs(ctx context.Context, ids []uint64, out *admin.DeadOutcome, do change) error {
+	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	for part := range slices.Chunk(ids, sweepPart) {
+		if err := do(ctx, part, out); err != nil || out.Stopped != "" {
+			return err
+		}
+	}
+	return nil
+}
+
+// requeue hands all events to the log, so that they share its commits, and removes in one commit the
+// letters of those that are synced.
+func (l *letters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error {
+	tickets := make(map[uint64]*wal.Ticket)
+	var stored []uint64
+	for _, id := range ids {
+		t, err := l.submit(ctx, id)
+		if err != nil {
+			refuse(out, id, err)
+			continue
+		}
+		tickets[id] = t
+	}
+	for _, id := range ids {
+		if tickets[id] == nil {
+			continue
+		}
+		if _, err := tickets[id].Wait(ctx); err != nil {
+			refuse(out, id, err)
+			continue
+		}
+		stored = append(stored, id)
+	}
+	out.Requeued += len(stored)
+	if _, err := l.dead.Drop(stored...); err != nil {
+		return fmt.Errorf("the events of %d letters are in their streams again, but the letters may still be there: %w", len(stored), err)
+	}
+	return nil
+}
+
+// submit hands a letter's event to the log, unless its stream does not take it any more.
+func (l *letters) submit(ctx context.Context, id uint64) (*wal.Ticket, error) {
+	letter, err := l.dead.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := l.streams.Lookup(letter.Stream)
+	if err != nil {
+		return nil, err
+	}
+	limit, destination := rules.Room(len(letter.Event.Key))
+	if size := len(letter.Event.Data); destination != "" && size > limit {
+		return nil, fmt.Errorf("data has %d bytes; destination %s takes %d", size, destination, max(limit, 0))
+	}
+	return l.log.Submit(ctx, &wal.Batch{Stream: letter.Stream, Events: []wal.Event{letter.Event}})
+}
+
+// refuse notes that a letter stays. What concerns the log or the request concerns those after it too.
+func refuse(out *admin.DeadOutcome, id uint64, err error) {
+	out.Refused = append(out.Refused, admin.DeadRefusal{ID: id, Reason: err.Error()})
+	for _, general := range []error{wal.ErrFull, wal.ErrFailed, wal.ErrClosed, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, general) {
+			out.Stopped = err.Error()
+		}
+	}
+}
+
+func (l *letters) drop(_ context.Context, ids []uint64, out *admin.DeadOutcome) error {
+	dropped, err := l.dead.Drop(ids...)
+	if err != nil {
+		return err
+	}
+	out.Dropped += len(dropped)
+	for _, id := range ids {
+		if !slices.Contains(dropped, id) {
+			refuse(out, id, fmt.Errorf("%w: id %d", admin.ErrNoLetter, id))
+		}
+	}
+	return nil
+}
+
+// letters makes what the admin listener asks for dead letters.
+func (a *Agent) letters() *letters {
+	return &letters{dead: a.dead, log: a.log, streams: a.streams, ready: a.takes, logger: a.logger.Named("dead")}
+}
+
+// takes tells why no event may be appended. A full log says so itself, to each.
+func (a *Agent) takes() error {
+	if a.draining.Load() {
+		return errors.New("the agent is stopping")
+	}
+	return a.log.Failed()
+}
