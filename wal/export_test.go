@@ -25,3 +25,6 @@ func (l *Log) Waiting(stream string) int {
 	defer s.mu.Unlock()
 	return len(s.awaited)
 }
+
+// BlockAim is the length of a block to aim for.
+const BlockAim = blockAim

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	goSync "sync"
 	"testing"
 	"time"
 
@@ -297,43 +296,4 @@ func TestADamagedSegmentIsSetAsideAndCounted(t *testing.T) {
 			}
 		})
 	}
-}
-
-func BenchmarkAppend(b *testing.B) {
-	for _, writers := range []int{1, 64} {
-		for _, events := range []int{1, 100} {
-			b.Run(fmt.Sprintf("size=1KiB/writers=%d/events=%d", writers, events), func(b *testing.B) {
-				benchmarkAppend(b, writers, events)
-			})
-		}
-	}
-}
-
-func benchmarkAppend(b *testing.B, writers, events int) {
-	l := open(b, wal.Options{Dir: b.TempDir()})
-	data := make([]byte, 1024)
-	b.SetBytes(int64(events) * 1024)
-	b.ReportAllocs()
-	work := make(chan struct{})
-	var group goSync.WaitGroup
-	b.ResetTimer()
-	for w := range writers {
-		group.Go(func() {
-			batch := &wal.Batch{Stream: "s"}
-			for range events {
-				batch.Events = append(batch.Events, wal.Event{Key: fmt.Sprint(w), Data: data, Time: 1})
-			}
-			for range work {
-				if _, err := l.Append(context.Background(), batch); err != nil {
-					b.Error(err)
-				}
-			}
-		})
-	}
-	for b.Loop() {
-		work <- struct{}{}
-	}
-	close(work)
-	group.Wait()
-	b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
 }

@@ -1,0 +1,358 @@
+package wal_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	goSync "sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// Each benchmark runs its floor in turns with the log and reports how many times as long the log
+// takes, as x-floor: what the machine does meanwhile meets both.
+
+// floorFile is what the log's newest segment is measured against: bbolt alone, with the same options, that
+// stores values as long as the log's blocks in as many transactions, from one goroutine.
+type floorFile struct {
+	dir       string
+	db        *bolt.DB
+	file      *os.File
+	key       uint64
+	allocated int64
+	took      []time.Duration // by each commit
+}
+
+const (
+	floorSegment = 64 << 20
+	floorStep    = 4 << 20
+)
+
+var floorBucket = []byte("stream:s")
+
+func newFloor(b *testing.B) *floorFile {
+	b.Helper()
+	f := &floorFile{dir: b.TempDir()}
+	f.open(b)
+	b.Cleanup(func() { _ = f.db.Close() })
+	return f
+}
+
+func (f *floorFile) open(b *testing.B) {
+	b.Helper()
+	path := filepath.Join(f.dir, "floor.db")
+	_ = os.Remove(path)
+	f.allocated, f.key = 0, 0
+	var err error
+	f.db, err = bolt.Open(path, 0o600, &bolt.Options{
+		NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoStatistics: true,
+		InitialMmapSize: 2 * floorSegment,
+		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			file, err := os.OpenFile(name, flag, mode)
+			f.file = file
+			return file, err
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := f.db.Update(func(tx *bolt.Tx) error { _, err := tx.CreateBucket(floorBucket); return err }); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// commit stores data cut into blocks. A new file and its allocation are not in the time.
+func (f *floorFile) commit(b *testing.B, data []byte) {
+	b.Helper()
+	used := int64(0)
+	_ = f.db.View(func(tx *bolt.Tx) error { used = tx.Size(); return nil })
+	if used > floorSegment {
+		_ = f.db.Close()
+		f.open(b)
+		used = 0
+	}
+	start := time.Now()
+	if want := used + 2*int64(len(data)) + floorStep/4; want > f.allocated {
+		ahead := (want + floorStep - 1) / floorStep * floorStep
+		if err := unix.Fallocate(int(f.file.Fd()), 0, f.allocated, ahead-f.allocated); err != nil {
+			b.Fatal(err)
+		}
+		f.allocated = ahead
+	}
+	err := f.db.Update(func(tx *bolt.Tx) error {
+		bucket := tx.Bucket(floorBucket)
+		bucket.FillPercent = 1
+		for block := range slices.Chunk(data, wal.BlockAim) {
+			f.key++
+			if err := bucket.Put(binary.BigEndian.AppendUint64(nil, f.key), block); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	f.took = append(f.took, time.Since(start))
+}
+
+func sum(took []time.Duration) (total time.Duration) {
+	for _, d := range took {
+		total += d
+	}
+	return total
+}
+
+func percentile(took []time.Duration, p float64) time.Duration {
+	slices.Sort(took)
+	return took[int(p*float64(len(took)-1))]
+}
+
+func kibibyteBatch(key string, events int) *wal.Batch {
+	batch := &wal.Batch{Stream: "s"}
+	data := make([]byte, 1024)
+	for range events {
+		batch.Events = append(batch.Events, wal.Event{Key: key, Data: data, Time: 1})
+	}
+	return batch
+}
+
+func BenchmarkAppend(b *testing.B) {
+	for _, shape := range []struct{ writers, events int }{{1, 1}, {1, 100}, {64, 1}, {64, 100}} {
+		name := fmt.Sprintf("size=1KiB/writers=%d/events=%d", shape.writers, shape.events)
+		b.Run(name, func(b *testing.B) { benchmarkAppend(b, shape.writers, shape.events) })
+	}
+}
+
+// benchmarkAppend measures appends. The floor stores the same commits, one by one.
+func benchmarkAppend(b *testing.B, writers, events int) {
+	var commits []int64 // bytes of each; the committer's until an append has returned
+	l := open(b, wal.Options{Dir: b.TempDir(), OnCommit: func(c wal.CommitInfo) { commits = append(commits, c.Bytes) }})
+	floor := newFloor(b)
+	data := make([]byte, 64<<20)
+	appenders := newAppenders(l, writers, events)
+	b.SetBytes(int64(events) * 1024)
+	b.ReportAllocs()
+	stored := 0
+	b.ResetTimer()
+	for left := b.N; left > 0; {
+		n := min(left, 16*writers)
+		appenders.run(b, n)
+		left -= n
+		b.StopTimer()
+		for _, size := range commits {
+			floor.commit(b, data[:size])
+		}
+		stored += len(commits)
+		commits = commits[:0]
+		b.StartTimer()
+	}
+	b.StopTimer()
+	took := slices.Concat(appenders.took...)
+	p50 := percentile(took, 0.5)
+	b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64(stored)/float64(b.N), "commits/op")
+	b.ReportMetric(float64(percentile(took, 0.99))/float64(p50), "p99/p50")
+	b.ReportMetric(float64(b.Elapsed())/float64(sum(floor.took)), "x-floor")
+	if writers == 1 {
+		b.ReportMetric(float64(p50)/float64(percentile(floor.took, 0.5)), "p50-x-floor")
+	}
+}
+
+// appenders append the same batch again and again, each its own.
+type appenders struct {
+	log     *wal.Log
+	batches []*wal.Batch
+	took    [][]time.Duration
+}
+
+func newAppenders(l *wal.Log, writers, events int) *appenders {
+	a := &appenders{log: l, took: make([][]time.Duration, writers)}
+	for w := range writers {
+		a.batches = append(a.batches, kibibyteBatch(strconv.Itoa(w), events))
+	}
+	return a
+}
+
+// run appends n batches. The commit that held the last has been counted when it returns.
+func (a *appenders) run(b *testing.B, n int) {
+	var left atomic.Int64
+	left.Store(int64(n))
+	var group goSync.WaitGroup
+	for w, batch := range a.batches {
+		group.Go(func() {
+			for left.Add(-1) >= 0 {
+				start := time.Now()
+				if _, err := a.log.Append(context.Background(), batch); err != nil {
+					b.Error(err)
+					return
+				}
+				a.took[w] = append(a.took[w], time.Since(start))
+			}
+		})
+	}
+	group.Wait()
+}
+
+// BenchmarkAmplification measures what is written for each byte of payload. An operation is one commit.
+func BenchmarkAmplification(b *testing.B) {
+	for _, shape := range []struct{ kib, streams, size int }{
+		{1024, 1, 1024}, {256, 1, 1024}, {256, 16, 1024}, {1024, 1, 200}, {256, 1, 200}, {256, 16, 200},
+	} {
+		name := fmt.Sprintf("size=%dB/commit=%dKiB/streams=%d", shape.size, shape.kib, shape.streams)
+		b.Run(name, func(b *testing.B) { benchmarkAmplification(b, shape.kib<<10, shape.streams, shape.size) })
+	}
+}
+
+func benchmarkAmplification(b *testing.B, commit, streams, size int) {
+	commits := 0
+	l := open(b, wal.Options{
+		Dir: b.TempDir(), CommitLinger: 5 * time.Millisecond, // so that all streams' batches share a commit
+		OnCommit: func(wal.CommitInfo) { commits++ },
+	})
+	batch := wal.Batch{Events: make([]wal.Event, commit/streams/size)}
+	for i := range batch.Events {
+		batch.Events[i] = wal.Event{Key: "k", Data: bytes.Repeat([]byte{byte(i)}, size), Time: 1}
+	}
+	payload := int64(streams * len(batch.Events) * size)
+	b.SetBytes(payload)
+	rounds := 0
+	before := written(b)
+	for b.Loop() {
+		appendToEach(b, l, &batch, streams)
+		rounds++
+	}
+	b.ReportMetric(float64(written(b)-before)/float64(payload*int64(rounds)), "written/byte")
+	b.ReportMetric(float64(commits)/float64(rounds), "commits/op")
+}
+
+func appendToEach(b *testing.B, l *wal.Log, batch *wal.Batch, streams int) {
+	tickets := make([]*wal.Ticket, streams)
+	for i := range tickets {
+		batch.Stream = fmt.Sprintf("s%d", i)
+		var err error
+		if tickets[i], err = l.Submit(context.Background(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, t := range tickets {
+		if _, err := t.Wait(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// written returns the bytes that this process has handed to write calls.
+func written(b *testing.B) (n int64) {
+	b.Helper()
+	stat, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := bytes.Cut(stat, []byte("wchar: "))
+	if _, err := fmt.Sscan(string(rest), &n); err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// backlog fills dir with events of 1 KiB in batches of 1 MiB.
+func backlog(b *testing.B, dir string, size int64) {
+	b.Helper()
+	l, err := wal.Open(context.Background(), wal.Options{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	batch := kibibyteBatch("k", 1024)
+	for range size >> 20 {
+		if _, err := l.Append(context.Background(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkRead reads a backlog in order; the floor reads the segments' files whole.
+func BenchmarkRead(b *testing.B) {
+	const size = 128 << 20
+	dir := b.TempDir()
+	backlog(b, dir, size)
+	l := open(b, wal.Options{Dir: dir})
+	var took, floor time.Duration
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		start := time.Now()
+		for chunk := (wal.Chunk{Next: 1}); !chunk.End; {
+			var err error
+			if chunk, err = l.Read("s", chunk.Next, wal.AllLanes, 1<<20); err != nil {
+				b.Fatal(err)
+			}
+		}
+		took += time.Since(start)
+		b.StopTimer()
+		floor += readPlainly(b, dir)
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(took)/float64(floor), "x-floor")
+}
+
+func readPlainly(b *testing.B, dir string) time.Duration {
+	b.Helper()
+	start := time.Now()
+	paths, _ := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
+	for _, path := range paths {
+		if _, err := os.ReadFile(path); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return time.Since(start)
+}
+
+// BenchmarkOpen opens and closes a log with a backlog; the floor is a log without one.
+func BenchmarkOpen(b *testing.B) {
+	b.Run("backlog=1GiB", func(b *testing.B) {
+		if testing.Short() {
+			b.Skip("writing a backlog of 1 GiB is left out with -short")
+		}
+		dir, empty := b.TempDir(), b.TempDir()
+		backlog(b, dir, 1<<30)
+		backlog(b, empty, 0)
+		var took, floor time.Duration
+		for b.Loop() {
+			took += openAndClose(b, dir)
+			b.StopTimer()
+			floor += openAndClose(b, empty)
+			b.StartTimer()
+		}
+		b.ReportMetric(float64(took)/float64(floor), "x-floor")
+	})
+}
+
+// openAndClose returns how long Open took.
+func openAndClose(b *testing.B, dir string) time.Duration {
+	b.Helper()
+	start := time.Now()
+	l, err := wal.Open(context.Background(), wal.Options{Dir: dir})
+	took := time.Since(start)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return took
+}
