@@ -86,29 +86,39 @@ func (l *letters) Requeue(ctx context.Context, c admin.DeadChoice) (out admin.De
 		return out, fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
 	}
 	err = l.sweep(ctx, c, &out, l.requeue)
-	l.logger.Info("dead letters requeued", "events", out.Requeued, "refused", len(out.Refused), "stopped", out.Stopped, "error", err)
+	l.logger.Info("dead letters requeued", "events", out.Requeued, "refused", len(out.Refused), "stopped", out.Stopped)
 	return out, err
 }
 
 // Drop removes letters.
 func (l *letters) Drop(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
 	err = l.sweep(ctx, c, &out, l.drop)
-	l.logger.Info("dead letters dropped", "events", out.Dropped, "refused", len(out.Refused), "error", err)
+	l.logger.Info("dead letters dropped", "events", out.Dropped, "refused", len(out.Refused), "stopped", out.Stopped)
 	return out, err
 }
 
 // change does something to some letters and notes in out what has become of them.
 type change func(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error
 
-// sweep does change to the letters of the choice, part by part.
+// sweep does change to the letters of the choice. An error after the first of them is in the outcome.
 func (l *letters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
 	defer cancel()
 	if len(c.IDs) > 0 {
-		return l.sweepIDs(ctx, c.IDs, out, do)
+		err = l.sweepIDs(ctx, c.IDs, out, do)
+	} else {
+		err = l.sweepAll(ctx, c, out, do)
 	}
+	if err != nil && out.Requeued+out.Dropped+len(out.Refused) > 0 {
+		out.Stopped, out.Next, err = err.Error(), 0, nil
+	}
+	return err
+}
+
+// sweepAll goes through the letters that the choice describes, for as long as one request may take.
+func (l *letters) sweepAll(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
 	q := wal.DeadQuery{Stream: c.Stream, Destination: c.Destination, After: c.After, Until: c.Until, Limit: sweepPart}
 	if q.Until == 0 {
 		if q.Until, err = l.dead.LastID(); err != nil || q.Until == 0 {
@@ -128,7 +138,7 @@ func (l *letters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.Dead
 			return nil
 		}
 		q.After = ids[len(ids)-1]
-		if time.Since(begin) > sweepTime {
+		if time.Since(begin) > sweepTime || len(out.Refused) >= admin.MaxDeadIDs {
 			out.Next = q.After
 			return nil
 		}
