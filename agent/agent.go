@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -69,7 +69,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	a.dead = wal.OpenDead(conf.DataDir)
 	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
 	a.admin = admin.New(admin.Options{Source: a, Dead: a.letters(), Metrics: a.metrics, Logger: a.logger.Named("admin")})
-	if a.console, err = listenAdmin(conf.Admin); err != nil {
+	if a.console, err = ingest.Listen(conf.Admin.Network, conf.Admin.Address, conf.Admin.Mode); err != nil {
 		return fmt.Errorf("listen for operators: %w", err)
 	}
 	for _, l := range conf.Listeners {
@@ -88,29 +88,6 @@ func (a *Agent) logOptions(conf *config.Config) wal.Options {
 		Logger:   a.logger.Named("wal"),
 		OnCommit: func(c wal.CommitInfo) { a.metrics.Commit(c.Events, c.Duration) },
 	}
-}
-
-func listenAdmin(conf config.Admin) (net.Listener, error) {
-	if conf.Network != "unix" {
-		return net.Listen(conf.Network, conf.Address)
-	}
-	l, err := listenUnix(conf.Address)
-	if err != nil {
-		return nil, err
-	}
-	return l, os.Chmod(conf.Address, conf.Mode)
-}
-
-// listenUnix takes over a socket file that nobody answers on.
-func listenUnix(path string) (net.Listener, error) {
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("listen %s: another process answers there", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove stale socket: %w", err)
-	}
-	return net.Listen("unix", path)
 }
 
 // Run serves until ctx ends or the log fails, and then stops as the package's comment says. The

@@ -176,7 +176,7 @@ func TestAReloadThatCannotBindChangesNothing(t *testing.T) {
 	conf := parse(t, dir, both)
 	a := run(t, conf)
 	taken := parse(t, dir, oneOnly+`
-listener "socket" { address = "unix://DIR/no/such/folder/events.sock" }`)
+listener "socket" { address = "unix://DIR/LOCK/events.sock" }`)
 	if err := a.Reload(taken); err == nil {
 		t.Error("got no error")
 	}

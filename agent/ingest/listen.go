@@ -6,13 +6,18 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
-// listen binds an address. The file of a unix socket gets mode, unless that is 0, and goes when
-// the listener is closed. One that a process left behind is replaced.
-func listen(network, address string, mode os.FileMode) (net.Listener, error) {
+// Listen binds an address. The file of a unix socket gets mode, unless that is 0, and goes when
+// the listener is closed; its folder is made, since /run is empty after a boot. A file that a
+// process left behind is replaced.
+func Listen(network, address string, mode os.FileMode) (net.Listener, error) {
 	if network == "unix" {
+		if err := os.MkdirAll(filepath.Dir(address), 0o755); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", address, err)
+		}
 		if err := removeStale(address); err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", address, err)
 		}

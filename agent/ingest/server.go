@@ -107,7 +107,7 @@ func New(o Options) (*Server, error) {
 	l := o.Listener
 	if l == nil {
 		var err error
-		if l, err = listen(o.Network, o.Address, o.Mode); err != nil {
+		if l, err = Listen(o.Network, o.Address, o.Mode); err != nil {
 			return nil, err
 		}
 	}
