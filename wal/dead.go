@@ -61,13 +61,13 @@ func (d *DeadLetters) Bury(letter Dead) error {
 }
 
 // Drop removes the letters of those ids, also damaged ones, in one commit and returns once that is
-// synced. It tells how many of them there were; an error means that it is not known whether any
+// synced. It returns those of ids that there were; an error means that it is not known whether any
 // is gone.
-func (d *DeadLetters) Drop(ids ...uint64) (dropped int, err error) {
+func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if there, err := d.openExistingLocked(); err != nil || !there || len(ids) == 0 {
-		return 0, err
+		return nil, err
 	}
 	err = d.updateLocked(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketDead)
@@ -78,12 +78,12 @@ func (d *DeadLetters) Drop(ids ...uint64) (dropped int, err error) {
 			if err := b.Delete(offsetKey(id)); err != nil {
 				return err
 			}
-			dropped++
+			dropped = append(dropped, id)
 		}
 		return nil
 	})
 	if err != nil {
-		return 0, fmt.Errorf("drop %d dead letters: %w", len(ids), err)
+		return nil, fmt.Errorf("drop %d dead letters: %w", len(ids), err)
 	}
 	return dropped, nil
 }
