@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/agent/admin"
+)
+
+func newDeadCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "dead",
+		Short: "List, show, requeue or drop the events that a destination refused",
+		Long: "A dead letter is an event that a destination refused for good: the agent keeps its bytes and the\n" +
+			"reason, apart from the log, and delivers what comes after it. These commands ask a running agent.",
+	}
+	c.AddCommand(newDeadListCommand(), newDeadShowCommand(), newDeadRequeueCommand(), newDeadDropCommand())
+	return c
+}
+
+// deadFlags are the flags that the commands share.
+type deadFlags struct {
+	address, stream, destination string
+	all                          bool
+}
+
+func (f *deadFlags) addAddress(c *cobra.Command) {
+	c.Flags().StringVar(&f.address, "address", defaultAdminAddress, "the admin listener: `host:port` or unix:///path")
+}
+
+func (f *deadFlags) addFilter(c *cobra.Command) {
+	c.Flags().StringVar(&f.stream, "stream", "", "the dead letters of this `stream`")
+	c.Flags().StringVar(&f.destination, "destination", "", "the dead letters that this `destination` refused")
+}
+
+func newDeadListCommand() *cobra.Command {
+	var f deadFlags
+	var limit int
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "ls",
+		Short: "List the dead letters",
+		Long:  "List the dead letters, the oldest first. With --json it is one JSON object a line.",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if limit < 0 {
+				return &exitError{code: exitUsage, err: fmt.Errorf("--limit %d: want 0 or more", limit)}
+			}
+			write := newDeadTable(c.OutOrStdout()).letter
+			if asJSON {
+				encoder := json.NewEncoder(c.OutOrStdout())
+				write = func(letter admin.DeadStat) error { return encoder.Encode(letter) }
+			}
+			return f.list(c.Context(), c.ErrOrStderr(), limit, write)
+		},
+	}
+	f.addAddress(c)
+	f.addFilter(c)
+	c.Flags().IntVar(&limit, "limit", 0, "the most to list; 0: all")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each")
+	return c
+}
+
+func (f *deadFlags) list(ctx context.Context, notes io.Writer, limit int, write func(admin.DeadStat) error) error {
+	client, err := dialDead(f.address)
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	n := 0
+	err = client.each(ctx, f.stream, f.destination, limit, func(letter admin.DeadStat) error {
+		n++
+		return write(letter)
+	})
+	if err == nil && n == 0 {
+		fmt.Fprintln(notes, "no dead letters")
+	}
+	return err
+}
+
+func newDeadShowCommand() *cobra.Command {
+	var f deadFlags
+	c := &cobra.Command{
+		Use:   "show ID",
+		Short: "Print a dead letter's data, and on standard error what is known of it",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ids, err := readIDs(args)
+			if err != nil {
+				return err
+			}
+			client, err := dialDead(f.address)
+			if err != nil {
+				return err
+			}
+			defer client.close()
+			letter, err := client.show(c.Context(), ids[0])
+			if err != nil {
+				return err
+			}
+			writeDeadFacts(c.ErrOrStderr(), &letter)
+			_, err = c.OutOrStdout().Write(letter.RawData())
+			return err
+		},
+	}
+	f.addAddress(c)
+	return c
+}
+
+func newDeadRequeueCommand() *cobra.Command {
+	var f deadFlags
+	c := &cobra.Command{
+		Use:   "requeue {ID... | --stream S | --destination D | --all}",
+		Short: "Append dead letters' events to their streams again",
+		Long: "Append the events of dead letters to their streams again, for instance once the destination takes\n" +
+			"them. An event gets a new offset, and goes to ALL destinations of its stream, also to those that have\n" +
+			"had it: it can't be sent to one of them alone. Key, data, time and attributes stay. Each letter is\n" +
+			"removed once its event is synced; a crash between the two leaves both. A letter whose event is not\n" +
+			"taken stays, is told with the reason, and makes the exit code 1.",
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.change(c, args, "requeue", func(out admin.DeadOutcome) int { return out.Requeued })
+		},
+	}
+	f.addChoice(c)
+	return c
+}
+
+func newDeadDropCommand() *cobra.Command {
+	var f deadFlags
+	c := &cobra.Command{
+		Use:   "drop {ID... | --stream S | --destination D | --all}",
+		Short: "Remove dead letters for good",
+		Long: "Remove dead letters and their data for good. In the agent's ledger their events stay counted as dead.\n" +
+			"With --all also those that can't be read any more.",
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.change(c, args, "drop", func(out admin.DeadOutcome) int { return out.Dropped })
+		},
+	}
+	f.addChoice(c)
+	return c
+}
+
+func (f *deadFlags) addChoice(c *cobra.Command) {
+	f.addAddress(c)
+	f.addFilter(c)
+	c.Flags().BoolVar(&f.all, "all", false, "all dead letters")
+}
+
+// change has what done to the letters that the command line chooses and tells to how many it was.
+func (f *deadFlags) change(c *cobra.Command, args []string, what string, count func(admin.DeadOutcome) int) error {
+	choice, err := f.choice(args)
+	if err != nil {
+		return err
+	}
+	client, err := dialDead(f.address)
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	done, clean := 0, true
+	err = client.change(c.Context(), what, choice, func(out admin.DeadOutcome) {
+		done += count(out)
+		clean = clean && len(out.Refused) == 0 && out.Stopped == ""
+		sayRefusals(c.ErrOrStderr(), out)
+	})
+	past := map[string]string{"requeue": "requeued", "drop": "dropped"}[what]
+	if _, writeErr := fmt.Fprintf(c.OutOrStdout(), "%s %s\n", past, number(done, "dead letter")); err == nil {
+		err = writeErr
+	}
+	if err == nil && !clean {
+		return &exitError{code: exitFailed}
+	}
+	return err
+}
+
+func (f *deadFlags) choice(args []string) (c admin.DeadChoice, err error) {
+	ids, err := readIDs(args)
+	if err != nil {
+		return c, err
+	}
+	c = admin.DeadChoice{IDs: ids, Stream: f.stream, Destination: f.destination, All: f.all}
+	some := f.stream != "" || f.destination != ""
+	if len(ids) > 0 && (some || f.all) || some && f.all || len(ids) == 0 && !some && !f.all {
+		return c, &exitError{code: exitUsage, err: errors.New("choose dead letters by their ids, or by --stream and --destination, or --all")}
+	}
+	return c, nil
+}
+
+func readIDs(args []string) (ids []uint64, err error) {
+	for _, arg := range args {
+		id, err := strconv.ParseUint(arg, 10, 64)
+		if err != nil {
+			return nil, &exitError{code: exitUsage, err: fmt.Errorf("%q is no dead letter's id, which is a number", arg)}
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+func sayRefusals(w io.Writer, out admin.DeadOutcome) {
+	for _, r := range out.Refused {
+		fmt.Fprintf(w, "%d: %s\n", r.ID, printable(r.Reason))
+	}
+	if out.Stopped != "" {
+		fmt.Fprintf(w, "the dead letters after that were not tried: %s\n", printable(out.Stopped))
+	}
+}
+
+// writeDeadFacts tells what is known of a letter beside its data.
+func writeDeadFacts(w io.Writer, l *admin.DeadLetter) {
+	t := &statusTable{}
+	t.note("id          ", strconv.FormatUint(l.ID, 10))
+	t.note("stream      ", l.Stream)
+	t.note("destination ", l.Destination)
+	t.note("offset      ", strconv.FormatUint(l.Offset, 10))
+	t.note("key         ", strconv.Quote(l.Key))
+	t.note("time        ", deadTime(l.Time))
+	for _, name := range sortedNames(l.Attributes) {
+		t.note("attribute   ", fmt.Sprintf("%q = %q", name, l.Attributes[name]))
+	}
+	t.note("bytes       ", humanize.Comma(int64(l.Bytes)))
+	t.note("refused at  ", deadTime(l.RefusedAt))
+	t.note("reason      ", l.Reason)
+	io.WriteString(w, t.String()) // the data is what matters
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/standpipe/standpipe/agent/admin"
+)
+
+const (
+	deadStreamWidth      = 20
+	deadDestinationWidth = 16
+	deadKeyWidth         = 40
+)
+
+// deadTable lists letters for a person whose terminal has 80 columns, as they come.
+type deadTable struct {
+	out    io.Writer
+	headed bool
+}
+
+func newDeadTable(out io.Writer) *deadTable { return &deadTable{out: out} }
+
+func (d *deadTable) letter(l admin.DeadStat) error {
+	t := &statusTable{}
+	if !d.headed {
+		t.line("%8s %-*s %-*s %-19s %9s", "id", deadStreamWidth, "stream", deadDestinationWidth, "destination", "refused at (UTC)", "bytes")
+		d.headed = true
+	}
+	d.row(t, l)
+	_, err := io.WriteString(d.out, t.String())
+	return err
+}
+
+func (d *deadTable) row(t *statusTable, l admin.DeadStat) {
+	if l.Damage != "" {
+		t.line("%8d %s", l.ID, "can't be read:")
+		t.note("         ", l.Damage)
+		return
+	}
+	t.line("%8d %-*s %-*s %-19s %9s", l.ID, deadStreamWidth, clip(l.Stream, deadStreamWidth),
+		deadDestinationWidth, clip(l.Destination, deadDestinationWidth), l.RefusedAt.UTC().Format("2006-01-02 15:04:05"),
+		short(uint64(l.Bytes), 9))
+	t.note("         ", fmt.Sprintf("offset %d, key %q: %s", l.Offset, clip(l.Key, deadKeyWidth), l.Reason))
+}
+
+// clip shows at most width characters of a text.
+func clip(text string, width int) string {
+	text = printable(text)
+	if utf8.RuneCountInString(text) <= width {
+		return text
+	}
+	return string([]rune(text)[:width-1]) + "…"
+}
+
+func deadTime(t admin.Time) string { return t.UTC().Format("2006-01-02 15:04:05.999999999 UTC") }
+
+func sortedNames(attributes map[string]string) []string { return slices.Sorted(maps.Keys(attributes)) }
