@@ -175,6 +175,7 @@ func TestAReloadThatCannotBindChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	conf := parse(t, dir, both)
 	a := run(t, conf)
+	until(t, "it runs", func() bool { return destination(t, a, "s", "two").State == admin.Running })
 	taken := parse(t, dir, oneOnly+`
 listener "socket" { address = "unix://DIR/LOCK/events.sock" }`)
 	if err := a.Reload(taken); err == nil {

@@ -18,8 +18,8 @@ import (
 func (a *Agent) Reload(conf *config.Config) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.draining.Load() {
-		return errors.New("reload: the agent is stopping")
+	if a.serving == nil || a.draining.Load() {
+		return errors.New("reload: the agent is starting or stopping")
 	}
 	opened, err := a.bindNew(conf)
 	if err != nil {
