@@ -8,12 +8,20 @@ import (
 )
 
 // share is what one lane gives to a batch: the first n events of its queue, and for each the
-// record that it is in.
+// record that it is in, or passedOver.
 type share struct {
 	lane    *lane
 	events  []wal.Event
 	records []int32
 }
+
+// passedOver stands for the record of an event that a batch of one key has passed over: it is of
+// another key, and stays in the queue.
+const passedOver = -1
+
+// mostPassed bounds the events that are looked at for those of one key, since what is settled among
+// the others has to be noted in the lane's mark until the lane has caught up.
+const mostPassed = 128
 
 // draft is a record in the making.
 type draft struct {
@@ -31,7 +39,7 @@ type group struct {
 	size   int // framed
 }
 
-// batch is one request: records of as many lanes as fit, never two of one key.
+// batch is one request: records of as many lanes as fit, never two of one key unless any order will do.
 type batch struct {
 	shape  Shape
 	shares []share
@@ -58,7 +66,7 @@ func (b *batch) maxEvents() int {
 }
 
 // addLane adds as much of the front of l's queue as fits. A lane's share is always a prefix of its
-// queue: order needs no more than that.
+// queue: order needs no more than that. Where a request carries one key, the others are passed over.
 func (b *batch) addLane(l *lane) {
 	limit := l.limit()
 	s := share{lane: l}
@@ -71,12 +79,22 @@ func (b *batch) addLane(l *lane) {
 			b.cut = true
 			break
 		}
+		if b.passes(e) && i < mostPassed {
+			s.records = append(s.records, passedOver)
+			continue
+		}
 		record, ok := b.add(e)
 		if !ok {
 			b.cut = true
 			break
 		}
 		s.records = append(s.records, int32(record))
+	}
+	if b.shape.oneKeyed() && len(b.drafts) > 0 && !b.roomFor(b.drafts[0]) {
+		b.cut = true
+	}
+	for n := len(s.records); n > 0 && s.records[n-1] == passedOver; n-- {
+		s.records = s.records[:n-1]
 	}
 	if len(s.records) == 0 {
 		return
@@ -86,6 +104,11 @@ func (b *batch) addLane(l *lane) {
 	if b.oldest.IsZero() || l.since.Before(b.oldest) {
 		b.oldest = l.since
 	}
+}
+
+// passes tells whether e is of another key than the one that the batch carries.
+func (b *batch) passes(e *wal.Event) bool {
+	return b.shape.oneKeyed() && len(b.drafts) > 0 && b.drafts[0].groups[0].key != e.Key && b.roomFor(b.drafts[0])
 }
 
 // add finds e a place. It returns false when e can't be in this batch.
@@ -99,7 +122,7 @@ func (b *batch) add(e *wal.Event) (record int, ok bool) {
 		g, ok = b.newGroup(e)
 	case b.joins(g, e):
 		ok = true
-	case b.shape.WholeOrder:
+	case b.shape.WholeOrder, b.shape.AnyOrder:
 		g, ok = b.newGroup(e)
 	}
 	if !ok {

@@ -10,6 +10,7 @@
 //   - Events of one key reach the destination in the order of the log, through retries, partial
 //     failures and restarts. Two requests never hold events of one key at the same time, and no
 //     request holds two records of one key: a failed first and a stored second would be out of order.
+//     Only where a destination's order is "none" may it hold several.
 //   - Only what failed is sent again. HTTP 200 is no success before every entry was looked at.
 //   - A lane that is refused for a day holds back no other, and costs no memory to speak of: what
 //     waits is forgotten and read again from the log when it moves.
@@ -32,6 +33,14 @@
 // and for those that stand near it, and passes over blocks that hold none of their events, so a
 // lane that comes back after a day catches up beside the others and takes nothing from them but
 // its turn.
+//
+// # Other orders
+//
+// Where a request carries one record (Shape.BatchRecords 1, OneKey), a lane's share is the events of
+// the key at its queue's front, gathered from among the next 128; those of other keys are passed over
+// and stay. Each lane waits for its own company, the longest waiting goes first, and as many lanes
+// as Shape.InFlight says are under way at once. Where order does not matter (Shape.AnyOrder), a batch
+// holds as many records of one key as fit; lanes, results and retries are the same.
 //
 // # When a batch goes
 //

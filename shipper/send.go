@@ -60,7 +60,7 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 	}
 	shape := s.shape()
 	patience := s.opts.MaxDelay - now.Sub(oldest)
-	due = due || patience <= 0
+	due = due || patience <= 0 || shape.oneKeyed() && ready >= min(aimBatch(&shape), s.opts.Memory/2)
 	if !due && ready < shape.AimRecord && shape.RecordEvents != 1 {
 		return nil, min(wake, patience)
 	}
@@ -97,8 +97,9 @@ func aimBatch(shape *Shape) int {
 // form puts ready lanes into a batch, beginning with another lane each time. A suspect goes alone.
 func (s *Shipper) form(shape Shape, now time.Time) *batch {
 	b := newBatch(shape)
+	first := s.firstLane(&shape, now)
 	for i := range s.lanes {
-		l := s.lanes[(s.first+i)%len(s.lanes)]
+		l := s.lanes[(first+i)%len(s.lanes)]
 		if !l.ready(now) || l.suspect > 0 && len(b.shares) > 0 {
 			continue
 		}
@@ -107,8 +108,27 @@ func (s *Shipper) form(shape Shape, now time.Time) *batch {
 			b.alone = true
 			break
 		}
+		if shape.oneKeyed() && len(b.shares) > 0 {
+			break
+		}
 	}
 	return b
+}
+
+// firstLane returns the lane that a batch begins with. Where a request carries one key, that is the one
+// which has waited longest, so that the others go on gathering company; but in trouble it is another
+// each time, lest one lane's trouble be taken for all.
+func (s *Shipper) firstLane(shape *Shape, now time.Time) int {
+	if !shape.oneKeyed() || s.trouble != nil {
+		return s.first
+	}
+	oldest := s.first
+	for i, l := range s.lanes {
+		if l.ready(now) && (!s.lanes[oldest].ready(now) || l.since.Before(s.lanes[oldest].since)) {
+			oldest = i
+		}
+	}
+	return oldest
 }
 
 // send marks the batch's lanes busy and lets a goroutine frame and send it.

@@ -24,7 +24,8 @@ type service struct {
 	delay  time.Duration
 
 	mu       sync.Mutex
-	seen     map[string]int // the highest N of a key
+	seen     map[string]int  // the highest N of a key
+	stored   map[string]bool // payloads, where order does not matter
 	total    int
 	again    int
 	requests int
@@ -41,7 +42,7 @@ type fault struct {
 
 func newService(t *testing.T, shape shipper.Shape) *service {
 	return &service{t: t, shape: shape, rand: rand.New(rand.NewPCG(1, 2)), delay: 20 * time.Millisecond,
-		seen: make(map[string]int), busy: make(map[string]bool), refused: make(map[string]bool)}
+		seen: make(map[string]int), stored: make(map[string]bool), busy: make(map[string]bool), refused: make(map[string]bool)}
 }
 
 func (s *service) Shape() shipper.Shape { return s.shape }
@@ -65,16 +66,17 @@ func (s *service) begin(batch []shipper.Record) fault {
 		s.t.Errorf("%d records in a batch, at most %d", len(batch), s.shape.BatchRecords)
 	}
 	size := 0
+	here := make(map[string]bool) // keys of this batch
 	for _, r := range batch {
 		size += len(r.Data)
 		if s.shape.KeyCounts {
 			size += len(r.Key)
 		}
 		for key := range keysOf(s.t, s.shape, r) {
-			if s.busy[key] && !s.shape.WholeOrder {
+			if s.busy[key] && !s.shape.WholeOrder && !(s.shape.AnyOrder && here[key]) {
 				s.t.Errorf("key %q is in two records under way", key)
 			}
-			s.busy[key] = true
+			s.busy[key], here[key] = true, true
 		}
 	}
 	if size > s.shape.MaxBatch && len(batch) > 1 {
@@ -120,6 +122,10 @@ func (s *service) store(r shipper.Record) {
 			if _, err := fmt.Sscanf(p, key+" %d", &n); err != nil {
 				s.t.Errorf("payload %q under key %q", p, key)
 			}
+			if s.shape.AnyOrder {
+				s.storeAny(p)
+				continue
+			}
 			next := s.seen[key] + 1
 			for s.refused[fmt.Sprintf("%s %d", key, next)] {
 				next++
@@ -135,6 +141,16 @@ func (s *service) store(r shipper.Record) {
 			}
 		}
 	}
+}
+
+// storeAny notes a payload where order does not matter.
+func (s *service) storeAny(p string) {
+	if s.stored[p] {
+		s.again++
+		return
+	}
+	s.stored[p] = true
+	s.total++
 }
 
 // keysOf takes a record apart.
@@ -185,6 +201,20 @@ func fileShape() shipper.Shape {
 func singleShape() shipper.Shape {
 	s := kinesisShape()
 	s.Framing, s.RecordEvents = shipper.FramingNone, 1
+	return s
+}
+
+// strictShape is that of a service that takes one record a request.
+func strictShape() shipper.Shape {
+	s := kinesisShape()
+	s.BatchRecords, s.InFlight = 1, 64
+	return s
+}
+
+// anyShape is that of a service whose events may arrive in any order, one a record.
+func anyShape() shipper.Shape {
+	s := singleShape()
+	s.AnyOrder = true
 	return s
 }
 

@@ -117,6 +117,9 @@ func (s *Shipper) settleShare(o *outcome, sh *share, results []*Error, add *wal.
 	done := make([]bool, len(sh.events))
 	var failure *Error
 	for i := range sh.events {
+		if sh.records[i] == passedOver {
+			continue
+		}
 		e := &sh.events[i]
 		switch err := results[sh.records[i]]; {
 		case err == nil:

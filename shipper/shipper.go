@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -28,7 +29,7 @@ type Options struct {
 
 	MaxDelay time.Duration // the longest that an event waits for company; default 1 s
 	Retry    Retry
-	InFlight int // requests at once; default 4, and 1 where order is the whole stream's
+	InFlight int // requests at once; default Shape.InFlight, else 4; 1 where order is the whole stream's
 	Memory   int // bytes of events held at most, requests under way included; default 16 MiB
 
 	Observer Observer     // default: none
@@ -59,7 +60,7 @@ func (o *Options) defaults(shape Shape) {
 		o.MaxDelay = DefaultMaxDelay
 	}
 	if o.InFlight <= 0 {
-		o.InFlight = DefaultInFlight
+		o.InFlight = cmp.Or(shape.InFlight, DefaultInFlight)
 	}
 	if shape.WholeOrder {
 		o.InFlight = 1

@@ -35,18 +35,25 @@ type Shape struct {
 	OneKey bool
 	// WholeOrder: events go out in the order of the log, whatever their key (one lane for all).
 	WholeOrder bool
+	// AnyOrder: the order of a key's events does not matter, so a batch may hold several records of
+	// one key, and what failed may arrive after what was stored beside it.
+	AnyOrder bool
 
 	MaxRecord    int  // bytes of a record at most, framing included
 	KeyCounts    bool // the partition key's bytes count in MaxRecord and MaxBatch
 	AimRecord    int  // bytes of a record to aim for
 	RecordEvents int  // events in a record at most; 0: no limit
-	BatchRecords int  // records in a batch at most
+	BatchRecords int  // records in a batch at most; with 1 and OneKey each request carries one key
+	InFlight     int  // requests at once unless the options say so; 0: the shipper's default
 	MaxBatch     int  // bytes of a batch at most
 	AimBatch     int  // bytes of a batch to aim for: more are not waited for
 
 	BilledStep int // the service bills each record's bytes rounded up to this; 1: the bytes sent
 	UnitStep   int // put payload units of this many bytes are counted beside it; 0: none
 }
+
+// oneKeyed tells whether a request carries one record of one key.
+func (s *Shape) oneKeyed() bool { return s.OneKey && s.BatchRecords == 1 }
 
 // Room returns the bytes that an event's payload may have at most under a key of keyLen bytes.
 func (s *Shape) Room(keyLen int) int {
@@ -72,7 +79,8 @@ func (s *Shape) Billed(n int) (bytes, units uint64) {
 }
 
 // Sink is a destination as the shipper uses it. Send may be called from several goroutines at
-// once, but never for two batches that share a key (WholeOrder: never twice at once).
+// once, but never for two batches that share a key (WholeOrder: never twice at once). Shape may be
+// called at any time too, also for each event that a listener takes.
 type Sink interface {
 	// Shape may change between batches, never during the life of one.
 	Shape() Shape
