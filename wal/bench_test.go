@@ -207,18 +207,18 @@ func (a *appenders) run(b *testing.B, n int) {
 
 // BenchmarkAmplification measures what is written for each byte of payload. An operation is one commit.
 func BenchmarkAmplification(b *testing.B) {
-	for _, shape := range []struct{ kib, streams, size int }{
-		{1024, 1, 1024}, {256, 1, 1024}, {256, 16, 1024}, {1024, 1, 200}, {256, 1, 200}, {256, 16, 200},
-	} {
-		name := fmt.Sprintf("size=%dB/commit=%dKiB/streams=%d", shape.size, shape.kib, shape.streams)
-		b.Run(name, func(b *testing.B) { benchmarkAmplification(b, shape.kib<<10, shape.streams, shape.size) })
+	for _, size := range []int{200, 1024, 4096} {
+		for _, shape := range []struct{ kib, streams int }{{16, 1}, {256, 1}, {1024, 1}, {256, 16}} {
+			name := fmt.Sprintf("size=%dB/commit=%dKiB/streams=%d", size, shape.kib, shape.streams)
+			b.Run(name, func(b *testing.B) { benchmarkAmplification(b, shape.kib<<10, shape.streams, size) })
+		}
 	}
 }
 
 func benchmarkAmplification(b *testing.B, commit, streams, size int) {
 	commits := 0
 	l := open(b, wal.Options{
-		Dir: b.TempDir(), CommitLinger: 5 * time.Millisecond, // so that all streams' batches share a commit
+		Dir: b.TempDir(), CommitLinger: time.Millisecond, // so that all streams' batches share a commit
 		OnCommit: func(wal.CommitInfo) { commits++ },
 	})
 	batch := wal.Batch{Events: make([]wal.Event, commit/streams/size)}

@@ -15,9 +15,11 @@ const (
 	headerSumOf = headerSumAt + 4
 	framesSumAt = blockHeader - 4
 
-	// blockAim is the length of a block to aim for, key and page element included in the page
-	// arithmetic: two of these fill a leaf of four pages. An event over it has a block of its own.
-	blockAim = 8144
+	// leafRoom is what a leaf of four pages has for the bytes of its two blocks, which is how bbolt
+	// fills leaves with large values: the page's header, two elements and two keys are taken off.
+	leafRoom = 4*4096 - 16 - 2*(16+8)
+	// blockAim is the length of a block to aim for.
+	blockAim = leafRoom / 2
 	// blockExtra is what a block may take beside its bytes: its key, its element, and its half of
 	// what a leaf leaves unused of its last page.
 	blockExtra = 8 + 16 + 8 + 2048

@@ -270,7 +270,7 @@ func (c *committer) fits(g *group, t *Ticket, room int64) (need int64, err error
 // need is the most by which t makes the newest segment grow, apart from what it shares with others: a
 // leaf holds two blocks at least, and at its end up to a page is unused.
 func (t *Ticket) need() int64 {
-	blocks := min(2*len(t.frames)/blockAim+2, len(t.cuts))
+	blocks := min(2*len(t.frames)/blockAim+3, len(t.cuts))
 	return int64(len(t.frames) + blocks*(blockHeader+blockExtra))
 }
 

@@ -28,3 +28,6 @@ func (l *Log) Waiting(stream string) int {
 
 // BlockAim is the length of a block to aim for.
 const BlockAim = blockAim
+
+// RestOfLeaf returns what fills the pages of a leaf whose first block has that length.
+func RestOfLeaf(first int) int { return restOfLeaf(first) }

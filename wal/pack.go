@@ -16,6 +16,11 @@ type packer struct {
 	starts []int  // where each block begins
 	firsts []uint64
 	open   block // the last one, while frames may still join it
+
+	second bool // the open block is the second of its leaf
+	enough int  // no frame joins the open block once it is this long,
+	most   int  // nor one that would make it longer than this
+	last   int  // the length of the block before the open one
 }
 
 // maxSpare bounds the buffers of all packers that are kept from one group to the next.
@@ -24,6 +29,7 @@ const maxSpare = 16 << 20
 func (p *packer) reset(s *stream, now int64) {
 	*p = packer{stream: s, time: now, buf: p.buf[:0], starts: p.starts[:0], firsts: p.firsts[:0]}
 	p.next, p.bytes = s.next, s.bytes // the committer alone changes them
+	p.second, p.last = s.blocks%2 == 0, s.tail[len(s.tail)-1]
 }
 
 // add lays down a ticket's frames and returns the offset of the first.
@@ -38,13 +44,11 @@ func (p *packer) add(t *Ticket) (first uint64) {
 }
 
 func (p *packer) addFrame(frame []byte, payload uint32) {
-	if p.open.count > 0 && len(p.buf)-p.starts[len(p.starts)-1]+len(frame) > blockAim {
+	if p.open.count > 0 && !p.joins(len(frame)) {
 		p.finish()
 	}
 	if p.open.count == 0 {
-		p.starts, p.firsts = append(p.starts, len(p.buf)), append(p.firsts, p.next)
-		p.open = block{first: p.next, time: p.time, before: p.bytes}
-		p.buf = appendBlockHeader(p.buf, &p.open)
+		p.begin()
 	}
 	p.buf = append(p.buf, frame...)
 	p.open.count++
@@ -52,6 +56,38 @@ func (p *packer) addFrame(frame []byte, payload uint32) {
 	p.open.lanes = p.open.lanes.With(frame[0])
 	p.next++
 	p.bytes += uint64(payload)
+}
+
+// joins tells whether a frame of that length belongs into the open block.
+func (p *packer) joins(length int) bool {
+	have := len(p.buf) - p.starts[len(p.starts)-1]
+	return have < p.enough && have+length <= p.most
+}
+
+// begin opens a block. The first of a leaf takes what makes half of it full, the second what is left
+// then, so that frames which do not divide a half divide the whole.
+func (p *packer) begin() {
+	p.starts, p.firsts = append(p.starts, len(p.buf)), append(p.firsts, p.next)
+	p.open = block{first: p.next, time: p.time, before: p.bytes}
+	p.buf = appendBlockHeader(p.buf, &p.open)
+	p.second = !p.second
+	if p.second {
+		p.enough = restOfLeaf(p.last)
+		p.most = p.enough
+		return
+	}
+	p.enough, p.most = blockAim, leafRoom
+}
+
+// restOfLeaf returns what fills the pages of a leaf whose first block has that length: 4,097 to
+// 8,192 bytes, however short or long the first one is.
+func restOfLeaf(first int) int {
+	const least, page = 4096, 4096
+	rest := (leafRoom - first) % page
+	if rest <= 0 {
+		rest += page
+	}
+	return least + rest
 }
 
 // finish completes the open block: what the header says of its events is known now.
@@ -62,7 +98,7 @@ func (p *packer) finish() {
 	value := p.buf[p.starts[len(p.starts)-1]:]
 	appendBlockHeader(value[:0], &p.open)
 	sealBlock(value, p.stream.name, p.open.first)
-	p.open = block{}
+	p.open, p.last = block{}, len(value)
 }
 
 // each calls f with the first offset and the bytes of every block, in order.

@@ -163,7 +163,7 @@ func (c *committer) stored(g *group, took time.Duration) {
 		sp, ok := active.spans[p.stream.name]
 		if !ok {
 			sp = span{first: p.stream.next, before: p.stream.bytes}
-			p.stream.tail = tail{}
+			p.stream.tail, p.stream.blocks = tail{}, 0
 		}
 		sp.next, sp.after = p.next, p.bytes
 		active.spans[p.stream.name] = sp
@@ -171,6 +171,7 @@ func (c *committer) stored(g *group, took time.Duration) {
 	l.mu.Unlock()
 	for _, p := range g.packers {
 		p.stream.tail.follow(p)
+		p.stream.blocks += len(p.starts)
 		p.stream.grow(p.next, p.bytes)
 	}
 	for i := range g.places {

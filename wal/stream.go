@@ -19,6 +19,7 @@ type stream struct {
 
 	awaited map[*awaited]struct{} // by WaitSettled
 	tail    tail                  // the committer's
+	blocks  int                   // in the newest segment since Open; the committer's
 
 	grown   signal // woken when next has moved
 	settled signal // woken when a place has moved
