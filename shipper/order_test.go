@@ -43,19 +43,20 @@ func TestWhatFailsWhereOrderDoesNotMatterIsSentAgainAlone(t *testing.T) {
 	})
 }
 
-// A lane's keys lie mixed in the log; a request that carries one key still gathers all that waits of it.
+// A lane's keys lie mixed in the log; a request that carries one key still gathers what waits of it. What
+// lies behind the first key's last event comes in a second round.
 func TestStrictOrderGathersAKeyFromBetweenTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := newService(t, strictShape())
 		r := newRig(t, svc)
 		keys := sameLane(4)
-		for i := range 120 {
+		for i := range 40 {
 			r.src.send(keys[i%4], 1)
 		}
 		time.Sleep(5 * time.Second)
 		st := r.finish()
-		if st.Records != 4 || svc.again != 0 {
-			t.Errorf("got %d records for 4 keys, %d events twice", st.Records, svc.again)
+		if st.Records > 4+3 || svc.again != 0 {
+			t.Errorf("got %d records for 40 events of 4 keys, %d events twice", st.Records, svc.again)
 		}
 	})
 }
