@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"unicode/utf8"
 )
 
@@ -107,7 +108,7 @@ func (c *DeadChoice) check() error {
 	some := c.Stream != "" || c.Destination != ""
 	switch {
 	case len(c.IDs) > MaxDeadIDs:
-		return errors.New("too many ids; at most 1000 are allowed")
+		return fmt.Errorf("%d ids; at most %d are allowed", len(c.IDs), MaxDeadIDs)
 	case len(c.IDs) > 0 && (some || c.All || c.After > 0 || c.Until > 0):
 		return errors.New("ids come with nothing else")
 	case some && c.All:
