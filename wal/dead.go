@@ -29,18 +29,22 @@ type DeadLetters struct {
 	mu     sync.Mutex // guards what follows, and is held during a commit
 	db     *bolt.DB   // nil until it is needed
 	closed bool
-	stuck  error // bbolt panicked and holds its locks: nothing can be written any more
+	failed error // of a commit whose outcome is unknown: nothing is written any more
+	stuck  bool  // bbolt panicked and holds its locks
+
+	commit func(tx *bolt.Tx) error
 }
 
 var bucketDead = []byte("dead")
 
 // OpenDead returns the dead letters of a data directory. It opens nothing yet.
 func OpenDead(dir string) *DeadLetters {
-	return &DeadLetters{path: filepath.Join(dir, "dead.db")}
+	return &DeadLetters{path: filepath.Join(dir, "dead.db"), commit: (*bolt.Tx).Commit}
 }
 
 // Bury stores d under an id of its own and returns once it is synced. Ids rise and are not used
-// twice. An error of the disk leaves open whether d is stored.
+// twice. An error of the disk leaves open whether d is stored; unless it only lacks space, every later
+// Bury and Drop fails with it, because bbolt would go on where what it has written may be lost.
 func (d *DeadLetters) Bury(letter Dead) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,8 +94,8 @@ func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
 
 // updateLocked is a transaction in which bbolt's panics on bad pages are contained.
 func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
-	if d.stuck != nil {
-		return d.stuck
+	if d.failed != nil {
+		return d.failed
 	}
 	defer contain(d.path, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -103,7 +107,15 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	if err := f(tx); err != nil {
 		return err
 	}
-	return tx.Commit()
+	id := uint64(tx.ID())
+	if err = d.commit(tx); err == nil {
+		return nil
+	}
+	if !spaceOnly(err) || metaHolds(d.path, d.db.Info().PageSize, id) {
+		d.failed = fmt.Errorf("wal: %s: a commit failed, and none is tried after it: %w", d.path, err)
+		return d.failed
+	}
+	return err
 }
 
 // abandonLocked ends a transaction that was not committed, also in a panic. When that panics too,
@@ -114,7 +126,7 @@ func (d *DeadLetters) abandonLocked(tx *bolt.Tx) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			d.stuck = &CorruptError{File: d.path, Reason: fmt.Sprint("page: ", r)}
+			d.stuck, d.failed = true, &CorruptError{File: d.path, Reason: fmt.Sprint("page: ", r)}
 		}
 	}()
 	_ = tx.Rollback() // whether it was open still is all that it says
@@ -191,7 +203,7 @@ func (d *DeadLetters) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
-	if d.db == nil || d.stuck != nil {
+	if d.db == nil || d.stuck {
 		return nil
 	}
 	err := d.db.Close()
