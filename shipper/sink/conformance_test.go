@@ -49,8 +49,15 @@ func targets(t *testing.T) []target {
 		}
 	}
 	k, f := fakeaws.Start(t), fakeaws.Start(t)
+	any, one := fakeaws.Start(t), fakeaws.Start(t)
+	any.AnyOrder()
+	strict := aws("kinesis, strict", one, openWith(t, one, sink.KinesisOptions{Order: sink.OrderStrict}))
+	strict.failTwoAndFive = nil
+	strict.unknown = strict.unknown[:3] // it has one result and no count
 	return []target{
 		aws("kinesis", k, openKinesis(t, k)),
+		aws("kinesis, any order", any, openWith(t, any, sink.KinesisOptions{Order: sink.OrderNone})),
+		strict,
 		aws("firehose", f, openFirehose(t, f)),
 		fileTarget(t),
 	}
@@ -111,7 +118,7 @@ func fullBatch(t *testing.T, s target) {
 	shape := s.sink.Shape()
 	n := min(shape.BatchRecords, 500)
 	batch := records(n)
-	size := shape.MaxBatch/n - len("key-999")
+	size := min(shape.MaxBatch/n, shape.MaxRecord) - len("key-999")
 	for i := range batch {
 		batch[i].Data = bytes.Repeat([]byte{byte('a' + i%26)}, size)
 		batch[i].Data[size-1] = '\n'
@@ -142,8 +149,8 @@ func partialFailure(t *testing.T, s target) {
 func requestFailure(t *testing.T, s target) {
 	for i, fail := range s.failRequest {
 		fail()
-		got := s.sink.Send(t.Context(), records(3))
-		if got.Err == nil || got.Results != nil {
+		batch := records(min(3, s.sink.Shape().BatchRecords))
+		if got := s.sink.Send(t.Context(), batch); !failed(got, len(batch)) {
 			t.Errorf("fault %d: got %v, %d results", i, got.Err, len(got.Results))
 		}
 		checkStored(t, s, nil)
@@ -156,7 +163,7 @@ func requestFailure(t *testing.T, s target) {
 func unknownOutcome(t *testing.T, s target) {
 	for i, fail := range s.unknown {
 		fail()
-		got := s.sink.Send(t.Context(), records(2))
+		got := s.sink.Send(t.Context(), records(min(2, s.sink.Shape().BatchRecords)))
 		if got.Err == nil || got.Err.Class != shipper.Transient || got.Results != nil {
 			t.Errorf("fault %d: got %+v, %d results", i, got.Err, len(got.Results))
 		}
@@ -167,7 +174,8 @@ func canceledReturns(t *testing.T, s target) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	done := make(chan shipper.Reply, 1)
-	go func() { done <- s.sink.Send(ctx, records(2)) }()
+	batch := records(min(2, s.sink.Shape().BatchRecords))
+	go func() { done <- s.sink.Send(ctx, batch) }()
 	select {
 	case got := <-done:
 		if got.Err == nil || got.Err.Class != shipper.Transient || got.Err.Code != "canceled" {
@@ -187,7 +195,23 @@ func shapeIsSound(t *testing.T, s target) {
 	}
 }
 
-func mustStore(t *testing.T, s target, batch []shipper.Record) {
+// failed tells whether no record of a batch of n was stored: the request failed, or each of them did.
+func failed(got shipper.Reply, n int) bool {
+	if got.Err != nil {
+		return got.Results == nil
+	}
+	return len(got.Results) == n && !slices.Contains(got.Results, nil)
+}
+
+// mustStore stores records in as many batches as they need.
+func mustStore(t *testing.T, s target, records []shipper.Record) {
+	t.Helper()
+	for batch := range slices.Chunk(records, s.sink.Shape().BatchRecords) {
+		storeBatch(t, s, batch)
+	}
+}
+
+func storeBatch(t *testing.T, s target, batch []shipper.Record) {
 	t.Helper()
 	got := s.sink.Send(t.Context(), batch)
 	if got.Err != nil || len(got.Results) != len(batch) {

@@ -11,19 +11,30 @@
 //   - One Send is one request. The SDK's own retries are off.
 //   - One function, classify, decides what an error asks for. What it does not know goes to an operator
 //     (4xx) or is tried again (everything else): a record is refused for good only by a code that says so.
-//   - New destinations dial nobody. An agent starts without a network and without credentials.
+//   - New destinations dial nobody; Learn may be called to ask what the stream takes. An agent starts without a network and without credentials.
 //
 // # Kinesis: PutRecords
 //
 //	500 records a request                                    MaxRecordsPerRequest
-//	1 MiB a record, its key counted                          the stream's MaxRecordSizeInKiB, unless raised
+//	1 MiB a record, its key counted                          unless the stream's MaxRecordSizeInKiB says more, 10 MiB at most
 //	5 MiB a request                                          10 MiB since October 2025; we stay with the old
 //	                                                         limit, which older services and stand-ins hold to
 //	billed in steps of 1 KiB on demand, 25 KiB provisioned   the latter as put units
 //
 // Sources: the SDK's documentation of PutRecords (service/kinesis v1.56.10, November 2026); "Large
 // records" in the Kinesis Data Streams Developer Guide; the service's price page. A batch never has
-// two records of one key: a failed first and a stored second would be out of order.
+// two records of one key unless OrderNone says that they may: a failed first and a stored second would
+// be out of order.
+//
+// In strict order each record goes by PutRecord and names the sequence number of the key's record before,
+// as far as this process knows it: the last 16,384 keys. What PutRecord refuses for a shard's sake is the
+// record's trouble, as with PutRecords.
+//
+// The stream is asked about itself (DescribeStreamSummary) before the first batch, then every few minutes,
+// and when a record was refused for its length. No answer changes nothing. A stream whose record
+// distribution strategy is AUTO is not shipped to unless the order is none; there every event is a
+// record of its own, since a consumer's library drops what it finds aggregated in a shard that its
+// key does not belong to.
 //
 // # Firehose: PutRecordBatch
 //

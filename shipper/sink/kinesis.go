@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -28,14 +29,30 @@ const (
 // defaultAimRecord is the record size to aim for unless the options name one.
 const defaultAimRecord = 500 << 10
 
+// Order is what a Kinesis destination keeps of the order of a key's events.
+type Order string
+
+// The orders. OrderKey puts a key's next record after the one before was acknowledged, which the
+// service calls coarse; OrderStrict names it the one before, for its guarantee of strictly
+// increasing sequence numbers, at the price of a request a record; OrderNone keeps none.
+const (
+	OrderKey    Order = "key"
+	OrderStrict Order = "strict"
+	OrderNone   Order = "none"
+)
+
+// strictInFlight is a request for each lane.
+const strictInFlight = 64
+
 // KinesisOptions says where a Kinesis destination puts its records.
 type KinesisOptions struct {
 	Stream    string          // the data stream's name or ARN; an ARN's region wins over AWS.Region
 	Aggregate shipper.Framing // "": FramingKPL
 	AimRecord int             // bytes; 0: 500 KiB; at most MaxRecord
-	MaxRecord int             // bytes, the key counted: the stream's MaxRecordSizeInKiB; 0: 1 MiB
-	// CheckKeys is how often Send first asks whether the stream still goes by partition keys, and
-	// refuses to ship where it does not. 0: never.
+	Order     Order           // "": OrderKey
+	MaxRecord int             // bytes, the key counted, until the stream says its MaxRecordSizeInKiB; 0: 1 MiB
+	// CheckKeys is how often Send first asks the stream how long a record may be, and whether it still
+	// goes by partition keys: where it does not, it refuses to ship unless Order is OrderNone. 0: never.
 	CheckKeys time.Duration
 	AWS       AWSOptions
 }
@@ -44,9 +61,15 @@ type KinesisOptions struct {
 type Kinesis struct {
 	client *kinesis.Client
 	stream string
-	shape  shipper.Shape
+	order  Order
 	aws    AWSOptions
-	keys   keyCheck
+
+	first shipper.Shape // before the stream has said anything
+	aim   int
+	shape atomic.Pointer[shipper.Shape]
+
+	check     streamCheck
+	sequences sequences // OrderStrict
 }
 
 // NewKinesis returns the destination. It reads the AWS configuration and dials nobody.
@@ -62,31 +85,38 @@ func NewKinesis(ctx context.Context, o KinesisOptions) (*Kinesis, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Kinesis{
+	k := &Kinesis{
 		client: kinesis.NewFromConfig(cfg),
 		stream: o.Stream,
-		shape:  shape,
+		order:  o.Order,
 		aws:    o.AWS,
-		keys:   keyCheck{every: o.CheckKeys},
-	}, nil
+		first:  shape,
+		aim:    o.AimRecord,
+		check:  streamCheck{every: o.CheckKeys},
+	}
+	k.shape.Store(&shape)
+	return k, nil
 }
 
 func kinesisShape(o KinesisOptions) (shipper.Shape, error) {
-	most := kinesisMaxRecord
-	if o.MaxRecord > 0 {
-		most = min(o.MaxRecord, kinesisLargeRecord)
-	}
 	s := shipper.Shape{
 		Framing:      o.Aggregate,
 		OneKey:       true,
 		KeyCounts:    true,
-		MaxRecord:    most,
-		AimRecord:    aim(o.AimRecord, most),
 		BatchRecords: kinesisBatchRecords,
-		MaxBatch:     max(kinesisMaxBatch, most),
 		AimBatch:     kinesisMaxBatch,
 		BilledStep:   kinesisBilledStep,
 		UnitStep:     kinesisUnitStep,
+	}
+	limitRecords(&s, o.MaxRecord, o.AimRecord)
+	switch o.Order {
+	case OrderStrict:
+		s.BatchRecords, s.InFlight = 1, strictInFlight
+	case OrderNone:
+		s.AnyOrder = true
+	case OrderKey, "":
+	default:
+		return s, fmt.Errorf("kinesis: unknown order %q", o.Order)
 	}
 	switch o.Aggregate {
 	case "":
@@ -103,6 +133,16 @@ func kinesisShape(o KinesisOptions) (shipper.Shape, error) {
 	return s, nil
 }
 
+// limitRecords sets how long a record may be, 0 being the default of the service, and what follows.
+func limitRecords(s *shipper.Shape, most, want int) {
+	if most <= 0 {
+		most = kinesisMaxRecord
+	}
+	s.MaxRecord = min(most, kinesisLargeRecord)
+	s.AimRecord = aim(want, s.MaxRecord)
+	s.MaxBatch = max(kinesisMaxBatch, s.MaxRecord)
+}
+
 // aim returns the record size to aim for: want, or the default for 0, and limit at most.
 func aim(want, limit int) int {
 	if want <= 0 {
@@ -111,15 +151,26 @@ func aim(want, limit int) int {
 	return min(want, limit)
 }
 
-// Shape never changes.
-func (k *Kinesis) Shape() shipper.Shape { return k.shape }
+// Shape follows what the stream last said of itself.
+func (k *Kinesis) Shape() shipper.Shape { return *k.shape.Load() }
 
-// Send puts the batch with one PutRecords request.
+// Send puts the batch with one PutRecords request, or, in strict order, its record with PutRecord.
 func (k *Kinesis) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
 	ctx, cancel := k.aws.within(ctx)
 	defer cancel()
-	if err := k.keys.allowed(ctx, k.Describe); err != nil {
+	if err := k.allowed(ctx, batch); err != nil {
 		return shipper.Reply{Err: err, Code: "refused"}
+	}
+	reply := k.put(ctx, batch)
+	if refusedForLength(reply) {
+		k.check.doubt()
+	}
+	return reply
+}
+
+func (k *Kinesis) put(ctx context.Context, batch []shipper.Record) shipper.Reply {
+	if k.order == OrderStrict {
+		return k.putStrict(ctx, batch)
 	}
 	out, err := k.client.PutRecords(ctx, k.request(batch))
 	if err != nil {
@@ -140,12 +191,16 @@ func (k *Kinesis) request(batch []shipper.Record) *kinesis.PutRecordsInput {
 			Data:         present(batch[i].Data),
 		}
 	}
-	if strings.HasPrefix(k.stream, "arn:") {
-		in.StreamARN = aws.String(k.stream)
-	} else {
-		in.StreamName = aws.String(k.stream)
-	}
+	in.StreamName, in.StreamARN = k.named()
 	return in
+}
+
+// named returns the stream as a request names it: by name or by ARN.
+func (k *Kinesis) named() (name, arn *string) {
+	if strings.HasPrefix(k.stream, "arn:") {
+		return nil, aws.String(k.stream)
+	}
+	return aws.String(k.stream), nil
 }
 
 // present makes an empty payload one that the SDK takes for given.

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,11 +26,7 @@ type Description struct {
 // Describe asks the service about the stream.
 func (k *Kinesis) Describe(ctx context.Context) (Description, *shipper.Error) {
 	in := &kinesis.DescribeStreamSummaryInput{}
-	if strings.HasPrefix(k.stream, "arn:") {
-		in.StreamARN = aws.String(k.stream)
-	} else {
-		in.StreamName = aws.String(k.stream)
-	}
+	in.StreamName, in.StreamARN = k.named()
 	out, err := k.client.DescribeStreamSummary(ctx, in)
 	if err != nil {
 		e, _ := classify(err, nil)
@@ -45,43 +42,118 @@ func (k *Kinesis) Describe(ctx context.Context) (Description, *shipper.Error) {
 	}, nil
 }
 
-// keyCheck remembers whether the stream ignores keys. Its zero value never asks.
-type keyCheck struct {
+// checkAgain is the time to the next question after one that nobody answered, and between two that are
+// asked early because a record was refused for its length.
+const checkAgain = 30 * time.Second
+
+// streamCheck remembers what the stream last said. Its zero value never asks.
+type streamCheck struct {
 	every time.Duration
 
-	mu      sync.Mutex
-	last    time.Time      // guarded by mu
-	verdict *shipper.Error // guarded by mu
+	mu      sync.Mutex  // held while the question is out: nothing is sent on an old answer
+	next    time.Time   // the next question; guarded by mu
+	doubted time.Time   // guarded by mu
+	answer  Description // guarded by mu
+}
+
+// doubt makes the next Send ask first.
+func (c *streamCheck) doubt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now := time.Now(); now.Sub(c.doubted) >= checkAgain {
+		c.doubted, c.next = now, now
+	}
 }
 
 // errIgnoresKeys refuses to ship where order would be lost.
 var errIgnoresKeys = &shipper.Error{
-	Class:  shipper.Operator,
-	Code:   "RecordDistributionStrategy",
-	Text:   "the stream's record distribution strategy is AUTO, which ignores partition keys: order would be lost",
+	Class: shipper.Operator,
+	Code:  "RecordDistributionStrategy",
+	Text: "the stream's record distribution strategy is AUTO, which ignores partition keys: order would be lost; " +
+		"set it to USER_PARTITION_KEY, or, if order does not matter, set order = \"none\" in the destination",
 	Record: -1,
 }
 
-// allowed returns an error while the stream is known to ignore keys. It asks when the last answer
-// is old. Producers often may put and not describe: no answer is no reason to stop.
-func (c *keyCheck) allowed(ctx context.Context, describe func(context.Context) (Description, *shipper.Error)) *shipper.Error {
-	if c.every <= 0 {
+// errReframe sends back a batch whose records were aggregated before the stream said that it ignores keys.
+var errReframe = &shipper.Error{
+	Class:  shipper.Transient,
+	Code:   "RecordDistributionStrategy",
+	Text:   "the stream ignores partition keys: events go out one a record from now on",
+	Record: -1,
+}
+
+// Learn asks the stream about itself when the last answer is old, as Send does. No answer is no error.
+func (k *Kinesis) Learn(ctx context.Context) { k.ignoresKeys(ctx) }
+
+// allowed returns why the batch can't be sent as it is.
+func (k *Kinesis) allowed(ctx context.Context, batch []shipper.Record) *shipper.Error {
+	switch ignored := k.ignoresKeys(ctx); {
+	case !ignored:
 		return nil
+	case k.order != OrderNone:
+		return errIgnoresKeys
+	case k.first.Framing == shipper.FramingKPL && slices.ContainsFunc(batch, aggregated):
+		return errReframe
+	}
+	return nil
+}
+
+func aggregated(r shipper.Record) bool { return r.Events > 1 }
+
+// ignoresKeys tells whether the stream is known to ignore keys. It asks when the last answer is old.
+// Producers often may put and not describe: no answer is no reason to stop.
+func (k *Kinesis) ignoresKeys(ctx context.Context) bool {
+	c := &k.check
+	if c.every <= 0 {
+		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.last.IsZero() && time.Since(c.last) < c.every {
-		return c.verdict
+	if !time.Now().Before(c.next) {
+		k.askLocked(ctx)
 	}
+	return c.answer.IgnoreKey
+}
+
+func (k *Kinesis) askLocked(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	d, err := describe(ctx)
-	c.last = time.Now()
-	switch {
-	case err == nil && d.IgnoreKey:
-		c.verdict = errIgnoresKeys
-	case err == nil:
-		c.verdict = nil
+	d, err := k.Describe(ctx)
+	wait := k.check.every
+	if err != nil && err.Class != shipper.Operator {
+		wait = min(wait, checkAgain)
 	}
-	return c.verdict
+	k.check.next = time.Now().Add(wait)
+	if err == nil {
+		k.check.answer = d
+		k.reshape(d)
+	}
+}
+
+// reshape makes the shape what the stream says. Where it ignores keys, a consumer's library would drop the
+// events of an aggregated record whose keys lie outside the shard that it came to, so each is a
+// record of its own; a consumer of aggregated records takes those as well.
+func (k *Kinesis) reshape(d Description) {
+	shape := k.first
+	if d.MaxRecord > 0 {
+		limitRecords(&shape, d.MaxRecord, k.aim)
+	}
+	if d.IgnoreKey && shape.Framing == shipper.FramingKPL {
+		shape.Framing, shape.RecordEvents = shipper.FramingNone, 1
+	}
+	k.shape.Store(&shape)
+}
+
+// refusedForLength tells whether the service has refused the request or a record of it for its length:
+// the stream's limit may have been lowered.
+func refusedForLength(reply shipper.Reply) bool {
+	return aboutLength(reply.Err) || slices.ContainsFunc(reply.Results, aboutLength)
+}
+
+func aboutLength(e *shipper.Error) bool {
+	if e == nil || e.Class != shipper.Poison {
+		return false
+	}
+	text := strings.ToLower(e.Code + " " + e.Text)
+	return strings.Contains(text, "length") || strings.Contains(text, "size") || strings.Contains(text, "toolarge")
 }

@@ -19,6 +19,18 @@ func openKinesis(t *testing.T, srv *fakeaws.Server) *sink.Kinesis {
 	return k
 }
 
+// openWith opens a Kinesis destination with options of its own.
+func openWith(t *testing.T, srv *fakeaws.Server, o sink.KinesisOptions) *sink.Kinesis {
+	t.Helper()
+	o.Stream, o.AWS = "clicks", srv.Options()
+	k, err := sink.NewKinesis(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
+	return k
+}
+
 func openFirehose(t *testing.T, srv *fakeaws.Server) *sink.Firehose {
 	t.Helper()
 	f, err := sink.NewFirehose(t.Context(), sink.FirehoseOptions{DeliveryStream: "clicks", AWS: srv.Options()})

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// ServeHTTP answers PutRecords, PutRecordBatch and, apart from faults and counts,
+// ServeHTTP answers PutRecords, PutRecord, PutRecordBatch and, apart from faults and counts,
 // DescribeStreamSummary.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("X-Amz-Target") == describeTarget {
@@ -41,19 +41,24 @@ const describeTarget = "Kinesis_20131202.DescribeStreamSummary"
 func (s *Server) describe(w http.ResponseWriter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.described++
 	strategy := "USER_PARTITION_KEY"
 	if s.auto {
 		strategy = "AUTO"
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	w.Write(encode(map[string]any{"StreamDescriptionSummary": map[string]any{
-		"MaxRecordSizeInKiB":         1024,
+		"MaxRecordSizeInKiB":         s.maxRecord >> 10,
 		"RecordDistributionStrategy": strategy,
 	}}))
 }
 
 func (s *Server) put(w http.ResponseWriter, r *http.Request, body []byte, fault Fault) {
 	target := r.Header.Get("X-Amz-Target")
+	if target == putRecordTarget {
+		s.putOne(w, r, body, fault)
+		return
+	}
 	svc, ok := services[target]
 	if !ok {
 		(&apiError{status: 400, code: "UnknownOperationException", text: target}).write(w)
@@ -63,6 +68,9 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, body []byte, fault 
 	if err := json.Unmarshal(body, &req); err != nil {
 		(&apiError{status: 400, code: "SerializationException", text: err.Error()}).write(w)
 		return
+	}
+	if svc.keys {
+		svc.maxRecord = s.limit()
 	}
 	if refused := svc.check(&req); refused != nil {
 		refused.write(w)
@@ -135,6 +143,9 @@ func (s *Server) waitUntilGone(r *http.Request) {
 
 // checkKeys fails the test for two records of one key in a request.
 func (s *Server) checkKeys(req *request, svc service) {
+	if s.anyOrder() {
+		return
+	}
 	seen := map[string]int{}
 	for i, r := range req.Records {
 		if first, twice := seen[r.PartitionKey]; twice && svc.keys {

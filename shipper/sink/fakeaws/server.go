@@ -33,11 +33,16 @@ type Server struct {
 	latency  time.Duration
 	forget   bool
 	auto     bool
+	any      bool
+
+	maxRecord int // bytes, of Kinesis's records
+	described int // how often the stream was asked about itself
+	numbers   numbers
 }
 
 // Start starts a server that ends with the test.
 func Start(t testing.TB) *Server {
-	s := &Server{t: t, gone: make(chan struct{})}
+	s := &Server{t: t, gone: make(chan struct{}), maxRecord: 1 << 20}
 	s.http = httptest.NewServer(s)
 	t.Cleanup(func() {
 		close(s.gone)
@@ -85,6 +90,39 @@ func (s *Server) IgnoreKeys(auto bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.auto = auto
+}
+
+// AnyOrder allows several records of one key in a request.
+func (s *Server) AnyOrder() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.any = true
+}
+
+func (s *Server) anyOrder() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.any
+}
+
+// SetMaxRecord makes Kinesis's streams take records of so many bytes, and say so.
+func (s *Server) SetMaxRecord(bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.maxRecord = bytes
+}
+
+func (s *Server) limit() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.maxRecord
+}
+
+// Described returns how often a stream was asked about itself.
+func (s *Server) Described() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.described
 }
 
 // Records returns what was stored, in order.
