@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/standpipe/standpipe/shipper"
 )
@@ -14,11 +15,16 @@ type brokenSink struct {
 	shape shipper.Shape
 	build func() (shipper.Sink, error)
 
-	mu   sync.Mutex
-	sink shipper.Sink // once it could be built
+	mu    sync.Mutex // held while it is built
+	built atomic.Pointer[shipper.Sink]
 }
 
-func (b *brokenSink) Shape() shipper.Shape { return b.shape }
+func (b *brokenSink) Shape() shipper.Shape {
+	if built := b.built.Load(); built != nil {
+		return (*built).Shape()
+	}
+	return b.shape
+}
 
 func (b *brokenSink) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
 	target, err := b.target()
@@ -33,19 +39,19 @@ func (b *brokenSink) Send(ctx context.Context, batch []shipper.Record) shipper.R
 func (b *brokenSink) target() (shipper.Sink, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.sink != nil {
-		return b.sink, nil
+	if built := b.built.Load(); built != nil {
+		return *built, nil
 	}
 	target, err := b.build()
 	if err == nil {
-		b.sink = target
+		b.built.Store(&target)
 	}
 	return target, err
 }
 
 func (b *brokenSink) Close() error {
-	if b.sink == nil {
-		return nil
+	if built := b.built.Load(); built != nil {
+		return (*built).Close()
 	}
-	return b.sink.Close()
+	return nil
 }

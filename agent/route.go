@@ -21,7 +21,6 @@ type route struct {
 	title  string             // its type and name, for people
 	place  *wal.Place
 	sink   shipper.Sink
-	shape  shipper.Shape
 	ship   *shipper.Shipper
 	logger hclog.Logger
 
@@ -43,7 +42,7 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	if err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}
-	r := &route{conf: d, title: fmt.Sprintf("%s %q", d.Type, d.Name), place: place, sink: target, shape: target.Shape(), logger: logger, done: make(chan struct{})}
+	r := &route{conf: d, title: fmt.Sprintf("%s %q", d.Type, d.Name), place: place, sink: target, logger: logger, done: make(chan struct{})}
 	r.ship = shipper.New(shipper.Options{
 		Log: s.log, Place: place, Sink: target, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay,
@@ -82,7 +81,8 @@ func openSink(stream string, d config.Destination, place *wal.Place, logger hclo
 	return &brokenSink{shape: bare.Shape(), build: build}, nil
 }
 
-// checkKeys is how often a Kinesis stream is asked whether it still goes by partition keys.
+// checkKeys is how often a Kinesis stream is asked whether it still goes by partition keys, and how
+// long a record may be.
 const checkKeys = 5 * time.Minute
 
 // buildAWS reads configuration from this host and dials nobody.
@@ -90,7 +90,7 @@ func buildAWS(d config.Destination, options sink.AWSOptions) (shipper.Sink, erro
 	switch d.Type {
 	case "kinesis":
 		return sink.NewKinesis(context.Background(), sink.KinesisOptions{
-			Stream: d.Stream, Aggregate: shipper.Framing(d.Aggregate), AimRecord: int(d.Batch.RecordSize), AWS: options,
+			Stream: d.Stream, Aggregate: shipper.Framing(d.Aggregate), Order: sink.Order(d.Order), AimRecord: int(d.Batch.RecordSize), AWS: options,
 			CheckKeys: checkKeys,
 		})
 	case "firehose":
@@ -108,12 +108,33 @@ func (r *route) start() {
 		r.cut = cancel
 		go func() {
 			defer close(r.done)
-			defer cancel()
+			learned := r.learn(ctx)
 			if err := r.ship.Run(ctx); err != nil && ctx.Err() == nil {
 				r.logger.Error("shipping has ended", "stream", r.place.Stream(), "destination", r.conf.Name, "error", err)
 			}
+			cancel()
+			<-learned
 		}()
 	})
+}
+
+// learner is a sink that asks its service what it takes.
+type learner interface{ Learn(ctx context.Context) }
+
+// learn asks once, since events that are too large for what is known so far are refused, and would never
+// make the sink ask. What it returns is closed when that has ended.
+func (r *route) learn(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	l, ok := r.sink.(learner)
+	if !ok {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		l.Learn(ctx)
+	}()
+	return done
 }
 
 // finish ships what is left and then ends.

@@ -139,10 +139,11 @@ func rulesOf(c *config.Stream, routes []*route) ingest.StreamRules {
 	}
 }
 
-// roomOf returns the bytes that every destination can take, and the one that takes the least.
+// roomOf returns the bytes that every destination can take now, and the one that takes the least.
 func roomOf(routes []*route, keyBytes int) (limit int, destination string) {
 	for _, r := range routes {
-		if room := r.shape.Room(keyBytes); destination == "" || room < limit {
+		shape := r.sink.Shape()
+		if room := shape.Room(keyBytes); destination == "" || room < limit {
 			limit, destination = room, r.title
 		}
 	}

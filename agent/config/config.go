@@ -85,6 +85,7 @@ type Destination struct {
 
 	Stream    string // kinesis; a name, or an ARN, whose region goes before AWS.Region; may hold ${stream}
 	Aggregate string // kinesis: kpl, lines or none
+	Order     string // kinesis: key, strict or none
 
 	DeliveryStream string // firehose; may hold ${stream}
 

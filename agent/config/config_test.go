@@ -76,7 +76,7 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 		AWS:   aws,
 		Streams: []config.Stream{
 			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{
-				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Stream: "clicks", Aggregate: "kpl"},
+				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Stream: "clicks", Aggregate: "kpl", Order: "key"},
 				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, DeliveryStream: "clicks-archive"},
 			}},
 			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{

@@ -71,7 +71,7 @@ func defaultDestination(typ, name string) Destination {
 	}
 	switch typ {
 	case "kinesis":
-		d.Aggregate = "kpl"
+		d.Aggregate, d.Order = "kpl", "key"
 	case "file":
 		d.RollSize, d.RollInterval = 64*mib, time.Minute
 	}

@@ -275,9 +275,10 @@ stream "" {
 			`7:38: stream: "arn:aws:kinesis:eu-west-1:123456789012:stream/a/b" has a name that has a character that is not of A-Z a-z 0-9 . _ -; allowed is ` + kinesisStream,
 			`8:38: stream: "aws:kinesis" has a character that is not of A-Z a-z 0-9 . _ -; allowed is ` + kinesisStream,
 			`9:48: delivery_stream: "arn:aws:firehose:x" has a character that is not of A-Z a-z 0-9 . _ -; allowed is the name of a Firehose stream`}},
-		{"a record over Kinesis's limit", in(`"kinesis" "k"`, `stream = "a"`, `aggregate = "all"`, `batch { record_size = "1025KiB" }`), []string{
+		{"a record over Kinesis's limit", in(`"kinesis" "k"`, `stream = "a"`, `aggregate = "all"`, `order = "total"`, `batch { record_size = "1025KiB" }`), []string{
 			`4:13: aggregate: "all" is unknown; allowed is kpl, lines or none`,
-			`5:23: record_size: "1025KiB" is too large; allowed is a size from 1B to 1MiB, like "500KiB"`}},
+			`5:9: order: "total" is unknown; allowed is key, strict or none`,
+			`6:23: record_size: "1025KiB" is too large; allowed is a size from 1B to 1MiB, like "500KiB"`}},
 		{"a record over Firehose's limit", in(`"firehose" "f"`, `delivery_stream = "a"`, `batch { record_size = "1MiB" }`), []string{
 			`4:23: record_size: "1MiB" is too large; allowed is a size from 1B to 1000KiB, like "500KiB"`}},
 		{"retries", in(`"file" "f"`, `path = "x"`, `retry {`, `initial = "1m"`, `timeout = "0s"`, `}`), []string{

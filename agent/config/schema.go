@@ -186,6 +186,7 @@ var (
 		"kinesis": awsDestination(kinesisRecord,
 			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed(),
 			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none"),
+			word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none"),
 		),
 		"firehose": awsDestination(firehoseRecord,
 			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed(),
