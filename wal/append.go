@@ -15,12 +15,15 @@ type Ticket struct {
 	sequence uint64
 	chain    *Chain
 
-	frames []byte      // of all events, one after another; nil once packed
-	pooled *[]byte     // where frames came from
-	cuts   []frameCut  // where each frame ends
-	weight int64       // what it holds of Log.room
-	taken  atomic.Bool // by the committer, or by a caller who gave up
-	done   chan struct{}
+	frames  []byte     // of all events, one after another; nil once stored or refused
+	pooled  *[]byte    // where frames came from
+	cuts    []frameCut // where each frame ends, unless blocks are laid
+	blocks  []laid     // of a large batch: frames are blocks already, counted from the batch's first event
+	events  int
+	payload uint64      // bytes of it, when blocks are laid
+	weight  int64       // what it holds of Log.room
+	taken   atomic.Bool // by the committer, or by a caller who gave up
+	done    chan struct{}
 
 	// Set before done is closed.
 	result Appended
@@ -101,25 +104,56 @@ func (b *Batch) check() (size int64, err error) {
 func newTicket(b *Batch, size int64) *Ticket {
 	t := &Ticket{
 		stream: b.Stream, sequence: b.ProducerSequence, chain: b.Chain,
-		cuts: make([]frameCut, len(b.Events)),
-		done: make(chan struct{}),
+		events: len(b.Events), done: make(chan struct{}),
 	}
 	if b.ProducerID != "" && b.ProducerSequence > 0 {
 		t.producer = producerKey{b.ProducerID, b.Stream}
 	}
 	t.pooled = framePool.Get().(*[]byte)
-	buf := *t.pooled
-	if int64(cap(buf)) < size {
-		buf = make([]byte, 0, size)
+	if size >= layFrom {
+		t.lay(b, size)
+	} else {
+		t.encode(b, size)
 	}
-	buf = buf[:0]
+	return t
+}
+
+// buffer returns an empty buffer of at least that capacity.
+func (t *Ticket) buffer(size int64) []byte {
+	if int64(cap(*t.pooled)) < size {
+		return make([]byte, 0, size)
+	}
+	return (*t.pooled)[:0]
+}
+
+func (t *Ticket) encode(b *Batch, size int64) {
+	t.frames, t.cuts = t.buffer(size), make([]frameCut, len(b.Events))
 	for i := range b.Events {
 		e := &b.Events[i]
-		buf = appendFrame(buf, e, LaneOf(e.Key))
-		t.cuts[i] = frameCut{uint32(len(buf)), uint32(len(e.Data))}
+		t.frames = appendFrame(t.frames, e, LaneOf(e.Key))
+		t.cuts[i] = frameCut{uint32(len(t.frames)), uint32(len(e.Data))}
 	}
-	t.frames = buf
-	return t
+}
+
+// layFrom is the length from which a batch has blocks of its own: the last of them is only half full,
+// but the committer, for whom all others wait, has no frame of it to copy and no sum to make.
+const layFrom = 4 * leafRoom
+
+func (t *Ticket) lay(b *Batch, size int64) {
+	p := packer{
+		name: b.Stream, second: true,
+		buf:    t.buffer(size + maxBlocks(size)*blockHeader),
+		blocks: make([]laid, 0, size/blockAim+2),
+	}
+	for i := range b.Events {
+		e := &b.Events[i]
+		p.admit(frameSize(e))
+		lane := LaneOf(e.Key)
+		p.buf = appendFrame(p.buf, e, lane)
+		p.joined(lane, uint32(len(e.Data)))
+	}
+	p.finish()
+	t.frames, t.blocks, t.payload = p.buf, p.blocks, p.bytes
 }
 
 // release gives the frames' buffer back once they have been packed or refused.
@@ -128,7 +162,7 @@ func (t *Ticket) release() {
 		*t.pooled = t.frames
 		framePool.Put(t.pooled)
 	}
-	t.frames, t.pooled = nil, nil
+	t.frames, t.blocks, t.pooled = nil, nil, nil
 }
 
 // Done is closed once the batch is synced or refused.

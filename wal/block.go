@@ -13,6 +13,8 @@ const (
 	blockHeader = 1 + 4 + 4 + 8 + 8 + 8 + 8 + 4
 	headerSumAt = 1
 	headerSumOf = headerSumAt + 4
+	timeAt      = headerSumOf + 4
+	beforeAt    = timeAt + 8
 	framesSumAt = blockHeader - 4
 
 	// leafRoom is what a leaf of four pages has for the bytes of its two blocks, which is how bbolt
@@ -56,6 +58,14 @@ func appendBlockHeader(dst []byte, b *block) []byte {
 // sealBlock writes the checksums into value, a whole block that is stored under first.
 func sealBlock(value []byte, stream string, first uint64) {
 	binary.BigEndian.PutUint32(value[framesSumAt:], framesSum(value))
+	binary.BigEndian.PutUint32(value[headerSumAt:], headerSum(value, stream, first))
+}
+
+// moveBlock changes where a sealed block comes to stand: its offset, the bytes before it and its time.
+// Before, it has only those counted that its own batch has before it.
+func moveBlock(value []byte, stream string, first, before uint64, time int64) {
+	binary.BigEndian.PutUint64(value[timeAt:], uint64(time))
+	binary.BigEndian.PutUint64(value[beforeAt:], before+binary.BigEndian.Uint64(value[beforeAt:]))
 	binary.BigEndian.PutUint32(value[headerSumAt:], headerSum(value, stream, first))
 }
 

@@ -237,7 +237,7 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 		return true
 	}
 	if known {
-		g.add(t, Appended{First: at, Count: len(t.cuts), Duplicate: true})
+		g.add(t, Appended{First: at, Count: t.events, Duplicate: true})
 		return true
 	}
 	g.need += need
@@ -270,9 +270,12 @@ func (c *committer) fits(g *group, t *Ticket, room int64) (need int64, err error
 // need is the most by which t makes the newest segment grow, apart from what it shares with others: a
 // leaf holds two blocks at least, and at its end up to a page is unused.
 func (t *Ticket) need() int64 {
-	blocks := min(2*len(t.frames)/blockAim+3, len(t.cuts))
-	return int64(len(t.frames) + blocks*(blockHeader+blockExtra))
+	size := int64(len(t.frames))
+	return size + min(maxBlocks(size), int64(t.events))*(blockHeader+blockExtra)
 }
+
+// maxBlocks is the most blocks that frames of that length take.
+func maxBlocks(size int64) int64 { return 2*size/blockAim + 3 }
 
 // recognise tells whether t repeats what is stored.
 func (c *committer) recognise(t *Ticket) (at uint64, known bool, err error) {
@@ -280,18 +283,18 @@ func (c *committer) recognise(t *Ticket) (at uint64, known bool, err error) {
 	if p == nil {
 		return 0, false, nil
 	}
-	return p.check(t.producer.id, t.sequence, uint64(len(t.cuts)))
+	return p.check(t.producer.id, t.sequence, uint64(t.events))
 }
 
 // pack gives t its offsets and lays it into blocks.
 func (c *committer) pack(g *group, t *Ticket, now time.Time) {
 	p := g.packer(c, t.stream, now)
 	first := p.add(t)
-	g.events += len(t.cuts)
+	g.events += t.events
 	if t.producer.id != "" {
 		g.sequence(c, t, first, now)
 	}
-	g.add(t, Appended{First: first, Count: len(t.cuts)})
+	g.add(t, Appended{First: first, Count: t.events})
 }
 
 // refuse answers t, unless its caller has given up already.

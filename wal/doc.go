@@ -70,7 +70,6 @@
 //	       8,144       3.49  1.23  1.13          3.49  1.30  1.18   3.75  1.64  1.54
 //	      16,344       4.48  1.34  1.15          4.48  1.32  1.12   4.48  1.40  1.23
 //	      32,728       5.94  1.52  1.16          5.82  1.43  1.14   5.82  1.49  1.17
-//
 //	in pairs of 16,320  3.34  1.24  1.13          3.30  1.23  1.11  3.68  1.49  1.38
 //
 // In pairs: bbolt fills leaves with two large values each, so the first block of a leaf ends with the
@@ -80,10 +79,11 @@
 //
 // # Appending
 //
-// Submit encodes the batch, and one goroutine, the committer, takes all batches that wait, gives
-// them offsets, lays them into blocks and stores them with one transaction: two fdatasyncs and no
-// other sync (strace: 2,005 for 1,001 commits). The next group gathers meanwhile. Settlements and the
-// producers' sequences ride along; while nothing is appended they are committed by themselves.
+// Submit encodes the batch, one of 64 KiB or more as blocks, and one goroutine, the committer, takes all
+// batches that wait, gives them offsets, lays them into blocks and stores them with one transaction: two
+// fdatasyncs and no other sync (strace: 2,005 for 1,001 commits). The next group gathers meanwhile.
+// Settlements and the producers' sequences ride along; while nothing is appended they are committed
+// by themselves.
 // A commit holds about 8 MiB, and 32 MiB of batches may wait, beyond which Submit waits.
 //
 // A commit that fails otherwise than for lack of space before its meta page leaves bbolt willing to

@@ -62,6 +62,7 @@ func (c *committer) keep(packers []*packer) {
 		kept += cap(p.buf)
 	}
 	for _, p := range packers {
+		clear(p.blocks)
 		if kept += cap(p.buf); kept <= maxSpare {
 			c.spare = append(c.spare, p)
 		}
@@ -71,7 +72,9 @@ func (c *committer) keep(packers []*packer) {
 // bytes returns the length of the group's blocks.
 func (g *group) bytes() (n int64) {
 	for _, p := range g.packers {
-		n += int64(len(p.buf))
+		for _, b := range p.blocks {
+			n += int64(len(b.value))
+		}
 	}
 	return n
 }
@@ -89,7 +92,7 @@ func (g *group) sequence(c *committer, t *Ticket, first uint64, now time.Time) {
 		p = &producer{}
 		c.producers[producerKey{strings.Clone(t.producer.id), strings.Clone(t.producer.stream)}] = p
 	}
-	p.stored(t.sequence, first, uint64(len(t.cuts)), now)
+	p.stored(t.sequence, first, uint64(t.events), now)
 }
 
 // undo forgets what the group's producers would have stored.

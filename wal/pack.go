@@ -12,10 +12,12 @@ type packer struct {
 	bytes  uint64 // payload bytes before it
 	time   int64
 
-	buf    []byte // the blocks, one after another
-	starts []int  // where each block begins
-	firsts []uint64
-	open   block // the last one, while frames may still join it
+	name string // of the stream
+
+	buf    []byte // of the blocks that are made here, one after another
+	blocks []laid // those that are complete
+	start  int    // where the open one begins in buf
+	open   block  // the last one, while frames may still join it
 
 	second bool // the open block is the second of its leaf
 	enough int  // no frame joins the open block once it is this long,
@@ -23,17 +25,26 @@ type packer struct {
 	last   int  // the length of the block before the open one
 }
 
+// laid is a block that is complete but for where it comes to stand.
+type laid struct {
+	first uint64 // offset of its first event
+	value []byte
+}
+
 // maxSpare bounds the buffers of all packers that are kept from one group to the next.
 const maxSpare = 16 << 20
 
 func (p *packer) reset(s *stream, now int64) {
-	*p = packer{stream: s, time: now, buf: p.buf[:0], starts: p.starts[:0], firsts: p.firsts[:0]}
+	*p = packer{stream: s, name: s.name, time: now, buf: p.buf[:0], blocks: p.blocks[:0]}
 	p.next, p.bytes = s.next, s.bytes // the committer alone changes them
 	p.second, p.last = s.blocks%2 == 0, s.tail[len(s.tail)-1]
 }
 
 // add lays down a ticket's frames and returns the offset of the first.
 func (p *packer) add(t *Ticket) (first uint64) {
+	if t.blocks != nil {
+		return p.adopt(t)
+	}
 	first = p.next
 	start := uint32(0)
 	for _, cut := range t.cuts {
@@ -44,30 +55,55 @@ func (p *packer) add(t *Ticket) (first uint64) {
 }
 
 func (p *packer) addFrame(frame []byte, payload uint32) {
-	if p.open.count > 0 && !p.joins(len(frame)) {
+	p.admit(len(frame))
+	p.buf = append(p.buf, frame...)
+	p.joined(frame[0], payload)
+}
+
+// adopt takes over the blocks of a ticket.
+func (p *packer) adopt(t *Ticket) (first uint64) {
+	p.finish()
+	first = p.next
+	for _, b := range t.blocks {
+		b.first += first
+		moveBlock(b.value, p.name, b.first, p.bytes, p.time)
+		p.blocks = append(p.blocks, b)
+		p.second, p.last = !p.second, len(b.value)
+	}
+	p.next += uint64(t.events)
+	p.bytes += t.payload
+	return first
+}
+
+// admit makes sure that a block is open that a frame of that length may join.
+func (p *packer) admit(length int) {
+	if p.open.count > 0 && !p.joins(length) {
 		p.finish()
 	}
 	if p.open.count == 0 {
 		p.begin()
 	}
-	p.buf = append(p.buf, frame...)
+}
+
+// joined counts the frame that has been added to the open block.
+func (p *packer) joined(lane uint8, payload uint32) {
 	p.open.count++
 	p.open.bytes += uint64(payload)
-	p.open.lanes = p.open.lanes.With(frame[0])
+	p.open.lanes = p.open.lanes.With(lane)
 	p.next++
 	p.bytes += uint64(payload)
 }
 
 // joins tells whether a frame of that length belongs into the open block.
 func (p *packer) joins(length int) bool {
-	have := len(p.buf) - p.starts[len(p.starts)-1]
+	have := len(p.buf) - p.start
 	return have < p.enough && have+length <= p.most
 }
 
 // begin opens a block. The first of a leaf takes what makes half of it full, the second what is left
 // then, so that frames which do not divide a half divide the whole.
 func (p *packer) begin() {
-	p.starts, p.firsts = append(p.starts, len(p.buf)), append(p.firsts, p.next)
+	p.start = len(p.buf)
 	p.open = block{first: p.next, time: p.time, before: p.bytes}
 	p.buf = appendBlockHeader(p.buf, &p.open)
 	p.second = !p.second
@@ -95,21 +131,18 @@ func (p *packer) finish() {
 	if p.open.count == 0 {
 		return
 	}
-	value := p.buf[p.starts[len(p.starts)-1]:]
+	value := slices.Clip(p.buf[p.start:])
 	appendBlockHeader(value[:0], &p.open)
-	sealBlock(value, p.stream.name, p.open.first)
+	sealBlock(value, p.name, p.open.first)
+	p.blocks = append(p.blocks, laid{p.open.first, value})
 	p.open, p.last = block{}, len(value)
 }
 
 // each calls f with the first offset and the bytes of every block, in order.
 func (p *packer) each(f func(first uint64, value []byte) error) error {
 	p.finish()
-	for i, start := range p.starts {
-		end := len(p.buf)
-		if i+1 < len(p.starts) {
-			end = p.starts[i+1]
-		}
-		if err := f(p.firsts[i], slices.Clip(p.buf[start:end])); err != nil {
+	for _, b := range p.blocks {
+		if err := f(b.first, b.value); err != nil {
 			return err
 		}
 	}
@@ -122,14 +155,10 @@ type tail [4]int
 
 // follow adds the packer's blocks.
 func (t *tail) follow(p *packer) {
-	end := len(p.buf)
-	lengths := make([]int, 0, len(t))
-	for i := len(p.starts) - 1; i >= 0 && len(lengths) < len(t); i-- {
-		lengths = append(lengths, end-p.starts[i])
-		end = p.starts[i]
+	for _, b := range p.blocks[max(0, len(p.blocks)-len(t)):] {
+		copy(t[:], t[1:])
+		t[len(t)-1] = len(b.value)
 	}
-	slices.Reverse(lengths)
-	copy(t[:], append(t[len(lengths):], lengths...))
 }
 
 // size is the most that writing the tail again takes, with the pages on the way to it.

@@ -171,7 +171,7 @@ func (c *committer) stored(g *group, took time.Duration) {
 	l.mu.Unlock()
 	for _, p := range g.packers {
 		p.stream.tail.follow(p)
-		p.stream.blocks += len(p.starts)
+		p.stream.blocks += len(p.blocks)
 		p.stream.grow(p.next, p.bytes)
 	}
 	for i := range g.places {
