@@ -72,7 +72,7 @@ func (f *floorFile) open(b *testing.B) {
 	}
 }
 
-// commit stores data cut into blocks. A new file and its allocation are not in the time.
+// commit stores data cut into blocks. Making a new file is not in the time, allocating ahead is.
 func (f *floorFile) commit(b *testing.B, data []byte) {
 	b.Helper()
 	used := int64(0)

@@ -90,6 +90,23 @@
 // go on with a file whose content nobody knows. So the log fails for ever: every append is refused with
 // ErrFailed, and only those of that one commit may have been stored nevertheless. Reading goes on.
 //
+// # Figures
+//
+// How many times as long the log takes as its floor does in the same run (the median of three;
+// go test -run xxx -bench . -count 3 ./wal; 2 cores, ext4, Linux 6.18, events of 1 KiB):
+//
+//	one appender of single events, p50       1.16  bbolt alone with the same commits
+//	one appender of 100 events, p50          1.18  the same
+//	64 appenders of single events            1.17  the same, from one goroutine; 32 events a commit
+//	64 appenders of 100 events               1.12  the same; 3,100 events a commit
+//	reading a backlog in order, cached       1.14  reading the segments' files whole
+//	opening with a backlog of 1 GiB            16  an empty log; 8 ms, for the newest segment
+//
+// With 64 appenders the 99th percentile is 1.4 to 2.2 times the median. An append of one event allocates
+// 6 times when it shares its commit with 31 others, and 87 times, nearly all of them bbolt's, when it is alone.
+// Sixteen streams that share commits of 256 KiB write 2.8 bytes for each byte of payload: each
+// stream's last leaf is written again.
+//
 // # Room
 //
 // All segments together never occupy more than MaxSize (blocks on the disk, not lengths). What a group
