@@ -140,8 +140,8 @@ func TestAReloadChangesWhatHasChangedAndNothingElse(t *testing.T) {
 	if err := a.Reload(parse(t, dir, oneOnly)); err != nil {
 		t.Fatal(err)
 	}
-	if got := destination(t, a, "s", "two").State; got != admin.Parked {
-		t.Errorf("the destination that is gone is %s, want parked", got)
+	if got := destination(t, a, "s", "two"); got.State != admin.Parked || got.Type != "file" {
+		t.Errorf("the destination that is gone is %s of type %q, want parked of type file", got.State, got.Type)
 	}
 	if open := count(t, dir+"/one/*/*/*/*/*.tmp"); open != 1 {
 		t.Errorf("the destination that stays has %d open files, want the one that it had", open)

@@ -37,6 +37,7 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	if err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}
+	place.SetLabel(d.Type)
 	logger := s.logger.Named("shipper")
 	target, err := openSink(stream, d, place, logger)
 	if err != nil {

@@ -75,7 +75,7 @@ func (s *streams) routesOf(name string) map[string]*route {
 
 func destinationStatus(p *wal.Place, st wal.PlaceStat, r *route) admin.DestinationStatus {
 	d := admin.DestinationStatus{
-		Name: p.Name(), State: admin.Parked, Checkpoint: st.Checkpoint,
+		Type: p.Label(), Name: p.Name(), State: admin.Parked, Checkpoint: st.Checkpoint,
 		Delivered: volume(st.Delivered), Dead: admin.Events{Events: st.Dead.Events},
 		Dropped:  dropped(st.Dropped),
 		Pending:  admin.Pending{Events: st.Pending.Events, Bytes: st.Pending.Bytes},

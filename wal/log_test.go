@@ -164,6 +164,7 @@ func TestPlacesSurviveAReopen(t *testing.T) {
 		Add:   wal.Ledger{Delivered: wal.Count{Events: 1, Bytes: 5}, Requests: 3, Records: 2, BilledBytes: 5120, LastDelivery: time.Unix(9, 0)},
 		State: []byte("state"),
 	})
+	p.SetLabel("firehose")
 	want, marks := p.Stat(), p.Marks()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -178,8 +179,8 @@ func TestPlacesSurviveAReopen(t *testing.T) {
 	if m := p.Marks()[lane]; !m.Done(4) || m.Done(3) || m.Checkpoint != marks[lane].Checkpoint {
 		t.Errorf("got mark %+v, want %+v", m, marks[lane])
 	}
-	if string(p.State()) != "state" {
-		t.Errorf("got state %q", p.State())
+	if string(p.State()) != "state" || p.Label() != "firehose" {
+		t.Errorf("got state %q and label %q", p.State(), p.Label())
 	}
 }
 

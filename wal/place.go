@@ -99,6 +99,7 @@ type Place struct {
 	marks  [Lanes]Mark
 	ledger Ledger
 	state  []byte
+	label  string
 	dirty  bool // differs from what is on disk
 	keeper func(state []byte)
 	floor  uint64 // events below it are to be dropped (reason full)
@@ -113,6 +114,26 @@ func (p *Place) Name() string { return p.name }
 
 // Stream returns the stream's name.
 func (p *Place) Stream() string { return p.stream.name }
+
+// Label returns what SetLabel has set, also in an earlier life of the log.
+func (p *Place) Label() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.label
+}
+
+// SetLabel keeps a short text with the place, such as the destination's type, so that it can be told
+// when the destination is configured no longer.
+func (p *Place) SetLabel(text string) {
+	p.mu.Lock()
+	changed := p.label != text
+	p.label = text
+	p.dirty = p.dirty || changed
+	p.mu.Unlock()
+	if changed {
+		p.log.touch()
+	}
+}
 
 // Marks returns where each lane stands.
 func (p *Place) Marks() [Lanes]Mark {

@@ -17,7 +17,7 @@ var errPlace = errors.New("a destination's place is malformed")
 //
 //	version, delivered, dead, n × (reason, count), requests, records, billed bytes, put units,
 //	last delivery, state, smallest checkpoint,
-//	64 × (checkpoint, n × (first, next))
+//	64 × (checkpoint, n × (first, next)), label unless it is empty
 func (p *Place) appendLocked(b []byte) []byte {
 	l := &p.ledger
 	b = append(b, placeVersion)
@@ -35,7 +35,10 @@ func (p *Place) appendLocked(b []byte) []byte {
 	for i := range p.marks {
 		b = appendMark(b, &p.marks[i], low)
 	}
-	return b
+	if p.label == "" {
+		return b
+	}
+	return appendText(b, p.label)
 }
 
 func appendMark(b []byte, m *Mark, low uint64) []byte {
@@ -68,6 +71,9 @@ func (p *Place) decode(b []byte) error {
 		p.marks[i] = d.mark(low)
 	}
 	p.low = low
+	if !d.bad && len(d.b) > 0 {
+		p.label = string(d.text())
+	}
 	return d.err()
 }
 
