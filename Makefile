@@ -1,10 +1,12 @@
 # make alone prints the targets.
 
-GO      ?= go
-BENCH   ?= .
-FUZZ    ?= 20s
+GO       ?= go
+BENCH    ?= .
+COUNT    ?= 1
+PACKAGES ?= ./...
+FUZZ     ?= 20s
 # The race detector needs a C compiler; without one the tests run all the same, and say so.
-RACE    := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test short standins bench fuzz generate lint clean
@@ -30,8 +32,10 @@ short: lint ## run the tests that need neither stand-ins nor the built program
 standins: ## install kinesalite, moto and aws-kinesis-agg into .standins (needs node, npm and python3)
 	@testdata/standins/install
 
-bench: ## run the benchmarks; BENCH=regexp chooses
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+bench: ## run the benchmarks; BENCH=regexp chooses, COUNT=n repeats, and benchstat sums up
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PACKAGES) | tee bin/bench.txt
+	$(GO) tool benchstat bin/bench.txt
 
 fuzz: ## fuzz every decoder for FUZZ=20s each
 	@bash testdata/fuzz $(FUZZ)
