@@ -94,10 +94,17 @@ func (a *Agent) logOptions(conf *config.Config) wal.Options {
 // error is nil after a stop that was asked for. Run is called once.
 func (a *Agent) Run(ctx context.Context) error {
 	group, serveCtx := errgroup.WithContext(context.WithoutCancel(ctx))
+	admins := make(chan struct{})
 	adminCtx, stopAdmin := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopAdmin()
-	admins := make(chan error, 1)
-	go func() { admins <- a.admin.Serve(adminCtx, a.console) }()
+	defer func() {
+		stopAdmin()
+		<-admins
+	}()
+	var adminErr error // set before admins is closed
+	go func() {
+		defer close(admins)
+		adminErr = a.admin.Serve(adminCtx, a.console)
+	}()
 
 	a.mu.Lock()
 	a.serving, a.serveCtx = group, serveCtx
@@ -114,10 +121,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	case <-serveCtx.Done():
 	case <-a.log.FailedChan():
 		failure = a.log.Failed()
-	case err := <-admins:
-		failure = fmt.Errorf("serve operators: %w", err)
+	case <-admins:
+		failure = fmt.Errorf("serve operators: %w", adminErr)
 	}
 	a.stop(failure != nil)
+	if failure == nil {
+		failure = a.log.Failed() // while it was draining
+	}
 	return errors.Join(failure, group.Wait(), a.Close())
 }
 
@@ -133,12 +143,17 @@ func (a *Agent) stop(failed bool) {
 	a.logger.Info("stopping", "within", patience, "pending_events", a.streams.pending())
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	logFailed := a.log.FailedChan()
+	if failed {
+		logFailed = nil // it is known, and the patience reckons with it
+	}
 	go func() {
 		select {
 		case <-a.abort:
-			cancel()
+		case <-logFailed:
 		case <-ctx.Done():
 		}
+		cancel()
 	}()
 	if failed {
 		a.streams.cut() // no checkpoint could vouch for what were shipped now
