@@ -86,10 +86,7 @@ func (a *appendStream) answer(ctx context.Context) error {
 	for {
 		select {
 		case t, ok := <-a.waiting:
-			if !ok {
-				return a.end(ctx)
-			}
-			if err := a.reply(ctx, t); err != nil {
+			if ended, err := a.next(ctx, t, ok); ended {
 				return err
 			}
 		case <-a.service.in.draining:
@@ -97,6 +94,15 @@ func (a *appendStream) answer(ctx context.Context) error {
 			return a.answerRest(ctx)
 		}
 	}
+}
+
+// next replies to t, or ends the stream when there is none or its reply is its status.
+func (a *appendStream) next(ctx context.Context, t *taken, ok bool) (ended bool, err error) {
+	if !ok {
+		return true, a.end(ctx)
+	}
+	err = a.reply(ctx, t)
+	return err != nil, err
 }
 
 // close lets no further request be taken.
@@ -112,10 +118,7 @@ func (a *appendStream) answerRest(ctx context.Context) error {
 	for {
 		select {
 		case t, ok := <-a.waiting:
-			if !ok {
-				return a.end(ctx)
-			}
-			if err := a.reply(ctx, t); err != nil {
+			if ended, err := a.next(ctx, t, ok); ended {
 				return err
 			}
 		default:
