@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/admin"
@@ -56,6 +58,16 @@ func run(t testing.TB, conf *config.Config) *agent.Agent {
 		}
 	})
 	return a
+}
+
+func dial(t testing.TB, conf *config.Config) standpipev1.IngestClient {
+	t.Helper()
+	c, err := grpc.NewClient("unix://"+conf.Listeners[0].Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return standpipev1.NewIngestClient(c)
 }
 
 func send(t *testing.T, client standpipev1.IngestClient, stream string, events int) {

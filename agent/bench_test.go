@@ -1,126 +1,137 @@
 package agent_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"path/filepath"
-	"sync"
-	"sync/atomic"
+	"os"
 	"testing"
+	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
-	"github.com/standpipe/standpipe/agent"
-	"github.com/standpipe/standpipe/agent/config"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// startAgent runs an agent in dir, with one listener of each type in it, on unix sockets.
-func startAgent(t testing.TB, dir string) (*agent.Agent, *config.Config) {
-	t.Helper()
-	conf := config.Dev(dir)
-	conf.Listeners[0].Network, conf.Listeners[0].Address, conf.Listeners[0].Mode = "unix", filepath.Join(dir, "grpc.sock"), 0o600
-	conf.Admin = config.Admin{Network: "unix", Address: filepath.Join(dir, "admin.sock"), Mode: 0o600}
-	conf.Streams[0].Format = "bytes"
-	return run(t, conf), conf
+// The whole agent, from its listener to the synced ack, with a destination that discards. Agent and load
+// are two processes on the same cores, as in life, and in turns with the agent the same load meets its floors:
+//
+//	E  a bare grpc-go server that answers the same requests at once
+//	B  bbolt alone, that stores the same bytes in as many commits
+//
+// L = 1/(1/E + 1/B) is the rate that both together allow on shared cores, and x-L the agent's rate as a part
+// of it. Of one caller p50-x-floor is the agent's median over the sum of E's and B's. RssAnon-MB is the
+// most anonymous memory that the agent had.
+//
+// STANDPIPE_BENCH_PROFILE=FILE makes the agent write its CPU profile there.
+
+// A load is what producers do at once.
+type load struct {
+	callers int // of Append; 0: AppendStream
+	window  int // of AppendStream: requests that wait for their reply
+	events  int // of a request
+	size    int // bytes of an event's data
 }
 
-func dial(t testing.TB, conf *config.Config) standpipev1.IngestClient {
-	t.Helper()
-	c, err := grpc.NewClient("unix://"+conf.Listeners[0].Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
+func (l load) String() string {
+	who := fmt.Sprintf("unary/callers=%d", l.callers)
+	if l.callers == 0 {
+		who = fmt.Sprintf("stream/window=%d", l.window)
 	}
-	t.Cleanup(func() { c.Close() })
-	return standpipev1.NewIngestClient(c)
+	size := fmt.Sprintf("%dB", l.size)
+	if l.size%1024 == 0 {
+		size = fmt.Sprintf("%dKiB", l.size/1024)
+	}
+	return fmt.Sprintf("%s/size=%s/events=%d", who, size, l.events)
 }
 
-func request(key string, events int) *standpipev1.AppendRequest {
+// turn is how many requests the agent and its floors get at a time: enough for the pipelines to fill.
+func (l load) turn() int {
+	if l.callers > 0 {
+		return max(64, 4096/l.events) * max(1, l.callers) / min(max(1, l.callers), 64)
+	}
+	return max(4*l.window, 8192/l.events)
+}
+
+func (l load) request() *standpipev1.AppendRequest {
 	r := &standpipev1.AppendRequest{Stream: "bench"}
-	for range events {
-		r.Events = append(r.Events, &standpipev1.Event{PartitionKey: key, Data: make([]byte, 1024)})
+	for i := range l.events {
+		data := make([]byte, l.size)
+		for at := range data {
+			data[at] = 'a' + byte(at*7+i)%26
+		}
+		r.Events = append(r.Events, &standpipev1.Event{PartitionKey: fmt.Sprintf("sensor-%04d", i), Data: data})
 	}
 	return r
 }
 
-// BenchmarkUnary is the whole agent: listener to synced ack, while a file destination ships.
-func BenchmarkUnary(b *testing.B) {
-	for _, callers := range []int{1, 16, 64, 256} {
-		for _, events := range []int{1, 100} {
-			b.Run(fmt.Sprintf("size=1KiB/callers=%d/events=%d", callers, events), func(b *testing.B) {
-				benchmarkUnary(b, callers, events)
-			})
+const kib = 1 << 10
+
+var loads = []load{
+	{callers: 1, events: 1, size: kib},
+	{callers: 16, events: 1, size: kib},
+	{callers: 64, events: 1, size: kib},
+	{callers: 256, events: 1, size: kib},
+	{callers: 1, events: 100, size: kib},
+	{callers: 64, events: 10, size: kib},
+	{callers: 64, events: 100, size: kib},
+	{callers: 64, events: 1, size: 512},
+	{callers: 64, events: 100, size: 512},
+	{callers: 64, events: 1, size: 4 * kib},
+	{callers: 64, events: 100, size: 4 * kib},
+	{window: 64, events: 1, size: kib},
+	{window: 1024, events: 1, size: kib},
+	{window: 64, events: 100, size: kib},
+	{window: 1024, events: 100, size: kib},
+	{window: 1024, events: 1, size: 512},
+	{window: 1024, events: 1, size: 4 * kib},
+}
+
+func BenchmarkIngest(b *testing.B) {
+	for _, network := range []string{"tcp", "unix"} {
+		for _, l := range loads {
+			b.Run(network+"/"+l.String(), func(b *testing.B) { benchmarkIngest(b, network, l) })
 		}
 	}
 }
 
-func benchmarkUnary(b *testing.B, callers, events int) {
-	_, conf := startAgent(b, b.TempDir())
-	client := dial(b, conf)
-	var left atomic.Int64
-	left.Store(int64(b.N))
-	b.SetBytes(int64(events) * 1024)
-	b.ReportAllocs()
+func benchmarkIngest(b *testing.B, network string, l load) {
+	full, bare := startServer(b, "agent", network), startServer(b, "bare", network)
+	toAgent, toBare := newProducers(b, full, l), newProducers(b, bare, l)
+	floor := newFloor(b)
+	toAgent.run(b, 1) // connects, and opens the stream
+	toBare.run(b, 1)
+	toAgent.took, toBare.took = nil, nil
+	var agents, bares time.Duration
+	var commits int
+	b.SetBytes(int64(l.events) * int64(l.size))
 	b.ResetTimer()
-	var group sync.WaitGroup
-	for i := range callers {
-		group.Go(func() {
-			r := request(fmt.Sprint("key", i), events)
-			for left.Add(-1) >= 0 {
-				if _, err := client.Append(context.Background(), r); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	group.Wait()
 	b.StopTimer()
-	b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
+	for left := b.N; left > 0; {
+		n := min(left, l.turn())
+		left -= n
+		before := full.commits(b)
+		b.StartTimer()
+		agents += toAgent.run(b, n)
+		b.StopTimer()
+		bares += toBare.run(b, n)
+		shared := full.commits(b) - before
+		floor.store(b, n*l.events*(l.size+frameRest), shared)
+		commits += shared
+	}
+	agent, bbolt := spread(toAgent.took), spread(floor.took)
+	b.ReportMetric(float64(b.N*l.events)/agents.Seconds(), "events/s")
+	b.ReportMetric(float64(bares+bbolt.sum)/float64(agents), "x-L")
+	b.ReportMetric(float64(agent.p50.Microseconds()), "p50-us")
+	b.ReportMetric(float64(agent.p99.Microseconds()), "p99-us")
+	b.ReportMetric(float64(commits)/float64(b.N), "commits/op")
+	b.ReportMetric(full.peak(b), "RssAnon-MB")
+	b.ReportMetric(float64(b.N*l.events)/bares.Seconds(), "E-events/s")
+	b.ReportMetric(float64(b.N*l.events)/bbolt.sum.Seconds(), "B-events/s")
+	if l.callers == 1 {
+		b.ReportMetric(float64(agent.p50)/float64(spread(toBare.took).p50+bbolt.p50), "p50-x-floor")
+	}
 }
 
-// BenchmarkStream is BenchmarkUnary over one AppendStream; requests are pipelined.
-func BenchmarkStream(b *testing.B) {
-	for _, events := range []int{1, 100} {
-		b.Run(fmt.Sprintf("size=1KiB/events=%d", events), func(b *testing.B) {
-			benchmarkStream(b, events)
-		})
+func TestMain(m *testing.M) {
+	if kind := os.Getenv(serverEnv); kind != "" {
+		os.Exit(serveBench(kind))
 	}
-}
-
-func benchmarkStream(b *testing.B, events int) {
-	_, conf := startAgent(b, b.TempDir())
-	stream, err := dial(b, conf).AppendStream(context.Background())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(int64(events) * 1024)
-	b.ReportAllocs()
-	b.ResetTimer()
-	go func() {
-		r := request("key", events)
-		for range b.N {
-			if err := stream.Send(r); err != nil {
-				return // the receiving side has the reason
-			}
-		}
-		stream.CloseSend()
-	}()
-	acked := 0
-	for {
-		if _, err := stream.Recv(); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			b.Fatal(err)
-		}
-		acked++
-	}
-	b.StopTimer()
-	if acked != b.N {
-		b.Errorf("got %d acks, want %d", acked, b.N)
-	}
-	b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
+	os.Exit(m.Run())
 }

@@ -57,7 +57,10 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 // openSink makes the destination that the configuration describes. An AWS destination that can't be
 // built on this host as it is now is built later: its stream takes events all the same.
 func openSink(stream string, d config.Destination, place *wal.Place, logger hclog.Logger) (shipper.Sink, error) {
-	if d.Type == "file" {
+	switch d.Type {
+	case discardType:
+		return sink.NewDiscard(discardShape), nil
+	case "file":
 		return sink.OpenFile(sink.FileOptions{
 			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval,
 			State: place.State(), Logger: logger,
@@ -80,6 +83,15 @@ func openSink(stream string, d config.Destination, place *wal.Place, logger hclo
 		return nil, err
 	}
 	return &brokenSink{shape: bare.Shape(), build: build}, nil
+}
+
+// discardType is a destination that no configuration file can name: benchmarks of what lies before
+// the destinations use it. It takes whole batches of lines.
+const discardType = "discard"
+
+var discardShape = shipper.Shape{
+	Framing: shipper.FramingLines, WholeOrder: true, BatchRecords: 1, BilledStep: 1,
+	MaxRecord: 16 << 20, MaxBatch: 16 << 20, AimRecord: 1 << 20, AimBatch: 1 << 20,
 }
 
 // checkKeys is how often a Kinesis stream is asked whether it still goes by partition keys, and how

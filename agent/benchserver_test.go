@@ -1,0 +1,245 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+
+	"github.com/standpipe/standpipe/agent"
+	"github.com/standpipe/standpipe/agent/config"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+// The test binary serves as well, when this says what: a process of its own has memory of its own.
+const (
+	serverEnv  = "STANDPIPE_BENCH_SERVER"  // "agent" or "bare"
+	dirEnv     = "STANDPIPE_BENCH_DIR"     // of its sockets and its log
+	tcpEnv     = "STANDPIPE_BENCH_TCP"     // where it listens beside them; empty: nowhere
+	profileEnv = "STANDPIPE_BENCH_PROFILE" // where the agent's CPU profile goes; empty: nowhere
+)
+
+// server is such a process.
+type server struct {
+	cmd    *exec.Cmd
+	dir    string
+	target string // to dial
+	admin  http.Client
+}
+
+func startServer(b *testing.B, kind, network string) *server {
+	b.Helper()
+	s := &server{cmd: exec.Command(os.Args[0]), dir: shortDir(b)}
+	s.target = "unix://" + filepath.Join(s.dir, "grpc.sock")
+	tcp := ""
+	if network == "tcp" {
+		tcp = freePort(b)
+		s.target = tcp
+	}
+	s.cmd.Env = append(os.Environ(), serverEnv+"="+kind, dirEnv+"="+s.dir, tcpEnv+"="+tcp)
+	s.cmd.Stderr = os.Stderr
+	s.admin.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.dir, "admin.sock"))
+	}}
+	in, err := s.cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		s.admin.CloseIdleConnections()
+		in.Close() // it ends
+		if err := s.cmd.Wait(); err != nil {
+			b.Errorf("%s: %v", kind, err)
+		}
+	})
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		b.Fatalf("%s does not serve: %v", kind, err)
+	}
+	return s
+}
+
+// shortDir is for sockets: their paths may have about a hundred bytes.
+func shortDir(b *testing.B) string {
+	b.Helper()
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func freePort(b *testing.B) string {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// commits returns how many commits of the agent have stored events.
+func (s *server) commits(b *testing.B) int {
+	b.Helper()
+	r, err := s.admin.Get("http://agent/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return int(number(b, text, "\nstandpipe_commit_events_count "))
+}
+
+// peak returns the most anonymous memory that the process was seen to have, in MB.
+func (s *server) peak(b *testing.B) float64 {
+	b.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, peakFile))
+	if err != nil {
+		b.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(n) / 1000
+}
+
+func number(b *testing.B, text []byte, after string) float64 {
+	b.Helper()
+	_, rest, _ := bytes.Cut(text, []byte(after))
+	var n float64
+	if _, err := fmt.Sscan(string(rest), &n); err != nil {
+		b.Fatalf("%q: %v", after, err)
+	}
+	return n
+}
+
+// serveBench is main of such a process. It ends with its standard input.
+func serveBench(kind string) int {
+	dir := os.Getenv(dirEnv)
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	go watchPeak(dir) // until the process ends
+	serve := serveBare
+	if kind == "agent" {
+		serve = serveAgent
+	}
+	if err := serve(ctx, dir, os.Getenv(tcpEnv)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+const peakFile = "peak"
+
+// watchPeak writes down the most RssAnon that this process has had, in kB.
+func watchPeak(dir string) {
+	most := 0
+	for {
+		text, _ := os.ReadFile("/proc/self/status")
+		_, rest, _ := bytes.Cut(text, []byte("RssAnon:"))
+		now := 0
+		if fmt.Sscan(string(rest), &now); now > most {
+			most = now
+			os.WriteFile(filepath.Join(dir, peakFile), strconv.AppendInt(nil, int64(most), 10), 0o600)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// serveAgent runs the agent with its defaults and one stream, which goes to a destination that discards.
+func serveAgent(ctx context.Context, dir, tcp string) error {
+	conf := config.Dev(dir)
+	conf.Listeners = conf.Listeners[:1]
+	l := &conf.Listeners[0]
+	l.Network, l.Address = "tcp", tcp
+	if tcp == "" {
+		l.Network, l.Address, l.Mode = "unix", filepath.Join(dir, "grpc.sock"), 0o600
+	}
+	conf.Admin = config.Admin{Network: "unix", Address: filepath.Join(dir, "admin.sock"), Mode: 0o600}
+	conf.Streams[0].Format = "bytes"
+	conf.Streams[0].Destinations[0].Type = "discard"
+	if path := os.Getenv(profileEnv); path != "" {
+		f, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		pprof.StartCPUProfile(f)
+		defer pprof.StopCPUProfile()
+	}
+	a, err := agent.New(ctx, conf, hclog.NewNullLogger())
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready") // it is bound: who connects now waits for Run
+	return a.Run(ctx)
+}
+
+// bare answers at once.
+type bare struct {
+	standpipev1.UnimplementedIngestServer
+}
+
+func (bare) Append(_ context.Context, m *standpipev1.AppendRequest) (*standpipev1.AppendResponse, error) {
+	return &standpipev1.AppendResponse{FirstOffset: 1, Count: uint32(len(m.Events)), Ack: standpipev1.Ack_ACK_DURABLE}, nil
+}
+
+func (s bare) AppendStream(wire standpipev1.Ingest_AppendStreamServer) error {
+	for {
+		m, err := wire.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r, _ := s.Append(nil, m)
+		if err := wire.Send(r); err != nil {
+			return err
+		}
+	}
+}
+
+func serveBare(ctx context.Context, dir, tcp string) error {
+	network, address := "tcp", tcp
+	if tcp == "" {
+		network, address = "unix", filepath.Join(dir, "grpc.sock")
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return err
+	}
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(16 << 20))
+	standpipev1.RegisterIngestServer(s, bare{})
+	context.AfterFunc(ctx, s.Stop)
+	fmt.Println("ready")
+	return s.Serve(l)
+}
