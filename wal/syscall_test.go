@@ -1,0 +1,206 @@
+package wal_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// stepsWorkload is the environment's name for the data directory of the workload whose system calls fail.
+const stepsWorkload = "STANDPIPE_WAL_STEPS_WORKLOAD"
+
+func stepsOptions(dir string) wal.Options { return wal.Options{Dir: dir, SegmentSize: 64 << 10} }
+
+// steps opens a log twice, and appends, settles and rolls each time. It prints what became of
+// everything. strace counts the calls of each thread by itself, so whoever calls keeps its thread: the
+// main goroutine opens and closes, the committer does the rest.
+func steps(dir string) int {
+	runtime.LockOSThread()
+	number := 0
+	for range 2 {
+		l := openAtLast(dir)
+		if l == nil {
+			return 1
+		}
+		fmt.Println("opened")
+		for range 8 {
+			number++
+			_, err := l.Append(context.Background(), stepBatch(number))
+			fmt.Println(outcome(err), number)
+			settleStep(l, number)
+		}
+		if err := l.Close(); err != nil {
+			fmt.Println("close", err)
+		}
+	}
+	return 0
+}
+
+// openAtLast opens the log, which may take more than once when a call fails.
+func openAtLast(dir string) *wal.Log {
+	o := stepsOptions(dir)
+	locked := false
+	o.OnCommit = func(wal.CommitInfo) {
+		if !locked {
+			runtime.LockOSThread()
+			locked = true
+		}
+	}
+	for range 4 {
+		l, err := wal.Open(context.Background(), o)
+		if err == nil {
+			return l
+		}
+		fmt.Println("open", err)
+	}
+	return nil
+}
+
+func stepBatch(number int) *wal.Batch {
+	return &wal.Batch{Stream: "s", Events: []wal.Event{event("k", fmt.Sprintf("%020000d", number))}}
+}
+
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "acked"
+	case errors.Is(err, wal.ErrFull):
+		return "refused"
+	case errors.Is(err, wal.ErrFailed):
+		return "failed"
+	}
+	return fmt.Sprintf("error %q of", err)
+}
+
+// settleStep makes a checkpoint now and then, and lets the oldest segments go.
+func settleStep(l *wal.Log, number int) {
+	p, err := l.Place("s", "d")
+	if err != nil || number%4 != 0 {
+		return
+	}
+	from := p.Stat().Checkpoint
+	until := from + (l.Next("s")-from)/2
+	marks := make(map[uint8]wal.Mark)
+	for lane := range uint8(wal.Lanes) {
+		marks[lane] = wal.Mark{Checkpoint: until}
+	}
+	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: wal.Count{Events: until - from, Bytes: 20_000 * (until - from)}}})
+	_ = l.Sync(context.Background()) // a log that has failed says so at the next append
+}
+
+// TestEverySystemCallFailsOnce lets the k-th write, sync, and so on fail for every k until none is left.
+func TestEverySystemCallFailsOnce(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Logf("NOT TESTED: system calls that fail, since strace is missing: %v", err)
+		return
+	}
+	for _, call := range []string{"pwrite64", "fdatasync", "fsync", "fallocate", "ftruncate", "/^rename", "/^unlink"} {
+		for _, fault := range []string{"EIO", "ENOSPC"} {
+			t.Run(strings.TrimPrefix(call, "/^")+"/"+fault, func(t *testing.T) {
+				t.Parallel()
+				k, step := 1, 1
+				if testing.Short() {
+					step = 7
+				}
+				for failStep(t, strace, call, fault, k) && !t.Failed() {
+					k += step
+				}
+				if k == 1 && !t.Failed() {
+					t.Errorf("no %s was made to fail", call)
+				}
+			})
+		}
+	}
+}
+
+// failStep runs the workload with the k-th call of each of its threads failing, and checks what it leaves.
+// hit: there was such a call.
+func failStep(t *testing.T, strace, call, fault string, k int) (hit bool) {
+	t.Helper()
+	dir, trace := t.TempDir(), filepath.Join(t.TempDir(), "trace")
+	cmd := exec.Command(strace, "-f", "--seccomp-bpf", "-qq", "-o", trace, "-e", "trace="+call,
+		"-e", fmt.Sprintf("inject=%s:error=%s:when=%d", call, fault, k), os.Args[0])
+	cmd.Env = append(os.Environ(), stepsWorkload+"="+dir, "GOMAXPROCS=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %d %s: %v: %s", call, k, fault, err, out)
+	}
+	calls, err := os.ReadFile(trace)
+	must(t, err)
+	if !checkSteps(t, dir, out) {
+		t.Errorf("the calls number %d of %s said %s; the workload:\n%s", k, call, fault, out)
+	}
+	return bytes.Contains(calls, []byte("(INJECTED)"))
+}
+
+// checkSteps compares what the workload was told with what a reopen finds: every acked event, of those
+// that failed at most the first of each log, and no other.
+func checkSteps(t *testing.T, dir string, out []byte) bool {
+	t.Helper()
+	var stored, unknown []int
+	failed := false
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		var what string
+		var number int
+		fmt.Sscanf(lines.Text(), "%s %d", &what, &number)
+		switch {
+		case what == "opened":
+			failed = false
+		case what == "acked" && failed:
+			t.Errorf("append %d was acked after the log had failed", number)
+		case what == "acked":
+			stored = append(stored, number)
+		case what == "failed" && !failed:
+			failed = true
+			unknown = append(unknown, number)
+		case what != "failed" && what != "refused" && what != "open" && what != "close":
+			t.Errorf("got %q", lines.Text())
+		}
+	}
+	wantSound(t, dir)
+	l := open(t, stepsOptions(dir))
+	p, err := l.Place("s", "d")
+	must(t, err)
+	var got []int
+	for _, e := range readAll(t, l, "s", p.Stat().Checkpoint, wal.AllLanes) {
+		var number int
+		fmt.Sscanf(string(e.Data), "%d", &number)
+		got = append(got, number)
+	}
+	if st := p.Stat(); st.Pending.Events != uint64(len(got)) || st.Appended.Events != l.Next("s")-1 {
+		t.Errorf("got %+v with %d events from the checkpoint on", st, len(got))
+	}
+	checkNumbers(t, int(l.Next("s")-1), got, stored, unknown)
+	if _, err := l.Append(t.Context(), stepBatch(1000)); err != nil {
+		t.Errorf("got %v from an append on a healthy disk", err)
+	}
+	must(t, l.Close())
+	return !t.Failed()
+}
+
+// checkNumbers: appended is how many events were stored, got what is left of them, the last.
+func checkNumbers(t *testing.T, appended int, got, stored, unknown []int) {
+	t.Helper()
+	if appended < len(stored) || appended > len(stored)+len(unknown) {
+		t.Errorf("got %d events appended, want the %d acked and of %v any", appended, len(stored), unknown)
+	}
+	want := slices.DeleteFunc(append(slices.Clone(stored), unknown...), func(n int) bool {
+		return slices.Contains(unknown, n) && !slices.Contains(got, n)
+	})
+	slices.Sort(want)
+	if !slices.Equal(got, want[max(0, len(want)-len(got)):]) {
+		t.Errorf("got events %v, want the last of %v", got, want)
+	}
+}
