@@ -1,0 +1,120 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// notTested says what a machine lacks the means for: in the test's log, and in the file that `make test`
+// prints, since go test shows the log of no test that passes.
+func notTested(t testing.TB, what string, err error) {
+	t.Helper()
+	line := fmt.Sprintf("%s: %s: %v", t.Name(), what, err)
+	t.Log("NOT TESTED: " + line)
+	path := os.Getenv("STANDPIPE_NOT_TESTED")
+	if path == "" {
+		return
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	must(t, err)
+	_, err = fmt.Fprintln(f, line)
+	must(t, errors.Join(err, f.Close()))
+}
+
+// run runs a system's tool and puts what it printed into the error.
+func run(tool string, args ...string) error {
+	if out, err := exec.Command(tool, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", tool, err, out)
+	}
+	return nil
+}
+
+// disk is a file system in a file. What a test leaves attached is let go when it ends.
+type disk struct {
+	t     testing.TB
+	image string
+	mount string // where it is, or will be, mounted
+
+	// Of one behind a server whose cache forgets:
+	folder string // the folder that shows the server's device
+	server *exec.Cmd
+	bridge *exec.Cmd
+}
+
+func newDisk(t testing.TB, mkfs string, size int64) (*disk, error) {
+	d := &disk{t: t, image: filepath.Join(t.TempDir(), "image"), mount: t.TempDir(), folder: t.TempDir()}
+	f, err := os.Create(d.image)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(f.Truncate(size), f.Close()); err != nil {
+		return nil, err
+	}
+	t.Cleanup(d.letGo)
+	return d, run(mkfs, "-q", d.image)
+}
+
+// attach mounts the image.
+func (d *disk) attach() error { return run("mount", "-o", "loop", d.image, d.mount) }
+
+func (d *disk) detach() {
+	d.t.Helper()
+	must(d.t, unix.Unmount(d.mount, 0))
+}
+
+// attachBehindCache mounts the image behind an NBD server with a cache (nbdkit's mode writeback or unsafe)
+// that is lost with the server.
+func (d *disk) attachBehindCache(mode string) error {
+	socket := filepath.Join(d.t.TempDir(), "s")
+	d.server = exec.Command("nbdkit", "-f", "-U", socket, "--filter=cache", "file", d.image, "cache="+mode)
+	if err := d.server.Start(); err != nil {
+		return err
+	}
+	if err := waitFile(socket); err != nil {
+		return err
+	}
+	d.bridge = exec.Command("nbdfuse", d.folder, "--unix", socket)
+	if err := d.bridge.Start(); err != nil {
+		return err
+	}
+	device := filepath.Join(d.folder, "nbd")
+	if err := waitFile(device); err != nil {
+		return err
+	}
+	return run("mount", "-o", "loop", device, d.mount)
+}
+
+func waitFile(path string) error {
+	for range 500 {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond) // another program makes it
+	}
+	return fmt.Errorf("wait for %s: it does not appear", path)
+}
+
+// letGo undoes whatever is attached, in whatever state.
+func (d *disk) letGo() {
+	_ = unix.Unmount(d.mount, unix.MNT_DETACH) // whether it was mounted still does not matter
+	end(d.server)
+	if d.bridge != nil {
+		_ = run("fusermount3", "-uz", d.folder)
+		end(d.bridge)
+	}
+	d.server, d.bridge = nil, nil
+}
+
+func end(c *exec.Cmd) {
+	if c != nil && c.Process != nil {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}
+}
