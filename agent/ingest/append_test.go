@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
@@ -97,10 +99,18 @@ func TestErrorsOfTheLog(t *testing.T) {
 		if got.Code() != test.code || got.Message() != test.text {
 			t.Errorf("%v: got %v %q, want %v %q", test.err, got.Code(), got.Message(), test.code, test.text)
 		}
-		if got, want := len(got.Details()) > 0, test.code == codes.ResourceExhausted; got != want {
-			t.Errorf("%v: details %v", test.err, got)
+		if got, want := saysWhen(got), test.code == codes.ResourceExhausted; got != want {
+			t.Errorf("%v: says when to try again: got %v, want %v", test.err, got, want)
 		}
 	}
+}
+
+// saysWhen reports whether a status carries a delay.
+func saysWhen(s *status.Status) bool {
+	return slices.ContainsFunc(s.Details(), func(detail any) bool {
+		_, ok := detail.(*errdetails.RetryInfo)
+		return ok
+	})
 }
 
 func TestDeadline(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -69,6 +70,30 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("counted %v, want %d under %q", refused, len(test.m.Events), test.reason)
 			}
 		})
+	}
+}
+
+// A client program need not take the text apart.
+func TestRefusalsTellReasonAndIndex(t *testing.T) {
+	for _, test := range []struct {
+		m             *standpipev1.AppendRequest
+		reason, index string
+	}{
+		{appendOf("nope", "a"), "NO_STREAM", ""},
+		{appendOf("bytes"), "INVALID", ""},
+		{appendOf("text", "x", "y", strings.Repeat("x", 1001)), "TOO_LARGE", "2"},
+		{appendOf("json", "{"), "FORMAT", "0"},
+	} {
+		_, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t)})
+		_, err := client.Append(t.Context(), test.m)
+		details := status.Convert(err).Details()
+		if len(details) != 1 {
+			t.Fatalf("%v: got details %v, want one", err, details)
+		}
+		info, ok := details[0].(*errdetails.ErrorInfo)
+		if !ok || info.Domain != "standpipe" || info.Reason != test.reason || info.Metadata["event"] != test.index {
+			t.Errorf("%v: got %v, want reason %s, event %q", err, details[0], test.reason, test.index)
+		}
 	}
 }
 

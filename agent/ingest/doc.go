@@ -5,7 +5,9 @@
 //
 // A request is stored whole or not at all, and is answered once it has come as far as it asked
 // for. What is refused is refused before anything of it is stored, with the event's index
-// (from 0), the rule, the size that was met and the size that is allowed, and never a payload.
+// (from 0), the rule, the size that was met and the size that is allowed, and never a payload. Over
+// gRPC a program finds the same in the status's details: google.rpc.ErrorInfo holds the reason that
+// is counted and the index (metadata "event"), google.rpc.RetryInfo when to try again.
 // On one AppendStream the answered requests are always a prefix of those that were sent. On one
 // socket connection every request line gets one reply line, in order.
 //

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/standpipe/standpipe/wal"
@@ -37,13 +39,25 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("event %d: %s", r.event, r.text)
 }
 
-// GRPCStatus lets a handler return a refusal as it is.
+// errorDomain is the domain of the reasons that a status tells.
+const errorDomain = "standpipe"
+
+// GRPCStatus lets a handler return a refusal as it is. A client program finds the reason and the
+// event's index in google.rpc.ErrorInfo and the delay in google.rpc.RetryInfo.
 func (r *refusal) GRPCStatus() *status.Status {
 	s := status.New(r.code, r.Error())
-	if r.retry == 0 {
-		return s
+	var details []protoadapt.MessageV1
+	if r.reason != "" {
+		info := &errdetails.ErrorInfo{Reason: strings.ToUpper(r.reason), Domain: errorDomain}
+		if r.event != noEvent {
+			info.Metadata = map[string]string{"event": strconv.Itoa(r.event)}
+		}
+		details = append(details, info)
 	}
-	detailed, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(r.retry)})
+	if r.retry > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(r.retry)})
+	}
+	detailed, err := s.WithDetails(details...)
 	if err != nil {
 		return s
 	}
