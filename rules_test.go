@@ -20,12 +20,14 @@ import (
 const module = "github.com/standpipe/standpipe/"
 
 // layers are the folders at the top from the highest to the lowest: an import goes down or stays.
-var layers = []string{"cmd", "agent", "shipper", "wal", "proto"}
+var layers = []string{"cmd", "agent", "shipper", "wal", "client", "proto"}
 
 // never lists, for a folder, the own folders and the libraries that nothing in it may import.
 var never = map[string][]string{
-	"wal":     {module + "proto", "google.golang.org/grpc", "github.com/aws/", "github.com/hashicorp/hcl", "github.com/zclconf/"},
-	"shipper": {module + "proto", "google.golang.org/grpc", "github.com/hashicorp/hcl", "github.com/zclconf/"},
+	"agent":   {module + "client"},
+	"wal":     {module + "client", module + "proto", "google.golang.org/grpc", "github.com/aws/", "github.com/hashicorp/hcl", "github.com/zclconf/"},
+	"shipper": {module + "client", module + "proto", "google.golang.org/grpc", "github.com/hashicorp/hcl", "github.com/zclconf/"},
+	"client":  {"github.com/aws/", "github.com/hashicorp/", "github.com/prometheus/"},
 	"cmd":     {"github.com/aws/", "github.com/hashicorp/hcl", "github.com/zclconf/"},
 	"proto":   {"github.com/aws/", "github.com/hashicorp/"},
 }
@@ -78,6 +80,7 @@ func TestImportRulesFindFaults(t *testing.T) {
 		{"shipper/sink", "github.com/aws/smithy-go", false}, {"shipper/sink", module + "agent", true}, {"shipper", "go.etcd.io/bbolt", true},
 		{"agent/config", "github.com/hashicorp/hcl/v2", false}, {"agent/ingest", "github.com/hashicorp/hcl/v2", true},
 		{"agent/ingest", module + "wal", false}, {"agent", module + "cmd/standpipe", true}, {"proto", module + "wal", true},
+		{"client", module + "proto/standpipe/v1", false}, {"client", module + "wal", true}, {"agent", module + "client", true},
 	} {
 		if got := importFault(test.folder, test.imported); (got != "") != test.want {
 			t.Errorf("%s imports %s: got %q, want a fault: %v", test.folder, test.imported, got, test.want)
@@ -120,7 +123,7 @@ func TestFilesAreNamedForTheirJob(t *testing.T) {
 }
 
 func TestTopLevelHoldsNothingElse(t *testing.T) {
-	known := []string{"agent", "cmd", "proto", "shipper", "testdata", "wal", "bin", "standpipe-dev", "go.mod", "go.sum", "Makefile",
+	known := []string{"agent", "client", "cmd", "proto", "shipper", "testdata", "wal", "bin", "standpipe-dev", "go.mod", "go.sum", "Makefile",
 		"agent.hcl.example", "README.md", "LICENSE", "CHANGELOG.md", "rules_test.go"}
 	entries, err := os.ReadDir(".")
 	if err != nil {

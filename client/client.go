@@ -1,0 +1,141 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+// Options says how to reach an agent. The zero value is for the agent of this host.
+type Options struct {
+	// TLS is needed where the agent's listener has it. Nil: none.
+	TLS *tls.Config
+	// Token is sent with each request, as "authorization: Bearer TOKEN". Without TLS it is sent to this
+	// host only.
+	Token string
+	// Credentials, in place of Token, are asked at each request and at each stream: for tokens that change.
+	Credentials credentials.PerRPCCredentials
+}
+
+const (
+	// connectDelay bounds the time between two tries to connect: an agent that starts again is found soon.
+	connectDelay = time.Second
+	// pingAfter is how long an agent that owes an answer may be silent before it is asked whether it lives;
+	// pingWait is how long it has to answer that.
+	pingAfter = 30 * time.Second
+	pingWait  = 10 * time.Second
+)
+
+// Client sends events to one agent. It may be used by any number of goroutines.
+type Client struct {
+	conn   *grpc.ClientConn
+	ingest standpipev1.IngestClient
+
+	life       context.Context // ends with Close
+	end        context.CancelFunc
+	publishers sync.WaitGroup
+}
+
+// Dial returns a client of the agent at host:port or unix:///path. It does not connect: the first
+// request does, and a connection that breaks is made again.
+func Dial(address string, o Options) (*Client, error) {
+	target, local, err := target(address)
+	if err != nil {
+		return nil, err
+	}
+	options, err := o.dialOptions(local)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	conn, err := grpc.NewClient(target, options...)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	c := newClient(standpipev1.NewIngestClient(conn))
+	c.conn = conn
+	return c, nil
+}
+
+func newClient(ingest standpipev1.IngestClient) *Client {
+	c := &Client{ingest: ingest}
+	c.life, c.end = context.WithCancel(context.Background())
+	return c
+}
+
+// target is gRPC's name of an address; local tells that what is sent there does not leave the host.
+func target(address string) (name string, local bool, err error) {
+	if path, ok := strings.CutPrefix(address, "unix://"); ok && strings.HasPrefix(path, "/") {
+		return address, true, nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port == "" || strings.Contains(port, "/") {
+		return "", false, fmt.Errorf("address %q: host:port and unix:///path are allowed", address)
+	}
+	ip, err := netip.ParseAddr(host)
+	return "passthrough:///" + address, host == "localhost" || err == nil && ip.IsLoopback(), nil
+}
+
+func (o *Options) dialOptions(local bool) ([]grpc.DialOption, error) {
+	options := []grpc.DialOption{
+		grpc.WithNoProxy(),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 2, Jitter: 0.2, MaxDelay: connectDelay},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingWait}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallSendMsgSize(math.MaxInt32)),
+	}
+	if o.TLS != nil {
+		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(o.TLS)))
+	}
+	switch {
+	case o.Credentials != nil && o.Token != "":
+		return nil, errors.New("a token and credentials are given; one of them is allowed")
+	case o.Credentials != nil:
+		options = append(options, grpc.WithPerRPCCredentials(o.Credentials))
+	case o.Token != "" && o.TLS == nil && !local:
+		return nil, errors.New("a token without TLS is for this host only")
+	case o.Token != "":
+		options = append(options, grpc.WithPerRPCCredentials(bearer(o.Token)))
+	}
+	return options, nil
+}
+
+// bearer is a token that stays the same. Where it may be sent was decided by Dial.
+type bearer string
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+func (bearer) RequireTransportSecurity() bool { return false }
+
+// Close closes the connection. Publishers that are not closed end at once: see ErrClosed. It may be
+// called twice.
+func (c *Client) Close() error {
+	if c.life.Err() != nil {
+		return nil
+	}
+	c.end()
+	c.publishers.Wait()
+	if c.conn == nil {
+		return nil
+	}
+	return c.conn.Close()
+}

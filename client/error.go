@@ -1,0 +1,82 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+var (
+	// ErrFull is returned by Publish with NoBlock when the buffer has no room.
+	ErrFull = errors.New("the publisher's buffer is full")
+	// ErrClosed is returned by Publish after Close, and is the error of events that Close, or the end
+	// of their Client, left without an answer: whether those are stored is not known.
+	ErrClosed = errors.New("the publisher is closed")
+	// ErrGivenUp is the error of events that were without an answer for as long as PublisherOptions.GiveUp:
+	// whether they are stored is not known.
+	ErrGivenUp = errors.New("the publisher has given up")
+)
+
+// NoEvent is Error.Event when a request as a whole was refused.
+const NoEvent = -1
+
+// Error is why events were not stored, or why it is not known whether they are.
+type Error struct {
+	Code codes.Code
+	// Reason is the agent's word for it: "invalid", "format", "too_large", "no_stream", "full",
+	// "sequence" and so on, as standpipe_refused_events_total counts it. Empty: the error is not the agent's.
+	Reason string
+	// Event is the index, from 0, of the event in its request that breaks a rule, or NoEvent.
+	Event int
+	// RetryAfter is when the agent asks to try again; 0: it does not say.
+	RetryAfter time.Duration
+	Text       string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s: %s", code.Code(e.Code), e.Text) }
+
+// Final reports whether the same request would be refused again: nothing of it is stored. What is not
+// final is worth another try; its outcome is unknown unless the text says otherwise.
+func (e *Error) Final() bool {
+	switch e.Code {
+	case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
+		return true
+	}
+	return e.tooLarge()
+}
+
+// tooLarge: the agent asks to wait when it has no room; without that the request is over its size.
+func (e *Error) tooLarge() bool { return e.Code == codes.ResourceExhausted && e.RetryAfter == 0 }
+
+// errorOf takes a call's error apart.
+func errorOf(err error) *Error {
+	s := status.Convert(err)
+	e := &Error{Code: s.Code(), Event: NoEvent, Text: s.Message()}
+	for _, detail := range s.Details() {
+		switch d := detail.(type) {
+		case *errdetails.RetryInfo:
+			e.RetryAfter = d.GetRetryDelay().AsDuration()
+		case *errdetails.ErrorInfo:
+			e.Reason = strings.ToLower(d.GetReason())
+			if i, err := strconv.Atoi(d.GetMetadata()["event"]); err == nil {
+				e.Event = i
+			}
+		}
+	}
+	return e
+}
+
+// alone is the error of the one event that it names.
+func (e *Error) alone() *Error {
+	one := *e
+	one.Text = strings.TrimPrefix(e.Text, fmt.Sprintf("event %d: ", e.Event))
+	one.Event = NoEvent
+	return &one
+}
