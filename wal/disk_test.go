@@ -36,7 +36,7 @@ func run(tool string, args ...string) error {
 	return nil
 }
 
-// disk is a file system in a file. What a test leaves attached is let go when it ends.
+// disk is a file system in a file, or in memory. What a test leaves attached is let go when it ends.
 type disk struct {
 	t     testing.TB
 	image string
@@ -48,8 +48,9 @@ type disk struct {
 	bridge *exec.Cmd
 }
 
-func newDisk(t testing.TB, mkfs string, size int64) (*disk, error) {
-	d := &disk{t: t, image: filepath.Join(t.TempDir(), "image"), mount: t.TempDir(), folder: t.TempDir()}
+// newDisk makes the file in the folder: a sparse one.
+func newDisk(t testing.TB, folder string, size int64, mkfs ...string) (*disk, error) {
+	d := &disk{t: t, image: filepath.Join(folder, "image"), mount: t.TempDir(), folder: t.TempDir()}
 	f, err := os.Create(d.image)
 	if err != nil {
 		return nil, err
@@ -58,15 +59,39 @@ func newDisk(t testing.TB, mkfs string, size int64) (*disk, error) {
 		return nil, err
 	}
 	t.Cleanup(d.letGo)
-	return d, run(mkfs, "-q", d.image)
+	return d, run(mkfs[0], append(mkfs[1:], "-q", d.image)...)
+}
+
+// newMemory mounts a file system in memory with such options.
+func newMemory(t testing.TB, options string) (*disk, error) {
+	d := &disk{t: t, mount: t.TempDir()}
+	if err := unix.Mount("tmpfs", d.mount, "tmpfs", 0, options); err != nil {
+		return nil, fmt.Errorf("mount a tmpfs: %w", err)
+	}
+	t.Cleanup(d.letGo)
+	return d, nil
+}
+
+// remount changes the options of one in memory.
+func (d *disk) remount(options string) error {
+	return unix.Mount("tmpfs", d.mount, "tmpfs", unix.MS_REMOUNT, options)
 }
 
 // attach mounts the image.
 func (d *disk) attach() error { return run("mount", "-o", "loop", d.image, d.mount) }
 
+// detach unmounts it. A process that another test is just starting may have its files open still.
 func (d *disk) detach() {
 	d.t.Helper()
-	must(d.t, unix.Unmount(d.mount, 0))
+	err := unix.Unmount(d.mount, 0)
+	for range 100 {
+		if err != unix.EBUSY {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+		err = unix.Unmount(d.mount, 0)
+	}
+	must(d.t, err)
 }
 
 // attachBehindCache mounts the image behind an NBD server with a cache (nbdkit's mode writeback or unsafe)

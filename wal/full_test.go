@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -219,73 +217,4 @@ func dropTo(l *wal.Log, p *wal.Place, floor uint64) {
 		marks[lane] = wal.Mark{Checkpoint: floor}
 	}
 	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Dropped: map[string]wal.Count{wal.DroppedFull: count}}})
-}
-
-func TestADiskThatIsFullToTheLastBlock(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
-		notTested(t, "a full disk, since this process may not mount a tmpfs", err)
-		return
-	}
-	defer func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	}()
-	o := wal.Options{Dir: filepath.Join(dir, "data"), SegmentSize: 1 << 20}
-	l, err := wal.Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, _ := l.Place("s", "d")
-	stored := fill(t, l, "s", 10_000, 1)
-	last := fillDisk(t, dir)
-	for range 3 { // also with nothing left at all
-		if more := fill(t, l, "s", 10, 1); more.Events > 0 {
-			stored.Add(more)
-		}
-	}
-	if err := l.Failed(); err != nil || !l.Full() {
-		t.Fatalf("got failed %v, full %v", err, l.Full())
-	}
-	// The last checkpoint is written and the log opens again although nothing is free.
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	l = open(t, o)
-	defer l.Close() // before the file system goes
-	p, _ = l.Place("s", "d")
-	if st := p.Stat(); st.Pending != stored {
-		t.Errorf("got %+v pending, want %+v", st.Pending, stored)
-	}
-	settleAll(l, p, stored)
-	sync(t, l)
-	if got := l.Stat(); got.Segments != 1 {
-		t.Errorf("got %+v once all is settled, want one segment", got)
-	}
-	if err := os.Remove(last); err != nil {
-		t.Fatal(err)
-	}
-	if got := appendOne(t, l, "s", "k", "x").First; got != stored.Events+1 {
-		t.Errorf("got offset %d, want %d", got, stored.Events+1)
-	}
-}
-
-// fillDisk takes every block that is left.
-func fillDisk(t testing.TB, dir string) (file string) {
-	t.Helper()
-	file = filepath.Join(dir, "filler")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	buf := make([]byte, 4096)
-	for {
-		if _, err := f.Write(buf); errors.Is(err, syscall.ENOSPC) {
-			return file
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
 }

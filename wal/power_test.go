@@ -62,7 +62,7 @@ func TestWhatWasAckedOutlivesAPowerLoss(t *testing.T) {
 	for _, way := range powerCuts {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
-			d, err := newDisk(t, way.mkfs, way.size)
+			d, err := newDisk(t, t.TempDir(), way.size, way.mkfs)
 			if err != nil {
 				notTested(t, "a power loss, since no file system could be made", err)
 				return
@@ -114,7 +114,7 @@ func runUntilCut(t *testing.T, d *disk, dir string, acked map[string]int, cut fu
 // TestADiskThatLiesAboutSyncsLosesWhatWasAcked is the power test's control: behind a cache that is
 // told to take a sync for nothing the log must come out short.
 func TestADiskThatLiesAboutSyncsLosesWhatWasAcked(t *testing.T) {
-	d, err := newDisk(t, "mkfs.ext4", 200<<20)
+	d, err := newDisk(t, t.TempDir(), 200<<20, "mkfs.ext4")
 	if err == nil {
 		err = d.attachBehindCache("unsafe")
 	}

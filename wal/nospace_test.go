@@ -1,0 +1,240 @@
+package wal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// smallDisks are disks of 8 MiB.
+var smallDisks = map[string]func(t testing.TB) (*disk, error){
+	"tmpfs": func(t testing.TB) (*disk, error) { return newMemory(t, "size=8m") },
+	"ext4": func(t testing.TB) (*disk, error) {
+		d, err := newDisk(t, t.TempDir(), 8<<20, "mkfs.ext4")
+		if err == nil {
+			err = d.attach()
+		}
+		return d, err
+	},
+}
+
+// A queue that needs room in order to delete what was delivered never gets out of a full disk.
+func TestFullDiskDoesNotWedgeTheQueue(t *testing.T) {
+	for name, make := range smallDisks {
+		t.Run(name, func(t *testing.T) {
+			d, err := make(t)
+			if err != nil {
+				notTested(t, "a full disk, since this process may not mount one", err)
+				return
+			}
+			fillToTheLastBlock(t, d)
+			d.detach()
+		})
+	}
+}
+
+func fillToTheLastBlock(t *testing.T, d *disk) {
+	t.Helper()
+	o := wal.Options{Dir: filepath.Join(d.mount, "data"), SegmentSize: 1 << 20}
+	l, err := wal.Open(t.Context(), o)
+	must(t, err)
+	p, _ := l.Place("s", "d")
+	stored := fill(t, l, "s", 10_000, 1)
+	last := fillDisk(t, d.mount)
+	for range 3 { // also with nothing left at all
+		stored.Add(fill(t, l, "s", 10, 1))
+	}
+	if err := l.Failed(); err != nil || !l.Full() {
+		t.Fatalf("got failed %v, full %v", err, l.Full())
+	}
+	settleFirst(t, l, p, stored.Events/2)
+	if got := l.Stat().Segments; got > 4 {
+		t.Errorf("got %d segments when half is settled, want those unlinked", got)
+	}
+	// The last checkpoint is written and the log opens again although nothing is free.
+	fillDisk(t, d.mount)
+	must(t, l.Close())
+	l = open(t, o)
+	defer l.Close() // before the file system goes
+	p, _ = l.Place("s", "d")
+	if st := p.Stat(); st.Pending.Events != stored.Events-stored.Events/2 {
+		t.Errorf("got %+v pending, want half of %+v", st.Pending, stored)
+	}
+	settleAll(l, p, p.Stat().Pending)
+	sync(t, l)
+	if got := l.Stat(); got.Segments != 1 {
+		t.Errorf("got %+v once all is settled, want one segment", got)
+	}
+	for _, file := range []string{last, last + "2"} {
+		must(t, os.Remove(file))
+	}
+	if got := appendOne(t, l, "s", "k", "x").First; got != stored.Events+1 {
+		t.Errorf("got offset %d, want %d", got, stored.Events+1)
+	}
+	must(t, l.Close())
+}
+
+// settleFirst settles the first n events and makes that last.
+func settleFirst(t testing.TB, l *wal.Log, p *wal.Place, n uint64) {
+	t.Helper()
+	settleLanes(t, l, p.Stream(), p.Name(), func(uint8) uint64 { return n + 1 })
+	sync(t, l)
+}
+
+// fillDisk takes every block that is left, and returns the file that has them.
+func fillDisk(t testing.TB, dir string) (file string) {
+	t.Helper()
+	file = filepath.Join(dir, "filler")
+	if _, err := os.Stat(file); err == nil {
+		file += "2"
+	}
+	f, err := os.Create(file)
+	must(t, err)
+	defer f.Close()
+	for size := 64 << 10; size >= 512; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return file
+}
+
+// A disk without a free inode has no room for a next segment: the newest grows on.
+func TestADiskWithoutInodes(t *testing.T) {
+	d, err := newMemory(t, "size=64m,nr_inodes=6") // the folders and the lock take four of them
+	if err != nil {
+		notTested(t, "a disk without inodes", err)
+		return
+	}
+	o := wal.Options{Dir: filepath.Join(d.mount, "data"), SegmentSize: 64 << 10}
+	l, err := wal.Open(t.Context(), o)
+	must(t, err)
+	p, _ := l.Place("s", "d")
+	appendTexts(t, l, 0, 40)
+	if got := l.Stat().Segments; got != 2 {
+		t.Errorf("got %d segments, want the 2 that there are inodes for", got)
+	}
+	must(t, l.Close())
+	l = open(t, o)
+	defer l.Close()
+	p, _ = l.Place("s", "d")
+	settleFirst(t, l, p, 10)
+	appendTexts(t, l, 40, 60)
+	must(t, d.remount("size=64m,nr_inodes=100"))
+	appendTexts(t, l, 60, 80)
+	if got := l.Stat().Segments; got < 3 {
+		t.Errorf("got %d segments once there are inodes", got)
+	}
+	checkTexts(t, l, 80)
+	must(t, l.Close())
+	wantSound(t, o.Dir)
+	d.detach()
+}
+
+func TestANewLogOnADiskWithoutInodesSaysSo(t *testing.T) {
+	d, err := newMemory(t, "size=64m,nr_inodes=4")
+	if err != nil {
+		notTested(t, "a disk without inodes", err)
+		return
+	}
+	l, err := wal.Open(t.Context(), wal.Options{Dir: filepath.Join(d.mount, "data")})
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v, want no space", err)
+	}
+	if err == nil {
+		must(t, l.Close())
+	}
+}
+
+func appendTexts(t testing.TB, l *wal.Log, from, to int) {
+	t.Helper()
+	for n := from; n < to; n++ {
+		appendOne(t, l, "s", "k", fmt.Sprintf("%010000d", n))
+	}
+}
+
+// checkTexts reads what is pending of the first n texts, and perhaps one more.
+func checkTexts(t testing.TB, l *wal.Log, n int) {
+	t.Helper()
+	p, _ := l.Place("s", "d")
+	next := p.Stat().Checkpoint
+	for _, e := range readAll(t, l, "s", next, wal.AllLanes) {
+		if want := fmt.Sprintf("%010000d", next-1); e.Offset != next || string(e.Data) != want {
+			t.Fatalf("got %.20q at %d, want %.20q at %d", e.Data, e.Offset, want, next)
+		}
+		next++
+	}
+	if got := int(next - 1); got < n || got > n+1 {
+		t.Errorf("got %d events, want %d and at most one more", got, n)
+	}
+}
+
+// A disk that is thinner than it says takes writes, and has no room for them when they are synced. A
+// small journal has its blocks by then: it is events that find none, the sync says so once, and the next
+// ones that all is well. A large one is what finds none, and the file system ends.
+func TestADiskThatRunsOutOfSpaceLate(t *testing.T) {
+	for name, journal := range map[string]string{"events": "size=4", "journal": "size=16"} {
+		t.Run(name, func(t *testing.T) {
+			below, err := newMemory(t, "size=24m")
+			if err != nil {
+				notTested(t, "a disk that runs out of space late", err)
+				return
+			}
+			d, err := newDisk(t, below.mount, 200<<20, "mkfs.ext4", "-b", "4096", "-J", journal)
+			if err == nil {
+				err = d.attach()
+			}
+			if err != nil {
+				notTested(t, "a disk that runs out of space late", err)
+				return
+			}
+			o := wal.Options{Dir: filepath.Join(d.mount, "data"), SegmentSize: 1 << 20}
+			acked := appendUntilFailed(t, o)
+			d.letGo()
+
+			must(t, below.remount("size=240m"))
+			must(t, d.attach())
+			l := open(t, o)
+			defer l.Close()
+			checkTexts(t, l, acked)
+			must(t, l.Close())
+			wantSound(t, o.Dir)
+			d.detach()
+		})
+	}
+}
+
+// appendUntilFailed appends texts until the log fails, and goes on for a while.
+func appendUntilFailed(t *testing.T, o wal.Options) (acked int) {
+	t.Helper()
+	l, err := wal.Open(t.Context(), o)
+	must(t, err)
+	failed := 0
+	for n := 0; n < 10_000 && failed < 50; n++ {
+		_, err := l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", fmt.Sprintf("%010000d", n))}})
+		switch {
+		case err == nil && failed > 0:
+			t.Fatalf("append %d was acked after a sync had failed", n)
+		case err == nil:
+			acked++
+		case errors.Is(err, wal.ErrFailed):
+			failed++
+		default:
+			t.Fatalf("append %d: got %v", n, err)
+		}
+	}
+	if failed == 0 {
+		t.Fatalf("got no failure after %d appends", acked)
+	}
+	t.Logf("%d acked, then %v", acked, l.Failed())
+	must(t, l.Close())
+	return acked
+}
