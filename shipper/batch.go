@@ -27,7 +27,8 @@ const mostPassed = 128
 type draft struct {
 	groups []*group
 	events int
-	size   int // framed, without the key
+	size   int   // framed, without the key
+	pace   *pace // of its shard; nil: none
 }
 
 // group is the events of one key in a record (where order is the stream's: of any keys).
@@ -50,10 +51,14 @@ type batch struct {
 	cut    bool // a limit ended a lane's share: waiting would add nothing to it
 	oldest time.Time
 	alone  bool // holds a suspect lane and no other
+
+	paces  *paces // nil: none
+	slow   *pace  // the one that has refused the last event
+	waited bool   // a ready lane gave nothing, since its pace has to be waited for
 }
 
-func newBatch(shape Shape) *batch {
-	return &batch{shape: shape, groups: make(map[string]*group)}
+func newBatch(shape Shape, paces *paces) *batch {
+	return &batch{shape: shape, groups: make(map[string]*group), paces: paces}
 }
 
 // maxEvents bounds the events of a batch whose records hold at most RecordEvents each, so that
@@ -85,7 +90,7 @@ func (b *batch) addLane(l *lane) {
 		}
 		record, ok := b.add(e)
 		if !ok {
-			b.cut = true
+			b.cut = b.cut || b.slow == nil
 			break
 		}
 		s.records = append(s.records, int32(record))
@@ -97,6 +102,7 @@ func (b *batch) addLane(l *lane) {
 		s.records = s.records[:n-1]
 	}
 	if len(s.records) == 0 {
+		b.wait(l)
 		return
 	}
 	s.events = l.queue[:len(s.records)]
@@ -111,12 +117,50 @@ func (b *batch) passes(e *wal.Event) bool {
 	return b.shape.oneKeyed() && len(b.drafts) > 0 && b.drafts[0].groups[0].key != e.Key && b.roomFor(b.drafts[0])
 }
 
+// wait makes a lane that gave nothing wait for its pace, if it was that.
+func (b *batch) wait(l *lane) {
+	if b.slow == nil {
+		return
+	}
+	l.paced = b.slow.opens()
+	b.waited = b.waited || l.paced.After(b.paces.now)
+}
+
 // add finds e a place. It returns false when e can't be in this batch.
 func (b *batch) add(e *wal.Event) (record int, ok bool) {
+	g := b.groups[b.groupKey(e)]
+	pace := b.paceOf(g, e)
+	if b.slow = nil; pace == nil {
+		return b.place(g, e)
+	}
+	if !pace.allows(len(e.Data) + b.keyCost(e.Key)) {
+		b.slow = pace
+		return 0, false
+	}
+	size, records := b.size, len(b.drafts)
+	if record, ok = b.place(g, e); ok {
+		b.drafts[record].pace = pace
+		b.paces.plan(pace, b.size-size, len(b.drafts)-records)
+	}
+	return record, ok
+}
+
+// paceOf returns the pace of e, which may be in a group already; nil: none.
+func (b *batch) paceOf(g *group, e *wal.Event) *pace {
+	switch {
+	case b.paces == nil:
+		return nil
+	case g != nil:
+		return b.drafts[g.record].pace
+	}
+	return b.paces.of(e)
+}
+
+// place puts e into the group of its key, or a new one.
+func (b *batch) place(g *group, e *wal.Event) (record int, ok bool) {
 	if b.events >= b.maxEvents() {
 		return 0, false
 	}
-	g := b.groups[b.groupKey(e)]
 	switch {
 	case g == nil:
 		g, ok = b.newGroup(e)

@@ -3,6 +3,7 @@ package shipper
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
@@ -65,7 +66,7 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 	end, room := s.opts.Log.Next(s.stream), s.room(now)
 	if room > 0 {
 		s.ask(want{until: math.MaxUint64, limit: min(room, readBytes)}, func(l *lane) bool {
-			return l.next < end && !l.waits(now) && l.bytes < s.laneMemory()
+			return l.next < end && !l.waits(now) && l.bytes < s.laneMemory(now, l)
 		})
 	}
 	return time.Hour
@@ -111,13 +112,28 @@ func (s *Shipper) room(now time.Time) int {
 	if s.held >= s.opts.Memory {
 		s.forget(func(l *lane) bool { return l.waits(now) })
 	}
+	if s.held >= s.opts.Memory && s.starved(now) {
+		s.forget(func(l *lane) bool { return now.Before(l.paced) })
+	}
 	return s.opts.Memory - s.held
 }
 
-// laneMemory is what one lane may hold, so that a busy one leaves room for the others.
-func (s *Shipper) laneMemory() int {
-	if s.whole {
+// starved tells whether a lane that could send has nothing to send.
+func (s *Shipper) starved(now time.Time) bool {
+	end := s.opts.Log.Next(s.stream)
+	return slices.ContainsFunc(s.lanes, func(l *lane) bool {
+		return len(l.queue) == 0 && l.next < end && !l.waits(now) && !now.Before(l.paced)
+	})
+}
+
+// laneMemory is what one lane may hold, so that a busy one leaves room for the others, and one that
+// waits for its shard even more.
+func (s *Shipper) laneMemory(now time.Time, l *lane) int {
+	switch {
+	case s.whole:
 		return s.opts.Memory
+	case now.Before(l.paced):
+		return s.opts.Memory / wal.Lanes
 	}
 	return s.opts.Memory / 4
 }

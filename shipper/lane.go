@@ -25,7 +25,8 @@ type lane struct {
 	since   time.Time // when queue's first event came to wait
 	later   time.Time // when the first that is not in the request under way did
 
-	trouble *trouble // set while its records are refused
+	trouble *trouble  // set while its records are refused
+	paced   time.Time // its shard takes nothing before
 	// suspect bounds the events of this lane's next batch, which is then its alone: how a record that
 	// the destination refuses for good is found. 0: no suspicion.
 	suspect int
@@ -49,7 +50,7 @@ func (l *lane) take(e wal.Event, now time.Time) {
 
 // ready tells whether the lane may be in the next batch.
 func (l *lane) ready(now time.Time) bool {
-	return !l.busy && len(l.queue) > 0 && !l.waits(now)
+	return !l.busy && len(l.queue) > 0 && !l.waits(now) && !now.Before(l.paced)
 }
 
 // waits tells whether the lane waits out a backoff.

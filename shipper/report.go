@@ -65,10 +65,18 @@ func (s *Shipper) tell() {
 	s.report = report
 }
 
+// longOutage is after how much trouble a destination is not taken for ready to have all at once.
+const longOutage = 10 * time.Second
+
 // recovered: a request got through.
-func (s *Shipper) recovered() {
+func (s *Shipper) recovered(now time.Time) {
+	s.window = min(2*s.window, s.opts.InFlight)
 	if s.trouble == nil {
 		return
+	}
+	s.window = 1
+	if s.paces != nil && now.Sub(s.trouble.since) >= longOutage {
+		s.paces.restart(now)
 	}
 	s.opts.Logger.Info("the destination takes records again", "stream", s.stream,
 		"destination", s.opts.Place.Name(), "after", time.Since(s.trouble.since).Round(time.Millisecond), "failures", s.trouble.times)

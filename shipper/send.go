@@ -18,7 +18,7 @@ type outcome struct {
 // next may be.
 func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 	wake := time.Hour
-	for s.flying < s.opts.InFlight && !s.halting {
+	for s.flying < s.window && !s.halting {
 		if s.trouble != nil {
 			if now.Before(s.trouble.until) {
 				return s.trouble.until.Sub(now)
@@ -46,6 +46,9 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 		if l.trouble != nil && !l.busy && l.waits(now) {
 			wake = min(wake, l.trouble.until.Sub(now))
 		}
+		if !l.busy && len(l.queue) > 0 && now.Before(l.paced) {
+			wake = min(wake, l.paced.Sub(now))
+		}
 		if !l.ready(now) {
 			continue
 		}
@@ -65,6 +68,9 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 		return nil, min(wake, patience)
 	}
 	b := s.form(shape, now)
+	if b.waited { // the lanes that are due may not be those that may send
+		return s.nextBatch(now)
+	}
 	if len(b.shares) == 0 || !due && !b.cut && !b.alone && b.size < aimBatch(&shape) {
 		return nil, min(wake, max(patience, 0))
 	}
@@ -96,7 +102,10 @@ func aimBatch(shape *Shape) int {
 
 // form puts ready lanes into a batch, beginning with another lane each time. A suspect goes alone.
 func (s *Shipper) form(shape Shape, now time.Time) *batch {
-	b := newBatch(shape)
+	if s.paces != nil {
+		s.paces.begin(now)
+	}
+	b := newBatch(shape, s.paces)
 	first := s.firstLane(&shape, now)
 	for i := range s.lanes {
 		l := s.lanes[(first+i)%len(s.lanes)]
@@ -139,6 +148,9 @@ func (s *Shipper) send(ctx context.Context, b *batch) {
 	}
 	s.first = (s.first + 1) % len(s.lanes)
 	s.flying++
+	if s.paces != nil {
+		s.paces.spend()
+	}
 	go func() {
 		records := b.records()
 		started := time.Now()

@@ -239,6 +239,26 @@ func (s *source) send(key string, count int) {
 	}
 }
 
+// sendLong appends so many events of so many bytes, their keys in turn.
+func (s *source) sendLong(count, bytes, keys int) {
+	s.t.Helper()
+	b := &wal.Batch{Stream: "s"}
+	for range count {
+		key := fmt.Sprint("k", s.all%keys)
+		s.n[key]++
+		s.all++
+		data := fmt.Appendf(nil, "%s %d ", key, s.n[key])
+		data = append(data, make([]byte, max(bytes-len(data), 0))...)
+		b.Events = append(b.Events, wal.Event{Key: key, Data: data, Time: 1})
+	}
+	if _, err := s.log.Append(context.Background(), b); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// sent returns how many events of a key there are.
+func (s *source) sent(key string) int { return s.n[key] }
+
 func openLog(t *testing.T, dir string) *wal.Log {
 	t.Helper()
 	l, err := wal.Open(context.Background(), wal.Options{Dir: dir, SegmentSize: 64 << 10})

@@ -16,6 +16,7 @@ func (s *Shipper) settle(o outcome) {
 	s.opts.Observer.Request(o.reply.Code, o.took)
 	add := wal.Ledger{Requests: 1}
 	results := s.results(&o, now)
+	o.teach(results, now)
 	for i, failure := range results {
 		if failure == nil {
 			s.bill(&add, &o.records[i], &o.batch.shape)
@@ -49,7 +50,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 			Text: fmt.Sprintf("%d results for %d records", len(o.reply.Results), len(o.records))}
 	}
 	if failure == nil {
-		s.recovered()
+		s.recovered(now)
 		s.squeeze = max(s.squeeze-1, 0)
 		s.countRetries(o.reply.Results)
 		return o.reply.Results
@@ -71,6 +72,20 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 		s.logTrouble(s.trouble)
 	}
 	return results
+}
+
+// teach tells the paces of the batch how the service took it.
+func (o *outcome) teach(results []*Error, now time.Time) {
+	for i, failure := range results {
+		pace := o.batch.drafts[i].pace
+		switch {
+		case pace == nil:
+		case failure == nil:
+			pace.taken(o.started, now)
+		case failure.Class == Throttled:
+			pace.throttled(o.started, now)
+		}
+	}
 }
 
 // errNotTried: another record of the request was refused, so the service did not look at this one.

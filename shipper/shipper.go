@@ -29,8 +29,9 @@ type Options struct {
 
 	MaxDelay time.Duration // the longest that an event waits for company; default 1 s
 	Retry    Retry
-	InFlight int // requests at once; default Shape.InFlight, else 4; 1 where order is the whole stream's
-	Memory   int // bytes of events held at most, requests under way included; default 16 MiB
+	Unpaced  bool // no quota is kept to and throttling only delays: whoever calls paces
+	InFlight int  // requests at once; default Shape.InFlight, else 4; 1 where order is the whole stream's
+	Memory   int  // bytes of events held at most, requests under way included; default 16 MiB
 
 	Observer Observer     // default: none
 	Logger   hclog.Logger // default: none
@@ -98,6 +99,8 @@ type Shipper struct {
 	caughtUp time.Time // when the log's end was last met
 	outcomes chan outcome
 	flying   int
+	window   int      // requests at once for now: after trouble it begins with 1 and doubles
+	paces    *paces   // nil: Unpaced
 	trouble  *trouble // of requests as a whole
 	squeeze  int      // batches are halved this many times: requests have timed out
 
@@ -129,6 +132,10 @@ func New(o Options) *Shipper {
 		report:   Report{State: Running},
 	}
 	s.makeLanes()
+	s.window = o.InFlight
+	if !o.Unpaced {
+		s.paces = newPaces(o.Sink, len(s.lanes), s.progress)
+	}
 	if k, ok := o.Sink.(Keeper); ok {
 		o.Place.Keep(k.Committed)
 		o.Place.Settle(wal.Settlement{State: k.State()})

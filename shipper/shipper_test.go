@@ -19,6 +19,7 @@ type rig struct {
 	log  *wal.Log
 	dead *wal.DeadLetters
 	svc  *service
+	sink shipper.Sink // svc unless it is set
 	src  *source
 	ship *shipper.Shipper
 	done chan error
@@ -41,6 +42,9 @@ func (r *rig) start() {
 	}
 	o := r.opts
 	o.Log, o.Place, o.Sink, o.Dead = r.log, place, r.svc, r.dead
+	if r.sink != nil {
+		o.Sink = r.sink
+	}
 	r.ship = shipper.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop, r.done = cancel, make(chan error, 1)

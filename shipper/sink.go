@@ -48,6 +48,9 @@ type Shape struct {
 	MaxBatch     int  // bytes of a batch at most
 	AimBatch     int  // bytes of a batch to aim for: more are not waited for
 
+	// Quota is what the service takes in a second: each shard of a Sharded sink, or the whole of another.
+	Quota Quota
+
 	BilledStep int // the service bills each record's bytes rounded up to this; 1: the bytes sent
 	UnitStep   int // put payload units of this many bytes are counted beside it; 0: none
 }

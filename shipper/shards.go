@@ -1,0 +1,54 @@
+package shipper
+
+import (
+	"bytes"
+	"crypto/md5"
+	"slices"
+	"sort"
+)
+
+// HashKey is a point of Kinesis's hash-key space, big-endian.
+type HashKey [16]byte
+
+// HashOf returns where a partition key lies: its MD5 (Kinesis Data Streams API Reference,
+// PutRecordsRequestEntry, November 2026).
+func HashOf(key string) HashKey { return md5.Sum([]byte(key)) }
+
+// Shard is a range of hash keys that is served on its own, with a quota of its own.
+type Shard struct {
+	ID    string
+	First HashKey // the range's lowest key; it ends where the next shard's begins
+}
+
+// ShardMap says which shard a key goes to. It never changes: a resharded stream has a new one.
+type ShardMap struct{ shards []Shard } // ascending by First, at least one
+
+// NewShardMap returns the map of a stream's open shards, in any order, or nil where there are none.
+// What lies below the first shard's range is taken for its own.
+func NewShardMap(shards []Shard) *ShardMap {
+	if len(shards) == 0 {
+		return nil
+	}
+	m := &ShardMap{shards: slices.Clone(shards)}
+	slices.SortFunc(m.shards, func(a, b Shard) int { return bytes.Compare(a.First[:], b.First[:]) })
+	return m
+}
+
+// Len returns how many shards there are.
+func (m *ShardMap) Len() int { return len(m.shards) }
+
+// Shard returns shard i, ascending by hash key from 0.
+func (m *ShardMap) Shard(i int) Shard { return m.shards[i] }
+
+// Find returns the index of the shard that a key goes to.
+func (m *ShardMap) Find(key string) int {
+	h := HashOf(key)
+	above := sort.Search(len(m.shards), func(i int) bool { return bytes.Compare(m.shards[i].First[:], h[:]) > 0 })
+	return max(above-1, 0)
+}
+
+// Sharded is a Sink whose service is made of shards.
+type Sharded interface {
+	// Shards returns the open shards as far as they are known, or nil. It returns at once.
+	Shards() *ShardMap
+}
