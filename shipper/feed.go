@@ -60,7 +60,7 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 		return s.readAt.Sub(now)
 	}
 	// What is to be dropped is read first, to be counted: that needs no memory.
-	if s.ask(want{until: s.floor, limit: readBytes}, func(l *lane) bool { return l.next < s.floor }) {
+	if s.ask(want{until: s.floor.Offset(), limit: readBytes}, func(l *lane) bool { return l.next < s.floor.Offset() }) {
 		return time.Hour
 	}
 	end, room := s.opts.Log.Next(s.stream), s.room(now)
@@ -157,15 +157,15 @@ func (s *Shipper) took(r read) {
 	now := time.Now()
 	s.moving(now)
 	since := s.arrived(now, r.chunk.End)
-	var dropped wal.Count
+	dropped := make(drops)
 	for i := range r.chunk.Events {
 		e := &r.chunk.Events[i]
 		l := s.laneOf(e)
 		if !l.reading || e.Offset < l.next || e.Offset >= r.until || s.start[e.Lane].Done(e.Offset) || l.mark.Done(e.Offset) {
 			continue
 		}
-		if e.Offset < s.floor {
-			dropped.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+		if e.Offset < s.floor.Offset() {
+			dropped.add(e, s.floor)
 			continue
 		}
 		l.take(*e, since)

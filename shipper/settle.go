@@ -22,21 +22,19 @@ func (s *Shipper) settle(o outcome) {
 			s.bill(&add, &o.records[i], &o.batch.shape)
 		}
 	}
-	var dropped wal.Count
+	dropped := make(drops)
 	for i := range o.batch.shares {
 		s.settleShare(&o, &o.batch.shares[i], results, &add, now)
 	}
 	for i := range o.batch.shares {
-		if l := o.batch.shares[i].lane; s.floor > l.mark.Checkpoint {
-			dropped.Add(s.dropFrom(l))
+		if l := o.batch.shares[i].lane; s.floor.Offset() > l.mark.Checkpoint {
+			s.dropFrom(l, dropped)
 		}
 	}
 	if add.Delivered.Events > 0 {
 		add.LastDelivery = now
 	}
-	if dropped.Events > 0 {
-		add.Dropped = map[string]wal.Count{wal.DroppedFull: dropped}
-	}
+	add.Dropped = dropped
 	st := s.settlement(add)
 	st.State = o.reply.State
 	s.opts.Place.Settle(st)

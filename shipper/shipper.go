@@ -87,7 +87,7 @@ type Shipper struct {
 
 	lanes []*lane
 	start [wal.Lanes]wal.Mark // where the log's lanes stood at the start
-	floor uint64              // events below are dropped
+	floor wal.Floor           // events below are dropped
 	held  int                 // bytes of all queues
 	turn  uint64              // of reads
 	first int                 // the lane that the next batch begins with
@@ -248,39 +248,6 @@ func (s *Shipper) idle() bool {
 		}
 	}
 	return true
-}
-
-// raiseFloor drops what the full log asks to be dropped and no request holds.
-func (s *Shipper) raiseFloor() {
-	floor := s.opts.Place.Floor()
-	if floor <= s.floor {
-		return
-	}
-	s.floor = floor
-	var dropped wal.Count
-	for _, l := range s.lanes {
-		if !l.busy {
-			dropped.Add(s.dropFrom(l))
-		}
-	}
-	s.countDropped(dropped)
-}
-
-// dropFrom takes the events below the floor out of a lane's queue.
-func (s *Shipper) dropFrom(l *lane) (dropped wal.Count) {
-	n := 0
-	for n < len(l.queue) && l.queue[n].Offset < s.floor {
-		dropped.Add(wal.Count{Events: 1, Bytes: uint64(len(l.queue[n].Data))})
-		n++
-	}
-	s.shorten(l, n)
-	return dropped
-}
-
-func (s *Shipper) countDropped(c wal.Count) {
-	if c.Events > 0 {
-		s.opts.Place.Settle(s.settlement(wal.Ledger{Dropped: map[string]wal.Count{wal.DroppedFull: c}}))
-	}
 }
 
 // shorten removes the first n events of a lane's queue, which are settled.

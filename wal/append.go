@@ -20,8 +20,11 @@ type Ticket struct {
 	cuts    []frameCut // where each frame ends, unless blocks are laid
 	blocks  []laid     // of a large batch: frames are blocks already, counted from the batch's first event
 	events  int
-	payload uint64      // bytes of it, when blocks are laid
-	weight  int64       // what it holds of Log.room
+	payload uint64  // bytes of it, when blocks are laid
+	weight  int64   // what it holds of Log.room
+	share   *stream // what it holds shared bytes of; nil: nothing
+	shared  int64
+	refusal error       // unless it is stored already
 	taken   atomic.Bool // by the committer, or by a caller who gave up
 	done    chan struct{}
 
@@ -46,11 +49,12 @@ const (
 )
 
 // Submit hands b to the committer and returns without waiting for the disk. It waits only while
-// 32 MiB of appends are under way, for as long as ctx allows. Batches that one goroutine
-// submits are stored in that order. The log keeps no reference to b.
+// 32 MiB of appends are under way, and while the stream's own share is full under Block or
+// DropOldest, for as long as ctx allows. Batches that one goroutine submits are stored in that order.
+// The log keeps no reference to b.
 //
-// Errors: ErrClosed; ErrFailed; ErrChainBroken; ErrSequence; ctx's; a batch beyond the limits. Nothing
-// was stored then.
+// Errors: ErrClosed; ErrFailed; ErrChainBroken; ErrSequence; ErrFull and ErrTooLarge of the stream's share;
+// ctx's; a batch beyond the limits. Nothing was stored then.
 func (l *Log) Submit(ctx context.Context, b *Batch) (t *Ticket, err error) {
 	if b.Chain != nil {
 		if b.Chain.stopped {
@@ -66,17 +70,31 @@ func (l *Log) Submit(ctx context.Context, b *Batch) (t *Ticket, err error) {
 		return nil, err
 	}
 	weight := min(size, maxWaiting)
-	if err := l.room.Acquire(ctx, weight); err != nil {
+	t = newTicket(b)
+	if err := l.waitShare(ctx, t, b.count()); err != nil {
 		return nil, err
 	}
-	t = newTicket(b, size)
+	if err := l.room.Acquire(ctx, weight); err != nil {
+		t.releaseShare(false)
+		return nil, err
+	}
 	t.weight = weight
+	t.fill(b, size)
 	if err := l.committer.enqueue(t); err != nil {
 		t.release()
+		t.releaseShare(false)
 		l.room.Release(weight)
 		return nil, err
 	}
 	return t, nil
+}
+
+func (b *Batch) count() Count {
+	c := Count{Events: uint64(len(b.Events))}
+	for i := range b.Events {
+		c.Bytes += uint64(len(b.Events[i].Data))
+	}
+	return c
 }
 
 // check returns the bytes that the batch takes.
@@ -100,8 +118,7 @@ func (b *Batch) check() (size int64, err error) {
 	return size, nil
 }
 
-// newTicket encodes the batch's events, which is all of the work that needs no offset.
-func newTicket(b *Batch, size int64) *Ticket {
+func newTicket(b *Batch) *Ticket {
 	t := &Ticket{
 		stream: b.Stream, sequence: b.ProducerSequence, chain: b.Chain,
 		events: len(b.Events), done: make(chan struct{}),
@@ -109,13 +126,17 @@ func newTicket(b *Batch, size int64) *Ticket {
 	if b.ProducerID != "" && b.ProducerSequence > 0 {
 		t.producer = producerKey{b.ProducerID, b.Stream}
 	}
+	return t
+}
+
+// fill encodes the batch's events, which is all of the work that needs no offset.
+func (t *Ticket) fill(b *Batch, size int64) {
 	t.pooled = framePool.Get().(*[]byte)
 	if size >= layFrom {
 		t.lay(b, size)
 	} else {
 		t.encode(b, size)
 	}
-	return t
 }
 
 // buffer returns an empty buffer of at least that capacity.

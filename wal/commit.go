@@ -34,6 +34,9 @@ type committer struct {
 	lastCheckpoint time.Time
 	due            time.Time // when the places that moved are to be synced; zero: none moved
 	producers      map[producerKey]*producer
+	opened         time.Time          // when the committer was made
+	forgot         time.Time          // when idle producers were last looked for
+	forgotten      []producerKey      // still on the disk
 	packers        map[string]*packer // of the group under way, by stream
 	spare          []*packer
 }
@@ -46,6 +49,7 @@ func newCommitter(l *Log) *committer {
 		done:      make(chan struct{}),
 		producers: make(map[producerKey]*producer),
 		packers:   make(map[string]*packer),
+		opened:    time.Now(), forgot: time.Now(),
 	}
 }
 
@@ -223,6 +227,9 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 	need := int64(0)
 	at, known, err := c.recognise(t)
 	if err == nil && !known {
+		err = t.refusal
+	}
+	if err == nil && !known {
 		need, err = c.fits(g, t, room)
 	}
 	switch {
@@ -283,6 +290,7 @@ func (c *committer) recognise(t *Ticket) (at uint64, known bool, err error) {
 	if p == nil {
 		return 0, false, nil
 	}
+	p.heard = time.Now()
 	return p.check(t.producer.id, t.sequence, uint64(t.events))
 }
 
@@ -322,6 +330,7 @@ func (c *committer) drop(t *Ticket, err error) {
 func (c *committer) finish(t *Ticket, a Appended, err error) {
 	t.release()
 	c.log.room.Release(t.weight)
+	t.releaseShare(err == nil && !a.Duplicate)
 	t.result, t.err = a, err
 	close(t.done)
 }

@@ -125,6 +125,24 @@
 // its Floor, a parked one by itself). An append that would not fit an empty log is refused in every
 // mode. Full stays true until there is as much room as the margin, or for a second after a refusal.
 //
+// A stream may have a share of its own (Policy.MaxSize). It holds what the one of its destinations that
+// has settled least has not settled: the payloads, and 64 bytes for each event. That is no measure of the
+// disk: a segment goes when all of it is settled. What would exceed the share meets the stream's
+// OnFull before it takes any of the memory for appends under way, so no other stream waits for it.
+// DropOldest asks for a sixteenth of the share at once, whole blocks, and the append waits until the
+// destinations have dropped them. A batch that is stored already is told so also by a full stream under Reject.
+//
+// # Age
+//
+// What is older than a stream's MaxAge and not settled is dropped, at the latest 1/32 of MaxAge late, also
+// of parked destinations. Age is told by the monotonic clock for all that was appended since Open, so a clock
+// that jumps makes no difference to it: upkeep notes every 1/64 of MaxAge how far the stream has come.
+// What an earlier run appended is as old as its blocks' times say, once the agent's clock has gone evenly
+// for MaxAge, or for ten minutes if that is less: a clock that is wrong at the boot and then set right drops
+// nothing. (The blocks of a run whose clock was behind and then set right are older by their times than
+// they are, and after a restart go sooner.) A block of a time that has not come yet is as old as the next.
+// Producers' silence is told in the same way. Time while the machine is suspended does not count.
+//
 // # Truncation
 //
 // A segment is unlinked when every destination of every stream in it is done with it by what is on the
@@ -149,7 +167,8 @@
 //
 // When the newest segment is lost, or the newest commit may be since a meta page is bad, its last offsets
 // are unknown. Numbering goes on past all that it can have held: a whole segment of the shortest events,
-// millions of offsets, which count as appended and as dropped. New streams begin there too, since one of
+// millions of offsets, which count as appended and as dropped. (To bound that by a reservation, an older
+// segment would have to be written now and then while the newest takes appends; it is not done.) New streams begin there too, since one of
 // them may have been in the lost segment. Producers may go on with any sequence. The ledgers are those
 // of the segment before: what was delivered since counts as dropped or is delivered again. Only the
 // loss of every segment loses the log's id.
@@ -171,8 +190,8 @@
 //	a batch                     64 MiB with its framing
 //	a stream's, destination's
 //	or producer's name          1,024 bytes
-//	producers remembered        8,192 (twice that for a while); those silent for longest are forgotten,
-//	                            and what they send again is stored again
+//	producers remembered        8,192 (twice that for a while), the silent for longest are forgotten first, and
+//	                            those silent for ProducerIdle (7 days): what they send again is stored again
 //	runs of a producer          256; what is older is known as a duplicate, but not where it is
 //	streams                     kept in memory, with their places, for ever
 //	memory                      32 MiB of batches that wait, 16 MiB of blocks, what bbolt

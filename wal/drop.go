@@ -7,35 +7,34 @@ func (l *Log) makeRoom() {
 	if l.opts.OnFull != DropOldest {
 		return
 	}
-	raised := false
 	for _, o := range l.oldest() {
-		s := l.stream(o.stream)
-		news := s.dropBelow(o.next)
-		raised = raised || news
-		for _, p := range s.sortedPlaces() {
-			if !p.dropBelow(o.next) {
-				l.dropParked(p, o.next)
-			}
-		}
-		if news {
-			s.grown.wake()
+		l.dropBelow(l.stream(o.stream), Floor{Full: o.next})
+	}
+}
+
+// dropBelow makes every destination of the stream drop what it has not settled below the floor: an
+// open place by its Floor, a parked one at once.
+func (l *Log) dropBelow(s *stream, f Floor) {
+	news := s.raise(f)
+	for _, p := range s.sortedPlaces() {
+		if !p.raise(f) {
+			l.dropParked(p)
 		}
 	}
-	if raised {
+	if news {
+		s.grown.wake()
 		l.truncateSoon.Store(true)
 		l.touch()
 	}
 }
 
-// dropBelow raises the floor and tells whether that was news.
-func (s *stream) dropBelow(next uint64) bool {
+// raise raises the floor and tells whether that was news.
+func (s *stream) raise(f Floor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if next <= s.floor {
-		return false
-	}
-	s.floor = next
-	return true
+	before := s.floor
+	s.floor = s.floor.raised(f)
+	return s.floor != before
 }
 
 // streamEnd is where a stream ends in a segment.
@@ -57,21 +56,22 @@ func (l *Log) oldest() (ends []streamEnd) {
 	return ends
 }
 
-// dropBelow raises the floor. It returns false when nobody ships from the place.
-func (p *Place) dropBelow(next uint64) bool {
+// raise raises the floor. It returns false when nobody ships from the place.
+func (p *Place) raise(f Floor) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.floor = max(p.floor, next)
+	p.floor = p.floor.raised(f)
 	return p.opened
 }
 
 // dropParked drops for a destination that is not configured any more.
-func (l *Log) dropParked(p *Place, next uint64) {
+func (l *Log) dropParked(p *Place) {
 	if !l.losing.TryLock() {
 		return // it is being reckoned what is lost: the next look comes soon
 	}
 	defer l.losing.Unlock()
-	marks := p.Marks()
+	marks, floor := p.Marks(), p.Floor()
+	next := floor.Offset()
 	moved, from := make(map[uint8]Mark), next
 	for lane, m := range marks {
 		if m.Checkpoint < next {
@@ -82,13 +82,19 @@ func (l *Log) dropParked(p *Place, next uint64) {
 	if len(moved) == 0 {
 		return
 	}
-	c, err := l.unsettled(p.stream.name, &marks, from, next)
-	if err != nil {
-		l.opts.Logger.Warn("could not count what a parked destination drops", "stream", p.stream.name,
-			"destination", p.name, "error", err)
-		return
+	dropped := make(map[string]Count)
+	for _, part := range []Run{{from, max(from, floor.Age)}, {max(from, floor.Age), next}} {
+		c, err := l.unsettled(p.stream.name, &marks, part.First, part.Next)
+		if err != nil {
+			l.opts.Logger.Warn("could not count what a parked destination drops", "stream", p.stream.name,
+				"destination", p.name, "error", err)
+			return
+		}
+		if c.Events > 0 {
+			dropped[floor.Reason(part.First)] = c
+		}
 	}
-	p.settleParked(Settlement{Marks: moved, Add: Ledger{Dropped: map[string]Count{DroppedFull: c}}})
+	p.settleParked(Settlement{Marks: moved, Add: Ledger{Dropped: dropped}})
 }
 
 // settleParked is Settle unless somebody ships from the place by now.
@@ -101,6 +107,7 @@ func (p *Place) settleParked(s Settlement) {
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
 	p.log.touch()
+	p.stream.settled.wake()
 }
 
 // runsFrom returns what of the runs lies at or beyond offset.

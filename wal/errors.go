@@ -53,12 +53,16 @@ func (e *CorruptError) Error() string {
 
 // FullError is an ErrFull with its numbers.
 type FullError struct {
+	Stream     string        // whose share is full; empty: the whole log
 	Used, Max  int64         // bytes; Max is 0 when the disk itself is full
 	RetryAfter time.Duration // a hint for the producer
 }
 
 func (e *FullError) Error() string {
-	if e.Max == 0 {
+	switch {
+	case e.Stream != "":
+		return fmt.Sprintf("wal: stream %q is full: it holds %d of %d bytes", e.Stream, e.Used, e.Max)
+	case e.Max == 0:
 		return "wal: no space left on the disk"
 	}
 	return fmt.Sprintf("wal: the log is full: %d of %d bytes in use", e.Used, e.Max)

@@ -186,7 +186,7 @@ func TestDropOldestDropsWhatNobodyHasSettled(t *testing.T) {
 func dropFloors(l *wal.Log, p *wal.Place, stop chan struct{}) {
 	for {
 		grown := l.Grown(p.Stream())
-		dropTo(l, p, p.Floor())
+		dropTo(l, p, p.Floor().Offset())
 		select {
 		case <-grown:
 		case <-stop:

@@ -129,6 +129,11 @@ func (g *group) write(c *committer, tx *bolt.Tx) error {
 		}
 	}
 	state := tx.Bucket(bucketState)
+	for _, key := range c.forgotten {
+		if err := state.Delete(stateKey(stateProducer, key.stream, key.id)); err != nil {
+			return fmt.Errorf("delete producer: %w", err)
+		}
+	}
 	for key := range g.sequences {
 		if err := state.Put(stateKey(stateProducer, key.stream, key.id), c.producers[key].append(nil)); err != nil {
 			return fmt.Errorf("put producer: %w", err)

@@ -34,7 +34,12 @@ type Log struct {
 	segments []*segment // oldest first; the last takes the appends
 	sealed   int64      // bytes that all but the last occupy
 	base     uint64     // where new streams begin, less 1; see skipLost
+	policyOf func(stream string) Policy
 	shelf    shelf
+
+	even       *evenClock
+	policyNews chan struct{} // holds one: there are other policies
+	upkept     chan struct{} // closed by upkeep
 
 	rewriting atomic.Bool    // a segment is being rewritten
 	rewriter  sync.WaitGroup // awaited by Close
@@ -67,6 +72,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		room:    semaphore.NewWeighted(maxWaiting),
 		streams: make(map[string]*stream),
 		failed:  make(chan struct{}), closing: make(chan struct{}),
+		even: newEvenClock(o.Clock), policyNews: make(chan struct{}, 1), upkept: make(chan struct{}),
 	}
 	if err := makeDir(l.dir); err != nil {
 		return nil, err
@@ -80,6 +86,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, errors.Join(err, l.letGo())
 	}
 	go l.committer.run()
+	go l.upkeep()
 	return l, nil
 }
 
@@ -89,6 +96,7 @@ func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.closing)
 		<-l.committer.done
+		<-l.upkept
 		l.rewriter.Wait()
 		l.closeErr = l.letGo()
 	})
@@ -188,6 +196,9 @@ func (l *Log) stream(name string) *stream {
 	s := l.streams[name]
 	if s == nil {
 		s = newStream(strings.Clone(name), l.base)
+		if l.policyOf != nil {
+			s.policy = l.policyOf(s.name)
+		}
 		l.streams[s.name] = s
 	}
 	return s

@@ -13,6 +13,8 @@ const (
 	DefaultMaxSize     = 8 << 30
 	DefaultSegmentSize = 64 << 20
 	DefaultLockTimeout = 30 * time.Second
+	// DefaultProducerIdle lets a gateway that was off over a week's end send its last batch again.
+	DefaultProducerIdle = 7 * 24 * time.Hour
 
 	// MinMaxSize is the smallest log: four segments of a few commits each.
 	MinMaxSize = 1 << 20
@@ -28,6 +30,7 @@ type Options struct {
 	CommitLinger time.Duration // wait this long for company before a commit; default 0
 	OnFull       OnFull        // default Reject
 	LockTimeout  time.Duration // how long to wait for another holder of Dir; default 30 s
+	ProducerIdle time.Duration // a producer that is silent for so long is forgotten; default 7 days
 	NodeName     string        // written into the lock file beside the process id
 	Logger       hclog.Logger  // default: none
 	Clock        func() time.Time
@@ -73,6 +76,9 @@ func (o *Options) validate() error {
 	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = DefaultLockTimeout
+	}
+	if o.ProducerIdle == 0 {
+		o.ProducerIdle = DefaultProducerIdle
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()

@@ -102,8 +102,8 @@ type Place struct {
 	label  string
 	dirty  bool // differs from what is on disk
 	keeper func(state []byte)
-	floor  uint64 // events below it are to be dropped (reason full)
-	opened bool   // somebody ships from here; otherwise the place is parked
+	floor  Floor // events below it are to be dropped
+	opened bool  // somebody ships from here; otherwise the place is parked
 
 	// low is the smallest checkpoint that is on disk: truncation goes by it. Guarded by mu.
 	low uint64
@@ -215,9 +215,8 @@ func (p *Place) addLocked(add *Ledger) {
 	}
 }
 
-// Floor returns the offset below which the destination is to drop what it has not settled,
-// because the log is full under DropOldest. 0: nothing.
-func (p *Place) Floor() uint64 {
+// Floor returns below where the destination is to drop what it has not settled.
+func (p *Place) Floor() Floor {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.floor

@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"cmp"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 )
@@ -13,15 +15,20 @@ type producerKey struct{ id, stream string }
 // sequence and in offset make one run.
 const producerRuns = 256
 
-// maxProducers bounds how many producers are remembered; up to twice as many for a while. Those that
-// have been silent for longest are forgotten first: what they send again is stored again.
-const maxProducers = 8192
+const (
+	// maxProducers bounds how many producers are remembered; up to twice as many for a while. Those that
+	// have been silent for longest are forgotten first: what they send again is stored again.
+	maxProducers = 8192
+	// forgetMost is the longest that a producer is remembered beyond ProducerIdle while others append.
+	forgetMost = time.Minute
+)
 
 // producer is what the log remembers of a producer that numbers its batches.
 type producer struct {
-	next uint64 // the sequence that continues what is stored; 0: any does
-	seen time.Time
-	runs []producerRun // ascending
+	next  uint64        // the sequence that continues what is stored; 0: any does
+	seen  time.Time     // by the agent's clock
+	heard time.Time     // by the monotonic one; zero: not since the log was opened
+	runs  []producerRun // ascending
 }
 
 // producerRun: the events with the sequences [seq, seq+count) have the offsets [offset, offset+count).
@@ -47,7 +54,7 @@ func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, 
 
 // stored notes that the batch got the offsets from at on.
 func (p *producer) stored(sequence, at, n uint64, now time.Time) {
-	p.next, p.seen = sequence+n, now
+	p.next, p.seen, p.heard = sequence+n, now, time.Now()
 	if k := len(p.runs); k > 0 {
 		last := &p.runs[k-1]
 		if last.seq+last.count == sequence && last.offset+last.count == at {
@@ -116,20 +123,66 @@ func (p *producer) clone() *producer {
 	return &c
 }
 
-// forget keeps the producers that were heard of last.
+// forget forgets the producers that were silent for ProducerIdle, and of too many those that were heard of
+// longest ago.
 func (c *committer) forget() {
-	if len(c.producers) < 2*maxProducers {
-		return
-	}
-	seen := make([]time.Time, 0, len(c.producers))
-	for _, p := range c.producers {
-		seen = append(seen, p.seen)
-	}
-	slices.SortFunc(seen, time.Time.Compare)
-	cut := seen[len(seen)-maxProducers-1]
-	for key, p := range c.producers {
-		if !p.seen.After(cut) {
-			delete(c.producers, key)
+	now := time.Now()
+	if over := len(c.producers) >= 2*maxProducers; over || now.Sub(c.forgot) >= min(c.log.opts.ProducerIdle/4, forgetMost) {
+		c.forgot = now
+		c.forgetIdle(now)
+		if over {
+			c.forgetMany()
 		}
 	}
+}
+
+func (c *committer) forgetIdle(now time.Time) {
+	idle, n := c.log.opts.ProducerIdle, 0
+	believed := c.log.even.longer(min(idle, evenLongEnough))
+	wall := c.log.opts.Clock()
+	for key, p := range c.producers {
+		if p.silent(now, wall, c.opened, believed) >= idle {
+			c.forgetOne(key)
+			n++
+		}
+	}
+	if n > 0 {
+		c.log.opts.Logger.Info("producers were silent for producer_idle and are forgotten; what they send again is stored again",
+			"producers", n, "producer_idle", idle)
+	}
+}
+
+// silent returns for how long nothing was heard of the producer. Of what was before the log was opened the
+// agent's clock tells, if it is believed.
+func (p *producer) silent(now, wall, opened time.Time, believed bool) time.Duration {
+	if !p.heard.IsZero() {
+		return now.Sub(p.heard)
+	}
+	silent := now.Sub(opened)
+	if believed {
+		silent = max(silent, wall.Sub(p.seen))
+	}
+	return silent
+}
+
+func (c *committer) forgetMany() {
+	if len(c.producers) <= maxProducers {
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(c.producers), func(a, b producerKey) int {
+		p, q := c.producers[a], c.producers[b]
+		return cmp.Or(p.heard.Compare(q.heard), p.seen.Compare(q.seen))
+	})
+	keys = keys[:len(keys)-maxProducers]
+	for _, key := range keys {
+		c.forgetOne(key)
+	}
+	c.log.opts.Logger.Warn("too many producers: those that were silent for longest are forgotten; what they send again is stored again",
+		"producers", len(keys), "remembered", maxProducers)
+}
+
+// forgetOne forgets a producer here, and on the disk with the next commit.
+func (c *committer) forgetOne(key producerKey) {
+	delete(c.producers, key)
+	c.forgotten = append(c.forgotten, key)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/standpipe/standpipe/wal"
 )
@@ -158,4 +160,50 @@ func overwriteNewest(t *testing.T, dir string) {
 	files, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
 	must(t, err)
 	overwrite(t, files[len(files)-1], 0, make([]byte, 8192))
+}
+
+func TestASilentProducerIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &shiftedClock{}
+		o := wal.Options{Dir: t.TempDir(), Clock: clock.now, ProducerIdle: 7 * day}
+		l, err := wal.Open(bg, o)
+		must(t, err)
+		defer func() { l.Close() }()
+		const gap = 9
+		send := func(producer string, sequence uint64, want error) {
+			t.Helper()
+			if _, err := numbered(l, producer, sequence, 1, 10); !errors.Is(err, want) {
+				t.Errorf("%s sends %d: got %v, want %v", producer, sequence, err, want)
+			}
+		}
+		reopen := func() {
+			t.Helper()
+			must(t, l.Close())
+			l, err = wal.Open(bg, o)
+			must(t, err)
+		}
+		send("p", 1, nil)
+		time.Sleep(6 * day)
+		clock.jump(100 * day)
+		send("q", 1, nil)
+		send("p", gap, wal.ErrSequence) // remembered: it was silent for six days, whatever the clock says
+		time.Sleep(6 * day)
+		send("p", gap, wal.ErrSequence) // also a refusal is a sign of life
+		time.Sleep(8 * day)
+		send("p", gap, nil) // forgotten
+		time.Sleep(3 * day)
+		clock.jump(-100 * day)
+		reopen()
+		clock.jump(100 * day)
+		send("p", 2*gap, wal.ErrSequence) // the clock is not believed yet
+		send("q", gap, nil)               // silent since before, and forgotten on the disk too
+		time.Sleep(8 * day)
+		reopen()
+		time.Sleep(11 * time.Minute)
+		send("r", 1, nil)
+		send("p", 2, nil)
+		if got := l.Producers(); got != 2 {
+			t.Errorf("got %d producers remembered, want p and r", got)
+		}
+	})
 }

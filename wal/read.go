@@ -176,20 +176,31 @@ func (r *reading) copyBlock(b *block) (fault string) {
 }
 
 // appendedAt returns when the block that holds the offset, or the first after it, was appended.
-func (l *Log) appendedAt(streamName string, offset uint64) (at time.Time) {
+func (l *Log) appendedAt(streamName string, offset uint64) time.Time {
+	b, ok := l.blockAt(streamName, offset)
+	if !ok {
+		return time.Time{}
+	}
+	return b.at()
+}
+
+// blockAt returns the header of the block that holds the offset, or of the first after it. A block that
+// can't be read is none; Read says so.
+func (l *Log) blockAt(streamName string, offset uint64) (b block, ok bool) {
 	seg, _ := l.find(streamName, offset)
 	if seg == nil {
-		return time.Time{}
+		return block{}, false
 	}
 	_ = seg.view(func(tx *bolt.Tx) error {
 		if bucket := tx.Bucket(streamBucket(streamName)); bucket != nil {
-			if b, fault := seekPeek(bucket.Cursor(), streamName, offset); fault == "" {
-				at = b.at()
-			}
+			var fault string
+			b, fault = seekPeek(bucket.Cursor(), streamName, offset)
+			ok = fault == ""
 		}
 		return nil
-	}) // a segment that can't be read has no age; Read says so
-	return at
+	})
+	b.frames = nil // they are the transaction's
+	return b, ok
 }
 
 func seekPeek(c *bolt.Cursor, stream string, offset uint64) (block, string) {

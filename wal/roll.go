@@ -178,7 +178,7 @@ func (s *stream) low() uint64 {
 	defer s.mu.Unlock()
 	low := s.next
 	if len(s.places) == 0 {
-		low = s.floor
+		low = s.floor.Offset()
 	}
 	for _, p := range s.places {
 		p.mu.Lock()

@@ -104,7 +104,8 @@ func (l *Log) Full() bool {
 	if since == nil {
 		return false
 	}
-	if l.space() < l.margin() || l.opts.Clock().Sub(*since) < retryAfter {
+	ago := l.opts.Clock().Sub(*since) // less than 0 when the clock has jumped back
+	if l.space() < l.margin() || 0 <= ago && ago < retryAfter {
 		return true
 	}
 	l.fullSince.CompareAndSwap(since, nil)

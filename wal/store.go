@@ -177,6 +177,7 @@ func (c *committer) stored(g *group, took time.Duration) {
 	for i := range g.places {
 		g.places[i].committed()
 	}
+	c.forgotten = c.forgotten[:0]
 	if g.events > 0 {
 		l.noteRoom()
 	}

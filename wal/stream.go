@@ -10,12 +10,15 @@ import (
 type stream struct {
 	name string
 
-	mu     sync.Mutex
-	next   uint64 // the offset that the next event gets; all before it are committed
-	bytes  uint64 // of the payloads of all events before next
-	base   uint64 // how many events may have been lost before its first
-	places map[string]*Place
-	floor  uint64 // what lies below is to be dropped (reason full), also when no destination is known
+	mu       sync.Mutex
+	next     uint64 // the offset that the next event gets; all before it are committed
+	bytes    uint64 // of the payloads of all events before next
+	base     uint64 // how many events may have been lost before its first
+	places   map[string]*Place
+	floor    Floor // what lies below is to be dropped, also when no destination is known
+	policy   Policy
+	ages     ages
+	reserved int64 // by appends under way, of the stream's share
 
 	awaited map[*awaited]struct{} // by WaitSettled
 	tail    tail                  // the committer's

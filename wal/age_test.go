@@ -1,0 +1,211 @@
+package wal_test
+
+import (
+	"context"
+	goSync "sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// shiftedClock is an agent's clock that jumps.
+type shiftedClock struct {
+	mu  goSync.Mutex
+	off time.Duration
+}
+
+func (c *shiftedClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Now().Add(c.off).Round(0)
+}
+
+func (c *shiftedClock) jump(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.off += d
+}
+
+const day = 24 * time.Hour
+
+func maxAge(d time.Duration) func(string) wal.Policy {
+	return func(string) wal.Policy { return wal.Policy{MaxAge: d} }
+}
+
+// floorOf returns the place's floor once all that happens now has happened.
+func floorOf(p *wal.Place) wal.Floor {
+	synctest.Wait()
+	return p.Floor()
+}
+
+func openAged(t *testing.T, o wal.Options, age time.Duration) (*wal.Log, *wal.Place) {
+	t.Helper()
+	l, err := wal.Open(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetPolicy(maxAge(age))
+	p, err := l.Place("s", "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, p
+}
+
+func TestWhatIsOlderThanMaxAgeIsToBeDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := openAged(t, wal.Options{Dir: t.TempDir()}, time.Hour)
+		defer l.Close()
+		appendOne(t, l, "s", "k", "first")
+		time.Sleep(30 * time.Minute)
+		appendOne(t, l, "s", "k", "second")
+		time.Sleep(29 * time.Minute)
+		if got := floorOf(p); got.Offset() != 0 {
+			t.Errorf("got %+v after 59 minutes, want none", got)
+		}
+		time.Sleep(4 * time.Minute)
+		if got, want := floorOf(p), (wal.Floor{Age: 2}); got != want || got.Reason(1) != wal.DroppedAge {
+			t.Errorf("got %+v after 63 minutes, want %+v", got, want)
+		}
+		time.Sleep(30 * time.Minute)
+		if got, want := floorOf(p), (wal.Floor{Age: 3}); got != want {
+			t.Errorf("got %+v after 93 minutes, want %+v", got, want)
+		}
+	})
+}
+
+func TestAParkedDestinationDropsWhatIsTooOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		o := wal.Options{Dir: dir, SegmentSize: 64 << 10}
+		l, p := openAged(t, o, 0)
+		defer func() { l.Close() }()
+		var all wal.Count
+		for range 30 {
+			appendOne(t, l, "s", "k", string(make([]byte, 10_000)))
+			all.Add(wal.Count{Events: 1, Bytes: 10_000})
+		}
+		p.Park()
+		l.SetPolicy(maxAge(time.Hour))
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		st := p.Stat()
+		if st.Dropped[wal.DroppedAge] != all || st.Pending.Events != 0 {
+			t.Errorf("got %+v, want all %+v dropped for their age", st, all)
+		}
+		sync(t, l)
+		if got := l.Stat().Segments; got != 1 {
+			t.Errorf("got %d segments, want 1", got)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l, p = openAged(t, o, time.Hour)
+		if got := p.Stat(); got.Dropped[wal.DroppedAge] != all || got.Pending.Events != 0 {
+			t.Errorf("got %+v after a restart", got)
+		}
+	})
+}
+
+// What a run finds in the log is as old as the blocks say, once the clock has gone evenly for a while.
+func TestEventsAgeWhileTheAgentIsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &shiftedClock{}
+		o := wal.Options{Dir: t.TempDir(), Clock: clock.now}
+		l, _ := openAged(t, o, day)
+		appendOne(t, l, "s", "k", "old")
+		time.Sleep(20 * time.Hour)
+		appendOne(t, l, "s", "k", "young")
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Hour) // off
+		l, p := openAged(t, o, day)
+		defer l.Close()
+		time.Sleep(5 * time.Minute)
+		if got := floorOf(p); got.Offset() != 0 {
+			t.Errorf("got %+v in the first minutes, want none", got)
+		}
+		time.Sleep(30 * time.Minute)
+		if got, want := floorOf(p), (wal.Floor{Age: 2}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		time.Sleep(20 * time.Hour)
+		if got, want := floorOf(p), (wal.Floor{Age: 3}); got != want {
+			t.Errorf("got %+v 20 hours later, want %+v", got, want)
+		}
+	})
+}
+
+func TestAClockThatJumpsDropsNothing(t *testing.T) {
+	for _, jump := range []time.Duration{-10 * day, 10 * day, -20_000 * day, 20_000 * day} {
+		t.Run(jump.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clock := &shiftedClock{}
+				o := wal.Options{Dir: t.TempDir(), Clock: clock.now}
+				l, _ := openAged(t, o, day)
+				appendOne(t, l, "s", "k", "of the run before")
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				clock.jump(jump) // the clock is wrong at the boot
+				l, p := openAged(t, o, day)
+				defer l.Close()
+				appendOne(t, l, "s", "k", "with a wrong clock")
+				time.Sleep(8 * time.Minute)
+				clock.jump(-jump) // and is set right
+				appendOne(t, l, "s", "k", "with the right one")
+				time.Sleep(12 * time.Hour)
+				if got := floorOf(p); got.Offset() != 0 {
+					t.Errorf("got %+v within a day, want none", got)
+				}
+				time.Sleep(13 * time.Hour)
+				if got, want := floorOf(p), (wal.Floor{Age: 4}); got != want {
+					t.Errorf("got %+v after 25 hours, want %+v", got, want)
+				}
+			})
+		})
+	}
+}
+
+// A clock that jumps all the time is never believed; what this run has seen is dropped all the same.
+func TestAClockThatNeverStopsJumping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &shiftedClock{}
+		o := wal.Options{Dir: t.TempDir(), Clock: clock.now}
+		l, p := openAged(t, o, day)
+		defer l.Close()
+		for i := range 48 {
+			appendOne(t, l, "s", "k", "an event an hour")
+			time.Sleep(30 * time.Minute)
+			clock.jump(time.Duration(i%7-3) * 100 * day)
+			time.Sleep(30 * time.Minute)
+		}
+		got := floorOf(p)
+		if got.Age < 23 || got.Age > 25 {
+			t.Errorf("got %+v after 48 hours of an event an hour, want about 24", got)
+		}
+		if st := p.Stat(); st.Pending.Events != 48 || l.Full() {
+			t.Errorf("got %+v, full %v", st, l.Full())
+		}
+	})
+}
+
+func TestAPolicyThatChangesTakesEffect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := openAged(t, wal.Options{Dir: t.TempDir()}, 0)
+		defer l.Close()
+		appendOne(t, l, "s", "k", "x")
+		time.Sleep(3 * time.Hour)
+		if got := floorOf(p); got.Offset() != 0 {
+			t.Errorf("got %+v without a limit", got)
+		}
+		l.SetPolicy(maxAge(time.Hour))
+		time.Sleep(time.Minute)
+		if got, want := floorOf(p), (wal.Floor{Age: 2}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	})
+}

@@ -1,0 +1,138 @@
+package wal
+
+import (
+	"context"
+	"fmt"
+)
+
+// heldExtra is what an event counts as beside its payload in what a stream holds, for its key and for
+// what stands around it.
+const heldExtra = 64
+
+// held is what a count of events takes of a stream's share.
+func (c Count) held() int64 { return int64(c.Bytes + heldExtra*c.Events) }
+
+// Share returns what the stream holds of its own share of the log, and the most that it may; 0: no limit
+// of its own. It holds what the one of its destinations that has settled least has not settled: the
+// payloads, and 64 bytes for each event.
+func (l *Log) Share(stream string) (held, most int64) {
+	s := l.stream(stream)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heldLocked(), s.policy.MaxSize
+}
+
+// waitShare admits a batch to its stream's share of the log. It waits, or not, as the stream's policy says.
+// A batch that is admitted is counted until Ticket.releaseShare. One that its producer has numbered may be
+// stored already, which the committer alone knows: that one refuses it.
+func (l *Log) waitShare(ctx context.Context, t *Ticket, c Count) error {
+	s := l.stream(t.stream)
+	for {
+		moved := s.settled.wait()
+		policy, over := s.admit(t, c)
+		switch mode := l.onFull(policy); {
+		case over <= 0:
+			return nil
+		case c.held() > policy.MaxSize:
+			return fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, c.held(), s.name, policy.MaxSize)
+		case mode == Reject:
+			err := &FullError{Stream: s.name, Used: policy.MaxSize + over - c.held(), Max: policy.MaxSize, RetryAfter: retryAfter}
+			if t.producer.id == "" {
+				return err
+			}
+			t.refusal = err
+			return nil
+		case mode == DropOldest:
+			l.dropShare(s, over+policy.MaxSize/shareSlack)
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.failed:
+			return l.Failed()
+		case <-l.closing:
+			return ErrClosed
+		}
+	}
+}
+
+// shareSlack: under DropOldest this part of a stream's share is made free at once, so that not every
+// append has to wait for a drop.
+const shareSlack = 16
+
+// admit counts the batch in, or returns by how many bytes it exceeds the share.
+func (s *stream) admit(t *Ticket, c Count) (p Policy, over int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.policy.MaxSize == 0 {
+		return s.policy, 0
+	}
+	if over = s.heldLocked() + s.reserved + c.held() - s.policy.MaxSize; over > 0 {
+		return s.policy, over
+	}
+	t.share, t.shared = s, c.held()
+	s.reserved += t.shared
+	return s.policy, 0
+}
+
+// heldLocked returns what the destination that has settled least has not settled. A stream without a
+// destination has no share.
+func (s *stream) heldLocked() (held int64) {
+	for _, p := range s.places {
+		p.mu.Lock()
+		held = max(held, p.pendingLocked().held())
+		p.mu.Unlock()
+	}
+	return held
+}
+
+// pendingLocked is called with the stream's mu and p.mu held.
+func (p *Place) pendingLocked() Count {
+	return Count{p.stream.next - 1, p.stream.bytes}.Sub(p.ledger.settled())
+}
+
+// checkpointLocked returns the first offset that some destination has not settled.
+func (s *stream) checkpointLocked() uint64 {
+	low := s.next
+	for _, p := range s.places {
+		p.mu.Lock()
+		low = min(low, p.checkpointLocked())
+		p.mu.Unlock()
+	}
+	return low
+}
+
+// releaseShare ends the reservation of a batch: what was stored is held by now, and what was not makes room.
+func (t *Ticket) releaseShare(stored bool) {
+	if t.share == nil {
+		return
+	}
+	t.share.mu.Lock()
+	t.share.reserved -= t.shared
+	t.share.mu.Unlock()
+	if !stored {
+		t.share.settled.wake()
+	}
+}
+
+// dropShare has the stream's destinations drop its oldest blocks of that many bytes, unless they are
+// about to drop some.
+func (l *Log) dropShare(s *stream, bytes int64) {
+	s.mu.Lock()
+	from, end, floor := s.checkpointLocked(), s.next, s.floor.Offset()
+	s.mu.Unlock()
+	if from < floor {
+		return
+	}
+	for bytes > 0 && from < end {
+		b, ok := l.blockAt(s.name, from)
+		if !ok {
+			from = end
+			break
+		}
+		bytes -= Count{uint64(b.count), b.bytes}.held()
+		from = b.next()
+	}
+	l.dropBelow(s, Floor{Full: from})
+}

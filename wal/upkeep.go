@@ -1,0 +1,85 @@
+package wal
+
+import (
+	"maps"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// The streams' ages are looked at as often as the shortest MaxAge asks for, and not more often than:
+	upkeepMost  = 10 * time.Second
+	upkeepLeast = 10 * time.Millisecond
+	// sayDroppedEvery is how often a place's drops are logged.
+	sayDroppedEvery = time.Minute
+)
+
+// upkeep does what time brings, until the log closes: it drops what is too old, and says what was
+// dropped.
+func (l *Log) upkeep() {
+	defer close(l.upkept)
+	said := make(map[*Place]*saidDropped)
+	for {
+		now := time.Now()
+		l.even.look(now)
+		streams, every := l.sortedStreams(), upkeepMost
+		for _, s := range streams {
+			if l.usable() == nil {
+				l.dropAged(s, now)
+			}
+			every = min(every, s.ageStep())
+		}
+		l.sayDropped(said, now)
+		select {
+		case <-time.After(max(every, upkeepLeast)):
+		case <-l.policyNews:
+		case <-l.closing:
+			return
+		}
+	}
+}
+
+func (s *stream) ageStep() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.policy.MaxAge == 0 {
+		return upkeepMost
+	}
+	return s.policy.MaxAge / ageSteps
+}
+
+// saidDropped is what the log lines have told of a place's drops.
+type saidDropped struct {
+	at      time.Time
+	dropped map[string]Count
+}
+
+// sayDropped logs what policies have dropped since it was last said.
+func (l *Log) sayDropped(said map[*Place]*saidDropped, now time.Time) {
+	for _, p := range l.allPlaces() {
+		p.mu.Lock()
+		dropped := maps.Clone(p.ledger.Dropped)
+		p.mu.Unlock()
+		before := said[p]
+		if before == nil { // what was dropped before this run was said in it
+			said[p] = &saidDropped{dropped: dropped}
+			continue
+		}
+		if now.Sub(before.at) < sayDroppedEvery || maps.Equal(dropped, before.dropped) {
+			continue
+		}
+		for _, reason := range []string{DroppedAge, DroppedFull} {
+			if news := dropped[reason].Sub(before.dropped[reason]); news.Events > 0 {
+				l.opts.Logger.Warn("events were dropped", "reason", reason, "stream", p.stream.name, "destination", p.name,
+					"events", news.Events, "bytes", news.Bytes)
+			}
+		}
+		*before = saidDropped{now, dropped}
+	}
+}
+
+// instant is a time that several goroutines may read; its monotonic reading is kept.
+type instant struct{ p atomic.Pointer[time.Time] }
+
+func (i *instant) set(t time.Time) { i.p.Store(&t) }
+func (i *instant) get() time.Time  { return *i.p.Load() }
