@@ -66,6 +66,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	if a.log, err = wal.Open(ctx, a.logOptions(conf)); err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
+	a.log.SetPolicy(policies(conf))
 	a.dead = wal.OpenDead(conf.DataDir)
 	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
 	a.admin = admin.New(admin.Options{Source: a, Dead: a.letters(), Metrics: a.metrics, Logger: a.logger.Named("admin")})
@@ -84,9 +85,20 @@ func (a *Agent) logOptions(conf *config.Config) wal.Options {
 	w := conf.WAL
 	return wal.Options{
 		Dir: conf.DataDir, MaxSize: w.MaxSize, SegmentSize: w.SegmentSize, CommitLinger: w.CommitLinger,
-		OnFull: wal.OnFull(w.OnFull), LockTimeout: w.LockTimeout, NodeName: conf.NodeName,
+		OnFull: wal.OnFull(w.OnFull), LockTimeout: w.LockTimeout, ProducerIdle: w.ProducerIdle, NodeName: conf.NodeName,
 		Logger:   a.logger.Named("wal"),
 		OnCommit: func(c wal.CommitInfo) { a.metrics.Commit(c.Events, c.Duration) },
+	}
+}
+
+// policies returns what the configuration wants of each stream, also of one that it no longer has.
+func policies(conf *config.Config) func(stream string) wal.Policy {
+	return func(stream string) wal.Policy {
+		s, ok := conf.Match(stream)
+		if !ok {
+			return wal.Policy{MaxAge: conf.WAL.MaxAge}
+		}
+		return wal.Policy{MaxAge: s.MaxAge, MaxSize: s.MaxSize, OnFull: wal.OnFull(s.OnFull)}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// Reload applies conf while the agent runs: streams and their destinations, listeners, log_level
+// Reload applies conf while the agent runs: streams and their destinations, listeners, max_age, log_level
 // and shutdown_timeout. What is unchanged goes on undisturbed. A destination that is gone is
 // parked. An error means that nothing was changed.
 func (a *Agent) Reload(conf *config.Config) error {
@@ -25,6 +25,7 @@ func (a *Agent) Reload(conf *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
+	a.log.SetPolicy(policies(conf))
 	a.streams.apply(conf, func() { a.checkpoint() })
 	a.changeDoors(conf, opened)
 	a.logger.SetLevel(hclog.LevelFromString(conf.LogLevel))
@@ -86,7 +87,9 @@ func needRestart(from, to *config.Config) (settings []string) {
 	note("data_dir", from.DataDir != to.DataDir)
 	note("log_format", from.LogFormat != to.LogFormat)
 	note("admin", from.Admin.Network != to.Admin.Network || from.Admin.Address != to.Admin.Address)
-	note("wal", from.WAL != to.WAL)
+	before, after := from.WAL, to.WAL
+	before.MaxAge = after.MaxAge
+	note("wal", before != after)
 	return settings
 }
 

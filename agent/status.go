@@ -44,6 +44,7 @@ func (a *Agent) state() string {
 func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
 	routes := a.streams.routesOf(s.Name)
 	st := admin.StreamStatus{Name: s.Name, FirstOffset: s.First}
+	st.HeldBytes, st.MaxBytes = a.log.Share(s.Name)
 	places := a.log.Places(s.Name)
 	stats := make([]wal.PlaceStat, len(places))
 	for i, p := range places {

@@ -41,6 +41,10 @@ var streamColumns = []column[StreamStatus]{
 		func(s StreamStatus) float64 { return float64(s.Appended.Events) }, "stream"),
 	counter("appended_bytes_total", "Bytes of the payloads that were stored in the log.",
 		func(s StreamStatus) float64 { return float64(s.Appended.Bytes) }, "stream"),
+	gauge("stream_held_bytes", "Bytes that the stream holds of its own share of the log: what the destination that is furthest behind has not settled.",
+		func(s StreamStatus) float64 { return float64(s.HeldBytes) }, "stream"),
+	gauge("stream_max_bytes", "Bytes that the stream may hold; 0 when it has no limit of its own.",
+		func(s StreamStatus) float64 { return float64(s.MaxBytes) }, "stream"),
 }
 
 var destinationColumns = []column[DestinationStatus]{

@@ -35,7 +35,8 @@ func sample() admin.Status {
 		WAL: admin.WALStatus{Bytes: 1234, MaxBytes: 8 << 30, Segments: 3},
 		Streams: []admin.StreamStatus{{
 			Name: "clicks", FirstOffset: 1, NextOffset: 10001,
-			Appended:     admin.Volume{Events: 10000, Bytes: 5120000},
+			Appended:  admin.Volume{Events: 10000, Bytes: 5120000},
+			HeldBytes: 576000, MaxBytes: 1 << 30,
 			Destinations: []admin.DestinationStatus{sampleDestination()},
 		}},
 	}

@@ -39,7 +39,9 @@ type StreamStatus struct {
 	FirstOffset  uint64              `json:"first_offset"` // the oldest still held; NextOffset when none is
 	NextOffset   uint64              `json:"next_offset"`
 	Appended     Volume              `json:"appended"`
-	Refused      Events              `json:"refused"` // since the start of the process; the Server fills it in
+	Refused      Events              `json:"refused"`    // since the start of the process; the Server fills it in
+	HeldBytes    int64               `json:"held_bytes"` // of the stream's own share of the log
+	MaxBytes     int64               `json:"max_bytes"`  // the most that HeldBytes may become; 0: no limit of its own
 	Destinations []DestinationStatus `json:"destinations"`
 }
 

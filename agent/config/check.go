@@ -143,6 +143,12 @@ func everyHost(host string) bool {
 }
 
 func checkStream(b *block, s *Stream) {
+	if !b.wrote("max_age") {
+		s.MaxAge = b.r.maxAge
+	}
+	if b.wrote("on_full") && !b.wrote("max_size") && !b.misread("max_size") {
+		b.fault(b.at("on_full"), "on_full: %s has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal", b.what)
+	}
 	if !b.has("destination") {
 		b.fault(b.head, `%s has no destination; needed is at least one block destination "TYPE" "NAME"`, b.what)
 	}

@@ -57,7 +57,9 @@ type WAL struct {
 	SegmentSize  int64 // bytes; at most a quarter of MaxSize
 	SegmentAsked int64 // what the file asked for; more than SegmentSize when that was lowered
 	CommitLinger time.Duration
-	OnFull       string // reject, block or drop_oldest
+	OnFull       string        // reject, block or drop_oldest
+	MaxAge       time.Duration // older events are dropped; 0: none is
+	ProducerIdle time.Duration // a producer that is silent for so long is forgotten
 	LockTimeout  time.Duration
 }
 
@@ -68,10 +70,13 @@ type AWS struct {
 
 // Stream is a stream block: one stream, or all whose names match a pattern.
 type Stream struct {
-	Name         string // or a pattern, in which * stands for any run of characters
-	Format       string // json, text or bytes
-	MaxEventSize int64  // bytes
-	Ack          string // accepted, durable or delivered
+	Name         string        // or a pattern, in which * stands for any run of characters
+	Format       string        // json, text or bytes
+	MaxEventSize int64         // bytes
+	Ack          string        // accepted, durable or delivered
+	MaxAge       time.Duration // default: WAL.MaxAge
+	MaxSize      int64         // bytes that each stream may hold of the log; 0: no limit of its own
+	OnFull       string        // what an append beyond MaxSize meets; empty: as WAL.OnFull
 	Destinations []Destination
 	Pos          Pos
 }

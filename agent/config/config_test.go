@@ -53,7 +53,7 @@ var (
 	defaultRetry = config.Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second}
 	defaultWAL   = config.WAL{
 		MaxSize: 8 << 30, SegmentSize: 64 << 20, SegmentAsked: 64 << 20,
-		OnFull: "reject", LockTimeout: 30 * time.Second,
+		OnFull: "reject", ProducerIdle: 168 * time.Hour, LockTimeout: 30 * time.Second,
 	}
 )
 
@@ -217,6 +217,25 @@ func TestSegmentSizeIsLoweredToAQuarter(t *testing.T) {
 		if got.SegmentSize != tt.segments || got.SegmentAsked != tt.asked {
 			t.Errorf("%s: got %d, asked %d, want %d, asked %d", tt.wal, got.SegmentSize, got.SegmentAsked, tt.segments, tt.asked)
 		}
+	}
+}
+
+func TestAStreamsMaxAgeIsTheLogsUnlessItIsWritten(t *testing.T) {
+	const destination = `destination "file" "f" { path = "${stream}" }`
+	c := parse(t, `
+stream "a" {
+  `+destination+`
+}
+stream "b" {
+  max_age  = "0s"
+  max_size = "2MiB"
+  on_full  = "block"
+  `+destination+`
+}
+wal { max_age = "36h" }`)
+	a, b := c.Streams[0], c.Streams[1]
+	if a.MaxAge != 36*time.Hour || a.MaxSize != 0 || a.OnFull != "" || b.MaxAge != 0 || b.MaxSize != 2<<20 || b.OnFull != "block" {
+		t.Errorf("got %+v and %+v", a, b)
 	}
 }
 

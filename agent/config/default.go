@@ -28,6 +28,7 @@ func defaultConfig() *Config {
 			SegmentSize:  64 * mib,
 			SegmentAsked: 64 * mib,
 			OnFull:       "reject",
+			ProducerIdle: 7 * 24 * time.Hour,
 			LockTimeout:  30 * time.Second,
 		},
 	}

@@ -62,7 +62,7 @@ func TestFaults(t *testing.T) {
 			`2:13: address: ":0" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, or insecure = true`,
 			`3:3: unknown setting "insecur" in listener "grpc"; did you mean "insecure"?`}},
 		{"an unknown setting that is like none", "wal {\n  color = \"red\"\n}", []string{
-			`2:3: unknown setting "color" in wal; allowed is max_size, segment_size, commit_linger, on_full or lock_timeout`}},
+			`2:3: unknown setting "color" in wal; allowed is max_size, segment_size, commit_linger, on_full, max_age, producer_idle or lock_timeout`}},
 		{"another listener's setting", `listener "socket" {` + "\naddress = \"127.0.0.1:1\"\nmax_request_size = \"1MiB\"\n}", []string{
 			`3:1: unknown setting "max_request_size" in listener "socket"; allowed is address, mode, max_line_size or insecure`}},
 		{"a setting one block too far out", in(`"kinesis" "k"`, `stream = "a"`, `max_delay = "1s"`) + "\nmax_size = \"1GiB\"", []string{
@@ -72,7 +72,7 @@ func TestFaults(t *testing.T) {
 			`1:1: unknown block "listner"; did you mean "listener"?`,
 			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws or stream`}},
 		{"a block where none may be", "wal {\n  batch {}\n}", []string{
-			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, on_full, lock_timeout`}},
+			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, on_full, max_age, producer_idle, lock_timeout`}},
 		{"a block as a setting", `wal = {}`, []string{
 			`1:1: wal is a block, not a setting; allowed is wal { ... }`}},
 		{"a setting as a block", `data_dir {}`, []string{
@@ -116,10 +116,29 @@ shutdown_timeout = 25
 wal {
   commit_linger = "-1s"
   lock_timeout  = "0s"
+  max_age       = "3 days"
+  producer_idle = "1s"
 }`, []string{
 			`2:20: shutdown_timeout: 25 is a bare number, not a string in quotes; allowed is a duration of 0s or more, like "25s"`,
 			`4:19: commit_linger: "-1s" is negative; allowed is a duration of 0s or more, like "2ms"`,
-			`5:19: lock_timeout: "0s" is too short; allowed is a duration of 1ms or more, like "30s"`}},
+			`5:19: lock_timeout: "0s" is too short; allowed is a duration of 1ms or more, like "30s"`,
+			`6:19: max_age: "3 days" is no duration (the units are ms, s, m and h); allowed is a duration of 0s or more, like "72h"`,
+			`7:19: producer_idle: "1s" is too short; allowed is a duration of 1m0s or more, like "168h"`}},
+		{"a stream's share", `
+stream "a" {
+  max_age  = "-1h"
+  max_size = "1KiB"
+  on_full  = "drop"
+  destination "file" "f" { path = "x" }
+}
+stream "b" {
+  on_full = "block"
+  destination "file" "f" { path = "y" }
+}`, []string{
+			`3:14: max_age: "-1h" is negative; allowed is a duration of 0s or more, like "72h"`,
+			`4:14: max_size: "1KiB" is too small; allowed is a size of 64KiB or more, like "1GiB"`,
+			`5:14: on_full: "drop" is unknown; allowed is reject, block or drop_oldest`,
+			`9:13: on_full: stream "b" has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal`}},
 		{"words", "log_level = \"loud\"\nwal {\n  on_full = \"drop\"\n}", []string{
 			`1:13: log_level: "loud" is unknown; allowed is trace, debug, info, warn or error`,
 			`3:13: on_full: "drop" is unknown; allowed is reject, block or drop_oldest`}},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -20,7 +21,8 @@ type reader struct {
 	src    []byte
 	file   string
 	faults faults
-	aws    AWS // the file's defaults, which are read before any destination
+	aws    AWS           // the file's defaults, which are read before any destination
+	maxAge time.Duration // of the wal block, which is read before any stream
 	taken  []taken
 }
 

@@ -20,6 +20,9 @@ const maxLine = 64 * mib
 // shortest is the least duration where none at all makes no sense.
 const shortest = time.Millisecond
 
+// whenFull is what an append may meet.
+var whenFull = []string{"reject", "block", "drop_oldest"}
+
 var fileSection = section[Config]{
 	settings: []setting[Config]{
 		text("node_name", `a name, like "gateway-17"`, func(c *Config) *string { return &c.NodeName }, notEmpty),
@@ -108,10 +111,13 @@ var (
 			size("max_size", "8GiB", func(w *WAL) *int64 { return &w.MaxSize }, 256*kib, 0),
 			size("segment_size", "64MiB", func(w *WAL) *int64 { return &w.SegmentSize }, 64*kib, 0),
 			duration("commit_linger", "2ms", func(w *WAL) *time.Duration { return &w.CommitLinger }, 0),
-			word("on_full", func(w *WAL) *string { return &w.OnFull }, "reject", "block", "drop_oldest"),
+			word("on_full", func(w *WAL) *string { return &w.OnFull }, whenFull...),
+			duration("max_age", "72h", func(w *WAL) *time.Duration { return &w.MaxAge }, 0),
+			duration("producer_idle", "168h", func(w *WAL) *time.Duration { return &w.ProducerIdle }, time.Minute),
 			duration("lock_timeout", "30s", func(w *WAL) *time.Duration { return &w.LockTimeout }, shortest),
 		},
-		check: func(_ *block, w *WAL) {
+		check: func(b *block, w *WAL) {
+			b.r.maxAge = w.MaxAge
 			w.SegmentAsked = w.SegmentSize
 			w.SegmentSize = min(w.SegmentSize, w.MaxSize/4)
 		},
@@ -155,6 +161,9 @@ var streamSection = section[Stream]{
 		word("format", func(s *Stream) *string { return &s.Format }, "json", "text", "bytes"),
 		size("max_event_size", "1000KiB", func(s *Stream) *int64 { return &s.MaxEventSize }, 1, gib),
 		word("ack", func(s *Stream) *string { return &s.Ack }, "accepted", "durable", "delivered"),
+		duration("max_age", "72h", func(s *Stream) *time.Duration { return &s.MaxAge }, 0),
+		size("max_size", "1GiB", func(s *Stream) *int64 { return &s.MaxSize }, 64*kib, 0),
+		word("on_full", func(s *Stream) *string { return &s.OnFull }, whenFull...),
 	},
 	blocks: []child[Stream]{
 		{name: "destination", labels: []string{"TYPE", "NAME"}, read: readDestination, known: knownDestination},
