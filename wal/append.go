@@ -149,11 +149,25 @@ func (t *Ticket) buffer(size int64) []byte {
 
 func (t *Ticket) encode(b *Batch, size int64) {
 	t.frames, t.cuts = t.buffer(size), make([]frameCut, len(b.Events))
+	var lanes laneMemo
 	for i := range b.Events {
 		e := &b.Events[i]
-		t.frames = appendFrame(t.frames, e, LaneOf(e.Key))
+		t.frames = appendFrame(t.frames, e, lanes.of(e.Key))
 		t.cuts[i] = frameCut{uint32(len(t.frames)), uint32(len(e.Data))}
 	}
+}
+
+// laneMemo remembers the last key's lane: batches often hold runs of one key.
+type laneMemo struct {
+	key  string
+	lane uint8
+}
+
+func (m *laneMemo) of(key string) uint8 {
+	if key != m.key || key == "" {
+		m.key, m.lane = key, LaneOf(key)
+	}
+	return m.lane
 }
 
 // layFrom is the length from which a batch has blocks of its own: the last of them is only half full,
@@ -166,10 +180,11 @@ func (t *Ticket) lay(b *Batch, size int64) {
 		buf:    t.buffer(size + maxBlocks(size)*blockHeader),
 		blocks: make([]laid, 0, size/blockAim+2),
 	}
+	var lanes laneMemo
 	for i := range b.Events {
 		e := &b.Events[i]
 		p.admit(frameSize(e))
-		lane := LaneOf(e.Key)
+		lane := lanes.of(e.Key)
 		p.buf = appendFrame(p.buf, e, lane)
 		p.joined(lane, uint32(len(e.Data)))
 	}

@@ -58,7 +58,8 @@
 // place is none. It is a sum of its own because a reader of other lanes goes by the header alone.
 //
 // A frame is the event's lane (1 byte), a length (varint) and the event in the encoding of
-// standpipe.v1.Event.
+// standpipe.v1.Event: an event that came in this encoding is copied once, into its block, and its time put
+// behind it if it said none (IndexEvent).
 //
 // bbolt keeps up to four large values in a bucket's last leaf and writes them again with the next
 // commit, and what a leaf leaves of its last page is lost: both go by the length of a block. Bytes

@@ -15,6 +15,11 @@ type Event struct {
 	Time       int64             // when it happened, in Unix nanoseconds
 	Attributes map[string]string // tags of the event, not part of Data
 
+	// Encoded is set by IndexEvent and by nobody else: the event as it came over the wire, of which Key and
+	// Data are parts. An append stores it as it is, and Time if it says none.
+	Encoded []byte
+	timed   bool // Encoded says Time
+
 	// Offset and Lane are set by the log when it reads an event; an append ignores them.
 	Offset uint64
 	Lane   uint8

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math/bits"
 	"slices"
-	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -27,16 +26,33 @@ var errFrame = errors.New("event frame is malformed")
 func appendFrame(b []byte, e *Event, lane uint8) []byte {
 	b = append(b, lane)
 	b = protowire.AppendVarint(b, uint64(eventSize(e)))
+	if e.Encoded != nil {
+		return appendEncoded(b, e)
+	}
 	b = protowire.AppendTag(b, fieldKey, protowire.BytesType)
 	b = protowire.AppendString(b, e.Key)
 	b = protowire.AppendTag(b, fieldData, protowire.BytesType)
 	b = protowire.AppendBytes(b, e.Data)
-	b = protowire.AppendTag(b, fieldTime, protowire.VarintType)
-	b = protowire.AppendVarint(b, uint64(e.Time))
+	b = appendTime(b, e.Time)
 	if len(e.Attributes) > 0 {
 		b = appendAttributes(b, e.Attributes)
 	}
 	return b
+}
+
+// appendEncoded appends an event that came encoded. Of a field that is there twice the last counts, so the
+// time may stand at the end.
+func appendEncoded(b []byte, e *Event) []byte {
+	b = append(b, e.Encoded...)
+	if e.timed {
+		return b
+	}
+	return appendTime(b, e.Time)
+}
+
+func appendTime(b []byte, at int64) []byte {
+	b = protowire.AppendTag(b, fieldTime, protowire.VarintType)
+	return protowire.AppendVarint(b, uint64(at))
 }
 
 // frameSize returns the bytes that appendFrame adds for e.
@@ -46,12 +62,20 @@ func frameSize(e *Event) int {
 }
 
 func eventSize(e *Event) int {
-	n := 3 + protowire.SizeBytes(len(e.Key)) + protowire.SizeBytes(len(e.Data)) + protowire.SizeVarint(uint64(e.Time))
+	switch {
+	case e.timed:
+		return len(e.Encoded)
+	case e.Encoded != nil:
+		return len(e.Encoded) + timeSize(e)
+	}
+	n := 2 + protowire.SizeBytes(len(e.Key)) + protowire.SizeBytes(len(e.Data)) + timeSize(e)
 	for k, v := range e.Attributes {
 		n += 1 + protowire.SizeBytes(attributeSize(k, v))
 	}
 	return n
 }
+
+func timeSize(e *Event) int { return 1 + protowire.SizeVarint(uint64(e.Time)) }
 
 func attributeSize(k, v string) int {
 	return 2 + protowire.SizeBytes(len(k)) + protowire.SizeBytes(len(v))
@@ -101,7 +125,7 @@ func decodeEvent(b []byte, e *Event) error {
 		case num == fieldKey && typ == protowire.BytesType:
 			var v []byte
 			v, n = protowire.ConsumeBytes(b)
-			e.Key = unsafe.String(unsafe.SliceData(v), len(v))
+			e.Key = textIn(v)
 		case num == fieldData && typ == protowire.BytesType:
 			e.Data, n = protowire.ConsumeBytes(b)
 		case num == fieldTime && typ == protowire.VarintType:

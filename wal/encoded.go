@@ -1,0 +1,84 @@
+package wal
+
+import (
+	"unicode/utf8"
+	"unsafe"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// IndexEvent finds the parts of an event in the encoding of standpipe.v1.Event, so that it can be
+// appended as it is: Key and Data of the result lie in b, and so does what else there is of it, under Encoded.
+// Time is 0 when b says none, and may be set then. Nothing else of the result may be changed.
+//
+// ok is false for an encoding that is not the plain one: a field that is unknown, there twice or of another
+// type, or an attribute that is not a name and a value in valid UTF-8. It may be good all the same, so
+// it is to be decoded, and appended as what it then says.
+func IndexEvent(b []byte) (e Event, ok bool) {
+	var seen [fieldAttributes]bool // but attributes, which may be many
+	for rest := b; len(rest) > 0; {
+		num, typ, n := protowire.ConsumeTag(rest)
+		if n < 0 || num > fieldAttributes || typ != eventTypes[num] {
+			return Event{}, false
+		}
+		if num != fieldAttributes {
+			if seen[num] {
+				return Event{}, false
+			}
+			seen[num] = true
+		}
+		rest = rest[n:]
+		if n = e.index(num, rest); n < 0 {
+			return Event{}, false
+		}
+		rest = rest[n:]
+	}
+	e.Encoded, e.timed = b, e.Time != 0
+	return e, len(b) > 0
+}
+
+// eventTypes are the wire types of an event's fields. There is no field 0.
+var eventTypes = [...]protowire.Type{
+	0: -1, fieldKey: protowire.BytesType, fieldData: protowire.BytesType,
+	fieldTime: protowire.VarintType, fieldAttributes: protowire.BytesType,
+}
+
+// index notes the value with which b begins and returns its length, negative when it is not plain.
+func (e *Event) index(num protowire.Number, b []byte) (n int) {
+	if num == fieldTime {
+		var at uint64
+		at, n = protowire.ConsumeVarint(b)
+		e.Time = int64(at)
+		return n
+	}
+	v, n := protowire.ConsumeBytes(b)
+	switch {
+	case n < 0:
+	case num == fieldKey:
+		e.Key = textIn(v)
+	case num == fieldData:
+		e.Data = v
+	case !plainAttribute(v):
+		return -1
+	}
+	return n
+}
+
+// textIn returns b as a string that lies in b, which nobody may change from here on.
+func textIn(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// plainAttribute tells whether b is a name and then a value.
+func plainAttribute(b []byte) bool {
+	for field := fieldEntryKey; field <= fieldEntryValue; field++ {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 || num != field || typ != protowire.BytesType {
+			return false
+		}
+		v, m := protowire.ConsumeBytes(b[n:])
+		if m < 0 || !utf8.Valid(v) {
+			return false
+		}
+		b = b[n+m:]
+	}
+	return len(b) == 0
+}
