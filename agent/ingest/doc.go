@@ -17,6 +17,12 @@
 //	AppendStream  ─┤─► check ─► log.Submit ─► ticket ─► reply
 //	socket line   ─┘   (rules of the stream)   (commit)
 //
+// What comes over gRPC is not decoded. An AppendRequest is read where it lies, in the pieces in which it
+// arrived: its events are indexed (wal.IndexEvent), checked, and copied once, encoded as they came, into
+// the log's block. A request or an event that is encoded in an unusual way, with an unknown field or one
+// that is there twice, is decoded by package proto instead, and means what that says. What is no
+// AppendRequest, or holds text that is not UTF-8, is INVALID_ARGUMENT.
+//
 // Requests of one stream or connection are pipelined: one goroutine receives, checks and submits,
 // another waits for the tickets in order and replies, so that many requests share a commit. The
 // receiving one stops while 4,096 requests of a gRPC stream, or 512 of a connection, wait for

@@ -9,12 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
@@ -73,7 +75,7 @@ func (l *fakeLog) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, erro
 	t.batch.Events = slices.Clone(b.Events)
 	for i := range t.batch.Events {
 		e := &t.batch.Events[i]
-		e.Data, e.Attributes = slices.Clone(e.Data), maps.Clone(e.Attributes)
+		*e = decoded(e)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,6 +83,18 @@ func (l *fakeLog) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, erro
 	l.submits++
 	l.queue <- t
 	return t, nil
+}
+
+// decoded returns what is kept of e: what it says, and nothing that its producer may use again.
+func decoded(e *wal.Event) wal.Event {
+	if e.Encoded == nil {
+		return wal.Event{Key: strings.Clone(e.Key), Data: slices.Clone(e.Data), Time: e.Time, Attributes: maps.Clone(e.Attributes)}
+	}
+	var m standpipev1.Event
+	if err := proto.Unmarshal(e.Encoded, &m); err != nil {
+		panic(err)
+	}
+	return wal.Event{Key: m.PartitionKey, Data: m.Data, Time: e.Time, Attributes: m.Attributes}
 }
 
 func (l *fakeLog) conclude(t *fakeTicket) {

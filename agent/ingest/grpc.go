@@ -40,7 +40,7 @@ func newGRPC(in *intake, o *Options) *grpcWire {
 		conns: knownConns{conns: make(map[*knownConn]struct{})},
 	}
 	w.server = grpc.NewServer(w.options(o)...)
-	standpipev1.RegisterIngestServer(w.server, w.service)
+	w.server.RegisterService(ingestDesc(), w.service)
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.draining})
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(w.server)
@@ -49,6 +49,7 @@ func newGRPC(in *intake, o *Options) *grpcWire {
 
 func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(o.MaxRequestSize),
 		grpc.WaitForHandlers(true),
 		grpc.ConnectionTimeout(handshakeTime),

@@ -31,6 +31,7 @@ type request struct {
 	json bool
 	// text: the data is the text of a JSON string.
 	text bool
+	wire wireReader // of a request that comes over gRPC
 }
 
 var requests = sync.Pool{New: func() any { return new(request) }}
@@ -45,7 +46,7 @@ func (r *request) free() {
 		return
 	}
 	clear(events)
-	*r = request{batch: wal.Batch{Events: events[:0]}}
+	*r = request{batch: wal.Batch{Events: events[:0]}, wire: wireReader{joined: r.wire.joined}}
 	requests.Put(r)
 }
 

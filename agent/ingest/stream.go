@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 
+	"google.golang.org/grpc"
+
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -18,7 +20,7 @@ const streamDepth = 4096
 // which receives, ends when the handler has returned, for then the stream's context does.
 type appendStream struct {
 	service *service
-	wire    standpipev1.Ingest_AppendStreamServer
+	wire    grpc.ServerStream
 	chain   wal.Chain
 
 	slots chan struct{} // holds one for each request in waiting; so adding to it never blocks
@@ -35,7 +37,7 @@ type appendStream struct {
 }
 
 // AppendStream stores and answers requests in the order in which they arrive.
-func (s *service) AppendStream(wire standpipev1.Ingest_AppendStreamServer) error {
+func (s *service) AppendStream(wire grpc.ServerStream) error {
 	a := &appendStream{
 		service: s,
 		wire:    wire,
@@ -51,32 +53,34 @@ func (s *service) AppendStream(wire standpipev1.Ingest_AppendStreamServer) error
 func (a *appendStream) receive(ctx context.Context) {
 	defer close(a.waiting)
 	for {
-		m, err := a.wire.Recv()
-		if err != nil {
+		w := new(wireRequest)
+		if err := a.wire.RecvMsg(w); err != nil {
 			a.ended = err
 			return
 		}
 		select {
 		case a.slots <- struct{}{}:
 		case <-ctx.Done():
+			w.Free()
 			a.ended = ctx.Err()
 			return
 		}
-		if !a.take(ctx, m) {
-			a.ended = errStreamDraining // unless m was refused: then that is the stream's status
+		if !a.take(ctx, w) {
+			a.ended = errStreamDraining // unless w was refused: then that is the stream's status
 			return
 		}
 	}
 }
 
-// take submits m and reports whether the one after it may be taken.
-func (a *appendStream) take(ctx context.Context, m *standpipev1.AppendRequest) bool {
+// take submits w and reports whether the one after it may be taken.
+func (a *appendStream) take(ctx context.Context, w *wireRequest) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
+		w.Free()
 		return false
 	}
-	t := a.service.take(ctx, m, &a.chain)
+	t := a.service.take(ctx, w, &a.chain)
 	a.waiting <- &t
 	return t.err == nil
 }
@@ -143,7 +147,7 @@ func (a *appendStream) reply(ctx context.Context, t *taken) error {
 	if t.ack == standpipev1.Ack_ACK_ACCEPTED {
 		a.accepted = append(a.accepted, t)
 	}
-	return a.wire.Send(response(&r))
+	return a.wire.SendMsg(&r)
 }
 
 // finish waits for t, but never withdraws it when ctx ends: a later request of the stream may be
