@@ -48,6 +48,7 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 		Log: s.log, Place: place, Sink: target, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay,
 		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
+		Unpaced:  !d.Pace,
 		Observer: observer{s, stream, d.Name},
 		Logger:   logger,
 	})
@@ -104,14 +105,18 @@ func buildAWS(d config.Destination, options sink.AWSOptions) (shipper.Sink, erro
 	case "kinesis":
 		return sink.NewKinesis(context.Background(), sink.KinesisOptions{
 			Stream: d.Stream, Aggregate: shipper.Framing(d.Aggregate), Order: sink.Order(d.Order), AimRecord: int(d.Batch.RecordSize), AWS: options,
-			CheckKeys: checkKeys,
+			CheckKeys: checkKeys, Quota: quotaOf(d),
 		})
 	case "firehose":
 		return sink.NewFirehose(context.Background(), sink.FirehoseOptions{
-			DeliveryStream: d.DeliveryStream, AimRecord: int(d.Batch.RecordSize), AWS: options,
+			DeliveryStream: d.DeliveryStream, AimRecord: int(d.Batch.RecordSize), AWS: options, Quota: quotaOf(d),
 		})
 	}
 	return nil, fmt.Errorf("unknown type %q", d.Type)
+}
+
+func quotaOf(d config.Destination) shipper.Quota {
+	return shipper.Quota{Bytes: int(d.Quota.Bytes), Records: int(d.Quota.Records), Requests: int(d.Quota.Requests)}
 }
 
 // start ships from now on.
@@ -131,11 +136,14 @@ func (r *route) start() {
 	})
 }
 
-// learner is a sink that asks its service what it takes.
-type learner interface{ Learn(ctx context.Context) }
+// learner is a sink that asks its service what it takes, once, and then follows what it is made of.
+type learner interface {
+	Learn(ctx context.Context)
+	Follow(ctx context.Context)
+}
 
-// learn asks once, since events that are too large for what is known so far are refused, and would never
-// make the sink ask. What it returns is closed when that has ended.
+// learn asks at the start, since events that are too large for what is known so far are refused, and would
+// never make the sink ask. What it returns is closed when that has ended: after ctx.
 func (r *route) learn(ctx context.Context) <-chan struct{} {
 	done := make(chan struct{})
 	l, ok := r.sink.(learner)
@@ -146,6 +154,7 @@ func (r *route) learn(ctx context.Context) <-chan struct{} {
 	go func() {
 		defer close(done)
 		l.Learn(ctx)
+		l.Follow(ctx)
 	}()
 	return done
 }

@@ -14,6 +14,7 @@ type paces struct {
 	shards  *ShardMap
 	parts   []*pace
 	quota   Quota
+	lanes   int       // that stand for shards where those are not known; 1: for the destination
 	now     time.Time // of the batch in the making
 	touched []*pace   // those that the batch in the making has planned with
 }
@@ -25,18 +26,18 @@ func newPaces(sink Sink, lanes int, now time.Time) *paces {
 	if !shape.OneKey {
 		lanes = 1
 	}
-	p.quota = shape.Quota
-	p.alone(lanes)
+	p.quota, p.lanes = shape.Quota, lanes
+	p.alone()
 	return p
 }
 
 // alone makes paces that know no shards. The quota is a shard's where keys matter, so lanes don't have it.
-func (p *paces) alone(parts int) {
+func (p *paces) alone() {
 	quota := p.quota
-	if parts > 1 {
+	if p.lanes > 1 {
 		quota = Quota{}
 	}
-	p.shards, p.parts = nil, make([]*pace, parts)
+	p.shards, p.parts = nil, make([]*pace, p.lanes)
 	for i := range p.parts {
 		p.parts[i] = newPace(quota, p.now)
 	}
@@ -49,7 +50,11 @@ func (p *paces) begin(now time.Time) {
 	if p.sharded == nil {
 		return
 	}
-	if m := p.sharded.Shards(); m != nil && m != p.shards {
+	switch m := p.sharded.Shards(); {
+	case m == p.shards:
+	case m == nil:
+		p.alone()
+	default:
 		p.reshard(m)
 	}
 }
@@ -76,7 +81,7 @@ func (p *paces) of(e *wal.Event) *pace {
 	switch {
 	case p.shards != nil:
 		i = p.shards.Find(e.Key)
-	case len(p.parts) > 1:
+	case p.lanes > 1:
 		i = int(e.Lane)
 	}
 	p.parts[i].fill(p.now)

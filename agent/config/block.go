@@ -15,6 +15,12 @@ type section[T any] struct {
 	check    func(b *block, into *T)
 }
 
+// with returns s with one more kind of block in it.
+func (s *section[T]) with(c child[T]) *section[T] {
+	s.blocks = append(s.blocks, c)
+	return s
+}
+
 // setting is one `name = value`.
 type setting[T any] struct {
 	name     string

@@ -88,6 +88,9 @@ type Destination struct {
 	Batch      Batch
 	Retry      Retry
 
+	Pace  bool  // kinesis and firehose: keep to the quota, and slow down while the service throttles
+	Quota Quota // kinesis: of each shard; firehose: of the stream
+
 	Stream    string // kinesis; a name, or an ARN, whose region goes before AWS.Region; may hold ${stream}
 	Aggregate string // kinesis: kpl, lines or none
 	Order     string // kinesis: key, strict or none
@@ -105,6 +108,11 @@ type Destination struct {
 type Batch struct {
 	MaxDelay   time.Duration // the longest that an event waits for company
 	RecordSize int64         // bytes; records are aimed at this size
+}
+
+// Quota is what a service takes in a second. A zero is its own default.
+type Quota struct {
+	Bytes, Records, Requests int64
 }
 
 // Retry says how a request that did not go through is tried again, for ever.

@@ -76,8 +76,8 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 		AWS:   aws,
 		Streams: []config.Stream{
 			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{
-				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Stream: "clicks", Aggregate: "kpl", Order: "key"},
-				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, DeliveryStream: "clicks-archive"},
+				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Stream: "clicks", Aggregate: "kpl", Order: "key"},
+				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, DeliveryStream: "clicks-archive"},
 			}},
 			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{
 				{Type: "file", Name: "local", Batch: defaultBatch, Retry: defaultRetry,

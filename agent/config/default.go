@@ -70,6 +70,7 @@ func defaultDestination(typ, name string) Destination {
 		Batch: Batch{MaxDelay: time.Second, RecordSize: 500 * kib},
 		Retry: Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second},
 	}
+	d.Pace = typ != "file"
 	switch typ {
 	case "kinesis":
 		d.Aggregate, d.Order = "kpl", "key"

@@ -111,6 +111,21 @@ listener "grpc" {
 			`12:22: max_request_size: "0B" is too small; allowed is a size from 1B to 1GiB, like "16MiB"`}},
 		{"a negative number", "wal {\n  max_size = -8\n}", []string{
 			`2:14: max_size: -8 is a bare number, not a string in quotes; allowed is a size of 256KiB or more, like "8GiB"`}},
+		{"rates", in(`"firehose" "f"`, `delivery_stream = "a"`, `quota {`, `bytes = "1MB"`, `records = "1.5/s"`, `requests = "0/s"`, `}`), []string{
+			`5:9: bytes: "1MB" does not end with /s; allowed is a rate of 1B/s or more, like "1MB/s"`,
+			`6:11: records: "1.5/s" is no whole number a second; allowed is a rate of 1/s or more, like "1000/s"`,
+			`7:12: requests: "0/s" is too low; allowed is a rate of 1/s or more, like "1000/s"`}},
+		{"more rates", in(`"kinesis" "k"`, `stream = "a"`, `quota {`, `bytes = "5/s"`, `records = "-1/s"`, `}`), []string{
+			`5:9: bytes: "5/s" has no unit; allowed is a rate of 1B/s or more, like "1MB/s"`,
+			`6:11: records: "-1/s" is negative; allowed is a rate of 1/s or more, like "1000/s"`}},
+		{"a rate that is a number, and one too large", in(`"kinesis" "k"`, `stream = "a"`, `quota {`, `bytes = 5`, `records = "99999999999999999999/s"`, `}`), []string{
+			`5:9: bytes: 5 is a bare number, not a string in quotes; allowed is a rate of 1B/s or more, like "1MB/s"`,
+			`6:11: records: "99999999999999999999/s" is too large; allowed is a rate of 1/s or more, like "1000/s"`}},
+		{"quotas out of place", in(`"kinesis" "k"`, `stream = "a"`, `pace = "off"`, `quota {`, `requests = "9/s"`, `}`), []string{
+			`4:8: pace: "off" is neither true nor false; allowed is true or false, without quotes`,
+			`6:1: unknown setting "requests" in quota; allowed is bytes or records`}},
+		{"a quota of files", in(`"file" "f"`, `path = "x"`, `quota {}`), []string{
+			`4:1: unknown block "quota" in destination "file" "f"; allowed is batch or retry`}},
 		{"durations", `
 shutdown_timeout = 25
 wal {

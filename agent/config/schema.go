@@ -196,16 +196,24 @@ var (
 			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed(),
 			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none"),
 			word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none"),
-		),
+		).with(quotaBlock(shardQuota)),
 		"firehose": awsDestination(firehoseRecord,
 			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed(),
-		),
+		).with(quotaBlock(streamQuota)),
 		"file": destinationSection(0,
 			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed(),
 			size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0),
 			duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, shortest),
 		),
 	}
+
+	shardQuota = section[Quota]{settings: []setting[Quota]{
+		byteRate("bytes", "1MB/s", func(q *Quota) *int64 { return &q.Bytes }, 1),
+		countRate("records", "1000/s", func(q *Quota) *int64 { return &q.Records }),
+	}}
+	streamQuota = section[Quota]{settings: append(shardQuota.settings[:2:2],
+		countRate("requests", "1000/s", func(q *Quota) *int64 { return &q.Requests }),
+	)}
 
 	retrySection = section[Retry]{
 		settings: []setting[Retry]{
@@ -237,10 +245,16 @@ func destinationSection(record int64, own ...setting[Destination]) *section[Dest
 // settings of its own or with a block of them.
 func awsDestination(record int64, own ...setting[Destination]) *section[Destination] {
 	field := func(d *Destination) *AWS { return &d.AWS }
+	own = append(own, flag("pace", func(d *Destination) *bool { return &d.Pace }))
 	s := destinationSection(record, append(own, lifted(&awsSection, field)...)...)
 	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &awsSection, field))
 	s.check = func(b *block, _ *Destination) { checkAWS(b) }
 	return s
+}
+
+// quotaBlock is the block of what the destination's service takes.
+func quotaBlock(s section[Quota]) child[Destination] {
+	return inner("quota", &s, func(d *Destination) *Quota { return &d.Quota })
 }
 
 func knownDestination(prefix string) []string {

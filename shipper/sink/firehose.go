@@ -21,8 +21,9 @@ const (
 
 // FirehoseOptions says where a Firehose destination puts its records.
 type FirehoseOptions struct {
-	DeliveryStream string // the Firehose stream's name
-	AimRecord      int    // bytes; 0: 500 KiB; at most 1,024,000
+	DeliveryStream string        // the Firehose stream's name
+	AimRecord      int           // bytes; 0: 500 KiB; at most 1,024,000
+	Quota          shipper.Quota // a zero is the service's own in that region, at AWS's endpoints
 	AWS            AWSOptions
 }
 
@@ -55,6 +56,7 @@ func NewFirehose(ctx context.Context, o FirehoseOptions) (*Firehose, error) {
 		BilledStep:   firehoseBilledStep,
 	}
 	client := firehose.NewFromConfig(cfg)
+	shape.Quota = quotaOf(o.Quota, firehoseQuota(client.Options().Region), client.Options().BaseEndpoint)
 	return &Firehose{client: client, stream: o.DeliveryStream, shape: shape, aws: o.AWS}, nil
 }
 

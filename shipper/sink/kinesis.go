@@ -53,8 +53,10 @@ type KinesisOptions struct {
 	MaxRecord int             // bytes, the key counted, until the stream says its MaxRecordSizeInKiB; 0: 1 MiB
 	// CheckKeys is how often Send first asks the stream how long a record may be, and whether it still
 	// goes by partition keys: where it does not, it refuses to ship unless Order is OrderNone. 0: never.
-	CheckKeys time.Duration
-	AWS       AWSOptions
+	// Follow asks for the shards as often, and early at most every ShardsAgain; 0: 10 s.
+	CheckKeys, ShardsAgain time.Duration
+	Quota                  shipper.Quota // of each shard; a zero is the service's own, at AWS's endpoints
+	AWS                    AWSOptions
 }
 
 // Kinesis is an Amazon Kinesis data stream as a destination.
@@ -69,6 +71,7 @@ type Kinesis struct {
 	shape atomic.Pointer[shipper.Shape]
 
 	check     streamCheck
+	shards    shardMap
 	sequences sequences // OrderStrict
 }
 
@@ -85,14 +88,17 @@ func NewKinesis(ctx context.Context, o KinesisOptions) (*Kinesis, error) {
 	if err != nil {
 		return nil, err
 	}
+	client := kinesis.NewFromConfig(cfg)
+	shape.Quota = quotaOf(o.Quota, shardQuota, client.Options().BaseEndpoint)
 	k := &Kinesis{
-		client: kinesis.NewFromConfig(cfg),
+		client: client,
 		stream: o.Stream,
 		order:  o.Order,
 		aws:    o.AWS,
 		first:  shape,
 		aim:    o.AimRecord,
 		check:  streamCheck{every: o.CheckKeys},
+		shards: shardMap{again: o.ShardsAgain, doubt: make(chan struct{}, 1)},
 	}
 	k.shape.Store(&shape)
 	return k, nil
@@ -177,10 +183,16 @@ func (k *Kinesis) put(ctx context.Context, batch []shipper.Record) shipper.Reply
 		return failedReply(err, batch)
 	}
 	entries := make([]result, len(out.Records))
+	shards := make([]*string, len(out.Records))
 	for i, r := range out.Records {
 		entries[i] = result{id: r.SequenceNumber, code: r.ErrorCode, text: r.ErrorMessage}
+		shards[i] = r.ShardId
 	}
-	return replyOf(len(batch), out.FailedRecordCount, entries)
+	reply := replyOf(len(batch), out.FailedRecordCount, entries)
+	if reply.Err == nil {
+		k.shards.look(batch, shards, reply.Results)
+	}
+	return reply
 }
 
 func (k *Kinesis) request(batch []shipper.Record) *kinesis.PutRecordsInput {

@@ -141,6 +141,7 @@ func (k *Kinesis) reshape(d Description) {
 	if d.IgnoreKey && shape.Framing == shipper.FramingKPL {
 		shape.Framing, shape.RecordEvents = shipper.FramingNone, 1
 	}
+	k.shards.spread.Store(d.IgnoreKey)
 	k.shape.Store(&shape)
 }
 

@@ -37,7 +37,9 @@ func (k *Kinesis) putStrict(ctx context.Context, batch []shipper.Record) shipper
 		return badReply("a record without a sequence number")
 	}
 	k.sequences.note(r.Key, number)
-	return shipper.Reply{Results: make([]*shipper.Error, 1), Code: "200"}
+	reply := shipper.Reply{Results: make([]*shipper.Error, 1), Code: "200"}
+	k.shards.look(batch, []*string{out.ShardId}, reply.Results)
+	return reply
 }
 
 // refusedStrict says of one record what PutRecords says of each: a shard that is throttled or fails
@@ -53,6 +55,9 @@ func (k *Kinesis) refusedStrict(err error, batch []shipper.Record, last string) 
 	if reply.Err.Class == shipper.Poison && last != "" && !aboutLength(reply.Err) {
 		k.sequences.forget(batch[0].Key)
 		reply.Err.Class = shipper.Transient
+	}
+	if reply.Err.Class == shipper.Throttled {
+		k.shards.ask()
 	}
 	if c := reply.Err.Class; c == shipper.Transient || c == shipper.Throttled {
 		return shipper.Reply{Results: []*shipper.Error{reply.Err}, Code: reply.Code}

@@ -10,10 +10,14 @@ import (
 )
 
 // ServeHTTP answers PutRecords, PutRecord, PutRecordBatch and, apart from faults and counts,
-// DescribeStreamSummary.
+// DescribeStreamSummary and ListShards.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("X-Amz-Target") == describeTarget {
 		s.describe(w)
+		return
+	}
+	if r.Header.Get("X-Amz-Target") == listTarget {
+		s.list(w, r)
 		return
 	}
 	fault, latency := s.next()

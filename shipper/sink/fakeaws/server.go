@@ -38,6 +38,9 @@ type Server struct {
 	maxRecord int // bytes, of Kinesis's records
 	described int // how often the stream was asked about itself
 	numbers   numbers
+
+	shards []Shard
+	listed int // questions for the shards, pages not counted
 }
 
 // Start starts a server that ends with the test.

@@ -1,0 +1,54 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// byteRate is a setting of so many bytes a second, at least least.
+func byteRate[T any](name, example string, field func(*T) *int64, least int64) setting[T] {
+	allowed := fmt.Sprintf("a rate of %s/s or more, like %q", sizeText(least), example)
+	return rate(name, allowed, field, least, parseSize)
+}
+
+// countRate is a setting of so many a second, at least 1.
+func countRate[T any](name, example string, field func(*T) *int64) setting[T] {
+	return rate(name, fmt.Sprintf("a rate of 1/s or more, like %q", example), field, 1, parseCount)
+}
+
+func rate[T any](name, allowed string, field func(*T) *int64, least int64, parse func(string) (int64, string)) setting[T] {
+	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+		s, ok := v.text()
+		if !ok {
+			return false
+		}
+		amount, found := strings.CutSuffix(strings.TrimSpace(s), "/s")
+		if !found {
+			return v.refuse(quote(s) + " does not end with /s")
+		}
+		n, wrong := parse(amount)
+		if wrong == "" && n < least {
+			wrong = "is too low"
+		}
+		if wrong != "" {
+			return v.refuse(quote(s) + " " + wrong)
+		}
+		*field(into) = n
+		return true
+	}}
+}
+
+// parseCount returns the whole number that s says, or what is wrong with it.
+func parseCount(s string) (n int64, wrong string) {
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	switch {
+	case err == nil && n >= 0:
+		return n, ""
+	case err == nil:
+		return 0, "is negative"
+	case strings.Contains(err.Error(), "out of range"):
+		return 0, "is too large"
+	}
+	return 0, "is no whole number a second"
+}
