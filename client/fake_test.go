@@ -28,6 +28,7 @@ type fakeAgent struct {
 	stored   []string          // data, in the order of the log
 	next     map[string]uint64 // by producer: the sequence that continues what is stored
 	streams  int               // that were opened
+	sent     int               // requests that were sent
 	requests []*standpipev1.AppendRequest
 
 	down bool // streams can't be opened
@@ -35,6 +36,8 @@ type fakeAgent struct {
 	rules func(m *standpipev1.AppendRequest) error
 	// cut is asked before a request is looked at, and after it is stored: true breaks the connection.
 	cut func(stored bool) bool
+	// lose is asked after a request is stored: true leaves it without an answer.
+	lose func() bool
 	// hold, when set, is received from before each answer.
 	hold chan struct{}
 }
@@ -144,6 +147,9 @@ func (s *fakeStream) Send(m *standpipev1.AppendRequest) error {
 	if err := proto.Unmarshal(wire, m); err != nil {
 		return err
 	}
+	s.agent.mu.Lock()
+	s.agent.sent++
+	s.agent.mu.Unlock()
 	select {
 	case s.sent <- m:
 		return nil
@@ -198,6 +204,9 @@ func (s *fakeStream) answer(m *standpipev1.AppendRequest) error {
 	}
 	if cut != nil && cut(true) {
 		return errCut
+	}
+	if s.agent.lose != nil && s.agent.lose() {
+		return nil
 	}
 	if s.agent.hold != nil {
 		select {

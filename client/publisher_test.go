@@ -146,17 +146,17 @@ func TestWindow(t *testing.T) {
 	publishing(t, client.PublisherOptions{BatchEvents: 1, Window: 3}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		f.hold = make(chan struct{})
 		receipts := publish(t, p, numbered(10)...)
-		synctest.Wait()
-		// The fake looks at one request at a time; what was sent lies in the stream.
-		f.hold <- struct{}{}
-		synctest.Wait()
-		if _, err := receipts[0].Wait(t.Context()); err != nil {
-			t.Error(err)
-		}
-		select {
-		case <-receipts[1].Done():
-			t.Error("the second event has a result before its answer")
-		default:
+		for answered := range 3 {
+			synctest.Wait()
+			f.mu.Lock()
+			if got, want := f.sent, answered+3; got != want {
+				t.Errorf("after %d answers: got %d requests sent, want %d", answered, got, want)
+			}
+			f.mu.Unlock()
+			f.hold <- struct{}{}
+			if offset, err := receipts[answered].Wait(t.Context()); offset != uint64(answered+1) || err != nil {
+				t.Errorf("got offset %d, %v, want %d", offset, err, answered+1)
+			}
 		}
 		close(f.hold)
 		if err := p.Close(t.Context()); err != nil {
