@@ -1,23 +1,23 @@
 package shipper
 
 import (
-	"time"
+	"cmp"
+	"math"
+	"slices"
 
 	"github.com/standpipe/standpipe/shipper/kpl"
 	"github.com/standpipe/standpipe/wal"
 )
 
-// share is what one lane gives to a batch: the first n events of its queue, and for each the
-// record that it is in, or passedOver.
+// share is what one lane gives to a batch: the first n events of its queue, and for each the group
+// that it is in. An event without a group was passed over by a batch of one key: it is of another key,
+// and stays in the queue.
 type share struct {
-	lane    *lane
-	events  []wal.Event
-	records []int32
+	lane   *lane
+	events []wal.Event
+	groups []*group
+	spent  bool // its records' limits ended it: waiting would add nothing to it
 }
-
-// passedOver stands for the record of an event that a batch of one key has passed over: it is of
-// another key, and stays in the queue.
-const passedOver = -1
 
 // mostPassed bounds the events that are looked at for those of one key, since what is settled among
 // the others has to be noted in the lane's mark until the lane has caught up.
@@ -48,8 +48,7 @@ type batch struct {
 	groups map[string]*group
 	size   int // of all records, with what counts of their keys
 	events int
-	cut    bool // a limit ended a lane's share: waiting would add nothing to it
-	oldest time.Time
+	full   bool // a limit of requests was met: nothing can be added to it
 	alone  bool // holds a suspect lane and no other
 
 	paces  *paces // nil: none
@@ -81,40 +80,47 @@ func (b *batch) addLane(l *lane) {
 			break
 		}
 		if l.suspect > 0 && i >= l.suspect {
-			b.cut = true
 			break
 		}
 		if b.passes(e) && i < mostPassed {
-			s.records = append(s.records, passedOver)
+			s.groups = append(s.groups, nil)
 			continue
 		}
-		record, ok := b.add(e)
-		if !ok {
-			b.cut = b.cut || b.slow == nil
+		g := b.add(e)
+		if g == nil {
+			s.spent = !b.full && b.slow == nil
 			break
 		}
-		s.records = append(s.records, int32(record))
+		s.groups = append(s.groups, g)
 	}
-	if b.shape.oneKeyed() && len(b.drafts) > 0 && !b.roomFor(b.drafts[0]) {
-		b.cut = true
+	if b.shape.oneKeyed() && len(b.drafts) > 0 && !b.roomFor(b.drafts[0], 0) {
+		s.spent = true
 	}
-	for n := len(s.records); n > 0 && s.records[n-1] == passedOver; n-- {
-		s.records = s.records[:n-1]
+	for n := len(s.groups); n > 0 && s.groups[n-1] == nil; n-- {
+		s.groups = s.groups[:n-1]
 	}
-	if len(s.records) == 0 {
+	if len(s.groups) == 0 {
 		b.wait(l)
 		return
 	}
-	s.events = l.queue[:len(s.records)]
+	s.events = l.queue[:len(s.groups)]
 	b.shares = append(b.shares, s)
-	if b.oldest.IsZero() || l.since.Before(b.oldest) {
-		b.oldest = l.since
+}
+
+// spent returns the lanes that gain nothing by waiting, since their records take no more, or since they
+// may hold no more in memory.
+func (b *batch) spent(filled func(*lane) bool) (lanes []*lane) {
+	for i := range b.shares {
+		if s := &b.shares[i]; s.spent || filled(s.lane) {
+			lanes = append(lanes, s.lane)
+		}
 	}
+	return lanes
 }
 
 // passes tells whether e is of another key than the one that the batch carries.
 func (b *batch) passes(e *wal.Event) bool {
-	return b.shape.oneKeyed() && len(b.drafts) > 0 && b.drafts[0].groups[0].key != e.Key && b.roomFor(b.drafts[0])
+	return b.shape.oneKeyed() && len(b.drafts) > 0 && b.drafts[0].groups[0].key != e.Key && b.roomFor(b.drafts[0], 0)
 }
 
 // wait makes a lane that gave nothing wait for its pace, if it was that.
@@ -126,8 +132,8 @@ func (b *batch) wait(l *lane) {
 	b.waited = b.waited || l.paced.After(b.paces.now)
 }
 
-// add finds e a place. It returns false when e can't be in this batch.
-func (b *batch) add(e *wal.Event) (record int, ok bool) {
+// add finds e a place. It returns nil when e can't be in this batch.
+func (b *batch) add(e *wal.Event) *group {
 	g := b.groups[b.groupKey(e)]
 	pace := b.paceOf(g, e)
 	if b.slow = nil; pace == nil {
@@ -135,14 +141,14 @@ func (b *batch) add(e *wal.Event) (record int, ok bool) {
 	}
 	if !pace.allows(len(e.Data) + b.keyCost(e.Key)) {
 		b.slow = pace
-		return 0, false
+		return nil
 	}
 	size, records := b.size, len(b.drafts)
-	if record, ok = b.place(g, e); ok {
-		b.drafts[record].pace = pace
+	if g = b.place(g, e); g != nil {
+		b.drafts[g.record].pace = pace
 		b.paces.plan(pace, b.size-size, len(b.drafts)-records)
 	}
-	return record, ok
+	return g
 }
 
 // paceOf returns the pace of e, which may be in a group already; nil: none.
@@ -157,23 +163,26 @@ func (b *batch) paceOf(g *group, e *wal.Event) *pace {
 }
 
 // place puts e into the group of its key, or a new one.
-func (b *batch) place(g *group, e *wal.Event) (record int, ok bool) {
+func (b *batch) place(g *group, e *wal.Event) *group {
 	if b.events >= b.maxEvents() {
-		return 0, false
+		b.full = true
+		return nil
 	}
 	switch {
 	case g == nil:
-		g, ok = b.newGroup(e)
+		g = b.newGroup(e)
 	case b.joins(g, e):
-		ok = true
 	case b.shape.WholeOrder, b.shape.AnyOrder:
-		g, ok = b.newGroup(e)
+		g = b.newGroup(e)
+	case b.movable(g):
+		b.move(g, e)
+	default:
+		return nil
 	}
-	if !ok {
-		return 0, false
+	if g != nil {
+		b.put(g, e)
 	}
-	b.put(g, e)
-	return g.record, true
+	return g
 }
 
 func (b *batch) groupKey(e *wal.Event) string {
@@ -185,34 +194,84 @@ func (b *batch) groupKey(e *wal.Event) string {
 
 // grown returns the framed size of g with e in it.
 func (b *batch) grown(g *group, e *wal.Event) int {
-	switch b.shape.Framing {
-	case FramingKPL:
+	if b.shape.Framing == FramingKPL {
 		return g.sizer.With(e.Data)
-	case FramingLines:
-		return g.size + len(e.Data) + 1
-	default:
-		return g.size + len(e.Data)
 	}
+	return g.size + b.lineSize(e)
+}
+
+// lineSize returns the bytes that e takes where it is not in KPL's format.
+func (b *batch) lineSize(e *wal.Event) int {
+	if b.shape.Framing == FramingLines {
+		return len(e.Data) + 1
+	}
+	return len(e.Data)
 }
 
 // joins tells whether e can join the group of its key.
 func (b *batch) joins(g *group, e *wal.Event) bool {
 	d := b.drafts[g.record]
 	more := b.grown(g, e) - g.size
-	return d.size+more <= b.aim(g.key) && b.size+more <= b.shape.MaxBatch && b.roomFor(d)
-}
-
-func (b *batch) roomFor(d *draft) bool {
-	return b.shape.RecordEvents == 0 || d.events < b.shape.RecordEvents
-}
-
-// aim returns the framed bytes to fill a record to.
-func (b *batch) aim(key string) int {
-	most := b.shape.MaxRecord - b.keyCost(key)
-	if b.shape.AimRecord <= 0 {
-		return most
+	if b.size+more > b.shape.MaxBatch {
+		b.full = true
+		return false
 	}
-	return min(b.shape.AimRecord, most)
+	return d.size+more <= b.aim(g.key) && b.roomFor(d, more)
+}
+
+// roomFor tells whether d takes an event of more bytes. Near the number of events that a record may
+// hold, it takes none that begins a billed step which the last ones could not fill.
+func (b *batch) roomFor(d *draft, more int) bool {
+	left, step := b.recordEvents()-d.events, b.shape.BilledStep
+	if left <= 0 || b.shape.RecordEvents == 0 || d.events == 0 || step <= 1 {
+		return left > 0
+	}
+	size := b.counted(d)
+	begins := (size+more-1)/step > (size-1)/step
+	return !begins || size < step || left*(size/d.events) >= step/8*7
+}
+
+// worthLeaving is how many billed steps a record has to keep for a group to be moved out of it.
+const worthLeaving = 4
+
+// movable tells whether g, which has no room in its record because it shares it, is worth another
+// record: where it leaves little behind, it nearly fills the record by itself.
+func (b *batch) movable(g *group) bool {
+	left := b.drafts[g.record].size - g.size
+	return !b.full && left > 0 && left >= worthLeaving*b.shape.BilledStep && len(b.drafts) < b.shape.BatchRecords
+}
+
+// move takes g out of its record, into the last one where that has room for it and e, else into a new one.
+func (b *batch) move(g *group, e *wal.Event) {
+	from := b.drafts[g.record]
+	from.groups = slices.DeleteFunc(from.groups, func(other *group) bool { return other == g })
+	from.size -= g.size
+	from.events -= len(g.events)
+	last := b.drafts[len(b.drafts)-1]
+	if last == from || last.size+b.grown(g, e) > b.aim(g.key) || last.events+len(g.events)+1 > b.recordEvents() {
+		last = &draft{}
+		b.drafts = append(b.drafts, last)
+	}
+	g.record = len(b.drafts) - 1
+	last.groups = append(last.groups, g)
+	last.size += g.size
+	last.events += len(g.events)
+}
+
+// recordEvents is how many events a record may hold.
+func (b *batch) recordEvents() int { return cmp.Or(b.shape.RecordEvents, math.MaxInt) }
+
+// aim returns the framed bytes to fill a record to: a whole number of billed steps.
+func (b *batch) aim(key string) int {
+	cost := b.keyCost(key)
+	most := b.shape.MaxRecord - cost
+	if b.shape.AimRecord > 0 {
+		most = min(most, b.shape.AimRecord)
+	}
+	if over := (most + cost) % max(b.shape.BilledStep, 1); over < most {
+		most -= over
+	}
+	return most
 }
 
 func (b *batch) keyCost(key string) int {
@@ -223,28 +282,29 @@ func (b *batch) keyCost(key string) int {
 }
 
 // newGroup opens a group for e, in the last record where it may share one, else in a new record.
-func (b *batch) newGroup(e *wal.Event) (*group, bool) {
+func (b *batch) newGroup(e *wal.Event) *group {
 	g := &group{key: b.groupKey(e), sizer: kpl.NewSizer(len(e.Key))}
 	size := b.grown(g, e)
 	if !b.shape.OneKey && len(b.drafts) > 0 {
 		last := len(b.drafts) - 1
 		d := b.drafts[last]
-		if d.size+size <= b.aim(e.Key) && b.size+size <= b.shape.MaxBatch && b.roomFor(d) {
+		if d.size+size <= b.aim(e.Key) && b.size+size <= b.shape.MaxBatch && b.roomFor(d, size) {
 			g.record = last
 			d.groups = append(d.groups, g)
 			b.groups[g.key] = g
-			return g, true
+			return g
 		}
 	}
 	size += b.keyCost(e.Key)
 	if len(b.drafts) >= b.shape.BatchRecords || len(b.drafts) > 0 && b.size+size > b.shape.MaxBatch {
-		return nil, false
+		b.full = true
+		return nil
 	}
 	g.record = len(b.drafts)
 	b.drafts = append(b.drafts, &draft{groups: []*group{g}})
 	b.size += b.keyCost(e.Key)
 	b.groups[g.key] = g
-	return g, true
+	return g
 }
 
 func (b *batch) put(g *group, e *wal.Event) {

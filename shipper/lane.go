@@ -22,8 +22,7 @@ type lane struct {
 
 	reading bool      // a read for this lane is under way and its result is wanted
 	served  uint64    // the turn at which it was last read for
-	since   time.Time // when queue's first event came to wait
-	later   time.Time // when the first that is not in the request under way did
+	arrived []arrival // when queue's events came to wait, ascending; the first may be of one that has left
 
 	trouble *trouble  // set while its records are refused
 	paced   time.Time // its shard takes nothing before
@@ -34,18 +33,47 @@ type lane struct {
 	published wal.Mark // the mark that the log was last told
 }
 
+// arrival says that the events from an offset on came to wait at a time.
+type arrival struct {
+	offset uint64
+	at     time.Time
+}
+
 func held(e *wal.Event) int { return len(e.Data) + len(e.Key) + wal.EventMemory }
 
 // take appends a read event to the queue.
 func (l *lane) take(e wal.Event, now time.Time) {
-	switch len(l.queue) {
-	case 0:
-		l.since = now
-	case l.sent:
-		l.later = now
+	if n := len(l.arrived); n == 0 || !l.arrived[n-1].at.Equal(now) {
+		l.arrived = append(l.arrived, arrival{e.Offset, now})
 	}
 	l.queue = append(l.queue, e)
 	l.bytes += held(&e)
+}
+
+// since returns when the queue's first event came to wait. The queue is not empty.
+func (l *lane) since() time.Time { return l.came(&l.queue[0]) }
+
+// came returns when an event of the queue came to wait.
+func (l *lane) came(e *wal.Event) time.Time {
+	i := len(l.arrived) - 1
+	for i > 0 && l.arrived[i].offset > e.Offset {
+		i--
+	}
+	return l.arrived[i].at
+}
+
+// forgetArrivals drops those that no event of the queue needs.
+func (l *lane) forgetArrivals() {
+	for len(l.arrived) > 0 && l.arrived[len(l.arrived)-1].offset >= l.next {
+		l.arrived = l.arrived[:len(l.arrived)-1]
+	}
+	if len(l.queue) == 0 {
+		l.arrived = nil
+		return
+	}
+	for len(l.arrived) > 1 && l.arrived[1].offset <= l.queue[0].Offset {
+		l.arrived = l.arrived[1:]
+	}
 }
 
 // ready tells whether the lane may be in the next batch.
@@ -84,6 +112,7 @@ func (l *lane) forget() (freed int) {
 	l.queue = slices.Clone(kept)
 	l.bytes -= freed
 	l.reading = false
+	l.forgetArrivals()
 	return freed
 }
 

@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -54,8 +55,8 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 		}
 		ready += l.bytes
 		due = due || l.trouble != nil
-		if oldest.IsZero() || l.since.Before(oldest) {
-			oldest = l.since
+		if since := l.since(); oldest.IsZero() || since.Before(oldest) {
+			oldest = since
 		}
 	}
 	if ready == 0 {
@@ -67,11 +68,20 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 	if !due && ready < shape.AimRecord && shape.RecordEvents != 1 {
 		return nil, min(wake, patience)
 	}
-	b := s.form(shape, now)
+	b := s.form(shape, now, s.lanes)
+	if ripe := due || b.full || b.alone || b.size >= aimBatch(&shape) || s.held >= s.opts.Memory; !ripe && !b.waited {
+		if s.reading { // what it brings is company
+			return nil, min(wake, patience)
+		}
+		b = s.form(shape, now, b.spent(func(l *lane) bool { return l.bytes >= s.laneMemory(now, l) }))
+	}
 	if b.waited { // the lanes that are due may not be those that may send
 		return s.nextBatch(now)
 	}
-	if len(b.shares) == 0 || !due && !b.cut && !b.alone && b.size < aimBatch(&shape) {
+	if !s.finishing && s.trouble == nil && !b.alone {
+		b.trim(now, due, s.opts.MaxDelay/2)
+	}
+	if len(b.shares) == 0 {
 		return nil, min(wake, max(patience, 0))
 	}
 	return b, 0
@@ -100,8 +110,9 @@ func aimBatch(shape *Shape) int {
 	return shape.MaxBatch
 }
 
-// form puts ready lanes into a batch, beginning with another lane each time. A suspect goes alone.
-func (s *Shipper) form(shape Shape, now time.Time) *batch {
+// form puts those of lanes that are ready into a batch, beginning with another lane each time. A
+// suspect goes alone.
+func (s *Shipper) form(shape Shape, now time.Time, lanes []*lane) *batch {
 	if s.paces != nil {
 		s.paces.begin(now)
 	}
@@ -109,7 +120,7 @@ func (s *Shipper) form(shape Shape, now time.Time) *batch {
 	first := s.firstLane(&shape, now)
 	for i := range s.lanes {
 		l := s.lanes[(first+i)%len(s.lanes)]
-		if !l.ready(now) || l.suspect > 0 && len(b.shares) > 0 {
+		if !l.ready(now) || !slices.Contains(lanes, l) || l.suspect > 0 && len(b.shares) > 0 {
 			continue
 		}
 		b.addLane(l)
@@ -133,7 +144,7 @@ func (s *Shipper) firstLane(shape *Shape, now time.Time) int {
 	}
 	oldest := s.first
 	for i, l := range s.lanes {
-		if l.ready(now) && (!s.lanes[oldest].ready(now) || l.since.Before(s.lanes[oldest].since)) {
+		if l.ready(now) && (!s.lanes[oldest].ready(now) || l.since().Before(s.lanes[oldest].since())) {
 			oldest = i
 		}
 	}
@@ -144,7 +155,7 @@ func (s *Shipper) firstLane(shape *Shape, now time.Time) int {
 func (s *Shipper) send(ctx context.Context, b *batch) {
 	for i := range b.shares {
 		l := b.shares[i].lane
-		l.busy, l.sent, l.later = true, len(b.shares[i].events), l.since
+		l.busy, l.sent = true, len(b.shares[i].events)
 	}
 	s.first = (s.first + 1) % len(s.lanes)
 	s.flying++

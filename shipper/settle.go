@@ -130,15 +130,15 @@ func (s *Shipper) settleShare(o *outcome, sh *share, results []*Error, add *wal.
 	done := make([]bool, len(sh.events))
 	var failure *Error
 	for i := range sh.events {
-		if sh.records[i] == passedOver {
+		if sh.groups[i] == nil {
 			continue
 		}
-		e := &sh.events[i]
-		switch err := results[sh.records[i]]; {
+		e, record := &sh.events[i], sh.groups[i].record
+		switch err := results[record]; {
 		case err == nil:
 			done[i] = true
 			add.Delivered.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
-		case err.Class == Poison && o.guilty(int(sh.records[i]), results):
+		case err.Class == Poison && o.guilty(record, results):
 			if err := s.bury(e, err); err != nil {
 				failure = err
 				break
@@ -203,9 +203,7 @@ func (s *Shipper) keep(l *lane, sh *share, done []bool) {
 	} else {
 		l.queue = append(kept, l.queue[n:]...)
 	}
-	if len(kept) == 0 {
-		l.since = l.later
-	}
+	l.forgetArrivals()
 	l.settleTo()
 }
 

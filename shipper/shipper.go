@@ -201,8 +201,8 @@ func (s *Shipper) ship(ctx context.Context) error {
 	for {
 		grown := s.grown()
 		s.raiseFloor()
-		wake := s.dispatch(ctx, time.Now())
-		wake = min(wake, s.feed(time.Now()))
+		wake := s.feed(time.Now())
+		wake = min(wake, s.dispatch(ctx, time.Now()))
 		s.publish()
 		s.tell()
 		if s.finishing && s.idle() || s.halting && s.flying == 0 {
@@ -260,6 +260,7 @@ func (s *Shipper) shorten(l *lane, n int) {
 	l.queue = l.queue[n:]
 	l.bytes -= freed
 	s.held -= freed
+	l.forgetArrivals()
 	l.settleTo()
 }
 
