@@ -109,7 +109,8 @@ func buildAWS(d config.Destination, options sink.AWSOptions) (shipper.Sink, erro
 		})
 	case "firehose":
 		return sink.NewFirehose(context.Background(), sink.FirehoseOptions{
-			DeliveryStream: d.DeliveryStream, AimRecord: int(d.Batch.RecordSize), AWS: options, Quota: quotaOf(d),
+			DeliveryStream: d.DeliveryStream, AimRecord: int(d.Batch.RecordSize), Order: sink.Order(d.Order), OneKey: d.OneKeyPerRecord,
+			AWS: options, Quota: quotaOf(d),
 		})
 	}
 	return nil, fmt.Errorf("unknown type %q", d.Type)

@@ -23,7 +23,7 @@ func newPaces(sink Sink, lanes int, now time.Time) *paces {
 	p := &paces{now: now}
 	p.sharded, _ = sink.(Sharded)
 	shape := sink.Shape()
-	if !shape.OneKey {
+	if !shape.KeyCounts {
 		lanes = 1
 	}
 	p.quota, p.lanes = shape.Quota, lanes

@@ -193,6 +193,20 @@ func firehoseShape() shipper.Shape {
 		BatchRecords: 10, MaxBatch: 16 << 10, AimBatch: 12 << 10, BilledStep: 5120}
 }
 
+// oneKeyShape is that of a Firehose stream that is partitioned by the key.
+func oneKeyShape() shipper.Shape {
+	s := firehoseShape()
+	s.OneKey = true
+	return s
+}
+
+// anyLines is that of a Firehose stream where order does not matter.
+func anyLines() shipper.Shape {
+	s := firehoseShape()
+	s.AnyOrder = true
+	return s
+}
+
 func fileShape() shipper.Shape {
 	return shipper.Shape{Framing: shipper.FramingLines, WholeOrder: true, MaxRecord: 1 << 20, AimRecord: 8 << 10,
 		BatchRecords: 100, MaxBatch: 64 << 10, BilledStep: 1}

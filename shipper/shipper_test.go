@@ -92,7 +92,7 @@ func (r *rig) finish() wal.PlaceStat {
 func shapes() map[string]shipper.Shape {
 	return map[string]shipper.Shape{
 		"kinesis": kinesisShape(), "firehose": firehoseShape(), "file": fileShape(), "single": singleShape(),
-		"strict": strictShape(), "any": anyShape(),
+		"strict": strictShape(), "any": anyShape(), "firehose, one key": oneKeyShape(), "firehose, any": anyLines(),
 	}
 }
 

@@ -93,9 +93,10 @@ type Destination struct {
 
 	Stream    string // kinesis; a name, or an ARN, whose region goes before AWS.Region; may hold ${stream}
 	Aggregate string // kinesis: kpl, lines or none
-	Order     string // kinesis: key, strict or none
+	Order     string // kinesis: key, strict or none; firehose: key or none
 
-	DeliveryStream string // firehose; may hold ${stream}
+	DeliveryStream  string // firehose; may hold ${stream}
+	OneKeyPerRecord bool   // firehose
 
 	Path         string        // file; may hold ${stream}
 	RollSize     int64         // file; bytes

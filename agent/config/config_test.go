@@ -77,7 +77,7 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 		Streams: []config.Stream{
 			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{
 				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Stream: "clicks", Aggregate: "kpl", Order: "key"},
-				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, DeliveryStream: "clicks-archive"},
+				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, DeliveryStream: "clicks-archive", Order: "key"},
 			}},
 			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{
 				{Type: "file", Name: "local", Batch: defaultBatch, Retry: defaultRetry,

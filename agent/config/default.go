@@ -74,6 +74,8 @@ func defaultDestination(typ, name string) Destination {
 	switch typ {
 	case "kinesis":
 		d.Aggregate, d.Order = "kpl", "key"
+	case "firehose":
+		d.Order = "key"
 	case "file":
 		d.RollSize, d.RollInterval = 64*mib, time.Minute
 	}

@@ -199,6 +199,8 @@ var (
 		).with(quotaBlock(shardQuota)),
 		"firehose": awsDestination(firehoseRecord,
 			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed(),
+			word("order", func(d *Destination) *string { return &d.Order }, "key", "none"),
+			flag("one_key_per_record", func(d *Destination) *bool { return &d.OneKeyPerRecord }),
 		).with(quotaBlock(streamQuota)),
 		"file": destinationSection(0,
 			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed(),

@@ -45,8 +45,13 @@
 //	billed in steps of 5 KiB a record
 //
 // Sources: the SDK's documentation of PutRecordBatch (service/firehose v1.52.9, November 2026);
-// "Multi record deaggregation" in the Firehose Developer Guide; the service's price page. Firehose
-// promises no order: order is kept inside a record.
+// "Multi record deaggregation" in the Firehose Developer Guide; the service's price page.
+//
+// Firehose promises no order among records. A key's events are in order inside a record, and its next
+// record goes when the one before is acknowledged, so that a failed one is never overtaken: a request
+// has one record of a key. With OrderNone it has as many as fit, for few keys with much to send.
+// With OneKey a record holds one key's events, for dynamic partitioning that reads the key from the
+// record as a whole; it bills a step for each key and request.
 //
 // # Files
 //

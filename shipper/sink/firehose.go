@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
@@ -23,12 +24,14 @@ const (
 type FirehoseOptions struct {
 	DeliveryStream string        // the Firehose stream's name
 	AimRecord      int           // bytes; 0: 500 KiB; at most 1,024,000
+	Order          Order         // "": OrderKey; OrderStrict is none of Firehose's
+	OneKey         bool          // a record holds events of one key, for dynamic partitioning
 	Quota          shipper.Quota // a zero is the service's own in that region, at AWS's endpoints
 	AWS            AWSOptions
 }
 
 // Firehose is an Amazon Data Firehose stream, written to directly, as a destination. It has no
-// keys: a record packs the lines of several.
+// keys: a record packs the lines of several unless the options say otherwise.
 type Firehose struct {
 	client *firehose.Client
 	stream string
@@ -38,14 +41,21 @@ type Firehose struct {
 
 // NewFirehose returns the destination. It reads the AWS configuration and dials nobody.
 func NewFirehose(ctx context.Context, o FirehoseOptions) (*Firehose, error) {
-	if o.DeliveryStream == "" {
-		return nil, errors.New("firehose: no delivery stream is named")
+	shape, err := firehoseShape(o)
+	if err != nil {
+		return nil, err
 	}
 	cfg, err := awsConfig(ctx, o.AWS)
 	if err != nil {
 		return nil, err
 	}
-	shape := shipper.Shape{
+	client := firehose.NewFromConfig(cfg)
+	shape.Quota = quotaOf(o.Quota, firehoseQuota(client.Options().Region), client.Options().BaseEndpoint)
+	return &Firehose{client: client, stream: o.DeliveryStream, shape: shape, aws: o.AWS}, nil
+}
+
+func firehoseShape(o FirehoseOptions) (shipper.Shape, error) {
+	s := shipper.Shape{
 		Framing:      shipper.FramingLines, // never KPL: Firehose does not take it apart here
 		MaxRecord:    firehoseMaxRecord,
 		AimRecord:    aim(o.AimRecord, firehoseMaxRecord),
@@ -54,10 +64,16 @@ func NewFirehose(ctx context.Context, o FirehoseOptions) (*Firehose, error) {
 		MaxBatch:     firehoseMaxBatch,
 		AimBatch:     firehoseMaxBatch,
 		BilledStep:   firehoseBilledStep,
+		OneKey:       o.OneKey,
+		AnyOrder:     o.Order == OrderNone,
 	}
-	client := firehose.NewFromConfig(cfg)
-	shape.Quota = quotaOf(o.Quota, firehoseQuota(client.Options().Region), client.Options().BaseEndpoint)
-	return &Firehose{client: client, stream: o.DeliveryStream, shape: shape, aws: o.AWS}, nil
+	switch {
+	case o.DeliveryStream == "":
+		return s, errors.New("firehose: no delivery stream is named")
+	case o.Order != "" && o.Order != OrderKey && o.Order != OrderNone:
+		return s, fmt.Errorf("firehose: unknown order %q", o.Order)
+	}
+	return s, nil
 }
 
 // Shape never changes.

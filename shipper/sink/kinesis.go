@@ -29,7 +29,7 @@ const (
 // defaultAimRecord is the record size to aim for unless the options name one.
 const defaultAimRecord = 500 << 10
 
-// Order is what a Kinesis destination keeps of the order of a key's events.
+// Order is what a destination keeps of the order of a key's events.
 type Order string
 
 // The orders. OrderKey puts a key's next record after the one before was acknowledged, which the
