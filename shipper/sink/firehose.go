@@ -49,7 +49,7 @@ func NewFirehose(ctx context.Context, o FirehoseOptions) (*Firehose, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := firehose.NewFromConfig(cfg)
+	client := firehose.NewFromConfig(cfg, func(o *firehose.Options) { o.Protocol = wholeBody{o.Protocol} })
 	shape.Quota = quotaOf(o.Quota, firehoseQuota(client.Options().Region), client.Options().BaseEndpoint)
 	return &Firehose{client: client, stream: o.DeliveryStream, shape: shape, aws: o.AWS}, nil
 }

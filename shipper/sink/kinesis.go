@@ -88,7 +88,7 @@ func NewKinesis(ctx context.Context, o KinesisOptions) (*Kinesis, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := kinesis.NewFromConfig(cfg)
+	client := kinesis.NewFromConfig(cfg, func(o *kinesis.Options) { o.Protocol = wholeBody{o.Protocol} })
 	shape.Quota = quotaOf(o.Quota, shardQuota, client.Options().BaseEndpoint)
 	k := &Kinesis{
 		client: client,
