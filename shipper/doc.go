@@ -89,6 +89,22 @@
 // events, until the refusal meets a record of one event; only that event is buried. After a
 // timeout, batches are halved too, since a link may be too slow for a whole one.
 //
+// # Figures
+//
+// A backlog of 1 KiB events shipped through the SDK to a server that answers at once, in the same process
+// (2 cores, Linux 6.18, November 2026; go test -run xxx -bench Drain ./shipper/sink -args -drain.bytes
+// 1073741824; MB/s a core counts the processor time of both ends, anonymous memory too):
+//
+//	                           MB/s   MB/s a core   at 50 ms round trip   memory
+//	Firehose, 24 keys           330           185               74 MB/s   138 MiB
+//	Firehose, 10,000 keys       185           184              123 MB/s   121 MiB
+//	Kinesis, 24 keys            275           159              106 MB/s   109 MiB
+//	Kinesis, 10,000 keys        289           149               54 MB/s   116 MiB
+//
+// What costs most is the system calls of the connection, base64 and, for Kinesis, the MD5 of the KPL's
+// format (15 to 18 % each), then the SHA-256 of the signature (9 to 12 %). Without the network, reading,
+// packing, framing and settling run at 280 to 380 MB/s a core.
+//
 // # What is assumed
 //
 // A sink tells the truth about what is stored. A timeout's outcome is unknown: those records are
