@@ -18,7 +18,7 @@ type Ticket struct {
 	frames  []byte     // of all events, one after another; nil once stored or refused
 	pooled  *[]byte    // where frames came from
 	cuts    []frameCut // where each frame ends, unless blocks are laid
-	blocks  []laid     // of a large batch: frames are blocks already, counted from the batch's first event
+	blocks  [][]byte   // of a large batch: frames are blocks already, counted from the batch's first event
 	events  int
 	payload uint64  // bytes of it, when blocks are laid
 	weight  int64   // what it holds of Log.room
@@ -176,9 +176,9 @@ const layFrom = 4 * leafRoom
 
 func (t *Ticket) lay(b *Batch, size int64) {
 	p := packer{
-		name: b.Stream, second: true,
-		buf:    t.buffer(size + maxBlocks(size)*blockHeader),
-		blocks: make([]laid, 0, size/blockAim+2),
+		stream: b.Stream,
+		buf:    t.buffer(size + maxBlocks(size)*int64(blockHeader+len(b.Stream))),
+		blocks: make([][]byte, 0, size/blockAim+2),
 	}
 	var lanes laneMemo
 	for i := range b.Events {

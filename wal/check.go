@@ -12,33 +12,42 @@ import (
 type check struct {
 	path     string
 	snapshot *snapshot
-	stream   string // the bucket's, while one is walked; "" otherwise
-	next     uint64 // where the stream's next block begins; 0: anywhere
+	seq      uint64 // the segment's number
 	last     []byte // the last key seen in the bucket
 	state    bool   // there is a state bucket
+	blocks   *newestBlocks
+}
+
+// newestBlocks is what the check finds of the blocks.
+type newestBlocks struct {
+	index *blockIndex
+	last  uint64  // the number of the last
+	end   leafEnd // where they end
 }
 
 // checkSegment verifies every page that bbolt can reach, and that each stream's blocks follow one
 // another. Their frames are left to whoever reads them: a damaged event costs its block, not the
 // segment. doubtful: one of the two meta pages is bad, so that the last commit may be missing.
-func checkSegment(path string) (doubtful bool, err error) {
+func checkSegment(path string, seq uint64) (blocks *newestBlocks, doubtful bool, err error) {
 	f, err := openBoltFile(path)
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
 	s, err := f.snapshot()
 	if err != nil {
-		return false, err
+		return nil, false, err
 	}
-	c := check{path: path, snapshot: s}
+	c := check{path: path, seq: seq, snapshot: s}
 	if err := c.tree(&tree{root: s.root}, c.bucket); err != nil {
-		return false, err
+		return nil, false, err
 	}
-	if !c.state {
-		return false, &CorruptError{File: path, Reason: "the state is missing"}
+	for missing, is := range map[string]bool{"state": !c.state, "blocks": c.blocks == nil} {
+		if is {
+			return nil, false, &CorruptError{File: path, Reason: "the bucket " + missing + " is missing"}
+		}
 	}
-	return metaFault(&s.metas[0]) != "" || metaFault(&s.metas[1]) != "", nil
+	return c.blocks, metaFault(&s.metas[0]) != "" || metaFault(&s.metas[1]) != "", nil
 }
 
 // tree visits all elements of a bucket in order.
@@ -96,9 +105,10 @@ func (c *check) bucket(leaf *page, i int) error {
 	if err != nil {
 		return err
 	}
-	sub := check{path: c.path, snapshot: c.snapshot}
-	if stream, ok := bytes.CutPrefix(name, streamPrefix); ok {
-		sub.stream = string(stream)
+	sub := check{path: c.path, seq: c.seq, snapshot: c.snapshot}
+	if bytes.Equal(name, bucketBlocks) {
+		c.blocks = &newestBlocks{index: newIndex()}
+		sub.blocks = c.blocks
 		return sub.tree(t, sub.block)
 	}
 	c.state = c.state || bytes.Equal(name, bucketState)
@@ -126,14 +136,18 @@ func (c *check) block(leaf *page, i int) error {
 	if e.bucket {
 		return c.fault("page %d: element %d is an unknown bucket", leaf.id, i)
 	}
-	b, fault := peekBlock(c.stream, e.key, e.value)
-	if fault == "" && c.next != 0 && b.first != c.next {
-		fault = fmt.Sprintf("the block begins at %d, want %d", b.first, c.next)
+	b, fault := peekBlock(c.seq, e.key, e.value)
+	if fault == "" {
+		if next := c.blocks.index.span(b.stream).next; next != 0 && b.first != next {
+			fault = fmt.Sprintf("the block begins at %d, want %d", b.first, next)
+		}
 	}
 	if fault != "" {
-		return &CorruptError{c.path, c.stream, b.first, fault}
+		return &CorruptError{c.path, b.stream, b.first, fmt.Sprintf("block %d of the segment: %s", b.number, fault)}
 	}
-	c.next = b.next()
+	c.blocks.index.add(&b)
+	c.blocks.last = b.number
+	c.blocks.end.add(len(e.value))
 	return nil
 }
 

@@ -34,11 +34,11 @@ type committer struct {
 	lastCheckpoint time.Time
 	due            time.Time // when the places that moved are to be synced; zero: none moved
 	producers      map[producerKey]*producer
-	opened         time.Time          // when the committer was made
-	forgot         time.Time          // when idle producers were last looked for
-	forgotten      []producerKey      // still on the disk
-	packers        map[string]*packer // of the group under way, by stream
-	spare          []*packer
+	opened         time.Time        // when the committer was made
+	forgot         time.Time        // when idle producers were last looked for
+	forgotten      []producerKey    // still on the disk
+	parts          map[string]*part // of the group under way, by stream
+	packer         packer
 }
 
 func newCommitter(l *Log) *committer {
@@ -48,7 +48,7 @@ func newCommitter(l *Log) *committer {
 		touched:   make(chan struct{}, 1),
 		done:      make(chan struct{}),
 		producers: make(map[producerKey]*producer),
-		packers:   make(map[string]*packer),
+		parts:     make(map[string]*part),
 		opened:    time.Now(), forgot: time.Now(),
 	}
 }
@@ -248,7 +248,7 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 		return true
 	}
 	g.need += need
-	c.pack(g, t, now)
+	c.take(g, t, now)
 	return true
 }
 
@@ -256,8 +256,8 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 // when c.full is set, for room in the log; an error: t is refused.
 func (c *committer) fits(g *group, t *Ticket, room int64) (need int64, err error) {
 	need = t.need()
-	if c.packers[t.stream] == nil {
-		need += c.log.tail(t.stream)
+	if g.need == 0 {
+		need += c.log.active().end.size()
 	}
 	switch {
 	case g.need+need <= room && g.need < maxGroup:
@@ -278,7 +278,7 @@ func (c *committer) fits(g *group, t *Ticket, room int64) (need int64, err error
 // leaf holds two blocks at least, and at its end up to a page is unused.
 func (t *Ticket) need() int64 {
 	size := int64(len(t.frames))
-	return size + min(maxBlocks(size), int64(t.events))*(blockHeader+blockExtra)
+	return size + min(maxBlocks(size), int64(t.events))*int64(blockHeader+len(t.stream)+blockExtra)
 }
 
 // maxBlocks is the most blocks that frames of that length take.
@@ -294,10 +294,13 @@ func (c *committer) recognise(t *Ticket) (at uint64, known bool, err error) {
 	return p.check(t.producer.id, t.sequence, uint64(t.events))
 }
 
-// pack gives t its offsets and lays it into blocks.
-func (c *committer) pack(g *group, t *Ticket, now time.Time) {
-	p := g.packer(c, t.stream, now)
-	first := p.add(t)
+// take gives t its offsets.
+func (c *committer) take(g *group, t *Ticket, now time.Time) {
+	p := g.part(c, t.stream)
+	first := p.next
+	p.next += uint64(t.events)
+	p.tickets = append(p.tickets, t)
+	g.time = now.UnixNano()
 	g.events += t.events
 	if t.producer.id != "" {
 		g.sequence(c, t, first, now)

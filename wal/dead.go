@@ -60,7 +60,7 @@ func (d *DeadLetters) Bury(letter Dead) error {
 		if err != nil {
 			return err
 		}
-		return b.Put(offsetKey(id), letter.append(nil, id))
+		return b.Put(numberKey(id), letter.append(nil, id))
 	})
 }
 
@@ -76,10 +76,10 @@ func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
 	err = d.updateLocked(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketDead)
 		for _, id := range ids {
-			if b == nil || b.Get(offsetKey(id)) == nil {
+			if b == nil || b.Get(numberKey(id)) == nil {
 				continue
 			}
-			if err := b.Delete(offsetKey(id)); err != nil {
+			if err := b.Delete(numberKey(id)); err != nil {
 				return err
 			}
 			dropped = append(dropped, id)

@@ -47,7 +47,7 @@ func (d *Dead) append(b []byte, id uint64) []byte {
 }
 
 func letterSum(value []byte, id uint64) uint32 {
-	sum := crc32.Checksum(offsetKey(id), castagnoli)
+	sum := crc32.Checksum(numberKey(id), castagnoli)
 	return crc32.Update(sum, castagnoli, value[letterSumOf:])
 }
 

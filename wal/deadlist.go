@@ -85,7 +85,7 @@ func (l *look) run(b *bolt.Bucket) error {
 	}
 	seen, bytes := 0, 0
 	c := b.Cursor()
-	k, v := c.Seek(offsetKey(l.query.After + 1))
+	k, v := c.Seek(numberKey(l.query.After + 1))
 	for ; k != nil; k, v = c.Next() {
 		if len(k) != 8 {
 			return &CorruptError{File: l.path, Reason: fmt.Sprintf("a dead letter's key has %d bytes, want 8", len(k))}
@@ -128,7 +128,7 @@ func (d *DeadLetters) Get(id uint64) (letter Dead, err error) {
 	var value []byte
 	err = d.view(func(b *bolt.Bucket) error {
 		if b != nil {
-			value = slices.Clone(b.Get(offsetKey(id)))
+			value = slices.Clone(b.Get(numberKey(id)))
 		}
 		return nil
 	})

@@ -8,16 +8,17 @@ import (
 	"time"
 )
 
-// soundBlock is a block of three events under the offset 7 of the stream "s".
+// soundBlock is the block 3 of segment 2: three events from the offset 7 on of the stream "s".
 func soundBlock() []byte {
 	p := packer{}
-	p.reset(newStream("s", 6), 42)
+	p.reset(leafEnd{}, 42)
+	p.turn("s", 7, 100)
 	for _, e := range soundEvents() {
 		p.addFrame(appendFrame(nil, &e, LaneOf(e.Key)), uint32(len(e.Data)))
 	}
-	var value []byte
-	_ = p.each(func(_ uint64, v []byte) error { value = v; return nil }) // the function returns none
-	return value
+	p.finish()
+	sealBlock(p.blocks[0], 2, 3)
+	return p.blocks[0]
 }
 
 func soundEvents() []Event {
@@ -29,8 +30,8 @@ func soundEvents() []Event {
 }
 
 func TestABlockIsReadAsItWasWritten(t *testing.T) {
-	b, fault := parseBlock("s", offsetKey(7), soundBlock())
-	if fault != "" || b.first != 7 || b.next() != 10 || b.time != 42 || b.bytes != 304 {
+	b, fault := parseBlock(2, numberKey(3), soundBlock())
+	if fault != "" || b.stream != "s" || b.number != 3 || b.first != 7 || b.next() != 10 || b.time != 42 || b.before != 100 || b.bytes != 304 {
 		t.Fatalf("got %+v, %s", b, fault)
 	}
 	var got []Event
@@ -44,8 +45,8 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	for name, fault := range map[string]func() string{
-		"another stream": func() string { _, fault := parseBlock("t", offsetKey(7), soundBlock()); return fault },
-		"another offset": func() string { _, fault := parseBlock("s", offsetKey(8), soundBlock()); return fault },
+		"another segment": func() string { _, fault := parseBlock(1, numberKey(3), soundBlock()); return fault },
+		"another number":  func() string { _, fault := parseBlock(2, numberKey(4), soundBlock()); return fault },
 	} {
 		if fault() == "" {
 			t.Errorf("a block of %s is taken for good", name)
@@ -54,7 +55,7 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 	for i := range soundBlock() {
 		value := soundBlock()
 		value[i] ^= 0x10
-		if _, fault := parseBlock("s", offsetKey(7), value); fault == "" {
+		if _, fault := parseBlock(2, numberKey(3), value); fault == "" {
 			t.Errorf("a flipped bit in byte %d is not seen", i)
 		}
 	}
@@ -62,17 +63,18 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 
 // FuzzBlock also gives bad content right checksums, to come further.
 func FuzzBlock(f *testing.F) {
-	f.Add(offsetKey(7), soundBlock(), true)
-	f.Add(offsetKey(7), soundBlock()[:blockHeader], true)
-	f.Add(offsetKey(math.MaxUint64), soundBlock(), false)
+	f.Add(numberKey(3), soundBlock(), true)
+	f.Add(numberKey(3), soundBlock()[:blockHeader], true)
+	f.Add(numberKey(math.MaxUint64), soundBlock(), false)
 	f.Add([]byte{}, []byte{blockVersion}, false)
 	f.Fuzz(func(t *testing.T, key, value []byte, seal bool) {
 		value = bytes.Clone(value)
-		if seal && len(key) == 8 && len(value) >= blockHeader {
+		if seal && len(key) == 8 && len(value) >= blockHeader && len(value) >= headerLength(value) {
 			value[0] = blockVersion
-			sealBlock(value, "s", firstOf(key))
+			sumFrames(value)
+			sealBlock(value, 2, numberOf(key))
 		}
-		b, fault := parseBlock("s", key, value)
+		b, fault := parseBlock(2, key, value)
 		if fault != "" {
 			return
 		}
@@ -94,11 +96,11 @@ func FuzzBlock(f *testing.F) {
 	})
 }
 
-func firstOf(key []byte) (first uint64) {
+func numberOf(key []byte) (number uint64) {
 	for _, b := range key {
-		first = first<<8 | uint64(b)
+		number = number<<8 | uint64(b)
 	}
-	return first
+	return number
 }
 
 // eventAgain checks that what was decoded survives being encoded.

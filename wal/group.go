@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
@@ -12,8 +13,11 @@ import (
 type group struct {
 	tickets []*Ticket
 	results []Appended
-	packers []*packer
-	need    int64 // the most by which the group makes the segment grow
+	parts   []*part
+	time    int64    // of its blocks
+	blocks  [][]byte // in the order in which they are stored
+	end     leafEnd  // where they end
+	need    int64    // the most by which the group makes the segment grow
 	events  int
 
 	sequences map[producerKey]*producer // as they were before this group; nil: unknown
@@ -37,44 +41,42 @@ func (g *group) add(t *Ticket, a Appended) {
 	g.results = append(g.results, a)
 }
 
-// packer returns the packer of a stream in this group.
-func (g *group) packer(c *committer, name string, now time.Time) *packer {
-	p := c.packers[name]
-	if p != nil {
+// part is what a group appends to one stream.
+type part struct {
+	stream  *stream
+	next    uint64 // offset of the next event
+	tickets []*Ticket
+}
+
+// part returns the stream's part of this group.
+func (g *group) part(c *committer, name string) *part {
+	if p := c.parts[name]; p != nil {
 		return p
 	}
-	p = &packer{}
-	if n := len(c.spare); n > 0 {
-		p, c.spare = c.spare[n-1], c.spare[:n-1]
-	}
 	s := c.log.stream(name)
-	p.reset(s, now.UnixNano())
-	c.packers[s.name] = p
-	g.packers = append(g.packers, p)
+	p := &part{stream: s, next: s.next} // the committer alone changes it
+	c.parts[s.name] = p
+	g.parts = append(g.parts, p)
 	return p
 }
 
-// keep keeps the packers of a group that is done for the next ones, as far as they are not too large.
-func (c *committer) keep(packers []*packer) {
-	clear(c.packers)
-	kept := 0
-	for _, p := range c.spare {
-		kept += cap(p.buf)
-	}
-	for _, p := range packers {
-		clear(p.blocks)
-		if kept += cap(p.buf); kept <= maxSpare {
-			c.spare = append(c.spare, p)
+// lay makes the group's blocks, stream by stream.
+func (g *group) lay(p *packer, end leafEnd) {
+	p.reset(end, g.time)
+	for _, part := range g.parts {
+		p.turn(part.stream.name, part.stream.next, part.stream.bytes)
+		for _, t := range part.tickets {
+			p.add(t)
 		}
 	}
+	p.finish()
+	g.blocks, g.end = p.blocks, p.end
 }
 
 // bytes returns the length of the group's blocks.
 func (g *group) bytes() (n int64) {
-	for _, p := range g.packers {
-		for _, b := range p.blocks {
-			n += int64(len(b.value))
-		}
+	for _, value := range g.blocks {
+		n += int64(len(value))
 	}
 	return n
 }
@@ -108,7 +110,8 @@ func (g *group) undo(c *committer) {
 
 // answer tells everybody who waits for the group how it went.
 func (g *group) answer(c *committer, err error) {
-	c.keep(g.packers)
+	clear(c.parts)
+	clear(g.blocks)
 	for i, t := range g.tickets {
 		if err != nil {
 			c.drop(t, err)
@@ -122,11 +125,9 @@ func (g *group) answer(c *committer, err error) {
 }
 
 // write puts everything of the group into tx.
-func (g *group) write(c *committer, tx *bolt.Tx) error {
-	for _, p := range g.packers {
-		if err := p.write(tx); err != nil {
-			return err
-		}
+func (g *group) write(c *committer, tx *bolt.Tx, seg *segment) error {
+	if err := g.writeBlocks(tx, seg); err != nil {
+		return err
 	}
 	state := tx.Bucket(bucketState)
 	for _, key := range c.forgotten {
@@ -147,23 +148,20 @@ func (g *group) write(c *committer, tx *bolt.Tx) error {
 	return nil
 }
 
-// write puts the packed blocks into the stream's bucket: append only, so pages are filled whole.
-func (p *packer) write(tx *bolt.Tx) error {
-	name := streamBucket(p.stream.name)
-	bucket := tx.Bucket(name)
-	if bucket == nil {
-		var err error
-		if bucket, err = tx.CreateBucket(name); err != nil {
-			return fmt.Errorf("create stream %q: %w", p.stream.name, err)
+// writeBlocks puts the blocks after all others: append only, so pages are filled whole.
+func (g *group) writeBlocks(tx *bolt.Tx, seg *segment) error {
+	bucket, number := tx.Bucket(bucketBlocks), seg.last
+	bucket.FillPercent = 1
+	var key [8]byte // bbolt copies keys
+	for _, value := range g.blocks {
+		number++
+		sealBlock(value, seg.seq, number)
+		binary.BigEndian.PutUint64(key[:], number)
+		if err := bucket.Put(key[:], value); err != nil {
+			return fmt.Errorf("put block %d: %w", number, err)
 		}
 	}
-	bucket.FillPercent = 1
-	return p.each(func(first uint64, value []byte) error {
-		if err := bucket.Put(offsetKey(first), value); err != nil {
-			return fmt.Errorf("put block %d of %q: %w", first, p.stream.name, err)
-		}
-		return nil
-	})
+	return nil
 }
 
 // collectPlaces encodes the places that have moved since they were last written.

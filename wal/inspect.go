@@ -27,8 +27,8 @@ const (
 	SegmentUnreadable SegmentState = "unreadable" // what it holds can't be told
 )
 
-// Inspection is what a data directory's log holds, told from the ends of its segments and from
-// the state in the newest. No block between was read: that is Verify's.
+// Inspection is what a data directory's log holds, told from the indexes of its segments and from the
+// newest, which is read whole. No other block was read: that is Verify's.
 type Inspection struct {
 	ID       string
 	Segments []SegmentInfo // oldest first
@@ -141,6 +141,7 @@ func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *boltFile, meta 
 	if err != nil {
 		return nil, meta, false, l.unreadable(s, err)
 	}
+	f.seq = s.Seq
 	err = f.sound(ctx, func(snap *snapshot) (err error) {
 		meta, err = snap.meta()
 		return err
@@ -235,28 +236,18 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 }
 
 func (r *inspecting) content(ctx context.Context, f *boltFile, info *SegmentInfo, fault func(*CorruptError)) (err error) {
-	if !r.stated {
-		if r.streams, err = f.state(ctx, fault); err != nil {
-			return err
-		}
+	var spans map[string]span
+	if r.stated {
+		spans, err = f.spans(ctx, fault)
+	} else {
+		r.streams, spans, err = f.state(ctx, fault)
 		r.stated = true
 	}
-	names, err := f.streams(ctx, fault)
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
-		var sp span
-		err := f.sound(ctx, func(s *snapshot) (err error) {
-			sp, err = s.span(name)
-			return err
-		})
-		if err := tellCorrupt(err, fault); err != nil {
-			return err
-		}
-		if sp.next > 0 {
-			r.hold(info, name, sp)
-		}
+	for _, name := range sortedKeys(spans) {
+		r.hold(info, name, spans[name])
 	}
 	return nil
 }
@@ -276,23 +267,6 @@ func (r *inspecting) hold(info *SegmentInfo, name string, sp span) {
 		Live: sp.next - min(max(s.low(), sp.first), sp.next),
 	})
 	r.first[name] = sp.first
-}
-
-// span is readSpan for whoever inspects.
-func (s *snapshot) span(stream string) (span, error) {
-	leaf, _, err := s.leafOf(streamBucket(stream), offsetKey(0))
-	if err != nil || leaf == nil || len(leaf.elements) == 0 {
-		return span{}, err
-	}
-	first, fault := peekBlock(stream, leaf.elements[0].key, leaf.elements[0].value)
-	if fault != "" {
-		return span{}, &CorruptError{s.file.path, stream, first.first, fault}
-	}
-	last, err := s.lastBlock(stream)
-	if err != nil {
-		return span{}, err
-	}
-	return span{first.first, last.next(), first.before, last.before + last.bytes}, nil
 }
 
 // finish lists the streams and the places.

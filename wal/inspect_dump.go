@@ -25,8 +25,8 @@ type DumpedEvent struct {
 	Event
 }
 
-// Dump calls f for the events in the log of the data directory dir, also beside a running agent: the
-// segments from the oldest, in each the streams by name, in each stream by offset. Of a segment it
+// Dump calls f for the events in the log of the data directory dir, also beside a running agent, in the
+// order in which they were stored: each stream's by offset, and the streams beside one another. Of a segment it
 // dumps what was committed when it came to it; segments that are made after the start are left out, and
 // those that are truncated before their turn leave a gap. An error of f ends it.
 //
@@ -67,18 +67,19 @@ func (d *dumping) segment(ctx context.Context, files *logFiles, info *SegmentInf
 		return errors.Join(err, d.ended)
 	}
 	defer file.close()
-	names := []string{d.Stream}
-	if d.Stream == "" {
-		if names, err = file.streams(ctx, d.damaged); err != nil {
-			return err
-		}
+	w := blockWalk{
+		file:  file,
+		visit: func(b *block) error { return errors.Join(d.block(b), d.ended) },
+		bad:   d.lose,
 	}
-	for _, name := range names {
-		if err := d.stream(ctx, file, name); err != nil {
-			return err
-		}
+	return errors.Join(w.run(ctx), d.ended)
+}
+
+// lose tells of what can't be read, unless it is known to be another stream's.
+func (d *dumping) lose(lost lostBlocks, why *CorruptError) {
+	if s := lost.of.stream; s == "" || d.Stream == "" || s == d.Stream {
+		d.damaged(why)
 	}
-	return d.ended
 }
 
 func (d *dumping) damaged(err *CorruptError) {
@@ -89,22 +90,9 @@ func (d *dumping) damaged(err *CorruptError) {
 	}
 }
 
-func (d *dumping) stream(ctx context.Context, file *boltFile, name string) error {
-	ends, err := file.ends(ctx, name)
-	if err != nil {
-		return err
-	}
-	w := blockWalk{
-		file: file, stream: name, next: max(ends.First, d.From), end: min(ends.Next, d.To),
-		visit: func(b *block) error { return errors.Join(d.block(name, b), d.ended) },
-		bad:   func(_ Run, why *CorruptError) { d.damaged(why) },
-	}
-	return errors.Join(w.run(ctx), d.ended)
-}
-
 // block dumps the wanted events of a block.
-func (d *dumping) block(stream string, b *block) error {
-	if b.lanes&d.lanes == 0 {
+func (d *dumping) block(b *block) error {
+	if b.lanes&d.lanes == 0 || d.Stream != "" && b.stream != d.Stream || b.next() <= d.From || b.first >= d.To {
 		return nil
 	}
 	return b.each(func(lane uint8, offset uint64, raw []byte) error {
@@ -115,7 +103,7 @@ func (d *dumping) block(stream string, b *block) error {
 		if !d.wants(&e) {
 			return nil
 		}
-		return d.f(DumpedEvent{stream, e})
+		return d.f(DumpedEvent{b.stream, e})
 	})
 }
 

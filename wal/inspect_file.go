@@ -45,6 +45,7 @@ const (
 type boltFile struct {
 	f        *os.File
 	path     string
+	seq      uint64 // of a segment: its number
 	pageSize int64
 	last     *snapshot // the newest one that was still sound when it was last looked at
 }

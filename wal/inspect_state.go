@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // loggedStream is a stream as a segment's state and blocks tell it at one instant.
@@ -13,6 +14,7 @@ type loggedStream struct {
 	name     string
 	appended Count
 	places   []*Place // by name
+	end      uint64   // the number after the last block's when the places were read
 }
 
 // low returns the first offset that some destination still needs; all that a stream without one has.
@@ -36,12 +38,12 @@ func (s *loggedStream) pending(p *Place) Count {
 	}
 }
 
-// state reads what the segment says of every stream. Each stream is told as one transaction left
-// it, but not all of them as the same one did.
-func (f *boltFile) state(ctx context.Context, bad func(*CorruptError)) (map[string]*loggedStream, error) {
+// state reads what the segment says of every stream, and what it holds of each. Each stream is told as
+// one transaction left it, but not all of them as the same one did.
+func (f *boltFile) state(ctx context.Context, bad func(*CorruptError)) (map[string]*loggedStream, map[string]span, error) {
 	names, err := f.stateNames(ctx, bad)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	streams := make(map[string]*loggedStream)
 	for _, name := range names {
@@ -51,23 +53,27 @@ func (f *boltFile) state(ctx context.Context, bad func(*CorruptError)) (map[stri
 			return err
 		})
 		if err := tellCorrupt(err, bad); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		streams[name] = s
 	}
-	return streams, nil
+	x, err := f.indexBlocks(ctx, bad, func(b *block) {
+		s := streams[b.stream]
+		if s == nil {
+			s = &loggedStream{name: strings.Clone(b.stream), end: unknownEnd}
+			streams[s.name] = s
+		}
+		s.addHeld(b)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return streams, x.spans(), nil
 }
 
-// stateNames returns the names of all streams that the segment knows, in order.
+// stateNames returns the names of all streams in the segment's state, in order.
 func (f *boltFile) stateNames(ctx context.Context, bad func(*CorruptError)) ([]string, error) {
-	held, err := f.streams(ctx, bad)
-	if err != nil {
-		return nil, err
-	}
 	known := make(map[string]bool)
-	for _, name := range held {
-		known[name] = true
-	}
 	for _, kind := range []byte{stateStream, statePlace} {
 		err := f.elements(ctx, bucketState, []byte{kind}, func(e element) error {
 			if _, names, ok := splitStateKey(e.key); ok && len(names) > 0 {
@@ -98,23 +104,16 @@ func (snap *snapshot) loggedStream(name string) (*loggedStream, error) {
 	if err := snap.readPlaces(s); err != nil {
 		return s, err
 	}
-	return s, snap.addHeld(s)
+	s.end, err = snap.endOfBlocks()
+	return s, ignoreCorrupt(err) // whoever reads the blocks tells it
 }
 
-// addHeld counts what was appended since the segment began.
-func (snap *snapshot) addHeld(s *loggedStream) error {
-	leaf, _, err := snap.leafOf(streamBucket(s.name), offsetKey(0))
-	if err != nil || leaf == nil {
-		return err
+// addHeld counts what was appended since the segment began, up to the transaction that the rest was
+// read of.
+func (s *loggedStream) addHeld(b *block) {
+	if b.number < s.end && b.next() > s.appended.Events+1 {
+		s.appended = Count{b.next() - 1, b.before + b.bytes}
 	}
-	last, err := snap.lastBlock(s.name)
-	if err != nil {
-		return err
-	}
-	if last.next() > s.appended.Events {
-		s.appended = Count{last.next() - 1, last.before + last.bytes}
-	}
-	return nil
 }
 
 func (snap *snapshot) readPlaces(s *loggedStream) error {

@@ -1,16 +1,17 @@
 package wal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 )
 
 // blockCheck checks what a block's sum does not: that its header tells the truth of its events, and
 // the payload bytes run on from the block before.
 type blockCheck struct {
-	stream string
-	next   uint64 // offset after the block before; 0: none
-	bytes  uint64
+	next  uint64 // offset after the block before; 0: none
+	bytes uint64
 }
 
 // block returns what the block holds, and adds it to t.
@@ -48,8 +49,9 @@ func (c *blockCheck) block(b *block, t *tally) (held Count, err error) {
 // beginning.
 type tally struct {
 	*loggedStream
-	held, lost []Run    // ascending: read, and given up
+	held, lost []Run    // read, ascending, and given up
 	live       []uint64 // for each place, the events it has not settled that were read
+	broken     bool     // what follows held may have been told as damage
 }
 
 func newTally(s *loggedStream) *tally {
@@ -93,6 +95,7 @@ func (t *tally) lose(r Run) {
 
 // holes returns what of [from, next) was neither read nor given up.
 func (t *tally) holes(from, next uint64) (holes []Run) {
+	slices.SortFunc(t.lost, func(a, b Run) int { return cmp.Compare(a.First, b.First) })
 	held, lost := t.held, t.lost
 	for from < next {
 		var r Run
@@ -134,6 +137,9 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 	v.judgeLast(&now)
 	for _, name := range sortedKeys(v.tallies) {
 		t := v.tallies[name]
+		if t.broken {
+			t.lose(Run{t.next(), t.appended.Events + 1})
+		}
 		for i, p := range t.places {
 			v.judgePlace(t, p, t.live[i], lows[name])
 		}

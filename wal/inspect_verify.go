@@ -33,7 +33,8 @@ type VerifyReport struct {
 
 // Verify reads all of the log in the data directory dir, also beside a running agent, and checks
 //   - of every segment: the version, the log's id, every page that is in use, the state;
-//   - of every block: its sum, that it continues the block before it, its events and their lanes;
+//   - of every block: its sum, that it continues its stream's block before it, its events and their lanes;
+//   - of every sealed segment: that its index has its blocks;
 //   - of every stream: that the segments join, but for what every destination has settled or
 //     counted as dropped;
 //   - of every destination: that what its ledger says is pending is in the log.
@@ -115,7 +116,7 @@ func (l *logFiles) state(ctx context.Context) (streams map[string]*loggedStream,
 			continue
 		}
 		defer f.close()
-		streams, err = f.state(ctx, func(*CorruptError) {})
+		streams, _, err = f.state(ctx, func(*CorruptError) {})
 		return streams, f.path, err
 	}
 	return nil, "", nil
@@ -134,10 +135,13 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	}
 	defer f.close()
 	v.checkMeta(f, meta)
-	for _, check := range []func(context.Context, *boltFile) error{v.metas, v.buckets, v.state, v.streams} {
+	for _, check := range []func(context.Context, *boltFile) error{v.metas, v.buckets, v.state} {
 		if err := check(ctx, f); err != nil {
 			return err
 		}
+	}
+	if err := v.blocks(ctx, f, meta.sealed); err != nil {
+		return err
 	}
 	v.report.Bytes += info.Disk
 	v.tell()
@@ -162,15 +166,15 @@ func (v *verifying) metas(ctx context.Context, f *boltFile) error {
 	return err
 }
 
-// buckets checks that there is none but those that the log makes: a stream whose name is damaged
-// would be missed by nobody.
+// buckets checks that there is none but those that the log makes.
 func (v *verifying) buckets(ctx context.Context, f *boltFile) error {
 	return f.elements(ctx, nil, []byte{}, func(e element) error {
-		if !e.bucket || !bytes.HasPrefix(e.key, streamPrefix) && !bytes.Equal(e.key, bucketState) && !bytes.Equal(e.key, bucketMeta) {
+		known := slices.ContainsFunc([][]byte{bucketMeta, bucketState, bucketBlocks, bucketIndex}, func(name []byte) bool { return bytes.Equal(e.key, name) })
+		if !e.bucket || !known {
 			v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("%q is no bucket of a log", e.key)})
 		}
 		return nil
-	}, func(*CorruptError) {}) // whoever reads the streams tells it
+	}, func(*CorruptError) {}) // whoever reads the blocks tells it
 }
 
 // state checks all entries of a segment's state.
@@ -212,48 +216,6 @@ func stateFault(e element) error {
 		return err
 	}
 	return nil
-}
-
-func (v *verifying) streams(ctx context.Context, f *boltFile) error {
-	names, err := f.streams(ctx, v.damaged)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		t := v.tallies[name]
-		if t == nil {
-			t = newTally(&loggedStream{name: name})
-			v.tallies[name] = t
-		}
-		if err := v.stream(ctx, f, t); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (v *verifying) stream(ctx context.Context, f *boltFile, t *tally) error {
-	ends, err := f.ends(ctx, t.name)
-	if err != nil {
-		return err
-	}
-	if ends.First < t.next() && ends.Next > 0 && ends.First > 0 {
-		v.damaged(&CorruptError{f.path, t.name, ends.First, fmt.Sprintf("it begins before %d, where an older segment ended", t.next())})
-	}
-	check := blockCheck{stream: t.name}
-	w := blockWalk{file: f, stream: t.name, next: ends.First, end: ends.Next}
-	w.visit = func(b *block) error {
-		v.report.Blocks++
-		count, err := check.block(b, t)
-		v.report.Events.Add(count)
-		v.tell()
-		return err
-	}
-	w.bad = func(lost Run, why *CorruptError) {
-		t.lose(lost)
-		v.damaged(why)
-	}
-	return w.run(ctx)
 }
 
 // noteFiles tells of the files that are no part of the log any more.

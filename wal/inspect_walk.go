@@ -63,40 +63,6 @@ func visitFrom(leaf *page, key, prefix []byte, visit func(e element) error) erro
 	return nil
 }
 
-// streams returns the names of the streams that the segment has blocks of, in order.
-func (f *boltFile) streams(ctx context.Context, bad func(*CorruptError)) (names []string, err error) {
-	err = f.elements(ctx, nil, streamPrefix, func(e element) error {
-		names = append(names, string(e.key[len(streamPrefix):]))
-		return nil
-	}, bad)
-	return names, err
-}
-
-// unknownEnd is where a stream ends in a segment whose last block can't be read.
-const unknownEnd = math.MaxUint64
-
-// ends returns the offsets that the segment holds of the stream now: 0 for a beginning, and
-// unknownEnd for an end, that can't be read. An empty run: nothing.
-func (f *boltFile) ends(ctx context.Context, stream string) (ends Run, err error) {
-	err = f.sound(ctx, func(s *snapshot) error {
-		ends = Run{0, unknownEnd}
-		leaf, _, err := s.leafOf(streamBucket(stream), offsetKey(0))
-		if err == nil && (leaf == nil || len(leaf.elements) == 0) {
-			ends = Run{}
-			return nil
-		}
-		if err == nil && len(leaf.elements[0].key) == 8 {
-			ends.First = binary.BigEndian.Uint64(leaf.elements[0].key)
-		}
-		last, err := s.lastBlock(stream)
-		if err == nil {
-			ends.Next = last.next()
-		}
-		return ignoreCorrupt(err)
-	})
-	return ends, err
-}
-
 // asCorrupt returns the damage that err tells of, or nil.
 func asCorrupt(err error) *CorruptError {
 	corrupt := (*CorruptError)(nil)
@@ -121,36 +87,22 @@ func tellCorrupt(err error, bad func(*CorruptError)) error {
 	return err
 }
 
-// lastBlock returns the last block of a stream that has one.
-func (s *snapshot) lastBlock(stream string) (block, error) {
-	leaf, _, err := s.leafOf(streamBucket(stream), offsetKey(math.MaxUint64))
-	if err != nil {
-		return block{}, err
-	}
-	if leaf == nil || len(leaf.elements) == 0 {
-		return block{}, s.file.corrupt("stream %q has no block", stream)
-	}
-	e := leaf.elements[len(leaf.elements)-1]
-	b, fault := peekBlock(stream, e.key, e.value)
-	if fault != "" {
-		return b, &CorruptError{s.file.path, stream, b.first, fault}
-	}
-	return b, nil
+// blockWalk goes through the blocks of one segment in order, also while that is being written.
+type blockWalk struct {
+	file *boltFile
+	// visit is called for every block. Its bytes belong to visit. A faultyBlock that it returns is told
+	// to bad.
+	visit func(b *block) error
+	bad   func(lost lostBlocks, why *CorruptError) // told what can't be read
+
+	seek uint64 // the number to go on at
+	end  uint64 // and where to stop
 }
 
-// blockWalk goes through a stream's blocks in one segment, also while that is being written.
-type blockWalk struct {
-	file   *boltFile
-	stream string
-	next   uint64 // the first offset that is still to be visited; 0: wherever the stream begins
-	end    uint64 // where to stop
-	// visit is called for every block in order; the first may begin before next. Its bytes belong to
-	// visit. A faultyBlock that it returns is told to bad.
-	visit func(b *block) error
-	bad   func(lost Run, why *CorruptError) // told what can't be read
-
-	seek    uint64 // the key to go on at
-	started bool   // seek is where an earlier leaf ended
+// lostBlocks is what can't be read.
+type lostBlocks struct {
+	numbers Run
+	of      block // when it is one block whose header can be read; otherwise nothing
 }
 
 // faultyBlock is a block whose sum is right and whose content is not.
@@ -158,10 +110,17 @@ type faultyBlock string
 
 func (f faultyBlock) Error() string { return string(f) }
 
-func (w *blockWalk) run(ctx context.Context) error {
-	w.seek = w.next
+// unknownEnd is where the blocks end in a segment whose last one can't be read.
+const unknownEnd = math.MaxUint64
+
+// run visits all blocks that there are when it begins.
+func (w *blockWalk) run(ctx context.Context) (err error) {
+	if w.end, err = w.file.endOfBlocks(ctx); err != nil {
+		return err
+	}
+	w.seek = 1
 	giveUp := time.Now().Add(soundFor)
-	for w.next < w.end {
+	for w.seek < w.end {
 		moved, err := w.step()
 		if err != nil {
 			return err
@@ -176,30 +135,55 @@ func (w *blockWalk) run(ctx context.Context) error {
 	return nil
 }
 
+// endOfBlocks returns the number after the last block's.
+func (f *boltFile) endOfBlocks(ctx context.Context) (end uint64, err error) {
+	err = f.sound(ctx, func(s *snapshot) error {
+		end, err = s.endOfBlocks()
+		return ignoreCorrupt(err)
+	})
+	return end, err
+}
+
+func (s *snapshot) endOfBlocks() (uint64, error) {
+	leaf, _, err := s.leafOf(bucketBlocks, numberKey(math.MaxUint64))
+	if err != nil || leaf == nil {
+		return unknownEnd, err
+	}
+	if len(leaf.elements) == 0 {
+		return 1, nil
+	}
+	key := leaf.elements[len(leaf.elements)-1].key
+	if len(key) != 8 {
+		return unknownEnd, s.file.corrupt("the last block has a key of %d bytes", len(key))
+	}
+	return binary.BigEndian.Uint64(key) + 1, nil
+}
+
 // step reads one leaf. A block whose sum is right is the right one even if its page was no longer
 // sound: that is how large blocks are read while small ones are being committed.
 func (w *blockWalk) step() (moved bool, err error) {
 	var leaf *page
 	var after []byte
 	held, err := w.file.try(func(s *snapshot) (err error) {
-		leaf, after, err = s.leafOf(streamBucket(w.stream), offsetKey(w.seek))
+		leaf, after, err = s.leafOf(bucketBlocks, numberKey(w.seek))
 		return err
 	})
 	switch corrupt := asCorrupt(err); {
 	case held && corrupt != nil:
-		w.lose(w.next, w.offsetOf(after), corrupt.Reason)
+		w.lose(w.numberOf(after), corrupt.Reason)
+		return true, nil
 	case held && err != nil:
 		return false, err
 	case held:
-		return true, w.take(leaf, w.offsetOf(after))
+		return true, w.take(leaf, w.numberOf(after))
 	case err == nil:
 		return w.takeGood(leaf)
 	}
 	return held, nil
 }
 
-// offsetOf returns the offset where what comes after a leaf begins, which is the end after the last.
-func (w *blockWalk) offsetOf(after []byte) uint64 {
+// numberOf returns the number where what comes after a leaf begins, which is the end after the last.
+func (w *blockWalk) numberOf(after []byte) uint64 {
 	if len(after) != 8 {
 		return w.end
 	}
@@ -208,24 +192,24 @@ func (w *blockWalk) offsetOf(after []byte) uint64 {
 
 // take visits the blocks of a sound leaf; what follows begins at after.
 func (w *blockWalk) take(leaf *page, after uint64) error {
+	if leaf == nil {
+		w.lose(after, "the bucket of the blocks is missing")
+		return nil
+	}
 	elements := w.unseen(leaf)
 	for i, e := range elements {
 		until := after
-		if i+1 < len(elements) && len(elements[i+1].key) == 8 {
-			until = binary.BigEndian.Uint64(elements[i+1].key)
+		if i+1 < len(elements) {
+			until = w.numberOf(elements[i+1].key)
 		}
-		if err := w.takeBlock(e, until); err != nil || w.next >= w.end {
+		if err := w.takeBlock(e, until); err != nil || w.seek >= w.end {
 			return err
 		}
 	}
-	w.seek, w.started = after, true
-	if after < w.end {
-		return nil
+	if after >= w.end && w.end != unknownEnd && w.seek < w.end {
+		w.lose(w.end, "the blocks up to the end are missing")
 	}
-	if w.end != unknownEnd {
-		w.lose(w.next, w.end, "the blocks up to the end are missing")
-	}
-	w.next = w.end
+	w.seek = after
 	return nil
 }
 
@@ -234,8 +218,8 @@ func (w *blockWalk) unseen(leaf *page) []element {
 	if leaf == nil || len(leaf.elements) == 0 {
 		return nil
 	}
-	i := leaf.find(offsetKey(w.seek))
-	if w.started && bytes.Compare(leaf.elements[i].key, offsetKey(w.seek)) < 0 {
+	i := leaf.find(numberKey(w.seek))
+	if bytes.Compare(leaf.elements[i].key, numberKey(w.seek)) < 0 {
 		i++
 	}
 	return leaf.elements[i:]
@@ -243,27 +227,19 @@ func (w *blockWalk) unseen(leaf *page) []element {
 
 // takeBlock visits the block, or tells what is wrong with it. The block after it begins at until.
 func (w *blockWalk) takeBlock(e element, until uint64) error {
-	b, fault := parseBlock(w.stream, e.key, e.value)
-	switch {
-	case fault != "":
-		w.lose(max(b.first, w.next), until, fault)
+	b, fault := parseBlock(w.file.seq, e.key, e.value)
+	if fault != "" {
+		w.seek = max(b.number, w.seek)
+		w.tell(lostBlocks{Run{w.seek, until}, b}, fault)
+		w.seek = until
 		return nil
-	case !w.started && b.next() <= w.next:
-		return nil
-	case w.started && b.first < w.next:
-		w.tell(Run{}, b.first, fmt.Sprintf("it begins before %d, where the block before it ended", w.next))
-		return nil
-	case w.next > 0 && b.first > w.next:
-		w.lose(w.next, b.first, fmt.Sprintf("the blocks before %d are missing", b.first))
 	}
-	w.started = true
+	w.seek = b.number + 1
 	err := w.visit(&b)
 	if faulty := faultyBlock(""); errors.As(err, &faulty) {
-		w.tell(Run{b.first, b.next()}, b.first, string(faulty))
-		err = nil
+		w.tell(lostBlocks{Run{b.number, b.number + 1}, b}, string(faulty))
+		return nil
 	}
-	w.next = b.next()
-	w.seek = w.next
 	return err
 }
 
@@ -271,11 +247,11 @@ func (w *blockWalk) takeBlock(e element, until uint64) error {
 // continues the one before.
 func (w *blockWalk) takeGood(leaf *page) (moved bool, err error) {
 	for _, e := range w.unseen(leaf) {
-		b, fault := parseBlock(w.stream, e.key, e.value)
-		if fault != "" || b.first != w.next || w.next >= w.end {
+		b, fault := parseBlock(w.file.seq, e.key, e.value)
+		if fault != "" || b.number != w.seek || w.seek >= w.end {
 			break
 		}
-		if err := w.takeBlock(e, b.next()); err != nil {
+		if err := w.takeBlock(e, b.number+1); err != nil {
 			return true, err
 		}
 		moved = true
@@ -283,13 +259,13 @@ func (w *blockWalk) takeGood(leaf *page) (moved bool, err error) {
 	return moved, nil
 }
 
-// lose gives up the offsets [first, next) and goes on behind them.
-func (w *blockWalk) lose(first, next uint64, why string) {
-	next = min(max(next, first), w.end)
-	w.tell(Run{first, next}, first, why)
-	w.next, w.seek, w.started = next, next, true
+// lose gives up what lies before next and goes on there.
+func (w *blockWalk) lose(next uint64, why string) {
+	next = min(max(next, w.seek+1), w.end)
+	w.tell(lostBlocks{numbers: Run{w.seek, next}}, why)
+	w.seek = next
 }
 
-func (w *blockWalk) tell(lost Run, offset uint64, why string) {
-	w.bad(lost, &CorruptError{w.file.path, w.stream, offset, why})
+func (w *blockWalk) tell(lost lostBlocks, why string) {
+	w.bad(lost, &CorruptError{w.file.path, lost.of.stream, lost.of.first, fmt.Sprintf("block %d of the segment: %s", lost.numbers.First, why)})
 }

@@ -59,7 +59,7 @@ type Log struct {
 }
 
 // Open opens the log in o.Dir, or makes one. It reads the newest segment whole and of the others
-// their ends. A segment that can't be read is set aside, and what it held counted as dropped.
+// the index. A segment that can't be read is set aside, and what it held counted as dropped.
 //
 // Errors: ErrLocked when another process held the directory for all of LockTimeout; anything the
 // file system says. ctx bounds the wait for the lock.

@@ -3,8 +3,6 @@ package wal
 import (
 	"errors"
 	"slices"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // hold keeps truncation out until release is called.
@@ -117,7 +115,7 @@ func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) {
 		return
 	}
 	from = max(from, sp.first)
-	bad := Run{First: from, Next: seg.blockAfter(streamName, from, sp.next)}
+	bad := Run{First: from, Next: l.blockAfter(seg, streamName, from, sp.next)}
 	l.mu.Lock()
 	if seg.bad == nil {
 		seg.bad = make(map[string][]Run)
@@ -133,39 +131,32 @@ func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) {
 	}
 }
 
-// blockAfter returns the first offset after the given one where a good block begins, or end when there
-// is none. A bad page may hide the blocks next to it, so it looks further and further ahead and then
-// for the first that shows.
-func (s *segment) blockAfter(streamName string, offset, end uint64) uint64 {
-	next, bad, good := end, offset, end
-	for ahead := uint64(1); ahead < end-offset; ahead *= 2 {
-		if at, ok := s.goodBlock(streamName, offset+ahead, end); ok {
-			next, good = at, offset+ahead
-			break
+// blockAfter returns where the first good block after the one at offset begins, or end when there is
+// none. A bad page may hide many blocks: it looks at one after another, each by itself.
+func (l *Log) blockAfter(seg *segment, stream string, offset, end uint64) uint64 {
+	for from := offset; from < end; {
+		p, ok, err := l.partOf(seg, stream, from)
+		if err != nil || !ok {
+			return end
 		}
-		bad = offset + ahead
-	}
-	for good-bad > 1 {
-		middle := bad + (good-bad)/2
-		if at, ok := s.goodBlock(streamName, middle, end); ok {
-			next, good = min(next, at), middle
-		} else {
-			bad = middle
+		for at := range p.places(from) {
+			if at.First > offset && l.goodBlock(seg, stream, at) {
+				return min(at.First, end)
+			}
 		}
+		from = p.next
 	}
-	return next
+	return end
 }
 
-// goodBlock finds the first block at or after offset.
-func (s *segment) goodBlock(streamName string, offset, end uint64) (first uint64, ok bool) {
-	err := s.view(func(tx *bolt.Tx) error {
-		k, v := tx.Bucket(streamBucket(streamName)).Cursor().Seek(offsetKey(offset))
-		if b, fault := peekBlock(streamName, k, v); fault == "" && offset <= b.first && b.first < end {
-			first, ok = b.first, true
-		}
-		return nil
-	})
-	return first, ok && err == nil
+// goodBlock tells whether the block at a place can be read.
+func (l *Log) goodBlock(seg *segment, stream string, at blockPlace) (good bool) {
+	w := walk{log: l, seg: seg, stream: stream, from: at.First, next: at.Next}
+	w.visit = func(_ blockPlace, _ block, fault string) (bool, error) {
+		good = fault == ""
+		return true, nil
+	}
+	return w.run() == nil && good
 }
 
 // badRun tells whether the offset lies in a part that was given up, and where it goes on.

@@ -5,53 +5,51 @@ import (
 	"slices"
 )
 
-// packer lays the frames that one group appends to one stream into blocks.
+// packer lays frames into blocks: those that a group appends, stream by stream, or those of one batch.
 type packer struct {
-	stream *stream
-	next   uint64 // offset of the next event
+	stream string
+	next   uint64 // offset of the stream's next event
 	bytes  uint64 // payload bytes before it
 	time   int64
 
-	name string // of the stream
+	buf    []byte   // of the blocks that are made here, one after another
+	blocks [][]byte // those that are complete but for their numbers
+	start  int      // where the open one begins in buf
+	open   block    // the last one, while frames may still join it
 
-	buf    []byte // of the blocks that are made here, one after another
-	blocks []laid // those that are complete
-	start  int    // where the open one begins in buf
-	open   block  // the last one, while frames may still join it
-
-	second bool // the open block is the second of its leaf
-	enough int  // no frame joins the open block once it is this long,
-	most   int  // nor one that would make it longer than this
-	last   int  // the length of the block before the open one
+	end    leafEnd // after the last block that is complete
+	enough int     // no frame joins the open block once it is this long,
+	most   int     // nor one that would make it longer than this
 }
 
-// laid is a block that is complete but for where it comes to stand.
-type laid struct {
-	first uint64 // offset of its first event
-	value []byte
-}
-
-// maxSpare bounds the buffers of all packers that are kept from one group to the next.
+// maxSpare bounds the packer's buffer that is kept from one group to the next.
 const maxSpare = 16 << 20
 
-func (p *packer) reset(s *stream, now int64) {
-	*p = packer{stream: s, name: s.name, time: now, buf: p.buf[:0], blocks: p.blocks[:0]}
-	p.next, p.bytes = s.next, s.bytes // the committer alone changes them
-	p.second, p.last = s.blocks%2 == 0, s.tail[len(s.tail)-1]
+// reset begins with a group; its blocks follow those that end there.
+func (p *packer) reset(end leafEnd, now int64) {
+	if cap(p.buf) > maxSpare {
+		p.buf = nil
+	}
+	*p = packer{time: now, buf: p.buf[:0], blocks: p.blocks[:0], end: end}
 }
 
-// add lays down a ticket's frames and returns the offset of the first.
-func (p *packer) add(t *Ticket) (first uint64) {
+// turn goes on with a stream, whose next event has that offset, after so many bytes of payload.
+func (p *packer) turn(stream string, next, bytes uint64) {
+	p.finish()
+	p.stream, p.next, p.bytes = stream, next, bytes
+}
+
+// add lays down a ticket's frames.
+func (p *packer) add(t *Ticket) {
 	if t.blocks != nil {
-		return p.adopt(t)
+		p.adopt(t)
+		return
 	}
-	first = p.next
 	start := uint32(0)
 	for _, cut := range t.cuts {
 		p.addFrame(t.frames[start:cut.end], cut.payload)
 		start = cut.end
 	}
-	return first
 }
 
 func (p *packer) addFrame(frame []byte, payload uint32) {
@@ -61,18 +59,15 @@ func (p *packer) addFrame(frame []byte, payload uint32) {
 }
 
 // adopt takes over the blocks of a ticket.
-func (p *packer) adopt(t *Ticket) (first uint64) {
+func (p *packer) adopt(t *Ticket) {
 	p.finish()
-	first = p.next
-	for _, b := range t.blocks {
-		b.first += first
-		moveBlock(b.value, p.name, b.first, p.bytes, p.time)
-		p.blocks = append(p.blocks, b)
-		p.second, p.last = !p.second, len(b.value)
+	for _, value := range t.blocks {
+		moveBlock(value, p.next, p.bytes, p.time)
+		p.blocks = append(p.blocks, value)
+		p.end.add(len(value))
 	}
 	p.next += uint64(t.events)
 	p.bytes += t.payload
-	return first
 }
 
 // admit makes sure that a block is open that a frame of that length may join.
@@ -104,11 +99,10 @@ func (p *packer) joins(length int) bool {
 // then, so that frames which do not divide a half divide the whole.
 func (p *packer) begin() {
 	p.start = len(p.buf)
-	p.open = block{first: p.next, time: p.time, before: p.bytes}
+	p.open = block{stream: p.stream, first: p.next, time: p.time, before: p.bytes}
 	p.buf = appendBlockHeader(p.buf, &p.open)
-	p.second = !p.second
-	if p.second {
-		p.enough = restOfLeaf(p.last)
+	if p.end.blocks == 1 {
+		p.enough = restOfLeaf(p.end.last())
 		p.most = p.enough
 		return
 	}
@@ -118,10 +112,10 @@ func (p *packer) begin() {
 // restOfLeaf returns what fills the pages of a leaf whose first block has that length: 4,097 to
 // 8,192 bytes, however short or long the first one is.
 func restOfLeaf(first int) int {
-	const least, page = 4096, 4096
-	rest := (leafRoom - first) % page
+	const least = leafPageSize
+	rest := (leafRoom - first) % leafPageSize
 	if rest <= 0 {
-		rest += page
+		rest += leafPageSize
 	}
 	return least + rest
 }
@@ -133,37 +127,47 @@ func (p *packer) finish() {
 	}
 	value := slices.Clip(p.buf[p.start:])
 	appendBlockHeader(value[:0], &p.open)
-	sealBlock(value, p.name, p.open.first)
-	p.blocks = append(p.blocks, laid{p.open.first, value})
-	p.open, p.last = block{}, len(value)
+	sumFrames(value)
+	p.blocks = append(p.blocks, value)
+	p.open = block{}
+	p.end.add(len(value))
 }
 
-// each calls f with the first offset and the bytes of every block, in order.
-func (p *packer) each(f func(first uint64, value []byte) error) error {
-	p.finish()
-	for _, b := range p.blocks {
-		if err := f(b.first, b.value); err != nil {
-			return err
-		}
+// leafEnd is the last leaf of a segment's blocks. bbolt keeps up to four large values in it and
+// writes them again with the next commit.
+type leafEnd struct {
+	tail   [4]int // the lengths of the last blocks
+	blocks int    // how many stand in the last leaf once bbolt splits it,
+	bytes  int    // and their bytes there
+}
+
+// leafElement is what a block takes in a leaf beside its bytes.
+const (
+	leafPageSize = 4096
+	leafElement  = 16 + 8
+)
+
+// add notes that a block follows. bbolt splits a leaf after the second block, or after as many as go
+// into one page.
+func (e *leafEnd) add(length int) {
+	copy(e.tail[:], e.tail[1:])
+	e.tail[len(e.tail)-1] = length
+	if e.blocks >= 2 && e.bytes+leafElement+length > leafPageSize {
+		e.blocks, e.bytes = 0, 0
 	}
-	return nil
-}
-
-// tail is the lengths of a stream's last blocks. bbolt keeps up to four large values in the last leaf
-// and writes them again with the next commit.
-type tail [4]int
-
-// follow adds the packer's blocks.
-func (t *tail) follow(p *packer) {
-	for _, b := range p.blocks[max(0, len(p.blocks)-len(t)):] {
-		copy(t[:], t[1:])
-		t[len(t)-1] = len(b.value)
+	if e.blocks == 0 {
+		e.bytes = 16 // the page's header
 	}
+	e.blocks++
+	e.bytes += leafElement + length
 }
 
-// size is the most that writing the tail again takes, with the pages on the way to it.
-func (t *tail) size() (n int64) {
-	for _, length := range t {
+// last returns the length of the last block.
+func (e *leafEnd) last() int { return e.tail[len(e.tail)-1] }
+
+// size is the most that writing the last leaf again takes, with the pages on the way to it.
+func (e *leafEnd) size() (n int64) {
+	for _, length := range e.tail {
 		n += int64(length)
 	}
 	return n + 4*int64(os.Getpagesize())

@@ -2,12 +2,9 @@ package wal
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // EventMemory is what an event in memory counts as beside its payload and key, in bytes.
@@ -38,7 +35,7 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 			break
 		}
 		r.chunk.Next = max(r.chunk.Next, sp.first)
-		err := r.readSegment(seg, sp)
+		err := r.readSegment(l, seg, sp)
 		if errors.Is(err, errGone) || err != nil && l.changed(seg, streamName, sp) {
 			continue // truncated or rewritten meanwhile: nobody needs it
 		}
@@ -85,62 +82,34 @@ type reading struct {
 
 // readSegment reads on in seg, and stops where the span ends: bbolt shows a transaction to readers
 // before its last sync, and what is not synced must not be delivered.
-func (r *reading) readSegment(seg *segment, sp span) error {
-	return seg.view(func(tx *bolt.Tx) error {
-		bucket := tx.Bucket(streamBucket(r.stream))
-		if bucket == nil {
-			return &CorruptError{seg.path, r.stream, r.chunk.Next, "the stream is missing"}
-		}
-		c := bucket.Cursor()
-		for k, v := seekBlock(c, r.stream, r.chunk.Next); k != nil && r.chunk.Next < sp.next; k, v = c.Next() {
-			if err := r.readBlock(seg, k, v); err != nil || r.left <= 0 {
-				return err
-			}
-		}
-		if r.chunk.Next < sp.next {
-			return &CorruptError{seg.path, r.stream, r.chunk.Next, "the last blocks are missing"}
-		}
-		return nil
-	})
-}
-
-// seekBlock returns the block that holds offset, or the first after it.
-func seekBlock(c *bolt.Cursor, stream string, offset uint64) (k, v []byte) {
-	k, v = c.Seek(offsetKey(offset))
-	if len(k) == 8 && binary.BigEndian.Uint64(k) == offset {
-		return k, v
+func (r *reading) readSegment(l *Log, seg *segment, sp span) error {
+	w := walk{log: l, seg: seg, stream: r.stream, from: r.chunk.Next, next: sp.next}
+	w.visit = func(at blockPlace, b block, fault string) (bool, error) {
+		return r.left <= 0, r.readBlock(seg, at, &b, fault)
 	}
-	if k == nil {
-		k, v = c.Last()
-	} else {
-		k, v = c.Prev()
+	if err := w.run(); err != nil || r.left <= 0 {
+		return err
 	}
-	if k == nil {
-		return c.First()
+	if r.chunk.Next < sp.next {
+		return &CorruptError{seg.path, r.stream, r.chunk.Next, "the last blocks are missing"}
 	}
-	if b, fault := peekBlock(stream, k, v); fault != "" || b.next() <= offset {
-		return c.Next()
-	}
-	return k, v
+	return nil
 }
 
 // readBlock reads the block that continues the chunk, or that its Next lies in.
-func (r *reading) readBlock(seg *segment, k, v []byte) error {
-	b, fault := peekBlock(r.stream, k, v)
-	switch {
-	case fault != "":
-	case b.first > r.chunk.Next || b.next() <= r.chunk.Next:
-		fault = fmt.Sprintf("block %d of %d events stands in its place", b.first, b.count)
-		b.first = r.chunk.Next
-	case b.lanes&r.lanes != 0:
-		if b, fault = parseBlock(r.stream, k, v); fault == "" {
-			fault = r.copyBlock(&b)
+func (r *reading) readBlock(seg *segment, at blockPlace, b *block, fault string) error {
+	if x := seg.index.Load(); at.First > r.chunk.Next && x != nil && x.patched {
+		return &CorruptError{seg.path, r.stream, r.chunk.Next, fmt.Sprintf("the blocks before %d are missing", at.First)}
+	}
+	if fault == "" && b.lanes&r.lanes != 0 {
+		if fault = b.framesFault(); fault == "" {
+			fault = r.copyBlock(b)
 		}
 	}
 	if fault != "" {
-		return &CorruptError{seg.path, r.stream, b.first, fault}
+		return &CorruptError{seg.path, r.stream, at.First, fault}
 	}
-	r.chunk.Next = b.next()
+	r.chunk.Next = at.Next
 	return nil
 }
 
@@ -186,24 +155,17 @@ func (l *Log) appendedAt(streamName string, offset uint64) time.Time {
 
 // blockAt returns the header of the block that holds the offset, or of the first after it. A block that
 // can't be read is none; Read says so.
-func (l *Log) blockAt(streamName string, offset uint64) (b block, ok bool) {
-	seg, _ := l.find(streamName, offset)
+func (l *Log) blockAt(streamName string, offset uint64) (found block, ok bool) {
+	seg, sp := l.find(streamName, offset)
 	if seg == nil {
 		return block{}, false
 	}
-	_ = seg.view(func(tx *bolt.Tx) error {
-		if bucket := tx.Bucket(streamBucket(streamName)); bucket != nil {
-			var fault string
-			b, fault = seekPeek(bucket.Cursor(), streamName, offset)
-			ok = fault == ""
-		}
-		return nil
-	})
-	b.frames = nil // they are the transaction's
-	return b, ok
-}
-
-func seekPeek(c *bolt.Cursor, stream string, offset uint64) (block, string) {
-	k, v := seekBlock(c, stream, offset)
-	return peekBlock(stream, k, v)
+	w := walk{log: l, seg: seg, stream: streamName, from: offset, next: sp.next}
+	w.visit = func(_ blockPlace, b block, fault string) (bool, error) {
+		b.stream, b.frames = streamName, nil // they are the transaction's
+		found, ok = b, fault == ""
+		return true, nil
+	}
+	_ = w.run()
+	return found, ok
 }

@@ -90,23 +90,33 @@ func (r *recovery) load(seq uint64) error {
 	return l.quarantine(seg, err)
 }
 
-func (r *recovery) read(seg *segment, newest bool) (err error) {
-	doubtful := false
+func (r *recovery) read(seg *segment, newest bool) error {
 	if newest {
-		if doubtful, err = checkSegment(seg.path); err != nil {
-			return err
-		}
+		return r.readNewest(seg)
+	}
+	var m ownMeta
+	err := seg.view(func(tx *bolt.Tx) (err error) {
+		m, err = readMeta(tx, seg)
+		return err
+	})
+	if err == nil {
+		err = r.log.indexed(seg)
+	}
+	if err != nil {
+		return err
+	}
+	return r.fit(seg, m.log)
+}
+
+func (r *recovery) readNewest(seg *segment) error {
+	doubtful, err := seg.check()
+	if err != nil {
+		return err
 	}
 	return seg.view(func(tx *bolt.Tx) error {
 		m, err := readMeta(tx, seg)
 		if err != nil {
 			return err
-		}
-		if seg.spans, err = readSpans(tx, seg.path); err != nil {
-			return err
-		}
-		if !newest {
-			return r.fit(seg, m.log)
 		}
 		r.log.id, r.log.base = m.log, m.base
 		r.whole = seg.seq == r.last && !m.sealed && !doubtful
@@ -120,6 +130,36 @@ func (r *recovery) read(seg *segment, newest bool) (err error) {
 		r.note(seg)
 		return r.log.loadState(tx, seg.path)
 	})
+}
+
+// check reads the newest segment whole.
+func (s *segment) check() (doubtful bool, err error) {
+	blocks, doubtful, err := checkSegment(s.path, s.seq)
+	if err != nil {
+		return false, err
+	}
+	s.index.Store(blocks.index)
+	s.spans, s.last, s.end = blocks.index.spans(), blocks.last, blocks.end
+	return doubtful, nil
+}
+
+// indexed reads what the segment holds by its index. Where that is missing, after a crash between two
+// segments or for want of room, or damaged, it is made again.
+func (l *Log) indexed(s *segment) error {
+	err := s.view(func(tx *bolt.Tx) (err error) {
+		if s.spans, err = readIndexSpans(tx, s.seq); err != nil {
+			err = &CorruptError{File: s.path, Reason: err.Error()}
+		}
+		return err
+	})
+	if !damaged(err) {
+		return err
+	}
+	if err := l.patch(s, err); err != nil {
+		return err
+	}
+	s.spans = s.index.Load().spans()
+	return nil
 }
 
 // fit checks that the segment is an older one of the same log.

@@ -55,7 +55,7 @@ func (l *Log) mostlySettled() (*segment, map[string]uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.segments[:len(l.segments)-1] {
-		if s.keep || len(s.bad) > 0 {
+		if s.keep || len(s.bad) > 0 || s.index.Load() != nil {
 			continue
 		}
 		from, needed, all := make(map[string]uint64), 0.0, 0.0
@@ -103,90 +103,98 @@ func (l *Log) copySegment(seg *segment, from map[string]uint64, path string) (sp
 		}
 	}()
 	for _, bucket := range [][]byte{bucketMeta, bucketState} {
-		if err := l.copyBucket(seg, db, bucket, nil); err != nil {
+		if err := l.copyBucket(seg, db, bucket, func(_, _ []byte) (bool, error) { return true, nil }); err != nil {
 			return nil, err
 		}
 	}
-	for stream, first := range from {
-		if err := l.copyBucket(seg, db, streamBucket(stream), seekFrom(stream, first)); err != nil {
-			return nil, err
-		}
+	copied := newIndex()
+	if err := l.copyBlocks(seg, db, from, copied); err != nil {
+		return nil, err
 	}
-	err = viewBolt(db, path, func(tx *bolt.Tx) (err error) {
+	if err := db.Update(func(tx *bolt.Tx) error { return copied.write(tx, seg.seq) }); err != nil {
+		return nil, fmt.Errorf("write index: %w", err)
+	}
+	err = viewBolt(db, path, func(tx *bolt.Tx) error {
 		length = tx.Size()
-		spans, err = readSpans(tx, path)
-		return err
+		return nil
 	})
-	return spans, errors.Join(err, db.Sync())
+	return copied.spans(), errors.Join(err, db.Sync())
 }
 
-// seekFrom returns the key of the block that holds offset.
-func seekFrom(stream string, offset uint64) func(c *bolt.Cursor) []byte {
-	return func(c *bolt.Cursor) []byte {
-		k, _ := seekBlock(c, stream, offset)
-		return k
-	}
+// copyBlocks copies the blocks that hold what is needed, with their numbers.
+func (l *Log) copyBlocks(seg *segment, to *bolt.DB, from map[string]uint64, copied *blockIndex) error {
+	return l.copyBucket(seg, to, bucketBlocks, func(k, v []byte) (bool, error) {
+		b, fault := peekBlock(seg.seq, k, v)
+		if fault != "" {
+			return false, errKept // what of it is lost is for its readers to say
+		}
+		wanted := b.next() > from[b.stream]
+		if wanted {
+			copied.add(&b)
+		}
+		return wanted, nil
+	})
 }
 
-// copyBucket copies a bucket from the key that first finds on; nil: all of it.
-func (l *Log) copyBucket(seg *segment, to *bolt.DB, name []byte, first func(c *bolt.Cursor) []byte) error {
-	var next []byte
-	for started, more := false, true; more; started = true {
-		var keys, values [][]byte
+// copyBucket copies the entries of a bucket that are wanted.
+func (l *Log) copyBucket(seg *segment, to *bolt.DB, name []byte, wanted func(k, v []byte) (bool, error)) error {
+	for next := []byte{}; next != nil; {
+		var c bucketChunk
 		err := seg.view(func(tx *bolt.Tx) error {
 			bucket := tx.Bucket(name)
 			if bucket == nil {
 				return errKept
 			}
-			c := bucket.Cursor()
-			if !started && first != nil {
-				next = bytes.Clone(first(c))
-				if more = next != nil; !more {
-					return nil
-				}
-			}
-			keys, values, next = chunkOf(c, next)
-			more = next != nil
-			return nil
+			return c.read(bucket.Cursor(), next, wanted)
 		})
 		if err != nil {
 			return err
 		}
-		if err := putAll(to, name, keys, values); err != nil {
+		if err := c.put(to, name); err != nil {
 			return err
 		}
 		if l.usable() != nil {
 			return errKept
 		}
+		next = c.next
 	}
 	return nil
 }
 
-// chunkOf copies entries from the key on; next is where to go on, nil at the end.
-func chunkOf(c *bolt.Cursor, from []byte) (keys, values [][]byte, next []byte) {
+// bucketChunk is a part of a bucket's entries, copied.
+type bucketChunk struct {
+	keys, values [][]byte
+	next         []byte // where to go on; nil: nowhere
+}
+
+func (b *bucketChunk) read(c *bolt.Cursor, from []byte, wanted func(k, v []byte) (bool, error)) error {
 	size := 0
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
 		if size > rewriteChunk {
-			return keys, values, bytes.Clone(k)
+			b.next = bytes.Clone(k)
+			return nil
 		}
-		keys, values = append(keys, bytes.Clone(k)), append(values, bytes.Clone(v))
-		size += len(k) + len(v)
+		ok, err := wanted(k, v)
+		if err != nil {
+			return err
+		}
+		if ok {
+			b.keys, b.values = append(b.keys, bytes.Clone(k)), append(b.values, bytes.Clone(v))
+			size += len(k) + len(v)
+		}
 	}
-	return keys, values, nil
+	return nil
 }
 
-func putAll(db *bolt.DB, name []byte, keys, values [][]byte) error {
-	if len(keys) == 0 {
-		return nil
-	}
+func (b *bucketChunk) put(db *bolt.DB, name []byte) error {
 	return db.Update(func(tx *bolt.Tx) error {
 		bucket, err := tx.CreateBucketIfNotExists(name)
 		if err != nil {
 			return fmt.Errorf("create bucket: %w", err)
 		}
 		bucket.FillPercent = 1
-		for i := range keys {
-			if err := bucket.Put(keys[i], values[i]); err != nil {
+		for i := range b.keys {
+			if err := bucket.Put(b.keys[i], b.values[i]); err != nil {
 				return fmt.Errorf("put: %w", err)
 			}
 		}
@@ -252,5 +260,9 @@ func (s *segment) swap(path string) error {
 	if err := s.closeLocked(); err != nil {
 		return err
 	}
-	return os.Rename(path, s.path)
+	if err := os.Rename(path, s.path); err != nil {
+		return err
+	}
+	s.index.Store(nil) // if somebody patched it meanwhile
+	return nil
 }

@@ -43,16 +43,22 @@ func (l *Log) seal(old, next *segment) error {
 	return nil
 }
 
-// markSealed notes that there is a later segment. Without room for that it goes without saying.
+// markSealed notes that there is a later segment, and writes the index. Without room for that the mark
+// goes without saying, and the index is made from the blocks when the segment is opened again.
 func (s *segment) markSealed() error {
+	index := s.index.Load()
 	err := s.update(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketMeta).Put(keySealed, []byte{1})
+		return errors.Join(tx.Bucket(bucketMeta).Put(keySealed, []byte{1}), index.write(tx, s.seq))
 	})
 	var ce *commitError
-	if errors.As(err, &ce) && ce.harmless {
+	switch {
+	case errors.As(err, &ce) && ce.harmless:
 		return nil
+	case err != nil:
+		return err
 	}
-	return err
+	s.index.Store(nil)
+	return nil
 }
 
 // seal closes the segment for writing and gives back what was allocated ahead; a reader opens it again.
@@ -75,6 +81,7 @@ func (l *Log) createSegment(seq uint64) (*segment, error) {
 	path := filepath.Join(l.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
 	seg := &segment{seq: seq, path: path, shelf: &l.shelf, spans: make(map[string]span)}
+	seg.index.Store(newIndex())
 	err := l.fillSegment(seg, unfinished)
 	if err == nil {
 		err = os.Rename(unfinished, path)
@@ -94,7 +101,8 @@ func (l *Log) fillSegment(seg *segment, path string) error {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
 	err := seg.update(func(tx *bolt.Tx) error {
-		return errors.Join(l.writeMeta(tx, seg.seq), l.writeState(tx))
+		_, err := tx.CreateBucket(bucketBlocks)
+		return errors.Join(err, l.writeMeta(tx, seg.seq), l.writeState(tx))
 	})
 	if err != nil {
 		return err
@@ -110,8 +118,8 @@ func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {
 	return errors.Join(
 		meta.Put(keyVersion, []byte{segmentVersion}),
 		meta.Put(keyLog, []byte(l.id)),
-		meta.Put(keySegment, offsetKey(seq)),
-		meta.Put(keyBase, offsetKey(l.base)),
+		meta.Put(keySegment, numberKey(seq)),
+		meta.Put(keyBase, numberKey(l.base)),
 	)
 }
 

@@ -33,7 +33,8 @@ const (
 var (
 	bucketMeta   = []byte("meta")
 	bucketState  = []byte("state")
-	streamPrefix = []byte("stream:")
+	bucketBlocks = []byte("blocks")
+	bucketIndex  = []byte("index")
 
 	keyVersion = []byte("version")
 	keyLog     = []byte("log")
@@ -41,8 +42,6 @@ var (
 	keyBase    = []byte("base")   // Log.base
 	keySealed  = []byte("sealed") // there is a later segment
 )
-
-func streamBucket(stream string) []byte { return append(slices.Clip(streamPrefix), stream...) }
 
 // span is what a segment holds of one stream: the events [first, next), and the bytes of all
 // payloads appended to the stream before the first and before the next.
@@ -72,7 +71,12 @@ type segment struct {
 	used        atomic.Int64
 	allocated   atomic.Int64
 	unallocated bool
-	stuck       bool // bbolt panicked and holds its locks
+	stuck       bool    // bbolt panicked and holds its locks
+	last        uint64  // the number of the last block
+	end         leafEnd // where the blocks end
+
+	// index is in memory for the newest segment, and for one that has none in its file; otherwise nil.
+	index atomic.Pointer[blockIndex]
 
 	// spans belongs to Log.mu once the segment is part of the log.
 	spans map[string]span
@@ -294,6 +298,14 @@ func (s *segment) disk() int64 {
 	return st.Blocks * 512
 }
 
+// indexSize returns what the index will take once the segment is sealed; 0 when it is.
+func (s *segment) indexSize() int64 {
+	if x := s.index.Load(); x != nil {
+		return x.size.Load()
+	}
+	return 0
+}
+
 // ownMeta is what a segment says of itself.
 type ownMeta struct {
 	log    string
@@ -311,58 +323,12 @@ func readMeta(tx *bolt.Tx, s *segment) (ownMeta, error) {
 	switch {
 	case len(version) != 1 || version[0] != segmentVersion:
 		return ownMeta{}, &CorruptError{File: s.path, Reason: fmt.Sprintf("segment version %x, want %x", version, segmentVersion)}
-	case !bytes.Equal(seq, offsetKey(s.seq)):
+	case !bytes.Equal(seq, numberKey(s.seq)):
 		return ownMeta{}, &CorruptError{File: s.path, Reason: fmt.Sprintf("it says that it is segment %x", seq)}
 	case len(base) != 8:
 		return ownMeta{}, &CorruptError{File: s.path, Reason: "the streams' base is missing"}
 	}
 	return ownMeta{string(meta.Get(keyLog)), binary.BigEndian.Uint64(base), meta.Get(keySealed) != nil}, nil
-}
-
-// readSpans returns what the segment holds of each stream, from each bucket's ends.
-func readSpans(tx *bolt.Tx, path string) (map[string]span, error) {
-	spans := make(map[string]span)
-	err := eachStream(tx, func(stream string, b *bolt.Bucket) error {
-		sp, err := readSpan(b, path, stream)
-		if err == nil && sp.next > 0 {
-			spans[stream] = sp
-		}
-		return err
-	})
-	return spans, err
-}
-
-func readSpan(b *bolt.Bucket, path, stream string) (sp span, err error) {
-	c := b.Cursor()
-	k, v := c.First()
-	if k == nil {
-		return span{}, nil
-	}
-	first, fault := peekBlock(stream, k, v)
-	if fault != "" {
-		return span{}, &CorruptError{path, stream, first.first, fault}
-	}
-	k, v = c.Last()
-	last, fault := peekBlock(stream, k, v)
-	if fault != "" {
-		return span{}, &CorruptError{path, stream, last.first, fault}
-	}
-	return span{first.first, last.next(), first.before, last.before + last.bytes}, nil
-}
-
-// eachStream calls f with every stream's bucket.
-func eachStream(tx *bolt.Tx, f func(stream string, b *bolt.Bucket) error) error {
-	c := tx.Cursor()
-	for k, _ := c.Seek(streamPrefix); k != nil; k, _ = c.Next() {
-		name, ok := strings.CutPrefix(string(k), string(streamPrefix))
-		if !ok {
-			return nil
-		}
-		if err := f(name, tx.Bucket(k)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // listSegments returns the segments' sequence numbers in dir, oldest first.
@@ -396,6 +362,4 @@ func setAside(path string) (string, error) {
 	return to, syncDir(filepath.Dir(path))
 }
 
-func offsetKey(offset uint64) []byte {
-	return binary.BigEndian.AppendUint64(nil, offset)
-}
+func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }

@@ -3,8 +3,6 @@ package wal
 import (
 	"context"
 	"fmt"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // awaited is a batch whose end a WaitSettled waits for.
@@ -58,8 +56,15 @@ func (l *Log) await(s *stream, run Run) (*awaited, error) {
 			break
 		}
 		part := Run{max(from, sp.first), min(run.Next, sp.next)}
-		err := seg.view(func(tx *bolt.Tx) error { return w.collect(tx, s.name, part) })
-		if damaged(err) { // what it held is given up by whoever reads it
+		blocks := walk{log: l, seg: seg, stream: s.name, from: part.First, next: part.Next}
+		blocks.visit = func(_ blockPlace, b block, fault string) (bool, error) {
+			if fault != "" || b.framesFault() != "" {
+				return false, nil // what it held is given up by whoever reads it
+			}
+			return false, w.collect(&b, part)
+		}
+		err := blocks.run()
+		if damaged(err) { // the same
 			err = nil
 		}
 		if err != nil && err != errGone { //nolint:errorlint
@@ -70,31 +75,14 @@ func (l *Log) await(s *stream, run Run) (*awaited, error) {
 	return w, nil
 }
 
-func (w *awaited) collect(tx *bolt.Tx, stream string, run Run) error {
-	bucket := tx.Bucket(streamBucket(stream))
-	if bucket == nil {
+// collect notes which lanes the events of a block are in.
+func (w *awaited) collect(b *block, run Run) error {
+	return b.each(func(lane uint8, offset uint64, _ []byte) error {
+		if run.First <= offset && offset < run.Next {
+			w.lanes[lane] = append(w.lanes[lane], offset)
+		}
 		return nil
-	}
-	c := bucket.Cursor()
-	for k, v := seekBlock(c, stream, run.First); k != nil; k, v = c.Next() {
-		b, fault := parseBlock(stream, k, v)
-		if fault != "" {
-			continue
-		}
-		if b.first >= run.Next {
-			return nil
-		}
-		err := b.each(func(lane uint8, offset uint64, _ []byte) error {
-			if run.First <= offset && offset < run.Next {
-				w.lanes[lane] = append(w.lanes[lane], offset)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 func (s *stream) watch(w *awaited) {

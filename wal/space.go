@@ -37,23 +37,13 @@ func (l *Log) space() int64 {
 	active, sealed := l.segments[len(l.segments)-1], l.sealed
 	l.mu.RUnlock()
 	used := active.used.Load()
-	room := l.opts.MaxSize - sealed - used - l.margin()
+	room := l.opts.MaxSize - sealed - used - active.indexSize() - l.margin()
 	var fs unix.Statfs_t
 	if unix.Statfs(l.dir, &fs) == nil {
 		ahead := max(active.allocated.Load()-used-l.reserve(), 0)
 		room = min(room, ahead+int64(fs.Bavail)*fs.Bsize-l.margin())
 	}
 	return room
-}
-
-// tail returns what a group's first append to a stream takes beside the append itself.
-func (l *Log) tail(name string) int64 {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if _, ok := l.segments[len(l.segments)-1].spans[name]; ok {
-		return l.streams[name].tail.size()
-	}
-	return new(tail).size()
 }
 
 // allocate makes sure that the newest segment has need bytes beyond what it uses, and the reserve.

@@ -22,7 +22,7 @@ func (c *committer) commit(g *group) error {
 		g.collectPlaces(l)
 		c.due, c.lastCheckpoint = time.Time{}, time.Now()
 	}
-	if len(g.packers)+len(g.places)+len(g.sequences) > 0 {
+	if len(g.parts)+len(g.places)+len(g.sequences) > 0 {
 		start := time.Now()
 		if err := c.store(g); err != nil {
 			g.undo(c)
@@ -43,6 +43,7 @@ func (c *committer) commit(g *group) error {
 // store is the transaction.
 func (c *committer) store(g *group) error {
 	active := c.log.active()
+	g.lay(&c.packer, active.end)
 	if hook := c.log.opts.beforeCommit; hook != nil {
 		if err := hook(); err != nil {
 			return err
@@ -53,7 +54,7 @@ func (c *committer) store(g *group) error {
 			return &commitError{err: err, harmless: noSpace(err)}
 		}
 	}
-	if err := active.update(func(tx *bolt.Tx) error { return g.write(c, tx) }); err != nil {
+	if err := active.update(func(tx *bolt.Tx) error { return g.write(c, tx, active) }); err != nil {
 		return err
 	}
 	if hook := c.log.opts.afterCommit; hook != nil {
@@ -157,23 +158,17 @@ func latestTx(path string, pageSize int64) (uint64, error) {
 // stored makes the group visible to readers.
 func (c *committer) stored(g *group, took time.Duration) {
 	l := c.log
-	l.mu.Lock()
-	active := l.segments[len(l.segments)-1]
-	for _, p := range g.packers {
-		sp, ok := active.spans[p.stream.name]
-		if !ok {
-			sp = span{first: p.stream.next, before: p.stream.bytes}
-			p.stream.tail, p.stream.blocks = tail{}, 0
-		}
-		sp.next, sp.after = p.next, p.bytes
-		active.spans[p.stream.name] = sp
+	active := l.active()
+	active.end = g.end
+	index := active.index.Load()
+	for _, value := range g.blocks {
+		var b block
+		b.readHeader(value)
+		active.last++
+		b.number = active.last
+		index.add(&b)
 	}
-	l.mu.Unlock()
-	for _, p := range g.packers {
-		p.stream.tail.follow(p)
-		p.stream.blocks += len(p.blocks)
-		p.stream.grow(p.next, p.bytes)
-	}
+	l.show(g, active, index)
 	for i := range g.places {
 		g.places[i].committed()
 	}
@@ -183,6 +178,19 @@ func (c *committer) stored(g *group, took time.Duration) {
 	}
 	if f := l.opts.OnCommit; f != nil && g.events > 0 {
 		f(CommitInfo{Events: g.events, Bytes: g.bytes(), Duration: took})
+	}
+}
+
+// show lets readers see the group's events.
+func (l *Log) show(g *group, active *segment, index *blockIndex) {
+	l.mu.Lock()
+	for _, p := range g.parts {
+		active.spans[p.stream.name] = index.span(p.stream.name)
+	}
+	l.mu.Unlock()
+	for _, p := range g.parts {
+		sp := index.span(p.stream.name)
+		p.stream.grow(sp.next, sp.after)
 	}
 }
 

@@ -21,8 +21,6 @@ type stream struct {
 	reserved int64 // by appends under way, of the stream's share
 
 	awaited map[*awaited]struct{} // by WaitSettled
-	tail    tail                  // the committer's
-	blocks  int                   // in the newest segment since Open; the committer's
 
 	grown   signal // woken when next has moved
 	settled signal // woken when a place has moved

@@ -1,0 +1,122 @@
+package wal
+
+import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+// someIndex is an index of streams whose blocks stand mixed, some of them with holes, and the places.
+func someIndex(seed uint64, blocks int) (*blockIndex, map[string][]blockPlace) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	x, want := newIndex(), make(map[string][]blockPlace)
+	next, bytes, number := make(map[string]uint64), make(map[string]uint64), uint64(0)
+	for range blocks {
+		stream := fmt.Sprint("s", r.IntN(3))
+		first := max(next[stream], 1) + uint64([]int{0, 0, 0, 1, 1000}[r.IntN(5)])
+		number += 1 + r.Uint64N(3)
+		b := block{number: number, stream: stream, first: first, count: 1 + r.Uint32N(300), before: bytes[stream], bytes: r.Uint64N(9000)}
+		x.add(&b)
+		next[stream], bytes[stream] = b.next(), b.before+b.bytes
+		want[stream] = append(want[stream], blockPlace{number, Run{first, b.next()}})
+	}
+	return x, want
+}
+
+// placesFrom is what an index says of a stream's blocks from an offset on.
+func placesFrom(x *blockIndex, stream string, from uint64) (all []blockPlace) {
+	for {
+		p, ok := x.part(stream, from)
+		if !ok {
+			return all
+		}
+		all = slices.AppendSeq(all, p.places(from))
+		from = p.next
+	}
+}
+
+func TestTheIndexHasEveryBlock(t *testing.T) {
+	x, want := someIndex(1, 5000)
+	for stream, places := range want {
+		if got := placesFrom(x, stream, 0); !reflect.DeepEqual(got, places) {
+			t.Fatalf("%s: got %d places, want %d", stream, len(got), len(places))
+		}
+		for i, at := range places[:len(places)-1] {
+			for _, from := range []uint64{at.First, at.Next - 1} {
+				if got := placesFrom(x, stream, from); len(got) != len(places)-i || got[0] != at {
+					t.Fatalf("%s from %d: got %v, want %v", stream, from, got[0], at)
+				}
+			}
+			if got := placesFrom(x, stream, at.Next); got[0] != places[i+1] {
+				t.Fatalf("%s from %d: got %v, want %v", stream, at.Next, got[0], places[i+1])
+			}
+		}
+		last := places[len(places)-1]
+		if sp := x.span(stream); sp.first != places[0].First || sp.next != last.Next || len(placesFrom(x, stream, last.Next)) > 0 {
+			t.Errorf("%s: got %+v, want %d to %d", stream, sp, places[0].First, last.Next)
+		}
+	}
+	if got := placesFrom(x, "nobody", 0); got != nil {
+		t.Errorf("got %v of no stream", got)
+	}
+}
+
+func TestAnIndexIsReadAsItWasWritten(t *testing.T) {
+	x, _ := someIndex(2, 5000)
+	size := int64(0)
+	err := x.each(func(key []byte, p *indexPart) error {
+		value := p.appendValue(nil, 5, key)
+		size += int64(len(key) + len(value) + stateElement)
+		stream, got, err := decodePart(5, key, value)
+		if err != nil || !reflect.DeepEqual(got, *p) || x.streams[stream] == nil {
+			t.Errorf("got %s %+v, %v, want %+v", stream, got, err, *p)
+		}
+		if _, _, err := decodePart(6, key, value); err == nil {
+			t.Error("a part of another segment is taken for good")
+		}
+		value[len(value)/2] ^= 4
+		if _, _, err := decodePart(5, key, value); err == nil {
+			t.Error("a flipped bit is not seen")
+		}
+		return nil
+	})
+	if got := x.size.Load(); err != nil || got < size || got > size+size/10 {
+		t.Errorf("got a size of %d, %v, want %d", got, err, size)
+	}
+}
+
+// FuzzIndex also gives bad content a right checksum, to come further.
+func FuzzIndex(f *testing.F) {
+	x, _ := someIndex(3, 300)
+	if err := x.each(func(key []byte, p *indexPart) error { f.Add(key, p.appendValue(nil, 5, key), true); return nil }); err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte{}, []byte{indexVersion}, false)
+	f.Add(partKey("s", 1), make([]byte, indexHeader), true)
+	f.Fuzz(func(t *testing.T, key, value []byte, seal bool) {
+		value = bytes.Clone(value)
+		if seal && len(value) >= indexHeader {
+			value[0] = indexVersion
+			sum := crc32.Update(crc32.Update(crc32.Checksum(numberKey(5), castagnoli), castagnoli, key), castagnoli, value[indexSumOf:])
+			value[1], value[2], value[3], value[4] = byte(sum>>24), byte(sum>>16), byte(sum>>8), byte(sum)
+		}
+		_, p, err := decodePart(5, key, value)
+		if err != nil {
+			return
+		}
+		last := blockPlace{Run: Run{Next: p.first}}
+		for at := range p.places(0) {
+			if at.First < last.Next || at.Next <= at.First || at.number < last.number {
+				t.Errorf("got %+v after %+v", at, last)
+			}
+			last = at
+		}
+		if last.Next != p.next || last.number != p.last {
+			t.Errorf("got the end %+v, want %d in block %d", last, p.next, p.last)
+		}
+	})
+}

@@ -1,0 +1,129 @@
+package wal
+
+import (
+	"bytes"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// walk visits a stream's blocks in a segment by way of the index: the others are not touched.
+type walk struct {
+	log    *Log
+	seg    *segment
+	stream string
+	from   uint64 // the first offset wanted,
+	next   uint64 // and the first beyond those
+	// visit is called for the place of each block in order; the first may begin before from. The
+	// block is only good when its fault is empty; its bytes are valid until visit returns. done: enough.
+	visit func(at blockPlace, b block, fault string) (done bool, err error)
+}
+
+// run returns what visit says, and otherwise nil when the blocks end.
+func (w *walk) run() error {
+	for from := w.from; from < w.next; {
+		p, ok, err := w.log.partOf(w.seg, w.stream, from)
+		if err != nil || !ok {
+			return err
+		}
+		done := false
+		err = w.seg.view(func(tx *bolt.Tx) (err error) {
+			done, err = w.part(tx, &p, from)
+			return err
+		})
+		if done || err != nil {
+			return err
+		}
+		from = p.next
+	}
+	return nil
+}
+
+// part visits the blocks of one part of the index.
+func (w *walk) part(tx *bolt.Tx, p *indexPart, from uint64) (done bool, err error) {
+	bucket := tx.Bucket(bucketBlocks)
+	if bucket == nil {
+		return false, &CorruptError{w.seg.path, w.stream, from, "the blocks are missing"}
+	}
+	c := numberCursor{Cursor: bucket.Cursor()}
+	for at := range p.places(from) {
+		if at.First >= w.next {
+			return true, nil
+		}
+		b, fault := w.block(&c, at)
+		if done, err = w.visit(at, b, fault); done || err != nil {
+			return done, err
+		}
+	}
+	return false, nil
+}
+
+// block reads the header of the block that the index has at at.
+func (w *walk) block(c *numberCursor, at blockPlace) (b block, fault string) {
+	k, v := c.at(at.number)
+	if k == nil {
+		return b, fmt.Sprintf("block %d of the segment is missing", at.number)
+	}
+	b, fault = peekBlock(w.seg.seq, k, v)
+	if fault == "" && (b.stream != w.stream || b.first != at.First || b.next() != at.Next) {
+		fault = fmt.Sprintf("block %d of the segment is another one by the index", at.number)
+	}
+	return b, fault
+}
+
+// numberCursor finds blocks by their numbers. Those that follow one another cost no search.
+type numberCursor struct {
+	*bolt.Cursor
+	last uint64
+}
+
+// at returns the block of that number, or nil.
+func (c *numberCursor) at(number uint64) (k, v []byte) {
+	key := numberKey(number)
+	if c.last > 0 && number == c.last+1 {
+		k, v = c.Next()
+	} else {
+		k, v = c.Seek(key)
+	}
+	c.last = number
+	if !bytes.Equal(k, key) {
+		c.last = 0
+		return nil, nil
+	}
+	return k, v
+}
+
+// partOf returns the part of the segment's index that has the offset, or the first after it.
+func (l *Log) partOf(seg *segment, stream string, offset uint64) (p indexPart, ok bool, err error) {
+	for range 2 {
+		if x := seg.index.Load(); x != nil {
+			p, ok = x.part(stream, offset)
+			return p, ok, nil
+		}
+		err = seg.view(func(tx *bolt.Tx) (err error) {
+			if p, ok, err = indexPartOf(tx, seg.seq, stream, offset); err != nil {
+				err = &CorruptError{File: seg.path, Reason: err.Error()}
+			}
+			return err
+		})
+		if !damaged(err) {
+			return p, ok, err
+		}
+		if err := l.patch(seg, err); err != nil {
+			return p, false, err
+		}
+	}
+	return p, false, err
+}
+
+// patch makes the index of a sealed segment again, from the blocks. It is kept in memory.
+func (l *Log) patch(s *segment, reason error) error {
+	l.opts.Logger.Warn("a segment has no good index: it is made from the blocks", "segment", s.path, "error", reason)
+	s.mu.RLock() // against swap
+	defer s.mu.RUnlock()
+	x, err := indexOfFile(s.path, s.seq)
+	if err == nil {
+		s.index.Store(x)
+	}
+	return err
+}
