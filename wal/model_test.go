@@ -95,7 +95,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	return &model{
 		t: t, rand: r,
 		opts: wal.Options{
-			MaxSize: []int64{8 << 20, 64 << 20}[r.IntN(2)], SegmentSize: []int64{64 << 10, 256 << 10, 1 << 20}[r.IntN(3)],
+			MaxSize: []int64{12 << 20, 64 << 20}[r.IntN(2)], SegmentSize: []int64{64 << 10, 256 << 10, 1 << 20}[r.IntN(3)],
 			CommitLinger: []time.Duration{0, 0, time.Millisecond}[r.IntN(3)],
 		},
 		streams: make(map[string]*modelStream), producers: make(map[string]*modelProducer),
@@ -486,6 +486,9 @@ func (m *model) check() {
 		for destination, p := range s.places {
 			m.checkPlace(name+"/"+destination, p, appended)
 		}
+	}
+	if err := m.log.Sync(context.Background()); err != nil { // no segment is being truncated when it returns
+		m.t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(m.opts.Dir, "wal", "*.seg"))
 	if st := m.log.Stat(); err != nil || len(files) != st.Segments || st.Bytes > st.MaxBytes {
