@@ -3,6 +3,7 @@ package shipper_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -99,5 +100,50 @@ func TestADestinationThatIsDownIsNotReadForOverAndOver(t *testing.T) {
 		svc.faults = nil
 		svc.mu.Unlock()
 		r.finish()
+	})
+}
+
+func TestWhatIsTooOldIsDroppedWithThatReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, err := wal.Open(context.Background(), wal.Options{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.SetPolicy(func(string) wal.Policy { return wal.Policy{MaxAge: time.Hour} })
+		place, _ := log.Place("s", "d")
+		svc := &tally{service: newService(t, firehoseShape()), stored: make(map[string]bool), down: true}
+		ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: svc})
+		done := make(chan error, 1)
+		go func() { done <- ship.Run(context.Background()) }()
+		send := func(from, to int) {
+			b := &wal.Batch{Stream: "s"}
+			for i := from; i < to; i++ {
+				b.Events = append(b.Events, wal.Event{Key: fmt.Sprint("k", i%24), Data: fmt.Appendf(nil, "%0100d", i), Time: 1})
+			}
+			if _, err := log.Append(context.Background(), b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		send(0, 2000)
+		time.Sleep(40 * time.Minute)
+		send(2000, 3000)
+		time.Sleep(30 * time.Minute)
+		want := map[string]wal.Count{wal.DroppedAge: {Events: 2000, Bytes: 200_000}}
+		if st := place.Stat(); !maps.Equal(st.Dropped, want) || st.Pending.Events != 1000 || st.Checkpoint != 2001 {
+			t.Errorf("got %+v, want %v dropped", st, want)
+		}
+		svc.mu.Lock()
+		svc.down = false
+		svc.mu.Unlock()
+		ship.Finish()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if st := place.Stat(); st.Delivered.Events != 1000 || st.Pending.Events != 0 || len(svc.stored) != 1000 {
+			t.Errorf("got %+v and %d events stored, want 1000 delivered", st, len(svc.stored))
+		}
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 }
