@@ -174,6 +174,8 @@ type streamStatus struct {
 	NextOffset   uint64 `json:"next_offset"`
 	Appended     count
 	Refused      count
+	HeldBytes    int64 `json:"held_bytes"`
+	MaxBytes     int64 `json:"max_bytes"`
 	Destinations []destinationStatus
 }
 
