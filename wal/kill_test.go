@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(killWorkload); dir != "" {
 		os.Exit(workload(dir))
 	}
+	if dir := os.Getenv(resendWorkload); dir != "" {
+		os.Exit(resend(dir))
+	}
 	if dir := os.Getenv(stepsWorkload); dir != "" {
 		os.Exit(steps(dir))
 	}
