@@ -34,7 +34,7 @@ func steps(dir string) int {
 			return 1
 		}
 		fmt.Println("opened")
-		for range 8 {
+		for range 6 {
 			number++
 			_, err := l.Append(context.Background(), stepBatch(number))
 			fmt.Println(outcome(err), number)
@@ -132,7 +132,7 @@ func failStep(t *testing.T, strace, call, fault string, k int) (hit bool) {
 	dir, trace := t.TempDir(), filepath.Join(t.TempDir(), "trace")
 	cmd := exec.Command(strace, "-f", "--seccomp-bpf", "-qq", "-o", trace, "-e", "trace="+call,
 		"-e", fmt.Sprintf("inject=%s:error=%s:when=%d", call, fault, k), os.Args[0])
-	cmd.Env = append(os.Environ(), stepsWorkload+"="+dir, "GOMAXPROCS=1")
+	cmd.Env = append(os.Environ(), stepsWorkload+"="+dir, "GOMAXPROCS=1", "GORACE=atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %d %s: %v: %s", call, k, fault, err, out)
