@@ -37,6 +37,7 @@ type Inspection struct {
 	SetAside, Unfinished []FileInfo
 	Streams              []StreamStat     // by name
 	Places               []InspectedPlace // by stream and destination
+	Missing              []MissingRun     // by stream and offset
 }
 
 // FileInfo is a file of the log.
@@ -200,6 +201,7 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	}
 	slices.Reverse(in.Segments)
 	r.finish()
+	r.findMissing()
 	return in, nil
 }
 

@@ -2,7 +2,9 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // hold keeps truncation out until release is called.
@@ -63,9 +65,49 @@ func (l *Log) reconcile(p *Place) error {
 		return nil
 	}
 	l.opts.Logger.Error("events are lost with a damaged part of the log", "stream", p.stream.name,
-		"destination", p.name, "events", lost.Events, "bytes", lost.Bytes)
+		"destination", p.name, "offsets", runsText(l.missing(p.stream, from, appended.Events+1)),
+		"events", lost.Events, "bytes", lost.Bytes)
 	p.Settle(Settlement{Add: Ledger{Dropped: map[string]Count{DroppedCorrupt: lost}}})
 	return nil
+}
+
+// missing returns what of a stream's offsets [from, next) the log does not hold or has given up.
+func (l *Log) missing(s *stream, from, next uint64) (runs []Run) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, seg := range l.segments {
+		sp, held := seg.spans[s.name]
+		if !held || sp.next <= from {
+			continue
+		}
+		if sp.first > from {
+			runs = append(runs, Run{from, min(sp.first, next)})
+		}
+		for _, bad := range seg.bad[s.name] {
+			if bad.Next > from {
+				runs = append(runs, Run{max(bad.First, from), bad.Next})
+			}
+		}
+		from = sp.next
+	}
+	if from < next {
+		runs = append(runs, Run{from, next})
+	}
+	return runs
+}
+
+// runsText is how offsets are told, such as "11-20, 35".
+func runsText(runs []Run) string {
+	const most = 10
+	var parts []string
+	for i, r := range runs {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more", len(runs)-most))
+			break
+		}
+		parts = append(parts, r.String())
+	}
+	return strings.Join(parts, ", ")
 }
 
 // covered tells whether the log holds all of a stream from offset from on.

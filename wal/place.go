@@ -1,8 +1,10 @@
 package wal
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -26,6 +28,14 @@ type Mark struct {
 
 // Run is the offsets [First, Next).
 type Run struct{ First, Next uint64 }
+
+// String tells the run with its last offset, such as "11-20", or "35".
+func (r Run) String() string {
+	if r.Next <= r.First+1 {
+		return strconv.FormatUint(r.First, 10)
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Next-1)
+}
 
 // Done tells whether the lane's event at offset is settled.
 func (m *Mark) Done(offset uint64) bool {

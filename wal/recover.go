@@ -230,12 +230,17 @@ func fileSize(path string) int64 {
 func (l *Log) highestAside() (highest uint64) {
 	aside, _ := filepath.Glob(filepath.Join(l.dir, "*"+segmentSuffix+corruptSuffix+"*")) // the pattern is well formed
 	for _, path := range aside {
-		name, _, _ := strings.Cut(filepath.Base(path), corruptSuffix)
-		if seq, ok := segmentSeq(name); ok {
+		if seq, ok := asideSeq(path); ok {
 			highest = max(highest, seq)
 		}
 	}
 	return highest
+}
+
+// asideSeq returns the number of a segment that was set aside.
+func asideSeq(path string) (uint64, bool) {
+	name, _, _ := strings.Cut(filepath.Base(path), corruptSuffix)
+	return segmentSeq(name)
 }
 
 // loadState reads the newest segment's state.

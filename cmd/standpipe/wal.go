@@ -18,11 +18,11 @@ const progressAfter = 2 * time.Second
 func newWALCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "wal",
-		Short: "Read a log, also of a running agent, and change nothing",
+		Short: "Read a log, also of a running agent, and change nothing in it",
 		Long: "Read the log in a data directory, also of a running agent or a copy of it. The files are opened\n" +
 			"for reading, no lock is taken, nothing is changed.",
 	}
-	c.AddCommand(newWALListCommand(), newWALDumpCommand(), newWALVerifyCommand())
+	c.AddCommand(newWALListCommand(), newWALDumpCommand(), newWALVerifyCommand(), newWALExportCommand())
 	return c
 }
 
@@ -33,7 +33,8 @@ func newWALListCommand() *cobra.Command {
 		Short: "List the segments, the streams and the destinations' places",
 		Long: "List the segments and what they hold, and where each destination stands by its last checkpoint.\n" +
 			"live is the share of a segment's events that lie at or beyond the lowest checkpoint of their stream:\n" +
-			"while there is one the segment is kept.",
+			"while there is one the segment is kept. Offsets that were given out and that no segment holds are\n" +
+			"listed as missing, with the files that held them: what an agent could not read it has set aside.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			in, err := wal.Inspect(c.Context(), args[0])

@@ -17,6 +17,7 @@ type (
 		Unfinished []fileJSON       `json:"unfinished"`
 		Streams    []streamJSON     `json:"streams"`
 		Places     []walDestination `json:"destinations"`
+		Missing    []missingJSON    `json:"missing"`
 	}
 	fileJSON struct {
 		Name      string `json:"name"`
@@ -44,6 +45,12 @@ type (
 		Next     uint64    `json:"next_offset"`
 		Appended countJSON `json:"appended"`
 	}
+	missingJSON struct {
+		Stream string   `json:"stream"`
+		First  uint64   `json:"first_offset"`
+		Next   uint64   `json:"next_offset"`
+		Files  []string `json:"files"`
+	}
 	countJSON struct {
 		Events uint64 `json:"events"`
 		Bytes  uint64 `json:"bytes"`
@@ -65,6 +72,7 @@ func writeWALJSON(out io.Writer, in *wal.Inspection) error {
 	doc := walJSON{
 		ID: in.ID, SetAside: filesJSON(in.SetAside), Unfinished: filesJSON(in.Unfinished),
 		Segments: []segmentJSON{}, Streams: []streamJSON{}, Places: []walDestination{},
+		Missing: []missingJSON{},
 	}
 	for _, s := range in.Segments {
 		doc.Segments = append(doc.Segments, segmentAsJSON(s))
@@ -74,6 +82,9 @@ func writeWALJSON(out io.Writer, in *wal.Inspection) error {
 	}
 	for _, p := range in.Places {
 		doc.Places = append(doc.Places, placeAsJSON(p))
+	}
+	for _, m := range in.Missing {
+		doc.Missing = append(doc.Missing, missingJSON{m.Stream, m.First, m.Next, append([]string{}, m.Why...)})
 	}
 	encoder := json.NewEncoder(out)
 	encoder.SetEscapeHTML(false)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -30,6 +31,7 @@ func writeWALTable(out io.Writer, dir string, in *wal.Inspection) error {
 	}
 	t.files("set aside", in.SetAside)
 	t.files("unfinished", in.Unfinished)
+	t.missing(in.Missing)
 	t.places(in)
 	_, err := io.WriteString(out, t.String())
 	return err
@@ -80,6 +82,21 @@ func (t *walTable) files(title string, files []wal.FileInfo) {
 	t.line("%s", title)
 	for _, f := range files {
 		t.line("  %-50s %10s", f.Name, humanize.IBytes(uint64(f.Disk)))
+	}
+}
+
+func (t *walTable) missing(runs []wal.MissingRun) {
+	if len(runs) == 0 {
+		return
+	}
+	t.line("")
+	t.line("missing offsets")
+	for _, m := range runs {
+		why := "no segment holds them"
+		if len(m.Why) > 0 {
+			why = "they were in " + strings.Join(m.Why, ", ")
+		}
+		t.note("  ", fmt.Sprintf("%s %s (%s): %s", m.Stream, m.Run, humanize.Comma(int64(m.Next-m.First)), why))
 	}
 }
 

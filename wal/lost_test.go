@@ -1,0 +1,96 @@
+package wal_test
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+func inspect(t testing.TB, dir string) *wal.Inspection {
+	t.Helper()
+	in, err := wal.Inspect(t.Context(), dir)
+	must(t, err)
+	return in
+}
+
+// What a segment held that can't be read is said by its offsets: by whoever inspects the log, before and
+// after it was set aside, and in the agent's log.
+func TestWhatIsLostIsSaidWithItsOffsets(t *testing.T) {
+	s := newSample(t)
+	sound := inspect(t, s.dir)
+	if len(sound.Missing) > 0 {
+		t.Errorf("got %v missing of a sound log", sound.Missing)
+	}
+	for i, file := range s.files[:len(s.files)-1] {
+		t.Run(file, func(t *testing.T) {
+			dir := s.copy(t)
+			path := filepath.Join(dir, "wal", file)
+			overwrite(t, path, 0, make([]byte, fileLength(t, path)))
+			wantMissing(t, dir, sound.Segments[i].Streams, "wal/"+file)
+
+			said := openAndListen(t, dir)
+			wantMissing(t, dir, sound.Segments[i].Streams, "wal/"+file+".corrupt")
+			words := []string{path + ".corrupt"}
+			for _, held := range sound.Segments[i].Streams {
+				run := wal.Run{First: held.First, Next: held.Next}
+				words = append(words, fmt.Sprintf("stream=%s destination=d offsets=%s events=%d", held.Stream, run, held.Held.Events))
+			}
+			for _, word := range words {
+				if !strings.Contains(said, word) {
+					t.Errorf("got\n%swant %q in it", said, word)
+				}
+			}
+		})
+	}
+}
+
+func TestALostNewestSegmentIsSaidWithWhatItCanHaveHeld(t *testing.T) {
+	s := newSample(t)
+	last := len(s.files) - 1
+	held := inspect(t, s.dir).Segments[last].Streams
+	dir := s.copy(t)
+	path := filepath.Join(dir, "wal", s.files[last])
+	overwrite(t, path, 0, make([]byte, fileLength(t, path)))
+	said := openAndListen(t, dir)
+	got := inspect(t, dir).Missing
+	for _, h := range held {
+		i := slices.IndexFunc(got, func(m wal.MissingRun) bool { return m.Stream == h.Stream })
+		if i < 0 || got[i].First != h.First || got[i].Next < h.Next || len(got[i].Why) != 1 {
+			t.Fatalf("got %+v, want at least what %+v was", got, h)
+		}
+		if word := "offsets=" + got[i].String(); !strings.Contains(said, word) {
+			t.Errorf("got\n%swant %q in it", said, word)
+		}
+	}
+}
+
+// openAndListen opens a log as an agent does that goes away at once, and returns what it said.
+func openAndListen(t *testing.T, dir string) string {
+	t.Helper()
+	var said bytes.Buffer
+	o := sampleOptions(dir)
+	o.Logger = hclog.New(&hclog.LoggerOptions{Output: &said})
+	l, err := wal.Open(t.Context(), o)
+	must(t, err)
+	must(t, l.Close())
+	return said.String()
+}
+
+func wantMissing(t *testing.T, dir string, held []wal.SegmentStream, file string) {
+	t.Helper()
+	var want []wal.MissingRun
+	for _, h := range held {
+		want = append(want, wal.MissingRun{Stream: h.Stream, Run: wal.Run{First: h.First, Next: h.Next}, Why: []string{file}})
+	}
+	if got := inspect(t, dir).Missing; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v missing, want %+v", got, want)
+	}
+}
