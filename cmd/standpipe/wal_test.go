@@ -85,6 +85,8 @@ func TestWALDump(t *testing.T) {
 		{"--since 2026-11-01T00:10:00Z --until 2026-11-01T00:20:00Z", 10},
 		{"--stream clicks --limit 7", 7},
 		{"--since 1ns", 0},
+		{"--since -1ns", 0},
+		{"--until -1h --stream clicks --from 60", 1},
 	}
 	for _, test := range tests {
 		got := runWith(append([]string{"wal", "dump", dir}, strings.Fields(test.args)...)...)
@@ -115,17 +117,23 @@ func TestWALVerify(t *testing.T) {
 	}
 }
 
-func TestWALCommandsOnADamagedLog(t *testing.T) {
-	dir := makeLog(t)
-	path := filepath.Join(dir, "wal", "0000000000000001.seg")
+// breakEvent changes the bytes of an event that begins with the text.
+func breakEvent(t *testing.T, path, text string) {
+	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = bytes.ReplaceAll(b, []byte("<3>"), []byte("<4>"))
+	b = bytes.ReplaceAll(b, []byte(text), bytes.Repeat([]byte("!"), len(text)))
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestWALCommandsOnADamagedLog(t *testing.T) {
+	dir := makeLog(t)
+	path := filepath.Join(dir, "wal", "0000000000000001.seg")
+	breakEvent(t, path, "<3>")
 	verify := runWith("wal", "verify", dir)
 	if verify.code != 1 || !strings.Contains(verify.stdout, `damage: wal: `+path+`: stream "clicks", block 4: `) ||
 		!strings.Contains(verify.stdout, "damaged, 1 place: ") {
@@ -156,7 +164,7 @@ func TestWALCommandLines(t *testing.T) {
 		{"wal verify a b", 2, "accepts 1 arg(s), received 2"},
 		{"wal dump --from x " + empty, 2, "invalid argument"},
 		{"wal dump --since yesterday " + empty, 2, "want a time such as"},
-		{"wal dump --until -5m " + empty, 2, "want a time such as"},
+		{"wal dump --until -5 " + empty, 2, "want a time such as"},
 		{"wal ls " + empty, 1, "no log here"},
 		{"wal dump " + empty, 1, "no log here"},
 		{"wal verify " + empty, 1, "no log here"},

@@ -18,15 +18,9 @@ import (
 // errEnough ends a dump that has reached its limit.
 var errEnough = errors.New("enough")
 
-// dumpFlags are the flags of wal dump as they are given.
-type dumpFlags struct {
-	options      wal.DumpOptions
-	since, until string
-	limit        uint64
-}
-
 func newWALDumpCommand() *cobra.Command {
-	var f dumpFlags
+	var f eventFilter
+	var limit uint64
 	c := &cobra.Command{
 		Use:   "dump DATA_DIR",
 		Short: "Print events, one JSON line each",
@@ -37,60 +31,29 @@ func newWALDumpCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := f.parse(time.Now()); err != nil {
-				return &exitError{code: exitUsage, err: err}
+				return err
 			}
-			return f.dump(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0])
+			return dumpEvents(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0], f.options, limit)
 		},
 	}
-	flags := c.Flags()
-	flags.StringVar(&f.options.Stream, "stream", "", "only this stream")
-	flags.StringVar(&f.options.Key, "key", "", "only events of this partition key")
-	flags.Uint64Var(&f.options.From, "from", 0, "the first `offset`")
-	flags.Uint64Var(&f.options.To, "to", 0, "the `offset` to stop before")
-	flags.StringVar(&f.since, "since", "", "only events of this `time` or later: RFC 3339, or how long ago, such as 90m")
-	flags.StringVar(&f.until, "until", "", "only events before this `time`")
-	flags.Uint64Var(&f.limit, "limit", 0, "stop after so many `events`")
+	c.Flags().StringVar(&f.options.Stream, "stream", "", "only this stream")
+	f.addTo(c)
+	c.Flags().Uint64Var(&limit, "limit", 0, "stop after so many `events`")
 	return c
 }
 
-func (f *dumpFlags) parse(now time.Time) (err error) {
-	if f.options.Since, err = parseTime("--since", f.since, now); err != nil {
-		return err
-	}
-	f.options.Until, err = parseTime("--until", f.until, now)
-	return err
-}
-
-// parseTime reads a time, or a duration before now.
-func parseTime(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return t, fmt.Errorf("%s %q: want a time such as 2006-01-02T15:04:05Z, or how long ago, such as 90m", flag, text)
-	}
-	return t, nil
-}
-
-func (f *dumpFlags) dump(ctx context.Context, out, errs io.Writer, dir string) error {
+// dumpEvents prints what o lets pass, at most limit events unless that is 0.
+func dumpEvents(ctx context.Context, out, errs io.Writer, dir string, o wal.DumpOptions, limit uint64) error {
 	lines := bufio.NewWriterSize(out, 64<<10)
 	encoder := json.NewEncoder(lines)
 	encoder.SetEscapeHTML(false)
-	damaged := false
-	f.options.Damaged = func(err *wal.CorruptError) {
-		damaged = true
-		fmt.Fprintf(errs, "standpipe: %s\n", printable(err.Error()))
-	}
+	damaged := tellDamage(&o, errs)
 	n := uint64(0)
-	err := wal.Dump(ctx, dir, f.options, func(e wal.DumpedEvent) error {
+	err := wal.Dump(ctx, dir, o, func(e wal.DumpedEvent) error {
 		if err := encoder.Encode(lineOf(e)); err != nil {
 			return fmt.Errorf("write event: %w", err)
 		}
-		if n++; n == f.limit {
+		if n++; n == limit {
 			return errEnough
 		}
 		return nil
@@ -98,10 +61,20 @@ func (f *dumpFlags) dump(ctx context.Context, out, errs io.Writer, dir string) e
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	if err = errors.Join(err, lines.Flush()); err == nil && damaged {
+	if err = errors.Join(err, lines.Flush()); err == nil && *damaged {
 		err = &exitError{code: exitFailed}
 	}
 	return err
+}
+
+// tellDamage lets what can't be read be said and passed over. Whether there was any is known at the end.
+func tellDamage(o *wal.DumpOptions, errs io.Writer) (damaged *bool) {
+	damaged = new(bool)
+	o.Damaged = func(err *wal.CorruptError) {
+		*damaged = true
+		fmt.Fprintf(errs, "standpipe: %s\n", printable(err.Error()))
+	}
+	return damaged
 }
 
 // dumpLine is an event as wal dump prints it.

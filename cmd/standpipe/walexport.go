@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+func newWALExportCommand() *cobra.Command {
+	var f eventFilter
+	var folder, roll string
+	var raw bool
+	c := &cobra.Command{
+		Use:   "export DATA_DIR STREAM --out FOLDER",
+		Short: "Write a stream's events to files",
+		Long: "Write the events that the log holds of a stream to files in a folder: the lines that dump prints, or\n" +
+			"with --raw their data alone, an event a line. A file is named STREAM-FIRST-LAST with the offsets of\n" +
+			"its first and last event, and has that name once it is whole and synced. Nothing is overwritten: an\n" +
+			"export into a folder that has files of the stream goes on after the last of them.\n\n" +
+			"What can't be read is told on standard error and passed over; the exit code is 1 then.",
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.parse(time.Now()); err != nil {
+				return err
+			}
+			size, err := humanize.ParseBytes(roll)
+			if err != nil || size == 0 {
+				return &exitError{code: exitUsage, err: fmt.Errorf("--roll-size %q: want a size such as 64MiB", roll)}
+			}
+			e := exporting{filter: f.options, raw: raw, errs: c.ErrOrStderr()}
+			e.filter.Stream = args[1]
+			return e.run(c.Context(), c.OutOrStdout(), args[0], exportFiles{folder: folder, stream: args[1], roll: int64(min(size, 1<<62))})
+		},
+	}
+	c.Flags().StringVar(&folder, "out", "", "the `folder` to write to; it is made when it is not there")
+	c.Flags().BoolVar(&raw, "raw", false, "write the events' data as it is, an event a line")
+	c.Flags().StringVar(&roll, "roll-size", "64MiB", "begin another file at this `size`")
+	f.addTo(c)
+	_ = c.MarkFlagRequired("out") // the flag is there
+	return c
+}
+
+// exporting is an export under way.
+type exporting struct {
+	filter wal.DumpOptions
+	raw    bool
+	errs   io.Writer
+	files  *exportFiles
+	until  uint64 // the offset after the stream's last
+	shown  time.Time
+
+	line      bytes.Buffer // of one event
+	events    uint64
+	manyLines uint64 // events whose data is more than one line
+}
+
+func (e *exporting) run(ctx context.Context, out io.Writer, dir string, files exportFiles) error {
+	if err := e.find(ctx, dir); err != nil {
+		return err
+	}
+	if files.suffix = ".jsonl"; e.raw {
+		files.suffix = ".txt"
+	}
+	last, err := files.open()
+	if err != nil {
+		return err
+	}
+	defer files.close()
+	if last > 0 {
+		fmt.Fprintf(e.errs, "%s: goes on after offset %d, up to which %s has it\n", files.stream, last, files.folder)
+		e.filter.From = max(e.filter.From, last+1)
+	}
+	e.files, e.shown = &files, time.Now()
+	damaged := tellDamage(&e.filter, e.errs)
+	err = wal.Dump(ctx, dir, e.filter, e.event)
+	if err = errors.Join(err, files.finish()); err != nil {
+		return err
+	}
+	e.sumUp(out)
+	if *damaged {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
+
+// find wants the log to have the stream.
+func (e *exporting) find(ctx context.Context, dir string) error {
+	in, err := wal.Inspect(ctx, dir)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, s := range in.Streams {
+		names = append(names, s.Name)
+		if s.Name == e.filter.Stream {
+			e.until = s.Next
+		}
+	}
+	if !slices.Contains(names, e.filter.Stream) {
+		return fmt.Errorf("the log has no stream %q; it has %q", e.filter.Stream, names)
+	}
+	return nil
+}
+
+func (e *exporting) event(d wal.DumpedEvent) error {
+	e.line.Reset()
+	if e.raw {
+		e.line.Write(d.Data)
+		e.line.WriteByte('\n')
+		if bytes.IndexByte(d.Data, '\n') >= 0 {
+			e.manyLines++
+		}
+	} else {
+		encoder := json.NewEncoder(&e.line)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(lineOf(d)); err != nil {
+			return fmt.Errorf("encode event %d: %w", d.Offset, err)
+		}
+	}
+	if err := e.files.write(d.Offset, e.line.Bytes()); err != nil {
+		return err
+	}
+	if e.events++; time.Since(e.shown) >= progressAfter {
+		e.shown = time.Now()
+		fmt.Fprintf(e.errs, "%s: offset %s of %s: %s so far\n", e.filter.Stream, humanize.Comma(int64(d.Offset)),
+			humanize.Comma(int64(e.until-1)), e.written())
+	}
+	return nil
+}
+
+func (e *exporting) written() string {
+	return fmt.Sprintf("%s in %s", events(e.events), humanize.IBytes(uint64(e.files.written)))
+}
+
+func (e *exporting) sumUp(out io.Writer) {
+	if e.events == 0 {
+		fmt.Fprintf(out, "%s: no event to export\n", e.filter.Stream)
+		return
+	}
+	fmt.Fprintf(out, "%s: %s, %s\n", e.filter.Stream, e.written(), number(len(e.files.names), "file"))
+	fmt.Fprintf(out, "  %s\n", strings.Join(e.files.names, "\n  "))
+	if e.manyLines > 0 {
+		fmt.Fprintf(e.errs, "standpipe: %s with newlines in the data: they are more than one line\n", events(e.manyLines))
+	}
+}

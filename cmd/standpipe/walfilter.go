@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// eventFilter are the flags that choose events, as they are given.
+type eventFilter struct {
+	options      wal.DumpOptions
+	since, until string
+}
+
+func (f *eventFilter) addTo(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.options.Key, "key", "", "only events of this partition key")
+	flags.Uint64Var(&f.options.From, "from", 0, "the first `offset`")
+	flags.Uint64Var(&f.options.To, "to", 0, "the `offset` to stop before")
+	flags.StringVar(&f.since, "since", "", "only events of this `time` or later: RFC 3339, or how long ago, such as 90m or -90m")
+	flags.StringVar(&f.until, "until", "", "only events before this `time`")
+}
+
+func (f *eventFilter) parse(now time.Time) (err error) {
+	if f.options.Since, err = parseTime("--since", f.since, now); err != nil {
+		return err
+	}
+	f.options.Until, err = parseTime("--until", f.until, now)
+	return err
+}
+
+// parseTime reads a time, or how long before now it was, with or without a minus.
+func parseTime(flag, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil {
+		return now.Add(-ago.Abs()), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return t, &exitError{code: exitUsage, err: fmt.Errorf("%s %q: want a time such as 2006-01-02T15:04:05Z, or how long ago, such as 90m", flag, text)}
+	}
+	return t, nil
+}
