@@ -98,6 +98,7 @@ func needRestart(from, to *config.Config) (settings []string) {
 func (s *streams) apply(conf *config.Config, checkpoint func()) {
 	s.mu.Lock()
 	s.conf = conf
+	s.link.SetCap(conf.Bandwidth)
 	gone := s.obsoleteLocked()
 	s.mu.Unlock()
 

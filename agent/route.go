@@ -49,6 +49,7 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 		MaxDelay: d.Batch.MaxDelay,
 		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
 		Unpaced:  !d.Pace,
+		Link:     s.linkOf(d), Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
 		Observer: observer{s, stream, d.Name},
 		Logger:   logger,
 	})
@@ -114,6 +115,18 @@ func buildAWS(d config.Destination, options sink.AWSOptions) (shipper.Sink, erro
 		})
 	}
 	return nil, fmt.Errorf("unknown type %q", d.Type)
+}
+
+var priorities = map[string]shipper.Priority{
+	"high": shipper.PriorityHigh, "normal": shipper.PriorityNormal, "low": shipper.PriorityLow,
+}
+
+// linkOf returns what the destination's requests go over; files go nowhere.
+func (s *streams) linkOf(d config.Destination) *shipper.Link {
+	if d.Type == "file" {
+		return nil
+	}
+	return s.link
 }
 
 func quotaOf(d config.Destination) shipper.Quota {

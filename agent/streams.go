@@ -13,6 +13,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -22,6 +23,7 @@ type streams struct {
 	dead    *wal.DeadLetters
 	metrics *admin.Metrics
 	logger  hclog.Logger
+	link    *shipper.Link // to AWS, shared by all destinations there
 
 	mu     sync.RWMutex
 	conf   *config.Config
@@ -36,7 +38,8 @@ type openStream struct {
 }
 
 func newStreams(conf *config.Config, log *wal.Log, dead *wal.DeadLetters, metrics *admin.Metrics, logger hclog.Logger) *streams {
-	return &streams{log: log, dead: dead, metrics: metrics, logger: logger, conf: conf, byName: make(map[string]*openStream)}
+	link := shipper.NewLink(conf.Bandwidth)
+	return &streams{link: link, log: log, dead: dead, metrics: metrics, logger: logger, conf: conf, byName: make(map[string]*openStream)}
 }
 
 // Lookup returns what a stream takes; the first lookup of a name that a pattern matches opens the

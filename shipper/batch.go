@@ -51,6 +51,8 @@ type batch struct {
 	full   bool // a limit of requests was met: nothing can be added to it
 	alone  bool // holds a suspect lane and no other
 
+	charged int // bytes of the link
+
 	paces  *paces // nil: none
 	slow   *pace  // the one that has refused the last event
 	waited bool   // a ready lane gave nothing, since its pace has to be waited for

@@ -12,12 +12,27 @@ const (
 	Blocked State = "blocked" // somebody must change something
 )
 
+// Wait is what a destination waits for that is not in trouble as a whole.
+type Wait string
+
+// The waits.
+const (
+	WaitNothing   Wait = ""
+	WaitPaced     Wait = "paced"     // for its shards' quota
+	WaitThrottled Wait = "throttled" // for shards that the service throttles
+	WaitBandwidth Wait = "bandwidth" // for the link
+)
+
 // Report is what a shipper tells an operator.
 type Report struct {
 	State     State
 	LastError string    // why it is not running; empty when it is
 	RetryAt   time.Time // the next try; zero when running
 	Since     time.Time // the first failure of this trouble; zero when running
+
+	Waits  Wait    // the one that holds up most
+	Pace   float64 // bytes a second that all shards may take now; 0: there is no limit
+	Shards int     // that are known; 0: none
 }
 
 // Report returns how the destination does now.
@@ -32,7 +47,7 @@ func (s *Shipper) Stalled(patience time.Duration) bool {
 	pending := s.opts.Place.Stat().Pending.Events
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return pending > 0 && s.report.State == Running && time.Since(s.progress) > max(patience, 2*s.opts.MaxDelay)
+	return pending > 0 && s.report.State == Running && s.report.Waits == WaitNothing && time.Since(s.progress) > max(patience, 2*s.opts.MaxDelay)
 }
 
 func (s *Shipper) moving(now time.Time) {
@@ -57,12 +72,38 @@ func (s *Shipper) tell() {
 			report.State = Blocked
 		}
 	}
+	s.tellPace(&report, time.Now())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if report.State == Running && s.report.State != Running {
+	calm := report.State == Running && report.Waits == WaitNothing
+	if calm && (s.report.State != Running || s.report.Waits != WaitNothing) {
 		s.progress = time.Now()
 	}
 	s.report = report
+}
+
+// tellPace adds to the report what the destination waits for, and how fast it may go.
+func (s *Shipper) tellPace(r *Report, now time.Time) {
+	slowed := false
+	if s.paces != nil {
+		r.Pace, slowed = s.paces.limit()
+		if s.paces.shards != nil {
+			r.Shards = s.paces.shards.Len()
+		}
+	}
+	paced := false
+	for _, l := range s.lanes {
+		paced = paced || !l.busy && len(l.queue) > 0 && now.Before(l.paced)
+		slowed = slowed || l.trouble != nil && l.trouble.last.Class == Throttled
+	}
+	switch {
+	case s.inLine():
+		r.Waits = WaitBandwidth
+	case slowed && (paced || r.State == Waiting):
+		r.Waits = WaitThrottled
+	case paced:
+		r.Waits = WaitPaced
+	}
 }
 
 // longOutage is after how much trouble a destination is not taken for ready to have all at once.
@@ -75,6 +116,10 @@ func (s *Shipper) recovered(now time.Time) {
 		return
 	}
 	s.window = 1
+	s.release(now)
+	if s.trouble.last.Class == Transient && s.opts.Link != nil {
+		s.claims[len(s.claims)-1].announce()
+	}
 	if s.paces != nil && now.Sub(s.trouble.since) >= longOutage {
 		s.paces.restart(now)
 	}

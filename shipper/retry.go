@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -33,6 +34,7 @@ type trouble struct {
 	since  time.Time // the first failure
 	last   *Error
 	times  int
+	at     time.Time // the last failure
 }
 
 // again returns the trouble after one more failure. t is nil at the first.
@@ -40,7 +42,7 @@ func (r *Retry) again(t *trouble, err *Error, now time.Time) *trouble {
 	if t == nil {
 		t = &trouble{delays: r.delays(), since: now}
 	}
-	t.last = err
+	t.last, t.at = err, now
 	t.times++
 	t.until = now.Add(r.delay(t, err))
 	return t
@@ -59,11 +61,14 @@ func (r *Retry) delays() *backoff.ExponentialBackOff {
 	)
 }
 
+// operatorJitter is which part of Max the delay of an operator's error may fall short of it.
+const operatorJitter = 5
+
 // delay draws the time to the next try. What the service asks for is a floor.
 func (r *Retry) delay(t *trouble, err *Error) time.Duration {
 	d := t.delays.NextBackOff()
-	if err.Class == Operator {
-		d = r.Max
+	if err.Class == Operator { // its agents would come in lockstep otherwise
+		d = r.Max - rand.N(r.Max/operatorJitter+1)
 	}
 	return max(d, err.RetryAfter)
 }

@@ -28,9 +28,15 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 				return wake // one request tries; the others wait for how it goes
 			}
 		}
+		if s.inLine() {
+			return wake
+		}
 		b, due := s.nextBatch(now)
 		if b == nil {
 			return due
+		}
+		if !s.mayGo(b) {
+			return wake
 		}
 		s.send(ctx, b)
 	}
@@ -95,6 +101,7 @@ func (s *Shipper) shape() Shape {
 		shape.MaxBatch = max(shape.MaxBatch>>s.squeeze, leastBatch)
 		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
 	}
+	s.narrow(&shape)
 	return shape
 }
 

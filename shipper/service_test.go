@@ -29,6 +29,7 @@ type service struct {
 	total    int
 	again    int
 	requests int
+	wired    int // bytes of bodies that came
 	busy     map[string]bool
 	refused  map[string]bool // payloads that are poison
 }
@@ -109,8 +110,15 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
 			s.store(r)
 		}
 	}
-	if f.err != nil {
+	if f.err != nil && f.err.Code == "connection" {
 		return shipper.Reply{Err: f.err, Code: f.err.Code}
+	}
+	for _, r := range batch {
+		reply.Sent += len(r.Data)*4/3 + len(r.Key) + 40
+	}
+	s.wired += reply.Sent
+	if f.err != nil {
+		return shipper.Reply{Err: f.err, Code: f.err.Code, Sent: reply.Sent}
 	}
 	return reply
 }

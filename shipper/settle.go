@@ -13,6 +13,7 @@ func (s *Shipper) settle(o outcome) {
 	now := time.Now()
 	s.flying--
 	s.moving(now)
+	s.sent(&o)
 	s.opts.Observer.Request(o.reply.Code, o.took)
 	add := wal.Ledger{Requests: 1}
 	results := s.results(&o, now)

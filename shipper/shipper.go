@@ -29,9 +29,14 @@ type Options struct {
 
 	MaxDelay time.Duration // the longest that an event waits for company; default 1 s
 	Retry    Retry
-	Unpaced  bool // no quota is kept to and throttling only delays: whoever calls paces
-	InFlight int  // requests at once; default Shape.InFlight, else 4; 1 where order is the whole stream's
-	Memory   int  // bytes of events held at most, requests under way included; default 16 MiB
+	Unpaced  bool // no quota is kept to and throttling only delays
+
+	Link      *Link    // shared with other shippers; nil: none
+	Priority  Priority // on Link
+	Bandwidth int64    // bytes a second of the requests' bodies, beside Link's cap; 0: no cap
+
+	InFlight int // requests at once; default Shape.InFlight, else 4; 1 where order is the whole stream's
+	Memory   int // bytes of events held at most, requests under way included; default 16 MiB
 
 	Observer Observer     // default: none
 	Logger   hclog.Logger // default: none
@@ -99,10 +104,13 @@ type Shipper struct {
 	caughtUp time.Time // when the log's end was last met
 	outcomes chan outcome
 	flying   int
-	window   int      // requests at once for now: after trouble it begins with 1 and doubles
-	paces    *paces   // nil: Unpaced
-	trouble  *trouble // of requests as a whole
-	squeeze  int      // batches are halved this many times: requests have timed out
+	window   int           // requests at once for now: after trouble it begins with 1 and doubles
+	paces    *paces        // nil: Unpaced
+	claims   []*claim      // on Link and on the shipper's own bandwidth
+	news     chan struct{} // a claim has some; holds one
+	wire     float64       // bytes of a request's body for one of its records
+	trouble  *trouble      // of requests as a whole
+	squeeze  int           // batches are halved this many times: requests have timed out
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
@@ -126,6 +134,8 @@ func New(o Options) *Shipper {
 		wants:    make(chan want, 1),
 		reads:    make(chan read, 1),
 		outcomes: make(chan outcome, o.InFlight),
+		news:     make(chan struct{}, 1),
+		wire:     firstWire,
 		finish:   make(chan struct{}),
 		halt:     make(chan struct{}),
 		progress: time.Now(),
@@ -185,11 +195,15 @@ func (s *Shipper) Run(ctx context.Context) error {
 		defer close(reader)
 		s.readLog()
 	}()
+	s.join()
 	err := s.ship(ctx)
 	close(s.wants)
 	<-reader
 	for s.flying > 0 {
 		s.settle(<-s.outcomes)
+	}
+	for _, c := range s.claims {
+		c.leave()
 	}
 	s.publish()
 	s.tell()
@@ -216,6 +230,8 @@ func (s *Shipper) ship(ctx context.Context) error {
 		case o := <-s.outcomes:
 			s.settle(o)
 		case <-timer.C:
+		case <-s.news:
+			s.hear(time.Now())
 		case <-finish:
 			s.finishing, finish, s.readAt = true, nil, time.Time{}
 		case <-halt:

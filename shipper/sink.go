@@ -116,6 +116,8 @@ type Reply struct {
 	Err *Error
 	// Results has one entry a record when Err is nil; a nil entry is a record that is stored.
 	Results []*Error
+	// Sent is how many bytes of the request's body went out, for a Sink that shares a Link.
+	Sent int
 	// Code is what the service answered for the request: an HTTP status, "timeout", "connection"
 	// or, for a local destination, "ok" or "error". For metrics.
 	Code string

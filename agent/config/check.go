@@ -152,6 +152,9 @@ func checkStream(b *block, s *Stream) {
 	if !b.has("destination") {
 		b.fault(b.head, `%s has no destination; needed is at least one block destination "TYPE" "NAME"`, b.what)
 	}
+	for i := range s.Destinations {
+		s.Destinations[i].Priority = s.Priority
+	}
 }
 
 // checkDestination holds the rules that join a destination with its stream.

@@ -13,6 +13,7 @@ type Config struct {
 	LogLevel        string        // trace, debug, info, warn or error
 	LogFormat       string        // text or json
 	ShutdownTimeout time.Duration // 0: what is not shipped yet stays in the log
+	Bandwidth       int64         // bytes a second of all requests to AWS; 0: no cap
 	Listeners       []Listener
 	Admin           Admin
 	WAL             WAL
@@ -74,6 +75,7 @@ type Stream struct {
 	Format       string        // json, text or bytes
 	MaxEventSize int64         // bytes
 	Ack          string        // accepted, durable or delivered
+	Priority     string        // of its destinations under Config.Bandwidth: high, normal or low
 	MaxAge       time.Duration // default: WAL.MaxAge
 	MaxSize      int64         // bytes that each stream may hold of the log; 0: no limit of its own
 	OnFull       string        // what an append beyond MaxSize meets; empty: as WAL.OnFull
@@ -90,6 +92,9 @@ type Destination struct {
 
 	Pace  bool  // kinesis and firehose: keep to the quota, and slow down while the service throttles
 	Quota Quota // kinesis: of each shard; firehose: of the stream
+
+	Bandwidth int64  // kinesis and firehose: bytes a second of its requests; 0: no cap
+	Priority  string // its stream's
 
 	Stream    string // kinesis; a name, or an ARN, whose region goes before AWS.Region; may hold ${stream}
 	Aggregate string // kinesis: kpl, lines or none

@@ -75,12 +75,12 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 		WAL:   defaultWAL,
 		AWS:   aws,
 		Streams: []config.Stream{
-			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{
-				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Stream: "clicks", Aggregate: "kpl", Order: "key"},
-				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, DeliveryStream: "clicks-archive", Order: "key"},
+			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", Destinations: []config.Destination{
+				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", Stream: "clicks", Aggregate: "kpl", Order: "key"},
+				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", DeliveryStream: "clicks-archive", Order: "key"},
 			}},
-			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Destinations: []config.Destination{
-				{Type: "file", Name: "local", Batch: defaultBatch, Retry: defaultRetry,
+			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", Destinations: []config.Destination{
+				{Type: "file", Name: "local", Priority: "normal", Batch: defaultBatch, Retry: defaultRetry,
 					Path: "/var/lib/standpipe/out/${stream}", RollSize: 64 << 20, RollInterval: time.Minute},
 			}},
 		},

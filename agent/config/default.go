@@ -60,15 +60,16 @@ func loopbackListener() Listener {
 func defaultAdmin() Admin { return Admin{Network: "tcp", Address: adminAddress} }
 
 func defaultStream(name string) Stream {
-	return Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable"}
+	return Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable", Priority: "normal"}
 }
 
 func defaultDestination(typ, name string) Destination {
 	d := Destination{
-		Type:  typ,
-		Name:  name,
-		Batch: Batch{MaxDelay: time.Second, RecordSize: 500 * kib},
-		Retry: Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second},
+		Type:     typ,
+		Name:     name,
+		Priority: "normal",
+		Batch:    Batch{MaxDelay: time.Second, RecordSize: 500 * kib},
+		Retry:    Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second},
 	}
 	d.Pace = typ != "file"
 	switch typ {

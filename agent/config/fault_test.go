@@ -126,6 +126,13 @@ listener "grpc" {
 			`6:1: unknown setting "requests" in quota; allowed is bytes or records`}},
 		{"a quota of files", in(`"file" "f"`, `path = "x"`, `quota {}`), []string{
 			`4:1: unknown block "quota" in destination "file" "f"; allowed is batch or retry`}},
+		{"bandwidth", "bandwidth = \"off\"\n" + in(`"kinesis" "k"`, `stream = "a"`, `bandwidth = "1000B/s"`, `priority = "low"`), []string{
+			`1:13: bandwidth: "off" does not end with /s; allowed is a rate of 1KiB/s or more, like "256KiB/s"`,
+			`5:13: bandwidth: "1000B/s" is too low; allowed is a rate of 1KiB/s or more, like "256KiB/s"`,
+			`6:1: unknown setting "priority" in destination "kinesis" "k"; allowed is stream, aggregate, order, pace, bandwidth, region, endpoint, profile or role_arn`}},
+		{"priority", "stream \"a\" {\npriority = \"lowest\"\ndestination \"file\" \"f\" {\npath = \"x\"\nbandwidth = \"1MB/s\"\n}\n}", []string{
+			`2:12: priority: "lowest" is unknown; allowed is high, normal or low`,
+			`5:1: unknown setting "bandwidth" in destination "file" "f"; allowed is path, roll_size or roll_interval`}},
 		{"durations", `
 shutdown_timeout = 25
 wal {

@@ -17,6 +17,9 @@ const (
 // maxLine is the longest line whose end a socket listener looks for.
 const maxLine = 64 * mib
 
+// leastBandwidth carries an event of 1 MiB within a quarter of an hour.
+const leastBandwidth = kib
+
 // shortest is the least duration where none at all makes no sense.
 const shortest = time.Millisecond
 
@@ -30,6 +33,7 @@ var fileSection = section[Config]{
 		word("log_level", func(c *Config) *string { return &c.LogLevel }, "trace", "debug", "info", "warn", "error"),
 		word("log_format", func(c *Config) *string { return &c.LogFormat }, "text", "json"),
 		duration("shutdown_timeout", "25s", func(c *Config) *time.Duration { return &c.ShutdownTimeout }, 0),
+		byteRate("bandwidth", "256KiB/s", func(c *Config) *int64 { return &c.Bandwidth }, leastBandwidth),
 	},
 	blocks: []child[Config]{
 		{name: "listener", labels: []string{"TYPE"}, read: readListener, known: knownListener},
@@ -161,6 +165,7 @@ var streamSection = section[Stream]{
 		word("format", func(s *Stream) *string { return &s.Format }, "json", "text", "bytes"),
 		size("max_event_size", "1000KiB", func(s *Stream) *int64 { return &s.MaxEventSize }, 1, gib),
 		word("ack", func(s *Stream) *string { return &s.Ack }, "accepted", "durable", "delivered"),
+		word("priority", func(s *Stream) *string { return &s.Priority }, "high", "normal", "low"),
 		duration("max_age", "72h", func(s *Stream) *time.Duration { return &s.MaxAge }, 0),
 		size("max_size", "1GiB", func(s *Stream) *int64 { return &s.MaxSize }, 64*kib, 0),
 		word("on_full", func(s *Stream) *string { return &s.OnFull }, whenFull...),
@@ -247,7 +252,9 @@ func destinationSection(record int64, own ...setting[Destination]) *section[Dest
 // settings of its own or with a block of them.
 func awsDestination(record int64, own ...setting[Destination]) *section[Destination] {
 	field := func(d *Destination) *AWS { return &d.AWS }
-	own = append(own, flag("pace", func(d *Destination) *bool { return &d.Pace }))
+	own = append(own,
+		flag("pace", func(d *Destination) *bool { return &d.Pace }),
+		byteRate("bandwidth", "256KiB/s", func(d *Destination) *int64 { return &d.Bandwidth }, leastBandwidth))
 	s := destinationSection(record, append(own, lifted(&awsSection, field)...)...)
 	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &awsSection, field))
 	s.check = func(b *block, _ *Destination) { checkAWS(b) }

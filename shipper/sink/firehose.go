@@ -83,6 +83,13 @@ func (f *Firehose) Shape() shipper.Shape { return f.shape }
 func (f *Firehose) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
 	ctx, cancel := f.aws.within(ctx)
 	defer cancel()
+	ctx, sent := countSent(ctx)
+	reply := f.put(ctx, batch)
+	reply.Sent = int(sent.Load())
+	return reply
+}
+
+func (f *Firehose) put(ctx context.Context, batch []shipper.Record) shipper.Reply {
 	out, err := f.client.PutRecordBatch(ctx, f.request(batch))
 	if err != nil {
 		return failedReply(err, batch)

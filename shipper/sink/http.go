@@ -2,9 +2,11 @@ package sink
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -40,8 +42,9 @@ func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 
 func (w wholeReply) Do(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
+		sent, _ := req.Context().Value(sentKey{}).(*atomic.Int64)
 		req = req.WithContext(req.Context()) // a copy: the SDK closes the body that it knows
-		req.Body = onlyReader{req.Body}
+		req.Body = onlyReader{req.Body, sent}
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
@@ -71,8 +74,26 @@ func readReply(r io.ReadCloser) ([]byte, error) {
 	return body, err
 }
 
-// onlyReader has no methods but these.
-type onlyReader struct{ rc io.ReadCloser }
+// onlyReader has no methods but these. It counts what goes out.
+type onlyReader struct {
+	rc   io.ReadCloser
+	sent *atomic.Int64 // nil: nobody asks
+}
 
-func (r onlyReader) Read(p []byte) (int, error) { return r.rc.Read(p) }
-func (r onlyReader) Close() error               { return r.rc.Close() }
+func (r onlyReader) Read(p []byte) (int, error) {
+	n, err := r.rc.Read(p)
+	if r.sent != nil {
+		r.sent.Add(int64(n))
+	}
+	return n, err
+}
+
+func (r onlyReader) Close() error { return r.rc.Close() }
+
+type sentKey struct{}
+
+// countSent returns a context whose requests count the bytes of their bodies as they go out.
+func countSent(ctx context.Context) (context.Context, *atomic.Int64) {
+	sent := new(atomic.Int64)
+	return context.WithValue(ctx, sentKey{}, sent), sent
+}

@@ -167,7 +167,9 @@ func (k *Kinesis) Send(ctx context.Context, batch []shipper.Record) shipper.Repl
 	if err := k.allowed(ctx, batch); err != nil {
 		return shipper.Reply{Err: err, Code: "refused"}
 	}
+	ctx, sent := countSent(ctx)
 	reply := k.put(ctx, batch)
+	reply.Sent = int(sent.Load())
 	if refusedForLength(reply) {
 		k.check.doubt()
 	}
