@@ -8,15 +8,15 @@
 // # The language
 //
 // The file is HCL's native syntax, of which a value uses little: a string in quotes, true or false.
-// Sizes and durations are strings with a unit ("64MiB", "500KB", "5s"), so that no number is ever
-// read in the wrong unit. There are no numbers, lists, functions or expressions. In path, stream and
+// Sizes, durations and rates are strings with a unit ("64MiB", "500KB", "5s", "256KiB/s", "1000/s"),
+// so that no number is ever read in the wrong unit. There are no numbers, lists, functions or expressions. In path, stream and
 // delivery_stream of a destination, ${stream} stands for the name of the event's stream; it is kept
 // as it is and replaced by Destination.For.
 //
 // # How it works
 //
 // schema.go lists every block and setting once, as data; block.go walks a parsed file along it;
-// value.go turns one expression into one value; check.go holds the rules that join several values;
+// value.go and rate.go turn one expression into one value; check.go holds the rules that join several values;
 // fault.go says where and what. Nothing here touches a file but Load, and nothing opens a socket,
 // asks AWS or looks whether a named file exists: a file that is valid on one host is valid on another.
 //

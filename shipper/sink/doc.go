@@ -30,6 +30,12 @@
 // as far as this process knows it: the last 16,384 keys. What PutRecord refuses for a shard's sake is the
 // record's trouble, as with PutRecords.
 //
+// Its open shards are listed (ListShards, AT_LATEST) at the start, every few minutes, and at most every ten
+// seconds when the stream throttles or has put a record into another shard than its key's: a reshard.
+// A quota of 1,000,000 bytes and 1,000 records a second is each shard's, on demand too, where a hot key is
+// outside automatic scaling. A Firehose stream's is its region's. Elsewhere than at AWS's endpoints no quota
+// is known (quota.go names the sources).
+//
 // The stream is asked about itself (DescribeStreamSummary) before the first batch, then every few minutes,
 // and when a record was refused for its length. No answer changes nothing. A stream whose record
 // distribution strategy is AUTO is not shipped to unless the order is none; there every event is a
