@@ -85,6 +85,7 @@ type Publisher struct {
 	open     *batch     // takes events; nil: none waits to be sent
 	queue    []*request // oldest first; the first sent of them are on the stream that is open
 	sent     int
+	window   int       // bounds sent
 	base     uint64    // the producer's sequence of the first event of queue
 	progress time.Time // when something was answered, or began to wait
 	answers  int       // since the stream was opened

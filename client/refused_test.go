@@ -144,6 +144,10 @@ func TestAgentThatKnowsLessOfTheProducer(t *testing.T) {
 // refuses the first. What follows must not be taken for what is stored already.
 func TestRefusedAfterItMayHaveBeenStored(t *testing.T) {
 	publishing(t, client.PublisherOptions{BatchEvents: 1}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
+		publish(t, p, "0", "1", "2") // so that many requests may be under way
+		if err := p.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		stored := 0
 		f.lose = func() bool { return stored < 3 }
 		f.cut = func(after bool) bool {
@@ -159,7 +163,7 @@ func TestRefusedAfterItMayHaveBeenStored(t *testing.T) {
 		if err := p.Close(t.Context()); err == nil {
 			t.Error("close: got no error")
 		}
-		wantStored(t, f, []string{"bad", "b", "c", "b", "c", "d", "e", "f"})
+		wantStored(t, f, []string{"0", "1", "2", "bad", "b", "c", "b", "c", "d", "e", "f"})
 	})
 }
 

@@ -63,11 +63,13 @@ func (p *Publisher) session(ctx context.Context) error {
 	return p.send(wire, sequence, ended)
 }
 
-// rewind makes all that is unanswered unsent, and returns the sequence of the first.
+// rewind makes all that is unanswered unsent, and returns the sequence of the first. A stream begins
+// with one request, and has twice as many under way after each answer: when that one is refused, and
+// the agent discards what follows it, little was sent in vain.
 func (p *Publisher) rewind() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sent, p.answers = 0, 0
+	p.sent, p.answers, p.window = 0, 0, 1
 	return p.base
 }
 
@@ -108,7 +110,7 @@ const idle = time.Hour
 func (p *Publisher) next(now time.Time) (r *request, wait time.Duration, done bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sent >= p.o.Window {
+	if p.sent >= p.window {
 		return nil, idle, false
 	}
 	if p.sent == len(p.queue) {
@@ -150,6 +152,7 @@ func (p *Publisher) answered(m *standpipev1.AppendResponse) error {
 	p.sent--
 	p.base += uint64(r.events())
 	p.answers++
+	p.window = min(2*p.window, p.o.Window)
 	p.progress, p.last = time.Now(), nil
 	p.settle(r, r.from, r.to, m.FirstOffset, nil)
 	p.poke()
