@@ -85,7 +85,9 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 		return s.nextBatch(now)
 	}
 	if !s.finishing && s.trouble == nil && !b.alone {
-		b.trim(now, due, s.opts.MaxDelay/2)
+		if b.trim(now, due, s.opts.MaxDelay/2); len(b.shares) == 0 {
+			b = s.form(shape, now, s.lanes) // the lane that is due is a suspect, whose turn comes next
+		}
 	}
 	if len(b.shares) == 0 {
 		return nil, min(wake, max(patience, 0))
