@@ -32,6 +32,11 @@ type service struct {
 	wired    int // bytes of bodies that came
 	busy     map[string]bool
 	refused  map[string]bool // payloads that are poison
+
+	// twice, when set, is told of a payload that was stored before; s.mu is held.
+	twice func(payload string)
+	// kept, when set, is told of every payload that is stored, and whether the shipper hears of it.
+	kept func(payload string, told bool)
 }
 
 // fault is what happens to one request.
@@ -39,6 +44,7 @@ type fault struct {
 	err    *shipper.Error // the request fails
 	stored bool           // although all of it was stored
 	failed map[int]*shipper.Error
+	short  bool // all is stored, but the reply has a result too few
 }
 
 func newService(t *testing.T, shape shipper.Shape) *service {
@@ -54,7 +60,7 @@ func (s *service) Send(ctx context.Context, batch []shipper.Record) shipper.Repl
 	select {
 	case <-time.After(s.delay):
 	case <-ctx.Done():
-		f = fault{err: &shipper.Error{Class: shipper.Transient, Code: "timeout", Record: -1}}
+		f = fault{err: &shipper.Error{Class: shipper.Transient, Code: shipper.CodeTimeout, Record: -1}, stored: f.stored}
 	}
 	return s.end(batch, f)
 }
@@ -107,7 +113,7 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
 		case f.failed[i] != nil:
 			reply.Results[i] = f.failed[i]
 		case f.err == nil || f.stored:
-			s.store(r)
+			s.store(r, f.err == nil && !f.short)
 		}
 	}
 	if f.err != nil && f.err.Code == "connection" {
@@ -117,18 +123,25 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
 		reply.Sent += len(r.Data)*4/3 + len(r.Key) + 40
 	}
 	s.wired += reply.Sent
-	if f.err != nil {
+	switch {
+	case f.err != nil:
 		return shipper.Reply{Err: f.err, Code: f.err.Code, Sent: reply.Sent}
+	case f.short:
+		reply.Results = reply.Results[1:]
 	}
 	return reply
 }
 
-func (s *service) store(r shipper.Record) {
+// store takes in a record; told says whether the shipper hears of it.
+func (s *service) store(r shipper.Record, told bool) {
 	for key, payloads := range keysOf(s.t, s.shape, r) {
 		for _, p := range payloads {
 			var n int
 			if _, err := fmt.Sscanf(p, key+" %d", &n); err != nil {
 				s.t.Errorf("payload %q under key %q", p, key)
+			}
+			if s.kept != nil {
+				defer s.kept(p, told)
 			}
 			if s.shape.AnyOrder {
 				s.storeAny(p)
@@ -143,7 +156,7 @@ func (s *service) store(r shipper.Record) {
 				s.seen[key] = n
 				s.total++
 			case n < next:
-				s.again++
+				s.repeated(p)
 			default:
 				s.t.Errorf("key %q: got event %d, want %d", key, n, next)
 			}
@@ -154,11 +167,18 @@ func (s *service) store(r shipper.Record) {
 // storeAny notes a payload where order does not matter.
 func (s *service) storeAny(p string) {
 	if s.stored[p] {
-		s.again++
+		s.repeated(p)
 		return
 	}
 	s.stored[p] = true
 	s.total++
+}
+
+func (s *service) repeated(p string) {
+	s.again++
+	if s.twice != nil {
+		s.twice(p)
+	}
 }
 
 // keysOf takes a record apart.
