@@ -100,6 +100,7 @@ func benchmarkIngest(b *testing.B, network string, l load) {
 	toAgent.took, toBare.took = nil, nil
 	var agents, bares time.Duration
 	var commits int
+	start := full.cpu(b)
 	b.SetBytes(int64(l.events) * int64(l.size))
 	b.ResetTimer()
 	b.StopTimer()
@@ -121,12 +122,53 @@ func benchmarkIngest(b *testing.B, network string, l load) {
 	b.ReportMetric(float64(agent.p50.Microseconds()), "p50-us")
 	b.ReportMetric(float64(agent.p99.Microseconds()), "p99-us")
 	b.ReportMetric(float64(commits)/float64(b.N), "commits/op")
+	b.ReportMetric(float64((full.cpu(b)-start).Microseconds())/float64(b.N), "cpu-us/op")
 	b.ReportMetric(full.peak(b), "RssAnon-MB")
 	b.ReportMetric(float64(b.N*l.events)/bares.Seconds(), "E-events/s")
 	b.ReportMetric(float64(b.N*l.events)/bbolt.sum.Seconds(), "B-events/s")
 	if l.callers == 1 {
 		b.ReportMetric(float64(agent.p50)/float64(spread(toBare.took).p50+bbolt.p50), "p50-x-floor")
 	}
+}
+
+// BenchmarkIngestBesideABacklog is ingest in turns at two agents, of which one ships a backlog meanwhile as fast
+// as a destination that discards takes it. x-idle is its rate as a part of the other's.
+func BenchmarkIngestBesideABacklog(b *testing.B) {
+	for _, l := range []load{
+		{callers: 1, events: 1, size: kib}, {callers: 64, events: 1, size: kib},
+		{callers: 64, events: 100, size: kib}, {window: 1024, events: 1, size: kib},
+	} {
+		b.Run(l.String(), func(b *testing.B) { benchmarkBeside(b, l) })
+	}
+}
+
+// backlog is what waits at the beginning: more than is shipped within a second.
+const backlog = 1 << 30
+
+func benchmarkBeside(b *testing.B, l load) {
+	idle := startServer(b, "agent", "unix")
+	toIdle := newProducers(b, idle, l)
+	toIdle.run(b, 1)
+	var alone, beside time.Duration
+	shipped := 0.0
+	b.StopTimer()
+	for left := b.N; left > 0; {
+		n := min(left, 4*l.turn())
+		left -= n
+		busy := startServer(b, "agent", "unix", backlogEnv+"=1")
+		toBusy := newProducers(b, busy, l)
+		before, start := busy.figure(b, deliveredFigure), time.Now()
+		beside += toBusy.run(b, n)
+		shipped += (busy.figure(b, deliveredFigure) - before) / time.Since(start).Seconds() * float64(n) / float64(b.N)
+		if busy.figure(b, pendingFigure) < 1000 {
+			b.Log("the backlog was shipped before the turn was over")
+		}
+		busy.stop()
+		alone += toIdle.run(b, n)
+	}
+	b.ReportMetric(float64(b.N*l.events)/beside.Seconds(), "events/s")
+	b.ReportMetric(float64(alone)/float64(beside), "x-idle")
+	b.ReportMetric(shipped, "shipped/s")
 }
 
 func TestMain(m *testing.M) {

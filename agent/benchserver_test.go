@@ -10,9 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/config"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
 )
 
 // The test binary serves as well, when this says what: a process of its own has memory of its own.
@@ -29,7 +32,15 @@ const (
 	serverEnv  = "STANDPIPE_BENCH_SERVER"  // "agent" or "bare"
 	dirEnv     = "STANDPIPE_BENCH_DIR"     // of its sockets and its log
 	tcpEnv     = "STANDPIPE_BENCH_TCP"     // where it listens beside them; empty: nowhere
+	backlogEnv = "STANDPIPE_BENCH_BACKLOG" // the agent's log begins with a backlog
 	profileEnv = "STANDPIPE_BENCH_PROFILE" // where the agent's CPU profile goes; empty: nowhere
+)
+
+// What the agent says of itself.
+const (
+	commitsFigure   = "\nstandpipe_commit_events_count "
+	deliveredFigure = "\nstandpipe_delivered_events_total{destination=\"local\",stream=\"bench\"} "
+	pendingFigure   = "\nstandpipe_pending_events{destination=\"local\",stream=\"bench\"} "
 )
 
 // server is such a process.
@@ -38,9 +49,10 @@ type server struct {
 	dir    string
 	target string // to dial
 	admin  http.Client
+	stop   func() // may be called twice
 }
 
-func startServer(b *testing.B, kind, network string) *server {
+func startServer(b *testing.B, kind, network string, env ...string) *server {
 	b.Helper()
 	s := &server{cmd: exec.Command(os.Args[0]), dir: shortDir(b)}
 	s.target = "unix://" + filepath.Join(s.dir, "grpc.sock")
@@ -50,6 +62,7 @@ func startServer(b *testing.B, kind, network string) *server {
 		s.target = tcp
 	}
 	s.cmd.Env = append(os.Environ(), serverEnv+"="+kind, dirEnv+"="+s.dir, tcpEnv+"="+tcp)
+	s.cmd.Env = append(s.cmd.Env, env...)
 	s.cmd.Stderr = os.Stderr
 	s.admin.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.dir, "admin.sock"))
@@ -65,13 +78,14 @@ func startServer(b *testing.B, kind, network string) *server {
 	if err := s.cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
 		s.admin.CloseIdleConnections()
 		in.Close() // it ends
 		if err := s.cmd.Wait(); err != nil {
 			b.Errorf("%s: %v", kind, err)
 		}
 	})
+	b.Cleanup(s.stop)
 	if _, err := out.Read(make([]byte, 1)); err != nil {
 		b.Fatalf("%s does not serve: %v", kind, err)
 	}
@@ -100,7 +114,10 @@ func freePort(b *testing.B) string {
 }
 
 // commits returns how many commits of the agent have stored events.
-func (s *server) commits(b *testing.B) int {
+func (s *server) commits(b *testing.B) int { return int(s.figure(b, commitsFigure)) }
+
+// figure returns a metric of the agent.
+func (s *server) figure(b *testing.B, name string) float64 {
 	b.Helper()
 	r, err := s.admin.Get("http://agent/metrics")
 	if err != nil {
@@ -111,7 +128,29 @@ func (s *server) commits(b *testing.B) int {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return int(number(b, text, "\nstandpipe_commit_events_count "))
+	_, rest, _ := bytes.Cut(text, []byte(name))
+	var n float64
+	if _, err := fmt.Sscan(string(rest), &n); err != nil {
+		b.Fatalf("%q: %v", name, err)
+	}
+	return n
+}
+
+// cpu returns the processor time that the process has taken.
+func (s *server) cpu(b *testing.B) time.Duration {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	const user, system, tick = 11, 12, 10 * time.Millisecond // counted after the name, which is in brackets
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	ticks := 0
+	for _, field := range []string{fields[user], fields[system]} {
+		n, _ := strconv.Atoi(field)
+		ticks += n
+	}
+	return time.Duration(ticks) * tick
 }
 
 // peak returns the most anonymous memory that the process was seen to have, in MB.
@@ -126,16 +165,6 @@ func (s *server) peak(b *testing.B) float64 {
 		b.Fatal(err)
 	}
 	return float64(n) / 1000
-}
-
-func number(b *testing.B, text []byte, after string) float64 {
-	b.Helper()
-	_, rest, _ := bytes.Cut(text, []byte(after))
-	var n float64
-	if _, err := fmt.Sscan(string(rest), &n); err != nil {
-		b.Fatalf("%q: %v", after, err)
-	}
-	return n
 }
 
 // serveBench is main of such a process. It ends with its standard input.
@@ -187,6 +216,13 @@ func serveAgent(ctx context.Context, dir, tcp string) error {
 	conf.Admin = config.Admin{Network: "unix", Address: filepath.Join(dir, "admin.sock"), Mode: 0o600}
 	conf.Streams[0].Format = "bytes"
 	conf.Streams[0].Destinations[0].Type = "discard"
+	if os.Getenv(backlogEnv) != "" {
+		if err := fill(ctx, dir); err != nil {
+			return err
+		}
+		conf.ShutdownTimeout = 0
+	}
+	debug.SetMemoryLimit(agent.MemoryGoal(conf))
 	if path := os.Getenv(profileEnv); path != "" {
 		f, err := os.Create(path)
 		if err != nil {
@@ -201,6 +237,28 @@ func serveAgent(ctx context.Context, dir, tcp string) error {
 	}
 	fmt.Println("ready") // it is bound: who connects now waits for Run
 	return a.Run(ctx)
+}
+
+// fill gives the log in dir a backlog of events of 1 KiB.
+func fill(ctx context.Context, dir string) error {
+	log, err := wal.Open(ctx, wal.Options{Dir: dir})
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if _, err := log.Place("bench", "local"); err != nil {
+		return err
+	}
+	batch := wal.Batch{Stream: "bench"}
+	for i := range kib {
+		batch.Events = append(batch.Events, wal.Event{Key: fmt.Sprintf("sensor-%04d", i), Data: make([]byte, kib), Time: 1})
+	}
+	for range backlog / kib / kib {
+		if _, err := log.Append(ctx, &batch); err != nil {
+			return err
+		}
+	}
+	return log.Close()
 }
 
 // bare answers at once.

@@ -23,6 +23,11 @@
 // place in the log and a shipper. A place without a configured destination is parked: its events
 // stay, and it goes on from there when the destination comes back under its name.
 //
+// # Memory
+//
+// What the log, the listeners and the shippers hold is bounded each by itself; MemoryGoal is what the Go runtime
+// is told of it all, so that garbage does not double it. GOMEMLIMIT in the environment goes before it.
+//
 // # Who knows what
 //
 // This package alone knows the configuration, the log and the shippers together. Packages under

@@ -49,7 +49,7 @@ const (
 )
 
 // Submit hands b to the committer and returns without waiting for the disk. It waits only while
-// 32 MiB of appends are under way, and while the stream's own share is full under Block or
+// 16 MiB of appends are under way, and while the stream's own share is full under Block or
 // DropOldest, for as long as ctx allows. Batches that one goroutine submits are stored in that order.
 // The log keeps no reference to b.
 //

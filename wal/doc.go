@@ -104,7 +104,7 @@
 // transaction: two fdatasyncs and no other sync (strace: 2,005 for 1,001 commits). The next group gathers meanwhile.
 // Settlements and the producers' sequences ride along; while nothing is appended they are committed
 // by themselves.
-// A commit holds about 8 MiB, and 32 MiB of batches may wait, beyond which Submit waits.
+// A commit holds about 8 MiB, and 16 MiB of batches may wait, beyond which Submit waits.
 //
 // A commit that fails otherwise than for lack of space before its meta page leaves bbolt willing to
 // go on with a file whose content nobody knows. So the log fails for ever: every append is refused with
@@ -214,6 +214,6 @@
 //	                            those silent for ProducerIdle (7 days): what they send again is stored again
 //	runs of a producer          256; what is older is known as a duplicate, but not where it is
 //	streams                     kept in memory, with their places, for ever
-//	memory                      32 MiB of batches that wait, 16 MiB of blocks, what bbolt
+//	memory                      16 MiB of batches that wait, 16 MiB of blocks, what bbolt
 //	                            needs for one commit, what readers ask for
 package wal

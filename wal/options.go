@@ -19,7 +19,7 @@ const (
 	// MinMaxSize is the smallest log: four segments of a few commits each.
 	MinMaxSize = 1 << 20
 	// maxWaiting bounds the bytes of appends that wait for the committer; Submit waits above it.
-	maxWaiting = 32 << 20
+	maxWaiting = 16 << 20
 )
 
 // Options tells Open what log to open and how. The zero value of a field means its default.

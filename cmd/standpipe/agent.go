@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
@@ -61,6 +62,9 @@ func runAgent(path string, stderr io.Writer) error {
 	conf, err := loadConfig(path)
 	if err != nil {
 		return &exitError{code: exitUsage, err: sayFaults(err, stderr)}
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(agent.MemoryGoal(conf))
 	}
 	logger := newLogger(conf, stderr)
 	signals := make(chan os.Signal, 4)
