@@ -39,6 +39,7 @@ type Metrics struct {
 	requests     *prometheus.CounterVec
 	retries      *prometheus.CounterVec
 	refused      *prometheus.CounterVec
+	lost         *prometheus.CounterVec
 
 	mu        sync.Mutex
 	refusedBy map[string]uint64 // by stream; guarded by mu
@@ -56,9 +57,10 @@ func NewMetrics() *Metrics {
 		requests:     counterVec("destination_requests_total", "Requests to a destination by the code of the answer.", "stream", "destination", "code"),
 		retries:      counterVec("retries_total", "Records that were sent to a destination again, by why.", "stream", "destination", "reason"),
 		refused:      counterVec("refused_events_total", "Events that were refused at ingest, by why.", "stream", "reason"),
+		lost:         counterVec("accepted_lost_events_total", "Events that were answered as accepted and are not stored.", "stream"),
 		refusedBy:    make(map[string]uint64),
 	}
-	m.registry.MustRegister(m.appends, m.commits, m.commitEvents, m.requestTime, m.requests, m.retries, m.refused,
+	m.registry.MustRegister(m.appends, m.commits, m.commitEvents, m.requestTime, m.requests, m.retries, m.refused, m.lost,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -106,6 +108,12 @@ func (m *Metrics) Refused(stream, reason string, events int) {
 	m.refused.WithLabelValues(label(stream), label(reason)).Add(float64(events))
 }
 
+// Lost counts events that were answered as accepted and are not stored. They count as refused beside.
+func (m *Metrics) Lost(stream string, events int) {
+	stream = m.countRefused(stream, 0)
+	m.lost.WithLabelValues(label(stream)).Add(float64(max(events, 0)))
+}
+
 // countRefused returns the name under which it counted.
 func (m *Metrics) countRefused(stream string, events uint64) string {
 	m.mu.Lock()
@@ -129,6 +137,7 @@ func (m *Metrics) prime(s Status) {
 	for _, stream := range s.Streams {
 		name := label(stream.Name)
 		m.refused.WithLabelValues(name, RefusedFull)
+		m.lost.WithLabelValues(name)
 		for _, d := range stream.Destinations {
 			m.requestTime.WithLabelValues(name, label(d.Name))
 			for _, reason := range retryReasons {

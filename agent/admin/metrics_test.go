@@ -21,6 +21,7 @@ var contract = map[string]string{
 	"standpipe_appended_events_total":          "COUNTER stream",
 	"standpipe_appended_bytes_total":           "COUNTER stream",
 	"standpipe_refused_events_total":           "COUNTER reason,stream",
+	"standpipe_accepted_lost_events_total":     "COUNTER stream",
 	"standpipe_delivered_events_total":         "COUNTER destination,stream",
 	"standpipe_dead_events_total":              "COUNTER destination,stream",
 	"standpipe_dropped_events_total":           "COUNTER destination,reason,stream",
@@ -47,6 +48,7 @@ func moved() *admin.Metrics {
 	m := admin.NewMetrics()
 	m.Appended("grpc", 400*time.Microsecond)
 	m.Commit(1000, 3*time.Millisecond)
+	m.Lost("clicks", 2)
 	m.Request("clicks", "archive", "200", 80*time.Millisecond)
 	m.Request("clicks", "archive", "timeout", 30*time.Second)
 	m.Retried("clicks", "archive", "throttled", 3)
@@ -132,6 +134,7 @@ func TestMetricsTellTheLedger(t *testing.T) {
 func TestMetricsTellWhatMoved(t *testing.T) {
 	wantText(t, get(t, serve(&source{status: sample()}, moved()), "/metrics"),
 		`standpipe_refused_events_total{reason="full",stream="clicks"} 5`,
+		`standpipe_accepted_lost_events_total{stream="clicks"} 2`,
 		`standpipe_retries_total{destination="archive",reason="throttled",stream="clicks"} 3`,
 		`standpipe_destination_requests_total{code="timeout",destination="archive",stream="clicks"} 1`,
 		`standpipe_destination_request_seconds_count{destination="archive",stream="clicks"} 2`,
@@ -145,6 +148,7 @@ func TestMetricsTellWhatMoved(t *testing.T) {
 func TestMetricsAreThereBeforeAnythingHappens(t *testing.T) {
 	wantText(t, get(t, serve(&source{status: sample()}, nil), "/metrics"),
 		`standpipe_refused_events_total{reason="full",stream="clicks"} 0`,
+		`standpipe_accepted_lost_events_total{stream="clicks"} 0`,
 		`standpipe_retries_total{destination="archive",reason="operator",stream="clicks"} 0`,
 		`standpipe_destination_request_seconds_count{destination="archive",stream="clicks"} 0`,
 	)

@@ -205,6 +205,8 @@ func (c *counts) Refused(stream, reason string, n int) {
 	c.refused[stream+"/"+reason] += n
 }
 
+func (c *counts) Lost(stream string, n int) { c.Refused(stream, "lost", n) }
+
 func (c *counts) get() (int, map[string]int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

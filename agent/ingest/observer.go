@@ -9,6 +9,8 @@ type Observer interface {
 	// Refused is called for n events that were refused. stream is empty when the request named no
 	// stream that is configured. reason is one of the Reason constants.
 	Refused(stream, reason string, n int)
+	// Lost is called for n events that were answered as accepted and are not stored; Refused is too.
+	Lost(stream string, n int)
 }
 
 // Why events were refused.
@@ -30,3 +32,4 @@ type noObserver struct{}
 
 func (noObserver) Appended(string, time.Duration) {}
 func (noObserver) Refused(string, string, int)    {}
+func (noObserver) Lost(string, int)               {}

@@ -210,7 +210,7 @@ func TestStreamOfAcceptedRequestsEndsWithTheirFault(t *testing.T) {
 		log, seen := newFakeLog(t), &counts{}
 		log.refuse[2] = &wal.FullError{Used: 10, Max: 11}
 		log.hold = make(chan struct{})
-		_, client := serveGRPC(t, ingest.Options{Log: log, Observer: seen})
+		server, client := serveGRPC(t, ingest.Options{Log: log, Observer: seen})
 		s := openStream(t, client)
 		for i := range 4 {
 			m := appendOf("loose", fmt.Sprint(i))
@@ -233,6 +233,13 @@ func TestStreamOfAcceptedRequestsEndsWithTheirFault(t *testing.T) {
 		checkFull(t, err, time.Second)
 		if got, want := log.stored(), []string{"0", "1"}; !slices.Equal(got, want) {
 			t.Errorf("stored %q, want %q", got, want)
+		}
+		if err := server.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// The last request may have been answered as accepted too before the fault showed.
+		if _, refused := seen.get(); refused["loose/full"] != 1 || refused["loose/lost"] < 1 {
+			t.Errorf("counted %v, want one lost or two", refused)
 		}
 	}
 }

@@ -39,6 +39,7 @@ func (w *watch) run() {
 		<-t.ticket.Done()
 		if _, err := t.ticket.Result(); err != nil {
 			w.observer.Refused(t.stream, refusalOf(err).reason, t.events)
+			w.observer.Lost(t.stream, t.events)
 		}
 	}
 }
