@@ -85,3 +85,19 @@ func TestAStreamThatIgnoresKeysIsShippedToOnlyWithoutOrder(t *testing.T) {
 		t.Errorf("got %d records, want an event each", got)
 	}
 }
+
+// A shard's quota that is set in the file holds at a stand-in too, and the status says why it waits.
+func TestAQuotaHoldsAndIsTold(t *testing.T) {
+	srv := fakeaws.Start(t)
+	srv.SetShards(fakeaws.Shard{ID: "shardId-000000000000", First: "0"})
+	a, client := runKinesis(t, srv, `quota { bytes = "1KiB/s" }`)
+	until(t, "an event of 3 KiB is taken", func() bool { return appendOf(t, client, 3<<10) == codes.OK })
+	until(t, "it is delivered", func() bool { return destination(t, a, "s", "live").Delivered.Events == 1 })
+	if got := appendOf(t, client, 3<<10); got != codes.OK {
+		t.Fatal(got)
+	}
+	until(t, "the next waits for the shard's pace", func() bool {
+		d := destination(t, a, "s", "live")
+		return d.WaitsFor == "paced" && d.Shards == 1 && d.PaceBytes == 1024 && d.State == admin.Running
+	})
+}

@@ -84,10 +84,17 @@
 //
 // What a request's failure asks for is its Class, which the sink decides in one place. A request
 // that fails as a whole makes the destination wait, with full jitter, and one request tries for
-// all. A record that fails makes its lane wait. An operator's error is tried again every
+// all. A record that fails makes its lane wait. An operator's error is tried again about every
 // Retry.Max. Poison is found by halving: the suspect lane's next batch goes alone with half of its
 // events, until the refusal meets a record of one event; only that event is buried. After a
 // timeout, batches are halved too, since a link may be too slow for a whole one.
+//
+// When a request gets through again, lanes that had failed wait no longer, except those whose own
+// records are throttled or need an operator. The news also goes to the other shippers of the Link: what is
+// left of their backoff, unless it is the service's wish, is cut to a random part of Retry.Initial. Four
+// shippers whose link was down for an hour sent 0.6 to 2.5 s after it was back in three simulations (at most
+// Retry.Max, 30 s, is promised), the last at most 90 ms after the first (link_test.go). An operator's error
+// is tried again up to a fifth sooner than Retry.Max, so that agents do not come in lockstep.
 //
 // # Figures
 //
@@ -104,13 +111,6 @@
 // What costs most is the system calls of the connection, base64 and, for Kinesis, the MD5 of the KPL's
 // format (15 to 18 % each), then the SHA-256 of the signature (9 to 12 %). Without the network, reading,
 // packing, framing and settling run at 280 to 380 MB/s a core.
-//
-// When a request gets through again, lanes that had failed wait no longer, except those whose own
-// records are throttled or need an operator. The news also goes to the other shippers of the Link: what is
-// left of their backoff, unless it is the service's wish, is cut to a random part of Retry.Initial. Four
-// shippers whose link was down for an hour sent 0.6 to 2.5 s after it was back in three simulations (at most
-// Retry.Max, 30 s, is promised), the last at most 90 ms after the first (link_test.go). An operator's error
-// is tried again up to a fifth sooner than Retry.Max, so that agents do not come in lockstep.
 //
 // # Pacing
 //

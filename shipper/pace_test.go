@@ -293,3 +293,44 @@ func TestPacedRecordsShareRequests(t *testing.T) {
 		r.finish()
 	})
 }
+
+// A destination without shards, such as a Firehose stream, has one quota for all that it is sent.
+func TestADestinationWithoutShardsKeepsToItsQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := newService(t, firehoseShape())
+		svc.shape.Quota = shipper.Quota{Bytes: 20_000, Records: 1000, Requests: 100}
+		r := newRig(t, svc)
+		r.src.sendLong(2000, 300, 100) // 600 KB, for 30 s
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if got := svc.total * 300; got < 18*20_000 || got > 21*20_000+1000 {
+			t.Errorf("%d bytes in 20 s, want 20,000 a second and a bucket", got)
+		}
+		if want := 20 * 3; svc.requests > want {
+			t.Errorf("%d requests in 20 s, want at most %d", svc.requests, want)
+		}
+		if got := r.ship.Report(); got.Waits != shipper.WaitPaced || got.Pace != 20_000 || got.Shards != 0 {
+			t.Errorf("got %+v, want paced at 20,000 bytes/s", got)
+		}
+		if r.ship.Stalled(0) {
+			t.Error("what keeps to a quota is taken for stalled")
+		}
+		r.finish()
+	})
+}
+
+// The requests' quota alone holds too.
+func TestAQuotaOfRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := newService(t, firehoseShape())
+		svc.shape.Quota = shipper.Quota{Requests: 2}
+		r := newRig(t, svc)
+		r.src.sendLong(2000, 300, 100)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if svc.requests < 18 || svc.requests > 22 {
+			t.Errorf("%d requests in 10 s, want 2 a second", svc.requests)
+		}
+		r.finish()
+	})
+}
