@@ -90,6 +90,7 @@ func destinationStatus(p *wal.Place, st wal.PlaceStat, r *route) admin.Destinati
 		report := r.ship.Report()
 		d.Type, d.State, d.LastError = r.conf.Type, admin.State(report.State), report.LastError
 		d.RetryAt = admin.Time{Time: report.RetryAt}
+		d.WaitsFor, d.PaceBytes, d.Shards = string(report.Waits), uint64(report.Pace), report.Shards
 	}
 	return d
 }

@@ -60,9 +60,18 @@ var destinationColumns = []column[DestinationStatus]{
 		func(d DestinationStatus) float64 { return float64(d.Pending.Events) }),
 	destinationGauge("pending_bytes", "Bytes of the payloads that wait for the destination.",
 		func(d DestinationStatus) float64 { return float64(d.Pending.Bytes) }),
+	destinationGauge("destination_pace_bytes", "Bytes of records a second that the destination's shards may take now; 0: there is no limit.",
+		func(d DestinationStatus) float64 { return float64(d.PaceBytes) }),
+	destinationGauge("destination_shards", "Open shards of the destination that are known; 0: none.",
+		func(d DestinationStatus) float64 { return float64(d.Shards) }),
 	destinationGauge("oldest_pending_seconds", "Age of the oldest event that waits for the destination; 0 when none does.",
 		func(d DestinationStatus) float64 { return d.Pending.OldestSeconds }),
 }
+
+// The known reasons to wait, as shipper calls them.
+var waitReasons = []string{"paced", "throttled", "bandwidth"}
+
+var waitsDesc = desc("destination_waiting", "1 while the destination waits for this, else 0.", "stream", "destination", "reason")
 
 func destinationCounter(name, help string, value func(DestinationStatus) float64) column[DestinationStatus] {
 	return counter(name, help, value, "stream", "destination")
@@ -90,6 +99,7 @@ func (c collector) Describe(out chan<- *prometheus.Desc) {
 		out <- column.desc
 	}
 	out <- droppedDesc
+	out <- waitsDesc
 }
 
 // Collect sends the snapshot's metrics.
@@ -110,6 +120,13 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 func (d DestinationStatus) collect(out chan<- prometheus.Metric, stream, name string) {
 	for _, column := range destinationColumns {
 		column.collect(out, d, stream, name)
+	}
+	for _, reason := range waitReasons {
+		waits := 0.0
+		if d.WaitsFor == reason {
+			waits = 1
+		}
+		out <- prometheus.MustNewConstMetric(waitsDesc, prometheus.GaugeValue, waits, stream, name, reason)
 	}
 	for reason, n := range d.Dropped.Reasons.complete() {
 		out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(n), stream, name, label(reason))

@@ -49,6 +49,7 @@ func sampleDestination() admin.DestinationStatus {
 		Delivered:  admin.Volume{Events: 9000, Bytes: 4608000},
 		Pending:    admin.Pending{Events: 1000, Bytes: 512000, OldestSeconds: 1.5},
 		Requests:   12, Records: 24, BilledBytes: 4700160,
+		WaitsFor: "paced", PaceBytes: 5 << 20,
 		LastDeliveryAt: admin.Time{Time: started.Add(58250 * time.Millisecond)},
 	}
 }

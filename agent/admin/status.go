@@ -62,6 +62,11 @@ type DestinationStatus struct {
 	BilledBytes uint64 `json:"billed_bytes"`
 	PutUnits    uint64 `json:"put_units"`
 
+	WaitsFor string `json:"waits_for"` // paced, throttled, bandwidth, or nothing: ""
+	// PaceBytes is how many bytes of records a second all shards may take now; 0: there is no limit.
+	PaceBytes uint64 `json:"pace_bytes_per_second"`
+	Shards    int    `json:"shards"` // open ones that are known; 0: none
+
 	LastDeliveryAt Time   `json:"last_delivery_at"`
 	LastError      string `json:"last_error"`
 	RetryAt        Time   `json:"retry_at"`

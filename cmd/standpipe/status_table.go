@@ -90,9 +90,12 @@ func (t *statusTable) destination(d admin.DestinationStatus) {
 	}
 }
 
-// why tells the last error and when the next try is.
+// why tells what it waits for, the last error and when the next try is.
 func (t *statusTable) why(d admin.DestinationStatus) string {
 	var parts []string
+	if d.WaitsFor != "" && d.Pending.Events > 0 {
+		parts = append(parts, waits(d))
+	}
 	if d.LastError != "" {
 		parts = append(parts, "last error: "+d.LastError)
 	}
@@ -104,6 +107,18 @@ func (t *statusTable) why(d admin.DestinationStatus) string {
 		parts = append(parts, text)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// waits tells what holds up a destination that takes records.
+func waits(d admin.DestinationStatus) string {
+	text := d.WaitsFor
+	if d.Shards > 0 {
+		text += ", " + number(d.Shards, "shard")
+	}
+	if d.PaceBytes > 0 {
+		text += ", pace " + humanize.Bytes(d.PaceBytes) + "/s"
+	}
+	return text
 }
 
 // note writes a text of any length, broken at its spaces and set in behind first.

@@ -40,6 +40,11 @@ func sampleStatus() admin.Status {
 						"or it is being deleted",
 					RetryAt: admin.Time{Time: asked.Add(12 * time.Second)},
 				},
+				{
+					Type: "kinesis", Name: "hot", State: admin.Running, Delivered: admin.Volume{Events: 12345670},
+					Pending:  admin.Pending{Events: 8, Bytes: 512, OldestSeconds: 2},
+					WaitsFor: "paced", PaceBytes: 4_000_000, Shards: 4,
+				},
 			},
 		}, {Name: "idle"}},
 	}
@@ -62,6 +67,8 @@ stream clicks: 12,345,678 appended (4.9 MiB), 0 refused
     last error: ResourceNotFoundException: Firehose archive-of-everything under
     account 123456789012 not found, or it is being deleted; retry at 2026-11-20
     15:02:12 UTC (in 12s)
+  kinesis hot          running          8     2.0s 12,345,670        0        0
+    paced, 4 shards, pace 4.0 MB/s
 
 stream idle: 0 appended (0 B), 0 refused
   no destination
