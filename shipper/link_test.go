@@ -173,16 +173,18 @@ func TestAThrottledShipperKeepsItsBackoff(t *testing.T) {
 				return fault{err: &shipper.Error{Class: class, Code: "no", Record: -1, RetryAfter: 20 * time.Second}}
 			}
 		}
-		slow := linkRig(t, shipper.Options{Link: link}, 10)
+		slow := linkRig(t, shipper.Options{Link: link}, 0)
 		slow.svc.faults = refuse(shipper.Throttled)
+		slow.src.sendLong(10, 300, 200)
 		time.Sleep(5 * time.Second)
-		other := linkRig(t, shipper.Options{Link: link, Retry: shipper.Retry{Max: time.Second}}, 10)
+		other := linkRig(t, shipper.Options{Link: link, Retry: shipper.Retry{Max: time.Second}}, 0)
 		other.svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
 			if other.svc.requests%2 == 1 {
 				f.err = &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}
 			}
 			return f
 		}
+		other.src.sendLong(10, 300, 200)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if other.svc.total != 10 || slow.svc.requests != 1 {
