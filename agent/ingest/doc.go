@@ -1,5 +1,5 @@
-// Package ingest is where producers hand in events: over gRPC (standpipe.v1.Ingest) and over a
-// socket as newline-delimited JSON.
+// Package ingest is where producers hand in events: over gRPC (standpipe.v1.Ingest), over a
+// socket as newline-delimited JSON, over HTTP, and as OpenTelemetry's logs.
 //
 // # The promise
 //
@@ -15,7 +15,9 @@
 //
 //	Append        ─┐
 //	AppendStream  ─┤─► check ─► log.Submit ─► ticket ─► reply
-//	socket line   ─┘   (rules of the stream)   (commit)
+//	socket line   ─┤
+//	HTTP POST     ─┤
+//	OTLP Export   ─┘   (rules of the stream)   (commit)
 //
 // What comes over gRPC is not decoded. An AppendRequest is read where it lies, in the pieces in which it
 // arrived: its events are indexed (wal.IndexEvent), checked, and copied once, encoded as they came, into
@@ -27,6 +29,26 @@
 // another waits for the tickets in order and replies, so that many requests share a commit. The
 // receiving one stops while 4,096 requests of a gRPC stream, or 512 of a connection, wait for
 // their replies. The bytes under way are bounded by the log for all listeners together.
+//
+// # HTTP
+//
+//	POST /v1/streams/STREAM?key=K   the body is an event, or each line of application/x-ndjson is
+//	GET  a configured path          its query is an event (Pixel)
+//	POST /v1/logs                   OTLP, where it is configured
+//
+// A header may take 16 KiB and 10 s, a request 30 s and as long again for every 256 KiB of its body, a
+// body MaxRequestSize, packed and unpacked, and 262,144 lines. All bodies of a listener together hold
+// at most 64 MiB or four of the largest, 16 KiB of each not counted; one that finds no room is refused
+// (503). A connection over MaxConnections is turned away (503). Bodies are unpacked two at a time, once
+// they have arrived whole. A request with an Origin that is not listed is refused (403): any page that
+// somebody on this host looks at could send it.
+//
+// # OTLP
+//
+// A LogRecord becomes an event of its own: a whole OTLP/JSON document with its resource and scope
+// (logDocument). A request is stored whole or not at all, so there is no partial success, and what may
+// be tried again carries google.rpc.RetryInfo. The events of a request, with the resource and scope
+// that each repeats, may have twice MaxRequestSize.
 //
 // # Levels
 //

@@ -291,3 +291,10 @@ func appendOf(stream string, data ...string) *standpipev1.AppendRequest {
 	}
 	return m
 }
+
+// submitted is how many batches have come.
+func (l *fakeLog) submitted() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.submits
+}

@@ -48,6 +48,9 @@ func newGRPC(in *intake, o *Options) *grpcWire {
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.draining})
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(w.server)
+	if o.OTLP != nil {
+		newOTLP(in, o).register(w.server)
+	}
 	return w
 }
 

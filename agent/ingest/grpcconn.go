@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // knownConns are the connections of a gRPC listener. grpc.Server waits at its end, hard or
@@ -19,6 +20,23 @@ func (k *knownConns) listener(l net.Listener) net.Listener { return &knownListen
 
 // closeSilent closes the connections on which nothing has come.
 func (k *knownConns) closeSilent() { k.close(func(c *knownConn) bool { return !c.spoke.Load() }) }
+
+// hurry sets a deadline to the requests that have not arrived whole.
+func (k *knownConns) hurry(at time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for c := range k.conns {
+		if !c.busy.Load() {
+			c.SetReadDeadline(at)
+		}
+	}
+}
+
+func (k *knownConns) count() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.conns)
+}
 
 // closeAll closes every connection.
 func (k *knownConns) closeAll() { k.close(func(*knownConn) bool { return true }) }
@@ -54,7 +72,11 @@ type knownConn struct {
 	net.Conn
 	known *knownConns
 	spoke atomic.Bool
+	busy  atomic.Bool // a request of it waits for the log; HTTP alone says so
 }
+
+// rest says that no request waits for the log any more.
+func (c *knownConn) rest() { c.busy.Store(false) }
 
 func (c *knownConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)

@@ -24,6 +24,10 @@ const (
 	ReasonUnavailable = "unavailable" // shutting down, or the log has failed
 	ReasonGivenUp     = "given_up"    // the producer's deadline passed, or it went away
 
+	ReasonBusy = "busy" // the listener holds as many requests as it may
+
+	// ReasonForbidden is of requests of web pages whose origin is not allowed.
+	ReasonForbidden = "forbidden"
 	// ReasonUnauthenticated is of requests whose token is missing or not known.
 	ReasonUnauthenticated = "unauthenticated"
 )

@@ -24,6 +24,9 @@ type refusal struct {
 	event  int    // the event that breaks a rule; noEvent when it is the request as a whole
 	text   string
 	retry  time.Duration // when to try again; 0: not said
+
+	status int // of HTTP, where code and reason do not tell it
+	line   int // of the body, from 1, that has the event; 0: it has no lines
 }
 
 const (

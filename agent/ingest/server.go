@@ -16,6 +16,7 @@ import (
 const (
 	GRPC   = "grpc"   // standpipe.v1.Ingest
 	Socket = "socket" // newline-delimited JSON
+	HTTP   = "http"   // POST /v1/streams/STREAM
 )
 
 // Defaults of Options.
@@ -26,7 +27,7 @@ const (
 
 // Options tells New what to listen on. The zero value of a field means its default.
 type Options struct {
-	Type string // GRPC or Socket
+	Type string // GRPC, Socket or HTTP
 
 	Network string      // "tcp" or "unix"
 	Address string      // host:port or the path of the socket
@@ -40,18 +41,21 @@ type Options struct {
 	Logger   hclog.Logger     // default: none
 	Clock    func() time.Time // default: time.Now
 
-	MaxRequestSize int // bytes of a gRPC request; default 16 MiB
+	MaxRequestSize int // bytes of a gRPC request or an HTTP body; default 16 MiB
 	MaxLineSize    int // bytes of a socket's line without its newline; default 4 MiB
+
+	HTTP HTTPOptions
+	OTLP *OTLPOptions // of a gRPC or HTTP listener; default: not offered
 
 	TLS *tls.Config // default: none
 	// Admit, when set, tells whether a producer's token is good. A gRPC request carries it as
-	// "authorization: Bearer TOKEN"; a socket's connection begins with the line {"token":"TOKEN"}.
+	// "authorization: Bearer TOKEN", an HTTP request so or as the password of basic authentication; a socket's connection begins with the line {"token":"TOKEN"}.
 	Admit func(token string) bool
 }
 
 func (o *Options) validate() error {
-	if o.Type != GRPC && o.Type != Socket {
-		return fmt.Errorf("ingest: a listener of type %q is neither %s nor %s", o.Type, GRPC, Socket)
+	if o.Type != GRPC && o.Type != Socket && o.Type != HTTP {
+		return fmt.Errorf("ingest: a listener of type %q is none of %s, %s and %s", o.Type, GRPC, Socket, HTTP)
 	}
 	if o.Log == nil || o.Streams == nil {
 		return fmt.Errorf("ingest: a listener needs a log and streams")
@@ -118,9 +122,12 @@ func New(o Options) (*Server, error) {
 		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer,
 		clock: o.Clock, draining: s.draining, hurry: hurry, watch: s.watch,
 	}
-	if o.Type == GRPC {
+	switch o.Type {
+	case GRPC:
 		s.wire = newGRPC(in, &o)
-	} else {
+	case HTTP:
+		s.wire = newHTTP(in, &o)
+	default:
 		s.wire = newSocket(in, &o)
 	}
 	go s.watch.run()

@@ -81,7 +81,7 @@ func TestOptionsThatAreWrong(t *testing.T) {
 }
 
 func TestStopWithoutServe(t *testing.T) {
-	for _, kind := range []string{ingest.GRPC, ingest.Socket} {
+	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
 		o := ingest.Options{Type: kind, Log: newFakeLog(t), Streams: testStreams, Network: "tcp", Address: "127.0.0.1:0"}
 		s, err := ingest.New(o)
 		if err != nil {
@@ -102,7 +102,7 @@ func TestStopWithoutServe(t *testing.T) {
 }
 
 func TestServeEndsWithItsContext(t *testing.T) {
-	for _, kind := range []string{ingest.GRPC, ingest.Socket} {
+	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
 		o := ingest.Options{Type: kind, Log: newFakeLog(t), Streams: testStreams, Network: "tcp", Address: "127.0.0.1:0"}
 		s, err := ingest.New(o)
 		if err != nil {
@@ -128,7 +128,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 
 // TestStopDoesNotWaitForSilentConnections has connections that never say a word.
 func TestStopDoesNotWaitForSilentConnections(t *testing.T) {
-	for _, kind := range []string{ingest.GRPC, ingest.Socket} {
+	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
 		s := serve(t, ingest.Options{Type: kind, Log: newFakeLog(t)})
 		for range 3 {
 			connect(t, s.Addr())

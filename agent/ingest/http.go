@@ -1,0 +1,207 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// HTTPOptions are what an HTTP listener has of its own. The zero value of a field means its default.
+type HTTPOptions struct {
+	KeyHeader string   // holds the partition key; default X-Partition-Key
+	KeyField  string   // of a JSON body, with dots from object to object; default: none
+	Origins   []string // whose pages may send, such as https://shop.example; "*" is any; default: none
+	Pixels    []Pixel  // default: none
+
+	MaxConnections int           // more are turned away; default 1024
+	ReadTimeout    time.Duration // for a request to arrive, and for every 256 KiB of it; default 30 s
+}
+
+// Defaults of HTTPOptions.
+const (
+	DefaultKeyHeader      = "X-Partition-Key"
+	DefaultMaxConnections = 1024
+	DefaultReadTimeout    = 30 * time.Second
+)
+
+const (
+	// headerTime is how long a request's header may take.
+	headerTime = 10 * time.Second
+	// idleTime is how long a connection may stay open between requests.
+	idleTime = 2 * time.Minute
+	// writeTime is how long a reply may take to be written.
+	writeTime = 10 * time.Second
+	// lastBytes is how long the rest of a request may take once the listener drains.
+	lastBytes = time.Second
+
+	maxHeaderBytes = 16 << 10
+	// minRoom is what the bodies of a listener may hold together at least.
+	minRoom = 64 << 20
+)
+
+func (o *HTTPOptions) fill() {
+	if o.KeyHeader == "" {
+		o.KeyHeader = DefaultKeyHeader
+	}
+	if o.MaxConnections <= 0 {
+		o.MaxConnections = DefaultMaxConnections
+	}
+	if o.ReadTimeout <= 0 {
+		o.ReadTimeout = DefaultReadTimeout
+	}
+}
+
+// httpWire is the HTTP listener.
+type httpWire struct {
+	in        *intake
+	server    *http.Server
+	conns     knownConns
+	tls       *tls.Config
+	admit     func(token string) bool
+	posts     *posts
+	origins   map[string]bool
+	pixels    map[string]*Pixel // by path
+	otlp      *otlpLogs         // nil: not offered
+	preflight string            // the headers that a page may send
+
+	maxConnections int
+
+	ctx    context.Context // ends with cut
+	cancel context.CancelFunc
+	// answering is read-locked by every request until it is answered; drain waits for the lock.
+	answering sync.RWMutex
+}
+
+func newHTTP(in *intake, o *Options) *httpWire {
+	h := o.HTTP
+	h.fill()
+	w := &httpWire{
+		in: in, tls: o.TLS, admit: o.Admit, posts: newPosts(in, o, &h),
+		conns:   knownConns{conns: make(map[*knownConn]struct{})},
+		origins: make(map[string]bool), pixels: make(map[string]*Pixel),
+		preflight:      "Authorization, Content-Encoding, Content-Type, " + strings.Join(append(postHeaders, h.KeyHeader), ", "),
+		maxConnections: h.MaxConnections,
+	}
+	for _, origin := range h.Origins {
+		w.origins[origin] = true
+	}
+	for i := range h.Pixels {
+		w.pixels[h.Pixels[i].Path] = &h.Pixels[i]
+	}
+	if o.OTLP != nil {
+		w.otlp = newOTLP(in, o)
+	}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.server = &http.Server{
+		Handler: w, ConnContext: connContext,
+		ReadHeaderTimeout: min(headerTime, h.ReadTimeout), ReadTimeout: h.ReadTimeout, IdleTimeout: idleTime,
+		MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:       o.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	return w
+}
+
+func (w *httpWire) serve(l net.Listener) error {
+	l = &boundedListener{Listener: w.conns.listener(l), draining: w.in.draining, known: &w.conns, most: w.maxConnections, plain: w.tls == nil}
+	if w.tls != nil {
+		conf := w.tls.Clone()
+		conf.NextProtos = []string{"http/1.1"}
+		l = tls.NewListener(l, conf)
+	}
+	err := w.server.Serve(l)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// drain gives a request that has not arrived whole another second.
+func (w *httpWire) drain() {
+	w.conns.closeSilent()
+	w.conns.hurry(time.Now().Add(lastBytes))
+	w.server.Shutdown(w.ctx) // its error is that of cut
+	w.answering.Lock()
+	w.answering.Unlock()
+	w.posts.unpackers.close()
+}
+
+func (w *httpWire) cut() {
+	w.cancel()
+	w.server.Close()
+}
+
+// ServeHTTP answers one request.
+func (w *httpWire) ServeHTTP(out http.ResponseWriter, r *http.Request) {
+	w.answering.RLock()
+	defer w.answering.RUnlock()
+	if refused := w.route(out, r); refused != nil {
+		refuseHTTP(out, refused)
+	}
+}
+
+const (
+	streamsPath = "/v1/streams/"
+	logsPath    = "/v1/logs"
+)
+
+// route finds what a request is for, and holds it to who may send. A refusal is counted already.
+func (w *httpWire) route(out http.ResponseWriter, r *http.Request) *refusal {
+	stream, post := strings.CutPrefix(r.URL.Path, streamsPath)
+	pixel := w.pixels[r.URL.Path]
+	logs := w.otlp != nil && r.URL.Path == logsPath
+	method := http.MethodPost
+	if pixel != nil {
+		method = http.MethodGet
+	}
+	switch refused := w.fromPage(out, r, method); {
+	case refused != nil:
+		return w.count(refused)
+	case !post && !logs && pixel == nil:
+		return w.count(errNoPath)
+	case r.Method == http.MethodOptions:
+		out.Header().Set("Allow", method+", OPTIONS")
+		out.WriteHeader(http.StatusNoContent)
+		return nil
+	case r.Method != method:
+		out.Header().Set("Allow", method+", OPTIONS")
+		return w.count(wrongMethod(method))
+	}
+	if refused := w.admitted(out, r); refused != nil {
+		return w.count(refused)
+	}
+	if closed(w.in.draining) {
+		out.Header().Set("Connection", "close")
+		return w.count(errDraining)
+	}
+	switch {
+	case pixel != nil:
+		return w.record(out, r, pixel)
+	case logs:
+		return w.export(out, r)
+	}
+	return w.posts.answer(out, r, stream)
+}
+
+func (w *httpWire) count(r *refusal) *refusal {
+	w.in.observer.Refused("", r.reason, 1)
+	return r
+}
+
+var errNoPath = func() *refusal {
+	r := invalid("there is nothing at this path; POST /v1/streams/STREAM stores events")
+	r.status = http.StatusNotFound
+	return r
+}()
+
+func wrongMethod(allowed string) *refusal {
+	r := invalid("the method is not allowed here; %s is", allowed)
+	r.status = http.StatusMethodNotAllowed
+	return r
+}

@@ -1,0 +1,92 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+)
+
+// boundedListener turns away the connections over a limit, and those that come once the listener
+// drains: net/http would wait five seconds for them to say something.
+type boundedListener struct {
+	net.Listener
+	draining <-chan struct{}
+	known    *knownConns
+	most     int
+	plain    bool // a reply can be written without a handshake
+}
+
+func (l *boundedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil || l.known.count() <= l.most && !closed(l.draining) {
+			return conn, err
+		}
+		if l.plain {
+			conn.SetWriteDeadline(time.Now().Add(writeTime))
+			conn.Write([]byte(turnedAway)) // into an empty buffer: it does not wait
+		}
+		conn.Close()
+	}
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+const turnedAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n" +
+	"Content-Type: application/json\r\nContent-Length: 74\r\n\r\n" +
+	`{"error":"no connection is free","code":"UNAVAILABLE","retry_after":"1s"}` + "\n"
+
+type connKey struct{}
+
+// connContext lets a request find its connection.
+func connContext(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// arrived marks the connection of a request that has arrived whole as one that is not to be hurried,
+// and takes its deadline away: net/http reads on to see whether the producer leaves, and would take a
+// deadline that passes for that.
+func arrived(r *http.Request) *knownConn {
+	c := r.Context().Value(connKey{}).(*knownConn)
+	c.busy.Store(true)
+	c.SetReadDeadline(time.Time{})
+	return c
+}
+
+// arrival is a body on its way from the producer: it has more time as long as it makes progress.
+type arrival struct {
+	in       *intake
+	r        *http.Request
+	patience time.Duration
+	read     int // since the deadline was set
+}
+
+// progress is how much of a body must come in the time that a whole request has.
+const progress = 256 << 10
+
+func (a *arrival) Read(b []byte) (int, error) {
+	n, err := a.r.Body.Read(b)
+	if a.read += n; a.read >= progress {
+		a.read = 0
+		a.extend()
+	}
+	return n, err
+}
+
+func (a *arrival) extend() {
+	if !closed(a.in.draining) {
+		a.r.Context().Value(connKey{}).(*knownConn).SetReadDeadline(time.Now().Add(a.patience))
+	}
+}

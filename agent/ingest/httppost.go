@@ -1,0 +1,164 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/textproto"
+	"os"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// posts takes POST /v1/streams/STREAM.
+type posts struct {
+	in        *intake
+	limit     int // bytes of a body, packed or not
+	patience  time.Duration
+	room      room
+	unpackers *unpackers
+	keyHeader string   // as net/http writes it
+	keyField  []string // nil: none
+}
+
+func newPosts(in *intake, o *Options, h *HTTPOptions) *posts {
+	p := &posts{
+		in: in, limit: o.MaxRequestSize, patience: h.ReadTimeout, unpackers: newUnpackers(),
+		keyHeader: textproto.CanonicalMIMEHeaderKey(h.KeyHeader),
+	}
+	p.room.give(max(minRoom, 4*int64(o.MaxRequestSize)))
+	if h.KeyField != "" {
+		p.keyField = strings.Split(h.KeyField, ".")
+	}
+	return p
+}
+
+// answer stores the body and replies, or says why not.
+func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) *refusal {
+	rules, refused := lookup(p.in.streams, stream)
+	if refused != nil {
+		p.in.observer.Refused("", refused.reason, 1)
+		return refused
+	}
+	b, refused := p.receive(r)
+	if refused != nil {
+		p.in.observer.Refused(stream, refused.reason, 1)
+		return refused
+	}
+	defer b.free()
+	defer arrived(r).rest()
+	t := p.take(r, stream, b, rules.Format)
+	reply, refused := p.in.finish(r.Context(), &t)
+	if refused != nil {
+		return p.place(refused, r, b)
+	}
+	replyHTTP(out, &t, &reply)
+	return nil
+}
+
+// receive returns the whole body of r, unpacked.
+func (p *posts) receive(r *http.Request) (*body, *refusal) {
+	coding, refused := codingOf(r.Header)
+	if refused != nil {
+		return nil, refused
+	}
+	b := newBody(&p.room)
+	err := b.read(&arrival{in: p.in, r: r, patience: p.patience}, r.ContentLength, p.limit)
+	if err == nil && coding != "" {
+		packed := b
+		b = newBody(&p.room)
+		err = p.unpackers.unpack(r.Context(), coding, packed.bytes, b, p.limit)
+		packed.free()
+	}
+	if err != nil {
+		b.free()
+		return nil, p.unread(err)
+	}
+	return b, nil
+}
+
+// unread is the refusal of a body that could not be read to its end.
+func (p *posts) unread(err error) *refusal {
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return refused
+	}
+	if closed(p.in.draining) {
+		return errDraining
+	}
+	r := invalid("the body ended before it was whole: nothing of it was stored")
+	r.reason = ReasonGivenUp
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		r.text = "the body did not arrive in time: nothing of it was stored"
+		r.code, r.status = codes.DeadlineExceeded, http.StatusRequestTimeout
+	}
+	return r
+}
+
+// take hands the events of a body to the log.
+func (p *posts) take(r *http.Request, stream string, b *body, format string) taken {
+	q := requests.Get().(*request)
+	defer q.free()
+	q.batch.Stream = stream
+	if refused := p.fill(q, r, b, format); refused != nil {
+		return taken{stream: stream, events: max(1, len(q.batch.Events)), err: refused}
+	}
+	return p.in.take(r.Context(), q)
+}
+
+func (p *posts) fill(q *request, r *http.Request, b *body, format string) *refusal {
+	like := wal.Event{Time: p.in.clock().UnixNano()}
+	if refused := p.parameters(q, &like, r); refused != nil {
+		return refused
+	}
+	if ndjson(r.Header) {
+		if refused := fillLines(q, b, like); refused != nil {
+			return refused
+		}
+	} else {
+		like.Data = oneEvent(b.bytes, format)
+		q.batch.Events = append(q.batch.Events, like)
+	}
+	if like.Key != "" {
+		return nil
+	}
+	return p.fillKeys(q.batch.Events)
+}
+
+// oneEvent is a body as an event: where that is one line, as curl sends a file of one line, the
+// line's end does not belong to it.
+func oneEvent(b []byte, format string) []byte {
+	if format == FormatBytes {
+		return b
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(b, newline), carriage)
+}
+
+// fillKeys takes the keys from the events themselves.
+func (p *posts) fillKeys(events []wal.Event) *refusal {
+	if p.keyField == nil {
+		return invalid("the partition key is missing; ?key=, the header %s or key_field in the listener's block gives it", p.keyHeader)
+	}
+	for i := range events {
+		var refused *refusal
+		if events[i].Key, refused = keyInField(events[i].Data, p.keyField); refused != nil {
+			refused.event = i
+			return refused
+		}
+	}
+	return nil
+}
+
+// place adds the line to the refusal of an event.
+func (p *posts) place(refused *refusal, r *http.Request, b *body) *refusal {
+	if refused.event == noEvent || !ndjson(r.Header) {
+		return refused
+	}
+	at := *refused
+	at.line = lineOf(b.bytes, refused.event)
+	return &at
+}

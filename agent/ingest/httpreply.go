@@ -1,0 +1,111 @@
+package ingest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+// replyHTTP writes the reply of t:
+//
+//	200 {"offset":17,"count":3}
+//	200 {"offset":17,"count":3,"duplicate":true}   stored before; the offset is the old one
+//	200 {"offset":17,"count":3,"ack":"durable"}    ack delivered was asked for, durable was reached
+//	202 {"offset":0,"count":3}                     ack accepted: the offset is not known yet
+func replyHTTP(out http.ResponseWriter, t *taken, r *reply) {
+	line := make([]byte, 0, 96)
+	line = strconv.AppendUint(append(line, `{"offset":`...), r.first, 10)
+	line = strconv.AppendInt(append(line, `,"count":`...), int64(r.count), 10)
+	if r.duplicate {
+		line = append(line, `,"duplicate":true`...)
+	}
+	if r.ack == standpipev1.Ack_ACK_DURABLE && t.ack == standpipev1.Ack_ACK_DELIVERED {
+		line = append(line, `,"ack":"durable"`...)
+	}
+	status := http.StatusOK
+	if t.ack == standpipev1.Ack_ACK_ACCEPTED {
+		status = http.StatusAccepted
+	}
+	writeJSON(out, status, append(line, "}\n"...))
+}
+
+var jsonType = []string{"application/json"}
+
+func writeJSON(out http.ResponseWriter, status int, line []byte) {
+	out.Header()["Content-Type"] = jsonType
+	out.WriteHeader(status)
+	out.Write(line) // a producer that has gone has no use for an error
+}
+
+// refuseHTTP writes why a request was refused. The event counts from 0, its line from 1:
+//
+//	422 {"error":"event 2 (line 4): ...","code":"INVALID_ARGUMENT","event":2,"line":4}
+//	429 {"error":"...","code":"RESOURCE_EXHAUSTED","retry_after":"1s"}
+func refuseHTTP(out http.ResponseWriter, r *refusal) {
+	line := struct {
+		Error      string `json:"error"`
+		Code       string `json:"code"`
+		Event      *int   `json:"event,omitempty"`
+		Line       int    `json:"line,omitempty"`
+		RetryAfter string `json:"retry_after,omitempty"`
+	}{Error: r.text, Code: codeName(r.code), Line: r.line}
+	if r.line > 0 {
+		line.Event = &r.event
+		line.Error = fmt.Sprintf("event %d (line %d): %s", r.event, r.line, r.text)
+	}
+	if wait := r.wait(); wait > 0 {
+		line.RetryAfter = wait.String()
+	}
+	setRetryAfter(out, r.wait())
+	encoded, err := json.Marshal(line)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	writeJSON(out, r.httpStatus(), append(encoded, '\n'))
+}
+
+func setRetryAfter(out http.ResponseWriter, wait time.Duration) {
+	if wait > 0 {
+		out.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	}
+}
+
+// wait is when to try again what may go well then; 0 for what will not.
+func (r *refusal) wait() time.Duration {
+	if r.retry == 0 && r.code == codes.Unavailable {
+		return retryFull
+	}
+	return r.retry
+}
+
+func (r *refusal) httpStatus() int {
+	if r.status != 0 {
+		return r.status
+	}
+	switch r.reason {
+	case ReasonFormat:
+		return http.StatusUnprocessableEntity
+	case ReasonTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case ReasonSequence:
+		return http.StatusConflict
+	}
+	return statuses[r.code]
+}
+
+var statuses = map[codes.Code]int{
+	codes.InvalidArgument:   http.StatusBadRequest,
+	codes.Unauthenticated:   http.StatusUnauthorized,
+	codes.PermissionDenied:  http.StatusForbidden,
+	codes.NotFound:          http.StatusNotFound,
+	codes.ResourceExhausted: http.StatusTooManyRequests,
+	codes.Unavailable:       http.StatusServiceUnavailable,
+	codes.Canceled:          http.StatusServiceUnavailable, // seen only when the agent stops
+	codes.DeadlineExceeded:  http.StatusGatewayTimeout,
+}

@@ -1,0 +1,147 @@
+package ingest
+
+import (
+	"context"
+	"math"
+
+	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
+	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
+	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
+	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // OpenTelemetry's SDKs compress when they are told to
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// OTLPOptions let a listener take OpenTelemetry's logs.
+type OTLPOptions struct {
+	Stream string // that the records go to
+	// Key is the attribute that is the partition key, looked for in the record and then in its
+	// resource; default service.name. A record without it goes under "unknown_service".
+	Key string
+}
+
+// DefaultOTLPKey is what OTLPOptions.Key is unless it is set.
+const DefaultOTLPKey = "service.name"
+
+// unknownService is what OpenTelemetry calls a service that has no name (Resource semantic
+// conventions, service.name, November 2026).
+const unknownService = "unknown_service"
+
+// otlpLogs is opentelemetry.proto.collector.logs.v1.LogsService. Its messages are written here by
+// their like: LogsData has the fields of ExportLogsServiceRequest, and a reply without a partial
+// success, which never is, has none. The package of the service itself would bring a gateway along.
+type otlpLogs struct {
+	in          *intake
+	stream, key string
+	limit       int // bytes that the events of a request may have
+}
+
+func newOTLP(in *intake, o *Options) *otlpLogs {
+	l := &otlpLogs{in: in, stream: o.OTLP.Stream, key: o.OTLP.Key, limit: 2 * o.MaxRequestSize}
+	if l.key == "" {
+		l.key = DefaultOTLPKey
+	}
+	return l
+}
+
+const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
+
+func (l *otlpLogs) register(s *grpc.Server) {
+	s.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "opentelemetry.proto.collector.logs.v1.LogsService",
+		HandlerType: (*any)(nil),
+		Methods:     []grpc.MethodDesc{{MethodName: "Export", Handler: exportUnary}},
+	}, l)
+}
+
+func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grpc.UnaryServerInterceptor) (any, error) {
+	m := new(logsv1.LogsData)
+	if err := decode(m); err != nil {
+		return nil, err
+	}
+	export := func(ctx context.Context, m any) (any, error) {
+		if refused := srv.(*otlpLogs).export(ctx, m.(*logsv1.LogsData)); refused != nil {
+			return nil, refused
+		}
+		return &emptypb.Empty{}, nil
+	}
+	if admit == nil {
+		return export(ctx, m)
+	}
+	return admit(ctx, m, &grpc.UnaryServerInfo{Server: srv, FullMethod: exportMethod}, export)
+}
+
+// export stores the records of a request, all or none. A refusal that is worth another try says when:
+// an SDK tries again after RESOURCE_EXHAUSTED only if it does (OTLP specification 1.9, Failures).
+func (l *otlpLogs) export(ctx context.Context, m *logsv1.LogsData) *refusal {
+	t := l.take(ctx, m)
+	if t.events == 0 && t.err == nil {
+		return nil
+	}
+	_, refused := l.in.finish(ctx, &t)
+	if refused == nil || refused.wait() == 0 {
+		return refused
+	}
+	later := *refused
+	later.retry = refused.wait()
+	return &later
+}
+
+func (l *otlpLogs) take(ctx context.Context, m *logsv1.LogsData) taken {
+	r := requests.Get().(*request)
+	defer r.free()
+	r.batch.Stream, r.json = l.stream, true
+	if closed(l.in.draining) {
+		return taken{stream: l.stream, events: 1, err: errDraining}
+	}
+	if refused := l.fill(r, m); refused != nil {
+		return taken{stream: l.stream, events: len(r.batch.Events), err: refused}
+	}
+	if len(r.batch.Events) == 0 {
+		return taken{}
+	}
+	return l.in.take(ctx, r)
+}
+
+func (l *otlpLogs) fill(r *request, m *logsv1.LogsData) *refusal {
+	now := l.in.clock().UnixNano()
+	var document logDocument
+	for _, resource := range m.GetResourceLogs() {
+		document.beginResource(resource)
+		for _, scope := range resource.GetScopeLogs() {
+			document.beginScope(scope)
+			for _, record := range scope.GetLogRecords() {
+				r.batch.Events = append(r.batch.Events, wal.Event{
+					Key: l.keyOf(record, resource.GetResource()), Time: timeOf(record, now), Data: document.add(record),
+				})
+				if document.size > l.limit {
+					return tooLarge("the events of the request have more than %d bytes together, each with its resource and scope", l.limit)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (l *otlpLogs) keyOf(record *logsv1.LogRecord, resource *resourcev1.Resource) string {
+	for _, attributes := range [][]*commonv1.KeyValue{record.GetAttributes(), resource.GetAttributes()} {
+		for _, a := range attributes {
+			if a.GetKey() == l.key && a.GetValue().GetStringValue() != "" {
+				return a.GetValue().GetStringValue()
+			}
+		}
+	}
+	return unknownService
+}
+
+// timeOf is when it happened, or when it was seen, or else now.
+func timeOf(record *logsv1.LogRecord, now int64) int64 {
+	for _, at := range []uint64{record.GetTimeUnixNano(), record.GetObservedTimeUnixNano()} {
+		if 0 < at && at <= math.MaxInt64 {
+			return int64(at)
+		}
+	}
+	return now
+}

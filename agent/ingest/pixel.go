@@ -1,0 +1,92 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// Pixel is a path whose GETs are events, for those who can only ask for a picture: a page's image, a
+// mail, a device. The answer is 204. The event is a line of JSON:
+//
+//	{"path":"/p.gif","query":{"uid":"u1","tag":["a","b"]},"headers":{"User-Agent":"..."}}
+//
+// A parameter is a string, or a list of them when the query has it several times.
+type Pixel struct {
+	Path    string // such as /p.gif
+	Stream  string
+	Key     string   // the parameter that is the partition key
+	Headers []string // which of the request's headers are recorded
+}
+
+// pixelEvent is the data of an event.
+type pixelEvent struct {
+	Path    string            `json:"path"`
+	Query   map[string]any    `json:"query"`
+	Headers map[string]string `json:"headers,omitempty"`
+}
+
+// record stores a request as an event.
+func (w *httpWire) record(out http.ResponseWriter, r *http.Request, pixel *Pixel) *refusal {
+	defer arrived(r).rest()
+	q := requests.Get().(*request)
+	defer q.free()
+	q.batch.Stream = pixel.Stream
+	t := taken{stream: pixel.Stream, events: 1}
+	event, refused := pixel.event(r)
+	if refused != nil {
+		t.err = refused
+	} else {
+		event.Time = w.in.clock().UnixNano()
+		q.batch.Events, q.json = append(q.batch.Events, event), true
+		t = w.in.take(r.Context(), q)
+	}
+	if _, refused = w.in.finish(r.Context(), &t); refused != nil {
+		return refused
+	}
+	out.Header()["Cache-Control"] = noStore
+	out.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+var noStore = []string{"no-store"}
+
+func (p *Pixel) event(r *http.Request) (wal.Event, *refusal) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return wal.Event{}, invalid("the query of %d bytes is not encoded as a URL's has to be", len(r.URL.RawQuery))
+	}
+	key := values.Get(p.Key)
+	if key == "" {
+		return wal.Event{}, invalid("the query has no %s, which is the partition key", quoteName(p.Key))
+	}
+	said := pixelEvent{Path: p.Path, Query: make(map[string]any, len(values))}
+	for name, v := range values {
+		said.Query[name] = v
+		if len(v) == 1 {
+			said.Query[name] = v[0]
+		}
+	}
+	for _, name := range p.Headers {
+		if v := r.Header.Get(name); v != "" {
+			if said.Headers == nil {
+				said.Headers = make(map[string]string)
+			}
+			said.Headers[name] = v
+		}
+	}
+	return wal.Event{Key: key, Data: said.encode()}, nil
+}
+
+func (e *pixelEvent) encode() []byte {
+	var line bytes.Buffer
+	to := json.NewEncoder(&line)
+	to.SetEscapeHTML(false)
+	if err := to.Encode(e); err != nil {
+		panic(err) // strings
+	}
+	return bytes.TrimSuffix(line.Bytes(), newline)
+}
