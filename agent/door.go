@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -11,13 +12,17 @@ import (
 
 // door is a listener as its settings make it: two with equal settings are the same.
 type door struct {
-	kind, network, address  string
-	mode                    uint32
-	maxRequest, maxLineSize int64
+	kind, network, address string
+	settings               string // all of them
 }
 
 func doorOf(l config.Listener) door {
-	return door{l.Type, l.Network, l.Address, uint32(l.Mode), l.MaxRequestSize, l.MaxLineSize}
+	l.Pos = config.Pos{}
+	settings, err := json.Marshal(l)
+	if err != nil {
+		panic(err) // strings, numbers and lists of them
+	}
+	return door{l.Type, l.Network, l.Address, string(settings)}
 }
 
 // openDoor is a door that is bound, and served once Run has begun.
@@ -42,11 +47,23 @@ func (a *Agent) bind(l config.Listener) (*openDoor, error) {
 		Log: ingest.FromWAL(a.log), Streams: a.streams, Observer: a.metrics,
 		Logger:         a.logger.Named(l.Type),
 		MaxRequestSize: int(l.MaxRequestSize), MaxLineSize: int(l.MaxLineSize),
+		HTTP: httpOptions(l.HTTP), OTLP: (*ingest.OTLPOptions)(l.OTLP),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", l.Type, err)
 	}
 	return &openDoor{doorOf(l), server}, nil
+}
+
+func httpOptions(h config.HTTP) ingest.HTTPOptions {
+	o := ingest.HTTPOptions{
+		KeyHeader: h.KeyHeader, KeyField: h.KeyField, Origins: h.CORSOrigins,
+		MaxConnections: int(h.MaxConnections), ReadTimeout: h.ReadTimeout,
+	}
+	for _, p := range h.Pixels {
+		o.Pixels = append(o.Pixels, ingest.Pixel(p))
+	}
+	return o
 }
 
 // serveDoor is called with a.mu held, after Run has begun.

@@ -25,6 +25,7 @@ func checkFile(b *block, c *Config) {
 		b.r.take("the default address of admin", "tcp", adminAddress, Pos{})
 	}
 	b.r.checkTaken()
+	b.r.checkReferences(c)
 }
 
 // has reports whether a block of that name is written, well or not.

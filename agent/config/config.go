@@ -23,12 +23,14 @@ type Config struct {
 
 // Listener is where producers connect.
 type Listener struct {
-	Type             string      // "grpc" or "socket"
+	Type             string      // "grpc", "socket" or "http"
 	Network, Address string      // "tcp", "127.0.0.1:7710" or "unix", "/run/x.sock"
 	Mode             os.FileMode // of a unix socket's file; 0 for tcp
-	MaxRequestSize   int64       // bytes; grpc
+	MaxRequestSize   int64       // bytes; grpc and http
 	MaxLineSize      int64       // bytes; socket
 	Insecure         bool        // an address that is not loopback may go without tls and auth
+	HTTP             HTTP
+	OTLP             *OTLP // nil: not offered; grpc and http
 	TLS              *TLS
 	Auth             *Auth
 	Pos              Pos

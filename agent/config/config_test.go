@@ -103,6 +103,52 @@ func TestPlacesAreThoseOfTheBlocks(t *testing.T) {
 	}
 }
 
+func TestAnHTTPListener(t *testing.T) {
+	got := placeless(parse(t, `listener "http" {
+  address = "127.0.0.1:7711"
+  max_request_size = "1MiB"
+  key_header = "X-Device"
+  key_field = "user.id"
+  cors_origins = ["https://shop.example", "*"]
+  max_connections = 7
+  read_timeout = "5s"
+  pixel "/p.gif" {
+    stream = "a"
+    key = "uid"
+    headers = ["Referer"]
+  }
+  otlp {
+    stream = "logs"
+    key = "host.name"
+  }
+}
+listener "grpc" {
+  address = "127.0.0.1:7710"
+  otlp { stream = "logs" }
+}
+stream "*" {
+  destination "file" "f" { path = "x" }
+}`)).Listeners
+	want := []config.Listener{
+		{
+			Type: "http", Network: "tcp", Address: "127.0.0.1:7711", MaxRequestSize: 1 << 20,
+			HTTP: config.HTTP{
+				KeyHeader: "X-Device", KeyField: "user.id", CORSOrigins: []string{"https://shop.example", "*"},
+				MaxConnections: 7, ReadTimeout: 5 * time.Second,
+				Pixels: []config.Pixel{{Path: "/p.gif", Stream: "a", Key: "uid", Headers: []string{"Referer"}}},
+			},
+			OTLP: &config.OTLP{Stream: "logs", Key: "host.name"},
+		},
+		{
+			Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20,
+			OTLP: &config.OTLP{Stream: "logs", Key: "service.name"},
+		},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
 func TestAnEmptyFileIsTheDefaults(t *testing.T) {
 	got := parse(t, "")
 	want := &config.Config{

@@ -44,8 +44,13 @@ func hostName() string {
 }
 
 func defaultListener(typ string) Listener {
-	if typ == "grpc" {
+	switch typ {
+	case "grpc":
 		return Listener{Type: typ, MaxRequestSize: 16 * mib}
+	case "http":
+		return Listener{Type: typ, MaxRequestSize: 16 * mib, HTTP: HTTP{
+			KeyHeader: "X-Partition-Key", MaxConnections: 1024, ReadTimeout: 30 * time.Second,
+		}}
 	}
 	return Listener{Type: typ, MaxLineSize: 4 * mib}
 }

@@ -7,9 +7,10 @@
 //
 // # The language
 //
-// The file is HCL's native syntax, of which a value uses little: a string in quotes, true or false.
-// Sizes, durations and rates are strings with a unit ("64MiB", "500KB", "5s", "256KiB/s", "1000/s"),
-// so that no number is ever read in the wrong unit. There are no numbers, lists, functions or expressions. In path, stream and
+// The file is HCL's native syntax, of which a value uses little: a string in quotes, true or false,
+// a whole number where things are counted, or a list of strings. Sizes, durations and rates are
+// strings with a unit ("64MiB", "500KB", "5s", "256KiB/s", "1000/s"), so that no number is ever read in
+// the wrong unit. There are no functions or expressions. In path, stream and
 // delivery_stream of a destination, ${stream} stands for the name of the event's stream; it is kept
 // as it is and replaced by Destination.For.
 //

@@ -31,6 +31,9 @@ listener "grpc" {
 listener "socket" {
   address = "unix:///run/standpipe/events.sock"
 }
+listener "http" {
+  address = "127.0.0.1:7711"
+}
 stream "clicks" {
   destination "kinesis" "live" {
     stream = "clicks"
@@ -54,7 +57,7 @@ func TestTheExampleIsTheDefaults(t *testing.T) {
 }
 
 // shown finds what the example shows in a comment: a setting, or a block's first or last line.
-var shown = regexp.MustCompile(`(?m)^(\s*)# (\s*(?:\w+ *= "|\w+(?: "\w+")* \{|\}$))`)
+var shown = regexp.MustCompile(`(?m)^(\s*)# (\s*(?:\w+ *= ["\[]|\w+(?: "[^"]+")* \{|\}$))`)
 
 // said finds what the example has in words alone: the aws block of a destination, whose settings
 // may stand beside it and are shown so.

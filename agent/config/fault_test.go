@@ -86,9 +86,9 @@ func TestFaults(t *testing.T) {
 			`4:1: wal is given twice; it may stand once, first at line 1`}},
 		{"a block twice in another", in(`"file" "f"`, `path = "x"`, `batch {}`, `batch {}`), []string{
 			`5:1: batch is given twice in destination "file" "f"; it may stand once, first at line 4`}},
-		{"unknown types", "listener \"http\" {}\nlistener \"gprc\" {}\n" + in(`"kineses" "k"`), []string{
-			`1:10: listener type "http" is unknown; allowed is grpc or socket`,
-			`2:10: listener type "gprc" is unknown; allowed is grpc or socket`,
+		{"unknown types", "listener \"tcp\" {}\nlistener \"gprc\" {}\n" + in(`"kineses" "k"`), []string{
+			`1:10: listener type "tcp" is unknown; allowed is grpc, socket or http`,
+			`2:10: listener type "gprc" is unknown; allowed is grpc, socket or http`,
 			`4:13: destination type "kineses" is unknown; did you mean "kinesis"?`}},
 
 		// values
@@ -242,6 +242,55 @@ listener "grpc" {
 			`6:17: key_file: "" is empty; allowed is the path of a PEM file`,
 			`8:3: auth has no token_file; needed is the path of a file with tokens`,
 			`8:3: ` + noTLS}},
+
+		{"an HTTP listener's values", `listener "http" {
+  address = "127.0.0.1:7711"
+  key_header = "X Key"
+  key_field = "user..id"
+  cors_origins = ["https://a.example", "https://b.example/"]
+  max_connections = "1024"
+  read_timeout = 30
+}
+listener "http" {
+  address = "127.0.0.1:7713"
+  cors_origins = "*"
+  max_connections = 0.5
+  otlp { key = "" }
+}`, []string{
+			`3:16: key_header: "X Key" has a character that is not of A-Z a-z 0-9 . _ -; allowed is the name of a header, like "X-Partition-Key"`,
+			`4:15: key_field: "user..id" has an empty name between its dots; allowed is a field of a JSON body, like "user.id"`,
+			`5:40: cors_origins: "https://b.example/" is no origin; allowed is a list of origins, like ["https://shop.example"], or ["*"]`,
+			`6:21: max_connections: "1024" is no such number; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
+			`7:18: read_timeout: 30 is a bare number, not a string in quotes; allowed is a duration of 1ms or more, like "30s"`,
+			`11:18: cors_origins: "*" is no list; allowed is a list of origins, like ["https://shop.example"], or ["*"]`,
+			`12:21: max_connections: 0.5 is no such number; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
+			`13:3: otlp has no stream; needed is the name of a stream that a stream block has or matches`,
+			`13:16: key: "" is empty; allowed is an attribute, like "service.name"`}},
+		{"pixels", `listener "http" {
+  address = "127.0.0.1:7711"
+  pixel "p.gif" { stream = "b" }
+  pixel "/v1/p" {
+    stream  = "a"
+    key     = "k"
+    headers = ["User-Agent", 7]
+  }
+  pixel "/q" {
+    stream = "a*"
+    key = "k"
+  }
+  pixel "/q" {
+    stream = "a"
+    key = "k"
+  }
+}
+` + in(`"file" "f"`, `path = "x"`), []string{
+			`3:3: pixel "p.gif" has no key; needed is a parameter of the query, like "uid"`,
+			`3:9: pixel path "p.gif" does not begin with /; allowed is a path outside of /v1/, like "/p.gif"`,
+			`3:28: stream: no stream block matches "b"; allowed is the name of a stream that a stream block has or matches`,
+			`4:9: pixel path "/v1/p" is the listener's own; allowed is a path outside of /v1/, like "/p.gif"`,
+			`7:30: headers: 7 is a bare number, not a string in quotes; allowed is a list of headers, like ["User-Agent"]`,
+			`10:14: stream: "a*" is no stream's name; allowed is the name of a stream that a stream block has or matches`,
+			`13:9: pixel "/q" is given twice; a path may stand once in its listener`}},
 
 		// streams
 		{"no destination", `stream "a" {}`, []string{

@@ -24,6 +24,7 @@ type reader struct {
 	aws    AWS           // the file's defaults, which are read before any destination
 	maxAge time.Duration // of the wal block, which is read before any stream
 	taken  []taken
+	refers []reference
 }
 
 func (r *reader) readFile(c *Config) {

@@ -57,20 +57,22 @@ func awsDefaults() child[Config] {
 	return c
 }
 
-func listenerSection(limit setting[Listener]) *section[Listener] {
-	return &section[Listener]{
+// listenerSection is what all listeners have and what one type has of its own.
+func listenerSection(own []setting[Listener], blocks ...child[Listener]) *section[Listener] {
+	s := &section[Listener]{
 		settings: []setting[Listener]{
 			address("address", func(l *Listener) (*string, *string) { return &l.Network, &l.Address }).needed(),
 			mode("mode", func(l *Listener) *os.FileMode { return &l.Mode }),
-			limit,
-			flag("insecure", func(l *Listener) *bool { return &l.Insecure }),
 		},
-		blocks: []child[Listener]{
+		blocks: append([]child[Listener]{
 			optional("tls", &tlsSection, func(l *Listener) **TLS { return &l.TLS }),
 			optional("auth", &authSection, func(l *Listener) **Auth { return &l.Auth }),
-		},
+		}, blocks...),
 		check: checkListener,
 	}
+	s.settings = append(s.settings, own...)
+	s.settings = append(s.settings, flag("insecure", func(l *Listener) *bool { return &l.Insecure }))
+	return s
 }
 
 // optional is inner for a field that is nil where the block is missing.
@@ -82,13 +84,15 @@ func optional[T, U any](name string, s *section[U], field func(*T) **U) child[T]
 }
 
 var (
-	listenerTypes = []string{"grpc", "socket"}
+	listenerTypes = []string{"grpc", "socket", "http"}
+
+	maxRequestSize = size("max_request_size", "16MiB", func(l *Listener) *int64 { return &l.MaxRequestSize }, 1, gib)
 
 	listenerSections = map[string]*section[Listener]{
-		"grpc": listenerSection(
-			size("max_request_size", "16MiB", func(l *Listener) *int64 { return &l.MaxRequestSize }, 1, gib)),
-		"socket": listenerSection(
-			size("max_line_size", "4MiB", func(l *Listener) *int64 { return &l.MaxLineSize }, 1, maxLine)),
+		"grpc": listenerSection([]setting[Listener]{maxRequestSize}, otlpBlock),
+		"socket": listenerSection([]setting[Listener]{
+			size("max_line_size", "4MiB", func(l *Listener) *int64 { return &l.MaxLineSize }, 1, maxLine)}),
+		"http": listenerSection(append([]setting[Listener]{maxRequestSize}, httpSettings()...), pixelBlock, otlpBlock),
 	}
 
 	tlsSection = section[TLS]{settings: []setting[TLS]{

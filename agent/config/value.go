@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -114,6 +115,30 @@ func (v value) bare() string {
 		kind = "an object"
 	}
 	return fmt.Sprintf("%s is %s, not a string in quotes", v.source(), kind)
+}
+
+// elements reads a list.
+func (v value) elements() ([]value, bool) {
+	list, ok := v.expr.(*hclsyntax.TupleConsExpr)
+	if !ok {
+		return nil, v.refuse(v.source() + " is no list")
+	}
+	elements := make([]value, len(list.Exprs))
+	for i, e := range list.Exprs {
+		elements[i] = v
+		elements[i].expr = e
+	}
+	return elements, true
+}
+
+// number reads a whole number.
+func (v value) number() (int64, bool) {
+	e, ok := v.expr.(*hclsyntax.LiteralValueExpr)
+	if !ok || e.Val.Type() != cty.Number || e.Val.IsNull() {
+		return 0, false
+	}
+	n, accuracy := e.Val.AsBigFloat().Int64()
+	return n, accuracy == big.Exact
 }
 
 // source is the expression as the file has it, cut to what a message can hold.
