@@ -203,7 +203,7 @@ func (l *letters) submit(ctx context.Context, id uint64) (*wal.Ticket, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit, destination := rules.Room(len(letter.Event.Key))
+	limit, destination := rules.Room(&letter.Event)
 	if size := len(letter.Event.Data); destination != "" && size > limit {
 		return nil, fmt.Errorf("data has %d bytes; destination %s takes %d", size, destination, max(limit, 0))
 	}

@@ -25,7 +25,7 @@ func (k known) Lookup(name string) (ingest.StreamRules, error) {
 	if !ok {
 		return ingest.StreamRules{}, fmt.Errorf("%w: %q", ingest.ErrNoStream, name)
 	}
-	return ingest.StreamRules{Room: func(int) (int, string) { return limit, "file \"d\"" }}, nil
+	return ingest.StreamRules{Room: func(*wal.Event) (int, string) { return limit, "file \"d\"" }}, nil
 }
 
 func newLetters(t *testing.T, o wal.Options) *letters {

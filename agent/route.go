@@ -39,7 +39,7 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	}
 	place.SetLabel(d.Type)
 	logger := s.logger.Named("shipper")
-	target, err := openSink(stream, d, place, logger)
+	target, err := openSink(stream, d, s.envelope(stream, d), place, logger)
 	if err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}
@@ -56,20 +56,28 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	return r, nil
 }
 
+// envelope returns what the destination puts around events; nil: nothing.
+func (s *streams) envelope(stream string, d config.Destination) *shipper.Envelope {
+	if !d.Envelope {
+		return nil
+	}
+	return &shipper.Envelope{Log: s.log.ID(), Stream: stream, Format: d.Format}
+}
+
 // openSink makes the destination that the configuration describes. An AWS destination that can't be
 // built on this host as it is now is built later: its stream takes events all the same.
-func openSink(stream string, d config.Destination, place *wal.Place, logger hclog.Logger) (shipper.Sink, error) {
+func openSink(stream string, d config.Destination, around *shipper.Envelope, place *wal.Place, logger hclog.Logger) (shipper.Sink, error) {
 	switch d.Type {
 	case discardType:
 		return sink.NewDiscard(discardShape), nil
 	case "file":
 		return sink.OpenFile(sink.FileOptions{
 			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval,
-			State: place.State(), Logger: logger,
+			Envelope: around, State: place.State(), Logger: logger,
 		})
 	}
 	build := func() (shipper.Sink, error) {
-		return buildAWS(d, sink.AWSOptions{
+		return buildAWS(d, around, sink.AWSOptions{
 			Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
 			Timeout: d.Retry.Timeout,
 		})
@@ -80,7 +88,7 @@ func openSink(stream string, d config.Destination, place *wal.Place, logger hclo
 	}
 	logger.Error("a destination can't be used as it is configured; its events wait", "stream", stream,
 		"destination", d.Name, "error", err)
-	bare, bareErr := buildAWS(d, sink.AWSOptions{Region: "us-east-1", Credentials: aws.AnonymousCredentials{}})
+	bare, bareErr := buildAWS(d, around, sink.AWSOptions{Region: "us-east-1", Credentials: aws.AnonymousCredentials{}})
 	if bareErr != nil {
 		return nil, err
 	}
@@ -96,23 +104,13 @@ var discardShape = shipper.Shape{
 	MaxRecord: 16 << 20, MaxBatch: 16 << 20, AimRecord: 1 << 20, AimBatch: 1 << 20,
 }
 
-// checkKeys is how often a Kinesis stream is asked whether it still goes by partition keys, and how
-// long a record may be.
-const checkKeys = 5 * time.Minute
-
 // buildAWS reads configuration from this host and dials nobody.
-func buildAWS(d config.Destination, options sink.AWSOptions) (shipper.Sink, error) {
+func buildAWS(d config.Destination, around *shipper.Envelope, options sink.AWSOptions) (shipper.Sink, error) {
 	switch d.Type {
 	case "kinesis":
-		return sink.NewKinesis(context.Background(), sink.KinesisOptions{
-			Stream: d.Stream, Aggregate: shipper.Framing(d.Aggregate), Order: sink.Order(d.Order), AimRecord: int(d.Batch.RecordSize), AWS: options,
-			CheckKeys: checkKeys, Quota: quotaOf(d),
-		})
+		return sink.NewKinesis(context.Background(), kinesisOptions(d, around, options))
 	case "firehose":
-		return sink.NewFirehose(context.Background(), sink.FirehoseOptions{
-			DeliveryStream: d.DeliveryStream, AimRecord: int(d.Batch.RecordSize), Order: sink.Order(d.Order), OneKey: d.OneKeyPerRecord,
-			AWS: options, Quota: quotaOf(d),
-		})
+		return sink.NewFirehose(context.Background(), firehoseOptions(d, around, options))
 	}
 	return nil, fmt.Errorf("unknown type %q", d.Type)
 }
@@ -127,10 +125,6 @@ func (s *streams) linkOf(d config.Destination) *shipper.Link {
 		return nil
 	}
 	return s.link
-}
-
-func quotaOf(d config.Destination) shipper.Quota {
-	return shipper.Quota{Bytes: int(d.Quota.Bytes), Records: int(d.Quota.Records), Requests: int(d.Quota.Requests)}
 }
 
 // start ships from now on.

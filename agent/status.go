@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -56,7 +57,7 @@ func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
 	st.Appended = volume(appended)
 	for i, p := range places {
 		stats[i].Pending = stats[i].Pending.Plus(appended.Sub(stats[i].Appended))
-		st.Destinations = append(st.Destinations, destinationStatus(p, stats[i], routes[p.Name()]))
+		st.Destinations = append(st.Destinations, destinationStatus(p, stats[i], routes[p.Name()], a.conf.Load().Prices))
 	}
 	return st
 }
@@ -74,7 +75,7 @@ func (s *streams) routesOf(name string) map[string]*route {
 	return routes
 }
 
-func destinationStatus(p *wal.Place, st wal.PlaceStat, r *route) admin.DestinationStatus {
+func destinationStatus(p *wal.Place, st wal.PlaceStat, r *route, prices config.Prices) admin.DestinationStatus {
 	d := admin.DestinationStatus{
 		Type: p.Label(), Name: p.Name(), State: admin.Parked, Checkpoint: st.Checkpoint,
 		Delivered: volume(st.Delivered), Dead: admin.Events{Events: st.Dead.Events},
@@ -91,6 +92,10 @@ func destinationStatus(p *wal.Place, st wal.PlaceStat, r *route) admin.Destinati
 		d.Type, d.State, d.LastError = r.conf.Type, admin.State(report.State), report.LastError
 		d.RetryAt = admin.Time{Time: report.RetryAt}
 		d.WaitsFor, d.PaceBytes, d.Shards = string(report.Waits), uint64(report.Pace), report.Shards
+		d.CompressionRatio = report.Compression
+	}
+	if amount, ok := prices.Of(d.Type, float64(d.BilledBytes), float64(d.PutUnits)); ok {
+		d.Cost = &admin.Cost{Amount: amount, Currency: prices.Currency}
 	}
 	return d
 }

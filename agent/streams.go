@@ -138,15 +138,15 @@ func rulesOf(c *config.Stream, routes []*route) ingest.StreamRules {
 	}
 	return ingest.StreamRules{
 		Format: c.Format, MaxEventSize: int(c.MaxEventSize), Ack: acks[c.Ack],
-		Room: func(keyBytes int) (int, string) { return roomOf(routes, keyBytes) },
+		Room: func(e *wal.Event) (int, string) { return roomOf(routes, e) },
 	}
 }
 
 // roomOf returns the bytes that every destination can take now, and the one that takes the least.
-func roomOf(routes []*route, keyBytes int) (limit int, destination string) {
+func roomOf(routes []*route, e *wal.Event) (limit int, destination string) {
 	for _, r := range routes {
 		shape := r.sink.Shape()
-		if room := shape.Room(keyBytes); destination == "" || room < limit {
+		if room := shape.Room(e); destination == "" || room < limit {
 			limit, destination = room, r.title
 		}
 	}

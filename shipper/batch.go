@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/standpipe/standpipe/shipper/kpl"
 	"github.com/standpipe/standpipe/wal"
@@ -53,13 +54,14 @@ type batch struct {
 
 	charged int // bytes of the link
 
-	paces  *paces // nil: none
-	slow   *pace  // the one that has refused the last event
-	waited bool   // a ready lane gave nothing, since its pace has to be waited for
+	paces  *paces  // nil: none
+	shrink float64 // framed bytes for one that is sent, as far as it is known
+	slow   *pace   // the one that has refused the last event
+	waited bool    // a ready lane gave nothing, since its pace has to be waited for
 }
 
 func newBatch(shape Shape, paces *paces) *batch {
-	return &batch{shape: shape, groups: make(map[string]*group), paces: paces}
+	return &batch{shape: shape, groups: make(map[string]*group), paces: paces, shrink: 1}
 }
 
 // maxEvents bounds the events of a batch whose records hold at most RecordEvents each, so that
@@ -141,17 +143,20 @@ func (b *batch) add(e *wal.Event) *group {
 	if b.slow = nil; pace == nil {
 		return b.place(g, e)
 	}
-	if !pace.allows(len(e.Data) + b.keyCost(e.Key)) {
+	if !pace.allows(b.sent(len(e.Data) + b.keyCost(e.Key))) {
 		b.slow = pace
 		return nil
 	}
 	size, records := b.size, len(b.drafts)
 	if g = b.place(g, e); g != nil {
 		b.drafts[g.record].pace = pace
-		b.paces.plan(pace, b.size-size, len(b.drafts)-records)
+		b.paces.plan(pace, b.sent(b.size-size), len(b.drafts)-records)
 	}
 	return g
 }
+
+// sent returns what framed bytes will be when they are sent, as far as it is known.
+func (b *batch) sent(framed int) int { return int(float64(framed) / b.shrink) }
 
 // paceOf returns the pace of e, which may be in a group already; nil: none.
 func (b *batch) paceOf(g *group, e *wal.Event) *pace {
@@ -197,17 +202,28 @@ func (b *batch) groupKey(e *wal.Event) string {
 // grown returns the framed size of g with e in it.
 func (b *batch) grown(g *group, e *wal.Event) int {
 	if b.shape.Framing == FramingKPL {
-		return g.sizer.With(e.Data)
+		next := g.sizer
+		b.count(&next, e)
+		return next.Size()
 	}
 	return g.size + b.lineSize(e)
+}
+
+// count counts e in a record of KPL's format.
+func (b *batch) count(sizer *kpl.Sizer, e *wal.Event) {
+	if b.shape.Envelope == nil {
+		sizer.Add(e.Data)
+		return
+	}
+	sizer.AddSize(b.shape.Envelope.Size(e))
 }
 
 // lineSize returns the bytes that e takes where it is not in KPL's format.
 func (b *batch) lineSize(e *wal.Event) int {
 	if b.shape.Framing == FramingLines {
-		return len(e.Data) + 1
+		return b.shape.eventSize(e) + 1
 	}
-	return len(e.Data)
+	return b.shape.eventSize(e)
 }
 
 // joins tells whether e can join the group of its key.
@@ -225,7 +241,7 @@ func (b *batch) joins(g *group, e *wal.Event) bool {
 // hold, it takes none that begins a billed step which the last ones could not fill.
 func (b *batch) roomFor(d *draft, more int) bool {
 	left, step := b.recordEvents()-d.events, b.shape.BilledStep
-	if left <= 0 || b.shape.RecordEvents == 0 || d.events == 0 || step <= 1 {
+	if left <= 0 || b.shape.RecordEvents == 0 || d.events == 0 || step <= 1 || b.shape.Compression != Plain {
 		return left > 0
 	}
 	size := b.counted(d)
@@ -239,6 +255,9 @@ const worthLeaving = 4
 // movable tells whether g, which has no room in its record because it shares it, is worth another
 // record: where it leaves little behind, it nearly fills the record by itself.
 func (b *batch) movable(g *group) bool {
+	if b.shape.Framing == FramingKPL { // sizes don't add up there
+		return false
+	}
 	left := b.drafts[g.record].size - g.size
 	return !b.full && left > 0 && left >= worthLeaving*b.shape.BilledStep && len(b.drafts) < b.shape.BatchRecords
 }
@@ -263,12 +282,16 @@ func (b *batch) move(g *group, e *wal.Event) {
 // recordEvents is how many events a record may hold.
 func (b *batch) recordEvents() int { return cmp.Or(b.shape.RecordEvents, math.MaxInt) }
 
-// aim returns the framed bytes to fill a record to: a whole number of billed steps.
+// aim returns the framed bytes to fill a record to: a whole number of billed steps, unless it is not known
+// what will be billed.
 func (b *batch) aim(key string) int {
 	cost := b.keyCost(key)
-	most := b.shape.MaxRecord - cost
+	most := b.shape.framedMost() - cost
 	if b.shape.AimRecord > 0 {
 		most = min(most, b.shape.AimRecord)
+	}
+	if b.shape.Compression != Plain {
+		return most
 	}
 	if over := (most + cost) % max(b.shape.BilledStep, 1); over < most {
 		most -= over
@@ -314,7 +337,7 @@ func (b *batch) put(g *group, e *wal.Event) {
 	g.events = append(g.events, e)
 	g.size += more
 	if b.shape.Framing == FramingKPL {
-		g.sizer.Add(e.Data)
+		b.count(&g.sizer, e)
 	}
 	d := b.drafts[g.record]
 	d.size += more
@@ -335,27 +358,46 @@ func (b *batch) records() []Record {
 func (d *draft) record(shape *Shape) Record {
 	first := d.groups[0].events[0]
 	r := Record{Key: first.Key, First: first.Offset, Last: first.Offset, Events: d.events}
-	r.Data = make([]byte, 0, d.size)
 	for _, g := range d.groups {
-		r.Data = g.append(r.Data, shape.Framing)
 		r.First = min(r.First, g.events[0].Offset)
 		r.Last = max(r.Last, g.events[len(g.events)-1].Offset)
 	}
+	if shape.Compression == Plain {
+		r.Data = d.frame(make([]byte, 0, d.size), shape)
+		return r
+	}
+	framed := framedBytes.Get().(*[]byte)
+	defer framedBytes.Put(framed)
+	*framed = d.frame(slices.Grow((*framed)[:0], d.size), shape)
+	r.Data = shape.Compression.compress(*framed)
 	return r
 }
 
+// framedBytes are buffers for what is compressed at once, of a record's size.
+var framedBytes = sync.Pool{New: func() any { return new([]byte) }}
+
+func (d *draft) frame(dst []byte, shape *Shape) []byte {
+	for _, g := range d.groups {
+		dst = g.append(dst, shape)
+	}
+	return dst
+}
+
 // append frames the group's events: in their order, each on its own line where lines are asked for.
-func (g *group) append(dst []byte, framing Framing) []byte {
-	if framing == FramingKPL {
+func (g *group) append(dst []byte, shape *Shape) []byte {
+	if shape.Framing == FramingKPL {
 		payloads := make([][]byte, len(g.events))
 		for i, e := range g.events {
 			payloads[i] = e.Data
+			if shape.Envelope != nil {
+				payloads[i] = shape.Envelope.Append(nil, e)
+			}
 		}
 		return kpl.Append(dst, g.key, payloads)
 	}
 	for _, e := range g.events {
-		dst = append(dst, e.Data...)
-		if framing == FramingLines {
+		dst = shape.appendEvent(dst, e)
+		if shape.Framing == FramingLines {
 			dst = append(dst, '\n')
 		}
 	}

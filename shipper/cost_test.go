@@ -17,6 +17,7 @@ import (
 type meter struct {
 	shape shipper.Shape
 	delay time.Duration
+	taken func(shipper.Record) // called for each record; nil: nothing
 
 	mu       sync.Mutex
 	requests int
@@ -35,6 +36,11 @@ func (m *meter) Send(_ context.Context, batch []shipper.Record) shipper.Reply {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for _, r := range batch {
+		if m.taken != nil {
+			m.taken(r)
+		}
+	}
 	m.requests++
 	m.bytes += size
 	m.last = size
@@ -51,6 +57,8 @@ func wholeFirehose() shipper.Shape {
 type traffic struct {
 	perSecond, size, keys int
 	hot                   bool // half of it is one key's
+	noise                 bool // nothing can compress it
+	exact                 bool // every event has the size asked for
 }
 
 func (tr traffic) String() string {
@@ -69,9 +77,27 @@ func (tr traffic) events(r *rand.Rand, n int) []wal.Event {
 		if tr.hot && r.IntN(2) == 0 {
 			key = 0
 		}
-		events[i] = wal.Event{Key: fmt.Sprint("key-", key), Data: make([]byte, max(tr.size*3/4+r.IntN(tr.size/2+1), 1)), Time: 1}
+		events[i] = wal.Event{Key: fmt.Sprint("key-", key), Data: tr.data(r), Time: 1}
 	}
 	return events
+}
+
+// data is a payload: words of text, or noise, without a line break.
+func (tr traffic) data(r *rand.Rand) []byte {
+	size := tr.size
+	if !tr.exact {
+		size = max(tr.size*3/4+r.IntN(tr.size/2+1), 1)
+	}
+	data := make([]byte, size)
+	for i := range data {
+		data[i] = byte(' ' + i%7)
+		if tr.noise {
+			data[i] = byte(128 + r.IntN(128))
+		} else if i%16 == 0 {
+			data[i] = byte('a' + r.IntN(26))
+		}
+	}
+	return data
 }
 
 // ship sends the traffic of d to m and returns what the ledger says before the rest is shipped.

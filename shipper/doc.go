@@ -80,6 +80,20 @@
 //	100 B   1,000                  2.84               2.84
 //	100 B   24                     1.0                2.84
 //
+// # Compression and envelopes
+//
+// Where the Shape says so, each event gets a line of JSON around it (Envelope) whose id is unique for ever, and
+// each record is compressed after it was framed, in the goroutine that sends it, with pooled encoders at
+// their fastest level, in one pass. How far a record shrinks is known from those before: the record size to
+// aim for is widened by nine tenths of that, within what would fit if it did not shrink at all, so
+// none is ever too large. Bytes are billed, and paced, as they are sent.
+//
+// # Forecasts
+//
+// Predict forms the batches of made-up traffic with the shipper's own code and bills them with
+// Shape.Billed; a test holds it against a shipper with a log. It takes keys and sizes to be even, and
+// the service to answer at once.
+//
 // # Failure
 //
 // What a request's failure asks for is its Class, which the sink decides in one place. A request

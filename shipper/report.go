@@ -33,6 +33,10 @@ type Report struct {
 	Waits  Wait    // the one that holds up most
 	Pace   float64 // bytes a second that all shards may take now; 0: there is no limit
 	Shards int     // that are known; 0: none
+
+	// Compression is how many framed bytes there were of late for one that was sent; 0: nothing was
+	// compressed yet.
+	Compression float64
 }
 
 // Report returns how the destination does now.
@@ -73,6 +77,9 @@ func (s *Shipper) tell() {
 		}
 	}
 	s.tellPace(&report, time.Now())
+	if s.compressed() {
+		report.Compression = s.ratio.value()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	calm := report.State == Running && report.Waits == WaitNothing
@@ -104,6 +111,11 @@ func (s *Shipper) tellPace(r *Report, now time.Time) {
 	case paced:
 		r.Waits = WaitPaced
 	}
+}
+
+func (s *Shipper) compressed() bool {
+	shape := s.opts.Sink.Shape()
+	return shape.Compression != Plain
 }
 
 // longOutage is after how much trouble a destination is not taken for ready to have all at once.

@@ -85,8 +85,9 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 		return s.nextBatch(now)
 	}
 	if !s.finishing && s.trouble == nil && !b.alone {
-		if b.trim(now, due, s.opts.MaxDelay/2); len(b.shares) == 0 {
-			b = s.form(shape, now, s.lanes) // the lane that is due is a suspect, whose turn comes next
+		b.trim(now, due, s.opts.MaxDelay/2)
+		if due && len(b.shares) == 0 { // the lane that is due is a suspect, whose turn comes next
+			b = s.form(shape, now, s.lanes)
 		}
 	}
 	if len(b.shares) == 0 {
@@ -99,6 +100,7 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 // whole one within the time that a request has.
 func (s *Shipper) shape() Shape {
 	shape := s.opts.Sink.Shape()
+	shape.widen(s.ratio.value())
 	if s.squeeze > 0 {
 		shape.MaxBatch = max(shape.MaxBatch>>s.squeeze, leastBatch)
 		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
@@ -126,6 +128,7 @@ func (s *Shipper) form(shape Shape, now time.Time, lanes []*lane) *batch {
 		s.paces.begin(now)
 	}
 	b := newBatch(shape, s.paces)
+	b.shrink = max(s.ratio.value(), 1)
 	first := s.firstLane(&shape, now)
 	for i := range s.lanes {
 		l := s.lanes[(first+i)%len(s.lanes)]

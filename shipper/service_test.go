@@ -3,8 +3,10 @@ package shipper_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -75,6 +77,9 @@ func (s *service) begin(batch []shipper.Record) fault {
 	size := 0
 	here := make(map[string]bool) // keys of this batch
 	for _, r := range batch {
+		if len(r.Data) > s.shape.MaxRecord {
+			s.t.Errorf("a record of %d bytes, at most %d", len(r.Data), s.shape.MaxRecord)
+		}
 		size += len(r.Data)
 		if s.shape.KeyCounts {
 			size += len(r.Key)
@@ -183,16 +188,20 @@ func (s *service) repeated(p string) {
 
 // keysOf takes a record apart.
 func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]string {
-	payloads := [][]byte{r.Data}
+	data := plain(t, shape.Compression, r.Data)
+	payloads := [][]byte{data}
 	switch shape.Framing {
 	case shipper.FramingKPL:
-		_, split, _, err := kpl.Decode(r.Data)
+		_, split, _, err := kpl.Decode(data)
 		if err != nil {
 			t.Error(err)
 		}
 		payloads = split
 	case shipper.FramingLines:
-		payloads = bytes.Split(bytes.TrimSuffix(r.Data, []byte("\n")), []byte("\n"))
+		payloads = bytes.Split(bytes.TrimSuffix(data, []byte("\n")), []byte("\n"))
+	}
+	if shape.Envelope != nil {
+		payloads = unwrapped(t, payloads)
 	}
 	keys := make(map[string][]string)
 	for _, p := range payloads {
@@ -209,6 +218,37 @@ func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]st
 		t.Errorf("a record says %d events, has %d", r.Events, len(payloads))
 	}
 	return keys
+}
+
+// unwrapped takes events of text out of their envelopes. No two have one id.
+func unwrapped(t *testing.T, lines [][]byte) (payloads [][]byte) {
+	ids := make(map[string]bool)
+	for _, line := range lines {
+		var o opened
+		if err := json.Unmarshal(line, &o); err != nil {
+			t.Error(err)
+		}
+		data, err := o.payload(shipper.EnvelopeText)
+		if err != nil || ids[o.ID] || !strings.HasPrefix(string(data), o.Key+" ") {
+			t.Errorf("%q: %v", line, err)
+		}
+		ids[o.ID] = true
+		payloads = append(payloads, data)
+	}
+	return payloads
+}
+
+// compressedShape is that of a Firehose stream to S3.
+func compressedShape(c shipper.Compression) shipper.Shape {
+	s := firehoseShape()
+	s.Compression, s.RecordEvents = c, 0
+	return s
+}
+
+// envelopeShape has an envelope around each event of shape.
+func envelopeShape(s shipper.Shape) shipper.Shape {
+	s.Envelope = &shipper.Envelope{Log: "01J", Stream: "s", Format: shipper.EnvelopeText}
+	return s
 }
 
 func kinesisShape() shipper.Shape {

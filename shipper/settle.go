@@ -21,6 +21,7 @@ func (s *Shipper) settle(o outcome) {
 	for i, failure := range results {
 		if failure == nil {
 			s.bill(&add, &o.records[i], &o.batch.shape)
+			s.ratio.add(o.batch.drafts[i].size, len(o.records[i].Data))
 		}
 	}
 	dropped := make(drops)

@@ -111,6 +111,7 @@ type Shipper struct {
 	wire     float64       // bytes of a request's body for one of its records
 	trouble  *trouble      // of requests as a whole
 	squeeze  int           // batches are halved this many times: requests have timed out
+	ratio    ratio         // of compressed records
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/standpipe/standpipe/wal"
 )
 
 // Record is what a destination counts as one: the framed events of one key, or, where the
@@ -14,7 +16,7 @@ type Record struct {
 	Last  uint64 // offset of the last event
 	// Events is the number of events in Data, at least one.
 	Events int
-	Data   []byte // framed as Shape.Framing says; the sink keeps no reference to it after Send
+	Data   []byte // framed and compressed as the Shape says; the sink keeps no reference to it after Send
 }
 
 // Framing is how events become the bytes of a record.
@@ -39,6 +41,13 @@ type Shape struct {
 	// one key, and what failed may arrive after what was stored beside it.
 	AnyOrder bool
 
+	// Envelope, when not nil, puts a line of JSON around each event before it is framed.
+	Envelope *Envelope
+	// Compression is of each record's framed bytes. Bytes are limited and billed compressed, but since it is
+	// not known before how far a record shrinks, it is kept within its limits also if it does not; only
+	// AimRecord is what it is expected to be afterwards.
+	Compression Compression
+
 	MaxRecord    int  // bytes of a record at most, framing included
 	KeyCounts    bool // the partition key's bytes count in MaxRecord and MaxBatch
 	AimRecord    int  // bytes of a record to aim for
@@ -58,16 +67,33 @@ type Shape struct {
 // oneKeyed tells whether a request carries one record of one key.
 func (s *Shape) oneKeyed() bool { return s.OneKey && s.BatchRecords == 1 }
 
-// Room returns the bytes that an event's payload may have at most under a key of keyLen bytes.
-func (s *Shape) Room(keyLen int) int {
-	room := s.MaxRecord
+// Room returns the bytes that e's payload may have at most for e to fit a record: under its key and, in an
+// envelope, beside all else that it carries.
+func (s *Shape) Room(e *wal.Event) int {
+	room := s.framedMost()
 	if s.KeyCounts {
-		room -= keyLen
+		room -= len(e.Key)
 	}
 	if s.Framing == FramingLines {
 		room-- // the newline
 	}
-	return room
+	return room - s.eventSize(e) + len(e.Data)
+}
+
+// eventSize returns the bytes of e before it is framed.
+func (s *Shape) eventSize(e *wal.Event) int {
+	if s.Envelope == nil {
+		return len(e.Data)
+	}
+	return s.Envelope.Size(e)
+}
+
+// appendEvent appends e as it is before it is framed.
+func (s *Shape) appendEvent(dst []byte, e *wal.Event) []byte {
+	if s.Envelope == nil {
+		return append(dst, e.Data...)
+	}
+	return s.Envelope.Append(dst, e)
 }
 
 // Billed returns what the service bills for a record whose counted size is n bytes, and the put

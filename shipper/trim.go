@@ -13,7 +13,8 @@ import (
 // have waited at most young, so that the next is not due much sooner; and it may leave whole records
 // of those. Any other is followed by the next at once.
 func (b *batch) trim(now time.Time, due bool, young time.Duration) {
-	if b.shape.Framing == FramingKPL || b.shape.BilledStep <= 1 || b.shape.WholeOrder || b.shape.oneKeyed() {
+	if b.shape.Framing == FramingKPL || b.shape.Compression != Plain || b.shape.BilledStep <= 1 || b.shape.WholeOrder ||
+		b.shape.oneKeyed() {
 		return
 	}
 	free := func(l *lane, e *wal.Event) bool {

@@ -61,6 +61,9 @@ type DestinationStatus struct {
 	Records     uint64 `json:"records"`
 	BilledBytes uint64 `json:"billed_bytes"`
 	PutUnits    uint64 `json:"put_units"`
+	// CompressionRatio is the framed bytes for each that was sent of late; 0: nothing is compressed.
+	CompressionRatio float64 `json:"compression_ratio,omitempty"`
+	Cost             *Cost   `json:"cost,omitempty"` // so far, by the log's counters; nil: no price is set
 
 	WaitsFor string `json:"waits_for"` // paced, throttled, bandwidth, or nothing: ""
 	// PaceBytes is how many bytes of records a second all shards may take now; 0: there is no limit.
@@ -70,6 +73,12 @@ type DestinationStatus struct {
 	LastDeliveryAt Time   `json:"last_delivery_at"`
 	LastError      string `json:"last_error"`
 	RetryAt        Time   `json:"retry_at"`
+}
+
+// Cost is an amount of money.
+type Cost struct {
+	Amount   float64 `json:"amount"`
+	Currency string  `json:"currency"`
 }
 
 // State is what a destination is doing.

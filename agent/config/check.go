@@ -150,6 +150,11 @@ func checkStream(b *block, s *Stream) {
 	if b.wrote("on_full") && !b.wrote("max_size") && !b.misread("max_size") {
 		b.fault(b.at("on_full"), "on_full: %s has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal", b.what)
 	}
+	for i := range s.Destinations {
+		if d := &s.Destinations[i]; d.Envelope {
+			d.Format = s.Format
+		}
+	}
 	if !b.has("destination") {
 		b.fault(b.head, `%s has no destination; needed is at least one block destination "TYPE" "NAME"`, b.what)
 	}
@@ -191,6 +196,21 @@ func fillsIn(name, path, literal string) bool {
 	size := (len(literal) - len(rest)) / strings.Count(path, streamMark)
 	stream := literal[len(before):][:size]
 	return ValidStreamName(stream) == nil && matches(name, stream) && strings.ReplaceAll(path, streamMark, stream) == literal
+}
+
+// checkCompression holds that whoever takes a record apart can.
+func checkCompression(b *block, d *Destination) {
+	if d.Compression == "none" {
+		return
+	}
+	if d.Type == "kinesis" && d.Aggregate == "kpl" {
+		b.fault(b.at("compression"), "compression: with aggregate = \"kpl\" the consumers' library takes a record apart before "+
+			"anybody could decompress it; allowed is %s with aggregate = \"lines\" or \"none\"", d.Compression)
+	}
+	if d.OneKeyPerRecord {
+		b.fault(b.at("compression"), "compression: dynamic partitioning, which one_key_per_record is for, can't read a compressed "+
+			"record; allowed is one of the two")
+	}
 }
 
 // checkAWS adds a fault for every setting that a destination has both in its aws block and beside it.

@@ -18,6 +18,7 @@ type Config struct {
 	Admin           Admin
 	WAL             WAL
 	AWS             AWS // the defaults; every Destination has them merged in
+	Prices          Prices
 	Streams         []Stream
 }
 
@@ -89,6 +90,8 @@ type Stream struct {
 type Destination struct {
 	Type, Name string // Type is kinesis, firehose or file; Name is unique in the stream
 	AWS        AWS    // the file's defaults and this destination's own; kinesis and firehose
+	Envelope   bool   // a line of JSON around each event
+	Format     string // of the stream's events, where Envelope is set
 	Batch      Batch
 	Retry      Retry
 
@@ -101,6 +104,8 @@ type Destination struct {
 	Stream    string // kinesis; a name, or an ARN, whose region goes before AWS.Region; may hold ${stream}
 	Aggregate string // kinesis: kpl, lines or none
 	Order     string // kinesis: key, strict or none; firehose: key or none
+
+	Compression string // kinesis and firehose: none, gzip or zstd
 
 	DeliveryStream  string // firehose; may hold ${stream}
 	OneKeyPerRecord bool   // firehose

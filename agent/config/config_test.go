@@ -71,13 +71,16 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 			{Type: "grpc", Network: "unix", Address: "/run/standpipe/grpc.sock", Mode: 0o660, MaxRequestSize: 16 << 20},
 			{Type: "socket", Network: "unix", Address: "/run/standpipe/events.sock", Mode: 0o660, MaxLineSize: 4 << 20},
 		},
-		Admin: config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
-		WAL:   defaultWAL,
-		AWS:   aws,
+		Admin:  config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
+		WAL:    defaultWAL,
+		AWS:    aws,
+		Prices: config.Prices{Currency: "USD"},
 		Streams: []config.Stream{
 			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", Destinations: []config.Destination{
-				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", Stream: "clicks", Aggregate: "kpl", Order: "key"},
-				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", DeliveryStream: "clicks-archive", Order: "key"},
+				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", Stream: "clicks", Aggregate: "kpl", Order: "key",
+					Compression: "none"},
+				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", DeliveryStream: "clicks-archive", Order: "key",
+					Compression: "none"},
 			}},
 			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", Destinations: []config.Destination{
 				{Type: "file", Name: "local", Priority: "normal", Batch: defaultBatch, Retry: defaultRetry,
@@ -157,6 +160,7 @@ func TestAnEmptyFileIsTheDefaults(t *testing.T) {
 		Listeners:       []config.Listener{{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20}},
 		Admin:           config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
 		WAL:             defaultWAL,
+		Prices:          config.Prices{Currency: "USD"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -23,6 +23,7 @@ func defaultConfig() *Config {
 		LogFormat:       "text",
 		ShutdownTimeout: 25 * time.Second,
 		Admin:           defaultAdmin(),
+		Prices:          Prices{Currency: "USD"},
 		WAL: WAL{
 			MaxSize:      8 * gib,
 			SegmentSize:  64 * mib,
@@ -79,9 +80,9 @@ func defaultDestination(typ, name string) Destination {
 	d.Pace = typ != "file"
 	switch typ {
 	case "kinesis":
-		d.Aggregate, d.Order = "kpl", "key"
+		d.Aggregate, d.Order, d.Compression = "kpl", "key", "none"
 	case "firehose":
-		d.Order = "key"
+		d.Order, d.Compression = "key", "none"
 	case "file":
 		d.RollSize, d.RollInterval = 64*mib, time.Minute
 	}

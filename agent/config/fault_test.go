@@ -70,7 +70,7 @@ func TestFaults(t *testing.T) {
 			`7:1: unknown setting "max_size"; it belongs in the wal block`}},
 		{"an unknown block", "listner \"grpc\" {}\nfoo {}", []string{
 			`1:1: unknown block "listner"; did you mean "listener"?`,
-			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws or stream`}},
+			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws, prices or stream`}},
 		{"a block where none may be", "wal {\n  batch {}\n}", []string{
 			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, on_full, max_age, producer_idle, lock_timeout`}},
 		{"a block as a setting", `wal = {}`, []string{
@@ -129,10 +129,10 @@ listener "grpc" {
 		{"bandwidth", "bandwidth = \"off\"\n" + in(`"kinesis" "k"`, `stream = "a"`, `bandwidth = "1000B/s"`, `priority = "low"`), []string{
 			`1:13: bandwidth: "off" does not end with /s; allowed is a rate of 1KiB/s or more, like "256KiB/s"`,
 			`5:13: bandwidth: "1000B/s" is too low; allowed is a rate of 1KiB/s or more, like "256KiB/s"`,
-			`6:1: unknown setting "priority" in destination "kinesis" "k"; allowed is stream, aggregate, order, pace, bandwidth, region, endpoint, profile or role_arn`}},
+			`6:1: unknown setting "priority" in destination "kinesis" "k"; allowed is stream, aggregate, order, compression, pace, bandwidth, region, endpoint, profile, role_arn or envelope`}},
 		{"priority", "stream \"a\" {\npriority = \"lowest\"\ndestination \"file\" \"f\" {\npath = \"x\"\nbandwidth = \"1MB/s\"\n}\n}", []string{
 			`2:12: priority: "lowest" is unknown; allowed is high, normal or low`,
-			`5:1: unknown setting "bandwidth" in destination "file" "f"; allowed is path, roll_size or roll_interval`}},
+			`5:1: unknown setting "bandwidth" in destination "file" "f"; allowed is path, roll_size, roll_interval or envelope`}},
 		{"durations", `
 shutdown_timeout = 25
 wal {
@@ -326,13 +326,13 @@ stream "" {
 			`4:1: destination "file" "l" has no path; needed is ` + folder}},
 		{"another destination's setting", in(`"file" "f"`, `stream = "a"`, `aws {}`), []string{
 			`2:1: destination "file" "f" has no path; needed is ` + folder,
-			`3:1: unknown setting "stream" in destination "file" "f"; allowed is path, roll_size or roll_interval`,
+			`3:1: unknown setting "stream" in destination "file" "f"; allowed is path, roll_size, roll_interval or envelope`,
 			`4:1: unknown block "aws" in destination "file" "f"; allowed is batch or retry`}},
 		{"an AWS setting in the block and beside it", in(`"kinesis" "k"`, `stream = "a"`, `region = "x"`, `profile = "p"`, `aws {`, `endpoint = ""`, `region = "x"`, `stream = "a"`, `}`), []string{
 			`8:1: region is given twice in destination "kinesis" "k"; it may stand once, in the aws block or beside it as at line 4`,
 			`9:1: unknown setting "stream" in aws; allowed is region, endpoint, profile or role_arn`}},
 		{"an AWS setting of a file", in(`"file" "f"`, `path = "x"`, `region = "x"`), []string{
-			`4:1: unknown setting "region" in destination "file" "f"; allowed is path, roll_size or roll_interval`}},
+			`4:1: unknown setting "region" in destination "file" "f"; allowed is path, roll_size, roll_interval or envelope`}},
 		{"an AWS setting beside the block that is wrong", in(`"firehose" "f"`, `delivery_stream = "a"`, `endpoint = "localhost"`, `regoin = "x"`), []string{
 			`4:12: endpoint: "localhost" is no URL of a server; allowed is a URL, like "http://127.0.0.1:4567"`,
 			`5:1: unknown setting "regoin" in destination "firehose" "f"; did you mean "region"?`}},

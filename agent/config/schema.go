@@ -40,6 +40,7 @@ var fileSection = section[Config]{
 		inner("admin", &adminSection, func(c *Config) *Admin { return &c.Admin }),
 		inner("wal", &walSection, func(c *Config) *WAL { return &c.WAL }),
 		awsDefaults(),
+		inner("prices", &pricesSection, func(c *Config) *Prices { return &c.Prices }),
 		{name: "stream", labels: []string{"NAME"}, read: readStream, known: streamSection.known},
 	},
 	check: checkFile,
@@ -200,16 +201,20 @@ func readStream(b *block, c *Config) {
 var (
 	destinationTypes = []string{"kinesis", "firehose", "file"}
 
+	compression = word("compression", func(d *Destination) *string { return &d.Compression }, "none", "gzip", "zstd")
+
 	destinationSections = map[string]*section[Destination]{
 		"kinesis": awsDestination(kinesisRecord,
 			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed(),
 			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none"),
 			word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none"),
+			compression,
 		).with(quotaBlock(shardQuota)),
 		"firehose": awsDestination(firehoseRecord,
 			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed(),
 			word("order", func(d *Destination) *string { return &d.Order }, "key", "none"),
 			flag("one_key_per_record", func(d *Destination) *bool { return &d.OneKeyPerRecord }),
+			compression,
 		).with(quotaBlock(streamQuota)),
 		"file": destinationSection(0,
 			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed(),
@@ -244,7 +249,7 @@ func destinationSection(record int64, own ...setting[Destination]) *section[Dest
 		size("record_size", "500KiB", func(b *Batch) *int64 { return &b.RecordSize }, 1, record),
 	}}
 	return &section[Destination]{
-		settings: own,
+		settings: append(own, flag("envelope", func(d *Destination) *bool { return &d.Envelope })),
 		blocks: []child[Destination]{
 			inner("batch", batch, func(d *Destination) *Batch { return &d.Batch }),
 			inner("retry", &retrySection, func(d *Destination) *Retry { return &d.Retry }),
@@ -261,7 +266,10 @@ func awsDestination(record int64, own ...setting[Destination]) *section[Destinat
 		byteRate("bandwidth", "256KiB/s", func(d *Destination) *int64 { return &d.Bandwidth }, leastBandwidth))
 	s := destinationSection(record, append(own, lifted(&awsSection, field)...)...)
 	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &awsSection, field))
-	s.check = func(b *block, _ *Destination) { checkAWS(b) }
+	s.check = func(b *block, d *Destination) {
+		checkAWS(b)
+		checkCompression(b, d)
+	}
 	return s
 }
 

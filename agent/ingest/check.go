@@ -129,7 +129,7 @@ func checkSize(e *wal.Event, rules *StreamRules) *refusal {
 	if rules.Room == nil {
 		return nil
 	}
-	if limit, destination := rules.Room(len(e.Key)); len(e.Data) > limit {
+	if limit, destination := rules.Room(e); len(e.Data) > limit {
 		return tooLarge("data has %d bytes; under a partition_key of %d bytes destination %s takes %d",
 			len(e.Data), len(e.Key), destination, max(limit, 0))
 	}

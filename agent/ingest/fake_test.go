@@ -179,7 +179,7 @@ var testStreams = streams{
 	"bench": {Format: ingest.FormatJSON, MaxEventSize: 1 << 20},
 	"roomy": {
 		Format: ingest.FormatBytes, MaxEventSize: 1000,
-		Room: func(keyBytes int) (int, string) { return 100 - keyBytes, `kinesis "live"` },
+		Room: func(e *wal.Event) (int, string) { return 100 - len(e.Key), `kinesis "live"` },
 	},
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
 )
 
 // ErrNoStream is wrapped by Streams.Lookup when no stream block matches the name.
@@ -28,9 +29,10 @@ type StreamRules struct {
 	Format       string // FormatJSON, FormatText or FormatBytes
 	MaxEventSize int    // bytes of an event's data; 0: no limit of the stream's own
 
-	// Room returns the bytes of data that every destination of the stream can take under a
-	// partition key of keyBytes bytes, and the destination that takes the least. nil: no limit.
-	Room func(keyBytes int) (limit int, destination string)
+	// Room returns the bytes of data that every destination of the stream can take for e to fit, under its
+	// partition key and beside all else that it carries, and the destination that takes the least.
+	// nil: no limit.
+	Room func(e *wal.Event) (limit int, destination string)
 
 	// Ack is the level of a request that names none; ACK_UNSPECIFIED means ACK_DURABLE.
 	Ack standpipev1.Ack

@@ -16,12 +16,17 @@ type Sizer struct {
 func NewSizer(keyLen int) Sizer { return Sizer{keyLen: keyLen} }
 
 // Add counts one more payload.
-func (s *Sizer) Add(payload []byte) {
+func (s *Sizer) Add(payload []byte) { s.add(len(payload), hasMagic(payload)) }
+
+// AddSize counts one more payload, of n bytes, that does not begin with Magic.
+func (s *Sizer) AddSize(n int) { s.add(n, false) }
+
+func (s *Sizer) add(n int, magic bool) {
 	if s.payloads == 0 {
-		s.lone, s.magic = len(payload), hasMagic(payload)
+		s.lone, s.magic = n, magic
 	}
 	s.payloads++
-	s.message += fieldSize(len(payload))
+	s.message += fieldSize(n)
 }
 
 // Size returns the length of what Append would append for the payloads so far; 0 for none.

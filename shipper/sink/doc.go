@@ -59,6 +59,18 @@
 // With OneKey a record holds one key's events, for dynamic partitioning that reads the key from the
 // record as a whole; it bills a step for each key and request.
 //
+// # Compression
+//
+// A compressed record is one gzip member or zstd frame. Firehose that writes to S3 joins records as they are,
+// and members or frames in a row are one valid file (RFC 1952, RFC 8878); give its objects a prefix or a
+// suffix that says so, since Firehose does not know. Those who must look into a record can not read it:
+// a Lambda transformation that does not decompress, format conversion, dynamic partitioning, multi-record
+// deaggregation. A Kinesis consumer has to decompress each record itself, so there is no compression with
+// FramingKPL. Files on this host are not compressed: after a crash they are cut at lines.
+//
+// Limits hold before compression too, less some hundred bytes that compressing can add. With compression a
+// Firehose record may hold more than 500 events, since nobody takes it apart.
+//
 // # Files
 //
 // A file destination writes PATH/YYYY/MM/DD/HH/STREAM-FIRSTOFFSET.jsonl, one line an event, in the order

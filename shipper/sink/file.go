@@ -36,7 +36,8 @@ type FileOptions struct {
 	Stream       string        // the stream's name; files are named for it
 	RollSize     int64         // bytes after which a file is whole; 0: 64 MiB
 	RollInterval time.Duration // age at which it is; 0: 60 s
-	State        []byte        // the Keeper's state as the log last stored it; nil: none ever was
+	Envelope     *shipper.Envelope
+	State        []byte // the Keeper's state as the log last stored it; nil: none ever was
 	Clock        func() time.Time
 	Logger       hclog.Logger
 }
@@ -117,8 +118,12 @@ func stoppedTimer() *time.Timer {
 	return t
 }
 
-// Shape never changes. A record is what is written at once: it packs the lines of many keys.
-func (f *File) Shape() shipper.Shape {
+// Shape never changes.
+func (f *File) Shape() shipper.Shape { return f.o.Shape() }
+
+// Shape returns what the destination takes. A record is what is written at once: it packs the lines of
+// many keys.
+func (o FileOptions) Shape() shipper.Shape {
 	return shipper.Shape{
 		Framing:      shipper.FramingLines,
 		WholeOrder:   true,
@@ -128,6 +133,7 @@ func (f *File) Shape() shipper.Shape {
 		MaxBatch:     fileMaxRecord,
 		AimBatch:     fileAimBatch,
 		BilledStep:   1,
+		Envelope:     o.Envelope,
 	}
 }
 

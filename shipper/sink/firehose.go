@@ -27,6 +27,8 @@ type FirehoseOptions struct {
 	Order          Order         // "": OrderKey; OrderStrict is none of Firehose's
 	OneKey         bool          // a record holds events of one key, for dynamic partitioning
 	Quota          shipper.Quota // a zero is the service's own in that region, at AWS's endpoints
+	Envelope       *shipper.Envelope
+	Compression    shipper.Compression // for Firehose streams that write to S3 what they get, as it is
 	AWS            AWSOptions
 }
 
@@ -41,7 +43,7 @@ type Firehose struct {
 
 // NewFirehose returns the destination. It reads the AWS configuration and dials nobody.
 func NewFirehose(ctx context.Context, o FirehoseOptions) (*Firehose, error) {
-	shape, err := firehoseShape(o)
+	shape, err := o.Shape()
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +56,8 @@ func NewFirehose(ctx context.Context, o FirehoseOptions) (*Firehose, error) {
 	return &Firehose{client: client, stream: o.DeliveryStream, shape: shape, aws: o.AWS}, nil
 }
 
-func firehoseShape(o FirehoseOptions) (shipper.Shape, error) {
+// Shape returns what the destination takes, but for the quota; that depends on the region.
+func (o FirehoseOptions) Shape() (shipper.Shape, error) {
 	s := shipper.Shape{
 		Framing:      shipper.FramingLines, // never KPL: Firehose does not take it apart here
 		MaxRecord:    firehoseMaxRecord,
@@ -66,12 +69,19 @@ func firehoseShape(o FirehoseOptions) (shipper.Shape, error) {
 		BilledStep:   firehoseBilledStep,
 		OneKey:       o.OneKey,
 		AnyOrder:     o.Order == OrderNone,
+		Envelope:     o.Envelope,
+		Compression:  o.Compression,
+	}
+	if o.Compression != shipper.Plain {
+		s.RecordEvents = 0 // nobody takes it apart
 	}
 	switch {
 	case o.DeliveryStream == "":
 		return s, errors.New("firehose: no delivery stream is named")
 	case o.Order != "" && o.Order != OrderKey && o.Order != OrderNone:
 		return s, fmt.Errorf("firehose: unknown order %q", o.Order)
+	case o.OneKey && o.Compression != shipper.Plain:
+		return s, errors.New("firehose: dynamic partitioning can't read compressed records")
 	}
 	return s, nil
 }

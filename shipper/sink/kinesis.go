@@ -51,6 +51,10 @@ type KinesisOptions struct {
 	AimRecord int             // bytes; 0: 500 KiB; at most MaxRecord
 	Order     Order           // "": OrderKey
 	MaxRecord int             // bytes, the key counted, until the stream says its MaxRecordSizeInKiB; 0: 1 MiB
+	Envelope  *shipper.Envelope
+	// Compression is for consumers that decompress a record; not with FramingKPL, which their library
+	// takes apart before they see it.
+	Compression shipper.Compression
 	// CheckKeys is how often Send first asks the stream how long a record may be, and whether it still
 	// goes by partition keys: where it does not, it refuses to ship unless Order is OrderNone. 0: never.
 	// Follow asks for the shards as often, and early at most every ShardsAgain; 0: 10 s.
@@ -77,7 +81,7 @@ type Kinesis struct {
 
 // NewKinesis returns the destination. It reads the AWS configuration and dials nobody.
 func NewKinesis(ctx context.Context, o KinesisOptions) (*Kinesis, error) {
-	shape, err := kinesisShape(o)
+	shape, err := o.Shape()
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +108,8 @@ func NewKinesis(ctx context.Context, o KinesisOptions) (*Kinesis, error) {
 	return k, nil
 }
 
-func kinesisShape(o KinesisOptions) (shipper.Shape, error) {
+// Shape returns what the destination takes before the stream has said anything of itself.
+func (o KinesisOptions) Shape() (shipper.Shape, error) {
 	s := shipper.Shape{
 		Framing:      o.Aggregate,
 		OneKey:       true,
@@ -113,6 +118,8 @@ func kinesisShape(o KinesisOptions) (shipper.Shape, error) {
 		AimBatch:     kinesisMaxBatch,
 		BilledStep:   kinesisBilledStep,
 		UnitStep:     kinesisUnitStep,
+		Envelope:     o.Envelope,
+		Compression:  o.Compression,
 	}
 	limitRecords(&s, o.MaxRecord, o.AimRecord)
 	switch o.Order {
@@ -135,6 +142,9 @@ func kinesisShape(o KinesisOptions) (shipper.Shape, error) {
 	}
 	if o.Stream == "" {
 		return s, errors.New("kinesis: no stream is named")
+	}
+	if s.Framing == shipper.FramingKPL && o.Compression != shipper.Plain {
+		return s, errors.New("kinesis: aggregated records can't be compressed: nobody could take them apart")
 	}
 	return s, nil
 }

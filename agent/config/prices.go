@@ -1,0 +1,72 @@
+package config
+
+import (
+	"math"
+	"strconv"
+)
+
+// PricedGB is how many bytes a price's GB has.
+const PricedGB = 1 << 30
+
+// Prices are what the operator pays. None has a default: they differ by region and change. A zero is one that
+// is not set.
+type Prices struct {
+	Currency string
+	// FirehoseGB is for PricedGB billed bytes, each record in steps of 5 KiB.
+	FirehoseGB float64
+	// KinesisGB is for PricedGB billed bytes of an on-demand stream, each record in steps of 1 KiB.
+	KinesisGB float64
+	// KinesisMillionUnits is for a million put payload units of a provisioned stream, of 25 KiB or a
+	// part of that each. Of the two of Kinesis, one may be set.
+	KinesisMillionUnits float64
+}
+
+// Of returns what a destination of the type costs that has been billed so much. It reports false where no
+// price is set. What is paid by the hour, for streams and shards, is not in it.
+func (p Prices) Of(destination string, billed, units float64) (amount float64, ok bool) {
+	switch destination {
+	case "firehose":
+		amount, ok = p.FirehoseGB*billed/PricedGB, p.FirehoseGB > 0
+	case "kinesis":
+		amount, ok = p.KinesisGB*billed/PricedGB+p.KinesisMillionUnits*units/1e6, p.KinesisGB > 0 || p.KinesisMillionUnits > 0
+	}
+	return amount, ok
+}
+
+const (
+	examplePrice    = "0.029"
+	mostPrice       = 1e6
+	exampleCurrency = `a currency, like "USD"`
+)
+
+var pricesSection = section[Prices]{
+	settings: []setting[Prices]{
+		text("currency", exampleCurrency, func(p *Prices) *string { return &p.Currency }, notEmpty),
+		price("firehose_gb", func(p *Prices) *float64 { return &p.FirehoseGB }),
+		price("kinesis_gb", func(p *Prices) *float64 { return &p.KinesisGB }),
+		price("kinesis_million_units", func(p *Prices) *float64 { return &p.KinesisMillionUnits }),
+	},
+	check: func(b *block, p *Prices) {
+		if p.KinesisGB > 0 && p.KinesisMillionUnits > 0 {
+			b.fault(b.at("kinesis_million_units"), "kinesis_million_units: kinesis_gb is set too; allowed is one of the two: "+
+				"a stream is paid for on demand, by GB, or provisioned, by units")
+		}
+	},
+}
+
+// price is a setting that is a decimal number in quotes, or empty for none.
+func price[T any](name string, field func(*T) *float64) setting[T] {
+	allowed := `a decimal number over 0 in quotes, like "` + examplePrice + `", or "" for none`
+	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+		s, ok := v.text()
+		if !ok || s == "" {
+			return ok
+		}
+		n, err := strconv.ParseFloat(s, 64)
+		if err != nil || math.IsNaN(n) || n <= 0 || n > mostPrice {
+			return v.refuse(quote(s) + " is no price")
+		}
+		*field(into) = n
+		return true
+	}}
+}

@@ -1,0 +1,205 @@
+package shipper
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// Envelope puts one line of JSON around an event:
+//
+//	{"id":"LOG/STREAM/17","offset":17,"time":"2026-11-21T10:00:00.000000000Z","key":"u1",
+//	 "attributes":{"a":"b"},"data":{"page":"/"}}
+//
+// The id is the event's for ever: a log has its own id, and gives out no offset of a stream twice. Two
+// lines with one id are one event that arrived twice. attributes is there when the event has some.
+// What stands where data does depends on the stream's format: JSON as it is, text as a string, and
+// bytes, like text that is not UTF-8, in base64 under data_base64.
+type Envelope struct {
+	Log    string // the log's id
+	Stream string
+	Format string // of the stream's events: EnvelopeJSON, EnvelopeText or EnvelopeBytes
+}
+
+// The formats of the events in an envelope.
+const (
+	EnvelopeJSON  = "json"
+	EnvelopeText  = "text"
+	EnvelopeBytes = "bytes"
+)
+
+const (
+	// envelopeTime is RFC 3339 with all nine digits of a nanosecond, so that its size is known.
+	envelopeTime = "2006-01-02T15:04:05.000000000Z"
+
+	// mostOffset stands for the offset of an event that has none yet.
+	mostOffset = 1<<64 - 1
+)
+
+// Size returns how many bytes Append appends. An event that is not in the log yet has the offset 0;
+// then it is the most that they may become.
+func (v *Envelope) Size(e *wal.Event) int {
+	digits := len(strconv.AppendUint(make([]byte, 0, 20), offsetOf(e), 10))
+	n := len(`{"id":"//","offset":,"time":"","key":}`) + len(v.Log) + len(v.Stream) + 2*digits +
+		len(envelopeTime) + stringSize(e.Key)
+	if len(e.Attributes) > 0 {
+		n += len(`,"attributes":{}`) + len(e.Attributes) - 1
+		for name, value := range e.Attributes {
+			n += stringSize(name) + len(`:`) + stringSize(value)
+		}
+	}
+	return n + v.dataSize(e.Data)
+}
+
+func offsetOf(e *wal.Event) uint64 {
+	if e.Offset == 0 {
+		return mostOffset
+	}
+	return e.Offset
+}
+
+// dataSize is that of the last field. Events of a JSON stream are taken for valid, as ingest found them.
+func (v *Envelope) dataSize(data []byte) int {
+	switch {
+	case v.Format == EnvelopeJSON:
+		return len(`,"data":`) + len(data)
+	case v.Format == EnvelopeText && utf8.Valid(data):
+		return len(`,"data":`) + stringSize(data)
+	}
+	return len(`,"data_base64":""`) + base64.StdEncoding.EncodedLen(len(data))
+}
+
+// Append appends the line, without its newline, to dst.
+func (v *Envelope) Append(dst []byte, e *wal.Event) []byte {
+	dst = append(dst, `{"id":"`...)
+	dst = append(dst, v.Log...)
+	dst = append(dst, '/')
+	dst = append(dst, v.Stream...)
+	dst = append(dst, '/')
+	dst = strconv.AppendUint(dst, e.Offset, 10)
+	dst = append(dst, `","offset":`...)
+	dst = strconv.AppendUint(dst, e.Offset, 10)
+	dst = append(dst, `,"time":"`...)
+	dst = time.Unix(0, e.Time).UTC().AppendFormat(dst, envelopeTime)
+	dst = append(dst, `","key":`...)
+	dst = appendString(dst, e.Key)
+	dst = appendAttributes(dst, e.Attributes)
+	dst = v.appendData(dst, e.Data)
+	return append(dst, '}')
+}
+
+func appendAttributes(dst []byte, attributes map[string]string) []byte {
+	if len(attributes) == 0 {
+		return dst
+	}
+	dst = append(dst, `,"attributes":`...)
+	before := byte('{')
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		dst = append(dst, before)
+		dst = appendString(dst, name)
+		dst = append(dst, ':')
+		dst = appendString(dst, attributes[name])
+		before = ','
+	}
+	return append(dst, '}')
+}
+
+// appendData appends the last field. An event that was stored while the stream had another format may be
+// no JSON; it goes as text, since it must not break the line.
+func (v *Envelope) appendData(dst, data []byte) []byte {
+	switch {
+	case v.Format == EnvelopeJSON && json.Valid(data):
+		dst = append(dst, `,"data":`...)
+		return append(dst, data...)
+	case v.Format != EnvelopeBytes && utf8.Valid(data):
+		dst = append(dst, `,"data":`...)
+		return appendString(dst, data)
+	}
+	dst = append(dst, `,"data_base64":"`...)
+	dst = base64.StdEncoding.AppendEncode(dst, data)
+	return append(dst, '"')
+}
+
+// stringSize returns how many bytes appendString appends.
+func stringSize[T string | []byte](s T) int {
+	n := len(`""`)
+	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			n += asciiSize(c)
+			i++
+			continue
+		}
+		r, width := decodeRune(s[i:])
+		if r == utf8.RuneError && width == 1 {
+			n += len(string(utf8.RuneError))
+		} else {
+			n += width
+		}
+		i += width
+	}
+	return n
+}
+
+func asciiSize(c byte) int {
+	switch {
+	case c == '"' || c == '\\' || c == '\n' || c == '\r' || c == '\t':
+		return 2
+	case c < ' ':
+		return len(`\u0000`)
+	}
+	return 1
+}
+
+// appendString appends s as a JSON string. What is not UTF-8 becomes U+FFFD.
+func appendString[T string | []byte](dst []byte, s T) []byte {
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c, width, plain := s[i], 1, true
+		if c < utf8.RuneSelf {
+			plain = asciiSize(c) == 1
+		} else {
+			var r rune
+			r, width = decodeRune(s[i:])
+			plain = r != utf8.RuneError || width > 1
+		}
+		if !plain {
+			dst = append(dst, s[start:i]...)
+			dst = appendEscaped(dst, c)
+			start = i + width
+		}
+		i += width
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
+
+// appendEscaped appends what stands for c, which a JSON string can't hold.
+func appendEscaped(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	}
+	if c >= utf8.RuneSelf {
+		return utf8.AppendRune(dst, utf8.RuneError)
+	}
+	const hex = "0123456789abcdef"
+	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+}
+
+func decodeRune[T string | []byte](s T) (rune, int) {
+	var some [utf8.UTFMax]byte
+	return utf8.DecodeRune(some[:copy(some[:], s)])
+}

@@ -1,0 +1,138 @@
+package shipper_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// opened is an envelope as a consumer reads it.
+type opened struct {
+	ID         string            `json:"id"`
+	Offset     uint64            `json:"offset"`
+	Time       time.Time         `json:"time"`
+	Key        string            `json:"key"`
+	Attributes map[string]string `json:"attributes"`
+	Data       json.RawMessage   `json:"data"`
+	Base64     *string           `json:"data_base64"`
+}
+
+// payload returns the event's data as the consumer has it.
+func (o opened) payload(format string) ([]byte, error) {
+	switch {
+	case o.Base64 != nil:
+		return base64.StdEncoding.DecodeString(*o.Base64)
+	case format == shipper.EnvelopeJSON:
+		return o.Data, nil
+	}
+	var s string
+	err := json.Unmarshal(o.Data, &s)
+	return []byte(s), err
+}
+
+func checkEnvelope(t *testing.T, format string, e wal.Event) {
+	t.Helper()
+	v := &shipper.Envelope{Log: "01JLOG", Stream: "clicks", Format: format}
+	line := v.Append(nil, &e)
+	if got := v.Size(&e); got != len(line) {
+		t.Errorf("size %d, want %d: %q", got, len(line), line)
+	}
+	unstored := e
+	unstored.Offset = 0
+	if v.Size(&unstored) < len(line) {
+		t.Errorf("an event without an offset is said to take %d bytes, and takes %d", v.Size(&unstored), len(line))
+	}
+	if strings.ContainsAny(string(line), "\n\r") {
+		t.Errorf("more than a line: %q", line)
+	}
+	var got opened
+	if err := json.Unmarshal(line, &got); err != nil {
+		t.Fatalf("%v: %q", err, line)
+	}
+	if want := fmt.Sprintf("01JLOG/clicks/%d", e.Offset); got.ID != want || got.Offset != e.Offset {
+		t.Errorf("got id %q and offset %d, want %q", got.ID, got.Offset, want)
+	}
+	if got.Key != e.Key || !maps.Equal(got.Attributes, e.Attributes) || got.Time.UnixNano() != e.Time {
+		t.Errorf("got %+v, want %+v", got, e)
+	}
+	data, err := got.payload(format)
+	if err != nil || string(data) != string(e.Data) {
+		t.Errorf("got data %q (%v), want %q", data, err, e.Data)
+	}
+}
+
+func TestAnEnvelopeParsesBackToTheEvent(t *testing.T) {
+	at := time.Date(2026, 11, 21, 10, 0, 0, 120, time.UTC).UnixNano()
+	for _, tt := range []struct {
+		format, data string
+	}{
+		{shipper.EnvelopeJSON, `{"page":"/","n":1.50,"big":12345678901234567890}`},
+		{shipper.EnvelopeJSON, `"text"`},
+		{shipper.EnvelopeText, "a \"quoted\" \\ line\twith \x01 and é and \u2028"},
+		{shipper.EnvelopeText, "no \xff utf-8"},
+		{shipper.EnvelopeText, ""},
+		{shipper.EnvelopeBytes, "any\nthing\x00\xff"},
+		{shipper.EnvelopeBytes, ""},
+	} {
+		for _, attributes := range []map[string]string{nil, {"a": "b"}, {"a": `"`, "b\n": "é", "": ""}} {
+			checkEnvelope(t, tt.format, wal.Event{Key: `k"\1é`, Data: []byte(tt.data), Time: at, Offset: 17, Attributes: attributes})
+		}
+	}
+}
+
+// Events that were stored before the stream's format became json may be none.
+func TestAnEnvelopeNeverBreaksItsLine(t *testing.T) {
+	v := &shipper.Envelope{Log: "l", Stream: "s", Format: shipper.EnvelopeJSON}
+	for data, want := range map[string]string{"{broken": `"data":"{broken"`, "\xff\n": `"data_base64":"/wo="`} {
+		line := v.Append(nil, &wal.Event{Key: "k", Data: []byte(data), Offset: 1})
+		if !json.Valid(line) || !strings.Contains(string(line), want) {
+			t.Errorf("got %q, want %s in it", line, want)
+		}
+	}
+}
+
+func FuzzEnvelope(f *testing.F) {
+	f.Add("k", "data", "name", "value", uint64(1), int64(1))
+	f.Add(`"\`, "\xff\x00", "\n", "", uint64(1<<63), int64(-1))
+	f.Fuzz(func(t *testing.T, key, data, name, value string, offset uint64, at int64) {
+		if !utf8.ValidString(key) || !utf8.ValidString(name) || !utf8.ValidString(value) || offset == 0 {
+			return // ingest takes no such key or attribute
+		}
+		e := wal.Event{Key: key, Data: []byte(data), Time: at, Offset: offset, Attributes: map[string]string{name: value}}
+		checkEnvelope(t, shipper.EnvelopeText, e)
+		checkEnvelope(t, shipper.EnvelopeBytes, e)
+		if json.Valid(e.Data) && !strings.ContainsAny(data, "\r\n") {
+			checkEnvelopeJSON(t, e)
+		}
+	})
+}
+
+// checkEnvelopeJSON allows the blanks around the data that JSON allows.
+func checkEnvelopeJSON(t *testing.T, e wal.Event) {
+	if trimmed := strings.TrimSpace(string(e.Data)); trimmed == string(e.Data) {
+		checkEnvelope(t, shipper.EnvelopeJSON, e)
+	}
+}
+
+func TestRoomIsWhatFits(t *testing.T) {
+	e := wal.Event{Key: "key", Data: []byte(`{"a":"b"}`), Time: 1, Attributes: map[string]string{"x": "y"}}
+	for name, s := range shapes() {
+		room := s.Room(&e)
+		if room <= 0 || room > s.MaxRecord {
+			t.Errorf("%s: room %d of %d", name, room, s.MaxRecord)
+		}
+		more := e
+		more.Key += "longer"
+		if counts := s.KeyCounts || s.Envelope != nil; counts != (s.Room(&more) < room) {
+			t.Errorf("%s: room %d under a longer key, %d before", name, s.Room(&more), room)
+		}
+	}
+}
