@@ -179,10 +179,13 @@ func (s *Shipper) took(r read) {
 	s.countDropped(dropped)
 }
 
+// readPause is how long the next read waits once the log's end was met.
+func (o *Options) readPause() time.Duration { return min(o.MaxDelay/readPauseShare, readPauseMax) }
+
 // arrived returns when what was just read may have been appended, as far back as the pause that
 // the read had to wait, and sets the next pause.
 func (s *Shipper) arrived(now time.Time, end bool) time.Time {
-	pause := min(s.opts.MaxDelay/readPauseShare, readPauseMax)
+	pause := s.opts.readPause()
 	since := now.Add(-pause)
 	if since.Before(s.caughtUp) {
 		since = s.caughtUp

@@ -192,9 +192,10 @@ type destinationStatus struct {
 		OldestSeconds float64 `json:"oldest_seconds"`
 	}
 	Requests, Records uint64
-	BilledBytes       uint64 `json:"billed_bytes"`
-	LastDeliveryAt    string `json:"last_delivery_at"`
-	LastError         string `json:"last_error"`
+	BilledBytes       uint64  `json:"billed_bytes"`
+	CompressionRatio  float64 `json:"compression_ratio"`
+	LastDeliveryAt    string  `json:"last_delivery_at"`
+	LastError         string  `json:"last_error"`
 }
 
 func (a *agent) status() agentStatus {

@@ -143,8 +143,8 @@ func (m *moto) objects() [][]byte {
 	}
 }
 
-// read returns the events of the bucket's objects in the order of the calls that wrote them.
-func (m *moto) read(field string) []event {
+// contents returns the bucket's objects in the order of the calls that wrote them.
+func (m *moto) contents() [][]byte {
 	m.t.Helper()
 	m.mu.Lock()
 	called := slices.Clone(m.batches)
@@ -152,7 +152,13 @@ func (m *moto) read(field string) []event {
 	if err := sameContents(m.objects(), called); err != nil {
 		m.t.Fatal(err)
 	}
-	events, err := lines(bytes.Join(called, nil), field)
+	return called
+}
+
+// read returns the events of the bucket's objects in the order of the calls that wrote them.
+func (m *moto) read(field string) []event {
+	m.t.Helper()
+	events, err := lines(bytes.Join(m.contents(), nil), field)
 	if err != nil {
 		m.t.Fatal(err)
 	}

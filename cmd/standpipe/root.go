@@ -37,6 +37,7 @@ var commands = []func() *cobra.Command{
 	newValidateCommand,
 	newPutCommand,
 	newStatusCommand,
+	newCostCommand,
 	newDeadCommand,
 	newWALCommand,
 	newVersionCommand,

@@ -63,7 +63,7 @@ func TestCommandsStandInOrder(t *testing.T) {
 	for _, c := range newRootCommand().Commands() {
 		got = append(got, c.Name())
 	}
-	order := "agent validate put status dead wal version"
+	order := "agent validate put status cost dead wal version"
 	last := -1
 	for _, name := range got {
 		if place := strings.Index(order, name); place < last {

@@ -23,15 +23,19 @@ const (
 
 func newStatusCommand() *cobra.Command {
 	var address string
-	var asJSON bool
+	var asJSON, cost bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of a running agent",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if cost {
+				return showCost(c.Context(), c.OutOrStdout(), address, asJSON)
+			}
 			return showStatus(c.Context(), c.OutOrStdout(), address, asJSON)
 		},
 	}
+	c.Flags().BoolVar(&cost, "cost", false, "show what shipping has cost so far")
 	c.Flags().BoolVar(&asJSON, "json", false, "print what /v1/status says, as it is")
 	c.Flags().StringVar(&address, "address", defaultAdminAddress, "the admin listener: `host:port` or unix:///path")
 	return c
@@ -55,6 +59,19 @@ func showStatus(ctx context.Context, out io.Writer, address string, asJSON bool)
 		return fmt.Errorf("read the status of the agent at %s: %w", address, err)
 	}
 	return writeStatus(out, status, time.Now())
+}
+
+// showCost shows what destinations were billed for, at the agent's own prices.
+func showCost(ctx context.Context, out io.Writer, address string, asJSON bool) error {
+	status, err := askStatus(ctx, address)
+	if err != nil {
+		return err
+	}
+	b, err := billOf(status, nil, "")
+	if err != nil {
+		return err
+	}
+	return b.write(out, asJSON)
 }
 
 // parseAddress reads host:port or unix:///path into what net.Dial takes.

@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// logIDLen is how long a log's id is, which stands in every envelope.
+const logIDLen = 26
+
+// Forecast is what one destination of a stream comes to.
+type Forecast struct {
+	Stream, Type, Name string
+	shipper.Forecast
+}
+
+// Predict tells what each destination of the configuration comes to when each stream has the given
+// traffic. It asks nobody. Errors: an event that a destination does not take.
+func Predict(c *config.Config, t shipper.Traffic) ([]Forecast, error) {
+	var all []Forecast
+	for _, s := range c.Streams {
+		for _, d := range s.Destinations {
+			shape, err := shapeOf(s.Name, d)
+			if err != nil {
+				return nil, fmt.Errorf("stream %q, destination %q: %w", s.Name, d.Name, err)
+			}
+			e := wal.Event{Key: strings.Repeat("k", len("key-00000000")), Data: make([]byte, t.Size)}
+			if room := shape.Room(&e); t.Size > room {
+				return nil, fmt.Errorf("stream %q: an event has %d bytes; destination %q takes %d", s.Name, t.Size, d.Name, room)
+			}
+			all = append(all, Forecast{s.Name, d.Type, d.Name, shipper.Predict(shape, t, d.Batch.MaxDelay)})
+		}
+	}
+	return all, nil
+}
+
+// shapeOf returns what the destination takes, as far as the configuration tells.
+func shapeOf(stream string, d config.Destination) (shipper.Shape, error) {
+	var around *shipper.Envelope
+	if d.Envelope {
+		around = &shipper.Envelope{Log: strings.Repeat("0", logIDLen), Stream: stream, Format: d.Format}
+	}
+	switch d.Type {
+	case "kinesis":
+		return kinesisOptions(d, around, sink.AWSOptions{}).Shape()
+	case "firehose":
+		return firehoseOptions(d, around, sink.AWSOptions{}).Shape()
+	}
+	return sink.FileOptions{Envelope: around}.Shape(), nil
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/agent"
+	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/shipper"
+)
+
+// A month is taken for 30 days.
+const monthSeconds = 30 * 24 * 60 * 60
+
+// costFlags are those of the cost command.
+type costFlags struct {
+	traffic shipper.Traffic
+	size    string
+	stream  string
+	address string
+	asJSON  bool
+}
+
+func newCostCommand() *cobra.Command {
+	var f costFlags
+	c := &cobra.Command{
+		Use:   "cost FILE",
+		Short: "Tell what shipping costs",
+		Long: "Tell what each destination of a configuration file is billed for in a month of 30 days, when\n" +
+			"each stream has the given traffic: records are packed as the agent packs them. With --address,\n" +
+			"what a running agent has been billed for so far, at the prices of the file.\n\n" +
+			"Prices stand in the file's prices block. What is paid by the hour is not counted, nor is what\n" +
+			"comes behind the service.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return f.show(c, args[0]) },
+	}
+	c.Flags().Float64Var(&f.traffic.PerSecond, "events-per-second", 100, "events a second, of each stream")
+	c.Flags().StringVar(&f.size, "event-size", "1KiB", "`bytes` of an event, like 512B or 1KiB")
+	c.Flags().IntVar(&f.traffic.Keys, "keys", 1000, "partition keys, as many events of each")
+	c.Flags().Float64Var(&f.traffic.Compression, "compression-ratio", 1, "how many times smaller compression makes a record, where it is configured")
+	c.Flags().StringVar(&f.stream, "stream", "", "only this stream of the file, by its `name` or pattern")
+	c.Flags().StringVar(&f.address, "address", "", "an agent's admin listener: `host:port` or unix:///path")
+	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	return c
+}
+
+func (f *costFlags) show(c *cobra.Command, path string) error {
+	if err := f.check(); err != nil {
+		return &exitError{code: exitUsage, err: err}
+	}
+	conf, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	bill, err := f.bill(c.Context(), conf)
+	if err != nil {
+		return err
+	}
+	return bill.write(c.OutOrStdout(), f.asJSON)
+}
+
+// check holds what flags can't: at most so much that a forecast ends within seconds.
+func (f *costFlags) check() error {
+	size, err := humanize.ParseBytes(f.size)
+	switch {
+	case err != nil || size < 1 || size > 16<<20:
+		return fmt.Errorf("--event-size %q: want 1B to 16MiB", f.size)
+	case !(f.traffic.PerSecond >= 0.001 && f.traffic.PerSecond <= 1e7):
+		return fmt.Errorf("--events-per-second %v: want 0.001 to 10000000", f.traffic.PerSecond)
+	case f.traffic.Keys < 1 || f.traffic.Keys > 1e6:
+		return fmt.Errorf("--keys %d: want 1 to 1000000", f.traffic.Keys)
+	case !(f.traffic.Compression >= 1 && f.traffic.Compression <= 1000):
+		return fmt.Errorf("--compression-ratio %v: want 1 to 1000", f.traffic.Compression)
+	}
+	f.traffic.Size = int(size)
+	return nil
+}
+
+func (f *costFlags) bill(ctx context.Context, conf *config.Config) (*bill, error) {
+	if f.address != "" {
+		status, err := askStatus(ctx, f.address)
+		if err != nil {
+			return nil, err
+		}
+		return billOf(status, &conf.Prices, f.stream)
+	}
+	all, err := agent.Predict(conf, f.traffic)
+	if err != nil {
+		return nil, err
+	}
+	b := &bill{Title: fmt.Sprintf("a month of 30 days at %s events/s of %s and %s keys a stream", humanize.Commaf(f.traffic.PerSecond),
+		humanize.IBytes(uint64(f.traffic.Size)), humanize.Comma(int64(f.traffic.Keys)))}
+	for _, p := range all {
+		if f.stream != "" && p.Stream != f.stream {
+			continue
+		}
+		row := costRow{Stream: p.Stream, Type: p.Type, Name: p.Name, Payload: p.Payload * monthSeconds, Billed: p.Billed * monthSeconds,
+			PutUnits: p.Units * monthSeconds, Requests: p.Requests * monthSeconds, Records: p.Records * monthSeconds}
+		row.price(&conf.Prices)
+		b.Rows = append(b.Rows, row)
+	}
+	return b, b.empty(f.stream)
+}
+
+// billOf is what an agent has counted. Prices that are nil are the agent's own.
+func billOf(s admin.Status, prices *config.Prices, only string) (*bill, error) {
+	b := &bill{Title: fmt.Sprintf("so far, counted by %s since its log began", s.Agent.NodeName)}
+	for _, stream := range s.Streams {
+		if only != "" && stream.Name != only {
+			continue
+		}
+		for _, d := range stream.Destinations {
+			row := costRow{Stream: stream.Name, Type: d.Type, Name: d.Name, Payload: float64(d.Delivered.Bytes), Billed: float64(d.BilledBytes),
+				PutUnits: float64(d.PutUnits), Requests: float64(d.Requests), Records: float64(d.Records), Cost: d.Cost}
+			if prices != nil {
+				row.price(prices)
+			}
+			b.Rows = append(b.Rows, row)
+		}
+	}
+	return b, b.empty(only)
+}
+
+// empty is the error of a bill for a stream that is not there.
+func (b *bill) empty(stream string) error {
+	if stream != "" && len(b.Rows) == 0 {
+		return &exitError{code: exitUsage, err: fmt.Errorf("--stream %q: no such stream", stream)}
+	}
+	return nil
+}
+
+func askStatus(ctx context.Context, address string) (status admin.Status, err error) {
+	network, target, err := parseAddress(address)
+	if err != nil {
+		return status, &exitError{code: exitUsage, err: err}
+	}
+	body, err := fetchStatus(ctx, network, target)
+	if err != nil {
+		return status, fmt.Errorf("ask the agent at %s: %w", address, err)
+	}
+	if err := json.Unmarshal(body, &status); err != nil {
+		return status, fmt.Errorf("read the status of the agent at %s: %w", address, err)
+	}
+	return status, nil
+}
+
+func (b *bill) write(out io.Writer, asJSON bool) error {
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(b)
+	}
+	_, err := io.WriteString(out, b.table())
+	return err
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/agent/config"
+)
+
+// bill is what destinations are billed for.
+type bill struct {
+	Title string    `json:"of"`
+	Rows  []costRow `json:"destinations"`
+}
+
+// costRow is one destination's part. A cost that is nil has no price.
+type costRow struct {
+	Stream   string      `json:"stream"`
+	Type     string      `json:"type"`
+	Name     string      `json:"name"`
+	Payload  float64     `json:"payload_bytes"`
+	Billed   float64     `json:"billed_bytes"`
+	PutUnits float64     `json:"put_units"`
+	Requests float64     `json:"requests"`
+	Records  float64     `json:"records"`
+	Cost     *admin.Cost `json:"cost,omitempty"`
+}
+
+func (r *costRow) price(p *config.Prices) {
+	r.Cost = nil
+	if amount, ok := p.Of(r.Type, r.Billed, r.PutUnits); ok {
+		r.Cost = &admin.Cost{Amount: amount, Currency: p.Currency}
+	}
+}
+
+// table writes the bill for a terminal of 80 columns.
+func (b *bill) table() string {
+	t := &statusTable{}
+	t.note("", b.Title)
+	stream := ""
+	for i := range b.Rows {
+		if r := &b.Rows[i]; r.Stream != stream || i == 0 {
+			stream = r.Stream
+			t.line("")
+			t.note("stream ", stream)
+			t.line("  %-*s %9s %9s %6s %9s %9s %13s", costNameWidth, "destination", "payload", "billed", "ratio", "requests", "records", "cost")
+		}
+		t.costRow(&b.Rows[i])
+	}
+	if sum, ok := b.sum(); ok && len(b.Rows) > 1 {
+		t.line("")
+		t.line("%*s", statusWidth, "together "+money(sum))
+	}
+	return t.String()
+}
+
+// costNameWidth is that of a destination, before its own line is given to it.
+const costNameWidth = 16
+
+func (t *statusTable) costRow(r *costRow) {
+	name := printable(r.Type + " " + r.Name)
+	if utf8.RuneCountInString(name) > costNameWidth {
+		t.note("  ", name)
+		name = ""
+	}
+	ratio, cost := "-", "not set"
+	if r.Payload > 0 {
+		ratio = fmt.Sprintf("%.3f", r.Billed/r.Payload)
+	}
+	switch {
+	case r.Cost != nil:
+		cost = money(*r.Cost)
+	case r.Type == "file":
+		cost = "-"
+	}
+	t.line("  %-*s %9s %9s %6s %9s %9s %13s", costNameWidth, name, humanize.IBytes(uint64(r.Payload)), humanize.IBytes(uint64(r.Billed)), ratio,
+		short(uint64(r.Requests), 9), short(uint64(r.Records), 9), cost)
+	if r.PutUnits > 0 {
+		t.note("    ", "or, provisioned, "+short(uint64(r.PutUnits), 15)+" put payload units of 25 KB")
+	}
+}
+
+// sum adds up the costs. It reports false where there are none, or several currencies.
+func (b *bill) sum() (sum admin.Cost, ok bool) {
+	for _, r := range b.Rows {
+		if r.Cost == nil {
+			continue
+		}
+		if ok && sum.Currency != r.Cost.Currency {
+			return admin.Cost{}, false
+		}
+		sum.Currency, ok = r.Cost.Currency, true
+		sum.Amount += r.Cost.Amount
+	}
+	return sum, ok
+}
+
+func money(c admin.Cost) string {
+	digits := 2
+	switch {
+	case c.Amount < 0.01:
+		digits = 6
+	case c.Amount < 1:
+		digits = 4
+	}
+	return humanize.FormatFloat("#,###."+"######"[:digits], c.Amount) + " " + printable(c.Currency)
+}

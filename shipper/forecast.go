@@ -1,0 +1,158 @@
+package shipper
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// Traffic is what producers are expected to send, evenly over time and keys.
+type Traffic struct {
+	PerSecond float64 // events
+	Size      int     // bytes of an event's payload
+	Keys      int     // as many have about as many events each
+	// Compression is how many framed bytes there are for one that is sent, where the Shape compresses; 0: 1.
+	Compression float64
+}
+
+// Forecast is what shipping the traffic comes to, each figure a second's.
+type Forecast struct {
+	Events, Payload, Billed, Units, Requests, Records float64
+}
+
+const (
+	// A forecast looks at so many events at least, and for so many times MaxDelay unless those are too many.
+	forecastLeast  = 2_000
+	forecastMost   = 200_000
+	forecastDelays = 20
+)
+
+// Predict tells what a destination of the given shape will be billed for, by letting a shipper without a log
+// form its batches from made-up events. It takes the service to answer at once and never to throttle.
+func Predict(shape Shape, t Traffic, maxDelay time.Duration) Forecast {
+	f := newForecaster(shape, t, maxDelay)
+	for !f.done() {
+		f.wait()
+		f.arrive()
+		f.ship()
+	}
+	return f.perSecond()
+}
+
+// forecaster is a shipper of which only the forming of batches is used.
+type forecaster struct {
+	*Shipper
+	traffic Traffic
+	random  *rand.Rand
+	data    []byte
+	keys    []wal.Event // one for each key, without an offset
+
+	began, now time.Time
+	step       time.Duration
+	arrived    int
+
+	events, payload, billed, units, requests, records uint64
+}
+
+func newForecaster(shape Shape, t Traffic, maxDelay time.Duration) *forecaster {
+	o := Options{Sink: shaped{shape}, MaxDelay: maxDelay}
+	o.defaults(shape)
+	f := &forecaster{
+		Shipper: &Shipper{opts: o, whole: shape.WholeOrder, ratio: ratio{max(t.Compression, 1), 1}},
+		traffic: t,
+		random:  rand.New(rand.NewPCG(1, 2)),
+		data:    bytes.Repeat([]byte{'x'}, t.Size),
+		began:   time.Unix(0, 0),
+		step:    o.readPause(),
+	}
+	f.now = f.began
+	f.makeLanes()
+	for i := range t.Keys {
+		key := fmt.Sprintf("key-%08d", i)
+		f.keys = append(f.keys, wal.Event{Key: key, Lane: wal.LaneOf(key)})
+	}
+	return f
+}
+
+// shaped is a sink that is asked for its shape alone.
+type shaped struct{ shape Shape }
+
+func (s shaped) Shape() Shape                         { return s.shape }
+func (s shaped) Send(context.Context, []Record) Reply { return Reply{} }
+func (s shaped) Close() error                         { return nil }
+
+func (f *forecaster) done() bool {
+	enough := f.now.Sub(f.began) >= forecastDelays*f.opts.MaxDelay && f.events >= forecastLeast
+	return f.events > 0 && (enough || f.events >= forecastMost)
+}
+
+// wait goes on to the next read of the log, or where nothing is held to the next event.
+func (f *forecaster) wait() {
+	next := f.began.Add(time.Duration(float64(f.arrived+1) / f.traffic.PerSecond * float64(time.Second)))
+	if f.now = f.now.Add(f.step); f.held == 0 && f.now.Before(next) {
+		f.now = next
+	}
+}
+
+// arrive puts the events of a step into their lanes.
+func (f *forecaster) arrive() {
+	sent := int(f.now.Sub(f.began).Seconds()*f.traffic.PerSecond + 1e-6) // what is due now is there, however it was rounded
+	for f.arrived < sent && f.held < f.opts.Memory {
+		f.arrived++
+		e := f.keys[f.random.IntN(len(f.keys))]
+		e.Offset, e.Data, e.Time = uint64(f.arrived), f.data, f.now.UnixNano()
+		f.laneOf(&e).take(e, f.now.Add(-f.opts.readPause()))
+		f.held += held(&e)
+	}
+}
+
+// ship forms what batches are due.
+func (f *forecaster) ship() {
+	for b, _ := f.nextBatch(f.now); b != nil; b, _ = f.nextBatch(f.now) {
+		f.requests++
+		for _, d := range b.drafts {
+			f.count(b, d)
+		}
+		for i := range b.shares {
+			f.leave(&b.shares[i])
+		}
+		f.first = (f.first + 1) % len(f.lanes)
+	}
+}
+
+func (f *forecaster) count(b *batch, d *draft) {
+	n := d.size
+	if b.shape.Compression != Plain {
+		n = b.sent(n)
+	}
+	bytes, units := b.shape.Billed(n + b.keyCost(d.groups[0].key))
+	f.billed += bytes
+	f.units += units
+	f.records++
+	f.events += uint64(d.events)
+	f.payload += uint64(d.events * f.traffic.Size)
+}
+
+// leave takes a share's events out of their lane, but for those that were passed over.
+func (f *forecaster) leave(s *share) {
+	done := make([]bool, len(s.events))
+	for i, g := range s.groups {
+		done[i] = g != nil
+	}
+	l := s.lane
+	l.next = l.queue[len(l.queue)-1].Offset + 1
+	f.keep(l, s, done)
+	l.mark.Settled = nil
+}
+
+func (f *forecaster) perSecond() Forecast {
+	scale := f.traffic.PerSecond / float64(f.events)
+	return Forecast{
+		Events: f.traffic.PerSecond, Payload: float64(f.payload) * scale, Billed: float64(f.billed) * scale,
+		Units: float64(f.units) * scale, Requests: float64(f.requests) * scale, Records: float64(f.records) * scale,
+	}
+}
