@@ -241,6 +241,9 @@ func TestAThrottledShardSlowsOnlyItself(t *testing.T) {
 			if late := svc.between(20, 60); !hidden && late.throttled*20 > late.records {
 				t.Errorf("%d records were throttled and %d taken: the pace did not follow", late.throttled, late.records)
 			}
+			if full, got := 4*shardQuota.Bytes, r.ship.Report().Pace; !hidden && got > 0.85*float64(full) {
+				t.Errorf("the pace is %.0f bytes/s with a shard of a tenth, want at most 0.85 of %d", got, full)
+			}
 			svc.leave(nil)
 			begin := time.Now()
 			r.finish()
