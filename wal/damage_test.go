@@ -177,6 +177,7 @@ func TestADamagedSegmentCostsNoOther(t *testing.T) {
 		"ones":        func(t *testing.T, path string) { overwrite(t, path, 0, slices.Repeat([]byte{0xff}, 64<<10)) },
 		"text":        func(t *testing.T, path string) { must(t, os.WriteFile(path, []byte("no log at all"), 0o600)) },
 		"foreign":     writeForeign,
+		"version":     writeVersion,
 		"a folder": func(t *testing.T, path string) {
 			must(t, os.Remove(path))
 			must(t, os.Mkdir(path, 0o700))
@@ -279,26 +280,6 @@ func TestASegmentOfAnotherLogIsSetAside(t *testing.T) {
 	}
 }
 
-func TestALogThatMayNotBeReadIsNotSetAside(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Log("as root every file can be read: a folder that can't be listed stands for it")
-	}
-	s := newSample(t)
-	dir := s.copy(t)
-	// A path that is no folder can't be listed, whoever asks.
-	must(t, os.Rename(filepath.Join(dir, "wal"), filepath.Join(dir, "kept")))
-	must(t, os.WriteFile(filepath.Join(dir, "wal"), nil, 0o600))
-	if l, err := wal.Open(t.Context(), sampleOptions(dir)); err == nil {
-		l.Close()
-		t.Fatal("it opened")
-	}
-	must(t, os.Remove(filepath.Join(dir, "wal")))
-	must(t, os.Rename(filepath.Join(dir, "kept"), filepath.Join(dir, "wal")))
-	if lost := s.checkDamaged(t, dir); lost != 0 {
-		t.Errorf("got %d events lost", lost)
-	}
-}
-
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -319,6 +300,16 @@ func overwrite(t testing.TB, path string, at int64, data []byte) {
 	must(t, err)
 	_, err = f.WriteAt(data[:min(int64(len(data)), fileLength(t, path)-at)], at)
 	must(t, errors.Join(err, f.Close()))
+}
+
+// writeVersion makes the segment one of a later release.
+func writeVersion(t *testing.T, path string) {
+	db, err := bolt.Open(path, 0o600, nil)
+	must(t, err)
+	must(t, db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("meta")).Put([]byte("version"), []byte{200})
+	}))
+	must(t, db.Close())
 }
 
 // writeForeign puts some other program's bbolt file in the segment's place.

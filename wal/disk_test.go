@@ -97,8 +97,18 @@ func (d *disk) detach() {
 // attachBehindCache mounts the image behind an NBD server with a cache (nbdkit's mode writeback or unsafe)
 // that is lost with the server.
 func (d *disk) attachBehindCache(mode string) error {
+	return d.serve("--filter=cache", "file", d.image, "cache="+mode)
+}
+
+// attachBehindErrors mounts it behind one whose reads fail for as long as the file trigger is there.
+func (d *disk) attachBehindErrors(trigger string) error {
+	return d.serve("--filter=error", "file", d.image, "error-pread=EIO", "error-pread-rate=100%", "error-file="+trigger)
+}
+
+// serve mounts what nbdkit serves.
+func (d *disk) serve(args ...string) error {
 	socket := filepath.Join(d.t.TempDir(), "s")
-	d.server = exec.Command("nbdkit", "-f", "-U", socket, "--filter=cache", "file", d.image, "cache="+mode)
+	d.server = exec.Command("nbdkit", append([]string{"-f", "-U", socket}, args...)...)
 	if err := d.server.Start(); err != nil {
 		return err
 	}
