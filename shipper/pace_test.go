@@ -1,6 +1,7 @@
 package shipper_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -334,6 +335,43 @@ func TestAQuotaOfRequests(t *testing.T) {
 		if svc.requests < 18 || svc.requests > 22 {
 			t.Errorf("%d requests in 10 s, want 2 a second", svc.requests)
 		}
+		r.finish()
+	})
+}
+
+// packed is a destination whose records are compressed. It counts what it gets.
+type packed struct {
+	*service
+	events, bytes int
+}
+
+func (p *packed) Send(_ context.Context, batch []shipper.Record) shipper.Reply {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range batch {
+		p.events += r.Events
+		p.bytes += len(r.Data)
+	}
+	return shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "200"}
+}
+
+// A quota counts what goes out, not what it was before it was compressed.
+func TestAQuotaCountsCompressedBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := &packed{service: newService(t, firehoseShape())}
+		svc.shape.Quota, svc.shape.Compression = shipper.Quota{Bytes: 20_000}, shipper.Gzip
+		r := &rig{t: t, dir: t.TempDir(), svc: svc.service, sink: svc}
+		r.log = openLog(t, r.dir)
+		r.dead = wal.OpenDead(r.dir)
+		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+		r.start()
+		r.src.sendLong(2000, 300, 100) // 600 KB, for 30 s were they plain
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if svc.events != 2000 || svc.bytes > 10*20_000 {
+			t.Errorf("%d events in %d bytes arrived in 10 s, want all 2000", svc.events, svc.bytes)
+		}
+		svc.total = svc.events // for the rig
 		r.finish()
 	})
 }
