@@ -50,15 +50,14 @@ func newIndex() *blockIndex { return &blockIndex{streams: make(map[string][]inde
 func (x *blockIndex) add(b *block) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	parts, known := x.streams[b.stream]
+	parts := x.streams[b.stream]
 	if n := len(parts); n > 0 && len(parts[n-1].blocks) < partLength {
 		x.size.Add(parts[n-1].add(b))
 		return
 	}
-	stream := b.stream
-	if !known {
-		stream = strings.Clone(stream)
-	}
+	// The block's own text is a buffer's, and a map takes the key of every assignment, also of one that
+	// it has.
+	stream := strings.Clone(b.stream)
 	p := indexPart{first: b.first, next: b.first, before: b.before, after: b.before, number: b.number, last: b.number}
 	x.size.Add(p.add(b) + partOverhead + int64(len(stream)))
 	x.streams[stream] = append(parts, p)
