@@ -90,7 +90,7 @@ func (tr traffic) data(r *rand.Rand) []byte {
 	}
 	data := make([]byte, size)
 	for i := range data {
-		data[i] = byte(' ' + i%7)
+		data[i] = byte('a' + i%7)
 		if tr.noise {
 			data[i] = byte(128 + r.IntN(128))
 		} else if i%16 == 0 {
