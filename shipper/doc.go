@@ -131,8 +131,7 @@
 // Each shard has token buckets of its quota (Shape.Quota), which hold a second's worth; a destination
 // without shards has one pace. An event joins a batch only if its shard has room for it. A lane whose
 // shard has none stays out until 0.6 s of the quota are there again, so that small records still share a
-// request, and holds up no other lane's. An event that is larger than a bucket is owed;
-// what compression saves is given back with the reply.
+// request, and holds up no other lane's. An event that is larger than a bucket is owed.
 //
 // Throttling halves a shard's pace, once for all that was under way, down to a 64th; then it gains a
 // twentieth a second up to the quota. Where no quota is known, what was sent in the last second is too

@@ -140,15 +140,6 @@ func (p *pace) spend() {
 	p.planned = load{}
 }
 
-// refund gives back what a record was smaller than planned: how far it is compressed shows when it is made.
-func (p *pace) refund(bytes int, now time.Time) {
-	if p.share == 0 || bytes <= 0 {
-		return
-	}
-	p.fill(now)
-	p.level.bytes = min(p.level.bytes+float64(bytes), bucketHolds*p.rate().bytes)
-}
-
 // throttled halves the share. A request that set out before the last time says nothing new.
 func (p *pace) throttled(started, now time.Time) {
 	if started.Before(p.lowered) {

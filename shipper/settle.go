@@ -78,11 +78,8 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 func (o *outcome) teach(results []*Error, now time.Time) {
 	for i, failure := range results {
 		pace := o.batch.drafts[i].pace
-		if pace == nil {
-			continue
-		}
-		pace.refund(o.batch.drafts[i].size-len(o.records[i].Data), now)
 		switch {
+		case pace == nil:
 		case failure == nil:
 			pace.taken(o.started, now)
 		case failure.Class == Throttled:
