@@ -187,7 +187,7 @@ func TestABacklogGoesInRequestsAsFullAsOrderAllows(t *testing.T) {
 		least float64 // MiB a request
 	}{
 		{traffic{size: 512, keys: 1000}, true, 2.2},
-		{traffic{size: 512, keys: 24}, true, 1.5},
+		{traffic{size: 512, keys: 24}, true, 1.1},
 		{traffic{size: 100, keys: 24}, true, 0.8},
 		{traffic{size: 512, keys: 1}, true, 0.23},
 		{traffic{size: 512, keys: 1}, false, 2.5},

@@ -280,6 +280,13 @@ func fileShape() shipper.Shape {
 		BatchRecords: 100, MaxBatch: 64 << 10, BilledStep: 1}
 }
 
+// wideFile has one record a batch also in envelopes: a file stores all of a batch or nothing.
+func wideFile() shipper.Shape {
+	s := fileShape()
+	s.AimRecord = s.MaxBatch
+	return s
+}
+
 func singleShape() shipper.Shape {
 	s := kinesisShape()
 	s.Framing, s.RecordEvents = shipper.FramingNone, 1

@@ -94,7 +94,7 @@ func shapes() map[string]shipper.Shape {
 		"kinesis": kinesisShape(), "firehose": firehoseShape(), "file": fileShape(), "single": singleShape(),
 		"strict": strictShape(), "any": anyShape(), "firehose, one key": oneKeyShape(), "firehose, any": anyLines(),
 		"gzip": compressedShape(shipper.Gzip), "zstd, envelope": envelopeShape(compressedShape(shipper.Zstd)),
-		"kinesis, envelope": envelopeShape(kinesisShape()), "file, envelope": envelopeShape(fileShape()),
+		"kinesis, envelope": envelopeShape(kinesisShape()), "file, envelope": envelopeShape(wideFile()),
 	}
 }
 
