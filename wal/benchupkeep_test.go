@@ -1,0 +1,82 @@
+package wal_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// BenchmarkUpkeep appends 100 events of 1 KiB at a time while segments roll every 40 commits, are truncated
+// once they are settled, or are rewritten since a little of each is not and half of the room is used. The floor is a log in the same run
+// whose segment never ends. added-commits: by how many of the floor's median commits the 99th
+// percentile is above the floor's.
+func BenchmarkUpkeep(b *testing.B) {
+	b.Run("roll", func(b *testing.B) { benchmarkUpkeep(b, false, false) })
+	b.Run("truncate", func(b *testing.B) { benchmarkUpkeep(b, true, false) })
+	b.Run("rewrite", func(b *testing.B) { benchmarkUpkeep(b, true, true) })
+}
+
+func benchmarkUpkeep(b *testing.B, settles, stuck bool) {
+	floor := upkeep{log: open(b, wal.Options{Dir: b.TempDir(), SegmentSize: 2 << 30})}
+	tested := upkeep{log: open(b, wal.Options{Dir: b.TempDir(), SegmentSize: 4 << 20, MaxSize: 1 << 30})}
+	if stuck {
+		tested.log = open(b, wal.Options{Dir: b.TempDir(), SegmentSize: 4 << 20, MaxSize: 256 << 20})
+		tested.place(b, "stuck")
+	}
+	if settles {
+		tested.settled = tested.place(b, "s")
+	}
+	batch := kibibyteBatch("0", 100)
+	for i := 0; i < b.N; i += 16 {
+		for range min(16, b.N-i) {
+			floor.append(b, batch)
+		}
+		for range min(16, b.N-i) {
+			tested.append(b, batch)
+		}
+		if stuck {
+			appendOne(b, tested.log, "stuck", "k", "x")
+			sync(b, tested.log) // each checkpoint rewrites one segment
+		}
+	}
+	commit := percentile(floor.took, 0.5)
+	b.ReportMetric(float64(percentile(tested.took, 0.99)-percentile(floor.took, 0.99))/float64(commit), "added-commits")
+	b.ReportMetric(float64(percentile(floor.took, 0.99))/float64(commit), "floor-p99/p50")
+	b.ReportMetric(float64(percentile(tested.took, 0.5))/float64(commit), "p50-x-floor")
+	b.ReportMetric(float64(tested.log.Stat().Segments), "segments")
+}
+
+// upkeep is a log that is appended to by one, and settled at once.
+type upkeep struct {
+	log     *wal.Log
+	settled *wal.Place
+	took    []time.Duration
+}
+
+func (u *upkeep) place(b *testing.B, stream string) *wal.Place {
+	b.Helper()
+	p, err := u.log.Place(stream, "d")
+	if err != nil {
+		b.Fatal(err)
+	}
+	return p
+}
+
+func (u *upkeep) append(b *testing.B, batch *wal.Batch) {
+	start := time.Now()
+	a, err := u.log.Append(context.Background(), batch)
+	if err != nil {
+		b.Fatal(err)
+	}
+	u.took = append(u.took, time.Since(start))
+	if u.settled == nil {
+		return
+	}
+	s := wal.Settlement{Marks: make(map[uint8]wal.Mark), Add: wal.Ledger{Delivered: wal.Count{Events: uint64(a.Count), Bytes: uint64(a.Count) << 10}}}
+	for lane := range uint8(wal.Lanes) {
+		s.Marks[lane] = wal.Mark{Checkpoint: a.First + uint64(a.Count)}
+	}
+	u.settled.Settle(s)
+}
