@@ -198,7 +198,9 @@ func watchPeak(dir string) {
 		now := 0
 		if fmt.Sscan(string(rest), &now); now > most {
 			most = now
-			os.WriteFile(filepath.Join(dir, peakFile), strconv.AppendInt(nil, int64(most), 10), 0o600)
+			path := filepath.Join(dir, peakFile)
+			os.WriteFile(path+".new", strconv.AppendInt(nil, int64(most), 10), 0o600)
+			os.Rename(path+".new", path)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
