@@ -60,6 +60,15 @@
 // ack delivered is answered when every destination has settled the events. When one of them was
 // dead-lettered or dropped, the reply says that the level reached is durable.
 //
+// # Where the time goes
+//
+// Of the processor time of an agent with 64 unary callers of single events of 1 KiB (go test ./agent -run xxx -bench
+// 'Ingest/tcp/unary/callers=64/size=1KiB/events=1$' with STANDPIPE_BENCH_PROFILE=FILE), the commit takes 28 %
+// (its two syncs 13), reading HTTP/2 frames and headers 20 %, writing replies 12 %. Receiving, checking and submitting a
+// request is 6 %, of which reading it off the wire is 1. When requests were decoded by goroutines of their own it was
+// 14 % to receive and decode them, and 11 % to grow the goroutines' stacks. On one AppendStream of single events the
+// commit takes 20 %, receiving to submitting 19 %, and the frames 13 %; decoding alone had taken 9.
+//
 // # Stopping
 //
 // Stop first takes no new request, then answers what it has taken, then closes. Requests that
