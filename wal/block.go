@@ -157,20 +157,29 @@ func (b *block) framesFault() string {
 	return ""
 }
 
-// each calls f for every event of the block. The event's bytes lie in the block.
+// each calls f for every event that the block has. The event's bytes lie in the block.
 func (b *block) each(f func(lane uint8, offset uint64, event []byte) error) error {
-	rest := b.frames
-	for i := range uint64(b.count) {
+	offset, next, rest := b.first, b.next(), b.frames
+	for len(rest) > 0 && offset < next {
+		missing, r, err := splitGap(rest)
+		if err != nil || missing > next-offset {
+			return errFrame
+		}
+		if rest = r; missing > 0 {
+			offset += missing
+			continue
+		}
 		lane, event, r, err := splitFrame(rest)
 		if err != nil {
 			return err
 		}
-		if err := f(lane, b.first+i, event); err != nil {
+		if err := f(lane, offset, event); err != nil {
 			return err
 		}
 		rest = r
+		offset++
 	}
-	if len(rest) != 0 {
+	if len(rest) > 0 || offset != next {
 		return errFrame
 	}
 	return nil

@@ -31,3 +31,12 @@ const BlockAim = blockAim
 
 // RestOfLeaf returns what fills the pages of a leaf whose first block has that length.
 func RestOfLeaf(first int) int { return restOfLeaf(first) }
+
+// Rewriting returns o with segments rewritten as soon as it is worth it.
+func (o Options) Rewriting() Options {
+	o.rewriteAtOnce = true
+	return o
+}
+
+// Rewriting tells whether segments are being rewritten.
+func (l *Log) Rewriting() bool { return l.rewriting.Load() }

@@ -100,6 +100,25 @@ func appendAttributes(b []byte, attributes map[string]string) []byte {
 	return b
 }
 
+// gapLane stands where a frame's lane would, before the number of events that a rewritten block lacks.
+const gapLane = 0xff
+
+func appendGap(b []byte, events uint64) []byte {
+	return protowire.AppendVarint(append(b, gapLane), events)
+}
+
+// splitGap returns how many events are missing at the beginning of b, and what follows; 0: none is.
+func splitGap(b []byte) (events uint64, rest []byte, err error) {
+	if len(b) == 0 || b[0] != gapLane {
+		return 0, b, nil
+	}
+	events, n := protowire.ConsumeVarint(b[1:])
+	if n < 0 || events == 0 {
+		return 0, nil, errFrame
+	}
+	return events, b[1+n:], nil
+}
+
 // splitFrame returns the lane and the encoded event of the frame that b begins with, and what follows.
 func splitFrame(b []byte) (lane uint8, event, rest []byte, err error) {
 	if len(b) < 2 || b[0] >= Lanes {

@@ -32,6 +32,7 @@ type placeStep struct {
 	place *Place
 	key   []byte
 	value []byte
+	marks [Lanes]Mark
 	low   uint64
 	state []byte
 }
@@ -185,6 +186,7 @@ func (p *Place) step() (placeStep, bool) {
 		place: p,
 		key:   stateKey(statePlace, p.stream.name, p.name),
 		value: p.appendLocked(nil),
+		marks: p.marks,
 		low:   p.checkpointLocked(),
 		state: p.state,
 	}, true
@@ -193,7 +195,7 @@ func (p *Place) step() (placeStep, bool) {
 // committed notes that the step is on disk.
 func (s *placeStep) committed() {
 	s.place.mu.Lock()
-	s.place.low = s.low
+	s.place.synced, s.place.low = s.marks, s.low
 	keeper := s.place.keeper
 	s.place.mu.Unlock()
 	if keeper != nil && s.state != nil {

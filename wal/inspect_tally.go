@@ -31,13 +31,14 @@ func (c *blockCheck) block(b *block, t *tally) (held Count, err error) {
 	})
 	follows := c.next == b.first
 	expected := c.bytes
-	c.next, c.bytes = b.next(), b.before+held.Bytes
+	c.next, c.bytes = b.next(), b.before+b.bytes
+	gaps := uint64(b.count) > held.Events // it was rewritten; then it tells of the bytes that it had
 	switch {
 	case err != nil:
 		return held, faultyBlock(err.Error())
 	case lanes != b.lanes:
 		return held, faultyBlock(fmt.Sprintf("the header tells of the lanes %#x, the events of %#x", uint64(b.lanes), uint64(lanes)))
-	case held.Bytes != b.bytes:
+	case held.Bytes > b.bytes || held.Bytes < b.bytes && !gaps:
 		return held, faultyBlock(fmt.Sprintf("the header tells of %d bytes of payload, the events have %d", b.bytes, held.Bytes))
 	case follows && b.before != expected:
 		return held, faultyBlock(fmt.Sprintf("%d bytes of payload before it, want %d", b.before, expected))

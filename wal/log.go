@@ -43,6 +43,8 @@ type Log struct {
 
 	rewriting atomic.Bool    // a segment is being rewritten
 	rewriter  sync.WaitGroup // awaited by Close
+	looked    time.Time      // when something to rewrite was last looked for; whoever has set rewriting
+	copying   atomic.Int64   // the most bytes that the copy under way takes on the disk
 
 	losing       sync.Mutex   // held while what is lost is reckoned; before all others
 	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
@@ -177,7 +179,7 @@ func (l *Log) Stat() Stat {
 }
 
 func (l *Log) usedLocked() int64 {
-	return l.sealed + l.segments[len(l.segments)-1].disk()
+	return l.sealed + l.copying.Load() + l.segments[len(l.segments)-1].disk()
 }
 
 func (l *Log) active() *segment {
@@ -272,7 +274,12 @@ func (l *Log) Place(streamName, destination string) (*Place, error) {
 			maxStreamName, len(streamName), len(destination))
 	}
 	s := l.stream(streamName)
-	p, bad := l.place(s, destination)
+	defer l.hold()() // what a new place waits for must not go before the place is known
+	gaps, err := l.gapsFor(s, destination)
+	if err != nil {
+		return nil, err
+	}
+	p, bad := l.place(s, destination, gaps)
 	if bad {
 		if err := l.reconcile(p); err != nil {
 			return nil, err
@@ -283,9 +290,8 @@ func (l *Log) Place(streamName, destination string) (*Place, error) {
 	return p, nil
 }
 
-// place finds or makes the place. It keeps truncation out meanwhile, since what a new place waits for
-// must not go before the place is known. bad: the place is new and a part of the stream is given up.
-func (l *Log) place(s *stream, destination string) (p *Place, bad bool) {
+// place finds or makes the place. bad: the place is new and a part of the stream is given up.
+func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	s.mu.Lock()
@@ -298,7 +304,7 @@ func (l *Log) place(s *stream, destination string) (p *Place, bad bool) {
 				bad = bad || len(seg.bad[s.name]) > 0
 			}
 		}
-		p = newPlace(l, s, destination, spans)
+		p = newPlace(l, s, destination, spans, gaps)
 		s.places[p.name] = p
 	}
 	p.mu.Lock()
@@ -307,8 +313,40 @@ func (l *Log) place(s *stream, destination string) (p *Place, bad bool) {
 	return p, bad
 }
 
-// newPlace is called with Log.mu and s.mu held. The spans may be ahead of the stream, never behind it.
-func newPlace(l *Log, s *stream, name string, spans []span) *Place {
+// gapsFor counts what rewritten segments lack of the stream, if the destination's place is new. Nothing may
+// be truncated meanwhile.
+func (l *Log) gapsFor(s *stream, destination string) (gaps Count, err error) {
+	s.mu.Lock()
+	known := s.places[destination] != nil
+	s.mu.Unlock()
+	if known {
+		return Count{}, nil
+	}
+	var none [Lanes]Mark
+	for _, sp := range l.gappedSpans(s.name) {
+		there, err := l.unsettled(s.name, &none, sp.first, sp.next)
+		if err != nil {
+			return Count{}, err
+		}
+		gaps.Add(sp.count().Sub(there))
+	}
+	return gaps, nil
+}
+
+func (l *Log) gappedSpans(name string) (spans []span) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, seg := range l.segments {
+		if sp, ok := seg.spans[name]; ok && seg.gapped {
+			spans = append(spans, sp)
+		}
+	}
+	return spans
+}
+
+// newPlace is called with Log.mu and s.mu held. The spans may be ahead of the stream, never behind it, and
+// lack what is in the gaps.
+func newPlace(l *Log, s *stream, name string, spans []span, gaps Count) *Place {
 	p := &Place{log: l, stream: s, name: strings.Clone(name), dirty: true}
 	first, appended, held := s.next, Count{s.next - 1, s.bytes}, Count{}
 	for i, sp := range spans {
@@ -320,7 +358,7 @@ func newPlace(l *Log, s *stream, name string, spans []span) *Place {
 			appended = Count{sp.next - 1, sp.after}
 		}
 	}
-	absent := appended.Sub(held)
+	absent := appended.Sub(held).Plus(gaps)
 	if lost := min(s.base, absent.Events); lost > 0 {
 		p.ledger.drop(DroppedCorrupt, Count{Events: lost})
 		absent.Events -= lost
@@ -331,7 +369,7 @@ func newPlace(l *Log, s *stream, name string, spans []span) *Place {
 	for i := range p.marks {
 		p.marks[i].Checkpoint = first
 	}
-	p.low = first
+	p.synced, p.low = p.marks, first
 	return p
 }
 

@@ -104,6 +104,7 @@ func newModel(t *testing.T, seed uint64) *model {
 
 func (m *model) open(dir string) {
 	m.opts.Dir = dir
+	m.opts = m.opts.Rewriting()
 	log, err := wal.Open(context.Background(), m.opts)
 	if err != nil {
 		m.t.Fatal(err)

@@ -41,6 +41,7 @@ type Options struct {
 	// beforeCommit and afterCommit are the tests' way to make a commit fail: before it happened,
 	// and after it did.
 	beforeCommit, afterCommit func() error
+	rewriteAtOnce             bool // also what may drain by itself
 }
 
 // CommitInfo describes a commit.

@@ -115,8 +115,9 @@ type Place struct {
 	floor  Floor // events below it are to be dropped
 	opened bool  // somebody ships from here; otherwise the place is parked
 
-	// low is the smallest checkpoint that is on disk: truncation goes by it. Guarded by mu.
-	low uint64
+	// What is on disk, by which events go: the marks, and the smallest checkpoint. Guarded by mu.
+	synced [Lanes]Mark
+	low    uint64
 }
 
 // Name returns the destination's name.

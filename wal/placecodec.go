@@ -70,7 +70,7 @@ func (p *Place) decode(b []byte) error {
 	for i := range p.marks {
 		p.marks[i] = d.mark(low)
 	}
-	p.low = low
+	p.synced, p.low = p.marks, low
 	if !d.bad && len(d.b) > 0 {
 		p.label = string(d.text())
 	}

@@ -35,8 +35,9 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 			break
 		}
 		r.chunk.Next = max(r.chunk.Next, sp.first)
+		swaps := seg.swaps.Load()
 		err := r.readSegment(l, seg, sp)
-		if errors.Is(err, errGone) || err != nil && l.changed(seg, streamName, sp) {
+		if errors.Is(err, errGone) || err != nil && (seg.swaps.Load() != swaps || l.changed(seg, streamName, sp)) {
 			continue // truncated or rewritten meanwhile: nobody needs it
 		}
 		if next, known := l.badRun(seg, streamName, r.chunk.Next); err != nil && known {

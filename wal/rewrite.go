@@ -2,142 +2,303 @@ package wal
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
+	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
 
-// A destination that is stuck keeps its own events, and not what others have appended beside them: a
-// sealed segment of which little is needed any more is written again without the rest, under the
-// same name. That happens beside the committer, one segment at a time, and once half of the room is used.
+// What is stuck, be it a destination or one lane of it, keeps its own events, and not what others have
+// appended beside them: when the sealed segments occupy much more than what is needed of them, the one of
+// which least is needed is written again without the rest, under the same name. That happens beside the
+// committer, one segment at a time.
 
 const (
-	// rewriteShare: a segment is rewritten when at most this part of it is needed, so that each
-	// rewriting frees three times what it writes.
-	rewriteShare = 4
+	// rewriteOver: segments are rewritten while the sealed ones occupy more than this many sixteenths of
+	// what is needed of all, and half a segment.
+	rewriteOver = 18
+	// rewriteShare: only a segment is rewritten of which at most this many quarters stay, so that a byte that
+	// is written frees a third at least,
+	rewriteShare = 3
+	// and which gets shorter by this much.
+	rewriteLeast = 32 << 10
+	// rewritePatience is how often it is looked for something to rewrite; twice for a segment, since most drain.
+	rewritePatience = 5 * time.Second
+	// rewriteExtra is what an event counts as beside its payload.
+	rewriteExtra = 32
 	// rewriteChunk bounds what is held in memory meanwhile.
 	rewriteChunk = 4 << 20
 )
 
+// errKept: the segment stays as it is for now.
 var errKept = errors.New("wal: the segment is needed as it is")
 
-// rewriteOne rewrites a segment if one is worth it and none is being rewritten. The committer calls it
-// after truncating.
-func (l *Log) rewriteOne() {
+// startRewriting rewrites what is worth it, unless that is under way. The committer calls it after truncating,
+// and upkeep.
+func (l *Log) startRewriting() {
 	if !l.rewriting.CompareAndSwap(false, true) {
 		return
 	}
-	seg, from := l.mostlySettled()
-	if seg == nil {
+	now, urgent := time.Now(), l.opts.rewriteAtOnce || l.Full()
+	if !urgent && now.Sub(l.looked) < rewritePatience {
 		l.rewriting.Store(false)
 		return
 	}
+	l.looked = now
 	l.rewriter.Go(func() {
 		defer l.rewriting.Store(false)
-		switch err := l.rewrite(seg, from); {
-		case err == nil:
-			l.opts.Logger.Debug("segment rewritten to what is needed of it", "segment", seg.path)
-		case !errors.Is(err, errKept):
-			l.opts.Logger.Warn("a segment could not be rewritten", "segment", seg.path, "error", err)
+		settled, over := l.overfull()
+		for _, seg := range l.mostlySettled(settled, urgent) {
+			if !over || l.usable() != nil {
+				return
+			}
+			l.rewriteOne(seg, settled)
+			settled, over = l.overfull()
 		}
 	})
 }
 
-// mostlySettled returns the oldest segment that is worth it, and from where on each stream is needed.
-func (l *Log) mostlySettled() (*segment, map[string]uint64) {
-	room := l.space()
-	if room > l.opts.MaxSize/2 {
-		return nil, nil // not worth the writing
+func (l *Log) rewriteOne(seg *segment, settled uint64) {
+	before := seg.disk()
+	seg.looked = settled + 1
+	switch err := l.rewrite(seg); {
+	case err == nil:
+		l.opts.Logger.Debug("segment rewritten to what is needed of it", "segment", seg.path, "before", before, "bytes", seg.disk())
+	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !noSpace(err):
+		seg.kept = true
+		l.opts.Logger.Warn("a segment could not be rewritten", "segment", seg.path, "error", err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range l.segments[:len(l.segments)-1] {
-		if s.keep || len(s.bad) > 0 || s.index.Load() != nil {
-			continue
-		}
-		from, needed, all := make(map[string]uint64), 0.0, 0.0
-		for name, sp := range s.spans {
-			low := sp.clamp(l.streams[name].low())
-			bytes := float64(sp.after-sp.before) + float64(sp.next-sp.first)*16
-			needed += bytes * float64(sp.next-low) / float64(sp.next-sp.first)
-			all += bytes
-			from[name] = low
-		}
-		if 0 < needed && needed < all/rewriteShare && int64(needed) < room {
-			return s, from
-		}
-	}
-	return nil, nil
 }
 
-// rewrite replaces the segment's file by one without the events before from. It gives up when one of
-// these is needed again by then, by a destination that is new.
-func (l *Log) rewrite(seg *segment, from map[string]uint64) error {
+// overfull tells whether the sealed segments occupy much more than what is needed, and how much has been
+// settled so far.
+func (l *Log) overfull() (settled uint64, over bool) {
+	settled, needed := l.settledBytes()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return settled, float64(l.sealed) > float64(needed)*rewriteOver/16+float64(l.opts.SegmentSize)/2
+}
+
+// settledBytes returns about how many bytes all destinations have settled so far, and how many some
+// destination needs.
+func (l *Log) settledBytes() (settled, needed uint64) {
+	for _, s := range l.sortedStreams() {
+		s.mu.Lock()
+		most := Count{}
+		for _, p := range s.places {
+			p.mu.Lock()
+			settled += p.ledger.settled().weight()
+			if pending := p.pendingLocked(); pending.weight() > most.weight() {
+				most = pending
+			}
+			p.mu.Unlock()
+		}
+		if len(s.places) == 0 {
+			most = Count{s.next - 1, s.bytes}
+		}
+		needed += most.weight()
+		s.mu.Unlock()
+	}
+	return settled, needed
+}
+
+func (c Count) weight() uint64 { return c.Bytes + rewriteExtra*c.Events }
+
+// mostlySettled returns the segments that may be worth it, those first of which the least part seems to be
+// needed. One that was looked at waits until half of what it occupies has been settled somewhere, and one
+// that is being settled drains by itself, unless it is urgent.
+func (l *Log) mostlySettled(settled uint64, urgent bool) (found []*segment) {
+	all := make(map[string]*needs)
+	for seg, spans := range l.candidates(settled) {
+		share := l.shareOf(spans, all)
+		drains := seg.share == 0 || share < seg.share-0.02
+		if seg.share = share; urgent || !drains {
+			found = append(found, seg)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *segment) int { return cmp.Compare(a.share, b.share) })
+	return found
+}
+
+// candidates returns the segments that may be rewritten, with their spans, which change no more.
+func (l *Log) candidates(settled uint64) map[*segment]map[string]span {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	found := make(map[*segment]map[string]span)
+	for _, s := range l.segments[:len(l.segments)-1] {
+		rests := s.looked > 0 && settled < s.looked+uint64(s.size)/2
+		if !s.kept && !rests && len(s.bad) == 0 && s.index.Load() == nil && s.size >= 2*rewriteLeast {
+			found[s] = s.spans
+		}
+	}
+	return found
+}
+
+// shareOf returns how large a part of a segment seems to be needed.
+func (l *Log) shareOf(spans map[string]span, all map[string]*needs) float64 {
+	share, bytes := 0.0, 0.0
+	for name, sp := range spans {
+		n := all[name]
+		if n == nil {
+			n = l.lookup(name).needs()
+			all[name] = n
+		}
+		weight := float64(sp.count().weight())
+		bytes += weight
+		share += n.share(sp) * weight
+	}
+	return share / bytes
+}
+
+// rewrite replaces the segment's file by one without what is not needed, if that is worth it.
+func (l *Log) rewrite(seg *segment) error {
+	need := l.needsOf(seg)
+	size, err := l.measure(seg, need)
+	if err != nil {
+		return err
+	}
+	defer l.copying.Store(0)
+	l.copying.Store(size) // from here on appends leave the room for it
+	if size > l.copyRoom() && l.space() < l.margin() || size > seg.size*rewriteShare/4 || seg.size-size < rewriteLeast {
+		return errKept
+	}
 	path := seg.path + unfinishedSuffix
-	spans, err := l.copySegment(seg, from, path)
+	sv, err := l.copySegment(seg, need, path)
 	if err == nil {
-		err = l.replace(seg, from, spans, path)
+		err = l.replace(seg, sv, path)
 	}
 	if err != nil {
-		l.mu.Lock()
-		seg.keep = true // once is enough to try
-		l.mu.Unlock()
 		return errors.Join(err, removeIfThere(path))
 	}
 	return nil
 }
 
+// needsOf returns what is needed of the segment's streams now.
+func (l *Log) needsOf(seg *segment) map[string]*needs {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	need := make(map[string]*needs)
+	for name := range seg.spans {
+		need[name] = l.streams[name].needs()
+	}
+	return need
+}
+
+// measure returns how much the rewritten segment will occupy at most.
+func (l *Log) measure(seg *segment, need map[string]*needs) (size int64, err error) {
+	sv := newSieve(seg.seq, need)
+	if err := l.eachChunk(seg, bucketBlocks, sv.sift, nil); err != nil {
+		return 0, err
+	}
+	sv.end(func(uint64, []byte) {})
+	// Half of a page is lost at the end of a leaf of two blocks or more; the state and some pages come on top.
+	return sv.size + sv.size/8 + sv.index.size.Load() + 2*l.stateBytes.Load() + emptySegment, nil
+}
+
 // copySegment writes what is needed of the segment to path and syncs it.
-func (l *Log) copySegment(seg *segment, from map[string]uint64, path string) (spans map[string]span, err error) {
+func (l *Log) copySegment(seg *segment, need map[string]*needs, path string) (sv *sieve, err error) {
 	db, err := openBolt(path, &bolt.Options{NoSync: true})
 	if err != nil {
 		return nil, err
 	}
-	var length int64
+	w := copyWriter{db: db}
 	defer func() {
-		if err = errors.Join(err, db.Close()); err == nil {
-			err = os.Truncate(path, length)
+		if err = errors.Join(err, w.abandon(), db.Close()); err == nil {
+			err = os.Truncate(path, w.length)
 		}
 	}()
-	for _, bucket := range [][]byte{bucketMeta, bucketState} {
-		if err := l.copyBucket(seg, db, bucket, func(_, _ []byte) (bool, error) { return true, nil }); err != nil {
+	whole := func(k, v []byte, c *bucketChunk) error {
+		c.add(bytes.Clone(k), bytes.Clone(v))
+		return nil
+	}
+	for _, name := range [][]byte{bucketMeta, bucketState} {
+		if err := l.eachChunk(seg, name, whole, &w); err != nil {
 			return nil, err
 		}
 	}
-	copied := newIndex()
-	if err := l.copyBlocks(seg, db, from, copied); err != nil {
+	sv = newSieve(seg.seq, need)
+	if err := l.eachChunk(seg, bucketBlocks, sv.sift, &w); err != nil {
 		return nil, err
 	}
-	if err := db.Update(func(tx *bolt.Tx) error { return copied.write(tx, seg.seq) }); err != nil {
-		return nil, fmt.Errorf("write index: %w", err)
+	var last bucketChunk
+	sv.end(last.addBlock)
+	if err := w.put(bucketBlocks, &last); err != nil {
+		return nil, err
 	}
-	err = viewBolt(db, path, func(tx *bolt.Tx) error {
-		length = tx.Size()
+	if err := errors.Join(sv.index.write(w.tx, seg.seq), w.tx.Bucket(bucketMeta).Put(keyGapped, []byte{1})); err != nil {
+		return nil, err
+	}
+	return sv, errors.Join(w.commit(), db.Sync())
+}
+
+// copyWriter writes a copy with few transactions, since each leaves pages free.
+type copyWriter struct {
+	db     *bolt.DB
+	tx     *bolt.Tx // nil between transactions
+	bytes  int      // of the transaction
+	length int64    // of the file's pages
+}
+
+func (w *copyWriter) put(name []byte, c *bucketChunk) (err error) {
+	if w.bytes > rewriteChunk {
+		if err := w.commit(); err != nil {
+			return err
+		}
+	}
+	if w.tx == nil {
+		if w.tx, err = w.db.Begin(true); err != nil {
+			return fmt.Errorf("begin copy: %w", err)
+		}
+	}
+	bucket, err := w.tx.CreateBucketIfNotExists(name)
+	if err != nil {
+		return fmt.Errorf("create bucket: %w", err)
+	}
+	bucket.FillPercent = 1
+	for i := range c.keys {
+		if err := bucket.Put(c.keys[i], c.values[i]); err != nil {
+			return fmt.Errorf("put: %w", err)
+		}
+		w.bytes += len(c.keys[i]) + len(c.values[i])
+	}
+	return nil
+}
+
+func (w *copyWriter) commit() error {
+	tx := w.tx
+	w.tx, w.bytes = nil, 0
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit copy: %w", err)
+	}
+	return viewBolt(w.db, w.db.Path(), func(tx *bolt.Tx) error {
+		w.length = tx.Size()
 		return nil
 	})
-	return copied.spans(), errors.Join(err, db.Sync())
 }
 
-// copyBlocks copies the blocks that hold what is needed, with their numbers.
-func (l *Log) copyBlocks(seg *segment, to *bolt.DB, from map[string]uint64, copied *blockIndex) error {
-	return l.copyBucket(seg, to, bucketBlocks, func(k, v []byte) (bool, error) {
-		b, fault := peekBlock(seg.seq, k, v)
-		if fault != "" {
-			return false, errKept // what of it is lost is for its readers to say
-		}
-		wanted := b.next() > from[b.stream]
-		if wanted {
-			copied.add(&b)
-		}
-		return wanted, nil
-	})
+// abandon ends a transaction that a fault has left open.
+func (w *copyWriter) abandon() error {
+	if w.tx == nil {
+		return nil
+	}
+	return w.tx.Rollback()
 }
 
-// copyBucket copies the entries of a bucket that are wanted.
-func (l *Log) copyBucket(seg *segment, to *bolt.DB, name []byte, wanted func(k, v []byte) (bool, error)) error {
+// sift sieves an entry of the bucket of blocks.
+func (s *sieve) sift(k, v []byte, c *bucketChunk) error {
+	b, fault := parseBlock(s.seq, k, v)
+	if fault != "" {
+		return errKept // what of it is lost is for its readers to say
+	}
+	return s.add(&b, c.addBlock)
+}
+
+// eachChunk passes the entries of a bucket through f, and puts what f adds into to, unless that is nil.
+func (l *Log) eachChunk(seg *segment, name []byte, f func(k, v []byte, c *bucketChunk) error, to *copyWriter) error {
 	for next := []byte{}; next != nil; {
 		var c bucketChunk
 		err := seg.view(func(tx *bolt.Tx) error {
@@ -145,12 +306,12 @@ func (l *Log) copyBucket(seg *segment, to *bolt.DB, name []byte, wanted func(k, 
 			if bucket == nil {
 				return errKept
 			}
-			return c.read(bucket.Cursor(), next, wanted)
+			return c.read(bucket.Cursor(), next, f)
 		})
-		if err != nil {
-			return err
+		if err == nil && to != nil {
+			err = to.put(name, &c)
 		}
-		if err := c.put(to, name); err != nil {
+		if err != nil {
 			return err
 		}
 		if l.usable() != nil {
@@ -161,51 +322,38 @@ func (l *Log) copyBucket(seg *segment, to *bolt.DB, name []byte, wanted func(k, 
 	return nil
 }
 
-// bucketChunk is a part of a bucket's entries, copied.
+// bucketChunk is a part of a bucket's entries.
 type bucketChunk struct {
 	keys, values [][]byte
 	next         []byte // where to go on; nil: nowhere
 }
 
-func (b *bucketChunk) read(c *bolt.Cursor, from []byte, wanted func(k, v []byte) (bool, error)) error {
+func (b *bucketChunk) add(key, value []byte) {
+	b.keys, b.values = append(b.keys, key), append(b.values, value)
+}
+
+func (b *bucketChunk) addBlock(number uint64, value []byte) { b.add(numberKey(number), value) }
+
+// read passes about rewriteChunk bytes of entries through f.
+func (b *bucketChunk) read(c *bolt.Cursor, from []byte, f func(k, v []byte, c *bucketChunk) error) error {
 	size := 0
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
 		if size > rewriteChunk {
 			b.next = bytes.Clone(k)
 			return nil
 		}
-		ok, err := wanted(k, v)
-		if err != nil {
+		if err := f(k, v, b); err != nil {
 			return err
 		}
-		if ok {
-			b.keys, b.values = append(b.keys, bytes.Clone(k)), append(b.values, bytes.Clone(v))
-			size += len(k) + len(v)
-		}
+		size += len(k) + len(v)
 	}
 	return nil
 }
 
-func (b *bucketChunk) put(db *bolt.DB, name []byte) error {
-	return db.Update(func(tx *bolt.Tx) error {
-		bucket, err := tx.CreateBucketIfNotExists(name)
-		if err != nil {
-			return fmt.Errorf("create bucket: %w", err)
-		}
-		bucket.FillPercent = 1
-		for i := range b.keys {
-			if err := bucket.Put(b.keys[i], b.values[i]); err != nil {
-				return fmt.Errorf("put: %w", err)
-			}
-		}
-		return nil
-	})
-}
-
 // replace puts the copy in the segment's place. The spans shrink first: who reads by the old ones may
 // meet the new file and looks again.
-func (l *Log) replace(seg *segment, from map[string]uint64, spans map[string]span, path string) error {
-	if err := l.shrink(seg, from, spans); err != nil {
+func (l *Log) replace(seg *segment, sv *sieve, path string) error {
+	if err := l.shrink(seg, sv); err != nil {
 		return err
 	}
 	if err := seg.swap(path); err != nil {
@@ -229,24 +377,22 @@ func (l *Log) replace(seg *segment, from map[string]uint64, spans map[string]spa
 // clamp returns the offset in the span, or at its end, that is nearest.
 func (s span) clamp(offset uint64) uint64 { return min(max(offset, s.first), s.next) }
 
-// shrink makes the spans those of the copy, unless something is needed that the copy lacks.
-func (l *Log) shrink(seg *segment, from map[string]uint64, spans map[string]span) error {
+// shrink makes the spans those of the copy, unless there is a destination by now that was not reckoned with,
+// or what the segment holds is being counted.
+func (l *Log) shrink(seg *segment, sv *sieve) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.held.Load() > 0 || len(seg.bad) > 0 {
 		return errKept
 	}
+	spans := sv.index.spans()
 	for name, sp := range seg.spans {
-		copied, some := spans[name]
-		first := sp.next
-		if some {
-			first = copied.first
-		}
-		if sp.clamp(l.streams[name].low()) < from[name] || first > max(from[name], sp.first) || some && (copied.next != sp.next || copied.after != sp.after) {
+		n, copied := sv.needs[name], spans[name]
+		if len(l.streams[name].sortedPlaces()) != len(n.places) || n.low < sp.next && (copied.next != sp.next || copied.after != sp.after) {
 			return errKept
 		}
 	}
-	seg.spans = maps.Clone(spans)
+	seg.spans, seg.gapped = spans, true
 	return nil
 }
 
@@ -260,6 +406,7 @@ func (s *segment) swap(path string) error {
 	if err := s.closeLocked(); err != nil {
 		return err
 	}
+	s.swaps.Add(1)
 	if err := os.Rename(path, s.path); err != nil {
 		return err
 	}

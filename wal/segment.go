@@ -41,6 +41,7 @@ var (
 	keySegment = []byte("segment")
 	keyBase    = []byte("base")   // Log.base
 	keySealed  = []byte("sealed") // there is a later segment
+	keyGapped  = []byte("gapped") // blocks lack events
 )
 
 // span is what a segment holds of one stream: the events [first, next), and the bytes of all
@@ -81,7 +82,12 @@ type segment struct {
 	// spans belongs to Log.mu once the segment is part of the log.
 	spans map[string]span
 	bad   map[string][]Run // what can't be read of a stream; belongs to Log.mu
-	keep  bool             // it was tried to rewrite it; belongs to Log.mu
+
+	swaps  atomic.Int64 // how often it was rewritten: what was found in it before counts no longer
+	gapped bool         // it was rewritten without some events; belongs to Log.mu
+	looked uint64       // Log.settledBytes when it was last not worth rewriting; the rewriter's
+	share  float64      // how much of it seemed to be needed at the last look, 0: none; the rewriter's
+	kept   bool         // it can't be rewritten; the rewriter's
 }
 
 func segmentName(seq uint64) string { return fmt.Sprintf("%016d%s", seq, segmentSuffix) }
@@ -313,7 +319,7 @@ type ownMeta struct {
 	sealed bool
 }
 
-// readMeta checks that the file is the segment of ours that its name says.
+// readMeta checks that the file is the segment of ours that its name says, and notes whether it is gapped.
 func readMeta(tx *bolt.Tx, s *segment) (ownMeta, error) {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil {
@@ -328,6 +334,7 @@ func readMeta(tx *bolt.Tx, s *segment) (ownMeta, error) {
 	case len(base) != 8:
 		return ownMeta{}, &CorruptError{File: s.path, Reason: "the streams' base is missing"}
 	}
+	s.gapped = meta.Get(keyGapped) != nil
 	return ownMeta{string(meta.Get(keyLog)), binary.BigEndian.Uint64(base), meta.Get(keySealed) != nil}, nil
 }
 

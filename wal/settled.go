@@ -63,7 +63,11 @@ func (l *Log) await(s *stream, run Run) (*awaited, error) {
 			}
 			return false, w.collect(&b, part)
 		}
+		swaps := seg.swaps.Load()
 		err := blocks.run()
+		if seg.swaps.Load() != swaps {
+			continue
+		}
 		if damaged(err) { // the same
 			err = nil
 		}

@@ -25,8 +25,12 @@ func (l *Log) reserve() int64 { return min(1<<20, l.opts.MaxSize/6)/4 + l.stateB
 // step is by how much the newest segment is allocated ahead.
 func (l *Log) step() int64 { return min(max(l.opts.SegmentSize/16, 64<<10), 4<<20) }
 
+// copyRoom is kept free of appends for the copy of a segment that is rewritten: a log that is full of what
+// is mostly settled must be able to make room.
+func (l *Log) copyRoom() int64 { return min(l.opts.SegmentSize*3/4, l.opts.MaxSize/20) }
+
 // capacity is the most that an empty log takes.
-func (l *Log) capacity() int64 { return l.opts.MaxSize - l.margin() - emptySegment }
+func (l *Log) capacity() int64 { return l.opts.MaxSize - l.margin() - l.copyRoom() - emptySegment }
 
 // emptySegment is about what a segment occupies before its first event.
 const emptySegment = 64 << 10
@@ -37,7 +41,7 @@ func (l *Log) space() int64 {
 	active, sealed := l.segments[len(l.segments)-1], l.sealed
 	l.mu.RUnlock()
 	used := active.used.Load()
-	room := l.opts.MaxSize - sealed - used - active.indexSize() - l.margin()
+	room := l.opts.MaxSize - sealed - used - active.indexSize() - l.margin() - max(l.copyRoom(), l.copying.Load())
 	var fs unix.Statfs_t
 	if unix.Statfs(l.dir, &fs) == nil {
 		ahead := max(active.allocated.Load()-used-l.reserve(), 0)
@@ -118,7 +122,7 @@ func (l *Log) noteRoom() {
 // fullError tells that there is no room for need bytes.
 func (l *Log) fullError(need int64) error {
 	st := l.Stat()
-	if st.Bytes+need+l.margin() < st.MaxBytes {
+	if st.Bytes+need+l.margin()+l.copyRoom() < st.MaxBytes {
 		st.MaxBytes = 0 // it is the disk that is full
 	}
 	return &FullError{Used: st.Bytes, Max: st.MaxBytes, RetryAfter: retryAfter}

@@ -35,7 +35,7 @@ func (c *committer) commit(g *group) error {
 	}
 	if len(g.places) > 0 || l.truncateSoon.Swap(false) {
 		l.truncate()
-		l.rewriteOne()
+		l.startRewriting()
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ func (l *Log) upkeep() {
 			every = min(every, s.ageStep())
 		}
 		l.sayDropped(said, now)
+		l.startRewriting()
 		select {
 		case <-time.After(max(every, upkeepLeast)):
 		case <-l.policyNews:
