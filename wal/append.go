@@ -172,11 +172,11 @@ func (m *laneMemo) of(key string) uint8 {
 
 // layFrom is the length from which a batch has blocks of its own: the last of them is only half full,
 // but the committer, for whom all others wait, has no frame of it to copy and no sum to make.
-const layFrom = 4 * leafRoom
+const layFrom = 8 * blockAim
 
 func (t *Ticket) lay(b *Batch, size int64) {
 	p := packer{
-		stream: b.Stream,
+		stream: b.Stream, left: int(size), even: true,
 		buf:    t.buffer(size + maxBlocks(size)*int64(blockHeader+len(b.Stream))),
 		blocks: make([][]byte, 0, size/blockAim+2),
 	}

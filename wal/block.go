@@ -23,11 +23,9 @@ const (
 	framesSumAt = lanesAt + 8
 	nameAt      = framesSumAt + 4
 
-	// leafRoom is what a leaf of four pages has for the bytes of its two blocks, which is how bbolt
-	// fills leaves with large values: the page's header, two elements and two keys are taken off.
-	leafRoom = 4*4096 - 16 - 2*(16+8)
-	// blockAim is the length of a block to aim for.
-	blockAim = leafRoom / 2
+	// blockAim is the length of a block to aim for: two fill a leaf, which is how bbolt fills leaves
+	// with large values.
+	blockAim = (leafPages*leafPageSize-leafHeader)/2 - leafElement
 	// blockExtra is what a block may take beside its bytes: its key, its element, its half of what a leaf
 	// leaves unused of its last page, and its entry in the index.
 	blockExtra = 8 + 16 + 8 + 2048 + indexEntry

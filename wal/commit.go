@@ -282,7 +282,7 @@ func (t *Ticket) need() int64 {
 }
 
 // maxBlocks is the most blocks that frames of that length take.
-func maxBlocks(size int64) int64 { return 2*size/blockAim + 3 }
+func maxBlocks(size int64) int64 { return 2*size/blockAim + 8 }
 
 // recognise tells whether t repeats what is stored.
 func (c *committer) recognise(t *Ticket) (at uint64, known bool, err error) {

@@ -13,7 +13,7 @@ import (
 // soundBlock is the block 3 of segment 2: three events from the offset 7 on of the stream "s".
 func soundBlock() []byte {
 	p := packer{}
-	p.reset(leafEnd{}, 42)
+	p.reset(leafEnd{}, 42, 0)
 	p.turn("s", 7, 100)
 	for _, e := range soundEvents() {
 		p.addFrame(appendFrame(nil, &e, LaneOf(e.Key)), uint32(len(e.Data)))

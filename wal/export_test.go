@@ -29,8 +29,8 @@ func (l *Log) Waiting(stream string) int {
 // BlockAim is the length of a block to aim for.
 const BlockAim = blockAim
 
-// RestOfLeaf returns what fills the pages of a leaf whose first block has that length.
-func RestOfLeaf(first int) int { return restOfLeaf(first) }
+// RestOfLeaf returns what fills a leaf of so many pages whose first block has that length.
+func RestOfLeaf(first, pages int) int { return restOfLeaf(first, roomOfLeaf(pages)) }
 
 // Rewriting returns o with segments rewritten as soon as it is worth it.
 func (o Options) Rewriting() Options {

@@ -63,7 +63,7 @@ func (g *group) part(c *committer, name string) *part {
 
 // lay makes the group's blocks, stream by stream.
 func (g *group) lay(p *packer, end leafEnd) {
-	p.reset(end, g.time)
+	p.reset(end, g.time, g.length())
 	for _, part := range g.parts {
 		p.turn(part.stream.name, part.stream.next, part.stream.bytes)
 		for _, t := range part.tickets {
@@ -72,6 +72,16 @@ func (g *group) lay(p *packer, end leafEnd) {
 	}
 	p.finish()
 	g.blocks, g.end = p.blocks, p.end
+}
+
+// length returns the bytes of the frames of all tickets.
+func (g *group) length() (n int) {
+	for _, part := range g.parts {
+		for _, t := range part.tickets {
+			n += len(t.frames)
+		}
+	}
+	return n
 }
 
 // bytes returns the length of the group's blocks.

@@ -17,7 +17,10 @@ type packer struct {
 	start  int      // where the open one begins in buf
 	open   block    // the last one, while frames may still join it
 
+	left   int     // bytes of frames that are to be added still
+	even   bool    // the last leaf is to have two blocks: what comes next begins another
 	end    leafEnd // after the last block that is complete
+	room   int     // of the last leaf
 	enough int     // no frame joins the open block once it is this long,
 	most   int     // nor one that would make it longer than this
 }
@@ -25,12 +28,12 @@ type packer struct {
 // maxSpare bounds the packer's buffer that is kept from one group to the next.
 const maxSpare = 16 << 20
 
-// reset begins with a group; its blocks follow those that end there.
-func (p *packer) reset(end leafEnd, now int64) {
+// reset begins with a group of which so many bytes are to be laid; its blocks follow those that end there.
+func (p *packer) reset(end leafEnd, now int64, left int) {
 	if cap(p.buf) > maxSpare {
 		p.buf = nil
 	}
-	*p = packer{time: now, buf: p.buf[:0], blocks: p.blocks[:0], end: end}
+	*p = packer{time: now, buf: p.buf[:0], blocks: p.blocks[:0], end: end, left: left}
 }
 
 // turn goes on with a stream, whose next event has that offset, after so many bytes of payload.
@@ -66,18 +69,20 @@ func (p *packer) adopt(t *Ticket) {
 		p.blocks = append(p.blocks, value)
 		p.end.add(len(value))
 	}
+	p.left -= len(t.frames)
 	p.next += uint64(t.events)
 	p.bytes += t.payload
 }
 
 // admit makes sure that a block is open that a frame of that length may join.
 func (p *packer) admit(length int) {
-	if p.open.count > 0 && !p.joins(length) {
+	if p.open.count > 0 && !p.joins(length) && !p.odd(length) {
 		p.finish()
 	}
 	if p.open.count == 0 {
 		p.begin()
 	}
+	p.left -= length
 }
 
 // joined counts the frame that has been added to the open block.
@@ -95,6 +100,11 @@ func (p *packer) joins(length int) bool {
 	return have < p.enough && have+length <= p.most
 }
 
+// odd tells whether the frame is the last one and would have a leaf to itself.
+func (p *packer) odd(length int) bool {
+	return p.even && p.left == length && length <= leafPageSize && p.end.blocks == 1
+}
+
 // begin opens a block. The first of a leaf takes what makes half of it full, the second what is left
 // then, so that frames which do not divide a half divide the whole.
 func (p *packer) begin() {
@@ -102,22 +112,40 @@ func (p *packer) begin() {
 	p.open = block{stream: p.stream, first: p.next, time: p.time, before: p.bytes}
 	p.buf = appendBlockHeader(p.buf, &p.open)
 	if p.end.blocks == 1 {
-		p.enough = restOfLeaf(p.end.last())
+		p.enough = restOfLeaf(p.end.last(), max(p.room, roomOfLeaf(1)))
 		p.most = p.enough
 		return
 	}
-	p.enough, p.most = blockAim, leafRoom
+	p.room = p.leafRoom()
+	p.enough, p.most = p.room/2, p.room
+	if p.even {
+		p.enough = min(p.enough, (len(p.buf)-p.start+p.left)/2)
+	}
 }
 
-// restOfLeaf returns what fills the pages of a leaf whose first block has that length: 4,097 to
-// 8,192 bytes, however short or long the first one is.
-func restOfLeaf(first int) int {
-	const least = leafPageSize
-	rest := (leafRoom - first) % leafPageSize
-	if rest <= 0 {
+// leafRoom returns what the next leaf has for its blocks. The last two leaves have one page, and the one
+// before makes that come out, since the next commit writes again what the last two hold.
+func (p *packer) leafRoom() int {
+	const tail = 2 * leafPageSize
+	pages := (p.left - tail + leafPageSize - 1) / leafPageSize
+	return roomOfLeaf(min(max(pages, 1), leafPages))
+}
+
+// roomOfLeaf returns what a leaf of so many pages has for the bytes of its two blocks: the page's header, two
+// elements and two keys are taken off.
+func roomOfLeaf(pages int) int { return pages*leafPageSize - leafHeader - 2*leafElement }
+
+// restOfLeaf returns what fills the pages of a leaf with that room whose first block has that length: about
+// a quarter to three quarters of it, however short or long the first one is.
+func restOfLeaf(first, room int) int {
+	rest := room - first
+	for rest < room/4 {
 		rest += leafPageSize
 	}
-	return least + rest
+	for rest > room/2+leafPageSize {
+		rest -= leafPageSize
+	}
+	return rest
 }
 
 // finish completes the open block: what the header says of its events is known now.
@@ -141,10 +169,11 @@ type leafEnd struct {
 	bytes  int    // and their bytes there
 }
 
-// leafElement is what a block takes in a leaf beside its bytes.
 const (
 	leafPageSize = 4096
-	leafElement  = 16 + 8
+	leafPages    = 4      // of a leaf, unless it is one of a commit's last
+	leafHeader   = 16     // of a page
+	leafElement  = 16 + 8 // of a block in a leaf, with its key
 )
 
 // add notes that a block follows. bbolt splits a leaf after the second block, or after as many as go
@@ -156,7 +185,7 @@ func (e *leafEnd) add(length int) {
 		e.blocks, e.bytes = 0, 0
 	}
 	if e.blocks == 0 {
-		e.bytes = 16 // the page's header
+		e.bytes = leafHeader
 	}
 	e.blocks++
 	e.bytes += leafElement + length
