@@ -40,9 +40,31 @@ const (
 // awsConfig builds the configuration of one destination's client. It reads the environment and
 // the shared files and dials nobody: an agent starts without a network and without credentials.
 func awsConfig(ctx context.Context, o AWSOptions) (aws.Config, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, o.loadOptions()...)
+	load := o.loadOptions()
+	cfg, err := o.load(ctx, load)
 	if err != nil {
-		return aws.Config{}, fmt.Errorf("load aws configuration: %w", err)
+		return aws.Config{}, err
+	}
+	source := &credentialsSource{provider: cfg.Credentials, load: func(ctx context.Context) (aws.CredentialsProvider, error) {
+		again, err := o.load(ctx, load)
+		return again.Credentials, err
+	}}
+	cfg.Credentials = source
+	cfg.APIOptions = append(cfg.APIOptions, source.watch)
+	if o.Endpoint != "" {
+		cfg.BaseEndpoint = aws.String(o.Endpoint)
+	}
+	// The shipper owns the retries: two loops would multiply.
+	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	cfg.HTTPClient, err = newWholeReply(cfg.HTTPClient)
+	return cfg, err
+}
+
+// load reads the environment and the shared files.
+func (o AWSOptions) load(ctx context.Context, options []func(*config.LoadOptions) error) (aws.Config, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return cfg, fmt.Errorf("load aws configuration: %w", err)
 	}
 	if cfg.Region == "" && o.Endpoint != "" {
 		cfg.Region = defaultRegion
@@ -51,14 +73,7 @@ func awsConfig(ctx context.Context, o AWSOptions) (aws.Config, error) {
 		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), o.RoleARN)
 		cfg.Credentials = aws.NewCredentialsCache(role)
 	}
-	cfg.Credentials = credentialsSource{cfg.Credentials}
-	if o.Endpoint != "" {
-		cfg.BaseEndpoint = aws.String(o.Endpoint)
-	}
-	// The shipper owns the retries: two loops would multiply.
-	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	cfg.HTTPClient, err = newWholeReply(cfg.HTTPClient)
-	return cfg, err
+	return cfg, nil
 }
 
 func (o AWSOptions) loadOptions() []func(*config.LoadOptions) error {
@@ -101,20 +116,3 @@ func (o AWSOptions) within(ctx context.Context) (context.Context, context.Cancel
 	}
 	return context.WithTimeout(ctx, o.Timeout)
 }
-
-// credentialsSource marks the errors of fetching credentials, so that they are not taken for the
-// destination's: "access denied" to a role says nothing about a record.
-type credentialsSource struct{ aws.CredentialsProvider }
-
-func (s credentialsSource) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	c, err := s.CredentialsProvider.Retrieve(ctx)
-	if err != nil {
-		return c, &credentialsError{err}
-	}
-	return c, nil
-}
-
-type credentialsError struct{ err error }
-
-func (e *credentialsError) Error() string { return "get credentials: " + e.err.Error() }
-func (e *credentialsError) Unwrap() error { return e.err }

@@ -105,7 +105,7 @@ var classes = map[string]shipper.Class{
 	"RequestExpired":                  shipper.Transient, // the SDK has corrected its clock by then
 	"RequestInTheFuture":              shipper.Transient,
 	"RequestTimeTooSkewed":            shipper.Transient,
-	"ExpiredToken":                    shipper.Transient, // the next request fetches another
+	"ExpiredToken":                    shipper.Transient, // the next request fetches another (credentials.go)
 	"ExpiredTokenException":           shipper.Transient,
 
 	"ResourceNotFoundException":           shipper.Operator,

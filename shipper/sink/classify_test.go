@@ -6,6 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/smithy-go"
+
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
 	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
@@ -75,6 +79,29 @@ func TestClassOfEveryDocumentedCode(t *testing.T) {
 		if srv.Stored() != 0 || got.Results != nil {
 			t.Errorf("%d %s: %d stored, results %v", c.status, c.code, srv.Stored(), got.Results)
 		}
+	}
+}
+
+// Every error that the SDK knows of the services has a class, so that a new SDK's new ones are not overlooked.
+func TestEveryErrorOfTheSDKHasAClass(t *testing.T) {
+	elsewhere := map[string]bool{ // errors of requests that we don't make
+		"DryRunOperationException": true, "ExpiredIteratorException": true, "ExpiredNextTokenException": true,
+	}
+	found := 0
+	for _, registry := range []*smithy.TypeRegistry{kinesis.TypeRegistry, firehose.TypeRegistry} {
+		for _, entry := range registry.Entries {
+			err, ok := entry.New().(smithy.APIError)
+			if !ok {
+				continue
+			}
+			found++
+			if code := err.ErrorCode(); sink.KnownCode(code) == elsewhere[code] {
+				t.Errorf("%s: got a class: %v, want %v", code, sink.KnownCode(code), !elsewhere[code])
+			}
+		}
+	}
+	if found < 25 {
+		t.Errorf("got %d errors of the SDK, want 25 or more", found)
 	}
 }
 
@@ -194,13 +221,7 @@ func TestNoEndpoint(t *testing.T) {
 }
 
 func TestNoCredentials(t *testing.T) {
-	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
-		"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
-		t.Setenv(name, "")
-	}
-	t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	noCredentials(t)
 	o := fakeaws.Start(t).Options()
 	o.Credentials = nil
 	check(t, send(t, o), shipper.Operator, "credentials")

@@ -50,3 +50,9 @@ func (f *File) Crash() {
 		}
 	})
 }
+
+// KnownCode tells whether classify has a class for a service's code, whatever the status.
+func KnownCode(code string) bool {
+	_, known := classes[code]
+	return known
+}
