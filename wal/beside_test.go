@@ -1,61 +1,64 @@
 package wal_test
 
 import (
-	"context"
-	"fmt"
 	"testing"
 
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A reader that followed an appender missed blocks, or took good ones for damaged, once the newest
-// segment's index had several parts: its key lay in a buffer that later commits wrote over.
-func TestAReaderBesideAnAppenderMissesNothing(t *testing.T) {
-	l, err := wal.Open(context.Background(), wal.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
+// The index of the newest segment had a stream, from its second part on, under a name that lay in the
+// committer's buffer. These tests write over that.
+
+// manyBlocks is more blocks than go into a part of the index: each takes 2 of its 1,024 bytes.
+const manyBlocks = 600
+
+// Readers took the blocks for missing, and the events were counted as dropped.
+func TestAStreamIsReadWholeThoughAnotherAppends(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	for range manyBlocks {
+		appendOne(t, l, "a", "k", "")
 	}
-	place, err := l.Place("s", "d")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const total, each = 24000, 12
-	done := make(chan error, 1)
-	go func() { done <- appendWide(l, total, each) }()
-	for next := uint64(1); next <= total; {
-		grown := l.Grown("s")
-		c, err := l.Read("s", next, wal.AllLanes, 1<<20)
-		if err != nil {
-			t.Fatalf("from %d: %v", next, err)
-		}
-		if n := uint64(len(c.Events)); c.Next != next+n || n > 0 && c.Events[0].Offset != next {
-			t.Fatalf("read from %d: %d events up to %d", next, n, c.Next)
-		}
-		next = c.Next
-		place.Settle(wal.Settlement{Marks: map[uint8]wal.Mark{3: {Checkpoint: 1}}})
-		if c.End && next <= total {
-			<-grown
-		}
-	}
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
+	appendOne(t, l, "b", "k", "")
+	wantWhole(t, l, "a", manyBlocks)
+	appendOne(t, l, "a", "k", "")
+	wantWhole(t, l, "a", manyBlocks+1)
+	wantSound(t, dir)
 }
 
-// appendWide appends total events of some hundred bytes, so many a time.
-func appendWide(l *wal.Log, total, each int) error {
-	for i := 0; i < total; i += each {
-		events := make([]wal.Event, each)
-		for j := range events {
-			n := i + j
-			events[j] = wal.Event{Key: fmt.Sprint("key-", n*7919%1000), Data: make([]byte, 384+n*101%256), Time: int64(n + 1)}
+// Readers passed over all events before a commit that began with another stream's, and destinations
+// stood still with some pending and no error.
+func TestAStreamIsReadWholeThoughItSharesACommit(t *testing.T) {
+	dir := t.TempDir()
+	gate := make(chan struct{}, manyBlocks+1)
+	l := open(t, wal.Options{Dir: dir}.WithFaults(func() error { <-gate; return nil }, nil))
+	for range manyBlocks {
+		gate <- struct{}{}
+		appendOne(t, l, "a", "k", "")
+	}
+	var tickets []*wal.Ticket
+	for _, stream := range []string{"b", "b", "a"} { // while the first is committed, the others gather
+		ticket, err := l.Submit(t.Context(), &wal.Batch{Stream: stream, Events: []wal.Event{event("k", "")}})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if _, err := l.Append(context.Background(), &wal.Batch{Stream: "s", Events: events}); err != nil {
-			return err
+		tickets = append(tickets, ticket)
+	}
+	close(gate)
+	for _, ticket := range tickets {
+		if _, err := ticket.Wait(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
-	return nil
+	wantWhole(t, l, "a", manyBlocks+1)
+	wantSound(t, dir)
+}
+
+// wantWhole reads a stream of which nothing is truncated.
+func wantWhole(t *testing.T, l *wal.Log, stream string, events int) {
+	t.Helper()
+	got := readAll(t, l, stream, 1, wal.AllLanes)
+	if len(got) != events || got[0].Offset != 1 {
+		t.Fatalf("got %d events of stream %q, want %d from offset 1 on", len(got), stream, events)
+	}
 }
