@@ -28,16 +28,17 @@ const mostPassed = 128
 type draft struct {
 	groups []*group
 	events int
-	size   int   // framed, without the key
-	pace   *pace // of its shard; nil: none
+	size   int       // framed, without the key
+	sizer  kpl.Sizer // of KPL's format
+	pace   *pace     // of its shard; nil: none
 }
 
 // group is the events of one key in a record (where order is the stream's: of any keys).
 type group struct {
 	key    string
 	record int // index of its draft
+	place  int // among the draft's groups, until some of them move
 	events []*wal.Event
-	sizer  kpl.Sizer
 	size   int // framed
 }
 
@@ -54,6 +55,9 @@ type batch struct {
 
 	charged int // bytes of the link
 
+	shards  *ShardMap   // set where records are by shard
+	ofShard map[int]int // the index of each shard's last record
+
 	paces  *paces  // nil: none
 	shrink float64 // framed bytes for one that is sent, as far as it is known
 	slow   *pace   // the one that has refused the last event
@@ -62,6 +66,13 @@ type batch struct {
 
 func newBatch(shape Shape, paces *paces) *batch {
 	return &batch{shape: shape, groups: make(map[string]*group), paces: paces, shrink: 1}
+}
+
+// byShard makes the batch's records hold all keys of a shard.
+func (b *batch) byShard(m *ShardMap) {
+	if m != nil && b.shape.ByShard && b.shape.Framing == FramingKPL {
+		b.shards, b.ofShard = m, make(map[int]int)
+	}
 }
 
 // maxEvents bounds the events of a batch whose records hold at most RecordEvents each, so that
@@ -199,23 +210,27 @@ func (b *batch) groupKey(e *wal.Event) string {
 	return e.Key
 }
 
-// grown returns the framed size of g with e in it.
-func (b *batch) grown(g *group, e *wal.Event) int {
-	if b.shape.Framing == FramingKPL {
-		next := g.sizer
-		b.count(&next, e)
-		return next.Size()
+// more returns the bytes that e adds to d as an event of its group at that place; the place after the last
+// is a new group's.
+func (b *batch) more(d *draft, place int, e *wal.Event) int {
+	if b.shape.Framing != FramingKPL {
+		return b.lineSize(e)
 	}
-	return g.size + b.lineSize(e)
+	with := d.sizer
+	if place > 0 && place == len(d.groups) {
+		with.AddKey(len(e.Key))
+	}
+	b.count(&with, place, e)
+	return with.Size() - d.size
 }
 
-// count counts e in a record of KPL's format.
-func (b *batch) count(sizer *kpl.Sizer, e *wal.Event) {
+// count counts e in a record of KPL's format, as one of the key at that place.
+func (b *batch) count(sizer *kpl.Sizer, place int, e *wal.Event) {
 	if b.shape.Envelope == nil {
-		sizer.Add(e.Data)
+		sizer.AddTo(place, e.Data)
 		return
 	}
-	sizer.AddSize(b.shape.Envelope.Size(e))
+	sizer.AddSize(place, b.shape.Envelope.Size(e))
 }
 
 // lineSize returns the bytes that e takes where it is not in KPL's format.
@@ -229,12 +244,12 @@ func (b *batch) lineSize(e *wal.Event) int {
 // joins tells whether e can join the group of its key.
 func (b *batch) joins(g *group, e *wal.Event) bool {
 	d := b.drafts[g.record]
-	more := b.grown(g, e) - g.size
+	more := b.more(d, g.place, e)
 	if b.size+more > b.shape.MaxBatch {
 		b.full = true
 		return false
 	}
-	return d.size+more <= b.aim(g.key) && b.roomFor(d, more)
+	return d.size+more <= b.aim(d.groups[0].key) && b.roomFor(d, more)
 }
 
 // roomFor tells whether d takes an event of more bytes. Near the number of events that a record may
@@ -269,7 +284,7 @@ func (b *batch) move(g *group, e *wal.Event) {
 	from.size -= g.size
 	from.events -= len(g.events)
 	last := b.drafts[len(b.drafts)-1]
-	if last == from || last.size+b.grown(g, e) > b.aim(g.key) || last.events+len(g.events)+1 > b.recordEvents() {
+	if last == from || last.size+g.size+b.lineSize(e) > b.aim(g.key) || last.events+len(g.events)+1 > b.recordEvents() {
 		last = &draft{}
 		b.drafts = append(b.drafts, last)
 	}
@@ -306,40 +321,67 @@ func (b *batch) keyCost(key string) int {
 	return 0
 }
 
-// newGroup opens a group for e, in the last record where it may share one, else in a new record.
+// newGroup opens a group for e, in a record that it may share, else in a new one.
 func (b *batch) newGroup(e *wal.Event) *group {
-	g := &group{key: b.groupKey(e), sizer: kpl.NewSizer(len(e.Key))}
-	size := b.grown(g, e)
-	if !b.shape.OneKey && len(b.drafts) > 0 {
-		last := len(b.drafts) - 1
-		d := b.drafts[last]
-		if d.size+size <= b.aim(e.Key) && b.size+size <= b.shape.MaxBatch && b.roomFor(d, size) {
-			g.record = last
-			d.groups = append(d.groups, g)
-			b.groups[g.key] = g
-			return g
-		}
+	g := &group{key: b.groupKey(e)}
+	if i := b.company(e); i >= 0 && b.takesIn(b.drafts[i], e) {
+		b.join(g, i)
+		return g
 	}
-	size += b.keyCost(e.Key)
+	d := &draft{sizer: kpl.NewSizer(len(e.Key))}
+	size := b.more(d, 0, e) + b.keyCost(e.Key)
 	if len(b.drafts) >= b.shape.BatchRecords || len(b.drafts) > 0 && b.size+size > b.shape.MaxBatch {
 		b.full = true
 		return nil
 	}
-	g.record = len(b.drafts)
-	b.drafts = append(b.drafts, &draft{groups: []*group{g}})
+	b.drafts = append(b.drafts, d)
 	b.size += b.keyCost(e.Key)
-	b.groups[g.key] = g
+	b.join(g, len(b.drafts)-1)
+	if b.shards != nil {
+		b.ofShard[b.shards.Find(e.Key)] = g.record
+	}
 	return g
 }
 
+// company returns the index of the record that a new key's events may share, or -1.
+func (b *batch) company(e *wal.Event) int {
+	switch {
+	case b.shards != nil:
+		if i, ok := b.ofShard[b.shards.Find(e.Key)]; ok {
+			return i
+		}
+		return -1
+	case b.shape.OneKey:
+		return -1
+	}
+	return len(b.drafts) - 1
+}
+
+// takesIn tells whether d, a record of other keys, has room for the first event of one more.
+func (b *batch) takesIn(d *draft, e *wal.Event) bool {
+	more := b.more(d, len(d.groups), e)
+	return d.size+more <= b.aim(d.groups[0].key) && b.size+more <= b.shape.MaxBatch && b.roomFor(d, more)
+}
+
+// join makes g a group of a record.
+func (b *batch) join(g *group, record int) {
+	d := b.drafts[record]
+	g.record, g.place = record, len(d.groups)
+	if g.place > 0 {
+		d.sizer.AddKey(len(g.key))
+	}
+	d.groups = append(d.groups, g)
+	b.groups[g.key] = g
+}
+
 func (b *batch) put(g *group, e *wal.Event) {
-	more := b.grown(g, e) - g.size
+	d := b.drafts[g.record]
+	more := b.more(d, g.place, e)
+	if b.shape.Framing == FramingKPL {
+		b.count(&d.sizer, g.place, e)
+	}
 	g.events = append(g.events, e)
 	g.size += more
-	if b.shape.Framing == FramingKPL {
-		b.count(&g.sizer, e)
-	}
-	d := b.drafts[g.record]
 	d.size += more
 	d.events++
 	b.size += more
@@ -376,30 +418,34 @@ func (d *draft) record(shape *Shape) Record {
 // framedBytes are buffers for what is compressed at once, of a record's size.
 var framedBytes = sync.Pool{New: func() any { return new([]byte) }}
 
+// frame appends the record's events: one key's in their order, each on its own line where lines are asked
+// for.
 func (d *draft) frame(dst []byte, shape *Shape) []byte {
+	if shape.Framing == FramingKPL {
+		return d.frameKPL(dst, shape)
+	}
 	for _, g := range d.groups {
-		dst = g.append(dst, shape)
+		for _, e := range g.events {
+			dst = shape.appendEvent(dst, e)
+			if shape.Framing == FramingLines {
+				dst = append(dst, '\n')
+			}
+		}
 	}
 	return dst
 }
 
-// append frames the group's events: in their order, each on its own line where lines are asked for.
-func (g *group) append(dst []byte, shape *Shape) []byte {
-	if shape.Framing == FramingKPL {
-		payloads := make([][]byte, len(g.events))
-		for i, e := range g.events {
-			payloads[i] = e.Data
+func (d *draft) frameKPL(dst []byte, shape *Shape) []byte {
+	groups, payloads := make([]kpl.Group, len(d.groups)), make([][]byte, 0, d.events)
+	for i, g := range d.groups {
+		for _, e := range g.events {
+			data := e.Data
 			if shape.Envelope != nil {
-				payloads[i] = shape.Envelope.Append(nil, e)
+				data = shape.Envelope.Append(nil, e)
 			}
+			payloads = append(payloads, data)
 		}
-		return kpl.Append(dst, g.key, payloads)
+		groups[i] = kpl.Group{Key: g.key, Payloads: payloads[len(payloads)-len(g.events):]}
 	}
-	for _, e := range g.events {
-		dst = shape.appendEvent(dst, e)
-		if shape.Framing == FramingLines {
-			dst = append(dst, '\n')
-		}
-	}
-	return dst
+	return kpl.AppendGroups(dst, groups)
 }

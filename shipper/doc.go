@@ -42,6 +42,15 @@
 // as Shape.InFlight says are under way at once. Where order does not matter (Shape.AnyOrder), a batch
 // holds as many records of one key as fit; lanes, results and retries are the same.
 //
+// # Records by shard
+//
+// Where Shape.ByShard asks for it and the sink knows its shards, a record holds groups of all keys that
+// lie in one shard, and goes out under the first of them: with very many small keys, one record a shard
+// instead of one a key (3,000 events of 1,000 keys in 4 shards: over ten times fewer). A key's events are in
+// one record of a request, as ever. When the stream was resharded and the record landed elsewhere, the events
+// whose keys belong to the shard where it lies are delivered, and the others go again at once by the new map;
+// a consumer's library drops those where they lie, so nobody gets them twice.
+//
 // # When a batch goes
 //
 // When it is as large as the destination's requests are worth or takes no more, when its oldest event

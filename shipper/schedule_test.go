@@ -3,8 +3,10 @@ package shipper_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +46,8 @@ type schedule struct {
 	doubt   map[string]bool
 	at      map[string]time.Time // when a payload was stored
 	longest time.Duration        // of a sleep
+
+	generation int // of the service's shards
 }
 
 // regime is how the service behaves for a while.
@@ -64,7 +68,7 @@ const (
 
 func newSchedule(t *testing.T, seed uint64) *schedule {
 	r := rand.New(rand.NewPCG(seed, 0x5eed))
-	names := []string{"any", "file", "firehose", "kinesis", "single", "strict"}
+	names := slices.Sorted(maps.Keys(shapes()))
 	shape := shapes()[names[r.IntN(len(names))]]
 	s := &schedule{
 		rand: r, keys: 1 + r.IntN(40), blame: r.IntN(3),
@@ -76,6 +80,10 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	}
 	svc := newService(t, shape)
 	svc.rand, svc.faults, svc.kept, svc.twice = rand.New(rand.NewPCG(seed, 2)), s.fault, s.kept, s.twice
+	if shape.ByShard {
+		svc.real = shardsAt(0, 0, 128)
+		svc.known, svc.reshard = svc.real, s.reshard
+	}
 	svc.delay = time.Duration(1+r.IntN(200)) * time.Millisecond
 	s.rig = &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{
 		MaxDelay: time.Duration(1+r.IntN(1000)) * time.Millisecond,
@@ -86,16 +94,6 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	s.log, s.dead = openLog(t, s.dir), wal.OpenDead(s.dir)
 	s.src = &source{t: t, log: s.log, n: make(map[string]int)}
 	return s
-}
-
-// fastDir is a folder in memory where there is one: what is tested is not the disk.
-func fastDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "standpipe-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
 }
 
 func (s *schedule) run() {
@@ -125,6 +123,14 @@ func (s *schedule) turn(to regime) {
 	s.svc.mu.Lock()
 	defer s.svc.mu.Unlock()
 	s.regime, s.low = to, uint8(s.rand.IntN(wal.Lanes))
+}
+
+// reshard now and then gives the service other shards; s.svc.mu is held.
+func (s *schedule) reshard() {
+	if r := s.svc.rand; r.IntN(10) == 0 {
+		s.generation++
+		s.svc.real = shardsAt(s.generation, 0, 1+r.IntN(100), 128+r.IntN(100))
+	}
 }
 
 // burst appends some events; those that will be refused are known beforehand.

@@ -13,6 +13,7 @@ type outcome struct {
 	reply   Reply
 	started time.Time
 	took    time.Duration
+	strays  strays
 }
 
 // dispatch sends as many batches as are due and have a free request. It returns the time until the
@@ -129,6 +130,7 @@ func (s *Shipper) form(shape Shape, now time.Time, lanes []*lane) *batch {
 	}
 	b := newBatch(shape, s.paces)
 	b.shrink = max(s.ratio.value(), 1)
+	b.byShard(s.shards())
 	first := s.firstLane(&shape, now)
 	for i := range s.lanes {
 		l := s.lanes[(first+i)%len(s.lanes)]
@@ -180,6 +182,6 @@ func (s *Shipper) send(ctx context.Context, b *batch) {
 		ctx, cancel := context.WithTimeout(ctx, s.opts.Retry.Timeout)
 		defer cancel()
 		reply := s.opts.Sink.Send(ctx, records)
-		s.outcomes <- outcome{b, records, reply, started, time.Since(started)}
+		s.outcomes <- outcome{batch: b, records: records, reply: reply, started: started, took: time.Since(started)}
 	}()
 }

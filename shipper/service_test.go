@@ -35,6 +35,9 @@ type service struct {
 	busy     map[string]bool
 	refused  map[string]bool // payloads that are poison
 
+	real, known *shipper.ShardMap // the shards that there are, and those that the shipper is told of; nil: none
+	reshard     func()            // changes real before a request is stored; nil: never
+
 	// twice, when set, is told of a payload that was stored before; s.mu is held.
 	twice func(payload string)
 	// kept, when set, is told of every payload that is stored, and whether the shipper hears of it.
@@ -56,6 +59,12 @@ func newService(t *testing.T, shape shipper.Shape) *service {
 
 func (s *service) Shape() shipper.Shape { return s.shape }
 func (s *service) Close() error         { return nil }
+
+func (s *service) Shards() *shipper.ShardMap {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known
+}
 
 func (s *service) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
 	f := s.begin(batch)
@@ -104,6 +113,10 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	reply := shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "200"}
+	if s.reshard != nil {
+		s.reshard()
+	}
+	s.land(batch, &reply)
 	for i, r := range batch {
 		poisoned := false
 		for key, payloads := range keysOf(s.t, s.shape, r) {
@@ -137,9 +150,30 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
 	return reply
 }
 
+// land says where the records go, and tells the shipper of new shards when they went elsewhere.
+func (s *service) land(batch []shipper.Record, reply *shipper.Reply) {
+	if s.real == nil || !s.shape.ByShard {
+		return
+	}
+	before := s.known
+	reply.Shards = s.real
+	for _, r := range batch {
+		id := s.shardOf(r.Key)
+		reply.Landed = append(reply.Landed, id)
+		if before != nil && before.Shard(before.Find(r.Key)).ID != id {
+			s.known = s.real
+		}
+	}
+}
+
+func (s *service) shardOf(key string) string { return s.real.Shard(s.real.Find(key)).ID }
+
 // store takes in a record; told says whether the shipper hears of it.
 func (s *service) store(r shipper.Record, told bool) {
 	for key, payloads := range keysOf(s.t, s.shape, r) {
+		if s.real != nil && s.shardOf(key) != s.shardOf(r.Key) {
+			continue // a consumer's library drops these without a word
+		}
 		for _, p := range payloads {
 			var n int
 			if _, err := fmt.Sscanf(p, key+" %d", &n); err != nil {
@@ -192,6 +226,9 @@ func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]st
 	payloads := [][]byte{data}
 	switch shape.Framing {
 	case shipper.FramingKPL:
+		if groups, aggregated, err := kpl.DecodeGroups(data); shape.ByShard && aggregated && err == nil {
+			return keysOfGroups(t, groups, r)
+		}
 		_, split, _, err := kpl.Decode(data)
 		if err != nil {
 			t.Error(err)
@@ -248,6 +285,31 @@ func compressedShape(c shipper.Compression) shipper.Shape {
 // envelopeShape has an envelope around each event of shape.
 func envelopeShape(s shipper.Shape) shipper.Shape {
 	s.Envelope = &shipper.Envelope{Log: "01J", Stream: "s", Format: shipper.EnvelopeText}
+	return s
+}
+
+// keysOfGroups is keysOf for a record of several keys.
+func keysOfGroups(t *testing.T, groups []kpl.Group, r shipper.Record) map[string][]string {
+	keys, events := make(map[string][]string), 0
+	for _, g := range groups {
+		if keys[g.Key] != nil {
+			t.Errorf("key %q is in a record twice", g.Key)
+		}
+		for _, p := range g.Payloads {
+			keys[g.Key] = append(keys[g.Key], string(p))
+			events++
+		}
+	}
+	if keys[r.Key] == nil || events != r.Events {
+		t.Errorf("a record of key %q and %d events holds %d of keys %v", r.Key, r.Events, events, keys)
+	}
+	return keys
+}
+
+// byShardShape is kinesisShape's with records of all keys of a shard.
+func byShardShape() shipper.Shape {
+	s := kinesisShape()
+	s.ByShard = true
 	return s
 }
 

@@ -18,6 +18,9 @@ func (s *Shipper) settle(o outcome) {
 	add := wal.Ledger{Requests: 1}
 	results := s.results(&o, now)
 	o.teach(results, now)
+	if o.strays = o.findStrays(); len(o.strays.landed) > 0 {
+		s.opts.Observer.Retried(errAstray.Code, len(o.strays.landed))
+	}
 	for i, failure := range results {
 		if failure == nil {
 			s.bill(&add, &o.records[i], &o.batch.shape)
@@ -136,7 +139,11 @@ func (s *Shipper) settleShare(o *outcome, sh *share, results []*Error, add *wal.
 			continue
 		}
 		e, record := &sh.events[i], sh.groups[i].record
-		switch err := results[record]; {
+		err := results[record]
+		if err == nil && o.strays.hold(record, e.Key, o.records[record].Key) {
+			err = errAstray
+		}
+		switch {
 		case err == nil:
 			done[i] = true
 			add.Delivered.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
@@ -180,7 +187,7 @@ func (s *Shipper) judge(l *lane, sh *share, failure *Error, now time.Time) {
 		}
 	case failure.Class == Poison:
 		l.suspect = max(1, len(sh.events)/2)
-	case s.trouble == nil && failure != errNotTried:
+	case s.trouble == nil && failure != errNotTried && failure != errAstray:
 		l.trouble = s.opts.Retry.again(l.trouble, failure, now)
 		s.logTrouble(l.trouble)
 	}

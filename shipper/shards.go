@@ -52,3 +52,48 @@ type Sharded interface {
 	// Shards returns the open shards as far as they are known, or nil. It returns at once.
 	Shards() *ShardMap
 }
+
+// shards returns the sink's shards as far as they are known and matter, or nil.
+func (s *Shipper) shards() *ShardMap {
+	if sharded, ok := s.opts.Sink.(Sharded); ok {
+		return sharded.Shards()
+	}
+	return nil
+}
+
+// strays are a batch's records that landed elsewhere than in the shard that they were made for: the stream
+// was resharded meanwhile. A consumer's library drops the events of such a record whose keys do not belong
+// to the shard where it reads it.
+type strays struct {
+	landed map[int]string // the shard where a record of several keys went, by the record's index
+	by     *ShardMap      // where the keys' events belong; nil: nobody knows
+}
+
+// errAstray: the event was stored where no consumer looks for it. It is sent again at once, by the new map.
+var errAstray = &Error{Class: Transient, Code: "resharded", Record: -1}
+
+// strays finds the records that landed elsewhere.
+func (o *outcome) findStrays() (st strays) {
+	b := o.batch
+	if b.shards == nil || o.reply.Err != nil || len(o.reply.Landed) != len(b.drafts) {
+		return st
+	}
+	st.landed, st.by = make(map[int]string), o.reply.Shards
+	for i, d := range b.drafts {
+		made := b.shards.Shard(b.shards.Find(d.groups[0].key)).ID
+		if id := o.reply.Landed[i]; len(d.groups) > 1 && id != "" && id != made {
+			st.landed[i] = id
+		}
+	}
+	return st
+}
+
+// hold tells whether the key's events in that record lie where no consumer looks for them. Those of the key
+// that the record went out under never do.
+func (st *strays) hold(record int, key, under string) bool {
+	id, elsewhere := st.landed[record]
+	if !elsewhere || key == under {
+		return false
+	}
+	return st.by == nil || st.by.Shard(st.by.Find(key)).ID != id
+}

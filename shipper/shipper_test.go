@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,11 +29,21 @@ type rig struct {
 }
 
 func newRig(t *testing.T, svc *service) *rig {
-	dir := t.TempDir()
+	dir := fastDir(t)
 	r := &rig{t: t, dir: dir, log: openLog(t, dir), dead: wal.OpenDead(dir), svc: svc}
 	r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 	r.start()
 	return r
+}
+
+// fastDir is a folder in memory where there is one: what is tested is not the disk.
+func fastDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "standpipe-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func (r *rig) start() {
@@ -92,7 +103,7 @@ func (r *rig) finish() wal.PlaceStat {
 func shapes() map[string]shipper.Shape {
 	return map[string]shipper.Shape{
 		"kinesis": kinesisShape(), "firehose": firehoseShape(), "file": fileShape(), "single": singleShape(),
-		"strict": strictShape(), "any": anyShape(), "firehose, one key": oneKeyShape(), "firehose, any": anyLines(),
+		"strict": strictShape(), "by shard": byShardShape(), "any": anyShape(), "firehose, one key": oneKeyShape(), "firehose, any": anyLines(),
 		"gzip": compressedShape(shipper.Gzip), "zstd, envelope": envelopeShape(compressedShape(shipper.Zstd)),
 		"kinesis, envelope": envelopeShape(kinesisShape()), "file, envelope": envelopeShape(wideFile()),
 	}

@@ -35,6 +35,9 @@ type Shape struct {
 	Framing Framing
 	// OneKey: a record holds events of one key only, and goes out under that key.
 	OneKey bool
+	// ByShard, beside OneKey and FramingKPL: a record may hold events of several keys that lie in one shard,
+	// where the sink is Sharded and its shards are known, and goes out under the first of them.
+	ByShard bool
 	// WholeOrder: events go out in the order of the log, whatever their key (one lane for all).
 	WholeOrder bool
 	// AnyOrder: the order of a key's events does not matter, so a batch may hold several records of
@@ -142,6 +145,11 @@ type Reply struct {
 	Err *Error
 	// Results has one entry a record when Err is nil; a nil entry is a record that is stored.
 	Results []*Error
+	// Landed names the shard that each record was stored in, where Shape.ByShard asks for it; "" is unknown.
+	Landed []string
+	// Shards is the map that Landed goes by: where records landed elsewhere than the sink's map said, it
+	// has asked for another. nil: it got none, and has none any more.
+	Shards *ShardMap
 	// Sent is how many bytes of the request's body went out, for a Sink that shares a Link.
 	Sent int
 	// Code is what the service answered for the request: an HTTP status, "timeout", "connection"

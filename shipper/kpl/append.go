@@ -21,28 +21,45 @@ const (
 // Overhead is what the format adds around its message: the magic and the MD5, in bytes.
 const Overhead = len(Magic) + md5.Size
 
+// Group is the payloads of one key in a record, in their order.
+type Group struct {
+	Key      string
+	Payloads [][]byte
+}
+
 // Append appends the record that carries payloads under key to dst and returns the result.
 // A lone payload is appended as it is unless it begins with Magic.
 func Append(dst []byte, key string, payloads [][]byte) []byte {
-	if len(payloads) == 1 && !hasMagic(payloads[0]) {
-		return append(dst, payloads[0]...)
+	return AppendGroups(dst, []Group{{key, payloads}})
+}
+
+// AppendGroups appends the record that carries the payloads of several keys, each key once and with a
+// payload at least, one key's after another's. A lone payload is appended as it is unless it begins with
+// Magic. Where the record goes by the first of the keys, the others have to lie in the same shard.
+func AppendGroups(dst []byte, groups []Group) []byte {
+	if len(groups) == 1 && len(groups[0].Payloads) == 1 && !hasMagic(groups[0].Payloads[0]) {
+		return append(dst, groups[0].Payloads[0]...)
 	}
 	dst = append(dst, Magic...)
 	start := len(dst)
-	dst = protowire.AppendTag(dst, fieldKeyTable, protowire.BytesType)
-	dst = protowire.AppendString(dst, key)
-	for _, p := range payloads {
-		dst = appendPayload(dst, p)
+	for i := range groups {
+		dst = protowire.AppendTag(dst, fieldKeyTable, protowire.BytesType)
+		dst = protowire.AppendString(dst, groups[i].Key)
+	}
+	for i := range groups {
+		for _, p := range groups[i].Payloads {
+			dst = appendPayload(dst, i, p)
+		}
 	}
 	sum := md5.Sum(dst[start:])
 	return append(dst, sum[:]...)
 }
 
-func appendPayload(dst, p []byte) []byte {
+func appendPayload(dst []byte, key int, p []byte) []byte {
 	dst = protowire.AppendTag(dst, fieldRecords, protowire.BytesType)
-	dst = protowire.AppendVarint(dst, uint64(innerSize(len(p))))
+	dst = protowire.AppendVarint(dst, uint64(innerSize(key, len(p))))
 	dst = protowire.AppendTag(dst, fieldKeyIndex, protowire.VarintType)
-	dst = protowire.AppendVarint(dst, 0)
+	dst = protowire.AppendVarint(dst, uint64(key))
 	dst = protowire.AppendTag(dst, fieldData, protowire.BytesType)
 	return protowire.AppendBytes(dst, p)
 }

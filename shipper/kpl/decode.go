@@ -14,31 +14,44 @@ var (
 	ErrSum = errors.New("kpl: the checksum does not match")
 
 	// ErrFormat is wrapped by Decode when the message is not an AggregatedRecord that holds the
-	// payloads of one key.
-	ErrFormat = errors.New("kpl: not an aggregated record of one key")
+	// payloads of one key, and by DecodeGroups when it is none of any.
+	ErrFormat = errors.New("kpl: not an aggregated record")
 )
 
-// Decode takes a record apart. One that does not begin with Magic is a lone payload: it comes
-// back as it is, with no key and aggregated false. The payloads share record's memory.
+// Decode takes a record of one key apart. One that does not begin with Magic is a lone payload: it
+// comes back as it is, with no key and aggregated false. The payloads share record's memory.
 //
 // It is stricter than a consumer may be: a wrong checksum, payloads of several keys and a
 // damaged message are errors, where the official libraries hand the record on as it is.
 func Decode(record []byte) (key string, payloads [][]byte, aggregated bool, err error) {
-	if !hasMagic(record) {
+	groups, aggregated, err := DecodeGroups(record)
+	switch {
+	case err != nil:
+		return "", nil, aggregated, err
+	case !aggregated:
 		return "", [][]byte{record}, false, nil
+	case len(groups) != 1:
+		return "", nil, true, fmt.Errorf("%w of one key: %d keys", ErrFormat, len(groups))
+	}
+	return groups[0].Key, groups[0].Payloads, true, nil
+}
+
+// DecodeGroups takes a record apart by its keys, in the order of their table; payloads keep theirs within
+// their key. It is as strict as Decode but for the number of keys. Of a record that does not begin with
+// Magic, a lone payload, there are no groups and aggregated is false.
+func DecodeGroups(record []byte) (groups []Group, aggregated bool, err error) {
+	if !hasMagic(record) {
+		return nil, false, nil
 	}
 	message, err := checked(record)
 	if err != nil {
-		return "", nil, true, err
+		return nil, true, err
 	}
 	d := decoder{}
 	if err := eachField(message, d.field); err != nil {
-		return "", nil, true, err
+		return nil, true, err
 	}
-	if d.keys != 1 {
-		return "", nil, true, fmt.Errorf("%w: %d keys", ErrFormat, d.keys)
-	}
-	return d.key, d.payloads, true, nil
+	return d.groups, true, nil
 }
 
 // checked returns the message between the magic and the checksum, which must match.
@@ -54,16 +67,14 @@ func checked(record []byte) ([]byte, error) {
 }
 
 type decoder struct {
-	key      string
-	keys     int
-	payloads [][]byte
+	groups   []Group
+	payloads int
 }
 
 func (d *decoder) field(f field) error {
 	switch {
 	case f.is(fieldKeyTable, protowire.BytesType):
-		d.key = string(f.bytes)
-		d.keys++
+		d.groups = append(d.groups, Group{Key: string(f.bytes)})
 	case f.is(fieldRecords, protowire.BytesType):
 		return d.record(f.bytes)
 	}
@@ -84,12 +95,13 @@ func (d *decoder) record(b []byte) error {
 	switch {
 	case err != nil:
 		return err
-	case index != 0:
-		return fmt.Errorf("%w: payload %d has key index %d", ErrFormat, len(d.payloads), index)
+	case index >= uint64(len(d.groups)):
+		return fmt.Errorf("%w: payload %d has key index %d of %d keys", ErrFormat, d.payloads, index, len(d.groups))
 	case !found:
-		return fmt.Errorf("%w: payload %d has no data", ErrFormat, len(d.payloads))
+		return fmt.Errorf("%w: payload %d has no data", ErrFormat, d.payloads)
 	}
-	d.payloads = append(d.payloads, data)
+	d.payloads++
+	d.groups[index].Payloads = append(d.groups[index].Payloads, data)
 	return nil
 }
 

@@ -9,17 +9,18 @@
 //	| 9A C2  |                                        | message |
 //	+--------+----------------------------------------+---------+
 //
-//	0A len key               partition_key_table[0]: the partition key
+//	0A len key               partition_key_table, once a key: the partition key
 //	1A len                   records, once a payload:
-//	   08 00                   partition_key_index = 0
+//	   08 index                partition_key_index, from 0
 //	   1A len payload          data
 //
 // # What is promised
 //
-//   - One record, one partition key: the key table has one entry and there is no explicit hash key.
-//     The record goes out under that very key, so whatever shard it lands on, all of its payloads
-//     hash into that shard's range. (A consumer of the official library discards, without a word,
-//     payloads that hash outside the shard which they were read from.)
+//   - Append makes a record of one partition key. It goes out under that very key, so whatever shard it
+//     lands on, all of its payloads hash into that shard's range. (A consumer of the official library
+//     discards, without a word, payloads that hash outside the shard which they were read from.)
+//   - AppendGroups makes one of several keys, for the caller who knows that they lie in one shard and
+//     looks where the record went.
 //   - A lone payload goes out as it is, without the format around it, unless it begins with the
 //     format's magic itself: then it is wrapped, so that no consumer mistakes it for an aggregate.
 //   - Size and Sizer tell the encoded size to the byte before anything is encoded.

@@ -6,6 +6,7 @@ import "google.golang.org/protobuf/encoding/protowire"
 // record under the empty key; NewSizer makes one for any key.
 type Sizer struct {
 	keyLen   int
+	more     int // bytes of the further keys' entries
 	payloads int
 	message  int  // bytes of the payloads' fields
 	lone     int  // length of the first payload
@@ -15,18 +16,24 @@ type Sizer struct {
 // NewSizer returns a Sizer for a record under a key of keyLen bytes.
 func NewSizer(keyLen int) Sizer { return Sizer{keyLen: keyLen} }
 
-// Add counts one more payload.
-func (s *Sizer) Add(payload []byte) { s.add(len(payload), hasMagic(payload)) }
+// Add counts one more payload of the first key.
+func (s *Sizer) Add(payload []byte) { s.AddTo(0, payload) }
+
+// AddKey counts one more key, of keyLen bytes, after the first.
+func (s *Sizer) AddKey(keyLen int) { s.more += keySize(keyLen) }
+
+// AddTo counts one more payload of the key at that index of the table, the first being 0.
+func (s *Sizer) AddTo(key int, payload []byte) { s.add(key, len(payload), hasMagic(payload)) }
 
 // AddSize counts one more payload, of n bytes, that does not begin with Magic.
-func (s *Sizer) AddSize(n int) { s.add(n, false) }
+func (s *Sizer) AddSize(key, n int) { s.add(key, n, false) }
 
-func (s *Sizer) add(n int, magic bool) {
+func (s *Sizer) add(key, n int, magic bool) {
 	if s.payloads == 0 {
 		s.lone, s.magic = n, magic
 	}
 	s.payloads++
-	s.message += fieldSize(n)
+	s.message += fieldSize(key, n)
 }
 
 // Size returns the length of what Append would append for the payloads so far; 0 for none.
@@ -37,7 +44,7 @@ func (s *Sizer) Size() int {
 	case s.payloads == 1 && !s.magic:
 		return s.lone
 	}
-	return Overhead + keySize(s.keyLen) + s.message
+	return Overhead + keySize(s.keyLen) + s.more + s.message
 }
 
 // With returns what Size would be after Add(payload).
@@ -70,13 +77,13 @@ func keySize(keyLen int) int {
 	return protowire.SizeTag(fieldKeyTable) + protowire.SizeBytes(keyLen)
 }
 
-// innerSize returns the length of the Record that holds a payload of n bytes.
-func innerSize(n int) int {
-	return protowire.SizeTag(fieldKeyIndex) + protowire.SizeVarint(0) +
+// innerSize returns the length of the Record that holds a payload of n bytes of the key at an index.
+func innerSize(key, n int) int {
+	return protowire.SizeTag(fieldKeyIndex) + protowire.SizeVarint(uint64(key)) +
 		protowire.SizeTag(fieldData) + protowire.SizeBytes(n)
 }
 
-// fieldSize returns the bytes that a payload of n bytes takes in the message.
-func fieldSize(n int) int {
-	return protowire.SizeTag(fieldRecords) + protowire.SizeBytes(innerSize(n))
+// fieldSize returns the bytes that a payload of n bytes of the key at an index takes in the message.
+func fieldSize(key, n int) int {
+	return protowire.SizeTag(fieldRecords) + protowire.SizeBytes(innerSize(key, n))
 }

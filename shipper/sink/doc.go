@@ -26,6 +26,11 @@
 // two records of one key unless OrderNone says that they may: a failed first and a stored second would
 // be out of order.
 //
+// By shard (ByShard) a record holds events of several keys whose hashes lie in one shard of the map that Follow
+// keeps. The reply names the shard that each record landed in; where that is another one, the map is asked
+// for at once, and the shipper sends again what lies where no consumer looks for it. Without a map records
+// hold one key.
+//
 // In strict order each record goes by PutRecord and names the sequence number of the key's record before,
 // as far as this process knows it: the last 16,384 keys. What PutRecord refuses for a shard's sake is the
 // record's trouble, as with PutRecords.

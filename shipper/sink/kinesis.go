@@ -50,7 +50,9 @@ type KinesisOptions struct {
 	Aggregate shipper.Framing // "": FramingKPL
 	AimRecord int             // bytes; 0: 500 KiB; at most MaxRecord
 	Order     Order           // "": OrderKey
-	MaxRecord int             // bytes, the key counted, until the stream says its MaxRecordSizeInKiB; 0: 1 MiB
+	// ByShard lets a record hold events of all keys of a shard; with FramingKPL, and not OrderStrict.
+	ByShard   bool
+	MaxRecord int // bytes, the key counted, until the stream says its MaxRecordSizeInKiB; 0: 1 MiB
 	Envelope  *shipper.Envelope
 	// Compression is for consumers that decompress a record; not with FramingKPL, which their library
 	// takes apart before they see it.
@@ -140,6 +142,9 @@ func (o KinesisOptions) Shape() (shipper.Shape, error) {
 	default:
 		return s, fmt.Errorf("kinesis: unknown framing %q", o.Aggregate)
 	}
+	if s.ByShard = o.ByShard; o.ByShard && (s.Framing != shipper.FramingKPL || o.Order == OrderStrict) {
+		return s, fmt.Errorf("kinesis: framing %q in order %q can't be by shard", s.Framing, o.Order)
+	}
 	if o.Stream == "" {
 		return s, errors.New("kinesis: no stream is named")
 	}
@@ -202,7 +207,7 @@ func (k *Kinesis) put(ctx context.Context, batch []shipper.Record) shipper.Reply
 	}
 	reply := replyOf(len(batch), out.FailedRecordCount, entries)
 	if reply.Err == nil {
-		k.shards.look(batch, shards, reply.Results)
+		k.landed(ctx, batch, shards, &reply)
 	}
 	return reply
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/big"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -116,18 +117,51 @@ func openShard(s types.Shard) (shard shipper.Shard, open bool, err error) {
 	return shard, true, nil
 }
 
-// look makes Follow ask early when the reply doesn't fit the map.
-func (m *shardMap) look(batch []shipper.Record, shards []*string, results []*shipper.Error) {
-	known := m.now.Load()
-	for i, id := range shards {
-		moved := aws.ToString(id) != "" && known != nil && known.Shard(known.Find(batch[i].Key)).ID != *id
-		throttled := results[i] != nil && results[i].Class == shipper.Throttled
-		if moved || throttled {
-			m.ask()
-			return
+// landed looks where the records went. What doesn't fit the map makes Follow ask early; records by shard
+// can't wait for that.
+func (k *Kinesis) landed(ctx context.Context, batch []shipper.Record, shards []*string, reply *shipper.Reply) {
+	byShard := k.Shape().ByShard
+	if byShard {
+		reply.Landed = make([]string, len(shards))
+		for i, id := range shards {
+			reply.Landed[i] = aws.ToString(id)
 		}
 	}
+	switch known := k.shards.now.Load(); {
+	case known == nil:
+	case byShard && moved(known, batch, shards):
+		reply.Shards = k.relearn(ctx)
+	case moved(known, batch, shards):
+		k.shards.ask()
+	}
+	if slices.ContainsFunc(reply.Results, throttled) {
+		k.shards.ask()
+	}
 }
+
+// relearn asks for the shards at once. Without an answer there is no map: one that is known to be wrong
+// would lead the next records astray too.
+func (k *Kinesis) relearn(ctx context.Context) *shipper.ShardMap {
+	m, err := k.ListShards(ctx)
+	if err != nil {
+		m = nil
+	}
+	k.shards.now.Store(m)
+	k.shards.ask()
+	return m
+}
+
+// moved tells whether a record was put elsewhere than the map says.
+func moved(known *shipper.ShardMap, batch []shipper.Record, shards []*string) bool {
+	for i, id := range shards {
+		if aws.ToString(id) != "" && known.Shard(known.Find(batch[i].Key)).ID != *id {
+			return true
+		}
+	}
+	return false
+}
+
+func throttled(e *shipper.Error) bool { return e != nil && e.Class == shipper.Throttled }
 
 func (m *shardMap) ask() {
 	select {

@@ -38,7 +38,7 @@ func (k *Kinesis) putStrict(ctx context.Context, batch []shipper.Record) shipper
 	}
 	k.sequences.note(r.Key, number)
 	reply := shipper.Reply{Results: make([]*shipper.Error, 1), Code: "200"}
-	k.shards.look(batch, []*string{out.ShardId}, reply.Results)
+	k.landed(ctx, batch, []*string{out.ShardId}, &reply)
 	return reply
 }
 

@@ -1,0 +1,98 @@
+package shipper_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper"
+)
+
+// shardsAt returns a map of shards that begin at multiples of a 256th of the hash keys; their names are the
+// generation's own.
+func shardsAt(generation int, starts ...int) *shipper.ShardMap {
+	var list []shipper.Shard
+	for _, at := range starts {
+		list = append(list, shipper.Shard{ID: fmt.Sprintf("%d-%d", generation, at), First: shipper.HashKey{byte(at)}})
+	}
+	return shipper.NewShardMap(list)
+}
+
+func TestManySmallKeysShareTheRecordsOfTheirShards(t *testing.T) {
+	records := make(map[bool]uint64)
+	for _, byShard := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			svc := newService(t, byShardShape())
+			svc.shape.ByShard = byShard
+			svc.real = shardsAt(0, 0, 64, 128, 192)
+			svc.known = svc.real
+			r := newRig(t, svc)
+			for i := range 3000 {
+				r.src.send(fmt.Sprint("k", i%1000), 1)
+			}
+			st := r.finish()
+			if records[byShard] = st.Records; svc.again != 0 {
+				t.Errorf("%d events arrived twice", svc.again)
+			}
+		})
+	}
+	if records[true]*10 > records[false] {
+		t.Errorf("got %d records by shard, %d by key", records[true], records[false])
+	}
+}
+
+func TestWithoutAMapOfShardsRecordsHoldOneKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := newService(t, byShardShape())
+		svc.kept = nil
+		r := newRig(t, svc)
+		for i := range 400 {
+			r.src.send(fmt.Sprint("k", i%50), 1)
+		}
+		if st := r.finish(); st.Records < 50 {
+			t.Errorf("got %d records for 50 keys", st.Records)
+		}
+	})
+}
+
+// TestAReshardedStreamLosesNothing splits and merges shards at any moment: what a consumer would drop,
+// since it lies outside the shard that it is read from, comes again; what it reads does not.
+func TestAReshardedStreamLosesNothing(t *testing.T) {
+	generation := 0
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			svc := newService(t, byShardShape())
+			random := rand.New(rand.NewPCG(seed, 3))
+			svc.real = shardsAt(generation, 0, 128)
+			svc.known = svc.real
+			svc.rand = rand.New(rand.NewPCG(seed, 4))
+			svc.reshard = func() {
+				if svc.rand.IntN(6) > 0 {
+					return
+				}
+				generation++
+				starts := []int{0}
+				for at := 1 + svc.rand.IntN(100); at < 256; at += 1 + svc.rand.IntN(100) {
+					starts = append(starts, at)
+				}
+				svc.real = shardsAt(generation, starts...)
+			}
+			r := newRig(t, svc)
+			for i := range 1000 {
+				r.src.send(fmt.Sprint("k", random.IntN(400)), 1+random.IntN(3))
+				if i%100 == 0 {
+					time.Sleep(time.Second)
+				}
+			}
+			r.finish()
+			if svc.again != 0 {
+				t.Errorf("seed %d: %d events came twice to a consumer", seed, svc.again)
+			}
+		})
+	}
+	if generation < 10 {
+		t.Errorf("the stream was resharded %d times", generation)
+	}
+}
