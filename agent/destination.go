@@ -14,7 +14,7 @@ const checkKeys = 5 * time.Minute
 
 func kinesisOptions(d config.Destination, around *shipper.Envelope, aws sink.AWSOptions) sink.KinesisOptions {
 	return sink.KinesisOptions{
-		Stream: d.Stream, Aggregate: shipper.Framing(d.Aggregate), Order: sink.Order(d.Order), AimRecord: int(d.Batch.RecordSize),
+		Stream: d.Stream, Aggregate: shipper.Framing(d.Aggregate), ByShard: d.AggregateBy == "shard", Order: sink.Order(d.Order), AimRecord: int(d.Batch.RecordSize),
 		Compression: compressionOf(d), Envelope: around, CheckKeys: checkKeys, Quota: quotaOf(d), AWS: aws,
 	}
 }

@@ -198,6 +198,20 @@ func fillsIn(name, path, literal string) bool {
 	return ValidStreamName(stream) == nil && matches(name, stream) && strings.ReplaceAll(path, streamMark, stream) == literal
 }
 
+// checkAggregateBy holds that a record of several keys is one that a consumer takes apart, and that a request
+// may carry others beside it.
+func checkAggregateBy(b *block, d *Destination) {
+	switch {
+	case d.AggregateBy != "shard":
+	case d.Aggregate != "kpl":
+		b.fault(b.at("aggregate_by"), "aggregate_by: %s puts several keys into a record, of which aggregate = %s says nothing to a "+
+			"consumer; allowed is shard with aggregate = \"kpl\"", quote(d.AggregateBy), quote(d.Aggregate))
+	case d.Order == "strict":
+		b.fault(b.at("aggregate_by"), "aggregate_by: order = \"strict\" names each key's record before; allowed is shard with "+
+			"order = \"key\" or \"none\"")
+	}
+}
+
 // checkCompression holds that whoever takes a record apart can.
 func checkCompression(b *block, d *Destination) {
 	if d.Compression == "none" {

@@ -101,9 +101,10 @@ type Destination struct {
 	Bandwidth int64  // kinesis and firehose: bytes a second of its requests; 0: no cap
 	Priority  string // its stream's
 
-	Stream    string // kinesis; a name, or an ARN, whose region goes before AWS.Region; may hold ${stream}
-	Aggregate string // kinesis: kpl, lines or none
-	Order     string // kinesis: key, strict or none; firehose: key or none
+	Stream      string // kinesis; a name, or an ARN, whose region goes before AWS.Region; may hold ${stream}
+	Aggregate   string // kinesis: kpl, lines or none
+	AggregateBy string // kinesis: key or shard
+	Order       string // kinesis: key, strict or none; firehose: key or none
 
 	Compression string // kinesis and firehose: none, gzip or zstd
 

@@ -77,7 +77,7 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 		Prices: config.Prices{Currency: "USD"},
 		Streams: []config.Stream{
 			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", Destinations: []config.Destination{
-				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", Stream: "clicks", Aggregate: "kpl", Order: "key",
+				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", Stream: "clicks", Aggregate: "kpl", AggregateBy: "key", Order: "key",
 					Compression: "none"},
 				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", DeliveryStream: "clicks-archive", Order: "key",
 					Compression: "none"},

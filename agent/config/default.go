@@ -80,7 +80,7 @@ func defaultDestination(typ, name string) Destination {
 	d.Pace = typ != "file"
 	switch typ {
 	case "kinesis":
-		d.Aggregate, d.Order, d.Compression = "kpl", "key", "none"
+		d.Aggregate, d.AggregateBy, d.Order, d.Compression = "kpl", "key", "key", "none"
 	case "firehose":
 		d.Order, d.Compression = "key", "none"
 	case "file":

@@ -129,7 +129,12 @@ listener "grpc" {
 		{"bandwidth", "bandwidth = \"off\"\n" + in(`"kinesis" "k"`, `stream = "a"`, `bandwidth = "1000B/s"`, `priority = "low"`), []string{
 			`1:13: bandwidth: "off" does not end with /s; allowed is a rate of 1KiB/s or more, like "256KiB/s"`,
 			`5:13: bandwidth: "1000B/s" is too low; allowed is a rate of 1KiB/s or more, like "256KiB/s"`,
-			`6:1: unknown setting "priority" in destination "kinesis" "k"; allowed is stream, aggregate, order, compression, pace, bandwidth, region, endpoint, profile, role_arn or envelope`}},
+			`6:1: unknown setting "priority" in destination "kinesis" "k"; allowed is stream, aggregate, aggregate_by, order, compression, pace, bandwidth, region, endpoint, profile, role_arn or envelope`}},
+		{"records of a shard", in(`"kinesis" "k"`, `stream = "a"`, `aggregate_by = "shard"`, `order = "strict"`), []string{
+			`4:16: aggregate_by: order = "strict" names each key's record before; allowed is shard with order = "key" or "none"`}},
+		{"lines of a shard", in(`"kinesis" "k"`, `stream = "a"`, `aggregate_by = "shard"`, `aggregate = "lines"`), []string{
+			`4:16: aggregate_by: "shard" puts several keys into a record, of which aggregate = "lines" says nothing to a consumer; ` +
+				`allowed is shard with aggregate = "kpl"`}},
 		{"priority", "stream \"a\" {\npriority = \"lowest\"\ndestination \"file\" \"f\" {\npath = \"x\"\nbandwidth = \"1MB/s\"\n}\n}", []string{
 			`2:12: priority: "lowest" is unknown; allowed is high, normal or low`,
 			`5:1: unknown setting "bandwidth" in destination "file" "f"; allowed is path, roll_size, roll_interval or envelope`}},

@@ -207,6 +207,7 @@ var (
 		"kinesis": awsDestination(kinesisRecord,
 			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed(),
 			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none"),
+			word("aggregate_by", func(d *Destination) *string { return &d.AggregateBy }, "key", "shard"),
 			word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none"),
 			compression,
 		).with(quotaBlock(shardQuota)),
@@ -268,6 +269,7 @@ func awsDestination(record int64, own ...setting[Destination]) *section[Destinat
 	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &awsSection, field))
 	s.check = func(b *block, d *Destination) {
 		checkAWS(b)
+		checkAggregateBy(b, d)
 		checkCompression(b, d)
 	}
 	return s
