@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
@@ -27,14 +28,15 @@ const (
 
 // Agent is a running standpipe.
 type Agent struct {
-	logger  hclog.Logger
-	metrics *admin.Metrics
-	log     *wal.Log
-	dead    *wal.DeadLetters
-	streams *streams
-	admin   *admin.Server
-	console net.Listener // the admin's
-	started time.Time
+	logger   hclog.Logger
+	metrics  *admin.Metrics
+	log      *wal.Log
+	dead     *wal.DeadLetters
+	streams  *streams
+	register *access.Register
+	admin    *admin.Server
+	console  net.Listener // the admin's
+	started  time.Time
 
 	conf      atomic.Pointer[config.Config]
 	mu        sync.Mutex // guards doors and changes of conf; held by Reload and by the stop
@@ -72,6 +74,10 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	a.admin = admin.New(admin.Options{Source: a, Dead: a.letters(), Metrics: a.metrics, Logger: a.logger.Named("admin")})
 	if a.console, err = ingest.Listen(conf.Admin.Network, conf.Admin.Address, conf.Admin.Mode); err != nil {
 		return fmt.Errorf("listen for operators: %w", err)
+	}
+	a.register = access.NewRegister(a.logger.Named("access"))
+	if err := a.register.Set(identities(conf)); err != nil {
+		return err
 	}
 	for _, l := range conf.Listeners {
 		if err := a.openDoor(l); err != nil {

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"sync"
 
+	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 )
@@ -27,8 +29,10 @@ func doorOf(l config.Listener) door {
 
 // openDoor is a door that is bound, and served once Run has begun.
 type openDoor struct {
-	door   door
-	server *ingest.Server
+	door        door
+	server      *ingest.Server
+	guard       *access.Guard       // nil: anybody may send
+	certificate *access.Certificate // nil: no TLS
 }
 
 // openDoor binds a listener.
@@ -42,23 +46,70 @@ func (a *Agent) openDoor(l config.Listener) error {
 }
 
 func (a *Agent) bind(l config.Listener) (*openDoor, error) {
-	server, err := ingest.New(ingest.Options{
+	d := &openDoor{door: doorOf(l)}
+	secure, err := a.secure(d, l)
+	if err != nil {
+		return nil, fmt.Errorf("listener %q: %w", l.Type, err)
+	}
+	d.server, err = ingest.New(ingest.Options{
 		Type: l.Type, Network: l.Network, Address: l.Address, Mode: l.Mode,
 		Log: ingest.FromWAL(a.log), Streams: a.streams, Observer: a.metrics,
 		Logger:         a.logger.Named(l.Type),
 		MaxRequestSize: int(l.MaxRequestSize), MaxLineSize: int(l.MaxLineSize),
+		MaxConnections: int(l.MaxConnections), MaxStreams: int(l.MaxStreams),
 		HTTP: httpOptions(l.HTTP), OTLP: (*ingest.OTLPOptions)(l.OTLP),
+		TLS: secure, Guard: d.guard,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", l.Type, err)
 	}
-	return &openDoor{doorOf(l), server}, nil
+	return d, nil
+}
+
+// secure opens what the listener's tls and auth blocks name.
+func (a *Agent) secure(d *openDoor, l config.Listener) (*tls.Config, error) {
+	var err error
+	if l.Auth != nil {
+		if d.guard, err = access.NewGuard(a.register, l.Auth.TokenFile, l.Auth.Identities); err != nil {
+			return nil, err
+		}
+	}
+	if l.TLS == nil {
+		return nil, nil
+	}
+	files := access.Files{Cert: l.TLS.CertFile, Key: l.TLS.KeyFile, ClientCA: l.TLS.ClientCAFile}
+	if d.certificate, err = access.OpenCertificate(files, a.logger.Named("access")); err != nil {
+		return nil, err
+	}
+	return d.certificate.TLS(), nil
+}
+
+// refresh looks at the files of the door now.
+func (d *openDoor) refresh() {
+	if d.guard != nil {
+		d.guard.Refresh()
+	}
+	if d.certificate != nil {
+		d.certificate.Refresh()
+	}
+}
+
+// identities are those of the configuration.
+func identities(conf *config.Config) []access.Identity {
+	var all []access.Identity
+	for _, i := range conf.Identities {
+		all = append(all, access.Identity{
+			Name: i.Name, TokenFile: i.TokenFile, Certificates: i.Certificates, UIDs: i.UIDs, GIDs: i.GIDs,
+			Streams: i.Streams, MaxEvents: i.MaxEvents, MaxBytes: i.MaxBytes,
+		})
+	}
+	return all
 }
 
 func httpOptions(h config.HTTP) ingest.HTTPOptions {
 	o := ingest.HTTPOptions{
 		KeyHeader: h.KeyHeader, KeyField: h.KeyField, Origins: h.CORSOrigins,
-		MaxConnections: int(h.MaxConnections), ReadTimeout: h.ReadTimeout,
+		ReadTimeout: h.ReadTimeout,
 	}
 	for _, p := range h.Pixels {
 		o.Pixels = append(o.Pixels, ingest.Pixel(p))

@@ -12,8 +12,8 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// Reload applies conf while the agent runs: streams and their destinations, listeners, max_age, log_level
-// and shutdown_timeout. What is unchanged goes on undisturbed. A destination that is gone is
+// Reload applies conf while the agent runs: streams and their destinations, listeners, identities, max_age,
+// log_level and shutdown_timeout; and reads certificates and tokens that have changed. What is unchanged goes on undisturbed. A destination that is gone is
 // parked. An error means that nothing was changed.
 func (a *Agent) Reload(conf *config.Config) error {
 	a.mu.Lock()
@@ -23,6 +23,10 @@ func (a *Agent) Reload(conf *config.Config) error {
 	}
 	opened, err := a.bindNew(conf)
 	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	if err := a.register.Set(identities(conf)); err != nil {
+		a.discard(opened)
 		return fmt.Errorf("reload: %w", err)
 	}
 	a.log.SetPolicy(policies(conf))
@@ -46,14 +50,19 @@ func (a *Agent) bindNew(conf *config.Config) (opened []*openDoor, err error) {
 		}
 		d, err := a.bind(l)
 		if err != nil {
-			for _, d := range opened {
-				a.stopDoor(context.Background(), d)
-			}
+			a.discard(opened)
 			return nil, err
 		}
 		opened = append(opened, d)
 	}
 	return opened, nil
+}
+
+// discard closes listeners that were never served.
+func (a *Agent) discard(opened []*openDoor) {
+	for _, d := range opened {
+		a.stopDoor(context.Background(), d)
+	}
 }
 
 // changeDoors serves the new listeners and stops those that conf no longer has.
@@ -68,7 +77,9 @@ func (a *Agent) changeDoors(conf *config.Config, opened []*openDoor) {
 		if !wanted[key] {
 			a.stopDoor(ctx, d)
 			delete(a.doors, key)
+			continue
 		}
+		d.refresh()
 	}
 	for _, d := range opened {
 		a.doors[d.door] = d

@@ -26,6 +26,7 @@ func checkFile(b *block, c *Config) {
 	}
 	b.r.checkTaken()
 	b.r.checkReferences(c)
+	b.r.checkIdentities(c)
 }
 
 // has reports whether a block of that name is written, well or not.
@@ -33,20 +34,13 @@ func (b *block) has(name string) bool {
 	return slices.ContainsFunc(b.body.Blocks, func(hb *hclsyntax.Block) bool { return hb.Type == name })
 }
 
-const noTLS = "tls and auth are not available in this release; use a loopback address, a unix socket, or insecure = true"
-
 func checkListener(b *block, l *Listener) {
-	for _, nested := range b.body.Blocks {
-		if nested.Type == "tls" || nested.Type == "auth" {
-			b.fault(posOf(nested.TypeRange), noTLS)
-		}
-	}
 	if !b.wrote("address") {
 		return
 	}
 	l.Mode = fileMode(b, l.Network, l.Mode)
 	if !l.Insecure && (l.TLS == nil || l.Auth == nil) {
-		checkLoopback(b, l.Network, l.Address, "append")
+		checkLoopback(b, l.Network, l.Address, "append", "tls and auth, ")
 	}
 	b.r.take(b.what, l.Network, l.Address, b.at("address"))
 }
@@ -55,7 +49,7 @@ func checkAdmin(b *block, a *Admin) {
 	a.Pos = b.head
 	a.Mode = fileMode(b, a.Network, a.Mode)
 	if !a.Insecure {
-		checkLoopback(b, a.Network, a.Address, "read the agent's state")
+		checkLoopback(b, a.Network, a.Address, "read the agent's state", "")
 	}
 	b.r.take(b.what, a.Network, a.Address, b.at("address"))
 }
@@ -72,7 +66,7 @@ func fileMode(b *block, network string, written os.FileMode) os.FileMode {
 }
 
 // checkLoopback adds a fault for an address that another host can reach.
-func checkLoopback(b *block, network, address, could string) {
+func checkLoopback(b *block, network, address, could, or string) {
 	if network == "unix" {
 		return
 	}
@@ -82,7 +76,7 @@ func checkLoopback(b *block, network, address, could string) {
 		return
 	}
 	b.fault(b.at("address"), "address: %s is not loopback: anybody who reaches it could %s; "+
-		"allowed is a loopback address, a unix socket, or insecure = true", quote(address), could)
+		"allowed is a loopback address, a unix socket, %sor insecure = true", quote(address), could, or)
 }
 
 // taken is an address that a block listens on.

@@ -15,6 +15,7 @@ type Config struct {
 	ShutdownTimeout time.Duration // 0: what is not shipped yet stays in the log
 	Bandwidth       int64         // bytes a second of all requests to AWS; 0: no cap
 	Listeners       []Listener
+	Identities      []Identity
 	Admin           Admin
 	WAL             WAL
 	AWS             AWS // the defaults; every Destination has them merged in
@@ -29,6 +30,8 @@ type Listener struct {
 	Mode             os.FileMode // of a unix socket's file; 0 for tcp
 	MaxRequestSize   int64       // bytes; grpc and http
 	MaxLineSize      int64       // bytes; socket
+	MaxConnections   int64       // more take the place of silent ones, or are turned away
+	MaxStreams       int64       // requests under way on one connection; grpc
 	Insecure         bool        // an address that is not loopback may go without tls and auth
 	HTTP             HTTP
 	OTLP             *OTLP // nil: not offered; grpc and http
@@ -42,9 +45,21 @@ type TLS struct {
 	CertFile, KeyFile, ClientCAFile string
 }
 
-// Auth names the file of the tokens that a listener takes.
+// Auth is from whom a listener takes events.
 type Auth struct {
-	TokenFile string
+	TokenFile  string   // of tokens that may do all; empty: none
+	Identities []string // that may send here; nil: every one of the file
+}
+
+// Identity is an identity block: a producer, by what it is known and what it may.
+type Identity struct {
+	Name                string
+	TokenFile           string   // empty: none
+	UIDs, GIDs          []int64  // of processes that connect to a unix socket
+	Certificates        []string // patterns of names
+	Streams             []string // patterns; nil: every stream
+	MaxEvents, MaxBytes int64    // a second; 0: no limit
+	Pos                 Pos
 }
 
 // Admin is where operators connect.

@@ -67,9 +67,9 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 		NodeName: "gateway-17", DataDir: "/var/lib/standpipe", LogLevel: "info", LogFormat: "text",
 		ShutdownTimeout: 25 * time.Second,
 		Listeners: []config.Listener{
-			{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20},
-			{Type: "grpc", Network: "unix", Address: "/run/standpipe/grpc.sock", Mode: 0o660, MaxRequestSize: 16 << 20},
-			{Type: "socket", Network: "unix", Address: "/run/standpipe/events.sock", Mode: 0o660, MaxLineSize: 4 << 20},
+			{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024},
+			{Type: "grpc", Network: "unix", Address: "/run/standpipe/grpc.sock", Mode: 0o660, MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024},
+			{Type: "socket", Network: "unix", Address: "/run/standpipe/events.sock", Mode: 0o660, MaxLineSize: 4 << 20, MaxConnections: 1024},
 		},
 		Admin:  config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
 		WAL:    defaultWAL,
@@ -134,16 +134,16 @@ stream "*" {
 }`)).Listeners
 	want := []config.Listener{
 		{
-			Type: "http", Network: "tcp", Address: "127.0.0.1:7711", MaxRequestSize: 1 << 20,
+			Type: "http", Network: "tcp", Address: "127.0.0.1:7711", MaxRequestSize: 1 << 20, MaxConnections: 7,
 			HTTP: config.HTTP{
 				KeyHeader: "X-Device", KeyField: "user.id", CORSOrigins: []string{"https://shop.example", "*"},
-				MaxConnections: 7, ReadTimeout: 5 * time.Second,
-				Pixels: []config.Pixel{{Path: "/p.gif", Stream: "a", Key: "uid", Headers: []string{"Referer"}}},
+				ReadTimeout: 5 * time.Second,
+				Pixels:      []config.Pixel{{Path: "/p.gif", Stream: "a", Key: "uid", Headers: []string{"Referer"}}},
 			},
 			OTLP: &config.OTLP{Stream: "logs", Key: "host.name"},
 		},
 		{
-			Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20,
+			Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024,
 			OTLP: &config.OTLP{Stream: "logs", Key: "service.name"},
 		},
 	}
@@ -157,7 +157,7 @@ func TestAnEmptyFileIsTheDefaults(t *testing.T) {
 	want := &config.Config{
 		NodeName: hostName(t), DataDir: "/var/lib/standpipe", LogLevel: "info", LogFormat: "text",
 		ShutdownTimeout: 25 * time.Second,
-		Listeners:       []config.Listener{{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20}},
+		Listeners:       []config.Listener{{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024}},
 		Admin:           config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
 		WAL:             defaultWAL,
 		Prices:          config.Prices{Currency: "USD"},

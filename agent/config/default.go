@@ -47,13 +47,13 @@ func hostName() string {
 func defaultListener(typ string) Listener {
 	switch typ {
 	case "grpc":
-		return Listener{Type: typ, MaxRequestSize: 16 * mib}
+		return Listener{Type: typ, MaxRequestSize: 16 * mib, MaxConnections: 1024, MaxStreams: 1024}
 	case "http":
-		return Listener{Type: typ, MaxRequestSize: 16 * mib, HTTP: HTTP{
-			KeyHeader: "X-Partition-Key", MaxConnections: 1024, ReadTimeout: 30 * time.Second,
+		return Listener{Type: typ, MaxRequestSize: 16 * mib, MaxConnections: 1024, HTTP: HTTP{
+			KeyHeader: "X-Partition-Key", ReadTimeout: 30 * time.Second,
 		}}
 	}
-	return Listener{Type: typ, MaxLineSize: 4 * mib}
+	return Listener{Type: typ, MaxLineSize: 4 * mib, MaxConnections: 1024}
 }
 
 // loopbackListener is the one of a file that has no listener block.

@@ -12,7 +12,7 @@ const (
 	address       = `host:port with a port from 0 to 65535, like "127.0.0.1:7710", or "unix:///run/standpipe/events.sock"`
 	kinesisStream = `the name of a Kinesis stream, or its ARN, like "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"`
 	folder        = `the path of a folder, like "/var/lib/standpipe/out/${stream}"`
-	noTLS         = `tls and auth are not available in this release; use a loopback address, a unix socket, or insecure = true`
+	tokenFile     = `the path of a file with tokens, one a line`
 )
 
 // in puts lines into a destination of stream "a": the first of them is on line 3.
@@ -59,18 +59,18 @@ func TestFaults(t *testing.T) {
 
 		// names
 		{"an unknown setting", "listener \"grpc\" {\n  address = \":0\"\n  insecur = true\n}", []string{
-			`2:13: address: ":0" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, or insecure = true`,
+			`2:13: address: ":0" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
 			`3:3: unknown setting "insecur" in listener "grpc"; did you mean "insecure"?`}},
 		{"an unknown setting that is like none", "wal {\n  color = \"red\"\n}", []string{
 			`2:3: unknown setting "color" in wal; allowed is max_size, segment_size, commit_linger, on_full, max_age, producer_idle or lock_timeout`}},
 		{"another listener's setting", `listener "socket" {` + "\naddress = \"127.0.0.1:1\"\nmax_request_size = \"1MiB\"\n}", []string{
-			`3:1: unknown setting "max_request_size" in listener "socket"; allowed is address, mode, max_line_size or insecure`}},
+			`3:1: unknown setting "max_request_size" in listener "socket"; allowed is address, mode, max_line_size, max_connections or insecure`}},
 		{"a setting one block too far out", in(`"kinesis" "k"`, `stream = "a"`, `max_delay = "1s"`) + "\nmax_size = \"1GiB\"", []string{
 			`4:1: unknown setting "max_delay" in destination "kinesis" "k"; it belongs in the batch block`,
 			`7:1: unknown setting "max_size"; it belongs in the wal block`}},
 		{"an unknown block", "listner \"grpc\" {}\nfoo {}", []string{
 			`1:1: unknown block "listner"; did you mean "listener"?`,
-			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws, prices or stream`}},
+			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws, prices, identity or stream`}},
 		{"a block where none may be", "wal {\n  batch {}\n}", []string{
 			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, on_full, max_age, producer_idle, lock_timeout`}},
 		{"a block as a setting", `wal = {}`, []string{
@@ -215,9 +215,9 @@ listener "socket" { address = "192.0.2.1:7711" }
 listener "grpc" { address = "[::]:7710" }
 listener "grpc" { address = "gateway:7709" }
 admin { address = "0.0.0.0:7712" }`, []string{
-			`2:31: address: "192.0.2.1:7711" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, or insecure = true`,
-			`3:29: address: "[::]:7710" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, or insecure = true`,
-			`4:29: address: "gateway:7709" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, or insecure = true`,
+			`2:31: address: "192.0.2.1:7711" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
+			`3:29: address: "[::]:7710" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
+			`4:29: address: "gateway:7709" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
 			`5:19: address: "0.0.0.0:7712" is not loopback: anybody who reaches it could read the agent's state; allowed is a loopback address, a unix socket, or insecure = true`}},
 		{"an address twice", `
 listener "grpc" { address = "127.0.0.1:7711" }
@@ -243,10 +243,63 @@ listener "grpc" {
   }
   auth {}
 }`, []string{
-			`4:3: ` + noTLS,
 			`6:17: key_file: "" is empty; allowed is the path of a PEM file`,
-			`8:3: auth has no token_file; needed is the path of a file with tokens`,
-			`8:3: ` + noTLS}},
+			`8:3: auth takes nobody; needed is token_file, or identities that identity blocks have`}},
+		{"tls without auth", `
+listener "socket" {
+  address = "0.0.0.0:7710"
+  tls {
+    cert_file = "/etc/standpipe/server.pem"
+  }
+}
+listener "http" {
+  address = "0.0.0.0:7711"
+  auth { token_file = "" }
+}`, []string{
+			`3:13: address: "0.0.0.0:7710" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
+			`4:3: tls has no key_file; needed is the path of a PEM file`,
+			`9:13: address: "0.0.0.0:7711" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
+			`10:23: token_file: "" is empty; allowed is ` + tokenFile}},
+		{"identities", `
+identity "a b" {
+  streams = ["x", ".y"]
+}
+identity "meters" {
+  uids         = [1001, -1]
+  gids         = 100
+  certificates = [""]
+  max_events   = "1000"
+  max_bytes    = "0B/s"
+}
+identity "meters" { uids = [0] }
+listener "grpc" {
+  address        = "127.0.0.1:7710"
+  max_streams    = 0
+  auth { identities = ["meters", "gauges"] }
+}
+listener "socket" {
+  address         = "127.0.0.1:7711"
+  max_connections = "9"
+  auth { identities = [] }
+}
+listener "http" {
+  address = "127.0.0.1:7713"
+  auth { identities = "meters" }
+}`, []string{
+			`2:1: identity "a b" can't be known by anything; needed is token_file, certificates, uids or gids`,
+			`2:10: identity name "a b" has the character ' '; allowed are A-Z a-z 0-9 . _ -`,
+			`3:19: streams: ".y" is no stream's name or pattern; allowed is a list of streams' names or patterns, like ["meter-*"]`,
+			`6:25: uids: -1 is no whole number from 0 to 4294967295; allowed is a list of user ids, like [1001]`,
+			`7:18: gids: 100 is no list; allowed is a list of group ids, like [1001]`,
+			`8:19: certificates: "" is empty; allowed is a list of names in certificates, like ["meter-*"]`,
+			`9:18: max_events: "1000" does not end with /s; allowed is a rate of 1/s or more, like "1000/s"`,
+			`10:18: max_bytes: "0B/s" is too low; allowed is a rate of 1B/s or more, like "1MiB/s"`,
+			`12:10: identity "meters" is given twice; a name may stand once, first at line 5`,
+			`15:20: max_streams: 0 is no such number; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
+			`16:23: identities: no identity block is called "gauges"; allowed are names that identity blocks have`,
+			`20:21: max_connections: "9" is no such number; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
+			`21:3: auth takes nobody; needed is token_file, or identities that identity blocks have`,
+			`25:23: identities: "meters" is no list; allowed is a list of names that identity blocks have, like ["metering"]`}},
 
 		{"an HTTP listener's values", `listener "http" {
   address = "127.0.0.1:7711"

@@ -10,12 +10,11 @@ import (
 
 // HTTP is what an HTTP listener has of its own.
 type HTTP struct {
-	KeyHeader      string   // holds the partition key
-	KeyField       string   // of a JSON body, with dots from object to object; may be empty
-	CORSOrigins    []string // whose pages may send; "*" is any
-	MaxConnections int64
-	ReadTimeout    time.Duration // for a request to arrive
-	Pixels         []Pixel
+	KeyHeader   string        // holds the partition key
+	KeyField    string        // of a JSON body, with dots from object to object; may be empty
+	CORSOrigins []string      // whose pages may send; "*" is any
+	ReadTimeout time.Duration // for a request to arrive
+	Pixels      []Pixel
 }
 
 // Pixel is a path whose GETs are events.
@@ -31,18 +30,14 @@ type OTLP struct {
 	Key    string // the attribute that is the partition key
 }
 
-// The least and the most connections that a listener can be told to have.
-const (
-	minConnections = 1
-	maxConnections = 1_000_000
-)
+// maxConnections is the most that a listener can be told to have, and the most requests of one.
+const maxConnections = 1_000_000
 
 func httpSettings() []setting[Listener] {
 	return lifted(&section[HTTP]{settings: []setting[HTTP]{
 		text("key_header", `the name of a header, like "X-Partition-Key"`, func(h *HTTP) *string { return &h.KeyHeader }, wrongHeader),
 		text("key_field", `a field of a JSON body, like "user.id"`, func(h *HTTP) *string { return &h.KeyField }, wrongField),
 		list("cors_origins", `a list of origins, like ["https://shop.example"], or ["*"]`, func(h *HTTP) *[]string { return &h.CORSOrigins }, wrongOrigin),
-		count("max_connections", "1024", func(h *HTTP) *int64 { return &h.MaxConnections }, minConnections, maxConnections),
 		duration("read_timeout", "30s", func(h *HTTP) *time.Duration { return &h.ReadTimeout }, shortest),
 	}}, func(l *Listener) *HTTP { return &l.HTTP })
 }
@@ -177,6 +172,20 @@ func list[T any](name, allowed string, field func(*T) *[]string, wrong func(stri
 		*field(into) = all
 		return true
 	}}
+}
+
+// limiting is list where none at all is less than what is not written: it is empty, not nil.
+func limiting[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) setting[T] {
+	s := list(name, allowed, field, wrong)
+	read := s.read
+	s.read = func(v value, into *T) bool {
+		ok := read(v, into)
+		if ok && *field(into) == nil {
+			*field(into) = []string{}
+		}
+		return ok
+	}
+	return s
 }
 
 // count is a setting of a whole number.

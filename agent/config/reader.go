@@ -25,6 +25,7 @@ type reader struct {
 	maxAge time.Duration // of the wal block, which is read before any stream
 	taken  []taken
 	refers []reference
+	auths  []authBlock
 }
 
 func (r *reader) readFile(c *Config) {

@@ -41,6 +41,7 @@ var fileSection = section[Config]{
 		inner("wal", &walSection, func(c *Config) *WAL { return &c.WAL }),
 		awsDefaults(),
 		inner("prices", &pricesSection, func(c *Config) *Prices { return &c.Prices }),
+		{name: "identity", labels: []string{"NAME"}, read: readIdentity, known: identitySection.known},
 		{name: "stream", labels: []string{"NAME"}, read: readStream, known: streamSection.known},
 	},
 	check: checkFile,
@@ -72,7 +73,9 @@ func listenerSection(own []setting[Listener], blocks ...child[Listener]) *sectio
 		check: checkListener,
 	}
 	s.settings = append(s.settings, own...)
-	s.settings = append(s.settings, flag("insecure", func(l *Listener) *bool { return &l.Insecure }))
+	s.settings = append(s.settings,
+		count("max_connections", "1024", func(l *Listener) *int64 { return &l.MaxConnections }, 1, maxConnections),
+		flag("insecure", func(l *Listener) *bool { return &l.Insecure }))
 	return s
 }
 
@@ -90,7 +93,8 @@ var (
 	maxRequestSize = size("max_request_size", "16MiB", func(l *Listener) *int64 { return &l.MaxRequestSize }, 1, gib)
 
 	listenerSections = map[string]*section[Listener]{
-		"grpc": listenerSection([]setting[Listener]{maxRequestSize}, otlpBlock),
+		"grpc": listenerSection([]setting[Listener]{maxRequestSize,
+			count("max_streams", "1024", func(l *Listener) *int64 { return &l.MaxStreams }, 1, maxConnections)}, otlpBlock),
 		"socket": listenerSection([]setting[Listener]{
 			size("max_line_size", "4MiB", func(l *Listener) *int64 { return &l.MaxLineSize }, 1, maxLine)}),
 		"http": listenerSection(append([]setting[Listener]{maxRequestSize}, httpSettings()...), pixelBlock, otlpBlock),
@@ -103,8 +107,9 @@ var (
 	}}
 
 	authSection = section[Auth]{settings: []setting[Auth]{
-		text("token_file", `the path of a file with tokens`, func(a *Auth) *string { return &a.TokenFile }, notEmpty).needed(),
-	}}
+		text("token_file", tokenFile, func(a *Auth) *string { return &a.TokenFile }, notEmpty),
+		limiting("identities", `a list of names that identity blocks have, like ["metering"]`, func(a *Auth) *[]string { return &a.Identities }, notEmpty),
+	}, check: checkAuth}
 
 	adminSection = section[Admin]{
 		settings: []setting[Admin]{
@@ -141,6 +146,7 @@ var (
 )
 
 const (
+	tokenFile     = "the path of a file with tokens, one a line"
 	pemFile       = "the path of a PEM file"
 	kinesisStream = `the name of a Kinesis stream, or its ARN, like "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"`
 )

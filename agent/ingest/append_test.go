@@ -214,7 +214,7 @@ func TestStopDoesNotWaitForReflection(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	log := newFakeLog(t)
-	server, client := serveGRPC(t, ingest.Options{Log: log, Admit: func(token string) bool { return token == "good" }})
+	server, client := serveGRPC(t, ingest.Options{Log: log, Guard: tokens(t, "good")})
 	for authorization, want := range map[string]codes.Code{
 		"":            codes.Unauthenticated,
 		"good":        codes.Unauthenticated,

@@ -2,12 +2,14 @@ package ingest
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/access"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -45,8 +47,8 @@ func (c *connection) serve(ctx context.Context) {
 		defer close(answered)
 		c.answer(ctx)
 	}()
-	if c.admitted() {
-		c.receive(ctx)
+	if admitted, ok := c.admitted(ctx); ok {
+		c.receive(admitted)
 	}
 	close(c.waiting)
 	<-answered
@@ -59,7 +61,11 @@ const lingerFor = 250 * time.Millisecond
 // linger lets the last replies arrive: a TCP connection that is closed with bytes unread resets,
 // and the producer may lose what it had not read yet.
 func (c *connection) linger() {
-	tcp, ok := c.conn.(*net.TCPConn)
+	known, plain := c.conn.(*knownConn)
+	if !plain {
+		return
+	}
+	tcp, ok := known.Conn.(*net.TCPConn)
 	if !ok || c.broken || c.lines.ended == io.EOF {
 		return
 	}
@@ -110,21 +116,66 @@ func (c *connection) take(ctx context.Context, line []byte) *taken {
 	return &t
 }
 
-// admitted reads the token with which a connection begins if the listener asks for one.
-func (c *connection) admitted() bool {
-	if c.wire.admit == nil {
-		return true
+// admitted finds out who sends, where the listener has a guard: from what the connection shows, or from the
+// token with which it begins. That line is a request when it holds no token and none is needed.
+func (c *connection) admitted(ctx context.Context) (context.Context, bool) {
+	if c.wire.in.guard == nil {
+		return ctx, true
 	}
-	line, err := c.lines.next()
-	if err != nil {
-		return false
+	line, err := c.first(ctx)
+	if err != nil || c.draining() {
+		return ctx, false
 	}
-	var first struct{ Token string }
-	if json.Unmarshal(line, &first) != nil || !c.wire.admit(first.Token) {
-		c.waiting <- refusedLine(unauthenticated(`the connection does not begin with {"token":"..."} and a known token`))
-		return false
+	token := tokenIn(line)
+	ctx, refused := c.wire.in.admit(ctx, c.shown().WithToken(token))
+	if refused != nil {
+		if token == "" {
+			refused.text += `; a connection may begin with {"token":"..."}`
+		}
+		c.waiting <- refusedLine(refused)
+		return ctx, false
 	}
-	return true
+	if token == "" {
+		c.waiting <- c.take(ctx, line)
+	}
+	return ctx, true
+}
+
+// first returns the first line. A producer that is not known without it has little time for it.
+func (c *connection) first(ctx context.Context) ([]byte, error) {
+	c.conn.SetReadDeadline(time.Now().Add(handshakeTime))
+	defer c.conn.SetReadDeadline(time.Time{})
+	if t, ok := c.conn.(*tls.Conn); ok {
+		if err := t.HandshakeContext(ctx); err != nil {
+			return nil, err
+		}
+	}
+	shown := c.shown()
+	if _, err := c.wire.in.guard.Who(&shown); err == nil {
+		c.conn.SetReadDeadline(time.Time{})
+	}
+	if c.draining() {
+		return nil, errDraining
+	}
+	return c.lines.next()
+}
+
+// tokenIn returns the token of a line that is {"token":"..."}, or nothing.
+func tokenIn(line []byte) string {
+	var first struct{ Token, Stream string }
+	if json.Unmarshal(line, &first) != nil || first.Stream != "" {
+		return ""
+	}
+	return first.Token
+}
+
+func (c *connection) shown() access.Shown {
+	raw, state := c.conn, (*tls.ConnectionState)(nil)
+	if t, ok := raw.(*tls.Conn); ok {
+		at := t.ConnectionState()
+		raw, state = t.NetConn(), &at
+	}
+	return shownBy(state, raw.(*knownConn).process)
 }
 
 // answer replies to line after line, and goes on to conclude them when nobody reads the replies.

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"strings"
 	"time"
@@ -13,8 +14,11 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/tap"
 
+	"github.com/standpipe/standpipe/agent/access"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -23,8 +27,7 @@ type grpcWire struct {
 	service *service
 	health  *health.Server
 	server  *grpc.Server
-	admit   func(token string) bool
-	conns   knownConns
+	conns   *knownConns
 }
 
 const (
@@ -40,8 +43,8 @@ const (
 
 func newGRPC(in *intake, o *Options) *grpcWire {
 	w := &grpcWire{
-		service: &service{in: in}, health: health.NewServer(), admit: o.Admit,
-		conns: knownConns{conns: make(map[*knownConn]struct{})},
+		service: &service{in: in}, health: health.NewServer(),
+		conns: newKnownConns(in),
 	}
 	w.server = grpc.NewServer(w.options(o)...)
 	w.server.RegisterService(ingestDesc(), w.service)
@@ -58,16 +61,17 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(o.MaxRequestSize),
+		grpc.MaxConcurrentStreams(uint32(o.MaxStreams)),
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTime),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime: minPing, PermitWithoutStream: true,
 		}),
-		grpc.ChainStreamInterceptor(w.admitStream, w.endOnDrain),
+		grpc.StreamInterceptor(w.endOnDrain),
 	}
-	if o.Admit != nil {
-		options = append(options, grpc.UnaryInterceptor(w.admitUnary))
+	if o.Guard != nil {
+		options = append(options, grpc.InTapHandle(w.admit))
 	}
 	if o.TLS != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(o.TLS)))
@@ -89,41 +93,48 @@ func (w *grpcWire) cut() {
 	w.server.Stop()
 }
 
-func (w *grpcWire) admitUnary(ctx context.Context, m any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	if err := w.admitted(ctx, info.FullMethod); err != nil {
-		return nil, err
+// admit holds a request to who may send, before anything of it but its header is read. Health may be
+// asked by anybody.
+func (w *grpcWire) admit(ctx context.Context, of *tap.Info) (context.Context, error) {
+	if strings.HasPrefix(of.FullMethodName, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") {
+		return ctx, nil
 	}
-	return next(ctx, m)
+	in := w.service.in
+	shown, refused := shownByRequest(ctx, of.Header)
+	if refused == nil {
+		ctx, refused = in.admit(ctx, shown)
+	}
+	if refused != nil {
+		in.observer.Refused("", refused.reason, 1)
+		return ctx, refused
+	}
+	return ctx, nil
 }
 
-func (w *grpcWire) admitStream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	if err := w.admitted(s.Context(), info.FullMethod); err != nil {
-		return err
+func shownByRequest(ctx context.Context, header metadata.MD) (shown access.Shown, refused *refusal) {
+	if from, ok := peer.FromContext(ctx); ok {
+		var state *tls.ConnectionState
+		if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
+			state = &info.State
+		}
+		process, _ := from.Addr.(peerAddr)
+		shown = shownBy(state, process.peer)
 	}
-	return next(srv, s)
-}
-
-// admitted checks the token of a request. Health may be asked without one.
-func (w *grpcWire) admitted(ctx context.Context, method string) error {
-	if w.admit == nil || strings.HasPrefix(method, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") {
-		return nil
-	}
-	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	values := header.Get("authorization")
 	if len(values) == 0 {
-		return unauthenticated("the request carries no authorization; Bearer and a token are needed")
+		return shown, nil
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	if !strings.EqualFold(scheme, "bearer") {
-		return unauthenticated("the request's authorization is not of the kind Bearer")
+		return shown, unauthenticated("the request's authorization is not of the kind Bearer")
 	}
-	if !w.admit(token) {
-		return unauthenticated("the request's token is not known")
-	}
-	return nil
+	return shown.WithToken(token), nil
 }
 
-func unauthenticated(text string) *refusal {
-	return &refusal{code: codes.Unauthenticated, reason: ReasonUnauthenticated, event: noEvent, text: text}
+func unauthenticated(format string, args ...any) *refusal {
+	r := invalid(format, args...)
+	r.code, r.reason = codes.Unauthenticated, ReasonUnauthenticated
+	return r
 }
 
 // endOnDrain ends the streams of reflection, which a client may keep open for as long as it lives:

@@ -5,14 +5,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/standpipe/standpipe/agent/access"
 )
 
 // knownConns are the connections of a gRPC listener. grpc.Server waits at its end, hard or
 // graceful, for connections that are not through with their handshake, and knows no way to
 // hurry them: a port scanner's silence would hold up the agent's end.
 type knownConns struct {
+	ask   bool // the kernel, which process is at the other end of a unix socket
 	mu    sync.Mutex
 	conns map[*knownConn]struct{} // guarded by mu
+}
+
+func newKnownConns(in *intake) *knownConns {
+	return &knownConns{ask: in.guard != nil, conns: make(map[*knownConn]struct{})}
 }
 
 // listener returns l with its connections known.
@@ -62,6 +69,9 @@ func (l *knownListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &knownConn{Conn: conn, known: l.known}
+	if l.known.ask {
+		c.process = access.PeerOf(conn)
+	}
 	l.known.mu.Lock()
 	defer l.known.mu.Unlock()
 	l.known.conns[c] = struct{}{}
@@ -70,9 +80,18 @@ func (l *knownListener) Accept() (net.Conn, error) {
 
 type knownConn struct {
 	net.Conn
-	known *knownConns
-	spoke atomic.Bool
-	busy  atomic.Bool // a request of it waits for the log; HTTP alone says so
+	known   *knownConns
+	process *access.Peer // nil: not asked for, or not known
+	spoke   atomic.Bool
+	busy    atomic.Bool // a request of it waits for the log; HTTP alone says so
+}
+
+// RemoteAddr tells the process too, where that is known.
+func (c *knownConn) RemoteAddr() net.Addr {
+	if c.process == nil {
+		return c.Conn.RemoteAddr()
+	}
+	return peerAddr{c.Conn.RemoteAddr(), c.process}
 }
 
 // rest says that no request waits for the log any more.

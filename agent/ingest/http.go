@@ -20,15 +20,13 @@ type HTTPOptions struct {
 	Origins   []string // whose pages may send, such as https://shop.example; "*" is any; default: none
 	Pixels    []Pixel  // default: none
 
-	MaxConnections int           // more are turned away; default 1024
-	ReadTimeout    time.Duration // for a request to arrive, and for every 256 KiB of it; default 30 s
+	ReadTimeout time.Duration // for a request to arrive, and for every 256 KiB of it; default 30 s
 }
 
 // Defaults of HTTPOptions.
 const (
-	DefaultKeyHeader      = "X-Partition-Key"
-	DefaultMaxConnections = 1024
-	DefaultReadTimeout    = 30 * time.Second
+	DefaultKeyHeader   = "X-Partition-Key"
+	DefaultReadTimeout = 30 * time.Second
 )
 
 const (
@@ -50,9 +48,6 @@ func (o *HTTPOptions) fill() {
 	if o.KeyHeader == "" {
 		o.KeyHeader = DefaultKeyHeader
 	}
-	if o.MaxConnections <= 0 {
-		o.MaxConnections = DefaultMaxConnections
-	}
 	if o.ReadTimeout <= 0 {
 		o.ReadTimeout = DefaultReadTimeout
 	}
@@ -62,9 +57,8 @@ func (o *HTTPOptions) fill() {
 type httpWire struct {
 	in        *intake
 	server    *http.Server
-	conns     knownConns
+	conns     *knownConns
 	tls       *tls.Config
-	admit     func(token string) bool
 	posts     *posts
 	origins   map[string]bool
 	pixels    map[string]*Pixel // by path
@@ -83,11 +77,11 @@ func newHTTP(in *intake, o *Options) *httpWire {
 	h := o.HTTP
 	h.fill()
 	w := &httpWire{
-		in: in, tls: o.TLS, admit: o.Admit, posts: newPosts(in, o, &h),
-		conns:   knownConns{conns: make(map[*knownConn]struct{})},
+		in: in, tls: o.TLS, posts: newPosts(in, o, &h),
+		conns:   newKnownConns(in),
 		origins: make(map[string]bool), pixels: make(map[string]*Pixel),
 		preflight:      "Authorization, Content-Encoding, Content-Type, " + strings.Join(append(postHeaders, h.KeyHeader), ", "),
-		maxConnections: h.MaxConnections,
+		maxConnections: o.MaxConnections,
 	}
 	for _, origin := range h.Origins {
 		w.origins[origin] = true
@@ -109,7 +103,7 @@ func newHTTP(in *intake, o *Options) *httpWire {
 }
 
 func (w *httpWire) serve(l net.Listener) error {
-	l = &boundedListener{Listener: w.conns.listener(l), draining: w.in.draining, known: &w.conns, most: w.maxConnections, plain: w.tls == nil}
+	l = &boundedListener{Listener: w.conns.listener(l), draining: w.in.draining, known: w.conns, most: w.maxConnections, plain: w.tls == nil}
 	if w.tls != nil {
 		conf := w.tls.Clone()
 		conf.NextProtos = []string{"http/1.1"}
@@ -173,7 +167,8 @@ func (w *httpWire) route(out http.ResponseWriter, r *http.Request) *refusal {
 		out.Header().Set("Allow", method+", OPTIONS")
 		return w.count(wrongMethod(method))
 	}
-	if refused := w.admitted(out, r); refused != nil {
+	r, refused := w.admitted(out, r)
+	if refused != nil {
 		return w.count(refused)
 	}
 	if closed(w.in.draining) {

@@ -303,7 +303,7 @@ func TestHTTPTellsOfTheLog(t *testing.T) {
 
 func TestHTTPTokens(t *testing.T) {
 	var seen counts
-	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), Observer: &seen, Admit: func(token string) bool { return token == "s3cret" }})
+	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), Observer: &seen, Guard: tokens(t, "s3cret")})
 	for header, want := range map[string]int{
 		"X-None: 1": 401, "Authorization: Bearer wrong": 401, "Authorization: Negotiate s3cret": 401, "Authorization: Basic !": 401,
 		"Authorization: Bearer s3cret": 200, "Authorization: bearer  s3cret": 200,
@@ -322,7 +322,7 @@ func TestHTTPTokens(t *testing.T) {
 func TestPagesOfListedOrigins(t *testing.T) {
 	w := serveHTTP(t, ingest.Options{
 		Log: newFakeLog(t), HTTP: ingest.HTTPOptions{Origins: []string{"https://shop.example"}},
-		Admit: func(string) bool { return false },
+		Guard: tokens(t, "s3cret"),
 	})
 	asked := w.do("OPTIONS", "/v1/streams/text", "", "Origin: https://shop.example", "Access-Control-Request-Method: POST")
 	h := asked.header

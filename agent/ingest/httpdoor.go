@@ -35,30 +35,34 @@ var errForeignPage = &refusal{
 	text: "the page's origin is not among the listener's cors_origins",
 }
 
-// admitted checks the token of a request: what follows Bearer, or the password of HTTP basic
-// authentication, whose user is not looked at.
-func (w *httpWire) admitted(out http.ResponseWriter, r *http.Request) *refusal {
-	if w.admit == nil {
-		return nil
+// admitted returns the request of a producer that is known, with its pass. The token is what follows Bearer,
+// or the password of HTTP basic authentication, whose user is not looked at.
+func (w *httpWire) admitted(out http.ResponseWriter, r *http.Request) (*http.Request, *refusal) {
+	if w.in.guard == nil {
+		return r, nil
 	}
-	token := bearer(r)
-	if token != "" && w.admit(token) {
-		return nil
+	process := r.Context().Value(connKey{}).(*knownConn).process
+	token, refused := tokenOf(r)
+	ctx := r.Context()
+	if refused == nil {
+		ctx, refused = w.in.admit(ctx, shownBy(r.TLS, process).WithToken(token))
 	}
-	out.Header().Set("WWW-Authenticate", `Bearer realm="standpipe", Basic realm="standpipe"`)
-	if token == "" {
-		return unauthenticated("the request carries no token; Authorization with Bearer or Basic is needed")
+	if refused != nil {
+		out.Header().Set("WWW-Authenticate", `Bearer realm="standpipe", Basic realm="standpipe"`)
+		return r, refused
 	}
-	return unauthenticated("the request's token is not known")
+	return r.WithContext(ctx), nil
 }
 
-func bearer(r *http.Request) string {
+// tokenOf returns the token that the request carries, or none.
+func tokenOf(r *http.Request) (string, *refusal) {
 	if _, password, ok := r.BasicAuth(); ok {
-		return password
+		return password, nil
 	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "bearer") {
-		return ""
+	said := r.Header.Get("Authorization")
+	scheme, token, _ := strings.Cut(said, " ")
+	if said != "" && !strings.EqualFold(scheme, "bearer") {
+		return "", unauthenticated("the request's authorization is neither of the kind Bearer nor Basic")
 	}
-	return strings.TrimSpace(token)
+	return strings.TrimSpace(token), nil
 }

@@ -83,7 +83,7 @@ func TestClientsThatStall(t *testing.T) {
 // TestIdleConnections has a thousand connections that say nothing or half of something.
 func TestIdleConnections(t *testing.T) {
 	log := newFakeLog(t)
-	w := serveHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{MaxConnections: 1001}})
+	w := serveHTTP(t, ingest.Options{Log: log, MaxConnections: 1001})
 	if got := w.post("text?key=k", "x"); got.status != 200 {
 		t.Fatalf("got %d %s", got.status, got.body)
 	}

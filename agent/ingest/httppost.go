@@ -40,7 +40,7 @@ func newPosts(in *intake, o *Options, h *HTTPOptions) *posts {
 
 // answer stores the body and replies, or says why not.
 func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) *refusal {
-	rules, refused := lookup(p.in.streams, stream)
+	_, rules, refused := p.in.rules(r.Context(), stream)
 	if refused != nil {
 		p.in.observer.Refused("", refused.reason, 1)
 		return refused

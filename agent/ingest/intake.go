@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/access"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -20,6 +21,7 @@ type intake struct {
 	draining <-chan struct{} // closed when no new request is taken
 	hurry    context.Context // ends when deliveries are waited for no longer
 	watch    *watch
+	guard    *access.Guard // nil: anybody may send
 }
 
 // request is a batch on its way from the wire to the log. It is reused: the log keeps no
@@ -63,7 +65,7 @@ type taken struct {
 // take checks r and submits it. The result always says how the request goes on.
 func (in *intake) take(ctx context.Context, r *request) taken {
 	t := taken{events: len(r.batch.Events), start: time.Now()}
-	rules, refused := lookup(in.streams, r.batch.Stream)
+	who, rules, refused := in.rules(ctx, r.batch.Stream)
 	if refused != nil {
 		t.err = refused
 		return t
@@ -76,6 +78,9 @@ func (in *intake) take(ctx context.Context, r *request) taken {
 		if r.text && t.err.reason == ReasonFormat {
 			t.err.text += " (data is a JSON string, of which the text is what is stored)"
 		}
+		return t
+	}
+	if t.err = pace(who, &r.batch); t.err != nil {
 		return t
 	}
 	ticket, err := in.log.Submit(ctx, &r.batch)

@@ -26,10 +26,12 @@ const (
 
 	ReasonBusy = "busy" // the listener holds as many requests as it may
 
-	// ReasonForbidden is of requests of web pages whose origin is not allowed.
+	// ReasonForbidden is of requests to streams that their sender may not write to, and of those of web pages
+	// whose origin is not allowed.
 	ReasonForbidden = "forbidden"
-	// ReasonUnauthenticated is of requests whose token is missing or not known.
+	// ReasonUnauthenticated is of requests of whom nobody knows.
 	ReasonUnauthenticated = "unauthenticated"
+	ReasonRate            = "rate" // the sender is over its pace
 )
 
 type noObserver struct{}

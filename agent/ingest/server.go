@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent/access"
 )
 
 // The listeners there are.
@@ -23,6 +25,8 @@ const (
 const (
 	DefaultMaxRequestSize = 16 << 20
 	DefaultMaxLineSize    = 4 << 20
+	DefaultMaxConnections = 1024
+	DefaultMaxStreams     = 1024
 )
 
 // Options tells New what to listen on. The zero value of a field means its default.
@@ -44,13 +48,17 @@ type Options struct {
 	MaxRequestSize int // bytes of a gRPC request or an HTTP body; default 16 MiB
 	MaxLineSize    int // bytes of a socket's line without its newline; default 4 MiB
 
+	MaxConnections int // more take the place of silent ones, or are turned away; default 1024
+	MaxStreams     int // requests and streams under way on one connection of a gRPC listener; default 1024
+
 	HTTP HTTPOptions
 	OTLP *OTLPOptions // of a gRPC or HTTP listener; default: not offered
 
 	TLS *tls.Config // default: none
-	// Admit, when set, tells whether a producer's token is good. A gRPC request carries it as
-	// "authorization: Bearer TOKEN", an HTTP request so or as the password of basic authentication; a socket's connection begins with the line {"token":"TOKEN"}.
-	Admit func(token string) bool
+	// Guard, when set, decides whom events are taken from. A gRPC request carries a token as "authorization:
+	// Bearer TOKEN", an HTTP request so or as the password of basic authentication; a socket's connection
+	// may begin with the line {"token":"TOKEN"}.
+	Guard *access.Guard
 }
 
 func (o *Options) validate() error {
@@ -74,6 +82,12 @@ func (o *Options) validate() error {
 	}
 	if o.MaxLineSize <= 0 {
 		o.MaxLineSize = DefaultMaxLineSize
+	}
+	if o.MaxConnections <= 0 {
+		o.MaxConnections = DefaultMaxConnections
+	}
+	if o.MaxStreams <= 0 {
+		o.MaxStreams = DefaultMaxStreams
 	}
 	return nil
 }
@@ -120,7 +134,7 @@ func New(o Options) (*Server, error) {
 	s.giveUp = giveUp
 	in := &intake{
 		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer,
-		clock: o.Clock, draining: s.draining, hurry: hurry, watch: s.watch,
+		clock: o.Clock, draining: s.draining, hurry: hurry, watch: s.watch, guard: o.Guard,
 	}
 	switch o.Type {
 	case GRPC:

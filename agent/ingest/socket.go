@@ -14,7 +14,7 @@ type socketWire struct {
 	in      *intake
 	maxLine int
 	tls     *tls.Config
-	admit   func(token string) bool
+	known   *knownConns
 
 	ctx    context.Context // of every connection; ends with cut
 	cancel context.CancelFunc
@@ -28,7 +28,7 @@ type socketWire struct {
 
 func newSocket(in *intake, o *Options) *socketWire {
 	w := &socketWire{
-		in: in, maxLine: o.MaxLineSize, tls: o.TLS, admit: o.Admit,
+		in: in, maxLine: o.MaxLineSize, tls: o.TLS, known: newKnownConns(in),
 		conns: make(map[net.Conn]struct{}),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -49,6 +49,7 @@ func (w *socketWire) serve(l net.Listener) error {
 	if drained {
 		return net.ErrClosed
 	}
+	l = w.known.listener(l)
 	for pause := firstPause; ; {
 		conn, err := l.Accept()
 		if err == nil {

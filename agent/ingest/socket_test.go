@@ -338,15 +338,18 @@ func TestSocketOfAProducerThatNeverReads(t *testing.T) {
 }
 
 func TestSocketTokens(t *testing.T) {
-	o := ingest.Options{Log: newFakeLog(t), Network: "tcp", Address: "127.0.0.1:0", Admit: func(token string) bool { return token == "good" }}
+	o := ingest.Options{Log: newFakeLog(t), Network: "tcp", Address: "127.0.0.1:0", Guard: tokens(t, "good")}
 	server, p := serveSocket(t, o)
 	p.send(`{"token":"good"}` + "\n" + `{"stream":"text","key":"k","data":1}` + "\n")
 	p.expect(`{"offset":1}`)
-	for _, first := range []string{`{"token":"bad"}`, `{"stream":"text","key":"k","data":1}`, `x`} {
+	const none = `no token is shown; a connection may begin with {\"token\":\"...\"}`
+	for first, want := range map[string]string{
+		`{"token":"bad"}`: `the token is not known here`, `{"stream":"text","key":"k","data":1}`: none, `x`: none,
+	} {
 		p := connect(t, server.Addr())
 		p.send(first + "\n" + `{"stream":"text","key":"k","data":1}` + "\n")
 		p.finish()
-		p.expect(`{"error":"the connection does not begin with {\"token\":\"...\"} and a known token","code":"UNAUTHENTICATED"}`)
+		p.expect(`{"error":"` + want + `","code":"UNAUTHENTICATED"}`)
 		p.expectEnd()
 	}
 }

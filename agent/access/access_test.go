@@ -1,0 +1,206 @@
+package access_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent/access"
+)
+
+// authority signs certificates.
+type authority struct {
+	t    *testing.T
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	dir  string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{t: t, dir: t.TempDir()}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	a.key = newKey(t)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	a.write("ca.pem", "CERTIFICATE", der)
+	return a
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }
+
+func (a *authority) write(name, kind string, der []byte) {
+	a.t.Helper()
+	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+	if err := os.WriteFile(a.path(name), text, 0o600); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// issue writes NAME.pem and NAME.key.
+func (a *authority) issue(name, common string, dns ...string) {
+	a.t.Helper()
+	key := newKey(a.t)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: common}, DNSNames: dns,
+		NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.write(name+".pem", "CERTIFICATE", der)
+	a.write(name+".key", "PRIVATE KEY", encoded)
+}
+
+// client trusts the authority and shows the certificate of that name, unless it is empty.
+func (a *authority) client(name string) *tls.Config {
+	a.t.Helper()
+	conf := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "agent"}
+	conf.RootCAs.AddCert(a.cert)
+	if name == "" {
+		return conf
+	}
+	pair, err := tls.LoadX509KeyPair(a.path(name+".pem"), a.path(name+".key"))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	conf.Certificates = []tls.Certificate{pair}
+	return conf
+}
+
+// greet makes a connection and tells the name of the certificate that the server shows.
+func greet(t *testing.T, server, client *tls.Config) (string, error) {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				c.Write([]byte("x"))
+			}()
+		}
+	}()
+	c, err := tls.Dial("tcp", l.Addr().String(), client)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if _, err := c.Read(make([]byte, 1)); err != nil { // TLS 1.3 tells of a refused certificate only here
+		return "", err
+	}
+	return c.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
+}
+
+func TestCertificateIsReadAgain(t *testing.T) {
+	ca := newAuthority(t)
+	ca.issue("server", "first", "agent")
+	c, err := access.OpenCertificate(access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key")}, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want string) {
+		t.Helper()
+		if got, err := greet(t, c.TLS(), ca.client("")); got != want || err != nil {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	expect("first")
+	ca.issue("server", "second", "agent")
+	c.Refresh()
+	expect("second")
+	ca.write("server.pem", "CERTIFICATE", []byte("broken"))
+	c.Refresh()
+	expect("second")
+	if err := os.Remove(ca.path("server.key")); err != nil {
+		t.Fatal(err)
+	}
+	c.Refresh()
+	expect("second")
+	ca.issue("server", "third", "agent")
+	c.Refresh()
+	expect("third")
+}
+
+func TestClientCertificates(t *testing.T) {
+	ca, other := newAuthority(t), newAuthority(t)
+	ca.issue("server", "server", "agent")
+	ca.issue("meter", "meter")
+	other.issue("meter", "meter")
+	files := access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key"), ClientCA: ca.path("ca.pem")}
+	c, err := access.OpenCertificate(files, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := other.client("meter")
+	foreign.RootCAs = ca.client("").RootCAs
+	for name, tt := range map[string]struct {
+		client *tls.Config
+		good   bool
+	}{"ours": {ca.client("meter"), true}, "none": {ca.client(""), false}, "of another authority": {foreign, false}} {
+		if _, err := greet(t, c.TLS(), tt.client); (err == nil) != tt.good {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	old := ca.client("meter")
+	old.MaxVersion = tls.VersionTLS11
+	if _, err := greet(t, c.TLS(), old); err == nil {
+		t.Error("TLS 1.1 is spoken")
+	}
+}
+
+func TestCertificatesThatCannotBeRead(t *testing.T) {
+	ca := newAuthority(t)
+	ca.issue("server", "server")
+	ca.issue("other", "other")
+	for name, files := range map[string]access.Files{
+		"no file":       {Cert: ca.path("absent"), Key: ca.path("server.key")},
+		"another's key": {Cert: ca.path("server.pem"), Key: ca.path("other.key")},
+		"no CA":         {Cert: ca.path("server.pem"), Key: ca.path("server.key"), ClientCA: ca.path("server.key")},
+	} {
+		if _, err := access.OpenCertificate(files, hclog.NewNullLogger()); err == nil {
+			t.Errorf("%s: it is opened", name)
+		}
+	}
+}

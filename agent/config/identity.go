@@ -1,0 +1,91 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+var identitySection = section[Identity]{
+	settings: []setting[Identity]{
+		text("token_file", tokenFile, func(i *Identity) *string { return &i.TokenFile }, notEmpty),
+		list("certificates", `a list of names in certificates, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Certificates }, notEmpty),
+		numbers("uids", "a list of user ids, like [1001]", func(i *Identity) *[]int64 { return &i.UIDs }, math.MaxUint32),
+		numbers("gids", "a list of group ids, like [1001]", func(i *Identity) *[]int64 { return &i.GIDs }, math.MaxUint32),
+		limiting("streams", `a list of streams' names or patterns, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Streams }, wrongPattern),
+		countRate("max_events", "1000/s", func(i *Identity) *int64 { return &i.MaxEvents }),
+		byteRate("max_bytes", "1MiB/s", func(i *Identity) *int64 { return &i.MaxBytes }, 1),
+	},
+	check: func(b *block, i *Identity) {
+		for _, way := range []string{"token_file", "certificates", "uids", "gids"} {
+			if _, written := b.body.Attributes[way]; written {
+				return
+			}
+		}
+		b.fault(b.head, "%s can't be known by anything; needed is token_file, certificates, uids or gids", b.what)
+	},
+}
+
+func readIdentity(b *block, c *Config) {
+	i := Identity{Name: b.labels[0], Pos: b.head}
+	if err := ValidStreamName(i.Name); err != nil {
+		b.fault(b.labelPos[0], "identity name %v", err)
+	}
+	identitySection.read(b, &i)
+	for _, other := range c.Identities {
+		if other.Name == i.Name {
+			b.fault(b.labelPos[0], "identity %s is given twice; a name may stand once, first at line %d", quote(i.Name), other.Pos.Line)
+			return
+		}
+	}
+	c.Identities = append(c.Identities, i)
+}
+
+func wrongPattern(s string) string {
+	if err := validPattern(s); err != nil {
+		return "is no stream's name or pattern"
+	}
+	return ""
+}
+
+// authBlock is a listener's auth, to be held to the identities once all of them are read.
+type authBlock struct {
+	auth *Auth
+	b    *block
+}
+
+func checkAuth(b *block, a *Auth) { b.r.auths = append(b.r.auths, authBlock{a, b}) }
+
+func (r *reader) checkIdentities(c *Config) {
+	for _, a := range r.auths {
+		for _, name := range a.auth.Identities {
+			if !slices.ContainsFunc(c.Identities, func(i Identity) bool { return i.Name == name }) {
+				r.faults.add(a.b.at("identities"), "identities: no identity block is called %s; allowed are names that identity blocks have", quote(name))
+			}
+		}
+		nobody := len(c.Identities) == 0 || a.b.wrote("identities") && len(a.auth.Identities) == 0
+		if nobody && a.auth.TokenFile == "" && !a.b.misread("token_file") && !a.b.misread("identities") {
+			r.faults.add(a.b.head, "auth takes nobody; needed is token_file, or identities that identity blocks have")
+		}
+	}
+}
+
+// numbers is a setting of whole numbers from 0 to most.
+func numbers[T any](name, allowed string, field func(*T) *[]int64, most int64) setting[T] {
+	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+		elements, ok := v.elements()
+		if !ok {
+			return false
+		}
+		var all []int64
+		for _, e := range elements {
+			n, ok := e.number()
+			if !ok || n < 0 || n > most {
+				return e.refuse(fmt.Sprintf("%s is no whole number from 0 to %d", e.source(), most))
+			}
+			all = append(all, n)
+		}
+		*field(into) = all
+		return true
+	}}
+}

@@ -1,0 +1,92 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// passKey is where the context of a request has its *access.Pass, on a listener with a guard.
+type passKey struct{}
+
+// admit returns ctx with the pass of a producer that is known.
+func (in *intake) admit(ctx context.Context, shown access.Shown) (context.Context, *refusal) {
+	pass, err := in.guard.Admit(shown)
+	if err != nil {
+		return ctx, unauthenticated("%v", err)
+	}
+	return context.WithValue(ctx, passKey{}, pass), nil
+}
+
+// holder returns who sends, or nil where anybody may.
+func (in *intake) holder(ctx context.Context) (*access.Sender, *refusal) {
+	if in.guard == nil {
+		return nil, nil
+	}
+	who, err := ctx.Value(passKey{}).(*access.Pass).Holder()
+	if err != nil {
+		return nil, unauthenticated("%v any more", err)
+	}
+	return who, nil
+}
+
+// rules returns who sends, and what the stream takes from them.
+func (in *intake) rules(ctx context.Context, stream string) (who *access.Sender, rules StreamRules, refused *refusal) {
+	if who, refused = in.holder(ctx); refused != nil {
+		return nil, rules, refused
+	}
+	if refused = permit(who, stream); refused != nil {
+		return nil, rules, refused
+	}
+	rules, refused = lookup(in.streams, stream)
+	return who, rules, refused
+}
+
+// permit holds a request to the streams that its sender may write to.
+func permit(who *access.Sender, stream string) *refusal {
+	if who == nil || stream == "" || who.MayWrite(stream) {
+		return nil
+	}
+	r := invalid("identity %q may not write to stream %s", who.Name(), quoteName(stream))
+	r.code, r.reason = codes.PermissionDenied, ReasonForbidden
+	return r
+}
+
+// pace holds a batch to what its sender may send in a second.
+func pace(who *access.Sender, b *wal.Batch) *refusal {
+	if who == nil {
+		return nil
+	}
+	bytes := 0
+	for i := range b.Events {
+		bytes += len(b.Events[i].Data)
+	}
+	wait := who.Take(len(b.Events), bytes)
+	if wait == 0 {
+		return nil
+	}
+	r := invalid("identity %q sends faster than it may: nothing of this request was stored", who.Name())
+	r.code, r.reason, r.retry = codes.ResourceExhausted, ReasonRate, wait
+	return r
+}
+
+// shownBy is what a connection shows: the certificate of its TLS, and the process at its other end.
+func shownBy(state *tls.ConnectionState, peer *access.Peer) access.Shown {
+	shown := access.Shown{Peer: peer}
+	if state != nil && len(state.VerifiedChains) > 0 {
+		shown.Certificate = state.PeerCertificates[0]
+	}
+	return shown
+}
+
+// peerAddr is the address of a producer whose process is known: gRPC tells a request nothing else of its
+// connection.
+type peerAddr struct {
+	net.Addr
+	peer *access.Peer
+}
