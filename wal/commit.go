@@ -38,6 +38,7 @@ type committer struct {
 	forgot         time.Time        // when idle producers were last looked for
 	forgotten      []producerKey    // still on the disk
 	parts          map[string]*part // of the group under way, by stream
+	lookAgain      time.Time        // when the disk is to be asked for its room
 	packer         packer
 }
 
@@ -199,7 +200,7 @@ func (c *committer) fill(g *group) {
 		return
 	}
 	c.forget()
-	now, room := c.log.opts.Clock(), c.log.space()
+	now, room := c.log.opts.Clock(), c.space()
 	n := 0
 	for n < len(c.waiting) && c.admit(g, c.waiting[n], now, room) {
 		n++

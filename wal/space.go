@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,18 +37,44 @@ func (l *Log) capacity() int64 { return l.opts.MaxSize - l.margin() - l.copyRoom
 const emptySegment = 64 << 10
 
 // space returns how many bytes appends may take up now, by MaxSize and by what the disk has left.
-func (l *Log) space() int64 {
+func (l *Log) space() int64 { return min(l.spaceOfMax(), l.spaceOnDisk()) }
+
+func (l *Log) spaceOfMax() int64 {
 	l.mu.RLock()
 	active, sealed := l.segments[len(l.segments)-1], l.sealed
 	l.mu.RUnlock()
-	used := active.used.Load()
-	room := l.opts.MaxSize - sealed - used - active.indexSize() - l.margin() - max(l.copyRoom(), l.copying.Load())
+	return l.opts.MaxSize - sealed - active.used.Load() - active.indexSize() - l.margin() - max(l.copyRoom(), l.copying.Load())
+}
+
+func (l *Log) spaceOnDisk() int64 {
 	var fs unix.Statfs_t
-	if unix.Statfs(l.dir, &fs) == nil {
-		ahead := max(active.allocated.Load()-used-l.reserve(), 0)
-		room = min(room, ahead+int64(fs.Bavail)*fs.Bsize-l.margin())
+	if unix.Statfs(l.dir, &fs) != nil {
+		return math.MaxInt64
 	}
-	return room
+	active := l.active()
+	ahead := max(active.allocated.Load()-active.used.Load()-l.reserve(), 0)
+	return ahead + int64(fs.Bavail)*fs.Bsize - l.margin()
+}
+
+// A disk that had plentyOnDisk is asked again only after lookPatience: asking took a fortieth of a commit. Should
+// others fill it meanwhile, allocate finds out.
+const (
+	plentyOnDisk = 1 << 30
+	lookPatience = 10 * time.Millisecond
+)
+
+// space is Log.space, of a moment ago when the disk has plenty.
+func (c *committer) space() int64 {
+	room := c.log.spaceOfMax()
+	now := time.Now()
+	if now.Before(c.lookAgain) {
+		return room
+	}
+	disk := c.log.spaceOnDisk()
+	if disk >= plentyOnDisk {
+		c.lookAgain = now.Add(lookPatience)
+	}
+	return min(room, disk)
 }
 
 // allocate makes sure that the newest segment has need bytes beyond what it uses, and the reserve.
