@@ -79,7 +79,7 @@ func (l *Log) Submit(ctx context.Context, b *Batch) (t *Ticket, err error) {
 		return nil, err
 	}
 	t.weight = weight
-	t.fill(b, size)
+	t.fill(b, size, l.committer.crowded())
 	if err := l.committer.enqueue(t); err != nil {
 		t.release()
 		t.releaseShare(false)
@@ -130,10 +130,10 @@ func newTicket(b *Batch) *Ticket {
 }
 
 // fill encodes the batch's events, which is all of the work that needs no offset.
-func (t *Ticket) fill(b *Batch, size int64) {
+func (t *Ticket) fill(b *Batch, size int64, crowded bool) {
 	t.pooled = framePool.Get().(*[]byte)
 	if size >= layFrom {
-		t.lay(b, size)
+		t.lay(b, size, crowded)
 	} else {
 		t.encode(b, size)
 	}
@@ -174,9 +174,9 @@ func (m *laneMemo) of(key string) uint8 {
 // but the committer, for whom all others wait, has no frame of it to copy and no sum to make.
 const layFrom = 8 * blockAim
 
-func (t *Ticket) lay(b *Batch, size int64) {
+func (t *Ticket) lay(b *Batch, size int64, crowded bool) {
 	p := packer{
-		stream: b.Stream, left: int(size), even: true,
+		stream: b.Stream, left: int(size), even: true, large: crowded,
 		buf:    t.buffer(size + maxBlocks(size)*int64(blockHeader+len(b.Stream))),
 		blocks: make([][]byte, 0, size/blockAim+2),
 	}

@@ -66,6 +66,13 @@ func (c *committer) enqueue(t *Ticket) error {
 	return nil
 }
 
+// crowded tells whether what is submitted now shares its commit.
+func (c *committer) crowded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue) > 0
+}
+
 // sync asks for a checkpoint now.
 func (c *committer) sync() (chan error, error) {
 	c.mu.Lock()

@@ -19,6 +19,7 @@ type packer struct {
 
 	left   int     // bytes of frames that are to be added still
 	even   bool    // the last leaf is to have two blocks: what comes next begins another
+	large  bool    // the last leaves are as large as the others: more is to follow in the same commit
 	end    leafEnd // after the last block that is complete
 	room   int     // of the last leaf
 	enough int     // no frame joins the open block once it is this long,
@@ -126,7 +127,10 @@ func (p *packer) begin() {
 // leafRoom returns what the next leaf has for its blocks. The last two leaves have one page, and the one
 // before makes that come out, since the next commit writes again what the last two hold.
 func (p *packer) leafRoom() int {
-	const tail = 2 * leafPageSize
+	tail := 2 * leafPageSize
+	if p.large {
+		tail = 0
+	}
 	pages := (p.left - tail + leafPageSize - 1) / leafPageSize
 	return roomOfLeaf(min(max(pages, 1), leafPages))
 }
