@@ -1,10 +1,15 @@
 package wal
 
+import "golang.org/x/sys/unix"
+
 // WithFaults returns o with hooks that run before and after each commit and may make it fail.
 func (o Options) WithFaults(before, after func() error) Options {
 	o.beforeCommit, o.afterCommit = before, after
 	return o
 }
+
+// ErrNoSpace is a commit's that found no space; the log goes on.
+var ErrNoSpace error = &commitError{err: unix.ENOSPC, harmless: true}
 
 // ProducerRuns is how many runs are remembered of a producer.
 const ProducerRuns = producerRuns

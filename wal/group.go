@@ -115,7 +115,7 @@ func (g *group) undo(c *committer) {
 			delete(c.producers, key)
 			continue
 		}
-		c.producers[key] = before
+		*c.producers[key] = *before // the map would take the key, whose texts are a batch's
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/standpipe/standpipe/wal"
 )
@@ -46,6 +47,35 @@ func TestAProducersSequences(t *testing.T) {
 			t.Errorf("%d events from %d: got %+v, %v, want %+v, %v", c.n, c.sequence, got, err, c.want, c.err)
 		}
 	}
+}
+
+// The log keeps nothing of a batch, nor of one that was refused for want of space: neither its memory nor,
+// here, a name that its owner writes over.
+func TestAProducerIsKnownAfterARefusalForWantOfSpace(t *testing.T) {
+	dir := t.TempDir()
+	full := false
+	l := open(t, wal.Options{Dir: dir}.WithFaults(func() error {
+		if full {
+			return wal.ErrNoSpace
+		}
+		return nil
+	}, nil))
+	want, err := numbered(l, "producer", 1, 2, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full = true
+	id := []byte("producer")
+	if _, err := numbered(l, unsafe.String(&id[0], len(id)), 3, 1, 5); !errors.Is(err, wal.ErrFull) {
+		t.Fatalf("got %v, want %v", err, wal.ErrFull)
+	}
+	full = false
+	copy(id, "another!")
+	want.Duplicate = true
+	if got, err := numbered(l, "producer", 1, 2, 5); got != want || err != nil {
+		t.Errorf("sent again: got %+v, %v, want %+v", got, err, want)
+	}
+	wantSound(t, dir)
 }
 
 func TestAResendIsRecognisedWhenTheOriginalIsTruncated(t *testing.T) {
