@@ -63,21 +63,27 @@ func (s *Shipper) narrow(shape *Shape) {
 	shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
 }
 
-// heardAgain is how long after a try of its own a shipper believes that the link is back.
+// heardAgain is how long after a try of its own that failed a shipper tries again at the earliest when
+// it hears that the link is back: the link may be, and the shipper's own destination not.
 const heardAgain = time.Second
 
 // hear: a claim has news. When another shipper's request has got through, what is left of a backoff that
-// is not the service's wish is cut to the shortest, still at random.
+// is not the service's wish is cut to the shortest, still at random. The news come once: who has just
+// failed, perhaps at the outage's last moment, must not wait out its backoff for that.
 func (s *Shipper) hear(now time.Time) {
 	for _, c := range s.claims {
 		if !c.heard() || s.trouble == nil {
 			continue
 		}
 		t := s.trouble
-		if t.last.Class == Throttled || t.last.RetryAfter > 0 || now.Sub(t.at) < heardAgain {
+		if t.last.Class == Throttled || t.last.RetryAfter > 0 {
 			continue
 		}
-		if again := now.Add(rand.N(s.opts.Retry.Initial)); again.Before(t.until) {
+		again := now
+		if earliest := t.at.Add(heardAgain); earliest.After(now) {
+			again = earliest
+		}
+		if again = again.Add(rand.N(s.opts.Retry.Initial)); again.Before(t.until) {
 			t.until = again
 		}
 	}

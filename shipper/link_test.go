@@ -104,6 +104,10 @@ func TestADestinationsOwnBandwidth(t *testing.T) {
 	})
 }
 
+// soonAfter is within what time of the first the others try: a second after their last try, the shortest
+// backoff, and what requests take.
+const soonAfter = 1500 * time.Millisecond
+
 // A link is down for an hour, and events come all the time. The first to get through is soon after it is
 // back, and the others don't wait out their own backoff.
 func TestShippingGoesOnSoonAfterTheLinkIsBack(t *testing.T) {
@@ -141,7 +145,7 @@ func TestShippingGoesOnSoonAfterTheLinkIsBack(t *testing.T) {
 					t.Errorf("shipper %d: %d events arrived within a minute", i, r.svc.total)
 				}
 			}
-			if earliest > 30*time.Second || latest-earliest > 500*time.Millisecond {
+			if earliest > 30*time.Second || latest-earliest > soonAfter {
 				t.Errorf("the first after %v, the last after %v; want at most retry.max, and then all", earliest, latest)
 			}
 			if together := lockstep(tries); together > len(tries)/10 {
@@ -150,6 +154,48 @@ func TestShippingGoesOnSoonAfterTheLinkIsBack(t *testing.T) {
 			for _, r := range rigs {
 				r.finish()
 			}
+		})
+	}
+}
+
+// A shipper whose own try failed in the outage's last moment waited out its backoff, which may be half a
+// minute, since it took the news that the link is back for old.
+func TestAShipperThatHasJustFailedHearsThatTheLinkIsBack(t *testing.T) {
+	for range 8 {
+		synctest.Test(t, func(t *testing.T) {
+			link := shipper.NewLink(0)
+			var mu sync.Mutex // guards what follows
+			failures, up, first := 0, time.Time{}, time.Duration(0)
+			slow := linkRig(t, shipper.Options{Link: link}, 0)
+			slow.svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
+				mu.Lock()
+				defer mu.Unlock()
+				if failures++; failures <= 12 {
+					f.err = &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}
+					up = time.Now()
+				} else if first == 0 {
+					first = time.Since(up)
+				}
+				return f
+			}
+			other := linkRig(t, shipper.Options{Link: link, Retry: shipper.Retry{Max: 200 * time.Millisecond}}, 0)
+			other.svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
+				mu.Lock()
+				defer mu.Unlock()
+				if failures < 12 {
+					f.err = &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}
+				}
+				return f
+			}
+			slow.src.sendLong(10, 300, 200)
+			other.src.sendLong(10, 300, 200)
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			if first > soonAfter {
+				t.Errorf("it tried %v after its last failure, though another got through before", first)
+			}
+			slow.finish()
+			other.finish()
 		})
 	}
 }
