@@ -88,26 +88,6 @@ func TestSensorsReachThreeDestinations(t *testing.T) {
 	}
 }
 
-// A shard splits while events flow: keys move to other shards, and consumers still see all of them,
-// in order, inside the shard's range.
-func TestShardSplitsUnderWay(t *testing.T) {
-	endToEnd(t)
-	t.Parallel()
-	k := startKinesalite(t)
-	k.create("split", 2)
-	a := startAgent(t, "", streamBlock("split", kinesisDestination(k.endpoint())))
-	sent := readings(5, 1500)
-	client := a.dial()
-	for _, part := range batches(sent, 500) {
-		send(t, client, "split", part)
-		k.split("split")
-	}
-	a.waitDelivered("split", len(sent), time.Minute)
-	a.stop()
-	live, _ := k.read("split")
-	owing(sent).expectWhole(t, "split", live, 0)
-}
-
 // An event is refused at once, by name, where a destination could never take it; the largest that
 // fits passes.
 func TestLargestEvents(t *testing.T) {

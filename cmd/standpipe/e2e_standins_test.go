@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -125,6 +124,16 @@ type userRecord struct {
 // refuses and on one that a consumer would drop because its key lies outside the shard.
 func (k *kinesalite) read(stream string) (events []event, records int) {
 	k.t.Helper()
+	events, records, dropped := k.consume(stream)
+	for _, u := range dropped {
+		k.t.Errorf("key %s was read from %s, outside its hash range: consumers drop it", u.PartitionKey, u.Shard)
+	}
+	return events, records
+}
+
+// consume is read as a consumer does it: user records outside their shard's range are dropped.
+func (k *kinesalite) consume(stream string) (events []event, records int, dropped []userRecord) {
+	k.t.Helper()
 	out, err := deaggregate(k.t, k.endpoint(), stream)
 	if err != nil {
 		k.t.Fatal(err)
@@ -136,16 +145,17 @@ func (k *kinesalite) read(stream string) (events []event, records int) {
 		if err := json.Unmarshal(found.Bytes(), &u); err != nil {
 			k.t.Fatal(err)
 		}
-		if u.Records != nil {
-			return events, *u.Records
+		switch {
+		case u.Records != nil:
+			return events, *u.Records, dropped
+		case u.InRange:
+			events = append(events, event{u.PartitionKey, string(u.Data)})
+		default:
+			dropped = append(dropped, u)
 		}
-		if !u.InRange {
-			k.t.Errorf("key %s was read from %s, outside its hash range: consumers drop it", u.PartitionKey, u.Shard)
-		}
-		events = append(events, event{u.PartitionKey, string(u.Data)})
 	}
 	k.t.Fatalf("deaggregate.js ended without its last line after %d events", len(events))
-	return nil, 0
+	return nil, 0, nil
 }
 
 func deaggregate(t *testing.T, endpoint, stream string) ([]byte, error) {
@@ -202,37 +212,4 @@ func (k *kinesalite) put(stream, key string, data []byte) {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-}
-
-// split halves a stream's first open shard.
-func (k *kinesalite) split(stream string) {
-	k.t.Helper()
-	out, err := k.client().ListShards(k.t.Context(), &kinesis.ListShardsInput{StreamName: &stream})
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	for _, s := range out.Shards {
-		if s.SequenceNumberRange.EndingSequenceNumber == nil {
-			k.splitShard(stream, s)
-			return
-		}
-	}
-}
-
-func (k *kinesalite) splitShard(stream string, s types.Shard) {
-	k.t.Helper()
-	_, err := k.client().SplitShard(k.t.Context(), &kinesis.SplitShardInput{
-		StreamName: &stream, ShardToSplit: s.ShardId, NewStartingHashKey: aws.String(middle(s.HashKeyRange)),
-	})
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	k.waitActive(stream)
-}
-
-// middle returns the hash key in the middle of a range.
-func middle(r *types.HashKeyRange) string {
-	low, _ := new(big.Int).SetString(*r.StartingHashKey, 10)
-	high, _ := new(big.Int).SetString(*r.EndingHashKey, 10)
-	return low.Add(low, high).Rsh(low, 1).String()
 }
