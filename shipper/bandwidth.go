@@ -67,25 +67,28 @@ func (s *Shipper) narrow(shape *Shape) {
 // it hears that the link is back: the link may be, and the shipper's own destination not.
 const heardAgain = time.Second
 
-// hear: a claim has news. When another shipper's request has got through, what is left of a backoff that
-// is not the service's wish is cut to the shortest, still at random. The news come once: who has just
-// failed, perhaps at the outage's last moment, must not wait out its backoff for that.
+// hear: a claim has news. Another shipper's request has got through, which is told once.
 func (s *Shipper) hear(now time.Time) {
 	for _, c := range s.claims {
-		if !c.heard() || s.trouble == nil {
-			continue
+		if c.heard() {
+			s.back = now
+			s.tryEarly(now)
 		}
-		t := s.trouble
-		if t.last.Class == Throttled || t.last.RetryAfter > 0 {
-			continue
-		}
-		again := now
-		if earliest := t.at.Add(heardAgain); earliest.After(now) {
-			again = earliest
-		}
-		if again = again.Add(rand.N(s.opts.Retry.Initial)); again.Before(t.until) {
-			t.until = again
-		}
+	}
+}
+
+// tryEarly cuts what is left of a backoff that is not the service's wish to the shortest, still at random.
+func (s *Shipper) tryEarly(now time.Time) {
+	t := s.trouble
+	if t == nil || t.last.Class == Throttled || t.last.RetryAfter > 0 {
+		return
+	}
+	again := now
+	if earliest := t.at.Add(heardAgain); earliest.After(now) { // it may have failed in the outage's last moment
+		again = earliest
+	}
+	if again = again.Add(rand.N(s.opts.Retry.Initial)); again.Before(t.until) {
+		t.until = again
 	}
 }
 

@@ -158,46 +158,53 @@ func TestShippingGoesOnSoonAfterTheLinkIsBack(t *testing.T) {
 	}
 }
 
-// A shipper whose own try failed in the outage's last moment waited out its backoff, which may be half a
-// minute, since it took the news that the link is back for old.
+// A shipper whose own try failed in the outage's last moment, or set out in it and failed later, waited out
+// its backoff, which may be half a minute: it took the news that the link is back for old.
 func TestAShipperThatHasJustFailedHearsThatTheLinkIsBack(t *testing.T) {
-	for range 8 {
-		synctest.Test(t, func(t *testing.T) {
-			link := shipper.NewLink(0)
-			var mu sync.Mutex // guards what follows
-			failures, up, first := 0, time.Time{}, time.Duration(0)
-			slow := linkRig(t, shipper.Options{Link: link}, 0)
-			slow.svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
-				mu.Lock()
-				defer mu.Unlock()
-				if failures++; failures <= 12 {
-					f.err = &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}
-					up = time.Now()
-				} else if first == 0 {
-					first = time.Since(up)
-				}
-				return f
-			}
-			other := linkRig(t, shipper.Options{Link: link, Retry: shipper.Retry{Max: 200 * time.Millisecond}}, 0)
-			other.svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
-				mu.Lock()
-				defer mu.Unlock()
-				if failures < 12 {
-					f.err = &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}
-				}
-				return f
-			}
-			slow.src.sendLong(10, 300, 200)
-			other.src.sendLong(10, 300, 200)
-			time.Sleep(10 * time.Minute)
-			synctest.Wait()
-			if first > soonAfter {
-				t.Errorf("it tried %v after its last failure, though another got through before", first)
-			}
-			slow.finish()
-			other.finish()
-		})
+	for _, delay := range []time.Duration{20 * time.Millisecond, 5 * time.Second} {
+		for range 5 {
+			synctest.Test(t, func(t *testing.T) { failAtLast(t, delay) })
+		}
 	}
+}
+
+// failAtLast has a shipper fail at requests that take so long, the last of which sets out when another is
+// about to get through.
+func failAtLast(t *testing.T, delay time.Duration) {
+	const failing = 12
+	link := shipper.NewLink(0)
+	var mu sync.Mutex // guards what follows
+	tries, last, first := 0, time.Time{}, time.Duration(0)
+	slow := linkRig(t, shipper.Options{Link: link}, 0)
+	slow.svc.delay = delay
+	slow.svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
+		mu.Lock()
+		defer mu.Unlock()
+		if tries++; tries <= failing {
+			last, f.err = time.Now().Add(delay), &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}
+		} else if first == 0 {
+			first = time.Since(last)
+		}
+		return f
+	}
+	other := linkRig(t, shipper.Options{Link: link, Retry: shipper.Retry{Max: 200 * time.Millisecond}}, 0)
+	other.svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
+		mu.Lock()
+		defer mu.Unlock()
+		if tries < failing {
+			f.err = &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}
+		}
+		return f
+	}
+	slow.src.sendLong(10, 300, 200)
+	other.src.sendLong(10, 300, 200)
+	time.Sleep(10 * time.Minute)
+	synctest.Wait()
+	if first == 0 || first > soonAfter {
+		t.Errorf("requests of %v: it tried %v after its last failure, though another has got through", delay, first)
+	}
+	slow.finish()
+	other.finish()
 }
 
 // lockstep counts the tries, after the first round, within a millisecond of another.

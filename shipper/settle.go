@@ -72,6 +72,9 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	s.opts.Observer.Retried(failure.Class.String(), len(results))
 	if s.trouble == nil || !o.started.Before(s.trouble.until) { // not one that set out before the last failure
 		s.trouble = s.opts.Retry.again(s.trouble, failure, now)
+		if o.started.Before(s.back) { // it set out while the link was down
+			s.tryEarly(now)
+		}
 		s.logTrouble(s.trouble)
 	}
 	return results

@@ -108,6 +108,7 @@ type Shipper struct {
 	paces    *paces        // nil: Unpaced
 	claims   []*claim      // on Link and on the shipper's own bandwidth
 	news     chan struct{} // a claim has some; holds one
+	back     time.Time     // when it last heard that the link is back
 	wire     float64       // bytes of a request's body for one of its records
 	trouble  *trouble      // of requests as a whole
 	squeeze  int           // batches are halved this many times: requests have timed out
