@@ -52,5 +52,5 @@ func (b *bucket) wait(n float64) time.Duration {
 	if b.rate == 0 || lacks <= 0 {
 		return 0
 	}
-	return max(time.Millisecond, time.Duration(lacks/b.rate*float64(time.Second)))
+	return max(time.Millisecond, time.Duration(lacks/b.rate*float64(time.Second)).Round(time.Millisecond))
 }

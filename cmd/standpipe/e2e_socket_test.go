@@ -27,7 +27,12 @@ type reply struct {
 
 func (a *agent) dialSocket() *socket {
 	a.t.Helper()
-	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: a.path("events.sock")})
+	return a.dialSocketAt("events.sock")
+}
+
+func (a *agent) dialSocketAt(name string) *socket {
+	a.t.Helper()
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: a.path(name)})
 	if err != nil {
 		a.t.Fatal(err)
 	}
