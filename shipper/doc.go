@@ -34,6 +34,10 @@
 // lane that comes back after a day catches up beside the others and takes nothing from them but
 // its turn.
 //
+// While producers append, a backlog is read at 32 MiB a second and twice what its own stream grows by: it
+// shrinks whatever they send, and leaves them the processors and the disk. A tenth of a second after their
+// last append it goes as fast as the destination takes it.
+//
 // # Other orders
 //
 // Where a request carries one record (Shape.BatchRecords 1, OneKey), a lane's share is the events of

@@ -53,6 +53,7 @@ type Log struct {
 	fullSince  atomic.Pointer[time.Time] // when an append last waited or was refused for want of room; nil: there is room
 	stateBytes atomic.Int64              // of the state that a new segment begins with
 
+	flow      atomic.Uint64 // bytes of the payloads appended since Open
 	failure   atomic.Pointer[error]
 	failed    chan struct{} // closed by fail
 	closing   chan struct{} // closed by Close

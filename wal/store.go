@@ -190,7 +190,8 @@ func (l *Log) show(g *group, active *segment, index *blockIndex) {
 	l.mu.Unlock()
 	for _, p := range g.parts {
 		sp := index.span(p.stream.name)
-		p.stream.grow(sp.next, sp.after)
+		before := p.stream.grow(sp.next, sp.after)
+		l.flow.Add(sp.after - before)
 	}
 }
 

@@ -37,11 +37,14 @@ func (s *stream) appended() Count {
 	return Count{s.next - 1, s.bytes}
 }
 
-func (s *stream) grow(next, bytes uint64) {
+// grow returns the bytes that there were before.
+func (s *stream) grow(next, bytes uint64) (before uint64) {
 	s.mu.Lock()
+	before = s.bytes
 	s.next, s.bytes = next, bytes
 	s.mu.Unlock()
 	s.grown.wake()
+	return before
 }
 
 // sortedPlaces returns the stream's places by name.
@@ -80,6 +83,9 @@ func (s *signal) wake() {
 		s.ch = nil
 	}
 }
+
+// Flow returns the bytes of all payloads that have been appended since Open, to any stream.
+func (l *Log) Flow() uint64 { return l.flow.Load() }
 
 // Appended returns what has been appended to the stream so far.
 func (l *Log) Appended(streamName string) Count { return l.stream(streamName).appended() }
