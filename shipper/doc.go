@@ -77,21 +77,19 @@
 //
 //	events/s   size    keys               before   now
 //	500        512 B   1, 24 or 1,000     1.011    1.003
-//	600        512 B   1,000              1.025    1.003
-//	100        512 B   1,000              1.045    1.007
-//	20         512 B   1,000              1.104    1.037
-//	2,000      100 B   1,000              1.044    1.012   (1.010 of it are the newlines)
+//	100        512 B   1,000              1.045    1.008
+//	20         512 B   1,000              1.104    1.040
+//	2,000      100 B   1,000              1.044    1.011   (1.010 of it are the newlines)
 //	3,000      100 B   1,000, one hot     1.060    1.013
 //
-// MiB a request (of at most 3) while a backlog is shipped:
+// MiB a request (of at most 3) while a backlog of 15 MiB is shipped, the last request among them
+// (cost_test.go, -run ABacklogGoes -v):
 //
-//	size    keys                   in a key's order   in any order
-//	512 B   1,000                  2.94               2.94
-//	512 B   24                     2.5                2.94
-//	512 B   1,000, one has half    0.45               2.94
-//	512 B   1                      0.24               2.94
-//	100 B   1,000                  2.84               2.84
-//	100 B   24                     1.0                2.84
+//	size    keys     in a key's order   in any order
+//	512 B   1,000    2.60
+//	512 B   24       2.13
+//	512 B   1        0.24               3.00
+//	100 B   24       0.93
 //
 // # Compression and envelopes
 //
