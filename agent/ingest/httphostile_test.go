@@ -128,7 +128,10 @@ func TestStopAnswersPostsThatWereTaken(t *testing.T) {
 	log.hold = make(chan struct{})
 	w := serveHTTP(t, ingest.Options{Log: log})
 	taken := w.raw(head + "Content-Length: 1\r\n\r\nx")
-	half := w.raw(head + "Content-Length: 2\r\n\r\nx")
+	half := w.raw(head + "Expect: 100-continue\r\nContent-Length: 2\r\n\r\nx")
+	if got := heard(t, half); got != 100 { // a connection of which nothing was read is only closed
+		t.Fatalf("got %d, want 100 once the body is read", got)
+	}
 	w.raw("")
 	for log.submitted() == 0 {
 		runtime.Gosched()
