@@ -171,7 +171,7 @@ func TestAShipperThatHasJustFailedHearsThatTheLinkIsBack(t *testing.T) {
 // failAtLast has a shipper fail at requests that take so long, the last of which sets out when another is
 // about to get through.
 func failAtLast(t *testing.T, delay time.Duration) {
-	const failing = 12
+	const failing = 8
 	link := shipper.NewLink(0)
 	var mu sync.Mutex // guards what follows
 	tries, last, first := 0, time.Time{}, time.Duration(0)
@@ -198,7 +198,7 @@ func failAtLast(t *testing.T, delay time.Duration) {
 	}
 	slow.src.sendLong(10, 300, 200)
 	other.src.sendLong(10, 300, 200)
-	time.Sleep(10 * time.Minute)
+	time.Sleep(5 * time.Minute)
 	synctest.Wait()
 	if first == 0 || first > soonAfter {
 		t.Errorf("requests of %v: it tried %v after its last failure, though another has got through", delay, first)
