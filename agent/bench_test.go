@@ -12,18 +12,19 @@ import (
 // The whole agent, from its listener to the synced ack, with a destination that discards. Agent and load
 // are two processes on the same cores, as in life, and in turns with the agent the same load meets its floors:
 //
-//	E  a bare grpc-go server that answers the same requests at once
+//	E  a bare grpc-go server, or net/http, that answers the same requests at once
 //	B  bbolt alone, that stores the same bytes in as many commits
 //
-// L = 1/(1/E + 1/B) is the rate that both together allow on shared cores, and x-L the agent's rate as a part
-// of it. Of one caller p50-x-floor is the agent's median over the sum of E's and B's. RssAnon-MB is the
+// L = 1/(1/E + 1/B) is the rate that both together allow on shared cores, and x-L and x-E are the agent's rate
+// as a part of them. Of one caller p50-x-floor is the agent's median over the sum of E's and B's. RssAnon-MB is the
 // most anonymous memory that the agent had.
 //
 // STANDPIPE_BENCH_PROFILE=FILE makes the agent write its CPU profile there.
 
 // A load is what producers do at once.
 type load struct {
-	callers int // of Append; 0: AppendStream
+	http    bool
+	callers int // of Append, or connections that post; 0: AppendStream
 	window  int // of AppendStream: requests that wait for their reply
 	events  int // of a request
 	size    int // bytes of an event's data
@@ -31,7 +32,10 @@ type load struct {
 
 func (l load) String() string {
 	who := fmt.Sprintf("unary/callers=%d", l.callers)
-	if l.callers == 0 {
+	switch {
+	case l.http:
+		who = fmt.Sprintf("post/callers=%d", l.callers)
+	case l.callers == 0:
 		who = fmt.Sprintf("stream/window=%d", l.window)
 	}
 	size := fmt.Sprintf("%dB", l.size)
@@ -61,6 +65,14 @@ func (l load) request() *standpipev1.AppendRequest {
 	return r
 }
 
+// env tells a server what to listen for.
+func (l load) env() string {
+	if l.http {
+		return listenerEnv + "=http"
+	}
+	return listenerEnv + "=grpc"
+}
+
 const kib = 1 << 10
 
 var loads = []load{
@@ -81,6 +93,11 @@ var loads = []load{
 	{window: 1024, events: 100, size: kib},
 	{window: 1024, events: 1, size: 512},
 	{window: 1024, events: 1, size: 4 * kib},
+	{http: true, callers: 1, events: 1, size: kib},
+	{http: true, callers: 16, events: 1, size: kib},
+	{http: true, callers: 64, events: 1, size: kib},
+	{http: true, callers: 256, events: 1, size: kib},
+	{http: true, callers: 64, events: 100, size: kib},
 }
 
 func BenchmarkIngest(b *testing.B) {
@@ -92,7 +109,7 @@ func BenchmarkIngest(b *testing.B) {
 }
 
 func benchmarkIngest(b *testing.B, network string, l load) {
-	full, bare := startServer(b, "agent", network), startServer(b, "bare", network)
+	full, bare := startServer(b, "agent", network, l.env()), startServer(b, "bare", network, l.env())
 	toAgent, toBare := newProducers(b, full, l), newProducers(b, bare, l)
 	floor := newFloor(b)
 	toAgent.run(b, 1) // connects, and opens the stream
@@ -119,6 +136,7 @@ func benchmarkIngest(b *testing.B, network string, l load) {
 	agent, bbolt := spread(toAgent.took), spread(floor.took)
 	b.ReportMetric(float64(b.N*l.events)/agents.Seconds(), "events/s")
 	b.ReportMetric(float64(bares+bbolt.sum)/float64(agents), "x-L")
+	b.ReportMetric(float64(bares)/float64(agents), "x-E")
 	b.ReportMetric(float64(agent.p50.Microseconds()), "p50-us")
 	b.ReportMetric(float64(agent.p99.Microseconds()), "p99-us")
 	b.ReportMetric(float64(commits)/float64(b.N), "commits/op")

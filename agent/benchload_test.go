@@ -14,18 +14,22 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// producers send the same request again and again over one connection.
+// producers send the same request again and again: over one connection of gRPC, or over one each of HTTP.
 type producers struct {
 	load   load
 	client standpipev1.IngestClient
 	wire   standpipev1.Ingest_AppendStreamClient // of a stream
 	sent   chan time.Time                        // of the stream's requests that wait
+	posts  []*poster                             // of HTTP
 	mu     sync.Mutex
 	took   []time.Duration // by each request; guarded by mu
 }
 
 func newProducers(b *testing.B, s *server, l load) *producers {
 	b.Helper()
+	if l.http {
+		return &producers{load: l, posts: newPosters(b, s, l)}
+	}
 	conn, err := grpc.NewClient(s.target, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		b.Fatal(err)
@@ -46,25 +50,37 @@ func newProducers(b *testing.B, s *server, l load) *producers {
 func (p *producers) run(b *testing.B, n int) time.Duration {
 	b.Helper()
 	start := time.Now()
-	if p.wire != nil {
+	switch {
+	case p.wire != nil:
 		p.stream(b, n)
-	} else {
-		p.unary(b, n)
+	case p.posts != nil:
+		p.call(b, n, func(caller int) func() error { return p.posts[caller].send })
+	default:
+		p.call(b, n, p.unary)
 	}
 	return time.Since(start)
 }
 
-func (p *producers) unary(b *testing.B, n int) {
+func (p *producers) unary(int) func() error {
+	r := p.load.request()
+	return func() error {
+		_, err := p.client.Append(context.Background(), r)
+		return err
+	}
+}
+
+// call sends n requests, each caller by what sender returns for it.
+func (p *producers) call(b *testing.B, n int, sender func(caller int) func() error) {
 	var left atomic.Int64
 	left.Store(int64(n))
 	var group sync.WaitGroup
-	for range p.load.callers {
+	for caller := range p.load.callers {
 		group.Go(func() {
-			r := p.load.request()
+			send := sender(caller)
 			var took []time.Duration
 			for left.Add(-1) >= 0 {
 				start := time.Now()
-				if _, err := p.client.Append(context.Background(), r); err != nil {
+				if err := send(); err != nil {
 					b.Error(err)
 					return
 				}
@@ -97,7 +113,7 @@ func (p *producers) stream(b *testing.B, n int) {
 }
 
 // durations are many, in short.
-type durations struct{ sum, p50, p99 time.Duration }
+type durations struct{ sum, p50, p99, p999 time.Duration }
 
 func spread(took []time.Duration) (d durations) {
 	slices.Sort(took)
@@ -105,7 +121,7 @@ func spread(took []time.Duration) (d durations) {
 		d.sum += t
 	}
 	if last := len(took) - 1; last >= 0 {
-		d.p50, d.p99 = took[last/2], took[last*99/100]
+		d.p50, d.p99, d.p999 = took[last/2], took[last*99/100], took[last*999/1000]
 	}
 	return d
 }

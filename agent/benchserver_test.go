@@ -29,12 +29,16 @@ import (
 
 // The test binary serves as well, when this says what: a process of its own has memory of its own.
 const (
-	serverEnv  = "STANDPIPE_BENCH_SERVER"  // "agent" or "bare"
-	dirEnv     = "STANDPIPE_BENCH_DIR"     // of its sockets and its log
-	tcpEnv     = "STANDPIPE_BENCH_TCP"     // where it listens beside them; empty: nowhere
-	backlogEnv = "STANDPIPE_BENCH_BACKLOG" // the agent's log begins with a backlog
-	profileEnv = "STANDPIPE_BENCH_PROFILE" // where the agent's CPU profile goes; empty: nowhere
+	serverEnv   = "STANDPIPE_BENCH_SERVER"   // "agent" or "bare"
+	listenerEnv = "STANDPIPE_BENCH_LISTENER" // "grpc", the default, or "http"
+	dirEnv      = "STANDPIPE_BENCH_DIR"      // of its sockets and its log
+	tcpEnv      = "STANDPIPE_BENCH_TCP"      // where it listens beside them; empty: nowhere
+	backlogEnv  = "STANDPIPE_BENCH_BACKLOG"  // the agent's log begins with a backlog
+	profileEnv  = "STANDPIPE_BENCH_PROFILE"  // where the agent's CPU profile goes; empty: nowhere
 )
+
+// socketFile is where a server listens that has no TCP.
+const socketFile = "producers.sock"
 
 // What the agent says of itself.
 const (
@@ -47,7 +51,7 @@ const (
 type server struct {
 	cmd    *exec.Cmd
 	dir    string
-	target string // to dial
+	target string // for gRPC to dial
 	admin  http.Client
 	stop   func() // may be called twice
 }
@@ -55,7 +59,7 @@ type server struct {
 func startServer(b *testing.B, kind, network string, env ...string) *server {
 	b.Helper()
 	s := &server{cmd: exec.Command(os.Args[0]), dir: shortDir(b)}
-	s.target = "unix://" + filepath.Join(s.dir, "grpc.sock")
+	s.target = "unix://" + filepath.Join(s.dir, socketFile)
 	tcp := ""
 	if network == "tcp" {
 		tcp = freePort(b)
@@ -211,9 +215,12 @@ func serveAgent(ctx context.Context, dir, tcp string) error {
 	conf := config.Dev(dir)
 	conf.Listeners = conf.Listeners[:1]
 	l := &conf.Listeners[0]
+	if os.Getenv(listenerEnv) == "http" {
+		l.Type = "http"
+	}
 	l.Network, l.Address = "tcp", tcp
 	if tcp == "" {
-		l.Network, l.Address, l.Mode = "unix", filepath.Join(dir, "grpc.sock"), 0o600
+		l.Network, l.Address, l.Mode = "unix", filepath.Join(dir, socketFile), 0o600
 	}
 	conf.Admin = config.Admin{Network: "unix", Address: filepath.Join(dir, "admin.sock"), Mode: 0o600}
 	conf.Streams[0].Format = "bytes"
@@ -291,11 +298,14 @@ func (s bare) AppendStream(wire standpipev1.Ingest_AppendStreamServer) error {
 func serveBare(ctx context.Context, dir, tcp string) error {
 	network, address := "tcp", tcp
 	if tcp == "" {
-		network, address = "unix", filepath.Join(dir, "grpc.sock")
+		network, address = "unix", filepath.Join(dir, socketFile)
 	}
 	l, err := net.Listen(network, address)
 	if err != nil {
 		return err
+	}
+	if os.Getenv(listenerEnv) == "http" {
+		return serveBarePosts(ctx, l)
 	}
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(16 << 20))
 	standpipev1.RegisterIngestServer(s, bare{})
