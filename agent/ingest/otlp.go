@@ -35,7 +35,8 @@ const unknownService = "unknown_service"
 type otlpLogs struct {
 	in          *intake
 	stream, key string
-	limit       int // bytes that the events of a request may have
+	limit       int  // bytes that the events of a request may have
+	room        room // in messages
 }
 
 func newOTLP(in *intake, o *Options) *otlpLogs {
@@ -43,6 +44,7 @@ func newOTLP(in *intake, o *Options) *otlpLogs {
 	if l.key == "" {
 		l.key = DefaultOTLPKey
 	}
+	l.room.give(maxDecoded)
 	return l
 }
 
@@ -57,26 +59,27 @@ func (l *otlpLogs) register(s *grpc.Server) {
 }
 
 func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grpc.UnaryServerInterceptor) (any, error) {
-	m := new(logsv1.LogsData)
-	if err := decode(m); err != nil {
+	w := new(wireRequest)
+	if err := decode(w); err != nil {
 		return nil, err
 	}
-	export := func(ctx context.Context, m any) (any, error) {
-		if refused := srv.(*otlpLogs).export(ctx, m.(*logsv1.LogsData)); refused != nil {
+	export := func(ctx context.Context, _ any) (any, error) {
+		defer w.Free()
+		if refused := srv.(*otlpLogs).export(ctx, w.Materialize()); refused != nil {
 			return nil, refused
 		}
 		return &emptypb.Empty{}, nil
 	}
 	if admit == nil {
-		return export(ctx, m)
+		return export(ctx, w)
 	}
-	return admit(ctx, m, &grpc.UnaryServerInfo{Server: srv, FullMethod: exportMethod}, export)
+	return admit(ctx, w, &grpc.UnaryServerInfo{Server: srv, FullMethod: exportMethod}, export)
 }
 
-// export stores the records of a request, all or none. A refusal that is worth another try says when:
+// export stores the records of the request that b encodes, all or none. A refusal that is worth another try says when:
 // an SDK tries again after RESOURCE_EXHAUSTED only if it does (OTLP specification 1.9, Failures).
-func (l *otlpLogs) export(ctx context.Context, m *logsv1.LogsData) *refusal {
-	t := l.take(ctx, m)
+func (l *otlpLogs) export(ctx context.Context, b []byte) *refusal {
+	t := l.take(ctx, b)
 	if t.events == 0 && t.err == nil {
 		return nil
 	}
@@ -89,13 +92,18 @@ func (l *otlpLogs) export(ctx context.Context, m *logsv1.LogsData) *refusal {
 	return &later
 }
 
-func (l *otlpLogs) take(ctx context.Context, m *logsv1.LogsData) taken {
+func (l *otlpLogs) take(ctx context.Context, b []byte) taken {
 	r := requests.Get().(*request)
 	defer r.free()
 	r.batch.Stream, r.json = l.stream, true
 	if closed(l.in.draining) {
 		return taken{stream: l.stream, events: 1, err: errDraining}
 	}
+	m, messages, refused := l.decode(b)
+	if refused != nil {
+		return taken{stream: l.stream, events: 1, err: refused}
+	}
+	defer l.room.give(messages)
 	if refused := l.fill(r, m); refused != nil {
 		return taken{stream: l.stream, events: len(r.batch.Events), err: refused}
 	}

@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -115,6 +117,40 @@ func TestOTLPIsBounded(t *testing.T) {
 	err := dial(t, s.Addr()).Invoke(t.Context(), export, m, &emptypb.Empty{})
 	if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "200000 bytes") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestOTLPOfNothing: an empty record, or attribute, takes two bytes on the wire and a hundred times that decoded.
+func TestOTLPOfNothing(t *testing.T) {
+	const n = 600_000
+	field := func(number protowire.Number, b []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), b)
+	}
+	options := ingest.Options{Log: newFakeLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}}
+	w := serveHTTP(t, options)
+	options.Type = ingest.GRPC
+	conn := dial(t, serve(t, options).Addr())
+	for name, scope := range map[string][]byte{
+		"records":    bytes.Repeat([]byte{0x12, 0}, n),
+		"attributes": field(2, bytes.Repeat([]byte{0x32, 0}, n)),
+	} {
+		request := field(1, field(2, scope))
+		before := allocated()
+		got := w.do("POST", "/v1/logs", string(request), "Content-Type: application/x-protobuf")
+		if got.status != 413 {
+			t.Errorf("%s: got %d %q", name, got.status, got.body)
+		}
+		raw := &emptypb.Empty{}
+		raw.ProtoReflect().SetUnknown(request)
+		if err := conn.Invoke(t.Context(), export, raw, &emptypb.Empty{}); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%s over gRPC: got %v", name, err)
+		}
+		if got := allocated() - before; got > 40<<20 {
+			t.Errorf("%s: %d bytes were allocated for requests of %d", name, got, len(request))
+		}
+	}
+	if got := w.do("POST", "/v1/logs", string(field(1, field(2, bytes.Repeat([]byte{0x12, 0}, 1000)))), "Content-Type: application/x-protobuf"); got.status != 200 {
+		t.Errorf("after them: got %d %q", got.status, got.body)
 	}
 }
 

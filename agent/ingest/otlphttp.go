@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 
-	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -23,11 +22,7 @@ func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *refusal {
 	}
 	defer b.free()
 	defer arrived(r).rest()
-	m := new(logsv1.LogsData)
-	if err := proto.Unmarshal(b.bytes, m); err != nil {
-		return refuseExport(out, w.count(invalid("the body of %d bytes is no ExportLogsServiceRequest", len(b.bytes))))
-	}
-	if refused := w.otlp.export(r.Context(), m); refused != nil {
+	if refused := w.otlp.export(r.Context(), b.bytes); refused != nil {
 		return refuseExport(out, refused)
 	}
 	out.Header().Set("Content-Type", protobufType)
