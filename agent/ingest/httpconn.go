@@ -55,13 +55,15 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// arrived marks the connection of a request that has arrived whole as one that is not to be hurried,
-// and takes its deadline away: net/http reads on to see whether the producer leaves, and would take a
-// deadline that passes for that.
-func arrived(r *http.Request) *knownConn {
+// arrived marks the connection of a request that has arrived whole as one that is not to be hurried. net/http
+// has taken its deadline away by then, and reads on to see whether the producer leaves: the deadline of one
+// that was hurried just before is taken away here, since it would pass for that.
+func (in *intake) arrived(r *http.Request) *knownConn {
 	c := r.Context().Value(connKey{}).(*knownConn)
 	c.busy.Store(true)
-	c.SetReadDeadline(time.Time{})
+	if closed(in.draining) {
+		c.SetReadDeadline(time.Time{})
+	}
 	return c
 }
 
@@ -78,7 +80,7 @@ const progress = 256 << 10
 
 func (a *arrival) Read(b []byte) (int, error) {
 	n, err := a.r.Body.Read(b)
-	if a.read += n; a.read >= progress {
+	if a.read += n; a.read >= progress && err == nil {
 		a.read = 0
 		a.extend()
 	}

@@ -51,7 +51,7 @@ func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) 
 		return refused
 	}
 	defer b.free()
-	defer arrived(r).rest()
+	defer p.in.arrived(r).rest()
 	t := p.take(r, stream, b, rules.Format)
 	reply, refused := p.in.finish(r.Context(), &t)
 	if refused != nil {

@@ -21,7 +21,7 @@ func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *refusal {
 		return refuseExport(out, w.count(refused))
 	}
 	defer b.free()
-	defer arrived(r).rest()
+	defer w.in.arrived(r).rest()
 	if refused := w.otlp.export(r.Context(), b.bytes); refused != nil {
 		return refuseExport(out, refused)
 	}
