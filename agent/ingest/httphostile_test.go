@@ -53,7 +53,7 @@ const head = "POST /v1/streams/text?key=k HTTP/1.1\r\nHost: x\r\n"
 
 func TestClientsThatStall(t *testing.T) {
 	log := newFakeLog(t)
-	w := serveHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{ReadTimeout: 50 * time.Millisecond}})
+	w := serveHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{ReadTimeout: 200 * time.Millisecond}})
 	for name, test := range map[string]struct {
 		text string
 		want int
@@ -120,6 +120,30 @@ func TestBodiesShareRoom(t *testing.T) {
 	senders.Wait()
 	for range 11 {
 		<-full
+	}
+}
+
+// TestTheLogMayTakeLonger: what has arrived waits for the log for longer than a request may take to arrive.
+func TestTheLogMayTakeLonger(t *testing.T) {
+	log := newFakeLog(t)
+	log.hold = make(chan struct{})
+	w := serveHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{ReadTimeout: 100 * time.Millisecond}})
+	var waiting []net.Conn
+	for i, lines := range []int{1, 256 << 4, 300 << 4} {
+		body := strings.Repeat(strings.Repeat("x", 63)+"\n", lines)
+		waiting = append(waiting, w.raw(fmt.Sprintf("%sContent-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n%s", head, len(body), body)))
+		for log.submitted() == i {
+			runtime.Gosched()
+		}
+	}
+	if got := heard(t, w.raw(head+"Content-Length: 2\r\n\r\nx")); got != 408 {
+		t.Fatalf("a body that came later and stalls: got %d, want 408", got)
+	}
+	close(log.hold)
+	for i, conn := range waiting {
+		if got := heard(t, conn); got != 200 {
+			t.Errorf("request %d: got %d, want 200", i, got)
+		}
 	}
 }
 
