@@ -48,7 +48,9 @@
 // A LogRecord becomes an event of its own: a whole OTLP/JSON document with its resource and scope
 // (logDocument). A request is stored whole or not at all, so there is no partial success, and what may
 // be tried again carries google.rpc.RetryInfo. The events of a request, with the resource and scope
-// that each repeats, may have twice MaxRequestSize.
+// that each repeats, may have twice MaxRequestSize. All requests of a
+// listener that are being decoded are made of at most 524,288 records, attributes and values together; they are
+// counted on the wire, where an empty one takes two bytes, and one that finds no room is refused (503, UNAVAILABLE).
 //
 // # Levels
 //
@@ -68,6 +70,22 @@
 // request is 6 %, of which reading it off the wire is 1. When requests were decoded by goroutines of their own it was
 // 14 % to receive and decode them, and 11 % to grow the goroutines' stacks. On one AppendStream of single events the
 // commit takes 20 %, receiving to submitting 19 %, and the frames 13 %; decoding alone had taken 9.
+//
+// Over HTTP a post of 1 KiB costs the agent 42 to 46 us of processor time with 64 and 256 connections, of which net/http's
+// own reading and writing is more than half, the commit 13 % and this package, Submit among it, 19 %. x-E is the rate of
+// synced answers as a part of what net/http answers at once, and x-L as a part of what it and bbolt alone allow together
+// on the same two cores (go test ./agent -run '^$' -bench 'Ingest/tcp/post|PostRate' -benchtime 3s):
+//
+//	connections, events of 1 KiB a post   posts/s   x-E    x-L
+//	  1, 1                                  1,876   0.16   0.83
+//	 16, 1                                 12,522   0.21   0.74
+//	 64, 1                                 24,966   0.38   0.85
+//	256, 1                                 31,016   0.48   0.73
+//	 64, 100                                2,683   0.20   0.74
+//
+// L itself is 0.19 to 0.65 of E here: two syncs, and what is written, are what net/http does not do. At 1,000 posts a second
+// that do not wait for each other's answers, half are answered within 1.1 ms, all but one in a hundred within 2.5 and all
+// but one in a thousand within 4.2; net/http at once: 0.7, 1.4 and 1.6.
 //
 // # Stopping
 //
