@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	schedules    = flag.Int("schedules", 200, "how many fault schedules TestFaultSchedules runs")
+	schedules    = flag.Int("schedules", 60, "how many fault schedules TestFaultSchedules runs")
 	scheduleSeed = flag.Uint64("schedule.seed", 1, "the first schedule's seed; the others follow it")
 )
 
