@@ -40,6 +40,8 @@ type Metrics struct {
 	retries      *prometheus.CounterVec
 	refused      *prometheus.CounterVec
 	lost         *prometheus.CounterVec
+	connections  *prometheus.GaugeVec
+	turnedAway   *prometheus.CounterVec
 
 	mu        sync.Mutex
 	refusedBy map[string]uint64 // by stream; guarded by mu
@@ -58,9 +60,13 @@ func NewMetrics() *Metrics {
 		retries:      counterVec("retries_total", "Records that were sent to a destination again, by why.", "stream", "destination", "reason"),
 		refused:      counterVec("refused_events_total", "Events that were refused at ingest, by why.", "stream", "reason"),
 		lost:         counterVec("accepted_lost_events_total", "Events that were answered as accepted and are not stored.", "stream"),
-		refusedBy:    make(map[string]uint64),
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "standpipe", Name: "connections", Help: "Connections that are open, by the type of their listener.",
+		}, []string{"listener"}),
+		turnedAway: counterVec("connections_turned_away_total", "Connections for which a listener had no room.", "listener"),
+		refusedBy:  make(map[string]uint64),
 	}
-	m.registry.MustRegister(m.appends, m.commits, m.commitEvents, m.requestTime, m.requests, m.retries, m.refused, m.lost,
+	m.registry.MustRegister(m.appends, m.commits, m.commitEvents, m.requestTime, m.requests, m.retries, m.refused, m.lost, m.connections, m.turnedAway,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -113,6 +119,14 @@ func (m *Metrics) Lost(stream string, events int) {
 	stream = m.countRefused(stream, 0)
 	m.lost.WithLabelValues(label(stream)).Add(float64(max(events, 0)))
 }
+
+// Connected counts a connection of listener that was opened (1) or closed (-1).
+func (m *Metrics) Connected(listener string, change int) {
+	m.connections.WithLabelValues(label(listener)).Add(float64(change))
+}
+
+// TurnedAway counts a connection for which listener had no room.
+func (m *Metrics) TurnedAway(listener string) { m.turnedAway.WithLabelValues(label(listener)).Inc() }
 
 // countRefused returns the name under which it counted.
 func (m *Metrics) countRefused(stream string, events uint64) string {

@@ -24,7 +24,8 @@ const (
 // second one, which it starts and awaits, replies.
 type connection struct {
 	wire    *socketWire
-	conn    net.Conn
+	conn    net.Conn   // TLS, or known
+	known   *knownConn // below it
 	lines   lineReader
 	reading lineReading
 	waiting chan *taken // in the order of the lines; closed by the reading goroutine
@@ -33,10 +34,10 @@ type connection struct {
 	broken bool   // the producer takes no replies any more
 }
 
-func newConnection(w *socketWire, conn net.Conn) *connection {
+func newConnection(w *socketWire, conn net.Conn, known *knownConn) *connection {
 	return &connection{
-		wire: w, conn: conn,
-		lines:   lineReader{from: conn, max: w.maxLine},
+		wire: w, conn: conn, known: known,
+		lines:   lineReader{from: conn, max: w.maxLine, room: &w.room},
 		waiting: make(chan *taken, connectionDepth),
 	}
 }
@@ -51,6 +52,7 @@ func (c *connection) serve(ctx context.Context) {
 		c.receive(admitted)
 	}
 	close(c.waiting)
+	c.lines.giveUp()
 	<-answered
 	c.linger()
 }
@@ -61,12 +63,8 @@ const lingerFor = 250 * time.Millisecond
 // linger lets the last replies arrive: a TCP connection that is closed with bytes unread resets,
 // and the producer may lose what it had not read yet.
 func (c *connection) linger() {
-	known, plain := c.conn.(*knownConn)
-	if !plain {
-		return
-	}
-	tcp, ok := known.Conn.(*net.TCPConn)
-	if !ok || c.broken || c.lines.ended == io.EOF {
+	tcp, ok := c.known.Conn.(*net.TCPConn)
+	if !ok || c.conn != c.known || c.broken || c.lines.ended == io.EOF {
 		return
 	}
 	tcp.CloseWrite()
@@ -81,16 +79,22 @@ func (c *connection) receive(ctx context.Context) {
 		long, skipped := errors.AsType[*longLineError](err)
 		switch {
 		case skipped:
-			c.waiting <- refusedLine(invalid("%v", long))
+			c.owe(refusedLine(long.refusal()))
 		case err != nil:
 			return
 		default:
-			c.waiting <- c.take(ctx, line)
+			c.owe(c.take(ctx, line))
 		}
 		if skipped && long.endless {
 			return
 		}
 	}
+}
+
+// owe has a line answered after those before it.
+func (c *connection) owe(t *taken) {
+	c.known.owed.Add(1)
+	c.waiting <- t
 }
 
 func (c *connection) draining() bool {
@@ -100,6 +104,13 @@ func (c *connection) draining() bool {
 	default:
 		return false
 	}
+}
+
+func (e *longLineError) refusal() *refusal {
+	if e.crowded {
+		return errNoRoom
+	}
+	return invalid("%v", e)
 }
 
 func refusedLine(r *refusal) *taken { return &taken{events: 1, err: r} }
@@ -132,11 +143,11 @@ func (c *connection) admitted(ctx context.Context) (context.Context, bool) {
 		if token == "" {
 			refused.text += `; a connection may begin with {"token":"..."}`
 		}
-		c.waiting <- refusedLine(refused)
+		c.owe(refusedLine(refused))
 		return ctx, false
 	}
 	if token == "" {
-		c.waiting <- c.take(ctx, line)
+		c.owe(c.take(ctx, line))
 	}
 	return ctx, true
 }
@@ -170,12 +181,12 @@ func tokenIn(line []byte) string {
 }
 
 func (c *connection) shown() access.Shown {
-	raw, state := c.conn, (*tls.ConnectionState)(nil)
-	if t, ok := raw.(*tls.Conn); ok {
+	var state *tls.ConnectionState
+	if t, ok := c.conn.(*tls.Conn); ok {
 		at := t.ConnectionState()
-		raw, state = t.NetConn(), &at
+		state = &at
 	}
-	return shownBy(state, raw.(*knownConn).process)
+	return shownBy(state, c.known.process)
 }
 
 // answer replies to line after line, and goes on to conclude them when nobody reads the replies.
@@ -189,6 +200,7 @@ func (c *connection) answer(ctx context.Context) {
 		if len(c.waiting) == 0 || len(c.out) >= flushAt {
 			c.flush()
 		}
+		c.known.rest()
 	}
 	c.flush()
 }

@@ -188,6 +188,8 @@ type counts struct {
 	mu       sync.Mutex
 	appended int
 	refused  map[string]int // by stream and reason
+
+	connected, turnedAway int
 }
 
 func (c *counts) Appended(string, time.Duration) {
@@ -203,6 +205,25 @@ func (c *counts) Refused(stream, reason string, n int) {
 		c.refused = map[string]int{}
 	}
 	c.refused[stream+"/"+reason] += n
+}
+
+func (c *counts) Connected(_ string, change int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connected += change
+}
+
+func (c *counts) TurnedAway(string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turnedAway++
+}
+
+// connections are those that are open, and how many were turned away.
+func (c *counts) connections() (open, turnedAway int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.connected, c.turnedAway
 }
 
 func (c *counts) Lost(stream string, n int) { c.Refused(stream, "lost", n) }

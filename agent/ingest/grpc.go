@@ -28,6 +28,7 @@ type grpcWire struct {
 	health  *health.Server
 	server  *grpc.Server
 	conns   *knownConns
+	bound   func(net.Listener) net.Listener
 }
 
 const (
@@ -37,6 +38,10 @@ const (
 	// gets one of its own, as each does without them. A new goroutine's stack grows three times on its
 	// way to the log, which was a tenth of a unary request's cost.
 	streamWorkers = 64
+	// pingAfter is how long a producer may be silent before it is asked whether it is there; pingWait is how
+	// long it has to answer that. One that has sent half of a frame doesn't.
+	pingAfter = time.Minute
+	pingWait  = 20 * time.Second
 	// handshakeTime is how long a new connection may take before its first request.
 	handshakeTime = 10 * time.Second
 )
@@ -46,6 +51,7 @@ func newGRPC(in *intake, o *Options) *grpcWire {
 		service: &service{in: in}, health: health.NewServer(),
 		conns: newKnownConns(in),
 	}
+	w.bound = func(l net.Listener) net.Listener { return w.conns.bounded(l, o, "") }
 	w.server = grpc.NewServer(w.options(o)...)
 	w.server.RegisterService(ingestDesc(), w.service)
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.draining})
@@ -65,6 +71,7 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTime),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime: minPing, PermitWithoutStream: true,
 		}),
@@ -79,7 +86,7 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	return options
 }
 
-func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(w.conns.listener(l)) }
+func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(w.bound(l)) }
 
 func (w *grpcWire) drain() {
 	w.health.Shutdown()

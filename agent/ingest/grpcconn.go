@@ -9,17 +9,17 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 )
 
-// knownConns are the connections of a gRPC listener. grpc.Server waits at its end, hard or
+// knownConns are the connections of a listener. grpc.Server waits at its end, hard or
 // graceful, for connections that are not through with their handshake, and knows no way to
 // hurry them: a port scanner's silence would hold up the agent's end.
 type knownConns struct {
-	ask   bool // the kernel, which process is at the other end of a unix socket
+	in    *intake
 	mu    sync.Mutex
 	conns map[*knownConn]struct{} // guarded by mu
 }
 
 func newKnownConns(in *intake) *knownConns {
-	return &knownConns{ask: in.guard != nil, conns: make(map[*knownConn]struct{})}
+	return &knownConns{in: in, conns: make(map[*knownConn]struct{})}
 }
 
 // listener returns l with its connections known.
@@ -33,16 +33,10 @@ func (k *knownConns) hurry(at time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for c := range k.conns {
-		if !c.busy.Load() {
+		if c.owed.Load() == 0 {
 			c.SetReadDeadline(at)
 		}
 	}
-}
-
-func (k *knownConns) count() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.conns)
 }
 
 // closeAll closes every connection.
@@ -69,12 +63,14 @@ func (l *knownListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := &knownConn{Conn: conn, known: l.known}
-	if l.known.ask {
+	c.heard.Store(time.Now().UnixNano())
+	if l.known.in.guard != nil {
 		c.process = access.PeerOf(conn)
 	}
 	l.known.mu.Lock()
 	defer l.known.mu.Unlock()
 	l.known.conns[c] = struct{}{}
+	l.known.in.observer.Connected(l.known.in.listener, 1)
 	return c, nil
 }
 
@@ -83,7 +79,8 @@ type knownConn struct {
 	known   *knownConns
 	process *access.Peer // nil: not asked for, or not known
 	spoke   atomic.Bool
-	busy    atomic.Bool // a request of it waits for the log; HTTP alone says so
+	heard   atomic.Int64 // when it was opened or last read from, in nanoseconds
+	owed    atomic.Int32 // requests of it that wait for their answers; gRPC does not say so
 }
 
 // RemoteAddr tells the process too, where that is known.
@@ -94,20 +91,23 @@ func (c *knownConn) RemoteAddr() net.Addr {
 	return peerAddr{c.Conn.RemoteAddr(), c.process}
 }
 
-// rest says that no request waits for the log any more.
-func (c *knownConn) rest() { c.busy.Store(false) }
+// rest says that a request is answered.
+func (c *knownConn) rest() { c.owed.Add(-1) }
 
 func (c *knownConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 && !c.spoke.Load() {
-		c.spoke.Store(true)
+	if n > 0 {
+		c.heard.Store(time.Now().UnixNano())
+		if !c.spoke.Load() {
+			c.spoke.Store(true)
+		}
 	}
 	return n, err
 }
 
 func (c *knownConn) Close() error {
 	c.known.mu.Lock()
-	delete(c.known.conns, c)
+	c.known.dropLocked(c)
 	c.known.mu.Unlock()
 	return c.Conn.Close()
 }

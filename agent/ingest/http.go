@@ -58,14 +58,13 @@ type httpWire struct {
 	in        *intake
 	server    *http.Server
 	conns     *knownConns
+	bound     func(net.Listener) net.Listener
 	tls       *tls.Config
 	posts     *posts
 	origins   map[string]bool
 	pixels    map[string]*Pixel // by path
 	otlp      *otlpLogs         // nil: not offered
 	preflight string            // the headers that a page may send
-
-	maxConnections int
 
 	ctx    context.Context // ends with cut
 	cancel context.CancelFunc
@@ -80,9 +79,9 @@ func newHTTP(in *intake, o *Options) *httpWire {
 		in: in, tls: o.TLS, posts: newPosts(in, o, &h),
 		conns:   newKnownConns(in),
 		origins: make(map[string]bool), pixels: make(map[string]*Pixel),
-		preflight:      "Authorization, Content-Encoding, Content-Type, " + strings.Join(append(postHeaders, h.KeyHeader), ", "),
-		maxConnections: o.MaxConnections,
+		preflight: "Authorization, Content-Encoding, Content-Type, " + strings.Join(append(postHeaders, h.KeyHeader), ", "),
 	}
+	w.bound = func(l net.Listener) net.Listener { return w.conns.bounded(l, o, turnedAwayHTTP) }
 	for _, origin := range h.Origins {
 		w.origins[origin] = true
 	}
@@ -103,7 +102,7 @@ func newHTTP(in *intake, o *Options) *httpWire {
 }
 
 func (w *httpWire) serve(l net.Listener) error {
-	l = &boundedListener{Listener: w.conns.listener(l), draining: w.in.draining, known: w.conns, most: w.maxConnections, plain: w.tls == nil}
+	l = w.bound(l)
 	if w.tls != nil {
 		conf := w.tls.Clone()
 		conf.NextProtos = []string{"http/1.1"}

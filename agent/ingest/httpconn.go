@@ -8,30 +8,6 @@ import (
 	"time"
 )
 
-// boundedListener turns away the connections over a limit, and those that come once the listener
-// drains: net/http would wait five seconds for them to say something.
-type boundedListener struct {
-	net.Listener
-	draining <-chan struct{}
-	known    *knownConns
-	most     int
-	plain    bool // a reply can be written without a handshake
-}
-
-func (l *boundedListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil || l.known.count() <= l.most && !closed(l.draining) {
-			return conn, err
-		}
-		if l.plain {
-			conn.SetWriteDeadline(time.Now().Add(writeTime))
-			conn.Write([]byte(turnedAway)) // into an empty buffer: it does not wait
-		}
-		conn.Close()
-	}
-}
-
 func closed(c <-chan struct{}) bool {
 	select {
 	case <-c:
@@ -40,10 +16,6 @@ func closed(c <-chan struct{}) bool {
 		return false
 	}
 }
-
-const turnedAway = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n" +
-	"Content-Type: application/json\r\nContent-Length: 74\r\n\r\n" +
-	`{"error":"no connection is free","code":"UNAVAILABLE","retry_after":"1s"}` + "\n"
 
 type connKey struct{}
 
@@ -60,7 +32,7 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 // that was hurried just before is taken away here, since it would pass for that.
 func (in *intake) arrived(r *http.Request) *knownConn {
 	c := r.Context().Value(connKey{}).(*knownConn)
-	c.busy.Store(true)
+	c.owed.Add(1)
 	if closed(in.draining) {
 		c.SetReadDeadline(time.Time{})
 	}

@@ -94,9 +94,6 @@ func TestIdleConnections(t *testing.T) {
 	if got := w.post("text?key=k", "x"); got.status != 200 {
 		t.Errorf("beside a thousand: got %d %s", got.status, got.body)
 	}
-	if got := heard(t, w.raw("")); got != 503 {
-		t.Errorf("one connection too many: got %d, want 503", got)
-	}
 }
 
 // TestBodiesShareRoom: bodies that were begun and not ended hold no more than the listener's room.

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/standpipe/standpipe/agent/access"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
@@ -22,6 +24,7 @@ type intake struct {
 	hurry    context.Context // ends when deliveries are waited for no longer
 	watch    *watch
 	guard    *access.Guard // nil: anybody may send
+	logger   hclog.Logger
 }
 
 // request is a batch on its way from the wire to the log. It is reused: the log keeps no

@@ -17,7 +17,9 @@ const (
 // after it.
 type lineReader struct {
 	from io.Reader
-	max  int // bytes of a line at most, its newline not counted
+	max  int   // bytes of a line at most, its newline not counted
+	room *room // for what buf has over idleBuffer; nil: there is no end of it
+	held int64 // of room
 
 	buf     []byte
 	start   int // of the current line in buf
@@ -25,10 +27,12 @@ type lineReader struct {
 	ended   error
 }
 
-// longLineError is a line over the limit. It was skipped when endless is false.
+// longLineError is a line over the limit, or one for which there was no room. It was skipped when endless is
+// false.
 type longLineError struct {
 	size, max int
 	endless   bool // the line's end was not found
+	crowded   bool // it is within the limit
 }
 
 func (e *longLineError) Error() string {
@@ -53,7 +57,9 @@ func (l *lineReader) next() ([]byte, error) {
 		if l.ended != nil {
 			return l.last()
 		}
-		l.fill()
+		if !l.fill() {
+			return nil, l.skip()
+		}
 	}
 }
 
@@ -93,7 +99,7 @@ func (l *lineReader) skip() error {
 	size := 0
 	for {
 		if line, ok := l.cut(); ok {
-			return &longLineError{size: size + len(line), max: l.max}
+			return l.skipped(size + len(line))
 		}
 		size += len(l.buf) - l.start
 		l.start, l.scanned = len(l.buf), 0
@@ -101,7 +107,7 @@ func (l *lineReader) skip() error {
 		case size > maxSkip:
 			return &longLineError{size: size, max: l.max, endless: true}
 		case l.ended == io.EOF:
-			return &longLineError{size: size, max: l.max}
+			return l.skipped(size)
 		case l.ended != nil:
 			return l.ended
 		}
@@ -110,25 +116,52 @@ func (l *lineReader) skip() error {
 	}
 }
 
+func (l *lineReader) skipped(size int) error {
+	return &longLineError{size: size, max: l.max, crowded: size <= l.max}
+}
+
 // release gives up a large buffer with nothing in it.
 func (l *lineReader) release() {
 	if l.start == len(l.buf) && cap(l.buf) > idleBuffer {
-		l.buf, l.start = nil, 0
+		l.giveUp()
 	}
 }
 
-// fill reads once, into free space that it makes first.
-func (l *lineReader) fill() {
+// giveUp gives up the buffer, also when there is something in it.
+func (l *lineReader) giveUp() {
+	l.buf, l.start = nil, 0
+	if l.room != nil {
+		l.room.give(l.held)
+		l.held = 0
+	}
+}
+
+// grow makes the buffer larger, unless there is no room for that.
+func (l *lineReader) grow() bool {
+	size := max(firstBuffer, 2*cap(l.buf))
+	if more := int64(size) - idleBuffer - l.held; l.room != nil && more > 0 {
+		if !l.room.take(more) {
+			return false
+		}
+		l.held += more
+	}
+	larger := make([]byte, len(l.buf), size)
+	copy(larger, l.buf)
+	l.buf = larger
+	return true
+}
+
+// fill reads once, into free space that it makes first. It reads nothing where there is no room.
+func (l *lineReader) fill() bool {
 	if l.start > 0 {
 		l.buf = l.buf[:copy(l.buf, l.buf[l.start:])]
 		l.start = 0
 	}
-	if len(l.buf) == cap(l.buf) {
-		larger := make([]byte, len(l.buf), max(firstBuffer, 2*cap(l.buf)))
-		copy(larger, l.buf)
-		l.buf = larger
+	if len(l.buf) == cap(l.buf) && !l.grow() {
+		return false
 	}
 	n, err := l.from.Read(l.buf[len(l.buf):cap(l.buf)])
 	l.buf = l.buf[:len(l.buf)+n]
 	l.ended = err
+	return true
 }

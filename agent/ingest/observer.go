@@ -11,6 +11,10 @@ type Observer interface {
 	Refused(stream, reason string, n int)
 	// Lost is called for n events that were answered as accepted and are not stored; Refused is too.
 	Lost(stream string, n int)
+	// Connected is called with 1 and -1 when a connection of a listener is opened and closed.
+	Connected(listener string, change int)
+	// TurnedAway is called for a connection for which the listener has no room.
+	TurnedAway(listener string)
 }
 
 // Why events were refused.
@@ -39,3 +43,5 @@ type noObserver struct{}
 func (noObserver) Appended(string, time.Duration) {}
 func (noObserver) Refused(string, string, int)    {}
 func (noObserver) Lost(string, int)               {}
+func (noObserver) Connected(string, int)          {}
+func (noObserver) TurnedAway(string)              {}

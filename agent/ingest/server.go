@@ -134,7 +134,7 @@ func New(o Options) (*Server, error) {
 	s.giveUp = giveUp
 	in := &intake{
 		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer,
-		clock: o.Clock, draining: s.draining, hurry: hurry, watch: s.watch, guard: o.Guard,
+		clock: o.Clock, draining: s.draining, hurry: hurry, watch: s.watch, guard: o.Guard, logger: o.Logger,
 	}
 	switch o.Type {
 	case GRPC:

@@ -13,8 +13,9 @@ import (
 type socketWire struct {
 	in      *intake
 	maxLine int
+	room    room // for what connections have read of lines
 	tls     *tls.Config
-	known   *knownConns
+	bound   func(net.Listener) net.Listener
 
 	ctx    context.Context // of every connection; ends with cut
 	cancel context.CancelFunc
@@ -28,9 +29,12 @@ type socketWire struct {
 
 func newSocket(in *intake, o *Options) *socketWire {
 	w := &socketWire{
-		in: in, maxLine: o.MaxLineSize, tls: o.TLS, known: newKnownConns(in),
+		in: in, maxLine: o.MaxLineSize, tls: o.TLS,
 		conns: make(map[net.Conn]struct{}),
 	}
+	w.room.give(max(minRoom, 4*int64(o.MaxLineSize)))
+	known := newKnownConns(in)
+	w.bound = func(l net.Listener) net.Listener { return known.bounded(l, o, turnedAwayLine) }
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
@@ -49,7 +53,7 @@ func (w *socketWire) serve(l net.Listener) error {
 	if drained {
 		return net.ErrClosed
 	}
-	l = w.known.listener(l)
+	l = w.bound(l)
 	for pause := firstPause; ; {
 		conn, err := l.Accept()
 		if err == nil {
@@ -83,7 +87,7 @@ func (w *socketWire) add(raw net.Conn) {
 	w.conns[conn] = struct{}{}
 	w.open.Go(func() {
 		defer w.remove(conn)
-		newConnection(w, conn).serve(w.ctx)
+		newConnection(w, conn, raw.(*knownConn)).serve(w.ctx)
 	})
 }
 

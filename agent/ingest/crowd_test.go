@@ -1,0 +1,109 @@
+package ingest_test
+
+import (
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/agent/ingest"
+)
+
+const line = `{"stream":"text","key":"k","data":1}` + "\n"
+
+// TestConnectionsOverTheLimit: those that are in use stay, and one more is told so.
+func TestConnectionsOverTheLimit(t *testing.T) {
+	seen := &counts{}
+	server, first := serveSocket(t, ingest.Options{Log: newFakeLog(t), Observer: seen, MaxConnections: 2})
+	second := connect(t, server.Addr())
+	first.send(line)
+	first.reply()
+	second.send(line)
+	second.reply()
+	third := connect(t, server.Addr())
+	third.expect(`{"error":"no connection is free","code":"UNAVAILABLE","retry_after":"1s"}`)
+	third.expectEnd()
+	first.send(line)
+	first.expect(`{"offset":3}`)
+	first.finish()
+	first.expectEnd()
+	for open := 2; open > 1; open, _ = seen.connections() {
+		runtime.Gosched()
+	}
+	fourth := connect(t, server.Addr())
+	fourth.send(line)
+	fourth.expect(`{"offset":4}`)
+	if open, turnedAway := seen.connections(); open != 2 || turnedAway != 1 {
+		t.Errorf("got %d connections and %d turned away, want 2 and 1", open, turnedAway)
+	}
+}
+
+// TestHTTPConnectionsOverTheLimit: a request that waits for the log keeps its connection.
+func TestHTTPConnectionsOverTheLimit(t *testing.T) {
+	log := newFakeLog(t)
+	log.hold = make(chan struct{})
+	w := serveHTTP(t, ingest.Options{Log: log, MaxConnections: 1})
+	taken := w.raw(head + "Content-Length: 1\r\n\r\nx")
+	for log.submitted() == 0 {
+		runtime.Gosched()
+	}
+	if got := heard(t, w.raw("")); got != 503 {
+		t.Errorf("one connection too many: got %d, want 503", got)
+	}
+	close(log.hold)
+	if got := heard(t, taken); got != 200 {
+		t.Errorf("got %d, want 200", got)
+	}
+}
+
+// TestIdleConnectionsMakeRoom: who opens connections and says nothing keeps nobody out.
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	const most = 50
+	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
+		seen := &counts{}
+		s := serve(t, ingest.Options{Type: kind, Log: newFakeLog(t), Observer: seen, MaxConnections: most})
+		for range 3 * most {
+			c, err := net.Dial(s.Addr().Network(), s.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+		}
+		begin := time.Now() // of a silence that is real: connections are read from in no bubble
+		answered := false
+		for !answered && time.Since(begin) < 20*time.Second {
+			answered = ask(t, kind, s)
+		}
+		if !answered {
+			t.Errorf("%s: %d idle connections keep a producer out", kind, 3*most)
+		}
+		if open, _ := seen.connections(); open > most {
+			t.Errorf("%s: got %d connections, want at most %d", kind, open, most)
+		}
+	}
+}
+
+// ask reports whether a new connection is answered.
+func ask(t *testing.T, kind string, s *ingest.Server) bool {
+	t.Helper()
+	c, err := net.Dial(s.Addr().Network(), s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	said, want := line, `{"offset"`
+	switch kind {
+	case ingest.HTTP:
+		said, want = head+"Content-Length: 1\r\n\r\nx", "HTTP/1.1 200 OK"
+	case ingest.GRPC:
+		said, want = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00"
+	}
+	if _, err := io.WriteString(c, said); err != nil {
+		return false
+	}
+	got := make([]byte, len(want))
+	n, _ := io.ReadFull(c, got)
+	return strings.HasPrefix(string(got[:n]), want)
+}
