@@ -30,6 +30,25 @@
 // receiving one stops while 4,096 requests of a gRPC stream, or 512 of a connection, wait for
 // their replies. The bytes under way are bounded by the log for all listeners together.
 //
+// # Who may send
+//
+// Without a Guard, whoever reaches the listener. With one, a gRPC or HTTP request is held to it before its body is
+// read, and a socket's connection when it begins; a stream or connection that stays open is held to it again when
+// identities or tokens have changed. A refusal names the identity and the stream, never a token. The
+// check of streams comes before the log knows of the request, that of the pace after all others: what is
+// refused costs nothing of it. On a listener with a Guard SO_PEERCRED is asked once a connection.
+//
+// # Connections
+//
+// Of MaxConnections one more takes the place of the one that is silent for the longest time over its patience: a
+// second for one on which nothing has come, else 10 s, and without end where a request waits for its answer
+// (gRPC does not tell; a stream that waits for deliveries counts as silent). If there is none it is turned away:
+// over HTTP with 503, on a socket with a line that says so. A gRPC connection has 10 s for its handshake and is asked
+// for a sign of life after a minute of silence, so that half a frame holds it for 80 s at most. What sockets
+// have read of lines that are not whole has 64 MiB, or four of the longest, for a listener together, 64 KiB of each
+// not counted; a line that finds no room is passed over and refused (UNAVAILABLE). What gRPC has read of
+// requests that are not whole is bounded for each of them, by MaxRequestSize also after gzip, and not together.
+//
 // # HTTP
 //
 //	POST /v1/streams/STREAM?key=K   the body is an event, or each line of application/x-ndjson is
@@ -39,7 +58,7 @@
 // A header may take 16 KiB and 10 s, a request 30 s and as long again for every 256 KiB of its body, a
 // body MaxRequestSize, packed and unpacked, and 262,144 lines. All bodies of a listener together hold
 // at most 64 MiB or four of the largest, 16 KiB of each not counted; one that finds no room is refused
-// (503). A connection over MaxConnections is turned away (503). Bodies are unpacked two at a time, once
+// (503). Bodies are unpacked two at a time, once
 // they have arrived whole. A request with an Origin that is not listed is refused (403): any page that
 // somebody on this host looks at could send it.
 //
