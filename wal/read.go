@@ -77,13 +77,15 @@ func (l *Log) changed(seg *segment, streamName string, before span) bool {
 type reading struct {
 	stream string
 	lanes  LaneSet
-	left   int // bytes of payload to go
+	left   int    // bytes of payload to go
+	end    uint64 // of what the segment has of the stream
 	chunk  Chunk
 }
 
 // readSegment reads on in seg, and stops where the span ends: bbolt shows a transaction to readers
 // before its last sync, and what is not synced must not be delivered.
 func (r *reading) readSegment(l *Log, seg *segment, sp span) error {
+	r.end = sp.next
 	w := walk{log: l, seg: seg, stream: r.stream, from: r.chunk.Next, next: sp.next}
 	w.visit = func(at blockPlace, b block, fault string) (bool, error) {
 		return r.left <= 0, r.readBlock(seg, at, &b, fault)
@@ -121,6 +123,7 @@ func (r *reading) copyBlock(b *block) (fault string) {
 	whole := b.lanes&^r.lanes == 0
 	if whole {
 		b.frames = bytes.Clone(b.frames)
+		r.expect(b)
 	}
 	read := len(r.chunk.Events)
 	err := b.each(func(lane uint8, offset uint64, raw []byte) error {
@@ -143,6 +146,17 @@ func (r *reading) copyBlock(b *block) (fault string) {
 		return err.Error()
 	}
 	return ""
+}
+
+// expect makes room for the events that will be read if all are as large as those of the first block, which
+// counts also what was left out when it was rewritten.
+func (r *reading) expect(b *block) {
+	if r.chunk.Events != nil {
+		return
+	}
+	each := len(b.frames)/int(b.count) + EventMemory
+	events := uint64(r.left/each + min(int(b.count), len(b.frames)/leastFrame))
+	r.chunk.Events = make([]Event, 0, min(events, r.end-r.chunk.Next))
 }
 
 // appendedAt returns when the block that holds the offset, or the first after it, was appended.
