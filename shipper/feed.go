@@ -12,6 +12,8 @@ import (
 const (
 	// readBytes is what one read of the log fetches at most.
 	readBytes = 1 << 20
+	// leastRead is which part of that a read has to have room for.
+	leastRead = 16
 	// readWindow is how far apart, in offsets, lanes may stand to be read for together.
 	readWindow = 4096
 	// Once the log's end is met, the next read waits a little: events wait for company anyway, and to
@@ -112,14 +114,21 @@ func (s *Shipper) room(now time.Time) int {
 		}
 		return readBytes - s.held
 	}
-	if s.held >= s.opts.Memory {
+	if s.full() {
 		s.forget(func(l *lane) bool { return l.waits(now) })
 	}
-	if s.held >= s.opts.Memory && s.starved(now) {
+	if s.full() && s.starved(now) {
 		s.forget(func(l *lane) bool { return now.Before(l.paced) })
+	}
+	if s.full() {
+		return 0
 	}
 	return s.opts.Memory - s.held
 }
+
+// full tells whether what may still be held is not worth a read: a sip of a few events costs as much as a
+// whole one, and there would be one after another.
+func (s *Shipper) full() bool { return s.opts.Memory-s.held < min(readBytes, s.opts.Memory)/leastRead }
 
 // starved tells whether a lane that could send has nothing to send.
 func (s *Shipper) starved(now time.Time) bool {
@@ -130,12 +139,15 @@ func (s *Shipper) starved(now time.Time) bool {
 }
 
 // laneMemory is what one lane may hold, so that a busy one leaves room for the others, and one that
-// waits for its shard even more.
+// waits for its shard or is in trouble even more: what it reads may well be forgotten again. Were the one that
+// waits read for while room is short, it would be forgotten for a starved one and read for again at once.
 func (s *Shipper) laneMemory(now time.Time, l *lane) int {
 	switch {
 	case s.whole:
 		return s.opts.Memory
-	case now.Before(l.paced):
+	case now.Before(l.paced) && s.held > s.opts.Memory/2:
+		return 0
+	case now.Before(l.paced), l.trouble != nil:
 		return s.opts.Memory / wal.Lanes
 	}
 	return s.opts.Memory / 4

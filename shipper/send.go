@@ -54,7 +54,7 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 		if l.trouble != nil && !l.busy && l.waits(now) {
 			wake = min(wake, l.trouble.until.Sub(now))
 		}
-		if !l.busy && len(l.queue) > 0 && now.Before(l.paced) {
+		if !l.busy && now.Before(l.paced) { // also one that is to be read again then
 			wake = min(wake, l.paced.Sub(now))
 		}
 		if !l.ready(now) {
@@ -76,7 +76,7 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 		return nil, min(wake, patience)
 	}
 	b := s.form(shape, now, s.lanes)
-	if ripe := due || b.full || b.alone || b.size >= aimBatch(&shape) || s.held >= s.opts.Memory; !ripe && !b.waited {
+	if ripe := due || b.full || b.alone || b.size >= aimBatch(&shape) || s.full(); !ripe && !b.waited {
 		if s.reading { // what it brings is company
 			return nil, min(wake, patience)
 		}
@@ -103,7 +103,7 @@ func (s *Shipper) shape() Shape {
 	shape := s.opts.Sink.Shape()
 	shape.widen(s.ratio.value())
 	if s.squeeze > 0 {
-		shape.MaxBatch = max(shape.MaxBatch>>s.squeeze, leastBatch)
+		shape.MaxBatch = min(shape.MaxBatch, max(shape.MaxBatch>>s.squeeze, leastBatch))
 		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
 	}
 	s.narrow(&shape)

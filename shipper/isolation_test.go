@@ -1,0 +1,163 @@
+package shipper_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// A day in which the service throttles a key or a lane: whoever is not meant gets its
+// events through as on any day, memory stays where it was set, and after a restart nothing is sent twice.
+func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
+	const keys = 200
+	lane := wal.LaneOf("k3")
+	for name, throttled := range map[string]func(key string) bool{
+		"key":  func(key string) bool { return key == "k3" },
+		"lane": func(key string) bool { return wal.LaneOf(key) == lane },
+	} {
+		for shape, s := range map[string]shipper.Shape{"kinesis": kinesisShape()} {
+			t.Run(name+"/"+shape, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					const memory = 64 << 10
+					svc := newService(t, s)
+					stuck := true
+					svc.faults = func(_ *rand.Rand, batch []shipper.Record) (f fault) {
+						f.failed = make(map[int]*shipper.Error)
+						for i, r := range batch {
+							if stuck && throttled(r.Key) {
+								f.failed[i] = failure(shipper.Throttled, "ProvisionedThroughputExceededException")
+							}
+						}
+						return f
+					}
+					r := &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{Memory: memory, Retry: shipper.Retry{Max: 10 * time.Minute}}}
+					r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+					r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+					r.start()
+					most := 0
+					for hour := range 24 {
+						for range 14 {
+							for k := range keys {
+								r.src.send(fmt.Sprint("k", k), 1)
+							}
+							r.src.send("k3", 200)
+						}
+						time.Sleep(time.Minute)
+						synctest.Wait()
+						most = max(most, r.ship.Held())
+						for key, sent := range r.src.n {
+							// A lane is the unit of order: who shares it with a stuck key waits with it.
+							if wal.LaneOf(key) != lane && !throttled(key) && svc.seen[key] != sent {
+								t.Errorf("hour %d, key %s: got %d of %d events a minute after they were sent", hour, key, svc.seen[key], sent)
+							}
+						}
+						time.Sleep(time.Hour - time.Minute)
+						if hour == 12 {
+							r.restart()
+						}
+					}
+					if most > memory {
+						t.Errorf("got %d bytes held, want at most %d", most, memory)
+					}
+					stuck = false
+					st := r.finish()
+					if svc.again != 0 {
+						t.Errorf("%d events arrived twice", svc.again)
+					}
+					t.Logf("%d of %d bytes held at most, %d of them payload in the log; %d requests", most, memory, st.Appended.Bytes, svc.requests)
+				})
+			})
+		}
+	}
+}
+
+// A destination takes as long for a backlog beside one that is down, slow, misconfigured or throttled as it
+// takes alone, and as many requests.
+func TestADestinationTakesNothingFromAnother(t *testing.T) {
+	always := func(class shipper.Class, code string) func(*service) {
+		return func(svc *service) {
+			svc.faults = func(*rand.Rand, []shipper.Record) fault { return fault{err: failure(class, code)} }
+		}
+	}
+	troubles := map[string]func(*service){
+		"down":      always(shipper.Transient, "connection"),
+		"locked":    always(shipper.Operator, "AccessDeniedException"),
+		"throttled": always(shipper.Throttled, "ServiceUnavailableException"),
+		"mute":      func(svc *service) { svc.delay = time.Hour },
+		"slow":      func(svc *service) { svc.delay = 10 * time.Second },
+	}
+	for shape, s := range map[string]shipper.Shape{"kinesis": kinesisShape(), "firehose": firehoseShape()} {
+		t.Run(shape, func(t *testing.T) {
+			var alone backlogRun
+			synctest.Test(t, func(t *testing.T) { alone = shipBeside(t, s, nil) })
+			for name, trouble := range troubles {
+				synctest.Test(t, func(t *testing.T) {
+					got := shipBeside(t, s, trouble)
+					t.Logf("beside one that is %s: %+v", name, got)
+					if got.events != alone.events || got.took > alone.took*6/5 || got.requests > alone.requests*6/5 {
+						t.Errorf("beside one that is %s: got %+v, want about %+v", name, got, alone)
+					}
+				})
+			}
+			t.Logf("alone: %+v", alone)
+		})
+	}
+}
+
+// backlogRun is how a backlog was shipped.
+type backlogRun struct {
+	took     time.Duration
+	events   int
+	requests int
+}
+
+// shipBeside ships a backlog while another destination of the stream has its trouble; nil: there is none.
+func shipBeside(t *testing.T, shape shipper.Shape, trouble func(*service)) (run backlogRun) {
+	dir := fastDir(t)
+	log := openLog(t, dir)
+	defer log.Close()
+	dead := wal.OpenDead(dir)
+	defer dead.Close()
+	src := &source{t: t, log: log, n: make(map[string]int)}
+	start := func(name string, svc *service) (stop func()) {
+		place, err := log.Place("s", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: svc, Dead: dead, Memory: 256 << 10})
+		done := make(chan error, 1)
+		go func() { done <- ship.Run(ctx) }()
+		return func() { cancel(); <-done }
+	}
+	if trouble != nil {
+		other := newService(t, shape)
+		trouble(other)
+		defer start("troubled", other)()
+	}
+	src.sendLong(20_000, 100, 200)
+	time.Sleep(time.Minute)
+	healthy := newService(t, shape)
+	begin := time.Now()
+	stop := start("healthy", healthy)
+	for healthy.arrived() < src.all && time.Since(begin) < time.Hour {
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+	}
+	run = backlogRun{time.Since(begin), healthy.arrived(), healthy.requests}
+	stop()
+	return run
+}
+
+// arrived returns how many events are stored.
+func (s *service) arrived() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
