@@ -15,7 +15,7 @@ import (
 // A day in which the service throttles a key or a lane: whoever is not meant gets its
 // events through as on any day, memory stays where it was set, and after a restart nothing is sent twice.
 func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
-	const keys = 200
+	const keys = 60
 	lane := wal.LaneOf("k3")
 	for name, throttled := range map[string]func(key string) bool{
 		"key":  func(key string) bool { return key == "k3" },
