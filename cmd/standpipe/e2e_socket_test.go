@@ -37,7 +37,7 @@ func (a *agent) dialSocketAt(name string) *socket {
 		a.t.Fatal(err)
 	}
 	a.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(60 * time.Second))
 	return &socket{a.t, c, bufio.NewReader(c)}
 }
 
