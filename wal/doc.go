@@ -131,7 +131,8 @@
 //	opening with a backlog of 8 GiB             2  an empty log; 80 ms, of 128 segments (STANDPIPE_WAL_BACKLOG=8GiB
 //	                                               go test -run Backlog -v ./wal); reading it took 14 MiB of memory
 //
-// With 64 appenders the 99th percentile is 1.2 to 2 times the median, 1.4 to 5 while others are at work. An
+// With 64 appenders the 99th percentile is 1.2 to 2 times the median on a quiet machine; others at
+// work on its disk have made it 16. An
 // append of one event allocates 7 times when it shares its commit with 31 others, and 85 times, nearly all
 // of them bbolt's, when it is alone.
 // Sixteen streams that share commits of 256 KiB write 1.20 bytes for each byte of payload, one stream 1.17.

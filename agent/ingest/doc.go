@@ -91,7 +91,7 @@
 // commit takes 20 %, receiving to submitting 19 %, and the frames 13 %; decoding alone had taken 9.
 //
 // Over HTTP a post of 1 KiB costs the agent 42 to 46 us of processor time with 64 and 256 connections, of which net/http's
-// own reading and writing is more than half, the commit 13 % and this package, Submit among it, 19 %. x-E is the rate of
+// own reading and writing is about half, the commit 13 % and this package, Submit among it, 19 %. x-E is the rate of
 // synced answers as a part of what net/http answers at once, and x-L as a part of what it and bbolt alone allow together
 // on the same two cores (go test ./agent -run '^$' -bench 'Ingest/tcp/post|PostRate' -benchtime 3s):
 //
