@@ -2,7 +2,6 @@ package shipper_test
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -15,17 +14,19 @@ import (
 // A day in which the service throttles a key or a lane: whoever is not meant gets its
 // events through as on any day, memory stays where it was set, and after a restart nothing is sent twice.
 func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
-	const keys = 60
+	const keys = 200
 	lane := wal.LaneOf("k3")
 	for name, throttled := range map[string]func(key string) bool{
 		"key":  func(key string) bool { return key == "k3" },
 		"lane": func(key string) bool { return wal.LaneOf(key) == lane },
 	} {
-		for shape, s := range map[string]shipper.Shape{"kinesis": kinesisShape()} {
+		for shape, s := range map[string]shipper.Shape{"kinesis": kinesisShape(), "shard": byShardShape()} {
 			t.Run(name+"/"+shape, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					const memory = 64 << 10
 					svc := newService(t, s)
+					svc.real = shardsAt(0, 0, 64, 128, 192)
+					svc.known = svc.real
 					stuck := true
 					svc.faults = func(_ *rand.Rand, batch []shipper.Record) (f fault) {
 						f.failed = make(map[int]*shipper.Error)
@@ -42,12 +43,8 @@ func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 					r.start()
 					most := 0
 					for hour := range 24 {
-						for range 14 {
-							for k := range keys {
-								r.src.send(fmt.Sprint("k", k), 1)
-							}
-							r.src.send("k3", 200)
-						}
+						r.src.sendLong(8*keys, 16, keys)
+						r.src.send("k3", 400)
 						time.Sleep(time.Minute)
 						synctest.Wait()
 						most = max(most, r.ship.Held())
