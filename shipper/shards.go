@@ -17,19 +17,23 @@ func HashOf(key string) HashKey { return md5.Sum([]byte(key)) }
 // Shard is a range of hash keys that is served on its own, with a quota of its own.
 type Shard struct {
 	ID    string
-	First HashKey // the range's lowest key; it ends where the next shard's begins
+	First HashKey // the range's lowest key; an open one's ends where the next one's begins
+	Last  HashKey // the range's highest key, where the shard is closed
 }
 
 // ShardMap says which shard a key goes to. It never changes: a resharded stream has a new one.
-type ShardMap struct{ shards []Shard } // ascending by First, at least one
+type ShardMap struct {
+	shards []Shard // ascending by First, at least one
+	closed []Shard
+}
 
 // NewShardMap returns the map of a stream's open shards, in any order, or nil where there are none.
-// What lies below the first shard's range is taken for its own.
-func NewShardMap(shards []Shard) *ShardMap {
-	if len(shards) == 0 {
+// What lies below the first shard's range is taken for its own. Of closed ones it remembers the ranges.
+func NewShardMap(open []Shard, closed ...Shard) *ShardMap {
+	if len(open) == 0 {
 		return nil
 	}
-	m := &ShardMap{shards: slices.Clone(shards)}
+	m := &ShardMap{shards: slices.Clone(open), closed: closed}
 	slices.SortFunc(m.shards, func(a, b Shard) int { return bytes.Compare(a.First[:], b.First[:]) })
 	return m
 }
@@ -45,6 +49,17 @@ func (m *ShardMap) Find(key string) int {
 	h := HashOf(key)
 	above := sort.Search(len(m.shards), func(i int) bool { return bytes.Compare(m.shards[i].First[:], h[:]) > 0 })
 	return max(above-1, 0)
+}
+
+// Holds tells whether the key lies in the range of the shard with that ID, open or closed.
+func (m *ShardMap) Holds(id, key string) bool {
+	if m.Shard(m.Find(key)).ID == id {
+		return true
+	}
+	h := HashOf(key)
+	return slices.ContainsFunc(m.closed, func(s Shard) bool {
+		return s.ID == id && bytes.Compare(s.First[:], h[:]) <= 0 && bytes.Compare(h[:], s.Last[:]) <= 0
+	})
 }
 
 // Sharded is a Sink whose service is made of shards.
@@ -95,5 +110,5 @@ func (st *strays) hold(record int, key, under string) bool {
 	if !elsewhere || key == under {
 		return false
 	}
-	return st.by == nil || st.by.Shard(st.by.Find(key)).ID != id
+	return st.by == nil || !st.by.Holds(id, key)
 }

@@ -96,3 +96,19 @@ func TestAReshardedStreamLosesNothing(t *testing.T) {
 		t.Errorf("the stream was resharded %d times", generation)
 	}
 }
+
+func TestAClosedShardHoldsTheKeysOfItsRange(t *testing.T) {
+	first, last := shipper.HashOf("a"), shipper.HashOf("b") // 0c… and 92…
+	m := shipper.NewShardMap([]shipper.Shard{{ID: "open"}}, shipper.Shard{ID: "closed", First: first, Last: last})
+	for _, tt := range []struct {
+		id, key string
+		want    bool
+	}{
+		{"open", "a", true}, {"closed", "a", true}, {"closed", "b", true}, {"closed", "c", true}, // 4a…
+		{"closed", "f", true}, {"closed", "e", false}, {"another", "a", false}, // 8f…, e1…
+	} {
+		if got := m.Holds(tt.id, tt.key); got != tt.want {
+			t.Errorf("shard %q holds key %q: got %v, want %v", tt.id, tt.key, got, tt.want)
+		}
+	}
+}

@@ -45,7 +45,7 @@ func (k *Kinesis) Follow(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		wait := k.check.every
-		if m, err := k.ListShards(ctx); err == nil {
+		if m, err := k.ListShards(ctx, types.ShardFilterTypeAtLatest); err == nil {
 			k.shards.now.Store(m)
 		} else if err.Class != shipper.Operator {
 			wait = min(wait, checkAgain)
@@ -70,13 +70,14 @@ func pause(ctx context.Context, d time.Duration, sooner <-chan struct{}) {
 	}
 }
 
-// ListShards asks the service for the open shards.
-func (k *Kinesis) ListShards(ctx context.Context) (*shipper.ShardMap, *shipper.Error) {
+// ListShards asks the service for the shards: AT_LATEST for the open ones, FROM_TRIM_HORIZON for
+// those as well that have been closed within the stream's retention.
+func (k *Kinesis) ListShards(ctx context.Context, filter types.ShardFilterType) (*shipper.ShardMap, *shipper.Error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	in := &kinesis.ListShardsInput{ShardFilter: &types.ShardFilter{Type: types.ShardFilterTypeAtLatest}}
+	in := &kinesis.ListShardsInput{ShardFilter: &types.ShardFilter{Type: filter}}
 	in.StreamName, in.StreamARN = k.named()
-	var open []shipper.Shard
+	var open, closed []shipper.Shard
 	for {
 		out, err := k.client.ListShards(ctx, in)
 		if err != nil {
@@ -84,37 +85,45 @@ func (k *Kinesis) ListShards(ctx context.Context) (*shipper.ShardMap, *shipper.E
 			return nil, e
 		}
 		for _, s := range out.Shards {
-			shard, ok, err := openShard(s)
+			shard, ended, err := readShard(s)
 			if err != nil {
 				return nil, &shipper.Error{Code: codeBadReply, Text: err.Error(), Record: -1}
 			}
-			if ok {
+			if ended {
+				closed = append(closed, shard)
+			} else {
 				open = append(open, shard)
 			}
 		}
 		if aws.ToString(out.NextToken) == "" {
-			return shipper.NewShardMap(open), nil
+			return shipper.NewShardMap(open, closed...), nil
 		}
 		in = &kinesis.ListShardsInput{NextToken: out.NextToken} // which stands for the rest
 	}
 }
 
-// openShard reads a shard; one that has an end takes nothing any more. Stand-ins list those too.
-func openShard(s types.Shard) (shard shipper.Shard, open bool, err error) {
-	if s.SequenceNumberRange != nil && aws.ToString(s.SequenceNumberRange.EndingSequenceNumber) != "" {
-		return shard, false, nil
-	}
+// readShard reads a shard; one that has an end is closed and takes nothing any more.
+func readShard(s types.Shard) (shard shipper.Shard, closed bool, err error) {
 	shard.ID = aws.ToString(s.ShardId)
 	if s.HashKeyRange == nil {
 		return shard, false, fmt.Errorf("shard %q has no range", shard.ID)
 	}
-	text := aws.ToString(s.HashKeyRange.StartingHashKey)
-	first, ok := new(big.Int).SetString(text, 10)
-	if !ok || first.Sign() < 0 || first.BitLen() > 8*len(shard.First) {
-		return shard, false, fmt.Errorf("shard %q begins at %q, which is no hash key", shard.ID, text)
+	if shard.First, err = hashKey(s.HashKeyRange.StartingHashKey); err == nil {
+		shard.Last, err = hashKey(s.HashKeyRange.EndingHashKey)
 	}
-	first.FillBytes(shard.First[:])
-	return shard, true, nil
+	if err != nil {
+		return shard, false, fmt.Errorf("shard %q: %w", shard.ID, err)
+	}
+	return shard, s.SequenceNumberRange != nil && aws.ToString(s.SequenceNumberRange.EndingSequenceNumber) != "", nil
+}
+
+func hashKey(text *string) (h shipper.HashKey, err error) {
+	n, ok := new(big.Int).SetString(aws.ToString(text), 10)
+	if !ok || n.Sign() < 0 || n.BitLen() > 8*len(h) {
+		return h, fmt.Errorf("%q is no hash key", aws.ToString(text))
+	}
+	n.FillBytes(h[:])
+	return h, nil
 }
 
 // landed looks where the records went. What doesn't fit the map makes Follow ask early; records by shard
@@ -142,7 +151,7 @@ func (k *Kinesis) landed(ctx context.Context, batch []shipper.Record, shards []*
 // relearn asks for the shards at once. Without an answer there is no map: one that is known to be wrong
 // would lead the next records astray too.
 func (k *Kinesis) relearn(ctx context.Context) *shipper.ShardMap {
-	m, err := k.ListShards(ctx)
+	m, err := k.ListShards(ctx, types.ShardFilterTypeFromTrimHorizon)
 	if err != nil {
 		m = nil
 	}

@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
+
 	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
 )
 
@@ -15,7 +17,7 @@ const half = "170141183460469231731687303715884105728" // 2^127
 func TestShardsAreTheOpenOnesOfAllPages(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.SetShards(fakeaws.Shard{ID: "old", First: "0", Closed: true}, fakeaws.Shard{ID: "high", First: half}, fakeaws.Shard{ID: "low", First: "0"})
-	m, err := openKinesis(t, srv).ListShards(t.Context())
+	m, err := openKinesis(t, srv).ListShards(t.Context(), types.ShardFilterTypeAtLatest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +39,7 @@ func TestShardsWithoutASoundRangeAreNoMap(t *testing.T) {
 	srv := fakeaws.Start(t)
 	for _, first := range []string{"", "-1", "x", "340282366920938463463374607431768211456"} {
 		srv.SetShards(fakeaws.Shard{ID: "s", First: first})
-		if m, err := openKinesis(t, srv).ListShards(t.Context()); err == nil {
+		if m, err := openKinesis(t, srv).ListShards(t.Context(), types.ShardFilterTypeAtLatest); err == nil {
 			t.Errorf("%q: got %d shards, want an error", first, m.Len())
 		}
 	}
