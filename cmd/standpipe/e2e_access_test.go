@@ -308,3 +308,32 @@ func TestFilesThatAreMissingAtTheStart(t *testing.T) {
 		}
 	}
 }
+
+func TestPutShowsWhoItIs(t *testing.T) {
+	endToEnd(t)
+	a, c, grpc, _ := startGuarded(t)
+	address := strings.Replace(grpc, "127.0.0.1", "localhost", 1)
+	meter := []string{"--ca-file", a.path("ca.pem"), "--cert-file", a.path("meter-7.pem"), "--key-file", a.path("meter-7.key")}
+	c.write("master", []byte("master\n"))
+	c.write("wrong", []byte("guessed\n"))
+	for _, tt := range []struct {
+		stream string
+		flags  []string
+		code   int
+		says   string
+	}{
+		{"meter-1", meter, 0, "stored 1 event"},
+		{"clicks", meter, 1, "clicks"},
+		{"clicks", append(meter, "--token-file", a.path("master")), 0, "stored 1 event"},
+		{"clicks", append(meter, "--token-file", a.path("wrong")), 1, "token"},
+		{"meter-1", meter[:2], 1, "stored 0 events"},
+		{"meter-1", nil, 1, ""},
+		{"meter-1", meter[:4], 2, "key-file"},
+		{"meter-1", []string{"--ca-file", a.path("meter-7.key")}, 1, "holds none"},
+	} {
+		code, out, errs := runProgram(t, "x\n", append([]string{"put", tt.stream, "--address", address}, tt.flags...)...)
+		if code != tt.code || !strings.Contains(out+errs, tt.says) {
+			t.Errorf("%s %q: got %d %q, want %d and %q", tt.stream, tt.flags, code, out+errs, tt.code, tt.says)
+		}
+	}
+}

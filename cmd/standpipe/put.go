@@ -8,14 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
@@ -42,7 +40,6 @@ nothing after it is.`
 
 func newPutCommand() *cobra.Command {
 	var p putting
-	var address string
 	c := &cobra.Command{
 		Use:   "put STREAM [FILE]",
 		Short: "Append a file's or standard input's lines to a stream",
@@ -53,12 +50,12 @@ func newPutCommand() *cobra.Command {
 			if !c.Flags().Changed("key") {
 				p.key = p.stream
 			}
-			return p.command(c, address, args[1:])
+			return p.command(c, args[1:])
 		},
 	}
 	c.Flags().StringVar(&p.key, "key", "", "the partition `key` of every event (default: the stream's name)")
 	c.Flags().StringVar(&p.field, "key-field", "", "take the key from this top-level JSON `field` of each line")
-	c.Flags().StringVar(&address, "address", defaultIngestAddress, "the gRPC listener: `host:port` or unix:///path")
+	p.door.flags(c)
 	c.MarkFlagsMutuallyExclusive("key", "key-field")
 	return c
 }
@@ -66,6 +63,7 @@ func newPutCommand() *cobra.Command {
 // putting is one run of put.
 type putting struct {
 	stream, key, field string
+	door               ingestDoor
 
 	client standpipev1.IngestClient
 	stored uint64
@@ -87,11 +85,7 @@ type lineError struct {
 
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
-func (p *putting) command(c *cobra.Command, address string, files []string) error {
-	network, target, err := parseAddress(address)
-	if err != nil {
-		return &exitError{code: exitUsage, err: err}
-	}
+func (p *putting) command(c *cobra.Command, files []string) error {
 	in := c.InOrStdin()
 	if len(files) > 0 && files[0] != "-" {
 		f, err := os.Open(files[0])
@@ -101,7 +95,7 @@ func (p *putting) command(c *cobra.Command, address string, files []string) erro
 		defer f.Close()
 		in = f
 	}
-	conn, err := dialIngest(network, target)
+	conn, err := p.door.dial()
 	if err != nil {
 		return err
 	}
@@ -113,15 +107,6 @@ func (p *putting) command(c *cobra.Command, address string, files []string) erro
 		return fmt.Errorf("%w (%s stored before it)", err, plural(p.stored, "event"))
 	}
 	return nil
-}
-
-// dialIngest connects to the listener that was named, whatever proxy the environment speaks of.
-func dialIngest(network, target string) (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:///standpipe",
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, target)
-		}))
 }
 
 func (p *putting) report(out io.Writer, whole bool) {
