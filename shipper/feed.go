@@ -70,8 +70,11 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 	}
 	end, room := s.opts.Log.Next(s.stream), s.room(now)
 	if room > 0 {
+		// Those that wait for their pace come after those that could send: their events would fill the room,
+		// be forgotten for the others' sake, and be read again, for ever.
+		starved := s.starved(now)
 		s.ask(want{until: math.MaxUint64, limit: min(room, readBytes)}, func(l *lane) bool {
-			return l.next < end && !l.waits(now) && l.bytes < s.laneMemory(now, l)
+			return l.next < end && !l.waits(now) && l.bytes < s.laneMemory(now, l) && !(starved && now.Before(l.paced))
 		})
 	}
 	return time.Hour

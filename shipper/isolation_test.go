@@ -3,6 +3,7 @@ package shipper_test
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,11 +28,12 @@ func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 					svc := newService(t, s)
 					svc.real = shardsAt(0, 0, 64, 128, 192)
 					svc.known = svc.real
-					stuck := true
+					var stuck atomic.Bool
+					stuck.Store(true)
 					svc.faults = func(_ *rand.Rand, batch []shipper.Record) (f fault) {
 						f.failed = make(map[int]*shipper.Error)
 						for i, r := range batch {
-							if stuck && throttled(r.Key) {
+							if stuck.Load() && throttled(r.Key) {
 								f.failed[i] = failure(shipper.Throttled, "ProvisionedThroughputExceededException")
 							}
 						}
@@ -47,13 +49,15 @@ func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 						r.src.send("k3", 400)
 						time.Sleep(time.Minute)
 						synctest.Wait()
-						most = max(most, r.ship.Held())
+						most = max(most, r.ship.Report().Held)
+						svc.mu.Lock()
 						for key, sent := range r.src.n {
 							// A lane is the unit of order: who shares it with a stuck key waits with it.
 							if wal.LaneOf(key) != lane && !throttled(key) && svc.seen[key] != sent {
 								t.Errorf("hour %d, key %s: got %d of %d events a minute after they were sent", hour, key, svc.seen[key], sent)
 							}
 						}
+						svc.mu.Unlock()
 						time.Sleep(time.Hour - time.Minute)
 						if hour == 12 {
 							r.restart()
@@ -62,7 +66,7 @@ func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 					if most > memory {
 						t.Errorf("got %d bytes held, want at most %d", most, memory)
 					}
-					stuck = false
+					stuck.Store(false)
 					st := r.finish()
 					if svc.again != 0 {
 						t.Errorf("%d events arrived twice", svc.again)

@@ -33,6 +33,7 @@ type Report struct {
 	Waits  Wait    // the one that holds up most
 	Pace   float64 // bytes a second that all shards may take now; 0: there is no limit
 	Shards int     // that are known; 0: none
+	Held   int     // bytes of events in memory, keys and what the log adds to each included
 
 	// Compression is how many framed bytes there were of late for one that was sent; 0: nothing was
 	// compressed yet.
@@ -76,6 +77,7 @@ func (s *Shipper) tell() {
 			report.State = Blocked
 		}
 	}
+	report.Held = s.held
 	s.tellPace(&report, time.Now())
 	if s.compressed() {
 		report.Compression = s.ratio.value()
