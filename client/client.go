@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -54,21 +53,26 @@ type Client struct {
 // Dial returns a client of the agent at host:port or unix:///path. It does not connect: the first
 // request does, and a connection that breaks is made again.
 func Dial(address string, o Options) (*Client, error) {
-	target, local, err := target(address)
+	conn, err := Connect(address, o)
 	if err != nil {
 		return nil, err
-	}
-	options, err := o.dialOptions(local)
-	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", address, err)
-	}
-	conn, err := grpc.NewClient(target, options...)
-	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
 	c := newClient(standpipev1.NewIngestClient(conn))
 	c.conn = conn
 	return c, nil
+}
+
+// Connect is Dial for a program that speaks package proto's client itself. It has to close the connection.
+func Connect(address string, o Options) (*grpc.ClientConn, error) {
+	if err := o.Check(address); err != nil {
+		return nil, err
+	}
+	name, _, _ := target(address)
+	conn, err := grpc.NewClient(name, o.dialOptions()...)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	return conn, nil
 }
 
 func newClient(ingest standpipev1.IngestClient) *Client {
@@ -90,7 +94,22 @@ func target(address string) (name string, local bool, err error) {
 	return "passthrough:///" + address, host == "localhost" || err == nil && ip.IsLoopback(), nil
 }
 
-func (o *Options) dialOptions(local bool) ([]grpc.DialOption, error) {
+// Check returns what Dial would refuse: an address that is none, a token and credentials together, and a
+// token that would leave this host in the clear.
+func (o *Options) Check(address string) error {
+	_, local, err := target(address)
+	switch {
+	case err != nil:
+		return err
+	case o.Credentials != nil && o.Token != "":
+		return fmt.Errorf("dial %s: a token and credentials are given; one of them is allowed", address)
+	case o.Token != "" && o.TLS == nil && !local:
+		return fmt.Errorf("dial %s: a token without TLS is for this host only", address)
+	}
+	return nil
+}
+
+func (o *Options) dialOptions() []grpc.DialOption {
 	options := []grpc.DialOption{
 		grpc.WithNoProxy(),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -105,19 +124,15 @@ func (o *Options) dialOptions(local bool) ([]grpc.DialOption, error) {
 		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(o.TLS)))
 	}
 	switch {
-	case o.Credentials != nil && o.Token != "":
-		return nil, errors.New("a token and credentials are given; one of them is allowed")
 	case o.Credentials != nil:
 		options = append(options, grpc.WithPerRPCCredentials(o.Credentials))
-	case o.Token != "" && o.TLS == nil && !local:
-		return nil, errors.New("a token without TLS is for this host only")
 	case o.Token != "":
 		options = append(options, grpc.WithPerRPCCredentials(bearer(o.Token)))
 	}
-	return options, nil
+	return options
 }
 
-// bearer is a token that stays the same. Where it may be sent was decided by Dial.
+// bearer is a token that stays the same. Where it may be sent was decided by Check.
 type bearer string
 
 func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {

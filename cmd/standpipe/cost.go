@@ -23,7 +23,7 @@ type costFlags struct {
 	traffic shipper.Traffic
 	size    string
 	stream  string
-	address string
+	door    dialing // to a running agent; no address: none
 	asJSON  bool
 }
 
@@ -45,7 +45,7 @@ func newCostCommand() *cobra.Command {
 	c.Flags().IntVar(&f.traffic.Keys, "keys", 1000, "partition keys, as many events of each")
 	c.Flags().Float64Var(&f.traffic.Compression, "compression-ratio", 1, "how many times smaller compression makes a record, where it is configured")
 	c.Flags().StringVar(&f.stream, "stream", "", "only this stream of the file, by its `name` or pattern")
-	c.Flags().StringVar(&f.address, "address", "", "an agent's admin listener: `host:port` or unix:///path")
+	f.door.flags(c, "admin", "")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	return c
 }
@@ -83,8 +83,8 @@ func (f *costFlags) check() error {
 }
 
 func (f *costFlags) bill(ctx context.Context, conf *config.Config) (*bill, error) {
-	if f.address != "" {
-		status, err := askStatus(ctx, f.address)
+	if f.door.address != "" {
+		status, err := askStatus(ctx, &f.door)
 		if err != nil {
 			return nil, err
 		}
@@ -133,21 +133,6 @@ func (b *bill) empty(stream string) error {
 		return &exitError{code: exitUsage, err: fmt.Errorf("--stream %q: no such stream", stream)}
 	}
 	return nil
-}
-
-func askStatus(ctx context.Context, address string) (status admin.Status, err error) {
-	network, target, err := parseAddress(address)
-	if err != nil {
-		return status, &exitError{code: exitUsage, err: err}
-	}
-	body, err := fetchStatus(ctx, network, target)
-	if err != nil {
-		return status, fmt.Errorf("ask the agent at %s: %w", address, err)
-	}
-	if err := json.Unmarshal(body, &status); err != nil {
-		return status, fmt.Errorf("read the status of the agent at %s: %w", address, err)
-	}
-	return status, nil
 }
 
 func (b *bill) write(out io.Writer, asJSON bool) error {

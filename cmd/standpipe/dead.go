@@ -27,12 +27,14 @@ func newDeadCommand() *cobra.Command {
 
 // deadFlags are the flags that the commands share.
 type deadFlags struct {
-	address, stream, destination string
-	all                          bool
+	dialing
+	stream, destination string
+	all                 bool
 }
 
-func (f *deadFlags) addAddress(c *cobra.Command) {
-	c.Flags().StringVar(&f.address, "address", defaultAdminAddress, "the admin listener: `host:port` or unix:///path")
+func (f *deadFlags) dial() (*deadClient, error) {
+	a, err := f.admin()
+	return &deadClient{a}, err
 }
 
 func (f *deadFlags) addFilter(c *cobra.Command) {
@@ -61,7 +63,7 @@ func newDeadListCommand() *cobra.Command {
 			return f.list(c.Context(), c.ErrOrStderr(), limit, write)
 		},
 	}
-	f.addAddress(c)
+	f.flags(c, "admin", defaultAdminAddress)
 	f.addFilter(c)
 	c.Flags().IntVar(&limit, "limit", 0, "the most to list; 0: all")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each")
@@ -69,7 +71,7 @@ func newDeadListCommand() *cobra.Command {
 }
 
 func (f *deadFlags) list(ctx context.Context, notes io.Writer, limit int, write func(admin.DeadStat) error) error {
-	client, err := dialDead(f.address)
+	client, err := f.dial()
 	if err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func newDeadShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			client, err := dialDead(f.address)
+			client, err := f.dial()
 			if err != nil {
 				return err
 			}
@@ -110,7 +112,7 @@ func newDeadShowCommand() *cobra.Command {
 			return err
 		},
 	}
-	f.addAddress(c)
+	f.flags(c, "admin", defaultAdminAddress)
 	return c
 }
 
@@ -148,7 +150,7 @@ func newDeadDropCommand() *cobra.Command {
 }
 
 func (f *deadFlags) addChoice(c *cobra.Command) {
-	f.addAddress(c)
+	f.flags(c, "admin", defaultAdminAddress)
 	f.addFilter(c)
 	c.Flags().BoolVar(&f.all, "all", false, "all dead letters")
 }
@@ -159,7 +161,7 @@ func (f *deadFlags) change(c *cobra.Command, args []string, what string, count f
 	if err != nil {
 		return err
 	}
-	client, err := dialDead(f.address)
+	client, err := f.dial()
 	if err != nil {
 		return err
 	}

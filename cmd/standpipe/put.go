@@ -16,12 +16,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/standpipe/standpipe/client"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
 const (
-	defaultIngestAddress = "127.0.0.1:7710"
-
 	putLines    = 1000     // lines of a request at most
 	putBytes    = 1 << 20  // bytes of a request to stop at; a longer line is a request of its own
 	putDepth    = 8        // requests that wait for their replies at most
@@ -55,7 +54,7 @@ func newPutCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&p.key, "key", "", "the partition `key` of every event (default: the stream's name)")
 	c.Flags().StringVar(&p.field, "key-field", "", "take the key from this top-level JSON `field` of each line")
-	p.door.flags(c)
+	p.door.flags(c, "gRPC", defaultIngestAddress)
 	c.MarkFlagsMutuallyExclusive("key", "key-field")
 	return c
 }
@@ -63,7 +62,7 @@ func newPutCommand() *cobra.Command {
 // putting is one run of put.
 type putting struct {
 	stream, key, field string
-	door               ingestDoor
+	door               dialing
 
 	client standpipev1.IngestClient
 	stored uint64
@@ -95,7 +94,11 @@ func (p *putting) command(c *cobra.Command, files []string) error {
 		defer f.Close()
 		in = f
 	}
-	conn, err := p.door.dial()
+	options, err := p.door.options()
+	if err != nil {
+		return err
+	}
+	conn, err := client.Connect(p.door.address, options)
 	if err != nil {
 		return err
 	}

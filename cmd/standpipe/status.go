@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,13 +14,12 @@ import (
 )
 
 const (
-	defaultAdminAddress = "127.0.0.1:7712"
-	statusTimeout       = 10 * time.Second
-	maxStatusBytes      = 64 << 20
+	statusTimeout  = 10 * time.Second
+	maxStatusBytes = 64 << 20
 )
 
 func newStatusCommand() *cobra.Command {
-	var address string
+	var door dialing
 	var asJSON, cost bool
 	c := &cobra.Command{
 		Use:   "status",
@@ -30,40 +27,36 @@ func newStatusCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if cost {
-				return showCost(c.Context(), c.OutOrStdout(), address, asJSON)
+				return showCost(c.Context(), c.OutOrStdout(), &door, asJSON)
 			}
-			return showStatus(c.Context(), c.OutOrStdout(), address, asJSON)
+			return showStatus(c.Context(), c.OutOrStdout(), &door, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&cost, "cost", false, "show what shipping has cost so far")
 	c.Flags().BoolVar(&asJSON, "json", false, "print what /v1/status says, as it is")
-	c.Flags().StringVar(&address, "address", defaultAdminAddress, "the admin listener: `host:port` or unix:///path")
+	door.flags(c, "admin", defaultAdminAddress)
 	return c
 }
 
-func showStatus(ctx context.Context, out io.Writer, address string, asJSON bool) error {
-	network, target, err := parseAddress(address)
-	if err != nil {
-		return &exitError{code: exitUsage, err: err}
+func showStatus(ctx context.Context, out io.Writer, door *dialing, asJSON bool) error {
+	if !asJSON {
+		status, err := askStatus(ctx, door)
+		if err != nil {
+			return err
+		}
+		return writeStatus(out, status, time.Now())
 	}
-	body, err := fetchStatus(ctx, network, target)
+	body, err := fetchStatus(ctx, door)
 	if err != nil {
-		return fmt.Errorf("ask the agent at %s: %w", address, err)
-	}
-	if asJSON {
-		_, err := out.Write(body)
 		return err
 	}
-	var status admin.Status
-	if err := json.Unmarshal(body, &status); err != nil {
-		return fmt.Errorf("read the status of the agent at %s: %w", address, err)
-	}
-	return writeStatus(out, status, time.Now())
+	_, err = out.Write(body)
+	return err
 }
 
 // showCost shows what destinations were billed for, at the agent's own prices.
-func showCost(ctx context.Context, out io.Writer, address string, asJSON bool) error {
-	status, err := askStatus(ctx, address)
+func showCost(ctx context.Context, out io.Writer, door *dialing, asJSON bool) error {
+	status, err := askStatus(ctx, door)
 	if err != nil {
 		return err
 	}
@@ -74,50 +67,37 @@ func showCost(ctx context.Context, out io.Writer, address string, asJSON bool) e
 	return b.write(out, asJSON)
 }
 
-// parseAddress reads host:port or unix:///path into what net.Dial takes.
-func parseAddress(address string) (network, target string, err error) {
-	if path, ok := strings.CutPrefix(address, "unix://"); ok {
-		if !strings.HasPrefix(path, "/") {
-			return "", "", fmt.Errorf("address %q: want unix:///path with an absolute path", address)
-		}
-		return "unix", path, nil
+func askStatus(ctx context.Context, door *dialing) (status admin.Status, err error) {
+	body, err := fetchStatus(ctx, door)
+	if err != nil {
+		return status, err
 	}
-	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
-		return "", "", fmt.Errorf("address %q: want host:port or unix:///path", address)
+	if err := json.Unmarshal(body, &status); err != nil {
+		return status, fmt.Errorf("read the status of the agent at %s: %w", door.address, err)
 	}
-	return "tcp", address, nil
+	return status, nil
 }
 
-func fetchStatus(ctx context.Context, network, target string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
-	defer cancel()
-	// Always the listener that was named, whatever proxy the environment speaks of.
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, target)
-	}}
-	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://standpipe/v1/status", nil)
+// fetchStatus returns what /v1/status says, as it is.
+func fetchStatus(ctx context.Context, door *dialing) ([]byte, error) {
+	client, err := door.admin()
 	if err != nil {
 		return nil, err
 	}
-	response, err := transport.RoundTrip(request)
+	defer client.close()
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	answer, err := client.ask(ctx, http.MethodGet, "/v1/status", nil)
 	if err != nil {
-		return nil, fmt.Errorf("no answer: %w", err)
+		return nil, err
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("answered %s to /v1/status; is it standpipe's admin listener?", response.Status)
-	}
-	return readStatus(response.Body)
-}
-
-func readStatus(r io.Reader) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(r, maxStatusBytes+1))
+	defer answer.Close()
+	body, err := io.ReadAll(io.LimitReader(answer, maxStatusBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the answer of the agent at %s: %w", door.address, err)
 	}
 	if len(body) > maxStatusBytes {
-		return nil, fmt.Errorf("the answer is over %d bytes", maxStatusBytes)
+		return nil, fmt.Errorf("the answer of the agent at %s is over %d bytes", door.address, maxStatusBytes)
 	}
 	return body, nil
 }
