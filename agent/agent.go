@@ -36,6 +36,7 @@ type Agent struct {
 	register *access.Register
 	admin    *admin.Server
 	console  net.Listener // the admin's
+	shield   protection   // the admin's
 	started  time.Time
 
 	conf      atomic.Pointer[config.Config]
@@ -71,13 +72,12 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	a.log.SetPolicy(policies(conf))
 	a.dead = wal.OpenDead(conf.DataDir)
 	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
-	a.admin = admin.New(admin.Options{Source: a, Dead: a.letters(), Metrics: a.metrics, Logger: a.logger.Named("admin")})
-	if a.console, err = ingest.Listen(conf.Admin.Network, conf.Admin.Address, conf.Admin.Mode); err != nil {
-		return fmt.Errorf("listen for operators: %w", err)
-	}
 	a.register = access.NewRegister(a.logger.Named("access"))
 	if err := a.register.Set(identities(conf)); err != nil {
 		return err
+	}
+	if err := a.openConsole(&conf.Admin); err != nil {
+		return fmt.Errorf("admin: %w", err)
 	}
 	for _, l := range conf.Listeners {
 		if err := a.openDoor(l); err != nil {
@@ -85,6 +85,19 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		}
 	}
 	return nil
+}
+
+// openConsole binds the admin listener.
+func (a *Agent) openConsole(conf *config.Admin) (err error) {
+	if a.shield, err = a.protect(conf.TLS, conf.Auth); err != nil {
+		return err
+	}
+	a.admin = admin.New(admin.Options{
+		Source: a, Dead: a.letters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		TLS: a.shield.tls(), Guard: a.shield.guard,
+	})
+	a.console, err = ingest.Listen(conf.Network, conf.Address, conf.Mode)
+	return err
 }
 
 func (a *Agent) logOptions(conf *config.Config) wal.Options {
@@ -124,6 +137,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		adminErr = a.admin.Serve(adminCtx, a.console)
 	}()
 
+	a.sayListening("admin", a.console.Addr(), a.shield)
 	a.mu.Lock()
 	a.serving, a.serveCtx = group, serveCtx
 	for _, d := range a.doors {

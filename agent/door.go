@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"net"
 	"sync"
 
 	"github.com/standpipe/standpipe/agent/access"
@@ -29,9 +30,14 @@ func doorOf(l config.Listener) door {
 
 // openDoor is a door that is bound, and served once Run has begun.
 type openDoor struct {
-	door        door
-	server      *ingest.Server
-	guard       *access.Guard       // nil: anybody may send
+	door   door
+	server *ingest.Server
+	protection
+}
+
+// protection is what the tls and auth blocks of a listener ask for.
+type protection struct {
+	guard       *access.Guard       // nil: it answers anybody
 	certificate *access.Certificate // nil: no TLS
 }
 
@@ -46,11 +52,11 @@ func (a *Agent) openDoor(l config.Listener) error {
 }
 
 func (a *Agent) bind(l config.Listener) (*openDoor, error) {
-	d := &openDoor{door: doorOf(l)}
-	secure, err := a.secure(d, l)
+	guarded, err := a.protect(l.TLS, l.Auth)
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", l.Type, err)
 	}
+	d := &openDoor{door: doorOf(l), protection: guarded}
 	d.server, err = ingest.New(ingest.Options{
 		Type: l.Type, Network: l.Network, Address: l.Address, Mode: l.Mode,
 		Log: ingest.FromWAL(a.log), Streams: a.streams, Observer: a.metrics,
@@ -58,7 +64,7 @@ func (a *Agent) bind(l config.Listener) (*openDoor, error) {
 		MaxRequestSize: int(l.MaxRequestSize), MaxLineSize: int(l.MaxLineSize),
 		MaxConnections: int(l.MaxConnections), MaxStreams: int(l.MaxStreams),
 		HTTP: httpOptions(l.HTTP), OTLP: (*ingest.OTLPOptions)(l.OTLP),
-		TLS: secure, Guard: d.guard,
+		TLS: d.tls(), Guard: d.guard,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: %w", l.Type, err)
@@ -66,31 +72,35 @@ func (a *Agent) bind(l config.Listener) (*openDoor, error) {
 	return d, nil
 }
 
-// secure opens what the listener's tls and auth blocks name.
-func (a *Agent) secure(d *openDoor, l config.Listener) (*tls.Config, error) {
-	var err error
-	if l.Auth != nil {
-		if d.guard, err = access.NewGuard(a.register, l.Auth.TokenFile, l.Auth.Identities); err != nil {
-			return nil, err
+// protect opens the files that a listener's tls and auth blocks name; nil: it has none.
+func (a *Agent) protect(secure *config.TLS, auth *config.Auth) (p protection, err error) {
+	if auth != nil {
+		if p.guard, err = access.NewGuard(a.register, auth.TokenFile, auth.Identities); err != nil {
+			return p, err
 		}
 	}
-	if l.TLS == nil {
-		return nil, nil
+	if secure != nil {
+		files := access.Files{Cert: secure.CertFile, Key: secure.KeyFile, ClientCA: secure.ClientCAFile}
+		p.certificate, err = access.OpenCertificate(files, a.logger.Named("access"))
 	}
-	files := access.Files{Cert: l.TLS.CertFile, Key: l.TLS.KeyFile, ClientCA: l.TLS.ClientCAFile}
-	if d.certificate, err = access.OpenCertificate(files, a.logger.Named("access")); err != nil {
-		return nil, err
-	}
-	return d.certificate.TLS(), nil
+	return p, err
 }
 
-// refresh looks at the files of the door now.
-func (d *openDoor) refresh() {
-	if d.guard != nil {
-		d.guard.Refresh()
+// tls is nil where there is none.
+func (p *protection) tls() *tls.Config {
+	if p.certificate == nil {
+		return nil
 	}
-	if d.certificate != nil {
-		d.certificate.Refresh()
+	return p.certificate.TLS()
+}
+
+// refresh looks at the files now.
+func (p *protection) refresh() {
+	if p.guard != nil {
+		p.guard.Refresh()
+	}
+	if p.certificate != nil {
+		p.certificate.Refresh()
 	}
 }
 
@@ -119,8 +129,12 @@ func httpOptions(h config.HTTP) ingest.HTTPOptions {
 
 // serveDoor is called with a.mu held, after Run has begun.
 func (a *Agent) serveDoor(d *openDoor) {
-	a.logger.Info("listening", "type", d.door.kind, "address", d.server.Addr())
+	a.sayListening(d.door.kind, d.server.Addr(), d.protection)
 	a.serving.Go(func() error { return d.server.Serve(a.serveCtx) })
+}
+
+func (a *Agent) sayListening(kind string, address net.Addr, p protection) {
+	a.logger.Info("listening", "type", kind, "address", address, "tls", p.certificate != nil, "auth", p.guard != nil)
 }
 
 // stopDoors stops every listener and waits until what they took is answered, or for ctx.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -13,8 +14,8 @@ import (
 )
 
 // Reload applies conf while the agent runs: streams and their destinations, listeners, identities, max_age,
-// log_level and shutdown_timeout; and reads certificates and tokens that have changed. What is unchanged goes on undisturbed. A destination that is gone is
-// parked. An error means that nothing was changed.
+// log_level and shutdown_timeout; and reads certificates and tokens that have changed. What is unchanged goes on
+// undisturbed. A destination that is gone is parked. An error means that nothing was changed.
 func (a *Agent) Reload(conf *config.Config) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -32,6 +33,7 @@ func (a *Agent) Reload(conf *config.Config) error {
 	a.log.SetPolicy(policies(conf))
 	a.streams.apply(conf, func() { a.checkpoint() })
 	a.changeDoors(conf, opened)
+	a.shield.refresh()
 	a.logger.SetLevel(hclog.LevelFromString(conf.LogLevel))
 	for _, setting := range needRestart(a.conf.Load(), conf) {
 		a.logger.Warn("a changed setting takes effect at the next start", "setting", setting)
@@ -97,11 +99,16 @@ func needRestart(from, to *config.Config) (settings []string) {
 	note("node_name", from.NodeName != to.NodeName)
 	note("data_dir", from.DataDir != to.DataDir)
 	note("log_format", from.LogFormat != to.LogFormat)
-	note("admin", from.Admin.Network != to.Admin.Network || from.Admin.Address != to.Admin.Address)
+	note("admin", adminDiffers(from.Admin, to.Admin))
 	before, after := from.WAL, to.WAL
 	before.MaxAge = after.MaxAge
 	note("wal", before != after)
 	return settings
+}
+
+func adminDiffers(from, to config.Admin) bool {
+	from.Pos, to.Pos = config.Pos{}, config.Pos{}
+	return !reflect.DeepEqual(from, to)
 }
 
 // apply makes the open streams what conf says. checkpoint is called before the destinations that

@@ -1,7 +1,6 @@
 package access
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -9,25 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 )
-
-// Shown is what a producer shows of itself.
-type Shown struct {
-	Certificate *x509.Certificate // that TLS has verified; nil: none
-	Peer        *Peer             // the process at the other end of a unix socket; nil: not known
-	token       *digest           // nil: none
-}
-
-// WithToken adds a token, unless it is empty.
-func (s Shown) WithToken(token string) Shown {
-	if token != "" {
-		d := digestOf(token)
-		s.token = &d
-	}
-	return s
-}
-
-// Peer is what the kernel says of a process.
-type Peer struct{ UID, GID uint32 }
 
 // Guard decides whom a listener takes events from.
 type Guard struct {
@@ -68,6 +48,9 @@ func (g *Guard) Who(shown *Shown) (*Sender, error) {
 	g.register.look(now, false)
 	g.look(now, false)
 	roll := g.register.current.Load()
+	if shown.fault != "" {
+		return nil, errors.New(shown.fault)
+	}
 	if shown.token != nil {
 		return g.byToken(roll, *shown.token)
 	}

@@ -18,8 +18,9 @@
 // motion (durations, answers' codes, refusals, retries) is counted in Metrics, from the start of
 // the process.
 //
-// What is assumed: the listener is loopback or a socket that only operators reach. There is no
-// authentication here, and the page names streams, destinations and their errors. Texts from
+// What is assumed: without a Guard, that nobody but operators reaches the listener, for the page names streams,
+// destinations and their errors, and dead letters hold what producers sent. With one, who is not known to it is
+// told by /livez and /readyz whether all is well, and nothing else. Texts from
 // elsewhere (stream names, services' errors) are escaped, never trusted. A browser on the operator's
 // host reaches the listener on behalf of any page it shows: the dead letters are kept from what says
 // that a page asks for it, and a POST must be application/json.

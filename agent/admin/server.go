@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"log"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent/access"
 )
 
 // What a slow or stuck client may cost. An answer is small, so that these are generous.
@@ -30,6 +33,9 @@ type Options struct {
 	Metrics *Metrics         // nil: a new one
 	Logger  hclog.Logger     // nil: none
 	Clock   func() time.Time // nil: time.Now
+
+	TLS   *tls.Config   // nil: none
+	Guard *access.Guard // who may ask for anything but health; nil: who reaches the listener
 }
 
 // Server answers operators over HTTP. It may serve several listeners at once.
@@ -39,12 +45,14 @@ type Server struct {
 	metrics *Metrics
 	logger  hclog.Logger
 	clock   func() time.Time
+	tls     *tls.Config
+	guard   *access.Guard
 	mux     *http.ServeMux
 }
 
 // New makes a Server.
 func New(o Options) *Server {
-	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock}
+	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock, tls: o.TLS, guard: o.Guard}
 	if s.metrics == nil {
 		s.metrics = NewMetrics()
 	}
@@ -56,8 +64,8 @@ func New(o Options) *Server {
 	}
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("GET /{$}", s.page)
-	s.mux.HandleFunc("GET /livez", answerHealth(s.source.Live))
-	s.mux.HandleFunc("GET /readyz", answerHealth(s.source.Ready))
+	s.mux.HandleFunc("GET /livez", s.answerHealth(s.source.Live))
+	s.mux.HandleFunc("GET /readyz", s.answerHealth(s.source.Ready))
 	s.mux.HandleFunc("GET /metrics", s.scrape)
 	s.mux.HandleFunc("GET /v1/status", s.status)
 	if s.dead != nil {
@@ -77,6 +85,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          s.errorLog(),
+	}
+	if s.guard != nil {
+		server.ConnContext = withProcess
+	}
+	if s.tls != nil {
+		conf := s.tls.Clone()
+		conf.NextProtos = []string{"http/1.1"}
+		l = tls.NewListener(l, conf)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
@@ -103,6 +119,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+	if err := s.admit(r); err != nil {
+		refuse(w, err)
+		return
+	}
 	s.mux.ServeHTTP(w, r)
 }
 
@@ -110,11 +130,15 @@ func (s *Server) snapshot() Status {
 	return s.source.Status().complete(s.metrics.RefusedEvents)
 }
 
-func answerHealth(check func() error) http.HandlerFunc {
+// answerHealth tells anybody whether all is well, and why not who may know.
+func (s *Server) answerHealth(check func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		text, code := "ok", http.StatusOK
 		if err := check(); err != nil {
 			text, code = err.Error(), http.StatusServiceUnavailable
+			if !s.knows(r) {
+				text = "not ok"
+			}
 		}
 		answer(w, code, "text/plain; charset=utf-8", []byte(text+"\n"))
 	}

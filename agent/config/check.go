@@ -40,7 +40,7 @@ func checkListener(b *block, l *Listener) {
 	}
 	l.Mode = fileMode(b, l.Network, l.Mode)
 	if !l.Insecure && (l.TLS == nil || l.Auth == nil) {
-		checkLoopback(b, l.Network, l.Address, "append", "tls and auth, ")
+		checkLoopback(b, l.Network, l.Address, "append")
 	}
 	b.r.take(b.what, l.Network, l.Address, b.at("address"))
 }
@@ -48,8 +48,11 @@ func checkListener(b *block, l *Listener) {
 func checkAdmin(b *block, a *Admin) {
 	a.Pos = b.head
 	a.Mode = fileMode(b, a.Network, a.Mode)
-	if !a.Insecure {
-		checkLoopback(b, a.Network, a.Address, "read the agent's state", "")
+	if !a.Insecure && (a.TLS == nil || a.Auth == nil) {
+		checkLoopback(b, a.Network, a.Address, "read the agent's state and its dead letters")
+	}
+	if a.Auth != nil && a.Auth.Identities == nil {
+		a.Auth.Identities = []string{} // who may send is not meant to read what others have sent
 	}
 	b.r.take(b.what, a.Network, a.Address, b.at("address"))
 }
@@ -66,7 +69,7 @@ func fileMode(b *block, network string, written os.FileMode) os.FileMode {
 }
 
 // checkLoopback adds a fault for an address that another host can reach.
-func checkLoopback(b *block, network, address, could, or string) {
+func checkLoopback(b *block, network, address, could string) {
 	if network == "unix" {
 		return
 	}
@@ -76,7 +79,7 @@ func checkLoopback(b *block, network, address, could, or string) {
 		return
 	}
 	b.fault(b.at("address"), "address: %s is not loopback: anybody who reaches it could %s; "+
-		"allowed is a loopback address, a unix socket, %sor insecure = true", quote(address), could, or)
+		"allowed is a loopback address, a unix socket, tls and auth, or insecure = true", quote(address), could)
 }
 
 // taken is an address that a block listens on.

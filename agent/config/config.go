@@ -45,10 +45,10 @@ type TLS struct {
 	CertFile, KeyFile, ClientCAFile string
 }
 
-// Auth is from whom a listener takes events.
+// Auth is whom a listener answers.
 type Auth struct {
 	TokenFile  string   // of tokens that may do all; empty: none
-	Identities []string // that may send here; nil: every one of the file
+	Identities []string // that may send, or ask; nil: every one of the file
 }
 
 // Identity is an identity block: a producer, by what it is known and what it may.
@@ -66,7 +66,9 @@ type Identity struct {
 type Admin struct {
 	Network, Address string      // as in Listener
 	Mode             os.FileMode // of a unix socket's file; 0 for tcp
-	Insecure         bool        // the address may be one that is not loopback
+	Insecure         bool        // an address that is not loopback may go without tls and auth
+	TLS              *TLS
+	Auth             *Auth // its Identities are never nil: nobody may ask who is not named
 	Pos              Pos
 }
 

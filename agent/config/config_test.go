@@ -378,3 +378,27 @@ func TestDevIsAValidFile(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
+
+// Who may send is not meant to read what others have sent.
+func TestNobodyMayLookWhoIsNotNamed(t *testing.T) {
+	c := parse(t, `
+admin {
+  address = "0.0.0.0:7712"
+  tls {
+    cert_file = "server.pem"
+    key_file  = "server.key"
+  }
+  auth { token_file = "admin.tokens" }
+}
+listener "grpc" {
+  address = "127.0.0.1:7710"
+  auth {}
+}
+identity "metering" { uids = [1001] }`)
+	if got := c.Admin.Auth.Identities; got == nil || len(got) > 0 {
+		t.Errorf("admin answers %#v, want nobody beside the tokens", got)
+	}
+	if got := c.Listeners[0].Auth.Identities; got != nil {
+		t.Errorf("the listener takes %#v, want every identity", got)
+	}
+}

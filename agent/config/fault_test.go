@@ -218,7 +218,7 @@ admin { address = "0.0.0.0:7712" }`, []string{
 			`2:31: address: "192.0.2.1:7711" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
 			`3:29: address: "[::]:7710" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
 			`4:29: address: "gateway:7709" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
-			`5:19: address: "0.0.0.0:7712" is not loopback: anybody who reaches it could read the agent's state; allowed is a loopback address, a unix socket, or insecure = true`}},
+			`5:19: address: "0.0.0.0:7712" is not loopback: anybody who reaches it could read the agent's state and its dead letters; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`}},
 		{"an address twice", `
 listener "grpc" { address = "127.0.0.1:7711" }
 listener "socket" { address = "localhost:7711" }
@@ -245,6 +245,25 @@ listener "grpc" {
 }`, []string{
 			`6:17: key_file: "" is empty; allowed is the path of a PEM file`,
 			`8:3: auth takes nobody; needed is token_file, or identities that identity blocks have`}},
+		{"admin with auth that takes nobody", `
+admin {
+  address = "0.0.0.0:7712"
+  tls {
+    cert_file = "/etc/standpipe/server.pem"
+    key_file  = "/etc/standpipe/server.key"
+  }
+  auth {}
+}
+identity "metering" { uids = [1001] }`, []string{
+			`8:3: auth takes nobody; needed is token_file, or identities that identity blocks have`}},
+		{"admin without TLS", `
+admin {
+  address = "0.0.0.0:7712"
+  auth { identities = ["nobody"] }
+}
+identity "metering" { uids = [1001] }`, []string{
+			`3:13: address: "0.0.0.0:7712" is not loopback: anybody who reaches it could read the agent's state and its dead letters; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
+			`4:23: identities: no identity block is called "nobody"; allowed are names that identity blocks have`}},
 		{"tls without auth", `
 listener "socket" {
   address = "0.0.0.0:7710"

@@ -63,7 +63,7 @@ func (r *reader) checkIdentities(c *Config) {
 				r.faults.add(a.b.at("identities"), "identities: no identity block is called %s; allowed are names that identity blocks have", quote(name))
 			}
 		}
-		nobody := len(c.Identities) == 0 || a.b.wrote("identities") && len(a.auth.Identities) == 0
+		nobody := len(c.Identities) == 0 || a.auth.Identities != nil && len(a.auth.Identities) == 0
 		if nobody && a.auth.TokenFile == "" && !a.b.misread("token_file") && !a.b.misread("identities") {
 			r.faults.add(a.b.head, "auth takes nobody; needed is token_file, or identities that identity blocks have")
 		}

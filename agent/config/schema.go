@@ -117,6 +117,10 @@ var (
 			mode("mode", func(a *Admin) *os.FileMode { return &a.Mode }),
 			flag("insecure", func(a *Admin) *bool { return &a.Insecure }),
 		},
+		blocks: []child[Admin]{
+			optional("tls", &tlsSection, func(a *Admin) **TLS { return &a.TLS }),
+			optional("auth", &authSection, func(a *Admin) **Auth { return &a.Auth }),
+		},
 		check: checkAdmin,
 	}
 

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 
 	"google.golang.org/grpc/codes"
@@ -21,6 +20,12 @@ func (in *intake) admit(ctx context.Context, shown access.Shown) (context.Contex
 		return ctx, unauthenticated("%v", err)
 	}
 	return context.WithValue(ctx, passKey{}, pass), nil
+}
+
+func unauthenticated(format string, args ...any) *refusal {
+	r := invalid(format, args...)
+	r.code, r.reason = codes.Unauthenticated, ReasonUnauthenticated
+	return r
 }
 
 // holder returns who sends, or nil where anybody may.
@@ -73,15 +78,6 @@ func pace(who *access.Sender, b *wal.Batch) *refusal {
 	r := invalid("identity %q sends faster than it may: nothing of this request was stored", who.Name())
 	r.code, r.reason, r.retry = codes.ResourceExhausted, ReasonRate, wait
 	return r
-}
-
-// shownBy is what a connection shows: the certificate of its TLS, and the process at its other end.
-func shownBy(state *tls.ConnectionState, peer *access.Peer) access.Shown {
-	shown := access.Shown{Peer: peer}
-	if state != nil && len(state.VerifiedChains) > 0 {
-		shown.Certificate = state.PeerCertificates[0]
-	}
-	return shown
 }
 
 // peerAddr is the address of a producer whose process is known: gRPC tells a request nothing else of its

@@ -186,7 +186,7 @@ func (c *connection) shown() access.Shown {
 		at := t.ConnectionState()
 		state = &at
 	}
-	return shownBy(state, c.known.process)
+	return access.OfConnection(state, c.known.process)
 }
 
 // answer replies to line after line, and goes on to conclude them when nobody reads the replies.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -107,10 +106,7 @@ func (w *grpcWire) admit(ctx context.Context, of *tap.Info) (context.Context, er
 		return ctx, nil
 	}
 	in := w.service.in
-	shown, refused := shownByRequest(ctx, of.Header)
-	if refused == nil {
-		ctx, refused = in.admit(ctx, shown)
-	}
+	ctx, refused := in.admit(ctx, shownByRequest(ctx, of.Header))
 	if refused != nil {
 		in.observer.Refused("", refused.reason, 1)
 		return ctx, refused
@@ -118,30 +114,19 @@ func (w *grpcWire) admit(ctx context.Context, of *tap.Info) (context.Context, er
 	return ctx, nil
 }
 
-func shownByRequest(ctx context.Context, header metadata.MD) (shown access.Shown, refused *refusal) {
+func shownByRequest(ctx context.Context, header metadata.MD) (shown access.Shown) {
 	if from, ok := peer.FromContext(ctx); ok {
 		var state *tls.ConnectionState
 		if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
 			state = &info.State
 		}
 		process, _ := from.Addr.(peerAddr)
-		shown = shownBy(state, process.peer)
+		shown = access.OfConnection(state, process.peer)
 	}
-	values := header.Get("authorization")
-	if len(values) == 0 {
-		return shown, nil
+	if values := header.Get("authorization"); len(values) > 0 {
+		shown = shown.WithAuthorization(values[0])
 	}
-	scheme, token, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "bearer") {
-		return shown, unauthenticated("the request's authorization is not of the kind Bearer")
-	}
-	return shown.WithToken(token), nil
-}
-
-func unauthenticated(format string, args ...any) *refusal {
-	r := invalid(format, args...)
-	r.code, r.reason = codes.Unauthenticated, ReasonUnauthenticated
-	return r
+	return shown
 }
 
 // endOnDrain ends the streams of reflection, which a client may keep open for as long as it lives:

@@ -2,9 +2,10 @@ package ingest
 
 import (
 	"net/http"
-	"strings"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/standpipe/standpipe/agent/access"
 )
 
 // fromPage holds a request that a web page sends to the origins that may. Every page that somebody
@@ -35,34 +36,17 @@ var errForeignPage = &refusal{
 	text: "the page's origin is not among the listener's cors_origins",
 }
 
-// admitted returns the request of a producer that is known, with its pass. The token is what follows Bearer,
-// or the password of HTTP basic authentication, whose user is not looked at.
+// admitted returns the request of a producer that is known, with its pass.
 func (w *httpWire) admitted(out http.ResponseWriter, r *http.Request) (*http.Request, *refusal) {
 	if w.in.guard == nil {
 		return r, nil
 	}
 	process := r.Context().Value(connKey{}).(*knownConn).process
-	token, refused := tokenOf(r)
-	ctx := r.Context()
-	if refused == nil {
-		ctx, refused = w.in.admit(ctx, shownBy(r.TLS, process).WithToken(token))
-	}
+	shown := access.OfConnection(r.TLS, process).WithAuthorization(r.Header.Get("Authorization"))
+	ctx, refused := w.in.admit(r.Context(), shown)
 	if refused != nil {
 		out.Header().Set("WWW-Authenticate", `Bearer realm="standpipe", Basic realm="standpipe"`)
 		return r, refused
 	}
 	return r.WithContext(ctx), nil
-}
-
-// tokenOf returns the token that the request carries, or none.
-func tokenOf(r *http.Request) (string, *refusal) {
-	if _, password, ok := r.BasicAuth(); ok {
-		return password, nil
-	}
-	said := r.Header.Get("Authorization")
-	scheme, token, _ := strings.Cut(said, " ")
-	if said != "" && !strings.EqualFold(scheme, "bearer") {
-		return "", unauthenticated("the request's authorization is neither of the kind Bearer nor Basic")
-	}
-	return strings.TrimSpace(token), nil
 }

@@ -55,9 +55,9 @@ type Options struct {
 	OTLP *OTLPOptions // of a gRPC or HTTP listener; default: not offered
 
 	TLS *tls.Config // default: none
-	// Guard, when set, decides whom events are taken from. A gRPC request carries a token as "authorization:
-	// Bearer TOKEN", an HTTP request so or as the password of basic authentication; a socket's connection
-	// may begin with the line {"token":"TOKEN"}.
+	// Guard, when set, decides whom events are taken from. A gRPC or HTTP request carries a token as
+	// "authorization: Bearer TOKEN", or as the password of basic authentication; a socket's connection may
+	// begin with the line {"token":"TOKEN"}.
 	Guard *access.Guard
 }
 

@@ -337,3 +337,66 @@ func TestPutShowsWhoItIs(t *testing.T) {
 		}
 	}
 }
+
+const guardedAdmin = `
+node_name = "e2e"
+data_dir  = "${dir}/data"
+admin {
+  address = %q
+  tls {
+    cert_file = "${dir}/server.pem"
+    key_file  = "${dir}/server.key"
+  }
+  auth {
+    token_file = "${dir}/admin.tokens"
+    identities = ["operators"]
+  }
+}
+identity "operators" { token_file = "${dir}/operators.tokens" }
+identity "senders" { token_file = "${dir}/senders.tokens" }
+stream "s" {
+  destination "file" "local" { path = "${dir}/out" }
+}
+listener "socket" { address = "unix://${dir}/events.sock" }
+`
+
+// TestWhoMayLook asks an admin listener that every host could reach, while its secrets are renewed.
+func TestWhoMayLook(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := newAgent(t, "", "")
+	c := newCertificates(t, a)
+	c.issue("server")
+	for _, of := range []string{"admin", "operators", "senders"} {
+		c.write(of+".tokens", []byte(of+"-1\n"))
+	}
+	a.head = ""
+	a.configure(fmt.Sprintf(guardedAdmin, strings.Replace(a.admin, "127.0.0.1", "0.0.0.0", 1)))
+	a.launch()
+	_, port, _ := strings.Cut(a.admin, ":")
+	ask := func(token string) (code int, said string) {
+		c.write("shown", []byte(token))
+		code, out, errs := runProgram(t, "", "status", "--address", "localhost:"+port, "--ca-file", a.path("ca.pem"), "--token-file", a.path("shown"))
+		return code, out + errs
+	}
+	expect := func(token string, code int, says string) {
+		t.Helper()
+		eventually(t, 20*time.Second, func() error {
+			if got, said := ask(token); got != code || !strings.Contains(said, says) {
+				return fmt.Errorf("%s: got exit code %d and %s, want %d and %q", token, got, said, code, says)
+			}
+			return nil
+		})
+	}
+	expect("admin-1", 0, "agent  e2e, running")
+	expect("operators-1", 0, "agent  e2e, running")
+	expect("senders-1", 1, "401 Unauthorized: the token is not known here")
+	c.write("operators.tokens", []byte("operators-2\n"))
+	c.write("admin.tokens", []byte("admin-2\n"))
+	newCertificates(t, a).issue("server") // of another authority, whose ca.pem is in place
+	a.signal(syscall.SIGHUP)
+	expect("operators-2", 0, "agent  e2e, running")
+	expect("admin-2", 0, "agent  e2e, running")
+	expect("operators-1", 1, "the token is not known here")
+	a.stop()
+}

@@ -1,0 +1,52 @@
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+
+	"github.com/standpipe/standpipe/agent/access"
+)
+
+// processKey is where the context of a connection has its *access.Peer, on a server with a guard.
+type processKey struct{}
+
+func withProcess(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, processKey{}, access.PeerOf(c))
+}
+
+// admit returns why a request is not for who asks. Health may be asked by anybody, as over gRPC: what
+// watches a process has often no secret to show.
+func (s *Server) admit(r *http.Request) error {
+	if s.guard == nil || r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
+		return nil
+	}
+	_, err := s.guard.Admit(shownBy(r))
+	return err
+}
+
+// knows reports whether who asks may know more than whether all is well.
+func (s *Server) knows(r *http.Request) bool {
+	if s.guard == nil {
+		return true
+	}
+	shown := shownBy(r)
+	_, err := s.guard.Who(&shown)
+	return err == nil
+}
+
+func shownBy(r *http.Request) access.Shown {
+	process, _ := r.Context().Value(processKey{}).(*access.Peer)
+	return access.OfConnection(r.TLS, process).WithAuthorization(r.Header.Get("Authorization"))
+}
+
+// refuse answers who is not known. A browser then asks for a name, which is not looked at, and a password,
+// which is a token.
+func refuse(w http.ResponseWriter, err error) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="standpipe", Bearer realm="standpipe"`)
+	http.Error(w, err.Error(), http.StatusUnauthorized)
+}
