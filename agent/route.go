@@ -73,7 +73,7 @@ func openSink(stream string, d config.Destination, around *shipper.Envelope, pla
 	case "file":
 		return sink.OpenFile(sink.FileOptions{
 			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval,
-			Envelope: around, State: place.State(), Logger: logger,
+			Envelope: around, State: place.State(), Checkpoint: place.Stat().Checkpoint, Logger: logger,
 		})
 	}
 	build := func() (shipper.Sink, error) {

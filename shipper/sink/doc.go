@@ -92,8 +92,9 @@
 //
 // So a finished file has only lines that no crash makes come again. After a crash a file that the
 // state names is cut to the size that the state names; one that it does not name was begun after
-// the last checkpoint and is removed. Where there is no state at all the files are kept up to their
-// last whole line. A finished file is never overwritten: the next free of -2, -3 … goes before .jsonl.
+// the last checkpoint and is removed. Where there is no state at all, or a file begins before the
+// checkpoint (its disk was not there at an earlier start), it is kept up to its last whole line. A
+// finished file is never overwritten: the next free of -2, -3 … goes before .jsonl.
 //
 // A failed write is cut back before the next one. After a failed sync the file takes no more lines,
 // since a later sync that succeeds proves nothing about the pages that this one lost; what was

@@ -38,6 +38,7 @@ type FileOptions struct {
 	RollInterval time.Duration // age at which it is; 0: 60 s
 	Envelope     *shipper.Envelope
 	State        []byte // the Keeper's state as the log last stored it; nil: none ever was
+	Checkpoint   uint64 // of the same commit: every event before is settled
 	Clock        func() time.Time
 	Logger       hclog.Logger
 }

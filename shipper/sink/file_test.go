@@ -288,6 +288,30 @@ func TestFileFoundWithoutStateKeepsWholeLines(t *testing.T) {
 	})
 }
 
+// The agent was killed, started once while the disk was not mounted, and again with the disk.
+func TestFileDiskThatComesBackKeepsDeliveredLines(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "disk")
+	o := fileOptions(dir)
+	f := openFile(t, o)
+	o.State = mustSend(t, f, 1, 2)
+	f.Crash()
+	if err := os.Rename(dir, dir+"-unplugged"); err != nil {
+		t.Fatal(err)
+	}
+	o.Checkpoint = 3
+	f = openFile(t, o)
+	o.State = f.State()
+	f.Crash()
+	if err := os.Rename(dir+"-unplugged", dir); err != nil {
+		t.Fatal(err)
+	}
+	f = openFile(t, o)
+	mustSend(t, f, 3, 1) // begun after the checkpoint: it is removed at the next start
+	f.Crash()
+	openFile(t, o).Close()
+	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
+}
+
 func TestFileIsNeverOverwritten(t *testing.T) {
 	dir := t.TempDir()
 	for range 3 { // the same offsets again, as after the log was removed

@@ -9,15 +9,17 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 )
 
 // recoverLocked finishes what an earlier life left, once.
 //
 // The parts that the state names are cut to the size that the log vouches for: the events after
-// it are delivered again. A part that it does not name was begun after the last checkpoint, so all
-// of its events are delivered again and it is removed. Where there is no state at all, it may be
-// that a log was lost and not that nothing was delivered: then a part is kept up to its last whole
-// line.
+// it are delivered again. A part that it does not name, from the checkpoint on, was begun after the
+// last checkpoint: all of its events are delivered again, and it is removed. One from before the
+// checkpoint has delivered lines: an earlier start did not find it, since its disk was not there, and
+// forgot it. That one is kept up to its last whole line, and so is every part where there is no state
+// at all: it may be that a log was lost and not that nothing was delivered.
 func (f *File) recoverLocked() error {
 	if f.recovered {
 		return nil
@@ -31,8 +33,8 @@ func (f *File) recoverLocked() error {
 	if err != nil {
 		return err
 	}
-	for _, path := range strays {
-		if err := f.recoverStray(path); err != nil {
+	for _, s := range strays {
+		if err := f.recoverStray(s); err != nil {
 			return err
 		}
 	}
@@ -40,35 +42,41 @@ func (f *File) recoverLocked() error {
 	return nil
 }
 
-func (f *File) recoverStray(path string) error {
+func (f *File) recoverStray(s stray) error {
 	size := int64(0)
-	if len(f.o.State) == 0 {
+	if len(f.o.State) == 0 || s.first < f.o.Checkpoint {
 		var err error
-		if size, err = wholeLines(path); err != nil {
+		if size, err = wholeLines(s.path); err != nil {
 			return err
 		}
 	}
 	if size > 0 {
-		f.o.Logger.Warn("file: finishing an unfinished file that no state names", "file", path, "bytes", size)
-		if err := f.cut(path, size); err != nil {
+		f.o.Logger.Warn("file: finishing an unfinished file that no state names", "file", s.path, "bytes", size)
+		if err := f.cut(s.path, size); err != nil {
 			return err
 		}
-		return renameFree(path, finalPath(path))
+		return renameFree(s.path, finalPath(s.path))
 	}
-	f.o.Logger.Warn("file: removing an unfinished file, its events were not settled", "file", path)
-	if err := os.Remove(path); err != nil {
+	f.o.Logger.Warn("file: removing an unfinished file, its events were not settled", "file", s.path)
+	if err := os.Remove(s.path); err != nil {
 		return fmt.Errorf("remove unfinished file: %w", err)
 	}
-	return syncDir(filepath.Dir(path))
+	return syncDir(filepath.Dir(s.path))
+}
+
+// stray is an unfinished file that no state names.
+type stray struct {
+	path  string
+	first uint64 // offset of its first event
 }
 
 // hourDir matches the directories of PATH/YYYY/MM/DD/HH.
 var hourDir = regexp.MustCompile(`^\d{2,4}$`)
 
 // strayParts returns the unfinished files of stream under root.
-func strayParts(root, stream string) ([]string, error) {
-	name := regexp.MustCompile(`^` + regexp.QuoteMeta(fileStream(stream)) + `-\d+\.jsonl(\.\d+)?\.tmp$`)
-	var found []string
+func strayParts(root, stream string) ([]stray, error) {
+	name := regexp.MustCompile(`^` + regexp.QuoteMeta(fileStream(stream)) + `-(\d+)\.jsonl(\.\d+)?\.tmp$`)
+	var found []stray
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -77,8 +85,15 @@ func strayParts(root, stream string) ([]string, error) {
 			return err
 		case d.IsDir() && path != root && !hourDir.MatchString(d.Name()):
 			return fs.SkipDir
-		case !d.IsDir() && name.MatchString(d.Name()):
-			found = append(found, path)
+		case d.IsDir():
+			return nil
+		}
+		if parts := name.FindStringSubmatch(d.Name()); parts != nil {
+			first, err := strconv.ParseUint(parts[1], 10, 64)
+			if err != nil {
+				return nil // no offset: somebody else's
+			}
+			found = append(found, stray{path, first})
 		}
 		return nil
 	})
