@@ -183,16 +183,5 @@ func (b *block) each(f func(lane uint8, offset uint64, event []byte) error) erro
 	return nil
 }
 
-// payload returns the bytes of the payloads of all events in the block.
-func (b *block) payload() (n uint64, err error) {
-	err = b.each(func(_ uint8, _ uint64, raw []byte) error {
-		var e Event
-		err := decodeEvent(raw, &e)
-		n += uint64(len(e.Data))
-		return err
-	})
-	return n, err
-}
-
 // at returns the block's time.
 func (b *block) at() time.Time { return time.Unix(0, b.time) }

@@ -54,13 +54,12 @@ func (n *needs) share(sp span) float64 {
 // stream they cover, from the first that is needed on, the same offsets: what is missing in between
 // is told by gaps.
 type sieve struct {
-	seq     uint64
-	needs   map[string]*needs
-	open    map[string]*sifted
-	index   *blockIndex
-	number  uint64 // of the last block
-	size    int64  // of all blocks
-	missing bool   // some block has a gap
+	seq    uint64
+	needs  map[string]*needs
+	open   map[string]*sifted
+	index  *blockIndex
+	number uint64 // of the last block
+	size   int64  // of all blocks
 }
 
 // sifted is the block that is being made of a stream's blocks.
