@@ -165,7 +165,7 @@ func TestDeadCommandLines(t *testing.T) {
 	for args, want := range map[string]string{
 		"dead":                          "a command is missing",
 		"dead sl":                       `unknown command "sl"`,
-		"dead show":                     "accepts 1 arg(s)",
+		"dead show":                     "0 arguments given; the command is: standpipe dead show ID",
 		"dead show x":                   `"x" is no dead letter's id`,
 		"dead requeue":                  "choose dead letters",
 		"dead drop 1 --all":             "choose dead letters",

@@ -116,6 +116,14 @@ func prepare(c *cobra.Command) {
 	if runE := c.RunE; runE != nil {
 		c.RunE = func(c *cobra.Command, args []string) error { return failed(runE(c, args)) }
 	}
+	if allowed := c.Args; allowed != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if allowed(c, args) != nil { // cobra tells only how many
+				return fmt.Errorf("%s given; the command is: %s", number(len(args), "argument"), c.UseLine())
+			}
+			return nil
+		}
+	}
 }
 
 // failed gives a command's error the exit code 1 unless it has one.

@@ -160,8 +160,8 @@ func TestWALCommandLines(t *testing.T) {
 	}{
 		{"wal", 2, "a command is missing"},
 		{"wal nonsense", 2, `unknown command "nonsense"`},
-		{"wal ls", 2, "accepts 1 arg(s), received 0"},
-		{"wal verify a b", 2, "accepts 1 arg(s), received 2"},
+		{"wal ls", 2, "0 arguments given; the command is: standpipe wal ls DATA_DIR"},
+		{"wal verify a b", 2, "2 arguments given; the command is: standpipe wal verify DATA_DIR"},
 		{"wal dump --from x " + empty, 2, "invalid argument"},
 		{"wal dump --since yesterday " + empty, 2, "want a time such as"},
 		{"wal dump --until -5 " + empty, 2, "want a time such as"},
