@@ -169,6 +169,7 @@ func TestWALCommandLines(t *testing.T) {
 		{"wal dump " + empty, 1, "no log here"},
 		{"wal verify " + empty, 1, "no log here"},
 		{"wal verify /does/not/exist", 1, "no such file or directory"},
+		{"wal dump --stream click " + makeLog(t), 1, `the log has no stream "click"; it has bytes, clicks`},
 	}
 	for _, test := range tests {
 		got := runWith(strings.Fields(test.args)...)

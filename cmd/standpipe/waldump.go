@@ -61,6 +61,9 @@ func dumpEvents(ctx context.Context, out, errs io.Writer, dir string, o wal.Dump
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
+	if err == nil && n == 0 && o.Stream != "" { // no events, or no such stream
+		_, err = findStream(ctx, dir, o.Stream)
+	}
 	if err = errors.Join(err, lines.Flush()); err == nil && *damaged {
 		err = &exitError{code: exitFailed}
 	}

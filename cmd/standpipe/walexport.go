@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -66,7 +65,8 @@ type exporting struct {
 }
 
 func (e *exporting) run(ctx context.Context, out io.Writer, dir string, files exportFiles) error {
-	if err := e.find(ctx, dir); err != nil {
+	s, err := findStream(ctx, dir, files.stream)
+	if err != nil {
 		return err
 	}
 	if files.suffix = ".jsonl"; e.raw {
@@ -81,7 +81,7 @@ func (e *exporting) run(ctx context.Context, out io.Writer, dir string, files ex
 		fmt.Fprintf(e.errs, "%s: goes on after offset %d, up to which %s has it\n", files.stream, last, files.folder)
 		e.filter.From = max(e.filter.From, last+1)
 	}
-	e.files, e.shown = &files, time.Now()
+	e.files, e.until, e.shown = &files, s.Next, time.Now()
 	damaged := tellDamage(&e.filter, e.errs)
 	err = wal.Dump(ctx, dir, e.filter, e.event)
 	if err = errors.Join(err, files.finish()); err != nil {
@@ -90,25 +90,6 @@ func (e *exporting) run(ctx context.Context, out io.Writer, dir string, files ex
 	e.sumUp(out)
 	if *damaged {
 		return &exitError{code: exitFailed}
-	}
-	return nil
-}
-
-// find wants the log to have the stream.
-func (e *exporting) find(ctx context.Context, dir string) error {
-	in, err := wal.Inspect(ctx, dir)
-	if err != nil {
-		return err
-	}
-	var names []string
-	for _, s := range in.Streams {
-		names = append(names, s.Name)
-		if s.Name == e.filter.Stream {
-			e.until = s.Next
-		}
-	}
-	if !slices.Contains(names, e.filter.Stream) {
-		return fmt.Errorf("the log has no stream %q; it has %q", e.filter.Stream, names)
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func TestWALExportRefusals(t *testing.T) {
 		{dir + " clicks", 2, `required flag(s) "out"`},
 		{dir + " clicks --out " + out + " --roll-size 5parsecs", 2, `--roll-size "5parsecs": want a size such as 64MiB`},
 		{dir + " clicks --out " + out + " --since yesterday", 2, "want a time such as"},
-		{dir + " nobody --out " + out, 1, `the log has no stream "nobody"; it has ["bytes" "clicks" "lines"]`},
+		{dir + " nobody --out " + out, 1, `the log has no stream "nobody"; it has bytes, clicks, lines`},
 		{dir + " clicks --out " + filepath.Join(dir, "LOCK"), 1, "not a directory"},
 		{out + " clicks --out " + out, 1, "no log here"},
 		{dir + " lines --raw --out " + out, 0, "1 event with newlines in the data"},

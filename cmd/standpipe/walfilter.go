@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,4 +48,32 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 		return t, &exitError{code: exitUsage, err: fmt.Errorf("%s %q: want a time such as 2006-01-02T15:04:05Z, or how long ago, such as 90m", flag, text)}
 	}
 	return t, nil
+}
+
+// findStream returns what the log says of the stream of that name. The error of another tells those that it has.
+func findStream(ctx context.Context, dir, name string) (wal.StreamStat, error) {
+	in, err := wal.Inspect(ctx, dir)
+	if err != nil {
+		return wal.StreamStat{}, err
+	}
+	i := slices.IndexFunc(in.Streams, func(s wal.StreamStat) bool { return s.Name == name })
+	if i < 0 {
+		return wal.StreamStat{}, fmt.Errorf("the log has no stream %q; it has %s", name, streamNames(in))
+	}
+	return in.Streams[i], nil
+}
+
+func streamNames(in *wal.Inspection) string {
+	var names []string
+	for i, s := range in.Streams {
+		if i == streamsShown {
+			names = append(names, fmt.Sprintf("%d more", len(in.Streams)-i))
+			break
+		}
+		names = append(names, printable(s.Name))
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
 }
