@@ -114,16 +114,6 @@ func obey(s os.Signal, a *agent.Agent, path string, logger hclog.Logger, stop co
 	}
 }
 
-// sayFaults prints a configuration's faults as they are, one a line, and returns what is left to say.
-func sayFaults(err error, stderr io.Writer) error {
-	faults := (*config.FaultsError)(nil)
-	if !errors.As(err, &faults) {
-		return err
-	}
-	fmt.Fprintln(stderr, faults)
-	return nil
-}
-
 func newLogger(conf *config.Config, stderr io.Writer) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{
 		Name: "standpipe", Output: stderr, Level: hclog.LevelFromString(conf.LogLevel), JSONFormat: conf.LogFormat == "json",

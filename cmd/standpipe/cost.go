@@ -56,7 +56,7 @@ func (f *costFlags) show(c *cobra.Command, path string) error {
 	}
 	conf, err := config.Load(path)
 	if err != nil {
-		return err
+		return &exitError{code: exitFailed, err: sayFaults(err, c.ErrOrStderr())}
 	}
 	bill, err := f.bill(c.Context(), conf)
 	if err != nil {

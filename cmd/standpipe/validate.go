@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -22,16 +23,21 @@ func newValidateCommand() *cobra.Command {
 
 func validate(c *cobra.Command, path string) error {
 	loaded, err := config.Load(path)
-	faults := (*config.FaultsError)(nil)
-	switch {
-	case errors.As(err, &faults):
-		fmt.Fprintln(c.ErrOrStderr(), faults)
-		return &exitError{code: exitFailed}
-	case err != nil:
-		return err
+	if err != nil {
+		return &exitError{code: exitFailed, err: sayFaults(err, c.ErrOrStderr())}
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: ok: %s\n", path, summary(loaded))
 	return err
+}
+
+// sayFaults prints a configuration's faults as they are, one a line, and returns what is left to say.
+func sayFaults(err error, stderr io.Writer) error {
+	faults := (*config.FaultsError)(nil)
+	if !errors.As(err, &faults) {
+		return err
+	}
+	fmt.Fprintln(stderr, faults)
+	return nil
 }
 
 func summary(c *config.Config) string {

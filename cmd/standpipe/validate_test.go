@@ -40,16 +40,18 @@ func TestValidateAFileWithoutFaults(t *testing.T) {
 	}
 }
 
-func TestValidateTellsEveryFaultAsItIs(t *testing.T) {
+func TestEveryFaultIsToldAsItIs(t *testing.T) {
 	path := writeConfig(t, strings.ReplaceAll(goodConfig, "path", "pat")+"colour = \"red\"\n")
-	got := runWith("validate", path)
-	lines := strings.Split(strings.TrimSuffix(got.stderr, "\n"), "\n")
-	if got.code != 1 || got.stdout != "" || len(lines) < 3 {
-		t.Fatalf("got %+v, want exit code 1 and a line for each of three faults", got)
-	}
-	for _, line := range lines {
-		if !strings.HasPrefix(line, path+":") {
-			t.Errorf("got %q, want it to begin with the place", line)
+	for command, code := range map[string]int{"validate": exitFailed, "cost": exitFailed, "agent --config": exitUsage} {
+		got := runWith(append(strings.Fields(command), path)...)
+		lines := strings.Split(strings.TrimSuffix(got.stderr, "\n"), "\n")
+		if got.code != code || got.stdout != "" || len(lines) < 3 {
+			t.Fatalf("%s: got %+v, want exit code %d and a line for each of three faults", command, got, code)
+		}
+		for _, line := range lines {
+			if !strings.HasPrefix(line, path+":") {
+				t.Errorf("%s: got %q, want it to begin with the place", command, line)
+			}
 		}
 	}
 }
