@@ -16,29 +16,36 @@ const lockPoll = 50 * time.Millisecond
 
 // lockDir takes the data directory for this process. The lock is the kernel's (flock): it ends
 // with the process, however that ends. The file's text says who holds it.
-func lockDir(ctx context.Context, dir, node string, timeout time.Duration) (*os.File, error) {
-	path := filepath.Join(dir, "LOCK")
+func lockDir(ctx context.Context, o *Options) (*os.File, error) {
+	path := filepath.Join(o.Dir, "LOCK")
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	if err := waitLock(ctx, f, timeout); err != nil {
+	err = tryLock(f)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		o.Logger.Warn("the data directory is in use; waiting", "lock", path, "held_by", holder(path), "at_most", o.LockTimeout)
+		err = waitLock(ctx, f, o.LockTimeout)
+	}
+	if err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: %s is held by %s, waited %s", ErrLocked, path, holder(path), timeout)
+			return nil, fmt.Errorf("%w: %s is held by %s, waited %s", ErrLocked, path, holder(path), o.LockTimeout)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	if err := f.Truncate(0); err == nil {
-		fmt.Fprintf(f, "process %d on %s\n", os.Getpid(), node)
+		fmt.Fprintf(f, "process %d on %s\n", os.Getpid(), o.NodeName)
 	}
 	return f, nil
 }
 
+func tryLock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+
 func waitLock(ctx context.Context, f *os.File, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := tryLock(f)
 		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
 			return err
 		}

@@ -81,7 +81,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	var err error
-	if l.lock, err = lockDir(ctx, o.Dir, o.NodeName, o.LockTimeout); err != nil {
+	if l.lock, err = lockDir(ctx, &l.opts); err != nil {
 		return nil, err
 	}
 	l.committer = newCommitter(l)

@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/wal"
 )
@@ -258,12 +261,15 @@ func TestAppendsOfABrokenChainAreNotStored(t *testing.T) {
 func TestASecondHolderIsNamed(t *testing.T) {
 	dir := t.TempDir()
 	open(t, wal.Options{Dir: dir})
-	_, err := wal.Open(t.Context(), wal.Options{Dir: dir, LockTimeout: time.Millisecond})
+	var said bytes.Buffer
+	_, err := wal.Open(t.Context(), wal.Options{Dir: dir, LockTimeout: time.Millisecond,
+		Logger: hclog.New(&hclog.LoggerOptions{Output: &said})})
 	if !errors.Is(err, wal.ErrLocked) {
 		t.Fatalf("got %v, want ErrLocked", err)
 	}
-	if want := fmt.Sprint("process ", os.Getpid()); !strings.Contains(err.Error(), want) {
-		t.Errorf("got %q, want it to name %q", err, want)
+	want := fmt.Sprint("process ", os.Getpid())
+	if !strings.Contains(err.Error(), want) || !strings.Contains(said.String(), want) {
+		t.Errorf("got %q and %q, want both to name %q", err, &said, want)
 	}
 }
 
