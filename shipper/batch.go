@@ -124,10 +124,10 @@ func (b *batch) addLane(l *lane) {
 
 // spent returns the lanes that gain nothing by waiting, since their records take no more, or since they
 // may hold no more in memory.
-func (b *batch) spent(filled func(*lane) bool) (lanes []*lane) {
+func (b *batch) spent(filled func(*lane) bool) (lanes wal.LaneSet) {
 	for i := range b.shares {
 		if s := &b.shares[i]; s.spent || filled(s.lane) {
-			lanes = append(lanes, s.lane)
+			lanes |= s.lane.set
 		}
 	}
 	return lanes

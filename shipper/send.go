@@ -2,8 +2,9 @@ package shipper
 
 import (
 	"context"
-	"slices"
 	"time"
+
+	"github.com/standpipe/standpipe/wal"
 )
 
 // outcome is what became of a request.
@@ -75,7 +76,7 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 	if !due && ready < shape.AimRecord && shape.RecordEvents != 1 {
 		return nil, min(wake, patience)
 	}
-	b := s.form(shape, now, s.lanes)
+	b := s.form(shape, now, wal.AllLanes)
 	if ripe := due || b.full || b.alone || b.size >= aimBatch(&shape) || s.full(); !ripe && !b.waited {
 		if s.reading { // what it brings is company
 			return nil, min(wake, patience)
@@ -88,7 +89,7 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 	if !s.finishing && s.trouble == nil && !b.alone {
 		b.trim(now, due, s.opts.MaxDelay/2)
 		if due && len(b.shares) == 0 { // the lane that is due is a suspect, whose turn comes next
-			b = s.form(shape, now, s.lanes)
+			b = s.form(shape, now, wal.AllLanes)
 		}
 	}
 	if len(b.shares) == 0 {
@@ -124,7 +125,7 @@ func aimBatch(shape *Shape) int {
 
 // form puts those of lanes that are ready into a batch, beginning with another lane each time. A
 // suspect goes alone.
-func (s *Shipper) form(shape Shape, now time.Time, lanes []*lane) *batch {
+func (s *Shipper) form(shape Shape, now time.Time, lanes wal.LaneSet) *batch {
 	if s.paces != nil {
 		s.paces.begin(now)
 	}
@@ -134,7 +135,7 @@ func (s *Shipper) form(shape Shape, now time.Time, lanes []*lane) *batch {
 	first := s.firstLane(&shape, now)
 	for i := range s.lanes {
 		l := s.lanes[(first+i)%len(s.lanes)]
-		if !l.ready(now) || !slices.Contains(lanes, l) || l.suspect > 0 && len(b.shares) > 0 {
+		if !l.ready(now) || lanes&l.set == 0 || l.suspect > 0 && len(b.shares) > 0 {
 			continue
 		}
 		b.addLane(l)
