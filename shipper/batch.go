@@ -40,6 +40,8 @@ type group struct {
 	place  int // among the draft's groups, until some of them move
 	events []*wal.Event
 	size   int // framed
+
+	one [1]*wal.Event // what events are in at first: with many keys most groups have no other
 }
 
 // batch is one request: records of as many lanes as fit, never two of one key unless any order will do.
@@ -47,8 +49,8 @@ type batch struct {
 	shape  Shape
 	shares []share
 	drafts []*draft
-	groups map[string]*group
-	size   int // of all records, with what counts of their keys
+	groups map[string]*group // by groupKey, while the batch is formed
+	size   int               // of all records, with what counts of their keys
 	events int
 	full   bool // a limit of requests was met: nothing can be added to it
 	alone  bool // holds a suspect lane and no other
@@ -64,8 +66,9 @@ type batch struct {
 	waited bool    // a ready lane gave nothing, since its pace has to be waited for
 }
 
-func newBatch(shape Shape, paces *paces) *batch {
-	return &batch{shape: shape, groups: make(map[string]*group), paces: paces, shrink: 1}
+// newBatch returns an empty batch. groups is an empty map, the batch's own until it is formed.
+func newBatch(shape Shape, paces *paces, groups map[string]*group) *batch {
+	return &batch{shape: shape, groups: groups, paces: paces, shrink: 1}
 }
 
 // byShard makes the batch's records hold all keys of a shard.
@@ -324,6 +327,7 @@ func (b *batch) keyCost(key string) int {
 // newGroup opens a group for e, in a record that it may share, else in a new one.
 func (b *batch) newGroup(e *wal.Event) *group {
 	g := &group{key: b.groupKey(e)}
+	g.events = g.one[:0]
 	if i := b.company(e); i >= 0 && b.takesIn(b.drafts[i], e) {
 		b.join(g, i)
 		return g

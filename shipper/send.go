@@ -129,7 +129,10 @@ func (s *Shipper) form(shape Shape, now time.Time, lanes wal.LaneSet) *batch {
 	if s.paces != nil {
 		s.paces.begin(now)
 	}
-	b := newBatch(shape, s.paces)
+	if s.groups == nil {
+		s.groups = make(map[string]*group)
+	}
+	b := newBatch(shape, s.paces, s.groups)
 	b.shrink = max(s.ratio.value(), 1)
 	b.byShard(s.shards())
 	first := s.firstLane(&shape, now)
@@ -147,6 +150,7 @@ func (s *Shipper) form(shape Shape, now time.Time, lanes wal.LaneSet) *batch {
 			break
 		}
 	}
+	clear(s.groups)
 	return b
 }
 

@@ -97,6 +97,8 @@ type Shipper struct {
 	turn  uint64              // of reads
 	first int                 // the lane that the next batch begins with
 
+	groups map[string]*group // empty but while a batch is formed; kept for the room that it has
+
 	wants    chan want // to the reader; closed by Run
 	reads    chan read // from the reader
 	reading  bool
