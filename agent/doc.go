@@ -31,6 +31,6 @@
 // # Who knows what
 //
 // This package alone knows the configuration, the log and the shippers together. Packages under
-// it know one side each: config the file, access who may send, ingest the producers' protocols, admin the
+// it know one side each: config the file, access who may send and look, ingest the producers' protocols, admin the
 // operators'.
 package agent

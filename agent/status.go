@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/wal"
@@ -26,6 +27,7 @@ func (a *Agent) Status() admin.Status {
 	if err := a.log.Failed(); err != nil {
 		status.WAL.Failed = err.Error()
 	}
+	status.Access = accessStatus(a.register.Figures())
 	for _, s := range a.log.Streams() {
 		status.Streams = append(status.Streams, a.streamStatus(s))
 	}
@@ -60,6 +62,26 @@ func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
 		st.Destinations = append(st.Destinations, destinationStatus(p, stats[i], routes[p.Name()], a.conf.Load().Prices))
 	}
 	return st
+}
+
+func accessStatus(known []access.Figures, unknown access.Unknown) (s admin.AccessStatus) {
+	for _, f := range known {
+		i := admin.IdentityStatus{
+			Name: f.Identity, Appended: admin.Volume{Events: f.Events, Bytes: f.Bytes},
+			LastAppendAt: admin.Time{Time: f.LastStored}, LastRefusal: refusal(f.LastRefusal),
+			Refused: admin.RefusedEvents{Reasons: f.Refused},
+		}
+		for _, n := range f.Refused {
+			i.Refused.Events += n
+		}
+		s.Identities = append(s.Identities, i)
+	}
+	s.Unknown = admin.UnknownStatus{Requests: unknown.Requests, LastRefusal: refusal(unknown.LastRefusal)}
+	return s
+}
+
+func refusal(r access.Refusal) admin.Refusal {
+	return admin.Refusal{At: admin.Time{Time: r.At}, Why: r.Why, From: r.From}
 }
 
 // routesOf returns the stream's routes by the destination's name.

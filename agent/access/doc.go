@@ -1,4 +1,5 @@
-// Package access says who may send: it knows producers by what they show, and what each of them may.
+// Package access says who may send, and who may look: it knows producers and operators by what they show, and what
+// each of them may.
 //
 // # Who is known
 //
@@ -19,6 +20,12 @@
 // An identity may send a second's worth at once, which comes back evenly. A batch is taken whole or not at
 // all. One that is larger than a second's worth is taken when nothing else was sent for a second, and what
 // comes after it waits until that is made up for. All listeners count together.
+//
+// # Figures
+//
+// What each identity has sent is counted, and what of it was refused and why, from the start of the process and
+// for as long as the identity is in the configuration: so there are as many counters as the operator has written
+// identities. Who is not known is counted together; of the last such request it is kept where it came from.
 //
 // # Files
 //

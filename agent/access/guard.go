@@ -18,9 +18,6 @@ type Guard struct {
 	tokens   atomic.Pointer[map[digest]bool]
 }
 
-// anybody is who shows a token of a listener's own file.
-var anybody = &Sender{}
-
 // NewGuard takes the register's identities of those names, or all when names is nil, and who shows a token
 // of the file, unless that is empty.
 func NewGuard(r *Register, tokens string, names []string) (*Guard, error) {
@@ -35,6 +32,7 @@ func NewGuard(r *Register, tokens string, names []string) (*Guard, error) {
 	if tokens == "" {
 		return g, nil
 	}
+	r.ownTokens.Store(true)
 	g.own = newTokenFile(tokens)
 	return g, g.readOwn()
 }
@@ -64,7 +62,7 @@ func (g *Guard) Who(shown *Shown) (*Sender, error) {
 
 func (g *Guard) byToken(roll *roll, token digest) (*Sender, error) {
 	if (*g.tokens.Load())[token] {
-		return anybody, nil
+		return g.register.own, nil
 	}
 	if s := roll.tokens[token]; s != nil && g.takes(s) {
 		return s, nil
@@ -123,18 +121,22 @@ type Pass struct {
 	who     atomic.Pointer[Sender]
 }
 
-// Admit returns a pass for a producer that is known.
+// Admit returns a pass for a producer that is known, and counts one that is not.
 func (g *Guard) Admit(shown Shown) (*Pass, error) {
 	p := &Pass{guard: g, shown: shown}
 	edition := g.register.edition.Load()
 	who, err := g.Who(&p.shown)
 	if err != nil {
+		g.register.unknown.refuse(1, "", err.Error(), shown.from())
 		return nil, err
 	}
 	p.who.Store(who)
 	p.edition.Store(edition)
 	return p, nil
 }
+
+// Bearer returns who held the pass when that was last looked at.
+func (p *Pass) Bearer() *Sender { return p.who.Load() }
 
 // Holder returns who holds the pass, or why that is not known any more.
 func (p *Pass) Holder() (*Sender, error) {
@@ -147,7 +149,7 @@ func (p *Pass) Holder() (*Sender, error) {
 	}
 	who, err := p.guard.Who(&p.shown)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w any more", err)
 	}
 	p.who.Store(who)
 	p.edition.Store(edition)

@@ -25,12 +25,16 @@ type Sender struct {
 	knows  Identity
 	tokens *tokenFile // nil: none
 	budget *budget    // nil: no limit
+	tally  *tally
 }
 
-// newSender is for the identity i, whose budget goes on from that of the sender before, unless that is nil
-// or had other limits.
+// newSender is for the identity i, whose figures go on from those of the sender before, unless that is nil, and
+// so does its budget, unless its limits are others.
 func newSender(i Identity, before *Sender) *Sender {
-	s := &Sender{name: i.Name, knows: i}
+	s := &Sender{name: i.Name, knows: i, tally: new(tally)}
+	if before != nil {
+		s.tally = before.tally
+	}
 	if i.TokenFile != "" {
 		s.tokens = newTokenFile(i.TokenFile)
 	}

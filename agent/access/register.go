@@ -15,7 +15,12 @@ type Register struct {
 	current atomic.Pointer[roll]
 	// edition counts the changes of identities and tokens.
 	edition atomic.Uint64
-	mu      sync.Mutex // held by who changes current
+	unknown tally // of who is not known
+
+	own       *Sender     // who shows a token of a listener's own file
+	ownTokens atomic.Bool // a listener has some
+
+	mu sync.Mutex // held by who changes current
 }
 
 // roll is the identities at one time.
@@ -26,7 +31,7 @@ type roll struct {
 
 // NewRegister has nobody in it.
 func NewRegister(logger hclog.Logger) *Register {
-	r := &Register{logger: logger}
+	r := &Register{logger: logger, own: &Sender{tally: new(tally)}}
 	r.current.Store(&roll{})
 	return r
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
+	"net"
 	"strings"
 )
 
@@ -11,6 +13,7 @@ import (
 type Shown struct {
 	Certificate *x509.Certificate // that TLS has verified; nil: none
 	Peer        *Peer             // the process at the other end of a unix socket; nil: not known
+	Addr        net.Addr          // where it is; nil: not known
 	token       *digest           // nil: none
 	fault       string            // what is wrong with what is shown; empty: nothing
 }
@@ -18,10 +21,12 @@ type Shown struct {
 // Peer is what the kernel says of a process.
 type Peer struct{ UID, GID uint32 }
 
-// OfConnection is what a connection shows: a certificate that its TLS has verified, if it has TLS, and the
-// process at its other end, if that is known.
-func OfConnection(state *tls.ConnectionState, process *Peer) Shown {
-	shown := Shown{Peer: process}
+func (p *Peer) String() string { return fmt.Sprintf("a process of uid %d and gid %d", p.UID, p.GID) }
+
+// OfConnection is what a connection from addr shows: a certificate that its TLS has verified, if it has TLS, and
+// the process at its other end, if that is known.
+func OfConnection(addr net.Addr, state *tls.ConnectionState, process *Peer) Shown {
+	shown := Shown{Addr: addr, Peer: process}
 	if state != nil && len(state.VerifiedChains) > 0 {
 		shown.Certificate = state.PeerCertificates[0]
 	}

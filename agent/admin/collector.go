@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"maps"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,6 +73,24 @@ var destinationColumns = []column[DestinationStatus]{
 		func(d DestinationStatus) float64 { return d.Pending.OldestSeconds }),
 }
 
+var identityColumns = []column[IdentityStatus]{
+	counter("identity_appended_events_total", "Events that were stored, by the identity that sent them; the tokens of listeners have none.",
+		func(i IdentityStatus) float64 { return float64(i.Appended.Events) }, "identity"),
+	counter("identity_appended_bytes_total", "Bytes of the payloads that were stored, by the identity that sent them.",
+		func(i IdentityStatus) float64 { return float64(i.Appended.Bytes) }, "identity"),
+}
+
+var accessColumns = []column[AccessStatus]{
+	counter("unauthenticated_requests_total", "Requests that were refused because nobody knows who sent them.",
+		func(a AccessStatus) float64 { return float64(a.Unknown.Requests) }),
+}
+
+// The reasons of a refusal that are an identity's own, as ingest calls them; told as zero before they happen.
+var identityReasons = []string{"forbidden", "rate"}
+
+var identityRefusedDesc = desc("identity_refused_events_total", "Events that were refused at ingest, by the identity that sent them and by why.",
+	"identity", "reason")
+
 // The known reasons to wait, as shipper calls them.
 var waitReasons = []string{"paced", "throttled", "bandwidth"}
 
@@ -102,6 +121,13 @@ func (c collector) Describe(out chan<- *prometheus.Desc) {
 	for _, column := range destinationColumns {
 		out <- column.desc
 	}
+	for _, column := range identityColumns {
+		out <- column.desc
+	}
+	for _, column := range accessColumns {
+		out <- column.desc
+	}
+	out <- identityRefusedDesc
 	out <- droppedDesc
 	out <- waitsDesc
 }
@@ -111,12 +137,32 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, column := range walColumns {
 		column.collect(out, c.status.WAL)
 	}
+	c.status.Access.collect(out)
 	for _, stream := range c.status.Streams {
 		for _, column := range streamColumns {
 			column.collect(out, stream, label(stream.Name))
 		}
 		for _, d := range stream.Destinations {
 			d.collect(out, label(stream.Name), label(d.Name))
+		}
+	}
+}
+
+func (a AccessStatus) collect(out chan<- prometheus.Metric) {
+	for _, column := range accessColumns {
+		column.collect(out, a)
+	}
+	for _, i := range a.Identities {
+		for _, column := range identityColumns {
+			column.collect(out, i, label(i.Name))
+		}
+		reasons := make(map[string]uint64)
+		for _, reason := range identityReasons {
+			reasons[reason] = 0
+		}
+		maps.Copy(reasons, i.Refused.Reasons)
+		for reason, n := range reasons {
+			out <- prometheus.MustNewConstMetric(identityRefusedDesc, prometheus.CounterValue, float64(n), label(i.Name), label(reason))
 		}
 	}
 }

@@ -25,6 +25,8 @@
 // host reaches the listener on behalf of any page it shows: the dead letters are kept from what says
 // that a page asks for it, and a POST must be application/json.
 //
+// The section access of the status tells who sends: see package access. It comes from the Source like the ledger.
+//
 // Limits: one POST takes up to MaxDeadIDs ids and works for some seconds at most; when it did not come
 // to the end of what was chosen it says where to go on. Refusals are counted by name for the first MaxRefusedStreams streams,
 // then together under the empty name, since a producer may invent as many names as it likes.

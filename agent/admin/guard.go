@@ -9,14 +9,20 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 )
 
-// processKey is where the context of a connection has its *access.Peer, on a server with a guard.
-type processKey struct{}
+// originKey is where the context of a connection has its origin, on a server with a guard.
+type originKey struct{}
 
-func withProcess(ctx context.Context, c net.Conn) context.Context {
+// origin is where a connection comes from.
+type origin struct {
+	addr    net.Addr
+	process *access.Peer
+}
+
+func withOrigin(ctx context.Context, c net.Conn) context.Context {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	return context.WithValue(ctx, processKey{}, access.PeerOf(c))
+	return context.WithValue(ctx, originKey{}, origin{c.RemoteAddr(), access.PeerOf(c)})
 }
 
 // admit returns why a request is not for who asks. Health may be asked by anybody, as over gRPC: what
@@ -40,8 +46,8 @@ func (s *Server) knows(r *http.Request) bool {
 }
 
 func shownBy(r *http.Request) access.Shown {
-	process, _ := r.Context().Value(processKey{}).(*access.Peer)
-	return access.OfConnection(r.TLS, process).WithAuthorization(r.Header.Get("Authorization"))
+	from, _ := r.Context().Value(originKey{}).(origin)
+	return access.OfConnection(from.addr, r.TLS, from.process).WithAuthorization(r.Header.Get("Authorization"))
 }
 
 // refuse answers who is not known. A browser then asks for a name, which is not looked at, and a password,

@@ -22,6 +22,10 @@ var contract = map[string]string{
 	"standpipe_appended_bytes_total":           "COUNTER stream",
 	"standpipe_refused_events_total":           "COUNTER reason,stream",
 	"standpipe_accepted_lost_events_total":     "COUNTER stream",
+	"standpipe_identity_appended_events_total": "COUNTER identity",
+	"standpipe_identity_appended_bytes_total":  "COUNTER identity",
+	"standpipe_identity_refused_events_total":  "COUNTER identity,reason",
+	"standpipe_unauthenticated_requests_total": "COUNTER ",
 	"standpipe_delivered_events_total":         "COUNTER destination,stream",
 	"standpipe_delivered_bytes_total":          "COUNTER destination,stream",
 	"standpipe_dead_events_total":              "COUNTER destination,stream",
@@ -135,6 +139,12 @@ func TestMetricsTellTheLedger(t *testing.T) {
 		`standpipe_destination_waiting{destination="archive",reason="bandwidth",stream="clicks"} 0`,
 		`standpipe_destination_records_total{destination="archive",stream="clicks"} 24`,
 		`standpipe_destination_billed_bytes_total{destination="archive",stream="clicks"} 4.70016e+06`,
+		`standpipe_identity_appended_events_total{identity="metering"} 9000`,
+		`standpipe_identity_appended_bytes_total{identity="metering"} 4.608e+06`,
+		`standpipe_identity_refused_events_total{identity="metering",reason="rate"} 10`,
+		`standpipe_identity_refused_events_total{identity="",reason="rate"} 0`,
+		`standpipe_identity_refused_events_total{identity="",reason="forbidden"} 0`,
+		"standpipe_unauthenticated_requests_total 3",
 		"standpipe_wal_bytes 1234", "standpipe_wal_max_bytes 8.589934592e+09", "standpipe_wal_segments 3",
 	)
 }
@@ -172,6 +182,7 @@ func TestMetricsTakeHostileNames(t *testing.T) {
 	status.Streams[0].Name = hostile
 	status.Streams[0].Destinations[0].Name = hostile
 	status.Streams[0].Destinations[0].Dropped.Reasons = admin.Reasons{hostile: 0}
+	status.Access.Identities[0] = admin.IdentityStatus{Name: hostile, Refused: admin.RefusedEvents{Reasons: map[string]uint64{hostile: 1}}}
 	m := admin.NewMetrics()
 	m.Appended(hostile, -time.Second)
 	m.Request(hostile, hostile, hostile, 0)

@@ -22,7 +22,9 @@ func TestPageTellsWhatWaitsAndWhy(t *testing.T) {
 		"ServiceUnavailableException: slow down",
 		"Next try in 12s, at 2026-11-20 12:01:12 UTC",
 		"6.0 GiB of 8.0 GiB in use, 3 segments", `value="75"`,
-		"9,000 (4.4 MiB)", `content="5"`)
+		"9,000 (4.4 MiB)", `content="5"`,
+		"<h3>metering</h3>", "<dt>refused, forbidden</dt><dd>5</dd>", "2026-11-20 12:00:02 UTC: identity &#34;metering&#34; may not",
+		"3 requests, the last at 2026-11-20 12:00:00 UTC, from 192.0.2.7:4711.", "the token is not known here")
 }
 
 func TestPageWithoutAnything(t *testing.T) {
@@ -66,6 +68,11 @@ func TestPageEscapesHostileTexts(t *testing.T) {
 	d := &stream.Destinations[0]
 	d.Name, d.Type, d.State, d.LastError = hostile, hostile, hostile, hostile
 	d.Dropped = admin.Dropped{Events: 1, Reasons: admin.Reasons{hostile: 1}}
+	refusal := admin.Refusal{At: admin.Time{Time: now}, Why: hostile, From: hostile}
+	status.Access.Unknown.LastRefusal = refusal
+	status.Access.Identities[0] = admin.IdentityStatus{
+		Name: hostile, Refused: admin.RefusedEvents{Events: 1, Reasons: map[string]uint64{hostile: 1}}, LastRefusal: refusal,
+	}
 	s := &source{status: status, live: errors.New(hostile), ready: errors.New(hostile)}
 	page := get(t, serve(s, nil), "/")
 	for _, bad := range []string{"<script", "<img"} {

@@ -39,6 +39,18 @@ func sample() admin.Status {
 			HeldBytes: 576000, MaxBytes: 1 << 30,
 			Destinations: []admin.DestinationStatus{sampleDestination()},
 		}},
+		Access: admin.AccessStatus{
+			Identities: []admin.IdentityStatus{{}, {
+				Name: "metering", Appended: admin.Volume{Events: 9000, Bytes: 4608000}, LastAppendAt: admin.Time{Time: started.Add(time.Second)},
+				Refused: admin.RefusedEvents{Events: 15, Reasons: map[string]uint64{"rate": 10, "forbidden": 5}},
+				LastRefusal: admin.Refusal{
+					At: admin.Time{Time: started.Add(2 * time.Second)}, Why: `identity "metering" may not write to stream "clicks"`,
+				},
+			}},
+			Unknown: admin.UnknownStatus{Requests: 3, LastRefusal: admin.Refusal{
+				At: admin.Time{Time: started}, Why: "the token is not known here", From: "192.0.2.7:4711",
+			}},
+		},
 	}
 }
 

@@ -87,7 +87,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:          s.errorLog(),
 	}
 	if s.guard != nil {
-		server.ConnContext = withProcess
+		server.ConnContext = withOrigin
 	}
 	if s.tls != nil {
 		conf := s.tls.Clone()

@@ -14,6 +14,7 @@ type Status struct {
 	Agent   AgentStatus    `json:"agent"`
 	WAL     WALStatus      `json:"wal"`
 	Streams []StreamStatus `json:"streams"`
+	Access  AccessStatus   `json:"access"`
 }
 
 // AgentStatus is the process.
@@ -43,6 +44,40 @@ type StreamStatus struct {
 	HeldBytes    int64               `json:"held_bytes"` // of the stream's own share of the log
 	MaxBytes     int64               `json:"max_bytes"`  // the most that HeldBytes may become; 0: no limit of its own
 	Destinations []DestinationStatus `json:"destinations"`
+}
+
+// AccessStatus is who sends, and who may not, since the start of the process.
+type AccessStatus struct {
+	Identities []IdentityStatus `json:"identities"` // in the order of the configuration
+	Unknown    UnknownStatus    `json:"unknown"`
+}
+
+// IdentityStatus is one identity, or all who show a token of a listener's own file: then it has no name.
+type IdentityStatus struct {
+	Name         string        `json:"name"`
+	Appended     Volume        `json:"appended"`
+	LastAppendAt Time          `json:"last_append_at"`
+	Refused      RefusedEvents `json:"refused"`
+	LastRefusal  Refusal       `json:"last_refusal"`
+}
+
+// RefusedEvents is how many events of an identity were refused at ingest, and by why.
+type RefusedEvents struct {
+	Events  uint64            `json:"events"`
+	Reasons map[string]uint64 `json:"reasons"` // without those that have not occurred
+}
+
+// UnknownStatus is what was refused because nobody knows who sent it.
+type UnknownStatus struct {
+	Requests    uint64  `json:"requests"` // also to the admin listener; a connection to a socket is one
+	LastRefusal Refusal `json:"last_refusal"`
+}
+
+// Refusal is why something was refused. It holds no token and no payload.
+type Refusal struct {
+	At   Time   `json:"at"`
+	Why  string `json:"why"`
+	From string `json:"from"` // an address or a process; empty: it is not known
 }
 
 // DestinationStatus is one destination's place in a stream.
@@ -169,6 +204,15 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 // complete returns s with empty lists where there were none, so that none is null in JSON, and
 // with the refusals of each stream. It copies what it changes: the snapshot stays its owner's.
 func (s Status) complete(refused func(stream string) uint64) Status {
+	s.Access.Identities = slices.Clone(s.Access.Identities)
+	if s.Access.Identities == nil {
+		s.Access.Identities = []IdentityStatus{}
+	}
+	for i := range s.Access.Identities {
+		if r := &s.Access.Identities[i].Refused; r.Reasons == nil {
+			r.Reasons = map[string]uint64{}
+		}
+	}
 	s.Streams = slices.Clone(s.Streams)
 	if s.Streams == nil {
 		s.Streams = []StreamStatus{}

@@ -38,7 +38,7 @@ func TestStatusHasNoNull(t *testing.T) {
 		t.Error("the source's own snapshot was changed")
 	}
 	body += get(t, serve(&source{}, nil), "/v1/status")
-	wantText(t, body, `"streams": []`)
+	wantText(t, body, `"streams": []`, `"identities": []`)
 	if strings.Contains(body, "null") {
 		t.Errorf("got null in:\n%s", body)
 	}

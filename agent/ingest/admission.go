@@ -35,9 +35,26 @@ func (in *intake) holder(ctx context.Context) (*access.Sender, *refusal) {
 	}
 	who, err := ctx.Value(passKey{}).(*access.Pass).Holder()
 	if err != nil {
-		return nil, unauthenticated("%v any more", err)
+		return nil, unauthenticated("%v", err)
 	}
 	return who, nil
+}
+
+// bearer is who last held the pass of a request, for what is counted of them; nil where anybody may send.
+func (in *intake) bearer(ctx context.Context) *access.Sender {
+	pass, ok := ctx.Value(passKey{}).(*access.Pass)
+	if !ok {
+		return nil
+	}
+	return pass.Bearer()
+}
+
+// countRefused counts n events that were refused.
+func (in *intake) countRefused(who *access.Sender, stream string, n int, r *refusal) {
+	in.observer.Refused(stream, r.reason, n)
+	if who != nil {
+		who.Refused(n, r.reason, r.Error())
+	}
 }
 
 // rules returns who sends, and what the stream takes from them.
@@ -62,16 +79,17 @@ func permit(who *access.Sender, stream string) *refusal {
 	return r
 }
 
-// pace holds a batch to what its sender may send in a second.
-func pace(who *access.Sender, b *wal.Batch) *refusal {
-	if who == nil {
-		return nil
-	}
-	bytes := 0
+// payload is the bytes of a batch's data.
+func payload(b *wal.Batch) (bytes int) {
 	for i := range b.Events {
 		bytes += len(b.Events[i].Data)
 	}
-	wait := who.Take(len(b.Events), bytes)
+	return bytes
+}
+
+// pace holds a batch to what its sender may send in a second.
+func pace(who *access.Sender, events, bytes int) *refusal {
+	wait := who.Take(events, bytes)
 	if wait == 0 {
 		return nil
 	}

@@ -79,11 +79,11 @@ func (c *connection) receive(ctx context.Context) {
 		long, skipped := errors.AsType[*longLineError](err)
 		switch {
 		case skipped:
-			c.owe(refusedLine(long.refusal()))
+			c.owe(ctx, refusedLine(long.refusal()))
 		case err != nil:
 			return
 		default:
-			c.owe(c.take(ctx, line))
+			c.owe(ctx, c.take(ctx, line))
 		}
 		if skipped && long.endless {
 			return
@@ -92,7 +92,10 @@ func (c *connection) receive(ctx context.Context) {
 }
 
 // owe has a line answered after those before it.
-func (c *connection) owe(t *taken) {
+func (c *connection) owe(ctx context.Context, t *taken) {
+	if t.who == nil {
+		t.who = c.wire.in.bearer(ctx) // who answers does not know
+	}
 	c.known.owed.Add(1)
 	c.waiting <- t
 }
@@ -143,11 +146,11 @@ func (c *connection) admitted(ctx context.Context) (context.Context, bool) {
 		if token == "" {
 			refused.text += `; a connection may begin with {"token":"..."}`
 		}
-		c.owe(refusedLine(refused))
+		c.owe(ctx, refusedLine(refused))
 		return ctx, false
 	}
 	if token == "" {
-		c.owe(c.take(ctx, line))
+		c.owe(ctx, c.take(ctx, line))
 	}
 	return ctx, true
 }
@@ -186,7 +189,7 @@ func (c *connection) shown() access.Shown {
 		at := t.ConnectionState()
 		state = &at
 	}
-	return access.OfConnection(state, c.known.process)
+	return access.OfConnection(c.known.Conn.RemoteAddr(), state, c.known.process)
 }
 
 // answer replies to line after line, and goes on to conclude them when nobody reads the replies.

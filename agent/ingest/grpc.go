@@ -121,7 +121,7 @@ func shownByRequest(ctx context.Context, header metadata.MD) (shown access.Shown
 			state = &info.State
 		}
 		process, _ := from.Addr.(peerAddr)
-		shown = access.OfConnection(state, process.peer)
+		shown = access.OfConnection(from.Addr, state, process.peer)
 	}
 	if values := header.Get("authorization"); len(values) > 0 {
 		shown = shown.WithAuthorization(values[0])

@@ -41,8 +41,8 @@ func (w *httpWire) admitted(out http.ResponseWriter, r *http.Request) (*http.Req
 	if w.in.guard == nil {
 		return r, nil
 	}
-	process := r.Context().Value(connKey{}).(*knownConn).process
-	shown := access.OfConnection(r.TLS, process).WithAuthorization(r.Header.Get("Authorization"))
+	conn := r.Context().Value(connKey{}).(*knownConn)
+	shown := access.OfConnection(conn.Conn.RemoteAddr(), r.TLS, conn.process).WithAuthorization(r.Header.Get("Authorization"))
 	ctx, refused := w.in.admit(r.Context(), shown)
 	if refused != nil {
 		out.Header().Set("WWW-Authenticate", `Bearer realm="standpipe", Basic realm="standpipe"`)

@@ -42,12 +42,12 @@ func newPosts(in *intake, o *Options, h *HTTPOptions) *posts {
 func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) *refusal {
 	_, rules, refused := p.in.rules(r.Context(), stream)
 	if refused != nil {
-		p.in.observer.Refused("", refused.reason, 1)
+		p.in.countRefused(p.in.bearer(r.Context()), "", 1, refused)
 		return refused
 	}
 	b, refused := p.receive(r)
 	if refused != nil {
-		p.in.observer.Refused(stream, refused.reason, 1)
+		p.in.countRefused(p.in.bearer(r.Context()), stream, 1, refused)
 		return refused
 	}
 	defer b.free()

@@ -63,6 +63,9 @@ type taken struct {
 	ticket Ticket
 	start  time.Time
 	err    *refusal // set: refused, and there is no ticket
+
+	who   *access.Sender // nil: anybody may send, or conclude has to look
+	bytes int            // of payload, where who is known
 }
 
 // take checks r and submits it. The result always says how the request goes on.
@@ -83,8 +86,11 @@ func (in *intake) take(ctx context.Context, r *request) taken {
 		}
 		return t
 	}
-	if t.err = pace(who, &r.batch); t.err != nil {
-		return t
+	if who != nil {
+		t.who, t.bytes = who, payload(&r.batch)
+		if t.err = pace(who, t.events, t.bytes); t.err != nil {
+			return t
+		}
 	}
 	ticket, err := in.log.Submit(ctx, &r.batch)
 	if err != nil {
@@ -126,15 +132,28 @@ func (in *intake) finish(ctx context.Context, t *taken) (reply, *refusal) {
 
 // conclude is the end of a request whose ticket has come to a and err.
 func (in *intake) conclude(ctx context.Context, t *taken, a wal.Appended, err error) (reply, *refusal) {
+	if t.who == nil {
+		t.who = in.bearer(ctx)
+	}
 	r, refused := in.outcome(ctx, t, a, err)
+	if t.err == nil && err == nil && t.ack != standpipev1.Ack_ACK_ACCEPTED {
+		t.stored(a)
+	}
 	if refused != nil {
 		if refused.reason != "" {
-			in.observer.Refused(t.stream, refused.reason, t.events)
+			in.countRefused(t.who, t.stream, t.events, refused)
 		}
 		return r, refused
 	}
 	in.observer.Appended(in.listener, time.Since(t.start))
 	return r, nil
+}
+
+// stored counts what the log has stored for its sender.
+func (t *taken) stored(a wal.Appended) {
+	if t.who != nil && !a.Duplicate {
+		t.who.Stored(t.events, t.bytes)
+	}
 }
 
 func (in *intake) outcome(ctx context.Context, t *taken, a wal.Appended, err error) (reply, *refusal) {

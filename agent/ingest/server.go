@@ -129,13 +129,15 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	s := &Server{listener: l, watch: newWatch(o.Observer), draining: make(chan struct{})}
+	s := &Server{listener: l, draining: make(chan struct{})}
 	hurry, giveUp := context.WithCancel(context.Background())
 	s.giveUp = giveUp
 	in := &intake{
 		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer,
-		clock: o.Clock, draining: s.draining, hurry: hurry, watch: s.watch, guard: o.Guard, logger: o.Logger,
+		clock: o.Clock, draining: s.draining, hurry: hurry, guard: o.Guard, logger: o.Logger,
 	}
+	in.watch = newWatch(in)
+	s.watch = in.watch
 	switch o.Type {
 	case GRPC:
 		s.wire = newGRPC(in, &o)

@@ -5,29 +5,23 @@ import "context"
 // watch follows the requests that were answered when the log had only taken them (ack accepted):
 // one that the log refuses afterwards is counted, because nobody else would tell.
 type watch struct {
-	observer Observer
-	tickets  chan watched  // closed by stop
-	idle     chan struct{} // closed by run
-}
-
-type watched struct {
-	ticket Ticket
-	stream string
-	events int
+	in      *intake
+	tickets chan taken    // closed by stop
+	idle    chan struct{} // closed by run
 }
 
 // maxWatched bounds the answered requests that the log has not concluded. More wait with their
 // reply.
 const maxWatched = 4096
 
-func newWatch(o Observer) *watch {
-	return &watch{observer: o, tickets: make(chan watched, maxWatched), idle: make(chan struct{})}
+func newWatch(in *intake) *watch {
+	return &watch{in: in, tickets: make(chan taken, maxWatched), idle: make(chan struct{})}
 }
 
 // add follows t. It waits while too many are followed, for as long as ctx allows.
 func (w *watch) add(ctx context.Context, t *taken) {
 	select {
-	case w.tickets <- watched{t.ticket, t.stream, t.events}:
+	case w.tickets <- *t:
 	case <-ctx.Done():
 	}
 }
@@ -37,10 +31,13 @@ func (w *watch) run() {
 	defer close(w.idle)
 	for t := range w.tickets {
 		<-t.ticket.Done()
-		if _, err := t.ticket.Result(); err != nil {
-			w.observer.Refused(t.stream, refusalOf(err).reason, t.events)
-			w.observer.Lost(t.stream, t.events)
+		a, err := t.ticket.Result()
+		if err != nil {
+			w.in.countRefused(t.who, t.stream, t.events, refusalOf(err))
+			w.in.observer.Lost(t.stream, t.events)
+			continue
 		}
+		t.stored(a)
 	}
 }
 

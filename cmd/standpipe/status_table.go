@@ -34,6 +34,7 @@ func writeStatus(out io.Writer, s admin.Status, now time.Time) error {
 	if len(s.Streams) == 0 {
 		t.line("no stream has had an event yet")
 	}
+	t.access(s.Access)
 	_, err := io.WriteString(out, t.String())
 	return err
 }

@@ -112,6 +112,38 @@ func TestStatusTableDoesNotObeyNames(t *testing.T) {
 	}
 }
 
+func TestStatusTellsWhoSends(t *testing.T) {
+	at := func(ago time.Duration) admin.Time { return admin.Time{Time: asked.Add(-ago)} }
+	s := admin.Status{Access: admin.AccessStatus{
+		Identities: []admin.IdentityStatus{{}, {
+			Name: "metering", Appended: admin.Volume{Events: 12345678, Bytes: 5120000}, LastAppendAt: at(3 * time.Second),
+			Refused:     admin.RefusedEvents{Events: 1015, Reasons: map[string]uint64{"rate": 1010, "forbidden": 5}},
+			LastRefusal: admin.Refusal{At: at(12 * time.Second), Why: `identity "metering" may not write to stream "clicks"`},
+		}, {Name: "an-identity-with-a-long-name"}},
+		Unknown: admin.UnknownStatus{Requests: 1, LastRefusal: admin.Refusal{
+			At: at(time.Hour), Why: "the token is not known here\x1b[2J", From: "192.0.2.7:4711",
+		}},
+	}}
+	var got bytes.Buffer
+	if err := writeStatus(&got, s, asked); err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(got.String(), "no stream has had an event yet\n\n")
+	want := `identity                   appended      bytes   refused  last append
+  (listeners' tokens)             0        0 B         0  never
+  metering               12,345,678    4.9 MiB     1,015  3.0s ago
+    5 forbidden, 1,010 rate; last refused 12s ago: identity "metering" may not
+    write to stream "clicks"
+  an-identity-with-a-long-name
+                                  0        0 B         0  never
+nobody knows who sent 1 request
+    last refused 1h 0m ago, from 192.0.2.7:4711: the token is not known here�[2J
+`
+	if table != want {
+		t.Errorf("got\n%s\nwant\n%s", table, want)
+	}
+}
+
 func TestShort(t *testing.T) {
 	tests := []struct {
 		n     uint64

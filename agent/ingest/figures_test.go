@@ -1,0 +1,106 @@
+package ingest_test
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// expectFigures wants what "ours" and the listener's own token have sent.
+func expectFigures(t *testing.T, r *access.Register, ours, own access.Figures, unknown uint64) {
+	t.Helper()
+	known, strangers := r.Figures()
+	for i, want := range []access.Figures{own, ours} {
+		if got := known[i]; got.Events != want.Events || got.Bytes != want.Bytes || !maps.Equal(got.Refused, want.Refused) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+	if strangers.Requests != unknown {
+		t.Errorf("got %+v, want %d", strangers, unknown)
+	}
+}
+
+func TestWhoHasSentWhatOverGRPC(t *testing.T) {
+	log := newFakeLog(t)
+	log.refuse[2] = wal.ErrFull
+	g, register := ours(t, access.Identity{Streams: []string{"text"}})
+	_, client := serveGRPC(t, ingest.Options{Log: log, Guard: g})
+	as := func(token string, m *standpipev1.AppendRequest) {
+		ctx := t.Context()
+		if token != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+		}
+		client.Append(ctx, m)
+	}
+	as("", appendOf("text", "ab", "cd"))
+	as("", appendOf("bytes", "x", "y")) // forbidden
+	as("", appendOf("text", "a\nb"))    // not of the format
+	as("master", appendOf("bytes", "abc"))
+	as("", appendOf("text", "full"))
+	as("guess", appendOf("text", "x"))
+	s, err := client.AppendStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Send(appendOf("text", "e"))
+	s.Send(appendOf("none", "f")) // forbidden
+	if _, err := receiveAll(s); err == nil {
+		t.Error("the stream goes on")
+	}
+	expectFigures(t, register,
+		access.Figures{Events: 3, Bytes: 5, Refused: map[string]uint64{"forbidden": 3, "format": 1, "full": 1}}, access.Figures{Events: 1, Bytes: 3}, 1)
+}
+
+// TestWhoHasSentWhatWithoutWaiting: what was answered as accepted counts once it is stored, or lost.
+func TestWhoHasSentWhatWithoutWaiting(t *testing.T) {
+	log := newFakeLog(t)
+	log.refuse[1] = wal.ErrFull
+	g, register := ours(t, access.Identity{})
+	server, client := serveGRPC(t, ingest.Options{Log: log, Guard: g})
+	for _, data := range []string{"ab", "lost", "c"} {
+		m := appendOf("text", data)
+		m.Ack = standpipev1.Ack_ACK_ACCEPTED
+		if _, err := client.Append(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	expectFigures(t, register, access.Figures{Events: 2, Bytes: 3, Refused: map[string]uint64{"full": 1}}, access.Figures{}, 0)
+}
+
+func TestWhoHasSentWhatOverHTTP(t *testing.T) {
+	g, register := ours(t, access.Identity{Streams: []string{"text", "none"}})
+	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), Guard: g, MaxRequestSize: 1000})
+	w.post("text?key=k", "abc")
+	w.post("text?key=k", strings.Repeat("x", 1001)) // too large
+	w.post("text", "no key")                        // invalid
+	w.post("bytes?key=k", "x")                      // forbidden
+	w.post("none?key=k", "x")                       // no such stream
+	w.post("bytes?key=k", "abcd", "Authorization: Bearer master")
+	w.post("bytes?key=k", "x", "Authorization: Bearer guess")
+	expectFigures(t, register,
+		access.Figures{Events: 1, Bytes: 3, Refused: map[string]uint64{"too_large": 1, "invalid": 1, "forbidden": 1, "no_stream": 1}},
+		access.Figures{Events: 1, Bytes: 4}, 1)
+}
+
+func TestWhoHasSentWhatOnASocket(t *testing.T) {
+	g, register := ours(t, access.Identity{Streams: []string{"text"}})
+	server, p := serveSocket(t, ingest.Options{Log: newFakeLog(t), Guard: g})
+	p.send(`{"stream":"text","key":"k","data":"ab"}` + "\n" + "no JSON\n" + `{"stream":"bytes","key":"k","data":1}` + "\n")
+	for range 3 {
+		p.reply()
+	}
+	q := connect(t, server.Addr())
+	q.send(`{"token":"guess"}` + "\n")
+	q.reply()
+	expectFigures(t, register, access.Figures{Events: 1, Bytes: 2, Refused: map[string]uint64{"invalid": 1, "forbidden": 1}}, access.Figures{}, 1)
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/standpipe/standpipe/agent/admin"
+)
+
+// access tells who sends, and who may not. It says nothing where nobody is asked.
+func (t *statusTable) access(a admin.AccessStatus) {
+	if len(a.Identities) == 0 && a.Unknown.Requests == 0 {
+		return
+	}
+	t.line("")
+	t.line("%-*s %12s %10s %9s  %s", nameWidth+2, "identity", "appended", "bytes", "refused", "last append")
+	for _, i := range a.Identities {
+		t.identity(i)
+	}
+	if u := a.Unknown; u.Requests > 0 {
+		t.line("nobody knows who sent %s", number(int(u.Requests), "request"))
+		t.note("    ", t.refusal(u.LastRefusal))
+	}
+}
+
+func (t *statusTable) identity(i admin.IdentityStatus) {
+	name := printable(i.Name)
+	if name == "" {
+		name = "(listeners' tokens)"
+	}
+	if utf8.RuneCountInString(name) > nameWidth {
+		t.note("  ", name)
+		name = ""
+	}
+	last := "never"
+	if !i.LastAppendAt.IsZero() {
+		last = admin.Age(t.now.Sub(i.LastAppendAt.Time)) + " ago"
+	}
+	t.line("  %-*s %12s %10s %9s  %s", nameWidth, name, short(i.Appended.Events, 12), humanize.IBytes(i.Appended.Bytes),
+		short(i.Refused.Events, 9), last)
+	if i.Refused.Events > 0 {
+		t.note("    ", reasons(i.Refused.Reasons)+"; "+t.refusal(i.LastRefusal))
+	}
+}
+
+// reasons are how often each has been, in the order of their names.
+func reasons(of map[string]uint64) string {
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(of)) {
+		parts = append(parts, fmt.Sprintf("%s %s", humanize.Comma(int64(of[reason])), reason))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (t *statusTable) refusal(r admin.Refusal) string {
+	text := "last refused " + admin.Age(t.now.Sub(r.At.Time)) + " ago"
+	if r.From != "" {
+		text += ", from " + r.From
+	}
+	return text + ": " + r.Why
+}
