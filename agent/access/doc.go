@@ -9,8 +9,8 @@
 //   - a token, of which the agent keeps a salted SHA-256 and no copy; a token that is shown and not known is
 //     refused, whatever else the producer shows,
 //   - a certificate that the listener's TLS has verified, by its common name or one of its alternative names,
-//   - the user or group that a process on this host ran as when it connected to a unix socket, which the
-//     kernel vouches for (SO_PEERCRED, unix(7); the process's own group, not its supplementary ones).
+//   - the user or a group that a process on this host ran as when it connected to a unix socket, which the
+//     kernel vouches for (SO_PEERCRED, unix(7); its supplementary groups too, SO_PEERGROUPS, since Linux 4.13).
 //
 // An identity may be held to streams and to a pace. Who shows a token of the listener's own file may write to
 // every stream at any pace.

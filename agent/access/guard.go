@@ -79,7 +79,7 @@ func unknown(shown *Shown) string {
 		said = append(said, fmt.Sprintf("the certificate %.100q is not that of an identity that may send here", c.Subject.CommonName))
 	}
 	if p := shown.Peer; p != nil {
-		said = append(said, fmt.Sprintf("no identity that may send here has the process's uid %d or gid %d", p.UID, p.GID))
+		said = append(said, fmt.Sprintf("no identity that may send here has the process's uid %d, gid %d or another of its groups", p.UID, p.GID))
 	}
 	return strings.Join(said, ", and ")
 }

@@ -87,7 +87,7 @@ func TestWhoIsKnown(t *testing.T) {
 		{every, peer(1001, 1).WithToken("wrong"), unknown},
 		{every, peer(1001, 1), "<meters>"},
 		{every, peer(1, 100), "<gauges>"},
-		{every, peer(100, 1001), "no token is shown, and no identity that may send here has the process's uid 100 or gid 1001"},
+		{every, peer(100, 1001), "no token is shown, and no identity that may send here has the process's uid 100, gid 1001 or another of its groups"},
 		{every, cert("meter-7"), "<meters>"},
 		{every, cert("", "a.gauges.example"), "<gauges>"},
 		{every, access.Shown{Certificate: &x509.Certificate{URIs: []*url.URL{id}}}, "<gauges>"},

@@ -68,11 +68,16 @@ func (s *Sender) Take(events, bytes int) (wait time.Duration) {
 // shows reports whether the identity is known by a certificate or by a process.
 func (s *Sender) shows(shown *Shown) bool {
 	i := &s.knows
-	if p := shown.Peer; p != nil && (slices.Contains(i.UIDs, int64(p.UID)) || slices.Contains(i.GIDs, int64(p.GID))) {
+	if p := shown.Peer; p != nil && (slices.Contains(i.UIDs, int64(p.UID)) || slices.ContainsFunc(i.GIDs, p.isIn)) {
 		return true
 	}
 	return shown.Certificate != nil && len(i.Certificates) > 0 &&
 		slices.ContainsFunc(names(shown.Certificate), func(name string) bool { return matchesAny(i.Certificates, name) })
+}
+
+// isIn reports whether the process is in a group.
+func (p *Peer) isIn(gid int64) bool {
+	return int64(p.GID) == gid || slices.ContainsFunc(p.Groups, func(g uint32) bool { return int64(g) == gid })
 }
 
 // names are the names that a certificate is of.

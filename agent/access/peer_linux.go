@@ -2,6 +2,7 @@ package access
 
 import (
 	"net"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +20,26 @@ func PeerOf(conn net.Conn) *Peer {
 	var peer *Peer
 	raw.Control(func(fd uintptr) {
 		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			peer = &Peer{UID: cred.Uid, GID: cred.Gid}
+			peer = &Peer{UID: cred.Uid, GID: cred.Gid, Groups: groupsOf(fd)}
 		}
 	})
 	return peer
+}
+
+// groupsOf returns the supplementary groups of the process at the other end. It has none for a kernel before
+// 4.13, which does not tell (SO_PEERGROUPS).
+func groupsOf(fd uintptr) []uint32 {
+	groups := make([]uint32, 32)
+	for {
+		size := uint32(len(groups) * 4)
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+			uintptr(unsafe.Pointer(unsafe.SliceData(groups))), uintptr(unsafe.Pointer(&size)), 0)
+		switch {
+		case errno == 0:
+			return groups[:size/4]
+		case errno != unix.ERANGE || int(size/4) <= len(groups):
+			return nil
+		}
+		groups = make([]uint32, size/4) // there are more: the kernel has said how many
+	}
 }

@@ -19,7 +19,10 @@ type Shown struct {
 }
 
 // Peer is what the kernel says of a process.
-type Peer struct{ UID, GID uint32 }
+type Peer struct {
+	UID, GID uint32
+	Groups   []uint32 // supplementary ones
+}
 
 func (p *Peer) String() string { return fmt.Sprintf("a process of uid %d and gid %d", p.UID, p.GID) }
 

@@ -221,7 +221,9 @@ func TestPaceOfAStream(t *testing.T) {
 	expectStored(t, log, "a")
 }
 
-func uidAndGid() string { return fmt.Sprintf("%d or gid %d", os.Getuid(), os.Getgid()) }
+func uidAndGid() string {
+	return fmt.Sprintf("%d, gid %d or another of its groups", os.Getuid(), os.Getgid())
+}
 
 // retryDelay is when the status says to try again.
 func retryDelay(s *status.Status) time.Duration {

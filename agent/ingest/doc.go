@@ -36,7 +36,7 @@
 // read, and a socket's connection when it begins; a stream or connection that stays open is held to it again when
 // identities or tokens have changed. A refusal names the identity and the stream, never a token. The
 // check of streams comes before the log knows of the request, that of the pace after all others: what is
-// refused costs nothing of it. On a listener with a Guard SO_PEERCRED is asked once a connection.
+// refused costs nothing of it. On a listener with a Guard the kernel is asked for the process once a connection.
 //
 // # Connections
 //
