@@ -77,7 +77,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		return err
 	}
 	if err := a.openConsole(&conf.Admin); err != nil {
-		return fmt.Errorf("admin: %w", err)
+		return fmt.Errorf("%sadmin: %w", place(conf.Admin.Pos), err)
 	}
 	for _, l := range conf.Listeners {
 		if err := a.openDoor(l); err != nil {
@@ -89,7 +89,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 
 // openConsole binds the admin listener.
 func (a *Agent) openConsole(conf *config.Admin) (err error) {
-	if a.shield, err = a.protect(conf.TLS, conf.Auth); err != nil {
+	if a.shield, err = protect(a.register, a.logger.Named("access"), conf.TLS, conf.Auth); err != nil {
 		return err
 	}
 	a.admin = admin.New(admin.Options{

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
@@ -52,9 +54,9 @@ func (a *Agent) openDoor(l config.Listener) error {
 }
 
 func (a *Agent) bind(l config.Listener) (*openDoor, error) {
-	guarded, err := a.protect(l.TLS, l.Auth)
+	guarded, err := protect(a.register, a.logger.Named("access"), l.TLS, l.Auth)
 	if err != nil {
-		return nil, fmt.Errorf("listener %q: %w", l.Type, err)
+		return nil, fmt.Errorf("%slistener %q: %w", place(l.Pos), l.Type, err)
 	}
 	d := &openDoor{door: doorOf(l), protection: guarded}
 	d.server, err = ingest.New(ingest.Options{
@@ -67,21 +69,29 @@ func (a *Agent) bind(l config.Listener) (*openDoor, error) {
 		TLS: d.tls(), Guard: d.guard,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listener %q: %w", l.Type, err)
+		return nil, fmt.Errorf("%slistener %q: %w", place(l.Pos), l.Type, err)
 	}
 	return d, nil
 }
 
+// place begins an error about what stands in the file there.
+func place(p config.Pos) string {
+	if p.Line == 0 {
+		return "" // a default
+	}
+	return p.String() + ": "
+}
+
 // protect opens the files that a listener's tls and auth blocks name; nil: it has none.
-func (a *Agent) protect(secure *config.TLS, auth *config.Auth) (p protection, err error) {
+func protect(r *access.Register, logger hclog.Logger, secure *config.TLS, auth *config.Auth) (p protection, err error) {
 	if auth != nil {
-		if p.guard, err = access.NewGuard(a.register, auth.TokenFile, auth.Identities); err != nil {
+		if p.guard, err = access.NewGuard(r, auth.TokenFile, auth.Identities); err != nil {
 			return p, err
 		}
 	}
 	if secure != nil {
 		files := access.Files{Cert: secure.CertFile, Key: secure.KeyFile, ClientCA: secure.ClientCAFile}
-		p.certificate, err = access.OpenCertificate(files, a.logger.Named("access"))
+		p.certificate, err = access.OpenCertificate(files, logger)
 	}
 	return p, err
 }
@@ -109,7 +119,7 @@ func identities(conf *config.Config) []access.Identity {
 	var all []access.Identity
 	for _, i := range conf.Identities {
 		all = append(all, access.Identity{
-			Name: i.Name, TokenFile: i.TokenFile, Certificates: i.Certificates, UIDs: i.UIDs, GIDs: i.GIDs,
+			Name: i.Name, Where: i.Pos.String(), TokenFile: i.TokenFile, Certificates: i.Certificates, UIDs: i.UIDs, GIDs: i.GIDs,
 			Streams: i.Streams, MaxEvents: i.MaxEvents, MaxBytes: i.MaxBytes,
 		})
 	}

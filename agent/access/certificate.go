@@ -70,12 +70,18 @@ func (c *Certificate) look(must bool) {
 
 func (c *Certificate) use(conf *tls.Config) {
 	c.current.Store(conf)
-	leaf := conf.Certificates[0].Leaf
-	log := c.logger.Info
-	if time.Now().After(leaf.NotAfter) {
-		log = c.logger.Warn
+	leaf, now := conf.Certificates[0].Leaf, time.Now()
+	log, what := c.logger.Info, "certificate read"
+	switch {
+	case now.After(leaf.NotAfter):
+		log, what = c.logger.Warn, "a certificate has expired; nobody will trust it"
+	case now.Before(leaf.NotBefore):
+		log, what = c.logger.Warn, "a certificate is not valid yet; nobody will trust it before that"
 	}
-	log("certificate read", "file", c.files.Cert, "subject", leaf.Subject, "not_after", leaf.NotAfter)
+	log(what, "file", c.files.Cert, "subject", leaf.Subject, "not_before", leaf.NotBefore, "not_after", leaf.NotAfter)
+	if info, err := os.Stat(c.files.Key); err == nil && isOpen(info) {
+		sayOpen(c.logger, "key", c.files.Key)
+	}
 }
 
 func (f Files) read() (*tls.Config, error) {

@@ -1,6 +1,7 @@
 package access_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,10 +70,15 @@ func (a *authority) write(name, kind string, der []byte) {
 // issue writes NAME.pem and NAME.key.
 func (a *authority) issue(name, common string, dns ...string) {
 	a.t.Helper()
+	a.issueFor(name, common, time.Time{}, time.Now().Add(time.Hour), dns...)
+}
+
+func (a *authority) issueFor(name, common string, from, until time.Time, dns ...string) {
+	a.t.Helper()
 	key := newKey(a.t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: common}, DNSNames: dns,
-		NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		NotBefore: from, NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
@@ -161,6 +168,34 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	ca.issue("server", "third", "agent")
 	c.Refresh()
 	expect("third")
+}
+
+func TestACertificateThatNobodyTrusts(t *testing.T) {
+	ca := newAuthority(t)
+	now := time.Now()
+	for _, tt := range []struct {
+		from, until time.Time
+		mode        os.FileMode
+		want        string
+	}{
+		{now.Add(-time.Hour), now.Add(time.Hour), 0o600, "[INFO]  certificate read: "},
+		{now.Add(-time.Hour), now.Add(-time.Minute), 0o600, "[WARN]  a certificate has expired; nobody will trust it: "},
+		{now.Add(time.Minute), now.Add(time.Hour), 0o600, "[WARN]  a certificate is not valid yet; nobody will trust it before that: "},
+		{now.Add(-time.Hour), now.Add(time.Hour), 0o604, "[WARN]  everybody on this host can read a key file; chmod o-rwx closes it: file=" + ca.path("server.key")},
+	} {
+		ca.issueFor("server", "server", tt.from, tt.until)
+		if err := os.Chmod(ca.path("server.key"), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		files := access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key")}
+		if _, err := access.OpenCertificate(files, hclog.New(&hclog.LoggerOptions{Output: &said})); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(said.String(), tt.want) || strings.Contains(said.String(), "everybody") != (tt.mode == 0o604) {
+			t.Errorf("got %s, want %s", &said, tt.want)
+		}
+	}
 }
 
 func TestClientCertificates(t *testing.T) {

@@ -101,7 +101,7 @@ func (g *Guard) readOwn() error {
 		return err
 	}
 	if open {
-		sayOpen(g.register.logger, g.own.path)
+		sayOpen(g.register.logger, "token", g.own.path)
 	}
 	known := make(map[digest]bool, len(tokens))
 	for _, t := range tokens {

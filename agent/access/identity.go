@@ -2,6 +2,7 @@ package access
 
 import (
 	"crypto/x509"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -9,7 +10,8 @@ import (
 
 // Identity describes a producer, or a kind of them: by what it is known, and what it may.
 type Identity struct {
-	Name string
+	Name  string
+	Where string // it is written, for errors; may be empty
 
 	TokenFile    string   // of its tokens, one a line; default: none
 	Certificates []string // names of certificates; * is any run of characters
@@ -46,6 +48,15 @@ func newSender(i Identity, before *Sender) *Sender {
 		s.budget = newBudget(i.MaxEvents, i.MaxBytes)
 	}
 	return s
+}
+
+// title names the sender's identity in errors.
+func (s *Sender) title() string {
+	title := fmt.Sprintf("identity %q", s.name)
+	if s.knows.Where != "" {
+		title = s.knows.Where + ": " + title
+	}
+	return title
 }
 
 // Name is that of the identity, or empty for who has shown a token of the listener's own file.

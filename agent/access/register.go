@@ -81,14 +81,14 @@ func (r *Register) useLocked(senders []*Sender) error {
 		}
 		tokens, open, err := s.tokens.read()
 		if err != nil {
-			return fmt.Errorf("identity %q: %w", s.name, err)
+			return fmt.Errorf("%s: %w", s.title(), err)
 		}
 		if open {
-			sayOpen(r.logger, s.tokens.path)
+			sayOpen(r.logger, "token", s.tokens.path)
 		}
 		for _, t := range tokens {
 			if other := next.tokens[t]; other != nil && other != s {
-				return fmt.Errorf("identity %q: a token in %s is one of identity %q too", s.name, s.tokens.path, other.name)
+				return fmt.Errorf("%s: a token in %s is one of identity %q too", s.title(), s.tokens.path, other.name)
 			}
 			next.tokens[t] = s
 		}
@@ -99,6 +99,6 @@ func (r *Register) useLocked(senders []*Sender) error {
 }
 
 // sayOpen warns. It refuses nothing: secrets are often mounted so into a container where nobody else is.
-func sayOpen(logger hclog.Logger, path string) {
-	logger.Warn("everybody on this host can read a token file; chmod o-rwx closes it", "file", path)
+func sayOpen(logger hclog.Logger, what, path string) {
+	logger.Warn("everybody on this host can read a "+what+" file; chmod o-rwx closes it", "file", path)
 }

@@ -53,8 +53,11 @@ func (f *tokenFile) read() (tokens []digest, open bool, err error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("read tokens: %s: %w", f.path, err)
 	}
-	return tokens, info.Mode()&0o007 != 0, nil
+	return tokens, isOpen(info), nil
 }
+
+// isOpen reports whether everybody on this host can get at a file.
+func isOpen(info os.FileInfo) bool { return info.Mode()&0o007 != 0 }
 
 func parseTokens(text []byte) (tokens []digest, err error) {
 	n := 0

@@ -298,8 +298,8 @@ func TestFilesThatAreMissingAtTheStart(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	for name, block := range map[string]string{
-		"read certificate": `tls {` + "\n" + `cert_file = "/absent.pem"` + "\n" + `key_file = "/absent.key"` + "\n}",
-		"read tokens":      `auth { token_file = "/absent" }`,
+		`agent.hcl:8:1: listener "grpc": read certificate`: `tls {` + "\n" + `cert_file = "/absent.pem"` + "\n" + `key_file = "/absent.key"` + "\n}",
+		`agent.hcl:8:1: listener "grpc": read tokens`:      `auth { token_file = "/absent" }`,
 	} {
 		a := newAgent(t, fmt.Sprintf("listener \"grpc\" {\naddress = %q\n%s\n}\n", freeAddress(t), block), streamBlock("s", fileDestination))
 		a.launch()
@@ -322,16 +322,16 @@ func TestPutShowsWhoItIs(t *testing.T) {
 		code   int
 		says   string
 	}{
-		{"meter-1", meter, 0, "stored 1 event"},
-		{"clicks", meter, 1, "clicks"},
-		{"clicks", append(meter, "--token-file", a.path("master")), 0, "stored 1 event"},
-		{"clicks", append(meter, "--token-file", a.path("wrong")), 1, "token"},
+		{"meter-1", meter, 0, "stored 2 events"},
+		{"clicks", meter, 1, "(PermissionDenied) (0 events stored before it)"},
+		{"clicks", append(meter, "--token-file", a.path("master")), 0, "stored 2 events"},
+		{"clicks", append(meter, "--token-file", a.path("wrong")), 1, "(Unauthenticated) (0 events stored before it)"},
 		{"meter-1", meter[:2], 1, "stored 0 events"},
 		{"meter-1", nil, 1, ""},
 		{"meter-1", meter[:4], 2, "key-file"},
 		{"meter-1", []string{"--ca-file", a.path("meter-7.key")}, 1, "holds none"},
 	} {
-		code, out, errs := runProgram(t, "x\n", append([]string{"put", tt.stream, "--address", address}, tt.flags...)...)
+		code, out, errs := runProgram(t, "x\ny\n", append([]string{"put", tt.stream, "--address", address}, tt.flags...)...)
 		if code != tt.code || !strings.Contains(out+errs, tt.says) {
 			t.Errorf("%s %q: got %d %q, want %d and %q", tt.stream, tt.flags, code, out+errs, tt.code, tt.says)
 		}

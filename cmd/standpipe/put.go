@@ -271,6 +271,13 @@ func refusalText(err error) string {
 	return fmt.Sprintf("%s (%s)", strings.TrimPrefix(s.Message(), "event 0: "), s.Code())
 }
 
+// refusedFirst reports whether err was decided before anything of the request was looked at: nothing of it, nor
+// of what came after it, is stored.
+func refusedFirst(err error) bool {
+	c := status.Code(err)
+	return c == codes.NotFound || c == codes.Unauthenticated || c == codes.PermissionDenied
+}
+
 // unknownOutcome names the first line that was not answered.
 func unknownOutcome(pending []*putBatch, err error) error {
 	if len(pending) == 0 {
@@ -279,7 +286,7 @@ func unknownOutcome(pending []*putBatch, err error) error {
 	}
 	e := &lineError{pending[0].lines[0], refusalText(err)}
 	last := pending[len(pending)-1].lines
-	if end := last[len(last)-1]; status.Code(err) != codes.NotFound && end > e.line {
+	if end := last[len(last)-1]; !refusedFirst(err) && end > e.line {
 		e.text += fmt.Sprintf("; of the lines up to %d some may be stored", end)
 	}
 	return e

@@ -5,26 +5,38 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/config"
 )
 
 func newValidateCommand() *cobra.Command {
-	return &cobra.Command{
+	var files bool
+	c := &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a configuration file",
 		Long: "Check a configuration file. Every fault is a line on standard error:\n" +
-			"file:line:column: what is wrong, what is allowed.",
+			"file:line:column: what is wrong, what is allowed.\n\n" +
+			"With --files also the certificates, keys and token files that it names, on this host and as whoever\n" +
+			"runs the command.",
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return validate(c, args[0]) },
+		RunE: func(c *cobra.Command, args []string) error { return validate(c, args[0], files) },
 	}
+	c.Flags().BoolVar(&files, "files", false, "check the certificates, keys and token files that it names too")
+	return c
 }
 
-func validate(c *cobra.Command, path string) error {
+func validate(c *cobra.Command, path string, files bool) error {
 	loaded, err := config.Load(path)
 	if err != nil {
 		return &exitError{code: exitFailed, err: sayFaults(err, c.ErrOrStderr())}
+	}
+	if files {
+		if err := checkFiles(c.ErrOrStderr(), loaded); err != nil {
+			return err
+		}
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: ok: %s\n", path, summary(loaded))
 	return err
@@ -37,6 +49,20 @@ func sayFaults(err error, stderr io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(stderr, faults)
+	return nil
+}
+
+// checkFiles prints what is wrong with the files that a configuration names, a line each, and what an agent would
+// warn of.
+func checkFiles(stderr io.Writer, loaded *config.Config) error {
+	logger := hclog.New(&hclog.LoggerOptions{Output: stderr, Level: hclog.Warn, DisableTime: true})
+	faults := agent.CheckFiles(loaded, logger)
+	for _, fault := range faults {
+		fmt.Fprintln(stderr, fault)
+	}
+	if len(faults) > 0 {
+		return &exitError{code: exitFailed}
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,5 +64,51 @@ func TestValidateAFileThatCannotBeRead(t *testing.T) {
 		if got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, path) {
 			t.Errorf("%s: got %+v, want exit code 1 and the file's name", path, got)
 		}
+	}
+}
+
+func TestValidateTheFilesThatAreNamed(t *testing.T) {
+	open := writeSecret(t, "one\n")
+	if err := os.Chmod(open, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path := writeConfig(t, fmt.Sprintf(`
+admin {
+  address = "unix:///run/standpipe/admin.sock"
+  auth { token_file = %q }
+}
+listener "grpc" {
+  address = "127.0.0.1:7710"
+  tls {
+    cert_file = "/absent.pem"
+    key_file  = "/absent.key"
+  }
+}
+identity "a" { token_file = %q }
+identity "b" { token_file = %q }
+`, open, writeSecret(t, "two words\n"), writeSecret(t, "")))
+	if got := runWith("validate", path); got.code != 0 {
+		t.Errorf("without --files: got %+v", got)
+	}
+	got := runWith("validate", path, "--files")
+	if got.code != 1 || got.stdout != "" {
+		t.Errorf("got %+v, want exit code 1", got)
+	}
+	for _, want := range []string{
+		path + `:6:1: listener "grpc": read certificate /absent.pem and key /absent.key: `,
+		path + `:13:1: identity "a": read tokens: `, path + `:14:1: identity "b": read tokens: `,
+		"[WARN]  everybody on this host can read a token file; chmod o-rwx closes it: file=" + open + "\n",
+	} {
+		if strings.Count(got.stderr, want) != 1 {
+			t.Errorf("got no %q, or more than one, in\n%s", want, got.stderr)
+		}
+	}
+	path = writeConfig(t, fmt.Sprintf("identity \"a\" { token_file = %[1]q }\nidentity \"b\" { token_file = %[1]q }\n", open))
+	if got := runWith("validate", path, "--files"); got.code != 1 || !strings.Contains(got.stderr, path+`:2:1: identity "b": a token in `) {
+		t.Errorf("a token of two: got %+v", got)
+	}
+	path = writeConfig(t, fmt.Sprintf("identity \"a\" { token_file = %q }\n", open))
+	if got := runWith("validate", path, "--files"); got.code != 0 || !strings.Contains(got.stdout, ": ok: ") {
+		t.Errorf("without faults: got %+v", got)
 	}
 }

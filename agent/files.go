@@ -1,0 +1,38 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/config"
+)
+
+// CheckFiles opens the certificates, keys and tokens that conf names, as New would, and returns what is wrong with
+// them: each error begins with the place of its block. What New would warn of goes to the logger.
+func CheckFiles(conf *config.Config, logger hclog.Logger) (faults []error) {
+	note := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	all := identities(conf)
+	for _, i := range all {
+		note(access.NewRegister(hclog.NewNullLogger()).Set([]access.Identity{i}))
+	}
+	register := access.NewRegister(logger)
+	if len(faults) == 0 {
+		note(register.Set(all)) // with what it warns of; and a token may be that of two
+	}
+	check := func(p config.Pos, what string, tls *config.TLS, auth *config.Auth) {
+		if _, err := protect(register, logger, tls, auth); err != nil {
+			note(fmt.Errorf("%s%s: %w", place(p), what, err))
+		}
+	}
+	for _, l := range conf.Listeners {
+		check(l.Pos, fmt.Sprintf("listener %q", l.Type), l.TLS, l.Auth)
+	}
+	check(conf.Admin.Pos, "admin", conf.Admin.TLS, conf.Admin.Auth)
+	return faults
+}
