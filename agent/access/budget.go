@@ -39,11 +39,15 @@ type bucket struct {
 
 func newBucket(rate int64) bucket { return bucket{rate: float64(rate), left: float64(rate)} }
 
+// fill may be called with a time before the last: who asks reads the clock before it waits for the lock.
 func (b *bucket) fill(now time.Time) {
-	if !b.at.IsZero() {
-		b.left = min(b.rate, b.left+b.rate*max(0, now.Sub(b.at).Seconds()))
+	if b.at.IsZero() {
+		b.at = now
 	}
-	b.at = now
+	if now.After(b.at) {
+		b.left = min(b.rate, b.left+b.rate*now.Sub(b.at).Seconds())
+		b.at = now
+	}
 }
 
 // wait is how long it takes until there is enough for n, or all that there can be.

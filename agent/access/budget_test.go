@@ -67,6 +67,18 @@ func TestABatchTakesOfBothOrOfNeither(t *testing.T) {
 	})
 }
 
+// What lacks so little that it is there in less than a millisecond has to be waited for all the same.
+func TestTheLeastThatIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := paced(t, 10_000, 0)
+		expectWait(t, s, 10_000, 0, 0)
+		expectWait(t, s, 1, 0, time.Millisecond)
+		expectWait(t, s, 1, 0, time.Millisecond)
+		time.Sleep(time.Millisecond)
+		expectWait(t, s, 10, 0, 0)
+	})
+}
+
 func TestWithoutLimits(t *testing.T) {
 	s := paced(t, 0, 0)
 	expectWait(t, s, 1<<30, 1<<40, 0)

@@ -10,10 +10,12 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -168,6 +170,94 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	ca.issue("server", "third", "agent")
 	c.Refresh()
 	expect("third")
+}
+
+// handshake makes a connection in memory and tells what the producer sees of it.
+func handshake(t *testing.T, server, client *tls.Config) tls.ConnectionState {
+	t.Helper()
+	near, far := net.Pipe()
+	defer near.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer far.Close()
+		tls.Server(far, server).Write([]byte("x"))
+	}()
+	c := tls.Client(near, client)
+	if _, err := c.Read(make([]byte, 1)); err != nil { // also a ticket to resume with, if there is one
+		t.Error(err)
+	}
+	near.Close()
+	<-done
+	return c.ConnectionState()
+}
+
+// TestARenewedCertificateIsShownWithinASecond, to whoever connects then, without a reload; one that can't be used is
+// said once.
+func TestARenewedCertificateIsShownWithinASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := newAuthority(t)
+		ca.issue("server", "first", "agent")
+		var said bytes.Buffer
+		files := access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key")}
+		c, err := access.OpenCertificate(files, hclog.New(&hclog.LoggerOptions{Output: &said}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect := func(want string) {
+			t.Helper()
+			if got := handshake(t, c.TLS(), ca.client("")).PeerCertificates[0].Subject.CommonName; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+		ca.issue("server", "second", "agent")
+		expect("first")
+		time.Sleep(time.Second)
+		expect("second")
+		ca.write("server.pem", "CERTIFICATE", []byte("broken"))
+		for range 3 {
+			time.Sleep(time.Minute)
+			expect("second")
+		}
+		if got := strings.Count(said.String(), "a changed certificate can't be used; the one before stays in force"); got != 1 {
+			t.Errorf("it is said %d times, want once: %s", got, &said)
+		}
+	})
+}
+
+// TestAnAuthorityThatIsGone: a producer does not come back with what an authority had vouched for before.
+func TestAnAuthorityThatIsGone(t *testing.T) {
+	ca, next := newAuthority(t), newAuthority(t)
+	ca.issue("server", "server", "agent")
+	ca.issue("meter", "meter")
+	files := access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key"), ClientCA: filepath.Join(t.TempDir(), "clients.pem")}
+	trust := func(a *authority) {
+		t.Helper()
+		text, err := os.ReadFile(a.path("ca.pem"))
+		if err == nil {
+			err = os.WriteFile(files.ClientCA, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	trust(ca)
+	c, err := access.OpenCertificate(files, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	meter := ca.client("meter")
+	meter.ClientSessionCache = tls.NewLRUClientSessionCache(9)
+	for range 2 {
+		if handshake(t, c.TLS(), meter).DidResume {
+			t.Error("a session is resumed")
+		}
+	}
+	trust(next)
+	c.Refresh()
+	if _, err := greet(t, c.TLS(), meter); err == nil {
+		t.Error("what an authority had signed that is gone is taken")
+	}
 }
 
 func TestACertificateThatNobodyTrusts(t *testing.T) {

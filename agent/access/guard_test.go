@@ -2,8 +2,10 @@ package access_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -103,16 +105,94 @@ func TestWhoIsKnown(t *testing.T) {
 	}
 }
 
+// TestNamesOfACertificate: each of its names may be what an identity is known by, and no name is none.
+func TestNamesOfACertificate(t *testing.T) {
+	id, err := url.Parse("spiffe://x/7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		Subject: pkix.Name{CommonName: "common"}, DNSNames: []string{"a.example", "b.example"}, EmailAddresses: []string{"m@x.example"},
+		URIs: []*url.URL{id}, IPAddresses: []net.IP{net.IPv4(192, 0, 2, 7)},
+	}
+	known := func(c *x509.Certificate, pattern string) bool {
+		r, _ := register(t, access.Identity{Name: "a", Certificates: []string{pattern}})
+		return who(guard(t, r, "", nil), access.Shown{Certificate: c}) == "<a>"
+	}
+	for _, pattern := range []string{"common", "a.example", "b.example", "m@x.example", "spiffe://x/7", "192.0.2.7", "*"} {
+		if !known(c, pattern) {
+			t.Errorf("%s: it is not known", pattern)
+		}
+	}
+	for _, pattern := range []string{"commo", "ommon", "c.example", ""} {
+		if known(c, pattern) {
+			t.Errorf("%s: it is known", pattern)
+		}
+	}
+	if known(&x509.Certificate{}, "*") {
+		t.Error("a certificate without a name is known")
+	}
+}
+
+// TestACertificateThatWasNotVerified: TLS may have been shown one that nobody vouches for.
+func TestACertificateThatWasNotVerified(t *testing.T) {
+	c := &x509.Certificate{Subject: pkix.Name{CommonName: "meter"}}
+	state := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{c}}
+	if got := access.OfConnection(nil, state, nil).Certificate; got != nil {
+		t.Error("it is taken for one that says who it is")
+	}
+	state.VerifiedChains = [][]*x509.Certificate{{c}}
+	if got := access.OfConnection(nil, state, nil).Certificate; got != c {
+		t.Errorf("got %v once it is verified", got)
+	}
+}
+
+func TestAuthorization(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "own")
+	writeTokens(t, own, "s3cret")
+	r, _ := register(t)
+	g := guard(t, r, own, nil)
+	const fault = "the request's authorization is neither of the kind Bearer nor Basic"
+	for header, want := range map[string]string{
+		"": "no token is shown", "Bearer ": "no token is shown", "Bearer s3cret": "<>", "bEARER  s3cret ": "<>",
+		"Basic YW55Ym9keTpzM2NyZXQ=": "<>", "basic OnMzY3JldA==": "<>", "Bearer wrong": "the token is not known here",
+		"Basic YW55Ym9keTpzM2NyZXQ=!": fault, "Basic czNjcmV0": fault, "s3cret": fault, "Negotiate s3cret": fault,
+	} {
+		if got := who(g, access.Shown{}.WithAuthorization(header)); got != want {
+			t.Errorf("%q: got %s, want %s", header, got, want)
+		}
+	}
+}
+
+// TestTheFirstIdentityThatFits: who is several is the one that is written first, of those that are taken.
+func TestTheFirstIdentityThatFits(t *testing.T) {
+	r, _ := register(t, access.Identity{Name: "a", UIDs: []int64{1}}, access.Identity{Name: "b", UIDs: []int64{1}}, access.Identity{Name: "c", GIDs: []int64{1}})
+	shown := access.Shown{Peer: &access.Peer{UID: 1, GID: 1}}
+	for _, tt := range []struct {
+		names []string
+		want  string
+	}{{nil, "<a>"}, {[]string{"c", "b"}, "<b>"}, {[]string{"c"}, "<c>"}} {
+		if got := who(guard(t, r, "", tt.names), shown); got != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.names, got, tt.want)
+		}
+	}
+	if _, err := guard(t, r, "", []string{}).Who(&shown); err == nil {
+		t.Error("a guard that takes no identity takes one")
+	}
+}
+
 func TestStreamsOfAnIdentity(t *testing.T) {
 	r, _ := register(t,
 		access.Identity{Name: "all", UIDs: []int64{0}},
 		access.Identity{Name: "some", UIDs: []int64{1}, Streams: []string{"clicks", "meter-*-x*z"}},
-		access.Identity{Name: "none", UIDs: []int64{2}, Streams: []string{}})
+		access.Identity{Name: "none", UIDs: []int64{2}, Streams: []string{}},
+		access.Identity{Name: "overlap", UIDs: []int64{3}, Streams: []string{"ab*ba"}})
 	g := guard(t, r, "", nil)
 	for uid, streams := range []map[string]bool{
 		{"clicks": true, "": true},
 		{"clicks": true, "clicks2": false, "meter-1-xyz": true, "meter--xz": true, "meter-xz": false, "meter-1-xy": false},
-		{"clicks": false},
+		{"clicks": false, "": false},
+		{"aba": false, "abba": true, "abcba": true, "xabba": false, "abbax": false},
 	} {
 		s, err := g.Who(&access.Shown{Peer: &access.Peer{UID: uint32(uid), GID: 9}})
 		if err != nil {
@@ -138,21 +218,27 @@ func TestTokensAreReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		ownPass, err := g.Admit(access.Shown{}.WithToken("two"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		writeTokens(t, meters, "three")
 		writeTokens(t, own, "fourth")
 		if got := who(g, access.Shown{}.WithToken("one")); got != "<meters>" {
 			t.Errorf("within a second: got %s", got)
 		}
 		time.Sleep(time.Second)
+		for _, p := range []*access.Pass{ownPass, pass} { // which look at the files themselves
+			if _, err := p.Holder(); err == nil || err.Error() != "the token is not known here any more" {
+				t.Errorf("who has shown a token that is gone: got %v", err)
+			}
+		}
 		for token, want := range map[string]string{
 			"one": "the token is not known here", "two": "the token is not known here", "three": "<meters>", "fourth": "<>",
 		} {
 			if got := who(g, access.Shown{}.WithToken(token)); got != want {
 				t.Errorf("%s: got %s, want %s", token, got, want)
 			}
-		}
-		if _, err := pass.Holder(); err == nil {
-			t.Error("who has shown a token that is gone still holds the pass")
 		}
 		writeTokens(t, meters, "no token at all")
 		if err := os.Remove(own); err != nil {
@@ -203,6 +289,15 @@ func TestIdentitiesAreSetAgain(t *testing.T) {
 	if s := holder(); s.MayWrite("y") || s.Take(10, 0) == 0 {
 		t.Error("the new streams are not held to, or the pace began anew")
 	}
+	for _, change := range []func(){func() { limited.MaxEvents = 20 }, func() { limited.MaxBytes = 1 }} {
+		change()
+		if err := r.Set([]access.Identity{limited}); err != nil {
+			t.Fatal(err)
+		}
+		if wait := holder().Take(20, 1); wait != 0 {
+			t.Errorf("a new limit: got a wait of %s", wait)
+		}
+	}
 	if err := r.Set([]access.Identity{{Name: "b", TokenFile: "absent"}}); err == nil {
 		t.Error("a token file that is not there is taken")
 	}
@@ -223,6 +318,7 @@ func TestTokenFilesThatCannotBeUsed(t *testing.T) {
 		"# none\n":                   "it has no token",
 		"good\nse cret\n":            "line 2 has a character that a token is not written with",
 		"se\x00cret":                 "line 1 has a character that a token is not written with",
+		"sé-cret":                    "line 1 has a character that a token is not written with",
 		strings.Repeat("x", 1<<20+1): "has 1048577 bytes; allowed are 1048576",
 		"twice":                      `is one of identity "a" too`,
 	} {
