@@ -53,8 +53,8 @@ const (
 // DropOldest, for as long as ctx allows. Batches that one goroutine submits are stored in that order.
 // The log keeps no reference to b.
 //
-// Errors: ErrClosed; ErrFailed; ErrChainBroken; ErrSequence; ErrFull and ErrTooLarge of the stream's share;
-// ctx's; a batch beyond the limits. Nothing was stored then.
+// Errors: ErrClosed; ErrFailed; ErrChainBroken; ErrSequence; ErrTooLarge; ErrFull of the stream's share; ctx's;
+// a batch beyond the other limits. Nothing was stored then.
 func (l *Log) Submit(ctx context.Context, b *Batch) (t *Ticket, err error) {
 	if b.Chain != nil {
 		if b.Chain.stopped {
@@ -113,7 +113,7 @@ func (b *Batch) check() (size int64, err error) {
 		size += int64(frameSize(&b.Events[i]))
 	}
 	if size > maxBatch {
-		return 0, fmt.Errorf("wal: a batch of %d events takes %d bytes, at most %d", len(b.Events), size, maxBatch)
+		return 0, fmt.Errorf("%w: its %d events take %d bytes, at most %d are allowed", ErrTooLarge, len(b.Events), size, maxBatch)
 	}
 	return size, nil
 }

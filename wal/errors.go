@@ -20,9 +20,9 @@ var (
 	// Nothing of it was stored. Appending resumes when segments have been truncated.
 	ErrFull = errors.New("wal: the log is full")
 
-	// ErrTooLarge is wrapped by an append for which even an empty log has no room. Nothing of it was
-	// stored, and trying again is of no use.
-	ErrTooLarge = errors.New("wal: the append is larger than the log")
+	// ErrTooLarge is wrapped by an append for which even an empty log has no room, and by one of more than
+	// 64 MiB. Nothing of it was stored, and trying again is of no use.
+	ErrTooLarge = errors.New("wal: the append is too large")
 
 	// ErrChainBroken is returned by an append whose Chain has failed at an earlier append.
 	// Nothing of it was stored.

@@ -89,6 +89,18 @@ func TestAnAppendThatNeverFitsIsRefusedInEveryMode(t *testing.T) {
 	}
 }
 
+func TestABatchOfMoreThan64MiBIsTooLarge(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir()})
+	data := string(make([]byte, 1<<20))
+	batch := &wal.Batch{Stream: "s"}
+	for range 64 {
+		batch.Events = append(batch.Events, event("k", data))
+	}
+	if _, err := l.Submit(t.Context(), batch); !errors.Is(err, wal.ErrTooLarge) {
+		t.Errorf("got %v, want ErrTooLarge", err)
+	}
+}
+
 func TestFullDoesNotFlapWithEveryCheckpoint(t *testing.T) {
 	now := time.Now()
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, Clock: func() time.Time { return now }})
