@@ -63,9 +63,7 @@ func runAgent(path string, stderr io.Writer) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: sayFaults(err, stderr)}
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(agent.MemoryGoal(conf))
-	}
+	limitMemory(conf)
 	logger := newLogger(conf, stderr)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
@@ -111,6 +109,15 @@ func obey(s os.Signal, a *agent.Agent, path string, logger hclog.Logger, stop co
 	}
 	if err := a.Reload(conf); err != nil {
 		logger.Error("the configuration was not reloaded; the one before stays in force", "error", err)
+		return
+	}
+	limitMemory(conf)
+}
+
+// limitMemory tells the Go runtime what to stay within, unless the environment does.
+func limitMemory(conf *config.Config) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(agent.MemoryGoal(conf))
 	}
 }
 

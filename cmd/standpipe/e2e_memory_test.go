@@ -1,8 +1,11 @@
 package main_test
 
 import (
+	"errors"
 	"regexp"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func TestTheRuntimeKnowsHowMuchMemoryItMayTake(t *testing.T) {
@@ -20,4 +23,24 @@ func TestTheRuntimeKnowsHowMuchMemoryItMayTake(t *testing.T) {
 		}
 		a.stop()
 	}
+}
+
+func TestAReloadTellsTheRuntimeAnew(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	one := streamBlock("s", fileDestination)
+	a := newAgent(t, "", "")
+	a.under = []string{"env", "GOMEMLIMIT="}
+	a.configure(one)
+	a.start()
+	a.configure(one + streamBlock("more", fileDestination))
+	a.signal(syscall.SIGHUP)
+	want := regexp.MustCompile(`(?m)^go_gc_gomemlimit_bytes 1.09051904e\+08$`) // 104 MiB
+	eventually(t, 10*time.Second, func() error {
+		if !want.MatchString(a.get("/metrics")) {
+			return errors.New("the limit is not that of two destinations")
+		}
+		return nil
+	})
+	a.stop()
 }
