@@ -183,6 +183,49 @@ func TestAReloadChangesWhatHasChangedAndNothingElse(t *testing.T) {
 	}
 }
 
+// TestAPatternMakesNoMoreStreamsThanItMay: those that are there go on, whatever the number is set to, and a larger
+// one lets new ones in.
+func TestAPatternMakesNoMoreStreamsThanItMay(t *testing.T) {
+	dir := t.TempDir()
+	pattern := func(most int) *config.Config {
+		return parse(t, dir, fmt.Sprintf(`
+stream "s-*" {
+  max_streams = %d
+  destination "file" "one" { path = "DIR/out" }
+}
+stream "s-named" {
+  destination "file" "one" { path = "DIR/out" }
+}`, most))
+	}
+	conf := pattern(2)
+	a := run(t, conf)
+	client := dial(t, conf)
+	refused := func(stream, why string) {
+		t.Helper()
+		_, err := client.Append(t.Context(), &standpipev1.AppendRequest{
+			Stream: stream, Events: []*standpipev1.Event{{PartitionKey: "k", Data: []byte("1")}},
+		})
+		if got := status.Convert(err); got.Code() != codes.ResourceExhausted || !strings.Contains(got.Message(), why) {
+			t.Errorf("%s: got %v, want RESOURCE_EXHAUSTED and %q", stream, err, why)
+		}
+	}
+	send(t, client, "s-1", 1)
+	send(t, client, "s-2", 1)
+	refused("s-3", `"s-*" has 2 already; max_streams`)
+	send(t, client, "s-named", 1)
+	if err := a.Reload(pattern(1)); err != nil {
+		t.Fatal(err)
+	}
+	send(t, client, "s-1", 1)
+	send(t, client, "s-2", 1)
+	refused("s-3", `"s-*" has 2 already; max_streams`)
+	if err := a.Reload(pattern(3)); err != nil {
+		t.Fatal(err)
+	}
+	send(t, client, "s-3", 1)
+	refused("s-4", `"s-*" has 3 already; max_streams`)
+}
+
 func TestAReloadThatCannotBindChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	conf := parse(t, dir, both)

@@ -5,6 +5,9 @@ import "github.com/standpipe/standpipe/agent/config"
 const (
 	memoryOfLog         = 88 << 20
 	memoryOfDestination = 8 << 20
+	// memoryOfIdle is what a destination of a stream that waits for events holds, two stacks and its place in the
+	// log: 40 KB measured with 5,000 of them. A pattern may have many such.
+	memoryOfIdle = 48 << 10
 )
 
 // MemoryGoal is the memory in bytes that the Go runtime should aim to stay within (debug.SetMemoryLimit) in
@@ -14,7 +17,8 @@ const (
 func MemoryGoal(conf *config.Config) int64 {
 	goal := int64(memoryOfLog)
 	for i := range conf.Streams {
-		goal += memoryOfDestination * int64(len(conf.Streams[i].Destinations))
+		s := &conf.Streams[i]
+		goal += (memoryOfDestination + memoryOfIdle*s.MaxStreams) * int64(len(s.Destinations))
 	}
 	return goal
 }

@@ -136,7 +136,7 @@ func (s *streams) apply(conf *config.Config, checkpoint func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.byName
-	s.byName = make(map[string]*openStream)
+	s.byName, s.made = make(map[string]*openStream), make(map[string]int64)
 	for _, name := range s.namesLocked() {
 		if _, err := s.openLocked(name, before[name]); err != nil {
 			s.logger.Error("a stream is not open; its events are kept", "stream", name, "error", err)

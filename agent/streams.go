@@ -28,7 +28,8 @@ type streams struct {
 	mu     sync.RWMutex
 	conf   *config.Config
 	byName map[string]*openStream
-	closed bool // no stream is opened any more
+	made   map[string]int64 // of byName, how many each block has
+	closed bool             // no stream is opened any more
 }
 
 // openStream is a stream that events can be appended to. It is replaced, never changed.
@@ -39,25 +40,49 @@ type openStream struct {
 
 func newStreams(conf *config.Config, log *wal.Log, dead *wal.DeadLetters, metrics *admin.Metrics, logger hclog.Logger) *streams {
 	link := shipper.NewLink(conf.Bandwidth)
-	return &streams{link: link, log: log, dead: dead, metrics: metrics, logger: logger, conf: conf, byName: make(map[string]*openStream)}
+	return &streams{link: link, log: log, dead: dead, metrics: metrics, logger: logger, conf: conf,
+		byName: make(map[string]*openStream), made: make(map[string]int64)}
 }
 
 // Lookup returns what a stream takes; the first lookup of a name that a pattern matches opens the
-// stream.
+// stream, if the pattern may have one more.
 func (s *streams) Lookup(name string) (ingest.StreamRules, error) {
 	s.mu.RLock()
-	open := s.byName[name]
-	s.mu.RUnlock()
-	if open != nil {
-		return open.rules, nil
+	open, err := s.byName[name], error(nil)
+	if open == nil {
+		err = s.tooManyLocked(name) // here too, so that who sends ever new names holds up nobody
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	open, err := s.openLocked(name, nil)
+	s.mu.RUnlock()
+	if open == nil && err == nil {
+		open, err = s.openNew(name)
+	}
 	if err != nil {
 		return ingest.StreamRules{}, err
 	}
 	return open.rules, nil
+}
+
+// openNew opens a stream for its first event.
+func (s *streams) openNew(name string) (*openStream, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName[name] == nil {
+		if err := s.tooManyLocked(name); err != nil {
+			return nil, err
+		}
+	}
+	return s.openLocked(name, nil)
+}
+
+// tooManyLocked returns why a stream that is not open may not be made: its pattern has as many as it may. Those
+// that the log holds already are opened all the same, and count.
+func (s *streams) tooManyLocked(name string) error {
+	c, ok := s.conf.Match(name)
+	if !ok || c.MaxStreams == 0 || s.made[c.Name] < c.MaxStreams {
+		return nil
+	}
+	return fmt.Errorf("%w: %q is new, and %q has %d already; max_streams in its block allows no more: nothing was stored",
+		ingest.ErrTooManyStreams, name, c.Name, s.made[c.Name])
 }
 
 // openAll opens what the configuration names and what the log has events of.
@@ -114,6 +139,7 @@ func (s *streams) openLocked(name string, before *openStream) (*openStream, erro
 	}
 	open.rules = rulesOf(c, open.routes)
 	s.byName[strings.Clone(name)] = open
+	s.made[c.Name]++
 	for _, r := range open.routes {
 		r.start()
 	}

@@ -147,6 +147,9 @@ func checkStream(b *block, s *Stream) {
 	if b.wrote("on_full") && !b.wrote("max_size") && !b.misread("max_size") {
 		b.fault(b.at("on_full"), "on_full: %s has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal", b.what)
 	}
+	if b.wrote("max_streams") && !isPattern(s.Name) {
+		b.fault(b.at("max_streams"), "max_streams: %s is one stream; allowed is max_streams beside a pattern, like \"meter-*\"", b.what)
+	}
 	for i := range s.Destinations {
 		if d := &s.Destinations[i]; d.Envelope {
 			d.Format = s.Format

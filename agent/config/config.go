@@ -99,6 +99,7 @@ type Stream struct {
 	MaxAge       time.Duration // default: WAL.MaxAge
 	MaxSize      int64         // bytes that each stream may hold of the log; 0: no limit of its own
 	OnFull       string        // what an append beyond MaxSize meets; empty: as WAL.OnFull
+	MaxStreams   int64         // that are made of a pattern; 0 of a name
 	Destinations []Destination
 	Pos          Pos
 }

@@ -82,7 +82,7 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", DeliveryStream: "clicks-archive", Order: "key",
 					Compression: "none"},
 			}},
-			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", Destinations: []config.Destination{
+			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", MaxStreams: 1000, Destinations: []config.Destination{
 				{Type: "file", Name: "local", Priority: "normal", Batch: defaultBatch, Retry: defaultRetry,
 					Path: "/var/lib/standpipe/out/${stream}", RollSize: 64 << 20, RollInterval: time.Minute},
 			}},

@@ -66,7 +66,11 @@ func loopbackListener() Listener {
 func defaultAdmin() Admin { return Admin{Network: "tcp", Address: adminAddress} }
 
 func defaultStream(name string) Stream {
-	return Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable", Priority: "normal"}
+	s := Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable", Priority: "normal"}
+	if isPattern(name) {
+		s.MaxStreams = 1000
+	}
+	return s
 }
 
 func defaultDestination(typ, name string) Destination {

@@ -166,6 +166,8 @@ stream "b" {
 			`4:14: max_size: "1KiB" is too small; allowed is a size of 64KiB or more, like "1GiB"`,
 			`5:14: on_full: "drop" is unknown; allowed is reject, block or drop_oldest`,
 			`9:13: on_full: stream "b" has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal`}},
+		{"a bound of streams that are one", "stream \"a\" {\n  max_streams = 5\n  destination \"file\" \"f\" { path = \"x\" }\n}", []string{
+			`2:17: max_streams: stream "a" is one stream; allowed is max_streams beside a pattern, like "meter-*"`}},
 		{"words", "log_level = \"loud\"\nwal {\n  on_full = \"drop\"\n}", []string{
 			`1:13: log_level: "loud" is unknown; allowed is trace, debug, info, warn or error`,
 			`3:13: on_full: "drop" is unknown; allowed is reject, block or drop_oldest`}},

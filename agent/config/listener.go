@@ -30,7 +30,8 @@ type OTLP struct {
 	Key    string // the attribute that is the partition key
 }
 
-// maxConnections is the most that a listener can be told to have, and the most requests of one.
+// maxConnections is the most that a listener can be told to have, the most requests of one, and the most streams
+// of a pattern.
 const maxConnections = 1_000_000
 
 func httpSettings() []setting[Listener] {

@@ -184,6 +184,7 @@ var streamSection = section[Stream]{
 		duration("max_age", "72h", func(s *Stream) *time.Duration { return &s.MaxAge }, 0),
 		size("max_size", "1GiB", func(s *Stream) *int64 { return &s.MaxSize }, 64*kib, 0),
 		word("on_full", func(s *Stream) *string { return &s.OnFull }, whenFull...),
+		count("max_streams", "1000", func(s *Stream) *int64 { return &s.MaxStreams }, 1, maxConnections),
 	},
 	blocks: []child[Stream]{
 		{name: "destination", labels: []string{"TYPE", "NAME"}, read: readDestination, known: knownDestination},

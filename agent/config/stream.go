@@ -51,6 +51,8 @@ func nameChar(c rune) bool {
 	return c == '.' || c == '_' || c == '-'
 }
 
+func isPattern(name string) bool { return strings.Contains(name, "*") }
+
 // Match returns the block that a stream belongs to: the one of exactly that name, or else the
 // pattern with the longest literal text, or of several such the first in the file. It reports
 // false when there is none, and for a name that ValidStreamName refuses.

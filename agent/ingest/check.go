@@ -38,6 +38,11 @@ func lookup(streams Streams, name string) (StreamRules, *refusal) {
 			code: codes.NotFound, reason: ReasonNoStream, event: noEvent,
 			text: noStreamText(name, err),
 		}
+	case errors.Is(err, ErrTooManyStreams):
+		return rules, &refusal{
+			code: codes.ResourceExhausted, reason: ReasonTooManyStreams, event: noEvent, retry: retryOperator,
+			text: err.Error(),
+		}
 	}
 	return rules, unavailable("stream %s: %v: nothing was stored", quoteName(name), err)
 }

@@ -30,6 +30,9 @@ const (
 
 	ReasonBusy = "busy" // the listener holds as many requests as it may
 
+	// ReasonTooManyStreams is of requests that would make one stream more than its pattern may have.
+	ReasonTooManyStreams = "too_many_streams"
+
 	// ReasonForbidden is of requests to streams that their sender may not write to, and of those of web pages
 	// whose origin is not allowed.
 	ReasonForbidden = "forbidden"

@@ -33,6 +33,8 @@ const (
 	noEvent = -1
 	// retryFull is the hint when the log is full and says nothing itself.
 	retryFull = time.Second
+	// retryOperator is the hint when somebody has to change the configuration first.
+	retryOperator = 30 * time.Second
 )
 
 func (r *refusal) Error() string {

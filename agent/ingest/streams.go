@@ -10,9 +10,12 @@ import (
 // ErrNoStream is wrapped by Streams.Lookup when no stream block matches the name.
 var ErrNoStream = errors.New("no stream block matches")
 
+// ErrTooManyStreams is wrapped by Streams.Lookup when the pattern that matches the name has as many streams as it may.
+var ErrTooManyStreams = errors.New("too many streams")
+
 // Streams tells which streams there are. Lookup is called once a request, from many goroutines.
 type Streams interface {
-	// Lookup returns the rules of the stream of that name. Errors: one that wraps ErrNoStream;
+	// Lookup returns the rules of the stream of that name. Errors: one that wraps ErrNoStream or ErrTooManyStreams;
 	// any other means that the stream can't be used just now.
 	Lookup(name string) (StreamRules, error)
 }
