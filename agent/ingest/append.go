@@ -10,6 +10,7 @@ import (
 // service is standpipe.v1.Ingest.
 type service struct {
 	in        *intake
+	room      *room          // for large requests that have arrived whole, until the log has taken them
 	receivers sync.WaitGroup // the receiving goroutines of all streams
 }
 
@@ -26,6 +27,12 @@ func (s *service) Append(ctx context.Context, w *wireRequest) (*reply, error) {
 // take hands w to the log, tied to chain unless that is nil, and frees it.
 func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) taken {
 	defer w.Free()
+	if size := int64(w.Len()); size > freeInflow {
+		if !s.room.take(size) {
+			return taken{events: 1, err: errNoRoom}
+		}
+		defer s.room.give(size)
+	}
 	r := requests.Get().(*request)
 	defer r.free()
 	if refused := r.wire.read(w.BufferSlice, r, s.in.clock().UnixNano()); refused != nil {

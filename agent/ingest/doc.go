@@ -46,8 +46,17 @@
 // over HTTP with 503, on a socket with a line that says so. A gRPC connection has 10 s for its handshake and is asked
 // for a sign of life after a minute of silence, so that half a frame holds it for 80 s at most. What sockets
 // have read of lines that are not whole has 64 MiB, or four of the longest, for a listener together, 64 KiB of each
-// not counted; a line that finds no room is passed over and refused (UNAVAILABLE). What gRPC has read of
-// requests that are not whole is bounded for each of them, by MaxRequestSize also after gzip, and not together.
+// not counted; a line that finds no room is passed over and refused (UNAVAILABLE).
+//
+// gRPC reads each request into memory as it comes and knows no bound of them together, so the frames of its connections
+// are looked at as they pass (inflow). Requests that are not whole, and those of more than 64 KiB that wait for the
+// log, have 64 MiB, or four of the largest, for a listener together, 64 KiB of each connection not counted. What is
+// counted is what gRPC holds: its buffers, and 96 bytes for each frame, of which a byte may be all. One that finds no
+// room is refused (UNAVAILABLE) and the others of its connection go on: gRPC is told that its producer has
+// cancelled it, and the producer gets a status as from gRPC, whose headers need no table. Before that, who
+// has not sent anything of a request for 10 s, or is slower than 30 s and as long again for every 256 KiB, loses what
+// it holds. A listener has four times MaxStreams requests under way, four of each connection not counted, headers of
+// 16 KiB, and keeps 64 KiB of an AppendStream that does not read on.
 //
 // # HTTP
 //

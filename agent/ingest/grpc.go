@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -27,6 +28,7 @@ type grpcWire struct {
 	health  *health.Server
 	server  *grpc.Server
 	conns   *knownConns
+	inflow  *inflow
 	bound   func(net.Listener) net.Listener
 }
 
@@ -41,15 +43,23 @@ const (
 	// long it has to answer that. One that has sent half of a frame doesn't.
 	pingAfter = time.Minute
 	pingWait  = 20 * time.Second
+	// maxHeaderList is how much the headers of a request may take, with 32 bytes for each (RFC 9113, section 6.5.2).
+	maxHeaderList = 16 << 10
+	// streamWindow is how much of an AppendStream that is not read from gRPC keeps. A message that is being read may
+	// be as large as it is. connWindow bounds nothing, since gRPC reads from connections what it can; left
+	// alone, it would make both windows as large as the producer likes, up to 16 MiB.
+	streamWindow = 64 << 10
+	connWindow   = 1 << 20
 	// handshakeTime is how long a new connection may take before its first request.
 	handshakeTime = 10 * time.Second
 )
 
 func newGRPC(in *intake, o *Options) *grpcWire {
 	w := &grpcWire{
-		service: &service{in: in}, health: health.NewServer(),
-		conns: newKnownConns(in),
+		health: health.NewServer(),
+		conns:  newKnownConns(in), inflow: newInflow(in, o),
 	}
+	w.service = &service{in: in, room: &w.inflow.room}
 	w.bound = func(l net.Listener) net.Listener { return w.conns.bounded(l, o, "") }
 	w.server = grpc.NewServer(w.options(o)...)
 	w.server.RegisterService(ingestDesc(), w.service)
@@ -67,6 +77,9 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(o.MaxRequestSize),
 		grpc.MaxConcurrentStreams(uint32(o.MaxStreams)),
+		grpc.MaxHeaderListSize(maxHeaderList),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ConnectionTimeout(handshakeTime),
@@ -79,10 +92,11 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	if o.Guard != nil {
 		options = append(options, grpc.InTapHandle(w.admit))
 	}
+	secure := insecure.NewCredentials()
 	if o.TLS != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(o.TLS)))
+		secure = credentials.NewTLS(o.TLS)
 	}
-	return options
+	return append(options, grpc.Creds(inflowCredentials{secure, w.inflow}))
 }
 
 func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(w.bound(l)) }

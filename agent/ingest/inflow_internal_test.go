@@ -1,0 +1,236 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// begun is what a producer says who begins a request of size bytes and sends so many of them.
+func begun(stream uint32, size, sent int) []byte {
+	b := appendFrameHead(nil, frame{kind: headersFrame, flags: endHeaders, stream: stream})
+	message := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(size)), make([]byte, sent)...)
+	for len(message) > 0 {
+		n := min(len(message), 16<<10)
+		b = append(appendFrameHead(b, frame{length: n, kind: dataFrame, stream: stream}), message[:n]...)
+		message = message[n:]
+	}
+	return b
+}
+
+// ends returns the requests that the frames in b end.
+func ends(b []byte, preface int) (streams []uint32) {
+	s := frameScanner{preface: preface}
+	for at := 0; at < len(b); {
+		n, _, begun, _ := s.advance(b[at:])
+		at += n
+		if begun && (s.frame.kind == rstFrame) {
+			streams = append(streams, s.frame.stream)
+		}
+	}
+	return streams
+}
+
+// testRoom is less than there is in life, for tests that are short.
+const testRoom = 4 << 20
+
+func testInflow() *inflow {
+	in := newInflow(&intake{observer: noObserver{}}, &Options{MaxRequestSize: 1 << 20, MaxStreams: 1024})
+	in.room.left.Store(testRoom)
+	return in
+}
+
+// pipe is a connection with a producer, and what the two sides were told.
+type pipe struct {
+	producer net.Conn
+	conn     *inflowConn
+	served   bytes.Buffer  // by the connection, to gRPC
+	heard    bytes.Buffer  // by the producer
+	ended    chan struct{} // closed when gRPC would read no more
+}
+
+func openPipe(in *inflow) *pipe {
+	p := &pipe{ended: make(chan struct{})}
+	server, producer := net.Pipe()
+	p.producer, p.conn = producer, in.add(server)
+	go func() {
+		defer close(p.ended)
+		io.Copy(&p.served, struct{ io.Reader }{p.conn})
+	}()
+	go io.Copy(&p.heard, producer)
+	return p
+}
+
+func (p *pipe) say(b ...[]byte) {
+	for _, b := range b {
+		p.producer.Write(b)
+	}
+	synctest.Wait()
+}
+
+func (p *pipe) close() {
+	p.producer.Close()
+	p.conn.Close()
+	synctest.Wait()
+}
+
+func expectEnds(t *testing.T, who string, got []uint32, want ...uint32) {
+	t.Helper()
+	if len(got) != len(want) || len(want) > 0 && got[0] != want[0] {
+		t.Errorf("%s: the requests %v are ended, want %v", who, got, want)
+	}
+}
+
+var somePreface = make([]byte, prefaceBytes)
+
+// TestARequestThatHasStoppedGivesWay: who holds all room for long without sending loses it to who needs it, and
+// not before.
+func TestARequestThatHasStoppedGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := testInflow()
+		stopped, other := openPipe(in), openPipe(in)
+		stopped.say(somePreface, begun(1, 1<<20, 900<<10), begun(3, 1<<20, 900<<10), begun(5, 1<<20, 900<<10), begun(7, 1<<20, 900<<10))
+		other.say(somePreface, begun(1, 1<<20, 600<<10))
+		expectEnds(t, "one without room", ends(other.served.Bytes(), prefaceBytes), 1)
+		expectEnds(t, "its producer", ends(other.heard.Bytes(), 0), 1)
+		expectEnds(t, "those that have it", ends(stopped.served.Bytes(), prefaceBytes))
+
+		time.Sleep(partialSilence + time.Second)
+		other.say(begun(3, 1<<20, 600<<10))
+		expectEnds(t, "one that needs room", ends(other.served.Bytes(), prefaceBytes), 1)
+		if got := len(ends(stopped.served.Bytes(), prefaceBytes)); got != 4 {
+			t.Errorf("%d requests that had stopped are ended, want 4", got)
+		}
+		if got := len(ends(stopped.heard.Bytes(), 0)); got != 4 {
+			t.Errorf("their producer is told of %d, want 4", got)
+		}
+		stopped.say(begun(9, 1000, 10)) // the connection goes on
+		if got := stopped.conn.held; got == 0 || closed(stopped.ended) {
+			t.Errorf("the connection holds %d bytes, and has ended: %v", got, closed(stopped.ended))
+		}
+		stopped.close()
+		other.close()
+		expectNothingHeld(t, in)
+	})
+}
+
+// TestAProducerThatStopsInAFrame can't be told what has become of its request: the connection is given up.
+func TestAProducerThatStopsInAFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := testInflow()
+		stopped, other := openPipe(in), openPipe(in)
+		b := begun(7, 1<<20, 900<<10)
+		stopped.say(somePreface, begun(1, 1<<20, 900<<10), begun(3, 1<<20, 900<<10), begun(5, 1<<20, 900<<10), b[:len(b)-1])
+		time.Sleep(partialSilence + time.Second)
+		other.say(somePreface, begun(1, 1<<20, 600<<10))
+		expectEnds(t, "one that needs room", ends(other.served.Bytes(), prefaceBytes))
+		time.Sleep(partialSilence - time.Second)
+		synctest.Wait()
+		if closed(stopped.ended) {
+			t.Error("given up at once")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !closed(stopped.ended) {
+			t.Error("not given up")
+		}
+		stopped.close()
+		other.close()
+		expectNothingHeld(t, in)
+	})
+}
+
+// TestFramesOfOneByte: what gRPC holds of each is a hundred times as much.
+func TestFramesOfOneByte(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := testInflow()
+		p := openPipe(in)
+		b := begun(1, 1<<20, 0)
+		for range 64 << 10 {
+			b = append(b, 0, 0, 1, dataFrame, 0, 0, 0, 0, 1, 'x')
+		}
+		p.say(somePreface, b)
+		expectEnds(t, "64 KiB of them", ends(p.served.Bytes(), prefaceBytes), 1)
+		p.close()
+		expectNothingHeld(t, in)
+	})
+}
+
+// TestWholeRequestsHoldNoRoom, however many a connection sends.
+func TestWholeRequestsHoldNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := testInflow()
+		p := openPipe(in)
+		p.say(somePreface)
+		for stream := uint32(1); stream < 600; stream += 2 {
+			p.say(begun(stream, 32<<10, 32<<10))
+		}
+		expectEnds(t, "whole ones", ends(p.served.Bytes(), prefaceBytes))
+		if p.conn.held != 0 {
+			t.Errorf("%d bytes are held", p.conn.held)
+		}
+		p.close()
+		expectNothingHeld(t, in)
+	})
+}
+
+func expectNothingHeld(t *testing.T, in *inflow) {
+	t.Helper()
+	if got := in.room.left.Load(); got != testRoom {
+		t.Errorf("room for %d bytes is left, want %d", got, testRoom)
+	}
+	if got := in.streams.left.Load(); got != 4*1024 {
+		t.Errorf("room for %d requests is left, want %d", got, 4*1024)
+	}
+}
+
+// FuzzInflow: what a producer says gets to gRPC as it is, however it is cut, and holds nothing afterwards.
+func FuzzInflow(f *testing.F) {
+	f.Add(append(somePreface, begun(1, 100, 50)...), 7)
+	f.Add(append(somePreface, begun(1, 20, 20)...), 1)
+	f.Add(append(append([]byte(nil), somePreface...), 0, 0, 9, dataFrame, padded|endStream, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0), 3)
+	f.Add(append(append([]byte(nil), somePreface...), 0, 0, 4, rstFrame, 0, 0, 0, 0, 1, 0, 0, 0, 0), 3)
+	f.Fuzz(func(t *testing.T, said []byte, cut int) {
+		in := testInflow()
+		conn := in.add(&scriptConn{said: said, cut: 1 + abs(cut)%64})
+		got, _ := io.ReadAll(struct{ io.Reader }{conn})
+		if !bytes.Equal(got, said) {
+			t.Fatalf("got %q, want %q", got, said)
+		}
+		conn.Write(said) // as if gRPC had
+		var held int64
+		for _, s := range conn.requests {
+			held += s.held
+		}
+		if held != conn.held || held < 0 {
+			t.Fatalf("%d bytes are held, and %d by requests", conn.held, held)
+		}
+		conn.Close()
+		expectNothingHeld(t, in)
+	})
+}
+
+func abs(n int) int { return max(n, -(n + 1)) }
+
+// scriptConn is a connection on which somebody says something, cut bytes at a time.
+type scriptConn struct {
+	net.Conn
+	said []byte
+	cut  int
+}
+
+func (c *scriptConn) Read(p []byte) (int, error) {
+	n := copy(p[:min(len(p), c.cut)], c.said)
+	c.said = c.said[n:]
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (c *scriptConn) Write(p []byte) (int, error) { return len(p), nil }
+func (c *scriptConn) Close() error                { return nil }

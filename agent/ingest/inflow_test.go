@@ -1,0 +1,308 @@
+package ingest_test
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/standpipe/standpipe/agent/ingest"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// rawGRPC is a producer that says frames.
+type rawGRPC struct {
+	net.Conn
+	mu     sync.Mutex
+	heard  sync.Cond        // of mu
+	ended  map[uint32]bool  // guarded by mu; requests that the agent has ended
+	window map[uint32]int64 // guarded by mu; what a request may send, less streamWindow
+	done   chan struct{}    // closed by listen
+}
+
+const streamWindow = 64 << 10
+
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+func rawFrame(kind, flags byte, stream uint32, payload []byte) []byte {
+	head := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
+	return append(binary.BigEndian.AppendUint32(head, stream), payload...)
+}
+
+// rawHead is the frame that begins a call of Append.
+func rawHead(stream uint32) []byte {
+	block := []byte{0x83, 0x86} // POST, http
+	for _, f := range [][2]string{
+		{":path", standpipev1.Ingest_Append_FullMethodName}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"},
+	} {
+		block = append(append(append(append(block, 0x10, byte(len(f[0]))), f[0]...), byte(len(f[1]))), f[1]...)
+	}
+	return rawFrame(1, 4, stream, block)
+}
+
+func dialRaw(t *testing.T, at net.Addr) *rawGRPC {
+	t.Helper()
+	conn, err := net.Dial(at.Network(), at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rawGRPC{Conn: conn, ended: make(map[uint32]bool), window: make(map[uint32]int64), done: make(chan struct{})}
+	r.heard.L = &r.mu
+	go r.listen()
+	t.Cleanup(func() {
+		conn.Close()
+		<-r.done
+	})
+	r.Write(append([]byte(preface), rawFrame(4, 0, 0, nil)...))
+	return r
+}
+
+func (r *rawGRPC) listen() {
+	defer close(r.done)
+	defer r.heard.Broadcast()
+	head := make([]byte, 9)
+	for {
+		if _, err := io.ReadFull(r, head); err != nil {
+			return
+		}
+		payload := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+		io.ReadFull(r, payload)
+		stream := binary.BigEndian.Uint32(head[5:])
+		r.mu.Lock()
+		switch {
+		case head[3] == 1 && head[4]&1 != 0:
+			r.ended[stream] = true
+		case head[3] == 8:
+			r.window[stream] += int64(binary.BigEndian.Uint32(payload))
+		}
+		r.mu.Unlock()
+		r.heard.Broadcast()
+	}
+}
+
+// data sends a part of a request that the agent has not ended, once it may.
+func (r *rawGRPC) data(stream uint32, piece []byte) {
+	r.mu.Lock()
+	for r.window[stream]+streamWindow < int64(len(piece)) && !r.ended[stream] {
+		r.heard.Wait()
+	}
+	r.window[stream] -= int64(len(piece))
+	ended := r.ended[stream]
+	r.mu.Unlock()
+	if !ended {
+		r.Write(rawFrame(0, 0, stream, piece))
+	}
+}
+
+// begin begins a request with a message of so many bytes.
+func (r *rawGRPC) begin(stream, size uint32) {
+	r.Write(rawHead(stream))
+	r.data(stream, binary.BigEndian.AppendUint32([]byte{0}, size))
+}
+
+func (r *rawGRPC) refused() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ended)
+}
+
+// heap is the bytes that are in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// TestHalfRequestsOfOneListenerAreBoundedTogether: many requests stop short of their end. What they hold is bounded,
+// those for which there was no room are told, the others wait, and who sends whole requests is served.
+func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
+	const connections, streams, each = 4, 40, 1 << 20 // 160 MiB
+	seen := &counts{}
+	server, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), Observer: seen, MaxRequestSize: 4 << 20})
+	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
+		t.Fatal(err)
+	}
+	before := heap()
+	piece := make([]byte, 16<<10)
+	var raws []*rawGRPC
+	for range connections {
+		r := dialRaw(t, server.Addr())
+		raws = append(raws, r)
+		for i := range uint32(streams) {
+			r.begin(2*i+1, each+1)
+		}
+		for range each / len(piece) {
+			for i := range uint32(streams) {
+				r.data(2*i+1, piece)
+			}
+		}
+		if _, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 60<<10))); err != nil {
+			t.Errorf("beside them: %v", err)
+		}
+	}
+	refused := 0
+	for _, r := range raws {
+		refused += r.refused()
+	}
+	if got := heap() - before; got > 80<<20 {
+		t.Errorf("%d MiB are held, want at most 64 and what is around them", got>>20)
+	}
+	if refused == 0 || refused == connections*streams {
+		t.Errorf("%d of %d are refused, want those for which there is no room", refused, connections*streams)
+	}
+	if _, reasons := seen.get(); reasons["/busy"] < refused {
+		t.Errorf("got %v, want %d that are counted as busy", reasons, refused)
+	}
+	for _, r := range raws {
+		r.Close()
+		<-r.done
+	}
+	for { // their room is given back when gRPC has noticed
+		_, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 3<<20)))
+		if err == nil {
+			break
+		}
+		if status.Code(err) != codes.Unavailable {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestARequestWithoutRoomIsRefusedInGRPCsWords: gRPC's own client reads the refusal that comes from below its server.
+func TestARequestWithoutRoomIsRefusedInGRPCsWords(t *testing.T) {
+	server, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), MaxRequestSize: 17 << 20})
+	r := dialRaw(t, server.Addr())
+	piece := make([]byte, 16<<10)
+	for stream := uint32(1); r.refused() == 0; stream += 2 { // until all room is taken
+		r.begin(stream, 17<<20)
+		for range 17<<20/len(piece) - 8 {
+			r.data(stream, piece)
+		}
+	}
+	for _, stream := range []bool{false, true} {
+		got := status.Convert(tryLarge(t.Context(), client, stream))
+		if got.Code() != codes.Unavailable || !strings.Contains(got.Message(), "had not arrived whole") {
+			t.Errorf("got %v, want UNAVAILABLE", got)
+		}
+		var wait *errdetails.RetryInfo
+		var info *errdetails.ErrorInfo
+		for _, d := range got.Details() {
+			switch d := d.(type) {
+			case *errdetails.RetryInfo:
+				wait = d
+			case *errdetails.ErrorInfo:
+				info = d
+			}
+		}
+		if wait.GetRetryDelay().AsDuration() == 0 || info.GetReason() != "BUSY" {
+			t.Errorf("got %v and %v, want a delay and BUSY", wait, info)
+		}
+	}
+	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
+		t.Errorf("a small one: %v", err)
+	}
+}
+
+// tryLarge sends a large request, on an AppendStream after a small one that is answered.
+func tryLarge(ctx context.Context, client standpipev1.IngestClient, stream bool) error {
+	large := appendOf("bytes", strings.Repeat("x", 4<<20))
+	if !stream {
+		_, err := client.Append(ctx, large)
+		return err
+	}
+	s, err := client.AppendStream(ctx)
+	if err != nil {
+		return err
+	}
+	s.Send(appendOf("text", "x"))
+	if _, err := s.Recv(); err != nil {
+		return err
+	}
+	s.Send(large)
+	_, err = s.Recv()
+	return err
+}
+
+// TestRequestsUnderWayAreBoundedTogether: each connection has some that nobody else can take.
+func TestRequestsUnderWayAreBoundedTogether(t *testing.T) {
+	server, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), MaxStreams: 10})
+	var raws []*rawGRPC
+	total := 0
+	for range 10 {
+		r := dialRaw(t, server.Addr())
+		raws = append(raws, r)
+		for i := range uint32(10) {
+			r.Write(rawHead(2*i + 1))
+		}
+		total += 10
+	}
+	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
+		t.Error(err)
+	}
+	const want = 10*4 + 4*10 // of each connection, and together
+	for refused := 0; refused < total-want; runtime.Gosched() {
+		refused = 0
+		for _, r := range raws {
+			refused += r.refused()
+		}
+	}
+	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
+		t.Error(err)
+	}
+}
+
+// gatedLog takes nothing until its gate is opened.
+type gatedLog struct {
+	*fakeLog
+	gate chan struct{}
+}
+
+func (l *gatedLog) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, error) {
+	select {
+	case <-l.gate:
+		return l.fakeLog.Submit(ctx, b)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestRequestsThatWaitForTheLogAreBoundedTogether: those are whole, and held by the agent itself.
+func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
+	log := &gatedLog{newFakeLog(t), make(chan struct{})}
+	_, client := serveGRPC(t, ingest.Options{Log: log})
+	const callers, fit = 80, 64
+	outcomes := make(chan error, callers)
+	for range callers {
+		go func() {
+			_, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 1<<20)))
+			outcomes <- err
+		}()
+	}
+	for range callers - fit {
+		if err := <-outcomes; status.Code(err) != codes.Unavailable {
+			t.Errorf("without room: got %v, want UNAVAILABLE", err)
+		}
+	}
+	close(log.gate)
+	stored := 0
+	for range fit {
+		if err := <-outcomes; err == nil {
+			stored++
+		} else if status.Code(err) != codes.Unavailable {
+			t.Error(err)
+		}
+	}
+	if stored < fit/2 {
+		t.Errorf("%d were stored, want nearly all for which there was room, %d", stored, fit)
+	}
+}

@@ -1,0 +1,353 @@
+package ingest
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// inflowConn is a connection whose frames are looked at. gRPC reads from one goroutine and writes from another.
+type inflowConn struct {
+	net.Conn
+	inflow *inflow
+
+	// Of the reading goroutine.
+	in    frameScanner
+	data  dataScan
+	given []byte // frames of our own that gRPC reads next
+	unfed []byte // what was read from the connection behind them
+	late  bool   // it was asked to hurry in the middle of a frame
+
+	writing sync.Mutex   // before mu
+	out     frameScanner // guarded by writing
+
+	due      atomic.Bool // toServer is not empty
+	owes     atomic.Bool // toClient is not empty
+	mu       sync.Mutex
+	requests map[uint32]*partial // guarded by mu, as all below
+	spare    *partial            // for the next request
+	last     uint32              // the highest stream
+	held     int64               // of requests
+	taken    int64               // of inflow.room
+	counted  int64               // of inflow.streams
+	toServer []byte              // frames for gRPC
+	toClient []byte              // frames for the producer
+	woken    bool                // the deadline for reading is ours
+	closed   bool
+}
+
+// Read reads what the producer sends, and the ends of requests that were refused.
+func (c *inflowConn) Read(p []byte) (int, error) {
+	for {
+		if len(c.given) > 0 {
+			n := copy(p, c.given)
+			c.given = c.given[n:]
+			return n, nil
+		}
+		n, err := c.fetch(p)
+		if n > 0 {
+			return c.scan(p[:n]), err
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.rouse() {
+			return 0, err
+		}
+		c.flush()
+	}
+}
+
+func (c *inflowConn) fetch(p []byte) (int, error) {
+	if len(c.unfed) > 0 {
+		n := copy(p, c.unfed)
+		c.unfed = c.unfed[n:]
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// rouse reports whether reading goes on after a deadline: it was the way to say that a request of this connection was
+// refused. A producer that has left it in the middle of a frame gets some time to finish that.
+func (c *inflowConn) rouse() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.woken || c.late && !c.in.between():
+		return false
+	case c.in.between():
+		c.injectLocked()
+	default:
+		c.late = true
+		c.SetReadDeadline(time.Now().Add(partialSilence))
+	}
+	return true
+}
+
+// inject makes the frames for gRPC the next that it reads.
+func (c *inflowConn) inject() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.injectLocked()
+}
+
+func (c *inflowConn) injectLocked() {
+	if c.woken {
+		c.woken, c.late = false, false
+		c.SetReadDeadline(time.Time{})
+	}
+	c.given, c.toServer = c.toServer, nil
+	c.due.Store(false)
+}
+
+// scan looks at what was read and returns how much of it gRPC may have now: what comes after a frame of ours waits
+// behind that.
+func (c *inflowConn) scan(b []byte) int {
+	for at := 0; at < len(b); {
+		n, payload, begun, ended := c.in.advance(b[at:])
+		at += n
+		c.received(payload, begun, ended)
+		if ended && c.due.Load() && c.in.between() {
+			c.inject()
+			c.flush()
+			c.unfed = append(append([]byte(nil), b[at:]...), c.unfed...)
+			return at
+		}
+	}
+	return len(b)
+}
+
+// received accounts for a part of a frame of the producer.
+func (c *inflowConn) received(payload []byte, begun, ended bool) {
+	f := &c.in.frame
+	switch {
+	case f.kind == dataFrame:
+		if begun {
+			c.data.begin(f)
+		}
+		if len(payload) > 0 || ended {
+			c.grow(f, payload, ended)
+		}
+	case f.kind == headersFrame && ended:
+		c.begin(f)
+	case f.kind == rstFrame && ended:
+		c.forget(f.stream)
+	}
+}
+
+// begin begins a request, or ends what the producer sends of it.
+func (c *inflowConn) begin(f *frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.requests[f.stream]
+	if s == nil {
+		if f.stream <= c.last || c.closed {
+			return
+		}
+		c.last = f.stream
+		s = c.newLocked()
+		c.requests[f.stream] = s
+	}
+	if f.flags&endStream != 0 {
+		c.finishLocked(s)
+	}
+	if !c.settleStreamsLocked() {
+		c.refuseLocked(f.stream, s, errNoStreamFree)
+	}
+}
+
+func (c *inflowConn) newLocked() *partial {
+	s := c.spare
+	if s == nil {
+		return new(partial)
+	}
+	c.spare = nil
+	*s = partial{}
+	return s
+}
+
+// grow accounts for data.
+func (c *inflowConn) grow(f *frame, payload []byte, ended bool) {
+	payload = c.data.content(payload, c.in.left)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.requests[f.stream]
+	if s == nil {
+		return
+	}
+	if s.take(payload, c.inflow.largest) {
+		c.held -= s.held
+		s.held, s.began, c.data.paid = 0, time.Time{}, false
+	}
+	switch {
+	case s.ended || ended && f.flags&endStream != 0:
+		c.finishLocked(s)
+	case s.have > 0:
+		c.holdLocked(s)
+	}
+	if c.settleLocked() {
+		return
+	}
+	c.mu.Unlock()
+	swept := c.inflow.sweep(time.Now())
+	c.mu.Lock()
+	if c.requests[f.stream] == s && !(swept && c.settleLocked()) {
+		c.refuseLocked(f.stream, s, errNoInflow)
+	}
+}
+
+// holdLocked notes that a message of s has grown and is not whole.
+func (c *inflowConn) holdLocked(s *partial) {
+	s.grew = time.Now()
+	if s.began.IsZero() {
+		s.began = s.grew
+	}
+	if !c.data.paid {
+		c.data.paid = true
+		s.held += c.data.cost
+		c.held += c.data.cost
+	}
+}
+
+// settleLocked takes or gives back room for what is held, and reports whether there is as much.
+func (c *inflowConn) settleLocked() bool {
+	need := max(0, c.held-freeInflow)
+	need = (need + inflowStep - 1) / inflowStep * inflowStep
+	switch {
+	case need > c.taken:
+		if !c.inflow.room.take(need - c.taken) {
+			return false
+		}
+	case need < c.taken:
+		c.inflow.room.give(c.taken - need)
+	}
+	c.taken = need
+	return true
+}
+
+func (c *inflowConn) settleStreamsLocked() bool {
+	need := max(0, int64(len(c.requests))-freeStreams)
+	switch {
+	case need > c.counted:
+		if !c.inflow.streams.take(need - c.counted) {
+			return false
+		}
+	case need < c.counted:
+		c.inflow.streams.give(c.counted - need)
+	}
+	c.counted = need
+	return true
+}
+
+// finishLocked: the producer sends no more of s. What has arrived of a message is not held for long.
+func (c *inflowConn) finishLocked(s *partial) {
+	c.held -= s.held
+	s.held, s.ended = 0, true
+}
+
+// forget drops a request that has ended.
+func (c *inflowConn) forget(stream uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.requests[stream]; s != nil {
+		c.dropLocked(stream, s)
+	}
+}
+
+func (c *inflowConn) dropLocked(stream uint32, s *partial) {
+	c.finishLocked(s)
+	delete(c.requests, stream)
+	c.spare = s
+	c.settleLocked()
+	c.settleStreamsLocked()
+}
+
+// refuseLocked ends a request: gRPC gets the end as from the producer, and the producer as from gRPC.
+func (c *inflowConn) refuseLocked(stream uint32, s *partial, r *refusal) {
+	c.dropLocked(stream, s)
+	c.toServer = appendRST(c.toServer, stream, cancelError)
+	c.toClient = appendTrailers(c.toClient, stream, r, s.answered)
+	c.toClient = appendRST(c.toClient, stream, noError)
+	c.due.Store(true)
+	c.owes.Store(true)
+	c.inflow.in.observer.Refused("", r.reason, 1)
+}
+
+// refuseOverdue refuses what has had its time, from another goroutine than the reading one.
+func (c *inflowConn) refuseOverdue(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for stream, s := range c.requests {
+		if !s.overdue(now) {
+			continue
+		}
+		c.refuseLocked(stream, s, errNoInflow)
+		if !c.woken {
+			c.woken = true
+			c.SetReadDeadline(time.Unix(1, 0))
+		}
+	}
+}
+
+// Write writes what gRPC answers.
+func (c *inflowConn) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	n, err := c.Conn.Write(p)
+	for at := 0; at < n; {
+		taken, _, begun, _ := c.out.advance(p[at:n])
+		at += taken
+		if begun {
+			c.sent(&c.out.frame)
+		}
+	}
+	c.writing.Unlock()
+	c.flush()
+	return n, err
+}
+
+// sent notes what a frame says of a request's end.
+func (c *inflowConn) sent(f *frame) {
+	if f.kind != headersFrame && f.kind != rstFrame {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.requests[f.stream]
+	switch {
+	case s == nil:
+	case f.kind == rstFrame || f.flags&endStream != 0:
+		c.dropLocked(f.stream, s)
+	default:
+		s.answered = true
+	}
+}
+
+// flush sends the frames for the producer, unless the one who writes now will.
+func (c *inflowConn) flush() {
+	for c.owes.Load() && c.writing.TryLock() {
+		if !c.out.between() {
+			c.writing.Unlock() // gRPC writes the rest of its frame soon
+			return
+		}
+		c.mu.Lock()
+		frames := c.toClient
+		c.toClient = nil
+		c.owes.Store(false)
+		c.mu.Unlock()
+		c.Conn.Write(frames)
+		c.writing.Unlock()
+	}
+}
+
+func (c *inflowConn) Close() error {
+	c.inflow.mu.Lock()
+	delete(c.inflow.conns, c)
+	c.inflow.mu.Unlock()
+	c.mu.Lock()
+	c.closed = true
+	for stream, s := range c.requests {
+		c.dropLocked(stream, s)
+	}
+	c.mu.Unlock()
+	return c.Conn.Close()
+}
