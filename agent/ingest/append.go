@@ -27,17 +27,16 @@ func (s *service) Append(ctx context.Context, w *wireRequest) (*reply, error) {
 // take hands w to the log, tied to chain unless that is nil, and frees it.
 func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) taken {
 	defer w.Free()
-	if size := int64(w.Len()); size > freeInflow {
-		if !s.room.take(size) {
-			return taken{events: 1, err: errNoRoom}
-		}
-		defer s.room.give(size)
-	}
 	r := requests.Get().(*request)
 	defer r.free()
 	if refused := r.wire.read(w.BufferSlice, r, s.in.clock().UnixNano()); refused != nil {
 		return taken{events: max(1, len(r.batch.Events)), err: refused}
 	}
+	held := heldWhole(w.Len() + len(r.wire.joined))
+	if !s.room.take(held) {
+		return taken{events: len(r.batch.Events), err: errNoRoom}
+	}
+	defer s.room.give(held)
 	select {
 	case <-s.in.draining:
 		return taken{events: len(r.batch.Events), err: errDraining}

@@ -24,14 +24,18 @@ const (
 type room struct{ left atomic.Int64 }
 
 func (r *room) take(n int64) bool {
-	if r.left.Add(-n) >= 0 {
+	if n == 0 || r.left.Add(-n) >= 0 {
 		return true
 	}
 	r.left.Add(n)
 	return false
 }
 
-func (r *room) give(n int64) { r.left.Add(n) }
+func (r *room) give(n int64) {
+	if n != 0 {
+		r.left.Add(n)
+	}
+}
 
 // body is the bytes of a request, gathered as they arrive. It is reused: nothing of it may be used
 // after free.

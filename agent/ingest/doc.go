@@ -56,7 +56,9 @@
 // cancelled it, and the producer gets a status as from gRPC, whose headers need no table. Before that, who
 // has not sent anything of a request for 10 s, or is slower than 30 s and as long again for every 256 KiB, loses what
 // it holds. A listener has four times MaxStreams requests under way, four of each connection not counted, headers of
-// 16 KiB, and keeps 64 KiB of an AppendStream that does not read on.
+// 16 KiB, and keeps 64 KiB of an AppendStream that does not read on. Messages are unpacked two at a time in all of the
+// process, since gRPC knows one gzip; those that wait for it packed have 64 MiB, and one without room is INTERNAL,
+// which is what gRPC makes of it. What is unpacked has room like any other.
 //
 // # HTTP
 //

@@ -67,7 +67,7 @@ func newGRPC(in *intake, o *Options) *grpcWire {
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(w.server)
 	if o.OTLP != nil {
-		newOTLP(in, o).register(w.server)
+		newOTLP(in, o).register(w.server, &w.inflow.room)
 	}
 	return w
 }

@@ -208,6 +208,9 @@ func TestPostOfABomb(t *testing.T) {
 	}
 }
 
+// windowOf128MiB is "{}" as zstd, by whom asks for a window of 128 MiB (RFC 8878, section 3.1.1.1.2).
+const windowOf128MiB = "\x28\xb5\x2f\xfd\x00\x88\x11\x00\x00{}"
+
 func TestHTTPRefusals(t *testing.T) {
 	log := newFakeLog(t)
 	var seen counts
@@ -251,6 +254,7 @@ func TestHTTPRefusals(t *testing.T) {
 		{"POST", "/v1/streams/json?key=k", "{}", []string{"Content-Encoding: br"}, 415, "INVALID_ARGUMENT", "gzip, zstd"},
 		{"POST", "/v1/streams/json?key=k", "{}", []string{"Content-Encoding: gzip"}, 400, "INVALID_ARGUMENT", "no whole gzip"},
 		{"POST", "/v1/streams/json?key=k", packed(t, "zstd", "{}")[:8], []string{"Content-Encoding: zstd"}, 400, "INVALID_ARGUMENT", "no whole zstd"},
+		{"POST", "/v1/streams/json?key=k", windowOf128MiB, []string{"Content-Encoding: zstd"}, 400, "INVALID_ARGUMENT", "window size exceeded"},
 		{"POST", "/v1/streams/json?key=k", "\n\n", []string{lines}, 400, "INVALID_ARGUMENT", "0 events"},
 		{"POST", "/v1/streams/json?key=k", "{}", []string{"Origin: https://evil.example"}, 403, "PERMISSION_DENIED", "cors_origins"},
 	} {

@@ -58,6 +58,14 @@ func newInflow(in *intake, o *Options) *inflow {
 	return i
 }
 
+// heldWhole is the room that a request takes which has arrived whole and of which size bytes are held.
+func heldWhole(size int) int64 {
+	if size <= freeInflow {
+		return 0
+	}
+	return int64(size)
+}
+
 // inflowCredentials let the frames be looked at above TLS.
 type inflowCredentials struct {
 	credentials.TransportCredentials

@@ -8,7 +8,6 @@ import (
 	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
 	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	"google.golang.org/grpc"
-	_ "google.golang.org/grpc/encoding/gzip" // OpenTelemetry's SDKs compress when they are told to
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/standpipe/standpipe/wal"
@@ -35,8 +34,9 @@ const unknownService = "unknown_service"
 type otlpLogs struct {
 	in          *intake
 	stream, key string
-	limit       int  // bytes that the events of a request may have
-	room        room // in messages
+	limit       int   // bytes that the events of a request may have
+	room        room  // in messages
+	bytes       *room // of a gRPC listener
 }
 
 func newOTLP(in *intake, o *Options) *otlpLogs {
@@ -50,7 +50,9 @@ func newOTLP(in *intake, o *Options) *otlpLogs {
 
 const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
-func (l *otlpLogs) register(s *grpc.Server) {
+// register offers the service over gRPC, to requests for which bytes has room.
+func (l *otlpLogs) register(s *grpc.Server, bytes *room) {
+	l.bytes = bytes
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "opentelemetry.proto.collector.logs.v1.LogsService",
 		HandlerType: (*any)(nil),
@@ -65,7 +67,13 @@ func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grp
 	}
 	export := func(ctx context.Context, _ any) (any, error) {
 		defer w.Free()
-		if refused := srv.(*otlpLogs).export(ctx, w.Materialize()); refused != nil {
+		l := srv.(*otlpLogs)
+		held := heldWhole(2 * w.Len())
+		if !l.bytes.take(held) {
+			return nil, errNoRoom
+		}
+		defer l.bytes.give(held)
+		if refused := l.export(ctx, w.Materialize()); refused != nil {
 			return nil, refused
 		}
 		return &emptypb.Empty{}, nil
