@@ -205,6 +205,10 @@
 // the same when it opens a file for writing, and ends the process when a page is bad. Of the others
 // the indexes are read. At most 16 sealed segments stay open.
 //
+// Sealed segments are read page by page too, from a map of the file and without bbolt, which follows pages
+// that lead back to themselves until its stack or the memory is full: that ends the process, and no
+// recover contains it.
+//
 // # Loss
 //
 // A segment that can't be read, that belongs to another log, or whose offsets overlap a later one's is set

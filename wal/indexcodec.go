@@ -91,18 +91,17 @@ func (x *blockIndex) write(tx *bolt.Tx, seq uint64) error {
 }
 
 // indexPartOf finds the part that has the offset, or the first after it, in a sealed segment.
-func indexPartOf(tx *bolt.Tx, seq uint64, stream string, offset uint64) (p indexPart, ok bool, err error) {
-	bucket := tx.Bucket(bucketIndex)
+func indexPartOf(r reader, seq uint64, stream string, offset uint64) (p indexPart, ok bool, err error) {
+	bucket := r.bucket(bucketIndex)
 	if bucket == nil {
 		return p, false, errIndex
 	}
 	prefix, key := []byte(partPrefix(stream)), partKey(stream, offset)
-	c := bucket.Cursor()
-	k, v := seekFloor(c, key)
+	k, v := bucket.floor(key)
 	if bytes.Compare(k, prefix) < 0 { // another stream's, or none
-		k, v = c.Seek(prefix)
+		k, v = bucket.Seek(prefix)
 	}
-	for ; bytes.HasPrefix(k, prefix); k, v = c.Next() {
+	for ; bytes.HasPrefix(k, prefix); k, v = bucket.Next() {
 		if _, p, err = decodePart(seq, k, v); err != nil || p.next > offset {
 			p.blocks = bytes.Clone(p.blocks)
 			return p, err == nil, err
@@ -111,32 +110,23 @@ func indexPartOf(tx *bolt.Tx, seq uint64, stream string, offset uint64) (p index
 	return p, false, nil
 }
 
-// seekFloor returns the last entry whose key is not above key.
-func seekFloor(c *bolt.Cursor, key []byte) (k, v []byte) {
-	k, v = c.Seek(key)
-	switch {
-	case k == nil:
-		return c.Last()
-	case !bytes.Equal(k, key):
-		return c.Prev()
-	}
-	return k, v
-}
-
 // readIndexSpans returns what a sealed segment holds of each stream by its index, all of which it checks.
-func readIndexSpans(tx *bolt.Tx, seq uint64) (map[string]span, error) {
-	bucket := tx.Bucket(bucketIndex)
+func readIndexSpans(r reader, seq uint64) (map[string]span, error) {
+	bucket := r.bucket(bucketIndex)
 	if bucket == nil {
 		return nil, errIndex
 	}
 	spans := make(map[string]span)
-	return spans, bucket.ForEach(func(k, v []byte) error {
+	for k, v := bucket.Next(); k != nil; k, v = bucket.Next() {
 		stream, p, err := decodePart(seq, k, v)
-		if err != nil {
-			return err
+		if err == nil {
+			err = addPart(spans, stream, &p)
 		}
-		return addPart(spans, stream, &p)
-	})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return spans, nil
 }
 
 // addPart adds a part to its stream's span, after all parts before it.

@@ -9,11 +9,14 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// Whoever inspects a log reads bbolt's file format (go.etcd.io/bbolt v1.5, internal/common) page by
-// page, without bbolt: that takes a lock on the file, which a starting agent may run into, and answers
-// a bad page with a panic or a fault of its memory map in a goroutine where nobody can contain it.
+// Whoever inspects a log, and the log itself in sealed segments, reads bbolt's file format
+// (go.etcd.io/bbolt v1.5, internal/common) page by page, without bbolt: that takes a lock on the file,
+// which a starting agent may run into, and answers a bad page with a panic or a fault of its memory map in
+// a goroutine where nobody can contain it, or follows it for ever.
 //
 // Beside a running agent a page is sound while the file's meta pages are as they were when the
 // snapshot began. bbolt copies on write: the pages that transaction T can reach may be freed by T+1
@@ -47,6 +50,7 @@ type boltFile struct {
 	path     string
 	seq      uint64 // of a segment: its number
 	pageSize int64
+	mapped   []byte    // the whole file, if it is mapped
 	last     *snapshot // the newest one that was still sound when it was last looked at
 }
 
@@ -79,7 +83,27 @@ func openBoltFile(path string) (*boltFile, error) {
 	return nil, errors.Join(err, f.Close())
 }
 
-func (f *boltFile) close() error { return f.f.Close() }
+// mapWhole maps the file, whose pages are from here on those of the map: they are not copied, and reading them
+// may be a memory fault. It must not become longer, and nothing of a page may be used after close.
+func (f *boltFile) mapWhole() error {
+	st, err := f.f.Stat()
+	if err != nil {
+		return fmt.Errorf("map segment: %w", err)
+	}
+	if f.mapped, err = unix.Mmap(int(f.f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+		return fmt.Errorf("map %s of %d bytes: %w", f.path, st.Size(), err)
+	}
+	return nil
+}
+
+func (f *boltFile) close() error {
+	var err error
+	if f.mapped != nil {
+		err = unix.Munmap(f.mapped)
+		f.mapped = nil
+	}
+	return errors.Join(err, f.f.Close())
+}
 
 func (f *boltFile) corrupt(format string, args ...any) error {
 	return &CorruptError{File: f.path, Reason: fmt.Sprintf(format, args...)}

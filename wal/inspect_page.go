@@ -82,9 +82,8 @@ func (p *page) within(low, after []byte) bool {
 
 // read returns the bytes of a page and of those that continue it.
 func (s *snapshot) read(id uint64) ([]byte, error) {
-	size := s.file.pageSize
-	buf := make([]byte, size)
-	if err := s.fill(buf, id); err != nil {
+	buf, err := s.bytes(nil, id, 1)
+	if err != nil {
 		return nil, err
 	}
 	if got := binary.NativeEndian.Uint64(buf); got != id {
@@ -97,19 +96,24 @@ func (s *snapshot) read(id uint64) ([]byte, error) {
 	if more >= s.end-id {
 		return nil, s.file.corrupt("page %d: %d more pages belong to it, the last in use is %d", id, more, s.end-1)
 	}
-	buf = append(buf, make([]byte, int64(more)*size)...)
-	return buf, s.fill(buf[size:], id+1)
+	return s.bytes(buf, id, 1+more)
 }
 
-func (s *snapshot) fill(buf []byte, id uint64) error {
-	_, err := s.file.f.ReadAt(buf, int64(id)*s.file.pageSize)
+// bytes returns those of n pages from id on, of which it has some already.
+func (s *snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
+	from, size := int64(id)*s.file.pageSize, int64(n)*s.file.pageSize
+	if mapped := s.file.mapped; mapped != nil && size <= int64(len(mapped))-from {
+		return mapped[from : from+size : from+size], nil
+	}
+	buf := make([]byte, size)
+	_, err := s.file.f.ReadAt(buf[copy(buf, have):], from+int64(len(have)))
 	switch {
 	case errors.Is(err, io.EOF):
-		return s.file.corrupt("page %d: it lies beyond the end of the file", id)
+		return nil, s.file.corrupt("page %d: it lies beyond the end of the file", id)
 	case err != nil:
-		return s.file.corrupt("page %d: %v", id, err)
+		return nil, s.file.corrupt("page %d: %v", id, err)
 	}
-	return nil
+	return buf, nil
 }
 
 // own notes that the n pages from id on are reached by way of the element via, and no other.

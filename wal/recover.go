@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 const (
@@ -95,8 +93,8 @@ func (r *recovery) read(seg *segment, newest bool) error {
 		return r.readNewest(seg)
 	}
 	var m ownMeta
-	err := seg.view(func(tx *bolt.Tx) (err error) {
-		m, err = readMeta(tx, seg)
+	err := seg.view(func(view reader) (err error) {
+		m, err = readMeta(view, seg)
 		return err
 	})
 	if err == nil {
@@ -113,8 +111,8 @@ func (r *recovery) readNewest(seg *segment) error {
 	if err != nil {
 		return err
 	}
-	return seg.view(func(tx *bolt.Tx) error {
-		m, err := readMeta(tx, seg)
+	return seg.view(func(view reader) error {
+		m, err := readMeta(view, seg)
 		if err != nil {
 			return err
 		}
@@ -128,7 +126,7 @@ func (r *recovery) readNewest(seg *segment) error {
 			r.lost = min(largestCommit, r.log.opts.MaxSize)
 		}
 		r.note(seg)
-		return r.log.loadState(tx, seg.path)
+		return r.log.loadState(view, seg.path)
 	})
 }
 
@@ -146,8 +144,8 @@ func (s *segment) check() (doubtful bool, err error) {
 // indexed reads what the segment holds by its index. Where that is missing, after a crash between two
 // segments or for want of room, or damaged, it is made again.
 func (l *Log) indexed(s *segment) error {
-	err := s.view(func(tx *bolt.Tx) (err error) {
-		if s.spans, err = readIndexSpans(tx, s.seq); err != nil {
+	err := s.view(func(r reader) (err error) {
+		if s.spans, err = readIndexSpans(r, s.seq); err != nil {
 			err = &CorruptError{File: s.path, Reason: err.Error()}
 		}
 		return err
@@ -244,18 +242,18 @@ func asideSeq(path string) (uint64, bool) {
 }
 
 // loadState reads the newest segment's state.
-func (l *Log) loadState(tx *bolt.Tx, path string) error {
-	state := tx.Bucket(bucketState)
+func (l *Log) loadState(r reader, path string) error {
+	state := r.bucket(bucketState)
 	if state == nil {
 		return &CorruptError{File: path, Reason: "the state is missing"}
 	}
-	return state.ForEach(func(k, v []byte) error {
+	for k, v := state.Next(); k != nil; k, v = state.Next() {
 		l.stateBytes.Add(int64(len(k) + len(v) + stateElement))
 		if err := l.loadEntry(k, v); err != nil {
 			return &CorruptError{File: path, Reason: err.Error()}
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // forgetState undoes loadState.

@@ -301,12 +301,12 @@ func (s *sieve) sift(k, v []byte, c *bucketChunk) error {
 func (l *Log) eachChunk(seg *segment, name []byte, f func(k, v []byte, c *bucketChunk) error, to *copyWriter) error {
 	for next := []byte{}; next != nil; {
 		var c bucketChunk
-		err := seg.view(func(tx *bolt.Tx) error {
-			bucket := tx.Bucket(name)
+		err := seg.view(func(r reader) error {
+			bucket := r.bucket(name)
 			if bucket == nil {
 				return errKept
 			}
-			return c.read(bucket.Cursor(), next, f)
+			return c.read(bucket, next, f)
 		})
 		if err == nil && to != nil {
 			err = to.put(name, &c)
@@ -335,7 +335,7 @@ func (b *bucketChunk) add(key, value []byte) {
 func (b *bucketChunk) addBlock(number uint64, value []byte) { b.add(numberKey(number), value) }
 
 // read passes about rewriteChunk bytes of entries through f.
-func (b *bucketChunk) read(c *bolt.Cursor, from []byte, f func(k, v []byte, c *bucketChunk) error) error {
+func (b *bucketChunk) read(c entries, from []byte, f func(k, v []byte, c *bucketChunk) error) error {
 	size := 0
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
 		if size > rewriteChunk {

@@ -58,8 +58,9 @@ type segment struct {
 	seq  uint64
 	path string
 
-	mu     sync.RWMutex // guards db: held for reading during a transaction
-	db     *bolt.DB     // nil while nobody reads a sealed segment
+	mu     sync.RWMutex // guards db and pages: held for reading during a view
+	db     *bolt.DB     // of the newest segment; nil: it is sealed
+	pages  *boltFile    // of a sealed one; nil while nobody reads it
 	gone   bool         // truncated or set aside
 	closed bool         // the log is closed
 
@@ -148,9 +149,8 @@ func (s *segment) measure() error {
 	})
 }
 
-// openReadOnly opens a sealed segment. What bbolt says of a file that is none of its own is text,
-// so the meta pages are looked at first.
-func openReadOnly(path string) (*bolt.DB, error) {
+// openMapped opens a sealed segment.
+func openMapped(path string) (*boltFile, error) {
 	f, err := openBoltFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &CorruptError{File: path, Reason: "the file is missing"}
@@ -158,32 +158,45 @@ func openReadOnly(path string) (*bolt.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.snapshot()
-	if size := fileSize(path); err == nil && size < 2*f.pageSize {
-		err = f.corrupt("%d bytes are less than the meta pages", size)
+	if err := f.mapWhole(); err != nil {
+		return nil, errors.Join(err, f.close())
 	}
-	if err = errors.Join(err, f.close()); err != nil {
-		return nil, err
-	}
-	return openBolt(path, &bolt.Options{ReadOnly: true})
+	return f, nil
 }
 
-// contain turns a panic, bbolt's answer to a bad page, and a memory fault, the kernel's answer to
+// contain turns a panic, the answer to a bad page, and a memory fault, the kernel's answer to
 // a page of a mapped file that can't be read, into a CorruptError.
 func contain(path string, err *error) {
-	if r := recover(); r != nil {
+	switch r := recover().(type) {
+	case nil:
+	case *CorruptError:
+		*err = r
+	default:
 		*err = &CorruptError{File: path, Reason: fmt.Sprint("page: ", r)}
 	}
 }
 
-// view runs f in a read transaction of the segment, opening it when it is closed. Nothing slow
-// may happen in f, and nothing of the transaction may leave it.
-func (s *segment) view(f func(tx *bolt.Tx) error) (err error) {
+// view runs f on the segment as its last transaction left it, opening it when it is closed. Nothing slow
+// may happen in f, and nothing that the reader gives may leave it.
+func (s *segment) view(f func(r reader) error) (err error) {
 	if err := s.open(); err != nil {
 		return err
 	}
 	defer s.mu.RUnlock()
-	return viewBolt(s.db, s.path, f)
+	if s.db != nil {
+		return viewBolt(s.db, s.path, func(tx *bolt.Tx) error { return f(boltReader{tx}) })
+	}
+	return viewPages(s.pages, f)
+}
+
+func viewPages(file *boltFile, f func(r reader) error) (err error) {
+	defer contain(file.path, &err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	s, err := file.snapshot()
+	if err != nil {
+		return err
+	}
+	return f(pageReader{s})
 }
 
 func viewBolt(db *bolt.DB, path string, f func(tx *bolt.Tx) error) (err error) {
@@ -192,7 +205,7 @@ func viewBolt(db *bolt.DB, path string, f func(tx *bolt.Tx) error) (err error) {
 	return db.View(f)
 }
 
-// open returns with s.mu held for reading and s.db usable, or with an error.
+// open returns with s.mu held for reading and s.db or s.pages usable, or with an error.
 func (s *segment) open() error {
 	for {
 		s.mu.RLock()
@@ -203,7 +216,7 @@ func (s *segment) open() error {
 			}
 			return errGone
 		}
-		if s.db != nil {
+		if s.db != nil || s.pages != nil {
 			return nil
 		}
 		s.mu.RUnlock()
@@ -216,14 +229,14 @@ func (s *segment) open() error {
 func (s *segment) reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.db != nil || s.gone || s.closed {
+	if s.db != nil || s.pages != nil || s.gone || s.closed {
 		return nil
 	}
-	db, err := openReadOnly(s.path)
+	pages, err := openMapped(s.path)
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
 	}
-	s.db = db
+	s.pages = pages
 	return nil
 }
 
@@ -279,10 +292,15 @@ func (s *segment) closeForGood() error {
 }
 
 func (s *segment) closeLocked() error {
-	if s.db == nil || s.stuck {
-		return nil
+	var err error
+	if s.pages != nil {
+		err = s.pages.close()
+		s.pages = nil
 	}
-	err := s.db.Close()
+	if s.db == nil || s.stuck {
+		return err
+	}
+	err = errors.Join(err, s.db.Close())
 	s.db, s.file = nil, nil
 	return err
 }
@@ -320,12 +338,12 @@ type ownMeta struct {
 }
 
 // readMeta checks that the file is the segment of ours that its name says, and notes whether it is gapped.
-func readMeta(tx *bolt.Tx, s *segment) (ownMeta, error) {
-	meta := tx.Bucket(bucketMeta)
+func readMeta(r reader, s *segment) (ownMeta, error) {
+	meta := r.bucket(bucketMeta)
 	if meta == nil {
 		return ownMeta{}, &CorruptError{File: s.path, Reason: "no segment of a standpipe log: it has no meta bucket"}
 	}
-	version, seq, base := meta.Get(keyVersion), meta.Get(keySegment), meta.Get(keyBase)
+	version, seq, base := valueOf(meta, keyVersion), valueOf(meta, keySegment), valueOf(meta, keyBase)
 	switch {
 	case len(version) != 1 || version[0] != segmentVersion:
 		return ownMeta{}, &CorruptError{File: s.path, Reason: fmt.Sprintf("segment version %x, want %x", version, segmentVersion)}
@@ -334,8 +352,8 @@ func readMeta(tx *bolt.Tx, s *segment) (ownMeta, error) {
 	case len(base) != 8:
 		return ownMeta{}, &CorruptError{File: s.path, Reason: "the streams' base is missing"}
 	}
-	s.gapped = meta.Get(keyGapped) != nil
-	return ownMeta{string(meta.Get(keyLog)), binary.BigEndian.Uint64(base), meta.Get(keySealed) != nil}, nil
+	s.gapped = valueOf(meta, keyGapped) != nil
+	return ownMeta{string(valueOf(meta, keyLog)), binary.BigEndian.Uint64(base), valueOf(meta, keySealed) != nil}, nil
 }
 
 // listSegments returns the segments' sequence numbers in dir, oldest first.

@@ -3,8 +3,6 @@ package wal
 import (
 	"bytes"
 	"fmt"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // walk visits a stream's blocks in a segment by way of the index: the others are not touched.
@@ -27,8 +25,8 @@ func (w *walk) run() error {
 			return err
 		}
 		done := false
-		err = w.seg.view(func(tx *bolt.Tx) (err error) {
-			done, err = w.part(tx, &p, from)
+		err = w.seg.view(func(r reader) (err error) {
+			done, err = w.part(r, &p, from)
 			return err
 		})
 		if done || err != nil {
@@ -40,12 +38,12 @@ func (w *walk) run() error {
 }
 
 // part visits the blocks of one part of the index.
-func (w *walk) part(tx *bolt.Tx, p *indexPart, from uint64) (done bool, err error) {
-	bucket := tx.Bucket(bucketBlocks)
+func (w *walk) part(r reader, p *indexPart, from uint64) (done bool, err error) {
+	bucket := r.bucket(bucketBlocks)
 	if bucket == nil {
 		return false, &CorruptError{w.seg.path, w.stream, from, "the blocks are missing"}
 	}
-	c := numberCursor{Cursor: bucket.Cursor()}
+	c := numberCursor{entries: bucket}
 	for at := range p.places(from) {
 		if at.First >= w.next {
 			return true, nil
@@ -73,7 +71,7 @@ func (w *walk) block(c *numberCursor, at blockPlace) (b block, fault string) {
 
 // numberCursor finds blocks by their numbers. Those that follow one another cost no search.
 type numberCursor struct {
-	*bolt.Cursor
+	entries
 	last uint64
 }
 
@@ -100,8 +98,8 @@ func (l *Log) partOf(seg *segment, stream string, offset uint64) (p indexPart, o
 			p, ok = x.part(stream, offset)
 			return p, ok, nil
 		}
-		err = seg.view(func(tx *bolt.Tx) (err error) {
-			if p, ok, err = indexPartOf(tx, seg.seq, stream, offset); err != nil {
+		err = seg.view(func(r reader) (err error) {
+			if p, ok, err = indexPartOf(r, seg.seq, stream, offset); err != nil {
 				err = &CorruptError{File: seg.path, Reason: err.Error()}
 			}
 			return err
