@@ -27,7 +27,7 @@ func sampleOptions(dir string) wal.Options {
 	return wal.Options{Dir: dir, SegmentSize: 64 << 10}
 }
 
-func newSample(t *testing.T) sample {
+func newSample(t testing.TB) sample {
 	s := sample{dir: t.TempDir(), next: make(map[string]uint64), appended: make(map[string]wal.Count)}
 	l := open(t, sampleOptions(s.dir))
 	for _, stream := range []string{"old", "new"} {
