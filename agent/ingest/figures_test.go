@@ -104,3 +104,17 @@ func TestWhoHasSentWhatOnASocket(t *testing.T) {
 	q.reply()
 	expectFigures(t, register, access.Figures{Events: 1, Bytes: 2, Refused: map[string]uint64{"invalid": 1, "forbidden": 1}}, access.Figures{}, 1)
 }
+
+// TestWhatIsSentAgainIsNotCountedAgain, on the log itself.
+func TestWhatIsSentAgainIsNotCountedAgain(t *testing.T) {
+	g, register := ours(t, access.Identity{})
+	_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(openLog(t, wal.Options{})), Guard: g})
+	m := appendOf("text", "ab")
+	m.ProducerId, m.ProducerSequence = "p", 1
+	for i := range 3 {
+		if r, err := client.Append(t.Context(), m); err != nil || r.Duplicate != (i > 0) {
+			t.Errorf("got %v, %v", r, err)
+		}
+	}
+	expectFigures(t, register, access.Figures{Events: 1, Bytes: 2}, access.Figures{}, 0)
+}

@@ -7,12 +7,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +22,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/client"
 )
 
@@ -237,6 +240,7 @@ func TestWhoMaySend(t *testing.T) {
 		}
 		return nil
 	})
+	expectWhoSent(a)
 	metrics := a.get("/metrics")
 	for _, want := range []string{`{reason="unauthenticated",stream=""}`, `{reason="forbidden",stream=""}`, `{reason="rate",stream="clicks"}`} {
 		if !strings.Contains(metrics, "standpipe_refused_events_total"+want) {
@@ -248,6 +252,29 @@ func TestWhoMaySend(t *testing.T) {
 		if strings.Contains(a.out.String(), secret) {
 			t.Errorf("the agent's log has the token %s", secret)
 		}
+	}
+}
+
+// expectWhoSent wants what TestWhoMaySend has sent and was refused, in the status.
+func expectWhoSent(a *agent) {
+	a.t.Helper()
+	var got admin.Status
+	if err := json.Unmarshal([]byte(a.get("/v1/status")), &got); err != nil {
+		a.t.Fatal(err)
+	}
+	var said []string
+	for _, i := range got.Access.Identities {
+		if i.Name == "web" && i.Appended.Events > 0 && i.Refused.Reasons["rate"] > 0 {
+			i.Appended.Events, i.Refused.Reasons["rate"] = 1, 1 // as many as it was fast
+		}
+		said = append(said, fmt.Sprintf("%s %d %v", i.Name, i.Appended.Events, i.Refused.Reasons))
+	}
+	want := []string{" 1 map[]", "meters 1 map[forbidden:1]", "web 1 map[forbidden:1 rate:1]", "local 1 map[]"}
+	if !slices.Equal(said, want) {
+		a.t.Errorf("got %q, want %q", said, want)
+	}
+	if u := got.Access.Unknown; u.Requests != 5 || !strings.HasPrefix(u.LastRefusal.From, "127.0.0.1:") {
+		a.t.Errorf("got %+v, want 5 requests of whom nobody knows", u)
 	}
 }
 
