@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"net"
 	"time"
 )
@@ -20,19 +21,19 @@ const (
 // listener drains: net/http would wait five seconds for them to say something.
 type boundedListener struct {
 	net.Listener
-	known   *knownConns
-	most    int
-	refusal string // that is written to one that is turned away; empty where that takes a handshake
-	said    time.Time
-	unsaid  int // turned away since
+	known  *knownConns
+	most   int
+	answer func(line string) string // what is written to one that is turned away; nil where that takes a handshake
+	said   time.Time
+	unsaid int // turned away since
 }
 
 // bounded is l with its connections known and bounded.
-func (k *knownConns) bounded(l net.Listener, o *Options, refusal string) net.Listener {
+func (k *knownConns) bounded(l net.Listener, o *Options, answer func(line string) string) net.Listener {
 	if o.TLS != nil {
-		refusal = ""
+		answer = nil
 	}
-	return &boundedListener{Listener: k.listener(l), known: k, most: o.MaxConnections, refusal: refusal}
+	return &boundedListener{Listener: k.listener(l), known: k, most: o.MaxConnections, answer: answer}
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -41,32 +42,47 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !closed(l.known.in.draining) && l.known.makeRoom(l.most, time.Now()) {
+		switch {
+		case closed(l.known.in.draining):
+			l.turnAway(conn, stoppingLine)
+		case l.known.makeRoom(l.most, time.Now()):
 			return conn, nil
+		default:
+			l.turnAway(conn, crowdedLine)
+			l.sayCrowded()
 		}
-		l.turnAway(conn)
 	}
 }
 
-func (l *boundedListener) turnAway(conn net.Conn) {
-	in := l.known.in
-	in.observer.TurnedAway(in.listener)
-	if l.refusal != "" {
+func (l *boundedListener) turnAway(conn net.Conn, line string) {
+	if l.answer != nil {
 		conn.SetWriteDeadline(time.Now().Add(writeTime))
-		conn.Write([]byte(l.refusal)) // into an empty buffer: it does not wait
+		conn.Write([]byte(l.answer(line))) // into an empty buffer: it does not wait
 	}
 	conn.Close()
-	if l.unsaid++; !closed(in.draining) && time.Since(l.said) >= sayCrowded {
+}
+
+func (l *boundedListener) sayCrowded() {
+	in := l.known.in
+	in.observer.TurnedAway(in.listener)
+	if l.unsaid++; time.Since(l.said) >= sayCrowded {
 		in.logger.Warn("connections are turned away: all are in use", "address", l.Addr(), "max_connections", l.most, "since_the_last_line", l.unsaid)
 		l.said, l.unsaid = time.Now(), 0
 	}
 }
 
+// What a connection is told that is turned away.
 const (
-	turnedAwayLine = `{"error":"no connection is free","code":"UNAVAILABLE","retry_after":"1s"}` + "\n"
-	turnedAwayHTTP = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n" +
-		"Content-Type: application/json\r\nContent-Length: 74\r\n\r\n" + turnedAwayLine
+	crowdedLine  = `{"error":"no connection is free","code":"UNAVAILABLE","retry_after":"1s"}` + "\n"
+	stoppingLine = `{"error":"the agent is shutting down: nothing was stored","code":"UNAVAILABLE","retry_after":"1s"}` + "\n"
 )
+
+func overSocket(line string) string { return line }
+
+func overHTTP(line string) string {
+	return fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(line), line)
+}
 
 // makeRoom reports whether there are no more than most connections, if need be after it has closed the one
 // that has been silent for the longest time.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,4 +107,57 @@ func ask(t *testing.T, kind string, s *ingest.Server) bool {
 	got := make([]byte, len(want))
 	n, _ := io.ReadFull(c, got)
 	return strings.HasPrefix(string(got[:n]), want)
+}
+
+// lateListener accepts one connection, as it is closed.
+type lateListener struct {
+	net.Listener
+	conn      net.Conn
+	late      chan net.Conn
+	accepting chan struct{} // closed by the first Accept
+	first     sync.Once
+	last      sync.Once
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	l.first.Do(func() { close(l.accepting) })
+	if conn, ok := <-l.late; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (l *lateListener) Close() error {
+	l.last.Do(func() {
+		l.late <- l.conn
+		close(l.late)
+	})
+	return l.Listener.Close()
+}
+
+// TestAConnectionThatComesAsTheAgentStops was told that no connection is free.
+func TestAConnectionThatComesAsTheAgentStops(t *testing.T) {
+	for _, kind := range []string{ingest.Socket, ingest.HTTP} {
+		bound, err := ingest.Listen("unix", socketPath(t), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, theirs := net.Pipe()
+		seen := &counts{}
+		late := &lateListener{Listener: bound, conn: theirs, late: make(chan net.Conn, 1), accepting: make(chan struct{})}
+		s := serve(t, ingest.Options{Type: kind, Log: newFakeLog(t), Observer: seen, Network: "unix", Listener: late})
+		<-late.accepting
+		stopped := make(chan error, 1)
+		go func() { stopped <- s.Stop(t.Context()) }()
+		got, err := io.ReadAll(ours)
+		if err != nil || !strings.Contains(string(got), `{"error":"the agent is shutting down: nothing was stored","code":"UNAVAILABLE"`) {
+			t.Errorf("%s: got %q, %v", kind, got, err)
+		}
+		if err := <-stopped; err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if _, turnedAway := seen.connections(); turnedAway != 0 {
+			t.Errorf("%s: %d were turned away for want of room", kind, turnedAway)
+		}
+	}
 }

@@ -60,7 +60,7 @@ func newGRPC(in *intake, o *Options) *grpcWire {
 		conns:  newKnownConns(in), inflow: newInflow(in, o),
 	}
 	w.service = &service{in: in, room: &w.inflow.room}
-	w.bound = func(l net.Listener) net.Listener { return w.conns.bounded(l, o, "") }
+	w.bound = func(l net.Listener) net.Listener { return w.conns.bounded(l, o, nil) }
 	w.server = grpc.NewServer(w.options(o)...)
 	w.server.RegisterService(ingestDesc(), w.service)
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.draining})

@@ -81,7 +81,7 @@ func newHTTP(in *intake, o *Options) *httpWire {
 		origins: make(map[string]bool), pixels: make(map[string]*Pixel),
 		preflight: "Authorization, Content-Encoding, Content-Type, " + strings.Join(append(postHeaders, h.KeyHeader), ", "),
 	}
-	w.bound = func(l net.Listener) net.Listener { return w.conns.bounded(l, o, turnedAwayHTTP) }
+	w.bound = func(l net.Listener) net.Listener { return w.conns.bounded(l, o, overHTTP) }
 	for _, origin := range h.Origins {
 		w.origins[origin] = true
 	}

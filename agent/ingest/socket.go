@@ -34,7 +34,7 @@ func newSocket(in *intake, o *Options) *socketWire {
 	}
 	w.room.give(max(minRoom, 4*int64(o.MaxLineSize)))
 	known := newKnownConns(in)
-	w.bound = func(l net.Listener) net.Listener { return known.bounded(l, o, turnedAwayLine) }
+	w.bound = func(l net.Listener) net.Listener { return known.bounded(l, o, overSocket) }
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
