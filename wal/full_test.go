@@ -121,6 +121,30 @@ func TestFullDoesNotFlapWithEveryCheckpoint(t *testing.T) {
 	}
 }
 
+// TestALogThatWasFullIsFullAfterARestart: it said that it had room until the next append was refused.
+func TestALogThatWasFullIsFullAfterARestart(t *testing.T) {
+	o := wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20}
+	l := open(t, o)
+	l.Place("s", "d")
+	stored := fill(t, l, "s", 10_000, 1)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	o.Clock = func() time.Time { return now }
+	l = open(t, o)
+	p, _ := l.Place("s", "d")
+	now = now.Add(time.Minute)
+	if !l.Full() {
+		t.Error("not full, without room")
+	}
+	settleAll(l, p, stored)
+	sync(t, l)
+	if l.Full() {
+		t.Error("still full when all is settled")
+	}
+}
+
 func TestABlockedAppendWaitsWithinItsDeadline(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnFull: wal.Block})
 	p, _ := l.Place("s", "d")

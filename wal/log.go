@@ -50,7 +50,7 @@ type Log struct {
 	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
 	truncateSoon atomic.Bool  // something was not truncated while held
 
-	fullSince  atomic.Pointer[time.Time] // when an append last waited or was refused for want of room; nil: there is room
+	fullSince  atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
 	stateBytes atomic.Int64              // of the state that a new segment begins with
 
 	flow      atomic.Uint64 // bytes of the payloads appended since Open
@@ -87,6 +87,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l.committer = newCommitter(l)
 	if err := l.recover(); err != nil {
 		return nil, errors.Join(err, l.letGo())
+	}
+	if l.space() < l.margin() {
+		l.noteFull()
 	}
 	go l.committer.run()
 	go l.upkeep()

@@ -119,7 +119,8 @@ func (l *Log) sealedBytes() int64 {
 	return l.sealed
 }
 
-// Full tells whether appends wait, or one was refused for want of room and there is none since.
+// Full tells whether appends wait, or one was refused for want of room and there is none since, or there was none
+// when the log was opened.
 func (l *Log) Full() bool {
 	since := l.fullSince.Load()
 	if since == nil {
@@ -133,7 +134,7 @@ func (l *Log) Full() bool {
 	return false
 }
 
-// noteFull is called whenever an append is refused or waits for want of room.
+// noteFull is called whenever an append is refused or waits for want of room, and for a log that is opened without any.
 func (l *Log) noteFull() {
 	now := l.opts.Clock()
 	l.fullSince.Store(&now)
