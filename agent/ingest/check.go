@@ -162,6 +162,9 @@ func checkFormat(data []byte, format string) *refusal {
 		return misfit("data of %d bytes is not valid JSON from byte %d on; the stream's format is json",
 			len(data), fault)
 	}
+	if !utf8.Valid(data) { // RFC 8259, 8.1: many readers stop at such a line
+		return misfit("data of %d bytes is not valid UTF-8; the stream's format is json", len(data))
+	}
 	return nil
 }
 

@@ -40,6 +40,7 @@ func TestRefusals(t *testing.T) {
 		{"no JSON", appendOf("json", `{}`, `{"`+secret+`":}`), codes.InvalidArgument, "event 1: data of 11 bytes is not valid JSON from byte 10 on; the stream's format is json", "json/format"},
 		{"empty JSON", appendOf("json", ""), codes.InvalidArgument, "event 0: data of 0 bytes is not valid JSON from byte 0 on; the stream's format is json", "json/format"},
 		{"two JSON values", appendOf("json", "1 2"), codes.InvalidArgument, "event 0: data of 3 bytes is not valid JSON from byte 2 on; the stream's format is json", "json/format"},
+		{"JSON that is not UTF-8", appendOf("json", "\"\xff\""), codes.InvalidArgument, "event 0: data of 3 bytes is not valid UTF-8; the stream's format is json", "json/format"},
 		{"JSON on two lines", appendOf("json", "{\n}"), codes.InvalidArgument, "event 0: data of 3 bytes has a line break at byte 1; the stream's format json takes one line", "json/format"},
 		{"JSON with a newline at its end", appendOf("json", "{}\n"), codes.InvalidArgument, "event 0: data of 3 bytes has a line break at byte 2; the stream's format json takes one line", "json/format"},
 		{"text with a line feed", appendOf("text", "ab\n"), codes.InvalidArgument, "event 0: data of 3 bytes has a line break at byte 2; the stream's format text takes one line", "text/format"},
