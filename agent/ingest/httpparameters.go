@@ -105,9 +105,17 @@ func attributesOf(h http.Header) (map[string]string, *refusal) {
 	return attributes, nil
 }
 
+// The times that nanoseconds since 1970 can say.
+var (
+	earliest = time.Unix(0, -1<<63)
+	latest   = time.Unix(0, 1<<63-1)
+)
+
+// eventTime reads a time as RFC 3339 writes it: with a small t and z too, and no comma, of which time.Parse
+// knows the opposite.
 func eventTime(name, s string) (int64, *refusal) {
-	at, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	at, err := time.Parse(time.RFC3339Nano, strings.ToUpper(s))
+	if err != nil || strings.Contains(s, ",") {
 		return 0, invalid("%s of %d characters is not as RFC 3339 writes it, such as 2006-01-02T15:04:05.999Z", name, len(s))
 	}
 	if at.Before(earliest) || at.After(latest) {

@@ -6,7 +6,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -178,27 +177,12 @@ func (p *lineReading) base64(value []byte) *refusal {
 	return nil
 }
 
-// The times that nanoseconds since 1970 can say.
-var (
-	earliest = time.Unix(0, -1<<63)
-	latest   = time.Unix(0, 1<<63-1)
-)
-
 func (p *lineReading) time(value []byte) *refusal {
 	s, r := text("time", value)
-	if r != nil {
-		return r
+	if r == nil {
+		p.event.Time, r = eventTime("time", s)
 	}
-	at, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return invalid("time of %d characters is not as RFC 3339 writes it, such as 2006-01-02T15:04:05.999Z", len(s))
-	}
-	if at.Before(earliest) || at.After(latest) {
-		return invalid("time in the year %d is outside of %s to %s", at.Year(),
-			earliest.UTC().Format(time.DateOnly), latest.UTC().Format(time.DateOnly))
-	}
-	p.event.Time = at.UnixNano()
-	return nil
+	return r
 }
 
 func (p *lineReading) attributes(value []byte) *refusal {
@@ -228,20 +212,10 @@ func (p *lineReading) attributes(value []byte) *refusal {
 
 func (p *lineReading) ack(value []byte) *refusal {
 	s, r := text("ack", value)
-	if r != nil {
-		return r
+	if r == nil {
+		p.into.ack, r = ackOf(s)
 	}
-	switch s {
-	case "accepted":
-		p.into.ack = standpipev1.Ack_ACK_ACCEPTED
-	case "durable":
-		p.into.ack = standpipev1.Ack_ACK_DURABLE
-	case "delivered":
-		p.into.ack = standpipev1.Ack_ACK_DELIVERED
-	default:
-		return invalid(`ack %s is unknown; "accepted", "durable" and "delivered" are allowed`, quoteName(s))
-	}
-	return nil
+	return r
 }
 
 func (p *lineReading) producerID(value []byte) (r *refusal) {

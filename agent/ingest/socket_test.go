@@ -105,6 +105,7 @@ func TestSocketRefusals(t *testing.T) {
 		{`{"stream":"text","key":"k","data_base64":"MQ"}`, `data_base64 of 2 characters is not base64 in the standard alphabet with padding`, "INVALID_ARGUMENT"},
 		{`{"stream":"text","key":"k","data_base64":5}`, `data_base64 is a number; a string is allowed`, "INVALID_ARGUMENT"},
 		{`{"stream":"text","key":"k","data":1,"time":"s3cret"}`, `time of 6 characters is not as RFC 3339 writes it, such as 2006-01-02T15:04:05.999Z`, "INVALID_ARGUMENT"},
+		{`{"stream":"text","key":"k","data":1,"time":"2026-11-02T06:00:00,5Z"}`, `time of 22 characters is not as RFC 3339 writes it, such as 2006-01-02T15:04:05.999Z`, "INVALID_ARGUMENT"},
 		{`{"stream":"text","key":"k","data":1,"time":1700000000}`, `time is a number; a string is allowed`, "INVALID_ARGUMENT"},
 		{`{"stream":"text","key":"k","data":1,"time":"9999-01-01T00:00:00Z"}`, `time in the year 9999 is outside of 1677-09-21 to 2262-04-11`, "INVALID_ARGUMENT"},
 		{`{"stream":"text","key":"k","data":1,"attributes":[]}`, `attributes is an array; an object of strings is allowed`, "INVALID_ARGUMENT"},
@@ -182,7 +183,7 @@ func TestSocketKeepsWhatTheEventSays(t *testing.T) {
 	log := newFakeLog(t)
 	_, p := serveSocket(t, ingest.Options{Log: log})
 	p.send(`{"stream":"text","key":"é","data":1,"time":"2026-11-02T06:00:00.5+01:00","attributes":{"site":"north","b":""}}` + "\n" +
-		`{"stream":"text","key":"k","data":1,"producer_id":"p","producer_sequence":18446744073709551614,"time":"1970-01-01T00:00:00Z"}` + "\n" +
+		`{"stream":"text","key":"k","data":1,"producer_id":"p","producer_sequence":18446744073709551614,"time":"1970-01-01t00:00:00z"}` + "\n" +
 		`{"stream":"text","key":"k","data":1}`)
 	p.finish()
 	for i := range 3 {
