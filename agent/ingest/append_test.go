@@ -77,6 +77,23 @@ func TestAckLevels(t *testing.T) {
 	}
 }
 
+// TestAcceptedWhileTheLogIsFull was answered well, and then the events were gone.
+func TestAcceptedWhileTheLogIsFull(t *testing.T) {
+	log := newFakeLog(t)
+	log.full = true
+	log.refuse[0] = &wal.FullError{Used: 10, Max: 11}
+	_, client := serveGRPC(t, ingest.Options{Log: log})
+	m := appendOf("bytes", "a")
+	m.Ack = standpipev1.Ack_ACK_ACCEPTED
+	if _, err := client.Append(t.Context(), m); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("got %v, want RESOURCE_EXHAUSTED", err)
+	}
+	r, err := client.Append(t.Context(), m)
+	if err != nil || r.FirstOffset != 1 || r.Ack != standpipev1.Ack_ACK_DURABLE {
+		t.Errorf("once there is room: got %v, %v, want offset 1 and that it is synced", r, err)
+	}
+}
+
 func TestErrorsOfTheLog(t *testing.T) {
 	tests := []struct {
 		err  error

@@ -87,8 +87,9 @@
 // ack accepted is answered when the log has taken the request in its queue. Its offset is not
 // known then: first_offset (the socket's "offset") is 0. Until it is synced it is in memory alone: a kill or a
 // power cut loses it, nobody counts it then, and the producer is not told. That lasts for commit_linger, the commit
-// under way and its own. If the log refuses it afterwards (it is full, or its commit failed) it is counted as refused
-// and in standpipe_accepted_lost_events_total; on an AppendStream it ends the stream as well.
+// under way and its own. While the log is full, such a request is answered as one of durable is: refused, or once it is
+// synced. What the log refuses all the same after the answer (its commit failed, or it was the first to find no room)
+// is counted as refused and in standpipe_accepted_lost_events_total; on an AppendStream it ends the stream as well.
 // ack delivered is answered when every destination has settled the events. When one of them was
 // dead-lettered or dropped, the reply says that the level reached is durable.
 //

@@ -37,6 +37,7 @@ type fakeLog struct {
 	lost    bool          // WaitSettled: not all was delivered
 	hold    chan struct{} // when set, nothing is concluded before it is closed
 	stuck   bool          // WaitSettled waits for ctx
+	full    bool          // what Full says
 
 	queue chan *fakeTicket
 }
@@ -123,6 +124,8 @@ func (l *fakeLog) WaitSettled(ctx context.Context, _ string, _ wal.Appended) (bo
 	}
 	return !l.lost, l.settled
 }
+
+func (l *fakeLog) Full() bool { return l.full }
 
 // stored returns the data of all events that are stored, in order.
 func (l *fakeLog) stored() (data []string) {

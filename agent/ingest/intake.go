@@ -92,6 +92,9 @@ func (in *intake) take(ctx context.Context, r *request) taken {
 			return t
 		}
 	}
+	if t.ack == standpipev1.Ack_ACK_ACCEPTED && in.log.Full() {
+		t.ack = standpipev1.Ack_ACK_DURABLE // an answer before there is room would be a promise that is not kept
+	}
 	ticket, err := in.log.Submit(ctx, &r.batch)
 	if err != nil {
 		t.err = refusalOf(err)

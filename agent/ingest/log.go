@@ -15,6 +15,8 @@ type Log interface {
 	// WaitSettled waits until every destination of the stream has settled the events of a, and
 	// reports whether all of them were delivered.
 	WaitSettled(ctx context.Context, stream string, a wal.Appended) (delivered bool, err error)
+	// Full tells whether appends are refused or wait for want of room.
+	Full() bool
 }
 
 // Ticket stands for a batch on its way to the disk.

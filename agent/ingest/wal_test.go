@@ -193,6 +193,7 @@ func (d *discard) Submit(_ context.Context, b *wal.Batch) (ingest.Ticket, error)
 }
 
 func (d *discard) WaitSettled(context.Context, string, wal.Appended) (bool, error) { return true, nil }
+func (d *discard) Full() bool                                                      { return false }
 
 type discarded int
 
