@@ -89,7 +89,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 
 // openConsole binds the admin listener.
 func (a *Agent) openConsole(conf *config.Admin) (err error) {
-	if a.shield, err = protect(a.register, a.logger.Named("access"), conf.TLS, conf.Auth); err != nil {
+	if a.shield, err = protect(a.register, a.logger.Named("admin"), conf.TLS, conf.Auth); err != nil {
 		return err
 	}
 	a.admin = admin.New(admin.Options{

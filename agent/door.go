@@ -54,7 +54,7 @@ func (a *Agent) openDoor(l config.Listener) error {
 }
 
 func (a *Agent) bind(l config.Listener) (*openDoor, error) {
-	guarded, err := protect(a.register, a.logger.Named("access"), l.TLS, l.Auth)
+	guarded, err := protect(a.register, a.logger.Named(l.Type), l.TLS, l.Auth)
 	if err != nil {
 		return nil, fmt.Errorf("%slistener %q: %w", place(l.Pos), l.Type, err)
 	}
