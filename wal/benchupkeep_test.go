@@ -9,9 +9,9 @@ import (
 )
 
 // BenchmarkUpkeep appends 100 events of 1 KiB at a time while segments roll every 40 commits, are truncated
-// once they are settled, or are rewritten since a little of each is not. The floor is a log in the same run
-// whose segment never ends. added-commits: by how many of the floor's median commits the 99th
-// percentile is above the floor's.
+// once they are settled, or are rewritten since a third of each is not. The floor is a log in the same run,
+// settled alike, whose segment never ends; they take turns, and what upkeep the one has under way ends before the
+// other's. added-commits: by how many of the floor's median commits the 99th percentile is above the floor's.
 func BenchmarkUpkeep(b *testing.B) {
 	b.Run("roll", func(b *testing.B) { benchmarkUpkeep(b, false, false) })
 	b.Run("truncate", func(b *testing.B) { benchmarkUpkeep(b, true, false) })
@@ -20,26 +20,34 @@ func BenchmarkUpkeep(b *testing.B) {
 
 func benchmarkUpkeep(b *testing.B, settles, stuck bool) {
 	floor := upkeep{log: open(b, wal.Options{Dir: b.TempDir(), SegmentSize: 2 << 30})}
-	tested := upkeep{log: open(b, wal.Options{Dir: b.TempDir(), SegmentSize: 4 << 20, MaxSize: 1 << 30})}
+	o := wal.Options{Dir: b.TempDir(), SegmentSize: 4 << 20, MaxSize: 1 << 30}
 	if stuck {
-		tested.log = open(b, wal.Options{Dir: b.TempDir(), SegmentSize: 4 << 20, MaxSize: 256 << 20}.Rewriting())
+		o = o.Rewriting()
+	}
+	tested := upkeep{log: open(b, o)}
+	if settles {
+		floor.settled, tested.settled = floor.place(b, "s"), tested.place(b, "s")
+	}
+	if stuck {
 		tested.place(b, "stuck")
 	}
-	if settles {
-		tested.settled = tested.place(b, "s")
-	}
-	batch := kibibyteBatch("0", 100)
-	for i := 0; i < b.N; i += 16 {
-		for range min(16, b.N-i) {
+	batch, stays := kibibyteBatch("0", 100), kibibyteBatch("0", 800)
+	stays.Stream = "stuck"
+	const turn = 128
+	for i := 0; i < b.N; i += turn {
+		for range min(turn, b.N-i) {
 			floor.append(b, batch)
 		}
-		for range min(16, b.N-i) {
+		rewritten(b, floor.log)
+		for j := range min(turn, b.N-i) {
 			tested.append(b, batch)
+			if stuck && j%16 == 0 {
+				if _, err := tested.log.Append(b.Context(), stays); err != nil {
+					b.Fatal(err)
+				}
+			}
 		}
-		if stuck {
-			appendOne(b, tested.log, "stuck", "k", "x")
-			sync(b, tested.log) // what is worth it is rewritten then
-		}
+		rewritten(b, tested.log)
 	}
 	commit := percentile(floor.took, 0.5)
 	b.ReportMetric(float64(percentile(tested.took, 0.99)-percentile(floor.took, 0.99))/float64(commit), "added-commits")

@@ -50,6 +50,21 @@ func checkSegment(path string, seq uint64) (blocks *newestBlocks, doubtful bool,
 	return c.blocks, metaFault(&s.metas[0]) != "" || metaFault(&s.metas[1]) != "", nil
 }
 
+// checkBare verifies every page of a segment that has not begun.
+func checkBare(path string) (err error) {
+	f, err := openBoltFile(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	s, err := f.snapshot()
+	if err != nil {
+		return err
+	}
+	c := check{path: path, snapshot: s}
+	return c.tree(&tree{root: s.root}, c.bucket)
+}
+
 // tree visits all elements of a bucket in order.
 func (c *check) tree(t *tree, visit func(leaf *page, i int) error) error {
 	c.last = nil

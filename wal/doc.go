@@ -22,11 +22,21 @@
 //	DIR/wal/0000000000000002.seg.new      one that was never finished, or a copy; Open removes it
 //	DIR/wal/0000000000000003.seg.corrupt  one that was set aside; nothing reads or removes it
 //
-// The segment with the highest number is the newest and takes the appends. It is sealed once it has
-// SegmentSize, when the next one has been made, filled with the state, synced, renamed to its name, and
-// its folder synced. Only then is the old one marked as sealed, and only after that is anything
-// stored in the new one. So the last segment without the mark is the newest whatever a crash
-// leaves; a last segment with the mark says that its successor is missing.
+// The segment with the highest number that has begun is the newest and takes the appends. Once it is half
+// full the next one is made ready beside the committer: made, allocated, synced, renamed to its name, and its
+// folder synced. It holds its meta and nothing else until the newest has SegmentSize: the commit that makes it
+// so also marks it as sealed and writes its index, and the first commit after that begins the next one,
+// with the log's state and its own events in one transaction. So no append waits for a roll.
+//
+// A crash leaves one of three, and each says which is the newest:
+//
+//	not marked                       it is the newest. What was made ready after it is removed
+//	marked, then one not begun       all that was stored is in the marked one, with the state, so it is neither
+//	                                 unlinked nor rewritten yet. Open begins the other
+//	marked, then one that has begun  the last is the newest
+//
+// A last segment with the mark and none after it says that its successor is missing, and one that has not
+// begun says that the one before it was there: there is never a second one that has not begun.
 //
 // # A segment
 //
@@ -36,7 +46,7 @@
 //	                 log         the id of the log
 //	                 segment     8 bytes: the number in the file's name
 //	                 base        8 bytes: new streams begin after this offset (see Loss)
-//	                 sealed      there once a later segment has been made
+//	                 sealed      there once a later segment may have begun
 //	                 gapped      there once it was rewritten: blocks may lack events
 //	bucket "state"   's' stream                next offset and payload bytes when the segment began
 //	                 'd' stream, destination   its place: ledger, state, the marks of all lanes
@@ -67,15 +77,15 @@
 // The index tells for each stream which offsets stand in which block, so that nobody reads another stream's
 // blocks and a block that can't be read is known for what it held. That of the newest segment is in
 // memory: 2 to 4 bytes a block, and about 200 for each stream. It is written into the
-// segment by the transaction that seals it, in parts of 1 KiB, each with a sum:
+// segment by its last transaction, in parts of 1 KiB, each with a sum:
 //
 //	 0        1         5      13       21      29       37     45
 //	+---------+---------+------+--------+-------+--------+------+-------------------------------
 //	| version | CRC-32C | next | before | after | number | last | for each block: count, number
 //	+---------+---------+------+--------+-------+--------+------+-------------------------------
 //
-// A reader takes a part at a time from the file. Where the index is damaged, or missing after a crash
-// between two segments, the blocks are read and it is made again, in memory.
+// A reader takes a part at a time from the file. Where the index is damaged or missing, the blocks are read
+// and it is made again, in memory.
 //
 // A frame is the event's lane (1 byte), a length (varint) and the event in the encoding of
 // standpipe.v1.Event: an event that came in this encoding is copied once, into its block, and its time put
@@ -142,7 +152,8 @@
 // All segments together never occupy more than MaxSize (blocks on the disk, not lengths). What a group
 // may take is reckoned from above: its blocks with their share of half-filled pages, the last leaf
 // again, and the index. Kept free of appends is a margin of 1 MiB (a sixth of MaxSize if that is less)
-// and twice the state, for checkpoints and the next segment, and the room of a copy (see Truncation).
+// and twice the state, for checkpoints and the next segment, and the room of a copy (see Truncation). The
+// segment that was made ready counts with what it occupies: its first pages, and a quarter of the margin.
 //
 // The newest segment is allocated ahead (fallocate), so that lack of space shows before a byte of a
 // commit is written and is only a refusal, and a quarter of the margin stays allocated: a checkpoint finds
@@ -176,7 +187,8 @@
 // # Truncation
 //
 // A segment is unlinked when every destination of every stream in it is done with it by what is on the
-// disk, whether it is the oldest or not; a stream that never had a destination keeps everything. A sealed
+// disk, whether it is the oldest or not, beside the committer; a stream that never had a destination keeps
+// everything. A sealed
 // segment of which little is needed any more is written again without the rest, beside the committer and
 // one at a time, and renamed over the old one: a destination that is stuck, or a single lane of it, keeps its
 // own events, and not what others have appended beside them.

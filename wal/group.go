@@ -20,6 +20,8 @@ type group struct {
 	need    int64    // the most by which the group makes the segment grow
 	events  int
 
+	successor *segment // of the segment that ends with the group; nil: it goes on
+
 	sequences map[producerKey]*producer // as they were before this group; nil: unknown
 
 	checkpoint bool
@@ -130,8 +132,12 @@ func (g *group) answer(c *committer, err error) {
 		}
 		c.finish(t, g.results[i], nil)
 	}
-	for _, s := range g.syncs {
-		s <- err
+	if len(g.syncs) > 0 {
+		c.log.chores.add(func() { // after the truncation
+			for _, s := range g.syncs {
+				s <- err
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"iter"
 	"slices"
@@ -61,6 +62,28 @@ func (x *blockIndex) add(b *block) {
 	p := indexPart{first: b.first, next: b.first, before: b.before, after: b.before, number: b.number, last: b.number}
 	x.size.Add(p.add(b) + partOverhead + int64(len(stream)))
 	x.streams[stream] = append(parts, p)
+}
+
+// addValue notes an encoded block.
+func (x *blockIndex) addValue(value []byte, number uint64) {
+	var b block
+	b.readHeader(value)
+	b.number = number
+	x.add(&b)
+}
+
+// clone returns a copy that grows by itself.
+func (x *blockIndex) clone() *blockIndex {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	copied := newIndex()
+	for stream, parts := range x.streams {
+		parts = slices.Clone(parts)
+		last := &parts[len(parts)-1]
+		last.blocks = bytes.Clone(last.blocks)
+		copied.streams[stream] = parts
+	}
+	return copied
 }
 
 // add returns how many bytes longer the part is now.

@@ -23,7 +23,8 @@ type SegmentState string
 // The states of a segment.
 const (
 	SegmentActive     SegmentState = "active"     // the newest: it takes the appends when an agent runs
-	SegmentSealed     SegmentState = "sealed"     // it never changes until it is unlinked
+	SegmentSealed     SegmentState = "sealed"     // no append changes it any more
+	SegmentReady      SegmentState = "ready"      // made ready to follow the newest; it has not begun and holds nothing
 	SegmentUnreadable SegmentState = "unreadable" // what it holds can't be told
 )
 
@@ -79,13 +80,15 @@ type InspectedPlace struct {
 // logFiles is the listing of a log's directory.
 type logFiles struct {
 	dir                  string
-	segments             []SegmentInfo // oldest first
+	segments             []SegmentInfo // that have begun, oldest first
+	ready                *SegmentInfo  // made ready to follow them
 	setAside, unfinished []FileInfo
 }
 
 // listLog lists the log of a data directory. A file that goes away meanwhile is left out: it was
-// truncated.
-func listLog(dir string) (files logFiles, err error) {
+// truncated. What an agent appends to a segment that has not begun is after all that the others hold: whoever
+// reads those one by one must not read it.
+func listLog(ctx context.Context, dir string) (files logFiles, err error) {
 	files.dir = filepath.Join(dir, "wal")
 	entries, err := os.ReadDir(files.dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -100,12 +103,27 @@ func listLog(dir string) (files logFiles, err error) {
 		files.add(e.Name())
 	}
 	slices.SortFunc(files.segments, func(a, b SegmentInfo) int { return cmp.Compare(a.Seq, b.Seq) })
-	if n := len(files.segments); n > 0 {
-		files.segments[n-1].State = SegmentActive
-	} else if len(files.setAside) == 0 {
+	if len(files.segments) == 0 && len(files.setAside) == 0 {
 		return files, fmt.Errorf("%w: %s has no segment", ErrNoLog, files.dir)
 	}
-	return files, nil
+	return files, files.takeReady(ctx)
+}
+
+// takeReady takes the last segment out of the row if it has not begun.
+func (l *logFiles) takeReady(ctx context.Context) error {
+	n := len(l.segments)
+	if n == 0 {
+		return nil
+	}
+	f, meta, _, err := l.open(ctx, &l.segments[n-1])
+	if f != nil {
+		err = errors.Join(err, f.close())
+	}
+	if meta.bare {
+		l.ready = &l.segments[n-1]
+		l.segments = l.segments[:n-1]
+	}
+	return ignoreCorrupt(err) // whoever reads it tells it
 }
 
 func (l *logFiles) add(name string) {
@@ -117,7 +135,7 @@ func (l *logFiles) add(name string) {
 	seq, isSegment := segmentSeq(name)
 	switch {
 	case isSegment:
-		l.segments = append(l.segments, SegmentInfo{FileInfo: info, Seq: seq, State: SegmentSealed})
+		l.segments = append(l.segments, SegmentInfo{FileInfo: info, Seq: seq})
 	case strings.HasSuffix(name, unfinishedSuffix):
 		l.unfinished = append(l.unfinished, info)
 	case strings.Contains(name, segmentSuffix+corruptSuffix):
@@ -131,6 +149,7 @@ func (l *logFiles) path(s *SegmentInfo) string { return filepath.Join(l.dir, fil
 type segmentMeta struct {
 	log    string // its id
 	sealed bool   // a later segment was made
+	bare   bool   // it has not begun
 }
 
 // open opens a segment and checks that it is one. gone: it has been truncated since it was listed.
@@ -179,7 +198,19 @@ func (s *snapshot) meta() (m segmentMeta, err error) {
 	if v := values[string(keyVersion)]; len(v) != 1 || v[0] != segmentVersion {
 		return m, s.file.corrupt("segment version %x, want %x", v, segmentVersion)
 	}
-	return segmentMeta{string(values[string(keyLog)]), values[string(keySealed)] != nil}, nil
+	m = segmentMeta{log: string(values[string(keyLog)]), sealed: values[string(keySealed)] != nil}
+	m.bare, err = s.bare()
+	return m, err
+}
+
+// bare tells whether the segment has not begun.
+func (s *snapshot) bare() (bool, error) {
+	for _, name := range [][]byte{bucketState, bucketBlocks} {
+		if t, err := s.bucket(name); t != nil || err != nil {
+			return false, ignoreCorrupt(err) // whoever reads the bucket tells it
+		}
+	}
+	return true, nil
 }
 
 // Inspect tells what the log in the data directory dir holds, also beside a running agent. It opens
@@ -188,12 +219,15 @@ func (s *snapshot) meta() (m segmentMeta, err error) {
 //
 // Errors: ErrNoLog; what the file system says of the directory; ctx's.
 func Inspect(ctx context.Context, dir string) (*Inspection, error) {
-	files, err := listLog(dir)
+	files, err := listLog(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	in := &Inspection{SetAside: files.setAside, Unfinished: files.unfinished}
 	r := inspecting{Inspection: in, streams: make(map[string]*loggedStream), first: make(map[string]uint64)}
+	if files.ready != nil {
+		files.segments = append(files.segments, *files.ready)
+	}
 	for i := len(files.segments) - 1; i >= 0; i-- {
 		if err := r.segment(ctx, &files, files.segments[i]); err != nil {
 			return nil, err
@@ -226,15 +260,30 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 	}
 	if f != nil {
 		defer f.close()
-		if err := r.content(ctx, f, &info, fault); err != nil {
-			return err
-		}
+		info.State = r.stateOf(meta)
 		if r.ID == "" {
 			r.ID = meta.log
 		}
 	}
+	if f != nil && !meta.bare {
+		if err := r.content(ctx, f, &info, fault); err != nil {
+			return err
+		}
+	}
 	r.Segments = append(r.Segments, info)
 	return nil
+}
+
+// stateOf tells a segment's state; the one after it was told before.
+func (r *inspecting) stateOf(meta segmentMeta) SegmentState {
+	n := len(r.Segments)
+	switch {
+	case meta.bare:
+		return SegmentReady
+	case meta.sealed || n > 0 && r.Segments[n-1].State != SegmentReady:
+		return SegmentSealed
+	}
+	return SegmentActive
 }
 
 func (r *inspecting) content(ctx context.Context, f *boltFile, info *SegmentInfo, fault func(*CorruptError)) (err error) {
@@ -266,7 +315,7 @@ func (r *inspecting) hold(info *SegmentInfo, name string, sp span) {
 	}
 	info.Streams = append(info.Streams, SegmentStream{
 		Stream: name, First: sp.first, Next: sp.next, Held: sp.count(),
-		Live: sp.next - min(max(s.low(), sp.first), sp.next),
+		Live: sp.next - sp.clamp(s.low()),
 	})
 	r.first[name] = sp.first
 }

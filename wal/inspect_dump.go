@@ -32,7 +32,7 @@ type DumpedEvent struct {
 //
 // Errors: ErrNoLog; a *CorruptError when nobody is told of damage; f's; ctx's.
 func Dump(ctx context.Context, dir string, o DumpOptions, f func(DumpedEvent) error) error {
-	files, err := listLog(dir)
+	files, err := listLog(ctx, dir)
 	if err != nil {
 		return err
 	}

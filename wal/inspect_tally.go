@@ -127,7 +127,7 @@ func (t *tally) lostIn(from, next uint64) bool {
 
 // judge compares what was read with what the destinations still need.
 func (v *verifying) judge(ctx context.Context, dir string) error {
-	now, err := listLog(dir)
+	now, err := listLog(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,11 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 // judgeLast tells when the newest segment is missing: the one before it says that there was one. An
 // agent that began one since the log was listed has it in the listing now.
 func (v *verifying) judgeLast(now *logFiles) {
-	if n := len(now.segments); v.lastSealed && n > 0 && now.path(&now.segments[n-1]) == v.last {
+	n := len(now.segments)
+	if !v.lastSealed || n == 0 || now.path(&now.segments[n-1]) != v.last {
+		return
+	}
+	if now.ready == nil || now.ready.Seq != now.segments[n-1].Seq+1 {
 		v.damaged(&CorruptError{File: v.last, Reason: "a later segment was made, and it is missing"})
 	}
 }

@@ -43,7 +43,7 @@ type VerifyReport struct {
 //
 // Errors: ErrNoLog; what the file system says of the directory; ctx's.
 func Verify(ctx context.Context, dir string, progress func(VerifyProgress)) (*VerifyReport, error) {
-	files, err := listLog(dir)
+	files, err := listLog(ctx, dir)
 	if err != nil {
 		return nil, err
 	}

@@ -33,9 +33,13 @@ type Log struct {
 	streams  map[string]*stream
 	segments []*segment // oldest first; the last takes the appends
 	sealed   int64      // bytes that all but the last occupy
+	next     *segment   // made ready to follow the last; nil: not yet
 	base     uint64     // where new streams begin, less 1; see skipLost
 	policyOf func(stream string) Policy
 	shelf    shelf
+
+	coming *nextSegment // that is made ready; the committer's
+	chores *chores
 
 	even       *evenClock
 	policyNews chan struct{} // holds one: there are other policies
@@ -49,6 +53,7 @@ type Log struct {
 	losing       sync.Mutex   // held while what is lost is reckoned; before all others
 	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
 	truncateSoon atomic.Bool  // something was not truncated while held
+	truncating   atomic.Bool  // what nobody needs will be looked for
 
 	fullSince  atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
 	stateBytes atomic.Int64              // of the state that a new segment begins with
@@ -74,7 +79,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		opts: o, dir: filepath.Join(o.Dir, "wal"),
 		room:    semaphore.NewWeighted(maxWaiting),
 		streams: make(map[string]*stream),
-		failed:  make(chan struct{}), closing: make(chan struct{}),
+		failed:  make(chan struct{}), closing: make(chan struct{}), chores: newChores(),
 		even: newEvenClock(o.Clock), policyNews: make(chan struct{}, 1), upkept: make(chan struct{}),
 	}
 	if err := makeDir(l.dir); err != nil {
@@ -91,6 +96,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.space() < l.margin() {
 		l.noteFull()
 	}
+	go l.chores.run()
 	go l.committer.run()
 	go l.upkeep()
 	return l, nil
@@ -102,8 +108,10 @@ func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.closing)
 		<-l.committer.done
+		l.chores.finish()
 		<-l.upkept
 		l.rewriter.Wait()
+		l.removeNext()
 		l.closeErr = l.letGo()
 	})
 	return l.closeErr
@@ -120,7 +128,8 @@ func (l *Log) letGo() error {
 // ID returns the name that the log got when it was made. It never changes.
 func (l *Log) ID() string { return l.id }
 
-// Sync writes a checkpoint now and returns once it is on disk.
+// Sync writes a checkpoint now and returns once it is on disk, and the segments are unlinked that nobody
+// needs by it.
 func (l *Log) Sync(ctx context.Context) error {
 	if err := l.usable(); err != nil {
 		return err
@@ -134,7 +143,7 @@ func (l *Log) Sync(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-l.committer.done:
+	case <-l.chores.done:
 		return ErrClosed
 	}
 }
@@ -183,7 +192,7 @@ func (l *Log) Stat() Stat {
 }
 
 func (l *Log) usedLocked() int64 {
-	return l.sealed + l.copying.Load() + l.segments[len(l.segments)-1].disk()
+	return l.aroundLocked() + l.segments[len(l.segments)-1].disk()
 }
 
 func (l *Log) active() *segment {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,8 +140,8 @@ func TestSegmentsAreTruncatedOnceEveryDestinationIsDone(t *testing.T) {
 		t.Errorf("got %+v once all is settled, want one segment", got)
 	}
 	files, _ := filepath.Glob(filepath.Join(dir, "wal", "*"))
-	if len(files) != 1 {
-		t.Errorf("got files %v, want one", files)
+	if len(files) > 2 {
+		t.Errorf("got files %v, want one, and at most the next that is made ready", files)
 	}
 	if got := l.Streams()[0]; got.Appended != total || got.Next != 201 {
 		t.Errorf("got %+v, want %+v appended", got, total)
@@ -283,12 +284,12 @@ func TestADamagedSegmentIsSetAsideAndCounted(t *testing.T) {
 				appendOne(t, l, "s", fmt.Sprint(i), string(make([]byte, 10_000)))
 			}
 			l.Close()
-			files, _ := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
-			file := files[0]
+			segments := slices.DeleteFunc(inspect(t, dir).Segments, func(s wal.SegmentInfo) bool { return len(s.Streams) == 0 })
+			file := segments[0].Name
 			if which == "newest" {
-				file = files[len(files)-1]
+				file = segments[len(segments)-1].Name
 			}
-			if err := os.WriteFile(file, make([]byte, 100_000), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, file), make([]byte, 100_000), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			l = open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})

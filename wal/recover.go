@@ -21,9 +21,10 @@ const (
 // recovery is Open's view of the directory.
 type recovery struct {
 	log    *Log
-	last   uint64 // the highest number that a segment has or had
-	lost   int64  // the most bytes of blocks that were stored and can't be found in the newest segment
-	whole  bool   // the newest segment may take appends
+	last   uint64   // the highest number that a segment has or had
+	lost   int64    // the most bytes of blocks that were stored and can't be found in the newest segment
+	whole  bool     // the newest segment may take appends
+	ready  *segment // made ready to follow the newest; nil: none is
 	lowest map[string]uint64
 }
 
@@ -37,8 +38,11 @@ func (l *Log) recover() error {
 		return err
 	}
 	r := recovery{log: l, last: l.highestAside(), lowest: make(map[string]uint64)}
-	if n := len(seqs); n > 0 && seqs[n-1] < r.last {
-		r.lose(0) // an Open before this one set the newest aside and did not come to its end
+	if seqs, err = r.takeReady(seqs); err != nil {
+		return err
+	}
+	if newest := slices.Max(append(seqs, 0)); newest < r.last {
+		r.lose(0) // it was set aside by an Open before this one that did not come to its end, or is gone
 	}
 	for _, seq := range slices.Backward(seqs) {
 		r.last = max(r.last, seq)
@@ -47,14 +51,14 @@ func (l *Log) recover() error {
 		}
 	}
 	slices.Reverse(l.segments)
-	if len(l.segments) == 0 {
+	if l.id == "" {
 		l.id = newID()
 	}
 	l.finishState()
 	if r.lost > 0 {
 		l.skipLost(uint64(r.lost) / leastFrame)
 	}
-	return l.resume(r.last, r.whole)
+	return r.resume()
 }
 
 // lose notes that the newest segment, of which size bytes are left, is lost, unless one after it is.
@@ -65,11 +69,41 @@ func (r *recovery) lose(size int64) {
 	}
 }
 
+// takeReady takes the last segment out of the list if it was made ready and has not begun: it holds nothing, and
+// proves that there was one before it.
+func (r *recovery) takeReady(seqs []uint64) ([]uint64, error) {
+	n := len(seqs)
+	if n == 0 {
+		return nil, nil
+	}
+	seg, bare := r.segment(seqs[n-1]), false
+	var m ownMeta
+	err := seg.view(func(view reader) (err error) {
+		bare = view.bucket(bucketState) == nil && view.bucket(bucketBlocks) == nil
+		m, err = readMeta(view, seg)
+		return err
+	})
+	err = errors.Join(err, seg.close())
+	switch {
+	case damaged(err): // load tells it
+		return seqs, nil
+	case err != nil || !bare:
+		return seqs, err
+	}
+	r.ready, r.log.id, r.log.base = seg, m.log, m.base
+	r.last = max(r.last, seg.seq-1)
+	return seqs[:n-1], nil
+}
+
+func (r *recovery) segment(seq uint64) *segment {
+	return &segment{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), shelf: &r.log.shelf}
+}
+
 // load adds a segment to the log, or sets it aside. The newest comes first: it is checked whole, since
 // it is the one that a crash may have met in the middle of a write, and it has the log's state.
 func (r *recovery) load(seq uint64) error {
 	l := r.log
-	seg := &segment{seq: seq, path: filepath.Join(l.dir, segmentName(seq)), shelf: &l.shelf}
+	seg := r.segment(seq)
 	newest := len(l.segments) == 0
 	err := r.read(seg, newest)
 	err = errors.Join(err, seg.close())
@@ -111,15 +145,15 @@ func (r *recovery) readNewest(seg *segment) error {
 	if err != nil {
 		return err
 	}
-	return seg.view(func(view reader) error {
-		m, err := readMeta(view, seg)
-		if err != nil {
+	var m ownMeta
+	err = seg.view(func(view reader) error {
+		if m, err = readMeta(view, seg); err != nil {
 			return err
 		}
 		r.log.id, r.log.base = m.log, m.base
 		r.whole = seg.seq == r.last && !m.sealed && !doubtful
 		switch {
-		case seg.seq == r.last && m.sealed:
+		case seg.seq == r.last && m.sealed && r.ready == nil:
 			r.last++
 			r.lose(0)
 		case doubtful && r.lost == 0:
@@ -128,6 +162,11 @@ func (r *recovery) readNewest(seg *segment) error {
 		r.note(seg)
 		return r.log.loadState(view, seg.path)
 	})
+	if err != nil || !m.sealed {
+		return err
+	}
+	seg.index.Store(nil) // it has its own
+	return r.log.indexed(seg)
 }
 
 // check reads the newest segment whole.
@@ -141,8 +180,7 @@ func (s *segment) check() (doubtful bool, err error) {
 	return doubtful, nil
 }
 
-// indexed reads what the segment holds by its index. Where that is missing, after a crash between two
-// segments or for want of room, or damaged, it is made again.
+// indexed reads what the segment holds by its index. Where that is missing or damaged, it is made again.
 func (l *Log) indexed(s *segment) error {
 	err := s.view(func(r reader) (err error) {
 		if s.spans, err = readIndexSpans(r, s.seq); err != nil {
@@ -313,39 +351,59 @@ func (l *Log) skipLost(events uint64) {
 }
 
 // resume makes the newest segment writable, or begins a new one, and settles what is missing.
-func (l *Log) resume(last uint64, whole bool) error {
+func (r *recovery) resume() error {
+	l := r.log
 	for _, seg := range l.segments {
 		seg.size = seg.disk()
 		l.sealed += seg.size
 	}
-	if err := l.openNewest(last, whole); err != nil {
+	if err := r.openNewest(); err != nil {
 		return err
 	}
 	return l.reconcileAll()
 }
 
 // openNewest appends to the newest segment when that is whole, or begins another.
-func (l *Log) openNewest(last uint64, whole bool) error {
-	n := len(l.segments)
-	if whole {
-		if err := l.unseal(l.segments[n-1]); err != nil {
-			return err
+func (r *recovery) openNewest() error {
+	l := r.log
+	if r.whole {
+		if err := r.removeReady(); err != nil {
+			return fmt.Errorf("remove the segment that was made ready: %w", err)
 		}
-		if l.segments[n-1].used.Load() < l.opts.SegmentSize+l.stateBytes.Load() {
-			return nil
-		}
+		return l.unseal(l.segments[len(l.segments)-1])
 	}
-	seg, err := l.createSegment(last + 1)
-	switch {
-	case whole && noSpace(err):
-		return nil
-	case err != nil:
+	seg, err := r.beginNewest()
+	if err != nil {
 		return fmt.Errorf("begin segment: %w", err)
-	case whole:
-		return l.seal(l.segments[n-1], seg)
 	}
 	l.segments = append(l.segments, seg)
 	return nil
+}
+
+// beginNewest begins the segment that was made ready, which works on a full disk, or makes one; also
+// in its place, when it says otherwise where new streams begin.
+func (r *recovery) beginNewest() (*segment, error) {
+	if r.ready == nil || r.lost > 0 || checkBare(r.ready.path) != nil {
+		return r.log.createSegment(r.last+1, r.log.begin)
+	}
+	seg := r.ready
+	seg.spans = make(map[string]span)
+	seg.index.Store(newIndex())
+	err := seg.openWritable(seg.path, r.log.opts.SegmentSize)
+	if err == nil {
+		err = seg.update(r.log.begin)
+	}
+	if err != nil {
+		return nil, errors.Join(err, seg.close())
+	}
+	return seg, nil
+}
+
+func (r *recovery) removeReady() error {
+	if r.ready == nil {
+		return nil
+	}
+	return errors.Join(r.ready.remove(os.Remove), syncDir(r.log.dir))
 }
 
 // unseal opens the segment for writing again.

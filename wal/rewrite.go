@@ -37,8 +37,7 @@ const (
 // errKept: the segment stays as it is for now.
 var errKept = errors.New("wal: the segment is needed as it is")
 
-// startRewriting rewrites what is worth it, unless that is under way. The committer calls it after truncating,
-// and upkeep.
+// startRewriting rewrites what is worth it, unless that is under way. It is called after truncating, and by upkeep.
 func (l *Log) startRewriting() {
 	if !l.rewriting.CompareAndSwap(false, true) {
 		return
@@ -129,7 +128,7 @@ func (l *Log) candidates(settled uint64) map[*segment]map[string]span {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	found := make(map[*segment]map[string]span)
-	for _, s := range l.segments[:len(l.segments)-1] {
+	for _, s := range l.sealedLocked() {
 		rests := s.looked > 0 && settled < s.looked+uint64(s.size)/2
 		if !s.kept && !rests && len(s.bad) == 0 && s.index.Load() == nil && s.size >= 2*rewriteLeast {
 			found[s] = s.spans

@@ -9,80 +9,125 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// rollIfLarge seals the newest segment once it has its size and begins another. Lack of space is no
-// error: the newest grows on until there is some.
-func (l *Log) rollIfLarge() error {
-	active := l.active()
-	if active.used.Load() < l.opts.SegmentSize+l.stateBytes.Load() {
-		return nil
-	}
-	next, err := l.createSegment(active.seq + 1)
-	if noSpace(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("begin segment: %w", err)
-	}
-	return l.seal(active, next)
+// The newest segment ends with the commit that makes it large: the transaction of that group also marks it as
+// sealed and writes its index. The first transaction of the next one, which is there by then, begins it
+// with the log's state. So a roll adds no sync to any append's.
+
+// nextSegment is the segment after the newest.
+type nextSegment struct {
+	ready chan struct{} // closed when it is there, or could not be made
+	seg   *segment
+	err   error
 }
 
-// seal makes next the newest segment. The old one is told that it has a successor, so that Open
-// notices when that is missing. This comes after the successor was made and before anything is
-// stored in it: whatever a crash leaves, the last segment without the mark is the newest.
-func (l *Log) seal(old, next *segment) error {
-	if err := old.markSealed(); err != nil {
-		return errors.Join(fmt.Errorf("mark segment as sealed: %w", err), next.close())
+// successor returns the segment that follows the newest once that holds size bytes more; nil: none yet.
+// It is made ready when the newest has begun and is half full. Lack of space is no error: the newest grows
+// on until there is some.
+func (l *Log) successor(active *segment, size int64) (*segment, error) {
+	full, used := l.opts.SegmentSize+l.stateBytes.Load(), active.used.Load()+size
+	if active.bare || used < full/2 {
+		return nil, nil
 	}
-	if err := old.seal(); err != nil {
-		return errors.Join(err, next.close())
+	if l.coming == nil {
+		l.coming = l.makeReady(active.seq + 1)
 	}
+	if used < full {
+		return nil, nil
+	}
+	<-l.coming.ready
+	seg, err := l.coming.seg, l.coming.err
+	if err != nil {
+		l.coming = nil
+	}
+	if noSpace(err) {
+		return nil, nil
+	}
+	return seg, err
+}
+
+// makeReady makes the segment beside the committer.
+func (l *Log) makeReady(seq uint64) *nextSegment {
+	n := &nextSegment{ready: make(chan struct{})}
+	l.chores.add(func() {
+		defer close(n.ready)
+		if n.seg, n.err = l.createSegment(seq, func(*bolt.Tx) error { return nil }); n.err != nil {
+			n.err = fmt.Errorf("make the next segment ready: %w", n.err)
+			return
+		}
+		n.seg.bare = true
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		n.seg.size = n.seg.disk()
+		l.next = n.seg
+	})
+	return n
+}
+
+// removeNext removes the segment that was made ready, when the log closes: the newest has no mark. After a
+// failure nobody knows.
+func (l *Log) removeNext() {
+	if l.next == nil || l.Failed() != nil {
+		return
+	}
+	if err := errors.Join(l.next.remove(os.Remove), syncDir(l.dir)); err != nil {
+		l.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", l.next.path, "error", err)
+	}
+	l.next = nil
+}
+
+// writeSeal notes in the group's transaction that there is a later segment, and writes the index, which has
+// the group's blocks too.
+func (s *segment) writeSeal(tx *bolt.Tx, blocks [][]byte) error {
+	x, number := s.index.Load().clone(), s.last
+	for _, value := range blocks {
+		number++
+		x.addValue(value, number)
+	}
+	return errors.Join(tx.Bucket(bucketMeta).Put(keySealed, []byte{1}), x.write(tx, s.seq))
+}
+
+// sealPages is about what the index's bucket takes beside the index.
+const sealPages = 16 << 10
+
+// roll makes next the newest segment, after the old one was sealed. What was allocated ahead of that is given
+// back; closing it waits for its readers.
+func (l *Log) roll(old, next *segment) {
+	if err := old.file.Truncate(old.used.Load()); err != nil {
+		l.fail(fmt.Errorf("trim segment: %w", err))
+	}
+	old.index.Store(nil)
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	old.size = old.disk()
 	l.segments = append(l.segments, next)
 	l.sealed += old.size
-	return nil
-}
-
-// markSealed notes that there is a later segment, and writes the index. Without room for that the mark
-// goes without saying, and the index is made from the blocks when the segment is opened again.
-func (s *segment) markSealed() error {
-	index := s.index.Load()
-	err := s.update(func(tx *bolt.Tx) error {
-		return errors.Join(tx.Bucket(bucketMeta).Put(keySealed, []byte{1}), index.write(tx, s.seq))
+	l.next = nil
+	l.mu.Unlock()
+	l.coming = nil
+	l.chores.add(func() {
+		if err := old.retire(); err != nil {
+			l.fail(fmt.Errorf("close segment: %w", err))
+		}
 	})
-	var ce *commitError
-	switch {
-	case errors.As(err, &ce) && ce.harmless:
-		return nil
-	case err != nil:
-		return err
-	}
-	s.index.Store(nil)
-	return nil
 }
 
-// seal closes the segment for writing and gives back what was allocated ahead; a reader opens it again.
-func (s *segment) seal() error {
+// retire closes the segment for writing; a reader opens it again.
+func (s *segment) retire() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.closeLocked(); err != nil {
-		return fmt.Errorf("close segment: %w", err)
+	if s.file == nil { // it was rewritten meanwhile
+		return nil
 	}
-	if err := os.Truncate(s.path, s.used.Load()); err != nil {
-		return fmt.Errorf("trim segment: %w", err)
-	}
-	s.size = s.disk()
-	return nil
+	return s.closeLocked()
 }
 
-// createSegment makes a segment that holds the log's state and no event. It gets its name once it is
+// createSegment makes a segment that holds what fill puts into it. It gets its name once it is
 // whole and synced, so that a segment that a crash left half made is never taken for one.
-func (l *Log) createSegment(seq uint64) (*segment, error) {
+func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segment, error) {
 	path := filepath.Join(l.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
 	seg := &segment{seq: seq, path: path, shelf: &l.shelf, spans: make(map[string]span)}
 	seg.index.Store(newIndex())
-	err := l.fillSegment(seg, unfinished)
+	err := l.fillSegment(seg, unfinished, fill)
 	if err == nil {
 		err = os.Rename(unfinished, path)
 	}
@@ -96,18 +141,21 @@ func (l *Log) createSegment(seq uint64) (*segment, error) {
 	return seg, nil
 }
 
-func (l *Log) fillSegment(seg *segment, path string) error {
+func (l *Log) fillSegment(seg *segment, path string, fill func(tx *bolt.Tx) error) error {
 	if err := seg.openWritable(path, l.opts.SegmentSize); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	err := seg.update(func(tx *bolt.Tx) error {
-		_, err := tx.CreateBucket(bucketBlocks)
-		return errors.Join(err, l.writeMeta(tx, seg.seq), l.writeState(tx))
-	})
+	err := seg.update(func(tx *bolt.Tx) error { return errors.Join(l.writeMeta(tx, seg.seq), fill(tx)) })
 	if err != nil {
 		return err
 	}
-	return l.allocate(seg, 0)
+	return seg.allocate(seg.used.Load() + l.stateBytes.Load() + l.reserve())
+}
+
+// begin puts the log's state into a segment that holds nothing yet.
+func (l *Log) begin(tx *bolt.Tx) error {
+	_, err := tx.CreateBucket(bucketBlocks)
+	return errors.Join(err, l.writeState(tx))
 }
 
 func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {
@@ -128,70 +176,4 @@ func removeIfThere(path string) error {
 		return err
 	}
 	return nil
-}
-
-// truncate unlinks every sealed segment with whose events all destinations are done, as far as
-// the disk knows. Not only the oldest: a destination that is stuck holds its own events, not what
-// other streams have appended after them.
-func (l *Log) truncate() {
-	for _, s := range l.settledSegments() {
-		if err := s.remove(os.Remove); err != nil {
-			l.opts.Logger.Warn("a settled segment could not be unlinked", "segment", s.path, "error", err)
-			continue
-		}
-		l.mu.Lock()
-		l.sealed -= s.size
-		l.mu.Unlock()
-		if err := syncDir(l.dir); err != nil {
-			l.opts.Logger.Warn("unlink was not synced", "error", err)
-		}
-		l.opts.Logger.Debug("segment truncated", "segment", filepath.Base(s.path))
-	}
-}
-
-// settledSegments takes the segments that nobody needs any more out of the log.
-func (l *Log) settledSegments() (settled []*segment) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.held.Load() > 0 {
-		return nil // the next checkpoint tries again
-	}
-	last := len(l.segments) - 1
-	kept := l.segments[:0]
-	for i, s := range l.segments {
-		if i < last && l.settledLocked(s) {
-			settled = append(settled, s)
-			continue
-		}
-		kept = append(kept, s)
-	}
-	clear(l.segments[len(kept):])
-	l.segments = kept
-	return settled
-}
-
-func (l *Log) settledLocked(s *segment) bool {
-	for name, sp := range s.spans {
-		if l.streams[name].low() < sp.next {
-			return false
-		}
-	}
-	return true
-}
-
-// low returns the first offset that some destination still needs after a crash. A stream without a
-// destination keeps everything that it need not drop.
-func (s *stream) low() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	low := s.next
-	if len(s.places) == 0 {
-		low = s.floor.Offset()
-	}
-	for _, p := range s.places {
-		p.mu.Lock()
-		low = min(low, p.low)
-		p.mu.Unlock()
-	}
-	return low
 }

@@ -74,6 +74,7 @@ type segment struct {
 	allocated   atomic.Int64
 	unallocated bool
 	stuck       bool    // bbolt panicked and holds its locks
+	bare        bool    // it has no state yet: the first transaction brings it; written under Log.mu
 	last        uint64  // the number of the last block
 	end         leafEnd // where the blocks end
 

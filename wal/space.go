@@ -41,9 +41,13 @@ func (l *Log) space() int64 { return min(l.spaceOfMax(), l.spaceOnDisk()) }
 
 func (l *Log) spaceOfMax() int64 {
 	l.mu.RLock()
-	active, sealed := l.segments[len(l.segments)-1], l.sealed
+	active, around := l.segments[len(l.segments)-1], l.aroundLocked()
+	owed := active.indexSize()
+	if active.bare {
+		owed += l.stateBytes.Load()
+	}
 	l.mu.RUnlock()
-	return l.opts.MaxSize - sealed - active.used.Load() - active.indexSize() - l.margin() - max(l.copyRoom(), l.copying.Load())
+	return l.opts.MaxSize - around - active.used.Load() - owed - l.margin() - max(l.copyRoom()-l.copying.Load(), 0)
 }
 
 func (l *Log) spaceOnDisk() int64 {
@@ -86,7 +90,7 @@ func (l *Log) allocate(s *segment, need int64) error {
 		return nil
 	}
 	ahead := (want + l.step() - 1) / l.step() * l.step()
-	if l.sealedBytes()+ahead > l.opts.MaxSize {
+	if l.around()+ahead > l.opts.MaxSize {
 		ahead = want
 	}
 	err := s.allocate(ahead)
@@ -113,10 +117,19 @@ func (s *segment) allocate(size int64) error {
 
 func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
-func (l *Log) sealedBytes() int64 {
+func (l *Log) around() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.sealed
+	return l.aroundLocked()
+}
+
+// aroundLocked returns the bytes that all but the newest segment occupy.
+func (l *Log) aroundLocked() int64 {
+	bytes := l.sealed + l.copying.Load()
+	if l.next != nil {
+		bytes += l.next.size
+	}
+	return bytes
 }
 
 // Full tells whether appends wait, or one was refused for want of room and there is none since, or there was none

@@ -22,7 +22,8 @@ func (c *committer) commit(g *group) error {
 		g.collectPlaces(l)
 		c.due, c.lastCheckpoint = time.Time{}, time.Now()
 	}
-	if len(g.parts)+len(g.places)+len(g.sequences) > 0 {
+	ends := c.closed && l.active().bare // nobody should find the log without a newest segment that has begun
+	if len(g.parts)+len(g.places)+len(g.sequences) > 0 || ends {
 		start := time.Now()
 		if err := c.store(g); err != nil {
 			g.undo(c)
@@ -30,12 +31,8 @@ func (c *committer) commit(g *group) error {
 		}
 		c.stored(g, time.Since(start))
 	}
-	if err := l.rollIfLarge(); err != nil {
-		l.fail(err)
-	}
 	if len(g.places) > 0 || l.truncateSoon.Swap(false) {
-		l.truncate()
-		l.startRewriting()
+		l.startTruncating()
 	}
 	return nil
 }
@@ -44,23 +41,55 @@ func (c *committer) commit(g *group) error {
 func (c *committer) store(g *group) error {
 	active := c.log.active()
 	g.lay(&c.packer, active.end)
+	var err error
+	if g.successor, err = c.log.successor(active, g.bytes()); err != nil {
+		return err
+	}
 	if hook := c.log.opts.beforeCommit; hook != nil {
 		if err := hook(); err != nil {
 			return err
 		}
 	}
-	if g.need > 0 {
-		if err := c.log.allocate(active, g.need); err != nil {
-			return &commitError{err: err, harmless: noSpace(err)}
-		}
+	if err := c.allocate(g, active); err != nil {
+		return &commitError{err: err, harmless: noSpace(err)}
 	}
-	if err := active.update(func(tx *bolt.Tx) error { return g.write(c, tx, active) }); err != nil {
+	if err := active.update(func(tx *bolt.Tx) error { return c.write(g, tx, active) }); err != nil {
 		return err
 	}
 	if hook := c.log.opts.afterCommit; hook != nil {
 		return hook()
 	}
 	return nil
+}
+
+// allocate makes room for the group in the newest segment. Without room for sealing that, it goes on.
+func (c *committer) allocate(g *group, active *segment) error {
+	if g.successor != nil {
+		index := active.indexSize() + int64(len(g.blocks))*indexEntry + sealPages
+		err := c.log.allocate(active, g.need+index)
+		if !noSpace(err) {
+			return err
+		}
+		g.successor = nil
+	}
+	if g.need == 0 {
+		return nil
+	}
+	return c.log.allocate(active, g.need)
+}
+
+// write puts everything of the group into tx, after the log's state when that is the segment's first, and
+// before its end when that is the last.
+func (c *committer) write(g *group, tx *bolt.Tx, active *segment) error {
+	if active.bare {
+		if err := c.log.begin(tx); err != nil {
+			return err
+		}
+	}
+	if err := g.write(c, tx, active); err != nil || g.successor == nil {
+		return err
+	}
+	return active.writeSeal(tx, g.blocks)
 }
 
 // update is a transaction of the newest segment. bbolt's panics and faults on bad pages are contained.
@@ -162,17 +191,17 @@ func (c *committer) stored(g *group, took time.Duration) {
 	active.end = g.end
 	index := active.index.Load()
 	for _, value := range g.blocks {
-		var b block
-		b.readHeader(value)
 		active.last++
-		b.number = active.last
-		index.add(&b)
+		index.addValue(value, active.last)
 	}
 	l.show(g, active, index)
 	for i := range g.places {
 		g.places[i].committed()
 	}
 	c.forgotten = c.forgotten[:0]
+	if g.successor != nil {
+		l.roll(active, g.successor)
+	}
 	if g.events > 0 {
 		l.noteRoom()
 	}
@@ -184,6 +213,7 @@ func (c *committer) stored(g *group, took time.Duration) {
 // show lets readers see the group's events.
 func (l *Log) show(g *group, active *segment, index *blockIndex) {
 	l.mu.Lock()
+	active.bare = false
 	for _, p := range g.parts {
 		active.spans[p.stream.name] = index.span(p.stream.name)
 	}

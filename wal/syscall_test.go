@@ -24,7 +24,7 @@ func stepsOptions(dir string) wal.Options { return wal.Options{Dir: dir, Segment
 
 // steps opens a log twice, and appends, settles and rolls each time. It prints what became of
 // everything. strace counts the calls of each thread by itself, so whoever calls keeps its thread: the
-// main goroutine opens and closes, the committer does the rest.
+// main goroutine opens and closes, the committer commits. What is done beside that has the threads that are left.
 func steps(dir string) int {
 	runtime.LockOSThread()
 	number := 0

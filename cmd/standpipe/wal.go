@@ -33,7 +33,8 @@ func newWALListCommand() *cobra.Command {
 		Short: "List the segments, the streams and the destinations' places",
 		Long: "List the segments and what they hold, and where each destination stands by its last checkpoint.\n" +
 			"live is the share of a segment's events that lie at or beyond the lowest checkpoint of their stream:\n" +
-			"while there is one the segment is kept. Offsets that were given out and that no segment holds are\n" +
+			"while there is one the segment is kept. One that is ready was made to follow the active one, and\n" +
+			"holds nothing yet. Offsets that were given out and that no segment holds are\n" +
 			"listed as missing, with the files that held them: what an agent could not read it has set aside.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

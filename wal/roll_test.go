@@ -1,0 +1,174 @@
+package wal_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// rollOptions make a segment of few events of rollText.
+func rollOptions(dir string) wal.Options { return wal.Options{Dir: dir, SegmentSize: 64 << 10} }
+
+func rollText(offset uint64) string { return fmt.Sprintf("%020000d", offset) }
+
+// rolled is the directory as a crash would have left it before or after a commit.
+type rolled struct {
+	dir   string
+	acked uint64 // how many events had been acked
+	more  uint64 // and may be there beside
+}
+
+// crashesOfRolls appends until segments have rolled several times, and copies the directory before and after
+// each commit.
+func crashesOfRolls(t *testing.T) (crashes []rolled) {
+	dir, acked := t.TempDir(), uint64(0)
+	crash := func(more uint64) func() error {
+		return func() error {
+			to := t.TempDir()
+			copyDir(t, to, dir)
+			crashes = append(crashes, rolled{to, acked, more})
+			return nil
+		}
+	}
+	l, err := wal.Open(t.Context(), rollOptions(dir).WithFaults(crash(0), crash(1)))
+	must(t, err)
+	for acked < 10 {
+		appendOne(t, l, "s", "k", rollText(acked+1))
+		acked++
+	}
+	must(t, l.Close())
+	return crashes
+}
+
+// states tells the states of a log's segments, such as "sealed active ready".
+func states(t *testing.T, dir string) string {
+	t.Helper()
+	var states []string
+	for _, s := range inspect(t, dir).Segments {
+		states = append(states, string(s.State))
+	}
+	return strings.Join(states, " ")
+}
+
+// A crash at any point of a roll loses nothing, and whoever inspects what it leaves finds it sound.
+func TestACrashAmidARollLosesNothing(t *testing.T) {
+	found := make(map[string]int) // by the states of the last two segments
+	for _, c := range crashesOfRolls(t) {
+		all := strings.Fields(states(t, c.dir))
+		found[strings.Join(all[max(0, len(all)-2):], " ")]++
+		wantSound(t, c.dir)
+		wantRolled(t, c, c.acked+c.more)
+	}
+	t.Log(found)
+	for _, want := range []string{"sealed active", "active ready", "sealed ready"} {
+		if found[want] == 0 {
+			t.Errorf("got no crash that left %q: %v", want, found)
+		}
+	}
+}
+
+// wantRolled opens what a crash left, and wants so many events in it, and an agent that goes on.
+func wantRolled(t *testing.T, c rolled, events uint64) {
+	t.Helper()
+	for range 2 {
+		l, err := wal.Open(t.Context(), rollOptions(c.dir))
+		must(t, err)
+		got := readAll(t, l, "s", 1, wal.AllLanes)
+		if uint64(len(got)) != events || l.Next("s") != events+1 {
+			t.Fatalf("got %d events and next %d, want %d", len(got), l.Next("s"), events)
+		}
+		for i := range got {
+			if want := rollText(uint64(i) + 1); string(got[i].Data) != want {
+				t.Errorf("got event %d %.20q, want %.20q", i+1, got[i].Data, want)
+			}
+		}
+		for range 3 { // the next roll
+			events++
+			appendOne(t, l, "s", "k", rollText(events))
+		}
+		must(t, l.Close())
+		wantSound(t, c.dir)
+	}
+}
+
+// When the segment is lost that a crash left as the newest with events, their offsets are never given out again,
+// whatever was made ready to follow it.
+func TestOffsetsOfALostNewestSegmentAreNotGivenOutAgain(t *testing.T) {
+	lost := 0
+	for _, c := range crashesOfRolls(t) {
+		in := inspect(t, c.dir)
+		last := len(in.Segments) - 1
+		for last >= 0 && len(in.Segments[last].Streams) == 0 {
+			last--
+		}
+		if last < 0 || last == 0 && len(in.Segments) == 1 {
+			continue // nothing is left of the log
+		}
+		must(t, os.Remove(filepath.Join(c.dir, in.Segments[last].Name)))
+		lost++
+		if report := verify(t, c.dir); last > 0 && len(report.Damage) == 0 {
+			t.Errorf("got no damage from verify without %s of %+v", in.Segments[last].Name, in.Segments)
+		}
+		for range 2 {
+			l, err := wal.Open(t.Context(), rollOptions(c.dir))
+			must(t, err)
+			if l.ID() != in.ID {
+				t.Errorf("got the log %s, want %s", l.ID(), in.ID)
+			}
+			if got := appendOne(t, l, "s", "k", "x").First; got <= c.acked+c.more {
+				t.Errorf("got offset %d, %d had been given out", got, c.acked+c.more)
+			}
+			must(t, l.Close())
+		}
+	}
+	if lost == 0 {
+		t.Error("no segment was lost")
+	}
+}
+
+// The segment that was made ready holds nothing: without it nothing is lost.
+func TestWithoutTheSegmentThatWasMadeReadyNothingIsLost(t *testing.T) {
+	removed := 0
+	for _, c := range crashesOfRolls(t) {
+		if !strings.HasSuffix(states(t, c.dir), "active ready") {
+			continue
+		}
+		in := inspect(t, c.dir)
+		must(t, os.Remove(filepath.Join(c.dir, in.Segments[len(in.Segments)-1].Name)))
+		removed++
+		wantSound(t, c.dir)
+		wantRolled(t, c, c.acked+c.more)
+	}
+	if removed == 0 {
+		t.Error("no segment was made ready")
+	}
+}
+
+// A segment whose events are all settled has the log's state until the next has begun.
+func TestASettledSegmentStaysUntilTheNextHasBegun(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, rollOptions(dir))
+	p, err := l.Place("s", "d")
+	must(t, err)
+	marks := make(map[uint8]wal.Mark)
+	for lane := range uint8(wal.Lanes) {
+		marks[lane] = wal.Mark{Checkpoint: 1000} // also what is appended from here on
+	}
+	p.Settle(wal.Settlement{Marks: marks})
+	sync(t, l)
+	for !strings.HasSuffix(states(t, dir), "sealed ready") {
+		appendOne(t, l, "s", "k", rollText(l.Next("s")))
+	}
+	_, err = l.Place("s", "d") // what was kept for it is looked at again
+	must(t, err)
+	sync(t, l)
+	crashed := t.TempDir()
+	copyDir(t, crashed, dir)
+	if got, want := open(t, rollOptions(crashed)).Next("s"), l.Next("s"); got != want {
+		t.Errorf("got next %d after a crash, want %d", got, want)
+	}
+}
