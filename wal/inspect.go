@@ -57,14 +57,15 @@ type SegmentInfo struct {
 	Streams []SegmentStream
 }
 
-// SegmentStream is what a segment holds of a stream: the offsets [First, Next).
+// SegmentStream is what a segment holds of a stream: the offsets [First, Next), or some of them if it was
+// rewritten.
 type SegmentStream struct {
 	Stream      string
 	First, Next uint64
 	Held        Count
 	// Live is how many of the events lie at or beyond the lowest checkpoint of the stream's
-	// destinations. While there is one the segment can't be truncated. A stream without a destination
-	// keeps all.
+	// destinations; of a segment that was rewritten, how many do at most. While there is one the segment
+	// can't be truncated. A stream without a destination keeps all.
 	Live uint64
 }
 
@@ -147,9 +148,10 @@ func (l *logFiles) path(s *SegmentInfo) string { return filepath.Join(l.dir, fil
 
 // segmentMeta is what a segment says of itself.
 type segmentMeta struct {
-	log    string // its id
-	sealed bool   // a later segment was made
-	bare   bool   // it has not begun
+	log    string           // its id
+	sealed bool             // a later segment was made
+	bare   bool             // it has not begun
+	held   map[string]Count // of each stream, when it was rewritten
 }
 
 // open opens a segment and checks that it is one. gone: it has been truncated since it was listed.
@@ -190,7 +192,7 @@ func (s *snapshot) meta() (m segmentMeta, err error) {
 		return m, s.file.corrupt("no segment of a standpipe log: it has no meta bucket")
 	}
 	values := make(map[string][]byte)
-	for _, key := range [][]byte{keyVersion, keyLog, keySealed} {
+	for _, key := range [][]byte{keyVersion, keyLog, keySealed, keyGapped} {
 		if values[string(key)], err = s.value(bucketMeta, key); err != nil {
 			return m, err
 		}
@@ -199,6 +201,9 @@ func (s *snapshot) meta() (m segmentMeta, err error) {
 		return m, s.file.corrupt("segment version %x, want %x", v, segmentVersion)
 	}
 	m = segmentMeta{log: string(values[string(keyLog)]), sealed: values[string(keySealed)] != nil}
+	if m.held, err = decodeHeld(values[string(keyGapped)]); err != nil {
+		return m, s.file.corrupt("the counts of a segment that was rewritten: %v", err)
+	}
 	m.bare, err = s.bare()
 	return m, err
 }
@@ -266,7 +271,7 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 		}
 	}
 	if f != nil && !meta.bare {
-		if err := r.content(ctx, f, &info, fault); err != nil {
+		if err := r.content(ctx, f, &info, meta.held, fault); err != nil {
 			return err
 		}
 	}
@@ -286,7 +291,7 @@ func (r *inspecting) stateOf(meta segmentMeta) SegmentState {
 	return SegmentActive
 }
 
-func (r *inspecting) content(ctx context.Context, f *boltFile, info *SegmentInfo, fault func(*CorruptError)) (err error) {
+func (r *inspecting) content(ctx context.Context, f *boltFile, info *SegmentInfo, rewritten map[string]Count, fault func(*CorruptError)) (err error) {
 	var spans map[string]span
 	if r.stated {
 		spans, err = f.spans(ctx, fault)
@@ -298,13 +303,13 @@ func (r *inspecting) content(ctx context.Context, f *boltFile, info *SegmentInfo
 		return err
 	}
 	for _, name := range sortedKeys(spans) {
-		r.hold(info, name, spans[name])
+		r.hold(info, name, spans[name], rewritten)
 	}
 	return nil
 }
 
-// hold notes what a segment holds of a stream.
-func (r *inspecting) hold(info *SegmentInfo, name string, sp span) {
+// hold notes what a segment holds of a stream: all of the span, unless it was rewritten.
+func (r *inspecting) hold(info *SegmentInfo, name string, sp span, rewritten map[string]Count) {
 	s := r.streams[name]
 	if s == nil {
 		s = &loggedStream{name: name}
@@ -313,9 +318,13 @@ func (r *inspecting) hold(info *SegmentInfo, name string, sp span) {
 	if sp.next > s.appended.Events+1 {
 		s.appended = Count{sp.next - 1, sp.after}
 	}
+	held := sp.count()
+	if rewritten != nil {
+		held = rewritten[name]
+	}
 	info.Streams = append(info.Streams, SegmentStream{
-		Stream: name, First: sp.first, Next: sp.next, Held: sp.count(),
-		Live: sp.next - sp.clamp(s.low()),
+		Stream: name, First: sp.first, Next: sp.next, Held: held,
+		Live: min(sp.next-sp.clamp(s.low()), held.Events),
 	})
 	r.first[name] = sp.first
 }

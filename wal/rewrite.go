@@ -228,7 +228,7 @@ func (l *Log) copySegment(seg *segment, need map[string]*needs, path string) (sv
 	if err := w.put(bucketBlocks, &last); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(sv.index.write(w.tx, seg.seq), w.tx.Bucket(bucketMeta).Put(keyGapped, []byte{1})); err != nil {
+	if err := errors.Join(sv.index.write(w.tx, seg.seq), w.tx.Bucket(bucketMeta).Put(keyGapped, appendHeld(sv.held))); err != nil {
 		return nil, err
 	}
 	return sv, errors.Join(w.commit(), db.Sync())

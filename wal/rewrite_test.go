@@ -172,6 +172,18 @@ func expectSound(t testing.TB, dir string) {
 	if err != nil || len(report.Damage) > 0 {
 		t.Errorf("verify: %v, %v", err, report.Damage)
 	}
+	held := wal.Count{}
+	for _, s := range inspect(t, dir).Segments {
+		for _, stream := range s.Streams {
+			held.Add(stream.Held)
+			if stream.Live > stream.Held.Events {
+				t.Errorf("got %+v of %s, want at most all live", stream, s.Name)
+			}
+		}
+	}
+	if held != report.Events {
+		t.Errorf("got %+v held by an inspection, want the %+v that are read", held, report.Events)
+	}
 }
 
 func TestAStuckStreamHoldsItsOwnEventsOnly(t *testing.T) {

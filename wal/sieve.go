@@ -58,8 +58,9 @@ type sieve struct {
 	needs  map[string]*needs
 	open   map[string]*sifted
 	index  *blockIndex
-	number uint64 // of the last block
-	size   int64  // of all blocks
+	number uint64           // of the last block
+	size   int64            // of all blocks
+	held   map[string]Count // of each stream, what stays
 }
 
 // sifted is the block that is being made of a stream's blocks.
@@ -69,7 +70,7 @@ type sifted struct {
 }
 
 func newSieve(seq uint64, n map[string]*needs) *sieve {
-	return &sieve{seq: seq, needs: n, open: make(map[string]*sifted), index: newIndex()}
+	return &sieve{seq: seq, needs: n, open: make(map[string]*sifted), index: newIndex(), held: make(map[string]Count)}
 }
 
 // putBlock stores a block under its number.
@@ -102,13 +103,51 @@ func (s *sieve) add(b *block, put putBlock) error {
 			return nil
 		}
 		o.join(lane, event)
-		return nil
+		return s.count(o.stream, event)
 	})
 	o.gap += b.next() - next
 	if err == nil && len(o.frames) >= blockAim {
 		s.finish(o, put)
 	}
 	return err
+}
+
+// count notes an event that stays.
+func (s *sieve) count(stream string, event []byte) error {
+	var e Event
+	if err := decodeEvent(event, &e); err != nil {
+		return err
+	}
+	c := s.held[stream]
+	c.Add(Count{1, uint64(len(e.Data))})
+	s.held[stream] = c
+	return nil
+}
+
+// gappedCounts tells that the counts follow that a rewritten segment holds of each stream; the index has those of
+// before.
+const gappedCounts = 2
+
+func appendHeld(held map[string]Count) []byte {
+	b := []byte{gappedCounts}
+	for _, stream := range sortedKeys(held) {
+		b = appendCount(appendText(b, stream), held[stream])
+	}
+	return b
+}
+
+// decodeHeld reads what appendHeld wrote; nil: the segment was not rewritten, or does not tell.
+func decodeHeld(b []byte) (held map[string]Count, err error) {
+	if len(b) == 0 || b[0] != gappedCounts {
+		return nil, nil
+	}
+	held = make(map[string]Count)
+	d := decoder{b: b[1:]}
+	for len(d.b) > 0 && !d.bad {
+		stream := string(d.text())
+		held[stream] = d.count()
+	}
+	return held, d.err()
 }
 
 func (o *sifted) join(lane uint8, event []byte) {
