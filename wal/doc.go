@@ -227,7 +227,8 @@
 // aside whole. Damage inside a sealed segment is found by Read, which returns a *CorruptError; Lose gives
 // up the blocks that can't be read and no more. Either way what a place still waited for and the log
 // does not hold counts as dropped with the reason corrupt, and its offsets are told: in the agent's log,
-// and by Inspect for as long as the segments around it are there.
+// and by Inspect for as long as the segments around it are there; of the oldest up to where they went, for as long
+// as its file is.
 //
 // When the newest segment is lost, or the newest commit may be since a meta page is bad, its last offsets
 // are unknown. Numbering goes on past all that it can have held: a whole segment of the shortest events,

@@ -1,6 +1,8 @@
 package wal
 
-// MissingRun is a run of offsets that were given out and that no segment holds: lost, and not truncated.
+// MissingRun is a run of offsets that were given out and that no segment holds: lost, and not truncated. Before
+// the oldest segment that can be read nobody knows where it begins, once every destination is done with it: then
+// First is 0, and some of the offsets, or all, may have been truncated before.
 type MissingRun struct {
 	Stream string
 	Run
@@ -44,12 +46,14 @@ func (m *missing) until(seq, first uint64) {
 	run := Run{m.next, first}
 	why := m.unreadable(m.seq, seq)
 	switch {
+	case m.next == 0 && len(why) > 0 && (m.low == 0 || m.low >= first):
+		run.First = 0
 	case m.next == 0 && m.low == 0:
 		return // nobody knows where it should begin
 	case m.next == 0 || len(why) == 0:
 		run.First = max(m.next, m.low)
 	}
-	if run.First < run.Next {
+	if max(run.First, 1) < run.Next {
 		m.Missing = append(m.Missing, MissingRun{m.stream, run, why})
 	}
 }

@@ -52,6 +52,30 @@ func TestWhatIsLostIsSaidWithItsOffsets(t *testing.T) {
 	}
 }
 
+// Once every destination is done with what the oldest segment held, nobody knows where that began.
+func TestWhatTheOldestSegmentHeldIsSaidForAsLongAsItsFileIsThere(t *testing.T) {
+	s := newSample(t)
+	held := inspect(t, s.dir).Segments[1].Streams
+	dir := s.copy(t)
+	path := filepath.Join(dir, "wal", s.files[0])
+	overwrite(t, path, 0, make([]byte, fileLength(t, path)))
+	l, err := wal.Open(t.Context(), sampleOptions(dir))
+	must(t, err)
+	for _, h := range held {
+		for _, p := range l.Places(h.Stream) {
+			advance(t, l, h.Stream, p.Name(), h.First)
+		}
+	}
+	must(t, l.Close())
+	var want []wal.MissingRun
+	for _, h := range held {
+		want = append(want, wal.MissingRun{Stream: h.Stream, Run: wal.Run{Next: h.First}, Why: []string{"wal/" + s.files[0] + ".corrupt"}})
+	}
+	if got := inspect(t, dir).Missing; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v missing, want %+v", got, want)
+	}
+}
+
 func TestALostNewestSegmentIsSaidWithWhatItCanHaveHeld(t *testing.T) {
 	s := newSample(t)
 	last := len(s.files) - 1

@@ -96,7 +96,11 @@ func (t *walTable) missing(runs []wal.MissingRun) {
 		if len(m.Why) > 0 {
 			why = "they were in " + strings.Join(m.Why, ", ")
 		}
-		t.note("  ", fmt.Sprintf("%s %s (%s): %s", m.Stream, m.Run, humanize.Comma(int64(m.Next-m.First)), why))
+		which := fmt.Sprintf("%s (%s)", m.Run, humanize.Comma(int64(m.Next-m.First)))
+		if m.First == 0 {
+			which, why = fmt.Sprintf("up to %d", m.Next-1), why+", or truncated before"
+		}
+		t.note("  ", fmt.Sprintf("%s %s: %s", m.Stream, which, why))
 	}
 }
 
