@@ -3,7 +3,7 @@
 //
 // # The promise
 //
-// A request is stored whole or not at all, and is answered once it has come as far as it asked
+// A request is stored whole or not at all (of OpenTelemetry's logs see OTLP), and is answered once it has come as far as it asked
 // for. What is refused is refused before anything of it is stored, with the event's index
 // (from 0), the rule, the size that was met and the size that is allowed, and never a payload. Over
 // gRPC a program finds the same in the status's details: google.rpc.ErrorInfo holds the reason that
@@ -76,7 +76,8 @@
 // # OTLP
 //
 // A LogRecord becomes an event of its own: a whole OTLP/JSON document with its resource and scope
-// (logDocument). A request is stored whole or not at all, so there is no partial success, and what may
+// (logDocument). Records that break a rule are left out and counted in partial_success, for an SDK that is refused drops
+// all that it sent along; if all do, the request is refused. The others are stored whole or not at all, and what may
 // be tried again carries google.rpc.RetryInfo. The events of a request, with the resource and scope
 // that each repeats, may have twice MaxRequestSize. All requests of a
 // listener that are being decoded are made of at most 524,288 records, attributes and values together; they are

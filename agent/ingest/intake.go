@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,8 @@ type request struct {
 	json bool
 	// text: the data is the text of a JSON string.
 	text bool
+	// sift: events that break a rule are left out, and the others stored.
+	sift bool
 	wire wireReader // of a request that comes over gRPC
 }
 
@@ -64,8 +67,10 @@ type taken struct {
 	start  time.Time
 	err    *refusal // set: refused, and there is no ticket
 
-	who   *access.Sender // nil: anybody may send, or conclude has to look
-	bytes int            // of payload, where who is known
+	left     int            // events that were left out
+	leftText string         // what the first of them broke
+	who      *access.Sender // nil: anybody may send, or conclude has to look
+	bytes    int            // of payload, where who is known
 }
 
 // take checks r and submits it. The result always says how the request goes on.
@@ -79,6 +84,10 @@ func (in *intake) take(ctx context.Context, r *request) taken {
 	t.stream, t.ack = r.batch.Stream, resolveAck(r.ack, rules.Ack)
 	if r.json && rules.Format == FormatJSON {
 		rules.Format = FormatBytes
+	}
+	if r.sift {
+		t.left, t.leftText = in.sift(who, &r.batch, &rules)
+		t.events = len(r.batch.Events)
 	}
 	if t.err = check(&r.batch, r.ack, &rules); t.err != nil {
 		if r.text && t.err.reason == ReasonFormat {
@@ -102,6 +111,30 @@ func (in *intake) take(ctx context.Context, r *request) taken {
 	}
 	t.ticket = ticket
 	return t
+}
+
+// sift leaves the events out of b that break a rule, unless all do, and returns how many they were and what is wrong
+// with the first.
+func (in *intake) sift(who *access.Sender, b *wal.Batch, rules *StreamRules) (n int, text string) {
+	for i := range b.Events {
+		if r := checkEvent(&b.Events[i], rules); r != nil {
+			if r.event = i; n == 0 {
+				text = r.Error()
+			}
+			n++
+		}
+	}
+	if n == 0 || n == len(b.Events) {
+		return 0, ""
+	}
+	b.Events = slices.DeleteFunc(b.Events, func(e wal.Event) bool {
+		r := checkEvent(&e, rules)
+		if r != nil {
+			in.countRefused(who, b.Stream, 1, r)
+		}
+		return r != nil
+	})
+	return n, text
 }
 
 func resolveAck(asked, configured standpipev1.Ack) standpipev1.Ack {

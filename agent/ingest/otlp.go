@@ -8,6 +8,7 @@ import (
 	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
 	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/standpipe/standpipe/wal"
@@ -30,7 +31,7 @@ const unknownService = "unknown_service"
 
 // otlpLogs is opentelemetry.proto.collector.logs.v1.LogsService. Its messages are written here by
 // their like: LogsData has the fields of ExportLogsServiceRequest, and a reply without a partial
-// success, which never is, has none. The package of the service itself would bring a gateway along.
+// success has none. The package of the service itself would bring a gateway along.
 type otlpLogs struct {
 	in          *intake
 	stream, key string
@@ -73,10 +74,13 @@ func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grp
 			return nil, errNoRoom
 		}
 		defer l.bytes.give(held)
-		if refused := l.export(ctx, w.Materialize()); refused != nil {
+		answer, refused := l.export(ctx, w.Materialize())
+		if refused != nil {
 			return nil, refused
 		}
-		return &emptypb.Empty{}, nil
+		m := &emptypb.Empty{}
+		m.ProtoReflect().SetUnknown(answer)
+		return m, nil
 	}
 	if admit == nil {
 		return export(ctx, w)
@@ -84,26 +88,40 @@ func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grp
 	return admit(ctx, w, &grpc.UnaryServerInfo{Server: srv, FullMethod: exportMethod}, export)
 }
 
-// export stores the records of the request that b encodes, all or none. A refusal that is worth another try says when:
-// an SDK tries again after RESOURCE_EXHAUSTED only if it does (OTLP specification 1.9, Failures).
-func (l *otlpLogs) export(ctx context.Context, b []byte) *refusal {
+// export stores the records of the request that b encodes, but for those that break a rule, and returns the encoded
+// answer. A refusal that is worth another try says when: an SDK tries again after RESOURCE_EXHAUSTED only if it does
+// (OTLP specification 1.9, Failures).
+func (l *otlpLogs) export(ctx context.Context, b []byte) (answer []byte, refused *refusal) {
 	t := l.take(ctx, b)
 	if t.events == 0 && t.err == nil {
-		return nil
+		return nil, nil
 	}
-	_, refused := l.in.finish(ctx, &t)
-	if refused == nil || refused.wait() == 0 {
-		return refused
+	if _, refused = l.in.finish(ctx, &t); refused == nil {
+		return exportAnswer(&t), nil
+	}
+	if refused.wait() == 0 {
+		return nil, refused
 	}
 	later := *refused
 	later.retry = refused.wait()
-	return &later
+	return nil, &later
+}
+
+// exportAnswer encodes an ExportLogsServiceResponse, whose partial_success counts what was left out. SDKs do not send
+// that again.
+func exportAnswer(t *taken) []byte {
+	if t.left == 0 {
+		return nil
+	}
+	partial := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(t.left))
+	partial = protowire.AppendString(protowire.AppendTag(partial, 2, protowire.BytesType), t.leftText)
+	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), partial)
 }
 
 func (l *otlpLogs) take(ctx context.Context, b []byte) taken {
 	r := requests.Get().(*request)
 	defer r.free()
-	r.batch.Stream, r.json = l.stream, true
+	r.batch.Stream, r.json, r.sift = l.stream, true, true
 	if closed(l.in.draining) {
 		return taken{stream: l.stream, events: 1, err: errDraining}
 	}

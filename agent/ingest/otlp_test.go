@@ -84,6 +84,46 @@ func TestOTLPOverGRPC(t *testing.T) {
 	}
 }
 
+// TestOTLPOfOneRecordThatIsRefused: an SDK drops all that it sent along when the request is.
+func TestOTLPOfOneRecordThatIsRefused(t *testing.T) {
+	m := exported()
+	m.ResourceLogs[0].ScopeLogs[0].LogRecords[1].Attributes[0] = attribute("service.name", strings.Repeat("x", 300))
+	encoded, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = "event 1: partition_key has 300 characters; 1 to 256 are allowed"
+	want := "\n\x43\b\x01\x12\x3f" + text // partial_success: 1 rejected_log_records, error_message
+	counted := &counts{}
+	log := newFakeLog(t)
+	options := ingest.Options{Log: log, Observer: counted, OTLP: &ingest.OTLPOptions{Stream: "bytes"}}
+	w := serveHTTP(t, options)
+	if got := w.do("POST", "/v1/logs", string(encoded), "Content-Type: application/x-protobuf"); got.status != 200 || got.body != want {
+		t.Errorf("over HTTP: got %d %q, want %q", got.status, got.body, want)
+	}
+	options.Type = ingest.GRPC
+	conn := dial(t, serve(t, options).Addr())
+	answer := &emptypb.Empty{}
+	if err := conn.Invoke(t.Context(), export, m, answer); err != nil || string(answer.ProtoReflect().GetUnknown()) != want {
+		t.Errorf("over gRPC: got %q, %v, want %q", answer.ProtoReflect().GetUnknown(), err, want)
+	}
+	var keys []string
+	for _, e := range log.events() {
+		keys = append(keys, e.Key)
+	}
+	if got := strings.Join(keys, " "); got != "shop unknown_service shop unknown_service" {
+		t.Errorf("stored events of %s", got)
+	}
+	m.ResourceLogs = m.ResourceLogs[:1]
+	m.ResourceLogs[0].ScopeLogs[0].LogRecords = m.ResourceLogs[0].ScopeLogs[0].LogRecords[1:]
+	if err := conn.Invoke(t.Context(), export, m, answer); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("when all are refused: got %v, want INVALID_ARGUMENT", err)
+	}
+	if _, got := counted.get(); got["bytes/invalid"] != 3 {
+		t.Errorf("counted %v, want 3 of bytes/invalid", got)
+	}
+}
+
 // TestOTLPSaysWhenToTryAgain: an SDK drops what it is refused with RESOURCE_EXHAUSTED and no delay.
 func TestOTLPSaysWhenToTryAgain(t *testing.T) {
 	log := newFakeLog(t)

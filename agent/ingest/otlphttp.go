@@ -22,10 +22,12 @@ func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *refusal {
 	}
 	defer b.free()
 	defer w.in.arrived(r).rest()
-	if refused := w.otlp.export(r.Context(), b.bytes); refused != nil {
+	answer, refused := w.otlp.export(r.Context(), b.bytes)
+	if refused != nil {
 		return refuseExport(out, refused)
 	}
 	out.Header().Set("Content-Type", protobufType)
+	out.Write(answer)
 	return nil
 }
 
