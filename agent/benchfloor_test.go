@@ -20,6 +20,7 @@ type floor struct {
 	file      *os.File
 	key       uint64
 	allocated int64
+	data      []byte          // that is stored, as often as need be
 	took      []time.Duration // by each commit
 }
 
@@ -31,14 +32,11 @@ const (
 	frameRest = 32
 )
 
-var (
-	floorBucket = []byte("b")
-	floorData   = make([]byte, 16<<20)
-)
+var floorBucket = []byte("b")
 
 func newFloor(b *testing.B) *floor {
 	b.Helper()
-	f := &floor{dir: b.TempDir()}
+	f := &floor{dir: b.TempDir(), data: make([]byte, 16<<20)}
 	f.open(b)
 	b.Cleanup(func() { f.db.Close() })
 	return f
@@ -71,8 +69,8 @@ func (f *floor) open(b *testing.B) {
 func (f *floor) store(b *testing.B, bytes, commits int) {
 	b.Helper()
 	for left := max(1, commits); left > 0; left-- {
-		n := min(bytes/left, len(floorData))
-		f.commit(b, floorData[:n])
+		n := min(bytes/left, len(f.data))
+		f.commit(b, f.data[:n])
 		bytes -= n
 	}
 }
