@@ -48,6 +48,8 @@
 //	                 base        8 bytes: new streams begin after this offset (see Loss)
 //	                 sealed      there once a later segment may have begun
 //	                 gapped      there once it was rewritten: blocks may lack events
+//	                 sum         the CRC-32C of log, segment and base; where it is, each value of the state
+//	                             has the CRC-32C of its key and of itself behind it
 //	bucket "state"   's' stream                next offset and payload bytes when the segment began
 //	                 'd' stream, destination   its place: ledger, state, the marks of all lanes
 //	                 'p' stream, producer      next sequence, last seen, the last runs of

@@ -146,9 +146,9 @@ func (g *group) write(c *committer, tx *bolt.Tx, seg *segment) error {
 	if err := g.writeBlocks(tx, seg); err != nil {
 		return err
 	}
-	state := tx.Bucket(bucketState)
+	state := stateWriter{bucket: tx.Bucket(bucketState), summed: seg.summed}
 	for _, key := range c.forgotten {
-		if err := state.Delete(stateKey(stateProducer, key.stream, key.id)); err != nil {
+		if err := state.bucket.Delete(stateKey(stateProducer, key.stream, key.id)); err != nil {
 			return fmt.Errorf("delete producer: %w", err)
 		}
 	}

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -151,6 +152,7 @@ type segmentMeta struct {
 	log    string           // its id
 	sealed bool             // a later segment was made
 	bare   bool             // it has not begun
+	summed bool             // the state's entries have checksums
 	held   map[string]Count // of each stream, when it was rewritten
 }
 
@@ -171,6 +173,7 @@ func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *boltFile, meta 
 	if err != nil {
 		return nil, meta, false, errors.Join(err, f.close())
 	}
+	f.summed = meta.summed
 	return f, meta, false, nil
 }
 
@@ -192,7 +195,7 @@ func (s *snapshot) meta() (m segmentMeta, err error) {
 		return m, s.file.corrupt("no segment of a standpipe log: it has no meta bucket")
 	}
 	values := make(map[string][]byte)
-	for _, key := range [][]byte{keyVersion, keyLog, keySealed, keyGapped} {
+	for _, key := range [][]byte{keyVersion, keyLog, keySegment, keyBase, keySum, keySealed, keyGapped} {
 		if values[string(key)], err = s.value(bucketMeta, key); err != nil {
 			return m, err
 		}
@@ -200,7 +203,11 @@ func (s *snapshot) meta() (m segmentMeta, err error) {
 	if v := values[string(keyVersion)]; len(v) != 1 || v[0] != segmentVersion {
 		return m, s.file.corrupt("segment version %x, want %x", v, segmentVersion)
 	}
-	m = segmentMeta{log: string(values[string(keyLog)]), sealed: values[string(keySealed)] != nil}
+	id, sum := values[string(keyLog)], values[string(keySum)]
+	if sum != nil && !bytes.Equal(sum, ownSum(id, values[string(keySegment)], values[string(keyBase)])) {
+		return m, s.file.corrupt("%v", errMetaSum)
+	}
+	m = segmentMeta{log: string(id), sealed: values[string(keySealed)] != nil, summed: sum != nil}
 	if m.held, err = decodeHeld(values[string(keyGapped)]); err != nil {
 		return m, s.file.corrupt("the counts of a segment that was rewritten: %v", err)
 	}

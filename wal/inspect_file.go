@@ -49,6 +49,7 @@ type boltFile struct {
 	f        *os.File
 	path     string
 	seq      uint64 // of a segment: its number
+	summed   bool   // of a segment: the state's entries have checksums
 	pageSize int64
 	mapped   []byte    // the whole file, if it is mapped
 	last     *snapshot // the newest one that was still sound when it was last looked at

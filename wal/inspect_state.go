@@ -90,11 +90,15 @@ func (f *boltFile) stateNames(ctx context.Context, bad func(*CorruptError)) ([]s
 
 func (snap *snapshot) loggedStream(name string) (*loggedStream, error) {
 	s := &loggedStream{name: name}
-	v, err := snap.value(bucketState, stateKey(stateStream, name))
+	key := stateKey(stateStream, name)
+	v, err := snap.value(bucketState, key)
 	if err != nil {
 		return s, err
 	}
 	if v != nil {
+		if v, err = stateValue(key, v, snap.file.summed); err != nil {
+			return s, snap.file.corrupt("the state of stream %q: %v", name, err)
+		}
 		d := decoder{b: v}
 		s.appended = Count{max(d.number(), 1) - 1, d.number()}
 		if err := d.err(); err != nil {
@@ -123,7 +127,7 @@ func (snap *snapshot) readPlaces(s *loggedStream) error {
 		if err != nil {
 			return err
 		}
-		err = visitFrom(leaf, key, prefix, func(e element) error { return s.addPlace(e) })
+		err = visitFrom(leaf, key, prefix, func(e element) error { return s.addPlace(e, snap.file.summed) })
 		if err != nil {
 			return snap.file.corrupt("a destination of stream %q: %v", s.name, err)
 		}
@@ -134,14 +138,18 @@ func (snap *snapshot) readPlaces(s *loggedStream) error {
 	}
 }
 
-func (s *loggedStream) addPlace(e element) error {
+func (s *loggedStream) addPlace(e element, summed bool) error {
 	_, names, ok := splitStateKey(e.key)
 	if !ok || len(names) != 2 {
 		return fmt.Errorf("a state key of %d bytes is malformed", len(e.key))
 	}
 	p := &Place{name: names[1]}
 	s.places = append(s.places, p)
-	return p.decode(e.value)
+	v, err := stateValue(e.key, e.value, summed)
+	if err != nil {
+		return err
+	}
+	return p.decode(v)
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

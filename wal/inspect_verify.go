@@ -182,7 +182,7 @@ func (v *verifying) state(ctx context.Context, f *boltFile) error {
 	found := false
 	err := f.elements(ctx, bucketState, []byte{}, func(e element) error {
 		found = true
-		if fault := stateFault(e); fault != nil {
+		if fault := f.stateFault(e); fault != nil {
 			v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("state: %v", fault)})
 		}
 		return nil
@@ -198,21 +198,25 @@ func (v *verifying) state(ctx context.Context, f *boltFile) error {
 	}), v.damaged)
 }
 
-func stateFault(e element) error {
+func (f *boltFile) stateFault(e element) error {
+	value, err := stateValue(e.key, e.value, f.summed)
+	if err != nil {
+		return err
+	}
 	kind, names, ok := splitStateKey(e.key)
 	if !ok || len(names) == 0 {
 		return fmt.Errorf("a key of %d bytes is malformed", len(e.key))
 	}
 	switch {
 	case kind == stateStream:
-		d := decoder{b: e.value}
+		d := decoder{b: value}
 		d.number()
 		d.number()
 		return d.err()
 	case kind == statePlace && len(names) == 2:
-		return new(Place).decode(e.value)
+		return new(Place).decode(value)
 	case kind == stateProducer && len(names) == 2:
-		_, err := decodeProducer(e.value)
+		_, err := decodeProducer(value)
 		return err
 	}
 	return nil

@@ -160,7 +160,7 @@ func (r *recovery) readNewest(seg *segment) error {
 			r.lost = min(largestCommit, r.log.opts.MaxSize)
 		}
 		r.note(seg)
-		return r.log.loadState(view, seg.path)
+		return r.log.loadState(view, seg)
 	})
 	if err != nil || !m.sealed {
 		return err
@@ -280,15 +280,19 @@ func asideSeq(path string) (uint64, bool) {
 }
 
 // loadState reads the newest segment's state.
-func (l *Log) loadState(r reader, path string) error {
+func (l *Log) loadState(r reader, seg *segment) error {
 	state := r.bucket(bucketState)
 	if state == nil {
-		return &CorruptError{File: path, Reason: "the state is missing"}
+		return &CorruptError{File: seg.path, Reason: "the state is missing"}
 	}
-	for k, v := state.Next(); k != nil; k, v = state.Next() {
-		l.stateBytes.Add(int64(len(k) + len(v) + stateElement))
-		if err := l.loadEntry(k, v); err != nil {
-			return &CorruptError{File: path, Reason: err.Error()}
+	for k, stored := state.Next(); k != nil; k, stored = state.Next() {
+		l.stateBytes.Add(int64(len(k) + len(stored) + stateElement))
+		v, err := stateValue(k, stored, seg.summed)
+		if err == nil {
+			err = l.loadEntry(k, v)
+		}
+		if err != nil {
+			return &CorruptError{File: seg.path, Reason: err.Error()}
 		}
 	}
 	return nil

@@ -125,7 +125,7 @@ func (s *segment) retire() error {
 func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segment, error) {
 	path := filepath.Join(l.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
-	seg := &segment{seq: seq, path: path, shelf: &l.shelf, spans: make(map[string]span)}
+	seg := &segment{seq: seq, path: path, shelf: &l.shelf, summed: true, spans: make(map[string]span)}
 	seg.index.Store(newIndex())
 	err := l.fillSegment(seg, unfinished, fill)
 	if err == nil {
@@ -163,11 +163,13 @@ func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("create meta: %w", err)
 	}
+	id, number, base := []byte(l.id), numberKey(seq), numberKey(l.base)
 	return errors.Join(
 		meta.Put(keyVersion, []byte{segmentVersion}),
-		meta.Put(keyLog, []byte(l.id)),
-		meta.Put(keySegment, numberKey(seq)),
-		meta.Put(keyBase, numberKey(l.base)),
+		meta.Put(keyLog, id),
+		meta.Put(keySegment, number),
+		meta.Put(keyBase, base),
+		meta.Put(keySum, ownSum(id, number, base)),
 	)
 }
 

@@ -42,6 +42,7 @@ var (
 	keyBase    = []byte("base")   // Log.base
 	keySealed  = []byte("sealed") // there is a later segment
 	keyGapped  = []byte("gapped") // blocks lack events
+	keySum     = []byte("sum")    // ownSum; the state's entries have checksums too
 )
 
 // span is what a segment holds of one stream: the events [first, next), and the bytes of all
@@ -80,6 +81,8 @@ type segment struct {
 
 	// index is in memory for the newest segment, and for one that has none in its file; otherwise nil.
 	index atomic.Pointer[blockIndex]
+
+	summed bool // the state's entries have checksums
 
 	// spans belongs to Log.mu once the segment is part of the log.
 	spans map[string]span
@@ -338,7 +341,8 @@ type ownMeta struct {
 	sealed bool
 }
 
-// readMeta checks that the file is the segment of ours that its name says, and notes whether it is gapped.
+// readMeta checks that the file is the segment of ours that its name says, and notes whether it is gapped and
+// summed.
 func readMeta(r reader, s *segment) (ownMeta, error) {
 	meta := r.bucket(bucketMeta)
 	if meta == nil {
@@ -353,8 +357,12 @@ func readMeta(r reader, s *segment) (ownMeta, error) {
 	case len(base) != 8:
 		return ownMeta{}, &CorruptError{File: s.path, Reason: "the streams' base is missing"}
 	}
-	s.gapped = valueOf(meta, keyGapped) != nil
-	return ownMeta{string(valueOf(meta, keyLog)), binary.BigEndian.Uint64(base), valueOf(meta, keySealed) != nil}, nil
+	id, sum := valueOf(meta, keyLog), valueOf(meta, keySum)
+	if sum != nil && !bytes.Equal(sum, ownSum(id, seq, base)) {
+		return ownMeta{}, &CorruptError{File: s.path, Reason: errMetaSum.Error()}
+	}
+	s.gapped, s.summed = valueOf(meta, keyGapped) != nil, sum != nil
+	return ownMeta{string(id), binary.BigEndian.Uint64(base), valueOf(meta, keySealed) != nil}, nil
 }
 
 // listSegments returns the segments' sequence numbers in dir, oldest first.

@@ -231,7 +231,7 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 	if err != nil {
 		return fmt.Errorf("create state: %w", err)
 	}
-	state := stateWriter{bucket: bucket}
+	state := stateWriter{bucket: bucket, summed: true}
 	for _, s := range l.sortedStreams() {
 		a := s.appended()
 		if err := state.Put(stateKey(stateStream, s.name), appendNumbers(nil, a.Events+1, a.Bytes)); err != nil {
@@ -254,17 +254,3 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 	l.stateBytes.Store(state.bytes)
 	return nil
 }
-
-// stateWriter counts what it puts.
-type stateWriter struct {
-	bucket *bolt.Bucket
-	bytes  int64
-}
-
-func (w *stateWriter) Put(key, value []byte) error {
-	w.bytes += int64(len(key) + len(value) + stateElement)
-	return w.bucket.Put(key, value)
-}
-
-// stateElement is what an entry takes beside its key and value.
-const stateElement = 16

@@ -1,0 +1,61 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// A segment that has keySum in its meta has there the CRC-32C of what else it says of itself, and in its state
+// the value of each entry has behind it the CRC-32C of the key and the value. Segments of older releases
+// have neither.
+const stateSumLength = 4
+
+var (
+	errMetaSum  = errors.New("the checksum of what the segment says of itself does not match")
+	errStateSum = errors.New("the checksum of an entry of the state does not match")
+)
+
+// ownSum returns the checksum of a segment's meta.
+func ownSum(log, seq, base []byte) []byte {
+	sum := crc32.Checksum(log, castagnoli)
+	sum = crc32.Update(sum, castagnoli, seq)
+	sum = crc32.Update(sum, castagnoli, base)
+	return binary.BigEndian.AppendUint32(nil, sum)
+}
+
+// stateWriter puts entries into a segment's state.
+type stateWriter struct {
+	bucket *bolt.Bucket
+	summed bool
+	bytes  int64 // that they take
+}
+
+func (w *stateWriter) Put(key, value []byte) error {
+	if w.summed {
+		value = binary.BigEndian.AppendUint32(value[:len(value):len(value)], stateSum(key, value))
+	}
+	w.bytes += int64(len(key) + len(value) + stateElement)
+	return w.bucket.Put(key, value)
+}
+
+// stateElement is what an entry takes beside its key and value.
+const stateElement = 16
+
+// stateValue returns what was put under key.
+func stateValue(key, stored []byte, summed bool) (value []byte, err error) {
+	if !summed {
+		return stored, nil
+	}
+	n := len(stored) - stateSumLength
+	if n < 0 || binary.BigEndian.Uint32(stored[n:]) != stateSum(key, stored[:n]) {
+		return nil, errStateSum
+	}
+	return stored[:n:n], nil
+}
+
+func stateSum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+}

@@ -1,0 +1,108 @@
+package wal_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// TestAFlippedBitInTheStateMovesNoCheckpoint: whatever a place, a stream or a producer in it says then, the
+// segment is set aside.
+func TestAFlippedBitInTheStateMovesNoCheckpoint(t *testing.T) {
+	s := newSample(t)
+	l := open(t, sampleOptions(s.dir))
+	p, err := l.Place("old", "d")
+	must(t, err)
+	p.Settle(wal.Settlement{
+		Marks: map[uint8]wal.Mark{7: {Checkpoint: 9, Settled: []wal.Run{{First: 20, Next: 25}}}},
+		Add:   wal.Ledger{Delivered: wal.Count{Events: 10, Bytes: 1000}},
+	})
+	_, err = l.Append(t.Context(), &wal.Batch{Stream: "new", ProducerID: "gateway", ProducerSequence: 1, Events: []wal.Event{sampleEvent("new", 11)}})
+	must(t, err)
+	must(t, l.Close())
+	newest := s.files[len(s.files)-1]
+	whole, err := os.ReadFile(filepath.Join(s.dir, "wal", newest))
+	must(t, err)
+	for key, value := range stateOf(t, filepath.Join(s.dir, "wal", newest)) {
+		t.Run(fmt.Sprintf("%q", key), func(t *testing.T) {
+			t.Parallel()
+			dir := s.copy(t)
+			path := filepath.Join(dir, "wal", newest)
+			for i := range len(key + value) {
+				must(t, os.WriteFile(path, flipped(whole, []byte(key+value), i, byte(1<<(i%7))), 0o600))
+				if report, err := wal.Verify(t.Context(), dir, nil); err != nil || report.Damaged == 0 {
+					t.Errorf("byte %d: verify found %d faults, %v", i, report.Damaged, err)
+				}
+				if i%16 != 0 {
+					continue
+				}
+				l, err := wal.Open(t.Context(), sampleOptions(dir))
+				must(t, err)
+				must(t, l.Close())
+				if _, err := os.Stat(path + ".corrupt"); err != nil {
+					t.Errorf("byte %d of %d: a flipped bit is believed", i, len(key+value))
+				}
+				must(t, os.RemoveAll(dir))
+				copyDir(t, dir, s.dir)
+			}
+		})
+	}
+}
+
+// TestAFlippedBitInTheLogsIdCostsOneSegment: the others would belong to another log.
+func TestAFlippedBitInTheLogsIdCostsOneSegment(t *testing.T) {
+	s := newSample(t)
+	l := open(t, sampleOptions(s.dir))
+	id := "log" + l.ID()
+	must(t, l.Close())
+	for i, file := range s.files {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			dir := s.copy(t)
+			path := filepath.Join(dir, "wal", file)
+			whole, err := os.ReadFile(path)
+			must(t, err)
+			must(t, os.WriteFile(path, flipped(whole, []byte(id), 3+i, 1), 0o600))
+			s.checkDamaged(t, dir)
+			aside, err := filepath.Glob(filepath.Join(dir, "wal", "*.corrupt"))
+			if err != nil || len(aside) != 1 || aside[0] != path+".corrupt" {
+				t.Errorf("got %q set aside, %v, want %s alone", aside, err, file)
+			}
+		})
+	}
+}
+
+// stateOf returns the entries of a segment's state.
+func stateOf(t *testing.T, path string) map[string]string {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true})
+	must(t, err)
+	defer db.Close()
+	entries := make(map[string]string)
+	must(t, db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("state")).ForEach(func(k, v []byte) error {
+			entries[string(k)] = string(v)
+			return nil
+		})
+	}))
+	return entries
+}
+
+// flipped returns a copy of b with a bit of what is at i in every place of it flipped.
+func flipped(b, it []byte, i int, bit byte) []byte {
+	b = bytes.Clone(b)
+	for at := 0; ; {
+		found := bytes.Index(b[at:], it)
+		if found < 0 {
+			return b
+		}
+		at += found
+		b[at+i] ^= bit
+		at++
+	}
+}
