@@ -124,7 +124,13 @@ func (c *check) bucket(leaf *page, i int) error {
 	if bytes.Equal(name, bucketBlocks) {
 		c.blocks = &newestBlocks{index: newIndex()}
 		sub.blocks = c.blocks
-		return sub.tree(t, sub.block)
+		if err := sub.tree(t, sub.block); err != nil {
+			return err
+		}
+		if last := c.blocks.last; t.sequence > 0 && last != t.sequence {
+			return c.fault("the last block is number %d, want %d", last, t.sequence)
+		}
+		return nil
 	}
 	c.state = c.state || bytes.Equal(name, bucketState)
 	return sub.tree(t, sub.entry)
@@ -136,7 +142,7 @@ func (c *check) inner(leaf *page, i int) (*tree, error) {
 	if !e.bucket || len(e.value) < bucketHeader {
 		return nil, c.fault("page %d: element %d is no bucket", leaf.id, i)
 	}
-	t := &tree{root: binary.NativeEndian.Uint64(e.value), via: leaf.id<<16 | uint64(i)}
+	t := &tree{root: binary.NativeEndian.Uint64(e.value), via: leaf.id<<16 | uint64(i), sequence: binary.NativeEndian.Uint64(e.value[8:])}
 	if t.root == 0 {
 		var fault string
 		if t.inline, fault = parsePage(leaf.id, e.value[bucketHeader:]); fault != "" || !t.inline.leaf {

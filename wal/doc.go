@@ -54,7 +54,8 @@
 //	                 'd' stream, destination   its place: ledger, state, the marks of all lanes
 //	                 'p' stream, producer      next sequence, last seen, the last runs of
 //	                                           (sequence, offset, count)
-//	bucket "blocks"  a number, 8 bytes, from 1 on and rising -> block
+//	bucket "blocks"  a number, 8 bytes, from 1 on and rising -> block; the bucket's sequence is the last number,
+//	                 or 0 in a segment that was rewritten
 //	bucket "index"   stream, a first offset -> where the stream's next blocks stand, once sealed
 //
 // All streams share one row of blocks, in the order of their commits: pages are filled whole, and only the

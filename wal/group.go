@@ -178,7 +178,10 @@ func (g *group) writeBlocks(tx *bolt.Tx, seg *segment) error {
 			return fmt.Errorf("put block %d: %w", number, err)
 		}
 	}
-	return nil
+	if number == seg.last {
+		return nil
+	}
+	return bucket.SetSequence(number)
 }
 
 // collectPlaces encodes the places that have moved since they were last written.

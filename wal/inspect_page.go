@@ -186,6 +186,8 @@ type tree struct {
 	root   uint64
 	via    uint64
 	inline *page // a small bucket, which lies in its parent's page
+	// sequence is the bucket's; of the blocks, the number of the last one, or 0 if nobody noted it.
+	sequence uint64
 }
 
 // bucket returns the bucket of that name, or nil.
@@ -202,7 +204,7 @@ func (s *snapshot) bucket(name []byte) (*tree, error) {
 	if !e.bucket || len(e.value) < bucketHeader {
 		return nil, s.file.corrupt("page %d: %q is no bucket", leaf.id, name)
 	}
-	t := &tree{root: binary.NativeEndian.Uint64(e.value), via: leaf.id<<16 | uint64(i)}
+	t := &tree{root: binary.NativeEndian.Uint64(e.value), via: leaf.id<<16 | uint64(i), sequence: binary.NativeEndian.Uint64(e.value[8:])}
 	if t.root == 0 {
 		var fault string
 		if t.inline, fault = parsePage(leaf.id, e.value[bucketHeader:]); fault != "" || !t.inline.leaf {

@@ -145,6 +145,9 @@ func (f *boltFile) endOfBlocks(ctx context.Context) (end uint64, err error) {
 }
 
 func (s *snapshot) endOfBlocks() (uint64, error) {
+	if t, err := s.bucket(bucketBlocks); err == nil && t != nil && t.sequence > 0 {
+		return t.sequence + 1, nil
+	}
 	leaf, _, err := s.leafOf(bucketBlocks, numberKey(math.MaxUint64))
 	if err != nil || leaf == nil {
 		return unknownEnd, err
