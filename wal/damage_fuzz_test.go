@@ -29,7 +29,7 @@ func FuzzDamagedLog(f *testing.F) {
 		for c := range slices.Chunk(changes, 6) {
 			if len(c) == 6 {
 				i := int(c[0]&0x3f) % len(files)
-				files[i] = harm(slices.Clone(files[i]), c, i == len(files)-1)
+				files[i] = harm(slices.Clone(files[i]), c)
 			}
 		}
 		dir := s.copy(t)
@@ -41,9 +41,8 @@ func FuzzDamagedLog(f *testing.F) {
 }
 
 // harm changes b as c says: the kind of change in the two high bits of its first byte, the page in the second,
-// where in the page in the next two, and what by in the last. The newest segment is its own
-// only witness, so an element of it is not made to lead to pages of an earlier commit.
-func harm(b, c []byte, newest bool) []byte {
+// where in the page in the next two, and what by in the last.
+func harm(b, c []byte) []byte {
 	const pageSize, header, word = 4096, 16, 4
 	pages := len(b) / pageSize
 	if pages == 0 {
@@ -54,7 +53,7 @@ func harm(b, c []byte, newest bool) []byte {
 	switch {
 	case kind == 3 && c[2] == 0:
 		return b[:int(by)%pages*pageSize+int(c[3])]
-	case kind == 1 && !newest: // a word of an element: a flag, a place, a length, a child
+	case kind == 1: // a word of an element: a flag, a place, a length, a child
 		binary.NativeEndian.PutUint32(page[header+int(where)%64*word:], uint32(by))
 	case kind == 2: // the page is written over by another
 		copy(page[:pageSize], b[int(by)%pages*pageSize:])
