@@ -60,6 +60,12 @@
 // process, since gRPC knows one gzip; those that wait for it packed have 64 MiB, and one without room is INTERNAL,
 // which is what gRPC makes of it. What is unpacked has room like any other.
 //
+// 10,000 connections of which each has said a beginning and no more cost 17 KB of anonymous memory each over
+// gRPC (they held 40 KB of heap while each kept a buffer to read into), 15 on a socket and 11 over HTTP, where they are
+// closed after 10 s. Of 10,000 requests on 100 gRPC connections that each send 15 MiB of 16 and stop, 9,996 are
+// refused, and the agent has 94 MB in all; the same with 1,000 AppendStreams on each of 10 connections (Linux 6.18, two cores,
+// November 2026).
+//
 // # HTTP
 //
 //	POST /v1/streams/STREAM?key=K   the body is an event, or each line of application/x-ndjson is

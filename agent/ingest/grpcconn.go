@@ -97,12 +97,17 @@ func (c *knownConn) rest() { c.owed.Add(-1) }
 func (c *knownConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.heard.Store(time.Now().UnixNano())
-		if !c.spoke.Load() {
-			c.spoke.Store(true)
-		}
+		c.hear()
 	}
 	return n, err
+}
+
+// hear notes that something has come.
+func (c *knownConn) hear() {
+	c.heard.Store(time.Now().UnixNano())
+	if !c.spoke.Load() {
+		c.spoke.Store(true)
+	}
 }
 
 func (c *knownConn) Close() error {

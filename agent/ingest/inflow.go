@@ -86,6 +86,9 @@ func (c inflowCredentials) Clone() credentials.TransportCredentials {
 
 func (i *inflow) add(conn net.Conn) *inflowConn {
 	c := &inflowConn{Conn: conn, inflow: i, requests: make(map[uint32]*partial)}
+	if known, ok := conn.(*knownConn); ok {
+		c.known, c.ready = known, newReadyReader(known.Conn)
+	}
 	c.in.preface = prefaceBytes
 	i.mu.Lock()
 	defer i.mu.Unlock()

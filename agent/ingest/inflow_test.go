@@ -376,3 +376,30 @@ func packedMessage(t *testing.T, m *standpipev1.AppendRequest) []byte {
 	binary.BigEndian.PutUint32(b[1:], uint32(len(b)-5))
 	return b
 }
+
+// TestSilentConnectionsHoldNoBuffers: ten thousand with a buffer each would be 320 MiB.
+func TestSilentConnectionsHoldNoBuffers(t *testing.T) {
+	const connections, most = 200, 24 << 10
+	server, _ := serveGRPC(t, ingest.Options{Log: newFakeLog(t)})
+	before := heap()
+	for range connections {
+		conn, err := net.Dial(server.Addr().Network(), server.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.Write(append([]byte(preface), rawFrame(4, 0, 0, nil)...))
+		var answered []byte
+		for ack := rawFrame(4, 1, 0, nil); !bytes.Contains(answered, ack); {
+			part := make([]byte, 100)
+			n, err := conn.Read(part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answered = append(answered, part[:n]...)
+		}
+	}
+	if got := (heap() - before) / connections; got > most {
+		t.Errorf("each holds %d bytes, want at most %d", got, most)
+	}
+}

@@ -7,12 +7,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc/mem"
 )
 
 // inflowConn is a connection whose frames are looked at. gRPC reads from one goroutine and writes from another.
 type inflowConn struct {
 	net.Conn
 	inflow *inflow
+	known  *knownConn   // that Conn is; nil: it is TLS
+	ready  *readyReader // of it, or nil
 
 	// Of the reading goroutine.
 	in    frameScanner
@@ -56,6 +60,29 @@ func (c *inflowConn) Read(p []byte) (int, error) {
 		}
 		c.flush()
 	}
+}
+
+// ReadOnReady is Read with a buffer that is taken once there is something to read: gRPC asks its connections for
+// it, and keeps 32 KiB for each that can't.
+func (c *inflowConn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
+	for c.ready != nil && len(c.given)+len(c.unfed) == 0 {
+		b, n, err := c.ready.read(size, pool)
+		if n > 0 {
+			c.known.hear()
+			return b, c.scan((*b)[:n]), err
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.rouse() {
+			return nil, 0, err
+		}
+		c.flush()
+	}
+	b := pool.Get(size)
+	n, err := c.Read(*b)
+	if n == 0 {
+		pool.Put(b)
+		return nil, 0, err
+	}
+	return b, n, err
 }
 
 func (c *inflowConn) fetch(p []byte) (int, error) {
