@@ -289,3 +289,22 @@ func TestNothingIsLeftAfterAStop(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTheMemoryGoalKnowsHowManyThereMayBe(t *testing.T) {
+	goal := func(streams string, connections int64) int64 {
+		conf := parse(t, t.TempDir(), streams)
+		conf.Listeners[0].MaxConnections = connections
+		return agent.MemoryGoal(conf) >> 20
+	}
+	one := "{\n destination \"file\" \"f\" { path = \"DIR\" }\n}"
+	for _, tt := range []struct{ got, want int64 }{
+		{goal(`stream "s" `+one, 1024), 96},
+		{goal(`stream "s" `+one, 1), 96},
+		{goal(`stream "s-*" `+one, 1024), 96 + 46},
+		{goal(`stream "s" `+one, 1024+10<<10), 96 + 240},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("got %d MiB, want %d", tt.got, tt.want)
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package agent
 
-import "github.com/standpipe/standpipe/agent/config"
+import (
+	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/agent/ingest"
+)
 
 const (
 	memoryOfLog         = 88 << 20
@@ -8,6 +11,9 @@ const (
 	// memoryOfIdle is what a destination of a stream that waits for events holds, two stacks and its place in the
 	// log: 40 KB measured with 5,000 of them. A pattern may have many such.
 	memoryOfIdle = 48 << 10
+	// memoryOfConnection is what a silent connection holds, 11 to 17 KB measured with 10,000 of each kind. As many as
+	// there may be by default are in memoryOfLog.
+	memoryOfConnection = 24 << 10
 )
 
 // MemoryGoal is the memory in bytes that the Go runtime should aim to stay within (debug.SetMemoryLimit) in
@@ -19,6 +25,9 @@ func MemoryGoal(conf *config.Config) int64 {
 	for i := range conf.Streams {
 		s := &conf.Streams[i]
 		goal += (memoryOfDestination + memoryOfIdle*s.MaxStreams) * int64(len(s.Destinations))
+	}
+	for i := range conf.Listeners {
+		goal += memoryOfConnection * max(0, conf.Listeners[i].MaxConnections-ingest.DefaultMaxConnections)
 	}
 	return goal
 }
