@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"net"
 	"sync"
 	"time"
@@ -53,7 +54,7 @@ var (
 
 func newInflow(in *intake, o *Options) *inflow {
 	i := &inflow{in: in, largest: o.MaxRequestSize, conns: make(map[*inflowConn]struct{})}
-	i.room.give(max(minRoom, 4*int64(o.MaxRequestSize)))
+	i.room.give(cmp.Or(o.room, max(minRoom, 4*int64(o.MaxRequestSize))))
 	i.streams.give(4 * int64(o.MaxStreams))
 	return i
 }

@@ -39,9 +39,7 @@ func ends(b []byte, preface int) (streams []uint32) {
 const testRoom = 4 << 20
 
 func testInflow() *inflow {
-	in := newInflow(&intake{observer: noObserver{}}, &Options{MaxRequestSize: 1 << 20, MaxStreams: 1024})
-	in.room.left.Store(testRoom)
-	return in
+	return newInflow(&intake{observer: noObserver{}}, &Options{MaxRequestSize: 1 << 20, MaxStreams: 1024, room: testRoom})
 }
 
 // pipe is a connection with a producer, and what the two sides were told.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -31,6 +32,7 @@ type rawGRPC struct {
 	heard  sync.Cond        // of mu
 	ended  map[uint32]bool  // guarded by mu; requests that the agent has ended
 	window map[uint32]int64 // guarded by mu; what a request may send, less streamWindow
+	gone   bool             // guarded by mu; nothing is heard any more
 	done   chan struct{}    // closed by listen
 }
 
@@ -77,7 +79,7 @@ func dialRaw(t *testing.T, at net.Addr) *rawGRPC {
 
 func (r *rawGRPC) listen() {
 	defer close(r.done)
-	defer r.heard.Broadcast()
+	defer r.end()
 	head := make([]byte, 9)
 	for {
 		if _, err := io.ReadFull(r, head); err != nil {
@@ -98,10 +100,17 @@ func (r *rawGRPC) listen() {
 	}
 }
 
+func (r *rawGRPC) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
+	r.heard.Broadcast()
+}
+
 // data sends a part of a request that the agent has not ended, once it may.
 func (r *rawGRPC) data(stream uint32, piece []byte) {
 	r.mu.Lock()
-	for r.window[stream]+streamWindow < int64(len(piece)) && !r.ended[stream] {
+	for r.window[stream]+streamWindow < int64(len(piece)) && !r.ended[stream] && !r.gone {
 		r.heard.Wait()
 	}
 	r.window[stream] -= int64(len(piece))
@@ -118,12 +127,20 @@ func (r *rawGRPC) begin(stream, size uint32) {
 	r.data(stream, binary.BigEndian.AppendUint32([]byte{0}, size))
 }
 
+// patience is for what a test waits for that ought to happen at once.
+const patience = 20 * time.Second
+
 // awaitEnds waits until the agent has ended so many requests.
-func (r *rawGRPC) awaitEnds(n int) {
+func (r *rawGRPC) awaitEnds(t *testing.T, n int) {
+	t.Helper()
+	defer time.AfterFunc(patience, func() { r.Close() }).Stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.ended) < n {
+	for len(r.ended) < n && !r.gone {
 		r.heard.Wait()
+	}
+	if len(r.ended) < n {
+		t.Fatalf("%d requests are ended, want %d", len(r.ended), n)
 	}
 }
 
@@ -298,12 +315,14 @@ func (l *gatedLog) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, err
 // TestRequestsThatWaitForTheLogAreBoundedTogether: those are whole, and held by the agent itself.
 func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
 	log := &gatedLog{newFakeLog(t), make(chan struct{})}
-	_, client := serveGRPC(t, ingest.Options{Log: log})
-	const callers, fit = 80, 64
+	_, client := serveGRPC(t, ingest.Options{Log: log}.WithRoom(4<<20))
+	const callers, fit = 80, 40
 	outcomes := make(chan error, callers)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	for range callers {
 		go func() {
-			_, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 1<<20)))
+			_, err := client.Append(ctx, appendOf("bytes", strings.Repeat("x", 100<<10)))
 			outcomes <- err
 		}()
 	}
@@ -330,13 +349,13 @@ func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
 // much few are held unpacked.
 func TestZipBombs(t *testing.T) {
 	log := &gatedLog{newFakeLog(t), make(chan struct{})}
-	server, client := serveGRPC(t, ingest.Options{Log: log})
-	_, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 17<<20)), grpc.UseCompressor(gzip.Name))
+	server, client := serveGRPC(t, ingest.Options{Log: log, MaxRequestSize: 2 << 20}.WithRoom(8<<20))
+	_, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 3<<20)), grpc.UseCompressor(gzip.Name))
 	if status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("one of 17 MiB: got %v, want RESOURCE_EXHAUSTED", err)
+		t.Errorf("one of 3 MiB: got %v, want RESOURCE_EXHAUSTED", err)
 	}
 	const bombs, fit = 16, 2 // an event that arrives in pieces is joined
-	message := packedMessage(t, appendOf("bytes", strings.Repeat("x", 15<<20)))
+	message := packedMessage(t, appendOf("bytes", strings.Repeat("x", 19<<20/10)))
 	before := heap()
 	r := dialRaw(t, server.Addr())
 	for i := range uint32(bombs) {
@@ -348,12 +367,12 @@ func TestZipBombs(t *testing.T) {
 		}
 		r.Write(rawFrame(0, 1, 2*i+1, nil))
 	}
-	r.awaitEnds(bombs - fit)
-	if got := heap() - before; got > 80<<20 {
+	r.awaitEnds(t, bombs-fit)
+	if got := heap() - before; got > 12<<20 {
 		t.Errorf("%d MiB are held, want those of %d", got>>20, fit)
 	}
 	close(log.gate)
-	r.awaitEnds(bombs)
+	r.awaitEnds(t, bombs)
 	if got := len(log.stored()); got != fit {
 		t.Errorf("%d are stored, want %d", got, fit)
 	}

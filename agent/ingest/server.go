@@ -48,6 +48,8 @@ type Options struct {
 	MaxRequestSize int // bytes of a gRPC request or an HTTP body; default 16 MiB
 	MaxLineSize    int // bytes of a socket's line without its newline; default 4 MiB
 
+	room int64 // of a gRPC listener, in tests; 0: 64 MiB or four of the largest requests
+
 	MaxConnections int // more take the place of silent ones, or are turned away; default 1024
 	MaxStreams     int // requests and streams under way on one connection of a gRPC listener; default 1024
 
