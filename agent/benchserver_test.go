@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -231,7 +230,7 @@ func serveAgent(ctx context.Context, dir, tcp string) error {
 		}
 		conf.ShutdownTimeout = 0
 	}
-	debug.SetMemoryLimit(agent.MemoryGoal(conf))
+	agent.TuneMemory(conf)
 	if path := os.Getenv(profileEnv); path != "" {
 		f, err := os.Create(path)
 		if err != nil {

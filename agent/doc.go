@@ -26,8 +26,9 @@
 //
 // # Memory
 //
-// What the log, the listeners and the shippers hold is bounded each by itself; MemoryGoal is what the Go runtime
-// is told of it all, so that garbage does not double it. GOMEMLIMIT in the environment goes before it.
+// What the log, the listeners and the shippers hold is bounded each by itself; TuneMemory tells the Go runtime
+// a goal for it all, so that garbage does not double it, and to look for garbage less often while there is little in
+// use. GOMEMLIMIT and GOGC in the environment go before it.
 //
 // # Who knows what
 //

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
@@ -63,7 +62,7 @@ func runAgent(path string, stderr io.Writer) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: sayFaults(err, stderr)}
 	}
-	limitMemory(conf)
+	agent.TuneMemory(conf)
 	logger := newLogger(conf, stderr)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
@@ -111,14 +110,7 @@ func obey(s os.Signal, a *agent.Agent, path string, logger hclog.Logger, stop co
 		logger.Error("the configuration was not reloaded; the one before stays in force", "error", err)
 		return
 	}
-	limitMemory(conf)
-}
-
-// limitMemory tells the Go runtime what to stay within, unless the environment does.
-func limitMemory(conf *config.Config) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(agent.MemoryGoal(conf))
-	}
+	agent.TuneMemory(conf)
 }
 
 func newLogger(conf *config.Config, stderr io.Writer) hclog.Logger {

@@ -11,15 +11,18 @@ import (
 func TestTheRuntimeKnowsHowMuchMemoryItMayTake(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
-	for limit, want := range map[string]string{
-		"":       "1.00663296e\\+08", // 96 MiB with one destination
-		"200MiB": "2.097152e\\+08",
+	for _, c := range []struct{ limit, percent, wantLimit, wantPercent string }{
+		{"", "", "1.00663296e\\+08", "200"}, // 96 MiB with one destination
+		{"200MiB", "50", "2.097152e\\+08", "50"},
 	} {
 		a := newAgent(t, "", "stream \"s\" {\n  destination \"file\" \"local\" { path = \"${dir}/out\" }\n}\n")
-		a.under = []string{"env", "GOMEMLIMIT=" + limit}
+		a.under = []string{"env", "GOMEMLIMIT=" + c.limit, "GOGC=" + c.percent}
 		a.start()
-		if text := a.get("/metrics"); !regexp.MustCompile("(?m)^go_gc_gomemlimit_bytes " + want + "$").MatchString(text) {
-			t.Errorf("with GOMEMLIMIT=%q: no limit of %s in the metrics", limit, want)
+		text := a.get("/metrics")
+		for name, want := range map[string]string{"go_gc_gomemlimit_bytes": c.wantLimit, "go_gc_gogc_percent": c.wantPercent} {
+			if !regexp.MustCompile("(?m)^" + name + " " + want + "$").MatchString(text) {
+				t.Errorf("with GOMEMLIMIT=%q and GOGC=%q: no %s of %s in the metrics", c.limit, c.percent, name, want)
+			}
 		}
 		a.stop()
 	}
