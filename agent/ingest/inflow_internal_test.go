@@ -232,3 +232,28 @@ func (c *scriptConn) Read(p []byte) (int, error) {
 
 func (c *scriptConn) Write(p []byte) (int, error) { return len(p), nil }
 func (c *scriptConn) Close() error                { return nil }
+
+// TestRefusalsInOneRead: what comes behind each of them is served once, in its order.
+func TestRefusalsInOneRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := testInflow()
+		in.streams.left.Store(0)
+		p := openPipe(in)
+		said := append([]byte(nil), somePreface...)
+		const begins = 300
+		for i := range uint32(begins) {
+			said = append(said, begun(2*i+1, 1000, 10)...)
+		}
+		p.say(said)
+		ended := ends(p.served.Bytes(), prefaceBytes)
+		if len(ended) != begins-freeStreams || len(ends(p.heard.Bytes(), 0)) != len(ended) {
+			t.Errorf("%d requests are ended, want %d", len(ended), begins-freeStreams)
+		}
+		if got, want := p.served.Len(), len(said)+len(ended)*(frameHead+4); got != want {
+			t.Errorf("%d bytes are served, want %d", got, want)
+		}
+		in.streams.left.Store(4 * 1024)
+		p.close()
+		expectNothingHeld(t, in)
+	})
+}

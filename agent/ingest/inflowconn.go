@@ -23,7 +23,9 @@ type inflowConn struct {
 	data  dataScan
 	given []byte // frames of our own that gRPC reads next
 	unfed []byte // what was read from the connection behind them
-	late  bool   // it was asked to hurry in the middle of a frame
+	// fetched is unfed as it was before the last fetch.
+	fetched []byte
+	late    bool // it was asked to hurry in the middle of a frame
 
 	writing sync.Mutex   // before mu
 	out     frameScanner // guarded by writing
@@ -66,6 +68,7 @@ func (c *inflowConn) Read(p []byte) (int, error) {
 // it, and keeps 32 KiB for each that can't.
 func (c *inflowConn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
 	for c.ready != nil && len(c.given)+len(c.unfed) == 0 {
+		c.fetched = nil
 		b, n, err := c.ready.read(size, pool)
 		if n > 0 {
 			c.known.hear()
@@ -85,13 +88,26 @@ func (c *inflowConn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, e
 	return b, n, err
 }
 
+// unfedStep is how much is read again of what was held back: a frame of ours may end it soon.
+const unfedStep = 1 << 10
+
 func (c *inflowConn) fetch(p []byte) (int, error) {
+	c.fetched = c.unfed
 	if len(c.unfed) > 0 {
-		n := copy(p, c.unfed)
+		n := copy(p[:min(len(p), unfedStep)], c.unfed)
 		c.unfed = c.unfed[n:]
 		return n, nil
 	}
 	return c.Conn.Read(p)
+}
+
+// holdBack keeps what was fetched, b, from at on.
+func (c *inflowConn) holdBack(b []byte, at int) {
+	if len(c.fetched) > 0 {
+		c.unfed = c.fetched[at:]
+		return
+	}
+	c.unfed = append([]byte(nil), b[at:]...)
 }
 
 // rouse reports whether reading goes on after a deadline: it was the way to say that a request of this connection was
@@ -137,7 +153,7 @@ func (c *inflowConn) scan(b []byte) int {
 		if ended && c.due.Load() && c.in.between() {
 			c.inject()
 			c.flush()
-			c.unfed = append(append([]byte(nil), b[at:]...), c.unfed...)
+			c.holdBack(b, at)
 			return at
 		}
 	}
