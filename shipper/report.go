@@ -61,8 +61,8 @@ func (s *Shipper) moving(now time.Time) {
 	s.mu.Unlock()
 }
 
-// tell makes the report from the troubles there are: the requests' own, else the lane's that needs
-// somebody most, and waits longest.
+// tell makes the report from the trouble that needs somebody most: of two of one class, the requests' own
+// goes before a lane's.
 func (s *Shipper) tell() {
 	worst := s.trouble
 	for _, l := range s.lanes {

@@ -22,13 +22,13 @@ import (
 
 // Codes of our own, for failures that no service gave a name.
 const (
-	codeTimeout     = "timeout"     // no answer in time: the outcome is unknown
-	codeCanceled    = "canceled"    // we gave up: the outcome is unknown
-	codeConnection  = "connection"  // it broke or never was: the outcome may be unknown
-	codeTLS         = "tls"         // the other side's certificate was refused
-	codeBadReply    = "bad reply"   // an answer that is none: the outcome is unknown
-	codeEndpoint    = "endpoint"    // the configuration names no usable endpoint or region
-	codeCredentials = "credentials" // none are configured, or they can't be fetched
+	codeTimeout     = shipper.CodeTimeout // no answer in time: the outcome is unknown
+	codeCanceled    = "canceled"          // we gave up: the outcome is unknown
+	codeConnection  = "connection"        // it broke or never was: the outcome may be unknown
+	codeTLS         = "tls"               // the other side's certificate was refused
+	codeBadReply    = "bad reply"         // an answer that is none: the outcome is unknown
+	codeEndpoint    = "endpoint"          // the configuration names no usable endpoint or region
+	codeCredentials = "credentials"       // none are configured, or they can't be fetched
 )
 
 // maxText bounds an error's text, in bytes.
@@ -270,6 +270,10 @@ func isNetwork(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
+// mostRetryAfter bounds the delay that an answer may ask for: it may be that of a proxy on the way, and an agent
+// that was told to come back in a year would look to everybody as if it waited for its turn.
+const mostRetryAfter = time.Hour
+
 // statusOf returns the HTTP status of the answer in err, 0 for none, and notes its Retry-After.
 func statusOf(err error, e *shipper.Error) int {
 	var r *smithyhttp.ResponseError
@@ -277,7 +281,7 @@ func statusOf(err error, e *shipper.Error) int {
 		return 0
 	}
 	if s, err := strconv.Atoi(r.Response.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
+		e.RetryAfter = min(time.Duration(s), mostRetryAfter/time.Second) * time.Second
 	}
 	return r.Response.StatusCode
 }

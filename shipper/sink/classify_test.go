@@ -179,13 +179,15 @@ func TestClassOfOneRecord(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsPassedOn(t *testing.T) {
+func TestRetryAfterIsPassedOnUpToAnHour(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openKinesis(t, srv)
-	srv.FailNext(fakeaws.RefuseAndWait(503, "ServiceUnavailable", "busy", 7))
-	got := k.Send(t.Context(), records(1)).Err
-	if got == nil || got.RetryAfter != 7*time.Second {
-		t.Errorf("got %+v, want 7 s", got)
+	for seconds, want := range map[int]time.Duration{7: 7 * time.Second, 86_400: time.Hour, 10_000_000_000: time.Hour} {
+		srv.FailNext(fakeaws.RefuseAndWait(503, "ServiceUnavailable", "busy", seconds))
+		got := k.Send(t.Context(), records(1)).Err
+		if got == nil || got.RetryAfter != want {
+			t.Errorf("%d s: got %+v, want %s", seconds, got, want)
+		}
 	}
 }
 

@@ -11,7 +11,9 @@
 //   - One Send is one request. The SDK's own retries are off.
 //   - One function, classify, decides what an error asks for. What it does not know goes to an operator
 //     (4xx) or is tried again (everything else): a record is refused for good only by a code that says so.
-//   - New destinations dial nobody; Learn may be called to ask what the stream takes. An agent starts without a network and without credentials.
+//   - A service's Retry-After is the least that its next try waits, up to an hour.
+//   - New destinations dial nobody; Learn may be called to ask what the stream takes. An agent starts
+//     without a network and without credentials.
 //   - Credentials that can't be had, or that the service calls expired or unknown, are looked for anew by the
 //     next request, in the shared files as they are then: rotated keys and late files need no restart. A
 //     wrong clock costs one request: the SDK takes the time from the service's answers.
