@@ -66,6 +66,11 @@ func checkReceipts(t *testing.T, f *fakeAgent, data []string, receipts []client.
 	log := f.log()
 	for i, r := range receipts {
 		offset, err := r.Wait(t.Context())
+		select {
+		case <-r.Done():
+		default:
+			t.Errorf("event %d has its answer and is not done", i)
+		}
 		switch {
 		case isBad(data[i]) != (err != nil):
 			t.Errorf("event %d, %s: got %v", i, data[i], err)
