@@ -230,7 +230,7 @@ func (b *batch) more(d *draft, place int, e *wal.Event) int {
 // count counts e in a record of KPL's format, as one of the key at that place.
 func (b *batch) count(sizer *kpl.Sizer, place int, e *wal.Event) {
 	if b.shape.Envelope == nil {
-		sizer.AddTo(place, e.Data)
+		sizer.Add(place, e.Data)
 		return
 	}
 	sizer.AddSize(place, b.shape.Envelope.Size(e))
@@ -451,5 +451,5 @@ func (d *draft) frameKPL(dst []byte, shape *Shape) []byte {
 		}
 		groups[i] = kpl.Group{Key: g.key, Payloads: payloads[len(payloads)-len(g.events):]}
 	}
-	return kpl.AppendGroups(dst, groups)
+	return kpl.Append(dst, groups)
 }

@@ -226,14 +226,17 @@ func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]st
 	payloads := [][]byte{data}
 	switch shape.Framing {
 	case shipper.FramingKPL:
-		if groups, aggregated, err := kpl.DecodeGroups(data); shape.ByShard && aggregated && err == nil {
-			return keysOfGroups(t, groups, r)
-		}
-		_, split, _, err := kpl.Decode(data)
-		if err != nil {
+		groups, aggregated, err := kpl.Decode(data)
+		switch {
+		case err != nil:
 			t.Error(err)
+		case shape.ByShard && aggregated:
+			return keysOfGroups(t, groups, r)
+		case aggregated && (len(groups) != 1 || groups[0].Key != r.Key):
+			t.Errorf("a record of key %q holds the groups %v", r.Key, groups)
+		case aggregated:
+			payloads = groups[0].Payloads
 		}
-		payloads = split
 	case shipper.FramingLines:
 		payloads = bytes.Split(bytes.TrimSuffix(data, []byte("\n")), []byte("\n"))
 	}

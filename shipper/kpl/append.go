@@ -27,16 +27,11 @@ type Group struct {
 	Payloads [][]byte
 }
 
-// Append appends the record that carries payloads under key to dst and returns the result.
-// A lone payload is appended as it is unless it begins with Magic.
-func Append(dst []byte, key string, payloads [][]byte) []byte {
-	return AppendGroups(dst, []Group{{key, payloads}})
-}
-
-// AppendGroups appends the record that carries the payloads of several keys, each key once and with a
-// payload at least, one key's after another's. A lone payload is appended as it is unless it begins with
-// Magic. Where the record goes by the first of the keys, the others have to lie in the same shard.
-func AppendGroups(dst []byte, groups []Group) []byte {
+// Append appends the record that carries the payloads of one key or several to dst and returns the result:
+// each key once and with a payload at least, one key's after another's. A lone payload is appended as it
+// is unless it begins with Magic. The record has to go out under the first of the keys; where there are
+// others, they have to lie in the same shard.
+func Append(dst []byte, groups []Group) []byte {
 	if len(groups) == 1 && len(groups[0].Payloads) == 1 && !hasMagic(groups[0].Payloads[0]) {
 		return append(dst, groups[0].Payloads[0]...)
 	}

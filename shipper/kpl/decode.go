@@ -13,33 +13,17 @@ var (
 	// ErrSum is wrapped by Decode when the MD5 at a record's end is not that of its message.
 	ErrSum = errors.New("kpl: the checksum does not match")
 
-	// ErrFormat is wrapped by Decode when the message is not an AggregatedRecord that holds the
-	// payloads of one key, and by DecodeGroups when it is none of any.
+	// ErrFormat is wrapped by Decode when the message is no AggregatedRecord.
 	ErrFormat = errors.New("kpl: not an aggregated record")
 )
 
-// Decode takes a record of one key apart. One that does not begin with Magic is a lone payload: it
-// comes back as it is, with no key and aggregated false. The payloads share record's memory.
+// Decode takes a record apart by its keys, in the order of their table; payloads keep theirs within their
+// key, and share record's memory. Of a record that does not begin with Magic, a lone payload, there are no
+// groups and aggregated is false.
 //
-// It is stricter than a consumer may be: a wrong checksum, payloads of several keys and a
-// damaged message are errors, where the official libraries hand the record on as it is.
-func Decode(record []byte) (key string, payloads [][]byte, aggregated bool, err error) {
-	groups, aggregated, err := DecodeGroups(record)
-	switch {
-	case err != nil:
-		return "", nil, aggregated, err
-	case !aggregated:
-		return "", [][]byte{record}, false, nil
-	case len(groups) != 1:
-		return "", nil, true, fmt.Errorf("%w of one key: %d keys", ErrFormat, len(groups))
-	}
-	return groups[0].Key, groups[0].Payloads, true, nil
-}
-
-// DecodeGroups takes a record apart by its keys, in the order of their table; payloads keep theirs within
-// their key. It is as strict as Decode but for the number of keys. Of a record that does not begin with
-// Magic, a lone payload, there are no groups and aggregated is false.
-func DecodeGroups(record []byte) (groups []Group, aggregated bool, err error) {
+// It is stricter than a consumer may be: a wrong checksum and a damaged message are errors, where the
+// official libraries hand the record on as it is.
+func Decode(record []byte) (groups []Group, aggregated bool, err error) {
 	if !hasMagic(record) {
 		return nil, false, nil
 	}

@@ -16,14 +16,13 @@
 //
 // # What is promised
 //
-//   - Append makes a record of one partition key. It goes out under that very key, so whatever shard it
-//     lands on, all of its payloads hash into that shard's range. (A consumer of the official library
-//     discards, without a word, payloads that hash outside the shard which they were read from.)
-//   - AppendGroups makes one of several keys, for the caller who knows that they lie in one shard and
-//     looks where the record went.
+//   - A record of one partition key goes out under that very key, so whatever shard it lands on, all of
+//     its payloads hash into that shard's range. (A consumer of the official library discards, without a
+//     word, payloads that hash outside the shard which they were read from.) One of several keys is for
+//     the caller who knows that they lie in one shard and looks where the record went.
 //   - A lone payload goes out as it is, without the format around it, unless it begins with the
 //     format's magic itself: then it is wrapped, so that no consumer mistakes it for an aggregate.
-//   - Size and Sizer tell the encoded size to the byte before anything is encoded.
+//   - A Sizer tells the encoded size to the byte before anything is encoded.
 //   - Append allocates only when dst has too little room.
 //
 // # What is assumed

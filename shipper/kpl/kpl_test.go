@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/standpipe/standpipe/shipper/kpl"
@@ -18,8 +19,13 @@ var golden = []byte("\xf3\x89\x9a\xc2" +
 	"\x1a\x07\x08\x00\x1a\x03bcd" + // records[1]: key index 0, data "bcd"
 	"\x2e\xfe\xa2\xbb\xf2\x97\x87\x35\x78\x9d\x6f\x67\xb0\xaa\xde\xaf") // MD5, by md5sum(1)
 
+// one is the groups of a record of one key.
+func one(key string, payloads ...[]byte) []kpl.Group {
+	return []kpl.Group{{Key: key, Payloads: payloads}}
+}
+
 func TestAppendGolden(t *testing.T) {
-	got := kpl.Append([]byte("before"), "u1", [][]byte{[]byte("a"), []byte("bcd")})
+	got := kpl.Append([]byte("before"), one("u1", []byte("a"), []byte("bcd")))
 	want := append([]byte("before"), golden...)
 	if !bytes.Equal(got, want) {
 		t.Fatalf("got %x, want %x", got, want)
@@ -28,40 +34,32 @@ func TestAppendGolden(t *testing.T) {
 
 func TestLonePayloadIsNotWrapped(t *testing.T) {
 	for _, lone := range []string{"", "x", "\xf3\x89\x9a", "\xf3\x89\x9a\xc3plain"} {
-		got := kpl.Append(nil, "key", [][]byte{[]byte(lone)})
+		got := kpl.Append(nil, one("key", []byte(lone)))
 		if string(got) != lone {
 			t.Errorf("got %x, want %x", got, lone)
+		}
+		if groups, aggregated, err := kpl.Decode(got); groups != nil || aggregated || err != nil {
+			t.Errorf("%x: got %v, aggregated %v, %v", got, groups, aggregated, err)
 		}
 	}
 }
 
 func TestLonePayloadWithMagicIsWrapped(t *testing.T) {
 	for _, lone := range [][]byte{[]byte(kpl.Magic), golden} {
-		record := kpl.Append(nil, "key", [][]byte{lone})
-		key, payloads, aggregated, err := kpl.Decode(record)
-		if err != nil || !aggregated || key != "key" {
-			t.Fatalf("got key %q, aggregated %v, %v", key, aggregated, err)
-		}
-		if len(payloads) != 1 || !bytes.Equal(payloads[0], lone) {
-			t.Errorf("got %x, want %x", payloads, lone)
+		want := one("key", lone)
+		got, aggregated, err := kpl.Decode(kpl.Append(nil, want))
+		if err != nil || !aggregated || !equal(got, want) {
+			t.Errorf("got %x, aggregated %v, %v, want %x", got, aggregated, err, want)
 		}
 	}
 }
 
 func TestRoundTrip(t *testing.T) {
 	for seed := range uint64(200) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		key, payloads := randomKey(r), randomPayloads(r)
-		record := kpl.Append(nil, key, payloads)
-		if got, want := kpl.Size(len(key), payloads), len(record); got != want {
-			t.Fatalf("seed %d: size %d, want %d", seed, got, want)
-		}
-		gotKey, got, aggregated, err := kpl.Decode(record)
-		if err != nil || !aggregated || gotKey != key {
-			t.Fatalf("seed %d: got key %q, aggregated %v, %v", seed, gotKey, aggregated, err)
-		}
-		if !equal(got, payloads) {
-			t.Fatalf("seed %d: got %x, want %x", seed, got, payloads)
+		want := randomGroups(rand.New(rand.NewPCG(seed, 1)))
+		got, aggregated, err := kpl.Decode(kpl.Append(nil, want))
+		if err != nil || !aggregated || !equal(got, want) {
+			t.Fatalf("seed %d: got %x, aggregated %v, %v, want %x", seed, got, aggregated, err, want)
 		}
 	}
 }
@@ -69,18 +67,22 @@ func TestRoundTrip(t *testing.T) {
 func TestSizerKnowsEverySize(t *testing.T) {
 	for _, first := range []string{"", "plain", kpl.Magic} {
 		s := kpl.NewSizer(3)
-		var payloads [][]byte
-		for i := range 300 {
-			p := bytes.Repeat([]byte{'p'}, i*7)
-			if i == 0 {
-				p = []byte(first)
+		var groups []kpl.Group
+		for key := range 3 {
+			if key > 0 {
+				s.AddKey(3)
 			}
-			payloads = append(payloads, p)
-			with := s.With(p)
-			s.Add(p)
-			want := len(kpl.Append(nil, "key", payloads))
-			if with != want || s.Size() != want || s.Len() != i+1 {
-				t.Fatalf("%d payloads: With %d, Size %d, Len %d, want %d bytes", i+1, with, s.Size(), s.Len(), want)
+			groups = append(groups, kpl.Group{Key: fmt.Sprintf("ke%d", key)})
+			for i := range 60 {
+				p := bytes.Repeat([]byte{'p'}, i*37)
+				if key == 0 && i == 0 {
+					p = []byte(first)
+				}
+				groups[key].Payloads = append(groups[key].Payloads, p)
+				s.Add(key, p)
+				if got, want := s.Size(), len(kpl.Append(nil, groups)); got != want {
+					t.Fatalf("payload %d of key %d: got %d bytes, want %d", i, key, got, want)
+				}
 			}
 		}
 	}
@@ -101,14 +103,13 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut":                {golden[:len(golden)-1], kpl.ErrSum},
 		"magic alone":        {[]byte(kpl.Magic), kpl.ErrFormat},
 		"no key":             {message("\x1a\x05\x08\x00\x1a\x01a"), kpl.ErrFormat},
-		"two keys":           {message("\x0a\x01a\x0a\x01b"), kpl.ErrFormat},
 		"key index 1":        {message("\x0a\x01a\x1a\x05\x08\x01\x1a\x01a"), kpl.ErrFormat},
 		"no data":            {message("\x0a\x01a\x1a\x02\x08\x00"), kpl.ErrFormat},
 		"length past end":    {message("\x0a\x01a\x1a\x7f\x08\x00"), kpl.ErrFormat},
 		"tag cut in the mid": {message("\x0a\x01a\x80"), kpl.ErrFormat},
 	}
 	for name, c := range cases {
-		if _, _, _, err := kpl.Decode(c.record); !errors.Is(err, c.want) {
+		if _, _, err := kpl.Decode(c.record); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
 		}
 	}
@@ -118,16 +119,16 @@ func TestDecodePassesForeignFields(t *testing.T) {
 	m := "\x0a\x01k" + "\x12\x011" + // explicit_hash_key_table
 		"\x1a\x0c\x08\x00\x10\x00\x1a\x01a\x22\x03\x0a\x01t" // with a hash key index and a tag
 	sum := md5.Sum([]byte(m))
-	key, payloads, _, err := kpl.Decode(append([]byte(kpl.Magic+m), sum[:]...))
-	if err != nil || key != "k" || !equal(payloads, [][]byte{[]byte("a")}) {
-		t.Fatalf("got %q %x, %v", key, payloads, err)
+	got, _, err := kpl.Decode(append([]byte(kpl.Magic+m), sum[:]...))
+	if err != nil || !equal(got, one("k", []byte("a"))) {
+		t.Fatalf("got %x, %v", got, err)
 	}
 }
 
 func TestAppendDoesNotAllocate(t *testing.T) {
-	payloads := [][]byte{bytes.Repeat([]byte{1}, 1000), bytes.Repeat([]byte{2}, 1000)}
-	dst := make([]byte, 0, kpl.Size(3, payloads))
-	allocs := testing.AllocsPerRun(100, func() { kpl.Append(dst, "key", payloads) })
+	groups := one("key", bytes.Repeat([]byte{1}, 1000), bytes.Repeat([]byte{2}, 1000))
+	dst := make([]byte, 0, len(kpl.Append(nil, groups)))
+	allocs := testing.AllocsPerRun(100, func() { kpl.Append(dst, groups) })
 	if allocs != 0 {
 		t.Errorf("got %v allocations, want 0", allocs)
 	}
@@ -142,14 +143,14 @@ func FuzzDecode(f *testing.F) {
 		// The fuzzer can't guess a checksum: give it a right one.
 		sum := md5.Sum(b)
 		record := append(append([]byte(kpl.Magic), b...), sum[:]...)
-		key, payloads, _, err := kpl.Decode(record)
+		want, _, err := kpl.Decode(record)
 		if err != nil {
 			return
 		}
-		again := kpl.Append(nil, key, payloads)
-		gotKey, got, aggregated, err := kpl.Decode(again)
-		if err != nil || aggregated && gotKey != key || !equal(got, payloads) {
-			t.Fatalf("got %q %x, %v, want %q %x", gotKey, got, err, key, payloads)
+		// A record that holds one payload goes out without its key.
+		got, aggregated, err := kpl.Decode(kpl.Append(nil, want))
+		if err != nil || aggregated && !equal(got, want) {
+			t.Fatalf("got %x, %v, want %x", got, err, want)
 		}
 	})
 }
@@ -161,14 +162,24 @@ func BenchmarkAppend(b *testing.B) {
 			for i := range payloads {
 				payloads[i] = make([]byte, size)
 			}
-			dst := make([]byte, 0, kpl.Size(8, payloads))
+			groups := one("customer", payloads...)
+			dst := make([]byte, 0, len(kpl.Append(nil, groups)))
 			b.SetBytes(int64(50 * size))
 			b.ReportAllocs()
 			for b.Loop() {
-				kpl.Append(dst, "customer", payloads)
+				kpl.Append(dst, groups)
 			}
 		})
 	}
+}
+
+// randomGroups returns one key at least, of two payloads or more.
+func randomGroups(r *rand.Rand) []kpl.Group {
+	groups := make([]kpl.Group, 1+r.IntN(4))
+	for i := range groups {
+		groups[i] = kpl.Group{Key: randomKey(r), Payloads: randomPayloads(r)}
+	}
+	return groups
 }
 
 func randomKey(r *rand.Rand) string {
@@ -191,14 +202,9 @@ func randomPayloads(r *rand.Rand) [][]byte {
 	return payloads
 }
 
-func equal(a, b [][]byte) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if !bytes.Equal(a[i], b[i]) {
-			return false
-		}
-	}
-	return true
+// equal compares what is in groups: an empty payload may be nil.
+func equal(a, b []kpl.Group) bool {
+	return slices.EqualFunc(a, b, func(x, y kpl.Group) bool {
+		return x.Key == y.Key && slices.EqualFunc(x.Payloads, y.Payloads, bytes.Equal)
+	})
 }

@@ -16,14 +16,11 @@ type Sizer struct {
 // NewSizer returns a Sizer for a record under a key of keyLen bytes.
 func NewSizer(keyLen int) Sizer { return Sizer{keyLen: keyLen} }
 
-// Add counts one more payload of the first key.
-func (s *Sizer) Add(payload []byte) { s.AddTo(0, payload) }
-
 // AddKey counts one more key, of keyLen bytes, after the first.
 func (s *Sizer) AddKey(keyLen int) { s.more += keySize(keyLen) }
 
-// AddTo counts one more payload of the key at that index of the table, the first being 0.
-func (s *Sizer) AddTo(key int, payload []byte) { s.add(key, len(payload), hasMagic(payload)) }
+// Add counts one more payload of the key at that index of the table, the first being 0.
+func (s *Sizer) Add(key int, payload []byte) { s.add(key, len(payload), hasMagic(payload)) }
 
 // AddSize counts one more payload, of n bytes, that does not begin with Magic.
 func (s *Sizer) AddSize(key, n int) { s.add(key, n, false) }
@@ -45,31 +42,6 @@ func (s *Sizer) Size() int {
 		return s.lone
 	}
 	return Overhead + keySize(s.keyLen) + s.more + s.message
-}
-
-// With returns what Size would be after Add(payload).
-func (s *Sizer) With(payload []byte) int {
-	next := *s
-	next.Add(payload)
-	return next.Size()
-}
-
-// Len returns the number of payloads so far.
-func (s *Sizer) Len() int { return s.payloads }
-
-// Reset makes the Sizer ready for another record, under a key of keyLen bytes.
-func (s *Sizer) Reset(keyLen int) { *s = NewSizer(keyLen) }
-
-// Size returns the length of what Append appends for a key of keyLen bytes and payloads.
-func Size(keyLen int, payloads [][]byte) int {
-	s := NewSizer(keyLen)
-	for _, p := range payloads {
-		s.Add(p)
-	}
-	if s.payloads == 0 {
-		return Overhead + keySize(keyLen)
-	}
-	return s.Size()
 }
 
 // keySize returns the bytes that the key table takes in the message.
