@@ -26,6 +26,7 @@ type Ticket struct {
 	shared  int64
 	refusal error       // unless it is stored already
 	taken   atomic.Bool // by the committer, or by a caller who gave up
+	helps   *committer  // whom Wait helps; nil: nobody
 	done    chan struct{}
 
 	// Set before done is closed.
@@ -55,7 +56,11 @@ const (
 //
 // Errors: ErrClosed; ErrFailed; ErrChainBroken; ErrSequence; ErrTooLarge; ErrFull of the stream's share; ctx's;
 // a batch beyond the other limits. Nothing was stored then.
-func (l *Log) Submit(ctx context.Context, b *Batch) (t *Ticket, err error) {
+func (l *Log) Submit(ctx context.Context, b *Batch) (*Ticket, error) {
+	return l.submit(ctx, b, b.Awaited)
+}
+
+func (l *Log) submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, err error) {
 	if b.Chain != nil {
 		if b.Chain.stopped {
 			return nil, ErrChainBroken
@@ -71,6 +76,9 @@ func (l *Log) Submit(ctx context.Context, b *Batch) (t *Ticket, err error) {
 	}
 	weight := min(size, maxWaiting)
 	t = newTicket(b)
+	if awaited && l.opts.CommitLinger <= 0 {
+		t.helps = l.committer
+	}
 	if err := l.waitShare(ctx, t, b.count()); err != nil {
 		return nil, err
 	}
@@ -209,8 +217,16 @@ func (t *Ticket) Result() (Appended, error) { return t.result, t.err }
 
 // Wait waits for the batch to be synced. When ctx ends first and the committer has not begun
 // with the batch, it is withdrawn: nothing is stored and ctx's error is returned. When the
-// committer has begun, Wait goes on to the outcome, which is a commit away.
+// committer has begun, Wait goes on to the outcome, which is a commit away. Of a batch that is Awaited it
+// commits itself when nobody does.
 func (t *Ticket) Wait(ctx context.Context) (Appended, error) {
+	switch {
+	case t.helps == nil:
+	case ctx.Err() != nil:
+		poke(t.helps.wake) // whoever commits drops it
+	default:
+		t.helps.help()
+	}
 	select {
 	case <-t.done:
 		return t.result, t.err
@@ -227,7 +243,7 @@ func (t *Ticket) Wait(ctx context.Context) (Appended, error) {
 // ErrChainBroken and ErrSequence, with which nothing was stored; with ErrFailed the error's text
 // says whether the outcome is known.
 func (l *Log) Append(ctx context.Context, b *Batch) (Appended, error) {
-	t, err := l.Submit(ctx, b)
+	t, err := l.submit(ctx, b, true)
 	if err != nil {
 		return Appended{}, err
 	}

@@ -121,6 +121,8 @@
 // Submit encodes the batch, one of 64 KiB or more as blocks, and one goroutine, the committer, takes all
 // batches that wait, gives them offsets, lays them into blocks, stream by stream, and stores them with one
 // transaction: two fdatasyncs and no other sync (strace: 2,005 for 1,001 commits). The next group gathers meanwhile.
+// An appender that does nothing but wait (Append, or Batch.Awaited) does the committer's work itself when that
+// is idle, for one group: what comes meanwhile is the committer's again, so that nobody is kept by others' batches.
 // Settlements and the producers' sequences ride along; while nothing is appended they are committed
 // by themselves.
 // A commit holds about 8 MiB, and 16 MiB of batches may wait, beyond which Submit waits.

@@ -43,6 +43,10 @@ type Batch struct {
 	ProducerID       string
 	ProducerSequence uint64
 
+	// Awaited says that whoever submits the batch calls Ticket.Wait next, and has nothing else to do meanwhile:
+	// Wait may commit it then, and nobody need do so before. Append does this by itself.
+	Awaited bool
+
 	// Chain, when set, ties this append to the earlier ones of the same chain: once one of them
 	// was not stored, none that follows is.
 	Chain *Chain
@@ -52,7 +56,7 @@ type Batch struct {
 // every later one of the chain fails with ErrChainBroken. The zero value is ready. Appends of
 // one chain are submitted by one goroutine at a time.
 type Chain struct {
-	broken  bool // belongs to the committer's goroutine
+	broken  bool // belongs to whoever has the committer's turn
 	stopped bool // belongs to the submitter's
 }
 

@@ -57,7 +57,7 @@ func (g *group) part(c *committer, name string) *part {
 		return p
 	}
 	s := c.log.stream(name)
-	p := &part{stream: s, next: s.next} // the committer alone changes it
+	p := &part{stream: s, next: s.next} // whoever has the turn alone changes it
 	c.parts[s.name] = p
 	g.parts = append(g.parts, p)
 	return p

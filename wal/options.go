@@ -34,8 +34,8 @@ type Options struct {
 	NodeName     string        // written into the lock file beside the process id
 	Logger       hclog.Logger  // default: none
 	Clock        func() time.Time
-	// OnCommit, when set, is called after every commit that held events, from the committer's
-	// goroutine.
+	// OnCommit, when set, is called after every commit that held events, by whoever commits: one call at a
+	// time, before the appends return.
 	OnCommit func(CommitInfo)
 
 	// beforeCommit and afterCommit are the tests' way to make a commit fail: before it happened,

@@ -168,8 +168,8 @@ func (p *Place) State() []byte {
 	return slices.Clone(p.state)
 }
 
-// Keep makes f be called with the destination's state after every commit that holds it, from the
-// committer's goroutine: f returns at once.
+// Keep makes f be called with the destination's state after every commit that holds it, by
+// whoever commits: f returns at once.
 func (p *Place) Keep(f func(state []byte)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

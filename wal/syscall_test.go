@@ -24,7 +24,8 @@ func stepsOptions(dir string) wal.Options { return wal.Options{Dir: dir, Segment
 
 // steps opens a log twice, and appends, settles and rolls each time. It prints what became of
 // everything. strace counts the calls of each thread by itself, so whoever calls keeps its thread: the
-// main goroutine opens and closes, the committer commits. What is done beside that has the threads that are left.
+// main goroutine opens and closes, and commits every other append; the committer commits the rest. What is done
+// beside that has the threads that are left.
 func steps(dir string) int {
 	runtime.LockOSThread()
 	number := 0
@@ -36,8 +37,7 @@ func steps(dir string) int {
 		fmt.Println("opened")
 		for range 6 {
 			number++
-			_, err := l.Append(context.Background(), stepBatch(number))
-			fmt.Println(outcome(err), number)
+			fmt.Println(outcome(step(l, number)), number)
 			settleStep(l, number)
 		}
 		if err := l.Close(); err != nil {
@@ -50,13 +50,7 @@ func steps(dir string) int {
 // openAtLast opens the log, which may take more than once when a call fails.
 func openAtLast(dir string) *wal.Log {
 	o := stepsOptions(dir)
-	locked := false
-	o.OnCommit = func(wal.CommitInfo) {
-		if !locked {
-			runtime.LockOSThread()
-			locked = true
-		}
-	}
+	o.OnCommit = func(wal.CommitInfo) { runtime.LockOSThread() }
 	for range 4 {
 		l, err := wal.Open(context.Background(), o)
 		if err == nil {
@@ -65,6 +59,17 @@ func openAtLast(dir string) *wal.Log {
 		fmt.Println("open", err)
 	}
 	return nil
+}
+
+// step appends, and lets the committer commit the odd ones.
+func step(l *wal.Log, number int) error {
+	b := stepBatch(number)
+	b.Awaited = number%2 == 0
+	t, err := l.Submit(context.Background(), b)
+	if err == nil {
+		_, err = t.Wait(context.Background())
+	}
+	return err
 }
 
 func stepBatch(number int) *wal.Batch {

@@ -42,6 +42,6 @@ func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) ta
 		return taken{events: len(r.batch.Events), err: errDraining}
 	default:
 	}
-	r.batch.Chain = chain
+	r.batch.Chain, r.awaited = chain, chain == nil
 	return s.in.take(ctx, r)
 }

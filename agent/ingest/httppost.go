@@ -103,7 +103,7 @@ func (p *posts) unread(err error) *refusal {
 func (p *posts) take(r *http.Request, stream string, b *body, format string) taken {
 	q := requests.Get().(*request)
 	defer q.free()
-	q.batch.Stream = stream
+	q.batch.Stream, q.awaited = stream, true
 	if refused := p.fill(q, r, b, format); refused != nil {
 		return taken{stream: stream, events: max(1, len(q.batch.Events)), err: refused}
 	}

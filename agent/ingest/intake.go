@@ -40,6 +40,8 @@ type request struct {
 	// sift: events that break a rule are left out, and the others stored.
 	sift bool
 	wire wireReader // of a request that comes over gRPC
+	// awaited: whoever takes it does nothing else until it is stored.
+	awaited bool
 }
 
 var requests = sync.Pool{New: func() any { return new(request) }}
@@ -104,6 +106,7 @@ func (in *intake) take(ctx context.Context, r *request) taken {
 	if t.ack == standpipev1.Ack_ACK_ACCEPTED && in.log.Full() {
 		t.ack = standpipev1.Ack_ACK_DURABLE // an answer before there is room would be a promise that is not kept
 	}
+	r.batch.Awaited = r.awaited && t.ack != standpipev1.Ack_ACK_ACCEPTED
 	ticket, err := in.log.Submit(ctx, &r.batch)
 	if err != nil {
 		t.err = refusalOf(err)

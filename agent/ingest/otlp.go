@@ -121,7 +121,7 @@ func exportAnswer(t *taken) []byte {
 func (l *otlpLogs) take(ctx context.Context, b []byte) taken {
 	r := requests.Get().(*request)
 	defer r.free()
-	r.batch.Stream, r.json, r.sift = l.stream, true, true
+	r.batch.Stream, r.json, r.sift, r.awaited = l.stream, true, true, true
 	if closed(l.in.draining) {
 		return taken{stream: l.stream, events: 1, err: errDraining}
 	}

@@ -41,7 +41,7 @@ func (w *httpWire) record(out http.ResponseWriter, r *http.Request, pixel *Pixel
 		t.err = refused
 	} else {
 		event.Time = w.in.clock().UnixNano()
-		q.batch.Events, q.json = append(q.batch.Events, event), true
+		q.batch.Events, q.json, q.awaited = append(q.batch.Events, event), true, true
 		t = w.in.take(r.Context(), q)
 	}
 	if _, refused = w.in.finish(r.Context(), &t); refused != nil {
