@@ -37,17 +37,17 @@ var floorBucket = []byte("b")
 func newFloor(b *testing.B) *floor {
 	b.Helper()
 	f := &floor{dir: b.TempDir(), data: make([]byte, 16<<20)}
-	f.open(b)
+	if err := f.open(); err != nil {
+		b.Fatal(err)
+	}
 	b.Cleanup(func() { f.db.Close() })
 	return f
 }
 
-func (f *floor) open(b *testing.B) {
-	b.Helper()
+func (f *floor) open() (err error) {
 	path := filepath.Join(f.dir, "floor.db")
 	os.Remove(path)
 	f.allocated = 0
-	var err error
 	f.db, err = bolt.Open(path, 0o600, &bolt.Options{
 		NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoStatistics: true,
 		InitialMmapSize: 2 * floorSegment,
@@ -58,11 +58,9 @@ func (f *floor) open(b *testing.B) {
 		},
 	})
 	if err != nil {
-		b.Fatal(err)
+		return err
 	}
-	if err := f.db.Update(func(tx *bolt.Tx) error { _, err := tx.CreateBucket(floorBucket); return err }); err != nil {
-		b.Fatal(err)
-	}
+	return f.db.Update(func(tx *bolt.Tx) error { _, err := tx.CreateBucket(floorBucket); return err })
 }
 
 // store stores that many bytes in so many commits.
@@ -70,26 +68,29 @@ func (f *floor) store(b *testing.B, bytes, commits int) {
 	b.Helper()
 	for left := max(1, commits); left > 0; left-- {
 		n := min(bytes/left, len(f.data))
-		f.commit(b, f.data[:n])
+		if err := f.commit(f.data[:n]); err != nil {
+			b.Fatal(err)
+		}
 		bytes -= n
 	}
 }
 
 // commit stores data cut into blocks. Making a new file is not in the time, allocating ahead is.
-func (f *floor) commit(b *testing.B, data []byte) {
-	b.Helper()
+func (f *floor) commit(data []byte) error {
 	used := int64(0)
 	f.db.View(func(tx *bolt.Tx) error { used = tx.Size(); return nil })
 	if used > floorSegment {
 		f.db.Close()
-		f.open(b)
+		if err := f.open(); err != nil {
+			return err
+		}
 		used = 0
 	}
 	start := time.Now()
 	if want := used + 2*int64(len(data)) + floorStep/4; want > f.allocated {
 		ahead := (want + floorStep - 1) / floorStep * floorStep
 		if err := unix.Fallocate(int(f.file.Fd()), 0, f.allocated, ahead-f.allocated); err != nil {
-			b.Fatal(err)
+			return err
 		}
 		f.allocated = ahead
 	}
@@ -104,8 +105,6 @@ func (f *floor) commit(b *testing.B, data []byte) {
 		}
 		return nil
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
 	f.took = append(f.took, time.Since(start))
+	return err
 }

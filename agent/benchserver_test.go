@@ -28,7 +28,7 @@ import (
 
 // The test binary serves as well, when this says what: a process of its own has memory of its own.
 const (
-	serverEnv   = "STANDPIPE_BENCH_SERVER"   // "agent" or "bare"
+	serverEnv   = "STANDPIPE_BENCH_SERVER"   // "agent", "bare" or "inline"
 	listenerEnv = "STANDPIPE_BENCH_LISTENER" // "grpc", the default, or "http"
 	dirEnv      = "STANDPIPE_BENCH_DIR"      // of its sockets and its log
 	tcpEnv      = "STANDPIPE_BENCH_TCP"      // where it listens beside them; empty: nowhere
@@ -180,8 +180,11 @@ func serveBench(kind string) int {
 	}()
 	go watchPeak(dir) // until the process ends
 	serve := serveBare
-	if kind == "agent" {
+	switch kind {
+	case "agent":
 		serve = serveAgent
+	case "inline":
+		serve = serveInline
 	}
 	if err := serve(ctx, dir, os.Getenv(tcpEnv)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -269,16 +272,25 @@ func fill(ctx context.Context, dir string) error {
 	return log.Close()
 }
 
-// bare answers at once.
+// bare answers at once, or, with a floor, when it has stored as much as the request has.
 type bare struct {
 	standpipev1.UnimplementedIngestServer
+	mu    sync.Mutex // held during a commit
+	floor *floor
 }
 
-func (bare) Append(_ context.Context, m *standpipev1.AppendRequest) (*standpipev1.AppendResponse, error) {
+func (s *bare) Append(_ context.Context, m *standpipev1.AppendRequest) (*standpipev1.AppendResponse, error) {
+	if s.floor != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.floor.commit(s.floor.data[:len(m.Events)*(len(m.Events[0].Data)+frameRest)]); err != nil {
+			return nil, err
+		}
+	}
 	return &standpipev1.AppendResponse{FirstOffset: 1, Count: uint32(len(m.Events)), Ack: standpipev1.Ack_ACK_DURABLE}, nil
 }
 
-func (s bare) AppendStream(wire standpipev1.Ingest_AppendStreamServer) error {
+func (s *bare) AppendStream(wire standpipev1.Ingest_AppendStreamServer) error {
 	for {
 		m, err := wire.Recv()
 		if err == io.EOF {
@@ -287,18 +299,26 @@ func (s bare) AppendStream(wire standpipev1.Ingest_AppendStreamServer) error {
 		if err != nil {
 			return err
 		}
-		r, _ := s.Append(nil, m)
-		if err := wire.Send(r); err != nil {
+		r, err := s.Append(nil, m)
+		if err == nil {
+			err = wire.Send(r)
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
 
-func serveBare(ctx context.Context, dir, tcp string) error {
-	network, address := "tcp", tcp
+// bareAddress is where a server listens that is no agent.
+func bareAddress(dir, tcp string) (network, address string) {
 	if tcp == "" {
-		network, address = "unix", filepath.Join(dir, socketFile)
+		return "unix", filepath.Join(dir, socketFile)
 	}
+	return "tcp", tcp
+}
+
+func serveBare(ctx context.Context, dir, tcp string) error {
+	network, address := bareAddress(dir, tcp)
 	l, err := net.Listen(network, address)
 	if err != nil {
 		return err
@@ -306,8 +326,26 @@ func serveBare(ctx context.Context, dir, tcp string) error {
 	if os.Getenv(listenerEnv) == "http" {
 		return serveBarePosts(ctx, l)
 	}
+	return serveGRPC(ctx, l, &bare{})
+}
+
+func serveInline(ctx context.Context, dir, tcp string) error {
+	f := &floor{dir: dir, data: make([]byte, 1<<20)}
+	if err := f.open(); err != nil {
+		return err
+	}
+	defer f.db.Close()
+	network, address := bareAddress(dir, tcp)
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return err
+	}
+	return serveGRPC(ctx, l, &bare{floor: f})
+}
+
+func serveGRPC(ctx context.Context, l net.Listener, service *bare) error {
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(16 << 20))
-	standpipev1.RegisterIngestServer(s, bare{})
+	standpipev1.RegisterIngestServer(s, service)
 	context.AfterFunc(ctx, s.Stop)
 	fmt.Println("ready")
 	return s.Serve(l)
