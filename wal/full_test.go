@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,14 @@ import (
 
 	"github.com/standpipe/standpipe/wal"
 )
+
+// steppedClock goes ahead when it is told to.
+type steppedClock struct {
+	start time.Time
+	ahead atomic.Int64
+}
+
+func (c *steppedClock) now() time.Time { return c.start.Add(time.Duration(c.ahead.Load())) }
 
 // fill appends until the log refuses, and returns what was stored.
 func fill(t testing.TB, l *wal.Log, stream string, size, n int) (stored wal.Count) {
@@ -102,11 +111,11 @@ func TestABatchOfMoreThan64MiBIsTooLarge(t *testing.T) {
 }
 
 func TestFullDoesNotFlapWithEveryCheckpoint(t *testing.T) {
-	now := time.Now()
-	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, Clock: func() time.Time { return now }})
+	clock := steppedClock{start: time.Now()}
+	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, Clock: clock.now})
 	p, _ := l.Place("s", "d")
 	stored := fill(t, l, "s", 10_000, 1)
-	now = now.Add(time.Minute)
+	clock.ahead.Store(int64(time.Minute))
 	for range 5 {
 		p.Settle(wal.Settlement{Add: wal.Ledger{Requests: 1}})
 		sync(t, l)
@@ -130,11 +139,11 @@ func TestALogThatWasFullIsFullAfterARestart(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now()
-	o.Clock = func() time.Time { return now }
+	clock := steppedClock{start: time.Now()}
+	o.Clock = clock.now
 	l = open(t, o)
 	p, _ := l.Place("s", "d")
-	now = now.Add(time.Minute)
+	clock.ahead.Store(int64(time.Minute))
 	if !l.Full() {
 		t.Error("not full, without room")
 	}
