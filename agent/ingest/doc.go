@@ -110,7 +110,7 @@
 // commit takes 20 %, receiving to submitting 19 %, and the frames 13 %; decoding alone had taken 9. With 64 callers of
 // 100 events a request takes the agent 490 to 560 us, of which the commit is 32 %, shipping 25 %, receiving to submitting
 // 14 % and the frames 10 %; the load, whose requests are encoded already, takes 80. That was measured at 242,000 to 272,000
-// events/s, 0.88 to 0.95 of L. When the load encoded each request anew it took 470.
+// events/s, 0.88 to 0.94 of L. When the load encoded each request anew it took 470.
 //
 // What was tried and dropped: a pool of frame buffers that are not cleared (2 to 4 % on a stream of single events, nothing
 // or less elsewhere), static windows of 256 KiB and 1 MiB in the place of gRPC's, which grow with what they see, read
