@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -360,8 +361,7 @@ func (m *model) sync0() {
 // crash goes on with a copy of the directory as it is on the disk now. What was acked is there; of what
 // was settled, at least what was synced.
 func (m *model) crash() {
-	to := m.t.TempDir()
-	copyDir(m.t, to, m.opts.Dir)
+	to := copyInstant(m.t, m.opts.Dir)
 	if err := m.log.Close(); err != nil {
 		m.t.Fatal(err)
 	}
@@ -371,6 +371,33 @@ func (m *model) crash() {
 			m.learn(s, p)
 		}
 	}
+}
+
+// copyInstant copies a directory as it is between two commits: a checkpoint that seals a segment, or one that
+// is made ready, in the middle of a copy leaves what no crash does.
+func copyInstant(t *testing.T, from string) (to string) {
+	t.Helper()
+	for {
+		before := changes(t, from)
+		to = t.TempDir()
+		copyDir(t, to, from)
+		if maps.Equal(before, changes(t, from)) {
+			return to
+		}
+	}
+}
+
+// changes returns when each file of a directory was last changed.
+func changes(t *testing.T, dir string) map[string]time.Time {
+	t.Helper()
+	at := make(map[string]time.Time)
+	must(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if st, statErr := os.Stat(path); err == nil && statErr == nil {
+			at[path] = st.ModTime()
+		}
+		return nil
+	}))
+	return at
 }
 
 // learn takes over what a crash has left of the settlements.
@@ -408,8 +435,9 @@ func (m *model) settleRest() {
 			placeless++
 		}
 	}
-	if got := m.log.Stat().Segments; placeless == 0 && got != 1 {
-		m.t.Errorf("got %d segments when all is settled, want 1", got)
+	// The newest may not have begun: then the one before it has the state.
+	if got := m.log.Stat().Segments; placeless == 0 && got > 2 {
+		m.t.Errorf("got %d segments when all is settled, want 1, or 2", got)
 	}
 }
 
