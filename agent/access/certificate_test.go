@@ -248,14 +248,15 @@ func TestAnAuthorityThatIsGone(t *testing.T) {
 	}
 	meter := ca.client("meter")
 	meter.ClientSessionCache = tls.NewLRUClientSessionCache(9)
+	server := c.TLS()
 	for range 2 {
-		if handshake(t, c.TLS(), meter).DidResume {
+		if handshake(t, server, meter).DidResume {
 			t.Error("a session is resumed")
 		}
 	}
 	trust(next)
 	c.Refresh()
-	if _, err := greet(t, c.TLS(), meter); err == nil {
+	if _, err := greet(t, server, meter); err == nil {
 		t.Error("what an authority had signed that is gone is taken")
 	}
 }
@@ -309,7 +310,7 @@ func TestClientCertificates(t *testing.T) {
 		}
 	}
 	old := ca.client("meter")
-	old.MaxVersion = tls.VersionTLS11
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	if _, err := greet(t, c.TLS(), old); err == nil {
 		t.Error("TLS 1.1 is spoken")
 	}
