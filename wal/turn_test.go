@@ -8,6 +8,7 @@ import (
 	goSync "sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/standpipe/standpipe/wal"
 )
@@ -23,6 +24,14 @@ func (c *commits) hook() error {
 	c.stacks <- string(stack[:runtime.Stack(stack, false)])
 	<-c.goOn
 	return nil
+}
+
+// wantWithin checks that no more of the bubble's time has passed.
+func wantWithin(t *testing.T, start time.Time, most time.Duration) {
+	t.Helper()
+	if took := time.Since(start); took > most {
+		t.Errorf("it took %v, want at most %v", took, most)
+	}
 }
 
 func awaited(data string) *wal.Batch {
@@ -43,6 +52,7 @@ func inBackground(t *testing.T, l *wal.Log, data string) (stored chan struct{}) 
 
 func TestALoneAppendIsCommittedByItsCallerAndWhatComesMeanwhileIsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer wantWithin(t, time.Now(), 0)
 		c := commits{make(chan string), make(chan struct{})}
 		l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(c.hook, nil))
 		alone := inBackground(t, l, "alone")
@@ -68,6 +78,7 @@ func TestALoneAppendIsCommittedByItsCallerAndWhatComesMeanwhileIsNot(t *testing.
 
 func TestAnAwaitedBatchNeedsNobodyButItsOwnWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer wantWithin(t, time.Now(), 0)
 		l := open(t, wal.Options{Dir: t.TempDir()})
 		given, err := l.Submit(t.Context(), awaited("given up"))
 		must(t, err)
@@ -96,9 +107,10 @@ func TestAnAwaitedBatchNeedsNobodyButItsOwnWait(t *testing.T) {
 	})
 }
 
-// An appender's commit takes note that a place has moved. The checkpoint is written in time all the same.
-func TestACheckpointIsWrittenAlsoWhenAnAppenderTookNoteOfIt(t *testing.T) {
+// A place that moves while an appender has the turn is on the disk in time.
+func TestACheckpointIsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		defer wantWithin(t, time.Now(), 2*wal.CheckpointInterval)
 		c := commits{make(chan string), make(chan struct{})}
 		l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(c.hook, nil))
 		p, err := l.Place("s", "d")
