@@ -192,11 +192,13 @@
 // # Truncation
 //
 // A segment is unlinked when every destination of every stream in it is done with it by what is on the
-// disk, whether it is the oldest or not, beside the committer; a stream that never had a destination keeps
-// everything. A sealed
-// segment of which little is needed any more is written again without the rest, beside the committer and
-// one at a time, and renamed over the old one: a destination that is stuck, or a single lane of it, keeps its
-// own events, and not what others have appended beside them.
+// disk, whether it is the oldest or not; a stream that never had a destination keeps everything. A sealed
+// segment of which little is needed any more is written again without the rest, one at a time, and renamed over
+// the old one: a destination that is stuck, or a single lane of it, keeps its own events, and not what others
+// have appended beside them.
+//
+// Both happen beside the committer. A rewrite reads, or writes and syncs, 1 MiB at a time, for which a commit may have
+// to wait, and then rests for three times as long as that took, unless the log is full.
 //
 // That begins when the sealed segments occupy more than 18/16 of what some destination has not settled
 // (payloads, and 32 bytes for each event) and half a segment. It is looked for every five seconds, and a
@@ -213,7 +215,8 @@
 // a block that was made of several is the last one's. The copy counts as in use, and is written into room
 // that appends leave free for it: three quarters of a segment, a twentieth of MaxSize if that is less. So a
 // full log of which little is needed makes room by itself. Segments are not joined: one with a single
-// event that is stuck occupies about 24 KiB and its state.
+// event that is stuck occupies about 24 KiB and its state. With 5,000 of those the log opened in 1.1 to 1.8
+// seconds on a busy machine, and held 4 MiB of memory for them.
 //
 // # Opening
 //

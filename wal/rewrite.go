@@ -30,8 +30,11 @@ const (
 	rewritePatience = 5 * time.Second
 	// rewriteExtra is what an event counts as beside its payload.
 	rewriteExtra = 32
-	// rewriteChunk bounds what is held in memory meanwhile.
-	rewriteChunk = 4 << 20
+	// rewriteChunk bounds what is held in memory meanwhile, and what a commit's sync may have to wait for: so much is
+	// read, and so much is written and synced, at a time.
+	rewriteChunk = 1 << 20
+	// rewriteRest is for how many times as long the processor and the disk are left to others then.
+	rewriteRest = 3
 )
 
 // errKept: the segment stays as it is for now.
@@ -231,10 +234,10 @@ func (l *Log) copySegment(seg *segment, need map[string]*needs, path string) (sv
 	if err := errors.Join(sv.index.write(w.tx, seg.seq), w.tx.Bucket(bucketMeta).Put(keyGapped, appendHeld(sv.held))); err != nil {
 		return nil, err
 	}
-	return sv, errors.Join(w.commit(), db.Sync())
+	return sv, w.commit()
 }
 
-// copyWriter writes a copy with few transactions, since each leaves pages free.
+// copyWriter writes a copy with transactions of rewriteChunk, since each leaves pages free.
 type copyWriter struct {
 	db     *bolt.DB
 	tx     *bolt.Tx // nil between transactions
@@ -270,7 +273,7 @@ func (w *copyWriter) put(name []byte, c *bucketChunk) (err error) {
 func (w *copyWriter) commit() error {
 	tx := w.tx
 	w.tx, w.bytes = nil, 0
-	if err := tx.Commit(); err != nil {
+	if err := errors.Join(tx.Commit(), w.db.Sync()); err != nil {
 		return fmt.Errorf("commit copy: %w", err)
 	}
 	return viewBolt(w.db, w.db.Path(), func(tx *bolt.Tx) error {
@@ -300,6 +303,7 @@ func (s *sieve) sift(k, v []byte, c *bucketChunk) error {
 func (l *Log) eachChunk(seg *segment, name []byte, f func(k, v []byte, c *bucketChunk) error, to *copyWriter) error {
 	for next := []byte{}; next != nil; {
 		var c bucketChunk
+		start := time.Now()
 		err := seg.view(func(r reader) error {
 			bucket := r.bucket(name)
 			if bucket == nil {
@@ -313,12 +317,24 @@ func (l *Log) eachChunk(seg *segment, name []byte, f func(k, v []byte, c *bucket
 		if err != nil {
 			return err
 		}
+		l.restAfter(time.Since(start))
 		if l.usable() != nil {
 			return errKept
 		}
 		next = c.next
 	}
 	return nil
+}
+
+// restAfter leaves the processor and the disk to others after a piece of a rewrite, unless the log is full.
+func (l *Log) restAfter(took time.Duration) {
+	if l.Full() {
+		return
+	}
+	select {
+	case <-time.After(rewriteRest * took):
+	case <-l.closing:
+	}
 }
 
 // bucketChunk is a part of a bucket's entries.
