@@ -11,7 +11,9 @@ import (
 
 // The newest segment ends with the commit that makes it large: the transaction of that group also marks it as
 // sealed and writes its index. The first transaction of the next one, which is there by then, begins it
-// with the log's state. So a roll adds no sync to any append's.
+// with the log's state. So a roll adds no sync to any append's. A segment that a group has made larger than was
+// reckoned, or its first group large, is sealed at once: what one can hold at most is what Open skips when it is
+// lost.
 
 // nextSegment is the segment after the newest.
 type nextSegment struct {
@@ -20,11 +22,17 @@ type nextSegment struct {
 	err   error
 }
 
-// successor returns the segment that follows the newest once that holds size bytes more; nil: none yet.
+// fullSegment is the length from which a segment is sealed.
+func (l *Log) fullSegment() int64 { return l.opts.SegmentSize + l.stateBytes.Load() }
+
+// growth is about the most by which blocks of that size make a segment grow.
+func (l *Log) growth(size int64) int64 { return size + size/16 + min(16<<10, l.opts.SegmentSize/16) }
+
+// successor returns the segment that follows the newest once that has used so much; nil: none yet.
 // It is made ready when the newest has begun and is half full. Lack of space is no error: the newest grows
 // on until there is some.
-func (l *Log) successor(active *segment, size int64) (*segment, error) {
-	full, used := l.opts.SegmentSize+l.stateBytes.Load(), active.used.Load()+size
+func (l *Log) successor(active *segment, used int64) (*segment, error) {
+	full := l.fullSegment()
 	if active.bare || used < full/2 {
 		return nil, nil
 	}
@@ -73,6 +81,29 @@ func (l *Log) removeNext() {
 		l.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", l.next.path, "error", err)
 	}
 	l.next = nil
+}
+
+// sealIfLarge seals the newest segment if the group that was stored did not.
+func (l *Log) sealIfLarge() error {
+	active := l.active()
+	used := active.used.Load()
+	if used < l.fullSegment() {
+		return nil
+	}
+	next, err := l.successor(active, used)
+	if next == nil || err != nil {
+		return err
+	}
+	err = active.update(func(tx *bolt.Tx) error { return active.writeSeal(tx, nil) })
+	var ce *commitError
+	if errors.As(err, &ce) && ce.harmless {
+		return nil // a later group does it
+	}
+	if err != nil {
+		return fmt.Errorf("seal segment: %w", err)
+	}
+	l.roll(active, next)
+	return nil
 }
 
 // writeSeal notes in the group's transaction that there is a later segment, and writes the index, which has

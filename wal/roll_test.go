@@ -15,6 +15,9 @@ func rollOptions(dir string) wal.Options { return wal.Options{Dir: dir, SegmentS
 
 func rollText(offset uint64) string { return fmt.Sprintf("%020000d", offset) }
 
+// rollEvents make several segments.
+const rollEvents = 10
+
 // rolled is the directory as a crash would have left it before or after a commit.
 type rolled struct {
 	dir   string
@@ -28,6 +31,9 @@ func crashesOfRolls(t *testing.T) (crashes []rolled) {
 	dir, acked := t.TempDir(), uint64(0)
 	crash := func(more uint64) func() error {
 		return func() error {
+			if acked == rollEvents { // it is being closed
+				return nil
+			}
 			to := t.TempDir()
 			copyDir(t, to, dir)
 			crashes = append(crashes, rolled{to, acked, more})
@@ -36,7 +42,7 @@ func crashesOfRolls(t *testing.T) (crashes []rolled) {
 	}
 	l, err := wal.Open(t.Context(), rollOptions(dir).WithFaults(crash(0), crash(1)))
 	must(t, err)
-	for acked < 10 {
+	for acked < rollEvents {
 		appendOne(t, l, "s", "k", rollText(acked+1))
 		acked++
 	}
@@ -127,6 +133,17 @@ func TestOffsetsOfALostNewestSegmentAreNotGivenOutAgain(t *testing.T) {
 	}
 	if lost == 0 {
 		t.Error("no segment was lost")
+	}
+}
+
+// A segment ends with the group that makes it large, also with its first: what it can have held is bounded.
+func TestASegmentEndsWithTheFirstGroupThatFillsIt(t *testing.T) {
+	l := open(t, rollOptions(t.TempDir()))
+	for n := range 6 {
+		appendOne(t, l, "s", "k", strings.Repeat("x", 200<<10))
+		if got, want := l.Stat().Segments, n+2; got != want {
+			t.Errorf("got %d segments after %d groups that each fill one, want %d", got, n+1, want)
+		}
 	}
 }
 

@@ -30,6 +30,9 @@ func (c *committer) commit(g *group) error {
 			return c.failed(g, err)
 		}
 		c.stored(g, time.Since(start))
+		if err := l.sealIfLarge(); err != nil {
+			l.fail(err)
+		}
 	}
 	if len(g.places) > 0 || l.truncateSoon.Swap(false) {
 		l.startTruncating()
@@ -42,7 +45,7 @@ func (c *committer) store(g *group) error {
 	active := c.log.active()
 	g.lay(&c.packer, active.end)
 	var err error
-	if g.successor, err = c.log.successor(active, g.bytes()); err != nil {
+	if g.successor, err = c.log.successor(active, active.used.Load()+c.log.growth(g.bytes())); err != nil {
 		return err
 	}
 	if hook := c.log.opts.beforeCommit; hook != nil {
