@@ -152,6 +152,12 @@
 // of them bbolt's, when it is alone.
 // Sixteen streams that share commits of 256 KiB write 1.20 bytes for each byte of payload, one stream 1.17.
 //
+// What upkeep adds to the 99th percentile of one appender of 100 events, in median commits, over a log in the same
+// run whose one segment never ends, where a segment rolls every 30 to 40 commits (go test -run xxx -bench Upkeep
+// ./wal): rolls 0.0 in two runs on a quiet disk, where they added 1.9 when the committer made them; truncation of
+// each segment at once 0.0, 0.5 and 0.9; a third of each rewritten as well -0.2, 0.3 and 1.2 on a disk that others
+// used. Theirs is then more than all of that: the floor's own 99th percentile is 2 median commits, or 7 to 11.
+//
 // # Room
 //
 // All segments together never occupy more than MaxSize (blocks on the disk, not lengths). What a group
