@@ -21,6 +21,7 @@
 //	DIR/wal/0000000000000001.seg          a segment
 //	DIR/wal/0000000000000002.seg.new      one that was never finished, or a copy; Open removes it
 //	DIR/wal/0000000000000003.seg.corrupt  one that was set aside; nothing reads or removes it
+//	DIR/wal/0000000000000001.begun        empty: the last segment that has begun, should its file be gone
 //
 // The segment with the highest number that has begun is the newest and takes the appends. Once it is half
 // full the next one is made ready beside the committer: made, allocated, synced, renamed to its name, and its
@@ -246,8 +247,9 @@
 //
 // When the newest segment is lost, or the newest commit may be since a meta page is bad, its last offsets
 // are unknown. Numbering goes on past all that it can have held: a whole segment of the shortest events,
-// millions of offsets, which count as appended and as dropped. (To bound that by a reservation, an older
-// segment would have to be written now and then while the newest takes appends; it is not done.) New streams
+// millions of offsets, which count as appended and as dropped; several, if more numbers than one are missing. (To
+// bound that by a reservation, an older segment would have to be written now and then while the newest takes
+// appends; it is not done.) New streams
 // begin there too, since one of them may have been in the lost segment. Producers may go on with any
 // sequence. The ledgers are those of the segment before: what was delivered since counts as dropped or is
 // delivered again. Only the loss of every segment loses the log's id.

@@ -84,6 +84,7 @@ type logFiles struct {
 	dir                  string
 	segments             []SegmentInfo // that have begun, oldest first
 	ready                *SegmentInfo  // made ready to follow them
+	begun                uint64        // the number of the last that had begun, as far as is noted
 	setAside, unfinished []FileInfo
 }
 
@@ -135,7 +136,10 @@ func (l *logFiles) add(name string) {
 	}
 	info := FileInfo{Name: filepath.Join("wal", name), Disk: st.Blocks * 512, Size: st.Size}
 	seq, isSegment := segmentSeq(name)
+	begun, isNote := begunSeq(name)
 	switch {
+	case isNote:
+		l.begun = max(l.begun, begun)
 	case isSegment:
 		l.segments = append(l.segments, SegmentInfo{FileInfo: info, Seq: seq})
 	case strings.HasSuffix(name, unfinishedSuffix):

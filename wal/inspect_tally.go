@@ -153,15 +153,19 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 	return nil
 }
 
-// judgeLast tells when the newest segment is missing: the one before it says that there was one. An
-// agent that began one since the log was listed has it in the listing now.
+// judgeLast tells when the newest segment is missing: the one before it says that there was one, or its number was
+// noted. An agent that began one since the log was listed has it in the listing now.
 func (v *verifying) judgeLast(now *logFiles) {
-	n := len(now.segments)
-	if !v.lastSealed || n == 0 || now.path(&now.segments[n-1]) != v.last {
+	last, file := uint64(0), ""
+	if n := len(now.segments); n > 0 {
+		last, file = now.segments[n-1].Seq, now.path(&now.segments[n-1])
+	}
+	if file != v.last {
 		return
 	}
-	if now.ready == nil || now.ready.Seq != now.segments[n-1].Seq+1 {
-		v.damaged(&CorruptError{File: v.last, Reason: "a later segment was made, and it is missing"})
+	followed := now.ready != nil && now.ready.Seq == last+1
+	if v.lastSealed && !followed || now.begun > last {
+		v.damaged(&CorruptError{File: cmp.Or(file, now.dir), Reason: "a later segment was made, and it is missing"})
 	}
 }
 

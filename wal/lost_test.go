@@ -3,6 +3,7 @@ package wal_test
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -117,4 +118,49 @@ func wantMissing(t *testing.T, dir string, held []wal.SegmentStream, file string
 	if got := inspect(t, dir).Missing; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v missing, want %+v", got, want)
 	}
+}
+
+// However often the newest segment is lost, and also when there is no other, no offset is given out twice.
+func TestNoOffsetIsUsedTwiceHoweverOftenTheNewestIsLost(t *testing.T) {
+	remove := func(t *testing.T, path string) { must(t, os.Remove(path)) }
+	spoil := func(t *testing.T, path string) { overwrite(t, path, 0, make([]byte, fileLength(t, path))) }
+	for name, ways := range map[string][]func(t *testing.T, path string){
+		"removed":        {remove, remove, remove},
+		"spoiled":        {spoil, spoil, spoil},
+		"one, the other": {remove, spoil, remove, spoil},
+	} {
+		for _, batches := range []int{1, 20} { // that one segment holds, and several
+			t.Run(fmt.Sprintf("%s/batches=%d", name, batches), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				last := appendTo(t, dir, batches, 0)
+				for _, lose := range ways {
+					files, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
+					must(t, err)
+					lose(t, files[len(files)-1])
+					if r, err := wal.Verify(t.Context(), dir, nil); err == nil && r.Damaged == 0 {
+						t.Errorf("a log that has lost its newest segment is sound: %+v", r)
+					}
+					last = appendTo(t, dir, 1, last)
+				}
+			})
+		}
+	}
+}
+
+// appendTo opens a log, appends so many batches after the offset last, and returns the last offset.
+func appendTo(t *testing.T, dir string, batches int, last uint64) uint64 {
+	t.Helper()
+	l, err := wal.Open(t.Context(), sampleOptions(dir))
+	must(t, err)
+	for range batches {
+		a, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", strings.Repeat("x", 10_000)), event("k", "y")}})
+		must(t, err)
+		if a.First <= last {
+			t.Fatalf("got offset %d, %d was given out before", a.First, last)
+		}
+		last = a.First + 1
+	}
+	must(t, l.Close())
+	return last
 }

@@ -22,7 +22,7 @@ const (
 type recovery struct {
 	log    *Log
 	last   uint64   // the highest number that a segment has or had
-	lost   int64    // the most bytes of blocks that were stored and can't be found in the newest segment
+	lost   int64    // the most bytes of blocks that were stored and can't be found in a segment that was the newest
 	whole  bool     // the newest segment may take appends
 	ready  *segment // made ready to follow the newest; nil: none is
 	lowest map[string]uint64
@@ -37,7 +37,8 @@ func (l *Log) recover() error {
 	if err != nil {
 		return err
 	}
-	r := recovery{log: l, last: l.highestAside(), lowest: make(map[string]uint64)}
+	_, begun := l.begunFile()
+	r := recovery{log: l, last: max(l.highestAside(), begun), lowest: make(map[string]uint64)}
 	if seqs, err = r.takeReady(seqs); err != nil {
 		return err
 	}
@@ -56,17 +57,31 @@ func (l *Log) recover() error {
 	}
 	l.finishState()
 	if r.lost > 0 {
-		l.skipLost(uint64(r.lost) / leastFrame)
+		l.skipLost(uint64(r.lost) / leastFrame * r.missing())
 	}
-	return r.resume()
+	if err := r.resume(); err != nil {
+		return err
+	}
+	if newest := l.active().seq; newest != begun {
+		l.noteBegun(newest)
+		return syncDir(l.dir)
+	}
+	return nil
 }
 
-// lose notes that the newest segment, of which size bytes are left, is lost, unless one after it is.
+// lose notes that a segment was the newest and is lost; size bytes are left of it.
 func (r *recovery) lose(size int64) {
-	if r.lost == 0 {
-		full := min(r.log.opts.SegmentSize+largestCommit, max(r.log.opts.MaxSize, size))
-		r.lost = max(full, size)
+	full := min(r.log.opts.SegmentSize+largestCommit, max(r.log.opts.MaxSize, size))
+	r.lost = max(r.lost, full, size)
+}
+
+// missing returns how many segments there may have been after the newest that can be read, at least one.
+func (r *recovery) missing() uint64 {
+	newest := uint64(0)
+	if n := len(r.log.segments); n > 0 {
+		newest = r.log.segments[n-1].seq
 	}
+	return max(r.last-newest, 1)
 }
 
 // takeReady takes the last segment out of the list if it was made ready and has not begun: it holds nothing, and

@@ -197,6 +197,9 @@ func (c *committer) stored(g *group, took time.Duration) {
 		active.last++
 		index.addValue(value, active.last)
 	}
+	if active.bare {
+		l.chores.add(func() { l.noteBegun(active.seq) })
+	}
 	l.show(g, active, index)
 	for i := range g.places {
 		g.places[i].committed()
