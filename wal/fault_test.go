@@ -130,7 +130,7 @@ func TestEveryWaitingAppendIsToldOfTheFailure(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if files, _ := filepath.Glob(filepath.Join(o.Dir, "wal", "*")); len(files) != 1 {
+	if files, _ := filepath.Glob(filepath.Join(o.Dir, "wal", "*.seg*")); len(files) != 1 {
 		t.Errorf("got files %v, want one", files)
 	}
 	if got := open(t, wal.Options{Dir: o.Dir}).Next("s"); got != 1 {
