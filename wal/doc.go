@@ -108,13 +108,18 @@
 //	      32,728       5.94  1.52  1.16          5.82  1.43  1.14   5.82  1.49  1.17
 //	in pairs of 16,320  3.34  1.24  1.13          3.30  1.23  1.11  3.68  1.49  1.38
 //	with small ends     2.51  1.19  1.11          2.65  1.17  1.10  3.28  1.48  1.37
-//	  for 16 streams          1.20                      1.20              1.47
+//	and wide leaves     2.42  1.17  1.09          2.57  1.15  1.05  3.23  1.32  1.11
+//	  for 16 streams          1.20                      1.19              1.47
 //
 // In pairs: bbolt fills leaves with two large values each, so the first block of a leaf ends with the
 // event that makes half of its four pages full, and the second takes what the first has left. With small
 // ends: the last two leaves of a commit have one page, since those are written again, and the one before
 // makes that come out. A batch that is laid out before its commit has them unless others wait before it.
 // Small commits are what wears out a gateway's flash. An event that fits with no other has a block of its own.
+// Wide: while 256 KiB are to follow, or others wait, leaves have 32 pages instead of four. bbolt allocates, clears and
+// writes each leaf by itself, so that 64 appenders of 100 events took 1.24 to 1.40 of the floor's time with four
+// pages, 1.02 to 1.15 with 16, 1.02 to 1.04 with 32 and 1.04 to 1.26 with 64; and fewer blocks are read faster. Who
+// reads a single lane reads more of the others' events, which stand between.
 // (go test -run xxx -bench Amplification -benchtime 100x ./wal)
 //
 // # Appending
@@ -141,7 +146,7 @@
 //	one appender of single events, p50       1.13  bbolt alone with the same commits
 //	one appender of 100 events, p50          1.12  the same
 //	64 appenders of single events            1.11  the same, from one goroutine; 31 events a commit
-//	64 appenders of 100 events               1.27  the same; 3,000 events a commit
+//	64 appenders of 100 events               1.03  the same; 3,000 events a commit
 //	reading a backlog in order, cached       1.0   reading the segments' files whole, 1.2 GB/s; up to 1.5 and
 //	                                               0.6 GB/s while others are at work
 //	opening with a backlog of 8 GiB             2  an empty log; 80 ms, of 128 segments (STANDPIPE_WAL_BACKLOG=8GiB
@@ -151,7 +156,7 @@
 // work on its disk have made it 16. An
 // append of one event allocates 7 times when it shares its commit with 31 others, and 85 times, nearly all
 // of them bbolt's, when it is alone.
-// Sixteen streams that share commits of 256 KiB write 1.20 bytes for each byte of payload, one stream 1.17.
+// Sixteen streams that share commits of 256 KiB write 1.19 bytes for each byte of payload, one stream 1.15.
 //
 // What upkeep adds to the 99th percentile of one appender of 100 events, in median commits, over a log in the same
 // run whose one segment never ends, where a segment rolls every 30 to 40 commits (go test -run xxx -bench Upkeep

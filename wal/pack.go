@@ -131,8 +131,12 @@ func (p *packer) leafRoom() int {
 	if p.large {
 		tail = 0
 	}
+	most := leafPages
+	if p.large || p.left >= wideFrom {
+		most = wideLeafPages
+	}
 	pages := (p.left - tail + leafPageSize - 1) / leafPageSize
-	return roomOfLeaf(min(max(pages, 1), leafPages))
+	return roomOfLeaf(min(max(pages, 1), most))
 }
 
 // roomOfLeaf returns what a leaf of so many pages has for the bytes of its two blocks: the page's header, two
@@ -174,10 +178,12 @@ type leafEnd struct {
 }
 
 const (
-	leafPageSize = 4096
-	leafPages    = 4      // of a leaf, unless it is one of a commit's last
-	leafHeader   = 16     // of a page
-	leafElement  = 16 + 8 // of a block in a leaf, with its key
+	leafPageSize  = 4096
+	leafPages     = 4         // of a leaf, unless it is one of a commit's last,
+	wideLeafPages = 32        // or of those of a large commit: bbolt writes each leaf by itself
+	wideFrom      = 256 << 10 // bytes that are to follow yet make a commit large
+	leafHeader    = 16        // of a page
+	leafElement   = 16 + 8    // of a block in a leaf, with its key
 )
 
 // add notes that a block follows. bbolt splits a leaf after the second block, or after as many as go
