@@ -12,7 +12,7 @@ const (
 	memoryOfLog         = 88 << 20
 	memoryOfDestination = 8 << 20
 	// memoryOfIdle is what a destination of a stream that waits for events holds, two stacks and its place in the
-	// log: 40 KB measured with 5,000 of them. A pattern may have many such.
+	// log: 40 KB measured with 5,000 of them. As many as a pattern makes by default are in memoryOfLog.
 	memoryOfIdle = 48 << 10
 	// memoryOfConnection is what a silent connection holds, 11 to 17 KB measured with 10,000 of each kind. As many as
 	// there may be by default are in memoryOfLog.
@@ -42,7 +42,8 @@ func MemoryGoal(conf *config.Config) int64 {
 	goal := int64(memoryOfLog)
 	for i := range conf.Streams {
 		s := &conf.Streams[i]
-		goal += (memoryOfDestination + memoryOfIdle*s.MaxStreams) * int64(len(s.Destinations))
+		idle := memoryOfIdle * max(0, s.MaxStreams-config.DefaultMaxStreams)
+		goal += (memoryOfDestination + idle) * int64(len(s.Destinations))
 	}
 	for i := range conf.Listeners {
 		goal += memoryOfConnection * max(0, conf.Listeners[i].MaxConnections-ingest.DefaultMaxConnections)

@@ -15,6 +15,9 @@ const (
 	adminAddress = "127.0.0.1:7712"
 )
 
+// DefaultMaxStreams is how many streams a pattern makes unless its block says otherwise.
+const DefaultMaxStreams = 1000
+
 func defaultConfig() *Config {
 	return &Config{
 		NodeName:        hostName(),
@@ -68,7 +71,7 @@ func defaultAdmin() Admin { return Admin{Network: "tcp", Address: adminAddress} 
 func defaultStream(name string) Stream {
 	s := Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable", Priority: "normal"}
 	if isPattern(name) {
-		s.MaxStreams = 1000
+		s.MaxStreams = DefaultMaxStreams
 	}
 	return s
 }
