@@ -55,8 +55,8 @@
 // room is refused (UNAVAILABLE) and the others of its connection go on: gRPC is told that its producer has
 // cancelled it, and the producer gets a status as from gRPC, whose headers need no table. Before that, who
 // has not sent anything of a request for 10 s, or is slower than 30 s and as long again for every 256 KiB, loses what
-// it holds. A listener has four times MaxStreams requests under way, four of each connection not counted, headers of
-// 16 KiB, and keeps 64 KiB of an AppendStream that does not read on. Messages are unpacked two at a time in all of the
+// it holds. A listener has twice MaxStreams requests under way, four of each connection not counted, headers of
+// 16 KiB, and keeps 128 KiB of an AppendStream that does not read on. Messages are unpacked two at a time in all of the
 // process, since gRPC knows one gzip; those that wait for it packed have 64 MiB, and one without room is INTERNAL,
 // which is what gRPC makes of it. What is unpacked has room like any other.
 //
@@ -113,7 +113,7 @@
 // events/s, 0.88 to 0.94 of L. When the load encoded each request anew it took 470.
 //
 // What was tried and dropped: a pool of frame buffers that are not cleared (2 to 4 % on a stream of single events, nothing
-// or less elsewhere), static windows of 256 KiB and 1 MiB in the place of gRPC's, which grow with what they see, read
+// or less elsewhere), read
 // buffers of 16 and 64 KiB, a look whether a ticket is done before waiting for it, and commits of 2 MiB at most: no
 // difference on which two runs agreed. With GOMAXPROCS one above the processors, because the committer is in a sync for
 // much of its time, 16 callers got 6 to 20 % more and posts 6 to 8, but streams from 4 % more to 5 less, and all got less on

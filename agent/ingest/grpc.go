@@ -46,9 +46,9 @@ const (
 	// maxHeaderList is how much the headers of a request may take, with 32 bytes for each (RFC 9113, section 6.5.2).
 	maxHeaderList = 16 << 10
 	// streamWindow is how much of an AppendStream that is not read from gRPC keeps. A message that is being read may
-	// be as large as it is. connWindow bounds nothing, since gRPC reads from connections what it can; left
+	// be as large as it is; one that fits comes without a round trip for leave to send the rest. connWindow bounds nothing, since gRPC reads from connections what it can; left
 	// alone, it would make both windows as large as the producer likes, up to 16 MiB.
-	streamWindow = 64 << 10
+	streamWindow = 128 << 10
 	connWindow   = 1 << 20
 	// handshakeTime is how long a new connection may take before its first request.
 	handshakeTime = 10 * time.Second

@@ -55,7 +55,7 @@ var (
 func newInflow(in *intake, o *Options) *inflow {
 	i := &inflow{in: in, largest: o.MaxRequestSize, conns: make(map[*inflowConn]struct{})}
 	i.room.give(cmp.Or(o.room, max(minRoom, 4*int64(o.MaxRequestSize))))
-	i.streams.give(4 * int64(o.MaxStreams))
+	i.streams.give(2 * int64(o.MaxStreams))
 	return i
 }
 

@@ -181,8 +181,8 @@ func expectNothingHeld(t *testing.T, in *inflow) {
 	if got := in.room.left.Load(); got != testRoom {
 		t.Errorf("room for %d bytes is left, want %d", got, testRoom)
 	}
-	if got := in.streams.left.Load(); got != 4*1024 {
-		t.Errorf("room for %d requests is left, want %d", got, 4*1024)
+	if got := in.streams.left.Load(); got != 2*1024 {
+		t.Errorf("room for %d requests is left, want %d", got, 2*1024)
 	}
 }
 
@@ -252,7 +252,7 @@ func TestRefusalsInOneRead(t *testing.T) {
 		if got, want := p.served.Len(), len(said)+len(ended)*(frameHead+4); got != want {
 			t.Errorf("%d bytes are served, want %d", got, want)
 		}
-		in.streams.left.Store(4 * 1024)
+		in.streams.left.Store(2 * 1024)
 		p.close()
 		expectNothingHeld(t, in)
 	})

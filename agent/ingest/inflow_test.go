@@ -36,7 +36,7 @@ type rawGRPC struct {
 	done   chan struct{}    // closed by listen
 }
 
-const streamWindow = 64 << 10
+const streamWindow = 128 << 10
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -285,7 +285,7 @@ func TestRequestsUnderWayAreBoundedTogether(t *testing.T) {
 	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
 		t.Error(err)
 	}
-	const want = 10*4 + 4*10 // of each connection, and together
+	const want = 10*4 + 2*10 // of each connection, and together
 	for refused := 0; refused < total-want; runtime.Gosched() {
 		refused = 0
 		for _, r := range raws {
