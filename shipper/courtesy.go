@@ -2,13 +2,15 @@ package shipper
 
 import "time"
 
-// While producers append, a backlog is read at most this fast and twice as fast as its own stream grows:
+// While producers append, a backlog is read at most this fast and half as fast again as its own stream grows:
 // it shrinks whatever they send, and leaves them the processors and the disk. Measured on 2 cores that
 // all share, to a destination that takes everything at once: a backlog that was read as fast as it goes, at
 // 220,000 to 260,000 events of 1 KiB a second, left 64 unary producers a third of their rate.
 const (
 	courteousRate  = 32 << 20 // bytes a second
 	courteousBurst = 4 << 20
+	// courteousGrowth is how many times as fast as its stream grows a backlog is read besides.
+	courteousGrowth = 1.5
 	// busyFor is how long after an append producers count as appending.
 	busyFor = 100 * time.Millisecond
 )
@@ -28,7 +30,7 @@ func (c *courtesy) look(now time.Time, all, own uint64) {
 		c.busy = now
 	}
 	fill := now.Sub(c.at).Seconds() * courteousRate
-	c.budget = max(c.budget, min(c.budget+fill, courteousBurst)) + 2*float64(own-c.own)
+	c.budget = max(c.budget, min(c.budget+fill, courteousBurst)) + courteousGrowth*float64(own-c.own)
 	if now.Sub(c.busy) >= busyFor {
 		c.budget = courteousBurst
 	}

@@ -34,9 +34,10 @@
 // lane that comes back after a day catches up beside the others and takes nothing from them but
 // its turn.
 //
-// While producers append, a backlog is read at 32 MiB a second and twice what its own stream grows by: it
-// shrinks whatever they send, and leaves them the processors and the disk: 0.85 of the rate that one unary
-// producer has beside an idle shipper, 0.83 of 64 producers' and 0.75 of a stream's (go test ./agent -run xxx -bench
+// While producers append, a backlog is read at 32 MiB a second and half again what its own stream grows by: it
+// shrinks whatever they send, and leaves them the processors and the disk: 0.87 and 0.89 of the rate that one unary
+// producer has beside an idle shipper, 0.77 and 1.04 of 64 producers', 0.68 and 0.79 with 100 events each, and 0.78 of a
+// stream's, in two runs (go test ./agent -run xxx -bench
 // BesideABacklog -benchtime 16000x). A tenth of a second after their
 // last append it goes as fast as the destination takes it.
 //

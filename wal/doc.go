@@ -143,9 +143,9 @@
 // 2 cores and a disk that others use too, so that a ratio varies by a tenth and more; ext4, Linux 6.18,
 // events of 1 KiB):
 //
-//	one appender of single events, p50       1.13  bbolt alone with the same commits
+//	one appender of single events, p50       1.05  bbolt alone with the same commits
 //	one appender of 100 events, p50          1.12  the same
-//	64 appenders of single events            1.11  the same, from one goroutine; 31 events a commit
+//	64 appenders of single events            1.08  the same, from one goroutine; 31 events a commit
 //	64 appenders of 100 events               1.03  the same; 3,000 events a commit
 //	reading a backlog in order, cached       1.0   reading the segments' files whole, 1.2 GB/s; up to 1.5 and
 //	                                               0.6 GB/s while others are at work

@@ -110,11 +110,11 @@
 // commit takes 20 %, receiving to submitting 19 %, and the frames 13 %; decoding alone had taken 9. With 64 callers of
 // 100 events a request takes the agent 490 to 560 us, of which the commit is 32 %, shipping 25 %, receiving to submitting
 // 14 % and the frames 10 %; the load, whose requests are encoded already, takes 80. That was measured at 242,000 to 272,000
-// events/s, 0.88 to 0.94 of L. When the load encoded each request anew it took 470.
+// events/s, 0.88 to 0.94 of L, before the log's large commits had wide leaves; since then it is 410 us and 320,000
+// events/s, 1.15 of L. When the load encoded each request anew it took 470.
 //
 // What was tried and dropped: a pool of frame buffers that are not cleared (2 to 4 % on a stream of single events, nothing
-// or less elsewhere), read
-// buffers of 16 and 64 KiB, a look whether a ticket is done before waiting for it, and commits of 2 MiB at most: no
+// or less elsewhere), read buffers of 16 and 64 KiB, a look whether a ticket is done before waiting for it, and commits of 2 MiB at most: no
 // difference on which two runs agreed. With GOMAXPROCS one above the processors, because the committer is in a sync for
 // much of its time, 16 callers got 6 to 20 % more and posts 6 to 8, but streams from 4 % more to 5 less, and all got less on
 // a busy machine.
@@ -125,17 +125,18 @@
 // on the same two cores (go test ./agent -run '^$' -bench 'Ingest/tcp/post|PostRate' -benchtime 3s):
 //
 //	connections, events of 1 KiB a post   posts/s   x-E    x-L
-//	  1, 1                                  1,876   0.16   0.83
-//	 16, 1                                 12,522   0.21   0.74
-//	 64, 1                                 24,966   0.38   0.85
-//	256, 1                                 31,016   0.48   0.73
-//	 64, 100                                2,683   0.20   0.74
+//	    1, 1                                2,182   0.17   0.81
+//	   16, 1                               12,860   0.22   0.79
+//	   64, 1                               25,967   0.41   0.91
+//	  256, 1                               37,435   0.51   0.78
+//	1,024, 1                               30,705   0.54   0.97
+//	   64, 100                              3,823   0.22   0.96
 //
-// L itself is 0.19 to 0.65 of E here: two syncs, and what is written, are what net/http does not do. So 0.7 of E is out of
+// L itself is 0.21 to 0.65 of E here: two syncs, and what is written, are what net/http does not do. So 0.7 of E is out of
 // reach on two cores that all share: it is more than L with any number of connections, and this package, Submit among it, is
 // 13 to 19 % of a post, which would not make up for it if it took nothing. At 1,000 posts a second
-// that do not wait for each other's answers, half are answered within 1.1 ms, all but one in a hundred within 2.5 and all
-// but one in a thousand within 4.2; net/http at once: 0.7, 1.4 and 1.6.
+// that do not wait for each other's answers, half are answered within 1.1 ms, all but one in a hundred within 2.4 and all
+// but one in a thousand within 3.9; net/http at once: 0.6, 1.2 and 1.5.
 //
 // # Stopping
 //
