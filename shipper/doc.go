@@ -36,8 +36,8 @@
 //
 // While producers append, a backlog is read at 32 MiB a second and half again what its own stream grows by: it
 // shrinks whatever they send, and leaves them the processors and the disk: 0.87 and 0.89 of the rate that one unary
-// producer has beside an idle shipper, 0.77 and 1.04 of 64 producers', 0.68 and 0.79 with 100 events each, and 0.78 of a
-// stream's, in two runs (go test ./agent -run xxx -bench
+// producer has beside an idle shipper, 0.77 and 1.04 of 64 producers', 0.68 and 0.79 with 100 events each, and 0.78 to
+// 0.81 of a stream's (go test ./agent -run xxx -bench
 // BesideABacklog -benchtime 16000x). A tenth of a second after their
 // last append it goes as fast as the destination takes it.
 //
