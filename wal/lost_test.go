@@ -141,6 +141,9 @@ func TestNoOffsetIsUsedTwiceHoweverOftenTheNewestIsLost(t *testing.T) {
 					if r, err := wal.Verify(t.Context(), dir, nil); err == nil && r.Damaged == 0 {
 						t.Errorf("a log that has lost its newest segment is sound: %+v", r)
 					}
+					if said := openAndListen(t, dir); !strings.Contains(said, "newest segment is lost") {
+						t.Errorf("the agent's log says nothing of it: %q", said)
+					}
 					last = appendTo(t, dir, 1, last)
 				}
 			})

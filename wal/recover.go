@@ -364,6 +364,8 @@ func (l *Log) skipLost(events uint64) {
 		s.next += events
 	}
 	l.base += events
+	l.opts.Logger.Error("the newest segment is lost, or the end of it may be: what it held is unknown, and no offset that it may have had is used again",
+		"skipped", events)
 	for _, p := range l.committer.producers {
 		p.next = 0
 	}
