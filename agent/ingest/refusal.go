@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -127,20 +128,4 @@ func retryAfter(err error) time.Duration {
 }
 
 // codeName returns the name of a code as gRPC's documentation writes it.
-func codeName(c codes.Code) string {
-	if name, ok := codeNames[c]; ok {
-		return name
-	}
-	return "UNKNOWN"
-}
-
-var codeNames = map[codes.Code]string{
-	codes.Canceled:          "CANCELLED",
-	codes.InvalidArgument:   "INVALID_ARGUMENT",
-	codes.DeadlineExceeded:  "DEADLINE_EXCEEDED",
-	codes.NotFound:          "NOT_FOUND",
-	codes.ResourceExhausted: "RESOURCE_EXHAUSTED",
-	codes.Unavailable:       "UNAVAILABLE",
-	codes.Unauthenticated:   "UNAUTHENTICATED",
-	codes.PermissionDenied:  "PERMISSION_DENIED",
-}
+func codeName(c codes.Code) string { return code.Code(c).String() }

@@ -350,9 +350,9 @@ func TestPutShowsWhoItIs(t *testing.T) {
 		says   string
 	}{
 		{"meter-1", meter, 0, "stored 2 events"},
-		{"clicks", meter, 1, "(PermissionDenied) (0 events stored before it)"},
+		{"clicks", meter, 1, "(PERMISSION_DENIED) (0 events stored before it)"},
 		{"clicks", append(meter, "--token-file", a.path("master")), 0, "stored 2 events"},
-		{"clicks", append(meter, "--token-file", a.path("wrong")), 1, "(Unauthenticated) (0 events stored before it)"},
+		{"clicks", append(meter, "--token-file", a.path("wrong")), 1, "(UNAUTHENTICATED) (0 events stored before it)"},
 		{"meter-1", meter[:2], 1, "stored 0 events"},
 		{"meter-1", nil, 1, ""},
 		{"meter-1", meter[:4], 2, "key-file"},

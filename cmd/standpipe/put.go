@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -268,7 +269,7 @@ func (p *putting) singly(ctx context.Context, b *putBatch) error {
 // refusalText leaves out the event's index: the line's number stands for it.
 func refusalText(err error) string {
 	s := status.Convert(err)
-	return fmt.Sprintf("%s (%s)", strings.TrimPrefix(s.Message(), "event 0: "), s.Code())
+	return fmt.Sprintf("%s (%s)", strings.TrimPrefix(s.Message(), "event 0: "), code.Code(s.Code()))
 }
 
 // refusedFirst reports whether err was decided before anything of the request was looked at: nothing of it, nor
@@ -282,7 +283,7 @@ func refusedFirst(err error) bool {
 func unknownOutcome(pending []*putBatch, err error) error {
 	if len(pending) == 0 {
 		s := status.Convert(err)
-		return fmt.Errorf("append: %s (%s)", s.Message(), s.Code())
+		return fmt.Errorf("append: %s (%s)", s.Message(), code.Code(s.Code()))
 	}
 	e := &lineError{pending[0].lines[0], refusalText(err)}
 	last := pending[len(pending)-1].lines

@@ -153,13 +153,13 @@ func TestPutSaysWhichLine(t *testing.T) {
 		want             string
 		stored           []string
 	}{
-		{"no JSON", "json", "1\n\n2\n{\"s\n4\n", nil, "line 4: data of 3 bytes is not valid JSON from byte 3 on; the stream's format is json (InvalidArgument) (2 events stored before it)", []string{"json 1", "json 2"}},
-		{"first line", "json", "x\n", nil, "line 1: data of 1 bytes is not valid JSON from byte 0 on; the stream's format is json (InvalidArgument) (0 events stored before it)", nil},
-		{"unknown stream", "nope", "x\n", nil, `line 1: no stream block matches (NotFound) (0 events stored before it)`, nil},
+		{"no JSON", "json", "1\n\n2\n{\"s\n4\n", nil, "line 4: data of 3 bytes is not valid JSON from byte 3 on; the stream's format is json (INVALID_ARGUMENT) (2 events stored before it)", []string{"json 1", "json 2"}},
+		{"first line", "json", "x\n", nil, "line 1: data of 1 bytes is not valid JSON from byte 0 on; the stream's format is json (INVALID_ARGUMENT) (0 events stored before it)", nil},
+		{"unknown stream", "nope", "x\n", nil, `line 1: no stream block matches (NOT_FOUND) (0 events stored before it)`, nil},
 		{"a field that is missing", "json", "{\"id\":\"a\"}\n{}\n{\"id\":\"a\"}\n", []string{"--key-field", "id"}, `line 2: field "id" is missing (1 event stored before it)`, []string{`a {"id":"a"}`}},
 		{"a field that is no key", "json", "{\"id\":[]}\n", []string{"--key-field", "id"}, `line 1: field "id" is neither a string nor a number (0 events stored before it)`, nil},
 		{"no object for a field", "json", "null\n", []string{"--key-field", "id"}, `line 1: the line of 4 bytes is no JSON object to take field "id" from (0 events stored before it)`, nil},
-		{"an empty field", "json", "{\"id\":\"\"}\n", []string{"--key-field", "id"}, "line 1: partition_key has 0 characters; 1 to 256 are allowed (InvalidArgument) (0 events stored before it)", nil},
+		{"an empty field", "json", "{\"id\":\"\"}\n", []string{"--key-field", "id"}, "line 1: partition_key has 0 characters; 1 to 256 are allowed (INVALID_ARGUMENT) (0 events stored before it)", nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestPutSendsWhatItHas(t *testing.T) {
 func TestPutWithoutAnAgent(t *testing.T) {
 	target := &putTarget{address: "unix://" + filepath.Join(t.TempDir(), "none")}
 	_, err := target.put(t, strings.NewReader("a\n"), "text")
-	if err == nil || !strings.Contains(err.Error(), "Unavailable") {
+	if err == nil || !strings.Contains(err.Error(), "UNAVAILABLE") {
 		t.Errorf("got %v, want that the agent is unavailable", err)
 	}
 }
