@@ -9,8 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,8 +27,8 @@ type poster struct {
 func newPosters(b *testing.B, s *server, l load) []*poster {
 	b.Helper()
 	network, address := "tcp", s.target
-	if _, _, err := net.SplitHostPort(address); err != nil {
-		network, address = "unix", filepath.Join(s.dir, socketFile)
+	if path, ok := strings.CutPrefix(address, "unix://"); ok {
+		network, address = "unix", path
 	}
 	posters := make([]*poster, l.callers)
 	for i := range posters {
