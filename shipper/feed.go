@@ -109,13 +109,14 @@ func (s *Shipper) ask(w want, hungry func(*lane) bool) bool {
 // request's worth is enough to try with, and what was held before is forgotten.
 func (s *Shipper) room(now time.Time) int {
 	if s.trouble != nil && s.trouble.times > 1 {
-		if s.held > 2*readBytes {
+		worth := min(readBytes, s.opts.Memory)
+		if s.held > 2*worth {
 			s.forget(func(*lane) bool { return true })
 		}
-		if s.held > readBytes/2 {
+		if s.held > worth/2 {
 			return 0
 		}
-		return readBytes - s.held
+		return worth - s.held
 	}
 	if s.full() {
 		s.forget(func(l *lane) bool { return l.waits(now) })

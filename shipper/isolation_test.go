@@ -162,3 +162,29 @@ func (s *service) arrived() int {
 	defer s.mu.Unlock()
 	return s.total
 }
+
+// A destination that takes nothing at all is tried with a request's worth, and holds no more than it may.
+func TestADestinationThatIsDownHoldsNoMoreThanItMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const memory = 64 << 10
+		svc := newService(t, kinesisShape())
+		down := func(*rand.Rand, []shipper.Record) fault { return fault{err: failure(shipper.Transient, "connection")} }
+		svc.faults = down
+		r := &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{Memory: memory, Retry: shipper.Retry{Max: time.Minute}}}
+		r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+		r.start()
+		for range 20 {
+			r.src.sendLong(400, 16, 200)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if got := r.ship.Report().Held; got > memory {
+				t.Errorf("got %d bytes held, want at most %d", got, memory)
+			}
+		}
+		svc.mu.Lock()
+		svc.faults = nil
+		svc.mu.Unlock()
+		r.finish()
+	})
+}
