@@ -160,9 +160,9 @@
 //
 // What upkeep adds to the 99th percentile of one appender of 100 events, in median commits, over a log in the same
 // run whose one segment never ends, where a segment rolls every 30 to 40 commits (go test -run xxx -bench Upkeep
-// ./wal): rolls 0.0 in two runs on a quiet disk, where they added 1.9 when the committer made them; truncation of
-// each segment at once 0.0, 0.5 and 0.9; a third of each rewritten as well -0.2, 0.3 and 1.2 on a disk that others
-// used. Theirs is then more than all of that: the floor's own 99th percentile is 2 median commits, or 7 to 11.
+// ./wal): on a quiet disk rolls 0.0, 0.0 and 0.3, where they added 1.9 when the committer made them; truncation of
+// each segment at once 0.0, 0.0, 0.5 and 0.9; a third of each rewritten as well -0.4, and -0.2, 0.3 and 1.2 on a disk
+// that others used, where the floor's own 99th percentile is 7 to 11 median commits and not 2.
 //
 // # Room
 //
