@@ -50,8 +50,8 @@ func checkSegment(path string, seq uint64) (blocks *newestBlocks, doubtful bool,
 	return c.blocks, metaFault(&s.metas[0]) != "" || metaFault(&s.metas[1]) != "", nil
 }
 
-// checkBare verifies every page of a segment that has not begun.
-func checkBare(path string) (err error) {
+// checkPages verifies every page that bbolt can reach of a file that holds no block.
+func checkPages(path string) (err error) {
 	f, err := openBoltFile(path)
 	if err != nil {
 		return err

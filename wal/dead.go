@@ -164,7 +164,7 @@ func (d *DeadLetters) openLocked() error {
 func (d *DeadLetters) prepare() error {
 	_, err := os.Lstat(d.path)
 	if !errors.Is(err, os.ErrNotExist) {
-		return checkDead(d.path)
+		return checkPages(d.path) // the letters have sums of their own
 	}
 	unfinished := d.path + unfinishedSuffix
 	if err := os.Remove(unfinished); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -181,21 +181,6 @@ func (d *DeadLetters) prepare() error {
 		return err
 	}
 	return syncDir(filepath.Dir(d.path))
-}
-
-// checkDead verifies every page that bbolt can reach. The letters have sums of their own.
-func checkDead(path string) (err error) {
-	f, err := openBoltFile(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	s, err := f.snapshot()
-	if err != nil {
-		return err
-	}
-	c := check{path: path, snapshot: s}
-	return c.tree(&tree{root: s.root}, c.bucket)
 }
 
 // Close lets go of the file; what is called later fails with ErrClosed. It may be called twice.

@@ -404,7 +404,7 @@ func (r *recovery) openNewest() error {
 // beginNewest begins the segment that was made ready, which works on a full disk, or makes one; also
 // in its place, when it says otherwise where new streams begin.
 func (r *recovery) beginNewest() (*segment, error) {
-	if r.ready == nil || r.lost > 0 || checkBare(r.ready.path) != nil {
+	if r.ready == nil || r.lost > 0 || checkPages(r.ready.path) != nil {
 		return r.log.createSegment(r.last+1, r.log.begin)
 	}
 	seg := r.ready
