@@ -255,31 +255,11 @@ func (c *inflowConn) holdLocked(s *partial) {
 // settleLocked takes or gives back room for what is held, and reports whether there is as much.
 func (c *inflowConn) settleLocked() bool {
 	need := max(0, c.held-freeInflow)
-	need = (need + inflowStep - 1) / inflowStep * inflowStep
-	switch {
-	case need > c.taken:
-		if !c.inflow.room.take(need - c.taken) {
-			return false
-		}
-	case need < c.taken:
-		c.inflow.room.give(c.taken - need)
-	}
-	c.taken = need
-	return true
+	return c.inflow.room.settle(&c.taken, (need+inflowStep-1)/inflowStep*inflowStep)
 }
 
 func (c *inflowConn) settleStreamsLocked() bool {
-	need := max(0, int64(len(c.requests))-freeStreams)
-	switch {
-	case need > c.counted:
-		if !c.inflow.streams.take(need - c.counted) {
-			return false
-		}
-	case need < c.counted:
-		c.inflow.streams.give(c.counted - need)
-	}
-	c.counted = need
-	return true
+	return c.inflow.streams.settle(&c.counted, max(0, int64(len(c.requests))-freeStreams))
 }
 
 // finishLocked: the producer sends no more of s. What has arrived of a message is not held for long.
