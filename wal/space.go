@@ -57,7 +57,7 @@ func (l *Log) spaceOnDisk() int64 {
 	}
 	active := l.active()
 	ahead := max(active.allocated.Load()-active.used.Load()-l.reserve(), 0)
-	return ahead + int64(fs.Bavail)*fs.Bsize - l.margin()
+	return ahead + int64(fs.Bavail)*int64(fs.Bsize) - l.margin()
 }
 
 // A disk that had plentyOnDisk is asked again only after lookPatience: asking took a fortieth of a commit. Should
