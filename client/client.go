@@ -13,9 +13,11 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
@@ -27,7 +29,8 @@ type Options struct {
 	// Token is sent with each request, as "authorization: Bearer TOKEN". Without TLS it is sent to this
 	// host only.
 	Token string
-	// Credentials, in place of Token, are asked at each request and at each stream: for tokens that change.
+	// Credentials, in place of Token, are asked at each request and at each stream: for tokens that change. Their
+	// error is UNAVAILABLE: a Publisher asks again.
 	Credentials credentials.PerRPCCredentials
 }
 
@@ -125,11 +128,23 @@ func (o *Options) dialOptions() []grpc.DialOption {
 	}
 	switch {
 	case o.Credentials != nil:
-		options = append(options, grpc.WithPerRPCCredentials(o.Credentials))
+		options = append(options, grpc.WithPerRPCCredentials(retried{o.Credentials}))
 	case o.Token != "":
 		options = append(options, grpc.WithPerRPCCredentials(bearer(o.Token)))
 	}
 	return options
+}
+
+// retried makes an error of credentials one that is worth another try. gRPC would report it as UNAUTHENTICATED,
+// which is the agent's word for a token that it has seen.
+type retried struct{ credentials.PerRPCCredentials }
+
+func (r retried) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
+	md, err := r.PerRPCCredentials.GetRequestMetadata(ctx, uri...)
+	if err != nil {
+		return nil, status.Errorf(codes.Unavailable, "get credentials: %v", err)
+	}
+	return md, nil
 }
 
 // bearer is a token that stays the same. Where it may be sent was decided by Check.

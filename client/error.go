@@ -52,6 +52,11 @@ func (e *Error) Final() bool {
 	return e.tooLarge()
 }
 
+// unadmitted: the agent objects to who sends, not to an event.
+func (e *Error) unadmitted() bool {
+	return e.Code == codes.Unauthenticated || e.Code == codes.PermissionDenied
+}
+
 // tooLarge: the agent asks to wait when it has no room; without that the request is over its size.
 func (e *Error) tooLarge() bool { return e.Code == codes.ResourceExhausted && e.RetryAfter == 0 }
 

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -32,10 +33,14 @@ type fakeAgent struct {
 	requests []*standpipev1.AppendRequest
 
 	down bool // streams can't be opened
+	// admission, when set, is asked when a stream is opened; what it returns is asked before each of its requests.
+	admission func() func() error
 	// rules returns the status that m is refused with; nil: it is not.
 	rules func(m *standpipev1.AppendRequest) error
 	// cut is asked before a request is looked at, and after it is stored: true breaks the connection.
 	cut func(stored bool) bool
+	// cutBy is how the connection breaks then; nil: errCut.
+	cutBy error
 	// lose is asked after a request is stored: true leaves it without an answer.
 	lose func() bool
 	// hold, when set, is received from before each answer.
@@ -74,6 +79,9 @@ func (f *fakeAgent) AppendStream(ctx context.Context, _ ...grpc.CallOption) (sta
 		return nil, status.Error(codes.Unavailable, "connection refused")
 	}
 	s := &fakeStream{agent: f, ctx: ctx, sent: make(chan *standpipev1.AppendRequest, 8), answers: make(chan *standpipev1.AppendResponse), ended: make(chan struct{})}
+	if f.admission != nil {
+		s.admitted = f.admission()
+	}
 	go s.serve()
 	return s, nil
 }
@@ -136,6 +144,8 @@ type fakeStream struct {
 	answers chan *standpipev1.AppendResponse
 	err     error // set before ended is closed
 	ended   chan struct{}
+
+	admitted func() error // nil: whoever comes is
 }
 
 func (s *fakeStream) Send(m *standpipev1.AppendRequest) error {
@@ -194,16 +204,21 @@ func (s *fakeStream) answerAll() error {
 }
 
 func (s *fakeStream) answer(m *standpipev1.AppendRequest) error {
+	if s.admitted != nil {
+		if err := s.admitted(); err != nil {
+			return err
+		}
+	}
 	cut := s.agent.cut
 	if cut != nil && cut(false) {
-		return errCut
+		return cmp.Or(s.agent.cutBy, errCut)
 	}
 	r, err := s.agent.append(m)
 	if err != nil {
 		return err
 	}
 	if cut != nil && cut(true) {
-		return errCut
+		return cmp.Or(s.agent.cutBy, errCut)
 	}
 	if s.agent.lose != nil && s.agent.lose() {
 		return nil

@@ -91,7 +91,9 @@ type Publisher struct {
 	answers  int       // since the stream was opened
 	closing  bool
 	last     error // why the stream ended; nil once something was answered since
-	refused  refusals
+	// unadmitted is when the first stream was not admitted since the last answer; zero: none.
+	unadmitted time.Time
+	refused    refusals
 
 	// Below: run's own.
 	id     string // the producer's

@@ -24,6 +24,8 @@ func (p *Publisher) conclude(ctx context.Context, ended error) {
 		p.pause(ctx, e)
 	case !e.Final():
 		p.pause(ctx, e)
+	case e.unadmitted() && p.mayBeAdmitted():
+		p.pause(ctx, e)
 	case e.Code != codes.InvalidArgument && !e.tooLarge():
 		p.refuseSent(e)
 	case e.Event >= 0 && e.Event < r.events():
@@ -38,6 +40,23 @@ func (p *Publisher) conclude(ctx context.Context, ended error) {
 
 const reasonSequence = "sequence"
 
+// admissionPatience is how long a stream that is not admitted is opened again before events are given up. It
+// exceeds the second in which an agent notices a changed token file.
+const admissionPatience = 3 * time.Second
+
+// mayBeAdmitted reports whether a new stream, with the credentials of then, is worth another try. A stream keeps
+// the credentials that it was opened with: once a token is rotated, the agent ends the streams that show the old
+// one, which says nothing about their events. Two streams at least are opened before events are given up.
+func (p *Publisher) mayBeAdmitted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.unadmitted.IsZero() {
+		p.unadmitted = time.Now()
+		return true
+	}
+	return time.Since(p.unadmitted) < admissionPatience
+}
+
 // endOf is how a stream ended. The agent ends it well only when it was asked to, with all answered;
 // what is left then, if anything, is sent again.
 func endOf(err error) *Error {
@@ -47,10 +66,10 @@ func endOf(err error) *Error {
 	return errorOf(err)
 }
 
-// doubted notes up to where unanswered events may be stored. A refusal leaves no doubt: nothing that
-// was sent after what is refused is stored.
+// doubted notes up to where unanswered events may be stored. A refusal of the agent leaves no doubt: nothing that
+// was sent after what is refused is stored. One of a proxy does: the agent may have stored what it answered to nobody.
 func (p *Publisher) doubted(e *Error) {
-	if e.Final() {
+	if e.Final() && (e.Reason != "" || e.tooLarge()) {
 		return
 	}
 	p.mu.Lock()
