@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrNoLog is wrapped by Inspect, Dump and Verify when the directory holds no log.
@@ -130,11 +128,11 @@ func (l *logFiles) takeReady(ctx context.Context) error {
 }
 
 func (l *logFiles) add(name string) {
-	var st unix.Stat_t
-	if unix.Stat(filepath.Join(l.dir, name), &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+	disk, size, ok := fileSizes(filepath.Join(l.dir, name))
+	if !ok {
 		return
 	}
-	info := FileInfo{Name: filepath.Join("wal", name), Disk: st.Blocks * 512, Size: st.Size}
+	info := FileInfo{Name: filepath.Join("wal", name), Disk: disk, Size: size}
 	seq, isSegment := segmentSeq(name)
 	begun, isNote := begunSeq(name)
 	switch {

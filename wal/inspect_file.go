@@ -9,8 +9,6 @@ import (
 	"io"
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Whoever inspects a log, and the log itself in sealed segments, reads bbolt's file format
@@ -91,7 +89,7 @@ func (f *boltFile) mapWhole() error {
 	if err != nil {
 		return fmt.Errorf("map segment: %w", err)
 	}
-	if f.mapped, err = unix.Mmap(int(f.f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED); err != nil {
+	if f.mapped, err = mapFile(f.f, st.Size()); err != nil {
 		return fmt.Errorf("map %s of %d bytes: %w", f.path, st.Size(), err)
 	}
 	return nil
@@ -100,7 +98,7 @@ func (f *boltFile) mapWhole() error {
 func (f *boltFile) close() error {
 	var err error
 	if f.mapped != nil {
-		err = unix.Munmap(f.mapped)
+		err = unmapFile(f.mapped)
 		f.mapped = nil
 	}
 	return errors.Join(err, f.f.Close())

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const lockPoll = 50 * time.Millisecond
@@ -22,14 +20,14 @@ func lockDir(ctx context.Context, o *Options) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}
-	err = tryLock(f)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	err = lockFile(f)
+	if errors.Is(err, errWouldBlock) {
 		o.Logger.Warn("the data directory is in use; waiting", "lock", path, "held_by", holder(path), "at_most", o.LockTimeout)
 		err = waitLock(ctx, f, o.LockTimeout)
 	}
 	if err != nil {
 		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		if errors.Is(err, errWouldBlock) {
 			return nil, fmt.Errorf("%w: %s is held by %s, waited %s", ErrLocked, path, holder(path), o.LockTimeout)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
@@ -40,13 +38,11 @@ func lockDir(ctx context.Context, o *Options) (*os.File, error) {
 	return f, nil
 }
 
-func tryLock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
-
 func waitLock(ctx context.Context, f *os.File, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	for {
-		err := tryLock(f)
-		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+		err := lockFile(f)
+		if err == nil || !errors.Is(err, errWouldBlock) || time.Now().After(deadline) {
 			return err
 		}
 		select {
@@ -81,17 +77,4 @@ func makeDir(dir string) error {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	return syncDir(parent)
-}
-
-// syncDir makes a create, rename or unlink in dir last: bbolt does none of this.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("open folder: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
-	}
-	return nil
 }

@@ -123,7 +123,7 @@ const sealPages = 16 << 10
 // roll makes next the newest segment, after the old one was sealed. What was allocated ahead of that is given
 // back; closing it waits for its readers.
 func (l *Log) roll(old, next *segment) {
-	if err := old.file.Truncate(old.used.Load()); err != nil {
+	if err := trimFile(old.file, old.used.Load()); err != nil {
 		l.fail(fmt.Errorf("trim segment: %w", err))
 	}
 	old.index.Store(nil)

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -128,7 +127,7 @@ func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, 
 	if db, err = bolt.Open(path, 0o600, o); err != nil {
 		return nil, nil, err
 	}
-	if err := unix.Flock(int(file.Fd()), unix.LOCK_UN); err != nil {
+	if err := unlockBolt(file); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("unlock %s: %w", path, err), db.Close())
 	}
 	return db, file, nil
@@ -319,11 +318,8 @@ func (s *segment) remove(unlink func(path string) error) error {
 
 // disk returns the bytes that the segment's file occupies (its blocks, not its length).
 func (s *segment) disk() int64 {
-	var st unix.Stat_t
-	if unix.Stat(s.path, &st) != nil {
-		return 0
-	}
-	return st.Blocks * 512
+	disk, _, _ := fileSizes(s.path)
+	return disk
 }
 
 // indexSize returns what the index will take once the segment is sealed; 0 when it is.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Room is kept at three levels. Appends end where the margin begins; the margin is for checkpoints
@@ -51,13 +49,13 @@ func (l *Log) spaceOfMax() int64 {
 }
 
 func (l *Log) spaceOnDisk() int64 {
-	var fs unix.Statfs_t
-	if unix.Statfs(l.dir, &fs) != nil {
+	free, err := freeBytes(l.dir)
+	if err != nil {
 		return math.MaxInt64
 	}
 	active := l.active()
 	ahead := max(active.allocated.Load()-active.used.Load()-l.reserve(), 0)
-	return ahead + int64(fs.Bavail)*int64(fs.Bsize) - l.margin()
+	return ahead + free - l.margin()
 }
 
 // A disk that had plentyOnDisk is asked again only after lookPatience: asking took a fortieth of a commit. Should
@@ -103,9 +101,9 @@ func (l *Log) allocate(s *segment, need int64) error {
 // allocate gives the file's first size bytes blocks on the disk.
 func (s *segment) allocate(size int64) error {
 	have := s.allocated.Load()
-	err := unix.Fallocate(int(s.file.Fd()), 0, have, size-have)
+	err := allocateFile(s.file, have, size-have)
 	switch {
-	case errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS):
+	case errors.Is(err, errors.ErrUnsupported):
 		s.unallocated = true
 		return nil
 	case err != nil:
@@ -114,8 +112,6 @@ func (s *segment) allocate(size int64) error {
 	s.allocated.Store(size)
 	return nil
 }
-
-func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 func (l *Log) around() int64 {
 	l.mu.RLock()
