@@ -1,0 +1,19 @@
+//go:build !unix
+
+package ingest
+
+import (
+	"errors"
+
+	"google.golang.org/grpc/mem"
+)
+
+// readyReader is for systems that can say that a connection has something to read: elsewhere a connection
+// that is silent holds the buffer that it reads into.
+type readyReader struct{}
+
+func newReadyReader(any) *readyReader { return nil }
+
+func (*readyReader) read(int, mem.BufferPool) (*[]byte, int, error) {
+	return nil, 0, errors.ErrUnsupported
+}
