@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -33,7 +34,7 @@ func OpenCertificate(f Files, logger hclog.Logger) (*Certificate, error) {
 		paths = append(paths, f.ClientCA)
 	}
 	c := &Certificate{files: f, sources: newSources(paths...), logger: logger}
-	conf, err := f.read()
+	conf, err := f.read(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -60,9 +61,14 @@ func (c *Certificate) look(must bool) {
 	if !c.sources.changed(time.Now(), must) {
 		return
 	}
-	conf, err := c.files.read()
+	before := c.current.Load()
+	conf, err := c.files.read(before)
+	if isNobody(conf.ClientCAs) && !isNobody(before.ClientCAs) {
+		c.logger.Warn("client CA file is empty or gone; no client certificate is accepted", "file", c.files.ClientCA)
+	}
 	if err != nil {
 		c.logger.Error("a changed certificate can't be used; the one before stays in force", "error", err)
+		c.current.Store(conf)
 		return
 	}
 	c.use(conf)
@@ -84,32 +90,66 @@ func (c *Certificate) use(conf *tls.Config) {
 	}
 }
 
-func (f Files) read() (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
-	if err != nil {
-		return nil, fmt.Errorf("read certificate %s and key %s: %w", f.Cert, f.Key, err)
+// read returns the configuration that the files say. What can't be used of them is as it was before, and the error
+// says why; without a before there is no configuration then. The pair of certificate and key is one part of it, the
+// authorities are the other: a revoked authority does not wait for a key.
+func (f Files) read(before *tls.Config) (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	pair, pairErr := tls.LoadX509KeyPair(f.Cert, f.Key)
+	if pairErr != nil {
+		pairErr = fmt.Errorf("read certificate %s and key %s: %w", f.Cert, f.Key, pairErr)
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	pool, poolErr := f.authorities(before != nil)
+	if err := errors.Join(pairErr, poolErr); err != nil && before == nil {
+		return nil, err
+	}
+	conf.Certificates = []tls.Certificate{pair}
+	if pairErr != nil {
+		conf.Certificates = before.Certificates
+	}
 	if f.ClientCA == "" {
-		return conf, nil
+		return conf, pairErr
 	}
-	if conf.ClientCAs, err = authorities(f.ClientCA); err != nil {
-		return nil, fmt.Errorf("read client CA %s: %w", f.ClientCA, err)
+	conf.ClientCAs = pool
+	if poolErr != nil {
+		conf.ClientCAs = before.ClientCAs
 	}
 	conf.ClientAuth = tls.RequireAndVerifyClientCert
 	// A resumed session would go on with what an authority had verified that may be gone since.
 	conf.SessionTicketsDisabled = true
-	return conf, nil
+	return conf, errors.Join(pairErr, poolErr)
 }
 
-func authorities(path string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+// authorities reads the client CA file. With mayBeGone, one that is empty or gone is a pool that trusts nobody.
+func (f Files) authorities(mayBeGone bool) (*x509.CertPool, error) {
+	if f.ClientCA == "" {
+		return nil, nil
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, errors.New("it has no certificate")
+	pool, err := readPool(f.ClientCA)
+	if mayBeGone && isGone(err) {
+		time.Sleep(rewriteTime)
+		pool, err = readPool(f.ClientCA)
+	}
+	if err != nil && !(mayBeGone && isGone(err)) {
+		return nil, fmt.Errorf("read client CA %s: %w", f.ClientCA, err)
 	}
 	return pool, nil
 }
+
+// readPool reads certificates. Beside an error the pool is empty.
+func readPool(path string) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	text, err := os.ReadFile(path)
+	switch {
+	case err != nil:
+		return pool, err
+	case pool.AppendCertsFromPEM(text):
+		return pool, nil
+	case bytes.Contains(text, []byte("-----BEGIN")):
+		return pool, errors.New("it has no certificate that can be read")
+	}
+	return pool, errEmpty
+}
+
+// isNobody reports whether no client certificate is trusted.
+func isNobody(pool *x509.CertPool) bool { return pool != nil && pool.Equal(x509.NewCertPool()) }

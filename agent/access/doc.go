@@ -30,9 +30,11 @@
 // # Files
 //
 // Certificates, keys and token files are looked at again once they are asked for and a second has passed
-// since the last look, and at Refresh. One that has changed is read; one that can't be used is said in the log
-// once and changes nothing: what was there before stays in force. So it is when a certificate has been written
-// and its key has not yet.
+// since the last look, and at Refresh. One that has changed is read. A token file that is empty or gone has no token,
+// and a client CA file that is empty or gone has no authority: everything that it admitted is revoked. (Whoever writes
+// a file anew in place, instead of renaming a new one over it, has a tenth of a second for it.) A file that can't be used for another reason is said in the log
+// once and changes nothing: what was there before stays in force, for this file alone. So it is when a certificate has
+// been written and its key has not yet.
 //
 // A token that is gone is refused from then on, also on streams and connections that are open: a Pass tells
 // who its holder is now. A TLS connection that is open is not verified again.

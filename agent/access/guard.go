@@ -96,12 +96,9 @@ func (g *Guard) look(now time.Time, must bool) {
 func (g *Guard) readOwn() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	tokens, open, err := g.own.read()
+	tokens, err := g.own.use(g.register.logger)
 	if err != nil {
 		return err
-	}
-	if open {
-		sayOpen(g.register.logger, "token", g.own.path)
 	}
 	known := make(map[digest]bool, len(tokens))
 	for _, t := range tokens {

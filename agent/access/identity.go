@@ -31,13 +31,17 @@ type Sender struct {
 }
 
 // newSender is for the identity i, whose figures go on from those of the sender before, unless that is nil, and
-// so does its budget, unless its limits are others.
+// so do its budget, unless its limits are others, and its tokens, unless its file is another.
 func newSender(i Identity, before *Sender) *Sender {
 	s := &Sender{name: i.Name, knows: i, tally: new(tally)}
 	if before != nil {
 		s.tally = before.tally
 	}
-	if i.TokenFile != "" {
+	switch {
+	case i.TokenFile == "":
+	case before != nil && before.knows.TokenFile == i.TokenFile:
+		s.tokens = before.tokens
+	default:
 		s.tokens = newTokenFile(i.TokenFile)
 	}
 	switch {

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -36,7 +37,7 @@ func NewRegister(logger hclog.Logger) *Register {
 	return r
 }
 
-// Set makes the identities those. An error means that nothing was changed: a token file can't be read.
+// Set makes the identities those. An error means that nothing was changed: a token file can't be used.
 func (r *Register) Set(identities []Identity) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -48,13 +49,19 @@ func (r *Register) Set(identities []Identity) error {
 	for _, i := range identities {
 		senders = append(senders, newSender(i, before[i.Name]))
 	}
-	return r.useLocked(senders)
+	next, err := r.rollLocked(senders)
+	if err != nil {
+		return err
+	}
+	r.useLocked(next)
+	return nil
 }
 
 // Refresh looks at the token files now.
 func (r *Register) Refresh() { r.look(time.Now(), true) }
 
-// look reads the token files again if one has changed.
+// look reads the token files again if one has changed. One that can't be used keeps its own tokens in force, and
+// those of no other identity.
 func (r *Register) look(now time.Time, must bool) {
 	senders := r.current.Load().senders
 	changed := false
@@ -68,34 +75,45 @@ func (r *Register) look(now time.Time, must bool) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.useLocked(r.current.Load().senders); err != nil {
+	next, err := r.rollLocked(r.current.Load().senders)
+	if err != nil {
 		r.logger.Error("changed tokens can't be used; those before stay in force", "error", err)
 	}
+	r.useLocked(next)
 }
 
-func (r *Register) useLocked(senders []*Sender) error {
+func (r *Register) useLocked(next *roll) {
+	r.current.Store(next)
+	r.edition.Add(1)
+}
+
+// rollLocked reads the token files of senders. The roll is whole also beside an error: a file that can't be used
+// counts as it did before. A token of two identities stays that of the one that had it.
+func (r *Register) rollLocked(senders []*Sender) (*roll, error) {
 	next := &roll{senders: senders, tokens: make(map[digest]*Sender)}
+	before := r.current.Load().tokens
+	var faults []error
 	for _, s := range senders {
 		if s.tokens == nil {
 			continue
 		}
-		tokens, open, err := s.tokens.read()
+		tokens, err := s.tokens.use(r.logger)
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.title(), err)
-		}
-		if open {
-			sayOpen(r.logger, "token", s.tokens.path)
+			faults = append(faults, fmt.Errorf("%s: %w", s.title(), err))
 		}
 		for _, t := range tokens {
-			if other := next.tokens[t]; other != nil && other != s {
-				return fmt.Errorf("%s: a token in %s is one of identity %q too", s.title(), s.tokens.path, other.name)
+			other := next.tokens[t]
+			if other == nil || other == s {
+				next.tokens[t] = s
+				continue
 			}
-			next.tokens[t] = s
+			faults = append(faults, fmt.Errorf("%s: a token in %s is one of identity %q too", s.title(), s.tokens.path, other.name))
+			if had := before[t]; had != nil && had.name == s.name {
+				next.tokens[t] = s
+			}
 		}
 	}
-	r.current.Store(next)
-	r.edition.Add(1)
-	return nil
+	return next, errors.Join(faults...)
 }
 
 // sayOpen warns. It refuses nothing: secrets are often mounted so into a container where nobody else is.

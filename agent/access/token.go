@@ -6,8 +6,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // maxTokenFile is how many bytes a token file may have.
@@ -30,10 +34,49 @@ func digestOf(token string) digest {
 type tokenFile struct {
 	path    string
 	sources *sources
+	last    []digest // the tokens in force; nil: it was never read. Guarded by the mutex of the owner
 }
 
 func newTokenFile(path string) *tokenFile {
 	return &tokenFile{path: path, sources: newSources(path)}
+}
+
+// rewriteTime is how long a file may be empty or absent while somebody writes it anew.
+const rewriteTime = 100 * time.Millisecond
+
+// use reads the file and returns the tokens that are in force from now on. A file that is empty or gone has none:
+// that is how the last token is revoked. A file that can't be used leaves those in force that were, and err says
+// why. A file that was never read before has to hold a token.
+func (f *tokenFile) use(logger hclog.Logger) (tokens []digest, err error) {
+	tokens, open, err := f.read()
+	if len(f.last) > 0 && isGone(err) {
+		time.Sleep(rewriteTime)
+		tokens, open, err = f.read()
+	}
+	switch {
+	case f.last != nil && isGone(err):
+		if len(f.last) > 0 {
+			logger.Warn("token file is empty or gone; its tokens are revoked", "file", f.path)
+		}
+		tokens = []digest{}
+	case err != nil:
+		return f.last, err
+	case open:
+		sayOpen(logger, "token", f.path)
+	}
+	f.last = tokens
+	return tokens, nil
+}
+
+// What a file without content is: it lists nobody.
+var (
+	errNoToken = errors.New("it has no token")
+	errEmpty   = errors.New("it has no certificate")
+)
+
+// isGone reports whether err says that a file lists nobody, and not that it can't be read.
+func isGone(err error) bool {
+	return errors.Is(err, errNoToken) || errors.Is(err, errEmpty) || errors.Is(err, fs.ErrNotExist)
 }
 
 // read returns the tokens. open tells that everybody on this host can read the file.
@@ -73,7 +116,7 @@ func parseTokens(text []byte) (tokens []digest, err error) {
 		tokens = append(tokens, digestOf(token))
 	}
 	if len(tokens) == 0 {
-		return nil, errors.New("it has no token")
+		return nil, errNoToken
 	}
 	return tokens, nil
 }
