@@ -232,8 +232,8 @@
 //
 // # Opening
 //
-// The directory's lock keeps a second agent away; bbolt's own is let go, so that tools may read beside
-// a running agent. The newest segment is read whole, page by page, before bbolt opens it: bbolt does
+// A lock on the segments' folder and one on the file LOCK keep a second agent out; removing LOCK changes nothing while the
+// agent runs. bbolt's own lock is released, so that tools may read beside a running agent. The newest segment is read whole, page by page, before bbolt opens it: bbolt does
 // the same when it opens a file for writing, and ends the process when a page is bad. Of the others
 // the indexes are read. At most 16 sealed segments stay open.
 //

@@ -12,45 +12,90 @@ import (
 
 const lockPoll = 50 * time.Millisecond
 
-// lockDir takes the data directory for this process. The lock is the kernel's (flock): it ends
-// with the process, however that ends. The file's text says who holds it.
-func lockDir(ctx context.Context, o *Options) (*os.File, error) {
-	path := filepath.Join(o.Dir, "LOCK")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
-	}
-	err = lockFile(f)
-	if errors.Is(err, errWouldBlock) {
-		o.Logger.Warn("the data directory is in use; waiting", "lock", path, "held_by", holder(path), "at_most", o.LockTimeout)
-		err = waitLock(ctx, f, o.LockTimeout)
-	}
-	if err != nil {
-		f.Close()
-		if errors.Is(err, errWouldBlock) {
-			return nil, fmt.Errorf("%w: %s is held by %s, waited %s", ErrLocked, path, holder(path), o.LockTimeout)
-		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
-	}
-	if err := f.Truncate(0); err == nil {
-		fmt.Fprintf(f, "process %d on %s\n", os.Getpid(), o.NodeName)
-	}
-	return f, nil
+// dirLock keeps a second process out of a data directory. Both locks are the kernel's (flock) and end with the
+// process, however that ends.
+type dirLock struct {
+	// folder is the segments' folder. It cannot be unlinked while it holds segments, so this lock holds also when somebody
+	// has removed LOCK. The handle also serves for syncing the folder, which then needs no new descriptor.
+	folder *os.File
+	// file is LOCK, whose text names the holder. Older releases lock nothing else.
+	file *os.File
 }
 
-func waitLock(ctx context.Context, f *os.File, timeout time.Duration) error {
-	deadline := time.Now().Add(timeout)
+// lockDir acquires the data directory, whose segments are in the folder wal, for this process.
+func lockDir(ctx context.Context, o *Options, wal string) (*dirLock, error) {
+	path := filepath.Join(o.Dir, "LOCK")
+	w := lockWait{opts: o, path: path, until: time.Now().Add(o.LockTimeout)}
+	folder, err := os.Open(wal)
+	if err != nil {
+		return nil, fmt.Errorf("open folder: %w", err)
+	}
+	l := &dirLock{folder: folder}
+	if err := w.acquire(ctx, l.folder); err != nil && !errors.Is(err, errNoFolderLock) {
+		return nil, errors.Join(err, l.release())
+	}
+	if l.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("open lock: %w", err), l.release())
+	}
+	if err := w.acquire(ctx, l.file); err != nil {
+		return nil, errors.Join(err, l.release())
+	}
+	if err := l.file.Truncate(0); err == nil {
+		fmt.Fprintf(l.file, "process %d on %s\n", os.Getpid(), o.NodeName)
+	}
+	return l, nil
+}
+
+func (l *dirLock) release() error {
+	if l.file == nil {
+		return l.folder.Close()
+	}
+	return errors.Join(l.file.Close(), l.folder.Close())
+}
+
+// sync makes every create, rename and unlink in the segments' folder durable: bbolt does none of this.
+func (l *dirLock) sync() error { return syncFolder(l.folder) }
+
+// lockWait waits for the two locks.
+type lockWait struct {
+	opts  *Options
+	path  string // of LOCK
+	until time.Time
+	told  bool
+}
+
+// errNoFolderLock: the file system locks files only, such as NFS, where LOCK alone has to do.
+var errNoFolderLock = errors.New("wal: the file system cannot lock a folder")
+
+func (w *lockWait) acquire(ctx context.Context, f *os.File) error {
 	for {
 		err := lockFile(f)
-		if err == nil || !errors.Is(err, errWouldBlock) || time.Now().After(deadline) {
-			return err
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, errWouldBlock):
+			return w.cannot(f, err)
+		case time.Now().After(w.until):
+			return fmt.Errorf("%w: %s is held by %s, waited %s", ErrLocked, w.path, holder(w.path), w.opts.LockTimeout)
+		}
+		if !w.told {
+			w.told = true
+			w.opts.Logger.Warn("the data directory is in use; waiting", "lock", w.path, "held_by", holder(w.path), "at_most", w.opts.LockTimeout)
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return fmt.Errorf("lock %s: %w", f.Name(), ctx.Err())
 		case <-time.After(lockPoll):
 		}
 	}
+}
+
+func (w *lockWait) cannot(f *os.File, err error) error {
+	if st, statErr := f.Stat(); statErr == nil && st.IsDir() {
+		w.opts.Logger.Debug("the file system cannot lock a folder; LOCK alone keeps others out", "folder", f.Name(), "error", err)
+		return errNoFolderLock
+	}
+	return fmt.Errorf("lock %s: %w", f.Name(), err)
 }
 
 func holder(path string) string {

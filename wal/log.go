@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,7 +23,7 @@ type Log struct {
 	opts Options
 	id   string
 	dir  string // of the segments
-	lock *os.File
+	lock *dirLock
 
 	committer *committer
 	room      *semaphore.Weighted // bytes of appends under way
@@ -86,7 +85,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	var err error
-	if l.lock, err = lockDir(ctx, &l.opts); err != nil {
+	if l.lock, err = lockDir(ctx, &l.opts, l.dir); err != nil {
 		return nil, err
 	}
 	l.committer = newCommitter(l)
@@ -122,7 +121,7 @@ func (l *Log) letGo() error {
 	for _, s := range l.segments {
 		errs = append(errs, s.closeForGood())
 	}
-	return errors.Join(append(errs, l.lock.Close())...)
+	return errors.Join(append(errs, l.lock.release())...)
 }
 
 // ID returns the name that the log got when it was made. It never changes.

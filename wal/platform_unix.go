@@ -17,11 +17,18 @@ import (
 var errWouldBlock error = unix.EWOULDBLOCK
 
 // lockFile takes an exclusive lock that ends with the process, or returns errWouldBlock at once.
-func lockFile(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+func lockFile(f *os.File) error { return flock(f, unix.LOCK_EX|unix.LOCK_NB) }
+
+func flock(f *os.File, how int) (err error) {
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Flock(int(f.Fd()), how)
+	}
+	return err
+}
 
 // unlockBolt releases the lock that bbolt took on a segment: the data directory's lock keeps a second agent
 // away, and an inspecting process may read beside this one.
-func unlockBolt(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
+func unlockBolt(f *os.File) error { return flock(f, unix.LOCK_UN) }
 
 // syncDir makes creates, renames and unlinks in dir durable.
 func syncDir(dir string) error {
@@ -30,8 +37,13 @@ func syncDir(dir string) error {
 		return fmt.Errorf("open folder: %w", err)
 	}
 	defer d.Close()
+	return syncFolder(d)
+}
+
+// syncFolder is syncDir of a folder that is open.
+func syncFolder(d *os.File) error {
 	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
+		return fmt.Errorf("sync folder %s: %w", d.Name(), err)
 	}
 	return nil
 }

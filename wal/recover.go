@@ -64,7 +64,7 @@ func (l *Log) recover() error {
 	}
 	if newest := l.active().seq; newest != begun {
 		l.noteBegun(newest)
-		return syncDir(l.dir)
+		return l.lock.sync()
 	}
 	return nil
 }
@@ -424,7 +424,7 @@ func (r *recovery) removeReady() error {
 	if r.ready == nil {
 		return nil
 	}
-	return errors.Join(r.ready.remove(os.Remove), syncDir(r.log.dir))
+	return errors.Join(r.ready.remove(os.Remove), r.log.lock.sync())
 }
 
 // unseal opens the segment for writing again.

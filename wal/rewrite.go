@@ -374,7 +374,7 @@ func (l *Log) replace(seg *segment, sv *sieve, path string) error {
 	if err := seg.swap(path); err != nil {
 		return err
 	}
-	if err := syncDir(l.dir); err != nil {
+	if err := l.lock.sync(); err != nil {
 		return err
 	}
 	size := seg.disk()

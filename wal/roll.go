@@ -77,7 +77,7 @@ func (l *Log) removeNext() {
 	if l.next == nil || l.Failed() != nil {
 		return
 	}
-	if err := errors.Join(l.next.remove(os.Remove), syncDir(l.dir)); err != nil {
+	if err := errors.Join(l.next.remove(os.Remove), l.lock.sync()); err != nil {
 		l.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", l.next.path, "error", err)
 	}
 	l.next = nil
@@ -165,7 +165,7 @@ func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segment,
 	if err != nil {
 		return nil, errors.Join(err, seg.close(), removeIfThere(unfinished))
 	}
-	if err := syncDir(l.dir); err != nil {
+	if err := l.lock.sync(); err != nil {
 		// Not lack of space, whatever it says: the segment may be there after a crash, and older than what is stored until then.
 		return nil, errors.Join(fmt.Errorf("new segment: %v", err), seg.close()) //nolint:errorlint
 	}

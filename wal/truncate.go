@@ -30,7 +30,7 @@ func (l *Log) truncate() {
 		l.mu.Lock()
 		l.sealed -= s.size
 		l.mu.Unlock()
-		if err := syncDir(l.dir); err != nil {
+		if err := l.lock.sync(); err != nil {
 			l.opts.Logger.Warn("unlink was not synced", "error", err)
 		}
 		l.opts.Logger.Debug("segment truncated", "segment", filepath.Base(s.path))

@@ -1,0 +1,70 @@
+package wal_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// LOCK looks like a stale pid file. Removing it, or putting another in its place, must not let a second agent in.
+func TestLock_HoldsWhenItsFileIsGone(t *testing.T) {
+	for name, change := range map[string]func(lock string) error{
+		"removed": os.Remove,
+		"renamed": func(lock string) error { return os.Rename(lock, lock+".old") },
+		"replaced": func(lock string) error {
+			return errors.Join(os.Remove(lock), os.WriteFile(lock, []byte("process 1 on elsewhere\n"), 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := wal.Options{Dir: t.TempDir(), LockTimeout: time.Millisecond}
+			l := open(t, o)
+			appendOne(t, l, "s", "k", "first")
+			must(t, change(filepath.Join(o.Dir, "LOCK")))
+			second, err := wal.Open(t.Context(), o)
+			if !errors.Is(err, wal.ErrLocked) {
+				t.Fatalf("got %v, want ErrLocked", err)
+			}
+			if second != nil {
+				t.Fatal("got a second log of the same directory")
+			}
+			appendOne(t, l, "s", "k", "second")
+			must(t, l.Close())
+			l = open(t, o)
+			if got := l.Next("s"); got != 3 {
+				t.Errorf("got next %d, want 3", got)
+			}
+		})
+	}
+}
+
+// Older releases lock LOCK only. They keep this one out, and this one them.
+func TestLock_ExcludesOlderReleases(t *testing.T) {
+	o := wal.Options{Dir: t.TempDir(), LockTimeout: time.Millisecond}
+	lock := func() (*os.File, error) {
+		f, err := os.OpenFile(filepath.Join(o.Dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600)
+		must(t, err)
+		return f, unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	older, err := lock()
+	must(t, err)
+	_, err = older.WriteString("process 17 on node\n")
+	must(t, err)
+	if _, err := wal.Open(t.Context(), o); !errors.Is(err, wal.ErrLocked) || !strings.Contains(err.Error(), "process 17 on node") {
+		t.Errorf("got %v beside an older release, want ErrLocked and who holds it", err)
+	}
+	must(t, older.Close())
+	l := open(t, o)
+	defer l.Close()
+	older, err = lock()
+	if !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("an older release locks LOCK beside an open log: got %v, want EWOULDBLOCK", err)
+	}
+	must(t, older.Close())
+}
