@@ -45,3 +45,9 @@ func (o Options) Rewriting() Options {
 
 // Rewriting tells whether segments are being rewritten.
 func (l *Log) Rewriting() bool { return l.rewriting.Load() }
+
+// LeastFrame is the length that Open takes an event in a lost segment to have at least.
+const LeastFrame = leastFrame
+
+// FrameSize returns the length of the event's frame in a block.
+func FrameSize(e *Event) int { return frameSize(e) }

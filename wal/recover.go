@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// leastFrame is the length of the shortest event in a block: its lane, its length, and an event
-	// without a key, without data and with a time of one byte.
-	leastFrame = 2 + 2 + 2 + 2
+	// leastFrame is the length of the shortest event in a block: its lane, its length, and a time of one byte with its
+	// tag. An event that came encoded may lack a key and data.
+	leastFrame = 1 + 1 + 2
 	// largestCommit is the most that one commit adds: a full group and the append that overfills it.
 	largestCommit = maxGroup + maxBatch
 )
