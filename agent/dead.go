@@ -28,8 +28,8 @@ const (
 // letters are the dead letters as operators see them.
 type letters struct {
 	dead    *wal.DeadLetters
-	log     *wal.Log
 	streams ingest.Streams
+	submit  func(context.Context, *wal.Batch) (*wal.Ticket, error)
 	ready   func() error // why nothing may be appended
 	logger  hclog.Logger
 	mu      sync.Mutex // held while letters are changed: none is appended by two requests
@@ -169,7 +169,7 @@ func (l *letters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutc
 	tickets := make(map[uint64]*wal.Ticket)
 	var stored []uint64
 	for _, id := range ids {
-		t, err := l.submit(ctx, id)
+		t, err := l.resubmit(ctx, id)
 		if err != nil {
 			refuse(out, id, err)
 			continue
@@ -193,8 +193,8 @@ func (l *letters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutc
 	return nil
 }
 
-// submit hands a letter's event to the log, unless its stream does not take it any more.
-func (l *letters) submit(ctx context.Context, id uint64) (*wal.Ticket, error) {
+// resubmit hands a letter's event to the log, unless its stream does not take it any more.
+func (l *letters) resubmit(ctx context.Context, id uint64) (*wal.Ticket, error) {
 	letter, err := l.dead.Get(id)
 	if err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ func (l *letters) submit(ctx context.Context, id uint64) (*wal.Ticket, error) {
 	if size := len(letter.Event.Data); destination != "" && size > limit {
 		return nil, fmt.Errorf("data has %d bytes; destination %s takes %d", size, destination, max(limit, 0))
 	}
-	return l.log.Submit(ctx, &wal.Batch{Stream: letter.Stream, Events: []wal.Event{letter.Event}})
+	return l.submit(ctx, &wal.Batch{Stream: letter.Stream, Events: []wal.Event{letter.Event}})
 }
 
 // refuse notes that a letter stays. What concerns the log or the request concerns those after it too.
@@ -236,7 +236,7 @@ func (l *letters) drop(_ context.Context, ids []uint64, out *admin.DeadOutcome) 
 
 // letters makes what the admin listener asks for dead letters.
 func (a *Agent) letters() *letters {
-	return &letters{dead: a.dead, log: a.log, streams: a.streams, ready: a.takes, logger: a.logger.Named("dead")}
+	return &letters{dead: a.dead, streams: a.streams, submit: a.streams.Submit, ready: a.takes, logger: a.logger.Named("dead")}
 }
 
 // takes tells why no event may be appended. A full log says so itself, to each.

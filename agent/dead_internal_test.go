@@ -28,17 +28,23 @@ func (k known) Lookup(name string) (ingest.StreamRules, error) {
 	return ingest.StreamRules{Room: func(*wal.Event) (int, string) { return limit, "file \"d\"" }}, nil
 }
 
-func newLetters(t *testing.T, o wal.Options) *letters {
+// testLetters are letters with the log that they append to.
+type testLetters struct {
+	*letters
+	log *wal.Log
+}
+
+func newLetters(t *testing.T, o wal.Options) *testLetters {
 	t.Helper()
 	o.Dir = t.TempDir()
 	log, err := wal.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &letters{
-		dead: wal.OpenDead(o.Dir), log: log, streams: known{"s": 100, "t": 100, "big": 1 << 20},
+	l := &testLetters{log: log, letters: &letters{
+		dead: wal.OpenDead(o.Dir), submit: log.Submit, streams: known{"s": 100, "t": 100, "big": 1 << 20},
 		ready: log.Failed, logger: hclog.NewNullLogger(),
-	}
+	}}
 	t.Cleanup(func() {
 		if err := errors.Join(log.Close(), l.dead.Close()); err != nil {
 			t.Error(err)
@@ -47,7 +53,7 @@ func newLetters(t *testing.T, o wal.Options) *letters {
 	return l
 }
 
-func (l *letters) bury(t *testing.T, stream string, data string, count int) {
+func (l *testLetters) bury(t *testing.T, stream string, data string, count int) {
 	t.Helper()
 	for n := range count {
 		err := l.dead.Bury(wal.Dead{Stream: stream, Destination: "d", Reason: "no", At: time.Unix(9, 0), Event: wal.Event{
@@ -60,7 +66,7 @@ func (l *letters) bury(t *testing.T, stream string, data string, count int) {
 }
 
 // left returns the ids of the letters that are still there.
-func (l *letters) left(t *testing.T) (ids []uint64) {
+func (l *testLetters) left(t *testing.T) (ids []uint64) {
 	t.Helper()
 	list, err := l.List(t.Context(), admin.DeadQuery{Limit: admin.MaxDeadList})
 	if err != nil {
@@ -72,7 +78,7 @@ func (l *letters) left(t *testing.T) (ids []uint64) {
 	return ids
 }
 
-func (l *letters) held(t *testing.T, stream string) []wal.Event {
+func (l *testLetters) held(t *testing.T, stream string) []wal.Event {
 	t.Helper()
 	chunk, err := l.log.Read(stream, 1, wal.AllLanes, 64<<20)
 	if err != nil {

@@ -18,8 +18,8 @@
 //
 // # Streams
 //
-// A stream is opened when the configuration names it, when the log holds events of it, or with its
-// first event when its name matches a pattern that has fewer than its max_streams. One with a file costs 40 KB of
+// A stream is opened when the configuration names it, when the log holds events of it, or once its
+// first event is stored when its name matches a pattern that has fewer than its max_streams. One with a file costs 40 KB of
 // memory and a file while it is open, measured with 5,000 that are idle. Opening gives each configured destination its
 // place in the log and a shipper. A place without a configured destination is parked: its events
 // stay, and it goes on from there when the destination comes back under its name.

@@ -61,7 +61,7 @@ func (a *Agent) bind(l config.Listener) (*openDoor, error) {
 	d := &openDoor{door: doorOf(l), protection: guarded}
 	d.server, err = ingest.New(ingest.Options{
 		Type: l.Type, Network: l.Network, Address: l.Address, Mode: l.Mode,
-		Log: ingest.FromWAL(a.log), Streams: a.streams, Observer: a.metrics,
+		Log: submitter{ingest.FromWAL(a.log), a.streams}, Streams: a.streams, Observer: a.metrics,
 		Logger:         a.logger.Named(l.Type),
 		MaxRequestSize: int(l.MaxRequestSize), MaxLineSize: int(l.MaxLineSize),
 		MaxConnections: int(l.MaxConnections), MaxStreams: int(l.MaxStreams),

@@ -51,5 +51,8 @@ func shapeOf(stream string, d config.Destination) (shipper.Shape, error) {
 	case "firehose":
 		return firehoseOptions(d, around, sink.AWSOptions{}).Shape()
 	}
+	if d.Type == discardType {
+		return discardShape, nil
+	}
 	return sink.FileOptions{Envelope: around}.Shape(), nil
 }

@@ -137,6 +137,11 @@ func (s *streams) apply(conf *config.Config, checkpoint func()) {
 	defer s.mu.Unlock()
 	before := s.byName
 	s.byName, s.made = make(map[string]*openStream), make(map[string]int64)
+	for name := range s.reserved {
+		if c, ok := conf.Match(name); ok {
+			s.made[c.Name]++
+		}
+	}
 	for _, name := range s.namesLocked() {
 		if _, err := s.openLocked(name, before[name]); err != nil {
 			s.logger.Error("a stream is not open; its events are kept", "stream", name, "error", err)

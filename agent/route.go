@@ -43,7 +43,7 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	if err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}
-	r := &route{conf: d, title: fmt.Sprintf("%s %q", d.Type, d.Name), place: place, sink: target, logger: logger, done: make(chan struct{})}
+	r := &route{conf: d, title: titleOf(d), place: place, sink: target, logger: logger, done: make(chan struct{})}
 	r.ship = shipper.New(shipper.Options{
 		Log: s.log, Place: place, Sink: target, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay,
@@ -55,6 +55,9 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	})
 	return r, nil
 }
+
+// titleOf names a destination for people.
+func titleOf(d config.Destination) string { return fmt.Sprintf("%s %q", d.Type, d.Name) }
 
 // envelope returns what the destination puts around events; nil: nothing.
 func (s *streams) envelope(stream string, d config.Destination) *shipper.Envelope {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,9 +29,14 @@ type streams struct {
 	mu     sync.RWMutex
 	conf   *config.Config
 	byName map[string]*openStream
-	made   map[string]int64 // of byName, how many each block has
-	closed bool             // no stream is opened any more
+	made   map[string]int64 // how many each block has, of byName and reserved
+	// reserved are the streams that may get their first event just now, with the batches under way.
+	reserved  map[string]int
+	reserving sync.WaitGroup // of these batches
+	closed    bool           // no new stream is taken any more
 }
+
+var errStopping = errors.New("the agent is stopping")
 
 // openStream is a stream that events can be appended to. It is replaced, never changed.
 type openStream struct {
@@ -41,48 +47,21 @@ type openStream struct {
 func newStreams(conf *config.Config, log *wal.Log, dead *wal.DeadLetters, metrics *admin.Metrics, logger hclog.Logger) *streams {
 	link := shipper.NewLink(conf.Bandwidth)
 	return &streams{link: link, log: log, dead: dead, metrics: metrics, logger: logger, conf: conf,
-		byName: make(map[string]*openStream), made: make(map[string]int64)}
+		byName: make(map[string]*openStream), made: make(map[string]int64), reserved: make(map[string]int)}
 }
 
-// Lookup returns what a stream takes; the first lookup of a name that a pattern matches opens the
-// stream, if the pattern may have one more.
+// Lookup returns what a stream takes. It opens nothing: see Submit.
 func (s *streams) Lookup(name string) (ingest.StreamRules, error) {
 	s.mu.RLock()
-	open, err := s.byName[name], error(nil)
-	if open == nil {
-		err = s.tooManyLocked(name) // here too, so that who sends ever new names holds up nobody
+	defer s.mu.RUnlock()
+	if open := s.byName[name]; open != nil {
+		return open.rules, nil
 	}
-	s.mu.RUnlock()
-	if open == nil && err == nil {
-		open, err = s.openNew(name)
-	}
+	c, err := s.matchLocked(name)
 	if err != nil {
 		return ingest.StreamRules{}, err
 	}
-	return open.rules, nil
-}
-
-// openNew opens a stream for its first event.
-func (s *streams) openNew(name string) (*openStream, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byName[name] == nil {
-		if err := s.tooManyLocked(name); err != nil {
-			return nil, err
-		}
-	}
-	return s.openLocked(name, nil)
-}
-
-// tooManyLocked returns why a stream that is not open may not be made: its pattern has as many as it may. Those
-// that the log holds already are opened all the same, and count.
-func (s *streams) tooManyLocked(name string) error {
-	c, ok := s.conf.Match(name)
-	if !ok || c.MaxStreams == 0 || s.made[c.Name] < c.MaxStreams {
-		return nil
-	}
-	return fmt.Errorf("%w: %q is new, and %q has %d already; max_streams in its block allows no more: nothing was stored",
-		ingest.ErrTooManyStreams, name, c.Name, s.made[c.Name])
+	return newRules(name, c)
 }
 
 // openAll opens what the configuration names and what the log has events of.
@@ -123,9 +102,6 @@ func (s *streams) openLocked(name string, before *openStream) (*openStream, erro
 	if !ok {
 		return nil, fmt.Errorf("%w: %q; configured are %s", ingest.ErrNoStream, name, s.configuredLocked())
 	}
-	if s.closed {
-		return nil, fmt.Errorf("the agent is stopping")
-	}
 	open := &openStream{}
 	for _, d := range c.Destinations {
 		r := before.route(d.For(name))
@@ -137,9 +113,11 @@ func (s *streams) openLocked(name string, before *openStream) (*openStream, erro
 		}
 		open.routes = append(open.routes, r)
 	}
-	open.rules = rulesOf(c, open.routes)
+	open.rules = rulesOf(c, roomsOf(open.routes))
+	if !s.countedLocked(name) {
+		s.made[c.Name]++
+	}
 	s.byName[strings.Clone(name)] = open
-	s.made[c.Name]++
 	for _, r := range open.routes {
 		r.start()
 	}
@@ -158,20 +136,34 @@ func (s *streams) configuredLocked() string {
 }
 
 // rulesOf returns what the listeners check.
-func rulesOf(c *config.Stream, routes []*route) ingest.StreamRules {
+func rulesOf(c *config.Stream, rooms []room) ingest.StreamRules {
 	acks := map[string]standpipev1.Ack{
 		"accepted": standpipev1.Ack_ACK_ACCEPTED, "durable": standpipev1.Ack_ACK_DURABLE, "delivered": standpipev1.Ack_ACK_DELIVERED,
 	}
 	return ingest.StreamRules{
 		Format: c.Format, MaxEventSize: int(c.MaxEventSize), Ack: acks[c.Ack],
-		Room: func(e *wal.Event) (int, string) { return roomOf(routes, e) },
+		Room: func(e *wal.Event) (int, string) { return least(rooms, e) },
 	}
 }
 
-// roomOf returns the bytes that every destination can take now, and the one that takes the least.
-func roomOf(routes []*route, e *wal.Event) (limit int, destination string) {
-	for _, r := range routes {
-		shape := r.sink.Shape()
+// room is what one destination takes now.
+type room struct {
+	title string
+	shape func() shipper.Shape
+}
+
+func roomsOf(routes []*route) []room {
+	rooms := make([]room, len(routes))
+	for i, r := range routes {
+		rooms[i] = room{r.title, r.sink.Shape}
+	}
+	return rooms
+}
+
+// least returns the bytes that every destination can take now, and the one that takes the least.
+func least(rooms []room, e *wal.Event) (limit int, destination string) {
+	for _, r := range rooms {
+		shape := r.shape()
 		if room := shape.Room(e); destination == "" || room < limit {
 			limit, destination = room, r.title
 		}
@@ -205,6 +197,7 @@ func (s *streams) drain(ctx context.Context) {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	s.reserving.Wait() // for the log alone
 	routes := s.all()
 	for _, r := range routes {
 		r.finish()

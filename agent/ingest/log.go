@@ -10,7 +10,8 @@ import (
 type Log interface {
 	// Submit hands b to the log and returns without waiting for the disk, unless so much is under
 	// way that it must wait for room. It keeps no reference to b or anything in it. Batches that
-	// one goroutine submits are stored in that order. An error means that nothing is stored.
+	// one goroutine submits are stored in that order. An error means that nothing is stored; it may wrap
+	// ErrNoStream or ErrTooManyStreams as those of Streams.Lookup do.
 	Submit(ctx context.Context, b *wal.Batch) (Ticket, error)
 	// WaitSettled waits until every destination of the stream has settled the events of a, and
 	// reports whether all of them were delivered.

@@ -106,6 +106,10 @@ func refusalOf(err error) *refusal {
 		r.code, r.reason = codes.InvalidArgument, ReasonTooLarge
 	case errors.Is(err, wal.ErrSequence):
 		r.code, r.reason = codes.InvalidArgument, ReasonSequence
+	case errors.Is(err, ErrNoStream): // a reload took it away meanwhile
+		r.code, r.reason = codes.NotFound, ReasonNoStream
+	case errors.Is(err, ErrTooManyStreams): // others made it full meanwhile
+		r.code, r.reason, r.retry = codes.ResourceExhausted, ReasonTooManyStreams, retryOperator
 	case errors.Is(err, wal.ErrClosed):
 		return errDraining
 	case errors.Is(err, context.DeadlineExceeded):

@@ -15,7 +15,8 @@ var ErrTooManyStreams = errors.New("too many streams")
 
 // Streams tells which streams there are. Lookup is called once a request, from many goroutines.
 type Streams interface {
-	// Lookup returns the rules of the stream of that name. Errors: one that wraps ErrNoStream or ErrTooManyStreams;
+	// Lookup returns the rules of the stream of that name, and changes nothing: the request may still be rejected.
+	// A stream that is new begins with the first batch that Log.Submit takes. Errors: one that wraps ErrNoStream or ErrTooManyStreams;
 	// any other means that the stream can't be used just now.
 	Lookup(name string) (StreamRules, error)
 }

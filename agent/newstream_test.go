@@ -1,0 +1,133 @@
+package agent_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/standpipe/standpipe/agent"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+// open returns how many streams have destinations.
+func open(a *agent.Agent) (n int) {
+	for _, s := range a.Status().Streams {
+		if len(s.Destinations) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// codeOf appends events with data to a stream and returns the answer's code.
+func codeOf(t *testing.T, client standpipev1.IngestClient, stream, key string, data ...string) codes.Code {
+	t.Helper()
+	r := &standpipev1.AppendRequest{Stream: stream}
+	for _, d := range data {
+		r.Events = append(r.Events, &standpipev1.Event{PartitionKey: key, Data: []byte(d)})
+	}
+	_, err := client.Append(t.Context(), r)
+	return status.Code(err)
+}
+
+// Rejected requests, whatever they are rejected for, use up none of the streams that a pattern may have, and leave no
+// destination behind.
+func TestStream_RejectedRequestsOpenNone(t *testing.T) {
+	dir := t.TempDir()
+	conf := parse(t, dir, `
+wal {
+  max_size     = "4MiB"
+  segment_size = "1MiB"
+}
+stream "s-*" {
+  max_streams    = 4
+  max_event_size = "1KiB"
+  destination "file" "one" { path = "DIR/out" }
+}
+stream "stuck" {
+  max_event_size = "1MiB"
+  destination "file" "one" { path = "DIR/LOCK" }
+}`)
+	a := run(t, conf)
+	client := dial(t, conf)
+	large := `"` + strings.Repeat("x", 2000) + `"`
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	for i := range 100 {
+		data, key := []string{"1", "2", "3"}, "k"
+		switch random.IntN(4) {
+		case 0:
+			data[random.IntN(len(data))] = "not json"
+		case 1:
+			data[random.IntN(len(data))] = large
+		case 2:
+			key = strings.Repeat("k", 257)
+		case 3:
+			data = nil
+		}
+		if got := codeOf(t, client, fmt.Sprint("s-", i), key, data...); got != codes.InvalidArgument {
+			t.Fatalf("got %v, want InvalidArgument", got)
+		}
+	}
+	if got, want := open(a), 1; got != want {
+		t.Errorf("got %d open streams, want %d", got, want)
+	}
+	for i := range 3 {
+		if got := codeOf(t, client, fmt.Sprint("s-", i), "k", "1"); got != codes.OK {
+			t.Errorf("got %v for new stream %d of 4, want OK", got, i+1)
+		}
+	}
+	until(t, "they are open", func() bool { return open(a) == 4 })
+	for full := `"` + strings.Repeat("x", 200<<10) + `"`; codeOf(t, client, "stuck", "k", full) == codes.OK; {
+	}
+	for i := range 20 {
+		if got := codeOf(t, client, fmt.Sprint("s-full", i), "k", strings.Repeat(" ", 1000)+"1"); got != codes.ResourceExhausted {
+			t.Fatalf("a full log: got %v, want ResourceExhausted", got)
+		}
+	}
+	if got, want := open(a), 4; got != want {
+		t.Errorf("got %d open streams after a full log, want %d", got, want)
+	}
+}
+
+// However many producers begin new streams at once, a pattern makes exactly as many as it may, and each that was
+// acked is shipped.
+func TestStream_LimitHoldsForRequestsAtOnce(t *testing.T) {
+	const most, names, each = 7, 40, 3
+	conf := parse(t, t.TempDir(), fmt.Sprintf(`
+stream "s-*" {
+  max_streams = %d
+  destination "file" "one" {
+    path = "DIR/out"
+    batch { max_delay = "10ms" }
+  }
+}`, most))
+	a := run(t, conf)
+	client := dial(t, conf)
+	var mu sync.Mutex
+	acked := make(map[string]uint64)
+	var group sync.WaitGroup
+	for n := range names * each {
+		group.Go(func() {
+			name := fmt.Sprint("s-", n%names)
+			if codeOf(t, client, name, "k", "1") == codes.OK {
+				mu.Lock()
+				acked[name]++
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	if got := len(acked); got != most {
+		t.Errorf("got %d streams, want %d", got, most)
+	}
+	for name, events := range acked {
+		until(t, name+" is delivered", func() bool { return destination(t, a, name, "one").Delivered.Events == events })
+	}
+}
