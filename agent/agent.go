@@ -89,12 +89,16 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 
 // openConsole binds the admin listener.
 func (a *Agent) openConsole(conf *config.Admin) (err error) {
+	names := []string{a.conf.Load().NodeName}
+	if host, _, err := net.SplitHostPort(conf.Address); err == nil {
+		names = append(names, host)
+	}
 	if a.shield, err = protect(a.register, a.logger.Named("admin"), conf.TLS, conf.Auth); err != nil {
 		return err
 	}
 	a.admin = admin.New(admin.Options{
 		Source: a, Dead: a.letters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
-		TLS: a.shield.tls(), Guard: a.shield.guard,
+		TLS: a.shield.tls(), Guard: a.shield.guard, Names: names,
 	})
 	a.console, err = ingest.Listen(conf.Network, conf.Address, conf.Mode)
 	return err

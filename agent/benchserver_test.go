@@ -122,7 +122,7 @@ func (s *server) commits(b *testing.B) int { return int(s.figure(b, commitsFigur
 // figure returns a metric of the agent.
 func (s *server) figure(b *testing.B, name string) float64 {
 	b.Helper()
-	r, err := s.admin.Get("http://agent/metrics")
+	r, err := s.admin.Get("http://standpipe/metrics")
 	if err != nil {
 		b.Fatal(err)
 	}

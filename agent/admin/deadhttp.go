@@ -23,8 +23,8 @@ func (s *Server) offerDead() {
 }
 
 // notFromPages refuses what a page in a browser asks for, of whatever origin: this server has no page
-// that does, and a foreign name may be made to point here. What a person types has no origin and the
-// site "none".
+// that does. What a person types has no origin and the site "none". Of pages whose name was made to point here see
+// ownHost.
 func notFromPages(then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		site := r.Header.Get("Sec-Fetch-Site")

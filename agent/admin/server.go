@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -35,7 +36,8 @@ type Options struct {
 	Clock   func() time.Time // nil: time.Now
 
 	TLS   *tls.Config   // nil: none
-	Guard *access.Guard // who may ask for anything but health; nil: who reaches the listener
+	Guard *access.Guard // who may ask for anything but health; nil: who reaches the listener by a name of ours
+	Names []string      // by which the agent is reached, beside addresses and localhost
 }
 
 // Server answers operators over HTTP. It may serve several listeners at once.
@@ -47,6 +49,7 @@ type Server struct {
 	clock   func() time.Time
 	tls     *tls.Config
 	guard   *access.Guard
+	names   map[string]bool // in lower case
 	mux     *http.ServeMux
 }
 
@@ -62,6 +65,10 @@ func New(o Options) *Server {
 	if s.clock == nil {
 		s.clock = time.Now
 	}
+	s.names = map[string]bool{cliHost: true}
+	for _, name := range o.Names {
+		s.names[strings.ToLower(name)] = true
+	}
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("GET /{$}", s.page)
 	s.mux.HandleFunc("GET /livez", s.answerHealth(s.source.Live))
@@ -75,10 +82,14 @@ func New(o Options) *Server {
 }
 
 // Serve answers on l until ctx ends, and closes l. Answers under way then have two seconds to
-// finish. It returns nil when ctx ended it.
+// finish. It returns nil when ctx ended it. On a unix socket, which no page can reach, the Host may be anything.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	handler := http.Handler(s)
+	if l.Addr().Network() != "unix" {
+		handler = s.ownHost(s)
+	}
 	server := &http.Server{
-		Handler:           s,
+		Handler:           handler,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

@@ -1,0 +1,44 @@
+package admin
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// cliHost is the Host of this program's own commands.
+const cliHost = "standpipe"
+
+// ownHost rejects requests whose Host is a foreign name. A page of a site whose name is made to point here (DNS
+// rebinding) reads answers as its own, and sends neither an Origin nor fetch metadata with a GET; its Host is the
+// site's name, always. Nobody can be made to use a name of ours, so those pass: an IP address, localhost,
+// Options.Names. With a guard, or a client certificate that TLS has verified, the page would have nothing to show.
+func (s *Server) ownHost(then http.Handler) http.Handler {
+	if s.guard != nil {
+		return then
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.isOwn(r.Host) && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0) {
+			text := fmt.Sprintf("Host %.100q is not this agent's: an IP address, localhost, node_name and the host of the "+
+				"admin block's address are; any is with auth in the admin block", r.Host)
+			http.Error(w, text, http.StatusForbidden)
+			return
+		}
+		then.ServeHTTP(w, r)
+	})
+}
+
+// isOwn reports whether the value of a Host header names this agent. HTTP/1.0 may leave it out; no browser does.
+func (s *Server) isOwn(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if _, err := netip.ParseAddr(host); err == nil || host == "" {
+		return true
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || s.names[host]
+}
