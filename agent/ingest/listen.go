@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +11,7 @@ import (
 	"syscall"
 )
 
-// Listen binds an address. The file of a unix socket gets mode, unless that is 0, and goes when
+// Listen binds an address. The file of a unix socket gets mode, unless that is 0, and never more; it goes when
 // the listener is closed; its folder is made, since /run is empty after a boot. A file that a
 // process left behind is replaced.
 func Listen(network, address string, mode os.FileMode) (net.Listener, error) {
@@ -22,13 +23,15 @@ func Listen(network, address string, mode os.FileMode) (net.Listener, error) {
 			return nil, fmt.Errorf("listen on %s: %w", address, err)
 		}
 	}
-	l, err := net.Listen(network, address)
+	if network != "unix" || mode == 0 {
+		return net.Listen(network, address)
+	}
+	how := net.ListenConfig{Control: narrow(mode)}
+	l, err := how.Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, err
 	}
-	if network != "unix" || mode == 0 {
-		return l, nil
-	}
+	// The umask may have taken more from it than mode does.
 	if err := os.Chmod(address, mode); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
