@@ -27,6 +27,13 @@ func longLog(t testing.TB, n int) wal.Options {
 	return o
 }
 
+func appendTexts(t testing.TB, l *wal.Log, from, to int) {
+	t.Helper()
+	for n := from; n < to; n++ {
+		appendOne(t, l, "s", "k", fmt.Sprintf("%010000d", n))
+	}
+}
+
 // A bad page in each segment: the agent starts, and starts again, and serves the rest.
 func TestBadPagesDoNotCrashLoopTheAgent(t *testing.T) {
 	s := newSample(t)

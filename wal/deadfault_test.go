@@ -7,12 +7,12 @@ import (
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // A sync that failed is for ever: the letters there are can be read, and no other is stored.
 func TestNothingIsBuriedAfterAFailedSync(t *testing.T) {
-	broken := fmt.Errorf("sync: %w", unix.EIO)
+	broken := fmt.Errorf("sync: %w", syscall.EIO)
 	for name, fails := range map[string]func(tx *bolt.Tx) error{
 		"before": func(*bolt.Tx) error { return broken },
 		"after":  func(tx *bolt.Tx) error { return errors.Join(tx.Commit(), broken) },
@@ -23,12 +23,12 @@ func TestNothingIsBuriedAfterAFailedSync(t *testing.T) {
 				t.Fatal(err)
 			}
 			d.commit = fails
-			if err := d.Bury(soundLetter()); !errors.Is(err, unix.EIO) {
+			if err := d.Bury(soundLetter()); !errors.Is(err, syscall.EIO) {
 				t.Errorf("got %v, want EIO", err)
 			}
 			d.commit = (*bolt.Tx).Commit
 			_, dropErr := d.Drop(1)
-			if err := d.Bury(soundLetter()); !errors.Is(err, unix.EIO) || !errors.Is(dropErr, unix.EIO) {
+			if err := d.Bury(soundLetter()); !errors.Is(err, syscall.EIO) || !errors.Is(dropErr, syscall.EIO) {
 				t.Errorf("got %v, %v, want the first error again", err, dropErr)
 			}
 			if got, err := d.Get(1); err != nil || got.Reason != soundLetter().Reason {
@@ -46,8 +46,8 @@ func TestBuryingGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	if err := d.Bury(soundLetter()); err != nil {
 		t.Fatal(err)
 	}
-	d.commit = func(*bolt.Tx) error { return &os.PathError{Op: "write", Path: d.path, Err: unix.ENOSPC} }
-	if err := d.Bury(soundLetter()); !errors.Is(err, unix.ENOSPC) {
+	d.commit = func(*bolt.Tx) error { return &os.PathError{Op: "write", Path: d.path, Err: syscall.ENOSPC} }
+	if err := d.Bury(soundLetter()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want ENOSPC", err)
 	}
 	d.commit = (*bolt.Tx).Commit

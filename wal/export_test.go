@@ -1,6 +1,6 @@
 package wal
 
-import "golang.org/x/sys/unix"
+import "syscall"
 
 // WithFaults returns o with hooks that run before and after each commit and may make it fail.
 func (o Options) WithFaults(before, after func() error) Options {
@@ -9,10 +9,13 @@ func (o Options) WithFaults(before, after func() error) Options {
 }
 
 // ErrNoSpace is a commit's that found no space; the log goes on.
-var ErrNoSpace error = &commitError{err: unix.ENOSPC, harmless: true}
+var ErrNoSpace error = &commitError{err: syscall.ENOSPC, harmless: true}
 
 // ProducerRuns is how many runs are remembered of a producer.
 const ProducerRuns = producerRuns
+
+// FileSizes returns the bytes that a file's blocks occupy, and its length.
+var FileSizes = fileSizes
 
 // Dir is where the segments are.
 func (l *Log) Dir() string { return l.dir }

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -73,11 +71,11 @@ func occupied(t testing.TB, l *wal.Log) (n int64) {
 		t.Fatal(err)
 	}
 	for _, file := range files {
-		var st unix.Stat_t
-		if err := unix.Stat(file, &st); err != nil {
-			t.Fatal(err)
+		disk, _, ok := wal.FileSizes(file)
+		if !ok {
+			t.Fatalf("%s is no file", file)
 		}
-		n += st.Blocks * 512
+		n += disk
 	}
 	return n
 }

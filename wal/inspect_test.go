@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -318,8 +317,7 @@ func folderState(t *testing.T, dir string) map[string]string {
 				return err
 			}
 		}
-		ctime := info.Sys().(*syscall.Stat_t).Ctim
-		files[path] = fmt.Sprint(info.Mode(), info.Size(), info.ModTime(), ctime, sha256.Sum256(content))
+		files[path] = fmt.Sprint(info.Mode(), info.Size(), info.ModTime(), changed(info), sha256.Sum256(content))
 		return nil
 	})
 	if err != nil {
@@ -379,9 +377,7 @@ func TestWhoMayOnlyReadCanInspect(t *testing.T) {
 	process := exec.Command("/proc/self/exe", "-test.run=^TestReadingProcess$")
 	process.Env = append(os.Environ(), readingDir+"="+dir)
 	process.Dir = "/"
-	if os.Geteuid() == 0 { // root may write anywhere
-		process.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	}
+	asNobody(process)
 	if out, err := process.CombinedOutput(); err != nil {
 		t.Errorf("got %v: %s", err, out)
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package wal_test
 
 import (
@@ -153,13 +155,6 @@ func TestANewLogOnADiskWithoutInodesSaysSo(t *testing.T) {
 	}
 	if err == nil {
 		must(t, l.Close())
-	}
-}
-
-func appendTexts(t testing.TB, l *wal.Log, from, to int) {
-	t.Helper()
-	for n := from; n < to; n++ {
-		appendOne(t, l, "s", "k", fmt.Sprintf("%010000d", n))
 	}
 }
 

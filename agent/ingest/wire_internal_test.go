@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"maps"
+	"math"
 	"testing"
 	"unicode/utf8"
 
@@ -190,7 +191,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 
 func TestResponsesAreEncodedAsProtobufDoes(t *testing.T) {
 	for _, r := range []reply{
-		{first: 1<<64 - 1, count: 1<<32 - 1, ack: standpipev1.Ack_ACK_DELIVERED, duplicate: true},
+		{first: 1<<64 - 1, count: math.MaxInt32, ack: standpipev1.Ack_ACK_DELIVERED, duplicate: true},
 		{count: 1, ack: standpipev1.Ack_ACK_ACCEPTED},
 	} {
 		data, err := newCodec().Marshal(&r)

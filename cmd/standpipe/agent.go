@@ -8,10 +8,10 @@ import (
 	"os"
 	"os/signal"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/config"
@@ -65,7 +65,7 @@ func runAgent(path string, stderr io.Writer) error {
 	agent.TuneMemory(conf)
 	logger := newLogger(conf, stderr)
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
 	ctx, stop := context.WithCancel(context.Background())
@@ -93,7 +93,7 @@ func runAgent(path string, stderr io.Writer) error {
 
 // obey does what a signal asks for: SIGHUP reads the file again, any other stops the agent.
 func obey(s os.Signal, a *agent.Agent, path string, logger hclog.Logger, stop context.CancelFunc) {
-	if s != unix.SIGHUP {
+	if s != syscall.SIGHUP {
 		logger.Info("asked to stop", "signal", s.String())
 		stop()
 		return

@@ -1,3 +1,5 @@
+//go:build unix
+
 // The end-to-end tests run the built program as its users do: from outside, over its listeners,
 // signals, files and exit codes, against stand-ins for AWS that are not ours (testdata/standins).
 // `go test -short` leaves all of them out; a stand-in that is missing is a failure.

@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // exportFiles writes lines to files of a folder. A file has its name once it is whole and synced.
@@ -34,7 +32,7 @@ func (f *exportFiles) open() (last uint64, err error) {
 	if f.lock, err = os.Open(f.folder); err != nil {
 		return 0, fmt.Errorf("open folder: %w", err)
 	}
-	if err := unix.Flock(int(f.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := lockFolder(f.lock); err != nil {
 		return 0, errors.Join(fmt.Errorf("another export writes to %s: %w", f.folder, err), f.lock.Close())
 	}
 	entries, err := os.ReadDir(f.folder)

@@ -280,7 +280,7 @@ func statusOf(err error, e *shipper.Error) int {
 	if !errors.As(err, &r) || r.Response == nil || r.Response.Response == nil {
 		return 0
 	}
-	if s, err := strconv.Atoi(r.Response.Header.Get("Retry-After")); err == nil && s > 0 {
+	if s, err := strconv.ParseInt(r.Response.Header.Get("Retry-After"), 10, 64); s > 0 && (err == nil || errors.Is(err, strconv.ErrRange)) {
 		e.RetryAfter = min(time.Duration(s), mostRetryAfter/time.Second) * time.Second
 	}
 	return r.Response.StatusCode

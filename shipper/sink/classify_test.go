@@ -2,6 +2,7 @@ package sink_test
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -182,7 +183,7 @@ func TestClassOfOneRecord(t *testing.T) {
 func TestRetryAfterIsPassedOnUpToAnHour(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openKinesis(t, srv)
-	for seconds, want := range map[int]time.Duration{7: 7 * time.Second, 86_400: time.Hour, 10_000_000_000: time.Hour} {
+	for seconds, want := range map[int64]time.Duration{7: 7 * time.Second, 86_400: time.Hour, 10_000_000_000: time.Hour, math.MaxInt64: time.Hour} {
 		srv.FailNext(fakeaws.RefuseAndWait(503, "ServiceUnavailable", "busy", seconds))
 		got := k.Send(t.Context(), records(1)).Err
 		if got == nil || got.RetryAfter != want {

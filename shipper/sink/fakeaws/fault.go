@@ -47,7 +47,7 @@ func RefuseEarly(status int, code, text string) Fault {
 }
 
 // RefuseAndWait is Refuse with a Retry-After of so many seconds.
-func RefuseAndWait(status int, code, text string, seconds int) Fault {
+func RefuseAndWait(status int, code, text string, seconds int64) Fault {
 	f := Refuse(status, code, text)
 	f.refuse.wait = seconds
 	return f

@@ -164,13 +164,13 @@ type apiError struct {
 	status int
 	code   string
 	text   string
-	wait   int // seconds
+	wait   int64 // seconds
 }
 
 func (e *apiError) write(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	if e.wait > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(e.wait))
+		w.Header().Set("Retry-After", strconv.FormatInt(e.wait, 10))
 	}
 	w.WriteHeader(e.status)
 	fmt.Fprintf(w, `{"__type":%q,"message":%q}`, e.code, e.text)

@@ -1,0 +1,12 @@
+//go:build !linux
+
+package wal_test
+
+import (
+	"io/fs"
+	"os/exec"
+)
+
+func changed(info fs.FileInfo) any { return info.ModTime() }
+
+func asNobody(*exec.Cmd) {}
