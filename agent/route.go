@@ -183,15 +183,33 @@ func (r *route) wait(ctx context.Context) {
 	}
 }
 
-// halt ends shipping once the requests under way have ended, for a route that is taken away.
+// haltPatience is how long a route that is taken away waits for its requests under way; then they are cut off.
+const haltPatience = 3 * time.Second
+
+// halt ends shipping, for a route that is taken away.
 func (r *route) halt() {
-	r.ship.Halt()
+	ctx, cancel := context.WithTimeout(context.Background(), haltPatience)
+	defer cancel()
+	r.ship.Halt(ctx)
 	<-r.done
+}
+
+// stuck tells whether a request of the route has not returned: the sink and the place are still in use.
+func (r *route) stuck() bool {
+	select {
+	case <-r.ship.Ended():
+		return false
+	default:
+		return true
+	}
 }
 
 // close finishes what the sink holds open; the log holds the last checkpoint by now.
 func (r *route) close() {
 	r.closed.Do(func() {
+		if r.stuck() {
+			return // what it holds open is cut or finished at the next start
+		}
 		r.place.Keep(nil)
 		if err := r.sink.Close(); err != nil {
 			r.logger.Error("a destination could not be finished", "stream", r.place.Stream(), "destination", r.conf.Name, "error", err)

@@ -2,16 +2,23 @@ package shipper
 
 import "github.com/standpipe/standpipe/wal"
 
-// raiseFloor drops what the log asks to be dropped and no request holds.
+// raiseFloor looks at what the log asks to be dropped.
 func (s *Shipper) raiseFloor() {
 	floor := s.opts.Place.Floor()
 	if floor == s.floor {
 		return
 	}
 	s.floor = floor
+	s.dropBelowFloor()
+}
+
+// dropBelowFloor drops what lies below the floor and no request holds. What a request holds is dropped when it has
+// ended, and what comes after it in its lane not before: an event leaves the ledger's pending in the step in which
+// its lane's mark moves past it, and while the request holds what comes first the mark can't.
+func (s *Shipper) dropBelowFloor() {
 	dropped := make(drops)
 	for _, l := range s.lanes {
-		if !l.busy {
+		if !l.holds() {
 			s.dropFrom(l, dropped)
 		}
 	}
@@ -33,7 +40,9 @@ func (s *Shipper) dropFrom(l *lane, dropped drops) {
 		dropped.add(&l.queue[n], s.floor)
 		n++
 	}
-	s.shorten(l, n)
+	if n > 0 {
+		s.shorten(l, n)
+	}
 }
 
 func (s *Shipper) countDropped(dropped drops) {

@@ -62,7 +62,7 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 		return s.readAt.Sub(now)
 	}
 	// What is to be dropped is read first, to be counted: that needs no memory.
-	if s.ask(want{until: s.floor.Offset(), limit: readBytes}, func(l *lane) bool { return l.next < s.floor.Offset() }) {
+	if s.ask(want{until: s.floor.Offset(), limit: readBytes}, func(l *lane) bool { return l.next < s.floor.Offset() && !l.holds() }) {
 		return time.Hour
 	}
 	if wait := s.courteous(now); wait > 0 {
@@ -184,7 +184,7 @@ func (s *Shipper) took(r read) {
 		if !l.reading || e.Offset < l.next || e.Offset >= r.until || s.start[e.Lane].Done(e.Offset) || l.mark.Done(e.Offset) {
 			continue
 		}
-		if e.Offset < s.floor.Offset() {
+		if e.Offset < s.floor.Offset() && !l.holds() {
 			dropped.add(e, s.floor)
 			continue
 		}

@@ -19,6 +19,7 @@ type lane struct {
 	bytes int         // of queue's payloads and keys
 	sent  int         // how many of queue are in the request under way
 	busy  bool        // a request with events of this lane is under way
+	stuck bool        // it was cut off and does not return
 
 	reading bool      // a read for this lane is under way and its result is wanted
 	served  uint64    // the turn at which it was last read for

@@ -9,10 +9,10 @@ import (
 
 // outcome is what became of a request.
 type outcome struct {
-	batch   *batch
+	*flight
 	records []Record
 	reply   Reply
-	started time.Time
+	started time.Time // after the records were made
 	took    time.Duration
 	strays  strays
 }
@@ -21,12 +21,12 @@ type outcome struct {
 // next may be.
 func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 	wake := time.Hour
-	for s.flying < s.window && !s.halting {
+	for len(s.flights) < s.window && !s.halting {
 		if s.trouble != nil {
 			if now.Before(s.trouble.until) {
 				return s.trouble.until.Sub(now)
 			}
-			if s.flying > 0 {
+			if len(s.flights) > 0 {
 				return wake // one request tries; the others wait for how it goes
 			}
 		}
@@ -177,16 +177,18 @@ func (s *Shipper) send(ctx context.Context, b *batch) {
 		l.busy, l.sent = true, len(b.shares[i].events)
 	}
 	s.first = (s.first + 1) % len(s.lanes)
-	s.flying++
+	ctx, cancel := context.WithCancel(ctx)
+	f := &flight{batch: b, started: time.Now(), cancel: cancel}
+	s.flights = append(s.flights, f)
 	if s.paces != nil {
 		s.paces.spend()
 	}
 	go func() {
 		records := b.records()
 		started := time.Now()
-		ctx, cancel := context.WithTimeout(ctx, s.opts.Retry.Timeout)
-		defer cancel()
+		ctx, stop := context.WithTimeout(ctx, s.opts.Retry.Timeout)
+		defer stop()
 		reply := s.opts.Sink.Send(ctx, records)
-		s.outcomes <- outcome{batch: b, records: records, reply: reply, started: started, took: time.Since(started)}
+		s.outcomes <- outcome{flight: f, records: records, reply: reply, started: started, took: time.Since(started)}
 	}()
 }

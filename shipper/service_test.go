@@ -27,9 +27,11 @@ type service struct {
 
 	mu       sync.Mutex
 	seen     map[string]int  // the highest N of a key
+	payloads map[string]bool // that are stored
 	stored   map[string]bool // payloads, where order does not matter
 	total    int
 	again    int
+	gaps     bool // events may be dropped: of a key any later one may be next
 	requests int
 	wired    int // bytes of bodies that came
 	busy     map[string]bool
@@ -54,7 +56,7 @@ type fault struct {
 
 func newService(t *testing.T, shape shipper.Shape) *service {
 	return &service{t: t, shape: shape, rand: rand.New(rand.NewPCG(1, 2)), delay: 20 * time.Millisecond,
-		seen: make(map[string]int), stored: make(map[string]bool), busy: make(map[string]bool), refused: make(map[string]bool)}
+		seen: make(map[string]int), payloads: make(map[string]bool), stored: make(map[string]bool), busy: make(map[string]bool), refused: make(map[string]bool)}
 }
 
 func (s *service) Shape() shipper.Shape { return s.shape }
@@ -179,6 +181,7 @@ func (s *service) store(r shipper.Record, told bool) {
 			if _, err := fmt.Sscanf(p, key+" %d", &n); err != nil {
 				s.t.Errorf("payload %q under key %q", p, key)
 			}
+			s.payloads[p] = true
 			if s.kept != nil {
 				defer s.kept(p, told)
 			}
@@ -191,7 +194,7 @@ func (s *service) store(r shipper.Record, told bool) {
 				next++
 			}
 			switch {
-			case n == next:
+			case n == next || s.gaps && n > next:
 				s.seen[key] = n
 				s.total++
 			case n < next:
@@ -415,7 +418,14 @@ func (s *source) sent(key string) int { return s.n[key] }
 
 func openLog(t *testing.T, dir string) *wal.Log {
 	t.Helper()
-	l, err := wal.Open(context.Background(), wal.Options{Dir: dir, SegmentSize: 64 << 10})
+	return openLogAs(t, dir, wal.Options{})
+}
+
+// openLogAs opens the log in dir with small segments.
+func openLogAs(t *testing.T, dir string, o wal.Options) *wal.Log {
+	t.Helper()
+	o.Dir, o.SegmentSize = dir, 64<<10
+	l, err := wal.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
@@ -11,7 +12,11 @@ import (
 // at the front, and the log hears of both in one step.
 func (s *Shipper) settle(o outcome) {
 	now := time.Now()
-	s.flying--
+	s.flights = slices.DeleteFunc(s.flights, func(f *flight) bool { return f == o.flight })
+	o.cancel()
+	if err := o.reply.Err; err != nil && err.Class == Transient && !o.cut.IsZero() {
+		o.reply.Err, o.reply.Code = o.cutOff(o.took), CodeTimeout
+	}
 	s.moving(now)
 	s.sent(&o)
 	s.opts.Observer.Request(o.reply.Code, o.took)
@@ -27,22 +32,16 @@ func (s *Shipper) settle(o outcome) {
 			s.ratio.add(o.batch.drafts[i].size, len(o.records[i].Data))
 		}
 	}
-	dropped := make(drops)
 	for i := range o.batch.shares {
 		s.settleShare(&o, &o.batch.shares[i], results, &add, now)
-	}
-	for i := range o.batch.shares {
-		if l := o.batch.shares[i].lane; s.floor.Offset() > l.mark.Checkpoint {
-			s.dropFrom(l, dropped)
-		}
 	}
 	if add.Delivered.Events > 0 {
 		add.LastDelivery = now
 	}
-	add.Dropped = dropped
 	st := s.settlement(add)
 	st.State = o.reply.State
 	s.opts.Place.Settle(st)
+	s.dropBelowFloor() // what the request held up
 }
 
 // results returns the outcome of each record. A request that failed as a whole failed for each.
@@ -131,10 +130,20 @@ func (s *Shipper) bill(add *wal.Ledger, r *Record, shape *Shape) {
 	add.PutUnits += units
 }
 
+// leave takes the events below offset out of the share: they were dropped while the request did not return.
+func (sh *share) leave(offset uint64) {
+	n := 0
+	for n < len(sh.events) && sh.events[n].Offset < offset {
+		n++
+	}
+	sh.events, sh.groups = sh.events[n:], sh.groups[n:]
+}
+
 // settleShare applies the results to one lane's part of the batch.
 func (s *Shipper) settleShare(o *outcome, sh *share, results []*Error, add *wal.Ledger, now time.Time) {
 	l := sh.lane
-	l.busy, l.sent = false, 0
+	l.busy, l.stuck, l.sent = false, false, 0
+	sh.leave(l.mark.Checkpoint)
 	done := make([]bool, len(sh.events))
 	var failure *Error
 	for i := range sh.events {

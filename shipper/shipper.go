@@ -106,7 +106,7 @@ type Shipper struct {
 	caughtUp time.Time // when the log's end was last met
 	courtesy courtesy
 	outcomes chan outcome
-	flying   int
+	flights  []*flight
 	window   int           // requests at once for now: after trouble it begins with 1 and doubles
 	paces    *paces        // nil: Unpaced
 	claims   []*claim      // on Link and on the shipper's own bandwidth
@@ -120,9 +120,9 @@ type Shipper struct {
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
 	finishing  bool
-	halt       chan struct{} // closed by Halt
-	haltOnce   sync.Once
+	halt       chan context.Context // gets Halt's; holds one
 	halting    bool
+	ended      chan struct{} // closed when Run has returned and so have all requests
 
 	mu       sync.Mutex // guards progress and report
 	progress time.Time
@@ -142,7 +142,8 @@ func New(o Options) *Shipper {
 		news:     make(chan struct{}, 1),
 		wire:     firstWire,
 		finish:   make(chan struct{}),
-		halt:     make(chan struct{}),
+		halt:     make(chan context.Context, 1),
+		ended:    make(chan struct{}),
 		progress: time.Now(),
 		report:   Report{State: Running},
 	}
@@ -189,11 +190,22 @@ func (s *Shipper) laneOf(e *wal.Event) *lane {
 // for no company until then. Appends should have ended.
 func (s *Shipper) Finish() { s.finishOnce.Do(func() { close(s.finish) }) }
 
-// Halt makes Run return once the requests under way have ended. What waits stays in the log.
-func (s *Shipper) Halt() { s.haltOnce.Do(func() { close(s.halt) }) }
+// Halt makes Run send nothing more, and return once the requests under way have ended. When ctx ends before that,
+// they are cut off. What waits stays in the log. Halt returns at once; only its first call counts.
+func (s *Shipper) Halt(ctx context.Context) {
+	select {
+	case s.halt <- ctx:
+	default:
+	}
+}
+
+// Ended returns a channel that is closed when Run and all requests have returned: then somebody else may use the
+// Sink and the Place.
+func (s *Shipper) Ended() <-chan struct{} { return s.ended }
 
 // Run ships until ctx ends, or Halt, or after Finish until nothing is pending. When ctx ends, requests under
-// way are cut off: their outcome is unknown, and what they held is sent again by the next Run.
+// way are cut off: their outcome is unknown, and what they held is sent again by the next Run. Those that do not
+// return within half a second are left behind, and the error is an ErrStuck.
 // Run is called once. Its error is ctx's or the log's.
 func (s *Shipper) Run(ctx context.Context) error {
 	reader := make(chan struct{})
@@ -205,27 +217,27 @@ func (s *Shipper) Run(ctx context.Context) error {
 	err := s.ship(ctx)
 	close(s.wants)
 	<-reader
-	for s.flying > 0 {
-		s.settle(<-s.outcomes)
-	}
+	stuck := s.land()
 	for _, c := range s.claims {
 		c.leave()
 	}
 	s.publish()
 	s.tell()
-	return err
+	return errors.Join(err, s.end(stuck))
 }
 
 func (s *Shipper) ship(ctx context.Context) error {
-	finish, halt := s.finish, s.halt
+	finish := s.finish
+	var cut <-chan struct{} // closed when a halt may wait no longer
 	for {
 		grown := s.grown()
 		s.raiseFloor()
-		wake := s.feed(time.Now())
+		wake := s.makeWay(time.Now())
+		wake = min(wake, s.feed(time.Now()))
 		wake = min(wake, s.dispatch(ctx, time.Now()))
 		s.publish()
 		s.tell()
-		if s.finishing && s.idle() || s.halting && s.flying == 0 {
+		if s.finishing && s.idle() || s.halting && len(s.flights) == 0 {
 			return nil
 		}
 		timer := time.NewTimer(wake)
@@ -240,8 +252,13 @@ func (s *Shipper) ship(ctx context.Context) error {
 			s.hear(time.Now())
 		case <-finish:
 			s.finishing, finish, s.readAt = true, nil, time.Time{}
-		case <-halt:
-			s.halting, halt = true, nil
+		case halt := <-s.halt:
+			if !s.halting {
+				s.halting, cut = true, halt.Done()
+			}
+		case <-cut:
+			timer.Stop()
+			return nil
 		case <-ctx.Done():
 			timer.Stop()
 			return ctx.Err()
@@ -260,7 +277,7 @@ func (s *Shipper) grown() <-chan struct{} {
 
 // idle tells whether nothing is left to ship.
 func (s *Shipper) idle() bool {
-	if s.flying > 0 || s.reading {
+	if len(s.flights) > 0 || s.reading {
 		return false
 	}
 	next := s.opts.Log.Next(s.stream)
@@ -278,7 +295,11 @@ func (s *Shipper) shorten(l *lane, n int) {
 	for i := range l.queue[:n] {
 		freed += held(&l.queue[i])
 	}
-	clear(l.queue[:n])
+	if l.busy { // the request still reads them
+		l.sent -= min(n, l.sent)
+	} else {
+		clear(l.queue[:n])
+	}
 	l.queue = l.queue[n:]
 	l.bytes -= freed
 	s.held -= freed

@@ -1,0 +1,128 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// dropPatience is how old a request may become that holds events which are to be dropped. They are dropped when it
+	// has ended, so then it is cut off: its outcome is unknown, and what it held is dropped or sent again.
+	dropPatience = 5 * time.Second
+	// fullPatience is the same while the log is full: then appends to every stream wait for the drop.
+	fullPatience = 500 * time.Millisecond
+	// cutGrace is how long a request has to return once it was cut off. A file's may not: nothing ends a write
+	// to a disk that hangs.
+	cutGrace = 500 * time.Millisecond
+)
+
+// ErrStuck is returned by Run when requests did not return after they were cut off. What they write may still
+// reach the destination, so nobody else may use the Sink or the Place before Ended is closed.
+var ErrStuck = errors.New("requests were cut off and did not return")
+
+// flight is a request under way.
+type flight struct {
+	batch   *batch
+	started time.Time
+	cancel  context.CancelFunc
+	cut     time.Time // when it was cut off for the events that are to be dropped; zero: it was not
+}
+
+// holds tells whether a request of the lane is under way whose end settles what it holds. One that does not
+// return after it was cut off has ended as far as drops go.
+func (l *lane) holds() bool { return l.busy && !l.stuck }
+
+// makeWay ends requests that hold what is to be dropped, once they have had their time. It returns the time until
+// it has to be called again.
+func (s *Shipper) makeWay(now time.Time) time.Duration {
+	wake := time.Hour
+	for _, f := range s.flights {
+		if !s.inTheWay(f) {
+			continue
+		}
+		if f.cut.IsZero() && now.Sub(f.started) >= s.dropPatience() {
+			f.cut = now
+			f.cancel()
+		}
+		if !f.cut.IsZero() && now.Sub(f.cut) >= cutGrace {
+			s.giveUp(f)
+			continue
+		}
+		wake = min(wake, cutGrace) // the log may be full by then
+	}
+	return wake
+}
+
+// inTheWay tells whether the request holds events that are to be dropped.
+func (s *Shipper) inTheWay(f *flight) bool {
+	for i := range f.batch.shares {
+		if l := f.batch.shares[i].lane; l.holds() && l.queue[0].Offset < s.floor.Offset() {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Shipper) dropPatience() time.Duration {
+	if s.opts.Log.Full() {
+		return fullPatience
+	}
+	return dropPatience
+}
+
+// giveUp drops what is to be dropped of a request that does not return. Its lanes send nothing before it has.
+func (s *Shipper) giveUp(f *flight) {
+	dropped := make(drops)
+	for i := range f.batch.shares {
+		l := f.batch.shares[i].lane
+		l.stuck = true
+		s.dropFrom(l, dropped)
+	}
+	s.opts.Logger.Error("a request does not return after it was cut off; events are dropped though it may store them",
+		"stream", s.stream, "destination", s.opts.Place.Name(), "after", time.Since(f.started).Round(time.Millisecond))
+	s.countDropped(dropped)
+}
+
+// cutOff is the failure of a request that was cut off.
+func (f *flight) cutOff(took time.Duration) *Error {
+	return &Error{Class: Transient, Code: CodeTimeout, Record: -1,
+		Text: fmt.Sprintf("not answered after %s, and its events are to be dropped", took.Round(time.Millisecond))}
+}
+
+// land cuts off all requests and takes in their outcomes. It returns how many did not return.
+func (s *Shipper) land() (stuck int) {
+	for _, f := range s.flights {
+		f.cancel()
+	}
+	grace := time.NewTimer(cutGrace)
+	defer grace.Stop()
+	for len(s.flights) > 0 {
+		select {
+		case o := <-s.outcomes:
+			s.settle(o)
+		case <-grace.C:
+			return len(s.flights)
+		}
+	}
+	return 0
+}
+
+// end closes ended once the stuck requests have returned. What became of them is not looked at: their events
+// are pending.
+func (s *Shipper) end(stuck int) error {
+	if stuck == 0 {
+		close(s.ended)
+		return nil
+	}
+	s.opts.Logger.Error("requests do not return after they were cut off; the destination stays in use until they have",
+		"stream", s.stream, "destination", s.opts.Place.Name(), "requests", stuck)
+	go func() {
+		for range stuck {
+			<-s.outcomes
+		}
+		close(s.ended)
+	}()
+	return fmt.Errorf("%w: %d", ErrStuck, stuck)
+}
