@@ -319,8 +319,8 @@ func (s *Shipper) settlement(add wal.Ledger) wal.Settlement {
 		}
 		l.published = l.mark
 		for id := range uint8(wal.Lanes) {
-			if l.set.Has(id) && l.mark.Checkpoint >= s.start[id].Checkpoint {
-				st.Marks[id] = l.mark
+			if l.set.Has(id) {
+				st.Marks[id] = joined(l.mark, s.start[id])
 			}
 		}
 	}
