@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
@@ -56,8 +57,12 @@ func awsConfig(ctx context.Context, o AWSOptions) (aws.Config, error) {
 	}
 	// The shipper owns the retries: two loops would multiply.
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-	cfg.HTTPClient, err = newWholeReply(cfg.HTTPClient)
-	return cfg, err
+	client, ok := cfg.HTTPClient.(*awshttp.BuildableClient) // with the environment's CA bundle
+	if !ok {
+		return aws.Config{}, fmt.Errorf("build http client: from %T", cfg.HTTPClient)
+	}
+	cfg.HTTPClient = newWholeReply(serviceClient(client))
+	return cfg, nil
 }
 
 // load reads the environment and the shared files.
@@ -77,7 +82,11 @@ func (o AWSOptions) load(ctx context.Context, options []func(*config.LoadOptions
 }
 
 func (o AWSOptions) loadOptions() []func(*config.LoadOptions) error {
-	load := []func(*config.LoadOptions) error{config.WithHTTPClient(httpClient())}
+	client := credentialsClient()
+	load := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(client),
+		config.WithEndpointCredentialOptions(func(e *endpointcreds.Options) { e.HTTPClient = client }), // else the SDK's own
+	}
 	if o.Region != "" {
 		load = append(load, config.WithRegion(o.Region))
 	}

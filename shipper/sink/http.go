@@ -29,12 +29,8 @@ const maxReply = 16 << 20
 type wholeReply struct{ client *http.Client }
 
 // newWholeReply returns one over a transport of its own, configured as c's is.
-func newWholeReply(c aws.HTTPClient) (wholeReply, error) {
-	b, ok := c.(*awshttp.BuildableClient)
-	if !ok {
-		return wholeReply{}, fmt.Errorf("build http client: from %T", c)
-	}
-	return wholeReply{&http.Client{Transport: b.GetTransport(), CheckRedirect: noRedirect}}, nil
+func newWholeReply(c *awshttp.BuildableClient) wholeReply {
+	return wholeReply{&http.Client{Transport: c.GetTransport(), CheckRedirect: noRedirect}}
 }
 
 // noRedirect: these services redirect nobody; whoever does is not one of them.
