@@ -3,7 +3,8 @@ package wal
 import "sync"
 
 // chores is what is done with segments beside the committer, so that no append waits for it: the next one is made
-// ready, one that was sealed is closed, those that nobody needs are unlinked. One goroutine does them, in order.
+// ready, one that was sealed is closed. One goroutine does them, in order. The committer may wait for the next segment,
+// so nothing that takes long may stand in the queue: see truncator.
 type chores struct {
 	mu       sync.Mutex
 	queue    []func()

@@ -209,8 +209,10 @@
 // the old one: a destination that is stuck, or a single lane of it, keeps its own events, and not what others
 // have appended beside them.
 //
-// Both happen beside the committer. A rewrite reads, or writes and syncs, 1 MiB at a time, for which a commit may have
-// to wait, and then rests for three times as long as that took, unless the log is full.
+// Both happen beside the committer, in goroutines of their own. Unlinks share one sync of the folder. A segment whose
+// unlink fails counts as in use, and is tried again at the next checkpoint. A rewrite reads, or writes and syncs, 1 MiB
+// at a time, for which a commit may have to wait, and then rests for three times as long as that took, unless the log
+// is full.
 //
 // That begins when the sealed segments occupy more than 18/16 of what some destination has not settled
 // (payloads, and 32 bytes for each event) and half a segment. It is looked for every five seconds, and a

@@ -8,6 +8,12 @@ func (o Options) WithFaults(before, after func() error) Options {
 	return o
 }
 
+// WithUnlink returns o with segments truncated by unlink.
+func (o Options) WithUnlink(unlink func(path string) error) Options {
+	o.unlink = unlink
+	return o
+}
+
 // ErrNoSpace is a commit's that found no space; the log goes on.
 var ErrNoSpace error = &commitError{err: syscall.ENOSPC, harmless: true}
 

@@ -133,7 +133,7 @@ func (g *group) answer(c *committer, err error) {
 		c.finish(t, g.results[i], nil)
 	}
 	if len(g.syncs) > 0 {
-		c.log.chores.add(func() { // after the truncation
+		c.log.truncator.afterPass(func() {
 			for _, s := range g.syncs {
 				s <- err
 			}

@@ -37,8 +37,9 @@ type Log struct {
 	policyOf func(stream string) Policy
 	shelf    shelf
 
-	coming *nextSegment // that is made ready; the committer's
-	chores *chores
+	coming    *nextSegment // that is made ready; the committer's
+	chores    *chores
+	truncator *truncator
 
 	even       *evenClock
 	policyNews chan struct{} // holds one: there are other policies
@@ -52,7 +53,6 @@ type Log struct {
 	losing       sync.Mutex   // held while what is lost is reckoned; before all others
 	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
 	truncateSoon atomic.Bool  // something was not truncated while held
-	truncating   atomic.Bool  // what nobody needs will be looked for
 
 	fullSince  atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
 	stateBytes atomic.Int64              // of the state that a new segment begins with
@@ -88,7 +88,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.lock, err = lockDir(ctx, &l.opts, l.dir); err != nil {
 		return nil, err
 	}
-	l.committer = newCommitter(l)
+	l.committer, l.truncator = newCommitter(l), newTruncator(l)
 	if err := l.recover(); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
@@ -96,6 +96,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		l.noteFull()
 	}
 	go l.chores.run()
+	go l.truncator.run()
 	go l.committer.run()
 	go l.upkeep()
 	return l, nil
@@ -108,6 +109,7 @@ func (l *Log) Close() error {
 		close(l.closing)
 		<-l.committer.done
 		l.chores.finish()
+		l.truncator.finish()
 		<-l.upkept
 		l.rewriter.Wait()
 		l.removeNext()
@@ -127,8 +129,8 @@ func (l *Log) letGo() error {
 // ID returns the name that the log got when it was made. It never changes.
 func (l *Log) ID() string { return l.id }
 
-// Sync writes a checkpoint now and returns once it is on disk, and the segments are unlinked that nobody
-// needs by it.
+// Sync writes a checkpoint now and returns once it is on disk, and up to 32 of the segments are unlinked that no
+// destination needs any more. The rest are unlinked soon.
 func (l *Log) Sync(ctx context.Context) error {
 	if err := l.usable(); err != nil {
 		return err
@@ -142,7 +144,12 @@ func (l *Log) Sync(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-l.chores.done:
+	case <-l.truncator.done:
+	}
+	select {
+	case err := <-answer:
+		return err
+	default:
 		return ErrClosed
 	}
 }

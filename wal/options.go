@@ -41,7 +41,8 @@ type Options struct {
 	// beforeCommit and afterCommit are the tests' way to make a commit fail: before it happened,
 	// and after it did.
 	beforeCommit, afterCommit func() error
-	rewriteAtOnce             bool // also what may drain by itself
+	rewriteAtOnce             bool                    // also what may drain by itself
+	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
 }
 
 // CommitInfo describes a commit.
@@ -83,6 +84,9 @@ func (o *Options) validate() error {
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
+	}
+	if o.unlink == nil {
+		o.unlink = os.Remove
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

@@ -35,7 +35,7 @@ func (c *committer) commit(g *group) error {
 		}
 	}
 	if len(g.places) > 0 || l.truncateSoon.Swap(false) {
-		l.startTruncating()
+		l.truncator.checkpointed()
 	}
 	return nil
 }
@@ -198,7 +198,8 @@ func (c *committer) stored(g *group, took time.Duration) {
 		index.addValue(value, active.last)
 	}
 	if active.bare {
-		l.chores.add(func() { l.noteBegun(active.seq) })
+		l.truncator.begun.Store(active.seq)
+		poke(l.truncator.wake)
 	}
 	l.show(g, active, index)
 	for i := range g.places {

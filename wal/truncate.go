@@ -1,42 +1,145 @@
 package wal
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 )
 
-// startTruncating has what nobody needs any more unlinked, beside the committer.
-func (l *Log) startTruncating() {
-	if l.truncating.Swap(true) {
-		return // it has not begun
-	}
-	l.chores.add(func() {
-		l.truncating.Store(false)
-		l.truncate()
-		l.startRewriting()
-	})
+// truncator unlinks the segments that no destination needs. It has a goroutine of its own: nothing that an append
+// or a checkpoint waits for stands behind an unlink, of which there may be thousands when a destination comes back.
+type truncator struct {
+	log  *Log
+	wake chan struct{} // holds one
+	stop chan struct{} // closed by finish
+	done chan struct{} // closed by run
+
+	mu    sync.Mutex
+	after []func() // called after the next pass
+
+	asked   atomic.Bool   // a checkpoint may have settled segments
+	begun   atomic.Uint64 // the newest segment, until the folder says that it has begun
+	failing atomic.Bool   // an unlink has failed: it is tried again at the next checkpoint
+
+	// Of run's goroutine. These segments have left the log, but their files count as in use until they are gone.
+	doomed []*segment
+	failed []*segment // of which the unlink failed
 }
 
-// truncate unlinks every sealed segment with whose events all destinations are done, as far as
-// the disk knows. Not only the oldest: a destination that is stuck holds its own events, not what
-// other streams have appended after them.
-func (l *Log) truncate() {
-	settled := l.settledSegments()
-	for _, s := range settled {
-		if err := s.remove(os.Remove); err != nil {
-			l.opts.Logger.Warn("a settled segment could not be unlinked", "segment", s.path, "error", err)
-			continue
+// truncateStep bounds the unlinks that a Sync or Close waits for.
+const truncateStep = 32
+
+func newTruncator(l *Log) *truncator {
+	return &truncator{log: l, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+}
+
+// run truncates whenever it is woken, until finish is called.
+func (t *truncator) run() {
+	defer close(t.done)
+	for {
+		select {
+		case <-t.wake:
+			t.retry()
+			for t.pass() && t.log.usable() != ErrClosed { //nolint:errorlint // usable returns it as it is
+			}
+		case <-t.stop:
+			t.retry()
+			t.pass() // what is left then is unlinked after the next start
+			return
 		}
-		l.mu.Lock()
-		l.sealed -= s.size
-		l.mu.Unlock()
-		if err := l.lock.sync(); err != nil {
-			l.opts.Logger.Warn("unlink was not synced", "error", err)
-		}
-		l.opts.Logger.Debug("segment truncated", "segment", filepath.Base(s.path))
 	}
-	if len(settled) > 0 {
-		poke(l.committer.wake) // appends may wait for the room
+}
+
+// finish does one more pass and returns.
+func (t *truncator) finish() {
+	close(t.stop)
+	<-t.done
+}
+
+// checkpointed is called when a checkpoint is on the disk, by which there may be segments to truncate or to rewrite.
+func (t *truncator) checkpointed() {
+	t.asked.Store(true)
+	poke(t.wake)
+}
+
+// afterPass has f called after a pass that has not begun yet.
+func (t *truncator) afterPass(f func()) {
+	t.mu.Lock()
+	t.after = append(t.after, f)
+	t.mu.Unlock()
+	poke(t.wake)
+}
+
+func (t *truncator) takeAfter() (after []func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	after, t.after = t.after, nil
+	return after
+}
+
+// pass unlinks up to truncateStep segments and tells whether there are more. The unlinks need no sync of their own: a
+// segment that a crash brings back is unlinked again.
+func (t *truncator) pass() (more bool) {
+	after, asked := t.takeAfter(), t.asked.Swap(false)
+	if asked {
+		t.doomed = append(t.doomed, t.log.settledSegments()...)
+	}
+	// A segment may only go once the folder names a later one that has begun: see noteBegun.
+	if seq := t.begun.Swap(0); seq > 0 {
+		t.log.noteBegun(seq)
+	}
+	n := min(len(t.doomed), truncateStep)
+	for _, s := range t.doomed[:n] {
+		t.unlink(s)
+	}
+	t.doomed = t.doomed[n:]
+	if n > 0 {
+		t.freed()
+	}
+	if asked {
+		t.log.startRewriting()
+	}
+	for _, f := range after {
+		f()
+	}
+	return len(t.doomed) > 0
+}
+
+// retry has the unlinks that have failed tried again.
+func (t *truncator) retry() {
+	t.doomed, t.failed = append(t.doomed, t.failed...), nil
+}
+
+// unlink removes a segment's file, after which its bytes no longer count.
+func (t *truncator) unlink(s *segment) {
+	l := t.log
+	if err := s.remove(l.opts.unlink); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.failed = append(t.failed, s)
+		if !t.failing.Swap(true) {
+			l.opts.Logger.Warn("a settled segment could not be unlinked; it counts as in use until it is gone", "segment", s.path, "error", err)
+		}
+		return
+	}
+	l.mu.Lock()
+	l.sealed -= s.size
+	l.mu.Unlock()
+	l.opts.Logger.Debug("segment truncated", "segment", filepath.Base(s.path))
+}
+
+// freed is called after some unlinks: appends may wait for the room. All of them share one sync of the folder.
+func (t *truncator) freed() {
+	l := t.log
+	poke(l.committer.wake)
+	if len(t.doomed) > 0 {
+		return
+	}
+	if err := l.lock.sync(); err != nil {
+		l.opts.Logger.Warn("unlink was not synced", "error", err)
+	}
+	if len(t.failed) == 0 && t.failing.Swap(false) {
+		l.opts.Logger.Info("the settled segments that could not be unlinked are gone")
 	}
 }
 

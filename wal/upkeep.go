@@ -31,6 +31,9 @@ func (l *Log) upkeep() {
 		}
 		l.sayDropped(said, now)
 		l.startRewriting()
+		if l.truncator.failing.Load() { // no checkpoint may be due
+			poke(l.truncator.wake)
+		}
 		select {
 		case <-time.After(max(every, upkeepLeast)):
 		case <-l.policyNews:

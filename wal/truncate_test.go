@@ -1,0 +1,84 @@
+package wal_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// appendUntil appends to the stream "s" until the log has that many segments, and returns its one place.
+func appendUntil(t testing.TB, l *wal.Log, segments int) *wal.Place {
+	t.Helper()
+	p, err := l.Place("s", "d")
+	must(t, err)
+	for l.Stat().Segments < segments {
+		appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
+	}
+	return p
+}
+
+func TestTruncation_DelaysNoAppendAndNoRoll(t *testing.T) {
+	begun, release := make(chan struct{}, 1), make(chan struct{})
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20}.WithUnlink(func(path string) error {
+		select {
+		case begun <- struct{}{}:
+		default:
+		}
+		<-release
+		return os.Remove(path)
+	})
+	l := open(t, o)
+	p := appendUntil(t, l, 20)
+	settleAll(l, p, p.Stat().Pending)
+	<-begun
+	left := l.Stat().Segments
+	for l.Stat().Segments < left+5 { // for ever, if a roll waits for the unlink
+		appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
+	}
+	close(release)
+}
+
+func TestTruncation_DelaysASyncByAFewUnlinksOnly(t *testing.T) {
+	const most = 32
+	unlinked, release := 0, make(chan struct{})
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20}.WithUnlink(func(path string) error {
+		if unlinked++; unlinked > most {
+			<-release
+		}
+		return os.Remove(path)
+	})
+	l := open(t, o)
+	p := appendUntil(t, l, 2*most)
+	settleAll(l, p, p.Stat().Pending)
+	sync(t, l) // for ever, if it waits for all unlinks
+	close(release)
+}
+
+func TestTruncation_TriesAFailedUnlinkAgain(t *testing.T) {
+	tries, fails := 0, 30
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20}.WithUnlink(func(path string) error {
+		if tries++; tries <= fails {
+			return errors.New("device or resource busy")
+		}
+		return os.Remove(path)
+	})
+	l := open(t, o)
+	p := appendUntil(t, l, 12)
+	full := l.Stat()
+	settleAll(l, p, p.Stat().Pending)
+	sync(t, l)
+	if got := l.Stat(); got.Bytes < full.Bytes || len(segmentFiles(t, o.Dir)) < full.Segments {
+		t.Errorf("got %+v and %d files, want the bytes of files that are still there to count: %+v", got, len(segmentFiles(t, o.Dir)), full)
+	}
+	for range fails/full.Segments + 1 {
+		appendOne(t, l, "s", "k", "x")
+		settleAll(l, p, p.Stat().Pending)
+		sync(t, l)
+	}
+	if got, files := l.Stat(), len(segmentFiles(t, o.Dir)); got.Bytes >= full.Bytes/2 || files > 3 {
+		t.Errorf("got %+v and %d files when all is settled, was %+v", got, files, full)
+	}
+}
