@@ -9,10 +9,10 @@ FUZZ     ?= 20s
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test short standins bench fuzz generate lint clean
+.PHONY: help build demo test short test-386 cross demo-arm standins bench fuzz mutate generate lint clean
 
 help: ## print the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 build: ## build bin/standpipe
 	$(GO) build -o bin/standpipe ./cmd/standpipe
@@ -31,6 +31,15 @@ endif
 short: lint ## run the tests that need neither stand-ins nor the built program
 	$(GO) test -short ./...
 
+test-386: ## run the tests of the log, the shipper and ingest as a 32-bit program
+	CGO_ENABLED=0 GOARCH=386 $(GO) test -short -timeout 15m ./wal/... ./shipper/... ./agent/ingest/...
+
+cross: ## build and vet for every platform; PLATFORMS="linux/arm/6 ..." chooses
+	@scripts/cross $(PLATFORMS)
+
+demo-arm: ## run the demo as a 32-bit ARM program, under QEMU's user emulation
+	@scripts/demo-arm
+
 standins: ## install kinesalite, moto and aws-kinesis-agg into .standins (needs node, npm and python3)
 	@testdata/standins/install
 
@@ -41,6 +50,9 @@ bench: ## run the benchmarks; BENCH=regexp chooses, COUNT=n repeats, and benchst
 
 fuzz: ## fuzz every decoder for FUZZ=20s each
 	@bash testdata/fuzz $(FUZZ)
+
+mutate: ## put each known mistake into the code and expect a test to notice; MUTATIONS=regexp chooses
+	@$(GO) run ./scripts/mutate $(MUTATIONS)
 
 generate: ## write the Go code of the wire contract again
 	$(GO) generate ./...

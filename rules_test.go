@@ -123,7 +123,7 @@ func TestFilesAreNamedForTheirJob(t *testing.T) {
 }
 
 func TestTopLevelHoldsNothingElse(t *testing.T) {
-	known := []string{"agent", "client", "cmd", "proto", "shipper", "testdata", "wal", "bin", "standpipe-dev", "go.mod", "go.sum", "Makefile",
+	known := []string{"agent", "client", "cmd", "proto", "scripts", "shipper", "testdata", "wal", "bin", "standpipe-dev", "go.mod", "go.sum", "Makefile",
 		"agent.hcl.example", "README.md", "LICENSE", "CHANGELOG.md", "rules_test.go"}
 	entries, err := os.ReadDir(".")
 	if err != nil {

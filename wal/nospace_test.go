@@ -216,7 +216,7 @@ func askForPages(t *testing.T, d *disk) {
 	t.Helper()
 	var st unix.Stat_t
 	must(t, unix.Stat(d.mount, &st))
-	limit := fmt.Sprintf("/sys/dev/block/%d:%d/queue/max_sectors_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
+	limit := fmt.Sprintf("/sys/dev/block/%d:%d/queue/max_sectors_kb", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
 	must(t, os.WriteFile(limit, []byte("4"), 0))
 	t.Cleanup(func() { _ = os.WriteFile(limit, []byte("0"), 0) }) // as it was, if it is there still
 }
