@@ -111,12 +111,12 @@ func peekBlock(seq uint64, key, value []byte) (b block, fault string) {
 	}
 	header := headerLength(value)
 	switch {
-	case value[0] != blockVersion:
-		return b, "the block's version is unknown"
 	case len(value) < header:
 		return b, "the block is shorter than its header"
 	case binary.BigEndian.Uint32(value[headerSumAt:]) != headerSum(value[:header], seq, b.number):
 		return b, "the header's checksum does not match"
+	case value[0] != blockVersion:
+		return b, "the block's version is unknown"
 	}
 	b.readHeader(value)
 	if b.stream == "" || b.count == 0 || b.first == 0 || b.next() < b.first {
@@ -124,6 +124,21 @@ func peekBlock(seq uint64, key, value []byte) (b block, fault string) {
 	}
 	return b, ""
 }
+
+// laterBlock returns a VersionError if a later release wrote the block.
+func laterBlock(seq uint64, key, value []byte) error {
+	if len(value) == 0 || value[0] <= blockVersion {
+		return nil
+	}
+	known := append([]byte{blockVersion}, value[1:min(len(value), headerPeek)]...)
+	if _, fault := peekBlock(seq, key, known); fault != "" {
+		return nil
+	}
+	return laterVersion("block", uint64(value[0]), blockVersion)
+}
+
+// headerPeek is the length of the longest header.
+const headerPeek = blockHeader + maxStreamName
 
 // readHeader reads a block that is known to have a whole header.
 func (b *block) readHeader(value []byte) {

@@ -164,6 +164,9 @@ func (c *check) block(leaf *page, i int) error {
 		}
 	}
 	if fault != "" {
+		if err := laterBlock(c.seq, e.key, e.value); err != nil {
+			return inFile(c.path, err)
+		}
 		return &CorruptError{c.path, b.stream, b.first, fmt.Sprintf("block %d of the segment: %s", b.number, fault)}
 	}
 	c.blocks.index.add(&b)

@@ -1,8 +1,11 @@
 package wal
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -35,11 +38,13 @@ type DeadLetters struct {
 	commit func(tx *bolt.Tx) error
 }
 
+const deadName = "dead.db"
+
 var bucketDead = []byte("dead")
 
 // OpenDead returns the dead letters of a data directory. It opens nothing yet.
 func OpenDead(dir string) *DeadLetters {
-	return &DeadLetters{path: filepath.Join(dir, "dead.db"), commit: (*bolt.Tx).Commit}
+	return &DeadLetters{path: filepath.Join(dir, deadName), commit: (*bolt.Tx).Commit}
 }
 
 // Bury stores d under an id of its own and returns once it is synced. Ids rise and are not used
@@ -97,7 +102,7 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	if d.failed != nil {
 		return d.failed
 	}
-	defer contain(d.path, &err)
+	defer contain(d.path, 0, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := d.db.Begin(true)
 	if err != nil {
@@ -157,6 +162,40 @@ func (d *DeadLetters) openLocked() error {
 		d.db, err = openBolt(d.path, &bolt.Options{})
 	}
 	return err
+}
+
+// knownDead returns a VersionError if a later release wrote the dead letters in dir. Whatever else is wrong with them is for
+// whoever reads them to say.
+func knownDead(ctx context.Context, dir string) error {
+	path := filepath.Join(dir, deadName)
+	err := lookTwice(ctx, func() error { return newestLetter(path) })
+	if later(err) {
+		return err
+	}
+	return nil
+}
+
+// newestLetter decodes the letter that was buried last.
+func newestLetter(path string) (err error) {
+	f, err := openBoltFile(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	s, err := f.snapshot()
+	if err != nil {
+		return err
+	}
+	leaf, _, err := s.leafOf(bucketDead, numberKey(math.MaxUint64))
+	if err != nil || leaf == nil || len(leaf.elements) == 0 {
+		return err
+	}
+	e := leaf.elements[len(leaf.elements)-1]
+	if len(e.key) != 8 {
+		return f.corrupt("a dead letter's key has %d bytes, want 8", len(e.key))
+	}
+	var letter Dead
+	return inFile(path, letter.decode(e.value, binary.BigEndian.Uint64(e.key)))
 }
 
 // prepare makes the file when there is none, under another name until it is whole, and checks it

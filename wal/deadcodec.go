@@ -56,10 +56,12 @@ func (d *Dead) decode(value []byte, id uint64) error {
 	switch {
 	case len(value) < letterSumOf:
 		return errLetterShort
-	case value[0] != letterVersion:
-		return errLetterVersion
 	case binary.BigEndian.Uint32(value[letterSumAt:]) != letterSum(value, id):
 		return errLetterSum
+	case value[0] > letterVersion:
+		return laterVersion("dead letter", uint64(value[0]), letterVersion)
+	case value[0] != letterVersion:
+		return errLetterVersion
 	}
 	from := decoder{b: value[letterSumOf:]}
 	d.Stream, d.Destination = string(from.text()), string(from.text())

@@ -25,7 +25,7 @@ type DeadStat struct {
 	Bytes               int // of its data
 	Reason              string
 	At                  time.Time // when it was refused
-	Damage              error     // a *CorruptError: what stands above is empty but for ID
+	Damage              error     // a *CorruptError or a *VersionError: what stands above is empty but for ID
 }
 
 // DeadQuery chooses dead letters; the zero value means the first of all.
@@ -120,7 +120,7 @@ func (l *look) take(id uint64, value []byte) {
 func matches(want, got string) bool { return want == "" || want == got }
 
 func damagedLetter(path string, id uint64, err error) error {
-	return &CorruptError{File: path, Reason: fmt.Sprintf("dead letter %d: %v", id, err)}
+	return inFile(path, fmt.Errorf("dead letter %d: %w", id, err))
 }
 
 // Get returns a letter whole. Errors: ErrNoLetter; a *CorruptError; ErrClosed.
@@ -170,7 +170,7 @@ func (d *DeadLetters) view(f func(b *bolt.Bucket) error) error {
 		}
 		return err
 	}
-	err = viewBolt(db, d.path, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
+	err = viewBolt(db, d.path, 0, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
 	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return ErrClosed
 	}

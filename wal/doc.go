@@ -261,8 +261,14 @@
 // sequence. The ledgers are those of the segment before: what was delivered since counts as dropped or is
 // delivered again. Only the loss of every segment loses the log's id.
 //
-// An error that is about reaching a file and not about its content, such as a missing permission, ends
-// Open and sets nothing aside.
+// Only content that reads as wrong twice is damage. Open reads again, after pauses, what the disk could not read, and
+// then ends with that error and changes nothing; so it does with a file that it may not open. A segment on a bad sector
+// that stays bad is set aside by hand: renamed to its name with ".corrupt" behind it. While the log is open a Read that
+// the disk fails is an I/O error for a minute, and a CorruptError after that.
+//
+// A part that a later release wrote ends Open with a VersionError, before anything is changed. A version counts only
+// where the checksum beside it holds; every later format keeps both in their places. Open looks at every segment's
+// version, at the newest segment whole, at the index and the first and last block of the others, and at the last dead letter.
 //
 // # Assumed
 //

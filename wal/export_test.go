@@ -1,6 +1,9 @@
 package wal
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 // WithFaults returns o with hooks that run before and after each commit and may make it fail.
 func (o Options) WithFaults(before, after func() error) Options {
@@ -49,6 +52,12 @@ func RestOfLeaf(first, pages int) int { return restOfLeaf(first, roomOfLeaf(page
 // Rewriting returns o with segments rewritten as soon as it is worth it.
 func (o Options) Rewriting() Options {
 	o.rewriteAtOnce = true
+	return o
+}
+
+// Patient returns o with blocks that the disk can't read given up after d.
+func (o Options) Patient(d time.Duration) Options {
+	o.readPatience = d
 	return o
 }
 

@@ -53,8 +53,14 @@ func indexSum(seq uint64, key, value []byte) uint32 {
 func decodePart(seq uint64, key, value []byte) (stream string, p indexPart, err error) {
 	d := decoder{b: key}
 	stream = string(d.text())
-	if d.bad || len(d.b) != 8 || len(value) < indexHeader || value[0] != indexVersion ||
+	if d.bad || len(d.b) != 8 || len(value) < indexHeader ||
 		binary.BigEndian.Uint32(value[indexSumAt:]) != indexSum(seq, key, value) {
+		return stream, p, errIndex
+	}
+	if err := laterVersion("index", uint64(value[0]), indexVersion); err != nil {
+		return stream, p, err
+	}
+	if value[0] != indexVersion {
 		return stream, p, errIndex
 	}
 	p.first = binary.BigEndian.Uint64(d.b)

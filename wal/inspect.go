@@ -160,7 +160,7 @@ type segmentMeta struct {
 
 // open opens a segment and checks that it is one. gone: it has been truncated since it was listed.
 func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *boltFile, meta segmentMeta, gone bool, err error) {
-	f, err = openBoltFile(l.path(s))
+	f, err = inspectBoltFile(l.path(s))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, meta, true, nil
 	}
@@ -184,7 +184,7 @@ func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
 	if asCorrupt(err) != nil {
 		return err
 	}
-	return &CorruptError{File: l.path(s), Reason: err.Error()}
+	return inFile(l.path(s), err)
 }
 
 // meta checks that the file is a segment of ours.
@@ -202,8 +202,8 @@ func (s *snapshot) meta() (m segmentMeta, err error) {
 			return m, err
 		}
 	}
-	if v := values[string(keyVersion)]; len(v) != 1 || v[0] != segmentVersion {
-		return m, s.file.corrupt("segment version %x, want %x", v, segmentVersion)
+	if err := segmentVersionFault(s.file.path, values[string(keyVersion)]); err != nil {
+		return m, err
 	}
 	id, sum := values[string(keyLog)], values[string(keySum)]
 	if sum != nil && !bytes.Equal(sum, ownSum(id, values[string(keySegment)], values[string(keyBase)])) {

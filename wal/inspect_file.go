@@ -8,7 +8,9 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"syscall"
 	"time"
+	"unsafe"
 )
 
 // Whoever inspects a log, and the log itself in sealed segments, reads bbolt's file format
@@ -48,6 +50,7 @@ type boltFile struct {
 	path     string
 	seq      uint64 // of a segment: its number
 	summed   bool   // of a segment: the state's entries have checksums
+	lenient  bool   // an I/O error is one more damaged place, as it is for tools, which go on after it
 	pageSize int64
 	mapped   []byte    // the whole file, if it is mapped
 	last     *snapshot // the newest one that was still sound when it was last looked at
@@ -68,12 +71,17 @@ type snapshot struct {
 }
 
 // openBoltFile opens the file. It neither locks nor maps it.
-func openBoltFile(path string) (*boltFile, error) {
+func openBoltFile(path string) (*boltFile, error) { return openFileOf(path, false) }
+
+// inspectBoltFile is openBoltFile for tools, to which a page that the disk can't read is one more damaged page.
+func inspectBoltFile(path string) (*boltFile, error) { return openFileOf(path, true) }
+
+func openFileOf(path string, lenient bool) (*boltFile, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open segment: %w", err)
 	}
-	file := &boltFile{f: f, path: path}
+	file := &boltFile{f: f, path: path, lenient: lenient}
 	for range 3 { // one of the meta pages may be half written at any time, and then the other
 		if file.pageSize, err = file.findPageSize(); err == nil {
 			return file, nil
@@ -95,6 +103,9 @@ func (f *boltFile) mapWhole() error {
 	return nil
 }
 
+// base returns the address of the map, 0 when there is none.
+func (f *boltFile) base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(f.mapped))) }
+
 func (f *boltFile) close() error {
 	var err error
 	if f.mapped != nil {
@@ -102,6 +113,22 @@ func (f *boltFile) close() error {
 		f.mapped = nil
 	}
 	return errors.Join(err, f.f.Close())
+}
+
+// fault returns the error of decoding a part of the file. A tool goes on after a part that a later release wrote.
+func (f *boltFile) fault(err error) error {
+	if f.lenient {
+		return f.corrupt("%v", err)
+	}
+	return inFile(f.path, err)
+}
+
+// unread returns the error of a read, of which what was to be read.
+func (f *boltFile) unread(what string, err error) error {
+	if f.lenient || errors.Is(err, syscall.EISDIR) {
+		return f.corrupt("%s: %v", what, err)
+	}
+	return &readError{f.path, what, err}
 }
 
 func (f *boltFile) corrupt(format string, args ...any) error {
@@ -115,6 +142,9 @@ func (f *boltFile) findPageSize() (int64, error) {
 		if err := f.readMeta(&m, at); err != nil {
 			return 0, err
 		}
+		if err := laterBolt(&m); err != nil {
+			return 0, inFile(f.path, err)
+		}
 		size := int64(binary.NativeEndian.Uint32(m[metaPageSize:]))
 		if metaFault(&m) == "" && size >= smallestPage && size <= largestPage && (at == 0 || at == size) {
 			return size, nil
@@ -126,7 +156,7 @@ func (f *boltFile) findPageSize() (int64, error) {
 func (f *boltFile) readMeta(m *[metaLength]byte, page int64) error {
 	*m = [metaLength]byte{}
 	if _, err := f.f.ReadAt(m[:], page+pageHeader); err != nil && !errors.Is(err, io.EOF) {
-		return f.corrupt("read meta page: %v", err)
+		return f.unread("meta page", err)
 	}
 	return nil
 }
@@ -141,12 +171,22 @@ func metaFault(m *[metaLength]byte) string {
 	switch {
 	case binary.NativeEndian.Uint32(m[:]) != boltMagic:
 		return "no bbolt file"
-	case binary.NativeEndian.Uint32(m[4:]) != boltVersion:
-		return "another version of bbolt's format"
 	case binary.NativeEndian.Uint64(m[metaSum:]) != sum.Sum64():
 		return "the meta page's checksum does not match"
+	case binary.NativeEndian.Uint32(m[4:]) != boltVersion:
+		return errBoltVersion
 	}
 	return ""
+}
+
+const errBoltVersion = "another version of bbolt's format"
+
+// laterBolt returns a VersionError if a whole meta page is of a later version.
+func laterBolt(m *[metaLength]byte) error {
+	if metaFault(m) != errBoltVersion {
+		return nil
+	}
+	return laterVersion("bbolt", uint64(binary.NativeEndian.Uint32(m[4:])), boltVersion)
 }
 
 // metaDamage returns what is wrong with one of the two meta pages. A write may be under way: what is

@@ -17,7 +17,7 @@ func (f *boltFile) index(ctx context.Context) (x *blockIndex, err error) {
 			err = addPart(spans, stream, &p)
 		}
 		if err != nil {
-			return f.corrupt("%v", err)
+			return f.fault(err)
 		}
 		x.streams[stream] = append(x.streams[stream], p)
 		return nil

@@ -111,7 +111,7 @@ func (s *snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	case errors.Is(err, io.EOF):
 		return nil, s.file.corrupt("page %d: it lies beyond the end of the file", id)
 	case err != nil:
-		return nil, s.file.corrupt("page %d: %v", id, err)
+		return nil, s.file.unread(fmt.Sprintf("page %d", id), err)
 	}
 	return buf, nil
 }

@@ -97,7 +97,7 @@ func (snap *snapshot) loggedStream(name string) (*loggedStream, error) {
 	}
 	if v != nil {
 		if v, err = stateValue(key, v, snap.file.summed); err != nil {
-			return s, snap.file.corrupt("the state of stream %q: %v", name, err)
+			return s, snap.file.fault(fmt.Errorf("the state of stream %q: %w", name, err))
 		}
 		d := decoder{b: v}
 		s.appended = Count{max(d.number(), 1) - 1, d.number()}
@@ -129,7 +129,7 @@ func (snap *snapshot) readPlaces(s *loggedStream) error {
 		}
 		err = visitFrom(leaf, key, prefix, func(e element) error { return s.addPlace(e, snap.file.summed) })
 		if err != nil {
-			return snap.file.corrupt("a destination of stream %q: %v", s.name, err)
+			return snap.file.fault(fmt.Errorf("a destination of stream %q: %w", s.name, err))
 		}
 		if after == nil || !bytes.HasPrefix(after, prefix) {
 			return nil

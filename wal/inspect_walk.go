@@ -232,6 +232,9 @@ func (w *blockWalk) unseen(leaf *page) []element {
 func (w *blockWalk) takeBlock(e element, until uint64) error {
 	b, fault := parseBlock(w.file.seq, e.key, e.value)
 	if fault != "" {
+		if err := laterBlock(w.file.seq, e.key, e.value); err != nil {
+			fault = err.Error()
+		}
 		w.seek = max(b.number, w.seek)
 		w.tell(lostBlocks{Run{w.seek, until}, b}, fault)
 		w.seek = until

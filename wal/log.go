@@ -89,7 +89,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
-	if err := l.recover(); err != nil {
+	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
 	if l.space() < l.margin() {

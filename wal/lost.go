@@ -141,20 +141,21 @@ func (l *Log) reconcileAll() error {
 // Lose gives up the part of the log that a Read at offset from said is corrupt, and counts what each
 // of the stream's destinations still waited for in it as dropped. Reads pass over it from here on.
 func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error {
-	l.markBad(corrupt, streamName, from)
+	forget := l.markBad(corrupt, streamName, from)
 	for _, p := range l.Places(streamName) {
 		if err := l.reconcile(p); err != nil {
+			forget() // the next Read meets it again: what is lost of it is not counted yet
 			return err
 		}
 	}
 	return nil
 }
 
-// markBad notes the run of offsets from the corrupt block to the next that can be found.
-func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) {
+// markBad notes the run of offsets from the corrupt block to the next that can be found. forget undoes that.
+func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) (forget func()) {
 	seg, sp := l.find(streamName, from)
 	if seg == nil {
-		return
+		return func() {}
 	}
 	from = max(from, sp.first)
 	bad := Run{First: from, Next: l.blockAfter(seg, streamName, from, sp.next)}
@@ -170,6 +171,14 @@ func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) {
 	if !known {
 		l.opts.Logger.Error("a part of the log can't be read and is given up", "segment", seg.path,
 			"stream", streamName, "first", bad.First, "next", bad.Next, "error", corrupt)
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		runs := slices.DeleteFunc(seg.bad[streamName], func(r Run) bool { return r == bad })
+		if seg.bad[streamName] = runs; len(runs) == 0 {
+			delete(seg.bad, streamName)
+		}
 	}
 }
 

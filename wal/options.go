@@ -43,6 +43,7 @@ type Options struct {
 	beforeCommit, afterCommit func() error
 	rewriteAtOnce             bool                    // also what may drain by itself
 	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
+	readPatience              time.Duration           // default readPatience
 }
 
 // CommitInfo describes a commit.
@@ -78,6 +79,9 @@ func (o *Options) validate() error {
 	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = DefaultLockTimeout
+	}
+	if o.readPatience == 0 {
+		o.readPatience = readPatience
 	}
 	if o.ProducerIdle == 0 {
 		o.ProducerIdle = DefaultProducerIdle

@@ -51,8 +51,11 @@ func appendMark(b []byte, m *Mark, low uint64) []byte {
 
 // decode reads what appendLocked wrote.
 func (p *Place) decode(b []byte) error {
-	if len(b) == 0 || b[0] != placeVersion {
+	if len(b) == 0 || b[0] == 0 {
 		return errPlace
+	}
+	if err := laterVersion("place", uint64(b[0]), placeVersion); err != nil {
+		return err
 	}
 	d := decoder{b: b[1:]}
 	l := &p.ledger

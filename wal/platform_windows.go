@@ -25,6 +25,8 @@ func unlockBolt(*os.File) error { return nil }
 // syncDir does nothing: Windows has no call that syncs a folder, NTFS journals its entries.
 func syncDir(string) error { return nil }
 
+func syncFolder(*os.File) error { return nil }
+
 // fileSizes returns a regular file's length twice.
 func fileSizes(path string) (disk, length int64, ok bool) {
 	st, err := os.Stat(path)

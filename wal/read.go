@@ -25,6 +25,9 @@ type Chunk struct {
 //
 // A block that fails its checksum ends the chunk; when it is the first, the error is a
 // *CorruptError. Blocks without an event of the wanted lanes are passed over unread.
+//
+// A block that the disk can't read is an I/O error, and the caller tries again after a pause. When it has been one
+// for a minute it is a *CorruptError too.
 func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Chunk, error) {
 	r := reading{stream: streamName, lanes: lanes, left: limit, chunk: Chunk{Next: from}}
 	for r.left > 0 && !r.chunk.End {
@@ -40,6 +43,7 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 		if errors.Is(err, errGone) || err != nil && (seg.swaps.Load() != swaps || l.changed(seg, streamName, sp)) {
 			continue // truncated or rewritten meanwhile: nobody needs it
 		}
+		err = l.readOrPatience(seg, streamName, r.chunk.Next, err)
 		if next, known := l.badRun(seg, streamName, r.chunk.Next); err != nil && known {
 			r.chunk.Next = next
 			continue

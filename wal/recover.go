@@ -1,9 +1,11 @@
 package wal
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,20 +28,26 @@ type recovery struct {
 	whole  bool     // the newest segment may take appends
 	ready  *segment // made ready to follow the newest; nil: none is
 	lowest map[string]uint64
+
+	condemned []condemned
 }
 
-// recover reads what the directory holds and leaves the log with a newest segment that is whole.
-func (l *Log) recover() error {
-	if err := l.clean(); err != nil {
-		return err
-	}
+// condemned is a segment that is to be set aside.
+type condemned struct {
+	seg    *segment
+	reason error
+}
+
+// recover reads what the directory holds and leaves the log with a newest segment that is whole. It changes nothing
+// before all has been read: a disk that can't be read now, or a later release's log, is left as it is.
+func (l *Log) recover(ctx context.Context) error {
 	seqs, err := listSegments(l.dir)
 	if err != nil {
 		return err
 	}
 	_, begun := l.begunFile()
 	r := recovery{log: l, last: max(l.highestAside(), begun), lowest: make(map[string]uint64)}
-	if seqs, err = r.takeReady(seqs); err != nil {
+	if seqs, err = r.takeReady(ctx, seqs); err != nil {
 		return err
 	}
 	if newest := slices.Max(append(seqs, 0)); newest < r.last {
@@ -47,9 +55,15 @@ func (l *Log) recover() error {
 	}
 	for _, seq := range slices.Backward(seqs) {
 		r.last = max(r.last, seq)
-		if err := r.load(seq); err != nil {
+		if err := r.load(ctx, seq); err != nil {
 			return err
 		}
+	}
+	if err := knownDead(ctx, l.opts.Dir); err != nil {
+		return err
+	}
+	if err := r.change(); err != nil {
+		return err
 	}
 	slices.Reverse(l.segments)
 	if l.id == "" {
@@ -86,19 +100,21 @@ func (r *recovery) missing() uint64 {
 
 // takeReady takes the last segment out of the list if it was made ready and has not begun: it holds nothing, and
 // proves that there was one before it.
-func (r *recovery) takeReady(seqs []uint64) ([]uint64, error) {
+func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, error) {
 	n := len(seqs)
 	if n == 0 {
 		return nil, nil
 	}
 	seg, bare := r.segment(seqs[n-1]), false
 	var m ownMeta
-	err := seg.view(func(view reader) (err error) {
-		bare = view.bucket(bucketState) == nil && view.bucket(bucketBlocks) == nil
-		m, err = readMeta(view, seg)
-		return err
+	err := lookTwice(ctx, func() error {
+		err := seg.view(func(view reader) (err error) {
+			bare = view.bucket(bucketState) == nil && view.bucket(bucketBlocks) == nil
+			m, err = readMeta(view, seg)
+			return err
+		})
+		return errors.Join(err, seg.close())
 	})
-	err = errors.Join(err, seg.close())
 	switch {
 	case damaged(err): // load tells it
 		return seqs, nil
@@ -114,14 +130,20 @@ func (r *recovery) segment(seq uint64) *segment {
 	return &segment{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), shelf: &r.log.shelf}
 }
 
-// load adds a segment to the log, or sets it aside. The newest comes first: it is checked whole, since
-// it is the one that a crash may have met in the middle of a write, and it has the log's state.
-func (r *recovery) load(seq uint64) error {
+// load adds a segment to the log, or notes that it is to be set aside. The newest comes first: it is checked whole,
+// since it is the one that a crash may have met in the middle of a write, and it has the log's state.
+func (r *recovery) load(ctx context.Context, seq uint64) error {
 	l := r.log
 	seg := r.segment(seq)
 	newest := len(l.segments) == 0
-	err := r.read(seg, newest)
-	err = errors.Join(err, seg.close())
+	before := *r
+	err := lookTwice(ctx, func() error {
+		*r = before
+		if newest {
+			l.forgetState()
+		}
+		return errors.Join(r.read(seg, newest), seg.close())
+	})
 	if !damaged(err) && err != nil {
 		return err
 	}
@@ -129,12 +151,22 @@ func (r *recovery) load(seq uint64) error {
 		l.segments = append(l.segments, seg)
 		return nil
 	}
-	size := fileSize(seg.path)
 	if newest {
-		r.lose(size)
+		r.lose(fileSize(seg.path))
 		l.forgetState()
 	}
-	return l.quarantine(seg, err)
+	r.condemned = append(r.condemned, condemned{seg, err})
+	return nil
+}
+
+// change sets aside what can't be read, and removes what a crash left.
+func (r *recovery) change() error {
+	for _, c := range r.condemned {
+		if err := r.log.quarantine(c.seg, c.reason); err != nil {
+			return err
+		}
+	}
+	return r.log.clean()
 }
 
 func (r *recovery) read(seg *segment, newest bool) error {
@@ -147,12 +179,40 @@ func (r *recovery) read(seg *segment, newest bool) error {
 		return err
 	})
 	if err == nil {
+		err = knownBlocks(seg)
+	}
+	if err == nil {
 		err = r.log.indexed(seg)
 	}
 	if err != nil {
 		return err
 	}
 	return r.fit(seg, m.log)
+}
+
+// knownBlocks checks that no later release wrote the first or the last block of a sealed segment: what is between them was
+// written between. Whatever else is wrong with a block is for its readers to say.
+func knownBlocks(seg *segment) error {
+	err := seg.view(func(r reader) error {
+		blocks := r.bucket(bucketBlocks)
+		if blocks == nil {
+			return nil
+		}
+		if k, v := blocks.floor(numberKey(math.MaxUint64)); k != nil {
+			if err := laterBlock(seg.seq, k, v); err != nil {
+				return err
+			}
+		}
+		k, v := blocks.Seek(numberKey(0))
+		if k == nil {
+			return nil
+		}
+		return laterBlock(seg.seq, k, v)
+	})
+	if later(err) {
+		return inFile(seg.path, err)
+	}
+	return nil
 }
 
 func (r *recovery) readNewest(seg *segment) error {
@@ -174,8 +234,10 @@ func (r *recovery) readNewest(seg *segment) error {
 		case doubtful && r.lost == 0:
 			r.lost = min(largestCommit, r.log.opts.MaxSize)
 		}
-		r.note(seg)
-		return r.log.loadState(view, seg)
+		if err = r.log.loadState(view, seg); err == nil {
+			r.note(seg)
+		}
+		return err
 	})
 	if err != nil || !m.sealed {
 		return err
@@ -199,7 +261,7 @@ func (s *segment) check() (doubtful bool, err error) {
 func (l *Log) indexed(s *segment) error {
 	err := s.view(func(r reader) (err error) {
 		if s.spans, err = readIndexSpans(r, s.seq); err != nil {
-			err = &CorruptError{File: s.path, Reason: err.Error()}
+			err = inFile(s.path, err)
 		}
 		return err
 	})
@@ -307,7 +369,7 @@ func (l *Log) loadState(r reader, seg *segment) error {
 			err = l.loadEntry(k, v)
 		}
 		if err != nil {
-			return &CorruptError{File: seg.path, Reason: err.Error()}
+			return inFile(seg.path, err)
 		}
 	}
 	return nil

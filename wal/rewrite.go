@@ -276,7 +276,7 @@ func (w *copyWriter) commit() error {
 	if err := errors.Join(tx.Commit(), w.db.Sync()); err != nil {
 		return fmt.Errorf("commit copy: %w", err)
 	}
-	return viewBolt(w.db, w.db.Path(), func(tx *bolt.Tx) error {
+	return viewBolt(w.db, w.db.Path(), 0, func(tx *bolt.Tx) error {
 		w.length = tx.Size()
 		return nil
 	})

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -70,6 +71,7 @@ type segment struct {
 	// Of the newest segment, the committer's: the file, how far bbolt's pages go, how far blocks are
 	// allocated, and whether the file system can't do that.
 	file        *os.File
+	base        uintptr // where bbolt's map of the file begins
 	used        atomic.Int64
 	allocated   atomic.Int64
 	unallocated bool
@@ -86,6 +88,8 @@ type segment struct {
 	// spans belongs to Log.mu once the segment is part of the log.
 	spans map[string]span
 	bad   map[string][]Run // what can't be read of a stream; belongs to Log.mu
+
+	failing atomic.Pointer[failingRead] // nil: all that was read could be
 
 	swaps  atomic.Int64 // how often it was rewritten: what was found in it before counts no longer
 	gapped bool         // it was rewritten without some events; belongs to Log.mu
@@ -113,7 +117,7 @@ func openBolt(path string, o *bolt.Options) (*bolt.DB, error) {
 }
 
 func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err error) {
-	defer contain(path, &err)
+	defer contain(path, 0, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	o.Timeout = boltLockWait
 	o.NoFreelistSync = true
@@ -141,12 +145,13 @@ func (s *segment) openWritable(path string, segmentSize int64) (err error) {
 		return err
 	}
 	s.allocated.Store(0)
+	s.base = s.db.Info().Data
 	return s.measure()
 }
 
 // measure notes how far the pages go.
 func (s *segment) measure() error {
-	return viewBolt(s.db, s.path, func(tx *bolt.Tx) error {
+	return viewBolt(s.db, s.path, s.base, func(tx *bolt.Tx) error {
 		s.used.Store(tx.Size())
 		return nil
 	})
@@ -167,13 +172,22 @@ func openMapped(path string) (*boltFile, error) {
 	return f, nil
 }
 
-// contain turns a panic, the answer to a bad page, and a memory fault, the kernel's answer to
-// a page of a mapped file that can't be read, into a CorruptError.
-func contain(path string, err *error) {
+// contain turns a panic, which is how bbolt and a reader tell of a page that they can't use, into an error. A memory
+// fault within the file, whose map begins at base, is the kernel's way to tell that the disk could not read the page.
+func contain(path string, base uintptr, err *error) {
 	switch r := recover().(type) {
 	case nil:
 	case *CorruptError:
 		*err = r
+	case *readError:
+		*err = r
+	case interface{ Addr() uintptr }:
+		_, length, ok := fileSizes(path)
+		if ok && base > 0 && r.Addr() >= base && r.Addr()-base < uintptr(length) {
+			*err = &readError{path, "a mapped page", syscall.EIO}
+			return
+		}
+		*err = &CorruptError{File: path, Reason: fmt.Sprint("page: ", r)}
 	default:
 		*err = &CorruptError{File: path, Reason: fmt.Sprint("page: ", r)}
 	}
@@ -187,13 +201,13 @@ func (s *segment) view(f func(r reader) error) (err error) {
 	}
 	defer s.mu.RUnlock()
 	if s.db != nil {
-		return viewBolt(s.db, s.path, func(tx *bolt.Tx) error { return f(boltReader{tx}) })
+		return viewBolt(s.db, s.path, s.base, func(tx *bolt.Tx) error { return f(boltReader{tx}) })
 	}
 	return viewPages(s.pages, f)
 }
 
 func viewPages(file *boltFile, f func(r reader) error) (err error) {
-	defer contain(file.path, &err)
+	defer contain(file.path, file.base(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	s, err := file.snapshot()
 	if err != nil {
@@ -202,8 +216,9 @@ func viewPages(file *boltFile, f func(r reader) error) (err error) {
 	return f(pageReader{s})
 }
 
-func viewBolt(db *bolt.DB, path string, f func(tx *bolt.Tx) error) (err error) {
-	defer contain(path, &err)
+// viewBolt runs f in a read transaction. The map begins at base; 0: nobody knows.
+func viewBolt(db *bolt.DB, path string, base uintptr, f func(tx *bolt.Tx) error) (err error) {
+	defer contain(path, base, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return db.View(f)
 }
@@ -346,8 +361,8 @@ func readMeta(r reader, s *segment) (ownMeta, error) {
 	}
 	version, seq, base := valueOf(meta, keyVersion), valueOf(meta, keySegment), valueOf(meta, keyBase)
 	switch {
-	case len(version) != 1 || version[0] != segmentVersion:
-		return ownMeta{}, &CorruptError{File: s.path, Reason: fmt.Sprintf("segment version %x, want %x", version, segmentVersion)}
+	case segmentVersionFault(s.path, version) != nil:
+		return ownMeta{}, segmentVersionFault(s.path, version)
 	case !bytes.Equal(seq, numberKey(s.seq)):
 		return ownMeta{}, &CorruptError{File: s.path, Reason: fmt.Sprintf("it says that it is segment %x", seq)}
 	case len(base) != 8:

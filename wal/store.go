@@ -97,7 +97,7 @@ func (c *committer) write(g *group, tx *bolt.Tx, active *segment) error {
 
 // update is a transaction of the newest segment. bbolt's panics and faults on bad pages are contained.
 func (s *segment) update(f func(tx *bolt.Tx) error) (err error) {
-	defer contain(s.path, &err)
+	defer contain(s.path, s.base, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := s.db.Begin(true)
 	if err != nil {

@@ -5,53 +5,106 @@ package wal_test
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A segment on a bad part of the disk: it can be opened, and reading it is an I/O error, or a fault of
-// the memory map. It is set aside when the log opens, and given up when it goes bad later.
-func TestASegmentThatTheDiskCannotRead(t *testing.T) {
-	trigger := filepath.Join(t.TempDir(), "trigger")
-	for _, when := range []string{"before", "after"} {
-		t.Run(when+" the open", func(t *testing.T) {
-			d, err := newDisk(t, t.TempDir(), 64<<20, "mkfs.ext4")
-			if err == nil {
-				err = d.attachBehindErrors(trigger)
-			}
-			if err != nil {
-				notTested(t, "a disk that can't be read", err)
+// A segment on a bad part of the disk: it can be opened, and reading it is an I/O error, or a fault of the memory map.
+// Nothing says that its content is wrong: the log does not open, and is whole once the disk can be read.
+func TestUnreadableDisk_LeavesTheLogAsItIs(t *testing.T) {
+	s := newSample(t)
+	for i, which := range map[int]string{0: "oldest", 1: "middle", len(s.files) - 1: "newest"} {
+		t.Run(which, func(t *testing.T) {
+			t.Parallel()
+			d, trigger, dir := unreadableDisk(t, &s)
+			if d == nil {
 				return
 			}
-			s := newSample(t)
-			dir := filepath.Join(d.mount, "data")
-			copyDir(t, dir, s.dir)
-			must(t, run("sync", "-f", d.mount))
-			if when == "before" {
-				forget(t, filepath.Join(dir, "wal", s.files[1]), filepath.Join(d.folder, "nbd"))
-			}
+			before := contents(t, dir)
+			forget(t, filepath.Join(dir, "wal", s.files[i]), filepath.Join(d.folder, "nbd"))
 			must(t, os.WriteFile(trigger, nil, 0o600))
-			defer os.Remove(trigger)
 			l, err := wal.Open(t.Context(), sampleOptions(dir))
-			must(t, err)
-			defer l.Close()
-			if when == "after" {
-				forget(t, filepath.Join(dir, "wal", s.files[1]), filepath.Join(d.folder, "nbd"))
+			if err == nil {
+				l.Close()
 			}
-			checkGivenUp(t, l, &s)
-			must(t, l.Close())
+			if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), s.files[i]) {
+				t.Errorf("got %v, want an I/O error of %s", err, s.files[i])
+			}
 			must(t, os.Remove(trigger))
+			if after := contents(t, dir); !maps.Equal(before, after) {
+				t.Errorf("got %v, want %v", slices.Sorted(maps.Keys(after)), slices.Sorted(maps.Keys(before)))
+			}
+			if lost := s.checkDamaged(t, dir); lost != 0 {
+				t.Errorf("got %d events lost", lost)
+			}
 			d.letGo()
 		})
 	}
+}
+
+// A segment that goes bad while the log is open costs nothing as long as the disk may come back, and its events when it
+// has not for long: they are counted, and the destination goes on.
+func TestUnreadableDisk_CostsEventsOnlyIfItLasts(t *testing.T) {
+	s := newSample(t)
+	for name, patience := range map[string]time.Duration{"passes": time.Hour, "lasts": time.Nanosecond} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, trigger, dir := unreadableDisk(t, &s)
+			if d == nil {
+				return
+			}
+			l, err := wal.Open(t.Context(), sampleOptions(dir).Patient(patience))
+			must(t, err)
+			defer l.Close()
+			held := inspect(t, dir).Segments[1].Streams[0]
+			forget(t, filepath.Join(dir, "wal", s.files[1]), filepath.Join(d.folder, "nbd"))
+			must(t, os.WriteFile(trigger, nil, 0o600))
+			var corrupt *wal.CorruptError
+			for range 3 { // the disk is asked again and again
+				chunk, err := l.Read("old", held.First, wal.AllLanes, 1<<20)
+				if err == nil || patience == time.Hour && (errors.As(err, &corrupt) || !errors.Is(err, syscall.EIO)) {
+					t.Fatalf("got %d events and %v, want an I/O error", len(chunk.Events), err)
+				}
+			}
+			if patience == time.Hour {
+				must(t, os.Remove(trigger))
+			}
+			checkGivenUp(t, l, &s, held.Held.Events, patience < time.Hour)
+			must(t, l.Close())
+			d.letGo()
+		})
+	}
+}
+
+// unreadableDisk returns a copy of the sample on a disk that can't be read while the file trigger is there; nil: none can
+// be made here.
+func unreadableDisk(t *testing.T, s *sample) (d *disk, trigger, dir string) {
+	t.Helper()
+	trigger = filepath.Join(t.TempDir(), "trigger")
+	d, err := newDisk(t, t.TempDir(), 64<<20, "mkfs.ext4")
+	if err == nil {
+		err = d.attachBehindErrors(trigger)
+	}
+	if err != nil {
+		notTested(t, "a disk that can't be read", err)
+		return nil, "", ""
+	}
+	t.Cleanup(func() { _ = os.Remove(trigger) }) // before the disk goes, if it is there still
+	dir = filepath.Join(d.mount, "data")
+	copyDir(t, dir, s.dir)
+	must(t, run("sync", "-f", d.mount))
+	return d, trigger, dir
 }
 
 // forget drops the kernel's copies of files, so that the next read asks the disk.
@@ -65,13 +118,13 @@ func forget(t testing.TB, paths ...string) {
 }
 
 // checkGivenUp reads the stream old to its end, gives up what can't be read, and compares it with the ledger.
-func checkGivenUp(t *testing.T, l *wal.Log, s *sample) {
+func checkGivenUp(t *testing.T, l *wal.Log, s *sample, held uint64, loses bool) {
 	t.Helper()
 	read := s.readDamaged(t, l, "old", s.next["old"])
 	st := l.Places("old")[0].Stat()
 	lost := st.Dropped[wal.DroppedCorrupt].Events
-	if held := inspect(t, s.dir).Segments[1].Streams[0].Held.Events; lost == 0 || lost > held {
-		t.Errorf("got %d events lost, the segment held %d", lost, held)
+	if lost > held || lost > 0 != loses {
+		t.Errorf("got %d events lost of the %d that the segment held, want some: %v", lost, held, loses)
 	}
 	if st.Pending != read || read.Events+lost != st.Appended.Events {
 		t.Errorf("got %+v with %+v read", st, read)

@@ -48,7 +48,10 @@ func (w *walk) part(r reader, p *indexPart, from uint64) (done bool, err error) 
 		if at.First >= w.next {
 			return true, nil
 		}
-		b, fault := w.block(&c, at)
+		b, fault, err := w.block(&c, at)
+		if err != nil {
+			return false, err
+		}
 		if done, err = w.visit(at, b, fault); done || err != nil {
 			return done, err
 		}
@@ -57,16 +60,18 @@ func (w *walk) part(r reader, p *indexPart, from uint64) (done bool, err error) 
 }
 
 // block reads the header of the block that the index has at at.
-func (w *walk) block(c *numberCursor, at blockPlace) (b block, fault string) {
+func (w *walk) block(c *numberCursor, at blockPlace) (b block, fault string, err error) {
 	k, v := c.at(at.number)
 	if k == nil {
-		return b, fmt.Sprintf("block %d of the segment is missing", at.number)
+		return b, fmt.Sprintf("block %d of the segment is missing", at.number), nil
 	}
-	b, fault = peekBlock(w.seg.seq, k, v)
+	if b, fault = peekBlock(w.seg.seq, k, v); fault != "" {
+		err = inFile(w.seg.path, laterBlock(w.seg.seq, k, v))
+	}
 	if fault == "" && (b.stream != w.stream || b.first != at.First || b.next() != at.Next) {
 		fault = fmt.Sprintf("block %d of the segment is another one by the index", at.number)
 	}
-	return b, fault
+	return b, fault, err
 }
 
 // numberCursor finds blocks by their numbers. Those that follow one another cost no search.
@@ -100,7 +105,7 @@ func (l *Log) partOf(seg *segment, stream string, offset uint64) (p indexPart, o
 		}
 		err = seg.view(func(r reader) (err error) {
 			if p, ok, err = indexPartOf(r, seg.seq, stream, offset); err != nil {
-				err = &CorruptError{File: seg.path, Reason: err.Error()}
+				err = inFile(seg.path, err)
 			}
 			return err
 		})

@@ -1,0 +1,73 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+)
+
+// lookPauses are the pauses after I/O errors of Open: a disk that is reset, or a network that is gone for a moment, is back
+// by then.
+var lookPauses = [...]time.Duration{100 * time.Millisecond, 400 * time.Millisecond, 1500 * time.Millisecond}
+
+// readPatience is how long a part of the log is read again and again that the disk can't read, before it counts as
+// damaged: a bad sector must not stop a destination for ever, and a disk that is gone for a moment must cost nothing.
+const readPatience = time.Minute
+
+// failingRead is where a segment can't be read.
+type failingRead struct {
+	since  time.Time
+	stream string
+	offset uint64
+}
+
+// readOrPatience takes the outcome of a read of seg that has come up to offset of a stream. It returns err, as a CorruptError
+// if it is an I/O error that has not gone away for readPatience.
+func (l *Log) readOrPatience(seg *segment, stream string, offset uint64, err error) error {
+	failing := seg.failing.Load()
+	switch {
+	case !unread(err):
+		if failing != nil && failing.stream == stream && failing.offset < offset && seg.failing.CompareAndSwap(failing, nil) {
+			l.opts.Logger.Info("a segment can be read again", "segment", seg.path, "after", time.Since(failing.since))
+		}
+		return err
+	case failing == nil:
+		if seg.failing.CompareAndSwap(nil, &failingRead{time.Now(), stream, offset}) {
+			l.opts.Logger.Warn("the disk cannot read a segment; it is tried again, and given up in parts if that lasts",
+				"segment", seg.path, "stream", stream, "offset", offset, "lasts", l.opts.readPatience, "error", err)
+		}
+		return err
+	case time.Since(failing.since) < l.opts.readPatience:
+		return err
+	}
+	return &CorruptError{seg.path, stream, offset, fmt.Sprintf("not readable for %s: %v", time.Since(failing.since).Round(time.Second), err)}
+}
+
+// lookTwice runs read, which reads a file anew, until it says what is certain: nil, twice in all that the content is
+// wrong, or an error that it has had lookPauses to get over. So nothing is set aside for an error that another read does
+// not meet.
+func lookTwice(ctx context.Context, read func() error) error {
+	wrong := 0
+	for failures := 0; ; {
+		err := read()
+		switch {
+		case err == nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist):
+			return err
+		case damaged(err) || later(err):
+			if wrong++; wrong == 2 {
+				return err
+			}
+			continue
+		case failures == len(lookPauses):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(lookPauses[failures]):
+			failures++
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package wal
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// A format version counts only where what stands beside it is whole: a checksum over the same bytes, or the page
+// itself. Otherwise it is damage. So every later format keeps the version first, and the checksum in its place.
+
+// laterVersion returns the VersionError of a part whose version is beyond known; nil: it is not.
+func laterVersion(part string, got, known uint64) error {
+	if got <= known {
+		return nil
+	}
+	return &VersionError{Part: part, Got: got, Known: known}
+}
+
+// segmentVersionFault checks the version that a segment's meta bucket has. It may be longer in a later release.
+func segmentVersionFault(path string, stored []byte) error {
+	if len(stored) == 1 && stored[0] == segmentVersion {
+		return nil
+	}
+	var got uint64
+	if n := len(stored); 0 < n && n <= 8 {
+		var b [8]byte
+		copy(b[8-n:], stored)
+		got = binary.BigEndian.Uint64(b[:])
+	}
+	if err := laterVersion("segment", got, segmentVersion); err != nil {
+		return inFile(path, err)
+	}
+	return inFile(path, errSegmentVersion)
+}
+
+var errSegmentVersion = errors.New("the segment's version is missing")
+
+// inFile makes an error of decoding that of a file: a CorruptError, unless a later release wrote what was decoded, or it
+// could not be read.
+func inFile(path string, err error) error {
+	var later *VersionError
+	switch {
+	case err == nil || unread(err):
+		return err
+	case errors.As(err, &later):
+		return &VersionError{path, later.Part, later.Got, later.Known}
+	}
+	return &CorruptError{File: path, Reason: err.Error()}
+}
+
+// later tells whether a later release wrote what err is about.
+func later(err error) bool {
+	var v *VersionError
+	return errors.As(err, &v)
+}
