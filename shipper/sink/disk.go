@@ -11,14 +11,15 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// disk is how a File changes what is in its files: tests make these calls fail.
+// disk is how a File changes what is in its files and makes it last: tests make these calls fail.
 type disk struct {
-	writeAt  func(f *os.File, b []byte, at int64) (int, error)
+	write    func(f *os.File, b []byte) (int, error)
 	truncate func(f *os.File, size int64) error
 	sync     func(f *os.File) error
+	syncDir  func(dir string) error
 }
 
-var realDisk = disk{writeAt: (*os.File).WriteAt, truncate: (*os.File).Truncate, sync: fdatasync}
+var realDisk = disk{write: (*os.File).Write, truncate: (*os.File).Truncate, sync: fdatasync, syncDir: syncDir}
 
 // errUnfinished is returned by a Send while too many whole files can't be given their names.
 var errUnfinished = errors.New("too many files wait to be finished")
@@ -49,21 +50,29 @@ func classifyFile(err error) *shipper.Error {
 }
 
 // makeDirs makes path and its missing parents, and syncs the parent of each that it made.
-func makeDirs(path string) error {
-	err := os.Mkdir(path, 0o755)
+func (f *File) makeDirs(path string) error {
+	err := os.Mkdir(path, f.o.dirMode())
 	if errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path {
-		if err := makeDirs(filepath.Dir(path)); err != nil {
+		if err := f.makeDirs(filepath.Dir(path)); err != nil {
 			return err
 		}
-		err = os.Mkdir(path, 0o755)
+		err = os.Mkdir(path, f.o.dirMode())
 	}
 	switch {
-	case err == nil:
-		return syncDir(filepath.Dir(path))
 	case errors.Is(err, fs.ErrExist):
 		return nil
+	case err != nil:
+		return fmt.Errorf("make directory: %w", err)
 	}
-	return fmt.Errorf("make directory: %w", err)
+	err = f.o.grant(func(mode fs.FileMode) error { return os.Chmod(path, mode) }, f.o.dirMode())
+	if err == nil {
+		err = f.disk.syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		_ = os.Remove(path) // one that is there already would be taken for synced
+		return fmt.Errorf("make directory: %w", err)
+	}
+	return nil
 }
 
 // syncDir makes the names in dir last.

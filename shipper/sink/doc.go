@@ -102,7 +102,17 @@
 // since a later sync that succeeds proves nothing about the pages that this one lost; what was
 // synced before stays, and the batch goes into a new file.
 //
-// Assumed: one sink at a time writes a stream's files under one path; nobody touches the .tmp
-// files; fdatasync and a directory's fsync reach the disk. A start reads the names in the tree under
-// PATH, some hundred thousand a second.
+// An event counts as delivered when, after the sync, the file's name still leads to the file and the file has the
+// length that it should have. When somebody has removed, moved, replaced or cut it (logrotate's copytruncate), that is
+// logged once, events that did not count yet go into a new file, and events that did are where that left them. The
+// same is looked at again when the file is whole, and when it gets its name.
+//
+// The state names the path. After a crash and a change of the path, or of the destination's type, the unfinished
+// files are cut and finished where they are; when that can't be done, the log says where they are.
+//
+// Files have the mode 0644 and folders 0755, less the umask, or FileMode and what follows from it (0640: 0750), from
+// when they are made.
+//
+// Assumed: one sink at a time writes a stream's files under one path, and no other's path lies within it; fdatasync and
+// a directory's fsync reach the disk. A start reads the names in the tree under PATH, some hundred thousand a second.
 package sink

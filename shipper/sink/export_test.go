@@ -17,12 +17,18 @@ func WholeReply(t http.RoundTripper) aws.HTTPClient {
 func (f *File) FailDisk(next func(call string) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.disk.writeAt = func(file *os.File, b []byte, at int64) (int, error) {
+	f.disk.write = func(file *os.File, b []byte) (int, error) {
 		if err := next("write"); err != nil {
-			n, _ := file.WriteAt(b[:len(b)/2], at)
+			n, _ := file.Write(b[:len(b)/2])
 			return n, err
 		}
-		return file.WriteAt(b, at)
+		return file.Write(b)
+	}
+	f.disk.syncDir = func(dir string) error {
+		if err := next("sync directory"); err != nil {
+			return err
+		}
+		return syncDir(dir)
 	}
 	f.disk.truncate = func(file *os.File, size int64) error {
 		if err := next("truncate"); err != nil {
@@ -36,6 +42,18 @@ func (f *File) FailDisk(next func(call string) error) {
 		}
 		return fdatasync(file)
 	}
+}
+
+// OpenFileOn opens a File on a disk of which the test makes these calls.
+func OpenFileOn(o FileOptions, truncate func(*os.File, int64) error, sync func(*os.File) error, syncDirectory func(string) error) (*File, error) {
+	return openFile(o, disk{write: realDisk.write, truncate: truncate, sync: sync, syncDir: syncDirectory})
+}
+
+// Roll ends the current file, as its age would.
+func (f *File) Roll() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rollLocked()
 }
 
 // Crash ends f as a kill would: nothing is finished or renamed.

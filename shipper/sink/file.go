@@ -1,9 +1,12 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -36,6 +39,7 @@ type FileOptions struct {
 	Stream       string        // the stream's name; files are named for it
 	RollSize     int64         // bytes after which a file is whole; 0: 64 MiB
 	RollInterval time.Duration // age at which it is; 0: 60 s
+	FileMode     fs.FileMode   // of the files; a directory has x beside each r; 0: 0644 and 0755 less the umask
 	Envelope     *shipper.Envelope
 	State        []byte // the Keeper's state as the log last stored it; nil: none ever was
 	Checkpoint   uint64 // of the same commit: every event before is settled
@@ -47,6 +51,11 @@ func (o *FileOptions) setDefaults() error {
 	if o.Path == "" || o.Stream == "" {
 		return errors.New("file: path and stream are required")
 	}
+	path, err := filepath.Abs(o.Path)
+	if err != nil {
+		return fmt.Errorf("file: path %q: %w", o.Path, err)
+	}
+	o.Path = path
 	if o.RollSize <= 0 {
 		o.RollSize = defaultRollSize
 	}
@@ -61,6 +70,19 @@ func (o *FileOptions) setDefaults() error {
 	}
 	return nil
 }
+
+func (o *FileOptions) fileMode() fs.FileMode { return cmp.Or(o.FileMode, 0o644) }
+
+// grant gives what was made with mode the bits of it that the umask took, where the mode was asked for.
+func (o *FileOptions) grant(chmod func(fs.FileMode) error, mode fs.FileMode) error {
+	if o.FileMode == 0 {
+		return nil
+	}
+	return chmod(mode)
+}
+
+// dirMode lets search a directory whoever may read the files.
+func (o *FileOptions) dirMode() fs.FileMode { return o.fileMode() | o.fileMode()&0o444>>2 }
 
 // File is a directory of this host as a destination. It is a shipper.Keeper.
 type File struct {
@@ -81,14 +103,22 @@ type File struct {
 	found     fileState  // what the log vouched for at the start
 	recovered bool
 	current   *openPart
-	rolled    []part // whole, oldest first: they wait for the commit that covers them
-	chain     string // the last directory whose way up to Path was synced
+	rolled    []*part // whole, oldest first: they wait for the commit that covers them
+	chain     chain
+}
+
+// chain is a directory whose way up to Path was synced.
+type chain struct {
+	dir  string // under Path
+	info fs.FileInfo
 }
 
 // OpenFile returns the destination and starts its goroutine, which Close ends. It cuts and
 // finishes what an earlier life left behind; when that fails, because the disk is not there, it
 // says so in the log and every Send tries it first.
-func OpenFile(o FileOptions) (*File, error) {
+func OpenFile(o FileOptions) (*File, error) { return openFile(o, realDisk) }
+
+func openFile(o FileOptions, d disk) (*File, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
 	}
@@ -98,7 +128,7 @@ func OpenFile(o FileOptions) (*File, error) {
 	}
 	f := &File{
 		o:     o,
-		disk:  realDisk,
+		disk:  d,
 		wake:  make(chan struct{}, 1),
 		stop:  make(chan struct{}),
 		done:  make(chan struct{}),
@@ -167,21 +197,32 @@ func (f *File) storeLocked(batch []shipper.Record) error {
 	if err := f.recoverLocked(); err != nil {
 		return err
 	}
+	err := f.appendLocked(batch)
+	if lost := (*lostError)(nil); errors.As(err, &lost) { // a new file takes the batch at once
+		err = f.appendLocked(batch)
+	}
+	if err == nil && f.current.Size >= f.o.RollSize {
+		f.rollLocked()
+	}
+	return err
+}
+
+// appendLocked appends the batch to the current file. After a lostError, or a sync that failed, there is no
+// current file any more.
+func (f *File) appendLocked(batch []shipper.Record) error {
 	if err := f.openLocked(batch[0].First); err != nil {
 		return err
 	}
 	err := f.current.append(batch, f.disk)
 	var failed *syncError
-	if errors.As(err, &failed) {
+	var lost *lostError
+	switch {
+	case errors.As(err, &failed):
 		f.abandonLocked()
+	case errors.As(err, &lost):
+		f.loseLocked(lost)
 	}
-	if err != nil {
-		return err
-	}
-	if f.current.Size >= f.o.RollSize {
-		f.rollLocked()
-	}
-	return nil
+	return err
 }
 
 // openLocked makes sure that there is a current file, in the directory of this hour.
@@ -193,6 +234,7 @@ func (f *File) openLocked(first uint64) error {
 	if f.current != nil {
 		return nil
 	}
+	f.removeEmptyLocked()
 	if len(f.rolled) >= maxRolled {
 		return fmt.Errorf("%w: %d", errUnfinished, len(f.rolled))
 	}
@@ -200,9 +242,8 @@ func (f *File) openLocked(first uint64) error {
 	if err := f.makeDirLocked(dir); err != nil {
 		return err
 	}
-	current, err := createPart(f.o.Path, dir, fileName(f.o.Stream, first))
+	current, err := f.createPart(dir, fileName(f.o.Stream, first))
 	if err != nil {
-		f.chain = "" // should somebody have removed the directory, it is made again
 		return err
 	}
 	f.current = current
@@ -210,28 +251,37 @@ func (f *File) openLocked(first uint64) error {
 	return nil
 }
 
-// makeDirLocked makes Path/dir and syncs every directory from there up to Path.
+// makeDirLocked makes Path/dir and syncs every directory from there up to Path. A directory that somebody
+// removed or replaced meanwhile is another one, and its way up is synced again.
 func (f *File) makeDirLocked(dir string) error {
-	if f.chain == dir {
+	path := filepath.Join(f.o.Path, dir)
+	info, err := os.Stat(path)
+	if err == nil && f.chain.dir == dir && os.SameFile(info, f.chain.info) {
 		return nil
 	}
-	if err := makeDirs(filepath.Join(f.o.Path, dir)); err != nil {
+	if err := f.makeDirs(path); err != nil {
 		return err
 	}
 	for d := dir; d != "."; d = filepath.Dir(d) {
-		if err := syncDir(filepath.Join(f.o.Path, filepath.Dir(d))); err != nil {
+		if err := f.disk.syncDir(filepath.Join(f.o.Path, filepath.Dir(d))); err != nil {
 			return err
 		}
 	}
-	f.chain = dir
+	if info, err = os.Stat(path); err != nil {
+		return fmt.Errorf("stat directory: %w", err)
+	}
+	f.chain = chain{dir, info}
 	return nil
 }
 
 // stateLocked is what the checkpoint of everything stored so far has to be committed with.
 func (f *File) stateLocked() []byte {
-	s := fileState{Parts: f.rolled}
+	s := fileState{Root: f.o.Path}
+	for _, p := range f.rolled {
+		s.Parts = append(s.Parts, *p)
+	}
 	if f.current != nil {
-		s.Parts = append(s.Parts[:len(s.Parts):len(s.Parts)], f.current.part)
+		s.Parts = append(s.Parts, *f.current.part)
 	}
 	return s.encode()
 }

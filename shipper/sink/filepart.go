@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,19 +9,24 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/standpipe/standpipe/shipper"
 )
 
 // part is a file that is not finished, as the log vouches for it.
 type part struct {
-	Tmp  string `json:"tmp"`  // its path under Path
+	Tmp  string `json:"tmp"`  // its path under the state's Root
 	Size int64  `json:"size"` // bytes that are synced and belong to delivered events
 	Last uint64 `json:"last"` // offset of the last event in them
+
+	id    fs.FileInfo // which file it is; nil for one that an earlier life began
+	named bool        // it has its final name already
 }
 
 // fileState is what the log keeps for a File: every part, oldest first.
 type fileState struct {
+	Root  string `json:"root,omitempty"` // the Path that the parts are under; "": an older release's, the same as now
 	Parts []part `json:"parts"`
 }
 
@@ -49,7 +55,7 @@ func decodeState(b []byte) (fileState, error) {
 }
 
 // covers says that s vouches for all of p.
-func (s fileState) covers(p part) bool {
+func (s fileState) covers(p *part) bool {
 	for _, q := range s.Parts {
 		if q.Tmp == p.Tmp {
 			return q.Size >= p.Size
@@ -60,9 +66,9 @@ func (s fileState) covers(p part) bool {
 
 // openPart is the part that takes appends.
 type openPart struct {
-	part
-	file *os.File
-	torn bool // the file may hold bytes past Size
+	*part
+	path string
+	file *os.File // opened with O_APPEND: after somebody cut the file, no write leaves a hole
 }
 
 // syncError is a sync that failed. What was not synced before it may be lost although a later
@@ -72,62 +78,131 @@ type syncError struct{ err error }
 func (e *syncError) Error() string { return e.err.Error() }
 func (e *syncError) Unwrap() error { return e.err }
 
-// append writes the batch at the end of what is synced, and syncs it. After an error the part is
-// as it was, or torn; the next append cuts it first.
+// lostError is returned when the part's name does not lead to the part any more, or its bytes are not those
+// that were written: somebody removed, moved, replaced or cut it.
+type lostError struct {
+	path   string
+	reason string
+	moved  bool  // the name leads elsewhere or nowhere
+	keep   int64 // how many of its bytes are of events that counted as delivered before
+}
+
+func (e *lostError) Error() string { return fmt.Sprintf("output file %s: %s", e.path, e.reason) }
+
+// append writes the batch at the end of what is synced, and syncs it. Only when the name then still leads to
+// the file, and the file has the length that it should have, are the events where a consumer finds them. After
+// an error other than a lostError the part holds what it held, or more; the next append cuts it first.
 func (p *openPart) append(batch []shipper.Record, d disk) error {
-	if err := p.mend(d); err != nil {
+	size, err := p.reach()
+	switch {
+	case err != nil:
 		return err
+	case size < p.Size:
+		return p.lost(fmt.Sprintf("cut from %d to %d bytes", p.Size, size), size)
+	case size > p.Size:
+		if err := d.truncate(p.file, p.Size); err != nil {
+			return fmt.Errorf("cut back to %d: %w", p.Size, err)
+		}
 	}
-	p.torn = true
 	at := p.Size
 	for _, r := range batch {
-		n, err := d.writeAt(p.file, r.Data, at)
-		if err != nil {
-			p.mend(d) // gives the space back at once; when it can't be, the next append tries again
+		if _, err := d.write(p.file, r.Data); err != nil {
+			p.giveBack(d)
 			return fmt.Errorf("write %d bytes at %d: %w", len(r.Data), at, err)
 		}
-		at += int64(n)
+		at += int64(len(r.Data))
 	}
 	if err := d.sync(p.file); err != nil {
-		return &syncError{fmt.Errorf("sync %s at %d: %w", p.file.Name(), at, err)}
+		return &syncError{fmt.Errorf("sync %s at %d: %w", p.path, at, err)}
 	}
-	p.Size, p.Last, p.torn = at, batch[len(batch)-1].Last, false
+	if size, err = p.reach(); err != nil {
+		return err
+	}
+	if size != at {
+		return p.lost(fmt.Sprintf("%d bytes long after a write from %d to %d", size, p.Size, at), p.without(batch, size))
+	}
+	p.Size, p.Last = at, batch[len(batch)-1].Last
 	return nil
 }
 
-// mend cuts off what is not synced.
-func (p *openPart) mend(d disk) error {
-	if !p.torn {
-		return nil
+// without returns the length of a part of size bytes that somebody cut, without the batch at its end.
+func (p *openPart) without(batch []shipper.Record, size int64) int64 {
+	var written []byte
+	for _, r := range batch {
+		written = append(written, r.Data...)
 	}
-	if err := d.truncate(p.file, p.Size); err != nil {
-		return fmt.Errorf("cut back to %d: %w", p.Size, err)
+	end := make([]byte, min(size, int64(len(written))))
+	if _, err := p.file.ReadAt(end, size-int64(len(end))); err != nil || bytes.Equal(end, written[len(written)-len(end):]) {
+		return min(size-int64(len(end)), p.Size)
 	}
-	p.torn = false
-	return nil
+	return min(size, p.Size)
+}
+
+// giveBack frees the space of a write that failed. When the part was cut meanwhile, it must not grow: the next
+// append tells.
+func (p *openPart) giveBack(d disk) {
+	if info, err := p.file.Stat(); err == nil && info.Size() > p.Size {
+		_ = d.truncate(p.file, p.Size) // else the next append does it
+	}
+}
+
+// reach returns the part's length, or a lostError when its name does not lead to it.
+func (p *openPart) reach() (size int64, err error) {
+	info, err := p.file.Stat()
+	if errors.Is(err, syscall.ESTALE) {
+		return 0, &lostError{path: p.path, reason: "removed on the server", moved: true}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("stat output file: %w", err)
+	}
+	named, err := os.Lstat(p.path)
+	moved := &lostError{path: p.path, moved: true, keep: min(info.Size(), p.Size)}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		moved.reason = "removed or moved away"
+		return 0, moved
+	case err != nil:
+		return 0, fmt.Errorf("stat output file: %w", err)
+	case !os.SameFile(info, named):
+		moved.reason = "replaced by another file"
+		return 0, moved
+	}
+	return info.Size(), nil
+}
+
+func (p *openPart) lost(reason string, keep int64) *lostError {
+	return &lostError{path: p.path, reason: reason, keep: keep}
 }
 
 // createPart creates a part for the file name in dir, and syncs dir. It never takes a name whose
 // file is already there, finished or not.
-func createPart(root, dir, name string) (*openPart, error) {
+func (f *File) createPart(dir, name string) (*openPart, error) {
+	var id fs.FileInfo
 	for n := 1; ; n++ {
 		tmp := filepath.Join(dir, tmpName(name, n))
-		if n == 1 && exists(filepath.Join(root, dir, name)) {
+		if n == 1 && exists(filepath.Join(f.o.Path, dir, name)) {
 			continue
 		}
-		file, err := os.OpenFile(filepath.Join(root, tmp), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		path := filepath.Join(f.o.Path, tmp)
+		file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, f.o.fileMode())
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("create file: %w", err)
 		}
-		if err := syncDir(filepath.Join(root, dir)); err != nil {
+		if err = f.o.grant(file.Chmod, f.o.fileMode()); err == nil {
+			id, err = file.Stat()
+		}
+		if err == nil {
+			err = f.disk.syncDir(filepath.Dir(path))
+		}
+		if err != nil {
 			file.Close()
-			os.Remove(file.Name())
+			os.Remove(path)
 			return nil, err
 		}
-		return &openPart{part: part{Tmp: tmp}, file: file}, nil
+		return &openPart{part: &part{Tmp: tmp, id: id}, path: path, file: file}, nil
 	}
 }
 

@@ -24,27 +24,76 @@ func (f *File) recoverLocked() error {
 	if f.recovered {
 		return nil
 	}
-	for _, p := range f.found.Parts {
-		if err := f.finish(p); err != nil {
-			return err
-		}
+	here := f.found
+	if f.moved() {
+		f.recoverOld()
+		here = fileState{}
 	}
-	strays, err := strayParts(f.o.Path, f.o.Stream)
-	if err != nil {
+	if err := f.recoverRoot(f.o.Path, here.Parts, len(f.o.State) > 0 && !f.moved()); err != nil {
 		return err
-	}
-	for _, s := range strays {
-		if err := f.recoverStray(s); err != nil {
-			return err
-		}
 	}
 	f.recovered = true
 	return nil
 }
 
-func (f *File) recoverStray(s stray) error {
+// moved tells whether the state's parts are under another directory than Path: the destination had another path
+// when the log last heard of it.
+func (f *File) moved() bool {
+	if f.found.Root == "" || f.found.Root == f.o.Path {
+		return false
+	}
+	then, err := os.Stat(f.found.Root)
+	if err != nil {
+		return true
+	}
+	now, err := os.Stat(f.o.Path)
+	return err != nil || !os.SameFile(then, now)
+}
+
+// recoverOld finishes what is under the path that the destination had before. What can't be finished there is told
+// once: the new path works whatever became of the old one.
+func (f *File) recoverOld() {
+	root := f.found.Root
+	err := f.recoverRoot(root, f.found.Parts, true)
+	if err == nil && len(f.found.Parts) > 0 && !exists(root) {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		f.o.Logger.Error("unfinished output files left at the former path", "stream", f.o.Stream, "path", root,
+			"files", f.found.names(), "error", err)
+	}
+}
+
+func (s fileState) names() (names []string) {
+	for _, p := range s.Parts {
+		names = append(names, p.Tmp)
+	}
+	return names
+}
+
+// recoverRoot finishes the parts under root, and what no state names. known says that the state is about this root:
+// then an unfinished file from the checkpoint on was begun after it, and its events are delivered again.
+func (f *File) recoverRoot(root string, parts []part, known bool) error {
+	for i := range parts {
+		if err := f.finish(root, &parts[i]); err != nil {
+			return err
+		}
+	}
+	strays, err := strayParts(root, f.o.Stream)
+	if err != nil {
+		return err
+	}
+	for _, s := range strays {
+		if err := f.recoverStray(s, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *File) recoverStray(s stray, known bool) error {
 	size := int64(0)
-	if len(f.o.State) == 0 || s.first < f.o.Checkpoint {
+	if !known || s.first < f.o.Checkpoint {
 		var err error
 		if size, err = wholeLines(s.path); err != nil {
 			return err
@@ -52,16 +101,28 @@ func (f *File) recoverStray(s stray) error {
 	}
 	if size > 0 {
 		f.o.Logger.Warn("file: finishing an unfinished file that no state names", "file", s.path, "bytes", size)
-		if err := f.cut(s.path, size); err != nil {
-			return err
-		}
-		return renameFree(s.path, finalPath(s.path))
+		return f.finish(filepath.Dir(s.path), &part{Tmp: filepath.Base(s.path), Size: size})
 	}
 	f.o.Logger.Warn("file: removing an unfinished file, its events were not settled", "file", s.path)
 	if err := os.Remove(s.path); err != nil {
 		return fmt.Errorf("remove unfinished file: %w", err)
 	}
-	return syncDir(filepath.Dir(s.path))
+	return f.disk.syncDir(filepath.Dir(s.path))
+}
+
+// FinishFiles finishes what a file destination left unfinished, for a destination that is no file any more. It returns
+// what the log keeps for it from then on, or nil when o.State is no File's.
+func FinishFiles(o FileOptions) (state []byte) {
+	found, err := decodeState(o.State)
+	if err != nil || found.Root == "" {
+		return nil
+	}
+	if err := o.setDefaults(); err != nil {
+		return nil
+	}
+	f := &File{o: o, disk: realDisk, found: found}
+	f.recoverOld()
+	return fileState{}.encode()
 }
 
 // stray is an unfinished file that no state names.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 )
 
 // Committed notes that the log holds state. It only wakes the goroutine that renames.
@@ -43,14 +44,35 @@ func (f *File) rollLocked() {
 	if p == nil {
 		return
 	}
+	size, err := p.reach()
+	var lost *lostError
+	switch {
+	case errors.As(err, &lost):
+		f.loseLocked(lost)
+		return
+	case err == nil && size < p.Size:
+		f.loseLocked(p.lost(fmt.Sprintf("cut from %d to %d bytes", p.Size, size), size))
+		return
+	}
+	f.endLocked()
+}
+
+// endLocked is rollLocked for a file of which the Size is known to be right.
+func (f *File) endLocked() {
+	p := f.current
 	f.current = nil
 	f.due.Stop()
 	p.file.Close() // all that counts is synced
-	if p.Size == 0 {
-		os.Remove(filepath.Join(f.o.Path, p.Tmp))
-		return
-	}
 	f.rolled = append(f.rolled, p.part)
+	f.removeEmptyLocked()
+}
+
+// removeEmptyLocked removes the files that nothing was delivered to. Those that it can't are tried again, and meanwhile
+// the state names them: what they hold is of events that go into another file.
+func (f *File) removeEmptyLocked() {
+	f.rolled = slices.DeleteFunc(f.rolled, func(p *part) bool {
+		return p.Size == 0 && f.finish(f.o.Path, p) == nil
+	})
 }
 
 // abandonLocked ends the current file after a sync that failed. What was synced before is on the
@@ -59,6 +81,27 @@ func (f *File) abandonLocked() {
 	f.o.Logger.Error("file: sync failed, going on in a new file",
 		"file", f.current.Tmp, "synced", f.current.Size)
 	f.rollLocked()
+}
+
+// loseLocked ends a current file that somebody removed, moved, replaced or cut. The events that counted as
+// delivered before are where that left them; those that did not are cut off, since they go into a new file.
+func (f *File) loseLocked(lost *lostError) {
+	p := f.current
+	f.o.Logger.Error("output file changed by somebody else; going on in a new file", "stream", f.o.Stream,
+		"file", p.path, "reason", lost.reason, "bytes", p.Size, "last_offset", p.Last)
+	if info, err := p.file.Stat(); err == nil && info.Size() > lost.keep {
+		if err := errors.Join(f.disk.truncate(p.file, lost.keep), f.disk.sync(p.file)); err != nil {
+			f.o.Logger.Warn("output file may repeat events", "file", p.path, "error", err)
+		}
+	}
+	p.Size = min(p.Size, lost.keep)
+	if !lost.moved {
+		f.endLocked()
+		return
+	}
+	f.current = nil
+	f.due.Stop()
+	p.file.Close()
 }
 
 // finishCovered finishes the files whose lines are all covered by the committed checkpoint, in
@@ -76,7 +119,7 @@ func (f *File) finishCovered() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.rolled) > 0 && s.covers(f.rolled[0]) {
-		if err := f.finish(f.rolled[0]); err != nil {
+		if err := f.finish(f.o.Path, f.rolled[0]); err != nil {
 			f.o.Logger.Error("file: finish", "file", f.rolled[0].Tmp, "error", err)
 			f.retry.Reset(finishRetry)
 			return
@@ -85,21 +128,44 @@ func (f *File) finishCovered() {
 	}
 }
 
-// finish cuts a part to what is synced and gives it its name. A part that is gone was finished.
-func (f *File) finish(p part) error {
-	path := filepath.Join(f.o.Path, p.Tmp)
-	err := f.cut(path, p.Size)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// finish cuts a part under root to what is synced, gives it its name and syncs the directory. It can be called again
+// after an error. A part of an earlier life that is gone was finished.
+func (f *File) finish(root string, p *part) error {
+	path := filepath.Join(root, p.Tmp)
+	if !p.named {
+		err := f.cut(path, p)
+		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, errOther)
+		switch {
+		case gone && p.id != nil && p.Size > 0:
+			f.o.Logger.Error("output file removed, moved or replaced before it was finished", "stream", f.o.Stream,
+				"file", path, "bytes", p.Size, "last_offset", p.Last)
+			return nil
+		case err != nil && !gone:
+			return err
+		case gone:
+		case p.Size == 0: // nothing was delivered to it, or somebody cut it to nothing; if it comes back, it is empty
+			if err := os.Remove(path); err != nil {
+				return fmt.Errorf("remove empty file: %w", err)
+			}
+			return nil
+		default:
+			if err := renameFree(path, finalPath(path)); err != nil {
+				return err
+			}
+		}
+		p.named = true
 	}
-	if err != nil {
+	if err := f.disk.syncDir(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return renameFree(path, finalPath(path))
+	return nil
 }
 
-// cut makes the file at path size bytes long, synced.
-func (f *File) cut(path string, size int64) error {
+// errOther is returned for a name that leads to another file than the part's.
+var errOther = errors.New("another file has the name")
+
+// cut makes the part at path Size bytes long, synced.
+func (f *File) cut(path string, p *part) error {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("open unfinished file: %w", err)
@@ -109,24 +175,27 @@ func (f *File) cut(path string, size int64) error {
 	if err != nil {
 		return fmt.Errorf("stat unfinished file: %w", err)
 	}
+	named, err := os.Lstat(path)
 	switch {
-	case info.Size() == size:
-		return nil
-	case info.Size() < size:
-		f.o.Logger.Error("file: delivered lines are missing", "file", path, "bytes", info.Size(), "want", size)
-		return nil
+	case err != nil:
+		return fmt.Errorf("stat unfinished file: %w", err)
+	case p.id != nil && !os.SameFile(p.id, named):
+		return errOther
+	case info.Size() < p.Size:
+		f.o.Logger.Error("file: delivered lines are missing", "file", path, "bytes", info.Size(), "want", p.Size)
+		p.Size = info.Size()
+	case info.Size() > p.Size:
+		if err := f.disk.truncate(file, p.Size); err != nil {
+			return fmt.Errorf("cut unfinished file to %d: %w", p.Size, err)
+		}
 	}
-	if err := f.disk.truncate(file, size); err != nil {
-		return fmt.Errorf("cut unfinished file to %d: %w", size, err)
-	}
-	if err := f.disk.sync(file); err != nil {
+	if err := f.disk.sync(file); err != nil { // also a cut before this one, of which the sync failed
 		return fmt.Errorf("sync unfinished file: %w", err)
 	}
 	return nil
 }
 
-// renameFree renames old to path, or to the first free numbered name beside it, and syncs the
-// directory.
+// renameFree renames old to path, or to the first free numbered name beside it. The caller syncs the directory.
 func renameFree(old, path string) error {
 	for n := 1; ; n++ {
 		err := renameNew(old, numbered(path, n))
@@ -136,7 +205,7 @@ func renameFree(old, path string) error {
 		if err != nil {
 			return fmt.Errorf("finish file: %w", err)
 		}
-		return syncDir(filepath.Dir(path))
+		return nil
 	}
 }
 
@@ -161,7 +230,7 @@ func (f *File) Close() error {
 func (f *File) finishAllLocked() error {
 	var all []error
 	for _, p := range f.rolled {
-		all = append(all, f.finish(p))
+		all = append(all, f.finish(f.o.Path, p))
 	}
 	f.rolled = nil
 	return errors.Join(all...)
