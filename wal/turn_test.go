@@ -192,7 +192,7 @@ func TestAppendsThatRaceWithCloseAreStoredOrRefused(t *testing.T) {
 			total += n
 		}
 		wantSound(t, dir)
-		if got := open(t, wal.Options{Dir: dir}).Next("s") - 1; got != uint64(total) {
+		if got := open(t, wal.Options{Dir: dir, SegmentSize: 64 << 10}).Next("s") - 1; got != uint64(total) {
 			t.Errorf("got %d events, want the %d that were acked", got, total)
 		}
 	}
