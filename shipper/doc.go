@@ -54,9 +54,13 @@
 // Where Shape.ByShard asks for it and the sink knows its shards, a record holds groups of all keys that
 // lie in one shard, and goes out under the first of them: with very many small keys, one record a shard
 // instead of one a key (3,000 events of 1,000 keys in 4 shards: over ten times fewer). A key's events are in
-// one record of a request, as ever. When the stream was resharded and the record landed elsewhere, the events
-// whose keys belong to the shard where it lies are delivered, and the others go again at once by the new map;
-// a consumer's library drops those where they lie, so nobody gets them twice.
+// one record of a request, as ever. When the stream was resharded and the record landed in a shard that does not
+// hold all of its keys, all of its events go again at once, by the new map: Amazon's consumer library (KCL)
+// discards such a record whole. A consumer with the library's check of hash ranges gets each event once; one
+// without it gets the events of a stray record twice.
+//
+// Where a record's shard does not hold its key and the newest map does not say why, the stream ignores keys or
+// its replies are wrong. Aggregated records that strayed so are sent again too, as single events (see sink).
 //
 // # When a batch goes
 //

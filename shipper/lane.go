@@ -27,6 +27,7 @@ type lane struct {
 
 	trouble *trouble  // set while its records are refused
 	paced   time.Time // its shard takes nothing before
+	astray  bool      // its last request put events where no consumer looks for them
 	// suspect bounds the events of this lane's next batch, which is then its alone: how a record that
 	// the destination refuses for good is found. 0: no suspicion.
 	suspect int

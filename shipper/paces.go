@@ -10,8 +10,7 @@ import (
 // stands for one, so that throttling still slows only the lanes that meet it. Where there are no
 // keys, one pace is the destination's.
 type paces struct {
-	sharded Sharded // nil: there are no shards, or nobody knows
-	shards  *ShardMap
+	shards  *ShardMap // nil: there are none, or nobody knows
 	parts   []*pace
 	quota   Quota
 	lanes   int       // that stand for shards where those are not known; 1: for the destination
@@ -21,7 +20,6 @@ type paces struct {
 
 func newPaces(sink Sink, lanes int, now time.Time) *paces {
 	p := &paces{now: now}
-	p.sharded, _ = sink.(Sharded)
 	shape := sink.Shape()
 	if !shape.KeyCounts {
 		lanes = 1
@@ -43,14 +41,11 @@ func (p *paces) alone() {
 	}
 }
 
-// begin makes ready for a batch.
-func (p *paces) begin(now time.Time) {
+// begin makes ready for a batch, by the shards of now.
+func (p *paces) begin(now time.Time, m *ShardMap) {
 	p.now = now
 	p.forget()
-	if p.sharded == nil {
-		return
-	}
-	switch m := p.sharded.Shards(); {
+	switch {
 	case m == p.shards:
 	case m == nil:
 		p.alone()

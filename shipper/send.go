@@ -14,7 +14,6 @@ type outcome struct {
 	reply   Reply
 	started time.Time // after the records were made
 	took    time.Duration
-	strays  strays
 }
 
 // dispatch sends as many batches as are due and have a free request. It returns the time until the
@@ -126,15 +125,16 @@ func aimBatch(shape *Shape) int {
 // form puts those of lanes that are ready into a batch, beginning with another lane each time. A
 // suspect goes alone.
 func (s *Shipper) form(shape Shape, now time.Time, lanes wal.LaneSet) *batch {
+	shards := s.shards() // one look: the records' map is that of their paces
 	if s.paces != nil {
-		s.paces.begin(now)
+		s.paces.begin(now, shards)
 	}
 	if s.groups == nil {
 		s.groups = make(map[string]*group)
 	}
 	b := newBatch(shape, s.paces, s.groups)
 	b.shrink = max(s.ratio.value(), 1)
-	b.byShard(s.shards())
+	b.byShard(shards)
 	first := s.firstLane(&shape, now)
 	for i := range s.lanes {
 		l := s.lanes[(first+i)%len(s.lanes)]

@@ -29,6 +29,7 @@ type service struct {
 	seen     map[string]int  // the highest N of a key
 	payloads map[string]bool // that are stored
 	stored   map[string]bool // payloads, where order does not matter
+	wrote    map[string]int  // how often a payload was stored, whether or not a consumer sees it
 	total    int
 	again    int
 	gaps     bool // events may be dropped: of a key any later one may be next
@@ -40,6 +41,8 @@ type service struct {
 	real, known *shipper.ShardMap // the shards that there are, and those that the shipper is told of; nil: none
 	reshard     func()            // changes real before a request is stored; nil: never
 
+	// landing, when set, is told of each record that is stored; s.mu is held.
+	landing func(r shipper.Record, keys map[string][]string)
 	// twice, when set, is told of a payload that was stored before; s.mu is held.
 	twice func(payload string)
 	// kept, when set, is told of every payload that is stored, and whether the shipper hears of it.
@@ -56,7 +59,7 @@ type fault struct {
 
 func newService(t *testing.T, shape shipper.Shape) *service {
 	return &service{t: t, shape: shape, rand: rand.New(rand.NewPCG(1, 2)), delay: 20 * time.Millisecond,
-		seen: make(map[string]int), payloads: make(map[string]bool), stored: make(map[string]bool), busy: make(map[string]bool), refused: make(map[string]bool)}
+		seen: make(map[string]int), payloads: make(map[string]bool), wrote: make(map[string]int), stored: make(map[string]bool), busy: make(map[string]bool), refused: make(map[string]bool)}
 }
 
 func (s *service) Shape() shipper.Shape { return s.shape }
@@ -170,11 +173,30 @@ func (s *service) land(batch []shipper.Record, reply *shipper.Reply) {
 
 func (s *service) shardOf(key string) string { return s.real.Shard(s.real.Find(key)).ID }
 
+// discarded tells whether Amazon's consumer library discards a record of these keys without a word: one of them
+// lies outside the shard that the record is read from.
+func (s *service) discarded(r shipper.Record, keys map[string][]string) bool {
+	for key := range keys {
+		if s.real != nil && s.shardOf(key) != s.shardOf(r.Key) {
+			return true
+		}
+	}
+	return false
+}
+
 // store takes in a record; told says whether the shipper hears of it.
 func (s *service) store(r shipper.Record, told bool) {
-	for key, payloads := range keysOf(s.t, s.shape, r) {
-		if s.real != nil && s.shardOf(key) != s.shardOf(r.Key) {
-			continue // a consumer's library drops these without a word
+	keys := keysOf(s.t, s.shape, r)
+	discarded := s.discarded(r, keys)
+	if s.landing != nil {
+		s.landing(r, keys)
+	}
+	for key, payloads := range keys {
+		for _, p := range payloads {
+			s.wrote[p]++
+		}
+		if discarded {
+			continue
 		}
 		for _, p := range payloads {
 			var n int

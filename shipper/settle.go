@@ -23,14 +23,14 @@ func (s *Shipper) settle(o outcome) {
 	add := wal.Ledger{Requests: 1}
 	results := s.results(&o, now)
 	o.teach(results, now)
-	if o.strays = o.findStrays(); len(o.strays.landed) > 0 {
-		s.opts.Observer.Retried(errAstray.Code, len(o.strays.landed))
-	}
 	for i, failure := range results {
 		if failure == nil {
 			s.bill(&add, &o.records[i], &o.batch.shape)
 			s.ratio.add(o.batch.drafts[i].size, len(o.records[i].Data))
 		}
+	}
+	if strays := o.markStrays(results); strays > 0 { // the service has taken, and bills, these too
+		s.opts.Observer.Retried(errAstray.Code, strays)
 	}
 	for i := range o.batch.shares {
 		s.settleShare(&o, &o.batch.shares[i], results, &add, now)
@@ -152,9 +152,6 @@ func (s *Shipper) settleShare(o *outcome, sh *share, results []*Error, add *wal.
 		}
 		e, record := &sh.events[i], sh.groups[i].record
 		err := results[record]
-		if err == nil && o.strays.hold(record, e.Key, o.records[record].Key) {
-			err = errAstray
-		}
 		switch {
 		case err == nil:
 			done[i] = true
@@ -166,7 +163,7 @@ func (s *Shipper) settleShare(o *outcome, sh *share, results []*Error, add *wal.
 			}
 			done[i] = true
 			add.Dead.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
-		case failure == nil || err.Class > failure.Class:
+		case failure == nil || failure == errAstray || err.Class > failure.Class:
 			failure = err
 		}
 	}
@@ -191,6 +188,8 @@ const trusted = 1024
 
 // judge decides when the lane is tried again, and how much of it.
 func (s *Shipper) judge(l *lane, sh *share, failure *Error, now time.Time) {
+	first := !l.astray
+	l.astray = failure == errAstray
 	switch {
 	case failure == nil:
 		l.trouble = nil
@@ -199,7 +198,8 @@ func (s *Shipper) judge(l *lane, sh *share, failure *Error, now time.Time) {
 		}
 	case failure.Class == Poison:
 		l.suspect = max(1, len(sh.events)/2)
-	case s.trouble == nil && failure != errNotTried && failure != errAstray:
+	case failure == errAstray && first: // at once
+	case s.trouble == nil && failure != errNotTried:
 		l.trouble = s.opts.Retry.again(l.trouble, failure, now)
 		s.logTrouble(l.trouble)
 	}

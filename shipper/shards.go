@@ -5,6 +5,8 @@ import (
 	"crypto/md5"
 	"slices"
 	"sort"
+
+	"github.com/standpipe/standpipe/shipper/kpl"
 )
 
 // HashKey is a point of Kinesis's hash-key space, big-endian.
@@ -68,7 +70,7 @@ type Sharded interface {
 	Shards() *ShardMap
 }
 
-// shards returns the sink's shards as far as they are known and matter, or nil.
+// shards returns the sink's shards as far as they are known, or nil.
 func (s *Shipper) shards() *ShardMap {
 	if sharded, ok := s.opts.Sink.(Sharded); ok {
 		return sharded.Shards()
@@ -76,39 +78,37 @@ func (s *Shipper) shards() *ShardMap {
 	return nil
 }
 
-// strays are a batch's records that landed elsewhere than in the shard that they were made for: the stream
-// was resharded meanwhile. A consumer's library drops the events of such a record whose keys do not belong
-// to the shard where it reads it.
-type strays struct {
-	landed map[int]string // the shard where a record of several keys went, by the record's index
-	by     *ShardMap      // where the keys' events belong; nil: nobody knows
-}
-
 // errAstray: the event was stored where no consumer looks for it. It is sent again at once, by the new map.
 var errAstray = &Error{Class: Transient, Code: "resharded", Record: -1}
 
-// strays finds the records that landed elsewhere.
-func (o *outcome) findStrays() (st strays) {
+// markStrays marks the aggregated records that landed in a shard which does not hold all of their keys: the
+// stream was resharded meanwhile, or ignores keys. Amazon's consumer library (AggregatorUtil.deaggregate of
+// the KCL 3.5.1) discards such a record whole, also the events whose keys do belong to the shard. It returns
+// how many there are.
+func (o *outcome) markStrays(results []*Error) (strays int) {
 	b := o.batch
-	if b.shards == nil || o.reply.Err != nil || len(o.reply.Landed) != len(b.drafts) {
-		return st
+	if b.shape.Framing != FramingKPL || o.reply.Err != nil || len(o.reply.Landed) != len(b.drafts) {
+		return 0
 	}
-	st.landed, st.by = make(map[int]string), o.reply.Shards
 	for i, d := range b.drafts {
-		made := b.shards.Shard(b.shards.Find(d.groups[0].key)).ID
-		if id := o.reply.Landed[i]; len(d.groups) > 1 && id != "" && id != made {
-			st.landed[i] = id
+		aggregated := bytes.HasPrefix(o.records[i].Data, []byte(kpl.Magic))
+		if id := o.reply.Landed[i]; results[i] == nil && aggregated && id != "" && b.astray(d, id, o.reply.Shards) {
+			results[i] = errAstray
+			strays++
 		}
 	}
-	return st
+	return strays
 }
 
-// hold tells whether the key's events in that record lie where no consumer looks for them. Those of the key
-// that the record went out under never do.
-func (st *strays) hold(record int, key, under string) bool {
-	id, elsewhere := st.landed[record]
-	if !elsewhere || key == under {
+// astray tells whether a consumer discards the record of d when it lies in the shard with that ID. by is the
+// newest map. Without one, a record of several keys is no consumer's but where it was made for; one of a
+// single key always lies in its key's shard, however the stream was resharded.
+func (b *batch) astray(d *draft, id string, by *ShardMap) bool {
+	switch {
+	case b.shards != nil && b.shards.Shard(b.shards.Find(d.groups[0].key)).ID == id:
 		return false
+	case by == nil:
+		return len(d.groups) > 1
 	}
-	return st.by == nil || !st.by.Holds(id, key)
+	return slices.ContainsFunc(d.groups, func(g *group) bool { return !by.Holds(id, g.key) })
 }

@@ -57,8 +57,56 @@ func TestWithoutAMapOfShardsRecordsHoldOneKey(t *testing.T) {
 	})
 }
 
-// TestAReshardedStreamLosesNothing splits and merges shards at any moment: what a consumer would drop,
-// since it lies outside the shard that it is read from, comes again; what it reads does not.
+// One reshard, of every kind: a record that landed where one of its keys does not belong is sent again whole,
+// once; no other is.
+func TestReshard_SendsStrayRecordsAgainOnce(t *testing.T) {
+	for name, to := range map[string][]int{"split": {0, 64, 128}, "merge": {0}, "all moves": {0, 50, 100, 150, 200}, "renamed": {0, 128}} {
+		synctest.Test(t, func(t *testing.T) {
+			svc := newService(t, byShardShape())
+			svc.real = shardsAt(0, 0, 128)
+			svc.known = svc.real
+			before := svc.real
+			svc.reshard = func() {
+				if svc.total > 500 && svc.real == before {
+					svc.real = shardsAt(1, to...)
+				}
+			}
+			strays, again := make(map[string]bool), 0
+			svc.landing = func(r shipper.Record, keys map[string][]string) {
+				for _, payloads := range keys {
+					for _, p := range payloads {
+						if svc.discarded(r, keys) {
+							strays[p] = true
+						}
+					}
+				}
+			}
+			r := newRig(t, svc)
+			for i := range 1500 {
+				r.src.send(fmt.Sprint("k", i%300), 1)
+				if i%300 == 0 {
+					time.Sleep(2 * time.Second)
+				}
+			}
+			r.finish()
+			for p, n := range svc.wrote {
+				want := 1
+				if strays[p] {
+					want, again = 2, again+1
+				}
+				if n != want {
+					t.Errorf("%s: %q was stored %d times, want %d", name, p, n, want)
+				}
+			}
+			if keysMove := name == "split" || name == "all moves"; keysMove != (again > 0) {
+				t.Errorf("%s: %d events strayed", name, again)
+			}
+		})
+	}
+}
+
+// TestAReshardedStreamLosesNothing splits and merges shards at any moment: a record that a consumer discards,
+// since a key of it lies outside the shard that it is read from, comes again; what it reads does not.
 func TestAReshardedStreamLosesNothing(t *testing.T) {
 	generation := 0
 	for seed := range uint64(10) {

@@ -145,10 +145,11 @@ type Reply struct {
 	Err *Error
 	// Results has one entry a record when Err is nil; a nil entry is a record that is stored.
 	Results []*Error
-	// Landed names the shard that each record was stored in, where Shape.ByShard asks for it; "" is unknown.
+	// Landed names the shard that each record was stored in; "" is unknown. A sink gives it where Shape.ByShard
+	// asks for it, and where a record of one key is in another shard than the sink's map says.
 	Landed []string
-	// Shards is the map that Landed goes by: where records landed elsewhere than the sink's map said, it
-	// has asked for another. nil: it got none, and has none any more.
+	// Shards is the newest map beside Landed: where records landed elsewhere than the sink's map said, the
+	// sink has asked for another. nil: it got none, and has none any more.
 	Shards *ShardMap
 	// Sent is how many bytes of the request's body went out, for a Sink that shares a Link.
 	Sent int
