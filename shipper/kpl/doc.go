@@ -17,8 +17,8 @@
 // # What is promised
 //
 //   - A record of one partition key goes out under that very key, so whatever shard it lands on, all of
-//     its payloads hash into that shard's range. (A consumer of the official library discards, without a
-//     word, payloads that hash outside the shard which they were read from.) One of several keys is for
+//     its payloads hash into that shard's range. (The official consumer library discards a record, without
+//     a word and whole, when one of its payloads hashes outside the shard that it was read from.) One of several keys is for
 //     the caller who knows that they lie in one shard and looks where the record went.
 //   - A lone payload goes out as it is, without the format around it, unless it begins with the
 //     format's magic itself: then it is wrapped, so that no consumer mistakes it for an aggregate.

@@ -32,9 +32,12 @@
 // be out of order.
 //
 // By shard (ByShard) a record holds events of several keys whose hashes lie in one shard of the map that Follow
-// keeps. The reply names the shard that each record landed in; where that is another one, the map is asked
-// for at once, and the shipper sends again what lies where no consumer looks for it. Without a map records
-// hold one key.
+// keeps. Without a map records hold one key.
+//
+// The reply names the shard that each record landed in. Where that is another one than the map says, the map is
+// asked for at once, and the shipper sends aggregated records again that lie where no consumer looks for
+// them. Where the fresh map does not explain it, the stream may have begun to ignore keys: the next Send asks the
+// stream about itself first, and until it has answered, each event is a record of its own.
 //
 // In strict order each record goes by PutRecord and names the sequence number of the key's record before,
 // as far as this process knows it: the last 16,384 keys. What PutRecord refuses for a shard's sake is the
@@ -49,8 +52,8 @@
 // The stream is asked about itself (DescribeStreamSummary) before the first batch, then every few minutes,
 // and when a record was refused for its length. No answer changes nothing. A stream whose record
 // distribution strategy is AUTO is not shipped to unless the order is none; there every event is a
-// record of its own, since a consumer's library drops what it finds aggregated in a shard that its
-// key does not belong to.
+// record of its own, since a consumer's library discards an aggregated record of which a key does not belong
+// to the shard.
 //
 // # Firehose: PutRecordBatch
 //

@@ -53,16 +53,41 @@ type streamCheck struct {
 	mu      sync.Mutex  // held while the question is out: nothing is sent on an old answer
 	next    time.Time   // the next question; guarded by mu
 	doubted time.Time   // guarded by mu
+	astray  time.Time   // when replies last looked as if the stream ignored keys; guarded by mu
 	answer  Description // guarded by mu
 }
 
-// doubt makes the next Send ask first.
+// doubt makes the next Send ask first, or the first one after checkAgain.
 func (c *streamCheck) doubt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := time.Now(); now.Sub(c.doubted) >= checkAgain {
-		c.doubted, c.next = now, now
+	c.doubtLocked(time.Now())
+}
+
+func (c *streamCheck) doubtLocked(now time.Time) {
+	if again := c.doubted.Add(checkAgain); now.Before(again) {
+		c.next = earlier(c.next, again)
+		return
 	}
+	c.doubted, c.next = now, now
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// distrust: records lie in shards that don't hold their keys, and the newest map does not say why. Until the
+// stream has said whether it ignores keys, each event is a record of its own, which no consumer discards.
+func (k *Kinesis) distrust() {
+	c := &k.check
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.astray = time.Now()
+	k.reshapeLocked(true)
+	c.doubtLocked(c.astray)
 }
 
 // errIgnoresKeys refuses to ship where order would be lost.
@@ -78,7 +103,7 @@ var errIgnoresKeys = &shipper.Error{
 var errReframe = &shipper.Error{
 	Class:  shipper.Transient,
 	Code:   "RecordDistributionStrategy",
-	Text:   "the stream ignores partition keys: events go out one a record from now on",
+	Text:   "the stream ignores partition keys, or looks like it: events go out one a record from now on",
 	Record: -1,
 }
 
@@ -87,12 +112,10 @@ func (k *Kinesis) Learn(ctx context.Context) { k.ignoresKeys(ctx) }
 
 // allowed returns why the batch can't be sent as it is.
 func (k *Kinesis) allowed(ctx context.Context, batch []shipper.Record) *shipper.Error {
-	switch ignored := k.ignoresKeys(ctx); {
-	case !ignored:
-		return nil
-	case k.order != OrderNone:
+	if k.ignoresKeys(ctx) && k.order != OrderNone {
 		return errIgnoresKeys
-	case k.first.Framing == shipper.FramingKPL && slices.ContainsFunc(batch, aggregated):
+	}
+	if k.shards.spread.Load() && k.first.Framing == shipper.FramingKPL && slices.ContainsFunc(batch, aggregated) {
 		return errReframe
 	}
 	return nil
@@ -123,25 +146,28 @@ func (k *Kinesis) askLocked(ctx context.Context) {
 	if err != nil && err.Class != shipper.Operator {
 		wait = min(wait, checkAgain)
 	}
-	k.check.next = time.Now().Add(wait)
+	now := time.Now()
+	k.check.next = now.Add(wait)
 	if err == nil {
 		k.check.answer = d
-		k.reshape(d)
+	}
+	if err == nil || now.Sub(k.check.astray) >= k.check.every {
+		k.reshapeLocked(k.check.answer.IgnoreKey)
 	}
 }
 
-// reshape makes the shape what the stream says. Where it ignores keys, a consumer's library would drop the
-// events of an aggregated record whose keys lie outside the shard that it came to, so each is a
+// reshapeLocked makes the shape what the stream says. Where it ignores keys, a consumer's library would drop
+// aggregated records of keys that lie outside the shard that they came to, so each event is a
 // record of its own; a consumer of aggregated records takes those as well.
-func (k *Kinesis) reshape(d Description) {
-	shape := k.first
+func (k *Kinesis) reshapeLocked(spread bool) {
+	d, shape := k.check.answer, k.first
 	if d.MaxRecord > 0 {
 		limitRecords(&shape, d.MaxRecord, k.aim)
 	}
-	if d.IgnoreKey && shape.Framing == shipper.FramingKPL {
+	if spread && shape.Framing == shipper.FramingKPL {
 		shape.Framing, shape.RecordEvents = shipper.FramingNone, 1
 	}
-	k.shards.spread.Store(d.IgnoreKey)
+	k.shards.spread.Store(spread)
 	k.shape.Store(&shape)
 }
 

@@ -25,7 +25,7 @@ type shardMap struct {
 	now   atomic.Pointer[shipper.ShardMap]
 	again time.Duration // the least between two questions
 	doubt chan struct{} // holds one: the map is to be asked for early
-	// spread: the stream ignores keys, so that no key has a shard.
+	// spread: the stream ignores keys, or its replies look like it, so that no key has a shard.
 	spread atomic.Bool
 }
 
@@ -126,38 +126,49 @@ func hashKey(text *string) (h shipper.HashKey, err error) {
 	return h, nil
 }
 
-// landed looks where the records went. What doesn't fit the map makes Follow ask early; records by shard
-// can't wait for that.
+// landed looks where the records went. Where that is not what the map says, the map is asked for again at
+// once, and the reply names both: the shipper judges by them which records no consumer will see. What a fresh
+// map does not explain looks as if the stream ignored keys.
 func (k *Kinesis) landed(ctx context.Context, batch []shipper.Record, shards []*string, reply *shipper.Reply) {
-	byShard := k.Shape().ByShard
-	if byShard {
-		reply.Landed = make([]string, len(shards))
-		for i, id := range shards {
-			reply.Landed[i] = aws.ToString(id)
-		}
-	}
-	switch known := k.shards.now.Load(); {
-	case known == nil:
-	case byShard && moved(known, batch, shards):
-		reply.Shards = k.relearn(ctx)
-	case moved(known, batch, shards):
-		k.shards.ask()
-	}
 	if slices.ContainsFunc(reply.Results, throttled) {
 		k.shards.ask()
 	}
+	known := k.shards.now.Load()
+	astray := known != nil && moved(known, batch, shards)
+	if astray && !k.shards.spread.Load() {
+		if known = k.relearn(ctx); known != nil && !explains(known, batch, shards) {
+			k.distrust()
+		}
+	}
+	if !astray && !k.Shape().ByShard {
+		return
+	}
+	reply.Landed, reply.Shards = make([]string, len(shards)), known
+	for i, id := range shards {
+		reply.Landed[i] = aws.ToString(id)
+	}
 }
 
-// relearn asks for the shards at once. Without an answer there is no map: one that is known to be wrong
-// would lead the next records astray too.
+// relearn asks for the shards at once, also for those that were closed of late. Without an answer there is
+// no map: one that is known to be wrong would lead the next records astray too.
 func (k *Kinesis) relearn(ctx context.Context) *shipper.ShardMap {
 	m, err := k.ListShards(ctx, types.ShardFilterTypeFromTrimHorizon)
 	if err != nil {
 		m = nil
+		k.shards.ask()
 	}
 	k.shards.now.Store(m)
-	k.shards.ask()
 	return m
+}
+
+// explains tells whether each record is in a shard that holds its key, or held it until a reshard.
+func explains(m *shipper.ShardMap, batch []shipper.Record, shards []*string) bool {
+	for i, id := range shards {
+		if aws.ToString(id) != "" && !m.Holds(*id, batch[i].Key) {
+			return false
+		}
+	}
+	return true
 }
 
 // moved tells whether a record was put elsewhere than the map says.
