@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -123,18 +124,26 @@ type userRecord struct {
 }
 
 // read takes a stream apart with the JavaScript library; it fails on a record that the library
-// refuses and on one that a consumer would drop because its key lies outside the shard.
+// refuses and on one that Amazon's library would discard because a key of it lies outside the shard.
 func (k *kinesalite) read(stream string) (events []event, records int) {
 	k.t.Helper()
-	events, records, dropped := k.consume(stream)
-	for _, u := range dropped {
-		k.t.Errorf("key %s was read from %s, outside its hash range: consumers drop it", u.PartitionKey, u.Shard)
+	got := k.consume(stream)
+	for _, u := range got.astray {
+		k.t.Errorf("key %s was read from %s in a record of which a key lies outside its hash range: consumers discard it", u.PartitionKey, u.Shard)
 	}
-	return events, records
+	return got.events, got.records
 }
 
-// consume is read as a consumer does it: user records outside their shard's range are dropped.
-func (k *kinesalite) consume(stream string) (events []event, records int, dropped []userRecord) {
+// consumed is what two kinds of consumers get of a stream.
+type consumed struct {
+	events  []event // by one that looks at no range
+	checked []event // by one that discards aggregated records of which a key lies outside the shard's range
+	astray  []userRecord
+	records int
+}
+
+// consume takes a stream apart with the JavaScript library.
+func (k *kinesalite) consume(stream string) (got consumed) {
 	k.t.Helper()
 	out, err := deaggregate(k.t, k.endpoint(), stream)
 	if err != nil {
@@ -142,22 +151,38 @@ func (k *kinesalite) consume(stream string) (events []event, records int, droppe
 	}
 	found := bufio.NewScanner(bytes.NewReader(out))
 	found.Buffer(nil, 64<<20)
+	var record []userRecord
 	for found.Scan() {
 		var u userRecord
 		if err := json.Unmarshal(found.Bytes(), &u); err != nil {
 			k.t.Fatal(err)
 		}
-		switch {
-		case u.Records != nil:
-			return events, *u.Records, dropped
-		case u.InRange:
-			events = append(events, event{u.PartitionKey, string(u.Data)})
-		default:
-			dropped = append(dropped, u)
+		if len(record) > 0 && (u.Shard != record[0].Shard || u.SequenceNumber != record[0].SequenceNumber) {
+			got.add(record)
+			record = record[:0]
+		}
+		if u.Records != nil {
+			got.records = *u.Records
+			return got
+		}
+		record = append(record, u)
+	}
+	k.t.Fatalf("deaggregate.js ended without its last line after %d events", len(got.events))
+	return got
+}
+
+// add takes in the user records of one record.
+func (c *consumed) add(record []userRecord) {
+	outside := slices.ContainsFunc(record, func(u userRecord) bool { return !u.InRange })
+	for _, u := range record {
+		e := event{u.PartitionKey, string(u.Data)}
+		c.events = append(c.events, e)
+		if outside {
+			c.astray = append(c.astray, u)
+		} else {
+			c.checked = append(c.checked, e)
 		}
 	}
-	k.t.Fatalf("deaggregate.js ended without its last line after %d events", len(events))
-	return nil, 0, nil
 }
 
 func deaggregate(t *testing.T, endpoint, stream string) ([]byte, error) {

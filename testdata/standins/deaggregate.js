@@ -3,8 +3,9 @@
 // Prints one JSON line for each user record, in the order of its shard:
 //   shard, sequenceNumber, recordKey   of the Kinesis record
 //   sub, partitionKey, data            of the user record in it; data is base64
-//   inRange                            whether the user record's key lies in the shard's hash range:
-//                                      consumers of the official library drop it when it does not
+//   inRange                            whether the user record's key lies in the shard's hash range: consumers
+//                                      of the official library discard an aggregated record whole when
+//                                      the key of any of its user records does not (kcl/Deaggregate.java)
 // and at last {"records":R,"userRecords":U}. Nothing here is standpipe's code: the records are taken
 // apart by aws-kinesis-agg, with its checksum test switched on, so a bad record is an error.
 const { createHash } = require('crypto')
