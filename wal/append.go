@@ -15,19 +15,20 @@ type Ticket struct {
 	sequence uint64
 	chain    *Chain
 
-	frames  []byte     // of all events, one after another; nil once stored or refused
-	pooled  *[]byte    // where frames came from
-	cuts    []frameCut // where each frame ends, unless blocks are laid
-	blocks  [][]byte   // of a large batch: frames are blocks already, counted from the batch's first event
-	events  int
-	payload uint64  // bytes of it, when blocks are laid
-	weight  int64   // what it holds of Log.room
-	share   *stream // what it holds shared bytes of; nil: nothing
-	shared  int64
-	refusal error       // unless it is stored already
-	taken   atomic.Bool // by the committer, or by a caller who gave up
-	helps   *committer  // whom Wait helps; nil: nobody
-	done    chan struct{}
+	frames   []byte     // of all events, one after another; nil once stored or refused
+	pooled   *[]byte    // where frames came from
+	cuts     []frameCut // where each frame ends, unless blocks are laid
+	blocks   [][]byte   // of a large batch: frames are blocks already, counted from the batch's first event
+	events   int
+	payload  uint64  // bytes of it, when blocks are laid
+	weight   int64   // what it holds of Log.room
+	share    *stream // what it holds shared bytes of; nil: nothing
+	shared   int64
+	overhead int64       // of the events, in shared
+	refusal  error       // unless it is stored already
+	taken    atomic.Bool // by the committer, or by a caller who gave up
+	helps    *committer  // whom Wait helps; nil: nobody
+	done     chan struct{}
 
 	// Set before done is closed.
 	result Appended
@@ -67,7 +68,7 @@ func (l *Log) submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, er
 		}
 		defer func() { b.Chain.stopped = err != nil }()
 	}
-	size, err := b.check()
+	size, overhead, err := b.check()
 	if err != nil {
 		return nil, err
 	}
@@ -79,18 +80,19 @@ func (l *Log) submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, er
 	if awaited && l.opts.CommitLinger <= 0 {
 		t.helps = l.committer
 	}
-	if err := l.waitShare(ctx, t, b.count()); err != nil {
+	t.overhead = overhead
+	if err := l.waitShare(ctx, t, b.count().held()+t.overhead); err != nil {
 		return nil, err
 	}
 	if err := l.room.Acquire(ctx, weight); err != nil {
-		t.releaseShare(false)
+		t.releaseShare(Appended{}, false)
 		return nil, err
 	}
 	t.weight = weight
 	t.fill(b, size, l.committer.crowded())
 	if err := l.committer.enqueue(t); err != nil {
 		t.release()
-		t.releaseShare(false)
+		t.releaseShare(Appended{}, false)
 		l.room.Release(weight)
 		return nil, err
 	}
@@ -105,25 +107,27 @@ func (b *Batch) count() Count {
 	return c
 }
 
-// check returns the bytes that the batch takes.
-func (b *Batch) check() (size int64, err error) {
+// check returns the bytes that the batch takes, and which of them are overhead.
+func (b *Batch) check() (size, overhead int64, err error) {
 	switch {
 	case b.Stream == "" || len(b.Events) == 0:
-		return 0, fmt.Errorf("wal: a batch needs a stream and at least one event, has %d", len(b.Events))
+		return 0, 0, fmt.Errorf("wal: a batch needs a stream and at least one event, has %d", len(b.Events))
 	case len(b.Stream) > maxStreamName:
-		return 0, fmt.Errorf("wal: a stream's name has %d bytes, at most %d", len(b.Stream), maxStreamName)
+		return 0, 0, fmt.Errorf("wal: a stream's name has %d bytes, at most %d", len(b.Stream), maxStreamName)
 	case len(b.ProducerID) > maxProducerID:
-		return 0, fmt.Errorf("wal: a producer's id has %d bytes, at most %d", len(b.ProducerID), maxProducerID)
+		return 0, 0, fmt.Errorf("wal: a producer's id has %d bytes, at most %d", len(b.ProducerID), maxProducerID)
 	case b.ProducerSequence > math.MaxUint64-uint64(len(b.Events)):
-		return 0, &SequenceError{Producer: b.ProducerID, Got: b.ProducerSequence}
+		return 0, 0, &SequenceError{Producer: b.ProducerID, Got: b.ProducerSequence}
 	}
 	for i := range b.Events {
-		size += int64(frameSize(&b.Events[i]))
+		n := frameSize(&b.Events[i])
+		size += int64(n)
+		overhead += overheadOf(&b.Events[i], n)
 	}
 	if size > maxBatch {
-		return 0, fmt.Errorf("%w: its %d events take %d bytes, at most %d are allowed", ErrTooLarge, len(b.Events), size, maxBatch)
+		return 0, 0, fmt.Errorf("%w: its %d events take %d bytes, at most %d are allowed", ErrTooLarge, len(b.Events), size, maxBatch)
 	}
-	return size, nil
+	return size, overhead, nil
 }
 
 func newTicket(b *Batch) *Ticket {

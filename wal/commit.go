@@ -377,7 +377,7 @@ func (c *committer) drop(t *Ticket, err error) {
 func (c *committer) finish(t *Ticket, a Appended, err error) {
 	t.release()
 	c.log.room.Release(t.weight)
-	t.releaseShare(err == nil && !a.Duplicate)
+	t.releaseShare(a, err == nil && !a.Duplicate)
 	t.result, t.err = a, err
 	close(t.done)
 }

@@ -58,27 +58,45 @@ func (e *Event) index(num protowire.Number, b []byte) (n int) {
 		e.Key = textIn(v)
 	case num == fieldData:
 		e.Data = v
-	case !plainAttribute(v):
-		return -1
+	default:
+		size, plain := plainAttribute(v)
+		if !plain {
+			return -1
+		}
+		e.tagged += size
 	}
 	return n
+}
+
+// DecodeAttributes fills Attributes of an event that came encoded, which an append leaves where they are.
+func (e *Event) DecodeAttributes() {
+	for rest := e.Encoded; e.tagged > 0 && len(rest) > 0; {
+		num, typ, n := protowire.ConsumeTag(rest)
+		size := protowire.ConsumeFieldValue(num, typ, rest[n:])
+		if num == fieldAttributes {
+			entry, _ := protowire.ConsumeBytes(rest[n:])
+			_ = decodeAttribute(entry, e) // IndexEvent has looked at it
+		}
+		rest = rest[n+size:]
+	}
 }
 
 // textIn returns b as a string that lies in b, which nobody may change from here on.
 func textIn(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// plainAttribute tells whether b is a name and then a value.
-func plainAttribute(b []byte) bool {
+// plainAttribute tells whether b is a name and then a value, and how many bytes they have.
+func plainAttribute(b []byte) (size int, plain bool) {
 	for field := fieldEntryKey; field <= fieldEntryValue; field++ {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 || num != field || typ != protowire.BytesType {
-			return false
+			return 0, false
 		}
 		v, m := protowire.ConsumeBytes(b[n:])
 		if m < 0 || !utf8.Valid(v) {
-			return false
+			return 0, false
 		}
+		size += len(v)
 		b = b[n+m:]
 	}
-	return len(b) == 0
+	return size, len(b) == 0
 }

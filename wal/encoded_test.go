@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bytes"
+	"maps"
 	"reflect"
 	"testing"
 )
@@ -103,4 +104,24 @@ func FuzzIndexEvent(f *testing.F) {
 			t.Errorf("got %+v, want %+v", got, e)
 		}
 	})
+}
+
+func TestEvent_SizeIsThatOfDataAndAttributes(t *testing.T) {
+	for _, e := range append(soundEvents(), Event{Key: "k", Data: []byte("12"), Attributes: map[string]string{"abc": "defg", "": "h", "i": ""}}) {
+		want := len(e.Data)
+		for name, value := range e.Attributes {
+			want += len(name) + len(value)
+		}
+		indexed, ok := IndexEvent(encoded(t, e))
+		if !ok || e.Size() != want || indexed.Size() != want {
+			t.Errorf("got %d, and %d encoded, want %d", e.Size(), indexed.Size(), want)
+		}
+		indexed.DecodeAttributes()
+		if !maps.Equal(indexed.Attributes, e.Attributes) || indexed.Size() != want {
+			t.Errorf("got attributes %v and size %d, want %v and %d", indexed.Attributes, indexed.Size(), e.Attributes, want)
+		}
+		if got := stored(t, indexed); !reflect.DeepEqual(got, stored(t, e)) {
+			t.Errorf("stored as %+v, want %+v", got, e)
+		}
+	}
 }

@@ -19,10 +19,24 @@ type Event struct {
 	// Data are parts. An append stores it as it is, and Time if it says none.
 	Encoded []byte
 	timed   bool // Encoded says Time
+	tagged  int  // bytes of the attributes' names and values in Encoded
 
 	// Offset and Lane are set by the log when it reads an event; an append ignores them.
 	Offset uint64
 	Lane   uint8
+}
+
+// Size returns the bytes of the payload and of the attributes, names and values: what limits of an event and of a
+// producer's rate are held against. What the log counts of a stream are the bytes of payloads alone.
+func (e *Event) Size() int {
+	n := len(e.Data)
+	if e.Encoded != nil {
+		return n + e.tagged
+	}
+	for name, value := range e.Attributes {
+		n += len(name) + len(value)
+	}
+	return n
 }
 
 // LaneOf returns the lane of a partition key: the top 6 bits of its MD5, which Kinesis reads as

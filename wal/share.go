@@ -14,7 +14,7 @@ func (c Count) held() int64 { return int64(c.Bytes + heldExtra*c.Events) }
 
 // Share returns what the stream holds of its own share of the log, and the most that it may; 0: no limit
 // of its own. It holds what the one of its destinations that has settled least has not settled: the
-// payloads, and 64 bytes for each event.
+// payloads, 64 bytes for each event, and what keys and attributes take beyond that.
 func (l *Log) Share(stream string) (held, most int64) {
 	s := l.stream(stream)
 	s.mu.Lock()
@@ -25,18 +25,18 @@ func (l *Log) Share(stream string) (held, most int64) {
 // waitShare admits a batch to its stream's share of the log. It waits, or not, as the stream's policy says.
 // A batch that is admitted is counted until Ticket.releaseShare. One that its producer has numbered may be
 // stored already, which the committer alone knows: that one refuses it.
-func (l *Log) waitShare(ctx context.Context, t *Ticket, c Count) error {
+func (l *Log) waitShare(ctx context.Context, t *Ticket, held int64) error {
 	s := l.stream(t.stream)
 	for {
 		moved := s.settled.wait()
-		policy, over := s.admit(t, c)
+		policy, over := s.admit(t, held)
 		switch mode := l.onFull(policy); {
 		case over <= 0:
 			return nil
-		case c.held() > policy.MaxSize:
-			return fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, c.held(), s.name, policy.MaxSize)
+		case held > policy.MaxSize:
+			return fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, held, s.name, policy.MaxSize)
 		case mode == Reject:
-			err := &FullError{Stream: s.name, Used: policy.MaxSize + over - c.held(), Max: policy.MaxSize, RetryAfter: retryAfter}
+			err := &FullError{Stream: s.name, Used: policy.MaxSize + over - held, Max: policy.MaxSize, RetryAfter: retryAfter}
 			if t.producer.id == "" {
 				return err
 			}
@@ -62,16 +62,16 @@ func (l *Log) waitShare(ctx context.Context, t *Ticket, c Count) error {
 const shareSlack = 16
 
 // admit counts the batch in, or returns by how many bytes it exceeds the share.
-func (s *stream) admit(t *Ticket, c Count) (p Policy, over int64) {
+func (s *stream) admit(t *Ticket, held int64) (p Policy, over int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.policy.MaxSize == 0 {
 		return s.policy, 0
 	}
-	if over = s.heldLocked() + s.reserved + c.held() - s.policy.MaxSize; over > 0 {
+	if over = s.heldLocked() + s.reserved + held - s.policy.MaxSize; over > 0 {
 		return s.policy, over
 	}
-	t.share, t.shared = s, c.held()
+	t.share, t.shared = s, held
 	s.reserved += t.shared
 	return s.policy, 0
 }
@@ -79,12 +79,25 @@ func (s *stream) admit(t *Ticket, c Count) (p Policy, over int64) {
 // heldLocked returns what the destination that has settled least has not settled. A stream without a
 // destination has no share.
 func (s *stream) heldLocked() (held int64) {
+	low := s.next
 	for _, p := range s.places {
 		p.mu.Lock()
-		held = max(held, p.pendingLocked().held())
+		pending, from := p.pendingLocked(), p.checkpointLocked()
 		p.mu.Unlock()
+		held = max(held, pending.held()+s.overheadLocked(pending, from))
+		low = min(low, from)
 	}
+	s.overhead.forget(low)
 	return held
+}
+
+// overheadLocked returns the overhead of the pending events, which are some of those from the checkpoint on.
+func (s *stream) overheadLocked(pending Count, from uint64) int64 {
+	if len(s.overhead.runs) == 0 || from >= s.next {
+		return 0
+	}
+	part := float64(pending.Events) / float64(s.next-from)
+	return int64(part * float64(s.overhead.in(Run{from, s.next})))
 }
 
 // pendingLocked is called with the stream's mu and p.mu held.
@@ -104,12 +117,15 @@ func (s *stream) checkpointLocked() uint64 {
 }
 
 // releaseShare ends the reservation of a batch: what was stored is held by now, and what was not makes room.
-func (t *Ticket) releaseShare(stored bool) {
+func (t *Ticket) releaseShare(a Appended, stored bool) {
 	if t.share == nil {
 		return
 	}
 	t.share.mu.Lock()
 	t.share.reserved -= t.shared
+	if stored {
+		t.share.overhead.add(Run{a.First, a.First + uint64(a.Count)}, t.overhead)
+	}
 	t.share.mu.Unlock()
 	if !stored {
 		t.share.settled.wake()
@@ -131,7 +147,9 @@ func (l *Log) dropShare(s *stream, bytes int64) {
 			from = end
 			break
 		}
-		bytes -= Count{uint64(b.count), b.bytes}.held()
+		s.mu.Lock()
+		bytes -= Count{uint64(b.count), b.bytes}.held() + s.overhead.in(Run{b.first, b.next()})
+		s.mu.Unlock()
 		from = b.next()
 	}
 	l.dropBelow(s, Floor{Full: from})

@@ -19,6 +19,7 @@ type stream struct {
 	policy   Policy
 	ages     ages
 	reserved int64 // by appends under way, of the stream's share
+	overhead overhead
 
 	awaited map[*awaited]struct{} // by WaitSettled
 

@@ -1,0 +1,58 @@
+package wal
+
+import "slices"
+
+// overhead is what a stream's events take beyond what Count.held reckons with: attributes and long keys. The ledger
+// counts payloads alone, for ever, so this is kept beside it and in memory: for runs of offsets, of which neighbours
+// are joined when there are many, so that it does not grow with the backlog. It knows nothing of events that were
+// appended before the log was opened.
+type overhead struct {
+	runs []overheadRun // ascending
+}
+
+type overheadRun struct {
+	Run
+	bytes int64
+}
+
+// maxOverheadRuns bounds the runs: one of them is at most about a thirtieth of what there is.
+const maxOverheadRuns = 64
+
+// overheadOf is that of one event, whose frame takes size bytes.
+func overheadOf(e *Event, size int) int64 { return int64(max(0, size-len(e.Data)-heldExtra)) }
+
+// add notes the overhead of the events of r. Appends that end together may come out of order.
+func (o *overhead) add(r Run, bytes int64) {
+	if bytes == 0 {
+		return
+	}
+	at := len(o.runs)
+	for at > 0 && o.runs[at-1].First > r.First {
+		at--
+	}
+	o.runs = slices.Insert(o.runs, at, overheadRun{r, bytes})
+	if len(o.runs) < maxOverheadRuns {
+		return
+	}
+	for i := range len(o.runs) / 2 {
+		a, b := o.runs[2*i], o.runs[2*i+1]
+		o.runs[i] = overheadRun{Run{a.First, max(a.Next, b.Next)}, a.bytes + b.bytes}
+	}
+	o.runs = o.runs[:len(o.runs)/2]
+}
+
+// forget drops the runs that end at or before next.
+func (o *overhead) forget(next uint64) {
+	o.runs = slices.DeleteFunc(o.runs, func(r overheadRun) bool { return r.Next <= next })
+}
+
+// in returns the overhead of the events of r, evenly spread within a run.
+func (o *overhead) in(r Run) int64 {
+	sum := 0.0
+	for _, run := range o.runs {
+		if first, next := max(run.First, r.First), min(run.Next, r.Next); first < next {
+			sum += float64(run.bytes) * float64(next-first) / float64(run.Next-run.First)
+		}
+	}
+	return int64(sum)
+}
