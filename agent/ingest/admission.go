@@ -79,10 +79,10 @@ func permit(who *access.Sender, stream string) *refusal {
 	return r
 }
 
-// payload is the bytes of a batch's data.
-func payload(b *wal.Batch) (bytes int) {
+// sizeOf is the bytes of a batch's data and attributes.
+func sizeOf(b *wal.Batch) (bytes int) {
 	for i := range b.Events {
-		bytes += len(b.Events[i].Data)
+		bytes += b.Events[i].Size()
 	}
 	return bytes
 }

@@ -128,18 +128,31 @@ func checkKey(key string) *refusal {
 }
 
 func checkSize(e *wal.Event, rules *StreamRules) *refusal {
-	if limit := rules.MaxEventSize; limit > 0 && len(e.Data) > limit {
+	size := e.Size()
+	if limit := rules.MaxEventSize; limit > 0 && size > limit {
+		if size > len(e.Data) {
+			return tooLarge("data has %d bytes and the attributes %d; max_event_size allows %d together",
+				len(e.Data), size-len(e.Data), limit)
+		}
 		return tooLarge("data has %d bytes; max_event_size allows %d", len(e.Data), limit)
 	}
 	if rules.Room == nil {
 		return nil
 	}
-	if limit, destination := rules.Room(e); len(e.Data) > limit {
+	limit, destination := rules.Room(e)
+	if len(e.Data)+mostEscaped*(len(e.Encoded)-len(e.Data)) > limit {
+		e.DecodeAttributes() // which an envelope holds
+		limit, destination = rules.Room(e)
+	}
+	if len(e.Data) > limit {
 		return tooLarge("data has %d bytes; under a partition_key of %d bytes destination %s takes %d",
 			len(e.Data), len(e.Key), destination, max(limit, 0))
 	}
 	return nil
 }
+
+// mostEscaped is how many bytes of an envelope one byte of an encoded attribute may become.
+const mostEscaped = 6
 
 func tooLarge(format string, args ...any) *refusal {
 	r := invalid(format, args...)

@@ -72,7 +72,7 @@ type taken struct {
 	left     int            // events that were left out
 	leftText string         // what the first of them broke
 	who      *access.Sender // nil: anybody may send, or conclude has to look
-	bytes    int            // of payload, where who is known
+	bytes    int            // of data and attributes, where who is known
 }
 
 // take checks r and submits it. The result always says how the request goes on.
@@ -98,7 +98,7 @@ func (in *intake) take(ctx context.Context, r *request) taken {
 		return t
 	}
 	if who != nil {
-		t.who, t.bytes = who, payload(&r.batch)
+		t.who, t.bytes = who, sizeOf(&r.batch)
 		if t.err = pace(who, t.events, t.bytes); t.err != nil {
 			return t
 		}

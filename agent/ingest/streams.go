@@ -31,7 +31,7 @@ const (
 // StreamRules is what a stream takes.
 type StreamRules struct {
 	Format       string // FormatJSON, FormatText or FormatBytes
-	MaxEventSize int    // bytes of an event's data; 0: no limit of the stream's own
+	MaxEventSize int    // bytes of an event's data and attributes; 0: no limit of the stream's own
 
 	// Room returns the bytes of data that every destination of the stream can take for e to fit, under its
 	// partition key and beside all else that it carries, and the destination that takes the least.
