@@ -189,7 +189,7 @@ func (s *Shipper) took(r read) {
 			continue
 		}
 		l.take(*e, since)
-		s.held += held(e)
+		s.held += e.Memory()
 	}
 	for _, l := range s.lanes {
 		if l.reading {

@@ -106,7 +106,7 @@ func (f *forecaster) arrive() {
 		e := f.keys[f.random.IntN(len(f.keys))]
 		e.Offset, e.Data, e.Time = uint64(f.arrived), f.data, f.now.UnixNano()
 		f.laneOf(&e).take(e, f.now.Add(-f.opts.readPause()))
-		f.held += held(&e)
+		f.held += e.Memory()
 	}
 }
 

@@ -16,7 +16,7 @@ type lane struct {
 	mark  wal.Mark    // what is settled
 	next  uint64      // every event below is in queue or settled
 	queue []wal.Event // unsettled, ascending; the first sent are in a request
-	bytes int         // of queue's payloads and keys
+	bytes int         // of memory that queue's events occupy
 	sent  int         // how many of queue are in the request under way
 	busy  bool        // a request with events of this lane is under way
 	stuck bool        // it was cut off and does not return
@@ -41,15 +41,13 @@ type arrival struct {
 	at     time.Time
 }
 
-func held(e *wal.Event) int { return len(e.Data) + len(e.Key) + wal.EventMemory }
-
 // take appends a read event to the queue.
 func (l *lane) take(e wal.Event, now time.Time) {
 	if n := len(l.arrived); n == 0 || !l.arrived[n-1].at.Equal(now) {
 		l.arrived = append(l.arrived, arrival{e.Offset, now})
 	}
 	l.queue = append(l.queue, e)
-	l.bytes += held(&e)
+	l.bytes += e.Memory()
 }
 
 // since returns when the queue's first event came to wait. The queue is not empty.
@@ -103,7 +101,7 @@ func (l *lane) limit() uint64 {
 func (l *lane) forget() (freed int) {
 	kept := l.queue[:l.sent]
 	for i := range l.queue[l.sent:] {
-		freed += held(&l.queue[l.sent+i])
+		freed += l.queue[l.sent+i].Memory()
 	}
 	if l.sent < len(l.queue) {
 		l.next = l.queue[l.sent].Offset

@@ -33,7 +33,7 @@ type Report struct {
 	Waits  Wait    // the one that holds up most
 	Pace   float64 // bytes a second that all shards may take now; 0: there is no limit
 	Shards int     // that are known; 0: none
-	Held   int     // bytes of events in memory, keys and what the log adds to each included
+	Held   int     // bytes of memory that events occupy, with all that they carry
 
 	// Compression is how many framed bytes there were of late for one that was sent; 0: nothing was
 	// compressed yet.

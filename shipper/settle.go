@@ -215,8 +215,8 @@ func (s *Shipper) keep(l *lane, sh *share, done []bool) {
 			kept = append(kept, sh.events[i])
 			continue
 		}
-		l.bytes -= held(&sh.events[i])
-		s.held -= held(&sh.events[i])
+		l.bytes -= sh.events[i].Memory()
+		s.held -= sh.events[i].Memory()
 	}
 	if len(kept) == 0 {
 		clear(l.queue[:n])

@@ -36,7 +36,7 @@ type Options struct {
 	Bandwidth int64    // bytes a second of the requests' bodies, beside Link's cap; 0: no cap
 
 	InFlight int // requests at once; default Shape.InFlight, else 4; 1 where order is the whole stream's
-	Memory   int // bytes of events held at most, requests under way included; default 16 MiB
+	Memory   int // bytes that events held may occupy, requests under way included; default 16 MiB
 
 	Observer Observer     // default: none
 	Logger   hclog.Logger // default: none
@@ -293,7 +293,7 @@ func (s *Shipper) idle() bool {
 func (s *Shipper) shorten(l *lane, n int) {
 	freed := 0
 	for i := range l.queue[:n] {
-		freed += held(&l.queue[i])
+		freed += l.queue[i].Memory()
 	}
 	if l.busy { // the request still reads them
 		l.sent -= min(n, l.sent)

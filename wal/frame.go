@@ -131,7 +131,7 @@ func splitFrame(b []byte) (lane uint8, event, rest []byte, err error) {
 	return b[0], event, b[1+n:], nil
 }
 
-// decodeEvent reads an encoded event. The result's Key and Data lie in b, which nobody may
+// decodeEvent reads an encoded event. The result's Key, Data and Attributes lie in b, which nobody may
 // change from here on.
 func decodeEvent(b []byte, e *Event) error {
 	for len(b) > 0 {
@@ -174,15 +174,15 @@ func decodeAttribute(b []byte, e *Event) error {
 		if n < 0 || typ != protowire.BytesType {
 			return errFrame
 		}
-		text, m := protowire.ConsumeString(b[n:])
+		text, m := protowire.ConsumeBytes(b[n:])
 		if m < 0 {
 			return errFrame
 		}
 		switch num {
 		case fieldEntryKey:
-			k = text
+			k = textIn(text)
 		case fieldEntryValue:
-			v = text
+			v = textIn(text)
 		}
 		b = b[n+m:]
 	}

@@ -7,8 +7,27 @@ import (
 	"time"
 )
 
-// EventMemory is what an event in memory counts as beside its payload and key, in bytes.
+// EventMemory is what an event in memory counts as beside what it carries, in bytes.
 const EventMemory = 96
+
+// What attributes that were read occupy beside their bytes: a map of up to 8, and at most so much for each.
+const (
+	attributesMemory = 336
+	attributeMemory  = 76
+)
+
+// Memory returns about how many bytes of memory an event occupies that Read has returned, with all that it carries.
+func (e *Event) Memory() int {
+	n := EventMemory + len(e.Key) + len(e.Data)
+	if len(e.Attributes) == 0 {
+		return n
+	}
+	n += attributesMemory
+	for name, value := range e.Attributes {
+		n += attributeMemory + len(name) + len(value)
+	}
+	return n
+}
 
 // Chunk is what one Read found.
 type Chunk struct {
@@ -142,7 +161,7 @@ func (r *reading) copyBlock(b *block) (fault string) {
 			return err
 		}
 		r.chunk.Events = append(r.chunk.Events, e)
-		r.left -= len(raw) + EventMemory
+		r.left -= max(e.Memory(), len(raw)+EventMemory)
 		return nil
 	})
 	if err != nil {

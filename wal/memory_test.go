@@ -1,0 +1,68 @@
+package wal_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// heap returns the bytes of the heap that are in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // what the first has left to be swept
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Whatever events carry, and in what shape, what a Read returns occupies about what it counts for, and that is
+// what was asked for.
+func TestRead_TakesTheMemoryThatItCounts(t *testing.T) {
+	for seed := range uint64(8) {
+		r := rand.New(rand.NewPCG(seed, 9))
+		log, err := wal.Open(context.Background(), wal.Options{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		names, bytes, data := r.IntN(100), 1+r.IntN(1000), r.IntN(1000)
+		const limit = 8 << 20
+		for stored := 0; stored < 2*limit; {
+			b := &wal.Batch{Stream: "s"}
+			for range 20 {
+				e := wal.Event{Key: fmt.Sprint("k", r.IntN(100)), Data: make([]byte, data), Time: 1, Attributes: make(map[string]string)}
+				for i := range r.IntN(names + 1) {
+					e.Attributes[fmt.Sprint("name", i)] = strings.Repeat("v", r.IntN(bytes))
+				}
+				stored += e.Memory()
+				b.Events = append(b.Events, e)
+			}
+			if _, err := log.Append(context.Background(), b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := heap()
+		chunk, err := log.Read("s", 1, wal.AllLanes, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := heap()-before, 0
+		for i := range chunk.Events {
+			want += chunk.Events[i].Memory()
+		}
+		t.Logf("%d events with up to %d attributes of up to %d bytes and %d of data: %d bytes of heap, counted as %d", len(chunk.Events), names, bytes, data, got, want)
+		if got > int64(want)*5/4+1<<20 {
+			t.Errorf("%d bytes of heap, counted as %d", got, want)
+		}
+		if want > limit*5/4 {
+			t.Errorf("a read of %d bytes counts %d", limit, want)
+		}
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
