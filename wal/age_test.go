@@ -109,6 +109,41 @@ func TestAParkedDestinationDropsWhatIsTooOld(t *testing.T) {
 	})
 }
 
+// A place that rests has no shipper and is waited for: the log drops for it what is too old, and an awaited event
+// that was dropped is not delivered. Once it rests no longer its shipper does, and the log does not.
+func TestPlace_RestingDropsAndIsAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := openAged(t, wal.Options{Dir: t.TempDir()}, time.Hour)
+		defer l.Close()
+		p.Rest(true)
+		a := appendOne(t, l, "s", "k", "awaited")
+		done := false
+		go func() {
+			if delivered, err := l.WaitSettled(t.Context(), "s", a); err != nil || delivered {
+				t.Errorf("got delivered %v, error %v; want an event that was dropped", delivered, err)
+			}
+			done = true
+		}()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if done {
+			t.Error("a place that rests is not waited for")
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if st := p.Stat(); !done || st.Dropped[wal.DroppedAge].Events != 1 || st.Pending.Events != 0 {
+			t.Errorf("got %+v after max_age; awaited: %v", st, !done)
+		}
+		p.Rest(false)
+		appendOne(t, l, "s", "k", "shipped")
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if st := p.Stat(); st.Pending.Events != 1 || p.Floor().Offset() != 3 {
+			t.Errorf("got %+v with the floor %d; want the shipper to be asked", st, p.Floor().Offset())
+		}
+	})
+}
+
 // What a run finds in the log is as old as the blocks say, once the clock has gone evenly for a while.
 func TestEventsAgeWhileTheAgentIsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

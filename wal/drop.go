@@ -56,15 +56,15 @@ func (l *Log) oldest() (ends []streamEnd) {
 	return ends
 }
 
-// raise raises the floor. It returns false when nobody ships from the place.
+// raise raises the floor. It returns false when no shipper drops what lies below.
 func (p *Place) raise(f Floor) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.floor = p.floor.raised(f)
-	return p.opened
+	return p.shippedLocked()
 }
 
-// dropParked drops for a destination that is not configured any more.
+// dropParked drops for a destination that nobody ships to: it is not configured any more, or can't be built yet.
 func (l *Log) dropParked(p *Place) {
 	if !l.losing.TryLock() {
 		return // it is being reckoned what is lost: the next look comes soon
@@ -97,11 +97,11 @@ func (l *Log) dropParked(p *Place) {
 	p.settleParked(Settlement{Marks: moved, Add: Ledger{Dropped: dropped}})
 }
 
-// settleParked is Settle unless somebody ships from the place by now.
+// settleParked is Settle unless a shipper has begun by now.
 func (p *Place) settleParked(s Settlement) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
-	if !p.opened {
+	if !p.shippedLocked() {
 		p.settleLocked(&s)
 	}
 	p.mu.Unlock()

@@ -327,7 +327,7 @@ func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bo
 		s.places[p.name] = p
 	}
 	p.mu.Lock()
-	p.opened = true
+	p.opened, p.rests = true, false
 	p.mu.Unlock()
 	return p, bad
 }

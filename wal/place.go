@@ -114,6 +114,7 @@ type Place struct {
 	keeper func(state []byte)
 	floor  Floor // events below it are to be dropped
 	opened bool  // somebody ships from here; otherwise the place is parked
+	rests  bool  // it is opened and its destination can't be shipped to yet
 
 	// What is on disk, by which events go: the marks, and the smallest checkpoint. Guarded by mu.
 	synced [Lanes]Mark
@@ -209,6 +210,17 @@ func (p *Place) Park() {
 	p.mu.Unlock()
 	p.stream.settled.wake()
 }
+
+// Rest tells whether the place, which is open, has no shipper yet. Its events are awaited all the same, and what policies
+// drop of it the log drops itself.
+func (p *Place) Rest(rests bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rests = rests
+}
+
+// shippedLocked tells whether a shipper settles what is to be dropped.
+func (p *Place) shippedLocked() bool { return p.opened && !p.rests }
 
 func (p *Place) addLocked(add *Ledger) {
 	l := &p.ledger
