@@ -22,8 +22,6 @@ import (
 const (
 	// failedGrace is how long an agent whose log has failed goes on to say so on /readyz before it ends.
 	failedGrace = time.Second
-	// syncPatience bounds the wait for the last checkpoint.
-	syncPatience = 10 * time.Second
 )
 
 // Agent is a running standpipe.
@@ -40,13 +38,14 @@ type Agent struct {
 	started  time.Time
 
 	conf      atomic.Pointer[config.Config]
-	mu        sync.Mutex // guards doors and changes of conf; held by Reload and by the stop
+	mu        sync.Mutex // guards doors, leaving and changes of conf; held by Reload and by the stop
 	doors     map[door]*openDoor
+	leaving   map[*openDoor]struct{} // that a reload has taken away
 	serving   *errgroup.Group
 	serveCtx  context.Context // of the listeners; ends when Run's group does
-	draining  atomic.Bool
-	abort     chan struct{} // closed by Abort
-	abortOnce sync.Once
+	begun     *latch          // Run serves
+	stopping  *latch          // nothing is taken any more, and a reload under way waits for nothing
+	abort     *latch
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -56,7 +55,7 @@ type Agent struct {
 func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent, error) {
 	a := &Agent{
 		logger: logger, metrics: admin.NewMetrics(), started: time.Now(),
-		doors: make(map[door]*openDoor), abort: make(chan struct{}),
+		doors: make(map[door]*openDoor), leaving: make(map[*openDoor]struct{}), begun: newLatch(), stopping: newLatch(), abort: newLatch(),
 	}
 	a.conf.Store(conf)
 	if err := a.open(ctx, conf); err != nil {
@@ -144,11 +143,14 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.sayListening("admin", a.console.Addr(), a.shield)
 	a.mu.Lock()
 	a.serving, a.serveCtx = group, serveCtx
+	if _, _, err := a.streams.apply(a.conf.Load(), func() error { return nil }); err != nil {
+		a.logger.Error("streams not open", "error", err)
+	}
 	for _, d := range a.doors {
 		a.serveDoor(d)
 	}
-	a.streams.openAll()
 	a.mu.Unlock()
+	a.begun.set()
 	a.logger.Info("running", "node", a.conf.Load().NodeName, "data_dir", a.conf.Load().DataDir, "pending_events", a.streams.pending())
 
 	var failure error
@@ -169,7 +171,7 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // stop drains the agent. After a failure there is nothing to wait for.
 func (a *Agent) stop(failed bool) {
-	a.draining.Store(true)
+	a.stopping.set() // before the lock: a reload that holds it ends its wait
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	patience := a.conf.Load().ShutdownTimeout
@@ -185,7 +187,7 @@ func (a *Agent) stop(failed bool) {
 	}
 	go func() {
 		select {
-		case <-a.abort:
+		case <-a.abort.c:
 		case <-logFailed:
 		case <-ctx.Done():
 		}
@@ -199,30 +201,23 @@ func (a *Agent) stop(failed bool) {
 		<-ctx.Done()
 	}
 	a.streams.drain(ctx)
-	if a.checkpoint() {
-		a.streams.close() // not else: what they would finish may hold more than the log vouches for
+	if err := a.streams.checkpoint(); err != nil {
+		// What the destinations would finish now may hold more than the log vouches for.
+		a.logger.Warn("the last checkpoint was not stored; what was delivered since the one before may be sent again", "error", err)
+	} else {
+		a.streams.close()
 	}
+	a.streams.over.set()
 	a.logger.Info("stopped", "remaining_events", a.streams.pending())
 }
 
-// checkpoint makes the last settlements durable before the destinations finish what they hold open.
-// It tells whether they are.
-func (a *Agent) checkpoint() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), syncPatience)
-	defer cancel()
-	if err := a.log.Sync(ctx); err != nil {
-		a.logger.Warn("the last checkpoint was not stored; what was delivered since the one before may be sent again", "error", err)
-		return false
-	}
-	return true
-}
-
 // Abort makes a stop that is under way, or the next, wait for nothing.
-func (a *Agent) Abort() { a.abortOnce.Do(func() { close(a.abort) }) }
+func (a *Agent) Abort() { a.abort.set() }
 
 // Close lets go of the log and of the listeners that Run did not serve. It may be called twice.
 func (a *Agent) Close() error {
 	a.closeOnce.Do(func() {
+		a.stopping.set()
 		a.stopDoors(context.Background())
 		var errs []error
 		if a.console != nil {

@@ -241,7 +241,7 @@ func (a *Agent) letters() *letters {
 
 // takes tells why no event may be appended. A full log says so itself, to each.
 func (a *Agent) takes() error {
-	if a.draining.Load() {
+	if a.stopping.isSet() {
 		return errors.New("the agent is stopping")
 	}
 	return a.log.Failed()

@@ -10,16 +10,29 @@
 // Stopping goes in this order, so that nothing that was acked is lost and as little as possible is
 // left: not ready any more; no new connections and requests; appends that were taken are finished
 // and answered; what can be shipped within shutdown_timeout is shipped; requests still under way
-// are cut off; checkpoint; close. The number of events that remain in the log is said. Abort
-// skips to the cut.
+// are cut off; checkpoint; close. A destination that is blocked and delivers nothing is not waited for. The number of
+// events that remain in the log is said. Abort skips to the cut.
 //
 // When the log fails, /readyz says so at once, nothing is accepted, and Run returns within five
 // seconds.
 //
+// # Applying a configuration
+//
+// Start and Reload do the same: all that is new is built first (listeners are bound, places in the log are claimed,
+// tokens are read), then comes the switch, which cannot fail, then the old is closed. An error before the switch
+// undoes what was built and leaves everything as it was. Faults of this host are no such errors: a destination
+// that cannot be built (no such AWS profile, a missing CA bundle, no descriptors) is blocked with the reason, its
+// events wait, and building it is tried again.
+//
+// A place in the log has one owner at any time. A route that is replaced ends its requests within seconds, or abandons
+// them; once the checkpoint is stored its sink is closed, and only then the next route builds its own. The place stays
+// claimed throughout, so that ack = delivered waits for a destination that changes. Only one that has left
+// the file is parked. Reload waits a few seconds for this; a stop waits for no reload.
+//
 // # Streams
 //
-// A stream is opened when the configuration names it, when the log holds events of it, or once its
-// first event is stored when its name matches a pattern that has fewer than its max_streams. One with a file costs 40 KB of
+// A stream is opened when the configuration names it, when the log holds events of it, or once its first event is
+// stored when its name matches a pattern that has fewer than its max_streams. One with a file costs 40 KB of
 // memory and a file while it is open, measured with 5,000 that are idle. Opening gives each configured destination its
 // place in the log and a shipper. A place without a configured destination is parked: its events
 // stay, and it goes on from there when the destination comes back under its name.

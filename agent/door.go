@@ -5,8 +5,11 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -34,6 +37,7 @@ func doorOf(l config.Listener) door {
 type openDoor struct {
 	door   door
 	server *ingest.Server
+	gone   *latch // it was stopped after a reload
 	protection
 }
 
@@ -58,7 +62,7 @@ func (a *Agent) bind(l config.Listener) (*openDoor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%slistener %q: %w", place(l.Pos), l.Type, err)
 	}
-	d := &openDoor{door: doorOf(l), protection: guarded}
+	d := &openDoor{door: doorOf(l), gone: newLatch(), protection: guarded}
 	d.server, err = ingest.New(ingest.Options{
 		Type: l.Type, Network: l.Network, Address: l.Address, Mode: l.Mode,
 		Log: submitter{ingest.FromWAL(a.log), a.streams}, Streams: a.streams, Observer: a.metrics,
@@ -147,14 +151,29 @@ func (a *Agent) sayListening(kind string, address net.Addr, p protection) {
 	a.logger.Info("listening", "type", kind, "address", address, "tls", p.certificate != nil, "auth", p.guard != nil)
 }
 
+// leave stops a listener that the configuration no longer has, while the agent goes on.
+func (a *Agent) leave(d *openDoor, patience time.Duration) {
+	maps.DeleteFunc(a.leaving, func(d *openDoor, _ struct{}) bool { return d.gone.isSet() })
+	a.leaving[d] = struct{}{}
+	go func() {
+		defer d.gone.set()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		a.stopDoor(ctx, d)
+	}()
+}
+
 // stopDoors stops every listener and waits until what they took is answered, or for ctx.
 func (a *Agent) stopDoors(ctx context.Context) {
 	var group sync.WaitGroup
-	for _, d := range a.doors {
-		group.Go(func() { a.stopDoor(ctx, d) })
+	for _, d := range slices.AppendSeq(slices.Collect(maps.Values(a.doors)), maps.Keys(a.leaving)) {
+		if !d.gone.isSet() {
+			group.Go(func() { a.stopDoor(ctx, d) })
+		}
 	}
 	group.Wait()
 	clear(a.doors)
+	clear(a.leaving)
 }
 
 func (a *Agent) stopDoor(ctx context.Context, d *openDoor) {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/shipper"
-	"github.com/standpipe/standpipe/shipper/sink"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -25,7 +24,7 @@ func Predict(c *config.Config, t shipper.Traffic) ([]Forecast, error) {
 	var all []Forecast
 	for _, s := range c.Streams {
 		for _, d := range s.Destinations {
-			shape, err := shapeOf(s.Name, d)
+			shape, err := shapeOf(d, envelopeOf(strings.Repeat("0", logIDLen), s.Name, d))
 			if err != nil {
 				return nil, fmt.Errorf("stream %q, destination %q: %w", s.Name, d.Name, err)
 			}
@@ -37,22 +36,4 @@ func Predict(c *config.Config, t shipper.Traffic) ([]Forecast, error) {
 		}
 	}
 	return all, nil
-}
-
-// shapeOf returns what the destination takes, as far as the configuration tells.
-func shapeOf(stream string, d config.Destination) (shipper.Shape, error) {
-	var around *shipper.Envelope
-	if d.Envelope {
-		around = &shipper.Envelope{Log: strings.Repeat("0", logIDLen), Stream: stream, Format: d.Format}
-	}
-	switch d.Type {
-	case "kinesis":
-		return kinesisOptions(d, around, sink.AWSOptions{}).Shape()
-	case "firehose":
-		return firehoseOptions(d, around, sink.AWSOptions{}).Shape()
-	}
-	if d.Type == discardType {
-		return discardShape, nil
-	}
-	return sink.FileOptions{Envelope: around}.Shape(), nil
 }

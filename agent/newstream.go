@@ -2,22 +2,20 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
-	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
-	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Submit hands b to the log. A stream that is not open is opened once the log holds its first event, so that rejected
-// requests leave nothing behind. From here until then its name counts among those that its pattern may have.
+// Submit hands b to the log. A stream that is not open becomes a tentative one: its destinations have their places,
+// and its name counts among those that its pattern may have. It is opened once the log holds its first event. When
+// every batch of it was rejected, nothing is left of it.
 func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error) {
 	s.mu.RLock()
-	open := s.byName[b.Stream] != nil
+	open := s.byName[b.Stream]
 	s.mu.RUnlock()
-	if open {
+	if open != nil && !open.tentative {
 		return s.log.Submit(ctx, b)
 	}
 	name := strings.Clone(b.Stream) // the caller's batch is reused
@@ -37,74 +35,46 @@ func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error)
 	return ticket, nil
 }
 
-// reserve counts a batch that may be the first of a new stream.
+// reserve counts a batch that may be the first of a new stream, and makes the stream a tentative one.
 func (s *streams) reserve(name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	if s.closed {
 		return errStopping
 	}
-	c, err := s.matchLocked(name)
-	if err != nil {
-		return err
-	}
-	if !s.countedLocked(name) {
-		s.made[c.Name]++
+	if s.byName[name] == nil {
+		if _, err := s.match(name); err != nil {
+			return err
+		}
+		open, _, err := s.renew(s.conf, name, nil)
+		if err != nil {
+			return err
+		}
+		open.tentative = true
+		s.put(name, open)
 	}
 	s.reserved[name]++
 	s.reserving.Add(1)
 	return nil
 }
 
-// settleReserved ends what reserve began. The first batch that is stored opens the stream.
+// settleReserved ends what reserve began.
 func (s *streams) settleReserved(name string, stored bool) {
 	defer s.reserving.Done()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if stored {
-		if _, err := s.openLocked(name, nil); err != nil {
-			s.logger.Warn("stream not open; its events are kept", "stream", name, "error", err)
-		}
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if s.reserved[name]--; s.reserved[name] == 0 {
+		delete(s.reserved, name)
 	}
-	if s.reserved[name]--; s.reserved[name] > 0 {
-		return
+	switch open := s.byName[name]; {
+	case open == nil || !open.tentative: // another batch has opened it, or a reload has taken it away
+	case stored:
+		s.put(name, &openStream{rules: open.rules, routes: open.routes})
+		start(open.routes)
+	case s.reserved[name] == 0:
+		s.put(name, nil)
+		discard(open.routes)
 	}
-	delete(s.reserved, name)
-	if c, ok := s.conf.Match(name); ok && !s.countedLocked(name) {
-		s.made[c.Name]--
-	}
-}
-
-// countedLocked tells whether made counts the stream: it is open, or the log may be storing its first event.
-func (s *streams) countedLocked(name string) bool {
-	return s.byName[name] != nil || s.reserved[name] > 0
-}
-
-// matchLocked returns the block of a stream that may be opened. A pattern that has as many streams as it may gets no
-// more. Those that the log holds already are opened all the same, and count.
-func (s *streams) matchLocked(name string) (*config.Stream, error) {
-	c, ok := s.conf.Match(name)
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("%w: %q; configured are %s", ingest.ErrNoStream, name, s.configuredLocked())
-	case c.MaxStreams > 0 && s.made[c.Name] >= c.MaxStreams && !s.countedLocked(name):
-		return nil, fmt.Errorf("%w: %q is new, and %q has %d already; max_streams in its block allows no more: nothing was stored",
-			ingest.ErrTooManyStreams, name, c.Name, s.made[c.Name])
-	}
-	return c, nil
-}
-
-// newRules returns what a stream that is not open takes, as far as the configuration tells.
-func newRules(name string, c *config.Stream) (rules ingest.StreamRules, err error) {
-	rooms := make([]room, len(c.Destinations))
-	for i, d := range c.Destinations {
-		shape, err := shapeOf(name, d.For(name))
-		if err != nil {
-			return rules, fmt.Errorf("destination %q: %w", d.Name, err)
-		}
-		rooms[i] = room{titleOf(d), func() shipper.Shape { return shape }}
-	}
-	return rulesOf(c, rooms), nil
 }
 
 // submitter is the log as listeners use it.

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -11,13 +12,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/agent"
+	"github.com/standpipe/standpipe/agent/admin"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// open returns how many streams have destinations.
+// open returns how many streams have a destination that is shipped to.
 func open(a *agent.Agent) (n int) {
 	for _, s := range a.Status().Streams {
-		if len(s.Destinations) > 0 {
+		if slices.ContainsFunc(s.Destinations, func(d admin.DestinationStatus) bool { return d.State != admin.Parked }) {
 			n++
 		}
 	}

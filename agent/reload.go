@@ -2,45 +2,86 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
-	"slices"
-	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/config"
 )
 
+// reloadPatience is how long Reload waits for what it has set going: routes that end, and those that begin.
+const reloadPatience = 5 * time.Second
+
 // Reload applies conf while the agent runs: streams and their destinations, listeners, identities, max_age,
 // log_level and shutdown_timeout; and reads certificates and tokens that have changed. What is unchanged goes on
-// undisturbed. A destination that is gone is parked. An error means that nothing was changed.
+// undisturbed. A destination that is gone is parked. An error means that nothing was changed. Reload waits for Run to begin.
+//
+// All that is new is built first; then comes the switch, which can't fail; what is old ends after it. Reload waits
+// a few seconds for that, and not at all once the agent is to stop.
 func (a *Agent) Reload(conf *config.Config) error {
+	select {
+	case <-a.begun.c:
+	case <-a.stopping.c:
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.serving == nil || a.draining.Load() {
-		return errors.New("reload: the agent is starting or stopping")
+	if a.stopping.isSet() {
+		return fmt.Errorf("reload: %w", errStopping)
 	}
+
 	opened, err := a.bindNew(conf)
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
-	if err := a.register.Set(identities(conf)); err != nil {
+	started, ending, err := a.streams.apply(conf, func() error { return a.register.Set(identities(conf)) })
+	if err != nil {
 		a.discard(opened)
 		return fmt.Errorf("reload: %w", err)
 	}
 	a.log.SetPolicy(policies(conf))
-	a.streams.apply(conf, func() { a.checkpoint() })
-	a.changeDoors(conf, opened)
 	a.shield.refresh()
 	a.logger.SetLevel(hclog.LevelFromString(conf.LogLevel))
 	for _, setting := range needRestart(a.conf.Load(), conf) {
 		a.logger.Warn("a changed setting takes effect at the next start", "setting", setting)
 	}
 	a.conf.Store(conf)
+	closing := a.changeDoors(conf, opened)
+
+	a.await(latches(started, ending, closing))
 	a.logger.Info("configuration reloaded", "streams", len(conf.Streams), "listeners", len(conf.Listeners))
 	return nil
+}
+
+// latches returns what is set once the routes that start have been built or are blocked, and what ends has ended.
+func latches(started, ending []*route, closing []*openDoor) (all []*latch) {
+	for _, r := range ending {
+		all = append(all, r.gone)
+	}
+	for _, r := range started {
+		all = append(all, r.tried)
+	}
+	for _, d := range closing {
+		all = append(all, d.gone)
+	}
+	return all
+}
+
+// await waits until all are set, for as long as a reload may take.
+func (a *Agent) await(all []*latch) {
+	patience := time.NewTimer(reloadPatience)
+	defer patience.Stop()
+	for _, l := range all {
+		select {
+		case <-l.c:
+		case <-a.stopping.c:
+			return
+		case <-patience.C:
+			a.logger.Warn("reload goes on in the background: what it replaces or removes has not ended yet")
+			return
+		}
+	}
 }
 
 // bindNew binds the listeners that conf has and the agent has not, all or none. One whose address
@@ -67,26 +108,26 @@ func (a *Agent) discard(opened []*openDoor) {
 	}
 }
 
-// changeDoors serves the new listeners and stops those that conf no longer has.
-func (a *Agent) changeDoors(conf *config.Config, opened []*openDoor) {
+// changeDoors serves the new listeners and begins to stop those that conf no longer has.
+func (a *Agent) changeDoors(conf *config.Config, opened []*openDoor) (closing []*openDoor) {
 	wanted := make(map[door]bool)
 	for _, l := range conf.Listeners {
 		wanted[doorOf(l)] = true
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), conf.ShutdownTimeout)
-	defer cancel()
 	for key, d := range a.doors {
-		if !wanted[key] {
-			a.stopDoor(ctx, d)
-			delete(a.doors, key)
+		if wanted[key] {
+			d.refresh()
 			continue
 		}
-		d.refresh()
+		closing = append(closing, d)
+		delete(a.doors, key)
+		a.leave(d, conf.ShutdownTimeout)
 	}
 	for _, d := range opened {
 		a.doors[d.door] = d
 		a.serveDoor(d)
 	}
+	return closing
 }
 
 // needRestart names the settings that differ and that a running agent can't change.
@@ -109,74 +150,4 @@ func needRestart(from, to *config.Config) (settings []string) {
 func adminDiffers(from, to config.Admin) bool {
 	from.Pos, to.Pos = config.Pos{}, config.Pos{}
 	return !reflect.DeepEqual(from, to)
-}
-
-// apply makes the open streams what conf says. checkpoint is called before the destinations that
-// are taken away finish what they hold open. Appends go on meanwhile.
-func (s *streams) apply(conf *config.Config, checkpoint func()) {
-	s.mu.Lock()
-	s.conf = conf
-	s.link.SetCap(conf.Bandwidth)
-	gone := s.obsoleteLocked()
-	s.mu.Unlock()
-
-	var group sync.WaitGroup
-	for _, r := range gone {
-		group.Go(r.halt)
-	}
-	group.Wait()
-	if len(gone) > 0 {
-		checkpoint()
-	}
-	for _, r := range gone {
-		r.close()
-		r.place.Park() // until it is opened again, below or by a later reload
-	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before := s.byName
-	s.byName, s.made = make(map[string]*openStream), make(map[string]int64)
-	for name := range s.reserved {
-		if c, ok := conf.Match(name); ok {
-			s.made[c.Name]++
-		}
-	}
-	for _, name := range s.namesLocked() {
-		if _, err := s.openLocked(name, before[name]); err != nil {
-			s.logger.Error("a stream is not open; its events are kept", "stream", name, "error", err)
-		}
-	}
-}
-
-// obsoleteLocked returns the routes that the configuration does not have as they are.
-func (s *streams) obsoleteLocked() (gone []*route) {
-	for name, open := range s.byName {
-		c, ok := s.conf.Match(name)
-		for _, r := range open.routes {
-			if !ok || !slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return r.is(d.For(name)) }) {
-				gone = append(gone, r)
-			}
-		}
-	}
-	return gone
-}
-
-// is tells whether the route is the destination d.
-func (r *route) is(d config.Destination) bool {
-	d.Pos = config.Pos{}
-	return r.conf == d
-}
-
-// route returns the stream's route to d, or nil.
-func (o *openStream) route(d config.Destination) *route {
-	if o == nil {
-		return nil
-	}
-	for _, r := range o.routes {
-		if r.is(d) {
-			return r
-		}
-	}
-	return nil
 }

@@ -2,148 +2,392 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/shipper"
-	"github.com/standpipe/standpipe/shipper/sink"
 	"github.com/standpipe/standpipe/wal"
 )
 
-// route is one destination of one open stream: its place in the log, its sink and its shipper.
-type route struct {
-	conf   config.Destination // for this stream, without its place in the file
-	title  string             // its type and name, for people
-	place  *wal.Place
-	sink   shipper.Sink
-	ship   *shipper.Shipper
-	logger hclog.Logger
+const (
+	// haltGrace is how long a route that is replaced or removed waits for the requests under way. Those that take
+	// longer are abandoned: their events are sent again.
+	haltGrace = 2 * time.Second
+	// cutGrace is how long a route that was cut off is waited for. A sink whose disk hangs may never return.
+	cutGrace = 3 * time.Second
+	// blockedGrace is how long a stop waits for a blocked destination that delivers nothing.
+	blockedGrace = time.Second
+	// storeAgain is the time between two attempts to store the checkpoint of a route that has ended.
+	storeAgain = time.Second
+)
 
-	cut     context.CancelFunc
-	done    chan struct{} // closed when the shipper has returned
-	started sync.Once
-	closed  sync.Once
+// route is one destination of one open stream. It owns the stream's place in the log from newRoute until
+// retire, which hands the place to the route that follows or parks it.
+type route struct {
+	streams *streams
+	stream  string
+	conf    config.Destination // for this stream, without its place in the file
+	title   string             // its type and name, for people
+	place   *wal.Place
+	first   shipper.Shape // what it takes, as far as the configuration tells
+	before  *route        // had the place until now; nil once this one has started; guarded by streams.changing
+	let     bool          // retire is done with the place: the next route has it, or it is parked; guarded by streams.changing
+	logger  hclog.Logger
+
+	once      sync.Once // start, or the end of a route that was never started
+	cut       context.CancelFunc
+	free      *latch // the gone of before
+	finishing *latch // set by finish
+	halting   *latch // set by halt
+	tried     *latch // the first attempt to build the sink has ended
+	done      *latch // nothing is shipped any more
+	gone      *latch // set by retire: the place and what the sink writes to are free
+
+	shipping atomic.Pointer[shipping] // nil: the sink is not built
+	closing  sync.Once
+
+	mu     sync.Mutex
+	unmade shipper.Report // while the sink is not built; guarded by mu
 }
 
-// newRoute gives the destination its place and builds its sink. Nothing is dialled.
-func (s *streams) newRoute(stream string, d config.Destination) (*route, error) {
-	d.Pos = config.Pos{}
-	place, err := s.log.Place(stream, d.Name)
-	if err != nil {
-		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
-	}
-	place.SetLabel(d.Type)
-	logger := s.logger.Named("shipper")
-	target, err := openSink(stream, d, s.envelope(stream, d), place, logger)
-	if err != nil {
-		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
-	}
-	r := &route{conf: d, title: titleOf(d), place: place, sink: target, logger: logger, done: make(chan struct{})}
-	r.ship = shipper.New(shipper.Options{
-		Log: s.log, Place: place, Sink: target, Dead: s.dead,
-		MaxDelay: d.Batch.MaxDelay,
-		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
-		Unpaced:  !d.Pace,
-		Link:     s.linkOf(d), Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
-		Observer: observer{s, stream, d.Name},
-		Logger:   logger,
-	})
-	return r, nil
+// shipping is a route whose sink is built.
+type shipping struct {
+	sink shipper.Sink
+	ship *shipper.Shipper
 }
 
 // titleOf names a destination for people.
 func titleOf(d config.Destination) string { return fmt.Sprintf("%s %q", d.Type, d.Name) }
 
-// envelope returns what the destination puts around events; nil: nothing.
-func (s *streams) envelope(stream string, d config.Destination) *shipper.Envelope {
-	if !d.Envelope {
-		return nil
+// newRoute claims the destination's place, from the route that has it if there is one. streams.changing is held.
+func (s *streams) newRoute(stream string, d config.Destination) (*route, error) {
+	d.Pos = config.Pos{}
+	shape, err := shapeOf(d, envelopeOf(s.log.ID(), stream, d))
+	if err != nil {
+		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}
-	return &shipper.Envelope{Log: s.log.ID(), Stream: stream, Format: d.Format}
+	r := &route{
+		streams: s, stream: stream, conf: d, title: titleOf(d), first: shape, logger: s.logger.Named("shipper"),
+		free: newLatch(), finishing: newLatch(), halting: newLatch(), tried: newLatch(), done: newLatch(), gone: newLatch(),
+		unmade: shipper.Report{State: shipper.Running},
+	}
+	if r.before = s.owners[r.key()]; r.before != nil {
+		r.free = r.before.gone
+	} else {
+		r.free.set()
+	}
+	if r.before != nil && !r.before.let {
+		r.place = r.before.place
+	} else if r.place, err = s.log.Place(stream, d.Name); err != nil {
+		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
+	}
+	s.owners[r.key()] = r
+	return r, nil
 }
 
-// openSink makes the destination that the configuration describes. An AWS destination that can't be
-// built on this host as it is now is built later: its stream takes events all the same.
-func openSink(stream string, d config.Destination, around *shipper.Envelope, place *wal.Place, logger hclog.Logger) (shipper.Sink, error) {
-	switch d.Type {
-	case discardType:
-		return sink.NewDiscard(discardShape), nil
-	case "file":
-		return sink.OpenFile(sink.FileOptions{
-			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval,
-			Envelope: around, State: place.State(), Checkpoint: place.Stat().Checkpoint, Logger: logger,
-		})
+// placeKey names a place.
+type placeKey struct{ stream, destination string }
+
+func (r *route) key() placeKey { return placeKey{r.stream, r.conf.Name} }
+
+// discard gives back what newRoute has claimed, of a route that was never started. streams.changing is held.
+func (r *route) discard() {
+	owners := r.streams.owners
+	delete(owners, r.key())
+	if before := r.before; before != nil && !before.gone.isSet() {
+		owners[r.key()] = before
+		if !before.let {
+			return // it goes on, or parks the place
+		}
 	}
-	build := func() (shipper.Sink, error) {
-		return buildAWS(d, around, sink.AWSOptions{
-			Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
-			Timeout: d.Retry.Timeout,
-		})
-	}
-	target, err := build()
-	if err == nil {
-		return target, nil
-	}
-	logger.Error("a destination can't be used as it is configured; its events wait", "stream", stream,
-		"destination", d.Name, "error", err)
-	bare, bareErr := buildAWS(d, around, sink.AWSOptions{Region: "us-east-1", Credentials: aws.AnonymousCredentials{}})
-	if bareErr != nil {
-		return nil, err
-	}
-	return &brokenSink{shape: bare.Shape(), build: build}, nil
+	r.place.Park()
 }
 
-// discardType is a destination that no configuration file can name: benchmarks of what lies before
-// the destinations use it. It takes whole batches of lines.
-const discardType = "discard"
-
-var discardShape = shipper.Shape{
-	Framing: shipper.FramingLines, WholeOrder: true, BatchRecords: 1, BilledStep: 1,
-	MaxRecord: 16 << 20, MaxBatch: 16 << 20, AimRecord: 1 << 20, AimBatch: 1 << 20,
-}
-
-// buildAWS reads configuration from this host and dials nobody.
-func buildAWS(d config.Destination, around *shipper.Envelope, options sink.AWSOptions) (shipper.Sink, error) {
-	switch d.Type {
-	case "kinesis":
-		return sink.NewKinesis(context.Background(), kinesisOptions(d, around, options))
-	case "firehose":
-		return sink.NewFirehose(context.Background(), firehoseOptions(d, around, options))
-	}
-	return nil, fmt.Errorf("unknown type %q", d.Type)
-}
-
-var priorities = map[string]shipper.Priority{
-	"high": shipper.PriorityHigh, "normal": shipper.PriorityNormal, "low": shipper.PriorityLow,
-}
-
-// linkOf returns what the destination's requests go over; files go nowhere.
-func (s *streams) linkOf(d config.Destination) *shipper.Link {
-	if d.Type == "file" {
-		return nil
-	}
-	return s.link
-}
-
-// start ships from now on.
+// start builds the sink and ships from now on, once the route that had the place before is gone.
+// streams.changing is held.
 func (r *route) start() {
-	r.started.Do(func() {
+	r.once.Do(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		r.cut = cancel
-		go func() {
-			defer close(r.done)
-			learned := r.learn(ctx)
-			if err := r.ship.Run(ctx); err != nil && ctx.Err() == nil {
-				r.logger.Error("shipping has ended", "stream", r.place.Stream(), "destination", r.conf.Name, "error", err)
+		r.before = nil // or every route would keep all that were before it
+		r.place.SetLabel(r.conf.Type)
+		go r.run(ctx)
+	})
+}
+
+func (r *route) run(ctx context.Context) {
+	defer r.done.set()
+	defer r.cut()
+	if !r.free.isSet() {
+		r.note(shipper.Report{State: shipper.Waiting, LastError: "requests of the settings before are under way"})
+	}
+	select {
+	case <-r.free.c:
+	case <-r.halting.c:
+	case <-ctx.Done():
+	}
+	s := r.build(ctx)
+	if s == nil {
+		return
+	}
+	r.shipping.Store(s)
+	if r.halting.isSet() { // halt and finish may not have seen what is stored
+		s.ship.Halt(ctx)
+	}
+	if r.finishing.isSet() {
+		s.ship.Finish()
+	}
+	learned := learn(ctx, s.sink)
+	if err := s.ship.Run(ctx); errors.Is(err, shipper.ErrStuck) || err != nil && ctx.Err() == nil {
+		r.logger.Error("shipping has ended", "stream", r.stream, "destination", r.conf.Name, "error", err)
+	}
+	r.cut()
+	<-learned
+}
+
+// build makes the sink, and tries again for as long as it can't be made. It returns nil when the route is to end.
+func (r *route) build(ctx context.Context) *shipping {
+	defer r.tried.set()
+	for delay := r.conf.Retry.Initial; ; delay = min(2*delay, r.conf.Retry.Max) {
+		release, ok := r.streams.turns.acquire(ctx)
+		if !ok || ctx.Err() != nil || r.halting.isSet() {
+			return nil
+		}
+		around := envelopeOf(r.streams.log.ID(), r.stream, r.conf)
+		target, err := openSink(ctx, r.stream, r.conf, around, r.place, r.logger)
+		release()
+		if err == nil {
+			r.built()
+			return &shipping{target, r.newShipper(target)}
+		}
+		wait := delay - rand.N(delay/5+1) // agents that share a cause don't come in lockstep
+		r.block(err, wait)
+		r.tried.set()
+		select {
+		case <-time.After(wait):
+		case <-r.halting.c:
+			return nil
+		case <-r.finishing.c:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
+	s, d := r.streams, r.conf
+	return shipper.New(shipper.Options{
+		Log: s.log, Place: r.place, Sink: target, Dead: s.dead,
+		MaxDelay: d.Batch.MaxDelay,
+		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
+		Unpaced:  !d.Pace,
+		Link:     s.linkOf(d), Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
+		Observer: observer{s, r.stream, d.Name},
+		Logger:   r.logger,
+	})
+}
+
+// block notes why the sink can't be built, and logs each reason once. What policies drop meanwhile is dropped by
+// the log, since no shipper does.
+func (r *route) block(err error, wait time.Duration) {
+	r.place.Rest(true)
+	now, before := time.Now(), r.report()
+	since := before.Since
+	if since.IsZero() {
+		since = now
+	}
+	r.note(shipper.Report{State: shipper.Blocked, LastError: err.Error(), RetryAt: now.Add(wait), Since: since})
+	if before.LastError != err.Error() {
+		r.logger.Error("destination cannot be built; its events wait", "stream", r.stream, "destination", r.conf.Name, "error", err)
+	}
+}
+
+func (r *route) built() {
+	r.place.Rest(false)
+	if before := r.report(); before.State == shipper.Blocked {
+		r.logger.Info("destination built", "stream", r.stream, "destination", r.conf.Name, "after", time.Since(before.Since).Round(time.Millisecond))
+	}
+	r.note(shipper.Report{State: shipper.Running})
+}
+
+// note is what report returns while the sink is not built.
+func (r *route) note(report shipper.Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unmade = report
+}
+
+// shape returns what the destination takes now.
+func (r *route) shape() shipper.Shape {
+	if s := r.shipping.Load(); s != nil {
+		return s.sink.Shape()
+	}
+	return r.first
+}
+
+// report tells an operator how the destination does.
+func (r *route) report() shipper.Report {
+	if s := r.shipping.Load(); s != nil {
+		return s.ship.Report()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unmade
+}
+
+func (r *route) stalled() bool {
+	s := r.shipping.Load()
+	return s != nil && s.ship.Stalled(stallPatience)
+}
+
+// finish ships what is left and then ends.
+func (r *route) finish() {
+	r.finishing.set()
+	if s := r.shipping.Load(); s != nil {
+		s.ship.Finish()
+	}
+}
+
+// cutOff ends the requests under way, and sends no more.
+func (r *route) cutOff() {
+	r.once.Do(r.done.set) // never started
+	if r.cut != nil {
+		r.cut()
+	}
+}
+
+// halt ends shipping once the requests under way have ended, or after grace: then they are cut off.
+func (r *route) halt(grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	r.once.Do(r.done.set) // never started
+	r.halting.set()
+	if s := r.shipping.Load(); s != nil {
+		s.ship.Halt(ctx)
+	}
+	select {
+	case <-r.done.c:
+		return
+	case <-ctx.Done():
+	}
+	r.cutOff()
+	select {
+	case <-r.done.c:
+	case <-time.After(cutGrace):
+		r.logger.Error("destination does not end; it is left", "stream", r.stream, "destination", r.conf.Name)
+	}
+}
+
+// wait waits for the end of a route that finishes. When ctx ends first, the requests under way are cut off. One that
+// is blocked and delivers nothing is not waited for: its events stay in the log.
+func (r *route) wait(ctx context.Context) {
+	look := time.NewTicker(blockedGrace / 4)
+	defer look.Stop()
+	var since time.Time // it is blocked, with so many events
+	var pending uint64
+	for {
+		select {
+		case <-r.done.c:
+			return
+		case <-ctx.Done():
+			r.halt(0)
+			return
+		case now := <-look.C:
+			left := r.place.Stat().Pending.Events
+			if r.report().State != shipper.Blocked || left != pending {
+				since, pending = now, left
+			} else if now.Sub(since) >= blockedGrace {
+				r.halt(haltGrace)
+				pending = 0
 			}
-			cancel()
-			<-learned
-		}()
+		}
+	}
+}
+
+// retire ends a route that the configuration no longer has as it is.
+//
+// The sink is closed once the log holds the last checkpoint: a crash must not make come again what a file has that
+// got its name. For as long as the checkpoint can't be stored the next route of the place waits. The place has
+// an owner throughout, so that ack = delivered waits for a destination that is replaced; one that was
+// removed is parked as soon as its shipper has ended.
+func (s *streams) retire(r *route) {
+	defer func() {
+		s.changing.Lock()
+		defer s.changing.Unlock()
+		if s.owners[r.key()] == r {
+			delete(s.owners, r.key())
+		}
+		delete(s.leaving, r)
+		r.gone.set()
+	}()
+	r.halt(haltGrace)
+	select {
+	case <-r.done.c:
+	case <-s.over.c:
+		return
+	}
+	s.changing.Lock()
+	r.let = true
+	if s.owners[r.key()] == r {
+		r.place.Park()
+	}
+	s.changing.Unlock()
+	select {
+	case <-r.free.c: // it may have been halted before that
+	case <-s.over.c:
+		return
+	}
+	built := r.shipping.Load()
+	if built == nil {
+		return
+	}
+	select {
+	case <-built.ship.Ended():
+	case <-s.over.c:
+		return
+	}
+	for said := false; ; {
+		err := s.checkpoint()
+		if err == nil {
+			r.close()
+			return
+		}
+		if !said {
+			s.logger.Warn("checkpoint not stored; the destination's files are finished once it is", "stream", r.stream, "destination", r.conf.Name, "error", err)
+			said = true
+		}
+		select {
+		case <-time.After(storeAgain):
+		case <-s.over.c:
+			return
+		}
+	}
+}
+
+// close finishes what the sink holds open; the log holds the last checkpoint by now.
+func (r *route) close() {
+	s := r.shipping.Load()
+	if s == nil {
+		return
+	}
+	select {
+	case <-s.ship.Ended():
+	default:
+		return // a request has not returned: what it holds open is cut or finished at the next start
+	}
+	r.closing.Do(func() {
+		r.place.Keep(nil)
+		if err := s.sink.Close(); err != nil {
+			r.logger.Error("a destination could not be finished", "stream", r.stream, "destination", r.conf.Name, "error", err)
+		}
 	})
 }
 
@@ -155,9 +399,9 @@ type learner interface {
 
 // learn asks at the start, since events that are too large for what is known so far are refused, and would
 // never make the sink ask. What it returns is closed when that has ended: after ctx.
-func (r *route) learn(ctx context.Context) <-chan struct{} {
+func learn(ctx context.Context, target shipper.Sink) <-chan struct{} {
+	l, ok := target.(learner)
 	done := make(chan struct{})
-	l, ok := r.sink.(learner)
 	if !ok {
 		close(done)
 		return done
@@ -170,51 +414,16 @@ func (r *route) learn(ctx context.Context) <-chan struct{} {
 	return done
 }
 
-// finish ships what is left and then ends.
-func (r *route) finish() { r.ship.Finish() }
+var priorities = map[string]shipper.Priority{
+	"high": shipper.PriorityHigh, "normal": shipper.PriorityNormal, "low": shipper.PriorityLow,
+}
 
-// wait waits for the end. When ctx ends first, the requests under way are cut off.
-func (r *route) wait(ctx context.Context) {
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		r.cut()
-		<-r.done
+// linkOf returns what the destination's requests go over; files go nowhere.
+func (s *streams) linkOf(d config.Destination) *shipper.Link {
+	if d.Type == "file" {
+		return nil
 	}
-}
-
-// haltPatience is how long a route that is taken away waits for its requests under way; then they are cut off.
-const haltPatience = 3 * time.Second
-
-// halt ends shipping, for a route that is taken away.
-func (r *route) halt() {
-	ctx, cancel := context.WithTimeout(context.Background(), haltPatience)
-	defer cancel()
-	r.ship.Halt(ctx)
-	<-r.done
-}
-
-// stuck tells whether a request of the route has not returned: the sink and the place are still in use.
-func (r *route) stuck() bool {
-	select {
-	case <-r.ship.Ended():
-		return false
-	default:
-		return true
-	}
-}
-
-// close finishes what the sink holds open; the log holds the last checkpoint by now.
-func (r *route) close() {
-	r.closed.Do(func() {
-		if r.stuck() {
-			return // what it holds open is cut or finished at the next start
-		}
-		r.place.Keep(nil)
-		if err := r.sink.Close(); err != nil {
-			r.logger.Error("a destination could not be finished", "stream", r.place.Stream(), "destination", r.conf.Name, "error", err)
-		}
-	})
+	return s.link
 }
 
 // observer passes on to the metrics what the shipper of one route does.

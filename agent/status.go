@@ -38,7 +38,7 @@ func (a *Agent) state() string {
 	switch {
 	case a.log.Failed() != nil:
 		return "failed"
-	case a.draining.Load():
+	case a.stopping.isSet():
 		return "draining"
 	}
 	return "running"
@@ -110,7 +110,7 @@ func destinationStatus(p *wal.Place, st wal.PlaceStat, r *route, prices config.P
 		d.Pending.OldestSeconds = max(time.Since(st.OldestPending).Seconds(), 0)
 	}
 	if r != nil {
-		report := r.ship.Report()
+		report := r.report()
 		d.Type, d.State, d.LastError = r.conf.Type, admin.State(report.State), report.LastError
 		d.RetryAt = admin.Time{Time: report.RetryAt}
 		d.WaitsFor, d.PaceBytes, d.Shards = string(report.Waits), uint64(report.Pace), report.Shards
@@ -139,8 +139,8 @@ func (a *Agent) Live() error {
 		return err
 	}
 	for _, r := range a.streams.all() {
-		if r.ship.Stalled(stallPatience) {
-			return fmt.Errorf("stream %q: destination %q has work and makes no progress", r.place.Stream(), r.conf.Name)
+		if r.stalled() {
+			return fmt.Errorf("stream %q: destination %q has work and makes no progress", r.stream, r.conf.Name)
 		}
 	}
 	return nil
@@ -151,7 +151,7 @@ func (a *Agent) Ready() error {
 	switch {
 	case a.log.Failed() != nil:
 		return a.log.Failed()
-	case a.draining.Load():
+	case a.stopping.isSet():
 		return errors.New("the agent is stopping")
 	case a.conf.Load().WAL.OnFull != string(wal.DropOldest) && a.log.Full():
 		return errors.New("the log is full")

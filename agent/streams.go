@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -18,6 +20,13 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
+const (
+	// syncPatience bounds the wait for a checkpoint.
+	syncPatience = 10 * time.Second
+	// closePatience bounds what a stop waits for sinks that finish what they hold open.
+	closePatience = 10 * time.Second
+)
+
 // streams are the open streams with their destinations.
 type streams struct {
 	log     *wal.Log
@@ -25,29 +34,42 @@ type streams struct {
 	metrics *admin.Metrics
 	logger  hclog.Logger
 	link    *shipper.Link // to AWS, shared by all destinations there
+	turns   buildTurns
+	over    *latch // the agent has stopped: nobody waits for anything any more
 
+	// changing is held by whoever changes which streams are open, from the first look until all is done, and also
+	// while it waits for the log. It is locked before mu.
+	changing  sync.Mutex
+	owners    map[placeKey]*route // the route of each place that is in use; guarded by changing
+	reserved  map[string]int      // batches under way of streams that are tentative; guarded by changing
+	leaving   map[*route]struct{} // routes that end; guarded by changing
+	closed    bool                // no new stream is taken any more; guarded by changing
+	reserving sync.WaitGroup      // of the batches in reserved
+
+	// mu guards what follows, which is changed by those who hold changing as well: they read it without mu.
 	mu     sync.RWMutex
 	conf   *config.Config
 	byName map[string]*openStream
-	made   map[string]int64 // how many each block has, of byName and reserved
-	// reserved are the streams that may get their first event just now, with the batches under way.
-	reserved  map[string]int
-	reserving sync.WaitGroup // of these batches
-	closed    bool           // no new stream is taken any more
+	made   map[string]int64 // of byName, how many each block has
 }
-
-var errStopping = errors.New("the agent is stopping")
 
 // openStream is a stream that events can be appended to. It is replaced, never changed.
 type openStream struct {
 	rules  ingest.StreamRules
 	routes []*route // in the order of the configuration
+	// tentative: the log may be storing the first event just now. The routes have their places and are not started.
+	tentative bool
 }
 
+var errStopping = errors.New("the agent is stopping")
+
 func newStreams(conf *config.Config, log *wal.Log, dead *wal.DeadLetters, metrics *admin.Metrics, logger hclog.Logger) *streams {
-	link := shipper.NewLink(conf.Bandwidth)
-	return &streams{link: link, log: log, dead: dead, metrics: metrics, logger: logger, conf: conf,
-		byName: make(map[string]*openStream), made: make(map[string]int64), reserved: make(map[string]int)}
+	return &streams{
+		log: log, dead: dead, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
+		turns: make(buildTurns, buildsAtOnce), over: newLatch(), conf: conf,
+		owners: make(map[placeKey]*route), reserved: make(map[string]int), leaving: make(map[*route]struct{}),
+		byName: make(map[string]*openStream), made: make(map[string]int64),
+	}
 }
 
 // Lookup returns what a stream takes. It opens nothing: see Submit.
@@ -57,82 +79,109 @@ func (s *streams) Lookup(name string) (ingest.StreamRules, error) {
 	if open := s.byName[name]; open != nil {
 		return open.rules, nil
 	}
-	c, err := s.matchLocked(name)
+	c, err := s.match(name)
 	if err != nil {
 		return ingest.StreamRules{}, err
 	}
-	return newRules(name, c)
+	return newRules(s.log.ID(), name, c)
 }
 
-// openAll opens what the configuration names and what the log has events of.
-func (s *streams) openAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, name := range s.namesLocked() {
-		if _, err := s.openLocked(name, nil); err != nil {
-			s.logger.Warn("a stream is not open; its events are kept", "stream", name, "error", err)
-		}
-	}
-}
-
-// namesLocked returns the streams that are to be open: those that the configuration names whole, and
-// those of the log that it still matches.
-func (s *streams) namesLocked() []string {
-	var names []string
-	for _, c := range s.conf.Streams {
-		if config.ValidStreamName(c.Name) == nil {
-			names = append(names, c.Name)
-		}
-	}
-	for _, st := range s.log.Streams() {
-		if _, ok := s.conf.Match(st.Name); ok && !slices.Contains(names, st.Name) {
-			names = append(names, st.Name)
-		}
-	}
-	return names
-}
-
-// openLocked opens a stream; of before, which it may have been until now, it keeps the routes that
-// have not changed. s.mu is held for writing.
-func (s *streams) openLocked(name string, before *openStream) (*openStream, error) {
-	if open := s.byName[name]; open != nil {
-		return open, nil
-	}
+// match returns the block of a stream that is not open and may be opened. A pattern that has as many streams as it
+// may gets no more. Those that the log holds already are opened all the same, and count. mu or changing is held.
+func (s *streams) match(name string) (*config.Stream, error) {
 	c, ok := s.conf.Match(name)
-	if !ok {
-		return nil, fmt.Errorf("%w: %q; configured are %s", ingest.ErrNoStream, name, s.configuredLocked())
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("%w: %q; configured are %s", ingest.ErrNoStream, name, configured(s.conf))
+	case c.MaxStreams > 0 && s.made[c.Name] >= c.MaxStreams:
+		return nil, fmt.Errorf("%w: %q is new, and %q has %d already; max_streams in its block allows no more: nothing was stored",
+			ingest.ErrTooManyStreams, name, c.Name, s.made[c.Name])
 	}
-	open := &openStream{}
-	for _, d := range c.Destinations {
-		r := before.route(d.For(name))
-		if r == nil {
-			var err error
-			if r, err = s.newRoute(name, d.For(name)); err != nil {
-				return nil, err
-			}
-		}
-		open.routes = append(open.routes, r)
-	}
-	open.rules = rulesOf(c, roomsOf(open.routes))
-	if !s.countedLocked(name) {
-		s.made[c.Name]++
-	}
-	s.byName[strings.Clone(name)] = open
-	for _, r := range open.routes {
-		r.start()
-	}
-	return open, nil
+	return c, nil
 }
 
-func (s *streams) configuredLocked() string {
+func configured(conf *config.Config) string {
 	var names []string
-	for _, c := range s.conf.Streams {
+	for _, c := range conf.Streams {
 		names = append(names, fmt.Sprintf("%q", c.Name))
 	}
 	if len(names) == 0 {
 		return "no streams"
 	}
 	return strings.Join(names, ", ")
+}
+
+// names returns the streams that are to be open with conf: those that it names whole, and those of the log and
+// those that may come into it just now that it still matches. changing is held.
+func (s *streams) names(conf *config.Config) []string {
+	names := make(map[string]struct{})
+	for _, c := range conf.Streams {
+		if config.ValidStreamName(c.Name) == nil {
+			names[c.Name] = struct{}{}
+		}
+	}
+	for _, st := range s.log.Streams() {
+		names[st.Name] = struct{}{}
+	}
+	for name := range s.reserved {
+		names[name] = struct{}{}
+	}
+	maps.DeleteFunc(names, func(name string, _ struct{}) bool {
+		_, ok := conf.Match(name)
+		return !ok
+	})
+	return slices.Sorted(maps.Keys(names))
+}
+
+// renew makes a stream as conf has it. Of before, which it may have been until now, it keeps the routes that have
+// not changed; fresh are the others, which are to be started. An error leaves nothing behind. changing is held.
+func (s *streams) renew(conf *config.Config, name string, before *openStream) (open *openStream, fresh []*route, err error) {
+	c, _ := conf.Match(name)
+	open = &openStream{tentative: before != nil && before.tentative && c.Name != name}
+	for _, d := range c.Destinations {
+		r := before.route(d.For(name))
+		if r == nil {
+			if r, err = s.newRoute(name, d.For(name)); err != nil {
+				discard(fresh)
+				return nil, nil, err
+			}
+			fresh = append(fresh, r)
+		}
+		open.routes = append(open.routes, r)
+	}
+	open.rules = rulesOf(c, roomsOf(open.routes))
+	return open, fresh, nil
+}
+
+// discard undoes newRoute. streams.changing is held.
+func discard(fresh []*route) {
+	for _, r := range slices.Backward(fresh) {
+		r.discard()
+	}
+}
+
+func start(fresh []*route) {
+	for _, r := range fresh {
+		r.start()
+	}
+}
+
+// put makes a stream that, or no stream at all where open is nil. changing is held.
+func (s *streams) put(name string, open *openStream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change := int64(0)
+	if s.byName[name] != nil {
+		delete(s.byName, name)
+		change--
+	}
+	if open != nil {
+		s.byName[strings.Clone(name)] = open
+		change++
+	}
+	if c, ok := s.conf.Match(name); ok {
+		s.made[c.Name] += change
+	}
 }
 
 // rulesOf returns what the listeners check.
@@ -155,9 +204,23 @@ type room struct {
 func roomsOf(routes []*route) []room {
 	rooms := make([]room, len(routes))
 	for i, r := range routes {
-		rooms[i] = room{r.title, r.sink.Shape}
+		rooms[i] = room{r.title, r.shape}
 	}
 	return rooms
+}
+
+// newRules returns what a stream that is not open takes, as far as the configuration tells.
+func newRules(log, name string, c *config.Stream) (rules ingest.StreamRules, err error) {
+	rooms := make([]room, len(c.Destinations))
+	for i, d := range c.Destinations {
+		d = d.For(name)
+		shape, err := shapeOf(d, envelopeOf(log, name, d))
+		if err != nil {
+			return rules, fmt.Errorf("destination %q: %w", d.Name, err)
+		}
+		rooms[i] = room{titleOf(d), func() shipper.Shape { return shape }}
+	}
+	return rulesOf(c, rooms), nil
 }
 
 // least returns the bytes that every destination can take now, and the one that takes the least.
@@ -194,29 +257,53 @@ func (s *streams) pending() (n uint64) {
 
 // drain ships what can be shipped until ctx ends, and then cuts off the requests under way.
 func (s *streams) drain(ctx context.Context) {
-	s.mu.Lock()
+	s.changing.Lock()
 	s.closed = true
-	s.mu.Unlock()
+	s.changing.Unlock()
 	s.reserving.Wait() // for the log alone
-	routes := s.all()
+
+	s.changing.Lock()
+	routes := slices.AppendSeq(s.all(), maps.Keys(s.leaving))
+	s.changing.Unlock()
+	var group sync.WaitGroup
 	for _, r := range routes {
 		r.finish()
+		group.Go(func() { r.wait(ctx) })
 	}
-	for _, r := range routes {
-		r.wait(ctx)
-	}
+	group.Wait()
 }
 
 // cut ends the requests under way, and sends no more.
 func (s *streams) cut() {
 	for _, r := range s.all() {
-		r.cut()
+		r.cutOff()
 	}
+}
+
+// checkpoint makes the last settlements durable.
+func (s *streams) checkpoint() error {
+	ctx, cancel := context.WithTimeout(context.Background(), syncPatience)
+	defer cancel()
+	return s.log.Sync(ctx)
 }
 
 // close finishes what the destinations hold open. The log holds the last checkpoint by now.
 func (s *streams) close() {
-	for _, r := range s.all() {
-		r.close()
+	s.changing.Lock()
+	routes := slices.AppendSeq(s.all(), maps.Keys(s.leaving))
+	s.changing.Unlock()
+	var group sync.WaitGroup
+	for _, r := range routes {
+		group.Go(r.close)
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		group.Wait()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closePatience):
+		s.logger.Error("destinations hang; they are left", "after", closePatience)
 	}
 }

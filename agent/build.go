@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/wal"
+)
+
+const (
+	// buildsAtOnce bounds the sinks that are built at the same time: each reads files, and an agent may have thousands.
+	buildsAtOnce = 8
+	// buildTurn is how long one of them may keep the others waiting. A folder on a volume that hangs takes longer.
+	buildTurn = time.Second
+)
+
+// buildTurns holds one for each sink that is built now.
+type buildTurns chan struct{}
+
+// acquire waits for a turn. release ends it; so does buildTurn. It returns false when ctx ends first.
+func (b buildTurns) acquire(ctx context.Context) (release func(), ok bool) {
+	select {
+	case b <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false
+	}
+	turn := time.AfterFunc(buildTurn, func() { <-b })
+	return func() {
+		if turn.Stop() {
+			<-b
+		}
+	}, true
+}
+
+// openSink builds what the configuration describes. It reads this host's files and dials nobody.
+func openSink(ctx context.Context, stream string, d config.Destination, around *shipper.Envelope, place *wal.Place, logger hclog.Logger) (shipper.Sink, error) {
+	aws := sink.AWSOptions{
+		Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
+		Timeout: d.Retry.Timeout,
+	}
+	switch d.Type {
+	case "kinesis":
+		return sink.NewKinesis(ctx, kinesisOptions(d, around, aws))
+	case "firehose":
+		return sink.NewFirehose(ctx, firehoseOptions(d, around, aws))
+	case "file":
+		return sink.OpenFile(sink.FileOptions{
+			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval,
+			Envelope: around, State: place.State(), Checkpoint: place.Stat().Checkpoint, Logger: logger,
+		})
+	case discardType:
+		return sink.NewDiscard(discardShape), nil
+	}
+	return nil, fmt.Errorf("unknown type %q", d.Type)
+}
+
+// shapeOf returns what the destination takes, as far as the configuration tells.
+func shapeOf(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
+	switch d.Type {
+	case "kinesis":
+		return kinesisOptions(d, around, sink.AWSOptions{}).Shape()
+	case "firehose":
+		return firehoseOptions(d, around, sink.AWSOptions{}).Shape()
+	case "file":
+		return sink.FileOptions{Envelope: around}.Shape(), nil
+	case discardType:
+		return discardShape, nil
+	}
+	return shipper.Shape{}, fmt.Errorf("unknown type %q", d.Type)
+}
+
+// envelopeOf returns what the destination puts around events; nil: nothing.
+func envelopeOf(log, stream string, d config.Destination) *shipper.Envelope {
+	if !d.Envelope {
+		return nil
+	}
+	return &shipper.Envelope{Log: log, Stream: stream, Format: d.Format}
+}
+
+// discardType is a destination that no configuration file can name: benchmarks of what lies before
+// the destinations use it. It takes whole batches of lines.
+const discardType = "discard"
+
+var discardShape = shipper.Shape{
+	Framing: shipper.FramingLines, WholeOrder: true, BatchRecords: 1, BilledStep: 1,
+	MaxRecord: 16 << 20, MaxBatch: 16 << 20, AimRecord: 1 << 20, AimBatch: 1 << 20,
+}

@@ -1,0 +1,22 @@
+package agent
+
+import "sync"
+
+// latch is something that happens once and stays so.
+type latch struct {
+	once sync.Once
+	c    chan struct{} // closed once it is set
+}
+
+func newLatch() *latch { return &latch{c: make(chan struct{})} }
+
+func (l *latch) set() { l.once.Do(func() { close(l.c) }) }
+
+func (l *latch) isSet() bool {
+	select {
+	case <-l.c:
+		return true
+	default:
+		return false
+	}
+}
