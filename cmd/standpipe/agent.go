@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -64,49 +63,61 @@ func runAgent(path string, stderr io.Writer) error {
 	}
 	agent.TuneMemory(conf)
 	logger := newLogger(conf, stderr)
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	ctx, hurry, release := awaitStops(logger)
+	defer release()
+	reloads := make(chan os.Signal, 1) // those that arrive during a reload make one
+	signal.Notify(reloads, syscall.SIGHUP)
+	defer signal.Stop(reloads)
 
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
-	var running atomic.Pointer[agent.Agent]
-	go func() {
-		for s := range signals {
-			obey(s, running.Load(), path, logger, stop)
-			if ctx.Err() != nil {
-				break
-			}
-		}
-		<-signals // a second one: at once
-		if a := running.Load(); a != nil {
-			a.Abort()
-		}
-	}()
 	a, err := agent.New(ctx, conf, logger)
+	if err != nil && ctx.Err() != nil {
+		logger.Info("stopped before it had begun", "error", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
-	running.Store(a)
+	defer context.AfterFunc(hurry, a.Abort)()
+	go func() {
+		for range reloads {
+			reload(a, path, logger)
+		}
+	}()
 	return a.Run(ctx)
 }
 
-// obey does what a signal asks for: SIGHUP reads the file again, any other stops the agent.
-func obey(s os.Signal, a *agent.Agent, path string, logger hclog.Logger, stop context.CancelFunc) {
-	if s != syscall.SIGHUP {
+// awaitStops returns contexts that end with the first signal that asks the agent to stop, and with the second.
+// Nothing but these signals ends them, and nothing keeps them from being read.
+func awaitStops(logger hclog.Logger) (first, second context.Context, release func()) {
+	stops := make(chan os.Signal, 2)
+	signal.Notify(stops, syscall.SIGTERM, syscall.SIGINT)
+	first, stop := context.WithCancel(context.Background())
+	second, hurry := context.WithCancel(context.Background())
+	go func() {
+		s := <-stops
 		logger.Info("asked to stop", "signal", s.String())
 		stop()
-		return
+		s = <-stops
+		logger.Info("asked to stop at once", "signal", s.String())
+		hurry()
+	}()
+	return first, second, func() {
+		signal.Stop(stops)
+		stop()
+		hurry()
 	}
-	if a == nil || path == "" {
-		return // nothing runs yet, or there is no file
+}
+
+// reload reads the file again.
+func reload(a *agent.Agent, path string, logger hclog.Logger) {
+	if path == "" {
+		return // there is no file
 	}
 	conf, err := config.Load(path)
-	if err != nil {
-		logger.Error("the configuration was not reloaded; the one before stays in force", "error", err)
-		return
+	if err == nil {
+		err = a.Reload(conf)
 	}
-	if err := a.Reload(conf); err != nil {
+	if err != nil {
 		logger.Error("the configuration was not reloaded; the one before stays in force", "error", err)
 		return
 	}
