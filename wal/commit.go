@@ -26,7 +26,7 @@ type committer struct {
 
 	mu     sync.Mutex
 	queue  []*Ticket
-	syncs  []chan error // callers of Log.Sync; each holds one answer
+	syncs  []syncCall
 	closed bool
 
 	wake    chan struct{} // holds one: there is something to do
@@ -37,6 +37,7 @@ type committer struct {
 	waiting        []*Ticket // taken from the queue, in order
 	full           bool      // the first of waiting needs room
 	lastCheckpoint time.Time
+	until          uint64    // the checkpoint under way is whole once so many places are popped from Log.dirty
 	due            time.Time // when the places that moved are to be synced; zero: none moved
 	producers      map[producerKey]*producer
 	opened         time.Time        // when the committer was made
@@ -103,19 +104,6 @@ func (c *committer) crowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.queue) > 0
-}
-
-// sync asks for a checkpoint now.
-func (c *committer) sync() (chan error, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, ErrClosed
-	}
-	answer := make(chan error, 1)
-	c.syncs = append(c.syncs, answer)
-	poke(c.wake)
-	return answer, nil
 }
 
 func poke(ch chan struct{}) {
@@ -199,8 +187,18 @@ func (c *committer) shut() {
 	if c.log.Failed() != nil {
 		return
 	}
-	if err := c.commit(&group{checkpoint: true}); err != nil {
-		c.log.opts.Logger.Error("the last checkpoint was not stored", "error", err)
+	end := c.log.dirty.end()
+	for again := true; again; {
+		g := &group{checkpoint: true}
+		c.mu.Lock()
+		g.syncs, c.syncs = c.syncs, nil
+		c.mu.Unlock()
+		err := c.commit(g)
+		g.answer(c, err)
+		if err != nil {
+			c.log.opts.Logger.Error("the last checkpoint was not stored", "error", err)
+		}
+		again = err == nil && !c.log.dirty.done(end)
 	}
 }
 

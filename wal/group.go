@@ -25,18 +25,8 @@ type group struct {
 	sequences map[producerKey]*producer // as they were before this group; nil: unknown
 
 	checkpoint bool
-	syncs      []chan error
+	syncs      []syncCall
 	places     []placeStep
-}
-
-// placeStep is a place as a commit writes it.
-type placeStep struct {
-	place *Place
-	key   []byte
-	value []byte
-	marks [Lanes]Mark
-	low   uint64
-	state []byte
 }
 
 func (g *group) add(t *Ticket, a Appended) {
@@ -133,11 +123,7 @@ func (g *group) answer(c *committer, err error) {
 		c.finish(t, g.results[i], nil)
 	}
 	if len(g.syncs) > 0 {
-		c.log.truncator.afterPass(func() {
-			for _, s := range g.syncs {
-				s <- err
-			}
-		})
+		c.answerSyncs(g.syncs, err)
 	}
 }
 
@@ -182,49 +168,4 @@ func (g *group) writeBlocks(tx *bolt.Tx, seg *segment) error {
 		return nil
 	}
 	return bucket.SetSequence(number)
-}
-
-// collectPlaces encodes the places that have moved since they were last written.
-func (g *group) collectPlaces(l *Log) {
-	for _, p := range l.allPlaces() {
-		if step, ok := p.step(); ok {
-			g.places = append(g.places, step)
-		}
-	}
-}
-
-// step encodes the place if it has moved.
-func (p *Place) step() (placeStep, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.dirty {
-		return placeStep{}, false
-	}
-	p.dirty = false
-	return placeStep{
-		place: p,
-		key:   stateKey(statePlace, p.stream.name, p.name),
-		value: p.appendLocked(nil),
-		marks: p.marks,
-		low:   p.checkpointLocked(),
-		state: p.state,
-	}, true
-}
-
-// committed notes that the step is on disk.
-func (s *placeStep) committed() {
-	s.place.mu.Lock()
-	s.place.synced, s.place.low = s.marks, s.low
-	keeper := s.place.keeper
-	s.place.mu.Unlock()
-	if keeper != nil && s.state != nil {
-		keeper(s.state)
-	}
-}
-
-// failed makes the next checkpoint write the place again.
-func (s *placeStep) failed() {
-	s.place.mu.Lock()
-	s.place.dirty = true
-	s.place.mu.Unlock()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type Log struct {
 	shelf    shelf
 
 	coming    *nextSegment // that is made ready; the committer's
+	dirty     placeQueue
 	chores    *chores
 	truncator *truncator
 
@@ -52,6 +54,7 @@ type Log struct {
 
 	losing       sync.Mutex   // held while what is lost is reckoned; before all others
 	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
+	holds        uint64       // how often there was one; of mu
 	truncateSoon atomic.Bool  // something was not truncated while held
 
 	fullSince  atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
@@ -233,11 +236,8 @@ func (l *Log) lookup(name string) *stream {
 
 func (l *Log) sortedStreams() []*stream {
 	l.mu.RLock()
-	defer l.mu.RUnlock()
-	all := make([]*stream, 0, len(l.streams))
-	for _, s := range l.streams {
-		all = append(all, s)
-	}
+	all := slices.Collect(maps.Values(l.streams))
+	l.mu.RUnlock()
 	slices.SortFunc(all, func(a, b *stream) int { return strings.Compare(a.name, b.name) })
 	return all
 }
@@ -263,8 +263,8 @@ func (l *Log) Streams() []StreamStat {
 	for _, s := range l.sortedStreams() {
 		a := s.appended()
 		st := StreamStat{Name: s.name, Next: a.Events + 1, First: a.Events + 1, Appended: a}
-		if spans := l.spansOf(s.name); len(spans) > 0 {
-			st.First = spans[0].first
+		if seg, sp := l.find(s.name, 0); seg != nil {
+			st.First = sp.first
 		}
 		stats = append(stats, st)
 	}
@@ -276,7 +276,7 @@ func (l *Log) spansOf(name string) []span {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	var spans []span
-	for _, seg := range l.segments {
+	for _, seg := range l.holdingLocked(name) {
 		if sp, ok := seg.spans[name]; ok {
 			spans = append(spans, sp)
 		}
@@ -366,7 +366,8 @@ func (l *Log) gappedSpans(name string) (spans []span) {
 // newPlace is called with Log.mu and s.mu held. The spans may be ahead of the stream, never behind it, and
 // lack what is in the gaps.
 func newPlace(l *Log, s *stream, name string, spans []span, gaps Count) *Place {
-	p := &Place{log: l, stream: s, name: strings.Clone(name), dirty: true}
+	p := &Place{log: l, stream: s, name: strings.Clone(name)}
+	p.dirtyLocked() // nobody else has it yet
 	first, appended, held := s.next, Count{s.next - 1, s.bytes}, Count{}
 	for i, sp := range spans {
 		if i == 0 {

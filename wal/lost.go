@@ -12,6 +12,7 @@ func (l *Log) hold() (release func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.held.Add(1)
+	l.holds++
 	return func() {
 		l.held.Add(-1)
 		l.truncateSoon.Store(true)

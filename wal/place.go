@@ -110,7 +110,7 @@ type Place struct {
 	ledger Ledger
 	state  []byte
 	label  string
-	dirty  bool // differs from what is on disk
+	dirty  bool // differs from what is on disk, and is in Log.dirty
 	keeper func(state []byte)
 	floor  Floor // events below it are to be dropped
 	opened bool  // somebody ships from here; otherwise the place is parked
@@ -140,7 +140,9 @@ func (p *Place) SetLabel(text string) {
 	p.mu.Lock()
 	changed := p.label != text
 	p.label = text
-	p.dirty = p.dirty || changed
+	if changed {
+		p.dirtyLocked()
+	}
 	p.mu.Unlock()
 	if changed {
 		p.log.touch()
@@ -200,7 +202,7 @@ func (p *Place) settleLocked(s *Settlement) {
 	if s.State != nil {
 		p.state = s.State
 	}
-	p.dirty = true
+	p.dirtyLocked()
 }
 
 // Park tells that nobody ships from the place any more. Its events are kept.

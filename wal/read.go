@@ -2,8 +2,10 @@ package wal
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -81,12 +83,29 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 func (l *Log) find(streamName string, offset uint64) (*segment, span) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	for _, seg := range l.segments {
+	for _, seg := range l.holdingLocked(streamName) {
 		if sp, ok := seg.spans[streamName]; ok && sp.next > offset {
 			return seg, sp
 		}
 	}
 	return nil, span{}
+}
+
+// holdingLocked returns the segments from the first on that holds events of the stream. Those before it never will, so the
+// next look begins there. Log.mu is held, if only for reading.
+func (l *Log) holdingLocked(streamName string) []*segment {
+	s := l.streams[streamName]
+	if s == nil {
+		return nil
+	}
+	from, _ := slices.BinarySearchFunc(l.segments, s.oldest.Load(), func(seg *segment, seq uint64) int { return cmp.Compare(seg.seq, seq) })
+	for i, seg := range l.segments[from:] {
+		if _, ok := seg.spans[streamName]; ok {
+			s.oldest.Store(seg.seq)
+			return l.segments[from+i:]
+		}
+	}
+	return nil
 }
 
 // changed tells whether the segment holds another part of the stream than it did.

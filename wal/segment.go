@@ -96,6 +96,8 @@ type segment struct {
 	looked uint64       // Log.settledBytes when it was last not worth rewriting; the rewriter's
 	share  float64      // how much of it seemed to be needed at the last look, 0: none; the rewriter's
 	kept   bool         // it can't be rewritten; the rewriter's
+
+	needed neededBy // when it was last looked at for truncation; the truncator's
 }
 
 func segmentName(seq uint64) string { return fmt.Sprintf("%016d%s", seq, segmentSuffix) }

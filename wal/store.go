@@ -19,8 +19,7 @@ var errWithdrawn = errors.New("wal: the append was withdrawn")
 func (c *committer) commit(g *group) error {
 	l := c.log
 	if g.checkpoint {
-		g.collectPlaces(l)
-		c.due, c.lastCheckpoint = time.Time{}, time.Now()
+		c.collectPlaces(g)
 	}
 	ends := c.closed && l.active().bare // nobody should find the log without a newest segment that has begun
 	if len(g.parts)+len(g.places)+len(g.sequences) > 0 || ends {
@@ -142,6 +141,11 @@ func (c *committer) failed(g *group, err error) error {
 	for i := range g.places {
 		g.places[i].failed()
 	}
+	c.mu.Lock()
+	for i := range c.syncs { // what they wait for may be among these places
+		c.syncs[i].until = c.log.dirty.end()
+	}
+	c.mu.Unlock()
 	var ce *commitError
 	if errors.As(err, &ce) && ce.harmless {
 		c.log.opts.Logger.Warn("no space left on the disk; the commit was refused", "error", err)

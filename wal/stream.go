@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // stream is what the log keeps in memory of one stream: nothing that grows with the backlog.
@@ -20,6 +21,8 @@ type stream struct {
 	ages     ages
 	reserved int64 // by appends under way, of the stream's share
 	overhead overhead
+
+	oldest atomic.Uint64 // no segment with a lower number holds any of it, nor ever will
 
 	awaited map[*awaited]struct{} // by WaitSettled
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -143,18 +144,33 @@ func (t *truncator) freed() {
 	}
 }
 
-// settledSegments takes the segments that nobody needs any more out of the log.
+// settledSegments takes the segments that no destination needs any more out of the log. There may be thousands, with
+// thousands of streams each, so it looks at them without the lock that commits and readers wait for.
 func (l *Log) settledSegments() (settled []*segment) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.held.Load() > 0 {
+	l.mu.RLock()
+	holds, held := l.holds, l.held.Load() > 0
+	sealed := slices.Clone(l.sealedLocked())
+	l.mu.RUnlock()
+	if held {
 		return nil // the next checkpoint tries again
 	}
-	sealed := len(l.sealedLocked())
-	kept := l.segments[:0]
-	for i, s := range l.segments {
-		if i < sealed && l.settledLocked(s) {
+	for _, s := range sealed {
+		if l.settled(s) {
 			settled = append(settled, s)
+		}
+	}
+	if len(settled) == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.holds != holds {
+		return nil // there may be a new place, which needs what no other did
+	}
+	gone, kept := settled, l.segments[:0]
+	for _, s := range l.segments { // both are in order
+		if len(gone) > 0 && gone[0] == s {
+			gone = gone[1:]
 			continue
 		}
 		kept = append(kept, s)
@@ -174,13 +190,28 @@ func (l *Log) sealedLocked() []*segment {
 	return l.segments[:max(last, 0)]
 }
 
-func (l *Log) settledLocked(s *segment) bool {
-	for name, sp := range s.spans {
-		if l.streams[name].low() < sp.next {
+// settled tells whether no destination needs anything of a sealed segment. As long as the stream that was found to need
+// it last does so still, it looks at no other.
+func (l *Log) settled(s *segment) bool {
+	if w := &s.needed; w.stream != nil && w.stream.low() < w.next {
+		return false
+	}
+	l.mu.RLock()
+	spans := s.spans // of a sealed segment they are replaced, never changed
+	l.mu.RUnlock()
+	for name, sp := range spans {
+		if stream := l.lookup(name); stream.low() < sp.next {
+			s.needed = neededBy{stream, sp.next}
 			return false
 		}
 	}
 	return true
+}
+
+// neededBy is a stream of which some destination has not settled all events of a segment, and where they end.
+type neededBy struct {
+	stream *stream
+	next   uint64
 }
 
 // low returns the first offset that some destination still needs after a crash. A stream without a

@@ -1,0 +1,165 @@
+package wal
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"time"
+)
+
+// placeStep is a place as a commit writes it.
+type placeStep struct {
+	place *Place
+	key   []byte
+	value []byte
+	marks [Lanes]Mark
+	low   uint64
+	state []byte
+}
+
+// checkpointStep is about the most bytes of places that one commit writes, so that the appends that come meanwhile wait
+// for no more than a commit. The next follows at once.
+const checkpointStep = 256 << 10
+
+// collectPlaces encodes places that have moved since they were last written. A checkpoint writes all that have moved when
+// it begins, and takes as many commits as that needs.
+func (c *committer) collectPlaces(g *group) {
+	dirty := &c.log.dirty
+	if dirty.done(c.until) {
+		c.until = dirty.end()
+	}
+	for size := 0; size < checkpointStep && !dirty.done(c.until); {
+		step := dirty.pop().step()
+		size += len(step.key) + len(step.value)
+		g.places = append(g.places, step)
+	}
+	slices.SortFunc(g.places, func(a, b placeStep) int { return bytes.Compare(a.key, b.key) })
+	c.due, c.lastCheckpoint = time.Time{}, time.Now()
+	switch {
+	case !dirty.done(c.until):
+		c.due = c.lastCheckpoint
+	case !dirty.empty(): // they have moved meanwhile
+		c.moved()
+	}
+}
+
+// placeQueue are the places that differ from what is on the disk. Its mutex is the last to be taken.
+type placeQueue struct {
+	mu     sync.Mutex
+	places []*Place
+	popped uint64 // places so far
+}
+
+func (q *placeQueue) push(p *Place) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.places = append(q.places, p)
+}
+
+// pop is called by whoever has the committer's turn, and when there is one.
+func (q *placeQueue) pop() (p *Place) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	p, q.places = q.places[0], q.places[1:]
+	q.popped++
+	return p
+}
+
+func (q *placeQueue) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.places) == 0
+}
+
+// end returns how many places will have been popped once all that there are now are.
+func (q *placeQueue) end() uint64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.popped + uint64(len(q.places))
+}
+
+// done tells whether so many places have been popped.
+func (q *placeQueue) done(popped uint64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.popped >= popped
+}
+
+// dirtyLocked has the next checkpoint write the place.
+func (p *Place) dirtyLocked() {
+	if !p.dirty {
+		p.dirty = true
+		p.log.dirty.push(p)
+	}
+}
+
+// step encodes the place, which is dirty.
+func (p *Place) step() placeStep {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dirty = false
+	return placeStep{
+		place: p,
+		key:   stateKey(statePlace, p.stream.name, p.name),
+		value: p.appendLocked(nil),
+		marks: p.marks,
+		low:   p.checkpointLocked(),
+		state: p.state,
+	}
+}
+
+// committed notes that the step is on disk.
+func (s *placeStep) committed() {
+	s.place.mu.Lock()
+	s.place.synced, s.place.low = s.marks, s.low
+	keeper := s.place.keeper
+	s.place.mu.Unlock()
+	if keeper != nil && s.state != nil {
+		keeper(s.state)
+	}
+}
+
+// failed makes the next checkpoint write the place again.
+func (s *placeStep) failed() {
+	s.place.mu.Lock()
+	s.place.dirtyLocked()
+	s.place.mu.Unlock()
+}
+
+// sync asks for a checkpoint now.
+func (c *committer) sync() (<-chan error, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, ErrClosed
+	}
+	s := syncCall{answer: make(chan error, 1), until: c.log.dirty.end()}
+	c.syncs = append(c.syncs, s)
+	poke(c.wake)
+	return s.answer, nil
+}
+
+// syncCall is a caller of Log.Sync.
+type syncCall struct {
+	answer chan error // holds one
+	until  uint64     // how many places are popped from Log.dirty once all are that were in it
+}
+
+// answerSyncs answers the calls whose places are on the disk, or all after an error.
+func (c *committer) answerSyncs(calls []syncCall, err error) {
+	var done []syncCall
+	c.mu.Lock()
+	for _, s := range calls {
+		if err == nil && !c.log.dirty.done(s.until) {
+			c.syncs = append(c.syncs, s)
+			continue
+		}
+		done = append(done, s)
+	}
+	c.mu.Unlock()
+	c.log.truncator.afterPass(func() {
+		for _, s := range done {
+			s.answer <- err
+		}
+	})
+}
