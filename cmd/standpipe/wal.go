@@ -22,7 +22,7 @@ func newWALCommand() *cobra.Command {
 		Long: "Read the log in a data directory, also of a running agent or a copy of it. The files are opened\n" +
 			"for reading, no lock is taken, nothing is changed.",
 	}
-	c.AddCommand(newWALListCommand(), newWALDumpCommand(), newWALVerifyCommand(), newWALExportCommand())
+	c.AddCommand(newWALListCommand(), newWALDumpCommand(), newWALVerifyCommand(), newWALExportCommand(), newWALSnapshotCommand())
 	return c
 }
 

@@ -186,3 +186,30 @@ func TestAShareIsNeverRoundedToAllOrNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestWALSnapshot(t *testing.T) {
+	dir, out := makeLog(t), filepath.Join(t.TempDir(), "copy")
+	got := runWith("wal", "snapshot", dir, out)
+	if want := out + ": verified, "; got.code != 0 || !strings.HasPrefix(got.stdout, want) || !strings.Contains(got.stdout, "61 events") {
+		t.Errorf("got %+v, want %q and the events", got, want)
+	}
+	if got := runWith("wal", "verify", out); got.code != 0 {
+		t.Errorf("the copy: %+v", got)
+	}
+	if got := runWith("wal", "snapshot", dir, out); got.code != 1 || !strings.Contains(got.stderr, "not empty") {
+		t.Errorf("over a copy: got %+v", got)
+	}
+	var report struct {
+		Segments int
+		Events   uint64
+		Exact    bool
+		Damage   []string
+	}
+	got = runWith("wal", "snapshot", "--json", dir, t.TempDir())
+	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil || got.code != 0 {
+		t.Fatalf("got %+v: %v", got, err)
+	}
+	if report.Segments < 2 || report.Events != 61 || !report.Exact || report.Damage == nil {
+		t.Errorf("got %+v", report)
+	}
+}

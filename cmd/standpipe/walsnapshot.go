@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+func newWALSnapshotCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "snapshot DATA_DIR OUT",
+		Short: "Copy a log, also of a running agent",
+		Long: "Copy the log in a data directory, with its dead letters, to OUT, also beside a running agent: it holds\n" +
+			"every event that was acknowledged before the command began, and no destination is further than\n" +
+			"what the copy holds. The copy is synced and verified before the command says that it is done. OUT\n" +
+			"must not exist, or be empty; an agent can run on it as its data_dir. There it gives events ids of\n" +
+			"its own. Segments that an agent has set aside are not copied.\n\n" +
+			"The exit code is 1 when there is no copy, or when a part of the log, and so of the copy, is damaged.",
+		Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			return snapshotWAL(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0], args[1], asJSON)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// snapshotJSON is what a snapshot made.
+type snapshotJSON struct {
+	Out         string   `json:"out"`
+	Segments    int      `json:"segments"`
+	Bytes       int64    `json:"bytes"`
+	Events      uint64   `json:"events"`
+	DeadLetters bool     `json:"dead_letters"` // there is a file of them
+	Exact       bool     `json:"exact"`
+	Damage      []string `json:"damage"`
+}
+
+func snapshotWAL(ctx context.Context, out, progress io.Writer, dir, to string, asJSON bool) error {
+	shown := time.Now()
+	report, err := wal.Snapshot(ctx, dir, to, func(file string) {
+		if time.Since(shown) >= progressAfter {
+			shown = time.Now()
+			fmt.Fprintf(progress, "copying %s\n", file)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = writeSnapshotJSON(out, to, report)
+	} else {
+		err = writeSnapshot(out, to, report)
+	}
+	if err == nil && report.Verified.Damaged > 0 {
+		return &exitError{code: exitFailed}
+	}
+	return err
+}
+
+func writeSnapshotJSON(out io.Writer, to string, r *wal.SnapshotReport) error {
+	s := snapshotJSON{
+		Out: to, Segments: r.Segments, Bytes: r.Bytes, Events: r.Verified.Events.Events,
+		DeadLetters: r.Dead, Exact: r.Exact, Damage: []string{},
+	}
+	for _, d := range r.Verified.Damage {
+		s.Damage = append(s.Damage, d.Error())
+	}
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(s)
+}
+
+func writeSnapshot(out io.Writer, to string, r *wal.SnapshotReport) error {
+	t := &statusTable{}
+	for _, d := range r.Verified.Damage {
+		t.line("damage: %s", printable(d.Error()))
+	}
+	if !r.Exact {
+		t.note("note: ", "the log was written to without a pause: a numbered batch that was acknowledged meanwhile may be stored twice if it is sent to the copy again")
+	}
+	verdict := "verified"
+	if r.Verified.Damaged > 0 {
+		verdict = "damaged as the log is, " + number(r.Verified.Damaged, "place")
+	}
+	letters := ""
+	if r.Dead {
+		letters = ", with dead letters"
+	}
+	t.line("%s: %s, %s, %s (%s%s)", printable(to), verdict, number(r.Segments, "segment"), events(r.Verified.Events.Events),
+		humanize.IBytes(uint64(r.Bytes)), letters)
+	_, err := io.WriteString(out, t.String())
+	return err
+}

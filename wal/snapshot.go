@@ -1,0 +1,498 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+const (
+	// unfinishedCopy is the folder that a Snapshot writes to until the copy is whole.
+	unfinishedCopy = ".unfinished"
+	// copyAtOnce is how many bytes of blocks one transaction of the copy takes.
+	copyAtOnce = 8 << 20
+	// lastBlocks is how many bytes of blocks may be left when state and blocks are read as one commit left them.
+	lastBlocks = 1 << 20
+	// exactFor is how long that is tried.
+	exactFor = 5 * time.Second
+	// copyFor is how long a consistent copy is tried for, beside what copying itself takes.
+	copyFor = time.Minute
+)
+
+// ErrChanging is wrapped by Snapshot when the log changes faster than it can be copied.
+var ErrChanging = errors.New("wal: the log changes faster than it can be copied")
+
+// SnapshotReport is what a Snapshot made.
+type SnapshotReport struct {
+	Segments int
+	Bytes    int64 // of the segments' and the dead letters' files
+	Dead     bool  // there is a file of dead letters
+	// Exact: the copy is the log as one commit left it. Otherwise it was committed to without a pause: a numbered batch
+	// that was acked while the copy was made may be stored again when its producer sends it to the copy again.
+	Exact bool
+	// Verified is what a Verify of the copy found.
+	Verified *VerifyReport
+}
+
+// Snapshot copies the log in the data directory dir, with its dead letters, to the folder out, also beside a running
+// agent, of which it takes no lock. All that was acked before Snapshot was called is in the copy, and the places of the
+// destinations are never ahead of it. Segments that were set aside are not copied. The copy is synced, and verified;
+// until it is whole it is in a folder of its own below out. progress, when set, is called for each file.
+//
+// Errors: ErrNoLog; ErrChanging; fs.ErrExist when out is there and not empty; what the file system says; ctx's. Damage in
+// the copy, which is the log's then, is no error.
+func Snapshot(ctx context.Context, dir, out string, progress func(file string)) (*SnapshotReport, error) {
+	if err := emptyFolder(out); err != nil {
+		return nil, err
+	}
+	c := copying{ctx: ctx, from: dir, to: filepath.Join(out, unfinishedCopy), progress: progress, copied: make(map[uint64]bool)}
+	err := c.run()
+	if err == nil {
+		c.report.Verified, err = Verify(ctx, c.to, nil)
+	}
+	if err == nil {
+		err = c.publish(out)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("copy %s: %w", dir, err), os.RemoveAll(c.to))
+	}
+	return &c.report, nil
+}
+
+// emptyFolder makes the folder unless it is there and empty.
+func emptyFolder(path string) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeDir(path)
+	}
+	if err == nil && len(entries) > 0 {
+		return fmt.Errorf("%s is not empty: %w", path, fs.ErrExist)
+	}
+	return err
+}
+
+// copying is a Snapshot under way.
+type copying struct {
+	ctx      context.Context
+	from, to string
+	progress func(file string)
+	copied   map[uint64]bool // sealed segments
+	report   SnapshotReport
+}
+
+// run copies the sealed segments, then the newest, then the dead letters. The order makes the copy consistent: the
+// state, which is in the newest segment, is read after the sealed segments, so that it knows of everything that was
+// settled before a segment was truncated or rewritten; and no dead letter may come or go while it is read.
+func (c *copying) run() error {
+	if err := os.MkdirAll(filepath.Join(c.to, "wal"), 0o700); err != nil {
+		return err
+	}
+	for giveUp := time.Now().Add(copyFor); ; {
+		done, err := c.try()
+		if err != nil || done {
+			return err
+		}
+		if err := c.ctx.Err(); err != nil {
+			return err
+		}
+		if time.Now().After(giveUp) {
+			return fmt.Errorf("%w: tried for %s", ErrChanging, copyFor)
+		}
+	}
+}
+
+// try makes the copy, or goes on with it. done is false when the log has changed meanwhile in a way that matters.
+func (c *copying) try() (done bool, err error) {
+	files, err := listLog(c.ctx, c.from)
+	if err != nil {
+		return false, err
+	}
+	n := len(files.segments)
+	if n == 0 {
+		return false, fmt.Errorf("%w: %s has no segment that has begun", ErrNoLog, files.dir)
+	}
+	newest := &files.segments[n-1]
+	places, err := files.places(c.ctx, newest)
+	if err != nil {
+		return false, err
+	}
+	missed, err := c.sealed(files.segments[:n-1])
+	if err != nil {
+		return false, err
+	}
+	letters, err := deadMetas(c.from)
+	if err != nil {
+		return false, err
+	}
+	to := filepath.Join(c.to, newest.Name)
+	sealed, known, err := c.newest(&files, newest, to)
+	if err == nil && !(sealed && missed) { // else a later segment's state may be what allowed to remove what was missed
+		if done, err = c.dead(letters); done && known.within(places) {
+			return true, err
+		}
+	}
+	if !known.within(places) { // what a new destination counts as absent must not be in the copy
+		for seq := range c.copied {
+			err = errors.Join(err, os.Remove(filepath.Join(c.to, "wal", segmentName(seq))))
+		}
+		clear(c.copied)
+	}
+	return false, errors.Join(ignoreGone(err), removeIfThere(to))
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// sealed copies the sealed segments that were not copied yet. No append changes one: it is rewritten under another
+// name, and unlinked. missed: one was gone.
+func (c *copying) sealed(segments []SegmentInfo) (missed bool, err error) {
+	for _, s := range segments {
+		if c.copied[s.Seq] {
+			continue
+		}
+		err := c.file(s.Name)
+		if errors.Is(err, fs.ErrNotExist) {
+			missed = true
+			continue
+		}
+		if err != nil {
+			return missed, err
+		}
+		c.copied[s.Seq] = true
+	}
+	return missed, nil
+}
+
+// file copies a file that does not change, and syncs the copy.
+func (c *copying) file(name string) (err error) {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	from, err := os.Open(filepath.Join(c.from, name))
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if c.progress != nil {
+		c.progress(name)
+	}
+	to, err := os.OpenFile(filepath.Join(c.to, name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Sync(), to.Close())
+}
+
+// placeNames are the keys of destinations' places in a state.
+type placeNames map[string]bool
+
+func (p placeNames) within(others placeNames) bool {
+	for name := range p {
+		if !others[name] {
+			return false
+		}
+	}
+	return true
+}
+
+func (p placeNames) note(key []byte) {
+	if kind, _, ok := splitStateKey(key); ok && kind == statePlace {
+		p[string(key)] = true
+	}
+}
+
+// places returns those of the newest segment's state.
+func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (placeNames, error) {
+	names := make(placeNames)
+	f, _, gone, err := l.open(ctx, newest)
+	if err != nil || gone {
+		return names, err
+	}
+	defer f.close()
+	return names, f.elements(ctx, bucketState, []byte{statePlace}, func(e element) error {
+		names.note(e.key)
+		return nil
+	}, func(*CorruptError) {}) // copying tells it
+}
+
+// newest copies the newest segment as one commit left it, entry by entry into a file of its own. sealed: it is the newest
+// no longer.
+func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed bool, known placeNames, err error) {
+	f, _, gone, err := files.open(c.ctx, info)
+	if gone {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return false, nil, err
+	}
+	defer f.close()
+	if c.progress != nil {
+		c.progress(info.Name)
+	}
+	if err := removeIfThere(to); err != nil {
+		return false, nil, err
+	}
+	db, file, err := openBoltAndFile(to, &bolt.Options{NoSync: true})
+	if err != nil {
+		return false, nil, err
+	}
+	n := newestCopy{ctx: c.ctx, file: f, db: db}
+	err = n.run()
+	if err == nil {
+		err = file.Sync()
+	}
+	c.report.Exact = n.exact
+	return n.sealed, n.places, errors.Join(err, db.Close())
+}
+
+// newestCopy copies the entries of a segment that takes appends. Blocks only ever come: they are copied a leaf at a time.
+// The state changes: it is read with the last blocks as one commit left both.
+type newestCopy struct {
+	ctx    context.Context
+	file   *boltFile
+	db     *bolt.DB
+	next   []byte // the key of the first block that was not copied
+	sealed bool
+	exact  bool
+	places placeNames
+}
+
+// elementList is some elements of one bucket.
+type elementList struct {
+	list  []element
+	bytes int
+}
+
+func (n *newestCopy) run() error {
+	n.next = []byte{}
+	for giveUp := time.Now().Add(exactFor); ; {
+		if err := n.bulk(); err != nil {
+			return err
+		}
+		var last contents
+		held, err := n.file.try(func(s *snapshot) (err error) {
+			last, err = n.read(s)
+			return err
+		})
+		switch {
+		case held && err == nil && !last.more:
+			n.exact = true
+			return n.finish(&last)
+		case held && err != nil:
+			return err
+		case n.ctx.Err() != nil:
+			return n.ctx.Err()
+		case time.Now().After(giveUp):
+			return n.piecemeal()
+		}
+	}
+}
+
+// piecemeal copies the state a leaf at a time, and then the blocks that there are: no part of the state is ahead of them.
+func (n *newestCopy) piecemeal() error {
+	var c contents
+	err := n.file.sound(n.ctx, func(s *snapshot) (err error) {
+		c.meta, err = s.all(bucketMeta)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var fault error
+	err = n.file.elements(n.ctx, bucketState, []byte{}, func(e element) error {
+		c.state.add(e)
+		return nil
+	}, func(err *CorruptError) { fault = err })
+	if err = errors.Join(err, fault); err != nil {
+		return err
+	}
+	if err := n.bulk(); err != nil {
+		return err
+	}
+	return n.finish(&c)
+}
+
+// contents is what a segment holds, but for the blocks that were copied before.
+type contents struct {
+	meta, state, blocks elementList
+	more                bool // there are many more blocks
+}
+
+// read reads what is left, all as the snapshot has it.
+func (n *newestCopy) read(s *snapshot) (c contents, err error) {
+	if c.meta, err = s.all(bucketMeta); err != nil {
+		return c, err
+	}
+	for key := n.next; ; {
+		leaf, after, err := s.leafOf(bucketBlocks, key)
+		if err != nil {
+			return c, err
+		}
+		c.blocks.addFrom(leaf, key)
+		if c.more = c.blocks.bytes > lastBlocks; c.more || after == nil {
+			break
+		}
+		key = after
+	}
+	if !c.more {
+		c.state, err = s.all(bucketState)
+	}
+	return c, err
+}
+
+// all returns a bucket's elements.
+func (s *snapshot) all(bucket []byte) (all elementList, err error) {
+	for key := []byte{}; ; {
+		leaf, after, err := s.leafOf(bucket, key)
+		if err != nil {
+			return all, err
+		}
+		all.addFrom(leaf, key)
+		if after == nil {
+			return all, nil
+		}
+		key = after
+	}
+}
+
+func (x *elementList) add(e element) {
+	x.list = append(x.list, e)
+	x.bytes += len(e.key) + len(e.value)
+}
+
+func (x *elementList) addFrom(leaf *page, key []byte) {
+	if leaf == nil {
+		return
+	}
+	for _, e := range leaf.elements {
+		if bytes.Compare(e.key, key) >= 0 {
+			x.add(e)
+		}
+	}
+}
+
+// bulk copies the blocks that there are.
+func (n *newestCopy) bulk() error {
+	var some elementList
+	for {
+		leaf, after, err := n.file.leafOf(n.ctx, bucketBlocks, n.next)
+		if err != nil {
+			return err
+		}
+		some.addFrom(leaf, n.next)
+		if len(some.list) > 0 {
+			last := some.list[len(some.list)-1].key
+			n.next = append(bytes.Clone(last), 0)
+		}
+		if after == nil || some.bytes >= copyAtOnce {
+			if err := n.put(bucketBlocks, some, nil); err != nil {
+				return err
+			}
+			some = elementList{}
+		}
+		if after == nil {
+			return nil
+		}
+		n.next = after
+	}
+}
+
+// finish puts what was read last into the copy. The copy is the newest of its log, so it is not sealed.
+func (n *newestCopy) finish(c *contents) error {
+	n.places = make(placeNames)
+	for _, e := range c.state.list {
+		n.places.note(e.key)
+	}
+	unsealed := func(e element) bool {
+		n.sealed = n.sealed || bytes.Equal(e.key, keySealed)
+		return !bytes.Equal(e.key, keySealed)
+	}
+	return errors.Join(n.put(bucketMeta, c.meta, unsealed), n.put(bucketBlocks, c.blocks, nil), n.put(bucketState, c.state, nil))
+}
+
+func (n *newestCopy) put(bucket []byte, some elementList, wanted func(element) bool) error {
+	return n.db.Update(func(tx *bolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists(bucket)
+		for _, e := range some.list {
+			if err == nil && (wanted == nil || wanted(e)) {
+				err = b.Put(e.key, e.value)
+			}
+		}
+		return err
+	})
+}
+
+// deadMetas returns the meta pages of the dead letters' file: they change with each commit. Without a file they are zero.
+func deadMetas(dir string) (m metas, err error) {
+	f, err := openBoltFile(filepath.Join(dir, deadName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	m, err = f.readMetas()
+	return m, errors.Join(err, f.close())
+}
+
+// dead copies the dead letters if no letter came or went since their file had the meta pages given.
+func (c *copying) dead(before metas) (same bool, err error) {
+	if before == (metas{}) {
+		now, err := deadMetas(c.from)
+		return now == before, err
+	}
+	if err := c.file(deadName); err != nil {
+		return false, err
+	}
+	c.report.Dead = true
+	now, err := deadMetas(c.from)
+	return now == before, err
+}
+
+// publish moves the copy from the folder of unfinished ones to where it belongs.
+func (c *copying) publish(out string) error {
+	if err := c.measure(); err != nil {
+		return err
+	}
+	if err := errors.Join(syncDir(filepath.Join(c.to, "wal")), syncDir(c.to)); err != nil {
+		return err
+	}
+	if c.report.Dead {
+		if err := os.Rename(filepath.Join(c.to, deadName), filepath.Join(out, deadName)); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(filepath.Join(c.to, "wal"), filepath.Join(out, "wal")); err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(c.to), syncDir(out))
+}
+
+func (c *copying) measure() error {
+	return filepath.WalkDir(c.to, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			c.report.Bytes += info.Size()
+		}
+		if _, ok := segmentSeq(d.Name()); ok {
+			c.report.Segments++
+		}
+		return err
+	})
+}

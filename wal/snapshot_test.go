@@ -1,0 +1,241 @@
+package wal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	goSync "sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// snapshot takes one of the log in dir, and opens it.
+func snapshot(t testing.TB, dir string) (copied *wal.Log, to string, report *wal.SnapshotReport) {
+	t.Helper()
+	to = filepath.Join(t.TempDir(), "copy")
+	report, err := wal.Snapshot(context.Background(), dir, to, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range report.Verified.Damage {
+		t.Errorf("found damage in the copy of a sound log: %v", d)
+	}
+	wantSound(t, to)
+	return open(t, wal.Options{Dir: to, SegmentSize: 1 << 20}), to, report
+}
+
+func snapshotRounds() int {
+	if testing.Short() {
+		return 4
+	}
+	return 25
+}
+
+func TestSnapshot_HoldsWhatWasAckedBeforeIt(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
+	writers, stop := startWriters(t, l)
+	for round := range snapshotRounds() {
+		time.Sleep(20 * time.Millisecond)
+		acked := make(map[string]uint64)
+		for _, w := range writers {
+			acked[w.stream] = w.acked.Load()
+		}
+		copied, to, report := snapshot(t, dir)
+		if err := copied.Close(); err != nil {
+			t.Error(err)
+		}
+		checkDump(t, to, acked, false)
+		if round == 0 {
+			t.Logf("%d segments, %d bytes, exact %v", report.Segments, report.Bytes, report.Exact)
+		}
+	}
+	stop()
+}
+
+// A producer that numbers its batches, and resends its last one to the copy: the copy knows it.
+func TestSnapshot_KnowsWhatProducersSent(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 512 << 10})
+	send := func(l *wal.Log, producer string, n uint64) (wal.Appended, error) {
+		return l.Append(context.Background(), &wal.Batch{Stream: "s", ProducerID: producer, ProducerSequence: n,
+			Events: []wal.Event{{Key: "k", Data: fmt.Appendf(nil, "%0500d", n), Time: 1}}})
+	}
+	stop := make(chan struct{})
+	var all goSync.WaitGroup
+	sent := make([]atomic.Uint64, 4)
+	for i := range sent {
+		all.Go(func() {
+			for n := uint64(1); ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := send(l, fmt.Sprint("p", i), n); err != nil {
+					t.Error(err)
+					return
+				}
+				sent[i].Store(n)
+			}
+		})
+	}
+	for range snapshotRounds() {
+		time.Sleep(20 * time.Millisecond)
+		acked := make([]uint64, len(sent))
+		for i := range sent {
+			acked[i] = sent[i].Load()
+		}
+		copied, _, report := snapshot(t, dir)
+		for i, n := range acked {
+			if a, err := send(copied, fmt.Sprint("p", i), n); n > 0 && report.Exact && (err != nil || !a.Duplicate) {
+				t.Errorf("producer %d sends batch %d again to the copy: got %+v, %v; want a duplicate", i, n, a, err)
+			}
+		}
+	}
+	close(stop)
+	all.Wait()
+}
+
+// Destinations that settle, bury, come new and let segments be truncated and rewritten meanwhile: in the copy every
+// ledger adds up, nothing is counted as lost, and every dead letter that is counted is there.
+func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10, MaxSize: 64 << 20})
+	letters := wal.OpenDead(dir)
+	defer letters.Close()
+	l.Place("s", "stuck")
+	stop := make(chan struct{})
+	var all goSync.WaitGroup
+	all.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{event(fmt.Sprint(i%50), fmt.Sprintf("%02000d", i))}})
+		}
+	})
+	all.Go(func() { settleAndBury(t, l, letters, stop) })
+	for round := range snapshotRounds() {
+		time.Sleep(100 * time.Millisecond)
+		if _, err := l.Place("s", fmt.Sprint("new", round)); err != nil {
+			t.Fatal(err)
+		}
+		copied, to, _ := snapshot(t, dir)
+		for _, p := range copied.Places("s") {
+			checkPlace(t, copied, p)
+		}
+		checkLetters(t, to, copied)
+	}
+	close(stop)
+	all.Wait()
+}
+
+// settleAndBury is a destination that delivers all but each tenth event, which it buries.
+func settleAndBury(t *testing.T, l *wal.Log, letters *wal.DeadLetters, stop chan struct{}) {
+	p, err := l.Place("s", "fast")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	for from := uint64(1); ; {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		chunk, err := l.Read("s", from, wal.AllLanes, 1+rng.IntN(200_000))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		var add wal.Ledger
+		for _, e := range chunk.Events {
+			c := &add.Delivered
+			if e.Offset%200 == 0 {
+				c = &add.Dead
+				if err := letters.Bury(wal.Dead{Stream: "s", Destination: "fast", Event: e, Reason: "no", At: time.Now()}); err != nil {
+					t.Error(err)
+				}
+			}
+			c.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+		}
+		marks := make(map[uint8]wal.Mark)
+		for lane := range uint8(wal.Lanes) {
+			marks[lane] = wal.Mark{Checkpoint: chunk.Next}
+		}
+		p.Settle(wal.Settlement{Marks: marks, Add: add})
+		from = chunk.Next
+		if chunk.End {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// checkPlace checks that what a place's ledger calls pending is what a reader finds.
+func checkPlace(t *testing.T, l *wal.Log, p *wal.Place) {
+	t.Helper()
+	marks := p.Marks()
+	low := marks[0].Checkpoint
+	for _, m := range marks {
+		low = min(low, m.Checkpoint)
+	}
+	found := uint64(0)
+	for _, e := range readAll(t, l, "s", low, wal.AllLanes) {
+		if !marks[e.Lane].Done(e.Offset) {
+			found++
+		}
+	}
+	st := p.Stat()
+	if st.Pending.Events != found {
+		t.Errorf("%s: pending %d, and %d are in the log", p.Name(), st.Pending.Events, found)
+	}
+	if lost := st.Dropped[wal.DroppedCorrupt].Events; lost > 0 {
+		t.Errorf("%s: %d events count as lost", p.Name(), lost)
+	}
+}
+
+func checkLetters(t *testing.T, dir string, l *wal.Log) {
+	t.Helper()
+	letters := wal.OpenDead(dir)
+	defer letters.Close()
+	list, err := letters.List(context.Background(), wal.DeadQuery{Limit: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := uint64(0)
+	for _, p := range l.Places("s") {
+		counted += p.Stat().Dead.Events
+	}
+	if uint64(len(list)) < counted {
+		t.Errorf("%d dead letters are counted, and %d are there", counted, len(list))
+	}
+}
+
+func TestSnapshot_WritesNothingWhereSomethingIs(t *testing.T) {
+	dir, out := t.TempDir(), t.TempDir()
+	fillLog(t, dir)
+	if err := os.WriteFile(filepath.Join(out, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wal.Snapshot(t.Context(), dir, out, nil); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("into a folder that has a file: got %v, want %v", err, fs.ErrExist)
+	}
+	empty := t.TempDir()
+	if _, err := wal.Snapshot(t.Context(), t.TempDir(), empty, nil); !errors.Is(err, wal.ErrNoLog) {
+		t.Errorf("of a folder without a log: got %v, want %v", err, wal.ErrNoLog)
+	}
+	if list, err := os.ReadDir(empty); err != nil || len(list) > 0 {
+		t.Errorf("a failed copy left %v, %v", list, err)
+	}
+}
