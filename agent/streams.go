@@ -91,6 +91,8 @@ func (s *streams) Lookup(name string) (ingest.StreamRules, error) {
 func (s *streams) match(name string) (*config.Stream, error) {
 	c, ok := s.conf.Match(name)
 	switch {
+	case config.ValidStreamName(name) != nil:
+		return nil, ingest.ErrInvalidName
 	case !ok:
 		return nil, fmt.Errorf("%w: %q; configured are %s", ingest.ErrNoStream, name, configured(s.conf))
 	case c.MaxStreams > 0 && s.made[c.Name] >= c.MaxStreams:

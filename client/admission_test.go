@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/client"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
 // tokens is an agent's token file and what a producer shows. A stream shows for ever what it was opened with, and
@@ -201,4 +202,15 @@ func TestPublisher_AsksAgainForCredentialsThatFail(t *testing.T) {
 		}
 		wantStored(t, f, []string{"a"})
 	}
+}
+
+// A name that no stream can have is not looked for in events, one after another.
+func TestPublisher_RefusesAllThatWasSentToAnInvalidName(t *testing.T) {
+	publishing(t, client.PublisherOptions{BatchEvents: 1000}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
+		f.rules = func(*standpipev1.AppendRequest) error { return refusal(codes.InvalidArgument, "NO_STREAM", -1, 0) }
+		publish(t, p, numbered(1000)...)
+		if err := p.Close(t.Context()); err == nil || f.streams != 1 {
+			t.Errorf("close: got %v after %d streams, want an error after 1", err, f.streams)
+		}
+	})
 }

@@ -26,7 +26,7 @@ func (p *Publisher) conclude(ctx context.Context, ended error) {
 		p.pause(ctx, e)
 	case e.unadmitted() && p.mayBeAdmitted():
 		p.pause(ctx, e)
-	case e.Code != codes.InvalidArgument && !e.tooLarge():
+	case e.Code != codes.InvalidArgument && !e.tooLarge(), e.Reason == reasonNoStream:
 		p.refuseSent(e)
 	case e.Event >= 0 && e.Event < r.events():
 		at := r.from + e.Event
@@ -38,7 +38,11 @@ func (p *Publisher) conclude(ctx context.Context, ended error) {
 	}
 }
 
-const reasonSequence = "sequence"
+// The agent's reasons that decide what is done.
+const (
+	reasonSequence = "sequence"
+	reasonNoStream = "no_stream" // there is none of that name, or can be none
+)
 
 // admissionPatience is how long a stream that is not admitted is opened again before events are given up. It
 // exceeds the second in which an agent notices a changed token file.

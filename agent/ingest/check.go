@@ -33,6 +33,12 @@ func lookup(streams Streams, name string) (StreamRules, *refusal) {
 	switch {
 	case err == nil:
 		return rules, nil
+	case errors.Is(err, ErrInvalidName):
+		return rules, &refusal{
+			code: codes.InvalidArgument, reason: ReasonNoStream, event: noEvent,
+			text: fmt.Sprintf("%v %s: allowed are 1 to 128 characters of A-Z a-z 0-9 . _ - and a first one that is neither . nor -",
+				ErrInvalidName, quoteName(name)),
+		}
 	case errors.Is(err, ErrNoStream):
 		return rules, &refusal{
 			code: codes.NotFound, reason: ReasonNoStream, event: noEvent,

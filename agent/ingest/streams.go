@@ -10,14 +10,17 @@ import (
 // ErrNoStream is wrapped by Streams.Lookup when no stream block matches the name.
 var ErrNoStream = errors.New("no stream block matches")
 
+// ErrInvalidName is returned by Streams.Lookup for a name that no stream can have.
+var ErrInvalidName = errors.New("invalid stream name")
+
 // ErrTooManyStreams is wrapped by Streams.Lookup when the pattern that matches the name has as many streams as it may.
 var ErrTooManyStreams = errors.New("too many streams")
 
 // Streams tells which streams there are. Lookup is called once a request, from many goroutines.
 type Streams interface {
 	// Lookup returns the rules of the stream of that name, and changes nothing: the request may still be rejected.
-	// A stream that is new begins with the first batch that Log.Submit takes. Errors: one that wraps ErrNoStream or ErrTooManyStreams;
-	// any other means that the stream can't be used just now.
+	// A stream that is new begins with the first batch that Log.Submit takes. Errors: one that wraps ErrInvalidName, ErrNoStream or
+	// ErrTooManyStreams; any other means that the stream can't be used just now.
 	Lookup(name string) (StreamRules, error)
 }
 
