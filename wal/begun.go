@@ -34,12 +34,14 @@ func (l *Log) begunFile() (path string, seq uint64) {
 func (l *Log) noteBegun(seq uint64) {
 	path := filepath.Join(l.dir, fmt.Sprintf("%016d%s", seq, begunSuffix))
 	var err error
-	if before, _ := l.begunFile(); before != "" {
-		err = os.Rename(before, path) // needs no room
+	if l.begunPath != "" {
+		err = os.Rename(l.begunPath, path) // needs neither room nor a descriptor
 	} else {
 		err = os.WriteFile(path, nil, 0o600)
 	}
 	if err != nil {
 		l.opts.Logger.Warn("the number of the newest segment could not be noted", "segment", seq, "error", err)
+		return
 	}
+	l.begunPath = path
 }

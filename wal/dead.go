@@ -31,6 +31,7 @@ type DeadLetters struct {
 
 	mu     sync.Mutex // guards what follows, and is held during a commit
 	db     *bolt.DB   // nil until it is needed
+	file   *os.File   // the db's
 	closed bool
 	failed error // of a commit whose outcome is unknown: nothing is written any more
 	stuck  bool  // bbolt panicked and holds its locks
@@ -116,7 +117,7 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	if err = d.commit(tx); err == nil {
 		return nil
 	}
-	if !spaceOnly(err) || metaHolds(d.path, d.db.Info().PageSize, id) {
+	if !spaceOnly(err) || metaHolds(d.file, d.db.Info().PageSize, id) {
 		d.failed = fmt.Errorf("wal: %s: a commit failed, and none is tried after it: %w", d.path, err)
 		return d.failed
 	}
@@ -159,7 +160,7 @@ func (d *DeadLetters) openLocked() error {
 	}
 	err := d.prepare()
 	if err == nil {
-		d.db, err = openBolt(d.path, &bolt.Options{})
+		d.db, d.file, err = openBoltAndFile(d.path, &bolt.Options{})
 	}
 	return err
 }

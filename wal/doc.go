@@ -174,7 +174,10 @@
 //
 // The newest segment is allocated ahead (fallocate), so that lack of space shows before a byte of a
 // commit is written and is only a refusal, and a quarter of the margin stays allocated: a checkpoint finds
-// its blocks on a disk that is full to the last one, and truncation, which needs that checkpoint, goes on.
+// its blocks on a disk that is full to the last one, and truncation, which needs that checkpoint, goes on. Every other
+// shortage (descriptors, memory, address space, an interrupted call) is met before that too, and is a refusal or tried
+// again; the newest segment grows on when the next one can't be made. The log keeps descriptors aside for the next segment
+// and for a sealed one, which needs none once it is mapped.
 // It also saves bbolt's sync for every growth. Where a file system can't allocate ahead, ENOSPC is met in
 // the write itself; it is a refusal as long as the transaction's meta page has not been written.
 //
@@ -237,7 +240,8 @@
 // A lock on the segments' folder and one on the file LOCK keep a second agent out; removing LOCK changes nothing while the
 // agent runs. bbolt's own lock is released, so that tools may read beside a running agent. The newest segment is read whole, page by page, before bbolt opens it: bbolt does
 // the same when it opens a file for writing, and ends the process when a page is bad. Of the others
-// the indexes are read. At most 16 sealed segments stay open.
+// the indexes are read. Sealed segments stay mapped up to a budget in bytes: 16 GiB and 64 of them, 192 MiB on 32-bit
+// platforms, and those that nobody reads are unmapped when there is no address space.
 //
 // Sealed segments are read page by page too, from a map of the file and without bbolt, which follows pages
 // that lead back to themselves until its stack or the memory is full: that ends the process, and no

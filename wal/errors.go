@@ -86,7 +86,8 @@ func unread(err error) bool {
 // FullError is an ErrFull with its numbers.
 type FullError struct {
 	Stream     string        // whose share is full; empty: the whole log
-	Used, Max  int64         // bytes; Max is 0 when the disk itself is full
+	Used, Max  int64         // bytes; Max is 0 when the disk itself is full, or for a Shortage
+	Shortage   error         // of something else than space that the commit needed; nil: of space
 	RetryAfter time.Duration // a hint for the producer
 }
 
@@ -94,6 +95,8 @@ func (e *FullError) Error() string {
 	switch {
 	case e.Stream != "":
 		return fmt.Sprintf("wal: stream %q is full: it holds %d of %d bytes", e.Stream, e.Used, e.Max)
+	case e.Shortage != nil:
+		return fmt.Sprintf("wal: the append cannot be stored now: %v", e.Shortage)
 	case e.Max == 0:
 		return "wal: no space left on the disk"
 	}

@@ -91,7 +91,8 @@ func openFileOf(path string, lenient bool) (*boltFile, error) {
 }
 
 // mapWhole maps the file, whose pages are from here on those of the map: they are not copied, and reading them
-// may be a memory fault. It must not become longer, and nothing of a page may be used after close.
+// may be a memory fault. It must not become longer, and nothing of a page may be used after close. The file needs no
+// descriptor any more.
 func (f *boltFile) mapWhole() error {
 	st, err := f.f.Stat()
 	if err != nil {
@@ -100,7 +101,9 @@ func (f *boltFile) mapWhole() error {
 	if f.mapped, err = mapFile(f.f, st.Size()); err != nil {
 		return fmt.Errorf("map %s of %d bytes: %w", f.path, st.Size(), err)
 	}
-	return nil
+	err = f.f.Close()
+	f.f = nil
+	return err
 }
 
 // base returns the address of the map, 0 when there is none.
@@ -112,7 +115,10 @@ func (f *boltFile) close() error {
 		err = unmapFile(f.mapped)
 		f.mapped = nil
 	}
-	return errors.Join(err, f.f.Close())
+	if f.f != nil {
+		err = errors.Join(err, f.f.Close())
+	}
+	return err
 }
 
 // fault returns the error of decoding a part of the file. A tool goes on after a part that a later release wrote.
@@ -155,6 +161,10 @@ func (f *boltFile) findPageSize() (int64, error) {
 
 func (f *boltFile) readMeta(m *[metaLength]byte, page int64) error {
 	*m = [metaLength]byte{}
+	if f.mapped != nil {
+		copy(m[:], f.mapped[min(page+pageHeader, int64(len(f.mapped))):])
+		return nil
+	}
 	if _, err := f.f.ReadAt(m[:], page+pageHeader); err != nil && !errors.Is(err, io.EOF) {
 		return f.unread("meta page", err)
 	}

@@ -102,7 +102,10 @@ func (s *snapshot) read(id uint64) ([]byte, error) {
 // bytes returns those of n pages from id on, of which it has some already.
 func (s *snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	from, size := int64(id)*s.file.pageSize, int64(n)*s.file.pageSize
-	if mapped := s.file.mapped; mapped != nil && size <= int64(len(mapped))-from {
+	if mapped := s.file.mapped; mapped != nil {
+		if size > int64(len(mapped))-from {
+			return nil, s.file.corrupt("page %d: it lies beyond the end of the file", id)
+		}
 		return mapped[from : from+size : from+size], nil
 	}
 	buf := make([]byte, size)

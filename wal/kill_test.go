@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(stepsWorkload); dir != "" {
 		os.Exit(steps(dir))
 	}
+	if dir := os.Getenv(shortWorkload); dir != "" {
+		os.Exit(shortOf(dir))
+	}
 	os.Exit(m.Run())
 }
 

@@ -24,7 +24,9 @@ type Log struct {
 	opts Options
 	id   string
 	dir  string // of the segments
-	lock *dirLock
+
+	begunPath string // the file that has the number of the newest segment that has begun; the truncator's
+	lock      *dirLock
 
 	committer *committer
 	room      *semaphore.Weighted // bytes of appends under way
@@ -37,6 +39,7 @@ type Log struct {
 	base     uint64     // where new streams begin, less 1; see skipLost
 	policyOf func(stream string) Policy
 	shelf    shelf
+	spare    spareFiles
 
 	coming    *nextSegment // that is made ready; the committer's
 	dirty     placeQueue
@@ -91,6 +94,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.lock, err = lockDir(ctx, &l.opts, l.dir); err != nil {
 		return nil, err
 	}
+	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
 	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(err, l.letGo())
@@ -126,7 +130,7 @@ func (l *Log) letGo() error {
 	for _, s := range l.segments {
 		errs = append(errs, s.closeForGood())
 	}
-	return errors.Join(append(errs, l.lock.release())...)
+	return errors.Join(append(errs, l.spare.release(), l.lock.release())...)
 }
 
 // ID returns the name that the log got when it was made. It never changes.

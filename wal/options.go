@@ -26,7 +26,7 @@ const (
 type Options struct {
 	Dir          string        // the data directory; made with mode 0700
 	MaxSize      int64         // bytes that all segments may occupy; default 8 GiB, at least 1 MiB
-	SegmentSize  int64         // bytes of a segment; default 64 MiB, at most a quarter of MaxSize
+	SegmentSize  int64         // bytes of a segment; default 64 MiB, at most a quarter of MaxSize, and 64 MiB on 32-bit platforms
 	CommitLinger time.Duration // wait this long for company before a commit; default 0
 	OnFull       OnFull        // default Reject
 	LockTimeout  time.Duration // how long to wait for another holder of Dir; default 30 s
@@ -70,6 +70,9 @@ func (o *Options) validate() error {
 		return fmt.Errorf("wal: a segment size of %d bytes is under a page", o.SegmentSize)
 	}
 	o.SegmentSize = min(o.SegmentSize, o.MaxSize/4)
+	if is32Bit {
+		o.SegmentSize = min(o.SegmentSize, maxSegmentSize32)
+	}
 	switch o.OnFull {
 	case "":
 		o.OnFull = Reject

@@ -76,5 +76,14 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 
 func unmapFile(b []byte) error { return unix.Munmap(b) }
 
+// noDescriptor tells whether err is that of a process, or a machine, that has no file descriptor left.
+func noDescriptor(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
+
+// noMemory tells whether err is about memory or address space.
+func noMemory(err error) bool { return errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EAGAIN) }
+
+// interrupted tells whether a signal ended the call, which is repeated at once.
+func interrupted(err error) bool { return errors.Is(err, unix.EINTR) }
+
 // noSpace tells whether err is a full disk or a used-up quota.
 func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

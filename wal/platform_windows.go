@@ -70,6 +70,19 @@ func unmapFile(b []byte) error {
 	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
 }
 
+// noDescriptor tells whether err is that of a process that has no handle left.
+func noDescriptor(err error) bool {
+	return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) || errors.Is(err, windows.ERROR_NO_MORE_SEARCH_HANDLES)
+}
+
+// noMemory tells whether err is about memory or address space.
+func noMemory(err error) bool {
+	return errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY) || errors.Is(err, windows.ERROR_COMMITMENT_LIMIT)
+}
+
+// interrupted: no call is.
+func interrupted(error) bool { return false }
+
 // noSpace tells whether err is a full disk or a used-up quota.
 func noSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||

@@ -45,7 +45,8 @@ func (l *Log) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, begun := l.begunFile()
+	path, begun := l.begunFile()
+	l.begunPath = path
 	r := recovery{log: l, last: max(l.highestAside(), begun), lowest: make(map[string]uint64)}
 	if seqs, err = r.takeReady(ctx, seqs); err != nil {
 		return err
@@ -127,7 +128,7 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 }
 
 func (r *recovery) segment(seq uint64) *segment {
-	return &segment{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), shelf: &r.log.shelf}
+	return &segment{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), log: r.log}
 }
 
 // load adds a segment to the log, or notes that it is to be set aside. The newest comes first: it is checked whole,
@@ -495,7 +496,7 @@ func (l *Log) unseal(s *segment) error {
 		return fmt.Errorf("open newest segment: %w", err)
 	}
 	l.sealed -= s.size
-	if err := l.allocate(s, 0); err != nil && !noSpace(err) {
+	if err := l.allocate(s, 0, 0); err != nil && !shortage(err) {
 		return err
 	}
 	return nil

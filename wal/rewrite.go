@@ -70,7 +70,7 @@ func (l *Log) rewriteOne(seg *segment, settled uint64) {
 	switch err := l.rewrite(seg); {
 	case err == nil:
 		l.opts.Logger.Debug("segment rewritten to what is needed of it", "segment", seg.path, "before", before, "bytes", seg.disk())
-	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !noSpace(err):
+	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !shortage(err) && !unread(err):
 		seg.kept = true
 		l.opts.Logger.Warn("a segment could not be rewritten", "segment", seg.path, "error", err)
 	}
@@ -169,7 +169,11 @@ func (l *Log) rewrite(seg *segment) error {
 		return errKept
 	}
 	path := seg.path + unfinishedSuffix
-	sv, err := l.copySegment(seg, need, path)
+	var sv *sieve
+	err = l.scrape(func() (err error) {
+		sv, err = l.copySegment(seg, need, path, size)
+		return err
+	})
 	if err == nil {
 		err = l.replace(seg, sv, path)
 	}
@@ -201,9 +205,12 @@ func (l *Log) measure(seg *segment, need map[string]*needs) (size int64, err err
 	return sv.size + sv.size/8 + sv.index.size.Load() + 2*l.stateBytes.Load() + emptySegment, nil
 }
 
-// copySegment writes what is needed of the segment to path and syncs it.
-func (l *Log) copySegment(seg *segment, need map[string]*needs, path string) (sv *sieve, err error) {
-	db, err := openBolt(path, &bolt.Options{NoSync: true})
+// copySegment writes what is needed of the segment, at most size bytes, to path and syncs it.
+func (l *Log) copySegment(seg *segment, need map[string]*needs, path string, size int64) (sv *sieve, err error) {
+	if err := removeIfThere(path); err != nil { // of an attempt that failed
+		return nil, err
+	}
+	db, file, err := openBoltAndFile(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})
 	if err != nil {
 		return nil, err
 	}
@@ -213,6 +220,9 @@ func (l *Log) copySegment(seg *segment, need map[string]*needs, path string) (sv
 			err = os.Truncate(path, w.length)
 		}
 	}()
+	if err := lengthen(file, size); err != nil {
+		return nil, fmt.Errorf("lengthen %s: %w", path, err)
+	}
 	whole := func(k, v []byte, c *bucketChunk) error {
 		c.add(bytes.Clone(k), bytes.Clone(v))
 		return nil

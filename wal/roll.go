@@ -29,8 +29,8 @@ func (l *Log) fullSegment() int64 { return l.opts.SegmentSize + l.stateBytes.Loa
 func (l *Log) growth(size int64) int64 { return size + size/16 + min(16<<10, l.opts.SegmentSize/16) }
 
 // successor returns the segment that follows the newest once that has used so much; nil: none yet.
-// It is made ready when the newest has begun and is half full. Lack of space is no error: the newest grows
-// on until there is some.
+// It is made ready when the newest has begun and is half full. A shortage is no error: the newest grows on
+// until it is over.
 func (l *Log) successor(active *segment, used int64) (*segment, error) {
 	full := l.fullSegment()
 	if active.bare || used < full/2 {
@@ -47,7 +47,7 @@ func (l *Log) successor(active *segment, used int64) (*segment, error) {
 	if err != nil {
 		l.coming = nil
 	}
-	if noSpace(err) {
+	if shortage(err) {
 		return nil, nil
 	}
 	return seg, err
@@ -58,7 +58,11 @@ func (l *Log) makeReady(seq uint64) *nextSegment {
 	n := &nextSegment{ready: make(chan struct{})}
 	l.chores.add(func() {
 		defer close(n.ready)
-		if n.seg, n.err = l.createSegment(seq, func(*bolt.Tx) error { return nil }); n.err != nil {
+		n.err = l.scrape(func() (err error) {
+			n.seg, err = l.createSegment(seq, func(*bolt.Tx) error { return nil })
+			return err
+		})
+		if n.err != nil {
 			n.err = fmt.Errorf("make the next segment ready: %w", n.err)
 			return
 		}
@@ -123,7 +127,11 @@ const sealPages = 16 << 10
 // roll makes next the newest segment, after the old one was sealed. What was allocated ahead of that is given
 // back; closing it waits for its readers.
 func (l *Log) roll(old, next *segment) {
-	if err := trimFile(old.file, old.used.Load()); err != nil {
+	err := uninterrupted(func() error { return trimFile(old.file, old.used.Load()) })
+	switch {
+	case shortage(err): // what it occupies is counted as it is
+		l.opts.Logger.Warn("a sealed segment keeps what was allocated ahead", "segment", old.path, "error", err)
+	case err != nil:
 		l.fail(fmt.Errorf("trim segment: %w", err))
 	}
 	old.index.Store(nil)
@@ -135,9 +143,10 @@ func (l *Log) roll(old, next *segment) {
 	l.mu.Unlock()
 	l.coming = nil
 	l.chores.add(func() {
-		if err := old.retire(); err != nil {
+		if err := old.retire(); err != nil && !shortage(err) {
 			l.fail(fmt.Errorf("close segment: %w", err))
 		}
+		l.spare.fill()
 	})
 }
 
@@ -156,9 +165,12 @@ func (s *segment) retire() error {
 func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segment, error) {
 	path := filepath.Join(l.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
-	seg := &segment{seq: seq, path: path, shelf: &l.shelf, summed: true, spans: make(map[string]span)}
+	seg := &segment{seq: seq, path: path, log: l, summed: true, spans: make(map[string]span)}
 	seg.index.Store(newIndex())
-	err := l.fillSegment(seg, unfinished, fill)
+	err := removeIfThere(unfinished)
+	if err == nil {
+		err = l.fillSegment(seg, unfinished, fill)
+	}
 	if err == nil {
 		err = os.Rename(unfinished, path)
 	}
@@ -166,7 +178,7 @@ func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segment,
 		return nil, errors.Join(err, seg.close(), removeIfThere(unfinished))
 	}
 	if err := l.lock.sync(); err != nil {
-		// Not lack of space, whatever it says: the segment may be there after a crash, and older than what is stored until then.
+		// Not a shortage, whatever it says: the segment may be there after a crash, and older than what is stored until then.
 		return nil, errors.Join(fmt.Errorf("new segment: %v", err), seg.close()) //nolint:errorlint
 	}
 	return seg, nil
@@ -175,6 +187,9 @@ func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segment,
 func (l *Log) fillSegment(seg *segment, path string, fill func(tx *bolt.Tx) error) error {
 	if err := seg.openWritable(path, l.opts.SegmentSize); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
+	}
+	if err := lengthen(seg.file, emptySegment+2*l.stateBytes.Load()); err != nil {
+		return fmt.Errorf("lengthen %s: %w", path, err)
 	}
 	err := seg.update(func(tx *bolt.Tx) error { return errors.Join(l.writeMeta(tx, seg.seq), fill(tx)) })
 	if err != nil {

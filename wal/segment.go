@@ -65,16 +65,18 @@ type segment struct {
 	gone   bool         // truncated or set aside
 	closed bool         // the log is closed
 
-	shelf *shelf
-	size  int64 // bytes on the disk once it is sealed
+	log  *Log
+	size int64 // bytes on the disk once it is sealed
 
 	// Of the newest segment, the committer's: the file, how far bbolt's pages go, how far blocks are
 	// allocated, and whether the file system can't do that.
 	file        *os.File
+	mapped      int64   // how far it may grow before bbolt maps it anew
 	base        uintptr // where bbolt's map of the file begins
 	used        atomic.Int64
 	allocated   atomic.Int64
 	unallocated bool
+	length      int64   // of the file, when it is unallocated
 	stuck       bool    // bbolt panicked and holds its locks
 	bare        bool    // it has no state yet: the first transaction brings it; written under Log.mu
 	last        uint64  // the number of the last block
@@ -88,6 +90,8 @@ type segment struct {
 	// spans belongs to Log.mu once the segment is part of the log.
 	spans map[string]span
 	bad   map[string][]Run // what can't be read of a stream; belongs to Log.mu
+
+	mappedBytes atomic.Int64 // of the last map of the sealed segment
 
 	failing atomic.Pointer[failingRead] // nil: all that was read could be
 
@@ -142,7 +146,9 @@ func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, 
 // openWritable opens the newest segment. The memory map is larger than the file will be, so that
 // a commit never waits for readers in order to map it anew.
 func (s *segment) openWritable(path string, segmentSize int64) (err error) {
-	o := bolt.Options{InitialMmapSize: int(segmentSize) + 2*maxWaiting}
+	_, length, _ := fileSizes(path)
+	var o bolt.Options
+	o.InitialMmapSize, s.mapped = mapNewest(segmentSize, length)
 	if s.db, s.file, err = openBoltAndFile(path, &o); err != nil {
 		return err
 	}
@@ -240,7 +246,10 @@ func (s *segment) open() error {
 			return nil
 		}
 		s.mu.RUnlock()
-		if err := errors.Join(s.reopen(), s.shelf.put(s)); err != nil {
+		if err := s.log.scrape(s.reopen); err != nil {
+			return err
+		}
+		if err := s.log.shelf.put(s); err != nil {
 			return err
 		}
 	}
@@ -257,30 +266,60 @@ func (s *segment) reopen() error {
 		return fmt.Errorf("open segment: %w", err)
 	}
 	s.pages = pages
+	s.mappedBytes.Store(int64(len(pages.mapped)))
 	return nil
 }
 
-// shelf keeps a bounded number of sealed segments open.
+// shelf keeps a bounded number of sealed segments mapped.
 type shelf struct {
 	mu   sync.Mutex
 	open []*segment // the one that was opened last comes last
 }
 
-// shelved is how many sealed segments stay open.
-const shelved = 16
+// shelvedMaps bounds the number of maps that are kept, of which a process may have about 65,000; see also shelvedBytes.
+const shelvedMaps = 64
 
-// put notes that s has been opened, and closes the one that was opened longest ago when there are
-// too many. The caller holds no segment's lock.
+// put notes that s has been opened, and closes those that were opened longest ago when there are too many. The
+// caller holds no segment's lock.
 func (sh *shelf) put(s *segment) error {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.open = append(slices.DeleteFunc(sh.open, func(o *segment) bool { return o == s }), s)
-	if len(sh.open) <= shelved {
-		return nil
+	kept, bytes := 0, int64(0)
+	for _, o := range slices.Backward(sh.open) {
+		if bytes += o.mappedBytes.Load(); kept > 0 && (bytes > shelvedBytes() || kept == shelvedMaps) {
+			break
+		}
+		kept++
 	}
-	oldest := sh.open[0]
-	sh.open = slices.Delete(sh.open, 0, 1)
-	return oldest.rest()
+	closing := sh.open[:len(sh.open)-kept]
+	var err error
+	for _, o := range closing {
+		err = errors.Join(err, o.rest())
+	}
+	sh.open = slices.Delete(sh.open, 0, len(closing))
+	return err
+}
+
+// clear closes all that nobody reads, and tells whether there was one.
+func (sh *shelf) clear() (some bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.open = slices.DeleteFunc(sh.open, func(s *segment) bool {
+		rests := s.restIfIdle()
+		some = some || rests
+		return rests
+	})
+	return some
+}
+
+// restIfIdle is rest that waits for no reader.
+func (s *segment) restIfIdle() bool {
+	if !s.mu.TryLock() {
+		return false
+	}
+	defer s.mu.Unlock()
+	return s.file == nil && s.pages != nil && s.closeLocked() == nil
 }
 
 // rest closes the segment if it is a sealed one.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"syscall"
 	"time"
 )
 
@@ -79,12 +81,16 @@ func (c *committer) space() int64 {
 	return min(room, disk)
 }
 
-// allocate makes sure that the newest segment has need bytes beyond what it uses, and the reserve.
-// Its ENOSPC comes before anything of a commit is written.
-func (l *Log) allocate(s *segment, need int64) error {
-	have := s.allocated.Load()
+// allocate makes sure that the newest segment has need bytes beyond what it uses, and the reserve, and that its map
+// has room for them and for spare bytes more: bbolt, which would map it anew, can't go on when that fails. Its
+// shortage comes before anything of a commit is written.
+func (l *Log) allocate(s *segment, need, spare int64) error {
+	have := max(s.allocated.Load(), s.length)
 	want := s.used.Load() + need + l.reserve()
-	if want <= have || s.unallocated {
+	if want+spare > s.mapped {
+		return fmt.Errorf("grow %s to %d bytes, its map has %d: %w", s.path, want+spare, s.mapped, syscall.ENOMEM)
+	}
+	if want <= have {
 		return nil
 	}
 	ahead := (want + l.step() - 1) / l.step() * l.step()
@@ -98,19 +104,35 @@ func (l *Log) allocate(s *segment, need int64) error {
 	return err
 }
 
-// allocate gives the file's first size bytes blocks on the disk.
+// allocate gives the file's first size bytes blocks on the disk, or where the file system can't do that makes it so long:
+// bbolt would do that itself, with a sync, and not say what is wrong.
 func (s *segment) allocate(size int64) error {
 	have := s.allocated.Load()
-	err := allocateFile(s.file, have, size-have)
+	err := errors.ErrUnsupported
+	if !s.unallocated {
+		err = uninterrupted(func() error { return allocateFile(s.file, have, size-have) })
+	}
 	switch {
+	case err == nil:
+		s.allocated.Store(size)
+		return nil
 	case errors.Is(err, errors.ErrUnsupported):
 		s.unallocated = true
-		return nil
-	case err != nil:
-		return fmt.Errorf("allocate %d bytes of %s: %w", size, s.path, err)
+		if err = lengthen(s.file, size); err == nil {
+			s.length = size
+			return nil
+		}
 	}
-	s.allocated.Store(size)
-	return nil
+	return fmt.Errorf("allocate %d bytes of %s: %w", size, s.path, err)
+}
+
+// lengthen makes a file at least so long.
+func lengthen(f *os.File, size int64) error {
+	st, err := f.Stat()
+	if err != nil || st.Size() >= size {
+		return err
+	}
+	return f.Truncate(size)
 }
 
 func (l *Log) around() int64 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"time"
@@ -53,7 +54,7 @@ func (c *committer) store(g *group) error {
 		}
 	}
 	if err := c.allocate(g, active); err != nil {
-		return &commitError{err: err, harmless: noSpace(err)}
+		return &commitError{err: err, harmless: shortage(err)}
 	}
 	if err := active.update(func(tx *bolt.Tx) error { return c.write(g, tx, active) }); err != nil {
 		return err
@@ -68,8 +69,8 @@ func (c *committer) store(g *group) error {
 func (c *committer) allocate(g *group, active *segment) error {
 	if g.successor != nil {
 		index := active.indexSize() + int64(len(g.blocks))*indexEntry + sealPages
-		err := c.log.allocate(active, g.need+index)
-		if !noSpace(err) {
+		err := c.log.allocate(active, g.need+index, 0)
+		if !shortage(err) {
 			return err
 		}
 		g.successor = nil
@@ -77,7 +78,7 @@ func (c *committer) allocate(g *group, active *segment) error {
 	if g.need == 0 {
 		return nil
 	}
-	return c.log.allocate(active, g.need)
+	return c.log.allocate(active, g.need, sealAhead)
 }
 
 // write puts everything of the group into tx, after the log's state when that is the segment's first, and
@@ -108,7 +109,7 @@ func (s *segment) update(f func(tx *bolt.Tx) error) (err error) {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return &commitError{err: err, harmless: spaceOnly(err) && !metaHolds(s.path, s.db.Info().PageSize, uint64(id))}
+		return &commitError{err: err, harmless: spaceOnly(err) && !metaHolds(s.file, s.db.Info().PageSize, uint64(id))}
 	}
 	return s.measure()
 }
@@ -148,10 +149,14 @@ func (c *committer) failed(g *group, err error) error {
 	c.mu.Unlock()
 	var ce *commitError
 	if errors.As(err, &ce) && ce.harmless {
-		c.log.opts.Logger.Warn("no space left on the disk; the commit was refused", "error", err)
+		c.log.opts.Logger.Warn("a commit was refused before anything of it was stored", "error", err)
 		c.log.noteFull()
 		c.due = time.Now().Add(CheckpointInterval)
-		return &FullError{Used: c.log.Stat().Bytes, RetryAfter: retryAfter}
+		full := &FullError{Used: c.log.Stat().Bytes, RetryAfter: retryAfter}
+		if !noSpace(err) {
+			full.Shortage = ce.err
+		}
+		return full
 	}
 	c.log.fail(err)
 	return fmt.Errorf("%w; the outcome of this append is unknown", c.log.Failed())
@@ -166,24 +171,19 @@ func spaceOnly(err error) bool {
 
 // metaHolds tells whether a meta page of the file names the transaction, or one after it, or can't
 // be read: whether the transaction may have been stored.
-func metaHolds(path string, pageSize int, txid uint64) bool {
-	latest, err := latestTx(path, int64(pageSize))
+func metaHolds(file io.ReaderAt, pageSize int, txid uint64) bool {
+	latest, err := latestTx(file, int64(pageSize))
 	return err != nil || latest >= txid
 }
 
 // latestTx reads the newer of a bbolt file's two meta pages' transaction ids (go.etcd.io/bbolt
 // v1.5, internal/common: a page header of 16 bytes, then the meta with txid at 48).
-func latestTx(path string, pageSize int64) (uint64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, fmt.Errorf("open meta pages: %w", err)
-	}
-	defer f.Close()
+func latestTx(file io.ReaderAt, pageSize int64) (uint64, error) {
 	const txidAt = 16 + 48
 	var latest uint64
 	var b [8]byte
 	for page := range int64(2) {
-		if _, err := f.ReadAt(b[:], page*pageSize+txidAt); err != nil {
+		if _, err := file.ReadAt(b[:], page*pageSize+txidAt); err != nil {
 			return 0, fmt.Errorf("read meta page %d: %w", page, err)
 		}
 		latest = max(latest, binary.NativeEndian.Uint64(b[:]))

@@ -1,0 +1,66 @@
+package wal
+
+import (
+	"math"
+	"runtime"
+	"strconv"
+)
+
+// bbolt maps a file at the next power of two up to 1 GiB, and at the next GiB beyond that, and maps it anew when it has
+// grown out of that: it unmaps it first, waits for readers before that, and is of no use afterwards if there is no
+// address space. So the newest segment and the one that is made ready are mapped larger than they will be, and a commit
+// that does not fit is refused before bbolt sees it.
+//
+// A 32-bit process has 2 GiB or so. There the two take 256 MiB each, the sealed ones shelvedBytes, and a copy as
+// much as it needs, up to 128 MiB.
+const (
+	// newestAhead is what the newest segment may have beyond SegmentSize: the state that it begins with, the largest commit,
+	// its index, and what it grows by while the next one can't be made.
+	newestAhead32 = 160 << 20
+	newestAhead64 = 512 << 20
+	// sealAhead is what is left of that for sealing it.
+	sealAhead = 32 << 20
+	// copyAhead is how far measure may be wrong.
+	copyAhead = 1 << 20
+
+	// shelvedBytes32 and 64 bound the maps of sealed segments that are kept. One always is.
+	shelvedBytes32 = 192 << 20
+	shelvedBytes64 = 16 << 30
+
+	// maxSegmentSize32 is the largest segment on a 32-bit platform.
+	maxSegmentSize32 = 64 << 20
+)
+
+const is32Bit = strconv.IntSize == 32
+
+func shelvedBytes() int64 {
+	if is32Bit {
+		return shelvedBytes32
+	}
+	return shelvedBytes64
+}
+
+// mapNewest returns the size to map the newest segment at, of which there are length bytes, and how far it may grow then.
+func mapNewest(segmentSize, length int64) (size int, most int64) {
+	switch {
+	case runtime.GOOS == "windows": // where a file is as long as its map, and is mapped anew as it grows
+		return int(segmentSize) + 2*maxWaiting, math.MaxInt64
+	case is32Bit:
+		size = mapAhead(max(segmentSize, length), newestAhead32)
+	default:
+		size = mapAhead(max(segmentSize, length), newestAhead64)
+	}
+	return size, int64(size)
+}
+
+// mapAhead returns the size at which bbolt maps a file of size bytes that may grow by ahead.
+func mapAhead(size, ahead int64) int {
+	want := size + ahead
+	for bits := 15; bits <= 30; bits++ {
+		if want <= 1<<bits {
+			return 1 << bits
+		}
+	}
+	const step = 1 << 30
+	return int(min((want+step-1)/step*step, math.MaxInt))
+}

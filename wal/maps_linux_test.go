@@ -1,0 +1,58 @@
+package wal_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// A 32-bit process may have 2 GiB, whatever the configuration: it rolls, reads every segment, and reads on.
+func TestMaps_FitInto2GiB(t *testing.T) {
+	if strconv.IntSize > 32 {
+		notTested(t, "a small address space", fmt.Errorf("this is a %d-bit build", strconv.IntSize))
+		return
+	}
+	if testing.Short() {
+		t.Skip("writes a gigabyte")
+	}
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_AS, &limit))
+	small := limit
+	small.Cur = 2 << 30
+	must(t, unix.Setrlimit(unix.RLIMIT_AS, &small))
+	defer func() { must(t, unix.Setrlimit(unix.RLIMIT_AS, &limit)) }()
+	for _, size := range []int64{64 << 20, 256 << 20, 1 << 30, rand.Int64N(512<<20) + 1<<20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: size, MaxSize: max(4*size, 1<<30)})
+			p, err := l.Place("s", "d")
+			must(t, err)
+			data := strings.Repeat("x", 7<<20)
+			for range 3 {
+				want := 0
+				for ; int64(want*len(data)) < min(2*size, 256<<20); want++ {
+					appendOne(t, l, "s", "k", data)
+				}
+				got := 0
+				for from := p.Stat().Checkpoint; ; {
+					c, err := l.Read("s", from, wal.AllLanes, 1)
+					must(t, err)
+					got += len(c.Events)
+					if from = c.Next; c.End {
+						break
+					}
+				}
+				if got != want {
+					t.Errorf("got %d events, want %d", got, want)
+				}
+				settleAll(l, p, p.Stat().Pending)
+				sync(t, l)
+			}
+		})
+	}
+}

@@ -1,0 +1,75 @@
+package wal
+
+import (
+	"errors"
+	"os"
+	"sync"
+)
+
+// A shortage of space, descriptors or memory that a call meets before a byte of a commit is written only refuses
+// that commit: what the log holds is as it was, and the next attempt may succeed. After the first write of a commit
+// every error but one of a full disk ends the log.
+
+// shortage tells whether err may be gone at the next attempt.
+func shortage(err error) bool {
+	return noSpace(err) || noDescriptor(err) || noMemory(err) || interrupted(err)
+}
+
+// uninterrupted calls f again while a signal interrupts it.
+func uninterrupted(f func() error) error {
+	for range 100 { // a file system that answers nothing else is a shortage
+		if err := f(); !interrupted(err) {
+			return err
+		}
+	}
+	return f()
+}
+
+// spareFiles are file descriptors that the log keeps aside: it must be able to roll and to read when clients have used up all
+// that the process may have.
+type spareFiles struct {
+	mu    sync.Mutex
+	files []*os.File
+}
+
+// spares is how many: for the next segment, and for a sealed one that is mapped.
+const spares = 2
+
+// fill opens what is missing, as far as there are any.
+func (s *spareFiles) fill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.files) < spares {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return
+		}
+		s.files = append(s.files, f)
+	}
+}
+
+func (s *spareFiles) release() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.files {
+		err = errors.Join(err, f.Close())
+	}
+	s.files = nil
+	return err
+}
+
+// scrape calls f, which opens or maps a file and undoes what it did when it fails. It calls it again with the spare
+// descriptors released, and with the maps that nobody reads, when there are no others.
+func (l *Log) scrape(f func() error) error {
+	err := uninterrupted(f)
+	if noDescriptor(err) {
+		if err = l.spare.release(); err == nil {
+			err = uninterrupted(f)
+		}
+	}
+	if noMemory(err) && l.shelf.clear() {
+		err = uninterrupted(f)
+	}
+	l.spare.fill()
+	return err
+}

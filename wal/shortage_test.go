@@ -1,0 +1,231 @@
+package wal_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// shortWorkload is the environment's name for the data directory of the workload that is short of something.
+const shortWorkload = "STANDPIPE_WAL_SHORT_WORKLOAD"
+
+// shortEvents is how many events that workload appends.
+const shortEvents = 48
+
+// shortOptions: a log of small segments, which are rewritten as soon as a lane that is stuck is all that they are for.
+func shortOptions(dir string) wal.Options {
+	return wal.Options{Dir: dir, SegmentSize: 64 << 10}.Rewriting()
+}
+
+// shortOf appends, rolls, reads, settles, truncates, rewrites and buries. Each step is tried until it succeeds, as producers
+// and destinations do. It prints what did not succeed for a long time, and what ended the log.
+func shortOf(dir string) int {
+	var l *wal.Log
+	if !again("open", func() (err error) {
+		l, err = wal.Open(context.Background(), shortOptions(dir))
+		return err
+	}) {
+		return 1
+	}
+	dead := wal.OpenDead(dir)
+	p, err := l.Place("s", "d")
+	if err != nil {
+		fmt.Println("place", err)
+		return 1
+	}
+	stuck := wal.LaneOf("key0")
+	for n := range shortEvents {
+		data := fmt.Sprintf("%020000d", n)
+		ok := again("append", func() error {
+			_, err := l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{event(fmt.Sprint("key", n%4), data)}})
+			return err
+		})
+		if n%8 == 7 {
+			ok = ok && again("settle", func() error { return settleAllBut(l, p, stuck) })
+			ok = ok && again("read", func() error { return readTo(l) })
+			ok = ok && again("bury", func() error { return dead.Bury(wal.Dead{Stream: "s", Destination: "d", Event: event("k", "dead")}) })
+		}
+		if !ok || l.Failed() != nil {
+			fmt.Println("ended", l.Failed())
+			return 1
+		}
+	}
+	for l.Rewriting() {
+		time.Sleep(time.Millisecond)
+	}
+	for _, end := range []func() error{l.Close, dead.Close} {
+		if err := end(); err != nil {
+			fmt.Println("close", err) // all is stored by then
+		}
+	}
+	fmt.Println("done")
+	return 0
+}
+
+// again calls f until it succeeds, for as long as a producer waits.
+func again(what string, f func() error) bool {
+	var err error
+	for range 40 {
+		if err = f(); err == nil {
+			return true
+		}
+		if errors.Is(err, wal.ErrFailed) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	fmt.Println(what, err)
+	return false
+}
+
+// settleAllBut settles all lanes up to the end but one, and makes that last.
+func settleAllBut(l *wal.Log, p *wal.Place, stuck uint8) error {
+	next := l.Next("s")
+	marks := make(map[uint8]wal.Mark)
+	for lane := range uint8(wal.Lanes) {
+		if lane != stuck {
+			marks[lane] = wal.Mark{Checkpoint: next}
+		}
+	}
+	events := (next - 1) / 4 * 3
+	before := p.Stat().Delivered.Events
+	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: wal.Count{Events: events - before, Bytes: 20_000 * (events - before)}}})
+	return l.Sync(context.Background())
+}
+
+// readTo reads all that the stuck lane holds.
+func readTo(l *wal.Log) error {
+	lanes := wal.LaneSet(1) << wal.LaneOf("key0")
+	got := uint64(0)
+	for from := uint64(1); ; {
+		chunk, err := l.Read("s", from, lanes, 1<<20)
+		if err != nil {
+			return err
+		}
+		got += uint64(len(chunk.Events))
+		if from = chunk.Next; chunk.End {
+			if want := (l.Next("s") + 2) / 4; got != want {
+				return fmt.Errorf("got %d events, want %d", got, want)
+			}
+			return nil
+		}
+	}
+}
+
+var shortages = []string{"EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR", "ENOSPC", "EDQUOT"}
+
+// TestShortage_NeverEndsTheLog lets the k-th call of each thread that comes before the first write of a commit fail, and
+// some after it, for every k until none is left.
+func TestShortage_NeverEndsTheLog(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		notTested(t, "a shortage, since strace is missing", err)
+		return
+	}
+	for _, c := range []struct {
+		call string
+		dead bool   // also of the dead letters
+		only string // of files with this ending
+		also string // what fails every time
+	}{
+		{call: "openat", dead: true},
+		{call: "mmap", dead: true},
+		{call: "fallocate"},
+		{call: "flock", dead: true},
+		{call: "ftruncate"},
+		{call: "ftruncate", also: "fallocate:error=EOPNOTSUPP"},
+		{call: "/^rename", dead: true},
+		{call: "/^unlink"},
+		{call: "pwrite64", only: ".new"},
+		{call: "fdatasync", only: ".new"},
+	} {
+		t.Run(strings.TrimPrefix(c.call, "/^")+c.only+strings.TrimSuffix(c.also, ":error=EOPNOTSUPP"), func(t *testing.T) {
+			t.Parallel()
+			var paths []string
+			for n := range 40 {
+				name := fmt.Sprintf("wal/%016d.seg", n+1)
+				paths = append(paths, name+".new")
+				if c.only == "" {
+					paths = append(paths, name)
+				}
+			}
+			if c.dead {
+				paths = append(paths, "dead.db", "dead.db.new")
+			}
+			step := 1
+			if testing.Short() {
+				step = 5
+			}
+			k := 1
+			for runShort(t, strace, c.call, c.also, k, paths) && !t.Failed() {
+				k += step
+			}
+			if k == 1 && !t.Failed() {
+				t.Errorf("no %s was made to fail", c.call)
+			}
+		})
+	}
+}
+
+// runShort runs the workload with the k-th call, or the k-th and the five after it, failing. hit: there was one.
+func runShort(t *testing.T, strace, call, also string, k int, paths []string) (hit bool) {
+	t.Helper()
+	dir, trace := t.TempDir(), filepath.Join(t.TempDir(), "trace")
+	fault := shortages[k%len(shortages)]
+	when := fmt.Sprint(k)
+	if k/len(shortages)%2 == 1 {
+		when = fmt.Sprintf("%d..%d", k, k+5)
+	}
+	args := []string{"-f", "-qq", "-o", trace, "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:error=%s:when=%s", call, fault, when)}
+	if also != "" {
+		name, _, _ := strings.Cut(also, ":")
+		args = append(args, "-e", "trace="+call+","+name, "-e", "inject="+also)
+	}
+	for _, p := range paths {
+		args = append(args, "-P", filepath.Join(dir, p))
+	}
+	cmd := exec.Command(strace, append(args, os.Args[0])...)
+	cmd.Env = append(os.Environ(), shortWorkload+"="+dir, "GOMAXPROCS=1", "GORACE=atexit_sleep_ms=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("done")) {
+		t.Errorf("%s number %s said %s: %v:\n%s", call, when, fault, err, out)
+	}
+	calls, err := os.ReadFile(trace)
+	must(t, err)
+	checkShort(t, dir)
+	hits := bytes.Count(calls, []byte("(INJECTED)")) - bytes.Count(calls, []byte("EOPNOTSUPP"))
+	return hits > 0
+}
+
+// checkShort compares what is left with what the workload did.
+func checkShort(t *testing.T, dir string) {
+	t.Helper()
+	wantSound(t, dir)
+	l := open(t, shortOptions(dir))
+	defer l.Close()
+	p, err := l.Place("s", "d")
+	must(t, err)
+	st := p.Stat()
+	if want := uint64(shortEvents / 4); st.Pending.Events != want || st.Appended.Events != shortEvents || len(st.Dropped) > 0 {
+		t.Errorf("got %+v, want %d appended and %d pending", st, shortEvents, want)
+	}
+	must(t, readTo(l))
+	if aside, _ := filepath.Glob(filepath.Join(dir, "*/*.corrupt*")); len(aside) > 0 {
+		t.Errorf("got %v set aside", aside)
+	}
+	dead := wal.OpenDead(dir)
+	letters, err := dead.List(t.Context(), wal.DeadQuery{})
+	if err != nil || len(letters) < shortEvents/8 {
+		t.Errorf("got %d letters and %v, want %d", len(letters), err, shortEvents/8)
+	}
+	must(t, dead.Close())
+}
