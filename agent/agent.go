@@ -70,6 +70,9 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	}
 	a.log.SetPolicy(policies(conf))
 	a.dead = wal.OpenDead(conf.DataDir)
+	a.dead.OnAside = func(path string, reason error) {
+		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
+	}
 	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
 	a.register = access.NewRegister(a.logger.Named("access"))
 	if err := a.register.Set(identities(conf)); err != nil {

@@ -1,11 +1,8 @@
 package wal
 
 import (
-	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -25,13 +22,18 @@ type Dead struct {
 
 // DeadLetters keeps dead letters in a file of its own beside the log's segments, which they
 // outlive. The file appears with the first of them; it does not shrink, but room that letters
-// left is used again. Its methods may be called from several goroutines at once.
+// left is used again. A file that is damaged is set aside, as a segment is, and another begun. Its methods may be called
+// from several goroutines at once.
 type DeadLetters struct {
+	// OnAside, when set before anything is called, is called when the file was damaged and has been renamed to path.
+	OnAside func(path string, reason error)
+
 	path string
 
 	mu     sync.Mutex // guards what follows, and is held during a commit
 	db     *bolt.DB   // nil until it is needed
 	file   *os.File   // the db's
+	mapped int64      // how far the db may grow before bbolt maps it anew
 	closed bool
 	failed error // of a commit whose outcome is unknown: nothing is written any more
 	stuck  bool  // bbolt panicked and holds its locks
@@ -54,7 +56,20 @@ func OpenDead(dir string) *DeadLetters {
 func (d *DeadLetters) Bury(letter Dead) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.openLocked(); err != nil {
+	err := d.buryLocked(letter)
+	if damaged(err) {
+		d.abandonFileLocked()
+		err = d.buryLocked(letter) // in another file, if that one is damaged by what is on the disk
+	}
+	return err
+}
+
+func (d *DeadLetters) buryLocked(letter Dead) error {
+	err := d.openLocked()
+	if err == nil {
+		err = d.roomLocked(letter.size())
+	}
+	if err != nil {
 		return fmt.Errorf("open dead letters: %w", err)
 	}
 	return d.updateLocked(func(tx *bolt.Tx) error {
@@ -151,78 +166,6 @@ func (d *DeadLetters) openExistingLocked() (there bool, err error) {
 	return true, nil
 }
 
-func (d *DeadLetters) openLocked() error {
-	switch {
-	case d.closed:
-		return ErrClosed
-	case d.db != nil:
-		return nil
-	}
-	err := d.prepare()
-	if err == nil {
-		d.db, d.file, err = openBoltAndFile(d.path, &bolt.Options{})
-	}
-	return err
-}
-
-// knownDead returns a VersionError if a later release wrote the dead letters in dir. Whatever else is wrong with them is for
-// whoever reads them to say.
-func knownDead(ctx context.Context, dir string) error {
-	path := filepath.Join(dir, deadName)
-	err := lookTwice(ctx, func() error { return newestLetter(path) })
-	if later(err) {
-		return err
-	}
-	return nil
-}
-
-// newestLetter decodes the letter that was buried last.
-func newestLetter(path string) (err error) {
-	f, err := openBoltFile(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	s, err := f.snapshot()
-	if err != nil {
-		return err
-	}
-	leaf, _, err := s.leafOf(bucketDead, numberKey(math.MaxUint64))
-	if err != nil || leaf == nil || len(leaf.elements) == 0 {
-		return err
-	}
-	e := leaf.elements[len(leaf.elements)-1]
-	if len(e.key) != 8 {
-		return f.corrupt("a dead letter's key has %d bytes, want 8", len(e.key))
-	}
-	var letter Dead
-	return inFile(path, letter.decode(e.value, binary.BigEndian.Uint64(e.key)))
-}
-
-// prepare makes the file when there is none, under another name until it is whole, and checks it
-// otherwise: bbolt would meet a bad page in a goroutine of its own, and end the process.
-func (d *DeadLetters) prepare() error {
-	_, err := os.Lstat(d.path)
-	if !errors.Is(err, os.ErrNotExist) {
-		return checkPages(d.path) // the letters have sums of their own
-	}
-	unfinished := d.path + unfinishedSuffix
-	if err := os.Remove(unfinished); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	db, err := openBolt(unfinished, &bolt.Options{})
-	if err != nil {
-		return err
-	}
-	if err := db.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(unfinished, d.path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(d.path))
-}
-
 // Close lets go of the file; what is called later fails with ErrClosed. It may be called twice.
 func (d *DeadLetters) Close() error {
 	d.mu.Lock()
@@ -232,6 +175,6 @@ func (d *DeadLetters) Close() error {
 		return nil
 	}
 	err := d.db.Close()
-	d.db = nil
+	d.db, d.file = nil, nil
 	return err
 }

@@ -46,6 +46,11 @@ func (d *Dead) append(b []byte, id uint64) []byte {
 	return b
 }
 
+// size returns about the length of the letter.
+func (d *Dead) size() int64 {
+	return int64(len(d.Stream)+len(d.Destination)+len(d.Reason)+frameSize(&d.Event)) + 64
+}
+
 func letterSum(value []byte, id uint64) uint32 {
 	sum := crc32.Checksum(numberKey(id), castagnoli)
 	return crc32.Update(sum, castagnoli, value[letterSumOf:])

@@ -107,6 +107,12 @@ func listLog(ctx context.Context, dir string) (files logFiles, err error) {
 	if len(files.segments) == 0 && len(files.setAside) == 0 {
 		return files, fmt.Errorf("%w: %s has no segment", ErrNoLog, files.dir)
 	}
+	dead, _ := filepath.Glob(filepath.Join(dir, deadName+corruptSuffix+"*")) // the pattern is well formed unless dir has brackets
+	for _, path := range dead {
+		if disk, size, ok := fileSizes(path); ok {
+			files.setAside = append(files.setAside, FileInfo{Name: filepath.Base(path), Disk: disk, Size: size})
+		}
+	}
 	return files, files.takeReady(ctx)
 }
 

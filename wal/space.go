@@ -126,6 +126,14 @@ func (s *segment) allocate(size int64) error {
 	return fmt.Errorf("allocate %d bytes of %s: %w", size, s.path, err)
 }
 
+func lengthenPath(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(lengthen(f, size), f.Close())
+}
+
 // lengthen makes a file at least so long.
 func lengthen(f *os.File, size int64) error {
 	st, err := f.Stat()

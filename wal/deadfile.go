@@ -1,0 +1,186 @@
+package wal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+func (d *DeadLetters) openLocked() (err error) {
+	switch {
+	case d.closed:
+		return ErrClosed
+	case d.db != nil:
+		return nil
+	}
+	if err := d.prepareLocked(); err != nil {
+		return err
+	}
+	// Whoever made or renamed the file may not have come to sync the folder.
+	if err := syncDir(filepath.Dir(d.path)); err != nil {
+		return err
+	}
+	_, length, _ := fileSizes(d.path)
+	o := bolt.Options{InitialMmapSize: mapAhead(length, deadAhead)}
+	d.mapped = int64(o.InitialMmapSize)
+	d.db, d.file, err = openBoltAndFile(d.path, &o)
+	return err
+}
+
+const (
+	// deadAhead is by how much the file is mapped ahead of what it has, and deadStep by how much it is lengthened.
+	deadAhead = 4 << 20
+	deadStep  = 256 << 10
+)
+
+// roomLocked makes room for a letter of size bytes in the file and in its map, before a commit begins: bbolt would do so
+// within it, where a shortage is final.
+func (d *DeadLetters) roomLocked(size int64) error {
+	var want int64
+	err := viewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
+		want = tx.Size() + 2*size + deadStep
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if want >= d.mapped {
+		if err := d.db.Close(); err != nil {
+			return err
+		}
+		d.db, d.file = nil, nil
+		if err := lengthenPath(d.path, want); err != nil {
+			return err
+		}
+		return d.openLocked()
+	}
+	return lengthen(d.file, want/deadStep*deadStep)
+}
+
+// prepareLocked leaves a file that bbolt may open: it would meet a bad page in a goroutine of its own, and end the process.
+func (d *DeadLetters) prepareLocked() error {
+	_, err := os.Lstat(d.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return d.makeLocked(0)
+	}
+	err = lookTwice(context.Background(), func() error { return checkLetters(d.path) })
+	if !damaged(err) {
+		return err
+	}
+	last := lastLetter(d.path)
+	to, asideErr := setAside(d.path)
+	if asideErr != nil {
+		return errors.Join(err, asideErr)
+	}
+	if d.OnAside != nil {
+		d.OnAside(to, err)
+	}
+	return d.makeLocked(last)
+}
+
+// makeLocked makes the file, under another name until it is whole. Its ids begin after last.
+func (d *DeadLetters) makeLocked(last uint64) error {
+	unfinished := d.path + unfinishedSuffix
+	if err := removeIfThere(unfinished); err != nil {
+		return err
+	}
+	db, err := openBolt(unfinished, &bolt.Options{})
+	if err != nil {
+		return err
+	}
+	if last > 0 {
+		err = db.Update(func(tx *bolt.Tx) error {
+			b, err := tx.CreateBucket(bucketDead)
+			if err != nil {
+				return err
+			}
+			return b.SetSequence(last)
+		})
+	}
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, d.path)
+}
+
+// abandonFileLocked closes the file, so that the next call opens it anew and looks whether it is damaged. If bbolt holds its
+// locks, the file is left to the process's end.
+func (d *DeadLetters) abandonFileLocked() {
+	if d.db == nil || d.failed != nil && !d.stuck {
+		return
+	}
+	if !d.stuck {
+		_ = d.db.Close() // nothing of it is unsynced
+	}
+	d.db, d.file, d.stuck, d.failed = nil, nil, false, nil
+}
+
+// lastLetter returns an id that is not below the last one of a damaged file: that of its bucket if that can be read, and
+// the microseconds since 1970, which are more than there ever were letters, if not.
+func lastLetter(path string) uint64 {
+	most := uint64(max(time.Now().UnixMicro(), 1))
+	f, err := openBoltFile(path)
+	if err != nil {
+		return most
+	}
+	defer f.close()
+	s, err := f.snapshot()
+	if err != nil {
+		return most
+	}
+	if t, err := s.bucket(bucketDead); err == nil && t != nil && 0 < t.sequence && t.sequence < most {
+		return t.sequence
+	}
+	return most
+}
+
+// checkLetters checks every page of the file, and that no later release wrote it. The letters have sums of their own.
+func checkLetters(path string) error {
+	if err := checkPages(path); err != nil {
+		return err
+	}
+	if err := newestLetter(path); later(err) {
+		return err
+	}
+	return nil
+}
+
+// knownDead returns a VersionError if a later release wrote the dead letters in dir. Whatever else is wrong with them is for
+// whoever reads them to say.
+func knownDead(ctx context.Context, dir string) error {
+	path := filepath.Join(dir, deadName)
+	err := lookTwice(ctx, func() error { return newestLetter(path) })
+	if later(err) {
+		return err
+	}
+	return nil
+}
+
+// newestLetter decodes the letter that was buried last.
+func newestLetter(path string) (err error) {
+	f, err := openBoltFile(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	s, err := f.snapshot()
+	if err != nil {
+		return err
+	}
+	leaf, _, err := s.leafOf(bucketDead, numberKey(math.MaxUint64))
+	if err != nil || leaf == nil || len(leaf.elements) == 0 {
+		return err
+	}
+	e := leaf.elements[len(leaf.elements)-1]
+	if len(e.key) != 8 {
+		return f.corrupt("a dead letter's key has %d bytes, want 8", len(e.key))
+	}
+	var letter Dead
+	return inFile(path, letter.decode(e.value, binary.BigEndian.Uint64(e.key)))
+}
