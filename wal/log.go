@@ -130,6 +130,9 @@ func (l *Log) letGo() error {
 	for _, s := range l.segments {
 		errs = append(errs, s.closeForGood())
 	}
+	if l.next != nil { // of a log that has failed
+		errs = append(errs, l.next.closeForGood())
+	}
 	return errors.Join(append(errs, l.spare.release(), l.lock.release())...)
 }
 
