@@ -14,6 +14,8 @@ const (
 	readBytes = 1 << 20
 	// leastRead is which part of that a read has to have room for.
 	leastRead = 16
+	// laneShare is which part of a shipper's memory one lane may fill, and one read, which may be of one lane.
+	laneShare = 4
 	// readWindow is how far apart, in offsets, lanes may stand to be read for together.
 	readWindow = 4096
 	// Once the log's end is met, the next read waits a little: events wait for company anyway, and to
@@ -73,7 +75,7 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 		// Those that wait for their pace come after those that could send: their events would fill the room,
 		// be forgotten for the others' sake, and be read again, for ever.
 		starved := s.starved(now)
-		s.ask(want{until: math.MaxUint64, limit: min(room, readBytes)}, func(l *lane) bool {
+		s.ask(want{until: math.MaxUint64, limit: min(room, readBytes, s.opts.Memory/laneShare)}, func(l *lane) bool {
 			return l.next < end && !l.waits(now) && l.bytes < s.laneMemory(now, l) && !(starved && now.Before(l.paced))
 		})
 	}
@@ -154,7 +156,7 @@ func (s *Shipper) laneMemory(now time.Time, l *lane) int {
 	case now.Before(l.paced), l.trouble != nil:
 		return s.opts.Memory / wal.Lanes
 	}
-	return s.opts.Memory / 4
+	return s.opts.Memory / laneShare
 }
 
 // forget frees what the stuck lanes hold and no request does.

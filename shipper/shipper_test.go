@@ -52,7 +52,10 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	o := r.opts
-	o.Log, o.Place, o.Sink, o.Dead = r.log, place, r.svc, r.dead
+	o.Log, o.Place, o.Sink = r.log, place, r.svc
+	if o.Dead == nil {
+		o.Dead = r.dead
+	}
 	if r.sink != nil {
 		o.Sink = r.sink
 	}
