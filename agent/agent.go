@@ -86,6 +86,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 			return err
 		}
 	}
+	a.limitDoors(conf)
 	return nil
 }
 
@@ -102,8 +103,12 @@ func (a *Agent) openConsole(conf *config.Admin) (err error) {
 		Source: a, Dead: a.letters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.shield.tls(), Guard: a.shield.guard, Names: names,
 	})
-	a.console, err = ingest.Listen(conf.Network, conf.Address, conf.Mode)
-	return err
+	l, err := ingest.Listen(conf.Network, conf.Address, conf.Mode)
+	if err != nil {
+		return err
+	}
+	a.console = ingest.Patient(l, a.logger.Named("admin"))
+	return nil
 }
 
 func (a *Agent) logOptions(conf *config.Config) wal.Options {

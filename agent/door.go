@@ -36,6 +36,7 @@ func doorOf(l config.Listener) door {
 // openDoor is a door that is bound, and served once Run has begun.
 type openDoor struct {
 	door   door
+	most   int64 // connections, as configured
 	server *ingest.Server
 	gone   *latch // it was stopped after a reload
 	protection
@@ -62,7 +63,7 @@ func (a *Agent) bind(l config.Listener) (*openDoor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%slistener %q: %w", place(l.Pos), l.Type, err)
 	}
-	d := &openDoor{door: doorOf(l), gone: newLatch(), protection: guarded}
+	d := &openDoor{door: doorOf(l), most: l.MaxConnections, gone: newLatch(), protection: guarded}
 	d.server, err = ingest.New(ingest.Options{
 		Type: l.Type, Network: l.Network, Address: l.Address, Mode: l.Mode,
 		Log: submitter{ingest.FromWAL(a.log), a.streams}, Streams: a.streams, Observer: a.metrics,

@@ -127,6 +127,7 @@ func (a *Agent) changeDoors(conf *config.Config, opened []*openDoor) (closing []
 		a.doors[d.door] = d
 		a.serveDoor(d)
 	}
+	a.limitDoors(conf)
 	return closing
 }
 

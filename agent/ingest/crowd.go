@@ -22,7 +22,6 @@ const (
 type boundedListener struct {
 	net.Listener
 	known  *knownConns
-	most   int
 	answer func(line string) string // what is written to one that is turned away; nil where that takes a handshake
 	said   time.Time
 	unsaid int // turned away since
@@ -33,7 +32,8 @@ func (k *knownConns) bounded(l net.Listener, o *Options, answer func(line string
 	if o.TLS != nil {
 		answer = nil
 	}
-	return &boundedListener{Listener: k.listener(l), known: k, most: o.MaxConnections, answer: answer}
+	patient := &patientListener{Listener: l, logger: k.in.logger, stop: k.in.draining, failed: k.evictSilent}
+	return &boundedListener{Listener: k.listener(patient), known: k, answer: answer}
 }
 
 func (l *boundedListener) Accept() (net.Conn, error) {
@@ -45,7 +45,7 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		switch {
 		case closed(l.known.in.draining):
 			l.turnAway(conn, stoppingLine)
-		case l.known.makeRoom(l.most, time.Now()):
+		case l.known.makeRoom(time.Now()):
 			return conn, nil
 		default:
 			l.turnAway(conn, crowdedLine)
@@ -66,7 +66,7 @@ func (l *boundedListener) sayCrowded() {
 	in := l.known.in
 	in.observer.TurnedAway(in.listener)
 	if l.unsaid++; time.Since(l.said) >= sayCrowded {
-		in.logger.Warn("connections are turned away: all are in use", "address", l.Addr(), "max_connections", l.most, "since_the_last_line", l.unsaid)
+		in.logger.Warn("connections are turned away: all are in use", "address", l.Addr(), "max_connections", in.most.Load(), "since_the_last_line", l.unsaid)
 		l.said, l.unsaid = time.Now(), 0
 	}
 }
@@ -84,14 +84,22 @@ func overHTTP(line string) string {
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(line), line)
 }
 
-// makeRoom reports whether there are no more than most connections, if need be after it has closed the one
+// makeRoom reports whether there are no more connections than may be, if need be after it has closed the one
 // that has been silent for the longest time.
-func (k *knownConns) makeRoom(most int, now time.Time) bool {
+func (k *knownConns) makeRoom(now time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.conns) <= most {
-		return true
-	}
+	return int64(len(k.conns)) <= k.in.most.Load() || k.evictLocked(now)
+}
+
+// evictSilent closes the connection that has been silent for the longest time: nobody else can be accepted.
+func (k *knownConns) evictSilent() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.evictLocked(time.Now())
+}
+
+func (k *knownConns) evictLocked(now time.Time) bool {
 	var longest *knownConn
 	over := time.Duration(0) // its patience
 	for c := range k.conns {

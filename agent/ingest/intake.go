@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -26,6 +27,7 @@ type intake struct {
 	watch    *watch
 	guard    *access.Guard // nil: anybody may send
 	logger   hclog.Logger
+	most     atomic.Int64 // connections
 }
 
 // request is a batch on its way from the wire to the log. It is reused: the log keeps no

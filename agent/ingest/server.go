@@ -99,6 +99,7 @@ type Server struct {
 	listener net.Listener
 	wire     wire
 	watch    *watch
+	in       *intake
 	draining chan struct{} // closed by the first Stop
 	drain    sync.Once
 	ended    sync.Once
@@ -138,6 +139,8 @@ func New(o Options) (*Server, error) {
 		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer,
 		clock: o.Clock, draining: s.draining, hurry: hurry, guard: o.Guard, logger: o.Logger,
 	}
+	in.most.Store(int64(o.MaxConnections))
+	s.in = in
 	in.watch = newWatch(in)
 	s.watch = in.watch
 	switch o.Type {
@@ -154,6 +157,9 @@ func New(o Options) (*Server, error) {
 
 // Addr is where the listener listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// LimitConnections changes how many connections there may be, of which there are at least one. Those that are open stay.
+func (s *Server) LimitConnections(most int64) { s.in.most.Store(max(most, 1)) }
 
 // Serve takes connections until Stop, when it returns nil. The end of ctx cuts every connection;
 // Stop is needed all the same.

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"sync"
 	"time"
@@ -39,12 +38,6 @@ func newSocket(in *intake, o *Options) *socketWire {
 	return w
 }
 
-// The pause after an accept that did not go well, for example for want of file descriptors.
-const (
-	firstPause = 5 * time.Millisecond
-	maxPause   = time.Second
-)
-
 func (w *socketWire) serve(l net.Listener) error {
 	w.mu.Lock()
 	w.closing = l
@@ -54,22 +47,12 @@ func (w *socketWire) serve(l net.Listener) error {
 		return net.ErrClosed
 	}
 	l = w.bound(l)
-	for pause := firstPause; ; {
+	for {
 		conn, err := l.Accept()
-		if err == nil {
-			pause = firstPause
-			w.add(conn)
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) {
+		if err != nil {
 			return err
 		}
-		select {
-		case <-time.After(pause):
-			pause = min(2*pause, maxPause)
-		case <-w.in.draining:
-			return err
-		}
+		w.add(conn)
 	}
 }
 

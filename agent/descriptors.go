@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"github.com/standpipe/standpipe/agent/config"
+)
+
+// Descriptors that are not for producers' connections. The log keeps a few more aside by itself.
+const (
+	descriptorsOfAgent = 64 // the log, dead letters, listeners, operators' connections, certificates and tokens being read
+	descriptorsOfFile  = 4
+	descriptorsOfCloud = 64 // a request for each lane
+)
+
+// descriptorsAside returns how many descriptors the agent needs beside producers' connections: never more than half of
+// what there are, so that producers have some.
+func descriptorsAside(conf *config.Config, limit int64) int64 {
+	aside := int64(descriptorsOfAgent)
+	for i := range conf.Streams {
+		for j := range conf.Streams[i].Destinations {
+			if conf.Streams[i].Destinations[j].Type == "file" {
+				aside += descriptorsOfFile
+				continue
+			}
+			aside += descriptorsOfCloud
+		}
+	}
+	return min(aside, limit/2)
+}
+
+// shareDescriptors returns how many connections each listener may have when room is for all of them together, in proportion
+// to what is wanted, and at least one.
+func shareDescriptors(wanted []int64, room int64) []int64 {
+	sum := int64(0)
+	for _, n := range wanted {
+		sum += n
+	}
+	shares := make([]int64, len(wanted))
+	for i, n := range wanted {
+		if shares[i] = n; sum > room {
+			shares[i] = max(int64(float64(n)/float64(sum)*float64(room)), 1)
+		}
+	}
+	return shares
+}
+
+// limitDoors holds the connections of all listeners together to what the process may have open. It is called with a.mu
+// held, or before Run.
+func (a *Agent) limitDoors(conf *config.Config) {
+	limit, known := descriptorLimit()
+	if !known {
+		return
+	}
+	var doors []*openDoor
+	var wanted []int64
+	sum := int64(0)
+	for _, d := range a.doors {
+		doors, wanted = append(doors, d), append(wanted, d.most)
+		sum += d.most
+	}
+	aside := descriptorsAside(conf, limit)
+	for i, most := range shareDescriptors(wanted, limit-aside) {
+		doors[i].server.LimitConnections(most)
+	}
+	if sum > limit-aside {
+		a.logger.Warn("max_connections of all listeners exceed the file descriptors of the process: they are lowered in proportion",
+			"max_connections", sum, "descriptors", limit, "kept_for_the_agent", aside, "connections_at_most", limit-aside)
+	}
+}

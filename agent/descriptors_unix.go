@@ -1,0 +1,21 @@
+//go:build unix
+
+package agent
+
+import "golang.org/x/sys/unix"
+
+// descriptorLimit returns how many file descriptors the process may have open, after it has raised that as far as it may.
+func descriptorLimit() (limit int64, known bool) {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {
+		return 0, false
+	}
+	if l.Cur < l.Max {
+		raised := l
+		raised.Cur = l.Max
+		if unix.Setrlimit(unix.RLIMIT_NOFILE, &raised) == nil {
+			l = raised
+		}
+	}
+	return int64(min(uint64(l.Cur), 1<<40)), true
+}
