@@ -297,9 +297,14 @@ func TestReload_DestinationThatCannotBeBuilt(t *testing.T) {
 }
 
 // lines returns how many lines the files of a destination have.
-func lines(t *testing.T, dir string) (n int) {
+func lines(t *testing.T, dir string) int {
 	t.Helper()
-	found, err := filepath.Glob(dir + "/*/*/*/*/*")
+	return linesOf(t, dir+"/*/*/*/*/*")
+}
+
+func linesOf(t *testing.T, pattern string) (n int) {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,11 @@
 package agent_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -40,7 +42,9 @@ stream "s" {
 func appendOf(t *testing.T, client standpipev1.IngestClient, bytes int) codes.Code {
 	t.Helper()
 	r := &standpipev1.AppendRequest{Stream: "s", Events: []*standpipev1.Event{{PartitionKey: "k", Data: []byte(strings.Repeat("x", bytes))}}}
-	_, err := client.Append(t.Context(), r)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := client.Append(ctx, r)
 	return status.Code(err)
 }
 

@@ -161,11 +161,17 @@ func (r *route) build(ctx context.Context) *shipping {
 			return nil
 		}
 		around := envelopeOf(r.streams.log.ID(), r.stream, r.conf)
+		first := r.place.State() == nil
 		target, err := openSink(ctx, r.stream, r.conf, around, r.place, r.logger)
 		release()
 		if err == nil {
 			r.built()
-			return &shipping{target, r.newShipper(target)}
+			s := &shipping{target, r.newShipper(target)}
+			if _, keeps := target.(shipper.Keeper); keeps && first && !r.stored(r.halting, r.finishing) {
+				target.Close()
+				return nil
+			}
+			return s
 		}
 		wait := delay - rand.N(delay/5+1) // agents that share a cause don't come in lockstep
 		r.block(err, wait)
@@ -354,20 +360,33 @@ func (s *streams) retire(r *route) {
 	case <-s.over.c:
 		return
 	}
+	if r.stored(s.over) {
+		r.close()
+	}
+}
+
+// stored makes what the route has settled durable, and tries for as long as nothing of stop is set. A sink that keeps a
+// state needs the log to have it before its first request, or a crash would not know what its files may hold, and
+// before it is closed.
+func (r *route) stored(stop ...*latch) bool {
 	for said := false; ; {
-		err := s.checkpoint()
+		err := r.streams.checkpoint()
 		if err == nil {
-			r.close()
-			return
+			return true
 		}
 		if !said {
-			s.logger.Warn("checkpoint not stored; the destination's files are finished once it is", "stream", r.stream, "destination", r.conf.Name, "error", err)
+			r.logger.Warn("checkpoint not stored; the destination waits for it", "stream", r.stream, "destination", r.conf.Name, "error", err)
 			said = true
 		}
+		again := time.After(storeAgain)
+		for _, l := range stop {
+			if l.isSet() {
+				return false
+			}
+		}
 		select {
-		case <-time.After(storeAgain):
-		case <-s.over.c:
-			return
+		case <-again:
+		case <-stop[0].c:
 		}
 	}
 }
