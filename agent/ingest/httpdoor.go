@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"net/http"
+	"net/textproto"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -22,13 +24,40 @@ func (w *httpWire) fromPage(out http.ResponseWriter, r *http.Request, method str
 		return errForeignPage
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
+	if w.origins[origin] {
+		// A beacon carries credentials, whatever the page asks for. "*" stands for pages that nobody has looked at.
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
 	h.Set("Access-Control-Expose-Headers", "Retry-After")
 	if r.Method == http.MethodOptions {
+		h.Add("Vary", "Access-Control-Request-Headers")
 		h.Set("Access-Control-Allow-Methods", method)
-		h.Set("Access-Control-Allow-Headers", w.preflight)
+		h.Set("Access-Control-Allow-Headers", w.preflight+attributeHeaders(r))
 		h.Set("Access-Control-Max-Age", "3600")
 	}
 	return nil
+}
+
+// attributeHeaders returns the names of attributes among the headers that a page wants to send, each after a comma: a
+// preflight can't name them by a pattern where there are credentials.
+func attributeHeaders(r *http.Request) string {
+	var names strings.Builder
+	for _, list := range r.Header.Values("Access-Control-Request-Headers") {
+		for name := range strings.SplitSeq(list, ",") {
+			name = strings.TrimSpace(name)
+			if _, ok := strings.CutPrefix(textproto.CanonicalMIMEHeaderKey(name), attributesHeader); ok && isToken(name) {
+				names.WriteString(", " + name)
+			}
+		}
+	}
+	return names.String()
+}
+
+// isToken reports whether a header may have the name (RFC 9110, section 5.6.2).
+func isToken(name string) bool {
+	return !strings.ContainsFunc(name, func(c rune) bool {
+		return c <= ' ' || c > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)
+	})
 }
 
 var errForeignPage = &refusal{

@@ -1,0 +1,73 @@
+package ingest_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/standpipe/standpipe/agent/ingest"
+)
+
+// preflight asks as a browser does before it sends, and returns the answer.
+func preflight(w *web, path, origin, headers string) answer {
+	w.t.Helper()
+	return w.do("OPTIONS", path, "", "Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: "+headers)
+}
+
+// allows reports whether a browser would send the headers after the answer.
+func allows(a answer, headers string) bool {
+	allowed := make(map[string]bool)
+	for name := range strings.SplitSeq(a.header.Get("Access-Control-Allow-Headers"), ",") {
+		allowed[strings.ToLower(strings.TrimSpace(name))] = true
+	}
+	for name := range strings.SplitSeq(headers, ",") {
+		if !allowed[strings.TrimSpace(name)] {
+			return false
+		}
+	}
+	return true
+}
+
+const shop = "https://shop.example"
+
+func TestPages_OfListedOriginsMaySendCredentialsAndAttributes(t *testing.T) {
+	w := serveHTTP(t, ingest.Options{
+		Log: newFakeLog(t), OTLP: &ingest.OTLPOptions{Stream: "json"},
+		HTTP: ingest.HTTPOptions{Origins: []string{shop, "*"}, KeyHeader: "X-Visitor"},
+	})
+	const other = "https://other.example"
+	for _, path := range []string{"/v1/streams/json?key=k", "/v1/logs"} {
+		for _, headers := range []string{
+			"content-type", "content-type,x-attribute-page", "x-attribute-a,x-attribute-b,x-event-time", "x-visitor",
+			"authorization", "content-encoding", "content-type, x-attribute-page-name",
+		} {
+			for origin, credentials := range map[string]string{shop: "true", other: ""} {
+				got := preflight(w, path, origin, headers)
+				if got.status != 204 || !allows(got, headers) || got.header.Get("Access-Control-Allow-Origin") != origin ||
+					got.header.Get("Access-Control-Allow-Credentials") != credentials {
+					t.Errorf("%s from %s with %s: got %d %v", path, origin, headers, got.status, got.header)
+				}
+			}
+		}
+	}
+	for origin, credentials := range map[string]string{shop: "true", other: ""} {
+		got := w.post("json?key=k", "{}\n{}\n", lines, "Origin: "+origin, "X-Attribute-Page: home")
+		if got.status != 200 || got.Count != 2 || got.header.Get("Access-Control-Allow-Credentials") != credentials {
+			t.Errorf("from %s: got %d %s %v", origin, got.status, got.body, got.header)
+		}
+	}
+}
+
+func TestPages_AreAllowedNoOtherHeaders(t *testing.T) {
+	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), HTTP: ingest.HTTPOptions{Origins: []string{shop}}})
+	for _, headers := range []string{
+		"cookie", "x-attribute-", "x-attribute-a b", "x-attribute-a:b", "xx-attribute-a", "x-attribute-\u00e9", "host", "*",
+	} {
+		if got := preflight(w, "/v1/streams/json", shop, headers); allows(got, headers) && headers != "x-attribute-" {
+			t.Errorf("%q: got %v", headers, got.header.Get("Access-Control-Allow-Headers"))
+		}
+	}
+	if got := preflight(w, "/v1/streams/json", "https://evil.example", "x-attribute-a"); got.status != 403 ||
+		got.header.Get("Access-Control-Allow-Credentials") != "" || got.header.Get("Access-Control-Allow-Headers") != "" {
+		t.Errorf("got %d %v", got.status, got.header)
+	}
+}
