@@ -178,13 +178,24 @@ func checkFormat(data []byte, format string) *refusal {
 		return nil
 	}
 	if fault, ok := validJSON(data); !ok {
-		return misfit("data of %d bytes is not valid JSON from byte %d on; the stream's format is json",
-			len(data), fault)
+		return misfit("data of %d bytes is not valid JSON from byte %d on%s; the stream's format is json",
+			len(data), fault, markAt(data, fault))
 	}
 	if !utf8.Valid(data) { // RFC 8259, 8.1: many readers stop at such a line
 		return misfit("data of %d bytes is not valid UTF-8; the stream's format is json", len(data))
 	}
 	return nil
+}
+
+// markAt says that a byte order mark is what is not valid, since nobody sees it.
+func markAt(data []byte, at int) string {
+	switch data = data[at:]; {
+	case bytes.HasPrefix(data, byteOrderMark):
+		return ", a byte order mark (BOM)"
+	case at == 0 && (bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff"))):
+		return ", the byte order mark (BOM) of UTF-16, where UTF-8 is needed"
+	}
+	return ""
 }
 
 func misfit(format string, args ...any) *refusal {

@@ -177,7 +177,7 @@ func (c *connection) first(ctx context.Context) ([]byte, error) {
 // tokenIn returns the token of a line that is {"token":"..."}, or nothing.
 func tokenIn(line []byte) string {
 	var first struct{ Token, Stream string }
-	if json.Unmarshal(line, &first) != nil || first.Stream != "" {
+	if json.Unmarshal(withoutMark(line), &first) != nil || first.Stream != "" {
 		return ""
 	}
 	return first.Token

@@ -68,7 +68,9 @@ func query(q *request, e *wal.Event, raw string) (refused *refusal) {
 		case "ack":
 			q.ack, refused = ackOf(v[0])
 		case "time":
-			e.Time, refused = eventTime(name, v[0])
+			if e.Time, refused = eventTime(name, v[0]); refused != nil && strings.Contains(v[0], " ") {
+				refused.text += "; in a query + is written %2B"
+			}
 		default:
 			return invalid("the query has %s, which is unknown; key, ack and time are allowed", quoteName(name))
 		}

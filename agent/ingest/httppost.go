@@ -46,6 +46,10 @@ func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) 
 		return refused
 	}
 	b, refused := p.receive(r)
+	if refused == nil && sequenceTypes[mediaType(r.Header)] {
+		b.free()
+		refused = errSequence
+	}
 	if refused != nil {
 		p.in.countRefused(p.in.bearer(r.Context()), stream, 1, refused)
 		return refused
@@ -55,7 +59,7 @@ func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) 
 	t := p.take(r, stream, b, rules.Format)
 	reply, refused := p.in.finish(r.Context(), &t)
 	if refused != nil {
-		return p.place(refused, r, b)
+		return p.place(refused, r, b, rules.Format)
 	}
 	replyHTTP(out, &t, &reply)
 	return nil
@@ -116,7 +120,7 @@ func (p *posts) fill(q *request, r *http.Request, b *body, format string) *refus
 		return refused
 	}
 	if ndjson(r.Header) {
-		if refused := fillLines(q, b, like); refused != nil {
+		if refused := fillLines(q, b, format, like); refused != nil {
 			return refused
 		}
 	} else {
@@ -132,8 +136,11 @@ func (p *posts) fill(q *request, r *http.Request, b *body, format string) *refus
 // oneEvent is a body as an event: where that is one line, as curl sends a file of one line, the
 // line's end does not belong to it.
 func oneEvent(b []byte, format string) []byte {
-	if format == FormatBytes {
+	switch format {
+	case FormatBytes:
 		return b
+	case FormatJSON:
+		b = withoutMark(b)
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(b, newline), carriage)
 }
@@ -153,12 +160,23 @@ func (p *posts) fillKeys(events []wal.Event) *refusal {
 	return nil
 }
 
-// place adds the line to the refusal of an event.
-func (p *posts) place(refused *refusal, r *http.Request, b *body) *refusal {
-	if refused.event == noEvent || !ndjson(r.Header) {
-		return refused
-	}
+// place adds the line to the refusal of an event, or what several lines may be sent as.
+func (p *posts) place(refused *refusal, r *http.Request, b *body, format string) *refusal {
 	at := *refused
-	at.line = lineOf(b.bytes, refused.event)
+	switch {
+	case ndjson(r.Header) && refused.event != noEvent:
+		at.line = lineOf(b.bytes, format, refused.event)
+	case !ndjson(r.Header) && refused.reason == ReasonFormat && severalEvents(b.bytes, format):
+		at.text += "; Content-Type: application/x-ndjson is for one event a line"
+	}
 	return &at
+}
+
+// severalEvents reports whether a body has several lines, and is not one value on all of them.
+func severalEvents(b []byte, format string) bool {
+	if lineBreak(oneEvent(b, format)) < 0 {
+		return false
+	}
+	_, one := validJSON(withoutMark(b))
+	return format != FormatJSON || !one
 }

@@ -6,7 +6,7 @@ import "bytes"
 // field that path leads to, from object to object. Of a field that is there twice the last counts.
 func keyInField(data []byte, path []string) (string, *refusal) {
 	if fault, ok := validJSON(data); !ok {
-		return "", misfit("data of %d bytes is not valid JSON from byte %d on, so that it has no key_field", len(data), fault)
+		return "", misfit("data of %d bytes is not valid JSON from byte %d on%s, so that it has no key_field", len(data), fault, markAt(data, fault))
 	}
 	i := skipSpace(data, 0)
 	for _, name := range path {

@@ -17,7 +17,7 @@ import (
 // standard alphabet with padding) is needed. Optional are time (RFC 3339), attributes (an object of
 // strings), ack ("accepted", "durable" or "delivered"), and producer_id with producer_sequence.
 // null for one of these is the same as leaving it out. A field that is unknown, or there twice,
-// is refused. What a line says in numbers is kept to the digit, and an object's keys in their order.
+// is refused. A byte order mark before the line is passed over. What a line says in numbers is kept to the digit, and an object's keys in their order.
 type lineReading struct {
 	into  *request
 	event *wal.Event
@@ -31,6 +31,7 @@ const maxScratch = 64 << 10
 
 // read parses line. The request's data may lie in the line and in p, until the next read.
 func (p *lineReading) read(line []byte, into *request, now time.Time) *refusal {
+	line = withoutMark(line)
 	if !utf8.Valid(line) {
 		return invalid("the line of %d bytes is not valid UTF-8", len(line))
 	}

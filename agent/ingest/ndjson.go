@@ -12,18 +12,40 @@ import (
 // maxLines bounds the events of one body: an event takes more memory than a line of one byte.
 const maxLines = 256 << 10
 
-// ndjson tells whether the body has one event a line.
-func ndjson(h http.Header) bool {
-	kind := h.Get("Content-Type")
-	if kind == "" || kind == "application/json" {
-		return false
-	}
-	kind, _, _ = mime.ParseMediaType(kind)
-	return kind == "application/x-ndjson" || kind == "application/ndjson" || kind == "application/jsonl"
+// lineTypes are the names that bodies of one JSON value a line go by. None is registered.
+var lineTypes = map[string]bool{
+	"application/x-ndjson": true, "application/ndjson": true, "text/x-ndjson": true, "text/ndjson": true,
+	"application/jsonl": true, "application/x-jsonl": true, "text/jsonl": true, "text/x-jsonl": true,
+	"application/jsonlines": true, "application/x-jsonlines": true, "text/jsonlines": true, "text/x-jsonlines": true,
+	"application/json-lines": true, "application/x-json-lines": true,
+	"application/ldjson": true, "application/x-ldjson": true,
+	"application/x-json-stream": true, "application/stream+json": true,
 }
 
-// fillLines makes every line of b an event of r, after the example of one. Empty lines are none.
-func fillLines(r *request, b *body, like wal.Event) *refusal {
+// sequenceTypes have a record separator before each value, and values of several lines (RFC 7464).
+var sequenceTypes = map[string]bool{"application/json-seq": true, "application/geo+json-seq": true}
+
+var errSequence = func() *refusal {
+	r := invalid("a body of application/json-seq is not taken; application/x-ndjson is, one event a line without record separators")
+	r.status = http.StatusUnsupportedMediaType
+	return r
+}()
+
+// ndjson tells whether the body has one event a line.
+func ndjson(h http.Header) bool { return lineTypes[mediaType(h)] }
+
+// mediaType is that of a body in lower case, without its parameters.
+func mediaType(h http.Header) string {
+	kind := h.Get("Content-Type")
+	if kind == "" || kind == "application/json" {
+		return kind
+	}
+	kind, _, _ = mime.ParseMediaType(kind)
+	return kind
+}
+
+// fillLines makes every line of b an event of r, after the example of one. Blank lines are none.
+func fillLines(r *request, b *body, format string, like wal.Event) *refusal {
 	lines := bytes.Count(b.bytes, newline) + 1
 	if lines > maxLines {
 		return tooLarge("the body has %d lines; %d are allowed", lines, maxLines)
@@ -31,8 +53,8 @@ func fillLines(r *request, b *body, like wal.Event) *refusal {
 	if size := lines * int(unsafe.Sizeof(like)); size > freeBody && !b.hold(b.taken+int64(size)) {
 		return errNoRoom
 	}
-	for line := range bytes.SplitSeq(b.bytes, newline) {
-		if line = bytes.TrimSuffix(line, carriage); len(line) > 0 {
+	for line := range bytes.SplitSeq(withoutMark(b.bytes), newline) {
+		if line = bytes.TrimSuffix(line, carriage); !isBlank(line, format) {
 			like.Data = line
 			r.batch.Events = append(r.batch.Events, like)
 		}
@@ -40,17 +62,31 @@ func fillLines(r *request, b *body, like wal.Event) *refusal {
 	return nil
 }
 
+// isBlank reports whether a line without its end holds no event. White space alone is one where it may be content.
+func isBlank(line []byte, format string) bool {
+	if format == FormatJSON {
+		return skipSpace(line, 0) == len(line)
+	}
+	return len(line) == 0
+}
+
+// byteOrderMark stands before the text in files of many Windows programs. Nobody sees it in an editor.
+var byteOrderMark = []byte("\ufeff")
+
+// withoutMark is text without the byte order mark that it may begin with.
+func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, byteOrderMark) }
+
 var (
 	newline  = []byte("\n")
 	carriage = []byte("\r")
 )
 
 // lineOf returns the line, from 1, on which the event of that index stands.
-func lineOf(b []byte, event int) int {
+func lineOf(b []byte, format string, event int) int {
 	number := 0
-	for line := range bytes.SplitSeq(b, newline) {
+	for line := range bytes.SplitSeq(withoutMark(b), newline) {
 		number++
-		if len(bytes.TrimSuffix(line, carriage)) == 0 {
+		if isBlank(bytes.TrimSuffix(line, carriage), format) {
 			continue
 		}
 		if event == 0 {

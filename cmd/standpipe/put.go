@@ -29,9 +29,9 @@ const (
 	putHelpText = `Append the lines of FILE, or of standard input, to a stream: one event a line.
 
 The newline, and a carriage return before it, are not part of the event; a last line without a
-newline counts; empty lines are skipped. Events of one partition key stay in order. The key is
---key, or the line's top-level JSON field --key-field (a string or a number), or else the stream's
-name, which keeps the whole input in order.
+newline counts; a byte order mark at the beginning and blank lines are skipped. Events of one
+partition key stay in order. The key is --key, or the line's top-level JSON field --key-field (a
+string or a number), or else the stream's name, which keeps the whole input in order.
 
 Every line is synced to the agent's disk before it counts as stored. At the first line that is
 refused put stops with exit code 1 and says which it was: the lines before it are stored, and
@@ -349,7 +349,10 @@ func (p *putting) readLine(r *bufio.Reader, b *putBatch, number int) error {
 		}
 		return &lineError{number, err.Error()}
 	}
-	if len(line) == 0 {
+	if number == 1 {
+		line = bytes.TrimPrefix(line, []byte("\ufeff")) // as many Windows programs write it
+	}
+	if len(bytes.TrimSpace(line)) == 0 {
 		p.blank++
 		return nil
 	}
