@@ -81,7 +81,8 @@
 //
 // # OTLP
 //
-// A LogRecord becomes an event of its own: a whole OTLP/JSON document with its resource and scope
+// Requests are protobuf, over HTTP also JSON, and an answer is in the encoding of its request. Traces and metrics are
+// rejected by name. A LogRecord becomes an event of its own: a whole OTLP/JSON document with its resource and scope
 // (logDocument). Records that break a rule are left out and counted in partial_success, for an SDK that is refused drops
 // all that it sent along; if all do, the request is refused. The others are stored whole or not at all, and what may
 // be tried again carries google.rpc.RetryInfo. The events of a request, with the resource and scope

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
 	"github.com/standpipe/standpipe/agent/access"
@@ -88,6 +90,7 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 			MinTime: minPing, PermitWithoutStream: true,
 		}),
 		grpc.StreamInterceptor(w.endOnDrain),
+		grpc.UnknownServiceHandler(unknownMethod),
 	}
 	if o.Guard != nil {
 		options = append(options, grpc.InTapHandle(w.admit))
@@ -111,6 +114,16 @@ func (w *grpcWire) drain() {
 func (w *grpcWire) cut() {
 	w.conns.closeAll()
 	w.server.Stop()
+}
+
+// unknownMethod answers requests to services that are not offered: with what gRPC says, and of OpenTelemetry's with
+// what is.
+func unknownMethod(_ any, s grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(s)
+	if strings.HasPrefix(method, "/opentelemetry.proto.collector.") {
+		return status.Errorf(codes.Unimplemented, "%s is not offered here; OTLP logs are where the listener has an otlp block", method)
+	}
+	return status.Errorf(codes.Unimplemented, "unknown service or method %s", method)
 }
 
 // admit holds a request to who may send, before anything of it but its header is read. Health may be

@@ -156,6 +156,8 @@ func (w *httpWire) route(out http.ResponseWriter, r *http.Request) *refusal {
 	switch refused := w.fromPage(out, r, method); {
 	case refused != nil:
 		return w.count(refused)
+	case w.otlp != nil && otherSignals[r.URL.Path] != "":
+		return w.count(notTaken(otherSignals[r.URL.Path]))
 	case !post && !logs && pixel == nil:
 		return w.count(errNoPath)
 	case r.Method == http.MethodOptions:

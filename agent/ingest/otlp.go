@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"math"
+	"strconv"
 
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
 	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
@@ -74,12 +75,12 @@ func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grp
 			return nil, errNoRoom
 		}
 		defer l.bytes.give(held)
-		answer, refused := l.export(ctx, w.Materialize())
+		t, refused := l.export(ctx, w.Materialize(), l.decode)
 		if refused != nil {
 			return nil, refused
 		}
 		m := &emptypb.Empty{}
-		m.ProtoReflect().SetUnknown(answer)
+		m.ProtoReflect().SetUnknown(exportAnswer(t))
 		return m, nil
 	}
 	if admit == nil {
@@ -88,23 +89,24 @@ func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grp
 	return admit(ctx, w, &grpc.UnaryServerInfo{Server: srv, FullMethod: exportMethod}, export)
 }
 
-// export stores the records of the request that b encodes, but for those that break a rule, and returns the encoded
-// answer. A refusal that is worth another try says when: an SDK tries again after RESOURCE_EXHAUSTED only if it does
+// decoder reads a request in one of its encodings. It returns how many messages were taken from the room for it.
+type decoder func(b []byte) (m *logsv1.LogsData, messages int64, refused *refusal)
+
+// export stores the records of the request that b encodes, but for those that break a rule. A refusal that is worth
+// another try says when: an SDK tries again after RESOURCE_EXHAUSTED only if it does
 // (OTLP specification 1.9, Failures).
-func (l *otlpLogs) export(ctx context.Context, b []byte) (answer []byte, refused *refusal) {
-	t := l.take(ctx, b)
+func (l *otlpLogs) export(ctx context.Context, b []byte, decode decoder) (*taken, *refusal) {
+	t := l.take(ctx, b, decode)
 	if t.events == 0 && t.err == nil {
-		return nil, nil
+		return &t, nil
 	}
-	if _, refused = l.in.finish(ctx, &t); refused == nil {
-		return exportAnswer(&t), nil
-	}
-	if refused.wait() == 0 {
-		return nil, refused
+	_, refused := l.in.finish(ctx, &t)
+	if refused == nil || refused.wait() == 0 {
+		return &t, refused
 	}
 	later := *refused
 	later.retry = refused.wait()
-	return nil, &later
+	return &t, &later
 }
 
 // exportAnswer encodes an ExportLogsServiceResponse, whose partial_success counts what was left out. SDKs do not send
@@ -118,14 +120,23 @@ func exportAnswer(t *taken) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), partial)
 }
 
-func (l *otlpLogs) take(ctx context.Context, b []byte) taken {
+// exportAnswerJSON is exportAnswer in JSON.
+func exportAnswerJSON(t *taken) []byte {
+	if t.left == 0 {
+		return []byte("{}")
+	}
+	b := strconv.AppendInt([]byte(`{"partialSuccess":{"rejectedLogRecords":"`), int64(t.left), 10)
+	return append(appendQuoted(append(b, `","errorMessage":`...), t.leftText), "}}"...)
+}
+
+func (l *otlpLogs) take(ctx context.Context, b []byte, decode decoder) taken {
 	r := requests.Get().(*request)
 	defer r.free()
 	r.batch.Stream, r.json, r.sift, r.awaited = l.stream, true, true, true
 	if closed(l.in.draining) {
 		return taken{stream: l.stream, events: 1, err: errDraining}
 	}
-	m, messages, refused := l.decode(b)
+	m, messages, refused := decode(b)
 	if refused != nil {
 		return taken{stream: l.stream, events: 1, err: refused}
 	}

@@ -215,7 +215,7 @@ func TestOTLPOverHTTP(t *testing.T) {
 		t.Errorf("got %d %q %v", got.status, got.body, got.header)
 	}
 	checkExported(t, log)
-	if got := w.do("POST", "/v1/logs", "{}", "Content-Type: application/json"); got.status != 415 {
+	if got := w.do("POST", "/v1/logs", "{}", "Content-Type: text/plain"); got.status != 415 {
 		t.Errorf("got %d %s", got.status, got.body)
 	}
 	if got := w.do("POST", "/v1/logs", "\xff", kind); got.status != 400 || got.header.Get("Content-Type") != "application/x-protobuf" {

@@ -1,43 +1,84 @@
 package ingest
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
-	"strings"
 
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 )
 
-const protobufType = "application/x-protobuf"
+// otlpEncoding is one of the two of OTLP over HTTP. An answer has that of its request.
+type otlpEncoding struct {
+	mediaType string
+	decode    func(*otlpLogs) decoder
+	answer    func(*taken) []byte
+	marshal   func(proto.Message) ([]byte, error)
+}
 
-// export takes POST /v1/logs, which is OTLP over HTTP in its binary encoding.
+var otlpEncodings = map[string]*otlpEncoding{
+	"application/x-protobuf": {
+		"application/x-protobuf", func(l *otlpLogs) decoder { return l.decode }, exportAnswer, proto.Marshal,
+	},
+	"application/json": {
+		"application/json", func(l *otlpLogs) decoder { return l.decodeJSON }, exportAnswerJSON, marshalJSON,
+	},
+}
+
+// marshalJSON writes no white space, of which protojson writes now some and now none.
+func marshalJSON(m proto.Message) ([]byte, error) {
+	loose, err := protojson.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = json.Compact(&b, loose)
+	return b.Bytes(), err
+}
+
+// The paths of OTLP for what is not taken.
+var otherSignals = map[string]string{
+	"/v1/metrics": "metrics", "/v1/traces": "traces", "/v1development/profiles": "profiles",
+}
+
+func notTaken(signal string) *refusal {
+	r := invalid("OTLP %s are not taken here; logs are, at POST %s", signal, logsPath)
+	r.status = http.StatusNotFound
+	return r
+}
+
+// export takes POST /v1/logs, which is OTLP over HTTP.
 func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *refusal {
-	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); kind != protobufType {
-		refused := invalid("Content-Type %s is not taken here; %s is", quoteName(kind), protobufType)
+	kind := mediaType(r.Header)
+	e := otlpEncodings[kind]
+	if e == nil {
+		refused := invalid("Content-Type %s is not taken here; application/x-protobuf and application/json are", quoteName(kind))
 		refused.status = http.StatusUnsupportedMediaType
 		return w.count(refused)
 	}
 	b, refused := w.posts.receive(r)
 	if refused != nil {
-		return refuseExport(out, w.count(refused))
+		return e.refuse(out, w.count(refused))
 	}
 	defer b.free()
 	defer w.in.arrived(r).rest()
-	answer, refused := w.otlp.export(r.Context(), b.bytes)
+	t, refused := w.otlp.export(r.Context(), b.bytes, e.decode(w.otlp))
 	if refused != nil {
-		return refuseExport(out, refused)
+		return e.refuse(out, refused)
 	}
-	out.Header().Set("Content-Type", protobufType)
-	out.Write(answer)
+	out.Header().Set("Content-Type", e.mediaType)
+	out.Write(e.answer(t))
 	return nil
 }
 
-// refuseExport writes a google.rpc.Status, as OTLP asks for.
-func refuseExport(out http.ResponseWriter, r *refusal) *refusal {
-	encoded, err := proto.Marshal(r.GRPCStatus().Proto())
+// refuse writes a google.rpc.Status, as OTLP asks for.
+func (e *otlpEncoding) refuse(out http.ResponseWriter, r *refusal) *refusal {
+	encoded, err := e.marshal(r.GRPCStatus().Proto())
 	if err != nil {
 		return r
 	}
-	out.Header().Set("Content-Type", protobufType)
+	out.Header().Set("Content-Type", e.mediaType)
 	setRetryAfter(out, r.wait())
 	out.WriteHeader(r.httpStatus())
 	out.Write(encoded)

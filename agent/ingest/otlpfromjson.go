@@ -1,0 +1,85 @@
+package ingest
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"regexp"
+
+	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// decodeJSON is decode for a request in OTLP/JSON: protobuf's JSON, whose enums may be numbers and whose numbers of 64
+// bits strings, but with the IDs of traces and spans in hex. Unknown fields are passed over (OTLP specification 1.9,
+// JSON Protobuf Encoding).
+func (l *otlpLogs) decodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused *refusal) {
+	b = withoutMark(b)
+	if fault, ok := validJSON(b); !ok {
+		return nil, 0, invalid("the body of %d bytes is not valid JSON from byte %d on%s", len(b), fault, markAt(b, fault))
+	}
+	n := objectsIn(b, maxDecoded)
+	if n > maxDecoded {
+		return nil, 0, tooLarge("the request is made of more than %d records, attributes and values", maxDecoded)
+	}
+	messages = int64(n)
+	if !l.room.take(messages) {
+		return nil, 0, errNoRoom
+	}
+	m = new(logsv1.LogsData)
+	err := protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: protowire.DefaultRecursionLimit}.Unmarshal(b, m)
+	if err == nil {
+		err = hexIDs(m)
+	}
+	if err != nil {
+		l.room.give(messages)
+		return nil, 0, invalid("the body of %d bytes is no ExportLogsServiceRequest in JSON: %s", len(b), jsonFault(err))
+	}
+	return m, messages, nil
+}
+
+// objectsIn counts the objects of a value, each of which may become a message. It stops once there are more than most.
+func objectsIn(b []byte, most int) (n int) {
+	for i := 0; i < len(b) && n <= most; {
+		switch b[i] {
+		case '"':
+			i = stringEnd(b, i)
+			continue
+		case '{':
+			n++
+		}
+		i++
+	}
+	return n
+}
+
+// hexIDs makes the IDs what their text says. protojson has read it as base64, which hex looks like, and of which it is
+// got back by encoding.
+func hexIDs(m *logsv1.LogsData) error {
+	for _, resource := range m.GetResourceLogs() {
+		for _, scope := range resource.GetScopeLogs() {
+			for _, record := range scope.GetLogRecords() {
+				for name, id := range map[string]*[]byte{"traceId": &record.TraceId, "spanId": &record.SpanId} {
+					decoded, err := hex.DecodeString(base64.StdEncoding.EncodeToString(*id))
+					if err != nil {
+						return fmt.Errorf("%s is not in hexadecimal", name)
+					}
+					*id = decoded
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// whereJSON is the part of protojson's errors that repeats nothing of the body.
+var whereJSON = regexp.MustCompile(`\(line \d+:\d+\)(: invalid value for \w+ field \w+)?`)
+
+// jsonFault is what is wrong with a body.
+func jsonFault(err error) string {
+	if where := whereJSON.FindString(err.Error()); where != "" {
+		return where
+	}
+	return err.Error()
+}
