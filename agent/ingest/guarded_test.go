@@ -1,0 +1,147 @@
+package ingest_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+// shows are the ways to come to a listener that has auth, and what becomes of an event for the stream "bytes".
+var shows = []struct {
+	name, authorization string
+	streams             []string // of the identity that this process has; nil: it has none
+	want                codes.Code
+}{
+	{"nothing", "", nil, codes.Unauthenticated},
+	{"a wrong token", "Bearer wrong", nil, codes.Unauthenticated},
+	{"a wrong token of an identity that may", "Bearer wrong", []string{"*"}, codes.Unauthenticated},
+	{"another scheme", "Digest s3cret", nil, codes.Unauthenticated},
+	{"an identity without that stream", "", []string{"text", "json"}, codes.PermissionDenied},
+	{"an identity with that stream", "", []string{"b*"}, codes.OK},
+	{"the token", "Bearer master", nil, codes.OK},
+}
+
+// guardOf knows the token "master", and this process if it is to have an identity.
+func guardOf(t *testing.T, streams []string) *access.Guard {
+	t.Helper()
+	i := access.Identity{Name: "none", UIDs: []int64{1 << 30}}
+	if streams != nil {
+		g, _ := ours(t, access.Identity{Streams: streams})
+		return g
+	}
+	r := access.NewRegister(nil)
+	if err := r.Set([]access.Identity{i}); err != nil {
+		t.Fatal(err)
+	}
+	return newGuard(t, r, writeToken(t, "master"))
+}
+
+// TestEveryWayIn_AsksWhoComes tries each of a listener's ways in, with what a producer may show.
+func TestEveryWayIn_AsksWhoComes(t *testing.T) {
+	encoded, err := proto.Marshal(exported())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range shows {
+		log := newFakeLog(t)
+		o := ingest.Options{
+			Log: log, Guard: guardOf(t, s.streams), OTLP: &ingest.OTLPOptions{Stream: "bytes"},
+			HTTP: ingest.HTTPOptions{Pixels: []ingest.Pixel{{Path: "/p.gif", Stream: "bytes", Key: "k"}}},
+		}
+		stored := 0
+		check := func(way string, got codes.Code) {
+			t.Helper()
+			now := len(log.stored())
+			if got != s.want || (now > stored) != (s.want == codes.OK) {
+				t.Errorf("%s by %s: got %v and %d events more, want %v", s.name, way, got, now-stored, s.want)
+			}
+			stored = now
+		}
+
+		o.Type = ingest.GRPC
+		conn := dial(t, serve(t, o).Addr())
+		ctx := t.Context()
+		if s.authorization != "" {
+			ctx = metadata.AppendToOutgoingContext(ctx, "authorization", s.authorization)
+		}
+		client := standpipev1.NewIngestClient(conn)
+		_, err := client.Append(ctx, appendOf("bytes", "a"))
+		check("Append", status.Code(err))
+		stream, err := client.AppendStream(ctx)
+		if err == nil {
+			stream.Send(appendOf("bytes", "a"))
+			_, err = stream.Recv()
+		}
+		check("AppendStream", status.Code(err))
+		check("OTLP over gRPC", status.Code(conn.Invoke(ctx, export, exported(), &emptypb.Empty{})))
+		check("OTLP over gRPC, packed", status.Code(conn.Invoke(ctx, export, exported(), &emptypb.Empty{}, grpc.UseCompressor("gzip"))))
+
+		w := serveHTTP(t, o)
+		header := "Authorization: " + s.authorization
+		code := map[int]codes.Code{200: codes.OK, 204: codes.OK, 401: codes.Unauthenticated, 403: codes.PermissionDenied}
+		check("POST", code[w.post("bytes?key=k", "a", header).status])
+		check("a beacon", code[w.post("bytes?key=k", "a", header, "Content-Type: text/plain;charset=UTF-8", "Sec-Fetch-Mode: no-cors").status])
+		check("a pixel", code[w.do("GET", "/p.gif?k=k", "", header).status])
+		check("OTLP over HTTP", code[w.do("POST", "/v1/logs", string(encoded), header, "Content-Type: application/x-protobuf").status])
+		check("OTLP over HTTP in JSON", code[w.do("POST", "/v1/logs", `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}`, header, otlpJSON).status])
+
+		_, socket := serveSocket(t, o)
+		if token, ok := strings.CutPrefix(s.authorization, "Bearer "); ok {
+			socket.send(fmt.Sprintf(`{"token":%q}`+"\n", token))
+		}
+		socket.send(`{"stream":"bytes","key":"k","data":1}` + "\n")
+		reply := socket.reply()
+		got := codes.OK
+		for name, code := range map[string]codes.Code{"UNAUTHENTICATED": codes.Unauthenticated, "PERMISSION_DENIED": codes.PermissionDenied} {
+			if strings.Contains(reply, name) {
+				got = code
+			}
+		}
+		check("a socket", got)
+	}
+}
+
+// Reflection tells what there is, and so asks who comes; health does not.
+func TestEveryWayIn_OfGRPCsOwn(t *testing.T) {
+	o := ingest.Options{Type: ingest.GRPC, Log: newFakeLog(t), Guard: guardOf(t, nil)}
+	conn := dial(t, serve(t, o).Addr())
+	for authorization, want := range map[string]codes.Code{"Bearer wrong": codes.Unauthenticated, "Bearer master": codes.OK} {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", authorization)
+		s, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
+		if err == nil {
+			s.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}})
+			_, err = s.Recv()
+		}
+		if status.Code(err) != want {
+			t.Errorf("reflection with %q: got %v, want %v", authorization, err, want)
+		}
+		if _, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{}); err != nil {
+			t.Errorf("health with %q: %v", authorization, err)
+		}
+	}
+	for _, method := range []string{"/grpc.health.v1.HealthX/Check", "/nothing.Here/Is"} {
+		if err := conn.Invoke(t.Context(), method, &emptypb.Empty{}, &emptypb.Empty{}); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%s: got %v, want UNAUTHENTICATED", method, err)
+		}
+	}
+	w := serveHTTP(t, o)
+	for _, path := range []string{"/v1/logs", "/p.gif", "/v1/streams/bytes"} {
+		if got := w.do("POST", path, ""); got.status == http.StatusOK {
+			t.Errorf("%s: got %d", path, got.status)
+		}
+	}
+}
