@@ -63,7 +63,7 @@ func changeShape(t *testing.T, r *rand.Rand) {
 		for range 2 {
 			time.Sleep(time.Duration(r.IntN(2000)) * time.Millisecond)
 			synctest.Wait()
-			place, _ := rig.log.Place("s", "d")
+			place := rig.place()
 			ledgerAdds(t, "running", place.Stat(), svc)
 			killAndFinish(t, rig, whole)
 			killAndFinish(t, rig, keyed)

@@ -91,7 +91,7 @@ func dropInFlight(t *testing.T, r *rand.Rand, whole bool) {
 	rig.log.SetPolicy(func(string) wal.Policy { return wal.Policy{MaxAge: maxAge} })
 	rig.src = &source{t: t, log: rig.log, n: make(map[string]int)}
 	rig.start()
-	place, _ := rig.log.Place("s", "d")
+	place := rig.place()
 
 	var waiting sync.WaitGroup
 	keys := 1 + r.IntN(5)
@@ -185,7 +185,7 @@ func TestHalt_CutsOffWhenItsContextEnds(t *testing.T) {
 				t.Errorf("the halt took %s, want at most 3 s", took)
 			}
 			<-r.ship.Ended()
-			place, _ := r.log.Place("s", "d")
+			place := r.place()
 			st := place.Stat()
 			ledgerAdds(t, "halted", st, svc)
 			if cut := delay > 3*time.Second; cut != (st.Delivered.Events == 0) {
@@ -231,7 +231,7 @@ func TestStop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 					t.Error("the destination counts as free though a request may still write to it")
 				default:
 				}
-				place, _ := r.log.Place("s", "d")
+				place := r.place()
 				ledgerAdds(t, "left behind", place.Stat(), svc.service)
 				close(svc.hang)
 				<-r.ship.Ended()

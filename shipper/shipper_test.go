@@ -46,7 +46,14 @@ func fastDir(t *testing.T) string {
 	return dir
 }
 
+// place is where the rig ships from, or did.
+func (r *rig) place() *wal.Place { return r.log.Places("s")[0] }
+
+// start ships, once who did so before has ended.
 func (r *rig) start() {
+	for _, p := range r.log.Places("s") {
+		p.Park()
+	}
 	place, err := r.log.Place("s", "d")
 	if err != nil {
 		r.t.Fatal(err)
@@ -85,7 +92,7 @@ func (r *rig) finish() wal.PlaceStat {
 		r.t.Errorf("run: %v", err)
 	}
 	r.stop()
-	place, _ := r.log.Place("s", "d")
+	place := r.place()
 	st := place.Stat()
 	if err := r.log.Close(); err != nil {
 		r.t.Error(err)

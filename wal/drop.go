@@ -1,5 +1,7 @@
 package wal
 
+import "slices"
+
 // makeRoom is called when an append waits because the log is full. Under DropOldest it asks every
 // destination that still needs the oldest sealed segment to drop what it has not settled of it;
 // the segment is truncated once they have.
@@ -13,12 +15,12 @@ func (l *Log) makeRoom() {
 }
 
 // dropBelow makes every destination of the stream drop what it has not settled below the floor: an
-// open place by its Floor, a parked one at once.
+// open place by its Floor, a parked one soon. It may be called by the committer, so it reads nothing.
 func (l *Log) dropBelow(s *stream, f Floor) {
 	news := s.raise(f)
 	for _, p := range s.sortedPlaces() {
 		if !p.raise(f) {
-			l.dropParked(p)
+			poke(l.parkedNews)
 		}
 	}
 	if news {
@@ -64,11 +66,33 @@ func (p *Place) raise(f Floor) bool {
 	return p.shippedLocked()
 }
 
+// dropForParked drops for the destinations that no shipper does it for, until the log closes.
+func (l *Log) dropForParked() {
+	defer close(l.dropped)
+	for {
+		select {
+		case <-l.parkedNews:
+		case <-l.closing:
+			return
+		}
+		for _, p := range l.allPlaces() {
+			if p.dropsLate() && l.usable() == nil {
+				l.dropParked(p)
+			}
+		}
+	}
+}
+
+// dropsLate tells whether something lies below the floor of a place that nobody ships from.
+func (p *Place) dropsLate() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.shippedLocked() && p.checkpointLocked() < p.floor.Offset()
+}
+
 // dropParked drops for a destination that nobody ships to: it is not configured any more, or can't be built yet.
 func (l *Log) dropParked(p *Place) {
-	if !l.losing.TryLock() {
-		return // it is being reckoned what is lost: the next look comes soon
-	}
+	l.losing.Lock() // what is lost is not reckoned meanwhile
 	defer l.losing.Unlock()
 	marks, floor := p.Marks(), p.Floor()
 	next := floor.Offset()
@@ -86,28 +110,40 @@ func (l *Log) dropParked(p *Place) {
 	for _, part := range []Run{{from, max(from, floor.Age)}, {max(from, floor.Age), next}} {
 		c, err := l.unsettled(p.stream.name, &marks, part.First, part.Next)
 		if err != nil {
-			l.opts.Logger.Warn("could not count what a parked destination drops", "stream", p.stream.name,
-				"destination", p.name, "error", err)
+			if err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
+				l.opts.Logger.Warn("could not count what a parked destination drops", "stream", p.stream.name,
+					"destination", p.name, "error", err)
+			}
 			return
 		}
 		if c.Events > 0 {
 			dropped[floor.Reason(part.First)] = c
 		}
 	}
-	p.settleParked(Settlement{Marks: moved, Add: Ledger{Dropped: dropped}})
+	l.opts.parkedStep()
+	p.settleParked(&marks, Settlement{Marks: moved, Add: Ledger{Dropped: dropped}})
 }
 
-// settleParked is Settle unless a shipper has begun by now.
-func (p *Place) settleParked(s Settlement) {
+// settleParked is Settle unless a shipper has begun by now, or has been there since the place had these marks: what was
+// counted by them is counted again then.
+func (p *Place) settleParked(marks *[Lanes]Mark, s Settlement) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
-	if !p.shippedLocked() {
-		p.settleLocked(&s)
+	var err error
+	since := slices.EqualFunc(p.marks[:], marks[:], Mark.equal)
+	if !p.shippedLocked() && since {
+		err = p.settleLocked(&s)
 	}
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
+	if err != nil { // the log's own marks move
+		p.log.opts.Logger.Error("could not settle what a parked destination drops", "error", err)
+	}
 	p.log.touch()
 	p.stream.settled.wake()
+	if !since {
+		poke(p.log.parkedNews)
+	}
 }
 
 // runsFrom returns what of the runs lies at or beyond offset.

@@ -11,6 +11,20 @@ func (o Options) WithFaults(before, after func() error) Options {
 	return o
 }
 
+// WithRewriteStep returns o with a hook that is called when a segment's copy is made ("copied"), and when its spans are those
+// of the copy and its file is not yet ("shrunk").
+func (o Options) WithRewriteStep(hook func(step string)) Options {
+	o.rewriteStep = hook
+	return o
+}
+
+// WithParkedStep returns o with a hook that is called when it has been counted what a parked place drops, and it has not
+// dropped it yet.
+func (o Options) WithParkedStep(hook func()) Options {
+	o.parkedStep = hook
+	return o
+}
+
 // WithUnlink returns o with segments truncated by unlink.
 func (o Options) WithUnlink(unlink func(path string) error) Options {
 	o.unlink = unlink

@@ -141,7 +141,7 @@ func TestToolsBesideALogThatTruncates(t *testing.T) {
 // advance settles all events of the stream below next.
 func advance(t testing.TB, l *wal.Log, stream, destination string, next uint64) {
 	t.Helper()
-	p, err := l.Place(stream, destination)
+	p, err := place(l, stream, destination)
 	if err != nil {
 		t.Fatal(err)
 	}

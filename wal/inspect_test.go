@@ -22,8 +22,8 @@ import (
 func fillLog(t testing.TB, dir string) {
 	t.Helper()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
-	for _, place := range [][2]string{{"clicks", "archive"}, {"clicks", "live"}, {"audit", "archive"}} {
-		if _, err := l.Place(place[0], place[1]); err != nil {
+	for _, name := range [][2]string{{"clicks", "archive"}, {"clicks", "live"}, {"audit", "archive"}} {
+		if _, err := l.Place(name[0], name[1]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,7 +42,8 @@ func fillLog(t testing.TB, dir string) {
 // settleLanes settles all events of each lane below an offset.
 func settleLanes(t testing.TB, l *wal.Log, stream, destination string, next func(lane uint8) uint64) {
 	t.Helper()
-	p, _ := l.Place(stream, destination)
+	p, err := place(l, stream, destination)
+	must(t, err)
 	var c wal.Count
 	for _, e := range readAll(t, l, stream, 1, wal.AllLanes) {
 		if e.Offset < next(e.Lane) {
@@ -260,7 +261,7 @@ func TestTruncatedSegmentsAreNoDamage(t *testing.T) {
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 	before := l.Stat().Segments
 	for _, d := range []string{"archive", "live"} { // audit goes on needing the oldest
-		p, _ := l.Place("clicks", d)
+		p, _ := place(l, "clicks", d)
 		settleAll(l, p, p.Stat().Pending)
 	}
 	settleLanes(t, l, "audit", "archive", func(uint8) uint64 { return 30 })

@@ -94,7 +94,7 @@ func killText(key string, n int) string {
 func lastOf(l *wal.Log, key string) int {
 	stream := killBatch(key, 0, 0).Stream
 	last := 0
-	if p, err := l.Place(stream, "d"); err == nil {
+	if p, err := place(l, stream, "d"); err == nil {
 		last = settledOf(p)[key]
 	}
 	for from := uint64(1); ; {
@@ -199,7 +199,7 @@ func checkKilled(t *testing.T, dir string, acked map[string]int) {
 	}
 	defer l.Close()
 	for _, stream := range []string{"stream0", "stream1", "stream2", "shared"} {
-		p, err := l.Place(stream, "d")
+		p, err := place(l, stream, "d")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,8 +18,8 @@ import (
 // Log is a write-ahead log of many streams in one data directory. All methods may be called from
 // any goroutine.
 //
-// Locks are taken in this order: Log.losing, Log.mu, stream.mu, Place.mu. Under a segment's mu, and
-// to take one, none of them is held but losing.
+// Locks are taken in this order: Log.losing, Log.swapping, Log.mu, stream.mu, Place.mu. Under a segment's mu, and
+// to take one, none of them is held but losing and swapping.
 type Log struct {
 	opts Options
 	id   string
@@ -49,12 +49,15 @@ type Log struct {
 	even       *evenClock
 	policyNews chan struct{} // holds one: there are other policies
 	upkept     chan struct{} // closed by upkeep
+	parkedNews chan struct{} // holds one: parked places may have to drop events
+	dropped    chan struct{} // closed by dropForParked
 
 	rewriting atomic.Bool    // a segment is being rewritten
 	rewriter  sync.WaitGroup // awaited by Close
 	looked    time.Time      // when something to rewrite was last looked for; whoever has set rewriting
 	copying   atomic.Int64   // the most bytes that the copy under way takes on the disk
 
+	swapping     sync.Mutex   // held while the spans and the file of a segment become those of its copy
 	losing       sync.Mutex   // held while what is lost is reckoned; before all others
 	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
 	holds        uint64       // how often there was one; of mu
@@ -86,6 +89,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		streams: make(map[string]*stream),
 		failed:  make(chan struct{}), closing: make(chan struct{}), chores: newChores(),
 		even: newEvenClock(o.Clock), policyNews: make(chan struct{}, 1), upkept: make(chan struct{}),
+		parkedNews: make(chan struct{}, 1), dropped: make(chan struct{}),
 	}
 	if err := makeDir(l.dir); err != nil {
 		return nil, err
@@ -106,6 +110,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	go l.truncator.run()
 	go l.committer.run()
 	go l.upkeep()
+	go l.dropForParked()
 	return l, nil
 }
 
@@ -118,6 +123,7 @@ func (l *Log) Close() error {
 		l.chores.finish()
 		l.truncator.finish()
 		<-l.upkept
+		<-l.dropped
 		l.rewriter.Wait()
 		l.removeNext()
 		l.closeErr = l.letGo()
@@ -293,7 +299,7 @@ func (l *Log) spansOf(name string) []span {
 
 // Place returns the destination's place in the stream, making both when they are new. A new place
 // starts at the oldest event that the log still holds: what was there before it counts as dropped
-// with the reason absent. Whoever calls it ships from there until Park.
+// with the reason absent. The caller owns the place until Park: until then another Place of it is ErrPlaceOpen.
 func (l *Log) Place(streamName, destination string) (*Place, error) {
 	if streamName == "" || destination == "" || max(len(streamName), len(destination)) > maxStreamName {
 		return nil, fmt.Errorf("wal: a place needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
@@ -305,19 +311,22 @@ func (l *Log) Place(streamName, destination string) (*Place, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, bad := l.place(s, destination, gaps)
-	if bad {
-		if err := l.reconcile(p); err != nil {
-			return nil, err
+	p, bad, err := l.place(s, destination, gaps)
+	if err == nil && bad {
+		if err = l.reconcile(p); err != nil {
+			p.Park()
 		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	l.touch()
 	s.settled.wake()
 	return p, nil
 }
 
-// place finds or makes the place. bad: the place is new and a part of the stream is given up.
-func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bool) {
+// place finds or makes the place, and opens it. bad: the place is new and a part of the stream is given up.
+func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bool, err error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	s.mu.Lock()
@@ -334,13 +343,19 @@ func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bo
 		s.places[p.name] = p
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.opened {
+		return nil, false, fmt.Errorf("%w: destination %q of stream %q", ErrPlaceOpen, destination, s.name)
+	}
 	p.opened, p.rests = true, false
-	p.mu.Unlock()
-	return p, bad
+	for w := range s.awaited {
+		w.lost = w.lost || p.lostOfLocked(w)
+	}
+	return p, bad, nil
 }
 
 // gapsFor counts what rewritten segments lack of the stream, if the destination's place is new. Nothing may
-// be truncated meanwhile.
+// be truncated or rewritten meanwhile.
 func (l *Log) gapsFor(s *stream, destination string) (gaps Count, err error) {
 	s.mu.Lock()
 	known := s.places[destination] != nil
@@ -348,9 +363,8 @@ func (l *Log) gapsFor(s *stream, destination string) (gaps Count, err error) {
 	if known {
 		return Count{}, nil
 	}
-	var none [Lanes]Mark
-	for _, sp := range l.gappedSpans(s.name) {
-		there, err := l.unsettled(s.name, &none, sp.first, sp.next)
+	for seg, sp := range l.gappedSpans(s.name) {
+		there, err := l.heldOf(seg, s.name, sp)
 		if err != nil {
 			return Count{}, err
 		}
@@ -359,12 +373,28 @@ func (l *Log) gapsFor(s *stream, destination string) (gaps Count, err error) {
 	return gaps, nil
 }
 
-func (l *Log) gappedSpans(name string) (spans []span) {
+// heldOf returns what a rewritten segment holds of the stream. One that an older release wrote doesn't tell, and is read.
+func (l *Log) heldOf(seg *segment, name string, sp span) (there Count, err error) {
+	var counts map[string]Count
+	err = seg.view(func(r reader) (err error) {
+		if meta := r.bucket(bucketMeta); meta != nil {
+			counts, err = decodeHeld(valueOf(meta, keyGapped))
+		}
+		return err
+	})
+	if err == nil && counts != nil {
+		return counts[name], nil
+	}
+	return l.unsettled(name, new([Lanes]Mark), sp.first, sp.next)
+}
+
+func (l *Log) gappedSpans(name string) map[*segment]span {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	for _, seg := range l.segments {
+	spans := make(map[*segment]span)
+	for _, seg := range l.holdingLocked(name) {
 		if sp, ok := seg.spans[name]; ok && seg.gapped {
-			spans = append(spans, sp)
+			spans[seg] = sp
 		}
 	}
 	return spans
@@ -386,6 +416,7 @@ func newPlace(l *Log, s *stream, name string, spans []span, gaps Count) *Place {
 		}
 	}
 	absent := appended.Sub(held).Plus(gaps)
+	missing := absent
 	if lost := min(s.base, absent.Events); lost > 0 {
 		p.ledger.drop(DroppedCorrupt, Count{Events: lost})
 		absent.Events -= lost
@@ -395,6 +426,9 @@ func newPlace(l *Log, s *stream, name string, spans []span, gaps Count) *Place {
 	}
 	for i := range p.marks {
 		p.marks[i].Checkpoint = first
+		if missing.Events > 0 {
+			p.lost[i] = first
+		}
 	}
 	p.synced, p.low = p.marks, first
 	return p

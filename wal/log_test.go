@@ -61,6 +61,16 @@ func readAll(t testing.TB, l *wal.Log, stream string, from uint64, lanes wal.Lan
 }
 
 // settleAll settles everything that the stream holds at the place.
+// place returns the destination's place, and opens it unless it is open.
+func place(l *wal.Log, stream, destination string) (*wal.Place, error) {
+	for _, p := range l.Places(stream) {
+		if p.Name() == destination {
+			return p, nil
+		}
+	}
+	return l.Place(stream, destination)
+}
+
 func settleAll(l *wal.Log, p *wal.Place, c wal.Count) {
 	marks := make(map[uint8]wal.Mark)
 	for lane := range uint8(wal.Lanes) {

@@ -7,8 +7,10 @@ import (
 	"strings"
 )
 
-// hold keeps truncation out until release is called.
+// hold keeps truncation and compaction out until release is called.
 func (l *Log) hold() (release func()) {
+	l.swapping.Lock() // a copy that takes a segment's place does so whole, or not yet
+	defer l.swapping.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.held.Add(1)
@@ -24,6 +26,11 @@ func (l *Log) hold() (release func()) {
 // can't be read is given up.
 func (l *Log) unsettled(streamName string, marks *[Lanes]Mark, from, to uint64) (c Count, err error) {
 	for from < to {
+		select {
+		case <-l.closing:
+			return c, ErrClosed
+		default:
+		}
 		chunk, err := l.Read(streamName, from, AllLanes, 4<<20)
 		var corrupt *CorruptError
 		if errors.As(err, &corrupt) {
@@ -65,11 +72,28 @@ func (l *Log) reconcile(p *Place) error {
 	if lost.Events == 0 {
 		return nil
 	}
+	missing := l.missing(p.stream, from, appended.Events+1)
 	l.opts.Logger.Error("events are lost with a damaged part of the log", "stream", p.stream.name,
-		"destination", p.name, "offsets", runsText(l.missing(p.stream, from, appended.Events+1)),
-		"events", lost.Events, "bytes", lost.Bytes)
-	p.Settle(Settlement{Add: Ledger{Dropped: map[string]Count{DroppedCorrupt: lost}}})
+		"destination", p.name, "offsets", runsText(missing), "events", lost.Events, "bytes", lost.Bytes)
+	p.settleLost(lost, missing)
 	return nil
+}
+
+// settleLost counts as dropped what the log no longer holds. The marks stay: they move past it as what is left is settled.
+func (p *Place) settleLost(lost Count, missing []Run) {
+	p.stream.mu.Lock()
+	p.mu.Lock()
+	for i := range p.lost {
+		for _, r := range missing {
+			p.lost[i] = max(p.lost[i], r.Next)
+		}
+	}
+	p.ledger.drop(DroppedCorrupt, lost)
+	p.dirtyLocked()
+	p.mu.Unlock()
+	p.stream.mu.Unlock()
+	p.log.touch()
+	p.stream.settled.wake()
 }
 
 // missing returns what of a stream's offsets [from, next) the log does not hold or has given up.

@@ -161,7 +161,7 @@ func TestANewLogOnADiskWithoutInodesSaysSo(t *testing.T) {
 // checkTexts reads what is pending of the first n texts, and perhaps one more.
 func checkTexts(t testing.TB, l *wal.Log, n int) {
 	t.Helper()
-	p, _ := l.Place("s", "d")
+	p, _ := place(l, "s", "d")
 	next := p.Stat().Checkpoint
 	for _, e := range readAll(t, l, "s", next, wal.AllLanes) {
 		if want := fmt.Sprintf("%010000d", next-1); e.Offset != next || string(e.Data) != want {

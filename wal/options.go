@@ -42,6 +42,8 @@ type Options struct {
 	// and after it did.
 	beforeCommit, afterCommit func() error
 	rewriteAtOnce             bool                    // also what may drain by itself
+	parkedStep                func()                  // tests' look before a parked place drops what was counted
+	rewriteStep               func(step string)       // tests' look between a rewrite's steps: copied, shrunk
 	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
 	readPatience              time.Duration           // default readPatience
 }
@@ -91,6 +93,12 @@ func (o *Options) validate() error {
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
+	}
+	if o.parkedStep == nil {
+		o.parkedStep = func() {}
+	}
+	if o.rewriteStep == nil {
+		o.rewriteStep = func(string) {}
 	}
 	if o.unlink == nil {
 		o.unlink = os.Remove

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,6 +49,41 @@ func (m *Mark) Done(offset uint64) bool {
 		}
 	}
 	return false
+}
+
+// end returns the offset from which on nothing is settled.
+func (m *Mark) end() uint64 {
+	if n := len(m.Settled); n > 0 {
+		return m.Settled[n-1].Next
+	}
+	return m.Checkpoint
+}
+
+func (m Mark) equal(o Mark) bool {
+	return m.Checkpoint == o.Checkpoint && slices.Equal(m.Settled, o.Settled)
+}
+
+// with returns what m and o say together.
+func (m Mark) with(o Mark) Mark {
+	if m.Checkpoint >= o.end() || m.equal(o) {
+		return m
+	}
+	m.Checkpoint = max(m.Checkpoint, o.Checkpoint)
+	runs := slices.Concat(m.Settled, o.Settled)
+	slices.SortFunc(runs, func(a, b Run) int { return cmp.Compare(a.First, b.First) })
+	m.Settled = nil
+	for _, r := range runs {
+		switch n := len(m.Settled); {
+		case r.Next <= m.Checkpoint:
+		case r.First <= m.Checkpoint:
+			m.Checkpoint = r.Next
+		case n > 0 && r.First <= m.Settled[n-1].Next:
+			m.Settled[n-1].Next = max(m.Settled[n-1].Next, r.Next)
+		default:
+			m.Settled = append(m.Settled, r)
+		}
+	}
+	return m
 }
 
 // Ledger is what has become of a stream's events at one destination, and what it cost.
@@ -116,6 +152,10 @@ type Place struct {
 	opened bool  // somebody ships from here; otherwise the place is parked
 	rests  bool  // it is opened and its destination can't be shipped to yet
 
+	// lost: of each lane, where the last event that was not delivered ends, as far as is known; an event that is settled and
+	// lies beyond it was delivered.
+	lost [Lanes]uint64
+
 	// What is on disk, by which events go: the marks, and the smallest checkpoint. Guarded by mu.
 	synced [Lanes]Mark
 	low    uint64
@@ -179,30 +219,46 @@ func (p *Place) Keep(f func(state []byte)) {
 	p.keeper = f
 }
 
-// Settle records s. It is durable with the next checkpoint.
-func (p *Place) Settle(s Settlement) {
+// Settle records s. It is durable with the next checkpoint. A mark only ever says more: what s says less of than the
+// place knows stays as it is. Error: ErrUnsettled.
+func (p *Place) Settle(s Settlement) error {
 	p.stream.mu.Lock()
 	p.mu.Lock()
-	p.settleLocked(&s)
+	err := p.settleLocked(&s)
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
 	p.log.touch()
 	p.stream.settled.wake()
+	return err
 }
 
 // settleLocked is called with the stream's mu and p.mu held.
-func (p *Place) settleLocked(s *Settlement) {
-	if s.Add.lost().Events > 0 {
-		p.stream.noteLostLocked(p, s.Marks)
-	}
+func (p *Place) settleLocked(s *Settlement) error {
+	moved := make(map[uint8]Mark, len(s.Marks))
 	for lane, m := range s.Marks {
+		if m = m.with(p.marks[lane]); !m.equal(p.marks[lane]) {
+			moved[lane] = m
+		}
+	}
+	if c := s.Add.settled(); c.Events > 0 && len(moved) == 0 {
+		return fmt.Errorf("%w: it counts %d events of destination %q of stream %q", ErrUnsettled, c.Events, p.name, p.stream.name)
+	}
+	lost := s.Add.lost().Events > 0
+	if lost && p.opened {
+		p.stream.noteLostLocked(p, moved)
+	}
+	for lane, m := range moved {
 		p.marks[lane] = m
+		if lost {
+			p.lost[lane] = max(p.lost[lane], m.end())
+		}
 	}
 	p.addLocked(&s.Add)
 	if s.State != nil {
 		p.state = s.State
 	}
 	p.dirtyLocked()
+	return nil
 }
 
 // Park tells that nobody ships from the place any more. Its events are kept.

@@ -74,6 +74,11 @@ func (p *Place) decode(b []byte) error {
 		p.marks[i] = d.mark(low)
 	}
 	p.synced, p.low = p.marks, low
+	if l.lost().Events > 0 { // which events those were was forgotten
+		for i := range p.marks {
+			p.lost[i] = p.marks[i].end()
+		}
+	}
 	if !d.bad && len(d.b) > 0 {
 		p.label = string(d.text())
 	}

@@ -375,13 +375,10 @@ func (b *bucketChunk) read(c entries, from []byte, f func(k, v []byte, c *bucket
 	return nil
 }
 
-// replace puts the copy in the segment's place. The spans shrink first: who reads by the old ones may
-// meet the new file and looks again.
+// replace puts the copy in the segment's place.
 func (l *Log) replace(seg *segment, sv *sieve, path string) error {
-	if err := l.shrink(seg, sv); err != nil {
-		return err
-	}
-	if err := seg.swap(path); err != nil {
+	l.opts.rewriteStep("copied")
+	if err := l.exchange(seg, sv, path); err != nil {
 		return err
 	}
 	if err := l.lock.sync(); err != nil {
@@ -397,6 +394,18 @@ func (l *Log) replace(seg *segment, sv *sieve, path string) error {
 		}
 	}
 	return nil
+}
+
+// exchange makes the spans and then the file those of the copy: who reads by the old spans may meet the new file and looks
+// again. Nobody reckons with what the segment holds in between: see hold.
+func (l *Log) exchange(seg *segment, sv *sieve, path string) error {
+	l.swapping.Lock()
+	defer l.swapping.Unlock()
+	if err := l.shrink(seg, sv); err != nil {
+		return err
+	}
+	l.opts.rewriteStep("shrunk")
+	return seg.swap(path)
 }
 
 // clamp returns the offset in the span, or at its end, that is nearest.

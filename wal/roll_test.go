@@ -180,6 +180,7 @@ func TestASettledSegmentStaysUntilTheNextHasBegun(t *testing.T) {
 	for !strings.HasSuffix(states(t, dir), "sealed ready") {
 		appendOne(t, l, "s", "k", rollText(l.Next("s")))
 	}
+	p.Park()
 	_, err = l.Place("s", "d") // what was kept for it is looked at again
 	must(t, err)
 	sync(t, l)

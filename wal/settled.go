@@ -5,29 +5,39 @@ import (
 	"fmt"
 )
 
-// awaited is a batch whose end a WaitSettled waits for.
+// awaited is what a WaitSettled waits for.
 type awaited struct {
-	lanes [Lanes][]uint64 // the offsets of each lane's events, ascending
-	lost  bool            // some of it was dead-lettered or dropped meanwhile; guarded by stream.mu
+	run   Run
+	lanes [Lanes]awaitedLane
+	gone  bool // the log no longer holds all of the run: every destination has settled what is missing
+	lost  bool // some of it was dead-lettered or dropped, or may have been; guarded by stream.mu
 }
+
+// awaitedLane is the events of a lane. Of a long run only the end is kept, so that what waits takes no memory for each event.
+type awaitedLane struct {
+	offsets []uint64 // ascending
+	next    uint64   // where the last event ends, or beyond it; 0: the lane has none
+}
+
+// awaitedMost is the longest run of which each event is kept.
+const awaitedMost = 4096
 
 // WaitSettled waits until every destination that ships from the stream has settled the events of a,
 // and at least until there is one. Lanes that hold none of these events don't matter. delivered is
-// false when some of them were dead-lettered or dropped meanwhile, as far as can be told: what settles
-// them together with others may have lost only the others.
+// false when some of them were dead-lettered or dropped, or when that can't be told: a settlement that loses some events of
+// a lane may have lost any that it settled there.
 //
-// For a duplicate of which the old offset is forgotten it waits for all that the stream holds now.
+// For a duplicate of which the old offset is forgotten it waits for all that the stream holds now. It keeps each event of a
+// batch of up to 4,096; of a larger one it waits for the checkpoints of the lanes, and may wait for older events of them.
 func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (delivered bool, err error) {
 	s := l.lookup(stream)
 	if s == nil {
 		return false, fmt.Errorf("wal: no stream %q", stream)
 	}
+	w := &awaited{run: Run{a.First, a.First + uint64(a.Count)}}
 	if a.First == 0 {
-		first := s.firstUnsettled()
-		a = Appended{First: first, Count: int(s.appended().Events + 1 - first)}
-	}
-	w, err := l.await(s, Run{a.First, a.First + uint64(a.Count)})
-	if err != nil {
+		w.whole(s.appended().Events + 1)
+	} else if err := l.await(s, w); err != nil {
 		return false, err
 	}
 	s.watch(w)
@@ -47,43 +57,74 @@ func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (deliv
 	}
 }
 
-// await finds the lanes of the events in the run. What the log no longer holds is settled.
-func (l *Log) await(s *stream, run Run) (*awaited, error) {
-	w := &awaited{}
-	for from := run.First; from < run.Next; {
+// whole waits for all events before next.
+func (w *awaited) whole(next uint64) {
+	w.run, w.gone = Run{1, next}, true
+	for lane := range w.lanes {
+		w.lanes[lane].next = next
+	}
+}
+
+// await finds the lanes of the events. What the log no longer holds is settled.
+func (l *Log) await(s *stream, w *awaited) error {
+	for from := w.run.First; from < w.run.Next; {
 		seg, sp := l.find(s.name, from)
-		if seg == nil || sp.first >= run.Next {
+		if seg == nil || sp.first >= w.run.Next {
+			w.gone = true
 			break
 		}
-		part := Run{max(from, sp.first), min(run.Next, sp.next)}
+		w.gone = w.gone || sp.first > from || l.gapped(seg)
+		part := Run{max(from, sp.first), min(w.run.Next, sp.next)}
 		blocks := walk{log: l, seg: seg, stream: s.name, from: part.First, next: part.Next}
 		blocks.visit = func(_ blockPlace, b block, fault string) (bool, error) {
-			if fault != "" || b.framesFault() != "" {
-				return false, nil // what it held is given up by whoever reads it
-			}
-			return false, w.collect(&b, part)
+			return false, w.block(&b, part, fault)
 		}
 		swaps := seg.swaps.Load()
 		err := blocks.run()
 		if seg.swaps.Load() != swaps {
 			continue
 		}
-		if damaged(err) { // the same
-			err = nil
+		if damaged(err) { // what it held is given up by whoever reads it
+			w.gone, err = true, nil
 		}
 		if err != nil && err != errGone { //nolint:errorlint
-			return nil, err
+			return err
 		}
+		w.gone = w.gone || err != nil
 		from = part.Next
 	}
-	return w, nil
+	return nil
 }
 
-// collect notes which lanes the events of a block are in.
-func (w *awaited) collect(b *block, run Run) error {
+// gapped tells whether the segment lacks events that every destination has settled.
+func (l *Log) gapped(seg *segment) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return seg.gapped
+}
+
+// block notes which lanes the events of a block are in that belong to the run.
+func (w *awaited) block(b *block, run Run, fault string) error {
+	run = Run{max(run.First, b.first), min(run.Next, b.next())}
+	if fault == "" && w.run.Next-w.run.First > awaitedMost {
+		for lane := range uint8(Lanes) {
+			if b.lanes.Has(lane) {
+				w.lanes[lane].next = max(w.lanes[lane].next, run.Next)
+			}
+		}
+		return nil
+	}
+	if fault != "" || b.framesFault() != "" {
+		w.gone = true // what it held is given up by whoever reads it
+		return nil
+	}
 	return b.each(func(lane uint8, offset uint64, _ []byte) error {
 		if run.First <= offset && offset < run.Next {
-			w.lanes[lane] = append(w.lanes[lane], offset)
+			l := &w.lanes[lane]
+			if n := len(l.offsets); n == 0 || l.offsets[n-1] < offset {
+				l.offsets = append(l.offsets, offset)
+			}
+			l.next = max(l.next, offset+1)
 		}
 		return nil
 	})
@@ -96,6 +137,11 @@ func (s *stream) watch(w *awaited) {
 		s.awaited = make(map[*awaited]struct{})
 	}
 	s.awaited[w] = struct{}{}
+	for _, p := range s.places {
+		p.mu.Lock()
+		w.lost = w.lost || p.opened && p.lostOfLocked(w)
+		p.mu.Unlock()
+	}
 }
 
 func (s *stream) unwatch(w *awaited) {
@@ -128,37 +174,58 @@ func (s *stream) done(w *awaited) bool {
 
 func (p *Place) settledLocked(w *awaited) bool {
 	for lane := range p.marks {
-		for _, offset := range w.lanes[lane] {
-			if !p.marks[lane].Done(offset) {
-				return false
-			}
+		if !w.lanes[lane].done(&p.marks[lane]) {
+			return false
 		}
 	}
 	return true
 }
 
-// firstUnsettled returns the first offset that some open place has not settled.
-func (s *stream) firstUnsettled() uint64 {
-	first := s.appended().Events + 1
-	for _, p := range s.sortedPlaces() {
-		p.mu.Lock()
-		if p.opened {
-			first = min(first, p.checkpointLocked())
-		}
-		p.mu.Unlock()
+func (l *awaitedLane) done(m *Mark) bool {
+	if l.next <= m.Checkpoint {
+		return true
 	}
-	return first
+	for _, offset := range l.offsets {
+		if !m.Done(offset) {
+			return false
+		}
+	}
+	return len(l.offsets) > 0
 }
 
-// noteLost is called with s.mu and p.mu held before the marks move in a settlement that loses events.
+// lostOfLocked tells whether the place has settled some of w and did not deliver it, or may not have.
+func (p *Place) lostOfLocked(w *awaited) bool {
+	for lane := range w.lanes {
+		l, lost := &w.lanes[lane], p.lost[lane]
+		if w.gone && w.run.First < lost || l.passes(w, Mark{}, p.marks[lane], lost) {
+			return true
+		}
+	}
+	return false
+}
+
+// passes tells whether some of the lane's events below limit is settled by to and not by from.
+func (l *awaitedLane) passes(w *awaited, from, to Mark, limit uint64) bool {
+	if l.offsets == nil {
+		first, next := max(w.run.First, from.Checkpoint), min(l.next, limit)
+		return first < next && (to.end() > first)
+	}
+	for _, offset := range l.offsets {
+		if offset >= limit {
+			break
+		}
+		if to.Done(offset) && !from.Done(offset) {
+			return true
+		}
+	}
+	return false
+}
+
+// noteLostLocked is called with s.mu and p.mu held before the marks move in a settlement that loses events.
 func (s *stream) noteLostLocked(p *Place, marks map[uint8]Mark) {
 	for w := range s.awaited {
 		for lane, m := range marks {
-			for _, offset := range w.lanes[lane] {
-				if m.Done(offset) && !p.marks[lane].Done(offset) {
-					w.lost = true
-				}
-			}
+			w.lost = w.lost || w.lanes[lane].passes(w, p.marks[lane], m, w.run.Next)
 		}
 	}
 }

@@ -90,7 +90,7 @@ func outcome(err error) string {
 
 // settleStep makes a checkpoint now and then, and lets the oldest segments go.
 func settleStep(l *wal.Log, number int) {
-	p, err := l.Place("s", "d")
+	p, err := place(l, "s", "d")
 	if err != nil || number%4 != 0 {
 		return
 	}

@@ -1,0 +1,82 @@
+package wal_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// settledSoon returns when done is closed, or when it seems that it will not be: what closes it waits for the caller.
+func settledSoon(done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+// A parked destination comes back, ships and is parked again while it is counted what it is to drop.
+func TestParkedDestination_ThatWasBackMeanwhileDropsNothingTwice(t *testing.T) {
+	var l *wal.Log
+	var p *wal.Place
+	counted := 0
+	o := wal.Options{Dir: t.TempDir()}.WithParkedStep(func() {
+		if counted++; counted > 1 {
+			return
+		}
+		back, err := l.Place("small", "d")
+		must(t, err)
+		settleTo(t, back, 31, wal.Ledger{Delivered: wal.Count{Events: 30, Bytes: 30 * (1000 - 64)}})
+		back.Park()
+	})
+	l = open(t, o)
+	l.SetPolicy(share(100_000, wal.DropOldest))
+	p, err := l.Place("small", "d")
+	must(t, err)
+	p.Park()
+	for range 14 {
+		_, err := l.Append(t.Context(), kilo(10))
+		must(t, err)
+	}
+	st := p.Stat()
+	left := uint64(len(readAll(t, l, "small", st.Checkpoint, wal.AllLanes)))
+	if st.Pending.Events != left || st.Delivered.Events != 30 || st.Dropped[wal.DroppedFull].Events != 140-30-left {
+		t.Errorf("got %+v, want 30 delivered and the %d pending that it can still read", st, left)
+	}
+	if counted < 2 {
+		t.Error("it was counted once; nothing is tested")
+	}
+}
+
+// The committer goes on while it is counted what a parked destination drops.
+func TestParkedDestination_DelaysNoCommit(t *testing.T) {
+	counting, release := make(chan struct{}), make(chan struct{})
+	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20, SegmentSize: 256 << 10, OnFull: wal.DropOldest}.WithParkedStep(func() {
+		select {
+		case counting <- struct{}{}:
+			<-release
+		case <-release:
+		}
+	})
+	l := open(t, o)
+	p, err := l.Place("s", "d")
+	must(t, err)
+	p.Park()
+	stored := make(chan error)
+	go func() {
+		var err error
+		for range 1000 {
+			if _, err = l.Append(bg, &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 10_000)))}}); err != nil {
+				break
+			}
+		}
+		stored <- err
+	}()
+	<-counting
+	sync(t, l) // for ever, if it waits for the count
+	close(release)
+	must(t, <-stored)
+	if st := p.Stat(); st.Appended.Events != 1000 || st.Dropped[wal.DroppedFull].Events == 0 {
+		t.Errorf("got %+v", st)
+	}
+}
