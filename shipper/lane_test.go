@@ -44,7 +44,7 @@ func TestPoison_StaysUntilItIsADeadLetter(t *testing.T) {
 			svc.refused["k 1"] = true
 			r.start()
 			r.src.send("k", 5)
-			place, _ := r.log.Place("s", "d")
+			place := r.place()
 			for graves.fails.Load() > 0 && !t.Failed() {
 				time.Sleep(100 * time.Millisecond)
 				synctest.Wait()
@@ -112,7 +112,7 @@ func TestMark_IsNoLongerThanABatch(t *testing.T) {
 			return f
 		}
 		r := newRig(t, svc)
-		place, _ := r.log.Place("s", "d")
+		place := r.place()
 		for range 100 {
 			r.src.send(keys[0], 1)
 			r.src.send(keys[1], 1)
