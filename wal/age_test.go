@@ -244,3 +244,38 @@ func TestAPolicyThatChangesTakesEffect(t *testing.T) {
 		}
 	})
 }
+
+// A clock that was right for long and then jumps for a few minutes is not believed for these: what the run before has
+// appended is no older by it.
+func TestClock_ThatJumpsAfterLongIsNotBelieved(t *testing.T) {
+	for _, jump := range []time.Duration{2 * day, 10 * day, 20_000 * day} {
+		t.Run(jump.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clock := &shiftedClock{}
+				o := wal.Options{Dir: t.TempDir(), Clock: clock.now}
+				l, _ := openAged(t, o, day)
+				appendOne(t, l, "s", "k", "of the run before")
+				must(t, l.Close())
+				l, p := openAged(t, o, day)
+				defer l.Close()
+				time.Sleep(30 * time.Minute) // it is believed by now
+				for range 3 {
+					clock.jump(jump)
+					time.Sleep(9 * time.Minute)
+					if got := floorOf(p); got.Offset() != 0 {
+						t.Fatalf("got %+v after the clock jumped by %v, want none", got, jump)
+					}
+					clock.jump(-jump)
+					time.Sleep(9 * time.Minute)
+				}
+				if got := floorOf(p); got.Offset() != 0 {
+					t.Errorf("got %+v within a day, want none", got)
+				}
+				time.Sleep(day)
+				if got, want := floorOf(p), (wal.Floor{Age: 2}); got != want {
+					t.Errorf("got %+v after a day, want %+v", got, want)
+				}
+			})
+		})
+	}
+}

@@ -23,7 +23,7 @@ const shortEvents = 48
 
 // shortOptions: a log of small segments, which are rewritten as soon as a lane that is stuck is all that they are for.
 func shortOptions(dir string) wal.Options {
-	return wal.Options{Dir: dir, SegmentSize: 64 << 10}.Rewriting()
+	return wal.Options{Dir: dir, SegmentSize: 256 << 10}.Rewriting()
 }
 
 // shortOf appends, rolls, reads, settles, truncates, rewrites and buries. Each step is tried until it succeeds, as producers
@@ -44,7 +44,7 @@ func shortOf(dir string) int {
 	}
 	stuck := wal.LaneOf("key0")
 	for n := range shortEvents {
-		data := fmt.Sprintf("%020000d", n)
+		data := fmt.Sprintf("%040000d", n)
 		ok := again("append", func() error {
 			_, err := l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{event(fmt.Sprint("key", n%4), data)}})
 			return err
@@ -98,7 +98,7 @@ func settleAllBut(l *wal.Log, p *wal.Place, stuck uint8) error {
 	}
 	events := (next - 1) / 4 * 3
 	before := p.Stat().Delivered.Events
-	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: wal.Count{Events: events - before, Bytes: 20_000 * (events - before)}}})
+	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: wal.Count{Events: events - before, Bytes: 40_000 * (events - before)}}})
 	return l.Sync(context.Background())
 }
 
