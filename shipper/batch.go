@@ -30,7 +30,7 @@ type draft struct {
 	events int
 	size   int       // framed, without the key
 	sizer  kpl.Sizer // of KPL's format
-	pace   *pace     // of its shard; nil: none
+	pace   *pace     // of the part that it belongs to; nil: none
 }
 
 // group is the events of one key in a record (where order is the stream's: of any keys).
@@ -153,18 +153,25 @@ func (b *batch) wait(l *lane) {
 // add finds e a place. It returns nil when e can't be in this batch.
 func (b *batch) add(e *wal.Event) *group {
 	g := b.groups[b.groupKey(e)]
-	pace := b.paceOf(g, e)
-	if b.slow = nil; pace == nil {
+	if b.slow = nil; b.paces == nil {
 		return b.place(g, e)
 	}
-	if !pace.allows(b.sent(len(e.Data) + b.keyCost(e.Key))) {
-		b.slow = pace
+	part, lane := b.partOf(g, e), b.paces.lane(e)
+	n := b.sent(len(e.Data) + b.keyCost(e.Key))
+	switch {
+	case !part.allows(n):
+		b.slow = part
+		return nil
+	case !lane.allows(n):
+		b.slow = lane
 		return nil
 	}
 	size, records := b.size, len(b.drafts)
 	if g = b.place(g, e); g != nil {
-		b.drafts[g.record].pace = pace
-		b.paces.plan(pace, b.sent(b.size-size), len(b.drafts)-records)
+		b.drafts[g.record].pace = part
+		n, records := b.sent(b.size-size), len(b.drafts)-records
+		b.paces.plan(part, n, records)
+		b.paces.plan(lane, n, records)
 	}
 	return g
 }
@@ -172,15 +179,12 @@ func (b *batch) add(e *wal.Event) *group {
 // sent returns what framed bytes will be when they are sent, as far as it is known.
 func (b *batch) sent(framed int) int { return int(float64(framed) / b.shrink) }
 
-// paceOf returns the pace of e, which may be in a group already; nil: none.
-func (b *batch) paceOf(g *group, e *wal.Event) *pace {
-	switch {
-	case b.paces == nil:
-		return nil
-	case g != nil:
+// partOf returns the pace of the part that e belongs to, which may be in a group already; nil: none.
+func (b *batch) partOf(g *group, e *wal.Event) *pace {
+	if g != nil {
 		return b.drafts[g.record].pace
 	}
-	return b.paces.of(e)
+	return b.paces.part(e.Key)
 }
 
 // place puts e into the group of its key, or a new one.

@@ -151,11 +151,20 @@
 // shard has none stays out until 0.6 s of the quota are there again, so that small records still share a
 // request, and holds up no other lane's. An event that is larger than a bucket is owed.
 //
-// Throttling halves a shard's pace, once for all that was under way, down to a 64th; then it gains a
-// twentieth a second up to the quota. Where no quota is known, what was sent in the last second is too
-// much, and the pace is let go at four times that. Where the shards are not known, each lane has a pace of
-// its own, without a quota: throttling slows the lanes that meet it. A shard that comes with a reshard
-// begins with a full bucket; one that stays keeps its pace.
+// Throttling slows the smallest part that explains it: a lane alone, while others of its shard (or of a
+// destination without shards) do well or send nothing; else the shard. Where the shards are not known it is
+// always the lane. A request that fails as a whole says nothing about any of them; where there are no shards, a
+// service that begins to refuse whole requests again within 5 s of the last time is sending too fast for it,
+// once each time.
+//
+// Throttling halves a pace, once for all that was under way, down to a 64th of what it was before. 5 s after the
+// last of it the pace is back at the rate that met it, where it lingers, and after 16 s at the rate before all
+// throttling, however often it was halved. A lane then has no limit of its own any more. Where no quota is
+// known, the rate before is the highest that the service took of late; it is doubled each 1.5 s from there,
+// while records are taken, and let go at four times that. In a simulation (pace_internal_test.go) of 1 to 64
+// shards and 0.1 to 100 MB/s, with a quota and without, 1.01 of the rate before was back within 20 s, and 0.99
+// of it stayed. A throttled lane is tried again within 10 s, whatever Retry.Max is. A shard that comes with a
+// reshard begins with a full bucket; one that stays keeps its pace.
 //
 // After an outage requests begin with one at a time, and double; after one of 10 s or more each pace begins
 // with an eighth of what it was and doubles each second. In a simulation of four shards of 20 KB/s and

@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"cmp"
 	"math"
 	"time"
 )
@@ -22,15 +23,22 @@ const (
 	// that small records share a request still: at the 5 MiB/s of a Firehose stream, requests of 3 MiB.
 	bucketHolds   = 1.0
 	bucketReopens = 0.6
-	// leastShare is what throttling leaves: enough to notice that it is over.
+	// leastShare is what throttling leaves of the share before it: enough to notice that it is over.
 	leastShare = 1.0 / 64
-	// raiseSeconds is how long it takes to gain, step by step, the whole of the share that was too much.
-	raiseSeconds = 20
-	// forgetFactor: a pace that was only learned from throttling is let go at so many times of what
-	// was too much then.
+	// After the last throttling a pace is back at the share that met it after kneeSeconds, in a curve that flattens
+	// there, since the service may take that and no more. After peakSeconds it is back at the share before
+	// all throttling, by equal factors in equal times, however far down it went.
+	kneeSeconds = 5.0
+	peakSeconds = 16.0
+	// A pace without a quota then doubles in probeSeconds, and is let go at forgetFactor of that share.
+	probeSeconds = 1.5
 	forgetFactor = 4
+	// highSeconds is how long the highest rate that was reached is remembered while nothing is throttled.
+	highSeconds = 60.0
 	// After an outage a pace starts at this part of what it was and doubles each second.
 	restartShare = 1.0 / 8
+	// mostPaced bounds the time after which a lane looks again whether its pace has room: paces grow.
+	mostPaced = time.Second
 )
 
 // load is an amount of what quotas count.
@@ -47,32 +55,52 @@ func (l load) atMost(o load) load {
 	return load{min(l.bytes, o.bytes), min(l.records, o.records), min(l.requests, o.requests)}
 }
 
-// pace is the rate at which one shard is served: token buckets of its quota, or of a share of it while
-// the service throttles. Where no quota is known, the first throttling tells what is too much.
+// pace is the rate at which one part of a destination is served: token buckets of its quota, or of a share of
+// it while the service throttles. Where no quota is known, the first throttling tells what is too much.
 // Its methods are called by Run's goroutine alone.
 type pace struct {
-	quota Quota
-	known bool    // quota is the service's; else it is unit
-	share float64 // of quota; 0: nothing is known to be too much
-	step  float64 // gained each second without throttling
-	most  float64 // share at most; a learned pace is let go there
-	goal  float64 // share before the outage; below it the share doubles each second
+	quota Quota   // what share is a part of
+	rest  float64 // the share while nothing is throttled; 0: no limit
+	top   float64 // the share that recovery leads back to; 0: the one that was reached
+	share float64 // now; 0: no limit
+
+	slow    bool      // throttling was met, and the share before it is not back
+	peak    float64   // the share before all of it
+	knee    float64   // the share that met the last of it
+	low     float64   // the share that it left
+	lowered time.Time // when it was met last
+	probed  time.Time // when the share before was back, and there was more to send
+	taken   time.Time // when the service last took something that set out after lowered
+
+	restarted time.Time // the end of an outage, until the share is whole again
 
 	level   load // what may be sent now; below 0 after a record that was larger
 	planned load // of the batch in the making
 	filled  time.Time
 	closed  bool // ran empty: to be filled to bucketReopens first
-	lowered time.Time
-	raised  time.Time
-	recent  load // what was sent, fading within a second
+
+	recent   load    // what the service took, fading within a second
+	high     float64 // the highest share of late that the service took
+	measured time.Time
+
+	tally tally // of the lanes that share it
 }
 
+// newPace returns the pace of a part with a quota of its own; the zero one is not known.
 func newPace(q Quota, now time.Time) *pace {
-	p := &pace{quota: unit, filled: now, raised: now}
+	p := &pace{quota: unit, filled: now, measured: now}
 	if q != (Quota{}) {
-		p.quota, p.known, p.share, p.most = q, true, 1, 1
+		p.quota, p.rest, p.top, p.share = q, 1, 1, 1
 		p.level = p.rate()
 	}
+	return p
+}
+
+// newLanePace returns the pace of a lane, which has no limit of its own until it is throttled. q is the quota
+// of a part that lanes may belong to.
+func newLanePace(q Quota, now time.Time) *pace {
+	p := newPace(Quota{}, now)
+	p.quota = Quota{Bytes: cmp.Or(q.Bytes, unit.Bytes), Records: cmp.Or(q.Records, unit.Records)}
 	return p
 }
 
@@ -81,15 +109,68 @@ func (p *pace) rate() load {
 	return load{float64(p.quota.Bytes), float64(p.quota.Records), float64(p.quota.Requests)}.times(p.share)
 }
 
-// fill brings the buckets up to now.
+// shareOf returns the share that sends l in a second.
+func (p *pace) shareOf(l load) (share float64) {
+	if p.quota.Bytes > 0 {
+		share = l.bytes / float64(p.quota.Bytes)
+	}
+	if p.quota.Records > 0 {
+		share = max(share, l.records/float64(p.quota.Records))
+	}
+	return share
+}
+
+// fill brings the share and the buckets up to now.
 func (p *pace) fill(now time.Time) {
 	if dt := now.Sub(p.filled).Seconds(); dt > 0 {
 		p.filled = now
-		p.recent = p.recent.times(math.Exp(-dt))
+		p.grow(now)
 		rate := p.rate()
 		p.level = p.level.plus(rate, dt).atMost(rate.times(bucketHolds))
 	}
 	p.closed = p.closed && p.opens().After(now)
+}
+
+// grow makes the share that of now.
+func (p *pace) grow(now time.Time) {
+	if p.slow {
+		p.share = p.recovered(now)
+	}
+	if p.restarted.IsZero() {
+		return
+	}
+	part := restartShare * math.Exp2(now.Sub(p.restarted).Seconds())
+	if part >= 1 {
+		p.restarted, part = time.Time{}, 1
+	}
+	if !p.slow {
+		p.share = p.rest
+	}
+	p.share *= part
+}
+
+// recovered returns the share at some time after the last throttling, and notes when all of it is over.
+func (p *pace) recovered(now time.Time) float64 {
+	t := now.Sub(p.lowered).Seconds()
+	switch {
+	case t < kneeSeconds:
+		return p.low + (p.knee-p.low)*(1-math.Pow(1-t/kneeSeconds, 3))
+	case t < peakSeconds:
+		return p.knee * math.Pow(p.peak/p.knee, (t-kneeSeconds)/(peakSeconds-kneeSeconds))
+	case p.top > 0:
+		p.slow = false
+		return p.rest
+	case !p.taken.After(p.lowered): // nothing shows that there is more
+		return p.peak
+	case p.probed.Before(p.lowered):
+		p.probed = now
+	}
+	probe := math.Exp2(now.Sub(p.probed).Seconds() / probeSeconds)
+	if probe >= forgetFactor {
+		p.slow = false
+		return p.rest
+	}
+	return p.peak * probe
 }
 
 // opens returns when a bucket that ran empty is used again.
@@ -106,13 +187,14 @@ func (p *pace) opens() time.Time {
 	if wait == 0 {
 		return p.filled
 	}
+	wait = min(wait, mostPaced.Seconds())
 	return p.filled.Add(time.Duration(wait*1e9) + 1) // rounded up: to be called a little early would spin
 }
 
 // allows tells whether so many bytes may join the batch in the making. What is larger than a bucket may,
-// once there is as much as there has to be.
+// once there is as much as there has to be. A nil pace allows all.
 func (p *pace) allows(n int) bool {
-	if p.share == 0 {
+	if p == nil || p.share == 0 {
 		return true
 	}
 	ok := !p.closed
@@ -136,44 +218,55 @@ func (p *pace) spend() {
 	if p.share > 0 {
 		p.level = p.level.plus(p.planned, -1)
 	}
-	p.recent = p.recent.plus(p.planned, 1)
 	p.planned = load{}
 }
 
-// throttled halves the share. A request that set out before the last time says nothing new.
-func (p *pace) throttled(started, now time.Time) {
+// took: the service has taken l, of a request that set out at started.
+func (p *pace) took(l load, started, now time.Time) {
+	p.measure(now)
+	p.recent = p.recent.plus(l, 1)
+	p.high = max(p.high, p.shareOf(p.recent))
+	if started.After(p.lowered) {
+		p.taken = now
+	}
+}
+
+func (p *pace) measure(now time.Time) {
+	if dt := now.Sub(p.measured).Seconds(); dt > 0 {
+		p.measured = now
+		p.recent = p.recent.times(math.Exp(-dt))
+		p.high *= math.Exp(-dt / highSeconds)
+	}
+}
+
+// throttled halves the share, for the service has refused l. A request that set out before the last time
+// says nothing new. high is a share that the service is known to have taken of late, of this or the like of it.
+func (p *pace) throttled(l load, high float64, started, now time.Time) {
 	if started.Before(p.lowered) {
 		return
 	}
 	p.fill(now)
-	if p.share == 0 {
-		p.share = max(p.recent.bytes/float64(p.quota.Bytes), p.recent.records/float64(p.quota.Records), leastShare)
+	p.measure(now)
+	met := p.share
+	if p.rest == 0 { // the limit may not be what limited it
+		met = max(p.shareOf(p.recent), p.shareOf(l))
+		if p.slow {
+			met = min(met, p.share)
+		}
 	}
-	p.step = max(p.share, 1) / raiseSeconds
-	if !p.known {
-		p.most = forgetFactor * max(p.share, 1)
+	switch {
+	case p.top > 0:
+		p.peak = p.top
+	case !p.slow:
+		p.peak = max(met, p.high, high)
+	case p.probed.After(p.lowered): // more was tried than before, and taken
+		p.peak = max(p.peak, min(p.high, p.share))
 	}
-	p.share = max(p.share/2, leastShare)
-	p.goal, p.lowered, p.raised = 0, now, now
+	met = min(met, p.peak)
+	p.low = max(met/2, p.peak*leastShare)
+	p.knee, p.slow = max(met, p.low), true
+	p.share, p.lowered, p.restarted = p.low, now, time.Time{}
 	p.level, p.closed = load{}, true
-}
-
-// taken: the service has taken records; the share grows, however many they were, with the time.
-func (p *pace) taken(started, now time.Time) {
-	if p.share == 0 || started.Before(p.lowered) {
-		return
-	}
-	p.fill(now)
-	dt := min(now.Sub(p.raised).Seconds(), 1)
-	p.raised = now
-	if p.share < p.goal {
-		p.share = min(p.share*math.Exp2(dt), p.goal)
-		return
-	}
-	p.share = min(p.share+p.step*dt, p.most)
-	if !p.known && p.share == p.most {
-		p.share = 0
-	}
 }
 
 // restart begins slowly after an outage.
@@ -182,11 +275,7 @@ func (p *pace) restart(now time.Time) {
 		return
 	}
 	p.fill(now)
-	p.goal = max(p.goal, p.share)
-	p.share = max(p.goal*restartShare, leastShare)
-	p.raised = now
+	p.restarted = now
+	p.grow(now)
 	p.level = load{}
 }
-
-// slowed tells whether throttling has left its mark.
-func (p *pace) slowed() bool { return p.share > 0 && (!p.known || p.goal == 0 && p.share < 1) }

@@ -1,43 +1,51 @@
 package shipper
 
 import (
+	"slices"
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
 )
 
-// paces are those of a destination's shards. Where keys matter and the shards are not known, each lane
-// stands for one, so that throttling still slows only the lanes that meet it. Where there are no
-// keys, one pace is the destination's.
+// paces are those of a destination: of its shards, or of the whole where it has none, and of its lanes.
+// Throttling slows the smallest part that explains it. Where keys matter and the shards are not known, that
+// is always a lane.
 type paces struct {
 	shards  *ShardMap // nil: there are none, or nobody knows
-	parts   []*pace
+	parts   []*pace   // of the shards, or one for all; none where lanes stand for shards that nobody knows
+	lanes   []*pace
 	quota   Quota
-	lanes   int       // that stand for shards where those are not known; 1: for the destination
+	keyed   bool
 	now     time.Time // of the batch in the making
 	touched []*pace   // those that the batch in the making has planned with
 }
 
-func newPaces(sink Sink, lanes int, now time.Time) *paces {
-	p := &paces{now: now}
-	shape := sink.Shape()
-	if !shape.KeyCounts {
-		lanes = 1
+func newPaces(shape Shape, lanes int, now time.Time) *paces {
+	p := &paces{now: now, quota: shape.Quota, keyed: shape.KeyCounts, lanes: make([]*pace, lanes)}
+	for i := range p.lanes {
+		p.lanes[i] = newLanePace(p.quota, now)
 	}
-	p.quota, p.lanes = shape.Quota, lanes
 	p.alone()
 	return p
 }
 
-// alone makes paces that know no shards. The quota is a shard's where keys matter, so lanes don't have it.
+// alone makes paces that know no shards. The quota is a shard's where keys matter, and lanes don't have it.
 func (p *paces) alone() {
-	quota := p.quota
-	if p.lanes > 1 {
-		quota = Quota{}
+	p.shards, p.parts = nil, nil
+	if !p.keyed {
+		p.parts = []*pace{newPace(p.quota, p.now)}
 	}
-	p.shards, p.parts = nil, make([]*pace, p.lanes)
-	for i := range p.parts {
-		p.parts[i] = newPace(quota, p.now)
+	p.top()
+}
+
+// top makes lanes recover to the quota of the part that they belong to, where both are known.
+func (p *paces) top() {
+	top := 0.0
+	if len(p.parts) > 0 && p.quota.Bytes+p.quota.Records > 0 {
+		top = 1
+	}
+	for _, l := range p.lanes {
+		l.top = top
 	}
 }
 
@@ -68,23 +76,36 @@ func (p *paces) reshard(m *ShardMap) {
 			p.parts[i] = newPace(p.quota, p.now)
 		}
 	}
+	p.top()
 }
 
-// of returns the pace that an event goes at, up to date.
-func (p *paces) of(e *wal.Event) *pace {
+// part returns the pace of the part that a key belongs to, up to date; nil: nobody knows.
+func (p *paces) part(key string) *pace {
 	i := 0
 	switch {
+	case len(p.parts) == 0:
+		return nil
 	case p.shards != nil:
-		i = p.shards.Find(e.Key)
-	case p.lanes > 1:
-		i = int(e.Lane)
+		i = p.shards.Find(key)
 	}
 	p.parts[i].fill(p.now)
 	return p.parts[i]
 }
 
-// plan notes what the batch in the making holds at a pace.
+// lane returns the pace of an event's lane, up to date.
+func (p *paces) lane(e *wal.Event) *pace {
+	at := p.lanes[int(e.Lane)%len(p.lanes)]
+	if at.share > 0 {
+		at.fill(p.now)
+	}
+	return at
+}
+
+// plan notes what the batch in the making holds at a pace, which may be nil or without a limit.
 func (p *paces) plan(at *pace, bytes, records int) {
+	if at == nil || at.share == 0 {
+		return
+	}
 	if at.planned == (load{}) {
 		p.touched = append(p.touched, at)
 	}
@@ -109,19 +130,23 @@ func (p *paces) spend() {
 
 // restart: the destination is back after an outage.
 func (p *paces) restart(now time.Time) {
-	for _, pace := range p.parts {
+	for _, pace := range slices.Concat(p.parts, p.lanes) {
 		pace.restart(now)
 	}
 }
 
 // limit returns the bytes a second that all parts may take now, 0 where any of them has no limit, and
-// whether the service's throttling has lowered one.
-func (p *paces) limit() (bytes float64, slowed bool) {
-	unlimited := false
+// whether the service's throttling slows any part or lane.
+func (p *paces) limit(now time.Time) (bytes float64, slowed bool) {
+	unlimited := len(p.parts) == 0
 	for _, pace := range p.parts {
+		pace.fill(now)
 		bytes += pace.rate().bytes
-		slowed = slowed || pace.slowed()
+		slowed = slowed || pace.slow
 		unlimited = unlimited || pace.share == 0 || pace.quota.Bytes == 0
+	}
+	for _, pace := range p.lanes {
+		slowed = slowed || pace.slow
 	}
 	if unlimited {
 		bytes = 0

@@ -95,7 +95,7 @@ func (s *Shipper) tell() {
 func (s *Shipper) tellPace(r *Report, now time.Time) {
 	slowed := false
 	if s.paces != nil {
-		r.Pace, slowed = s.paces.limit()
+		r.Pace, slowed = s.paces.limit(now)
 		if s.paces.shards != nil {
 			r.Shards = s.paces.shards.Len()
 		}
@@ -139,7 +139,7 @@ func (s *Shipper) recovered(now time.Time) {
 	}
 	s.opts.Logger.Info("the destination takes records again", "stream", s.stream,
 		"destination", s.opts.Place.Name(), "after", time.Since(s.trouble.since).Round(time.Millisecond), "failures", s.trouble.times)
-	s.trouble = nil
+	s.trouble, s.calm = nil, now
 }
 
 // logTrouble says the first failure of a run and then every power of two.

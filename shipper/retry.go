@@ -64,9 +64,16 @@ func (r *Retry) delays() *backoff.ExponentialBackOff {
 // operatorJitter is which part of Max the delay of an operator's error may fall short of it.
 const operatorJitter = 5
 
+// mostThrottled bounds the delay after throttling, so that its end is noticed soon; the pace keeps down what is
+// sent then.
+const mostThrottled = 10 * time.Second
+
 // delay draws the time to the next try. What the service asks for is a floor.
 func (r *Retry) delay(t *trouble, err *Error) time.Duration {
 	d := t.delays.NextBackOff()
+	if err.Class == Throttled && d > mostThrottled {
+		d = rand.N(mostThrottled)
+	}
 	if err.Class == Operator { // its agents would come in lockstep otherwise
 		d = r.Max - rand.N(r.Max/operatorJitter+1)
 	}

@@ -22,7 +22,9 @@ func (s *Shipper) settle(o outcome) {
 	s.opts.Observer.Request(o.reply.Code, o.took)
 	add := wal.Ledger{Requests: 1}
 	results := s.results(&o, now)
-	o.teach(results, now)
+	if s.paces != nil {
+		s.paces.learn(&o, results, now)
+	}
 	for i, failure := range results {
 		if failure == nil {
 			s.bill(&add, &o.records[i], &o.batch.shape)
@@ -75,22 +77,25 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 			s.tryEarly(now)
 		}
 		s.logTrouble(s.trouble)
+		s.overloaded(o, failure, now)
 	}
 	return results
 }
 
-// teach tells the paces of the batch how the service took it.
-func (o *outcome) teach(results []*Error, now time.Time) {
-	for i, failure := range results {
-		pace := o.batch.drafts[i].pace
-		switch {
-		case pace == nil:
-		case failure == nil:
-			pace.taken(o.started, now)
-		case failure.Class == Throttled:
-			pace.throttled(o.started, now)
-		}
+// relapse is within what time of the last trouble's end a service that refuses whole requests, because it gets too
+// many, does so for their rate: before, it may as well have been down.
+const relapse = 5 * time.Second
+
+// overloaded lowers the rate of all once for each outage that follows another.
+func (s *Shipper) overloaded(o *outcome, failure *Error, now time.Time) {
+	if s.paces == nil || failure.Class != Throttled || s.trouble.times > 1 || s.calm.IsZero() || now.Sub(s.calm) > relapse {
+		return
 	}
+	l := load{requests: 1}
+	for i := range o.records {
+		l = l.plus(o.load(i), 1)
+	}
+	s.paces.overloaded(l, o.started, now)
 }
 
 // errNotTried: another record of the request was refused, so the service did not look at this one.

@@ -114,6 +114,7 @@ type Shipper struct {
 	back     time.Time     // when it last heard that the link is back
 	wire     float64       // bytes of a request's body for one of its records
 	trouble  *trouble      // of requests as a whole
+	calm     time.Time     // when the last trouble of requests ended
 	squeeze  int           // batches are halved this many times: requests have timed out
 	ratio    ratio         // of compressed records
 
@@ -151,7 +152,7 @@ func New(o Options) *Shipper {
 	s.courtesy = courtesy{all: o.Log.Flow(), own: o.Log.Appended(s.stream).Bytes, budget: courteousBurst}
 	s.window = o.InFlight
 	if !o.Unpaced {
-		s.paces = newPaces(o.Sink, len(s.lanes), s.progress)
+		s.paces = newPaces(shape, len(s.lanes), s.progress)
 	}
 	if k, ok := o.Sink.(Keeper); ok {
 		o.Place.Keep(k.Committed)

@@ -82,6 +82,7 @@ func (b *batch) shorten(s *share, n int) {
 		b.size -= size
 		b.events--
 		b.unplan(d.pace, size, 0)
+		b.unplan(b.laneOf(&s.events[last]), size, 0)
 		s.events, s.groups = s.events[:last], s.groups[:last]
 	}
 }
@@ -104,6 +105,14 @@ func (b *batch) dropEmpty() {
 		kept = append(kept, d)
 	}
 	b.drafts = kept
+}
+
+// laneOf returns the pace of an event's lane; nil: none.
+func (b *batch) laneOf(e *wal.Event) *pace {
+	if b.paces == nil {
+		return nil
+	}
+	return b.paces.lane(e)
 }
 
 // unplan gives back to a record's pace, which may be nil, what is not sent.

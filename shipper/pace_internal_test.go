@@ -1,0 +1,222 @@
+package shipper
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// plant is a service of shards with a rate each and lanes that always have something to send, in rounds of a
+// twentieth of a second: the paces alone, so that any rate costs the same to simulate.
+type plant struct {
+	paces  *paces
+	shards int
+	rate   float64 // bytes a second that all shards take
+	share  float64 // of it that others leave
+	level  []float64
+	now    time.Time
+	taken  []float64 // bytes by second
+	record int
+	data   []byte               // of each record
+	events [wal.Lanes]wal.Event // one of each lane
+}
+
+const round = 50 * time.Millisecond
+
+func newPlant(shards int, rate float64, quota Quota, hidden bool) *plant {
+	p := &plant{shards: shards, rate: rate, share: 1, level: make([]float64, shards), now: time.Unix(1e9, 0)}
+	p.record = max(int(2*rate*round.Seconds())/wal.Lanes, 16)
+	p.data = make([]byte, p.record)
+	for i := range p.level {
+		p.level[i] = rate / float64(shards)
+	}
+	found := 0
+	for i := 0; found < wal.Lanes; i++ { // a key for each lane
+		key := fmt.Sprint(i)
+		if id := wal.LaneOf(key); p.events[id].Key == "" {
+			p.events[id] = wal.Event{Key: key, Lane: id, Data: make([]byte, 0)}
+			found++
+		}
+	}
+	p.paces = newPaces(Shape{KeyCounts: true, Quota: quota}, wal.Lanes, p.now)
+	var m *ShardMap
+	if !hidden {
+		var all []Shard
+		for i := range shards {
+			all = append(all, Shard{ID: fmt.Sprint(i), First: HashKey{byte(256 * i / shards)}})
+		}
+		m = NewShardMap(all)
+	}
+	p.paces.begin(p.now, m)
+	return p
+}
+
+func (p *plant) shardOf(lane int) int {
+	h := HashOf(p.events[lane].Key)
+	return int(h[0]) * p.shards / 256
+}
+
+// run lets so much time pass.
+func (p *plant) run(d time.Duration) {
+	for end := p.now.Add(d); p.now.Before(end); p.now = p.now.Add(round) {
+		p.step()
+	}
+}
+
+func (p *plant) step() {
+	o := &outcome{flight: &flight{batch: &batch{shape: Shape{KeyCounts: true}}}, started: p.now}
+	p.paces.begin(p.now, p.paces.shards)
+	first := int(p.now.UnixNano()/int64(round)) * 7
+	var results []*Error
+	for i := range wal.Lanes {
+		lane := (first + i) % wal.Lanes
+		e := &p.events[lane]
+		part, own := p.paces.part(e.Key), p.paces.lane(e)
+		if !part.allows(p.record) || !own.allows(p.record) {
+			continue
+		}
+		p.paces.plan(part, p.record, 1)
+		p.paces.plan(own, p.record, 1)
+		o.batch.drafts = append(o.batch.drafts, &draft{pace: part, groups: []*group{{events: []*wal.Event{e}}}})
+		o.records = append(o.records, Record{Data: p.data})
+		results = append(results, p.serve(p.shardOf(lane)))
+	}
+	p.paces.spend()
+	for i := range p.level {
+		most := p.rate / float64(p.shards) * p.share
+		p.level[i] = min(p.level[i]+most*round.Seconds(), most)
+	}
+	p.paces.learn(o, results, p.now.Add(round/2))
+}
+
+func (p *plant) serve(shard int) *Error {
+	second := int(p.now.Unix() - 1e9)
+	for len(p.taken) <= second {
+		p.taken = append(p.taken, 0)
+	}
+	if p.level[shard] < float64(p.record) {
+		return &Error{Class: Throttled, Record: -1}
+	}
+	p.level[shard] -= float64(p.record)
+	p.taken[second] += float64(p.record)
+	return nil
+}
+
+// draws is how many cases a test draws: fewer with -short.
+func draws(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
+}
+
+// mean returns the bytes a second between two seconds.
+func (p *plant) mean(from, to int) float64 {
+	sum := 0.0
+	for _, n := range p.taken[from:min(to, len(p.taken))] {
+		sum += n
+	}
+	return sum / float64(to-from)
+}
+
+func (p *plant) second() int { return int(p.now.Unix() - 1e9) }
+
+// Whatever the rate was and however long and hard the service throttled, 0.9 of it is back within 20 s of the
+// last throttling, and stays.
+func TestPace_IsBackSoonAfterThrottling(t *testing.T) {
+	random := rand.New(rand.NewPCG(11, 12))
+	worst, steady := 2.0, 2.0
+	for range draws(60) {
+		shards := 1 << random.IntN(7)
+		rate := 1e5 * float64(int(1)<<random.IntN(10)) * (1 + random.Float64()) // 0.1 to 100 MB/s
+		var quota Quota
+		known, hidden := random.IntN(2) == 0, random.IntN(4) == 0
+		if known {
+			quota = Quota{Bytes: int(rate) / shards, Records: 1e6}
+		}
+		length, left := time.Duration(1+random.IntN(60))*time.Second, []float64{0, 0.02, 0.2, 0.6}[random.IntN(4)]
+		name := fmt.Sprintf("%d shards of %.3f MB/s, known %v, hidden %v, throttled to %.2f for %v", shards, rate/float64(shards)/1e6, known, hidden, left, length)
+		p := newPlant(shards, rate, quota, hidden)
+		p.run(60 * time.Second)
+		before := p.mean(20, 60)
+		p.share = left
+		p.run(length)
+		p.share = 1
+		over := p.second()
+		p.run(80 * time.Second)
+		soon := 0.0
+		for s := over; s < over+20; s++ {
+			soon = max(soon, p.mean(s, s+1))
+		}
+		worst, steady = min(worst, soon/before), min(steady, p.mean(over+20, over+80)/before)
+		if soon < 0.9*before || p.mean(over+20, over+80) < 0.9*before {
+			t.Errorf("%s: %.0f bytes/s before, at most %.0f within 20 s, %.0f from then on", name, before, soon, p.mean(over+20, over+80))
+		}
+		if before < 0.75*rate {
+			t.Errorf("%s: %.0f bytes/s of %.0f are used", name, before, rate)
+		}
+	}
+	t.Logf("of the rate before: at least %.2f within 20 s, %.2f in the minute after", worst, steady)
+}
+
+// What others leave of a service for long is found, and used without much throttling.
+func TestPace_KeepsToWhatIsLeft(t *testing.T) {
+	random := rand.New(rand.NewPCG(13, 14))
+	for range draws(30) {
+		shards := 1 << random.IntN(7)
+		rate := 1e5 * float64(int(1)<<random.IntN(10)) * (1 + random.Float64())
+		var quota Quota
+		known := random.IntN(2) == 0
+		if known {
+			quota = Quota{Bytes: int(rate) / shards, Records: 1e6}
+		}
+		p := newPlant(shards, rate, quota, false)
+		p.share = 0.1 + 0.8*random.Float64()
+		p.run(150 * time.Second)
+		if got, want := p.mean(30, 150), p.share*rate; got < 0.6*want {
+			t.Errorf("%d shards of %.3f MB/s, known %v: %.0f bytes/s of the %.0f that others leave", shards, rate/float64(shards)/1e6, known, got, want)
+		}
+	}
+}
+
+// One lane is throttled for ever, at any rate: the lanes that share its shard keep theirs.
+func TestPace_OneLaneSlowsAlone(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		for _, shards := range []int{1, 4, 16} {
+			var quota Quota
+			if known {
+				quota = Quota{Bytes: 1e7 / shards, Records: 1e6}
+			}
+			p := newPlant(shards, 1e7, quota, false)
+			stuck := 5
+			for range 400 {
+				p.paces.begin(p.now, p.paces.shards)
+				o := &outcome{flight: &flight{batch: &batch{}}, started: p.now}
+				var results []*Error
+				for lane := range wal.Lanes {
+					e := &p.events[lane]
+					o.batch.drafts = append(o.batch.drafts, &draft{pace: p.paces.part(e.Key), groups: []*group{{events: []*wal.Event{e}}}})
+					o.records = append(o.records, Record{Data: p.data})
+					results = append(results, nil)
+				}
+				results[stuck] = &Error{Class: Throttled, Record: -1}
+				p.paces.learn(o, results, p.now.Add(round/2))
+				p.now = p.now.Add(round)
+			}
+			slow := slices.IndexFunc(p.paces.parts, func(p *pace) bool { return p.slow })
+			lanes := 0
+			for _, l := range p.paces.lanes {
+				if l.slow {
+					lanes++
+				}
+			}
+			if slow >= 0 || lanes != 1 || !p.paces.lanes[stuck].slow {
+				t.Errorf("known %v, %d shards: part %d is slow, %d lanes are, want lane %d alone", known, shards, slow, lanes, stuck)
+			}
+		}
+	}
+}
