@@ -75,12 +75,12 @@ func shapeOf(d config.Destination, around *shipper.Envelope) (shipper.Shape, err
 	return shipper.Shape{}, fmt.Errorf("unknown type %q", d.Type)
 }
 
-// envelopeOf returns what the destination puts around events; nil: nothing.
-func envelopeOf(log, stream string, d config.Destination) *shipper.Envelope {
+// envelopeOf returns what the destination puts around events whose ids begin as branches say; nil: nothing.
+func envelopeOf(branches []wal.Branch, stream string, d config.Destination) *shipper.Envelope {
 	if !d.Envelope {
 		return nil
 	}
-	return &shipper.Envelope{Log: log, Stream: stream, Format: d.Format}
+	return &shipper.Envelope{Branches: branches, Stream: stream, Format: d.Format}
 }
 
 // discardType is a destination that no configuration file can name: benchmarks of what lies before

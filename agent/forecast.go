@@ -24,7 +24,7 @@ func Predict(c *config.Config, t shipper.Traffic) ([]Forecast, error) {
 	var all []Forecast
 	for _, s := range c.Streams {
 		for _, d := range s.Destinations {
-			shape, err := shapeOf(d, envelopeOf(strings.Repeat("0", logIDLen), s.Name, d))
+			shape, err := shapeOf(d, envelopeOf([]wal.Branch{{First: 1, ID: strings.Repeat("0", logIDLen)}}, s.Name, d))
 			if err != nil {
 				return nil, fmt.Errorf("stream %q, destination %q: %w", s.Name, d.Name, err)
 			}

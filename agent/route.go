@@ -69,7 +69,7 @@ func titleOf(d config.Destination) string { return fmt.Sprintf("%s %q", d.Type, 
 // newRoute claims the destination's place, from the route that has it if there is one. streams.changing is held.
 func (s *streams) newRoute(stream string, d config.Destination) (*route, error) {
 	d.Pos = config.Pos{}
-	shape, err := shapeOf(d, envelopeOf(s.log.ID(), stream, d))
+	shape, err := shapeOf(d, envelopeOf(s.log.Branches(stream), stream, d))
 	if err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}
@@ -160,7 +160,7 @@ func (r *route) build(ctx context.Context) *shipping {
 		if !ok || ctx.Err() != nil || r.halting.isSet() {
 			return nil
 		}
-		around := envelopeOf(r.streams.log.ID(), r.stream, r.conf)
+		around := envelopeOf(r.streams.log.Branches(r.stream), r.stream, r.conf)
 		first := r.place.State() == nil
 		target, err := openSink(ctx, r.stream, r.conf, around, r.place, r.logger)
 		release()

@@ -83,7 +83,7 @@ func (s *streams) Lookup(name string) (ingest.StreamRules, error) {
 	if err != nil {
 		return ingest.StreamRules{}, err
 	}
-	return newRules(s.log.ID(), name, c)
+	return newRules(s.log.Branches(name), name, c)
 }
 
 // match returns the block of a stream that is not open and may be opened. A pattern that has as many streams as it
@@ -212,11 +212,11 @@ func roomsOf(routes []*route) []room {
 }
 
 // newRules returns what a stream that is not open takes, as far as the configuration tells.
-func newRules(log, name string, c *config.Stream) (rules ingest.StreamRules, err error) {
+func newRules(branches []wal.Branch, name string, c *config.Stream) (rules ingest.StreamRules, err error) {
 	rooms := make([]room, len(c.Destinations))
 	for i, d := range c.Destinations {
 		d = d.For(name)
-		shape, err := shapeOf(d, envelopeOf(log, name, d))
+		shape, err := shapeOf(d, envelopeOf(branches, name, d))
 		if err != nil {
 			return rules, fmt.Errorf("destination %q: %w", d.Name, err)
 		}

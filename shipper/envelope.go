@@ -17,14 +17,27 @@ import (
 //	{"id":"LOG/STREAM/17","offset":17,"time":"2026-11-21T10:00:00.000000000Z","key":"u1",
 //	 "attributes":{"a":"b"},"data":{"page":"/"}}
 //
-// The id is the event's for ever: a log has its own id, and gives out no offset of a stream twice. Two
-// lines with one id are one event that arrived twice. attributes is there when the event has some.
+// The id is the event's for ever: a log has its own id, and gives out no offset of a stream twice; in a copy of the log,
+// or after an older one was restored, LOG is another for the events that are appended from then on. Two lines with one
+// id are one event that arrived twice. attributes is there when the event has some.
 // What stands where data does depends on the stream's format: JSON as it is, text as a string, and
 // bytes, like text that is not UTF-8, in base64 under data_base64.
 type Envelope struct {
 	Log    string // the log's id
 	Stream string
 	Format string // of the stream's events: EnvelopeJSON, EnvelopeText or EnvelopeBytes
+	// Branches, when not nil, say what stands for Log, by offset.
+	Branches []wal.Branch
+}
+
+// log returns what the id of the event at offset begins with. For one that has no offset yet that is the latest.
+func (v *Envelope) log(offset uint64) string {
+	for i := len(v.Branches) - 1; i >= 0; i-- {
+		if b := &v.Branches[i]; offset >= b.First || offset == 0 {
+			return b.ID
+		}
+	}
+	return v.Log
 }
 
 // The formats of the events in an envelope.
@@ -46,7 +59,7 @@ const (
 // then it is the most that they may become.
 func (v *Envelope) Size(e *wal.Event) int {
 	digits := len(strconv.AppendUint(make([]byte, 0, 20), offsetOf(e), 10))
-	n := len(`{"id":"//","offset":,"time":"","key":}`) + len(v.Log) + len(v.Stream) + 2*digits +
+	n := len(`{"id":"//","offset":,"time":"","key":}`) + len(v.log(e.Offset)) + len(v.Stream) + 2*digits +
 		len(envelopeTime) + stringSize(e.Key)
 	if len(e.Attributes) > 0 {
 		n += len(`,"attributes":{}`) + len(e.Attributes) - 1
@@ -78,7 +91,7 @@ func (v *Envelope) dataSize(data []byte) int {
 // Append appends the line, without its newline, to dst.
 func (v *Envelope) Append(dst []byte, e *wal.Event) []byte {
 	dst = append(dst, `{"id":"`...)
-	dst = append(dst, v.Log...)
+	dst = append(dst, v.log(e.Offset)...)
 	dst = append(dst, '/')
 	dst = append(dst, v.Stream...)
 	dst = append(dst, '/')

@@ -333,7 +333,9 @@ func (c *committer) recognise(t *Ticket) (at uint64, known bool, err error) {
 		return 0, false, nil
 	}
 	p.heard = time.Now()
-	return p.check(t.producer.id, t.sequence, uint64(t.events))
+	at, known, err = p.check(t.producer.id, t.sequence, uint64(t.events))
+	p.mayLeap = p.mayLeap && !known // who still sends this has sent nothing that the copy lacks
+	return at, known, err
 }
 
 // take gives t its offsets.

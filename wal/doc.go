@@ -274,6 +274,17 @@
 // where the checksum beside it holds; every later format keeps both in their places. Open looks at every segment's
 // version, at the newest segment whole, at the index and the first and last block of the others, and at the last dead letter.
 //
+// # Copies
+//
+// A copy of the directory has the log's id. Open takes a directory for a copy when what does not come with the files
+// differs from what the newest segment says: its file's and folder's inode and time of birth; the machine's id, serial
+// number and network cards; how many events there were, which an attribute of the folder notes every second. Then the
+// stream's later events are a branch of their own (Branches), so that no id is given twice. A restart, another host
+// name or a rename of the directory begins none. Each producer may then leave out, once, events that the copy lacks:
+// that is logged, and elsewhere a gap is a SequenceError. Not noticed is: a copy on other systems than Linux; a disk
+// that is copied as a whole, where machine id, serial number and cards are the same; an older copy that is written
+// into the files that are there, within a second after an agent was killed. Snapshot makes a consistent copy.
+//
 // # Assumed
 //
 // Of the disk: what fdatasync and fsync have confirmed stays (the loop device of Linux 6.18 does not keep

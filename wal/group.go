@@ -97,6 +97,10 @@ func (g *group) sequence(c *committer, t *Ticket, first uint64, now time.Time) {
 		p = &producer{}
 		c.producers[producerKey{strings.Clone(t.producer.id), strings.Clone(t.producer.stream)}] = p
 	}
+	if p.mayLeap && t.sequence > p.next {
+		c.log.opts.Logger.Warn("events of a producer are missing from this copy of the log", "stream", t.stream, "producer", t.producer.id,
+			"first_sequence", p.next, "events", t.sequence-p.next)
+	}
 	p.stored(t.sequence, first, uint64(t.events), now)
 }
 

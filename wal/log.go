@@ -21,9 +21,10 @@ import (
 // Locks are taken in this order: Log.losing, Log.swapping, Log.mu, stream.mu, Place.mu. Under a segment's mu, and
 // to take one, none of them is held but losing and swapping.
 type Log struct {
-	opts Options
-	id   string
-	dir  string // of the segments
+	opts     Options
+	id       string
+	identity identity
+	dir      string // of the segments
 
 	begunPath string // the file that has the number of the newest segment that has begun; the truncator's
 	lock      *dirLock
@@ -86,8 +87,8 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l := &Log{
 		opts: o, dir: filepath.Join(o.Dir, "wal"),
 		room:    semaphore.NewWeighted(maxWaiting),
-		streams: make(map[string]*stream),
-		failed:  make(chan struct{}), closing: make(chan struct{}), chores: newChores(),
+		streams: make(map[string]*stream), identity: identity{streams: make(map[string][]branchBeginning), machine: machine()},
+		failed: make(chan struct{}), closing: make(chan struct{}), chores: newChores(),
 		even: newEvenClock(o.Clock), policyNews: make(chan struct{}, 1), upkept: make(chan struct{}),
 		parkedNews: make(chan struct{}, 1), dropped: make(chan struct{}),
 	}
@@ -126,6 +127,7 @@ func (l *Log) Close() error {
 		<-l.dropped
 		l.rewriter.Wait()
 		l.removeNext()
+		l.noteEvents()
 		l.closeErr = l.letGo()
 	})
 	return l.closeErr
@@ -142,7 +144,8 @@ func (l *Log) letGo() error {
 	return errors.Join(append(errs, l.spare.release(), l.lock.release())...)
 }
 
-// ID returns the name that the log got when it was made. It never changes.
+// ID returns the name that the log got when it was made. It never changes, and a copy of the log has it too: events' ids
+// begin with what Branches returns.
 func (l *Log) ID() string { return l.id }
 
 // Sync writes a checkpoint now and returns once it is on disk, and up to 32 of the segments are unlinked that no

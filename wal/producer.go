@@ -29,6 +29,9 @@ type producer struct {
 	seen  time.Time     // by the agent's clock
 	heard time.Time     // by the monotonic one; zero: not since the log was opened
 	runs  []producerRun // ascending
+	// mayLeap: the log is a copy, and the producer's next batch may follow others that the copy lacks. In the log it is a
+	// run of no events.
+	mayLeap bool
 }
 
 // producerRun: the events with the sequences [seq, seq+count) have the offsets [offset, offset+count).
@@ -43,7 +46,7 @@ func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, 
 		}
 	}
 	switch {
-	case p.next == 0 || sequence == p.next:
+	case p.next == 0 || sequence == p.next || sequence > p.next && p.mayLeap:
 		return 0, false, nil
 	case sequence > p.next || sequence+n > p.next:
 		return 0, false, &SequenceError{id, sequence, p.next}
@@ -54,7 +57,7 @@ func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, 
 
 // stored notes that the batch got the offsets from at on.
 func (p *producer) stored(sequence, at, n uint64, now time.Time) {
-	p.next, p.seen, p.heard = sequence+n, now, time.Now()
+	p.next, p.seen, p.heard, p.mayLeap = sequence+n, now, time.Now(), false
 	if k := len(p.runs); k > 0 {
 		last := &p.runs[k-1]
 		if last.seq+last.count == sequence && last.offset+last.count == at {
@@ -69,8 +72,12 @@ func (p *producer) stored(sequence, at, n uint64, now time.Time) {
 }
 
 func (p *producer) append(b []byte) []byte {
-	b = appendNumbers(b, p.next, uint64(p.seen.UnixNano()), uint64(len(p.runs)))
-	for _, r := range p.runs {
+	runs := p.runs
+	if p.mayLeap {
+		runs = append(runs[:len(runs):len(runs)], producerRun{seq: p.next})
+	}
+	b = appendNumbers(b, p.next, uint64(p.seen.UnixNano()), uint64(len(runs)))
+	for _, r := range runs {
 		b = appendNumbers(b, r.seq, r.offset, r.count)
 	}
 	return b
@@ -81,6 +88,9 @@ func decodeProducer(b []byte) (*producer, error) {
 	p := &producer{next: d.number(), seen: time.Unix(0, int64(d.number()))}
 	for range d.length() {
 		p.runs = append(p.runs, producerRun{d.number(), d.number(), d.number()})
+	}
+	if k := len(p.runs); k > 0 && p.runs[k-1].count == 0 {
+		p.runs, p.mayLeap = p.runs[:k-1], true
 	}
 	return p, d.err()
 }

@@ -30,6 +30,9 @@ type recovery struct {
 	lowest map[string]uint64
 
 	condemned []condemned
+
+	copied   string // what shows that the log is a copy
+	recorded bool   // the newest segment says where it was made
 }
 
 // condemned is a segment that is to be set aside.
@@ -74,8 +77,12 @@ func (l *Log) recover(ctx context.Context) error {
 	if r.lost > 0 {
 		l.skipLost(uint64(r.lost) / leastFrame * r.missing())
 	}
+	r.findCopy()
 	if err := r.resume(); err != nil {
 		return err
+	}
+	if err := r.recordIdentity(); err != nil {
+		return fmt.Errorf("record the log's identity: %w", err)
 	}
 	if newest := l.active().seq; newest != begun {
 		l.noteBegun(newest)
@@ -227,6 +234,7 @@ func (r *recovery) readNewest(seg *segment) error {
 			return err
 		}
 		r.log.id, r.log.base = m.log, m.base
+		r.copied, r.recorded = r.log.identity.load(m.madeAt, seg.path, r.log.dir), m.madeAt != nil
 		r.whole = seg.seq == r.last && !m.sealed && !doubtful
 		switch {
 		case seg.seq == r.last && m.sealed && r.ready == nil:
@@ -378,6 +386,8 @@ func (l *Log) loadState(r reader, seg *segment) error {
 
 // forgetState undoes loadState.
 func (l *Log) forgetState() {
+	clear(l.identity.streams)
+	l.identity.branch = ""
 	clear(l.streams)
 	clear(l.committer.producers)
 	l.base = 0
@@ -411,6 +421,8 @@ func (l *Log) loadEntry(k, v []byte) error {
 		p := &Place{log: l, stream: s, name: names[1]}
 		s.places[p.name] = p
 		return p.decode(v)
+	case kind == stateBranches:
+		return l.identity.decodeBranches(names[0], v)
 	case kind == stateProducer && len(names) == 2:
 		p, err := decodeProducer(v)
 		l.committer.producers[producerKey{names[1], names[0]}] = p

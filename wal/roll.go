@@ -201,7 +201,7 @@ func (l *Log) fillSegment(seg *segment, path string, fill func(tx *bolt.Tx) erro
 // begin puts the log's state into a segment that holds nothing yet.
 func (l *Log) begin(tx *bolt.Tx) error {
 	_, err := tx.CreateBucket(bucketBlocks)
-	return errors.Join(err, l.writeState(tx))
+	return errors.Join(err, l.identity.put(tx, l.dir), l.writeState(tx))
 }
 
 func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {

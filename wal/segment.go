@@ -391,6 +391,7 @@ type ownMeta struct {
 	log    string
 	base   uint64
 	sealed bool
+	madeAt []byte // an identityRecord; nil: an older release's
 }
 
 // readMeta checks that the file is the segment of ours that its name says, and notes whether it is gapped and
@@ -414,7 +415,7 @@ func readMeta(r reader, s *segment) (ownMeta, error) {
 		return ownMeta{}, &CorruptError{File: s.path, Reason: errMetaSum.Error()}
 	}
 	s.gapped, s.summed = valueOf(meta, keyGapped) != nil, sum != nil
-	return ownMeta{string(id), binary.BigEndian.Uint64(base), valueOf(meta, keySealed) != nil}, nil
+	return ownMeta{string(id), binary.BigEndian.Uint64(base), valueOf(meta, keySealed) != nil, bytes.Clone(valueOf(meta, keyMadeAt))}, nil
 }
 
 // listSegments returns the segments' sequence numbers in dir, oldest first.

@@ -262,6 +262,9 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put place: %w", err)
 		}
 	}
+	if err := l.identity.putBranches(&state); err != nil {
+		return err
+	}
 	l.stateBytes.Store(state.bytes)
 	return nil
 }

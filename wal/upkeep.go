@@ -10,6 +10,8 @@ const (
 	// The streams' ages are looked at as often as the shortest MaxAge asks for, and not more often than:
 	upkeepMost  = 10 * time.Second
 	upkeepLeast = 10 * time.Millisecond
+	// noteEvery is the shortest time between two notes of how many events there are.
+	noteEvery = time.Second
 	// sayDroppedEvery is how often a place's drops are logged.
 	sayDroppedEvery = time.Minute
 )
@@ -18,9 +20,13 @@ const (
 // dropped.
 func (l *Log) upkeep() {
 	defer close(l.upkept)
-	said := make(map[*Place]*saidDropped)
+	said, noted := make(map[*Place]*saidDropped), time.Now()
 	for {
 		now := time.Now()
+		if now.Sub(noted) >= noteEvery {
+			noted = now
+			l.noteEvents()
+		}
 		l.even.look(now)
 		streams, every := l.sortedStreams(), upkeepMost
 		for _, s := range streams {

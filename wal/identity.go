@@ -1,0 +1,231 @@
+package wal
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Two events must never share an id, also when a data directory is copied and both copies take events, or when an older
+// copy takes the place of a log whose later events were delivered. An offset alone does not tell such events apart, so
+// the log has branches: a copy begins one of its own when it is opened, and an event's id names the branch that it was
+// appended in. Events from before the copy was made keep their ids: both copies hold the same event.
+//
+// Open takes the directory for a copy when something that is not copied with the files differs from what the newest
+// segment says: the file's and the folder's inode and time of birth, the machine's id, serial number or network cards,
+// or the number of events that the folder's extended attribute says there were. A missing one says nothing. A host name
+// or an address does not count, nor does a restart, or a rename of the directory. A directory that is taken for a copy
+// and is none begins a branch too, which harms nobody.
+//
+// The record of what the segment was made beside is in the meta bucket. The branches are in the state, under the
+// stream's name: the offsets that they begin at, but for a stream that has events of the latest only.
+
+// keyMadeAt is where the meta bucket has the identityRecord.
+var keyMadeAt = []byte("made_at")
+
+// stateBranches is the kind of a stream's branches.
+const stateBranches = 'b'
+
+// Branch is a run of a stream's events whose ids begin alike.
+type Branch struct {
+	First uint64 // the offset of its first event
+	ID    string // the log's id, or what makes it the branch's
+}
+
+// identityRecord is what a segment says of where it was made.
+type identityRecord struct {
+	Branch string     `json:"branch,omitempty"` // the latest; empty: the log was never copied
+	Place  birthplace `json:"place"`
+}
+
+// birthplace is what is not copied with the files. What can't be told is empty.
+type birthplace struct {
+	File    string            `json:"file,omitempty"`   // the segment's
+	Folder  string            `json:"folder,omitempty"` // of the segments
+	Machine map[string]string `json:"machine,omitempty"`
+}
+
+// differs names what shows that now is not where the record was made; "": nothing does.
+func (b *birthplace) differs(now *birthplace) string {
+	switch {
+	case b.Folder != "" && now.Folder != "" && b.Folder != now.Folder:
+		return "another folder"
+	case b.File != "" && now.File != "" && b.File != now.File:
+		return "another file"
+	}
+	for what, then := range b.Machine {
+		if here := now.Machine[what]; here != "" && then != "" && !shareWord(then, here) {
+			return "another " + what
+		}
+	}
+	return ""
+}
+
+// shareWord tells whether a word of a is one of b: a machine may have got a network card.
+func shareWord(a, b string) bool {
+	return slices.ContainsFunc(strings.Fields(a), func(word string) bool { return slices.Contains(strings.Fields(b), word) })
+}
+
+// identity is what the log knows of its branches.
+type identity struct {
+	branch  string                       // the latest; "" when the log was never copied
+	streams map[string][]branchBeginning // of streams that have events of several branches, ascending
+	machine map[string]string
+}
+
+type branchBeginning struct {
+	First uint64
+	Name  string
+}
+
+// put records in a segment that begins where it was made.
+func (i *identity) put(tx *bolt.Tx, dir string) error {
+	record := identityRecord{Branch: i.branch, Place: birthplace{
+		File: birthOf(tx.DB().Path()), Folder: birthOf(dir), Machine: i.machine,
+	}}
+	b, err := json.Marshal(record)
+	if err != nil {
+		return fmt.Errorf("encode identity: %w", err)
+	}
+	return tx.Bucket(bucketMeta).Put(keyMadeAt, b)
+}
+
+// load takes what the newest segment says. why is what shows that it is a copy.
+func (i *identity) load(value []byte, segment, dir string) (why string) {
+	if value == nil {
+		return "" // of an older release
+	}
+	var record identityRecord
+	if json.Unmarshal(value, &record) != nil {
+		return "an unreadable record"
+	}
+	i.branch = record.Branch
+	return record.Place.differs(&birthplace{File: birthOf(segment), Folder: birthOf(dir), Machine: i.machine})
+}
+
+// branchOut begins a branch: events that are appended from now on have ids that no other copy gives. Of the branches
+// before, those stay that events of the log have. Open calls it.
+func (l *Log) branchOut() {
+	before := l.identity.branch
+	l.identity.branch = rand.Text()[:10]
+	for name, s := range l.streams {
+		all := l.identity.streams[name]
+		if len(all) == 0 && before != "" {
+			all = []branchBeginning{{First: 1, Name: before}}
+		}
+		all = append(all, branchBeginning{First: s.next, Name: l.identity.branch})
+		oldest := l.oldestHeld(name)
+		for len(all) > 1 && all[1].First <= oldest {
+			all = all[1:]
+		}
+		l.identity.streams[name] = all
+	}
+	for _, p := range l.committer.producers {
+		p.mayLeap = true
+	}
+}
+
+// oldestHeld returns the first offset of the stream that the log holds, or the next.
+func (l *Log) oldestHeld(stream string) uint64 {
+	for _, seg := range l.segments {
+		if sp, ok := seg.spans[stream]; ok {
+			return sp.first
+		}
+	}
+	return l.streams[stream].next
+}
+
+// Branches returns how the ids of the stream's events begin, ascending by offset; there is one at least. They do not
+// change while the log is open.
+func (l *Log) Branches(stream string) []Branch {
+	own, id := l.identity.streams[stream], l.id
+	if len(own) == 0 {
+		return []Branch{{First: 1, ID: branchID(id, l.identity.branch)}}
+	}
+	var all []Branch
+	if own[0].First > 1 {
+		all = append(all, Branch{First: 1, ID: id})
+	}
+	for _, b := range own {
+		all = append(all, Branch{First: b.First, ID: branchID(id, b.Name)})
+	}
+	return all
+}
+
+func branchID(log, branch string) string {
+	if branch == "" {
+		return log
+	}
+	return log + "." + branch
+}
+
+// putBranches puts the streams' branches into a state.
+func (i *identity) putBranches(state *stateWriter) error {
+	for name, all := range i.streams {
+		value := appendNumbers(nil, uint64(len(all)))
+		for _, b := range all {
+			value = append(appendNumbers(value, b.First, uint64(len(b.Name))), b.Name...)
+		}
+		if err := state.Put(stateKey(stateBranches, name), value); err != nil {
+			return fmt.Errorf("put branches: %w", err)
+		}
+	}
+	return nil
+}
+
+func (i *identity) decodeBranches(stream string, b []byte) error {
+	d := decoder{b: b}
+	var all []branchBeginning
+	for range d.length() {
+		all = append(all, branchBeginning{First: d.number(), Name: string(d.text())})
+	}
+	i.streams[stream] = all
+	return d.err()
+}
+
+// findCopy begins a branch if the log is a copy, by the newest segment or because there were more events.
+func (r *recovery) findCopy() {
+	l := r.log
+	if noted, there := notedOutside(l.dir), l.events(); r.copied == "" && noted > there {
+		r.copied = fmt.Sprintf("%d events, and there were %d", there, noted)
+	}
+	if r.copied == "" || len(l.segments) == 0 {
+		return
+	}
+	l.branchOut()
+	l.opts.Logger.Warn("log is a copy or was restored: new events get ids of their own, and each producer may leave out what the copy lacks",
+		"found", r.copied, "log", branchID(l.id, l.identity.branch))
+}
+
+// recordIdentity records in the segment that takes appends what findCopy decided, unless the segment began with it.
+func (r *recovery) recordIdentity() error {
+	l := r.log
+	if l.noteEvents(); !r.whole || r.copied == "" && r.recorded {
+		return nil
+	}
+	err := l.active().update(func(tx *bolt.Tx) error {
+		return errors.Join(l.identity.put(tx, l.dir), l.writeState(tx))
+	})
+	if noSpace(err) { // nothing is appended then either; the next Open tries again
+		l.opts.Logger.Warn("identity of the log not recorded", "error", err)
+		return nil
+	}
+	return err
+}
+
+// events returns how many offsets were given out.
+func (l *Log) events() (n uint64) {
+	for _, s := range l.sortedStreams() {
+		n += s.appended().Events
+	}
+	return n
+}
+
+// noteEvents notes beside the files how many events there are at least, so that an older copy that is put in their place
+// is known. It may say less.
+func (l *Log) noteEvents() { noteOutside(l.dir, l.events()) }
