@@ -25,6 +25,12 @@ func (o Options) WithParkedStep(hook func()) Options {
 	return o
 }
 
+// ReckonLater returns o with all that is lost reckoned after Open.
+func (o Options) ReckonLater() Options {
+	o.reckonAtOpen = -1
+	return o
+}
+
 // WithUnlink returns o with segments truncated by unlink.
 func (o Options) WithUnlink(unlink func(path string) error) Options {
 	o.unlink = unlink

@@ -58,11 +58,13 @@ type Log struct {
 	looked    time.Time      // when something to rewrite was last looked for; whoever has set rewriting
 	copying   atomic.Int64   // the most bytes that the copy under way takes on the disk
 
-	swapping     sync.Mutex   // held while the spans and the file of a segment become those of its copy
-	losing       sync.Mutex   // held while what is lost is reckoned; before all others
-	held         atomic.Int32 // how many need what they read to stay: nothing is truncated
-	holds        uint64       // how often there was one; of mu
-	truncateSoon atomic.Bool  // something was not truncated while held
+	swapping     sync.Mutex     // held while the spans and the file of a segment become those of its copy
+	reckonLater  []*Place       // what Open left of reconcileAll
+	reckoner     sync.WaitGroup // does it; awaited by Close
+	losing       sync.Mutex     // held while what is lost is reckoned; before all others
+	held         atomic.Int32   // how many need what they read to stay: nothing is truncated
+	holds        uint64         // how often there was one; of mu
+	truncateSoon atomic.Bool    // something was not truncated while held
 
 	fullSince  atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
 	stateBytes atomic.Int64              // of the state that a new segment begins with
@@ -112,6 +114,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	go l.committer.run()
 	go l.upkeep()
 	go l.dropForParked()
+	l.reckoner.Go(func() { l.reconcileLater(l.reckonLater) })
 	return l, nil
 }
 
@@ -126,6 +129,7 @@ func (l *Log) Close() error {
 		<-l.upkept
 		<-l.dropped
 		l.rewriter.Wait()
+		l.reckoner.Wait()
 		l.removeNext()
 		l.noteEvents()
 		l.closeErr = l.letGo()

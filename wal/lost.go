@@ -25,13 +25,14 @@ func (l *Log) hold() (release func()) {
 // unsettled counts the events in [from, to) that are in the log and that the marks leave open. What
 // can't be read is given up.
 func (l *Log) unsettled(streamName string, marks *[Lanes]Mark, from, to uint64) (c Count, err error) {
+	lanes := openLanes(marks, to)
 	for from < to {
 		select {
 		case <-l.closing:
 			return c, ErrClosed
 		default:
 		}
-		chunk, err := l.Read(streamName, from, AllLanes, 4<<20)
+		chunk, err := l.Read(streamName, from, lanes, 4<<20)
 		var corrupt *CorruptError
 		if errors.As(err, &corrupt) {
 			l.markBad(corrupt, streamName, chunk.Next)
@@ -53,26 +54,96 @@ func (l *Log) unsettled(streamName string, marks *[Lanes]Mark, from, to uint64) 
 	return c, nil
 }
 
-// reconcile counts as dropped (reason corrupt) what the place still waits for and the log no longer
-// holds. It reads all that the place has not settled, so it is for when something is known to
-// be lost. Two at once would count the same loss twice, and what is truncated meanwhile would seem lost.
+// openLanes returns the lanes that may have unsettled events below to.
+func openLanes(marks *[Lanes]Mark, to uint64) (lanes LaneSet) {
+	for lane := range uint8(Lanes) {
+		if marks[lane].Checkpoint < to {
+			lanes = lanes.With(lane)
+		}
+	}
+	return lanes
+}
+
+// reckoning is what is needed to tell what a place waits for and the log no longer holds. Nothing may be truncated or
+// rewritten from the moment that it is made.
+type reckoning struct {
+	place     *Place
+	marks     [Lanes]Mark
+	low, high uint64 // nothing below low is unsettled, everything from high on is
+	settled   Count
+	appended  Count
+	parts     []heldPart
+}
+
+// heldPart is what a segment holds of a stream.
+type heldPart struct {
+	span
+	segment *segment
+	plain   bool // nothing of it is missing
+}
+
+func (l *Log) reckoning(p *Place) *reckoning {
+	r := &reckoning{place: p}
+	p.mu.Lock()
+	r.marks, r.settled, r.low = p.cloneMarksLocked(), p.ledger.settled(), p.checkpointLocked()
+	p.mu.Unlock()
+	for i := range r.marks {
+		r.high = max(r.high, r.marks[i].end())
+	}
+	name := p.stream.name
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	r.appended = p.stream.appended()
+	for _, seg := range l.holdingLocked(name) {
+		if sp, ok := seg.spans[name]; ok && sp.next > r.low {
+			r.parts = append(r.parts, heldPart{sp, seg, !seg.gapped && len(seg.bad[name]) == 0})
+		}
+	}
+	return r
+}
+
+// between tells whether some of the part lies between the marks, so that it takes a look at each event.
+func (r *reckoning) between(p *heldPart) bool { return p.first < r.high }
+
+// bytes returns about how much is to be read.
+func (r *reckoning) bytes() (n uint64) {
+	for i := range r.parts {
+		if p := &r.parts[i]; r.between(p) {
+			n += p.count().weight()
+		}
+	}
+	return n
+}
+
+// lost returns what the place waits for and the log no longer holds. It reads only what lies between the place's marks, and
+// what is known to be damaged: of all other segments the index tells.
+func (l *Log) lost(r *reckoning) (lost Count, err error) {
+	held := Count{}
+	for i := range r.parts {
+		p := &r.parts[i]
+		there := p.count()
+		if r.between(p) || !p.plain {
+			if there, err = l.unsettled(r.place.stream.name, &r.marks, max(r.low, p.first), p.next); err != nil {
+				return lost, err
+			}
+		}
+		held.Add(there)
+	}
+	return r.appended.Sub(r.settled).Sub(held), nil
+}
+
+// reconcile counts as dropped (reason corrupt) what the place still waits for and the log no longer holds.
+// Two at once would count the same loss twice, and what is truncated meanwhile would seem lost.
 func (l *Log) reconcile(p *Place) error {
 	l.losing.Lock()
 	defer l.losing.Unlock()
 	defer l.hold()()
-	p.mu.Lock()
-	marks, settled, from := p.cloneMarksLocked(), p.ledger.settled(), p.checkpointLocked()
-	p.mu.Unlock()
-	appended := p.stream.appended()
-	held, err := l.unsettled(p.stream.name, &marks, from, appended.Events+1)
-	if err != nil {
+	r := l.reckoning(p)
+	lost, err := l.lost(r)
+	if err != nil || lost.Events == 0 {
 		return err
 	}
-	lost := appended.Sub(settled).Sub(held)
-	if lost.Events == 0 {
-		return nil
-	}
-	missing := l.missing(p.stream, from, appended.Events+1)
+	missing := l.missing(p.stream, r.low, r.appended.Events+1)
 	l.opts.Logger.Error("events are lost with a damaged part of the log", "stream", p.stream.name,
 		"destination", p.name, "offsets", runsText(missing), "events", lost.Events, "bytes", lost.Bytes)
 	p.settleLost(lost, missing)
@@ -147,8 +218,14 @@ func (l *Log) covered(s *stream, from uint64) bool {
 	return from >= next
 }
 
-// reconcileAll looks at every place that waits for events which the log may no longer hold.
-func (l *Log) reconcileAll() error {
+// reckonAtOpen is about how many bytes Open reads to tell what is lost. What takes more is reckoned beside the log's
+// work: until then it counts as pending.
+const reckonAtOpen = 16 << 20
+
+// reconcileAll looks at every place that waits for events which the log may no longer hold, and returns those whose turn
+// comes later.
+func (l *Log) reconcileAll() (later []*Place, err error) {
+	left := l.opts.reckonAtOpen
 	for _, p := range l.allPlaces() {
 		p.mu.Lock()
 		from := p.checkpointLocked()
@@ -156,11 +233,25 @@ func (l *Log) reconcileAll() error {
 		if l.covered(p.stream, from) {
 			continue
 		}
+		if left -= int64(l.reckoning(p).bytes()); left < 0 {
+			later = append(later, p)
+			continue
+		}
 		if err := l.reconcile(p); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return later, nil
+}
+
+// reconcileLater does what Open left.
+func (l *Log) reconcileLater(places []*Place) {
+	for _, p := range places {
+		if err := l.reconcile(p); err != nil && err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
+			l.opts.Logger.Error("could not tell what of a damaged log a destination has lost; it counts as pending",
+				"stream", p.stream.name, "destination", p.name, "error", err)
+		}
+	}
 }
 
 // Lose gives up the part of the log that a Read at offset from said is corrupt, and counts what each

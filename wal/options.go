@@ -42,6 +42,7 @@ type Options struct {
 	// and after it did.
 	beforeCommit, afterCommit func() error
 	rewriteAtOnce             bool                    // also what may drain by itself
+	reckonAtOpen              int64                   // bytes, see reconcileAll; default reckonAtOpen, less than 0: none
 	parkedStep                func()                  // tests' look before a parked place drops what was counted
 	rewriteStep               func(step string)       // tests' look between a rewrite's steps: copied, shrunk
 	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
@@ -93,6 +94,9 @@ func (o *Options) validate() error {
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
+	}
+	if o.reckonAtOpen == 0 {
+		o.reckonAtOpen = reckonAtOpen
 	}
 	if o.parkedStep == nil {
 		o.parkedStep = func() {}

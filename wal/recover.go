@@ -456,7 +456,9 @@ func (r *recovery) resume() error {
 	if err := r.openNewest(); err != nil {
 		return err
 	}
-	return l.reconcileAll()
+	var err error
+	l.reckonLater, err = l.reconcileAll()
+	return err
 }
 
 // openNewest appends to the newest segment when that is whole, or begins another.

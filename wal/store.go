@@ -226,14 +226,12 @@ func (l *Log) show(g *group, active *segment, index *blockIndex) {
 	l.mu.Lock()
 	active.bare = false
 	for _, p := range g.parts {
-		active.spans[p.stream.name] = index.span(p.stream.name)
-	}
-	l.mu.Unlock()
-	for _, p := range g.parts {
 		sp := index.span(p.stream.name)
+		active.spans[p.stream.name] = sp
 		before := p.stream.grow(sp.next, sp.after)
 		l.flow.Add(sp.after - before)
 	}
+	l.mu.Unlock()
 }
 
 // writeState fills a new segment's state bucket with all that the log knows now.
