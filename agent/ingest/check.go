@@ -146,9 +146,10 @@ func checkSize(e *wal.Event, rules *StreamRules) *refusal {
 		return nil
 	}
 	limit, destination := rules.Room(e)
-	if len(e.Data)+mostEscaped*(len(e.Encoded)-len(e.Data)) > limit {
+	if e.Encoded != nil && len(e.Data)+mostEscaped*(len(e.Encoded)-len(e.Data)) > limit {
 		e.DecodeAttributes() // which an envelope holds
 		limit, destination = rules.Room(e)
+		e.Attributes = nil // a map of them takes many times what they take encoded
 	}
 	if len(e.Data) > limit {
 		return tooLarge("data has %d bytes; under a partition_key of %d bytes destination %s takes %d",
