@@ -214,3 +214,16 @@ func TestPublisher_RefusesAllThatWasSentToAnInvalidName(t *testing.T) {
 		}
 	})
 }
+
+// Who was never known is told at once.
+func TestPublisher_ThatIsNotKnownIsNotTriedAgain(t *testing.T) {
+	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied} {
+		publishing(t, client.PublisherOptions{}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
+			f.rules = func(*standpipev1.AppendRequest) error { return refusal(code, "NO", -1, 0) }
+			publish(t, p, "a", "b")
+			if err := p.Close(t.Context()); err == nil || f.streams != 1 {
+				t.Errorf("close: got %v after %d streams, want an error after 1", err, f.streams)
+			}
+		})
+	}
+}

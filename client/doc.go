@@ -32,8 +32,8 @@
 // another producer. One that numbers its events itself, like the lines of a file, can do better with
 // AppendBatch.
 //
-// When the agent ends a stream because its token is gone, or no longer good for the stream's name, the Publisher opens
-// a new one with the credentials of that moment, for 3 s. Then it refuses the events that it had sent. So tokens are
+// When the agent ends a stream because its token is gone, or no longer good for the stream's name, a Publisher that it
+// has answered before opens a new one with the credentials of that moment, for 3 s. Then it refuses the events that it had sent. So tokens are
 // rotated without loss when the agent knows the new one before the old one is removed (Options.Credentials).
 //
 // An event that breaks a rule of its stream (too large, not JSON) is refused alone. Its Receipt says

@@ -91,6 +91,7 @@ type Publisher struct {
 	answers  int       // since the stream was opened
 	closing  bool
 	last     error // why the stream ended; nil once something was answered since
+	admitted bool  // a stream has had an answer
 	// unadmitted is when the first stream was not admitted since the last answer; zero: none.
 	unadmitted time.Time
 	refused    refusals

@@ -50,10 +50,14 @@ const admissionPatience = 3 * time.Second
 
 // mayBeAdmitted reports whether a new stream, with the credentials of then, is worth another try. A stream keeps
 // the credentials that it was opened with: once a token is rotated, the agent ends the streams that show the old
-// one, which says nothing about their events. Two streams at least are opened before events are given up.
+// one, which says nothing about their events. It is tried once more at least. A publisher that was never answered is
+// not known at all.
 func (p *Publisher) mayBeAdmitted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.admitted {
+		return false
+	}
 	if p.unadmitted.IsZero() {
 		p.unadmitted = time.Now()
 		return true

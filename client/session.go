@@ -153,7 +153,7 @@ func (p *Publisher) answered(m *standpipev1.AppendResponse) error {
 	p.base += uint64(r.events())
 	p.answers++
 	p.window = min(2*p.window, p.o.Window)
-	p.progress, p.last, p.unadmitted = time.Now(), nil, time.Time{}
+	p.progress, p.last, p.admitted, p.unadmitted = time.Now(), nil, true, time.Time{}
 	p.settle(r, r.from, r.to, m.FirstOffset, nil)
 	p.poke()
 	return nil
