@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(shortWorkload); dir != "" {
 		os.Exit(shortOf(dir))
 	}
+	if dir := os.Getenv(openWorkload); dir != "" {
+		os.Exit(openOnly(dir))
+	}
 	os.Exit(m.Run())
 }
 
