@@ -1,22 +1,23 @@
 package wal
 
 import (
+	"fmt"
 	"math"
 	"runtime"
 	"strconv"
 )
 
 // bbolt maps a file at the next power of two up to 1 GiB, and at the next GiB beyond that, and maps it anew when it has
-// grown out of that: it unmaps it first, waits for readers before that, and is of no use afterwards if there is no
-// address space. So the newest segment and the one that is made ready are mapped larger than they will be, and a commit
-// that does not fit is refused before bbolt sees it.
+// grown out of that: it waits for readers, unmaps it, and is of no use afterwards if there is no address space. So the
+// newest segment and the one that is made ready are mapped larger than they usually become. A commit that needs more tries
+// before whether there is address space, and is refused when there is none.
 //
-// A 32-bit process has 2 GiB or so. There the two take 256 MiB each, the sealed ones shelvedBytes, and a copy as
+// A 32-bit process has 2 GiB or so. There the two take 128 MiB each, the sealed ones shelvedBytes, and a copy as
 // much as it needs, up to 128 MiB.
 const (
-	// newestAhead is what the newest segment may have beyond SegmentSize: the state that it begins with, the largest commit,
-	// its index, and what it grows by while the next one can't be made.
-	newestAhead32 = 160 << 20
+	// newestAhead is what the newest segment may have beyond SegmentSize before it is mapped anew: the state that it
+	// begins with, large commits, its index, and what it grows by while the next one can't be made.
+	newestAhead32 = 2 * maxWaiting
 	newestAhead64 = 512 << 20
 	// sealAhead is what is left of that for sealing it.
 	sealAhead = 32 << 20
@@ -51,6 +52,20 @@ func mapNewest(segmentSize, length int64) (size int, most int64) {
 		size = mapAhead(max(segmentSize, length), newestAhead64)
 	}
 	return size, int64(size)
+}
+
+// tryMap maps the newest segment at the size that bbolt will for size bytes, and unmaps it.
+func (s *segment) tryMap(size int64) error {
+	most := mapAhead(size, 0)
+	b, err := mapFile(s.file, int64(most))
+	if err == nil {
+		err = unmapFile(b)
+	}
+	if err != nil {
+		return fmt.Errorf("map %d bytes of %s: %w", most, s.path, err)
+	}
+	s.mapped, s.remaps = int64(most), true
+	return nil
 }
 
 // mapAhead returns the size at which bbolt maps a file of size bytes that may grow by ahead.

@@ -56,3 +56,23 @@ func TestMaps_FitInto2GiB(t *testing.T) {
 		})
 	}
 }
+
+// A commit that does not fit the newest segment's map is stored all the same, also on a 32-bit platform.
+func TestMaps_GrowWithALargeCommit(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10})
+	_, err := l.Place("s", "d")
+	must(t, err)
+	const events = 5
+	for range 3 {
+		b := &wal.Batch{Stream: "s"}
+		for range events {
+			b.Events = append(b.Events, event("k", strings.Repeat("x", 12<<20)))
+		}
+		_, err := l.Append(t.Context(), b)
+		must(t, err)
+		appendOne(t, l, "s", "k", "small")
+	}
+	if got := len(readAll(t, l, "s", 1, wal.AllLanes)); got != 3*(events+1) {
+		t.Errorf("got %d events, want %d", got, 3*(events+1))
+	}
+}

@@ -71,8 +71,9 @@ type segment struct {
 	// Of the newest segment, the committer's: the file, how far bbolt's pages go, how far blocks are
 	// allocated, and whether the file system can't do that.
 	file        *os.File
-	mapped      int64   // how far it may grow before bbolt maps it anew
-	base        uintptr // where bbolt's map of the file begins
+	mapped      int64          // how far it may grow before bbolt maps it anew
+	remaps      bool           // bbolt will map the file anew
+	base        atomic.Uintptr // where bbolt's map of the file begins
 	used        atomic.Int64
 	allocated   atomic.Int64
 	unallocated bool
@@ -153,13 +154,13 @@ func (s *segment) openWritable(path string, segmentSize int64) (err error) {
 		return err
 	}
 	s.allocated.Store(0)
-	s.base = s.db.Info().Data
+	s.base.Store(s.db.Info().Data)
 	return s.measure()
 }
 
 // measure notes how far the pages go.
 func (s *segment) measure() error {
-	return viewBolt(s.db, s.path, s.base, func(tx *bolt.Tx) error {
+	return viewBolt(s.db, s.path, s.base.Load(), func(tx *bolt.Tx) error {
 		s.used.Store(tx.Size())
 		return nil
 	})
@@ -209,7 +210,7 @@ func (s *segment) view(f func(r reader) error) (err error) {
 	}
 	defer s.mu.RUnlock()
 	if s.db != nil {
-		return viewBolt(s.db, s.path, s.base, func(tx *bolt.Tx) error { return f(boltReader{tx}) })
+		return viewBolt(s.db, s.path, s.base.Load(), func(tx *bolt.Tx) error { return f(boltReader{tx}) })
 	}
 	return viewPages(s.pages, f)
 }

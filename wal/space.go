@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -82,13 +81,15 @@ func (c *committer) space() int64 {
 }
 
 // allocate makes sure that the newest segment has need bytes beyond what it uses, and the reserve, and that its map
-// has room for them and for spare bytes more: bbolt, which would map it anew, can't go on when that fails. Its
+// can have room for them and for spare bytes more: bbolt, which maps it anew, can't go on when that fails. Its
 // shortage comes before anything of a commit is written.
 func (l *Log) allocate(s *segment, need, spare int64) error {
 	have := max(s.allocated.Load(), s.length)
 	want := s.used.Load() + need + l.reserve()
 	if want+spare > s.mapped {
-		return fmt.Errorf("grow %s to %d bytes, its map has %d: %w", s.path, want+spare, s.mapped, syscall.ENOMEM)
+		if err := l.scrape(func() error { return s.tryMap(want + spare) }); err != nil {
+			return err
+		}
 	}
 	if want <= have {
 		return nil

@@ -97,13 +97,16 @@ func (c *committer) write(g *group, tx *bolt.Tx, active *segment) error {
 
 // update is a transaction of the newest segment. bbolt's panics and faults on bad pages are contained.
 func (s *segment) update(f func(tx *bolt.Tx) error) (err error) {
-	defer contain(s.path, s.base, &err)
+	defer contain(s.path, s.base.Load(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return fmt.Errorf("begin commit: %w", err)
 	}
 	defer s.abandon(tx)
+	if s.remaps {
+		defer s.noteMap()
+	}
 	id := tx.ID()
 	if err := f(tx); err != nil {
 		return err
@@ -112,6 +115,12 @@ func (s *segment) update(f func(tx *bolt.Tx) error) (err error) {
 		return &commitError{err: err, harmless: spaceOnly(err) && !metaHolds(s.file, s.db.Info().PageSize, uint64(id))}
 	}
 	return s.measure()
+}
+
+// noteMap notes where bbolt has mapped the file anew.
+func (s *segment) noteMap() {
+	s.remaps = false
+	s.base.Store(s.db.Info().Data)
 }
 
 // abandon ends a transaction that was not committed, also in a panic. When that panics too, bbolt's
