@@ -44,6 +44,11 @@ func openSink(ctx context.Context, stream string, d config.Destination, around *
 		Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
 		Timeout: d.Retry.Timeout,
 	}
+	if state := place.State(); d.Type != "file" && state != nil {
+		// It was a file until now, and may have been killed then.
+		state = sink.FinishFiles(sink.FileOptions{Path: ".", Stream: stream, State: state, Checkpoint: place.Stat().Checkpoint, Logger: logger})
+		place.Settle(wal.Settlement{State: state})
+	}
 	switch d.Type {
 	case "kinesis":
 		return sink.NewKinesis(ctx, kinesisOptions(d, around, aws))

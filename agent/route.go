@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -161,13 +162,13 @@ func (r *route) build(ctx context.Context) *shipping {
 			return nil
 		}
 		around := envelopeOf(r.streams.log.Branches(r.stream), r.stream, r.conf)
-		first := r.place.State() == nil
+		before := r.place.State()
 		target, err := openSink(ctx, r.stream, r.conf, around, r.place, r.logger)
 		release()
 		if err == nil {
 			r.built()
 			s := &shipping{target, r.newShipper(target)}
-			if _, keeps := target.(shipper.Keeper); keeps && first && !r.stored(r.halting, r.finishing) {
+			if !bytes.Equal(before, r.place.State()) && !r.stored(r.halting, r.finishing) {
 				target.Close()
 				return nil
 			}
@@ -365,9 +366,9 @@ func (s *streams) retire(r *route) {
 	}
 }
 
-// stored makes what the route has settled durable, and tries for as long as nothing of stop is set. A sink that keeps a
-// state needs the log to have it before its first request, or a crash would not know what its files may hold, and
-// before it is closed.
+// stored makes what the route has settled durable, and tries for as long as nothing of stop is set. The
+// log has to hold the state that a sink begins with before its first request, or a crash would not know what its files
+// may hold, and the last checkpoint before the sink is closed.
 func (r *route) stored(stop ...*latch) bool {
 	for said := false; ; {
 		err := r.streams.checkpoint()
