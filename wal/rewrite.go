@@ -381,9 +381,12 @@ func (l *Log) replace(seg *segment, sv *sieve, path string) error {
 	if err := l.exchange(seg, sv, path); err != nil {
 		return err
 	}
-	if err := l.lock.sync(); err != nil {
-		return err
-	}
+	l.resized(seg)
+	return l.lock.sync() // until then a loss of the power may bring the old file back, which has all that this one has
+}
+
+// resized counts the segment with what it occupies now.
+func (l *Log) resized(seg *segment) {
 	size := seg.disk()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -393,7 +396,6 @@ func (l *Log) replace(seg *segment, sv *sieve, path string) error {
 			seg.size = size
 		}
 	}
-	return nil
 }
 
 // exchange makes the spans and then the file those of the copy: who reads by the old spans may meet the new file and looks
