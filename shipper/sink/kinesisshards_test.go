@@ -82,6 +82,8 @@ func wait(t *testing.T, done func() bool) {
 
 func TestQuotas(t *testing.T) {
 	elsewhere := sink.AWSOptions{Region: "eu-west-1", Endpoint: "http://127.0.0.1:4567"}
+	sovereign := sink.AWSOptions{Region: "eusc-de-east-1", Endpoint: "https://vpce-1.kinesis.eusc-de-east-1.vpce.amazonaws.eu"}
+	isolated := sink.AWSOptions{Region: "us-iso-east-1", Endpoint: "https://kinesis.us-iso-east-1.c2s.ic.gov"}
 	vpc := sink.AWSOptions{Region: "eu-west-1", Endpoint: "https://vpce-1.kinesis.eu-west-1.vpce.amazonaws.com"}
 	shard := shipper.Quota{Bytes: 1_000_000, Records: 1000}
 	large := shipper.Quota{Bytes: 5 << 20, Records: 500_000, Requests: 2000}
@@ -93,6 +95,8 @@ func TestQuotas(t *testing.T) {
 	}{
 		{"kinesis", shipper.Quota{}, shard, kinesisAt(sink.AWSOptions{Region: "eu-west-1"})},
 		{"kinesis in a VPC", shipper.Quota{}, shard, kinesisAt(vpc)},
+		{"kinesis in the European partition", shipper.Quota{}, shard, kinesisAt(sovereign)},
+		{"kinesis in an isolated partition", shipper.Quota{}, shard, kinesisAt(isolated)},
 		{"kinesis elsewhere", shipper.Quota{}, shipper.Quota{}, kinesisAt(elsewhere)},
 		{"kinesis, set", shipper.Quota{Records: 500}, shipper.Quota{Bytes: 1_000_000, Records: 500}, kinesisAt(sink.AWSOptions{Region: "eu-west-1"})},
 		{"kinesis elsewhere, set", shipper.Quota{Records: 500}, shipper.Quota{Records: 500}, kinesisAt(elsewhere)},

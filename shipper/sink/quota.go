@@ -2,6 +2,7 @@ package sink
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/standpipe/standpipe/shipper"
@@ -50,10 +51,17 @@ func ofAWS(endpoint string) bool {
 		return false
 	}
 	host := u.Hostname()
-	for _, domain := range []string{".amazonaws.com", ".amazonaws.com.cn", ".api.aws"} {
-		if strings.HasSuffix(host, domain) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(domains, func(domain string) bool { return strings.HasSuffix(host, domain) })
+}
+
+// domains are those of AWS's partitions, the second of each for dual-stack endpoints: partitions.json of the SDK
+// (aws-sdk-go-v2 v1.47.6).
+var domains = []string{
+	".amazonaws.com", ".api.aws",
+	".amazonaws.com.cn", ".api.amazonwebservices.com.cn",
+	".amazonaws.eu", ".api.amazonwebservices.eu",
+	".c2s.ic.gov", ".api.aws.ic.gov",
+	".sc2s.sgov.gov", ".api.aws.scloud",
+	".csp.hci.ic.gov", ".api.aws.hci.ic.gov",
+	".cloud.adc-e.uk", ".api.cloud-aws.adc-e.uk",
 }
