@@ -42,6 +42,7 @@ func targets(t *testing.T) []target {
 				next(fakeaws.CutWithin()),
 				next(fakeaws.Garbage()),
 				next(fakeaws.Blank()),
+				next(fakeaws.Unnamed()),
 				next(fakeaws.MoreResults(1)),
 				next(fakeaws.MoreResults(-1)),
 				next(fakeaws.Miscount(1)),
@@ -53,7 +54,7 @@ func targets(t *testing.T) []target {
 	any.AnyOrder()
 	strict := aws("kinesis, strict", one, openWith(t, one, sink.KinesisOptions{Order: sink.OrderStrict}))
 	strict.failTwoAndFive = nil
-	strict.unknown = strict.unknown[:3] // it has one result and no count
+	strict.unknown = strict.unknown[:4] // it has one result and no count
 	return []target{
 		aws("kinesis", k, openKinesis(t, k)),
 		aws("kinesis, any order", any, openWith(t, any, sink.KinesisOptions{Order: sink.OrderNone})),
@@ -163,9 +164,15 @@ func requestFailure(t *testing.T, s target) {
 func unknownOutcome(t *testing.T, s target) {
 	for i, fail := range s.unknown {
 		fail()
-		got := s.sink.Send(t.Context(), records(min(2, s.sink.Shape().BatchRecords)))
-		if got.Err == nil || got.Err.Class != shipper.Transient || got.Results != nil {
-			t.Errorf("fault %d: got %+v, %d results", i, got.Err, len(got.Results))
+		n := min(2, s.sink.Shape().BatchRecords)
+		got := s.sink.Send(t.Context(), records(n))
+		transient := func(e *shipper.Error) bool { return e != nil && e.Class == shipper.Transient }
+		failures := got.Results
+		if got.Err != nil {
+			failures = []*shipper.Error{got.Err}
+		}
+		if !failed(got, n) || !slices.ContainsFunc(failures, transient) {
+			t.Errorf("fault %d: got %+v, results %v", i, got.Err, got.Results)
 		}
 	}
 }

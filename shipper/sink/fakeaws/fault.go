@@ -12,8 +12,9 @@ type Fault struct {
 
 	ending  ending
 	garbage string
-	results int // added to the number of results
-	hidden  int // added to the count of failures
+	results int  // added to the number of results
+	unnamed bool // results name neither what was stored nor why it was not
+	hidden  int  // added to the count of failures
 }
 
 // ending is how the reply ends.
@@ -75,6 +76,9 @@ func Blank() Fault { return Fault{ending: blank} }
 
 // MoreResults stores the records and answers with n results more than records, or fewer.
 func MoreResults(n int) Fault { return Fault{results: n} }
+
+// Unnamed stores the records and answers with results that have neither an id nor an error code.
+func Unnamed() Fault { return Fault{unnamed: true} }
 
 // Miscount stores the records and counts n failures more than the results show.
 func Miscount(n int) Fault { return Fault{hidden: n} }

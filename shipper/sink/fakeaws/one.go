@@ -36,6 +36,9 @@ func (s *Server) putOne(w http.ResponseWriter, r *http.Request, body []byte, fau
 		refused.write(w)
 		return
 	}
+	if fault.unnamed {
+		number = ""
+	}
 	s.answer(w, r, encode(map[string]string{"SequenceNumber": number, "ShardId": "shardId-000000000000"}), fault)
 }
 
@@ -54,7 +57,7 @@ func (s *Server) acceptOne(req *single, fault Fault) (number string, refused *ap
 		s.t.Errorf("fakeaws: a record of key %q is put after %q, its last acknowledged one is %q", req.PartitionKey, after, n.acked[req.PartitionKey])
 	}
 	number = n.next()
-	if fault.ending == whole {
+	if fault.ending == whole && !fault.unnamed {
 		n.acked[req.PartitionKey] = number
 	}
 	s.stored++

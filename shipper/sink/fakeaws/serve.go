@@ -98,7 +98,9 @@ func (s *Server) accept(req *request, svc service, fault Fault) []byte {
 			continue
 		}
 		stored = append(stored, Record{Stream: req.stream(), Key: r.PartitionKey, Data: r.Data})
-		results = append(results, svc.stored(i))
+		if results = append(results, svc.stored(i)); fault.unnamed {
+			results[i] = map[string]string{}
+		}
 	}
 	s.store(stored)
 	for ; fault.results > 0; fault.results-- {
