@@ -60,6 +60,10 @@ func TestStrictOrderNamesTheRecordBefore(t *testing.T) {
 func TestStrictOrderGivesAShardsTroubleToItsRecordAlone(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openWith(t, srv, sink.KinesisOptions{Order: sink.OrderStrict})
+	srv.FailNext(fakeaws.Refuse(503, "ServiceUnavailable", "Slow down."))
+	if got := k.Send(t.Context(), records(1)); got.Err == nil || got.Err.Class != shipper.Throttled {
+		t.Errorf("got %+v, want the request throttled", got)
+	}
 	srv.FailNext(fakeaws.Throttle(), fakeaws.Refuse(500, "InternalFailure", "sorry"), fakeaws.Refuse(400, "ResourceNotFoundException", "no"))
 	for _, want := range []shipper.Class{shipper.Throttled, shipper.Transient} {
 		if got := k.Send(t.Context(), records(1)); got.Err != nil || got.Results[0].Class != want || got.Code == "" {

@@ -52,17 +52,27 @@ func (k *Kinesis) refusedStrict(err error, batch []shipper.Record, last string) 
 	if reply.Code == codeCredentials || !errors.As(err, &api) {
 		return reply
 	}
+	ofRecord := ofShard[reply.Err.Code]
 	if reply.Err.Class == shipper.Poison && last != "" && !aboutLength(reply.Err) {
 		k.sequences.forget(batch[0].Key)
-		reply.Err.Class = shipper.Transient
+		reply.Err.Class, ofRecord = shipper.Transient, true
 	}
 	if reply.Err.Class == shipper.Throttled {
 		k.shards.ask()
 	}
-	if c := reply.Err.Class; c == shipper.Transient || c == shipper.Throttled {
+	if ofRecord {
 		return shipper.Reply{Results: []*shipper.Error{reply.Err}, Code: reply.Code}
 	}
 	return reply
+}
+
+// ofShard are the codes that a shard's state may have brought about, as PutRecords has them for single records
+// (Kinesis Data Streams API Reference, November 2026). All others, a 503 above all, are of every request.
+var ofShard = map[string]bool{
+	"ProvisionedThroughputExceededException": true,
+	"KMSThrottlingException":                 true,
+	"InternalFailure":                        true,
+	"InternalFailureException":               true,
 }
 
 // mostSequences bounds the keys whose last sequence number is known: with keys of the longest kind
