@@ -107,6 +107,7 @@ func (s *Shipper) shape() Shape {
 		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
 	}
 	s.narrow(&shape)
+	s.ceiling.lower(&shape)
 	return shape
 }
 

@@ -56,6 +56,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	if failure == nil {
 		s.recovered(now)
 		s.squeeze = max(s.squeeze-1, 0)
+		s.ceiling.pass(o.batch.size, now)
 		s.countRetries(o.reply.Results)
 		return o.reply.Results
 	}
@@ -67,10 +68,18 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 		s.blame(o, failure, results)
 		return results
 	}
-	for i := range results {
-		results[i] = failure
-	}
+	fill(results, failure)
 	s.opts.Observer.Retried(failure.Class.String(), len(results))
+	if failure.TooLarge {
+		s.ceiling.refuse(o.batch.size, o.batch.events > 1, now)
+		switch {
+		case o.batch.events > 1:
+			fill(results, errSmaller)
+			return results
+		case s.trouble == nil: // its lane's alone
+			return results
+		}
+	}
 	if s.trouble == nil || !o.started.Before(s.trouble.until) { // not one that set out before the last failure
 		s.trouble = s.opts.Retry.again(s.trouble, failure, now)
 		if o.started.Before(s.back) { // it set out while the link was down
@@ -80,6 +89,12 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 		s.overloaded(o, failure, now)
 	}
 	return results
+}
+
+func fill(results []*Error, failure *Error) {
+	for i := range results {
+		results[i] = failure
+	}
 }
 
 // relapse is within what time of the last trouble's end a service that refuses whole requests, because it gets too
@@ -97,6 +112,9 @@ func (s *Shipper) overloaded(o *outcome, failure *Error, now time.Time) {
 	}
 	s.paces.overloaded(l, o.started, now)
 }
+
+// errSmaller: the request was too large for something on the way. Its events go again at once, in smaller ones.
+var errSmaller = &Error{Class: Transient, Code: "too large", Record: -1}
 
 // errNotTried: another record of the request was refused, so the service did not look at this one.
 var errNotTried = &Error{Class: Transient, Code: "not tried", Record: -1}
@@ -204,7 +222,7 @@ func (s *Shipper) judge(l *lane, sh *share, failure *Error, now time.Time) {
 	case failure.Class == Poison:
 		l.suspect = max(1, len(sh.events)/2)
 	case failure == errAstray && first: // at once
-	case s.trouble == nil && failure != errNotTried:
+	case s.trouble == nil && failure != errNotTried && failure != errSmaller:
 		l.trouble = s.opts.Retry.again(l.trouble, failure, now)
 		s.logTrouble(l.trouble)
 	}

@@ -116,6 +116,7 @@ type Shipper struct {
 	trouble  *trouble      // of requests as a whole
 	calm     time.Time     // when the last trouble of requests ended
 	squeeze  int           // batches are halved this many times: requests have timed out
+	ceiling  ceiling       // of requests that are too large for something on the way
 	ratio    ratio         // of compressed records
 
 	finish     chan struct{} // closed by Finish

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/kpl"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -77,10 +78,24 @@ func (s *Shape) Room(e *wal.Event) int {
 	if s.KeyCounts {
 		room -= len(e.Key)
 	}
-	if s.Framing == FramingLines {
+	switch s.Framing {
+	case FramingLines:
 		room-- // the newline
+	case FramingKPL:
+		room -= s.wrapping(e)
 	}
 	return room - s.eventSize(e) + len(e.Data)
+}
+
+// wrapping returns the bytes that KPL's format puts around e where it is alone in a record: none, unless it begins as
+// an aggregated record does.
+func (s *Shape) wrapping(e *wal.Event) int {
+	if s.Envelope != nil {
+		return 0
+	}
+	sizer := kpl.NewSizer(len(e.Key))
+	sizer.Add(0, e.Data)
+	return sizer.Size() - len(e.Data)
 }
 
 // eventSize returns the bytes of e before it is framed.
@@ -185,6 +200,9 @@ type Error struct {
 	Text  string // what it said; never a payload
 	// Record is the index of the record that the service named in a refused request, or -1.
 	Record int
+	// TooLarge: something on the way to the service does not take a request of that size. Smaller ones may pass; of
+	// a request of one event the Class says what is to be done.
+	TooLarge bool
 	// RetryAfter is the service's own delay, a floor for ours; 0: it named none.
 	RetryAfter time.Duration
 }

@@ -46,14 +46,18 @@ func classify(err error, batch []shipper.Record) (*shipper.Error, string) {
 		classifyCredentials(creds, e)
 		return e, codeCredentials
 	case errors.As(err, &api):
-		e.Code, e.Text = api.ErrorCode(), shorten(api.ErrorMessage())
-		e.Class = classOf(e.Code, e.Text, status)
+		e.Code, e.Text = api.ErrorCode(), shorten(mask(api.ErrorMessage(), batch))
+		e.Class = classOf(e.Code, shorten(api.ErrorMessage()), status)
+		if nameless(e.Code) {
+			e.Code = httpCode(status)
+			between(e, status)
+		}
 		if e.Class == shipper.Poison {
 			e.Record = namedRecord(api.ErrorMessage(), batch)
 		}
-		e.Code = nameUnknown(e.Code, status)
 	case status >= 300:
 		e.Code, e.Text, e.Class = httpCode(status), "the answer is no error of the service", classOfStatus(status)
+		between(e, status)
 	case status > 0:
 		e.Code, e.Text = codeBadReply, shorten(rootText(err))
 	default:
@@ -63,15 +67,23 @@ func classify(err error, batch []shipper.Record) (*shipper.Error, string) {
 	return e, strconv.Itoa(status)
 }
 
+// between reads a status that no error of the service came with: it may be that of a proxy, whose word is no
+// reason to give up a record. What is too large for a proxy is tried smaller.
+func between(e *shipper.Error, status int) {
+	if e.Class == shipper.Poison {
+		e.Class = shipper.Operator
+	}
+	e.TooLarge = status == http.StatusRequestEntityTooLarge
+}
+
 // classifyRecord turns the code and text of one record's result into what it asks of us. Only
 // transient and throttling codes are documented there, so an unknown one is tried again.
 func classifyRecord(code, text string) *shipper.Error {
-	text = shorten(text)
 	class, known := classes[code]
 	if known && class == shipper.Poison && aboutStream(text) {
 		class = shipper.Operator
 	}
-	return &shipper.Error{Class: class, Code: code, Text: text, Record: -1}
+	return &shipper.Error{Class: class, Code: code, Text: shorten(mask(text, nil)), Record: -1}
 }
 
 // classes holds the codes of Kinesis Data Streams (PutRecords) and Amazon Data Firehose
@@ -245,10 +257,12 @@ func classifySend(err error, e *shipper.Error) {
 	var region *aws.MissingRegionError
 	e.Text = shorten(rootText(err))
 	switch {
-	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
-		e.Code = codeTimeout
 	case errors.Is(err, context.Canceled):
 		e.Code = codeCanceled
+	case isDial(err):
+		e.Code = codeConnection
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		e.Code = codeTimeout
 	case errors.As(err, &certificate):
 		e.Code, e.Class = codeTLS, shipper.Operator
 	case errors.As(err, &region), strings.Contains(err.Error(), "resolve service endpoint"):
@@ -261,6 +275,23 @@ func classifySend(err error, e *shipper.Error) {
 func isTimeout(err error) bool {
 	var n net.Error
 	return errors.As(err, &n) && n.Timeout()
+}
+
+// isDial tells whether no connection came about.
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// unsent reads a timeout before the first byte of the request's body as what it is: no connection came about in
+// time, which says nothing of a link's speed.
+func unsent(reply *shipper.Reply) {
+	if reply.Err == nil || reply.Err.Code != codeTimeout || reply.Sent > 0 {
+		return
+	}
+	e := *reply.Err
+	e.Code = codeConnection
+	reply.Err, reply.Code = &e, e.Code
 }
 
 func isNetwork(err error) bool {
@@ -286,12 +317,23 @@ func statusOf(err error, e *shipper.Error) int {
 	return r.Response.StatusCode
 }
 
-// nameUnknown gives an answer without a code one of its own.
-func nameUnknown(code string, status int) string {
-	if code == "" || code == "UnknownError" {
-		return httpCode(status)
+// nameless tells whether an answer has no code: the SDK has a name for that.
+func nameless(code string) bool { return code == "" || code == "UnknownError" }
+
+// quotedValue is how the services repeat what they refuse.
+var quotedValue = regexp.MustCompile(`(?s)Value '.*?' at '`)
+
+// mask takes what the services repeat of records, their keys above all, out of a text that operators get to see.
+func mask(text string, batch []shipper.Record) string {
+	if !strings.Contains(text, "'") {
+		return text
 	}
-	return code
+	for i := range batch {
+		if key := batch[i].Key; key != "" {
+			text = strings.ReplaceAll(text, "Value '"+key+"' at", "Value '...' at")
+		}
+	}
+	return quotedValue.ReplaceAllString(text, "Value '...' at '")
 }
 
 func httpCode(status int) string { return "HTTP " + strconv.Itoa(status) }

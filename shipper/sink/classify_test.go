@@ -2,11 +2,16 @@ package sink_test
 
 import (
 	"context"
+	"io"
 	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/smithy-go"
@@ -280,4 +285,49 @@ func send(t *testing.T, o sink.AWSOptions) shipper.Reply {
 	}
 	defer k.Close()
 	return k.Send(t.Context(), records(1))
+}
+
+// A proxy's answer is no word of the service: it costs no event, and what is too large for it may be tried smaller.
+func TestProxyBuriesNothing(t *testing.T) {
+	for _, body := range []string{"<html>413 Request Entity Too Large</html>", "", `{"message":"Request Too Long"}`, "{}"} {
+		for _, status := range []int{400, 403, 404, 405, 413, 414, 431, 502} {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				io.Copy(io.Discard, r.Body)
+				w.WriteHeader(status)
+				io.WriteString(w, body)
+			}))
+			got := send(t, sink.AWSOptions{Region: "eu-west-1", Endpoint: srv.URL, Credentials: credentials.NewStaticCredentialsProvider("A", "s", "")})
+			srv.Close()
+			if got.Err == nil || got.Err.Class == shipper.Poison || got.Err.TooLarge != (status == 413) {
+				t.Errorf("%d %q: got %+v", status, body, got.Err)
+			}
+		}
+	}
+}
+
+// What the service repeats of a record stays out of the text that operators see.
+func TestTextHidesWhatTheServiceRepeats(t *testing.T) {
+	srv := fakeaws.Start(t)
+	k := openKinesis(t, srv)
+	for _, key := range []string{"secret-key", "it's a 'secret-key' at 'home", "secret-key\n2", strings.Repeat("secret-key", 20)} {
+		srv.FailNext(fakeaws.Refuse(400, "ValidationException", "2 validation errors detected: Value '"+key+
+			"' at 'records.1.member.partitionKey' failed to satisfy constraint: Member must have length less than or equal to 256; Value 'c2VjcmV0LWtleQ==' at 'records.1.member.data' failed"))
+		got := k.Send(t.Context(), ofKey(key, "x"))
+		if got.Err == nil || got.Err.Class != shipper.Poison || strings.Contains(got.Err.Text, "secret") || strings.Contains(got.Err.Text, "c2Vj") ||
+			!strings.Contains(got.Err.Text, "records.1.member.partitionKey") {
+			t.Errorf("key %q: got %+v", key, got.Err)
+		}
+	}
+}
+
+// A host that takes no connection is not a slow link.
+func TestDialThatTimesOutIsNoTimeout(t *testing.T) {
+	full, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	got := send(t, sink.AWSOptions{Region: "eu-west-1", Endpoint: "https://" + full.Addr().String(), Timeout: 300 * time.Millisecond,
+		Credentials: credentials.NewStaticCredentialsProvider("A", "s", "")}) // connections wait for a handshake for ever
+	check(t, got, shipper.Transient, "connection")
 }

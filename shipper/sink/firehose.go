@@ -96,6 +96,7 @@ func (f *Firehose) Send(ctx context.Context, batch []shipper.Record) shipper.Rep
 	ctx, sent := countSent(ctx)
 	reply := f.put(ctx, batch)
 	reply.Sent = int(sent.Load())
+	unsent(&reply)
 	return reply
 }
 

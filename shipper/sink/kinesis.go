@@ -185,6 +185,7 @@ func (k *Kinesis) Send(ctx context.Context, batch []shipper.Record) shipper.Repl
 	ctx, sent := countSent(ctx)
 	reply := k.put(ctx, batch)
 	reply.Sent = int(sent.Load())
+	unsent(&reply)
 	if refusedForLength(reply) {
 		k.check.doubt()
 	}

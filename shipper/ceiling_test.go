@@ -1,0 +1,135 @@
+package shipper_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/kpl"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// narrow is a service behind something that takes requests of so many bytes at most.
+type narrow struct {
+	*service
+	most    int
+	refused int
+}
+
+func (n *narrow) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+	size := 0
+	for _, r := range batch {
+		size += len(r.Data) + len(r.Key)
+	}
+	n.mu.Lock()
+	most := n.most
+	if size > most {
+		n.refused++
+	}
+	n.mu.Unlock()
+	if size > most {
+		return shipper.Reply{Err: &shipper.Error{Class: shipper.Operator, Code: "HTTP 413", Record: -1, TooLarge: true}, Code: "413"}
+	}
+	return n.service.Send(ctx, batch)
+}
+
+func (n *narrow) set(most int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.most = most
+}
+
+// What is too large for a proxy goes through in smaller requests, and nothing dies; one event that is too large by
+// itself waits for an operator, and holds up its lane alone.
+func TestCeiling_ProxyThatTakesLess(t *testing.T) {
+	for name, shape := range map[string]shipper.Shape{"kinesis": kinesisShape(), "firehose": firehoseShape(), "strict": strictShape()} {
+		for _, most := range []int{900, 3000, 10_000} {
+			synctest.Test(t, func(t *testing.T) {
+				svc := &narrow{service: newService(t, shape), most: most}
+				r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
+				r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+				r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+				r.start()
+				r.src.sendLong(3000, 100, 50)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if got := svc.arrived(); got != 3000 || svc.refused > 150 { // of strict order up to 64 are under way
+					t.Errorf("%s, %d bytes: %d of 3000 events arrived, %d requests were refused", name, most, got, svc.refused)
+				}
+				large := most+500 <= shape.MaxRecord
+				if large {
+					r.src.sendLong(1, most+500, 50) // k0
+				}
+				r.src.sendLong(600, 100, 50)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				for key, want := range r.src.n {
+					if got := svc.seenOf(key); got < want && wal.LaneOf(key) != wal.LaneOf("k0") {
+						t.Errorf("%s, %d bytes: key %s: %d of %d events arrived", name, most, key, got, want)
+					}
+				}
+				if got := r.ship.Report(); large != (got.State == shipper.Blocked && strings.Contains(got.LastError, "413")) {
+					t.Errorf("%s, %d bytes: got %+v", name, most, got)
+				}
+				svc.set(1 << 20)
+				if st := r.finish(); st.Dead.Events != 0 {
+					t.Errorf("%s, %d bytes: %d events died", name, most, st.Dead.Events)
+				}
+			})
+		}
+	}
+}
+
+// Everything is refused for a while: nothing dies, little is tried, and soon afterwards all is as before.
+func TestCeiling_EveryEventIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := &narrow{service: newService(t, kinesisShape())}
+		r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
+		r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+		r.start()
+		r.src.sendLong(2000, 100, 50)
+		time.Sleep(10 * time.Minute)
+		if svc.refused > 2000 {
+			t.Errorf("%d requests in 10 minutes", svc.refused)
+		}
+		svc.set(1 << 20)
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		if got := svc.arrived(); got != 2000 {
+			t.Errorf("%d of 2000 events arrived 40 s afterwards", got)
+		}
+		if st := r.finish(); st.Dead.Events != 0 {
+			t.Errorf("%d events died", st.Dead.Events)
+		}
+	})
+}
+
+func (s *service) seenOf(key string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen[key]
+}
+
+// An event that begins as an aggregated record does is wrapped also where it is alone.
+func TestRoom_CountsTheWrappingOfMagic(t *testing.T) {
+	shape := shipper.Shape{Framing: shipper.FramingKPL, OneKey: true, KeyCounts: true, MaxRecord: 1 << 20}
+	for _, keyLen := range []int{1, 127, 128, 256} {
+		e := wal.Event{Key: strings.Repeat("k", keyLen)}
+		for _, begin := range []string{"plain", kpl.Magic} {
+			for n := shape.MaxRecord - 1000; n <= shape.MaxRecord; n++ {
+				e.Data = append([]byte(begin), make([]byte, n-len(begin))...)
+				framed := len(kpl.Append(nil, []kpl.Group{{Key: e.Key, Payloads: [][]byte{e.Data}}})) + keyLen
+				if fits, room := framed <= shape.MaxRecord, shape.Room(&e); fits != (n <= room) {
+					t.Fatalf("%q, key of %d bytes: %d bytes make a record of %d of %d, the room is %d", begin, keyLen, n, framed, shape.MaxRecord, room)
+				}
+				if n < shape.MaxRecord-600 {
+					n += 50
+				}
+			}
+		}
+	}
+}
