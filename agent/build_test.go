@@ -148,6 +148,28 @@ stream "s" {
 	}
 }
 
+// A file destination whose folder can't be made is blocked for that reason, and takes no sibling with it.
+func TestDestination_BlockedByItsFolderAlone(t *testing.T) {
+	dir := t.TempDir()
+	conf := parse(t, dir, `
+stream "s" {
+  destination "file" "nowhere" {
+    path = "DIR/LOCK/out"
+    batch { max_delay = "10ms" }
+  }
+  destination "file" "local" {
+    path = "DIR/out"
+    batch { max_delay = "10ms" }
+  }
+}`)
+	a := run(t, conf)
+	send(t, dial(t, conf), "s", 3)
+	until(t, "the sibling has delivered, and the other says why it has not", func() bool {
+		d := destination(t, a, "s", "nowhere")
+		return destination(t, a, "s", "local").Delivered.Events == 3 && d.State == admin.Blocked && strings.Contains(d.LastError, "LOCK") && d.Pending.Events == 3
+	})
+}
+
 // A destination that could not be built is one like any other once it can be: it knows its shards and keeps to
 // their quota. Each reason is logged once.
 func TestDestination_BuiltOnceItCanBe(t *testing.T) {
