@@ -56,7 +56,7 @@ func openSink(ctx context.Context, stream string, d config.Destination, around *
 		return sink.NewFirehose(ctx, firehoseOptions(d, around, aws))
 	case "file":
 		return sink.OpenFile(sink.FileOptions{
-			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval,
+			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval, FileMode: d.FileMode,
 			Envelope: around, State: place.State(), Checkpoint: place.Stat().Checkpoint, Logger: logger,
 		})
 	case discardType:

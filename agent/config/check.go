@@ -170,19 +170,67 @@ func checkDestination(b *block, s *Stream, d *Destination) {
 			b.fault(b.labelPos[1], "destination %s is given twice in stream %s; a name may stand once, first at line %d",
 				quote(d.Name), quote(s.Name), other.Pos.Line)
 		}
-		if d.Type == "file" && b.wrote("path") && other.Type == "file" && sharePath(s.Name, d.Path, other.Path) {
-			b.fault(b.at("path"), "path: %s is the path of destination %s at line %d too; allowed is a folder of its own",
-				quote(d.Path), quote(other.Name), other.Pos.Line)
+		if d.Type == "file" && b.wrote("path") && other.Type == "file" {
+			checkPaths(b, s.Name, d, &other)
 		}
 	}
 }
 
-// sharePath reports whether two paths are one folder, for every stream of that name or pattern or
-// for one: each destination would take the other's unfinished files for its own. Streams may share
-// a folder, as their files are named for them.
-func sharePath(name, a, b string) bool {
-	a, b = filepath.Clean(a), filepath.Clean(b)
+// checkPaths holds that the folders of two file destinations are apart, for every stream of that name or pattern: each
+// would take the other's unfinished files for its own, and nobody could tell the folders for hours apart. Streams may share a folder, as their files are named for them.
+func checkPaths(b *block, name string, d, other *Destination) {
+	mine, theirs := realPath(name, d.Path), realPath(name, other.Path)
+	switch {
+	case onePath(name, mine, theirs):
+		b.fault(b.at("path"), "path: %s is the path of destination %s at line %d too; allowed is a folder of its own",
+			quote(d.Path), quote(other.Name), other.Pos.Line)
+	case liesIn(name, mine, theirs): // as PATH/2026 in PATH
+		b.fault(b.at("path"), "path: %s lies in the path of destination %s at line %d; allowed is a folder beside it",
+			quote(d.Path), quote(other.Name), other.Pos.Line)
+	case liesIn(name, theirs, mine):
+		b.fault(b.at("path"), "path: %s contains the path of destination %s at line %d; allowed is a folder beside it",
+			quote(d.Path), quote(other.Name), other.Pos.Line)
+	}
+}
+
+// onePath reports whether two paths are one folder, for every stream or for one.
+func onePath(name, a, b string) bool {
 	return a == b || fillsIn(name, a, b) || fillsIn(name, b, a)
+}
+
+// hourFolder matches what a file destination's folders for hours are named like.
+var hourFolder = regexp.MustCompile(`^\d{2,4}$`)
+
+// liesIn reports whether inner lies among the folders for hours of outer.
+func liesIn(name, inner, outer string) bool {
+	for hourFolder.MatchString(filepath.Base(inner)) {
+		if inner = filepath.Dir(inner); onePath(name, inner, outer) {
+			return true
+		}
+	}
+	return false
+}
+
+// realPath returns the path from the root and without symbolic links, as far as it is there already. In what belongs to one
+// stream its name is filled in.
+func realPath(name, path string) string {
+	if !isPattern(name) {
+		path = strings.ReplaceAll(path, streamMark, name)
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return filepath.Clean(path)
+	}
+	for there, rest := absolute, ""; ; {
+		if real, err := filepath.EvalSymlinks(there); err == nil {
+			return filepath.Join(real, rest)
+		}
+		above := filepath.Dir(there)
+		if above == there {
+			return absolute
+		}
+		there, rest = above, filepath.Join(filepath.Base(there), rest)
+	}
 }
 
 // fillsIn reports whether path becomes literal, which has no ${stream}, for a stream of that name

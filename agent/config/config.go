@@ -132,6 +132,7 @@ type Destination struct {
 	Path         string        // file; may hold ${stream}
 	RollSize     int64         // file; bytes
 	RollInterval time.Duration // file
+	FileMode     os.FileMode   // file; 0: 0644 less the umask
 
 	Pos Pos
 }

@@ -35,7 +35,7 @@ func TestFaultsOfWhatShippingCosts(t *testing.T) {
 		{"compression and dynamic partitioning", in(`"firehose" "f"`, `delivery_stream = "a"`, `compression = "zstd"`, `one_key_per_record = true`),
 			`4:15: compression: dynamic partitioning, which one_key_per_record is for, can't read a compressed record; allowed is one of the two`},
 		{"compression of a file", in(`"file" "f"`, `path = "a"`, `compression = "gzip"`),
-			`4:1: unknown setting "compression" in destination "file" "f"; allowed is path, roll_size, roll_interval or envelope`},
+			`4:1: unknown setting "compression" in destination "file" "f"; allowed is path, roll_size, roll_interval, file_mode or envelope`},
 		{"an envelope in quotes", in(`"file" "f"`, `path = "a"`, `envelope = "true"`),
 			`4:12: envelope: "true" is neither true nor false; allowed is true or false, without quotes`},
 		{"a price", "prices {\n  firehose_gb = \"0,029\"\n}",

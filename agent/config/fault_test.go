@@ -2,6 +2,9 @@ package config_test
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -137,7 +140,7 @@ listener "grpc" {
 				`allowed is shard with aggregate = "kpl"`}},
 		{"priority", "stream \"a\" {\npriority = \"lowest\"\ndestination \"file\" \"f\" {\npath = \"x\"\nbandwidth = \"1MB/s\"\n}\n}", []string{
 			`2:12: priority: "lowest" is unknown; allowed is high, normal or low`,
-			`5:1: unknown setting "bandwidth" in destination "file" "f"; allowed is path, roll_size, roll_interval or envelope`}},
+			`5:1: unknown setting "bandwidth" in destination "file" "f"; allowed is path, roll_size, roll_interval, file_mode or envelope`}},
 		{"durations", `
 shutdown_timeout = 25
 wal {
@@ -405,13 +408,13 @@ stream "" {
 			`4:1: destination "file" "l" has no path; needed is ` + folder}},
 		{"another destination's setting", in(`"file" "f"`, `stream = "a"`, `aws {}`), []string{
 			`2:1: destination "file" "f" has no path; needed is ` + folder,
-			`3:1: unknown setting "stream" in destination "file" "f"; allowed is path, roll_size, roll_interval or envelope`,
+			`3:1: unknown setting "stream" in destination "file" "f"; allowed is path, roll_size, roll_interval, file_mode or envelope`,
 			`4:1: unknown block "aws" in destination "file" "f"; allowed is batch or retry`}},
 		{"an AWS setting in the block and beside it", in(`"kinesis" "k"`, `stream = "a"`, `region = "x"`, `profile = "p"`, `aws {`, `endpoint = ""`, `region = "x"`, `stream = "a"`, `}`), []string{
 			`8:1: region is given twice in destination "kinesis" "k"; it may stand once, in the aws block or beside it as at line 4`,
 			`9:1: unknown setting "stream" in aws; allowed is region, endpoint, profile or role_arn`}},
 		{"an AWS setting of a file", in(`"file" "f"`, `path = "x"`, `region = "x"`), []string{
-			`4:1: unknown setting "region" in destination "file" "f"; allowed is path, roll_size, roll_interval or envelope`}},
+			`4:1: unknown setting "region" in destination "file" "f"; allowed is path, roll_size, roll_interval, file_mode or envelope`}},
 		{"an AWS setting beside the block that is wrong", in(`"firehose" "f"`, `delivery_stream = "a"`, `endpoint = "localhost"`, `regoin = "x"`), []string{
 			`4:12: endpoint: "localhost" is no URL of a server; allowed is a URL, like "http://127.0.0.1:4567"`,
 			`5:1: unknown setting "regoin" in destination "firehose" "f"; did you mean "region"?`}},
@@ -424,6 +427,10 @@ stream "" {
 			`3:33: path: "/out/ab/ab" is the path of destination "f" at line 2 too; allowed is a folder of its own`}},
 		{"one path twice, once by the stream's name", "stream \"a\" {\ndestination \"file\" \"f\" { path = \"/a\" }\ndestination \"file\" \"g\" { path = \"/${stream}\" }\n}", []string{
 			`3:33: path: "/${stream}" is the path of destination "f" at line 2 too; allowed is a folder of its own`}},
+		{"a path among the folders of another", "stream \"a\" {\ndestination \"file\" \"f\" { path = \"/out/x/..\" }\ndestination \"file\" \"g\" { path = \"/out/2026/11\" }\n}", []string{
+			`3:33: path: "/out/2026/11" lies in the path of destination "f" at line 2; allowed is a folder beside it`}},
+		{"a path that has another among its folders", "stream \"a\" {\ndestination \"file\" \"f\" { path = \"/out/2026\" }\ndestination \"file\" \"g\" { path = \"/out\" }\n}", []string{
+			`3:33: path: "/out" contains the path of destination "f" at line 2; allowed is a folder beside it`}},
 		{"a stream's name at AWS", in(`"kinesis" "k"`, `stream = "arn:aws:kinesis:x"`) + "\n" + strings.Replace(in(`"firehose" "f"`, `delivery_stream = ""`), `"a"`, `"b"`, 1), []string{
 			`3:10: stream: "arn:aws:kinesis:x" is no ARN of a Kinesis stream; allowed is ` + kinesisStream,
 			`8:19: delivery_stream: "" is empty; allowed is the name of a Firehose stream`}},
@@ -521,6 +528,27 @@ func TestAFileThatIsNestedTooDeep(t *testing.T) {
 		_, err := config.Parse([]byte(src), "a.hcl")
 		if err == nil || !strings.Contains(err.Error(), "more than 100 brackets and operators within each other") {
 			t.Errorf("%s: got %.200v, want a fault", run, err)
+		}
+	}
+}
+
+// One folder by two names: from the root and from here, and by a symbolic link.
+func TestFaults_OnePathByTwoNames(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.MkdirAll(filepath.Join(dir, "real"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(dir, "real"), filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, paths := range [][2]string{
+		{"out", filepath.Join(dir, "out")}, {"./out", "out/"}, {"link", "real"}, {"link/a/b", filepath.Join(dir, "real", "a", "b")},
+		{"link/${stream}", "real/a"}, {"link", "real/2026"}, {"out/2026", filepath.Join(dir, "out")},
+	} {
+		text := fmt.Sprintf("stream \"a\" {\ndestination \"file\" \"f\" { path = %q }\ndestination \"file\" \"g\" { path = %q }\n}", paths[0], paths[1])
+		if _, err := config.Parse([]byte(text), "agent.hcl"); err == nil || !strings.Contains(err.Error(), `destination "f" at line 2`) {
+			t.Errorf("%q: got %v, want a fault", paths, err)
 		}
 	}
 }

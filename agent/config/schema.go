@@ -232,6 +232,7 @@ var (
 			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed(),
 			size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0),
 			duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, shortest),
+			mode("file_mode", func(d *Destination) *os.FileMode { return &d.FileMode }),
 		),
 	}
 

@@ -7,12 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
@@ -501,6 +504,133 @@ func TestFileEveryDiskErrorOnce(t *testing.T) {
 			}
 			if got, want := string(readAll(t, dir)), lines(1, 8); got != want {
 				t.Fatalf("call %d failed, crash %v: got %q, want %q", n, crash, got, want)
+			}
+		}
+	}
+}
+
+func TestFile_ModesAreThoseThatAreAskedFor(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no modes")
+	}
+	for _, tt := range []struct{ asked, file, dir fs.FileMode }{
+		{0, 0o644, 0o755}, {0o640, 0o640, 0o750}, {0o600, 0o600, 0o700}, {0o660, 0o660, 0o770}, {0o666, 0o666, 0o777},
+	} {
+		o := fileOptions(filepath.Join(t.TempDir(), "made", "out"))
+		o.FileMode = tt.asked
+		f := openFile(t, o)
+		mustSend(t, f, 1, 1)
+		check := func(path string, want fs.FileMode) {
+			t.Helper()
+			if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+				t.Errorf("%v: %s has %v, %v; want %v", tt.asked, path, info.Mode().Perm(), err, want)
+			}
+		}
+		check(filepath.Join(o.Path, hour, "clicks-1.jsonl.tmp"), tt.file)
+		f.Close()
+		check(filepath.Join(o.Path, hour, "clicks-1.jsonl"), tt.file)
+		check(filepath.Join(o.Path, hour), tt.dir)
+		check(filepath.Join(o.Path, "2026"), tt.dir)
+		check(o.Path, tt.dir)
+		check(filepath.Dir(o.Path), tt.dir)
+	}
+}
+
+// After a crash the destination has another path: what was delivered is finished where it is.
+func TestFile_FinishesWhatIsAtThePathThatItHad(t *testing.T) {
+	old, other := filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "new")
+	o := fileOptions(old)
+	o.RollSize = int64(len(lines(1, 3)))
+	f := openFile(t, o)
+	o.State = mustSend(t, f, 1, 2)
+	mustSend(t, f, 3, 2) // is not settled when it crashes
+	mustSend(t, f, 5, 1)
+	f.Crash()
+	o.Path, o.Checkpoint = other, 3
+	f = openFile(t, o)
+	mustSend(t, f, 3, 1)
+	f.Close()
+	checkTree(t, old, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
+	checkTree(t, other, map[string]string{hour + "/clicks-3.jsonl": lines(3, 3)})
+}
+
+func TestFile_SaysWhereUnfinishedFilesAreThatItCannotReach(t *testing.T) {
+	old, other := filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "new")
+	o := fileOptions(old)
+	f := openFile(t, o)
+	o.State = mustSend(t, f, 1, 2)
+	f.Crash()
+	if err := os.Rename(old, old+"-unplugged"); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	o.Logger = hclog.New(&hclog.LoggerOptions{Output: &log})
+	o.Path, o.Checkpoint = other, 3
+	f = openFile(t, o)
+	if got := log.String(); !strings.Contains(got, "path="+old) || !strings.Contains(got, "clicks-1.jsonl.tmp") {
+		t.Errorf("got %q, want the path and the file", got)
+	}
+	mustSend(t, f, 3, 1)
+	f.Close()
+	checkTree(t, other, map[string]string{hour + "/clicks-3.jsonl": lines(3, 3)})
+}
+
+// A link to the folder is the folder.
+func TestFile_KnowsItsPathByAnotherName(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
+	o := fileOptions(real)
+	f := openFile(t, o)
+	o.State = mustSend(t, f, 1, 2)
+	mustSend(t, f, 3, 1)
+	f.Crash()
+	if err := os.Symlink(real, link); err != nil {
+		t.Fatal(err)
+	}
+	o.Path, o.Checkpoint = link, 3
+	openFile(t, o).Close()
+	checkTree(t, real, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
+}
+
+// After a crash the destination is of another type.
+func TestFinishFiles_FinishesWhatAFileDestinationLeft(t *testing.T) {
+	dir := t.TempDir()
+	o := fileOptions(dir)
+	f := openFile(t, o)
+	o.State = mustSend(t, f, 1, 2)
+	mustSend(t, f, 3, 1)
+	f.Crash()
+	left := sink.FileOptions{Stream: o.Stream, State: o.State, Checkpoint: 3}
+	state := sink.FinishFiles(left)
+	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
+	if left.State = state; state == nil || sink.FinishFiles(left) != nil {
+		t.Errorf("the state %q is to be finished again", state)
+	}
+	for _, other := range []string{"", "{", `{"shard":1}`} {
+		if got := sink.FinishFiles(sink.FileOptions{Stream: "s", State: []byte(other)}); got != nil {
+			t.Errorf("%q: got %q, want nothing", other, got)
+		}
+	}
+}
+
+func TestFile_GoesOnWhenTheDiskHasRoomAgain(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO} {
+		for _, call := range []string{"write", "sync", "sync directory"} {
+			dir := t.TempDir()
+			f := openFile(t, fileOptions(dir))
+			failNext(f, call, errno, 3)
+			failed := 0
+			for ; failed < 10; failed++ {
+				if got := f.Send(t.Context(), recordsFrom(1, 2)); got.Err == nil {
+					break
+				}
+			}
+			if failed == 0 || failed > 3 {
+				t.Errorf("%v of %s: failed %d times", errno, call, failed)
+			}
+			f.Close()
+			if got := string(readAll(t, dir)); got != lines(1, 2) {
+				t.Errorf("%v of %s: got %q", errno, call, got)
 			}
 		}
 	}

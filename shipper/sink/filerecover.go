@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // recoverLocked finishes what an earlier life left, once.
@@ -117,6 +118,7 @@ func FinishFiles(o FileOptions) (state []byte) {
 	if err != nil || found.Root == "" {
 		return nil
 	}
+	o.Path = found.Root
 	if err := o.setDefaults(); err != nil {
 		return nil
 	}
@@ -134,7 +136,8 @@ type stray struct {
 // hourDir matches the directories of PATH/YYYY/MM/DD/HH.
 var hourDir = regexp.MustCompile(`^\d{2,4}$`)
 
-// strayParts returns the unfinished files of stream under root.
+// strayParts returns the unfinished files of stream under root. Those in folders that lie deeper, or not as deep, are of
+// another path.
 func strayParts(root, stream string) ([]stray, error) {
 	name := regexp.MustCompile(`^` + regexp.QuoteMeta(fileStream(stream)) + `-(\d+)\.jsonl(\.\d+)?\.tmp$`)
 	var found []stray
@@ -149,7 +152,7 @@ func strayParts(root, stream string) ([]stray, error) {
 		case d.IsDir():
 			return nil
 		}
-		if parts := name.FindStringSubmatch(d.Name()); parts != nil {
+		if parts := name.FindStringSubmatch(d.Name()); parts != nil && depth(root, path) == 5 {
 			first, err := strconv.ParseUint(parts[1], 10, 64)
 			if err != nil {
 				return nil // no offset: somebody else's
@@ -162,6 +165,15 @@ func strayParts(root, stream string) ([]stray, error) {
 		return nil, fmt.Errorf("look for unfinished files: %w", err)
 	}
 	return found, nil
+}
+
+// depth returns how many names lead from root to path.
+func depth(root, path string) int {
+	rel, err := filepath.Rel(root, path)
+	if err != nil {
+		return 0
+	}
+	return strings.Count(filepath.ToSlash(rel), "/") + 1
 }
 
 // wholeLines returns the length of the file at path up to its last newline.
