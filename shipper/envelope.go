@@ -1,11 +1,13 @@
 package shipper
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -28,6 +30,37 @@ type Envelope struct {
 	Format string // of the stream's events: EnvelopeJSON, EnvelopeText or EnvelopeBytes
 	// Branches, when not nil, say what stands for Log, by offset.
 	Branches []wal.Branch
+
+	json validJSON
+}
+
+// validJSON remembers of some events whether they are JSON: a batch is laid out several times before it is sent, and events
+// that were stored while the stream had another format may be anything.
+type validJSON struct {
+	seen atomic.Pointer[[jsonSeen]atomic.Uint64]
+}
+
+// jsonSeen is for how many events that is; 64 KiB for each destination whose stream is JSON.
+const jsonSeen = 8 << 10
+
+// of tells whether the event is JSON. An event's bytes do not change.
+func (v *validJSON) of(e *wal.Event) bool {
+	seen := v.seen.Load()
+	if seen == nil {
+		v.seen.CompareAndSwap(nil, new([jsonSeen]atomic.Uint64))
+		seen = v.seen.Load()
+	}
+	slot := &seen[e.Offset%jsonSeen]
+	key := (e.Offset ^ uint64(len(e.Data))<<44) << 1
+	if was := slot.Load(); was&^1 == key && key != 0 {
+		return was&1 == 1
+	}
+	valid := json.Valid(e.Data)
+	if valid {
+		key |= 1
+	}
+	slot.Store(key)
+	return valid
 }
 
 // log returns what the id of the event at offset begins with. For one that has no offset yet that is the latest.
@@ -67,7 +100,7 @@ func (v *Envelope) Size(e *wal.Event) int {
 			n += stringSize(name) + len(`:`) + stringSize(value)
 		}
 	}
-	return n + v.dataSize(e.Data)
+	return n + v.dataSize(e)
 }
 
 func offsetOf(e *wal.Event) uint64 {
@@ -77,12 +110,14 @@ func offsetOf(e *wal.Event) uint64 {
 	return e.Offset
 }
 
-// dataSize is that of the last field. Events of a JSON stream are taken for valid, as ingest found them.
-func (v *Envelope) dataSize(data []byte) int {
+// dataSize is that of the last field. Events of a JSON stream that are not in the log yet are taken for valid, as ingest
+// finds them.
+func (v *Envelope) dataSize(e *wal.Event) int {
+	data := e.Data
 	switch {
-	case v.Format == EnvelopeJSON:
+	case v.Format == EnvelopeJSON && (e.Offset == 0 || v.json.of(e)):
 		return len(`,"data":`) + len(data)
-	case v.Format == EnvelopeText && utf8.Valid(data):
+	case v.Format != EnvelopeBytes && utf8.Valid(data):
 		return len(`,"data":`) + stringSize(data)
 	}
 	return len(`,"data_base64":""`) + base64.StdEncoding.EncodedLen(len(data))
@@ -103,7 +138,7 @@ func (v *Envelope) Append(dst []byte, e *wal.Event) []byte {
 	dst = append(dst, `","key":`...)
 	dst = appendString(dst, e.Key)
 	dst = appendAttributes(dst, e.Attributes)
-	dst = v.appendData(dst, e.Data)
+	dst = v.appendData(dst, e)
 	return append(dst, '}')
 }
 
@@ -125,11 +160,12 @@ func appendAttributes(dst []byte, attributes map[string]string) []byte {
 
 // appendData appends the last field. An event that was stored while the stream had another format may be
 // no JSON; it goes as text, since it must not break the line.
-func (v *Envelope) appendData(dst, data []byte) []byte {
+func (v *Envelope) appendData(dst []byte, e *wal.Event) []byte {
+	data := e.Data
 	switch {
-	case v.Format == EnvelopeJSON && json.Valid(data):
+	case v.Format == EnvelopeJSON && v.json.of(e):
 		dst = append(dst, `,"data":`...)
-		return append(dst, data...)
+		return appendOneLine(dst, data)
 	case v.Format != EnvelopeBytes && utf8.Valid(data):
 		dst = append(dst, `,"data":`...)
 		return appendString(dst, data)
@@ -137,6 +173,21 @@ func (v *Envelope) appendData(dst, data []byte) []byte {
 	dst = append(dst, `,"data_base64":"`...)
 	dst = base64.StdEncoding.AppendEncode(dst, data)
 	return append(dst, '"')
+}
+
+// appendOneLine appends JSON with a space for each line break: between its tokens both mean nothing, and a string has none.
+func appendOneLine(dst, data []byte) []byte {
+	begin := len(dst)
+	dst = append(dst, data...)
+	if bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') < 0 {
+		return dst
+	}
+	for i, c := range dst[begin:] {
+		if c == '\n' || c == '\r' {
+			dst[begin+i] = ' '
+		}
+	}
+	return dst
 }
 
 // stringSize returns how many bytes appendString appends.

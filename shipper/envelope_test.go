@@ -136,3 +136,22 @@ func TestRoomIsWhatFits(t *testing.T) {
 		}
 	}
 }
+
+// An event may have been stored while the stream had another format.
+func TestEnvelope_IsOneLineOfTheSizeThatItSays(t *testing.T) {
+	for _, data := range []string{
+		"{\n  \"a\": 1\n}", "[1,\r\n2]", "\n7\r", `"a\\nb"`, strings.Repeat(`"`, 100), "{not json}", "{\"a\":\n", "a\nb", "\xff\n", "",
+	} {
+		for _, format := range []string{shipper.EnvelopeJSON, shipper.EnvelopeText, shipper.EnvelopeBytes} {
+			v := &shipper.Envelope{Log: "L", Stream: "s", Format: format}
+			e := &wal.Event{Key: "k", Offset: 9, Data: []byte(data)}
+			for range 2 {
+				size := v.Size(e)
+				line := v.Append(nil, e)
+				if len(line) != size || strings.ContainsAny(string(line), "\r\n") || !json.Valid(line) {
+					t.Errorf("%s, %q: got %q of %d bytes, size said %d", format, data, line, len(line), size)
+				}
+			}
+		}
+	}
+}
