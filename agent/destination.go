@@ -26,6 +26,17 @@ func firehoseOptions(d config.Destination, around *shipper.Envelope, aws sink.AW
 	}
 }
 
+// endpointOf names where the destination's requests go, alike for all that one outage stops.
+func endpointOf(d config.Destination) string {
+	switch {
+	case d.Type == "file":
+		return "files"
+	case d.AWS.Endpoint != "":
+		return d.AWS.Endpoint
+	}
+	return d.Type + " " + d.AWS.Region
+}
+
 func compressionOf(d config.Destination) shipper.Compression {
 	if d.Compression == "none" {
 		return shipper.Plain

@@ -197,6 +197,7 @@ func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
 		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
 		Unpaced:  !d.Pace,
 		Link:     s.linkOf(d), Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
+		Endpoint: endpointOf(d), Outages: s.outages,
 		Observer: observer{s, r.stream, d.Name},
 		Logger:   r.logger,
 	})

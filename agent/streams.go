@@ -34,6 +34,7 @@ type streams struct {
 	metrics *admin.Metrics
 	logger  hclog.Logger
 	link    *shipper.Link // to AWS, shared by all destinations there
+	outages *shipper.Outages
 	turns   buildTurns
 	over    *latch // the agent has stopped: nobody waits for anything any more
 
@@ -66,7 +67,8 @@ var errStopping = errors.New("the agent is stopping")
 func newStreams(conf *config.Config, log *wal.Log, dead *wal.DeadLetters, metrics *admin.Metrics, logger hclog.Logger) *streams {
 	return &streams{
 		log: log, dead: dead, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
-		turns: make(buildTurns, buildsAtOnce), over: newLatch(), conf: conf,
+		outages: shipper.NewOutages(log, logger.Named("shipper")),
+		turns:   make(buildTurns, buildsAtOnce), over: newLatch(), conf: conf,
 		owners: make(map[placeKey]*route), reserved: make(map[string]int), leaving: make(map[*route]struct{}),
 		byName: make(map[string]*openStream), made: make(map[string]int64),
 	}

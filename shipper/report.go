@@ -1,6 +1,10 @@
 package shipper
 
-import "time"
+import (
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
 
 // State is how a destination does, in one word.
 type State string
@@ -137,16 +141,35 @@ func (s *Shipper) recovered(now time.Time) {
 	if s.paces != nil && now.Sub(s.trouble.since) >= longOutage {
 		s.paces.restart(now)
 	}
-	s.opts.Logger.Info("the destination takes records again", "stream", s.stream,
-		"destination", s.opts.Place.Name(), "after", time.Since(s.trouble.since).Round(time.Millisecond), "failures", s.trouble.times)
+	s.opts.Outages.recovered(s, now)
 	s.trouble, s.calm = nil, now
 }
 
-// logTrouble says the first failure of a run and then every power of two.
-func (s *Shipper) logTrouble(t *trouble) {
-	if t.times&(t.times-1) != 0 {
-		return
-	}
-	s.opts.Logger.Warn("the destination does not take records", "stream", s.stream, "destination", s.opts.Place.Name(),
-		"class", t.last.Class, "error", t.last.Error(), "failures", t.times, "retry", time.Until(t.until).Round(time.Millisecond))
+// logLane logs that some records were rejected while others are stored: once, and then once a minute.
+func (s *Shipper) logLane(t *trouble, now time.Time) {
+	s.rejected.note(now, func(failures int) {
+		s.opts.Logger.Warn("records of some keys are not taken", "stream", s.stream, "destination", s.opts.Place.Name(),
+			"class", t.last.Class, "error", t.last.Error(), "failures", failures)
+	})
+}
+
+// logDead logs an event that was buried: once, and then once a minute.
+func (s *Shipper) logDead(e *wal.Event, refusal *Error) {
+	offset, size := e.Offset, len(e.Data)
+	s.buried.note(time.Now(), func(events int) {
+		s.opts.Logger.Warn("event rejected by destination; moved to dead letters", "stream", s.stream, "destination", s.opts.Place.Name(),
+			"events", events, "offset", offset, "bytes", size, "reason", refusal.Error())
+	})
+}
+
+// say writes the lines that are due. It returns the time until others are.
+func (s *Shipper) say(now time.Time) time.Duration {
+	return min(s.rejected.say(now), s.buried.say(now))
+}
+
+// saidAll writes the lines that were not due, at the end.
+func (s *Shipper) saidAll() {
+	s.rejected.flush()
+	s.buried.flush()
+	s.opts.Outages.leave(s)
 }

@@ -85,7 +85,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 		if o.started.Before(s.back) { // it set out while the link was down
 			s.tryEarly(now)
 		}
-		s.logTrouble(s.trouble)
+		s.opts.Outages.failed(s, s.trouble)
 		s.overloaded(o, failure, now)
 	}
 	return results
@@ -224,7 +224,7 @@ func (s *Shipper) judge(l *lane, sh *share, failure *Error, now time.Time) {
 	case failure == errAstray && first: // at once
 	case s.trouble == nil && failure != errNotTried && failure != errSmaller:
 		l.trouble = s.opts.Retry.again(l.trouble, failure, now)
-		s.logTrouble(l.trouble)
+		s.logLane(l.trouble, now)
 	}
 }
 
@@ -261,7 +261,6 @@ func (s *Shipper) bury(e *wal.Event, refusal *Error) *Error {
 		return &Error{Class: Operator, Code: "dead letter", Record: -1,
 			Text: fmt.Sprintf("the refused event %d could not be kept: %v", e.Offset, err)}
 	}
-	s.opts.Logger.Warn("the destination refuses an event; it is a dead letter now", "stream", s.stream,
-		"destination", s.opts.Place.Name(), "offset", e.Offset, "bytes", len(e.Data), "reason", refusal.Error())
+	s.logDead(e, refusal)
 	return nil
 }

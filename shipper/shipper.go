@@ -38,6 +38,9 @@ type Options struct {
 	InFlight int // requests at once; default Shape.InFlight, else 4; 1 where order is the whole stream's
 	Memory   int // bytes that events held may occupy, requests under way included; default 16 MiB
 
+	// Endpoint names where the requests go, also those of other destinations; default: the destination's own name.
+	Endpoint string
+	Outages  *Outages     // shared with other shippers; default: its own
 	Observer Observer     // default: none
 	Logger   hclog.Logger // default: none
 }
@@ -115,6 +118,9 @@ type Shipper struct {
 	wire     float64       // bytes of a request's body for one of its records
 	trouble  *trouble      // of requests as a whole
 	calm     time.Time     // when the last trouble of requests ended
+	outage   *cause        // the one that it is in; Outages's
+	rejected sparse        // lines about lanes
+	buried   sparse        // lines about dead letters
 	squeeze  int           // batches are halved this many times: requests have timed out
 	ceiling  ceiling       // of requests that are too large for something on the way
 	ratio    ratio         // of compressed records
@@ -135,6 +141,12 @@ type Shipper struct {
 func New(o Options) *Shipper {
 	shape := o.Sink.Shape()
 	o.defaults(shape)
+	if o.Endpoint == "" {
+		o.Endpoint = o.Place.Stream() + "/" + o.Place.Name()
+	}
+	if o.Outages == nil {
+		o.Outages = NewOutages(o.Log, o.Logger)
+	}
 	s := &Shipper{
 		opts: o, stream: o.Place.Stream(), whole: shape.WholeOrder,
 		start:    o.Place.Marks(),
@@ -225,6 +237,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 	}
 	s.publish()
 	s.tell()
+	s.saidAll()
 	return errors.Join(err, s.end(stuck))
 }
 
@@ -237,6 +250,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 		wake := s.makeWay(time.Now())
 		wake = min(wake, s.feed(time.Now()))
 		wake = min(wake, s.dispatch(ctx, time.Now()))
+		wake = min(wake, s.say(time.Now()))
 		s.publish()
 		s.tell()
 		if s.finishing && s.idle() || s.halting && len(s.flights) == 0 {

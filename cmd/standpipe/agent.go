@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/standpipe/standpipe/agent"
+	"github.com/standpipe/standpipe/agent/agentlog"
 	"github.com/standpipe/standpipe/agent/config"
 )
 
@@ -125,7 +126,7 @@ func reload(a *agent.Agent, path string, logger hclog.Logger) {
 }
 
 func newLogger(conf *config.Config, stderr io.Writer) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{
+	return agentlog.New(&hclog.LoggerOptions{
 		Name: "standpipe", Output: stderr, Level: hclog.LevelFromString(conf.LogLevel), JSONFormat: conf.LogFormat == "json",
 	})
 }

@@ -1,0 +1,195 @@
+package shipper_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// answering is a sink that answers as it is told.
+type answering struct{ err atomic.Pointer[shipper.Error] }
+
+func (a *answering) Shape() shipper.Shape {
+	return shipper.Shape{Framing: shipper.FramingLines, WholeOrder: true, BatchRecords: 1, BilledStep: 1,
+		MaxRecord: 1 << 20, MaxBatch: 1 << 20, AimRecord: 1 << 10, AimBatch: 1 << 10}
+}
+
+func (a *answering) Send(context.Context, []shipper.Record) shipper.Reply {
+	time.Sleep(10 * time.Millisecond)
+	if err := a.err.Load(); err != nil {
+		return shipper.Reply{Err: err, Code: err.Code}
+	}
+	return shipper.Reply{Results: make([]*shipper.Error, 1), Code: "200"}
+}
+
+func (a *answering) Close() error { return nil }
+
+// outageTest has shippers of many streams that share an endpoint and a log.
+type outageTest struct {
+	t     *testing.T
+	log   *wal.Log
+	said  bytes.Buffer
+	sinks []*answering
+	ships []*shipper.Shipper
+	ended chan error
+}
+
+func newOutageTest(t *testing.T, streams int) *outageTest {
+	x := &outageTest{t: t, ended: make(chan error, streams)}
+	var err error
+	if x.log, err = wal.Open(t.Context(), wal.Options{Dir: t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	logger := hclog.New(&hclog.LoggerOptions{Output: &x.said, DisableTime: true})
+	outages := shipper.NewOutages(x.log, logger)
+	dead := wal.OpenDead(t.TempDir())
+	t.Cleanup(func() { dead.Close() })
+	for i := range streams {
+		place, err := x.log.Place(fmt.Sprint("s", i), "d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.sinks = append(x.sinks, &answering{})
+		x.ships = append(x.ships, shipper.New(shipper.Options{Log: x.log, Place: place, Sink: x.sinks[i], Unpaced: true, Dead: dead,
+			Endpoint: "https://there", Outages: outages, Logger: logger}))
+		go func() { x.ended <- x.ships[i].Run(context.Background()) }()
+	}
+	return x
+}
+
+func (x *outageTest) add() {
+	for i := range x.ships {
+		b := &wal.Batch{Stream: fmt.Sprint("s", i), Events: []wal.Event{{Key: "k", Data: []byte("x"), Time: 1}}}
+		if _, err := x.log.Append(context.Background(), b); err != nil {
+			x.t.Fatal(err)
+		}
+	}
+}
+
+func (x *outageTest) answer(err *shipper.Error) {
+	for _, s := range x.sinks {
+		s.err.Store(err)
+	}
+}
+
+func (x *outageTest) end() {
+	for _, s := range x.ships {
+		s.Finish()
+	}
+	for range x.ships {
+		if err := <-x.ended; err != nil {
+			x.t.Error(err)
+		}
+	}
+	x.log.Close()
+}
+
+func (x *outageTest) want(text string, n int) {
+	x.t.Helper()
+	if got := strings.Count(x.said.String(), text); got != n {
+		x.t.Errorf("%q: got %d lines, want %d:\n%s", text, got, n, &x.said)
+	}
+}
+
+func TestOutages_AreOneLineForAllDestinationsOfAnEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newOutageTest(t, 20)
+		x.answer(&shipper.Error{Class: shipper.Transient, Code: "connection", Text: "refused", Record: -1})
+		x.add()
+		time.Sleep(50 * time.Second)
+		x.want("[WARN]", 1)
+		x.answer(&shipper.Error{Class: shipper.Transient, Code: "503", Record: -1}) // the same outage
+		x.add()
+		time.Sleep(8 * time.Minute)
+		x.want("does not take records", 1)
+		x.want("still do not take records", 3) // after about 1, 3 and 7 minutes
+		x.want("destinations=20", 3)
+		x.want("events_waiting=40", 3)
+		x.want("log_full_in=", 3)
+		x.answer(nil)
+		time.Sleep(time.Minute)
+		x.want("[INFO]", 1)
+		x.want("takes records again", 1)
+		x.end()
+	})
+}
+
+func TestOutages_AreToldAgainEveryHourAtTheRarest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newOutageTest(t, 1)
+		x.answer(&shipper.Error{Class: shipper.Operator, Code: "denied", Record: -1})
+		x.add()
+		time.Sleep(8 * time.Hour)
+		if n := strings.Count(x.said.String(), "still do not"); n < 11 || n > 14 {
+			t.Errorf("got %d summaries in eight hours, want one an hour", n)
+		}
+		x.answer(nil)
+		x.end()
+	})
+}
+
+func TestOutages_KeepDifferentCausesApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newOutageTest(t, 3)
+		missing := &shipper.Error{Class: shipper.Operator, Code: "ResourceNotFound", Text: "stream a", Record: -1}
+		other := &shipper.Error{Class: shipper.Operator, Code: "ResourceNotFound", Text: "stream b", Record: -1}
+		x.sinks[0].err.Store(missing)
+		x.sinks[1].err.Store(other)
+		x.add()
+		time.Sleep(10 * time.Second)
+		x.want("[WARN]", 2)
+		x.sinks[0].err.Store(nil)
+		time.Sleep(time.Minute)
+		x.want("takes records again", 1)
+		x.sinks[1].err.Store(nil)
+		x.end()
+		x.want("takes records again", 2)
+	})
+}
+
+func TestOutages_EndWithoutALineWhenTheDestinationGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newOutageTest(t, 2)
+		x.answer(&shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1})
+		x.add()
+		time.Sleep(time.Second)
+		x.ships[0].Halt(t.Context())
+		x.answer(nil)
+		time.Sleep(time.Minute)
+		x.want("[INFO]", 1)
+		x.end()
+	})
+}
+
+func TestDeadLetters_AreALineAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newOutageTest(t, 1)
+		x.answer(&shipper.Error{Class: shipper.Poison, Code: "no", Record: -1})
+		for range 60 {
+			x.add()
+			time.Sleep(3 * time.Second)
+		}
+		x.end()
+		lines := regexp.MustCompile(`moved to dead letters: .*events=(\d+)`).FindAllStringSubmatch(x.said.String(), -1)
+		sum := 0
+		for _, l := range lines {
+			n, _ := strconv.Atoi(l[1])
+			sum += n
+		}
+		if len(lines) < 3 || len(lines) > 5 || sum != 60 {
+			t.Errorf("got %d lines about %d events in three minutes, want 4 about 60:\n%s", len(lines), sum, &x.said)
+		}
+	})
+}
