@@ -1,13 +1,18 @@
 package wal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // Whatever the order of errors is, only content that was wrong twice is damage, a read that succeeds is believed, and an
@@ -43,4 +48,33 @@ func TestSecondLook_BelievesDamageOnlyTwice(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A segment that can't be read is logged when that begins and when it ends. Only an I/O error is damage after a while.
+func TestReadPatience_IsForTheDiskAlone(t *testing.T) {
+	for name, cause := range map[string]error{"I/O": &readError{"f", "page 3", syscall.EIO}, "descriptors": syscall.EMFILE, "memory": syscall.ENOMEM} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var said bytes.Buffer
+				l := &Log{opts: Options{readPatience: readPatience, Logger: hclog.New(&hclog.LoggerOptions{Output: &said})}}
+				seg := &segment{path: "f"}
+				for range int(readPatience/time.Second) - 1 {
+					if err := l.readOrPatience(seg, "s", 7, cause); !errors.Is(err, cause) {
+						t.Fatalf("got %v, want %v", err, cause)
+					}
+					time.Sleep(time.Second)
+				}
+				time.Sleep(readPatience)
+				if got, want := damaged(l.readOrPatience(seg, "s", 7, cause)), name == "I/O"; got != want {
+					t.Errorf("got damage %v after %s, want %v", got, 2*readPatience, want)
+				}
+				if err := l.readOrPatience(seg, "s", 8, nil); err != nil {
+					t.Error(err)
+				}
+				if warned, over := strings.Count(said.String(), "[WARN]"), strings.Count(said.String(), "can be read again"); warned != 1 || over != 1 {
+					t.Errorf("got %q, want a line when it begins and one when it ends", &said)
+				}
+			})
+		})
+	}
 }
