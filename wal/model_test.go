@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +69,8 @@ type model struct {
 	opts wal.Options
 	log  *wal.Log
 
+	noSpace *atomic.Bool // the disk has no room for the next commit
+
 	streams   map[string]*modelStream
 	producers map[string]*modelProducer
 }
@@ -105,8 +108,8 @@ type modelBatch struct{ sequence, first, count uint64 }
 
 func newModel(t *testing.T, seed uint64) *model {
 	r := rand.New(rand.NewPCG(seed, 1))
-	return &model{
-		t: t, rand: r,
+	m := &model{
+		t: t, rand: r, noSpace: new(atomic.Bool),
 		opts: wal.Options{
 			MaxSize: []int64{2 << 20, 12 << 20, 64 << 20}[r.IntN(3)], OnFull: []wal.OnFull{wal.Reject, wal.DropOldest}[r.IntN(2)],
 			SegmentSize:  []int64{64 << 10, 256 << 10, 1 << 20}[r.IntN(3)],
@@ -114,6 +117,13 @@ func newModel(t *testing.T, seed uint64) *model {
 		},
 		streams: make(map[string]*modelStream), producers: make(map[string]*modelProducer),
 	}
+	m.opts = m.opts.WithFaults(func() error {
+		if m.noSpace.Swap(false) {
+			return wal.ErrNoSpace
+		}
+		return nil
+	}, nil)
+	return m
 }
 
 func (m *model) open(dir string) {
@@ -221,10 +231,13 @@ func (m *model) append() {
 		}
 		all = append(all, b)
 	}
+	noSpace := m.rand.IntN(8) == 0
+	m.noSpace.Store(noSpace)
 	got, errs := m.submit(all)
+	m.noSpace.Store(false)
 	for i, b := range all {
 		s := m.stream(b.Stream)
-		if m.opts.OnFull == wal.Reject && errors.Is(errs[i], wal.ErrFull) {
+		if (m.opts.OnFull == wal.Reject || noSpace) && errors.Is(errs[i], wal.ErrFull) {
 			continue
 		}
 		want := wal.Appended{First: uint64(len(s.events)) + 1, Count: len(b.Events)}
