@@ -88,7 +88,9 @@ stream "stuck" {
 		}
 	}
 	until(t, "they are open", func() bool { return open(a) == 4 })
-	for full := `"` + strings.Repeat("x", 200<<10) + `"`; codeOf(t, client, "stuck", "k", full) == codes.OK; {
+	for size := 200 << 10; size > 0; size /= 2 { // until there is no room for a small one either
+		for data := `"` + strings.Repeat("x", size) + `"`; codeOf(t, client, "stuck", "k", data) == codes.OK; {
+		}
 	}
 	for i := range 20 {
 		if got := codeOf(t, client, fmt.Sprint("s-full", i), "k", strings.Repeat(" ", 1000)+"1"); got != codes.ResourceExhausted {

@@ -85,14 +85,14 @@ func (l *Log) submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, er
 		return nil, err
 	}
 	if err := l.room.Acquire(ctx, weight); err != nil {
-		t.releaseShare(Appended{}, false)
+		l.releaseShare(t, Appended{}, false)
 		return nil, err
 	}
 	t.weight = weight
 	t.fill(b, size, l.committer.crowded())
 	if err := l.committer.enqueue(t); err != nil {
 		t.release()
-		t.releaseShare(Appended{}, false)
+		l.releaseShare(t, Appended{}, false)
 		l.room.Release(weight)
 		return nil, err
 	}

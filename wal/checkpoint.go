@@ -22,14 +22,18 @@ type placeStep struct {
 const checkpointStep = 256 << 10
 
 // collectPlaces encodes places that have moved since they were last written. A checkpoint writes all that have moved when
-// it begins, and takes as many commits as that needs.
+// it begins, and takes as many commits as that needs. One that begins a segment writes all places anyway.
 func (c *committer) collectPlaces(g *group) {
 	dirty := &c.log.dirty
-	if dirty.done(c.until) {
+	if dirty.done(c.until) || g.begins {
 		c.until = dirty.end()
 	}
-	for size := 0; size < checkpointStep && !dirty.done(c.until); {
-		step := dirty.pop().step()
+	g.gone = c.log.placesGone.take()
+	for size := 0; (size < checkpointStep || g.begins) && !dirty.done(c.until); {
+		step, ok := dirty.pop().step()
+		if !ok {
+			continue
+		}
 		size += len(step.key) + len(step.value)
 		g.places = append(g.places, step)
 	}
@@ -93,19 +97,23 @@ func (p *Place) dirtyLocked() {
 	}
 }
 
-// step encodes the place, which is dirty.
-func (p *Place) step() placeStep {
+// step encodes the place, which is dirty, unless it is none of the state's.
+func (p *Place) step() (s placeStep, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.dirty = false
+	if p.dirty = false; !p.kept {
+		return s, false
+	}
+	value := p.appendLocked(nil)
+	p.resizeLocked(len(value))
 	return placeStep{
 		place: p,
 		key:   stateKey(statePlace, p.stream.name, p.name),
-		value: p.appendLocked(nil),
+		value: value,
 		marks: p.marks,
 		low:   p.checkpointLocked(),
 		state: p.state,
-	}
+	}, true
 }
 
 // committed notes that the step is on disk.

@@ -3,7 +3,9 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -45,6 +47,11 @@ type committer struct {
 	forgotten      []producerKey    // still on the disk
 	parts          map[string]*part // of the group under way, by stream
 	lookAgain      time.Time        // when the disk is to be asked for its room
+	room           int64            // that appends had when the group began
+	producerPages  int64            // what the producers take of the state
+	needed         uint64           // Log.moves when the newest segment was last found to be needed, and 1
+	passed         atomic.Bool      // the log was full, and what the checkpoint settled is truncated
+	renewAgain     time.Time        // when to try again to replace it, after that did not work
 	packer         packer
 }
 
@@ -211,9 +218,19 @@ func (c *committer) round() bool {
 		g.answer(c, err)
 		return false
 	}
+	if c.passed.Swap(false) {
+		c.renewIfFull()
+	}
 	c.fill(g)
 	if len(g.tickets) > 0 || g.checkpoint {
-		g.answer(c, c.commit(g))
+		err := c.commit(g)
+		if g.checkpoint && c.log.fullSince.Load() != nil {
+			c.log.truncator.afterPass(func() {
+				c.passed.Store(true)
+				poke(c.wake)
+			})
+		}
+		g.answer(c, err)
 	}
 	return len(c.waiting) > 0 && !c.full
 }
@@ -241,9 +258,10 @@ func (c *committer) fill(g *group) {
 		return
 	}
 	c.forget()
-	now, room := c.log.opts.Clock(), c.space()
+	now := c.log.opts.Clock()
+	c.room = c.space()
 	n := 0
-	for n < len(c.waiting) && c.admit(g, c.waiting[n], now, room) {
+	for n < len(c.waiting) && c.admit(g, c.waiting[n], now) {
 		n++
 	}
 	rest := copy(c.waiting, c.waiting[n:])
@@ -257,7 +275,7 @@ func (c *committer) fill(g *group) {
 
 // admit puts t into the group or refuses it. It returns false when t has to wait: for the next
 // group, or, when c.full is set, for room.
-func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
+func (c *committer) admit(g *group, t *Ticket, now time.Time) bool {
 	switch {
 	case t.taken.Load():
 		c.drop(t, errWithdrawn)
@@ -266,13 +284,16 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 		c.refuse(t, ErrChainBroken)
 		return true
 	}
-	need := int64(0)
+	var need, names int64
 	at, known, err := c.recognise(t)
 	if err == nil && !known {
 		err = t.refusal
 	}
 	if err == nil && !known {
-		need, err = c.fits(g, t, room)
+		names, err = c.admitNames(g, t)
+	}
+	if err == nil && !known {
+		need, err = c.fits(g, t, names)
 	}
 	switch {
 	case err != nil:
@@ -290,24 +311,28 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time, room int64) bool {
 		return true
 	}
 	g.need += need
+	g.names += names
 	c.take(g, t, now)
 	return true
 }
 
 // fits returns what t takes of the room that the group has left. 0: t has to wait, for the next group or,
-// when c.full is set, for room in the log; an error: t is refused.
-func (c *committer) fits(g *group, t *Ticket, room int64) (need int64, err error) {
-	need = t.need()
+// when c.full is set, for room in the log; an error: t is refused. names is what t adds to the state.
+func (c *committer) fits(g *group, t *Ticket, names int64) (need int64, err error) {
+	if need := t.need(); need > c.log.capacity() {
+		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity())
+	}
+	need = t.need() + namesNeed*names + c.producerNeed(t)
 	if g.need == 0 {
-		need += c.log.active().end.size()
+		need += c.log.active().end.size() + min(int64(len(c.forgotten))*int64(2*os.Getpagesize()), c.producerPages)
 	}
 	switch {
-	case g.need+need <= room && g.need < maxGroup:
+	case g.need+need <= c.room && g.need < maxGroup:
 		return need, nil
 	case g.need > 0: // what is committed takes less than was reckoned: look again then
 		return 0, nil
-	case t.need() > c.log.capacity():
-		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log has room for %d", ErrTooLarge, t.need(), c.log.capacity())
+	case c.renew(need) && need <= c.room:
+		return need, nil
 	case c.log.opts.OnFull == Reject:
 		c.log.noteFull()
 		return 0, c.log.fullError(need)
@@ -320,7 +345,19 @@ func (c *committer) fits(g *group, t *Ticket, room int64) (need int64, err error
 // leaf holds two blocks at least, and at its end up to a page is unused.
 func (t *Ticket) need() int64 {
 	size := int64(len(t.frames))
-	return size + min(maxBlocks(size), int64(t.events))*int64(blockHeader+len(t.stream)+blockExtra)
+	return size + min(maxBlocks(size), int64(t.events))*int64(blockHeader+len(t.stream)+blockExtra) + int64(partOverhead+len(t.stream))
+}
+
+// namesNeed is how often names that are new count: in this segment's state, in a checkpoint and in the next segment.
+const namesNeed = 3
+
+// producerNeed is the most that the state grows by for what the producer of t has stored.
+func (c *committer) producerNeed(t *Ticket) int64 {
+	p := c.producers[t.producer]
+	if p == nil {
+		return 0 // it counts as a name, if there is one
+	}
+	return 2*p.pages + int64(os.Getpagesize())
 }
 
 // maxBlocks is the most blocks that frames of that length take.
@@ -377,7 +414,7 @@ func (c *committer) drop(t *Ticket, err error) {
 func (c *committer) finish(t *Ticket, a Appended, err error) {
 	t.release()
 	c.log.room.Release(t.weight)
-	t.releaseShare(a, err == nil && !a.Duplicate)
+	c.log.releaseShare(t, a, err == nil && !a.Duplicate)
 	t.result, t.err = a, err
 	close(t.done)
 }

@@ -168,23 +168,38 @@
 //
 // All segments together never occupy more than MaxSize (blocks on the disk, not lengths). What a group
 // may take is reckoned from above: its blocks with their share of half-filled pages, the last leaf
-// again, and the index. Kept free of appends is a margin of 1 MiB (a sixth of MaxSize if that is less)
-// and twice the state, for checkpoints and the next segment, and the room of a copy (see Truncation). The
-// segment that was made ready counts with what it occupies: its first pages, and a quarter of the margin.
+// again, the index, and the state of its producers. Kept free of appends are: all places once more, for a checkpoint;
+// the index and the mark that seal the newest segment; the next segment with the whole state; a margin of 1 MiB (a
+// sixteenth of MaxSize if that is less); and the room of a copy (see Truncation). bbolt is kept from growing a file
+// beyond that, so an estimate that is too low costs a refusal, and not MaxSize.
 //
 // The newest segment is allocated ahead (fallocate), so that lack of space shows before a byte of a
-// commit is written and is only a refusal, and a quarter of the margin stays allocated: a checkpoint finds
-// its blocks on a disk that is full to the last one, and truncation, which needs that checkpoint, goes on. Every other
+// commit is written and is only a refusal, and what a checkpoint and the seal take stays allocated: they find
+// their blocks on a disk that is full to the last one, and truncation, which needs the checkpoint, goes on. On a disk
+// with less than 1 GiB free the next segment is made, and allocated, as soon as the newest has begun. Every other
 // shortage (descriptors, memory, address space, an interrupted call) is met before that too, and is a refusal or tried
 // again; the newest segment grows on when the next one can't be made. The log keeps descriptors aside for the next segment
 // and for a sealed one, which needs none once it is mapped.
 // It also saves bbolt's sync for every growth. Where a file system can't allocate ahead, ENOSPC is met in
 // the write itself; it is a refusal as long as the transaction's meta page has not been written.
 //
+// The newest segment ends at SegmentSize, or at a quarter of what the log has and could have on a disk that is short.
+// While there is no room for the one after the next it grows on. When an append finds no room and nobody
+// needs the events of the newest segment, that is sealed however short it is, the next one begins with the state as it
+// is then, and the old one is unlinked: a log of which everything is settled takes events again. A full log
+// looks for that at each checkpoint too, so it is not full any longer before somebody tries.
+//
+// The state (streams with events, places, producers) is in every segment, three times in the reckoning above. A stream or
+// a producer that is new, and would take it over an eighth of MaxSize, is rejected by name (StateError); a
+// destination that is new to a stream with events, over three sixteenths. What is known goes on: a producer remembers
+// fewer runs once they take half of the bound. Within it there is room for an append of three fifths of
+// MaxSize once all is settled, and only a larger one is ErrTooLarge, whatever the state. A stream that has not
+// stored an event leaves nothing behind: it is forgotten when its append was rejected or its last place is parked.
+//
 // A full log refuses (Reject), lets appends wait for as long as their callers do (Block), or has the
 // destinations drop what they have not settled of the oldest segment (DropOldest: an open place by
 // its Floor, a parked one by itself). An append that would not fit an empty log is refused in every
-// mode. Full stays true until there is as much room as the margin, or for a second after a refusal.
+// mode. Full stays true until there is room for 1 MiB (a sixth of MaxSize if that is less), or for a second after a refusal.
 //
 // A stream may have a share of its own (Policy.MaxSize). It holds what the one of its destinations that
 // has settled least has not settled: the payloads, and 64 bytes for each event. That is no measure of the
@@ -302,8 +317,10 @@
 //	or producer's name          1,024 bytes
 //	producers remembered        8,192 (twice that for a while), the silent for longest are forgotten first, and
 //	                            those silent for ProducerIdle (7 days): what they send again is stored again
-//	runs of a producer          256; what is older is known as a duplicate, but not where it is
-//	streams                     kept in memory, with their places, for ever
+//	runs of a producer          256, fewer when all take a sixteenth of MaxSize; what is older is known as a
+//	                            duplicate, but not where it is
+//	streams, producers, places  an eighth of MaxSize together: about 500 streams with a destination in 1 MiB. A stream
+//	                            with events is kept in memory, with its places, for ever
 //	memory                      16 MiB of batches that wait, 16 MiB of blocks, what bbolt
 //	                            needs for one commit, what readers ask for
 package wal

@@ -3,14 +3,14 @@ package wal
 import "slices"
 
 // makeRoom is called when an append waits because the log is full. Under DropOldest it asks every
-// destination that still needs the oldest sealed segment to drop what it has not settled of it;
-// the segment is truncated once they have.
+// destination that still needs the oldest segment to drop what it has not settled of it;
+// the segment is truncated once they have. The newest is the oldest when there is no other: it is renewed then.
 func (l *Log) makeRoom() {
 	if l.opts.OnFull != DropOldest {
 		return
 	}
 	for _, o := range l.oldest() {
-		l.dropBelow(l.stream(o.stream), Floor{Full: o.next})
+		l.dropBelow(l.lookup(o.stream), Floor{Full: o.next})
 	}
 }
 
@@ -45,12 +45,12 @@ type streamEnd struct {
 	next   uint64
 }
 
-// oldest returns what the oldest sealed segment holds.
+// oldest returns what the oldest segment holds.
 func (l *Log) oldest() (ends []streamEnd) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if len(l.segments) < 2 {
-		return nil
+	if len(l.segments) == 1 && l.sealed > 0 {
+		return nil // others are being unlinked
 	}
 	for name, sp := range l.segments[0].spans {
 		ends = append(ends, streamEnd{name, sp.next})

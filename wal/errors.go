@@ -20,8 +20,9 @@ var (
 	// Nothing of it was stored. Appending resumes when segments have been truncated.
 	ErrFull = errors.New("wal: the log is full")
 
-	// ErrTooLarge is wrapped by an append for which even an empty log has no room, and by one of more than
-	// 64 MiB. Nothing of it was stored, and trying again is of no use.
+	// ErrTooLarge is wrapped by an append of more than three fifths of MaxSize, less 128 KiB, with what stands around its
+	// events: that may not fit even an empty log; and by one of more than 64 MiB. It does not depend on what the log holds.
+	// Nothing of it was stored, and trying again is of no use.
 	ErrTooLarge = errors.New("wal: the append is too large")
 
 	// ErrChainBroken is returned by an append whose Chain has failed at an earlier append.
@@ -38,6 +39,11 @@ var (
 	// ErrUnsettled is wrapped by Place.Settle for a settlement that counts events and moves no mark: the events would leave
 	// pending, and after a restart they would be settled again. Nothing of it was recorded.
 	ErrUnsettled = errors.New("wal: settlement moves no mark")
+
+	// ErrStateFull is wrapped by an append of a stream or producer that is new to the log, and by Place for a destination
+	// that is new to a stream, when the log's state has no room for another name (see State). Nothing was stored.
+	// Names that the log knows are not affected.
+	ErrStateFull = errors.New("wal: the log has no room for another name")
 
 	// ErrLocked is wrapped by Open when another process holds the data directory.
 	ErrLocked = errors.New("wal: the data directory is in use")
@@ -112,6 +118,29 @@ func (e *FullError) Error() string {
 
 // Is makes errors.Is(err, ErrFull) hold.
 func (e *FullError) Is(target error) bool { return target == ErrFull }
+
+// StateError is an ErrStateFull with the name that was rejected and the numbers.
+type StateError struct {
+	Stream      string
+	Producer    string // that is new; empty: the stream or the destination is
+	Destination string // that is new; empty: the stream or the producer is
+	Used, Max   int64  // bytes of the state
+}
+
+func (e *StateError) Error() string {
+	what := fmt.Sprintf("stream %q", e.Stream)
+	switch {
+	case e.Producer != "":
+		what = fmt.Sprintf("producer %q of stream %q", e.Producer, e.Stream)
+	case e.Destination != "":
+		what = fmt.Sprintf("destination %q of stream %q", e.Destination, e.Stream)
+	}
+	return fmt.Sprintf("wal: %s is new and rejected: the state of the log's streams, producers and destinations takes %d of %d bytes",
+		what, e.Used, e.Max)
+}
+
+// Is makes errors.Is(err, ErrStateFull) hold.
+func (e *StateError) Is(target error) bool { return target == ErrStateFull }
 
 // SequenceError is an ErrSequence with its numbers.
 type SequenceError struct {

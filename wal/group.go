@@ -18,6 +18,8 @@ type group struct {
 	blocks  [][]byte // in the order in which they are stored
 	end     leafEnd  // where they end
 	need    int64    // the most by which the group makes the segment grow
+	names   int64    // what names that are new with the group add to the state
+	begins  bool     // the group begins the newest segment, also without events
 	events  int
 
 	successor *segment // of the segment that ends with the group; nil: it goes on
@@ -27,6 +29,7 @@ type group struct {
 	checkpoint bool
 	syncs      []syncCall
 	places     []placeStep
+	gone       [][]byte // keys of places that were removed
 }
 
 func (g *group) add(t *Ticket, a Appended) {
@@ -46,7 +49,7 @@ func (g *group) part(c *committer, name string) *part {
 	if p := c.parts[name]; p != nil {
 		return p
 	}
-	s := c.log.stream(name)
+	s := c.log.pin(name)
 	p := &part{stream: s, next: s.next} // whoever has the turn alone changes it
 	c.parts[s.name] = p
 	g.parts = append(g.parts, p)
@@ -101,22 +104,30 @@ func (g *group) sequence(c *committer, t *Ticket, first uint64, now time.Time) {
 		c.log.opts.Logger.Warn("events of a producer are missing from this copy of the log", "stream", t.stream, "producer", t.producer.id,
 			"first_sequence", p.next, "events", t.sequence-p.next)
 	}
+	most := c.mostRuns(p)
 	p.stored(t.sequence, first, uint64(t.events), now)
+	p.keepRuns(most)
+	c.resize(t.producer, p)
 }
 
 // undo forgets what the group's producers would have stored.
 func (g *group) undo(c *committer) {
 	for key, before := range g.sequences {
 		if before == nil {
+			c.addPages(-c.producers[key].pages)
 			delete(c.producers, key)
 			continue
 		}
+		c.addPages(before.pages - c.producers[key].pages)
 		*c.producers[key] = *before // the map would take the key, whose texts are a batch's
 	}
 }
 
 // answer tells everybody who waits for the group how it went.
 func (g *group) answer(c *committer, err error) {
+	for _, p := range g.parts {
+		c.log.unpin(p.stream)
+	}
 	clear(c.parts)
 	clear(g.blocks)
 	for i, t := range g.tickets {
@@ -140,6 +151,11 @@ func (g *group) write(c *committer, tx *bolt.Tx, seg *segment) error {
 	for _, key := range c.forgotten {
 		if err := state.bucket.Delete(stateKey(stateProducer, key.stream, key.id)); err != nil {
 			return fmt.Errorf("delete producer: %w", err)
+		}
+	}
+	for _, key := range g.gone {
+		if err := state.bucket.Delete(key); err != nil {
+			return fmt.Errorf("delete place: %w", err)
 		}
 	}
 	for key := range g.sequences {

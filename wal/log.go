@@ -33,11 +33,11 @@ type Log struct {
 	room      *semaphore.Weighted // bytes of appends under way
 
 	mu       sync.RWMutex
-	streams  map[string]*stream
-	segments []*segment // oldest first; the last takes the appends
-	sealed   int64      // bytes that all but the last occupy
-	next     *segment   // made ready to follow the last; nil: not yet
-	base     uint64     // where new streams begin, less 1; see skipLost
+	streams  map[string]*stream // those with events, those with a place, and those that are pinned
+	segments []*segment         // oldest first; the last takes the appends
+	sealed   int64              // bytes that all but the last occupy
+	next     *segment           // made ready to follow the last; nil: not yet
+	base     uint64             // where new streams begin, less 1; see skipLost
 	policyOf func(stream string) Policy
 	shelf    shelf
 	spare    spareFiles
@@ -67,7 +67,14 @@ type Log struct {
 	truncateSoon atomic.Bool    // something was not truncated while held
 
 	fullSince  atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
-	stateBytes atomic.Int64              // of the state that a new segment begins with
+	stateBytes atomic.Int64              // pages that the state takes when it is written anew
+	placeBytes atomic.Int64              // the part of it that is places
+	volume     atomic.Int64              // bytes that the log has and could have on its file system, when that was last asked for
+	short      atomic.Bool               // that is not much more than the log has
+	moves      atomic.Uint64             // how often a place has moved
+	stateFull  noted                     // when a name was last rejected
+	placesGone placesGone
+	born       signal // woken when another stream has an event
 
 	flow      atomic.Uint64 // bytes of the payloads appended since Open
 	failure   atomic.Pointer[error]
@@ -106,7 +113,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
-	if l.space() < l.margin() {
+	if l.space() < l.plenty() {
 		l.noteFull()
 	}
 	go l.chores.run()
@@ -211,41 +218,33 @@ type Stat struct {
 	Bytes    int64 // that the segments occupy on the disk
 	MaxBytes int64
 	Segments int
+
+	// StateBytes is what the log's streams, destinations and producers take of each segment. A new name that would take it
+	// over MaxStateBytes is rejected with ErrStateFull, and StateFull is true for a minute after that.
+	StateBytes    int64
+	MaxStateBytes int64
+	StateFull     bool
 }
 
 // Stat returns the log's size now.
 func (l *Log) Stat() Stat {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return Stat{l.usedLocked(), l.opts.MaxSize, len(l.segments)}
+	return Stat{
+		Bytes: l.usedLocked(), MaxBytes: l.opts.MaxSize, Segments: len(l.segments),
+		StateBytes: l.stateBytes.Load(), MaxStateBytes: l.maxState(), StateFull: l.stateFull.since(time.Now(), stateFullFor),
+	}
 }
 
 func (l *Log) usedLocked() int64 {
-	return l.aroundLocked() + l.segments[len(l.segments)-1].disk()
+	active := l.segments[len(l.segments)-1]
+	return l.aroundLocked() + max(active.disk(), active.used.Load())
 }
 
 func (l *Log) active() *segment {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.segments[len(l.segments)-1]
-}
-
-// stream returns the stream of that name, making it when it is new.
-func (l *Log) stream(name string) *stream {
-	if s := l.lookup(name); s != nil {
-		return s
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.streams[name]
-	if s == nil {
-		s = newStream(strings.Clone(name), l.base)
-		if l.policyOf != nil {
-			s.policy = l.policyOf(s.name)
-		}
-		l.streams[s.name] = s
-	}
-	return s
 }
 
 func (l *Log) lookup(name string) *stream {
@@ -281,6 +280,9 @@ type StreamStat struct {
 func (l *Log) Streams() []StreamStat {
 	var stats []StreamStat
 	for _, s := range l.sortedStreams() {
+		if !s.stored.Load() && len(s.sortedPlaces()) == 0 {
+			continue // an append is under way
+		}
 		a := s.appended()
 		st := StreamStat{Name: s.name, Next: a.Events + 1, First: a.Events + 1, Appended: a}
 		if seg, sp := l.find(s.name, 0); seg != nil {
@@ -312,7 +314,8 @@ func (l *Log) Place(streamName, destination string) (*Place, error) {
 		return nil, fmt.Errorf("wal: a place needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
 			maxStreamName, len(streamName), len(destination))
 	}
-	s := l.stream(streamName)
+	s := l.pin(streamName)
+	defer l.unpin(s)
 	defer l.hold()() // what a new place waits for must not go before the place is known
 	gaps, err := l.gapsFor(s, destination)
 	if err != nil {
@@ -347,6 +350,10 @@ func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bo
 			}
 		}
 		p = newPlace(l, s, destination, spans, gaps)
+		if err := l.admitPlaceLocked(p); err != nil {
+			return nil, false, err
+		}
+		p.dirtyLocked() // nobody else has it yet
 		s.places[p.name] = p
 	}
 	p.mu.Lock()
@@ -411,7 +418,6 @@ func (l *Log) gappedSpans(name string) map[*segment]span {
 // lack what is in the gaps.
 func newPlace(l *Log, s *stream, name string, spans []span, gaps Count) *Place {
 	p := &Place{log: l, stream: s, name: strings.Clone(name)}
-	p.dirtyLocked() // nobody else has it yet
 	first, appended, held := s.next, Count{s.next - 1, s.bytes}, Count{}
 	for i, sp := range spans {
 		if i == 0 {
@@ -450,10 +456,23 @@ func (l *Log) Places(streamName string) []*Place {
 }
 
 // touch makes the committer write a checkpoint within CheckpointInterval.
-func (l *Log) touch() { poke(l.committer.touched) }
+func (l *Log) touch() {
+	l.moves.Add(1)
+	poke(l.committer.touched)
+}
 
 // Grown returns a channel that is closed when the stream has got new events after this call.
-func (l *Log) Grown(streamName string) <-chan struct{} { return l.stream(streamName).grown.wait() }
+func (l *Log) Grown(streamName string) <-chan struct{} {
+	for {
+		if s := l.lookup(streamName); s != nil {
+			return s.grown.wait()
+		}
+		born := l.born.wait()
+		if l.lookup(streamName) == nil {
+			return born
+		}
+	}
+}
 
 // Next returns the offset that the stream's next event gets.
-func (l *Log) Next(streamName string) uint64 { return l.stream(streamName).appended().Events + 1 }
+func (l *Log) Next(streamName string) uint64 { return l.Appended(streamName).Events + 1 }

@@ -41,16 +41,20 @@ func shelvedBytes() int64 {
 	return shelvedBytes64
 }
 
+// newestAhead is what the newest segment may have beyond SegmentSize.
+func newestAhead() int64 {
+	if is32Bit {
+		return newestAhead32
+	}
+	return newestAhead64
+}
+
 // mapNewest returns the size to map the newest segment at, of which there are length bytes, and how far it may grow then.
 func mapNewest(segmentSize, length int64) (size int, most int64) {
-	switch {
-	case runtime.GOOS == "windows": // where a file is as long as its map, and is mapped anew as it grows
+	if runtime.GOOS == "windows" { // where a file is as long as its map, and is mapped anew as it grows
 		return int(segmentSize) + 2*maxWaiting, math.MaxInt64
-	case is32Bit:
-		size = mapAhead(max(segmentSize, length), newestAhead32)
-	default:
-		size = mapAhead(max(segmentSize, length), newestAhead64)
 	}
+	size = mapAhead(max(segmentSize, length), newestAhead())
 	return size, int64(size)
 }
 

@@ -151,6 +151,8 @@ type Place struct {
 	floor  Floor // events below it are to be dropped
 	opened bool  // somebody ships from here; otherwise the place is parked
 	rests  bool  // it is opened and its destination can't be shipped to yet
+	kept   bool  // it is part of the log's state: see keepLocked
+	pages  int64 // what it takes of the state
 
 	// lost: of each lane, where the last event that was not delivered ends, as far as is known; an event that is settled and
 	// lies beyond it was delivered.
@@ -261,11 +263,12 @@ func (p *Place) settleLocked(s *Settlement) error {
 	return nil
 }
 
-// Park tells that nobody ships from the place any more. Its events are kept.
+// Park tells that nobody ships from the place any more. Its events are kept. While the stream has none, nothing of the place stays on the disk.
 func (p *Place) Park() {
 	p.mu.Lock()
 	p.opened = false
 	p.mu.Unlock()
+	p.log.placesGone.park(p)
 	p.stream.settled.wake()
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"maps"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -32,6 +33,7 @@ type producer struct {
 	// mayLeap: the log is a copy, and the producer's next batch may follow others that the copy lacks. In the log it is a
 	// run of no events.
 	mayLeap bool
+	pages   int64 // what it takes of the state, as far as that is counted
 }
 
 // producerRun: the events with the sequences [seq, seq+count) have the offsets [offset, offset+count).
@@ -66,10 +68,39 @@ func (p *producer) stored(sequence, at, n uint64, now time.Time) {
 		}
 	}
 	p.runs = append(p.runs, producerRun{sequence, at, n})
-	if over := len(p.runs) - producerRuns; over > 0 {
+	p.keepRuns(producerRuns)
+}
+
+// keepRuns makes the producer remember its last runs, so many at most.
+func (p *producer) keepRuns(most int) {
+	if over := len(p.runs) - most; over > 0 {
 		p.runs = append(p.runs[:0], p.runs[over:]...)
 	}
 }
+
+// mostRuns returns how many runs the producer may remember now: no more than before once all of them together
+// take their part of the state.
+func (c *committer) mostRuns(p *producer) int {
+	if c.producerPages < c.log.maxRuns() {
+		return producerRuns
+	}
+	return max(len(p.runs), 1)
+}
+
+// length returns the length of what append adds.
+func (p *producer) length() int {
+	n := numberLength(p.next) + numberLength(uint64(p.seen.UnixNano())) + numberLength(uint64(len(p.runs)+1))
+	if p.mayLeap {
+		n += numberLength(p.next) + 2
+	}
+	for _, r := range p.runs {
+		n += numberLength(r.seq) + numberLength(r.offset) + numberLength(r.count)
+	}
+	return n
+}
+
+// numberLength is the length of a uvarint.
+func numberLength(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
 
 func (p *producer) append(b []byte) []byte {
 	runs := p.runs
@@ -193,6 +224,7 @@ func (c *committer) forgetMany() {
 
 // forgetOne forgets a producer here, and on the disk with the next commit.
 func (c *committer) forgetOne(key producerKey) {
+	c.addPages(-c.producers[key].pages)
 	delete(c.producers, key)
 	c.forgotten = append(c.forgotten, key)
 }

@@ -74,6 +74,7 @@ func (l *Log) recover(ctx context.Context) error {
 		l.id = newID()
 	}
 	l.finishState()
+	l.countState()
 	if r.lost > 0 {
 		l.skipLost(uint64(r.lost) / leastFrame * r.missing())
 	}
@@ -372,7 +373,6 @@ func (l *Log) loadState(r reader, seg *segment) error {
 		return &CorruptError{File: seg.path, Reason: "the state is missing"}
 	}
 	for k, stored := state.Next(); k != nil; k, stored = state.Next() {
-		l.stateBytes.Add(int64(len(k) + len(stored) + stateElement))
 		v, err := stateValue(k, stored, seg.summed)
 		if err == nil {
 			err = l.loadEntry(k, v)
@@ -391,7 +391,6 @@ func (l *Log) forgetState() {
 	clear(l.streams)
 	clear(l.committer.producers)
 	l.base = 0
-	l.stateBytes.Store(0)
 }
 
 // finishState adds what the blocks say beyond the state.
@@ -399,6 +398,7 @@ func (l *Log) finishState() {
 	for _, seg := range l.segments {
 		for name, sp := range seg.spans {
 			s := l.stream(name)
+			s.stored.Store(true)
 			if sp.next > s.next {
 				s.next, s.bytes = sp.next, sp.after
 			}
@@ -416,6 +416,7 @@ func (l *Log) loadEntry(k, v []byte) error {
 	case kind == stateStream:
 		d := decoder{b: v}
 		s.next, s.bytes, s.base = d.number(), d.number(), 0
+		s.stored.Store(s.next > 1)
 		return d.err()
 	case kind == statePlace && len(names) == 2:
 		p := &Place{log: l, stream: s, name: names[1]}
@@ -436,7 +437,10 @@ func (l *Log) loadEntry(k, v []byte) error {
 // appended and as dropped. Which batches of the producers it held is unknown: each goes on where it likes.
 func (l *Log) skipLost(events uint64) {
 	for _, s := range l.streams {
+		s.mu.Lock()
 		s.next += events
+		l.keepLocked(s) // it may have had events
+		s.mu.Unlock()
 	}
 	l.base += events
 	l.opts.Logger.Error("the newest segment is lost, or the end of it may be: what it held is unknown, and no offset that it may have had is used again",
@@ -454,6 +458,9 @@ func (r *recovery) resume() error {
 		l.sealed += seg.size
 	}
 	if err := r.openNewest(); err != nil {
+		return err
+	}
+	if err := l.allocate(l.active(), 0, 0); err != nil && !shortage(err) {
 		return err
 	}
 	var err error
@@ -510,9 +517,6 @@ func (l *Log) unseal(s *segment) error {
 		return fmt.Errorf("open newest segment: %w", err)
 	}
 	l.sealed -= s.size
-	if err := l.allocate(s, 0, 0); err != nil && !shortage(err) {
-		return err
-	}
 	return nil
 }
 

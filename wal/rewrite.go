@@ -163,9 +163,12 @@ func (l *Log) rewrite(seg *segment) error {
 	if err != nil {
 		return err
 	}
+	if size > seg.size*rewriteShare/4 || seg.size-size < rewriteLeast {
+		return errKept
+	}
 	defer l.copying.Store(0)
 	l.copying.Store(size) // from here on appends leave the room for it
-	if size > l.copyRoom() && l.space() < l.margin() || size > seg.size*rewriteShare/4 || seg.size-size < rewriteLeast {
+	if size > l.copyRoom() && l.spareForCopy() < 0 {
 		return errKept
 	}
 	path := seg.path + unfinishedSuffix
@@ -244,7 +247,9 @@ func (l *Log) copySegment(seg *segment, need map[string]*needs, path string, siz
 	if err := errors.Join(sv.index.write(w.tx, seg.seq), w.tx.Bucket(bucketMeta).Put(keyGapped, appendHeld(sv.held))); err != nil {
 		return nil, err
 	}
-	return sv, w.commit()
+	err = w.commit()
+	sv.length = w.length
+	return sv, err
 }
 
 // copyWriter writes a copy with transactions of rewriteChunk, since each leaves pages free.
@@ -381,13 +386,13 @@ func (l *Log) replace(seg *segment, sv *sieve, path string) error {
 	if err := l.exchange(seg, sv, path); err != nil {
 		return err
 	}
-	l.resized(seg)
+	l.resized(seg, sv.length)
 	return l.lock.sync() // until then a loss of the power may bring the old file back, which has all that this one has
 }
 
-// resized counts the segment with what it occupies now.
-func (l *Log) resized(seg *segment) {
-	size := seg.disk()
+// resized counts the segment with what it occupies now: length bytes at least, since blocks may be counted late.
+func (l *Log) resized(seg *segment, length int64) {
+	size := max(seg.disk(), length)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range l.segments {

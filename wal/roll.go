@@ -22,33 +22,55 @@ type nextSegment struct {
 	err   error
 }
 
-// fullSegment is the length from which a segment is sealed.
-func (l *Log) fullSegment() int64 { return l.opts.SegmentSize + l.stateBytes.Load() }
+// fullSegment is the length from which a segment is sealed: a volume that is smaller than MaxSize has four as well.
+func (l *Log) fullSegment() int64 {
+	size := l.opts.SegmentSize
+	if l.short.Load() {
+		size = min(size, max(l.volume.Load(), MinMaxSize)/4)
+	}
+	return max(size, size/2+2*l.stateBytes.Load()) // so that a large state is written no more often than events
+}
 
 // growth is about the most by which blocks of that size make a segment grow.
 func (l *Log) growth(size int64) int64 { return size + size/16 + min(16<<10, l.opts.SegmentSize/16) }
 
 // successor returns the segment that follows the newest once that has used so much; nil: none yet.
-// It is made ready when the newest has begun and is half full. A shortage is no error: the newest grows on
-// until it is over.
+// It is made ready when the newest has begun and is half full, or the disk is short. A shortage is no error: the
+// newest grows on until it is over. It also does while there would be no room for the one after the next.
 func (l *Log) successor(active *segment, used int64) (*segment, error) {
 	full := l.fullSegment()
-	if active.bare || used < full/2 {
+	if active.bare || used < full/2 && !l.short.Load() {
 		return nil, nil
 	}
 	if l.coming == nil {
+		if max(used, active.allocated.Load())+l.reserve(active) > l.limit() {
+			return nil, nil
+		}
 		l.coming = l.makeReady(active.seq + 1)
 	}
-	if used < full {
+	if used < full || used+active.sealRoom()+l.checkpointRoom()+l.beginRoom() > l.limit() {
 		return nil, nil
 	}
+	seg, err := l.readyNext(l.checkpointRoom() + sealPages)
+	if shortage(err) {
+		return nil, nil
+	}
+	return seg, err
+}
+
+// readyNext waits for the segment that is made ready, and allocates what it takes to begin it, and more.
+func (l *Log) readyNext(more int64) (*segment, error) {
 	<-l.coming.ready
 	seg, err := l.coming.seg, l.coming.err
 	if err != nil {
 		l.coming = nil
+		return nil, err
 	}
-	if shortage(err) {
-		return nil, nil
+	if want := l.beginRoom() + more; want > max(seg.allocated.Load(), seg.length) {
+		err = seg.allocate(want)
+		l.mu.Lock()
+		seg.size = seg.disk()
+		l.mu.Unlock()
 	}
 	return seg, err
 }
@@ -76,9 +98,15 @@ func (l *Log) makeReady(seq uint64) *nextSegment {
 }
 
 // removeNext removes the segment that was made ready, when the log closes: the newest has no mark. After a
-// failure nobody knows.
+// failure nobody knows, and it is only closed.
 func (l *Log) removeNext() {
-	if l.next == nil || l.Failed() != nil {
+	if l.next == nil {
+		return
+	}
+	if l.Failed() != nil {
+		if err := l.next.closeForGood(); err != nil {
+			l.opts.Logger.Warn("the segment that was made ready could not be closed", "segment", l.next.path, "error", err)
+		}
 		return
 	}
 	if err := errors.Join(l.next.remove(os.Remove), l.lock.sync()); err != nil {
@@ -98,16 +126,23 @@ func (l *Log) sealIfLarge() error {
 	if next == nil || err != nil {
 		return err
 	}
+	_, err = l.seal(active, next) // a later group does it if there is no space
+	return err
+}
+
+// seal ends the newest segment by itself, and makes next the newest. sealed is false when there was no space for it.
+func (l *Log) seal(active, next *segment) (sealed bool, err error) {
+	active.limitTo(l.limit(), active.sealRoom())
 	err = active.update(func(tx *bolt.Tx) error { return active.writeSeal(tx, nil) })
 	var ce *commitError
 	if errors.As(err, &ce) && ce.harmless {
-		return nil // a later group does it
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("seal segment: %w", err)
+		return false, fmt.Errorf("seal segment: %w", err)
 	}
 	l.roll(active, next)
-	return nil
+	return true, nil
 }
 
 // writeSeal notes in the group's transaction that there is a later segment, and writes the index, which has
@@ -136,7 +171,7 @@ func (l *Log) roll(old, next *segment) {
 	}
 	old.index.Store(nil)
 	l.mu.Lock()
-	old.size = old.disk()
+	old.size = max(old.disk(), old.used.Load()) // blocks may be counted late
 	l.segments = append(l.segments, next)
 	l.sealed += old.size
 	l.next = nil
@@ -195,7 +230,7 @@ func (l *Log) fillSegment(seg *segment, path string, fill func(tx *bolt.Tx) erro
 	if err != nil {
 		return err
 	}
-	return seg.allocate(seg.used.Load() + l.stateBytes.Load() + l.reserve())
+	return seg.allocate(l.beginRoom())
 }
 
 // begin puts the log's state into a segment that holds nothing yet.

@@ -76,7 +76,7 @@ type segment struct {
 	base        atomic.Uintptr // where bbolt's map of the file begins
 	used        atomic.Int64
 	allocated   atomic.Int64
-	unallocated bool
+	unallocated atomic.Bool
 	length      int64   // of the file, when it is unallocated
 	stuck       bool    // bbolt panicked and holds its locks
 	bare        bool    // it has no state yet: the first transaction brings it; written under Log.mu

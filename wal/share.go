@@ -16,17 +16,27 @@ func (c Count) held() int64 { return int64(c.Bytes + heldExtra*c.Events) }
 // of its own. It holds what the one of its destinations that has settled least has not settled: the
 // payloads, 64 bytes for each event, and what keys and attributes take beyond that.
 func (l *Log) Share(stream string) (held, most int64) {
-	s := l.stream(stream)
+	s := l.lookup(stream)
+	if s == nil {
+		l.mu.RLock()
+		defer l.mu.RUnlock()
+		return 0, l.policyLocked(stream).MaxSize
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.heldLocked(), s.policy.MaxSize
 }
 
 // waitShare admits a batch to its stream's share of the log. It waits, or not, as the stream's policy says.
-// A batch that is admitted is counted until Ticket.releaseShare. One that its producer has numbered may be
+// A batch that is admitted is counted until releaseShare. One that its producer has numbered may be
 // stored already, which the committer alone knows: that one refuses it.
 func (l *Log) waitShare(ctx context.Context, t *Ticket, held int64) error {
-	s := l.stream(t.stream)
+	s := l.pin(t.stream)
+	defer func() {
+		if t.share == nil {
+			l.unpin(s)
+		}
+	}()
 	for {
 		moved := s.settled.wait()
 		policy, over := s.admit(t, held)
@@ -117,10 +127,11 @@ func (s *stream) checkpointLocked() uint64 {
 }
 
 // releaseShare ends the reservation of a batch: what was stored is held by now, and what was not makes room.
-func (t *Ticket) releaseShare(a Appended, stored bool) {
+func (l *Log) releaseShare(t *Ticket, a Appended, stored bool) {
 	if t.share == nil {
 		return
 	}
+	defer l.unpin(t.share)
 	t.share.mu.Lock()
 	t.share.reserved -= t.shared
 	if stored {

@@ -54,6 +54,7 @@ func (n *needs) share(sp span) float64 {
 // stream they cover, from the first that is needed on, the same offsets: what is missing in between
 // is told by gaps.
 type sieve struct {
+	length int64 // of the copy's file
 	seq    uint64
 	needs  map[string]*needs
 	open   map[string]*sifted

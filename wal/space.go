@@ -8,19 +8,31 @@ import (
 	"time"
 )
 
-// Room is kept at three levels. Appends end where the margin begins; the margin is for checkpoints
-// and for the next segment. Within it the newest segment keeps a reserve of blocks that are
-// allocated already, so that a checkpoint, and with it truncation, works on a disk that is full to
-// the last block.
+// Everything that can exist at once fits into MaxSize:
+//
+//	the sealed segments, a copy under way
+//	+ the newest segment: what it uses, and its reserve
+//	    checkpointRoom   all places written anew beside what they were
+//	    sealRoom         the index and the mark that end it
+//	+ the next segment: beginRoom, the whole state, whether it is made ready yet or not
+//
+// Appends take what is left of that, less a margin and the room of a copy. bbolt itself is kept from growing a file
+// beyond it (limit), so an estimate that is too low costs a refusal and not the bound. The reserve is allocated, and
+// the next segment is made early where the disk is short: both work on a disk that is full to the last block.
+//
+// So from any state the newest segment can be sealed and the next one begun, which writes the state as it is then:
+// that is what renew does when nobody needs the events of the newest and there is no room for more. The old one is
+// unlinked then, and what an empty log has room for is there again, however short the old one was. With the
+// state within maxState that is capacity at least.
 
 // retryAfter is how long a refused producer is told to wait.
 const retryAfter = time.Second
 
 // margin is kept free of appends.
-func (l *Log) margin() int64 { return min(1<<20, l.opts.MaxSize/6) + 2*l.stateBytes.Load() }
+func (l *Log) margin() int64 { return min(1<<20, l.opts.MaxSize/16) }
 
-// reserve is what stays allocated in the newest segment.
-func (l *Log) reserve() int64 { return min(1<<20, l.opts.MaxSize/6)/4 + l.stateBytes.Load() }
+// plenty is the room that a log has that is no longer full.
+func (l *Log) plenty() int64 { return min(1<<20, l.opts.MaxSize/6) }
 
 // step is by how much the newest segment is allocated ahead.
 func (l *Log) step() int64 { return min(max(l.opts.SegmentSize/16, 64<<10), 4<<20) }
@@ -29,34 +41,88 @@ func (l *Log) step() int64 { return min(max(l.opts.SegmentSize/16, 64<<10), 4<<2
 // is mostly settled must be able to make room.
 func (l *Log) copyRoom() int64 { return min(l.opts.SegmentSize*3/4, l.opts.MaxSize/20) }
 
-// capacity is the most that an empty log takes.
-func (l *Log) capacity() int64 { return l.opts.MaxSize - l.margin() - l.copyRoom() - emptySegment }
+// capacity is the most that an append may take. It does not depend on the state: even with maxState there is room for
+// that much once all is settled.
+func (l *Log) capacity() int64 { return l.opts.MaxSize*3/5 - 2*emptySegment }
 
-// emptySegment is about what a segment occupies before its first event.
-const emptySegment = 64 << 10
+// emptySegment is what a segment occupies at most before its first event, apart from the state.
+var emptySegment = int64(max(64<<10, 12*os.Getpagesize()))
+
+// beginRoom is what the next segment occupies at most once it has begun.
+func (l *Log) beginRoom() int64 {
+	state := l.stateBytes.Load()
+	return emptySegment + state + state/16
+}
+
+// checkpointRoom is what a checkpoint takes at most.
+func (l *Log) checkpointRoom() int64 {
+	places := l.placeBytes.Load()
+	return int64(4*os.Getpagesize()) + places + places/16
+}
+
+// sealRoom is what sealing takes at most.
+func (s *segment) sealRoom() int64 { return s.indexSize()*9/8 + sealPages }
+
+// reserve is what stays allocated in the newest segment.
+func (l *Log) reserve(s *segment) int64 { return l.checkpointRoom() + s.sealRoom() }
 
 // space returns how many bytes appends may take up now, by MaxSize and by what the disk has left.
 func (l *Log) space() int64 { return min(l.spaceOfMax(), l.spaceOnDisk()) }
 
 func (l *Log) spaceOfMax() int64 {
 	l.mu.RLock()
-	active, around := l.segments[len(l.segments)-1], l.aroundLocked()
-	owed := active.indexSize()
-	if active.bare {
-		owed += l.stateBytes.Load()
+	defer l.mu.RUnlock()
+	active, used := l.newestLocked()
+	room := l.opts.MaxSize - l.aroundLocked() - l.owedLocked() - used - l.reserve(active)
+	if len(l.segments) > 1 {
+		room -= max(l.copyRoom()-l.copying.Load(), 0)
 	}
-	l.mu.RUnlock()
-	return l.opts.MaxSize - around - active.used.Load() - owed - l.margin() - max(l.copyRoom()-l.copying.Load(), 0)
+	if len(l.segments) > 1 || !active.empty() {
+		room -= l.margin()
+	}
+	return min(room, l.longest()-used)
 }
+
+// newestLocked returns the newest segment and what it uses, or will as soon as it begins.
+func (l *Log) newestLocked() (s *segment, used int64) {
+	s = l.segments[len(l.segments)-1]
+	used = s.used.Load()
+	if s.bare {
+		used = max(used, l.beginRoom())
+	}
+	return s, used
+}
+
+// owedLocked is what the next segment will occupy beyond what it does.
+func (l *Log) owedLocked() int64 {
+	owed := l.beginRoom()
+	if l.next != nil {
+		owed -= l.next.size
+	}
+	return max(owed, 0)
+}
+
+// longest is how long the newest segment may become while it can't be followed: Open skips what one of SegmentSize and a
+// commit can hold when it is lost.
+func (l *Log) longest() int64 { return l.opts.SegmentSize + largestCommit + 2*l.stateBytes.Load() }
+
+// empty tells whether the segment holds no event. It is asked of the newest.
+func (s *segment) empty() bool { return s.indexSize() == 0 }
 
 func (l *Log) spaceOnDisk() int64 {
 	free, err := freeBytes(l.dir)
 	if err != nil {
 		return math.MaxInt64
 	}
-	active := l.active()
-	ahead := max(active.allocated.Load()-active.used.Load()-l.reserve(), 0)
-	return ahead + free - l.margin()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	active, used := l.newestLocked()
+	l.volume.Store(free + l.aroundLocked() + max(used, active.allocated.Load()))
+	ahead := active.allocated.Load() - used
+	if active.unallocated.Load() || ahead < 0 {
+		ahead = 0
+	}
+	return ahead + free - l.reserve(active) - l.owedLocked() - l.margin()
 }
 
 // A disk that had plentyOnDisk is asked again only after lookPatience: asking took a fortieth of a commit. Should
@@ -74,7 +140,7 @@ func (c *committer) space() int64 {
 		return room
 	}
 	disk := c.log.spaceOnDisk()
-	if disk >= plentyOnDisk {
+	if c.log.short.Store(disk < plentyOnDisk); disk >= plentyOnDisk {
 		c.lookAgain = now.Add(lookPatience)
 	}
 	return min(room, disk)
@@ -85,7 +151,7 @@ func (c *committer) space() int64 {
 // shortage comes before anything of a commit is written.
 func (l *Log) allocate(s *segment, need, spare int64) error {
 	have := max(s.allocated.Load(), s.length)
-	want := s.used.Load() + need + l.reserve()
+	want := s.used.Load() + need + l.reserve(s)
 	if want+spare > s.mapped {
 		if err := l.scrape(func() error { return s.tryMap(want + spare) }); err != nil {
 			return err
@@ -95,7 +161,7 @@ func (l *Log) allocate(s *segment, need, spare int64) error {
 		return nil
 	}
 	ahead := (want + l.step() - 1) / l.step() * l.step()
-	if l.around()+ahead > l.opts.MaxSize {
+	if ahead+l.copyRoom() > l.limit() {
 		ahead = want
 	}
 	err := s.allocate(ahead)
@@ -105,12 +171,27 @@ func (l *Log) allocate(s *segment, need, spare int64) error {
 	return err
 }
 
+// limit is how long the newest segment may become.
+func (l *Log) limit() int64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.opts.MaxSize - l.aroundLocked() - l.owedLocked()
+}
+
+// limitTo keeps bbolt from making the file longer than size, and than least beyond what it uses: where MaxSize was lowered
+// below what is in use, that is what makes room.
+func (s *segment) limitTo(size, least int64) {
+	s.db.AllocSize = 0 // bbolt would let the file grow by as much
+	size = max(size, s.used.Load()+least) + int64(s.db.Info().PageSize)
+	s.db.MaxSize = int(min(size, math.MaxInt))
+}
+
 // allocate gives the file's first size bytes blocks on the disk, or where the file system can't do that makes it so long:
 // bbolt would do that itself, with a sync, and not say what is wrong.
 func (s *segment) allocate(size int64) error {
 	have := s.allocated.Load()
 	err := errors.ErrUnsupported
-	if !s.unallocated {
+	if !s.unallocated.Load() {
 		err = uninterrupted(func() error { return allocateFile(s.file, have, size-have) })
 	}
 	switch {
@@ -118,7 +199,7 @@ func (s *segment) allocate(size int64) error {
 		s.allocated.Store(size)
 		return nil
 	case errors.Is(err, errors.ErrUnsupported):
-		s.unallocated = true
+		s.unallocated.Store(true)
 		if err = lengthen(s.file, size); err == nil {
 			s.length = size
 			return nil
@@ -144,12 +225,6 @@ func lengthen(f *os.File, size int64) error {
 	return f.Truncate(size)
 }
 
-func (l *Log) around() int64 {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.aroundLocked()
-}
-
 // aroundLocked returns the bytes that all but the newest segment occupy.
 func (l *Log) aroundLocked() int64 {
 	bytes := l.sealed + l.copying.Load()
@@ -167,7 +242,7 @@ func (l *Log) Full() bool {
 		return false
 	}
 	ago := l.opts.Clock().Sub(*since) // less than 0 when the clock has jumped back
-	if l.space() < l.margin() || 0 <= ago && ago < retryAfter {
+	if l.space() < l.plenty() || 0 <= ago && ago < retryAfter {
 		return true
 	}
 	l.fullSince.CompareAndSwap(since, nil)
@@ -182,7 +257,7 @@ func (l *Log) noteFull() {
 
 // noteRoom is called whenever an append was stored.
 func (l *Log) noteRoom() {
-	if l.fullSince.Load() != nil && l.space() >= l.margin() {
+	if l.fullSince.Load() != nil && l.space() >= l.plenty() {
 		l.fullSince.Store(nil)
 	}
 }
@@ -190,8 +265,17 @@ func (l *Log) noteRoom() {
 // fullError tells that there is no room for need bytes.
 func (l *Log) fullError(need int64) error {
 	st := l.Stat()
-	if st.Bytes+need+l.margin()+l.copyRoom() < st.MaxBytes {
+	if l.spaceOfMax() >= need {
 		st.MaxBytes = 0 // it is the disk that is full
 	}
 	return &FullError{Used: st.Bytes, Max: st.MaxBytes, RetryAfter: retryAfter}
+}
+
+// spareForCopy is what is left with the copy that is under way, less than 0 if there is no room for that.
+func (l *Log) spareForCopy() int64 {
+	l.mu.RLock()
+	active, used := l.newestLocked()
+	spare := l.opts.MaxSize - l.aroundLocked() - l.owedLocked() - max(used+l.reserve(active), active.allocated.Load()) - l.margin()
+	l.mu.RUnlock()
+	return min(spare, l.spaceOnDisk()-l.copying.Load())
 }

@@ -30,14 +30,12 @@ func ownSum(log, seq, base []byte) []byte {
 type stateWriter struct {
 	bucket *bolt.Bucket
 	summed bool
-	bytes  int64 // that they take
 }
 
 func (w *stateWriter) Put(key, value []byte) error {
 	if w.summed {
 		value = binary.BigEndian.AppendUint32(value[:len(value):len(value)], stateSum(key, value))
 	}
-	w.bytes += int64(len(key) + len(value) + stateElement)
 	return w.bucket.Put(key, value)
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 var errWithdrawn = errors.New("wal: the append was withdrawn")
@@ -19,11 +20,12 @@ var errWithdrawn = errors.New("wal: the append was withdrawn")
 // after any other error the outcome is unknown and the log has failed.
 func (c *committer) commit(g *group) error {
 	l := c.log
+	// Nobody should find the log without a newest segment that has begun, and one that replaces a full one frees that.
+	g.begins = l.active().bare && (c.closed || g.checkpoint && l.fullSince.Load() != nil)
 	if g.checkpoint {
 		c.collectPlaces(g)
 	}
-	ends := c.closed && l.active().bare // nobody should find the log without a newest segment that has begun
-	if len(g.parts)+len(g.places)+len(g.sequences) > 0 || ends {
+	if len(g.parts)+len(g.places)+len(g.gone)+len(g.sequences) > 0 || g.begins {
 		start := time.Now()
 		if err := c.store(g); err != nil {
 			g.undo(c)
@@ -34,7 +36,7 @@ func (c *committer) commit(g *group) error {
 			l.fail(err)
 		}
 	}
-	if len(g.places) > 0 || l.truncateSoon.Swap(false) {
+	if len(g.places) > 0 || g.begins || l.truncateSoon.Swap(false) {
 		l.truncator.checkpointed()
 	}
 	return nil
@@ -53,9 +55,13 @@ func (c *committer) store(g *group) error {
 			return err
 		}
 	}
+	if active.bare {
+		c.trimRuns()
+	}
 	if err := c.allocate(g, active); err != nil {
 		return &commitError{err: err, harmless: shortage(err)}
 	}
+	c.limit(g, active)
 	if err := active.update(func(tx *bolt.Tx) error { return c.write(g, tx, active) }); err != nil {
 		return err
 	}
@@ -65,20 +71,30 @@ func (c *committer) store(g *group) error {
 	return nil
 }
 
-// allocate makes room for the group in the newest segment. Without room for sealing that, it goes on.
+// allocate makes room for the group in the newest segment.
 func (c *committer) allocate(g *group, active *segment) error {
-	if g.successor != nil {
-		index := active.indexSize() + int64(len(g.blocks))*indexEntry + sealPages
-		err := c.log.allocate(active, g.need+index, 0)
-		if !shortage(err) {
-			return err
-		}
-		g.successor = nil
-	}
 	if g.need == 0 {
 		return nil
 	}
 	return c.log.allocate(active, g.need, sealAhead)
+}
+
+// limit keeps the group from taking what is kept for those after it: a checkpoint, the seal, the next segment.
+func (c *committer) limit(g *group, active *segment) {
+	l := c.log
+	size, least := l.limit(), int64(0)
+	if g.successor == nil {
+		size -= active.sealRoom()
+	}
+	if g.checkpoint {
+		least = l.checkpointRoom()
+	} else if !active.bare {
+		size -= l.checkpointRoom()
+	}
+	if active.bare {
+		least += l.beginRoom()
+	}
+	active.limitTo(size, least)
 }
 
 // write puts everything of the group into tx, after the log's state when that is the segment's first, and
@@ -112,7 +128,7 @@ func (s *segment) update(f func(tx *bolt.Tx) error) (err error) {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return &commitError{err: err, harmless: spaceOnly(err) && !metaHolds(s.file, s.db.Info().PageSize, uint64(id))}
+		return &commitError{err: err, harmless: tooLong(err) || spaceOnly(err) && !metaHolds(s.file, s.db.Info().PageSize, uint64(id))}
 	}
 	return s.measure()
 }
@@ -158,18 +174,24 @@ func (c *committer) failed(g *group, err error) error {
 	c.mu.Unlock()
 	var ce *commitError
 	if errors.As(err, &ce) && ce.harmless {
-		c.log.opts.Logger.Warn("a commit was refused before anything of it was stored", "error", err)
-		c.log.noteFull()
-		c.due = time.Now().Add(CheckpointInterval)
 		full := &FullError{Used: c.log.Stat().Bytes, RetryAfter: retryAfter}
-		if !noSpace(err) {
+		switch {
+		case tooLong(err):
+			full.Max = c.log.opts.MaxSize
+		case !noSpace(err):
 			full.Shortage = ce.err
 		}
+		c.log.opts.Logger.Warn("commit rejected before anything of it was stored", "cause", full, "error", err)
+		c.log.noteFull()
+		c.due = time.Now().Add(CheckpointInterval)
 		return full
 	}
 	c.log.fail(err)
 	return fmt.Errorf("%w; the outcome of this append is unknown", c.log.Failed())
 }
+
+// tooLong tells whether a commit would have made the file longer than limitTo allows. bbolt finds out before it writes.
+func tooLong(err error) bool { return errors.Is(err, berrors.ErrMaxSizeReached) }
 
 // spaceOnly tells whether err is a write that found no space. A sync that says so is not: what it
 // had to write is lost.
@@ -237,7 +259,7 @@ func (l *Log) show(g *group, active *segment, index *blockIndex) {
 	for _, p := range g.parts {
 		sp := index.span(p.stream.name)
 		active.spans[p.stream.name] = sp
-		before := p.stream.grow(sp.next, sp.after)
+		before := l.grow(p.stream, sp.next, sp.after)
 		l.flow.Add(sp.after - before)
 	}
 	l.mu.Unlock()
@@ -249,21 +271,31 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 	if err != nil {
 		return fmt.Errorf("create state: %w", err)
 	}
+	bucket.FillPercent = 1
 	state := stateWriter{bucket: bucket, summed: true}
 	for _, s := range l.sortedStreams() {
+		if !s.stored.Load() {
+			continue
+		}
 		a := s.appended()
 		if err := state.Put(stateKey(stateStream, s.name), appendNumbers(nil, a.Events+1, a.Bytes)); err != nil {
 			return fmt.Errorf("put stream: %w", err)
 		}
 	}
 	for key, p := range l.committer.producers {
+		l.committer.resize(key, p)
 		if err := state.Put(stateKey(stateProducer, key.stream, key.id), p.append(nil)); err != nil {
 			return fmt.Errorf("put producer: %w", err)
 		}
 	}
 	for _, p := range l.allPlaces() {
 		p.mu.Lock()
+		if !p.kept {
+			p.mu.Unlock()
+			continue
+		}
 		value := p.appendLocked(nil)
+		p.resizeLocked(len(value))
 		p.mu.Unlock()
 		if err := state.Put(stateKey(statePlace, p.stream.name, p.name), value); err != nil {
 			return fmt.Errorf("put place: %w", err)
@@ -272,6 +304,5 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 	if err := l.identity.putBranches(&state); err != nil {
 		return err
 	}
-	l.stateBytes.Store(state.bytes)
 	return nil
 }

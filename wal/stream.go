@@ -24,6 +24,9 @@ type stream struct {
 
 	oldest atomic.Uint64 // no segment with a lower number holds any of it, nor ever will
 
+	stored atomic.Bool // it has, or had, an event: it is part of the log's state and stays for ever; set under mu
+	pins   int         // how many need it to stay although it is not stored; belongs to Log.mu
+
 	awaited map[*awaited]struct{} // by WaitSettled
 
 	grown   signal // woken when next has moved
@@ -41,11 +44,77 @@ func (s *stream) appended() Count {
 	return Count{s.next - 1, s.bytes}
 }
 
+// stream returns the stream of that name, making it when it is new.
+func (l *Log) stream(name string) *stream {
+	if s := l.lookup(name); s != nil {
+		return s
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.streamLocked(name)
+}
+
+func (l *Log) streamLocked(name string) *stream {
+	s := l.streams[name]
+	if s == nil {
+		s = newStream(strings.Clone(name), l.base)
+		s.policy = l.policyLocked(name)
+		l.streams[s.name] = s
+	}
+	return s
+}
+
+// policyLocked is called with Log.mu held.
+func (l *Log) policyLocked(stream string) Policy {
+	if l.policyOf == nil {
+		return Policy{}
+	}
+	return l.policyOf(stream)
+}
+
+// pin returns the stream of that name, making it when it is new, and keeps it until unpin.
+func (l *Log) pin(name string) *stream {
+	if s := l.lookup(name); s != nil && s.stored.Load() {
+		return s
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.streamLocked(name)
+	s.pins++
+	return s
+}
+
+// unpin ends pin. A stream that has stored nothing leaves nothing behind.
+func (l *Log) unpin(s *stream) {
+	if s.stored.Load() {
+		return
+	}
+	l.mu.Lock()
+	s.pins--
+	l.mu.Unlock()
+	l.dropUnused(s)
+}
+
+// dropUnused removes the stream unless it has stored an event, has a place, or is in use.
+func (l *Log) dropUnused(s *stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stored.Load() || s.pins > 0 || len(s.places) > 0 || l.streams[s.name] != s {
+		return
+	}
+	delete(l.streams, s.name)
+	s.grown.wake() // whoever waits looks at the log again
+	s.settled.wake()
+}
+
 // grow returns the bytes that there were before.
-func (s *stream) grow(next, bytes uint64) (before uint64) {
+func (l *Log) grow(s *stream, next, bytes uint64) (before uint64) {
 	s.mu.Lock()
 	before = s.bytes
 	s.next, s.bytes = next, bytes
+	l.keepLocked(s)
 	s.mu.Unlock()
 	s.grown.wake()
 	return before
@@ -92,4 +161,11 @@ func (s *signal) wake() {
 func (l *Log) Flow() uint64 { return l.flow.Load() }
 
 // Appended returns what has been appended to the stream so far.
-func (l *Log) Appended(streamName string) Count { return l.stream(streamName).appended() }
+func (l *Log) Appended(streamName string) Count {
+	if s := l.lookup(streamName); s != nil {
+		return s.appended()
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return Count{Events: l.base}
+}

@@ -36,6 +36,7 @@ func (l *Log) upkeep() {
 			every = min(every, s.ageStep())
 		}
 		l.sayDropped(said, now)
+		l.endStateFull(now)
 		l.startRewriting()
 		if l.truncator.failing.Load() { // no checkpoint may be due
 			poke(l.truncator.wake)

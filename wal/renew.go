@@ -1,0 +1,111 @@
+package wal
+
+import "time"
+
+// A full log of which nothing is pending has one segment left, which takes no more events and is not sealed before it is
+// large: no append, so no seal, and no truncation. renew ends that segment however short it is.
+
+// renew makes room for need bytes, if it can: it replaces the newest segment by the next one when nobody needs its events.
+// It returns once the old one is unlinked.
+func (c *committer) renew(need int64) bool {
+	l := c.log
+	if c.closed || l.Failed() != nil || time.Now().Before(c.renewAgain) {
+		return false
+	}
+	if active := l.active(); !active.bare {
+		if !c.spent(active, need) {
+			return false
+		}
+		if !c.seal(active) {
+			c.renewAgain = time.Now().Add(CheckpointInterval)
+			return false
+		}
+	}
+	// The one before it stays until this one has begun.
+	if l.fullSince.Load() == nil {
+		l.noteFull()
+	}
+	if c.commit(&group{checkpoint: true}) != nil {
+		c.renewAgain = time.Now().Add(CheckpointInterval)
+		return false
+	}
+	c.barrier()
+	l.noteRoom()
+	c.room = c.space()
+	return true
+}
+
+// spent tells whether nobody needs what the newest segment holds, and need bytes would have room without it.
+func (c *committer) spent(active *segment, need int64) bool {
+	l := c.log
+	moves := l.moves.Load() + 1
+	if active.empty() || c.needed == moves || l.space()+active.used.Load()-l.beginRoom() < need {
+		return false
+	}
+	if !l.doneWith(active) {
+		c.needed = moves // until somebody settles something
+		return false
+	}
+	return true
+}
+
+// renewIfFull renews a full log without an append that asks for it: producers may wait until it is full no longer.
+func (c *committer) renewIfFull() {
+	if l := c.log; l.fullSince.Load() != nil && l.space() < l.plenty() {
+		c.renew(l.plenty())
+	}
+}
+
+// doneWith tells whether every destination has settled what the newest segment holds, be it on the disk yet or not.
+func (l *Log) doneWith(active *segment) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.held.Load() > 0 {
+		return false
+	}
+	for name, sp := range active.spans {
+		if l.streams[name].firstNeeded() < sp.next {
+			return false
+		}
+	}
+	return true
+}
+
+// firstNeeded returns the first offset that some destination has not settled. A stream without a destination keeps
+// everything that it need not drop.
+func (s *stream) firstNeeded() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.places) == 0 {
+		return s.floor.Offset()
+	}
+	return s.checkpointLocked()
+}
+
+// seal ends the newest segment however short it is.
+func (c *committer) seal(active *segment) bool {
+	l := c.log
+	if l.coming == nil {
+		l.coming = l.makeReady(active.seq + 1)
+	}
+	next, err := l.readyNext(0)
+	if err != nil {
+		l.opts.Logger.Warn("full segment not replaced", "segment", active.path, "error", err)
+		return false
+	}
+	sealed, err := l.seal(active, next)
+	if err != nil {
+		l.fail(err)
+	}
+	if sealed {
+		l.opts.Logger.Debug("full segment of settled events sealed", "segment", active.path, "bytes", active.used.Load())
+	}
+	return sealed
+}
+
+// barrier waits for a pass of the truncator.
+func (c *committer) barrier() {
+	done := make(chan struct{})
+	c.log.truncator.afterPass(func() { close(done) })
+	<-done
+}

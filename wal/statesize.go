@@ -1,0 +1,247 @@
+package wal
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The state is what the log knows of streams with events, of their destinations and of producers. Each segment begins with
+// all of it, so its size decides how small a log can be. Log.stateBytes follows what it takes of pages when it is
+// written anew, Log.placeBytes the destinations' part of that, and names that are new are rejected beyond maxState:
+// with it a log of MaxSize has room for the newest segment, for the next one, and for any append of up to
+// capacity. What is known may grow beyond the bound: destinations by what their lanes are apart. Producers don't:
+// they remember fewer runs instead.
+
+// placesGone are places that are to be deleted from the disk: they are parked, and nothing was ever stored in their
+// streams.
+type placesGone struct {
+	mu   sync.Mutex
+	keys [][]byte
+}
+
+// park takes the place, which is parked, out of the state until its stream has an event.
+func (g *placesGone) park(p *Place) {
+	p.stream.mu.Lock()
+	defer p.stream.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.kept || p.opened || p.stream.stored.Load() {
+		return
+	}
+	p.log.stateBytes.Add(-p.pages)
+	p.log.placeBytes.Add(-p.pages)
+	p.kept, p.pages = false, 0
+	g.mu.Lock()
+	g.keys = append(g.keys, stateKey(statePlace, p.stream.name, p.name))
+	g.mu.Unlock()
+	p.log.touch()
+}
+
+// take returns what was added, once.
+func (g *placesGone) take() (keys [][]byte) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	keys, g.keys = g.keys, nil
+	return keys
+}
+
+// maxState bounds the state that new names may add to. A segment's map has room for four times that.
+func (l *Log) maxState() int64 { return min(l.opts.MaxSize/8, newestAhead()/4) }
+
+// maxRuns bounds the part of the state that producers' runs may take.
+func (l *Log) maxRuns() int64 { return l.maxState() / 2 }
+
+// entryPages is what an entry of the state takes of its bucket's pages. A page that is full lacks up to one
+// entry; a large one may have half of its pages to itself.
+func entryPages(key, value int) int64 {
+	n := int64(key + value + stateSumLength + stateElement)
+	return n + min(n*n, 2048*2048)/2048
+}
+
+// nameLength is how long a name is in a key.
+func nameLength(name string) int { return 2 + len(name) }
+
+const (
+	// streamNumbers and producerNumbers are what the values of a stream and of a producer without runs take.
+	streamNumbers   = 12
+	producerNumbers = 5 + 10 + 2
+	// runNumbers is what a producer's first run is reckoned with.
+	runNumbers = 12
+)
+
+func streamPages(name string) int64 { return entryPages(1+nameLength(name), streamNumbers) }
+
+func producerPages(key producerKey, value int) int64 {
+	return entryPages(1+nameLength(key.stream)+nameLength(key.id), value)
+}
+
+// resizeLocked notes what the place takes of the state. It is called with p.mu held.
+func (p *Place) resizeLocked(value int) {
+	pages := entryPages(1+nameLength(p.stream.name)+nameLength(p.name), value)
+	p.log.stateBytes.Add(pages - p.pages)
+	p.log.placeBytes.Add(pages - p.pages)
+	p.pages = pages
+}
+
+// measureLocked is resizeLocked for a place that is not being written. It is called with p.mu held.
+func (p *Place) measureLocked() { p.resizeLocked(len(p.appendLocked(nil))) }
+
+// pagesOf returns what the stream and its places add to the state with the first event.
+func (s *stream) pagesOf() (pages int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.places {
+		p.mu.Lock()
+		if !p.kept {
+			pages += entryPages(1+nameLength(s.name)+nameLength(p.name), len(p.appendLocked(nil)))
+		}
+		p.mu.Unlock()
+	}
+	return pages + streamPages(s.name)
+}
+
+// keepLocked notes that the stream has an event: from here on it and its places are part of the state. It is called
+// with s.mu held.
+func (l *Log) keepLocked(s *stream) {
+	if s.stored.Swap(true) {
+		return
+	}
+	l.stateBytes.Add(streamPages(s.name))
+	l.born.wake()
+	for _, p := range s.places {
+		p.mu.Lock()
+		if !p.kept {
+			p.kept = true
+			p.dirtyLocked()
+			p.measureLocked()
+			l.touch()
+		}
+		p.mu.Unlock()
+	}
+}
+
+// countState notes what the state takes once the log has been read.
+func (l *Log) countState() {
+	l.stateBytes.Store(0)
+	l.placeBytes.Store(0)
+	for _, s := range l.sortedStreams() {
+		s.mu.Lock()
+		if s.stored.Swap(false) {
+			l.keepLocked(s)
+		}
+		for _, p := range s.places {
+			p.measureLocked()
+			p.kept = true
+		}
+		s.mu.Unlock()
+		l.dropUnused(s)
+	}
+	l.committer.trimRuns()
+}
+
+// resize notes what the producer takes of the state.
+func (c *committer) resize(key producerKey, p *producer) {
+	pages := producerPages(key, p.length())
+	c.addPages(pages - p.pages)
+	p.pages = pages
+}
+
+func (c *committer) addPages(n int64) {
+	c.producerPages += n
+	c.log.stateBytes.Add(n)
+}
+
+// admitNames returns what the names that are new with t will add to the state, or why they are rejected.
+func (c *committer) admitNames(g *group, t *Ticket) (pages int64, err error) {
+	rejected := StateError{Stream: t.stream}
+	if c.parts[t.stream] == nil {
+		if s := c.log.lookup(t.stream); s == nil {
+			pages = streamPages(t.stream)
+		} else if !s.stored.Load() {
+			pages = s.pagesOf()
+		}
+	}
+	if t.producer.id != "" && c.producers[t.producer] == nil {
+		if pages == 0 {
+			rejected.Producer = t.producer.id
+		}
+		pages += producerPages(t.producer, producerNumbers+runNumbers)
+	}
+	if pages == 0 {
+		return 0, nil
+	}
+	rejected.Used, rejected.Max = c.log.stateBytes.Load()+g.names, c.log.maxState()
+	if rejected.Used+pages > rejected.Max {
+		c.log.noteStateFull(&rejected)
+		return 0, &rejected
+	}
+	return pages, nil
+}
+
+// trimRuns makes producers forget runs until all of them take at most maxRuns: there may be more after MaxSize was
+// lowered, or of an older release.
+func (c *committer) trimRuns() {
+	for key, p := range c.producers {
+		c.resize(key, p)
+	}
+	for most := producerRuns / 2; most > 0 && c.producerPages > c.log.maxRuns(); most /= 2 {
+		for key, p := range c.producers {
+			p.keepRuns(most)
+			c.resize(key, p)
+		}
+	}
+}
+
+// admitPlaceLocked counts a new place, or tells why it is rejected: destinations may take half as much again as
+// other names, so that one can be added to the streams that there are. In a stream without events it is stored only
+// while there is plenty of room, until the first event. It is called with the stream's mu held.
+func (l *Log) admitPlaceLocked(p *Place) error {
+	before, most := l.stateBytes.Load(), l.maxState()*3/2
+	stored := p.stream.stored.Load()
+	if !stored {
+		most = l.maxState() / 2
+	}
+	p.measureLocked()
+	if p.kept = before+p.pages <= most; p.kept {
+		return nil
+	}
+	l.stateBytes.Add(-p.pages)
+	l.placeBytes.Add(-p.pages)
+	p.pages = 0
+	if !stored {
+		return nil // its first event is rejected, if that has no room
+	}
+	rejected := &StateError{Stream: p.stream.name, Destination: p.name, Used: before, Max: most}
+	l.noteStateFull(rejected)
+	return rejected
+}
+
+// stateFullFor is how long a log tells that names were rejected.
+const stateFullFor = time.Minute
+
+// noted is when something was last noticed.
+type noted struct{ at atomic.Pointer[time.Time] }
+
+// since tells whether it was noticed within the last d.
+func (n *noted) since(now time.Time, d time.Duration) bool {
+	at := n.at.Load()
+	return at != nil && now.Sub(*at) < d
+}
+
+// noteStateFull notes that a name was rejected, and logs it when that begins.
+func (l *Log) noteStateFull(rejected *StateError) {
+	now := time.Now()
+	if l.stateFull.at.Swap(&now) == nil {
+		l.opts.Logger.Error("new names rejected: log state at its limit; raise max_size, or use fewer streams and producers",
+			"error", rejected, "state_bytes", rejected.Used, "max_state_bytes", rejected.Max)
+	}
+}
+
+// endStateFull logs that no name was rejected for a while.
+func (l *Log) endStateFull(now time.Time) {
+	at := l.stateFull.at.Load()
+	if at != nil && now.Sub(*at) >= stateFullFor && l.stateFull.at.CompareAndSwap(at, nil) {
+		l.opts.Logger.Info("new names no longer rejected", "state_bytes", l.stateBytes.Load(), "max_state_bytes", l.maxState())
+	}
+}
