@@ -118,7 +118,9 @@
 // that fails as a whole makes the destination wait, with full jitter, and one request tries for
 // all. A record that fails makes its lane wait. An operator's error is tried again about every
 // Retry.Max. Poison is found by halving: the suspect lane's next batch goes alone with half of its
-// events, until the refusal meets a record of one event; only that event is buried. After a
+// events, until the refusal meets a record of one event; only that event is buried. What stands
+// between, such as a proxy, may refuse a request for its size (Error.TooLarge), which buries nothing: smaller
+// requests are sent, down to one event, and that one waits for an operator in its lane (ceiling.go). After a
 // timeout, batches are halved too, since a link may be too slow for a whole one.
 //
 // When a request gets through again, lanes that had failed wait no longer, except those whose own

@@ -10,7 +10,8 @@
 //     show, a reply that is no JSON or is cut off, all read as failures whose outcome is unknown.
 //   - One Send is one request. The SDK's own retries are off.
 //   - One function, classify, decides what an error asks for. What it does not know goes to an operator
-//     (4xx) or is tried again (everything else): a record is refused for good only by a code that says so.
+//     (4xx) or is tried again (everything else): a record is refused for good only by a code of the service that
+//     says so, never by a bare status, which may be a proxy's. Texts have no keys or data in them.
 //   - A service's Retry-After is the least that its next try waits, up to an hour.
 //   - New destinations dial nobody; Learn may be called to ask what the stream takes. An agent starts
 //     without a network and without credentials.
