@@ -162,7 +162,7 @@ func (b *batch) add(e *wal.Event) *group {
 	case !part.allows(n):
 		b.slow = part
 		return nil
-	case !lane.allows(n):
+	case lane.share > 0 && !lane.allows(n):
 		b.slow = lane
 		return nil
 	}

@@ -94,7 +94,11 @@ func (p *paces) part(key string) *pace {
 
 // lane returns the pace of an event's lane, up to date.
 func (p *paces) lane(e *wal.Event) *pace {
-	at := p.lanes[int(e.Lane)%len(p.lanes)]
+	i := 0
+	if len(p.lanes) > 1 {
+		i = int(e.Lane)
+	}
+	at := p.lanes[i]
 	if at.share > 0 {
 		at.fill(p.now)
 	}
