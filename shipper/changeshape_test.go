@@ -65,8 +65,8 @@ func changeShape(t *testing.T, r *rand.Rand) {
 			synctest.Wait()
 			place := rig.place()
 			ledgerAdds(t, "running", place.Stat(), svc)
-			killAndFinish(t, rig, whole)
-			killAndFinish(t, rig, keyed)
+			killAndFinish(t, rig, whole, nil)
+			killAndFinish(t, rig, keyed, nil)
 		}
 		if r.IntN(2) == 0 {
 			rig.ship.Halt(context.Background())

@@ -18,7 +18,8 @@
 //     which its lane's mark moves past it.
 //   - After a crash, what was in flight and what was delivered since the last checkpoint (at most
 //     250 ms before) is sent again, nothing else.
-//   - Memory is bounded by Options.Memory and the requests under way, whatever the backlog.
+//   - Memory is bounded by Options.Memory and the requests under way, whatever the backlog and whatever its events
+//     carry: attributes count as the payload does. One lane may fill a quarter of it.
 //
 // # Lanes
 //
@@ -40,6 +41,23 @@
 // 0.81 of a stream's (go test ./agent -run xxx -bench
 // BesideABacklog -benchtime 16000x). A tenth of a second after their
 // last append it goes as fast as the destination takes it.
+//
+// # Drops
+//
+// The log asks for drops by a floor: what lies below it is too old, or has to make room. Events that a request holds,
+// and those behind them in their lanes, are dropped when the request has ended: the lane's mark can't move past them
+// before. So that nobody waits for a destination that hangs, a request that holds such events is cut off when it is
+// 5 s old, and 0.5 s while the log is full, since then appends to every stream wait. Its outcome is unknown: events
+// that it held may have been stored and count as dropped all the same. Batches are smaller after it, as after a
+// timeout. A Send that does not return within 0.5 s of being cut off, as a write to a disk that hangs, counts as
+// ended for drops; its lanes send nothing before it has returned.
+//
+// # The end
+//
+// Finish ships what is left. Halt sends nothing more, waits for the requests under way for as long as its context
+// says, and cuts them off then, as the end of Run's context does. Run returns at most 0.5 s after that: a request that
+// has not returned is left behind, and what it held stays pending. Ended tells when it has returned. Until then the
+// Sink and the Place are in use, and a second owner would write beside it.
 //
 // # Other orders
 //

@@ -29,10 +29,7 @@ func (s *hanging) Send(ctx context.Context, batch []shipper.Record) shipper.Repl
 // ledgerAdds checks that a place's ledger adds up and says no more than the service holds.
 func ledgerAdds(t *testing.T, when string, st wal.PlaceStat, svc *service) {
 	t.Helper()
-	dropped := uint64(0)
-	for _, c := range st.Dropped {
-		dropped += c.Events
-	}
+	dropped := droppedOf(st)
 	pending := int64(st.Pending.Events)
 	if settled := st.Delivered.Events + st.Dead.Events + dropped; pending < 0 || settled+st.Pending.Events != st.Appended.Events {
 		t.Errorf("%s: appended %d, delivered %d, dead %d, dropped %d, pending %d", when,
@@ -41,6 +38,14 @@ func ledgerAdds(t *testing.T, when string, st wal.PlaceStat, svc *service) {
 	if held := svc.arrived(); st.Delivered.Events > uint64(held) {
 		t.Errorf("%s: %d events count as delivered, the service holds %d", when, st.Delivered.Events, held)
 	}
+}
+
+// droppedOf returns how many events were dropped.
+func droppedOf(st wal.PlaceStat) (events uint64) {
+	for _, c := range st.Dropped {
+		events += c.Events
+	}
+	return events
 }
 
 // crashCopy returns what the disk holds now.
@@ -112,7 +117,7 @@ func dropInFlight(t *testing.T, r *rand.Rand, whole bool) {
 		time.Sleep(time.Duration(r.IntN(4000)) * time.Millisecond)
 		synctest.Wait()
 		ledgerAdds(t, "running", place.Stat(), svc)
-		killAndFinish(t, rig, shape)
+		killAndFinish(t, rig, shape, nil)
 	}
 	time.Sleep(time.Minute)
 	waiting.Wait()
@@ -128,11 +133,13 @@ func dropInFlight(t *testing.T, r *rand.Rand, whole bool) {
 	}
 }
 
-// killAndFinish ships what a killed agent leaves behind to another service, and checks the ledger before and after.
-func killAndFinish(t *testing.T, r *rig, shape shipper.Shape) {
+// killAndFinish ships what an agent leaves behind that is killed now to another service, and checks the ledger
+// before and after. prepare, unless it is nil, is called with the service.
+func killAndFinish(t *testing.T, r *rig, shape shipper.Shape, prepare func(*service)) {
 	t.Helper()
 	dir := crashCopy(t, r.dir)
-	log := openLog(t, dir)
+	log := openLogAs(t, dir, r.wal)
+	log.SetPolicy(func(string) wal.Policy { return r.policy })
 	dead := wal.OpenDead(dir)
 	place, err := log.Place("s", "d")
 	if err != nil {
@@ -141,6 +148,12 @@ func killAndFinish(t *testing.T, r *rig, shape shipper.Shape) {
 	before := place.Stat()
 	svc := newService(t, shape)
 	svc.gaps = true
+	if svc.real = r.svc.real; shape.ByShard {
+		svc.known = svc.real
+	}
+	if prepare != nil {
+		prepare(svc)
+	}
 	ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: svc, Dead: dead})
 	ship.Finish()
 	if err := ship.Run(context.Background()); err != nil {
@@ -149,9 +162,9 @@ func killAndFinish(t *testing.T, r *rig, shape shipper.Shape) {
 	st := place.Stat()
 	svc.total += int(before.Delivered.Events)
 	ledgerAdds(t, "killed, and run again", st, svc)
-	if want := before.Delivered.Events + before.Pending.Events; st.Delivered.Events != want || st.Pending.Events != 0 {
-		t.Errorf("killed with %d delivered and %d pending, then %d delivered and %d pending", before.Delivered.Events,
-			int64(before.Pending.Events), st.Delivered.Events, int64(st.Pending.Events))
+	if st.Delivered.Events != uint64(svc.total) || st.Pending.Events != 0 {
+		t.Errorf("killed with %d delivered and %d pending, then %d delivered and %d pending; %d arrived", before.Delivered.Events,
+			int64(before.Pending.Events), st.Delivered.Events, int64(st.Pending.Events), svc.total)
 	}
 	if err := errors.Join(log.Close(), dead.Close()); err != nil {
 		t.Error(err)
@@ -240,4 +253,50 @@ func TestStop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Neither a full log nor one whose events are too old waits for a request that does not return after it was cut off.
+// When it does return, what was not dropped of it counts as it says, and its lanes go on.
+func TestDrop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
+	for name, shape := range map[string]shipper.Shape{"whole": wideFile(), "keys": firehoseShape()} {
+		for seed := range uint64(4) {
+			t.Run(fmt.Sprintf("%s/seed=%d", name, seed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { dropStuck(t, shape, rand.New(rand.NewPCG(seed, 11))) })
+			})
+		}
+	}
+}
+
+func dropStuck(t *testing.T, shape shipper.Shape, r *rand.Rand) {
+	svc := &hanging{newService(t, shape), make(chan struct{})}
+	svc.gaps = true
+	rig := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
+	rig.opts = shipper.Options{Memory: 32 << 10 << r.IntN(5), Unpaced: true, Retry: shipper.Retry{Timeout: time.Hour}}
+	if r.IntN(2) == 0 {
+		rig.wal = wal.Options{MaxSize: 1 << 20, OnFull: wal.DropOldest}
+	} else {
+		rig.policy = wal.Policy{MaxAge: 10 * time.Second}
+	}
+	rig.log, rig.dead = rig.open(), wal.OpenDead(rig.dir)
+	rig.src = &source{t: t, log: rig.log, n: make(map[string]int)}
+	rig.start()
+	for i := range 300 {
+		began := time.Now()
+		rig.src.append(fmt.Sprint("k", r.IntN(10)), 1+r.IntN(20), r.IntN(1000))
+		if took := time.Since(began); took > longestOfAll {
+			t.Errorf("append %d took %s, want at most %s", i, took, longestOfAll)
+		}
+		time.Sleep(time.Duration(r.IntN(200)) * time.Millisecond)
+		synctest.Wait()
+		ledgerAdds(t, "stuck", rig.place().Stat(), svc.service)
+	}
+	if droppedOf(rig.place().Stat()) == 0 {
+		t.Error("nothing was dropped")
+	}
+	if svc.arrived() > 0 {
+		t.Errorf("%d events arrived at a service that hangs", svc.arrived())
+	}
+	killAndFinish(t, rig, shape, nil)
+	close(svc.hang)
+	rig.finish()
 }

@@ -103,7 +103,7 @@ func TestMark_IsNoLongerThanABatch(t *testing.T) {
 			for i, record := range batch {
 				events += record.Events
 				if record.Key == keys[0] && stuck {
-					f.failed[i] = failure(shipper.Throttled, "slow")
+					f.failed[i] = failure(shipper.Transient, "slow")
 				}
 			}
 			if held == 0 {

@@ -1,12 +1,14 @@
 package shipper_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,11 +23,16 @@ var (
 )
 
 // TestFaultSchedules runs the log and the shipper against the model service through minutes to days of
-// virtual time: bursts of events, every kind of fault, clean restarts and kills. The service checks
-// limits and order as it goes; at the end everything has arrived or is a dead letter, and nothing arrived
-// twice but for a reason.
+// virtual time: bursts of events, every kind of fault, drops for age and for room, clean restarts, kills, and a
+// destination that comes back in another shape. The service checks limits and order as it goes, and the ledger adds
+// up at each step and says no more than the service holds; at the end everything has arrived, is a dead letter or
+// was dropped, and nothing arrived twice but for a reason.
 func TestFaultSchedules(t *testing.T) {
-	for seed := range uint64(*schedules) {
+	count := uint64(*schedules)
+	if testing.Short() {
+		count /= 3
+	}
+	for seed := range count {
 		seed += *scheduleSeed
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { newSchedule(t, seed).run() })
@@ -46,9 +53,23 @@ type schedule struct {
 	doubt   map[string]bool
 	at      map[string]time.Time // when a payload was stored
 	longest time.Duration        // of a sleep
+	drops   drops
+	others  []shipper.Shape // that the destination may come back in
+	waiting sync.WaitGroup  // of producers for what they sent
 
 	generation int // of the service's shards
 }
+
+// drops is why events may be dropped.
+type drops int
+
+const (
+	noDrops   drops = iota
+	tooOld          // max_age
+	fullLog         // drop_oldest, of all streams
+	fullShare       // drop_oldest, of the stream's share
+	dropKinds
+)
 
 // regime is how the service behaves for a while.
 type regime int
@@ -63,13 +84,21 @@ const (
 	outage          // some lanes' records are throttled
 	down            // requests fail
 	locked          // an operator is needed
+	hung            // requests are not answered until they are cut off, half of them after they were stored
 	regimes
 )
+
+// kinds are the shapes that a destination may change between: the service checks the order of all of them alike.
+var kinds = []string{"kinesis", "firehose", "firehose, one key", "gzip", "kinesis, envelope", "file, envelope"}
 
 func newSchedule(t *testing.T, seed uint64) *schedule {
 	r := rand.New(rand.NewPCG(seed, 0x5eed))
 	names := slices.Sorted(maps.Keys(shapes()))
-	shape := shapes()[names[r.IntN(len(names))]]
+	name := names[r.IntN(len(names))]
+	shape := shapes()[name]
+	if shape.WholeOrder { // it stores all of a batch or nothing, so that is one record
+		shape.AimRecord = shape.MaxBatch
+	}
 	s := &schedule{
 		rand: r, keys: 1 + r.IntN(40), blame: r.IntN(3),
 		doubt: make(map[string]bool), at: make(map[string]time.Time),
@@ -78,7 +107,16 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	if r.IntN(2) == 0 {
 		s.poison = 20 + r.IntN(200)
 	}
+	if r.IntN(2) == 0 {
+		s.drops = drops(r.IntN(int(dropKinds)))
+	}
+	if slices.Contains(kinds, name) {
+		for _, kind := range kinds {
+			s.others = append(s.others, shapes()[kind])
+		}
+	}
 	svc := newService(t, shape)
+	svc.gaps = s.drops != noDrops
 	svc.rand, svc.faults, svc.kept, svc.twice = rand.New(rand.NewPCG(seed, 2)), s.fault, s.kept, s.twice
 	if shape.ByShard {
 		svc.real = shardsAt(0, 0, 128)
@@ -89,11 +127,25 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 		MaxDelay: time.Duration(1+r.IntN(1000)) * time.Millisecond,
 		Memory:   32 << r.IntN(8) << 10,
 		InFlight: r.IntN(5),
-		Retry:    shipper.Retry{Timeout: 5 * time.Second},
+		Retry:    shipper.Retry{Timeout: []time.Duration{5 * time.Second, 10 * time.Minute}[r.IntN(2)]},
 	}}
-	s.log, s.dead = openLog(t, s.dir), wal.OpenDead(s.dir)
+	s.setPolicy()
+	s.between = s.reshape
+	s.log, s.dead = s.open(), wal.OpenDead(s.dir)
 	s.src = &source{t: t, log: s.log, n: make(map[string]int)}
 	return s
+}
+
+// setPolicy draws when events are dropped.
+func (s *schedule) setPolicy() {
+	switch s.drops {
+	case tooOld:
+		s.policy.MaxAge = time.Duration(1+s.rand.IntN(600)) * time.Second
+	case fullLog:
+		s.wal = wal.Options{MaxSize: int64(1+s.rand.IntN(2)) << 20, OnFull: wal.DropOldest}
+	case fullShare:
+		s.policy.MaxSize, s.policy.OnFull = int64(256+s.rand.IntN(256))<<10, wal.DropOldest
+	}
 }
 
 func (s *schedule) run() {
@@ -102,6 +154,7 @@ func (s *schedule) run() {
 		s.turn(regime(s.rand.IntN(int(regimes))))
 		for range 1 + s.rand.IntN(8) {
 			s.burst()
+			s.check("running")
 		}
 		time.Sleep(time.Duration(s.rand.Int64N(int64(s.longest))))
 		switch s.rand.IntN(8) {
@@ -109,13 +162,31 @@ func (s *schedule) run() {
 			s.restart()
 		case 1:
 			s.kill()
+		case 2:
+			s.check("before a copy")
+			killAndFinish(s.t, s.rig, s.svc.shape, s.refuse)
 		}
+		s.check("later")
 	}
 	s.turn(healthy)
 	st := s.finish()
-	if want := s.refusedSent(); st.Dead.Events != uint64(want) {
+	s.waiting.Wait()
+	if want := uint64(s.refusedSent()); st.Dead.Events > want || s.drops == noDrops && st.Dead.Events < want {
 		s.t.Errorf("got %d dead events, want %d", st.Dead.Events, want)
 	}
+}
+
+// check compares the ledger with what the service holds.
+func (s *schedule) check(when string) {
+	synctest.Wait()
+	ledgerAdds(s.t, when, s.place().Stat(), s.svc)
+}
+
+// refuse is how another service refuses what this one does.
+func (s *schedule) refuse(svc *service) {
+	s.svc.mu.Lock()
+	defer s.svc.mu.Unlock()
+	maps.Copy(svc.refused, s.svc.refused)
 }
 
 // turn changes how the service behaves.
@@ -135,7 +206,10 @@ func (s *schedule) reshard() {
 
 // burst appends some events; those that will be refused are known beforehand.
 func (s *schedule) burst() {
-	key, count := fmt.Sprint("k", s.rand.IntN(s.keys)), 1+s.rand.IntN(12)
+	key, count, size := fmt.Sprint("k", s.rand.IntN(s.keys)), 1+s.rand.IntN(12), 0
+	if s.drops >= fullLog {
+		count, size = 1+s.rand.IntN(40), s.rand.IntN(3000)
+	}
 	s.svc.mu.Lock()
 	for n := range count {
 		if s.poison > 0 && s.rand.IntN(s.poison) == 0 {
@@ -143,7 +217,38 @@ func (s *schedule) burst() {
 		}
 	}
 	s.svc.mu.Unlock()
-	s.src.send(key, count)
+	began := time.Now()
+	s.src.append(key, count, size)
+	longest := longestOfAll
+	if s.drops == fullShare {
+		longest = longestOfOne
+	}
+	if took := time.Since(began); took > longest {
+		s.t.Errorf("an append took %s, want at most %s", took, longest)
+	}
+	s.await(key)
+}
+
+// How long an append may wait for a drop that makes room, whatever the destination does: where those to every stream
+// wait, and where only those to the destination's own stream do.
+const (
+	longestOfAll = 1500 * time.Millisecond
+	longestOfOne = 6 * time.Second
+)
+
+// await has a producer wait for what it has just sent, now and then.
+func (s *schedule) await(key string) {
+	if s.rand.IntN(4) > 0 {
+		return
+	}
+	log, n := s.log, s.src.n[key]
+	last := wal.Appended{First: log.Next("s") - 1, Count: 1}
+	s.waiting.Go(func() {
+		delivered, err := log.WaitSettled(context.Background(), "s", last)
+		if err == nil && delivered && !s.svc.has(key, n) {
+			s.t.Errorf("event %d of key %q is told as delivered, and the service does not hold it", n, key)
+		}
+	})
 }
 
 // refusedSent is how many events were sent that the service refuses.
@@ -174,9 +279,20 @@ func (s *schedule) kill() {
 		s.t.Error(err)
 	}
 	s.dir = dir
-	s.log, s.dead = openLog(s.t, dir), wal.OpenDead(dir)
+	s.log, s.dead = s.open(), wal.OpenDead(dir)
 	s.src.log = s.log
+	s.svc.mu.Lock()
+	s.svc.late = true
+	s.svc.mu.Unlock()
+	s.reshape()
 	s.start()
+}
+
+// reshape draws the shape that the destination comes back in.
+func (s *schedule) reshape() {
+	if len(s.others) > 0 && s.rand.IntN(2) == 0 {
+		s.svc.shape = s.others[s.rand.IntN(len(s.others))]
+	}
 }
 
 // kept notes a payload that was stored; s.svc.mu is held.
@@ -217,6 +333,8 @@ func (s *schedule) fault(r *rand.Rand, batch []shipper.Record) (f fault) {
 		f.failed = s.outOf(batch)
 	case down:
 		f.err = failure(shipper.Transient, "connection")
+	case hung:
+		f.hang, f.stored = true, coin
 	case locked:
 		f.err = failure(shipper.Operator, "AccessDeniedException")
 	default:

@@ -33,6 +33,7 @@ type service struct {
 	total    int
 	again    int
 	gaps     bool // events may be dropped: of a key any later one may be next
+	late     bool // and, since an agent was killed, an earlier one that it had dropped
 	requests int
 	wired    int // bytes of bodies that came
 	busy     map[string]bool
@@ -55,6 +56,7 @@ type fault struct {
 	stored bool           // although all of it was stored
 	failed map[int]*shipper.Error
 	short  bool // all is stored, but the reply has a result too few
+	hang   bool // it is not answered before it is cut off
 }
 
 func newService(t *testing.T, shape shipper.Shape) *service {
@@ -73,8 +75,12 @@ func (s *service) Shards() *shipper.ShardMap {
 
 func (s *service) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
 	f := s.begin(batch)
+	answer := time.After(s.delay)
+	if f.hang {
+		answer = nil
+	}
 	select {
-	case <-time.After(s.delay):
+	case <-answer:
 	case <-ctx.Done():
 		f = fault{err: &shipper.Error{Class: shipper.Transient, Code: shipper.CodeTimeout, Record: -1}, stored: f.stored}
 	}
@@ -203,6 +209,7 @@ func (s *service) store(r shipper.Record, told bool) {
 			if _, err := fmt.Sscanf(p, key+" %d", &n); err != nil {
 				s.t.Errorf("payload %q under key %q", p, key)
 			}
+			before := s.payloads[p]
 			s.payloads[p] = true
 			if s.kept != nil {
 				defer s.kept(p, told)
@@ -218,6 +225,8 @@ func (s *service) store(r shipper.Record, told bool) {
 			switch {
 			case n == next || s.gaps && n > next:
 				s.seen[key] = n
+				s.total++
+			case s.late && !before:
 				s.total++
 			case n < next:
 				s.repeated(p)
@@ -271,7 +280,7 @@ func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]st
 	keys := make(map[string][]string)
 	for _, p := range payloads {
 		key, _, _ := bytes.Cut(p, []byte(" "))
-		keys[string(key)] = append(keys[string(key)], string(p))
+		keys[string(key)] = append(keys[string(key)], payloadOf(p))
 	}
 	if shape.OneKey && (len(keys) != 1 || keys[r.Key] == nil) {
 		t.Errorf("a record of key %q holds keys %v", r.Key, keys)
@@ -283,6 +292,12 @@ func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]st
 		t.Errorf("a record says %d events, has %d", r.Events, len(payloads))
 	}
 	return keys
+}
+
+// payloadOf returns what tells an event apart, without what makes it long.
+func payloadOf(data []byte) string {
+	fields := bytes.SplitN(data, []byte(" "), 3)
+	return string(bytes.Join(fields[:min(len(fields), 2)], []byte(" ")))
 }
 
 // unwrapped takes events of text out of their envelopes. No two have one id.
@@ -324,7 +339,7 @@ func keysOfGroups(t *testing.T, groups []kpl.Group, r shipper.Record) map[string
 			t.Errorf("key %q is in a record twice", g.Key)
 		}
 		for _, p := range g.Payloads {
-			keys[g.Key] = append(keys[g.Key], string(p))
+			keys[g.Key] = append(keys[g.Key], payloadOf(p))
 			events++
 		}
 	}
@@ -407,13 +422,24 @@ type source struct {
 
 func (s *source) send(key string, count int) {
 	s.t.Helper()
+	s.append(key, count, 0)
+}
+
+// append appends so many events of a key, of so many bytes beside what tells them apart.
+func (s *source) append(key string, count, size int) {
+	s.t.Helper()
 	b := &wal.Batch{Stream: "s"}
 	for range count {
 		s.n[key]++
 		s.all++
 		b.Events = append(b.Events, wal.Event{Key: key, Data: fmt.Appendf(nil, "%s %d", key, s.n[key]), Time: 1})
+		if e := &b.Events[len(b.Events)-1]; size > 0 {
+			e.Data = append(e.Data, " "+strings.Repeat(".", size)...)
+		}
 	}
-	if _, err := s.log.Append(context.Background(), b); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	if _, err := s.log.Append(ctx, b); err != nil {
 		s.t.Fatal(err)
 	}
 }
