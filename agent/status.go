@@ -22,7 +22,10 @@ func (a *Agent) Status() admin.Status {
 			ID: a.log.ID(), NodeName: a.conf.Load().NodeName, Version: admin.Version,
 			State: a.state(), StartedAt: admin.Time{Time: a.started},
 		},
-		WAL: admin.WALStatus{Bytes: st.Bytes, MaxBytes: st.MaxBytes, Segments: st.Segments},
+		WAL: admin.WALStatus{
+			Bytes: st.Bytes, MaxBytes: st.MaxBytes, Segments: st.Segments,
+			StateBytes: st.StateBytes, MaxStateBytes: st.MaxStateBytes, StateFull: st.StateFull,
+		},
 	}
 	if err := a.log.Failed(); err != nil {
 		status.WAL.Failed = err.Error()

@@ -34,6 +34,8 @@ func (c column[T]) collect(out chan<- prometheus.Metric, of T, labels ...string)
 var walColumns = []column[WALStatus]{
 	gauge("wal_bytes", "Bytes of the log's segments.", func(w WALStatus) float64 { return float64(w.Bytes) }),
 	gauge("wal_max_bytes", "Bytes that the log's segments may take.", func(w WALStatus) float64 { return float64(w.MaxBytes) }),
+	gauge("wal_state_bytes", "Bytes of the log's state: streams, destinations and producers.", func(w WALStatus) float64 { return float64(w.StateBytes) }),
+	gauge("wal_max_state_bytes", "Bytes of state beyond which new streams and producers are rejected.", func(w WALStatus) float64 { return float64(w.MaxStateBytes) }),
 	gauge("wal_segments", "Segments of the log.", func(w WALStatus) float64 { return float64(w.Segments) }),
 }
 

@@ -32,6 +32,10 @@ type WALStatus struct {
 	MaxBytes int64  `json:"max_bytes"` // the most that Bytes may become
 	Segments int    `json:"segments"`
 	Failed   string `json:"failed"` // why the log has failed for good; empty: it has not
+
+	StateBytes    int64 `json:"state_bytes"`     // of streams, destinations and producers, which each segment has
+	MaxStateBytes int64 `json:"max_state_bytes"` // beyond which streams and producers that are new are rejected
+	StateFull     bool  `json:"state_full"`      // some were within the last minute
 }
 
 // StreamStatus is one stream and where it goes.

@@ -28,6 +28,9 @@ const (
 	ReasonUnavailable = "unavailable" // shutting down, or the log has failed
 	ReasonGivenUp     = "given_up"    // the producer's deadline passed, or it went away
 
+	// ReasonStateFull is of requests of a stream or producer that is new, while the log has no room for another name.
+	ReasonStateFull = "state_full"
+
 	ReasonBusy = "busy" // the listener holds as many requests as it may
 
 	// ReasonTooManyStreams is of requests that would make one stream more than its pattern may have.

@@ -102,6 +102,8 @@ func refusalOf(err error) *refusal {
 	switch {
 	case errors.Is(err, wal.ErrFull):
 		r.code, r.reason, r.retry = codes.ResourceExhausted, ReasonFull, retryAfter(err)
+	case errors.Is(err, wal.ErrStateFull):
+		r.code, r.reason, r.retry = codes.ResourceExhausted, ReasonStateFull, retryOperator
 	case errors.Is(err, wal.ErrTooLarge):
 		r.code, r.reason = codes.InvalidArgument, ReasonTooLarge
 	case errors.Is(err, wal.ErrSequence):

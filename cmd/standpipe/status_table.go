@@ -57,6 +57,10 @@ func (t *statusTable) wal(w admin.WALStatus) {
 	if w.Failed != "" {
 		t.note("       ", "failed: "+w.Failed)
 	}
+	if w.StateFull {
+		t.note("       ", fmt.Sprintf("new streams and producers are rejected: the state takes %s of %s; raise max_size",
+			humanize.IBytes(uint64(w.StateBytes)), humanize.IBytes(uint64(w.MaxStateBytes))))
+	}
 }
 
 func (t *statusTable) stream(s admin.StreamStatus) {
