@@ -61,7 +61,7 @@ func (l *patientListener) say(err error) {
 		l.began, l.saidAt = now, time.Time{}
 	}
 	if now.Sub(l.saidAt) >= sayFailing {
-		l.logger.Warn("connections cannot be accepted", "address", l.Addr(), "failures", l.failures, "since", l.began, "error", err)
+		l.logger.Warn("connections cannot be accepted", "address", l.Addr(), "failures", l.failures, "since", l.began.Format(time.RFC3339), "error", err)
 		l.saidAt = now
 	}
 }

@@ -179,7 +179,7 @@ func parse(text string) (all []*mutation, err error) {
 		case into != nil && line == "====":
 			into = &mistake
 		case into != nil && line == ">>>>":
-			m.old, m.new = old.String(), mistake.String()
+			m.old, m.new = strings.TrimSuffix(old.String(), "\n"), strings.TrimSuffix(mistake.String(), "\n")
 			all, m, into = append(all, m), nil, nil
 		case into != nil:
 			into.WriteString(line + "\n")

@@ -40,7 +40,7 @@ func TestMutationListFaults(t *testing.T) {
 	} {
 		all, err := parse(text)
 		if want == "" {
-			if err != nil || len(all) != 1 || all[0].old != "old\n" || all[0].new != "new\n" || all[0].pkg != "./p" || all[0].run != "T" {
+			if err != nil || len(all) != 1 || all[0].old != "old" || all[0].new != "new" || all[0].pkg != "./p" || all[0].run != "T" {
 				t.Errorf("got %+v, %v", all, err)
 			}
 			continue
