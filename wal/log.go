@@ -341,7 +341,9 @@ func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bo
 	defer l.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p = s.places[destination]; p == nil {
+	p = s.places[destination]
+	made := p == nil
+	if made {
 		var spans []span
 		for _, seg := range l.segments {
 			if sp, ok := seg.spans[s.name]; ok {
@@ -362,6 +364,9 @@ func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bo
 		return nil, false, fmt.Errorf("%w: destination %q of stream %q", ErrPlaceOpen, destination, s.name)
 	}
 	p.opened, p.rests = true, false
+	if made {
+		p.dirtyLocked() // now that it is whole
+	}
 	for w := range s.awaited {
 		w.lost = w.lost || p.lostOfLocked(w)
 	}
