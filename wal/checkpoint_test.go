@@ -1,7 +1,9 @@
 package wal_test
 
 import (
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 
@@ -59,5 +61,49 @@ func TestCheckpoint_HasTheLastSettlement(t *testing.T) {
 			}
 		}
 		must(t, crashed.Close())
+	}
+}
+
+// A checkpoint that found no space is written by the next one, without anybody settling anything more.
+func TestCheckpoint_ThatFoundNoSpaceIsMadeUpFor(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	short := atomic.Int32{}
+	o := wal.Options{Dir: t.TempDir()}
+	l := open(t, o.WithFaults(func() error {
+		if short.Add(-1) >= 0 {
+			return wal.ErrNoSpace
+		}
+		return nil
+	}, nil))
+	names := []string{"a", "b", "c"}
+	for range 10 + r.IntN(10) {
+		appendOne(t, l, "s", "k", "x")
+	}
+	want := make(map[string]uint64)
+	for _, name := range names {
+		_, err := l.Place("s", name)
+		must(t, err)
+	}
+	sync(t, l)
+	short.Store(1 + r.Int32N(3))
+	for _, p := range l.Places("s") {
+		next := 2 + r.Uint64N(9)
+		want[p.Name()] = next
+		settleUpTo(p, next, wal.Count{Events: next - 1, Bytes: next - 1})
+	}
+	for range 4 { // once more than it is short
+		if err := l.Sync(t.Context()); err != nil && !errors.Is(err, wal.ErrFull) {
+			t.Fatalf("got %v, want ErrFull", err)
+		}
+	}
+	sync(t, l)
+	must(t, l.Close())
+	l = open(t, o)
+	for _, p := range l.Places("s") {
+		if got := p.Stat(); got.Checkpoint != want[p.Name()] || got.Delivered.Events != want[p.Name()]-1 {
+			t.Errorf("%s: got %+v after a restart, want checkpoint %d", p.Name(), got, want[p.Name()])
+		}
 	}
 }

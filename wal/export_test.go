@@ -18,6 +18,12 @@ func (o Options) WithRewriteStep(hook func(step string)) Options {
 	return o
 }
 
+// WithSettledStep returns o with a hook that is called when the segments that may go were found, and are in the log still.
+func (o Options) WithSettledStep(hook func()) Options {
+	o.settledStep = hook
+	return o
+}
+
 // WithParkedStep returns o with a hook that is called when it has been counted what a parked place drops, and it has not
 // dropped it yet.
 func (o Options) WithParkedStep(hook func()) Options {

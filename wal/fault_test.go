@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	goSync "sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/standpipe/standpipe/wal"
@@ -135,5 +138,37 @@ func TestEveryWaitingAppendIsToldOfTheFailure(t *testing.T) {
 	}
 	if got := open(t, wal.Options{Dir: o.Dir}).Next("s"); got != 1 {
 		t.Errorf("got next %d, want 1", got)
+	}
+}
+
+// A batch that was refused for want of space leaves no trace in what is remembered of its producer.
+func TestRefusedBatch_IsStoredWhenItIsSentAgain(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	short := atomic.Int32{}
+	l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(func() error {
+		if short.Add(-1) >= 0 {
+			return wal.ErrNoSpace
+		}
+		return nil
+	}, nil))
+	stored, sequence := uint64(0), uint64(1)
+	for i := range 20 { // also the first of a producer that is not known
+		n := 1 + r.IntN(5)
+		b := &wal.Batch{Stream: "s", ProducerID: "p", ProducerSequence: sequence, Events: slices.Repeat([]wal.Event{event("k", "x")}, n)}
+		short.Store(int32((i + 1) % 3))
+		for short.Load() > 0 {
+			if _, err := l.Append(t.Context(), b); err != nil && !errors.Is(err, wal.ErrFull) {
+				t.Fatalf("got %v, want ErrFull", err)
+			} else if err == nil {
+				t.Fatal("got no error of a commit that found no space")
+			}
+		}
+		got, err := l.Append(t.Context(), b)
+		if want := (wal.Appended{First: stored + 1, Count: n}); err != nil || got != want {
+			t.Fatalf("batch %d, sent again: got %+v, %v, want %+v", i, got, err, want)
+		}
+		stored, sequence = stored+uint64(n), sequence+uint64(n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -226,6 +227,57 @@ func TestDropOldestDropsWhatNobodyHasSettled(t *testing.T) {
 			t.Errorf("%s: got %+v", p.Name(), st)
 		}
 	}
+}
+
+// A full log drops its oldest segment, and no more than makes room.
+func TestDropOldest_DropsNoMoreThanTheOldestSegments(t *testing.T) {
+	const segment = 128 << 10
+	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20, SegmentSize: segment, OnFull: wal.DropOldest})
+	p, err := l.Place("s", "d")
+	must(t, err)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() { defer close(stopped); dropFloors(l, p, stop) }()
+	most := uint64(0)
+	for range 1000 {
+		appendOne(t, l, "s", "k", string(make([]byte, 10_000)))
+		pending := p.Stat().Pending.Bytes
+		most = max(most, pending)
+		if pending+4*segment < most {
+			t.Errorf("got %d bytes pending, there were %d: more than the oldest segments were dropped", pending, most)
+			break
+		}
+	}
+	close(stop)
+	<-stopped
+	if p.Stat().Dropped[wal.DroppedFull].Events == 0 {
+		t.Error("nothing was dropped; nothing is tested")
+	}
+}
+
+// The segment that is ready to follow the newest takes room too.
+func TestStat_CountsTheSegmentThatIsReady(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10})
+	_, err := l.Place("s", "d")
+	must(t, err)
+	for len(readyFiles(t, l)) == l.Stat().Segments {
+		appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
+	}
+	got, want := int64(0), int64(0)
+	for range 1000 { // it has its name before it counts
+		if got, want = l.Stat().Bytes, occupied(t, l); got >= want {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("got %d bytes in use, the files occupy %d", got, want)
+}
+
+// readyFiles returns the segments' files, without one in the making.
+func readyFiles(t *testing.T, l *wal.Log) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(l.Dir(), "*.seg"))
+	must(t, err)
+	return files
 }
 
 // dropFloors does what a shipper that delivers nothing does: it drops below its floor.

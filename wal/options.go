@@ -45,6 +45,7 @@ type Options struct {
 	reckonAtOpen              int64                   // bytes, see reconcileAll; default reckonAtOpen, less than 0: none
 	parkedStep                func()                  // tests' look before a parked place drops what was counted
 	rewriteStep               func(step string)       // tests' look between a rewrite's steps: copied, shrunk
+	settledStep               func()                  // tests' look between finding the settled segments and taking them out
 	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
 	readPatience              time.Duration           // default readPatience
 }
@@ -100,6 +101,9 @@ func (o *Options) validate() error {
 	}
 	if o.parkedStep == nil {
 		o.parkedStep = func() {}
+	}
+	if o.settledStep == nil {
+		o.settledStep = func() {}
 	}
 	if o.rewriteStep == nil {
 		o.rewriteStep = func(string) {}

@@ -149,6 +149,11 @@ func TestAFullStreamDropsItsOldest(t *testing.T) {
 		if _, err := l.Append(t.Context(), kilo(5)); err != nil {
 			t.Fatal(err)
 		}
+		const least = 100_000 - 100_000/16 - 5_000 // a block is dropped whole
+		if st := p.Stat(); st.Pending.Events*1000 < min(least, st.Appended.Events*1000) {
+			t.Errorf("got %+v: more was dropped than makes room", st)
+			break
+		}
 	}
 	close(stop)
 	<-stopped

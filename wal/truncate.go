@@ -162,6 +162,7 @@ func (l *Log) settledSegments() (settled []*segment) {
 	if len(settled) == 0 {
 		return nil
 	}
+	l.opts.settledStep()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.holds != holds {

@@ -82,3 +82,28 @@ func TestTruncation_TriesAFailedUnlinkAgain(t *testing.T) {
 		t.Errorf("got %+v and %d files when all is settled, was %+v", got, files, full)
 	}
 }
+
+// A destination that is added while segments are about to go, which its stream's others have settled, can read all that
+// it waits for.
+func TestTruncation_KeepsWhatANewDestinationCounts(t *testing.T) {
+	var l *wal.Log
+	var late *wal.Place
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20}.WithSettledStep(func() {
+		if late == nil {
+			p, err := l.Place("s", "late")
+			must(t, err)
+			late = p
+		}
+	})
+	l = open(t, o)
+	p := appendUntil(t, l, 6)
+	settleAll(l, p, p.Stat().Pending)
+	sync(t, l)
+	if late == nil {
+		t.Fatal("no segment was about to go; nothing is tested")
+	}
+	st := late.Stat()
+	if got, want := uint64(len(readAll(t, l, "s", 1, wal.AllLanes))), l.Next("s")-1; got != want || st.Pending.Events != want {
+		t.Errorf("got %d events of %d, and %+v", got, want, st)
+	}
+}
