@@ -40,6 +40,10 @@ var (
 	// pending, and after a restart they would be settled again. Nothing of it was recorded.
 	ErrUnsettled = errors.New("wal: settlement moves no mark")
 
+	// ErrOvercounted is wrapped by Place.Settle for a settlement that counts more than is pending. Its marks and its state
+	// took effect; of what it counts, so much that nothing is pending.
+	ErrOvercounted = errors.New("wal: settlement counts more than is pending")
+
 	// ErrStateFull is wrapped by an append of a stream or producer that is new to the log, and by Place for a destination
 	// that is new to a stream, when the log's state has no room for another name (see State). Nothing was stored.
 	// Names that the log knows are not affected.

@@ -92,6 +92,11 @@ func (c *Count) Add(o Count) { c.Events += o.Events; c.Bytes += o.Bytes }
 // Sub returns c less o.
 func (c Count) Sub(o Count) Count { return Count{c.Events - o.Events, c.Bytes - o.Bytes} }
 
+// beyond returns by how much c exceeds o.
+func (c Count) beyond(o Count) Count {
+	return Count{c.Events - min(c.Events, o.Events), c.Bytes - min(c.Bytes, o.Bytes)}
+}
+
 // OnFull is what an append meets when the log is full.
 type OnFull string
 

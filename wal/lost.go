@@ -159,10 +159,13 @@ func (p *Place) settleLost(lost Count, missing []Run) {
 			p.lost[i] = max(p.lost[i], r.Next)
 		}
 	}
-	p.ledger.drop(DroppedCorrupt, lost)
+	err := p.addLocked(&Ledger{Dropped: map[string]Count{DroppedCorrupt: lost}})
 	p.dirtyLocked()
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
+	if err != nil {
+		p.log.opts.Logger.Error("internal fault: more events were lost than were pending", "error", err)
+	}
 	p.log.touch()
 	p.stream.settled.wake()
 }

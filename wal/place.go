@@ -120,6 +120,19 @@ func (l *Ledger) drop(reason string, c Count) {
 	l.Dropped[reason] = d
 }
 
+// leaveOut takes so much out of what is settled.
+func (l *Ledger) leaveOut(over Count) {
+	take := func(c Count) Count {
+		left := c.beyond(over)
+		over = over.beyond(c)
+		return left
+	}
+	l.Delivered, l.Dead = take(l.Delivered), take(l.Dead)
+	for reason, c := range l.Dropped {
+		l.Dropped[reason] = take(c)
+	}
+}
+
 func (l *Ledger) clone() Ledger {
 	c := *l
 	c.Dropped = maps.Clone(l.Dropped)
@@ -222,7 +235,7 @@ func (p *Place) Keep(f func(state []byte)) {
 }
 
 // Settle records s. It is durable with the next checkpoint. A mark only ever says more: what s says less of than the
-// place knows stays as it is. Error: ErrUnsettled.
+// place knows stays as it is. Errors: ErrUnsettled, ErrOvercounted.
 func (p *Place) Settle(s Settlement) error {
 	p.stream.mu.Lock()
 	p.mu.Lock()
@@ -255,12 +268,12 @@ func (p *Place) settleLocked(s *Settlement) error {
 			p.lost[lane] = max(p.lost[lane], m.end())
 		}
 	}
-	p.addLocked(&s.Add)
+	err := p.addLocked(&s.Add)
 	if s.State != nil {
 		p.state = s.State
 	}
 	p.dirtyLocked()
-	return nil
+	return err
 }
 
 // Park tells that nobody ships from the place any more. Its events are kept. While the stream has none, nothing of the place stays on the disk.
@@ -283,7 +296,17 @@ func (p *Place) Rest(rests bool) {
 // shippedLocked tells whether a shipper settles what is to be dropped.
 func (p *Place) shippedLocked() bool { return p.opened && !p.rests }
 
-func (p *Place) addLocked(add *Ledger) {
+// addLocked adds to the ledger. It never has more settled than the stream has: Pending would be less than nothing. It is
+// called with the stream's mu and p.mu held.
+func (p *Place) addLocked(add *Ledger) (err error) {
+	counted, pending := add.settled(), p.pendingLocked()
+	if over := counted.beyond(pending); over != (Count{}) {
+		fits := add.clone()
+		fits.leaveOut(over)
+		add = &fits
+		err = fmt.Errorf("%w: %d events of %d bytes, pending are %d of %d, at destination %q of stream %q", ErrOvercounted,
+			counted.Events, counted.Bytes, pending.Events, pending.Bytes, p.name, p.stream.name)
+	}
 	l := &p.ledger
 	l.Delivered.Add(add.Delivered)
 	l.Dead.Add(add.Dead)
@@ -297,6 +320,7 @@ func (p *Place) addLocked(add *Ledger) {
 	if !add.LastDelivery.IsZero() {
 		l.LastDelivery = add.LastDelivery
 	}
+	return err
 }
 
 // Floor returns below where the destination is to drop what it has not settled.
@@ -330,7 +354,7 @@ func (p *Place) Stat() PlaceStat {
 	st := PlaceStat{Ledger: p.ledger.clone(), Checkpoint: p.checkpointLocked()}
 	p.mu.Unlock()
 	st.Appended = p.stream.appended() // after the ledger: what is settled was appended before
-	st.Pending = st.Appended.Sub(st.settled())
+	st.Pending = st.Appended.beyond(st.settled())
 	if st.Pending.Events > 0 {
 		st.OldestPending = p.log.appendedAt(p.stream.name, st.Checkpoint)
 	}

@@ -113,6 +113,47 @@ func TestSettle_OfEventsMovesAMark(t *testing.T) {
 	}
 }
 
+// A settlement that counts more than there is leaves nothing pending, and not less than that; its marks hold.
+func TestSettle_NeverCountsMoreThanThereIs(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	for range 20 {
+		o := wal.Options{Dir: t.TempDir()}
+		l := open(t, o)
+		p, err := l.Place("s", "d")
+		must(t, err)
+		events := 5 + r.Uint64N(10)
+		for range events {
+			appendOne(t, l, "s", "k", "12")
+		}
+		some := func() wal.Count { return wal.Count{Events: r.Uint64N(events), Bytes: r.Uint64N(2 * events)} }
+		add := wal.Ledger{Delivered: some(), Dead: some(), Dropped: map[string]wal.Count{wal.DroppedFull: some(), wal.DroppedAge: some()}}
+		add.Delivered.Events += events / 2
+		counted := add.Delivered.Plus(add.Dead).Plus(add.Dropped[wal.DroppedFull]).Plus(add.Dropped[wal.DroppedAge])
+		over := counted.Events > events || counted.Bytes > 2*events
+		err = p.Settle(wal.Settlement{Marks: map[uint8]wal.Mark{wal.LaneOf("k"): {Checkpoint: events + 1}}, Add: add, State: []byte("state")})
+		if got := errors.Is(err, wal.ErrOvercounted); got != over {
+			t.Errorf("got %v for %+v of %d events", err, add, events)
+		}
+		for range 2 {
+			st := p.Stat()
+			settled := st.Delivered.Plus(st.Dead).Plus(st.Dropped[wal.DroppedFull]).Plus(st.Dropped[wal.DroppedAge])
+			want := wal.Count{Events: events - min(events, counted.Events), Bytes: 2*events - min(2*events, counted.Bytes)}
+			if st.Pending != want || settled.Plus(st.Pending) != st.Appended {
+				t.Errorf("got %+v after %+v, want %+v pending of %d events", st, add, want, events)
+			}
+			if got := p.Marks()[wal.LaneOf("k")].Checkpoint; got != events+1 || string(p.State()) != "state" {
+				t.Errorf("got checkpoint %d and state %q, want %d and \"state\"", got, p.State(), events+1)
+			}
+			must(t, l.Close())
+			l = open(t, o)
+			p, err = l.Place("s", "d")
+			must(t, err)
+		}
+	}
+}
+
 // A destination is added at each step of a rewrite: what it finds and what it counts as dropped is all that there was.
 func TestPlace_OfASegmentThatIsRewritten(t *testing.T) {
 	for _, step := range []string{"copied", "shrunk"} {
