@@ -47,6 +47,6 @@ func (s *Shipper) dropFrom(l *lane, dropped drops) {
 
 func (s *Shipper) countDropped(dropped drops) {
 	if len(dropped) > 0 {
-		s.opts.Place.Settle(s.settlement(wal.Ledger{Dropped: dropped}))
+		s.record(s.settlement(wal.Ledger{Dropped: dropped}))
 	}
 }

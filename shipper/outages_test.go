@@ -193,3 +193,49 @@ func TestDeadLetters_AreALineAMinute(t *testing.T) {
 		}
 	})
 }
+
+// meddling settles at the shipper's place whatever it is sent, as nobody may.
+type meddling struct {
+	answering
+	log   *wal.Log
+	place *wal.Place
+}
+
+func (m *meddling) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+	marks := make(map[uint8]wal.Mark)
+	for lane := range uint8(wal.Lanes) {
+		marks[lane] = wal.Mark{Checkpoint: m.log.Next(m.place.Stream())}
+	}
+	if err := m.place.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: m.place.Stat().Pending}}); err != nil {
+		panic(err)
+	}
+	return m.answering.Send(ctx, batch)
+}
+
+// What the log can't count is told with the stream and the destination: once, and then once a minute.
+func TestSettlement_ThatTheLogCannotTakeIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newOutageTest(t, 0)
+		place, err := x.log.Place("s0", "d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink := &meddling{log: x.log, place: place}
+		x.ships = append(x.ships, shipper.New(shipper.Options{Log: x.log, Place: place, Sink: sink, Unpaced: true,
+			Logger: hclog.New(&hclog.LoggerOptions{Output: &x.said, DisableTime: true})}))
+		x.ended = make(chan error, 1)
+		go func() { x.ended <- x.ships[0].Run(context.Background()) }()
+		for range 10 {
+			x.add()
+			time.Sleep(2 * time.Second)
+		}
+		x.want("internal fault", 1)
+		x.want("stream=s0 destination=d", 1)
+		time.Sleep(time.Minute)
+		x.want("settlements=9", 1)
+		if st := place.Stat(); st.Pending.Events != 0 || st.Delivered.Events != 10 {
+			t.Errorf("got %+v, want each event counted once", st)
+		}
+		x.end()
+	})
+}

@@ -162,14 +162,23 @@ func (s *Shipper) logDead(e *wal.Event, refusal *Error) {
 	})
 }
 
+// logFault logs a settlement that the log can't take: once, and then once a minute.
+func (s *Shipper) logFault(err error) {
+	s.faults.note(time.Now(), func(settlements int) {
+		s.opts.Logger.Error("internal fault: events were not counted as they were settled", "stream", s.stream, "destination", s.opts.Place.Name(),
+			"settlements", settlements, "error", err)
+	})
+}
+
 // say writes the lines that are due. It returns the time until others are.
 func (s *Shipper) say(now time.Time) time.Duration {
-	return min(s.rejected.say(now), s.buried.say(now))
+	return min(s.rejected.say(now), s.buried.say(now), s.faults.say(now))
 }
 
 // saidAll writes the lines that were not due, at the end.
 func (s *Shipper) saidAll() {
 	s.rejected.flush()
 	s.buried.flush()
+	s.faults.flush()
 	s.opts.Outages.leave(s)
 }

@@ -42,7 +42,7 @@ func (s *Shipper) settle(o outcome) {
 	}
 	st := s.settlement(add)
 	st.State = o.reply.State
-	s.opts.Place.Settle(st)
+	s.record(st)
 	s.dropBelowFloor() // what the request held up
 }
 

@@ -121,6 +121,7 @@ type Shipper struct {
 	outage   *cause        // the one that it is in; Outages's
 	rejected sparse        // lines about lanes
 	buried   sparse        // lines about dead letters
+	faults   sparse        // lines about settlements that the log does not take
 	squeeze  int           // batches are halved this many times: requests have timed out
 	ceiling  ceiling       // of requests that are too large for something on the way
 	ratio    ratio         // of compressed records
@@ -169,7 +170,7 @@ func New(o Options) *Shipper {
 	}
 	if k, ok := o.Sink.(Keeper); ok {
 		o.Place.Keep(k.Committed)
-		o.Place.Settle(wal.Settlement{State: k.State()})
+		s.record(wal.Settlement{State: k.State()})
 	}
 	return s
 }
@@ -343,6 +344,13 @@ func (s *Shipper) settlement(add wal.Ledger) wal.Settlement {
 	return st
 }
 
+// record tells the log of a step. A step that the log can't take as it is shows a fault of the accounts, which is logged.
+func (s *Shipper) record(st wal.Settlement) {
+	if err := s.opts.Place.Settle(st); err != nil {
+		s.logFault(err)
+	}
+}
+
 // moved brings the mark up to date and tells whether the log has yet to hear of it.
 func (l *lane) moved() bool {
 	l.settleTo()
@@ -352,7 +360,7 @@ func (l *lane) moved() bool {
 // publish tells the log of lanes that moved without an event being settled.
 func (s *Shipper) publish() {
 	if st := s.settlement(wal.Ledger{}); len(st.Marks) > 0 {
-		s.opts.Place.Settle(st)
+		s.record(st)
 	}
 }
 
