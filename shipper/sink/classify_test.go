@@ -331,3 +331,18 @@ func TestDialThatTimesOutIsNoTimeout(t *testing.T) {
 		Credentials: credentials.NewStaticCredentialsProvider("A", "s", "")}) // connections wait for a handshake for ever
 	check(t, got, shipper.Transient, "connection")
 }
+
+// HTTP 200 with an entry that names neither what was stored nor why it was not: the record is sent again.
+func TestResult_WithoutAnIDIsNotStored(t *testing.T) {
+	for _, entry := range []string{`{}`, `{"ShardId":"shardId-000000000000"}`, `{"SequenceNumber":"","ErrorCode":""}`, `{"ErrorMessage":"busy"}`} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			io.WriteString(w, `{"FailedRecordCount":0,"Records":[`+entry+`]}`)
+		}))
+		got := send(t, sink.AWSOptions{Region: "eu-west-1", Endpoint: srv.URL, Credentials: credentials.NewStaticCredentialsProvider("A", "s", "")})
+		srv.Close()
+		if got.Err != nil || len(got.Results) != 1 || got.Results[0] == nil || got.Results[0].Class != shipper.Transient {
+			t.Errorf("%s: got %+v, want a failure that is tried again", entry, got)
+		}
+	}
+}
