@@ -126,14 +126,6 @@ func (l *lane) settleTo() {
 	l.mark.Settled = runsBeyond(l.mark.Settled, l.mark.Checkpoint)
 }
 
-// joined returns what m says and what was said before: the log's mark of a lane never says less than it did. Where
-// a lane stands for all, some of the log's may have come further.
-func joined(m, before wal.Mark) wal.Mark {
-	m.Checkpoint = max(m.Checkpoint, before.Checkpoint)
-	m.Settled = runsBeyond(mergeRuns(m.Settled, before.Settled), m.Checkpoint)
-	return m
-}
-
 // runsBeyond returns the runs that end beyond offset.
 func runsBeyond(runs []wal.Run, offset uint64) []wal.Run {
 	for len(runs) > 0 && runs[0].Next <= offset {

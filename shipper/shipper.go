@@ -324,7 +324,8 @@ func (s *Shipper) shorten(l *lane, n int) {
 	l.settleTo()
 }
 
-// settlement is a step of the ledger with the marks of all lanes that have moved.
+// settlement is a step of the ledger with the marks of all lanes that have moved. Where a lane stands for all, some of the
+// log's may have come further: those stay.
 func (s *Shipper) settlement(add wal.Ledger) wal.Settlement {
 	st := wal.Settlement{Add: add}
 	for _, l := range s.lanes {
@@ -337,7 +338,7 @@ func (s *Shipper) settlement(add wal.Ledger) wal.Settlement {
 		l.published = l.mark
 		for id := range uint8(wal.Lanes) {
 			if l.set.Has(id) {
-				st.Marks[id] = joined(l.mark, s.start[id])
+				st.Marks[id] = l.mark
 			}
 		}
 	}
