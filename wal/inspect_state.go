@@ -31,11 +31,7 @@ func (s *loggedStream) low() uint64 {
 
 // pending returns what the place has not settled by its own account.
 func (s *loggedStream) pending(p *Place) Count {
-	settled := p.ledger.settled()
-	return Count{ // a damaged segment may tell of less than was settled
-		s.appended.Events - min(settled.Events, s.appended.Events),
-		s.appended.Bytes - min(settled.Bytes, s.appended.Bytes),
-	}
+	return s.appended.beyond(p.ledger.settled()) // a damaged segment may tell of less than was settled
 }
 
 // state reads what the segment says of every stream, and what it holds of each. Each stream is told as

@@ -129,7 +129,7 @@ func (l *Log) lost(r *reckoning) (lost Count, err error) {
 		}
 		held.Add(there)
 	}
-	return r.appended.Sub(r.settled).Sub(held), nil
+	return r.appended.beyond(r.settled.Plus(held)), nil
 }
 
 // reconcile counts as dropped (reason corrupt) what the place still waits for and the log no longer holds.
