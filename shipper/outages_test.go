@@ -98,6 +98,7 @@ func (x *outageTest) end() {
 
 func (x *outageTest) want(text string, n int) {
 	x.t.Helper()
+	synctest.Wait() // a line may be about to be written
 	if got := strings.Count(x.said.String(), text); got != n {
 		x.t.Errorf("%q: got %d lines, want %d:\n%s", text, got, n, &x.said)
 	}
