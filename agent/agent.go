@@ -69,7 +69,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		return fmt.Errorf("open log: %w", err)
 	}
 	a.log.SetPolicy(policies(conf))
-	a.dead = wal.OpenDead(conf.DataDir)
+	a.dead = a.log.OpenDead()
 	a.dead.OnAside = func(path string, reason error) {
 		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
 	}

@@ -25,6 +25,7 @@ func (a *Agent) Status() admin.Status {
 		WAL: admin.WALStatus{
 			Bytes: st.Bytes, MaxBytes: st.MaxBytes, Segments: st.Segments,
 			StateBytes: st.StateBytes, MaxStateBytes: st.MaxStateBytes, StateFull: st.StateFull,
+			DeadBytes: st.DeadBytes, MaxDeadBytes: st.MaxDeadBytes,
 		},
 	}
 	if err := a.log.Failed(); err != nil {

@@ -21,37 +21,49 @@ type Dead struct {
 }
 
 // DeadLetters keeps dead letters in a file of its own beside the log's segments, which they
-// outlive. The file appears with the first of them; it does not shrink, but room that letters
-// left is used again. A file that is damaged is set aside, as a segment is, and another begun. Its methods may be called
-// from several goroutines at once.
+// outlive. The file appears with the first of them, and is written anew when most of it is free. A file that is damaged is
+// set aside, as a segment is, and another begun. Its methods may be called from several goroutines at once.
 type DeadLetters struct {
 	// OnAside, when set before anything is called, is called when the file was damaged and has been renamed to path.
 	OnAside func(path string, reason error)
 
 	path string
+	log  *Log // that it shares MaxSize with; nil: there is no bound
 
-	mu     sync.Mutex // guards what follows, and is held during a commit
-	db     *bolt.DB   // nil until it is needed
-	file   *os.File   // the db's
-	mapped int64      // how far the db may grow before bbolt maps it anew
-	closed bool
-	failed error // of a commit whose outcome is unknown: nothing is written any more
-	stuck  bool  // bbolt panicked and holds its locks
+	mu      sync.Mutex // guards what follows, and is held during a commit
+	db      *bolt.DB   // nil until it is needed
+	file    *os.File   // the db's
+	mapped  int64      // how far the db may grow before bbolt maps it anew
+	live    int64      // what the letters take of it at most
+	held    int64      // how long it may become
+	largest int64      // about the length of its largest letter
+	closed  bool
+	failed  error // of a commit whose outcome is unknown: nothing is written any more
+	stuck   bool  // bbolt panicked and holds its locks
 
 	commit func(tx *bolt.Tx) error
+	copied func() error // tests' look at a copy that has not replaced the file yet
 }
 
 const deadName = "dead.db"
 
 var bucketDead = []byte("dead")
 
-// OpenDead returns the dead letters of a data directory. It opens nothing yet.
+// OpenDead returns the dead letters of a data directory, which have no bound. It opens nothing yet.
 func OpenDead(dir string) *DeadLetters {
-	return &DeadLetters{path: filepath.Join(dir, deadName), commit: (*bolt.Tx).Commit}
+	return &DeadLetters{path: filepath.Join(dir, deadName), commit: (*bolt.Tx).Commit, copied: func() error { return nil }}
+}
+
+// OpenDead returns the dead letters of the log's directory. Their file takes up to an eighth of MaxSize, which the
+// segments don't have then. It opens nothing yet; the letters may outlive the log.
+func (l *Log) OpenDead() *DeadLetters {
+	d := OpenDead(l.opts.Dir)
+	d.log = l
+	return d
 }
 
 // Bury stores d under an id of its own and returns once it is synced. Ids rise and are not used
-// twice. An error of the disk leaves open whether d is stored; unless it only lacks space, every later
+// twice. ErrDeadFull: there is no room for it until letters are dropped. An error of the disk leaves open whether d is stored; unless it only lacks space, every later
 // Bury and Drop fails with it, because bbolt would go on where what it has written may be lost.
 func (d *DeadLetters) Bury(letter Dead) error {
 	d.mu.Lock()
@@ -65,14 +77,30 @@ func (d *DeadLetters) Bury(letter Dead) error {
 }
 
 func (d *DeadLetters) buryLocked(letter Dead) error {
-	err := d.openLocked()
-	if err == nil {
-		err = d.roomLocked(letter.size())
+	size := letter.size()
+	for more := 2*size + d.step(); ; more *= 2 {
+		all, err := false, d.openLocked()
+		if err == nil {
+			all, err = d.roomLocked(size, more)
+		}
+		if errors.Is(err, ErrDeadFull) {
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("open dead letters: %w", err)
+		}
+		if err = d.putLocked(&letter); !tooLong(err) {
+			return err
+		}
+		if all { // what is free of the file is in pieces
+			return d.fullError(size)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("open dead letters: %w", err)
-	}
-	return d.updateLocked(func(tx *bolt.Tx) error {
+}
+
+func (d *DeadLetters) putLocked(letter *Dead) error {
+	length := 0
+	err := d.updateLocked(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketDead)
 		if err != nil {
 			return err
@@ -81,25 +109,65 @@ func (d *DeadLetters) buryLocked(letter Dead) error {
 		if err != nil {
 			return err
 		}
-		return b.Put(numberKey(id), letter.append(nil, id))
+		value := letter.append(nil, id)
+		length = len(value)
+		return b.Put(numberKey(id), value)
 	})
+	if err == nil {
+		d.live += letterPages(length)
+		d.largest = max(d.largest, int64(length))
+	}
+	return err
 }
 
-// Drop removes the letters of those ids, also damaged ones, in one commit and returns once that is
-// synced. It returns those of ids that there were; an error means that it is not known whether any
-// is gone.
+// Drop removes the letters of those ids, also damaged ones, and returns once that is synced. It takes one commit, or
+// several where the file has no room for that. It returns those of ids that there were; an error means that it is not known
+// whether any is gone.
 func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if there, err := d.openExistingLocked(); err != nil || !there || len(ids) == 0 {
 		return nil, err
 	}
+	if dropped, err = d.dropLocked(ids); err != nil {
+		return nil, fmt.Errorf("drop %d dead letters: %w", len(ids), err)
+	}
+	_ = d.shrinkLocked() // the letters are gone; the next Drop tries again
+	return dropped, nil
+}
+
+func (d *DeadLetters) dropLocked(ids []uint64) ([]uint64, error) {
+	d.roomToDropLocked(false)
+	dropped, err := d.deleteLocked(ids)
+	if tooLong(err) && len(ids) == 1 {
+		d.roomToDropLocked(true)
+		dropped, err = d.deleteLocked(ids)
+	}
+	if !tooLong(err) || len(ids) == 1 {
+		return dropped, err
+	}
+	half := len(ids) / 2
+	if dropped, err = d.dropLocked(ids[:half]); err != nil {
+		return nil, err
+	}
+	rest, err := d.dropLocked(ids[half:])
+	return append(dropped, rest...), err
+}
+
+// deleteLocked removes the letters in one commit.
+func (d *DeadLetters) deleteLocked(ids []uint64) (dropped []uint64, err error) {
+	freed := int64(0)
 	err = d.updateLocked(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketDead)
+		if b == nil {
+			return nil
+		}
 		for _, id := range ids {
-			if b == nil || b.Get(numberKey(id)) == nil {
+			value := b.Get(numberKey(id))
+			if value == nil {
 				continue
 			}
+			freed += letterPages(len(value))
 			if err := b.Delete(numberKey(id)); err != nil {
 				return err
 			}
@@ -108,8 +176,9 @@ func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("drop %d dead letters: %w", len(ids), err)
+		return nil, err
 	}
+	d.live -= freed
 	return dropped, nil
 }
 
@@ -131,6 +200,9 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	id := uint64(tx.ID())
 	if err = d.commit(tx); err == nil {
 		return nil
+	}
+	if tooLong(err) {
+		return err
 	}
 	if !spaceOnly(err) || metaHolds(d.file, d.db.Info().PageSize, id) {
 		d.failed = fmt.Errorf("wal: %s: a commit failed, and none is tried after it: %w", d.path, err)
@@ -174,7 +246,5 @@ func (d *DeadLetters) Close() error {
 	if d.db == nil || d.stuck {
 		return nil
 	}
-	err := d.db.Close()
-	d.db, d.file = nil, nil
-	return err
+	return d.closeLocked()
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -56,5 +57,126 @@ func TestBuryingGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	}
 	if err := d.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A sync that found no space is as final as any other: what it had to write is lost.
+func TestNothingIsBuriedAfterASyncWithoutSpace(t *testing.T) {
+	for name, late := range map[string]error{
+		"bare":      syscall.ENOSPC,
+		"of a sync": &os.PathError{Op: "sync", Path: deadName, Err: syscall.ENOSPC},
+		"quota":     fmt.Errorf("sync: %w", syscall.EDQUOT),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := OpenDead(t.TempDir())
+			if err := d.Bury(soundLetter()); err != nil {
+				t.Fatal(err)
+			}
+			d.commit = func(*bolt.Tx) error { return late }
+			if err := d.Bury(soundLetter()); !errors.Is(err, late) {
+				t.Errorf("got %v, want %v", err, late)
+			}
+			d.commit = (*bolt.Tx).Commit
+			_, dropErr := d.Drop(1)
+			if err := d.Bury(soundLetter()); !errors.Is(err, late) || !errors.Is(dropErr, late) {
+				t.Errorf("got %v, %v, want the first error again", err, dropErr)
+			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// largeAndFew leaves a file of which letters that are to be dropped take most.
+func largeAndFew(t *testing.T, d *DeadLetters) (drop []uint64) {
+	t.Helper()
+	letter := soundLetter()
+	letter.Event.Data = make([]byte, 60_000)
+	for id := range uint64(40) {
+		if err := d.Bury(letter); err != nil {
+			t.Fatal(err)
+		}
+		if id > 0 {
+			drop = append(drop, id+1)
+		}
+	}
+	return drop
+}
+
+// A copy that can't be made, or does not get the file's name, leaves the file as it is.
+func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
+	d := OpenDead(t.TempDir())
+	defer d.Close()
+	drop := largeAndFew(t, d)
+	_, before, _ := fileSizes(d.path)
+	d.copied = func() error { return syscall.ENOSPC }
+	if got, err := d.Drop(drop[1:]...); err != nil || len(got) != 38 {
+		t.Errorf("got %v, %v, want 38 dropped", got, err)
+	}
+	_, length, _ := fileSizes(d.path)
+	if _, err := os.Stat(d.path + unfinishedSuffix); length != before || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %d bytes and a copy: %v, want the %d of before and none", length, err, before)
+	}
+	if err := d.Bury(soundLetter()); err != nil {
+		t.Error(err)
+	}
+	d.copied = func() error { return nil }
+	if _, err := d.Drop(drop[0]); err != nil {
+		t.Error(err)
+	}
+	if _, length, _ = fileSizes(d.path); length >= before/2 {
+		t.Errorf("got %d bytes at the next try, want less than half of %d", length, before)
+	}
+	if last, err := d.LastID(); err != nil || last != 41 {
+		t.Errorf("got %d, %v, want 41", last, err)
+	}
+}
+
+// A crash leaves the file and a copy, whole or not: the file is what counts.
+func TestDeadLetters_AfterACrashBetweenCopyAndRename(t *testing.T) {
+	for _, cut := range []int{0, 1, 2} { // halves of the copy that were written
+		dir, left := t.TempDir(), t.TempDir()
+		d := OpenDead(dir)
+		drop := largeAndFew(t, d)
+		d.copied = func() error { // the folder as it is now
+			for _, suffix := range []string{"", unfinishedSuffix} {
+				b, err := os.ReadFile(d.path + suffix)
+				if suffix != "" {
+					b = b[:len(b)*cut/2]
+				}
+				if err := errors.Join(err, os.WriteFile(filepath.Join(left, deadName+suffix), b, 0o600)); err != nil {
+					t.Error(err)
+				}
+			}
+			return nil
+		}
+		if _, err := d.Drop(drop...); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Open(t.Context(), Options{Dir: left})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := l.OpenDead()
+		letters, err := after.List(t.Context(), DeadQuery{})
+		if err != nil || len(letters) != 1 || letters[0].ID != 1 {
+			t.Errorf("got %+v, %v, want the letter that was kept", letters, err)
+		}
+		if _, err := os.Stat(after.path + unfinishedSuffix); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("got %v, want no copy left", err)
+		}
+		if err := after.Bury(soundLetter()); err != nil {
+			t.Error(err)
+		}
+		if last, err := after.LastID(); err != nil || last != 41 {
+			t.Errorf("got id %d, %v, want 41", last, err)
+		}
+		if err := errors.Join(after.Close(), l.Close()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -29,8 +29,16 @@ func (d *DeadLetters) openLocked() (err error) {
 	_, length, _ := fileSizes(d.path)
 	o := bolt.Options{InitialMmapSize: mapAhead(length, deadAhead)}
 	d.mapped = int64(o.InitialMmapSize)
-	d.db, d.file, err = openBoltAndFile(d.path, &o)
-	return err
+	if d.db, d.file, err = openBoltAndFile(d.path, &o); err != nil {
+		return err
+	}
+	if err := d.weighLocked(); err != nil {
+		return errors.Join(err, d.closeLocked())
+	}
+	if d.held = 0; !d.holdLocked(length + dropRoom(d.largest)) {
+		d.holdLocked(length)
+	}
+	return nil
 }
 
 const (
@@ -39,28 +47,11 @@ const (
 	deadStep  = 256 << 10
 )
 
-// roomLocked makes room for a letter of size bytes in the file and in its map, before a commit begins: bbolt would do so
-// within it, where a shortage is final.
-func (d *DeadLetters) roomLocked(size int64) error {
-	var want int64
-	err := viewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
-		want = tx.Size() + 2*size + deadStep
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if want >= d.mapped {
-		if err := d.db.Close(); err != nil {
-			return err
-		}
-		d.db, d.file = nil, nil
-		if err := lengthenPath(d.path, want); err != nil {
-			return err
-		}
-		return d.openLocked()
-	}
-	return lengthen(d.file, want/deadStep*deadStep)
+// closeLocked closes the file, which the next call opens again.
+func (d *DeadLetters) closeLocked() error {
+	err := d.db.Close()
+	d.db, d.file = nil, nil
+	return err
 }
 
 // prepareLocked leaves a file that bbolt may open: it would meet a bad page in a goroutine of its own, and end the process.

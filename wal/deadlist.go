@@ -160,19 +160,21 @@ func (d *DeadLetters) LastID() (id uint64, err error) {
 
 // view runs f on the letters' bucket, which is nil when there has been none, in a read transaction.
 func (d *DeadLetters) view(f func(b *bolt.Bucket) error) error {
-	d.mu.Lock()
-	there, err := d.openExistingLocked()
-	db := d.db
-	d.mu.Unlock()
-	if err != nil || !there {
-		if err == nil {
-			err = f(nil)
+	for {
+		d.mu.Lock()
+		there, err := d.openExistingLocked()
+		db := d.db
+		d.mu.Unlock()
+		if err != nil || !there {
+			if err == nil {
+				err = f(nil)
+			}
+			return err
 		}
-		return err
+		err = viewBolt(db, d.path, 0, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
+		if !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+			return err
+		}
+		// It was mapped or written anew before f was called, or closed, which the next look tells.
 	}
-	err = viewBolt(db, d.path, 0, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		return ErrClosed
-	}
-	return err
 }

@@ -69,6 +69,7 @@ type Log struct {
 	fullSince  atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
 	stateBytes atomic.Int64              // pages that the state takes when it is written anew
 	placeBytes atomic.Int64              // the part of it that is places
+	dead       atomic.Int64              // what the file of the dead letters may occupy
 	volume     atomic.Int64              // bytes that the log has and could have on its file system, when that was last asked for
 	short      atomic.Bool               // that is not much more than the log has
 	moves      atomic.Uint64             // how often a place has moved
@@ -110,6 +111,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
+	if err := l.countDead(filepath.Join(o.Dir, deadName)); err != nil {
+		return nil, errors.Join(err, l.letGo())
+	}
 	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
@@ -224,6 +228,11 @@ type Stat struct {
 	StateBytes    int64
 	MaxStateBytes int64
 	StateFull     bool
+
+	// DeadBytes is what the file of the dead letters takes of MaxBytes beside the segments, and MaxDeadBytes the most
+	// that it may: a letter that does not fit is rejected with ErrDeadFull.
+	DeadBytes    int64
+	MaxDeadBytes int64
 }
 
 // Stat returns the log's size now.
@@ -233,6 +242,7 @@ func (l *Log) Stat() Stat {
 	return Stat{
 		Bytes: l.usedLocked(), MaxBytes: l.opts.MaxSize, Segments: len(l.segments),
 		StateBytes: l.stateBytes.Load(), MaxStateBytes: l.maxState(), StateFull: l.stateFull.since(time.Now(), stateFullFor),
+		DeadBytes: l.dead.Load(), MaxDeadBytes: l.maxDead(),
 	}
 }
 

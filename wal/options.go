@@ -25,7 +25,7 @@ const (
 // Options tells Open what log to open and how. The zero value of a field means its default.
 type Options struct {
 	Dir          string        // the data directory; made with mode 0700
-	MaxSize      int64         // bytes that all segments may occupy; default 8 GiB, at least 1 MiB
+	MaxSize      int64         // bytes that all segments and dead letters may occupy; default 8 GiB, at least 1 MiB
 	SegmentSize  int64         // bytes of a segment; default 64 MiB, at most a quarter of MaxSize, and 64 MiB on 32-bit platforms
 	CommitLinger time.Duration // wait this long for company before a commit; default 0
 	OnFull       OnFull        // default Reject

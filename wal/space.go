@@ -15,6 +15,7 @@ import (
 //	    checkpointRoom   all places written anew beside what they were
 //	    sealRoom         the index and the mark that end it
 //	+ the next segment: beginRoom, the whole state, whether it is made ready yet or not
+//	+ the dead letters: deadHeld
 //
 // Appends take what is left of that, less a margin and the room of a copy. bbolt itself is kept from growing a file
 // beyond it (limit), so an estimate that is too low costs a refusal and not the bound. The reserve is allocated, and
@@ -27,6 +28,9 @@ import (
 
 // retryAfter is how long a refused producer is told to wait.
 const retryAfter = time.Second
+
+// maxSegments is what all segments may occupy now.
+func (l *Log) maxSegments() int64 { return l.opts.MaxSize - l.deadHeld() }
 
 // margin is kept free of appends.
 func (l *Log) margin() int64 { return min(1<<20, l.opts.MaxSize/16) }
@@ -73,7 +77,7 @@ func (l *Log) spaceOfMax() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	active, used := l.newestLocked()
-	room := l.opts.MaxSize - l.aroundLocked() - l.owedLocked() - used - l.reserve(active)
+	room := l.maxSegments() - l.aroundLocked() - l.owedLocked() - used - l.reserve(active)
 	if len(l.segments) > 1 {
 		room -= max(l.copyRoom()-l.copying.Load(), 0)
 	}
@@ -175,7 +179,7 @@ func (l *Log) allocate(s *segment, need, spare int64) error {
 func (l *Log) limit() int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.opts.MaxSize - l.aroundLocked() - l.owedLocked()
+	return l.maxSegments() - l.aroundLocked() - l.owedLocked()
 }
 
 // limitTo keeps bbolt from making the file longer than size, and than least beyond what it uses: where MaxSize was lowered
@@ -275,7 +279,7 @@ func (l *Log) fullError(need int64) error {
 func (l *Log) spareForCopy() int64 {
 	l.mu.RLock()
 	active, used := l.newestLocked()
-	spare := l.opts.MaxSize - l.aroundLocked() - l.owedLocked() - max(used+l.reserve(active), active.allocated.Load()) - l.margin()
+	spare := l.maxSegments() - l.aroundLocked() - l.owedLocked() - max(used+l.reserve(active), active.allocated.Load()) - l.margin()
 	l.mu.RUnlock()
 	return min(spare, l.spaceOnDisk()-l.copying.Load())
 }

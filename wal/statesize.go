@@ -46,8 +46,9 @@ func (g *placesGone) take() (keys [][]byte) {
 	return keys
 }
 
-// maxState bounds the state that new names may add to. A segment's map has room for four times that.
-func (l *Log) maxState() int64 { return min(l.opts.MaxSize/8, newestAhead()/4) }
+// maxState bounds the state that new names may add to. A segment's map has room for four times that. The state is in a log
+// up to three times, so what dead letters take lowers the bound by a third of that.
+func (l *Log) maxState() int64 { return min(l.opts.MaxSize/8-l.deadHeld()/3, newestAhead()/4) }
 
 // maxRuns bounds the part of the state that producers' runs may take.
 func (l *Log) maxRuns() int64 { return l.maxState() / 2 }

@@ -36,6 +36,8 @@ var walColumns = []column[WALStatus]{
 	gauge("wal_max_bytes", "Bytes that the log's segments may take.", func(w WALStatus) float64 { return float64(w.MaxBytes) }),
 	gauge("wal_state_bytes", "Bytes of the log's state: streams, destinations and producers.", func(w WALStatus) float64 { return float64(w.StateBytes) }),
 	gauge("wal_max_state_bytes", "Bytes of state beyond which new streams and producers are rejected.", func(w WALStatus) float64 { return float64(w.MaxStateBytes) }),
+	gauge("dead_letters_bytes", "Bytes of the file of dead letters.", func(w WALStatus) float64 { return float64(w.DeadBytes) }),
+	gauge("dead_letters_max_bytes", "Bytes that the file of dead letters may take; a letter that does not fit keeps its event in the log.", func(w WALStatus) float64 { return float64(w.MaxDeadBytes) }),
 	gauge("wal_segments", "Segments of the log.", func(w WALStatus) float64 { return float64(w.Segments) }),
 }
 

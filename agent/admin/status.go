@@ -36,6 +36,9 @@ type WALStatus struct {
 	StateBytes    int64 `json:"state_bytes"`     // of streams, destinations and producers, which each segment has
 	MaxStateBytes int64 `json:"max_state_bytes"` // beyond which streams and producers that are new are rejected
 	StateFull     bool  `json:"state_full"`      // some were within the last minute
+
+	DeadBytes    int64 `json:"dead_bytes"`     // of the file of dead letters, beside the segments
+	MaxDeadBytes int64 `json:"max_dead_bytes"` // the most that DeadBytes may become
 }
 
 // StreamStatus is one stream and where it goes.

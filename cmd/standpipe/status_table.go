@@ -57,6 +57,9 @@ func (t *statusTable) wal(w admin.WALStatus) {
 	if w.Failed != "" {
 		t.note("       ", "failed: "+w.Failed)
 	}
+	if w.DeadBytes > 0 {
+		t.note("       ", fmt.Sprintf("dead letters take %s of %s", humanize.IBytes(uint64(w.DeadBytes)), humanize.IBytes(uint64(max(w.MaxDeadBytes, 0)))))
+	}
 	if w.StateFull {
 		t.note("       ", fmt.Sprintf("new streams and producers are rejected: the state takes %s of %s; raise max_size",
 			humanize.IBytes(uint64(w.StateBytes)), humanize.IBytes(uint64(w.MaxStateBytes))))

@@ -1,0 +1,270 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// The file of the dead letters has a bound, and what it occupies is taken off what the segments may. The first bytes of it,
+// deadRoom, are kept free of appends: a full log whose destination refuses what it gets has no other way to move on. What
+// it grows beyond that is room of the log's, while the log has it. A letter for which there is none is rejected.
+
+// maxDead is how long the file of the dead letters may become.
+func (l *Log) maxDead() int64 { return l.opts.MaxSize / 8 }
+
+// deadRoom is kept free of appends for dead letters.
+func (l *Log) deadRoom() int64 { return min(l.opts.MaxSize/16, 4<<20) }
+
+// deadHeld is what dead letters take of MaxSize, whether they need it yet or not.
+func (l *Log) deadHeld() int64 { return max(l.dead.Load(), l.deadRoom()) }
+
+// countDead counts the file that was there before the log was opened, and removes what a crash left of a copy of it. An
+// older release knew no bound: what is beyond it is not counted, since the log could not take appends until letters are dropped.
+func (l *Log) countDead(path string) error {
+	if err := removeIfThere(path + unfinishedSuffix); err != nil {
+		return err
+	}
+	_, length, _ := fileSizes(path)
+	if length > l.maxDead() {
+		l.opts.Logger.Warn("dead letters over their limit; drop or requeue some, or raise max_size",
+			"file", path, "dead_bytes", length, "max_dead_bytes", l.maxDead())
+	}
+	l.dead.Store(min(length, l.maxDead()))
+	return nil
+}
+
+// holdDead lets dead letters occupy so many bytes. It tells whether there is room for them.
+func (l *Log) holdDead(bytes int64) bool {
+	if bytes <= l.deadHeld() {
+		l.dead.Store(bytes)
+		return true
+	}
+	select {
+	case l.committer.turn <- struct{}{}: // the commit under way may use what there was
+		defer func() { <-l.committer.turn }()
+	case <-l.committer.done:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	active, used := l.newestLocked()
+	free := l.maxSegments() - l.aroundLocked() - l.owedLocked() - max(used+l.reserve(active), active.allocated.Load())
+	if bytes-l.deadHeld() > free-max(l.copyRoom()-l.copying.Load(), 0) {
+		return false
+	}
+	l.dead.Store(bytes)
+	return true
+}
+
+// most is how long the file may become.
+func (d *DeadLetters) most() int64 {
+	if d.log == nil {
+		return math.MaxInt64 / 2
+	}
+	return d.log.maxDead()
+}
+
+// hold is holdDead, for the file and what is beside it.
+func (d *DeadLetters) hold(length, beside int64) bool {
+	return d.log == nil || d.log.holdDead(min(length, d.most())+beside)
+}
+
+// letterPages is what a letter of so many bytes takes of pages at most.
+func letterPages(n int) int64 { return entryPages(8, n) }
+
+// deadPages is what the file has beside letters, and what a transaction writes beside the letter.
+func deadPages() int64 { return 8 * int64(os.Getpagesize()) }
+
+// step is by how much the file is lengthened.
+func (d *DeadLetters) step() int64 { return min(deadStep, d.most()/16) }
+
+// roomLocked makes room for a letter of size bytes in the file and in its map, before a commit begins: bbolt would do so
+// within it, where a shortage is final. More bytes are made room for than the letter's own, since its neighbours are written
+// again; all: there are no more. What a Drop takes is held beside that.
+func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
+	used, err := d.usedLocked()
+	if err != nil {
+		return false, err
+	}
+	extra := dropRoom(max(d.largest, size))
+	want := min(used+more, d.most()-extra)
+	all = want < used+more
+	if !d.holdLocked(want + extra) {
+		all, want = true, min(want, d.held-extra)
+	}
+	if all && d.live+d.needs(size) > want {
+		return all, d.fullError(size)
+	}
+	if d.held >= d.mapped {
+		if err := d.closeLocked(); err != nil {
+			return all, err
+		}
+		if err := lengthenPath(d.path, want); err != nil {
+			return all, err
+		}
+		if err := d.openLocked(); err != nil {
+			return all, err
+		}
+	}
+	if err := lengthen(d.file, want); err != nil {
+		return all, err
+	}
+	d.limitLocked(want)
+	return all, nil
+}
+
+// holdLocked lets the file become so long, and no shorter than it is.
+func (d *DeadLetters) holdLocked(bytes int64) bool {
+	_, length, _ := fileSizes(d.path)
+	bytes = max(bytes, length)
+	if !d.hold(bytes, 0) {
+		return false
+	}
+	d.held = bytes
+	return true
+}
+
+// limitLocked keeps bbolt from using more of the file.
+func (d *DeadLetters) limitLocked(bytes int64) {
+	d.db.AllocSize = 0 // bbolt would let the file grow by as much
+	d.db.MaxSize = int(min(max(bytes, 1), math.MaxInt))
+}
+
+// dropRoom is what the removal of a letter takes while what stands beside it is written again, in a file whose largest
+// letter has so many bytes.
+func dropRoom(largest int64) int64 { return 3*largest + deadPages()/2 }
+
+// roomToDropLocked lets a Drop use what is held for it, and more if there is more.
+func (d *DeadLetters) roomToDropLocked(more bool) {
+	if more {
+		d.holdLocked(min(d.held+2*dropRoom(d.largest), math.MaxInt))
+	}
+	d.limitLocked(d.held)
+}
+
+// needs is what a letter of size bytes takes beside those that there are: also for a moment, while it and a neighbour are
+// written anew.
+func (d *DeadLetters) needs(size int64) int64 {
+	need := letterPages(int(size)) + deadPages()
+	if d.live > 0 {
+		need += size
+	}
+	return need
+}
+
+func (d *DeadLetters) fullError(size int64) error {
+	return &DeadFullError{Letter: size, Used: d.live, Max: d.most()}
+}
+
+// usedLocked returns how much of the file has ever been used.
+func (d *DeadLetters) usedLocked() (used int64, err error) {
+	err = viewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
+		used = tx.Size()
+		return nil
+	})
+	return used, err
+}
+
+// weighLocked reckons what the letters take.
+func (d *DeadLetters) weighLocked() error {
+	d.live, d.largest = 0, 0
+	return viewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucketDead)
+		if b == nil {
+			return nil
+		}
+		return b.ForEach(func(_, v []byte) error {
+			d.largest = max(d.largest, int64(len(v)))
+			d.live += letterPages(len(v))
+			return nil
+		})
+	})
+}
+
+// shrinkLocked writes the file anew when letters take less than half of it. The copy takes the file's name once it is whole
+// and synced, so that a crash leaves one of the two.
+func (d *DeadLetters) shrinkLocked() error {
+	if d.db == nil || d.failed != nil {
+		return nil
+	}
+	_, length, _ := fileSizes(d.path)
+	if length <= min(shrinkOver, d.most()/2) || 2*d.live > length {
+		return nil
+	}
+	size := d.live*3/2 + 2*deadPages()
+	defer func() {
+		if _, length, ok := fileSizes(d.path); ok {
+			d.hold(length, 0)
+			d.held = length
+		}
+	}()
+	if !d.hold(length, size) {
+		return nil
+	}
+	unfinished := d.path + unfinishedSuffix
+	err := d.copyLocked(unfinished, size)
+	if err == nil {
+		err = d.copied()
+	}
+	if err == nil {
+		err = d.closeLocked()
+	}
+	if err == nil {
+		err = os.Rename(unfinished, d.path) // whoever opens it syncs the folder
+	}
+	if err != nil {
+		_ = removeIfThere(unfinished) // or the next copy does
+		return fmt.Errorf("shrink %s: %w", d.path, err)
+	}
+	return nil
+}
+
+// shrinkOver is the length from which a file is worth it.
+const shrinkOver = 1 << 20
+
+// copyLocked writes the letters, and the id that was given last, to a file of at most size bytes and syncs it.
+func (d *DeadLetters) copyLocked(path string, size int64) (err error) {
+	if err := removeIfThere(path); err != nil {
+		return err
+	}
+	db, err := openBolt(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})
+	if err != nil {
+		return err
+	}
+	db.AllocSize, db.MaxSize = 0, int(min(size, math.MaxInt))
+	w := copyWriter{db: db}
+	err = viewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error { return w.letters(tx.Bucket(bucketDead)) })
+	if err := errors.Join(err, w.abandon(), db.Close()); err != nil {
+		return err
+	}
+	return os.Truncate(path, w.length)
+}
+
+// letters copies a bucket of letters, which is nil if there has been none.
+func (w *copyWriter) letters(from *bolt.Bucket) error {
+	var last uint64
+	var chunk bucketChunk
+	if from != nil {
+		last = from.Sequence()
+		bytes, c := 0, from.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			chunk.add(k, v)
+			if bytes += len(v); bytes > rewriteChunk {
+				if err := w.put(bucketDead, &chunk); err != nil {
+					return err
+				}
+				bytes, chunk = 0, bucketChunk{}
+			}
+		}
+	}
+	if err := w.put(bucketDead, &chunk); err != nil {
+		return err
+	}
+	if err := w.tx.Bucket(bucketDead).SetSequence(last); err != nil {
+		return err
+	}
+	return w.commit()
+}

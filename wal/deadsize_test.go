@@ -1,0 +1,220 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// sized is a dead letter of about so many bytes.
+func sized(n int) wal.Dead {
+	return wal.Dead{Stream: "s", Destination: "d", Event: wal.Event{Key: "k", Data: make([]byte, n), Time: 1, Offset: 1}, Reason: "refused"}
+}
+
+func deadLength(t *testing.T, dir string) int64 {
+	t.Helper()
+	st, err := os.Stat(filepath.Join(dir, "dead.db"))
+	must(t, err)
+	return st.Size()
+}
+
+// buryUntilFull returns how many letters of up to most bytes found room.
+func buryUntilFull(t *testing.T, d *wal.DeadLetters, random *rand.Rand, most int) (n int) {
+	t.Helper()
+	for ; n < 1_000_000; n++ {
+		err := d.Bury(sized(random.IntN(most)))
+		var full *wal.DeadFullError
+		if errors.As(err, &full) && full.Max > 0 && full.Letter > 0 {
+			return n
+		}
+		must(t, err)
+	}
+	t.Fatal("the dead letters do not fill")
+	return 0
+}
+
+// wantUnderMax wants the segments and the dead letters under MaxSize, and the letters under their bound.
+func wantUnderMax(t *testing.T, l *wal.Log, dir string) {
+	t.Helper()
+	st, length := l.Stat(), deadLength(t, dir)
+	if got := occupied(t, l) + length; got > st.MaxBytes || length > st.MaxDeadBytes || st.DeadBytes < length {
+		t.Errorf("got %d bytes of segments and letters, of which %d of letters, stat %+v", got, length, st)
+	}
+}
+
+// Dead letters come at any time: before the log fills, when it is full, and after that.
+func TestDeadLetters_AreWithinMaxSize(t *testing.T) {
+	for seed := range uint64(12) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		size := int64(wal.MinMaxSize) << random.IntN(5)
+		if seed == 0 {
+			size = wal.MinMaxSize
+		}
+		t.Run(fmt.Sprintf("seed=%d/max=%d", seed, size), func(t *testing.T) {
+			o := wal.Options{Dir: t.TempDir(), MaxSize: size}
+			l := open(t, o)
+			p, err := l.Place("s", "d")
+			must(t, err)
+			d := l.OpenDead()
+			defer d.Close()
+			most := int(size)/1024 + random.IntN(int(size)/512)
+			stored := wal.Count{}
+			for range random.IntN(3) {
+				stored.Add(fill(t, l, "s", 100+random.IntN(2000), 10))
+			}
+			if buried := buryUntilFull(t, d, random, most); buried < 3 {
+				t.Errorf("got %d letters of up to %d bytes, want more", buried, most)
+			}
+			stored.Add(fill(t, l, "s", 100+random.IntN(2000), 10))
+			wantUnderMax(t, l, o.Dir)
+			settleAll(l, p, stored)
+			sync(t, l)
+			buryUntilFull(t, d, random, most)
+			if got := l.Stat(); got.DeadBytes < got.MaxDeadBytes/2 {
+				t.Errorf("got %+v, want the letters to have grown with the room", got)
+			}
+			if more := fill(t, l, "s", 1000, 10); more.Bytes < uint64(size)/8 {
+				t.Errorf("got %d bytes stored beside dead letters at their bound, of %d", more.Bytes, size)
+			}
+			wantUnderMax(t, l, o.Dir)
+			must(t, d.Close())
+			must(t, l.Close())
+			l = open(t, o)
+			if got, length := l.Stat().DeadBytes, deadLength(t, o.Dir); got != length {
+				t.Errorf("got %d bytes counted after a restart, want %d", got, length)
+			}
+		})
+	}
+}
+
+// A log whose dead letters are at their bound takes the largest append there is once its events are settled.
+func TestDeadLetters_AtTheirBoundLeaveRoomForTheLargestAppend(t *testing.T) {
+	for _, size := range []int64{wal.MinMaxSize, 3 << 20, 16 << 20} {
+		o := wal.Options{Dir: t.TempDir(), MaxSize: size}
+		l := open(t, o)
+		p, err := l.Place("s", "d")
+		must(t, err)
+		d := l.OpenDead()
+		buryUntilFull(t, d, rand.New(rand.NewPCG(1, uint64(size))), int(size/256))
+		largest := string(make([]byte, size*3/5-160<<10))
+		for range 3 {
+			r, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", largest)}})
+			if err != nil {
+				t.Fatalf("max %d: got %v, want it stored", size, err)
+			}
+			settleAll(l, p, wal.Count{Events: r.First, Bytes: r.First * uint64(len(largest))})
+			sync(t, l)
+		}
+		must(t, d.Close())
+	}
+}
+
+func TestDeadLetters_GoOnWhenSomeAreDropped(t *testing.T) {
+	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20}
+	l := open(t, o)
+	d := l.OpenDead()
+	defer d.Close()
+	random := rand.New(rand.NewPCG(3, 3))
+	last := uint64(buryUntilFull(t, d, random, 3000))
+	for range 8 {
+		ids := list(t, d, wal.DeadQuery{})
+		random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		_, err := d.Drop(ids[:len(ids)*3/4]...)
+		must(t, err)
+		n := buryUntilFull(t, d, random, 3000)
+		if n < len(ids)/4 {
+			t.Errorf("got room for %d letters when %d were dropped", n, len(ids)*3/4)
+		}
+		last += uint64(n)
+		wantUnderMax(t, l, o.Dir)
+		if got, err := d.LastID(); err != nil || got != last {
+			t.Fatalf("got last id %d, %v, want %d: no id is given twice", got, err, last)
+		}
+	}
+}
+
+// The file of letters that are gone is given back, and no id is given twice.
+func TestDeadLetters_ShrinkWhenDropped(t *testing.T) {
+	for name, keep := range map[string]int{"none": 0, "one": 1, "few": 30} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			l := open(t, wal.Options{Dir: dir})
+			d := l.OpenDead()
+			const n = 600
+			for range n {
+				must(t, d.Bury(sized(8000)))
+			}
+			full, ids := deadLength(t, dir), list(t, d, wal.DeadQuery{})
+			for part := range slices.Chunk(ids[keep:], 100) {
+				_, err := d.Drop(part...)
+				must(t, err)
+			}
+			length := deadLength(t, dir)
+			if length > full/2 || length > 1<<20 && keep == 0 || l.Stat().DeadBytes < length {
+				t.Errorf("got %d bytes, %d counted, of %d before letters were dropped", length, l.Stat().DeadBytes, full)
+			}
+			if got := list(t, d, wal.DeadQuery{}); !slices.Equal(got, ids[:keep]) {
+				t.Errorf("got letters %v, want %v", got, ids[:keep])
+			}
+			must(t, d.Close())
+			d = l.OpenDead()
+			defer d.Close()
+			must(t, d.Bury(sized(10)))
+			if got, err := d.LastID(); err != nil || got != n+1 {
+				t.Errorf("got id %d, %v, want %d", got, err, n+1)
+			}
+		})
+	}
+}
+
+// A look at the letters that meets the file's replacement looks at the new one.
+func TestDeadLetters_AreReadWhileTheFileShrinks(t *testing.T) {
+	d := openDead(t, t.TempDir())
+	for range 5 {
+		for range 40 {
+			must(t, d.Bury(sized(60_000)))
+		}
+		ids := list(t, d, wal.DeadQuery{})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 200 {
+				if _, err := d.List(t.Context(), wal.DeadQuery{}); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		_, err := d.Drop(ids...)
+		must(t, err)
+		<-done
+	}
+}
+
+// What an older release left is larger than the bound: it takes appends, and no letter until some are dropped.
+func TestDeadLetters_OverTheirBoundFromBefore(t *testing.T) {
+	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20}
+	d := wal.OpenDead(o.Dir)
+	for range 100 {
+		must(t, d.Bury(sized(60_000)))
+	}
+	must(t, d.Close())
+	l := open(t, o)
+	if got := fill(t, l, "s", 1000, 1); got.Bytes < 1<<20 {
+		t.Errorf("got %d bytes stored, want some", got.Bytes)
+	}
+	d = l.OpenDead()
+	defer d.Close()
+	if err := d.Bury(sized(10)); !errors.Is(err, wal.ErrDeadFull) {
+		t.Errorf("got %v, want ErrDeadFull", err)
+	}
+	_, err := d.Drop(list(t, d, wal.DeadQuery{})...)
+	must(t, err)
+	must(t, d.Bury(sized(10)))
+	wantUnderMax(t, l, o.Dir)
+}
