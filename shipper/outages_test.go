@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -36,11 +37,29 @@ func (a *answering) Send(context.Context, []shipper.Record) shipper.Reply {
 
 func (a *answering) Close() error { return nil }
 
+// said is what was logged.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
 // outageTest has shippers of many streams that share an endpoint and a log.
 type outageTest struct {
 	t     *testing.T
 	log   *wal.Log
-	said  bytes.Buffer
+	said  said
 	sinks []*answering
 	ships []*shipper.Shipper
 	ended chan error
@@ -62,9 +81,10 @@ func newOutageTest(t *testing.T, streams int) *outageTest {
 			t.Fatal(err)
 		}
 		x.sinks = append(x.sinks, &answering{})
-		x.ships = append(x.ships, shipper.New(shipper.Options{Log: x.log, Place: place, Sink: x.sinks[i], Unpaced: true, Dead: dead,
-			Endpoint: "https://there", Outages: outages, Logger: logger}))
-		go func() { x.ended <- x.ships[i].Run(context.Background()) }()
+		ship := shipper.New(shipper.Options{Log: x.log, Place: place, Sink: x.sinks[i], Unpaced: true, Dead: dead,
+			Endpoint: "https://there", Outages: outages, Logger: logger})
+		x.ships = append(x.ships, ship)
+		go func() { x.ended <- ship.Run(context.Background()) }()
 	}
 	return x
 }
