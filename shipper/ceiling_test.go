@@ -36,6 +36,12 @@ func (n *narrow) Send(ctx context.Context, batch []shipper.Record) shipper.Reply
 	return n.service.Send(ctx, batch)
 }
 
+func (n *narrow) refusals() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.refused
+}
+
 func (n *narrow) set(most int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -56,8 +62,8 @@ func TestCeiling_ProxyThatTakesLess(t *testing.T) {
 				r.src.sendLong(3000, 100, 50)
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if got := svc.arrived(); got != 3000 || svc.refused > 150 { // of strict order up to 64 are under way
-					t.Errorf("%s, %d bytes: %d of 3000 events arrived, %d requests were refused", name, most, got, svc.refused)
+				if got := svc.arrived(); got != 3000 || svc.refusals() > 150 { // of strict order up to 64 are under way
+					t.Errorf("%s, %d bytes: %d of 3000 events arrived, %d requests were refused", name, most, got, svc.refusals())
 				}
 				large := most+500 <= shape.MaxRecord
 				if large {
@@ -93,8 +99,8 @@ func TestCeiling_EveryEventIsRefused(t *testing.T) {
 		r.start()
 		r.src.sendLong(2000, 100, 50)
 		time.Sleep(10 * time.Minute)
-		if svc.refused > 2000 {
-			t.Errorf("%d requests in 10 minutes", svc.refused)
+		if n := svc.refusals(); n > 2000 {
+			t.Errorf("%d requests in 10 minutes", n)
 		}
 		svc.set(1 << 20)
 		time.Sleep(40 * time.Second)

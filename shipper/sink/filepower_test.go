@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,13 +34,31 @@ type powerDisk struct {
 	root   string
 	rng    *rand.Rand
 	inodes []*inode
-	fail   func() bool // whether the next sync fails
+	oneIn  atomic.Int32 // so many syncs of which one fails; 0: none does
+}
+
+// lockedSource is a source of numbers for the test and the sink's own goroutine.
+type lockedSource struct {
+	mu sync.Mutex
+	*rand.PCG
+}
+
+func (s *lockedSource) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.PCG.Uint64()
 }
 
 func newPowerDisk(t *testing.T, rng *rand.Rand) *powerDisk {
-	d := &powerDisk{t: t, root: t.TempDir(), rng: rng, fail: func() bool { return false }}
+	d := &powerDisk{t: t, root: t.TempDir(), rng: rng}
 	d.node(d.root)
 	return d
+}
+
+// fail tells whether the next sync fails.
+func (d *powerDisk) fail() bool {
+	n := int(d.oneIn.Load())
+	return n > 0 && d.rng.IntN(n) == 0
 }
 
 func (d *powerDisk) must(err error) {
@@ -169,7 +189,7 @@ func TestFile_KeepsWhatIsSettledWhenThePowerIsCut(t *testing.T) {
 	}
 	for seed := range runs {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { cutPower(t, rand.New(rand.NewPCG(uint64(seed), 3))) })
+			synctest.Test(t, func(t *testing.T) { cutPower(t, rand.New(&lockedSource{PCG: rand.NewPCG(uint64(seed), 3)})) })
 		})
 	}
 }
@@ -195,7 +215,7 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 		}
 	}
 	commit(f.State(), 1)
-	d.fail = func() bool { return rng.IntN(6) == 0 }
+	d.oneIn.Store(6)
 	next, sent := uint64(1), []byte(nil)
 	for range 40 {
 		switch n := 1 + rng.IntN(3); rng.IntN(8) {
@@ -203,10 +223,9 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 			f.Crash()
 			d.cut()
 			next = checkpoint
-			fails := d.fail
-			d.fail = func() bool { return false } // else the recovery is only tried again
+			d.oneIn.Store(0) // else the recovery is only tried again
 			f = d.open(options(state, checkpoint))
-			d.fail = fails
+			d.oneIn.Store(6)
 			commit(f.State(), checkpoint)
 			sent = nil
 			checkSettled(t, d.root, checkpoint)
@@ -220,7 +239,7 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 			}
 		}
 	}
-	d.fail = func() bool { return false }
+	d.oneIn.Store(0)
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -256,28 +275,28 @@ func TestFile_SyncsTheDirectoryBeforeTheStateForgetsAFile(t *testing.T) {
 		f := openFile(t, fileOptions(dir))
 		state := mustSend(t, f, 1, 1)
 		f.Roll()
-		failures, syncs := 2, 0
+		var failures, syncs atomic.Int32
+		failures.Store(2)
 		f.FailDisk(func(call string) error {
 			if call != "sync directory" {
 				return nil
 			}
-			if failures > 0 {
-				failures--
+			if failures.Add(-1) >= 0 {
 				return errors.New("broken")
 			}
-			syncs++
+			syncs.Add(1)
 			return nil
 		})
 		f.Committed(state)
 		synctest.Wait()
 		checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 1)})
-		if got := string(f.State()); syncs > 0 || !strings.Contains(got, "clicks-1") {
-			t.Fatalf("after a failed sync: %d syncs, state %s; want the file named", syncs, got)
+		if got := string(f.State()); syncs.Load() > 0 || !strings.Contains(got, "clicks-1") {
+			t.Fatalf("after a failed sync: %d syncs, state %s; want the file named", syncs.Load(), got)
 		}
 		time.Sleep(time.Minute) // retries
 		synctest.Wait()
-		if got := string(f.State()); syncs != 1 || strings.Contains(got, "clicks-1") {
-			t.Fatalf("got %d syncs of the directory, state %s; want one, and the file not named any more", syncs, got)
+		if got := string(f.State()); syncs.Load() != 1 || strings.Contains(got, "clicks-1") {
+			t.Fatalf("got %d syncs of the directory, state %s; want one, and the file not named any more", syncs.Load(), got)
 		}
 	})
 }
