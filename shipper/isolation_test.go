@@ -43,7 +43,7 @@ func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 					r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
 					r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 					r.start()
-					most, hours := 0, 24
+					most, hours := 0, 12
 					if testing.Short() {
 						hours = 6
 					}

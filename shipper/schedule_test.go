@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	schedules    = flag.Int("schedules", 60, "how many fault schedules TestFaultSchedules runs")
+	schedules    = flag.Int("schedules", 30, "how many fault schedules TestFaultSchedules runs")
 	scheduleSeed = flag.Uint64("schedule.seed", 1, "the first schedule's seed; the others follow it")
 )
 
@@ -30,7 +30,7 @@ var (
 func TestFaultSchedules(t *testing.T) {
 	count := uint64(*schedules)
 	if testing.Short() {
-		count /= 3
+		count = min(count, 20)
 	}
 	for seed := range count {
 		seed += *scheduleSeed

@@ -46,9 +46,9 @@ type fullLog struct {
 func TestDeadEnd_NoneOnceAllIsSettled(t *testing.T) {
 	draws, _ := strconv.Atoi(os.Getenv(deadEndDraws))
 	if draws == 0 {
-		draws = 30
+		draws = 12
 		if testing.Short() {
-			draws = 6
+			draws = 4
 		}
 	}
 	seed, err := strconv.ParseUint(os.Getenv(deadEndSeed), 10, 64)
@@ -213,7 +213,7 @@ func (f *fullLog) wantAccepted(round int) {
 		if p.Stat().Appended.Events == 0 {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 		defer cancel()
 		if _, err := f.l.Append(ctx, &wal.Batch{Stream: name, Events: []wal.Event{event("k", strings.Repeat("x", f.size))}}); err != nil {
 			f.t.Fatalf("round %d: nothing is pending, and an event is rejected: %v; %+v", round, err, f.l.Stat())
