@@ -331,6 +331,7 @@ func (m *model) place() {
 		m.t.Fatal(err)
 	}
 	if p != nil {
+		m.learnDropped(s, p) // the log has dropped until now
 		p.parked = false
 		return
 	}
@@ -617,6 +618,7 @@ func (m *model) settleRest() {
 			if p.parked {
 				_, err := m.log.Place(name, destination)
 				must(m.t, err)
+				m.learnDropped(s, p)
 				p.parked = false
 			}
 			m.settleAt(s, p, func(*wal.Event, uint64) bool { return true })

@@ -47,8 +47,15 @@ func (g *placesGone) take() (keys [][]byte) {
 }
 
 // maxState bounds the state that new names may add to. A segment's map has room for four times that. The state is in a log
-// up to three times, so what dead letters take lowers the bound by a third of that.
-func (l *Log) maxState() int64 { return min(l.opts.MaxSize/8-l.deadHeld()/3, newestAhead()/4) }
+// up to three times, so what dead letters take lowers the bound by a third of that. Where the volume has less than MaxSize
+// for the log, that is what counts.
+func (l *Log) maxState() int64 {
+	most := min(l.opts.MaxSize/8-l.deadHeld()/3, newestAhead()/4)
+	if volume := l.volume.Load(); volume > 0 {
+		most = min(most, max(volume, MinMaxSize)/8)
+	}
+	return most
+}
 
 // maxRuns bounds the part of the state that producers' runs may take.
 func (l *Log) maxRuns() int64 { return l.maxState() / 2 }
