@@ -33,6 +33,7 @@ short: lint ## run the tests that need neither stand-ins nor the built program
 
 test-386: ## run the tests of the log, the shipper and ingest as a 32-bit program
 	CGO_ENABLED=0 GOARCH=386 $(GO) test -short -timeout 15m ./wal/... ./shipper/... ./agent/ingest/...
+	CGO_ENABLED=0 GOARCH=386 $(GO) test -timeout 15m -run TestMaps_FitInto2GiB ./wal
 
 cross: ## build and vet for every platform; PLATFORMS="linux/arm/6 ..." chooses
 	@scripts/cross $(PLATFORMS)
