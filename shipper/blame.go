@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	// tallySeconds is how fast a part forgets how its lanes have fared.
+	// tallySeconds is the time constant with which a part's tally of its lanes decays.
 	tallySeconds = 2.0
 	// fine is which part of the records of other lanes may be throttled while one lane's throttling is its own.
 	fine = 1.0 / 4
-	// stuck is after how many records of a lane, throttled in a row, the lane says nothing about its part.
+	// stuck is the number of consecutive throttled records after which a lane is no evidence about its part.
 	stuck = 2
 )
 
@@ -66,8 +66,8 @@ func (t *tally) throttled(lanes wal.LaneSet) wal.LaneSet {
 	return lanes
 }
 
-// alone tells whether these lanes explain their throttling: the others that share the part do well, or send
-// nothing. Lanes that are stuck say nothing of the part.
+// alone reports whether these lanes alone explain their throttling: the other lanes of the part do well, or send
+// nothing. Throttled records of stuck lanes are no evidence against the part.
 func (t *tally) alone(lanes wal.LaneSet) bool {
 	ok, bad := 0.0, 0.0
 	for id := range uint8(wal.Lanes) {
@@ -81,9 +81,9 @@ func (t *tally) alone(lanes wal.LaneSet) bool {
 	return bad <= max(fine*ok, fine)
 }
 
-// learn takes in how the service took a request, and slows what it has throttled: a record's lanes where they
-// alone explain it, else the part that the record belongs to. A request that failed as a whole says
-// nothing about any part of it.
+// learn evaluates the service's response to a request and slows the cause of throttling: a record's lanes where they
+// alone explain it, else the part that the record belongs to. A request that failed as a whole is no evidence about
+// any part.
 func (p *paces) learn(o *outcome, results []*Error, now time.Time) {
 	if o.reply.Err != nil {
 		return
@@ -132,8 +132,8 @@ func (p *paces) blame(d *draft, now time.Time) wal.LaneSet {
 	return d.pace.tally.throttled(d.lanes())
 }
 
-// highest returns what the service took of late of the part that a lane belongs to, or, where that is not known,
-// of the busiest lane: a lane that had little to send must not take long for what it gathers while it waits.
+// highest returns the highest share that the service took recently of the lane's part, or, if the part is unknown, of
+// the busiest lane: a lane that had little to send must not take long to send events that gather while it waits.
 func (p *paces) highest(part *pace) (share float64) {
 	if part != nil {
 		return part.high
@@ -160,7 +160,7 @@ func (p *paces) overloaded(l load, started, now time.Time) {
 	}
 }
 
-// load returns what the service counts of a record.
+// load returns the load that the service counts for a record.
 func (o *outcome) load(record int) load {
 	n := len(o.records[record].Data)
 	if o.batch.shape.KeyCounts {
@@ -169,7 +169,7 @@ func (o *outcome) load(record int) load {
 	return load{bytes: float64(n), records: 1}
 }
 
-// lanes returns those whose events are in the record.
+// lanes returns the lanes whose events are in the record.
 func (d *draft) lanes() (lanes wal.LaneSet) {
 	for _, g := range d.groups {
 		lanes = lanes.With(g.events[0].Lane)

@@ -13,7 +13,7 @@ type ceiling struct {
 	at      time.Time // when
 }
 
-// refuse notes that a request of n bytes was too large. divisible tells whether it held several events.
+// refuse notes that a request of n bytes was too large. divisible reports whether the request held several events.
 func (c *ceiling) refuse(n int, divisible bool, now time.Time) {
 	if c.refused == 0 || n < c.refused {
 		c.refused = n

@@ -11,15 +11,15 @@
 //     failures and restarts. Two requests never hold events of one key at the same time, and no
 //     request holds two records of one key: a failed first and a stored second would be out of order.
 //     Only where a destination's order is "none" may it hold several.
-//   - Only what failed is sent again. HTTP 200 is no success before every entry was looked at.
-//   - A lane that is refused for a day holds back no other, and costs no memory to speak of: what
-//     waits is forgotten and read again from the log when it moves.
+//   - Only failed records are sent again. HTTP 200 is no success before every entry was looked at.
+//   - A lane that is rejected for a day holds back no other, and costs no memory to speak of: its
+//     waiting events are evicted and read again from the log when it moves.
 //   - An event leaves the ledger's pending as delivered, dead or dropped, once, in the same step in
-//     which its lane's mark moves past it.
-//   - After a crash, what was in flight and what was delivered since the last checkpoint (at most
-//     250 ms before) is sent again, nothing else.
-//   - Memory is bounded by Options.Memory and the requests under way, whatever the backlog and whatever its events
-//     carry: attributes count as the payload does. One lane may fill a quarter of it.
+//     which its lane's checkpoint moves past it.
+//   - After a crash, events that were in flight and events delivered since the last checkpoint (at most
+//     250 ms before) are sent again, nothing else.
+//   - Memory is bounded by Options.Memory and the requests under way, for any backlog and any events: attributes
+//     count as the payload does. One lane may fill a quarter of it.
 //
 // # Lanes
 //
@@ -44,9 +44,9 @@
 //
 // # Drops
 //
-// The log asks for drops by a floor: what lies below it is too old, or has to make room. Events that a request holds,
-// and those behind them in their lanes, are dropped when the request has ended: the lane's mark can't move past them
-// before. So that nobody waits for a destination that hangs, a request that holds such events is cut off when it is
+// The log requests drops by a floor: events below it are too old, or have to make room. Events that a request holds,
+// and those behind them in their lanes, are dropped when the request has ended: the lane's checkpoint can't move past
+// them before. So that no append waits for a hanging destination, a request that holds such events is cut off when it is
 // 5 s old, and 0.5 s while the log is full, since then appends to every stream wait. Its outcome is unknown: events
 // that it held may have been stored and count as dropped all the same. Batches are smaller after it, as after a
 // timeout. A Send that does not return within 0.5 s of being cut off, as a write to a disk that hangs, counts as
@@ -54,10 +54,10 @@
 //
 // # The end
 //
-// Finish ships what is left. Halt sends nothing more, waits for the requests under way for as long as its context
-// says, and cuts them off then, as the end of Run's context does. Run returns at most 0.5 s after that: a request that
-// has not returned is left behind, and what it held stays pending. Ended tells when it has returned. Until then the
-// Sink and the Place are in use, and a second owner would write beside it.
+// Finish ships the rest. Halt sends nothing more and waits for the requests under way, at most until its context ends.
+// Then it cuts them off, as the end of Run's context does. Run returns at most 0.5 s after that: a request that
+// has not returned is left behind, and its events stay pending. Ended is closed when it has returned. Until then the
+// Sink and the Place are in use, and a second owner would write at the same time.
 //
 // # Other orders
 //
@@ -77,8 +77,8 @@
 // discards such a record whole. A consumer with the library's check of hash ranges gets each event once; one
 // without it gets the events of a stray record twice.
 //
-// Where a record's shard does not hold its key and the newest map does not say why, the stream ignores keys or
-// its replies are wrong. Aggregated records that strayed so are sent again too, as single events (see sink).
+// Where a record's shard does not hold its key and the newest map does not explain it, the stream ignores keys or
+// its responses are wrong. Aggregated records that strayed so are sent again too, as single events (see sink).
 //
 // # When a batch goes
 //
@@ -132,12 +132,12 @@
 //
 // # Failure
 //
-// What a request's failure asks for is its Class, which the sink decides in one place. A request
+// The Class of a request's failure decides how the shipper handles it; the sink sets it in one place. A request
 // that fails as a whole makes the destination wait, with full jitter, and one request tries for
 // all. A record that fails makes its lane wait. An operator's error is tried again about every
 // Retry.Max. Poison is found by halving: the suspect lane's next batch goes alone with half of its
-// events, until the refusal meets a record of one event; only that event is buried. What stands
-// between, such as a proxy, may refuse a request for its size (Error.TooLarge), which buries nothing: smaller
+// events, until the rejected record has one event; only that event is buried. An intermediary
+// such as a proxy may reject a request for its size (Error.TooLarge), which buries nothing: smaller
 // requests are sent, down to one event, and that one waits for an operator in its lane (ceiling.go). After a
 // timeout, batches are halved too, since a link may be too slow for a whole one.
 //
@@ -173,17 +173,17 @@
 //
 // Throttling slows the smallest part that explains it: a lane alone, while others of its shard (or of a
 // destination without shards) do well or send nothing; else the shard. Where the shards are not known it is
-// always the lane. A request that fails as a whole says nothing about any of them; where there are no shards, a
-// service that begins to refuse whole requests again within 5 s of the last time is sending too fast for it,
-// once each time.
+// always the lane. A request that fails as a whole is no evidence about any of them. Where there are no shards and a
+// service begins to reject whole requests again within 5 s of the last time, the rate of all lanes is lowered, once
+// each time.
 //
-// Throttling halves a pace, once for all that was under way, down to a 64th of what it was before. 5 s after the
+// Throttling halves a pace, once for all requests under way, down to a 64th of the rate before it. 5 s after the
 // last of it the pace is back at the rate that met it, where it lingers, and after 16 s at the rate before all
 // throttling, however often it was halved. A lane then has no limit of its own any more. Where no quota is
 // known, the rate before is the highest that the service took of late; it is doubled each 1.5 s from there,
 // while records are taken, and let go at four times that. In a simulation (pace_internal_test.go) of 1 to 64
 // shards and 0.1 to 100 MB/s, with a quota and without, 1.01 of the rate before was back within 20 s, and 0.99
-// of it stayed. A throttled lane is tried again within 10 s, whatever Retry.Max is. A shard that comes with a
+// of it stayed. A throttled lane is tried again within 10 s, for any Retry.Max. A shard that comes with a
 // reshard begins with a full bucket; one that stays keeps its pace.
 //
 // After an outage requests begin with one at a time, and double; after one of 10 s or more each pace begins

@@ -2,7 +2,7 @@ package shipper
 
 import "github.com/standpipe/standpipe/wal"
 
-// raiseFloor looks at what the log asks to be dropped.
+// raiseFloor applies the log's current floor.
 func (s *Shipper) raiseFloor() {
 	floor := s.opts.Place.Floor()
 	if floor == s.floor {
@@ -12,9 +12,9 @@ func (s *Shipper) raiseFloor() {
 	s.dropBelowFloor()
 }
 
-// dropBelowFloor drops what lies below the floor and no request holds. What a request holds is dropped when it has
-// ended, and what comes after it in its lane not before: an event leaves the ledger's pending in the step in which
-// its lane's mark moves past it, and while the request holds what comes first the mark can't.
+// dropBelowFloor drops the events below the floor that no request holds. An event must leave the ledger's pending in
+// the step in which its lane's checkpoint moves past it, and the checkpoint can't move past events that a request
+// holds. So those are dropped when the request has ended, and the events behind them in the lane not before.
 func (s *Shipper) dropBelowFloor() {
 	dropped := make(drops)
 	for _, l := range s.lanes {

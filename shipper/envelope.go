@@ -28,7 +28,7 @@ type Envelope struct {
 	Log    string // the log's id
 	Stream string
 	Format string // of the stream's events: EnvelopeJSON, EnvelopeText or EnvelopeBytes
-	// Branches, when not nil, say what stands for Log, by offset.
+	// Branches, when not nil, are the IDs that replace Log from an offset on.
 	Branches []wal.Branch
 
 	json validJSON
@@ -40,10 +40,10 @@ type validJSON struct {
 	seen atomic.Pointer[[jsonSeen]atomic.Uint64]
 }
 
-// jsonSeen is for how many events that is; 64 KiB for each destination whose stream is JSON.
+// jsonSeen is the number of events remembered; 64 KiB for each destination whose stream is JSON.
 const jsonSeen = 8 << 10
 
-// of tells whether the event is JSON. An event's bytes do not change.
+// of reports whether the event is JSON. An event's bytes do not change.
 func (v *validJSON) of(e *wal.Event) bool {
 	seen := v.seen.Load()
 	if seen == nil {
@@ -63,7 +63,7 @@ func (v *validJSON) of(e *wal.Event) bool {
 	return valid
 }
 
-// log returns what the id of the event at offset begins with. For one that has no offset yet that is the latest.
+// log returns the first part of the ID of the event at offset. For an event without an offset yet it is the latest.
 func (v *Envelope) log(offset uint64) string {
 	for i := len(v.Branches) - 1; i >= 0; i-- {
 		if b := &v.Branches[i]; offset >= b.First || offset == 0 {

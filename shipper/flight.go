@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// dropPatience is how old a request may become that holds events which are to be dropped. They are dropped when it
-	// has ended, so then it is cut off: its outcome is unknown, and what it held is dropped or sent again.
+	// dropPatience is the maximum age of a request that holds events to be dropped. They are dropped when it has ended,
+	// so it is cut off then: its outcome is unknown, and its events are dropped or sent again.
 	dropPatience = 5 * time.Second
 	// fullPatience is the same while the log is full: then appends to every stream wait for the drop.
 	fullPatience = 500 * time.Millisecond
@@ -18,8 +18,8 @@ const (
 	cutGrace = 500 * time.Millisecond
 )
 
-// ErrStuck is returned by Run when requests did not return after they were cut off. What they write may still
-// reach the destination, so nobody else may use the Sink or the Place before Ended is closed.
+// ErrStuck is returned by Run when requests did not return after they were cut off. Their writes may still reach the
+// destination, so no other owner may use the Sink or the Place before Ended is closed.
 var ErrStuck = errors.New("requests were cut off and did not return")
 
 // flight is a request under way.
@@ -30,11 +30,11 @@ type flight struct {
 	cut     time.Time // when it was cut off for the events that are to be dropped; zero: it was not
 }
 
-// holds tells whether a request of the lane is under way whose end settles what it holds. One that does not
-// return after it was cut off has ended as far as drops go.
+// holds reports whether a request of the lane is under way whose end settles the events that it holds. A request that
+// does not return after it was cut off has ended as far as drops go.
 func (l *lane) holds() bool { return l.busy && !l.stuck }
 
-// makeWay ends requests that hold what is to be dropped, once they have had their time. It returns the time until
+// makeWay ends requests that hold events to be dropped, once they have had their time. It returns the time until
 // it has to be called again.
 func (s *Shipper) makeWay(now time.Time) time.Duration {
 	wake := time.Hour
@@ -55,7 +55,7 @@ func (s *Shipper) makeWay(now time.Time) time.Duration {
 	return wake
 }
 
-// inTheWay tells whether the request holds events that are to be dropped.
+// inTheWay reports whether the request holds events that are to be dropped.
 func (s *Shipper) inTheWay(f *flight) bool {
 	for i := range f.batch.shares {
 		if l := f.batch.shares[i].lane; l.holds() && l.queue[0].Offset < s.floor.Offset() {
@@ -72,7 +72,7 @@ func (s *Shipper) dropPatience() time.Duration {
 	return dropPatience
 }
 
-// giveUp drops what is to be dropped of a request that does not return. Its lanes send nothing before it has.
+// giveUp drops the events below the floor that an unreturned request holds. Its lanes send nothing before it returns.
 func (s *Shipper) giveUp(f *flight) {
 	dropped := make(drops)
 	for i := range f.batch.shares {
@@ -109,8 +109,7 @@ func (s *Shipper) land() (stuck int) {
 	return 0
 }
 
-// end closes ended once the stuck requests have returned. What became of them is not looked at: their events
-// are pending.
+// end closes ended once the stuck requests have returned. Their outcomes are ignored: their events are pending.
 func (s *Shipper) end(stuck int) error {
 	if stuck == 0 {
 		close(s.ended)

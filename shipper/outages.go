@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// An outage that lasts is told again after firstSummary, then after twice as long each time, up to lastSummary.
+	// A lasting outage is logged again after firstSummary, then after twice as long each time, up to lastSummary.
 	firstSummary = time.Minute
 	lastSummary  = time.Hour
 	// deadEvery is the shortest time between two log lines about a destination's dead letters.
@@ -33,11 +33,11 @@ func NewOutages(log *wal.Log, logger hclog.Logger) *Outages {
 	return &Outages{log: log, logger: logger, all: make(map[cause]*outage)}
 }
 
-// cause is what the destinations of an outage have in common.
+// cause identifies the failure that the destinations of an outage share.
 type cause struct{ endpoint, what string }
 
-// causeOf tells apart what is wrong with one destination, such as a stream that is not there, from what is wrong with
-// the way to all that are there. Of that only this matters.
+// causeOf separates errors of a single destination, such as a missing stream, from errors on the way to all
+// destinations of an endpoint. For the latter, only the endpoint matters.
 func causeOf(endpoint string, e *Error) cause {
 	if e.Class == Operator {
 		return cause{endpoint, e.Error()}
@@ -51,7 +51,7 @@ type outage struct {
 	most     int // members at once
 	since    time.Time
 	failures int
-	next     time.Time // when it is told again
+	next     time.Time // when it is logged again
 	every    time.Duration
 	flow     uint64 // bytes that were appended to the log before it
 }
@@ -80,7 +80,7 @@ func (o *Outages) failed(s *Shipper, t *trouble) {
 	}
 }
 
-// summarizeLocked tells how an outage goes on.
+// summarizeLocked logs the state of an outage that goes on.
 func (o *Outages) summarizeLocked(out *outage, c cause, t *trouble, now time.Time) {
 	out.every = min(2*out.every, lastSummary)
 	out.next = now.Add(out.every)
@@ -140,7 +140,7 @@ func (o *Outages) leaveLocked(s *Shipper) {
 	s.outage = nil
 }
 
-// sparse is a log line that is due at once the first time, and then once an interval with the number of what it stands for.
+// sparse is a log line that is due at once the first time, and then once an interval with the number of events it covers.
 type sparse struct {
 	next   time.Time
 	events int
@@ -167,7 +167,7 @@ func (l *sparse) say(now time.Time) time.Duration {
 	return time.Hour
 }
 
-// flush writes the line if there is anything to tell.
+// flush writes the line if events were noted since the last one.
 func (l *sparse) flush() {
 	if l.events > 0 {
 		l.line(l.events)

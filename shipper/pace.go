@@ -23,7 +23,7 @@ const (
 	// that small records share a request still: at the 5 MiB/s of a Firehose stream, requests of 3 MiB.
 	bucketHolds   = 1.0
 	bucketReopens = 0.6
-	// leastShare is what throttling leaves of the share before it: enough to notice that it is over.
+	// leastShare is the least part of the share before throttling that throttling leaves: enough to notice its end.
 	leastShare = 1.0 / 64
 	// After the last throttling a pace is back at the share that met it after kneeSeconds, in a curve that flattens
 	// there, since the service may take that and no more. After peakSeconds it is back at the share before
@@ -56,10 +56,10 @@ func (l load) atMost(o load) load {
 }
 
 // pace is the rate at which one part of a destination is served: token buckets of its quota, or of a share of
-// it while the service throttles. Where no quota is known, the first throttling tells what is too much.
+// it while the service throttles. Where no quota is known, the first throttling shows the limit.
 // Its methods are called by Run's goroutine alone.
 type pace struct {
-	quota Quota   // what share is a part of
+	quota Quota   // share is a fraction of it
 	rest  float64 // the share while nothing is throttled; 0: no limit
 	top   float64 // the share that recovery leads back to; 0: the one that was reached
 	share float64 // now; 0: no limit
@@ -79,7 +79,7 @@ type pace struct {
 	filled  time.Time
 	closed  bool // ran empty: to be filled to bucketReopens first
 
-	recent   load    // what the service took, fading within a second
+	recent   load    // load that the service took, fading within a second
 	high     float64 // the highest share of late that the service took
 	measured time.Time
 
@@ -240,7 +240,7 @@ func (p *pace) measure(now time.Time) {
 }
 
 // throttled halves the share, for the service has refused l. A request that set out before the last time
-// says nothing new. high is a share that the service is known to have taken of late, of this or the like of it.
+// gives no new information. high is a share that the service took recently, of this part or a similar one.
 func (p *pace) throttled(l load, high float64, started, now time.Time) {
 	if started.Before(p.lowered) {
 		return
@@ -248,7 +248,7 @@ func (p *pace) throttled(l load, high float64, started, now time.Time) {
 	p.fill(now)
 	p.measure(now)
 	met := p.share
-	if p.rest == 0 { // the limit may not be what limited it
+	if p.rest == 0 { // the limit may not be the cause
 		met = max(p.shareOf(p.recent), p.shareOf(l))
 		if p.slow {
 			met = min(met, p.share)

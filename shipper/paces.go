@@ -11,8 +11,8 @@ import (
 // Throttling slows the smallest part that explains it. Where keys matter and the shards are not known, that
 // is always a lane.
 type paces struct {
-	shards  *ShardMap // nil: there are none, or nobody knows
-	parts   []*pace   // of the shards, or one for all; none where lanes stand for shards that nobody knows
+	shards  *ShardMap // nil: there are none, or they are unknown
+	parts   []*pace   // of the shards, or one for all; none where lanes stand for unknown shards
 	lanes   []*pace
 	quota   Quota
 	keyed   bool
@@ -79,7 +79,7 @@ func (p *paces) reshard(m *ShardMap) {
 	p.top()
 }
 
-// part returns the pace of the part that a key belongs to, up to date; nil: nobody knows.
+// part returns the pace of the part that a key belongs to, up to date; nil: the part is unknown.
 func (p *paces) part(key string) *pace {
 	i := 0
 	switch {
@@ -105,7 +105,7 @@ func (p *paces) lane(e *wal.Event) *pace {
 	return at
 }
 
-// plan notes what the batch in the making holds at a pace, which may be nil or without a limit.
+// plan adds the load of the batch in the making to a pace, which may be nil or without a limit.
 func (p *paces) plan(at *pace, bytes, records int) {
 	if at == nil || at.share == 0 {
 		return

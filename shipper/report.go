@@ -170,7 +170,7 @@ func (s *Shipper) logFault(err error) {
 	})
 }
 
-// say writes the lines that are due. It returns the time until others are.
+// say writes the lines that are due. It returns the time until the next line is due.
 func (s *Shipper) say(now time.Time) time.Duration {
 	return min(s.rejected.say(now), s.buried.say(now), s.faults.say(now))
 }

@@ -64,7 +64,7 @@ func (r *Retry) delays() *backoff.ExponentialBackOff {
 // operatorJitter is which part of Max the delay of an operator's error may fall short of it.
 const operatorJitter = 5
 
-// mostThrottled bounds the delay after throttling, so that its end is noticed soon; the pace keeps down what is
+// mostThrottled bounds the delay after throttling, so that its end is noticed soon; the pace limits the load that is
 // sent then.
 const mostThrottled = 10 * time.Second
 

@@ -43,7 +43,7 @@ func (s *Shipper) settle(o outcome) {
 	st := s.settlement(add)
 	st.State = o.reply.State
 	s.record(st)
-	s.dropBelowFloor() // what the request held up
+	s.dropBelowFloor() // events that the request held back
 }
 
 // results returns the outcome of each record. A request that failed as a whole failed for each.
@@ -97,8 +97,8 @@ func fill(results []*Error, failure *Error) {
 	}
 }
 
-// relapse is within what time of the last trouble's end a service that refuses whole requests, because it gets too
-// many, does so for their rate: before, it may as well have been down.
+// relapse is the time after the last trouble's end within which a service that rejects whole requests again, because
+// it gets too many, rejects them for their rate: the trouble before may as well have been an outage.
 const relapse = 5 * time.Second
 
 // overloaded lowers the rate of all once for each outage that follows another.

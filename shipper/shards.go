@@ -83,8 +83,8 @@ var errAstray = &Error{Class: Transient, Code: "resharded", Record: -1}
 
 // markStrays marks the aggregated records that landed in a shard which does not hold all of their keys: the
 // stream was resharded meanwhile, or ignores keys. Amazon's consumer library (AggregatorUtil.deaggregate of
-// the KCL 3.5.1) discards such a record whole, also the events whose keys do belong to the shard. It returns
-// how many there are.
+// the KCL 3.5.1) discards such a record whole, also the events whose keys do belong to the shard. markStrays returns
+// the number of marked records.
 func (o *outcome) markStrays(results []*Error) (strays int) {
 	b := o.batch
 	if b.shape.Framing != FramingKPL || o.reply.Err != nil || len(o.reply.Landed) != len(b.drafts) {
@@ -100,8 +100,8 @@ func (o *outcome) markStrays(results []*Error) (strays int) {
 	return strays
 }
 
-// astray tells whether a consumer discards the record of d when it lies in the shard with that ID. by is the
-// newest map. Without one, a record of several keys is no consumer's but where it was made for; one of a
+// astray reports whether a consumer discards the record of d when it lies in the shard with that ID. by is the
+// newest map. Without one, a record of several keys is valid only in the shard that it was made for; one of a
 // single key always lies in its key's shard, however the stream was resharded.
 func (b *batch) astray(d *draft, id string, by *ShardMap) bool {
 	switch {

@@ -206,7 +206,7 @@ func (s *Shipper) laneOf(e *wal.Event) *lane {
 func (s *Shipper) Finish() { s.finishOnce.Do(func() { close(s.finish) }) }
 
 // Halt makes Run send nothing more, and return once the requests under way have ended. When ctx ends before that,
-// they are cut off. What waits stays in the log. Halt returns at once; only its first call counts.
+// they are cut off. Waiting events stay in the log. Halt returns at once; only its first call counts.
 func (s *Shipper) Halt(ctx context.Context) {
 	select {
 	case s.halt <- ctx:
@@ -214,12 +214,12 @@ func (s *Shipper) Halt(ctx context.Context) {
 	}
 }
 
-// Ended returns a channel that is closed when Run and all requests have returned: then somebody else may use the
+// Ended returns a channel that is closed when Run and all requests have returned: then another owner may use the
 // Sink and the Place.
 func (s *Shipper) Ended() <-chan struct{} { return s.ended }
 
 // Run ships until ctx ends, or Halt, or after Finish until nothing is pending. When ctx ends, requests under
-// way are cut off: their outcome is unknown, and what they held is sent again by the next Run. Those that do not
+// way are cut off: their outcome is unknown, and their events are sent again by the next Run. Requests that do not
 // return within half a second are left behind, and the error is an ErrStuck.
 // Run is called once. Its error is ctx's or the log's.
 func (s *Shipper) Run(ctx context.Context) error {
@@ -345,7 +345,7 @@ func (s *Shipper) settlement(add wal.Ledger) wal.Settlement {
 	return st
 }
 
-// record tells the log of a step. A step that the log can't take as it is shows a fault of the accounts, which is logged.
+// record settles a step in the log. If the log rejects it, the accounts are at fault; record logs that.
 func (s *Shipper) record(st wal.Settlement) {
 	if err := s.opts.Place.Settle(st); err != nil {
 		s.logFault(err)

@@ -161,10 +161,10 @@ type Reply struct {
 	// Results has one entry a record when Err is nil; a nil entry is a record that is stored.
 	Results []*Error
 	// Landed names the shard that each record was stored in; "" is unknown. A sink gives it where Shape.ByShard
-	// asks for it, and where a record of one key is in another shard than the sink's map says.
+	// is set, and where a record of one key is in a shard other than the one in the sink's map.
 	Landed []string
-	// Shards is the newest map beside Landed: where records landed elsewhere than the sink's map said, the
-	// sink has asked for another. nil: it got none, and has none any more.
+	// Shards is the newest map beside Landed: where records landed outside the shards of the sink's map, the
+	// sink has fetched another. nil: it got none, and has none any more.
 	Shards *ShardMap
 	// Sent is how many bytes of the request's body went out, for a Sink that shares a Link.
 	Sent int
@@ -200,8 +200,8 @@ type Error struct {
 	Text  string // what it said; never a payload
 	// Record is the index of the record that the service named in a refused request, or -1.
 	Record int
-	// TooLarge: something on the way to the service does not take a request of that size. Smaller ones may pass; of
-	// a request of one event the Class says what is to be done.
+	// TooLarge: a hop on the way to the service does not take a request of that size. Smaller ones may pass; the
+	// Class decides how a request of one event is handled.
 	TooLarge bool
 	// RetryAfter is the service's own delay, a floor for ours; 0: it named none.
 	RetryAfter time.Duration

@@ -67,8 +67,8 @@ func classify(err error, batch []shipper.Record) (*shipper.Error, string) {
 	return e, strconv.Itoa(status)
 }
 
-// between reads a status that no error of the service came with: it may be that of a proxy, whose word is no
-// reason to give up a record. What is too large for a proxy is tried smaller.
+// between handles a status without an error of the service: it may be a proxy's, and a proxy's status is no reason to
+// give up a record. A request too large for a proxy is retried as smaller ones.
 func between(e *shipper.Error, status int) {
 	if e.Class == shipper.Poison {
 		e.Class = shipper.Operator
@@ -277,14 +277,14 @@ func isTimeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout()
 }
 
-// isDial tells whether no connection came about.
+// isDial reports whether the connection could not be established.
 func isDial(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// unsent reads a timeout before the first byte of the request's body as what it is: no connection came about in
-// time, which says nothing of a link's speed.
+// unsent turns a timeout before the first byte of the request's body into a connection error: no connection was
+// established in time, which is no evidence about a link's speed.
 func unsent(reply *shipper.Reply) {
 	if reply.Err == nil || reply.Err.Code != codeTimeout || reply.Sent > 0 {
 		return
@@ -317,13 +317,13 @@ func statusOf(err error, e *shipper.Error) int {
 	return r.Response.StatusCode
 }
 
-// nameless tells whether an answer has no code: the SDK has a name for that.
+// nameless reports whether a response has no code; the SDK substitutes UnknownError.
 func nameless(code string) bool { return code == "" || code == "UnknownError" }
 
-// quotedValue is how the services repeat what they refuse.
+// quotedValue matches a rejected value that the services quote in error texts.
 var quotedValue = regexp.MustCompile(`(?s)Value '.*?' at '`)
 
-// mask takes what the services repeat of records, their keys above all, out of a text that operators get to see.
+// mask removes the record contents that the services quote, above all keys, from a text that operators see.
 func mask(text string, batch []shipper.Record) string {
 	if !strings.Contains(text, "'") {
 		return text

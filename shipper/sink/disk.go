@@ -11,7 +11,7 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// disk is how a File changes what is in its files and makes it last: tests make these calls fail.
+// disk holds the calls with which a File changes and syncs its files: tests make these calls fail.
 type disk struct {
 	write    func(f *os.File, b []byte) (int, error)
 	truncate func(f *os.File, size int64) error

@@ -9,9 +9,9 @@
 //     names neither what was stored nor why it was not, a count of failures that the results don't
 //     show, a reply that is no JSON or is cut off, all read as failures whose outcome is unknown.
 //   - One Send is one request. The SDK's own retries are off.
-//   - One function, classify, decides what an error asks for. What it does not know goes to an operator
-//     (4xx) or is tried again (everything else): a record is refused for good only by a code of the service that
-//     says so, never by a bare status, which may be a proxy's. Texts have no keys or data in them.
+//   - One function, classify, decides how an error is handled. An unknown error goes to an operator
+//     (4xx) or is tried again (everything else): a record is rejected for good only by an explicit code of the
+//     service, never by a bare status, which may be a proxy's. Texts have no keys or data in them.
 //   - A service's Retry-After is the least that its next try waits, up to an hour.
 //   - New destinations dial nobody; Learn may be called to ask what the stream takes. An agent starts
 //     without a network and without credentials.
@@ -35,10 +35,10 @@
 // By shard (ByShard) a record holds events of several keys whose hashes lie in one shard of the map that Follow
 // keeps. Without a map records hold one key.
 //
-// The reply names the shard that each record landed in. Where that is another one than the map says, the map is
-// asked for at once, and the shipper sends aggregated records again that lie where no consumer looks for
-// them. Where the fresh map does not explain it, the stream may have begun to ignore keys: the next Send asks the
-// stream about itself first, and until it has answered, each event is a record of its own.
+// The response names the shard that each record landed in. Where that shard differs from the map's, the map is
+// fetched at once, and the shipper sends aggregated records again that lie where no consumer looks for
+// them. Where the fresh map does not explain it, the stream may have begun to ignore keys: the next Send queries the
+// stream's description first, and until the stream has answered, each event is a record of its own.
 //
 // In strict order each record goes by PutRecord and names the sequence number of the key's record before,
 // as far as this process knows it: the last 16,384 keys. What PutRecord refuses for a shard's sake is the
@@ -107,15 +107,15 @@
 // synced before stays, and the batch goes into a new file.
 //
 // An event counts as delivered when, after the sync, the file's name still leads to the file and the file has the
-// length that it should have. When somebody has removed, moved, replaced or cut it (logrotate's copytruncate), that is
-// logged once, events that did not count yet go into a new file, and events that did are where that left them. The
-// same is looked at again when the file is whole, and when it gets its name.
+// length that it should have. When another process has removed, moved, replaced or cut it (logrotate's copytruncate),
+// File logs that once; events that were not counted yet go into a new file, and counted events stay where the change
+// left them. File checks the same when the file is whole, and when it gets its name.
 //
 // The state names the path. After a crash and a change of the path, or of the destination's type, the unfinished
-// files are cut and finished where they are; when that can't be done, the log says where they are.
+// files are cut and finished where they are; when that can't be done, the agent logs their path.
 //
-// Files have the mode 0644 and folders 0755, less the umask, or FileMode and what follows from it (0640: 0750), from
-// when they are made.
+// Files have the mode 0644 and folders 0755, less the umask, or FileMode and the mode derived from it (0640: 0750), from
+// their creation on.
 //
 // Assumed: one sink at a time writes a stream's files under one path, and no other's path lies within it; fdatasync and
 // a directory's fsync reach the disk. A start reads the names in the tree under PATH, some hundred thousand a second.

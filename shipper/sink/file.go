@@ -73,7 +73,7 @@ func (o *FileOptions) setDefaults() error {
 
 func (o *FileOptions) fileMode() fs.FileMode { return cmp.Or(o.FileMode, 0o644) }
 
-// grant gives what was made with mode the bits of it that the umask took, where the mode was asked for.
+// grant adds the bits of mode that the umask removed at creation, if FileMode is set.
 func (o *FileOptions) grant(chmod func(fs.FileMode) error, mode fs.FileMode) error {
 	if o.FileMode == 0 {
 		return nil
@@ -81,7 +81,7 @@ func (o *FileOptions) grant(chmod func(fs.FileMode) error, mode fs.FileMode) err
 	return chmod(mode)
 }
 
-// dirMode lets search a directory whoever may read the files.
+// dirMode adds the search bit for everyone who may read the files.
 func (o *FileOptions) dirMode() fs.FileMode { return o.fileMode() | o.fileMode()&0o444>>2 }
 
 // File is a directory of this host as a destination. It is a shipper.Keeper.
@@ -107,7 +107,7 @@ type File struct {
 	chain     chain
 }
 
-// chain is a directory whose way up to Path was synced.
+// chain is a directory whose parents up to Path were synced.
 type chain struct {
 	dir  string // under Path
 	info fs.FileInfo
@@ -251,8 +251,8 @@ func (f *File) openLocked(first uint64) error {
 	return nil
 }
 
-// makeDirLocked makes Path/dir and syncs every directory from there up to Path. A directory that somebody
-// removed or replaced meanwhile is another one, and its way up is synced again.
+// makeDirLocked makes Path/dir and syncs every directory from there up to Path. A directory that another process
+// removed or replaced meanwhile is a different one, and its parents are synced again.
 func (f *File) makeDirLocked(dir string) error {
 	path := filepath.Join(f.o.Path, dir)
 	info, err := os.Stat(path)

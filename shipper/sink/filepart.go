@@ -68,7 +68,7 @@ func (s fileState) covers(p *part) bool {
 type openPart struct {
 	*part
 	path string
-	file *os.File // opened with O_APPEND: after somebody cut the file, no write leaves a hole
+	file *os.File // opened with O_APPEND: after another process cut the file, no write leaves a hole
 }
 
 // syncError is a sync that failed. What was not synced before it may be lost although a later
@@ -79,7 +79,7 @@ func (e *syncError) Error() string { return e.err.Error() }
 func (e *syncError) Unwrap() error { return e.err }
 
 // lostError is returned when the part's name does not lead to the part any more, or its bytes are not those
-// that were written: somebody removed, moved, replaced or cut it.
+// that were written: another process removed, moved, replaced or cut it.
 type lostError struct {
 	path   string
 	reason string
@@ -89,9 +89,9 @@ type lostError struct {
 
 func (e *lostError) Error() string { return fmt.Sprintf("output file %s: %s", e.path, e.reason) }
 
-// append writes the batch at the end of what is synced, and syncs it. Only when the name then still leads to
+// append writes the batch at the end of the synced bytes, and syncs it. Only when the name then still leads to
 // the file, and the file has the length that it should have, are the events where a consumer finds them. After
-// an error other than a lostError the part holds what it held, or more; the next append cuts it first.
+// an error other than a lostError the part holds its earlier bytes, or more; the next append cuts it first.
 func (p *openPart) append(batch []shipper.Record, d disk) error {
 	size, err := p.reach()
 	switch {
@@ -125,7 +125,7 @@ func (p *openPart) append(batch []shipper.Record, d disk) error {
 	return nil
 }
 
-// without returns the length of a part of size bytes that somebody cut, without the batch at its end.
+// without returns the length, without the batch at its end, of a part that another process cut to size bytes.
 func (p *openPart) without(batch []shipper.Record, size int64) int64 {
 	var written []byte
 	for _, r := range batch {
@@ -139,7 +139,7 @@ func (p *openPart) without(batch []shipper.Record, size int64) int64 {
 }
 
 // giveBack frees the space of a write that failed. When the part was cut meanwhile, it must not grow: the next
-// append tells.
+// append detects that.
 func (p *openPart) giveBack(d disk) {
 	if info, err := p.file.Stat(); err == nil && info.Size() > p.Size {
 		_ = d.truncate(p.file, p.Size) // else the next append does it

@@ -37,8 +37,8 @@ func (f *File) recoverLocked() error {
 	return nil
 }
 
-// moved tells whether the state's parts are under another directory than Path: the destination had another path
-// when the log last heard of it.
+// moved reports whether the state's parts are under another directory than Path: the destination had another path
+// when the state was last committed to the log.
 func (f *File) moved() bool {
 	if f.found.Root == "" || f.found.Root == f.o.Path {
 		return false
@@ -51,8 +51,8 @@ func (f *File) moved() bool {
 	return err != nil || !os.SameFile(then, now)
 }
 
-// recoverOld finishes what is under the path that the destination had before. What can't be finished there is told
-// once: the new path works whatever became of the old one.
+// recoverOld finishes the files under the destination's former path. It logs the files that can't be finished there
+// once: the new path works whether or not the old one is finished.
 func (f *File) recoverOld() {
 	root := f.found.Root
 	err := f.recoverRoot(root, f.found.Parts, true)
@@ -72,8 +72,8 @@ func (s fileState) names() (names []string) {
 	return names
 }
 
-// recoverRoot finishes the parts under root, and what no state names. known says that the state is about this root:
-// then an unfinished file from the checkpoint on was begun after it, and its events are delivered again.
+// recoverRoot finishes the parts under root, and the files that no state names. known: the state is about this root, so
+// an unfinished file from the checkpoint on was begun after it, and its events are delivered again.
 func (f *File) recoverRoot(root string, parts []part, known bool) error {
 	for i := range parts {
 		if err := f.finish(root, &parts[i]); err != nil {
@@ -111,8 +111,8 @@ func (f *File) recoverStray(s stray, known bool) error {
 	return f.disk.syncDir(filepath.Dir(s.path))
 }
 
-// FinishFiles finishes what a file destination left unfinished, for a destination that is no file any more. It returns
-// what the log keeps for it from then on, or nil when o.State is no File's.
+// FinishFiles finishes the files that a file destination left unfinished, for a destination that is no file any more.
+// It returns the state that the log keeps for it from then on, or nil when o.State is no File's.
 func FinishFiles(o FileOptions) (state []byte) {
 	found, err := decodeState(o.State)
 	if err != nil || found.Root == "" {

@@ -67,8 +67,8 @@ func (f *File) endLocked() {
 	f.removeEmptyLocked()
 }
 
-// removeEmptyLocked removes the files that nothing was delivered to. Those that it can't are tried again, and meanwhile
-// the state names them: what they hold is of events that go into another file.
+// removeEmptyLocked removes the files that nothing was delivered to. Files that can't be removed are tried again, and
+// meanwhile the state names them: their contents are of events that go into another file.
 func (f *File) removeEmptyLocked() {
 	f.rolled = slices.DeleteFunc(f.rolled, func(p *part) bool {
 		return p.Size == 0 && f.finish(f.o.Path, p) == nil
@@ -83,8 +83,8 @@ func (f *File) abandonLocked() {
 	f.rollLocked()
 }
 
-// loseLocked ends a current file that somebody removed, moved, replaced or cut. The events that counted as
-// delivered before are where that left them; those that did not are cut off, since they go into a new file.
+// loseLocked ends a current file that another process removed, moved, replaced or cut. Events that counted as
+// delivered before stay where the change left them; the other events are cut off, since they go into a new file.
 func (f *File) loseLocked(lost *lostError) {
 	p := f.current
 	f.o.Logger.Error("output file changed by somebody else; going on in a new file", "stream", f.o.Stream,
@@ -128,7 +128,7 @@ func (f *File) finishCovered() {
 	}
 }
 
-// finish cuts a part under root to what is synced, gives it its name and syncs the directory. It can be called again
+// finish cuts a part under root to its synced size, gives it its name and syncs the directory. It can be called again
 // after an error. A part of an earlier life that is gone was finished.
 func (f *File) finish(root string, p *part) error {
 	path := filepath.Join(root, p.Tmp)
@@ -143,7 +143,7 @@ func (f *File) finish(root string, p *part) error {
 		case err != nil && !gone:
 			return err
 		case gone:
-		case p.Size == 0: // nothing was delivered to it, or somebody cut it to nothing; if it comes back, it is empty
+		case p.Size == 0: // nothing was delivered to it, or another process cut it to nothing; if it comes back, it is empty
 			if err := os.Remove(path); err != nil {
 				return fmt.Errorf("remove empty file: %w", err)
 			}

@@ -57,7 +57,7 @@ type streamCheck struct {
 	answer  Description // guarded by mu
 }
 
-// doubt makes the next Send ask first, or the first one after checkAgain.
+// doubt makes the next Send query the stream first, or the first Send after checkAgain.
 func (c *streamCheck) doubt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,8 +79,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// distrust: records lie in shards that don't hold their keys, and the newest map does not say why. Until the
-// stream has said whether it ignores keys, each event is a record of its own, which no consumer discards.
+// distrust: records lie in shards that don't hold their keys, and the newest map does not explain it. Until the
+// stream has answered whether it ignores keys, each event is a record of its own, which no consumer discards.
 func (k *Kinesis) distrust() {
 	c := &k.check
 	c.mu.Lock()
@@ -156,8 +156,8 @@ func (k *Kinesis) askLocked(ctx context.Context) {
 	}
 }
 
-// reshapeLocked makes the shape what the stream says. Where it ignores keys, a consumer's library would drop
-// aggregated records of keys that lie outside the shard that they came to, so each event is a
+// reshapeLocked updates the shape from the stream's description. If spread (the stream ignores keys), a consumer's
+// library would drop aggregated records of keys that lie outside the shard that they came to, so each event is a
 // record of its own; a consumer of aggregated records takes those as well.
 func (k *Kinesis) reshapeLocked(spread bool) {
 	d, shape := k.check.answer, k.first

@@ -126,9 +126,9 @@ func hashKey(text *string) (h shipper.HashKey, err error) {
 	return h, nil
 }
 
-// landed looks where the records went. Where that is not what the map says, the map is asked for again at
-// once, and the reply names both: the shipper judges by them which records no consumer will see. What a fresh
-// map does not explain looks as if the stream ignored keys.
+// landed checks which shards the records went to. Where they differ from the map's, landed fetches the map
+// at once, and the response names both: with them the shipper finds the records that no consumer will see. If a fresh
+// map does not explain the shards either, the stream may ignore keys.
 func (k *Kinesis) landed(ctx context.Context, batch []shipper.Record, shards []*string, reply *shipper.Reply) {
 	if slices.ContainsFunc(reply.Results, throttled) {
 		k.shards.ask()
@@ -149,7 +149,7 @@ func (k *Kinesis) landed(ctx context.Context, batch []shipper.Record, shards []*
 	}
 }
 
-// relearn asks for the shards at once, also for those that were closed of late. Without an answer there is
+// relearn fetches the shards at once, including recently closed ones. Without a response there is
 // no map: one that is known to be wrong would lead the next records astray too.
 func (k *Kinesis) relearn(ctx context.Context) *shipper.ShardMap {
 	m, err := k.ListShards(ctx, types.ShardFilterTypeFromTrimHorizon)
@@ -161,7 +161,7 @@ func (k *Kinesis) relearn(ctx context.Context) *shipper.ShardMap {
 	return m
 }
 
-// explains tells whether each record is in a shard that holds its key, or held it until a reshard.
+// explains reports whether each record is in a shard that holds its key, or held it until a reshard.
 func explains(m *shipper.ShardMap, batch []shipper.Record, shards []*string) bool {
 	for i, id := range shards {
 		if aws.ToString(id) != "" && !m.Holds(*id, batch[i].Key) {

@@ -14,9 +14,9 @@ import (
 var environmentProxy = http.ProxyFromEnvironment
 
 // credentialsClient is the client with which the SDK's chain fetches credentials. The environment's proxy is for
-// services alone, STS and SSO among them. Where a task, a pod or an instance gets its credentials (RFC 3927 addresses,
-// loopback, and what the environment names), no proxy can reach, and none may see the token that is
-// shown there. The SDK would ask the proxy, as net/http does for all but loopback.
+// services alone, STS and SSO among them. No proxy can reach the sources of a task's, a pod's or an instance's
+// credentials (RFC 3927 addresses, loopback, and the environment's endpoints), and none may see the token that is
+// sent there. The SDK would use the proxy, as net/http does for all but loopback.
 func credentialsClient() *awshttp.BuildableClient {
 	return httpClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = credentialsProxy })
 }
@@ -46,7 +46,7 @@ func isLocal(host string) bool {
 	return ip.IsLoopback() || ip.IsLinkLocalUnicast() || ec2Local.Contains(ip)
 }
 
-// isSource reports whether host, with its port, is where the environment says that credentials are.
+// isSource reports whether host, with its port, is a credentials endpoint that the environment names.
 func isSource(host string) bool {
 	for _, name := range []string{"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT"} {
 		if u, err := url.Parse(os.Getenv(name)); err == nil && u.Host != "" && strings.EqualFold(u.Host, host) {
