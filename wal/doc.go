@@ -298,7 +298,7 @@
 // name or a rename of the directory begins none. Each producer may then leave out, once, events that the copy lacks:
 // that is logged, and elsewhere a gap is a SequenceError. Not noticed is: a copy on other systems than Linux; a disk
 // that is copied as a whole, where machine id, serial number and cards are the same; an older copy that is written
-// into the files that are there, within a second after an agent was killed. Snapshot makes a consistent copy.
+// into the files that are there, within ten seconds after an agent was killed. Snapshot makes a consistent copy.
 //
 // # Assumed
 //

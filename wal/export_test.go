@@ -95,3 +95,6 @@ const LeastFrame = leastFrame
 
 // FrameSize returns the length of the event's frame in a block.
 func FrameSize(e *Event) int { return frameSize(e) }
+
+// NoteEvents notes the number of events beside the log's files, as upkeep does.
+func (l *Log) NoteEvents() { l.noteEvents() }

@@ -76,6 +76,7 @@ type identity struct {
 	branch  string                       // the latest; "" when the log was never copied
 	streams map[string][]branchBeginning // of streams that have events of several branches, ascending
 	machine map[string]string
+	noted   uint64 // events, by noteEvents; 0: none yet
 }
 
 type branchBeginning struct {
@@ -228,4 +229,11 @@ func (l *Log) events() (n uint64) {
 
 // noteEvents notes beside the files how many events there are at least, so that an older copy that is put in their place
 // is known. It may say less.
-func (l *Log) noteEvents() { noteOutside(l.dir, l.events()) }
+//
+// An idle log notes nothing: each note is a write to the file system's journal. Open calls it, then upkeep, then Close.
+func (l *Log) noteEvents() {
+	if n := l.events(); n != l.identity.noted {
+		noteOutside(l.dir, n)
+		l.identity.noted = n
+	}
+}
