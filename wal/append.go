@@ -21,13 +21,13 @@ type Ticket struct {
 	blocks   [][]byte   // of a large batch: frames are blocks already, counted from the batch's first event
 	events   int
 	payload  uint64  // bytes of it, when blocks are laid
-	weight   int64   // what it holds of Log.room
-	share    *stream // what it holds shared bytes of; nil: nothing
+	weight   int64   // bytes that it holds of Log.room
+	share    *stream // the stream whose shared bytes it holds; nil: none
 	shared   int64
 	overhead int64       // of the events, in shared
 	refusal  error       // unless it is stored already
-	taken    atomic.Bool // by the committer, or by a caller who gave up
-	helps    *committer  // whom Wait helps; nil: nobody
+	taken    atomic.Bool // by the committer, or by a caller that gave up
+	helps    *committer  // the committer that Wait helps; nil: none
 	done     chan struct{}
 
 	// Set before done is closed.

@@ -47,7 +47,7 @@ func (c *committer) collectPlaces(g *group) {
 	}
 }
 
-// placeQueue are the places that differ from what is on the disk. Its mutex is the last to be taken.
+// placeQueue holds the places that differ from their state on the disk. Its mutex is acquired last.
 type placeQueue struct {
 	mu     sync.Mutex
 	places []*Place
@@ -60,7 +60,7 @@ func (q *placeQueue) push(p *Place) {
 	q.places = append(q.places, p)
 }
 
-// pop is called by whoever has the committer's turn, and when there is one.
+// pop removes the first place. The caller holds the committer's turn, and the queue is not empty.
 func (q *placeQueue) pop() (p *Place) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -82,7 +82,7 @@ func (q *placeQueue) end() uint64 {
 	return q.popped + uint64(len(q.places))
 }
 
-// done tells whether so many places have been popped.
+// done reports whether at least so many places have been popped.
 func (q *placeQueue) done(popped uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -134,7 +134,7 @@ func (s *placeStep) failed() {
 	s.place.mu.Unlock()
 }
 
-// sync asks for a checkpoint now.
+// sync requests a checkpoint now.
 func (c *committer) sync() (<-chan error, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,7 +153,7 @@ type syncCall struct {
 	until  uint64     // how many places are popped from Log.dirty once all are that were in it
 }
 
-// answerSyncs answers the calls whose places are on the disk, or all after an error.
+// answerSyncs completes the calls whose places are on the disk; after an error, all calls.
 func (c *committer) answerSyncs(calls []syncCall, err error) {
 	var done []syncCall
 	c.mu.Lock()

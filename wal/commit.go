@@ -48,9 +48,9 @@ type committer struct {
 	parts          map[string]*part // of the group under way, by stream
 	lookAgain      time.Time        // when the disk is to be asked for its room
 	room           int64            // that appends had when the group began
-	producerPages  int64            // what the producers take of the state
+	producerPages  int64            // the producers' share of the state
 	needed         uint64           // Log.moves when the newest segment was last found to be needed, and 1
-	passed         atomic.Bool      // the log was full, and what the checkpoint settled is truncated
+	passed         atomic.Bool      // the log was full, and the segments that the checkpoint settled are truncated
 	renewAgain     time.Time        // when to try again to replace it, after that did not work
 	packer         packer
 }
@@ -316,8 +316,9 @@ func (c *committer) admit(g *group, t *Ticket, now time.Time) bool {
 	return true
 }
 
-// fits returns what t takes of the room that the group has left. 0: t has to wait, for the next group or,
-// when c.full is set, for room in the log; an error: t is refused. names is what t adds to the state.
+// fits returns the bytes that t needs of the room that the group has left. 0: t has to wait, for the next group or,
+// when c.full is set, for room in the log; an error: t is rejected. names is the number of bytes that t's new names add
+// to the state.
 func (c *committer) fits(g *group, t *Ticket, names int64) (need int64, err error) {
 	if need := t.need(); need > c.log.capacity() {
 		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity())
@@ -351,7 +352,7 @@ func (t *Ticket) need() int64 {
 // namesNeed is how often names that are new count: in this segment's state, in a checkpoint and in the next segment.
 const namesNeed = 3
 
-// producerNeed is the most that the state grows by for what the producer of t has stored.
+// producerNeed returns the most bytes by which the entry of t's producer grows the state.
 func (c *committer) producerNeed(t *Ticket) int64 {
 	p := c.producers[t.producer]
 	if p == nil {
@@ -371,7 +372,7 @@ func (c *committer) recognise(t *Ticket) (at uint64, known bool, err error) {
 	}
 	p.heard = time.Now()
 	at, known, err = p.check(t.producer.id, t.sequence, uint64(t.events))
-	p.mayLeap = p.mayLeap && !known // who still sends this has sent nothing that the copy lacks
+	p.mayLeap = p.mayLeap && !known // a producer that repeats a stored batch has sent nothing that the copy lacks
 	return at, known, err
 }
 

@@ -30,15 +30,15 @@ type DeadLetters struct {
 	path string
 	log  *Log // that it shares MaxSize with; nil: there is no bound
 
-	mu      sync.Mutex // guards what follows, and is held during a commit
+	mu      sync.Mutex // guards the fields below, and is held during a commit
 	db      *bolt.DB   // nil until it is needed
 	file    *os.File   // the db's
 	mapped  int64      // how far the db may grow before bbolt maps it anew
-	live    int64      // what the letters take of it at most
+	live    int64      // upper bound of the bytes that the letters occupy in it
 	held    int64      // how long it may become
 	largest int64      // about the length of its largest letter
 	closed  bool
-	failed  error // of a commit whose outcome is unknown: nothing is written any more
+	failed  error // of a commit whose outcome is unknown: no write follows it
 	stuck   bool  // bbolt panicked and holds its locks
 
 	commit func(tx *bolt.Tx) error
@@ -71,7 +71,7 @@ func (d *DeadLetters) Bury(letter Dead) error {
 	err := d.buryLocked(letter)
 	if damaged(err) {
 		d.abandonFileLocked()
-		err = d.buryLocked(letter) // in another file, if that one is damaged by what is on the disk
+		err = d.buryLocked(letter) // in a new file, if the content of this one is damaged on the disk
 	}
 	return err
 }
@@ -92,7 +92,7 @@ func (d *DeadLetters) buryLocked(letter Dead) error {
 		if err = d.putLocked(&letter); !tooLong(err) {
 			return err
 		}
-		if all { // what is free of the file is in pieces
+		if all { // the free space of the file is fragmented
 			return d.fullError(size)
 		}
 	}

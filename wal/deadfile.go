@@ -22,7 +22,7 @@ func (d *DeadLetters) openLocked() (err error) {
 	if err := d.prepareLocked(); err != nil {
 		return err
 	}
-	// Whoever made or renamed the file may not have come to sync the folder.
+	// The process that made or renamed the file may have ended before it synced the folder.
 	if err := syncDir(filepath.Dir(d.path)); err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (d *DeadLetters) openLocked() (err error) {
 }
 
 const (
-	// deadAhead is by how much the file is mapped ahead of what it has, and deadStep by how much it is lengthened.
+	// deadAhead is how far the map extends beyond the file's length, and deadStep is the increment of that length.
 	deadAhead = 4 << 20
 	deadStep  = 256 << 10
 )
@@ -142,8 +142,8 @@ func checkLetters(path string) error {
 	return nil
 }
 
-// knownDead returns a VersionError if a later release wrote the dead letters in dir. Whatever else is wrong with them is for
-// whoever reads them to say.
+// knownDead returns a VersionError if a later release wrote the dead letters in dir. Their readers report every other
+// fault.
 func knownDead(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, deadName)
 	err := lookTwice(ctx, func() error { return newestLetter(path) })

@@ -25,7 +25,7 @@ type DeadStat struct {
 	Bytes               int // of its data
 	Reason              string
 	At                  time.Time // when it was refused
-	Damage              error     // a *CorruptError or a *VersionError: what stands above is empty but for ID
+	Damage              error     // a *CorruptError or a *VersionError: of the fields above, only ID is set
 }
 
 // DeadQuery chooses dead letters; the zero value means the first of all.
@@ -175,6 +175,6 @@ func (d *DeadLetters) view(f func(b *bolt.Bucket) error) error {
 		if !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 			return err
 		}
-		// It was mapped or written anew before f was called, or closed, which the next look tells.
+		// The file was mapped or written anew before f was called, or it was closed: the next iteration finds out.
 	}
 }

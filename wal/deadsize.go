@@ -9,9 +9,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// The file of the dead letters has a bound, and what it occupies is taken off what the segments may. The first bytes of it,
-// deadRoom, are kept free of appends: a full log whose destination refuses what it gets has no other way to move on. What
-// it grows beyond that is room of the log's, while the log has it. A letter for which there is none is rejected.
+// The file of the dead letters has a bound, and the bytes that it occupies are subtracted from the bound of the segments.
+// Appends never use its first deadRoom bytes: a full log whose destination rejects its events has no other way to move on.
+// Beyond deadRoom the file grows into free room of the log. A letter that does not fit is rejected.
 
 // maxDead is how long the file of the dead letters may become.
 func (l *Log) maxDead() int64 { return l.opts.MaxSize / 8 }
@@ -19,11 +19,12 @@ func (l *Log) maxDead() int64 { return l.opts.MaxSize / 8 }
 // deadRoom is kept free of appends for dead letters.
 func (l *Log) deadRoom() int64 { return min(l.opts.MaxSize/16, 4<<20) }
 
-// deadHeld is what dead letters take of MaxSize, whether they need it yet or not.
+// deadHeld returns the bytes of MaxSize that are held for dead letters, whether they need them yet or not.
 func (l *Log) deadHeld() int64 { return max(l.dead.Load(), l.deadRoom()) }
 
-// countDead counts the file that was there before the log was opened, and removes what a crash left of a copy of it. An
-// older release knew no bound: what is beyond it is not counted, since the log could not take appends until letters are dropped.
+// countDead counts the file that was there before the log was opened, and removes the unfinished copy that a crash left.
+// Older releases had no bound. Bytes beyond the bound are not counted: they would block all appends until letters are
+// dropped.
 func (l *Log) countDead(path string) error {
 	if err := removeIfThere(path + unfinishedSuffix); err != nil {
 		return err
@@ -37,14 +38,14 @@ func (l *Log) countDead(path string) error {
 	return nil
 }
 
-// holdDead lets dead letters occupy so many bytes. It tells whether there is room for them.
+// holdDead lets dead letters occupy so many bytes. It reports whether there is room for them.
 func (l *Log) holdDead(bytes int64) bool {
 	if bytes <= l.deadHeld() {
 		l.dead.Store(bytes)
 		return true
 	}
 	select {
-	case l.committer.turn <- struct{}{}: // the commit under way may use what there was
+	case l.committer.turn <- struct{}{}: // the commit under way may use the room that there was
 		defer func() { <-l.committer.turn }()
 	case <-l.committer.done:
 	}
@@ -67,15 +68,15 @@ func (d *DeadLetters) most() int64 {
 	return d.log.maxDead()
 }
 
-// hold is holdDead, for the file and what is beside it.
+// hold is holdDead for a file of so many bytes and for the bytes beside it.
 func (d *DeadLetters) hold(length, beside int64) bool {
 	return d.log == nil || d.log.holdDead(min(length, d.most())+beside)
 }
 
-// letterPages is what a letter of so many bytes takes of pages at most.
+// letterPages returns the most bytes of pages that a letter of so many bytes takes.
 func letterPages(n int) int64 { return entryPages(8, n) }
 
-// deadPages is what the file has beside letters, and what a transaction writes beside the letter.
+// deadPages returns the bytes of the file's other pages, and of those that a transaction writes beside the letter.
 func deadPages() int64 { return 8 * int64(os.Getpagesize()) }
 
 // step is by how much the file is lengthened.
@@ -83,7 +84,7 @@ func (d *DeadLetters) step() int64 { return min(deadStep, d.most()/16) }
 
 // roomLocked makes room for a letter of size bytes in the file and in its map, before a commit begins: bbolt would do so
 // within it, where a shortage is final. More bytes are made room for than the letter's own, since its neighbours are written
-// again; all: there are no more. What a Drop takes is held beside that.
+// again; all: there are no more. The room for a Drop is held in addition.
 func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
 	used, err := d.usedLocked()
 	if err != nil {
@@ -133,11 +134,11 @@ func (d *DeadLetters) limitLocked(bytes int64) {
 	d.db.MaxSize = int(min(max(bytes, 1), math.MaxInt))
 }
 
-// dropRoom is what the removal of a letter takes while what stands beside it is written again, in a file whose largest
-// letter has so many bytes.
+// dropRoom returns the bytes that the removal of a letter takes, since its neighbours are written again, in a file whose
+// largest letter has so many bytes.
 func dropRoom(largest int64) int64 { return 3*largest + deadPages()/2 }
 
-// roomToDropLocked lets a Drop use what is held for it, and more if there is more.
+// roomToDropLocked lets a Drop use the room that is held for it; more: also further room, if there is some.
 func (d *DeadLetters) roomToDropLocked(more bool) {
 	if more {
 		d.holdLocked(min(d.held+2*dropRoom(d.largest), math.MaxInt))
@@ -145,8 +146,8 @@ func (d *DeadLetters) roomToDropLocked(more bool) {
 	d.limitLocked(d.held)
 }
 
-// needs is what a letter of size bytes takes beside those that there are: also for a moment, while it and a neighbour are
-// written anew.
+// needs returns the bytes that a letter of size bytes takes in addition to the stored letters. This includes the temporary
+// need while the letter and a neighbour are written anew.
 func (d *DeadLetters) needs(size int64) int64 {
 	need := letterPages(int(size)) + deadPages()
 	if d.live > 0 {
@@ -168,7 +169,7 @@ func (d *DeadLetters) usedLocked() (used int64, err error) {
 	return used, err
 }
 
-// weighLocked reckons what the letters take.
+// weighLocked calculates the bytes that the letters take.
 func (d *DeadLetters) weighLocked() error {
 	d.live, d.largest = 0, 0
 	return viewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
@@ -213,7 +214,7 @@ func (d *DeadLetters) shrinkLocked() error {
 		err = d.closeLocked()
 	}
 	if err == nil {
-		err = os.Rename(unfinished, d.path) // whoever opens it syncs the folder
+		err = os.Rename(unfinished, d.path) // the next open syncs the folder
 	}
 	if err != nil {
 		_ = removeIfThere(unfinished) // or the next copy does

@@ -174,7 +174,7 @@
 // beyond that, so an estimate that is too low costs a refusal, and not MaxSize.
 //
 // The newest segment is allocated ahead (fallocate), so that lack of space shows before a byte of a
-// commit is written and is only a refusal, and what a checkpoint and the seal take stays allocated: they find
+// commit is written and only rejects appends, and the room for a checkpoint and the seal stays allocated: they find
 // their blocks on a disk that is full to the last one, and truncation, which needs the checkpoint, goes on. On a disk
 // with less than 1 GiB free the next segment is made, and allocated, as soon as the newest has begun. Every other
 // shortage (descriptors, memory, address space, an interrupted call) is met before that too, and is a refusal or tried
@@ -183,18 +183,18 @@
 // It also saves bbolt's sync for every growth. Where a file system can't allocate ahead, ENOSPC is met in
 // the write itself; it is a refusal as long as the transaction's meta page has not been written.
 //
-// The newest segment ends at SegmentSize, or at a quarter of what the log has and could have on a disk that is short.
-// While there is no room for the one after the next it grows on. When an append finds no room and nobody
-// needs the events of the newest segment, that is sealed however short it is, the next one begins with the state as it
-// is then, and the old one is unlinked: a log of which everything is settled takes events again. A full log
-// looks for that at each checkpoint too, so it is not full any longer before somebody tries.
+// The newest segment ends at SegmentSize or, on a disk that is short, at a quarter of the bytes that the log has and
+// could have there. It grows on while there is no room for the segment after the next. When an append finds no room and
+// no destination needs the events of the newest segment, that segment is sealed however short it is, the next one begins
+// with the state as it is then, and the old one is unlinked: a log whose events are all settled takes events again. A
+// full log checks for that at each checkpoint too, so that it has room again before the next append.
 //
 // The state (streams with events, places, producers) is in every segment, three times in the reckoning above. A stream or
 // a producer that is new, and would take it over an eighth of MaxSize, is rejected by name (StateError); a
-// destination that is new to a stream with events, over three sixteenths. What is known goes on: a producer remembers
+// destination that is new to a stream with events, over three sixteenths. Known names stay usable: a producer keeps
 // fewer runs once they take half of the bound. Within it there is room for an append of three fifths of
-// MaxSize once all is settled, and only a larger one is ErrTooLarge, whatever the state. A stream that has not
-// stored an event leaves nothing behind: it is forgotten when its append was rejected or its last place is parked.
+// MaxSize once all is settled, and only a larger one is ErrTooLarge, regardless of the state. A stream that has not
+// stored an event leaves nothing behind: it is dropped when its append was rejected or its last place is parked.
 //
 // A full log refuses (Reject), lets appends wait for as long as their callers do (Block), or has the
 // destinations drop what they have not settled of the oldest segment (DropOldest: an open place by
@@ -227,7 +227,7 @@
 // the old one: a destination that is stuck, or a single lane of it, keeps its own events, and not what others
 // have appended beside them.
 //
-// Both happen beside the committer, in goroutines of their own. Unlinks share one sync of the folder. A segment whose
+// Both run beside the committer, in goroutines of their own. Unlinks share one sync of the folder. A segment whose
 // unlink fails counts as in use, and is tried again at the next checkpoint. A rewrite reads, or writes and syncs, 1 MiB
 // at a time, for which a commit may have to wait, and then rests for three times as long as that took, unless the log
 // is full.
@@ -256,7 +256,7 @@
 // agent runs. bbolt's own lock is released, so that tools may read beside a running agent. The newest segment is read whole, page by page, before bbolt opens it: bbolt does
 // the same when it opens a file for writing, and ends the process when a page is bad. Of the others
 // the indexes are read. Sealed segments stay mapped up to a budget in bytes: 16 GiB and 64 of them, 192 MiB on 32-bit
-// platforms, and those that nobody reads are unmapped when there is no address space.
+// platforms, and those without a reader are unmapped when address space runs out.
 //
 // Sealed segments are read page by page too, from a map of the file and without bbolt, which follows pages
 // that lead back to themselves until its stack or the memory is full: that ends the process, and no
@@ -280,10 +280,10 @@
 // sequence. The ledgers are those of the segment before: what was delivered since counts as dropped or is
 // delivered again. Only the loss of every segment loses the log's id.
 //
-// Only content that reads as wrong twice is damage. Open reads again, after pauses, what the disk could not read, and
-// then ends with that error and changes nothing; so it does with a file that it may not open. A segment on a bad sector
-// that stays bad is set aside by hand: renamed to its name with ".corrupt" behind it. While the log is open a Read that
-// the disk fails is an I/O error for a minute, and a CorruptError after that.
+// Only content that is wrong in two reads is damage. When the disk fails a read, Open reads again after pauses, and then
+// returns that error and changes nothing; so it does with a file that it may not open. A segment on a bad sector
+// that stays bad is set aside by hand: renamed to its name with ".corrupt" behind it. While the log is open, a Read that
+// the disk fails returns an I/O error for a minute, and a CorruptError after that.
 //
 // A part that a later release wrote ends Open with a VersionError, before anything is changed. A version counts only
 // where the checksum beside it holds; every later format keeps both in their places. Open looks at every segment's
@@ -291,9 +291,10 @@
 //
 // # Copies
 //
-// A copy of the directory has the log's id. Open takes a directory for a copy when what does not come with the files
-// differs from what the newest segment says: its file's and folder's inode and time of birth; the machine's id, serial
-// number and network cards; how many events there were, which an attribute of the folder notes every second. Then the
+// A copy of the directory has the log's id. Open treats a directory as a copy when properties that are not copied with
+// the files differ from the record in the newest segment: the inode and time of birth of its file and folder; the
+// machine's id, serial number and network cards; the number of events, which an attribute of the folder notes every
+// second. Then the
 // stream's later events are a branch of their own (Branches), so that no id is given twice. A restart, another host
 // name or a rename of the directory begins none. Each producer may then leave out, once, events that the copy lacks:
 // that is logged, and elsewhere a gap is a SequenceError. Not noticed is: a copy on other systems than Linux; a disk
@@ -317,8 +318,8 @@
 //	or producer's name          1,024 bytes
 //	producers remembered        8,192 (twice that for a while), the silent for longest are forgotten first, and
 //	                            those silent for ProducerIdle (7 days): what they send again is stored again
-//	runs of a producer          256, fewer when all take a sixteenth of MaxSize; what is older is known as a
-//	                            duplicate, but not where it is
+//	runs of a producer          256, fewer when all take a sixteenth of MaxSize; an older batch is recognized as a
+//	                            duplicate, but its offset is not known
 //	streams, producers, places  an eighth of MaxSize together: about 500 streams with a destination in 1 MiB. A stream
 //	                            with events is kept in memory, with its places, for ever
 //	memory                      16 MiB of batches that wait, 16 MiB of blocks, what bbolt

@@ -3,7 +3,7 @@ package wal
 import "slices"
 
 // makeRoom is called when an append waits because the log is full. Under DropOldest it asks every
-// destination that still needs the oldest segment to drop what it has not settled of it;
+// destination that still needs the oldest segment to drop the events of it that it has not settled;
 // the segment is truncated once they have. The newest is the oldest when there is no other: it is renewed then.
 func (l *Log) makeRoom() {
 	if l.opts.OnFull != DropOldest {
@@ -45,7 +45,7 @@ type streamEnd struct {
 	next   uint64
 }
 
-// oldest returns what the oldest segment holds.
+// oldest returns the streams in the oldest segment, each with its end there.
 func (l *Log) oldest() (ends []streamEnd) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -58,7 +58,7 @@ func (l *Log) oldest() (ends []streamEnd) {
 	return ends
 }
 
-// raise raises the floor. It returns false when no shipper drops what lies below.
+// raise raises the floor. It reports whether a shipper drops the events below it.
 func (p *Place) raise(f Floor) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,16 +83,16 @@ func (l *Log) dropForParked() {
 	}
 }
 
-// dropsLate tells whether something lies below the floor of a place that nobody ships from.
+// dropsLate reports whether the place has no shipper and has unsettled events below its floor.
 func (p *Place) dropsLate() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.shippedLocked() && p.checkpointLocked() < p.floor.Offset()
 }
 
-// dropParked drops for a destination that nobody ships to: it is not configured any more, or can't be built yet.
+// dropParked drops for a destination without a shipper: it is not configured any more, or can't be built yet.
 func (l *Log) dropParked(p *Place) {
-	l.losing.Lock() // what is lost is not reckoned meanwhile
+	l.losing.Lock() // no loss is reckoned meanwhile
 	defer l.losing.Unlock()
 	marks, floor := p.Marks(), p.Floor()
 	next := floor.Offset()
@@ -124,8 +124,8 @@ func (l *Log) dropParked(p *Place) {
 	p.settleParked(&marks, Settlement{Marks: moved, Add: Ledger{Dropped: dropped}})
 }
 
-// settleParked is Settle unless a shipper has begun by now, or has been there since the place had these marks: what was
-// counted by them is counted again then.
+// settleParked is Settle unless a shipper has begun by now, or the marks have changed since the events were counted: then
+// they are counted again.
 func (p *Place) settleParked(marks *[Lanes]Mark, s Settlement) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
