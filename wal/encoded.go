@@ -84,7 +84,7 @@ func (e *Event) DecodeAttributes() {
 // textIn returns b as a string that lies in b, which nobody may change from here on.
 func textIn(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// plainAttribute tells whether b is a name and then a value, and how many bytes they have.
+// plainAttribute reports whether b is a name and then a value, and returns how many bytes they have.
 func plainAttribute(b []byte) (size int, plain bool) {
 	for field := fieldEntryKey; field <= fieldEntryValue; field++ {
 		num, typ, n := protowire.ConsumeTag(b)

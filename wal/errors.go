@@ -20,8 +20,8 @@ var (
 	// Nothing of it was stored. Appending resumes when segments have been truncated.
 	ErrFull = errors.New("wal: the log is full")
 
-	// ErrTooLarge is wrapped by an append of more than three fifths of MaxSize, less 128 KiB, with what stands around its
-	// events: that may not fit even an empty log; and by one of more than 64 MiB. It does not depend on what the log holds.
+	// ErrTooLarge is wrapped by an append of more than three fifths of MaxSize, less 128 KiB, including the framing of its
+	// events: that may not fit even an empty log; and by one of more than 64 MiB. It does not depend on the log's content.
 	// Nothing of it was stored, and trying again is of no use.
 	ErrTooLarge = errors.New("wal: the append is too large")
 
@@ -41,7 +41,7 @@ var (
 	ErrUnsettled = errors.New("wal: settlement moves no mark")
 
 	// ErrOvercounted is wrapped by Place.Settle for a settlement that counts more than is pending. Its marks and its state
-	// took effect; of what it counts, so much that nothing is pending.
+	// took effect; its counts only up to the pending events and bytes.
 	ErrOvercounted = errors.New("wal: settlement counts more than is pending")
 
 	// ErrStateFull is wrapped by an append of a stream or producer that is new to the log, and by Place for a destination
@@ -72,11 +72,11 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("wal: %s: stream %q, block %d: %s", e.File, e.Stream, e.Offset, e.Reason)
 }
 
-// VersionError tells that a part of the log has a format that this release does not know. Open returns it and changes
+// VersionError reports that a part of the log has a format that this release does not know. Open returns it and changes
 // nothing, so that the release that wrote the log can still read it.
 type VersionError struct {
 	File       string // the segment's path, or that of the dead letters
-	Part       string // what of it: "segment", "block", "index", "place", "dead letter", "bbolt"
+	Part       string // the part of the file: "segment", "block", "index", "place", "dead letter", "bbolt"
 	Got, Known uint64
 }
 
@@ -88,7 +88,7 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("wal: %s was %s", e.File, told)
 }
 
-// readError is an I/O error. It says nothing of the file's content, which another read may find to be sound.
+// readError is an I/O error. It does not imply damage: another read may find the file's content to be sound.
 type readError struct {
 	file string
 	what string
@@ -98,7 +98,7 @@ type readError struct {
 func (e *readError) Error() string { return fmt.Sprintf("wal: %s: read %s: %v", e.file, e.what, e.err) }
 func (e *readError) Unwrap() error { return e.err }
 
-// unread tells whether err is an I/O error of a read.
+// unread reports whether err is an I/O error of a read.
 func unread(err error) bool {
 	var r *readError
 	return errors.As(err, &r)
@@ -153,7 +153,7 @@ func (e *StateError) Is(target error) bool { return target == ErrStateFull }
 // DeadFullError is an ErrDeadFull with its numbers, in bytes.
 type DeadFullError struct {
 	Letter    int64 // of the letter that was rejected, about
-	Used, Max int64 // what letters take of the file, and how long that may become
+	Used, Max int64 // the bytes that letters take of the file, and its greatest length
 }
 
 func (e *DeadFullError) Error() string {

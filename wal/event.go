@@ -26,8 +26,8 @@ type Event struct {
 	Lane   uint8
 }
 
-// Size returns the bytes of the payload and of the attributes, names and values: what limits of an event and of a
-// producer's rate are held against. What the log counts of a stream are the bytes of payloads alone.
+// Size returns the bytes of the payload and of the attributes, names and values. Limits of an event's size and of a
+// producer's rate apply to it. The log's counts of a stream include the bytes of payloads alone.
 func (e *Event) Size() int {
 	n := len(e.Data)
 	if e.Encoded != nil {

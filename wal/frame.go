@@ -131,7 +131,7 @@ func splitFrame(b []byte) (lane uint8, event, rest []byte, err error) {
 	return b[0], event, b[1+n:], nil
 }
 
-// decodeEvent reads an encoded event. The result's Key, Data and Attributes lie in b, which nobody may
+// decodeEvent reads an encoded event. The result's Key, Data and Attributes lie in b, which must not
 // change from here on.
 func decodeEvent(b []byte, e *Event) error {
 	for len(b) > 0 {

@@ -18,7 +18,7 @@ type group struct {
 	blocks  [][]byte // in the order in which they are stored
 	end     leafEnd  // where they end
 	need    int64    // the most by which the group makes the segment grow
-	names   int64    // what names that are new with the group add to the state
+	names   int64    // bytes that the group's new names add to the state
 	begins  bool     // the group begins the newest segment, also without events
 	events  int
 

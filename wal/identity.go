@@ -12,17 +12,17 @@ import (
 )
 
 // Two events must never share an id, also when a data directory is copied and both copies take events, or when an older
-// copy takes the place of a log whose later events were delivered. An offset alone does not tell such events apart, so
+// copy replaces a log whose later events were delivered. An offset alone does not distinguish such events, so
 // the log has branches: a copy begins one of its own when it is opened, and an event's id names the branch that it was
 // appended in. Events from before the copy was made keep their ids: both copies hold the same event.
 //
-// Open takes the directory for a copy when something that is not copied with the files differs from what the newest
-// segment says: the file's and the folder's inode and time of birth, the machine's id, serial number or network cards,
-// or the number of events that the folder's extended attribute says there were. A missing one says nothing. A host name
-// or an address does not count, nor does a restart, or a rename of the directory. A directory that is taken for a copy
-// and is none begins a branch too, which harms nobody.
+// Open treats the directory as a copy when a property that is not copied with the files differs from the record in the
+// newest segment: the file's and the folder's inode and time of birth, the machine's id, serial number or network cards,
+// or the number of events in the folder's extended attribute. A missing property is not compared. A host name or an
+// address does not count, nor does a restart, or a rename of the directory. A directory that is treated as a copy and is
+// none begins a branch too, which does no harm.
 //
-// The record of what the segment was made beside is in the meta bucket. The branches are in the state, under the
+// The record of the segment's birthplace is in the meta bucket. The branches are in the state, under the
 // stream's name: the offsets that they begin at, but for a stream that has events of the latest only.
 
 // keyMadeAt is where the meta bucket has the identityRecord.
@@ -31,26 +31,26 @@ var keyMadeAt = []byte("made_at")
 // stateBranches is the kind of a stream's branches.
 const stateBranches = 'b'
 
-// Branch is a run of a stream's events whose ids begin alike.
+// Branch is a run of a stream's events whose ids have the same beginning.
 type Branch struct {
 	First uint64 // the offset of its first event
-	ID    string // the log's id, or what makes it the branch's
+	ID    string // the beginning of its events' ids: the log's id, with the branch's name if it has one
 }
 
-// identityRecord is what a segment says of where it was made.
+// identityRecord is a segment's record of its birthplace.
 type identityRecord struct {
 	Branch string     `json:"branch,omitempty"` // the latest; empty: the log was never copied
 	Place  birthplace `json:"place"`
 }
 
-// birthplace is what is not copied with the files. What can't be told is empty.
+// birthplace holds properties that are not copied with the files. An unknown one is empty.
 type birthplace struct {
 	File    string            `json:"file,omitempty"`   // the segment's
 	Folder  string            `json:"folder,omitempty"` // of the segments
 	Machine map[string]string `json:"machine,omitempty"`
 }
 
-// differs names what shows that now is not where the record was made; "": nothing does.
+// differs names a property which shows that now is not the birthplace in the record; "": there is none.
 func (b *birthplace) differs(now *birthplace) string {
 	switch {
 	case b.Folder != "" && now.Folder != "" && b.Folder != now.Folder:
@@ -66,12 +66,12 @@ func (b *birthplace) differs(now *birthplace) string {
 	return ""
 }
 
-// shareWord tells whether a word of a is one of b: a machine may have got a network card.
+// shareWord reports whether a and b have a word in common: a machine may have got a network card.
 func shareWord(a, b string) bool {
 	return slices.ContainsFunc(strings.Fields(a), func(word string) bool { return slices.Contains(strings.Fields(b), word) })
 }
 
-// identity is what the log knows of its branches.
+// identity holds the log's branches.
 type identity struct {
 	branch  string                       // the latest; "" when the log was never copied
 	streams map[string][]branchBeginning // of streams that have events of several branches, ascending
@@ -96,7 +96,7 @@ func (i *identity) put(tx *bolt.Tx, dir string) error {
 	return tx.Bucket(bucketMeta).Put(keyMadeAt, b)
 }
 
-// load takes what the newest segment says. why is what shows that it is a copy.
+// load loads the record of the newest segment. why names the property which shows that the log is a copy.
 func (i *identity) load(value []byte, segment, dir string) (why string) {
 	if value == nil {
 		return "" // of an older release
@@ -203,7 +203,7 @@ func (r *recovery) findCopy() {
 		"found", r.copied, "log", branchID(l.id, l.identity.branch))
 }
 
-// recordIdentity records in the segment that takes appends what findCopy decided, unless the segment began with it.
+// recordIdentity records the decision of findCopy in the segment that takes appends, unless the segment began with it.
 func (r *recovery) recordIdentity() error {
 	l := r.log
 	if l.noteEvents(); !r.whole || r.copied == "" && r.recorded {
@@ -228,7 +228,7 @@ func (l *Log) events() (n uint64) {
 }
 
 // noteEvents notes beside the files how many events there are at least, so that an older copy that is put in their place
-// is known. It may say less.
+// is recognized. The number may be too low.
 //
 // An idle log notes nothing: each note is a write to the file system's journal. Open calls it, then upkeep, then Close.
 func (l *Log) noteEvents() {

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// numbersMove are the file systems whose inode numbers are made anew at each mount.
+// numbersMove lists the file systems that assign inode numbers anew at each mount.
 var numbersMove = []int64{unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC, unix.V9FS_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC}
 
-// birthOf returns the inode of what is at path, and when that was made, as far as the file system knows; "": it can't be
-// told. A copy has another, and so has what is made anew under the same number.
+// birthOf returns the inode at path and its time of birth, as far as the file system knows; "": unknown. A copy has
+// another result, and so has a file that is made anew under the same number.
 func birthOf(path string) string {
 	var fs unix.Statfs_t
 	if unix.Statfs(path, &fs) != nil || slices.Contains(numbersMove, int64(uint32(fs.Type))) {
@@ -28,8 +28,8 @@ func birthOf(path string) string {
 	return fmt.Sprintf("%d %d.%09d", st.Ino, st.Btime.Sec, st.Btime.Nsec)
 }
 
-// machine returns what tells this machine from another, as far as everybody may read it. Neither is there in every
-// container, and machines made from one image may share the id.
+// machine returns properties that distinguish this machine from others, as far as every user may read them. No property
+// exists in every container, and machines made from one image may share the id.
 func machine() map[string]string {
 	return map[string]string{
 		"machine id":    firstLine("/etc/machine-id"),
@@ -78,7 +78,7 @@ func noteOutside(dir string, events uint64) {
 	_ = unix.Setxattr(dir, eventsAttribute, strconv.AppendUint(nil, events, 10), 0)
 }
 
-// notedOutside returns what was noted; 0: nothing.
+// notedOutside returns the noted number; 0: there is none.
 func notedOutside(dir string) uint64 {
 	var b [20]byte
 	n, err := unix.Getxattr(dir, eventsAttribute, b[:])

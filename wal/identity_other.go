@@ -2,7 +2,7 @@
 
 package wal
 
-// Only Linux tells what a copy does not bring: elsewhere a copied data directory goes on in its log's branch.
+// Only Linux provides properties that are not copied: elsewhere a copied data directory goes on in its log's branch.
 
 func birthOf(string) string { return "" }
 

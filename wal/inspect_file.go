@@ -129,7 +129,7 @@ func (f *boltFile) fault(err error) error {
 	return inFile(f.path, err)
 }
 
-// unread returns the error of a read, of which what was to be read.
+// unread returns the error of a read of the part named by what.
 func (f *boltFile) unread(what string, err error) error {
 	if f.lenient || errors.Is(err, syscall.EISDIR) {
 		return f.corrupt("%s: %v", what, err)

@@ -31,7 +31,7 @@ func (s *loggedStream) low() uint64 {
 
 // pending returns what the place has not settled by its own account.
 func (s *loggedStream) pending(p *Place) Count {
-	return s.appended.beyond(p.ledger.settled()) // a damaged segment may tell of less than was settled
+	return s.appended.beyond(p.ledger.settled()) // a damaged segment may show fewer events than were settled
 }
 
 // state reads what the segment says of every stream, and what it holds of each. Each stream is told as

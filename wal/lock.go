@@ -15,14 +15,14 @@ const lockPoll = 50 * time.Millisecond
 // dirLock keeps a second process out of a data directory. Both locks are the kernel's (flock) and end with the
 // process, however that ends.
 type dirLock struct {
-	// folder is the segments' folder. It cannot be unlinked while it holds segments, so this lock holds also when somebody
-	// has removed LOCK. The handle also serves for syncing the folder, which then needs no new descriptor.
+	// folder is the segments' folder. It cannot be unlinked while it holds segments, so this lock also holds after LOCK was
+	// removed. The handle also serves for syncing the folder, which then needs no new descriptor.
 	folder *os.File
-	// file is LOCK, whose text names the holder. Older releases lock nothing else.
+	// file is LOCK, whose text names the lock's holder. Older releases lock nothing else.
 	file *os.File
 }
 
-// lockDir acquires the data directory, whose segments are in the folder wal, for this process.
+// lockDir acquires the data directory for this process. The directory's segments are in the folder wal.
 func lockDir(ctx context.Context, o *Options, wal string) (*dirLock, error) {
 	path := filepath.Join(o.Dir, "LOCK")
 	w := lockWait{opts: o, path: path, until: time.Now().Add(o.LockTimeout)}

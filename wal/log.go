@@ -59,17 +59,17 @@ type Log struct {
 	copying   atomic.Int64   // the most bytes that the copy under way takes on the disk
 
 	swapping     sync.Mutex     // held while the spans and the file of a segment become those of its copy
-	reckonLater  []*Place       // what Open left of reconcileAll
+	reckonLater  []*Place       // the places that reconcileAll left in Open
 	reckoner     sync.WaitGroup // does it; awaited by Close
-	losing       sync.Mutex     // held while what is lost is reckoned; before all others
-	held         atomic.Int32   // how many need what they read to stay: nothing is truncated
+	losing       sync.Mutex     // held while losses are reckoned; acquired before all others
+	held         atomic.Int32   // the number of readers whose segments must stay: nothing is truncated
 	holds        uint64         // how often there was one; of mu
 	truncateSoon atomic.Bool    // something was not truncated while held
 
 	fullSince  atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
 	stateBytes atomic.Int64              // pages that the state takes when it is written anew
 	placeBytes atomic.Int64              // the part of it that is places
-	dead       atomic.Int64              // what the file of the dead letters may occupy
+	dead       atomic.Int64              // bytes that the file of the dead letters may occupy
 	volume     atomic.Int64              // bytes that the log has and could have on its file system, when that was last asked for
 	short      atomic.Bool               // that is not much more than the log has
 	moves      atomic.Uint64             // how often a place has moved
@@ -160,7 +160,7 @@ func (l *Log) letGo() error {
 }
 
 // ID returns the name that the log got when it was made. It never changes, and a copy of the log has it too: events' ids
-// begin with what Branches returns.
+// begin with the IDs that Branches returns.
 func (l *Log) ID() string { return l.id }
 
 // Sync writes a checkpoint now and returns once it is on disk, and up to 32 of the segments are unlinked that no
@@ -223,14 +223,14 @@ type Stat struct {
 	MaxBytes int64
 	Segments int
 
-	// StateBytes is what the log's streams, destinations and producers take of each segment. A new name that would take it
-	// over MaxStateBytes is rejected with ErrStateFull, and StateFull is true for a minute after that.
+	// StateBytes is the part of each segment that the log's streams, destinations and producers occupy. A new name that
+	// would take it over MaxStateBytes is rejected with ErrStateFull, and StateFull is true for a minute after that.
 	StateBytes    int64
 	MaxStateBytes int64
 	StateFull     bool
 
-	// DeadBytes is what the file of the dead letters takes of MaxBytes beside the segments, and MaxDeadBytes the most
-	// that it may: a letter that does not fit is rejected with ErrDeadFull.
+	// DeadBytes is the part of MaxBytes that the file of the dead letters occupies beside the segments. MaxDeadBytes is
+	// its limit: a letter that does not fit is rejected with ErrDeadFull.
 	DeadBytes    int64
 	MaxDeadBytes int64
 }
@@ -365,7 +365,7 @@ func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bo
 		if err := l.admitPlaceLocked(p); err != nil {
 			return nil, false, err
 		}
-		p.dirtyLocked() // nobody else has it yet
+		p.dirtyLocked() // no other goroutine has it yet
 		s.places[p.name] = p
 	}
 	p.mu.Lock()
@@ -402,7 +402,7 @@ func (l *Log) gapsFor(s *stream, destination string) (gaps Count, err error) {
 	return gaps, nil
 }
 
-// heldOf returns what a rewritten segment holds of the stream. One that an older release wrote doesn't tell, and is read.
+// heldOf counts the stream's events in a rewritten segment. A segment of an older release has no counts, and is read.
 func (l *Log) heldOf(seg *segment, name string, sp span) (there Count, err error) {
 	var counts map[string]Count
 	err = seg.view(func(r reader) (err error) {

@@ -64,8 +64,8 @@ func openLanes(marks *[Lanes]Mark, to uint64) (lanes LaneSet) {
 	return lanes
 }
 
-// reckoning is what is needed to tell what a place waits for and the log no longer holds. Nothing may be truncated or
-// rewritten from the moment that it is made.
+// reckoning is the input for finding the events that a place waits for and the log no longer holds. No segment may be
+// truncated or rewritten from the moment that the reckoning is made.
 type reckoning struct {
 	place     *Place
 	marks     [Lanes]Mark
@@ -75,7 +75,7 @@ type reckoning struct {
 	parts     []heldPart
 }
 
-// heldPart is what a segment holds of a stream.
+// heldPart is the part of a stream that a segment holds.
 type heldPart struct {
 	span
 	segment *segment
@@ -102,7 +102,7 @@ func (l *Log) reckoning(p *Place) *reckoning {
 	return r
 }
 
-// between tells whether some of the part lies between the marks, so that it takes a look at each event.
+// between reports whether some of the part lies between the marks, so that each event has to be looked at.
 func (r *reckoning) between(p *heldPart) bool { return p.first < r.high }
 
 // bytes returns about how much is to be read.
@@ -115,8 +115,8 @@ func (r *reckoning) bytes() (n uint64) {
 	return n
 }
 
-// lost returns what the place waits for and the log no longer holds. It reads only what lies between the place's marks, and
-// what is known to be damaged: of all other segments the index tells.
+// lost counts the events that the place waits for and the log no longer holds. It reads only segments with events between
+// the place's marks and segments that are known to be damaged: for all others the index has the counts.
 func (l *Log) lost(r *reckoning) (lost Count, err error) {
 	held := Count{}
 	for i := range r.parts {
@@ -132,8 +132,8 @@ func (l *Log) lost(r *reckoning) (lost Count, err error) {
 	return r.appended.beyond(r.settled.Plus(held)), nil
 }
 
-// reconcile counts as dropped (reason corrupt) what the place still waits for and the log no longer holds.
-// Two at once would count the same loss twice, and what is truncated meanwhile would seem lost.
+// reconcile counts as dropped (reason corrupt) the events that the place still waits for and the log no longer holds.
+// Two at once would count the same loss twice, and events that are truncated meanwhile would seem lost.
 func (l *Log) reconcile(p *Place) error {
 	l.losing.Lock()
 	defer l.losing.Unlock()
@@ -150,7 +150,7 @@ func (l *Log) reconcile(p *Place) error {
 	return nil
 }
 
-// settleLost counts as dropped what the log no longer holds. The marks stay: they move past it as what is left is settled.
+// settleLost counts the lost events as dropped. The marks stay: they move past these events as the rest is settled.
 func (p *Place) settleLost(lost Count, missing []Run) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
@@ -221,12 +221,12 @@ func (l *Log) covered(s *stream, from uint64) bool {
 	return from >= next
 }
 
-// reckonAtOpen is about how many bytes Open reads to tell what is lost. What takes more is reckoned beside the log's
-// work: until then it counts as pending.
+// reckonAtOpen is about how many bytes Open reads to find losses. The rest is reckoned beside the log's work: until then
+// its losses count as pending.
 const reckonAtOpen = 16 << 20
 
-// reconcileAll looks at every place that waits for events which the log may no longer hold, and returns those whose turn
-// comes later.
+// reconcileAll reconciles every place that waits for events which the log may no longer hold, and returns the places that
+// are left for later.
 func (l *Log) reconcileAll() (later []*Place, err error) {
 	left := l.opts.reckonAtOpen
 	for _, p := range l.allPlaces() {
@@ -247,7 +247,7 @@ func (l *Log) reconcileAll() (later []*Place, err error) {
 	return later, nil
 }
 
-// reconcileLater does what Open left.
+// reconcileLater reconciles the places that Open left.
 func (l *Log) reconcileLater(places []*Place) {
 	for _, p := range places {
 		if err := l.reconcile(p); err != nil && err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
@@ -263,14 +263,14 @@ func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error 
 	forget := l.markBad(corrupt, streamName, from)
 	for _, p := range l.Places(streamName) {
 		if err := l.reconcile(p); err != nil {
-			forget() // the next Read meets it again: what is lost of it is not counted yet
+			forget() // the next Read meets the damage again: its loss is not counted yet
 			return err
 		}
 	}
 	return nil
 }
 
-// markBad notes the run of offsets from the corrupt block to the next that can be found. forget undoes that.
+// markBad notes the run of offsets from the corrupt block to the next block that can be found. forget undoes that.
 func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) (forget func()) {
 	seg, sp := l.find(streamName, from)
 	if seg == nil {

@@ -15,11 +15,11 @@ import (
 // A 32-bit process has 2 GiB or so. There the two take 128 MiB each, the sealed ones shelvedBytes, and a copy as
 // much as it needs, up to 128 MiB.
 const (
-	// newestAhead is what the newest segment may have beyond SegmentSize before it is mapped anew: the state that it
-	// begins with, large commits, its index, and what it grows by while the next one can't be made.
+	// newestAhead is how far the newest segment may grow beyond SegmentSize before it is mapped anew: by the state that it
+	// begins with, large commits, its index, and further commits while the next one can't be made.
 	newestAhead32 = 2 * maxWaiting
 	newestAhead64 = 512 << 20
-	// sealAhead is what is left of that for sealing it.
+	// sealAhead is the part of that which is kept for sealing it.
 	sealAhead = 32 << 20
 	// copyAhead is how far measure may be wrong.
 	copyAhead = 1 << 20
@@ -41,7 +41,7 @@ func shelvedBytes() int64 {
 	return shelvedBytes64
 }
 
-// newestAhead is what the newest segment may have beyond SegmentSize.
+// newestAhead returns the number of bytes that the newest segment may have beyond SegmentSize.
 func newestAhead() int64 {
 	if is32Bit {
 		return newestAhead32
