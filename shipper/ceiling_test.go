@@ -48,7 +48,7 @@ func (n *narrow) set(most int) {
 	n.most = most
 }
 
-// What is too large for a proxy goes through in smaller requests, and nothing dies; one event that is too large by
+// A batch too large for a proxy goes through in smaller requests, and no event dies; one event that is too large by
 // itself waits for an operator, and holds up its lane alone.
 func TestCeiling_ProxyThatTakesLess(t *testing.T) {
 	for name, shape := range map[string]shipper.Shape{"kinesis": kinesisShape(), "firehose": firehoseShape(), "strict": strictShape()} {

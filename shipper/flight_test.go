@@ -15,7 +15,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// hanging is a service whose requests do not return while it hangs, whatever their context says.
+// hanging is a service whose requests do not return while it hangs, even after their context ends.
 type hanging struct {
 	*service
 	hang chan struct{} // closed: it hangs no longer
@@ -26,7 +26,7 @@ func (s *hanging) Send(ctx context.Context, batch []shipper.Record) shipper.Repl
 	return s.service.Send(context.WithoutCancel(ctx), batch)
 }
 
-// ledgerAdds checks that a place's ledger adds up and says no more than the service holds.
+// ledgerAdds checks that a place's ledger adds up and counts no more events as delivered than the service holds.
 func ledgerAdds(t *testing.T, when string, st wal.PlaceStat, svc *service) {
 	t.Helper()
 	dropped := droppedOf(st)
@@ -48,7 +48,7 @@ func droppedOf(st wal.PlaceStat) (events uint64) {
 	return events
 }
 
-// crashCopy returns what the disk holds now.
+// crashCopy copies the current contents of the disk and returns the path of the copy.
 func crashCopy(t *testing.T, dir string) string {
 	t.Helper()
 	at := fastDir(t)
@@ -59,8 +59,8 @@ func crashCopy(t *testing.T, dir string) string {
 }
 
 // Events become too old while requests of their lanes are under way, which then end well, badly or not in time.
-// At each moment the ledger adds up, also that of an agent which is killed then; and a producer that waits hears
-// "delivered" of nothing that was dropped.
+// At each moment the ledger adds up, also that of an agent which is killed then; and a waiting producer gets
+// "delivered" for no dropped event.
 func TestDrop_OfWhatARequestHolds(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -133,7 +133,7 @@ func dropInFlight(t *testing.T, r *rand.Rand, whole bool) {
 	}
 }
 
-// killAndFinish ships what an agent leaves behind that is killed now to another service, and checks the ledger
+// killAndFinish ships the events of an agent that is killed now to another service, and checks the ledger
 // before and after. prepare, unless it is nil, is called with the service.
 func killAndFinish(t *testing.T, r *rig, shape shipper.Shape, prepare func(*service)) {
 	t.Helper()
@@ -171,14 +171,14 @@ func killAndFinish(t *testing.T, r *rig, shape shipper.Shape, prepare func(*serv
 	}
 }
 
-// has tells whether event n of a key is stored.
+// has reports whether event n of a key is stored.
 func (s *service) has(key string, n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.payloads[fmt.Sprint(key, " ", n)]
 }
 
-// A halt waits for the requests under way for as long as its context says.
+// A halt waits for the requests under way until its context ends.
 func TestHalt_CutsOffWhenItsContextEnds(t *testing.T) {
 	for _, delay := range []time.Duration{time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -212,7 +212,7 @@ func TestHalt_CutsOffWhenItsContextEnds(t *testing.T) {
 }
 
 // A request that does not return although it was cut off, as a write to a disk that hangs, holds up neither a halt
-// nor a stop. It is left behind, and Ended tells when the destination is free.
+// nor a stop. It is left behind, and Ended is closed when the destination is free.
 func TestStop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 	for name, stop := range map[string]func(*rig){
 		"halt": func(r *rig) {
@@ -256,7 +256,7 @@ func TestStop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 }
 
 // Neither a full log nor one whose events are too old waits for a request that does not return after it was cut off.
-// When it does return, what was not dropped of it counts as it says, and its lanes go on.
+// When it does return, its response settles those of its events that were not dropped, and its lanes go on.
 func TestDrop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 	for name, shape := range map[string]shipper.Shape{"whole": wideFile(), "keys": firehoseShape()} {
 		for seed := range uint64(4) {

@@ -60,8 +60,8 @@ func TestPoison_StaysUntilItIsADeadLetter(t *testing.T) {
 	}
 }
 
-// A destination goes down while much of a backlog is in memory. What is forgotten then beside the events that a
-// request holds is read again, all of it.
+// A destination goes down while much of a backlog is in memory. Events that are evicted then, beside those that a
+// request holds, are read again, all of them.
 func TestMemory_ForgetsBesideARequestUnderWay(t *testing.T) {
 	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {

@@ -45,7 +45,7 @@ func TestMemory_CountsWhatEventsCarry(t *testing.T) {
 	}
 }
 
-// heapOfBacklog returns what a shipper adds to the heap beside a backlog.
+// heapOfBacklog returns the heap that a shipper uses in addition to that of a backlog.
 func heapOfBacklog(t *testing.T, svc *service, memory, backlog, size int, attributes bool) int64 {
 	dir := t.TempDir()
 	log, err := wal.Open(context.Background(), wal.Options{Dir: dir})
@@ -97,7 +97,7 @@ func heapOfBacklog(t *testing.T, svc *service, memory, backlog, size int, attrib
 // heapInUse returns the bytes of the heap that are in use.
 func heapInUse() int64 {
 	runtime.GC()
-	runtime.GC() // what the first has left to be swept
+	runtime.GC() // sweeps the garbage that the first one found
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)

@@ -19,7 +19,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// answering is a sink that answers as it is told.
+// answering is a sink that responds with a preset error or success.
 type answering struct{ err atomic.Pointer[shipper.Error] }
 
 func (a *answering) Shape() shipper.Shape {
@@ -37,7 +37,7 @@ func (a *answering) Send(context.Context, []shipper.Record) shipper.Reply {
 
 func (a *answering) Close() error { return nil }
 
-// said is what was logged.
+// said collects the log lines.
 type said struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -215,7 +215,7 @@ func TestDeadLetters_AreALineAMinute(t *testing.T) {
 	})
 }
 
-// meddling settles at the shipper's place whatever it is sent, as nobody may.
+// meddling settles at the shipper's place all events that it is sent, which no sink may do.
 type meddling struct {
 	answering
 	log   *wal.Log
@@ -233,7 +233,7 @@ func (m *meddling) Send(ctx context.Context, batch []shipper.Record) shipper.Rep
 	return m.answering.Send(ctx, batch)
 }
 
-// What the log can't count is told with the stream and the destination: once, and then once a minute.
+// A settlement that the log can't count is logged with the stream and the destination: once, and then once a minute.
 func TestSettlement_ThatTheLogCannotTakeIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newOutageTest(t, 0)

@@ -126,7 +126,7 @@ func (p *plant) mean(from, to int) float64 {
 
 func (p *plant) second() int { return int(p.now.Unix() - 1e9) }
 
-// Whatever the rate was and however long and hard the service throttled, 0.9 of it is back within 20 s of the
+// For any rate, and for throttling of any length and strength, 0.9 of the rate is back within 20 s of the
 // last throttling, and stays.
 func TestPace_IsBackSoonAfterThrottling(t *testing.T) {
 	random := rand.New(rand.NewPCG(11, 12))
@@ -164,7 +164,7 @@ func TestPace_IsBackSoonAfterThrottling(t *testing.T) {
 	t.Logf("of the rate before: at least %.2f within 20 s, %.2f in the minute after", worst, steady)
 }
 
-// What others leave of a service for long is found, and used without much throttling.
+// The rest that others leave of a service for long is found, and used without much throttling.
 func TestPace_KeepsToWhatIsLeft(t *testing.T) {
 	random := rand.New(rand.NewPCG(13, 14))
 	for range draws(30) {

@@ -13,7 +13,7 @@ import (
 )
 
 // One key or two are throttled for as long as the service likes. Lanes of other keys go on as on any day, at
-// whatever rate, with a known quota and without one; and when it is over, those that waited are there soon.
+// any rate, with a known quota and without one; and when it is over, the events that waited arrive soon.
 func TestPacing_ThrottledKeySlowsNoOther(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	for i := range 12 {
@@ -176,7 +176,7 @@ func (l *limited) Send(ctx context.Context, batch []shipper.Record) shipper.Repl
 	return l.service.Send(ctx, batch)
 }
 
-// A service that refuses whole requests for their rate gets few that it refuses, and what it can take.
+// A service that rejects whole requests for their rate gets few that it rejects, and as many events as it can take.
 func TestPacing_WholeRequestsRefusedForTheirRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := &limited{service: newService(t, firehoseShape()), rate: 100_000, filled: time.Now()}

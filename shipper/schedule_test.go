@@ -25,8 +25,8 @@ var (
 // TestFaultSchedules runs the log and the shipper against the model service through minutes to days of
 // virtual time: bursts of events, every kind of fault, drops for age and for room, clean restarts, kills, and a
 // destination that comes back in another shape. The service checks limits and order as it goes, and the ledger adds
-// up at each step and says no more than the service holds; at the end everything has arrived, is a dead letter or
-// was dropped, and nothing arrived twice but for a reason.
+// up at each step and counts no more as delivered than the service holds; at the end every event has arrived, is a
+// dead letter or was dropped, and no event arrived twice without a reason.
 func TestFaultSchedules(t *testing.T) {
 	count := uint64(*schedules)
 	if testing.Short() {
@@ -55,7 +55,7 @@ type schedule struct {
 	longest time.Duration        // of a sleep
 	drops   drops
 	others  []shipper.Shape // that the destination may come back in
-	waiting sync.WaitGroup  // of producers for what they sent
+	waiting sync.WaitGroup  // of producers for their events
 
 	generation int // of the service's shards
 }
@@ -176,13 +176,13 @@ func (s *schedule) run() {
 	}
 }
 
-// check compares the ledger with what the service holds.
+// check compares the ledger with the events that the service holds.
 func (s *schedule) check(when string) {
 	synctest.Wait()
 	ledgerAdds(s.t, when, s.place().Stat(), s.svc)
 }
 
-// refuse is how another service refuses what this one does.
+// refuse makes another service reject the same events as this one.
 func (s *schedule) refuse(svc *service) {
 	s.svc.mu.Lock()
 	defer s.svc.mu.Unlock()
@@ -229,14 +229,14 @@ func (s *schedule) burst() {
 	s.await(key)
 }
 
-// How long an append may wait for a drop that makes room, whatever the destination does: where those to every stream
-// wait, and where only those to the destination's own stream do.
+// How long an append may wait for a drop that makes room, for any state of the destination: where appends to every
+// stream wait, and where only those to the destination's own stream do.
 const (
 	longestOfAll = 1500 * time.Millisecond
 	longestOfOne = 6 * time.Second
 )
 
-// await has a producer wait for what it has just sent, now and then.
+// await has a producer wait, now and then, until its last event is settled.
 func (s *schedule) await(key string) {
 	if s.rand.IntN(4) > 0 {
 		return

@@ -42,11 +42,11 @@ type service struct {
 	real, known *shipper.ShardMap // the shards that there are, and those that the shipper is told of; nil: none
 	reshard     func()            // changes real before a request is stored; nil: never
 
-	// landing, when set, is told of each record that is stored; s.mu is held.
+	// landing, when set, is called with each stored record; s.mu is held.
 	landing func(r shipper.Record, keys map[string][]string)
-	// twice, when set, is told of a payload that was stored before; s.mu is held.
+	// twice, when set, is called with a payload that was stored before; s.mu is held.
 	twice func(payload string)
-	// kept, when set, is told of every payload that is stored, and whether the shipper hears of it.
+	// kept, when set, is called with every stored payload, and whether the shipper gets a response for it.
 	kept func(payload string, told bool)
 }
 
@@ -179,7 +179,7 @@ func (s *service) land(batch []shipper.Record, reply *shipper.Reply) {
 
 func (s *service) shardOf(key string) string { return s.real.Shard(s.real.Find(key)).ID }
 
-// discarded tells whether Amazon's consumer library discards a record of these keys without a word: one of them
+// discarded reports whether Amazon's consumer library silently discards a record of these keys: one of them
 // lies outside the shard that the record is read from.
 func (s *service) discarded(r shipper.Record, keys map[string][]string) bool {
 	for key := range keys {
@@ -294,7 +294,7 @@ func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]st
 	return keys
 }
 
-// payloadOf returns what tells an event apart, without what makes it long.
+// payloadOf returns the part of an event that identifies it, without the padding.
 func payloadOf(data []byte) string {
 	fields := bytes.SplitN(data, []byte(" "), 3)
 	return string(bytes.Join(fields[:min(len(fields), 2)], []byte(" ")))
@@ -425,7 +425,7 @@ func (s *source) send(key string, count int) {
 	s.append(key, count, 0)
 }
 
-// append appends so many events of a key, of so many bytes beside what tells them apart.
+// append appends count events of a key, with size bytes each beside the identifying part.
 func (s *source) append(key string, count, size int) {
 	s.t.Helper()
 	b := &wal.Batch{Stream: "s"}

@@ -106,7 +106,7 @@ func TestReshard_SendsStrayRecordsAgainOnce(t *testing.T) {
 }
 
 // TestAReshardedStreamLosesNothing splits and merges shards at any moment: a record that a consumer discards,
-// since a key of it lies outside the shard that it is read from, comes again; what it reads does not.
+// since a key of it lies outside the shard that it is read from, comes again; a record that it reads does not.
 func TestAReshardedStreamLosesNothing(t *testing.T) {
 	generation := 0
 	for seed := range uint64(10) {

@@ -61,7 +61,7 @@ func fastDir(t *testing.T) string {
 // place is where the rig ships from, or did.
 func (r *rig) place() *wal.Place { return r.log.Places("s")[0] }
 
-// start ships, once who did so before has ended.
+// start starts a shipper, once the previous one has ended.
 func (r *rig) start() {
 	for _, p := range r.log.Places("s") {
 		p.Park()
@@ -124,7 +124,7 @@ func (r *rig) finish() wal.PlaceStat {
 		r.t.Errorf("ledger %+v, want %d events settled", st, all)
 	}
 	ledgerAdds(r.t, "at the end", st, r.svc)
-	// Some of what was dropped may have arrived: by requests that were cut off.
+	// Some dropped events may have arrived: by requests that were cut off.
 	if got := uint64(r.svc.total) + st.Dead.Events; got != all && dropped == 0 || got+dropped < all {
 		r.t.Errorf("%d events arrived or died and %d were dropped, want %d", got, dropped, all)
 	}

@@ -287,7 +287,7 @@ func send(t *testing.T, o sink.AWSOptions) shipper.Reply {
 	return k.Send(t.Context(), records(1))
 }
 
-// A proxy's answer is no word of the service: it costs no event, and what is too large for it may be tried smaller.
+// A proxy's response is not the service's: it costs no event, and a batch too large for a proxy may be tried smaller.
 func TestProxyBuriesNothing(t *testing.T) {
 	for _, body := range []string{"<html>413 Request Entity Too Large</html>", "", `{"message":"Request Too Long"}`, "{}"} {
 		for _, status := range []int{400, 403, 404, 405, 413, 414, 431, 502} {
@@ -305,7 +305,7 @@ func TestProxyBuriesNothing(t *testing.T) {
 	}
 }
 
-// What the service repeats of a record stays out of the text that operators see.
+// Record contents that the service repeats stay out of the text that operators see.
 func TestTextHidesWhatTheServiceRepeats(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openKinesis(t, srv)
@@ -332,7 +332,7 @@ func TestDialThatTimesOutIsNoTimeout(t *testing.T) {
 	check(t, got, shipper.Transient, "connection")
 }
 
-// HTTP 200 with an entry that names neither what was stored nor why it was not: the record is sent again.
+// HTTP 200 with an entry that has neither a stored record's ID nor an error: the record is sent again.
 func TestResult_WithoutAnIDIsNotStored(t *testing.T) {
 	for _, entry := range []string{`{}`, `{"ShardId":"shardId-000000000000"}`, `{"SequenceNumber":"","ErrorCode":""}`, `{"ErrorMessage":"busy"}`} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

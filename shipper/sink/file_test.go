@@ -536,7 +536,7 @@ func TestFile_ModesAreThoseThatAreAskedFor(t *testing.T) {
 	}
 }
 
-// After a crash the destination has another path: what was delivered is finished where it is.
+// After a crash the destination has another path: delivered events are finished at the former one.
 func TestFile_FinishesWhatIsAtThePathThatItHad(t *testing.T) {
 	old, other := filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "new")
 	o := fileOptions(old)

@@ -16,7 +16,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink"
 )
 
-// meddle is what somebody does to the file that is being written. root holds the destination's path, which is out.
+// meddle is another process's change to the file that is being written. root holds the destination's path, which is out.
 type meddle struct {
 	name string
 	do   func(root, tmp string, rng *rand.Rand) error
@@ -73,10 +73,10 @@ var meddles = []meddle{
 	}},
 }
 
-// moments are when it is done, counted in what File does to the disk for a batch.
+// moments are the points of the change, named by the calls that File makes to the disk for a batch.
 var moments = []string{"before", "write", "sync"}
 
-// lostRun sends batches with somebody at work beside it.
+// lostRun sends batches while another process changes the files.
 type lostRun struct {
 	t    *testing.T
 	root string
@@ -93,7 +93,7 @@ func newLostRun(t *testing.T) *lostRun {
 	return r
 }
 
-// send stores n lines, whatever it takes, and returns the state.
+// send stores n lines with one Send and returns the state; an error fails the test.
 func (r *lostRun) send(n int) []byte {
 	r.t.Helper()
 	state := mustSend(r.t, r.f, r.next, n)
@@ -164,7 +164,7 @@ func TestFile_GoesOnInANewFileWhenSomebodyChangesTheOld(t *testing.T) {
 				got := r.count()
 				for n := before + 1; n < int(r.next); n++ {
 					most := 1
-					if m.name == "copy and truncate" { // the copy may hold what was not delivered yet
+					if m.name == "copy and truncate" { // the copy may hold events that were not delivered yet
 						most = 2
 					}
 					if line := fmt.Sprintf(`{"n":%d}`, n); got[line] < 1 || got[line] > most {
@@ -179,7 +179,7 @@ func TestFile_GoesOnInANewFileWhenSomebodyChangesTheOld(t *testing.T) {
 	}
 }
 
-// What happens after a file's last line, and before it has its name, is told once.
+// A change after a file's last line, and before the file has its name, is logged once.
 func TestFile_TellsOfAFileThatWasLostBeforeItGotItsName(t *testing.T) {
 	for seed, m := range meddles {
 		for _, rolled := range []bool{false, true} {

@@ -19,7 +19,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink"
 )
 
-// inode is a file or a directory, and what of it is on the disk whatever happens.
+// inode is a file or a directory, with its last synced contents.
 type inode struct {
 	info    fs.FileInfo
 	open    *os.File          // so that its number is not given to another file
@@ -27,7 +27,7 @@ type inode struct {
 	entries map[string]*inode // of a directory, as last synced
 }
 
-// powerDisk knows what a power cut leaves of the tree under root: a file's bytes and a directory's names are as they
+// powerDisk simulates a power cut of the tree under root: a file's bytes and a directory's names are left as they
 // were last synced, or as they are now.
 type powerDisk struct {
 	t      *testing.T
@@ -55,7 +55,7 @@ func newPowerDisk(t *testing.T, rng *rand.Rand) *powerDisk {
 	return d
 }
 
-// fail tells whether the next sync fails.
+// fail reports whether the next sync fails.
 func (d *powerDisk) fail() bool {
 	n := int(d.oneIn.Load())
 	return n > 0 && d.rng.IntN(n) == 0
@@ -122,9 +122,9 @@ func (d *powerDisk) syncDir(dir string) error {
 	return nil
 }
 
-// cut makes root what a power cut leaves of it, and forgets the tree as it was.
+// cut replaces root by the tree that a power cut leaves, and drops the tree as it was.
 func (d *powerDisk) cut() {
-	current := map[*inode][]byte{} // what files hold, by whatever name
+	current := map[*inode][]byte{} // the contents of files, under any name
 	var read func(path string)
 	names := map[*inode]map[string]*inode{}
 	read = func(path string) {
@@ -180,8 +180,8 @@ func (d *powerDisk) open(o sink.FileOptions) *sink.File {
 	return f
 }
 
-// A file destination and the log's commits lose power again and again. Whatever the log had as settled is in a file,
-// and in the end each event is there once.
+// A file destination and the log's commits lose power again and again. Every event that the log had as settled is in a
+// file, and in the end each event is there once.
 func TestFile_KeepsWhatIsSettledWhenThePowerIsCut(t *testing.T) {
 	runs := 200
 	if testing.Short() {

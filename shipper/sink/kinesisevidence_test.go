@@ -20,8 +20,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// movingStream is a Kinesis stream that changes under way. It keeps what a consumer with Amazon's library gets,
-// which discards an aggregated record whole when one of its keys lies outside the shard.
+// movingStream is a Kinesis stream that changes under way. It keeps the events that a consumer with Amazon's library
+// gets: the library discards an aggregated record whole when one of its keys lies outside the shard.
 type movingStream struct {
 	mu        sync.Mutex
 	shards    int           // even parts of the hash keys
@@ -152,7 +152,7 @@ func (s *movingStream) consume(shard int, key string, data []byte) {
 	}
 }
 
-// ship ships rounds of events of 40 keys while the stream changes, and returns what the ledger says at the end,
+// ship ships rounds of events of 40 keys while the stream changes, and returns the ledger at the end,
 // or once enough is true.
 func (s *movingStream) ship(t *testing.T, o sink.KinesisOptions, rounds int, enough func() bool) (wal.PlaceStat, *sink.Kinesis) {
 	t.Helper()
@@ -258,7 +258,7 @@ func TestEvidence_StreamThatBeginsToIgnoreKeys(t *testing.T) {
 	}
 }
 
-// Who may not describe the stream goes by the replies alone.
+// A sink that may not describe the stream goes by the responses alone.
 func TestEvidence_WithoutADescription(t *testing.T) {
 	s := &movingStream{shards: 3, silent: true}
 	s.change = func() { s.auto = true }

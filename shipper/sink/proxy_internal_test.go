@@ -70,7 +70,7 @@ func TestProxy_IsForServicesAlone(t *testing.T) {
 	}
 }
 
-// seen is what a server was asked for.
+// seen records the requests to a server.
 type seen struct {
 	mu    sync.Mutex
 	paths []string
@@ -129,7 +129,7 @@ func TestCredentials_AreFetchedDirectly(t *testing.T) {
 	}
 }
 
-// TestCredentials_HaveOneClient: the SDK has another for containers' endpoints unless it is told, and net/http's rule
+// TestCredentials_HaveOneClient: by default the SDK uses another client for containers' endpoints, and net/http's rule
 // for loopback hides that above.
 func TestCredentials_HaveOneClient(t *testing.T) {
 	withProxy(t, "http://proxy.example:3128")

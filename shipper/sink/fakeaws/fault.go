@@ -13,7 +13,7 @@ type Fault struct {
 	ending  ending
 	garbage string
 	results int  // added to the number of results
-	unnamed bool // results name neither what was stored nor why it was not
+	unnamed bool // results have neither a stored record's ID nor an error
 	hidden  int  // added to the count of failures
 }
 
