@@ -210,7 +210,7 @@ func (a *Agent) stop(failed bool) {
 	}
 	a.streams.drain(ctx)
 	if err := a.streams.checkpoint(); err != nil {
-		// What the destinations would finish now may hold more than the log vouches for.
+		// The sinks stay open: closing them would finish files that may hold events beyond the stored checkpoint.
 		a.logger.Warn("the last checkpoint was not stored; what was delivered since the one before may be sent again", "error", err)
 	} else {
 		a.streams.close()

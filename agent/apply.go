@@ -10,10 +10,10 @@ import (
 // openAgain is the time between two attempts to open a stream that could not get its places in the log.
 const openAgain = 10 * time.Second
 
-// apply makes the open streams what conf says. All that is new is built first, and then the caller's own last step
-// is done; an error of either undoes what was built, and all is as it was. The switch is one moment. What is replaced
-// or removed ends after it, by itself: no append and no other destination waits for that. The routes that have
-// started and those that end are returned.
+// apply makes the open streams match conf. It builds all new routes first and then runs last, the caller's final step;
+// an error of either undoes the new routes and leaves everything as it was. The switch is atomic. Replaced and removed
+// routes end after it, on their own: no append and no other destination waits for them. apply returns the routes that
+// have started and the routes that end.
 //
 // At the start of the agent a stream that can't be opened keeps its events and is tried again.
 func (s *streams) apply(conf *config.Config, last func() error) (started, ending []*route, err error) {
@@ -113,7 +113,7 @@ func (s *streams) openMissing() {
 	}
 }
 
-// is tells whether the route is the destination d.
+// is reports whether the route ships to the destination d.
 func (r *route) is(d config.Destination) bool {
 	d.Pos = config.Pos{}
 	return r.conf == d

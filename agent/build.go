@@ -38,7 +38,7 @@ func (b buildTurns) acquire(ctx context.Context) (release func(), ok bool) {
 	}, true
 }
 
-// openSink builds what the configuration describes. It reads this host's files and dials nobody.
+// openSink builds the configured sink. It reads files of this host and opens no connection.
 func openSink(ctx context.Context, stream string, d config.Destination, around *shipper.Envelope, place *wal.Place, logger hclog.Logger) (shipper.Sink, error) {
 	aws := sink.AWSOptions{
 		Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
@@ -65,7 +65,7 @@ func openSink(ctx context.Context, stream string, d config.Destination, around *
 	return nil, fmt.Errorf("unknown type %q", d.Type)
 }
 
-// shapeOf returns what the destination takes, as far as the configuration tells.
+// shapeOf returns the destination's shape, as far as the configuration determines it.
 func shapeOf(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
 	switch d.Type {
 	case "kinesis":
@@ -80,7 +80,7 @@ func shapeOf(d config.Destination, around *shipper.Envelope) (shipper.Shape, err
 	return shipper.Shape{}, fmt.Errorf("unknown type %q", d.Type)
 }
 
-// envelopeOf returns what the destination puts around events whose ids begin as branches say; nil: nothing.
+// envelopeOf returns the envelope of the destination's events, whose IDs begin as branches define; nil: none.
 func envelopeOf(branches []wal.Branch, stream string, d config.Destination) *shipper.Envelope {
 	if !d.Envelope {
 		return nil
@@ -88,8 +88,8 @@ func envelopeOf(branches []wal.Branch, stream string, d config.Destination) *shi
 	return &shipper.Envelope{Branches: branches, Stream: stream, Format: d.Format}
 }
 
-// discardType is a destination that no configuration file can name: benchmarks of what lies before
-// the destinations use it. It takes whole batches of lines.
+// discardType is a type of destination that no configuration file can name: benchmarks of the stages before the
+// destinations use it. It takes whole batches of lines.
 const discardType = "discard"
 
 var discardShape = shipper.Shape{

@@ -12,7 +12,7 @@ const (
 )
 
 // descriptorsAside returns how many descriptors the agent needs beside producers' connections: never more than half of
-// what there are, so that producers have some.
+// limit, so that producers get the rest.
 func descriptorsAside(conf *config.Config, limit int64) int64 {
 	aside := int64(descriptorsOfAgent)
 	for i := range conf.Streams {
@@ -27,8 +27,8 @@ func descriptorsAside(conf *config.Config, limit int64) int64 {
 	return min(aside, limit/2)
 }
 
-// shareDescriptors returns how many connections each listener may have when room is for all of them together, in proportion
-// to what is wanted, and at least one.
+// shareDescriptors returns how many connections each listener may have when room is for all of them together: in
+// proportion to wanted, and at least one.
 func shareDescriptors(wanted []int64, room int64) []int64 {
 	sum := int64(0)
 	for _, n := range wanted {
@@ -43,8 +43,8 @@ func shareDescriptors(wanted []int64, room int64) []int64 {
 	return shares
 }
 
-// limitDoors holds the connections of all listeners together to what the process may have open. It is called with a.mu
-// held, or before Run.
+// limitDoors limits the connections of all listeners together to the descriptors that the process may have open. The
+// caller holds a.mu, or calls it before Run.
 func (a *Agent) limitDoors(conf *config.Config) {
 	limit, known := descriptorLimit()
 	if !known {

@@ -9,18 +9,18 @@
 //
 // Stopping goes in this order, so that nothing that was acked is lost and as little as possible is
 // left: not ready any more; no new connections and requests; appends that were taken are finished
-// and answered; what can be shipped within shutdown_timeout is shipped; requests still under way
+// and answered; events are shipped for up to shutdown_timeout; requests still under way
 // are cut off; checkpoint; close. A destination that is blocked and delivers nothing is not waited for. The number of
-// events that remain in the log is said. Abort skips to the cut.
+// events that remain in the log is logged. Abort skips to the cut.
 //
-// When the log fails, /readyz says so at once, nothing is accepted, and Run returns within five
+// When the log fails, /readyz reports it at once, nothing is accepted, and Run returns within five
 // seconds.
 //
 // # Applying a configuration
 //
-// Start and Reload do the same: all that is new is built first (listeners are bound, places in the log are claimed,
-// tokens are read), then comes the switch, which cannot fail, then the old is closed. An error before the switch
-// undoes what was built and leaves everything as it was. Faults of this host are no such errors: a destination
+// Start and Reload do the same: they build everything new first (listeners are bound, places in the log are claimed,
+// tokens are read), then comes the switch, which cannot fail, then they close the old. An error before the switch
+// undoes the new parts and leaves everything as it was. Faults of this host are no such errors: a destination
 // that cannot be built (no such AWS profile, a missing CA bundle, no descriptors) is blocked with the reason, its
 // events wait, and building it is tried again.
 //

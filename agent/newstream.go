@@ -58,7 +58,7 @@ func (s *streams) reserve(name string) error {
 	return nil
 }
 
-// settleReserved ends what reserve began.
+// settleReserved ends the reservation that reserve made.
 func (s *streams) settleReserved(name string, stored bool) {
 	defer s.reserving.Done()
 	s.changing.Lock()

@@ -11,14 +11,14 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// reloadPatience is how long Reload waits for what it has set going: routes that end, and those that begin.
+// reloadPatience is how long Reload waits for the routes that it ends and the routes that it starts.
 const reloadPatience = 5 * time.Second
 
 // Reload applies conf while the agent runs: streams and their destinations, listeners, identities, max_age,
 // log_level and shutdown_timeout; and reads certificates and tokens that have changed. What is unchanged goes on
 // undisturbed. A destination that is gone is parked. An error means that nothing was changed. Reload waits for Run to begin.
 //
-// All that is new is built first; then comes the switch, which can't fail; what is old ends after it. Reload waits
+// Reload builds everything new first; then comes the switch, which can't fail; the old parts end after it. Reload waits
 // a few seconds for that, and not at all once the agent is to stop.
 func (a *Agent) Reload(conf *config.Config) error {
 	select {
@@ -54,7 +54,8 @@ func (a *Agent) Reload(conf *config.Config) error {
 	return nil
 }
 
-// latches returns what is set once the routes that start have been built or are blocked, and what ends has ended.
+// latches returns the latches that are all set once the started routes have been built or are blocked, and the ending
+// routes and the closing listeners have ended.
 func latches(started, ending []*route, closing []*openDoor) (all []*latch) {
 	for _, r := range ending {
 		all = append(all, r.gone)

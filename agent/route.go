@@ -21,7 +21,7 @@ const (
 	// haltGrace is how long a route that is replaced or removed waits for the requests under way. Those that take
 	// longer are abandoned: their events are sent again.
 	haltGrace = 2 * time.Second
-	// cutGrace is how long a route that was cut off is waited for. A sink whose disk hangs may never return.
+	// cutGrace bounds the wait for a route that was cut off. A sink whose disk hangs may never return.
 	cutGrace = 3 * time.Second
 	// blockedGrace is how long a stop waits for a blocked destination that delivers nothing.
 	blockedGrace = time.Second
@@ -37,7 +37,7 @@ type route struct {
 	conf    config.Destination // for this stream, without its place in the file
 	title   string             // its type and name, for people
 	place   *wal.Place
-	first   shipper.Shape // what it takes, as far as the configuration tells
+	first   shipper.Shape // as far as the configuration determines it; in use until the sink is built
 	before  *route        // had the place until now; nil once this one has started; guarded by streams.changing
 	let     bool          // retire is done with the place: the next route has it, or it is parked; guarded by streams.changing
 	logger  hclog.Logger
@@ -49,7 +49,7 @@ type route struct {
 	halting   *latch // set by halt
 	tried     *latch // the first attempt to build the sink has ended
 	done      *latch // nothing is shipped any more
-	gone      *latch // set by retire: the place and what the sink writes to are free
+	gone      *latch // set by retire: the place and the sink's target are free
 
 	shipping atomic.Pointer[shipping] // nil: the sink is not built
 	closing  sync.Once
@@ -98,7 +98,8 @@ type placeKey struct{ stream, destination string }
 
 func (r *route) key() placeKey { return placeKey{r.stream, r.conf.Name} }
 
-// discard gives back what newRoute has claimed, of a route that was never started. streams.changing is held.
+// discard releases the claim of newRoute on the place, for a route that was never started. The caller holds
+// streams.changing.
 func (r *route) discard() {
 	owners := r.streams.owners
 	delete(owners, r.key())
@@ -139,7 +140,7 @@ func (r *route) run(ctx context.Context) {
 		return
 	}
 	r.shipping.Store(s)
-	if r.halting.isSet() { // halt and finish may not have seen what is stored
+	if r.halting.isSet() { // halt and finish may have looked for the shipper before the Store
 		s.ship.Halt(ctx)
 	}
 	if r.finishing.isSet() {
@@ -203,8 +204,8 @@ func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
 	})
 }
 
-// block notes why the sink can't be built, and logs each reason once. What policies drop meanwhile is dropped by
-// the log, since no shipper does.
+// block records why the sink can't be built, and logs each reason once. Until the sink is built, the log itself drops
+// the events that policies drop, since there is no shipper to do it.
 func (r *route) block(err error, wait time.Duration) {
 	r.place.Rest(true)
 	now, before := time.Now(), r.report()
@@ -226,14 +227,14 @@ func (r *route) built() {
 	r.note(shipper.Report{State: shipper.Running})
 }
 
-// note is what report returns while the sink is not built.
+// note sets the report that report returns while the sink is not built.
 func (r *route) note(report shipper.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unmade = report
 }
 
-// shape returns what the destination takes now.
+// shape returns the destination's current shape.
 func (r *route) shape() shipper.Shape {
 	if s := r.shipping.Load(); s != nil {
 		return s.sink.Shape()
@@ -241,7 +242,7 @@ func (r *route) shape() shipper.Shape {
 	return r.first
 }
 
-// report tells an operator how the destination does.
+// report returns the destination's state for operators.
 func (r *route) report() shipper.Report {
 	if s := r.shipping.Load(); s != nil {
 		return s.ship.Report()
@@ -256,7 +257,7 @@ func (r *route) stalled() bool {
 	return s != nil && s.ship.Stalled(stallPatience)
 }
 
-// finish ships what is left and then ends.
+// finish makes the route ship the remaining events and then end.
 func (r *route) finish() {
 	r.finishing.set()
 	if s := r.shipping.Load(); s != nil {
@@ -322,10 +323,11 @@ func (r *route) wait(ctx context.Context) {
 
 // retire ends a route that the configuration no longer has as it is.
 //
-// The sink is closed once the log holds the last checkpoint: a crash must not make come again what a file has that
-// got its name. For as long as the checkpoint can't be stored the next route of the place waits. The place has
-// an owner throughout, so that ack = delivered waits for a destination that is replaced; one that was
-// removed is parked as soon as its shipper has ended.
+// A finished file, one under its final name, holds no event that a restart delivers again. Closing the sink finishes
+// its files, so retire closes it only once the log holds the last checkpoint, which covers their events: a crash
+// before that leaves the files unfinished, and the next start cuts or finishes them. For as long as the checkpoint
+// can't be stored, the next route of the place waits. The place has an owner throughout, so that ack = delivered waits
+// for a destination that is replaced; a removed destination is parked as soon as its shipper has ended.
 func (s *streams) retire(r *route) {
 	defer func() {
 		s.changing.Lock()
@@ -367,9 +369,10 @@ func (s *streams) retire(r *route) {
 	}
 }
 
-// stored makes what the route has settled durable, and tries for as long as nothing of stop is set. The
-// log has to hold the state that a sink begins with before its first request, or a crash would not know what its files
-// may hold, and the last checkpoint before the sink is closed.
+// stored makes the route's settled events and its sink's state durable, and retries until a latch of stop is set. The
+// log has to hold the initial state of a sink before the sink's first request: without it, a restart after a crash
+// could not determine which events the sink's files may hold. It has to hold the last checkpoint before the sink is
+// closed: see retire.
 func (r *route) stored(stop ...*latch) bool {
 	for said := false; ; {
 		err := r.streams.checkpoint()
@@ -393,7 +396,7 @@ func (r *route) stored(stop ...*latch) bool {
 	}
 }
 
-// close finishes what the sink holds open; the log holds the last checkpoint by now.
+// close closes the sink, which finishes its open files; the log holds the last checkpoint by now.
 func (r *route) close() {
 	s := r.shipping.Load()
 	if s == nil {
@@ -402,7 +405,7 @@ func (r *route) close() {
 	select {
 	case <-s.ship.Ended():
 	default:
-		return // a request has not returned: what it holds open is cut or finished at the next start
+		return // a request has not returned: the next start cuts or finishes the sink's open files
 	}
 	r.closing.Do(func() {
 		r.place.Keep(nil)
@@ -439,7 +442,7 @@ var priorities = map[string]shipper.Priority{
 	"high": shipper.PriorityHigh, "normal": shipper.PriorityNormal, "low": shipper.PriorityLow,
 }
 
-// linkOf returns what the destination's requests go over; files go nowhere.
+// linkOf returns the link that the destination's requests use; nil for files, which use none.
 func (s *streams) linkOf(d config.Destination) *shipper.Link {
 	if d.Type == "file" {
 		return nil

@@ -23,7 +23,7 @@ import (
 const (
 	// syncPatience bounds the wait for a checkpoint.
 	syncPatience = 10 * time.Second
-	// closePatience bounds what a stop waits for sinks that finish what they hold open.
+	// closePatience bounds a stop's wait for sinks that finish their open files.
 	closePatience = 10 * time.Second
 )
 
@@ -36,10 +36,10 @@ type streams struct {
 	link    *shipper.Link // to AWS, shared by all destinations there
 	outages *shipper.Outages
 	turns   buildTurns
-	over    *latch // the agent has stopped: nobody waits for anything any more
+	over    *latch // the agent has stopped: all waits end
 
-	// changing is held by whoever changes which streams are open, from the first look until all is done, and also
-	// while it waits for the log. It is locked before mu.
+	// changing serializes changes to the set of open streams. A caller that makes one holds it from the first read until
+	// the change is complete, also while it waits for the log. It is locked before mu.
 	changing  sync.Mutex
 	owners    map[placeKey]*route // the route of each place that is in use; guarded by changing
 	reserved  map[string]int      // batches under way of streams that are tentative; guarded by changing
@@ -47,7 +47,7 @@ type streams struct {
 	closed    bool                // no new stream is taken any more; guarded by changing
 	reserving sync.WaitGroup      // of the batches in reserved
 
-	// mu guards what follows, which is changed by those who hold changing as well: they read it without mu.
+	// mu guards the fields below. Writers hold changing as well, so a holder of changing reads them without mu.
 	mu     sync.RWMutex
 	conf   *config.Config
 	byName map[string]*openStream
@@ -74,7 +74,7 @@ func newStreams(conf *config.Config, log *wal.Log, dead *wal.DeadLetters, metric
 	}
 }
 
-// Lookup returns what a stream takes. It opens nothing: see Submit.
+// Lookup returns a stream's rules. It opens nothing: see Submit.
 func (s *streams) Lookup(name string) (ingest.StreamRules, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -199,7 +199,7 @@ func rulesOf(c *config.Stream, rooms []room) ingest.StreamRules {
 	}
 }
 
-// room is what one destination takes now.
+// room is one destination with its current shape.
 type room struct {
 	title string
 	shape func() shipper.Shape
@@ -213,7 +213,7 @@ func roomsOf(routes []*route) []room {
 	return rooms
 }
 
-// newRules returns what a stream that is not open takes, as far as the configuration tells.
+// newRules returns the rules of a stream that is not open, as far as the configuration determines them.
 func newRules(branches []wal.Branch, name string, c *config.Stream) (rules ingest.StreamRules, err error) {
 	rooms := make([]room, len(c.Destinations))
 	for i, d := range c.Destinations {

@@ -90,8 +90,8 @@ func (c *Certificate) use(conf *tls.Config) {
 	}
 }
 
-// read returns the configuration that the files say. What can't be used of them is as it was before, and the error
-// says why; without a before there is no configuration then. The pair of certificate and key is one part of it, the
+// read returns the configuration that the files define. An unusable part keeps its value from before, and the error
+// states why; if before is nil, read returns no configuration then. The pair of certificate and key is one part, the
 // authorities are the other: a revoked authority does not wait for a key.
 func (f Files) read(before *tls.Config) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -115,12 +115,12 @@ func (f Files) read(before *tls.Config) (*tls.Config, error) {
 		conf.ClientCAs = before.ClientCAs
 	}
 	conf.ClientAuth = tls.RequireAndVerifyClientCert
-	// A resumed session would go on with what an authority had verified that may be gone since.
+	// A resumed session would rely on the verification by an authority that may have been removed since.
 	conf.SessionTicketsDisabled = true
 	return conf, errors.Join(pairErr, poolErr)
 }
 
-// authorities reads the client CA file. With mayBeGone, one that is empty or gone is a pool that trusts nobody.
+// authorities reads the client CA file. With mayBeGone, an empty or missing file is an empty pool, which trusts no client.
 func (f Files) authorities(mayBeGone bool) (*x509.CertPool, error) {
 	if f.ClientCA == "" {
 		return nil, nil

@@ -12,7 +12,7 @@
 //   - the user or a group that a process on this host ran as when it connected to a unix socket, which the
 //     kernel vouches for (SO_PEERCRED, unix(7); its supplementary groups too, SO_PEERGROUPS, since Linux 4.13).
 //
-// An identity may be held to streams and to a pace. Who shows a token of the listener's own file may write to
+// An identity may be held to streams and to a pace. A caller with a token of the listener's own file may write to
 // every stream at any pace.
 //
 // # The pace
@@ -25,17 +25,17 @@
 //
 // What each identity has sent is counted, and what of it was refused and why, from the start of the process and
 // for as long as the identity is in the configuration: so there are as many counters as the operator has written
-// identities. Who is not known is counted together; of the last such request it is kept where it came from.
+// identities. Unknown callers are counted together; the agent keeps the origin of their last request.
 //
 // # Files
 //
-// Certificates, keys and token files are looked at again once they are asked for and a second has passed
-// since the last look, and at Refresh. One that has changed is read. A token file that is empty or gone has no token,
-// and a client CA file that is empty or gone has no authority: everything that it admitted is revoked. (Whoever writes
-// a file anew in place, instead of renaming a new one over it, has a tenth of a second for it.) A file that can't be used for another reason is said in the log
-// once and changes nothing: what was there before stays in force, for this file alone. So it is when a certificate has
-// been written and its key has not yet.
+// Certificates, keys and token files are checked again on use, once a second has passed since the last check, and at
+// Refresh. A changed file is read. An empty or missing token file has no token, and an empty or missing client CA file
+// has no authority: all access that the file granted is revoked. (A program that rewrites a file in place, instead of
+// renaming a new one over it, has a tenth of a second for it.) A file that is unusable for another reason is logged
+// once and changes nothing: the previous content of this file alone stays in force. The same holds between the write
+// of a certificate and the write of its key.
 //
-// A token that is gone is refused from then on, also on streams and connections that are open: a Pass tells
-// who its holder is now. A TLS connection that is open is not verified again.
+// A removed token is rejected from then on, also on open streams and connections: a Pass returns its holder's current
+// identity. An open TLS connection is not verified again.
 package access

@@ -41,12 +41,12 @@ func newTokenFile(path string) *tokenFile {
 	return &tokenFile{path: path, sources: newSources(path)}
 }
 
-// rewriteTime is how long a file may be empty or absent while somebody writes it anew.
+// rewriteTime is how long a file may be empty or absent while another process rewrites it.
 const rewriteTime = 100 * time.Millisecond
 
-// use reads the file and returns the tokens that are in force from now on. A file that is empty or gone has none:
-// that is how the last token is revoked. A file that can't be used leaves those in force that were, and err says
-// why. A file that was never read before has to hold a token.
+// use reads the file and returns the tokens that are in force from now on. An empty or missing file has none: that is
+// how an operator revokes the last token. An unusable file leaves the previous tokens in force, and err states why.
+// A file that was never read before has to hold a token.
 func (f *tokenFile) use(logger hclog.Logger) (tokens []digest, err error) {
 	tokens, open, err := f.read()
 	if len(f.last) > 0 && isGone(err) {
@@ -68,18 +68,18 @@ func (f *tokenFile) use(logger hclog.Logger) (tokens []digest, err error) {
 	return tokens, nil
 }
 
-// What a file without content is: it lists nobody.
+// The errors for a file without content, which is one that lists no token or no certificate.
 var (
 	errNoToken = errors.New("it has no token")
 	errEmpty   = errors.New("it has no certificate")
 )
 
-// isGone reports whether err says that a file lists nobody, and not that it can't be read.
+// isGone reports whether err means that a file is missing or without content, and not that it is unreadable.
 func isGone(err error) bool {
 	return errors.Is(err, errNoToken) || errors.Is(err, errEmpty) || errors.Is(err, fs.ErrNotExist)
 }
 
-// read returns the tokens. open tells that everybody on this host can read the file.
+// read returns the tokens. open reports whether every user of this host can read the file.
 func (f *tokenFile) read() (tokens []digest, open bool, err error) {
 	info, err := os.Stat(f.path)
 	if err != nil {

@@ -22,9 +22,9 @@ func (s *Server) offerDead() {
 	s.mux.HandleFunc("POST /v1/dead/drop", notFromPages(s.change(s.dead.Drop)))
 }
 
-// notFromPages refuses what a page in a browser asks for, of whatever origin: this server has no page
-// that does. What a person types has no origin and the site "none". Of pages whose name was made to point here see
-// ownHost.
+// notFromPages rejects requests from pages in a browser, whatever their origin: this server has no page that makes
+// such requests. A request for an address that a person typed has no origin and the site "none". For pages whose host
+// name was made to resolve to this server see ownHost.
 func notFromPages(then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		site := r.Header.Get("Sec-Fetch-Site")

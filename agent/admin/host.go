@@ -11,10 +11,11 @@ import (
 // cliHost is the Host of this program's own commands.
 const cliHost = "standpipe"
 
-// ownHost rejects requests whose Host is a foreign name. A page of a site whose name is made to point here (DNS
-// rebinding) reads answers as its own, and sends neither an Origin nor fetch metadata with a GET; its Host is the
-// site's name, always. Nobody can be made to use a name of ours, so those pass: an IP address, localhost,
-// Options.Names. With a guard, or a client certificate that TLS has verified, the page would have nothing to show.
+// ownHost rejects requests whose Host is a foreign name. A page of a site whose name is made to resolve to this server
+// (DNS rebinding) reads the responses as its own site's, and sends neither an Origin nor fetch metadata with a GET; but
+// its Host is always the site's name. A foreign site can't have one of this server's names, so these pass: an IP
+// address, localhost, Options.Names. ownHost is not needed with a guard, or with a client certificate that TLS has
+// verified: the page would have no credentials to present.
 func (s *Server) ownHost(then http.Handler) http.Handler {
 	if s.guard != nil {
 		return then

@@ -36,8 +36,8 @@ type Options struct {
 	Clock   func() time.Time // nil: time.Now
 
 	TLS   *tls.Config   // nil: none
-	Guard *access.Guard // who may ask for anything but health; nil: who reaches the listener by a name of ours
-	Names []string      // by which the agent is reached, beside addresses and localhost
+	Guard *access.Guard // admits callers to everything but health; nil: every caller that uses one of our names may
+	Names []string      // by which callers reach the agent, beside addresses and localhost
 }
 
 // Server answers operators over HTTP. It may serve several listeners at once.

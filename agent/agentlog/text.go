@@ -1,7 +1,7 @@
 // Package agentlog writes the agent's log lines.
 //
 // The JSON format has the same values as the text format: a duration with its unit, an address and an error as text.
-// What encoding/json makes of them is a number of nanoseconds, an object of bytes, or {}.
+// encoding/json alone would write a number of nanoseconds, an object of bytes, or {}.
 package agentlog
 
 import (
@@ -22,7 +22,7 @@ func New(o *hclog.LoggerOptions) hclog.Logger {
 	return l
 }
 
-// texts is a logger whose values are texts where the text format has texts.
+// texts is a logger that passes a value on as text wherever the text format writes it as text.
 type texts struct{ hclog.Logger }
 
 func (t texts) Log(level hclog.Level, msg string, args ...any) {
@@ -46,8 +46,8 @@ func asTexts(args []any) []any {
 	return all
 }
 
-// asText returns v as JSON is to have it: an error or what has a String method as that text, and lists and maps with such
-// values in them alike. What makes JSON of itself, and hclog's own kinds, stay.
+// asText returns the value to encode as JSON for v: the text of an error or of a value with a String method, also inside
+// lists and maps. Values with a marshaler of their own, and values of hclog's types, stay as they are.
 func asText(v any) any {
 	switch v := v.(type) {
 	case nil, string, bool, int, int64, uint64, float64, []byte, hclog.Format, hclog.Hex, hclog.Octal, hclog.Binary, hclog.Quote, hclog.CapturedStacktrace:

@@ -176,8 +176,9 @@ func checkDestination(b *block, s *Stream, d *Destination) {
 	}
 }
 
-// checkPaths holds that the folders of two file destinations are apart, for every stream of that name or pattern: each
-// would take the other's unfinished files for its own, and nobody could tell the folders for hours apart. Streams may share a folder, as their files are named for them.
+// checkPaths requires that the folders of two file destinations are apart, for every stream of that name or pattern:
+// each destination would take the other's unfinished files for its own, and operators could not distinguish their
+// folders for hours. Streams may share a folder, since a file's name has the name of its stream.
 func checkPaths(b *block, name string, d, other *Destination) {
 	mine, theirs := realPath(name, d.Path), realPath(name, other.Path)
 	switch {
@@ -198,7 +199,7 @@ func onePath(name, a, b string) bool {
 	return a == b || fillsIn(name, a, b) || fillsIn(name, b, a)
 }
 
-// hourFolder matches what a file destination's folders for hours are named like.
+// hourFolder matches the names of a file destination's folders for hours.
 var hourFolder = regexp.MustCompile(`^\d{2,4}$`)
 
 // liesIn reports whether inner lies among the folders for hours of outer.
@@ -211,8 +212,8 @@ func liesIn(name, inner, outer string) bool {
 	return false
 }
 
-// realPath returns the path from the root and without symbolic links, as far as it is there already. In what belongs to one
-// stream its name is filled in.
+// realPath returns the absolute path, with symbolic links resolved as far as the path exists. The path of a single
+// stream has the stream's name filled in.
 func realPath(name, path string) string {
 	if !isPattern(name) {
 		path = strings.ReplaceAll(path, streamMark, name)

@@ -149,7 +149,7 @@ func checkSize(e *wal.Event, rules *StreamRules) *refusal {
 	if e.Encoded != nil && len(e.Data)+mostEscaped*(len(e.Encoded)-len(e.Data)) > limit {
 		e.DecodeAttributes() // which an envelope holds
 		limit, destination = rules.Room(e)
-		e.Attributes = nil // a map of them takes many times what they take encoded
+		e.Attributes = nil // a map of them takes many times their encoded size
 	}
 	if len(e.Data) > limit {
 		return tooLarge("data has %d bytes; under a partition_key of %d bytes destination %s takes %d",
@@ -188,7 +188,7 @@ func checkFormat(data []byte, format string) *refusal {
 	return nil
 }
 
-// markAt says that a byte order mark is what is not valid, since nobody sees it.
+// markAt names the invalid bytes if they are a byte order mark, since editors don't show one.
 func markAt(data []byte, at int) string {
 	switch data = data[at:]; {
 	case bytes.HasPrefix(data, byteOrderMark):

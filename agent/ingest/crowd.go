@@ -92,7 +92,7 @@ func (k *knownConns) makeRoom(now time.Time) bool {
 	return int64(len(k.conns)) <= k.in.most.Load() || k.evictLocked(now)
 }
 
-// evictSilent closes the connection that has been silent for the longest time: nobody else can be accepted.
+// evictSilent closes the connection that has been silent for the longest time: no other one can be accepted.
 func (k *knownConns) evictSilent() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -116,8 +116,8 @@ func (w *grpcWire) cut() {
 	w.server.Stop()
 }
 
-// unknownMethod answers requests to services that are not offered: with what gRPC says, and of OpenTelemetry's with
-// what is.
+// unknownMethod rejects requests to services that are not offered: with gRPC's own text, and for OpenTelemetry's
+// services with a text that names the one on offer.
 func unknownMethod(_ any, s grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(s)
 	if strings.HasPrefix(method, "/opentelemetry.proto.collector.") {

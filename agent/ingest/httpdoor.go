@@ -25,7 +25,7 @@ func (w *httpWire) fromPage(out http.ResponseWriter, r *http.Request, method str
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	if w.origins[origin] {
-		// A beacon carries credentials, whatever the page asks for. "*" stands for pages that nobody has looked at.
+		// A beacon carries credentials, and the page can't change that. "*" stands for pages that no operator has vetted.
 		h.Set("Access-Control-Allow-Credentials", "true")
 	}
 	h.Set("Access-Control-Expose-Headers", "Retry-After")

@@ -160,7 +160,7 @@ func (p *posts) fillKeys(events []wal.Event) *refusal {
 	return nil
 }
 
-// place adds the line to the refusal of an event, or what several lines may be sent as.
+// place adds the line to the rejection of an event, or the content type under which several lines may be sent.
 func (p *posts) place(refused *refusal, r *http.Request, b *body, format string) *refusal {
 	at := *refused
 	switch {

@@ -72,9 +72,9 @@ type taken struct {
 	err    *refusal // set: refused, and there is no ticket
 
 	left     int            // events that were left out
-	leftText string         // what the first of them broke
+	leftText string         // why the first of them was left out
 	who      *access.Sender // nil: anybody may send, or conclude has to look
-	bytes    int            // of data and attributes, where who is known
+	bytes    int            // of data and attributes; set together with who
 }
 
 // take checks r and submits it. The result always says how the request goes on.

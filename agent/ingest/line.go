@@ -16,8 +16,8 @@ import (
 // One of data (any JSON value; a string stands for its text) and data_base64 (bytes, in the
 // standard alphabet with padding) is needed. Optional are time (RFC 3339), attributes (an object of
 // strings), ack ("accepted", "durable" or "delivered"), and producer_id with producer_sequence.
-// null for one of these is the same as leaving it out. A field that is unknown, or there twice,
-// is refused. A byte order mark before the line is passed over. What a line says in numbers is kept to the digit, and an object's keys in their order.
+// null for one of these is the same as leaving it out. An unknown or repeated field is rejected. A byte order mark
+// before the line is skipped. Numbers keep all their digits, and an object's keys keep their order.
 type lineReading struct {
 	into  *request
 	event *wal.Event

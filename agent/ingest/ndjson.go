@@ -70,7 +70,7 @@ func isBlank(line []byte, format string) bool {
 	return len(line) == 0
 }
 
-// byteOrderMark stands before the text in files of many Windows programs. Nobody sees it in an editor.
+// byteOrderMark stands before the text in files of many Windows programs. Editors don't show it.
 var byteOrderMark = []byte("\ufeff")
 
 // withoutMark is text without the byte order mark that it may begin with.

@@ -92,9 +92,8 @@ func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grp
 // decoder reads a request in one of its encodings. It returns how many messages were taken from the room for it.
 type decoder func(b []byte) (m *logsv1.LogsData, messages int64, refused *refusal)
 
-// export stores the records of the request that b encodes, but for those that break a rule. A refusal that is worth
-// another try says when: an SDK tries again after RESOURCE_EXHAUSTED only if it does
-// (OTLP specification 1.9, Failures).
+// export stores the records of the request that b encodes, except the records that break a rule. A retryable rejection
+// has a retry delay: an SDK retries after RESOURCE_EXHAUSTED only with one (OTLP specification 1.9, Failures).
 func (l *otlpLogs) export(ctx context.Context, b []byte, decode decoder) (*taken, *refusal) {
 	t := l.take(ctx, b, decode)
 	if t.events == 0 && t.err == nil {

@@ -11,9 +11,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// decodeJSON is decode for a request in OTLP/JSON: protobuf's JSON, whose enums may be numbers and whose numbers of 64
-// bits strings, but with the IDs of traces and spans in hex. Unknown fields are passed over (OTLP specification 1.9,
-// JSON Protobuf Encoding).
+// decodeJSON is decode for a request in OTLP/JSON. That is protobuf's JSON, in which enums may be numbers and 64-bit
+// numbers may be strings, but with the IDs of traces and spans in hex. Unknown fields are skipped (OTLP specification
+// 1.9, JSON Protobuf Encoding).
 func (l *otlpLogs) decodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused *refusal) {
 	b = withoutMark(b)
 	if fault, ok := validJSON(b); !ok {
@@ -54,8 +54,8 @@ func objectsIn(b []byte, most int) (n int) {
 	return n
 }
 
-// hexIDs makes the IDs what their text says. protojson has read it as base64, which hex looks like, and of which it is
-// got back by encoding.
+// hexIDs decodes the IDs from hex. protojson has decoded their text as base64, since hex digits are valid base64;
+// encoding the bytes as base64 restores the text.
 func hexIDs(m *logsv1.LogsData) error {
 	for _, resource := range m.GetResourceLogs() {
 		for _, scope := range resource.GetScopeLogs() {
@@ -76,7 +76,7 @@ func hexIDs(m *logsv1.LogsData) error {
 // whereJSON is the part of protojson's errors that repeats nothing of the body.
 var whereJSON = regexp.MustCompile(`\(line \d+:\d+\)(: invalid value for \w+ field \w+)?`)
 
-// jsonFault is what is wrong with a body.
+// jsonFault returns the part of err that repeats nothing of the body, or all of err if it has no such part.
 func jsonFault(err error) string {
 	if where := whereJSON.FindString(err.Error()); where != "" {
 		return where

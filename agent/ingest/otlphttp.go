@@ -37,7 +37,7 @@ func marshalJSON(m proto.Message) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// The paths of OTLP for what is not taken.
+// otherSignals are the paths of OTLP for the signals that are not supported.
 var otherSignals = map[string]string{
 	"/v1/metrics": "metrics", "/v1/traces": "traces", "/v1development/profiles": "profiles",
 }
@@ -72,7 +72,7 @@ func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *refusal {
 	return nil
 }
 
-// refuse writes a google.rpc.Status, as OTLP asks for.
+// refuse writes the rejection as a google.rpc.Status, as OTLP requires.
 func (e *otlpEncoding) refuse(out http.ResponseWriter, r *refusal) *refusal {
 	encoded, err := e.marshal(r.GRPCStatus().Proto())
 	if err != nil {

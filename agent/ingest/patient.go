@@ -27,8 +27,8 @@ type patientListener struct {
 	began, saidAt time.Time
 }
 
-// Patient returns l, whose accepts do not fail until it is closed. What goes wrong is logged when it begins, then once a
-// minute, and when it ends.
+// Patient returns a listener for l whose accepts do not fail until it is closed. It logs a run of failures at the
+// beginning, then once a minute, and at the end.
 func Patient(l net.Listener, logger hclog.Logger) net.Listener {
 	return &patientListener{Listener: l, logger: logger}
 }

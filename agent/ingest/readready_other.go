@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// readyReader is for systems that can say that a connection has something to read: elsewhere a connection
-// that is silent holds the buffer that it reads into.
+// readyReader is for systems that can report that a connection has data to read. On other systems a silent
+// connection holds the buffer that it reads into.
 type readyReader struct{}
 
 func newReadyReader(any) *readyReader { return nil }
