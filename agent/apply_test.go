@@ -47,7 +47,7 @@ func start(t *testing.T, conf *config.Config, logger hclog.Logger) *running {
 	return r
 }
 
-// stop asks the agent to stop, waits for its end and returns Run's error.
+// stop stops the agent, waits for its end and returns Run's error.
 func (r *running) stop(t *testing.T) error {
 	t.Helper()
 	r.cancel()
@@ -96,7 +96,7 @@ const fileA = `
     batch { max_delay = "10ms" }
   }`
 
-// await appends one event with ack = delivered; what it returns gets the level that was reached.
+// await appends one event with ack = delivered; the channel that it returns receives the level that was reached.
 func await(t *testing.T, client standpipev1.IngestClient) <-chan standpipev1.Ack {
 	t.Helper()
 	reached := make(chan standpipev1.Ack, 1)
@@ -149,8 +149,8 @@ func TestReload_DeliveredWaitsForADestinationThatChanges(t *testing.T) {
 	}
 }
 
-// A destination that a reload removes is waited for no longer, also when its request hangs, and what policies drop
-// is dropped of it too.
+// Once a reload has removed a destination, no response waits for it any longer, also when its request hangs, and the
+// policies drop its events too.
 func TestReload_RemovedDestinationIsParked(t *testing.T) {
 	awsEnvironment(t)
 	srv := fakeaws.Start(t)
@@ -180,7 +180,7 @@ func TestReload_RemovedDestinationIsParked(t *testing.T) {
 	}
 }
 
-// A reload that is refused, at its last step, leaves nothing of what it had made.
+// A reload that fails at its last step undoes all its earlier steps.
 func TestReload_RefusedUndoesAll(t *testing.T) {
 	dir := t.TempDir()
 	conf := parse(t, dir, "stream \"s\" {"+fileA+"\n}")
@@ -227,8 +227,8 @@ stream "t" {
 	}
 }
 
-// max_age, max_size and on_full are those of the file that was read last, and a stream that has left it keeps what
-// it holds, however much.
+// max_age, max_size and on_full are those of the file that was read last, and a stream that has left it keeps all its
+// events, however many.
 func TestReload_ChangesPolicies(t *testing.T) {
 	awsEnvironment(t)
 	t.Setenv("AWS_PROFILE", "nosuch")

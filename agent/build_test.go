@@ -83,8 +83,8 @@ func certificate(t *testing.T) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// Whatever of this host keeps a destination from being built or from getting credentials, it is blocked for that
-// reason, and its stream takes events, which its siblings get.
+// A fault of this host that keeps a destination from being built or from getting credentials blocks that destination
+// with the reason. Its stream still takes events, and its siblings get them.
 func TestDestination_BlockedByItsEnvironmentAlone(t *testing.T) {
 	for name, test := range map[string]struct {
 		environment map[string]string
@@ -226,7 +226,7 @@ func runLogged(t *testing.T, conf *config.Config, said *transcript) *agent.Agent
 	return start(t, conf, said.logger()).Agent
 }
 
-// What a policy drops is dropped of a destination that cannot be built too, so that it stops nobody.
+// Policies drop events of a destination that cannot be built too, so that it stops no producer.
 func TestDestination_NotBuiltDropsWhatPoliciesSay(t *testing.T) {
 	awsEnvironment(t)
 	t.Setenv("AWS_PROFILE", "nosuch")

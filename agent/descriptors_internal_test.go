@@ -7,7 +7,8 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// Whatever the listeners and destinations are, the agent keeps descriptors for itself, and every listener has one connection.
+// For every combination of listeners and destinations the agent keeps descriptors for itself, and each listener has at
+// least one connection.
 func TestDescriptors_AreSharedWithTheAgent(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -16,7 +16,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// breakLog lets every write to the log's segments in dir fail from now on. What was settled before has its checkpoint.
+// breakLog lets every write to the log's segments in dir fail from now on. Earlier settled events have their checkpoint.
 func breakLog(t *testing.T, dir string) {
 	t.Helper()
 	time.Sleep(3 * wal.CheckpointInterval)
@@ -54,7 +54,7 @@ func breakSegments(t *testing.T, dir string) {
 	}
 }
 
-// waitingFile is a stream whose events wait for company in memory before they are written.
+// waitingFile is a stream whose events wait in memory to be batched before they are written.
 func waitingFile(delay string) string {
 	return `
 stream "s" {
@@ -70,8 +70,8 @@ stream "other" {
   destination "file" "a" { path = "DIR/other" }
 }`
 
-// An agent whose log has failed ships nothing more, for no checkpoint could vouch for it, and stays for the second in
-// which operators can see why it ends, however long a stop may take.
+// An agent whose log has failed ships nothing more, since it could not store a checkpoint for it, and stays for the
+// second in which operators can see why it ends, however long a stop may take.
 func TestFailedLog_EndsWithoutShipping(t *testing.T) {
 	dir := t.TempDir()
 	conf := parse(t, dir, waitingFile("10m"))

@@ -18,7 +18,7 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// TestStreamNames_ThatNoStreamCanHave are rejected for what they are, beside a block that matches everything.
+// TestStreamNames_ThatNoStreamCanHave are rejected as invalid names, also if a block matches every name.
 func TestStreamNames_ThatNoStreamCanHave(t *testing.T) {
 	dir := t.TempDir()
 	conf := parse(t, dir, `

@@ -41,8 +41,8 @@ func codeOf(t *testing.T, client standpipev1.IngestClient, stream, key string, d
 	return status.Code(err)
 }
 
-// Rejected requests, whatever they are rejected for, use up none of the streams that a pattern may have, and leave no
-// destination behind.
+// A rejected request uses up none of the streams that a pattern may have and leaves no destination behind, for every
+// reason to reject it.
 func TestStream_RejectedRequestsOpenNone(t *testing.T) {
 	dir := t.TempDir()
 	conf := parse(t, dir, `

@@ -15,7 +15,8 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 )
 
-// The ways in which an operator leaves a file without anybody in it, and those in which a file merely can't be used.
+// emptied are the ways in which an operator revokes everything in a file, and unusable the ways in which a file becomes
+// unusable without that.
 var (
 	emptied = map[string]func(path string) error{
 		"truncated":      func(path string) error { return os.Truncate(path, 0) },
@@ -34,8 +35,8 @@ var (
 	}
 )
 
-// tokensAfter has the identity "meters" and the listener's own tokens, changes their files and returns who their
-// tokens, and that of the identity "gauges", are then.
+// tokensAfter has the identity "meters" and the listener's own tokens, changes their files and returns the identities
+// to which their tokens, and the token of the identity "gauges", belong then.
 func tokensAfter(t *testing.T, change func(path string) error, refresh bool) (meters, own, gauges, said string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

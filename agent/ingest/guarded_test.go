@@ -20,7 +20,8 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// shows are the ways to come to a listener that has auth, and what becomes of an event for the stream "bytes".
+// shows are the credentials that a caller may present to a listener with auth, and the code for an event for the stream
+// "bytes".
 var shows = []struct {
 	name, authorization string
 	streams             []string // of the identity that this process has; nil: it has none
@@ -50,7 +51,7 @@ func guardOf(t *testing.T, streams []string) *access.Guard {
 	return newGuard(t, r, writeToken(t, "master"))
 }
 
-// TestEveryWayIn_AsksWhoComes tries each of a listener's ways in, with what a producer may show.
+// TestEveryWayIn_AsksWhoComes tries each of a listener's ways in, with each kind of credentials.
 func TestEveryWayIn_AsksWhoComes(t *testing.T) {
 	encoded, err := proto.Marshal(exported())
 	if err != nil {
@@ -115,7 +116,7 @@ func TestEveryWayIn_AsksWhoComes(t *testing.T) {
 	}
 }
 
-// Reflection tells what there is, and so asks who comes; health does not.
+// Reflection lists the services, and so requires credentials; health does not.
 func TestEveryWayIn_OfGRPCsOwn(t *testing.T) {
 	o := ingest.Options{Type: ingest.GRPC, Log: newFakeLog(t), Guard: guardOf(t, nil)}
 	conn := dial(t, serve(t, o).Addr())

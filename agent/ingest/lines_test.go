@@ -32,7 +32,7 @@ func TestLines_GoByManyNames(t *testing.T) {
 	}
 }
 
-// What a body breaks is said with the way out.
+// The rejection of a body with several lines names the content type that allows them.
 func TestBodies_OfSeveralLinesAreToldHowToGo(t *testing.T) {
 	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), HTTP: ingest.HTTPOptions{KeyField: "id"}})
 	const hint = "; Content-Type: application/x-ndjson is for one event a line"

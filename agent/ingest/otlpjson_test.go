@@ -16,7 +16,7 @@ import (
 
 const otlpJSON = "Content-Type: application/json"
 
-// exportedJSON is what exported says, in the ways in which programs write it.
+// exportedJSON is the request of exported in JSON, in the ways in which programs write it.
 var exportedJSON = map[string]string{
 	"as the specification does": `{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},
 		"scopeLogs":[{"scope":{"name":"cart","version":"1.2"},"logRecords":[
@@ -139,8 +139,8 @@ func TestOTLPJSON_Refusals(t *testing.T) {
 	}
 }
 
-// What is too large is so the next time too. Over gRPC it is RESOURCE_EXHAUSTED without RetryInfo, which is gRPC's own
-// answer, and as final by the specification.
+// A request that is too large is rejected for good. Over gRPC the response is RESOURCE_EXHAUSTED without RetryInfo:
+// gRPC itself sends it, and it is as final by the specification.
 func TestOTLP_OverTheLimitIsFinal(t *testing.T) {
 	o := ingest.Options{Type: ingest.GRPC, Log: newFakeLog(t), MaxRequestSize: 1 << 10, OTLP: &ingest.OTLPOptions{Stream: "bytes"}}
 	m := &logsv1.LogsData{ResourceLogs: []*logsv1.ResourceLogs{{SchemaUrl: strings.Repeat("x", 2<<10)}}}

@@ -7,7 +7,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest"
 )
 
-// preflight asks as a browser does before it sends, and returns the answer.
+// preflight sends a browser's preflight request and returns the response.
 func preflight(w *web, path, origin, headers string) answer {
 	w.t.Helper()
 	return w.do("OPTIONS", path, "", "Origin: "+origin, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: "+headers)

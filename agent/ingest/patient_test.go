@@ -88,8 +88,8 @@ func TestPatientListener_LogsAFailingAcceptOnceAMinute(t *testing.T) {
 	})
 }
 
-// Connections on which nothing comes have the last descriptors of the process: they make room for who has something to say,
-// also when there are fewer of them than the listener may have.
+// Silent connections hold the last descriptors of the process: they are evicted for a producer that sends, also when
+// there are fewer of them than the listener may have.
 func TestPatientListener_SilentConnectionsMakeRoomForDescriptors(t *testing.T) {
 	for _, kind := range []string{ingest.Socket, ingest.HTTP, ingest.GRPC} {
 		t.Run(kind, func(t *testing.T) {

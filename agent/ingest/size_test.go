@@ -17,7 +17,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// ways sends an event with attributes over every listener, and tells whether it was stored or the refusal's text.
+// ways returns a function for every type of listener. It sends an event with attributes over the listener, and returns
+// "stored" or the rejection's text.
 func ways(t *testing.T, o ingest.Options) map[string]func(stream, data string, attributes map[string]string) string {
 	t.Helper()
 	_, client := serveGRPC(t, o)
@@ -83,7 +84,7 @@ func TestMaxEventSize_CountsAttributes(t *testing.T) {
 	}
 }
 
-// An envelope holds attributes too, so what a destination takes depends on them, whichever way they came.
+// An envelope holds attributes too, so a destination's limit for the data depends on them, over every listener.
 func TestRoom_IsAskedWithTheAttributes(t *testing.T) {
 	streams := streams{"enveloped": {Format: ingest.FormatBytes, Room: func(e *wal.Event) (int, string) {
 		limit := 100
@@ -102,7 +103,7 @@ func TestRoom_IsAskedWithTheAttributes(t *testing.T) {
 }
 
 func TestPace_CountsAttributes(t *testing.T) {
-	// so slow that what is taken does not come back while the test runs
+	// so slow that the pace restores nothing while the test runs
 	g, _ := ours(t, access.Identity{MaxBytes: 10})
 	_, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), Guard: g})
 	m := appendOf("bytes", "")
