@@ -87,7 +87,7 @@ func runAgent(path string, stderr io.Writer) error {
 	return a.Run(ctx)
 }
 
-// awaitStops returns contexts that end with the first signal that asks the agent to stop, and with the second.
+// awaitStops returns contexts that end with the first and with the second signal to stop the agent.
 // Nothing but these signals ends them, and nothing keeps them from being read.
 func awaitStops(logger hclog.Logger) (first, second context.Context, release func()) {
 	stops := make(chan os.Signal, 2)

@@ -18,7 +18,7 @@ import (
 )
 
 // consumeKCL reads a stream as a consumer with Amazon's Kinesis Client Library does: the library's own class takes
-// each record apart, with the hash range of its shard. An error says why the library can't be asked.
+// each record apart, with the hash range of its shard. An error gives the reason why the library is unusable.
 func (k *kinesalite) consumeKCL(stream string) ([]event, error) {
 	k.t.Helper()
 	if _, err := os.Stat(standin(k.t, "kcl", "installed")); err != nil {
@@ -74,7 +74,7 @@ func (k *kinesalite) rawRecords(stream string) *bytes.Buffer {
 	return lines
 }
 
-// userRecords reads what Deaggregate.java prints.
+// userRecords parses the output of Deaggregate.java.
 func userRecords(t *testing.T, out []byte) (events []event) {
 	t.Helper()
 	found := bufio.NewScanner(bytes.NewReader(out))

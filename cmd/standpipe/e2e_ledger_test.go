@@ -24,7 +24,7 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// moody is a Firehose that hangs, limps, fails or answers, as it is told, and knows what it holds.
+// moody is a Firehose that hangs, limps, fails or responds, as the test sets it, and records the events that it holds.
 type moody struct {
 	*httptest.Server
 
@@ -124,13 +124,13 @@ func numbersIn(lines []byte, held map[int]bool) {
 	}
 }
 
-// ledgerRun is an agent whose destinations fare badly, and what is known of its events.
+// ledgerRun is an agent with failing destinations, and the test's record of its events.
 type ledgerRun struct {
 	*agent
 	t     *testing.T
 	rand  *rand.Rand
 	fake  *moody
-	files map[string]map[int]bool // what the finished files hold, by path
+	files map[string]map[int]bool // the events in the finished files, by path
 
 	mu      sync.Mutex
 	next    map[string]int   // of the streams, the number of the next event
@@ -142,7 +142,7 @@ var ledgerStreams = []string{"a", "b", "c"}
 
 // The agent is killed STANDPIPE_E2E_LEDGER_ROUNDS times while producers fill a small log under drop_oldest, its
 // destinations hang, limp and fail, and reloads change, remove and add them, or make a Firehose a file under the same
-// name. After each kill every ledger adds up and says no more than the destination holds; in the end every acked
+// name. After each kill every ledger adds up and counts no more than the destination holds; in the end every acked
 // event is there or was dropped.
 func TestLedger_KilledBesideReloadsDropsAndHangs(t *testing.T) {
 	endToEnd(t)
@@ -253,7 +253,7 @@ func (r *ledgerRun) draw(all bool) string {
 	return streamBlock("a", a...) + streamBlock("b", b...) + streamBlock("c", c...)
 }
 
-// check compares the ledgers with what is held, and returns how many events were dropped.
+// check compares the ledgers with the held events, and returns the number of dropped events.
 func (r *ledgerRun) check(round int) (dropped uint64) {
 	r.t.Helper()
 	for _, s := range r.status().Streams { // the status first: destinations only gain

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// hanging is a Firehose destination whose endpoint takes requests and never answers.
+// hanging returns a Firehose destination whose endpoint accepts requests and never responds.
 func hanging(t *testing.T, stream string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,7 +39,7 @@ func hanging(t *testing.T, stream string) string {
   }`, stream, l.Addr())
 }
 
-// A stop is obeyed whatever a reload waits for.
+// The agent obeys a stop signal while a reload waits for a destination.
 func TestSignals_StopEndsAReloadThatWaits(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
@@ -54,7 +54,7 @@ func TestSignals_StopEndsAReloadThatWaits(t *testing.T) {
 	})
 	a.configure(streamBlock("s", strings.Replace(destination, `"x"`, `"y"`, 1), fileDestination))
 	a.signal(syscall.SIGHUP)
-	time.Sleep(50 * time.Millisecond) // usually the reload is under way; whether it is makes no difference to what is wanted
+	time.Sleep(50 * time.Millisecond) // usually the reload is under way; the expectations are the same if it is not
 	a.signal(syscall.SIGTERM)
 	if code := a.exit(15 * time.Second); code != 0 {
 		t.Errorf("got exit code %d, want 0", code)
@@ -105,8 +105,8 @@ func TestSignals_ManyHangups(t *testing.T) {
 	a.stop()
 }
 
-// An agent that waits for another's lock is told to stop, and has nothing to complain of. One that is told to reload
-// reloads once it runs.
+// An agent that waits for another agent's lock exits with 0 at a stop signal. An agent that gets a reload signal while it
+// waits reloads once it runs.
 func TestSignals_WhileWaitingForTheLock(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

@@ -17,7 +17,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
 )
 
-// A schedule draws what an operator and the world do to the three destinations of stream s.
+// A schedule draws the actions of an operator and of the environment on the three destinations of stream s.
 type schedule struct {
 	*rand.Rand
 	t    *testing.T
@@ -26,7 +26,7 @@ type schedule struct {
 	file string // the streams of the configuration that is in force
 }
 
-// destination draws what destination d is: its type, where it goes, its settings; whole: it is there and can be built.
+// destination draws destination d: its type, target and settings; whole: it exists and can be built.
 func (s *schedule) destination(d int, whole bool) string {
 	settings := fmt.Sprintf("batch { max_delay = \"%dms\" }", 10+s.IntN(40))
 	aws := fmt.Sprintf("region = \"us-east-1\"\n endpoint = %q\n retry {\n max = \"100ms\"\n timeout = \"2s\"\n }\n %s\n }", s.fake.URL(), settings)
@@ -60,7 +60,7 @@ func (s *schedule) streams(whole bool) string {
 	return streamBlock("s", all...)
 }
 
-// reload lets the agent read a file anew and waits for what it says of it.
+// reload lets the agent read a file anew and waits for its log line about the reload.
 func (s *schedule) reload(file string, refused bool) {
 	said := func() int {
 		return strings.Count(s.a.out.String(), "configuration reloaded") + strings.Count(s.a.out.String(), "was not reloaded")

@@ -134,7 +134,7 @@ func (k *kinesalite) read(stream string) (events []event, records int) {
 	return got.events, got.records
 }
 
-// consumed is what two kinds of consumers get of a stream.
+// consumed holds the events of a stream that two kinds of consumers get.
 type consumed struct {
 	events  []event // by one that looks at no range
 	checked []event // by one that discards aggregated records of which a key lies outside the shard's range

@@ -33,7 +33,7 @@ func newWALSnapshotCommand() *cobra.Command {
 	return c
 }
 
-// snapshotJSON is what a snapshot made.
+// snapshotJSON describes a finished snapshot.
 type snapshotJSON struct {
 	Out         string   `json:"out"`
 	Segments    int      `json:"segments"`
