@@ -18,8 +18,8 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// tokens is an agent's token file and what a producer shows. A stream shows for ever what it was opened with, and
-// the agent knows the file as it was at its last look.
+// tokens is an agent's token file and the token that a producer shows. A stream shows the token that it was opened with
+// until it ends, and the agent uses the file's content as of its last look.
 type tokens struct {
 	shown         int
 	file, known   [2]int // the oldest and the newest token that are in it
@@ -79,7 +79,7 @@ func tokensAreRotated(t *testing.T, r *rand.Rand) {
 		k.code, k.reason = codes.PermissionDenied, "FORBIDDEN"
 	}
 	if r.IntN(4) == 0 {
-		k.reason = "" // said by a proxy
+		k.reason = "" // a proxy's response
 	}
 	f.admission = func() func() error {
 		admitted := k.open()
@@ -155,8 +155,8 @@ func TestPublisher_GivesUpEventsWhenItsTokenIsRevoked(t *testing.T) {
 	})
 }
 
-// A proxy refuses a stream whose first request the agent has stored. What is published after it must not be taken
-// for what is stored already.
+// A proxy rejects a stream whose first request the agent has stored. The agent must not take events published later for
+// the stored ones.
 func TestPublisher_NumbersAnewAfterAProxyRefusedWhatMayBeStored(t *testing.T) {
 	publishing(t, client.PublisherOptions{BatchEvents: 1}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		broken := true
@@ -175,7 +175,7 @@ func TestPublisher_NumbersAnewAfterAProxyRefusedWhatMayBeStored(t *testing.T) {
 	})
 }
 
-// failing are credentials whose source does not answer at first.
+// failing are credentials whose source fails at first.
 type failing struct {
 	times atomic.Int32
 	err   error
@@ -215,7 +215,7 @@ func TestPublisher_RefusesAllThatWasSentToAnInvalidName(t *testing.T) {
 	})
 }
 
-// Who was never known is told at once.
+// A producer that was never admitted gets its error at once.
 func TestPublisher_ThatIsNotKnownIsNotTriedAgain(t *testing.T) {
 	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied} {
 		publishing(t, client.PublisherOptions{}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {

@@ -29,8 +29,8 @@ type Options struct {
 	// Token is sent with each request, as "authorization: Bearer TOKEN". Without TLS it is sent to this
 	// host only.
 	Token string
-	// Credentials, in place of Token, are asked at each request and at each stream: for tokens that change. Their
-	// error is UNAVAILABLE: a Publisher asks again.
+	// Credentials, in place of Token, are called at each request and at each stream: for tokens that change. An error
+	// that they return counts as UNAVAILABLE: a Publisher calls them again.
 	Credentials credentials.PerRPCCredentials
 }
 

@@ -52,7 +52,7 @@ func (e *Error) Final() bool {
 	return e.tooLarge()
 }
 
-// unadmitted: the agent objects to who sends, not to an event.
+// unadmitted reports whether the agent rejected the sender, not an event.
 func (e *Error) unadmitted() bool {
 	return e.Code == codes.Unauthenticated || e.Code == codes.PermissionDenied
 }

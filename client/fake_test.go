@@ -33,7 +33,7 @@ type fakeAgent struct {
 	requests []*standpipev1.AppendRequest
 
 	down bool // streams can't be opened
-	// admission, when set, is asked when a stream is opened; what it returns is asked before each of its requests.
+	// admission, when set, is called when a stream is opened; its result is called before each of the stream's requests.
 	admission func() func() error
 	// rules returns the status that m is refused with; nil: it is not.
 	rules func(m *standpipev1.AppendRequest) error
@@ -145,7 +145,7 @@ type fakeStream struct {
 	err     error // set before ended is closed
 	ended   chan struct{}
 
-	admitted func() error // nil: whoever comes is
+	admitted func() error // nil: the stream is admitted
 }
 
 func (s *fakeStream) Send(m *standpipev1.AppendRequest) error {

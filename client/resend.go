@@ -38,7 +38,7 @@ func (p *Publisher) conclude(ctx context.Context, ended error) {
 	}
 }
 
-// The agent's reasons that decide what is done.
+// The agent's reasons that conclude distinguishes.
 const (
 	reasonSequence = "sequence"
 	reasonNoStream = "no_stream" // there is none of that name, or can be none
@@ -50,8 +50,8 @@ const admissionPatience = 3 * time.Second
 
 // mayBeAdmitted reports whether a new stream, with the credentials of then, is worth another try. A stream keeps
 // the credentials that it was opened with: once a token is rotated, the agent ends the streams that show the old
-// one, which says nothing about their events. It is tried once more at least. A publisher that was never answered is
-// not known at all.
+// one, which is no rejection of their events. The publisher tries at least once more. A publisher that never got a
+// response counts as an unknown caller, and does not try again.
 func (p *Publisher) mayBeAdmitted() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,8 +74,9 @@ func endOf(err error) *Error {
 	return errorOf(err)
 }
 
-// doubted notes up to where unanswered events may be stored. A refusal of the agent leaves no doubt: nothing that
-// was sent after what is refused is stored. One of a proxy does: the agent may have stored what it answered to nobody.
+// doubted notes up to where events without a response may be stored. A rejection by the agent leaves no doubt: it stores
+// no events that were sent after the rejected ones. A rejection by a proxy does: the agent may have stored requests whose
+// responses reached no client.
 func (p *Publisher) doubted(e *Error) {
 	if e.Final() && (e.Reason != "" || e.tooLarge()) {
 		return

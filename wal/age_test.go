@@ -109,8 +109,8 @@ func TestAParkedDestinationDropsWhatIsTooOld(t *testing.T) {
 	})
 }
 
-// A place that rests has no shipper and is waited for: the log drops for it what is too old, and an awaited event
-// that was dropped is not delivered. Once it rests no longer its shipper does, and the log does not.
+// A resting cursor has no shipper, and WaitSettled waits for it: the log drops its events that are too old, and an awaited
+// event that was dropped is not delivered. Once the cursor rests no longer, its shipper drops them, and the log does not.
 func TestPlace_RestingDropsAndIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, p := openAged(t, wal.Options{Dir: t.TempDir()}, time.Hour)
@@ -245,8 +245,8 @@ func TestAPolicyThatChangesTakesEffect(t *testing.T) {
 	})
 }
 
-// A clock that was right for long and then jumps for a few minutes is not believed for these: what the run before has
-// appended is no older by it.
+// If a clock that was right for long jumps for a few minutes, the log does not believe it for these minutes: events that
+// the run before appended get no older by the jump.
 func TestClock_ThatJumpsAfterLongIsNotBelieved(t *testing.T) {
 	for _, jump := range []time.Duration{2 * day, 10 * day, 20_000 * day} {
 		t.Run(jump.String(), func(t *testing.T) {

@@ -64,7 +64,7 @@ func TestCheckpoint_HasTheLastSettlement(t *testing.T) {
 	}
 }
 
-// A checkpoint that found no space is written by the next one, without anybody settling anything more.
+// The next checkpoint makes up for one that failed for lack of space, even if no destination settles another event.
 func TestCheckpoint_ThatFoundNoSpaceIsMadeUpFor(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

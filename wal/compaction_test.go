@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Each destination, also one that is parked, is stuck in a lane of its own: compaction keeps what any of them needs.
+// Each destination, also a parked one, is stuck in a lane of its own: compaction keeps the events that any of them needs.
 func TestCompaction_KeepsWhatAnyDestinationNeeds(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 32 << 20}.Rewriting())
 	var all []*live

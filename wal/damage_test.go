@@ -82,7 +82,7 @@ func (s *sample) checkDamaged(t *testing.T, dir string) (lost uint64) {
 	t.Helper()
 	l, err := wal.Open(t.Context(), sampleOptions(dir))
 	var later *wal.VersionError
-	if errors.As(err, &later) { // a version's bits were flipped, and nothing tells that from a later release's
+	if errors.As(err, &later) { // flipped bits of a version can't be distinguished from a later release's version
 		t.Log(err)
 		return 0
 	}

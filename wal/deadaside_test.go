@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// deadOf returns the dead letters of a folder, and what they say of files that were set aside.
+// deadOf returns the dead letters of a folder, and a list of the files that they set aside from then on.
 func deadOf(t *testing.T, dir string) (*wal.DeadLetters, *[]string) {
 	t.Helper()
 	aside := new([]string)

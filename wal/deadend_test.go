@@ -41,8 +41,8 @@ type fullLog struct {
 	rejected                 int // names
 }
 
-// A log of which everything is settled takes events again, whatever its size and its volume's, and however many streams and
-// producers it knows. It never takes more than its maximum, and no event that fits an empty log is too large.
+// A log whose events are all settled accepts appends again, for any size of the log and of its volume and any number of
+// streams and producers. It never occupies more than its maximum, and no event that fits an empty log is too large.
 func TestDeadEnd_NoneOnceAllIsSettled(t *testing.T) {
 	draws, _ := strconv.Atoi(os.Getenv(deadEndDraws))
 	if draws == 0 {
@@ -197,7 +197,7 @@ func (f *fullLog) settle() {
 	f.wantWithin()
 }
 
-// drop settles what the log wants dropped.
+// drop settles the events below the floor of each cursor.
 func (f *fullLog) drop() {
 	for _, p := range f.places {
 		if floor := p.Floor().Offset(); floor > p.Stat().Checkpoint {
@@ -223,7 +223,7 @@ func (f *fullLog) wantAccepted(round int) {
 	f.t.Fatal("nothing was stored at all")
 }
 
-// wantWithin checks that the log occupies at most what it may.
+// wantWithin checks that the log occupies at most its maximum.
 func (f *fullLog) wantWithin() {
 	f.t.Helper()
 	if st := f.l.Stat(); st.Bytes > st.MaxBytes {

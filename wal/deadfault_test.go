@@ -60,7 +60,7 @@ func TestBuryingGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	}
 }
 
-// A sync that found no space is as final as any other: what it had to write is lost.
+// A sync that failed for lack of space is as final as any other failed sync: the data that it had to write is lost.
 func TestNothingIsBuriedAfterASyncWithoutSpace(t *testing.T) {
 	for name, late := range map[string]error{
 		"bare":      syscall.ENOSPC,
@@ -133,7 +133,7 @@ func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 	}
 }
 
-// A crash leaves the file and a copy, whole or not: the file is what counts.
+// A crash leaves the file and a copy, whole or not: Open uses the file.
 func TestDeadLetters_AfterACrashBetweenCopyAndRename(t *testing.T) {
 	for _, cut := range []int{0, 1, 2} { // halves of the copy that were written
 		dir, left := t.TempDir(), t.TempDir()

@@ -93,7 +93,7 @@ func TestDeadLetters_AreWithinMaxSize(t *testing.T) {
 	}
 }
 
-// A log whose dead letters are at their bound takes the largest append there is once its events are settled.
+// A log whose dead letters are at their bound accepts the largest possible append once its events are settled.
 func TestDeadLetters_AtTheirBoundLeaveRoomForTheLargestAppend(t *testing.T) {
 	for _, size := range []int64{wal.MinMaxSize, 3 << 20, 16 << 20} {
 		o := wal.Options{Dir: t.TempDir(), MaxSize: size}
@@ -196,7 +196,7 @@ func TestDeadLetters_AreReadWhileTheFileShrinks(t *testing.T) {
 	}
 }
 
-// What an older release left is larger than the bound: it takes appends, and no letter until some are dropped.
+// An older release left dead letters beyond the bound: the log accepts appends, and no letter until some are dropped.
 func TestDeadLetters_OverTheirBoundFromBefore(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20}
 	d := wal.OpenDead(o.Dir)

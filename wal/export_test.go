@@ -24,8 +24,8 @@ func (o Options) WithSettledStep(hook func()) Options {
 	return o
 }
 
-// WithParkedStep returns o with a hook that is called when it has been counted what a parked place drops, and it has not
-// dropped it yet.
+// WithParkedStep returns o with a hook that is called after the log has counted the events to drop for a parked cursor,
+// and before it drops them.
 func (o Options) WithParkedStep(hook func()) Options {
 	o.parkedStep = hook
 	return o

@@ -141,7 +141,7 @@ func TestEveryWaitingAppendIsToldOfTheFailure(t *testing.T) {
 	}
 }
 
-// A batch that was refused for want of space leaves no trace in what is remembered of its producer.
+// A batch that was rejected for lack of space leaves no trace in its producer's state.
 func TestRefusedBatch_IsStoredWhenItIsSentAgain(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

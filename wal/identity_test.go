@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// identified is a log of which the tests ask what its events' ids begin with.
+// identified is a log for tests that check the prefix of its events' IDs.
 type identified struct {
 	*wal.Log
 	said *bytes.Buffer
@@ -31,7 +31,7 @@ func openIdentified(t *testing.T, dir string) identified {
 	return identified{l, said}
 }
 
-// id returns what the id of the stream's event at offset begins with.
+// id returns the prefix of the ID of the stream's event at offset.
 func (l identified) id(stream string, offset uint64) (id string) {
 	for _, b := range l.Branches(stream) {
 		if offset >= b.First {
@@ -140,7 +140,7 @@ func TestIdentity_DiffersAfterARestore(t *testing.T) {
 			os.RemoveAll(filepath.Join(to, "wal"))
 			copyDir(t, filepath.Join(to, "wal"), filepath.Join(from, "wal"))
 		},
-		"written over": func(t *testing.T, from, to string) { // what is there keeps its inodes
+		"written over": func(t *testing.T, from, to string) { // the existing files keep their inodes
 			files, err := os.ReadDir(filepath.Join(from, "wal"))
 			if err != nil {
 				t.Fatal(err)
@@ -187,7 +187,7 @@ func TestIdentity_DiffersAfterARestore(t *testing.T) {
 	}
 }
 
-// A producer that lives on after a restore may leave out what the restored log lacks, once; else a gap is an error.
+// A producer that survives a restore may skip, once, the events that the restored log lacks; any other gap is an error.
 func TestIdentity_LetsProducersGoOnAfterARestore(t *testing.T) {
 	onlyLinux(t)
 	base := t.TempDir()

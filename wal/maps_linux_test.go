@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A 32-bit process may have 2 GiB, whatever the configuration: it rolls, reads every segment, and reads on.
+// In any configuration, the log fits into the 2 GiB of a 32-bit process: it rolls, reads every segment, and reads on.
 func TestMaps_FitInto2GiB(t *testing.T) {
 	if strconv.IntSize > 32 {
 		notTested(t, "a small address space", fmt.Errorf("this is a %d-bit build", strconv.IntSize))

@@ -14,14 +14,14 @@ import (
 // heap returns the bytes of the heap that are in use.
 func heap() int64 {
 	runtime.GC()
-	runtime.GC() // what the first has left to be swept
+	runtime.GC() // sweeps the rest that the first has left
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// Whatever events carry, and in what shape, what a Read returns occupies about what it counts for, and that is
-// what was asked for.
+// The events that a Read returns occupy about the memory that they count for, and that is about the requested number
+// of bytes, for events of any content and shape.
 func TestRead_TakesTheMemoryThatItCounts(t *testing.T) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 9))

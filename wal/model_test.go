@@ -160,7 +160,7 @@ func (m *model) open(dir string) {
 	}
 }
 
-// aged tells whether the stream's events are dropped after an hour.
+// aged reports whether the stream's events are dropped after an hour.
 func aged(stream string) bool { return stream == "stream0" || stream == "stream1" }
 
 func placeNamed(l *wal.Log, stream, destination string) *wal.Place {
@@ -252,7 +252,7 @@ func (m *model) append() {
 	}
 }
 
-// submit stores the batches; while they wait for room, the destinations drop what they are told to.
+// submit stores the batches; while they wait for space, the destinations drop the events below their floors.
 func (m *model) submit(all []*wal.Batch) (got []wal.Appended, errs []error) {
 	got, errs = make([]wal.Appended, len(all)), make([]error, len(all))
 	tickets, done := make([]*wal.Ticket, len(all)), make(chan struct{})
@@ -370,8 +370,8 @@ func (m *model) age() {
 	m.drop()
 }
 
-// drop does what shippers do: they drop below their floor. Of the places that are parked it learns what the log has
-// dropped.
+// drop drops the events below each cursor's floor, as shippers do. For parked cursors it takes over the drops that the
+// log has made.
 func (m *model) drop() {
 	for _, s := range m.streams {
 		for _, p := range s.places {
@@ -478,7 +478,7 @@ func (p *modelPlace) marks(s *modelStream) map[uint8]wal.Mark {
 
 func (m *model) sync() {
 	synctest.Wait()
-	m.drop() // what parked places have dropped is synced too
+	m.drop() // the sync covers the drops of parked cursors too
 	if err := m.log.Sync(context.Background()); err != nil {
 		m.t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// notTested says what a machine lacks the means for: in the test's log, and in the file that `make test`
-// prints, since go test shows the log of no test that passes.
+// notTested records a check that this machine lacks the means for: in the test's log, and in the file that
+// `make test` prints, since go test does not show the log of a test that passes.
 func notTested(t testing.TB, what string, err error) {
 	t.Helper()
 	line := fmt.Sprintf("%s: %s: %v", t.Name(), what, err)

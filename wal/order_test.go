@@ -20,19 +20,19 @@ var (
 	namedPath   = regexp.MustCompile(`"(/[^"]*)"`)
 )
 
-// durability follows the calls of a log, and knows what a loss of the power could take back.
+// durability follows the calls of a log, and tracks the changes that a power loss could undo.
 type durability struct {
 	t        *testing.T
 	open     map[string]string         // a thread's call that has not returned: its arguments
 	unsynced map[string]bool           // files with writes that no sync has followed
-	unnamed  map[string]string         // files whose folder was not synced since they got their name: from what
+	unnamed  map[string]string         // files whose folder was not synced since they got their name: the former name
 	renamed  map[string]map[string]int // how many files got their name so, by the endings of before and after
 	named    map[string]bool           // names that a rename has given
 	replaced int                       // how many files were replaced by a rename
 }
 
 // TestDurability_IsInOrder follows every write, sync and rename of a log that rolls, rewrites, sets aside and buries: a file is
-// synced before it gets its name, and its folder before anything is written to it under that name, so that what was acked
+// synced before it gets its name, and its folder before anything is written to it under that name, so that acked events
 // in it can't be lost with the name.
 func TestDurability_IsInOrder(t *testing.T) {
 	strace, err := exec.LookPath("strace")
@@ -158,7 +158,7 @@ func (d *durability) rename(from, to string) {
 	d.named[to] = true
 }
 
-// endingOf returns what follows a file's number or name.
+// endingOf returns the rest of a file's name from its first dot on.
 func endingOf(path string) string {
 	name := filepath.Base(path)
 	return name[strings.Index(name, "."):]

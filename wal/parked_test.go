@@ -7,7 +7,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// settledSoon returns when done is closed, or when it seems that it will not be: what closes it waits for the caller.
+// settledSoon returns when done is closed, or after 50 ms: then the closer of done probably waits for the caller.
 func settledSoon(done <-chan struct{}) {
 	select {
 	case <-done:
@@ -15,7 +15,7 @@ func settledSoon(done <-chan struct{}) {
 	}
 }
 
-// A parked destination comes back, ships and is parked again while it is counted what it is to drop.
+// A parked destination comes back, ships and is parked again while the log counts the events to drop for it.
 func TestParkedDestination_ThatWasBackMeanwhileDropsNothingTwice(t *testing.T) {
 	var l *wal.Log
 	var p *wal.Place
@@ -48,7 +48,7 @@ func TestParkedDestination_ThatWasBackMeanwhileDropsNothingTwice(t *testing.T) {
 	}
 }
 
-// The committer goes on while it is counted what a parked destination drops.
+// The committer goes on while the log counts the events that a parked destination drops.
 func TestParkedDestination_DelaysNoCommit(t *testing.T) {
 	counting, release := make(chan struct{}), make(chan struct{})
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20, SegmentSize: 256 << 10, OnFull: wal.DropOldest}.WithParkedStep(func() {

@@ -28,7 +28,7 @@ func TestPlace_HasOneOwner(t *testing.T) {
 	must(t, err)
 }
 
-// Whatever is settled stays settled, in whichever order settlements come, also when they say less than was said before.
+// Settled events stay settled, in any order of settlements, also when a settlement covers less than an earlier one.
 func TestPlace_NeverSaysLessThanItSaid(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -154,7 +154,8 @@ func TestSettle_NeverCountsMoreThanThereIs(t *testing.T) {
 	}
 }
 
-// A destination is added at each step of a rewrite: what it finds and what it counts as dropped is all that there was.
+// A destination is added at each step of a compaction: the events that it finds and those that it counts as dropped add
+// up to all appended events.
 func TestPlace_OfASegmentThatIsRewritten(t *testing.T) {
 	for _, step := range []string{"copied", "shrunk"} {
 		t.Run(step, func(t *testing.T) {

@@ -85,7 +85,7 @@ func failRead(t *testing.T, strace string, s *sample, fault, when string) (hit b
 	must(t, err)
 	calls, err := os.ReadFile(trace)
 	must(t, err)
-	calls, _, _ = bytes.Cut(calls, []byte(openedMark(dir))) // what is read after that is not Open's
+	calls, _, _ = bytes.Cut(calls, []byte(openedMark(dir))) // later reads are not Open's
 	hit = bytes.Contains(calls, []byte("(INJECTED)"))
 	refused, lasts := bytes.HasPrefix(out, []byte("refused")), strings.HasSuffix(when, "+")
 	switch {

@@ -44,7 +44,7 @@ func damagedBacklog(t *testing.T, o wal.Options) (events uint64) {
 	return end - 1
 }
 
-// wantReckoned wants that each destination waits for what it has not settled and can still read, and nothing else.
+// wantReckoned checks that each destination's pending events are the unsettled events that it can still read, and no others.
 func wantReckoned(t *testing.T, l *wal.Log, dropped bool) {
 	t.Helper()
 	for _, p := range l.Places("s") {

@@ -15,8 +15,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Whatever the order of errors is, only content that was wrong twice is damage, a read that succeeds is believed, and an
-// I/O error that lasts is returned.
+// In any order of errors, only content that was wrong twice is damage, a read that succeeds is believed, and an I/O error
+// that lasts is returned.
 func TestSecondLook_BelievesDamageOnlyTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong, failing := &CorruptError{Reason: "wrong"}, &readError{err: syscall.EIO}

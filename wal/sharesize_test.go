@@ -35,8 +35,8 @@ func drawn(r *rand.Rand, size int) wal.Event {
 // weight is the least that an event is to count.
 func weight(e *wal.Event) int64 { return int64(len(e.Key) + e.Size()) }
 
-// TestShare_CountsAllThatEventsCarry fills a stream's share with events whose bytes lie wherever the draw puts
-// them, settles some of them, and looks that the stream never holds more than its share.
+// TestShare_CountsAllThatEventsCarry fills a stream to its limit with events whose bytes are spread at random over key,
+// data and attributes, settles some of them, and checks that the stream never holds more than its limit.
 func TestShare_CountsAllThatEventsCarry(t *testing.T) {
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 7))
@@ -90,7 +90,7 @@ func TestShare_CountsAllThatEventsCarry(t *testing.T) {
 	}
 }
 
-// Dropping makes room for what is refused else, and not for more.
+// Dropping frees space for events that the log would reject otherwise, and not for more.
 func TestShare_DropsOfAttributesWhatIsNeeded(t *testing.T) {
 	const most = 1 << 20
 	l, p := openShared(t, most, wal.DropOldest)

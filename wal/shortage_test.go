@@ -27,7 +27,7 @@ func shortOptions(dir string) wal.Options {
 }
 
 // shortOf appends, rolls, reads, settles, truncates, rewrites and buries. Each step is tried until it succeeds, as producers
-// and destinations do. It prints what did not succeed for a long time, and what ended the log.
+// and destinations do. It prints the steps that failed for a long time, and the error that ended the log.
 func shortOf(dir string) int {
 	var l *wal.Log
 	if !again("open", func() (err error) {
@@ -135,7 +135,7 @@ func TestShortage_NeverEndsTheLog(t *testing.T) {
 		call string
 		dead bool   // also of the dead letters
 		only string // of files with this ending
-		also string // what fails every time
+		also string // a second fault, at every call
 	}{
 		{call: "openat", dead: true},
 		{call: "/^mmap", dead: true},
@@ -206,7 +206,7 @@ func runShort(t *testing.T, strace, call, also string, k int, paths []string) (h
 	return hits > 0
 }
 
-// checkShort compares what is left with what the workload did.
+// checkShort compares the log and the dead letters that the workload left with its actions.
 func checkShort(t *testing.T, dir string) {
 	t.Helper()
 	wantSound(t, dir)

@@ -182,7 +182,7 @@ func settleAndBury(t *testing.T, l *wal.Log, letters *wal.DeadLetters, stop chan
 	}
 }
 
-// checkPlace checks that what a place's ledger calls pending is what a reader finds.
+// checkPlace checks that the pending count of a cursor's ledger equals the number of unsettled events that a reader finds.
 func checkPlace(t *testing.T, l *wal.Log, p *wal.Place) {
 	t.Helper()
 	marks := p.Marks()

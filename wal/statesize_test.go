@@ -99,7 +99,7 @@ func TestState_HasRoomForAnotherDestinationOfKnownStreams(t *testing.T) {
 	}
 }
 
-// What a producer is known by shrinks before its batches are rejected.
+// The state of a producer shrinks before its batches are rejected.
 func TestState_OfProducersWithManyRunsStaysWithinItsBound(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20}
 	l := open(t, o)
@@ -136,7 +136,7 @@ func TestState_OfProducersWithManyRunsStaysWithinItsBound(t *testing.T) {
 	}
 	wantKnown(l)
 	must(t, l.Close())
-	// With less room they forget more, and still no batch that was stored last.
+	// With a lower limit the log evicts more of their runs, and still not the last stored batch of any.
 	o.MaxSize = wal.MinMaxSize
 	l = open(t, o)
 	if got := l.Stat(); got.StateBytes > got.MaxStateBytes {
@@ -196,7 +196,7 @@ func TestStream_WithoutEventsLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// Whoever waits for a stream that nobody knows is woken by its first event, also after an append was rejected.
+// The first event of an unknown stream wakes a reader that waits for it, also after an append was rejected.
 func TestStream_IsAwaitedBeforeItsFirstEvent(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: wal.MinMaxSize})
 	done := make(chan error)

@@ -21,7 +21,7 @@ import (
 )
 
 // A segment on a bad part of the disk: it can be opened, and reading it is an I/O error, or a fault of the memory map.
-// Nothing says that its content is wrong: the log does not open, and is whole once the disk can be read.
+// An I/O error is no evidence of wrong content: the log does not open, and is whole once the disk can be read.
 func TestUnreadableDisk_LeavesTheLogAsItIs(t *testing.T) {
 	s := newSample(t)
 	for i, which := range map[int]string{0: "oldest", 1: "middle", len(s.files) - 1: "newest"} {

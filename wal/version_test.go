@@ -82,7 +82,7 @@ func TestVersion_OfALaterReleaseIsRefused(t *testing.T) {
 	}
 }
 
-// A block in the middle of a sealed segment is not looked at by Open. Whoever reads it gets an error, and nothing is lost.
+// Open does not look at a block in the middle of a sealed segment. A reader of the block gets an error, and nothing is lost.
 func TestVersion_OfALaterReleaseMetByAReaderLosesNothing(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
@@ -136,7 +136,7 @@ func wantLater(t *testing.T, err error, path, part string, version byte) {
 	}
 }
 
-// contents returns every file below dir but the lock, whose text is the last holder's.
+// contents returns every file below dir except the lock, whose text depends on its last holder.
 func contents(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)

@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// settleTo settles all events below next as add says.
+// settleTo settles all events below next and adds add to the ledger.
 func settleTo(t testing.TB, p *wal.Place, next uint64, add wal.Ledger) {
 	t.Helper()
 	marks := make(map[uint8]wal.Mark)
@@ -42,7 +42,7 @@ func wantUnsettled(t testing.TB, l *wal.Log, a wal.Appended) {
 	}
 }
 
-// Whether an event was delivered is known also when it was settled before anybody asked, and after a restart.
+// WaitSettled reports whether an event was delivered, also if it was settled before the call, and after a restart.
 func TestWaitSettled_OfWhatWasDroppedBefore(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10}
 	l := open(t, o)
@@ -67,7 +67,7 @@ func TestWaitSettled_OfWhatWasDroppedBefore(t *testing.T) {
 	wantSettled(t, l, wal.Appended{Count: 1, Duplicate: true}, false)
 }
 
-// What was settled and truncated long ago was delivered where nothing ever was lost.
+// Events that were settled and truncated long ago count as delivered if their stream never lost an event.
 func TestWaitSettled_OfWhatTheLogNoLongerHolds(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10})
@@ -87,7 +87,7 @@ func TestWaitSettled_OfWhatTheLogNoLongerHolds(t *testing.T) {
 	}
 }
 
-// A destination that is configured while one waits counts with what it had missed.
+// A destination that is configured during a wait counts as well, with the events that it missed.
 func TestWaitSettled_OfADestinationThatComesLate(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10})
 	p := appendUntil(t, l, 5)

@@ -110,7 +110,7 @@ func (m *mutation) try(folder string, whole bool) (result string, ok bool) {
 	return "noticed by " + killer, true
 }
 
-// overlay writes the mistaken file and what tells the go command of it.
+// overlay writes the mistaken file, and the JSON file that makes the go command read it.
 func (m *mutation) overlay(folder string) (path string, err error) {
 	text, err := os.ReadFile(m.file)
 	if err != nil {
@@ -137,7 +137,7 @@ func (m *mutation) overlay(folder string) (path string, err error) {
 
 var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
-// test runs the package's tests of that name, and says which failed first.
+// test runs the package's tests of that name, and returns the first that failed.
 func (m *mutation) test(overlay, run string) (killer string, failed bool) {
 	out, err := command(overlay, "test", "-count=1", "-failfast", "-timeout=120s", "-run", run, m.pkg).CombinedOutput()
 	switch found := failedTest.FindSubmatch(out); {

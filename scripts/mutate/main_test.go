@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The list goes with the code: whoever changes a line that is in it changes it there too.
+// The list goes with the code: a change to a line that is in it has to change it there too.
 func TestMutationsStandInTheCode(t *testing.T) {
 	text, err := os.ReadFile("mutations.txt")
 	if err != nil {
