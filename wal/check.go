@@ -51,18 +51,11 @@ func checkSegment(path string, seq uint64) (blocks *newestBlocks, doubtful bool,
 }
 
 // checkPages verifies every page that bbolt can reach of a file that holds no block.
-func checkPages(path string) (err error) {
-	f, err := openBoltFile(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	s, err := f.snapshot()
-	if err != nil {
-		return err
-	}
-	c := check{path: path, snapshot: s}
-	return c.tree(&tree{root: s.root}, c.bucket)
+func checkPages(path string) error {
+	return withSnapshot(path, func(s *snapshot) error {
+		c := check{path: path, snapshot: s}
+		return c.tree(&tree{root: s.root}, c.bucket)
+	})
 }
 
 // tree visits all elements of a bucket in order.

@@ -154,24 +154,17 @@ func knownDead(ctx context.Context, dir string) error {
 }
 
 // newestLetter decodes the letter that was buried last.
-func newestLetter(path string) (err error) {
-	f, err := openBoltFile(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	s, err := f.snapshot()
-	if err != nil {
-		return err
-	}
-	leaf, _, err := s.leafOf(bucketDead, numberKey(math.MaxUint64))
-	if err != nil || leaf == nil || len(leaf.elements) == 0 {
-		return err
-	}
-	e := leaf.elements[len(leaf.elements)-1]
-	if len(e.key) != 8 {
-		return f.corrupt("a dead letter's key has %d bytes, want 8", len(e.key))
-	}
-	var letter Dead
-	return inFile(path, letter.decode(e.value, binary.BigEndian.Uint64(e.key)))
+func newestLetter(path string) error {
+	return withSnapshot(path, func(s *snapshot) error {
+		leaf, _, err := s.leafOf(bucketDead, numberKey(math.MaxUint64))
+		if err != nil || leaf == nil || len(leaf.elements) == 0 {
+			return err
+		}
+		e := leaf.elements[len(leaf.elements)-1]
+		if len(e.key) != 8 {
+			return s.file.corrupt("a dead letter's key has %d bytes, want 8", len(e.key))
+		}
+		var letter Dead
+		return inFile(path, letter.decode(e.value, binary.BigEndian.Uint64(e.key)))
+	})
 }

@@ -73,6 +73,20 @@ type snapshot struct {
 // openBoltFile opens the file. It neither locks nor maps it.
 func openBoltFile(path string) (*boltFile, error) { return openFileOf(path, false) }
 
+// withSnapshot opens the file, calls read with a snapshot of it, and closes it.
+func withSnapshot(path string, read func(s *snapshot) error) (err error) {
+	f, err := openBoltFile(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	s, err := f.snapshot()
+	if err != nil {
+		return err
+	}
+	return read(s)
+}
+
 // inspectBoltFile is openBoltFile for tools, to which a page that the disk can't read is one more damaged page.
 func inspectBoltFile(path string) (*boltFile, error) { return openFileOf(path, true) }
 
