@@ -96,7 +96,7 @@ func (i *identity) put(tx *bolt.Tx, dir string) error {
 	return tx.Bucket(bucketMeta).Put(keyMadeAt, b)
 }
 
-// load loads the record of the newest segment. why names the property which shows that the log is a copy.
+// load loads the record of the newest segment. why is the evidence that the log is a copy; "": there is none.
 func (i *identity) load(value []byte, segment, dir string) (why string) {
 	if value == nil {
 		return "" // of an older release

@@ -2,7 +2,7 @@ package wal
 
 import "slices"
 
-// overhead is what a stream's events take beyond what Count.held reckons with: attributes and long keys. The ledger
+// overhead counts the bytes of a stream's events beyond those in Count.held: attributes and long keys. The ledger
 // counts payloads alone, for ever, so this is kept beside it and in memory: for runs of offsets, of which neighbours
 // are joined when there are many, so that it does not grow with the backlog. It knows nothing of events that were
 // appended before the log was opened.
@@ -15,10 +15,10 @@ type overheadRun struct {
 	bytes int64
 }
 
-// maxOverheadRuns bounds the runs: one of them is at most about a thirtieth of what there is.
+// maxOverheadRuns bounds the number of runs: one run is at most about a thirtieth of the whole.
 const maxOverheadRuns = 64
 
-// overheadOf is that of one event, whose frame takes size bytes.
+// overheadOf returns the overhead of one event, whose frame takes size bytes.
 func overheadOf(e *Event, size int) int64 { return int64(max(0, size-len(e.Data)-heldExtra)) }
 
 // add notes the overhead of the events of r. Appends that end together may come out of order.

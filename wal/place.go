@@ -63,7 +63,7 @@ func (m Mark) equal(o Mark) bool {
 	return m.Checkpoint == o.Checkpoint && slices.Equal(m.Settled, o.Settled)
 }
 
-// with returns what m and o say together.
+// with returns the union of m and o.
 func (m Mark) with(o Mark) Mark {
 	if m.Checkpoint >= o.end() || m.equal(o) {
 		return m
@@ -120,7 +120,7 @@ func (l *Ledger) drop(reason string, c Count) {
 	l.Dropped[reason] = d
 }
 
-// leaveOut takes so much out of what is settled.
+// leaveOut subtracts over from the settled counts.
 func (l *Ledger) leaveOut(over Count) {
 	take := func(c Count) Count {
 		left := c.beyond(over)
@@ -159,13 +159,13 @@ type Place struct {
 	ledger Ledger
 	state  []byte
 	label  string
-	dirty  bool // differs from what is on disk, and is in Log.dirty
+	dirty  bool // differs from its state on the disk, and is in Log.dirty
 	keeper func(state []byte)
 	floor  Floor // events below it are to be dropped
 	opened bool  // somebody ships from here; otherwise the place is parked
 	rests  bool  // it is opened and its destination can't be shipped to yet
 	kept   bool  // it is part of the log's state: see keepLocked
-	pages  int64 // what it takes of the state
+	pages  int64 // bytes that it takes of the state
 
 	// lost: of each lane, where the last event that was not delivered ends, as far as is known; an event that is settled and
 	// lies beyond it was delivered.
@@ -234,8 +234,8 @@ func (p *Place) Keep(f func(state []byte)) {
 	p.keeper = f
 }
 
-// Settle records s. It is durable with the next checkpoint. A mark only ever says more: what s says less of than the
-// place knows stays as it is. Errors: ErrUnsettled, ErrOvercounted.
+// Settle records s. It is durable with the next checkpoint. A mark only grows: offsets that the place has settled and s
+// leaves out stay settled. Errors: ErrUnsettled, ErrOvercounted.
 func (p *Place) Settle(s Settlement) error {
 	p.stream.mu.Lock()
 	p.mu.Lock()
@@ -276,7 +276,8 @@ func (p *Place) settleLocked(s *Settlement) error {
 	return err
 }
 
-// Park tells that nobody ships from the place any more. Its events are kept. While the stream has none, nothing of the place stays on the disk.
+// Park notes that no shipper ships from the place any more. Its events are kept. While the stream has no events, nothing
+// of the place stays on the disk.
 func (p *Place) Park() {
 	p.mu.Lock()
 	p.opened = false
@@ -285,15 +286,15 @@ func (p *Place) Park() {
 	p.stream.settled.wake()
 }
 
-// Rest tells whether the place, which is open, has no shipper yet. Its events are awaited all the same, and what policies
-// drop of it the log drops itself.
+// Rest notes whether the place, which is open, has no shipper yet. Its events are awaited all the same, and the log itself
+// drops the events that policies drop of it.
 func (p *Place) Rest(rests bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rests = rests
 }
 
-// shippedLocked tells whether a shipper settles what is to be dropped.
+// shippedLocked reports whether a shipper settles the events that are to be dropped.
 func (p *Place) shippedLocked() bool { return p.opened && !p.rests }
 
 // addLocked adds to the ledger. It never has more settled than the stream has: Pending would be less than nothing. It is

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the log asks of the operating system beyond package os. platform_linux.go and platform_other.go have what only
-// Linux has, platform_windows.go what Windows does in its own way.
+// Operating system calls of the log beyond package os. platform_linux.go and platform_other.go have the calls that only
+// Linux has, platform_windows.go those of Windows.
 
 // errWouldBlock is returned by lockFile while another process holds the lock.
 var errWouldBlock error = unix.EWOULDBLOCK
@@ -57,7 +57,7 @@ func fileSizes(path string) (disk, length int64, ok bool) {
 	return st.Blocks * 512, st.Size, true
 }
 
-// trimFile gives back what was allocated beyond size.
+// trimFile releases the blocks that were allocated beyond size.
 func trimFile(f *os.File, size int64) error { return f.Truncate(size) }
 
 // freeBytes returns the bytes that dir's file system has for this process.
@@ -76,14 +76,14 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 
 func unmapFile(b []byte) error { return unix.Munmap(b) }
 
-// noDescriptor tells whether err is that of a process, or a machine, that has no file descriptor left.
+// noDescriptor reports whether err means that the process, or the machine, has no file descriptor left.
 func noDescriptor(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
-// noMemory tells whether err is about memory or address space.
+// noMemory reports whether err is about memory or address space.
 func noMemory(err error) bool { return errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EAGAIN) }
 
-// interrupted tells whether a signal ended the call, which is repeated at once.
+// interrupted reports whether a signal ended the call, which is repeated at once.
 func interrupted(err error) bool { return errors.Is(err, unix.EINTR) }
 
-// noSpace tells whether err is a full disk or a used-up quota.
+// noSpace reports whether err is a full disk or a used-up quota.
 func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

@@ -19,7 +19,7 @@ func lockFile(f *os.File) error {
 	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1 << 30})
 }
 
-// unlockBolt has nothing to do: bbolt's lock covers a byte that nobody reads.
+// unlockBolt does nothing: bbolt's lock covers a byte that no process reads.
 func unlockBolt(*os.File) error { return nil }
 
 // syncDir does nothing: Windows has no call that syncs a folder, NTFS journals its entries.
@@ -70,12 +70,12 @@ func unmapFile(b []byte) error {
 	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
 }
 
-// noDescriptor tells whether err is that of a process that has no handle left.
+// noDescriptor reports whether err means that the process has no handle left.
 func noDescriptor(err error) bool {
 	return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) || errors.Is(err, windows.ERROR_NO_MORE_SEARCH_HANDLES)
 }
 
-// noMemory tells whether err is about memory or address space.
+// noMemory reports whether err is about memory or address space.
 func noMemory(err error) bool {
 	return errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY) || errors.Is(err, windows.ERROR_COMMITMENT_LIMIT)
 }
@@ -83,7 +83,7 @@ func noMemory(err error) bool {
 // interrupted: no call is.
 func interrupted(error) bool { return false }
 
-// noSpace tells whether err is a full disk or a used-up quota.
+// noSpace reports whether err is a full disk or a used-up quota.
 func noSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
 		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)

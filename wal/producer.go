@@ -33,7 +33,7 @@ type producer struct {
 	// mayLeap: the log is a copy, and the producer's next batch may follow others that the copy lacks. In the log it is a
 	// run of no events.
 	mayLeap bool
-	pages   int64 // what it takes of the state, as far as that is counted
+	pages   int64 // bytes that it takes of the state, as far as they are counted
 }
 
 // producerRun: the events with the sequences [seq, seq+count) have the offsets [offset, offset+count).
@@ -87,7 +87,7 @@ func (c *committer) mostRuns(p *producer) int {
 	return max(len(p.runs), 1)
 }
 
-// length returns the length of what append adds.
+// length returns the number of bytes that append adds.
 func (p *producer) length() int {
 	n := numberLength(p.next) + numberLength(uint64(p.seen.UnixNano())) + numberLength(uint64(len(p.runs)+1))
 	if p.mayLeap {

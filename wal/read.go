@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// EventMemory is what an event in memory counts as beside what it carries, in bytes.
+// EventMemory is the number of bytes that an event in memory counts as in addition to its content.
 const EventMemory = 96
 
-// What attributes that were read occupy beside their bytes: a map of up to 8, and at most so much for each.
+// The memory that decoded attributes occupy beside their bytes: a map of up to 8, and at most so much for each.
 const (
 	attributesMemory = 336
 	attributeMemory  = 76

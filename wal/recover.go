@@ -31,8 +31,8 @@ type recovery struct {
 
 	condemned []condemned
 
-	copied   string // what shows that the log is a copy
-	recorded bool   // the newest segment says where it was made
+	copied   string // the evidence that the log is a copy; "": there is none
+	recorded bool   // the newest segment has a record of its birthplace
 }
 
 // condemned is a segment that is to be set aside.
@@ -41,7 +41,7 @@ type condemned struct {
 	reason error
 }
 
-// recover reads what the directory holds and leaves the log with a newest segment that is whole. It changes nothing
+// recover reads the directory and leaves the log with a newest segment that is whole. It changes nothing
 // before all has been read: a disk that can't be read now, or a later release's log, is left as it is.
 func (l *Log) recover(ctx context.Context) error {
 	seqs, err := listSegments(l.dir)
@@ -168,7 +168,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 	return nil
 }
 
-// change sets aside what can't be read, and removes what a crash left.
+// change sets aside the condemned segments, and removes the unfinished files that a crash left.
 func (r *recovery) change() error {
 	for _, c := range r.condemned {
 		if err := r.log.quarantine(c.seg, c.reason); err != nil {
@@ -199,8 +199,8 @@ func (r *recovery) read(seg *segment, newest bool) error {
 	return r.fit(seg, m.log)
 }
 
-// knownBlocks checks that no later release wrote the first or the last block of a sealed segment: what is between them was
-// written between. Whatever else is wrong with a block is for its readers to say.
+// knownBlocks checks that no later release wrote the first or the last block of a sealed segment: the other blocks were
+// written between these two. The readers of a block report every other fault.
 func knownBlocks(seg *segment) error {
 	err := seg.view(func(r reader) error {
 		blocks := r.bucket(bucketBlocks)

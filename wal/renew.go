@@ -5,8 +5,8 @@ import "time"
 // A full log of which nothing is pending has one segment left, which takes no more events and is not sealed before it is
 // large: no append, so no seal, and no truncation. renew ends that segment however short it is.
 
-// renew makes room for need bytes, if it can: it replaces the newest segment by the next one when nobody needs its events.
-// It returns once the old one is unlinked.
+// renew makes room for need bytes, if it can: it replaces the newest segment by the next one when no destination needs its
+// events. It returns once the old one is unlinked.
 func (c *committer) renew(need int64) bool {
 	l := c.log
 	if c.closed || l.Failed() != nil || time.Now().Before(c.renewAgain) {
@@ -35,7 +35,7 @@ func (c *committer) renew(need int64) bool {
 	return true
 }
 
-// spent tells whether nobody needs what the newest segment holds, and need bytes would have room without it.
+// spent reports whether no destination needs the events of the newest segment, and need bytes would have room without it.
 func (c *committer) spent(active *segment, need int64) bool {
 	l := c.log
 	moves := l.moves.Load() + 1
@@ -43,20 +43,20 @@ func (c *committer) spent(active *segment, need int64) bool {
 		return false
 	}
 	if !l.doneWith(active) {
-		c.needed = moves // until somebody settles something
+		c.needed = moves // until a destination settles events
 		return false
 	}
 	return true
 }
 
-// renewIfFull renews a full log without an append that asks for it: producers may wait until it is full no longer.
+// renewIfFull renews a full log without an append that needs room: producers may send nothing until the log has room.
 func (c *committer) renewIfFull() {
 	if l := c.log; l.fullSince.Load() != nil && l.space() < l.plenty() {
 		c.renew(l.plenty())
 	}
 }
 
-// doneWith tells whether every destination has settled what the newest segment holds, be it on the disk yet or not.
+// doneWith reports whether every destination has settled the events of the newest segment, on the disk or only in memory.
 func (l *Log) doneWith(active *segment) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

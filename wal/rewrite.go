@@ -208,7 +208,7 @@ func (l *Log) measure(seg *segment, need map[string]*needs) (size int64, err err
 	return sv.size + sv.size/8 + sv.index.size.Load() + 2*l.stateBytes.Load() + emptySegment, nil
 }
 
-// copySegment writes what is needed of the segment, at most size bytes, to path and syncs it.
+// copySegment writes the needed events of the segment, at most size bytes, to path and syncs the file.
 func (l *Log) copySegment(seg *segment, need map[string]*needs, path string, size int64) (sv *sieve, err error) {
 	if err := removeIfThere(path); err != nil { // of an attempt that failed
 		return nil, err
@@ -390,7 +390,8 @@ func (l *Log) replace(seg *segment, sv *sieve, path string) error {
 	return l.lock.sync() // until then a loss of the power may bring the old file back, which has all that this one has
 }
 
-// resized counts the segment with what it occupies now: length bytes at least, since blocks may be counted late.
+// resized counts the segment with the bytes that it occupies now: at least length, since the file system may count blocks
+// late.
 func (l *Log) resized(seg *segment, length int64) {
 	size := max(seg.disk(), length)
 	l.mu.Lock()
@@ -403,8 +404,8 @@ func (l *Log) resized(seg *segment, length int64) {
 	}
 }
 
-// exchange makes the spans and then the file those of the copy: who reads by the old spans may meet the new file and looks
-// again. Nobody reckons with what the segment holds in between: see hold.
+// exchange replaces the spans, and then the file, by those of the copy: a reader that uses the old spans may meet the new
+// file, and then looks again. No reckoning uses the content of the segment in between: see hold.
 func (l *Log) exchange(seg *segment, sv *sieve, path string) error {
 	l.swapping.Lock()
 	defer l.swapping.Unlock()

@@ -58,7 +58,7 @@ func (l *Log) successor(active *segment, used int64) (*segment, error) {
 	return seg, err
 }
 
-// readyNext waits for the segment that is made ready, and allocates what it takes to begin it, and more.
+// readyNext waits for the segment that is made ready, and allocates the room that beginning it takes, and more bytes.
 func (l *Log) readyNext(more int64) (*segment, error) {
 	<-l.coming.ready
 	seg, err := l.coming.seg, l.coming.err
@@ -98,7 +98,7 @@ func (l *Log) makeReady(seq uint64) *nextSegment {
 }
 
 // removeNext removes the segment that was made ready, when the log closes: the newest has no mark. After a
-// failure nobody knows, and it is only closed.
+// failure it is unknown whether the newest has one, so the segment is only closed.
 func (l *Log) removeNext() {
 	if l.next == nil {
 		return
@@ -164,7 +164,7 @@ const sealPages = 16 << 10
 func (l *Log) roll(old, next *segment) {
 	err := uninterrupted(func() error { return trimFile(old.file, old.used.Load()) })
 	switch {
-	case shortage(err): // what it occupies is counted as it is
+	case shortage(err): // the bytes that it occupies are counted as they are
 		l.opts.Logger.Warn("a sealed segment keeps what was allocated ahead", "segment", old.path, "error", err)
 	case err != nil:
 		l.fail(fmt.Errorf("trim segment: %w", err))
@@ -213,7 +213,7 @@ func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segment,
 		return nil, errors.Join(err, seg.close(), removeIfThere(unfinished))
 	}
 	if err := l.lock.sync(); err != nil {
-		// Not a shortage, whatever it says: the segment may be there after a crash, and older than what is stored until then.
+		// Never a shortage, not even ENOSPC: after a crash the segment may be there, older than events that are stored until then.
 		return nil, errors.Join(fmt.Errorf("new segment: %v", err), seg.close()) //nolint:errorlint
 	}
 	return seg, nil

@@ -44,9 +44,8 @@ func (l *Log) readOrPatience(seg *segment, stream string, offset uint64, err err
 	return &CorruptError{seg.path, stream, offset, fmt.Sprintf("not readable for %s: %v", time.Since(failing.since).Round(time.Second), err)}
 }
 
-// lookTwice runs read, which reads a file anew, until it says what is certain: nil, twice in all that the content is
-// wrong, or an error that it has had lookPauses to get over. So nothing is set aside for an error that another read does
-// not meet.
+// lookTwice runs read, which reads a file anew, until its result is certain: nil, wrong content in two reads, or an error
+// that is still there after all lookPauses. So nothing is set aside for an error that another read does not meet.
 func lookTwice(ctx context.Context, read func() error) error {
 	wrong := 0
 	for failures := 0; ; {

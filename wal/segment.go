@@ -181,8 +181,8 @@ func openMapped(path string) (*boltFile, error) {
 	return f, nil
 }
 
-// contain turns a panic, which is how bbolt and a reader tell of a page that they can't use, into an error. A memory
-// fault within the file, whose map begins at base, is the kernel's way to tell that the disk could not read the page.
+// contain turns a panic into an error: bbolt and a reader panic on a page that they can't use. A memory fault within the
+// file, whose map begins at base, means that the disk could not read the page.
 func contain(path string, base uintptr, err *error) {
 	switch r := recover().(type) {
 	case nil:
@@ -225,7 +225,7 @@ func viewPages(file *boltFile, f func(r reader) error) (err error) {
 	return f(pageReader{s})
 }
 
-// viewBolt runs f in a read transaction. The map begins at base; 0: nobody knows.
+// viewBolt runs f in a read transaction. The map begins at base; 0: unknown.
 func viewBolt(db *bolt.DB, path string, base uintptr, f func(tx *bolt.Tx) error) (err error) {
 	defer contain(path, base, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -302,7 +302,7 @@ func (sh *shelf) put(s *segment) error {
 	return err
 }
 
-// clear closes all that nobody reads, and tells whether there was one.
+// clear closes all segments without a reader, and reports whether there was one.
 func (sh *shelf) clear() (some bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

@@ -5,15 +5,16 @@ import (
 	"fmt"
 )
 
-// awaited is what a WaitSettled waits for.
+// awaited holds the events that a WaitSettled waits for.
 type awaited struct {
 	run   Run
 	lanes [Lanes]awaitedLane
-	gone  bool // the log no longer holds all of the run: every destination has settled what is missing
+	gone  bool // the log no longer holds all of the run: every destination has settled the missing events
 	lost  bool // some of it was dead-lettered or dropped, or may have been; guarded by stream.mu
 }
 
-// awaitedLane is the events of a lane. Of a long run only the end is kept, so that what waits takes no memory for each event.
+// awaitedLane holds the events of a lane. Of a long run it keeps only the end, so that a wait takes no memory for each
+// event.
 type awaitedLane struct {
 	offsets []uint64 // ascending
 	next    uint64   // where the last event ends, or beyond it; 0: the lane has none
@@ -24,7 +25,7 @@ const awaitedMost = 4096
 
 // WaitSettled waits until every destination that ships from the stream has settled the events of a,
 // and at least until there is one. Lanes that hold none of these events don't matter. delivered is
-// false when some of them were dead-lettered or dropped, or when that can't be told: a settlement that loses some events of
+// false when some of them were dead-lettered or dropped, or when that is unknown: a settlement that loses some events of
 // a lane may have lost any that it settled there.
 //
 // For a duplicate of which the old offset is forgotten it waits for all that the stream holds now. It keeps each event of a
@@ -65,7 +66,7 @@ func (w *awaited) whole(next uint64) {
 	}
 }
 
-// await finds the lanes of the events. What the log no longer holds is settled.
+// await finds the lanes of the events. Events that the log no longer holds are settled.
 func (l *Log) await(s *stream, w *awaited) error {
 	for from := w.run.First; from < w.run.Next; {
 		seg, sp := l.find(s.name, from)
@@ -84,7 +85,7 @@ func (l *Log) await(s *stream, w *awaited) error {
 		if seg.swaps.Load() != swaps {
 			continue
 		}
-		if damaged(err) { // what it held is given up by whoever reads it
+		if damaged(err) { // the readers of the segment give up its events
 			w.gone, err = true, nil
 		}
 		if err != nil && err != errGone { //nolint:errorlint
@@ -96,7 +97,7 @@ func (l *Log) await(s *stream, w *awaited) error {
 	return nil
 }
 
-// gapped tells whether the segment lacks events that every destination has settled.
+// gapped reports whether the segment lacks events that every destination has settled.
 func (l *Log) gapped(seg *segment) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -115,7 +116,7 @@ func (w *awaited) block(b *block, run Run, fault string) error {
 		return nil
 	}
 	if fault != "" || b.framesFault() != "" {
-		w.gone = true // what it held is given up by whoever reads it
+		w.gone = true // the readers of the block give up its events
 		return nil
 	}
 	return b.each(func(lane uint8, offset uint64, _ []byte) error {
@@ -193,7 +194,7 @@ func (l *awaitedLane) done(m *Mark) bool {
 	return len(l.offsets) > 0
 }
 
-// lostOfLocked tells whether the place has settled some of w and did not deliver it, or may not have.
+// lostOfLocked reports whether the place has settled events of w that it did not deliver, or may not have delivered.
 func (p *Place) lostOfLocked(w *awaited) bool {
 	for lane := range w.lanes {
 		l, lost := &w.lanes[lane], p.lost[lane]
@@ -204,7 +205,7 @@ func (p *Place) lostOfLocked(w *awaited) bool {
 	return false
 }
 
-// passes tells whether some of the lane's events below limit is settled by to and not by from.
+// passes reports whether some event of the lane below limit is settled by to and not by from.
 func (l *awaitedLane) passes(w *awaited, from, to Mark, limit uint64) bool {
 	if l.offsets == nil {
 		first, next := max(w.run.First, from.Checkpoint), min(l.next, limit)

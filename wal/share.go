@@ -13,8 +13,8 @@ const heldExtra = 64
 func (c Count) held() int64 { return int64(c.Bytes + heldExtra*c.Events) }
 
 // Share returns what the stream holds of its own share of the log, and the most that it may; 0: no limit
-// of its own. It holds what the one of its destinations that has settled least has not settled: the
-// payloads, 64 bytes for each event, and what keys and attributes take beyond that.
+// of its own. It holds the events that the destination which has settled least has not settled: their
+// payloads, 64 bytes for each event, and the bytes of keys and attributes beyond that.
 func (l *Log) Share(stream string) (held, most int64) {
 	s := l.lookup(stream)
 	if s == nil {

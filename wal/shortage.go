@@ -7,10 +7,10 @@ import (
 )
 
 // A shortage of space, descriptors or memory that a call meets before a byte of a commit is written only refuses
-// that commit: what the log holds is as it was, and the next attempt may succeed. After the first write of a commit
+// that commit: the content of the log is unchanged, and the next attempt may succeed. After the first write of a commit
 // every error but one of a full disk ends the log.
 
-// shortage tells whether err may be gone at the next attempt.
+// shortage reports whether err may be gone at the next attempt.
 func shortage(err error) bool {
 	return noSpace(err) || noDescriptor(err) || noMemory(err) || interrupted(err)
 }
@@ -35,7 +35,7 @@ type spareFiles struct {
 // spares is how many: for the next segment, and for a sealed one that is mapped.
 const spares = 2
 
-// fill opens what is missing, as far as there are any.
+// fill opens the missing descriptors, as many as it can get.
 func (s *spareFiles) fill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,8 +58,8 @@ func (s *spareFiles) release() (err error) {
 	return err
 }
 
-// scrape calls f, which opens or maps a file and undoes what it did when it fails. It calls it again with the spare
-// descriptors released, and with the maps that nobody reads, when there are no others.
+// scrape calls f, which opens or maps a file and undoes its changes when it fails. When f finds no descriptor, scrape
+// releases the spare ones and calls f again; when f finds no memory, scrape closes the maps without a reader first.
 func (l *Log) scrape(f func() error) error {
 	err := uninterrupted(f)
 	if noDescriptor(err) {

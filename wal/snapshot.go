@@ -23,14 +23,14 @@ const (
 	lastBlocks = 1 << 20
 	// exactFor is how long that is tried.
 	exactFor = 5 * time.Second
-	// copyFor is how long a consistent copy is tried for, beside what copying itself takes.
+	// copyFor is how long Snapshot tries to make a consistent copy, beside the time of the copying itself.
 	copyFor = time.Minute
 )
 
 // ErrChanging is wrapped by Snapshot when the log changes faster than it can be copied.
 var ErrChanging = errors.New("wal: the log changes faster than it can be copied")
 
-// SnapshotReport is what a Snapshot made.
+// SnapshotReport is the result of a Snapshot.
 type SnapshotReport struct {
 	Segments int
 	Bytes    int64 // of the segments' and the dead letters' files
@@ -38,7 +38,7 @@ type SnapshotReport struct {
 	// Exact: the copy is the log as one commit left it. Otherwise it was committed to without a pause: a numbered batch
 	// that was acked while the copy was made may be stored again when its producer sends it to the copy again.
 	Exact bool
-	// Verified is what a Verify of the copy found.
+	// Verified is the result of a Verify of the copy.
 	Verified *VerifyReport
 }
 
@@ -47,8 +47,8 @@ type SnapshotReport struct {
 // destinations are never ahead of it. Segments that were set aside are not copied. The copy is synced, and verified;
 // until it is whole it is in a folder of its own below out. progress, when set, is called for each file.
 //
-// Errors: ErrNoLog; ErrChanging; fs.ErrExist when out is there and not empty; what the file system says; ctx's. Damage in
-// the copy, which is the log's then, is no error.
+// Errors: ErrNoLog; ErrChanging; fs.ErrExist when out is there and not empty; those of the file system and of ctx. Damage
+// in the copy, which is the log's then, is no error.
 func Snapshot(ctx context.Context, dir, out string, progress func(file string)) (*SnapshotReport, error) {
 	if err := emptyFolder(out); err != nil {
 		return nil, err
@@ -134,12 +134,12 @@ func (c *copying) try() (done bool, err error) {
 	}
 	to := filepath.Join(c.to, newest.Name)
 	sealed, known, err := c.newest(&files, newest, to)
-	if err == nil && !(sealed && missed) { // else a later segment's state may be what allowed to remove what was missed
+	if err == nil && !(sealed && missed) { // else the state of a later segment may be why the missed one was removed
 		if done, err = c.dead(letters); done && known.within(places) {
 			return true, err
 		}
 	}
-	if !known.within(places) { // what a new destination counts as absent must not be in the copy
+	if !known.within(places) { // events that a new destination counts as absent must not be in the copy
 		for seq := range c.copied {
 			err = errors.Join(err, os.Remove(filepath.Join(c.to, "wal", segmentName(seq))))
 		}
@@ -225,7 +225,7 @@ func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (placeNames,
 	return names, f.elements(ctx, bucketState, []byte{statePlace}, func(e element) error {
 		names.note(e.key)
 		return nil
-	}, func(*CorruptError) {}) // copying tells it
+	}, func(*CorruptError) {}) // copying reports it
 }
 
 // newest copies the newest segment as one commit left it, entry by entry into a file of its own. sealed: it is the newest
@@ -325,13 +325,13 @@ func (n *newestCopy) piecemeal() error {
 	return n.finish(&c)
 }
 
-// contents is what a segment holds, but for the blocks that were copied before.
+// contents is the content of a segment, except for the blocks that were copied before.
 type contents struct {
 	meta, state, blocks elementList
 	more                bool // there are many more blocks
 }
 
-// read reads what is left, all as the snapshot has it.
+// read reads the rest, all as the snapshot has it.
 func (n *newestCopy) read(s *snapshot) (c contents, err error) {
 	if c.meta, err = s.all(bucketMeta); err != nil {
 		return c, err
@@ -410,7 +410,7 @@ func (n *newestCopy) bulk() error {
 	}
 }
 
-// finish puts what was read last into the copy. The copy is the newest of its log, so it is not sealed.
+// finish puts the elements that were read last into the copy. The copy is the newest of its log, so it is not sealed.
 func (n *newestCopy) finish(c *contents) error {
 	n.places = make(placeNames)
 	for _, e := range c.state.list {
