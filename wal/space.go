@@ -11,25 +11,25 @@ import (
 // Everything that can exist at once fits into MaxSize:
 //
 //	the sealed segments, a copy under way
-//	+ the newest segment: what it uses, and its reserve
-//	    checkpointRoom   all places written anew beside what they were
+//	+ the newest segment: its used bytes, and its reserve
+//	    checkpointRoom   all places written anew beside their previous state
 //	    sealRoom         the index and the mark that end it
 //	+ the next segment: beginRoom, the whole state, whether it is made ready yet or not
 //	+ the dead letters: deadHeld
 //
-// Appends take what is left of that, less a margin and the room of a copy. bbolt itself is kept from growing a file
+// Appends take the rest, less a margin and the room of a copy. bbolt itself is kept from growing a file
 // beyond it (limit), so an estimate that is too low costs a refusal and not the bound. The reserve is allocated, and
 // the next segment is made early where the disk is short: both work on a disk that is full to the last block.
 //
 // So from any state the newest segment can be sealed and the next one begun, which writes the state as it is then:
-// that is what renew does when nobody needs the events of the newest and there is no room for more. The old one is
-// unlinked then, and what an empty log has room for is there again, however short the old one was. With the
+// renew does that when no destination needs the events of the newest and there is no room for more. The old one is
+// unlinked then, and the log has the room of an empty log again, however short the old one was. With the
 // state within maxState that is capacity at least.
 
 // retryAfter is how long a refused producer is told to wait.
 const retryAfter = time.Second
 
-// maxSegments is what all segments may occupy now.
+// maxSegments returns the number of bytes that all segments together may occupy now.
 func (l *Log) maxSegments() int64 { return l.opts.MaxSize - l.deadHeld() }
 
 // margin is kept free of appends.
@@ -49,25 +49,25 @@ func (l *Log) copyRoom() int64 { return min(l.opts.SegmentSize*3/4, l.opts.MaxSi
 // that much once all is settled.
 func (l *Log) capacity() int64 { return l.opts.MaxSize*3/5 - 2*emptySegment }
 
-// emptySegment is what a segment occupies at most before its first event, apart from the state.
+// emptySegment is the most that a segment occupies before its first event, apart from the state.
 var emptySegment = int64(max(64<<10, 12*os.Getpagesize()))
 
-// beginRoom is what the next segment occupies at most once it has begun.
+// beginRoom is the most that the next segment occupies once it has begun.
 func (l *Log) beginRoom() int64 {
 	state := l.stateBytes.Load()
 	return emptySegment + state + state/16
 }
 
-// checkpointRoom is what a checkpoint takes at most.
+// checkpointRoom is the most that a checkpoint takes.
 func (l *Log) checkpointRoom() int64 {
 	places := l.placeBytes.Load()
 	return int64(4*os.Getpagesize()) + places + places/16
 }
 
-// sealRoom is what sealing takes at most.
+// sealRoom is the most that sealing takes.
 func (s *segment) sealRoom() int64 { return s.indexSize()*9/8 + sealPages }
 
-// reserve is what stays allocated in the newest segment.
+// reserve is the room that stays allocated in the newest segment.
 func (l *Log) reserve(s *segment) int64 { return l.checkpointRoom() + s.sealRoom() }
 
 // space returns how many bytes appends may take up now, by MaxSize and by what the disk has left.
@@ -87,7 +87,7 @@ func (l *Log) spaceOfMax() int64 {
 	return min(room, l.longest()-used)
 }
 
-// newestLocked returns the newest segment and what it uses, or will as soon as it begins.
+// newestLocked returns the newest segment and the bytes that it uses, or will use as soon as it begins.
 func (l *Log) newestLocked() (s *segment, used int64) {
 	s = l.segments[len(l.segments)-1]
 	used = s.used.Load()
@@ -97,7 +97,7 @@ func (l *Log) newestLocked() (s *segment, used int64) {
 	return s, used
 }
 
-// owedLocked is what the next segment will occupy beyond what it does.
+// owedLocked returns the bytes that the next segment will occupy beyond those that it occupies now.
 func (l *Log) owedLocked() int64 {
 	owed := l.beginRoom()
 	if l.next != nil {
@@ -106,11 +106,11 @@ func (l *Log) owedLocked() int64 {
 	return max(owed, 0)
 }
 
-// longest is how long the newest segment may become while it can't be followed: Open skips what one of SegmentSize and a
-// commit can hold when it is lost.
+// longest is how long the newest segment may become while no other can follow it: when it is lost, Open skips as many
+// offsets as a segment of SegmentSize and a commit can hold.
 func (l *Log) longest() int64 { return l.opts.SegmentSize + largestCommit + 2*l.stateBytes.Load() }
 
-// empty tells whether the segment holds no event. It is asked of the newest.
+// empty reports whether the segment, which is the newest, holds no event.
 func (s *segment) empty() bool { return s.indexSize() == 0 }
 
 func (l *Log) spaceOnDisk() int64 {
@@ -150,7 +150,7 @@ func (c *committer) space() int64 {
 	return min(room, disk)
 }
 
-// allocate makes sure that the newest segment has need bytes beyond what it uses, and the reserve, and that its map
+// allocate makes sure that the newest segment has need bytes beyond its used ones, and the reserve, and that its map
 // can have room for them and for spare bytes more: bbolt, which maps it anew, can't go on when that fails. Its
 // shortage comes before anything of a commit is written.
 func (l *Log) allocate(s *segment, need, spare int64) error {
@@ -182,8 +182,8 @@ func (l *Log) limit() int64 {
 	return l.maxSegments() - l.aroundLocked() - l.owedLocked()
 }
 
-// limitTo keeps bbolt from making the file longer than size, and than least beyond what it uses: where MaxSize was lowered
-// below what is in use, that is what makes room.
+// limitTo keeps bbolt from making the file longer than size, or than the used bytes plus least if that is more: where
+// MaxSize was lowered below the bytes in use, the commit that needs least is the one that makes room.
 func (s *segment) limitTo(size, least int64) {
 	s.db.AllocSize = 0 // bbolt would let the file grow by as much
 	size = max(size, s.used.Load()+least) + int64(s.db.Info().PageSize)
@@ -191,7 +191,7 @@ func (s *segment) limitTo(size, least int64) {
 }
 
 // allocate gives the file's first size bytes blocks on the disk, or where the file system can't do that makes it so long:
-// bbolt would do that itself, with a sync, and not say what is wrong.
+// bbolt would do that itself, with a sync, and not report the cause of an error.
 func (s *segment) allocate(size int64) error {
 	have := s.allocated.Load()
 	err := errors.ErrUnsupported
@@ -275,7 +275,7 @@ func (l *Log) fullError(need int64) error {
 	return &FullError{Used: st.Bytes, Max: st.MaxBytes, RetryAfter: retryAfter}
 }
 
-// spareForCopy is what is left with the copy that is under way, less than 0 if there is no room for that.
+// spareForCopy returns the bytes that are free beside the copy under way; less than 0: there is no room for that copy.
 func (l *Log) spareForCopy() int64 {
 	l.mu.RLock()
 	active, used := l.newestLocked()

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// The state is what the log knows of streams with events, of their destinations and of producers. Each segment begins with
-// all of it, so its size decides how small a log can be. Log.stateBytes follows what it takes of pages when it is
-// written anew, Log.placeBytes the destinations' part of that, and names that are new are rejected beyond maxState:
+// The state is the log's record of streams with events, of their destinations and of producers. Each segment begins with
+// all of it, so its size decides how small a log can be. Log.stateBytes counts the bytes of pages that it takes when it is
+// written anew, Log.placeBytes the destinations' part of that, and new names are rejected beyond maxState:
 // with it a log of MaxSize has room for the newest segment, for the next one, and for any append of up to
-// capacity. What is known may grow beyond the bound: destinations by what their lanes are apart. Producers don't:
-// they remember fewer runs instead.
+// capacity. Known names may grow beyond the bound: destinations with the distance between their lanes. Producers don't:
+// they keep fewer runs instead.
 
 // placesGone are places that are to be deleted from the disk: they are parked, and nothing was ever stored in their
 // streams.
@@ -38,7 +38,7 @@ func (g *placesGone) park(p *Place) {
 	p.log.touch()
 }
 
-// take returns what was added, once.
+// take returns the added keys, each once.
 func (g *placesGone) take() (keys [][]byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -47,8 +47,8 @@ func (g *placesGone) take() (keys [][]byte) {
 }
 
 // maxState bounds the state that new names may add to. A segment's map has room for four times that. The state is in a log
-// up to three times, so what dead letters take lowers the bound by a third of that. Where the volume has less than MaxSize
-// for the log, that is what counts.
+// up to three times, so the bytes held for dead letters lower the bound by a third of their number. Where the volume has
+// less than MaxSize for the log, its bytes count instead of MaxSize.
 func (l *Log) maxState() int64 {
 	most := min(l.opts.MaxSize/8-l.deadHeld()/3, newestAhead()/4)
 	if volume := l.volume.Load(); volume > 0 {
@@ -60,7 +60,7 @@ func (l *Log) maxState() int64 {
 // maxRuns bounds the part of the state that producers' runs may take.
 func (l *Log) maxRuns() int64 { return l.maxState() / 2 }
 
-// entryPages is what an entry of the state takes of its bucket's pages. A page that is full lacks up to one
+// entryPages returns the bytes that an entry of the state takes of its bucket's pages. A page that is full lacks up to one
 // entry; a large one may have half of its pages to itself.
 func entryPages(key, value int) int64 {
 	n := int64(key + value + stateSumLength + stateElement)
@@ -71,10 +71,10 @@ func entryPages(key, value int) int64 {
 func nameLength(name string) int { return 2 + len(name) }
 
 const (
-	// streamNumbers and producerNumbers are what the values of a stream and of a producer without runs take.
+	// streamNumbers and producerNumbers are the lengths of the values of a stream and of a producer without runs.
 	streamNumbers   = 12
 	producerNumbers = 5 + 10 + 2
-	// runNumbers is what a producer's first run is reckoned with.
+	// runNumbers is the length that a producer's first run is reckoned with.
 	runNumbers = 12
 )
 
@@ -84,7 +84,7 @@ func producerPages(key producerKey, value int) int64 {
 	return entryPages(1+nameLength(key.stream)+nameLength(key.id), value)
 }
 
-// resizeLocked notes what the place takes of the state. It is called with p.mu held.
+// resizeLocked notes the place's share of the state. It is called with p.mu held.
 func (p *Place) resizeLocked(value int) {
 	pages := entryPages(1+nameLength(p.stream.name)+nameLength(p.name), value)
 	p.log.stateBytes.Add(pages - p.pages)
@@ -95,7 +95,7 @@ func (p *Place) resizeLocked(value int) {
 // measureLocked is resizeLocked for a place that is not being written. It is called with p.mu held.
 func (p *Place) measureLocked() { p.resizeLocked(len(p.appendLocked(nil))) }
 
-// pagesOf returns what the stream and its places add to the state with the first event.
+// pagesOf returns the bytes that the stream and its places add to the state with the first event.
 func (s *stream) pagesOf() (pages int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,7 +129,7 @@ func (l *Log) keepLocked(s *stream) {
 	}
 }
 
-// countState notes what the state takes once the log has been read.
+// countState notes the size of the state once the log has been read.
 func (l *Log) countState() {
 	l.stateBytes.Store(0)
 	l.placeBytes.Store(0)
@@ -148,7 +148,7 @@ func (l *Log) countState() {
 	l.committer.trimRuns()
 }
 
-// resize notes what the producer takes of the state.
+// resize notes the producer's share of the state.
 func (c *committer) resize(key producerKey, p *producer) {
 	pages := producerPages(key, p.length())
 	c.addPages(pages - p.pages)
@@ -160,7 +160,7 @@ func (c *committer) addPages(n int64) {
 	c.log.stateBytes.Add(n)
 }
 
-// admitNames returns what the names that are new with t will add to the state, or why they are rejected.
+// admitNames returns the bytes that the new names in t will add to the state, or the error that rejects them.
 func (c *committer) admitNames(g *group, t *Ticket) (pages int64, err error) {
 	rejected := StateError{Stream: t.stream}
 	if c.parts[t.stream] == nil {
@@ -187,8 +187,8 @@ func (c *committer) admitNames(g *group, t *Ticket) (pages int64, err error) {
 	return pages, nil
 }
 
-// trimRuns makes producers forget runs until all of them take at most maxRuns: there may be more after MaxSize was
-// lowered, or of an older release.
+// trimRuns drops producers' runs until all of them take at most maxRuns: there may be more after MaxSize was
+// lowered, or from an older release.
 func (c *committer) trimRuns() {
 	for key, p := range c.producers {
 		c.resize(key, p)
@@ -201,7 +201,7 @@ func (c *committer) trimRuns() {
 	}
 }
 
-// admitPlaceLocked counts a new place, or tells why it is rejected: destinations may take half as much again as
+// admitPlaceLocked counts a new place, or returns the error that rejects it: destinations may take half as much again as
 // other names, so that one can be added to the streams that there are. In a stream without events it is stored only
 // while there is plenty of room, until the first event. It is called with the stream's mu held.
 func (l *Log) admitPlaceLocked(p *Place) error {
@@ -225,13 +225,13 @@ func (l *Log) admitPlaceLocked(p *Place) error {
 	return rejected
 }
 
-// stateFullFor is how long a log tells that names were rejected.
+// stateFullFor is how long a log reports that names were rejected.
 const stateFullFor = time.Minute
 
 // noted is when something was last noticed.
 type noted struct{ at atomic.Pointer[time.Time] }
 
-// since tells whether it was noticed within the last d.
+// since reports whether it was noticed within the last d.
 func (n *noted) since(now time.Time, d time.Duration) bool {
 	at := n.at.Load()
 	return at != nil && now.Sub(*at) < d

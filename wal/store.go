@@ -20,7 +20,8 @@ var errWithdrawn = errors.New("wal: the append was withdrawn")
 // after any other error the outcome is unknown and the log has failed.
 func (c *committer) commit(g *group) error {
 	l := c.log
-	// Nobody should find the log without a newest segment that has begun, and one that replaces a full one frees that.
+	// The log should not be left with a newest segment that has not begun, and the full segment before it is freed only
+	// once it has.
 	g.begins = l.active().bare && (c.closed || g.checkpoint && l.fullSince.Load() != nil)
 	if g.checkpoint {
 		c.collectPlaces(g)
@@ -79,7 +80,7 @@ func (c *committer) allocate(g *group, active *segment) error {
 	return c.log.allocate(active, g.need, sealAhead)
 }
 
-// limit keeps the group from taking what is kept for those after it: a checkpoint, the seal, the next segment.
+// limit keeps the group from taking the room that is reserved for a checkpoint, the seal and the next segment.
 func (c *committer) limit(g *group, active *segment) {
 	l := c.log
 	size, least := l.limit(), int64(0)
@@ -168,7 +169,7 @@ func (c *committer) failed(g *group, err error) error {
 		g.places[i].failed()
 	}
 	c.mu.Lock()
-	for i := range c.syncs { // what they wait for may be among these places
+	for i := range c.syncs { // the places that they wait for may be among these
 		c.syncs[i].until = c.log.dirty.end()
 	}
 	c.mu.Unlock()
@@ -190,7 +191,7 @@ func (c *committer) failed(g *group, err error) error {
 	return fmt.Errorf("%w; the outcome of this append is unknown", c.log.Failed())
 }
 
-// tooLong tells whether a commit would have made the file longer than limitTo allows. bbolt finds out before it writes.
+// tooLong reports whether a commit would have made the file longer than limitTo allows. bbolt finds out before it writes.
 func tooLong(err error) bool { return errors.Is(err, berrors.ErrMaxSizeReached) }
 
 // spaceOnly tells whether err is a write that found no space. A sync that says so is not: what it

@@ -105,7 +105,7 @@ func (l *Log) dropUnused(s *stream) {
 		return
 	}
 	delete(l.streams, s.name)
-	s.grown.wake() // whoever waits looks at the log again
+	s.grown.wake() // waiting readers look at the log again
 	s.settled.wake()
 }
 

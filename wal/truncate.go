@@ -21,7 +21,7 @@ type truncator struct {
 	after []func() // called after the next pass
 
 	asked   atomic.Bool   // a checkpoint may have settled segments
-	begun   atomic.Uint64 // the newest segment, until the folder says that it has begun
+	begun   atomic.Uint64 // the newest segment, until the folder shows that it has begun
 	failing atomic.Bool   // an unlink has failed: it is tried again at the next checkpoint
 
 	// Of run's goroutine. These segments have left the log, but their files count as in use until they are gone.
@@ -47,7 +47,7 @@ func (t *truncator) run() {
 			}
 		case <-t.stop:
 			t.retry()
-			t.pass() // what is left then is unlinked after the next start
+			t.pass() // the rest is unlinked after the next start
 			return
 		}
 	}
@@ -80,7 +80,7 @@ func (t *truncator) takeAfter() (after []func()) {
 	return after
 }
 
-// pass unlinks up to truncateStep segments and tells whether there are more. The unlinks need no sync of their own: a
+// pass unlinks up to truncateStep segments and reports whether there are more. The unlinks need no sync of their own: a
 // segment that a crash brings back is unlinked again.
 func (t *truncator) pass() (more bool) {
 	after, asked := t.takeAfter(), t.asked.Swap(false)
@@ -166,7 +166,7 @@ func (l *Log) settledSegments() (settled []*segment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.holds != holds {
-		return nil // there may be a new place, which needs what no other did
+		return nil // there may be a new place, which needs events that no other needed
 	}
 	gone, kept := settled, l.segments[:0]
 	for _, s := range l.segments { // both are in order
@@ -191,8 +191,8 @@ func (l *Log) sealedLocked() []*segment {
 	return l.segments[:max(last, 0)]
 }
 
-// settled tells whether no destination needs anything of a sealed segment. As long as the stream that was found to need
-// it last does so still, it looks at no other.
+// settled reports whether no destination needs any event of a sealed segment. While the stream that was last found to need
+// the segment still needs it, settled looks at no other.
 func (l *Log) settled(s *segment) bool {
 	if w := &s.needed; w.stream != nil && w.stream.low() < w.next {
 		return false

@@ -5,10 +5,10 @@ import (
 	"errors"
 )
 
-// A format version counts only where what stands beside it is whole: a checksum over the same bytes, or the page
+// A format version counts only where the content that guards it is intact: a checksum over the same bytes, or the page
 // itself. Otherwise it is damage. So every later format keeps the version first, and the checksum in its place.
 
-// laterVersion returns the VersionError of a part whose version is beyond known; nil: it is not.
+// laterVersion returns the VersionError of a part whose version is beyond known, and nil for every other version.
 func laterVersion(part string, got, known uint64) error {
 	if got <= known {
 		return nil
@@ -35,8 +35,8 @@ func segmentVersionFault(path string, stored []byte) error {
 
 var errSegmentVersion = errors.New("the segment's version is missing")
 
-// inFile makes an error of decoding that of a file: a CorruptError, unless a later release wrote what was decoded, or it
-// could not be read.
+// inFile turns a decoding error into an error about the file: a CorruptError, unless a later release wrote the decoded
+// part, or it could not be read.
 func inFile(path string, err error) error {
 	var later *VersionError
 	switch {
@@ -48,7 +48,7 @@ func inFile(path string, err error) error {
 	return &CorruptError{File: path, Reason: err.Error()}
 }
 
-// later tells whether a later release wrote what err is about.
+// later reports whether err is about a part that a later release wrote.
 func later(err error) bool {
 	var v *VersionError
 	return errors.As(err, &v)
