@@ -1,0 +1,148 @@
+package wal_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+func (m *model) reopen() {
+	synctest.Wait()
+	m.drop()
+	if err := m.log.Close(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.sync0()
+	m.open(m.opts.Dir)
+}
+
+// sync0 notes that a close has synced everything.
+func (m *model) sync0() {
+	for _, s := range m.streams {
+		for _, p := range s.places {
+			p.known = true
+			for offset := range p.done {
+				p.synced[offset] = true
+			}
+		}
+	}
+}
+
+// crash goes on with a copy of the directory as it is on the disk now. What was acked is there; of what
+// was settled, at least what was synced.
+func (m *model) crash() {
+	synctest.Wait()
+	m.drop()
+	to := copyInstant(m.t, m.opts.Dir)
+	if err := m.log.Close(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.open(to)
+	for _, s := range m.streams {
+		for _, p := range s.places {
+			m.learn(s, p)
+		}
+	}
+}
+
+// copyInstant copies a directory as it is between two commits: a checkpoint that seals a segment, or one that
+// is made ready, in the middle of a copy leaves what no crash does.
+func copyInstant(t *testing.T, from string) (to string) {
+	t.Helper()
+	for {
+		before := changes(t, from)
+		to = t.TempDir()
+		copyDir(t, to, from)
+		if maps.Equal(before, changes(t, from)) {
+			return to
+		}
+	}
+}
+
+// changes returns when each file of a directory was last changed.
+func changes(t *testing.T, dir string) map[string]time.Time {
+	t.Helper()
+	at := make(map[string]time.Time)
+	must(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if st, statErr := os.Stat(path); err == nil && statErr == nil {
+			at[path] = st.ModTime()
+		}
+		return nil
+	}))
+	return at
+}
+
+// learn takes over what a crash has left of the settlements.
+func (m *model) learn(s *modelStream, p *modelPlace) {
+	marks := p.place.Marks()
+	for i := range s.events {
+		offset := uint64(i + 1)
+		mark := marks[wal.LaneOf(s.events[i].Key)]
+		done := p.absent[offset] || mark.Done(offset)
+		if p.synced[offset] && !done {
+			m.t.Fatalf("event %d was settled and synced, and is not settled after a crash", offset)
+		}
+		if done && !p.done[offset] {
+			m.t.Fatalf("event %d was not settled, and is after a crash", offset)
+		}
+		p.done[offset], p.synced[offset] = done, done
+		if !done {
+			delete(p.done, offset)
+			delete(p.synced, offset)
+			delete(p.lost, offset)
+		}
+	}
+	st := p.place.Stat()
+	p.known, p.settled, p.dropped = true, st.Ledger, droppedByPolicy(st)
+}
+
+func copyDir(t testing.TB, to, from string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o700)
+		}
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return errors.Join(err, writeSparse(filepath.Join(to, rel), data))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writeSparse leaves out pages of zeros, as they are in the log's own files.
+func writeSparse(path string, data []byte) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	var zeros [4096]byte
+	for at := 0; at < len(data); at += len(zeros) {
+		page := data[at:min(at+len(zeros), len(data))]
+		if bytes.Equal(page, zeros[:len(page)]) {
+			continue
+		}
+		if _, err := f.WriteAt(page, int64(at)); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	return errors.Join(f.Truncate(int64(len(data))), f.Close())
+}
