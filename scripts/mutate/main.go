@@ -71,7 +71,7 @@ func run(list string, chosen *regexp.Regexp, whole bool) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	var bad, ran int
+	var bad, weak, ran int
 	for _, m := range all {
 		if !chosen.MatchString(m.name) {
 			continue
@@ -79,12 +79,15 @@ func run(list string, chosen *regexp.Regexp, whole bool) error {
 		ran++
 		start := time.Now()
 		result, ok := m.try(folder, whole)
-		if !ok {
+		switch {
+		case !ok:
 			bad++
+		case strings.HasPrefix(result, byAccident):
+			weak++
 		}
 		fmt.Printf("%-50s %-10s %5.0f s\n", m.name, result, time.Since(start).Seconds())
 	}
-	fmt.Printf("%d mutations, %d noticed, %d not\n", ran, ran-bad, bad)
+	fmt.Printf("%d mutations: %d noticed, %d of them by a crash or a timeout alone; %d not\n", ran, ran-bad, weak, bad)
 	if bad > 0 || ran == 0 {
 		return fmt.Errorf("%d of %d mutations were not noticed", bad, ran)
 	}
@@ -107,7 +110,7 @@ func (m *mutation) try(folder string, whole bool) (result string, ok bool) {
 	if !killed {
 		return "MISSED", false
 	}
-	return "noticed by " + killer, true
+	return killer, true
 }
 
 // overlay writes the mistaken file, and the JSON file that makes the go command read it.
@@ -135,6 +138,9 @@ func (m *mutation) overlay(folder string) (path string, err error) {
 	return path, os.WriteFile(path, replace, 0o600)
 }
 
+// byAccident begins the result of a mistake that no check of a test has named.
+const byAccident = "noticed by no check: "
+
 var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
 // test runs the package's tests of that name, and returns the first that failed.
@@ -144,11 +150,11 @@ func (m *mutation) test(overlay, run string) (killer string, failed bool) {
 	case err == nil:
 		return "", false
 	case found != nil:
-		return string(found[1]), true
+		return "noticed by " + string(found[1]), true
 	case bytes.Contains(out, []byte("panic: test timed out")):
-		return "a timeout", true
+		return byAccident + "a timeout", true
 	}
-	return "a crash", true
+	return byAccident + "a crash", true
 }
 
 // command runs the go command with the overlay, also for programs that the tests build.
