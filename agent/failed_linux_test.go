@@ -16,10 +16,12 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// breakLog lets every write to the log's segments in dir fail from now on. Earlier settled events have their checkpoint.
-func breakLog(t *testing.T, dir string) {
+// breakLog lets every write to the segments of a's log in dir fail from now on. Earlier settled events have their checkpoint.
+func breakLog(t *testing.T, a *running, dir string) {
 	t.Helper()
-	time.Sleep(3 * wal.CheckpointInterval)
+	if err := a.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
 	breakSegments(t, dir)
 }
 
@@ -80,7 +82,7 @@ func TestFailedLog_EndsWithoutShipping(t *testing.T) {
 	a := start(t, conf, said.logger())
 	client := dial(t, conf)
 	send(t, client, "s", 10)
-	breakLog(t, dir)
+	breakLog(t, a, dir)
 	if got := codeOf(t, client, "s", "k", "1"); got != codes.Unavailable {
 		t.Errorf("got %v from a log that fails, want Unavailable", got)
 	}
@@ -108,7 +110,7 @@ func TestStop_NamesNoFileWithoutItsCheckpoint(t *testing.T) {
 	conf.ShutdownTimeout = time.Minute
 	a := start(t, conf, hclog.NewNullLogger())
 	send(t, dial(t, conf), "s", 10)
-	breakLog(t, dir)
+	breakLog(t, a, dir)
 	if err := a.stop(t); !errors.Is(err, wal.ErrFailed) {
 		t.Errorf("got %v, want %v", err, wal.ErrFailed)
 	}
