@@ -30,7 +30,7 @@ func firehoseOptions(d config.Destination, around *shipper.Envelope, aws sink.AW
 func endpointOf(d config.Destination) string {
 	switch {
 	case d.Type == "file":
-		return "files"
+		return d.Path
 	case d.AWS.Endpoint != "":
 		return d.AWS.Endpoint
 	}
