@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"slices"
+
 	"github.com/standpipe/standpipe/agent/config"
 )
 
@@ -27,18 +29,19 @@ func descriptorsAside(conf *config.Config, limit int64) int64 {
 	return min(aside, limit/2)
 }
 
-// shareDescriptors returns how many connections each listener may have when room is for all of them together: in
-// proportion to wanted, and at least one.
+// shareDescriptors returns how many connections each listener may have when room is for all of them together: one each,
+// and the rest in proportion to wanted. Only a room smaller than the number of listeners is exceeded.
 func shareDescriptors(wanted []int64, room int64) []int64 {
 	sum := int64(0)
 	for _, n := range wanted {
 		sum += n
 	}
-	shares := make([]int64, len(wanted))
+	if sum <= room {
+		return slices.Clone(wanted)
+	}
+	shares, each := make([]int64, len(wanted)), int64(len(wanted))
 	for i, n := range wanted {
-		if shares[i] = n; sum > room {
-			shares[i] = max(int64(float64(n)/float64(sum)*float64(room)), 1)
-		}
+		shares[i] = 1 + int64(float64(n-1)/float64(max(sum-each, 1))*float64(max(room-each, 0)))
 	}
 	return shares
 }
