@@ -259,7 +259,7 @@ func fill(ctx context.Context, dir string) error {
 		return err
 	}
 	defer log.Close()
-	if _, err := log.Place("bench", "local"); err != nil {
+	if _, err := log.OpenCursor("bench", "local"); err != nil {
 		return err
 	}
 	batch := wal.Batch{Stream: "bench"}

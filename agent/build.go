@@ -39,7 +39,7 @@ func (b buildTurns) acquire(ctx context.Context) (release func(), ok bool) {
 }
 
 // openSink builds the configured sink. It reads files of this host and opens no connection.
-func openSink(ctx context.Context, stream string, d config.Destination, around *shipper.Envelope, place *wal.Place, logger hclog.Logger) (shipper.Sink, error) {
+func openSink(ctx context.Context, stream string, d config.Destination, around *shipper.Envelope, place *wal.Cursor, logger hclog.Logger) (shipper.Sink, error) {
 	aws := sink.AWSOptions{
 		Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
 		Timeout: d.Retry.Timeout,

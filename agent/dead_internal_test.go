@@ -56,7 +56,7 @@ func newLetters(t *testing.T, o wal.Options) *testLetters {
 func (l *testLetters) bury(t *testing.T, stream string, data string, count int) {
 	t.Helper()
 	for n := range count {
-		err := l.dead.Bury(wal.Dead{Stream: stream, Destination: "d", Reason: "no", At: time.Unix(9, 0), Event: wal.Event{
+		err := l.dead.Put(wal.DeadLetter{Stream: stream, Destination: "d", Reason: "no", At: time.Unix(9, 0), Event: wal.Event{
 			Key: fmt.Sprint("k", n), Data: []byte(data), Time: int64(n) + 1, Offset: uint64(n) + 1, Attributes: map[string]string{"a": "b"},
 		}})
 		if err != nil {
@@ -89,7 +89,7 @@ func (l *testLetters) held(t *testing.T, stream string) []wal.Event {
 
 func TestRequeuedEventsAreWhatTheyWere(t *testing.T) {
 	l := newLetters(t, wal.Options{})
-	if _, err := l.log.Place("s", "d"); err != nil {
+	if _, err := l.log.OpenCursor("s", "d"); err != nil {
 		t.Fatal(err)
 	}
 	l.bury(t, "s", "data", 3)
@@ -155,7 +155,7 @@ func TestManyLettersAreRequeued(t *testing.T) {
 // A full log keeps the letters that it has no room for; none is lost and none is appended and kept.
 func TestRequeueIntoAFullLog(t *testing.T) {
 	l := newLetters(t, wal.Options{MaxSize: wal.MinMaxSize})
-	if _, err := l.log.Place("big", "nobody"); err != nil {
+	if _, err := l.log.OpenCursor("big", "nobody"); err != nil {
 		t.Fatal(err)
 	}
 	data := make([]byte, 100<<10)

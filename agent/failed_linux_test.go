@@ -145,7 +145,7 @@ func TestReload_NamesNoFileWithoutItsCheckpoint(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			vouched := int(l.Places("s")[0].Stat().Checkpoint) - 1
+			vouched := int(l.Cursors("s")[0].Stat().Checkpoint) - 1
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}

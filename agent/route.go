@@ -36,7 +36,7 @@ type route struct {
 	stream  string
 	conf    config.Destination // for this stream, without its place in the file
 	title   string             // its type and name, for people
-	place   *wal.Place
+	place   *wal.Cursor
 	first   shipper.Shape // as far as the configuration determines it; in use until the sink is built
 	before  *route        // had the place until now; nil once this one has started; guarded by streams.changing
 	let     bool          // retire is done with the place: the next route has it, or it is parked; guarded by streams.changing
@@ -86,17 +86,17 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	}
 	if r.before != nil && !r.before.let {
 		r.place = r.before.place
-	} else if r.place, err = s.log.Place(stream, d.Name); err != nil {
+	} else if r.place, err = s.log.OpenCursor(stream, d.Name); err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}
 	s.owners[r.key()] = r
 	return r, nil
 }
 
-// placeKey names a place.
-type placeKey struct{ stream, destination string }
+// cursorKey names a place.
+type cursorKey struct{ stream, destination string }
 
-func (r *route) key() placeKey { return placeKey{r.stream, r.conf.Name} }
+func (r *route) key() cursorKey { return cursorKey{r.stream, r.conf.Name} }
 
 // discard releases the claim of newRoute on the place, for a route that was never started. The caller holds
 // streams.changing.
@@ -193,7 +193,7 @@ func (r *route) build(ctx context.Context) *shipping {
 func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
 	s, d := r.streams, r.conf
 	return shipper.New(shipper.Options{
-		Log: s.log, Place: r.place, Sink: target, Dead: s.dead,
+		Log: s.log, Cursor: r.place, Sink: target, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay,
 		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
 		Unpaced:  !d.Pace,

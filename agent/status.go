@@ -52,8 +52,8 @@ func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
 	routes := a.streams.routesOf(s.Name)
 	st := admin.StreamStatus{Name: s.Name, FirstOffset: s.First}
 	st.HeldBytes, st.MaxBytes = a.log.Share(s.Name)
-	places := a.log.Places(s.Name)
-	stats := make([]wal.PlaceStat, len(places))
+	places := a.log.Cursors(s.Name)
+	stats := make([]wal.CursorStat, len(places))
 	for i, p := range places {
 		stats[i] = p.Stat()
 	}
@@ -101,7 +101,7 @@ func (s *streams) routesOf(name string) map[string]*route {
 	return routes
 }
 
-func destinationStatus(p *wal.Place, st wal.PlaceStat, r *route, prices config.Prices) admin.DestinationStatus {
+func destinationStatus(p *wal.Cursor, st wal.CursorStat, r *route, prices config.Prices) admin.DestinationStatus {
 	d := admin.DestinationStatus{
 		Type: p.Label(), Name: p.Name(), State: admin.Parked, Checkpoint: st.Checkpoint,
 		Delivered: volume(st.Delivered), Dead: admin.Events{Events: st.Dead.Events},

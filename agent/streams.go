@@ -41,11 +41,11 @@ type streams struct {
 	// changing serializes changes to the set of open streams. A caller that makes one holds it from the first read until
 	// the change is complete, also while it waits for the log. It is locked before mu.
 	changing  sync.Mutex
-	owners    map[placeKey]*route // the route of each place that is in use; guarded by changing
-	reserved  map[string]int      // batches under way of streams that are tentative; guarded by changing
-	leaving   map[*route]struct{} // routes that end; guarded by changing
-	closed    bool                // no new stream is taken any more; guarded by changing
-	reserving sync.WaitGroup      // of the batches in reserved
+	owners    map[cursorKey]*route // the route of each place that is in use; guarded by changing
+	reserved  map[string]int       // batches under way of streams that are tentative; guarded by changing
+	leaving   map[*route]struct{}  // routes that end; guarded by changing
+	closed    bool                 // no new stream is taken any more; guarded by changing
+	reserving sync.WaitGroup       // of the batches in reserved
 
 	// mu guards the fields below. Writers hold changing as well, so a holder of changing reads them without mu.
 	mu     sync.RWMutex
@@ -69,7 +69,7 @@ func newStreams(conf *config.Config, log *wal.Log, dead *wal.DeadLetters, metric
 		log: log, dead: dead, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
 		outages: shipper.NewOutages(log, logger.Named("shipper")),
 		turns:   make(buildTurns, buildsAtOnce), over: newLatch(), conf: conf,
-		owners: make(map[placeKey]*route), reserved: make(map[string]int), leaving: make(map[*route]struct{}),
+		owners: make(map[cursorKey]*route), reserved: make(map[string]int), leaving: make(map[*route]struct{}),
 		byName: make(map[string]*openStream), made: make(map[string]int64),
 	}
 }
@@ -252,7 +252,7 @@ func (s *streams) all() []*route {
 // pending returns how many events wait in the log, counted at each destination.
 func (s *streams) pending() (n uint64) {
 	for _, st := range s.log.Streams() {
-		for _, p := range s.log.Places(st.Name) {
+		for _, p := range s.log.Cursors(st.Name) {
 			n += p.Stat().Pending.Events
 		}
 	}

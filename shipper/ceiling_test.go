@@ -19,7 +19,7 @@ type narrow struct {
 	refused int
 }
 
-func (n *narrow) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (n *narrow) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	size := 0
 	for _, r := range batch {
 		size += len(r.Data) + len(r.Key)
@@ -31,7 +31,7 @@ func (n *narrow) Send(ctx context.Context, batch []shipper.Record) shipper.Reply
 	}
 	n.mu.Unlock()
 	if size > most {
-		return shipper.Reply{Err: &shipper.Error{Class: shipper.Operator, Code: "HTTP 413", Record: -1, TooLarge: true}, Code: "413"}
+		return shipper.Response{Err: &shipper.Error{Class: shipper.Operator, Code: "HTTP 413", Record: -1, TooLarge: true}, Code: "413"}
 	}
 	return n.service.Send(ctx, batch)
 }

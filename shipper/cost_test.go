@@ -28,7 +28,7 @@ type meter struct {
 func (m *meter) Shape() shipper.Shape { return m.shape }
 func (m *meter) Close() error         { return nil }
 
-func (m *meter) Send(_ context.Context, batch []shipper.Record) shipper.Reply {
+func (m *meter) Send(_ context.Context, batch []shipper.Record) shipper.Response {
 	time.Sleep(m.delay)
 	size := 0
 	for _, r := range batch {
@@ -44,7 +44,7 @@ func (m *meter) Send(_ context.Context, batch []shipper.Record) shipper.Reply {
 	m.requests++
 	m.bytes += size
 	m.last = size
-	return shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "200"}
+	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "200"}
 }
 
 // wholeFirehose is Firehose's shape as it really is.
@@ -101,17 +101,17 @@ func (tr traffic) data(r *rand.Rand) []byte {
 }
 
 // ship sends the traffic of d to m and returns what the ledger says before the rest is shipped.
-func (tr traffic) ship(t *testing.T, m *meter, d time.Duration) wal.PlaceStat {
+func (tr traffic) ship(t *testing.T, m *meter, d time.Duration) wal.CursorStat {
 	dir := t.TempDir()
 	log, err := wal.Open(context.Background(), wal.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	place, err := log.Place("s", "d")
+	place, err := log.OpenCursor("s", "d")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: m})
+	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: m})
 	done := make(chan error, 1)
 	go func() { done <- ship.Run(context.Background()) }()
 	tr.arrive(t, log, d)
@@ -213,12 +213,12 @@ func TestABacklogGoesInRequestsAsFullAsOrderAllows(t *testing.T) {
 }
 
 // backlog ships so many payload bytes that wait in the log.
-func (tr traffic) backlog(t *testing.T, m *meter, bytes int) wal.PlaceStat {
+func (tr traffic) backlog(t *testing.T, m *meter, bytes int) wal.CursorStat {
 	log, err := wal.Open(context.Background(), wal.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	place, err := log.Place("s", "d")
+	place, err := log.OpenCursor("s", "d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func (tr traffic) backlog(t *testing.T, m *meter, bytes int) wal.PlaceStat {
 			t.Fatal(err)
 		}
 	}
-	ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: m})
+	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: m})
 	done := make(chan error, 1)
 	go func() { done <- ship.Run(context.Background()) }()
 	for place.Stat().Pending.Events > 0 {

@@ -20,7 +20,7 @@ func TestABacklogLeavesTheProducersTheirTurn(t *testing.T) {
 		dir := fastDir(t)
 		log := openLog(t, dir)
 		defer log.Close()
-		place, err := log.Place("s", "d")
+		place, err := log.OpenCursor("s", "d")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestABacklogShrinksHoweverMuchProducersSend(t *testing.T) {
 		shape.MaxBatch = 8 << 20
 		log := openLog(t, fastDir(t))
 		defer log.Close()
-		place, err := log.Place("s", "d")
+		place, err := log.OpenCursor("s", "d")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,8 +90,8 @@ func appendOne(t *testing.T, log *wal.Log, stream, key string, data []byte) {
 }
 
 // startShipping ships a place to a destination that takes everything in a moment.
-func startShipping(t *testing.T, log *wal.Log, place *wal.Place, shape shipper.Shape) (*shipper.Shipper, chan error) {
-	ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: greedy{shape}, MaxDelay: 10 * time.Millisecond})
+func startShipping(t *testing.T, log *wal.Log, place *wal.Cursor, shape shipper.Shape) (*shipper.Shipper, chan error) {
+	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: greedy{shape}, MaxDelay: 10 * time.Millisecond})
 	done := make(chan error, 1)
 	go func() { done <- ship.Run(context.Background()) }()
 	return ship, done
@@ -103,7 +103,7 @@ type greedy struct{ shape shipper.Shape }
 func (g greedy) Shape() shipper.Shape { return g.shape }
 func (greedy) Close() error           { return nil }
 
-func (greedy) Send(_ context.Context, batch []shipper.Record) shipper.Reply {
+func (greedy) Send(_ context.Context, batch []shipper.Record) shipper.Response {
 	time.Sleep(time.Millisecond)
-	return shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "200"}
+	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "200"}
 }

@@ -4,7 +4,7 @@ import "github.com/standpipe/standpipe/wal"
 
 // raiseFloor applies the log's current floor.
 func (s *Shipper) raiseFloor() {
-	floor := s.opts.Place.Floor()
+	floor := s.opts.Cursor.Floor()
 	if floor == s.floor {
 		return
 	}

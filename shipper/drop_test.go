@@ -21,18 +21,18 @@ type tally struct {
 	down   bool
 }
 
-func (s *tally) Send(_ context.Context, batch []shipper.Record) shipper.Reply {
+func (s *tally) Send(_ context.Context, batch []shipper.Record) shipper.Response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
-		return shipper.Reply{Err: &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}}
+		return shipper.Response{Err: &shipper.Error{Class: shipper.Transient, Code: "connection", Record: -1}}
 	}
 	for _, r := range batch {
 		for _, line := range strings.Split(strings.TrimSuffix(string(r.Data), "\n"), "\n") {
 			s.stored[line] = true
 		}
 	}
-	return shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "200"}
+	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "200"}
 }
 
 func TestAFullLogDropsTheOldestOfWhatAStuckDestinationHolds(t *testing.T) {
@@ -41,9 +41,9 @@ func TestAFullLogDropsTheOldestOfWhatAStuckDestinationHolds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		place, _ := log.Place("s", "d")
+		place, _ := log.OpenCursor("s", "d")
 		svc := &tally{service: newService(t, firehoseShape()), stored: make(map[string]bool), down: true}
-		ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: svc})
+		ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc})
 		done := make(chan error, 1)
 		go func() { done <- ship.Run(context.Background()) }()
 
@@ -110,9 +110,9 @@ func TestWhatIsTooOldIsDroppedWithThatReason(t *testing.T) {
 			t.Fatal(err)
 		}
 		log.SetPolicy(func(string) wal.Policy { return wal.Policy{MaxAge: time.Hour} })
-		place, _ := log.Place("s", "d")
+		place, _ := log.OpenCursor("s", "d")
 		svc := &tally{service: newService(t, firehoseShape()), stored: make(map[string]bool), down: true}
-		ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: svc})
+		ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc})
 		done := make(chan error, 1)
 		go func() { done <- ship.Run(context.Background()) }()
 		send := func(from, to int) {

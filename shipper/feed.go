@@ -229,5 +229,5 @@ func (s *Shipper) readFailed(err error) {
 	if stopped(err) {
 		return
 	}
-	s.opts.Logger.Error("the log can't be read", "stream", s.stream, "destination", s.opts.Place.Name(), "error", err)
+	s.opts.Logger.Error("the log can't be read", "stream", s.stream, "destination", s.opts.Cursor.Name(), "error", err)
 }

@@ -81,7 +81,7 @@ func (s *Shipper) giveUp(f *flight) {
 		s.dropFrom(l, dropped)
 	}
 	s.opts.Logger.Error("a request does not return after it was cut off; events are dropped though it may store them",
-		"stream", s.stream, "destination", s.opts.Place.Name(), "after", time.Since(f.started).Round(time.Millisecond))
+		"stream", s.stream, "destination", s.opts.Cursor.Name(), "after", time.Since(f.started).Round(time.Millisecond))
 	s.countDropped(dropped)
 }
 
@@ -116,7 +116,7 @@ func (s *Shipper) end(stuck int) error {
 		return nil
 	}
 	s.opts.Logger.Error("requests do not return after they were cut off; the destination stays in use until they have",
-		"stream", s.stream, "destination", s.opts.Place.Name(), "requests", stuck)
+		"stream", s.stream, "destination", s.opts.Cursor.Name(), "requests", stuck)
 	go func() {
 		for range stuck {
 			<-s.outcomes

@@ -21,13 +21,13 @@ type hanging struct {
 	hang chan struct{} // closed: it hangs no longer
 }
 
-func (s *hanging) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (s *hanging) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	<-s.hang
 	return s.service.Send(context.WithoutCancel(ctx), batch)
 }
 
 // ledgerAdds checks that a place's ledger adds up and counts no more events as delivered than the service holds.
-func ledgerAdds(t *testing.T, when string, st wal.PlaceStat, svc *service) {
+func ledgerAdds(t *testing.T, when string, st wal.CursorStat, svc *service) {
 	t.Helper()
 	dropped := droppedOf(st)
 	pending := int64(st.Pending.Events)
@@ -41,7 +41,7 @@ func ledgerAdds(t *testing.T, when string, st wal.PlaceStat, svc *service) {
 }
 
 // droppedOf returns how many events were dropped.
-func droppedOf(st wal.PlaceStat) (events uint64) {
+func droppedOf(st wal.CursorStat) (events uint64) {
 	for _, c := range st.Dropped {
 		events += c.Events
 	}
@@ -141,7 +141,7 @@ func killAndFinish(t *testing.T, r *rig, shape shipper.Shape, prepare func(*serv
 	log := openLogAs(t, dir, r.wal)
 	log.SetPolicy(func(string) wal.Policy { return r.policy })
 	dead := wal.OpenDead(dir)
-	place, err := log.Place("s", "d")
+	place, err := log.OpenCursor("s", "d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func killAndFinish(t *testing.T, r *rig, shape shipper.Shape, prepare func(*serv
 	if prepare != nil {
 		prepare(svc)
 	}
-	ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: svc, Dead: dead})
+	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc, Dead: dead})
 	ship.Finish()
 	if err := ship.Run(context.Background()); err != nil {
 		t.Error(err)

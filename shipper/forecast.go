@@ -81,9 +81,9 @@ func newForecaster(shape Shape, t Traffic, maxDelay time.Duration) *forecaster {
 // shaped is a sink that is asked for its shape alone.
 type shaped struct{ shape Shape }
 
-func (s shaped) Shape() Shape                         { return s.shape }
-func (s shaped) Send(context.Context, []Record) Reply { return Reply{} }
-func (s shaped) Close() error                         { return nil }
+func (s shaped) Shape() Shape                            { return s.shape }
+func (s shaped) Send(context.Context, []Record) Response { return Response{} }
+func (s shaped) Close() error                            { return nil }
 
 func (f *forecaster) done() bool {
 	enough := f.now.Sub(f.began) >= forecastDelays*f.opts.MaxDelay && f.events >= forecastLeast

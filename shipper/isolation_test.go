@@ -130,12 +130,12 @@ func shipBeside(t *testing.T, shape shipper.Shape, trouble func(*service)) (run 
 	defer dead.Close()
 	src := &source{t: t, log: log, n: make(map[string]int)}
 	start := func(name string, svc *service) (stop func()) {
-		place, err := log.Place("s", name)
+		place, err := log.OpenCursor("s", name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: svc, Dead: dead, Memory: 256 << 10})
+		ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc, Dead: dead, Memory: 256 << 10})
 		done := make(chan error, 1)
 		go func() { done <- ship.Run(ctx) }()
 		return func() { cancel(); <-done }

@@ -12,14 +12,14 @@ import (
 // that holds some of them is under way. What a lane keeps in memory can be forgotten at any time
 // and read again: the log has it.
 type lane struct {
-	set   wal.LaneSet // the log's lanes that it stands for: one, or all where order is the stream's
-	mark  wal.Mark    // what is settled
-	next  uint64      // every event below is in queue or settled
-	queue []wal.Event // unsettled, ascending; the first sent are in a request
-	bytes int         // of memory that queue's events occupy
-	sent  int         // how many of queue are in the request under way
-	busy  bool        // a request with events of this lane is under way
-	stuck bool        // it was cut off and does not return
+	set   wal.LaneSet  // the log's lanes that it stands for: one, or all where order is the stream's
+	mark  wal.Progress // what is settled
+	next  uint64       // every event below is in queue or settled
+	queue []wal.Event  // unsettled, ascending; the first sent are in a request
+	bytes int          // of memory that queue's events occupy
+	sent  int          // how many of queue are in the request under way
+	busy  bool         // a request with events of this lane is under way
+	stuck bool         // it was cut off and does not return
 
 	reading bool      // a read for this lane is under way and its result is wanted
 	served  uint64    // the turn at which it was last read for
@@ -32,7 +32,7 @@ type lane struct {
 	// the destination refuses for good is found. 0: no suspicion.
 	suspect int
 
-	published wal.Mark // the mark that the log was last told
+	published wal.Progress // the mark that the log was last told
 }
 
 // arrival says that the events from an offset on came to wait at a time.

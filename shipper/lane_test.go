@@ -21,12 +21,12 @@ type fullGraveyard struct {
 	buried atomic.Int64
 }
 
-func (g *fullGraveyard) Bury(d wal.Dead) error {
+func (g *fullGraveyard) Put(d wal.DeadLetter) error {
 	if g.fails.Add(-1) >= 0 {
 		return errors.New("no space left on device")
 	}
 	g.buried.Add(1)
-	return g.DeadLetters.Bury(d)
+	return g.DeadLetters.Put(d)
 }
 
 // An event that is refused for good, and can't be kept as a dead letter yet, stays the first of its lane and
@@ -119,7 +119,7 @@ func TestMark_IsNoLongerThanABatch(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		synctest.Wait()
-		runs := place.Marks()[wal.LaneOf(keys[0])].Settled
+		runs := place.Lanes()[wal.LaneOf(keys[0])].Settled
 		svc.mu.Lock()
 		if len(runs) == 0 || len(runs) > held {
 			t.Errorf("%d runs beyond the checkpoint, want at most the %d events of the first request", len(runs), held)
@@ -171,7 +171,7 @@ type hotKey struct {
 	hang chan struct{}
 }
 
-func (s *hotKey) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (s *hotKey) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	for _, r := range batch {
 		if r.Key == s.key {
 			<-s.hang

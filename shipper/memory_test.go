@@ -70,12 +70,12 @@ func heapOfBacklog(t *testing.T, svc *service, memory, backlog, size int, attrib
 			t.Fatal(err)
 		}
 	}
-	place, err := log.Place("s", "d")
+	place, err := log.OpenCursor("s", "d")
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := heapInUse()
-	ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: svc, Memory: memory, Unpaced: true,
+	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc, Memory: memory, Unpaced: true,
 		Retry: shipper.Retry{Timeout: time.Hour}})
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup

@@ -69,7 +69,7 @@ func (o *Outages) failed(s *Shipper, t *trouble) {
 	if out == nil {
 		out = &outage{members: make(map[*Shipper]bool), since: now, every: firstSummary, next: now.Add(firstSummary), flow: o.log.Flow()}
 		o.all[c] = out
-		o.logger.Warn("the destination does not take records", "endpoint", c.endpoint, "stream", s.stream, "destination", s.opts.Place.Name(),
+		o.logger.Warn("the destination does not take records", "endpoint", c.endpoint, "stream", s.stream, "destination", s.opts.Cursor.Name(),
 			"class", t.last.Class, "error", t.last.Error(), "retry", time.Until(t.until).Round(time.Millisecond))
 	}
 	out.failures++
@@ -86,7 +86,7 @@ func (o *Outages) summarizeLocked(out *outage, c cause, t *trouble, now time.Tim
 	out.next = now.Add(out.every)
 	var waiting uint64
 	for s := range out.members {
-		waiting += s.opts.Place.Stat().Pending.Events
+		waiting += s.opts.Cursor.Stat().Pending.Events
 	}
 	fields := []any{"endpoint", c.endpoint, "destinations", len(out.members), "for", now.Sub(out.since).Round(time.Second),
 		"failures", out.failures, "events_waiting", waiting, "error", t.last.Error()}
@@ -117,7 +117,7 @@ func (o *Outages) recovered(s *Shipper, now time.Time) {
 	c := *s.outage
 	out := o.all[c]
 	if o.leaveLocked(s); len(out.members) == 0 {
-		o.logger.Info("the destination takes records again", "endpoint", c.endpoint, "stream", s.stream, "destination", s.opts.Place.Name(),
+		o.logger.Info("the destination takes records again", "endpoint", c.endpoint, "stream", s.stream, "destination", s.opts.Cursor.Name(),
 			"destinations", out.most, "after", now.Sub(out.since).Round(time.Millisecond), "failures", out.failures)
 	}
 }

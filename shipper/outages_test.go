@@ -27,12 +27,12 @@ func (a *answering) Shape() shipper.Shape {
 		MaxRecord: 1 << 20, MaxBatch: 1 << 20, AimRecord: 1 << 10, AimBatch: 1 << 10}
 }
 
-func (a *answering) Send(context.Context, []shipper.Record) shipper.Reply {
+func (a *answering) Send(context.Context, []shipper.Record) shipper.Response {
 	time.Sleep(10 * time.Millisecond)
 	if err := a.err.Load(); err != nil {
-		return shipper.Reply{Err: err, Code: err.Code}
+		return shipper.Response{Err: err, Code: err.Code}
 	}
-	return shipper.Reply{Results: make([]*shipper.Error, 1), Code: "200"}
+	return shipper.Response{Results: make([]*shipper.Error, 1), Code: "200"}
 }
 
 func (a *answering) Close() error { return nil }
@@ -76,12 +76,12 @@ func newOutageTest(t *testing.T, streams int) *outageTest {
 	dead := wal.OpenDead(t.TempDir())
 	t.Cleanup(func() { dead.Close() })
 	for i := range streams {
-		place, err := x.log.Place(fmt.Sprint("s", i), "d")
+		place, err := x.log.OpenCursor(fmt.Sprint("s", i), "d")
 		if err != nil {
 			t.Fatal(err)
 		}
 		x.sinks = append(x.sinks, &answering{})
-		ship := shipper.New(shipper.Options{Log: x.log, Place: place, Sink: x.sinks[i], Unpaced: true, Dead: dead,
+		ship := shipper.New(shipper.Options{Log: x.log, Cursor: place, Sink: x.sinks[i], Unpaced: true, Dead: dead,
 			Endpoint: "https://there", Outages: outages, Logger: logger})
 		x.ships = append(x.ships, ship)
 		go func() { x.ended <- ship.Run(context.Background()) }()
@@ -219,15 +219,15 @@ func TestDeadLetters_AreALineAMinute(t *testing.T) {
 type meddling struct {
 	answering
 	log   *wal.Log
-	place *wal.Place
+	place *wal.Cursor
 }
 
-func (m *meddling) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
-	marks := make(map[uint8]wal.Mark)
+func (m *meddling) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: m.log.Next(m.place.Stream())}
+		marks[lane] = wal.Progress{Checkpoint: m.log.Next(m.place.Stream())}
 	}
-	if err := m.place.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: m.place.Stat().Pending}}); err != nil {
+	if err := m.place.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: m.place.Stat().Pending}}); err != nil {
 		panic(err)
 	}
 	return m.answering.Send(ctx, batch)
@@ -237,12 +237,12 @@ func (m *meddling) Send(ctx context.Context, batch []shipper.Record) shipper.Rep
 func TestSettlement_ThatTheLogCannotTakeIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newOutageTest(t, 0)
-		place, err := x.log.Place("s0", "d")
+		place, err := x.log.OpenCursor("s0", "d")
 		if err != nil {
 			t.Fatal(err)
 		}
 		sink := &meddling{log: x.log, place: place}
-		x.ships = append(x.ships, shipper.New(shipper.Options{Log: x.log, Place: place, Sink: sink, Unpaced: true,
+		x.ships = append(x.ships, shipper.New(shipper.Options{Log: x.log, Cursor: place, Sink: sink, Unpaced: true,
 			Logger: hclog.New(&hclog.LoggerOptions{Output: &x.said, DisableTime: true})}))
 		x.ended = make(chan error, 1)
 		go func() { x.ended <- x.ships[0].Run(context.Background()) }()

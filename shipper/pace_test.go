@@ -345,14 +345,14 @@ type packed struct {
 	events, bytes int
 }
 
-func (p *packed) Send(_ context.Context, batch []shipper.Record) shipper.Reply {
+func (p *packed) Send(_ context.Context, batch []shipper.Record) shipper.Response {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range batch {
 		p.events += r.Events
 		p.bytes += len(r.Data)
 	}
-	return shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "200"}
+	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "200"}
 }
 
 // A quota counts what goes out, not what it was before it was compressed.

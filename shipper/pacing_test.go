@@ -155,7 +155,7 @@ type limited struct {
 	refused int
 }
 
-func (l *limited) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (l *limited) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	size := 0.0
 	for _, r := range batch {
 		size += float64(len(r.Data))
@@ -171,7 +171,7 @@ func (l *limited) Send(ctx context.Context, batch []shipper.Record) shipper.Repl
 	}
 	l.mu.Unlock()
 	if !ok {
-		return shipper.Reply{Err: failure(shipper.Throttled, "ServiceUnavailableException"), Code: "503"}
+		return shipper.Response{Err: failure(shipper.Throttled, "ServiceUnavailableException"), Code: "503"}
 	}
 	return l.service.Send(ctx, batch)
 }

@@ -53,7 +53,7 @@ func (s *Shipper) Report() Report {
 
 // Stalled tells whether there is work, no error to wait out, and no progress for the time given.
 func (s *Shipper) Stalled(patience time.Duration) bool {
-	pending := s.opts.Place.Stat().Pending.Events
+	pending := s.opts.Cursor.Stat().Pending.Events
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return pending > 0 && s.report.State == Running && s.report.Waits == WaitNothing && time.Since(s.progress) > max(patience, 2*s.opts.MaxDelay)
@@ -148,7 +148,7 @@ func (s *Shipper) recovered(now time.Time) {
 // logLane logs that some records were rejected while others are stored: once, and then once a minute.
 func (s *Shipper) logLane(t *trouble, now time.Time) {
 	s.rejected.note(now, func(failures int) {
-		s.opts.Logger.Warn("records of some keys are not taken", "stream", s.stream, "destination", s.opts.Place.Name(),
+		s.opts.Logger.Warn("records of some keys are not taken", "stream", s.stream, "destination", s.opts.Cursor.Name(),
 			"class", t.last.Class, "error", t.last.Error(), "failures", failures)
 	})
 }
@@ -157,7 +157,7 @@ func (s *Shipper) logLane(t *trouble, now time.Time) {
 func (s *Shipper) logDead(e *wal.Event, refusal *Error) {
 	offset, size := e.Offset, len(e.Data)
 	s.buried.note(time.Now(), func(events int) {
-		s.opts.Logger.Warn("event rejected by destination; moved to dead letters", "stream", s.stream, "destination", s.opts.Place.Name(),
+		s.opts.Logger.Warn("event rejected by destination; moved to dead letters", "stream", s.stream, "destination", s.opts.Cursor.Name(),
 			"events", events, "offset", offset, "bytes", size, "reason", refusal.Error())
 	})
 }
@@ -165,7 +165,7 @@ func (s *Shipper) logDead(e *wal.Event, refusal *Error) {
 // logFault logs a settlement that the log can't take: once, and then once a minute.
 func (s *Shipper) logFault(err error) {
 	s.faults.note(time.Now(), func(settlements int) {
-		s.opts.Logger.Error("internal fault: events were not counted as they were settled", "stream", s.stream, "destination", s.opts.Place.Name(),
+		s.opts.Logger.Error("internal fault: events were not counted as they were settled", "stream", s.stream, "destination", s.opts.Cursor.Name(),
 			"settlements", settlements, "error", err)
 	})
 }

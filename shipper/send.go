@@ -11,7 +11,7 @@ import (
 type outcome struct {
 	*flight
 	records []Record
-	reply   Reply
+	reply   Response
 	started time.Time // after the records were made
 	took    time.Duration
 }

@@ -73,7 +73,7 @@ func (s *service) Shards() *shipper.ShardMap {
 	return s.known
 }
 
-func (s *service) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (s *service) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	f := s.begin(batch)
 	answer := time.After(s.delay)
 	if f.hang {
@@ -120,10 +120,10 @@ func (s *service) begin(batch []shipper.Record) fault {
 	return s.faults(s.rand, batch)
 }
 
-func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
+func (s *service) end(batch []shipper.Record, f fault) shipper.Response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	reply := shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "200"}
+	reply := shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "200"}
 	if s.reshard != nil {
 		s.reshard()
 	}
@@ -146,7 +146,7 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
 		}
 	}
 	if f.err != nil && f.err.Code == "connection" {
-		return shipper.Reply{Err: f.err, Code: f.err.Code}
+		return shipper.Response{Err: f.err, Code: f.err.Code}
 	}
 	for _, r := range batch {
 		reply.Sent += len(r.Data)*4/3 + len(r.Key) + 40
@@ -154,7 +154,7 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
 	s.wired += reply.Sent
 	switch {
 	case f.err != nil:
-		return shipper.Reply{Err: f.err, Code: f.err.Code, Sent: reply.Sent}
+		return shipper.Response{Err: f.err, Code: f.err.Code, Sent: reply.Sent}
 	case f.short:
 		reply.Results = reply.Results[1:]
 	}
@@ -162,7 +162,7 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Reply {
 }
 
 // land says where the records go, and tells the shipper of new shards when they went elsewhere.
-func (s *service) land(batch []shipper.Record, reply *shipper.Reply) {
+func (s *service) land(batch []shipper.Record, reply *shipper.Response) {
 	if s.real == nil || !s.shape.ByShard {
 		return
 	}

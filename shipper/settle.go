@@ -253,8 +253,8 @@ func (s *Shipper) keep(l *lane, sh *share, done []bool) {
 
 // bury dead-letters an event. When that fails the event stays and is tried again.
 func (s *Shipper) bury(e *wal.Event, refusal *Error) *Error {
-	err := s.opts.Dead.Bury(wal.Dead{
-		Stream: s.stream, Destination: s.opts.Place.Name(), Event: *e,
+	err := s.opts.Dead.Put(wal.DeadLetter{
+		Stream: s.stream, Destination: s.opts.Cursor.Name(), Event: *e,
 		Reason: refusal.Error(), At: time.Now(),
 	})
 	if err != nil {

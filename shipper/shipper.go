@@ -22,10 +22,10 @@ const (
 
 // Options tells New what to ship and where. The zero value of a field means its default.
 type Options struct {
-	Log   *wal.Log
-	Place *wal.Place // the destination's place in its stream
-	Sink  Sink
-	Dead  Graveyard // takes the events that the destination refuses for good
+	Log    *wal.Log
+	Cursor *wal.Cursor // the destination's place in its stream
+	Sink   Sink
+	Dead   DeadLetterQueue // takes the events that the destination refuses for good
 
 	MaxDelay time.Duration // the longest that an event waits for company; default 1 s
 	Retry    Retry
@@ -45,10 +45,10 @@ type Options struct {
 	Logger   hclog.Logger // default: none
 }
 
-// Graveyard keeps events that a destination refuses for good.
-type Graveyard interface {
-	// Bury returns once d is on disk.
-	Bury(d wal.Dead) error
+// DeadLetterQueue keeps events that a destination refuses for good.
+type DeadLetterQueue interface {
+	// Put returns once d is on disk.
+	Put(d wal.DeadLetter) error
 }
 
 // Observer is told of what no ledger counts.
@@ -94,11 +94,11 @@ type Shipper struct {
 	whole  bool
 
 	lanes []*lane
-	start [wal.Lanes]wal.Mark // where the log's lanes stood at the start
-	floor wal.Floor           // events below are dropped
-	held  int                 // bytes of all queues
-	turn  uint64              // of reads
-	first int                 // the lane that the next batch begins with
+	start [wal.Lanes]wal.Progress // where the log's lanes stood at the start
+	floor wal.Floor               // events below are dropped
+	held  int                     // bytes of all queues
+	turn  uint64                  // of reads
+	first int                     // the lane that the next batch begins with
 
 	groups map[string]*group // empty but while a batch is formed; kept for the room that it has
 
@@ -143,14 +143,14 @@ func New(o Options) *Shipper {
 	shape := o.Sink.Shape()
 	o.defaults(shape)
 	if o.Endpoint == "" {
-		o.Endpoint = o.Place.Stream() + "/" + o.Place.Name()
+		o.Endpoint = o.Cursor.Stream() + "/" + o.Cursor.Name()
 	}
 	if o.Outages == nil {
 		o.Outages = NewOutages(o.Log, o.Logger)
 	}
 	s := &Shipper{
-		opts: o, stream: o.Place.Stream(), whole: shape.WholeOrder,
-		start:    o.Place.Marks(),
+		opts: o, stream: o.Cursor.Stream(), whole: shape.WholeOrder,
+		start:    o.Cursor.Lanes(),
 		wants:    make(chan want, 1),
 		reads:    make(chan read, 1),
 		outcomes: make(chan outcome, o.InFlight),
@@ -169,7 +169,7 @@ func New(o Options) *Shipper {
 		s.paces = newPaces(shape, len(s.lanes), s.progress)
 	}
 	if k, ok := o.Sink.(Keeper); ok {
-		o.Place.Keep(k.Committed)
+		o.Cursor.Keep(k.Committed)
 		s.record(wal.Settlement{State: k.State()})
 	}
 	return s
@@ -332,13 +332,13 @@ func (s *Shipper) settlement(add wal.Ledger) wal.Settlement {
 		if !l.moved() {
 			continue
 		}
-		if st.Marks == nil {
-			st.Marks = make(map[uint8]wal.Mark)
+		if st.Lanes == nil {
+			st.Lanes = make(map[uint8]wal.Progress)
 		}
 		l.published = l.mark
 		for id := range uint8(wal.Lanes) {
 			if l.set.Has(id) {
-				st.Marks[id] = l.mark
+				st.Lanes[id] = l.mark
 			}
 		}
 	}
@@ -347,7 +347,7 @@ func (s *Shipper) settlement(add wal.Ledger) wal.Settlement {
 
 // record settles a step in the log. If the log rejects it, the accounts are at fault; record logs that.
 func (s *Shipper) record(st wal.Settlement) {
-	if err := s.opts.Place.Settle(st); err != nil {
+	if err := s.opts.Cursor.Settle(st); err != nil {
 		s.logFault(err)
 	}
 }
@@ -360,7 +360,7 @@ func (l *lane) moved() bool {
 
 // publish tells the log of lanes that moved without an event being settled.
 func (s *Shipper) publish() {
-	if st := s.settlement(wal.Ledger{}); len(st.Marks) > 0 {
+	if st := s.settlement(wal.Ledger{}); len(st.Lanes) > 0 {
 		s.record(st)
 	}
 }

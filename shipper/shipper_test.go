@@ -59,19 +59,19 @@ func fastDir(t *testing.T) string {
 }
 
 // place is where the rig ships from, or did.
-func (r *rig) place() *wal.Place { return r.log.Places("s")[0] }
+func (r *rig) place() *wal.Cursor { return r.log.Cursors("s")[0] }
 
 // start starts a shipper, once the previous one has ended.
 func (r *rig) start() {
-	for _, p := range r.log.Places("s") {
+	for _, p := range r.log.Cursors("s") {
 		p.Park()
 	}
-	place, err := r.log.Place("s", "d")
+	place, err := r.log.OpenCursor("s", "d")
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	o := r.opts
-	o.Log, o.Place, o.Sink = r.log, place, r.svc
+	o.Log, o.Cursor, o.Sink = r.log, place, r.svc
 	if o.Dead == nil {
 		o.Dead = r.dead
 	}
@@ -104,7 +104,7 @@ func (r *rig) restart() {
 }
 
 // finish ships all that is left and checks what arrived and what the ledger says.
-func (r *rig) finish() wal.PlaceStat {
+func (r *rig) finish() wal.CursorStat {
 	r.t.Helper()
 	r.ship.Finish()
 	if err := <-r.done; err != nil {

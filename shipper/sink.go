@@ -135,7 +135,7 @@ type Sink interface {
 	// Send delivers a batch: one request. The records' order within it is theirs per key. ctx ends
 	// at the request's timeout. What Send reports as stored is stored: acknowledged by the service,
 	// synced where the destination is this host.
-	Send(ctx context.Context, batch []Record) Reply
+	Send(ctx context.Context, batch []Record) Response
 
 	// Close finishes what is open. It is called once, after the last Send has returned and after the
 	// log holds the last checkpoint.
@@ -153,8 +153,8 @@ type Keeper interface {
 	Committed(state []byte)
 }
 
-// Reply is the outcome of a Send.
-type Reply struct {
+// Response is the outcome of a Send.
+type Response struct {
 	// Err: the request as a whole failed. Its records may nevertheless have been stored when the
 	// error says that the outcome is unknown; the shipper sends them again either way.
 	Err *Error

@@ -35,19 +35,19 @@ func maxAge(d time.Duration) func(string) wal.Policy {
 }
 
 // floorOf returns the place's floor once all that happens now has happened.
-func floorOf(p *wal.Place) wal.Floor {
+func floorOf(p *wal.Cursor) wal.Floor {
 	synctest.Wait()
 	return p.Floor()
 }
 
-func openAged(t *testing.T, o wal.Options, age time.Duration) (*wal.Log, *wal.Place) {
+func openAged(t *testing.T, o wal.Options, age time.Duration) (*wal.Log, *wal.Cursor) {
 	t.Helper()
 	l, err := wal.Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.SetPolicy(maxAge(age))
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestAParkedDestinationDropsWhatIsTooOld(t *testing.T) {
 
 // A resting cursor has no shipper, and WaitSettled waits for it: the log drops its events that are too old, and an awaited
 // event that was dropped is not delivered. Once the cursor rests no longer, its shipper drops them, and the log does not.
-func TestPlace_RestingDropsAndIsAwaited(t *testing.T) {
+func TestCursor_RestingDropsAndIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, p := openAged(t, wal.Options{Dir: t.TempDir()}, time.Hour)
 		defer l.Close()

@@ -19,7 +19,7 @@ func longLog(t testing.TB, n int) wal.Options {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10}
 	l, err := wal.Open(t.Context(), o)
 	must(t, err)
-	l.Place("s", "d")
+	l.OpenCursor("s", "d")
 	for i := 0; l.Stat().Segments < n; i++ {
 		appendTexts(t, l, i, i+1)
 	}
@@ -55,7 +55,7 @@ func TestBadPagesDoNotCrashLoopTheAgent(t *testing.T) {
 // A queue in one file keeps the size that it once had.
 func TestTheDiskIsGivenBackOnceTheBacklogHasDrained(t *testing.T) {
 	l := open(t, longLog(t, 12))
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	if got := occupied(t, l); got < 11*256<<10 {
 		t.Errorf("got %d bytes of a backlog", got)
 	}

@@ -61,13 +61,13 @@ func benchmarkUpkeep(b *testing.B, settles, stuck bool) {
 // upkeep is a log that is appended to by one, and settled at once.
 type upkeep struct {
 	log     *wal.Log
-	settled *wal.Place
+	settled *wal.Cursor
 	took    []time.Duration
 }
 
-func (u *upkeep) place(b *testing.B, stream string) *wal.Place {
+func (u *upkeep) place(b *testing.B, stream string) *wal.Cursor {
 	b.Helper()
-	p, err := u.log.Place(stream, "d")
+	p, err := u.log.OpenCursor(stream, "d")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -84,9 +84,9 @@ func (u *upkeep) append(b *testing.B, batch *wal.Batch) {
 	if u.settled == nil {
 		return
 	}
-	s := wal.Settlement{Marks: make(map[uint8]wal.Mark), Add: wal.Ledger{Delivered: wal.Count{Events: uint64(a.Count), Bytes: uint64(a.Count) << 10}}}
+	s := wal.Settlement{Lanes: make(map[uint8]wal.Progress), Add: wal.Ledger{Delivered: wal.Count{Events: uint64(a.Count), Bytes: uint64(a.Count) << 10}}}
 	for lane := range uint8(wal.Lanes) {
-		s.Marks[lane] = wal.Mark{Checkpoint: a.First + uint64(a.Count)}
+		s.Lanes[lane] = wal.Progress{Checkpoint: a.First + uint64(a.Count)}
 	}
 	u.settled.Settle(s)
 }

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// placeStep is a place as a commit writes it.
-type placeStep struct {
-	place *Place
+// cursorStep is a place as a commit writes it.
+type cursorStep struct {
+	place *Cursor
 	key   []byte
 	value []byte
-	marks [Lanes]Mark
+	marks [Lanes]Progress
 	low   uint64
 	state []byte
 }
@@ -21,23 +21,23 @@ type placeStep struct {
 // for no more than a commit. The next follows at once.
 const checkpointStep = 256 << 10
 
-// collectPlaces encodes places that have moved since they were last written. A checkpoint writes all that have moved when
+// collectCursors encodes places that have moved since they were last written. A checkpoint writes all that have moved when
 // it begins, and takes as many commits as that needs. One that begins a segment writes all places anyway.
-func (c *committer) collectPlaces(g *group) {
+func (c *committer) collectCursors(g *group) {
 	dirty := &c.log.dirty
 	if dirty.done(c.until) || g.begins {
 		c.until = dirty.end()
 	}
-	g.gone = c.log.placesGone.take()
+	g.gone = c.log.cursorsGone.take()
 	for size := 0; (size < checkpointStep || g.begins) && !dirty.done(c.until); {
 		step, ok := dirty.pop().step()
 		if !ok {
 			continue
 		}
 		size += len(step.key) + len(step.value)
-		g.places = append(g.places, step)
+		g.cursors = append(g.cursors, step)
 	}
-	slices.SortFunc(g.places, func(a, b placeStep) int { return bytes.Compare(a.key, b.key) })
+	slices.SortFunc(g.cursors, func(a, b cursorStep) int { return bytes.Compare(a.key, b.key) })
 	c.due, c.lastCheckpoint = time.Time{}, time.Now()
 	switch {
 	case !dirty.done(c.until):
@@ -47,21 +47,21 @@ func (c *committer) collectPlaces(g *group) {
 	}
 }
 
-// placeQueue holds the places that differ from their state on the disk. Its mutex is acquired last.
-type placeQueue struct {
+// cursorQueue holds the places that differ from their state on the disk. Its mutex is acquired last.
+type cursorQueue struct {
 	mu     sync.Mutex
-	places []*Place
+	places []*Cursor
 	popped uint64 // places so far
 }
 
-func (q *placeQueue) push(p *Place) {
+func (q *cursorQueue) push(p *Cursor) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.places = append(q.places, p)
 }
 
 // pop removes the first place. The caller holds the committer's turn, and the queue is not empty.
-func (q *placeQueue) pop() (p *Place) {
+func (q *cursorQueue) pop() (p *Cursor) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	p, q.places = q.places[0], q.places[1:]
@@ -69,28 +69,28 @@ func (q *placeQueue) pop() (p *Place) {
 	return p
 }
 
-func (q *placeQueue) empty() bool {
+func (q *cursorQueue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.places) == 0
 }
 
 // end returns how many places will have been popped once all that there are now are.
-func (q *placeQueue) end() uint64 {
+func (q *cursorQueue) end() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.popped + uint64(len(q.places))
 }
 
 // done reports whether at least so many places have been popped.
-func (q *placeQueue) done(popped uint64) bool {
+func (q *cursorQueue) done(popped uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.popped >= popped
 }
 
 // dirtyLocked has the next checkpoint write the place.
-func (p *Place) dirtyLocked() {
+func (p *Cursor) dirtyLocked() {
 	if !p.dirty {
 		p.dirty = true
 		p.log.dirty.push(p)
@@ -98,7 +98,7 @@ func (p *Place) dirtyLocked() {
 }
 
 // step encodes the place, which is dirty, unless it is none of the state's.
-func (p *Place) step() (s placeStep, ok bool) {
+func (p *Cursor) step() (s cursorStep, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dirty = false; !p.kept {
@@ -106,9 +106,9 @@ func (p *Place) step() (s placeStep, ok bool) {
 	}
 	value := p.appendLocked(nil)
 	p.resizeLocked(len(value))
-	return placeStep{
+	return cursorStep{
 		place: p,
-		key:   stateKey(statePlace, p.stream.name, p.name),
+		key:   stateKey(stateCursor, p.stream.name, p.name),
 		value: value,
 		marks: p.marks,
 		low:   p.checkpointLocked(),
@@ -117,7 +117,7 @@ func (p *Place) step() (s placeStep, ok bool) {
 }
 
 // committed notes that the step is on disk.
-func (s *placeStep) committed() {
+func (s *cursorStep) committed() {
 	s.place.mu.Lock()
 	s.place.synced, s.place.low = s.marks, s.low
 	keeper := s.place.keeper
@@ -128,7 +128,7 @@ func (s *placeStep) committed() {
 }
 
 // failed makes the next checkpoint write the place again.
-func (s *placeStep) failed() {
+func (s *cursorStep) failed() {
 	s.place.mu.Lock()
 	s.place.dirtyLocked()
 	s.place.mu.Unlock()

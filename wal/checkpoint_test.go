@@ -11,13 +11,13 @@ import (
 )
 
 // A checkpoint of many destinations takes several commits, between which appends are stored, and Sync waits for all.
-func TestCheckpoint_OfManyPlacesIsSeveralCommits(t *testing.T) {
+func TestCheckpoint_OfManyCursorsIsSeveralCommits(t *testing.T) {
 	const places = 4000
 	var commits atomic.Int64
 	o := wal.Options{Dir: t.TempDir()}.WithFaults(func() error { commits.Add(1); return nil }, nil)
 	l := open(t, o)
 	for i := range places {
-		p, err := l.Place(fmt.Sprint("stream-", i), "d")
+		p, err := l.OpenCursor(fmt.Sprint("stream-", i), "d")
 		must(t, err)
 		p.Settle(wal.Settlement{State: []byte(fmt.Sprint("state-", i))})
 	}
@@ -27,7 +27,7 @@ func TestCheckpoint_OfManyPlacesIsSeveralCommits(t *testing.T) {
 	}
 	l = open(t, wal.Options{Dir: copyInstant(t, o.Dir)})
 	for i := range places {
-		found := l.Places(fmt.Sprint("stream-", i))
+		found := l.Cursors(fmt.Sprint("stream-", i))
 		if want := fmt.Sprint("state-", i); len(found) != 1 || string(found[0].State()) != want {
 			t.Fatalf("stream %d: got %d places after a crash, want one of state %q", i, len(found), want)
 		}
@@ -38,9 +38,9 @@ func TestCheckpoint_OfManyPlacesIsSeveralCommits(t *testing.T) {
 func TestCheckpoint_HasTheLastSettlement(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir()}
 	l := open(t, o)
-	var places []*wal.Place
+	var places []*wal.Cursor
 	for i := range 2000 {
-		p, err := l.Place(fmt.Sprint("stream-", i), "d")
+		p, err := l.OpenCursor(fmt.Sprint("stream-", i), "d")
 		must(t, err)
 		places = append(places, p)
 	}
@@ -56,7 +56,7 @@ func TestCheckpoint_HasTheLastSettlement(t *testing.T) {
 		sync(t, l)
 		crashed := open(t, wal.Options{Dir: copyInstant(t, o.Dir)})
 		for i := range places {
-			if got := string(crashed.Places(fmt.Sprint("stream-", i))[0].State()); got != state {
+			if got := string(crashed.Cursors(fmt.Sprint("stream-", i))[0].State()); got != state {
 				t.Fatalf("stream %d: got %q after a crash, want %q", i, got, state)
 			}
 		}
@@ -83,12 +83,12 @@ func TestCheckpoint_ThatFoundNoSpaceIsMadeUpFor(t *testing.T) {
 	}
 	want := make(map[string]uint64)
 	for _, name := range names {
-		_, err := l.Place("s", name)
+		_, err := l.OpenCursor("s", name)
 		must(t, err)
 	}
 	sync(t, l)
 	short.Store(1 + r.Int32N(3))
-	for _, p := range l.Places("s") {
+	for _, p := range l.Cursors("s") {
 		next := 2 + r.Uint64N(9)
 		want[p.Name()] = next
 		settleUpTo(p, next, wal.Count{Events: next - 1, Bytes: next - 1})
@@ -101,7 +101,7 @@ func TestCheckpoint_ThatFoundNoSpaceIsMadeUpFor(t *testing.T) {
 	sync(t, l)
 	must(t, l.Close())
 	l = open(t, o)
-	for _, p := range l.Places("s") {
+	for _, p := range l.Cursors("s") {
 		if got := p.Stat(); got.Checkpoint != want[p.Name()] || got.Delivered.Events != want[p.Name()]-1 {
 			t.Errorf("%s: got %+v after a restart, want checkpoint %d", p.Name(), got, want[p.Name()])
 		}

@@ -20,7 +20,7 @@ func TestNothingWorksAndNothingRunsAfterClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	var waiting goSync.WaitGroup
 	for i := range 20 {
 		ticket, err := l.Submit(bg, &wal.Batch{Stream: "s", Events: []wal.Event{event("k", fmt.Sprint(i))}})
@@ -94,7 +94,7 @@ func TestAChainIsBrokenByASubmitThatGaveUp(t *testing.T) {
 
 func TestCheckpointsAreWrittenWhileAppendsNeverCease(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10})
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	stop := make(chan struct{})
 	var group goSync.WaitGroup
 	for range 8 {
@@ -120,11 +120,11 @@ func TestCheckpointsAreWrittenWhileAppendsNeverCease(t *testing.T) {
 		runtime.Gosched()
 	}
 	next := l.Next("s")
-	marks := make(map[uint8]wal.Mark)
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: next}
+		marks[lane] = wal.Progress{Checkpoint: next}
 	}
-	p.Settle(wal.Settlement{Marks: marks, State: []byte("settled")})
+	p.Settle(wal.Settlement{Lanes: marks, State: []byte("settled")})
 	select {
 	case <-kept:
 	case <-time.After(10 * time.Second):
@@ -154,14 +154,14 @@ func TestWaitSettledLooksAtItsOwnLanesAndEvents(t *testing.T) {
 		return done
 	}
 	one := wait(a) // begins before there is a destination
-	p, _ := l.Place("s", "d")
-	l.Place("s", "gone")
-	l.Places("s")[1].Park()
+	p, _ := l.OpenCursor("s", "d")
+	l.OpenCursor("s", "gone")
+	l.Cursors("s")[1].Park()
 	for l.Waiting("s") == 0 {
 		runtime.Gosched()
 	}
 	settle := func(key string, offset uint64, add wal.Ledger) {
-		p.Settle(wal.Settlement{Marks: map[uint8]wal.Mark{wal.LaneOf(key): {Checkpoint: offset + 1}}, Add: add})
+		p.Settle(wal.Settlement{Lanes: map[uint8]wal.Progress{wal.LaneOf(key): {Checkpoint: offset + 1}}, Add: add})
 	}
 	settle("mine", a.First, wal.Ledger{Delivered: wal.Count{Events: 1, Bytes: 1}})
 	if got := <-one; !got.delivered || got.err != nil {

@@ -15,7 +15,7 @@ func TestCompaction_KeepsWhatAnyDestinationNeeds(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 32 << 20}.Rewriting())
 	var all []*live
 	for i, name := range []string{"a", "b", "parked", "settled"} {
-		p, err := l.Place("s", name)
+		p, err := l.OpenCursor("s", name)
 		must(t, err)
 		lane := wal.LaneOf(fmt.Sprint("k", i))
 		all = append(all, &live{place: p, stuck: func(e *wal.Event) bool { return e.Lane == lane && name != "settled" }})
@@ -56,7 +56,7 @@ func TestCompaction_MakesNoEventSeemOlder(t *testing.T) {
 		return start.Add(time.Duration(ahead.Load()))
 	}}.Rewriting()
 	l := open(t, o)
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	lane := wal.LaneOf("k0")
 	s := &live{place: p, stuck: func(e *wal.Event) bool { return e.Lane == lane }}
@@ -80,7 +80,7 @@ func TestCompaction_MakesNoEventSeemOlder(t *testing.T) {
 			joined++
 		}
 		must(t, p.Settle(wal.Settlement{
-			Marks: map[uint8]wal.Mark{lane: {Checkpoint: nextOf(t, l, lane, e.Offset)}}, Add: wal.Ledger{Delivered: wal.Count{Events: 1, Bytes: 1000}},
+			Lanes: map[uint8]wal.Progress{lane: {Checkpoint: nextOf(t, l, lane, e.Offset)}}, Add: wal.Ledger{Delivered: wal.Count{Events: 1, Bytes: 1000}},
 		}))
 	}
 	if joined == 0 {

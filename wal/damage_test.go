@@ -31,7 +31,7 @@ func newSample(t testing.TB) sample {
 	s := sample{dir: t.TempDir(), next: make(map[string]uint64), appended: make(map[string]wal.Count)}
 	l := open(t, sampleOptions(s.dir))
 	for _, stream := range []string{"old", "new"} {
-		if _, err := l.Place(stream, "d"); err != nil {
+		if _, err := l.OpenCursor(stream, "d"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -90,7 +90,7 @@ func (s *sample) checkDamaged(t *testing.T, dir string) (lost uint64) {
 		t.Fatalf("a damaged log does not open: %v", err)
 	}
 	for _, stream := range []string{"old", "new"} {
-		p, err := l.Place(stream, "d")
+		p, err := l.OpenCursor(stream, "d")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func (s *sample) checkDamaged(t *testing.T, dir string) (lost uint64) {
 		}
 		lost += s.next[stream] - 1 + 1 - read.Events
 		settleAll(l, p, read)
-		late, err := l.Place(stream, "late")
+		late, err := l.OpenCursor(stream, "late")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func (s *sample) checkDamaged(t *testing.T, dir string) (lost uint64) {
 	}
 	l = open(t, sampleOptions(dir)) // what was set aside is not met again
 	for _, stream := range []string{"old", "new"} {
-		if st := l.Places(stream)[0].Stat(); st.Pending.Events != 0 {
+		if st := l.Cursors(stream)[0].Stat(); st.Pending.Events != 0 {
 			t.Errorf("%s: got %+v after a second open", stream, st)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Dead is a dead letter: an event that a destination refused for good.
-type Dead struct {
+// DeadLetter is a dead letter: an event that a destination refused for good.
+type DeadLetter struct {
 	Stream, Destination string
 	Event               Event // with its offset
 	Reason              string
@@ -62,10 +62,10 @@ func (l *Log) OpenDead() *DeadLetters {
 	return d
 }
 
-// Bury stores d under an id of its own and returns once it is synced. Ids rise and are not used
+// Put stores d under an id of its own and returns once it is synced. Ids rise and are not used
 // twice. ErrDeadFull: there is no room for it until letters are dropped. An error of the disk leaves open whether d is stored; unless it only lacks space, every later
-// Bury and Drop fails with it, because bbolt would go on where what it has written may be lost.
-func (d *DeadLetters) Bury(letter Dead) error {
+// Put and Drop fails with it, because bbolt would go on where what it has written may be lost.
+func (d *DeadLetters) Put(letter DeadLetter) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := d.buryLocked(letter)
@@ -76,7 +76,7 @@ func (d *DeadLetters) Bury(letter Dead) error {
 	return err
 }
 
-func (d *DeadLetters) buryLocked(letter Dead) error {
+func (d *DeadLetters) buryLocked(letter DeadLetter) error {
 	size := letter.size()
 	for more := 2*size + d.step(); ; more *= 2 {
 		all, err := false, d.openLocked()
@@ -98,7 +98,7 @@ func (d *DeadLetters) buryLocked(letter Dead) error {
 	}
 }
 
-func (d *DeadLetters) putLocked(letter *Dead) error {
+func (d *DeadLetters) putLocked(letter *DeadLetter) error {
 	length := 0
 	err := d.updateLocked(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketDead)

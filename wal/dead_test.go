@@ -30,9 +30,9 @@ func openDead(t *testing.T, dir string) *wal.DeadLetters {
 }
 
 // letter is the n-th sample: of two streams and three destinations.
-func letter(n int) wal.Dead {
+func letter(n int) wal.DeadLetter {
 	key := fmt.Sprint("key", n)
-	return wal.Dead{
+	return wal.DeadLetter{
 		Stream: fmt.Sprint("stream", n%2), Destination: fmt.Sprint("destination", n%3),
 		Event: wal.Event{
 			Key: key, Data: bytes.Repeat([]byte{byte(n)}, n), Time: int64(n) - 1, Offset: uint64(100 + n),
@@ -45,7 +45,7 @@ func letter(n int) wal.Dead {
 func bury(t *testing.T, d *wal.DeadLetters, count int) {
 	t.Helper()
 	for n := range count {
-		if err := d.Bury(letter(n)); err != nil {
+		if err := d.Put(letter(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,7 +119,7 @@ func TestDeadLettersBeyondOneLook(t *testing.T) {
 	for n := range 7 {
 		l := letter(n)
 		l.Event.Data = make([]byte, 1<<20)
-		if err := d.Bury(l); err != nil {
+		if err := d.Put(l); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -189,7 +189,7 @@ func TestDeadLettersAfterClose(t *testing.T) {
 	_, listErr := d.List(t.Context(), wal.DeadQuery{})
 	_, getErr := d.Get(1)
 	_, dropErr := d.Drop(1)
-	for _, err := range []error{d.Bury(letter(1)), listErr, getErr, dropErr} {
+	for _, err := range []error{d.Put(letter(1)), listErr, getErr, dropErr} {
 		if !errors.Is(err, wal.ErrClosed) {
 			t.Errorf("got %v, want ErrClosed", err)
 		}
@@ -309,7 +309,7 @@ func TestDeadLettersAreReadWhileOthersAreBuried(t *testing.T) {
 	for range 3 {
 		group.Go(func() {
 			for n := range 20 {
-				if err := d.Bury(letter(n)); err != nil {
+				if err := d.Put(letter(n)); err != nil {
 					t.Error(err)
 				}
 			}

@@ -31,7 +31,7 @@ func deadOf(t *testing.T, dir string) (*wal.DeadLetters, *[]string) {
 func buryLetters(t *testing.T, d *wal.DeadLetters, n int) {
 	t.Helper()
 	for range n {
-		must(t, d.Bury(wal.Dead{Stream: "s", Destination: "d", Event: wal.Event{Key: "k", Data: make([]byte, 1000), Time: 1, Offset: 1}, Reason: "refused", At: time.Now()}))
+		must(t, d.Put(wal.DeadLetter{Stream: "s", Destination: "d", Event: wal.Event{Key: "k", Data: make([]byte, 1000), Time: 1, Offset: 1}, Reason: "refused", At: time.Now()}))
 	}
 }
 
@@ -106,7 +106,7 @@ func TestDeadLetters_OutgrowTheirMap(t *testing.T) {
 	dir := t.TempDir()
 	d, aside := deadOf(t, dir)
 	for n := range uint64(24) {
-		must(t, d.Bury(wal.Dead{Stream: "s", Destination: "d", Event: wal.Event{Data: make([]byte, n*64<<10), Offset: n + 1}, At: time.Now()}))
+		must(t, d.Put(wal.DeadLetter{Stream: "s", Destination: "d", Event: wal.Event{Data: make([]byte, n*64<<10), Offset: n + 1}, At: time.Now()}))
 	}
 	for range 2 {
 		for id := range uint64(24) {

@@ -34,7 +34,7 @@ var (
 )
 
 // append encodes the letter that is stored under id.
-func (d *Dead) append(b []byte, id uint64) []byte {
+func (d *DeadLetter) append(b []byte, id uint64) []byte {
 	start := len(b)
 	b = append(b, letterVersion, 0, 0, 0, 0)
 	b = appendText(b, d.Stream)
@@ -47,7 +47,7 @@ func (d *Dead) append(b []byte, id uint64) []byte {
 }
 
 // size returns about the length of the letter.
-func (d *Dead) size() int64 {
+func (d *DeadLetter) size() int64 {
 	return int64(len(d.Stream)+len(d.Destination)+len(d.Reason)+frameSize(&d.Event)) + 64
 }
 
@@ -57,7 +57,7 @@ func letterSum(value []byte, id uint64) uint32 {
 }
 
 // decode reads what append wrote. The event lies in value: a letter that is kept needs a value that is.
-func (d *Dead) decode(value []byte, id uint64) error {
+func (d *DeadLetter) decode(value []byte, id uint64) error {
 	switch {
 	case len(value) < letterSumOf:
 		return errLetterShort
@@ -87,7 +87,7 @@ func (d *Dead) decode(value []byte, id uint64) error {
 }
 
 // stat returns what a list tells of the letter, in memory of its own.
-func (d *Dead) stat(id uint64) DeadStat {
+func (d *DeadLetter) stat(id uint64) DeadStat {
 	return DeadStat{
 		ID: id, Stream: d.Stream, Destination: d.Destination, Offset: d.Event.Offset,
 		Key: strings.Clone(d.Event.Key), Bytes: len(d.Event.Data), Reason: d.Reason, At: d.At,

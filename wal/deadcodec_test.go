@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-func soundLetter() Dead {
-	return Dead{
+func soundLetter() DeadLetter {
+	return DeadLetter{
 		Stream: "s", Destination: "d", Reason: "refused", At: time.Unix(5, 6),
 		Event: Event{Key: "k", Data: []byte("data"), Time: -1, Offset: 9, Lane: LaneOf("k"), Attributes: map[string]string{"a": "b"}},
 	}
@@ -18,17 +18,17 @@ func soundLetter() Dead {
 func TestALetterIsReadAsItWasWritten(t *testing.T) {
 	want := soundLetter()
 	value := want.append(nil, 7)
-	var got Dead
+	var got DeadLetter
 	if err := got.decode(value, 7); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
-	if err := new(Dead).decode(value, 8); err == nil {
+	if err := new(DeadLetter).decode(value, 8); err == nil {
 		t.Error("a letter under another's id is taken for good")
 	}
 	for i := range value {
 		broken := bytes.Clone(value)
 		broken[i] ^= 0x10
-		if new(Dead).decode(broken, 7) == nil || new(Dead).decode(value[:i], 7) == nil {
+		if new(DeadLetter).decode(broken, 7) == nil || new(DeadLetter).decode(value[:i], 7) == nil {
 			t.Errorf("a flipped bit in byte %d, or an end there, is not seen", i)
 		}
 	}
@@ -36,7 +36,7 @@ func TestALetterIsReadAsItWasWritten(t *testing.T) {
 
 // FuzzLetter also gives bad content the right checksum, to come further.
 func FuzzLetter(f *testing.F) {
-	sound, bare := soundLetter(), Dead{}
+	sound, bare := soundLetter(), DeadLetter{}
 	f.Add(uint64(7), sound.append(nil, 7), false)
 	f.Add(uint64(0), bare.append(nil, 0), true)
 	f.Add(uint64(1), []byte{letterVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}, true)
@@ -46,11 +46,11 @@ func FuzzLetter(f *testing.F) {
 			value[0] = letterVersion
 			binary.BigEndian.PutUint32(value[letterSumAt:], letterSum(value, id))
 		}
-		var letter Dead
+		var letter DeadLetter
 		if letter.decode(value, id) != nil {
 			return
 		}
-		var again Dead
+		var again DeadLetter
 		if err := again.decode(letter.append(nil, id), id); err != nil {
 			t.Fatal(err)
 		}

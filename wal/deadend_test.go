@@ -37,7 +37,7 @@ type fullLog struct {
 	volume                   int64 // 0: larger than the log
 	names                    []string
 	sent, stored             map[string]uint64 // the last sequence, by stream and producer
-	places                   map[string]*wal.Place
+	places                   map[string]*wal.Cursor
 	rejected                 int // names
 }
 
@@ -63,7 +63,7 @@ func TestDeadEnd_NoneOnceAllIsSettled(t *testing.T) {
 func drawFullLog(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	upTo := func(most int) int { return int(math.Exp(r.Float64() * math.Log(float64(most)))) } // each magnitude as often
-	f := &fullLog{t: t, rand: r, sent: make(map[string]uint64), stored: make(map[string]uint64), places: make(map[string]*wal.Place)}
+	f := &fullLog{t: t, rand: r, sent: make(map[string]uint64), stored: make(map[string]uint64), places: make(map[string]*wal.Cursor)}
 	f.o = wal.Options{MaxSize: 1 << 20 * int64(upTo(64)), OnFull: []wal.OnFull{wal.Reject, wal.Reject, wal.Block, wal.DropOldest}[r.IntN(4)]}
 	least := f.o.MaxSize
 	if r.IntN(2) == 0 {
@@ -166,7 +166,7 @@ func (f *fullLog) least() int64 {
 func (f *fullLog) batch() *wal.Batch {
 	stream := fmt.Sprintf("stream-%d", f.rand.IntN(f.streams))
 	if f.places[stream] == nil {
-		p, err := f.l.Place(stream, "archive")
+		p, err := f.l.OpenCursor(stream, "archive")
 		must(f.t, err)
 		f.places[stream] = p
 	}

@@ -20,16 +20,16 @@ func TestNothingIsBuriedAfterAFailedSync(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := OpenDead(t.TempDir())
-			if err := d.Bury(soundLetter()); err != nil {
+			if err := d.Put(soundLetter()); err != nil {
 				t.Fatal(err)
 			}
 			d.commit = fails
-			if err := d.Bury(soundLetter()); !errors.Is(err, syscall.EIO) {
+			if err := d.Put(soundLetter()); !errors.Is(err, syscall.EIO) {
 				t.Errorf("got %v, want EIO", err)
 			}
 			d.commit = (*bolt.Tx).Commit
 			_, dropErr := d.Drop(1)
-			if err := d.Bury(soundLetter()); !errors.Is(err, syscall.EIO) || !errors.Is(dropErr, syscall.EIO) {
+			if err := d.Put(soundLetter()); !errors.Is(err, syscall.EIO) || !errors.Is(dropErr, syscall.EIO) {
 				t.Errorf("got %v, %v, want the first error again", err, dropErr)
 			}
 			if got, err := d.Get(1); err != nil || got.Reason != soundLetter().Reason {
@@ -42,17 +42,17 @@ func TestNothingIsBuriedAfterAFailedSync(t *testing.T) {
 	}
 }
 
-func TestBuryingGoesOnWhenThereIsSpaceAgain(t *testing.T) {
+func TestDeadLetters_GoOnWhenThereIsSpaceAgain(t *testing.T) {
 	d := OpenDead(t.TempDir())
-	if err := d.Bury(soundLetter()); err != nil {
+	if err := d.Put(soundLetter()); err != nil {
 		t.Fatal(err)
 	}
 	d.commit = func(*bolt.Tx) error { return &os.PathError{Op: "write", Path: d.path, Err: syscall.ENOSPC} }
-	if err := d.Bury(soundLetter()); !errors.Is(err, syscall.ENOSPC) {
+	if err := d.Put(soundLetter()); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want ENOSPC", err)
 	}
 	d.commit = (*bolt.Tx).Commit
-	if err := d.Bury(soundLetter()); err != nil {
+	if err := d.Put(soundLetter()); err != nil {
 		t.Errorf("got %v, want it stored", err)
 	}
 	if err := d.Close(); err != nil {
@@ -69,16 +69,16 @@ func TestNothingIsBuriedAfterASyncWithoutSpace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := OpenDead(t.TempDir())
-			if err := d.Bury(soundLetter()); err != nil {
+			if err := d.Put(soundLetter()); err != nil {
 				t.Fatal(err)
 			}
 			d.commit = func(*bolt.Tx) error { return late }
-			if err := d.Bury(soundLetter()); !errors.Is(err, late) {
+			if err := d.Put(soundLetter()); !errors.Is(err, late) {
 				t.Errorf("got %v, want %v", err, late)
 			}
 			d.commit = (*bolt.Tx).Commit
 			_, dropErr := d.Drop(1)
-			if err := d.Bury(soundLetter()); !errors.Is(err, late) || !errors.Is(dropErr, late) {
+			if err := d.Put(soundLetter()); !errors.Is(err, late) || !errors.Is(dropErr, late) {
 				t.Errorf("got %v, %v, want the first error again", err, dropErr)
 			}
 			if err := d.Close(); err != nil {
@@ -94,7 +94,7 @@ func largeAndFew(t *testing.T, d *DeadLetters) (drop []uint64) {
 	letter := soundLetter()
 	letter.Event.Data = make([]byte, 60_000)
 	for id := range uint64(40) {
-		if err := d.Bury(letter); err != nil {
+		if err := d.Put(letter); err != nil {
 			t.Fatal(err)
 		}
 		if id > 0 {
@@ -118,7 +118,7 @@ func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 	if _, err := os.Stat(d.path + unfinishedSuffix); length != before || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %d bytes and a copy: %v, want the %d of before and none", length, err, before)
 	}
-	if err := d.Bury(soundLetter()); err != nil {
+	if err := d.Put(soundLetter()); err != nil {
 		t.Error(err)
 	}
 	d.copied = func() error { return nil }
@@ -169,7 +169,7 @@ func TestDeadLetters_AfterACrashBetweenCopyAndRename(t *testing.T) {
 		if _, err := os.Stat(after.path + unfinishedSuffix); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("got %v, want no copy left", err)
 		}
-		if err := after.Bury(soundLetter()); err != nil {
+		if err := after.Put(soundLetter()); err != nil {
 			t.Error(err)
 		}
 		if last, err := after.LastID(); err != nil || last != 41 {

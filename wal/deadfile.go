@@ -164,7 +164,7 @@ func newestLetter(path string) error {
 		if len(e.key) != 8 {
 			return s.file.corrupt("a dead letter's key has %d bytes, want 8", len(e.key))
 		}
-		var letter Dead
+		var letter DeadLetter
 		return inFile(path, letter.decode(e.value, binary.BigEndian.Uint64(e.key)))
 	})
 }

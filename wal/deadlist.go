@@ -105,7 +105,7 @@ func (l *look) run(b *bolt.Bucket) error {
 }
 
 func (l *look) take(id uint64, value []byte) {
-	var letter Dead
+	var letter DeadLetter
 	if err := letter.decode(value, id); err != nil {
 		if l.query.Stream == "" && l.query.Destination == "" {
 			l.letters = append(l.letters, DeadStat{ID: id, Damage: damagedLetter(l.path, id, err)})
@@ -124,7 +124,7 @@ func damagedLetter(path string, id uint64, err error) error {
 }
 
 // Get returns a letter whole. Errors: ErrNoLetter; a *CorruptError; ErrClosed.
-func (d *DeadLetters) Get(id uint64) (letter Dead, err error) {
+func (d *DeadLetters) Get(id uint64) (letter DeadLetter, err error) {
 	var value []byte
 	err = d.view(func(b *bolt.Bucket) error {
 		if b != nil {
@@ -133,13 +133,13 @@ func (d *DeadLetters) Get(id uint64) (letter Dead, err error) {
 		return nil
 	})
 	if err != nil {
-		return Dead{}, err
+		return DeadLetter{}, err
 	}
 	if value == nil {
-		return Dead{}, fmt.Errorf("%w: id %d", ErrNoLetter, id)
+		return DeadLetter{}, fmt.Errorf("%w: id %d", ErrNoLetter, id)
 	}
 	if err := letter.decode(value, id); err != nil {
-		return Dead{}, damagedLetter(d.path, id, err)
+		return DeadLetter{}, damagedLetter(d.path, id, err)
 	}
 	return letter, nil
 }

@@ -13,8 +13,8 @@ import (
 )
 
 // sized is a dead letter of about so many bytes.
-func sized(n int) wal.Dead {
-	return wal.Dead{Stream: "s", Destination: "d", Event: wal.Event{Key: "k", Data: make([]byte, n), Time: 1, Offset: 1}, Reason: "refused"}
+func sized(n int) wal.DeadLetter {
+	return wal.DeadLetter{Stream: "s", Destination: "d", Event: wal.Event{Key: "k", Data: make([]byte, n), Time: 1, Offset: 1}, Reason: "refused"}
 }
 
 func deadLength(t *testing.T, dir string) int64 {
@@ -28,7 +28,7 @@ func deadLength(t *testing.T, dir string) int64 {
 func buryUntilFull(t *testing.T, d *wal.DeadLetters, random *rand.Rand, most int) (n int) {
 	t.Helper()
 	for ; n < 1_000_000; n++ {
-		err := d.Bury(sized(random.IntN(most)))
+		err := d.Put(sized(random.IntN(most)))
 		var full *wal.DeadFullError
 		if errors.As(err, &full) && full.Max > 0 && full.Letter > 0 {
 			return n
@@ -59,7 +59,7 @@ func TestDeadLetters_AreWithinMaxSize(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d/max=%d", seed, size), func(t *testing.T) {
 			o := wal.Options{Dir: t.TempDir(), MaxSize: size}
 			l := open(t, o)
-			p, err := l.Place("s", "d")
+			p, err := l.OpenCursor("s", "d")
 			must(t, err)
 			d := l.OpenDead()
 			defer d.Close()
@@ -98,7 +98,7 @@ func TestDeadLetters_AtTheirBoundLeaveRoomForTheLargestAppend(t *testing.T) {
 	for _, size := range []int64{wal.MinMaxSize, 3 << 20, 16 << 20} {
 		o := wal.Options{Dir: t.TempDir(), MaxSize: size}
 		l := open(t, o)
-		p, err := l.Place("s", "d")
+		p, err := l.OpenCursor("s", "d")
 		must(t, err)
 		d := l.OpenDead()
 		buryUntilFull(t, d, rand.New(rand.NewPCG(1, uint64(size))), int(size/256))
@@ -148,7 +148,7 @@ func TestDeadLetters_ShrinkWhenDropped(t *testing.T) {
 			d := l.OpenDead()
 			const n = 600
 			for range n {
-				must(t, d.Bury(sized(8000)))
+				must(t, d.Put(sized(8000)))
 			}
 			full, ids := deadLength(t, dir), list(t, d, wal.DeadQuery{})
 			for part := range slices.Chunk(ids[keep:], 100) {
@@ -165,7 +165,7 @@ func TestDeadLetters_ShrinkWhenDropped(t *testing.T) {
 			must(t, d.Close())
 			d = l.OpenDead()
 			defer d.Close()
-			must(t, d.Bury(sized(10)))
+			must(t, d.Put(sized(10)))
 			if got, err := d.LastID(); err != nil || got != n+1 {
 				t.Errorf("got id %d, %v, want %d", got, err, n+1)
 			}
@@ -178,7 +178,7 @@ func TestDeadLetters_AreReadWhileTheFileShrinks(t *testing.T) {
 	d := openDead(t, t.TempDir())
 	for range 5 {
 		for range 40 {
-			must(t, d.Bury(sized(60_000)))
+			must(t, d.Put(sized(60_000)))
 		}
 		ids := list(t, d, wal.DeadQuery{})
 		done := make(chan struct{})
@@ -201,7 +201,7 @@ func TestDeadLetters_OverTheirBoundFromBefore(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20}
 	d := wal.OpenDead(o.Dir)
 	for range 100 {
-		must(t, d.Bury(sized(60_000)))
+		must(t, d.Put(sized(60_000)))
 	}
 	must(t, d.Close())
 	l := open(t, o)
@@ -210,11 +210,11 @@ func TestDeadLetters_OverTheirBoundFromBefore(t *testing.T) {
 	}
 	d = l.OpenDead()
 	defer d.Close()
-	if err := d.Bury(sized(10)); !errors.Is(err, wal.ErrDeadFull) {
+	if err := d.Put(sized(10)); !errors.Is(err, wal.ErrDeadFull) {
 		t.Errorf("got %v, want ErrDeadFull", err)
 	}
 	_, err := d.Drop(list(t, d, wal.DeadQuery{})...)
 	must(t, err)
-	must(t, d.Bury(sized(10)))
+	must(t, d.Put(sized(10)))
 	wantUnderMax(t, l, o.Dir)
 }

@@ -162,9 +162,9 @@ func eventAgain(t *testing.T, e *Event) error {
 	return nil
 }
 
-// soundPlace is a place with something in every field.
-func soundPlace() *Place {
-	p := &Place{stream: newStream("s", 0), name: "d", state: []byte("state")}
+// soundCursor is a place with something in every field.
+func soundCursor() *Cursor {
+	p := &Cursor{stream: newStream("s", 0), name: "d", state: []byte("state")}
 	for i := range p.marks {
 		p.marks[i].Checkpoint = uint64(100 + i)
 	}
@@ -176,16 +176,16 @@ func soundPlace() *Place {
 	return p
 }
 
-func FuzzPlace(f *testing.F) {
-	f.Add(soundPlace().appendLocked(nil))
-	f.Add((&Place{}).appendLocked(nil))
-	f.Add([]byte{placeVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+func FuzzCursor(f *testing.F) {
+	f.Add(soundCursor().appendLocked(nil))
+	f.Add((&Cursor{}).appendLocked(nil))
+	f.Add([]byte{cursorVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p := &Place{stream: newStream("s", 0)}
+		p := &Cursor{stream: newStream("s", 0)}
 		if p.decode(b) != nil {
 			return
 		}
-		q := &Place{stream: p.stream}
+		q := &Cursor{stream: p.stream}
 		if err := q.decode(p.appendLocked(nil)); err != nil || !reflect.DeepEqual(q.ledger, p.ledger) || !reflect.DeepEqual(q.marks, p.marks) || !bytes.Equal(q.state, p.state) {
 			t.Errorf("got %+v, %v, want %+v", q, err, p)
 		}
@@ -211,9 +211,9 @@ func FuzzProducer(f *testing.F) {
 }
 
 func FuzzStateKey(f *testing.F) {
-	f.Add(stateKey(statePlace, "stream", "destination"))
+	f.Add(stateKey(stateCursor, "stream", "destination"))
 	f.Add(stateKey(stateStream, ""))
-	f.Add([]byte{statePlace, 0xff})
+	f.Add([]byte{stateCursor, 0xff})
 	f.Fuzz(func(t *testing.T, k []byte) {
 		kind, texts, ok := splitStateKey(k)
 		if !ok {

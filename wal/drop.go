@@ -18,7 +18,7 @@ func (l *Log) makeRoom() {
 // open place by its Floor, a parked one soon. It may be called by the committer, so it reads nothing.
 func (l *Log) dropBelow(s *stream, f Floor) {
 	news := s.raise(f)
-	for _, p := range s.sortedPlaces() {
+	for _, p := range s.sortedCursors() {
 		if !p.raise(f) {
 			poke(l.parkedNews)
 		}
@@ -59,7 +59,7 @@ func (l *Log) oldest() (ends []streamEnd) {
 }
 
 // raise raises the floor. It reports whether a shipper drops the events below it.
-func (p *Place) raise(f Floor) bool {
+func (p *Cursor) raise(f Floor) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.floor = p.floor.raised(f)
@@ -75,7 +75,7 @@ func (l *Log) dropForParked() {
 		case <-l.closing:
 			return
 		}
-		for _, p := range l.allPlaces() {
+		for _, p := range l.allCursors() {
 			if p.dropsLate() && l.usable() == nil {
 				l.dropParked(p)
 			}
@@ -84,22 +84,22 @@ func (l *Log) dropForParked() {
 }
 
 // dropsLate reports whether the place has no shipper and has unsettled events below its floor.
-func (p *Place) dropsLate() bool {
+func (p *Cursor) dropsLate() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.shippedLocked() && p.checkpointLocked() < p.floor.Offset()
 }
 
 // dropParked drops for a destination without a shipper: it is not configured any more, or can't be built yet.
-func (l *Log) dropParked(p *Place) {
+func (l *Log) dropParked(p *Cursor) {
 	l.losing.Lock() // no loss is reckoned meanwhile
 	defer l.losing.Unlock()
-	marks, floor := p.Marks(), p.Floor()
+	marks, floor := p.Lanes(), p.Floor()
 	next := floor.Offset()
-	moved, from := make(map[uint8]Mark), next
+	moved, from := make(map[uint8]Progress), next
 	for lane, m := range marks {
 		if m.Checkpoint < next {
-			moved[uint8(lane)] = Mark{Checkpoint: next, Settled: runsFrom(m.Settled, next)}
+			moved[uint8(lane)] = Progress{Checkpoint: next, Settled: runsFrom(m.Settled, next)}
 			from = min(from, m.Checkpoint)
 		}
 	}
@@ -121,16 +121,16 @@ func (l *Log) dropParked(p *Place) {
 		}
 	}
 	l.opts.parkedStep()
-	p.settleParked(&marks, Settlement{Marks: moved, Add: Ledger{Dropped: dropped}})
+	p.settleParked(&marks, Settlement{Lanes: moved, Add: Ledger{Dropped: dropped}})
 }
 
 // settleParked is Settle unless a shipper has begun by now, or the marks have changed since the events were counted: then
 // they are counted again.
-func (p *Place) settleParked(marks *[Lanes]Mark, s Settlement) {
+func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
 	var err error
-	since := slices.EqualFunc(p.marks[:], marks[:], Mark.equal)
+	since := slices.EqualFunc(p.marks[:], marks[:], Progress.equal)
 	if !p.shippedLocked() && since {
 		err = p.settleLocked(&s)
 	}

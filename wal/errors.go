@@ -33,8 +33,8 @@ var (
 	// what is stored. Nothing of it was stored.
 	ErrSequence = errors.New("wal: producer sequence out of order")
 
-	// ErrPlaceOpen is wrapped by Log.Place for a place that is open: it has one owner at a time. Park ends that.
-	ErrPlaceOpen = errors.New("wal: place already open")
+	// ErrCursorOpen is wrapped by Log.Place for a place that is open: it has one owner at a time. Park ends that.
+	ErrCursorOpen = errors.New("wal: place already open")
 
 	// ErrUnsettled is wrapped by Place.Settle for a settlement that counts events and moves no mark: the events would leave
 	// pending, and after a restart they would be settled again. Nothing of it was recorded.

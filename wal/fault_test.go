@@ -54,7 +54,7 @@ func failCommit(t *testing.T, when string, hook func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func checkAcked(t *testing.T, o wal.Options, acked uint64) {
 	if events < acked || events > acked+1 {
 		t.Errorf("got %d events after a reopen, want %d and at most one more", events, acked)
 	}
-	place, _ := l.Place("s", "d")
+	place, _ := l.OpenCursor("s", "d")
 	if st := place.Stat(); st.Appended.Events != events || st.Pending.Events > events {
 		t.Errorf("got %+v", st)
 	}

@@ -49,7 +49,7 @@ func TestTheSegmentsStayUnderTheMaximum(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("event=%d/batch=%d", size, n), func(t *testing.T) {
 				l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: max})
-				l.Place("s", "d")
+				l.OpenCursor("s", "d")
 				stored := fill(t, l, "s", size, n)
 				if st := l.Stat(); st.Bytes > max || occupied(t, l) > max {
 					t.Errorf("got %+v, %d bytes in the folder", st, occupied(t, l))
@@ -115,7 +115,7 @@ func TestABatchOfMoreThan64MiBIsTooLarge(t *testing.T) {
 func TestFullDoesNotFlapWithEveryCheckpoint(t *testing.T) {
 	clock := steppedClock{start: time.Now()}
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, Clock: clock.now})
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	stored := fill(t, l, "s", 10_000, 1)
 	clock.ahead.Store(int64(time.Minute))
 	for range 5 {
@@ -136,7 +136,7 @@ func TestFullDoesNotFlapWithEveryCheckpoint(t *testing.T) {
 func TestALogThatWasFullIsFullAfterARestart(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20}
 	l := open(t, o)
-	l.Place("s", "d")
+	l.OpenCursor("s", "d")
 	stored := fill(t, l, "s", 10_000, 1)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -144,7 +144,7 @@ func TestALogThatWasFullIsFullAfterARestart(t *testing.T) {
 	clock := steppedClock{start: time.Now()}
 	o.Clock = clock.now
 	l = open(t, o)
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	clock.ahead.Store(int64(time.Minute))
 	if !l.Full() {
 		t.Error("not full, without room")
@@ -158,7 +158,7 @@ func TestALogThatWasFullIsFullAfterARestart(t *testing.T) {
 
 func TestABlockedAppendWaitsWithinItsDeadline(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnFull: wal.Block})
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	batch := &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 10_000)))}}
 	var stored wal.Count
 	for {
@@ -198,13 +198,13 @@ func TestDropOldestDropsWhatNobodyHasSettled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Place("s", "parked")
+	l.OpenCursor("s", "parked")
 	appendOne(t, l, "s", "k", "first")
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	l = open(t, o)
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() { defer close(stopped); dropFloors(l, p, stop) }()
 	appendOne(t, l, "nobody", "k", "an event that has no destination")
@@ -220,7 +220,7 @@ func TestDropOldestDropsWhatNobodyHasSettled(t *testing.T) {
 	if st := l.Stat(); st.Bytes > st.MaxBytes {
 		t.Errorf("got %+v", st)
 	}
-	for _, p := range l.Places("s") {
+	for _, p := range l.Cursors("s") {
 		st := p.Stat()
 		dropped := st.Dropped[wal.DroppedFull]
 		if dropped.Events < events/2 || st.Appended.Events != events+1 || st.Pending.Events+dropped.Events != events+1 {
@@ -233,7 +233,7 @@ func TestDropOldestDropsWhatNobodyHasSettled(t *testing.T) {
 func TestDropOldest_DropsNoMoreThanTheOldestSegments(t *testing.T) {
 	const segment = 128 << 10
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20, SegmentSize: segment, OnFull: wal.DropOldest})
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() { defer close(stopped); dropFloors(l, p, stop) }()
@@ -257,7 +257,7 @@ func TestDropOldest_DropsNoMoreThanTheOldestSegments(t *testing.T) {
 // The segment that is ready to follow the newest takes room too.
 func TestStat_CountsTheSegmentThatIsReady(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10})
-	_, err := l.Place("s", "d")
+	_, err := l.OpenCursor("s", "d")
 	must(t, err)
 	for len(readyFiles(t, l)) == l.Stat().Segments {
 		appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
@@ -281,7 +281,7 @@ func readyFiles(t *testing.T, l *wal.Log) []string {
 }
 
 // dropFloors does what a shipper that delivers nothing does: it drops below its floor.
-func dropFloors(l *wal.Log, p *wal.Place, stop chan struct{}) {
+func dropFloors(l *wal.Log, p *wal.Cursor, stop chan struct{}) {
 	for {
 		grown := l.Grown(p.Stream())
 		dropTo(l, p, p.Floor().Offset())
@@ -293,7 +293,7 @@ func dropFloors(l *wal.Log, p *wal.Place, stop chan struct{}) {
 	}
 }
 
-func dropTo(l *wal.Log, p *wal.Place, floor uint64) {
+func dropTo(l *wal.Log, p *wal.Cursor, floor uint64) {
 	from, count := p.Stat().Checkpoint, wal.Count{}
 	if floor <= from {
 		return
@@ -310,9 +310,9 @@ func dropTo(l *wal.Log, p *wal.Place, floor uint64) {
 		}
 		from = chunk.Next
 	}
-	marks := make(map[uint8]wal.Mark)
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: floor}
+		marks[lane] = wal.Progress{Checkpoint: floor}
 	}
-	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Dropped: map[string]wal.Count{wal.DroppedFull: count}}})
+	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Dropped: map[string]wal.Count{wal.DroppedFull: count}}})
 }

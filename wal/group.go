@@ -28,7 +28,7 @@ type group struct {
 
 	checkpoint bool
 	syncs      []syncCall
-	places     []placeStep
+	cursors    []cursorStep
 	gone       [][]byte // keys of places that were removed
 }
 
@@ -163,7 +163,7 @@ func (g *group) write(c *committer, tx *bolt.Tx, seg *segment) error {
 			return fmt.Errorf("put producer: %w", err)
 		}
 	}
-	for _, step := range g.places {
+	for _, step := range g.cursors {
 		if err := state.Put(step.key, step.value); err != nil {
 			return fmt.Errorf("put place: %w", err)
 		}

@@ -35,9 +35,9 @@ type Inspection struct {
 	// SetAside are the segments that an agent could not read and put away, and Unfinished those that
 	// a crash left half made, which never held an event.
 	SetAside, Unfinished []FileInfo
-	Streams              []StreamStat     // by name
-	Places               []InspectedPlace // by stream and destination
-	Missing              []MissingRun     // by stream and offset
+	Streams              []StreamStat      // by name
+	Cursors              []InspectedCursor // by stream and destination
+	Missing              []MissingRun      // by stream and offset
 }
 
 // FileInfo is a file of the log.
@@ -68,9 +68,9 @@ type SegmentStream struct {
 	Live uint64
 }
 
-// InspectedPlace is a destination's place as it was last written. Whether the destination is still
+// InspectedCursor is a destination's place as it was last written. Whether the destination is still
 // configured the log does not know.
-type InspectedPlace struct {
+type InspectedCursor struct {
 	Stream, Destination string
 	Ledger
 	Checkpoint        uint64
@@ -354,7 +354,7 @@ func (r *inspecting) finish() {
 		}
 		r.Streams = append(r.Streams, st)
 		for _, p := range s.places {
-			r.Places = append(r.Places, InspectedPlace{
+			r.Cursors = append(r.Cursors, InspectedCursor{
 				Stream: name, Destination: p.name, Ledger: p.ledger,
 				Checkpoint: p.checkpointLocked(), Appended: s.appended, Pending: s.pending(p),
 			})

@@ -114,8 +114,8 @@ func TestToolsBesideALogThatTruncates(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
 	for _, stream := range []string{"small", "middle", "large"} {
-		l.Place(stream, "fast")
-		l.Place(stream, "slow")
+		l.OpenCursor(stream, "fast")
+		l.OpenCursor(stream, "slow")
 	}
 	sync(t, l) // the places are on disk
 	writers, stop := startWriters(t, l)
@@ -128,7 +128,7 @@ func TestToolsBesideALogThatTruncates(t *testing.T) {
 		}
 		checkDump(t, dir, nil, true)
 		wantSound(t, dir)
-		if in, err := wal.Inspect(t.Context(), dir); err != nil || len(in.Places) != 6 {
+		if in, err := wal.Inspect(t.Context(), dir); err != nil || len(in.Cursors) != 6 {
 			t.Errorf("got %+v, %v", in, err)
 		}
 	}
@@ -162,11 +162,11 @@ func advance(t testing.TB, l *wal.Log, stream, destination string, next uint64) 
 		}
 		at = chunk.Next
 	}
-	marks := make(map[uint8]wal.Mark)
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: next}
+		marks[lane] = wal.Progress{Checkpoint: next}
 	}
-	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: c}})
+	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: c}})
 }
 
 const appendingDir = "STANDPIPE_TEST_APPENDING_DIR"

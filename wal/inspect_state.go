@@ -13,8 +13,8 @@ import (
 type loggedStream struct {
 	name     string
 	appended Count
-	places   []*Place // by name
-	end      uint64   // the number after the last block's when the places were read
+	places   []*Cursor // by name
+	end      uint64    // the number after the last block's when the places were read
 }
 
 // low returns the first offset that some destination still needs; all that a stream without one has.
@@ -30,7 +30,7 @@ func (s *loggedStream) low() uint64 {
 }
 
 // pending returns what the place has not settled by its own account.
-func (s *loggedStream) pending(p *Place) Count {
+func (s *loggedStream) pending(p *Cursor) Count {
 	return s.appended.beyond(p.ledger.settled()) // a damaged segment may show fewer events than were settled
 }
 
@@ -70,7 +70,7 @@ func (f *boltFile) state(ctx context.Context, bad func(*CorruptError)) (map[stri
 // stateNames returns the names of all streams in the segment's state, in order.
 func (f *boltFile) stateNames(ctx context.Context, bad func(*CorruptError)) ([]string, error) {
 	known := make(map[string]bool)
-	for _, kind := range []byte{stateStream, statePlace} {
+	for _, kind := range []byte{stateStream, stateCursor} {
 		err := f.elements(ctx, bucketState, []byte{kind}, func(e element) error {
 			if _, names, ok := splitStateKey(e.key); ok && len(names) > 0 {
 				known[names[0]] = true
@@ -101,7 +101,7 @@ func (snap *snapshot) loggedStream(name string) (*loggedStream, error) {
 			return s, snap.file.corrupt("the state of stream %q: %v", name, err)
 		}
 	}
-	if err := snap.readPlaces(s); err != nil {
+	if err := snap.readCursors(s); err != nil {
 		return s, err
 	}
 	s.end, err = snap.endOfBlocks()
@@ -116,14 +116,14 @@ func (s *loggedStream) addHeld(b *block) {
 	}
 }
 
-func (snap *snapshot) readPlaces(s *loggedStream) error {
-	prefix := stateKey(statePlace, s.name)
+func (snap *snapshot) readCursors(s *loggedStream) error {
+	prefix := stateKey(stateCursor, s.name)
 	for key := prefix; ; {
 		leaf, after, err := snap.leafOf(bucketState, key)
 		if err != nil {
 			return err
 		}
-		err = visitFrom(leaf, key, prefix, func(e element) error { return s.addPlace(e, snap.file.summed) })
+		err = visitFrom(leaf, key, prefix, func(e element) error { return s.addCursor(e, snap.file.summed) })
 		if err != nil {
 			return snap.file.fault(fmt.Errorf("a destination of stream %q: %w", s.name, err))
 		}
@@ -134,12 +134,12 @@ func (snap *snapshot) readPlaces(s *loggedStream) error {
 	}
 }
 
-func (s *loggedStream) addPlace(e element, summed bool) error {
+func (s *loggedStream) addCursor(e element, summed bool) error {
 	_, names, ok := splitStateKey(e.key)
 	if !ok || len(names) != 2 {
 		return fmt.Errorf("a state key of %d bytes is malformed", len(e.key))
 	}
-	p := &Place{name: names[1]}
+	p := &Cursor{name: names[1]}
 	s.places = append(s.places, p)
 	v, err := stateValue(e.key, e.value, summed)
 	if err != nil {

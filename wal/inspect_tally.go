@@ -142,7 +142,7 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 			t.lose(Run{t.next(), t.appended.Events + 1})
 		}
 		for i, p := range t.places {
-			v.judgePlace(t, p, t.live[i], lows[name])
+			v.judgeCursor(t, p, t.live[i], lows[name])
 		}
 		if len(t.places) == 0 {
 			for _, hole := range t.holes(1, t.appended.Events+1) {
@@ -180,9 +180,9 @@ func (l *logFiles) lows(ctx context.Context) (map[string]uint64, error) {
 	return lows, err
 }
 
-// judgePlace tells of events that the destination waits for and that are not there. Those whose
+// judgeCursor tells of events that the destination waits for and that are not there. Those whose
 // ledger has them as dropped are only worth a note.
-func (v *verifying) judgePlace(t *tally, p *Place, live, low uint64) {
+func (v *verifying) judgeCursor(t *tally, p *Cursor, live, low uint64) {
 	from, next := p.checkpointLocked(), t.appended.Events+1
 	var holes []Run
 	truncated := false

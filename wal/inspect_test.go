@@ -23,7 +23,7 @@ func fillLog(t testing.TB, dir string) {
 	t.Helper()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 	for _, name := range [][2]string{{"clicks", "archive"}, {"clicks", "live"}, {"audit", "archive"}} {
-		if _, err := l.Place(name[0], name[1]); err != nil {
+		if _, err := l.OpenCursor(name[0], name[1]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -50,11 +50,11 @@ func settleLanes(t testing.TB, l *wal.Log, stream, destination string, next func
 			c.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
 		}
 	}
-	marks := make(map[uint8]wal.Mark)
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: next(lane)}
+		marks[lane] = wal.Progress{Checkpoint: next(lane)}
 	}
-	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: c}})
+	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: c}})
 }
 
 func verify(t testing.TB, dir string) *wal.VerifyReport {
@@ -120,23 +120,23 @@ func TestInspectTellsWhatTheLogTells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(got.Streams, closed.Streams) || !reflect.DeepEqual(got.Places, closed.Places) {
+	if !reflect.DeepEqual(got.Streams, closed.Streams) || !reflect.DeepEqual(got.Cursors, closed.Cursors) {
 		t.Errorf("got %+v beside an open log, %+v of a closed one", got, closed)
 	}
 	if got.ID != l.ID() || !reflect.DeepEqual(got.Streams, l.Streams()) || len(got.Segments) != l.Stat().Segments {
 		t.Errorf("got log %s, %+v, %d segments, want %s, %+v, %d", got.ID, got.Streams, len(got.Segments), l.ID(), l.Streams(), l.Stat().Segments)
 	}
-	checkPlaces(t, l, got.Places)
+	checkCursors(t, l, got.Cursors)
 	checkSegments(t, got.Segments)
 }
 
-func checkPlaces(t *testing.T, l *wal.Log, got []wal.InspectedPlace) {
+func checkCursors(t *testing.T, l *wal.Log, got []wal.InspectedCursor) {
 	t.Helper()
 	if len(got) != 3 {
 		t.Errorf("got %d places, want 3", len(got))
 	}
 	for _, p := range got {
-		for _, want := range l.Places(p.Stream) {
+		for _, want := range l.Cursors(p.Stream) {
 			if st := want.Stat(); want.Name() == p.Destination && (st.Pending != p.Pending || st.Checkpoint != p.Checkpoint || st.Delivered != p.Delivered) {
 				t.Errorf("got %+v, want %+v", p, st)
 			}

@@ -213,8 +213,8 @@ func (f *boltFile) stateFault(e element) error {
 		d.number()
 		d.number()
 		return d.err()
-	case kind == statePlace && len(names) == 2:
-		return new(Place).decode(value)
+	case kind == stateCursor && len(names) == 2:
+		return new(Cursor).decode(value)
 	case kind == stateProducer && len(names) == 2:
 		_, err := decodeProducer(value)
 		return err

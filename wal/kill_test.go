@@ -117,7 +117,7 @@ func lastOf(l *wal.Log, key string) int {
 }
 
 // settledOf returns the highest number of each key that has been settled at the place.
-func settledOf(p *wal.Place) map[string]int {
+func settledOf(p *wal.Cursor) map[string]int {
 	settled := make(map[string]int)
 	for line := range strings.Lines(string(p.State())) {
 		var key string
@@ -234,7 +234,7 @@ func checkKilled(t *testing.T, dir string, acked map[string]int) {
 }
 
 // settleSome settles the first half of what is pending.
-func settleSome(t *testing.T, l *wal.Log, p *wal.Place) {
+func settleSome(t *testing.T, l *wal.Log, p *wal.Cursor) {
 	t.Helper()
 	from := p.Stat().Checkpoint
 	until := from + (l.Next(p.Stream())-from)/2
@@ -249,9 +249,9 @@ func settleSome(t *testing.T, l *wal.Log, p *wal.Place) {
 	for key, n := range settled {
 		fmt.Fprintf(&state, "%s %d\n", key, n)
 	}
-	marks := make(map[uint8]wal.Mark)
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: until}
+		marks[lane] = wal.Progress{Checkpoint: until}
 	}
-	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: count}, State: []byte(state.String())})
+	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: count}, State: []byte(state.String())})
 }

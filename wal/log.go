@@ -43,7 +43,7 @@ type Log struct {
 	spare    spareFiles
 
 	coming    *nextSegment // that is made ready; the committer's
-	dirty     placeQueue
+	dirty     cursorQueue
 	chores    *chores
 	truncator *truncator
 
@@ -59,23 +59,23 @@ type Log struct {
 	copying   atomic.Int64   // the most bytes that the copy under way takes on the disk
 
 	swapping     sync.Mutex     // held while the spans and the file of a segment become those of its copy
-	reckonLater  []*Place       // the places that reconcileAll left in Open
+	reckonLater  []*Cursor      // the places that reconcileAll left in Open
 	reckoner     sync.WaitGroup // does it; awaited by Close
 	losing       sync.Mutex     // held while losses are reckoned; acquired before all others
 	held         atomic.Int32   // the number of readers whose segments must stay: nothing is truncated
 	holds        uint64         // how often there was one; of mu
 	truncateSoon atomic.Bool    // something was not truncated while held
 
-	fullSince  atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
-	stateBytes atomic.Int64              // pages that the state takes when it is written anew
-	placeBytes atomic.Int64              // the part of it that is places
-	dead       atomic.Int64              // bytes that the file of the dead letters may occupy
-	volume     atomic.Int64              // bytes that the log has and could have on its file system, when that was last asked for
-	short      atomic.Bool               // that is not much more than the log has
-	moves      atomic.Uint64             // how often a place has moved
-	stateFull  noted                     // when a name was last rejected
-	placesGone placesGone
-	born       signal // woken when another stream has an event
+	fullSince   atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
+	stateBytes  atomic.Int64              // pages that the state takes when it is written anew
+	cursorBytes atomic.Int64              // the part of it that is places
+	dead        atomic.Int64              // bytes that the file of the dead letters may occupy
+	volume      atomic.Int64              // bytes that the log has and could have on its file system, when that was last asked for
+	short       atomic.Bool               // that is not much more than the log has
+	moves       atomic.Uint64             // how often a place has moved
+	stateFull   noted                     // when a name was last rejected
+	cursorsGone cursorsGone
+	born        signal // woken when another stream has an event
 
 	flow      atomic.Uint64 // bytes of the payloads appended since Open
 	failure   atomic.Pointer[error]
@@ -271,10 +271,10 @@ func (l *Log) sortedStreams() []*stream {
 	return all
 }
 
-func (l *Log) allPlaces() []*Place {
-	var all []*Place
+func (l *Log) allCursors() []*Cursor {
+	var all []*Cursor
 	for _, s := range l.sortedStreams() {
-		all = append(all, s.sortedPlaces()...)
+		all = append(all, s.sortedCursors()...)
 	}
 	return all
 }
@@ -290,7 +290,7 @@ type StreamStat struct {
 func (l *Log) Streams() []StreamStat {
 	var stats []StreamStat
 	for _, s := range l.sortedStreams() {
-		if !s.stored.Load() && len(s.sortedPlaces()) == 0 {
+		if !s.stored.Load() && len(s.sortedCursors()) == 0 {
 			continue // an append is under way
 		}
 		a := s.appended()
@@ -316,10 +316,10 @@ func (l *Log) spansOf(name string) []span {
 	return spans
 }
 
-// Place returns the destination's place in the stream, making both when they are new. A new place
+// OpenCursor returns the destination's place in the stream, making both when they are new. A new place
 // starts at the oldest event that the log still holds: what was there before it counts as dropped
-// with the reason absent. The caller owns the place until Park: until then another Place of it is ErrPlaceOpen.
-func (l *Log) Place(streamName, destination string) (*Place, error) {
+// with the reason absent. The caller owns the place until Park: until then another OpenCursor of it is ErrCursorOpen.
+func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	if streamName == "" || destination == "" || max(len(streamName), len(destination)) > maxStreamName {
 		return nil, fmt.Errorf("wal: a place needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
 			maxStreamName, len(streamName), len(destination))
@@ -331,7 +331,7 @@ func (l *Log) Place(streamName, destination string) (*Place, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, bad, err := l.place(s, destination, gaps)
+	p, bad, err := l.cursor(s, destination, gaps)
 	if err == nil && bad {
 		if err = l.reconcile(p); err != nil {
 			p.Park()
@@ -345,13 +345,13 @@ func (l *Log) Place(streamName, destination string) (*Place, error) {
 	return p, nil
 }
 
-// place finds or makes the place, and opens it. bad: the place is new and a part of the stream is given up.
-func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bool, err error) {
+// cursor finds or makes the cursor, and opens it. bad: the cursor is new and a part of the stream is given up.
+func (l *Log) cursor(s *stream, destination string, gaps Count) (p *Cursor, bad bool, err error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p = s.places[destination]
+	p = s.cursors[destination]
 	made := p == nil
 	if made {
 		var spans []span
@@ -361,17 +361,17 @@ func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bo
 				bad = bad || len(seg.bad[s.name]) > 0
 			}
 		}
-		p = newPlace(l, s, destination, spans, gaps)
-		if err := l.admitPlaceLocked(p); err != nil {
+		p = newCursor(l, s, destination, spans, gaps)
+		if err := l.admitCursorLocked(p); err != nil {
 			return nil, false, err
 		}
 		p.dirtyLocked() // no other goroutine has it yet
-		s.places[p.name] = p
+		s.cursors[p.name] = p
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.opened {
-		return nil, false, fmt.Errorf("%w: destination %q of stream %q", ErrPlaceOpen, destination, s.name)
+		return nil, false, fmt.Errorf("%w: destination %q of stream %q", ErrCursorOpen, destination, s.name)
 	}
 	p.opened, p.rests = true, false
 	if made {
@@ -387,7 +387,7 @@ func (l *Log) place(s *stream, destination string, gaps Count) (p *Place, bad bo
 // be truncated or rewritten meanwhile.
 func (l *Log) gapsFor(s *stream, destination string) (gaps Count, err error) {
 	s.mu.Lock()
-	known := s.places[destination] != nil
+	known := s.cursors[destination] != nil
 	s.mu.Unlock()
 	if known {
 		return Count{}, nil
@@ -414,7 +414,7 @@ func (l *Log) heldOf(seg *segment, name string, sp span) (there Count, err error
 	if err == nil && counts != nil {
 		return counts[name], nil
 	}
-	return l.unsettled(name, new([Lanes]Mark), sp.first, sp.next)
+	return l.unsettled(name, new([Lanes]Progress), sp.first, sp.next)
 }
 
 func (l *Log) gappedSpans(name string) map[*segment]span {
@@ -429,10 +429,10 @@ func (l *Log) gappedSpans(name string) map[*segment]span {
 	return spans
 }
 
-// newPlace is called with Log.mu and s.mu held. The spans may be ahead of the stream, never behind it, and
+// newCursor is called with Log.mu and s.mu held. The spans may be ahead of the stream, never behind it, and
 // lack what is in the gaps.
-func newPlace(l *Log, s *stream, name string, spans []span, gaps Count) *Place {
-	p := &Place{log: l, stream: s, name: strings.Clone(name)}
+func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor {
+	p := &Cursor{log: l, stream: s, name: strings.Clone(name)}
 	first, appended, held := s.next, Count{s.next - 1, s.bytes}, Count{}
 	for i, sp := range spans {
 		if i == 0 {
@@ -462,10 +462,10 @@ func newPlace(l *Log, s *stream, name string, spans []span, gaps Count) *Place {
 	return p
 }
 
-// Places returns every destination that has a place in the stream, by name.
-func (l *Log) Places(streamName string) []*Place {
+// Cursors returns every destination that has a place in the stream, by name.
+func (l *Log) Cursors(streamName string) []*Cursor {
 	if s := l.lookup(streamName); s != nil {
-		return s.sortedPlaces()
+		return s.sortedCursors()
 	}
 	return nil
 }

@@ -62,21 +62,21 @@ func readAll(t testing.TB, l *wal.Log, stream string, from uint64, lanes wal.Lan
 
 // settleAll settles everything that the stream holds at the place.
 // place returns the destination's place, and opens it unless it is open.
-func place(l *wal.Log, stream, destination string) (*wal.Place, error) {
-	for _, p := range l.Places(stream) {
+func place(l *wal.Log, stream, destination string) (*wal.Cursor, error) {
+	for _, p := range l.Cursors(stream) {
 		if p.Name() == destination {
 			return p, nil
 		}
 	}
-	return l.Place(stream, destination)
+	return l.OpenCursor(stream, destination)
 }
 
-func settleAll(l *wal.Log, p *wal.Place, c wal.Count) {
-	marks := make(map[uint8]wal.Mark)
+func settleAll(l *wal.Log, p *wal.Cursor, c wal.Count) {
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: l.Next(p.Stream())}
+		marks[lane] = wal.Progress{Checkpoint: l.Next(p.Stream())}
 	}
-	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: c}})
+	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: c}})
 }
 
 func TestAppendedEventsAreReadBackAlsoAfterAReopen(t *testing.T) {
@@ -127,8 +127,8 @@ func TestReadsOfSomeLanesGetTheirEventsOnly(t *testing.T) {
 func TestSegmentsAreTruncatedOnceEveryDestinationIsDone(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
-	a, _ := l.Place("s", "a")
-	b, _ := l.Place("s", "b")
+	a, _ := l.OpenCursor("s", "a")
+	b, _ := l.OpenCursor("s", "b")
 	data := string(make([]byte, 10_000))
 	var total wal.Count
 	for i := range 200 {
@@ -165,32 +165,32 @@ func sync(t testing.TB, l *wal.Log) {
 	}
 }
 
-func TestPlacesSurviveAReopen(t *testing.T) {
+func TestCursors_SurviveAReopen(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir})
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	for i := range 10 {
 		appendOne(t, l, "s", fmt.Sprint(i), "12345")
 	}
 	lane := wal.LaneOf("3")
 	p.Settle(wal.Settlement{
-		Marks: map[uint8]wal.Mark{lane: {Checkpoint: 2, Settled: []wal.Run{{First: 4, Next: 5}}}},
+		Lanes: map[uint8]wal.Progress{lane: {Checkpoint: 2, Settled: []wal.Run{{First: 4, Next: 5}}}},
 		Add:   wal.Ledger{Delivered: wal.Count{Events: 1, Bytes: 5}, Requests: 3, Records: 2, BilledBytes: 5120, LastDelivery: time.Unix(9, 0)},
 		State: []byte("state"),
 	})
 	p.SetLabel("firehose")
-	want, marks := p.Stat(), p.Marks()
+	want, marks := p.Stat(), p.Lanes()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	l = open(t, wal.Options{Dir: dir})
-	p, _ = l.Place("s", "d")
+	p, _ = l.OpenCursor("s", "d")
 	got := p.Stat()
 	if got.Delivered != want.Delivered || got.Pending != (wal.Count{Events: 9, Bytes: 45}) || got.Requests != 3 ||
 		!got.LastDelivery.Equal(want.LastDelivery) || got.BilledBytes != 5120 {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if m := p.Marks()[lane]; !m.Done(4) || m.Done(3) || m.Checkpoint != marks[lane].Checkpoint {
+	if m := p.Lanes()[lane]; !m.Done(4) || m.Done(3) || m.Checkpoint != marks[lane].Checkpoint {
 		t.Errorf("got mark %+v, want %+v", m, marks[lane])
 	}
 	if string(p.State()) != "state" || p.Label() != "firehose" {
@@ -231,7 +231,7 @@ func TestAProducersResendIsRecognised(t *testing.T) {
 
 func TestAFullLogRefusesAndAcceptsAgain(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 2 << 20})
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	batch := &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 50_000)))}}
 	var n uint64
 	for {
@@ -289,7 +289,7 @@ func TestADamagedSegmentIsSetAsideAndCounted(t *testing.T) {
 		t.Run(which, func(t *testing.T) {
 			dir := t.TempDir()
 			l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
-			l.Place("s", "d")
+			l.OpenCursor("s", "d")
 			for i := range 100 {
 				appendOne(t, l, "s", fmt.Sprint(i), string(make([]byte, 10_000)))
 			}
@@ -303,7 +303,7 @@ func TestADamagedSegmentIsSetAsideAndCounted(t *testing.T) {
 				t.Fatal(err)
 			}
 			l = open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
-			p, _ := l.Place("s", "d")
+			p, _ := l.OpenCursor("s", "d")
 			st := p.Stat()
 			held := uint64(len(readAll(t, l, "s", 1, wal.AllLanes)))
 			if held == 0 || held >= 100 || st.Pending.Events != held || st.Dropped[wal.DroppedCorrupt].Events == 0 {

@@ -24,7 +24,7 @@ func (l *Log) hold() (release func()) {
 
 // unsettled counts the events in [from, to) that are in the log and that the marks leave open. What
 // can't be read is given up.
-func (l *Log) unsettled(streamName string, marks *[Lanes]Mark, from, to uint64) (c Count, err error) {
+func (l *Log) unsettled(streamName string, marks *[Lanes]Progress, from, to uint64) (c Count, err error) {
 	lanes := openLanes(marks, to)
 	for from < to {
 		select {
@@ -55,7 +55,7 @@ func (l *Log) unsettled(streamName string, marks *[Lanes]Mark, from, to uint64) 
 }
 
 // openLanes returns the lanes that may have unsettled events below to.
-func openLanes(marks *[Lanes]Mark, to uint64) (lanes LaneSet) {
+func openLanes(marks *[Lanes]Progress, to uint64) (lanes LaneSet) {
 	for lane := range uint8(Lanes) {
 		if marks[lane].Checkpoint < to {
 			lanes = lanes.With(lane)
@@ -67,8 +67,8 @@ func openLanes(marks *[Lanes]Mark, to uint64) (lanes LaneSet) {
 // reckoning is the input for finding the events that a place waits for and the log no longer holds. No segment may be
 // truncated or rewritten from the moment that the reckoning is made.
 type reckoning struct {
-	place     *Place
-	marks     [Lanes]Mark
+	place     *Cursor
+	marks     [Lanes]Progress
 	low, high uint64 // nothing below low is unsettled, everything from high on is
 	settled   Count
 	appended  Count
@@ -82,7 +82,7 @@ type heldPart struct {
 	plain   bool // nothing of it is missing
 }
 
-func (l *Log) reckoning(p *Place) *reckoning {
+func (l *Log) reckoning(p *Cursor) *reckoning {
 	r := &reckoning{place: p}
 	p.mu.Lock()
 	r.marks, r.settled, r.low = p.cloneMarksLocked(), p.ledger.settled(), p.checkpointLocked()
@@ -134,7 +134,7 @@ func (l *Log) lost(r *reckoning) (lost Count, err error) {
 
 // reconcile counts as dropped (reason corrupt) the events that the place still waits for and the log no longer holds.
 // Two at once would count the same loss twice, and events that are truncated meanwhile would seem lost.
-func (l *Log) reconcile(p *Place) error {
+func (l *Log) reconcile(p *Cursor) error {
 	l.losing.Lock()
 	defer l.losing.Unlock()
 	defer l.hold()()
@@ -151,7 +151,7 @@ func (l *Log) reconcile(p *Place) error {
 }
 
 // settleLost counts the lost events as dropped. The marks stay: they move past these events as the rest is settled.
-func (p *Place) settleLost(lost Count, missing []Run) {
+func (p *Cursor) settleLost(lost Count, missing []Run) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
 	for i := range p.lost {
@@ -227,9 +227,9 @@ const reckonAtOpen = 16 << 20
 
 // reconcileAll reconciles every place that waits for events which the log may no longer hold, and returns the places that
 // are left for later.
-func (l *Log) reconcileAll() (later []*Place, err error) {
+func (l *Log) reconcileAll() (later []*Cursor, err error) {
 	left := l.opts.reckonAtOpen
-	for _, p := range l.allPlaces() {
+	for _, p := range l.allCursors() {
 		p.mu.Lock()
 		from := p.checkpointLocked()
 		p.mu.Unlock()
@@ -248,7 +248,7 @@ func (l *Log) reconcileAll() (later []*Place, err error) {
 }
 
 // reconcileLater reconciles the places that Open left.
-func (l *Log) reconcileLater(places []*Place) {
+func (l *Log) reconcileLater(places []*Cursor) {
 	for _, p := range places {
 		if err := l.reconcile(p); err != nil && err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
 			l.opts.Logger.Error("could not tell what of a damaged log a destination has lost; it counts as pending",
@@ -261,7 +261,7 @@ func (l *Log) reconcileLater(places []*Place) {
 // of the stream's destinations still waited for in it as dropped. Reads pass over it from here on.
 func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error {
 	forget := l.markBad(corrupt, streamName, from)
-	for _, p := range l.Places(streamName) {
+	for _, p := range l.Cursors(streamName) {
 		if err := l.reconcile(p); err != nil {
 			forget() // the next Read meets the damage again: its loss is not counted yet
 			return err

@@ -63,7 +63,7 @@ func TestWhatTheOldestSegmentHeldIsSaidForAsLongAsItsFileIsThere(t *testing.T) {
 	l, err := wal.Open(t.Context(), sampleOptions(dir))
 	must(t, err)
 	for _, h := range held {
-		for _, p := range l.Places(h.Stream) {
+		for _, p := range l.Cursors(h.Stream) {
 			advance(t, l, h.Stream, p.Name(), h.First)
 		}
 	}

@@ -30,7 +30,7 @@ func TestMaps_FitInto2GiB(t *testing.T) {
 	for _, size := range []int64{64 << 20, 256 << 20, 1 << 30, rand.Int64N(512<<20) + 1<<20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: size, MaxSize: max(4*size, 1<<30)})
-			p, err := l.Place("s", "d")
+			p, err := l.OpenCursor("s", "d")
 			must(t, err)
 			data := strings.Repeat("x", 7<<20)
 			for range 3 {
@@ -60,7 +60,7 @@ func TestMaps_FitInto2GiB(t *testing.T) {
 // A commit that does not fit the newest segment's map is stored all the same, also on a 32-bit platform.
 func TestMaps_GrowWithALargeCommit(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10})
-	_, err := l.Place("s", "d")
+	_, err := l.OpenCursor("s", "d")
 	must(t, err)
 	const events = 5
 	for range 3 {

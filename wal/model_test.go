@@ -72,12 +72,12 @@ type model struct {
 
 type modelStream struct {
 	events []wal.Event // of offset i+1
-	places map[string]*modelPlace
+	places map[string]*modelCursor
 }
 
-// modelPlace remembers what of each event was settled, and how much of that is known to be on disk.
-type modelPlace struct {
-	place   *wal.Place
+// modelCursor remembers what of each event was settled, and how much of that is known to be on disk.
+type modelCursor struct {
+	place   *wal.Cursor
 	parked  bool
 	known   bool        // it is on the disk
 	stuck   wal.LaneSet // the lanes that lag
@@ -90,7 +90,7 @@ type modelPlace struct {
 	missing wal.Count       // absent
 }
 
-func (p *modelPlace) lose(offset uint64) { p.done[offset], p.lost[offset] = true, true }
+func (p *modelCursor) lose(offset uint64) { p.done[offset], p.lost[offset] = true, true }
 
 // modelProducer numbers its batches.
 type modelProducer struct {
@@ -138,7 +138,7 @@ func (m *model) open(dir string) {
 	})
 	for name, s := range m.streams {
 		for destination, p := range s.places {
-			if p.place = placeNamed(log, name, destination); p.place == nil {
+			if p.place = cursorNamed(log, name, destination); p.place == nil {
 				if p.known {
 					m.t.Fatalf("%s/%s is not known after a reopen", name, destination)
 				}
@@ -148,7 +148,7 @@ func (m *model) open(dir string) {
 			if p.parked {
 				continue
 			}
-			if p.place, err = log.Place(name, destination); err != nil {
+			if p.place, err = log.OpenCursor(name, destination); err != nil {
 				m.t.Fatal(err)
 			}
 		}
@@ -158,8 +158,8 @@ func (m *model) open(dir string) {
 // aged reports whether the stream's events are dropped after an hour.
 func aged(stream string) bool { return stream == "stream0" || stream == "stream1" }
 
-func placeNamed(l *wal.Log, stream, destination string) *wal.Place {
-	for _, p := range l.Places(stream) {
+func cursorNamed(l *wal.Log, stream, destination string) *wal.Cursor {
+	for _, p := range l.Cursors(stream) {
 		if p.Name() == destination {
 			return p
 		}
@@ -191,7 +191,7 @@ func (m *model) step() {
 func (m *model) stream(name string) *modelStream {
 	s := m.streams[name]
 	if s == nil {
-		s = &modelStream{places: make(map[string]*modelPlace)}
+		s = &modelStream{places: make(map[string]*modelCursor)}
 		m.streams[name] = s
 	}
 	return s

@@ -87,7 +87,7 @@ func (m *model) check() {
 			m.t.Errorf("%s: next is %d, want %d", name, got, want)
 		}
 		for destination, p := range s.places {
-			m.checkPlace(name+"/"+destination, p, appended)
+			m.checkCursor(name+"/"+destination, p, appended)
 		}
 	}
 	if err := m.log.Sync(context.Background()); err != nil { // no segment is being truncated when it returns
@@ -101,7 +101,7 @@ func (m *model) check() {
 	}
 }
 
-func (m *model) checkPlace(name string, p *modelPlace, appended wal.Count) {
+func (m *model) checkCursor(name string, p *modelCursor, appended wal.Count) {
 	st := p.place.Stat()
 	want := p.settled.Delivered.Plus(p.settled.Dead).Plus(p.dropped).Plus(p.missing)
 	if st.Appended != appended || st.Delivered != p.settled.Delivered || st.Dead != p.settled.Dead ||

@@ -81,8 +81,8 @@ func changes(t *testing.T, dir string) map[string]time.Time {
 }
 
 // learn takes over what a crash has left of the settlements.
-func (m *model) learn(s *modelStream, p *modelPlace) {
-	marks := p.place.Marks()
+func (m *model) learn(s *modelStream, p *modelCursor) {
+	marks := p.place.Lanes()
 	for i := range s.events {
 		offset := uint64(i + 1)
 		mark := marks[wal.LaneOf(s.events[i].Key)]

@@ -48,7 +48,7 @@ func fillToTheLastBlock(t *testing.T, d *disk) {
 	o := wal.Options{Dir: filepath.Join(d.mount, "data"), SegmentSize: 1 << 20}
 	l, err := wal.Open(t.Context(), o)
 	must(t, err)
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	stored := fill(t, l, "s", 10_000, 1)
 	last := fillDisk(t, d.mount)
 	for range 3 { // also with nothing left at all
@@ -66,7 +66,7 @@ func fillToTheLastBlock(t *testing.T, d *disk) {
 	must(t, l.Close())
 	l = open(t, o)
 	defer l.Close() // before the file system goes
-	p, _ = l.Place("s", "d")
+	p, _ = l.OpenCursor("s", "d")
 	if st := p.Stat(); st.Pending.Events != stored.Events-stored.Events/2 {
 		t.Errorf("got %+v pending, want half of %+v", st.Pending, stored)
 	}
@@ -85,7 +85,7 @@ func fillToTheLastBlock(t *testing.T, d *disk) {
 }
 
 // settleFirst settles the first n events and makes that last.
-func settleFirst(t testing.TB, l *wal.Log, p *wal.Place, n uint64) {
+func settleFirst(t testing.TB, l *wal.Log, p *wal.Cursor, n uint64) {
 	t.Helper()
 	settleLanes(t, l, p.Stream(), p.Name(), func(uint8) uint64 { return n + 1 })
 	sync(t, l)
@@ -121,7 +121,7 @@ func TestADiskWithoutInodes(t *testing.T) {
 	o := wal.Options{Dir: filepath.Join(d.mount, "data"), SegmentSize: 64 << 10}
 	l, err := wal.Open(t.Context(), o)
 	must(t, err)
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	appendTexts(t, l, 0, 40)
 	if got := l.Stat().Segments; got != 2 {
 		t.Errorf("got %d segments, want the 2 that there are inodes for", got)
@@ -129,7 +129,7 @@ func TestADiskWithoutInodes(t *testing.T) {
 	must(t, l.Close())
 	l = open(t, o)
 	defer l.Close()
-	p, _ = l.Place("s", "d")
+	p, _ = l.OpenCursor("s", "d")
 	settleFirst(t, l, p, 10)
 	appendTexts(t, l, 40, 60)
 	must(t, d.remount("size=64m,nr_inodes=100"))

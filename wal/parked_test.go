@@ -18,20 +18,20 @@ func settledSoon(done <-chan struct{}) {
 // A parked destination comes back, ships and is parked again while the log counts the events to drop for it.
 func TestParkedDestination_ThatWasBackMeanwhileDropsNothingTwice(t *testing.T) {
 	var l *wal.Log
-	var p *wal.Place
+	var p *wal.Cursor
 	counted := 0
 	o := wal.Options{Dir: t.TempDir()}.WithParkedStep(func() {
 		if counted++; counted > 1 {
 			return
 		}
-		back, err := l.Place("small", "d")
+		back, err := l.OpenCursor("small", "d")
 		must(t, err)
 		settleTo(t, back, 6, wal.Ledger{Delivered: wal.Count{Events: 5, Bytes: 5 * (1000 - 64)}})
 		back.Park()
 	})
 	l = open(t, o)
 	l.SetPolicy(share(100_000, wal.DropOldest))
-	p, err := l.Place("small", "d")
+	p, err := l.OpenCursor("small", "d")
 	must(t, err)
 	p.Park()
 	for range 14 {
@@ -59,7 +59,7 @@ func TestParkedDestination_DelaysNoCommit(t *testing.T) {
 		}
 	})
 	l := open(t, o)
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	p.Park()
 	stored := make(chan error)

@@ -151,7 +151,7 @@ func splitStateKey(k []byte) (kind byte, texts []string, ok bool) {
 // Kinds of state.
 const (
 	stateStream   = 's' // next offset and payload bytes of a stream when the segment began
-	statePlace    = 'd'
+	stateCursor   = 'd'
 	stateProducer = 'p'
 )
 

@@ -82,7 +82,7 @@ func TestAResendIsRecognisedWhenTheOriginalIsTruncated(t *testing.T) {
 	dir := t.TempDir()
 	o := wal.Options{Dir: dir, SegmentSize: 64 << 10}
 	l := open(t, o)
-	p, _ := l.Place("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	for i := range uint64(40) {
 		if _, err := numbered(l, "p", i*2+1, 2, 5000); err != nil {
 			t.Fatal(err)

@@ -29,7 +29,7 @@ func openOnly(dir string) int {
 		f.Close()
 	}
 	for _, stream := range []string{"old", "new"} {
-		if st := l.Places(stream)[0].Stat(); len(st.Dropped) > 0 || st.Pending != st.Appended {
+		if st := l.Cursors(stream)[0].Stat(); len(st.Dropped) > 0 || st.Pending != st.Appended {
 			fmt.Printf("lost %+v\n", st)
 		}
 	}

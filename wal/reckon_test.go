@@ -19,7 +19,7 @@ func damagedBacklog(t *testing.T, o wal.Options) (events uint64) {
 	l := open(t, o)
 	all := wal.Count{}
 	for _, d := range []string{"none", "half", "lane"} {
-		_, err := l.Place("s", d)
+		_, err := l.OpenCursor("s", d)
 		must(t, err)
 	}
 	for i := 0; l.Stat().Segments < 12; i++ {
@@ -47,8 +47,8 @@ func damagedBacklog(t *testing.T, o wal.Options) (events uint64) {
 // wantReckoned checks that each destination's pending events are the unsettled events that it can still read, and no others.
 func wantReckoned(t *testing.T, l *wal.Log, dropped bool) {
 	t.Helper()
-	for _, p := range l.Places("s") {
-		marks, there := p.Marks(), wal.Count{}
+	for _, p := range l.Cursors("s") {
+		marks, there := p.Lanes(), wal.Count{}
 		for _, e := range readAll(t, l, "s", 1, wal.AllLanes) {
 			if !marks[e.Lane].Done(e.Offset) {
 				there.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
@@ -81,17 +81,17 @@ func TestLostSegment_IsReckonedAfterOpenWhereThatTakesLong(t *testing.T) {
 	damagedBacklog(t, o)
 	l := open(t, o)
 	stuck := wal.LaneOf("k7")
-	for _, p := range l.Places("s") { // they go on meanwhile
-		marks := p.Marks()
+	for _, p := range l.Cursors("s") { // they go on meanwhile
+		marks := p.Lanes()
 		from, n := marks[stuck].Checkpoint, wal.Count{}
 		for _, e := range readAll(t, l, "s", from, wal.LaneSet(0).With(stuck))[:1] {
 			n.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
-			must(t, p.Settle(wal.Settlement{Marks: map[uint8]wal.Mark{stuck: {Checkpoint: e.Offset + 1}}, Add: wal.Ledger{Delivered: n}}))
+			must(t, p.Settle(wal.Settlement{Lanes: map[uint8]wal.Progress{stuck: {Checkpoint: e.Offset + 1}}, Add: wal.Ledger{Delivered: n}}))
 		}
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		reckoned := 0
-		for _, p := range l.Places("s") {
+		for _, p := range l.Cursors("s") {
 			if p.Stat().Dropped[wal.DroppedCorrupt].Events > 0 {
 				reckoned++
 			}

@@ -418,9 +418,9 @@ func (l *Log) loadEntry(k, v []byte) error {
 		s.next, s.bytes, s.base = d.number(), d.number(), 0
 		s.stored.Store(s.next > 1)
 		return d.err()
-	case kind == statePlace && len(names) == 2:
-		p := &Place{log: l, stream: s, name: names[1]}
-		s.places[p.name] = p
+	case kind == stateCursor && len(names) == 2:
+		p := &Cursor{log: l, stream: s, name: names[1]}
+		s.cursors[p.name] = p
 		return p.decode(v)
 	case kind == stateBranches:
 		return l.identity.decodeBranches(names[0], v)

@@ -45,7 +45,7 @@ func releasedEvent(offset uint64) wal.Event {
 func writeReleased(t *testing.T, dir string) {
 	l, err := wal.Open(t.Context(), releaseOptions(dir))
 	must(t, err)
-	p, err := l.Place("clicks", "archive")
+	p, err := l.OpenCursor("clicks", "archive")
 	must(t, err)
 	for i := range uint64(4) {
 		b := &wal.Batch{Stream: "clicks", ProducerID: "producer", ProducerSequence: i*5 + 1}
@@ -58,7 +58,7 @@ func writeReleased(t *testing.T, dir string) {
 	_, err = l.Append(t.Context(), &wal.Batch{Stream: "audit", Events: []wal.Event{event("k", "")}})
 	must(t, err)
 	p.Settle(wal.Settlement{
-		Marks: map[uint8]wal.Mark{7: {Checkpoint: 5, Settled: []wal.Run{{First: 8, Next: 9}}}},
+		Lanes: map[uint8]wal.Progress{7: {Checkpoint: 5, Settled: []wal.Run{{First: 8, Next: 9}}}},
 		Add: wal.Ledger{
 			Delivered: wal.Count{Events: 3, Bytes: 30}, Dead: wal.Count{Events: 2, Bytes: 20},
 			Dropped:  map[string]wal.Count{wal.DroppedAge: {Events: 1, Bytes: 10}},
@@ -91,14 +91,14 @@ func checkReleased(t *testing.T, released string) {
 			t.Errorf("got %+v, want %+v", events[i], want)
 		}
 	}
-	p, err := l.Place("clicks", "archive")
+	p, err := l.OpenCursor("clicks", "archive")
 	must(t, err)
 	st := p.Stat()
 	if st.Delivered != (wal.Count{Events: 3, Bytes: 30}) || st.Dead != (wal.Count{Events: 2, Bytes: 20}) || st.Dropped[wal.DroppedAge].Events != 1 ||
 		st.Requests != 4 || st.Records != 5 || st.BilledBytes != 6 || st.PutUnits != 7 || !st.LastDelivery.Equal(time.Unix(8, 9)) || st.Pending.Events != 14 {
 		t.Errorf("got %+v", st)
 	}
-	if m := p.Marks()[7]; m.Checkpoint != 5 || !m.Done(8) || m.Done(7) || string(p.State()) != "state" {
+	if m := p.Lanes()[7]; m.Checkpoint != 5 || !m.Done(8) || m.Done(7) || string(p.State()) != "state" {
 		t.Errorf("got %+v, state %q", m, p.State())
 	}
 	got, err := l.Append(t.Context(), &wal.Batch{Stream: "clicks", ProducerID: "producer", ProducerSequence: 16, Events: events[15:20]})

@@ -76,7 +76,7 @@ func (l *Log) doneWith(active *segment) bool {
 func (s *stream) firstNeeded() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.places) == 0 {
+	if len(s.cursors) == 0 {
 		return s.floor.Offset()
 	}
 	return s.checkpointLocked()

@@ -52,7 +52,7 @@ func TestABatchThatIsSentAgainAfterAKillIsStoredOnce(t *testing.T) {
 		acked = max(acked, resendRound(t, dir, acked))
 		l, err := wal.Open(t.Context(), wal.Options{Dir: dir, SegmentSize: 64 << 10})
 		must(t, err)
-		p, err := l.Place("s", "d")
+		p, err := l.OpenCursor("s", "d")
 		must(t, err)
 		st := p.Stat()
 		next := st.Checkpoint

@@ -91,7 +91,7 @@ func (l *Log) settledBytes() (settled, needed uint64) {
 	for _, s := range l.sortedStreams() {
 		s.mu.Lock()
 		most := Count{}
-		for _, p := range s.places {
+		for _, p := range s.cursors {
 			p.mu.Lock()
 			settled += p.ledger.settled().weight()
 			if pending := p.pendingLocked(); pending.weight() > most.weight() {
@@ -99,7 +99,7 @@ func (l *Log) settledBytes() (settled, needed uint64) {
 			}
 			p.mu.Unlock()
 		}
-		if len(s.places) == 0 {
+		if len(s.cursors) == 0 {
 			most = Count{s.next - 1, s.bytes}
 		}
 		needed += most.weight()
@@ -430,7 +430,7 @@ func (l *Log) shrink(seg *segment, sv *sieve) error {
 	spans := sv.index.spans()
 	for name, sp := range seg.spans {
 		n, copied := sv.needs[name], spans[name]
-		if len(l.streams[name].sortedPlaces()) != len(n.places) || n.low < sp.next && (copied.next != sp.next || copied.after != sp.after) {
+		if len(l.streams[name].sortedCursors()) != len(n.places) || n.low < sp.next && (copied.next != sp.next || copied.after != sp.after) {
 			return errKept
 		}
 	}

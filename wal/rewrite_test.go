@@ -16,7 +16,7 @@ import (
 func rewritten(t testing.TB, l *wal.Log) {
 	t.Helper()
 	for _, s := range l.Streams() {
-		for _, p := range l.Places(s.Name) {
+		for _, p := range l.Cursors(s.Name) {
 			p.Settle(wal.Settlement{Add: wal.Ledger{Requests: 1}})
 		}
 	}
@@ -31,7 +31,7 @@ func rewritten(t testing.TB, l *wal.Log) {
 
 // live is the events that a stream's destination has not settled, of which a lane may be stuck.
 type live struct {
-	place *wal.Place
+	place *wal.Cursor
 	stuck func(e *wal.Event) bool
 	kept  map[uint64]string // by offset
 	bytes int               // of their payloads
@@ -45,10 +45,10 @@ func (s *live) deliver(t testing.TB, l *wal.Log) {
 		s.kept, s.first = make(map[uint64]string), 1
 	}
 	next := l.Next(s.place.Stream())
-	marks, delivered := make(map[uint8]wal.Mark), wal.Count{}
-	for lane, m := range s.place.Marks() {
+	marks, delivered := make(map[uint8]wal.Progress), wal.Count{}
+	for lane, m := range s.place.Lanes() {
 		if m.Checkpoint >= s.first { // it was not stuck so far
-			marks[uint8(lane)] = wal.Mark{Checkpoint: next}
+			marks[uint8(lane)] = wal.Progress{Checkpoint: next}
 		}
 	}
 	for _, e := range readAll(t, l, s.place.Stream(), s.first, wal.AllLanes) {
@@ -59,11 +59,11 @@ func (s *live) deliver(t testing.TB, l *wal.Log) {
 		s.kept[e.Offset] = string(e.Data)
 		s.bytes += len(e.Data)
 		if m, ok := marks[e.Lane]; ok {
-			marks[e.Lane] = wal.Mark{Checkpoint: min(m.Checkpoint, e.Offset)}
+			marks[e.Lane] = wal.Progress{Checkpoint: min(m.Checkpoint, e.Offset)}
 		}
 	}
 	s.first = next
-	s.place.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: delivered}})
+	s.place.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: delivered}})
 }
 
 // check wants every stuck event to be there, as it was.
@@ -78,7 +78,7 @@ func (s *live) check(t testing.TB, l *wal.Log) {
 	if !maps.Equal(got, s.kept) {
 		t.Errorf("%s: got %d stuck events, want %d", s.place.Stream(), len(got), len(s.kept))
 	}
-	if st := l.Places(s.place.Stream())[0].Stat(); st.Pending != (wal.Count{Events: uint64(len(s.kept)), Bytes: uint64(s.bytes)}) {
+	if st := l.Cursors(s.place.Stream())[0].Stat(); st.Pending != (wal.Count{Events: uint64(len(s.kept)), Bytes: uint64(s.bytes)}) {
 		t.Errorf("%s: got %+v, want %d events pending", s.place.Stream(), st, len(s.kept))
 	}
 }
@@ -101,7 +101,7 @@ func stuckTest(t *testing.T, size int, stuck func(stream int, e *wal.Event) bool
 	l := open(t, o)
 	var streams []*live
 	for i := range 10 {
-		p, err := l.Place(fmt.Sprint("s", i), "d")
+		p, err := l.OpenCursor(fmt.Sprint("s", i), "d")
 		must(t, err)
 		streams = append(streams, &live{place: p, stuck: func(e *wal.Event) bool { return stuck(i, e) }})
 	}
@@ -146,11 +146,11 @@ func stuckTest(t *testing.T, size int, stuck func(stream int, e *wal.Event) bool
 		l = open(t, o)
 		for i, s := range streams {
 			var err error
-			s.place, err = l.Place(fmt.Sprint("s", i), "d")
+			s.place, err = l.OpenCursor(fmt.Sprint("s", i), "d")
 			must(t, err)
 		}
 	}
-	late, err := l.Place("s0", "late")
+	late, err := l.OpenCursor("s0", "late")
 	must(t, err)
 	if st := late.Stat(); st.Pending.Events != uint64(len(readAll(t, l, "s0", 1, wal.AllLanes))) || st.Dropped[wal.DroppedAbsent].Events == 0 {
 		t.Errorf("got %+v for a new destination", st)
@@ -214,7 +214,7 @@ func TestAStuckLaneHoldsItsOwnEventsOnly(t *testing.T) {
 func TestALogThatIsFullOfSettledEventsMakesRoom(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 2 << 20, MaxSize: 32 << 20}
 	l := open(t, o)
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	s := &live{place: p, stuck: func(e *wal.Event) bool { return e.Lane < 4 }}
 	for i := 0; !l.Full(); i++ {

@@ -169,19 +169,19 @@ func TestWithoutTheSegmentThatWasMadeReadyNothingIsLost(t *testing.T) {
 func TestASettledSegmentStaysUntilTheNextHasBegun(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, rollOptions(dir))
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
-	marks := make(map[uint8]wal.Mark)
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: 1000} // also what is appended from here on
+		marks[lane] = wal.Progress{Checkpoint: 1000} // also what is appended from here on
 	}
-	p.Settle(wal.Settlement{Marks: marks})
+	p.Settle(wal.Settlement{Lanes: marks})
 	sync(t, l)
 	for !strings.HasSuffix(states(t, dir), "sealed ready") {
 		appendOne(t, l, "s", "k", rollText(l.Next("s")))
 	}
 	p.Park()
-	_, err = l.Place("s", "d") // what was kept for it is looked at again
+	_, err = l.OpenCursor("s", "d") // what was kept for it is looked at again
 	must(t, err)
 	sync(t, l)
 	crashed := t.TempDir()

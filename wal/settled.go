@@ -138,7 +138,7 @@ func (s *stream) watch(w *awaited) {
 		s.awaited = make(map[*awaited]struct{})
 	}
 	s.awaited[w] = struct{}{}
-	for _, p := range s.places {
+	for _, p := range s.cursors {
 		p.mu.Lock()
 		w.lost = w.lost || p.opened && p.lostOfLocked(w)
 		p.mu.Unlock()
@@ -160,7 +160,7 @@ func (s *stream) lostAny(w *awaited) bool {
 // done tells whether every open place has settled w, and there is one.
 func (s *stream) done(w *awaited) bool {
 	open := false
-	for _, p := range s.sortedPlaces() {
+	for _, p := range s.sortedCursors() {
 		p.mu.Lock()
 		opened := p.opened
 		done := opened && p.settledLocked(w)
@@ -173,7 +173,7 @@ func (s *stream) done(w *awaited) bool {
 	return open
 }
 
-func (p *Place) settledLocked(w *awaited) bool {
+func (p *Cursor) settledLocked(w *awaited) bool {
 	for lane := range p.marks {
 		if !w.lanes[lane].done(&p.marks[lane]) {
 			return false
@@ -182,7 +182,7 @@ func (p *Place) settledLocked(w *awaited) bool {
 	return true
 }
 
-func (l *awaitedLane) done(m *Mark) bool {
+func (l *awaitedLane) done(m *Progress) bool {
 	if l.next <= m.Checkpoint {
 		return true
 	}
@@ -195,10 +195,10 @@ func (l *awaitedLane) done(m *Mark) bool {
 }
 
 // lostOfLocked reports whether the place has settled events of w that it did not deliver, or may not have delivered.
-func (p *Place) lostOfLocked(w *awaited) bool {
+func (p *Cursor) lostOfLocked(w *awaited) bool {
 	for lane := range w.lanes {
 		l, lost := &w.lanes[lane], p.lost[lane]
-		if w.gone && w.run.First < lost || l.passes(w, Mark{}, p.marks[lane], lost) {
+		if w.gone && w.run.First < lost || l.passes(w, Progress{}, p.marks[lane], lost) {
 			return true
 		}
 	}
@@ -206,7 +206,7 @@ func (p *Place) lostOfLocked(w *awaited) bool {
 }
 
 // passes reports whether some event of the lane below limit is settled by to and not by from.
-func (l *awaitedLane) passes(w *awaited, from, to Mark, limit uint64) bool {
+func (l *awaitedLane) passes(w *awaited, from, to Progress, limit uint64) bool {
 	if l.offsets == nil {
 		first, next := max(w.run.First, from.Checkpoint), min(l.next, limit)
 		return first < next && (to.end() > first)
@@ -223,7 +223,7 @@ func (l *awaitedLane) passes(w *awaited, from, to Mark, limit uint64) bool {
 }
 
 // noteLostLocked is called with s.mu and p.mu held before the marks move in a settlement that loses events.
-func (s *stream) noteLostLocked(p *Place, marks map[uint8]Mark) {
+func (s *stream) noteLostLocked(p *Cursor, marks map[uint8]Progress) {
 	for w := range s.awaited {
 		for lane, m := range marks {
 			w.lost = w.lost || w.lanes[lane].passes(w, p.marks[lane], m, w.run.Next)

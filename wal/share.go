@@ -90,7 +90,7 @@ func (s *stream) admit(t *Ticket, held int64) (p Policy, over int64) {
 // destination has no share.
 func (s *stream) heldLocked() (held int64) {
 	low := s.next
-	for _, p := range s.places {
+	for _, p := range s.cursors {
 		p.mu.Lock()
 		pending, from := p.pendingLocked(), p.checkpointLocked()
 		p.mu.Unlock()
@@ -111,14 +111,14 @@ func (s *stream) overheadLocked(pending Count, from uint64) int64 {
 }
 
 // pendingLocked is called with the stream's mu and p.mu held.
-func (p *Place) pendingLocked() Count {
+func (p *Cursor) pendingLocked() Count {
 	return Count{p.stream.next - 1, p.stream.bytes}.beyond(p.ledger.settled())
 }
 
 // checkpointLocked returns the first offset that some destination has not settled.
 func (s *stream) checkpointLocked() uint64 {
 	low := s.next
-	for _, p := range s.places {
+	for _, p := range s.cursors {
 		p.mu.Lock()
 		low = min(low, p.checkpointLocked())
 		p.mu.Unlock()

@@ -21,11 +21,11 @@ func share(size int64, mode wal.OnFull) func(string) wal.Policy {
 	}
 }
 
-func openShared(t *testing.T, size int64, mode wal.OnFull) (*wal.Log, *wal.Place) {
+func openShared(t *testing.T, size int64, mode wal.OnFull) (*wal.Log, *wal.Cursor) {
 	t.Helper()
 	l := open(t, wal.Options{Dir: t.TempDir()})
 	l.SetPolicy(share(size, mode))
-	p, err := l.Place("small", "d")
+	p, err := l.OpenCursor("small", "d")
 	must(t, err)
 	return l, p
 }
@@ -137,10 +137,10 @@ func TestAFullStreamMakesItsOwnAppendersWait(t *testing.T) {
 
 func TestAFullStreamDropsItsOldest(t *testing.T) {
 	l, p := openShared(t, 100_000, wal.DropOldest)
-	late, err := l.Place("small", "parked")
+	late, err := l.OpenCursor("small", "parked")
 	must(t, err)
 	late.Park()
-	other, err := l.Place("large", "d")
+	other, err := l.OpenCursor("large", "d")
 	must(t, err)
 	appendOne(t, l, "large", "k", "x")
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -157,7 +157,7 @@ func TestAFullStreamDropsItsOldest(t *testing.T) {
 	}
 	close(stop)
 	<-stopped
-	for _, p := range l.Places("small") {
+	for _, p := range l.Cursors("small") {
 		st := p.Stat()
 		if st.Appended.Events != 500 || st.Pending.Events > 100 || st.Pending.Events < 80 ||
 			st.Dropped[wal.DroppedFull].Events != 500-st.Pending.Events {
@@ -175,7 +175,7 @@ func TestAShareThatGrowsLetsTheWaitingGoOn(t *testing.T) {
 		must(t, err)
 		defer l.Close()
 		l.SetPolicy(share(100_000, wal.Block))
-		_, err = l.Place("small", "d")
+		_, err = l.OpenCursor("small", "d")
 		must(t, err)
 		_, err = l.Append(context.Background(), kilo(100))
 		must(t, err)

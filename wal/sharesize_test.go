@@ -111,10 +111,10 @@ func TestShare_DropsOfAttributesWhatIsNeeded(t *testing.T) {
 }
 
 // settleUpTo is settleAll for the offsets below next.
-func settleUpTo(p *wal.Place, next uint64, c wal.Count) {
-	marks := make(map[uint8]wal.Mark)
+func settleUpTo(p *wal.Cursor, next uint64, c wal.Count) {
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: next}
+		marks[lane] = wal.Progress{Checkpoint: next}
 	}
-	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: c}})
+	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: c}})
 }

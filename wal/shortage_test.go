@@ -37,7 +37,7 @@ func shortOf(dir string) int {
 		return 1
 	}
 	dead := wal.OpenDead(dir)
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	if err != nil {
 		fmt.Println("place", err)
 		return 1
@@ -52,7 +52,9 @@ func shortOf(dir string) int {
 		if n%8 == 7 {
 			ok = ok && again("settle", func() error { return settleAllBut(l, p, stuck) })
 			ok = ok && again("read", func() error { return readTo(l) })
-			ok = ok && again("bury", func() error { return dead.Bury(wal.Dead{Stream: "s", Destination: "d", Event: event("k", "dead")}) })
+			ok = ok && again("bury", func() error {
+				return dead.Put(wal.DeadLetter{Stream: "s", Destination: "d", Event: event("k", "dead")})
+			})
 		}
 		if !ok || l.Failed() != nil {
 			fmt.Println("ended", l.Failed())
@@ -88,17 +90,17 @@ func again(what string, f func() error) bool {
 }
 
 // settleAllBut settles all lanes up to the end but one, and makes that last.
-func settleAllBut(l *wal.Log, p *wal.Place, stuck uint8) error {
+func settleAllBut(l *wal.Log, p *wal.Cursor, stuck uint8) error {
 	next := l.Next("s")
-	marks := make(map[uint8]wal.Mark)
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
 		if lane != stuck {
-			marks[lane] = wal.Mark{Checkpoint: next}
+			marks[lane] = wal.Progress{Checkpoint: next}
 		}
 	}
 	events := (next - 1) / 4 * 3
 	before := p.Stat().Delivered.Events
-	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: wal.Count{Events: events - before, Bytes: 40_000 * (events - before)}}})
+	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: wal.Count{Events: events - before, Bytes: 40_000 * (events - before)}}})
 	return l.Sync(context.Background())
 }
 
@@ -212,7 +214,7 @@ func checkShort(t *testing.T, dir string) {
 	wantSound(t, dir)
 	l := open(t, shortOptions(dir))
 	defer l.Close()
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	st := p.Stat()
 	if want := uint64(shortEvents / 4); st.Pending.Events != want || st.Appended.Events != shortEvents || len(st.Dropped) > 0 {

@@ -17,7 +17,7 @@ import (
 // truncates, with the descriptors that it keeps in reserve.
 func TestShortage_OfDescriptorsIsTheClients(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10})
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	appendOne(t, l, "s", "k", "first")
 	var taken []*os.File

@@ -10,12 +10,12 @@ import (
 // by what is on the disk.
 type needs struct {
 	low    uint64 // nothing below
-	places []*Place
-	marks  [][Lanes]Mark
+	places []*Cursor
+	marks  [][Lanes]Progress
 }
 
 func (s *stream) needs() *needs {
-	n := &needs{low: s.low(), places: s.sortedPlaces()}
+	n := &needs{low: s.low(), places: s.sortedCursors()}
 	for _, p := range n.places {
 		p.mu.Lock()
 		n.marks = append(n.marks, p.synced)

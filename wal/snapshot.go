@@ -196,10 +196,10 @@ func (c *copying) file(name string) (err error) {
 	return errors.Join(err, to.Sync(), to.Close())
 }
 
-// placeNames are the keys of destinations' places in a state.
-type placeNames map[string]bool
+// cursorNames are the keys of destinations' places in a state.
+type cursorNames map[string]bool
 
-func (p placeNames) within(others placeNames) bool {
+func (p cursorNames) within(others cursorNames) bool {
 	for name := range p {
 		if !others[name] {
 			return false
@@ -208,21 +208,21 @@ func (p placeNames) within(others placeNames) bool {
 	return true
 }
 
-func (p placeNames) note(key []byte) {
-	if kind, _, ok := splitStateKey(key); ok && kind == statePlace {
+func (p cursorNames) note(key []byte) {
+	if kind, _, ok := splitStateKey(key); ok && kind == stateCursor {
 		p[string(key)] = true
 	}
 }
 
 // places returns those of the newest segment's state.
-func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (placeNames, error) {
-	names := make(placeNames)
+func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (cursorNames, error) {
+	names := make(cursorNames)
 	f, _, gone, err := l.open(ctx, newest)
 	if err != nil || gone {
 		return names, err
 	}
 	defer f.close()
-	return names, f.elements(ctx, bucketState, []byte{statePlace}, func(e element) error {
+	return names, f.elements(ctx, bucketState, []byte{stateCursor}, func(e element) error {
 		names.note(e.key)
 		return nil
 	}, func(*CorruptError) {}) // copying reports it
@@ -230,7 +230,7 @@ func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (placeNames,
 
 // newest copies the newest segment as one commit left it, entry by entry into a file of its own. sealed: it is the newest
 // no longer.
-func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed bool, known placeNames, err error) {
+func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed bool, known cursorNames, err error) {
 	f, _, gone, err := files.open(c.ctx, info)
 	if gone {
 		err = fs.ErrNotExist
@@ -267,7 +267,7 @@ type newestCopy struct {
 	next   []byte // the key of the first block that was not copied
 	sealed bool
 	exact  bool
-	places placeNames
+	places cursorNames
 }
 
 // elementList is some elements of one bucket.
@@ -412,7 +412,7 @@ func (n *newestCopy) bulk() error {
 
 // finish puts the elements that were read last into the copy. The copy is the newest of its log, so it is not sealed.
 func (n *newestCopy) finish(c *contents) error {
-	n.places = make(placeNames)
+	n.places = make(cursorNames)
 	for _, e := range c.state.list {
 		n.places.note(e.key)
 	}

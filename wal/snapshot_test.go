@@ -111,7 +111,7 @@ func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10, MaxSize: 64 << 20})
 	letters := wal.OpenDead(dir)
 	defer letters.Close()
-	l.Place("s", "stuck")
+	l.OpenCursor("s", "stuck")
 	stop := make(chan struct{})
 	var all goSync.WaitGroup
 	all.Go(func() {
@@ -127,12 +127,12 @@ func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 	all.Go(func() { settleAndBury(t, l, letters, stop) })
 	for round := range snapshotRounds() {
 		time.Sleep(100 * time.Millisecond)
-		if _, err := l.Place("s", fmt.Sprint("new", round)); err != nil {
+		if _, err := l.OpenCursor("s", fmt.Sprint("new", round)); err != nil {
 			t.Fatal(err)
 		}
 		copied, to, _ := snapshot(t, dir)
-		for _, p := range copied.Places("s") {
-			checkPlace(t, copied, p)
+		for _, p := range copied.Cursors("s") {
+			checkCursor(t, copied, p)
 		}
 		checkLetters(t, to, copied)
 	}
@@ -142,7 +142,7 @@ func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 
 // settleAndBury is a destination that delivers all but each tenth event, which it buries.
 func settleAndBury(t *testing.T, l *wal.Log, letters *wal.DeadLetters, stop chan struct{}) {
-	p, err := l.Place("s", "fast")
+	p, err := l.OpenCursor("s", "fast")
 	if err != nil {
 		t.Error(err)
 		return
@@ -164,17 +164,17 @@ func settleAndBury(t *testing.T, l *wal.Log, letters *wal.DeadLetters, stop chan
 			c := &add.Delivered
 			if e.Offset%200 == 0 {
 				c = &add.Dead
-				if err := letters.Bury(wal.Dead{Stream: "s", Destination: "fast", Event: e, Reason: "no", At: time.Now()}); err != nil {
+				if err := letters.Put(wal.DeadLetter{Stream: "s", Destination: "fast", Event: e, Reason: "no", At: time.Now()}); err != nil {
 					t.Error(err)
 				}
 			}
 			c.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
 		}
-		marks := make(map[uint8]wal.Mark)
+		marks := make(map[uint8]wal.Progress)
 		for lane := range uint8(wal.Lanes) {
-			marks[lane] = wal.Mark{Checkpoint: chunk.Next}
+			marks[lane] = wal.Progress{Checkpoint: chunk.Next}
 		}
-		p.Settle(wal.Settlement{Marks: marks, Add: add})
+		p.Settle(wal.Settlement{Lanes: marks, Add: add})
 		from = chunk.Next
 		if chunk.End {
 			time.Sleep(time.Millisecond)
@@ -182,10 +182,10 @@ func settleAndBury(t *testing.T, l *wal.Log, letters *wal.DeadLetters, stop chan
 	}
 }
 
-// checkPlace checks that the pending count of a cursor's ledger equals the number of unsettled events that a reader finds.
-func checkPlace(t *testing.T, l *wal.Log, p *wal.Place) {
+// checkCursor checks that the pending count of a cursor's ledger equals the number of unsettled events that a reader finds.
+func checkCursor(t *testing.T, l *wal.Log, p *wal.Cursor) {
 	t.Helper()
-	marks := p.Marks()
+	marks := p.Lanes()
 	low := marks[0].Checkpoint
 	for _, m := range marks {
 		low = min(low, m.Checkpoint)
@@ -214,7 +214,7 @@ func checkLetters(t *testing.T, dir string, l *wal.Log) {
 		t.Fatal(err)
 	}
 	counted := uint64(0)
-	for _, p := range l.Places("s") {
+	for _, p := range l.Cursors("s") {
 		counted += p.Stat().Dead.Events
 	}
 	if uint64(len(list)) < counted {

@@ -60,7 +60,7 @@ func (l *Log) beginRoom() int64 {
 
 // checkpointRoom is the most that a checkpoint takes.
 func (l *Log) checkpointRoom() int64 {
-	places := l.placeBytes.Load()
+	places := l.cursorBytes.Load()
 	return int64(4*os.Getpagesize()) + places + places/16
 }
 

@@ -17,10 +17,10 @@ import (
 func TestAFlippedBitInTheStateMovesNoCheckpoint(t *testing.T) {
 	s := newSample(t)
 	l := open(t, sampleOptions(s.dir))
-	p, err := l.Place("old", "d")
+	p, err := l.OpenCursor("old", "d")
 	must(t, err)
 	p.Settle(wal.Settlement{
-		Marks: map[uint8]wal.Mark{7: {Checkpoint: 9, Settled: []wal.Run{{First: 20, Next: 25}}}},
+		Lanes: map[uint8]wal.Progress{7: {Checkpoint: 9, Settled: []wal.Run{{First: 20, Next: 25}}}},
 		Add:   wal.Ledger{Delivered: wal.Count{Events: 10, Bytes: 1000}},
 	})
 	_, err = l.Append(t.Context(), &wal.Batch{Stream: "new", ProducerID: "gateway", ProducerSequence: 1, Events: []wal.Event{sampleEvent("new", 11)}})

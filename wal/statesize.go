@@ -8,20 +8,20 @@ import (
 
 // The state is the log's record of streams with events, of their destinations and of producers. Each segment begins with
 // all of it, so its size decides how small a log can be. Log.stateBytes counts the bytes of pages that it takes when it is
-// written anew, Log.placeBytes the destinations' part of that, and new names are rejected beyond maxState:
+// written anew, Log.cursorBytes the destinations' part of that, and new names are rejected beyond maxState:
 // with it a log of MaxSize has room for the newest segment, for the next one, and for any append of up to
 // capacity. Known names may grow beyond the bound: destinations with the distance between their lanes. Producers don't:
 // they keep fewer runs instead.
 
-// placesGone are places that are to be deleted from the disk: they are parked, and nothing was ever stored in their
+// cursorsGone are places that are to be deleted from the disk: they are parked, and nothing was ever stored in their
 // streams.
-type placesGone struct {
+type cursorsGone struct {
 	mu   sync.Mutex
 	keys [][]byte
 }
 
 // park takes the place, which is parked, out of the state until its stream has an event.
-func (g *placesGone) park(p *Place) {
+func (g *cursorsGone) park(p *Cursor) {
 	p.stream.mu.Lock()
 	defer p.stream.mu.Unlock()
 	p.mu.Lock()
@@ -30,16 +30,16 @@ func (g *placesGone) park(p *Place) {
 		return
 	}
 	p.log.stateBytes.Add(-p.pages)
-	p.log.placeBytes.Add(-p.pages)
+	p.log.cursorBytes.Add(-p.pages)
 	p.kept, p.pages = false, 0
 	g.mu.Lock()
-	g.keys = append(g.keys, stateKey(statePlace, p.stream.name, p.name))
+	g.keys = append(g.keys, stateKey(stateCursor, p.stream.name, p.name))
 	g.mu.Unlock()
 	p.log.touch()
 }
 
 // take returns the added keys, each once.
-func (g *placesGone) take() (keys [][]byte) {
+func (g *cursorsGone) take() (keys [][]byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	keys, g.keys = g.keys, nil
@@ -85,21 +85,21 @@ func producerPages(key producerKey, value int) int64 {
 }
 
 // resizeLocked notes the place's share of the state. It is called with p.mu held.
-func (p *Place) resizeLocked(value int) {
+func (p *Cursor) resizeLocked(value int) {
 	pages := entryPages(1+nameLength(p.stream.name)+nameLength(p.name), value)
 	p.log.stateBytes.Add(pages - p.pages)
-	p.log.placeBytes.Add(pages - p.pages)
+	p.log.cursorBytes.Add(pages - p.pages)
 	p.pages = pages
 }
 
 // measureLocked is resizeLocked for a place that is not being written. It is called with p.mu held.
-func (p *Place) measureLocked() { p.resizeLocked(len(p.appendLocked(nil))) }
+func (p *Cursor) measureLocked() { p.resizeLocked(len(p.appendLocked(nil))) }
 
 // pagesOf returns the bytes that the stream and its places add to the state with the first event.
 func (s *stream) pagesOf() (pages int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.places {
+	for _, p := range s.cursors {
 		p.mu.Lock()
 		if !p.kept {
 			pages += entryPages(1+nameLength(s.name)+nameLength(p.name), len(p.appendLocked(nil)))
@@ -117,7 +117,7 @@ func (l *Log) keepLocked(s *stream) {
 	}
 	l.stateBytes.Add(streamPages(s.name))
 	l.born.wake()
-	for _, p := range s.places {
+	for _, p := range s.cursors {
 		p.mu.Lock()
 		if !p.kept {
 			p.kept = true
@@ -132,13 +132,13 @@ func (l *Log) keepLocked(s *stream) {
 // countState notes the size of the state once the log has been read.
 func (l *Log) countState() {
 	l.stateBytes.Store(0)
-	l.placeBytes.Store(0)
+	l.cursorBytes.Store(0)
 	for _, s := range l.sortedStreams() {
 		s.mu.Lock()
 		if s.stored.Swap(false) {
 			l.keepLocked(s)
 		}
-		for _, p := range s.places {
+		for _, p := range s.cursors {
 			p.measureLocked()
 			p.kept = true
 		}
@@ -201,10 +201,10 @@ func (c *committer) trimRuns() {
 	}
 }
 
-// admitPlaceLocked counts a new place, or returns the error that rejects it: destinations may take half as much again as
+// admitCursorLocked counts a new place, or returns the error that rejects it: destinations may take half as much again as
 // other names, so that one can be added to the streams that there are. In a stream without events it is stored only
 // while there is plenty of room, until the first event. It is called with the stream's mu held.
-func (l *Log) admitPlaceLocked(p *Place) error {
+func (l *Log) admitCursorLocked(p *Cursor) error {
 	before, most := l.stateBytes.Load(), l.maxState()*3/2
 	stored := p.stream.stored.Load()
 	if !stored {
@@ -215,7 +215,7 @@ func (l *Log) admitPlaceLocked(p *Place) error {
 		return nil
 	}
 	l.stateBytes.Add(-p.pages)
-	l.placeBytes.Add(-p.pages)
+	l.cursorBytes.Add(-p.pages)
 	p.pages = 0
 	if !stored {
 		return nil // its first event is rejected, if that has no room

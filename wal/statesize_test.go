@@ -77,8 +77,8 @@ func TestState_HasRoomForAnotherDestinationOfKnownStreams(t *testing.T) {
 	known := 0
 	for ; err == nil; known++ {
 		name := fmt.Sprintf("stream-%d", known)
-		_, placeErr := l.Place(name, "first") // of a stream without events
-		must(t, placeErr)
+		_, cursorErr := l.OpenCursor(name, "first") // of a stream without events
+		must(t, cursorErr)
 		err = appendAs(t, l, name, "", 0)
 	}
 	if !errors.Is(err, wal.ErrStateFull) {
@@ -86,7 +86,7 @@ func TestState_HasRoomForAnotherDestinationOfKnownStreams(t *testing.T) {
 	}
 	added := 0
 	for ; added < known-1; added++ {
-		if _, err = l.Place(fmt.Sprintf("stream-%d", added), "second"); err != nil {
+		if _, err = l.OpenCursor(fmt.Sprintf("stream-%d", added), "second"); err != nil {
 			break
 		}
 	}
@@ -94,7 +94,7 @@ func TestState_HasRoomForAnotherDestinationOfKnownStreams(t *testing.T) {
 	if !errors.As(err, &rejected) || rejected.Destination != "second" || added < known/3 {
 		t.Errorf("got %v after %d of %d, want room for a third, and then the destination named", err, added, known)
 	}
-	if got := len(l.Places(fmt.Sprintf("stream-%d", added))); got != 1 {
+	if got := len(l.Cursors(fmt.Sprintf("stream-%d", added))); got != 1 {
 		t.Errorf("got %d places after one was rejected, want 1", got)
 	}
 }
@@ -103,7 +103,7 @@ func TestState_HasRoomForAnotherDestinationOfKnownStreams(t *testing.T) {
 func TestState_OfProducersWithManyRunsStaysWithinItsBound(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20}
 	l := open(t, o)
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	const producers, rounds = 500, 40 // all of them interleaved: each batch is a run
 	for sequence := range uint64(rounds) {
@@ -167,7 +167,7 @@ func TestStream_WithoutEventsLeavesNothingBehind(t *testing.T) {
 			t.Errorf("got %v, want ErrTooLarge", err)
 		}
 	}
-	p, err := l.Place("parked", "d")
+	p, err := l.OpenCursor("parked", "d")
 	must(t, err)
 	p.SetLabel("file")
 	sync(t, l)
@@ -183,8 +183,8 @@ func TestStream_WithoutEventsLeavesNothingBehind(t *testing.T) {
 	}
 	must(t, l.Close())
 	report := inspect(t, o.Dir)
-	if len(report.Streams)+len(report.Places) > 0 {
-		t.Errorf("got %+v, %+v on the disk", report.Streams, report.Places)
+	if len(report.Streams)+len(report.Cursors) > 0 {
+		t.Errorf("got %+v, %+v on the disk", report.Streams, report.Cursors)
 	}
 	select {
 	case <-grown:

@@ -24,9 +24,9 @@ func (c *committer) commit(g *group) error {
 	// once it has.
 	g.begins = l.active().bare && (c.closed || g.checkpoint && l.fullSince.Load() != nil)
 	if g.checkpoint {
-		c.collectPlaces(g)
+		c.collectCursors(g)
 	}
-	if len(g.parts)+len(g.places)+len(g.gone)+len(g.sequences) > 0 || g.begins {
+	if len(g.parts)+len(g.cursors)+len(g.gone)+len(g.sequences) > 0 || g.begins {
 		start := time.Now()
 		if err := c.store(g); err != nil {
 			g.undo(c)
@@ -37,7 +37,7 @@ func (c *committer) commit(g *group) error {
 			l.fail(err)
 		}
 	}
-	if len(g.places) > 0 || g.begins || l.truncateSoon.Swap(false) {
+	if len(g.cursors) > 0 || g.begins || l.truncateSoon.Swap(false) {
 		l.truncator.checkpointed()
 	}
 	return nil
@@ -165,8 +165,8 @@ func (e *commitError) Unwrap() error { return e.err }
 
 // failed decides what an error of store means for the log.
 func (c *committer) failed(g *group, err error) error {
-	for i := range g.places {
-		g.places[i].failed()
+	for i := range g.cursors {
+		g.cursors[i].failed()
 	}
 	c.mu.Lock()
 	for i := range c.syncs { // the places that they wait for may be among these
@@ -238,8 +238,8 @@ func (c *committer) stored(g *group, took time.Duration) {
 		poke(l.truncator.wake)
 	}
 	l.show(g, active, index)
-	for i := range g.places {
-		g.places[i].committed()
+	for i := range g.cursors {
+		g.cursors[i].committed()
 	}
 	c.forgotten = c.forgotten[:0]
 	if g.successor != nil {
@@ -289,7 +289,7 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put producer: %w", err)
 		}
 	}
-	for _, p := range l.allPlaces() {
+	for _, p := range l.allCursors() {
 		p.mu.Lock()
 		if !p.kept {
 			p.mu.Unlock()
@@ -298,7 +298,7 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 		value := p.appendLocked(nil)
 		p.resizeLocked(len(value))
 		p.mu.Unlock()
-		if err := state.Put(stateKey(statePlace, p.stream.name, p.name), value); err != nil {
+		if err := state.Put(stateKey(stateCursor, p.stream.name, p.name), value); err != nil {
 			return fmt.Errorf("put place: %w", err)
 		}
 	}

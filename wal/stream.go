@@ -15,7 +15,7 @@ type stream struct {
 	next     uint64 // the offset that the next event gets; all before it are committed
 	bytes    uint64 // of the payloads of all events before next
 	base     uint64 // how many events may have been lost before its first
-	places   map[string]*Place
+	cursors  map[string]*Cursor
 	floor    Floor // what lies below is to be dropped, also when no destination is known
 	policy   Policy
 	ages     ages
@@ -35,7 +35,7 @@ type stream struct {
 
 // newStream begins a stream of which base events may have been lost before.
 func newStream(name string, base uint64) *stream {
-	return &stream{name: name, next: base + 1, base: base, places: make(map[string]*Place)}
+	return &stream{name: name, next: base + 1, base: base, cursors: make(map[string]*Cursor)}
 }
 
 func (s *stream) appended() Count {
@@ -101,7 +101,7 @@ func (l *Log) dropUnused(s *stream) {
 	defer l.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stored.Load() || s.pins > 0 || len(s.places) > 0 || l.streams[s.name] != s {
+	if s.stored.Load() || s.pins > 0 || len(s.cursors) > 0 || l.streams[s.name] != s {
 		return
 	}
 	delete(l.streams, s.name)
@@ -120,15 +120,15 @@ func (l *Log) grow(s *stream, next, bytes uint64) (before uint64) {
 	return before
 }
 
-// sortedPlaces returns the stream's places by name.
-func (s *stream) sortedPlaces() []*Place {
+// sortedCursors returns the stream's places by name.
+func (s *stream) sortedCursors() []*Cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	places := make([]*Place, 0, len(s.places))
-	for _, p := range s.places {
+	places := make([]*Cursor, 0, len(s.cursors))
+	for _, p := range s.cursors {
 		places = append(places, p)
 	}
-	slices.SortFunc(places, func(a, b *Place) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(places, func(a, b *Cursor) int { return strings.Compare(a.name, b.name) })
 	return places
 }
 

@@ -96,11 +96,11 @@ func settleStep(l *wal.Log, number int) {
 	}
 	from := p.Stat().Checkpoint
 	until := from + (l.Next("s")-from)/2
-	marks := make(map[uint8]wal.Mark)
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: until}
+		marks[lane] = wal.Progress{Checkpoint: until}
 	}
-	p.Settle(wal.Settlement{Marks: marks, Add: wal.Ledger{Delivered: wal.Count{Events: until - from, Bytes: 20_000 * (until - from)}}})
+	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: wal.Count{Events: until - from, Bytes: 20_000 * (until - from)}}})
 	_ = l.Sync(context.Background()) // a log that has failed says so at the next append
 }
 
@@ -176,7 +176,7 @@ func checkSteps(t *testing.T, dir string, out []byte) bool {
 	}
 	wantSound(t, dir)
 	l := open(t, stepsOptions(dir))
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	var got []int
 	for _, e := range readAll(t, l, "s", p.Stat().Checkpoint, wal.AllLanes) {

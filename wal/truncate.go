@@ -221,10 +221,10 @@ func (s *stream) low() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	low := s.next
-	if len(s.places) == 0 {
+	if len(s.cursors) == 0 {
 		low = s.floor.Offset()
 	}
-	for _, p := range s.places {
+	for _, p := range s.cursors {
 		p.mu.Lock()
 		low = min(low, p.low)
 		p.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 )
 
 // appendUntil appends to the stream "s" until the log has that many segments, and returns its one place.
-func appendUntil(t testing.TB, l *wal.Log, segments int) *wal.Place {
+func appendUntil(t testing.TB, l *wal.Log, segments int) *wal.Cursor {
 	t.Helper()
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	for l.Stat().Segments < segments {
 		appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
@@ -87,10 +87,10 @@ func TestTruncation_TriesAFailedUnlinkAgain(t *testing.T) {
 // it waits for.
 func TestTruncation_KeepsWhatANewDestinationCounts(t *testing.T) {
 	var l *wal.Log
-	var late *wal.Place
+	var late *wal.Cursor
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20}.WithSettledStep(func() {
 		if late == nil {
-			p, err := l.Place("s", "late")
+			p, err := l.OpenCursor("s", "late")
 			must(t, err)
 			late = p
 		}

@@ -113,7 +113,7 @@ func TestACheckpointIsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
 		defer wantWithin(t, time.Now(), 2*wal.CheckpointInterval)
 		c := commits{make(chan string), make(chan struct{})}
 		l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(c.hook, nil))
-		p, err := l.Place("s", "d")
+		p, err := l.OpenCursor("s", "d")
 		must(t, err)
 		<-c.stacks // the place itself
 		c.goOn <- struct{}{}

@@ -121,7 +121,7 @@ func forget(t testing.TB, paths ...string) {
 func checkGivenUp(t *testing.T, l *wal.Log, s *sample, held uint64, loses bool) {
 	t.Helper()
 	read := s.readDamaged(t, l, "old", s.next["old"])
-	st := l.Places("old")[0].Stat()
+	st := l.Cursors("old")[0].Stat()
 	lost := st.Dropped[wal.DroppedCorrupt].Events
 	if lost > held || lost > 0 != loses {
 		t.Errorf("got %d events lost of the %d that the segment held, want some: %v", lost, held, loses)

@@ -20,7 +20,7 @@ const (
 // dropped.
 func (l *Log) upkeep() {
 	defer close(l.upkept)
-	said, noted := make(map[*Place]*saidDropped), time.Now()
+	said, noted := make(map[*Cursor]*saidDropped), time.Now()
 	for {
 		now := time.Now()
 		if now.Sub(noted) >= noteEvery {
@@ -66,8 +66,8 @@ type saidDropped struct {
 }
 
 // sayDropped logs what policies have dropped since it was last said.
-func (l *Log) sayDropped(said map[*Place]*saidDropped, now time.Time) {
-	for _, p := range l.allPlaces() {
+func (l *Log) sayDropped(said map[*Cursor]*saidDropped, now time.Time) {
+	for _, p := range l.allCursors() {
 		p.mu.Lock()
 		dropped := maps.Clone(p.ledger.Dropped)
 		p.mu.Unlock()

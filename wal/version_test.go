@@ -26,7 +26,7 @@ func TestVersion_OfALaterReleaseIsRefused(t *testing.T) {
 	s := newSample(t)
 	dead := wal.OpenDead(s.dir)
 	for offset := range uint64(3) {
-		must(t, dead.Bury(wal.Dead{Stream: "old", Destination: "d", Event: wal.Event{Key: "k", Offset: offset + 1}, Reason: "r", At: time.Now()}))
+		must(t, dead.Put(wal.DeadLetter{Stream: "old", Destination: "d", Event: wal.Event{Key: "k", Offset: offset + 1}, Reason: "r", At: time.Now()}))
 	}
 	must(t, dead.Close())
 	seed := rand.Uint64()
@@ -48,7 +48,7 @@ func TestVersion_OfALaterReleaseIsRefused(t *testing.T) {
 		{"block", newest, rewriteFirst("blocks")},
 		{"block", newest, rewriteLast("blocks")},
 		{"index", r.IntN(newest), rewriteLast("index")},
-		{"place", newest, rewritePlaceVersion},
+		{"place", newest, rewriteCursorVersion},
 		{"dead letter", -1, rewriteLast("dead")},
 		{"bbolt", -1, rewriteBoltVersion},
 	} {
@@ -97,7 +97,7 @@ func TestVersion_OfALaterReleaseMetByAReaderLosesNothing(t *testing.T) {
 	}
 	wantLater(t, err, path, "block", 9)
 	var corrupt *wal.CorruptError
-	if st := l.Places("old")[0].Stat(); errors.As(err, &corrupt) || st.Pending.Events != s.next["old"]-1 {
+	if st := l.Cursors("old")[0].Stat(); errors.As(err, &corrupt) || st.Pending.Events != s.next["old"]-1 {
 		t.Errorf("got %v with %+v, want all pending", err, st)
 	}
 }
@@ -167,8 +167,8 @@ func rewriteLast(bucket string) func(t *testing.T, path string, version byte) {
 	}
 }
 
-// rewritePlaceVersion changes the version of a destination's place, and the checksum behind it.
-func rewritePlaceVersion(t *testing.T, path string, version byte) {
+// rewriteCursorVersion changes the version of a destination's place, and the checksum behind it.
+func rewriteCursorVersion(t *testing.T, path string, version byte) {
 	rewriteBucket(t, path, "state", func(c *bolt.Cursor) ([]byte, []byte) { return c.Seek([]byte{'d'}) }, func(k, v []byte) {
 		v[0] = version
 		n := len(v) - 4

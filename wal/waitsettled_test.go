@@ -11,13 +11,13 @@ import (
 )
 
 // settleTo settles all events below next and adds add to the ledger.
-func settleTo(t testing.TB, p *wal.Place, next uint64, add wal.Ledger) {
+func settleTo(t testing.TB, p *wal.Cursor, next uint64, add wal.Ledger) {
 	t.Helper()
-	marks := make(map[uint8]wal.Mark)
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: next}
+		marks[lane] = wal.Progress{Checkpoint: next}
 	}
-	must(t, p.Settle(wal.Settlement{Marks: marks, Add: add}))
+	must(t, p.Settle(wal.Settlement{Lanes: marks, Add: add}))
 }
 
 func delivered(n uint64) wal.Ledger { return wal.Ledger{Delivered: wal.Count{Events: n, Bytes: n}} }
@@ -46,7 +46,7 @@ func wantUnsettled(t testing.TB, l *wal.Log, a wal.Appended) {
 func TestWaitSettled_OfWhatWasDroppedBefore(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10}
 	l := open(t, o)
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	var all []wal.Appended
 	for i := range 30 {
@@ -61,7 +61,7 @@ func TestWaitSettled_OfWhatWasDroppedBefore(t *testing.T) {
 	wantSettled(t, l, all[14], false)
 	must(t, l.Close())
 	l = open(t, o)
-	_, err = l.Place("s", "d")
+	_, err = l.OpenCursor("s", "d")
 	must(t, err)
 	wantSettled(t, l, all[14], false)
 	wantSettled(t, l, wal.Appended{Count: 1, Duplicate: true}, false)
@@ -96,7 +96,7 @@ func TestWaitSettled_OfADestinationThatComesLate(t *testing.T) {
 	p.Park()
 	old := wal.Appended{First: 2, Count: 1, Duplicate: true}
 	wantUnsettled(t, l, old)
-	late, err := l.Place("s", "late")
+	late, err := l.OpenCursor("s", "late")
 	must(t, err)
 	settleTo(t, late, l.Next("s"), wal.Ledger{Delivered: late.Stat().Pending})
 	wantSettled(t, l, old, false)
@@ -106,14 +106,14 @@ func TestWaitSettled_OfADestinationThatComesLate(t *testing.T) {
 func TestWaitSettled_OfLongBatches(t *testing.T) {
 	for _, n := range []int{4, 4096, 4097, 20_000} {
 		l := open(t, wal.Options{Dir: t.TempDir()})
-		p, err := l.Place("s", "d")
+		p, err := l.OpenCursor("s", "d")
 		must(t, err)
 		a, err := l.Append(bg, &wal.Batch{Stream: "s", Events: slices.Repeat([]wal.Event{event("k", "x")}, n)})
 		must(t, err)
 		appendOne(t, l, "s", "k", "y")
 		lane := wal.LaneOf("k")
 		mark := func(next uint64, add wal.Ledger) {
-			must(t, p.Settle(wal.Settlement{Marks: map[uint8]wal.Mark{lane: {Checkpoint: next}}, Add: add}))
+			must(t, p.Settle(wal.Settlement{Lanes: map[uint8]wal.Progress{lane: {Checkpoint: next}}, Add: add}))
 		}
 		wantUnsettled(t, l, a)
 		mark(uint64(n), delivered(uint64(n)-1))
@@ -141,7 +141,7 @@ func TestWaitSettled_OfLongBatches(t *testing.T) {
 // A duplicate of which the old offset is forgotten waits for everything, and takes no memory for it.
 func TestWaitSettled_ForAllTakesNoMemory(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	const batches, each = 100, 1000
 	for range batches {

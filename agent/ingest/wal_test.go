@@ -123,7 +123,7 @@ func TestResentBatch(t *testing.T) {
 func TestStreamOnAFullLog(t *testing.T) {
 	for _, size := range []int{100, 5000, 100_000} {
 		log := openLog(t, wal.Options{MaxSize: wal.MinMaxSize})
-		if _, err := log.Place("bytes", "nobody"); err != nil {
+		if _, err := log.OpenCursor("bytes", "nobody"); err != nil {
 			t.Fatal(err)
 		}
 		_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})

@@ -24,7 +24,7 @@ func makeLog(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := l.Place("clicks", "archive"); err != nil {
+	if _, err := l.OpenCursor("clicks", "archive"); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 60 {
@@ -67,7 +67,7 @@ func TestWALTableAsJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &doc); err != nil || got.code != 0 {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	if len(doc.Segments) < 3 || len(doc.Streams) != 2 || doc.Streams[1].Next != 61 || len(doc.Places) != 1 || doc.Places[0].Pending.Events != 60 {
+	if len(doc.Segments) < 3 || len(doc.Streams) != 2 || doc.Streams[1].Next != 61 || len(doc.Cursors) != 1 || doc.Cursors[0].Pending.Events != 60 {
 		t.Errorf("got %+v", doc)
 	}
 }

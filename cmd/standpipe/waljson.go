@@ -16,7 +16,7 @@ type (
 		SetAside   []fileJSON       `json:"set_aside"`
 		Unfinished []fileJSON       `json:"unfinished"`
 		Streams    []streamJSON     `json:"streams"`
-		Places     []walDestination `json:"destinations"`
+		Cursors    []walDestination `json:"destinations"`
 		Missing    []missingJSON    `json:"missing"`
 	}
 	fileJSON struct {
@@ -71,7 +71,7 @@ type (
 func writeWALJSON(out io.Writer, in *wal.Inspection) error {
 	doc := walJSON{
 		ID: in.ID, SetAside: filesJSON(in.SetAside), Unfinished: filesJSON(in.Unfinished),
-		Segments: []segmentJSON{}, Streams: []streamJSON{}, Places: []walDestination{},
+		Segments: []segmentJSON{}, Streams: []streamJSON{}, Cursors: []walDestination{},
 		Missing: []missingJSON{},
 	}
 	for _, s := range in.Segments {
@@ -80,8 +80,8 @@ func writeWALJSON(out io.Writer, in *wal.Inspection) error {
 	for _, s := range in.Streams {
 		doc.Streams = append(doc.Streams, streamJSON{s.Name, s.First, s.Next, countJSON(s.Appended)})
 	}
-	for _, p := range in.Places {
-		doc.Places = append(doc.Places, placeAsJSON(p))
+	for _, p := range in.Cursors {
+		doc.Cursors = append(doc.Cursors, cursorAsJSON(p))
 	}
 	for _, m := range in.Missing {
 		doc.Missing = append(doc.Missing, missingJSON{m.Stream, m.First, m.Next, append([]string{}, m.Why...)})
@@ -111,7 +111,7 @@ func segmentAsJSON(s wal.SegmentInfo) segmentJSON {
 	return doc
 }
 
-func placeAsJSON(p wal.InspectedPlace) walDestination {
+func cursorAsJSON(p wal.InspectedCursor) walDestination {
 	doc := walDestination{
 		Stream: p.Stream, Name: p.Destination, Checkpoint: p.Checkpoint, Appended: countJSON(p.Appended),
 		Delivered: countJSON(p.Delivered), Dead: countJSON(p.Dead), Pending: countJSON(p.Pending),

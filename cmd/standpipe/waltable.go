@@ -105,14 +105,14 @@ func (t *walTable) missing(runs []wal.MissingRun) {
 }
 
 func (t *walTable) places(in *wal.Inspection) {
-	if len(in.Places) == 0 {
+	if len(in.Cursors) == 0 {
 		t.line("")
 		t.line("no destination has a place in the log")
 		return
 	}
 	t.line("")
 	t.line("%-32s %12s %11s %10s %9s", "stream and destination", "checkpoint", "pending", "bytes", "dropped")
-	for _, p := range in.Places {
+	for _, p := range in.Cursors {
 		name := printable(p.Stream + " " + p.Destination)
 		if utf8.RuneCountInString(name) > 32 {
 			t.note("", name)

@@ -285,7 +285,7 @@ func isDial(err error) bool {
 
 // unsent turns a timeout before the first byte of the request's body into a connection error: no connection was
 // established in time, which is no evidence about a link's speed.
-func unsent(reply *shipper.Reply) {
+func unsent(reply *shipper.Response) {
 	if reply.Err == nil || reply.Err.Code != codeTimeout || reply.Sent > 0 {
 		return
 	}

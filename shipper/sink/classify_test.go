@@ -270,14 +270,14 @@ func TestCanceledAndLate(t *testing.T) {
 	check(t, k.Send(ctx, records(1)), shipper.Transient, "canceled")
 }
 
-func check(t *testing.T, got shipper.Reply, class shipper.Class, code string) {
+func check(t *testing.T, got shipper.Response, class shipper.Class, code string) {
 	t.Helper()
 	if got.Err == nil || got.Err.Class != class || got.Err.Code != code || got.Code != code || got.Err.Record != -1 {
 		t.Errorf("got %+v (%s), want %v %s", got.Err, got.Code, class, code)
 	}
 }
 
-func send(t *testing.T, o sink.AWSOptions) shipper.Reply {
+func send(t *testing.T, o sink.AWSOptions) shipper.Response {
 	t.Helper()
 	k, err := sink.NewKinesis(t.Context(), sink.KinesisOptions{Stream: "s", AWS: o})
 	if err != nil {

@@ -180,7 +180,7 @@ func unknownOutcome(t *testing.T, s target) {
 func canceledReturns(t *testing.T, s target) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	done := make(chan shipper.Reply, 1)
+	done := make(chan shipper.Response, 1)
 	batch := records(min(2, s.sink.Shape().BatchRecords))
 	go func() { done <- s.sink.Send(ctx, batch) }()
 	select {
@@ -203,7 +203,7 @@ func shapeIsSound(t *testing.T, s target) {
 }
 
 // failed tells whether no record of a batch of n was stored: the request failed, or each of them did.
-func failed(got shipper.Reply, n int) bool {
+func failed(got shipper.Response, n int) bool {
 	if got.Err != nil {
 		return got.Results == nil
 	}

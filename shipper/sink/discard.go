@@ -17,8 +17,8 @@ func NewDiscard(shape shipper.Shape) *Discard { return &Discard{shape: shape} }
 func (d *Discard) Shape() shipper.Shape { return d.shape }
 
 // Send forgets the batch.
-func (d *Discard) Send(_ context.Context, batch []shipper.Record) shipper.Reply {
-	return shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "ok"}
+func (d *Discard) Send(_ context.Context, batch []shipper.Record) shipper.Response {
+	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "ok"}
 }
 
 // Close does nothing.

@@ -68,7 +68,7 @@ func backlog(b *testing.B, keys int) *wal.Log {
 			b.Fatal(err)
 		}
 	}
-	if _, err := log.Place("s", "keeps"); err != nil {
+	if _, err := log.OpenCursor("s", "keeps"); err != nil {
 		b.Fatal(err)
 	}
 	return log
@@ -97,12 +97,12 @@ func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 	before := processorTime()
 	n := 0
 	for b.Loop() {
-		place, err := log.Place("s", fmt.Sprintf("%s-%d", b.Name(), n))
+		place, err := log.OpenCursor("s", fmt.Sprintf("%s-%d", b.Name(), n))
 		if err != nil {
 			b.Fatal(err)
 		}
 		n++
-		s := shipper.New(shipper.Options{Log: log, Place: place, Sink: to, Dead: nobody{b}})
+		s := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: to, Dead: nobody{b}})
 		pending = place.Stat().Pending.Bytes
 		done := make(chan error)
 		go func() { done <- s.Run(b.Context()) }()
@@ -137,7 +137,7 @@ func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 // nobody is a graveyard in which none may be buried.
 type nobody struct{ b *testing.B }
 
-func (n nobody) Bury(d wal.Dead) error {
+func (n nobody) Put(d wal.DeadLetter) error {
 	n.b.Errorf("an event was refused: %s", d.Reason)
 	return nil
 }
@@ -147,8 +147,8 @@ type shapeOnly struct{ shape shipper.Shape }
 
 func (s shapeOnly) Shape() shipper.Shape { return s.shape }
 func (shapeOnly) Close() error           { return nil }
-func (shapeOnly) Send(_ context.Context, batch []shipper.Record) shipper.Reply {
-	return shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "200"}
+func (shapeOnly) Send(_ context.Context, batch []shipper.Record) shipper.Response {
+	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "200"}
 }
 
 // atOnce starts a service that stores nothing and acknowledges every record, after rtt.

@@ -179,18 +179,18 @@ func (f *File) State() []byte {
 }
 
 // Send appends the batch to the current file and syncs it: all of it is stored, or none.
-func (f *File) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (f *File) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	if err := ctx.Err(); err != nil {
 		e := &shipper.Error{Record: -1}
 		classifySend(err, e)
-		return shipper.Reply{Err: e, Code: e.Code}
+		return shipper.Response{Err: e, Code: e.Code}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.storeLocked(batch); err != nil {
-		return shipper.Reply{Err: classifyFile(err), Code: "error"}
+		return shipper.Response{Err: classifyFile(err), Code: "error"}
 	}
-	return shipper.Reply{Results: make([]*shipper.Error, len(batch)), Code: "ok", State: f.stateLocked()}
+	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "ok", State: f.stateLocked()}
 }
 
 func (f *File) storeLocked(batch []shipper.Record) error {

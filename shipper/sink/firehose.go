@@ -90,7 +90,7 @@ func (o FirehoseOptions) Shape() (shipper.Shape, error) {
 func (f *Firehose) Shape() shipper.Shape { return f.shape }
 
 // Send puts the batch with one PutRecordBatch request.
-func (f *Firehose) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (f *Firehose) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	ctx, cancel := f.aws.within(ctx)
 	defer cancel()
 	ctx, sent := countSent(ctx)
@@ -100,7 +100,7 @@ func (f *Firehose) Send(ctx context.Context, batch []shipper.Record) shipper.Rep
 	return reply
 }
 
-func (f *Firehose) put(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (f *Firehose) put(ctx context.Context, batch []shipper.Record) shipper.Response {
 	out, err := f.client.PutRecordBatch(ctx, f.request(batch))
 	if err != nil {
 		return failedReply(err, batch)

@@ -176,11 +176,11 @@ func aim(want, limit int) int {
 func (k *Kinesis) Shape() shipper.Shape { return *k.shape.Load() }
 
 // Send puts the batch with one PutRecords request, or, in strict order, its record with PutRecord.
-func (k *Kinesis) Send(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (k *Kinesis) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	ctx, cancel := k.aws.within(ctx)
 	defer cancel()
 	if err := k.allowed(ctx, batch); err != nil {
-		return shipper.Reply{Err: err, Code: "refused"}
+		return shipper.Response{Err: err, Code: "refused"}
 	}
 	ctx, sent := countSent(ctx)
 	reply := k.put(ctx, batch)
@@ -192,7 +192,7 @@ func (k *Kinesis) Send(ctx context.Context, batch []shipper.Record) shipper.Repl
 	return reply
 }
 
-func (k *Kinesis) put(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (k *Kinesis) put(ctx context.Context, batch []shipper.Record) shipper.Response {
 	if k.order == OrderStrict {
 		return k.putStrict(ctx, batch)
 	}

@@ -173,7 +173,7 @@ func (k *Kinesis) reshapeLocked(spread bool) {
 
 // refusedForLength tells whether the service has refused the request or a record of it for its length:
 // the stream's limit may have been lowered.
-func refusedForLength(reply shipper.Reply) bool {
+func refusedForLength(reply shipper.Response) bool {
 	return aboutLength(reply.Err) || slices.ContainsFunc(reply.Results, aboutLength)
 }
 

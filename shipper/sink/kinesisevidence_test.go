@@ -154,7 +154,7 @@ func (s *movingStream) consume(shard int, key string, data []byte) {
 
 // ship ships rounds of events of 40 keys while the stream changes, and returns the ledger at the end,
 // or once enough is true.
-func (s *movingStream) ship(t *testing.T, o sink.KinesisOptions, rounds int, enough func() bool) (wal.PlaceStat, *sink.Kinesis) {
+func (s *movingStream) ship(t *testing.T, o sink.KinesisOptions, rounds int, enough func() bool) (wal.CursorStat, *sink.Kinesis) {
 	t.Helper()
 	s.got = make(map[string]int)
 	srv := httptest.NewServer(s)
@@ -174,11 +174,11 @@ func (s *movingStream) ship(t *testing.T, o sink.KinesisOptions, rounds int, eno
 		t.Fatal(err)
 	}
 	defer log.Close()
-	place, err := log.Place("s", "d")
+	place, err := log.OpenCursor("s", "d")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ship := shipper.New(shipper.Options{Log: log, Place: place, Sink: k, MaxDelay: time.Millisecond})
+	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: k, MaxDelay: time.Millisecond})
 	done := make(chan error, 1)
 	go func() { done <- ship.Run(ctx) }()
 	for round := range rounds {

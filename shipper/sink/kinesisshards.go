@@ -129,7 +129,7 @@ func hashKey(text *string) (h shipper.HashKey, err error) {
 // landed checks which shards the records went to. Where they differ from the map's, landed fetches the map
 // at once, and the response names both: with them the shipper finds the records that no consumer will see. If a fresh
 // map does not explain the shards either, the stream may ignore keys.
-func (k *Kinesis) landed(ctx context.Context, batch []shipper.Record, shards []*string, reply *shipper.Reply) {
+func (k *Kinesis) landed(ctx context.Context, batch []shipper.Record, shards []*string, reply *shipper.Response) {
 	if slices.ContainsFunc(reply.Results, throttled) {
 		k.shards.ask()
 	}

@@ -16,10 +16,10 @@ import (
 // putStrict puts one record after the one that its key had before. "Guarantees strictly increasing
 // sequence numbers, for puts from the same client and to the same partition key": PutRecord,
 // SequenceNumberForOrdering, Kinesis Data Streams API Reference, November 2026.
-func (k *Kinesis) putStrict(ctx context.Context, batch []shipper.Record) shipper.Reply {
+func (k *Kinesis) putStrict(ctx context.Context, batch []shipper.Record) shipper.Response {
 	if len(batch) != 1 {
 		reason := fmt.Sprintf("%d records in a batch of strict order, which holds 1", len(batch))
-		return shipper.Reply{Err: &shipper.Error{Code: "batch", Text: reason, Record: -1}, Code: "refused"}
+		return shipper.Response{Err: &shipper.Error{Code: "batch", Text: reason, Record: -1}, Code: "refused"}
 	}
 	r := &batch[0]
 	in := &kinesis.PutRecordInput{PartitionKey: &r.Key, Data: present(r.Data)}
@@ -37,7 +37,7 @@ func (k *Kinesis) putStrict(ctx context.Context, batch []shipper.Record) shipper
 		return badReply("a record without a sequence number")
 	}
 	k.sequences.note(r.Key, number)
-	reply := shipper.Reply{Results: make([]*shipper.Error, 1), Code: "200"}
+	reply := shipper.Response{Results: make([]*shipper.Error, 1), Code: "200"}
 	k.landed(ctx, batch, []*string{out.ShardId}, &reply)
 	return reply
 }
@@ -46,7 +46,7 @@ func (k *Kinesis) putStrict(ctx context.Context, batch []shipper.Record) shipper
 // holds back its own lanes, not the whole destination. A refusal of a record that named the one
 // before may be of that number, for example of a stream that was deleted and made anew: the
 // record is tried without it before it is held to be at fault.
-func (k *Kinesis) refusedStrict(err error, batch []shipper.Record, last string) shipper.Reply {
+func (k *Kinesis) refusedStrict(err error, batch []shipper.Record, last string) shipper.Response {
 	reply := failedReply(err, batch)
 	var api smithy.APIError
 	if reply.Code == codeCredentials || !errors.As(err, &api) {
@@ -61,7 +61,7 @@ func (k *Kinesis) refusedStrict(err error, batch []shipper.Record, last string) 
 		k.shards.ask()
 	}
 	if ofRecord {
-		return shipper.Reply{Results: []*shipper.Error{reply.Err}, Code: reply.Code}
+		return shipper.Response{Results: []*shipper.Error{reply.Err}, Code: reply.Code}
 	}
 	return reply
 }

@@ -17,7 +17,7 @@ type result struct {
 // that has another number of entries, or that counts more failures than its entries show, is
 // read as an unknown outcome; an entry that names neither what was stored nor why it was not is
 // a failure.
-func replyOf(n int, failed *int32, entries []result) shipper.Reply {
+func replyOf(n int, failed *int32, entries []result) shipper.Response {
 	if len(entries) != n {
 		return badReply("%d results for %d records", len(entries), n)
 	}
@@ -31,7 +31,7 @@ func replyOf(n int, failed *int32, entries []result) shipper.Reply {
 	if failed != nil && int(*failed) > failures {
 		return badReply("%d failures are counted and %d are shown", *failed, failures)
 	}
-	return shipper.Reply{Results: results, Code: "200"}
+	return shipper.Response{Results: results, Code: "200"}
 }
 
 func (r result) err() *shipper.Error {
@@ -44,14 +44,14 @@ func (r result) err() *shipper.Error {
 	return nil
 }
 
-func badReply(format string, args ...any) shipper.Reply {
+func badReply(format string, args ...any) shipper.Response {
 	e := &shipper.Error{Code: codeBadReply, Text: fmt.Sprintf(format, args...), Record: -1}
-	return shipper.Reply{Err: e, Code: "200"}
+	return shipper.Response{Err: e, Code: "200"}
 }
 
-func failedReply(err error, batch []shipper.Record) shipper.Reply {
+func failedReply(err error, batch []shipper.Record) shipper.Response {
 	e, code := classify(err, batch)
-	return shipper.Reply{Err: e, Code: code}
+	return shipper.Response{Err: e, Code: code}
 }
 
 func text(s *string) string {

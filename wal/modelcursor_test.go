@@ -14,10 +14,10 @@ import (
 func (m *model) place() {
 	name := m.someStream()
 	s, destination := m.stream(name), fmt.Sprint("d", m.rand.IntN(3))
-	place, err := m.log.Place(name, destination)
+	place, err := m.log.OpenCursor(name, destination)
 	p := s.places[destination]
 	if p != nil && !p.parked {
-		if !errors.Is(err, wal.ErrPlaceOpen) {
+		if !errors.Is(err, wal.ErrCursorOpen) {
 			m.t.Fatalf("got %v for a place that is open", err)
 		}
 		return
@@ -30,7 +30,7 @@ func (m *model) place() {
 		p.parked = false
 		return
 	}
-	p = &modelPlace{
+	p = &modelCursor{
 		place: place, stuck: wal.LaneSet(m.rand.Uint64() & m.rand.Uint64()),
 		done: make(map[uint64]bool), synced: make(map[uint64]bool), lost: make(map[uint64]bool), absent: make(map[uint64]bool),
 	}
@@ -86,14 +86,14 @@ func (m *model) drop() {
 				p.dropped.Add(c)
 			}
 			if len(dropped) > 0 {
-				must(m.t, p.place.Settle(wal.Settlement{Marks: p.marks(s), Add: wal.Ledger{Dropped: dropped}}))
+				must(m.t, p.place.Settle(wal.Settlement{Lanes: p.marks(s), Add: wal.Ledger{Dropped: dropped}}))
 			}
 		}
 	}
 }
 
-func (m *model) learnDropped(s *modelStream, p *modelPlace) {
-	marks, floor := p.place.Marks(), p.place.Floor()
+func (m *model) learnDropped(s *modelStream, p *modelCursor) {
+	marks, floor := p.place.Lanes(), p.place.Floor()
 	for i := range s.events {
 		e, offset := &s.events[i], uint64(i+1)
 		mark := marks[wal.LaneOf(e.Key)]
@@ -128,7 +128,7 @@ func (m *model) settle() {
 	}
 }
 
-func (m *model) settleAt(s *modelStream, p *modelPlace, pick func(e *wal.Event, offset uint64) bool) {
+func (m *model) settleAt(s *modelStream, p *modelCursor, pick func(e *wal.Event, offset uint64) bool) {
 	var add wal.Ledger
 	for i := range s.events {
 		e, offset := &s.events[i], uint64(i+1)
@@ -144,16 +144,16 @@ func (m *model) settleAt(s *modelStream, p *modelPlace, pick func(e *wal.Event, 
 		}
 		add.Delivered.Add(c)
 	}
-	must(m.t, p.place.Settle(wal.Settlement{Marks: p.marks(s), Add: add}))
+	must(m.t, p.place.Settle(wal.Settlement{Lanes: p.marks(s), Add: add}))
 	p.settled.Delivered.Add(add.Delivered)
 	p.settled.Dead.Add(add.Dead)
 }
 
 // marks says for each lane what is settled of it.
-func (p *modelPlace) marks(s *modelStream) map[uint8]wal.Mark {
-	marks := make(map[uint8]wal.Mark)
+func (p *modelCursor) marks(s *modelStream) map[uint8]wal.Progress {
+	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Mark{Checkpoint: uint64(len(s.events)) + 1}
+		marks[lane] = wal.Progress{Checkpoint: uint64(len(s.events)) + 1}
 	}
 	open := make(map[uint8]bool)
 	for i := range s.events {
@@ -211,7 +211,7 @@ func (m *model) waitSettled() {
 	}
 }
 
-func droppedByPolicy(st wal.PlaceStat) wal.Count {
+func droppedByPolicy(st wal.CursorStat) wal.Count {
 	return st.Dropped[wal.DroppedAge].Plus(st.Dropped[wal.DroppedFull])
 }
 
@@ -221,7 +221,7 @@ func (m *model) settleRest() {
 	for name, s := range m.streams {
 		for destination, p := range s.places {
 			if p.parked {
-				_, err := m.log.Place(name, destination)
+				_, err := m.log.OpenCursor(name, destination)
 				must(m.t, err)
 				m.learnDropped(s, p)
 				p.parked = false

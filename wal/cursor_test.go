@@ -10,26 +10,26 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-func TestPlace_HasOneOwner(t *testing.T) {
+func TestCursor_HasOneOwner(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
-	if _, err := l.Place("s", "d"); !errors.Is(err, wal.ErrPlaceOpen) {
-		t.Errorf("got %v for a place that is open, want ErrPlaceOpen", err)
+	if _, err := l.OpenCursor("s", "d"); !errors.Is(err, wal.ErrCursorOpen) {
+		t.Errorf("got %v for a place that is open, want ErrCursorOpen", err)
 	}
-	_, err = l.Place("s", "other")
+	_, err = l.OpenCursor("s", "other")
 	must(t, err)
 	p.Rest(true)
-	if _, err := l.Place("s", "d"); !errors.Is(err, wal.ErrPlaceOpen) {
-		t.Errorf("got %v for a place that rests, want ErrPlaceOpen", err)
+	if _, err := l.OpenCursor("s", "d"); !errors.Is(err, wal.ErrCursorOpen) {
+		t.Errorf("got %v for a place that rests, want ErrCursorOpen", err)
 	}
 	p.Park()
-	_, err = l.Place("s", "d")
+	_, err = l.OpenCursor("s", "d")
 	must(t, err)
 }
 
 // Settled events stay settled, in any order of settlements, also when a settlement covers less than an earlier one.
-func TestPlace_NeverSaysLessThanItSaid(t *testing.T) {
+func TestCursor_NeverSaysLessThanItSaid(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -37,7 +37,7 @@ func TestPlace_NeverSaysLessThanItSaid(t *testing.T) {
 	for range 20 {
 		o := wal.Options{Dir: t.TempDir()}
 		l := open(t, o)
-		p, err := l.Place("s", "d")
+		p, err := l.OpenCursor("s", "d")
 		must(t, err)
 		for range events {
 			appendOne(t, l, "s", "k", "x")
@@ -45,22 +45,22 @@ func TestPlace_NeverSaysLessThanItSaid(t *testing.T) {
 		lane, done := wal.LaneOf("k"), make(map[uint64]bool)
 		for range 12 {
 			m := someMark(r, events)
-			must(t, p.Settle(wal.Settlement{Marks: map[uint8]wal.Mark{lane: m}}))
+			must(t, p.Settle(wal.Settlement{Lanes: map[uint8]wal.Progress{lane: m}}))
 			for offset := uint64(1); offset <= events; offset++ {
 				done[offset] = done[offset] || m.Done(offset)
 			}
-			wantDone(t, p.Marks()[lane], done)
+			wantDone(t, p.Lanes()[lane], done)
 		}
 		must(t, l.Close())
 		l = open(t, o)
-		p, err = l.Place("s", "d")
+		p, err = l.OpenCursor("s", "d")
 		must(t, err)
-		wantDone(t, p.Marks()[lane], done)
+		wantDone(t, p.Lanes()[lane], done)
 	}
 }
 
-func someMark(r *rand.Rand, events uint64) wal.Mark {
-	m := wal.Mark{Checkpoint: 1 + r.Uint64N(events/2)}
+func someMark(r *rand.Rand, events uint64) wal.Progress {
+	m := wal.Progress{Checkpoint: 1 + r.Uint64N(events/2)}
 	for at := m.Checkpoint + 1; at < events; {
 		run := wal.Run{First: at + r.Uint64N(10), Next: 0}
 		run.Next = run.First + 1 + r.Uint64N(8)
@@ -71,7 +71,7 @@ func someMark(r *rand.Rand, events uint64) wal.Mark {
 	return m
 }
 
-func wantDone(t *testing.T, m wal.Mark, done map[uint64]bool) {
+func wantDone(t *testing.T, m wal.Progress, done map[uint64]bool) {
 	t.Helper()
 	for offset, want := range done {
 		if got := m.Done(offset); got != want {
@@ -87,7 +87,7 @@ func wantDone(t *testing.T, m wal.Mark, done map[uint64]bool) {
 
 func TestSettle_OfEventsMovesAMark(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
-	p, err := l.Place("s", "d")
+	p, err := l.OpenCursor("s", "d")
 	must(t, err)
 	a := appendOne(t, l, "s", "k", "x")
 	appendOne(t, l, "s", "k", "x")
@@ -102,7 +102,7 @@ func TestSettle_OfEventsMovesAMark(t *testing.T) {
 	if got := p.Stat(); got.Pending.Events != 2 || got.Dead.Events+got.Delivered.Events+got.Dropped[wal.DroppedFull].Events > 0 {
 		t.Errorf("got %+v, want 2 pending", got)
 	}
-	moved := wal.Settlement{Marks: map[uint8]wal.Mark{wal.LaneOf("k"): {Checkpoint: a.First + 1}}, Add: wal.Ledger{Delivered: one}}
+	moved := wal.Settlement{Lanes: map[uint8]wal.Progress{wal.LaneOf("k"): {Checkpoint: a.First + 1}}, Add: wal.Ledger{Delivered: one}}
 	must(t, p.Settle(moved))
 	if err := p.Settle(moved); !errors.Is(err, wal.ErrUnsettled) {
 		t.Errorf("got %v for the same again, want ErrUnsettled", err)
@@ -121,7 +121,7 @@ func TestSettle_NeverCountsMoreThanThereIs(t *testing.T) {
 	for range 20 {
 		o := wal.Options{Dir: t.TempDir()}
 		l := open(t, o)
-		p, err := l.Place("s", "d")
+		p, err := l.OpenCursor("s", "d")
 		must(t, err)
 		events := 5 + r.Uint64N(10)
 		for range events {
@@ -132,7 +132,7 @@ func TestSettle_NeverCountsMoreThanThereIs(t *testing.T) {
 		add.Delivered.Events += events / 2
 		counted := add.Delivered.Plus(add.Dead).Plus(add.Dropped[wal.DroppedFull]).Plus(add.Dropped[wal.DroppedAge])
 		over := counted.Events > events || counted.Bytes > 2*events
-		err = p.Settle(wal.Settlement{Marks: map[uint8]wal.Mark{wal.LaneOf("k"): {Checkpoint: events + 1}}, Add: add, State: []byte("state")})
+		err = p.Settle(wal.Settlement{Lanes: map[uint8]wal.Progress{wal.LaneOf("k"): {Checkpoint: events + 1}}, Add: add, State: []byte("state")})
 		if got := errors.Is(err, wal.ErrOvercounted); got != over {
 			t.Errorf("got %v for %+v of %d events", err, add, events)
 		}
@@ -143,12 +143,12 @@ func TestSettle_NeverCountsMoreThanThereIs(t *testing.T) {
 			if st.Pending != want || settled.Plus(st.Pending) != st.Appended {
 				t.Errorf("got %+v after %+v, want %+v pending of %d events", st, add, want, events)
 			}
-			if got := p.Marks()[wal.LaneOf("k")].Checkpoint; got != events+1 || string(p.State()) != "state" {
+			if got := p.Lanes()[wal.LaneOf("k")].Checkpoint; got != events+1 || string(p.State()) != "state" {
 				t.Errorf("got checkpoint %d and state %q, want %d and \"state\"", got, p.State(), events+1)
 			}
 			must(t, l.Close())
 			l = open(t, o)
-			p, err = l.Place("s", "d")
+			p, err = l.OpenCursor("s", "d")
 			must(t, err)
 		}
 	}
@@ -156,10 +156,10 @@ func TestSettle_NeverCountsMoreThanThereIs(t *testing.T) {
 
 // A destination is added at each step of a compaction: the events that it finds and those that it counts as dropped add
 // up to all appended events.
-func TestPlace_OfASegmentThatIsRewritten(t *testing.T) {
+func TestCursor_OfASegmentThatIsRewritten(t *testing.T) {
 	for _, step := range []string{"copied", "shrunk"} {
 		t.Run(step, func(t *testing.T) {
-			added, hooked := make(chan *wal.Place, 1), false
+			added, hooked := make(chan *wal.Cursor, 1), false
 			var l *wal.Log
 			o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 16 << 20}.Rewriting().WithRewriteStep(func(now string) {
 				if now != step || hooked {
@@ -168,7 +168,7 @@ func TestPlace_OfASegmentThatIsRewritten(t *testing.T) {
 				hooked = true
 				made := make(chan struct{})
 				go func() {
-					p, err := l.Place("s", "late")
+					p, err := l.OpenCursor("s", "late")
 					if err != nil {
 						t.Error(err)
 					}
@@ -182,7 +182,7 @@ func TestPlace_OfASegmentThatIsRewritten(t *testing.T) {
 				settledSoon(made)
 			})
 			l = open(t, o)
-			p, err := l.Place("s", "d")
+			p, err := l.OpenCursor("s", "d")
 			must(t, err)
 			s := &live{place: p, stuck: func(e *wal.Event) bool { return e.Lane < 8 }}
 			for i := 0; l.Stat().Segments < 6; i++ {

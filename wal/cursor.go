@@ -18,8 +18,8 @@ const (
 	DroppedAbsent  = "absent"  // appended and truncated before the destination was configured
 )
 
-// Mark is where one lane of a destination stands.
-type Mark struct {
+// Progress is where one lane of a destination stands.
+type Progress struct {
 	// Checkpoint: every event of the lane with a smaller offset is settled.
 	Checkpoint uint64
 	// Settled are the runs of offsets beyond Checkpoint of which the lane's events are settled too,
@@ -39,7 +39,7 @@ func (r Run) String() string {
 }
 
 // Done tells whether the lane's event at offset is settled.
-func (m *Mark) Done(offset uint64) bool {
+func (m *Progress) Done(offset uint64) bool {
 	if offset < m.Checkpoint {
 		return true
 	}
@@ -52,19 +52,19 @@ func (m *Mark) Done(offset uint64) bool {
 }
 
 // end returns the offset from which on nothing is settled.
-func (m *Mark) end() uint64 {
+func (m *Progress) end() uint64 {
 	if n := len(m.Settled); n > 0 {
 		return m.Settled[n-1].Next
 	}
 	return m.Checkpoint
 }
 
-func (m Mark) equal(o Mark) bool {
+func (m Progress) equal(o Progress) bool {
 	return m.Checkpoint == o.Checkpoint && slices.Equal(m.Settled, o.Settled)
 }
 
 // with returns the union of m and o.
-func (m Mark) with(o Mark) Mark {
+func (m Progress) with(o Progress) Progress {
 	if m.Checkpoint >= o.end() || m.equal(o) {
 		return m
 	}
@@ -142,20 +142,20 @@ func (l *Ledger) clone() Ledger {
 // Settlement is a step of a destination: the new marks of the lanes that moved, and what to add
 // to the ledger. It takes effect as a whole, also on disk.
 type Settlement struct {
-	Marks map[uint8]Mark
+	Lanes map[uint8]Progress
 	Add   Ledger // added to the ledger; LastDelivery replaces it unless zero
 	State []byte // the destination's own state; nil: unchanged
 }
 
-// Place is one destination's place in one stream: a mark for each lane and the ledger. Settle
+// Cursor is one destination's place in one stream: a mark for each lane and the ledger. Settle
 // changes it in memory; the committer writes it within CheckpointInterval.
-type Place struct {
+type Cursor struct {
 	log    *Log
 	stream *stream
 	name   string
 
 	mu     sync.Mutex
-	marks  [Lanes]Mark
+	marks  [Lanes]Progress
 	ledger Ledger
 	state  []byte
 	label  string
@@ -172,18 +172,18 @@ type Place struct {
 	lost [Lanes]uint64
 
 	// What is on disk, by which events go: the marks, and the smallest checkpoint. Guarded by mu.
-	synced [Lanes]Mark
+	synced [Lanes]Progress
 	low    uint64
 }
 
 // Name returns the destination's name.
-func (p *Place) Name() string { return p.name }
+func (p *Cursor) Name() string { return p.name }
 
 // Stream returns the stream's name.
-func (p *Place) Stream() string { return p.stream.name }
+func (p *Cursor) Stream() string { return p.stream.name }
 
 // Label returns what SetLabel has set, also in an earlier life of the log.
-func (p *Place) Label() string {
+func (p *Cursor) Label() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.label
@@ -191,7 +191,7 @@ func (p *Place) Label() string {
 
 // SetLabel keeps a short text with the place, such as the destination's type, so that it can be told
 // when the destination is configured no longer.
-func (p *Place) SetLabel(text string) {
+func (p *Cursor) SetLabel(text string) {
 	p.mu.Lock()
 	changed := p.label != text
 	p.label = text
@@ -204,14 +204,14 @@ func (p *Place) SetLabel(text string) {
 	}
 }
 
-// Marks returns where each lane stands.
-func (p *Place) Marks() [Lanes]Mark {
+// Lanes returns where each lane stands.
+func (p *Cursor) Lanes() [Lanes]Progress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cloneMarksLocked()
 }
 
-func (p *Place) cloneMarksLocked() [Lanes]Mark {
+func (p *Cursor) cloneMarksLocked() [Lanes]Progress {
 	marks := p.marks
 	for i := range marks {
 		marks[i].Settled = slices.Clone(marks[i].Settled)
@@ -220,7 +220,7 @@ func (p *Place) cloneMarksLocked() [Lanes]Mark {
 }
 
 // State returns the destination's own state as it was last settled.
-func (p *Place) State() []byte {
+func (p *Cursor) State() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.state)
@@ -228,7 +228,7 @@ func (p *Place) State() []byte {
 
 // Keep makes f be called with the destination's state after every commit that holds it, by
 // whoever commits: f returns at once.
-func (p *Place) Keep(f func(state []byte)) {
+func (p *Cursor) Keep(f func(state []byte)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.keeper = f
@@ -236,7 +236,7 @@ func (p *Place) Keep(f func(state []byte)) {
 
 // Settle records s. It is durable with the next checkpoint. A mark only grows: offsets that the place has settled and s
 // leaves out stay settled. Errors: ErrUnsettled, ErrOvercounted.
-func (p *Place) Settle(s Settlement) error {
+func (p *Cursor) Settle(s Settlement) error {
 	p.stream.mu.Lock()
 	p.mu.Lock()
 	err := p.settleLocked(&s)
@@ -248,9 +248,9 @@ func (p *Place) Settle(s Settlement) error {
 }
 
 // settleLocked is called with the stream's mu and p.mu held.
-func (p *Place) settleLocked(s *Settlement) error {
-	moved := make(map[uint8]Mark, len(s.Marks))
-	for lane, m := range s.Marks {
+func (p *Cursor) settleLocked(s *Settlement) error {
+	moved := make(map[uint8]Progress, len(s.Lanes))
+	for lane, m := range s.Lanes {
 		if m = m.with(p.marks[lane]); !m.equal(p.marks[lane]) {
 			moved[lane] = m
 		}
@@ -278,28 +278,28 @@ func (p *Place) settleLocked(s *Settlement) error {
 
 // Park notes that no shipper ships from the place any more. Its events are kept. While the stream has no events, nothing
 // of the place stays on the disk.
-func (p *Place) Park() {
+func (p *Cursor) Park() {
 	p.mu.Lock()
 	p.opened = false
 	p.mu.Unlock()
-	p.log.placesGone.park(p)
+	p.log.cursorsGone.park(p)
 	p.stream.settled.wake()
 }
 
 // Rest notes whether the place, which is open, has no shipper yet. Its events are awaited all the same, and the log itself
 // drops the events that policies drop of it.
-func (p *Place) Rest(rests bool) {
+func (p *Cursor) Rest(rests bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rests = rests
 }
 
 // shippedLocked reports whether a shipper settles the events that are to be dropped.
-func (p *Place) shippedLocked() bool { return p.opened && !p.rests }
+func (p *Cursor) shippedLocked() bool { return p.opened && !p.rests }
 
 // addLocked adds to the ledger. It never has more settled than the stream has: Pending would be less than nothing. It is
 // called with the stream's mu and p.mu held.
-func (p *Place) addLocked(add *Ledger) (err error) {
+func (p *Cursor) addLocked(add *Ledger) (err error) {
 	counted, pending := add.settled(), p.pendingLocked()
 	if over := counted.beyond(pending); over != (Count{}) {
 		fits := add.clone()
@@ -325,14 +325,14 @@ func (p *Place) addLocked(add *Ledger) (err error) {
 }
 
 // Floor returns below where the destination is to drop what it has not settled.
-func (p *Place) Floor() Floor {
+func (p *Cursor) Floor() Floor {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.floor
 }
 
 // checkpointLocked returns the first offset that is not settled.
-func (p *Place) checkpointLocked() uint64 {
+func (p *Cursor) checkpointLocked() uint64 {
 	low := p.marks[0].Checkpoint
 	for _, m := range p.marks[1:] {
 		low = min(low, m.Checkpoint)
@@ -340,8 +340,8 @@ func (p *Place) checkpointLocked() uint64 {
 	return low
 }
 
-// PlaceStat is a Place at one instant: Appended = Delivered + Dead + Dropped + Pending.
-type PlaceStat struct {
+// CursorStat is a Place at one instant: Appended = Delivered + Dead + Dropped + Pending.
+type CursorStat struct {
 	Ledger
 	Checkpoint    uint64 // the first offset that is not settled
 	Appended      Count
@@ -350,9 +350,9 @@ type PlaceStat struct {
 }
 
 // Stat returns what the ledger says now.
-func (p *Place) Stat() PlaceStat {
+func (p *Cursor) Stat() CursorStat {
 	p.mu.Lock()
-	st := PlaceStat{Ledger: p.ledger.clone(), Checkpoint: p.checkpointLocked()}
+	st := CursorStat{Ledger: p.ledger.clone(), Checkpoint: p.checkpointLocked()}
 	p.mu.Unlock()
 	st.Appended = p.stream.appended() // after the ledger: what is settled was appended before
 	st.Pending = st.Appended.beyond(st.settled())

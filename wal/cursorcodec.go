@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-const placeVersion = 1
+const cursorVersion = 1
 
-var errPlace = errors.New("a destination's place is malformed")
+var errCursor = errors.New("a destination's place is malformed")
 
-// appendPlace encodes a place: every number a uvarint, texts with their length before them, and
+// appendCursor encodes a place: every number a uvarint, texts with their length before them, and
 // the marks relative to the smallest checkpoint.
 //
 //	version, delivered, dead, n × (reason, count), requests, records, billed bytes, put units,
 //	last delivery, state, smallest checkpoint,
 //	64 × (checkpoint, n × (first, next)), label unless it is empty
-func (p *Place) appendLocked(b []byte) []byte {
+func (p *Cursor) appendLocked(b []byte) []byte {
 	l := &p.ledger
-	b = append(b, placeVersion)
+	b = append(b, cursorVersion)
 	b = appendCount(b, l.Delivered)
 	b = appendCount(b, l.Dead)
 	b = binary.AppendUvarint(b, uint64(len(l.Dropped)))
@@ -41,7 +41,7 @@ func (p *Place) appendLocked(b []byte) []byte {
 	return appendText(b, p.label)
 }
 
-func appendMark(b []byte, m *Mark, low uint64) []byte {
+func appendMark(b []byte, m *Progress, low uint64) []byte {
 	b = appendNumbers(b, m.Checkpoint-low, uint64(len(m.Settled)))
 	for _, r := range m.Settled {
 		b = appendNumbers(b, r.First-low, r.Next-low)
@@ -50,11 +50,11 @@ func appendMark(b []byte, m *Mark, low uint64) []byte {
 }
 
 // decode reads what appendLocked wrote.
-func (p *Place) decode(b []byte) error {
+func (p *Cursor) decode(b []byte) error {
 	if len(b) == 0 || b[0] == 0 {
-		return errPlace
+		return errCursor
 	}
-	if err := laterVersion("place", uint64(b[0]), placeVersion); err != nil {
+	if err := laterVersion("place", uint64(b[0]), cursorVersion); err != nil {
 		return err
 	}
 	d := decoder{b: b[1:]}
@@ -93,7 +93,7 @@ type decoder struct {
 
 func (d *decoder) err() error {
 	if d.bad || len(d.b) > 0 {
-		return errPlace
+		return errCursor
 	}
 	return nil
 }
@@ -127,8 +127,8 @@ func (d *decoder) text() []byte {
 
 func (d *decoder) count() Count { return Count{d.number(), d.number()} }
 
-func (d *decoder) mark(low uint64) Mark {
-	m := Mark{Checkpoint: low + d.number()}
+func (d *decoder) mark(low uint64) Progress {
+	m := Progress{Checkpoint: low + d.number()}
 	for range d.length() {
 		m.Settled = append(m.Settled, Run{low + d.number(), low + d.number()})
 	}
