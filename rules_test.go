@@ -20,7 +20,7 @@ import (
 const module = "github.com/standpipe/standpipe/"
 
 // layers are the folders at the top from the highest to the lowest: an import goes down or stays.
-var layers = []string{"cmd", "agent", "shipper", "wal", "client", "proto"}
+var layers = []string{"test", "cmd", "agent", "shipper", "wal", "client", "proto"}
 
 // never lists, for a folder, the own folders and the libraries that nothing in it may import.
 var never = map[string][]string{
@@ -81,6 +81,7 @@ func TestImportRulesFindFaults(t *testing.T) {
 		{"agent/config", "github.com/hashicorp/hcl/v2", false}, {"agent/ingest", "github.com/hashicorp/hcl/v2", true},
 		{"agent/ingest", module + "wal", false}, {"agent", module + "cmd/standpipe", true}, {"proto", module + "wal", true},
 		{"client", module + "proto/standpipe/v1", false}, {"client", module + "wal", true}, {"agent", module + "client", true},
+		{"test/fakeaws", module + "shipper/sink", false}, {"shipper/sink", module + "test/fakeaws", true}, {"cmd/standpipe", module + "test/fakeaws", true},
 	} {
 		if got := importFault(test.folder, test.imported); (got != "") != test.want {
 			t.Errorf("%s imports %s: got %q, want a fault: %v", test.folder, test.imported, got, test.want)
@@ -123,7 +124,7 @@ func TestFilesAreNamedForTheirJob(t *testing.T) {
 }
 
 func TestTopLevelHoldsNothingElse(t *testing.T) {
-	known := []string{"agent", "client", "cmd", "proto", "scripts", "shipper", "testdata", "wal", "bin", "standpipe-dev", "go.mod", "go.sum", "Makefile",
+	known := []string{"agent", "client", "cmd", "proto", "scripts", "shipper", "test", "testdata", "wal", "bin", "standpipe-dev", "go.mod", "go.sum", "Makefile",
 		"agent.hcl.example", "README.md", "LICENSE", "CHANGELOG.md", "rules_test.go"}
 	entries, err := os.ReadDir(".")
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 // running is an agent that a test stops by itself.

@@ -23,7 +23,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 // awsEnvironment makes this process one that has static credentials and nothing else of AWS.

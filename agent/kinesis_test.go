@@ -13,7 +13,7 @@ import (
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/admin"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 // runKinesis runs an agent with one stream, "s", to a Kinesis stand-in.

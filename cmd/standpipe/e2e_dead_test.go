@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 // What Firehose refuses for good is a dead letter, survives a restart, and when Firehose takes it later it

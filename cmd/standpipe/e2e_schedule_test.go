@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 // A schedule draws the actions of an operator and of the environment on the three destinations of stream s.

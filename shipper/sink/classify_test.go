@@ -18,7 +18,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 func TestClassOfEveryDocumentedCode(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 // target is a sink under the suite that every sink passes. A nil fault is one that the sink

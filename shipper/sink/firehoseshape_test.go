@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/standpipe/standpipe/shipper/sink"
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 func TestFirehoseShapes(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 func ofKey(key, data string) []shipper.Record {

@@ -9,7 +9,7 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
 
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 const half = "170141183460469231731687303715884105728" // 2^127

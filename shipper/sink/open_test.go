@@ -6,7 +6,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
-	"github.com/standpipe/standpipe/shipper/sink/fakeaws"
+	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
 func openKinesis(t *testing.T, srv *fakeaws.Server) *sink.Kinesis {
