@@ -80,7 +80,7 @@ func TestImportRulesFindFaults(t *testing.T) {
 		{"shipper/sink", "github.com/aws/smithy-go", false}, {"shipper/sink", module + "agent", true}, {"shipper", "go.etcd.io/bbolt", true},
 		{"agent/config", "github.com/hashicorp/hcl/v2", false}, {"agent/ingest", "github.com/hashicorp/hcl/v2", true},
 		{"agent/ingest", module + "wal", false}, {"agent", module + "cmd/standpipe", true}, {"proto", module + "wal", true},
-		{"client", module + "proto/standpipe/v1", false}, {"client", module + "wal", true}, {"agent", module + "client", true},
+		{"wal", module + "test/testkit", true}, {"client", module + "proto/standpipe/v1", false}, {"client", module + "wal", true}, {"agent", module + "client", true},
 		{"test/fakeaws", module + "shipper/sink", false}, {"shipper/sink", module + "test/fakeaws", true}, {"cmd/standpipe", module + "test/fakeaws", true},
 	} {
 		if got := importFault(test.folder, test.imported); (got != "") != test.want {
@@ -137,7 +137,7 @@ func TestTopLevelHoldsNothingElse(t *testing.T) {
 	}
 }
 
-// The set-up on a fresh machine is two commands of the README; a test in cmd/standpipe runs what
+// The set-up on a fresh machine is two commands of the README; a test in test/e2e runs what
 // the first one runs.
 func TestReadmeCommandsExist(t *testing.T) {
 	readme, makefile := read(t, "README.md"), read(t, "Makefile")

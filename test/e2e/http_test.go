@@ -1,0 +1,145 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
+	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
+	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// httpListener are listener blocks, for an address and a folder.
+const httpListener = `
+listener "http" {
+  address   = %q
+  key_field = "user.id"
+  pixel "/p.gif" {
+    stream  = "clicks"
+    key     = "uid"
+    headers = ["User-Agent"]
+  }
+}
+listener "grpc" {
+  address = "unix://%s/otlp.sock"
+  otlp { stream = "logs" }
+}
+`
+
+// TestReadmeCurlLines runs what the README shows, as it stands but for the address.
+func TestReadmeCurlLines(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile("(?m)^.*curl .*$").FindAllString(string(readme), -1)
+	if len(commands) < 4 {
+		t.Fatalf("README.md shows %d curl lines, want 4 at least", len(commands))
+	}
+	address := freeAddress(t)
+	a := newAgent(t, "", "")
+	a.head += fmt.Sprintf(httpListener, address, a.dir)
+	a.configure(streamBlock("clicks", fileDestination) + streamBlock("logs", fileDestination))
+	a.start()
+	if err := os.WriteFile(a.path("events.ndjson"), []byte("{\"n\":1}\n{\"n\":2}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range commands {
+		cmd := exec.Command("sh", "-c", strings.ReplaceAll(command, "127.0.0.1:7711", address))
+		cmd.Dir = a.dir
+		cmd.Env = append(os.Environ(), "no_proxy=*")
+		out, err := cmd.CombinedOutput()
+		if pixel := strings.Contains(command, "/p.gif"); err != nil || !pixel && !strings.Contains(string(out), `{"offset":`) {
+			t.Errorf("%s: %v: %s", command, err, out)
+		}
+	}
+	a.waitDelivered("clicks", 5, 20*time.Second)
+	a.stop()
+	got := contents(t, a.path("out/clicks"))
+	for _, want := range []string{`{"page":"/"}`, `{"n":1}`, `{"n":2}`, `{"user":{"id":7}}`, `"query":{"page":"/","uid":"u1"}`} {
+		if !strings.Contains(got, want+"\n") && !strings.Contains(got, want+",") {
+			t.Errorf("%s was not delivered: %s", want, got)
+		}
+	}
+}
+
+// TestHTTPSurvivesAKill: what was answered over HTTP is there after a kill, and is recognised when it is
+// sent again.
+func TestHTTPSurvivesAKill(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	address := freeAddress(t)
+	a := newAgent(t, "", "")
+	a.head += fmt.Sprintf(httpListener, address, a.dir)
+	a.configure(streamBlock("clicks", fileDestination) + streamBlock("logs", fileDestination))
+	a.start()
+	post := func(sequence int) string {
+		body := fmt.Sprintf("{\"n\":%d}\n{\"n\":%d}\n", sequence, sequence+1)
+		r, err := http.NewRequest("POST", "http://"+address+"/v1/streams/clicks?key=k", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-ndjson")
+		r.Header.Set("X-Producer-Id", "p")
+		r.Header.Set("X-Producer-Sequence", fmt.Sprint(sequence))
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer got.Body.Close()
+		text, _ := io.ReadAll(got.Body)
+		return string(text)
+	}
+	for s := 1; s < 100; s += 2 {
+		if got, want := post(s), fmt.Sprintf("{\"offset\":%d,\"count\":2}\n", s); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+	a.kill()
+	http.DefaultClient.CloseIdleConnections()
+	a.start()
+	if got, want := post(99), "{\"offset\":99,\"count\":2,\"duplicate\":true}\n"; got != want {
+		t.Errorf("sent again: got %s, want %s", got, want)
+	}
+	if got := a.stream("clicks").Appended.Events; got != 100 {
+		t.Errorf("got %d events after the kill, want 100", got)
+	}
+	if !strings.Contains(a.get("/metrics"), `standpipe_append_seconds_count{listener="http"} 1`) {
+		t.Error("the listener's appends are not counted")
+	}
+}
+
+func TestOTLPLogsAreDelivered(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := newAgent(t, "", "")
+	a.head += fmt.Sprintf(httpListener, freeAddress(t), a.dir)
+	a.configure(streamBlock("clicks", fileDestination) + streamBlock("logs", fileDestination))
+	a.start()
+	body := &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: "hello"}}
+	m := &logsv1.LogsData{ResourceLogs: []*logsv1.ResourceLogs{{ScopeLogs: []*logsv1.ScopeLogs{{LogRecords: []*logsv1.LogRecord{{Body: body}}}}}}}
+	conn := a.connection("unix://" + a.path("otlp.sock"))
+	err := conn.Invoke(t.Context(), "/opentelemetry.proto.collector.logs.v1.LogsService/Export", m, &emptypb.Empty{}, grpc.UseCompressor("gzip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.waitDelivered("logs", 1, 20*time.Second)
+	a.stop()
+	want := `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}` + "\n"
+	if got := contents(t, a.path("out/logs")); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

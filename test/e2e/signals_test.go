@@ -1,0 +1,212 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+// unreachable is a Kinesis that nobody answers for.
+func unreachable(t *testing.T) string { return kinesisDestination("http://" + freeAddress(t)) }
+
+func TestTermDrains(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := startAgent(t, "", streamBlock("calm", fileDestination))
+	sent := readings(21, 3000)
+	send(t, a.dial(), "calm", sent)
+	a.stop()
+	owing(sent).expectWhole(t, "local", delivered(t, a.path("out"), "sensor", true), 0)
+}
+
+// A destination that is away cannot hold up the end beyond shutdown_timeout; what remains is said,
+// and is delivered by the next start.
+func TestTermSaysWhatRemains(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	k := startKinesalite(t)
+	k.create("away", 1)
+	k.kill()
+	a := startAgent(t, "shutdown_timeout = \"1s\"\n", streamBlock("away", kinesisDestination(k.endpoint())))
+	sent := readings(22, 137)
+	send(t, a.dial(), "away", sent)
+	begin := time.Now()
+	a.stop()
+	if took := time.Since(begin); took < 900*time.Millisecond || took > 10*time.Second {
+		t.Errorf("got an end after %s, want it soon after the 1s of shutdown_timeout", took)
+	}
+	if !regexp.MustCompile(`(?m)^.*remain.*\b137\b.*$|^.*\b137\b.*remain.*$`).MatchString(a.out.String()) {
+		t.Errorf("got no line that says that 137 events remain:\n%s", tail(a.out.String(), 15))
+	}
+	k.start()
+	a.start()
+	a.waitDelivered("away", len(sent), 30*time.Second)
+	a.stop()
+	live, _ := k.read("away")
+	owing(sent).expectWhole(t, "live", live, 0)
+}
+
+func TestSecondTermStopsAtOnce(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := startAgent(t, "shutdown_timeout = \"10m\"\n", streamBlock("away", unreachable(t)))
+	sent := readings(23, 50)
+	send(t, a.dial(), "away", sent)
+	a.signal(syscall.SIGTERM)
+	eventually(t, 10*time.Second, a.notReady)
+	if a.ended() {
+		t.Fatalf("ended with exit code %d after one SIGTERM, with events pending and time left", a.exit(0))
+	}
+	a.signal(os.Interrupt)
+	t.Logf("exit code %d after the second signal", a.exit(5*time.Second))
+	a.start()
+	if got := a.stream("away").destination("live").Pending.Events; got != 50 {
+		t.Errorf("got %d events pending after the restart, want 50", got)
+	}
+}
+
+// notReady wants /readyz to say 503, or to be gone.
+func (a *agent) notReady() error {
+	err := a.expectCode("/readyz", http.StatusServiceUnavailable)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil
+	}
+	return err
+}
+
+func TestReloadApplies(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	old := streamBlock("old", fileDestination)
+	a := startAgent(t, "", old)
+	client := a.dial()
+	sent := readings(24, 100)
+	_, err := client.Append(t.Context(), request("new", sent...))
+	expectError(t, err, codes.NotFound, "new")
+
+	a.configure(old + streamBlock("new", fileDestination))
+	a.signal(syscall.SIGHUP)
+	eventually(t, 10*time.Second, func() error {
+		_, err := client.Append(t.Context(), request("new", sent...))
+		return err
+	})
+	send(t, client, "old", sent)
+	a.waitDelivered("new", 100, 10*time.Second)
+	a.waitDelivered("old", 100, 10*time.Second)
+}
+
+// A file that does not parse changes nothing: the fault is in the log with its place, and the
+// streams go on as they were.
+func TestReloadOfABadFileChangesNothing(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := startAgent(t, "", streamBlock("old", fileDestination))
+	client := a.dial()
+	send(t, client, "old", readings(25, 10))
+	a.configure(streamBlock("new", "\n  destination \"file\" \"local\" {\n    paht = \"x\"\n  }"))
+	a.signal(syscall.SIGHUP)
+	eventually(t, 10*time.Second, func() error {
+		if !regexp.MustCompile(`agent\.hcl:\d+:\d+: .*paht`).MatchString(a.out.String()) {
+			return errors.New("the fault is not in the log")
+		}
+		return nil
+	})
+	send(t, client, "old", readings(26, 10))
+	_, err := client.Append(t.Context(), request("new", event{"k", "{}"}))
+	expectError(t, err, codes.NotFound)
+	a.waitDelivered("old", 20, 10*time.Second)
+}
+
+// A destination that leaves the file is parked with its events, over a restart too, and goes on where
+// it was once it is back.
+func TestRemovedDestinationIsParked(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	k := startKinesalite(t)
+	k.create("clicks", 2)
+	k.kill()
+	both := streamBlock("clicks", kinesisDestination(k.endpoint()), fileDestination)
+	a := startAgent(t, "shutdown_timeout = \"1s\"\n", both)
+	sent := readings(27, 600)
+	send(t, a.dial(), "clicks", sent[:200])
+
+	a.configure(streamBlock("clicks", fileDestination))
+	a.signal(syscall.SIGHUP)
+	eventually(t, 10*time.Second, a.parked("live", 200))
+	send(t, a.dial(), "clicks", sent[200:400])
+	eventually(t, 10*time.Second, a.parked("live", 400))
+	a.stop()
+	a.start()
+	eventually(t, 10*time.Second, a.parked("live", 400))
+
+	k.start()
+	a.configure(both)
+	a.signal(syscall.SIGHUP)
+	send(t, a.dial(), "clicks", sent[400:])
+	a.waitDelivered("clicks", len(sent), 30*time.Second)
+	a.stop()
+	live, _ := k.read("clicks")
+	owing(sent).expectWhole(t, "live", live, 0)
+	owing(sent).expectWhole(t, "local", delivered(t, a.path("out"), "sensor", true), 0)
+}
+
+// parked wants a destination of clicks to be parked with so many events.
+func (a *agent) parked(name string, pending uint64) func() error {
+	return func() error {
+		s := a.stream("clicks")
+		if d := s.destination(name); d.State != "parked" || d.Pending.Events != pending {
+			return fmt.Errorf("%s is %s with %d pending, want parked with %d", name, d.State, d.Pending.Events, pending)
+		}
+		return nil
+	}
+}
+
+func TestSecondAgentNamesTheHolder(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := startAgent(t, "wal { lock_timeout = \"500ms\" }\n", streamBlock("s", fileDestination))
+	b := newAgent(t, "", "")
+	b.head = strings.Replace(a.head, a.grpc, b.grpc, 1)
+	b.head = strings.Replace(b.head, a.admin, b.admin, 1)
+	for _, name := range []string{"grpc.sock", "events.sock"} {
+		b.head = strings.Replace(b.head, a.path(name), b.path(name), 1)
+	}
+	b.configure(streamBlock("s", fileDestination))
+	b.launch()
+	if code := b.exit(20 * time.Second); code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	for _, word := range []string{fmt.Sprint(a.cmd.Process.Pid), "e2e", a.path("data")} {
+		if !strings.Contains(b.out.String(), word) {
+			t.Errorf("got %q, want it to name %s", tail(b.out.String(), 3), word)
+		}
+	}
+	send(t, a.dial(), "s", readings(28, 10))
+}
+
+// A start that was killed leaves its unix sockets behind; the next one takes them.
+func TestStartsOverLeftSockets(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := startAgent(t, "", streamBlock("s", fileDestination))
+	a.kill()
+	a.start()
+	s := a.dialSocket()
+	s.expectStored(`{"stream":"s","key":"k","data":{"n":1}}`)
+	a.stop()
+	for _, name := range []string{"grpc.sock", "events.sock"} {
+		if _, err := os.Stat(a.path(name)); err == nil {
+			t.Errorf("%s is left after a clean stop", name)
+		}
+	}
+}
