@@ -18,7 +18,7 @@ build: ## build bin/standpipe
 	$(GO) build -o bin/standpipe ./cmd/standpipe
 
 demo: build ## start an agent in ./standpipe-dev, send it sample events, show where they went, stop it
-	@bash testdata/demo bin/standpipe
+	@scripts/demo bin/standpipe
 
 test: standins lint ## install the stand-ins, then vet and run every test, end to end too
 ifeq ($(RACE),)
@@ -42,7 +42,7 @@ demo-arm: ## run the demo as a 32-bit ARM program, under QEMU's user emulation
 	@scripts/demo-arm
 
 standins: ## install kinesalite, moto and aws-kinesis-agg into .standins (needs node, npm and python3)
-	@testdata/standins/install
+	@scripts/standins/install
 
 bench: ## run the benchmarks; BENCH=regexp chooses, COUNT=n repeats, and benchstat sums up
 	@mkdir -p bin
@@ -50,7 +50,7 @@ bench: ## run the benchmarks; BENCH=regexp chooses, COUNT=n repeats, and benchst
 	$(GO) tool benchstat bin/bench.txt
 
 fuzz: ## fuzz every decoder for FUZZ=20s each
-	@bash testdata/fuzz $(FUZZ)
+	@scripts/fuzz $(FUZZ)
 
 mutate: ## put each known mistake into the code and expect a test to notice; MUTATIONS=regexp chooses
 	@$(GO) run ./scripts/mutate $(MUTATIONS)

@@ -281,7 +281,7 @@ func TestReadmeConfigurationIsValid(t *testing.T) {
 func TestDemo(t *testing.T) {
 	endToEnd(t)
 	freeDevPorts(t)
-	script, err := filepath.Abs("../../testdata/demo")
+	script, err := filepath.Abs("../../scripts/demo")
 	if err != nil {
 		t.Fatal(err)
 	}

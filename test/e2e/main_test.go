@@ -1,7 +1,7 @@
 //go:build unix
 
 // The end-to-end tests run the built program as its users do: from outside, over its listeners,
-// signals, files and exit codes, against stand-ins for AWS that are not ours (testdata/standins).
+// signals, files and exit codes, against stand-ins for AWS that are not ours (scripts/standins).
 // `go test -short` leaves all of them out; a stand-in that is missing is a failure.
 package e2e_test
 
