@@ -9,7 +9,7 @@ FUZZ     ?= 20s
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test short test-386 cross demo-arm standins bench fuzz mutate generate lint clean
+.PHONY: help build demo test short test-386 cross demo-arm standins bench fuzz mutate generate prose lint clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ mutate: ## put each known mistake into the code and expect a test to notice; MUT
 
 generate: ## write the Go code of the wire contract again
 	$(GO) generate ./...
+
+prose: ## count the habits of writing that make a reader stop, folder by folder; PROSE="-list wal" shows them
+	@$(GO) run ./scripts/prose $(PROSE)
 
 lint: ## go vet and gofmt
 	$(GO) vet ./...
