@@ -26,24 +26,24 @@ const (
 
 // Agent is a running standpipe.
 type Agent struct {
-	logger   hclog.Logger
-	metrics  *admin.Metrics
-	log      *wal.Log
-	dead     *wal.DeadLetters
-	streams  *streams
-	register *access.Register
-	admin    *admin.Server
-	console  net.Listener // the admin's
-	shield   protection   // the admin's
-	started  time.Time
+	logger        hclog.Logger
+	metrics       *admin.Metrics
+	log           *wal.Log
+	dead          *wal.DeadLetters
+	streams       *streams
+	register      *access.Register
+	admin         *admin.Server
+	adminListener net.Listener
+	adminSecurity security
+	started       time.Time
 
 	conf      atomic.Pointer[config.Config]
 	mu        sync.Mutex // guards doors, leaving and changes of conf; held by Reload and by the stop
-	doors     map[door]*openDoor
-	leaving   map[*openDoor]struct{} // that a reload has taken away
+	listeners map[listenerKey]*listener
+	leaving   map[*listener]struct{} // that a reload has taken away
 	serving   *errgroup.Group
 	serveCtx  context.Context // of the listeners; ends when Run's group does
-	begun     *latch          // Run serves
+	running   *latch          // Run serves
 	stopping  *latch          // nothing is taken any more, and a reload under way waits for nothing
 	abort     *latch
 	closeOnce sync.Once
@@ -55,7 +55,7 @@ type Agent struct {
 func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent, error) {
 	a := &Agent{
 		logger: logger, metrics: admin.NewMetrics(), started: time.Now(),
-		doors: make(map[door]*openDoor), leaving: make(map[*openDoor]struct{}), begun: newLatch(), stopping: newLatch(), abort: newLatch(),
+		listeners: make(map[listenerKey]*listener), leaving: make(map[*listener]struct{}), running: newLatch(), stopping: newLatch(), abort: newLatch(),
 	}
 	a.conf.Store(conf)
 	if err := a.open(ctx, conf); err != nil {
@@ -78,36 +78,36 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	if err := a.register.Set(identities(conf)); err != nil {
 		return err
 	}
-	if err := a.openConsole(&conf.Admin); err != nil {
-		return fmt.Errorf("%sadmin: %w", place(conf.Admin.Pos), err)
+	if err := a.openAdmin(&conf.Admin); err != nil {
+		return fmt.Errorf("%sadmin: %w", posPrefix(conf.Admin.Pos), err)
 	}
 	for _, l := range conf.Listeners {
-		if err := a.openDoor(l); err != nil {
+		if err := a.openListener(l); err != nil {
 			return err
 		}
 	}
-	a.limitDoors(conf)
+	a.limitConnections(conf)
 	return nil
 }
 
-// openConsole binds the admin listener.
-func (a *Agent) openConsole(conf *config.Admin) (err error) {
+// openAdmin binds the admin listener.
+func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 	names := []string{a.conf.Load().NodeName}
 	if host, _, err := net.SplitHostPort(conf.Address); err == nil {
 		names = append(names, host)
 	}
-	if a.shield, err = protect(a.register, a.logger.Named("admin"), conf.TLS, conf.Auth); err != nil {
+	if a.adminSecurity, err = openSecurity(a.register, a.logger.Named("admin"), conf.TLS, conf.Auth); err != nil {
 		return err
 	}
 	a.admin = admin.New(admin.Options{
-		Source: a, Dead: a.letters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
-		TLS: a.shield.tls(), Guard: a.shield.guard, Names: names,
+		Source: a, Dead: a.deadLetters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
 	})
 	l, err := ingest.Listen(conf.Network, conf.Address, conf.Mode)
 	if err != nil {
 		return err
 	}
-	a.console = ingest.Patient(l, a.logger.Named("admin"))
+	a.adminListener = ingest.Patient(l, a.logger.Named("admin"))
 	return nil
 }
 
@@ -145,20 +145,20 @@ func (a *Agent) Run(ctx context.Context) error {
 	var adminErr error // set before admins is closed
 	go func() {
 		defer close(admins)
-		adminErr = a.admin.Serve(adminCtx, a.console)
+		adminErr = a.admin.Serve(adminCtx, a.adminListener)
 	}()
 
-	a.sayListening("admin", a.console.Addr(), a.shield)
+	a.logListening("admin", a.adminListener.Addr(), a.adminSecurity)
 	a.mu.Lock()
 	a.serving, a.serveCtx = group, serveCtx
 	if _, _, err := a.streams.apply(a.conf.Load(), func() error { return nil }); err != nil {
 		a.logger.Error("streams not open", "error", err)
 	}
-	for _, d := range a.doors {
-		a.serveDoor(d)
+	for _, d := range a.listeners {
+		a.serve(d)
 	}
 	a.mu.Unlock()
-	a.begun.set()
+	a.running.set()
 	a.logger.Info("running", "node", a.conf.Load().NodeName, "data_dir", a.conf.Load().DataDir, "pending_events", a.streams.pending())
 
 	var failure error
@@ -202,9 +202,9 @@ func (a *Agent) stop(failed bool) {
 		cancel()
 	}()
 	if failed {
-		a.streams.cut() // no checkpoint could vouch for what were shipped now
+		a.streams.cancelRequests() // no checkpoint could vouch for what were shipped now
 	}
-	a.stopDoors(ctx)
+	a.stopListeners(ctx)
 	if failed {
 		<-ctx.Done()
 	}
@@ -215,7 +215,7 @@ func (a *Agent) stop(failed bool) {
 	} else {
 		a.streams.close()
 	}
-	a.streams.over.set()
+	a.streams.stopped.set()
 	a.logger.Info("stopped", "remaining_events", a.streams.pending())
 }
 
@@ -226,10 +226,10 @@ func (a *Agent) Abort() { a.abort.set() }
 func (a *Agent) Close() error {
 	a.closeOnce.Do(func() {
 		a.stopping.set()
-		a.stopDoors(context.Background())
+		a.stopListeners(context.Background())
 		var errs []error
-		if a.console != nil {
-			a.console.Close() // twice after Run, which is no fault
+		if a.adminListener != nil {
+			a.adminListener.Close() // twice after Run, which is no fault
 		}
 		if a.log != nil {
 			errs = append(errs, a.log.Close(), a.dead.Close())

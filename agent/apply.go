@@ -7,8 +7,8 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// openAgain is the time between two attempts to open a stream that could not get its places in the log.
-const openAgain = 10 * time.Second
+// openRetry is the time between two attempts to open a stream that could not get its places in the log.
+const openRetry = 10 * time.Second
 
 // apply makes the open streams match conf. It builds all new routes first and then runs last, the caller's final step;
 // an error of either undoes the new routes and leaves everything as it was. The switch is atomic. Replaced and removed
@@ -29,7 +29,7 @@ func (s *streams) apply(conf *config.Config, last func() error) (started, ending
 	starting, missing := len(s.byName) == 0, false
 	next, made := make(map[string]*openStream), make(map[string]int64)
 	for _, name := range s.names(conf) {
-		open, added, err := s.renew(conf, name, s.byName[name])
+		open, added, err := s.build(conf, name, s.byName[name])
 		switch {
 		case err == nil:
 		case starting:
@@ -50,7 +50,7 @@ func (s *streams) apply(conf *config.Config, last func() error) (started, ending
 
 	before := s.byName
 	s.mu.Lock()
-	s.conf, s.byName, s.made = conf, next, made
+	s.conf, s.byName, s.perBlock = conf, next, made
 	s.mu.Unlock()
 	s.link.SetCap(conf.Bandwidth)
 
@@ -72,7 +72,7 @@ func (s *streams) apply(conf *config.Config, last func() error) (started, ending
 		go s.retire(r)
 	}
 	if missing {
-		time.AfterFunc(openAgain, s.openMissing)
+		time.AfterFunc(openRetry, s.openMissing)
 	}
 	return fresh, ending, nil
 }
@@ -99,17 +99,17 @@ func (s *streams) openMissing() {
 		if s.byName[name] != nil {
 			continue
 		}
-		open, _, err := s.renew(s.conf, name, nil)
+		open, _, err := s.build(s.conf, name, nil)
 		if err != nil {
 			missing = true
 			continue
 		}
 		s.logger.Info("stream open", "stream", name)
-		s.put(name, open)
+		s.set(name, open)
 		start(open.routes)
 	}
 	if missing {
-		time.AfterFunc(openAgain, s.openMissing)
+		time.AfterFunc(openRetry, s.openMissing)
 	}
 }
 

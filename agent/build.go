@@ -16,21 +16,21 @@ import (
 const (
 	// buildsAtOnce bounds the sinks that are built at the same time: each reads files, and an agent may have thousands.
 	buildsAtOnce = 8
-	// buildTurn is how long one of them may keep the others waiting. A folder on a volume that hangs takes longer.
-	buildTurn = time.Second
+	// buildSlotTime is how long one of them may keep the others waiting. A folder on a volume that hangs takes longer.
+	buildSlotTime = time.Second
 )
 
-// buildTurns holds one for each sink that is built now.
-type buildTurns chan struct{}
+// buildSlots holds one for each sink that is built now.
+type buildSlots chan struct{}
 
-// acquire waits for a turn. release ends it; so does buildTurn. It returns false when ctx ends first.
-func (b buildTurns) acquire(ctx context.Context) (release func(), ok bool) {
+// acquire waits for a turn. release ends it; so does buildSlotTime. It returns false when ctx ends first.
+func (b buildSlots) acquire(ctx context.Context) (release func(), ok bool) {
 	select {
 	case b <- struct{}{}:
 	case <-ctx.Done():
 		return nil, false
 	}
-	turn := time.AfterFunc(buildTurn, func() { <-b })
+	turn := time.AfterFunc(buildSlotTime, func() { <-b })
 	return func() {
 		if turn.Stop() {
 			<-b
@@ -39,15 +39,15 @@ func (b buildTurns) acquire(ctx context.Context) (release func(), ok bool) {
 }
 
 // openSink builds the configured sink. It reads files of this host and opens no connection.
-func openSink(ctx context.Context, stream string, d config.Destination, around *shipper.Envelope, place *wal.Cursor, logger hclog.Logger) (shipper.Sink, error) {
+func openSink(ctx context.Context, stream string, d config.Destination, around *shipper.Envelope, cursor *wal.Cursor, logger hclog.Logger) (shipper.Sink, error) {
 	aws := sink.AWSOptions{
 		Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
 		Timeout: d.Retry.Timeout,
 	}
-	if state := place.State(); d.Type != "file" && state != nil {
+	if state := cursor.State(); d.Type != "file" && state != nil {
 		// It was a file until now, and may have been killed then.
-		state = sink.FinishFiles(sink.FileOptions{Path: ".", Stream: stream, State: state, Checkpoint: place.Stat().Checkpoint, Logger: logger})
-		place.Settle(wal.Settlement{State: state})
+		state = sink.FinishFiles(sink.FileOptions{Path: ".", Stream: stream, State: state, Checkpoint: cursor.Stat().Checkpoint, Logger: logger})
+		cursor.Settle(wal.Settlement{State: state})
 	}
 	switch d.Type {
 	case "kinesis":
@@ -57,7 +57,7 @@ func openSink(ctx context.Context, stream string, d config.Destination, around *
 	case "file":
 		return sink.OpenFile(sink.FileOptions{
 			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval, FileMode: d.FileMode,
-			Envelope: around, State: place.State(), Checkpoint: place.Stat().Checkpoint, Logger: logger,
+			Envelope: around, State: cursor.State(), Checkpoint: cursor.Stat().Checkpoint, Logger: logger,
 		})
 	case discardType:
 		return sink.NewDiscard(discardShape), nil

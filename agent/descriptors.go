@@ -46,17 +46,17 @@ func shareDescriptors(wanted []int64, room int64) []int64 {
 	return shares
 }
 
-// limitDoors limits the connections of all listeners together to the descriptors that the process may have open. The
+// limitConnections limits the connections of all listeners together to the descriptors that the process may have open. The
 // caller holds a.mu, or calls it before Run.
-func (a *Agent) limitDoors(conf *config.Config) {
+func (a *Agent) limitConnections(conf *config.Config) {
 	limit, known := descriptorLimit()
 	if !known {
 		return
 	}
-	var doors []*openDoor
+	var doors []*listener
 	var wanted []int64
 	sum := int64(0)
-	for _, d := range a.doors {
+	for _, d := range a.listeners {
 		doors, wanted = append(doors, d), append(wanted, d.most)
 		sum += d.most
 	}

@@ -26,8 +26,8 @@ func CheckFiles(conf *config.Config, logger hclog.Logger) (faults []error) {
 		note(register.Set(all)) // with what it warns of; and a token may be that of two
 	}
 	check := func(p config.Pos, what string, tls *config.TLS, auth *config.Auth) {
-		if _, err := protect(register, logger, tls, auth); err != nil {
-			note(fmt.Errorf("%s%s: %w", place(p), what, err))
+		if _, err := openSecurity(register, logger, tls, auth); err != nil {
+			note(fmt.Errorf("%s%s: %w", posPrefix(p), what, err))
 		}
 	}
 	for _, l := range conf.Listeners {

@@ -11,8 +11,8 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// reloadPatience is how long Reload waits for the routes that it ends and the routes that it starts.
-const reloadPatience = 5 * time.Second
+// reloadTimeout is how long Reload waits for the routes that it ends and the routes that it starts.
+const reloadTimeout = 5 * time.Second
 
 // Reload applies conf while the agent runs: streams and their destinations, listeners, identities, max_age,
 // log_level and shutdown_timeout; and reads certificates and tokens that have changed. What is unchanged goes on
@@ -22,7 +22,7 @@ const reloadPatience = 5 * time.Second
 // a few seconds for that, and not at all once the agent is to stop.
 func (a *Agent) Reload(conf *config.Config) error {
 	select {
-	case <-a.begun.c:
+	case <-a.running.c:
 	case <-a.stopping.c:
 	}
 	a.mu.Lock()
@@ -41,13 +41,13 @@ func (a *Agent) Reload(conf *config.Config) error {
 		return fmt.Errorf("reload: %w", err)
 	}
 	a.log.SetPolicy(policies(conf))
-	a.shield.refresh()
+	a.adminSecurity.refresh()
 	a.logger.SetLevel(hclog.LevelFromString(conf.LogLevel))
 	for _, setting := range needRestart(a.conf.Load(), conf) {
 		a.logger.Warn("a changed setting takes effect at the next start", "setting", setting)
 	}
 	a.conf.Store(conf)
-	closing := a.changeDoors(conf, opened)
+	closing := a.changeListeners(conf, opened)
 
 	a.await(latches(started, ending, closing))
 	a.logger.Info("configuration reloaded", "streams", len(conf.Streams), "listeners", len(conf.Listeners))
@@ -56,12 +56,12 @@ func (a *Agent) Reload(conf *config.Config) error {
 
 // latches returns the latches that are all set once the started routes have been built or are blocked, and the ending
 // routes and the closing listeners have ended.
-func latches(started, ending []*route, closing []*openDoor) (all []*latch) {
+func latches(started, ending []*route, closing []*listener) (all []*latch) {
 	for _, r := range ending {
 		all = append(all, r.gone)
 	}
 	for _, r := range started {
-		all = append(all, r.tried)
+		all = append(all, r.attempted)
 	}
 	for _, d := range closing {
 		all = append(all, d.gone)
@@ -71,7 +71,7 @@ func latches(started, ending []*route, closing []*openDoor) (all []*latch) {
 
 // await waits until all are set, for as long as a reload may take.
 func (a *Agent) await(all []*latch) {
-	patience := time.NewTimer(reloadPatience)
+	patience := time.NewTimer(reloadTimeout)
 	defer patience.Stop()
 	for _, l := range all {
 		select {
@@ -87,9 +87,9 @@ func (a *Agent) await(all []*latch) {
 
 // bindNew binds the listeners that conf has and the agent has not, all or none. One whose address
 // is in use by a listener of ours with other settings can't be bound beside it.
-func (a *Agent) bindNew(conf *config.Config) (opened []*openDoor, err error) {
+func (a *Agent) bindNew(conf *config.Config) (opened []*listener, err error) {
 	for _, l := range conf.Listeners {
-		if _, open := a.doors[doorOf(l)]; open {
+		if _, open := a.listeners[keyOf(l)]; open {
 			continue
 		}
 		d, err := a.bind(l)
@@ -103,32 +103,32 @@ func (a *Agent) bindNew(conf *config.Config) (opened []*openDoor, err error) {
 }
 
 // discard closes listeners that were never served.
-func (a *Agent) discard(opened []*openDoor) {
+func (a *Agent) discard(opened []*listener) {
 	for _, d := range opened {
-		a.stopDoor(context.Background(), d)
+		a.stopListener(context.Background(), d)
 	}
 }
 
-// changeDoors serves the new listeners and begins to stop those that conf no longer has.
-func (a *Agent) changeDoors(conf *config.Config, opened []*openDoor) (closing []*openDoor) {
-	wanted := make(map[door]bool)
+// changeListeners serves the new listeners and begins to stop those that conf no longer has.
+func (a *Agent) changeListeners(conf *config.Config, opened []*listener) (closing []*listener) {
+	wanted := make(map[listenerKey]bool)
 	for _, l := range conf.Listeners {
-		wanted[doorOf(l)] = true
+		wanted[keyOf(l)] = true
 	}
-	for key, d := range a.doors {
+	for key, d := range a.listeners {
 		if wanted[key] {
 			d.refresh()
 			continue
 		}
 		closing = append(closing, d)
-		delete(a.doors, key)
+		delete(a.listeners, key)
 		a.leave(d, conf.ShutdownTimeout)
 	}
 	for _, d := range opened {
-		a.doors[d.door] = d
-		a.serveDoor(d)
+		a.listeners[d.key] = d
+		a.serve(d)
 	}
-	a.limitDoors(conf)
+	a.limitConnections(conf)
 	return closing
 }
 

@@ -21,47 +21,47 @@ const (
 	// haltGrace is how long a route that is replaced or removed waits for the requests under way. Those that take
 	// longer are abandoned: their events are sent again.
 	haltGrace = 2 * time.Second
-	// cutGrace bounds the wait for a route that was cut off. A sink whose disk hangs may never return.
-	cutGrace = 3 * time.Second
+	// cancelGrace bounds the wait for a route that was cut off. A sink whose disk hangs may never return.
+	cancelGrace = 3 * time.Second
 	// blockedGrace is how long a stop waits for a blocked destination that delivers nothing.
 	blockedGrace = time.Second
-	// storeAgain is the time between two attempts to store the checkpoint of a route that has ended.
-	storeAgain = time.Second
+	// checkpointRetry is the time between two attempts to store the checkpoint of a route that has ended.
+	checkpointRetry = time.Second
 )
 
 // route is one destination of one open stream. It owns the stream's place in the log from newRoute until
 // retire, which hands the place to the route that follows or parks it.
 type route struct {
-	streams *streams
-	stream  string
-	conf    config.Destination // for this stream, without its place in the file
-	title   string             // its type and name, for people
-	place   *wal.Cursor
-	first   shipper.Shape // as far as the configuration determines it; in use until the sink is built
-	before  *route        // had the place until now; nil once this one has started; guarded by streams.changing
-	let     bool          // retire is done with the place: the next route has it, or it is parked; guarded by streams.changing
-	logger  hclog.Logger
+	streams  *streams
+	stream   string
+	conf     config.Destination // for this stream, without its place in the file
+	title    string             // its type and name, for people
+	cursor   *wal.Cursor
+	first    shipper.Shape // as far as the configuration determines it; in use until the sink is built
+	before   *route        // had the place until now; nil once this one has started; guarded by streams.changing
+	released bool          // retire is done with the place: the next route has it, or it is parked; guarded by streams.changing
+	logger   hclog.Logger
 
 	once      sync.Once // start, or the end of a route that was never started
-	cut       context.CancelFunc
-	free      *latch // the gone of before
+	cancel    context.CancelFunc
+	vacant    *latch // the gone of before
 	finishing *latch // set by finish
 	halting   *latch // set by halt
-	tried     *latch // the first attempt to build the sink has ended
+	attempted *latch // the first attempt to build the sink has ended
 	done      *latch // nothing is shipped any more
 	gone      *latch // set by retire: the place and the sink's target are free
 
-	shipping atomic.Pointer[shipping] // nil: the sink is not built
+	pipeline atomic.Pointer[pipeline] // nil: the sink is not built
 	closing  sync.Once
 
-	mu     sync.Mutex
-	unmade shipper.Report // while the sink is not built; guarded by mu
+	mu      sync.Mutex
+	unbuilt shipper.Report // while the sink is not built; guarded by mu
 }
 
 // shipping is a route whose sink is built.
-type shipping struct {
-	sink shipper.Sink
-	ship *shipper.Shipper
+type pipeline struct {
+	sink    shipper.Sink
+	shipper *shipper.Shipper
 }
 
 // titleOf names a destination for people.
@@ -76,17 +76,17 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	}
 	r := &route{
 		streams: s, stream: stream, conf: d, title: titleOf(d), first: shape, logger: s.logger.Named("shipper"),
-		free: newLatch(), finishing: newLatch(), halting: newLatch(), tried: newLatch(), done: newLatch(), gone: newLatch(),
-		unmade: shipper.Report{State: shipper.Running},
+		vacant: newLatch(), finishing: newLatch(), halting: newLatch(), attempted: newLatch(), done: newLatch(), gone: newLatch(),
+		unbuilt: shipper.Report{State: shipper.Running},
 	}
 	if r.before = s.owners[r.key()]; r.before != nil {
-		r.free = r.before.gone
+		r.vacant = r.before.gone
 	} else {
-		r.free.set()
+		r.vacant.set()
 	}
-	if r.before != nil && !r.before.let {
-		r.place = r.before.place
-	} else if r.place, err = s.log.OpenCursor(stream, d.Name); err != nil {
+	if r.before != nil && !r.before.released {
+		r.cursor = r.before.cursor
+	} else if r.cursor, err = s.log.OpenCursor(stream, d.Name); err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}
 	s.owners[r.key()] = r
@@ -105,11 +105,11 @@ func (r *route) discard() {
 	delete(owners, r.key())
 	if before := r.before; before != nil && !before.gone.isSet() {
 		owners[r.key()] = before
-		if !before.let {
+		if !before.released {
 			return // it goes on, or parks the place
 		}
 	}
-	r.place.Park()
+	r.cursor.Park()
 }
 
 // start builds the sink and ships from now on, once the route that had the place before is gone.
@@ -117,21 +117,21 @@ func (r *route) discard() {
 func (r *route) start() {
 	r.once.Do(func() {
 		ctx, cancel := context.WithCancel(context.Background())
-		r.cut = cancel
+		r.cancel = cancel
 		r.before = nil // or every route would keep all that were before it
-		r.place.SetLabel(r.conf.Type)
+		r.cursor.SetLabel(r.conf.Type)
 		go r.run(ctx)
 	})
 }
 
 func (r *route) run(ctx context.Context) {
 	defer r.done.set()
-	defer r.cut()
-	if !r.free.isSet() {
-		r.note(shipper.Report{State: shipper.Waiting, LastError: "requests of the settings before are under way"})
+	defer r.cancel()
+	if !r.vacant.isSet() {
+		r.setReport(shipper.Report{State: shipper.Waiting, LastError: "requests of the settings before are under way"})
 	}
 	select {
-	case <-r.free.c:
+	case <-r.vacant.c:
 	case <-r.halting.c:
 	case <-ctx.Done():
 	}
@@ -139,37 +139,37 @@ func (r *route) run(ctx context.Context) {
 	if s == nil {
 		return
 	}
-	r.shipping.Store(s)
+	r.pipeline.Store(s)
 	if r.halting.isSet() { // halt and finish may have looked for the shipper before the Store
-		s.ship.Halt(ctx)
+		s.shipper.Halt(ctx)
 	}
 	if r.finishing.isSet() {
-		s.ship.Finish()
+		s.shipper.Finish()
 	}
 	learned := learn(ctx, s.sink)
-	if err := s.ship.Run(ctx); errors.Is(err, shipper.ErrStuck) || err != nil && ctx.Err() == nil {
+	if err := s.shipper.Run(ctx); errors.Is(err, shipper.ErrStuck) || err != nil && ctx.Err() == nil {
 		r.logger.Error("shipping has ended", "stream", r.stream, "destination", r.conf.Name, "error", err)
 	}
-	r.cut()
+	r.cancel()
 	<-learned
 }
 
 // build makes the sink, and tries again for as long as it can't be made. It returns nil when the route is to end.
-func (r *route) build(ctx context.Context) *shipping {
-	defer r.tried.set()
+func (r *route) build(ctx context.Context) *pipeline {
+	defer r.attempted.set()
 	for delay := r.conf.Retry.Initial; ; delay = min(2*delay, r.conf.Retry.Max) {
-		release, ok := r.streams.turns.acquire(ctx)
+		done, ok := r.streams.slots.acquire(ctx)
 		if !ok || ctx.Err() != nil || r.halting.isSet() {
 			return nil
 		}
 		around := envelopeOf(r.streams.log.Branches(r.stream), r.stream, r.conf)
-		before := r.place.State()
-		target, err := openSink(ctx, r.stream, r.conf, around, r.place, r.logger)
-		release()
+		before := r.cursor.State()
+		target, err := openSink(ctx, r.stream, r.conf, around, r.cursor, r.logger)
+		done()
 		if err == nil {
 			r.built()
-			s := &shipping{target, r.newShipper(target)}
-			if !bytes.Equal(before, r.place.State()) && !r.stored(r.halting, r.finishing) {
+			s := &pipeline{target, r.newShipper(target)}
+			if !bytes.Equal(before, r.cursor.State()) && !r.stored(r.halting, r.finishing) {
 				target.Close()
 				return nil
 			}
@@ -177,7 +177,7 @@ func (r *route) build(ctx context.Context) *shipping {
 		}
 		wait := delay - rand.N(delay/5+1) // agents that share a cause don't come in lockstep
 		r.block(err, wait)
-		r.tried.set()
+		r.attempted.set()
 		select {
 		case <-time.After(wait):
 		case <-r.halting.c:
@@ -193,7 +193,7 @@ func (r *route) build(ctx context.Context) *shipping {
 func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
 	s, d := r.streams, r.conf
 	return shipper.New(shipper.Options{
-		Log: s.log, Cursor: r.place, Sink: target, Dead: s.dead,
+		Log: s.log, Cursor: r.cursor, Sink: target, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay,
 		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
 		Unpaced:  !d.Pace,
@@ -207,36 +207,36 @@ func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
 // block records why the sink can't be built, and logs each reason once. Until the sink is built, the log itself drops
 // the events that policies drop, since there is no shipper to do it.
 func (r *route) block(err error, wait time.Duration) {
-	r.place.Rest(true)
+	r.cursor.Rest(true)
 	now, before := time.Now(), r.report()
 	since := before.Since
 	if since.IsZero() {
 		since = now
 	}
-	r.note(shipper.Report{State: shipper.Blocked, LastError: err.Error(), RetryAt: now.Add(wait), Since: since})
+	r.setReport(shipper.Report{State: shipper.Blocked, LastError: err.Error(), RetryAt: now.Add(wait), Since: since})
 	if before.LastError != err.Error() {
 		r.logger.Error("destination cannot be built; its events wait", "stream", r.stream, "destination", r.conf.Name, "error", err)
 	}
 }
 
 func (r *route) built() {
-	r.place.Rest(false)
+	r.cursor.Rest(false)
 	if before := r.report(); before.State == shipper.Blocked {
 		r.logger.Info("destination built", "stream", r.stream, "destination", r.conf.Name, "after", time.Since(before.Since).Round(time.Millisecond))
 	}
-	r.note(shipper.Report{State: shipper.Running})
+	r.setReport(shipper.Report{State: shipper.Running})
 }
 
 // note sets the report that report returns while the sink is not built.
-func (r *route) note(report shipper.Report) {
+func (r *route) setReport(report shipper.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unmade = report
+	r.unbuilt = report
 }
 
 // shape returns the destination's current shape.
 func (r *route) shape() shipper.Shape {
-	if s := r.shipping.Load(); s != nil {
+	if s := r.pipeline.Load(); s != nil {
 		return s.sink.Shape()
 	}
 	return r.first
@@ -244,32 +244,32 @@ func (r *route) shape() shipper.Shape {
 
 // report returns the destination's state for operators.
 func (r *route) report() shipper.Report {
-	if s := r.shipping.Load(); s != nil {
-		return s.ship.Report()
+	if s := r.pipeline.Load(); s != nil {
+		return s.shipper.Report()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.unmade
+	return r.unbuilt
 }
 
 func (r *route) stalled() bool {
-	s := r.shipping.Load()
-	return s != nil && s.ship.Stalled(stallPatience)
+	s := r.pipeline.Load()
+	return s != nil && s.shipper.Stalled(stallTimeout)
 }
 
 // finish makes the route ship the remaining events and then end.
 func (r *route) finish() {
 	r.finishing.set()
-	if s := r.shipping.Load(); s != nil {
-		s.ship.Finish()
+	if s := r.pipeline.Load(); s != nil {
+		s.shipper.Finish()
 	}
 }
 
-// cutOff ends the requests under way, and sends no more.
-func (r *route) cutOff() {
+// cancelRequests ends the requests under way, and sends no more.
+func (r *route) cancelRequests() {
 	r.once.Do(r.done.set) // never started
-	if r.cut != nil {
-		r.cut()
+	if r.cancel != nil {
+		r.cancel()
 	}
 }
 
@@ -279,18 +279,18 @@ func (r *route) halt(grace time.Duration) {
 	defer cancel()
 	r.once.Do(r.done.set) // never started
 	r.halting.set()
-	if s := r.shipping.Load(); s != nil {
-		s.ship.Halt(ctx)
+	if s := r.pipeline.Load(); s != nil {
+		s.shipper.Halt(ctx)
 	}
 	select {
 	case <-r.done.c:
 		return
 	case <-ctx.Done():
 	}
-	r.cutOff()
+	r.cancelRequests()
 	select {
 	case <-r.done.c:
-	case <-time.After(cutGrace):
+	case <-time.After(cancelGrace):
 		r.logger.Error("destination does not end; it is left", "stream", r.stream, "destination", r.conf.Name)
 	}
 }
@@ -310,7 +310,7 @@ func (r *route) wait(ctx context.Context) {
 			r.halt(0)
 			return
 		case now := <-look.C:
-			left := r.place.Stat().Pending.Events
+			left := r.cursor.Stat().Pending.Events
 			if r.report().State != shipper.Blocked || left != pending {
 				since, pending = now, left
 			} else if now.Sub(since) >= blockedGrace {
@@ -341,30 +341,30 @@ func (s *streams) retire(r *route) {
 	r.halt(haltGrace)
 	select {
 	case <-r.done.c:
-	case <-s.over.c:
+	case <-s.stopped.c:
 		return
 	}
 	s.changing.Lock()
-	r.let = true
+	r.released = true
 	if s.owners[r.key()] == r {
-		r.place.Park()
+		r.cursor.Park()
 	}
 	s.changing.Unlock()
 	select {
-	case <-r.free.c: // it may have been halted before that
-	case <-s.over.c:
+	case <-r.vacant.c: // it may have been halted before that
+	case <-s.stopped.c:
 		return
 	}
-	built := r.shipping.Load()
+	built := r.pipeline.Load()
 	if built == nil {
 		return
 	}
 	select {
-	case <-built.ship.Ended():
-	case <-s.over.c:
+	case <-built.shipper.Ended():
+	case <-s.stopped.c:
 		return
 	}
-	if r.stored(s.over) {
+	if r.stored(s.stopped) {
 		r.close()
 	}
 }
@@ -383,7 +383,7 @@ func (r *route) stored(stop ...*latch) bool {
 			r.logger.Warn("checkpoint not stored; the destination waits for it", "stream", r.stream, "destination", r.conf.Name, "error", err)
 			said = true
 		}
-		again := time.After(storeAgain)
+		again := time.After(checkpointRetry)
 		for _, l := range stop {
 			if l.isSet() {
 				return false
@@ -398,17 +398,17 @@ func (r *route) stored(stop ...*latch) bool {
 
 // close closes the sink, which finishes its open files; the log holds the last checkpoint by now.
 func (r *route) close() {
-	s := r.shipping.Load()
+	s := r.pipeline.Load()
 	if s == nil {
 		return
 	}
 	select {
-	case <-s.ship.Ended():
+	case <-s.shipper.Ended():
 	default:
 		return // a request has not returned: the next start cuts or finishes the sink's open files
 	}
 	r.closing.Do(func() {
-		r.place.Keep(nil)
+		r.cursor.Keep(nil)
 		if err := s.sink.Close(); err != nil {
 			r.logger.Error("a destination could not be finished", "stream", r.stream, "destination", r.conf.Name, "error", err)
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// stallPatience is how long a shipper with work and without an error may make no progress.
-const stallPatience = time.Minute
+// stallTimeout is how long a shipper with work and without an error may make no progress.
+const stallTimeout = time.Minute
 
 // Status tells the agent's state. Its ledgers balance.
 func (a *Agent) Status() admin.Status {

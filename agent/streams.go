@@ -21,10 +21,10 @@ import (
 )
 
 const (
-	// syncPatience bounds the wait for a checkpoint.
-	syncPatience = 10 * time.Second
-	// closePatience bounds a stop's wait for sinks that finish their open files.
-	closePatience = 10 * time.Second
+	// syncTimeout bounds the wait for a checkpoint.
+	syncTimeout = 10 * time.Second
+	// closeTimeout bounds a stop's wait for sinks that finish their open files.
+	closeTimeout = 10 * time.Second
 )
 
 // streams are the open streams with their destinations.
@@ -35,8 +35,8 @@ type streams struct {
 	logger  hclog.Logger
 	link    *shipper.Link // to AWS, shared by all destinations there
 	outages *shipper.Outages
-	turns   buildTurns
-	over    *latch // the agent has stopped: all waits end
+	slots   buildSlots
+	stopped *latch // the agent has stopped: all waits end
 
 	// changing serializes changes to the set of open streams. A caller that makes one holds it from the first read until
 	// the change is complete, also while it waits for the log. It is locked before mu.
@@ -48,10 +48,10 @@ type streams struct {
 	reserving sync.WaitGroup       // of the batches in reserved
 
 	// mu guards the fields below. Writers hold changing as well, so a holder of changing reads them without mu.
-	mu     sync.RWMutex
-	conf   *config.Config
-	byName map[string]*openStream
-	made   map[string]int64 // of byName, how many each block has
+	mu       sync.RWMutex
+	conf     *config.Config
+	byName   map[string]*openStream
+	perBlock map[string]int64 // of byName, how many each block has
 }
 
 // openStream is a stream that events can be appended to. It is replaced, never changed.
@@ -68,9 +68,9 @@ func newStreams(conf *config.Config, log *wal.Log, dead *wal.DeadLetters, metric
 	return &streams{
 		log: log, dead: dead, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
 		outages: shipper.NewOutages(log, logger.Named("shipper")),
-		turns:   make(buildTurns, buildsAtOnce), over: newLatch(), conf: conf,
+		slots:   make(buildSlots, buildsAtOnce), stopped: newLatch(), conf: conf,
 		owners: make(map[cursorKey]*route), reserved: make(map[string]int), leaving: make(map[*route]struct{}),
-		byName: make(map[string]*openStream), made: make(map[string]int64),
+		byName: make(map[string]*openStream), perBlock: make(map[string]int64),
 	}
 }
 
@@ -97,9 +97,9 @@ func (s *streams) match(name string) (*config.Stream, error) {
 		return nil, ingest.ErrInvalidName
 	case !ok:
 		return nil, fmt.Errorf("%w: %q; configured are %s", ingest.ErrNoStream, name, configured(s.conf))
-	case c.MaxStreams > 0 && s.made[c.Name] >= c.MaxStreams:
+	case c.MaxStreams > 0 && s.perBlock[c.Name] >= c.MaxStreams:
 		return nil, fmt.Errorf("%w: %q is new, and %q has %d already; max_streams in its block allows no more: nothing was stored",
-			ingest.ErrTooManyStreams, name, c.Name, s.made[c.Name])
+			ingest.ErrTooManyStreams, name, c.Name, s.perBlock[c.Name])
 	}
 	return c, nil
 }
@@ -139,7 +139,7 @@ func (s *streams) names(conf *config.Config) []string {
 
 // renew makes a stream as conf has it. Of before, which it may have been until now, it keeps the routes that have
 // not changed; fresh are the others, which are to be started. An error leaves nothing behind. changing is held.
-func (s *streams) renew(conf *config.Config, name string, before *openStream) (open *openStream, fresh []*route, err error) {
+func (s *streams) build(conf *config.Config, name string, before *openStream) (open *openStream, fresh []*route, err error) {
 	c, _ := conf.Match(name)
 	open = &openStream{tentative: before != nil && before.tentative && c.Name != name}
 	for _, d := range c.Destinations {
@@ -153,7 +153,7 @@ func (s *streams) renew(conf *config.Config, name string, before *openStream) (o
 		}
 		open.routes = append(open.routes, r)
 	}
-	open.rules = rulesOf(c, roomsOf(open.routes))
+	open.rules = rulesOf(c, limitsOf(open.routes))
 	return open, fresh, nil
 }
 
@@ -171,7 +171,7 @@ func start(fresh []*route) {
 }
 
 // put makes a stream that, or no stream at all where open is nil. changing is held.
-func (s *streams) put(name string, open *openStream) {
+func (s *streams) set(name string, open *openStream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change := int64(0)
@@ -184,52 +184,52 @@ func (s *streams) put(name string, open *openStream) {
 		change++
 	}
 	if c, ok := s.conf.Match(name); ok {
-		s.made[c.Name] += change
+		s.perBlock[c.Name] += change
 	}
 }
 
 // rulesOf returns what the listeners check.
-func rulesOf(c *config.Stream, rooms []room) ingest.StreamRules {
+func rulesOf(c *config.Stream, limits []sizeLimit) ingest.StreamRules {
 	acks := map[string]standpipev1.Ack{
 		"accepted": standpipev1.Ack_ACK_ACCEPTED, "durable": standpipev1.Ack_ACK_DURABLE, "delivered": standpipev1.Ack_ACK_DELIVERED,
 	}
 	return ingest.StreamRules{
 		Format: c.Format, MaxEventSize: int(c.MaxEventSize), Ack: acks[c.Ack],
-		Room: func(e *wal.Event) (int, string) { return least(rooms, e) },
+		Room: func(e *wal.Event) (int, string) { return smallest(limits, e) },
 	}
 }
 
 // room is one destination with its current shape.
-type room struct {
+type sizeLimit struct {
 	title string
 	shape func() shipper.Shape
 }
 
-func roomsOf(routes []*route) []room {
-	rooms := make([]room, len(routes))
+func limitsOf(routes []*route) []sizeLimit {
+	limits := make([]sizeLimit, len(routes))
 	for i, r := range routes {
-		rooms[i] = room{r.title, r.shape}
+		limits[i] = sizeLimit{r.title, r.shape}
 	}
-	return rooms
+	return limits
 }
 
 // newRules returns the rules of a stream that is not open, as far as the configuration determines them.
 func newRules(branches []wal.Branch, name string, c *config.Stream) (rules ingest.StreamRules, err error) {
-	rooms := make([]room, len(c.Destinations))
+	limits := make([]sizeLimit, len(c.Destinations))
 	for i, d := range c.Destinations {
 		d = d.For(name)
 		shape, err := shapeOf(d, envelopeOf(branches, name, d))
 		if err != nil {
 			return rules, fmt.Errorf("destination %q: %w", d.Name, err)
 		}
-		rooms[i] = room{titleOf(d), func() shipper.Shape { return shape }}
+		limits[i] = sizeLimit{titleOf(d), func() shipper.Shape { return shape }}
 	}
-	return rulesOf(c, rooms), nil
+	return rulesOf(c, limits), nil
 }
 
 // least returns the bytes that every destination can take now, and the one that takes the least.
-func least(rooms []room, e *wal.Event) (limit int, destination string) {
-	for _, r := range rooms {
+func smallest(limits []sizeLimit, e *wal.Event) (limit int, destination string) {
+	for _, r := range limits {
 		shape := r.shape()
 		if room := shape.Room(e); destination == "" || room < limit {
 			limit, destination = room, r.title
@@ -278,15 +278,15 @@ func (s *streams) drain(ctx context.Context) {
 }
 
 // cut ends the requests under way, and sends no more.
-func (s *streams) cut() {
+func (s *streams) cancelRequests() {
 	for _, r := range s.all() {
-		r.cutOff()
+		r.cancelRequests()
 	}
 }
 
 // checkpoint makes the last settlements durable.
 func (s *streams) checkpoint() error {
-	ctx, cancel := context.WithTimeout(context.Background(), syncPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), syncTimeout)
 	defer cancel()
 	return s.log.Sync(ctx)
 }
@@ -307,7 +307,7 @@ func (s *streams) close() {
 	}()
 	select {
 	case <-closed:
-	case <-time.After(closePatience):
-		s.logger.Error("destinations hang; they are left", "after", closePatience)
+	case <-time.After(closeTimeout):
+		s.logger.Error("destinations hang; they are left", "after", closeTimeout)
 	}
 }

@@ -24,13 +24,13 @@ func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error)
 	}
 	ticket, err := s.log.Submit(ctx, b)
 	if err != nil {
-		s.settleReserved(name, false)
+		s.release(name, false)
 		return nil, err
 	}
 	go func() {
 		<-ticket.Done()
 		_, err := ticket.Result()
-		s.settleReserved(name, err == nil)
+		s.release(name, err == nil)
 	}()
 	return ticket, nil
 }
@@ -46,20 +46,20 @@ func (s *streams) reserve(name string) error {
 		if _, err := s.match(name); err != nil {
 			return err
 		}
-		open, _, err := s.renew(s.conf, name, nil)
+		open, _, err := s.build(s.conf, name, nil)
 		if err != nil {
 			return err
 		}
 		open.tentative = true
-		s.put(name, open)
+		s.set(name, open)
 	}
 	s.reserved[name]++
 	s.reserving.Add(1)
 	return nil
 }
 
-// settleReserved ends the reservation that reserve made.
-func (s *streams) settleReserved(name string, stored bool) {
+// release ends the reservation that reserve made.
+func (s *streams) release(name string, stored bool) {
 	defer s.reserving.Done()
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -69,10 +69,10 @@ func (s *streams) settleReserved(name string, stored bool) {
 	switch open := s.byName[name]; {
 	case open == nil || !open.tentative: // another batch has opened it, or a reload has taken it away
 	case stored:
-		s.put(name, &openStream{rules: open.rules, routes: open.routes})
+		s.set(name, &openStream{rules: open.rules, routes: open.routes})
 		start(open.routes)
 	case s.reserved[name] == 0:
-		s.put(name, nil)
+		s.set(name, nil)
 		discard(open.routes)
 	}
 }

@@ -30,7 +30,7 @@ func (k known) Lookup(name string) (ingest.StreamRules, error) {
 
 // testLetters are letters with the log that they append to.
 type testLetters struct {
-	*letters
+	*deadLetters
 	log *wal.Log
 }
 
@@ -41,7 +41,7 @@ func newLetters(t *testing.T, o wal.Options) *testLetters {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &testLetters{log: log, letters: &letters{
+	l := &testLetters{log: log, deadLetters: &deadLetters{
 		dead: wal.OpenDead(o.Dir), submit: log.Submit, streams: known{"s": 100, "t": 100, "big": 1 << 20},
 		ready: log.Failed, logger: hclog.NewNullLogger(),
 	}}

@@ -19,51 +19,51 @@ import (
 )
 
 // door is a listener as its settings make it: two with equal settings are the same.
-type door struct {
+type listenerKey struct {
 	kind, network, address string
 	settings               string // all of them
 }
 
-func doorOf(l config.Listener) door {
+func keyOf(l config.Listener) listenerKey {
 	l.Pos = config.Pos{}
 	settings, err := json.Marshal(l)
 	if err != nil {
 		panic(err) // strings, numbers and lists of them
 	}
-	return door{l.Type, l.Network, l.Address, string(settings)}
+	return listenerKey{l.Type, l.Network, l.Address, string(settings)}
 }
 
-// openDoor is a door that is bound, and served once Run has begun.
-type openDoor struct {
-	door   door
+// listener is bound, and served once Run has begun.
+type listener struct {
+	key    listenerKey
 	most   int64 // connections, as configured
 	server *ingest.Server
 	gone   *latch // it was stopped after a reload
-	protection
+	security
 }
 
-// protection is what the tls and auth blocks of a listener ask for.
-type protection struct {
+// security is what the tls and auth blocks of a listener ask for.
+type security struct {
 	guard       *access.Guard       // nil: it answers anybody
 	certificate *access.Certificate // nil: no TLS
 }
 
-// openDoor binds a listener.
-func (a *Agent) openDoor(l config.Listener) error {
+// openListener binds a listener.
+func (a *Agent) openListener(l config.Listener) error {
 	d, err := a.bind(l)
 	if err != nil {
 		return err
 	}
-	a.doors[d.door] = d
+	a.listeners[d.key] = d
 	return nil
 }
 
-func (a *Agent) bind(l config.Listener) (*openDoor, error) {
-	guarded, err := protect(a.register, a.logger.Named(l.Type), l.TLS, l.Auth)
+func (a *Agent) bind(l config.Listener) (*listener, error) {
+	guarded, err := openSecurity(a.register, a.logger.Named(l.Type), l.TLS, l.Auth)
 	if err != nil {
-		return nil, fmt.Errorf("%slistener %q: %w", place(l.Pos), l.Type, err)
+		return nil, fmt.Errorf("%slistener %q: %w", posPrefix(l.Pos), l.Type, err)
 	}
-	d := &openDoor{door: doorOf(l), most: l.MaxConnections, gone: newLatch(), protection: guarded}
+	d := &listener{key: keyOf(l), most: l.MaxConnections, gone: newLatch(), security: guarded}
 	d.server, err = ingest.New(ingest.Options{
 		Type: l.Type, Network: l.Network, Address: l.Address, Mode: l.Mode,
 		Log: submitter{ingest.FromWAL(a.log), a.streams}, Streams: a.streams, Observer: a.metrics,
@@ -74,13 +74,13 @@ func (a *Agent) bind(l config.Listener) (*openDoor, error) {
 		TLS: d.tls(), Guard: d.guard,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%slistener %q: %w", place(l.Pos), l.Type, err)
+		return nil, fmt.Errorf("%slistener %q: %w", posPrefix(l.Pos), l.Type, err)
 	}
 	return d, nil
 }
 
 // place begins an error about what stands in the file there.
-func place(p config.Pos) string {
+func posPrefix(p config.Pos) string {
 	if p.Line == 0 {
 		return "" // a default
 	}
@@ -88,7 +88,7 @@ func place(p config.Pos) string {
 }
 
 // protect opens the files that a listener's tls and auth blocks name; nil: it has none.
-func protect(r *access.Register, logger hclog.Logger, secure *config.TLS, auth *config.Auth) (p protection, err error) {
+func openSecurity(r *access.Register, logger hclog.Logger, secure *config.TLS, auth *config.Auth) (p security, err error) {
 	if auth != nil {
 		if p.guard, err = access.NewGuard(r, auth.TokenFile, auth.Identities); err != nil {
 			return p, err
@@ -102,7 +102,7 @@ func protect(r *access.Register, logger hclog.Logger, secure *config.TLS, auth *
 }
 
 // tls is nil where there is none.
-func (p *protection) tls() *tls.Config {
+func (p *security) tls() *tls.Config {
 	if p.certificate == nil {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (p *protection) tls() *tls.Config {
 }
 
 // refresh looks at the files now.
-func (p *protection) refresh() {
+func (p *security) refresh() {
 	if p.guard != nil {
 		p.guard.Refresh()
 	}
@@ -142,43 +142,43 @@ func httpOptions(h config.HTTP) ingest.HTTPOptions {
 	return o
 }
 
-// serveDoor is called with a.mu held, after Run has begun.
-func (a *Agent) serveDoor(d *openDoor) {
-	a.sayListening(d.door.kind, d.server.Addr(), d.protection)
+// serve is called with a.mu held, after Run has begun.
+func (a *Agent) serve(d *listener) {
+	a.logListening(d.key.kind, d.server.Addr(), d.security)
 	a.serving.Go(func() error { return d.server.Serve(a.serveCtx) })
 }
 
-func (a *Agent) sayListening(kind string, address net.Addr, p protection) {
+func (a *Agent) logListening(kind string, address net.Addr, p security) {
 	a.logger.Info("listening", "type", kind, "address", address, "tls", p.certificate != nil, "auth", p.guard != nil)
 }
 
 // leave stops a listener that the configuration no longer has, while the agent goes on.
-func (a *Agent) leave(d *openDoor, patience time.Duration) {
-	maps.DeleteFunc(a.leaving, func(d *openDoor, _ struct{}) bool { return d.gone.isSet() })
+func (a *Agent) leave(d *listener, patience time.Duration) {
+	maps.DeleteFunc(a.leaving, func(d *listener, _ struct{}) bool { return d.gone.isSet() })
 	a.leaving[d] = struct{}{}
 	go func() {
 		defer d.gone.set()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		a.stopDoor(ctx, d)
+		a.stopListener(ctx, d)
 	}()
 }
 
-// stopDoors stops every listener and waits until what they took is answered, or for ctx.
-func (a *Agent) stopDoors(ctx context.Context) {
+// stopListeners stops every listener and waits until what they took is answered, or for ctx.
+func (a *Agent) stopListeners(ctx context.Context) {
 	var group sync.WaitGroup
-	for _, d := range slices.AppendSeq(slices.Collect(maps.Values(a.doors)), maps.Keys(a.leaving)) {
+	for _, d := range slices.AppendSeq(slices.Collect(maps.Values(a.listeners)), maps.Keys(a.leaving)) {
 		if !d.gone.isSet() {
-			group.Go(func() { a.stopDoor(ctx, d) })
+			group.Go(func() { a.stopListener(ctx, d) })
 		}
 	}
 	group.Wait()
-	clear(a.doors)
+	clear(a.listeners)
 	clear(a.leaving)
 }
 
-func (a *Agent) stopDoor(ctx context.Context, d *openDoor) {
+func (a *Agent) stopListener(ctx context.Context, d *listener) {
 	if err := d.server.Stop(ctx); err != nil {
-		a.logger.Warn("a listener was cut off", "type", d.door.kind, "address", d.door.address, "error", err)
+		a.logger.Warn("a listener was cut off", "type", d.key.kind, "address", d.key.address, "error", err)
 	}
 }

@@ -26,7 +26,7 @@ const (
 )
 
 // letters are the dead letters as operators see them.
-type letters struct {
+type deadLetters struct {
 	dead    *wal.DeadLetters
 	streams ingest.Streams
 	submit  func(context.Context, *wal.Batch) (*wal.Ticket, error)
@@ -36,7 +36,7 @@ type letters struct {
 }
 
 // List returns what there is, without the data.
-func (l *letters) List(ctx context.Context, q admin.DeadQuery) (list admin.DeadList, err error) {
+func (l *deadLetters) List(ctx context.Context, q admin.DeadQuery) (list admin.DeadList, err error) {
 	stats, err := l.dead.List(ctx, wal.DeadQuery{Stream: q.Stream, Destination: q.Destination, After: q.After, Limit: q.Limit})
 	if err != nil {
 		return list, err
@@ -62,7 +62,7 @@ func deadStat(s wal.DeadStat) admin.DeadStat {
 }
 
 // Show returns one letter.
-func (l *letters) Show(_ context.Context, id uint64) (shown admin.DeadLetter, err error) {
+func (l *deadLetters) Show(_ context.Context, id uint64) (shown admin.DeadLetter, err error) {
 	d, err := l.dead.Get(id)
 	if errors.Is(err, wal.ErrNoLetter) {
 		err = fmt.Errorf("%w: id %d", admin.ErrNoLetter, id)
@@ -81,7 +81,7 @@ func (l *letters) Show(_ context.Context, id uint64) (shown admin.DeadLetter, er
 }
 
 // Requeue appends events again and removes their letters.
-func (l *letters) Requeue(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
+func (l *deadLetters) Requeue(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
 	if err := l.ready(); err != nil {
 		return out, fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
 	}
@@ -91,7 +91,7 @@ func (l *letters) Requeue(ctx context.Context, c admin.DeadChoice) (out admin.De
 }
 
 // Drop removes letters.
-func (l *letters) Drop(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
+func (l *deadLetters) Drop(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
 	err = l.sweep(ctx, c, &out, l.drop)
 	l.logger.Info("dead letters dropped", "events", out.Dropped, "refused", len(out.Refused), "stopped", out.Stopped)
 	return out, err
@@ -101,7 +101,7 @@ func (l *letters) Drop(ctx context.Context, c admin.DeadChoice) (out admin.DeadO
 type change func(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error
 
 // sweep does change to the letters of the choice. An error after the first of them is in the outcome.
-func (l *letters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
+func (l *deadLetters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
@@ -118,7 +118,7 @@ func (l *letters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.Dead
 }
 
 // sweepAll goes through the letters that the choice describes, for as long as one request may take.
-func (l *letters) sweepAll(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
+func (l *deadLetters) sweepAll(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
 	q := wal.DeadQuery{Stream: c.Stream, Destination: c.Destination, After: c.After, Until: c.Until, Limit: sweepPart}
 	if q.Until == 0 {
 		if q.Until, err = l.dead.LastID(); err != nil || q.Until == 0 {
@@ -145,7 +145,7 @@ func (l *letters) sweepAll(ctx context.Context, c admin.DeadChoice, out *admin.D
 	}
 }
 
-func (l *letters) choose(ctx context.Context, q wal.DeadQuery) (ids []uint64, err error) {
+func (l *deadLetters) choose(ctx context.Context, q wal.DeadQuery) (ids []uint64, err error) {
 	stats, err := l.dead.List(ctx, q)
 	for _, s := range stats {
 		ids = append(ids, s.ID)
@@ -153,7 +153,7 @@ func (l *letters) choose(ctx context.Context, q wal.DeadQuery) (ids []uint64, er
 	return ids, err
 }
 
-func (l *letters) sweepIDs(ctx context.Context, ids []uint64, out *admin.DeadOutcome, do change) error {
+func (l *deadLetters) sweepIDs(ctx context.Context, ids []uint64, out *admin.DeadOutcome, do change) error {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	for part := range slices.Chunk(ids, sweepPart) {
 		if err := do(ctx, part, out); err != nil || out.Stopped != "" {
@@ -165,13 +165,13 @@ func (l *letters) sweepIDs(ctx context.Context, ids []uint64, out *admin.DeadOut
 
 // requeue hands all events to the log, so that they share its commits, and removes in one commit the
 // letters of those that are synced.
-func (l *letters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error {
+func (l *deadLetters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error {
 	tickets := make(map[uint64]*wal.Ticket)
 	var stored []uint64
 	for _, id := range ids {
 		t, err := l.resubmit(ctx, id)
 		if err != nil {
-			refuse(out, id, err)
+			reject(out, id, err)
 			continue
 		}
 		tickets[id] = t
@@ -181,7 +181,7 @@ func (l *letters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutc
 			continue
 		}
 		if _, err := tickets[id].Wait(ctx); err != nil {
-			refuse(out, id, err)
+			reject(out, id, err)
 			continue
 		}
 		stored = append(stored, id)
@@ -194,7 +194,7 @@ func (l *letters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutc
 }
 
 // resubmit hands a letter's event to the log, unless its stream does not take it any more.
-func (l *letters) resubmit(ctx context.Context, id uint64) (*wal.Ticket, error) {
+func (l *deadLetters) resubmit(ctx context.Context, id uint64) (*wal.Ticket, error) {
 	letter, err := l.dead.Get(id)
 	if err != nil {
 		return nil, err
@@ -211,7 +211,7 @@ func (l *letters) resubmit(ctx context.Context, id uint64) (*wal.Ticket, error) 
 }
 
 // refuse notes that a letter stays. What concerns the log or the request concerns those after it too.
-func refuse(out *admin.DeadOutcome, id uint64, err error) {
+func reject(out *admin.DeadOutcome, id uint64, err error) {
 	out.Refused = append(out.Refused, admin.DeadRefusal{ID: id, Reason: err.Error()})
 	for _, general := range []error{wal.ErrFull, wal.ErrFailed, wal.ErrClosed, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, general) {
@@ -220,7 +220,7 @@ func refuse(out *admin.DeadOutcome, id uint64, err error) {
 	}
 }
 
-func (l *letters) drop(_ context.Context, ids []uint64, out *admin.DeadOutcome) error {
+func (l *deadLetters) drop(_ context.Context, ids []uint64, out *admin.DeadOutcome) error {
 	dropped, err := l.dead.Drop(ids...)
 	if err != nil {
 		return err
@@ -228,19 +228,19 @@ func (l *letters) drop(_ context.Context, ids []uint64, out *admin.DeadOutcome) 
 	out.Dropped += len(dropped)
 	for _, id := range ids {
 		if !slices.Contains(dropped, id) {
-			refuse(out, id, fmt.Errorf("%w: id %d", admin.ErrNoLetter, id))
+			reject(out, id, fmt.Errorf("%w: id %d", admin.ErrNoLetter, id))
 		}
 	}
 	return nil
 }
 
 // letters makes what the admin listener asks for dead letters.
-func (a *Agent) letters() *letters {
-	return &letters{dead: a.dead, streams: a.streams, submit: a.streams.Submit, ready: a.takes, logger: a.logger.Named("dead")}
+func (a *Agent) deadLetters() *deadLetters {
+	return &deadLetters{dead: a.dead, streams: a.streams, submit: a.streams.Submit, ready: a.accepting, logger: a.logger.Named("dead")}
 }
 
 // takes tells why no event may be appended. A full log says so itself, to each.
-func (a *Agent) takes() error {
+func (a *Agent) accepting() error {
 	if a.stopping.isSet() {
 		return errors.New("the agent is stopping")
 	}
