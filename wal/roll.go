@@ -260,3 +260,45 @@ func removeIfThere(path string) error {
 	}
 	return nil
 }
+
+// writeState fills a new segment's state bucket with all that the log knows now.
+func (l *Log) writeState(tx *bolt.Tx) error {
+	bucket, err := tx.CreateBucketIfNotExists(bucketState)
+	if err != nil {
+		return fmt.Errorf("create state: %w", err)
+	}
+	bucket.FillPercent = 1
+	state := stateWriter{bucket: bucket, summed: true}
+	for _, s := range l.sortedStreams() {
+		if !s.stored.Load() {
+			continue
+		}
+		a := s.appended()
+		if err := state.Put(stateKey(stateStream, s.name), appendNumbers(nil, a.Events+1, a.Bytes)); err != nil {
+			return fmt.Errorf("put stream: %w", err)
+		}
+	}
+	for key, p := range l.committer.producers {
+		l.committer.resize(key, p)
+		if err := state.Put(stateKey(stateProducer, key.stream, key.id), p.append(nil)); err != nil {
+			return fmt.Errorf("put producer: %w", err)
+		}
+	}
+	for _, p := range l.allCursors() {
+		p.mu.Lock()
+		if !p.kept {
+			p.mu.Unlock()
+			continue
+		}
+		value := p.appendLocked(nil)
+		p.resizeLocked(len(value))
+		p.mu.Unlock()
+		if err := state.Put(stateKey(stateCursor, p.stream.name, p.name), value); err != nil {
+			return fmt.Errorf("put place: %w", err)
+		}
+	}
+	if err := l.identity.putBranches(&state); err != nil {
+		return err
+	}
+	return nil
+}

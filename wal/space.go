@@ -182,14 +182,6 @@ func (l *Log) limit() int64 {
 	return l.maxSegments() - l.aroundLocked() - l.owedLocked()
 }
 
-// limitTo keeps bbolt from making the file longer than size, or than the used bytes plus least if that is more: where
-// MaxSize was lowered below the bytes in use, the commit that needs least is the one that makes room.
-func (s *segment) limitTo(size, least int64) {
-	s.db.AllocSize = 0 // bbolt would let the file grow by as much
-	size = max(size, s.used.Load()+least) + int64(s.db.Info().PageSize)
-	s.db.MaxSize = int(min(size, math.MaxInt))
-}
-
 // allocate gives the file's first size bytes blocks on the disk, or where the file system can't do that makes it so long:
 // bbolt would do that itself, with a sync, and not report the cause of an error.
 func (s *segment) allocate(size int64) error {

@@ -160,33 +160,6 @@ func (c *committer) addPages(n int64) {
 	c.log.stateBytes.Add(n)
 }
 
-// admitNames returns the bytes that the new names in t will add to the state, or the error that rejects them.
-func (c *committer) admitNames(g *group, t *Ticket) (pages int64, err error) {
-	rejected := StateError{Stream: t.stream}
-	if c.parts[t.stream] == nil {
-		if s := c.log.lookup(t.stream); s == nil {
-			pages = streamPages(t.stream)
-		} else if !s.stored.Load() {
-			pages = s.pagesOf()
-		}
-	}
-	if t.producer.id != "" && c.producers[t.producer] == nil {
-		if pages == 0 {
-			rejected.Producer = t.producer.id
-		}
-		pages += producerPages(t.producer, producerNumbers+runNumbers)
-	}
-	if pages == 0 {
-		return 0, nil
-	}
-	rejected.Used, rejected.Max = c.log.stateBytes.Load()+g.names, c.log.maxState()
-	if rejected.Used+pages > rejected.Max {
-		c.log.noteStateFull(&rejected)
-		return 0, &rejected
-	}
-	return pages, nil
-}
-
 // trimRuns drops producers' runs until all of them take at most maxRuns: there may be more after MaxSize was
 // lowered, or from an older release.
 func (c *committer) trimRuns() {
