@@ -66,7 +66,7 @@ func (c *committer) store(g *group) error {
 }
 
 // allocate makes room for the group in the newest segment.
-func (c *committer) allocate(g *group, active *segment) error {
+func (c *committer) allocate(g *group, active *segmentFile) error {
 	if g.need == 0 {
 		return nil
 	}
@@ -74,7 +74,7 @@ func (c *committer) allocate(g *group, active *segment) error {
 }
 
 // limit keeps the group from taking the room that is reserved for a checkpoint, the seal and the next segment.
-func (c *committer) limit(g *group, active *segment) {
+func (c *committer) limit(g *group, active *segmentFile) {
 	l := c.log
 	size, least := l.limit(), int64(0)
 	if g.successor == nil {
@@ -93,7 +93,7 @@ func (c *committer) limit(g *group, active *segment) {
 
 // write puts everything of the group into tx, after the log's state when that is the segment's first, and
 // before its end when that is the last.
-func (c *committer) write(g *group, tx *bolt.Tx, active *segment) error {
+func (c *committer) write(g *group, tx *bolt.Tx, active *segmentFile) error {
 	if active.bare {
 		if err := c.log.begin(tx); err != nil {
 			return err
@@ -164,7 +164,7 @@ func (c *committer) stored(g *group, took time.Duration) {
 }
 
 // show lets readers see the group's events.
-func (l *Log) show(g *group, active *segment, index *blockIndex) {
+func (l *Log) show(g *group, active *segmentFile, index *blockIndex) {
 	l.mu.Lock()
 	active.bare = false
 	for _, p := range g.parts {

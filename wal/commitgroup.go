@@ -22,7 +22,7 @@ type group struct {
 	begins  bool     // the group begins the newest segment, also without events
 	events  int
 
-	successor *segment // of the segment that ends with the group; nil: it goes on
+	successor *segmentFile // of the segment that ends with the group; nil: it goes on
 
 	sequences map[producerKey]*producer // as they were before this group; nil: unknown
 
@@ -143,7 +143,7 @@ func (g *group) answer(c *committer, err error) {
 }
 
 // write puts everything of the group into tx.
-func (g *group) write(c *committer, tx *bolt.Tx, seg *segment) error {
+func (g *group) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
 	if err := g.writeBlocks(tx, seg); err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (g *group) write(c *committer, tx *bolt.Tx, seg *segment) error {
 }
 
 // writeBlocks puts the blocks after all others: append only, so pages are filled whole.
-func (g *group) writeBlocks(tx *bolt.Tx, seg *segment) error {
+func (g *group) writeBlocks(tx *bolt.Tx, seg *segmentFile) error {
 	bucket, number := tx.Bucket(bucketBlocks), seg.last
 	bucket.FillPercent = 1
 	var key [8]byte // bbolt copies keys

@@ -34,9 +34,9 @@ type Log struct {
 
 	mu       sync.RWMutex
 	streams  map[string]*stream // those with events, those with a place, and those that are pinned
-	segments []*segment         // oldest first; the last takes the appends
+	segments []*segmentFile     // oldest first; the last takes the appends
 	sealed   int64              // bytes that all but the last occupy
-	next     *segment           // made ready to follow the last; nil: not yet
+	next     *segmentFile       // made ready to follow the last; nil: not yet
 	base     uint64             // where new streams begin, less 1; see skipLost
 	policyOf func(stream string) Policy
 	shelf    shelf
@@ -251,7 +251,7 @@ func (l *Log) usedLocked() int64 {
 	return l.aroundLocked() + max(active.disk(), active.used.Load())
 }
 
-func (l *Log) active() *segment {
+func (l *Log) active() *segmentFile {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.segments[len(l.segments)-1]
@@ -403,7 +403,7 @@ func (l *Log) gapsFor(s *stream, destination string) (gaps Count, err error) {
 }
 
 // heldOf counts the stream's events in a rewritten segment. A segment of an older release has no counts, and is read.
-func (l *Log) heldOf(seg *segment, name string, sp span) (there Count, err error) {
+func (l *Log) heldOf(seg *segmentFile, name string, sp span) (there Count, err error) {
 	var counts map[string]Count
 	err = seg.view(func(r reader) (err error) {
 		if meta := r.bucket(bucketMeta); meta != nil {
@@ -417,10 +417,10 @@ func (l *Log) heldOf(seg *segment, name string, sp span) (there Count, err error
 	return l.unsettled(name, new([Lanes]Progress), sp.first, sp.next)
 }
 
-func (l *Log) gappedSpans(name string) map[*segment]span {
+func (l *Log) gappedSpans(name string) map[*segmentFile]span {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	spans := make(map[*segment]span)
+	spans := make(map[*segmentFile]span)
 	for _, seg := range l.holdingLocked(name) {
 		if sp, ok := seg.spans[name]; ok && seg.gapped {
 			spans[seg] = sp

@@ -78,7 +78,7 @@ type reckoning struct {
 // heldPart is the part of a stream that a segment holds.
 type heldPart struct {
 	span
-	segment *segment
+	segment *segmentFile
 	plain   bool // nothing of it is missing
 }
 
@@ -303,7 +303,7 @@ func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) (fo
 
 // blockAfter returns where the first good block after the one at offset begins, or end when there is
 // none. A bad page may hide many blocks: it looks at one after another, each by itself.
-func (l *Log) blockAfter(seg *segment, stream string, offset, end uint64) uint64 {
+func (l *Log) blockAfter(seg *segmentFile, stream string, offset, end uint64) uint64 {
 	for from := offset; from < end; {
 		p, ok, err := l.partOf(seg, stream, from)
 		if err != nil || !ok {
@@ -320,7 +320,7 @@ func (l *Log) blockAfter(seg *segment, stream string, offset, end uint64) uint64
 }
 
 // goodBlock tells whether the block at a place can be read.
-func (l *Log) goodBlock(seg *segment, stream string, at blockPlace) (good bool) {
+func (l *Log) goodBlock(seg *segmentFile, stream string, at blockPlace) (good bool) {
 	w := walk{log: l, seg: seg, stream: stream, from: at.First, next: at.Next}
 	w.visit = func(_ blockPlace, _ block, fault string) (bool, error) {
 		good = fault == ""
@@ -330,7 +330,7 @@ func (l *Log) goodBlock(seg *segment, stream string, at blockPlace) (good bool) 
 }
 
 // badRun tells whether the offset lies in a part that was given up, and where it goes on.
-func (l *Log) badRun(seg *segment, streamName string, offset uint64) (next uint64, known bool) {
+func (l *Log) badRun(seg *segmentFile, streamName string, offset uint64) (next uint64, known bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, r := range seg.bad[streamName] {

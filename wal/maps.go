@@ -59,7 +59,7 @@ func mapNewest(segmentSize, length int64) (size int, most int64) {
 }
 
 // tryMap maps the newest segment at the size that bbolt will for size bytes, and unmaps it.
-func (s *segment) tryMap(size int64) error {
+func (s *segmentFile) tryMap(size int64) error {
 	most := mapAhead(size, 0)
 	b, err := mapFile(s.file, int64(most))
 	if err == nil {

@@ -80,7 +80,7 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 }
 
 // find returns the segment that holds offset, or the first after it.
-func (l *Log) find(streamName string, offset uint64) (*segment, span) {
+func (l *Log) find(streamName string, offset uint64) (*segmentFile, span) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, seg := range l.holdingLocked(streamName) {
@@ -93,12 +93,12 @@ func (l *Log) find(streamName string, offset uint64) (*segment, span) {
 
 // holdingLocked returns the segments from the first on that holds events of the stream. Those before it never will, so the
 // next look begins there. Log.mu is held, if only for reading.
-func (l *Log) holdingLocked(streamName string) []*segment {
+func (l *Log) holdingLocked(streamName string) []*segmentFile {
 	s := l.streams[streamName]
 	if s == nil {
 		return nil
 	}
-	from, _ := slices.BinarySearchFunc(l.segments, s.oldest.Load(), func(seg *segment, seq uint64) int { return cmp.Compare(seg.seq, seq) })
+	from, _ := slices.BinarySearchFunc(l.segments, s.oldest.Load(), func(seg *segmentFile, seq uint64) int { return cmp.Compare(seg.seq, seq) })
 	for i, seg := range l.segments[from:] {
 		if _, ok := seg.spans[streamName]; ok {
 			s.oldest.Store(seg.seq)
@@ -109,7 +109,7 @@ func (l *Log) holdingLocked(streamName string) []*segment {
 }
 
 // changed tells whether the segment holds another part of the stream than it did.
-func (l *Log) changed(seg *segment, streamName string, before span) bool {
+func (l *Log) changed(seg *segmentFile, streamName string, before span) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return seg.spans[streamName].first != before.first
@@ -126,7 +126,7 @@ type reading struct {
 
 // readSegment reads on in seg, and stops where the span ends: bbolt shows a transaction to readers
 // before its last sync, and what is not synced must not be delivered.
-func (r *reading) readSegment(l *Log, seg *segment, sp span) error {
+func (r *reading) readSegment(l *Log, seg *segmentFile, sp span) error {
 	r.end = sp.next
 	w := walk{log: l, seg: seg, stream: r.stream, from: r.chunk.Next, next: sp.next}
 	w.visit = func(at blockPlace, b block, fault string) (bool, error) {
@@ -142,7 +142,7 @@ func (r *reading) readSegment(l *Log, seg *segment, sp span) error {
 }
 
 // readBlock reads the block that continues the chunk, or that its Next lies in.
-func (r *reading) readBlock(seg *segment, at blockPlace, b *block, fault string) error {
+func (r *reading) readBlock(seg *segmentFile, at blockPlace, b *block, fault string) error {
 	if x := seg.index.Load(); at.First > r.chunk.Next && x != nil && x.patched {
 		return &CorruptError{seg.path, r.stream, r.chunk.Next, fmt.Sprintf("the blocks before %d are missing", at.First)}
 	}

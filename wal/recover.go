@@ -23,10 +23,10 @@ const (
 // recovery is Open's view of the directory.
 type recovery struct {
 	log    *Log
-	last   uint64   // the highest number that a segment has or had
-	lost   int64    // the most bytes of blocks that were stored and can't be found in a segment that was the newest
-	whole  bool     // the newest segment may take appends
-	ready  *segment // made ready to follow the newest; nil: none is
+	last   uint64       // the highest number that a segment has or had
+	lost   int64        // the most bytes of blocks that were stored and can't be found in a segment that was the newest
+	whole  bool         // the newest segment may take appends
+	ready  *segmentFile // made ready to follow the newest; nil: none is
 	lowest map[string]uint64
 
 	condemned []condemned
@@ -37,7 +37,7 @@ type recovery struct {
 
 // condemned is a segment that is to be set aside.
 type condemned struct {
-	seg    *segment
+	seg    *segmentFile
 	reason error
 }
 
@@ -135,8 +135,8 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 	return seqs[:n-1], nil
 }
 
-func (r *recovery) segment(seq uint64) *segment {
-	return &segment{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), log: r.log}
+func (r *recovery) segment(seq uint64) *segmentFile {
+	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), log: r.log}
 }
 
 // load adds a segment to the log, or notes that it is to be set aside. The newest comes first: it is checked whole,
@@ -178,7 +178,7 @@ func (r *recovery) change() error {
 	return r.log.clean()
 }
 
-func (r *recovery) read(seg *segment, newest bool) error {
+func (r *recovery) read(seg *segmentFile, newest bool) error {
 	if newest {
 		return r.readNewest(seg)
 	}
@@ -201,7 +201,7 @@ func (r *recovery) read(seg *segment, newest bool) error {
 
 // knownBlocks checks that no later release wrote the first or the last block of a sealed segment: the other blocks were
 // written between these two. The readers of a block report every other fault.
-func knownBlocks(seg *segment) error {
+func knownBlocks(seg *segmentFile) error {
 	err := seg.view(func(r reader) error {
 		blocks := r.bucket(bucketBlocks)
 		if blocks == nil {
@@ -224,7 +224,7 @@ func knownBlocks(seg *segment) error {
 	return nil
 }
 
-func (r *recovery) readNewest(seg *segment) error {
+func (r *recovery) readNewest(seg *segmentFile) error {
 	doubtful, err := seg.check()
 	if err != nil {
 		return err
@@ -257,7 +257,7 @@ func (r *recovery) readNewest(seg *segment) error {
 }
 
 // check reads the newest segment whole.
-func (s *segment) check() (doubtful bool, err error) {
+func (s *segmentFile) check() (doubtful bool, err error) {
 	blocks, doubtful, err := checkSegment(s.path, s.seq)
 	if err != nil {
 		return false, err
@@ -268,7 +268,7 @@ func (s *segment) check() (doubtful bool, err error) {
 }
 
 // indexed reads what the segment holds by its index. Where that is missing or damaged, it is made again.
-func (l *Log) indexed(s *segment) error {
+func (l *Log) indexed(s *segmentFile) error {
 	err := s.view(func(r reader) (err error) {
 		if s.spans, err = readIndexSpans(r, s.seq); err != nil {
 			err = inFile(s.path, err)
@@ -286,7 +286,7 @@ func (l *Log) indexed(s *segment) error {
 }
 
 // fit checks that the segment is an older one of the same log.
-func (r *recovery) fit(seg *segment, id string) error {
+func (r *recovery) fit(seg *segmentFile, id string) error {
 	if id != r.log.id {
 		return &CorruptError{File: seg.path, Reason: "it belongs to another log"}
 	}
@@ -299,7 +299,7 @@ func (r *recovery) fit(seg *segment, id string) error {
 	return nil
 }
 
-func (r *recovery) note(seg *segment) {
+func (r *recovery) note(seg *segmentFile) {
 	for name, sp := range seg.spans {
 		r.lowest[name] = sp.first
 	}
@@ -326,7 +326,7 @@ func damaged(err error) bool {
 }
 
 // quarantine renames a segment that can't be read. It is kept for whoever wants to look into it.
-func (l *Log) quarantine(seg *segment, reason error) error {
+func (l *Log) quarantine(seg *segmentFile, reason error) error {
 	var to string
 	err := seg.remove(func(path string) (err error) {
 		to, err = setAside(path)
@@ -367,7 +367,7 @@ func asideSeq(path string) (uint64, bool) {
 }
 
 // loadState reads the newest segment's state.
-func (l *Log) loadState(r reader, seg *segment) error {
+func (l *Log) loadState(r reader, seg *segmentFile) error {
 	state := r.bucket(bucketState)
 	if state == nil {
 		return &CorruptError{File: seg.path, Reason: "the state is missing"}
@@ -487,7 +487,7 @@ func (r *recovery) openNewest() error {
 
 // beginNewest begins the segment that was made ready, which works on a full disk, or makes one; also
 // in its place, when it says otherwise where new streams begin.
-func (r *recovery) beginNewest() (*segment, error) {
+func (r *recovery) beginNewest() (*segmentFile, error) {
 	if r.ready == nil || r.lost > 0 || checkPages(r.ready.path) != nil {
 		return r.log.createSegment(r.last+1, r.log.begin)
 	}
@@ -512,7 +512,7 @@ func (r *recovery) removeReady() error {
 }
 
 // unseal opens the segment for writing again.
-func (l *Log) unseal(s *segment) error {
+func (l *Log) unseal(s *segmentFile) error {
 	if err := s.reopenWritable(l.opts.SegmentSize); err != nil {
 		return fmt.Errorf("open newest segment: %w", err)
 	}
@@ -520,7 +520,7 @@ func (l *Log) unseal(s *segment) error {
 	return nil
 }
 
-func (s *segment) reopenWritable(segmentSize int64) error {
+func (s *segmentFile) reopenWritable(segmentSize int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return errors.Join(s.closeLocked(), s.openWritable(s.path, segmentSize))

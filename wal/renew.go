@@ -36,7 +36,7 @@ func (c *committer) renew(need int64) bool {
 }
 
 // spent reports whether no destination needs the events of the newest segment, and need bytes would have room without it.
-func (c *committer) spent(active *segment, need int64) bool {
+func (c *committer) spent(active *segmentFile, need int64) bool {
 	l := c.log
 	moves := l.moves.Load() + 1
 	if active.empty() || c.needed == moves || l.space()+active.used.Load()-l.beginRoom() < need {
@@ -57,7 +57,7 @@ func (c *committer) renewIfFull() {
 }
 
 // doneWith reports whether every destination has settled the events of the newest segment, on the disk or only in memory.
-func (l *Log) doneWith(active *segment) bool {
+func (l *Log) doneWith(active *segmentFile) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.held.Load() > 0 {
@@ -83,7 +83,7 @@ func (s *stream) firstNeeded() uint64 {
 }
 
 // seal ends the newest segment however short it is.
-func (c *committer) seal(active *segment) bool {
+func (c *committer) seal(active *segmentFile) bool {
 	l := c.log
 	if l.coming == nil {
 		l.coming = l.makeReady(active.seq + 1)

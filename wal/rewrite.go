@@ -64,7 +64,7 @@ func (l *Log) startRewriting() {
 	})
 }
 
-func (l *Log) rewriteOne(seg *segment, settled uint64) {
+func (l *Log) rewriteOne(seg *segmentFile, settled uint64) {
 	before := seg.disk()
 	seg.looked = settled + 1
 	switch err := l.rewrite(seg); {
@@ -113,7 +113,7 @@ func (c Count) weight() uint64 { return c.Bytes + rewriteExtra*c.Events }
 // mostlySettled returns the segments that may be worth it, those first of which the least part seems to be
 // needed. One that was looked at waits until half of what it occupies has been settled somewhere, and one
 // that is being settled drains by itself, unless it is urgent.
-func (l *Log) mostlySettled(settled uint64, urgent bool) (found []*segment) {
+func (l *Log) mostlySettled(settled uint64, urgent bool) (found []*segmentFile) {
 	all := make(map[string]*needs)
 	for seg, spans := range l.candidates(settled) {
 		share := l.shareOf(spans, all)
@@ -122,15 +122,15 @@ func (l *Log) mostlySettled(settled uint64, urgent bool) (found []*segment) {
 			found = append(found, seg)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b *segment) int { return cmp.Compare(a.share, b.share) })
+	slices.SortStableFunc(found, func(a, b *segmentFile) int { return cmp.Compare(a.share, b.share) })
 	return found
 }
 
 // candidates returns the segments that may be rewritten, with their spans, which change no more.
-func (l *Log) candidates(settled uint64) map[*segment]map[string]span {
+func (l *Log) candidates(settled uint64) map[*segmentFile]map[string]span {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	found := make(map[*segment]map[string]span)
+	found := make(map[*segmentFile]map[string]span)
 	for _, s := range l.sealedLocked() {
 		rests := s.looked > 0 && settled < s.looked+uint64(s.size)/2
 		if !s.kept && !rests && len(s.bad) == 0 && s.index.Load() == nil && s.size >= 2*rewriteLeast {
@@ -157,7 +157,7 @@ func (l *Log) shareOf(spans map[string]span, all map[string]*needs) float64 {
 }
 
 // rewrite replaces the segment's file by one without what is not needed, if that is worth it.
-func (l *Log) rewrite(seg *segment) error {
+func (l *Log) rewrite(seg *segmentFile) error {
 	need := l.needsOf(seg)
 	size, err := l.measure(seg, need)
 	if err != nil {
@@ -187,7 +187,7 @@ func (l *Log) rewrite(seg *segment) error {
 }
 
 // needsOf returns what is needed of the segment's streams now.
-func (l *Log) needsOf(seg *segment) map[string]*needs {
+func (l *Log) needsOf(seg *segmentFile) map[string]*needs {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	need := make(map[string]*needs)
@@ -198,7 +198,7 @@ func (l *Log) needsOf(seg *segment) map[string]*needs {
 }
 
 // measure returns how much the rewritten segment will occupy at most.
-func (l *Log) measure(seg *segment, need map[string]*needs) (size int64, err error) {
+func (l *Log) measure(seg *segmentFile, need map[string]*needs) (size int64, err error) {
 	sv := newSieve(seg.seq, need)
 	if err := l.eachChunk(seg, bucketBlocks, sv.sift, nil); err != nil {
 		return 0, err
@@ -209,7 +209,7 @@ func (l *Log) measure(seg *segment, need map[string]*needs) (size int64, err err
 }
 
 // copySegment writes the needed events of the segment, at most size bytes, to path and syncs the file.
-func (l *Log) copySegment(seg *segment, need map[string]*needs, path string, size int64) (sv *sieve, err error) {
+func (l *Log) copySegment(seg *segmentFile, need map[string]*needs, path string, size int64) (sv *sieve, err error) {
 	if err := removeIfThere(path); err != nil { // of an attempt that failed
 		return nil, err
 	}
@@ -315,7 +315,7 @@ func (s *sieve) sift(k, v []byte, c *bucketChunk) error {
 }
 
 // eachChunk passes the entries of a bucket through f, and puts what f adds into to, unless that is nil.
-func (l *Log) eachChunk(seg *segment, name []byte, f func(k, v []byte, c *bucketChunk) error, to *copyWriter) error {
+func (l *Log) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte, c *bucketChunk) error, to *copyWriter) error {
 	for next := []byte{}; next != nil; {
 		var c bucketChunk
 		start := time.Now()
@@ -381,7 +381,7 @@ func (b *bucketChunk) read(c entries, from []byte, f func(k, v []byte, c *bucket
 }
 
 // replace puts the copy in the segment's place.
-func (l *Log) replace(seg *segment, sv *sieve, path string) error {
+func (l *Log) replace(seg *segmentFile, sv *sieve, path string) error {
 	l.opts.rewriteStep("copied")
 	if err := l.exchange(seg, sv, path); err != nil {
 		return err
@@ -392,7 +392,7 @@ func (l *Log) replace(seg *segment, sv *sieve, path string) error {
 
 // resized counts the segment with the bytes that it occupies now: at least length, since the file system may count blocks
 // late.
-func (l *Log) resized(seg *segment, length int64) {
+func (l *Log) resized(seg *segmentFile, length int64) {
 	size := max(seg.disk(), length)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -406,7 +406,7 @@ func (l *Log) resized(seg *segment, length int64) {
 
 // exchange replaces the spans, and then the file, by those of the copy: a reader that uses the old spans may meet the new
 // file, and then looks again. No reckoning uses the content of the segment in between: see hold.
-func (l *Log) exchange(seg *segment, sv *sieve, path string) error {
+func (l *Log) exchange(seg *segmentFile, sv *sieve, path string) error {
 	l.swapping.Lock()
 	defer l.swapping.Unlock()
 	if err := l.shrink(seg, sv); err != nil {
@@ -421,7 +421,7 @@ func (s span) clamp(offset uint64) uint64 { return min(max(offset, s.first), s.n
 
 // shrink makes the spans those of the copy, unless there is a destination by now that was not reckoned with,
 // or what the segment holds is being counted.
-func (l *Log) shrink(seg *segment, sv *sieve) error {
+func (l *Log) shrink(seg *segmentFile, sv *sieve) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.held.Load() > 0 || len(seg.bad) > 0 {
@@ -439,7 +439,7 @@ func (l *Log) shrink(seg *segment, sv *sieve) error {
 }
 
 // swap renames the copy over the segment's file.
-func (s *segment) swap(path string) error {
+func (s *segmentFile) swap(path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone || s.closed {

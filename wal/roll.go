@@ -18,7 +18,7 @@ import (
 // nextSegment is the segment after the newest.
 type nextSegment struct {
 	ready chan struct{} // closed when it is there, or could not be made
-	seg   *segment
+	seg   *segmentFile
 	err   error
 }
 
@@ -37,7 +37,7 @@ func (l *Log) growth(size int64) int64 { return size + size/16 + min(16<<10, l.o
 // successor returns the segment that follows the newest once that has used so much; nil: none yet.
 // It is made ready when the newest has begun and is half full, or the disk is short. A shortage is no error: the
 // newest grows on until it is over. It also does while there would be no room for the one after the next.
-func (l *Log) successor(active *segment, used int64) (*segment, error) {
+func (l *Log) successor(active *segmentFile, used int64) (*segmentFile, error) {
 	full := l.fullSegment()
 	if active.bare || used < full/2 && !l.short.Load() {
 		return nil, nil
@@ -59,7 +59,7 @@ func (l *Log) successor(active *segment, used int64) (*segment, error) {
 }
 
 // readyNext waits for the segment that is made ready, and allocates the room that beginning it takes, and more bytes.
-func (l *Log) readyNext(more int64) (*segment, error) {
+func (l *Log) readyNext(more int64) (*segmentFile, error) {
 	<-l.coming.ready
 	seg, err := l.coming.seg, l.coming.err
 	if err != nil {
@@ -131,7 +131,7 @@ func (l *Log) sealIfLarge() error {
 }
 
 // seal ends the newest segment by itself, and makes next the newest. sealed is false when there was no space for it.
-func (l *Log) seal(active, next *segment) (sealed bool, err error) {
+func (l *Log) seal(active, next *segmentFile) (sealed bool, err error) {
 	active.limitTo(l.limit(), active.sealRoom())
 	err = active.update(func(tx *bolt.Tx) error { return active.writeSeal(tx, nil) })
 	var ce *commitError
@@ -147,7 +147,7 @@ func (l *Log) seal(active, next *segment) (sealed bool, err error) {
 
 // writeSeal notes in the group's transaction that there is a later segment, and writes the index, which has
 // the group's blocks too.
-func (s *segment) writeSeal(tx *bolt.Tx, blocks [][]byte) error {
+func (s *segmentFile) writeSeal(tx *bolt.Tx, blocks [][]byte) error {
 	x, number := s.index.Load().clone(), s.last
 	for _, value := range blocks {
 		number++
@@ -161,7 +161,7 @@ const sealPages = 16 << 10
 
 // roll makes next the newest segment, after the old one was sealed. What was allocated ahead of that is given
 // back; closing it waits for its readers.
-func (l *Log) roll(old, next *segment) {
+func (l *Log) roll(old, next *segmentFile) {
 	err := uninterrupted(func() error { return trimFile(old.file, old.used.Load()) })
 	switch {
 	case shortage(err): // the bytes that it occupies are counted as they are
@@ -186,7 +186,7 @@ func (l *Log) roll(old, next *segment) {
 }
 
 // retire closes the segment for writing; a reader opens it again.
-func (s *segment) retire() error {
+func (s *segmentFile) retire() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file == nil { // it was rewritten meanwhile
@@ -197,10 +197,10 @@ func (s *segment) retire() error {
 
 // createSegment makes a segment that holds what fill puts into it. It gets its name once it is
 // whole and synced, so that a segment that a crash left half made is never taken for one.
-func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segment, error) {
+func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentFile, error) {
 	path := filepath.Join(l.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
-	seg := &segment{seq: seq, path: path, log: l, summed: true, spans: make(map[string]span)}
+	seg := &segmentFile{seq: seq, path: path, log: l, summed: true, spans: make(map[string]span)}
 	seg.index.Store(newIndex())
 	err := removeIfThere(unfinished)
 	if err == nil {
@@ -219,7 +219,7 @@ func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segment,
 	return seg, nil
 }
 
-func (l *Log) fillSegment(seg *segment, path string, fill func(tx *bolt.Tx) error) error {
+func (l *Log) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.Tx) error) error {
 	if err := seg.openWritable(path, l.opts.SegmentSize); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}

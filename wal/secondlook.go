@@ -25,7 +25,7 @@ type failingRead struct {
 
 // readOrPatience takes the outcome of a read of seg that has come up to offset of a stream. It returns err, as a CorruptError
 // if it is an I/O error that has not gone away for readPatience. A shortage is waited for however long it lasts.
-func (l *Log) readOrPatience(seg *segment, stream string, offset uint64, err error) error {
+func (l *Log) readOrPatience(seg *segmentFile, stream string, offset uint64, err error) error {
 	failing := seg.failing.Load()
 	switch {
 	case !unread(err) && !shortage(err):

@@ -57,7 +57,7 @@ func TestReadPatience_IsForTheDiskAlone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var said bytes.Buffer
 				l := &Log{opts: Options{readPatience: readPatience, Logger: hclog.New(&hclog.LoggerOptions{Output: &said})}}
-				seg := &segment{path: "f"}
+				seg := &segmentFile{path: "f"}
 				for range int(readPatience/time.Second) - 1 {
 					if err := l.readOrPatience(seg, "s", 7, cause); !errors.Is(err, cause) {
 						t.Fatalf("got %v, want %v", err, cause)

@@ -55,7 +55,7 @@ type span struct {
 func (s span) count() Count { return Count{s.next - s.first, s.after - s.before} }
 
 // segment is one bbolt file of the log.
-type segment struct {
+type segmentFile struct {
 	seq  uint64
 	path string
 
@@ -146,7 +146,7 @@ func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, 
 
 // openWritable opens the newest segment. The memory map is larger than the file will be, so that
 // a commit never waits for readers in order to map it anew.
-func (s *segment) openWritable(path string, segmentSize int64) (err error) {
+func (s *segmentFile) openWritable(path string, segmentSize int64) (err error) {
 	_, length, _ := fileSizes(path)
 	var o bolt.Options
 	o.InitialMmapSize, s.mapped = mapNewest(segmentSize, length)
@@ -159,7 +159,7 @@ func (s *segment) openWritable(path string, segmentSize int64) (err error) {
 }
 
 // measure notes how far the pages go.
-func (s *segment) measure() error {
+func (s *segmentFile) measure() error {
 	return viewBolt(s.db, s.path, s.base.Load(), func(tx *bolt.Tx) error {
 		s.used.Store(tx.Size())
 		return nil
@@ -204,7 +204,7 @@ func contain(path string, base uintptr, err *error) {
 
 // view runs f on the segment as its last transaction left it, opening it when it is closed. Nothing slow
 // may happen in f, and nothing that the reader gives may leave it.
-func (s *segment) view(f func(r reader) error) (err error) {
+func (s *segmentFile) view(f func(r reader) error) (err error) {
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func viewBolt(db *bolt.DB, path string, base uintptr, f func(tx *bolt.Tx) error)
 }
 
 // open returns with s.mu held for reading and s.db or s.pages usable, or with an error.
-func (s *segment) open() error {
+func (s *segmentFile) open() error {
 	for {
 		s.mu.RLock()
 		if gone, closed := s.gone, s.closed; gone || closed {
@@ -256,7 +256,7 @@ func (s *segment) open() error {
 	}
 }
 
-func (s *segment) reopen() error {
+func (s *segmentFile) reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.db != nil || s.pages != nil || s.gone || s.closed {
@@ -274,7 +274,7 @@ func (s *segment) reopen() error {
 // shelf keeps a bounded number of sealed segments mapped.
 type shelf struct {
 	mu   sync.Mutex
-	open []*segment // the one that was opened last comes last
+	open []*segmentFile // the one that was opened last comes last
 }
 
 // shelvedMaps bounds the number of maps that are kept, of which a process may have about 65,000; see also shelvedBytes.
@@ -282,10 +282,10 @@ const shelvedMaps = 64
 
 // put notes that s has been opened, and closes those that were opened longest ago when there are too many. The
 // caller holds no segment's lock.
-func (sh *shelf) put(s *segment) error {
+func (sh *shelf) put(s *segmentFile) error {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.open = append(slices.DeleteFunc(sh.open, func(o *segment) bool { return o == s }), s)
+	sh.open = append(slices.DeleteFunc(sh.open, func(o *segmentFile) bool { return o == s }), s)
 	kept, bytes := 0, int64(0)
 	for _, o := range slices.Backward(sh.open) {
 		if bytes += o.mappedBytes.Load(); kept > 0 && (bytes > shelvedBytes() || kept == shelvedMaps) {
@@ -306,7 +306,7 @@ func (sh *shelf) put(s *segment) error {
 func (sh *shelf) clear() (some bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.open = slices.DeleteFunc(sh.open, func(s *segment) bool {
+	sh.open = slices.DeleteFunc(sh.open, func(s *segmentFile) bool {
 		rests := s.restIfIdle()
 		some = some || rests
 		return rests
@@ -315,7 +315,7 @@ func (sh *shelf) clear() (some bool) {
 }
 
 // restIfIdle is rest that waits for no reader.
-func (s *segment) restIfIdle() bool {
+func (s *segmentFile) restIfIdle() bool {
 	if !s.mu.TryLock() {
 		return false
 	}
@@ -324,7 +324,7 @@ func (s *segment) restIfIdle() bool {
 }
 
 // rest closes the segment if it is a sealed one.
-func (s *segment) rest() error {
+func (s *segmentFile) rest() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file != nil {
@@ -337,21 +337,21 @@ func (s *segment) rest() error {
 var errGone = errors.New("wal: the segment is gone")
 
 // close lets go of the file; a sealed segment opens again when it is read.
-func (s *segment) close() error {
+func (s *segmentFile) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closeLocked()
 }
 
 // closeForGood is close after which nothing can be read.
-func (s *segment) closeForGood() error {
+func (s *segmentFile) closeForGood() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	return s.closeLocked()
 }
 
-func (s *segment) closeLocked() error {
+func (s *segmentFile) closeLocked() error {
 	var err error
 	if s.pages != nil {
 		err = s.pages.close()
@@ -366,7 +366,7 @@ func (s *segment) closeLocked() error {
 }
 
 // remove closes the segment for ever and takes its file away by way of unlink.
-func (s *segment) remove(unlink func(path string) error) error {
+func (s *segmentFile) remove(unlink func(path string) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gone = true
@@ -374,13 +374,13 @@ func (s *segment) remove(unlink func(path string) error) error {
 }
 
 // disk returns the bytes that the segment's file occupies (its blocks, not its length).
-func (s *segment) disk() int64 {
+func (s *segmentFile) disk() int64 {
 	disk, _, _ := fileSizes(s.path)
 	return disk
 }
 
 // indexSize returns what the index will take once the segment is sealed; 0 when it is.
-func (s *segment) indexSize() int64 {
+func (s *segmentFile) indexSize() int64 {
 	if x := s.index.Load(); x != nil {
 		return x.size.Load()
 	}
@@ -397,7 +397,7 @@ type ownMeta struct {
 
 // readMeta checks that the file is the segment of ours that its name says, and notes whether it is gapped and
 // summed.
-func readMeta(r reader, s *segment) (ownMeta, error) {
+func readMeta(r reader, s *segmentFile) (ownMeta, error) {
 	meta := r.bucket(bucketMeta)
 	if meta == nil {
 		return ownMeta{}, &CorruptError{File: s.path, Reason: "no segment of a standpipe log: it has no meta bucket"}

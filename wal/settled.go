@@ -98,7 +98,7 @@ func (l *Log) await(s *stream, w *awaited) error {
 }
 
 // gapped reports whether the segment lacks events that every destination has settled.
-func (l *Log) gapped(seg *segment) bool {
+func (l *Log) gapped(seg *segmentFile) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return seg.gapped

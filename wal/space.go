@@ -65,10 +65,10 @@ func (l *Log) checkpointRoom() int64 {
 }
 
 // sealRoom is the most that sealing takes.
-func (s *segment) sealRoom() int64 { return s.indexSize()*9/8 + sealPages }
+func (s *segmentFile) sealRoom() int64 { return s.indexSize()*9/8 + sealPages }
 
 // reserve is the room that stays allocated in the newest segment.
-func (l *Log) reserve(s *segment) int64 { return l.checkpointRoom() + s.sealRoom() }
+func (l *Log) reserve(s *segmentFile) int64 { return l.checkpointRoom() + s.sealRoom() }
 
 // space returns how many bytes appends may take up now, by MaxSize and by what the disk has left.
 func (l *Log) space() int64 { return min(l.spaceOfMax(), l.spaceOnDisk()) }
@@ -88,7 +88,7 @@ func (l *Log) spaceOfMax() int64 {
 }
 
 // newestLocked returns the newest segment and the bytes that it uses, or will use as soon as it begins.
-func (l *Log) newestLocked() (s *segment, used int64) {
+func (l *Log) newestLocked() (s *segmentFile, used int64) {
 	s = l.segments[len(l.segments)-1]
 	used = s.used.Load()
 	if s.bare {
@@ -111,7 +111,7 @@ func (l *Log) owedLocked() int64 {
 func (l *Log) longest() int64 { return l.opts.SegmentSize + largestCommit + 2*l.stateBytes.Load() }
 
 // empty reports whether the segment, which is the newest, holds no event.
-func (s *segment) empty() bool { return s.indexSize() == 0 }
+func (s *segmentFile) empty() bool { return s.indexSize() == 0 }
 
 func (l *Log) spaceOnDisk() int64 {
 	free, err := freeBytes(l.dir)
@@ -153,7 +153,7 @@ func (c *committer) space() int64 {
 // allocate makes sure that the newest segment has need bytes beyond its used ones, and the reserve, and that its map
 // can have room for them and for spare bytes more: bbolt, which maps it anew, can't go on when that fails. Its
 // shortage comes before anything of a commit is written.
-func (l *Log) allocate(s *segment, need, spare int64) error {
+func (l *Log) allocate(s *segmentFile, need, spare int64) error {
 	have := max(s.allocated.Load(), s.length)
 	want := s.used.Load() + need + l.reserve(s)
 	if want+spare > s.mapped {
@@ -184,7 +184,7 @@ func (l *Log) limit() int64 {
 
 // allocate gives the file's first size bytes blocks on the disk, or where the file system can't do that makes it so long:
 // bbolt would do that itself, with a sync, and not report the cause of an error.
-func (s *segment) allocate(size int64) error {
+func (s *segmentFile) allocate(size int64) error {
 	have := s.allocated.Load()
 	err := errors.ErrUnsupported
 	if !s.unallocated.Load() {

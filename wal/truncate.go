@@ -25,8 +25,8 @@ type truncator struct {
 	failing atomic.Bool   // an unlink has failed: it is tried again at the next checkpoint
 
 	// Of run's goroutine. These segments have left the log, but their files count as in use until they are gone.
-	doomed []*segment
-	failed []*segment // of which the unlink failed
+	doomed []*segmentFile
+	failed []*segmentFile // of which the unlink failed
 }
 
 // truncateStep bounds the unlinks that a Sync or Close waits for.
@@ -114,7 +114,7 @@ func (t *truncator) retry() {
 }
 
 // unlink removes a segment's file, after which its bytes no longer count.
-func (t *truncator) unlink(s *segment) {
+func (t *truncator) unlink(s *segmentFile) {
 	l := t.log
 	if err := s.remove(l.opts.unlink); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.failed = append(t.failed, s)
@@ -146,7 +146,7 @@ func (t *truncator) freed() {
 
 // settledSegments takes the segments that no destination needs any more out of the log. There may be thousands, with
 // thousands of streams each, so it looks at them without the lock that commits and readers wait for.
-func (l *Log) settledSegments() (settled []*segment) {
+func (l *Log) settledSegments() (settled []*segmentFile) {
 	l.mu.RLock()
 	holds, held := l.holds, l.held.Load() > 0
 	sealed := slices.Clone(l.sealedLocked())
@@ -183,7 +183,7 @@ func (l *Log) settledSegments() (settled []*segment) {
 
 // sealedLocked returns the segments before the newest, and while that has not begun without the one before it,
 // which has the log's state.
-func (l *Log) sealedLocked() []*segment {
+func (l *Log) sealedLocked() []*segmentFile {
 	last := len(l.segments) - 1
 	if l.segments[last].bare {
 		last--
@@ -193,7 +193,7 @@ func (l *Log) sealedLocked() []*segment {
 
 // settled reports whether no destination needs any event of a sealed segment. While the stream that was last found to need
 // the segment still needs it, settled looks at no other.
-func (l *Log) settled(s *segment) bool {
+func (l *Log) settled(s *segmentFile) bool {
 	if w := &s.needed; w.stream != nil && w.stream.low() < w.next {
 		return false
 	}

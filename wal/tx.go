@@ -14,7 +14,7 @@ import (
 )
 
 // update is a transaction of the newest segment. bbolt's panics and faults on bad pages are contained.
-func (s *segment) update(f func(tx *bolt.Tx) error) (err error) {
+func (s *segmentFile) update(f func(tx *bolt.Tx) error) (err error) {
 	defer contain(s.path, s.base.Load(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := s.db.Begin(true)
@@ -36,14 +36,14 @@ func (s *segment) update(f func(tx *bolt.Tx) error) (err error) {
 }
 
 // noteMap notes where bbolt has mapped the file anew.
-func (s *segment) noteMap() {
+func (s *segmentFile) noteMap() {
 	s.remaps = false
 	s.base.Store(s.db.Info().Data)
 }
 
 // abandon ends a transaction that was not committed, also in a panic. When that panics too, bbolt's
 // locks stay taken, and closing the file would wait for them: it is left to the process's end.
-func (s *segment) abandon(tx *bolt.Tx) {
+func (s *segmentFile) abandon(tx *bolt.Tx) {
 	if tx.DB() == nil {
 		return
 	}
@@ -57,7 +57,7 @@ func (s *segment) abandon(tx *bolt.Tx) {
 
 // limitTo keeps bbolt from making the file longer than size, or than the used bytes plus least if that is more: where
 // MaxSize was lowered below the bytes in use, the commit that needs least is the one that makes room.
-func (s *segment) limitTo(size, least int64) {
+func (s *segmentFile) limitTo(size, least int64) {
 	s.db.AllocSize = 0 // bbolt would let the file grow by as much
 	size = max(size, s.used.Load()+least) + int64(s.db.Info().PageSize)
 	s.db.MaxSize = int(min(size, math.MaxInt))

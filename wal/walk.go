@@ -8,7 +8,7 @@ import (
 // walk visits a stream's blocks in a segment by way of the index: the others are not touched.
 type walk struct {
 	log    *Log
-	seg    *segment
+	seg    *segmentFile
 	stream string
 	from   uint64 // the first offset wanted,
 	next   uint64 // and the first beyond those
@@ -97,7 +97,7 @@ func (c *numberCursor) at(number uint64) (k, v []byte) {
 }
 
 // partOf returns the part of the segment's index that has the offset, or the first after it.
-func (l *Log) partOf(seg *segment, stream string, offset uint64) (p indexPart, ok bool, err error) {
+func (l *Log) partOf(seg *segmentFile, stream string, offset uint64) (p indexPart, ok bool, err error) {
 	for range 2 {
 		if x := seg.index.Load(); x != nil {
 			p, ok = x.part(stream, offset)
@@ -120,7 +120,7 @@ func (l *Log) partOf(seg *segment, stream string, offset uint64) (p indexPart, o
 }
 
 // patch makes the index of a sealed segment again, from the blocks. It is kept in memory.
-func (l *Log) patch(s *segment, reason error) error {
+func (l *Log) patch(s *segmentFile, reason error) error {
 	l.opts.Logger.Warn("a segment has no good index: it is made from the blocks", "segment", s.path, "error", reason)
 	s.mu.RLock() // against swap
 	defer s.mu.RUnlock()
