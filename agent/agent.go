@@ -38,13 +38,10 @@ type Agent struct {
 	started       time.Time
 
 	conf      atomic.Pointer[config.Config]
-	mu        sync.Mutex // guards doors, leaving and changes of conf; held by Reload and by the stop
-	listeners map[listenerKey]*listener
-	leaving   map[*listener]struct{} // that a reload has taken away
-	serving   *errgroup.Group
-	serveCtx  context.Context // of the listeners; ends when Run's group does
-	running   *latch          // Run serves
-	stopping  *latch          // nothing is taken any more, and a reload under way waits for nothing
+	mu        sync.Mutex // guards listeners and changes of conf; held by apply and by the stop
+	listeners *listeners
+	running   *latch // Run serves
+	stopping  *latch // nothing is taken any more, and a reload under way waits for nothing
 	abort     *latch
 	closeOnce sync.Once
 	closeErr  error
@@ -55,7 +52,7 @@ type Agent struct {
 func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent, error) {
 	a := &Agent{
 		logger: logger, metrics: admin.NewMetrics(), started: time.Now(),
-		listeners: make(map[listenerKey]*listener), leaving: make(map[*listener]struct{}), running: newLatch(), stopping: newLatch(), abort: newLatch(),
+		running: newLatch(), stopping: newLatch(), abort: newLatch(),
 	}
 	a.conf.Store(conf)
 	if err := a.open(ctx, conf); err != nil {
@@ -81,13 +78,13 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	if err := a.openAdmin(&conf.Admin); err != nil {
 		return fmt.Errorf("%sadmin: %w", posPrefix(conf.Admin.Pos), err)
 	}
-	for _, l := range conf.Listeners {
-		if err := a.openListener(l); err != nil {
-			return err
-		}
+	a.listeners = &listeners{
+		log: ingest.FromWAL(a.log), streams: a.streams, register: a.register, metrics: a.metrics, logger: a.logger,
+		bound: make(map[listenerKey]*listener), leaving: make(map[*listener]struct{}),
 	}
-	a.limitConnections(conf)
-	return nil
+	added, err := a.listeners.bindNew(conf)
+	a.listeners.add(added)
+	return err
 }
 
 // openAdmin binds the admin listener.
@@ -148,14 +145,13 @@ func (a *Agent) Run(ctx context.Context) error {
 		adminErr = a.admin.Serve(adminCtx, a.adminListener)
 	}()
 
-	a.logListening("admin", a.adminListener.Addr(), a.adminSecurity)
+	logListening(a.logger, "admin", a.adminListener.Addr(), a.adminSecurity)
 	a.mu.Lock()
-	a.serving, a.serveCtx = group, serveCtx
-	if _, _, err := a.streams.apply(a.conf.Load(), func() error { return nil }); err != nil {
-		a.logger.Error("streams not open", "error", err)
+	a.listeners.start = func(serve func(context.Context) error) {
+		group.Go(func() error { return serve(serveCtx) })
 	}
-	for _, d := range a.listeners {
-		a.serve(d)
+	if _, err := a.apply(a.conf.Load()); err != nil {
+		a.logger.Error("streams not open", "error", err)
 	}
 	a.mu.Unlock()
 	a.running.set()
@@ -204,7 +200,7 @@ func (a *Agent) stop(failed bool) {
 	if failed {
 		a.streams.cancelRequests() // no checkpoint could vouch for what were shipped now
 	}
-	a.stopListeners(ctx)
+	a.listeners.stop(ctx)
 	if failed {
 		<-ctx.Done()
 	}
@@ -226,7 +222,9 @@ func (a *Agent) Abort() { a.abort.set() }
 func (a *Agent) Close() error {
 	a.closeOnce.Do(func() {
 		a.stopping.set()
-		a.stopListeners(context.Background())
+		if a.listeners != nil {
+			a.listeners.stop(context.Background())
+		}
 		var errs []error
 		if a.adminListener != nil {
 			a.adminListener.Close() // twice after Run, which is no fault

@@ -4,80 +4,147 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// openRetry is the time between two attempts to open a stream that could not get its places in the log.
+// openRetry is the time between two attempts to open a stream whose cursors could not be opened.
 const openRetry = 10 * time.Second
 
-// apply makes the open streams match conf. It builds all new routes first and then runs last, the caller's final step;
-// an error of either undoes the new routes and leaves everything as it was. The switch is atomic. Replaced and removed
-// routes end after it, on their own: no append and no other destination waits for them. apply returns the routes that
-// have started and the routes that end.
-//
-// At the start of the agent a stream that can't be opened keeps its events and is tried again.
-func (s *streams) apply(conf *config.Config, last func() error) (started, ending []*route, err error) {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	var fresh []*route
+// apply makes the agent run conf: Run calls it at the start, Reload with each later configuration. It builds
+// everything new, then switches, then closes the old. Only building can fail: apply then undoes it and leaves
+// everything as it was. The returned latches are set once the new routes are built or blocked and the old routes and
+// listeners have ended. The caller holds a.mu.
+func (a *Agent) apply(conf *config.Config) (pending []*latch, err error) {
+	reloading := a.running.isSet() // at the start New has bound the listeners and read the identities
+
+	// Build: bind the new listeners, claim the cursors of the new routes, read the tokens of the identities.
+	added, err := a.listeners.bindNew(conf)
+	if err != nil {
+		return nil, err
+	}
+	var change *streamsChange
 	defer func() {
 		if err != nil {
-			discard(fresh)
+			change.undo()
+			a.listeners.discard(added)
 		}
 	}()
+	if change, err = a.streams.prepare(conf); err != nil {
+		return nil, err
+	}
+	if reloading {
+		if err := a.register.Set(identities(conf)); err != nil {
+			return nil, err
+		}
+	}
 
-	starting, missing := len(s.byName) == 0, false
-	next, made := make(map[string]*openStream), make(map[string]int64)
+	// Switch. Nothing below fails.
+	started, ending := change.commit()
+	if reloading {
+		a.log.SetPolicy(policies(conf))
+		a.adminSecurity.refresh()
+		a.logger.SetLevel(hclog.LevelFromString(conf.LogLevel))
+		for _, setting := range needRestart(a.conf.Load(), conf) {
+			a.logger.Warn("changed setting takes effect at the next start", "setting", setting)
+		}
+		a.conf.Store(conf)
+	}
+
+	// Close the old. Each part ends on its own: no append and no other destination waits for it.
+	for _, r := range ending {
+		go a.streams.retire(r)
+		pending = append(pending, r.gone)
+	}
+	for _, l := range a.listeners.apply(conf, added) {
+		pending = append(pending, l.gone)
+	}
+	for _, r := range started {
+		pending = append(pending, r.attempted)
+	}
+	return pending, nil
+}
+
+// streamsChange is the set of open streams for a configuration, built and not yet in use. It holds streams.changing
+// from prepare until commit or undo.
+type streamsChange struct {
+	streams  *streams
+	conf     *config.Config
+	byName   map[string]*openStream
+	perBlock map[string]int64
+	added    []*route // of byName, those that are not running yet
+	missing  bool     // at the start, a stream could not be opened
+}
+
+// prepare builds the streams of conf. Unchanged routes go on in it. An error leaves nothing behind; at the start of the
+// agent a stream that cannot be opened is no error: its events are kept and opening is tried again.
+func (s *streams) prepare(conf *config.Config) (*streamsChange, error) {
+	s.changing.Lock()
+	starting := len(s.byName) == 0
+	c := &streamsChange{streams: s, conf: conf, byName: make(map[string]*openStream), perBlock: make(map[string]int64)}
 	for _, name := range s.names(conf) {
 		open, added, err := s.build(conf, name, s.byName[name])
-		switch {
-		case err == nil:
-		case starting:
-			s.logger.Warn("stream not open; its events are kept", "stream", name, "error", err)
-			missing = true
-			continue
-		default:
-			return nil, nil, err
+		if err != nil && !starting {
+			c.undo()
+			return nil, err
 		}
-		fresh = append(fresh, added...)
-		c, _ := conf.Match(name)
-		made[c.Name]++
-		next[name] = open
+		if err != nil {
+			s.logger.Warn("stream not open; its events are kept", "stream", name, "error", err)
+			c.missing = true
+			continue
+		}
+		c.added = append(c.added, added...)
+		block, _ := conf.Match(name)
+		c.perBlock[block.Name]++
+		c.byName[name] = open
 	}
-	if err := last(); err != nil {
-		return nil, nil, err
-	}
+	return c, nil
+}
 
+// undo releases the cursors that prepare has claimed. A nil change has none.
+func (c *streamsChange) undo() {
+	if c == nil {
+		return
+	}
+	discard(c.added)
+	c.streams.changing.Unlock()
+}
+
+// commit switches to the prepared streams in one step and starts their new routes. It returns these, and the replaced
+// and removed routes, which the caller retires.
+func (c *streamsChange) commit() (started, ending []*route) {
+	s := c.streams
+	defer s.changing.Unlock()
 	before := s.byName
 	s.mu.Lock()
-	s.conf, s.byName, s.perBlock = conf, next, made
+	s.conf, s.byName, s.perBlock = c.conf, c.byName, c.perBlock
 	s.mu.Unlock()
-	s.link.SetCap(conf.Bandwidth)
+	s.link.SetCap(c.conf.Bandwidth)
 
-	for name, open := range next {
+	for name, open := range c.byName {
 		if !open.tentative {
-			start(open.routes) // which does nothing to those that go on
+			start(open.routes) // does nothing for running routes
 		}
-		if was := before[name]; was != nil {
-			ending = append(ending, was.without(open)...)
+		if old := before[name]; old != nil {
+			ending = append(ending, old.without(open)...)
 		}
 	}
-	for name, was := range before {
-		if next[name] == nil {
-			ending = append(ending, was.routes...)
+	for name, old := range before {
+		if c.byName[name] == nil {
+			ending = append(ending, old.routes...)
 		}
 	}
 	for _, r := range ending {
 		s.leaving[r] = struct{}{}
-		go s.retire(r)
 	}
-	if missing {
+	if c.missing {
 		time.AfterFunc(openRetry, s.openMissing)
 	}
-	return fresh, ending, nil
+	return c.added, ending
 }
 
-// without returns the routes that next has not.
+// without returns the routes of o that next does not have.
 func (o *openStream) without(next *openStream) (gone []*route) {
 	for _, r := range o.routes {
 		if !slices.Contains(next.routes, r) {
@@ -87,7 +154,7 @@ func (o *openStream) without(next *openStream) (gone []*route) {
 	return gone
 }
 
-// openMissing opens the streams that could not be opened.
+// openMissing opens the streams that could not be opened before.
 func (s *streams) openMissing() {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -111,23 +178,4 @@ func (s *streams) openMissing() {
 	if missing {
 		time.AfterFunc(openRetry, s.openMissing)
 	}
-}
-
-// is reports whether the route ships to the destination d.
-func (r *route) is(d config.Destination) bool {
-	d.Pos = config.Pos{}
-	return r.conf == d
-}
-
-// route returns the stream's route to d, or nil.
-func (o *openStream) route(d config.Destination) *route {
-	if o == nil {
-		return nil
-	}
-	for _, r := range o.routes {
-		if r.is(d) {
-			return r
-		}
-	}
-	return nil
 }

@@ -46,26 +46,25 @@ func shareDescriptors(wanted []int64, room int64) []int64 {
 	return shares
 }
 
-// limitConnections limits the connections of all listeners together to the descriptors that the process may have open. The
-// caller holds a.mu, or calls it before Run.
-func (a *Agent) limitConnections(conf *config.Config) {
+// limitConnections limits the connections of all listeners together to the descriptors that the process may have open.
+func (ls *listeners) limitConnections(conf *config.Config) {
 	limit, known := descriptorLimit()
 	if !known {
 		return
 	}
-	var doors []*listener
+	var all []*listener
 	var wanted []int64
 	sum := int64(0)
-	for _, d := range a.listeners {
-		doors, wanted = append(doors, d), append(wanted, d.most)
-		sum += d.most
+	for _, l := range ls.bound {
+		all, wanted = append(all, l), append(wanted, l.maxConnections)
+		sum += l.maxConnections
 	}
 	aside := descriptorsAside(conf, limit)
 	for i, most := range shareDescriptors(wanted, limit-aside) {
-		doors[i].server.LimitConnections(most)
+		all[i].server.LimitConnections(most)
 	}
 	if sum > limit-aside {
-		a.logger.Warn("max_connections of all listeners exceed the file descriptors of the process: they are lowered in proportion",
+		ls.logger.Warn("max_connections of all listeners exceed the file descriptors of the process: they are lowered in proportion",
 			"max_connections", sum, "descriptors", limit, "kept_for_the_agent", aside, "connections_at_most", limit-aside)
 	}
 }

@@ -1,12 +1,9 @@
 package agent
 
 import (
-	"context"
 	"fmt"
 	"reflect"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/config"
 )
@@ -31,42 +28,13 @@ func (a *Agent) Reload(conf *config.Config) error {
 		return fmt.Errorf("reload: %w", errStopping)
 	}
 
-	opened, err := a.bindNew(conf)
+	pending, err := a.apply(conf)
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
-	started, ending, err := a.streams.apply(conf, func() error { return a.register.Set(identities(conf)) })
-	if err != nil {
-		a.discard(opened)
-		return fmt.Errorf("reload: %w", err)
-	}
-	a.log.SetPolicy(policies(conf))
-	a.adminSecurity.refresh()
-	a.logger.SetLevel(hclog.LevelFromString(conf.LogLevel))
-	for _, setting := range needRestart(a.conf.Load(), conf) {
-		a.logger.Warn("a changed setting takes effect at the next start", "setting", setting)
-	}
-	a.conf.Store(conf)
-	closing := a.changeListeners(conf, opened)
-
-	a.await(latches(started, ending, closing))
+	a.await(pending)
 	a.logger.Info("configuration reloaded", "streams", len(conf.Streams), "listeners", len(conf.Listeners))
 	return nil
-}
-
-// latches returns the latches that are all set once the started routes have been built or are blocked, and the ending
-// routes and the closing listeners have ended.
-func latches(started, ending []*route, closing []*listener) (all []*latch) {
-	for _, r := range ending {
-		all = append(all, r.gone)
-	}
-	for _, r := range started {
-		all = append(all, r.attempted)
-	}
-	for _, d := range closing {
-		all = append(all, d.gone)
-	}
-	return all
 }
 
 // await waits until all are set, for as long as a reload may take.
@@ -83,53 +51,6 @@ func (a *Agent) await(all []*latch) {
 			return
 		}
 	}
-}
-
-// bindNew binds the listeners that conf has and the agent has not, all or none. One whose address
-// is in use by a listener of ours with other settings can't be bound beside it.
-func (a *Agent) bindNew(conf *config.Config) (opened []*listener, err error) {
-	for _, l := range conf.Listeners {
-		if _, open := a.listeners[keyOf(l)]; open {
-			continue
-		}
-		d, err := a.bind(l)
-		if err != nil {
-			a.discard(opened)
-			return nil, err
-		}
-		opened = append(opened, d)
-	}
-	return opened, nil
-}
-
-// discard closes listeners that were never served.
-func (a *Agent) discard(opened []*listener) {
-	for _, d := range opened {
-		a.stopListener(context.Background(), d)
-	}
-}
-
-// changeListeners serves the new listeners and begins to stop those that conf no longer has.
-func (a *Agent) changeListeners(conf *config.Config, opened []*listener) (closing []*listener) {
-	wanted := make(map[listenerKey]bool)
-	for _, l := range conf.Listeners {
-		wanted[keyOf(l)] = true
-	}
-	for key, d := range a.listeners {
-		if wanted[key] {
-			d.refresh()
-			continue
-		}
-		closing = append(closing, d)
-		delete(a.listeners, key)
-		a.leave(d, conf.ShutdownTimeout)
-	}
-	for _, d := range opened {
-		a.listeners[d.key] = d
-		a.serve(d)
-	}
-	a.limitConnections(conf)
-	return closing
 }
 
 // needRestart names the settings that differ and that a running agent can't change.

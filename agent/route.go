@@ -96,6 +96,12 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 // cursorKey names a place.
 type cursorKey struct{ stream, destination string }
 
+// is reports whether the route ships to the destination d.
+func (r *route) is(d config.Destination) bool {
+	d.Pos = config.Pos{}
+	return r.conf == d
+}
+
 func (r *route) key() cursorKey { return cursorKey{r.stream, r.conf.Name} }
 
 // discard releases the claim of newRoute on the place, for a route that was never started. The caller holds

@@ -157,6 +157,19 @@ func (s *streams) build(conf *config.Config, name string, before *openStream) (o
 	return open, fresh, nil
 }
 
+// route returns the stream's route to d, or nil.
+func (o *openStream) route(d config.Destination) *route {
+	if o == nil {
+		return nil
+	}
+	for _, r := range o.routes {
+		if r.is(d) {
+			return r
+		}
+	}
+	return nil
+}
+
 // discard undoes newRoute. streams.changing is held.
 func discard(fresh []*route) {
 	for _, r := range slices.Backward(fresh) {
