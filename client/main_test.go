@@ -1,17 +1,15 @@
 package client_test
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
-	"runtime/pprof"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // TestMain starts the agent of the examples, and fails when a goroutine of the package is left after
@@ -20,7 +18,7 @@ func TestMain(m *testing.M) {
 	stop := serveExamples()
 	code := m.Run()
 	stop()
-	if left := goroutinesLeft(); code == 0 && left != "" {
+	if left := testkit.GoroutinesLeft("standpipe/client"); code == 0 && left != "" {
 		fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", left)
 		code = 1
 	}
@@ -42,24 +40,4 @@ func serveExamples() (stop func()) {
 		s.Serve(l)
 	}()
 	return func() { s.Stop(); <-done }
-}
-
-// goroutinesLeft waits a little for the last ones to end.
-func goroutinesLeft() (left string) {
-	for range 100 {
-		var stacks bytes.Buffer
-		pprof.Lookup("goroutine").WriteTo(&stacks, 2)
-		left = ""
-		for stack := range bytes.SplitSeq(stacks.Bytes(), []byte("\n\n")) {
-			own := bytes.Contains(stack, []byte("standpipe/client"))
-			if own && !bytes.Contains(stack, []byte("TestMain")) {
-				left += string(stack) + "\n"
-			}
-		}
-		if left == "" {
-			return ""
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return left
 }

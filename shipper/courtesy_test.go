@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -24,13 +25,13 @@ func TestABacklogLeavesTheProducersTheirTurn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data := make([]byte, event)
+		data := string(make([]byte, event))
 		for i := range events {
-			appendOne(t, log, "s", fmt.Sprint("k", i), data)
+			testkit.AppendOne(t, log, "s", fmt.Sprint("k", i), data)
 		}
 		ship, done := startShipping(t, log, place, shape)
 		for range 100 { // a second
-			appendOne(t, log, "other", "k", data[:100])
+			testkit.AppendOne(t, log, "other", "k", data[:100])
 			time.Sleep(10 * time.Millisecond)
 		}
 		beside := place.Stat().Delivered.Bytes
@@ -61,14 +62,14 @@ func TestABacklogShrinksHoweverMuchProducersSend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		data := make([]byte, event)
+		data := string(make([]byte, event))
 		for range 160 { // 40 MiB
-			appendOne(t, log, "s", "k", data)
+			testkit.AppendOne(t, log, "s", "k", data)
 		}
 		before := place.Stat().Pending.Bytes
 		ship, done := startShipping(t, log, place, shape)
 		for range 160 { // 40 MiB more, in 0.8 s
-			appendOne(t, log, "s", "k", data)
+			testkit.AppendOne(t, log, "s", "k", data)
 			time.Sleep(5 * time.Millisecond)
 		}
 		if after := place.Stat().Pending.Bytes; after > before/2 {
@@ -79,14 +80,6 @@ func TestABacklogShrinksHoweverMuchProducersSend(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-}
-
-func appendOne(t *testing.T, log *wal.Log, stream, key string, data []byte) {
-	t.Helper()
-	b := &wal.Batch{Stream: stream, Events: []wal.Event{{Key: key, Data: data, Time: 1}}}
-	if _, err := log.Append(context.Background(), b); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // startShipping ships a place to a destination that takes everything in a moment.

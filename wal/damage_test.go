@@ -284,13 +284,6 @@ func TestASegmentOfAnotherLogIsSetAside(t *testing.T) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func fileLength(t testing.TB, path string) int64 {
 	t.Helper()
 	st, err := os.Stat(path)

@@ -14,50 +14,22 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
-func open(t testing.TB, o wal.Options) *wal.Log {
-	t.Helper()
-	l, err := wal.Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
+// These helpers stand in testkit, since the tests of other packages use them too.
+var (
+	open      = testkit.OpenLog
+	appendOne = testkit.AppendOne
+	readAll   = testkit.ReadAll
+	must      = testkit.Must
+	notTested = testkit.NotTested
+	heap      = testkit.HeapInUse
+)
 
 func event(key, data string) wal.Event {
 	return wal.Event{Key: key, Data: []byte(data), Time: 1}
-}
-
-func appendOne(t testing.TB, l *wal.Log, stream, key, data string) wal.Appended {
-	t.Helper()
-	a, err := l.Append(context.Background(), &wal.Batch{Stream: stream, Events: []wal.Event{event(key, data)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-func readAll(t testing.TB, l *wal.Log, stream string, from uint64, lanes wal.LaneSet) []wal.Event {
-	t.Helper()
-	var events []wal.Event
-	for {
-		chunk, err := l.Read(stream, from, lanes, 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		events = append(events, chunk.Events...)
-		from = chunk.Next
-		if chunk.End {
-			return events
-		}
-	}
 }
 
 // settleAll settles everything that the stream holds at the place.

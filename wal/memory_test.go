@@ -4,21 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/standpipe/standpipe/wal"
 )
-
-// heap returns the bytes of the heap that are in use.
-func heap() int64 {
-	runtime.GC()
-	runtime.GC() // sweeps the rest that the first has left
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
 
 // The events that a Read returns occupy about the memory that they count for, and that is about the requested number
 // of bytes, for events of any content and shape.

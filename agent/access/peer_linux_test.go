@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // connectTo is the variable that makes the test's program connect to a socket, and do nothing else.
@@ -81,7 +82,7 @@ func TestGroupsOfAProcess(t *testing.T) {
 		}
 		peer, err := visitor(t, as)
 		if errors.Is(err, unix.EPERM) {
-			notTested(t, "a process with supplementary groups, since this one may not start it", err)
+			testkit.NotTested(t, "a process with supplementary groups, since this one may not start it", err)
 			return
 		}
 		if err != nil {
@@ -102,25 +103,5 @@ func expectKnownByGroup(t *testing.T, peer *access.Peer) {
 	r, _ := register(t, access.Identity{Name: "wheel", GIDs: []int64{70_001}})
 	if got := who(guard(t, r, "", nil), access.Shown{Peer: peer}); got != "<wheel>" {
 		t.Errorf("got %s", got)
-	}
-}
-
-// notTested says what a machine lacks the means for: in the test's log, and in the file that `make test` prints,
-// since go test shows the log of no test that passes.
-func notTested(t *testing.T, what string, reason error) {
-	t.Helper()
-	line := fmt.Sprintf("%s: %s: %v", t.Name(), what, reason)
-	t.Log("NOT TESTED: " + line)
-	path := os.Getenv("STANDPIPE_NOT_TESTED")
-	if path == "" {
-		return
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = fmt.Fprintln(f, line)
-	if err := errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -56,7 +57,7 @@ func serveBench(b *testing.B, how string, l net.Listener) {
 	b.Helper()
 	var log ingest.Log = &discard{}
 	if how == "wal" {
-		log = ingest.FromWAL(openLog(b, wal.Options{OnFull: wal.DropOldest}))
+		log = ingest.FromWAL(testkit.OpenLog(b, wal.Options{OnFull: wal.DropOldest}))
 	}
 	s, err := ingest.New(ingest.Options{Type: ingest.GRPC, Listener: l, Log: log, Streams: testStreams})
 	if err != nil {

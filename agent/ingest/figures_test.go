@@ -10,6 +10,7 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -108,7 +109,7 @@ func TestWhoHasSentWhatOnASocket(t *testing.T) {
 // TestWhatIsSentAgainIsNotCountedAgain, on the log itself.
 func TestWhatIsSentAgainIsNotCountedAgain(t *testing.T) {
 	g, register := ours(t, access.Identity{})
-	_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(openLog(t, wal.Options{})), Guard: g})
+	_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(testkit.OpenLog(t, wal.Options{})), Guard: g})
 	m := appendOf("text", "ab")
 	m.ProducerId, m.ProducerSequence = "p", 1
 	for i := range 3 {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -150,15 +151,6 @@ func (r *rawGRPC) refused() int {
 	return len(r.ended)
 }
 
-// heap is the bytes that are in use.
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC() // twice, for what is in pools
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
 // TestHalfRequestsOfOneListenerAreBoundedTogether: many requests stop short of their end. What they hold is bounded,
 // those for which there was no room are told, the others wait, and who sends whole requests is served.
 func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
@@ -168,7 +160,7 @@ func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
 	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
 		t.Fatal(err)
 	}
-	before := heap()
+	before := testkit.HeapInUse()
 	piece := make([]byte, 16<<10)
 	var raws []*rawGRPC
 	for range connections {
@@ -190,7 +182,7 @@ func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
 	for _, r := range raws {
 		refused += r.refused()
 	}
-	if got := heap() - before; got > 80<<20 {
+	if got := testkit.HeapInUse() - before; got > 80<<20 {
 		t.Errorf("%d MiB are held, want at most 64 and what is around them", got>>20)
 	}
 	if refused == 0 || refused == connections*streams {
@@ -356,7 +348,7 @@ func TestZipBombs(t *testing.T) {
 	}
 	const bombs, fit = 16, 2 // an event that arrives in pieces is joined
 	message := packedMessage(t, appendOf("bytes", strings.Repeat("x", 19<<20/10)))
-	before := heap()
+	before := testkit.HeapInUse()
 	r := dialRaw(t, server.Addr())
 	for i := range uint32(bombs) {
 		r.Write(rawHead(2*i+1, "grpc-encoding", "gzip"))
@@ -368,7 +360,7 @@ func TestZipBombs(t *testing.T) {
 		r.Write(rawFrame(0, 1, 2*i+1, nil))
 	}
 	r.awaitEnds(t, bombs-fit)
-	if got := heap() - before; got > 12<<20 {
+	if got := testkit.HeapInUse() - before; got > 12<<20 {
 		t.Errorf("%d MiB are held, want those of %d", got>>20, fit)
 	}
 	close(log.gate)
@@ -400,7 +392,7 @@ func packedMessage(t *testing.T, m *standpipev1.AppendRequest) []byte {
 func TestSilentConnectionsHoldNoBuffers(t *testing.T) {
 	const connections, most = 200, 24 << 10
 	server, _ := serveGRPC(t, ingest.Options{Log: newFakeLog(t)})
-	before := heap()
+	before := testkit.HeapInUse()
 	for range connections {
 		conn, err := net.Dial(server.Addr().Network(), server.Addr().String())
 		if err != nil {
@@ -418,7 +410,7 @@ func TestSilentConnectionsHoldNoBuffers(t *testing.T) {
 			answered = append(answered, part[:n]...)
 		}
 	}
-	if got := (heap() - before) / connections; got > most {
+	if got := (testkit.HeapInUse() - before) / connections; got > most {
 		t.Errorf("each holds %d bytes, want at most %d", got, most)
 	}
 }

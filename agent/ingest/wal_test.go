@@ -14,21 +14,11 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
 // The tests of this file run on the log itself.
-
-func openLog(t testing.TB, o wal.Options) *wal.Log {
-	t.Helper()
-	o.Dir = t.TempDir()
-	l, err := wal.Open(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	return l
-}
 
 // held returns the data of the events that a stream holds.
 func held(t *testing.T, l *wal.Log, stream string) (data []string) {
@@ -49,7 +39,7 @@ func held(t *testing.T, l *wal.Log, stream string) (data []string) {
 }
 
 func TestListenersShareALog(t *testing.T) {
-	log := openLog(t, wal.Options{})
+	log := testkit.OpenLog(t, wal.Options{})
 	_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
 	_, p := serveSocket(t, ingest.Options{Log: ingest.FromWAL(log)})
 	const n = 500
@@ -103,7 +93,7 @@ func TestListenersShareALog(t *testing.T) {
 }
 
 func TestResentBatch(t *testing.T) {
-	log := openLog(t, wal.Options{})
+	log := testkit.OpenLog(t, wal.Options{})
 	_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
 	m := appendOf("text", "a", "b")
 	m.ProducerId, m.ProducerSequence = "p", 1
@@ -122,7 +112,7 @@ func TestResentBatch(t *testing.T) {
 // TestStreamOnAFullLog: what was answered is what the log holds.
 func TestStreamOnAFullLog(t *testing.T) {
 	for _, size := range []int{100, 5000, 100_000} {
-		log := openLog(t, wal.Options{MaxSize: wal.MinMaxSize})
+		log := testkit.OpenLog(t, wal.Options{MaxSize: wal.MinMaxSize})
 		if _, err := log.OpenCursor("bytes", "nobody"); err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +135,7 @@ func TestStreamOnAFullLog(t *testing.T) {
 
 // TestStopThenClose: every request that was answered is in the log when the agent has stopped.
 func TestStopThenClose(t *testing.T) {
-	log := openLog(t, wal.Options{})
+	log := testkit.OpenLog(t, wal.Options{})
 	server, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
 	var answered []string
 	var mu sync.Mutex
