@@ -39,6 +39,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(openWorkload); dir != "" {
 		os.Exit(openOnly(dir))
 	}
+	if dir := os.Getenv(upkeepWorkload); dir != "" {
+		os.Exit(keepUp(dir))
+	}
 	os.Exit(m.Run())
 }
 
@@ -158,8 +161,23 @@ func TestWhatWasAckedOutlivesAKill(t *testing.T) {
 // killRound runs the workload, ends it at some moment, and adds what it printed to acked.
 func killRound(t *testing.T, dir string, acked map[string]int, end func(workload *os.Process)) {
 	t.Helper()
+	runKilled(t, killWorkload, dir, 150*time.Millisecond, end, func(line string) (begun, ended bool) {
+		var key string
+		var n int
+		if fmt.Sscanf(line, "%s %d", &key, &n); key == "error" { // its disk was taken away
+			return true, true
+		}
+		acked[key] = max(acked[key], n)
+		return true, false
+	})
+}
+
+// runKilled runs a workload in a process of its own, passes each line that it prints to take, and ends it at some moment up
+// to most after a line that take says it has begun with.
+func runKilled(t *testing.T, workload, dir string, most time.Duration, end func(workload *os.Process), take func(line string) (begun, ended bool)) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), killWorkload+"="+dir)
+	cmd.Env = append(os.Environ(), workload+"="+dir)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -175,15 +193,13 @@ func killRound(t *testing.T, dir string, acked map[string]int, end func(workload
 		if err == io.EOF { // a line without its end was cut by the kill
 			break
 		}
-		if kill == nil {
-			kill = time.AfterFunc(time.Duration(rand.IntN(150_000))*time.Microsecond, func() { end(cmd.Process) })
+		begun, ended := take(line)
+		if kill == nil && begun {
+			kill = time.AfterFunc(rand.N(most), func() { end(cmd.Process) })
 		}
-		var key string
-		var n int
-		if fmt.Sscanf(line, "%s %d", &key, &n); key == "error" { // its disk was taken away
+		if ended {
 			break
 		}
-		acked[key] = max(acked[key], n)
 	}
 	cmd.Process.Kill()
 	cmd.Wait()
