@@ -15,20 +15,20 @@ type Ticket struct {
 	sequence uint64
 	chain    *Chain
 
-	frames   []byte     // of all events, one after another; nil once stored or refused
-	pooled   *[]byte    // where frames came from
-	cuts     []frameCut // where each frame ends, unless blocks are laid
-	blocks   [][]byte   // of a large batch: frames are blocks already, counted from the batch's first event
-	events   int
-	payload  uint64  // bytes of it, when blocks are laid
-	weight   int64   // bytes that it holds of Log.room
-	share    *stream // the stream whose shared bytes it holds; nil: none
-	shared   int64
-	overhead int64       // of the events, in shared
-	refusal  error       // unless it is stored already
-	taken    atomic.Bool // by the committer, or by a caller that gave up
-	helps    *committer  // the committer that Wait helps; nil: none
-	done     chan struct{}
+	frames    []byte     // of all events, one after another; nil once stored or refused
+	pooled    *[]byte    // where frames came from
+	cuts      []frameCut // where each frame ends, unless blocks are laid
+	blocks    [][]byte   // of a large batch: frames are blocks already, counted from the batch's first event
+	events    int
+	payload   uint64  // bytes of it, when blocks are laid
+	weight    int64   // bytes that it holds of Log.room
+	share     *stream // the stream whose shared bytes it holds; nil: none
+	shared    int64
+	overhead  int64       // of the events, in shared
+	rejection error       // unless the batch is stored already
+	taken     atomic.Bool // by the committer, or by a caller that withdrew it
+	inline    *committer  // on which Wait may commit inline; nil: none
+	done      chan struct{}
 
 	// Set before done is closed.
 	result Appended
@@ -78,7 +78,7 @@ func (l *Log) submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, er
 	weight := min(size, maxWaiting)
 	t = newTicket(b)
 	if awaited && l.opts.CommitLinger <= 0 {
-		t.helps = l.committer
+		t.inline = l.committer
 	}
 	t.overhead = overhead
 	if err := l.waitShare(ctx, t, b.count().held()+t.overhead); err != nil {
@@ -225,11 +225,11 @@ func (t *Ticket) Result() (Appended, error) { return t.result, t.err }
 // commits itself when nobody does.
 func (t *Ticket) Wait(ctx context.Context) (Appended, error) {
 	switch {
-	case t.helps == nil:
+	case t.inline == nil:
 	case ctx.Err() != nil:
-		poke(t.helps.wake) // whoever commits drops it
+		poke(t.inline.wake) // whoever commits drops it
 	default:
-		t.helps.help()
+		t.inline.commitInline()
 	}
 	select {
 	case <-t.done:

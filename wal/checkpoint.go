@@ -23,7 +23,7 @@ const checkpointStep = 256 << 10
 
 // collectCursors encodes places that have moved since they were last written. A checkpoint writes all that have moved when
 // it begins, and takes as many commits as that needs. One that begins a segment writes all places anyway.
-func (c *committer) collectCursors(g *group) {
+func (c *committer) collectCursors(g *commitGroup) {
 	dirty := &c.log.dirty
 	if dirty.done(c.until) || g.begins {
 		c.until = dirty.end()
@@ -153,8 +153,8 @@ type syncCall struct {
 	until  uint64     // how many places are popped from Log.dirty once all are that were in it
 }
 
-// answerSyncs completes the calls whose places are on the disk; after an error, all calls.
-func (c *committer) answerSyncs(calls []syncCall, err error) {
+// respondSyncs completes the calls whose places are on the disk; after an error, all calls.
+func (c *committer) respondSyncs(calls []syncCall, err error) {
 	var done []syncCall
 	c.mu.Lock()
 	for _, s := range calls {

@@ -8,74 +8,111 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// commit stores the group with one transaction, which syncs twice: the pages, then the meta page.
-// When it returns nil everything of the group is on disk. ErrFull says that nothing of it is;
-// after any other error the outcome is unknown and the log has failed.
-func (c *committer) commit(g *group) error {
-	l := c.log
-	// The log should not be left with a newest segment that has not begun, and the full segment before it is freed only
-	// once it has.
-	g.begins = l.active().bare && (c.closed || g.checkpoint && l.fullSince.Load() != nil)
+// commitNext gathers one group, commits it, and responds to its callers. It reports whether appends are left for another.
+func (c *committer) commitNext() (more bool) {
+	g := &commitGroup{}
+	c.gather(g)
+	if err := c.log.Failed(); err != nil {
+		c.rejectAll(fmt.Errorf("%w; nothing of this append was stored", err))
+		g.respond(c, err)
+		return false
+	}
+	if c.passed.Swap(false) {
+		c.renewIfFull()
+	}
+	c.admitWaiting(g)
+	if len(g.tickets) > 0 || g.checkpoint {
+		err := c.commit(g)
+		if g.checkpoint && c.log.fullSince.Load() != nil {
+			c.log.truncator.afterPass(func() {
+				c.passed.Store(true)
+				poke(c.wake)
+			})
+		}
+		g.respond(c, err)
+	}
+	return len(c.waiting) > 0 && !c.full
+}
+
+// commit stores the group with one transaction, which syncs twice: the pages, then the meta page. When it returns nil,
+// everything in the group is on disk. ErrFull: nothing of it is, and the log goes on. After any other error the outcome
+// is unknown and the log has failed. The caller leads, and responds to the group's callers.
+func (c *committer) commit(g *commitGroup) error {
+	l, active := c.log, c.log.active()
+
+	// Collect the cursors that moved, if a checkpoint is due. The log should not be left with a newest segment without a
+	// state, and the full segment before it is unlinked only once it has one: such commits begin it even without events.
+	g.begins = active.bare && (c.closed || g.checkpoint && l.fullSince.Load() != nil)
 	if g.checkpoint {
 		c.collectCursors(g)
 	}
-	if len(g.parts)+len(g.cursors)+len(g.gone)+len(g.sequences) > 0 || g.begins {
+
+	if g.stores() {
 		start := time.Now()
-		if err := c.store(g); err != nil {
-			g.undo(c)
-			return c.failed(g, err)
+
+		// Lay the events into blocks that continue the segment's last leaf.
+		g.lay(&c.packer, active.end)
+
+		// Roll if the group fills the segment: then the same transaction seals it.
+		var err error
+		if g.successor, err = l.successor(active, active.used.Load()+l.growth(g.bytes())); err != nil {
+			return c.abort(g, err)
 		}
-		c.stored(g, time.Since(start))
+
+		// Allocate disk blocks and address space. A shortage shows here, before any byte of the commit is written.
+		if err := c.prepare(g, active); err != nil {
+			return c.abort(g, err)
+		}
+
+		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segmentFile.update.
+		err = active.update(func(tx *bolt.Tx) error {
+			if active.bare {
+				if err := l.begin(tx); err != nil {
+					return err
+				}
+			}
+			if err := g.write(c, tx, active); err != nil || g.successor == nil {
+				return err
+			}
+			return active.writeSeal(tx, g.blocks)
+		})
+		if hook := l.opts.afterCommit; hook != nil && err == nil {
+			err = hook()
+		}
+		if err != nil {
+			return c.abort(g, err)
+		}
+
+		// Publish: readers see the events, truncation the checkpoints, and the successor takes the next appends.
+		c.publish(g, active, time.Since(start))
 		if err := l.sealIfLarge(); err != nil {
 			l.fail(err)
 		}
 	}
+
 	if len(g.cursors) > 0 || g.begins || l.truncateSoon.Swap(false) {
 		l.truncator.checkpointed()
 	}
 	return nil
 }
 
-// store is the transaction.
-func (c *committer) store(g *group) error {
-	active := c.log.active()
-	g.lay(&c.packer, active.end)
-	var err error
-	if g.successor, err = c.log.successor(active, active.used.Load()+c.log.growth(g.bytes())); err != nil {
-		return err
-	}
-	if hook := c.log.opts.beforeCommit; hook != nil {
+// prepare makes sure that the transaction finds its room, and bounds it.
+func (c *committer) prepare(g *commitGroup, active *segmentFile) error {
+	l := c.log
+	if hook := l.opts.beforeCommit; hook != nil {
 		if err := hook(); err != nil {
 			return err
 		}
 	}
 	if active.bare {
-		c.trimRuns()
+		c.producers.trimRuns()
 	}
-	if err := c.allocate(g, active); err != nil {
-		return &commitError{err: err, harmless: shortage(err)}
+	if g.need > 0 {
+		if err := l.allocate(active, g.need, sealAhead); err != nil {
+			return &commitError{err: err, harmless: shortage(err)}
+		}
 	}
-	c.limit(g, active)
-	if err := active.update(func(tx *bolt.Tx) error { return c.write(g, tx, active) }); err != nil {
-		return err
-	}
-	if hook := c.log.opts.afterCommit; hook != nil {
-		return hook()
-	}
-	return nil
-}
-
-// allocate makes room for the group in the newest segment.
-func (c *committer) allocate(g *group, active *segmentFile) error {
-	if g.need == 0 {
-		return nil
-	}
-	return c.log.allocate(active, g.need, sealAhead)
-}
-
-// limit keeps the group from taking the room that is reserved for a checkpoint, the seal and the next segment.
-func (c *committer) limit(g *group, active *segmentFile) {
-	l := c.log
+	// The group may not take the room that is reserved for a checkpoint, the seal and the next segment.
 	size, least := l.limit(), int64(0)
 	if g.successor == nil {
 		size -= active.sealRoom()
@@ -89,29 +126,60 @@ func (c *committer) limit(g *group, active *segmentFile) {
 		least += l.beginRoom()
 	}
 	active.limitTo(size, least)
+	return nil
 }
 
-// write puts everything of the group into tx, after the log's state when that is the segment's first, and
-// before its end when that is the last.
-func (c *committer) write(g *group, tx *bolt.Tx, active *segmentFile) error {
+// publish makes the stored group visible.
+func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Duration) {
+	l := c.log
+	active.end = g.end
+	index := active.index.Load()
+	for _, value := range g.blocks {
+		active.last++
+		index.addValue(value, active.last)
+	}
 	if active.bare {
-		if err := c.log.begin(tx); err != nil {
-			return err
-		}
+		l.truncator.begun.Store(active.seq)
+		poke(l.truncator.wake)
 	}
-	if err := g.write(c, tx, active); err != nil || g.successor == nil {
-		return err
+	l.show(g, active, index)
+	for i := range g.cursors {
+		g.cursors[i].committed()
 	}
-	return active.writeSeal(tx, g.blocks)
+	c.producers.evicted = c.producers.evicted[:0]
+	if g.successor != nil {
+		l.roll(active, g.successor)
+	}
+	if g.events > 0 {
+		l.noteRoom()
+	}
+	if f := l.opts.OnCommit; f != nil && g.events > 0 {
+		f(CommitInfo{Events: g.events, Bytes: g.bytes(), Duration: took})
+	}
 }
 
-// failed decides what an error of store means for the log.
-func (c *committer) failed(g *group, err error) error {
+// show lets readers see the group's events.
+func (l *Log) show(g *commitGroup, active *segmentFile, index *blockIndex) {
+	l.mu.Lock()
+	active.bare = false
+	for _, p := range g.parts {
+		sp := index.span(p.stream.name)
+		active.spans[p.stream.name] = sp
+		before := l.grow(p.stream, sp.next, sp.after)
+		l.flow.Add(sp.after - before)
+	}
+	l.mu.Unlock()
+}
+
+// abort undoes a group that failed with err, and returns the error for its callers: a *FullError if the log goes on,
+// otherwise ErrFailed, after which the log stores nothing more.
+func (c *committer) abort(g *commitGroup, err error) error {
+	g.undo(&c.producers)
 	for i := range g.cursors {
 		g.cursors[i].failed()
 	}
 	c.mu.Lock()
-	for i := range c.syncs { // the places that they wait for may be among these
+	for i := range c.syncs { // the cursors they wait for may be among these
 		c.syncs[i].until = c.log.dirty.end()
 	}
 	c.mu.Unlock()
@@ -131,47 +199,4 @@ func (c *committer) failed(g *group, err error) error {
 	}
 	c.log.fail(err)
 	return fmt.Errorf("%w; the outcome of this append is unknown", c.log.Failed())
-}
-
-// stored makes the group visible to readers.
-func (c *committer) stored(g *group, took time.Duration) {
-	l := c.log
-	active := l.active()
-	active.end = g.end
-	index := active.index.Load()
-	for _, value := range g.blocks {
-		active.last++
-		index.addValue(value, active.last)
-	}
-	if active.bare {
-		l.truncator.begun.Store(active.seq)
-		poke(l.truncator.wake)
-	}
-	l.show(g, active, index)
-	for i := range g.cursors {
-		g.cursors[i].committed()
-	}
-	c.forgotten = c.forgotten[:0]
-	if g.successor != nil {
-		l.roll(active, g.successor)
-	}
-	if g.events > 0 {
-		l.noteRoom()
-	}
-	if f := l.opts.OnCommit; f != nil && g.events > 0 {
-		f(CommitInfo{Events: g.events, Bytes: g.bytes(), Duration: took})
-	}
-}
-
-// show lets readers see the group's events.
-func (l *Log) show(g *group, active *segmentFile, index *blockIndex) {
-	l.mu.Lock()
-	active.bare = false
-	for _, p := range g.parts {
-		sp := index.span(p.stream.name)
-		active.spans[p.stream.name] = sp
-		before := l.grow(p.stream, sp.next, sp.after)
-		l.flow.Add(sp.after - before)
-	}
-	l.mu.Unlock()
 }

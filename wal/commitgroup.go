@@ -9,55 +9,60 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// group is the appends and checkpoints that share a commit.
-type group struct {
+// commitGroup is the appends and the checkpoint that share a commit.
+type commitGroup struct {
 	tickets []*Ticket
 	results []Appended
-	parts   []*part
+	parts   []*streamPart
 	time    int64    // of its blocks
 	blocks  [][]byte // in the order in which they are stored
-	end     leafEnd  // where they end
+	end     leafEnd  // after the last block
 	need    int64    // the most by which the group makes the segment grow
 	names   int64    // bytes that the group's new names add to the state
 	begins  bool     // the group begins the newest segment, also without events
 	events  int
 
-	successor *segmentFile // of the segment that ends with the group; nil: it goes on
+	successor *segmentFile // of the segment that the group seals; nil: it seals none
 
 	sequences map[producerKey]*producer // as they were before this group; nil: unknown
 
 	checkpoint bool
 	syncs      []syncCall
 	cursors    []cursorStep
-	gone       [][]byte // keys of places that were removed
+	gone       [][]byte // keys of removed cursors
 }
 
-func (g *group) add(t *Ticket, a Appended) {
+// stores reports whether the group changes anything on the disk.
+func (g *commitGroup) stores() bool {
+	return len(g.parts)+len(g.cursors)+len(g.gone)+len(g.sequences) > 0 || g.begins
+}
+
+func (g *commitGroup) add(t *Ticket, a Appended) {
 	g.tickets = append(g.tickets, t)
 	g.results = append(g.results, a)
 }
 
-// part is what a group appends to one stream.
-type part struct {
+// streamPart is the part of a group that is appended to one stream.
+type streamPart struct {
 	stream  *stream
 	next    uint64 // offset of the next event
 	tickets []*Ticket
 }
 
 // part returns the stream's part of this group.
-func (g *group) part(c *committer, name string) *part {
+func (g *commitGroup) part(c *committer, name string) *streamPart {
 	if p := c.parts[name]; p != nil {
 		return p
 	}
 	s := c.log.pin(name)
-	p := &part{stream: s, next: s.next} // whoever has the turn alone changes it
+	p := &streamPart{stream: s, next: s.next} // only the leader changes s.next
 	c.parts[s.name] = p
 	g.parts = append(g.parts, p)
 	return p
 }
 
-// lay makes the group's blocks, stream by stream.
-func (g *group) lay(p *packer, end leafEnd) {
+// lay lays the group's events into blocks, stream by stream, after the last leaf of the segment.
+func (g *commitGroup) lay(p *packer, end leafEnd) {
 	p.reset(end, g.time, g.length())
 	for _, part := range g.parts {
 		p.turn(part.stream.name, part.stream.next, part.stream.bytes)
@@ -70,7 +75,7 @@ func (g *group) lay(p *packer, end leafEnd) {
 }
 
 // length returns the bytes of the frames of all tickets.
-func (g *group) length() (n int) {
+func (g *commitGroup) length() (n int) {
 	for _, part := range g.parts {
 		for _, t := range part.tickets {
 			n += len(t.frames)
@@ -80,99 +85,80 @@ func (g *group) length() (n int) {
 }
 
 // bytes returns the length of the group's blocks.
-func (g *group) bytes() (n int64) {
+func (g *commitGroup) bytes() (n int64) {
 	for _, value := range g.blocks {
 		n += int64(len(value))
 	}
 	return n
 }
 
-// sequence notes what the producer of t has stored, and how it was before.
-func (g *group) sequence(c *committer, t *Ticket, first uint64, now time.Time) {
-	p := c.producers[t.producer]
+// sequence records the batch of t's producer, and keeps the state before it for undo.
+func (g *commitGroup) sequence(ps *producers, t *Ticket, first uint64, now time.Time) {
+	p := ps.all[t.producer]
 	if g.sequences == nil {
 		g.sequences = make(map[producerKey]*producer)
 	}
-	if _, noted := g.sequences[t.producer]; !noted {
+	if _, kept := g.sequences[t.producer]; !kept {
 		g.sequences[t.producer] = p.clone()
 	}
 	if p == nil {
 		p = &producer{}
-		c.producers[producerKey{strings.Clone(t.producer.id), strings.Clone(t.producer.stream)}] = p
+		ps.all[producerKey{strings.Clone(t.producer.id), strings.Clone(t.producer.stream)}] = p
 	}
 	if p.mayLeap && t.sequence > p.next {
-		c.log.opts.Logger.Warn("events of a producer are missing from this copy of the log", "stream", t.stream, "producer", t.producer.id,
+		ps.log.opts.Logger.Warn("producer events missing from this copy of the log", "stream", t.stream, "producer", t.producer.id,
 			"first_sequence", p.next, "events", t.sequence-p.next)
 	}
-	most := c.mostRuns(p)
+	most := ps.mostRuns(p)
 	p.stored(t.sequence, first, uint64(t.events), now)
 	p.keepRuns(most)
-	c.resize(t.producer, p)
+	ps.resize(t.producer, p)
 }
 
-// undo forgets what the group's producers would have stored.
-func (g *group) undo(c *committer) {
+// undo restores the group's producers.
+func (g *commitGroup) undo(ps *producers) {
 	for key, before := range g.sequences {
 		if before == nil {
-			c.addPages(-c.producers[key].pages)
-			delete(c.producers, key)
+			ps.addPages(-ps.all[key].pages)
+			delete(ps.all, key)
 			continue
 		}
-		c.addPages(before.pages - c.producers[key].pages)
-		*c.producers[key] = *before // the map would take the key, whose texts are a batch's
+		ps.addPages(before.pages - ps.all[key].pages)
+		*ps.all[key] = *before // an assignment to the map would keep the key, whose texts are part of a batch
 	}
 }
 
-// answer tells everybody who waits for the group how it went.
-func (g *group) answer(c *committer, err error) {
-	for _, p := range g.parts {
-		c.log.unpin(p.stream)
-	}
-	clear(c.parts)
-	clear(g.blocks)
-	for i, t := range g.tickets {
-		if err != nil {
-			c.drop(t, err)
-			continue
-		}
-		c.finish(t, g.results[i], nil)
-	}
-	if len(g.syncs) > 0 {
-		c.answerSyncs(g.syncs, err)
-	}
-}
-
-// write puts everything of the group into tx.
-func (g *group) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
+// write puts everything in the group into tx.
+func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
 	if err := g.writeBlocks(tx, seg); err != nil {
 		return err
 	}
 	state := stateWriter{bucket: tx.Bucket(bucketState), summed: seg.summed}
-	for _, key := range c.forgotten {
+	for _, key := range c.producers.evicted {
 		if err := state.bucket.Delete(stateKey(stateProducer, key.stream, key.id)); err != nil {
 			return fmt.Errorf("delete producer: %w", err)
 		}
 	}
 	for _, key := range g.gone {
 		if err := state.bucket.Delete(key); err != nil {
-			return fmt.Errorf("delete place: %w", err)
+			return fmt.Errorf("delete cursor: %w", err)
 		}
 	}
 	for key := range g.sequences {
-		if err := state.Put(stateKey(stateProducer, key.stream, key.id), c.producers[key].append(nil)); err != nil {
+		if err := state.Put(stateKey(stateProducer, key.stream, key.id), c.producers.all[key].append(nil)); err != nil {
 			return fmt.Errorf("put producer: %w", err)
 		}
 	}
 	for _, step := range g.cursors {
 		if err := state.Put(step.key, step.value); err != nil {
-			return fmt.Errorf("put place: %w", err)
+			return fmt.Errorf("put cursor: %w", err)
 		}
 	}
 	return nil
 }
 
 // writeBlocks puts the blocks after all others: append only, so pages are filled whole.
-func (g *group) writeBlocks(tx *bolt.Tx, seg *segmentFile) error {
+func (g *commitGroup) writeBlocks(tx *bolt.Tx, seg *segmentFile) error {
 	bucket, number := tx.Bucket(bucketBlocks), seg.last
 	bucket.FillPercent = 1
 	var key [8]byte // bbolt copies keys
@@ -188,4 +174,23 @@ func (g *group) writeBlocks(tx *bolt.Tx, seg *segmentFile) error {
 		return nil
 	}
 	return bucket.SetSequence(number)
+}
+
+// respond hands the outcome to everybody who waits for the group.
+func (g *commitGroup) respond(c *committer, err error) {
+	for _, p := range g.parts {
+		c.log.unpin(p.stream)
+	}
+	clear(c.parts)
+	clear(g.blocks)
+	for i, t := range g.tickets {
+		if err != nil {
+			c.end(t, err)
+			continue
+		}
+		c.respond(t, g.results[i], nil)
+	}
+	if len(g.syncs) > 0 {
+		c.respondSyncs(g.syncs, err)
+	}
 }

@@ -2,64 +2,60 @@ package wal
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// roomPoll is how often appends that wait for room look again.
+// roomPoll is the interval at which waiting appends of a full log look for room again.
 const roomPoll = 20 * time.Millisecond
 
-// committer writes. Whoever has the turn takes the appends that wait, stores them in one transaction, and
-// answers them after its sync; the next group gathers meanwhile. Checkpoints ride along when they are due.
-// The turn is mostly the committer's own goroutine's. An appender that has nothing to do but to wait takes it
-// for one group when nobody has it: handing a lone batch over and its answer back took a thirtieth of the
-// time until it was synced.
+// committer stores appends and checkpoints in commit groups. One goroutine at a time leads: it collects the queued appends,
+// commits them with one transaction, and responds to their callers after the sync. The next group gathers meanwhile.
+//
+// The committer's own goroutine leads unless it is idle. Then a caller of Ticket.Wait that submitted its batch with
+// Batch.Inline leads one group itself, which saves two switches between goroutines.
+//
+// Lock order: the lead (the channel leader), then Log.mu and the locks below it, then mu, then cursorQueue.mu.
 type committer struct {
 	log *Log
 
-	turn chan struct{} // holds one while somebody has the turn
+	leader chan struct{} // holds one while a goroutine leads
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards queue, syncs, and closed for writing
 	queue  []*Ticket
 	syncs  []syncCall
 	closed bool
 
-	wake    chan struct{} // holds one: there is something to do
-	touched chan struct{} // holds one: a place has moved
+	wake    chan struct{} // holds one: there is work
+	touched chan struct{} // holds one: a cursor moved
 	done    chan struct{} // closed by run
 
-	// Below: of whoever has the turn.
-	waiting        []*Ticket // taken from the queue, in order
+	// Owned by the leader.
+	waiting        []*Ticket // dequeued, in order
 	full           bool      // the first of waiting needs room
 	lastCheckpoint time.Time
-	until          uint64    // the checkpoint under way is whole once so many places are popped from Log.dirty
-	due            time.Time // when the places that moved are to be synced; zero: none moved
-	producers      map[producerKey]*producer
-	opened         time.Time        // when the committer was made
-	forgot         time.Time        // when idle producers were last looked for
-	forgotten      []producerKey    // still on the disk
-	parts          map[string]*part // of the group under way, by stream
-	lookAgain      time.Time        // when the disk is to be asked for its room
-	room           int64            // that appends had when the group began
-	producerPages  int64            // the producers' share of the state
-	needed         uint64           // Log.moves when the newest segment was last found to be needed, and 1
-	passed         atomic.Bool      // the log was full, and the segments that the checkpoint settled are truncated
-	renewAgain     time.Time        // when to try again to replace it, after that did not work
+	until          uint64    // the checkpoint under way is complete once this many cursors are popped from Log.dirty
+	due            time.Time // of the next checkpoint; zero: no cursor moved
+	producers      producers
+	parts          map[string]*streamPart // of the group under way, by stream
+	checkDisk      time.Time              // when to query the volume's free bytes again
+	room           int64                  // bytes for appends when the group began
+	needed         uint64                 // Log.moves+1 when a destination last needed the newest segment
+	passed         atomic.Bool            // the log was full, and the truncator has handled the checkpoint since
+	renewAgain     time.Time              // no attempt to renew the newest segment before
 	packer         packer
 }
 
 func newCommitter(l *Log) *committer {
 	return &committer{
 		log:       l,
-		turn:      make(chan struct{}, 1),
+		leader:    make(chan struct{}, 1),
 		wake:      make(chan struct{}, 1),
 		touched:   make(chan struct{}, 1),
 		done:      make(chan struct{}),
-		producers: make(map[producerKey]*producer),
-		parts:     make(map[string]*part),
-		opened:    time.Now(), forgot: time.Now(),
+		producers: newProducers(l),
+		parts:     make(map[string]*streamPart),
 	}
 }
 
@@ -71,37 +67,13 @@ func (c *committer) enqueue(t *Ticket) error {
 		return ErrClosed
 	}
 	c.queue = append(c.queue, t)
-	if t.helps == nil {
+	if t.inline == nil {
 		poke(c.wake)
 	}
 	return nil
 }
 
-// help commits one group if nobody has the turn. What is left then, and the timer, is run's.
-func (c *committer) help() {
-	select {
-	case c.turn <- struct{}{}:
-	default:
-		poke(c.wake)
-		return
-	}
-	panicked := true
-	defer func() {
-		if panicked { // and somebody may recover from it, as net/http does
-			c.log.fail(errPanicked)
-		}
-		<-c.turn
-	}()
-	due := c.due
-	if c.round() || c.full || c.due != due {
-		poke(c.wake)
-	}
-	panicked = false
-}
-
-var errPanicked = errors.New("a commit panicked")
-
-// crowded tells whether what is submitted now shares its commit.
+// crowded reports whether a batch submitted now shares its commit.
 func (c *committer) crowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,34 +87,59 @@ func poke(ch chan struct{}) {
 	}
 }
 
-// run commits until the log closes; what waits then is still stored. It has the turn unless it waits for
-// something to do, and keeps it in the end: nobody commits to a log that is closed.
+var errPanicked = errors.New("a commit panicked")
+
+// commitInline commits one group on the caller's goroutine if nobody leads. The committer's goroutine does the rest: other
+// waiting appends, and the timer.
+func (c *committer) commitInline() {
+	select {
+	case c.leader <- struct{}{}:
+	default:
+		poke(c.wake)
+		return
+	}
+	panicked := true
+	defer func() {
+		if panicked { // the caller may recover from it, as net/http does
+			c.log.fail(errPanicked)
+		}
+		<-c.leader
+	}()
+	due := c.due
+	if c.commitNext() || c.full || c.due != due {
+		poke(c.wake)
+	}
+	panicked = false
+}
+
+// run commits until the log closes, and stores the appends that wait then. It leads unless it waits for work, and
+// keeps the lead at the end: nobody commits to a closed log.
 func (c *committer) run() {
 	defer close(c.done)
-	c.turn <- struct{}{}
+	c.leader <- struct{}{}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		timer.Reset(c.untilDue())
-		<-c.turn
+		<-c.leader
 		select {
 		case <-c.wake:
 			c.linger()
 		case <-timer.C:
 		case <-c.touched:
-			poke(c.touched) // gather looks at it
+			poke(c.touched) // gather handles it
 		case <-c.log.closing:
-			c.turn <- struct{}{}
+			c.leader <- struct{}{}
 			c.shut()
 			return
 		}
-		c.turn <- struct{}{}
-		for c.round() {
+		c.leader <- struct{}{}
+		for c.commitNext() {
 		}
 	}
 }
 
-// linger waits for company, unless the log closes.
+// linger waits for more appends to share the commit, unless the log closes.
 func (c *committer) linger() {
 	if c.log.opts.CommitLinger <= 0 {
 		return
@@ -150,17 +147,6 @@ func (c *committer) linger() {
 	select {
 	case <-time.After(c.log.opts.CommitLinger):
 	case <-c.log.closing:
-	}
-}
-
-// moved notes that a place has. While appends wait for room it is written at once, since only then
-// can segments be truncated.
-func (c *committer) moved() {
-	switch {
-	case c.full:
-		c.due = time.Now()
-	case c.due.IsZero():
-		c.due = c.lastCheckpoint.Add(CheckpointInterval)
 	}
 }
 
@@ -175,15 +161,15 @@ func (c *committer) untilDue() time.Duration {
 	return d
 }
 
-// shut stores what waits, writes the last checkpoint and refuses the rest.
+// shut stores the waiting appends, writes the last checkpoint, and rejects the rest.
 func (c *committer) shut() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	for c.round() {
+	for c.commitNext() {
 	}
 	for _, t := range c.waiting {
-		c.refuse(t, ErrClosed)
+		c.reject(t, ErrClosed)
 	}
 	c.waiting = nil
 	if c.log.Failed() != nil {
@@ -191,47 +177,21 @@ func (c *committer) shut() {
 	}
 	end := c.log.dirty.end()
 	for again := true; again; {
-		g := &group{checkpoint: true}
+		g := &commitGroup{checkpoint: true}
 		c.mu.Lock()
 		g.syncs, c.syncs = c.syncs, nil
 		c.mu.Unlock()
 		err := c.commit(g)
-		g.answer(c, err)
+		g.respond(c, err)
 		if err != nil {
-			c.log.opts.Logger.Error("the last checkpoint was not stored", "error", err)
+			c.log.opts.Logger.Error("last checkpoint not stored", "error", err)
 		}
 		again = err == nil && !c.log.dirty.done(end)
 	}
 }
 
-// round commits one group and tells whether some of what it found is left for another.
-func (c *committer) round() bool {
-	g := &group{}
-	c.gather(g)
-	if err := c.log.Failed(); err != nil {
-		c.refuseAll(fmt.Errorf("%w; nothing of this append was stored", err))
-		g.answer(c, err)
-		return false
-	}
-	if c.passed.Swap(false) {
-		c.renewIfFull()
-	}
-	c.fill(g)
-	if len(g.tickets) > 0 || g.checkpoint {
-		err := c.commit(g)
-		if g.checkpoint && c.log.fullSince.Load() != nil {
-			c.log.truncator.afterPass(func() {
-				c.passed.Store(true)
-				poke(c.wake)
-			})
-		}
-		g.answer(c, err)
-	}
-	return len(c.waiting) > 0 && !c.full
-}
-
-// gather takes over what has been enqueued.
-func (c *committer) gather(g *group) {
+// gather dequeues the appends and the callers of Sync.
+func (c *committer) gather(g *commitGroup) {
 	select {
 	case <-c.touched:
 		c.moved()
@@ -244,4 +204,15 @@ func (c *committer) gather(g *group) {
 	c.queue = c.queue[:0]
 	g.syncs, c.syncs = c.syncs, nil
 	g.checkpoint = len(g.syncs) > 0 || !c.due.IsZero() && !time.Now().Before(c.due)
+}
+
+// moved schedules a checkpoint after a cursor moved. While appends wait for room it is due at once: only a checkpoint lets
+// segments be truncated.
+func (c *committer) moved() {
+	switch {
+	case c.full:
+		c.due = time.Now()
+	case c.due.IsZero():
+		c.due = c.lastCheckpoint.Add(CheckpointInterval)
+	}
 }

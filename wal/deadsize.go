@@ -45,8 +45,8 @@ func (l *Log) holdDead(bytes int64) bool {
 		return true
 	}
 	select {
-	case l.committer.turn <- struct{}{}: // the commit under way may use the room that there was
-		defer func() { <-l.committer.turn }()
+	case l.committer.leader <- struct{}{}: // the commit under way may use the room that there was
+		defer func() { <-l.committer.leader }()
 	case <-l.committer.done:
 	}
 	l.mu.Lock()

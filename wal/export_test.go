@@ -59,7 +59,7 @@ func (l *Log) Dir() string { return l.dir }
 const MaxProducers = maxProducers
 
 // Producers returns how many producers are remembered, while nothing is appended.
-func (l *Log) Producers() int { return len(l.committer.producers) }
+func (l *Log) Producers() int { return len(l.committer.producers.all) }
 
 // Waiting returns how many calls of WaitSettled wait for a batch of the stream.
 func (l *Log) Waiting(stream string) int {

@@ -126,7 +126,7 @@ func (l *Log) branchOut() {
 		}
 		l.identity.streams[name] = all
 	}
-	for _, p := range l.committer.producers {
+	for _, p := range l.committer.producers.all {
 		p.mayLeap = true
 	}
 }

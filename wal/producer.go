@@ -1,9 +1,7 @@
 package wal
 
 import (
-	"cmp"
 	"encoding/binary"
-	"maps"
 	"math/bits"
 	"slices"
 	"time"
@@ -20,8 +18,8 @@ const (
 	// maxProducers bounds how many producers are remembered; up to twice as many for a while. Those that
 	// have been silent for longest are forgotten first: what they send again is stored again.
 	maxProducers = 8192
-	// forgetMost is the longest that a producer is remembered beyond ProducerIdle while others append.
-	forgetMost = time.Minute
+	// evictionDelay is the longest that a producer is remembered beyond ProducerIdle while others append.
+	evictionDelay = time.Minute
 )
 
 // producer is what the log remembers of a producer that numbers its batches.
@@ -76,15 +74,6 @@ func (p *producer) keepRuns(most int) {
 	if over := len(p.runs) - most; over > 0 {
 		p.runs = append(p.runs[:0], p.runs[over:]...)
 	}
-}
-
-// mostRuns returns how many runs the producer may remember now: no more than before once all of them together
-// take their part of the state.
-func (c *committer) mostRuns(p *producer) int {
-	if c.producerPages < c.log.maxRuns() {
-		return producerRuns
-	}
-	return max(len(p.runs), 1)
 }
 
 // length returns the number of bytes that append adds.
@@ -162,69 +151,4 @@ func (p *producer) clone() *producer {
 	c := *p
 	c.runs = slices.Clone(p.runs)
 	return &c
-}
-
-// forget forgets the producers that were silent for ProducerIdle, and of too many those that were heard of
-// longest ago.
-func (c *committer) forget() {
-	now := time.Now()
-	if over := len(c.producers) >= 2*maxProducers; over || now.Sub(c.forgot) >= min(c.log.opts.ProducerIdle/4, forgetMost) {
-		c.forgot = now
-		c.forgetIdle(now)
-		if over {
-			c.forgetMany()
-		}
-	}
-}
-
-func (c *committer) forgetIdle(now time.Time) {
-	idle, n := c.log.opts.ProducerIdle, 0
-	believed := c.log.even.longer(min(idle, evenLongEnough))
-	wall := c.log.opts.Clock()
-	for key, p := range c.producers {
-		if p.silent(now, wall, c.opened, believed) >= idle {
-			c.forgetOne(key)
-			n++
-		}
-	}
-	if n > 0 {
-		c.log.opts.Logger.Info("producers were silent for producer_idle and are forgotten; what they send again is stored again",
-			"producers", n, "producer_idle", idle)
-	}
-}
-
-// silent returns for how long nothing was heard of the producer. Of what was before the log was opened the
-// agent's clock tells, if it is believed.
-func (p *producer) silent(now, wall, opened time.Time, believed bool) time.Duration {
-	if !p.heard.IsZero() {
-		return now.Sub(p.heard)
-	}
-	silent := now.Sub(opened)
-	if believed {
-		silent = max(silent, wall.Sub(p.seen))
-	}
-	return silent
-}
-
-func (c *committer) forgetMany() {
-	if len(c.producers) <= maxProducers {
-		return
-	}
-	keys := slices.SortedFunc(maps.Keys(c.producers), func(a, b producerKey) int {
-		p, q := c.producers[a], c.producers[b]
-		return cmp.Or(p.heard.Compare(q.heard), p.seen.Compare(q.seen))
-	})
-	keys = keys[:len(keys)-maxProducers]
-	for _, key := range keys {
-		c.forgetOne(key)
-	}
-	c.log.opts.Logger.Warn("too many producers: those that were silent for longest are forgotten; what they send again is stored again",
-		"producers", len(keys), "remembered", maxProducers)
-}
-
-// forgetOne forgets a producer here, and on the disk with the next commit.
-func (c *committer) forgetOne(key producerKey) {
-	c.addPages(-c.producers[key].pages)
-	delete(c.producers, key)
-	c.forgotten = append(c.forgotten, key)
 }

@@ -389,7 +389,7 @@ func (l *Log) forgetState() {
 	clear(l.identity.streams)
 	l.identity.branch = ""
 	clear(l.streams)
-	clear(l.committer.producers)
+	clear(l.committer.producers.all)
 	l.base = 0
 }
 
@@ -426,7 +426,7 @@ func (l *Log) loadEntry(k, v []byte) error {
 		return l.identity.decodeBranches(names[0], v)
 	case kind == stateProducer && len(names) == 2:
 		p, err := decodeProducer(v)
-		l.committer.producers[producerKey{names[1], names[0]}] = p
+		l.committer.producers.all[producerKey{names[1], names[0]}] = p
 		return err
 	}
 	return nil // a later release's
@@ -445,7 +445,7 @@ func (l *Log) skipLost(events uint64) {
 	l.base += events
 	l.opts.Logger.Error("the newest segment is lost, or the end of it may be: what it held is unknown, and no offset that it may have had is used again",
 		"skipped", events)
-	for _, p := range l.committer.producers {
+	for _, p := range l.committer.producers.all {
 		p.next = 0
 	}
 }

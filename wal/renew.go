@@ -25,7 +25,7 @@ func (c *committer) renew(need int64) bool {
 	if l.fullSince.Load() == nil {
 		l.noteFull()
 	}
-	if c.commit(&group{checkpoint: true}) != nil {
+	if c.commit(&commitGroup{checkpoint: true}) != nil {
 		c.renewAgain = time.Now().Add(CheckpointInterval)
 		return false
 	}

@@ -278,8 +278,8 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put stream: %w", err)
 		}
 	}
-	for key, p := range l.committer.producers {
-		l.committer.resize(key, p)
+	for key, p := range l.committer.producers.all {
+		l.committer.producers.resize(key, p)
 		if err := state.Put(stateKey(stateProducer, key.stream, key.id), p.append(nil)); err != nil {
 			return fmt.Errorf("put producer: %w", err)
 		}

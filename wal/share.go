@@ -50,7 +50,7 @@ func (l *Log) waitShare(ctx context.Context, t *Ticket, held int64) error {
 			if t.producer.id == "" {
 				return err
 			}
-			t.refusal = err
+			t.rejection = err
 			return nil
 		case mode == DropOldest:
 			l.dropShare(s, over+policy.MaxSize/shareSlack)

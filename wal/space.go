@@ -140,12 +140,12 @@ const (
 func (c *committer) space() int64 {
 	room := c.log.spaceOfMax()
 	now := time.Now()
-	if now.Before(c.lookAgain) {
+	if now.Before(c.checkDisk) {
 		return room
 	}
 	disk := c.log.spaceOnDisk()
 	if c.log.short.Store(disk < plentyOnDisk); disk >= plentyOnDisk {
-		c.lookAgain = now.Add(lookPatience)
+		c.checkDisk = now.Add(lookPatience)
 	}
 	return min(room, disk)
 }

@@ -145,33 +145,7 @@ func (l *Log) countState() {
 		s.mu.Unlock()
 		l.dropUnused(s)
 	}
-	l.committer.trimRuns()
-}
-
-// resize notes the producer's share of the state.
-func (c *committer) resize(key producerKey, p *producer) {
-	pages := producerPages(key, p.length())
-	c.addPages(pages - p.pages)
-	p.pages = pages
-}
-
-func (c *committer) addPages(n int64) {
-	c.producerPages += n
-	c.log.stateBytes.Add(n)
-}
-
-// trimRuns drops producers' runs until all of them take at most maxRuns: there may be more after MaxSize was
-// lowered, or from an older release.
-func (c *committer) trimRuns() {
-	for key, p := range c.producers {
-		c.resize(key, p)
-	}
-	for most := producerRuns / 2; most > 0 && c.producerPages > c.log.maxRuns(); most /= 2 {
-		for key, p := range c.producers {
-			p.keepRuns(most)
-			c.resize(key, p)
-		}
-	}
+	l.committer.producers.trimRuns()
 }
 
 // admitCursorLocked counts a new place, or returns the error that rejects it: destinations may take half as much again as

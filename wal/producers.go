@@ -1,0 +1,134 @@
+package wal
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// producers are the producers that number their batches. The leader of the committer owns it: there is no lock.
+type producers struct {
+	log     *Log
+	all     map[producerKey]*producer
+	pages   int64         // bytes that they take of the state
+	evicted []producerKey // still on the disk
+	opened  time.Time     // when the log was opened
+	checked time.Time     // when idle producers were last looked for
+}
+
+func newProducers(l *Log) producers {
+	now := time.Now()
+	return producers{log: l, all: make(map[producerKey]*producer), opened: now, checked: now}
+}
+
+// recognise reports whether t repeats a stored batch, and at which offset that is.
+func (ps *producers) recognise(t *Ticket) (at uint64, known bool, err error) {
+	p := ps.all[t.producer]
+	if p == nil {
+		return 0, false, nil
+	}
+	p.heard = time.Now()
+	at, known, err = p.check(t.producer.id, t.sequence, uint64(t.events))
+	p.mayLeap = p.mayLeap && !known // a producer that repeats a stored batch has sent nothing that the copy lacks
+	return at, known, err
+}
+
+// mostRuns returns how many runs the log keeps of the producer now: no more than before once all producers together
+// take their part of the state.
+func (ps *producers) mostRuns(p *producer) int {
+	if ps.pages < ps.log.maxRuns() {
+		return producerRuns
+	}
+	return max(len(p.runs), 1)
+}
+
+// trimRuns drops runs until all producers take at most maxRuns: there may be more after MaxSize was lowered, or from an
+// older release.
+func (ps *producers) trimRuns() {
+	for key, p := range ps.all {
+		ps.resize(key, p)
+	}
+	for most := producerRuns / 2; most > 0 && ps.pages > ps.log.maxRuns(); most /= 2 {
+		for key, p := range ps.all {
+			p.keepRuns(most)
+			ps.resize(key, p)
+		}
+	}
+}
+
+// resize counts the producer's part of the state.
+func (ps *producers) resize(key producerKey, p *producer) {
+	pages := producerPages(key, p.length())
+	ps.addPages(pages - p.pages)
+	p.pages = pages
+}
+
+func (ps *producers) addPages(n int64) {
+	ps.pages += n
+	ps.log.stateBytes.Add(n)
+}
+
+// evictIdle evicts the producers that were silent for ProducerIdle, and, of too many, those that were silent for longest.
+// It looks for them now and then.
+func (ps *producers) evictIdle() {
+	now := time.Now()
+	if over := len(ps.all) >= 2*maxProducers; over || now.Sub(ps.checked) >= min(ps.log.opts.ProducerIdle/4, evictionDelay) {
+		ps.checked = now
+		ps.evictSilent(now)
+		if over {
+			ps.evictMost()
+		}
+	}
+}
+
+func (ps *producers) evictSilent(now time.Time) {
+	idle, n := ps.log.opts.ProducerIdle, 0
+	believed := ps.log.even.longer(min(idle, evenLongEnough))
+	wall := ps.log.opts.Clock()
+	for key, p := range ps.all {
+		if p.silent(now, wall, ps.opened, believed) >= idle {
+			ps.evict(key)
+			n++
+		}
+	}
+	if n > 0 {
+		ps.log.opts.Logger.Info("idle producers evicted; a batch they resend is stored again", "producers", n, "producer_idle", idle)
+	}
+}
+
+// silent returns for how long the producer has sent nothing. Before the log was opened, only the agent's clock can tell,
+// which counts if it is believed.
+func (p *producer) silent(now, wall, opened time.Time, believed bool) time.Duration {
+	if !p.heard.IsZero() {
+		return now.Sub(p.heard)
+	}
+	silent := now.Sub(opened)
+	if believed {
+		silent = max(silent, wall.Sub(p.seen))
+	}
+	return silent
+}
+
+func (ps *producers) evictMost() {
+	if len(ps.all) <= maxProducers {
+		return
+	}
+	keys := slices.SortedFunc(maps.Keys(ps.all), func(a, b producerKey) int {
+		p, q := ps.all[a], ps.all[b]
+		return cmp.Or(p.heard.Compare(q.heard), p.seen.Compare(q.seen))
+	})
+	keys = keys[:len(keys)-maxProducers]
+	for _, key := range keys {
+		ps.evict(key)
+	}
+	ps.log.opts.Logger.Warn("too many producers: the longest-silent are evicted; a batch they resend is stored again",
+		"producers", len(keys), "remembered", maxProducers)
+}
+
+// evict removes a producer from memory, and from the disk with the next commit.
+func (ps *producers) evict(key producerKey) {
+	ps.addPages(-ps.all[key].pages)
+	delete(ps.all, key)
+	ps.evicted = append(ps.evicted, key)
+}
