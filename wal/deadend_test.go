@@ -97,7 +97,7 @@ func (f *fullLog) folder() string {
 	}
 	d, err := newMemory(f.t, fmt.Sprintf("size=%d", size))
 	if err == nil {
-		return filepath.Join(d.mount, "data")
+		return filepath.Join(d.Mount, "data")
 	}
 	if f.volume > 0 {
 		notTested(f.t, "a small volume, since this process may not mount one", err)

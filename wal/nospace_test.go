@@ -22,7 +22,7 @@ var smallDisks = map[string]func(t testing.TB) (*disk, error){
 	"ext4": func(t testing.TB) (*disk, error) {
 		d, err := newDisk(t, t.TempDir(), 8<<20, "mkfs.ext4")
 		if err == nil {
-			err = d.attach()
+			err = d.Attach()
 		}
 		return d, err
 	},
@@ -38,19 +38,19 @@ func TestFullDiskDoesNotWedgeTheQueue(t *testing.T) {
 				return
 			}
 			fillToTheLastBlock(t, d)
-			d.detach()
+			d.Detach()
 		})
 	}
 }
 
 func fillToTheLastBlock(t *testing.T, d *disk) {
 	t.Helper()
-	o := wal.Options{Dir: filepath.Join(d.mount, "data"), SegmentSize: 1 << 20}
+	o := wal.Options{Dir: filepath.Join(d.Mount, "data"), SegmentSize: 1 << 20}
 	l, err := wal.Open(t.Context(), o)
 	must(t, err)
 	p, _ := l.OpenCursor("s", "d")
 	stored := fill(t, l, "s", 10_000, 1)
-	last := fillDisk(t, d.mount)
+	last := fillDisk(t, d.Mount)
 	for range 3 { // also with nothing left at all
 		stored.Add(fill(t, l, "s", 10, 1))
 	}
@@ -62,7 +62,7 @@ func fillToTheLastBlock(t *testing.T, d *disk) {
 		t.Errorf("got %d segments when half is settled, want those unlinked", got)
 	}
 	// The last checkpoint is written and the log opens again although nothing is free.
-	fillDisk(t, d.mount)
+	fillDisk(t, d.Mount)
 	must(t, l.Close())
 	l = open(t, o)
 	defer l.Close() // before the file system goes
@@ -118,7 +118,7 @@ func TestADiskWithoutInodes(t *testing.T) {
 		notTested(t, "a disk without inodes", err)
 		return
 	}
-	o := wal.Options{Dir: filepath.Join(d.mount, "data"), SegmentSize: 64 << 10}
+	o := wal.Options{Dir: filepath.Join(d.Mount, "data"), SegmentSize: 64 << 10}
 	l, err := wal.Open(t.Context(), o)
 	must(t, err)
 	p, _ := l.OpenCursor("s", "d")
@@ -132,7 +132,7 @@ func TestADiskWithoutInodes(t *testing.T) {
 	p, _ = l.OpenCursor("s", "d")
 	settleFirst(t, l, p, 10)
 	appendTexts(t, l, 40, 60)
-	must(t, d.remount("size=64m,nr_inodes=100"))
+	must(t, d.Remount("size=64m,nr_inodes=100"))
 	appendTexts(t, l, 60, 80)
 	if got := l.Stat().Segments; got < 3 {
 		t.Errorf("got %d segments once there are inodes", got)
@@ -140,7 +140,7 @@ func TestADiskWithoutInodes(t *testing.T) {
 	checkTexts(t, l, 80)
 	must(t, l.Close())
 	wantSound(t, o.Dir)
-	d.detach()
+	d.Detach()
 }
 
 func TestANewLogOnADiskWithoutInodesSaysSo(t *testing.T) {
@@ -149,7 +149,7 @@ func TestANewLogOnADiskWithoutInodesSaysSo(t *testing.T) {
 		notTested(t, "a disk without inodes", err)
 		return
 	}
-	l, err := wal.Open(t.Context(), wal.Options{Dir: filepath.Join(d.mount, "data")})
+	l, err := wal.Open(t.Context(), wal.Options{Dir: filepath.Join(d.Mount, "data")})
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want no space", err)
 	}
@@ -185,27 +185,27 @@ func TestADiskThatRunsOutOfSpaceLate(t *testing.T) {
 				notTested(t, "a disk that runs out of space late", err)
 				return
 			}
-			d, err := newDisk(t, below.mount, 200<<20, "mkfs.ext4", "-b", "4096", "-J", journal)
+			d, err := newDisk(t, below.Mount, 200<<20, "mkfs.ext4", "-b", "4096", "-J", journal)
 			if err == nil {
-				err = d.attach()
+				err = d.Attach()
 			}
 			if err != nil {
 				notTested(t, "a disk that runs out of space late", err)
 				return
 			}
 			askForPages(t, d)
-			o := wal.Options{Dir: filepath.Join(d.mount, "data"), SegmentSize: 1 << 20}
+			o := wal.Options{Dir: filepath.Join(d.Mount, "data"), SegmentSize: 1 << 20}
 			acked := appendUntilFailed(t, o)
-			d.letGo()
+			d.LetGo()
 
-			must(t, below.remount("size=240m"))
-			must(t, d.attach())
+			must(t, below.Remount("size=240m"))
+			must(t, d.Attach())
 			l := open(t, o)
 			defer l.Close()
 			checkTexts(t, l, acked)
 			must(t, l.Close())
 			wantSound(t, o.Dir)
-			d.detach()
+			d.Detach()
 		})
 	}
 }
@@ -215,7 +215,7 @@ func TestADiskThatRunsOutOfSpaceLate(t *testing.T) {
 func askForPages(t *testing.T, d *disk) {
 	t.Helper()
 	var st unix.Stat_t
-	must(t, unix.Stat(d.mount, &st))
+	must(t, unix.Stat(d.Mount, &st))
 	limit := fmt.Sprintf("/sys/dev/block/%d:%d/queue/max_sectors_kb", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
 	must(t, os.WriteFile(limit, []byte("4"), 0))
 	t.Cleanup(func() { _ = os.WriteFile(limit, []byte("0"), 0) }) // as it was, if it is there still

@@ -9,48 +9,11 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
 var powerRounds = flag.Int("power.rounds", 0, "how often the power test cuts each disk's power; 0: 5, with -short 1")
-
-// EXT4_IOC_SHUTDOWN, which is XFS's GOINGDOWN too, with the flag that forgets the journal's last
-// transactions (Linux, fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h): what was not synced is lost, as with the power.
-const (
-	ioctlShutdown  = 0x8004587d
-	withoutFlushes = 2
-)
-
-// powerCuts are the ways to lose what was not synced.
-var powerCuts = []struct {
-	name, mkfs string
-	size       int64
-	attach     func(d *disk) error
-	cut        func(d *disk) error
-}{
-	{"ext4", "mkfs.ext4", 200 << 20, (*disk).attach, shutDown},
-	{"xfs", "mkfs.xfs", 320 << 20, (*disk).attach, shutDown},
-	{"cache", "mkfs.ext4", 200 << 20, behind("writeback"), killServer},
-}
-
-// shutDown takes the file system away from under whoever uses it.
-func shutDown(d *disk) error {
-	dir, err := os.Open(d.mount)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return unix.IoctlSetPointerInt(int(dir.Fd()), ioctlShutdown, withoutFlushes)
-}
-
-// behind attaches a disk behind a volatile cache, and killServer loses the cache.
-func behind(mode string) func(d *disk) error {
-	return func(d *disk) error { return d.attachBehindCache(mode) }
-}
-
-func killServer(d *disk) error { return d.server.Process.Kill() }
 
 func TestWhatWasAckedOutlivesAPowerLoss(t *testing.T) {
 	rounds := *powerRounds
@@ -61,23 +24,23 @@ func TestWhatWasAckedOutlivesAPowerLoss(t *testing.T) {
 	default:
 		rounds = 5
 	}
-	for _, way := range powerCuts {
-		t.Run(way.name, func(t *testing.T) {
+	for _, way := range testkit.PowerCuts {
+		t.Run(way.Name, func(t *testing.T) {
 			t.Parallel()
-			d, err := newDisk(t, t.TempDir(), way.size, way.mkfs)
+			d, err := newDisk(t, t.TempDir(), way.Size, way.Mkfs)
 			if err != nil {
 				notTested(t, "a power loss, since no file system could be made", err)
 				return
 			}
 			acked := make(map[string]int)
 			for round := range rounds {
-				if err := way.attach(d); err != nil && round == 0 {
+				if err := way.Attach(d); err != nil && round == 0 {
 					notTested(t, "a power loss, since the file system could not be mounted", err)
 					return
 				} else if err != nil {
 					t.Fatal(err)
 				}
-				cutPower(t, d, acked, way.cut)
+				cutPower(t, d, acked, way.Cut)
 			}
 			t.Logf("acked: %v", acked)
 		})
@@ -88,18 +51,18 @@ func TestWhatWasAckedOutlivesAPowerLoss(t *testing.T) {
 // nobody synced must be gone: else nothing was tested.
 func cutPower(t *testing.T, d *disk, acked map[string]int, cut func(d *disk) error) {
 	t.Helper()
-	unsynced := filepath.Join(d.mount, "unsynced")
+	unsynced := filepath.Join(d.Mount, "unsynced")
 	must(t, os.WriteFile(unsynced, make([]byte, 1<<20), 0o600))
-	dir := filepath.Join(d.mount, "deep", "data")
+	dir := filepath.Join(d.Mount, "deep", "data")
 	runUntilCut(t, d, dir, acked, cut)
-	must(t, d.attach())
+	must(t, d.Attach())
 	if st, err := os.Stat(unsynced); err == nil && st.Size() > 0 {
 		t.Errorf("%d bytes that nobody had synced are there after a power loss", st.Size())
 	} else if err == nil {
 		must(t, os.Remove(unsynced)) // ext4 writes a file out that replaces one
 	}
 	checkKilled(t, dir, acked)
-	d.detach()
+	d.Detach()
 }
 
 func runUntilCut(t *testing.T, d *disk, dir string, acked map[string]int, cut func(d *disk) error) {
@@ -110,7 +73,7 @@ func runUntilCut(t *testing.T, d *disk, dir string, acked map[string]int, cut fu
 		workload.Signal(syscall.SIGKILL)
 	})
 	must(t, <-gone)
-	d.letGo()
+	d.LetGo()
 }
 
 // TestADiskThatLiesAboutSyncsLosesWhatWasAcked is the power test's control: behind a cache that is
@@ -118,16 +81,16 @@ func runUntilCut(t *testing.T, d *disk, dir string, acked map[string]int, cut fu
 func TestADiskThatLiesAboutSyncsLosesWhatWasAcked(t *testing.T) {
 	d, err := newDisk(t, t.TempDir(), 200<<20, "mkfs.ext4")
 	if err == nil {
-		err = d.attachBehindCache("unsafe")
+		err = d.AttachBehindCache("unsafe")
 	}
 	if err != nil {
 		notTested(t, "a disk that lies", err)
 		return
 	}
 	acked := make(map[string]int)
-	dir := filepath.Join(d.mount, "data")
-	runUntilCut(t, d, dir, acked, killServer)
-	must(t, d.attach())
+	dir := filepath.Join(d.Mount, "data")
+	runUntilCut(t, d, dir, acked, (*disk).KillServer)
+	must(t, d.Attach())
 	l, err := wal.Open(t.Context(), killOptions(dir))
 	must(t, err)
 	for key, n := range acked {
@@ -136,5 +99,5 @@ func TestADiskThatLiesAboutSyncsLosesWhatWasAcked(t *testing.T) {
 		}
 	}
 	must(t, l.Close())
-	d.detach()
+	d.Detach()
 }

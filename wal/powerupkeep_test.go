@@ -19,6 +19,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -267,23 +268,23 @@ func TestPowerLoss_InTheMiddleOfUpkeep(t *testing.T) {
 	default:
 		rounds = 6
 	}
-	for _, way := range powerCuts {
-		t.Run(way.name, func(t *testing.T) {
+	for _, way := range testkit.PowerCuts {
+		t.Run(way.Name, func(t *testing.T) {
 			t.Parallel()
-			d, err := newDisk(t, t.TempDir(), way.size, way.mkfs)
+			d, err := newDisk(t, t.TempDir(), way.Size, way.Mkfs)
 			if err != nil {
 				notTested(t, "a power loss amid upkeep, since no file system could be made", err)
 				return
 			}
 			m := &upkeepModel{make(map[string]int), make(map[string]bool), make(map[string]uint64), make(map[string]int), make(map[string]int)}
 			for round := range rounds {
-				if err := way.attach(d); err != nil && round == 0 {
+				if err := way.Attach(d); err != nil && round == 0 {
 					notTested(t, "a power loss amid upkeep, since the file system could not be mounted", err)
 					return
 				} else if err != nil {
 					t.Fatal(err)
 				}
-				m.round(t, d, way.cut, round%2 == 1)
+				m.round(t, d, way.Cut, round%2 == 1)
 				if t.Failed() {
 					t.Fatalf("round %d of %d", round, rounds)
 				}
@@ -301,7 +302,7 @@ func TestPowerLoss_InTheMiddleOfUpkeep(t *testing.T) {
 // round runs the workload until the power is cut, and checks what is left. damage: the log that it opens is damaged.
 func (m *upkeepModel) round(t *testing.T, d *disk, cut func(d *disk) error, damage bool) {
 	t.Helper()
-	dir := filepath.Join(d.mount, "data")
+	dir := filepath.Join(d.Mount, "data")
 	if damage {
 		m.lossy = maps.Clone(m.acked)
 		files, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
@@ -312,18 +313,18 @@ func (m *upkeepModel) round(t *testing.T, d *disk, cut func(d *disk) error, dama
 		overwrite(t, filepath.Join(dir, "dead.db"), 0, make([]byte, 8192))
 		clear(m.letters)
 	}
-	must(t, os.WriteFile(filepath.Join(d.mount, upkeepNumbers), numbersText(m.acked), 0o600))
-	must(t, run("sync", "-f", d.mount))
+	must(t, os.WriteFile(filepath.Join(d.Mount, upkeepNumbers), numbersText(m.acked), 0o600))
+	must(t, run("sync", "-f", d.Mount))
 	gone := make(chan error, 1)
 	runKilled(t, upkeepWorkload, dir, 400*time.Millisecond, func(workload *os.Process) {
 		gone <- cut(d)
 		workload.Signal(syscall.SIGKILL)
 	}, m.line)
 	must(t, <-gone)
-	d.letGo()
-	must(t, d.attach())
+	d.LetGo()
+	must(t, d.Attach())
 	m.check(t, dir, damage)
-	d.detach()
+	d.Detach()
 }
 
 // check opens the log and compares it with the model.

@@ -32,7 +32,7 @@ func TestUnreadableDisk_LeavesTheLogAsItIs(t *testing.T) {
 				return
 			}
 			before := contents(t, dir)
-			forget(t, filepath.Join(dir, "wal", s.files[i]), filepath.Join(d.folder, "nbd"))
+			forget(t, filepath.Join(dir, "wal", s.files[i]), d.Device())
 			must(t, os.WriteFile(trigger, nil, 0o600))
 			l, err := wal.Open(t.Context(), sampleOptions(dir))
 			if err == nil {
@@ -48,7 +48,7 @@ func TestUnreadableDisk_LeavesTheLogAsItIs(t *testing.T) {
 			if lost := s.checkDamaged(t, dir); lost != 0 {
 				t.Errorf("got %d events lost", lost)
 			}
-			d.letGo()
+			d.LetGo()
 		})
 	}
 }
@@ -68,7 +68,7 @@ func TestUnreadableDisk_CostsEventsOnlyIfItLasts(t *testing.T) {
 			must(t, err)
 			defer l.Close()
 			held := inspect(t, dir).Segments[1].Streams[0]
-			forget(t, filepath.Join(dir, "wal", s.files[1]), filepath.Join(d.folder, "nbd"))
+			forget(t, filepath.Join(dir, "wal", s.files[1]), d.Device())
 			must(t, os.WriteFile(trigger, nil, 0o600))
 			var corrupt *wal.CorruptError
 			for range 3 { // the disk is asked again and again
@@ -82,7 +82,7 @@ func TestUnreadableDisk_CostsEventsOnlyIfItLasts(t *testing.T) {
 			}
 			checkGivenUp(t, l, &s, held.Held.Events, patience < time.Hour)
 			must(t, l.Close())
-			d.letGo()
+			d.LetGo()
 		})
 	}
 }
@@ -94,16 +94,16 @@ func unreadableDisk(t *testing.T, s *sample) (d *disk, trigger, dir string) {
 	trigger = filepath.Join(t.TempDir(), "trigger")
 	d, err := newDisk(t, t.TempDir(), 64<<20, "mkfs.ext4")
 	if err == nil {
-		err = d.attachBehindErrors(trigger)
+		err = d.AttachBehindErrors(trigger)
 	}
 	if err != nil {
 		notTested(t, "a disk that can't be read", err)
 		return nil, "", ""
 	}
 	t.Cleanup(func() { _ = os.Remove(trigger) }) // before the disk goes, if it is there still
-	dir = filepath.Join(d.mount, "data")
+	dir = filepath.Join(d.Mount, "data")
 	copyDir(t, dir, s.dir)
-	must(t, run("sync", "-f", d.mount))
+	must(t, run("sync", "-f", d.Mount))
 	return d, trigger, dir
 }
 
