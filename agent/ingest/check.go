@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -178,25 +179,14 @@ func checkFormat(data []byte, format string) *refusal {
 	if format != FormatJSON {
 		return nil
 	}
-	if fault, ok := validJSON(data); !ok {
+	if fault, ok := jsonscan.Valid(data); !ok {
 		return misfit("data of %d bytes is not valid JSON from byte %d on%s; the stream's format is json",
-			len(data), fault, markAt(data, fault))
+			len(data), fault, jsonscan.DescribeMark(data, fault))
 	}
 	if !utf8.Valid(data) { // RFC 8259, 8.1: many readers stop at such a line
 		return misfit("data of %d bytes is not valid UTF-8; the stream's format is json", len(data))
 	}
 	return nil
-}
-
-// markAt names the invalid bytes if they are a byte order mark, since editors don't show one.
-func markAt(data []byte, at int) string {
-	switch data = data[at:]; {
-	case bytes.HasPrefix(data, byteOrderMark):
-		return ", a byte order mark (BOM)"
-	case at == 0 && (bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff"))):
-		return ", the byte order mark (BOM) of UTF-16, where UTF-8 is needed"
-	}
-	return ""
 }
 
 func misfit(format string, args ...any) *refusal {

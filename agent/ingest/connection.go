@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -177,7 +178,7 @@ func (c *connection) first(ctx context.Context) ([]byte, error) {
 // tokenIn returns the token of a line that is {"token":"..."}, or nothing.
 func tokenIn(line []byte) string {
 	var first struct{ Token, Stream string }
-	if json.Unmarshal(withoutMark(line), &first) != nil || first.Stream != "" {
+	if json.Unmarshal(jsonscan.TrimMark(line), &first) != nil || first.Stream != "" {
 		return ""
 	}
 	return first.Token

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -140,7 +141,7 @@ func oneEvent(b []byte, format string) []byte {
 	case FormatBytes:
 		return b
 	case FormatJSON:
-		b = withoutMark(b)
+		b = jsonscan.TrimMark(b)
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(b, newline), carriage)
 }
@@ -177,6 +178,6 @@ func severalEvents(b []byte, format string) bool {
 	if lineBreak(oneEvent(b, format)) < 0 {
 		return false
 	}
-	_, one := validJSON(withoutMark(b))
+	_, one := jsonscan.Valid(jsonscan.TrimMark(b))
 	return format != FormatJSON || !one
 }

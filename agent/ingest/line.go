@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -31,14 +32,14 @@ const maxScratch = 64 << 10
 
 // read parses line. The request's data may lie in the line and in p, until the next read.
 func (p *lineReading) read(line []byte, into *request, now time.Time) *refusal {
-	line = withoutMark(line)
+	line = jsonscan.TrimMark(line)
 	if !utf8.Valid(line) {
 		return invalid("the line of %d bytes is not valid UTF-8", len(line))
 	}
-	if fault, ok := validJSON(line); !ok {
+	if fault, ok := jsonscan.Valid(line); !ok {
 		return invalid("the line of %d bytes is not valid JSON from byte %d on", len(line), fault)
 	}
-	i := skipSpace(line, 0)
+	i := jsonscan.SkipSpace(line, 0)
 	if line[i] != '{' {
 		return invalid("the line of %d bytes is no JSON object", len(line))
 	}
@@ -63,15 +64,15 @@ func (p *lineReading) begin(into *request, now time.Time) {
 
 // fields reads the members of the object whose first one is at or after i.
 func (p *lineReading) fields(line []byte, i int) *refusal {
-	for i = skipSpace(line, i); line[i] != '}'; i = skipSpace(line, i) {
+	for i = jsonscan.SkipSpace(line, i); line[i] != '}'; i = jsonscan.SkipSpace(line, i) {
 		if line[i] == ',' {
-			i = skipSpace(line, i+1)
+			i = jsonscan.SkipSpace(line, i+1)
 		}
-		end := stringEnd(line, i)
+		end := jsonscan.StringEnd(line, i)
 		name := line[i:end]
-		i = skipSpace(line, end)
-		i = skipSpace(line, i+1) // after the colon
-		end = valueEnd(line, i)
+		i = jsonscan.SkipSpace(line, end)
+		i = jsonscan.SkipSpace(line, i+1) // after the colon
+		end = jsonscan.ValueEnd(line, i)
 		if r := p.field(name, line[i:end]); r != nil {
 			return r
 		}
@@ -81,7 +82,7 @@ func (p *lineReading) fields(line []byte, i int) *refusal {
 }
 
 func (p *lineReading) field(quoted, value []byte) *refusal {
-	name, r := text("a field's name", quoted)
+	name, r := lineText("a field's name", quoted)
 	if r != nil {
 		return r
 	}
@@ -133,12 +134,12 @@ var lineFields = map[string]lineField{
 }
 
 func (p *lineReading) stream(value []byte) (r *refusal) {
-	p.into.batch.Stream, r = text("stream", value)
+	p.into.batch.Stream, r = lineText("stream", value)
 	return r
 }
 
 func (p *lineReading) key(value []byte) (r *refusal) {
-	p.event.Key, r = text("key", value)
+	p.event.Key, r = lineText("key", value)
 	return r
 }
 
@@ -147,12 +148,12 @@ func (p *lineReading) data(value []byte) *refusal {
 		return errTwoData
 	}
 	if value[0] != '"' {
-		p.scratch = appendCompact(p.scratch[:0], value)
+		p.scratch = jsonscan.AppendCompact(p.scratch[:0], value)
 		p.into.json = true
 	} else {
 		var whole bool
-		if p.scratch, whole = appendText(p.scratch[:0], value); !whole {
-			return halfPair("data", value)
+		if p.scratch, whole = jsonscan.AppendText(p.scratch[:0], value); !whole {
+			return invalid("%v", jsonscan.HalfPair("data", value))
 		}
 		p.into.text = true
 	}
@@ -166,7 +167,7 @@ func (p *lineReading) base64(value []byte) *refusal {
 	if p.seen&fieldData != 0 {
 		return errTwoData
 	}
-	encoded, r := text("data_base64", value)
+	encoded, r := lineText("data_base64", value)
 	if r != nil {
 		return r
 	}
@@ -179,7 +180,7 @@ func (p *lineReading) base64(value []byte) *refusal {
 }
 
 func (p *lineReading) time(value []byte) *refusal {
-	s, r := text("time", value)
+	s, r := lineText("time", value)
 	if r == nil {
 		p.event.Time, r = eventTime("time", s)
 	}
@@ -188,21 +189,21 @@ func (p *lineReading) time(value []byte) *refusal {
 
 func (p *lineReading) attributes(value []byte) *refusal {
 	if value[0] != '{' {
-		return invalid("attributes is %s; an object of strings is allowed", kindOf(value))
+		return invalid("attributes is %s; an object of strings is allowed", jsonscan.KindOf(value))
 	}
 	attributes := make(map[string]string)
-	for i := skipSpace(value, 1); value[i] != '}'; i = skipSpace(value, i) {
+	for i := jsonscan.SkipSpace(value, 1); value[i] != '}'; i = jsonscan.SkipSpace(value, i) {
 		if value[i] == ',' {
-			i = skipSpace(value, i+1)
+			i = jsonscan.SkipSpace(value, i+1)
 		}
-		end := stringEnd(value, i)
-		name, r := text("an attribute's name", value[i:end])
+		end := jsonscan.StringEnd(value, i)
+		name, r := lineText("an attribute's name", value[i:end])
 		if r != nil {
 			return r
 		}
-		i = skipSpace(value, skipSpace(value, end)+1)
-		end = valueEnd(value, i)
-		if attributes[name], r = text("attribute "+quoteName(name), value[i:end]); r != nil {
+		i = jsonscan.SkipSpace(value, jsonscan.SkipSpace(value, end)+1)
+		end = jsonscan.ValueEnd(value, i)
+		if attributes[name], r = lineText("attribute "+quoteName(name), value[i:end]); r != nil {
 			return r
 		}
 		i = end
@@ -212,7 +213,7 @@ func (p *lineReading) attributes(value []byte) *refusal {
 }
 
 func (p *lineReading) ack(value []byte) *refusal {
-	s, r := text("ack", value)
+	s, r := lineText("ack", value)
 	if r == nil {
 		p.into.ack, r = ackOf(s)
 	}
@@ -220,49 +221,24 @@ func (p *lineReading) ack(value []byte) *refusal {
 }
 
 func (p *lineReading) producerID(value []byte) (r *refusal) {
-	p.into.batch.ProducerID, r = text("producer_id", value)
+	p.into.batch.ProducerID, r = lineText("producer_id", value)
 	return r
 }
 
 func (p *lineReading) producerSequence(value []byte) *refusal {
 	n, err := strconv.ParseUint(string(value), 10, 64)
 	if err != nil {
-		return invalid("producer_sequence is %s that is no whole number from 1 to 18446744073709551615", kindOf(value))
+		return invalid("producer_sequence is %s that is no whole number from 1 to 18446744073709551615", jsonscan.KindOf(value))
 	}
 	p.into.batch.ProducerSequence = n
 	return nil
 }
 
-// text returns the text of a value that has to be a string.
-func text(name string, value []byte) (string, *refusal) {
-	if value[0] != '"' {
-		return "", invalid("%s is %s; a string is allowed", name, kindOf(value))
+// lineText returns the text of a value that must be a string.
+func lineText(name string, value []byte) (string, *refusal) {
+	s, err := jsonscan.Text(name, value)
+	if err != nil {
+		return "", invalid("%v", err)
 	}
-	s, whole := appendText(nil, value)
-	if !whole {
-		return "", halfPair(name, value)
-	}
-	return string(s), nil
-}
-
-func halfPair(name string, value []byte) *refusal {
-	return invalid("%s, a string of %d bytes, has half of a surrogate pair, which is no character",
-		name, len(value))
-}
-
-// kindOf names the kind of a value.
-func kindOf(value []byte) string {
-	switch value[0] {
-	case '"':
-		return "a string"
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	}
-	return "a number"
+	return s, nil
 }

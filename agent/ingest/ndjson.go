@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"unsafe"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -53,7 +54,7 @@ func fillLines(r *request, b *body, format string, like wal.Event) *refusal {
 	if size := lines * int(unsafe.Sizeof(like)); size > freeBody && !b.hold(b.taken+int64(size)) {
 		return errNoRoom
 	}
-	for line := range bytes.SplitSeq(withoutMark(b.bytes), newline) {
+	for line := range bytes.SplitSeq(jsonscan.TrimMark(b.bytes), newline) {
 		if line = bytes.TrimSuffix(line, carriage); !isBlank(line, format) {
 			like.Data = line
 			r.batch.Events = append(r.batch.Events, like)
@@ -65,16 +66,10 @@ func fillLines(r *request, b *body, format string, like wal.Event) *refusal {
 // isBlank reports whether a line without its end holds no event. White space alone is one where it may be content.
 func isBlank(line []byte, format string) bool {
 	if format == FormatJSON {
-		return skipSpace(line, 0) == len(line)
+		return jsonscan.SkipSpace(line, 0) == len(line)
 	}
 	return len(line) == 0
 }
-
-// byteOrderMark stands before the text in files of many Windows programs. Editors don't show it.
-var byteOrderMark = []byte("\ufeff")
-
-// withoutMark is text without the byte order mark that it may begin with.
-func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, byteOrderMark) }
 
 var (
 	newline  = []byte("\n")
@@ -84,7 +79,7 @@ var (
 // lineOf returns the line, from 1, on which the event of that index stands.
 func lineOf(b []byte, format string, event int) int {
 	number := 0
-	for line := range bytes.SplitSeq(withoutMark(b), newline) {
+	for line := range bytes.SplitSeq(jsonscan.TrimMark(b), newline) {
 		number++
 		if isBlank(bytes.TrimSuffix(line, carriage), format) {
 			continue

@@ -9,15 +9,17 @@ import (
 	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 )
 
 // decodeJSON is decode for a request in OTLP/JSON. That is protobuf's JSON, in which enums may be numbers and 64-bit
 // numbers may be strings, but with the IDs of traces and spans in hex. Unknown fields are skipped (OTLP specification
 // 1.9, JSON Protobuf Encoding).
 func (l *otlpLogs) decodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused *refusal) {
-	b = withoutMark(b)
-	if fault, ok := validJSON(b); !ok {
-		return nil, 0, invalid("the body of %d bytes is not valid JSON from byte %d on%s", len(b), fault, markAt(b, fault))
+	b = jsonscan.TrimMark(b)
+	if fault, ok := jsonscan.Valid(b); !ok {
+		return nil, 0, invalid("the body of %d bytes is not valid JSON from byte %d on%s", len(b), fault, jsonscan.DescribeMark(b, fault))
 	}
 	n := objectsIn(b, maxDecoded)
 	if n > maxDecoded {
@@ -44,7 +46,7 @@ func objectsIn(b []byte, most int) (n int) {
 	for i := 0; i < len(b) && n <= most; {
 		switch b[i] {
 		case '"':
-			i = stringEnd(b, i)
+			i = jsonscan.StringEnd(b, i)
 			continue
 		case '{':
 			n++

@@ -1,4 +1,4 @@
-package ingest
+package jsonscan
 
 import (
 	"encoding/json"
@@ -16,22 +16,22 @@ var someJSON = []string{
 	strings.Repeat("[", maxNesting+1) + strings.Repeat("]", maxNesting+1),
 }
 
-func TestValidJSONIsJSONValid(t *testing.T) {
+func TestValid_AgreesWithEncodingJSON(t *testing.T) {
 	for _, s := range someJSON {
-		checkValidJSON(t, []byte(s))
+		checkValid(t, []byte(s))
 	}
 }
 
-func FuzzValidJSON(f *testing.F) {
+func FuzzValid(f *testing.F) {
 	for _, s := range someJSON[:len(someJSON)-2] {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(t *testing.T, b []byte) { checkValidJSON(t, b) })
+	f.Fuzz(func(t *testing.T, b []byte) { checkValid(t, b) })
 }
 
-func checkValidJSON(t *testing.T, b []byte) {
+func checkValid(t *testing.T, b []byte) {
 	t.Helper()
-	fault, got := validJSON(b)
+	fault, got := Valid(b)
 	if want := json.Valid(b); got != want {
 		t.Errorf("%.80q: got %v, want %v", b, got, want)
 	}
@@ -40,7 +40,7 @@ func checkValidJSON(t *testing.T, b []byte) {
 	}
 }
 
-func BenchmarkValidJSON(b *testing.B) {
+func BenchmarkValid(b *testing.B) {
 	var dense strings.Builder
 	dense.WriteString(`{"a":[`)
 	for i := range 60 {
@@ -53,7 +53,7 @@ func BenchmarkValidJSON(b *testing.B) {
 		"dense": dense.String(),
 	} {
 		for how, valid := range map[string]func([]byte) bool{
-			"own": func(b []byte) bool { _, ok := validJSON(b); return ok }, "json.Valid": json.Valid,
+			"own": func(b []byte) bool { _, ok := Valid(b); return ok }, "json.Valid": json.Valid,
 		} {
 			b.Run(name+"/"+how, func(b *testing.B) {
 				data := []byte(s)

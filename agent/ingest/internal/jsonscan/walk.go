@@ -1,24 +1,25 @@
-package ingest
+package jsonscan
 
 import (
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// The functions of this file walk over bytes that are known to be valid JSON.
+// The functions of this file require valid JSON.
 
-func jsonSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+// IsSpace reports whether c is white space between JSON tokens.
+func IsSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-// skipSpace returns the index of the first byte at or after i that is no white space.
-func skipSpace(b []byte, i int) int {
-	for i < len(b) && jsonSpace(b[i]) {
+// SkipSpace returns the index of the first byte at or after i that is not white space.
+func SkipSpace(b []byte, i int) int {
+	for i < len(b) && IsSpace(b[i]) {
 		i++
 	}
 	return i
 }
 
-// stringEnd returns the index after the string that begins at i.
-func stringEnd(b []byte, i int) int {
+// StringEnd returns the index after the string that begins at i.
+func StringEnd(b []byte, i int) int {
 	for i++; b[i] != '"'; i++ {
 		if b[i] == '\\' {
 			i++
@@ -27,15 +28,15 @@ func stringEnd(b []byte, i int) int {
 	return i + 1
 }
 
-// valueEnd returns the index after the value that begins at i.
-func valueEnd(b []byte, i int) int {
+// ValueEnd returns the index after the value that begins at i.
+func ValueEnd(b []byte, i int) int {
 	switch b[i] {
 	case '"':
-		return stringEnd(b, i)
+		return StringEnd(b, i)
 	case '{', '[':
 		return nestEnd(b, i)
 	}
-	for i < len(b) && b[i] != ',' && b[i] != '}' && b[i] != ']' && !jsonSpace(b[i]) {
+	for i < len(b) && b[i] != ',' && b[i] != '}' && b[i] != ']' && !IsSpace(b[i]) {
 		i++
 	}
 	return i
@@ -46,7 +47,7 @@ func nestEnd(b []byte, i int) int {
 	for depth := 0; ; {
 		switch b[i] {
 		case '"':
-			i = stringEnd(b, i)
+			i = StringEnd(b, i)
 			continue
 		case '{', '[':
 			depth++
@@ -59,15 +60,15 @@ func nestEnd(b []byte, i int) int {
 	}
 }
 
-// appendCompact appends a value without the white space between its parts. Numbers and strings
+// AppendCompact appends a value without the white space between its parts. Numbers and strings
 // stay as they are, to the digit.
-func appendCompact(dst, value []byte) []byte {
+func AppendCompact(dst, value []byte) []byte {
 	for i := 0; i < len(value); {
 		switch c := value[i]; {
-		case jsonSpace(c):
+		case IsSpace(c):
 			i++
 		case c == '"':
-			end := stringEnd(value, i)
+			end := StringEnd(value, i)
 			dst = append(dst, value[i:end]...)
 			i = end
 		default:
@@ -78,9 +79,9 @@ func appendCompact(dst, value []byte) []byte {
 	return dst
 }
 
-// appendText appends the text of a string with its quotes. It reports false when the string has an
-// escaped half of a surrogate pair, which is no character.
-func appendText(dst, quoted []byte) ([]byte, bool) {
+// AppendText appends the text of a string with its quotes. It reports false when the string has an
+// escaped half of a surrogate pair, which is not a character.
+func AppendText(dst, quoted []byte) ([]byte, bool) {
 	s := quoted[1 : len(quoted)-1]
 	for i := 0; i < len(s); {
 		if s[i] != '\\' {
