@@ -15,8 +15,7 @@ import (
 // In any configuration, the log fits into the 2 GiB of a 32-bit process: it rolls, reads every segment, and reads on.
 func TestMaps_FitInto2GiB(t *testing.T) {
 	if strconv.IntSize > 32 {
-		notTested(t, "a small address space", fmt.Errorf("this is a %d-bit build", strconv.IntSize))
-		return
+		t.Skip("needs a 32-bit build: `make test-386` runs it")
 	}
 	if testing.Short() {
 		t.Skip("writes a gigabyte")

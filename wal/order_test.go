@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // syscallLine is a line of strace -f -y: a call, or its end when others came between. The paths are those of the descriptors
@@ -35,11 +37,7 @@ type durability struct {
 // synced before it gets its name, and its folder before anything is written to it under that name, so that acked events
 // in it can't be lost with the name.
 func TestDurability_IsInOrder(t *testing.T) {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		notTested(t, "the order of syncs, since strace is missing", err)
-		return
-	}
+	strace := testkit.Tool(t, "strace")
 	t.Run("rolls, rewrites and letters", func(t *testing.T) {
 		d := follow(t, strace, shortWorkload, t.TempDir())
 		d.wantRenames(".seg.new", ".seg", 8)

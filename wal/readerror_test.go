@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -46,11 +47,7 @@ func openedMark(dir string) string { return dir + ".opened" }
 // TestReadError_OfOpenIsNoDamage lets the k-th read of Open fail, once and from then on, for every k: a disk that is back
 // costs nothing, and one that is not leaves the log as it is.
 func TestReadError_OfOpenIsNoDamage(t *testing.T) {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		notTested(t, "reads that fail, since strace is missing", err)
-		return
-	}
+	strace := testkit.Tool(t, "strace")
 	s := newSample(t)
 	for _, fault := range []string{"EIO", "ETIMEDOUT", "ENOMEM"} {
 		for _, lasts := range []string{"", "+"} {

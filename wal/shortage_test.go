@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -128,11 +129,7 @@ var shortages = []string{"EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR", "ENOSP
 // TestShortage_NeverEndsTheLog lets the k-th call of each thread that comes before the first write of a commit fail, and
 // some after it, for every k until none is left.
 func TestShortage_NeverEndsTheLog(t *testing.T) {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		notTested(t, "a shortage, since strace is missing", err)
-		return
-	}
+	strace := testkit.Tool(t, "strace")
 	for _, c := range []struct {
 		call string
 		dead bool   // also of the dead letters

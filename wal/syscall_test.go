@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -106,11 +107,7 @@ func settleStep(l *wal.Log, number int) {
 
 // TestEverySystemCallFailsOnce lets the k-th write, sync, and so on fail for every k until none is left.
 func TestEverySystemCallFailsOnce(t *testing.T) {
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		notTested(t, "system calls that fail, since strace is missing", err)
-		return
-	}
+	strace := testkit.Tool(t, "strace")
 	for _, call := range []string{"pwrite64", "fdatasync", "fsync", "fallocate", "/^ftruncate", "/^rename", "/^unlink"} {
 		for _, fault := range []string{"EIO", "ENOSPC"} {
 			t.Run(strings.TrimPrefix(call, "/^")+"/"+fault, func(t *testing.T) {

@@ -26,6 +26,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/client"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // certificates are an authority's and what it has signed, in files of an agent's folder.
@@ -235,7 +236,7 @@ func TestWhoMaySend(t *testing.T) {
 		}
 	}
 	a.dialSocketAt("guarded.sock").expectStored(`{"stream":"local","key":"k","data":1}`)
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		status, retry, _ := post(t, c, web, "clicks", "first")
 		if status != 429 || retry != "1" {
 			return fmt.Errorf("got %d, Retry-After %q, want 429 once it goes too fast", status, retry)
@@ -296,13 +297,13 @@ func TestRenewedCertificate(t *testing.T) {
 	c.issue("server")
 	c.write("web.tokens", []byte("first\nthird\n"))
 	a.signal(syscall.SIGHUP)
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if _, _, serial := post(t, c, web, "clicks", "first"); serial != c.last {
 			return fmt.Errorf("got the certificate %d, want %d, which was %d", serial, c.last, before)
 		}
 		return nil
 	})
-	eventually(t, 5*time.Second, func() error { // once its pace lets it
+	testkit.Eventually(t, 5*time.Second, func() error { // once its pace lets it
 		if got, _, _ := post(t, c, web, "clicks", "third"); got != 200 {
 			return fmt.Errorf("a new token: got %d", got)
 		}
@@ -313,7 +314,7 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 	c.write("server.pem", []byte("half of it"))
 	a.signal(syscall.SIGHUP)
-	eventually(t, 5*time.Second, func() error {
+	testkit.Eventually(t, 5*time.Second, func() error {
 		if !strings.Contains(a.out.String(), "a changed certificate can't be used; the one before stays in force") {
 			return errors.New("it is not said")
 		}
@@ -412,7 +413,7 @@ func TestWhoMayLook(t *testing.T) {
 	}
 	expect := func(token string, code int, says string) {
 		t.Helper()
-		eventually(t, 20*time.Second, func() error {
+		testkit.Eventually(t, 20*time.Second, func() error {
 			if got, said := ask(token); got != code || !strings.Contains(said, says) {
 				return fmt.Errorf("%s: got exit code %d and %s, want %d and %q", token, got, said, code, says)
 			}

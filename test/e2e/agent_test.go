@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // An agent is a running `standpipe agent` with its own folder and addresses, which stay the same
@@ -76,7 +77,7 @@ func (a *agent) start() {
 	a.t.Helper()
 	begin := time.Now()
 	a.launch()
-	eventually(a.t, 20*time.Second, func() error {
+	testkit.Eventually(a.t, 20*time.Second, func() error {
 		if a.ended() {
 			a.t.Fatalf("the agent ended with exit code %d before it was ready", a.exit(0))
 		}
@@ -249,7 +250,7 @@ func (s streamStatus) destination(name string) destinationStatus {
 func (a *agent) waitDelivered(stream string, want int, limit time.Duration) streamStatus {
 	a.t.Helper()
 	var s streamStatus
-	eventually(a.t, limit, func() error {
+	testkit.Eventually(a.t, limit, func() error {
 		s = a.stream(stream)
 		if s.Appended.Events != uint64(want) {
 			return fmt.Errorf("stream %s: appended %d events, want %d", stream, s.Appended.Events, want)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // A file that does not parse at a restart costs no backlog: the agent does not start, and touches nothing.
@@ -61,7 +63,7 @@ func TestRenamedDestinationKeepsItsEvents(t *testing.T) {
 	a.stop()
 	a.configure(named("renamed"))
 	a.start()
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		s := a.stream("clicks")
 		old, renamed := s.destination("live"), s.destination("renamed")
 		if old.State != "parked" || old.Pending.Events != 300 || renamed.Pending.Events != 300 {
@@ -73,7 +75,7 @@ func TestRenamedDestinationKeepsItsEvents(t *testing.T) {
 	a.configure(named("live"))
 	k.start()
 	a.start()
-	eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		if d := a.stream("clicks").destination("live"); d.Delivered.Events != 300 {
 			return fmt.Errorf("live has delivered %d of 300: %s", d.Delivered.Events, d.LastError)
 		}

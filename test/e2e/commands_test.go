@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -217,7 +219,7 @@ func TestDevAgent(t *testing.T) {
 	cmd := exec.Command(standpipe, "agent", "--dev")
 	cmd.Dir = a.dir
 	a.process = startProcess(t, cmd)
-	eventually(t, 10*time.Second, func() error { return a.expectCode("/readyz", 200) })
+	testkit.Eventually(t, 10*time.Second, func() error { return a.expectCode("/readyz", 200) })
 
 	sent := readings(43, 100)
 	send(t, a.dial(), "anything", sent)

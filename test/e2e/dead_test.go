@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/test/fakeaws"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // What Firehose refuses for good is a dead letter, survives a restart, and when Firehose takes it later it
@@ -40,7 +41,7 @@ func TestDeadLetterIsRequeuedUntilDelivered(t *testing.T) {
 	a.standpipeDead(0, "requeued 0 dead letters\n", "", "requeue", "--stream", "other")
 
 	a.standpipeDead(0, "requeued 1 dead letter\n", "", "requeue", "--stream", "odd", "--destination", "archive")
-	eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if got := fake.Stored(); got != 1 {
 			return fmt.Errorf("got %d records at Firehose, want 1", got)
 		}
@@ -64,7 +65,7 @@ func TestDeadLetterIsRequeuedUntilDelivered(t *testing.T) {
 // waitDead waits until every event of the stream is delivered or dead at Firehose.
 func (a *agent) waitDead(stream string, want int) {
 	a.t.Helper()
-	eventually(a.t, 20*time.Second, func() error {
+	testkit.Eventually(a.t, 20*time.Second, func() error {
 		s := a.stream(stream)
 		if d := s.destination("archive"); d.Dead.Events != uint64(want) || d.Pending.Events != 0 {
 			return fmt.Errorf("archive has %d dead and %d pending, want %d and 0", d.Dead.Events, d.Pending.Events, want)
@@ -83,7 +84,7 @@ type deadLetter struct {
 // deadLetter waits until the only letter is the one of this id.
 func (a *agent) deadLetter(id uint64) (letter deadLetter) {
 	a.t.Helper()
-	eventually(a.t, 20*time.Second, func() error {
+	testkit.Eventually(a.t, 20*time.Second, func() error {
 		_, out, _ := runProgram(a.t, "", "dead", "ls", "--json", "--address", a.admin)
 		letter = deadLetter{}
 		if err := json.Unmarshal([]byte(out), &letter); err != nil || letter.ID != id {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // An example is a program of client/examples and how it is run.
@@ -53,11 +55,7 @@ func shellExample(t *testing.T, a *agent, program string, args []string) *exec.C
 	t.Helper()
 	folder := t.TempDir()
 	for _, tool := range []string{program, "sh", "awk", "sed", "grep", "mktemp", "rm"} {
-		path, err := exec.LookPath(tool)
-		if err != nil {
-			t.Fatalf("%s is not installed: run `make standins` first", tool)
-		}
-		if err := os.Symlink(path, filepath.Join(folder, tool)); err != nil {
+		if err := os.Symlink(testkit.Tool(t, tool), filepath.Join(folder, tool)); err != nil {
 			t.Fatal(err)
 		}
 	}

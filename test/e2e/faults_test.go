@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // A fault is what becomes of one put on its way to a service.
@@ -180,7 +182,7 @@ func (f *faulty) doubt(body []byte) {
 // waitMet waits until so many puts have met a fault.
 func (f *faulty) waitMet(t *testing.T, puts int) {
 	t.Helper()
-	eventually(t, time.Minute, func() error {
+	testkit.Eventually(t, time.Minute, func() error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if f.met < puts {

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // smallLog is a log of 4 MiB; lines is a stream into a Kinesis that is away at first.
@@ -58,11 +60,11 @@ func TestFullLogRefusesAndRecovers(t *testing.T) {
 
 	k.start()
 	last := event{"k0", "room again"}
-	eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		_, err := client.Append(t.Context(), request("full", last))
 		return err
 	})
-	eventually(t, 10*time.Second, func() error { return a.expectCode("/readyz", 200) })
+	testkit.Eventually(t, 10*time.Second, func() error { return a.expectCode("/readyz", 200) })
 	a.waitDelivered("full", len(sent)+1, 30*time.Second)
 	a.stop()
 	live, _ := k.read("full")
@@ -115,7 +117,7 @@ func TestFullLogMakesProducersWait(t *testing.T) {
 			stored <- i
 		}
 	}()
-	eventually(t, 20*time.Second, func() error { return a.expectCode("/readyz", 503) })
+	testkit.Eventually(t, 20*time.Second, func() error { return a.expectCode("/readyz", 503) })
 	waiting := len(stored)
 	if waiting >= 120 {
 		t.Fatalf("got %d events of 50 KB stored in a log of 4 MiB", waiting)
@@ -148,7 +150,7 @@ func TestFullLogDropsTheOldest(t *testing.T) {
 	}
 	a.expectWithinSize()
 	k.start()
-	eventually(t, time.Minute, a.settled("full", 200))
+	testkit.Eventually(t, time.Minute, a.settled("full", 200))
 	s := a.stream("full")
 	d := s.destination("live")
 	a.stop()
@@ -200,7 +202,7 @@ func TestDamagedLogIsCounted(t *testing.T) {
 		t.Errorf("got offset %d, but those up to %d were given out", got.FirstOffset, len(sent))
 	}
 	k.start()
-	eventually(t, 30*time.Second, a.settled("s", a.stream("s").Appended.Events))
+	testkit.Eventually(t, 30*time.Second, a.settled("s", a.stream("s").Appended.Events))
 	s := a.stream("s")
 	d := s.destination("live")
 	a.stop()

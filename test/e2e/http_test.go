@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc"
 	_ "google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // httpListener are listener blocks, for an address and a folder.
@@ -49,6 +51,7 @@ func TestReadmeCurlLines(t *testing.T) {
 	if len(commands) < 4 {
 		t.Fatalf("README.md shows %d curl lines, want 4 at least", len(commands))
 	}
+	testkit.Tool(t, "curl")
 	address := freeAddress(t)
 	a := newAgent(t, "", "")
 	a.head += fmt.Sprintf(httpListener, address, a.dir)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // consumeKCL reads a stream as a consumer with Amazon's Kinesis Client Library does: the library's own class takes
@@ -110,7 +112,7 @@ func TestKCLDiscardsStrayRecordsWhole(t *testing.T) {
 	k.put("stray", "k1", []byte("alone"))
 	got, err := k.consumeKCL("stray")
 	if err != nil {
-		notTested(t, "Amazon's consumer library", err)
+		testkit.NotTested(t, "Amazon's consumer library", err)
 		return
 	}
 	if want := (verdict{events: 3}); owing([]event{{"k1", "one"}, {"k1", "two"}, {"k1", "alone"}}).judge(got) != want {

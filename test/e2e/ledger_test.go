@@ -22,6 +22,7 @@ import (
 	"time"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // moody is a Firehose that hangs, limps, fails or responds, as the test sets it, and records the events that it holds.
@@ -319,7 +320,7 @@ func (r *ledgerRun) end() {
 	r.configure(r.draw(true))
 	r.signal(syscall.SIGHUP)
 	for _, stream := range ledgerStreams {
-		eventually(r.t, time.Minute, r.settled(stream, r.stream(stream).Appended.Events))
+		testkit.Eventually(r.t, time.Minute, r.settled(stream, r.stream(stream).Appended.Events))
 	}
 	r.check(-1)
 	status := r.status()

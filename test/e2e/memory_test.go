@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 func TestTheRuntimeKnowsHowMuchMemoryItMayTake(t *testing.T) {
@@ -41,7 +43,7 @@ func TestAReloadTellsTheRuntimeAnew(t *testing.T) {
 	a.configure(one + streamBlock("more", fileDestination))
 	a.signal(syscall.SIGHUP)
 	want := regexp.MustCompile(`(?m)^go_gc_gomemlimit_bytes 1.09051904e\+08$`) // 104 MiB
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		if !want.MatchString(a.get("/metrics")) {
 			return errors.New("the limit is not that of two destinations")
 		}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // traceparent is the trace that the programs log in.
@@ -117,7 +119,7 @@ func TestOpenTelemetrySDKsWaitForRoom(t *testing.T) {
 			a.fill("other")
 			file, want := sampleReadings(t)
 			program := p.start(t, endpoint, file)
-			eventually(t, time.Minute, func() error {
+			testkit.Eventually(t, time.Minute, func() error {
 				if program.ended() {
 					t.Fatal("the program has ended before it was refused")
 				}

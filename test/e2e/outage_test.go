@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // Kinesis goes away and comes back, then the agent is killed five times within a moment: what was
@@ -21,7 +23,7 @@ func TestDestinationAndAgentBreak(t *testing.T) {
 
 	k.kill()
 	send(t, a.dial(), "outage", sent[2000:4000])
-	eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		s := a.stream("outage")
 		if d := s.destination("live"); d.State != "waiting" || d.LastError == "" || d.Pending.Events == 0 {
 			return fmt.Errorf("live is %s with %d pending and last error %q, want waiting", d.State, d.Pending.Events, d.LastError)
@@ -68,7 +70,7 @@ func TestKillAfterACalmMomentRepeatsNothing(t *testing.T) {
 // waitCalm waits until no destination of the stream has delivered anything for a while.
 func (a *agent) waitCalm(stream string, calm time.Duration) {
 	a.t.Helper()
-	eventually(a.t, 30*time.Second, func() error {
+	testkit.Eventually(a.t, 30*time.Second, func() error {
 		s := a.stream(stream)
 		for _, d := range s.Destinations {
 			last, err := time.Parse(time.RFC3339Nano, d.LastDeliveryAt)
@@ -128,7 +130,7 @@ func sendThroughKills(t *testing.T, a *agent, stream string, events []event) {
 // waitCuts waits until the link was cut so many times, or nothing is left to cut.
 func waitCuts(t *testing.T, a *agent, l *link, cuts int64) {
 	t.Helper()
-	eventually(t, time.Minute, func() error {
+	testkit.Eventually(t, time.Minute, func() error {
 		s := a.stream("lossy")
 		if d := s.destination("live"); d.Pending.Events > 0 && l.cuts.Load() < cuts {
 			return fmt.Errorf("%d cuts, %d events pending", l.cuts.Load(), d.Pending.Events)
@@ -167,7 +169,7 @@ func TestMissingStreamBlocksOnlyItself(t *testing.T) {
 	send(t, a.dial(), "late", sent)
 	send(t, a.dial(), "fine", sent)
 	a.waitDelivered("fine", len(sent), 20*time.Second)
-	eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		s := a.stream("late")
 		if d := s.destination("live"); d.State != "blocked" || d.LastError == "" || d.Pending.Events != 500 {
 			return fmt.Errorf("live is %s with %d pending and last error %q, want blocked with 500", d.State, d.Pending.Events, d.LastError)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // What a blocked destination has held for longer than max_age is dropped and counted, and said in the
@@ -26,13 +28,13 @@ func TestEventsThatAreTooOldAreDropped(t *testing.T) {
 	old := readings(61, 200)
 	send(t, client, "s", old)
 	send(t, client, "kept", old)
-	eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		if d := a.stream("s").destination("live"); d.Dropped.Reasons["age"] != 200 || d.Pending.Events != 0 {
 			return fmt.Errorf("got %+v dropped, %d pending", d.Dropped, d.Pending.Events)
 		}
 		return nil
 	})
-	eventually(t, 15*time.Second, func() error {
+	testkit.Eventually(t, 15*time.Second, func() error {
 		if !strings.Contains(a.out.String(), "events were dropped: reason=age stream=s destination=live events=200") {
 			return fmt.Errorf("the log does not say it")
 		}
@@ -45,7 +47,7 @@ func TestEventsThatAreTooOldAreDropped(t *testing.T) {
 	k.start()
 	young := readings(62, 50)
 	send(t, client, "s", young)
-	eventually(t, 30*time.Second, a.settled("s", 250))
+	testkit.Eventually(t, 30*time.Second, a.settled("s", 250))
 	d := a.stream("s").destination("live")
 	a.kill()
 	live, _ := k.read("s")
@@ -97,7 +99,7 @@ func TestAFullStreamIsFullAlone(t *testing.T) {
 
 	k.start()
 	last := event{"k0", "room again"}
-	eventually(t, 30*time.Second, func() error {
+	testkit.Eventually(t, 30*time.Second, func() error {
 		_, err := client.Append(t.Context(), request("bounded", last))
 		return err
 	})

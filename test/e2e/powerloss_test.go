@@ -39,7 +39,7 @@ func TestPowerLoss_OfAFileDestination(t *testing.T) {
 				err = way.Attach(d)
 			}
 			if err != nil {
-				notTested(t, "a file destination's power loss, since no file system could be mounted", err)
+				testkit.NotTested(t, "a file destination's power loss, since no file system could be mounted", err)
 				return
 			}
 			r := &powerRun{t: t, disk: d, acked: make(map[int]uint64)}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // hanging returns a Firehose destination whose endpoint accepts requests and never responds.
@@ -46,7 +48,7 @@ func TestSignals_StopEndsAReloadThatWaits(t *testing.T) {
 	destination := hanging(t, "x")
 	a := startAgent(t, "shutdown_timeout = \"1s\"\n", streamBlock("s", destination, fileDestination))
 	send(t, a.dial(), "s", readings(71, 20))
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		if got := a.stream("s").destination("local").Delivered.Events; got != 20 {
 			return fmt.Errorf("got %d events in the file", got)
 		}
@@ -73,7 +75,7 @@ func TestSignals_HangupDoesNotCutAStop(t *testing.T) {
 	a := startAgent(t, "shutdown_timeout = \"10m\"\n", streamBlock("away", unreachable(t)))
 	send(t, a.dial(), "away", readings(72, 20))
 	a.signal(syscall.SIGTERM)
-	eventually(t, 10*time.Second, a.notReady)
+	testkit.Eventually(t, 10*time.Second, a.notReady)
 	for range 5 {
 		a.signal(syscall.SIGHUP)
 		time.Sleep(100 * time.Millisecond)
@@ -95,7 +97,7 @@ func TestSignals_ManyHangups(t *testing.T) {
 		a.configure(streamBlock(fmt.Sprint("s", n), fileDestination))
 		a.signal(syscall.SIGHUP)
 	}
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		_, err := client.Append(t.Context(), request("s39", event{"k", "{}"}))
 		return err
 	})
@@ -116,7 +118,7 @@ func TestSignals_WhileWaitingForTheLock(t *testing.T) {
 		b.head = strings.Replace(b.head, b.path("data"), holder.path("data"), 1)
 		b.configure(streamBlock("s", fileDestination))
 		b.launch()
-		eventually(t, 10*time.Second, func() error {
+		testkit.Eventually(t, 10*time.Second, func() error {
 			if !strings.Contains(b.out.String(), "lock") {
 				return errors.New("it does not say that it waits for the lock")
 			}
@@ -131,9 +133,9 @@ func TestSignals_WhileWaitingForTheLock(t *testing.T) {
 	reloaded.configure(streamBlock("new", fileDestination))
 	reloaded.signal(syscall.SIGHUP)
 	holder.stop()
-	eventually(t, 20*time.Second, func() error { return reloaded.expectCode("/readyz", 200) })
+	testkit.Eventually(t, 20*time.Second, func() error { return reloaded.expectCode("/readyz", 200) })
 	client := reloaded.dial()
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		_, err := client.Append(t.Context(), request("new", event{"k", "{}"}))
 		return err
 	})

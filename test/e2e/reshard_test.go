@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // openShards returns a stream's open shards in the order of their hash keys.
@@ -124,7 +126,7 @@ func TestShardsSplitAndMergeUnderWay(t *testing.T) {
 				t.Errorf("got %d events where consumers discard them, want some by shard, none otherwise", len(got.astray))
 			}
 			if kcl, err := k.consumeKCL("moving"); err != nil {
-				notTested(t, "Amazon's consumer library", err)
+				testkit.NotTested(t, "Amazon's consumer library", err)
 			} else {
 				owing(sent).expectWhole(t, "Amazon's consumer library", kcl, 0)
 			}

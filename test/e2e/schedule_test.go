@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/test/fakeaws"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // A schedule draws the actions of an operator and of the environment on the three destinations of stream s.
@@ -68,7 +69,7 @@ func (s *schedule) reload(file string, refused bool) {
 	before := said()
 	s.a.configure(file)
 	s.a.signal(syscall.SIGHUP)
-	eventually(s.t, 30*time.Second, func() error {
+	testkit.Eventually(s.t, 30*time.Second, func() error {
 		if said() == before {
 			return fmt.Errorf("it says nothing of the reload")
 		}

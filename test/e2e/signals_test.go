@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // unreachable is a Kinesis that nobody answers for.
@@ -63,7 +65,7 @@ func TestSecondTermStopsAtOnce(t *testing.T) {
 	sent := readings(23, 50)
 	send(t, a.dial(), "away", sent)
 	a.signal(syscall.SIGTERM)
-	eventually(t, 10*time.Second, a.notReady)
+	testkit.Eventually(t, 10*time.Second, a.notReady)
 	if a.ended() {
 		t.Fatalf("ended with exit code %d after one SIGTERM, with events pending and time left", a.exit(0))
 	}
@@ -96,7 +98,7 @@ func TestReloadApplies(t *testing.T) {
 
 	a.configure(old + streamBlock("new", fileDestination))
 	a.signal(syscall.SIGHUP)
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		_, err := client.Append(t.Context(), request("new", sent...))
 		return err
 	})
@@ -115,7 +117,7 @@ func TestReloadOfABadFileChangesNothing(t *testing.T) {
 	send(t, client, "old", readings(25, 10))
 	a.configure(streamBlock("new", "\n  destination \"file\" \"local\" {\n    paht = \"x\"\n  }"))
 	a.signal(syscall.SIGHUP)
-	eventually(t, 10*time.Second, func() error {
+	testkit.Eventually(t, 10*time.Second, func() error {
 		if !regexp.MustCompile(`agent\.hcl:\d+:\d+: .*paht`).MatchString(a.out.String()) {
 			return errors.New("the fault is not in the log")
 		}
@@ -142,12 +144,12 @@ func TestRemovedDestinationIsParked(t *testing.T) {
 
 	a.configure(streamBlock("clicks", fileDestination))
 	a.signal(syscall.SIGHUP)
-	eventually(t, 10*time.Second, a.parked("live", 200))
+	testkit.Eventually(t, 10*time.Second, a.parked("live", 200))
 	send(t, a.dial(), "clicks", sent[200:400])
-	eventually(t, 10*time.Second, a.parked("live", 400))
+	testkit.Eventually(t, 10*time.Second, a.parked("live", 400))
 	a.stop()
 	a.start()
-	eventually(t, 10*time.Second, a.parked("live", 400))
+	testkit.Eventually(t, 10*time.Second, a.parked("live", 400))
 
 	k.start()
 	a.configure(both)

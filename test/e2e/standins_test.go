@@ -22,6 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 const region = "eu-west-1"
@@ -38,7 +40,7 @@ func standin(t *testing.T, parts ...string) string {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "installed")); err != nil {
-		t.Fatalf("the stand-ins for AWS are not installed: run `make standins` first (%v)", err)
+		testkit.Missing(t, "the stand-ins for AWS", err)
 	}
 	return filepath.Join(append([]string{dir}, parts...)...)
 }
@@ -68,7 +70,7 @@ func (k *kinesalite) start() {
 // waitListening waits until somebody accepts connections at address.
 func (p *process) waitListening(address string) {
 	p.t.Helper()
-	eventually(p.t, 30*time.Second, func() error {
+	testkit.Eventually(p.t, 30*time.Second, func() error {
 		if p.ended() {
 			p.t.Fatalf("%v ended: %s", p.cmd.Args, p.out)
 		}
@@ -104,7 +106,7 @@ func (k *kinesalite) create(stream string, shards int32) {
 
 func (k *kinesalite) waitActive(stream string) {
 	k.t.Helper()
-	eventually(k.t, 10*time.Second, func() error {
+	testkit.Eventually(k.t, 10*time.Second, func() error {
 		out, err := k.client().DescribeStreamSummary(k.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: &stream})
 		if err == nil && out.StreamDescriptionSummary.StreamStatus != types.StreamStatusActive {
 			err = fmt.Errorf("stream %s is %s", stream, out.StreamDescriptionSummary.StreamStatus)

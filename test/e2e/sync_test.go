@@ -16,22 +16,15 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-)
 
-func findStrace(t *testing.T) string {
-	t.Helper()
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		t.Fatal("strace is missing: `make standins` installs it")
-	}
-	return strace
-}
+	"github.com/standpipe/standpipe/test/testkit"
+)
 
 // failing lets an agent's system calls fail from the next start on. strace counts the calls of each thread by
 // itself: with 20+ every thread's twentieth fails, and all after it.
 func (a *agent) failing(call, fault, when string) {
 	a.t.Helper()
-	a.under = []string{findStrace(a.t), "-f", "-o", a.path("strace.out"), "-e", "trace=" + call, "-e",
+	a.under = []string{testkit.Tool(a.t, "strace"), "-f", "-o", a.path("strace.out"), "-e", "trace=" + call, "-e",
 		fmt.Sprintf("inject=%s:error=%s:when=%s", call, fault, when)}
 }
 
@@ -78,7 +71,7 @@ func TestFailedDiskEndsTheAgent(t *testing.T) {
 			a := newAgent(t, "", streamBlock("s", fileDestination))
 			a.failing(test.call, test.fault, test.when)
 			a.launch()
-			eventually(t, 20*time.Second, func() error { return a.expectCode("/readyz", http.StatusOK) })
+			testkit.Eventually(t, 20*time.Second, func() error { return a.expectCode("/readyz", http.StatusOK) })
 
 			sent := readings(35, 5000)
 			acked, err := appendUntilRefused(t, a, sent)
@@ -86,7 +79,7 @@ func TestFailedDiskEndsTheAgent(t *testing.T) {
 				t.Fatalf("got %v after %d events were acked, want UNAVAILABLE", err, acked)
 			}
 			failed := time.Now()
-			eventually(t, 3*time.Second, func() error { return a.expectCode("/readyz", http.StatusServiceUnavailable) })
+			testkit.Eventually(t, 3*time.Second, func() error { return a.expectCode("/readyz", http.StatusServiceUnavailable) })
 			a.expectFailure(failed)
 			expectStoredAfter(t, a, sent, acked)
 		})
@@ -118,10 +111,10 @@ func TestFullDiskIsNoFailure(t *testing.T) {
 	a := newAgent(t, "", streamBlock("s", fileDestination))
 	a.failing("pwrite64", "ENOSPC", "40..43")
 	a.launch()
-	eventually(t, 20*time.Second, func() error { return a.expectCode("/readyz", http.StatusOK) })
+	testkit.Eventually(t, 20*time.Second, func() error { return a.expectCode("/readyz", http.StatusOK) })
 	client, sent, refused := a.dial(), readings(36, 600), 0
 	for at := 0; at < len(sent); at += 10 {
-		eventually(t, 20*time.Second, func() error {
+		testkit.Eventually(t, 20*time.Second, func() error {
 			_, err := client.Append(t.Context(), request("s", sent[at:at+10]...))
 			if err != nil {
 				refused++
@@ -164,15 +157,15 @@ func TestLogFailsWhileTheAgentDrains(t *testing.T) {
 	sent := readings(37, 50)
 	send(t, a.dial(), "s", sent)
 	a.signal(syscall.SIGTERM)
-	eventually(t, 10*time.Second, a.notReady)
+	testkit.Eventually(t, 10*time.Second, a.notReady)
 	if a.ended() {
 		t.Fatalf("ended with exit code %d, with events pending and time left", a.exit(0))
 	}
 	// A request that fails is counted, and so there is a checkpoint to write now and then.
 	trace := a.path("strace.out")
-	startProcess(t, exec.Command(findStrace(t), "-f", "-o", trace, "-p", fmt.Sprint(a.cmd.Process.Pid), "-e", "trace=fdatasync",
+	startProcess(t, exec.Command(testkit.Tool(t, "strace"), "-f", "-o", trace, "-p", fmt.Sprint(a.cmd.Process.Pid), "-e", "trace=fdatasync",
 		"-e", "inject=fdatasync:error=EIO"))
-	eventually(t, 20*time.Second, func() error {
+	testkit.Eventually(t, 20*time.Second, func() error {
 		calls, err := os.ReadFile(trace)
 		if err == nil && !strings.Contains(string(calls), "(INJECTED)") {
 			return errors.New("no sync has failed yet")
@@ -199,7 +192,7 @@ func TestRollingUpdate(t *testing.T) {
 	send(t, a.dial(), "s", sent[:200])
 	before := a.process
 	a.signal(syscall.SIGTERM)
-	eventually(t, 10*time.Second, a.notReady)
+	testkit.Eventually(t, 10*time.Second, a.notReady)
 	a.start() // waits until it accepts events
 	if code := before.exit(5 * time.Second); code != 0 {
 		t.Errorf("got exit code %d of the agent before, want 0", code)
