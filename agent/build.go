@@ -10,6 +10,10 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
+	discardsink "github.com/standpipe/standpipe/shipper/sink/discard"
+	"github.com/standpipe/standpipe/shipper/sink/file"
+	"github.com/standpipe/standpipe/shipper/sink/firehose"
+	"github.com/standpipe/standpipe/shipper/sink/kinesis"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -40,27 +44,27 @@ func (b buildSlots) acquire(ctx context.Context) (release func(), ok bool) {
 
 // openSink builds the configured sink. It reads files of this host and opens no connection.
 func openSink(ctx context.Context, stream string, d config.Destination, around *shipper.Envelope, cursor *wal.Cursor, logger hclog.Logger) (shipper.Sink, error) {
-	aws := sink.AWSOptions{
+	aws := sink.AWS{
 		Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
 		Timeout: d.Retry.Timeout,
 	}
 	if state := cursor.State(); d.Type != "file" && state != nil {
 		// It was a file until now, and may have been killed then.
-		state = sink.FinishFiles(sink.FileOptions{Path: ".", Stream: stream, State: state, Checkpoint: cursor.Stat().Checkpoint, Logger: logger})
+		state = file.Finish(file.Options{Path: ".", Stream: stream, State: state, Checkpoint: cursor.Stat().Checkpoint, Logger: logger})
 		cursor.Settle(wal.Settlement{State: state})
 	}
 	switch d.Type {
 	case "kinesis":
-		return sink.NewKinesis(ctx, kinesisOptions(d, around, aws))
+		return kinesis.New(ctx, kinesisOptions(d, around, aws))
 	case "firehose":
-		return sink.NewFirehose(ctx, firehoseOptions(d, around, aws))
+		return firehose.New(ctx, firehoseOptions(d, around, aws))
 	case "file":
-		return sink.OpenFile(sink.FileOptions{
+		return file.Open(file.Options{
 			Path: d.Path, Stream: stream, RollSize: d.RollSize, RollInterval: d.RollInterval, FileMode: d.FileMode,
 			Envelope: around, State: cursor.State(), Checkpoint: cursor.Stat().Checkpoint, Logger: logger,
 		})
 	case discardType:
-		return sink.NewDiscard(discardShape), nil
+		return discardsink.New(discardShape), nil
 	}
 	return nil, fmt.Errorf("unknown type %q", d.Type)
 }
@@ -69,11 +73,11 @@ func openSink(ctx context.Context, stream string, d config.Destination, around *
 func shapeOf(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
 	switch d.Type {
 	case "kinesis":
-		return kinesisOptions(d, around, sink.AWSOptions{}).Shape()
+		return kinesisOptions(d, around, sink.AWS{}).Shape()
 	case "firehose":
-		return firehoseOptions(d, around, sink.AWSOptions{}).Shape()
+		return firehoseOptions(d, around, sink.AWS{}).Shape()
 	case "file":
-		return sink.FileOptions{Envelope: around}.Shape(), nil
+		return file.Options{Envelope: around}.Shape(), nil
 	case discardType:
 		return discardShape, nil
 	}

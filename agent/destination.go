@@ -6,21 +6,23 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/shipper/sink/firehose"
+	"github.com/standpipe/standpipe/shipper/sink/kinesis"
 )
 
 // checkKeys is how often a Kinesis stream is asked whether it still goes by partition keys, and how
 // long a record may be.
 const checkKeys = 5 * time.Minute
 
-func kinesisOptions(d config.Destination, around *shipper.Envelope, aws sink.AWSOptions) sink.KinesisOptions {
-	return sink.KinesisOptions{
+func kinesisOptions(d config.Destination, around *shipper.Envelope, aws sink.AWS) kinesis.Options {
+	return kinesis.Options{
 		Stream: d.Stream, Aggregate: shipper.Framing(d.Aggregate), ByShard: d.AggregateBy == "shard", Order: sink.Order(d.Order), AimRecord: int(d.Batch.RecordSize),
 		Compression: compressionOf(d), Envelope: around, CheckKeys: checkKeys, Quota: quotaOf(d), AWS: aws,
 	}
 }
 
-func firehoseOptions(d config.Destination, around *shipper.Envelope, aws sink.AWSOptions) sink.FirehoseOptions {
-	return sink.FirehoseOptions{
+func firehoseOptions(d config.Destination, around *shipper.Envelope, aws sink.AWS) firehose.Options {
+	return firehose.Options{
 		DeliveryStream: d.DeliveryStream, AimRecord: int(d.Batch.RecordSize), Order: sink.Order(d.Order), OneKey: d.OneKeyPerRecord,
 		Compression: compressionOf(d), Envelope: around, Quota: quotaOf(d), AWS: aws,
 	}

@@ -20,6 +20,8 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/shipper/sink/firehose"
+	"github.com/standpipe/standpipe/shipper/sink/kinesis"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -75,13 +77,13 @@ func backlog(b *testing.B, keys int) *wal.Log {
 }
 
 func open(b *testing.B, to, endpoint string) shipper.Sink {
-	aws := sink.AWSOptions{Region: "us-east-1", Endpoint: endpoint, Credentials: credentials.NewStaticCredentialsProvider("id", "secret", "")}
+	aws := sink.AWS{Region: "us-east-1", Endpoint: endpoint, Credentials: credentials.NewStaticCredentialsProvider("id", "secret", "")}
 	var s shipper.Sink
 	var err error
 	if to == "firehose" {
-		s, err = sink.NewFirehose(b.Context(), sink.FirehoseOptions{DeliveryStream: "s", AWS: aws})
+		s, err = firehose.New(b.Context(), firehose.Options{DeliveryStream: "s", AWS: aws})
 	} else {
-		s, err = sink.NewKinesis(b.Context(), sink.KinesisOptions{Stream: "s", AWS: aws})
+		s, err = kinesis.New(b.Context(), kinesis.Options{Stream: "s", AWS: aws})
 	}
 	if err != nil {
 		b.Fatal(err)

@@ -59,8 +59,8 @@ func Start(t testing.TB) *Server {
 func (s *Server) URL() string { return s.http.URL }
 
 // Options are those of a destination that writes to the server.
-func (s *Server) Options() sink.AWSOptions {
-	return sink.AWSOptions{
+func (s *Server) Options() sink.AWS {
+	return sink.AWS{
 		Region:      "eu-west-1",
 		Endpoint:    s.URL(),
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDFAKE", "secret", ""),

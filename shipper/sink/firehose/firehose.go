@@ -1,0 +1,134 @@
+package firehose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
+	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/shipper/sink/internal/awsclient"
+)
+
+// Limits of PutRecordBatch; doc.go names their sources.
+const (
+	maxRecord    = 1000 << 10 // before base64, the newline included
+	maxBatch     = 3 << 20    // 4 MiB; it is not said whether base64 counts
+	batchRecords = 500
+	recordEvents = 500 // with more, a record is silently not taken apart
+	billedStep   = 5 << 10
+)
+
+// Options says where a Firehose destination puts its records.
+type Options struct {
+	DeliveryStream string        // the Firehose stream's name
+	AimRecord      int           // bytes; 0: 500 KiB; at most 1,024,000
+	Order          sink.Order    // "": sink.OrderKey; sink.OrderStrict is none of Firehose's
+	OneKey         bool          // a record holds events of one key, for dynamic partitioning
+	Quota          shipper.Quota // a zero is the service's own in that region, at AWS's endpoints
+	Envelope       *shipper.Envelope
+	Compression    shipper.Compression // for Firehose streams that write to S3 what they get, as it is
+	AWS            sink.AWS
+}
+
+// Sink is an Amazon Data Firehose stream, written to directly, as a destination. It has no
+// keys: a record packs the lines of several unless the options say otherwise.
+type Sink struct {
+	client  *firehose.Client
+	stream  string
+	shape   shipper.Shape
+	timeout time.Duration // of a request; 0: none
+}
+
+// New returns the destination. It reads the AWS configuration and dials nobody.
+func New(ctx context.Context, o Options) (*Sink, error) {
+	shape, err := o.Shape()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := awsclient.Config(ctx, o.AWS)
+	if err != nil {
+		return nil, err
+	}
+	client := firehose.NewFromConfig(cfg, func(o *firehose.Options) {
+		o.Protocol = awsclient.WholeBody{ClientProtocol: o.Protocol, Encode: encode}
+	})
+	shape.Quota = awsclient.Quota(o.Quota, regionQuota(client.Options().Region), client.Options().BaseEndpoint)
+	return &Sink{client: client, stream: o.DeliveryStream, shape: shape, timeout: o.AWS.Timeout}, nil
+}
+
+// Shape returns what the destination takes, but for the quota; that depends on the region.
+func (o Options) Shape() (shipper.Shape, error) {
+	s := shipper.Shape{
+		Framing:      shipper.FramingLines, // never KPL: Firehose does not take it apart here
+		MaxRecord:    maxRecord,
+		AimRecord:    awsclient.AimRecord(o.AimRecord, maxRecord),
+		RecordEvents: recordEvents,
+		BatchRecords: batchRecords,
+		MaxBatch:     maxBatch,
+		AimBatch:     maxBatch,
+		BilledStep:   billedStep,
+		OneKey:       o.OneKey,
+		AnyOrder:     o.Order == sink.OrderNone,
+		Envelope:     o.Envelope,
+		Compression:  o.Compression,
+	}
+	if o.Compression != shipper.Plain {
+		s.RecordEvents = 0 // nobody takes it apart
+	}
+	switch {
+	case o.DeliveryStream == "":
+		return s, errors.New("firehose: no delivery stream is named")
+	case o.Order != "" && o.Order != sink.OrderKey && o.Order != sink.OrderNone:
+		return s, fmt.Errorf("firehose: unknown order %q", o.Order)
+	case o.OneKey && o.Compression != shipper.Plain:
+		return s, errors.New("firehose: dynamic partitioning can't read compressed records")
+	}
+	return s, nil
+}
+
+// Shape never changes.
+func (f *Sink) Shape() shipper.Shape { return f.shape }
+
+// Send puts the batch with one PutRecordBatch request.
+func (f *Sink) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
+	ctx, cancel := awsclient.Within(ctx, f.timeout)
+	defer cancel()
+	ctx, sent := awsclient.CountSent(ctx)
+	reply := f.put(ctx, batch)
+	awsclient.NoteSent(&reply, sent)
+	return reply
+}
+
+func (f *Sink) put(ctx context.Context, batch []shipper.Record) shipper.Response {
+	out, err := f.client.PutRecordBatch(ctx, f.request(batch))
+	if err != nil {
+		return awsclient.FailedResponse(err, batch)
+	}
+	entries := make([]awsclient.Result, len(out.RequestResponses))
+	for i, r := range out.RequestResponses {
+		entries[i] = awsclient.Result{ID: r.RecordId, Code: r.ErrorCode, Text: r.ErrorMessage}
+	}
+	return awsclient.ResponseOf(len(batch), out.FailedPutCount, entries)
+}
+
+func (f *Sink) request(batch []shipper.Record) *firehose.PutRecordBatchInput {
+	in := &firehose.PutRecordBatchInput{
+		DeliveryStreamName: &f.stream,
+		Records:            make([]types.Record, len(batch)),
+	}
+	for i := range batch {
+		in.Records[i].Data = awsclient.Payload(batch[i].Data)
+	}
+	return in
+}
+
+// Close lets idle connections go.
+func (f *Sink) Close() error {
+	awsclient.CloseIdle(f.client.Options().HTTPClient)
+	return nil
+}

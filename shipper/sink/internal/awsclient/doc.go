@@ -1,0 +1,22 @@
+// Package awsclient is the part that the sinks for AWS services share: the configuration of an SDK client, its HTTP
+// transport, its credentials, and the classification of errors and results.
+//
+// # Contract
+//
+//   - Config opens no connection. It reads the environment and the shared files.
+//   - The SDK's retries are off: the shipper retries.
+//   - Each client has HTTP connections of its own, and HTTP/1.1 only, so one lane's slow request stops no other lane's.
+//   - Classify and ResponseOf use the same table of codes (classes). HTTP 200 alone is no success: a response with
+//     another number of results than records, a result that has neither an ID nor an error code, or a count of failures
+//     that the results don't show, is a failure whose outcome is unknown.
+//   - Retry-After is passed on, at most an hour.
+//   - Credentials that can't be fetched, or that the service rejects as expired or unknown, are loaded again by the next
+//     request, from the environment and the shared files as they are then. Rotated keys need no restart.
+//   - A wrong clock of this host costs one request: the SDK corrects the time by the Date of a response.
+//   - The proxy of the environment is used for services, never for the sources of credentials.
+//
+// # Assumptions
+//
+// The table of codes was read in November 2026 from the API references of PutRecords, PutRecord and PutRecordBatch and
+// from AWS's page "Common Errors". A test holds that every error type of the SDK's two packages has a class.
+package awsclient

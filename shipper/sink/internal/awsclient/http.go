@@ -1,0 +1,110 @@
+package awsclient
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
+)
+
+// maxReply bounds a reply: 500 results with their texts are below 200 KiB.
+const maxReply = 16 << 20
+
+// wholeReply is the HTTP client under the SDK. It returns a reply only once all of it has been
+// read, and hides the request body's WriteTo.
+//
+// Both keep acknowledged records from being sent twice. The SDK (smithy-go v1.28.8, ClientHandler)
+// closes the request's body as soon as the reply's header is there. net/http's writer may then not
+// be done: having written everything, it probes the body for more than its Content-Length, with
+// io.Copy, which prefers WriteTo; and WriteTo of the SDK's closed body answers io.EOF, an error
+// where Read's io.EOF is none. net/http closes the connection for it, under the SDK, which is
+// reading the reply: "deserialization failed ... use of closed network connection", although the
+// records are stored. A fast service on a loaded host was seen to hit that window in up to one of
+// 200 large requests.
+type wholeReply struct{ client *http.Client }
+
+// newWholeReply returns one over a transport of its own, configured as c's is.
+func newWholeReply(c *awshttp.BuildableClient) wholeReply {
+	return wholeReply{&http.Client{Transport: c.GetTransport(), CheckRedirect: noRedirect}}
+}
+
+// noRedirect: these services redirect nobody; whoever does is not one of them.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+func (w wholeReply) Do(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		sent, _ := req.Context().Value(sentKey{}).(*atomic.Int64)
+		req = req.WithContext(req.Context()) // a copy: the SDK closes the body that it knows
+		req.Body = onlyReader{req.Body, sent}
+	}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return resp, err
+	}
+	body, err := readReply(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read reply %d: %w", resp.StatusCode, err)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// CloseIdle lets the connections go that no request uses.
+func CloseIdle(c aws.HTTPClient) {
+	if w, ok := c.(wholeReply); ok {
+		w.client.CloseIdleConnections()
+	}
+}
+
+func readReply(r io.ReadCloser) ([]byte, error) {
+	defer r.Close()
+	body, err := io.ReadAll(io.LimitReader(r, maxReply+1))
+	if err == nil && len(body) > maxReply {
+		return nil, fmt.Errorf("more than %d bytes", maxReply)
+	}
+	return body, err
+}
+
+// onlyReader has no methods but these. It counts what goes out.
+type onlyReader struct {
+	rc   io.ReadCloser
+	sent *atomic.Int64 // nil: nobody asks
+}
+
+func (r onlyReader) Read(p []byte) (int, error) {
+	n, err := r.rc.Read(p)
+	if r.sent != nil {
+		r.sent.Add(int64(n))
+	}
+	return n, err
+}
+
+func (r onlyReader) Close() error { return r.rc.Close() }
+
+type sentKey struct{}
+
+// CountSent returns a context whose requests count the bytes of their bodies as they go out.
+func CountSent(ctx context.Context) (context.Context, *atomic.Int64) {
+	sent := new(atomic.Int64)
+	return context.WithValue(ctx, sentKey{}, sent), sent
+}
+
+// NoteSent notes the number of bytes that went out in a response. A timeout before the first byte of the request's
+// body becomes a connection error: no connection was established in time, which is no evidence about a link's speed.
+func NoteSent(response *shipper.Response, sent *atomic.Int64) {
+	response.Sent = int(sent.Load())
+	if response.Err == nil || response.Err.Code != failure.CodeTimeout || response.Sent > 0 {
+		return
+	}
+	e := *response.Err
+	e.Code = failure.CodeConnection
+	response.Err, response.Code = &e, e.Code
+}

@@ -1,0 +1,128 @@
+package kinesis
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/shipper/sink/internal/awsclient"
+)
+
+// Sink is an Amazon Kinesis data stream as a destination.
+type Sink struct {
+	client  *kinesis.Client
+	stream  string
+	order   sink.Order
+	timeout time.Duration // of a request; 0: none
+
+	first shipper.Shape // before the stream has said anything
+	aim   int
+	shape atomic.Pointer[shipper.Shape]
+
+	check     streamCheck
+	shards    shardMap
+	sequences sequences // sink.OrderStrict
+}
+
+// New returns the destination. It reads the AWS configuration and dials nobody.
+func New(ctx context.Context, o Options) (*Sink, error) {
+	shape, err := o.Shape()
+	if err != nil {
+		return nil, err
+	}
+	if a, err := arn.Parse(o.Stream); err == nil {
+		o.AWS.Region = a.Region
+	}
+	cfg, err := awsclient.Config(ctx, o.AWS)
+	if err != nil {
+		return nil, err
+	}
+	client := kinesis.NewFromConfig(cfg, func(o *kinesis.Options) { o.Protocol = awsclient.WholeBody{ClientProtocol: o.Protocol, Encode: encode} })
+	shape.Quota = awsclient.Quota(o.Quota, shardQuota, client.Options().BaseEndpoint)
+	k := &Sink{
+		client:  client,
+		stream:  o.Stream,
+		order:   o.Order,
+		timeout: o.AWS.Timeout,
+		first:   shape,
+		aim:     o.AimRecord,
+		check:   streamCheck{every: o.CheckKeys},
+		shards:  shardMap{again: o.ShardsAgain, doubt: make(chan struct{}, 1)},
+	}
+	k.shape.Store(&shape)
+	return k, nil
+}
+
+// Shape follows what the stream last said of itself.
+func (k *Sink) Shape() shipper.Shape { return *k.shape.Load() }
+
+// Send puts the batch with one PutRecords request, or, in strict order, its record with PutRecord.
+func (k *Sink) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
+	ctx, cancel := awsclient.Within(ctx, k.timeout)
+	defer cancel()
+	if err := k.allowed(ctx, batch); err != nil {
+		return shipper.Response{Err: err, Code: "refused"}
+	}
+	ctx, sent := awsclient.CountSent(ctx)
+	reply := k.put(ctx, batch)
+	awsclient.NoteSent(&reply, sent)
+	if refusedForLength(reply) {
+		k.check.doubt()
+	}
+	return reply
+}
+
+func (k *Sink) put(ctx context.Context, batch []shipper.Record) shipper.Response {
+	if k.order == sink.OrderStrict {
+		return k.putStrict(ctx, batch)
+	}
+	out, err := k.client.PutRecords(ctx, k.request(batch))
+	if err != nil {
+		return awsclient.FailedResponse(err, batch)
+	}
+	entries := make([]awsclient.Result, len(out.Records))
+	shards := make([]*string, len(out.Records))
+	for i, r := range out.Records {
+		entries[i] = awsclient.Result{ID: r.SequenceNumber, Code: r.ErrorCode, Text: r.ErrorMessage}
+		shards[i] = r.ShardId
+	}
+	reply := awsclient.ResponseOf(len(batch), out.FailedRecordCount, entries)
+	if reply.Err == nil {
+		k.landed(ctx, batch, shards, &reply)
+	}
+	return reply
+}
+
+func (k *Sink) request(batch []shipper.Record) *kinesis.PutRecordsInput {
+	in := &kinesis.PutRecordsInput{Records: make([]types.PutRecordsRequestEntry, len(batch))}
+	for i := range batch {
+		in.Records[i] = types.PutRecordsRequestEntry{
+			PartitionKey: &batch[i].Key,
+			Data:         awsclient.Payload(batch[i].Data),
+		}
+	}
+	in.StreamName, in.StreamARN = k.named()
+	return in
+}
+
+// named returns the stream as a request names it: by name or by ARN.
+func (k *Sink) named() (name, arn *string) {
+	if strings.HasPrefix(k.stream, "arn:") {
+		return nil, aws.String(k.stream)
+	}
+	return aws.String(k.stream), nil
+}
+
+// Close lets idle connections go.
+func (k *Sink) Close() error {
+	awsclient.CloseIdle(k.client.Options().HTTPClient)
+	return nil
+}

@@ -1,0 +1,103 @@
+package kinesis
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink"
+	"github.com/standpipe/standpipe/shipper/sink/internal/awsclient"
+)
+
+// Limits of PutRecords; doc.go names their sources.
+const (
+	maxRecord    = 1 << 20 // data and key; a stream's MaxRecordSizeInKiB unless raised
+	largeRecord  = 10 << 20
+	maxBatch     = 5 << 20 // 10 MiB since October 2025; older services and stand-ins take 5
+	batchRecords = 500
+	billedStep   = 1 << 10 // on demand
+	unitStep     = 25 << 10
+)
+
+// strictInFlight is a request for each lane.
+const strictInFlight = 64
+
+// Options says where a Kinesis destination puts its records.
+type Options struct {
+	Stream    string          // the data stream's name or ARN; an ARN's region wins over AWS.Region
+	Aggregate shipper.Framing // "": FramingKPL
+	AimRecord int             // bytes; 0: 500 KiB; at most MaxRecord
+	Order     sink.Order      // "": sink.OrderKey
+	// ByShard lets a record hold events of all keys of a shard; with FramingKPL, and not sink.OrderStrict.
+	ByShard   bool
+	MaxRecord int // bytes, the key counted, until the stream says its MaxRecordSizeInKiB; 0: 1 MiB
+	Envelope  *shipper.Envelope
+	// Compression is for consumers that decompress a record; not with FramingKPL, which their library
+	// takes apart before they see it.
+	Compression shipper.Compression
+	// CheckKeys is how often Send first asks the stream how long a record may be, and whether it still
+	// goes by partition keys: where it does not, it refuses to ship unless Order is sink.OrderNone. 0: never.
+	// Follow asks for the shards as often, and early at most every ShardsAgain; 0: 10 s.
+	CheckKeys, ShardsAgain time.Duration
+	Quota                  shipper.Quota // of each shard; a zero is the service's own, at AWS's endpoints
+	AWS                    sink.AWS
+}
+
+// shardQuota is what a shard takes, in either capacity mode: Kinesis Data Streams Developer Guide,
+// "Quotas and limits" and "Large records", November 2026. The guide says 1 MB.
+var shardQuota = shipper.Quota{Bytes: 1_000_000, Records: 1000}
+
+// Shape returns what the destination takes before the stream has said anything of itself.
+func (o Options) Shape() (shipper.Shape, error) {
+	s := shipper.Shape{
+		Framing:      o.Aggregate,
+		OneKey:       true,
+		KeyCounts:    true,
+		BatchRecords: batchRecords,
+		AimBatch:     maxBatch,
+		BilledStep:   billedStep,
+		UnitStep:     unitStep,
+		Envelope:     o.Envelope,
+		Compression:  o.Compression,
+	}
+	limitRecords(&s, o.MaxRecord, o.AimRecord)
+	switch o.Order {
+	case sink.OrderStrict:
+		s.BatchRecords, s.InFlight = 1, strictInFlight
+	case sink.OrderNone:
+		s.AnyOrder = true
+	case sink.OrderKey, "":
+	default:
+		return s, fmt.Errorf("kinesis: unknown order %q", o.Order)
+	}
+	switch o.Aggregate {
+	case "":
+		s.Framing = shipper.FramingKPL
+	case shipper.FramingNone:
+		s.RecordEvents = 1
+	case shipper.FramingKPL, shipper.FramingLines:
+	default:
+		return s, fmt.Errorf("kinesis: unknown framing %q", o.Aggregate)
+	}
+	if s.ByShard = o.ByShard; o.ByShard && (s.Framing != shipper.FramingKPL || o.Order == sink.OrderStrict) {
+		return s, fmt.Errorf("kinesis: framing %q in order %q can't be by shard", s.Framing, o.Order)
+	}
+	if o.Stream == "" {
+		return s, errors.New("kinesis: no stream is named")
+	}
+	if s.Framing == shipper.FramingKPL && o.Compression != shipper.Plain {
+		return s, errors.New("kinesis: aggregated records can't be compressed: nobody could take them apart")
+	}
+	return s, nil
+}
+
+// limitRecords sets how long a record may be, 0 being the default of the service, and what follows.
+func limitRecords(s *shipper.Shape, most, want int) {
+	if most <= 0 {
+		most = maxRecord
+	}
+	s.MaxRecord = min(most, largeRecord)
+	s.AimRecord = awsclient.AimRecord(want, s.MaxRecord)
+	s.MaxBatch = max(maxBatch, s.MaxRecord)
+}
