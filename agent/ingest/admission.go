@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 
 	"google.golang.org/grpc/codes"
@@ -98,9 +99,25 @@ func pace(who *access.Sender, events, bytes int) *refusal {
 	return r
 }
 
-// peerAddr is the address of a producer whose process is known: gRPC tells a request nothing else of its
-// connection.
+// peerAddr is the address of a producer whose process is known. A connection's address is all that gRPC passes on to a
+// request.
 type peerAddr struct {
 	net.Addr
 	peer *access.Peer
+}
+
+// peerAddrOf returns the address of a connection with the process at its other end, if the kernel knows it.
+func peerAddrOf(conn net.Conn) net.Addr {
+	if peer := access.PeerOf(conn); peer != nil {
+		return peerAddr{conn.RemoteAddr(), peer}
+	}
+	return conn.RemoteAddr()
+}
+
+// shownBy returns what a connection with that address shows of its producer.
+func shownBy(addr net.Addr, state *tls.ConnectionState) access.Shown {
+	if known, ok := addr.(peerAddr); ok {
+		return access.OfConnection(known.Addr, state, known.peer)
+	}
+	return access.OfConnection(addr, state, nil)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
@@ -25,8 +26,8 @@ const (
 // second one, which it starts and awaits, replies.
 type connection struct {
 	wire    *socketWire
-	conn    net.Conn   // TLS, or known
-	known   *knownConn // below it
+	conn    net.Conn        // TLS, or known
+	known   *connlimit.Conn // below it
 	lines   lineReader
 	reading lineReading
 	waiting chan *taken // in the order of the lines; closed by the reading goroutine
@@ -35,7 +36,7 @@ type connection struct {
 	broken bool   // the producer takes no replies any more
 }
 
-func newConnection(w *socketWire, conn net.Conn, known *knownConn) *connection {
+func newConnection(w *socketWire, conn net.Conn, known *connlimit.Conn) *connection {
 	return &connection{
 		wire: w, conn: conn, known: known,
 		lines:   lineReader{from: conn, max: w.maxLine, room: &w.room},
@@ -64,7 +65,7 @@ const lingerFor = 250 * time.Millisecond
 // linger lets the last replies arrive: a TCP connection that is closed with bytes unread resets,
 // and the producer may lose what it had not read yet.
 func (c *connection) linger() {
-	tcp, ok := c.known.Conn.(*net.TCPConn)
+	tcp, ok := c.known.NetConn().(*net.TCPConn)
 	if !ok || c.conn != c.known || c.broken || c.lines.ended == io.EOF {
 		return
 	}
@@ -97,7 +98,7 @@ func (c *connection) owe(ctx context.Context, t *taken) {
 	if t.who == nil {
 		t.who = c.wire.in.bearer(ctx) // who answers does not know
 	}
-	c.known.owed.Add(1)
+	c.known.BeginRequest()
 	c.waiting <- t
 }
 
@@ -190,7 +191,7 @@ func (c *connection) shown() access.Shown {
 		at := t.ConnectionState()
 		state = &at
 	}
-	return access.OfConnection(c.known.Conn.RemoteAddr(), state, c.known.process)
+	return shownBy(c.known.RemoteAddr(), state)
 }
 
 // answer replies to line after line, and goes on to conclude them when nobody reads the replies.
@@ -204,7 +205,7 @@ func (c *connection) answer(ctx context.Context) {
 		if len(c.waiting) == 0 || len(c.out) >= flushAt {
 			c.flush()
 		}
-		c.known.rest()
+		c.known.EndRequest()
 	}
 	c.flush()
 }

@@ -29,9 +29,7 @@ type grpcWire struct {
 	service *service
 	health  *health.Server
 	server  *grpc.Server
-	conns   *knownConns
 	inflow  *inflow
-	bound   func(net.Listener) net.Listener
 }
 
 const (
@@ -59,10 +57,9 @@ const (
 func newGRPC(in *intake, o *Options) *grpcWire {
 	w := &grpcWire{
 		health: health.NewServer(),
-		conns:  newKnownConns(in), inflow: newInflow(in, o),
+		inflow: newInflow(in, o),
 	}
 	w.service = &service{in: in, room: &w.inflow.room}
-	w.bound = func(l net.Listener) net.Listener { return w.conns.bounded(l, o, nil) }
 	w.server = grpc.NewServer(w.options(o)...)
 	w.server.RegisterService(ingestDesc(), w.service)
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.draining})
@@ -102,17 +99,17 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	return append(options, grpc.Creds(inflowCredentials{secure, w.inflow}))
 }
 
-func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(w.bound(l)) }
+func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(w.service.in.conns.Listener(l)) }
 
 func (w *grpcWire) drain() {
 	w.health.Shutdown()
-	w.conns.closeSilent()
+	w.service.in.conns.CloseSilent()
 	w.server.GracefulStop()
 	w.service.receivers.Wait()
 }
 
 func (w *grpcWire) cut() {
-	w.conns.closeAll()
+	w.service.in.conns.CloseAll()
 	w.server.Stop()
 }
 
@@ -147,8 +144,7 @@ func shownByRequest(ctx context.Context, header metadata.MD) (shown access.Shown
 		if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
 			state = &info.State
 		}
-		process, _ := from.Addr.(peerAddr)
-		shown = access.OfConnection(from.Addr, state, process.peer)
+		shown = shownBy(from.Addr, state)
 	}
 	if values := header.Get("authorization"); len(values) > 0 {
 		shown = shown.WithAuthorization(values[0])

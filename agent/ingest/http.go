@@ -34,8 +34,6 @@ const (
 	headerTime = 10 * time.Second
 	// idleTime is how long a connection may stay open between requests.
 	idleTime = 2 * time.Minute
-	// writeTime is how long a reply may take to be written.
-	writeTime = 10 * time.Second
 	// lastBytes is how long the rest of a request may take once the listener drains.
 	lastBytes = time.Second
 
@@ -57,8 +55,6 @@ func (o *HTTPOptions) fill() {
 type httpWire struct {
 	in        *intake
 	server    *http.Server
-	conns     *knownConns
-	bound     func(net.Listener) net.Listener
 	tls       *tls.Config
 	posts     *posts
 	origins   map[string]bool
@@ -77,11 +73,9 @@ func newHTTP(in *intake, o *Options) *httpWire {
 	h.fill()
 	w := &httpWire{
 		in: in, tls: o.TLS, posts: newPosts(in, o, &h),
-		conns:   newKnownConns(in),
 		origins: make(map[string]bool), pixels: make(map[string]*Pixel),
 		preflight: "Authorization, Content-Encoding, Content-Type, " + strings.Join(append(postHeaders, h.KeyHeader), ", "),
 	}
-	w.bound = func(l net.Listener) net.Listener { return w.conns.bounded(l, o, overHTTP) }
 	for _, origin := range h.Origins {
 		w.origins[origin] = true
 	}
@@ -102,7 +96,7 @@ func newHTTP(in *intake, o *Options) *httpWire {
 }
 
 func (w *httpWire) serve(l net.Listener) error {
-	l = w.bound(l)
+	l = w.in.conns.Listener(l)
 	if w.tls != nil {
 		conf := w.tls.Clone()
 		conf.NextProtos = []string{"http/1.1"}
@@ -117,8 +111,8 @@ func (w *httpWire) serve(l net.Listener) error {
 
 // drain gives a request that has not arrived whole another second.
 func (w *httpWire) drain() {
-	w.conns.closeSilent()
-	w.conns.hurry(time.Now().Add(lastBytes))
+	w.in.conns.CloseSilent()
+	w.in.conns.SetReadDeadline(time.Now().Add(lastBytes))
 	w.server.Shutdown(w.ctx) // its error is that of cut
 	w.answering.Lock()
 	w.answering.Unlock()

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 )
 
 func closed(c <-chan struct{}) bool {
@@ -30,9 +32,9 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 // arrived marks the connection of a request that has arrived whole as one that is not to be hurried. net/http
 // has taken its deadline away by then, and reads on to see whether the producer leaves: the deadline of one
 // that was hurried just before is taken away here, since it would pass for that.
-func (in *intake) arrived(r *http.Request) *knownConn {
-	c := r.Context().Value(connKey{}).(*knownConn)
-	c.owed.Add(1)
+func (in *intake) arrived(r *http.Request) *connlimit.Conn {
+	c := r.Context().Value(connKey{}).(*connlimit.Conn)
+	c.BeginRequest()
 	if closed(in.draining) {
 		c.SetReadDeadline(time.Time{})
 	}
@@ -61,6 +63,6 @@ func (a *arrival) Read(b []byte) (int, error) {
 
 func (a *arrival) extend() {
 	if !closed(a.in.draining) {
-		a.r.Context().Value(connKey{}).(*knownConn).SetReadDeadline(time.Now().Add(a.patience))
+		a.r.Context().Value(connKey{}).(*connlimit.Conn).SetReadDeadline(time.Now().Add(a.patience))
 	}
 }

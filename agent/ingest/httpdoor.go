@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 )
 
 // fromPage holds a request that a web page sends to the origins that may. Every page that somebody
@@ -70,8 +70,8 @@ func (w *httpWire) admitted(out http.ResponseWriter, r *http.Request) (*http.Req
 	if w.in.guard == nil {
 		return r, nil
 	}
-	conn := r.Context().Value(connKey{}).(*knownConn)
-	shown := access.OfConnection(conn.Conn.RemoteAddr(), r.TLS, conn.process).WithAuthorization(r.Header.Get("Authorization"))
+	conn := r.Context().Value(connKey{}).(*connlimit.Conn)
+	shown := shownBy(conn.RemoteAddr(), r.TLS).WithAuthorization(r.Header.Get("Authorization"))
 	ctx, refused := w.in.admit(r.Context(), shown)
 	if refused != nil {
 		out.Header().Set("WWW-Authenticate", `Bearer realm="standpipe", Basic realm="standpipe"`)

@@ -56,7 +56,7 @@ func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) 
 		return refused
 	}
 	defer b.free()
-	defer p.in.arrived(r).rest()
+	defer p.in.arrived(r).EndRequest()
 	t := p.take(r, stream, b, rules.Format)
 	reply, refused := p.in.finish(r.Context(), &t)
 	if refused != nil {

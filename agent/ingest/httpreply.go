@@ -99,6 +99,12 @@ func (r *refusal) httpStatus() int {
 	return statuses[r.code]
 }
 
+// overHTTP is the response to a rejected connection.
+func overHTTP(line string) string {
+	return fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"+
+		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(line), line)
+}
+
 var statuses = map[codes.Code]int{
 	codes.InvalidArgument:   http.StatusBadRequest,
 	codes.Unauthenticated:   http.StatusUnauthorized,

@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 )
 
 // inflow bounds what the requests of a gRPC listener hold that have not arrived whole, and how many there
@@ -87,8 +89,8 @@ func (c inflowCredentials) Clone() credentials.TransportCredentials {
 
 func (i *inflow) add(conn net.Conn) *inflowConn {
 	c := &inflowConn{Conn: conn, inflow: i, requests: make(map[uint32]*partial)}
-	if known, ok := conn.(*knownConn); ok {
-		c.known, c.ready = known, newReadyReader(known.Conn)
+	if known, ok := conn.(*connlimit.Conn); ok {
+		c.known, c.ready = known, newReadyReader(known.NetConn())
 	}
 	c.in.preface = prefaceBytes
 	i.mu.Lock()

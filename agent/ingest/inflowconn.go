@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"google.golang.org/grpc/mem"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 )
 
 // inflowConn is a connection whose frames are looked at. gRPC reads from one goroutine and writes from another.
 type inflowConn struct {
 	net.Conn
 	inflow *inflow
-	known  *knownConn   // that Conn is; nil: it is TLS
-	ready  *readyReader // of it, or nil
+	known  *connlimit.Conn // that Conn is; nil: it is TLS
+	ready  *readyReader    // of it, or nil
 
 	// Of the reading goroutine.
 	in    frameScanner
@@ -71,7 +73,7 @@ func (c *inflowConn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, e
 		c.fetched = nil
 		b, n, err := c.ready.read(size, pool)
 		if n > 0 {
-			c.known.hear()
+			c.known.Touch()
 			return b, c.scan((*b)[:n]), err
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) || !c.rouse() {

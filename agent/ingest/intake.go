@@ -5,12 +5,12 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -27,7 +27,7 @@ type intake struct {
 	watch    *watch
 	guard    *access.Guard // nil: anybody may send
 	logger   hclog.Logger
-	most     atomic.Int64 // connections
+	conns    *connlimit.Set
 }
 
 // request is a batch on its way from the wire to the log. It is reused: the log keeps no

@@ -62,7 +62,7 @@ func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *refusal {
 		return e.refuse(out, w.count(refused))
 	}
 	defer b.free()
-	defer w.in.arrived(r).rest()
+	defer w.in.arrived(r).EndRequest()
 	t, refused := w.otlp.export(r.Context(), b.bytes, e.decode(w.otlp))
 	if refused != nil {
 		return e.refuse(out, refused)

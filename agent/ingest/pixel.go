@@ -31,7 +31,7 @@ type pixelEvent struct {
 
 // record stores a request as an event.
 func (w *httpWire) record(out http.ResponseWriter, r *http.Request, pixel *Pixel) *refusal {
-	defer w.in.arrived(r).rest()
+	defer w.in.arrived(r).EndRequest()
 	q := requests.Get().(*request)
 	defer q.free()
 	q.batch.Stream = pixel.Stream

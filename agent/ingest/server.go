@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 )
 
 // The listeners there are.
@@ -139,7 +140,7 @@ func New(o Options) (*Server, error) {
 		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer,
 		clock: o.Clock, draining: s.draining, hurry: hurry, guard: o.Guard, logger: o.Logger,
 	}
-	in.most.Store(int64(o.MaxConnections))
+	in.conns = connlimit.New(in.connections(&o))
 	s.in = in
 	in.watch = newWatch(in)
 	s.watch = in.watch
@@ -155,11 +156,34 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+// connections returns the options of the listener's set of connections.
+func (in *intake) connections(o *Options) connlimit.Options {
+	c := connlimit.Options{
+		Max: int64(o.MaxConnections), Draining: in.draining, Logger: in.logger,
+		Changed:  func(change int) { in.observer.Connected(in.listener, change) },
+		Rejected: func() { in.observer.TurnedAway(in.listener) },
+	}
+	if in.guard != nil {
+		c.Addr = peerAddrOf
+	}
+	switch {
+	case o.TLS != nil:
+	case o.Type == HTTP:
+		c.Response = overHTTP
+	case o.Type == Socket:
+		c.Response = overSocket
+	}
+	return c
+}
+
+// Patient returns a listener for l whose accepts do not fail until it is closed.
+func Patient(l net.Listener, logger hclog.Logger) net.Listener { return connlimit.Patient(l, logger) }
+
 // Addr is where the listener listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // LimitConnections changes how many connections there may be, of which there are at least one. Those that are open stay.
-func (s *Server) LimitConnections(most int64) { s.in.most.Store(max(most, 1)) }
+func (s *Server) LimitConnections(most int64) { s.in.conns.SetMax(max(most, 1)) }
 
 // Serve takes connections until Stop, when it returns nil. The end of ctx cuts every connection;
 // Stop is needed all the same.

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 )
 
 // socketWire is the listener of newline-delimited JSON.
@@ -14,7 +16,6 @@ type socketWire struct {
 	maxLine int
 	room    room // for what connections have read of lines
 	tls     *tls.Config
-	bound   func(net.Listener) net.Listener
 
 	ctx    context.Context // of every connection; ends with cut
 	cancel context.CancelFunc
@@ -32,11 +33,12 @@ func newSocket(in *intake, o *Options) *socketWire {
 		conns: make(map[net.Conn]struct{}),
 	}
 	w.room.give(max(minRoom, 4*int64(o.MaxLineSize)))
-	known := newKnownConns(in)
-	w.bound = func(l net.Listener) net.Listener { return known.bounded(l, o, overSocket) }
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
+
+// overSocket is the response to a rejected connection.
+func overSocket(line string) string { return line }
 
 func (w *socketWire) serve(l net.Listener) error {
 	w.mu.Lock()
@@ -46,7 +48,7 @@ func (w *socketWire) serve(l net.Listener) error {
 	if drained {
 		return net.ErrClosed
 	}
-	l = w.bound(l)
+	l = w.in.conns.Listener(l)
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -70,7 +72,7 @@ func (w *socketWire) add(raw net.Conn) {
 	w.conns[conn] = struct{}{}
 	w.open.Go(func() {
 		defer w.remove(conn)
-		newConnection(w, conn, raw.(*knownConn)).serve(w.ctx)
+		newConnection(w, conn, raw.(*connlimit.Conn)).serve(w.ctx)
 	})
 }
 
