@@ -6,6 +6,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // commitNext gathers one group, commits it, and responds to its callers. It reports whether appends are left for another.
@@ -109,7 +111,7 @@ func (c *committer) prepare(g *commitGroup, active *segmentFile) error {
 	}
 	if g.need > 0 {
 		if err := l.allocate(active, g.need, sealAhead); err != nil {
-			return &commitError{err: err, harmless: shortage(err)}
+			return &commitError{err: err, harmless: disk.Shortage(err)}
 		}
 	}
 	// The group may not take the room that is reserved for a checkpoint, the seal and the next segment.
@@ -189,7 +191,7 @@ func (c *committer) abort(g *commitGroup, err error) error {
 		switch {
 		case tooLong(err):
 			full.Max = c.log.opts.MaxSize
-		case !noSpace(err):
+		case !disk.NoSpace(err):
 			full.Shortage = ce.err
 		}
 		c.log.opts.Logger.Warn("commit rejected before anything of it was stored", "cause", full, "error", err)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // DeadLetter is a dead letter: an event that a destination refused for good.
@@ -204,7 +206,7 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	if tooLong(err) {
 		return err
 	}
-	if !spaceOnly(err) || metaHolds(d.file, d.db.Info().PageSize, id) {
+	if !disk.WriteFoundNoSpace(err) || metaHolds(d.file, d.db.Info().PageSize, id) {
 		d.failed = fmt.Errorf("wal: %s: a commit failed, and none is tried after it: %w", d.path, err)
 		return d.failed
 	}

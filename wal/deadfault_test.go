@@ -9,6 +9,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"syscall"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // A sync that failed is for ever: the letters there are can be read, and no other is stored.
@@ -109,12 +111,12 @@ func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 	d := OpenDead(t.TempDir())
 	defer d.Close()
 	drop := largeAndFew(t, d)
-	_, before, _ := fileSizes(d.path)
+	_, before, _ := disk.Sizes(d.path)
 	d.copied = func() error { return syscall.ENOSPC }
 	if got, err := d.Drop(drop[1:]...); err != nil || len(got) != 38 {
 		t.Errorf("got %v, %v, want 38 dropped", got, err)
 	}
-	_, length, _ := fileSizes(d.path)
+	_, length, _ := disk.Sizes(d.path)
 	if _, err := os.Stat(d.path + unfinishedSuffix); length != before || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %d bytes and a copy: %v, want the %d of before and none", length, err, before)
 	}
@@ -125,7 +127,7 @@ func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 	if _, err := d.Drop(drop[0]); err != nil {
 		t.Error(err)
 	}
-	if _, length, _ = fileSizes(d.path); length >= before/2 {
+	if _, length, _ = disk.Sizes(d.path); length >= before/2 {
 		t.Errorf("got %d bytes at the next try, want less than half of %d", length, before)
 	}
 	if last, err := d.LastID(); err != nil || last != 41 {

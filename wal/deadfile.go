@@ -10,6 +10,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 func (d *DeadLetters) openLocked() (err error) {
@@ -23,10 +25,10 @@ func (d *DeadLetters) openLocked() (err error) {
 		return err
 	}
 	// The process that made or renamed the file may have ended before it synced the folder.
-	if err := syncDir(filepath.Dir(d.path)); err != nil {
+	if err := disk.SyncDir(filepath.Dir(d.path)); err != nil {
 		return err
 	}
-	_, length, _ := fileSizes(d.path)
+	_, length, _ := disk.Sizes(d.path)
 	o := bolt.Options{InitialMmapSize: mapAhead(length, deadAhead)}
 	d.mapped = int64(o.InitialMmapSize)
 	if d.db, d.file, err = openBoltAndFile(d.path, &o); err != nil {
@@ -78,7 +80,7 @@ func (d *DeadLetters) prepareLocked() error {
 // makeLocked makes the file, under another name until it is whole. Its ids begin after last.
 func (d *DeadLetters) makeLocked(last uint64) error {
 	unfinished := d.path + unfinishedSuffix
-	if err := removeIfThere(unfinished); err != nil {
+	if err := disk.RemoveIfExists(unfinished); err != nil {
 		return err
 	}
 	db, err := openBolt(unfinished, &bolt.Options{})

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // The file of the dead letters has a bound, and the bytes that it occupies are subtracted from the bound of the segments.
@@ -26,10 +28,10 @@ func (l *Log) deadHeld() int64 { return max(l.dead.Load(), l.deadRoom()) }
 // Older releases had no bound. Bytes beyond the bound are not counted: they would block all appends until letters are
 // dropped.
 func (l *Log) countDead(path string) error {
-	if err := removeIfThere(path + unfinishedSuffix); err != nil {
+	if err := disk.RemoveIfExists(path + unfinishedSuffix); err != nil {
 		return err
 	}
-	_, length, _ := fileSizes(path)
+	_, length, _ := disk.Sizes(path)
 	if length > l.maxDead() {
 		l.opts.Logger.Warn("dead letters over their limit; drop or requeue some, or raise max_size",
 			"file", path, "dead_bytes", length, "max_dead_bytes", l.maxDead())
@@ -103,14 +105,14 @@ func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
 		if err := d.closeLocked(); err != nil {
 			return all, err
 		}
-		if err := lengthenPath(d.path, want); err != nil {
+		if err := disk.LengthenPath(d.path, want); err != nil {
 			return all, err
 		}
 		if err := d.openLocked(); err != nil {
 			return all, err
 		}
 	}
-	if err := lengthen(d.file, want); err != nil {
+	if err := disk.Lengthen(d.file, want); err != nil {
 		return all, err
 	}
 	d.limitLocked(want)
@@ -119,7 +121,7 @@ func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
 
 // holdLocked lets the file become so long, and no shorter than it is.
 func (d *DeadLetters) holdLocked(bytes int64) bool {
-	_, length, _ := fileSizes(d.path)
+	_, length, _ := disk.Sizes(d.path)
 	bytes = max(bytes, length)
 	if !d.hold(bytes, 0) {
 		return false
@@ -191,13 +193,13 @@ func (d *DeadLetters) shrinkLocked() error {
 	if d.db == nil || d.failed != nil {
 		return nil
 	}
-	_, length, _ := fileSizes(d.path)
+	_, length, _ := disk.Sizes(d.path)
 	if length <= min(shrinkOver, d.most()/2) || 2*d.live > length {
 		return nil
 	}
 	size := d.live*3/2 + 2*deadPages()
 	defer func() {
-		if _, length, ok := fileSizes(d.path); ok {
+		if _, length, ok := disk.Sizes(d.path); ok {
 			d.hold(length, 0)
 			d.held = length
 		}
@@ -217,7 +219,7 @@ func (d *DeadLetters) shrinkLocked() error {
 		err = os.Rename(unfinished, d.path) // the next open syncs the folder
 	}
 	if err != nil {
-		_ = removeIfThere(unfinished) // or the next copy does
+		_ = disk.RemoveIfExists(unfinished) // or the next copy does
 		return fmt.Errorf("shrink %s: %w", d.path, err)
 	}
 	return nil
@@ -228,7 +230,7 @@ const shrinkOver = 1 << 20
 
 // copyLocked writes the letters, and the id that was given last, to a file of at most size bytes and syncs it.
 func (d *DeadLetters) copyLocked(path string, size int64) (err error) {
-	if err := removeIfThere(path); err != nil {
+	if err := disk.RemoveIfExists(path); err != nil {
 		return err
 	}
 	db, err := openBolt(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})

@@ -3,6 +3,8 @@ package wal
 import (
 	"syscall"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // WithFaults returns o with hooks that run before and after each commit and may make it fail.
@@ -50,7 +52,7 @@ var ErrNoSpace error = &commitError{err: syscall.ENOSPC, harmless: true}
 const ProducerRuns = producerRuns
 
 // FileSizes returns the bytes that a file's blocks occupy, and its length.
-var FileSizes = fileSizes
+var FileSizes = disk.Sizes
 
 // Dir is where the segments are.
 func (l *Log) Dir() string { return l.dir }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // Two events must never share an id, also when a data directory is copied and both copies take events, or when an older
@@ -212,7 +214,7 @@ func (r *recovery) recordIdentity() error {
 	err := l.active().update(func(tx *bolt.Tx) error {
 		return errors.Join(l.identity.put(tx, l.dir), l.writeState(tx))
 	})
-	if noSpace(err) { // nothing is appended then either; the next Open tries again
+	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again
 		l.opts.Logger.Warn("identity of the log not recorded", "error", err)
 		return nil
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // ErrNoLog is wrapped by Inspect, Dump and Verify when the directory holds no log.
@@ -109,7 +111,7 @@ func listLog(ctx context.Context, dir string) (files logFiles, err error) {
 	}
 	dead, _ := filepath.Glob(filepath.Join(dir, deadName+corruptSuffix+"*")) // the pattern is well formed unless dir has brackets
 	for _, path := range dead {
-		if disk, size, ok := fileSizes(path); ok {
+		if disk, size, ok := disk.Sizes(path); ok {
 			files.setAside = append(files.setAside, FileInfo{Name: filepath.Base(path), Disk: disk, Size: size})
 		}
 	}
@@ -134,7 +136,7 @@ func (l *logFiles) takeReady(ctx context.Context) error {
 }
 
 func (l *logFiles) add(name string) {
-	disk, size, ok := fileSizes(filepath.Join(l.dir, name))
+	disk, size, ok := disk.Sizes(filepath.Join(l.dir, name))
 	if !ok {
 		return
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // Whoever inspects a log, and the log itself in sealed segments, reads bbolt's file format
@@ -112,7 +114,7 @@ func (f *boltFile) mapWhole() error {
 	if err != nil {
 		return fmt.Errorf("map segment: %w", err)
 	}
-	if f.mapped, err = mapFile(f.f, st.Size()); err != nil {
+	if f.mapped, err = disk.Map(f.f, st.Size()); err != nil {
 		return fmt.Errorf("map %s of %d bytes: %w", f.path, st.Size(), err)
 	}
 	err = f.f.Close()
@@ -126,7 +128,7 @@ func (f *boltFile) base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceDa
 func (f *boltFile) close() error {
 	var err error
 	if f.mapped != nil {
-		err = unmapFile(f.mapped)
+		err = disk.Unmap(f.mapped)
 		f.mapped = nil
 	}
 	if f.f != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 const lockPoll = 50 * time.Millisecond
@@ -54,7 +56,7 @@ func (l *dirLock) release() error {
 }
 
 // sync makes every create, rename and unlink in the segments' folder durable: bbolt does none of this.
-func (l *dirLock) sync() error { return syncFolder(l.folder) }
+func (l *dirLock) sync() error { return disk.SyncOpenDir(l.folder) }
 
 // lockWait waits for the two locks.
 type lockWait struct {
@@ -69,11 +71,11 @@ var errNoFolderLock = errors.New("wal: the file system cannot lock a folder")
 
 func (w *lockWait) acquire(ctx context.Context, f *os.File) error {
 	for {
-		err := lockFile(f)
+		err := disk.Lock(f)
 		switch {
 		case err == nil:
 			return nil
-		case !errors.Is(err, errWouldBlock):
+		case !errors.Is(err, disk.ErrWouldBlock):
 			return w.cannot(f, err)
 		case time.Now().After(w.until):
 			return fmt.Errorf("%w: %s is held by %s, waited %s", ErrLocked, w.path, holder(w.path), w.opts.LockTimeout)
@@ -104,22 +106,4 @@ func holder(path string) string {
 		return "an unknown process"
 	}
 	return strings.TrimSpace(string(text))
-}
-
-// makeDir makes dir and what is missing above it, and syncs the folders that got a new entry, so that
-// a power loss after the first ack does not take the whole log.
-func makeDir(dir string) error {
-	if st, err := os.Stat(dir); err == nil && st.IsDir() {
-		return nil
-	}
-	parent := filepath.Dir(dir)
-	if parent != dir {
-		if err := makeDir(parent); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("make data directory: %w", err)
-	}
-	return syncDir(parent)
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // Log is a write-ahead log of many streams in one data directory. All methods may be called from
@@ -102,7 +104,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		even: newEvenClock(o.Clock), policyNews: make(chan struct{}, 1), upkept: make(chan struct{}),
 		parkedNews: make(chan struct{}, 1), dropped: make(chan struct{}),
 	}
-	if err := makeDir(l.dir); err != nil {
+	if err := disk.MakeDir(l.dir); err != nil {
 		return nil, err
 	}
 	var err error

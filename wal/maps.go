@@ -5,6 +5,8 @@ import (
 	"math"
 	"runtime"
 	"strconv"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // bbolt maps a file at the next power of two up to 1 GiB, and at the next GiB beyond that, and maps it anew when it has
@@ -61,9 +63,9 @@ func mapNewest(segmentSize, length int64) (size int, most int64) {
 // tryMap maps the newest segment at the size that bbolt will for size bytes, and unmaps it.
 func (s *segmentFile) tryMap(size int64) error {
 	most := mapAhead(size, 0)
-	b, err := mapFile(s.file, int64(most))
+	b, err := disk.Map(s.file, int64(most))
 	if err == nil {
-		err = unmapFile(b)
+		err = disk.Unmap(b)
 	}
 	if err != nil {
 		return fmt.Errorf("map %d bytes of %s: %w", most, s.path, err)

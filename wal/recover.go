@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 const (
@@ -161,7 +163,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 		return nil
 	}
 	if newest {
-		r.lose(fileSize(seg.path))
+		r.lose(disk.Length(seg.path))
 		l.forgetState()
 	}
 	r.condemned = append(r.condemned, condemned{seg, err})
@@ -340,14 +342,6 @@ func (l *Log) quarantine(seg *segmentFile, reason error) error {
 	return nil
 }
 
-func fileSize(path string) int64 {
-	st, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	return st.Size()
-}
-
 // highestAside returns the highest number among the segments that were set aside, so that none
 // of their names is used again.
 func (l *Log) highestAside() (highest uint64) {
@@ -460,7 +454,7 @@ func (r *recovery) resume() error {
 	if err := r.openNewest(); err != nil {
 		return err
 	}
-	if err := l.allocate(l.active(), 0, 0); err != nil && !shortage(err) {
+	if err := l.allocate(l.active(), 0, 0); err != nil && !disk.Shortage(err) {
 		return err
 	}
 	var err error

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // What is stuck, be it a destination or one lane of it, keeps its own events, and not what others have
@@ -70,7 +72,7 @@ func (l *Log) rewriteOne(seg *segmentFile, settled uint64) {
 	switch err := l.rewrite(seg); {
 	case err == nil:
 		l.opts.Logger.Debug("segment rewritten to what is needed of it", "segment", seg.path, "before", before, "bytes", seg.disk())
-	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !shortage(err) && !unread(err):
+	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !disk.Shortage(err) && !unread(err):
 		seg.kept = true
 		l.opts.Logger.Warn("a segment could not be rewritten", "segment", seg.path, "error", err)
 	}
@@ -181,7 +183,7 @@ func (l *Log) rewrite(seg *segmentFile) error {
 		err = l.replace(seg, sv, path)
 	}
 	if err != nil {
-		return errors.Join(err, removeIfThere(path))
+		return errors.Join(err, disk.RemoveIfExists(path))
 	}
 	return nil
 }
@@ -210,7 +212,7 @@ func (l *Log) measure(seg *segmentFile, need map[string]*needs) (size int64, err
 
 // copySegment writes the needed events of the segment, at most size bytes, to path and syncs the file.
 func (l *Log) copySegment(seg *segmentFile, need map[string]*needs, path string, size int64) (sv *sieve, err error) {
-	if err := removeIfThere(path); err != nil { // of an attempt that failed
+	if err := disk.RemoveIfExists(path); err != nil { // of an attempt that failed
 		return nil, err
 	}
 	db, file, err := openBoltAndFile(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})
@@ -223,7 +225,7 @@ func (l *Log) copySegment(seg *segmentFile, need map[string]*needs, path string,
 			err = os.Truncate(path, w.length)
 		}
 	}()
-	if err := lengthen(file, size); err != nil {
+	if err := disk.Lengthen(file, size); err != nil {
 		return nil, fmt.Errorf("lengthen %s: %w", path, err)
 	}
 	whole := func(k, v []byte, c *bucketChunk) error {

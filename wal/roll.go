@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // The newest segment ends with the commit that makes it large: the transaction of that group also marks it as
@@ -52,7 +54,7 @@ func (l *Log) successor(active *segmentFile, used int64) (*segmentFile, error) {
 		return nil, nil
 	}
 	seg, err := l.readyNext(l.checkpointRoom() + sealPages)
-	if shortage(err) {
+	if disk.Shortage(err) {
 		return nil, nil
 	}
 	return seg, err
@@ -162,9 +164,9 @@ const sealPages = 16 << 10
 // roll makes next the newest segment, after the old one was sealed. What was allocated ahead of that is given
 // back; closing it waits for its readers.
 func (l *Log) roll(old, next *segmentFile) {
-	err := uninterrupted(func() error { return trimFile(old.file, old.used.Load()) })
+	err := disk.Uninterrupted(func() error { return disk.Trim(old.file, old.used.Load()) })
 	switch {
-	case shortage(err): // the bytes that it occupies are counted as they are
+	case disk.Shortage(err): // the bytes that it occupies are counted as they are
 		l.opts.Logger.Warn("a sealed segment keeps what was allocated ahead", "segment", old.path, "error", err)
 	case err != nil:
 		l.fail(fmt.Errorf("trim segment: %w", err))
@@ -178,7 +180,7 @@ func (l *Log) roll(old, next *segmentFile) {
 	l.mu.Unlock()
 	l.coming = nil
 	l.chores.add(func() {
-		if err := old.retire(); err != nil && !shortage(err) {
+		if err := old.retire(); err != nil && !disk.Shortage(err) {
 			l.fail(fmt.Errorf("close segment: %w", err))
 		}
 		l.spare.fill()
@@ -202,7 +204,7 @@ func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentF
 	unfinished := path + unfinishedSuffix
 	seg := &segmentFile{seq: seq, path: path, log: l, summed: true, spans: make(map[string]span)}
 	seg.index.Store(newIndex())
-	err := removeIfThere(unfinished)
+	err := disk.RemoveIfExists(unfinished)
 	if err == nil {
 		err = l.fillSegment(seg, unfinished, fill)
 	}
@@ -210,7 +212,7 @@ func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentF
 		err = os.Rename(unfinished, path)
 	}
 	if err != nil {
-		return nil, errors.Join(err, seg.close(), removeIfThere(unfinished))
+		return nil, errors.Join(err, seg.close(), disk.RemoveIfExists(unfinished))
 	}
 	if err := l.lock.sync(); err != nil {
 		// Never a shortage, not even ENOSPC: after a crash the segment may be there, older than events that are stored until then.
@@ -223,7 +225,7 @@ func (l *Log) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.Tx) 
 	if err := seg.openWritable(path, l.opts.SegmentSize); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	if err := lengthen(seg.file, emptySegment+2*l.stateBytes.Load()); err != nil {
+	if err := disk.Lengthen(seg.file, emptySegment+2*l.stateBytes.Load()); err != nil {
 		return fmt.Errorf("lengthen %s: %w", path, err)
 	}
 	err := seg.update(func(tx *bolt.Tx) error { return errors.Join(l.writeMeta(tx, seg.seq), fill(tx)) })
@@ -252,13 +254,6 @@ func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {
 		meta.Put(keyBase, base),
 		meta.Put(keySum, ownSum(id, number, base)),
 	)
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // writeState fills a new segment's state bucket with all that the log knows now.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // lookPauses are the pauses after I/O errors of Open: a disk that is reset, or a network that is gone for a moment, is back
@@ -28,7 +30,7 @@ type failingRead struct {
 func (l *Log) readOrPatience(seg *segmentFile, stream string, offset uint64, err error) error {
 	failing := seg.failing.Load()
 	switch {
-	case !unread(err) && !shortage(err):
+	case !unread(err) && !disk.Shortage(err):
 		if failing != nil && failing.stream == stream && failing.offset < offset && seg.failing.CompareAndSwap(failing, nil) {
 			l.opts.Logger.Info("segment can be read again", "segment", seg.path, "after", time.Since(failing.since))
 		}

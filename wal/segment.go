@@ -17,6 +17,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 const (
@@ -138,7 +140,7 @@ func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, 
 	if db, err = bolt.Open(path, 0o600, o); err != nil {
 		return nil, nil, err
 	}
-	if err := unlockBolt(file); err != nil {
+	if err := disk.Unlock(file); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("unlock %s: %w", path, err), db.Close())
 	}
 	return db, file, nil
@@ -147,7 +149,7 @@ func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, 
 // openWritable opens the newest segment. The memory map is larger than the file will be, so that
 // a commit never waits for readers in order to map it anew.
 func (s *segmentFile) openWritable(path string, segmentSize int64) (err error) {
-	_, length, _ := fileSizes(path)
+	_, length, _ := disk.Sizes(path)
 	var o bolt.Options
 	o.InitialMmapSize, s.mapped = mapNewest(segmentSize, length)
 	if s.db, s.file, err = openBoltAndFile(path, &o); err != nil {
@@ -191,7 +193,7 @@ func contain(path string, base uintptr, err *error) {
 	case *readError:
 		*err = r
 	case interface{ Addr() uintptr }:
-		_, length, ok := fileSizes(path)
+		_, length, ok := disk.Sizes(path)
 		if ok && base > 0 && r.Addr() >= base && r.Addr()-base < uintptr(length) {
 			*err = &readError{path, "a mapped page", syscall.EIO}
 			return
@@ -375,7 +377,7 @@ func (s *segmentFile) remove(unlink func(path string) error) error {
 
 // disk returns the bytes that the segment's file occupies (its blocks, not its length).
 func (s *segmentFile) disk() int64 {
-	disk, _, _ := fileSizes(s.path)
+	disk, _, _ := disk.Sizes(s.path)
 	return disk
 }
 
@@ -447,7 +449,7 @@ func setAside(path string) (string, error) {
 	if err := os.Rename(path, to); err != nil {
 		return "", fmt.Errorf("set segment aside: %w", err)
 	}
-	return to, syncDir(filepath.Dir(path))
+	return to, disk.SyncDir(filepath.Dir(path))
 }
 
 func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }

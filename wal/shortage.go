@@ -4,26 +4,13 @@ import (
 	"errors"
 	"os"
 	"sync"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // A shortage of space, descriptors or memory that a call meets before a byte of a commit is written only refuses
 // that commit: the content of the log is unchanged, and the next attempt may succeed. After the first write of a commit
 // every error but one of a full disk ends the log.
-
-// shortage reports whether err may be gone at the next attempt.
-func shortage(err error) bool {
-	return noSpace(err) || noDescriptor(err) || noMemory(err) || interrupted(err)
-}
-
-// uninterrupted calls f again while a signal interrupts it.
-func uninterrupted(f func() error) error {
-	for range 100 { // a file system that answers nothing else is a shortage
-		if err := f(); !interrupted(err) {
-			return err
-		}
-	}
-	return f()
-}
 
 // spareFiles are file descriptors that the log keeps aside: it must be able to roll and to read when clients have used up all
 // that the process may have.
@@ -61,14 +48,14 @@ func (s *spareFiles) release() (err error) {
 // scrape calls f, which opens or maps a file and undoes its changes when it fails. When f finds no descriptor, scrape
 // releases the spare ones and calls f again; when f finds no memory, scrape closes the maps without a reader first.
 func (l *Log) scrape(f func() error) error {
-	err := uninterrupted(f)
-	if noDescriptor(err) {
+	err := disk.Uninterrupted(f)
+	if disk.NoDescriptor(err) {
 		if err = l.spare.release(); err == nil {
-			err = uninterrupted(f)
+			err = disk.Uninterrupted(f)
 		}
 	}
-	if noMemory(err) && l.shelf.clear() {
-		err = uninterrupted(f)
+	if disk.NoMemory(err) && l.shelf.clear() {
+		err = disk.Uninterrupted(f)
 	}
 	l.spare.fill()
 	return err

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 const (
@@ -71,7 +73,7 @@ func Snapshot(ctx context.Context, dir, out string, progress func(file string)) 
 func emptyFolder(path string) error {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return makeDir(path)
+		return disk.MakeDir(path)
 	}
 	if err == nil && len(entries) > 0 {
 		return fmt.Errorf("%s is not empty: %w", path, fs.ErrExist)
@@ -145,7 +147,7 @@ func (c *copying) try() (done bool, err error) {
 		}
 		clear(c.copied)
 	}
-	return false, errors.Join(ignoreGone(err), removeIfThere(to))
+	return false, errors.Join(ignoreGone(err), disk.RemoveIfExists(to))
 }
 
 func ignoreGone(err error) error {
@@ -242,7 +244,7 @@ func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed 
 	if c.progress != nil {
 		c.progress(info.Name)
 	}
-	if err := removeIfThere(to); err != nil {
+	if err := disk.RemoveIfExists(to); err != nil {
 		return false, nil, err
 	}
 	db, file, err := openBoltAndFile(to, &bolt.Options{NoSync: true})
@@ -467,7 +469,7 @@ func (c *copying) publish(out string) error {
 	if err := c.measure(); err != nil {
 		return err
 	}
-	if err := errors.Join(syncDir(filepath.Join(c.to, "wal")), syncDir(c.to)); err != nil {
+	if err := errors.Join(disk.SyncDir(filepath.Join(c.to, "wal")), disk.SyncDir(c.to)); err != nil {
 		return err
 	}
 	if c.report.Dead {
@@ -478,7 +480,7 @@ func (c *copying) publish(out string) error {
 	if err := os.Rename(filepath.Join(c.to, "wal"), filepath.Join(out, "wal")); err != nil {
 		return err
 	}
-	return errors.Join(os.Remove(c.to), syncDir(out))
+	return errors.Join(os.Remove(c.to), disk.SyncDir(out))
 }
 
 func (c *copying) measure() error {

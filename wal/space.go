@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // Everything that can exist at once fits into MaxSize:
@@ -114,7 +116,7 @@ func (l *Log) longest() int64 { return l.opts.SegmentSize + largestCommit + 2*l.
 func (s *segmentFile) empty() bool { return s.indexSize() == 0 }
 
 func (l *Log) spaceOnDisk() int64 {
-	free, err := freeBytes(l.dir)
+	free, err := disk.Free(l.dir)
 	if err != nil {
 		return math.MaxInt64
 	}
@@ -169,7 +171,7 @@ func (l *Log) allocate(s *segmentFile, need, spare int64) error {
 		ahead = want
 	}
 	err := s.allocate(ahead)
-	if noSpace(err) && ahead > want {
+	if disk.NoSpace(err) && ahead > want {
 		err = s.allocate(want)
 	}
 	return err
@@ -188,7 +190,7 @@ func (s *segmentFile) allocate(size int64) error {
 	have := s.allocated.Load()
 	err := errors.ErrUnsupported
 	if !s.unallocated.Load() {
-		err = uninterrupted(func() error { return allocateFile(s.file, have, size-have) })
+		err = disk.Uninterrupted(func() error { return disk.Allocate(s.file, have, size-have) })
 	}
 	switch {
 	case err == nil:
@@ -196,29 +198,12 @@ func (s *segmentFile) allocate(size int64) error {
 		return nil
 	case errors.Is(err, errors.ErrUnsupported):
 		s.unallocated.Store(true)
-		if err = lengthen(s.file, size); err == nil {
+		if err = disk.Lengthen(s.file, size); err == nil {
 			s.length = size
 			return nil
 		}
 	}
 	return fmt.Errorf("allocate %d bytes of %s: %w", size, s.path, err)
-}
-
-func lengthenPath(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(lengthen(f, size), f.Close())
-}
-
-// lengthen makes a file at least so long.
-func lengthen(f *os.File, size int64) error {
-	st, err := f.Stat()
-	if err != nil || st.Size() >= size {
-		return err
-	}
-	return f.Truncate(size)
 }
 
 // aroundLocked returns the bytes that all but the newest segment occupy.

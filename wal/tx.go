@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // update is a transaction of the newest segment. bbolt's panics and faults on bad pages are contained.
@@ -30,7 +31,7 @@ func (s *segmentFile) update(f func(tx *bolt.Tx) error) (err error) {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return &commitError{err: err, harmless: tooLong(err) || spaceOnly(err) && !metaHolds(s.file, s.db.Info().PageSize, uint64(id))}
+		return &commitError{err: err, harmless: tooLong(err) || disk.WriteFoundNoSpace(err) && !metaHolds(s.file, s.db.Info().PageSize, uint64(id))}
 	}
 	return s.measure()
 }
@@ -75,13 +76,6 @@ func (e *commitError) Unwrap() error { return e.err }
 
 // tooLong reports whether a commit would have made the file longer than limitTo allows. bbolt finds out before it writes.
 func tooLong(err error) bool { return errors.Is(err, berrors.ErrMaxSizeReached) }
-
-// spaceOnly tells whether err is a write that found no space. A sync that says so is not: what it
-// had to write is lost.
-func spaceOnly(err error) bool {
-	var pe *os.PathError
-	return errors.As(err, &pe) && pe.Op == "write" && noSpace(pe.Err)
-}
 
 // metaHolds tells whether a meta page of the file names the transaction, or one after it, or can't
 // be read: whether the transaction may have been stored.

@@ -1,4 +1,4 @@
-package wal
+package disk
 
 import (
 	"errors"
@@ -7,8 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allocateFile gives size bytes of f from offset on blocks on the disk, or returns errors.ErrUnsupported.
-func allocateFile(f *os.File, offset, size int64) error {
+// Allocate reserves blocks on the disk for size bytes of f from offset on. A file system that cannot do so returns
+// errors.ErrUnsupported.
+func Allocate(f *os.File, offset, size int64) error {
 	err := unix.Fallocate(int(f.Fd()), 0, offset, size)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return errors.ErrUnsupported

@@ -1,4 +1,4 @@
-package wal
+package disk
 
 import (
 	"errors"
@@ -9,26 +9,26 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// errWouldBlock is returned by lockFile while another process holds the lock.
-var errWouldBlock error = windows.ERROR_LOCK_VIOLATION
+// ErrWouldBlock is returned by Lock while another process holds the lock.
+var ErrWouldBlock error = windows.ERROR_LOCK_VIOLATION
 
-// lockFile takes an exclusive lock that ends with the process, or returns errWouldBlock at once. The locked
+// Lock takes an exclusive lock that ends with the process, or returns ErrWouldBlock at once. The locked
 // byte lies far beyond the file's text, which others may read.
-func lockFile(f *os.File) error {
+func Lock(f *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1 << 30})
 }
 
-// unlockBolt does nothing: bbolt's lock covers a byte that no process reads.
-func unlockBolt(*os.File) error { return nil }
+// Unlock does nothing: bbolt's lock covers a byte that no process reads.
+func Unlock(*os.File) error { return nil }
 
-// syncDir does nothing: Windows has no call that syncs a folder, NTFS journals its entries.
-func syncDir(string) error { return nil }
+// SyncDir does nothing: Windows has no call that syncs a folder, NTFS journals its entries.
+func SyncDir(string) error { return nil }
 
-func syncFolder(*os.File) error { return nil }
+func SyncOpenDir(*os.File) error { return nil }
 
-// fileSizes returns a regular file's length twice.
-func fileSizes(path string) (disk, length int64, ok bool) {
+// Sizes returns a regular file's length twice.
+func Sizes(path string) (disk, length int64, ok bool) {
 	st, err := os.Stat(path)
 	if err != nil || !st.Mode().IsRegular() {
 		return 0, 0, false
@@ -36,11 +36,11 @@ func fileSizes(path string) (disk, length int64, ok bool) {
 	return st.Size(), st.Size(), true
 }
 
-// trimFile does nothing: a file that is mapped can't be cut.
-func trimFile(*os.File, int64) error { return nil }
+// Trim does nothing: a file that is mapped can't be cut.
+func Trim(*os.File, int64) error { return nil }
 
-// freeBytes returns the bytes that dir's volume has for this process.
-func freeBytes(dir string) (size int64, err error) {
+// Free returns the bytes that dir's volume has for this process.
+func Free(dir string) (size int64, err error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return 0, err
@@ -52,8 +52,8 @@ func freeBytes(dir string) (size int64, err error) {
 	return int64(min(free, 1<<62)), nil
 }
 
-// mapFile maps the file's first size bytes for reading.
-func mapFile(f *os.File, size int64) ([]byte, error) {
+// Map maps the file's first size bytes for reading.
+func Map(f *os.File, size int64) ([]byte, error) {
 	mapping, err := windows.CreateFileMapping(windows.Handle(f.Fd()), nil, windows.PAGE_READONLY, uint32(size>>32), uint32(size), nil)
 	if err != nil {
 		return nil, fmt.Errorf("create file mapping: %w", err)
@@ -66,25 +66,26 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 	return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))), size), nil
 }
 
-func unmapFile(b []byte) error {
+// Unmap undoes Map. The bytes must not be read afterwards.
+func Unmap(b []byte) error {
 	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(unsafe.SliceData(b))))
 }
 
-// noDescriptor reports whether err means that the process has no handle left.
-func noDescriptor(err error) bool {
+// NoDescriptor reports whether err means that the process has no handle left.
+func NoDescriptor(err error) bool {
 	return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) || errors.Is(err, windows.ERROR_NO_MORE_SEARCH_HANDLES)
 }
 
-// noMemory reports whether err is about memory or address space.
-func noMemory(err error) bool {
+// NoMemory reports whether err is about memory or address space.
+func NoMemory(err error) bool {
 	return errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY) || errors.Is(err, windows.ERROR_COMMITMENT_LIMIT)
 }
 
-// interrupted: no call is.
-func interrupted(error) bool { return false }
+// Interrupted: no call is.
+func Interrupted(error) bool { return false }
 
-// noSpace reports whether err is a full disk or a used-up quota.
-func noSpace(err error) bool {
+// NoSpace reports whether err is a full disk or a used-up quota.
+func NoSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
 		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)
 }

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package disk
+
+import (
+	"errors"
+	"os"
+)
+
+// Allocate returns errors.ErrUnsupported: only Linux has fallocate. Elsewhere the write itself meets a full disk.
+func Allocate(*os.File, int64, int64) error { return errors.ErrUnsupported }

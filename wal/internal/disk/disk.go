@@ -1,0 +1,85 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Shortage reports whether err is a lack of space, descriptors, memory or an interrupted call, which may be gone at
+// the next attempt.
+func Shortage(err error) bool {
+	return NoSpace(err) || NoDescriptor(err) || NoMemory(err) || Interrupted(err)
+}
+
+// Uninterrupted calls f again while a signal interrupts it, up to 100 times: a file system that returns nothing
+// else has a Shortage.
+func Uninterrupted(f func() error) error {
+	for range 100 {
+		if err := f(); !Interrupted(err) {
+			return err
+		}
+	}
+	return f()
+}
+
+// RemoveIfExists removes a file. A missing file is no error.
+func RemoveIfExists(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// LengthenPath is Lengthen for a file that is not open.
+func LengthenPath(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(Lengthen(f, size), f.Close())
+}
+
+// Lengthen extends a file that is shorter than size bytes, without allocating blocks.
+func Lengthen(f *os.File, size int64) error {
+	st, err := f.Stat()
+	if err != nil || st.Size() >= size {
+		return err
+	}
+	return f.Truncate(size)
+}
+
+// MakeDir makes dir and its missing parents. It syncs each folder that got a new entry, so that a power loss after the
+// first ack does not take the whole log.
+func MakeDir(dir string) error {
+	if st, err := os.Stat(dir); err == nil && st.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := MakeDir(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	return SyncDir(parent)
+}
+
+// WriteFoundNoSpace reports whether err is a write that found no space. A sync that returns the same error is not one:
+// its pages are lost.
+func WriteFoundNoSpace(err error) bool {
+	var pe *os.PathError
+	return errors.As(err, &pe) && pe.Op == "write" && NoSpace(pe.Err)
+}
+
+// Length returns a file's length, 0 when it cannot be found.
+func Length(path string) int64 {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
