@@ -379,8 +379,8 @@ func (l *Log) cursor(s *stream, destination string, gaps Count) (p *Cursor, bad 
 	if made {
 		p.dirtyLocked() // now that it is whole
 	}
-	for w := range s.awaited {
-		w.lost = w.lost || p.lostOfLocked(w)
+	for w := range s.awaited { // compaction may have removed its events meanwhile
+		w.lost = w.lost || p.lostOfLocked(w) || made && gaps.Events > 0
 	}
 	return p, bad, nil
 }
@@ -456,7 +456,10 @@ func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor
 	}
 	for i := range p.marks {
 		p.marks[i].Checkpoint = first
-		if missing.Events > 0 {
+		switch {
+		case gaps.Events > 0: // some event beyond first is absent, it is unknown which
+			p.lost[i] = s.next
+		case missing.Events > 0:
 			p.lost[i] = first
 		}
 	}

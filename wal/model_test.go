@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -136,8 +138,8 @@ func (m *model) open(dir string) {
 		}
 		return wal.Policy{}
 	})
-	for name, s := range m.streams {
-		for destination, p := range s.places {
+	for name, s := range inOrder(m.streams) {
+		for destination, p := range inOrder(s.places) {
 			if p.place = cursorNamed(log, name, destination); p.place == nil {
 				if p.known {
 					m.t.Fatalf("%s/%s is not known after a reopen", name, destination)
@@ -307,5 +309,16 @@ func (m *model) resend() {
 			m.t.Fatalf("gap: got %v, want ErrSequence", err)
 		}
 		return
+	}
+}
+
+// inOrder makes a history the same for the same seed.
+func inOrder[V any](m map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			if !yield(name, m[name]) {
+				return
+			}
+		}
 	}
 }

@@ -54,7 +54,7 @@ func (m *model) missing(name string, s *modelStream, from, to uint64, lanes wal.
 		if !lanes.Has(wal.LaneOf(s.events[offset-1].Key)) {
 			continue
 		}
-		for destination, p := range s.places {
+		for destination, p := range inOrder(s.places) {
 			if p.parked && !p.done[offset] {
 				m.learnDropped(s, p)
 			}
@@ -77,7 +77,7 @@ func sameEvent(got, want *wal.Event) bool {
 func (m *model) check() {
 	synctest.Wait()
 	m.drop()
-	for name, s := range m.streams {
+	for name, s := range inOrder(m.streams) {
 		m.compare(name, s, 1, wal.AllLanes, 1<<20)
 		var appended wal.Count
 		for i := range s.events {
@@ -86,7 +86,7 @@ func (m *model) check() {
 		if got, want := m.log.Next(name), appended.Events+1; got != want {
 			m.t.Errorf("%s: next is %d, want %d", name, got, want)
 		}
-		for destination, p := range s.places {
+		for destination, p := range inOrder(s.places) {
 			m.checkCursor(name+"/"+destination, p, appended)
 		}
 	}

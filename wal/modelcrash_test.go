@@ -26,8 +26,8 @@ func (m *model) reopen() {
 
 // sync0 notes that a close has synced everything.
 func (m *model) sync0() {
-	for _, s := range m.streams {
-		for _, p := range s.places {
+	for _, s := range inOrder(m.streams) {
+		for _, p := range inOrder(s.places) {
 			p.known = true
 			for offset := range p.done {
 				p.synced[offset] = true
@@ -46,8 +46,8 @@ func (m *model) crash() {
 		m.t.Fatal(err)
 	}
 	m.open(to)
-	for _, s := range m.streams {
-		for _, p := range s.places {
+	for _, s := range inOrder(m.streams) {
+		for _, p := range inOrder(s.places) {
 			m.learn(s, p)
 		}
 	}

@@ -68,8 +68,8 @@ func (m *model) age() {
 // drop drops the events below each cursor's floor, as shippers do. For parked cursors it takes over the drops that the
 // log has made.
 func (m *model) drop() {
-	for _, s := range m.streams {
-		for _, p := range s.places {
+	for _, s := range inOrder(m.streams) {
+		for _, p := range inOrder(s.places) {
 			if p.parked {
 				m.learnDropped(s, p)
 				continue
@@ -114,7 +114,7 @@ func (m *model) settle() {
 	if s == nil || len(s.events) == 0 {
 		return
 	}
-	for _, p := range s.places {
+	for _, p := range inOrder(s.places) {
 		upTo := 1 + m.rand.Uint64N(uint64(len(s.events)))
 		switch {
 		case p.parked:
@@ -191,10 +191,10 @@ func (m *model) waitSettled() {
 	first := 1 + m.rand.Uint64N(uint64(len(s.events)))
 	a := wal.Appended{First: first, Count: 1 + m.rand.IntN(min(5, len(s.events)-int(first)+1))}
 	want, lost := false, false
-	for _, p := range s.places {
+	for _, p := range inOrder(s.places) {
 		want = want || !p.parked
 	}
-	for _, p := range s.places {
+	for _, p := range inOrder(s.places) {
 		for offset := first; offset < first+uint64(a.Count) && !p.parked; offset++ {
 			want = want && p.done[offset]
 			lost = lost || p.lost[offset]
@@ -218,8 +218,8 @@ func droppedByPolicy(st wal.CursorStat) wal.Count {
 func (m *model) settleRest() {
 	synctest.Wait()
 	m.drop()
-	for name, s := range m.streams {
-		for destination, p := range s.places {
+	for name, s := range inOrder(m.streams) {
+		for destination, p := range inOrder(s.places) {
 			if p.parked {
 				_, err := m.log.OpenCursor(name, destination)
 				must(m.t, err)
@@ -231,7 +231,7 @@ func (m *model) settleRest() {
 	}
 	m.sync()
 	placeless := 0
-	for _, s := range m.streams {
+	for _, s := range inOrder(m.streams) {
 		if len(s.places) == 0 && len(s.events) > 0 {
 			placeless++
 		}

@@ -398,6 +398,22 @@ func (l *Log) finishState() {
 			}
 		}
 	}
+	for _, s := range l.streams {
+		for _, p := range s.cursors {
+			p.noteAbsent()
+		}
+	}
+}
+
+// noteAbsent takes every event of the stream for one that may be absent if the destination was added when some were:
+// which ones those are is not stored.
+func (p *Cursor) noteAbsent() {
+	if p.ledger.Dropped[DroppedAbsent].Events == 0 {
+		return
+	}
+	for lane := range p.lost {
+		p.lost[lane] = p.stream.next
+	}
 }
 
 func (l *Log) loadEntry(k, v []byte) error {

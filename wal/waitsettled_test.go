@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/standpipe/standpipe/wal"
@@ -163,4 +164,61 @@ func TestWaitSettled_ForAllTakesNoMemory(t *testing.T) {
 	wantUnsettled(t, l, all)
 	settleTo(t, p, batches*each+1, delivered(1))
 	wantSettled(t, l, all, true)
+}
+
+// A destination that is added after a compaction misses the events that compaction has removed between those that the log
+// holds. They are not delivered: to a wait that begins then, to one under way, and after a restart.
+func TestWaitSettled_OfEventsCompactedBeforeADestinationCame(t *testing.T) {
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 32 << 20}.Rewriting()
+	l := open(t, o)
+	p, err := l.OpenCursor("s", "d")
+	must(t, err)
+	lane := wal.LaneOf("k0")
+	for i := 0; l.Stat().Segments < 5; i++ {
+		appendOne(t, l, "s", fmt.Sprint("k", i%20), strings.Repeat("x", 1000))
+	}
+	d := &live{place: p, stuck: func(e *wal.Event) bool { return e.Lane == lane }}
+	d.deliver(t, l)
+	rewritten(t, l)
+	gone := wal.Appended{Count: 1}
+	previous := uint64(0)
+	for _, e := range readAll(t, l, "s", 1, wal.AllLanes) {
+		if previous > 0 && e.Offset > previous+1 {
+			gone.First = previous + 1
+		}
+		previous = e.Offset
+	}
+	if gone.First == 0 {
+		t.Fatal("nothing was compacted; nothing is tested")
+	}
+	wantSettled(t, l, gone, true)
+	p.Park()
+	waits := make(chan bool)
+	go func() {
+		delivered, err := l.WaitSettled(bg, "s", gone)
+		waits <- delivered || err != nil
+	}()
+	for l.Waiting("s") == 0 {
+		runtime.Gosched()
+	}
+	late, err := l.OpenCursor("s", "late")
+	must(t, err)
+	if <-waits {
+		t.Error("the wait under way counts the event as delivered")
+	}
+	wantSettled(t, l, gone, false)
+	must(t, l.Close())
+	l = open(t, o)
+	late, err = l.OpenCursor("s", "late")
+	must(t, err)
+	wantSettled(t, l, gone, false)
+	settleTo(t, late, l.Next("s"), wal.Ledger{Delivered: late.Stat().Pending})
+	after := appendOne(t, l, "s", "k1", "y")
+	settleTo(t, late, l.Next("s"), wal.Ledger{Delivered: late.Stat().Pending})
+	wantSettled(t, l, after, true)
+	must(t, l.Close())
+	l = open(t, o)
+	_, err = l.OpenCursor("s", "late")
+	must(t, err)
+	wantSettled(t, l, gone, false)
 }
