@@ -341,3 +341,31 @@ func TestStop_DuringAReload(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A listener that a reload removes takes nothing any more, and its socket is gone.
+func TestReload_RemovesAListener(t *testing.T) {
+	dir := t.TempDir()
+	more := `
+listener "grpc" { address = "unix://DIR/other.sock" }
+`
+	conf := parse(t, dir, both+more)
+	a := run(t, conf)
+	send(t, dial(t, conf), "s", 1)
+	path := filepath.Join(dir, "other.sock")
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if err := a.Reload(parse(t, dir, both)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the listener is gone", func() bool {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	send(t, dial(t, conf), "s", 1)
+}

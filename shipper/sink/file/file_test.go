@@ -155,6 +155,9 @@ func TestFileClassOfDiskErrors(t *testing.T) {
 		syscall.ENOSPC: {shipper.Transient, "no space"},
 		syscall.EDQUOT: {shipper.Transient, "no space"},
 		syscall.EIO:    {shipper.Transient, "io"},
+		syscall.EMFILE: {shipper.Transient, "io"},
+		syscall.ENFILE: {shipper.Transient, "io"},
+		syscall.ENOMEM: {shipper.Transient, "io"},
 		syscall.EACCES: {shipper.Operator, "permission"},
 		syscall.EROFS:  {shipper.Operator, "read-only"},
 	} {
@@ -250,6 +253,26 @@ func TestFileFullDiskGivesTheSpaceBack(t *testing.T) {
 		t.Fatalf("got %+v", got.Err)
 	}
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 2)})
+	mustSend(t, f, 3, 1)
+	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 3)})
+}
+
+// An append cuts off first what one before it left that failed and could not give the space back.
+func TestFile_CutsBackWhatAFailedAppendLeft(t *testing.T) {
+	dir := t.TempDir()
+	f := open(t, options(dir))
+	mustSend(t, f, 1, 2)
+	failed := make(map[string]bool)
+	f.FailDisk(func(call string) error {
+		if (call == "write" || call == "truncate") && !failed[call] {
+			failed[call] = true
+			return syscall.EIO
+		}
+		return nil
+	})
+	if got := f.Send(t.Context(), sinktest.RecordsFrom(3, 5)); got.Err == nil || !failed["truncate"] {
+		t.Fatalf("got %+v with the failures %v, want a write and a truncation", got.Err, failed)
+	}
 	mustSend(t, f, 3, 1)
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 3)})
 }

@@ -2,6 +2,7 @@ package file_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/shipper/sink/file"
+	"github.com/standpipe/standpipe/shipper/sink/sinktest"
 )
 
 func TestFileAfterCrashIsCutToTheCheckpoint(t *testing.T) {
@@ -102,6 +104,29 @@ func TestFileDiskThatComesBackKeepsDeliveredLines(t *testing.T) {
 	f.Crash()
 	open(t, o).Close()
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
+}
+
+// A destination that could not finish its earlier life's files at its start does so before it sends: its next state no
+// longer names them.
+func TestFile_FinishesEarlierFilesBeforeItSends(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "disk")
+	o := options(dir)
+	f := open(t, o)
+	o.State = mustSend(t, f, 1, 2)
+	o.Checkpoint = 3
+	f.Crash()
+	if err := errors.Join(os.Rename(dir, dir+"-unplugged"), os.WriteFile(dir, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	f = open(t, o)
+	if got := f.Send(t.Context(), sinktest.RecordsFrom(3, 1)); got.Err == nil {
+		t.Fatal("it sent where no folder can be")
+	}
+	if err := errors.Join(os.Remove(dir), os.Rename(dir+"-unplugged", dir)); err != nil {
+		t.Fatal(err)
+	}
+	mustSend(t, f, 3, 1)
+	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2), hour + "/clicks-3.jsonl.tmp": lines(3, 3)})
 }
 
 // After a crash the destination has another path: delivered events are finished at the former one.
