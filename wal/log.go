@@ -379,8 +379,8 @@ func (l *Log) cursor(s *stream, destination string, gaps Count) (p *Cursor, bad 
 	if made {
 		p.dirtyLocked() // now that it is whole
 	}
-	for w := range s.awaited { // compaction may have removed its events meanwhile
-		w.lost = w.lost || p.lostOfLocked(w) || made && gaps.Events > 0
+	for w := range s.awaited { // its events may be gone since it began
+		w.lost = w.lost || p.lostOfLocked(w) || made && p.lost[0] >= s.next
 	}
 	return p, bad, nil
 }
@@ -457,7 +457,7 @@ func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor
 	for i := range p.marks {
 		p.marks[i].Checkpoint = first
 		switch {
-		case gaps.Events > 0: // some event beyond first is absent, it is unknown which
+		case missing.Events > first-1: // some event beyond first is absent, it is unknown which
 			p.lost[i] = s.next
 		case missing.Events > 0:
 			p.lost[i] = first
