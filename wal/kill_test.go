@@ -23,24 +23,16 @@ var killRounds = flag.Int("kill.rounds", 0, "how often the kill test kills; 0: 1
 // killWorkload is the environment's name for the data directory of a workload.
 const killWorkload = "STANDPIPE_WAL_KILL_WORKLOAD"
 
+// workloads are the programs that this test binary is instead when the variable names a data directory.
+var workloads = map[string]func(dir string) int{
+	killWorkload: workload, resendWorkload: resend, stepsWorkload: steps, shortWorkload: shortOf, openWorkload: openOnly,
+}
+
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(killWorkload); dir != "" {
-		os.Exit(workload(dir))
-	}
-	if dir := os.Getenv(resendWorkload); dir != "" {
-		os.Exit(resend(dir))
-	}
-	if dir := os.Getenv(stepsWorkload); dir != "" {
-		os.Exit(steps(dir))
-	}
-	if dir := os.Getenv(shortWorkload); dir != "" {
-		os.Exit(shortOf(dir))
-	}
-	if dir := os.Getenv(openWorkload); dir != "" {
-		os.Exit(openOnly(dir))
-	}
-	if dir := os.Getenv(upkeepWorkload); dir != "" {
-		os.Exit(keepUp(dir))
+	for variable, run := range workloads {
+		if dir := os.Getenv(variable); dir != "" {
+			os.Exit(run(dir))
+		}
 	}
 	os.Exit(m.Run())
 }

@@ -27,6 +27,8 @@ import (
 // and buries.
 const upkeepWorkload = "STANDPIPE_WAL_UPKEEP_WORKLOAD"
 
+func init() { workloads[upkeepWorkload] = keepUp }
+
 const (
 	upkeepKeys = 6
 	// upkeepStuck is the key whose lane one of the destinations does not settle, so that segments are compacted.
