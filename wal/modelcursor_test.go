@@ -85,7 +85,7 @@ func (m *model) drop() {
 			for _, c := range dropped {
 				p.dropped.Add(c)
 			}
-			if len(dropped) > 0 {
+			if len(dropped) > 0 || p.place.Stat().Checkpoint < floor.Offset() { // a shipper publishes lanes that move past a hole
 				must(m.t, p.place.Settle(wal.Settlement{Lanes: p.marks(s), Add: wal.Ledger{Dropped: dropped}}))
 			}
 		}
