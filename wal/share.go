@@ -53,7 +53,7 @@ func (l *Log) waitShare(ctx context.Context, t *Ticket, held int64) error {
 			t.rejection = err
 			return nil
 		case mode == DropOldest:
-			l.dropShare(s, over+policy.MaxSize/shareSlack)
+			l.dropShare(s, held)
 		}
 		select {
 		case <-moved:
@@ -143,13 +143,15 @@ func (l *Log) releaseShare(t *Ticket, a Appended, stored bool) {
 	}
 }
 
-// dropShare has the stream's destinations drop its oldest blocks of that many bytes, unless they are
-// about to drop some.
-func (l *Log) dropShare(s *stream, bytes int64) {
+// dropShare has the stream's destinations drop as many of its oldest blocks as make room for a batch of held bytes, unless
+// they are about to drop some or have made room since the batch found none.
+func (l *Log) dropShare(s *stream, held int64) {
 	s.mu.Lock()
 	from, end, floor := s.checkpointLocked(), s.next, s.floor.Offset()
+	over := s.heldLocked() + s.reserved + held - s.policy.MaxSize
+	bytes := over + s.policy.MaxSize/shareSlack
 	s.mu.Unlock()
-	if from < floor {
+	if from < floor || over <= 0 {
 		return
 	}
 	for bytes > 0 && from < end {
