@@ -227,7 +227,11 @@ func (t *Ticket) Wait(ctx context.Context) (Appended, error) {
 	switch {
 	case t.inline == nil:
 	case ctx.Err() != nil:
-		poke(t.inline.wake) // whoever commits drops it
+		withdrawn := t.taken.CompareAndSwap(false, true)
+		poke(t.inline.wake) // the next commit ends it
+		if withdrawn {
+			return Appended{}, ctx.Err()
+		}
 	default:
 		t.inline.commitInline()
 	}
