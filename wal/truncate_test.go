@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/standpipe/standpipe/wal"
 )
@@ -45,13 +46,16 @@ func TestTruncation_DelaysASyncByAFewUnlinksOnly(t *testing.T) {
 	const most = 32
 	unlinked, release := 0, make(chan struct{})
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20}.WithUnlink(func(path string) error {
-		if unlinked++; unlinked > most {
+		if unlinked++; unlinked == 1 {
+			time.Sleep(100 * time.Millisecond) // the sync waits by now, at most for this pass and the next
+		}
+		if unlinked > 2*most {
 			<-release
 		}
 		return os.Remove(path)
 	})
 	l := open(t, o)
-	p := appendUntil(t, l, 2*most)
+	p := appendUntil(t, l, 3*most)
 	settleAll(l, p, p.Stat().Pending)
 	sync(t, l) // for ever, if it waits for all unlinks
 	close(release)
