@@ -279,3 +279,35 @@ func TestClock_ThatJumpsAfterLongIsNotBelieved(t *testing.T) {
 		})
 	}
 }
+
+// A clock that jumps between two reads of one check is believed no more than one that jumps between two checks.
+func TestClock_ThatJumpsDuringACheckIsNotBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu goSync.Mutex
+		var last time.Time
+		jumps := false
+		o := wal.Options{Dir: t.TempDir(), Clock: func() time.Time {
+			mu.Lock()
+			defer mu.Unlock()
+			now := time.Now().Round(0)
+			if jumps && now.Equal(last) {
+				return now.Add(10 * day)
+			}
+			last = now
+			return now
+		}}
+		l, _ := openAged(t, o, day)
+		appendOne(t, l, "s", "k", "of the run before")
+		must(t, l.Close())
+		l, p := openAged(t, o, day)
+		defer l.Close()
+		time.Sleep(time.Minute)
+		mu.Lock()
+		jumps = true
+		mu.Unlock()
+		time.Sleep(2 * time.Hour)
+		if got := floorOf(p); got.Offset() != 0 {
+			t.Errorf("got %+v, want none", got)
+		}
+	})
+}
