@@ -101,10 +101,11 @@ func TestEveryWayIn_AsksWhoComes(t *testing.T) {
 		check("OTLP over HTTP in JSON", code[w.do("POST", "/v1/logs", `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}`, header, otlpJSON).status])
 
 		_, socket := serveSocket(t, o)
+		lines := `{"stream":"bytes","key":"k","data":1}` + "\n"
 		if token, ok := strings.CutPrefix(s.authorization, "Bearer "); ok {
-			socket.send(fmt.Sprintf(`{"token":%q}`+"\n", token))
+			lines = fmt.Sprintf(`{"token":%q}`+"\n", token) + lines // in one write: a wrong token ends the connection
 		}
-		socket.send(`{"stream":"bytes","key":"k","data":1}` + "\n")
+		socket.send(lines)
 		reply := socket.reply()
 		got := codes.OK
 		for name, code := range map[string]codes.Code{"UNAUTHENTICATED": codes.Unauthenticated, "PERMISSION_DENIED": codes.PermissionDenied} {
