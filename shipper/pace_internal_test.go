@@ -71,7 +71,7 @@ func (p *plant) run(d time.Duration) {
 func (p *plant) step() {
 	o := &outcome{flight: &flight{batch: &batch{shape: Shape{KeyCounts: true}}}, started: p.now}
 	p.paces.begin(p.now, p.paces.shards)
-	first := int(p.now.UnixNano()/int64(round)) * 7
+	first := int(p.now.UnixNano() / int64(round) * 7 % wal.Lanes)
 	var results []*Error
 	for i := range wal.Lanes {
 		lane := (first + i) % wal.Lanes
