@@ -19,12 +19,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-const (
-	// failedGrace is how long an agent whose log has failed goes on to say so on /readyz before it ends.
-	failedGrace = time.Second
-)
-
-// Agent is a running standpipe.
+// Agent is one standpipe: a write-ahead log, listeners, streams with their destinations, and the admin listener.
 type Agent struct {
 	logger        hclog.Logger
 	metrics       *admin.Metrics
@@ -47,8 +42,8 @@ type Agent struct {
 	closeErr  error
 }
 
-// New opens the log in conf.DataDir and binds the listeners and the admin address. It waits for
-// another agent's lock for as long as the configuration allows; ctx bounds that.
+// New opens the WAL in conf.DataDir and binds the listeners and the admin listener. It waits up to wal.lock_timeout, or
+// until ctx ends, for the lock of another agent.
 func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent, error) {
 	a := &Agent{
 		logger: logger, metrics: admin.NewMetrics(), started: time.Now(),
@@ -63,7 +58,7 @@ func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent,
 
 func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	if a.log, err = wal.Open(ctx, a.logOptions(conf)); err != nil {
-		return fmt.Errorf("open log: %w", err)
+		return fmt.Errorf("open WAL: %w", err)
 	}
 	a.log.SetPolicy(policies(conf))
 	a.dead = a.log.OpenDead()
@@ -118,7 +113,7 @@ func (a *Agent) logOptions(conf *config.Config) wal.Options {
 	}
 }
 
-// policies returns what the configuration wants of each stream, also of one that it no longer has.
+// policies returns the retention policy of each stream. A stream without a block keeps only the WAL's max_age.
 func policies(conf *config.Config) func(stream string) wal.Policy {
 	return func(stream string) wal.Policy {
 		s, ok := conf.Match(stream)
@@ -129,8 +124,8 @@ func policies(conf *config.Config) func(stream string) wal.Policy {
 	}
 }
 
-// Run serves until ctx ends or the log fails, and then stops as the package's comment says. The
-// error is nil after a stop that was asked for. Run is called once.
+// Run serves until ctx ends or the WAL fails, and then stops in the order of the package comment. It returns nil after ctx
+// has ended, else the cause. Run is called once.
 func (a *Agent) Run(ctx context.Context) error {
 	group, serveCtx := errgroup.WithContext(context.WithoutCancel(ctx))
 	admins := make(chan struct{})
@@ -151,7 +146,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() error { return serve(serveCtx) })
 	}
 	if _, err := a.apply(a.conf.Load()); err != nil {
-		a.logger.Error("streams not open", "error", err)
+		a.logger.Error("configuration not applied", "error", err)
 	}
 	a.mu.Unlock()
 	a.running.set()
@@ -164,75 +159,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	case <-a.log.FailedChan():
 		failure = a.log.Failed()
 	case <-admins:
-		failure = fmt.Errorf("serve operators: %w", adminErr)
+		failure = fmt.Errorf("serve admin listener: %w", adminErr)
 	}
 	a.stop(failure != nil)
 	if failure == nil {
-		failure = a.log.Failed() // while it was draining
+		failure = a.log.Failed() // it may have failed during the stop
 	}
 	return errors.Join(failure, group.Wait(), a.Close())
-}
-
-// stop drains the agent. After a failure there is nothing to wait for.
-func (a *Agent) stop(failed bool) {
-	a.stopping.set() // before the lock: a reload that holds it ends its wait
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	patience := a.conf.Load().ShutdownTimeout
-	if failed {
-		patience = failedGrace
-	}
-	a.logger.Info("stopping", "within", patience, "pending_events", a.streams.pending())
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	logFailed := a.log.FailedChan()
-	if failed {
-		logFailed = nil // it is known, and the patience reckons with it
-	}
-	go func() {
-		select {
-		case <-a.abort.c:
-		case <-logFailed:
-		case <-ctx.Done():
-		}
-		cancel()
-	}()
-	if failed {
-		a.streams.cancelRequests() // no checkpoint could vouch for what were shipped now
-	}
-	a.listeners.stop(ctx)
-	if failed {
-		<-ctx.Done()
-	}
-	a.streams.drain(ctx)
-	if err := a.streams.checkpoint(); err != nil {
-		// The sinks stay open: closing them would finish files that may hold events beyond the stored checkpoint.
-		a.logger.Warn("the last checkpoint was not stored; what was delivered since the one before may be sent again", "error", err)
-	} else {
-		a.streams.close()
-	}
-	a.streams.stopped.set()
-	a.logger.Info("stopped", "remaining_events", a.streams.pending())
-}
-
-// Abort makes a stop that is under way, or the next, wait for nothing.
-func (a *Agent) Abort() { a.abort.set() }
-
-// Close lets go of the log and of the listeners that Run did not serve. It may be called twice.
-func (a *Agent) Close() error {
-	a.closeOnce.Do(func() {
-		a.stopping.set()
-		if a.listeners != nil {
-			a.listeners.stop(context.Background())
-		}
-		var errs []error
-		if a.adminListener != nil {
-			a.adminListener.Close() // twice after Run, which is no fault
-		}
-		if a.log != nil {
-			errs = append(errs, a.log.Close(), a.dead.Close())
-		}
-		a.closeErr = errors.Join(errs...)
-	})
-	return a.closeErr
 }

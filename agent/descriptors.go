@@ -6,15 +6,15 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// Descriptors that are not for producers' connections. The log keeps a few more aside by itself.
+// Descriptors reserved from producers' connections. The WAL reserves a few more by itself.
 const (
-	descriptorsOfAgent = 64 // the log, dead letters, listeners, operators' connections, certificates and tokens being read
+	descriptorsOfAgent = 64 // WAL, dead letters, listeners, operators' connections, certificates and tokens
 	descriptorsOfFile  = 4
 	descriptorsOfCloud = 64 // a request for each lane
 )
 
-// descriptorsAside returns how many descriptors the agent needs beside producers' connections: never more than half of
-// limit, so that producers get the rest.
+// descriptorsAside returns the number of descriptors that the agent reserves from producers' connections: at most half of
+// limit.
 func descriptorsAside(conf *config.Config, limit int64) int64 {
 	aside := int64(descriptorsOfAgent)
 	for i := range conf.Streams {
@@ -29,19 +29,19 @@ func descriptorsAside(conf *config.Config, limit int64) int64 {
 	return min(aside, limit/2)
 }
 
-// shareDescriptors returns how many connections each listener may have when room is for all of them together: one each,
-// and the rest in proportion to wanted. Only a room smaller than the number of listeners is exceeded.
-func shareDescriptors(wanted []int64, room int64) []int64 {
+// shareDescriptors divides budget connections among the listeners: one each, and the rest in proportion to wanted. The sum
+// exceeds a budget that is smaller than the number of listeners.
+func shareDescriptors(wanted []int64, budget int64) []int64 {
 	sum := int64(0)
 	for _, n := range wanted {
 		sum += n
 	}
-	if sum <= room {
+	if sum <= budget {
 		return slices.Clone(wanted)
 	}
 	shares, each := make([]int64, len(wanted)), int64(len(wanted))
 	for i, n := range wanted {
-		shares[i] = 1 + int64(float64(n-1)/float64(max(sum-each, 1))*float64(max(room-each, 0)))
+		shares[i] = 1 + int64(float64(n-1)/float64(max(sum-each, 1))*float64(max(budget-each, 0)))
 	}
 	return shares
 }
@@ -64,7 +64,7 @@ func (ls *listeners) limitConnections(conf *config.Config) {
 		all[i].server.LimitConnections(most)
 	}
 	if sum > limit-aside {
-		ls.logger.Warn("max_connections of all listeners exceed the file descriptors of the process: they are lowered in proportion",
+		ls.logger.Warn("max_connections exceed the file descriptors of the process; lowered in proportion",
 			"max_connections", sum, "descriptors", limit, "kept_for_the_agent", aside, "connections_at_most", limit-aside)
 	}
 }

@@ -2,5 +2,5 @@
 
 package agent
 
-// descriptorLimit is not known where handles have no limit that a process meets.
+// descriptorLimit is unknown on platforms without a practical limit of handles.
 func descriptorLimit() (limit int64, known bool) { return 0, false }

@@ -4,7 +4,7 @@ package agent
 
 import "golang.org/x/sys/unix"
 
-// descriptorLimit returns how many file descriptors the process may have open, after it has raised that as far as it may.
+// descriptorLimit raises the process's limit of open file descriptors to its maximum and returns it.
 func descriptorLimit() (limit int64, known bool) {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// CheckFiles opens the certificates, keys and tokens that conf names, as New would, and returns what is wrong with
-// them: each error begins with the place of its block. What New would warn of goes to the logger.
+// CheckFiles opens the certificates, keys and token files of conf as New would. It returns the errors, each beginning with
+// the position of its block, and logs the warnings of New.
 func CheckFiles(conf *config.Config, logger hclog.Logger) (faults []error) {
 	note := func(err error) {
 		if err != nil {
@@ -23,11 +23,11 @@ func CheckFiles(conf *config.Config, logger hclog.Logger) (faults []error) {
 	}
 	register := access.NewRegister(logger)
 	if len(faults) == 0 {
-		note(register.Set(all)) // with what it warns of; and a token may be that of two
+		note(register.Set(all)) // logs its warnings, and rejects a token of two identities
 	}
-	check := func(p config.Pos, what string, tls *config.TLS, auth *config.Auth) {
+	check := func(p config.Pos, block string, tls *config.TLS, auth *config.Auth) {
 		if _, err := openSecurity(register, logger, tls, auth); err != nil {
-			note(fmt.Errorf("%s%s: %w", posPrefix(p), what, err))
+			note(fmt.Errorf("%s%s: %w", posPrefix(p), block, err))
 		}
 	}
 	for _, l := range conf.Listeners {

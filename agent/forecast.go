@@ -9,17 +9,17 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// logIDLen is how long a log's id is, which stands in every envelope.
+// logIDLen is the length of a log ID, which is part of every envelope.
 const logIDLen = 26
 
-// Forecast is what one destination of a stream comes to.
+// Forecast is the predicted use and cost of one destination of a stream.
 type Forecast struct {
 	Stream, Type, Name string
 	shipper.Forecast
 }
 
-// Predict tells what each destination of the configuration comes to when each stream has the given
-// traffic. It asks nobody. Errors: an event that a destination does not take.
+// Predict returns a forecast for each destination of the configuration if each stream has the given traffic. It opens no
+// connection. It returns an error if an event of that size does not fit a destination.
 func Predict(c *config.Config, t shipper.Traffic) ([]Forecast, error) {
 	var all []Forecast
 	for _, s := range c.Streams {

@@ -2,10 +2,10 @@ package agent
 
 import "sync"
 
-// latch is something that happens once and stays so.
+// latch is an event that happens at most once. Waiters select on c.
 type latch struct {
 	once sync.Once
-	c    chan struct{} // closed once it is set
+	c    chan struct{} // closed by set
 }
 
 func newLatch() *latch { return &latch{c: make(chan struct{})} }

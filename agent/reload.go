@@ -8,15 +8,14 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// reloadTimeout is how long Reload waits for the routes that it ends and the routes that it starts.
+// reloadTimeout bounds the wait of Reload for the routes that it starts and for the parts that it ends.
 const reloadTimeout = 5 * time.Second
 
-// Reload applies conf while the agent runs: streams and their destinations, listeners, identities, max_age,
-// log_level and shutdown_timeout; and reads certificates and tokens that have changed. What is unchanged goes on
-// undisturbed. A destination that is gone is parked. An error means that nothing was changed. Reload waits for Run to begin.
+// Reload applies conf to the running agent: streams and their destinations, listeners, identities, policies, log_level and
+// shutdown_timeout. It reads changed certificates and tokens. Unchanged parts keep running, and removed destinations are
+// parked. After an error nothing has changed. Reload waits for Run to begin.
 //
-// Reload builds everything new first; then comes the switch, which can't fail; the old parts end after it. Reload waits
-// a few seconds for that, and not at all once the agent is to stop.
+// Replaced and removed parts end in the background; Reload waits up to reloadTimeout for them, or until the agent stops.
 func (a *Agent) Reload(conf *config.Config) error {
 	select {
 	case <-a.running.c:
@@ -37,23 +36,23 @@ func (a *Agent) Reload(conf *config.Config) error {
 	return nil
 }
 
-// await waits until all are set, for as long as a reload may take.
+// await waits until all latches are set, but not longer than reloadTimeout.
 func (a *Agent) await(all []*latch) {
-	patience := time.NewTimer(reloadTimeout)
-	defer patience.Stop()
+	timeout := time.NewTimer(reloadTimeout)
+	defer timeout.Stop()
 	for _, l := range all {
 		select {
 		case <-l.c:
 		case <-a.stopping.c:
 			return
-		case <-patience.C:
-			a.logger.Warn("reload goes on in the background: what it replaces or removes has not ended yet")
+		case <-timeout.C:
+			a.logger.Warn("reload continues in the background: replaced or removed parts have not ended yet")
 			return
 		}
 	}
 }
 
-// needRestart names the settings that differ and that a running agent can't change.
+// needRestart returns the names of the changed settings that a running agent cannot change.
 func needRestart(from, to *config.Config) (settings []string) {
 	note := func(name string, differs bool) {
 		if differs {

@@ -1,0 +1,75 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// failedGrace is how long /readyz reports a failed WAL before the agent ends.
+const failedGrace = time.Second
+
+// stop ends the agent in the order of the package comment. After a failure of the WAL it does not drain: no checkpoint
+// could be stored for further deliveries.
+func (a *Agent) stop(failed bool) {
+	a.stopping.set() // before the lock: a reload that holds it ends its wait
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	timeout := a.conf.Load().ShutdownTimeout
+	if failed {
+		timeout = failedGrace
+	}
+	a.logger.Info("stopping", "within", timeout, "pending_events", a.streams.pending())
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	logFailed := a.log.FailedChan()
+	if failed {
+		logFailed = nil // already included in timeout
+	}
+	go func() {
+		select {
+		case <-a.abort.c:
+		case <-logFailed:
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
+	if failed {
+		a.streams.cancelRequests()
+	}
+	a.listeners.stop(ctx)
+	if failed {
+		<-ctx.Done()
+	}
+	a.streams.drain(ctx)
+	if err := a.streams.checkpoint(); err != nil {
+		// The sinks stay open: closing them would finish files that may hold events beyond the stored checkpoint.
+		a.logger.Warn("last checkpoint not stored; later deliveries may be repeated", "error", err)
+	} else {
+		a.streams.close()
+	}
+	a.streams.stopped.set()
+	a.logger.Info("stopped", "remaining_events", a.streams.pending())
+}
+
+// Abort makes the current or the next stop skip its waits.
+func (a *Agent) Abort() { a.abort.set() }
+
+// Close releases the WAL and the listeners. It may be called several times.
+func (a *Agent) Close() error {
+	a.closeOnce.Do(func() {
+		a.stopping.set()
+		if a.listeners != nil {
+			a.listeners.stop(context.Background())
+		}
+		var errs []error
+		if a.adminListener != nil {
+			a.adminListener.Close() // a second time after Run, without effect
+		}
+		if a.log != nil {
+			errs = append(errs, a.log.Close(), a.dead.Close())
+		}
+		a.closeErr = errors.Join(errs...)
+	})
+	return a.closeErr
+}
