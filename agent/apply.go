@@ -107,7 +107,7 @@ func (c *streamsChange) undo() {
 	if c == nil {
 		return
 	}
-	discard(c.added)
+	discardRoutes(c.added)
 	c.streams.changing.Unlock()
 }
 
@@ -124,7 +124,7 @@ func (c *streamsChange) commit() (started, ending []*route) {
 
 	for name, open := range c.byName {
 		if !open.tentative {
-			start(open.routes) // does nothing for running routes
+			startRoutes(open.routes) // does nothing for running routes
 		}
 		if old := before[name]; old != nil {
 			ending = append(ending, old.without(open)...)
@@ -173,7 +173,7 @@ func (s *streams) openMissing() {
 		}
 		s.logger.Info("stream open", "stream", name)
 		s.set(name, open)
-		start(open.routes)
+		startRoutes(open.routes)
 	}
 	if missing {
 		time.AfterFunc(openRetry, s.openMissing)

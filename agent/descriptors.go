@@ -19,11 +19,7 @@ func descriptorsAside(conf *config.Config, limit int64) int64 {
 	aside := int64(descriptorsOfAgent)
 	for i := range conf.Streams {
 		for j := range conf.Streams[i].Destinations {
-			if conf.Streams[i].Destinations[j].Type == "file" {
-				aside += descriptorsOfFile
-				continue
-			}
-			aside += descriptorsOfCloud
+			aside += destinationTypes[conf.Streams[i].Destinations[j].Type].descriptors
 		}
 	}
 	return min(aside, limit/2)

@@ -170,7 +170,7 @@ func (r *route) build(ctx context.Context) *pipeline {
 		}
 		around := envelopeOf(r.streams.log.Branches(r.stream), r.stream, r.conf)
 		before := r.cursor.State()
-		target, err := openSink(ctx, r.stream, r.conf, around, r.cursor, r.logger)
+		target, err := openSink(ctx, sinkSpec{r.conf, r.stream, around, r.cursor, r.logger})
 		done()
 		if err == nil {
 			r.built()
@@ -198,13 +198,18 @@ func (r *route) build(ctx context.Context) *pipeline {
 
 func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
 	s, d := r.streams, r.conf
+	typ := destinationTypes[d.Type] // known: openSink has used it
+	var link *shipper.Link
+	if typ.usesLink {
+		link = s.link
+	}
 	return shipper.New(shipper.Options{
 		Log: s.log, Cursor: r.cursor, Sink: target, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay,
 		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
 		Unpaced:  !d.Pace,
-		Link:     s.linkOf(d), Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
-		Endpoint: endpointOf(d), Outages: s.outages,
+		Link:     link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
+		Endpoint: typ.endpoint(d), Outages: s.outages,
 		Observer: observer{s, r.stream, d.Name},
 		Logger:   r.logger,
 	})
@@ -446,14 +451,6 @@ func learn(ctx context.Context, target shipper.Sink) <-chan struct{} {
 
 var priorities = map[string]shipper.Priority{
 	"high": shipper.PriorityHigh, "normal": shipper.PriorityNormal, "low": shipper.PriorityLow,
-}
-
-// linkOf returns the link that the destination's requests use; nil for files, which use none.
-func (s *streams) linkOf(d config.Destination) *shipper.Link {
-	if d.Type == "file" {
-		return nil
-	}
-	return s.link
 }
 
 // observer passes on to the metrics what the shipper of one route does.

@@ -146,7 +146,7 @@ func (s *streams) build(conf *config.Config, name string, before *openStream) (o
 		r := before.route(d.For(name))
 		if r == nil {
 			if r, err = s.newRoute(name, d.For(name)); err != nil {
-				discard(fresh)
+				discardRoutes(fresh)
 				return nil, nil, err
 			}
 			fresh = append(fresh, r)
@@ -170,14 +170,14 @@ func (o *openStream) route(d config.Destination) *route {
 	return nil
 }
 
-// discard undoes newRoute. streams.changing is held.
-func discard(fresh []*route) {
+// discardRoutes undoes newRoute. streams.changing is held.
+func discardRoutes(fresh []*route) {
 	for _, r := range slices.Backward(fresh) {
 		r.discard()
 	}
 }
 
-func start(fresh []*route) {
+func startRoutes(fresh []*route) {
 	for _, r := range fresh {
 		r.start()
 	}

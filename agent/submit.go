@@ -70,10 +70,10 @@ func (s *streams) release(name string, stored bool) {
 	case open == nil || !open.tentative: // another batch has opened it, or a reload has taken it away
 	case stored:
 		s.set(name, &openStream{rules: open.rules, routes: open.routes})
-		start(open.routes)
+		startRoutes(open.routes)
 	case s.reserved[name] == 0:
 		s.set(name, nil)
-		discard(open.routes)
+		discardRoutes(open.routes)
 	}
 }
 
