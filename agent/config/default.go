@@ -47,21 +47,10 @@ func hostName() string {
 	return name
 }
 
-func defaultListener(typ string) Listener {
-	switch typ {
-	case "grpc":
-		return Listener{Type: typ, MaxRequestSize: 16 * mib, MaxConnections: 1024, MaxStreams: 1024}
-	case "http":
-		return Listener{Type: typ, MaxRequestSize: 16 * mib, MaxConnections: 1024, HTTP: HTTP{
-			KeyHeader: "X-Partition-Key", ReadTimeout: 30 * time.Second,
-		}}
-	}
-	return Listener{Type: typ, MaxLineSize: 4 * mib, MaxConnections: 1024}
-}
-
 // loopbackListener is the one of a file that has no listener block.
 func loopbackListener() Listener {
-	l := defaultListener("grpc")
+	grpc, _ := listenerTypeOf("grpc")
+	l := grpc.newListener()
 	l.Network, l.Address = "tcp", grpcAddress
 	return l
 }
@@ -76,36 +65,18 @@ func defaultStream(name string) Stream {
 	return s
 }
 
-func defaultDestination(typ, name string) Destination {
-	d := Destination{
-		Type:     typ,
-		Name:     name,
-		Priority: "normal",
-		Batch:    Batch{MaxDelay: time.Second, RecordSize: 500 * kib},
-		Retry:    Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second},
-	}
-	d.Pace = typ != "file"
-	switch typ {
-	case "kinesis":
-		d.Aggregate, d.AggregateBy, d.Order, d.Compression = "kpl", "key", "key", "none"
-	case "firehose":
-		d.Order, d.Compression = "key", "none"
-	case "file":
-		d.RollSize, d.RollInterval = 64*mib, time.Minute
-	}
-	return d
-}
-
 // Dev returns what the agent runs with when it has no file: all that it writes is in dir, any
 // stream is taken, and events become files within a second.
 func Dev(dir string) *Config {
 	c := defaultConfig()
 	c.DataDir = dir
-	socket := defaultListener("socket")
+	socketType, _ := listenerTypeOf("socket")
+	socket := socketType.newListener()
 	socket.Network, socket.Address, socket.Mode = "unix", filepath.Join(dir, "events.sock"), socketMode
 	c.Listeners = []Listener{loopbackListener(), socket}
 
-	local := defaultDestination("file", "local")
+	file, _ := destinationTypeOf("file")
+	local := file.newDestination("local")
 	local.Path = filepath.Join(dir, "out", streamMark)
 	local.Batch.MaxDelay = 200 * time.Millisecond
 	all := defaultStream("*")

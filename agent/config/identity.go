@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"math"
 	"slices"
 )
@@ -68,24 +67,4 @@ func (r *reader) checkIdentities(c *Config) {
 			r.faults.add(a.b.head, "auth takes nobody; needed is token_file, or identities that identity blocks have")
 		}
 	}
-}
-
-// numbers is a setting of whole numbers from 0 to most.
-func numbers[T any](name, allowed string, field func(*T) *[]int64, most int64) setting[T] {
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
-		elements, ok := v.elements()
-		if !ok {
-			return false
-		}
-		var all []int64
-		for _, e := range elements {
-			n, ok := e.number()
-			if !ok || n < 0 || n > most {
-				return e.refuse(fmt.Sprintf("%s is no whole number from 0 to %d", e.source(), most))
-			}
-			all = append(all, n)
-		}
-		*field(into) = all
-		return true
-	}}
 }

@@ -1,8 +1,9 @@
 package config
 
 import (
-	"fmt"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -33,6 +34,99 @@ type OTLP struct {
 // maxConnections is the most that a listener can be told to have, the most requests of one, and the most streams
 // of a pattern.
 const maxConnections = 1_000_000
+
+// maxLine is the longest line whose end a socket listener looks for.
+const maxLine = 64 * mib
+
+// listenerType is the TYPE of a listener block.
+type listenerType struct {
+	name     string
+	section  *section[Listener]
+	defaults func(*Listener)
+}
+
+var listenerTypes = []listenerType{
+	{
+		name: "grpc",
+		section: listenerSection([]setting[Listener]{maxRequestSize,
+			count("max_streams", "1024", func(l *Listener) *int64 { return &l.MaxStreams }, 1, maxConnections)}, otlpBlock),
+		defaults: func(l *Listener) { l.MaxRequestSize, l.MaxStreams = 16*mib, 1024 },
+	},
+	{
+		name: "socket",
+		section: listenerSection([]setting[Listener]{
+			size("max_line_size", "4MiB", func(l *Listener) *int64 { return &l.MaxLineSize }, 1, maxLine)}),
+		defaults: func(l *Listener) { l.MaxLineSize = 4 * mib },
+	},
+	{
+		name:    "http",
+		section: listenerSection(append([]setting[Listener]{maxRequestSize}, httpSettings()...), pixelBlock, otlpBlock),
+		defaults: func(l *Listener) {
+			l.MaxRequestSize, l.HTTP = 16*mib, HTTP{KeyHeader: "X-Partition-Key", ReadTimeout: 30 * time.Second}
+		},
+	},
+}
+
+// newListener returns a listener with the defaults of its type.
+func (t listenerType) newListener() Listener {
+	l := Listener{Type: t.name, MaxConnections: 1024}
+	t.defaults(&l)
+	return l
+}
+
+func listenerTypeOf(name string) (listenerType, bool) {
+	i := slices.IndexFunc(listenerTypes, func(t listenerType) bool { return t.name == name })
+	if i < 0 {
+		return listenerType{}, false
+	}
+	return listenerTypes[i], true
+}
+
+func knownListener(prefix string) []string {
+	var names []string
+	for _, t := range listenerTypes {
+		names = append(names, t.section.known(prefix+t.name+".")...)
+	}
+	return names
+}
+
+func readListener(b *block, c *Config) {
+	t, known := listenerTypeOf(b.labels[0])
+	if !known {
+		var names []string
+		for _, t := range listenerTypes {
+			names = append(names, t.name)
+		}
+		b.fault(b.labelPos[0], "listener type %s is unknown; %s", quote(b.labels[0]), instead(b.labels[0], names))
+		return
+	}
+	l := t.newListener()
+	l.Pos = b.head
+	t.section.read(b, &l)
+	c.Listeners = append(c.Listeners, l)
+}
+
+// listenerSection is what all listeners have and what one type has of its own.
+func listenerSection(own []setting[Listener], blocks ...child[Listener]) *section[Listener] {
+	s := &section[Listener]{
+		settings: []setting[Listener]{
+			address("address", func(l *Listener) (*string, *string) { return &l.Network, &l.Address }).needed(),
+			mode("mode", func(l *Listener) *os.FileMode { return &l.Mode }),
+		},
+		blocks: append([]child[Listener]{
+			optional("tls", &tlsSection, func(l *Listener) **TLS { return &l.TLS }),
+			optional("auth", &authSection, func(l *Listener) **Auth { return &l.Auth }),
+		}, blocks...),
+		check: checkListener,
+	}
+	s.settings = append(s.settings, own...)
+	s.settings = append(s.settings,
+		count("max_connections", "1024", func(l *Listener) *int64 { return &l.MaxConnections }, 1, maxConnections),
+		flag("insecure", func(l *Listener) *bool { return &l.Insecure }))
+	return s
+}
+
+var maxRequestSize = size("max_request_size", "16MiB", func(l *Listener) *int64 { return &l.MaxRequestSize }, 1, gib)
 
 func httpSettings() []setting[Listener] {
 	return lifted(&section[HTTP]{settings: []setting[HTTP]{
@@ -150,54 +244,4 @@ func wrongOrigin(s string) string {
 		return ""
 	}
 	return "is no origin"
-}
-
-// list is a setting of strings, for each of which wrong returns "", or else what is wrong with it.
-func list[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) setting[T] {
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
-		elements, ok := v.elements()
-		if !ok {
-			return false
-		}
-		var all []string
-		for _, e := range elements {
-			s, ok := e.text()
-			if !ok {
-				return false
-			}
-			if w := wrong(s); w != "" {
-				return e.refuse(quote(s) + " " + w)
-			}
-			all = append(all, s)
-		}
-		*field(into) = all
-		return true
-	}}
-}
-
-// limiting is list where none at all is less than what is not written: it is empty, not nil.
-func limiting[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) setting[T] {
-	s := list(name, allowed, field, wrong)
-	read := s.read
-	s.read = func(v value, into *T) bool {
-		ok := read(v, into)
-		if ok && *field(into) == nil {
-			*field(into) = []string{}
-		}
-		return ok
-	}
-	return s
-}
-
-// count is a setting of a whole number.
-func count[T any](name, example string, field func(*T) *int64, least, most int64) setting[T] {
-	allowed := fmt.Sprintf("a whole number from %d to %d without quotes, like %s", least, most, example)
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
-		n, ok := v.number()
-		if !ok || n < least || n > most {
-			return v.refuse(v.source() + " is no such number")
-		}
-		*field(into) = n
-		return true
-	}}
 }

@@ -24,13 +24,11 @@ type Prices struct {
 // Of returns what a destination of the type costs that has been billed so much. It reports false where no
 // price is set. What is paid by the hour, for streams and shards, is not in it.
 func (p Prices) Of(destination string, billed, units float64) (amount float64, ok bool) {
-	switch destination {
-	case "firehose":
-		amount, ok = p.FirehoseGB*billed/PricedGB, p.FirehoseGB > 0
-	case "kinesis":
-		amount, ok = p.KinesisGB*billed/PricedGB+p.KinesisMillionUnits*units/1e6, p.KinesisGB > 0 || p.KinesisMillionUnits > 0
+	t, known := destinationTypeOf(destination)
+	if !known {
+		return 0, false
 	}
-	return amount, ok
+	return t.price(p, billed, units)
 }
 
 const (

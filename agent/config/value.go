@@ -235,6 +235,19 @@ func size[T any](name, example string, field func(*T) *int64, least, most int64)
 	}}
 }
 
+// count is a setting of a whole number.
+func count[T any](name, example string, field func(*T) *int64, least, most int64) setting[T] {
+	allowed := fmt.Sprintf("a whole number from %d to %d without quotes, like %s", least, most, example)
+	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+		n, ok := v.number()
+		if !ok || n < least || n > most {
+			return v.refuse(v.source() + " is no such number")
+		}
+		*field(into) = n
+		return true
+	}}
+}
+
 // parseSize returns the bytes that s says, or what is wrong with it.
 func parseSize(s string) (n int64, wrong string) {
 	trimmed := strings.TrimSpace(s)

@@ -1,0 +1,182 @@
+package config
+
+import (
+	"os"
+	"slices"
+	"time"
+)
+
+// The limits of what one record may hold: Amazon Data Firehose API Reference, Record (1,024,000
+// bytes before base64), and Kinesis Data Streams, PutRecordsRequestEntry (1 MiB unless the stream
+// was given more), both November 2026.
+const (
+	firehoseRecord = 1_024_000
+	kinesisRecord  = 1 << 20
+)
+
+// leastBandwidth carries an event of 1 MiB within a quarter of an hour.
+const leastBandwidth = kib
+
+// destinationType is the TYPE of a destination block.
+type destinationType struct {
+	name     string
+	aws      bool // it has the settings of the aws block
+	section  *section[Destination]
+	defaults func(*Destination)
+	// price returns the cost of billed bytes and put payload units. It reports false if no price is set.
+	price func(p Prices, billed, units float64) (amount float64, ok bool)
+}
+
+var destinationTypes = []destinationType{
+	{
+		name: "kinesis", aws: true,
+		section: awsDestination(kinesisRecord,
+			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed(),
+			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none"),
+			word("aggregate_by", func(d *Destination) *string { return &d.AggregateBy }, "key", "shard"),
+			word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none"),
+			compression,
+		).with(quotaBlock(shardQuota)),
+		defaults: func(d *Destination) {
+			d.Aggregate, d.AggregateBy, d.Order, d.Compression = "kpl", "key", "key", "none"
+		},
+		price: func(p Prices, billed, units float64) (float64, bool) {
+			return p.KinesisGB*billed/PricedGB + p.KinesisMillionUnits*units/1e6, p.KinesisGB > 0 || p.KinesisMillionUnits > 0
+		},
+	},
+	{
+		name: "firehose", aws: true,
+		section: awsDestination(firehoseRecord,
+			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed(),
+			word("order", func(d *Destination) *string { return &d.Order }, "key", "none"),
+			flag("one_key_per_record", func(d *Destination) *bool { return &d.OneKeyPerRecord }),
+			compression,
+		).with(quotaBlock(streamQuota)),
+		defaults: func(d *Destination) { d.Order, d.Compression = "key", "none" },
+		price: func(p Prices, billed, _ float64) (float64, bool) {
+			return p.FirehoseGB * billed / PricedGB, p.FirehoseGB > 0
+		},
+	},
+	{
+		name: "file",
+		section: destinationSection(0,
+			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed(),
+			size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0),
+			duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, shortest),
+			mode("file_mode", func(d *Destination) *os.FileMode { return &d.FileMode }),
+		),
+		defaults: func(d *Destination) { d.RollSize, d.RollInterval = 64*mib, time.Minute },
+		price:    func(Prices, float64, float64) (float64, bool) { return 0, false },
+	},
+}
+
+const kinesisStream = `the name of a Kinesis stream, or its ARN, like "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"`
+
+var (
+	compression = word("compression", func(d *Destination) *string { return &d.Compression }, "none", "gzip", "zstd")
+
+	shardQuota = section[Quota]{settings: []setting[Quota]{
+		byteRate("bytes", "1MB/s", func(q *Quota) *int64 { return &q.Bytes }, 1),
+		countRate("records", "1000/s", func(q *Quota) *int64 { return &q.Records }),
+	}}
+	streamQuota = section[Quota]{settings: append(shardQuota.settings[:2:2],
+		countRate("requests", "1000/s", func(q *Quota) *int64 { return &q.Requests }),
+	)}
+
+	retrySection = section[Retry]{
+		settings: []setting[Retry]{
+			duration("initial", "100ms", func(r *Retry) *time.Duration { return &r.Initial }, shortest),
+			duration("max", "30s", func(r *Retry) *time.Duration { return &r.Max }, shortest),
+			duration("timeout", "30s", func(r *Retry) *time.Duration { return &r.Timeout }, shortest),
+		},
+		check: checkRetry,
+	}
+)
+
+// destinationSection has the settings of all destinations and the own ones of a type. record is the largest record in
+// bytes; 0: no limit.
+func destinationSection(record int64, own ...setting[Destination]) *section[Destination] {
+	batch := &section[Batch]{settings: []setting[Batch]{
+		duration("max_delay", "1s", func(b *Batch) *time.Duration { return &b.MaxDelay }, 0),
+		size("record_size", "500KiB", func(b *Batch) *int64 { return &b.RecordSize }, 1, record),
+	}}
+	return &section[Destination]{
+		settings: append(own, flag("envelope", func(d *Destination) *bool { return &d.Envelope })),
+		blocks: []child[Destination]{
+			inner("batch", batch, func(d *Destination) *Batch { return &d.Batch }),
+			inner("retry", &retrySection, func(d *Destination) *Retry { return &d.Retry }),
+		},
+	}
+}
+
+// awsDestination is destinationSection for a type with AWS settings. They may stand beside the others or in an aws
+// block, and override the aws block of the file.
+func awsDestination(record int64, own ...setting[Destination]) *section[Destination] {
+	field := func(d *Destination) *AWS { return &d.AWS }
+	own = append(own,
+		flag("pace", func(d *Destination) *bool { return &d.Pace }),
+		byteRate("bandwidth", "256KiB/s", func(d *Destination) *int64 { return &d.Bandwidth }, leastBandwidth))
+	s := destinationSection(record, append(own, lifted(&awsSection, field)...)...)
+	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &awsSection, field))
+	s.check = func(b *block, d *Destination) {
+		checkAWS(b)
+		checkAggregateBy(b, d)
+		checkCompression(b, d)
+	}
+	return s
+}
+
+func quotaBlock(s section[Quota]) child[Destination] {
+	return inner("quota", &s, func(d *Destination) *Quota { return &d.Quota })
+}
+
+func destinationTypeOf(name string) (destinationType, bool) {
+	i := slices.IndexFunc(destinationTypes, func(t destinationType) bool { return t.name == name })
+	if i < 0 {
+		return destinationType{}, false
+	}
+	return destinationTypes[i], true
+}
+
+// newDestination returns a destination with the defaults of its type.
+func (t destinationType) newDestination(name string) Destination {
+	d := Destination{
+		Type: t.name, Name: name, Priority: "normal", Pace: t.aws,
+		Batch: Batch{MaxDelay: time.Second, RecordSize: 500 * kib},
+		Retry: Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second},
+	}
+	t.defaults(&d)
+	return d
+}
+
+func knownDestination(prefix string) []string {
+	var names []string
+	for _, t := range destinationTypes {
+		names = append(names, t.section.known(prefix+t.name+".")...)
+	}
+	return names
+}
+
+func readDestination(b *block, s *Stream) {
+	typ, name := b.labels[0], b.labels[1]
+	if err := ValidStreamName(name); err != nil {
+		b.fault(b.labelPos[1], "destination name %v", err)
+	}
+	t, known := destinationTypeOf(typ)
+	if !known {
+		var names []string
+		for _, t := range destinationTypes {
+			names = append(names, t.name)
+		}
+		b.fault(b.labelPos[0], "destination type %s is unknown; %s", quote(typ), instead(typ, names))
+		return
+	}
+	d := t.newDestination(name)
+	d.Pos = b.head
+	if t.aws {
+		d.AWS = b.r.aws
+	}
+	t.section.read(b, &d)
+	checkDestination(b, s, &d)
+	s.Destinations = append(s.Destinations, d)
+}
