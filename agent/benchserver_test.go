@@ -301,7 +301,7 @@ func (s *bare) AppendStream(wire standpipev1.Ingest_AppendStreamServer) error {
 		if err != nil {
 			return err
 		}
-		r, err := s.Append(nil, m)
+		r, err := s.Append(context.Background(), m)
 		if err == nil {
 			err = wire.Send(r)
 		}

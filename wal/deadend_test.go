@@ -34,8 +34,7 @@ type fullLog struct {
 	rand *rand.Rand
 
 	streams, producers, size int
-	volume                   int64 // 0: larger than the log
-	names                    []string
+	volume                   int64             // 0: larger than the log
 	sent, stored             map[string]uint64 // the last sequence, by stream and producer
 	places                   map[string]*wal.Cursor
 	rejected                 int // names

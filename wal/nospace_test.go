@@ -121,7 +121,7 @@ func TestADiskWithoutInodes(t *testing.T) {
 	o := wal.Options{Dir: filepath.Join(d.Mount, "data"), SegmentSize: 64 << 10}
 	l, err := wal.Open(t.Context(), o)
 	must(t, err)
-	p, _ := l.OpenCursor("s", "d")
+	l.OpenCursor("s", "d")
 	appendTexts(t, l, 0, 40)
 	if got := l.Stat().Segments; got != 2 {
 		t.Errorf("got %d segments, want the 2 that there are inodes for", got)
@@ -129,7 +129,7 @@ func TestADiskWithoutInodes(t *testing.T) {
 	must(t, l.Close())
 	l = open(t, o)
 	defer l.Close()
-	p, _ = l.OpenCursor("s", "d")
+	p, _ := l.OpenCursor("s", "d")
 	settleFirst(t, l, p, 10)
 	appendTexts(t, l, 40, 60)
 	must(t, d.Remount("size=64m,nr_inodes=100"))

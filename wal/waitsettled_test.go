@@ -201,7 +201,7 @@ func TestWaitSettled_OfEventsCompactedBeforeADestinationCame(t *testing.T) {
 	for l.Waiting("s") == 0 {
 		runtime.Gosched()
 	}
-	late, err := l.OpenCursor("s", "late")
+	_, err = l.OpenCursor("s", "late")
 	must(t, err)
 	if <-waits {
 		t.Error("the wait under way counts the event as delivered")
@@ -209,7 +209,7 @@ func TestWaitSettled_OfEventsCompactedBeforeADestinationCame(t *testing.T) {
 	wantSettled(t, l, gone, false)
 	must(t, l.Close())
 	l = open(t, o)
-	late, err = l.OpenCursor("s", "late")
+	late, err := l.OpenCursor("s", "late")
 	must(t, err)
 	wantSettled(t, l, gone, false)
 	settleTo(t, late, l.Next("s"), wal.Ledger{Delivered: late.Stat().Pending})

@@ -115,6 +115,7 @@ func (w *httpWire) drain() {
 	w.in.conns.SetReadDeadline(time.Now().Add(lastBytes))
 	w.server.Shutdown(w.ctx) // its error is that of cut
 	w.answering.Lock()
+	//lint:ignore SA2001 the lock waits for the requests in progress
 	w.answering.Unlock()
 	w.posts.unpackers.close()
 }

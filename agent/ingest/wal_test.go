@@ -174,7 +174,7 @@ func TestStopThenClose(t *testing.T) {
 }
 
 // discard is a log that costs nothing: what is left is the listener's own cost.
-type discard struct{ next uint64 }
+type discard struct{}
 
 var doneNow = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 

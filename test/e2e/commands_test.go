@@ -81,11 +81,11 @@ func TestPut(t *testing.T) {
 	if code, out, errs = runProgram(t, "a\nb\nlast", "put", "lines", "--key", "k", "--address", a.grpc); code != 0 || !strings.Contains(out+errs, "3") {
 		t.Errorf("put of standard input: got exit code %d: %s%s", code, out, errs)
 	}
-	code, out, errs = runProgram(t, `{"sensor":"k"}`+"\n"+`{"sensor":"k"}`+"\n{\n{}\n", "put", "s", "--key", "k", "--address", a.grpc)
+	code, _, errs = runProgram(t, `{"sensor":"k"}`+"\n"+`{"sensor":"k"}`+"\n{\n{}\n", "put", "s", "--key", "k", "--address", a.grpc)
 	if code != 1 || !strings.Contains(errs, "line 3") {
 		t.Errorf("put of a bad third line: got exit code %d and %q, want 1 and line 3 named", code, errs)
 	}
-	code, out, errs = runProgram(t, "x\n", "put", "nowhere", "--key", "k", "--address", a.grpc)
+	code, _, errs = runProgram(t, "x\n", "put", "nowhere", "--key", "k", "--address", a.grpc)
 	if code != 1 || !strings.Contains(errs, "nowhere") {
 		t.Errorf("put to an unknown stream: got exit code %d and %q, want 1 and its name", code, errs)
 	}
