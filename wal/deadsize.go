@@ -55,7 +55,7 @@ func (l *Log) holdDead(bytes int64) bool {
 	defer l.mu.Unlock()
 	active, used := l.newestLocked()
 	free := l.maxSegments() - l.aroundLocked() - l.owedLocked() - max(used+l.reserve(active), active.allocated.Load())
-	if bytes-l.deadHeld() > free-max(l.copyRoom()-l.copying.Load(), 0) {
+	if bytes-l.deadHeld() > free-max(l.copyRoom()-l.compactor.copying.Load(), 0) {
 		return false
 	}
 	l.dead.Store(bytes)

@@ -90,7 +90,7 @@ func (o Options) Patient(d time.Duration) Options {
 }
 
 // Rewriting tells whether segments are being rewritten.
-func (l *Log) Rewriting() bool { return l.rewriting.Load() }
+func (l *Log) Rewriting() bool { return l.compactor.running.Load() }
 
 // LeastFrame is the length that Open takes an event in a lost segment to have at least.
 const LeastFrame = leastFrame

@@ -48,17 +48,13 @@ type Log struct {
 	dirty     cursorQueue
 	chores    *chores
 	truncator *truncator
+	compactor compactor
 
 	even       *evenClock
 	policyNews chan struct{} // holds one: there are other policies
 	upkept     chan struct{} // closed by upkeep
 	parkedNews chan struct{} // holds one: parked places may have to drop events
 	dropped    chan struct{} // closed by dropForParked
-
-	rewriting atomic.Bool    // a segment is being rewritten
-	rewriter  sync.WaitGroup // awaited by Close
-	looked    time.Time      // when something to rewrite was last looked for; whoever has set rewriting
-	copying   atomic.Int64   // the most bytes that the copy under way takes on the disk
 
 	swapping     sync.Mutex     // held while the spans and the file of a segment become those of its copy
 	reckonLater  []*Cursor      // the places that reconcileAll left in Open
@@ -113,6 +109,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
+	l.compactor.log = l
 	if err := l.countDead(filepath.Join(o.Dir, deadName)); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
@@ -141,7 +138,7 @@ func (l *Log) Close() error {
 		l.truncator.finish()
 		<-l.upkept
 		<-l.dropped
-		l.rewriter.Wait()
+		l.compactor.workers.Wait()
 		l.reckoner.Wait()
 		l.removeNext()
 		l.noteEvents()

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -14,10 +16,19 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
-// What is stuck, be it a destination or one lane of it, keeps its own events, and not what others have
-// appended beside them: when the sealed segments occupy much more than what is needed of them, the one of
-// which least is needed is written again without the rest, under the same name. That happens beside the
-// committer, one segment at a time.
+// compactor rewrites sealed segments without the events that every destination has settled. A destination, or one of its
+// lanes, may be stuck for days: it keeps its own events, but not the events of others that were appended beside them. While
+// the sealed segments occupy much more bytes than their live events, the segment with the smallest live share is copied
+// without the rest, and the copy replaces its file under the same name. One segment is compacted at a time, beside the
+// committer.
+type compactor struct {
+	log *Log
+
+	running  atomic.Bool    // a compaction runs
+	workers  sync.WaitGroup // the goroutine that compacts; Close waits for it
+	lastLook time.Time      // the last search for a segment to compact; owned by the goroutine that has set running
+	copying  atomic.Int64   // the most bytes that the copy under way occupies
+}
 
 const (
 	// rewriteOver: segments are rewritten while the sealed ones occupy more than this many sixteenths of
@@ -43,54 +54,54 @@ const (
 var errKept = errors.New("wal: the segment is needed as it is")
 
 // startRewriting rewrites what is worth it, unless that is under way. It is called after truncating, and by upkeep.
-func (l *Log) startRewriting() {
-	if !l.rewriting.CompareAndSwap(false, true) {
+func (c *compactor) start() {
+	if !c.running.CompareAndSwap(false, true) {
 		return
 	}
-	now, urgent := time.Now(), l.opts.rewriteAtOnce || l.Full()
-	if !urgent && now.Sub(l.looked) < rewritePatience {
-		l.rewriting.Store(false)
+	now, urgent := time.Now(), c.log.opts.rewriteAtOnce || c.log.Full()
+	if !urgent && now.Sub(c.lastLook) < rewritePatience {
+		c.running.Store(false)
 		return
 	}
-	l.looked = now
-	l.rewriter.Go(func() {
-		defer l.rewriting.Store(false)
-		settled, over := l.overfull()
-		for _, seg := range l.mostlySettled(settled, urgent) {
-			if !over || l.usable() != nil {
+	c.lastLook = now
+	c.workers.Go(func() {
+		defer c.running.Store(false)
+		settled, over := c.overThreshold()
+		for _, seg := range c.bySettledShare(settled, urgent) {
+			if !over || c.log.usable() != nil {
 				return
 			}
-			l.rewriteOne(seg, settled)
-			settled, over = l.overfull()
+			c.compactOne(seg, settled)
+			settled, over = c.overThreshold()
 		}
 	})
 }
 
-func (l *Log) rewriteOne(seg *segmentFile, settled uint64) {
+func (c *compactor) compactOne(seg *segmentFile, settled uint64) {
 	before := seg.disk()
 	seg.looked = settled + 1
-	switch err := l.rewrite(seg); {
+	switch err := c.compact(seg); {
 	case err == nil:
-		l.opts.Logger.Debug("segment rewritten to what is needed of it", "segment", seg.path, "before", before, "bytes", seg.disk())
+		c.log.opts.Logger.Debug("segment rewritten to what is needed of it", "segment", seg.path, "before", before, "bytes", seg.disk())
 	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !disk.Shortage(err) && !unread(err):
 		seg.kept = true
-		l.opts.Logger.Warn("a segment could not be rewritten", "segment", seg.path, "error", err)
+		c.log.opts.Logger.Warn("a segment could not be rewritten", "segment", seg.path, "error", err)
 	}
 }
 
 // overfull tells whether the sealed segments occupy much more than what is needed, and how much has been
 // settled so far.
-func (l *Log) overfull() (settled uint64, over bool) {
-	settled, needed := l.settledBytes()
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return settled, float64(l.sealed) > float64(needed)*rewriteOver/16+float64(l.opts.SegmentSize)/2
+func (c *compactor) overThreshold() (settled uint64, over bool) {
+	settled, needed := c.settledBytes()
+	c.log.mu.RLock()
+	defer c.log.mu.RUnlock()
+	return settled, float64(c.log.sealed) > float64(needed)*rewriteOver/16+float64(c.log.opts.SegmentSize)/2
 }
 
 // settledBytes returns about how many bytes all destinations have settled so far, and how many some
 // destination needs.
-func (l *Log) settledBytes() (settled, needed uint64) {
-	for _, s := range l.sortedStreams() {
+func (c *compactor) settledBytes() (settled, needed uint64) {
+	for _, s := range c.log.sortedStreams() {
 		s.mu.Lock()
 		most := Count{}
 		for _, p := range s.cursors {
@@ -115,10 +126,10 @@ func (c Count) weight() uint64 { return c.Bytes + rewriteExtra*c.Events }
 // mostlySettled returns the segments that may be worth it, those first of which the least part seems to be
 // needed. One that was looked at waits until half of what it occupies has been settled somewhere, and one
 // that is being settled drains by itself, unless it is urgent.
-func (l *Log) mostlySettled(settled uint64, urgent bool) (found []*segmentFile) {
+func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*segmentFile) {
 	all := make(map[string]*needs)
-	for seg, spans := range l.candidates(settled) {
-		share := l.shareOf(spans, all)
+	for seg, spans := range c.candidates(settled) {
+		share := c.liveShare(spans, all)
 		drains := seg.share == 0 || share < seg.share-0.02
 		if seg.share = share; urgent || !drains {
 			found = append(found, seg)
@@ -129,11 +140,11 @@ func (l *Log) mostlySettled(settled uint64, urgent bool) (found []*segmentFile) 
 }
 
 // candidates returns the segments that may be rewritten, with their spans, which change no more.
-func (l *Log) candidates(settled uint64) map[*segmentFile]map[string]span {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
+func (c *compactor) candidates(settled uint64) map[*segmentFile]map[string]span {
+	c.log.mu.RLock()
+	defer c.log.mu.RUnlock()
 	found := make(map[*segmentFile]map[string]span)
-	for _, s := range l.sealedLocked() {
+	for _, s := range c.log.sealedLocked() {
 		rests := s.looked > 0 && settled < s.looked+uint64(s.size)/2
 		if !s.kept && !rests && len(s.bad) == 0 && s.index.Load() == nil && s.size >= 2*rewriteLeast {
 			found[s] = s.spans
@@ -143,12 +154,12 @@ func (l *Log) candidates(settled uint64) map[*segmentFile]map[string]span {
 }
 
 // shareOf returns how large a part of a segment seems to be needed.
-func (l *Log) shareOf(spans map[string]span, all map[string]*needs) float64 {
+func (c *compactor) liveShare(spans map[string]span, all map[string]*needs) float64 {
 	share, bytes := 0.0, 0.0
 	for name, sp := range spans {
 		n := all[name]
 		if n == nil {
-			n = l.lookup(name).needs()
+			n = c.log.lookup(name).needs()
 			all[name] = n
 		}
 		weight := float64(sp.count().weight())
@@ -159,28 +170,28 @@ func (l *Log) shareOf(spans map[string]span, all map[string]*needs) float64 {
 }
 
 // rewrite replaces the segment's file by one without what is not needed, if that is worth it.
-func (l *Log) rewrite(seg *segmentFile) error {
-	need := l.needsOf(seg)
-	size, err := l.measure(seg, need)
+func (c *compactor) compact(seg *segmentFile) error {
+	need := c.needsNow(seg)
+	size, err := c.measure(seg, need)
 	if err != nil {
 		return err
 	}
 	if size > seg.size*rewriteShare/4 || seg.size-size < rewriteLeast {
 		return errKept
 	}
-	defer l.copying.Store(0)
-	l.copying.Store(size) // from here on appends leave the room for it
-	if size > l.copyRoom() && l.spareForCopy() < 0 {
+	defer c.copying.Store(0)
+	c.copying.Store(size) // from here on appends leave the room for it
+	if size > c.log.copyRoom() && c.log.spareForCopy() < 0 {
 		return errKept
 	}
 	path := seg.path + unfinishedSuffix
 	var sv *sieve
-	err = l.scrape(func() (err error) {
-		sv, err = l.copySegment(seg, need, path, size)
+	err = c.log.scrape(func() (err error) {
+		sv, err = c.copySegment(seg, need, path, size)
 		return err
 	})
 	if err == nil {
-		err = l.replace(seg, sv, path)
+		err = c.replaceFile(seg, sv, path)
 	}
 	if err != nil {
 		return errors.Join(err, disk.RemoveIfExists(path))
@@ -189,29 +200,29 @@ func (l *Log) rewrite(seg *segmentFile) error {
 }
 
 // needsOf returns what is needed of the segment's streams now.
-func (l *Log) needsOf(seg *segmentFile) map[string]*needs {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *compactor) needsNow(seg *segmentFile) map[string]*needs {
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
 	need := make(map[string]*needs)
 	for name := range seg.spans {
-		need[name] = l.streams[name].needs()
+		need[name] = c.log.streams[name].needs()
 	}
 	return need
 }
 
 // measure returns how much the rewritten segment will occupy at most.
-func (l *Log) measure(seg *segmentFile, need map[string]*needs) (size int64, err error) {
+func (c *compactor) measure(seg *segmentFile, need map[string]*needs) (size int64, err error) {
 	sv := newSieve(seg.seq, need)
-	if err := l.eachChunk(seg, bucketBlocks, sv.sift, nil); err != nil {
+	if err := c.eachChunk(seg, bucketBlocks, sv.sift, nil); err != nil {
 		return 0, err
 	}
 	sv.end(func(uint64, []byte) {})
 	// Half of a page is lost at the end of a leaf of two blocks or more; the state and some pages come on top.
-	return sv.size + sv.size/8 + sv.index.size.Load() + 2*l.stateBytes.Load() + emptySegment, nil
+	return sv.size + sv.size/8 + sv.index.size.Load() + 2*c.log.stateBytes.Load() + emptySegment, nil
 }
 
 // copySegment writes the needed events of the segment, at most size bytes, to path and syncs the file.
-func (l *Log) copySegment(seg *segmentFile, need map[string]*needs, path string, size int64) (sv *sieve, err error) {
+func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path string, size int64) (sv *sieve, err error) {
 	if err := disk.RemoveIfExists(path); err != nil { // of an attempt that failed
 		return nil, err
 	}
@@ -233,12 +244,12 @@ func (l *Log) copySegment(seg *segmentFile, need map[string]*needs, path string,
 		return nil
 	}
 	for _, name := range [][]byte{bucketMeta, bucketState} {
-		if err := l.eachChunk(seg, name, whole, &w); err != nil {
+		if err := c.eachChunk(seg, name, whole, &w); err != nil {
 			return nil, err
 		}
 	}
 	sv = newSieve(seg.seq, need)
-	if err := l.eachChunk(seg, bucketBlocks, sv.sift, &w); err != nil {
+	if err := c.eachChunk(seg, bucketBlocks, sv.sift, &w); err != nil {
 		return nil, err
 	}
 	var last bucketChunk
@@ -317,40 +328,40 @@ func (s *sieve) sift(k, v []byte, c *bucketChunk) error {
 }
 
 // eachChunk passes the entries of a bucket through f, and puts what f adds into to, unless that is nil.
-func (l *Log) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte, c *bucketChunk) error, to *copyWriter) error {
+func (c *compactor) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte, c *bucketChunk) error, to *copyWriter) error {
 	for next := []byte{}; next != nil; {
-		var c bucketChunk
+		var chunk bucketChunk
 		start := time.Now()
 		err := seg.view(func(r reader) error {
 			bucket := r.bucket(name)
 			if bucket == nil {
 				return errKept
 			}
-			return c.read(bucket, next, f)
+			return chunk.read(bucket, next, f)
 		})
 		if err == nil && to != nil {
-			err = to.put(name, &c)
+			err = to.put(name, &chunk)
 		}
 		if err != nil {
 			return err
 		}
-		l.restAfter(time.Since(start))
-		if l.usable() != nil {
+		c.pause(time.Since(start))
+		if c.log.usable() != nil {
 			return errKept
 		}
-		next = c.next
+		next = chunk.next
 	}
 	return nil
 }
 
 // restAfter leaves the processor and the disk to others after a piece of a rewrite, unless the log is full.
-func (l *Log) restAfter(took time.Duration) {
-	if l.Full() {
+func (c *compactor) pause(took time.Duration) {
+	if c.log.Full() {
 		return
 	}
 	select {
 	case <-time.After(rewriteRest * took):
-	case <-l.closing:
+	case <-c.log.closing:
 	}
 }
 
@@ -383,24 +394,24 @@ func (b *bucketChunk) read(c entries, from []byte, f func(k, v []byte, c *bucket
 }
 
 // replace puts the copy in the segment's place.
-func (l *Log) replace(seg *segmentFile, sv *sieve, path string) error {
-	l.opts.rewriteStep("copied")
-	if err := l.exchange(seg, sv, path); err != nil {
+func (c *compactor) replaceFile(seg *segmentFile, sv *sieve, path string) error {
+	c.log.opts.rewriteStep("copied")
+	if err := c.swapIn(seg, sv, path); err != nil {
 		return err
 	}
-	l.resized(seg, sv.length)
-	return l.lock.sync() // until then a loss of the power may bring the old file back, which has all that this one has
+	c.noteSize(seg, sv.length)
+	return c.log.lock.sync() // until then a loss of the power may bring the old file back, which has all that this one has
 }
 
 // resized counts the segment with the bytes that it occupies now: at least length, since the file system may count blocks
 // late.
-func (l *Log) resized(seg *segmentFile, length int64) {
+func (c *compactor) noteSize(seg *segmentFile, length int64) {
 	size := max(seg.disk(), length)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, s := range l.segments {
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	for _, s := range c.log.segments {
 		if s == seg { // not truncated meanwhile
-			l.sealed += size - seg.size
+			c.log.sealed += size - seg.size
 			seg.size = size
 		}
 	}
@@ -408,13 +419,13 @@ func (l *Log) resized(seg *segmentFile, length int64) {
 
 // exchange replaces the spans, and then the file, by those of the copy: a reader that uses the old spans may meet the new
 // file, and then looks again. No reckoning uses the content of the segment in between: see hold.
-func (l *Log) exchange(seg *segmentFile, sv *sieve, path string) error {
-	l.swapping.Lock()
-	defer l.swapping.Unlock()
-	if err := l.shrink(seg, sv); err != nil {
+func (c *compactor) swapIn(seg *segmentFile, sv *sieve, path string) error {
+	c.log.swapping.Lock()
+	defer c.log.swapping.Unlock()
+	if err := c.swapSpans(seg, sv); err != nil {
 		return err
 	}
-	l.opts.rewriteStep("shrunk")
+	c.log.opts.rewriteStep("shrunk")
 	return seg.swap(path)
 }
 
@@ -423,16 +434,16 @@ func (s span) clamp(offset uint64) uint64 { return min(max(offset, s.first), s.n
 
 // shrink makes the spans those of the copy, unless there is a destination by now that was not reckoned with,
 // or what the segment holds is being counted.
-func (l *Log) shrink(seg *segmentFile, sv *sieve) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.held.Load() > 0 || len(seg.bad) > 0 {
+func (c *compactor) swapSpans(seg *segmentFile, sv *sieve) error {
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	if c.log.held.Load() > 0 || len(seg.bad) > 0 {
 		return errKept
 	}
 	spans := sv.index.spans()
 	for name, sp := range seg.spans {
 		n, copied := sv.needs[name], spans[name]
-		if len(l.streams[name].sortedCursors()) != len(n.places) || n.low < sp.next && (copied.next != sp.next || copied.after != sp.after) {
+		if len(c.log.streams[name].sortedCursors()) != len(n.places) || n.low < sp.next && (copied.next != sp.next || copied.after != sp.after) {
 			return errKept
 		}
 	}

@@ -81,7 +81,7 @@ func (l *Log) spaceOfMax() int64 {
 	active, used := l.newestLocked()
 	room := l.maxSegments() - l.aroundLocked() - l.owedLocked() - used - l.reserve(active)
 	if len(l.segments) > 1 {
-		room -= max(l.copyRoom()-l.copying.Load(), 0)
+		room -= max(l.copyRoom()-l.compactor.copying.Load(), 0)
 	}
 	if len(l.segments) > 1 || !active.empty() {
 		room -= l.margin()
@@ -208,7 +208,7 @@ func (s *segmentFile) allocate(size int64) error {
 
 // aroundLocked returns the bytes that all but the newest segment occupy.
 func (l *Log) aroundLocked() int64 {
-	bytes := l.sealed + l.copying.Load()
+	bytes := l.sealed + l.compactor.copying.Load()
 	if l.next != nil {
 		bytes += l.next.size
 	}
@@ -258,5 +258,5 @@ func (l *Log) spareForCopy() int64 {
 	active, used := l.newestLocked()
 	spare := l.maxSegments() - l.aroundLocked() - l.owedLocked() - max(used+l.reserve(active), active.allocated.Load()) - l.margin()
 	l.mu.RUnlock()
-	return min(spare, l.spaceOnDisk()-l.copying.Load())
+	return min(spare, l.spaceOnDisk()-l.compactor.copying.Load())
 }

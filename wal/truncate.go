@@ -100,7 +100,7 @@ func (t *truncator) pass() (more bool) {
 		t.freed()
 	}
 	if asked {
-		t.log.startRewriting()
+		t.log.compactor.start()
 	}
 	for _, f := range after {
 		f()

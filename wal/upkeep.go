@@ -37,7 +37,7 @@ func (l *Log) upkeep() {
 		}
 		l.sayDropped(said, now)
 		l.endStateFull(now)
-		l.startRewriting()
+		l.compactor.start()
 		if l.truncator.failing.Load() { // no checkpoint may be due
 			poke(l.truncator.wake)
 		}
