@@ -239,7 +239,7 @@
 // if a quarter of it goes; otherwise, and after it was written, it rests until half of its size has been
 // settled somewhere. So a byte that is written again frees a third of a byte at least: three bytes are
 // written again for each that was appended at the very worst, and where one stream in ten is stuck, 0.1. In use stays
-// less than 1.3 times what is not settled, and two segments (rewrite_test.go measures it with one of ten
+// less than 1.3 times what is not settled, and two segments (stuck_test.go measures it with one of ten
 // streams stuck, and with one and eight of the 64 lanes).
 //
 // The blocks of the copy have frames of the needed events only, and cover the offsets of those between them
