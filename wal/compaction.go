@@ -31,35 +31,36 @@ type compactor struct {
 }
 
 const (
-	// rewriteOver: segments are rewritten while the sealed ones occupy more than this many sixteenths of
-	// what is needed of all, and half a segment.
-	rewriteOver = 18
-	// rewriteShare: only a segment is rewritten of which at most this many quarters stay, so that a byte that
-	// is written frees a third at least,
-	rewriteShare = 3
-	// and which gets shorter by this much.
-	rewriteLeast = 32 << 10
-	// rewritePatience is how often it is looked for something to rewrite; twice for a segment, since most drain.
-	rewritePatience = 5 * time.Second
-	// rewriteExtra is what an event counts as beside its payload.
-	rewriteExtra = 32
-	// rewriteChunk bounds what is held in memory meanwhile, and what a commit's sync may have to wait for: so much is
-	// read, and so much is written and synced, at a time.
-	rewriteChunk = 1 << 20
-	// rewriteRest is for how many times as long the processor and the disk are left to others then.
-	rewriteRest = 3
+	// compactOver: segments are compacted while the sealed ones occupy more than this many sixteenths of the live bytes,
+	// plus half a segment.
+	compactOver = 18
+	// compactShare: a segment is compacted only if at most this many quarters of it are live. Each written byte then frees
+	// at least a third of a byte.
+	compactShare = 3
+	// compactLeast: a segment is compacted only if it shrinks by at least this many bytes.
+	compactLeast = 32 << 10
+	// compactEvery is the interval between searches. A segment is compacted after the second search that finds it: most
+	// segments drain by themselves.
+	compactEvery = 5 * time.Second
+	// eventWeight is the number of bytes that an event counts as in addition to its payload.
+	eventWeight = 32
+	// copyChunk is the number of bytes that are read, or written and synced, at a time. It bounds the memory of a
+	// compaction, and the time that a commit's sync may wait for a copy's sync.
+	copyChunk = 1 << 20
+	// compactPause: after each chunk the compactor pauses for this many times as long as the chunk took.
+	compactPause = 3
 )
 
 // errKept: the segment stays as it is for now.
 var errKept = errors.New("wal: the segment is needed as it is")
 
-// startRewriting rewrites what is worth it, unless that is under way. It is called after truncating, and by upkeep.
+// start compacts the segments that are worth it, unless a compaction is under way. The truncator and upkeep call it.
 func (c *compactor) start() {
 	if !c.running.CompareAndSwap(false, true) {
 		return
 	}
-	now, urgent := time.Now(), c.log.opts.rewriteAtOnce || c.log.Full()
-	if !urgent && now.Sub(c.lastLook) < rewritePatience {
+	now, urgent := time.Now(), c.log.opts.compactAtOnce || c.log.Full()
+	if !urgent && now.Sub(c.lastLook) < compactEvery {
 		c.running.Store(false)
 		return
 	}
@@ -82,24 +83,24 @@ func (c *compactor) compactOne(seg *segmentFile, settled uint64) {
 	seg.looked = settled + 1
 	switch err := c.compact(seg); {
 	case err == nil:
-		c.log.opts.Logger.Debug("segment rewritten to what is needed of it", "segment", seg.path, "before", before, "bytes", seg.disk())
+		c.log.opts.Logger.Debug("segment compacted", "segment", seg.path, "before", before, "bytes", seg.disk())
 	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !disk.Shortage(err) && !unread(err):
 		seg.kept = true
-		c.log.opts.Logger.Warn("a segment could not be rewritten", "segment", seg.path, "error", err)
+		c.log.opts.Logger.Warn("segment not compacted", "segment", seg.path, "error", err)
 	}
 }
 
-// overfull tells whether the sealed segments occupy much more than what is needed, and how much has been
-// settled so far.
+// overThreshold reports whether the sealed segments occupy much more bytes than their live events. settled is the number of
+// bytes that all destinations have settled so far.
 func (c *compactor) overThreshold() (settled uint64, over bool) {
 	settled, needed := c.settledBytes()
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
-	return settled, float64(c.log.sealed) > float64(needed)*rewriteOver/16+float64(c.log.opts.SegmentSize)/2
+	return settled, float64(c.log.sealed) > float64(needed)*compactOver/16+float64(c.log.opts.SegmentSize)/2
 }
 
-// settledBytes returns about how many bytes all destinations have settled so far, and how many some
-// destination needs.
+// settledBytes returns about how many bytes all destinations have settled so far, and how many are live: needed by at least
+// one destination.
 func (c *compactor) settledBytes() (settled, needed uint64) {
 	for _, s := range c.log.sortedStreams() {
 		s.mu.Lock()
@@ -121,11 +122,11 @@ func (c *compactor) settledBytes() (settled, needed uint64) {
 	return settled, needed
 }
 
-func (c Count) weight() uint64 { return c.Bytes + rewriteExtra*c.Events }
+func (c Count) weight() uint64 { return c.Bytes + eventWeight*c.Events }
 
-// mostlySettled returns the segments that may be worth it, those first of which the least part seems to be
-// needed. One that was looked at waits until half of what it occupies has been settled somewhere, and one
-// that is being settled drains by itself, unless it is urgent.
+// bySettledShare returns the segments that may be worth a compaction, the smallest live share first. A segment that was
+// measured before waits until destinations have settled half as many bytes as it occupies. A segment whose live share
+// falls drains by itself, and is left out unless the compaction is urgent.
 func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*segmentFile) {
 	all := make(map[string]*needs)
 	for seg, spans := range c.candidates(settled) {
@@ -139,21 +140,21 @@ func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*segmen
 	return found
 }
 
-// candidates returns the segments that may be rewritten, with their spans, which change no more.
+// candidates returns the segments that may be compacted, with their spans, which no longer change.
 func (c *compactor) candidates(settled uint64) map[*segmentFile]map[string]span {
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
 	found := make(map[*segmentFile]map[string]span)
 	for _, s := range c.log.sealedLocked() {
 		rests := s.looked > 0 && settled < s.looked+uint64(s.size)/2
-		if !s.kept && !rests && len(s.bad) == 0 && s.index.Load() == nil && s.size >= 2*rewriteLeast {
+		if !s.kept && !rests && len(s.bad) == 0 && s.index.Load() == nil && s.size >= 2*compactLeast {
 			found[s] = s.spans
 		}
 	}
 	return found
 }
 
-// shareOf returns how large a part of a segment seems to be needed.
+// liveShare estimates the live part of a segment, from 0 to 1.
 func (c *compactor) liveShare(spans map[string]span, all map[string]*needs) float64 {
 	share, bytes := 0.0, 0.0
 	for name, sp := range spans {
@@ -169,29 +170,29 @@ func (c *compactor) liveShare(spans map[string]span, all map[string]*needs) floa
 	return share / bytes
 }
 
-// rewrite replaces the segment's file by one without what is not needed, if that is worth it.
+// compact replaces the segment's file by a copy of its live events, if that is worth it.
 func (c *compactor) compact(seg *segmentFile) error {
 	need := c.needsNow(seg)
 	size, err := c.measure(seg, need)
 	if err != nil {
 		return err
 	}
-	if size > seg.size*rewriteShare/4 || seg.size-size < rewriteLeast {
+	if size > seg.size*compactShare/4 || seg.size-size < compactLeast {
 		return errKept
 	}
 	defer c.copying.Store(0)
-	c.copying.Store(size) // from here on appends leave the room for it
+	c.copying.Store(size) // from here on appends leave this room free
 	if size > c.log.copyRoom() && c.log.spareForCopy() < 0 {
 		return errKept
 	}
 	path := seg.path + unfinishedSuffix
-	var sv *sieve
+	var filter *liveFilter
 	err = c.log.scrape(func() (err error) {
-		sv, err = c.copySegment(seg, need, path, size)
+		filter, err = c.copySegment(seg, need, path, size)
 		return err
 	})
 	if err == nil {
-		err = c.replaceFile(seg, sv, path)
+		err = c.replaceFile(seg, filter, path)
 	}
 	if err != nil {
 		return errors.Join(err, disk.RemoveIfExists(path))
@@ -199,7 +200,7 @@ func (c *compactor) compact(seg *segmentFile) error {
 	return nil
 }
 
-// needsOf returns what is needed of the segment's streams now.
+// needsNow returns the present needs of the streams in the segment.
 func (c *compactor) needsNow(seg *segmentFile) map[string]*needs {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
@@ -210,19 +211,19 @@ func (c *compactor) needsNow(seg *segmentFile) map[string]*needs {
 	return need
 }
 
-// measure returns how much the rewritten segment will occupy at most.
+// measure returns the most bytes that the copy of the segment will occupy.
 func (c *compactor) measure(seg *segmentFile, need map[string]*needs) (size int64, err error) {
-	sv := newSieve(seg.seq, need)
-	if err := c.eachChunk(seg, bucketBlocks, sv.sift, nil); err != nil {
+	filter := newLiveFilter(seg.seq, need)
+	if err := c.eachChunk(seg, bucketBlocks, filter.filterEntry, nil); err != nil {
 		return 0, err
 	}
-	sv.end(func(uint64, []byte) {})
+	filter.end(func(uint64, []byte) {})
 	// Half of a page is lost at the end of a leaf of two blocks or more; the state and some pages come on top.
-	return sv.size + sv.size/8 + sv.index.size.Load() + 2*c.log.stateBytes.Load() + emptySegment, nil
+	return filter.size + filter.size/8 + filter.index.size.Load() + 2*c.log.stateBytes.Load() + emptySegment, nil
 }
 
 // copySegment writes the needed events of the segment, at most size bytes, to path and syncs the file.
-func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path string, size int64) (sv *sieve, err error) {
+func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path string, size int64) (filter *liveFilter, err error) {
 	if err := disk.RemoveIfExists(path); err != nil { // of an attempt that failed
 		return nil, err
 	}
@@ -248,24 +249,24 @@ func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path s
 			return nil, err
 		}
 	}
-	sv = newSieve(seg.seq, need)
-	if err := c.eachChunk(seg, bucketBlocks, sv.sift, &w); err != nil {
+	filter = newLiveFilter(seg.seq, need)
+	if err := c.eachChunk(seg, bucketBlocks, filter.filterEntry, &w); err != nil {
 		return nil, err
 	}
 	var last bucketChunk
-	sv.end(last.addBlock)
+	filter.end(last.addBlock)
 	if err := w.put(bucketBlocks, &last); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(sv.index.write(w.tx, seg.seq), w.tx.Bucket(bucketMeta).Put(keyGapped, appendHeld(sv.held))); err != nil {
+	if err := errors.Join(filter.index.write(w.tx, seg.seq), w.tx.Bucket(bucketMeta).Put(keyGapped, appendHeld(filter.held))); err != nil {
 		return nil, err
 	}
 	err = w.commit()
-	sv.length = w.length
-	return sv, err
+	filter.length = w.length
+	return filter, err
 }
 
-// copyWriter writes a copy with transactions of rewriteChunk, since each leaves pages free.
+// copyWriter writes a copy with transactions of copyChunk, since each leaves pages free.
 type copyWriter struct {
 	db     *bolt.DB
 	tx     *bolt.Tx // nil between transactions
@@ -274,7 +275,7 @@ type copyWriter struct {
 }
 
 func (w *copyWriter) put(name []byte, c *bucketChunk) (err error) {
-	if w.bytes > rewriteChunk {
+	if w.bytes > copyChunk {
 		if err := w.commit(); err != nil {
 			return err
 		}
@@ -318,11 +319,11 @@ func (w *copyWriter) abandon() error {
 	return w.tx.Rollback()
 }
 
-// sift sieves an entry of the bucket of blocks.
-func (s *sieve) sift(k, v []byte, c *bucketChunk) error {
+// filterEntry filters an entry of the bucket of blocks.
+func (s *liveFilter) filterEntry(k, v []byte, c *bucketChunk) error {
 	b, fault := parseBlock(s.seq, k, v)
 	if fault != "" {
-		return errKept // what of it is lost is for its readers to say
+		return errKept // its readers report the damage
 	}
 	return s.add(&b, c.addBlock)
 }
@@ -354,13 +355,13 @@ func (c *compactor) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte,
 	return nil
 }
 
-// restAfter leaves the processor and the disk to others after a piece of a rewrite, unless the log is full.
+// pause leaves the processor and the disk to others after a chunk, unless the log is full.
 func (c *compactor) pause(took time.Duration) {
 	if c.log.Full() {
 		return
 	}
 	select {
-	case <-time.After(rewriteRest * took):
+	case <-time.After(compactPause * took):
 	case <-c.log.closing:
 	}
 }
@@ -377,11 +378,11 @@ func (b *bucketChunk) add(key, value []byte) {
 
 func (b *bucketChunk) addBlock(number uint64, value []byte) { b.add(numberKey(number), value) }
 
-// read passes about rewriteChunk bytes of entries through f.
+// read passes about copyChunk bytes of entries through f.
 func (b *bucketChunk) read(c entries, from []byte, f func(k, v []byte, c *bucketChunk) error) error {
 	size := 0
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
-		if size > rewriteChunk {
+		if size > copyChunk {
 			b.next = bytes.Clone(k)
 			return nil
 		}
@@ -393,17 +394,17 @@ func (b *bucketChunk) read(c entries, from []byte, f func(k, v []byte, c *bucket
 	return nil
 }
 
-// replace puts the copy in the segment's place.
-func (c *compactor) replaceFile(seg *segmentFile, sv *sieve, path string) error {
-	c.log.opts.rewriteStep("copied")
-	if err := c.swapIn(seg, sv, path); err != nil {
+// replaceFile puts the copy in the segment's place.
+func (c *compactor) replaceFile(seg *segmentFile, filter *liveFilter, path string) error {
+	c.log.opts.compactStep("copied")
+	if err := c.swapIn(seg, filter, path); err != nil {
 		return err
 	}
-	c.noteSize(seg, sv.length)
-	return c.log.lock.sync() // until then a loss of the power may bring the old file back, which has all that this one has
+	c.noteSize(seg, filter.length)
+	return c.log.lock.sync() // until then a power loss may bring the old file back, which holds all events of the copy
 }
 
-// resized counts the segment with the bytes that it occupies now: at least length, since the file system may count blocks
+// noteSize counts the segment with the bytes that it occupies now: at least length, since the file system may count blocks
 // late.
 func (c *compactor) noteSize(seg *segmentFile, length int64) {
 	size := max(seg.disk(), length)
@@ -417,32 +418,32 @@ func (c *compactor) noteSize(seg *segmentFile, length int64) {
 	}
 }
 
-// exchange replaces the spans, and then the file, by those of the copy: a reader that uses the old spans may meet the new
-// file, and then looks again. No reckoning uses the content of the segment in between: see hold.
-func (c *compactor) swapIn(seg *segmentFile, sv *sieve, path string) error {
+// swapIn replaces the spans, and then the file, by those of the copy. A reader with the old spans may meet the new
+// file, and then looks up the segment again. No loss is counted in between: see hold.
+func (c *compactor) swapIn(seg *segmentFile, filter *liveFilter, path string) error {
 	c.log.swapping.Lock()
 	defer c.log.swapping.Unlock()
-	if err := c.swapSpans(seg, sv); err != nil {
+	if err := c.swapSpans(seg, filter); err != nil {
 		return err
 	}
-	c.log.opts.rewriteStep("shrunk")
+	c.log.opts.compactStep("shrunk")
 	return seg.swap(path)
 }
 
 // clamp returns the offset in the span, or at its end, that is nearest.
 func (s span) clamp(offset uint64) uint64 { return min(max(offset, s.first), s.next) }
 
-// shrink makes the spans those of the copy, unless there is a destination by now that was not reckoned with,
-// or what the segment holds is being counted.
-func (c *compactor) swapSpans(seg *segmentFile, sv *sieve) error {
+// swapSpans replaces the spans by those of the copy. It returns errKept if the copy did not consider a destination that
+// exists by now, or if the events of the segment are being counted.
+func (c *compactor) swapSpans(seg *segmentFile, filter *liveFilter) error {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
 	if c.log.held.Load() > 0 || len(seg.bad) > 0 {
 		return errKept
 	}
-	spans := sv.index.spans()
+	spans := filter.index.spans()
 	for name, sp := range seg.spans {
-		n, copied := sv.needs[name], spans[name]
+		n, copied := filter.needs[name], spans[name]
 		if len(c.log.streams[name].sortedCursors()) != len(n.places) || n.low < sp.next && (copied.next != sp.next || copied.after != sp.after) {
 			return errKept
 		}
@@ -465,6 +466,6 @@ func (s *segmentFile) swap(path string) error {
 	if err := os.Rename(path, s.path); err != nil {
 		return err
 	}
-	s.index.Store(nil) // if somebody patched it meanwhile
+	s.index.Store(nil) // a reader may have patched it meanwhile
 	return nil
 }

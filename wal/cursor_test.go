@@ -161,7 +161,7 @@ func TestCursor_OfASegmentThatIsRewritten(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			added, hooked := make(chan *wal.Cursor, 1), false
 			var l *wal.Log
-			o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 16 << 20}.Rewriting().WithRewriteStep(func(now string) {
+			o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 16 << 20}.Rewriting().WithCompactStep(func(now string) {
 				if now != step || hooked {
 					return
 				}

@@ -255,7 +255,7 @@ func (w *copyWriter) letters(from *bolt.Bucket) error {
 		bytes, c := 0, from.Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {
 			chunk.add(k, v)
-			if bytes += len(v); bytes > rewriteChunk {
+			if bytes += len(v); bytes > copyChunk {
 				if err := w.put(bucketDead, &chunk); err != nil {
 					return err
 				}

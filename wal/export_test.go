@@ -13,10 +13,10 @@ func (o Options) WithFaults(before, after func() error) Options {
 	return o
 }
 
-// WithRewriteStep returns o with a hook that is called when a segment's copy is made ("copied"), and when its spans are those
+// WithCompactStep returns o with a hook that is called when a segment's copy is made ("copied"), and when its spans are those
 // of the copy and its file is not yet ("shrunk").
-func (o Options) WithRewriteStep(hook func(step string)) Options {
-	o.rewriteStep = hook
+func (o Options) WithCompactStep(hook func(step string)) Options {
+	o.compactStep = hook
 	return o
 }
 
@@ -79,7 +79,7 @@ func RestOfLeaf(first, pages int) int { return restOfLeaf(first, roomOfLeaf(page
 
 // Rewriting returns o with segments rewritten as soon as it is worth it.
 func (o Options) Rewriting() Options {
-	o.rewriteAtOnce = true
+	o.compactAtOnce = true
 	return o
 }
 

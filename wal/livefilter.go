@@ -6,10 +6,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// needs is what the destinations of a stream need after a crash, at one moment: what they have not settled
-// by what is on the disk.
+// needs describes the events of a stream that some destination would need after a crash: the checkpoints on the disk do not
+// settle them. It is a copy, taken at one moment.
 type needs struct {
-	low    uint64 // nothing below
+	low    uint64 // no event below it is needed
 	places []*Cursor
 	marks  [][Lanes]Progress
 }
@@ -24,7 +24,7 @@ func (s *stream) needs() *needs {
 	return n
 }
 
-// event tells whether the event is needed. Of a stream without a destination all are.
+// event reports whether the event is needed. In a stream without a destination every event is.
 func (n *needs) event(lane uint8, offset uint64) bool {
 	for i := range n.marks {
 		if !n.marks[i][lane].Done(offset) {
@@ -34,7 +34,7 @@ func (n *needs) event(lane uint8, offset uint64) bool {
 	return len(n.marks) == 0 && offset >= n.low
 }
 
-// share returns how large a part of a span seems to be needed, if every lane has as much of it.
+// share estimates the needed part of a span, from 0 to 1, as if the events were spread evenly over the lanes.
 func (n *needs) share(sp span) float64 {
 	if len(n.marks) == 0 {
 		return float64(sp.next-sp.clamp(n.low)) / float64(sp.next-sp.first)
@@ -50,42 +50,41 @@ func (n *needs) share(sp span) float64 {
 	return needed / Lanes
 }
 
-// sieve lays the blocks of a segment into new ones that have only the events that are needed. Of each
-// stream they cover, from the first that is needed on, the same offsets: what is missing in between
-// is told by gaps.
-type sieve struct {
+// liveFilter packs the needed events of a segment into new blocks. From the first needed event of a stream on, the new
+// blocks cover the same offsets as the old: gaps stand for the missing events.
+type liveFilter struct {
 	length int64 // of the copy's file
 	seq    uint64
 	needs  map[string]*needs
-	open   map[string]*sifted
+	open   map[string]*liveBlock
 	index  *blockIndex
 	number uint64           // of the last block
 	size   int64            // of all blocks
-	held   map[string]Count // of each stream, what stays
+	held   map[string]Count // the events that stay, by stream
 }
 
-// sifted is the block that is being made of a stream's blocks.
-type sifted struct {
+// liveBlock is the block that is being filled with a stream's needed events.
+type liveBlock struct {
 	block
 	gap uint64 // events that are missing at its end
 }
 
-func newSieve(seq uint64, n map[string]*needs) *sieve {
-	return &sieve{seq: seq, needs: n, open: make(map[string]*sifted), index: newIndex(), held: make(map[string]Count)}
+func newLiveFilter(seq uint64, n map[string]*needs) *liveFilter {
+	return &liveFilter{seq: seq, needs: n, open: make(map[string]*liveBlock), index: newIndex(), held: make(map[string]Count)}
 }
 
 // putBlock stores a block under its number.
 type putBlock func(number uint64, value []byte)
 
-// add takes in the next block of the segment. Its bytes are not kept.
-func (s *sieve) add(b *block, put putBlock) error {
+// add filters the next block of the segment. It keeps no reference to the block's bytes.
+func (s *liveFilter) add(b *block, put putBlock) error {
 	n := s.needs[b.stream]
 	if n == nil || b.next() <= n.low {
 		return nil
 	}
 	o := s.open[b.stream]
 	if o == nil {
-		o = &sifted{}
+		o = &liveBlock{}
 		o.stream = strings.Clone(b.stream)
 		s.open[o.stream] = o
 	}
@@ -94,10 +93,10 @@ func (s *sieve) add(b *block, put putBlock) error {
 	}
 	o.count += b.count
 	o.bytes += b.bytes
-	o.time = b.time // of several the last: nothing seems older than it is
+	o.time = b.time // the last of several: no event seems older than it is
 	next := b.first
 	err := b.each(func(lane uint8, offset uint64, event []byte) error {
-		o.gap += offset - next // that it lacks already
+		o.gap += offset - next // the block lacks these already
 		next = offset + 1
 		if !n.event(lane, offset) {
 			o.gap++
@@ -113,8 +112,8 @@ func (s *sieve) add(b *block, put putBlock) error {
 	return err
 }
 
-// count notes an event that stays.
-func (s *sieve) count(stream string, event []byte) error {
+// count counts an event that stays.
+func (s *liveFilter) count(stream string, event []byte) error {
 	var e Event
 	if err := decodeEvent(event, &e); err != nil {
 		return err
@@ -125,8 +124,8 @@ func (s *sieve) count(stream string, event []byte) error {
 	return nil
 }
 
-// gappedCounts tells that the counts follow that a rewritten segment holds of each stream; the index has those of
-// before.
+// gappedCounts is the version of the value of keyGapped: each stream's count of events in the compacted segment follows.
+// The index has the counts from before the compaction.
 const gappedCounts = 2
 
 func appendHeld(held map[string]Count) []byte {
@@ -137,7 +136,7 @@ func appendHeld(held map[string]Count) []byte {
 	return b
 }
 
-// decodeHeld reads what appendHeld wrote; nil: the segment was not rewritten, or does not tell.
+// decodeHeld decodes the value of appendHeld. nil: the segment was not compacted, or an older release did it.
 func decodeHeld(b []byte) (held map[string]Count, err error) {
 	if len(b) == 0 || b[0] != gappedCounts {
 		return nil, nil
@@ -151,14 +150,14 @@ func decodeHeld(b []byte) (held map[string]Count, err error) {
 	return held, d.err()
 }
 
-func (o *sifted) join(lane uint8, event []byte) {
+func (o *liveBlock) join(lane uint8, event []byte) {
 	o.closeGap()
 	o.lanes = o.lanes.With(lane)
 	o.frames = append(o.frames, lane)
 	o.frames = protowire.AppendBytes(o.frames, event)
 }
 
-func (o *sifted) closeGap() bool {
+func (o *liveBlock) closeGap() bool {
 	if o.gap == 0 {
 		return false
 	}
@@ -167,8 +166,8 @@ func (o *sifted) closeGap() bool {
 	return true
 }
 
-// finish puts the block that is being made.
-func (s *sieve) finish(o *sifted, put putBlock) {
+// finish puts the open block.
+func (s *liveFilter) finish(o *liveBlock, put putBlock) {
 	if o.count == 0 {
 		return
 	}
@@ -182,11 +181,11 @@ func (s *sieve) finish(o *sifted, put putBlock) {
 	s.index.add(&o.block)
 	s.size += int64(len(value)) + leafElement
 	put(s.number, value)
-	*o = sifted{block: block{stream: o.stream, frames: o.frames[:0]}}
+	*o = liveBlock{block: block{stream: o.stream, frames: o.frames[:0]}}
 }
 
-// end puts what is left.
-func (s *sieve) end(put putBlock) {
+// end puts the open blocks of all streams.
+func (s *liveFilter) end(put putBlock) {
 	for _, name := range sortedKeys(s.open) {
 		s.finish(s.open[name], put)
 	}

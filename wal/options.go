@@ -41,10 +41,10 @@ type Options struct {
 	// beforeCommit and afterCommit are the tests' way to make a commit fail: before it happened,
 	// and after it did.
 	beforeCommit, afterCommit func() error
-	rewriteAtOnce             bool                    // also segments that may drain by themselves
+	compactAtOnce             bool                    // also segments that may drain by themselves
 	reckonAtOpen              int64                   // bytes, see reconcileAll; default reckonAtOpen, less than 0: none
 	parkedStep                func()                  // tests' look before a parked place drops the counted events
-	rewriteStep               func(step string)       // tests' look between a rewrite's steps: copied, shrunk
+	compactStep               func(step string)       // tests' look between a rewrite's steps: copied, shrunk
 	settledStep               func()                  // tests' look between finding the settled segments and taking them out
 	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
 	readPatience              time.Duration           // default readPatience
@@ -105,8 +105,8 @@ func (o *Options) validate() error {
 	if o.settledStep == nil {
 		o.settledStep = func() {}
 	}
-	if o.rewriteStep == nil {
-		o.rewriteStep = func(string) {}
+	if o.compactStep == nil {
+		o.compactStep = func(string) {}
 	}
 	if o.unlink == nil {
 		o.unlink = os.Remove

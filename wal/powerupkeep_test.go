@@ -228,7 +228,7 @@ type upkeepModel struct {
 }
 
 var upkeepSteps = map[string]string{
-	"truncated": "segment truncated", "rewritten": "segment rewritten to what is needed of it",
+	"truncated": "segment truncated", "rewritten": "segment compacted",
 	"set aside": "set aside",
 }
 

@@ -72,7 +72,7 @@ func TestCompaction_BringsNoTruncatedSegmentBack(t *testing.T) {
 	var l *wal.Log
 	var s *live
 	copied := 0
-	l = open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10, MaxSize: 32 << 20}.Rewriting().WithRewriteStep(func(step string) {
+	l = open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10, MaxSize: 32 << 20}.Rewriting().WithCompactStep(func(step string) {
 		if step != "copied" {
 			return
 		}
