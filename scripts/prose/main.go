@@ -3,10 +3,15 @@
 // It reads comments and texts of Go files, Markdown, and comments of HCL files.
 //
 //	go run ./scripts/prose [-list] [-limit N] [FOLDER or FILE ...]
+//	go run ./scripts/prose -ceilings | -lower
 //
 // Without names it reads the files of the whole checkout. It prints one line a folder; -list prints every finding as
 // file:line instead. Exit code 1: a folder has N or more free relatives for each 1,000 words (default 2), a quarter of
 // that many persons of code, or a long sentence. One finding of a kind alone is never too many, except a long sentence.
+//
+// The older texts of the project are over these limits. For each of their folders ceilings.txt records the findings at
+// most: -ceilings prints only the folders that have more, and exits with 1 for these alone. -lower records the present
+// counts, unless a folder has more than before.
 //
 // bbolt and cobra have 0.3 free relatives and 0.2 to 0.7 persons of code for each 1,000 words.
 package main
@@ -23,11 +28,22 @@ import (
 	"text/tabwriter"
 )
 
+// ceilingsFile is where the ceilings are recorded, from the top of the checkout.
+const ceilingsFile = "scripts/prose/ceilings.txt"
+
 func main() {
 	list := flag.Bool("list", false, "print every finding")
 	limit := flag.Float64("limit", 2, "free relatives allowed for each 1,000 words, less than `N`")
+	ceilings := flag.Bool("ceilings", false, "print only folders over their ceiling")
+	lower := flag.Bool("lower", false, "record the present counts as ceilings")
 	flag.Parse()
-	ok, err := run(os.Stdout, flag.Args(), *list, *limit)
+	var ok bool
+	var err error
+	if *ceilings || *lower {
+		ok, err = keep(os.Stdout, ".", *lower, *limit)
+	} else {
+		ok, err = run(os.Stdout, flag.Args(), *list, *limit)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prose:", err)
 	}
@@ -43,37 +59,63 @@ func run(out io.Writer, names []string, list bool, limit float64) (ok bool, err 
 	}
 	counts := make(map[string]*tally)
 	for _, name := range names {
-		err := filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
-			switch {
-			case err != nil:
-				return err
-			case d.IsDir() && path != name && (strings.HasPrefix(d.Name(), ".") || d.Name() == "bin" || d.Name() == "node_modules"):
-				return filepath.SkipDir
-			case d.IsDir() || !readable(path):
-				return nil
+		if err := count(counts, name, func(path string, line int, f finding) {
+			if list {
+				fmt.Fprintf(out, "%s:%d: %s: %s\n", path, line, f.kind, f.text)
 			}
-			texts, err := textsOf(path)
-			if err != nil {
-				return err
-			}
-			folder := filepath.ToSlash(filepath.Dir(path))
-			if counts[folder] == nil {
-				counts[folder] = &tally{}
-			}
-			for _, t := range texts {
-				for _, f := range counts[folder].add(t) {
-					if list {
-						fmt.Fprintf(out, "%s:%d: %s: %s\n", path, t.line, f.kind, f.text)
-					}
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		}); err != nil {
 			return false, err
 		}
 	}
 	return report(out, counts, list, limit), nil
+}
+
+// keep reports whether every folder of the checkout at top keeps to its ceiling, and lowers the ceilings on request.
+func keep(out io.Writer, top string, lower bool, limit float64) (ok bool, err error) {
+	if err := os.Chdir(top); err != nil {
+		return false, err
+	}
+	ceilings, err := readCeilings(ceilingsFile)
+	if err != nil {
+		return false, err
+	}
+	counts := make(map[string]*tally)
+	if err := count(counts, ".", func(string, int, finding) {}); err != nil {
+		return false, err
+	}
+	ok = overCeilings(out, counts, ceilings, limit)
+	if ok && lower {
+		err = writeCeilings(ceilingsFile, counts, limit)
+	}
+	return ok, err
+}
+
+// count adds the texts below name to the counts of their folders.
+func count(counts map[string]*tally, name string, found func(path string, line int, f finding)) error {
+	return filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != name && (strings.HasPrefix(d.Name(), ".") || d.Name() == "bin" || d.Name() == "node_modules"):
+			return filepath.SkipDir
+		case d.IsDir() || !readable(path):
+			return nil
+		}
+		texts, err := textsOf(path)
+		if err != nil {
+			return err
+		}
+		folder := filepath.ToSlash(filepath.Dir(path))
+		if counts[folder] == nil {
+			counts[folder] = &tally{}
+		}
+		for _, t := range texts {
+			for _, f := range counts[folder].add(t) {
+				found(path, t.line, f)
+			}
+		}
+		return nil
+	})
 }
 
 // report prints the table, unless the findings were listed, and reports whether every folder keeps to the limits.

@@ -80,3 +80,48 @@ func TestRun_FailsAboveTheLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestCeilings_CountForTheFoldersBelow(t *testing.T) {
+	ceilings := map[string]*tally{"wal": {relatives: 4}, "wal/internal/page": {relatives: 2}}
+	few, many := &tally{words: 100, relatives: 2}, &tally{words: 100, relatives: 3}
+	for _, test := range []struct {
+		name   string
+		counts map[string]*tally
+		want   string // the folder that is over its ceiling
+	}{
+		{"at the ceiling", map[string]*tally{"wal": few, "wal/new": few, "wal/internal/page": few}, ""},
+		{"split", map[string]*tally{"wal/a": few, "wal/b": few}, ""},
+		{"split and worse", map[string]*tally{"wal/a": few, "wal/b": many}, "wal:"},
+		{"its own", map[string]*tally{"wal/internal/page": many}, "wal/internal/page:"},
+		{"none", map[string]*tally{"agent": few}, "agent:"},
+		{"within the limits", map[string]*tally{"agent": {words: 10000, relatives: 3}}, ""},
+		{"long", map[string]*tally{"wal": {words: 10000, long: 1}}, "wal:"},
+	} {
+		var out bytes.Buffer
+		ok := overCeilings(&out, test.counts, ceilings, 2)
+		if ok != (test.want == "") || !strings.Contains(out.String(), test.want) {
+			t.Errorf("%s: got %v, %q, want %q", test.name, ok, &out, test.want)
+		}
+	}
+}
+
+func TestCeilings_AreReadAsWritten(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "ceilings.txt")
+	counts := map[string]*tally{"wal": {words: 100, relatives: 4, long: 2, persons: 1}, "client": {words: 100}}
+	if err := writeCeilings(name, counts, 2); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readCeilings(name)
+	if err != nil || len(got) != 1 || *got["wal"] != (tally{relatives: 4, long: 2, persons: 1}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// The prose of this checkout gets no worse.
+func TestCeilings_Hold(t *testing.T) {
+	t.Chdir(".")
+	var out bytes.Buffer
+	if ok, err := keep(&out, "../..", false, 2); err != nil || !ok {
+		t.Errorf("%v\n%s", err, &out)
+	}
+}
