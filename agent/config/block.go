@@ -8,10 +8,10 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// section says what may stand in one kind of block, whose contents become a T.
+// section is the schema of one kind of block: its settings and nested blocks, which are read into a T.
 type section[T any] struct {
 	settings []setting[T]
-	blocks   []child[T] // read in this order, whatever the file's is
+	blocks   []child[T] // read in this order, not in the file's
 	check    func(b *block, into *T)
 }
 
@@ -24,27 +24,27 @@ func (s *section[T]) with(c child[T]) *section[T] {
 // setting is one `name = value`.
 type setting[T any] struct {
 	name     string
-	allowed  string // ends "allowed is ..."
+	allowed  string // the end of fault texts: "allowed is ..."
 	required bool
-	read     func(v value, into *T) bool // false: v has added a fault
+	read     func(v value, into *T) bool // returns false after adding a fault
 }
 
-// needed returns s as one that may not be missing.
+// needed returns s as a required setting.
 func (s setting[T]) needed() setting[T] {
 	s.required = true
 	return s
 }
 
-// child is one kind of block within another.
+// child is one kind of nested block.
 type child[T any] struct {
 	name   string
-	labels []string // what stands for each in fault texts: TYPE, NAME
+	labels []string // the placeholders in fault texts: TYPE, NAME
 	once   bool
 	read   func(b *block, into *T)
 	known  func(prefix string) []string
 }
 
-// form is how the block is written, without its contents.
+// form returns the block's header, as in a file.
 func (c child[T]) form() string {
 	form := c.name
 	for _, l := range c.labels {
@@ -53,7 +53,7 @@ func (c child[T]) form() string {
 	return form
 }
 
-// inner is a block without labels that may stand once.
+// inner is a block without labels that may appear once.
 func inner[T, U any](name string, s *section[U], field func(*T) *U) child[T] {
 	return child[T]{
 		name:  name,
@@ -63,7 +63,7 @@ func inner[T, U any](name string, s *section[U], field func(*T) *U) child[T] {
 	}
 }
 
-// lifted are the settings of s as those of the block around its own.
+// lifted returns the settings of s for use in the surrounding block.
 func lifted[T, U any](s *section[U], field func(*T) *U) []setting[T] {
 	var settings []setting[T]
 	for _, set := range s.settings {
@@ -77,7 +77,7 @@ func lifted[T, U any](s *section[U], field func(*T) *U) []setting[T] {
 	return settings
 }
 
-// known lists all that may stand in the block and in those within it, each name after prefix.
+// known lists the settings and blocks of s and of its nested blocks, each with the prefix.
 func (s *section[T]) known(prefix string) []string {
 	var names []string
 	for _, set := range s.settings {
@@ -90,15 +90,15 @@ func (s *section[T]) known(prefix string) []string {
 	return names
 }
 
-// block is one block of the file while it is read.
+// block is one block of the file during reading.
 type block struct {
 	r          *reader
-	what       string // how fault texts call it; empty for the file itself
+	what       string // its name in fault texts; empty for the file itself
 	body       *hclsyntax.Body
 	head       Pos
 	labels     []string
 	labelPos   []Pos
-	understood map[string]Pos // the settings that were read without a fault, at their values
+	understood map[string]Pos // the settings read without a fault, with the position of their value
 }
 
 func (r *reader) block(hb *hclsyntax.Block) *block {
@@ -112,7 +112,7 @@ func (r *reader) block(hb *hclsyntax.Block) *block {
 
 func (b *block) fault(p Pos, format string, args ...any) { b.r.faults.add(p, format, args...) }
 
-// in is the end of "unknown setting x": the block's name.
+// in returns the end of "unknown setting x": the block's name.
 func (b *block) in() string {
 	if b.what == "" {
 		return ""
@@ -120,19 +120,19 @@ func (b *block) in() string {
 	return " in " + b.what
 }
 
-// wrote reports whether the file has a setting of that name which was understood.
+// wrote reports whether the block has a valid setting of that name.
 func (b *block) wrote(name string) bool {
 	_, ok := b.understood[name]
 	return ok
 }
 
-// misread reports whether the file has a setting of that name which is a fault already.
+// misread reports whether the block has a setting of that name that is already a fault.
 func (b *block) misread(name string) bool {
 	_, ok := b.body.Attributes[name]
 	return ok && !b.wrote(name)
 }
 
-// at is the place of a setting's value, or of the block where the setting is not written.
+// at returns the position of a setting's value, or of the block if it has no such setting.
 func (b *block) at(name string) Pos {
 	if p, ok := b.understood[name]; ok {
 		return p
@@ -186,7 +186,7 @@ func (s *section[T]) expectSetting(b *block, attr *hclsyntax.Attribute) {
 	b.fault(p, "unknown setting %q%s; %s", attr.Name, b.in(), instead(attr.Name, settings))
 }
 
-// home returns the block within this one that has a setting of that name.
+// home returns the nested block that has a setting of that name.
 func (s *section[T]) home(name string) string {
 	for _, c := range s.blocks {
 		if slices.Contains(c.known(""), name) {

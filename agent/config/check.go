@@ -15,7 +15,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// checkFile holds the rules that join blocks, once all of them are read.
+// checkFile checks the rules between blocks, after all blocks are read.
 func checkFile(b *block, c *Config) {
 	if !b.has("listener") {
 		c.Listeners = []Listener{loopbackListener()}
@@ -29,7 +29,7 @@ func checkFile(b *block, c *Config) {
 	b.r.checkIdentities(c)
 }
 
-// has reports whether a block of that name is written, well or not.
+// has reports whether the file has a block of that name, valid or not.
 func (b *block) has(name string) bool {
 	return slices.ContainsFunc(b.body.Blocks, func(hb *hclsyntax.Block) bool { return hb.Type == name })
 }
@@ -52,12 +52,12 @@ func checkAdmin(b *block, a *Admin) {
 		checkLoopback(b, a.Network, a.Address, "read the agent's state and its dead letters")
 	}
 	if a.Auth != nil && a.Auth.Identities == nil {
-		a.Auth.Identities = []string{} // who may send is not meant to read what others have sent
+		a.Auth.Identities = []string{} // producers may not read the events of others
 	}
 	b.r.take(b.what, a.Network, a.Address, b.at("address"))
 }
 
-// fileMode returns the mode for an address: only a socket's file has one.
+// fileMode returns the mode of an address: only a unix socket has one.
 func fileMode(b *block, network string, written os.FileMode) os.FileMode {
 	switch {
 	case network == "unix" && !b.wrote("mode"):
@@ -82,7 +82,7 @@ func checkLoopback(b *block, network, address, could string) {
 		"allowed is a loopback address, a unix socket, tls and auth, or insecure = true", quote(address), could)
 }
 
-// taken is an address that a block listens on.
+// taken is an address that a block binds.
 type taken struct {
 	by, network, address string
 	pos                  Pos // zero for a default
@@ -92,7 +92,7 @@ func (r *reader) take(by, network, address string, p Pos) {
 	r.taken = append(r.taken, taken{by: by, network: network, address: address, pos: p})
 }
 
-// checkTaken adds a fault for every address that an earlier block, or a default, has.
+// checkTaken adds a fault for every address that an earlier block or a default has bound.
 func (r *reader) checkTaken() {
 	slices.SortStableFunc(r.taken, func(a, b taken) int { return cmp.Compare(a.pos.Line, b.pos.Line) })
 	for i, later := range r.taken {
@@ -111,7 +111,7 @@ func (r *reader) checkTaken() {
 	}
 }
 
-// meets reports whether the kernel would refuse to listen on both.
+// meets reports whether the kernel would reject the second of both.
 func (t taken) meets(o taken) bool {
 	if t.network != o.network {
 		return false
@@ -121,7 +121,7 @@ func (t taken) meets(o taken) bool {
 	}
 	host, port, _ := net.SplitHostPort(t.address)
 	otherHost, otherPort, _ := net.SplitHostPort(o.address)
-	// port 0 is any free one
+	// port 0 is any free port
 	return port == otherPort && strings.Trim(port, "0") != "" &&
 		(sameHost(host, otherHost) || everyHost(host) || everyHost(otherHost))
 }
@@ -163,7 +163,7 @@ func checkStream(b *block, s *Stream) {
 	}
 }
 
-// checkDestination holds the rules that join a destination with its stream.
+// checkDestination checks the rules between a destination and its stream.
 func checkDestination(b *block, s *Stream, d *Destination) {
 	for _, other := range s.Destinations {
 		if other.Name == d.Name {
@@ -177,8 +177,8 @@ func checkDestination(b *block, s *Stream, d *Destination) {
 }
 
 // checkPaths requires that the folders of two file destinations are apart, for every stream of that name or pattern:
-// each destination would take the other's unfinished files for its own, and operators could not distinguish their
-// folders for hours. Streams may share a folder, since a file's name has the name of its stream.
+// each destination would treat the other's unfinished files as its own, and operators could not distinguish the hour
+// folders. Streams may share a folder: the name of a file contains its stream.
 func checkPaths(b *block, name string, d, other *Destination) {
 	mine, theirs := realPath(name, d.Path), realPath(name, other.Path)
 	switch {
@@ -194,15 +194,15 @@ func checkPaths(b *block, name string, d, other *Destination) {
 	}
 }
 
-// onePath reports whether two paths are one folder, for every stream or for one.
+// onePath reports whether two paths are the same folder for at least one stream.
 func onePath(name, a, b string) bool {
 	return a == b || fillsIn(name, a, b) || fillsIn(name, b, a)
 }
 
-// hourFolder matches the names of a file destination's folders for hours.
+// hourFolder matches the names of the hour folders of a file destination.
 var hourFolder = regexp.MustCompile(`^\d{2,4}$`)
 
-// liesIn reports whether inner lies among the folders for hours of outer.
+// liesIn reports whether inner is an hour folder of outer, or inside one.
 func liesIn(name, inner, outer string) bool {
 	for hourFolder.MatchString(filepath.Base(inner)) {
 		if inner = filepath.Dir(inner); onePath(name, inner, outer) {
@@ -234,8 +234,7 @@ func realPath(name, path string) string {
 	}
 }
 
-// fillsIn reports whether path becomes literal, which has no ${stream}, for a stream of that name
-// or pattern.
+// fillsIn reports whether path becomes literal, which has no ${stream}, for a stream of that name or pattern.
 func fillsIn(name, path, literal string) bool {
 	before, _, marked := strings.Cut(path, streamMark)
 	rest := strings.ReplaceAll(path, streamMark, "")
@@ -247,21 +246,21 @@ func fillsIn(name, path, literal string) bool {
 	return ValidStreamName(stream) == nil && matches(name, stream) && strings.ReplaceAll(path, streamMark, stream) == literal
 }
 
-// checkAggregateBy holds that a record of several keys is one that a consumer takes apart, and that a request
-// may carry others beside it.
+// checkAggregateBy requires KPL records for records of several keys, since consumers need the key of each event, and an
+// order that lets a request have several records.
 func checkAggregateBy(b *block, d *Destination) {
 	switch {
 	case d.AggregateBy != "shard":
 	case d.Aggregate != "kpl":
-		b.fault(b.at("aggregate_by"), "aggregate_by: %s puts several keys into a record, of which aggregate = %s says nothing to a "+
-			"consumer; allowed is shard with aggregate = \"kpl\"", quote(d.AggregateBy), quote(d.Aggregate))
+		b.fault(b.at("aggregate_by"), "aggregate_by: %s puts several keys into a record, and aggregate = %s "+
+			"does not store the keys; allowed is shard with aggregate = \"kpl\"", quote(d.AggregateBy), quote(d.Aggregate))
 	case d.Order == "strict":
 		b.fault(b.at("aggregate_by"), "aggregate_by: order = \"strict\" names each key's record before; allowed is shard with "+
 			"order = \"key\" or \"none\"")
 	}
 }
 
-// checkCompression holds that whoever takes a record apart can.
+// checkCompression rejects compression of records that the service or the consumers' library has to split.
 func checkCompression(b *block, d *Destination) {
 	if d.Compression == "none" {
 		return
@@ -276,7 +275,7 @@ func checkCompression(b *block, d *Destination) {
 	}
 }
 
-// checkAWS adds a fault for every setting that a destination has both in its aws block and beside it.
+// checkAWS adds a fault for every setting that a destination has twice: in its aws block and beside it.
 func checkAWS(b *block) {
 	for _, nested := range b.body.Blocks {
 		if nested.Type != "aws" {
@@ -293,8 +292,7 @@ func checkAWS(b *block) {
 	}
 }
 
-// checkRetry holds a backoff whose first delay is not over its longest one; a first delay that
-// is not written is lowered.
+// checkRetry requires initial <= max. It lowers the default of initial to max.
 func checkRetry(b *block, r *Retry) {
 	if r.Initial <= r.Max || b.misread("max") {
 		return
@@ -306,12 +304,11 @@ func checkRetry(b *block, r *Retry) {
 	b.fault(b.at("initial"), "initial: %v is over max; allowed is at most %v", r.Initial, r.Max)
 }
 
-// kinesisARN has the parts of the service's own pattern, arn:aws.*:kinesis:.*:\d{12}:stream/\S+, and a
-// region that is one: Kinesis Data Streams API Reference, StreamARN of UpdateMaxRecordSize, November
-// 2026. Its group is the stream's name.
+// kinesisARN is the service's own pattern, arn:aws.*:kinesis:.*:\d{12}:stream/\S+, with a stricter region: Kinesis Data
+// Streams API Reference, StreamARN of UpdateMaxRecordSize, November 2026. The group is the stream's name.
 var kinesisARN = regexp.MustCompile(`^arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/(.*)$`)
 
-// wrongKinesisStream takes a name or an ARN, in whose name alone ${stream} may stand.
+// wrongKinesisStream accepts a name or an ARN. In an ARN, ${stream} may only be part of the stream's name.
 func wrongKinesisStream(s string) string {
 	if !strings.HasPrefix(s, "arn:") {
 		return wrongAWSName(s)
@@ -326,7 +323,7 @@ func wrongKinesisStream(s string) string {
 	return ""
 }
 
-// wrongAWSName holds the rule of both services for a stream's name, as far as ${stream} lets see.
+// wrongAWSName applies the rule of both services for the names of streams, except for the text behind ${stream}.
 func wrongAWSName(s string) string {
 	rest := strings.ReplaceAll(s, streamMark, "")
 	switch {

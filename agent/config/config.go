@@ -6,149 +6,149 @@ import (
 	"time"
 )
 
-// Config is what agent.hcl says, with every default filled in.
+// Config is the contents of agent.hcl, with all defaults filled in.
 type Config struct {
 	NodeName        string // default: the host's name
 	DataDir         string
 	LogLevel        string        // trace, debug, info, warn or error
 	LogFormat       string        // text or json
-	ShutdownTimeout time.Duration // 0: what is not shipped yet stays in the log
-	Bandwidth       int64         // bytes a second of all requests to AWS; 0: no cap
+	ShutdownTimeout time.Duration // for shipping at a stop; the remaining events stay in the log
+	Bandwidth       int64         // bytes a second of all requests to AWS together; 0: no cap
 	Listeners       []Listener
 	Identities      []Identity
 	Admin           Admin
 	WAL             WAL
-	AWS             AWS // the defaults; every Destination has them merged in
+	AWS             AWS // the defaults, which every Destination includes
 	Prices          Prices
 	Streams         []Stream
 }
 
-// Listener is where producers connect.
+// Listener accepts the connections of producers.
 type Listener struct {
 	Type             string      // "grpc", "socket" or "http"
 	Network, Address string      // "tcp", "127.0.0.1:7710" or "unix", "/run/x.sock"
 	Mode             os.FileMode // of a unix socket's file; 0 for tcp
 	MaxRequestSize   int64       // bytes; grpc and http
 	MaxLineSize      int64       // bytes; socket
-	MaxConnections   int64       // more take the place of silent ones, or are turned away
-	MaxStreams       int64       // requests under way on one connection; grpc
-	Insecure         bool        // an address that is not loopback may go without tls and auth
+	MaxConnections   int64       // one more evicts an idle connection or is rejected
+	MaxStreams       int64       // concurrent requests on one connection; grpc
+	Insecure         bool        // an address that is not loopback needs no TLS and Auth
 	HTTP             HTTP
-	OTLP             *OTLP // nil: not offered; grpc and http
+	OTLP             *OTLP // nil: off; grpc and http
 	TLS              *TLS
 	Auth             *Auth
 	Pos              Pos
 }
 
-// TLS names the files of a listener's certificate. ClientCAFile may be empty.
+// TLS is the files of a listener's certificate. ClientCAFile may be empty.
 type TLS struct {
 	CertFile, KeyFile, ClientCAFile string
 }
 
-// Auth is whom a listener answers.
+// Auth is the callers that a listener accepts.
 type Auth struct {
-	TokenFile  string   // of tokens that may do all; empty: none
-	Identities []string // that may send, or ask; nil: every one of the file
+	TokenFile  string   // of tokens with all rights; empty: none
+	Identities []string // with access; nil: all identities of the file
 }
 
-// Identity is an identity block: a producer, by what it is known and what it may.
+// Identity is a producer: its credentials and its rights.
 type Identity struct {
 	Name                string
 	TokenFile           string   // empty: none
-	UIDs, GIDs          []int64  // of processes that connect to a unix socket
-	Certificates        []string // patterns of names
+	UIDs, GIDs          []int64  // of the processes on a unix socket
+	Certificates        []string // patterns of names in client certificates
 	Streams             []string // patterns; nil: every stream
 	MaxEvents, MaxBytes int64    // a second; 0: no limit
 	Pos                 Pos
 }
 
-// Admin is where operators connect.
+// Admin is the admin listener, where operators connect.
 type Admin struct {
 	Network, Address string      // as in Listener
 	Mode             os.FileMode // of a unix socket's file; 0 for tcp
-	Insecure         bool        // an address that is not loopback may go without tls and auth
+	Insecure         bool        // an address that is not loopback needs no TLS and Auth
 	TLS              *TLS
-	Auth             *Auth // its Identities are never nil: nobody may ask who is not named
+	Auth             *Auth // its Identities are never nil: an unnamed identity has no access
 	Pos              Pos
 }
 
-// WAL is the log.
+// WAL is the settings of the write-ahead log.
 type WAL struct {
 	MaxSize      int64 // bytes of all segments together
 	SegmentSize  int64 // bytes; at most a quarter of MaxSize
-	SegmentAsked int64 // what the file asked for; more than SegmentSize when that was lowered
+	SegmentAsked int64 // as in the file, before lowering
 	CommitLinger time.Duration
 	OnFull       string        // reject, block or drop_oldest
-	MaxAge       time.Duration // older events are dropped; 0: none is
-	ProducerIdle time.Duration // a producer that is silent for so long is forgotten
+	MaxAge       time.Duration // older events are dropped; 0: never
+	ProducerIdle time.Duration // the state of a producer is dropped after this time without an append
 	LockTimeout  time.Duration
 }
 
-// AWS is how a destination reaches AWS. What is empty is left to the SDK's default chain.
+// AWS is the way to AWS. Empty fields come from the SDK's default chain.
 type AWS struct {
 	Region, Endpoint, Profile, RoleARN string
 }
 
 // Stream is a stream block: one stream, or all whose names match a pattern.
 type Stream struct {
-	Name         string        // or a pattern, in which * stands for any run of characters
+	Name         string        // or a pattern: * matches any run of characters
 	Format       string        // json, text or bytes
 	MaxEventSize int64         // bytes
 	Ack          string        // accepted, durable or delivered
 	Priority     string        // of its destinations under Config.Bandwidth: high, normal or low
 	MaxAge       time.Duration // default: WAL.MaxAge
-	MaxSize      int64         // bytes that each stream may hold of the log; 0: no limit of its own
-	OnFull       string        // what an append beyond MaxSize meets; empty: as WAL.OnFull
-	MaxStreams   int64         // that are made of a pattern; 0 of a name
+	MaxSize      int64         // bytes of each stream's backlog; 0: no own limit
+	OnFull       string        // for an append beyond MaxSize; empty: as WAL.OnFull
+	MaxStreams   int64         // of a pattern; 0 for a name
 	Destinations []Destination
 	Pos          Pos
 }
 
-// Destination is where a stream goes. Two destinations that differ in Pos alone are the same.
+// Destination is one destination of a stream. Two destinations that differ only in Pos are the same.
 type Destination struct {
 	Type, Name string // Type is kinesis, firehose or file; Name is unique in the stream
 	AWS        AWS    // the file's defaults and this destination's own; kinesis and firehose
-	Envelope   bool   // a line of JSON around each event
-	Format     string // of the stream's events, where Envelope is set
+	Envelope   bool   // each event is wrapped in a line of JSON
+	Format     string // the stream's; only set with Envelope
 	Batch      Batch
 	Retry      Retry
 
-	Pace  bool  // kinesis and firehose: keep to the quota, and slow down while the service throttles
+	Pace  bool  // kinesis and firehose: keep to the quota, and send less while the service throttles
 	Quota Quota // kinesis: of each shard; firehose: of the stream
 
 	Bandwidth int64  // kinesis and firehose: bytes a second of its requests; 0: no cap
 	Priority  string // its stream's
 
-	Stream      string // kinesis; a name, or an ARN, whose region goes before AWS.Region; may hold ${stream}
+	Stream      string // kinesis; a name, or an ARN, whose region overrides AWS.Region; may contain ${stream}
 	Aggregate   string // kinesis: kpl, lines or none
 	AggregateBy string // kinesis: key or shard
 	Order       string // kinesis: key, strict or none; firehose: key or none
 
 	Compression string // kinesis and firehose: none, gzip or zstd
 
-	DeliveryStream  string // firehose; may hold ${stream}
+	DeliveryStream  string // firehose; may contain ${stream}
 	OneKeyPerRecord bool   // firehose
 
-	Path         string        // file; may hold ${stream}
+	Path         string        // file; may contain ${stream}
 	RollSize     int64         // file; bytes
 	RollInterval time.Duration // file
-	FileMode     os.FileMode   // file; 0: 0644 less the umask
+	FileMode     os.FileMode   // file; 0: 0644 minus the umask
 
 	Pos Pos
 }
 
-// Batch says how long and for how much events are held together.
+// Batch limits the delay and the size of records.
 type Batch struct {
-	MaxDelay   time.Duration // the longest that an event waits for company
-	RecordSize int64         // bytes; records are aimed at this size
+	MaxDelay   time.Duration // the longest wait of an event to be batched
+	RecordSize int64         // bytes; the target size of records
 }
 
-// Quota is what a service takes in a second. A zero is its own default.
+// Quota is a service's limits per second. Zero: the sink's default.
 type Quota struct {
 	Bytes, Records, Requests int64
 }
 
-// Retry says how a request that did not go through is tried again, for ever.
+// Retry is the backoff of failed requests, which are retried without end.
 type Retry struct {
 	Initial, Max time.Duration // the backoff's first and longest delay
 	Timeout      time.Duration // of one request
@@ -163,7 +163,7 @@ func Load(path string) (*Config, error) {
 	return Parse(src, path)
 }
 
-// Parse reads a configuration; filename is for the places in the error, which is a *FaultsError.
+// Parse reads a configuration. The error is a *FaultsError, with filename in its positions.
 func Parse(src []byte, filename string) (*Config, error) {
 	r := &reader{src: src, file: filename}
 	c := defaultConfig()

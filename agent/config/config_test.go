@@ -47,7 +47,7 @@ func hostName(t *testing.T) string {
 	return name
 }
 
-// What there is when nothing is written.
+// The defaults of an empty file.
 var (
 	defaultBatch = config.Batch{MaxDelay: time.Second, RecordSize: 500 << 10}
 	defaultRetry = config.Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second}
@@ -176,7 +176,7 @@ func TestLoadOfAFileThatIsNotThere(t *testing.T) {
 }
 
 func TestDestinationsOverrideAWS(t *testing.T) {
-	// the defaults stand after what they are the defaults of
+	// the block of the defaults comes last
 	c := parse(t, `
 stream "a" {
   destination "kinesis" "one" {
@@ -352,7 +352,7 @@ admin {
 	}
 }
 
-// devFile says what Dev does.
+// devFile is the file with the same result as Dev.
 const devFile = `
 data_dir = "DIR"
 listener "grpc" {
@@ -379,7 +379,7 @@ func TestDevIsAValidFile(t *testing.T) {
 	}
 }
 
-// Who may send is not meant to read what others have sent.
+// Producers may not read the events of others.
 func TestNobodyMayLookWhoIsNotNamed(t *testing.T) {
 	c := parse(t, `
 admin {

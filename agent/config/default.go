@@ -15,7 +15,7 @@ const (
 	adminAddress = "127.0.0.1:7712"
 )
 
-// DefaultMaxStreams is how many streams a pattern makes unless its block says otherwise.
+// DefaultMaxStreams is the default of a pattern's max_streams.
 const DefaultMaxStreams = 1000
 
 func defaultConfig() *Config {
@@ -38,7 +38,7 @@ func defaultConfig() *Config {
 	}
 }
 
-// hostName never fails: a node whose kernel has no name for it still ships.
+// hostName never fails: a node without a name still ships.
 func hostName() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {
@@ -47,7 +47,7 @@ func hostName() string {
 	return name
 }
 
-// loopbackListener is the one of a file that has no listener block.
+// loopbackListener is the listener of a file without a listener block.
 func loopbackListener() Listener {
 	grpc, _ := listenerTypeOf("grpc")
 	l := grpc.newListener()
@@ -65,8 +65,8 @@ func defaultStream(name string) Stream {
 	return s
 }
 
-// Dev returns what the agent runs with when it has no file: all that it writes is in dir, any
-// stream is taken, and events become files within a second.
+// Dev returns the configuration of an agent without a file. The agent writes only to dir, accepts every stream name and
+// writes events to files within a second.
 func Dev(dir string) *Config {
 	c := defaultConfig()
 	c.DataDir = dir

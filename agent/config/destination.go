@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// The limits of what one record may hold: Amazon Data Firehose API Reference, Record (1,024,000
-// bytes before base64), and Kinesis Data Streams, PutRecordsRequestEntry (1 MiB unless the stream
-// was given more), both November 2026.
+// The services' limits for one record in bytes. Amazon Data Firehose API Reference, Record: 1,024,000 before base64.
+// Kinesis Data Streams, PutRecordsRequestEntry: 1 MiB, unless the stream has a higher limit. Both November 2026.
 const (
 	firehoseRecord = 1_024_000
 	kinesisRecord  = 1 << 20
 )
 
-// leastBandwidth carries an event of 1 MiB within a quarter of an hour.
+// leastBandwidth is enough to send an event of 1 MiB within 18 minutes.
 const leastBandwidth = kib
 
 // destinationType is the TYPE of a destination block.

@@ -1,28 +1,33 @@
-// Package config reads agent.hcl, the one file of the agent, into a Config.
+// Package config reads agent.hcl, the configuration file of the agent, into a Config.
 //
-// The promise: a file either becomes a Config that the agent can run with, every default filled in,
-// or a FaultsError that names every mistake at once, each with its place:
+// # Contract
+//
+// Load and Parse return either a Config that the agent can run with, with all defaults filled in, or a FaultsError with
+// every mistake in the file and its position:
 //
 //	agent.hcl:12:3: unknown setting "adress" in listener "grpc"; did you mean "address"?
 //
+// Only Load reads a file. No function opens a socket, sends a request to AWS or checks that a named file exists: a file
+// that is valid on one host is valid on another. The one exception are the folders of file destinations, whose symbolic
+// links are resolved to find two destinations with the same folder.
+//
 // # The language
 //
-// The file is HCL's native syntax, of which a value uses little: a string in quotes, true or false,
-// a whole number where things are counted, or a list of strings. Sizes, durations and rates are
-// strings with a unit ("64MiB", "500KB", "5s", "256KiB/s", "1000/s"), so that no number is ever read in
-// the wrong unit. There are no functions or expressions. In path, stream and
-// delivery_stream of a destination, ${stream} stands for the name of the event's stream; it is kept
-// as it is and replaced by Destination.For.
+// The file is HCL native syntax without expressions and functions. A value is a string in quotes, true or false, a whole
+// number for a count, or a list of these. Sizes, durations and rates are strings with a unit: "64MiB", "500KB", "5s",
+// "256KiB/s", "1000/s". The settings path, stream and delivery_stream of a destination may contain ${stream}, which
+// Destination.For replaces by the name of the event's stream. Any other expression is a fault.
 //
-// # How it works
+// # Files
 //
-// schema.go lists every block and setting once, as data; block.go walks a parsed file along it;
-// value.go and rate.go turn one expression into one value; check.go holds the rules that join several values;
-// fault.go says where and what. Nothing here touches a file but Load, and nothing opens a socket,
-// asks AWS or looks whether a named file exists: a file that is valid on one host is valid on another.
+//   - schema.go, listener.go, destination.go, identity.go, prices.go: the blocks and settings, as tables.
+//   - block.go: reads a parsed file by these tables.
+//   - value.go, list.go, rate.go: read the expression of one setting.
+//   - check.go: the rules between several settings.
+//   - fault.go: positions and the texts of mistakes.
 //
 // # Limits
 //
-// A file may have 1 MiB, and brackets in it may be nested 100 deep. An expression that HCL would evaluate is refused, not evaluated, so the
-// time and memory of a Parse depend on the size of the file alone.
+// A file has at most 1 MiB, and brackets are nested at most 100 deep. Time and memory of Parse depend only on the size of
+// the file, since no expression is evaluated.
 package config

@@ -56,12 +56,12 @@ func TestTheExampleIsTheDefaults(t *testing.T) {
 	}
 }
 
-// shown finds what the example shows in a comment: a setting, or a block's first or last line.
+// shown matches the parts of the example in comments: a setting, or the first or last line of a block.
 var shown = regexp.MustCompile(`(?m)^(\s*)# (\s*(?:\w+ *= ["\[]|\w+(?: "[^"]+")* \{|\}$))`)
 
-// said finds what the example has in words alone: the aws block of a destination, whose settings
-// may stand beside it and are shown so.
-var said = regexp.MustCompile(`^stream\.destination\.\w+\.aws(\.|$)`)
+// unshown matches the names that the example only describes: the aws block of a destination, whose settings are shown
+// beside it.
+var unshown = regexp.MustCompile(`^stream\.destination\.\w+\.aws(\.|$)`)
 
 func TestTheExampleHasEverySettingAndNoOther(t *testing.T) {
 	src := shown.ReplaceAll(readExample(t), []byte("$1$2"))
@@ -77,7 +77,7 @@ func TestTheExampleHasEverySettingAndNoOther(t *testing.T) {
 		known[name] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(known)) {
-		if !in[name] && !said.MatchString(name) {
+		if !in[name] && !unshown.MatchString(name) {
 			t.Errorf("%s: known to the code, missing from the example", name)
 		}
 	}

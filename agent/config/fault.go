@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// Pos is a place in a configuration; the zero Pos is that of a default, which has no place.
+// Pos is a position in a configuration file. Defaults have the zero Pos.
 type Pos struct {
 	File         string
 	Line, Column int // both count from 1
@@ -28,17 +28,17 @@ func posOf(r hcl.Range) Pos {
 // Fault is one mistake in a configuration.
 type Fault struct {
 	Pos  Pos
-	Text string // what is wrong, and what is allowed; one line
+	Text string // one line: the mistake, and the allowed values
 }
 
 func (f Fault) String() string { return f.Pos.String() + ": " + f.Text }
 
-// FaultsError is every mistake in a configuration, in the order of the file.
+// FaultsError is all mistakes in a configuration, in the order of the file.
 type FaultsError struct {
 	Faults []Fault // at least one
 }
 
-// Error has a line for every fault.
+// Error returns one line for each fault.
 func (e *FaultsError) Error() string {
 	lines := make([]string, len(e.Faults))
 	for i, f := range e.Faults {
@@ -47,15 +47,15 @@ func (e *FaultsError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// faults gathers mistakes in the order in which they are found.
+// faults collects mistakes in the order of their discovery.
 type faults []Fault
 
 func (f *faults) add(p Pos, format string, args ...any) {
 	*f = append(*f, Fault{Pos: p, Text: fmt.Sprintf(format, args...)})
 }
 
-// redefined is what HCL calls a setting that stands twice: the one mistake after which it reads
-// on as if nothing had been.
+// redefined is HCL's summary for a duplicate setting. It is the only syntax error after which HCL reads the rest of the
+// file.
 const redefined = "Attribute redefined"
 
 func (f *faults) addDiagnostics(diags hcl.Diagnostics, src []byte, file string) {
@@ -71,7 +71,7 @@ func (f *faults) addDiagnostics(diags hcl.Diagnostics, src []byte, file string) 
 	}
 }
 
-// err returns nil when there is no fault.
+// err returns nil if there is no fault.
 func (f faults) err() error {
 	if len(f) == 0 {
 		return nil
@@ -82,13 +82,13 @@ func (f faults) err() error {
 	return &FaultsError{Faults: f}
 }
 
-// oneLine makes HCL's sentences fit ours: one line, a small first letter, no full stop.
+// oneLine gives HCL's texts the form of ours: one line, a lower-case first letter, no full stop.
 func oneLine(s string) string {
 	s = strings.TrimSuffix(strings.Join(strings.Fields(s), " "), ".")
 	return strings.ToLower(s[:1]) + s[1:]
 }
 
-// quote returns s in quotes, cut where it is too long to read in a message.
+// quote returns s in quotes, cut to 60 characters.
 func quote(s string) string {
 	const most = 60
 	if runes := []rune(s); len(runes) > most {
@@ -106,8 +106,7 @@ func either(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// instead returns the end of a fault text about an unknown name: the known name that was
-// probably meant, or else all of them.
+// instead returns the end of a fault text about an unknown name: the nearest known name, or else all known names.
 func instead(name string, known []string) string {
 	if near, ok := nearest(name, known); ok {
 		return fmt.Sprintf("did you mean %q?", near)
@@ -115,7 +114,7 @@ func instead(name string, known []string) string {
 	return "allowed is " + either(known)
 }
 
-// nearest returns the known name that is at most two edits, and less than half of itself, away.
+// nearest returns the known name at a distance of at most two edits and less than half of its length.
 func nearest(name string, known []string) (string, bool) {
 	best, at := "", 3
 	for _, k := range known {

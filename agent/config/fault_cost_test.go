@@ -8,7 +8,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// faultsOf parses what is wrong and returns each fault without the file's name.
+// faultsOf parses an invalid file and returns its faults without the file's name.
 func faultsOf(t *testing.T, src string) []string {
 	t.Helper()
 	_, err := config.Parse([]byte(src), "agent.hcl")

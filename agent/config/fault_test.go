@@ -136,7 +136,7 @@ listener "grpc" {
 		{"records of a shard", in(`"kinesis" "k"`, `stream = "a"`, `aggregate_by = "shard"`, `order = "strict"`), []string{
 			`4:16: aggregate_by: order = "strict" names each key's record before; allowed is shard with order = "key" or "none"`}},
 		{"lines of a shard", in(`"kinesis" "k"`, `stream = "a"`, `aggregate_by = "shard"`, `aggregate = "lines"`), []string{
-			`4:16: aggregate_by: "shard" puts several keys into a record, of which aggregate = "lines" says nothing to a consumer; ` +
+			`4:16: aggregate_by: "shard" puts several keys into a record, and aggregate = "lines" does not store the keys; ` +
 				`allowed is shard with aggregate = "kpl"`}},
 		{"priority", "stream \"a\" {\npriority = \"lowest\"\ndestination \"file\" \"f\" {\npath = \"x\"\nbandwidth = \"1MB/s\"\n}\n}", []string{
 			`2:12: priority: "lowest" is unknown; allowed is high, normal or low`,
@@ -249,8 +249,8 @@ listener "grpc" {
   auth {}
 }`, []string{
 			`6:17: key_file: "" is empty; allowed is the path of a PEM file`,
-			`8:3: auth takes nobody; needed is token_file, or identities that identity blocks have`}},
-		{"admin with auth that takes nobody", `
+			`8:3: auth accepts no caller; needed is token_file, or identities that identity blocks have`}},
+		{"admin with auth that accepts no caller", `
 admin {
   address = "0.0.0.0:7712"
   tls {
@@ -260,7 +260,7 @@ admin {
   auth {}
 }
 identity "metering" { uids = [1001] }`, []string{
-			`8:3: auth takes nobody; needed is token_file, or identities that identity blocks have`}},
+			`8:3: auth accepts no caller; needed is token_file, or identities that identity blocks have`}},
 		{"admin without TLS", `
 admin {
   address = "0.0.0.0:7712"
@@ -310,7 +310,7 @@ listener "http" {
   address = "127.0.0.1:7713"
   auth { identities = "meters" }
 }`, []string{
-			`2:1: identity "a b" can't be known by anything; needed is token_file, certificates, uids or gids`,
+			`2:1: identity "a b" has no credentials; needed is token_file, certificates, uids or gids`,
 			`2:10: identity name "a b" has the character ' '; allowed are A-Z a-z 0-9 . _ -`,
 			`3:19: streams: ".y" is no stream's name or pattern; allowed is a list of streams' names or patterns, like ["meter-*"]`,
 			`6:25: uids: -1 is no whole number from 0 to 4294967295; allowed is a list of user ids, like [1001]`,
@@ -322,7 +322,7 @@ listener "http" {
 			`15:20: max_streams: 0 is no such number; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
 			`16:23: identities: no identity block is called "gauges"; allowed are names that identity blocks have`,
 			`20:21: max_connections: "9" is no such number; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
-			`21:3: auth takes nobody; needed is token_file, or identities that identity blocks have`,
+			`21:3: auth accepts no caller; needed is token_file, or identities that identity blocks have`,
 			`25:23: identities: "meters" is no list; allowed is a list of names that identity blocks have, like ["metering"]`}},
 
 		{"an HTTP listener's values", `listener "http" {

@@ -21,7 +21,7 @@ var identitySection = section[Identity]{
 				return
 			}
 		}
-		b.fault(b.head, "%s can't be known by anything; needed is token_file, certificates, uids or gids", b.what)
+		b.fault(b.head, "%s has no credentials; needed is token_file, certificates, uids or gids", b.what)
 	},
 }
 
@@ -47,7 +47,7 @@ func wrongPattern(s string) string {
 	return ""
 }
 
-// authBlock is a listener's auth, to be held to the identities once all of them are read.
+// authBlock is the auth block of a listener. checkIdentities checks it after all identities are read.
 type authBlock struct {
 	auth *Auth
 	b    *block
@@ -62,9 +62,9 @@ func (r *reader) checkIdentities(c *Config) {
 				r.faults.add(a.b.at("identities"), "identities: no identity block is called %s; allowed are names that identity blocks have", quote(name))
 			}
 		}
-		nobody := len(c.Identities) == 0 || a.auth.Identities != nil && len(a.auth.Identities) == 0
-		if nobody && a.auth.TokenFile == "" && !a.b.misread("token_file") && !a.b.misread("identities") {
-			r.faults.add(a.b.head, "auth takes nobody; needed is token_file, or identities that identity blocks have")
+		noCaller := len(c.Identities) == 0 || a.auth.Identities != nil && len(a.auth.Identities) == 0
+		if noCaller && a.auth.TokenFile == "" && !a.b.misread("token_file") && !a.b.misread("identities") {
+			r.faults.add(a.b.head, "auth accepts no caller; needed is token_file, or identities that identity blocks have")
 		}
 	}
 }

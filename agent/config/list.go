@@ -2,7 +2,7 @@ package config
 
 import "fmt"
 
-// list is a setting of strings, for each of which wrong returns "", or else what is wrong with it.
+// list is a setting of strings. wrong returns the fault of one string, or "".
 func list[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) setting[T] {
 	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
 		elements, ok := v.elements()
@@ -16,7 +16,7 @@ func list[T any](name, allowed string, field func(*T) *[]string, wrong func(stri
 				return false
 			}
 			if w := wrong(s); w != "" {
-				return e.refuse(quote(s) + " " + w)
+				return e.reject(quote(s) + " " + w)
 			}
 			all = append(all, s)
 		}
@@ -25,7 +25,7 @@ func list[T any](name, allowed string, field func(*T) *[]string, wrong func(stri
 	}}
 }
 
-// limiting is list where none at all is less than what is not written: it is empty, not nil.
+// limiting is a list for which an empty list differs from none: it reads [] as an empty slice, not as nil.
 func limiting[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) setting[T] {
 	s := list(name, allowed, field, wrong)
 	read := s.read
@@ -50,7 +50,7 @@ func numbers[T any](name, allowed string, field func(*T) *[]int64, most int64) s
 		for _, e := range elements {
 			n, ok := e.number()
 			if !ok || n < 0 || n > most {
-				return e.refuse(fmt.Sprintf("%s is no whole number from 0 to %d", e.source(), most))
+				return e.reject(fmt.Sprintf("%s is no whole number from 0 to %d", e.source(), most))
 			}
 			all = append(all, n)
 		}

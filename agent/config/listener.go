@@ -9,33 +9,32 @@ import (
 	"unicode"
 )
 
-// HTTP is what an HTTP listener has of its own.
+// HTTP is the settings that only an HTTP listener has.
 type HTTP struct {
-	KeyHeader   string        // holds the partition key
-	KeyField    string        // of a JSON body, with dots from object to object; may be empty
-	CORSOrigins []string      // whose pages may send; "*" is any
-	ReadTimeout time.Duration // for a request to arrive
+	KeyHeader   string        // contains the partition key
+	KeyField    string        // of a JSON body, with dots between nested names; may be empty
+	CORSOrigins []string      // of the pages that may send; "*": any
+	ReadTimeout time.Duration // for receiving a request
 	Pixels      []Pixel
 }
 
-// Pixel is a path whose GETs are events.
+// Pixel is a path. Each GET of it is an event.
 type Pixel struct {
 	Path, Stream string
-	Key          string   // the query's parameter that is the partition key
-	Headers      []string // that are recorded
+	Key          string   // the query parameter with the partition key
+	Headers      []string // to record
 }
 
-// OTLP is where a gRPC or HTTP listener puts OpenTelemetry's logs.
+// OTLP is the target of the OpenTelemetry logs of a gRPC or HTTP listener.
 type OTLP struct {
 	Stream string
-	Key    string // the attribute that is the partition key
+	Key    string // the attribute with the partition key
 }
 
-// maxConnections is the most that a listener can be told to have, the most requests of one, and the most streams
-// of a pattern.
+// maxConnections is the largest value of max_connections and of both max_streams.
 const maxConnections = 1_000_000
 
-// maxLine is the longest line whose end a socket listener looks for.
+// maxLine is the largest value of max_line_size.
 const maxLine = 64 * mib
 
 // listenerType is the TYPE of a listener block.
@@ -106,7 +105,7 @@ func readListener(b *block, c *Config) {
 	c.Listeners = append(c.Listeners, l)
 }
 
-// listenerSection is what all listeners have and what one type has of its own.
+// listenerSection has the settings of all listeners and the own ones of a type.
 func listenerSection(own []setting[Listener], blocks ...child[Listener]) *section[Listener] {
 	s := &section[Listener]{
 		settings: []setting[Listener]{
@@ -180,13 +179,13 @@ func readPixel(b *block, l *Listener) {
 	l.HTTP.Pixels = append(l.HTTP.Pixels, p)
 }
 
-// reference is the name of a stream that a listener writes to.
+// reference is the name of a stream in a listener block.
 type reference struct {
 	name string
 	pos  Pos
 }
 
-// refer notes a setting that names a stream, to be looked up once all streams are read.
+// refer stores a reference, which checkReferences looks up after all streams are read.
 func (b *block) refer(setting, name string) {
 	if b.wrote(setting) {
 		b.r.refers = append(b.r.refers, reference{name, b.at(setting)})
@@ -237,7 +236,7 @@ func wrongField(s string) string {
 	return ""
 }
 
-// wrongOrigin takes what a browser sends as Origin.
+// wrongOrigin accepts the values of a browser's Origin header.
 func wrongOrigin(s string) string {
 	u, err := url.Parse(s)
 	if s == "*" || err == nil && u.Scheme != "" && u.Host != "" && s == u.Scheme+"://"+u.Host {

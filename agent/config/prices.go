@@ -5,24 +5,23 @@ import (
 	"strconv"
 )
 
-// PricedGB is how many bytes a price's GB has.
+// PricedGB is the number of bytes in the GB of a price.
 const PricedGB = 1 << 30
 
-// Prices are what the operator pays. None has a default: they differ by region and change. A zero is one that
-// is not set.
+// Prices are the operator's prices. They have no defaults, since they differ by region and change. Zero: not set.
 type Prices struct {
 	Currency string
 	// FirehoseGB is for PricedGB billed bytes, each record in steps of 5 KiB.
 	FirehoseGB float64
 	// KinesisGB is for PricedGB billed bytes of an on-demand stream, each record in steps of 1 KiB.
 	KinesisGB float64
-	// KinesisMillionUnits is for a million put payload units of a provisioned stream, of 25 KiB or a
-	// part of that each. Of the two of Kinesis, one may be set.
+	// KinesisMillionUnits is for a million put payload units of a provisioned stream: 25 KiB or a part of that each. At most
+	// one of the two Kinesis prices may be set.
 	KinesisMillionUnits float64
 }
 
-// Of returns what a destination of the type costs that has been billed so much. It reports false where no
-// price is set. What is paid by the hour, for streams and shards, is not in it.
+// Of returns the cost of a destination of the type with so many billed bytes and put payload units, without the hourly
+// price of streams and shards. It reports false if no price is set.
 func (p Prices) Of(destination string, billed, units float64) (amount float64, ok bool) {
 	t, known := destinationTypeOf(destination)
 	if !known {
@@ -52,7 +51,7 @@ var pricesSection = section[Prices]{
 	},
 }
 
-// price is a setting that is a decimal number in quotes, or empty for none.
+// price is a setting of a decimal number in quotes; empty: none.
 func price[T any](name string, field func(*T) *float64) setting[T] {
 	allowed := `a decimal number over 0 in quotes, like "` + examplePrice + `", or "" for none`
 	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
@@ -62,7 +61,7 @@ func price[T any](name string, field func(*T) *float64) setting[T] {
 		}
 		n, err := strconv.ParseFloat(s, 64)
 		if err != nil || math.IsNaN(n) || n <= 0 || n > mostPrice {
-			return v.refuse(quote(s) + " is no price")
+			return v.reject(quote(s) + " is no price")
 		}
 		*field(into) = n
 		return true

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// byteRate is a setting of so many bytes a second, at least least.
+// byteRate is a setting of at least least bytes a second.
 func byteRate[T any](name, example string, field func(*T) *int64, least int64) setting[T] {
 	allowed := fmt.Sprintf("a rate of %s/s or more, like %q", sizeText(least), example)
 	return rate(name, allowed, field, least, parseSize)
 }
 
-// countRate is a setting of so many a second, at least 1.
+// countRate is a setting of at least 1 a second.
 func countRate[T any](name, example string, field func(*T) *int64) setting[T] {
 	return rate(name, fmt.Sprintf("a rate of 1/s or more, like %q", example), field, 1, parseCount)
 }
@@ -25,21 +25,21 @@ func rate[T any](name, allowed string, field func(*T) *int64, least int64, parse
 		}
 		amount, found := strings.CutSuffix(strings.TrimSpace(s), "/s")
 		if !found {
-			return v.refuse(quote(s) + " does not end with /s")
+			return v.reject(quote(s) + " does not end with /s")
 		}
 		n, wrong := parse(amount)
 		if wrong == "" && n < least {
 			wrong = "is too low"
 		}
 		if wrong != "" {
-			return v.refuse(quote(s) + " " + wrong)
+			return v.reject(quote(s) + " " + wrong)
 		}
 		*field(into) = n
 		return true
 	}}
 }
 
-// parseCount returns the whole number that s says, or what is wrong with it.
+// parseCount returns the whole number in s, or its fault.
 func parseCount(s string) (n int64, wrong string) {
 	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
 	switch {

@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// maxFile is the size of a configuration in bytes that Load and Parse take.
+	// maxFile is the largest size of a configuration in bytes.
 	maxFile = 1 << 20
 
-	// maxDepth is how far brackets and operators may be nested. A valid file needs ten.
+	// maxDepth is the deepest nesting of brackets and operators. A valid file needs ten.
 	maxDepth = 100
 )
 
-// reader is one reading of one file.
+// reader is the state of reading one file.
 type reader struct {
 	src    []byte
 	file   string
 	faults faults
-	aws    AWS           // the file's defaults, which are read before any destination
-	maxAge time.Duration // of the wal block, which is read before any stream
+	aws    AWS           // the file's defaults, read before any destination
+	maxAge time.Duration // of the wal block, read before any stream
 	taken  []taken
 	refers []reference
 	auths  []authBlock
@@ -45,17 +45,15 @@ func (r *reader) readFile(c *Config) {
 	}
 }
 
-// whole reports whether HCL read the file to its end: after a syntax error there would be faults
-// that go away by themselves once that is mended.
+// whole reports whether HCL has read the file to its end. After a syntax error further faults would be its consequences.
 func whole(diags hcl.Diagnostics) bool {
 	return !slices.ContainsFunc(diags, func(d *hcl.Diagnostic) bool {
 		return d.Severity == hcl.DiagError && d.Summary != redefined
 	})
 }
 
-// tooDeep finds the place from which HCL's parser, which calls itself for every bracket and every
-// operator, would go on to use up the stack: that ends the process and can't be caught. Measured
-// with hcl v2.25.0: 64 KiB of "[" are enough.
+// tooDeep returns the position of the first bracket or operator that is nested too deeply. HCL's parser recurses for each of
+// them, and a stack overflow ends the process. 64 KiB of "[" are enough for that with hcl v2.25.0.
 func tooDeep(src []byte, file string) (Pos, bool) {
 	tokens, _ := hclsyntax.LexConfig(src, file, hcl.InitialPos)
 	depth := 0
@@ -63,7 +61,7 @@ func tooDeep(src []byte, file string) (Pos, bool) {
 		switch t.Type {
 		case hclsyntax.TokenOBrace, hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenOQuote,
 			hclsyntax.TokenOHeredoc, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl,
-			// no valid file has these, so they are not taken off again
+			// no valid file has these, so nothing decrements depth for them
 			hclsyntax.TokenBang, hclsyntax.TokenMinus, hclsyntax.TokenQuestion:
 			depth++
 		case hclsyntax.TokenCBrace, hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCQuote,

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// shortest is the least duration where none at all makes no sense.
+// shortest is the least duration of settings that cannot be zero.
 const shortest = time.Millisecond
 
-// whenFull is what an append may meet.
+// whenFull is the values of on_full.
 var whenFull = []string{"reject", "block", "drop_oldest"}
 
 var fileSection = section[Config]{
@@ -32,8 +32,7 @@ var fileSection = section[Config]{
 	check: checkFile,
 }
 
-// awsDefaults is the aws block of the file: it stands before stream in the table so that every
-// destination finds it read.
+// awsDefaults is the aws block of the file. It comes before stream in the table because destinations include its settings.
 func awsDefaults() child[Config] {
 	c := inner("aws", &awsSection, func(c *Config) *AWS { return &c.AWS })
 	read := c.read
@@ -44,7 +43,7 @@ func awsDefaults() child[Config] {
 	return c
 }
 
-// optional is inner for a field that is nil where the block is missing.
+// optional is inner for a field that is nil without the block.
 func optional[T, U any](name string, s *section[U], field func(*T) **U) child[T] {
 	return inner(name, s, func(into *T) *U {
 		*field(into) = new(U)

@@ -5,20 +5,18 @@ import (
 	"strings"
 )
 
-// streamMark stands for the name of the event's stream in a destination's path, stream and
-// delivery_stream.
+// streamMark is replaced by the name of the event's stream in a destination's path, stream and delivery_stream.
 const streamMark = "${stream}"
 
 const maxName = 128
 
-// ValidStreamName returns what is wrong with a stream's name: it has 1 to 128 characters of
-// A-Z a-z 0-9 . _ - and does not start with . or -, because it becomes the name of folders,
-// buckets and metrics.
+// ValidStreamName returns an error unless name has 1 to 128 characters of A-Z a-z 0-9 . _ - and does not start with . or -.
+// Folders, buckets and metrics are named after streams.
 func ValidStreamName(name string) error {
 	return validName(name, "")
 }
 
-// validPattern is ValidStreamName for a name in which * may stand.
+// validPattern is ValidStreamName for a name that may contain *.
 func validPattern(pattern string) error {
 	if strings.Contains(pattern, "**") {
 		return fmt.Errorf("%s has two * in a row, which mean the same as one", quote(pattern))
@@ -53,9 +51,8 @@ func nameChar(c rune) bool {
 
 func isPattern(name string) bool { return strings.Contains(name, "*") }
 
-// Match returns the block that a stream belongs to: the one of exactly that name, or else the
-// pattern with the longest literal text, or of several such the first in the file. It reports
-// false when there is none, and for a name that ValidStreamName refuses.
+// Match returns the block of a stream: the block with exactly that name, or else the matching pattern with the longest
+// literal text. The first one in the file wins a tie. Match reports false without a match and for an invalid name.
 func (c *Config) Match(stream string) (*Stream, bool) {
 	if ValidStreamName(stream) != nil {
 		return nil, false
@@ -76,8 +73,8 @@ func (c *Config) Match(stream string) (*Stream, bool) {
 
 func literals(pattern string) int { return len(pattern) - strings.Count(pattern, "*") }
 
-// matches reports whether name is what pattern says, * being any run of characters, also none.
-// It takes the first place where the text between two stars fits: a later one can't do better.
+// matches reports whether name matches pattern, in which * is any run of characters, also none. The first match of the
+// text between two stars is enough: a later one would leave less for the rest.
 func matches(pattern, name string) bool {
 	parts := strings.Split(pattern, "*")
 	if len(parts) == 1 {
@@ -99,7 +96,7 @@ func matches(pattern, name string) bool {
 	return true
 }
 
-// For returns d as it is for one stream: its name stands where ${stream} stood.
+// For returns d with ${stream} replaced by the name of the stream.
 func (d Destination) For(stream string) Destination {
 	d.Stream = strings.ReplaceAll(d.Stream, streamMark, stream)
 	d.DeliveryStream = strings.ReplaceAll(d.DeliveryStream, streamMark, stream)

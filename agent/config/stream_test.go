@@ -28,7 +28,7 @@ func TestMatch(t *testing.T) {
 		"y":        "*y*",
 		"log":      "",
 		"":         "",
-		"../x":     "", // no stream name, whatever matches
+		"../x":     "", // not a stream name, although it matches
 		"*x*":      "",
 	} {
 		s, ok := c.Match(stream)

@@ -21,23 +21,23 @@ import (
 const (
 	socketMode = os.FileMode(0o660)
 
-	// maxSocketPath is what sun_path holds before its closing zero (unix(7)).
+	// maxSocketPath is the size of sun_path without its closing zero: unix(7).
 	maxSocketPath = 107
 )
 
-// value is the expression of one setting on its way into a field.
+// value is the expression of one setting during reading.
 type value struct {
 	b       *block
 	name    string
 	allowed string
-	marks   bool // ${stream} may stand in it
+	marks   bool // it may contain ${stream}
 	expr    hclsyntax.Expression
 }
 
 func (v value) pos() Pos { return posOf(v.expr.Range()) }
 
-// refuse adds a fault and returns false.
-func (v value) refuse(wrong string) bool {
+// reject adds a fault and returns false.
+func (v value) reject(wrong string) bool {
 	v.b.fault(v.pos(), "%s: %s; allowed is %s", v.name, wrong, v.allowed)
 	return false
 }
@@ -51,7 +51,7 @@ func (v value) text() (string, bool) {
 	case *hclsyntax.TemplateWrapExpr:
 		parts = []hclsyntax.Expression{e.Wrapped}
 	default:
-		return "", v.refuse(v.bare())
+		return "", v.reject(v.bare())
 	}
 	var text strings.Builder
 	for _, part := range parts {
@@ -63,12 +63,12 @@ func (v value) text() (string, bool) {
 	}
 	s := text.String()
 	if strings.ContainsFunc(s, unicode.IsControl) {
-		return "", v.refuse(quote(s) + " has a control character or a line break")
+		return "", v.reject(quote(s) + " has a control character or a line break")
 	}
 	return s, true
 }
 
-// part reads a run of plain text or an interpolation.
+// part reads plain text or an interpolation.
 func (v value) part(e hclsyntax.Expression) (string, bool) {
 	switch e := e.(type) {
 	case *hclsyntax.LiteralValueExpr:
@@ -96,7 +96,7 @@ func (v value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 	return "", false
 }
 
-// bare says what stands where a string in quotes was expected.
+// bare describes an expression that is not a string in quotes.
 func (v value) bare() string {
 	kind := "an expression"
 	switch e := v.expr.(type) {
@@ -121,7 +121,7 @@ func (v value) bare() string {
 func (v value) elements() ([]value, bool) {
 	list, ok := v.expr.(*hclsyntax.TupleConsExpr)
 	if !ok {
-		return nil, v.refuse(v.source() + " is no list")
+		return nil, v.reject(v.source() + " is no list")
 	}
 	elements := make([]value, len(list.Exprs))
 	for i, e := range list.Exprs {
@@ -141,7 +141,7 @@ func (v value) number() (int64, bool) {
 	return n, accuracy == big.Exact
 }
 
-// source is the expression as the file has it, cut to what a message can hold.
+// source returns the expression's text in the file, cut to 40 characters.
 func (v value) source() string {
 	r := v.expr.Range()
 	const most = 40
@@ -152,7 +152,7 @@ func (v value) source() string {
 	return string(text)
 }
 
-// text is a setting that is a string for which wrong returns "", or else what is wrong with it.
+// text is a setting of a string. wrong returns its fault, or "".
 func text[T any](name, allowed string, field func(*T) *string, wrong func(string) string) setting[T] {
 	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
 		s, ok := v.text()
@@ -160,14 +160,14 @@ func text[T any](name, allowed string, field func(*T) *string, wrong func(string
 			return false
 		}
 		if w := wrong(s); w != "" {
-			return v.refuse(quote(s) + " " + w)
+			return v.reject(quote(s) + " " + w)
 		}
 		*field(into) = s
 		return true
 	}}
 }
 
-// marked is text in which ${stream} may stand.
+// marked is a text that may contain ${stream}.
 func marked[T any](name, allowed string, field func(*T) *string, wrong func(string) string) setting[T] {
 	s := text(name, allowed, field, wrong)
 	read := s.read
@@ -187,7 +187,7 @@ func notEmpty(s string) string {
 	return ""
 }
 
-// word is a setting that is one of a few words.
+// word is a setting with one of a few words.
 func word[T any](name string, field func(*T) *string, words ...string) setting[T] {
 	return text(name, either(words), field, func(s string) string {
 		if slices.Contains(words, s) {
@@ -197,19 +197,19 @@ func word[T any](name string, field func(*T) *string, words ...string) setting[T
 	})
 }
 
-// flag is a setting that is true or false.
+// flag is a setting of true or false.
 func flag[T any](name string, field func(*T) *bool) setting[T] {
 	return setting[T]{name: name, allowed: "true or false, without quotes", read: func(v value, into *T) bool {
 		e, ok := v.expr.(*hclsyntax.LiteralValueExpr)
 		if !ok || e.Val.Type() != cty.Bool || e.Val.IsNull() {
-			return v.refuse(v.source() + " is neither true nor false")
+			return v.reject(v.source() + " is neither true nor false")
 		}
 		*field(into) = e.Val.True()
 		return true
 	}}
 }
 
-// size is a setting of least to most bytes; most 0 is no limit.
+// size is a setting of least to most bytes; most 0: no limit.
 func size[T any](name, example string, field func(*T) *int64, least, most int64) setting[T] {
 	allowed := fmt.Sprintf("a size of %s or more, like %q", sizeText(least), example)
 	if most > 0 {
@@ -231,7 +231,7 @@ func size[T any](name, example string, field func(*T) *int64, least, most int64)
 			*field(into) = n
 			return true
 		}
-		return v.refuse(quote(s) + " " + wrong)
+		return v.reject(quote(s) + " " + wrong)
 	}}
 }
 
@@ -241,20 +241,20 @@ func count[T any](name, example string, field func(*T) *int64, least, most int64
 	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
 		n, ok := v.number()
 		if !ok || n < least || n > most {
-			return v.refuse(v.source() + " is no such number")
+			return v.reject(v.source() + " is no such number")
 		}
 		*field(into) = n
 		return true
 	}}
 }
 
-// parseSize returns the bytes that s says, or what is wrong with it.
+// parseSize returns the number of bytes in s, or its fault.
 func parseSize(s string) (n int64, wrong string) {
 	trimmed := strings.TrimSpace(s)
 	if strings.HasPrefix(trimmed, "-") {
 		return 0, "is negative"
 	}
-	// a comma would be thrown away: "1,5GiB" would be 15
+	// ParseBytes ignores commas: "1,5GiB" would be 15 GiB
 	bytes, err := humanize.ParseBytes(trimmed)
 	switch {
 	case trimmed == "" || strings.ContainsRune(trimmed, ',') || err != nil && !strings.HasPrefix(err.Error(), "too large"):
@@ -267,7 +267,7 @@ func parseSize(s string) (n int64, wrong string) {
 	return int64(bytes), ""
 }
 
-// sizeText writes n bytes with the largest unit that needs no fraction.
+// sizeText formats n bytes in the largest unit without a fraction.
 func sizeText(n int64) string {
 	units := []string{"B", "KiB", "MiB", "GiB"}
 	i := 0
@@ -277,7 +277,7 @@ func sizeText(n int64) string {
 	return strconv.FormatInt(n, 10) + units[i]
 }
 
-// duration is a setting of at least least.
+// duration is a setting of a duration of at least least.
 func duration[T any](name, example string, field func(*T) *time.Duration, least time.Duration) setting[T] {
 	allowed := fmt.Sprintf("a duration of %v or more, like %q", least, example)
 	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
@@ -290,7 +290,7 @@ func duration[T any](name, example string, field func(*T) *time.Duration, least 
 			wrong = "is too short"
 		}
 		if wrong != "" {
-			return v.refuse(quote(s) + " " + wrong)
+			return v.reject(quote(s) + " " + wrong)
 		}
 		*field(into) = d
 		return true
@@ -312,7 +312,7 @@ func parseDuration(s string) (d time.Duration, wrong string) {
 	return 0, "is no duration (the units are ms, s, m and h)"
 }
 
-// mode is a setting of permission bits.
+// mode is a setting of file permissions.
 func mode[T any](name string, field func(*T) *os.FileMode) setting[T] {
 	allowed := `permissions in octal from "0000" to "0777", like "0660"`
 	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
@@ -322,14 +322,14 @@ func mode[T any](name string, field func(*T) *os.FileMode) setting[T] {
 		}
 		bits, err := strconv.ParseUint(s, 8, 32)
 		if err != nil || bits > 0o777 || len(s) < 3 || len(s) > 4 {
-			return v.refuse(quote(s) + " is no file mode")
+			return v.reject(quote(s) + " is no file mode")
 		}
 		*field(into) = os.FileMode(bits)
 		return true
 	}}
 }
 
-// address is a setting that is host:port or unix:///path.
+// address is a setting of host:port or unix:///path.
 func address[T any](name string, field func(*T) (network, address *string)) setting[T] {
 	allowed := `host:port with a port from 0 to 65535, like "127.0.0.1:7710", or "unix:///run/standpipe/events.sock"`
 	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
@@ -339,7 +339,7 @@ func address[T any](name string, field func(*T) (network, address *string)) sett
 		}
 		network, address, wrong := parseAddress(s)
 		if wrong != "" {
-			return v.refuse(quote(s) + " " + wrong)
+			return v.reject(quote(s) + " " + wrong)
 		}
 		n, a := field(into)
 		*n, *a = network, address
@@ -374,7 +374,7 @@ func wrongSocketPath(path string) string {
 	return ""
 }
 
-// validHost takes an IP address, a host's name, and nothing, which is every address of this host.
+// validHost accepts an IP address, a host name, and the empty host, which means all addresses of this host.
 func validHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
