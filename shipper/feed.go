@@ -67,8 +67,11 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 	if s.ask(want{until: s.floor.Offset(), limit: readBytes}, func(l *lane) bool { return l.next < s.floor.Offset() && !l.holds() }) {
 		return time.Hour
 	}
-	if wait := s.courteous(now); wait > 0 {
-		return wait
+	if !s.finishing {
+		s.throttle.update(now, s.opts.Log.Flow(), s.opts.Log.Appended(s.stream).Bytes)
+		if wait := s.throttle.wait(); wait > 0 {
+			return wait
+		}
 	}
 	end, room := s.opts.Log.Next(s.stream), s.room(now)
 	if room > 0 {
@@ -181,7 +184,7 @@ func (s *Shipper) took(r read) {
 	dropped := make(drops)
 	for i := range r.chunk.Events {
 		e := &r.chunk.Events[i]
-		s.courtesy.budget -= float64(len(e.Data))
+		s.throttle.read(len(e.Data))
 		l := s.laneOf(e)
 		if !l.reading || e.Offset < l.next || e.Offset >= r.until || s.start[e.Lane].Done(e.Offset) || l.mark.Done(e.Offset) {
 			continue

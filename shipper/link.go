@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/standpipe/standpipe/shipper/limit"
 )
 
 // Priority is a shipper's part of a Link while several want it: its bytes weigh so much less. None is
@@ -33,10 +35,8 @@ const (
 // its weight (start-time fair queueing); who was idle saves up nothing.
 type Link struct {
 	mu      sync.Mutex
-	cap     float64 // bytes a second; 0: none
-	level   float64 // bytes that may go now; below 0 what is owed
-	filled  time.Time
-	virtual float64 // the start of the last one served
+	bucket  limit.Bucket // of bytes; without a limit where there is no cap
+	virtual float64      // the start of the last one served
 	waiting []*claim
 	timer   *time.Timer // calls serve; nil until somebody waits
 	claims  []*claim
@@ -44,7 +44,7 @@ type Link struct {
 
 // NewLink makes a Link of so many bytes a second; 0: no cap.
 func NewLink(bytesPerSecond int64) *Link {
-	l := &Link{filled: time.Now()}
+	l := &Link{bucket: limit.NewBucket(0, 0, time.Now())}
 	l.SetCap(bytesPerSecond)
 	return l
 }
@@ -54,8 +54,7 @@ func (l *Link) SetCap(bytesPerSecond int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fillLocked()
-	l.cap = float64(bytesPerSecond)
-	l.level = min(l.level, linkHolds*l.cap)
+	l.bucket.Set(float64(bytesPerSecond), linkHolds*float64(bytesPerSecond))
 	l.serveLocked()
 }
 
@@ -107,7 +106,7 @@ func (c *claim) ask(bytes int) bool {
 	defer l.mu.Unlock()
 	l.fillLocked()
 	switch {
-	case l.cap == 0 && !c.queued && !c.granted:
+	case l.bucket.Rate() == 0 && !c.queued && !c.granted:
 		return true
 	case c.granted:
 		l.chargeLocked(c, n-c.wants)
@@ -151,7 +150,7 @@ func (c *claim) waits() bool {
 func (c *claim) batch() int {
 	c.link.mu.Lock()
 	defer c.link.mu.Unlock()
-	return int(c.link.cap * linkBatch)
+	return int(c.link.bucket.Rate() * linkBatch)
 }
 
 // announce tells the others that the link is back.
@@ -183,23 +182,20 @@ func (c *claim) tell() {
 }
 
 func (l *Link) fillLocked() {
-	now := time.Now()
-	if l.cap > 0 {
-		l.level = min(l.level+now.Sub(l.filled).Seconds()*l.cap, linkHolds*l.cap)
-	}
-	l.filled = now
+	l.bucket.Fill(time.Now())
+	l.bucket.Cap() // a request may have given back more than fits
 }
 
 func (l *Link) chargeLocked(c *claim, bytes float64) {
-	if l.cap > 0 {
-		l.level -= bytes
+	if l.bucket.Rate() > 0 {
+		l.bucket.Take(bytes)
 	}
 	c.served += bytes / c.weight
 }
 
 // serveLocked grants as long as nothing is owed, and comes back when that will be so again.
 func (l *Link) serveLocked() {
-	for len(l.waiting) > 0 && (l.cap == 0 || l.level >= 0) {
+	for len(l.waiting) > 0 && (l.bucket.Rate() == 0 || l.bucket.Level() >= 0) {
 		c := slices.MinFunc(l.waiting, func(a, b *claim) int { return cmp.Compare(a.start, b.start) })
 		l.waiting = slices.DeleteFunc(l.waiting, func(o *claim) bool { return o == c })
 		c.queued, c.granted = false, true
@@ -210,7 +206,7 @@ func (l *Link) serveLocked() {
 	if len(l.waiting) == 0 {
 		return
 	}
-	wait := time.Duration(-l.level/l.cap*1e9) + 1
+	wait := time.Duration(l.bucket.Until(0)*1e9) + 1
 	if l.timer == nil {
 		l.timer = time.AfterFunc(wait, l.serve)
 		return

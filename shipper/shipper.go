@@ -107,7 +107,7 @@ type Shipper struct {
 	reading  bool
 	readAt   time.Time // no read before: the last one met the log's end, or failed
 	caughtUp time.Time // when the log's end was last met
-	courtesy courtesy
+	throttle readThrottle
 	outcomes chan outcome
 	flights  []*flight
 	window   int           // requests at once for now: after trouble it begins with 1 and doubles
@@ -163,7 +163,7 @@ func New(o Options) *Shipper {
 		report:   Report{State: Running},
 	}
 	s.makeLanes()
-	s.courtesy = courtesy{all: o.Log.Flow(), own: o.Log.Appended(s.stream).Bytes, budget: courteousBurst}
+	s.throttle = newReadThrottle(o.Log.Flow(), o.Log.Appended(s.stream).Bytes)
 	s.window = o.InFlight
 	if !o.Unpaced {
 		s.paces = newPaces(shape, len(s.lanes), s.progress)
