@@ -157,14 +157,14 @@ func knownDead(ctx context.Context, dir string) error {
 
 // newestLetter decodes the letter that was buried last.
 func newestLetter(path string) error {
-	return withSnapshot(path, func(s *snapshot) error {
+	return viewSnapshot(path, fileFaults{}, func(s *snapshot) error {
 		leaf, _, err := s.leafOf(bucketDead, numberKey(math.MaxUint64))
 		if err != nil || leaf == nil || len(leaf.elements) == 0 {
 			return err
 		}
 		e := leaf.elements[len(leaf.elements)-1]
 		if len(e.key) != 8 {
-			return s.file.corrupt("a dead letter's key has %d bytes, want 8", len(e.key))
+			return s.corrupt("a dead letter's key has %d bytes, want 8", len(e.key))
 		}
 		var letter DeadLetter
 		return inFile(path, letter.decode(e.value, binary.BigEndian.Uint64(e.key)))

@@ -167,7 +167,7 @@ type segmentMeta struct {
 }
 
 // open opens a segment and checks that it is one. gone: it has been truncated since it was listed.
-func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *boltFile, meta segmentMeta, gone bool, err error) {
+func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segmentPages, meta segmentMeta, gone bool, err error) {
 	f, err = inspectBoltFile(l.path(s))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, meta, true, nil
@@ -177,7 +177,7 @@ func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *boltFile, meta 
 	}
 	f.seq = s.Seq
 	err = f.sound(ctx, func(snap *snapshot) (err error) {
-		meta, err = snap.meta()
+		meta, err = readSegmentMeta(snap, f.path)
 		return err
 	})
 	if err != nil {
@@ -195,14 +195,14 @@ func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
 	return inFile(l.path(s), err)
 }
 
-// meta checks that the file is a segment of ours.
-func (s *snapshot) meta() (m segmentMeta, err error) {
+// readSegmentMeta checks that the file is a segment of ours.
+func readSegmentMeta(s *snapshot, path string) (m segmentMeta, err error) {
 	t, err := s.bucket(bucketMeta)
 	if err != nil {
 		return m, err
 	}
 	if t == nil {
-		return m, s.file.corrupt("no segment of a standpipe log: it has no meta bucket")
+		return m, s.corrupt("no segment of a standpipe log: it has no meta bucket")
 	}
 	values := make(map[string][]byte)
 	for _, key := range [][]byte{keyVersion, keyLog, keySegment, keyBase, keySum, keySealed, keyGapped} {
@@ -210,23 +210,23 @@ func (s *snapshot) meta() (m segmentMeta, err error) {
 			return m, err
 		}
 	}
-	if err := segmentVersionFault(s.file.path, values[string(keyVersion)]); err != nil {
+	if err := segmentVersionFault(path, values[string(keyVersion)]); err != nil {
 		return m, err
 	}
 	id, sum := values[string(keyLog)], values[string(keySum)]
 	if sum != nil && !bytes.Equal(sum, ownSum(id, values[string(keySegment)], values[string(keyBase)])) {
-		return m, s.file.corrupt("%v", errMetaSum)
+		return m, s.corrupt("%v", errMetaSum)
 	}
 	m = segmentMeta{log: string(id), sealed: values[string(keySealed)] != nil, summed: sum != nil}
 	if m.held, err = decodeHeld(values[string(keyGapped)]); err != nil {
-		return m, s.file.corrupt("the counts of a segment that was rewritten: %v", err)
+		return m, s.corrupt("the counts of a segment that was rewritten: %v", err)
 	}
-	m.bare, err = s.bare()
+	m.bare, err = isBare(s)
 	return m, err
 }
 
-// bare tells whether the segment has not begun.
-func (s *snapshot) bare() (bool, error) {
+// isBare reports whether the segment has not begun.
+func isBare(s *snapshot) (bool, error) {
 	for _, name := range [][]byte{bucketState, bucketBlocks} {
 		if t, err := s.bucket(name); t != nil || err != nil {
 			return false, ignoreCorrupt(err) // whoever reads the bucket tells it
@@ -308,7 +308,7 @@ func (r *inspecting) stateOf(meta segmentMeta) SegmentState {
 	return SegmentActive
 }
 
-func (r *inspecting) content(ctx context.Context, f *boltFile, info *SegmentInfo, rewritten map[string]Count, fault func(*CorruptError)) (err error) {
+func (r *inspecting) content(ctx context.Context, f *segmentPages, info *SegmentInfo, rewritten map[string]Count, fault func(*CorruptError)) (err error) {
 	var spans map[string]span
 	if r.stated {
 		spans, err = f.spans(ctx, fault)

@@ -9,7 +9,7 @@ import (
 )
 
 // blocks reads all blocks of a segment, and its index.
-func (v *verifying) blocks(ctx context.Context, f *boltFile, sealed bool) error {
+func (v *verifying) blocks(ctx context.Context, f *segmentPages, sealed bool) error {
 	stored, err := f.index(ctx)
 	if corrupt := asCorrupt(err); corrupt != nil {
 		v.damaged(corrupt)
@@ -30,7 +30,7 @@ func (v *verifying) blocks(ctx context.Context, f *boltFile, sealed bool) error 
 // verifyingBlocks is the blocks of one segment being read.
 type verifyingBlocks struct {
 	*verifying
-	file    *boltFile
+	file    *segmentPages
 	stored  *blockIndex // nil: there is none, or none that can be read
 	found   *blockIndex
 	checks  map[string]*blockCheck // by stream

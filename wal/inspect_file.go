@@ -8,7 +8,6 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -50,9 +49,7 @@ const (
 type boltFile struct {
 	f        *os.File
 	path     string
-	seq      uint64 // of a segment: its number
-	summed   bool   // of a segment: the state's entries have checksums
-	lenient  bool   // an I/O error is one more damaged place, as it is for tools, which go on after it
+	faults   pageFaults
 	pageSize int64
 	mapped   []byte    // the whole file, if it is mapped
 	last     *snapshot // the newest one that was still sound when it was last looked at
@@ -72,12 +69,34 @@ type snapshot struct {
 	owners   map[uint64]uint64 // which element refers to a page
 }
 
-// openBoltFile opens the file. It neither locks nor maps it.
-func openBoltFile(path string) (*boltFile, error) { return openFileOf(path, false) }
+// pageFaults makes the errors of a file: its user decides which types they have.
+type pageFaults interface {
+	// Corrupt returns the error of content that bbolt did not write so.
+	Corrupt(file, reason string) error
+	// Unread returns the error of a read of a part of the file that failed with err.
+	Unread(file, part string, err error) error
+	// Later returns the error of a file whose format has version got, which is beyond known.
+	Later(file string, got, known uint64) error
+}
 
-// withSnapshot opens the file, calls read with a snapshot of it, and closes it.
-func withSnapshot(path string, read func(s *snapshot) error) (err error) {
-	f, err := openBoltFile(path)
+// openPages opens the file for reading. It neither locks nor maps it.
+func openPages(path string, faults pageFaults) (*boltFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open segment: %w", err)
+	}
+	file := &boltFile{f: f, path: path, faults: faults}
+	for range 3 { // one of the meta pages may be half written at any time, and then the other
+		if file.pageSize, err = file.findPageSize(); err == nil {
+			return file, nil
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// viewSnapshot opens the file, calls read with a snapshot of it, and closes it.
+func viewSnapshot(path string, faults pageFaults, read func(s *snapshot) error) (err error) {
+	f, err := openPages(path, faults)
 	if err != nil {
 		return err
 	}
@@ -87,23 +106,6 @@ func withSnapshot(path string, read func(s *snapshot) error) (err error) {
 		return err
 	}
 	return read(s)
-}
-
-// inspectBoltFile is openBoltFile for tools, to which a page that the disk can't read is one more damaged page.
-func inspectBoltFile(path string) (*boltFile, error) { return openFileOf(path, true) }
-
-func openFileOf(path string, lenient bool) (*boltFile, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open segment: %w", err)
-	}
-	file := &boltFile{f: f, path: path, lenient: lenient}
-	for range 3 { // one of the meta pages may be half written at any time, and then the other
-		if file.pageSize, err = file.findPageSize(); err == nil {
-			return file, nil
-		}
-	}
-	return nil, errors.Join(err, f.Close())
 }
 
 // mapWhole maps the file, whose pages are from here on those of the map: they are not copied, and reading them
@@ -125,6 +127,9 @@ func (f *boltFile) mapWhole() error {
 // base returns the address of the map, 0 when there is none.
 func (f *boltFile) base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(f.mapped))) }
 
+// mappedLength returns the length of the map, 0 when there is none.
+func (f *boltFile) mappedLength() int64 { return int64(len(f.mapped)) }
+
 func (f *boltFile) close() error {
 	var err error
 	if f.mapped != nil {
@@ -137,24 +142,10 @@ func (f *boltFile) close() error {
 	return err
 }
 
-// fault returns the error of decoding a part of the file. A tool goes on after a part that a later release wrote.
-func (f *boltFile) fault(err error) error {
-	if f.lenient {
-		return f.corrupt("%v", err)
-	}
-	return inFile(f.path, err)
-}
-
-// unread returns the error of a read of the part named by what.
-func (f *boltFile) unread(what string, err error) error {
-	if f.lenient || errors.Is(err, syscall.EISDIR) {
-		return f.corrupt("%s: %v", what, err)
-	}
-	return &readError{f.path, what, err}
-}
+func (f *boltFile) unread(part string, err error) error { return f.faults.Unread(f.path, part, err) }
 
 func (f *boltFile) corrupt(format string, args ...any) error {
-	return &CorruptError{File: f.path, Reason: fmt.Sprintf(format, args...)}
+	return f.faults.Corrupt(f.path, fmt.Sprintf(format, args...))
 }
 
 // findPageSize asks the first meta page, or the second wherever that may be.
@@ -164,8 +155,10 @@ func (f *boltFile) findPageSize() (int64, error) {
 		if err := f.readMeta(&m, at); err != nil {
 			return 0, err
 		}
-		if err := laterBolt(&m); err != nil {
-			return 0, inFile(f.path, err)
+		if metaFault(&m) == errBoltVersion {
+			if got := uint64(binary.NativeEndian.Uint32(m[4:])); got > boltVersion {
+				return 0, f.faults.Later(f.path, got, boltVersion)
+			}
 		}
 		size := int64(binary.NativeEndian.Uint32(m[metaPageSize:]))
 		if metaFault(&m) == "" && size >= smallestPage && size <= largestPage && (at == 0 || at == size) {
@@ -207,32 +200,24 @@ func metaFault(m *[metaLength]byte) string {
 
 const errBoltVersion = "another version of bbolt's format"
 
-// laterBolt returns a VersionError if a whole meta page is of a later version.
-func laterBolt(m *[metaLength]byte) error {
-	if metaFault(m) != errBoltVersion {
-		return nil
-	}
-	return laterVersion("bbolt", uint64(binary.NativeEndian.Uint32(m[4:])), boltVersion)
-}
-
 // metaDamage returns what is wrong with one of the two meta pages. A write may be under way: what is
 // wrong must stay so.
-func (f *boltFile) metaDamage(ctx context.Context) (*CorruptError, error) {
+func (f *boltFile) metaDamage(ctx context.Context) error {
 	for range metaLooks {
 		m, err := f.readMetas()
 		if err != nil {
-			return asCorrupt(err), nil
+			return err
 		}
 		if metaFault(&m[0]) == "" && metaFault(&m[1]) == "" {
-			return nil, nil
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		case <-time.After(metaPause):
 		}
 	}
-	return &CorruptError{File: f.path, Reason: "one of the two meta pages is not valid; the last commit may be missing"}, nil
+	return f.corrupt("one of the two meta pages is not valid; the last commit may be missing")
 }
 
 // snapshot begins to read what the newest transaction left.
@@ -257,6 +242,11 @@ func (f *boltFile) snapshot() (*snapshot, error) {
 		return s, f.corrupt("no meta page is valid")
 	}
 	return s, nil
+}
+
+// oneMeta reports whether one of the two meta pages is not valid, so that the last commit may be missing.
+func (s *snapshot) oneMeta() bool {
+	return metaFault(&s.metas[0]) != "" || metaFault(&s.metas[1]) != ""
 }
 
 // holds tells whether nothing was committed since the snapshot began, so that what was read is sound.

@@ -7,7 +7,7 @@ import (
 )
 
 // index reads the segment's index; nil when it has none.
-func (f *boltFile) index(ctx context.Context) (x *blockIndex, err error) {
+func (f *segmentPages) index(ctx context.Context) (x *blockIndex, err error) {
 	x = newIndex()
 	var corrupt *CorruptError
 	spans := make(map[string]span)
@@ -21,7 +21,7 @@ func (f *boltFile) index(ctx context.Context) (x *blockIndex, err error) {
 		}
 		x.streams[stream] = append(x.streams[stream], p)
 		return nil
-	}, func(why *CorruptError) { corrupt = why })
+	}, pass(func(why *CorruptError) { corrupt = why }))
 	switch {
 	case err != nil:
 		return nil, err
@@ -34,7 +34,7 @@ func (f *boltFile) index(ctx context.Context) (x *blockIndex, err error) {
 }
 
 // indexBlocks makes an index from the blocks. What can't be read is told to bad and left out.
-func (f *boltFile) indexBlocks(ctx context.Context, bad func(*CorruptError), visit func(b *block)) (*blockIndex, error) {
+func (f *segmentPages) indexBlocks(ctx context.Context, bad func(*CorruptError), visit func(b *block)) (*blockIndex, error) {
 	x := newIndex()
 	w := blockWalk{file: f, bad: func(_ lostBlocks, why *CorruptError) { bad(why) }}
 	w.visit = func(b *block) error {
@@ -49,7 +49,7 @@ func (f *boltFile) indexBlocks(ctx context.Context, bad func(*CorruptError), vis
 }
 
 // spans returns what the segment holds of each stream.
-func (f *boltFile) spans(ctx context.Context, bad func(*CorruptError)) (map[string]span, error) {
+func (f *segmentPages) spans(ctx context.Context, bad func(*CorruptError)) (map[string]span, error) {
 	x, err := f.index(ctx)
 	if err := tellCorrupt(err, bad); err != nil {
 		return nil, err

@@ -35,6 +35,9 @@ type element struct {
 	bucket     bool   // of a leaf: value is a bucket's header
 }
 
+// corrupt returns the error of content that is not as it should be, in the sense of the file's user.
+func (s *snapshot) corrupt(format string, args ...any) error { return s.file.corrupt(format, args...) }
+
 // page reads the page that the element via refers to.
 func (s *snapshot) page(id, via uint64) (*page, error) { return s.pageWithin(id, via, nil, nil) }
 
@@ -44,7 +47,7 @@ func (s *snapshot) pageWithin(id, via uint64, low, after []byte) (*page, error) 
 		return p, nil
 	}
 	if id < 2 || id >= s.end {
-		return nil, s.file.corrupt("page %d: not one of the pages 2 to %d", id, s.end-1)
+		return nil, s.corrupt("page %d: not one of the pages 2 to %d", id, s.end-1)
 	}
 	buf, err := s.read(id)
 	if err != nil {
@@ -58,7 +61,7 @@ func (s *snapshot) pageWithin(id, via uint64, low, after []byte) (*page, error) 
 		fault = "its keys belong elsewhere"
 	}
 	if fault != "" {
-		return nil, s.file.corrupt("page %d: %s", id, fault)
+		return nil, s.corrupt("page %d: %s", id, fault)
 	}
 	if err := s.own(id, uint64(int64(len(buf))/s.file.pageSize), via); err != nil {
 		return nil, err
@@ -87,14 +90,14 @@ func (s *snapshot) read(id uint64) ([]byte, error) {
 		return nil, err
 	}
 	if got := binary.NativeEndian.Uint64(buf); got != id {
-		return nil, s.file.corrupt("page %d: it says that it is page %d", id, got)
+		return nil, s.corrupt("page %d: it says that it is page %d", id, got)
 	}
 	more := uint64(binary.NativeEndian.Uint32(buf[12:]))
 	if more == 0 {
 		return buf, nil
 	}
 	if more >= s.end-id {
-		return nil, s.file.corrupt("page %d: %d more pages belong to it, the last in use is %d", id, more, s.end-1)
+		return nil, s.corrupt("page %d: %d more pages belong to it, the last in use is %d", id, more, s.end-1)
 	}
 	return s.bytes(buf, id, 1+more)
 }
@@ -104,7 +107,7 @@ func (s *snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	from, size := int64(id)*s.file.pageSize, int64(n)*s.file.pageSize
 	if mapped := s.file.mapped; mapped != nil {
 		if size > int64(len(mapped))-from {
-			return nil, s.file.corrupt("page %d: it lies beyond the end of the file", id)
+			return nil, s.corrupt("page %d: it lies beyond the end of the file", id)
 		}
 		return mapped[from : from+size : from+size], nil
 	}
@@ -112,7 +115,7 @@ func (s *snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	_, err := s.file.f.ReadAt(buf[copy(buf, have):], from+int64(len(have)))
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, s.file.corrupt("page %d: it lies beyond the end of the file", id)
+		return nil, s.corrupt("page %d: it lies beyond the end of the file", id)
 	case err != nil:
 		return nil, s.file.unread(fmt.Sprintf("page %d", id), err)
 	}
@@ -123,7 +126,7 @@ func (s *snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 func (s *snapshot) own(id, n, via uint64) error {
 	for i := range n {
 		if owner, taken := s.owners[id+i]; taken && owner != via {
-			return s.file.corrupt("page %d: it is referred to twice", id+i)
+			return s.corrupt("page %d: it is referred to twice", id+i)
 		}
 		s.owners[id+i] = via
 	}
@@ -205,16 +208,25 @@ func (s *snapshot) bucket(name []byte) (*tree, error) {
 		return nil, nil
 	}
 	if !e.bucket || len(e.value) < bucketHeader {
-		return nil, s.file.corrupt("page %d: %q is no bucket", leaf.id, name)
+		return nil, s.corrupt("page %d: %q is no bucket", leaf.id, name)
 	}
-	t := &tree{root: binary.NativeEndian.Uint64(e.value), via: leaf.id<<16 | uint64(i), sequence: binary.NativeEndian.Uint64(e.value[8:])}
-	if t.root == 0 {
-		var fault string
-		if t.inline, fault = parsePage(leaf.id, e.value[bucketHeader:]); fault != "" || !t.inline.leaf {
-			return nil, s.file.corrupt("page %d: the bucket %q in it is no leaf; %s", leaf.id, name, fault)
-		}
+	t, fault := innerTree(leaf, i)
+	if fault != "" {
+		return nil, s.corrupt("page %d: the bucket %q in it is no leaf; %s", leaf.id, name, fault)
 	}
 	return t, nil
+}
+
+// innerTree returns the bucket that an element of a leaf stands for.
+func innerTree(leaf *page, i int) (t *tree, fault string) {
+	e := leaf.elements[i]
+	t = &tree{root: binary.NativeEndian.Uint64(e.value), via: leaf.id<<16 | uint64(i), sequence: binary.NativeEndian.Uint64(e.value[8:])}
+	if t.root == 0 {
+		if t.inline, fault = parsePage(leaf.id, e.value[bucketHeader:]); fault == "" && !t.inline.leaf {
+			fault = "it is a branch"
+		}
+	}
+	return t, fault
 }
 
 // leaf returns the leaf of t where key is, or would be, and the first key beyond that leaf; nil
@@ -238,7 +250,7 @@ func (s *snapshot) leaf(t *tree, key []byte) (leaf *page, after []byte, err erro
 		}
 		low, via, id = p.elements[i].key, id<<16|uint64(i), p.elements[i].child
 	}
-	return nil, after, s.file.corrupt("page %d: over %d pages above it", id, deepest)
+	return nil, after, s.corrupt("page %d: over %d pages above it", id, deepest)
 }
 
 // value returns what a bucket has under key, or nil.

@@ -36,7 +36,7 @@ func (s *loggedStream) pending(p *Cursor) Count {
 
 // state reads what the segment says of every stream, and what it holds of each. Each stream is told as
 // one transaction left it, but not all of them as the same one did.
-func (f *boltFile) state(ctx context.Context, bad func(*CorruptError)) (map[string]*loggedStream, map[string]span, error) {
+func (f *segmentPages) state(ctx context.Context, bad func(*CorruptError)) (map[string]*loggedStream, map[string]span, error) {
 	names, err := f.stateNames(ctx, bad)
 	if err != nil {
 		return nil, nil, err
@@ -45,7 +45,7 @@ func (f *boltFile) state(ctx context.Context, bad func(*CorruptError)) (map[stri
 	for _, name := range names {
 		var s *loggedStream
 		err := f.sound(ctx, func(snap *snapshot) (err error) {
-			s, err = snap.loggedStream(name)
+			s, err = f.loggedStream(snap, name)
 			return err
 		})
 		if err := tellCorrupt(err, bad); err != nil {
@@ -68,7 +68,7 @@ func (f *boltFile) state(ctx context.Context, bad func(*CorruptError)) (map[stri
 }
 
 // stateNames returns the names of all streams in the segment's state, in order.
-func (f *boltFile) stateNames(ctx context.Context, bad func(*CorruptError)) ([]string, error) {
+func (f *segmentPages) stateNames(ctx context.Context, bad func(*CorruptError)) ([]string, error) {
 	known := make(map[string]bool)
 	for _, kind := range []byte{stateStream, stateCursor} {
 		err := f.elements(ctx, bucketState, []byte{kind}, func(e element) error {
@@ -76,7 +76,7 @@ func (f *boltFile) stateNames(ctx context.Context, bad func(*CorruptError)) ([]s
 				known[names[0]] = true
 			}
 			return nil
-		}, bad)
+		}, pass(bad))
 		if err != nil {
 			return nil, err
 		}
@@ -84,7 +84,7 @@ func (f *boltFile) stateNames(ctx context.Context, bad func(*CorruptError)) ([]s
 	return sortedKeys(known), nil
 }
 
-func (snap *snapshot) loggedStream(name string) (*loggedStream, error) {
+func (f *segmentPages) loggedStream(snap *snapshot, name string) (*loggedStream, error) {
 	s := &loggedStream{name: name}
 	key := stateKey(stateStream, name)
 	v, err := snap.value(bucketState, key)
@@ -92,19 +92,19 @@ func (snap *snapshot) loggedStream(name string) (*loggedStream, error) {
 		return s, err
 	}
 	if v != nil {
-		if v, err = stateValue(key, v, snap.file.summed); err != nil {
-			return s, snap.file.fault(fmt.Errorf("the state of stream %q: %w", name, err))
+		if v, err = stateValue(key, v, f.summed); err != nil {
+			return s, f.fault(fmt.Errorf("the state of stream %q: %w", name, err))
 		}
 		d := decoder{b: v}
 		s.appended = Count{max(d.number(), 1) - 1, d.number()}
 		if err := d.err(); err != nil {
-			return s, snap.file.corrupt("the state of stream %q: %v", name, err)
+			return s, f.corrupt("the state of stream %q: %v", name, err)
 		}
 	}
-	if err := snap.readCursors(s); err != nil {
+	if err := f.readCursors(snap, s); err != nil {
 		return s, err
 	}
-	s.end, err = snap.endOfBlocks()
+	s.end, err = endOfBlocks(snap)
 	return s, ignoreCorrupt(err) // whoever reads the blocks tells it
 }
 
@@ -116,16 +116,16 @@ func (s *loggedStream) addHeld(b *block) {
 	}
 }
 
-func (snap *snapshot) readCursors(s *loggedStream) error {
+func (f *segmentPages) readCursors(snap *snapshot, s *loggedStream) error {
 	prefix := stateKey(stateCursor, s.name)
 	for key := prefix; ; {
 		leaf, after, err := snap.leafOf(bucketState, key)
 		if err != nil {
 			return err
 		}
-		err = visitFrom(leaf, key, prefix, func(e element) error { return s.addCursor(e, snap.file.summed) })
+		err = visitFrom(leaf, key, prefix, func(e element) error { return s.addCursor(e, f.summed) })
 		if err != nil {
-			return snap.file.fault(fmt.Errorf("a destination of stream %q: %w", s.name, err))
+			return f.fault(fmt.Errorf("a destination of stream %q: %w", s.name, err))
 		}
 		if after == nil || !bytes.HasPrefix(after, prefix) {
 			return nil

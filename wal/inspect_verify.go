@@ -135,7 +135,7 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	}
 	defer f.close()
 	v.checkMeta(f, meta)
-	for _, check := range []func(context.Context, *boltFile) error{v.metas, v.buckets, v.state} {
+	for _, check := range []func(context.Context, *segmentPages) error{v.metas, v.buckets, v.state} {
 		if err := check(ctx, f); err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	return nil
 }
 
-func (v *verifying) checkMeta(f *boltFile, meta segmentMeta) {
+func (v *verifying) checkMeta(f *segmentPages, meta segmentMeta) {
 	if v.id == "" {
 		v.id = meta.log
 	}
@@ -158,27 +158,23 @@ func (v *verifying) checkMeta(f *boltFile, meta segmentMeta) {
 	v.last, v.lastSealed = f.path, meta.sealed
 }
 
-func (v *verifying) metas(ctx context.Context, f *boltFile) error {
-	corrupt, err := f.metaDamage(ctx)
-	if corrupt != nil {
-		v.damaged(corrupt)
-	}
-	return err
+func (v *verifying) metas(ctx context.Context, f *segmentPages) error {
+	return tellCorrupt(f.metaDamage(ctx), v.damaged)
 }
 
 // buckets checks that there is none but those that the log makes.
-func (v *verifying) buckets(ctx context.Context, f *boltFile) error {
+func (v *verifying) buckets(ctx context.Context, f *segmentPages) error {
 	return f.elements(ctx, nil, []byte{}, func(e element) error {
 		known := slices.ContainsFunc([][]byte{bucketMeta, bucketState, bucketBlocks, bucketIndex}, func(name []byte) bool { return bytes.Equal(e.key, name) })
 		if !e.bucket || !known {
 			v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("%q is no bucket of a log", e.key)})
 		}
 		return nil
-	}, func(*CorruptError) {}) // whoever reads the blocks tells it
+	}, pass(func(*CorruptError) {})) // whoever reads the blocks tells it
 }
 
 // state checks all entries of a segment's state.
-func (v *verifying) state(ctx context.Context, f *boltFile) error {
+func (v *verifying) state(ctx context.Context, f *segmentPages) error {
 	found := false
 	err := f.elements(ctx, bucketState, []byte{}, func(e element) error {
 		found = true
@@ -186,7 +182,7 @@ func (v *verifying) state(ctx context.Context, f *boltFile) error {
 			v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("state: %v", fault)})
 		}
 		return nil
-	}, v.damaged)
+	}, pass(v.damaged))
 	if err != nil || found {
 		return err
 	}
@@ -198,7 +194,7 @@ func (v *verifying) state(ctx context.Context, f *boltFile) error {
 	}), v.damaged)
 }
 
-func (f *boltFile) stateFault(e element) error {
+func (f *segmentPages) stateFault(e element) error {
 	value, err := stateValue(e.key, e.value, f.summed)
 	if err != nil {
 		return err

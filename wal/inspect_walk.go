@@ -7,61 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"syscall"
 	"time"
 )
-
-// leafOf returns the leaf of a bucket where key is, or would be; of the bucket of buckets when name
-// is nil. leaf is nil when there is no such bucket. after: see snapshot.leaf.
-func (f *boltFile) leafOf(ctx context.Context, name, key []byte) (leaf *page, after []byte, err error) {
-	err = f.sound(ctx, func(s *snapshot) (err error) {
-		leaf, after, err = s.leafOf(name, key)
-		return err
-	})
-	return leaf, after, err
-}
-
-func (s *snapshot) leafOf(name, key []byte) (leaf *page, after []byte, err error) {
-	t := &tree{root: s.root}
-	if name != nil {
-		if t, err = s.bucket(name); t == nil || err != nil {
-			return nil, nil, err
-		}
-	}
-	return s.leaf(t, key)
-}
-
-// elements calls visit for every element of a bucket whose key begins with prefix, in order, a
-// leaf at a time. What can't be read is told to bad and passed over.
-func (f *boltFile) elements(ctx context.Context, name, prefix []byte, visit func(e element) error, bad func(*CorruptError)) error {
-	for key := prefix; ; {
-		leaf, after, err := f.leafOf(ctx, name, key)
-		if err := tellCorrupt(err, bad); err != nil {
-			return err
-		}
-		if err := visitFrom(leaf, key, prefix, visit); err != nil {
-			return err
-		}
-		if after == nil || !bytes.HasPrefix(after, prefix) {
-			return nil
-		}
-		key = after
-	}
-}
-
-func visitFrom(leaf *page, key, prefix []byte, visit func(e element) error) error {
-	if leaf == nil {
-		return nil
-	}
-	for _, e := range leaf.elements {
-		if bytes.Compare(e.key, key) < 0 || !bytes.HasPrefix(e.key, prefix) {
-			continue
-		}
-		if err := visit(e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // asCorrupt returns the damage that err tells of, or nil.
 func asCorrupt(err error) *CorruptError {
@@ -87,9 +35,66 @@ func tellCorrupt(err error, bad func(*CorruptError)) error {
 	return err
 }
 
+// pass returns a function that tells damage to bad, and returns every other error.
+func pass(bad func(*CorruptError)) func(error) error {
+	return func(err error) error { return tellCorrupt(err, bad) }
+}
+
+// segmentPages is a segment's file, read page by page.
+type segmentPages struct {
+	*boltFile
+	seq     uint64 // the segment's number
+	summed  bool   // the state's entries have checksums
+	lenient bool   // a part that cannot be read or decoded is one more damaged place, as it is for tools
+}
+
+// openBoltFile opens the file. It neither locks nor maps it.
+func openBoltFile(path string) (*segmentPages, error) {
+	f, err := openPages(path, fileFaults{})
+	return &segmentPages{boltFile: f}, err
+}
+
+// inspectBoltFile is openBoltFile for tools, which go on after a page that the disk cannot read.
+func inspectBoltFile(path string) (*segmentPages, error) {
+	f, err := openPages(path, fileFaults{lenient: true})
+	return &segmentPages{boltFile: f, lenient: true}, err
+}
+
+// fault returns the error of decoding a part of the file. A tool goes on after a part that a later release wrote.
+func (f *segmentPages) fault(err error) error {
+	if f.lenient {
+		return &CorruptError{File: f.path, Reason: err.Error()}
+	}
+	return inFile(f.path, err)
+}
+
+func (f *segmentPages) corrupt(format string, args ...any) error {
+	return &CorruptError{File: f.path, Reason: fmt.Sprintf(format, args...)}
+}
+
+// fileFaults makes the errors of reading a file's pages.
+type fileFaults struct {
+	lenient bool // a read that fails is damage
+}
+
+func (fileFaults) Corrupt(file, reason string) error {
+	return &CorruptError{File: file, Reason: reason}
+}
+
+func (x fileFaults) Unread(file, part string, err error) error {
+	if x.lenient || errors.Is(err, syscall.EISDIR) {
+		return &CorruptError{File: file, Reason: fmt.Sprintf("%s: %v", part, err)}
+	}
+	return &readError{file, part, err}
+}
+
+func (fileFaults) Later(file string, got, known uint64) error {
+	return &VersionError{File: file, Part: "bbolt", Got: got, Known: known}
+}
+
 // blockWalk goes through the blocks of one segment in order, also while that is being written.
 type blockWalk struct {
-	file *boltFile
+	file *segmentPages
 	// visit is called for every block. Its bytes belong to visit. A faultyBlock that it returns is told
 	// to bad.
 	visit func(b *block) error
@@ -136,15 +141,16 @@ func (w *blockWalk) run(ctx context.Context) (err error) {
 }
 
 // endOfBlocks returns the number after the last block's.
-func (f *boltFile) endOfBlocks(ctx context.Context) (end uint64, err error) {
+func (f *segmentPages) endOfBlocks(ctx context.Context) (end uint64, err error) {
 	err = f.sound(ctx, func(s *snapshot) error {
-		end, err = s.endOfBlocks()
+		end, err = endOfBlocks(s)
 		return ignoreCorrupt(err)
 	})
 	return end, err
 }
 
-func (s *snapshot) endOfBlocks() (uint64, error) {
+// endOfBlocks returns the number after the last block's, by the bucket's sequence where it has one.
+func endOfBlocks(s *snapshot) (uint64, error) {
 	if t, err := s.bucket(bucketBlocks); err == nil && t != nil && t.sequence > 0 {
 		return t.sequence + 1, nil
 	}
@@ -157,7 +163,7 @@ func (s *snapshot) endOfBlocks() (uint64, error) {
 	}
 	key := leaf.elements[len(leaf.elements)-1].key
 	if len(key) != 8 {
-		return unknownEnd, s.file.corrupt("the last block has a key of %d bytes", len(key))
+		return unknownEnd, s.corrupt("the last block has a key of %d bytes", len(key))
 	}
 	return binary.BigEndian.Uint64(key) + 1, nil
 }

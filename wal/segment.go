@@ -170,7 +170,7 @@ func (s *segmentFile) measure() error {
 
 // openMapped opens a sealed segment.
 func openMapped(path string) (*boltFile, error) {
-	f, err := openBoltFile(path)
+	f, err := openPages(path, fileFaults{})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &CorruptError{File: path, Reason: "the file is missing"}
 	}
@@ -269,7 +269,7 @@ func (s *segmentFile) reopen() error {
 		return fmt.Errorf("open segment: %w", err)
 	}
 	s.pages = pages
-	s.mappedBytes.Store(int64(len(pages.mapped)))
+	s.mappedBytes.Store(pages.mappedLength())
 	return nil
 }
 

@@ -227,7 +227,7 @@ func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (cursorNames
 	return names, f.elements(ctx, bucketState, []byte{stateCursor}, func(e element) error {
 		names.note(e.key)
 		return nil
-	}, func(*CorruptError) {}) // copying reports it
+	}, pass(func(*CorruptError) {})) // copying reports it
 }
 
 // newest copies the newest segment as one commit left it, entry by entry into a file of its own. sealed: it is the newest
@@ -264,7 +264,7 @@ func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed 
 // The state changes: it is read with the last blocks as one commit left both.
 type newestCopy struct {
 	ctx    context.Context
-	file   *boltFile
+	file   *segmentPages
 	db     *bolt.DB
 	next   []byte // the key of the first block that was not copied
 	sealed bool
@@ -307,7 +307,7 @@ func (n *newestCopy) run() error {
 func (n *newestCopy) piecemeal() error {
 	var c contents
 	err := n.file.sound(n.ctx, func(s *snapshot) (err error) {
-		c.meta, err = s.all(bucketMeta)
+		c.meta, err = allOf(s, bucketMeta)
 		return err
 	})
 	if err != nil {
@@ -317,7 +317,7 @@ func (n *newestCopy) piecemeal() error {
 	err = n.file.elements(n.ctx, bucketState, []byte{}, func(e element) error {
 		c.state.add(e)
 		return nil
-	}, func(err *CorruptError) { fault = err })
+	}, pass(func(err *CorruptError) { fault = err }))
 	if err = errors.Join(err, fault); err != nil {
 		return err
 	}
@@ -335,7 +335,7 @@ type contents struct {
 
 // read reads the rest, all as the snapshot has it.
 func (n *newestCopy) read(s *snapshot) (c contents, err error) {
-	if c.meta, err = s.all(bucketMeta); err != nil {
+	if c.meta, err = allOf(s, bucketMeta); err != nil {
 		return c, err
 	}
 	for key := n.next; ; {
@@ -350,13 +350,13 @@ func (n *newestCopy) read(s *snapshot) (c contents, err error) {
 		key = after
 	}
 	if !c.more {
-		c.state, err = s.all(bucketState)
+		c.state, err = allOf(s, bucketState)
 	}
 	return c, err
 }
 
-// all returns a bucket's elements.
-func (s *snapshot) all(bucket []byte) (all elementList, err error) {
+// allOf returns a bucket's elements.
+func allOf(s *snapshot, bucket []byte) (all elementList, err error) {
 	for key := []byte{}; ; {
 		leaf, after, err := s.leafOf(bucket, key)
 		if err != nil {
