@@ -1,6 +1,10 @@
 package wal
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
+)
 
 // The newest segment is read whole before bbolt may: bbolt walks all pages when it opens a file for writing, in a
 // goroutine where a panic or a fault of the memory map would end the process.
@@ -16,8 +20,8 @@ type newestBlocks struct {
 // another. Their frames are left to whoever reads them: a damaged event costs its block, not the
 // segment. doubtful: one of the two meta pages is bad, so that the last commit may be missing.
 func checkSegment(path string, seq uint64) (blocks *newestBlocks, doubtful bool, err error) {
-	err = viewSnapshot(path, fileFaults{}, func(s *snapshot) error {
-		doubtful = s.oneMeta()
+	err = boltpage.View(path, fileFaults{}, func(s *boltpage.Snapshot) error {
+		doubtful = s.OneMeta()
 		blocks, err = checkContent(s, path, seq)
 		return err
 	})
@@ -27,36 +31,36 @@ func checkSegment(path string, seq uint64) (blocks *newestBlocks, doubtful bool,
 	return blocks, doubtful, nil
 }
 
-func checkContent(s *snapshot, path string, seq uint64) (*newestBlocks, error) {
+func checkContent(s *boltpage.Snapshot, path string, seq uint64) (*newestBlocks, error) {
 	var blocks *newestBlocks
 	state, numbered := false, uint64(0)
-	err := s.check(func(name []byte, sequence uint64) func(element) error {
+	err := s.Check(func(name []byte, sequence uint64) func(boltpage.Element) error {
 		switch string(name) {
 		case string(bucketBlocks):
 			blocks, numbered = &newestBlocks{index: newIndex()}, sequence
-			return func(e element) error { return blocks.add(path, seq, e.key, e.value) }
+			return func(e boltpage.Element) error { return blocks.add(path, seq, e.Key, e.Value) }
 		case string(bucketState):
 			state = true
 		}
-		return func(element) error { return nil }
+		return func(boltpage.Element) error { return nil }
 	})
 	switch {
 	case err != nil:
 		return nil, err
 	case blocks == nil:
-		return nil, s.corrupt("the bucket blocks is missing")
+		return nil, s.Corrupt("the bucket blocks is missing")
 	case numbered > 0 && blocks.last != numbered:
-		return nil, s.corrupt("the last block is number %d, want %d", blocks.last, numbered)
+		return nil, s.Corrupt("the last block is number %d, want %d", blocks.last, numbered)
 	case !state:
-		return nil, s.corrupt("the bucket state is missing")
+		return nil, s.Corrupt("the bucket state is missing")
 	}
 	return blocks, nil
 }
 
 // checkPages verifies every page that bbolt can reach of a file that holds no block.
 func checkPages(path string) error {
-	return viewSnapshot(path, fileFaults{}, func(s *snapshot) error {
-		return s.check(func([]byte, uint64) func(element) error { return func(element) error { return nil } })
+	return boltpage.View(path, fileFaults{}, func(s *boltpage.Snapshot) error {
+		return s.Check(func([]byte, uint64) func(boltpage.Element) error { return func(boltpage.Element) error { return nil } })
 	})
 }
 

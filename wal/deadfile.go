@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
@@ -122,13 +123,13 @@ func lastLetter(path string) uint64 {
 	if err != nil {
 		return most
 	}
-	defer f.close()
-	s, err := f.snapshot()
+	defer f.Close()
+	s, err := f.Snapshot()
 	if err != nil {
 		return most
 	}
-	if t, err := s.bucket(bucketDead); err == nil && t != nil && 0 < t.sequence && t.sequence < most {
-		return t.sequence
+	if t, err := s.Bucket(bucketDead); err == nil && t != nil && 0 < t.Sequence && t.Sequence < most {
+		return t.Sequence
 	}
 	return most
 }
@@ -157,16 +158,16 @@ func knownDead(ctx context.Context, dir string) error {
 
 // newestLetter decodes the letter that was buried last.
 func newestLetter(path string) error {
-	return viewSnapshot(path, fileFaults{}, func(s *snapshot) error {
-		leaf, _, err := s.leafOf(bucketDead, numberKey(math.MaxUint64))
-		if err != nil || leaf == nil || len(leaf.elements) == 0 {
+	return boltpage.View(path, fileFaults{}, func(s *boltpage.Snapshot) error {
+		leaf, _, err := s.LeafOf(bucketDead, numberKey(math.MaxUint64))
+		if err != nil || leaf == nil || len(leaf.Elements) == 0 {
 			return err
 		}
-		e := leaf.elements[len(leaf.elements)-1]
-		if len(e.key) != 8 {
-			return s.corrupt("a dead letter's key has %d bytes, want 8", len(e.key))
+		e := leaf.Elements[len(leaf.Elements)-1]
+		if len(e.Key) != 8 {
+			return s.Corrupt("a dead letter's key has %d bytes, want 8", len(e.Key))
 		}
 		var letter DeadLetter
-		return inFile(path, letter.decode(e.value, binary.BigEndian.Uint64(e.key)))
+		return inFile(path, letter.decode(e.Value, binary.BigEndian.Uint64(e.Key)))
 	})
 }

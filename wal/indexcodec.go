@@ -103,7 +103,7 @@ func indexPartOf(r reader, seq uint64, stream string, offset uint64) (p indexPar
 		return p, false, errIndex
 	}
 	prefix, key := []byte(partPrefix(stream)), partKey(stream, offset)
-	k, v := bucket.floor(key)
+	k, v := bucket.Floor(key)
 	if bytes.Compare(k, prefix) < 0 { // another stream's, or none
 		k, v = bucket.Seek(prefix)
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
@@ -126,7 +127,7 @@ func (l *logFiles) takeReady(ctx context.Context) error {
 	}
 	f, meta, _, err := l.open(ctx, &l.segments[n-1])
 	if f != nil {
-		err = errors.Join(err, f.close())
+		err = errors.Join(err, f.Close())
 	}
 	if meta.bare {
 		l.ready = &l.segments[n-1]
@@ -176,12 +177,12 @@ func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segmentPages, m
 		return nil, meta, false, l.unreadable(s, err)
 	}
 	f.seq = s.Seq
-	err = f.sound(ctx, func(snap *snapshot) (err error) {
-		meta, err = readSegmentMeta(snap, f.path)
+	err = f.Sound(ctx, func(snap *boltpage.Snapshot) (err error) {
+		meta, err = readSegmentMeta(snap, f.Path)
 		return err
 	})
 	if err != nil {
-		return nil, meta, false, errors.Join(err, f.close())
+		return nil, meta, false, errors.Join(err, f.Close())
 	}
 	f.summed = meta.summed
 	return f, meta, false, nil
@@ -196,17 +197,17 @@ func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
 }
 
 // readSegmentMeta checks that the file is a segment of ours.
-func readSegmentMeta(s *snapshot, path string) (m segmentMeta, err error) {
-	t, err := s.bucket(bucketMeta)
+func readSegmentMeta(s *boltpage.Snapshot, path string) (m segmentMeta, err error) {
+	t, err := s.Bucket(bucketMeta)
 	if err != nil {
 		return m, err
 	}
 	if t == nil {
-		return m, s.corrupt("no segment of a standpipe log: it has no meta bucket")
+		return m, s.Corrupt("no segment of a standpipe log: it has no meta bucket")
 	}
 	values := make(map[string][]byte)
 	for _, key := range [][]byte{keyVersion, keyLog, keySegment, keyBase, keySum, keySealed, keyGapped} {
-		if values[string(key)], err = s.value(bucketMeta, key); err != nil {
+		if values[string(key)], err = s.Value(bucketMeta, key); err != nil {
 			return m, err
 		}
 	}
@@ -215,20 +216,20 @@ func readSegmentMeta(s *snapshot, path string) (m segmentMeta, err error) {
 	}
 	id, sum := values[string(keyLog)], values[string(keySum)]
 	if sum != nil && !bytes.Equal(sum, ownSum(id, values[string(keySegment)], values[string(keyBase)])) {
-		return m, s.corrupt("%v", errMetaSum)
+		return m, s.Corrupt("%v", errMetaSum)
 	}
 	m = segmentMeta{log: string(id), sealed: values[string(keySealed)] != nil, summed: sum != nil}
 	if m.held, err = decodeHeld(values[string(keyGapped)]); err != nil {
-		return m, s.corrupt("the counts of a segment that was rewritten: %v", err)
+		return m, s.Corrupt("the counts of a segment that was rewritten: %v", err)
 	}
 	m.bare, err = isBare(s)
 	return m, err
 }
 
 // isBare reports whether the segment has not begun.
-func isBare(s *snapshot) (bool, error) {
+func isBare(s *boltpage.Snapshot) (bool, error) {
 	for _, name := range [][]byte{bucketState, bucketBlocks} {
-		if t, err := s.bucket(name); t != nil || err != nil {
+		if t, err := s.Bucket(name); t != nil || err != nil {
 			return false, ignoreCorrupt(err) // whoever reads the bucket tells it
 		}
 	}
@@ -281,7 +282,7 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 		return err
 	}
 	if f != nil {
-		defer f.close()
+		defer f.Close()
 		info.State = r.stateOf(meta)
 		if r.ID == "" {
 			r.ID = meta.log

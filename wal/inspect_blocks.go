@@ -16,7 +16,7 @@ func (v *verifying) blocks(ctx context.Context, f *segmentPages, sealed bool) er
 	} else if err != nil {
 		return err
 	} else if stored == nil && sealed {
-		v.damaged(&CorruptError{File: f.path, Reason: "the index is missing"})
+		v.damaged(&CorruptError{File: f.Path, Reason: "the index is missing"})
 	}
 	s := verifyingBlocks{verifying: v, file: f, stored: stored, found: newIndex(), checks: make(map[string]*blockCheck), lost: make(map[uint64]bool)}
 	w := blockWalk{file: f, visit: s.block, bad: s.lose}
@@ -80,7 +80,7 @@ func (s *verifyingBlocks) block(b *block) error {
 }
 
 func (s *verifyingBlocks) fault(b *block, format string, args ...any) {
-	s.damaged(&CorruptError{s.file.path, strings.Clone(b.stream), b.first, fmt.Sprintf(format, args...)})
+	s.damaged(&CorruptError{s.file.Path, strings.Clone(b.stream), b.first, fmt.Sprintf(format, args...)})
 }
 
 // lose notes what can't be read, and whose it was if that can be told.
@@ -138,7 +138,7 @@ func (s *verifyingBlocks) compare(stream string, stored, found []blockPlace) {
 			s.miss(stream, stored[0])
 			stored = stored[1:]
 		default:
-			s.damaged(&CorruptError{s.file.path, stream, found[0].First, "the index does not have the block"})
+			s.damaged(&CorruptError{s.file.Path, stream, found[0].First, "the index does not have the block"})
 			found = found[1:]
 		}
 	}
@@ -149,7 +149,7 @@ func (s *verifyingBlocks) miss(stream string, at blockPlace) {
 		return
 	}
 	s.tally(stream).lose(at.Run)
-	s.damaged(&CorruptError{s.file.path, stream, at.First, "the block is missing that the index has"})
+	s.damaged(&CorruptError{s.file.Path, stream, at.First, "the block is missing that the index has"})
 }
 
 // all returns the places of all blocks of a stream.

@@ -66,7 +66,7 @@ func (d *dumping) segment(ctx context.Context, files *logFiles, info *SegmentInf
 	if err := tellCorrupt(err, d.damaged); err != nil || gone || file == nil {
 		return errors.Join(err, d.ended)
 	}
-	defer file.close()
+	defer file.Close()
 	w := blockWalk{
 		file:  file,
 		visit: func(b *block) error { return errors.Join(d.block(b), d.ended) },

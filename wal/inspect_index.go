@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
 // index reads the segment's index; nil when it has none.
@@ -11,8 +13,8 @@ func (f *segmentPages) index(ctx context.Context) (x *blockIndex, err error) {
 	x = newIndex()
 	var corrupt *CorruptError
 	spans := make(map[string]span)
-	err = f.elements(ctx, bucketIndex, []byte{}, func(e element) error {
-		stream, p, err := decodePart(f.seq, e.key, e.value)
+	err = f.Elements(ctx, bucketIndex, []byte{}, func(e boltpage.Element) error {
+		stream, p, err := decodePart(f.seq, e.Key, e.Value)
 		if err == nil {
 			err = addPart(spans, stream, &p)
 		}
@@ -70,7 +72,7 @@ func indexOfFile(path string, seq uint64) (x *blockIndex, err error) {
 		return nil, err
 	}
 	f.seq = seq
-	defer func() { err = errors.Join(err, f.close()) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
 	var corrupt *CorruptError
 	x, err = f.indexBlocks(context.Background(), func(why *CorruptError) { corrupt = why }, func(*block) {})
 	switch {

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
 // loggedStream is a stream as a segment's state and blocks tell it at one instant.
@@ -44,7 +46,7 @@ func (f *segmentPages) state(ctx context.Context, bad func(*CorruptError)) (map[
 	streams := make(map[string]*loggedStream)
 	for _, name := range names {
 		var s *loggedStream
-		err := f.sound(ctx, func(snap *snapshot) (err error) {
+		err := f.Sound(ctx, func(snap *boltpage.Snapshot) (err error) {
 			s, err = f.loggedStream(snap, name)
 			return err
 		})
@@ -71,8 +73,8 @@ func (f *segmentPages) state(ctx context.Context, bad func(*CorruptError)) (map[
 func (f *segmentPages) stateNames(ctx context.Context, bad func(*CorruptError)) ([]string, error) {
 	known := make(map[string]bool)
 	for _, kind := range []byte{stateStream, stateCursor} {
-		err := f.elements(ctx, bucketState, []byte{kind}, func(e element) error {
-			if _, names, ok := splitStateKey(e.key); ok && len(names) > 0 {
+		err := f.Elements(ctx, bucketState, []byte{kind}, func(e boltpage.Element) error {
+			if _, names, ok := splitStateKey(e.Key); ok && len(names) > 0 {
 				known[names[0]] = true
 			}
 			return nil
@@ -84,10 +86,10 @@ func (f *segmentPages) stateNames(ctx context.Context, bad func(*CorruptError)) 
 	return sortedKeys(known), nil
 }
 
-func (f *segmentPages) loggedStream(snap *snapshot, name string) (*loggedStream, error) {
+func (f *segmentPages) loggedStream(snap *boltpage.Snapshot, name string) (*loggedStream, error) {
 	s := &loggedStream{name: name}
 	key := stateKey(stateStream, name)
-	v, err := snap.value(bucketState, key)
+	v, err := snap.Value(bucketState, key)
 	if err != nil {
 		return s, err
 	}
@@ -116,14 +118,14 @@ func (s *loggedStream) addHeld(b *block) {
 	}
 }
 
-func (f *segmentPages) readCursors(snap *snapshot, s *loggedStream) error {
+func (f *segmentPages) readCursors(snap *boltpage.Snapshot, s *loggedStream) error {
 	prefix := stateKey(stateCursor, s.name)
 	for key := prefix; ; {
-		leaf, after, err := snap.leafOf(bucketState, key)
+		leaf, after, err := snap.LeafOf(bucketState, key)
 		if err != nil {
 			return err
 		}
-		err = visitFrom(leaf, key, prefix, func(e element) error { return s.addCursor(e, f.summed) })
+		err = boltpage.VisitFrom(leaf, key, prefix, func(e boltpage.Element) error { return s.addCursor(e, f.summed) })
 		if err != nil {
 			return f.fault(fmt.Errorf("a destination of stream %q: %w", s.name, err))
 		}
@@ -134,14 +136,14 @@ func (f *segmentPages) readCursors(snap *snapshot, s *loggedStream) error {
 	}
 }
 
-func (s *loggedStream) addCursor(e element, summed bool) error {
-	_, names, ok := splitStateKey(e.key)
+func (s *loggedStream) addCursor(e boltpage.Element, summed bool) error {
+	_, names, ok := splitStateKey(e.Key)
 	if !ok || len(names) != 2 {
-		return fmt.Errorf("a state key of %d bytes is malformed", len(e.key))
+		return fmt.Errorf("a state key of %d bytes is malformed", len(e.Key))
 	}
 	p := &Cursor{name: names[1]}
 	s.places = append(s.places, p)
-	v, err := stateValue(e.key, e.value, summed)
+	v, err := stateValue(e.Key, e.Value, summed)
 	if err != nil {
 		return err
 	}

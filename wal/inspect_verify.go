@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
 // maxDamage bounds the damage that a report lists one by one.
@@ -115,9 +117,9 @@ func (l *logFiles) state(ctx context.Context) (streams map[string]*loggedStream,
 		if gone || f == nil {
 			continue
 		}
-		defer f.close()
+		defer f.Close()
 		streams, _, err = f.state(ctx, func(*CorruptError) {})
-		return streams, f.path, err
+		return streams, f.Path, err
 	}
 	return nil, "", nil
 }
@@ -133,7 +135,7 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	if f == nil {
 		return nil
 	}
-	defer f.close()
+	defer f.Close()
 	v.checkMeta(f, meta)
 	for _, check := range []func(context.Context, *segmentPages) error{v.metas, v.buckets, v.state} {
 		if err := check(ctx, f); err != nil {
@@ -153,21 +155,21 @@ func (v *verifying) checkMeta(f *segmentPages, meta segmentMeta) {
 		v.id = meta.log
 	}
 	if meta.log != v.id {
-		v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", meta.log, v.id)})
+		v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", meta.log, v.id)})
 	}
-	v.last, v.lastSealed = f.path, meta.sealed
+	v.last, v.lastSealed = f.Path, meta.sealed
 }
 
 func (v *verifying) metas(ctx context.Context, f *segmentPages) error {
-	return tellCorrupt(f.metaDamage(ctx), v.damaged)
+	return tellCorrupt(f.CheckMetas(ctx), v.damaged)
 }
 
 // buckets checks that there is none but those that the log makes.
 func (v *verifying) buckets(ctx context.Context, f *segmentPages) error {
-	return f.elements(ctx, nil, []byte{}, func(e element) error {
-		known := slices.ContainsFunc([][]byte{bucketMeta, bucketState, bucketBlocks, bucketIndex}, func(name []byte) bool { return bytes.Equal(e.key, name) })
-		if !e.bucket || !known {
-			v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("%q is no bucket of a log", e.key)})
+	return f.Elements(ctx, nil, []byte{}, func(e boltpage.Element) error {
+		known := slices.ContainsFunc([][]byte{bucketMeta, bucketState, bucketBlocks, bucketIndex}, func(name []byte) bool { return bytes.Equal(e.Key, name) })
+		if !e.Bucket || !known {
+			v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("%q is no bucket of a log", e.Key)})
 		}
 		return nil
 	}, pass(func(*CorruptError) {})) // whoever reads the blocks tells it
@@ -176,32 +178,32 @@ func (v *verifying) buckets(ctx context.Context, f *segmentPages) error {
 // state checks all entries of a segment's state.
 func (v *verifying) state(ctx context.Context, f *segmentPages) error {
 	found := false
-	err := f.elements(ctx, bucketState, []byte{}, func(e element) error {
+	err := f.Elements(ctx, bucketState, []byte{}, func(e boltpage.Element) error {
 		found = true
 		if fault := f.stateFault(e); fault != nil {
-			v.damaged(&CorruptError{File: f.path, Reason: fmt.Sprintf("state: %v", fault)})
+			v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("state: %v", fault)})
 		}
 		return nil
 	}, pass(v.damaged))
 	if err != nil || found {
 		return err
 	}
-	return tellCorrupt(f.sound(ctx, func(s *snapshot) error {
-		if t, err := s.bucket(bucketState); t == nil && err == nil {
+	return tellCorrupt(f.Sound(ctx, func(s *boltpage.Snapshot) error {
+		if t, err := s.Bucket(bucketState); t == nil && err == nil {
 			return f.corrupt("the state is missing")
 		}
 		return nil
 	}), v.damaged)
 }
 
-func (f *segmentPages) stateFault(e element) error {
-	value, err := stateValue(e.key, e.value, f.summed)
+func (f *segmentPages) stateFault(e boltpage.Element) error {
+	value, err := stateValue(e.Key, e.Value, f.summed)
 	if err != nil {
 		return err
 	}
-	kind, names, ok := splitStateKey(e.key)
+	kind, names, ok := splitStateKey(e.Key)
 	if !ok || len(names) == 0 {
-		return fmt.Errorf("a key of %d bytes is malformed", len(e.key))
+		return fmt.Errorf("a key of %d bytes is malformed", len(e.Key))
 	}
 	switch {
 	case kind == stateStream:

@@ -9,6 +9,8 @@ import (
 	"math"
 	"syscall"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
 // asCorrupt returns the damage that err tells of, or nil.
@@ -42,7 +44,7 @@ func pass(bad func(*CorruptError)) func(error) error {
 
 // segmentPages is a segment's file, read page by page.
 type segmentPages struct {
-	*boltFile
+	*boltpage.File
 	seq     uint64 // the segment's number
 	summed  bool   // the state's entries have checksums
 	lenient bool   // a part that cannot be read or decoded is one more damaged place, as it is for tools
@@ -50,26 +52,26 @@ type segmentPages struct {
 
 // openBoltFile opens the file. It neither locks nor maps it.
 func openBoltFile(path string) (*segmentPages, error) {
-	f, err := openPages(path, fileFaults{})
-	return &segmentPages{boltFile: f}, err
+	f, err := boltpage.Open(path, fileFaults{})
+	return &segmentPages{File: f}, err
 }
 
 // inspectBoltFile is openBoltFile for tools, which go on after a page that the disk cannot read.
 func inspectBoltFile(path string) (*segmentPages, error) {
-	f, err := openPages(path, fileFaults{lenient: true})
-	return &segmentPages{boltFile: f, lenient: true}, err
+	f, err := boltpage.Open(path, fileFaults{lenient: true})
+	return &segmentPages{File: f, lenient: true}, err
 }
 
 // fault returns the error of decoding a part of the file. A tool goes on after a part that a later release wrote.
 func (f *segmentPages) fault(err error) error {
 	if f.lenient {
-		return &CorruptError{File: f.path, Reason: err.Error()}
+		return &CorruptError{File: f.Path, Reason: err.Error()}
 	}
-	return inFile(f.path, err)
+	return inFile(f.Path, err)
 }
 
 func (f *segmentPages) corrupt(format string, args ...any) error {
-	return &CorruptError{File: f.path, Reason: fmt.Sprintf(format, args...)}
+	return &CorruptError{File: f.Path, Reason: fmt.Sprintf(format, args...)}
 }
 
 // fileFaults makes the errors of reading a file's pages.
@@ -124,16 +126,16 @@ func (w *blockWalk) run(ctx context.Context) (err error) {
 		return err
 	}
 	w.seek = 1
-	giveUp := time.Now().Add(soundFor)
+	giveUp := time.Now().Add(boltpage.SoundFor)
 	for w.seek < w.end {
 		moved, err := w.step()
 		if err != nil {
 			return err
 		}
 		if moved {
-			giveUp = time.Now().Add(soundFor)
+			giveUp = time.Now().Add(boltpage.SoundFor)
 		}
-		if err := w.file.tired(ctx, giveUp); err != nil {
+		if err := w.file.Expired(ctx, giveUp); err != nil {
 			return err
 		}
 	}
@@ -142,7 +144,7 @@ func (w *blockWalk) run(ctx context.Context) (err error) {
 
 // endOfBlocks returns the number after the last block's.
 func (f *segmentPages) endOfBlocks(ctx context.Context) (end uint64, err error) {
-	err = f.sound(ctx, func(s *snapshot) error {
+	err = f.Sound(ctx, func(s *boltpage.Snapshot) error {
 		end, err = endOfBlocks(s)
 		return ignoreCorrupt(err)
 	})
@@ -150,20 +152,20 @@ func (f *segmentPages) endOfBlocks(ctx context.Context) (end uint64, err error) 
 }
 
 // endOfBlocks returns the number after the last block's, by the bucket's sequence where it has one.
-func endOfBlocks(s *snapshot) (uint64, error) {
-	if t, err := s.bucket(bucketBlocks); err == nil && t != nil && t.sequence > 0 {
-		return t.sequence + 1, nil
+func endOfBlocks(s *boltpage.Snapshot) (uint64, error) {
+	if t, err := s.Bucket(bucketBlocks); err == nil && t != nil && t.Sequence > 0 {
+		return t.Sequence + 1, nil
 	}
-	leaf, _, err := s.leafOf(bucketBlocks, numberKey(math.MaxUint64))
+	leaf, _, err := s.LeafOf(bucketBlocks, numberKey(math.MaxUint64))
 	if err != nil || leaf == nil {
 		return unknownEnd, err
 	}
-	if len(leaf.elements) == 0 {
+	if len(leaf.Elements) == 0 {
 		return 1, nil
 	}
-	key := leaf.elements[len(leaf.elements)-1].key
+	key := leaf.Elements[len(leaf.Elements)-1].Key
 	if len(key) != 8 {
-		return unknownEnd, s.corrupt("the last block has a key of %d bytes", len(key))
+		return unknownEnd, s.Corrupt("the last block has a key of %d bytes", len(key))
 	}
 	return binary.BigEndian.Uint64(key) + 1, nil
 }
@@ -171,10 +173,10 @@ func endOfBlocks(s *snapshot) (uint64, error) {
 // step reads one leaf. A block whose sum is right is the right one even if its page was no longer
 // sound: that is how large blocks are read while small ones are being committed.
 func (w *blockWalk) step() (moved bool, err error) {
-	var leaf *page
+	var leaf *boltpage.Page
 	var after []byte
-	held, err := w.file.try(func(s *snapshot) (err error) {
-		leaf, after, err = s.leafOf(bucketBlocks, numberKey(w.seek))
+	held, err := w.file.Try(func(s *boltpage.Snapshot) (err error) {
+		leaf, after, err = s.LeafOf(bucketBlocks, numberKey(w.seek))
 		return err
 	})
 	switch corrupt := asCorrupt(err); {
@@ -200,7 +202,7 @@ func (w *blockWalk) numberOf(after []byte) uint64 {
 }
 
 // take visits the blocks of a sound leaf; what follows begins at after.
-func (w *blockWalk) take(leaf *page, after uint64) error {
+func (w *blockWalk) take(leaf *boltpage.Page, after uint64) error {
 	if leaf == nil {
 		w.lose(after, "the bucket of the blocks is missing")
 		return nil
@@ -209,7 +211,7 @@ func (w *blockWalk) take(leaf *page, after uint64) error {
 	for i, e := range elements {
 		until := after
 		if i+1 < len(elements) {
-			until = w.numberOf(elements[i+1].key)
+			until = w.numberOf(elements[i+1].Key)
 		}
 		if err := w.takeBlock(e, until); err != nil || w.seek >= w.end {
 			return err
@@ -223,22 +225,22 @@ func (w *blockWalk) take(leaf *page, after uint64) error {
 }
 
 // unseen returns the leaf's elements without those that have been visited.
-func (w *blockWalk) unseen(leaf *page) []element {
-	if leaf == nil || len(leaf.elements) == 0 {
+func (w *blockWalk) unseen(leaf *boltpage.Page) []boltpage.Element {
+	if leaf == nil || len(leaf.Elements) == 0 {
 		return nil
 	}
-	i := leaf.find(numberKey(w.seek))
-	if bytes.Compare(leaf.elements[i].key, numberKey(w.seek)) < 0 {
+	i := leaf.Find(numberKey(w.seek))
+	if bytes.Compare(leaf.Elements[i].Key, numberKey(w.seek)) < 0 {
 		i++
 	}
-	return leaf.elements[i:]
+	return leaf.Elements[i:]
 }
 
 // takeBlock visits the block, or tells what is wrong with it. The block after it begins at until.
-func (w *blockWalk) takeBlock(e element, until uint64) error {
-	b, fault := parseBlock(w.file.seq, e.key, e.value)
+func (w *blockWalk) takeBlock(e boltpage.Element, until uint64) error {
+	b, fault := parseBlock(w.file.seq, e.Key, e.Value)
 	if fault != "" {
-		if err := laterBlock(w.file.seq, e.key, e.value); err != nil {
+		if err := laterBlock(w.file.seq, e.Key, e.Value); err != nil {
 			fault = err.Error()
 		}
 		w.seek = max(b.number, w.seek)
@@ -257,9 +259,9 @@ func (w *blockWalk) takeBlock(e element, until uint64) error {
 
 // takeGood visits the blocks of a leaf that may not be sound for as long as each is good and
 // continues the one before.
-func (w *blockWalk) takeGood(leaf *page) (moved bool, err error) {
+func (w *blockWalk) takeGood(leaf *boltpage.Page) (moved bool, err error) {
 	for _, e := range w.unseen(leaf) {
-		b, fault := parseBlock(w.file.seq, e.key, e.value)
+		b, fault := parseBlock(w.file.seq, e.Key, e.Value)
 		if fault != "" || b.number != w.seek || w.seek >= w.end {
 			break
 		}
@@ -279,5 +281,5 @@ func (w *blockWalk) lose(next uint64, why string) {
 }
 
 func (w *blockWalk) tell(lost lostBlocks, why string) {
-	w.bad(lost, &CorruptError{w.file.path, lost.of.stream, lost.of.first, fmt.Sprintf("block %d of the segment: %s", lost.numbers.First, why)})
+	w.bad(lost, &CorruptError{w.file.Path, lost.of.stream, lost.of.first, fmt.Sprintf("block %d of the segment: %s", lost.numbers.First, why)})
 }

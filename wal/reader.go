@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
 // reader is a segment as one transaction left it. What can't be read of it is a panic, as it is in bbolt:
@@ -17,7 +19,7 @@ type reader interface {
 type entries interface {
 	Seek(key []byte) (k, v []byte)  // the first from key on
 	Next() (k, v []byte)            // the one after the last that was returned
-	floor(key []byte) (k, v []byte) // the last whose key is not above key
+	Floor(key []byte) (k, v []byte) // the last whose key is not above key
 }
 
 // boltReader reads the segment that bbolt writes.
@@ -33,7 +35,7 @@ func (r boltReader) bucket(name []byte) entries {
 
 type boltEntries struct{ *bolt.Cursor }
 
-func (c boltEntries) floor(key []byte) (k, v []byte) {
+func (c boltEntries) Floor(key []byte) (k, v []byte) {
 	k, v = c.Seek(key)
 	switch {
 	case k == nil:
@@ -46,17 +48,17 @@ func (c boltEntries) floor(key []byte) (k, v []byte) {
 
 // pageReader reads the sealed segments. bbolt would follow pages that lead back to themselves until its
 // stack is full, and that ends the process.
-type pageReader struct{ snapshot *snapshot }
+type pageReader struct{ snapshot *boltpage.Snapshot }
 
 func (r pageReader) bucket(name []byte) entries {
-	t, err := r.snapshot.bucket(name)
+	t, err := r.snapshot.Bucket(name)
 	if err != nil {
 		panic(err)
 	}
 	if t == nil {
 		return nil
 	}
-	return r.snapshot.cursor(t)
+	return r.snapshot.Cursor(t)
 }
 
 // valueOf returns what a bucket has under key, or nil.

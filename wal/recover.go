@@ -209,7 +209,7 @@ func knownBlocks(seg *segmentFile) error {
 		if blocks == nil {
 			return nil
 		}
-		if k, v := blocks.floor(numberKey(math.MaxUint64)); k != nil {
+		if k, v := blocks.Floor(numberKey(math.MaxUint64)); k != nil {
 			if err := laterBlock(seg.seq, k, v); err != nil {
 				return err
 			}

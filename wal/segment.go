@@ -18,6 +18,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
@@ -61,11 +62,11 @@ type segmentFile struct {
 	seq  uint64
 	path string
 
-	mu     sync.RWMutex // guards db and pages: held for reading during a view
-	db     *bolt.DB     // of the newest segment; nil: it is sealed
-	pages  *boltFile    // of a sealed one; nil while nobody reads it
-	gone   bool         // truncated or set aside
-	closed bool         // the log is closed
+	mu     sync.RWMutex   // guards db and pages: held for reading during a view
+	db     *bolt.DB       // of the newest segment; nil: it is sealed
+	pages  *boltpage.File // of a sealed one; nil while nobody reads it
+	gone   bool           // truncated or set aside
+	closed bool           // the log is closed
 
 	log  *Log
 	size int64 // bytes on the disk once it is sealed
@@ -169,16 +170,16 @@ func (s *segmentFile) measure() error {
 }
 
 // openMapped opens a sealed segment.
-func openMapped(path string) (*boltFile, error) {
-	f, err := openPages(path, fileFaults{})
+func openMapped(path string) (*boltpage.File, error) {
+	f, err := boltpage.Open(path, fileFaults{})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &CorruptError{File: path, Reason: "the file is missing"}
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := f.mapWhole(); err != nil {
-		return nil, errors.Join(err, f.close())
+	if err := f.Map(); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
@@ -217,10 +218,10 @@ func (s *segmentFile) view(f func(r reader) error) (err error) {
 	return viewPages(s.pages, f)
 }
 
-func viewPages(file *boltFile, f func(r reader) error) (err error) {
-	defer contain(file.path, file.base(), &err)
+func viewPages(file *boltpage.File, f func(r reader) error) (err error) {
+	defer contain(file.Path, file.Base(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	s, err := file.snapshot()
+	s, err := file.Snapshot()
 	if err != nil {
 		return err
 	}
@@ -269,7 +270,7 @@ func (s *segmentFile) reopen() error {
 		return fmt.Errorf("open segment: %w", err)
 	}
 	s.pages = pages
-	s.mappedBytes.Store(pages.mappedLength())
+	s.mappedBytes.Store(pages.MappedLength())
 	return nil
 }
 
@@ -356,7 +357,7 @@ func (s *segmentFile) closeForGood() error {
 func (s *segmentFile) closeLocked() error {
 	var err error
 	if s.pages != nil {
-		err = s.pages.close()
+		err = s.pages.Close()
 		s.pages = nil
 	}
 	if s.db == nil || s.stuck {

@@ -13,6 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
@@ -223,9 +224,9 @@ func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (cursorNames
 	if err != nil || gone {
 		return names, err
 	}
-	defer f.close()
-	return names, f.elements(ctx, bucketState, []byte{stateCursor}, func(e element) error {
-		names.note(e.key)
+	defer f.Close()
+	return names, f.Elements(ctx, bucketState, []byte{stateCursor}, func(e boltpage.Element) error {
+		names.note(e.Key)
 		return nil
 	}, pass(func(*CorruptError) {})) // copying reports it
 }
@@ -240,7 +241,7 @@ func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed 
 	if err != nil {
 		return false, nil, err
 	}
-	defer f.close()
+	defer f.Close()
 	if c.progress != nil {
 		c.progress(info.Name)
 	}
@@ -274,7 +275,7 @@ type newestCopy struct {
 
 // elementList is some elements of one bucket.
 type elementList struct {
-	list  []element
+	list  []boltpage.Element
 	bytes int
 }
 
@@ -285,7 +286,7 @@ func (n *newestCopy) run() error {
 			return err
 		}
 		var last contents
-		held, err := n.file.try(func(s *snapshot) (err error) {
+		held, err := n.file.Try(func(s *boltpage.Snapshot) (err error) {
 			last, err = n.read(s)
 			return err
 		})
@@ -306,7 +307,7 @@ func (n *newestCopy) run() error {
 // piecemeal copies the state a leaf at a time, and then the blocks that there are: no part of the state is ahead of them.
 func (n *newestCopy) piecemeal() error {
 	var c contents
-	err := n.file.sound(n.ctx, func(s *snapshot) (err error) {
+	err := n.file.Sound(n.ctx, func(s *boltpage.Snapshot) (err error) {
 		c.meta, err = allOf(s, bucketMeta)
 		return err
 	})
@@ -314,7 +315,7 @@ func (n *newestCopy) piecemeal() error {
 		return err
 	}
 	var fault error
-	err = n.file.elements(n.ctx, bucketState, []byte{}, func(e element) error {
+	err = n.file.Elements(n.ctx, bucketState, []byte{}, func(e boltpage.Element) error {
 		c.state.add(e)
 		return nil
 	}, pass(func(err *CorruptError) { fault = err }))
@@ -334,12 +335,12 @@ type contents struct {
 }
 
 // read reads the rest, all as the snapshot has it.
-func (n *newestCopy) read(s *snapshot) (c contents, err error) {
+func (n *newestCopy) read(s *boltpage.Snapshot) (c contents, err error) {
 	if c.meta, err = allOf(s, bucketMeta); err != nil {
 		return c, err
 	}
 	for key := n.next; ; {
-		leaf, after, err := s.leafOf(bucketBlocks, key)
+		leaf, after, err := s.LeafOf(bucketBlocks, key)
 		if err != nil {
 			return c, err
 		}
@@ -356,9 +357,9 @@ func (n *newestCopy) read(s *snapshot) (c contents, err error) {
 }
 
 // allOf returns a bucket's elements.
-func allOf(s *snapshot, bucket []byte) (all elementList, err error) {
+func allOf(s *boltpage.Snapshot, bucket []byte) (all elementList, err error) {
 	for key := []byte{}; ; {
-		leaf, after, err := s.leafOf(bucket, key)
+		leaf, after, err := s.LeafOf(bucket, key)
 		if err != nil {
 			return all, err
 		}
@@ -370,17 +371,17 @@ func allOf(s *snapshot, bucket []byte) (all elementList, err error) {
 	}
 }
 
-func (x *elementList) add(e element) {
+func (x *elementList) add(e boltpage.Element) {
 	x.list = append(x.list, e)
-	x.bytes += len(e.key) + len(e.value)
+	x.bytes += len(e.Key) + len(e.Value)
 }
 
-func (x *elementList) addFrom(leaf *page, key []byte) {
+func (x *elementList) addFrom(leaf *boltpage.Page, key []byte) {
 	if leaf == nil {
 		return
 	}
-	for _, e := range leaf.elements {
-		if bytes.Compare(e.key, key) >= 0 {
+	for _, e := range leaf.Elements {
+		if bytes.Compare(e.Key, key) >= 0 {
 			x.add(e)
 		}
 	}
@@ -390,13 +391,13 @@ func (x *elementList) addFrom(leaf *page, key []byte) {
 func (n *newestCopy) bulk() error {
 	var some elementList
 	for {
-		leaf, after, err := n.file.leafOf(n.ctx, bucketBlocks, n.next)
+		leaf, after, err := n.file.LeafOf(n.ctx, bucketBlocks, n.next)
 		if err != nil {
 			return err
 		}
 		some.addFrom(leaf, n.next)
 		if len(some.list) > 0 {
-			last := some.list[len(some.list)-1].key
+			last := some.list[len(some.list)-1].Key
 			n.next = append(bytes.Clone(last), 0)
 		}
 		if after == nil || some.bytes >= copyAtOnce {
@@ -416,21 +417,21 @@ func (n *newestCopy) bulk() error {
 func (n *newestCopy) finish(c *contents) error {
 	n.places = make(cursorNames)
 	for _, e := range c.state.list {
-		n.places.note(e.key)
+		n.places.note(e.Key)
 	}
-	unsealed := func(e element) bool {
-		n.sealed = n.sealed || bytes.Equal(e.key, keySealed)
-		return !bytes.Equal(e.key, keySealed)
+	unsealed := func(e boltpage.Element) bool {
+		n.sealed = n.sealed || bytes.Equal(e.Key, keySealed)
+		return !bytes.Equal(e.Key, keySealed)
 	}
 	return errors.Join(n.put(bucketMeta, c.meta, unsealed), n.put(bucketBlocks, c.blocks, nil), n.put(bucketState, c.state, nil))
 }
 
-func (n *newestCopy) put(bucket []byte, some elementList, wanted func(element) bool) error {
+func (n *newestCopy) put(bucket []byte, some elementList, wanted func(boltpage.Element) bool) error {
 	return n.db.Update(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucket)
 		for _, e := range some.list {
 			if err == nil && (wanted == nil || wanted(e)) {
-				err = b.Put(e.key, e.value)
+				err = b.Put(e.Key, e.Value)
 			}
 		}
 		return err
@@ -438,7 +439,7 @@ func (n *newestCopy) put(bucket []byte, some elementList, wanted func(element) b
 }
 
 // deadMetas returns the meta pages of the dead letters' file: they change with each commit. Without a file they are zero.
-func deadMetas(dir string) (m metas, err error) {
+func deadMetas(dir string) (m boltpage.Metas, err error) {
 	f, err := openBoltFile(filepath.Join(dir, deadName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
@@ -446,13 +447,13 @@ func deadMetas(dir string) (m metas, err error) {
 	if err != nil {
 		return m, err
 	}
-	m, err = f.readMetas()
-	return m, errors.Join(err, f.close())
+	m, err = f.ReadMetas()
+	return m, errors.Join(err, f.Close())
 }
 
 // dead copies the dead letters if no letter came or went since their file had the meta pages given.
-func (c *copying) dead(before metas) (same bool, err error) {
-	if before == (metas{}) {
+func (c *copying) dead(before boltpage.Metas) (same bool, err error) {
+	if before == (boltpage.Metas{}) {
 		now, err := deadMetas(c.from)
 		return now == before, err
 	}

@@ -1,4 +1,4 @@
-package wal
+package boltpage
 
 import (
 	"bytes"
@@ -20,34 +20,34 @@ const (
 	deepest = 32 // levels of pages; a tree that has more goes in circles
 )
 
-// page is a copy of a bbolt page with all that follows it.
-type page struct {
+// Page is a copy of a bbolt page with all that follows it.
+type Page struct {
 	id       uint64
 	leaf     bool
 	used     int       // bytes, from the page's begin to the end of its last element
-	elements []element // ascending by key
+	Elements []Element // ascending by key
 }
 
-// element is an entry of a page.
-type element struct {
-	key, value []byte
+// Element is an entry of a page.
+type Element struct {
+	Key, Value []byte
 	child      uint64 // of a branch
-	bucket     bool   // of a leaf: value is a bucket's header
+	Bucket     bool   // of a leaf: value is a bucket's header
 }
 
-// corrupt returns the error of content that is not as it should be, in the sense of the file's user.
-func (s *snapshot) corrupt(format string, args ...any) error { return s.file.corrupt(format, args...) }
+// Corrupt returns the error of content that is not as it should be, in the sense of the file's user.
+func (s *Snapshot) Corrupt(format string, args ...any) error { return s.file.corrupt(format, args...) }
 
 // page reads the page that the element via refers to.
-func (s *snapshot) page(id, via uint64) (*page, error) { return s.pageWithin(id, via, nil, nil) }
+func (s *Snapshot) page(id, via uint64) (*Page, error) { return s.pageWithin(id, via, nil, nil) }
 
 // pageWithin is page for one whose keys must lie in [low, after).
-func (s *snapshot) pageWithin(id, via uint64, low, after []byte) (*page, error) {
+func (s *Snapshot) pageWithin(id, via uint64, low, after []byte) (*Page, error) {
 	if p := s.branches[id]; p != nil && s.owners[id] == via {
 		return p, nil
 	}
 	if id < 2 || id >= s.end {
-		return nil, s.corrupt("page %d: not one of the pages 2 to %d", id, s.end-1)
+		return nil, s.Corrupt("page %d: not one of the pages 2 to %d", id, s.end-1)
 	}
 	buf, err := s.read(id)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *snapshot) pageWithin(id, via uint64, low, after []byte) (*page, error) 
 		fault = "its keys belong elsewhere"
 	}
 	if fault != "" {
-		return nil, s.corrupt("page %d: %s", id, fault)
+		return nil, s.Corrupt("page %d: %s", id, fault)
 	}
 	if err := s.own(id, uint64(int64(len(buf))/s.file.pageSize), via); err != nil {
 		return nil, err
@@ -74,40 +74,40 @@ func (s *snapshot) pageWithin(id, via uint64, low, after []byte) (*page, error) 
 
 // extent returns how many bytes the page and those that continue it have: bbolt takes no more than
 // the elements need.
-func (p *page) extent(pageSize int64) int64 {
+func (p *Page) extent(pageSize int64) int64 {
 	return (int64(p.used) + pageSize - 1) / pageSize * pageSize
 }
 
-func (p *page) within(low, after []byte) bool {
-	n := len(p.elements)
-	return n == 0 || bytes.Compare(p.elements[0].key, low) >= 0 && (after == nil || bytes.Compare(p.elements[n-1].key, after) < 0)
+func (p *Page) within(low, after []byte) bool {
+	n := len(p.Elements)
+	return n == 0 || bytes.Compare(p.Elements[0].Key, low) >= 0 && (after == nil || bytes.Compare(p.Elements[n-1].Key, after) < 0)
 }
 
 // read returns the bytes of a page and of those that continue it.
-func (s *snapshot) read(id uint64) ([]byte, error) {
+func (s *Snapshot) read(id uint64) ([]byte, error) {
 	buf, err := s.bytes(nil, id, 1)
 	if err != nil {
 		return nil, err
 	}
 	if got := binary.NativeEndian.Uint64(buf); got != id {
-		return nil, s.corrupt("page %d: it says that it is page %d", id, got)
+		return nil, s.Corrupt("page %d: it says that it is page %d", id, got)
 	}
 	more := uint64(binary.NativeEndian.Uint32(buf[12:]))
 	if more == 0 {
 		return buf, nil
 	}
 	if more >= s.end-id {
-		return nil, s.corrupt("page %d: %d more pages belong to it, the last in use is %d", id, more, s.end-1)
+		return nil, s.Corrupt("page %d: %d more pages belong to it, the last in use is %d", id, more, s.end-1)
 	}
 	return s.bytes(buf, id, 1+more)
 }
 
 // bytes returns those of n pages from id on, of which it has some already.
-func (s *snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
+func (s *Snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	from, size := int64(id)*s.file.pageSize, int64(n)*s.file.pageSize
 	if mapped := s.file.mapped; mapped != nil {
 		if size > int64(len(mapped))-from {
-			return nil, s.corrupt("page %d: it lies beyond the end of the file", id)
+			return nil, s.Corrupt("page %d: it lies beyond the end of the file", id)
 		}
 		return mapped[from : from+size : from+size], nil
 	}
@@ -115,7 +115,7 @@ func (s *snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	_, err := s.file.f.ReadAt(buf[copy(buf, have):], from+int64(len(have)))
 	switch {
 	case errors.Is(err, io.EOF):
-		return nil, s.corrupt("page %d: it lies beyond the end of the file", id)
+		return nil, s.Corrupt("page %d: it lies beyond the end of the file", id)
 	case err != nil:
 		return nil, s.file.unread(fmt.Sprintf("page %d", id), err)
 	}
@@ -123,10 +123,10 @@ func (s *snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 }
 
 // own notes that the n pages from id on are reached by way of the element via, and no other.
-func (s *snapshot) own(id, n, via uint64) error {
+func (s *Snapshot) own(id, n, via uint64) error {
 	for i := range n {
 		if owner, taken := s.owners[id+i]; taken && owner != via {
-			return s.corrupt("page %d: it is referred to twice", id+i)
+			return s.Corrupt("page %d: it is referred to twice", id+i)
 		}
 		s.owners[id+i] = via
 	}
@@ -134,7 +134,7 @@ func (s *snapshot) own(id, n, via uint64) error {
 }
 
 // parsePage trusts nothing.
-func parsePage(id uint64, buf []byte) (p *page, fault string) {
+func parsePage(id uint64, buf []byte) (p *Page, fault string) {
 	if len(buf) < pageHeader {
 		return nil, "shorter than a page's header"
 	}
@@ -142,33 +142,33 @@ func parsePage(id uint64, buf []byte) (p *page, fault string) {
 	if flags != branchPage && flags != leafPage {
 		return nil, fmt.Sprintf("flags %#x are neither a branch's nor a leaf's", flags)
 	}
-	p = &page{id: id, leaf: flags == leafPage, used: pageHeader + count*elementLength}
+	p = &Page{id: id, leaf: flags == leafPage, used: pageHeader + count*elementLength}
 	if len(buf) < p.used || !p.leaf && count == 0 {
 		return nil, fmt.Sprintf("%d elements on %d bytes", count, len(buf))
 	}
-	p.elements = make([]element, count)
-	for i := range p.elements {
+	p.Elements = make([]Element, count)
+	for i := range p.Elements {
 		at := pageHeader + i*elementLength
 		e, begin, end := parseElement(buf[at:], p.leaf)
 		if end < 0 || at+begin != p.used { // bbolt lays them one after another
 			return nil, fmt.Sprintf("element %d is not where it belongs", i)
 		}
 		p.used = at + end
-		if i > 0 && bytes.Compare(p.elements[i-1].key, e.key) >= 0 {
+		if i > 0 && bytes.Compare(p.Elements[i-1].Key, e.Key) >= 0 {
 			return nil, fmt.Sprintf("the key of element %d is not above the one before it", i)
 		}
-		p.elements[i] = e
+		p.Elements[i] = e
 	}
 	return p, ""
 }
 
 // parseElement reads the element that b begins with; b goes on to the end of the page. begin and end
 // are where the element's key and value lie in b; end is -1 when that is beyond it.
-func parseElement(b []byte, leaf bool) (e element, begin, end int) {
+func parseElement(b []byte, leaf bool) (e Element, begin, end int) {
 	word := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(b[4*i:])) }
 	at, keyLength, valueLength := word(0), word(1), uint64(0)
 	if leaf {
-		e.bucket = word(0)&bucketFlag != 0
+		e.Bucket = word(0)&bucketFlag != 0
 		at, keyLength, valueLength = word(1), word(2), word(3)
 	} else {
 		e.child = binary.NativeEndian.Uint64(b[8:])
@@ -178,51 +178,51 @@ func parseElement(b []byte, leaf bool) (e element, begin, end int) {
 	if valueEnd > uint64(len(b)) {
 		return e, 0, -1
 	}
-	e.key, e.value = b[at:keyEnd:keyEnd], b[keyEnd:valueEnd:valueEnd]
+	e.Key, e.Value = b[at:keyEnd:keyEnd], b[keyEnd:valueEnd:valueEnd]
 	return e, int(at), int(valueEnd)
 }
 
-// find returns the last element whose key is not above key, or the first.
-func (p *page) find(key []byte) int {
-	return max(0, sort.Search(len(p.elements), func(i int) bool { return bytes.Compare(p.elements[i].key, key) > 0 })-1)
+// Find returns the last element whose key is not above key, or the first.
+func (p *Page) Find(key []byte) int {
+	return max(0, sort.Search(len(p.Elements), func(i int) bool { return bytes.Compare(p.Elements[i].Key, key) > 0 })-1)
 }
 
-// tree is a bucket.
-type tree struct {
+// Bucket is a bucket.
+type Bucket struct {
 	root   uint64
 	via    uint64
-	inline *page // a small bucket, which lies in its parent's page
-	// sequence is the bucket's; of the blocks, the number of the last one, or 0 if nobody noted it.
-	sequence uint64
+	inline *Page // a small bucket, which lies in its parent's page
+	// Sequence is the bucket's; of the blocks, the number of the last one, or 0 if nobody noted it.
+	Sequence uint64
 }
 
-// bucket returns the bucket of that name, or nil.
-func (s *snapshot) bucket(name []byte) (*tree, error) {
-	leaf, _, err := s.leaf(&tree{root: s.root}, name)
-	if err != nil || len(leaf.elements) == 0 {
+// Bucket returns the bucket of that name, or nil.
+func (s *Snapshot) Bucket(name []byte) (*Bucket, error) {
+	leaf, _, err := s.leaf(&Bucket{root: s.root}, name)
+	if err != nil || len(leaf.Elements) == 0 {
 		return nil, err
 	}
-	i := leaf.find(name)
-	e := leaf.elements[i]
-	if !bytes.Equal(e.key, name) {
+	i := leaf.Find(name)
+	e := leaf.Elements[i]
+	if !bytes.Equal(e.Key, name) {
 		return nil, nil
 	}
-	if !e.bucket || len(e.value) < bucketHeader {
-		return nil, s.corrupt("page %d: %q is no bucket", leaf.id, name)
+	if !e.Bucket || len(e.Value) < bucketHeader {
+		return nil, s.Corrupt("page %d: %q is no bucket", leaf.id, name)
 	}
 	t, fault := innerTree(leaf, i)
 	if fault != "" {
-		return nil, s.corrupt("page %d: the bucket %q in it is no leaf; %s", leaf.id, name, fault)
+		return nil, s.Corrupt("page %d: the bucket %q in it is no leaf; %s", leaf.id, name, fault)
 	}
 	return t, nil
 }
 
 // innerTree returns the bucket that an element of a leaf stands for.
-func innerTree(leaf *page, i int) (t *tree, fault string) {
-	e := leaf.elements[i]
-	t = &tree{root: binary.NativeEndian.Uint64(e.value), via: leaf.id<<16 | uint64(i), sequence: binary.NativeEndian.Uint64(e.value[8:])}
+func innerTree(leaf *Page, i int) (t *Bucket, fault string) {
+	e := leaf.Elements[i]
+	t = &Bucket{root: binary.NativeEndian.Uint64(e.Value), via: leaf.id<<16 | uint64(i), Sequence: binary.NativeEndian.Uint64(e.Value[8:])}
 	if t.root == 0 {
-		if t.inline, fault = parsePage(leaf.id, e.value[bucketHeader:]); fault == "" && !t.inline.leaf {
+		if t.inline, fault = parsePage(leaf.id, e.Value[bucketHeader:]); fault == "" && !t.inline.leaf {
 			fault = "it is a branch"
 		}
 	}
@@ -231,7 +231,7 @@ func innerTree(leaf *page, i int) (t *tree, fault string) {
 
 // leaf returns the leaf of t where key is, or would be, and the first key beyond that leaf; nil
 // when the leaf is the last. after is good also with an error: what can't be read ends there.
-func (s *snapshot) leaf(t *tree, key []byte) (leaf *page, after []byte, err error) {
+func (s *Snapshot) leaf(t *Bucket, key []byte) (leaf *Page, after []byte, err error) {
 	if t.inline != nil {
 		return t.inline, nil, nil
 	}
@@ -244,23 +244,23 @@ func (s *snapshot) leaf(t *tree, key []byte) (leaf *page, after []byte, err erro
 		if p.leaf {
 			return p, after, nil
 		}
-		i := p.find(key)
-		if i+1 < len(p.elements) {
-			after = p.elements[i+1].key
+		i := p.Find(key)
+		if i+1 < len(p.Elements) {
+			after = p.Elements[i+1].Key
 		}
-		low, via, id = p.elements[i].key, id<<16|uint64(i), p.elements[i].child
+		low, via, id = p.Elements[i].Key, id<<16|uint64(i), p.Elements[i].child
 	}
-	return nil, after, s.corrupt("page %d: over %d pages above it", id, deepest)
+	return nil, after, s.Corrupt("page %d: over %d pages above it", id, deepest)
 }
 
-// value returns what a bucket has under key, or nil.
-func (s *snapshot) value(bucket, key []byte) ([]byte, error) {
-	leaf, _, err := s.leafOf(bucket, key)
-	if err != nil || leaf == nil || len(leaf.elements) == 0 {
+// Value returns what a bucket has under key, or nil.
+func (s *Snapshot) Value(bucket, key []byte) ([]byte, error) {
+	leaf, _, err := s.LeafOf(bucket, key)
+	if err != nil || leaf == nil || len(leaf.Elements) == 0 {
 		return nil, err
 	}
-	if e := leaf.elements[leaf.find(key)]; bytes.Equal(e.key, key) {
-		return e.value, nil
+	if e := leaf.Elements[leaf.Find(key)]; bytes.Equal(e.Key, key) {
+		return e.Value, nil
 	}
 	return nil, nil
 }

@@ -1,4 +1,4 @@
-package wal
+package boltpage
 
 import (
 	"context"
@@ -38,39 +38,39 @@ const (
 	smallestPage = 1 << 10
 	largestPage  = 1 << 24
 
-	// soundFor is how long a read of a file that is being written is tried again.
-	soundFor = 20 * time.Second
+	// SoundFor is how long a read of a file that is being written is tried again.
+	SoundFor = 20 * time.Second
 
 	metaLooks = 10
 	metaPause = 5 * time.Millisecond
 )
 
-// boltFile is a bbolt file that is open for reading.
-type boltFile struct {
+// File is a bbolt file that is open for reading.
+type File struct {
 	f        *os.File
-	path     string
-	faults   pageFaults
+	Path     string
+	faults   Faults
 	pageSize int64
 	mapped   []byte    // the whole file, if it is mapped
-	last     *snapshot // the newest one that was still sound when it was last looked at
+	last     *Snapshot // the newest one that was still sound when it was last looked at
 }
 
-// metas is what the two meta pages hold; a file that is too short leaves zeros.
-type metas [2][metaLength]byte
+// Metas is what the two meta pages hold; a file that is too short leaves zeros.
+type Metas [2][metaLength]byte
 
-// snapshot is the file as one transaction left it.
-type snapshot struct {
-	file  *boltFile
-	metas metas
+// Snapshot is the file as one transaction left it.
+type Snapshot struct {
+	file  *File
+	metas Metas
 	root  uint64 // the page where the bucket of buckets begins
 	end   uint64
 
-	branches map[uint64]*page
+	branches map[uint64]*Page
 	owners   map[uint64]uint64 // which element refers to a page
 }
 
-// pageFaults makes the errors of a file: its user decides which types they have.
-type pageFaults interface {
+// Faults makes the errors of a file: its user decides which types they have.
+type Faults interface {
 	// Corrupt returns the error of content that bbolt did not write so.
 	Corrupt(file, reason string) error
 	// Unread returns the error of a read of a part of the file that failed with err.
@@ -79,13 +79,13 @@ type pageFaults interface {
 	Later(file string, got, known uint64) error
 }
 
-// openPages opens the file for reading. It neither locks nor maps it.
-func openPages(path string, faults pageFaults) (*boltFile, error) {
+// Open opens the file for reading. It neither locks nor maps it.
+func Open(path string, faults Faults) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open segment: %w", err)
 	}
-	file := &boltFile{f: f, path: path, faults: faults}
+	file := &File{f: f, Path: path, faults: faults}
 	for range 3 { // one of the meta pages may be half written at any time, and then the other
 		if file.pageSize, err = file.findPageSize(); err == nil {
 			return file, nil
@@ -94,43 +94,43 @@ func openPages(path string, faults pageFaults) (*boltFile, error) {
 	return nil, errors.Join(err, f.Close())
 }
 
-// viewSnapshot opens the file, calls read with a snapshot of it, and closes it.
-func viewSnapshot(path string, faults pageFaults, read func(s *snapshot) error) (err error) {
-	f, err := openPages(path, faults)
+// View opens the file, calls read with a snapshot of it, and closes it.
+func View(path string, faults Faults, read func(s *Snapshot) error) (err error) {
+	f, err := Open(path, faults)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	s, err := f.snapshot()
+	defer func() { err = errors.Join(err, f.Close()) }()
+	s, err := f.Snapshot()
 	if err != nil {
 		return err
 	}
 	return read(s)
 }
 
-// mapWhole maps the file, whose pages are from here on those of the map: they are not copied, and reading them
+// Map maps the file, whose pages are from here on those of the map: they are not copied, and reading them
 // may be a memory fault. It must not become longer, and nothing of a page may be used after close. The file needs no
 // descriptor any more.
-func (f *boltFile) mapWhole() error {
+func (f *File) Map() error {
 	st, err := f.f.Stat()
 	if err != nil {
 		return fmt.Errorf("map segment: %w", err)
 	}
 	if f.mapped, err = disk.Map(f.f, st.Size()); err != nil {
-		return fmt.Errorf("map %s of %d bytes: %w", f.path, st.Size(), err)
+		return fmt.Errorf("map %s of %d bytes: %w", f.Path, st.Size(), err)
 	}
 	err = f.f.Close()
 	f.f = nil
 	return err
 }
 
-// base returns the address of the map, 0 when there is none.
-func (f *boltFile) base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(f.mapped))) }
+// Base returns the address of the map, 0 when there is none.
+func (f *File) Base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(f.mapped))) }
 
-// mappedLength returns the length of the map, 0 when there is none.
-func (f *boltFile) mappedLength() int64 { return int64(len(f.mapped)) }
+// MappedLength returns the length of the map, 0 when there is none.
+func (f *File) MappedLength() int64 { return int64(len(f.mapped)) }
 
-func (f *boltFile) close() error {
+func (f *File) Close() error {
 	var err error
 	if f.mapped != nil {
 		err = disk.Unmap(f.mapped)
@@ -142,14 +142,14 @@ func (f *boltFile) close() error {
 	return err
 }
 
-func (f *boltFile) unread(part string, err error) error { return f.faults.Unread(f.path, part, err) }
+func (f *File) unread(part string, err error) error { return f.faults.Unread(f.Path, part, err) }
 
-func (f *boltFile) corrupt(format string, args ...any) error {
-	return f.faults.Corrupt(f.path, fmt.Sprintf(format, args...))
+func (f *File) corrupt(format string, args ...any) error {
+	return f.faults.Corrupt(f.Path, fmt.Sprintf(format, args...))
 }
 
 // findPageSize asks the first meta page, or the second wherever that may be.
-func (f *boltFile) findPageSize() (int64, error) {
+func (f *File) findPageSize() (int64, error) {
 	var m [metaLength]byte
 	for at := int64(0); at <= largestPage; at = max(2*at, smallestPage) {
 		if err := f.readMeta(&m, at); err != nil {
@@ -157,7 +157,7 @@ func (f *boltFile) findPageSize() (int64, error) {
 		}
 		if metaFault(&m) == errBoltVersion {
 			if got := uint64(binary.NativeEndian.Uint32(m[4:])); got > boltVersion {
-				return 0, f.faults.Later(f.path, got, boltVersion)
+				return 0, f.faults.Later(f.Path, got, boltVersion)
 			}
 		}
 		size := int64(binary.NativeEndian.Uint32(m[metaPageSize:]))
@@ -168,7 +168,7 @@ func (f *boltFile) findPageSize() (int64, error) {
 	return 0, f.corrupt("no meta page is valid")
 }
 
-func (f *boltFile) readMeta(m *[metaLength]byte, page int64) error {
+func (f *File) readMeta(m *[metaLength]byte, page int64) error {
 	*m = [metaLength]byte{}
 	if f.mapped != nil {
 		copy(m[:], f.mapped[min(page+pageHeader, int64(len(f.mapped))):])
@@ -180,7 +180,7 @@ func (f *boltFile) readMeta(m *[metaLength]byte, page int64) error {
 	return nil
 }
 
-func (f *boltFile) readMetas() (m metas, err error) {
+func (f *File) ReadMetas() (m Metas, err error) {
 	return m, errors.Join(f.readMeta(&m[0], 0), f.readMeta(&m[1], f.pageSize))
 }
 
@@ -200,11 +200,11 @@ func metaFault(m *[metaLength]byte) string {
 
 const errBoltVersion = "another version of bbolt's format"
 
-// metaDamage returns what is wrong with one of the two meta pages. A write may be under way: what is
+// CheckMetas returns what is wrong with one of the two meta pages. A write may be under way: what is
 // wrong must stay so.
-func (f *boltFile) metaDamage(ctx context.Context) error {
+func (f *File) CheckMetas(ctx context.Context) error {
 	for range metaLooks {
-		m, err := f.readMetas()
+		m, err := f.ReadMetas()
 		if err != nil {
 			return err
 		}
@@ -220,13 +220,13 @@ func (f *boltFile) metaDamage(ctx context.Context) error {
 	return f.corrupt("one of the two meta pages is not valid; the last commit may be missing")
 }
 
-// snapshot begins to read what the newest transaction left.
-func (f *boltFile) snapshot() (*snapshot, error) {
-	m, err := f.readMetas()
+// Snapshot begins to read what the newest transaction left.
+func (f *File) Snapshot() (*Snapshot, error) {
+	m, err := f.ReadMetas()
 	if err != nil {
 		return nil, err
 	}
-	s := &snapshot{file: f, metas: m, branches: make(map[uint64]*page), owners: make(map[uint64]uint64)}
+	s := &Snapshot{file: f, metas: m, branches: make(map[uint64]*Page), owners: make(map[uint64]uint64)}
 	newest := uint64(0)
 	for i := range m {
 		if metaFault(&m[i]) != "" {
@@ -244,22 +244,22 @@ func (f *boltFile) snapshot() (*snapshot, error) {
 	return s, nil
 }
 
-// oneMeta reports whether one of the two meta pages is not valid, so that the last commit may be missing.
-func (s *snapshot) oneMeta() bool {
+// OneMeta reports whether one of the two meta pages is not valid, so that the last commit may be missing.
+func (s *Snapshot) OneMeta() bool {
 	return metaFault(&s.metas[0]) != "" || metaFault(&s.metas[1]) != ""
 }
 
 // holds tells whether nothing was committed since the snapshot began, so that what was read is sound.
-func (s *snapshot) holds() bool {
-	m, err := s.file.readMetas()
+func (s *Snapshot) holds() bool {
+	m, err := s.file.ReadMetas()
 	return err != nil || m == s.metas
 }
 
-// try runs read on a snapshot. held is false when what it found, and its error, mean nothing.
-func (f *boltFile) try(read func(*snapshot) error) (held bool, err error) {
+// Try runs read on a snapshot. held is false when what it found, and its error, mean nothing.
+func (f *File) Try(read func(*Snapshot) error) (held bool, err error) {
 	s := f.last
 	if f.last = nil; s == nil {
-		s, err = f.snapshot()
+		s, err = f.Snapshot()
 	}
 	if s == nil {
 		return true, err
@@ -273,23 +273,23 @@ func (f *boltFile) try(read func(*snapshot) error) (held bool, err error) {
 	return held, err
 }
 
-// sound runs read, again and again until the snapshot still held when it ended. So read may run more
+// Sound runs read, again and again until the snapshot still held when it ended. So read may run more
 // than once, should read little, and its result counts only when sound returns.
-func (f *boltFile) sound(ctx context.Context, read func(*snapshot) error) error {
-	for giveUp := time.Now().Add(soundFor); ; {
-		held, err := f.try(read)
+func (f *File) Sound(ctx context.Context, read func(*Snapshot) error) error {
+	for giveUp := time.Now().Add(SoundFor); ; {
+		held, err := f.Try(read)
 		if held {
 			return err
 		}
-		if err := f.tired(ctx, giveUp); err != nil {
+		if err := f.Expired(ctx, giveUp); err != nil {
 			return err
 		}
 	}
 }
 
-func (f *boltFile) tired(ctx context.Context, giveUp time.Time) error {
+func (f *File) Expired(ctx context.Context, giveUp time.Time) error {
 	if time.Now().After(giveUp) {
-		return fmt.Errorf("read %s: it is written faster than it can be read, tried for %s", f.path, soundFor)
+		return fmt.Errorf("read %s: it is written faster than it can be read, tried for %s", f.Path, SoundFor)
 	}
 	return ctx.Err()
 }

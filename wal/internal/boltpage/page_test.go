@@ -1,4 +1,4 @@
-package wal
+package boltpage
 
 import "testing"
 
@@ -13,11 +13,11 @@ func FuzzPage(f *testing.F) {
 		if fault != "" {
 			return
 		}
-		if p.used > len(b) || !p.leaf && len(p.elements) == 0 {
-			t.Errorf("got %d bytes in use and %d elements on a page of %d bytes", p.used, len(p.elements), len(b))
+		if p.used > len(b) || !p.leaf && len(p.Elements) == 0 {
+			t.Errorf("got %d bytes in use and %d elements on a page of %d bytes", p.used, len(p.Elements), len(b))
 		}
-		for i, e := range p.elements {
-			if got := p.find(e.key); got != i {
+		for i, e := range p.Elements {
+			if got := p.Find(e.Key); got != i {
 				t.Errorf("found element %d at %d", i, got)
 			}
 		}
