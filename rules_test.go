@@ -39,6 +39,12 @@ var onlyIn = map[string][]string{
 	"go.etcd.io/bbolt":         {"wal"},
 }
 
+// arrows are the own packages that a package may import, in folders whose packages have an order of their own.
+var arrows = map[string][]string{
+	"wal/internal/disk":     nil,
+	"wal/internal/boltpage": {"wal/internal/disk"},
+}
+
 func TestImportsFollowTheArrows(t *testing.T) {
 	for name, file := range sources(t, parser.ImportsOnly) {
 		for _, spec := range file.Imports {
@@ -67,6 +73,9 @@ func importFault(folder, imported string) string {
 		if slices.Index(layers, to) < slices.Index(layers, top) {
 			return "the arrow points from " + to + " to " + top
 		}
+		if may, ordered := arrows[folder]; ordered && !slices.Contains(may, own) {
+			return folder + " may import only " + strings.Join(may, " and ")
+		}
 	}
 	return ""
 }
@@ -79,6 +88,7 @@ func TestImportRulesFindFaults(t *testing.T) {
 		{"wal", "go.etcd.io/bbolt", false}, {"wal", module + "shipper", true}, {"wal", "google.golang.org/grpc/codes", true},
 		{"shipper/sink", "github.com/aws/smithy-go", false}, {"shipper/sink", module + "agent", true}, {"shipper", "go.etcd.io/bbolt", true},
 		{"agent/config", "github.com/hashicorp/hcl/v2", false}, {"agent/ingest", "github.com/hashicorp/hcl/v2", true},
+		{"wal/internal/boltpage", module + "wal/internal/disk", false}, {"wal/internal/boltpage", module + "wal", true}, {"wal/internal/boltpage", "go.etcd.io/bbolt", true},
 		{"agent/ingest", module + "wal", false}, {"agent", module + "cmd/standpipe", true}, {"proto", module + "wal", true},
 		{"wal", module + "test/testkit", true}, {"client", module + "proto/standpipe/v1", false}, {"client", module + "wal", true}, {"agent", module + "client", true},
 		{"test/fakeaws", module + "shipper/sink", false}, {"shipper/sink", module + "test/fakeaws", true}, {"cmd/standpipe", module + "test/fakeaws", true},

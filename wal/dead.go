@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
@@ -206,7 +207,7 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	if tooLong(err) {
 		return err
 	}
-	if !disk.WriteFoundNoSpace(err) || metaHolds(d.file, d.db.Info().PageSize, id) {
+	if !disk.WriteFoundNoSpace(err) || boltpage.Reached(d.file, d.db.Info().PageSize, id) {
 		d.failed = fmt.Errorf("wal: %s: a commit failed, and none is tried after it: %w", d.path, err)
 		return d.failed
 	}

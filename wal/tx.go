@@ -1,16 +1,15 @@
 package wal
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
@@ -31,7 +30,7 @@ func (s *segmentFile) update(f func(tx *bolt.Tx) error) (err error) {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return &commitError{err: err, harmless: tooLong(err) || disk.WriteFoundNoSpace(err) && !metaHolds(s.file, s.db.Info().PageSize, uint64(id))}
+		return &commitError{err: err, harmless: tooLong(err) || disk.WriteFoundNoSpace(err) && !boltpage.Reached(s.file, s.db.Info().PageSize, uint64(id))}
 	}
 	return s.measure()
 }
@@ -76,25 +75,3 @@ func (e *commitError) Unwrap() error { return e.err }
 
 // tooLong reports whether a commit would have made the file longer than limitTo allows. bbolt finds out before it writes.
 func tooLong(err error) bool { return errors.Is(err, berrors.ErrMaxSizeReached) }
-
-// metaHolds tells whether a meta page of the file names the transaction, or one after it, or can't
-// be read: whether the transaction may have been stored.
-func metaHolds(file io.ReaderAt, pageSize int, txid uint64) bool {
-	latest, err := latestTx(file, int64(pageSize))
-	return err != nil || latest >= txid
-}
-
-// latestTx reads the newer of a bbolt file's two meta pages' transaction ids (go.etcd.io/bbolt
-// v1.5, internal/common: a page header of 16 bytes, then the meta with txid at 48).
-func latestTx(file io.ReaderAt, pageSize int64) (uint64, error) {
-	const txidAt = 16 + 48
-	var latest uint64
-	var b [8]byte
-	for page := range int64(2) {
-		if _, err := file.ReadAt(b[:], page*pageSize+txidAt); err != nil {
-			return 0, fmt.Errorf("read meta page %d: %w", page, err)
-		}
-		latest = max(latest, binary.NativeEndian.Uint64(b[:]))
-	}
-	return latest, nil
-}

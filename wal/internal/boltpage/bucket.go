@@ -3,10 +3,10 @@ package boltpage
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 )
 
-// LeafOf returns the leaf of a bucket where key is, or would be; of the bucket of buckets when name
-// is nil. leaf is nil when there is no such bucket. after: see snapshot.leaf.
+// LeafOf is Snapshot.LeafOf, repeated until it is sound.
 func (f *File) LeafOf(ctx context.Context, name, key []byte) (leaf *Page, after []byte, err error) {
 	err = f.Sound(ctx, func(s *Snapshot) (err error) {
 		leaf, after, err = s.LeafOf(name, key)
@@ -15,6 +15,9 @@ func (f *File) LeafOf(ctx context.Context, name, key []byte) (leaf *Page, after 
 	return leaf, after, err
 }
 
+// LeafOf returns the leaf of a bucket where key is, or would be. A nil name is the bucket of buckets. leaf is nil when there
+// is no such bucket. after is the first key beyond the leaf, nil when the leaf is the last. after is good also with an
+// error: the part that cannot be read ends there.
 func (s *Snapshot) LeafOf(name, key []byte) (leaf *Page, after []byte, err error) {
 	t := &Bucket{root: s.root}
 	if name != nil {
@@ -45,6 +48,7 @@ func (f *File) Elements(ctx context.Context, name, prefix []byte, visit func(e E
 	}
 }
 
+// VisitFrom calls visit for the elements of a leaf from key on whose keys begin with prefix.
 func VisitFrom(leaf *Page, key, prefix []byte, visit func(e Element) error) error {
 	if leaf == nil {
 		return nil
@@ -58,4 +62,81 @@ func VisitFrom(leaf *Page, key, prefix []byte, visit func(e Element) error) erro
 		}
 	}
 	return nil
+}
+
+// Bucket is a bucket of the file.
+type Bucket struct {
+	root   uint64
+	via    uint64
+	inline *Page // a small bucket, which lies in its parent's page
+	// Sequence is the bucket's; of the blocks, the number of the last one, or 0 if nobody noted it.
+	Sequence uint64
+}
+
+// Bucket returns the bucket of that name, or nil.
+func (s *Snapshot) Bucket(name []byte) (*Bucket, error) {
+	leaf, _, err := s.leaf(&Bucket{root: s.root}, name)
+	if err != nil || len(leaf.Elements) == 0 {
+		return nil, err
+	}
+	i := leaf.Find(name)
+	e := leaf.Elements[i]
+	if !bytes.Equal(e.Key, name) {
+		return nil, nil
+	}
+	if !e.Bucket || len(e.Value) < bucketHeader {
+		return nil, s.Corrupt("page %d: %q is no bucket", leaf.id, name)
+	}
+	t, fault := innerTree(leaf, i)
+	if fault != "" {
+		return nil, s.Corrupt("page %d: the bucket %q in it is no leaf; %s", leaf.id, name, fault)
+	}
+	return t, nil
+}
+
+// innerTree returns the bucket that an element of a leaf stands for.
+func innerTree(leaf *Page, i int) (t *Bucket, fault string) {
+	e := leaf.Elements[i]
+	t = &Bucket{root: binary.NativeEndian.Uint64(e.Value), via: leaf.id<<16 | uint64(i), Sequence: binary.NativeEndian.Uint64(e.Value[8:])}
+	if t.root == 0 {
+		if t.inline, fault = parsePage(leaf.id, e.Value[bucketHeader:]); fault == "" && !t.inline.leaf {
+			fault = "it is a branch"
+		}
+	}
+	return t, fault
+}
+
+// leaf is LeafOf for a bucket.
+func (s *Snapshot) leaf(t *Bucket, key []byte) (leaf *Page, after []byte, err error) {
+	if t.inline != nil {
+		return t.inline, nil, nil
+	}
+	id, via, low := t.root, t.via, []byte(nil)
+	for range deepest {
+		p, err := s.pageWithin(id, via, low, after)
+		if err != nil {
+			return nil, after, err
+		}
+		if p.leaf {
+			return p, after, nil
+		}
+		i := p.Find(key)
+		if i+1 < len(p.Elements) {
+			after = p.Elements[i+1].Key
+		}
+		low, via, id = p.Elements[i].Key, id<<16|uint64(i), p.Elements[i].child
+	}
+	return nil, after, s.Corrupt("page %d: over %d pages above it", id, deepest)
+}
+
+// Value returns the value of key in a bucket, or nil.
+func (s *Snapshot) Value(bucket, key []byte) ([]byte, error) {
+	leaf, _, err := s.LeafOf(bucket, key)
+	if err != nil || leaf == nil || len(leaf.Elements) == 0 {
+		return nil, err
+	}
+	if e := leaf.Elements[leaf.Find(key)]; bytes.Equal(e.Key, key) {
+		return e.Value, nil
+	}
+	return nil, nil
 }

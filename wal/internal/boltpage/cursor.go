@@ -8,21 +8,24 @@ import (
 // Cursor returns a cursor of the bucket.
 func (s *Snapshot) Cursor(t *Bucket) *Cursor { return &Cursor{snapshot: s, tree: t} }
 
-// Cursor walks a bucket's pages. A page that cannot be read is a panic with its error, as it is in a cursor of bbolt.
+// Cursor walks a bucket's entries, as a cursor of bbolt does. A page that cannot be read is a panic with the error of the
+// file's Faults. The caller recovers.
 type Cursor struct {
 	snapshot *Snapshot
 	tree     *Bucket
-	leaf     *Page  // the last that was looked at; nil: none was
-	i        int    // where in it
-	after    []byte // what lies beyond it begins there; nil: nothing does
+	leaf     *Page  // the current one; nil: none yet
+	i        int    // the current element in it
+	after    []byte // the first key beyond the leaf; nil: it is the last
 }
 
+// Seek moves to the first entry at or beyond key, and returns it; nil: there is none.
 func (c *Cursor) Seek(key []byte) (k, v []byte) {
 	c.turn(key)
 	c.i = sort.Search(len(c.leaf.Elements), func(i int) bool { return bytes.Compare(c.leaf.Elements[i].Key, key) >= 0 })
 	return c.entry()
 }
 
+// Next moves to the next entry, or to the first of all, and returns it; nil: there is none.
 func (c *Cursor) Next() (k, v []byte) {
 	if c.leaf == nil {
 		return c.Seek(nil)
@@ -31,6 +34,7 @@ func (c *Cursor) Next() (k, v []byte) {
 	return c.entry()
 }
 
+// Floor moves to the last entry whose key is not above key, and returns it; nil: there is none.
 func (c *Cursor) Floor(key []byte) (k, v []byte) {
 	c.turn(key)
 	if c.i = c.leaf.Find(key); c.i < len(c.leaf.Elements) && bytes.Compare(c.leaf.Elements[c.i].Key, key) > 0 {
@@ -39,7 +43,7 @@ func (c *Cursor) Floor(key []byte) (k, v []byte) {
 	return c.entry()
 }
 
-// turn goes to the leaf where key is, or would be.
+// turn moves to the leaf where key is, or would be.
 func (c *Cursor) turn(key []byte) {
 	if c.leaf != nil && len(c.leaf.Elements) > 0 && bytes.Compare(key, c.leaf.Elements[0].Key) >= 0 && (c.after == nil || bytes.Compare(key, c.after) < 0) {
 		return
@@ -50,7 +54,7 @@ func (c *Cursor) turn(key []byte) {
 	}
 }
 
-// entry returns the entry at i, or the first of the leaves after this one.
+// entry returns the entry at i, or the first one of the leaves behind.
 func (c *Cursor) entry() (k, v []byte) {
 	for c.i >= len(c.leaf.Elements) {
 		if c.after == nil {

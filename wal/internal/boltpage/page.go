@@ -20,7 +20,7 @@ const (
 	deepest = 32 // levels of pages; a tree that has more goes in circles
 )
 
-// Page is a copy of a bbolt page with all that follows it.
+// Page is a page of the file with those that continue it.
 type Page struct {
 	id       uint64
 	leaf     bool
@@ -28,14 +28,14 @@ type Page struct {
 	Elements []Element // ascending by key
 }
 
-// Element is an entry of a page.
+// Element is an entry of a page. Its key and value lie in the page's bytes.
 type Element struct {
 	Key, Value []byte
 	child      uint64 // of a branch
 	Bucket     bool   // of a leaf: value is a bucket's header
 }
 
-// Corrupt returns the error of content that is not as it should be, in the sense of the file's user.
+// Corrupt returns an error of the file's Faults for damaged content.
 func (s *Snapshot) Corrupt(format string, args ...any) error { return s.file.corrupt(format, args...) }
 
 // page reads the page that the element via refers to.
@@ -72,8 +72,7 @@ func (s *Snapshot) pageWithin(id, via uint64, low, after []byte) (*Page, error) 
 	return p, nil
 }
 
-// extent returns how many bytes the page and those that continue it have: bbolt takes no more than
-// the elements need.
+// extent returns the length of the page with those that continue it: bbolt takes as many as the elements need.
 func (p *Page) extent(pageSize int64) int64 {
 	return (int64(p.used) + pageSize - 1) / pageSize * pageSize
 }
@@ -90,7 +89,7 @@ func (s *Snapshot) read(id uint64) ([]byte, error) {
 		return nil, err
 	}
 	if got := binary.NativeEndian.Uint64(buf); got != id {
-		return nil, s.Corrupt("page %d: it says that it is page %d", id, got)
+		return nil, s.Corrupt("page %d: header has page id %d", id, got)
 	}
 	more := uint64(binary.NativeEndian.Uint32(buf[12:]))
 	if more == 0 {
@@ -102,7 +101,7 @@ func (s *Snapshot) read(id uint64) ([]byte, error) {
 	return s.bytes(buf, id, 1+more)
 }
 
-// bytes returns those of n pages from id on, of which it has some already.
+// bytes returns the bytes of n pages from id on; have is the beginning of them.
 func (s *Snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	from, size := int64(id)*s.file.pageSize, int64(n)*s.file.pageSize
 	if mapped := s.file.mapped; mapped != nil {
@@ -122,7 +121,7 @@ func (s *Snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	return buf, nil
 }
 
-// own notes that the n pages from id on are reached by way of the element via, and no other.
+// own notes that the element via refers to the n pages from id on. It fails when another element does too.
 func (s *Snapshot) own(id, n, via uint64) error {
 	for i := range n {
 		if owner, taken := s.owners[id+i]; taken && owner != via {
@@ -133,7 +132,7 @@ func (s *Snapshot) own(id, n, via uint64) error {
 	return nil
 }
 
-// parsePage trusts nothing.
+// parsePage decodes a page. buf may hold anything.
 func parsePage(id uint64, buf []byte) (p *Page, fault string) {
 	if len(buf) < pageHeader {
 		return nil, "shorter than a page's header"
@@ -185,82 +184,4 @@ func parseElement(b []byte, leaf bool) (e Element, begin, end int) {
 // Find returns the last element whose key is not above key, or the first.
 func (p *Page) Find(key []byte) int {
 	return max(0, sort.Search(len(p.Elements), func(i int) bool { return bytes.Compare(p.Elements[i].Key, key) > 0 })-1)
-}
-
-// Bucket is a bucket.
-type Bucket struct {
-	root   uint64
-	via    uint64
-	inline *Page // a small bucket, which lies in its parent's page
-	// Sequence is the bucket's; of the blocks, the number of the last one, or 0 if nobody noted it.
-	Sequence uint64
-}
-
-// Bucket returns the bucket of that name, or nil.
-func (s *Snapshot) Bucket(name []byte) (*Bucket, error) {
-	leaf, _, err := s.leaf(&Bucket{root: s.root}, name)
-	if err != nil || len(leaf.Elements) == 0 {
-		return nil, err
-	}
-	i := leaf.Find(name)
-	e := leaf.Elements[i]
-	if !bytes.Equal(e.Key, name) {
-		return nil, nil
-	}
-	if !e.Bucket || len(e.Value) < bucketHeader {
-		return nil, s.Corrupt("page %d: %q is no bucket", leaf.id, name)
-	}
-	t, fault := innerTree(leaf, i)
-	if fault != "" {
-		return nil, s.Corrupt("page %d: the bucket %q in it is no leaf; %s", leaf.id, name, fault)
-	}
-	return t, nil
-}
-
-// innerTree returns the bucket that an element of a leaf stands for.
-func innerTree(leaf *Page, i int) (t *Bucket, fault string) {
-	e := leaf.Elements[i]
-	t = &Bucket{root: binary.NativeEndian.Uint64(e.Value), via: leaf.id<<16 | uint64(i), Sequence: binary.NativeEndian.Uint64(e.Value[8:])}
-	if t.root == 0 {
-		if t.inline, fault = parsePage(leaf.id, e.Value[bucketHeader:]); fault == "" && !t.inline.leaf {
-			fault = "it is a branch"
-		}
-	}
-	return t, fault
-}
-
-// leaf returns the leaf of t where key is, or would be, and the first key beyond that leaf; nil
-// when the leaf is the last. after is good also with an error: what can't be read ends there.
-func (s *Snapshot) leaf(t *Bucket, key []byte) (leaf *Page, after []byte, err error) {
-	if t.inline != nil {
-		return t.inline, nil, nil
-	}
-	id, via, low := t.root, t.via, []byte(nil)
-	for range deepest {
-		p, err := s.pageWithin(id, via, low, after)
-		if err != nil {
-			return nil, after, err
-		}
-		if p.leaf {
-			return p, after, nil
-		}
-		i := p.Find(key)
-		if i+1 < len(p.Elements) {
-			after = p.Elements[i+1].Key
-		}
-		low, via, id = p.Elements[i].Key, id<<16|uint64(i), p.Elements[i].child
-	}
-	return nil, after, s.Corrupt("page %d: over %d pages above it", id, deepest)
-}
-
-// Value returns what a bucket has under key, or nil.
-func (s *Snapshot) Value(bucket, key []byte) ([]byte, error) {
-	leaf, _, err := s.LeafOf(bucket, key)
-	if err != nil || leaf == nil || len(leaf.Elements) == 0 {
-		return nil, err
-	}
-	if e := leaf.Elements[leaf.Find(key)]; bytes.Equal(e.Key, key) {
-		return e.Value, nil
-	}
-	return nil, nil
 }

@@ -1,24 +1,26 @@
-package wal
+package boltpage_test
 
 import (
 	"bytes"
 	"encoding/binary"
 	"testing"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
 // A commit that failed counts as harmless only if no meta page names it or a later one, and both can be read.
-func TestCommit_IsHarmlessOnlyWithoutItsMetaPage(t *testing.T) {
+func TestReached_CountsUnreadMetaPages(t *testing.T) {
 	const size = 4096
 	file := make([]byte, 2*size)
 	for page, tx := range []uint64{7, 8} {
 		binary.NativeEndian.PutUint64(file[page*size+16+48:], tx)
 	}
 	for tx, want := range map[uint64]bool{7: true, 8: true, 9: false} {
-		if got := metaHolds(bytes.NewReader(file), size, tx); got != want {
+		if got := boltpage.Reached(bytes.NewReader(file), size, tx); got != want {
 			t.Errorf("transaction %d of a file with 7 and 8: got %t, want %t", tx, got, want)
 		}
 	}
-	if !metaHolds(bytes.NewReader(file[:size]), size, 9) {
+	if !boltpage.Reached(bytes.NewReader(file[:size]), size, 9) {
 		t.Error("a file whose second meta page can't be read counts as one without the transaction")
 	}
 }
