@@ -29,7 +29,7 @@ func (c *committer) admitWaiting(g *commitGroup) {
 	clear(c.waiting[rest:])
 	c.waiting = c.waiting[:rest]
 	if c.full {
-		c.log.noteFull()
+		c.log.capacity.noteFull()
 		c.log.makeRoom()
 	}
 }
@@ -107,8 +107,8 @@ func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err erro
 // reserve returns how many bytes of the group's remaining room t needs. 0: t has to wait, for the next group or, when c.full
 // is set, for room in the log; an error: t is rejected. names is the number of bytes that t's new names add to the state.
 func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64, err error) {
-	if need := t.need(); need > c.log.capacity() {
-		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity())
+	if need := t.need(); need > c.log.capacity.largestAppend() {
+		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity.largestAppend())
 	}
 	need = t.need() + namesNeed*names + c.producers.need(t)
 	if g.need == 0 {
@@ -122,8 +122,8 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	case c.renew(need) && need <= c.room:
 		return need, nil
 	case c.log.opts.OnFull == Reject:
-		c.log.noteFull()
-		return 0, c.log.fullError(need)
+		c.log.capacity.noteFull()
+		return 0, c.log.capacity.fullError(need)
 	}
 	c.full = true
 	return 0, nil

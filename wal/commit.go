@@ -25,7 +25,7 @@ func (c *committer) commitNext() (more bool) {
 	c.admitWaiting(g)
 	if len(g.tickets) > 0 || g.checkpoint {
 		err := c.commit(g)
-		if g.checkpoint && c.log.fullSince.Load() != nil {
+		if g.checkpoint && c.log.capacity.fullSince.Load() != nil {
 			c.log.truncator.afterPass(func() {
 				c.passed.Store(true)
 				poke(c.wake)
@@ -44,7 +44,7 @@ func (c *committer) commit(g *commitGroup) error {
 
 	// Collect the cursors that moved, if a checkpoint is due. The log should not be left with a newest segment without a
 	// state, and the full segment before it is unlinked only once it has one: such commits begin it even without events.
-	g.begins = active.bare && (c.closed || g.checkpoint && l.fullSince.Load() != nil)
+	g.begins = active.bare && (c.closed || g.checkpoint && l.capacity.fullSince.Load() != nil)
 	if g.checkpoint {
 		c.collectCursors(g)
 	}
@@ -110,22 +110,22 @@ func (c *committer) prepare(g *commitGroup, active *segmentFile) error {
 		c.producers.trimRuns()
 	}
 	if g.need > 0 {
-		if err := l.allocate(active, g.need, sealAhead); err != nil {
+		if err := l.capacity.allocate(active, g.need, sealAhead); err != nil {
 			return &commitError{err: err, harmless: disk.Shortage(err)}
 		}
 	}
 	// The group may not take the room that is reserved for a checkpoint, the seal and the next segment.
-	size, least := l.limit(), int64(0)
+	size, least := l.capacity.limit(), int64(0)
 	if g.successor == nil {
 		size -= active.sealRoom()
 	}
 	if g.checkpoint {
-		least = l.checkpointRoom()
+		least = l.capacity.checkpointRoom()
 	} else if !active.bare {
-		size -= l.checkpointRoom()
+		size -= l.capacity.checkpointRoom()
 	}
 	if active.bare {
-		least += l.beginRoom()
+		least += l.capacity.beginRoom()
 	}
 	active.limitTo(size, least)
 	return nil
@@ -153,7 +153,7 @@ func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Durat
 		l.roll(active, g.successor)
 	}
 	if g.events > 0 {
-		l.noteRoom()
+		l.capacity.noteRoom()
 	}
 	if f := l.opts.OnCommit; f != nil && g.events > 0 {
 		f(CommitInfo{Events: g.events, Bytes: g.bytes(), Duration: took})
@@ -195,7 +195,7 @@ func (c *committer) abort(g *commitGroup, err error) error {
 			full.Shortage = ce.err
 		}
 		c.log.opts.Logger.Warn("commit rejected before anything of it was stored", "cause", full, "error", err)
-		c.log.noteFull()
+		c.log.capacity.noteFull()
 		c.due = time.Now().Add(CheckpointInterval)
 		return full
 	}

@@ -182,7 +182,7 @@ func (c *compactor) compact(seg *segmentFile) error {
 	}
 	defer c.copying.Store(0)
 	c.copying.Store(size) // from here on appends leave this room free
-	if size > c.log.copyRoom() && c.log.spareForCopy() < 0 {
+	if size > c.log.capacity.copyRoom() && c.log.capacity.spareForCopy() < 0 {
 		return errKept
 	}
 	path := seg.path + unfinishedSuffix

@@ -16,49 +16,49 @@ import (
 // Beyond deadRoom the file grows into free room of the log. A letter that does not fit is rejected.
 
 // maxDead is how long the file of the dead letters may become.
-func (l *Log) maxDead() int64 { return l.opts.MaxSize / 8 }
+func (c *capacity) maxDead() int64 { return c.log.opts.MaxSize / 8 }
 
 // deadRoom is kept free of appends for dead letters.
-func (l *Log) deadRoom() int64 { return min(l.opts.MaxSize/16, 4<<20) }
+func (c *capacity) deadRoom() int64 { return min(c.log.opts.MaxSize/16, 4<<20) }
 
 // deadHeld returns the bytes of MaxSize that are held for dead letters, whether they need them yet or not.
-func (l *Log) deadHeld() int64 { return max(l.dead.Load(), l.deadRoom()) }
+func (c *capacity) deadHeld() int64 { return max(c.dead.Load(), c.deadRoom()) }
 
 // countDead counts the file that was there before the log was opened, and removes the unfinished copy that a crash left.
 // Older releases had no bound. Bytes beyond the bound are not counted: they would block all appends until letters are
 // dropped.
-func (l *Log) countDead(path string) error {
+func (c *capacity) countDead(path string) error {
 	if err := disk.RemoveIfExists(path + unfinishedSuffix); err != nil {
 		return err
 	}
 	_, length, _ := disk.Sizes(path)
-	if length > l.maxDead() {
-		l.opts.Logger.Warn("dead letters over their limit; drop or requeue some, or raise max_size",
-			"file", path, "dead_bytes", length, "max_dead_bytes", l.maxDead())
+	if length > c.maxDead() {
+		c.log.opts.Logger.Warn("dead letters over their limit; drop or requeue some, or raise max_size",
+			"file", path, "dead_bytes", length, "max_dead_bytes", c.maxDead())
 	}
-	l.dead.Store(min(length, l.maxDead()))
+	c.dead.Store(min(length, c.maxDead()))
 	return nil
 }
 
 // holdDead lets dead letters occupy so many bytes. It reports whether there is room for them.
-func (l *Log) holdDead(bytes int64) bool {
-	if bytes <= l.deadHeld() {
-		l.dead.Store(bytes)
+func (c *capacity) holdDead(bytes int64) bool {
+	if bytes <= c.deadHeld() {
+		c.dead.Store(bytes)
 		return true
 	}
 	select {
-	case l.committer.leader <- struct{}{}: // the commit under way may use the room that there was
-		defer func() { <-l.committer.leader }()
-	case <-l.committer.done:
+	case c.log.committer.leader <- struct{}{}: // the commit under way may use the room that there was
+		defer func() { <-c.log.committer.leader }()
+	case <-c.log.committer.done:
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	active, used := l.newestLocked()
-	free := l.maxSegments() - l.aroundLocked() - l.owedLocked() - max(used+l.reserve(active), active.allocated.Load())
-	if bytes-l.deadHeld() > free-max(l.copyRoom()-l.compactor.copying.Load(), 0) {
+	c.log.mu.Lock()
+	defer c.log.mu.Unlock()
+	active, used := c.newestLocked()
+	free := c.maxSegments() - c.aroundLocked() - c.owedLocked() - max(used+c.reserve(active), active.allocated.Load())
+	if bytes-c.deadHeld() > free-max(c.copyRoom()-c.log.compactor.copying.Load(), 0) {
 		return false
 	}
-	l.dead.Store(bytes)
+	c.dead.Store(bytes)
 	return true
 }
 
@@ -67,12 +67,12 @@ func (d *DeadLetters) most() int64 {
 	if d.log == nil {
 		return math.MaxInt64 / 2
 	}
-	return d.log.maxDead()
+	return d.log.capacity.maxDead()
 }
 
 // hold is holdDead for a file of so many bytes and for the bytes beside it.
 func (d *DeadLetters) hold(length, beside int64) bool {
-	return d.log == nil || d.log.holdDead(min(length, d.most())+beside)
+	return d.log == nil || d.log.capacity.holdDead(min(length, d.most())+beside)
 }
 
 // letterPages returns the most bytes of pages that a letter of so many bytes takes.

@@ -49,6 +49,7 @@ type Log struct {
 	chores    *chores
 	truncator *truncator
 	compactor compactor
+	capacity  capacity
 
 	even       *evenClock
 	policyNews chan struct{} // holds one: there are other policies
@@ -64,14 +65,10 @@ type Log struct {
 	holds        uint64         // how often there was one; of mu
 	truncateSoon atomic.Bool    // something was not truncated while held
 
-	fullSince   atomic.Pointer[time.Time] // when room was last found wanting; nil: there is some
-	stateBytes  atomic.Int64              // pages that the state takes when it is written anew
-	cursorBytes atomic.Int64              // the part of it that is places
-	dead        atomic.Int64              // bytes that the file of the dead letters may occupy
-	volume      atomic.Int64              // bytes that the log has and could have on its file system, when that was last asked for
-	short       atomic.Bool               // that is not much more than the log has
-	moves       atomic.Uint64             // how often a place has moved
-	stateFull   noted                     // when a name was last rejected
+	stateBytes  atomic.Int64  // pages that the state takes when it is written anew
+	cursorBytes atomic.Int64  // the part of it that is places
+	moves       atomic.Uint64 // how often a place has moved
+	stateFull   noted         // when a name was last rejected
 	cursorsGone cursorsGone
 	born        signal // woken when another stream has an event
 
@@ -109,15 +106,15 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
-	l.compactor.log = l
-	if err := l.countDead(filepath.Join(o.Dir, deadName)); err != nil {
+	l.compactor.log, l.capacity.log = l, l
+	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
 	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
-	if l.space() < l.plenty() {
-		l.noteFull()
+	if l.capacity.space() < l.capacity.plenty() {
+		l.capacity.noteFull()
 	}
 	go l.chores.run()
 	go l.truncator.run()
@@ -239,15 +236,15 @@ func (l *Log) Stat() Stat {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return Stat{
-		Bytes: l.usedLocked(), MaxBytes: l.opts.MaxSize, Segments: len(l.segments),
+		Bytes: l.capacity.usedLocked(), MaxBytes: l.opts.MaxSize, Segments: len(l.segments),
 		StateBytes: l.stateBytes.Load(), MaxStateBytes: l.maxState(), StateFull: l.stateFull.since(time.Now(), stateFullFor),
-		DeadBytes: l.dead.Load(), MaxDeadBytes: l.maxDead(),
+		DeadBytes: l.capacity.dead.Load(), MaxDeadBytes: l.capacity.maxDead(),
 	}
 }
 
-func (l *Log) usedLocked() int64 {
-	active := l.segments[len(l.segments)-1]
-	return l.aroundLocked() + max(active.disk(), active.used.Load())
+func (c *capacity) usedLocked() int64 {
+	active := c.log.segments[len(c.log.segments)-1]
+	return c.aroundLocked() + max(active.disk(), active.used.Load())
 }
 
 func (l *Log) active() *segmentFile {

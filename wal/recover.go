@@ -470,7 +470,7 @@ func (r *recovery) resume() error {
 	if err := r.openNewest(); err != nil {
 		return err
 	}
-	if err := l.allocate(l.active(), 0, 0); err != nil && !disk.Shortage(err) {
+	if err := l.capacity.allocate(l.active(), 0, 0); err != nil && !disk.Shortage(err) {
 		return err
 	}
 	var err error

@@ -22,15 +22,15 @@ func (c *committer) renew(need int64) bool {
 		}
 	}
 	// The one before it stays until this one has begun.
-	if l.fullSince.Load() == nil {
-		l.noteFull()
+	if l.capacity.fullSince.Load() == nil {
+		l.capacity.noteFull()
 	}
 	if c.commit(&commitGroup{checkpoint: true}) != nil {
 		c.renewAgain = time.Now().Add(CheckpointInterval)
 		return false
 	}
 	c.barrier()
-	l.noteRoom()
+	l.capacity.noteRoom()
 	c.room = c.space()
 	return true
 }
@@ -39,7 +39,7 @@ func (c *committer) renew(need int64) bool {
 func (c *committer) spent(active *segmentFile, need int64) bool {
 	l := c.log
 	moves := l.moves.Load() + 1
-	if active.empty() || c.needed == moves || l.space()+active.used.Load()-l.beginRoom() < need {
+	if active.empty() || c.needed == moves || l.capacity.space()+active.used.Load()-l.capacity.beginRoom() < need {
 		return false
 	}
 	if !l.doneWith(active) {
@@ -51,8 +51,8 @@ func (c *committer) spent(active *segmentFile, need int64) bool {
 
 // renewIfFull renews a full log without an append that needs room: producers may send nothing until the log has room.
 func (c *committer) renewIfFull() {
-	if l := c.log; l.fullSince.Load() != nil && l.space() < l.plenty() {
-		c.renew(l.plenty())
+	if l := c.log; l.capacity.fullSince.Load() != nil && l.capacity.space() < l.capacity.plenty() {
+		c.renew(l.capacity.plenty())
 	}
 }
 

@@ -27,8 +27,8 @@ type nextSegment struct {
 // fullSegment is the length from which a segment is sealed: a volume that is smaller than MaxSize has four as well.
 func (l *Log) fullSegment() int64 {
 	size := l.opts.SegmentSize
-	if l.short.Load() {
-		size = min(size, max(l.volume.Load(), MinMaxSize)/4)
+	if l.capacity.short.Load() {
+		size = min(size, max(l.capacity.volume.Load(), MinMaxSize)/4)
 	}
 	return max(size, size/2+2*l.stateBytes.Load()) // so that a large state is written no more often than events
 }
@@ -41,19 +41,19 @@ func (l *Log) growth(size int64) int64 { return size + size/16 + min(16<<10, l.o
 // newest grows on until it is over. It also does while there would be no room for the one after the next.
 func (l *Log) successor(active *segmentFile, used int64) (*segmentFile, error) {
 	full := l.fullSegment()
-	if active.bare || used < full/2 && !l.short.Load() {
+	if active.bare || used < full/2 && !l.capacity.short.Load() {
 		return nil, nil
 	}
 	if l.coming == nil {
-		if max(used, active.allocated.Load())+l.reserve(active) > l.limit() {
+		if max(used, active.allocated.Load())+l.capacity.reserve(active) > l.capacity.limit() {
 			return nil, nil
 		}
 		l.coming = l.makeReady(active.seq + 1)
 	}
-	if used < full || used+active.sealRoom()+l.checkpointRoom()+l.beginRoom() > l.limit() {
+	if used < full || used+active.sealRoom()+l.capacity.checkpointRoom()+l.capacity.beginRoom() > l.capacity.limit() {
 		return nil, nil
 	}
-	seg, err := l.readyNext(l.checkpointRoom() + sealPages)
+	seg, err := l.readyNext(l.capacity.checkpointRoom() + sealPages)
 	if disk.Shortage(err) {
 		return nil, nil
 	}
@@ -68,7 +68,7 @@ func (l *Log) readyNext(more int64) (*segmentFile, error) {
 		l.coming = nil
 		return nil, err
 	}
-	if want := l.beginRoom() + more; want > max(seg.allocated.Load(), seg.length) {
+	if want := l.capacity.beginRoom() + more; want > max(seg.allocated.Load(), seg.length) {
 		err = seg.allocate(want)
 		l.mu.Lock()
 		seg.size = seg.disk()
@@ -134,7 +134,7 @@ func (l *Log) sealIfLarge() error {
 
 // seal ends the newest segment by itself, and makes next the newest. sealed is false when there was no space for it.
 func (l *Log) seal(active, next *segmentFile) (sealed bool, err error) {
-	active.limitTo(l.limit(), active.sealRoom())
+	active.limitTo(l.capacity.limit(), active.sealRoom())
 	err = active.update(func(tx *bolt.Tx) error { return active.writeSeal(tx, nil) })
 	var ce *commitError
 	if errors.As(err, &ce) && ce.harmless {
@@ -232,7 +232,7 @@ func (l *Log) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.Tx) 
 	if err != nil {
 		return err
 	}
-	return seg.allocate(l.beginRoom())
+	return seg.allocate(l.capacity.beginRoom())
 }
 
 // begin puts the log's state into a segment that holds nothing yet.

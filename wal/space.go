@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
@@ -28,41 +29,52 @@ import (
 // unlinked then, and the log has the room of an empty log again, however short the old one was. With the
 // state within maxState that is capacity at least.
 
+// capacity calculates the free bytes of the log: under MaxSize, and on the volume. Its methods take Log.mu; those that end
+// in Locked are called with Log.mu held.
+type capacity struct {
+	log *Log
+
+	fullSince atomic.Pointer[time.Time] // the last time an append found no room; nil: the log is not full
+	dead      atomic.Int64              // bytes that the file of dead letters may occupy
+	volume    atomic.Int64              // bytes that the log has and could have on its volume, at the last query
+	short     atomic.Bool               // the volume has little more than the log occupies
+}
+
 // retryAfter is how long a refused producer is told to wait.
 const retryAfter = time.Second
 
 // maxSegments returns the number of bytes that all segments together may occupy now.
-func (l *Log) maxSegments() int64 { return l.opts.MaxSize - l.deadHeld() }
+func (c *capacity) maxSegments() int64 { return c.log.opts.MaxSize - c.deadHeld() }
 
 // margin is kept free of appends.
-func (l *Log) margin() int64 { return min(1<<20, l.opts.MaxSize/16) }
+func (c *capacity) margin() int64 { return min(1<<20, c.log.opts.MaxSize/16) }
 
 // plenty is the room that a log has that is no longer full.
-func (l *Log) plenty() int64 { return min(1<<20, l.opts.MaxSize/6) }
+func (c *capacity) plenty() int64 { return min(1<<20, c.log.opts.MaxSize/6) }
 
 // step is by how much the newest segment is allocated ahead.
-func (l *Log) step() int64 { return min(max(l.opts.SegmentSize/16, 64<<10), 4<<20) }
+func (c *capacity) step() int64 { return min(max(c.log.opts.SegmentSize/16, 64<<10), 4<<20) }
 
 // copyRoom is kept free of appends for the copy of a segment that is rewritten: a log that is full of what
 // is mostly settled must be able to make room.
-func (l *Log) copyRoom() int64 { return min(l.opts.SegmentSize*3/4, l.opts.MaxSize/20) }
+func (c *capacity) copyRoom() int64 { return min(c.log.opts.SegmentSize*3/4, c.log.opts.MaxSize/20) }
 
 // capacity is the most that an append may take. It does not depend on the state: even with maxState there is room for
 // that much once all is settled.
-func (l *Log) capacity() int64 { return l.opts.MaxSize*3/5 - 2*emptySegment }
+func (c *capacity) largestAppend() int64 { return c.log.opts.MaxSize*3/5 - 2*emptySegment }
 
 // emptySegment is the most that a segment occupies before its first event, apart from the state.
 var emptySegment = int64(max(64<<10, 12*os.Getpagesize()))
 
 // beginRoom is the most that the next segment occupies once it has begun.
-func (l *Log) beginRoom() int64 {
-	state := l.stateBytes.Load()
+func (c *capacity) beginRoom() int64 {
+	state := c.log.stateBytes.Load()
 	return emptySegment + state + state/16
 }
 
 // checkpointRoom is the most that a checkpoint takes.
-func (l *Log) checkpointRoom() int64 {
-	places := l.cursorBytes.Load()
+func (c *capacity) checkpointRoom() int64 {
+	places := c.log.cursorBytes.Load()
 	return int64(4*os.Getpagesize()) + places + places/16
 }
 
@@ -70,65 +82,67 @@ func (l *Log) checkpointRoom() int64 {
 func (s *segmentFile) sealRoom() int64 { return s.indexSize()*9/8 + sealPages }
 
 // reserve is the room that stays allocated in the newest segment.
-func (l *Log) reserve(s *segmentFile) int64 { return l.checkpointRoom() + s.sealRoom() }
+func (c *capacity) reserve(s *segmentFile) int64 { return c.checkpointRoom() + s.sealRoom() }
 
 // space returns how many bytes appends may take up now, by MaxSize and by what the disk has left.
-func (l *Log) space() int64 { return min(l.spaceOfMax(), l.spaceOnDisk()) }
+func (c *capacity) space() int64 { return min(c.spaceOfMax(), c.spaceOnDisk()) }
 
-func (l *Log) spaceOfMax() int64 {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	active, used := l.newestLocked()
-	room := l.maxSegments() - l.aroundLocked() - l.owedLocked() - used - l.reserve(active)
-	if len(l.segments) > 1 {
-		room -= max(l.copyRoom()-l.compactor.copying.Load(), 0)
+func (c *capacity) spaceOfMax() int64 {
+	c.log.mu.RLock()
+	defer c.log.mu.RUnlock()
+	active, used := c.newestLocked()
+	room := c.maxSegments() - c.aroundLocked() - c.owedLocked() - used - c.reserve(active)
+	if len(c.log.segments) > 1 {
+		room -= max(c.copyRoom()-c.log.compactor.copying.Load(), 0)
 	}
-	if len(l.segments) > 1 || !active.empty() {
-		room -= l.margin()
+	if len(c.log.segments) > 1 || !active.empty() {
+		room -= c.margin()
 	}
-	return min(room, l.longest()-used)
+	return min(room, c.longest()-used)
 }
 
 // newestLocked returns the newest segment and the bytes that it uses, or will use as soon as it begins.
-func (l *Log) newestLocked() (s *segmentFile, used int64) {
-	s = l.segments[len(l.segments)-1]
+func (c *capacity) newestLocked() (s *segmentFile, used int64) {
+	s = c.log.segments[len(c.log.segments)-1]
 	used = s.used.Load()
 	if s.bare {
-		used = max(used, l.beginRoom())
+		used = max(used, c.beginRoom())
 	}
 	return s, used
 }
 
 // owedLocked returns the bytes that the next segment will occupy beyond those that it occupies now.
-func (l *Log) owedLocked() int64 {
-	owed := l.beginRoom()
-	if l.next != nil {
-		owed -= l.next.size
+func (c *capacity) owedLocked() int64 {
+	owed := c.beginRoom()
+	if c.log.next != nil {
+		owed -= c.log.next.size
 	}
 	return max(owed, 0)
 }
 
 // longest is how long the newest segment may become while no other can follow it: when it is lost, Open skips as many
 // offsets as a segment of SegmentSize and a commit can hold.
-func (l *Log) longest() int64 { return l.opts.SegmentSize + largestCommit + 2*l.stateBytes.Load() }
+func (c *capacity) longest() int64 {
+	return c.log.opts.SegmentSize + largestCommit + 2*c.log.stateBytes.Load()
+}
 
 // empty reports whether the segment, which is the newest, holds no event.
 func (s *segmentFile) empty() bool { return s.indexSize() == 0 }
 
-func (l *Log) spaceOnDisk() int64 {
-	free, err := disk.Free(l.dir)
+func (c *capacity) spaceOnDisk() int64 {
+	free, err := disk.Free(c.log.dir)
 	if err != nil {
 		return math.MaxInt64
 	}
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	active, used := l.newestLocked()
-	l.volume.Store(free + l.aroundLocked() + max(used, active.allocated.Load()))
+	c.log.mu.RLock()
+	defer c.log.mu.RUnlock()
+	active, used := c.newestLocked()
+	c.volume.Store(free + c.aroundLocked() + max(used, active.allocated.Load()))
 	ahead := active.allocated.Load() - used
 	if active.unallocated.Load() || ahead < 0 {
 		ahead = 0
 	}
-	return ahead + free - l.reserve(active) - l.owedLocked() - l.margin()
+	return ahead + free - c.reserve(active) - c.owedLocked() - c.margin()
 }
 
 // A disk that had plentyOnDisk is asked again only after lookPatience: asking took a fortieth of a commit. Should
@@ -140,13 +154,13 @@ const (
 
 // space is Log.space, of a moment ago when the disk has plenty.
 func (c *committer) space() int64 {
-	room := c.log.spaceOfMax()
+	room := c.log.capacity.spaceOfMax()
 	now := time.Now()
 	if now.Before(c.checkDisk) {
 		return room
 	}
-	disk := c.log.spaceOnDisk()
-	if c.log.short.Store(disk < plentyOnDisk); disk >= plentyOnDisk {
+	disk := c.log.capacity.spaceOnDisk()
+	if c.log.capacity.short.Store(disk < plentyOnDisk); disk >= plentyOnDisk {
 		c.checkDisk = now.Add(lookPatience)
 	}
 	return min(room, disk)
@@ -155,19 +169,19 @@ func (c *committer) space() int64 {
 // allocate makes sure that the newest segment has need bytes beyond its used ones, and the reserve, and that its map
 // can have room for them and for spare bytes more: bbolt, which maps it anew, can't go on when that fails. Its
 // shortage comes before anything of a commit is written.
-func (l *Log) allocate(s *segmentFile, need, spare int64) error {
+func (c *capacity) allocate(s *segmentFile, need, spare int64) error {
 	have := max(s.allocated.Load(), s.length)
-	want := s.used.Load() + need + l.reserve(s)
+	want := s.used.Load() + need + c.reserve(s)
 	if want+spare > s.mapped {
-		if err := l.scrape(func() error { return s.tryMap(want + spare) }); err != nil {
+		if err := c.log.scrape(func() error { return s.tryMap(want + spare) }); err != nil {
 			return err
 		}
 	}
 	if want <= have {
 		return nil
 	}
-	ahead := (want + l.step() - 1) / l.step() * l.step()
-	if ahead+l.copyRoom() > l.limit() {
+	ahead := (want + c.step() - 1) / c.step() * c.step()
+	if ahead+c.copyRoom() > c.limit() {
 		ahead = want
 	}
 	err := s.allocate(ahead)
@@ -178,10 +192,10 @@ func (l *Log) allocate(s *segmentFile, need, spare int64) error {
 }
 
 // limit is how long the newest segment may become.
-func (l *Log) limit() int64 {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.maxSegments() - l.aroundLocked() - l.owedLocked()
+func (c *capacity) limit() int64 {
+	c.log.mu.RLock()
+	defer c.log.mu.RUnlock()
+	return c.maxSegments() - c.aroundLocked() - c.owedLocked()
 }
 
 // allocate gives the file's first size bytes blocks on the disk, or where the file system can't do that makes it so long:
@@ -207,56 +221,58 @@ func (s *segmentFile) allocate(size int64) error {
 }
 
 // aroundLocked returns the bytes that all but the newest segment occupy.
-func (l *Log) aroundLocked() int64 {
-	bytes := l.sealed + l.compactor.copying.Load()
-	if l.next != nil {
-		bytes += l.next.size
+func (c *capacity) aroundLocked() int64 {
+	bytes := c.log.sealed + c.log.compactor.copying.Load()
+	if c.log.next != nil {
+		bytes += c.log.next.size
 	}
 	return bytes
 }
 
-// Full tells whether appends wait, or one was refused for want of room and there is none since, or there was none
-// when the log was opened.
-func (l *Log) Full() bool {
-	since := l.fullSince.Load()
+// Full reports whether the log is full: appends wait for room, or the last append was rejected for want of room and there is
+// none since, or the log was opened without room.
+func (l *Log) Full() bool { return l.capacity.full() }
+
+func (c *capacity) full() bool {
+	since := c.fullSince.Load()
 	if since == nil {
 		return false
 	}
-	ago := l.opts.Clock().Sub(*since) // less than 0 when the clock has jumped back
-	if l.space() < l.plenty() || 0 <= ago && ago < retryAfter {
+	ago := c.log.opts.Clock().Sub(*since) // less than 0 when the clock has jumped back
+	if c.space() < c.plenty() || 0 <= ago && ago < retryAfter {
 		return true
 	}
-	l.fullSince.CompareAndSwap(since, nil)
+	c.fullSince.CompareAndSwap(since, nil)
 	return false
 }
 
 // noteFull is called whenever an append is refused or waits for want of room, and for a log that is opened without any.
-func (l *Log) noteFull() {
-	now := l.opts.Clock()
-	l.fullSince.Store(&now)
+func (c *capacity) noteFull() {
+	now := c.log.opts.Clock()
+	c.fullSince.Store(&now)
 }
 
 // noteRoom is called whenever an append was stored.
-func (l *Log) noteRoom() {
-	if l.fullSince.Load() != nil && l.space() >= l.plenty() {
-		l.fullSince.Store(nil)
+func (c *capacity) noteRoom() {
+	if c.fullSince.Load() != nil && c.space() >= c.plenty() {
+		c.fullSince.Store(nil)
 	}
 }
 
 // fullError tells that there is no room for need bytes.
-func (l *Log) fullError(need int64) error {
-	st := l.Stat()
-	if l.spaceOfMax() >= need {
+func (c *capacity) fullError(need int64) error {
+	st := c.log.Stat()
+	if c.spaceOfMax() >= need {
 		st.MaxBytes = 0 // it is the disk that is full
 	}
 	return &FullError{Used: st.Bytes, Max: st.MaxBytes, RetryAfter: retryAfter}
 }
 
 // spareForCopy returns the bytes that are free beside the copy under way; less than 0: there is no room for that copy.
-func (l *Log) spareForCopy() int64 {
-	l.mu.RLock()
-	active, used := l.newestLocked()
-	spare := l.maxSegments() - l.aroundLocked() - l.owedLocked() - max(used+l.reserve(active), active.allocated.Load()) - l.margin()
-	l.mu.RUnlock()
-	return min(spare, l.spaceOnDisk()-l.compactor.copying.Load())
+func (c *capacity) spareForCopy() int64 {
+	c.log.mu.RLock()
+	active, used := c.newestLocked()
+	spare := c.maxSegments() - c.aroundLocked() - c.owedLocked() - max(used+c.reserve(active), active.allocated.Load()) - c.margin()
+	c.log.mu.RUnlock()
+	return min(spare, c.spaceOnDisk()-c.log.compactor.copying.Load())
 }

@@ -50,8 +50,8 @@ func (g *cursorsGone) take() (keys [][]byte) {
 // up to three times, so the bytes held for dead letters lower the bound by a third of their number. Where the volume has
 // less than MaxSize for the log, its bytes count instead of MaxSize.
 func (l *Log) maxState() int64 {
-	most := min(l.opts.MaxSize/8-l.deadHeld()/3, newestAhead()/4)
-	if volume := l.volume.Load(); volume > 0 {
+	most := min(l.opts.MaxSize/8-l.capacity.deadHeld()/3, newestAhead()/4)
+	if volume := l.capacity.volume.Load(); volume > 0 {
 		most = min(most, max(volume, MinMaxSize)/8)
 	}
 	return most
