@@ -96,9 +96,9 @@ func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err erro
 	if pages == 0 {
 		return 0, nil
 	}
-	rejected.Used, rejected.Max = c.log.stateBytes.Load()+g.names, c.log.maxState()
+	rejected.Used, rejected.Max = c.log.stateBudget.bytes.Load()+g.names, c.log.stateBudget.most()
 	if rejected.Used+pages > rejected.Max {
-		c.log.noteStateFull(&rejected)
+		c.log.stateBudget.noteFull(&rejected)
 		return 0, &rejected
 	}
 	return pages, nil

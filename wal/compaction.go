@@ -219,7 +219,7 @@ func (c *compactor) measure(seg *segmentFile, need map[string]*needs) (size int6
 	}
 	filter.end(func(uint64, []byte) {})
 	// Half of a page is lost at the end of a leaf of two blocks or more; the state and some pages come on top.
-	return filter.size + filter.size/8 + filter.index.size.Load() + 2*c.log.stateBytes.Load() + emptySegment, nil
+	return filter.size + filter.size/8 + filter.index.size.Load() + 2*c.log.stateBudget.bytes.Load() + emptySegment, nil
 }
 
 // copySegment writes the needed events of the segment, at most size bytes, to path and syncs the file.

@@ -164,7 +164,7 @@ type Cursor struct {
 	floor  Floor // events below it are to be dropped
 	opened bool  // somebody ships from here; otherwise the place is parked
 	rests  bool  // it is opened and its destination can't be shipped to yet
-	kept   bool  // it is part of the log's state: see keepLocked
+	kept   bool  // it is part of the log's state: see countStreamLocked
 	pages  int64 // bytes that it takes of the state
 
 	// lost: of each lane, where the last event that was not delivered ends, as far as is known; an event that is settled and
@@ -282,7 +282,7 @@ func (p *Cursor) Park() {
 	p.mu.Lock()
 	p.opened = false
 	p.mu.Unlock()
-	p.log.cursorsGone.park(p)
+	p.log.stateBudget.cursorsGone.park(p)
 	p.stream.settled.wake()
 }
 

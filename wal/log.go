@@ -44,12 +44,13 @@ type Log struct {
 	shelf    shelf
 	spare    spareFiles
 
-	coming    *nextSegment // that is made ready; the committer's
-	dirty     cursorQueue
-	chores    *chores
-	truncator *truncator
-	compactor compactor
-	capacity  capacity
+	coming      *nextSegment // that is made ready; the committer's
+	dirty       cursorQueue
+	chores      *chores
+	truncator   *truncator
+	compactor   compactor
+	stateBudget stateBudget
+	capacity    capacity
 
 	even       *evenClock
 	policyNews chan struct{} // holds one: there are other policies
@@ -65,12 +66,8 @@ type Log struct {
 	holds        uint64         // how often there was one; of mu
 	truncateSoon atomic.Bool    // something was not truncated while held
 
-	stateBytes  atomic.Int64  // pages that the state takes when it is written anew
-	cursorBytes atomic.Int64  // the part of it that is places
-	moves       atomic.Uint64 // how often a place has moved
-	stateFull   noted         // when a name was last rejected
-	cursorsGone cursorsGone
-	born        signal // woken when another stream has an event
+	moves atomic.Uint64 // how often a place has moved
+	born  signal        // woken when another stream has an event
 
 	flow      atomic.Uint64 // bytes of the payloads appended since Open
 	failure   atomic.Pointer[error]
@@ -106,7 +103,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
-	l.compactor.log, l.capacity.log = l, l
+	l.compactor.log, l.capacity.log, l.stateBudget.log = l, l, l
 	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
@@ -237,7 +234,7 @@ func (l *Log) Stat() Stat {
 	defer l.mu.RUnlock()
 	return Stat{
 		Bytes: l.capacity.usedLocked(), MaxBytes: l.opts.MaxSize, Segments: len(l.segments),
-		StateBytes: l.stateBytes.Load(), MaxStateBytes: l.maxState(), StateFull: l.stateFull.since(time.Now(), stateFullFor),
+		StateBytes: l.stateBudget.bytes.Load(), MaxStateBytes: l.stateBudget.most(), StateFull: l.stateBudget.full.since(time.Now(), stateFullFor),
 		DeadBytes: l.capacity.dead.Load(), MaxDeadBytes: l.capacity.maxDead(),
 	}
 }
@@ -358,7 +355,7 @@ func (l *Log) cursor(s *stream, destination string, gaps Count) (p *Cursor, bad 
 			}
 		}
 		p = newCursor(l, s, destination, spans, gaps)
-		if err := l.admitCursorLocked(p); err != nil {
+		if err := l.stateBudget.admitCursorLocked(p); err != nil {
 			return nil, false, err
 		}
 		p.dirtyLocked() // no other goroutine has it yet

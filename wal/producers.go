@@ -37,7 +37,7 @@ func (ps *producers) recognise(t *Ticket) (at uint64, known bool, err error) {
 // mostRuns returns how many runs the log keeps of the producer now: no more than before once all producers together
 // take their part of the state.
 func (ps *producers) mostRuns(p *producer) int {
-	if ps.pages < ps.log.maxRuns() {
+	if ps.pages < ps.log.stateBudget.mostRuns() {
 		return producerRuns
 	}
 	return max(len(p.runs), 1)
@@ -49,7 +49,7 @@ func (ps *producers) trimRuns() {
 	for key, p := range ps.all {
 		ps.resize(key, p)
 	}
-	for most := producerRuns / 2; most > 0 && ps.pages > ps.log.maxRuns(); most /= 2 {
+	for most := producerRuns / 2; most > 0 && ps.pages > ps.log.stateBudget.mostRuns(); most /= 2 {
 		for key, p := range ps.all {
 			p.keepRuns(most)
 			ps.resize(key, p)
@@ -66,7 +66,7 @@ func (ps *producers) resize(key producerKey, p *producer) {
 
 func (ps *producers) addPages(n int64) {
 	ps.pages += n
-	ps.log.stateBytes.Add(n)
+	ps.log.stateBudget.bytes.Add(n)
 }
 
 // evictIdle evicts the producers that were silent for ProducerIdle, and, of too many, those that were silent for longest.

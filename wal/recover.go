@@ -76,7 +76,7 @@ func (l *Log) recover(ctx context.Context) error {
 		l.id = newID()
 	}
 	l.finishState()
-	l.countState()
+	l.stateBudget.count()
 	if r.lost > 0 {
 		l.skipLost(uint64(r.lost) / leastFrame * r.missing())
 	}
@@ -449,7 +449,7 @@ func (l *Log) skipLost(events uint64) {
 	for _, s := range l.streams {
 		s.mu.Lock()
 		s.next += events
-		l.keepLocked(s) // it may have had events
+		l.stateBudget.countStreamLocked(s) // it may have had events
 		s.mu.Unlock()
 	}
 	l.base += events

@@ -30,7 +30,7 @@ func (l *Log) fullSegment() int64 {
 	if l.capacity.short.Load() {
 		size = min(size, max(l.capacity.volume.Load(), MinMaxSize)/4)
 	}
-	return max(size, size/2+2*l.stateBytes.Load()) // so that a large state is written no more often than events
+	return max(size, size/2+2*l.stateBudget.bytes.Load()) // so that a large state is written no more often than events
 }
 
 // growth is about the most by which blocks of that size make a segment grow.
@@ -225,7 +225,7 @@ func (l *Log) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.Tx) 
 	if err := seg.openWritable(path, l.opts.SegmentSize); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	if err := disk.Lengthen(seg.file, emptySegment+2*l.stateBytes.Load()); err != nil {
+	if err := disk.Lengthen(seg.file, emptySegment+2*l.stateBudget.bytes.Load()); err != nil {
 		return fmt.Errorf("lengthen %s: %w", path, err)
 	}
 	err := seg.update(func(tx *bolt.Tx) error { return errors.Join(l.writeMeta(tx, seg.seq), fill(tx)) })

@@ -68,13 +68,13 @@ var emptySegment = int64(max(64<<10, 12*os.Getpagesize()))
 
 // beginRoom is the most that the next segment occupies once it has begun.
 func (c *capacity) beginRoom() int64 {
-	state := c.log.stateBytes.Load()
+	state := c.log.stateBudget.bytes.Load()
 	return emptySegment + state + state/16
 }
 
 // checkpointRoom is the most that a checkpoint takes.
 func (c *capacity) checkpointRoom() int64 {
-	places := c.log.cursorBytes.Load()
+	places := c.log.stateBudget.cursorBytes.Load()
 	return int64(4*os.Getpagesize()) + places + places/16
 }
 
@@ -123,7 +123,7 @@ func (c *capacity) owedLocked() int64 {
 // longest is how long the newest segment may become while no other can follow it: when it is lost, Open skips as many
 // offsets as a segment of SegmentSize and a commit can hold.
 func (c *capacity) longest() int64 {
-	return c.log.opts.SegmentSize + largestCommit + 2*c.log.stateBytes.Load()
+	return c.log.opts.SegmentSize + largestCommit + 2*c.log.stateBudget.bytes.Load()
 }
 
 // empty reports whether the segment, which is the newest, holds no event.

@@ -114,7 +114,7 @@ func (l *Log) grow(s *stream, next, bytes uint64) (before uint64) {
 	s.mu.Lock()
 	before = s.bytes
 	s.next, s.bytes = next, bytes
-	l.keepLocked(s)
+	l.stateBudget.countStreamLocked(s)
 	s.mu.Unlock()
 	s.grown.wake()
 	return before

@@ -36,7 +36,7 @@ func (l *Log) upkeep() {
 			every = min(every, s.ageStep())
 		}
 		l.sayDropped(said, now)
-		l.endStateFull(now)
+		l.stateBudget.endFull(now)
 		l.compactor.start()
 		if l.truncator.failing.Load() { // no checkpoint may be due
 			poke(l.truncator.wake)
