@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// A column is one metric that is read off a part of the status.
+// A column is one metric that is computed from a part of the status.
 type column[T any] struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -32,73 +32,73 @@ func (c column[T]) collect(out chan<- prometheus.Metric, of T, labels ...string)
 }
 
 var walColumns = []column[WALStatus]{
-	gauge("wal_bytes", "Bytes of the log's segments.", func(w WALStatus) float64 { return float64(w.Bytes) }),
-	gauge("wal_max_bytes", "Bytes that the log's segments may take.", func(w WALStatus) float64 { return float64(w.MaxBytes) }),
-	gauge("wal_state_bytes", "Bytes of the log's state: streams, destinations and producers.", func(w WALStatus) float64 { return float64(w.StateBytes) }),
+	gauge("wal_bytes", "Bytes of the WAL's segments.", func(w WALStatus) float64 { return float64(w.Bytes) }),
+	gauge("wal_max_bytes", "Limit of the bytes of the WAL's segments.", func(w WALStatus) float64 { return float64(w.MaxBytes) }),
+	gauge("wal_state_bytes", "Bytes of the WAL's state: streams, destinations and producers.", func(w WALStatus) float64 { return float64(w.StateBytes) }),
 	gauge("wal_max_state_bytes", "Bytes of state beyond which new streams and producers are rejected.", func(w WALStatus) float64 { return float64(w.MaxStateBytes) }),
-	gauge("dead_letters_bytes", "Bytes of the file of dead letters.", func(w WALStatus) float64 { return float64(w.DeadBytes) }),
-	gauge("dead_letters_max_bytes", "Bytes that the file of dead letters may take; a letter that does not fit keeps its event in the log.", func(w WALStatus) float64 { return float64(w.MaxDeadBytes) }),
-	gauge("wal_segments", "Segments of the log.", func(w WALStatus) float64 { return float64(w.Segments) }),
+	gauge("dead_letters_bytes", "Bytes of the dead-letter file.", func(w WALStatus) float64 { return float64(w.DeadBytes) }),
+	gauge("dead_letters_max_bytes", "Limit of the bytes of the dead-letter file; an event whose letter does not fit stays in the WAL.", func(w WALStatus) float64 { return float64(w.MaxDeadBytes) }),
+	gauge("wal_segments", "Segments of the WAL.", func(w WALStatus) float64 { return float64(w.Segments) }),
 }
 
 var streamColumns = []column[StreamStatus]{
-	counter("appended_events_total", "Events that were stored in the log.",
+	counter("appended_events_total", "Events stored in the WAL.",
 		func(s StreamStatus) float64 { return float64(s.Appended.Events) }, "stream"),
-	counter("appended_bytes_total", "Bytes of the payloads that were stored in the log.",
+	counter("appended_bytes_total", "Payload bytes stored in the WAL.",
 		func(s StreamStatus) float64 { return float64(s.Appended.Bytes) }, "stream"),
-	gauge("stream_held_bytes", "Bytes that the stream holds of its own share of the log: what the destination that is furthest behind has not settled.",
+	gauge("stream_held_bytes", "Bytes of the stream's backlog, measured at its slowest destination.",
 		func(s StreamStatus) float64 { return float64(s.HeldBytes) }, "stream"),
-	gauge("stream_max_bytes", "Bytes that the stream may hold; 0 when it has no limit of its own.",
+	gauge("stream_max_bytes", "Limit of the stream's backlog in bytes; 0: no own limit.",
 		func(s StreamStatus) float64 { return float64(s.MaxBytes) }, "stream"),
 }
 
 var destinationColumns = []column[DestinationStatus]{
-	destinationCounter("delivered_events_total", "Events that the destination has acknowledged.",
+	destinationCounter("delivered_events_total", "Events acknowledged by the destination.",
 		func(d DestinationStatus) float64 { return float64(d.Delivered.Events) }),
-	destinationCounter("delivered_bytes_total", "Bytes of the payloads that the destination has acknowledged.",
+	destinationCounter("delivered_bytes_total", "Payload bytes acknowledged by the destination.",
 		func(d DestinationStatus) float64 { return float64(d.Delivered.Bytes) }),
-	destinationCounter("dead_events_total", "Events that the destination refused for good and that were dead-lettered.",
+	destinationCounter("dead_events_total", "Events rejected by the destination and moved to dead letters.",
 		func(d DestinationStatus) float64 { return float64(d.Dead.Events) }),
-	destinationCounter("destination_records_total", "Records that the destination has stored.",
+	destinationCounter("destination_records_total", "Records stored by the destination.",
 		func(d DestinationStatus) float64 { return float64(d.Records) }),
-	destinationCounter("destination_billed_bytes_total", "Bytes that the destination's service bills for.",
+	destinationCounter("destination_billed_bytes_total", "Bytes billed by the destination's service.",
 		func(d DestinationStatus) float64 { return float64(d.BilledBytes) }),
-	destinationCounter("destination_put_units_total", "Put payload units that the destination's service bills for.",
+	destinationCounter("destination_put_units_total", "Put payload units billed by the destination's service.",
 		func(d DestinationStatus) float64 { return float64(d.PutUnits) }),
-	destinationGauge("pending_events", "Events that wait for the destination.",
+	destinationGauge("pending_events", "Events pending at the destination.",
 		func(d DestinationStatus) float64 { return float64(d.Pending.Events) }),
-	destinationGauge("pending_bytes", "Bytes of the payloads that wait for the destination.",
+	destinationGauge("pending_bytes", "Payload bytes pending at the destination.",
 		func(d DestinationStatus) float64 { return float64(d.Pending.Bytes) }),
-	destinationGauge("destination_pace_bytes", "Bytes of records a second that the destination's shards may take now; 0: there is no limit.",
+	destinationGauge("destination_pace_bytes", "Current limit of record bytes a second for all shards of the destination; 0: no limit.",
 		func(d DestinationStatus) float64 { return float64(d.PaceBytes) }),
-	destinationGauge("destination_shards", "Open shards of the destination that are known; 0: none.",
+	destinationGauge("destination_shards", "Known open shards of the destination; 0: none.",
 		func(d DestinationStatus) float64 { return float64(d.Shards) }),
-	destinationGauge("oldest_pending_seconds", "Age of the oldest event that waits for the destination; 0 when none does.",
+	destinationGauge("oldest_pending_seconds", "Age of the oldest event pending at the destination; 0: none.",
 		func(d DestinationStatus) float64 { return d.Pending.OldestSeconds }),
 }
 
 var identityColumns = []column[IdentityStatus]{
-	counter("identity_appended_events_total", "Events that were stored, by the identity that sent them; the tokens of listeners have none.",
+	counter("identity_appended_events_total", "Events stored, by the identity of the sender; empty for a listener's own tokens.",
 		func(i IdentityStatus) float64 { return float64(i.Appended.Events) }, "identity"),
-	counter("identity_appended_bytes_total", "Bytes of the payloads that were stored, by the identity that sent them.",
+	counter("identity_appended_bytes_total", "Payload bytes stored, by the identity of the sender.",
 		func(i IdentityStatus) float64 { return float64(i.Appended.Bytes) }, "identity"),
 }
 
 var accessColumns = []column[AccessStatus]{
-	counter("unauthenticated_requests_total", "Requests that were refused because nobody knows who sent them.",
+	counter("unauthenticated_requests_total", "Requests rejected because the caller is unknown.",
 		func(a AccessStatus) float64 { return float64(a.Unknown.Requests) }),
 }
 
-// The reasons of a refusal that are an identity's own, as ingest calls them; told as zero before they happen.
+// identityReasons are the rejection reasons of package ingest that concern an identity. They are exported at zero.
 var identityReasons = []string{"forbidden", "rate"}
 
-var identityRefusedDesc = desc("identity_refused_events_total", "Events that were refused at ingest, by the identity that sent them and by why.",
+var identityRefusedDesc = desc("identity_refused_events_total", "Events rejected at ingest, by the identity of the sender and the reason.",
 	"identity", "reason")
 
-// The known reasons to wait, as shipper calls them.
+// waitReasons are the values of shipper.Report.Waits.
 var waitReasons = []string{"paced", "throttled", "bandwidth"}
 
-var waitsDesc = desc("destination_waiting", "1 while the destination waits for this, else 0.", "stream", "destination", "reason")
+var waitsDesc = desc("destination_waiting", "1 while the destination waits for this reason, else 0.", "stream", "destination", "reason")
 
 func destinationCounter(name, help string, value func(DestinationStatus) float64) column[DestinationStatus] {
 	return counter(name, help, value, "stream", "destination")
@@ -108,13 +108,13 @@ func destinationGauge(name, help string, value func(DestinationStatus) float64) 
 	return gauge(name, help, value, "stream", "destination")
 }
 
-var droppedDesc = desc("dropped_events_total", "Events that ended by a policy before they were delivered, by which.",
+var droppedDesc = desc("dropped_events_total", "Events dropped before delivery, by policy.",
 	"stream", "destination", "reason")
 
-// collector tells what the ledger of one snapshot counts.
+// collector exports the counts of one snapshot.
 type collector struct{ status Status }
 
-// Describe tells every metric that Collect may send.
+// Describe sends the description of every metric of Collect.
 func (c collector) Describe(out chan<- *prometheus.Desc) {
 	for _, column := range walColumns {
 		out <- column.desc
@@ -187,8 +187,8 @@ func (d DestinationStatus) collect(out chan<- prometheus.Metric, stream, name st
 	}
 }
 
-// scrape answers with one snapshot and with what Metrics holds. A registry of its own for each
-// answer is cheap, and lets every figure of the answer come from that one snapshot.
+// scrape responds with one snapshot and with the metrics of s.metrics. A new registry for each response is cheap, and all
+// figures of the response come from the same snapshot.
 func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	status := s.snapshot()
 	s.metrics.prime(status)
@@ -196,7 +196,7 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	ledger.MustRegister(collector{status})
 	promhttp.HandlerFor(prometheus.Gatherers{s.metrics.registry, ledger}, promhttp.HandlerOpts{
 		ErrorLog: s.errorLog(),
-		// Half of the figures in an incident are worth more than none.
+		// During an incident half of the figures are better than none.
 		ErrorHandling: promhttp.ContinueOnError,
 	}).ServeHTTP(w, r)
 }

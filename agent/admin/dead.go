@@ -10,30 +10,28 @@ import (
 var (
 	// ErrNoLetter is wrapped by Dead.Show when no dead letter has the id.
 	ErrNoLetter = errors.New("no such dead letter")
-	// ErrUnavailable is wrapped by Dead.Requeue when nothing can be appended, for example because
-	// the agent is stopping.
+	// ErrUnavailable is wrapped by Dead.Requeue when no event can be appended, for example because the agent is stopping.
 	ErrUnavailable = errors.New("nothing can be appended now")
 )
 
-// Dead is the dead letters: events that a destination refused for good. Its methods are called from
-// several goroutines at once.
+// Dead gives access to the dead letters: events that a destination rejected for good. Its methods are called concurrently.
 type Dead interface {
-	// List returns letters in the order of their ids.
+	// List returns letters in the order of their IDs.
 	List(ctx context.Context, q DeadQuery) (DeadList, error)
 	// Show returns one letter.
 	Show(ctx context.Context, id uint64) (DeadLetter, error)
-	// Requeue appends the chosen letters' events to their streams again, for all of the streams'
-	// destinations, and removes each letter once its event is synced: a crash between the two leaves
-	// both. What is not appended keeps its letter and is in the outcome.
+	// Requeue appends the events of the chosen letters to their streams again, for all destinations, and removes each letter
+	// after its event is synced: a crash in between leaves both. A letter whose event is not appended stays, and the outcome
+	// lists it.
 	Requeue(ctx context.Context, c DeadChoice) (DeadOutcome, error)
 	// Drop removes the chosen letters.
 	Drop(ctx context.Context, c DeadChoice) (DeadOutcome, error)
 }
 
-// DeadQuery says which letters to list; empty texts mean any.
+// DeadQuery selects letters for a list. An empty text matches all.
 type DeadQuery struct {
 	Stream, Destination string
-	After               uint64 // ids beyond it
+	After               uint64 // only larger IDs
 	Limit               int    // 1 to MaxDeadList
 }
 
@@ -43,26 +41,26 @@ const (
 	MaxDeadIDs  = 1000
 )
 
-// DeadList is a part of the letters.
+// DeadList is one page of letters.
 type DeadList struct {
 	Letters []DeadStat `json:"letters"`
-	Next    uint64     `json:"next"` // the After that goes on; 0: this is the end
+	Next    uint64     `json:"next"` // the After of the next page; 0: no more
 }
 
-// DeadStat is what a list tells of a letter.
+// DeadStat is one letter without its data.
 type DeadStat struct {
 	ID          uint64 `json:"id"`
 	Stream      string `json:"stream"`
-	Destination string `json:"destination"` // the one that refused it
+	Destination string `json:"destination"` // that rejected the event
 	Offset      uint64 `json:"offset"`
 	Key         string `json:"key"`
 	Bytes       int    `json:"bytes"` // of its data
 	Reason      string `json:"reason"`
 	RefusedAt   Time   `json:"refused_at"`
-	Damage      string `json:"damage,omitempty"` // why the letter can't be read: then it has only its id
+	Damage      string `json:"damage,omitempty"` // why the letter cannot be read; only ID is set then
 }
 
-// DeadLetter is a letter whole. It has Data or DataBase64.
+// DeadLetter is one letter with its data, in Data or DataBase64.
 type DeadLetter struct {
 	DeadStat
 	Time       Time              `json:"time"` // the event's
@@ -71,7 +69,7 @@ type DeadLetter struct {
 	DataBase64 []byte            `json:"data_base64,omitempty"`
 }
 
-// SetData puts data where it belongs.
+// SetData sets Data, or DataBase64 if data is not UTF-8.
 func (l *DeadLetter) SetData(data []byte) {
 	if utf8.Valid(data) {
 		text := string(data)
@@ -81,7 +79,7 @@ func (l *DeadLetter) SetData(data []byte) {
 	l.Data, l.DataBase64 = nil, data
 }
 
-// RawData returns the data, as it was sent.
+// RawData returns the data as sent by the producer.
 func (l *DeadLetter) RawData() []byte {
 	if l.Data != nil {
 		return []byte(*l.Data)
@@ -89,21 +87,21 @@ func (l *DeadLetter) RawData() []byte {
 	return l.DataBase64
 }
 
-// DeadChoice says which letters to requeue or to drop: those of IDs, or else those of a stream, of a
-// destination or of both, or all.
+// DeadChoice selects the letters to requeue or to drop: those of IDs, or else those of a stream, of a destination or of
+// both, or all.
 type DeadChoice struct {
 	IDs         []uint64 `json:"ids,omitempty"`
 	Stream      string   `json:"stream,omitempty"`
 	Destination string   `json:"destination,omitempty"`
 	All         bool     `json:"all,omitempty"`
 
-	// Without IDs: the ids beyond After and up to Until. Until 0 means the last letter there is, so
-	// that an event which is refused again meanwhile is not requeued for ever.
+	// Without IDs: the IDs larger than After and up to Until. Until 0 means the last present letter, so that an event which is
+	// rejected again meanwhile is not requeued for ever.
 	After uint64 `json:"after,omitempty"`
 	Until uint64 `json:"until,omitempty"`
 }
 
-// check tells what is wrong with the choice.
+// check returns an error for an invalid choice.
 func (c *DeadChoice) check() error {
 	some := c.Stream != "" || c.Destination != ""
 	switch {
@@ -119,19 +117,19 @@ func (c *DeadChoice) check() error {
 	return nil
 }
 
-// DeadOutcome is what has become of a choice.
+// DeadOutcome is the result of Requeue or Drop.
 type DeadOutcome struct {
 	Requeued int           `json:"requeued"`
 	Dropped  int           `json:"dropped"`
-	Refused  []DeadRefusal `json:"refused"` // letters that stay, or were not there
-	Stopped  string        `json:"stopped"` // why the letters after that were not tried; empty: they were
+	Refused  []DeadRefusal `json:"refused"` // letters that stay or do not exist
+	Stopped  string        `json:"stopped"` // why the letters after that were not tried; empty: all were
 
-	// Where to go on, for a choice that took too long for one request; Next is 0 when all is done.
+	// The After and Until of the next request, for a choice that took too long for one; Next 0: done.
 	Next  uint64 `json:"next"`
 	Until uint64 `json:"until"`
 }
 
-// DeadRefusal is a letter to which it was not done.
+// DeadRefusal is a letter that was not requeued or dropped.
 type DeadRefusal struct {
 	ID     uint64 `json:"id"`
 	Reason string `json:"reason"`

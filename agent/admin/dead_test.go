@@ -13,7 +13,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 )
 
-// dead is a Dead that notes what it was asked for.
+// dead is a Dead that records its arguments.
 type dead struct {
 	query  admin.DeadQuery
 	choice admin.DeadChoice
@@ -142,7 +142,7 @@ func TestWhatIsRefusedOfDeadLetters(t *testing.T) {
 		}
 	}
 	if w := askDead(&dead{}, "GET", "/v1/dead", "", "Sec-Fetch-Site: none"); w.Code != 200 {
-		t.Errorf("what a person types: got %d, want 200", w.Code)
+		t.Errorf("a typed address: got %d, want 200", w.Code)
 	}
 }
 

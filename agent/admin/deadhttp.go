@@ -22,8 +22,8 @@ func (s *Server) offerDead() {
 	s.mux.HandleFunc("POST /v1/dead/drop", notFromPages(s.change(s.dead.Drop)))
 }
 
-// notFromPages rejects requests from pages in a browser, whatever their origin: this server has no page that makes
-// such requests. A request for an address that a person typed has no origin and the site "none". For pages whose host
+// notFromPages rejects requests from pages in a browser, from any origin: this server has no page that makes such
+// requests. A request for an address that a person typed has no origin and the site "none". For pages whose host
 // name was made to resolve to this server see ownHost.
 func notFromPages(then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -50,7 +50,7 @@ func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
 	if list.Letters == nil {
 		list.Letters = []DeadStat{}
 	}
-	s.answerJSON(w, list)
+	s.writeJSON(w, list)
 }
 
 func readDeadQuery(values url.Values) (q DeadQuery, err error) {
@@ -82,10 +82,10 @@ func (s *Server) showDead(w http.ResponseWriter, r *http.Request) {
 	if letter.Attributes == nil {
 		letter.Attributes = map[string]string{}
 	}
-	s.answerJSON(w, letter)
+	s.writeJSON(w, letter)
 }
 
-// change answers a POST that does something to the letters that it chooses.
+// change handles a POST that applies do to the chosen letters.
 func (s *Server) change(do func(context.Context, DeadChoice) (DeadOutcome, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
@@ -105,11 +105,11 @@ func (s *Server) change(do func(context.Context, DeadChoice) (DeadOutcome, error
 		if outcome.Refused == nil {
 			outcome.Refused = []DeadRefusal{}
 		}
-		s.answerJSON(w, outcome)
+		s.writeJSON(w, outcome)
 	}
 }
 
-// readChoice takes one JSON object that it knows every field of: a misspelt one must not choose more.
+// readChoice reads one JSON object. It rejects unknown fields, since a misspelt one must not choose more letters.
 func readChoice(r io.Reader) (c DeadChoice, err error) {
 	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()

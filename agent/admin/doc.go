@@ -1,33 +1,35 @@
-// Package admin is what an operator sees of a running agent: health, metrics, the status as JSON
-// and as a page.
+// Package admin serves the admin listener over HTTP: health, metrics, the status, and dead letters.
 //
-//	GET /          the status page: what waits, why, and since when
-//	GET /livez     200 while the process makes progress, else 503 and why
-//	GET /readyz    200 while events are accepted, else 503 and why
+//	GET /          the status page: pending events, the reasons, and since when
+//	GET /livez     200 while the process makes progress, else 503 and the reason
+//	GET /readyz    200 while events are accepted, else 503 and the reason
 //	GET /metrics   Prometheus text
 //	GET /v1/status the Status as JSON
 //
-//	GET  /v1/dead         dead letters; ?stream=, ?destination=, ?after= an id, ?limit= up to MaxDeadList
+//	GET  /v1/dead         dead letters; ?stream=, ?destination=, ?after= an ID, ?limit= up to MaxDeadList
 //	GET  /v1/dead/ID      one of them with its data
 //	POST /v1/dead/requeue appends the events of letters again, and removes the letters
 //	POST /v1/dead/drop    removes letters
 //
-// The promise: nothing but the two POSTs changes anything, and there is one truth. Whatever the log's ledger
-// counts comes from one snapshot of the Source, in the status, the page and the metrics alike, so
-// that appended = delivered + dead + dropped + pending holds in each answer. Only what exists in
-// motion (durations, answers' codes, refusals, retries) is counted in Metrics, from the start of
-// the process.
+// # Contract
 //
-// What is assumed: without a Guard, that nobody but operators reaches the listener, for the page names streams,
-// destinations and their errors, and dead letters hold what producers sent. With one, who is not known to it is
-// told by /livez and /readyz whether all is well, and nothing else. Texts from
-// elsewhere (stream names, services' errors) are escaped, never trusted. A browser on the operator's
-// host reaches the listener on behalf of any page it shows: the dead letters are kept from what says
-// that a page asks for it, and a POST must be application/json.
+// Only the two POST endpoints change anything. The counts of events in the status, the page and the metrics come from one
+// snapshot of the Source for each response, so that appended = delivered + dead + dropped + pending holds in every response.
+// Metrics adds the figures that no ledger stores: durations, response codes, rejections and retries. They count from the
+// start of the process. The section access of the status comes from the Source too: see package access.
 //
-// The section access of the status tells who sends: see package access. It comes from the Source like the ledger.
+// # Assumptions
 //
-// Limits: one POST takes up to MaxDeadIDs ids and works for some seconds at most; when it did not come
-// to the end of what was chosen it says where to go on. Refusals are counted by name for the first MaxRefusedStreams streams,
-// then together under the empty name, since a producer may invent as many names as it likes.
+// Without a Guard, only operators reach the listener: the page names streams, destinations and their errors, and dead
+// letters contain the data of producers. With a Guard, unknown callers only get the state of health from /livez and /readyz.
+//
+// A browser on the operator's host may send requests on behalf of any page. Requests that a page has made get no dead
+// letters, and a POST must have the type application/json. See ownHost for DNS rebinding. Foreign texts, such as the names
+// of streams and the errors of services, are escaped.
+//
+// # Limits
+//
+// One POST takes up to MaxDeadIDs IDs and ends after a few seconds; if letters are left, its response contains the After of
+// the next request. Rejections are counted by name for the first MaxRefusedStreams streams, and for all other streams
+// together under the empty name, since a producer may send any number of names.
 package admin

@@ -7,7 +7,7 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Age writes a duration the short way, in its two largest units: 0.4s, 12s, 3m 12s, 2h 5m, 3d 4h.
+// Age formats a duration in its two largest units: 0.4s, 12s, 3m 12s, 2h 5m, 3d 4h.
 func Age(d time.Duration) string {
 	d = max(d, 0)
 	minutes, hours := int(d.Minutes()), int(d.Hours())
@@ -24,12 +24,12 @@ func Age(d time.Duration) string {
 	return fmt.Sprintf("%dd %dh", hours/24, hours%24)
 }
 
-// Oldest is the age of the oldest event that waits.
+// Oldest returns the age of the oldest pending event.
 func (p Pending) Oldest() time.Duration {
 	return time.Duration(p.OldestSeconds * float64(time.Second))
 }
 
-// Percent is how much of the log's room is in use, 0 to 100.
+// Percent returns the used part of the WAL's limit, 0 to 100.
 func (w WALStatus) Percent() int {
 	if w.MaxBytes <= 0 {
 		return 0
@@ -39,7 +39,7 @@ func (w WALStatus) Percent() int {
 
 func bytesText(n uint64) string { return humanize.IBytes(n) }
 
-// countText writes n with commas between the thousands.
+// countText formats n with commas between the thousands.
 func countText(n uint64) string { return humanize.Comma(int64(n)) }
 
 func eventsText(n uint64) string {

@@ -9,10 +9,10 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 )
 
-// originKey is where the context of a connection has its origin, on a server with a guard.
+// originKey is the context key of a connection's origin, on a server with a guard.
 type originKey struct{}
 
-// origin is where a connection comes from.
+// origin is the remote end of a connection.
 type origin struct {
 	addr    net.Addr
 	process *access.Peer
@@ -25,8 +25,8 @@ func withOrigin(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, originKey{}, origin{c.RemoteAddr(), access.PeerOf(c)})
 }
 
-// admit returns why a request is not for who asks. Health may be asked by anybody, as over gRPC: what
-// watches a process has often no secret to show.
+// admit returns an error if the caller of r has no access. Health is open to all callers, as over gRPC: probes often have no
+// credentials.
 func (s *Server) admit(r *http.Request) error {
 	if s.guard == nil || r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
 		return nil
@@ -35,7 +35,7 @@ func (s *Server) admit(r *http.Request) error {
 	return err
 }
 
-// knows reports whether who asks may know more than whether all is well.
+// knows reports whether the caller of r may see more than the state of health.
 func (s *Server) knows(r *http.Request) bool {
 	if s.guard == nil {
 		return true
@@ -50,9 +50,9 @@ func shownBy(r *http.Request) access.Shown {
 	return access.OfConnection(from.addr, r.TLS, from.process).WithAuthorization(r.Header.Get("Authorization"))
 }
 
-// refuse answers who is not known. A browser then asks for a name, which is not looked at, and a password,
-// which is a token.
-func refuse(w http.ResponseWriter, err error) {
+// unauthorized responds to an unknown caller. A browser then prompts for a name, which is ignored, and a password, which is a
+// token.
+func unauthorized(w http.ResponseWriter, err error) {
 	w.Header().Set("WWW-Authenticate", `Basic realm="standpipe", Bearer realm="standpipe"`)
 	http.Error(w, err.Error(), http.StatusUnauthorized)
 }

@@ -98,7 +98,7 @@ func served(t *testing.T, s *admin.Server) (path string) {
 	return path
 }
 
-// over asks for the status on a socket.
+// over gets the status over a unix socket.
 func over(path string, conf *tls.Config) (status string, err error) {
 	transport := &http.Transport{TLSClientConfig: conf, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", path)
@@ -117,7 +117,7 @@ func over(path string, conf *tls.Config) (status string, err error) {
 	return r.Status, err
 }
 
-// TestAProcessMayLook: who connects to a socket is known by its user, also through TLS.
+// TestAProcessMayLook: a process on a unix socket is identified by its user, also through TLS.
 func TestAProcessMayLook(t *testing.T) {
 	https := httptest.NewTLSServer(nil)
 	defer https.Close()

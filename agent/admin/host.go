@@ -11,11 +11,10 @@ import (
 // cliHost is the Host of this program's own commands.
 const cliHost = "standpipe"
 
-// ownHost rejects requests whose Host is a foreign name. A page of a site whose name is made to resolve to this server
-// (DNS rebinding) reads the responses as its own site's, and sends neither an Origin nor fetch metadata with a GET; but
-// its Host is always the site's name. A foreign site can't have one of this server's names, so these pass: an IP
-// address, localhost, Options.Names. ownHost is not needed with a guard, or with a client certificate that TLS has
-// verified: the page would have no credentials to present.
+// ownHost rejects requests whose Host is a foreign name, as protection from DNS rebinding: a site's name is made to resolve
+// to this server, and a page of the site then reads the responses as its own site's. Its GET has neither an Origin nor
+// fetch metadata, but its Host is always the site's name. IP addresses, localhost and Options.Names pass, since a foreign
+// site cannot have them. With a guard or a verified client certificate no check is needed: a page has no credentials.
 func (s *Server) ownHost(then http.Handler) http.Handler {
 	if s.guard != nil {
 		return then

@@ -31,8 +31,8 @@ func overTCP(t *testing.T, s *admin.Server) (address string) {
 	return l.Addr().String()
 }
 
-// asked sends a request with that Host and returns the answer's code.
-func asked(t *testing.T, address, method, path, host, headers string) int {
+// getWithHost sends a request with that Host and returns the response's code.
+func getWithHost(t *testing.T, address, method, path, host, headers string) int {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
@@ -62,11 +62,11 @@ func TestHost_ThatIsAForeignNameIsRejected(t *testing.T) {
 		"127.1:" + port: false, "standpipe.evil.example": false, "[evil.example]": false, "site.example": false,
 	} {
 		for _, path := range []string{"/", "/v1/status", "/metrics", "/v1/dead", "/readyz", "/livez", "/nothing"} {
-			if got := asked(t, address, "GET", path, host, ""); (got != http.StatusForbidden) != own {
+			if got := getWithHost(t, address, "GET", path, host, ""); (got != http.StatusForbidden) != own {
 				t.Errorf("GET %s of %q: got %d, own %v", path, host, got, own)
 			}
 		}
-		if got := asked(t, address, "POST", "/v1/dead/drop", host, "Content-Type: application/json\r\n"); (got != http.StatusForbidden) != own {
+		if got := getWithHost(t, address, "POST", "/v1/dead/drop", host, "Content-Type: application/json\r\n"); (got != http.StatusForbidden) != own {
 			t.Errorf("POST of %q: got %d, own %v", host, got, own)
 		}
 	}
@@ -81,9 +81,9 @@ func TestHost_MayBeAnythingForWhoIsKnown(t *testing.T) {
 		{"/v1/status", "Authorization: Bearer good\r\n", 200},
 		{"/v1/status", "Authorization: Bearer bad\r\n", 401},
 		{"/v1/status", "", 401},
-		{"/readyz", "", 200}, // a probe has no secret to show, and learns none
+		{"/readyz", "", 200}, // a probe has no credentials, and the response has no details
 	} {
-		if got := asked(t, address, "GET", tt.path, "admin.service.example", tt.headers); got != tt.want {
+		if got := getWithHost(t, address, "GET", tt.path, "admin.service.example", tt.headers); got != tt.want {
 			t.Errorf("%s with %q: got %d, want %d", tt.path, strings.TrimSpace(tt.headers), got, tt.want)
 		}
 	}

@@ -9,26 +9,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// MaxRefusedStreams is how many streams' refusals are counted by name.
+// MaxRefusedStreams is the number of streams whose rejected events are counted by name.
 const MaxRefusedStreams = 1000
 
-// RefusedFull is the reason of a refusal for lack of room. It is told as zero for every stream
-// before it happens, so that an alert on its rate sees the first one.
+// RefusedFull is the reason of rejections for lack of space. It is exported at zero for every stream, so that an alert on its
+// rate notices the first one.
 const RefusedFull = "full"
 
-// The reasons of a retry, as shipper's classes are called; told as zero before they happen.
+// retryReasons are the retryable classes of package shipper. They are exported at zero.
 var retryReasons = []string{"transient", "throttled", "operator"}
 
 var (
-	// From half of a fast flash sync to a request that is about to time out.
+	// From half of a fast flash sync up to the timeout of a request.
 	secondsBuckets = []float64{
 		.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30,
 	}
 	eventsBuckets = prometheus.ExponentialBuckets(1, 4, 9) // 1 to 65,536
 )
 
-// Metrics counts what exists only in motion, since the start of the process. Its methods may be
-// called from several goroutines at once.
+// Metrics counts appends, commits, requests and rejections since the start of the process. Its methods may be called
+// concurrently.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -47,23 +47,22 @@ type Metrics struct {
 	refusedBy map[string]uint64 // by stream; guarded by mu
 }
 
-// NewMetrics makes a Metrics with a registry of its own, which also holds the Go runtime's and the
-// process's metrics.
+// NewMetrics returns a Metrics with its own registry, which includes the metrics of the Go runtime and the process.
 func NewMetrics() *Metrics {
 	m := &Metrics{
 		registry:     prometheus.NewRegistry(),
-		appends:      secondsVec("append_seconds", "Time from an append's arrival to its reply.", "listener"),
-		commits:      prometheus.NewHistogram(histogram("commit_seconds", "Time of a commit of the log, syncs included.", secondsBuckets)),
-		commitEvents: prometheus.NewHistogram(histogram("commit_events", "Events that shared a commit of the log.", eventsBuckets)),
+		appends:      secondsVec("append_seconds", "Time from an append's arrival to its response.", "listener"),
+		commits:      prometheus.NewHistogram(histogram("commit_seconds", "Time of a commit of the WAL, including syncs.", secondsBuckets)),
+		commitEvents: prometheus.NewHistogram(histogram("commit_events", "Events of one commit of the WAL.", eventsBuckets)),
 		requestTime:  secondsVec("destination_request_seconds", "Time of a request to a destination.", "stream", "destination"),
-		requests:     counterVec("destination_requests_total", "Requests to a destination by the code of the answer.", "stream", "destination", "code"),
-		retries:      counterVec("retries_total", "Records that were sent to a destination again, by why.", "stream", "destination", "reason"),
-		refused:      counterVec("refused_events_total", "Events that were refused at ingest, by why.", "stream", "reason"),
-		lost:         counterVec("accepted_lost_events_total", "Events that were answered as accepted and are not stored.", "stream"),
+		requests:     counterVec("destination_requests_total", "Requests to a destination, by the code of the response.", "stream", "destination", "code"),
+		retries:      counterVec("retries_total", "Records sent again to a destination, by reason.", "stream", "destination", "reason"),
+		refused:      counterVec("refused_events_total", "Events rejected at ingest, by reason.", "stream", "reason"),
+		lost:         counterVec("accepted_lost_events_total", "Events acknowledged as accepted and not stored.", "stream"),
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "standpipe", Name: "connections", Help: "Connections that are open, by the type of their listener.",
+			Namespace: "standpipe", Name: "connections", Help: "Open connections, by the type of listener.",
 		}, []string{"listener"}),
-		turnedAway: counterVec("connections_turned_away_total", "Connections for which a listener had no room.", "listener"),
+		turnedAway: counterVec("connections_turned_away_total", "Connections rejected at the limit of their listener.", "listener"),
 		refusedBy:  make(map[string]uint64),
 	}
 	m.registry.MustRegister(m.appends, m.commits, m.commitEvents, m.requestTime, m.requests, m.retries, m.refused, m.lost, m.connections, m.turnedAway,
@@ -83,12 +82,12 @@ func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "standpipe", Name: name, Help: help}, labels)
 }
 
-// Appended counts an append that listener has answered after d.
+// Appended counts an append with a response after d.
 func (m *Metrics) Appended(listener string, d time.Duration) {
 	m.appends.WithLabelValues(label(listener)).Observe(d.Seconds())
 }
 
-// Commit counts a commit of the log.
+// Commit counts a commit of the WAL.
 func (m *Metrics) Commit(events int, d time.Duration) {
 	m.commits.Observe(d.Seconds())
 	m.commitEvents.Observe(float64(events))
@@ -106,29 +105,29 @@ func (m *Metrics) Retried(stream, destination, reason string, records int) {
 	m.retries.WithLabelValues(label(stream), label(destination), label(reason)).Add(float64(max(records, 0)))
 }
 
-// Refused counts events that were refused at ingest. A name that matches no stream is counted as
-// "", and so is any new name once MaxRefusedStreams are known. The reason is a fixed word.
+// Refused counts events rejected at ingest. A name without a stream is counted as "", and so is every new name after the first
+// MaxRefusedStreams. The reason is a fixed word.
 func (m *Metrics) Refused(stream, reason string, events int) {
 	events = max(events, 0)
 	stream = m.countRefused(stream, uint64(events))
 	m.refused.WithLabelValues(label(stream), label(reason)).Add(float64(events))
 }
 
-// Lost counts events that were answered as accepted and are not stored. They count as refused beside.
+// Lost counts events acknowledged as accepted and not stored. The caller counts them as refused too.
 func (m *Metrics) Lost(stream string, events int) {
 	stream = m.countRefused(stream, 0)
 	m.lost.WithLabelValues(label(stream)).Add(float64(max(events, 0)))
 }
 
-// Connected counts a connection of listener that was opened (1) or closed (-1).
+// Connected counts an opened (1) or closed (-1) connection of listener.
 func (m *Metrics) Connected(listener string, change int) {
 	m.connections.WithLabelValues(label(listener)).Add(float64(change))
 }
 
-// TurnedAway counts a connection for which listener had no room.
+// TurnedAway counts a connection rejected at the limit of listener.
 func (m *Metrics) TurnedAway(listener string) { m.turnedAway.WithLabelValues(label(listener)).Inc() }
 
-// countRefused returns the name under which it counted.
+// countRefused adds events to the count of stream, or of "" beyond MaxRefusedStreams, and returns that name.
 func (m *Metrics) countRefused(stream string, events uint64) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -139,14 +138,14 @@ func (m *Metrics) countRefused(stream string, events uint64) string {
 	return stream
 }
 
-// RefusedEvents returns how many events of a stream were refused.
+// RefusedEvents returns the number of rejected events of a stream.
 func (m *Metrics) RefusedEvents(stream string) uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.refusedBy[stream]
 }
 
-// prime makes the counters of what s names, at zero, where they are not there yet.
+// prime adds the missing counters of the streams and destinations of s, at zero.
 func (m *Metrics) prime(s Status) {
 	for _, stream := range s.Streams {
 		name := label(stream.Name)
@@ -161,5 +160,5 @@ func (m *Metrics) prime(s Status) {
 	}
 }
 
-// label makes s a label's value: Prometheus takes only valid UTF-8 and the client panics otherwise.
+// label makes s valid UTF-8: the Prometheus client panics otherwise.
 func label(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

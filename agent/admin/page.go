@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// refreshSeconds is how often the page loads itself again.
+// refreshSeconds is the interval at which the page reloads itself.
 const refreshSeconds = 5
 
 //go:embed page.html
@@ -23,24 +23,24 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"clock":  clockText,
 }).Parse(pageSource))
 
-// page is what the template shows: a snapshot, and what follows from it for the reader.
+// page is the input of the template: a snapshot and the values derived from it.
 type page struct {
 	Status
 	Now      time.Time
 	Live     error
 	Ready    error
-	Refresh  int // seconds; 0: the page stays as it is
+	Refresh  int // seconds; 0: never
 	Waiting  waiting
 	Troubles []trouble
 }
 
-// waiting sums up what waits. An event that waits for two destinations counts twice.
+// waiting is the sum of the pending events. An event that is pending at two destinations counts twice.
 type waiting struct {
 	Events, Bytes uint64
 	Oldest        time.Duration
 }
 
-// trouble is a destination that is not simply running.
+// trouble is a destination in another state than running.
 type trouble struct {
 	Anchor string
 	Stream string
@@ -74,16 +74,16 @@ func (w *waiting) add(p Pending) {
 // Anchor names destination j of stream i within the page.
 func (p page) Anchor(i, j int) string { return fmt.Sprintf("d%d-%d", i, j) }
 
-// WALBytes and WALMax are the log's figures for the function that writes bytes.
+// WALBytes is the size of the WAL, for the template's function bytes.
 func (p page) WALBytes() uint64 { return uint64(max(p.WAL.Bytes, 0)) }
 
-// WALMax is the most that the log may take.
+// WALMax is the limit of WALBytes.
 func (p page) WALMax() uint64 { return uint64(max(p.WAL.MaxBytes, 0)) }
 
-// Since is when the oldest of what waits was appended.
+// Since returns the time of d ago.
 func (p page) Since(d time.Duration) time.Time { return p.Now.Add(-d) }
 
-// Until tells how far t is ahead, or that it is due.
+// Until returns the time left to t, or "now".
 func (p page) Until(t Time) string {
 	if ahead := t.Sub(p.Now); ahead > 0 {
 		return "in " + Age(ahead)
@@ -91,7 +91,7 @@ func (p page) Until(t Time) string {
 	return "now"
 }
 
-// Kind is the state's style on the page: a word of our own, whatever the source says.
+// Kind returns the state's style on the page: one of the known states, or "unknown".
 func (s State) Kind() string {
 	switch s {
 	case Running, Waiting, Blocked, Parked:
@@ -100,12 +100,12 @@ func (s State) Kind() string {
 	return "unknown"
 }
 
-// weight puts first what needs somebody.
+// weight sorts the states that need an operator first.
 func (s State) weight() int {
 	return slices.Index([]State{Blocked, Waiting, Parked}, s)
 }
 
-// clockText writes a time so that it stands alone, in UTC like every time that the agent writes.
+// clockText formats a time in UTC, as everywhere in the agent.
 func clockText(t time.Time) string {
 	if t.IsZero() {
 		return "never"

@@ -31,7 +31,7 @@ func TestPageWithoutAnything(t *testing.T) {
 	page := get(t, serve(&source{}, nil), "/?refresh=off")
 	wantText(t, page, "Nothing waits", "No stream has had an event yet")
 	if strings.Contains(page, `http-equiv="refresh"`) {
-		t.Error("the page loads itself again although it was told to stay")
+		t.Error("the page loads itself again with refresh=off")
 	}
 }
 

@@ -15,7 +15,7 @@ var (
 	now     = started.Add(time.Minute)
 )
 
-// source is a Source that says what a test tells it to.
+// source is a Source with fixed results.
 type source struct {
 	status      admin.Status
 	live, ready error

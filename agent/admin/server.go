@@ -17,7 +17,7 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 )
 
-// What a slow or stuck client may cost. An answer is small, so that these are generous.
+// Limits for slow clients. They are generous, since responses are small.
 const (
 	headerTimeout   = 5 * time.Second
 	readTimeout     = 10 * time.Second
@@ -27,20 +27,20 @@ const (
 	shutdownTimeout = 2 * time.Second
 )
 
-// Options say what a Server shows.
+// Options of a Server.
 type Options struct {
 	Source  Source           // required
-	Dead    Dead             // nil: none can be asked for
+	Dead    Dead             // nil: the server has no dead-letter endpoints
 	Metrics *Metrics         // nil: a new one
 	Logger  hclog.Logger     // nil: none
 	Clock   func() time.Time // nil: time.Now
 
 	TLS   *tls.Config   // nil: none
-	Guard *access.Guard // admits callers to everything but health; nil: every caller that uses one of our names may
-	Names []string      // by which callers reach the agent, beside addresses and localhost
+	Guard *access.Guard // admits callers to all endpoints but health; nil: all callers that use one of our names
+	Names []string      // of the agent in a Host header, besides addresses and localhost
 }
 
-// Server answers operators over HTTP. It may serve several listeners at once.
+// Server serves operators over HTTP. It may serve several listeners at once.
 type Server struct {
 	source  Source
 	dead    Dead
@@ -53,7 +53,7 @@ type Server struct {
 	mux     *http.ServeMux
 }
 
-// New makes a Server.
+// New returns a Server. Serve starts it.
 func New(o Options) *Server {
 	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock, tls: o.TLS, guard: o.Guard}
 	if s.metrics == nil {
@@ -71,8 +71,8 @@ func New(o Options) *Server {
 	}
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("GET /{$}", s.page)
-	s.mux.HandleFunc("GET /livez", s.answerHealth(s.source.Live))
-	s.mux.HandleFunc("GET /readyz", s.answerHealth(s.source.Ready))
+	s.mux.HandleFunc("GET /livez", s.serveHealth(s.source.Live))
+	s.mux.HandleFunc("GET /readyz", s.serveHealth(s.source.Ready))
 	s.mux.HandleFunc("GET /metrics", s.scrape)
 	s.mux.HandleFunc("GET /v1/status", s.status)
 	if s.dead != nil {
@@ -81,8 +81,8 @@ func New(o Options) *Server {
 	return s
 }
 
-// Serve answers on l until ctx ends, and closes l. Answers under way then have two seconds to
-// finish. It returns nil when ctx ended it. On a unix socket, which no page can reach, the Host may be anything.
+// Serve serves l until ctx ends, and closes l. Open requests then have two seconds to finish. Serve returns nil after ctx has
+// ended. On a unix socket, which no page of a browser can reach, any Host is accepted.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	handler := http.Handler(s)
 	if l.Addr().Network() != "unix" {
@@ -125,13 +125,13 @@ func (s *Server) errorLog() *log.Logger {
 	return s.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP handles one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if err := s.admit(r); err != nil {
-		refuse(w, err)
+		unauthorized(w, err)
 		return
 	}
 	s.mux.ServeHTTP(w, r)
@@ -141,8 +141,8 @@ func (s *Server) snapshot() Status {
 	return s.source.Status().complete(s.metrics.RefusedEvents)
 }
 
-// answerHealth tells anybody whether all is well, and why not who may know.
-func (s *Server) answerHealth(check func() error) http.HandlerFunc {
+// serveHealth responds with the result of check. Only authorized callers get the reason of a failure.
+func (s *Server) serveHealth(check func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		text, code := "ok", http.StatusOK
 		if err := check(); err != nil {
@@ -151,21 +151,21 @@ func (s *Server) answerHealth(check func() error) http.HandlerFunc {
 				text = "not ok"
 			}
 		}
-		answer(w, code, "text/plain; charset=utf-8", []byte(text+"\n"))
+		write(w, code, "text/plain; charset=utf-8", []byte(text+"\n"))
 	}
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	s.answerJSON(w, s.snapshot())
+	s.writeJSON(w, s.snapshot())
 }
 
-func (s *Server) answerJSON(w http.ResponseWriter, v any) {
+func (s *Server) writeJSON(w http.ResponseWriter, v any) {
 	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		s.fail(w, fmt.Errorf("encode answer: %w", err))
+		s.fail(w, fmt.Errorf("encode response: %w", err))
 		return
 	}
-	answer(w, http.StatusOK, "application/json", append(body, '\n'))
+	write(w, http.StatusOK, "application/json", append(body, '\n'))
 }
 
 func (s *Server) page(w http.ResponseWriter, r *http.Request) {
@@ -180,17 +180,17 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Security-Policy",
 		"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	answer(w, http.StatusOK, "text/html; charset=utf-8", body)
+	write(w, http.StatusOK, "text/html; charset=utf-8", body)
 }
 
 func (s *Server) fail(w http.ResponseWriter, err error) {
-	s.logger.Error("admin answer", "error", err)
+	s.logger.Error("admin response failed", "error", err)
 	http.Error(w, err.Error(), http.StatusInternalServerError)
 }
 
-func answer(w http.ResponseWriter, code int, kind string, body []byte) {
+func write(w http.ResponseWriter, code int, kind string, body []byte) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
-	w.Write(body) // a client that has gone has no use for an error
+	w.Write(body) // the client of a failed write is gone
 }

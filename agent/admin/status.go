@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Status is the agent's state as /v1/status tells it.
+// Status is the response of /v1/status.
 type Status struct {
 	Agent   AgentStatus    `json:"agent"`
 	WAL     WALStatus      `json:"wal"`
@@ -19,47 +19,47 @@ type Status struct {
 
 // AgentStatus is the process.
 type AgentStatus struct {
-	ID        string `json:"id"` // the log's, made at its first start
+	ID        string `json:"id"` // the WAL's, created at its first start
 	NodeName  string `json:"node_name"`
 	Version   string `json:"version"`
 	State     string `json:"state"` // starting, running, draining or failed
 	StartedAt Time   `json:"started_at"`
 }
 
-// WALStatus is the log.
+// WALStatus is the state of the WAL.
 type WALStatus struct {
-	Bytes    int64  `json:"bytes"`     // of all segments together
-	MaxBytes int64  `json:"max_bytes"` // the most that Bytes may become
+	Bytes    int64  `json:"bytes"`     // of all segments
+	MaxBytes int64  `json:"max_bytes"` // the limit of Bytes
 	Segments int    `json:"segments"`
-	Failed   string `json:"failed"` // why the log has failed for good; empty: it has not
+	Failed   string `json:"failed"` // why the WAL has failed for good; empty: it has not
 
-	StateBytes    int64 `json:"state_bytes"`     // of streams, destinations and producers, which each segment has
-	MaxStateBytes int64 `json:"max_state_bytes"` // beyond which streams and producers that are new are rejected
-	StateFull     bool  `json:"state_full"`      // some were within the last minute
+	StateBytes    int64 `json:"state_bytes"`     // of streams, destinations and producers, stored in each segment
+	MaxStateBytes int64 `json:"max_state_bytes"` // beyond it new streams and producers are rejected
+	StateFull     bool  `json:"state_full"`      // some were rejected within the last minute
 
-	DeadBytes    int64 `json:"dead_bytes"`     // of the file of dead letters, beside the segments
-	MaxDeadBytes int64 `json:"max_dead_bytes"` // the most that DeadBytes may become
+	DeadBytes    int64 `json:"dead_bytes"`     // of the dead-letter file, not included in Bytes
+	MaxDeadBytes int64 `json:"max_dead_bytes"` // the limit of DeadBytes
 }
 
-// StreamStatus is one stream and where it goes.
+// StreamStatus is one stream and its destinations.
 type StreamStatus struct {
 	Name         string              `json:"name"`
-	FirstOffset  uint64              `json:"first_offset"` // the oldest still held; NextOffset when none is
+	FirstOffset  uint64              `json:"first_offset"` // the oldest event in the WAL; NextOffset: none
 	NextOffset   uint64              `json:"next_offset"`
 	Appended     Volume              `json:"appended"`
 	Refused      Events              `json:"refused"`    // since the start of the process; the Server fills it in
-	HeldBytes    int64               `json:"held_bytes"` // of the stream's own share of the log
-	MaxBytes     int64               `json:"max_bytes"`  // the most that HeldBytes may become; 0: no limit of its own
+	HeldBytes    int64               `json:"held_bytes"` // the stream's backlog at its slowest destination
+	MaxBytes     int64               `json:"max_bytes"`  // the limit of HeldBytes; 0: no own limit
 	Destinations []DestinationStatus `json:"destinations"`
 }
 
-// AccessStatus is who sends, and who may not, since the start of the process.
+// AccessStatus counts the events and rejections of each identity since the start of the process.
 type AccessStatus struct {
 	Identities []IdentityStatus `json:"identities"` // in the order of the configuration
 	Unknown    UnknownStatus    `json:"unknown"`
 }
 
-// IdentityStatus is one identity, or all who show a token of a listener's own file: then it has no name.
+// IdentityStatus is one identity. The one without a name is for all callers with a token of a listener's own file.
 type IdentityStatus struct {
 	Name         string        `json:"name"`
 	Appended     Volume        `json:"appended"`
@@ -68,26 +68,26 @@ type IdentityStatus struct {
 	LastRefusal  Refusal       `json:"last_refusal"`
 }
 
-// RefusedEvents is how many events of an identity were refused at ingest, and by why.
+// RefusedEvents is the number of an identity's rejected events, in total and by reason.
 type RefusedEvents struct {
 	Events  uint64            `json:"events"`
 	Reasons map[string]uint64 `json:"reasons"` // without those that have not occurred
 }
 
-// UnknownStatus is what was refused because nobody knows who sent it.
+// UnknownStatus counts the rejected requests of unknown callers.
 type UnknownStatus struct {
 	Requests    uint64  `json:"requests"` // also to the admin listener; a connection to a socket is one
 	LastRefusal Refusal `json:"last_refusal"`
 }
 
-// Refusal is why something was refused. It holds no token and no payload.
+// Refusal is one rejection. It contains no token and no payload.
 type Refusal struct {
 	At   Time   `json:"at"`
 	Why  string `json:"why"`
-	From string `json:"from"` // an address or a process; empty: it is not known
+	From string `json:"from"` // an address or a process; empty: unknown
 }
 
-// DestinationStatus is one destination's place in a stream.
+// DestinationStatus is the state of one destination of a stream.
 type DestinationStatus struct {
 	Type  string `json:"type"`
 	Name  string `json:"name"`
@@ -103,14 +103,14 @@ type DestinationStatus struct {
 	Records     uint64 `json:"records"`
 	BilledBytes uint64 `json:"billed_bytes"`
 	PutUnits    uint64 `json:"put_units"`
-	// CompressionRatio is the framed bytes for each that was sent of late; 0: nothing is compressed.
+	// CompressionRatio is the recent ratio of framed bytes to sent bytes; 0: no compression.
 	CompressionRatio float64 `json:"compression_ratio,omitempty"`
-	Cost             *Cost   `json:"cost,omitempty"` // so far, by the log's counters; nil: no price is set
+	Cost             *Cost   `json:"cost,omitempty"` // so far, by the WAL's counters; nil: no price is set
 
-	WaitsFor string `json:"waits_for"` // paced, throttled, bandwidth, or nothing: ""
-	// PaceBytes is how many bytes of records a second all shards may take now; 0: there is no limit.
+	WaitsFor string `json:"waits_for"` // paced, throttled, bandwidth; empty: nothing
+	// PaceBytes is the current limit of record bytes a second for all shards; 0: none.
 	PaceBytes uint64 `json:"pace_bytes_per_second"`
-	Shards    int    `json:"shards"` // open ones that are known; 0: none
+	Shards    int    `json:"shards"` // known open shards; 0: none
 
 	LastDeliveryAt Time   `json:"last_delivery_at"`
 	LastError      string `json:"last_error"`
@@ -123,7 +123,7 @@ type Cost struct {
 	Currency string  `json:"currency"`
 }
 
-// State is what a destination is doing.
+// State is the state of a destination.
 type State string
 
 // The states of a destination.
@@ -131,7 +131,7 @@ const (
 	Running State = "running"
 	Waiting State = "waiting" // backing off
 	Blocked State = "blocked" // needs an operator
-	Parked  State = "parked"  // its configuration is gone; its events are kept
+	Parked  State = "parked"  // no longer in the configuration; its events are kept
 )
 
 // Volume is a number of events and the bytes of their payloads.
@@ -145,26 +145,26 @@ type Events struct {
 	Events uint64 `json:"events"`
 }
 
-// Dropped is how many events ended by a policy, and by which.
+// Dropped is the number of events dropped by policies.
 type Dropped struct {
 	Events  uint64  `json:"events"`
 	Reasons Reasons `json:"reasons"`
 }
 
-// Pending is what waits.
+// Pending is the events that are not settled.
 type Pending struct {
 	Events        uint64  `json:"events"`
 	Bytes         uint64  `json:"bytes"`
-	OldestSeconds float64 `json:"oldest_seconds"` // the age of the oldest; 0 when nothing waits
+	OldestSeconds float64 `json:"oldest_seconds"` // the age of the oldest; 0: no events
 }
 
-// Reasons counts dropped events by why. The known reasons are always told, also when zero.
+// Reasons counts dropped events by reason. Its JSON always has the known reasons.
 type Reasons map[string]uint64
 
-// The known reasons of a drop.
+// dropReasons are the known reasons.
 var dropReasons = []string{"full", "age", "corrupt", "absent"}
 
-// Sum is the number of events of all reasons.
+// Sum returns the number of events of all reasons.
 func (r Reasons) Sum() uint64 {
 	var sum uint64
 	for _, n := range r {
@@ -173,7 +173,7 @@ func (r Reasons) Sum() uint64 {
 	return sum
 }
 
-// complete returns r with the known reasons in it.
+// complete returns r with all known reasons.
 func (r Reasons) complete() Reasons {
 	all := make(Reasons, len(dropReasons)+len(r))
 	for _, reason := range dropReasons {
@@ -183,7 +183,7 @@ func (r Reasons) complete() Reasons {
 	return all
 }
 
-// MarshalJSON tells the known reasons, also those that have not occurred.
+// MarshalJSON includes all known reasons.
 func (r Reasons) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]uint64(r.complete()))
 }
@@ -199,7 +199,7 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return t.UTC().MarshalJSON()
 }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON reads the output of MarshalJSON.
 func (t *Time) UnmarshalJSON(b []byte) error {
 	if string(b) == `""` {
 		*t = Time{}
@@ -208,8 +208,8 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	return t.Time.UnmarshalJSON(b)
 }
 
-// complete returns s with empty lists where there were none, so that none is null in JSON, and
-// with the refusals of each stream. It copies what it changes: the snapshot stays its owner's.
+// complete returns s with the rejected events of each stream, and with empty lists instead of nil, which would be null in
+// JSON. It copies the changed slices: the caller's snapshot stays as it is.
 func (s Status) complete(refused func(stream string) uint64) Status {
 	s.Access.Identities = slices.Clone(s.Access.Identities)
 	if s.Access.Identities == nil {
@@ -234,7 +234,7 @@ func (s Status) complete(refused func(stream string) uint64) Status {
 	return s
 }
 
-// Check tells every ledger of s that does not balance, with its numbers; nil when all do.
+// Check returns an error with the numbers of every ledger of s that does not balance.
 func (s Status) Check() error {
 	var faults []error
 	for _, stream := range s.Streams {
