@@ -62,7 +62,7 @@ func Free(dir string) (size int64, err error) {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return 0, err
 	}
-	return int64(fs.Bavail) * int64(fs.Bsize), nil //nolint:unconvert // the types differ by platform
+	return int64(fs.Bavail) * blockSize(&fs), nil //nolint:unconvert // the types differ by platform
 }
 
 // Map maps the file's first size bytes for reading.
