@@ -43,6 +43,8 @@ var onlyIn = map[string][]string{
 var arrows = map[string][]string{
 	"wal/internal/disk":     nil,
 	"wal/internal/boltpage": {"wal/internal/disk"},
+	"shipper/limit":         nil,
+	"shipper/internal/link": {"shipper/limit"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {
@@ -87,6 +89,7 @@ func TestImportRulesFindFaults(t *testing.T) {
 	}{
 		{"wal", "go.etcd.io/bbolt", false}, {"wal", module + "shipper", true}, {"wal", "google.golang.org/grpc/codes", true},
 		{"shipper/sink", "github.com/aws/smithy-go", false}, {"shipper/sink", module + "agent", true}, {"shipper", "go.etcd.io/bbolt", true},
+		{"shipper/limit", "time", false}, {"shipper/internal/link", module + "shipper/limit", false}, {"shipper/internal/link", module + "wal", true},
 		{"agent/config", "github.com/hashicorp/hcl/v2", false}, {"agent/ingest", "github.com/hashicorp/hcl/v2", true},
 		{"wal/internal/boltpage", module + "wal/internal/disk", false}, {"wal/internal/boltpage", module + "wal", true}, {"wal/internal/boltpage", "go.etcd.io/bbolt", true},
 		{"agent/ingest", module + "wal", false}, {"agent", module + "cmd/standpipe", true}, {"proto", module + "wal", true},

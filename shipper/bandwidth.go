@@ -1,103 +1,112 @@
 package shipper
 
 import (
-	"math/rand/v2"
-	"time"
+	"github.com/standpipe/standpipe/shipper/internal/link"
 )
 
-// firstWire is how many bytes of a request's body a byte of its records makes, until requests have shown
-// it: base64 in JSON.
-const firstWire = 1.4
+// Link is a bandwidth cap that shippers share; see NewLink. SetCap changes the cap at any time.
+type Link = link.Link
 
-// join claims what the shipper shares, its own bandwidth first.
-func (s *Shipper) join() {
-	if s.opts.Bandwidth > 0 {
-		s.claims = append(s.claims, NewLink(s.opts.Bandwidth).join(s.opts.Priority, s.news))
+// NewLink makes a Link with a cap in bytes a second on the bodies of all requests; 0: none.
+func NewLink(bytesPerSecond int64) *Link { return link.New(bytesPerSecond) }
+
+// Priority is a shipper's weight on a Link while several shippers wait for it: 16 to 4 to 1.
+type Priority = link.Priority
+
+// The priorities. The zero value means PriorityNormal.
+const (
+	PriorityHigh   = link.PriorityHigh
+	PriorityNormal = link.PriorityNormal
+	PriorityLow    = link.PriorityLow
+)
+
+// firstWireRatio is the assumed number of body bytes for a byte of a request's records, until requests have shown it:
+// base64 in JSON.
+const firstWireRatio = 1.4
+
+// bandwidth is a shipper's part of the Link and of its own bandwidth.
+type bandwidth struct {
+	claims    []*link.Claim // its own bandwidth first
+	notify    chan struct{} // a claim was granted, or the link works again; holds one
+	wireRatio float64       // bytes of a request's body for a byte of its records
+}
+
+func newBandwidth() bandwidth {
+	return bandwidth{notify: make(chan struct{}, 1), wireRatio: firstWireRatio}
+}
+
+// join claims a part of the shipper's own bandwidth, if it is limited, and of the shared link, if there is one.
+func (b *bandwidth) join(own int64, shared *Link, p Priority) {
+	if own > 0 {
+		b.claims = append(b.claims, link.New(own).Join(p, b.notify))
 	}
-	if s.opts.Link != nil {
-		s.claims = append(s.claims, s.opts.Link.join(s.opts.Priority, s.news))
+	if shared != nil {
+		b.claims = append(b.claims, shared.Join(p, b.notify))
 	}
 }
 
-// inLine tells whether the shipper waits for bandwidth.
-func (s *Shipper) inLine() bool {
-	for _, c := range s.claims {
-		if c.waits() {
+func (b *bandwidth) leave() {
+	for _, c := range b.claims {
+		c.Leave()
+	}
+}
+
+// waiting reports whether a request waits in line.
+func (b *bandwidth) waiting() bool {
+	for _, c := range b.claims {
+		if c.Waiting() {
 			return true
 		}
 	}
 	return false
 }
 
-// mayGo charges the bandwidth for a batch, or lines up for it: then news tells when to try again.
-func (s *Shipper) mayGo(b *batch) bool {
-	b.charged = int(float64(b.size) * s.wire)
-	for _, c := range s.claims {
-		if !c.ask(b.charged) {
-			return false
+// reserve charges the estimated size of a request whose records have that many bytes, and returns the charge. If ok is
+// false, the request waits in line: notify reports when to try again.
+func (b *bandwidth) reserve(records int) (charged int, ok bool) {
+	charged = int(float64(records) * b.wireRatio)
+	for _, c := range b.claims {
+		if !c.Reserve(charged) {
+			return charged, false
 		}
 	}
-	for _, c := range s.claims {
-		c.use()
+	for _, c := range b.claims {
+		c.Use()
 	}
-	return true
+	return charged, true
 }
 
-// sent sets right what a request was charged.
-func (s *Shipper) sent(o *outcome) {
-	for _, c := range s.claims {
-		c.correct(o.reply.Sent - o.batch.charged)
-	}
-	if o.reply.Err == nil && o.reply.Sent > 0 && o.batch.size > 0 {
-		s.wire += (float64(o.reply.Sent)/float64(o.batch.size) - s.wire) / 4
+// correct replaces the charge of a request that has ended by the bytes that it sent.
+func (b *bandwidth) correct(charged, sent int) {
+	for _, c := range b.claims {
+		c.Correct(sent - charged)
 	}
 }
 
-// narrow makes batches small enough for the bandwidth, so that no request takes it all for long.
-func (s *Shipper) narrow(shape *Shape) {
-	for _, c := range s.claims {
-		if most := c.batch(); most > 0 {
-			shape.MaxBatch = min(shape.MaxBatch, max(int(float64(most)/s.wire), leastBatch))
+// learn updates the wire ratio after a request that succeeded.
+func (b *bandwidth) learn(records, sent int) {
+	if sent > 0 && records > 0 {
+		b.wireRatio += (float64(sent)/float64(records) - b.wireRatio) / 4
+	}
+}
+
+// limit makes batches small enough for the bandwidth, so that no request occupies it for long.
+func (b *bandwidth) limit(shape *Shape) {
+	for _, c := range b.claims {
+		if most := c.MaxBatch(); most > 0 {
+			shape.MaxBatch = min(shape.MaxBatch, max(int(float64(most)/b.wireRatio), leastBatch))
 		}
 	}
 	shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
 }
 
-// heardAgain is how long after a try of its own that failed a shipper tries again at the earliest when
-// it hears that the link is back: the link may be, and the shipper's own destination not.
-const heardAgain = time.Second
+// reportBack notifies the other shippers of the link that it works again.
+func (b *bandwidth) reportBack() { b.claims[len(b.claims)-1].ReportBack() }
 
-// hear: a claim has news. Another shipper's request has got through, which is told once.
-func (s *Shipper) hear(now time.Time) {
-	for _, c := range s.claims {
-		if c.heard() {
-			s.back = now
-			s.tryEarly(now)
-		}
+// takeBack reports, once, that another shipper's request got through after an outage.
+func (b *bandwidth) takeBack() (back bool) {
+	for _, c := range b.claims {
+		back = c.TakeBack() || back
 	}
-}
-
-// tryEarly cuts what is left of a backoff that is not the service's wish to the shortest, still at random.
-func (s *Shipper) tryEarly(now time.Time) {
-	t := s.trouble
-	if t == nil || t.last.Class == Throttled || t.last.RetryAfter > 0 {
-		return
-	}
-	again := now
-	if earliest := t.at.Add(heardAgain); earliest.After(now) { // it may have failed in the outage's last moment
-		again = earliest
-	}
-	if again = again.Add(rand.N(s.opts.Retry.Initial)); again.Before(t.until) {
-		t.until = again
-	}
-}
-
-// release: the destination takes requests again. Lanes that failed with it need wait no longer; those whose
-// own records are throttled, or need an operator, do.
-func (s *Shipper) release(now time.Time) {
-	for _, l := range s.lanes {
-		if t := l.trouble; t != nil && t.last.Class == Transient && t.last.RetryAfter == 0 && now.Before(t.until) {
-			t.until = now
-		}
-	}
+	return back
 }

@@ -110,7 +110,7 @@ func (s *Shipper) tellPace(r *Report, now time.Time) {
 		slowed = slowed || l.trouble != nil && l.trouble.last.Class == Throttled
 	}
 	switch {
-	case s.inLine():
+	case s.bandwidth.waiting():
 		r.Waits = WaitBandwidth
 	case slowed && (paced || r.State == Waiting):
 		r.Waits = WaitThrottled
@@ -134,9 +134,11 @@ func (s *Shipper) recovered(now time.Time) {
 		return
 	}
 	s.window = 1
-	s.release(now)
+	for _, l := range s.lanes {
+		l.trouble.release(now)
+	}
 	if s.trouble.last.Class == Transient && s.opts.Link != nil {
-		s.claims[len(s.claims)-1].announce()
+		s.bandwidth.reportBack()
 	}
 	if s.paces != nil && now.Sub(s.trouble.since) >= longOutage {
 		s.paces.restart(now)

@@ -79,3 +79,30 @@ func (r *Retry) delay(t *trouble, err *Error) time.Duration {
 	}
 	return max(d, err.RetryAfter)
 }
+
+// linkBackAfter is the time from a shipper's failed try to the earliest next one when another shipper reports that the
+// link is back: the link may be, and the shipper's own destination not.
+const linkBackAfter = time.Second
+
+// cutShort shortens the delay to a random part of Retry.Initial, unless the service asked for it: the link is back after
+// an outage.
+func (t *trouble) cutShort(r *Retry, now time.Time) {
+	if t == nil || t.last.Class == Throttled || t.last.RetryAfter > 0 {
+		return
+	}
+	again := now
+	if earliest := t.at.Add(linkBackAfter); earliest.After(now) { // it may have failed in the outage's last moment
+		again = earliest
+	}
+	if again = again.Add(rand.N(r.Initial)); again.Before(t.until) {
+		t.until = again
+	}
+}
+
+// release ends the delay of a lane whose destination takes requests again, unless the lane's own records are throttled
+// or need an operator.
+func (t *trouble) release(now time.Time) {
+	if t != nil && t.last.Class == Transient && t.last.RetryAfter == 0 && now.Before(t.until) {
+		t.until = now
+	}
+}

@@ -29,14 +29,15 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 				return wake // one request tries; the others wait for how it goes
 			}
 		}
-		if s.inLine() {
+		if s.bandwidth.waiting() {
 			return wake
 		}
 		b, due := s.nextBatch(now)
 		if b == nil {
 			return due
 		}
-		if !s.mayGo(b) {
+		var ok bool
+		if b.charged, ok = s.bandwidth.reserve(b.size); !ok {
 			return wake
 		}
 		s.send(ctx, b)
@@ -106,7 +107,7 @@ func (s *Shipper) shape() Shape {
 		shape.MaxBatch = min(shape.MaxBatch, max(shape.MaxBatch>>s.squeeze, leastBatch))
 		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
 	}
-	s.narrow(&shape)
+	s.bandwidth.limit(&shape)
 	s.ceiling.lower(&shape)
 	return shape
 }

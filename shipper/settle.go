@@ -18,7 +18,10 @@ func (s *Shipper) settle(o outcome) {
 		o.reply.Err, o.reply.Code = o.cutOff(o.took), CodeTimeout
 	}
 	s.moving(now)
-	s.sent(&o)
+	s.bandwidth.correct(o.batch.charged, o.reply.Sent)
+	if o.reply.Err == nil {
+		s.bandwidth.learn(o.batch.size, o.reply.Sent)
+	}
 	s.opts.Observer.Request(o.reply.Code, o.took)
 	add := wal.Ledger{Requests: 1}
 	results := s.results(&o, now)
@@ -83,7 +86,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	if s.trouble == nil || !o.started.Before(s.trouble.until) { // not one that set out before the last failure
 		s.trouble = s.opts.Retry.again(s.trouble, failure, now)
 		if o.started.Before(s.back) { // it set out while the link was down
-			s.tryEarly(now)
+			s.trouble.cutShort(&s.opts.Retry, now)
 		}
 		s.opts.Outages.failed(s, s.trouble)
 		s.overloaded(o, failure, now)

@@ -102,29 +102,27 @@ type Shipper struct {
 
 	groups map[string]*group // empty but while a batch is formed; kept for the room that it has
 
-	wants    chan want // to the reader; closed by Run
-	reads    chan read // from the reader
-	reading  bool
-	readAt   time.Time // no read before: the last one met the log's end, or failed
-	caughtUp time.Time // when the log's end was last met
-	throttle readThrottle
-	outcomes chan outcome
-	flights  []*flight
-	window   int           // requests at once for now: after trouble it begins with 1 and doubles
-	paces    *paces        // nil: Unpaced
-	claims   []*claim      // on Link and on the shipper's own bandwidth
-	news     chan struct{} // a claim has some; holds one
-	back     time.Time     // when it last heard that the link is back
-	wire     float64       // bytes of a request's body for one of its records
-	trouble  *trouble      // of requests as a whole
-	calm     time.Time     // when the last trouble of requests ended
-	outage   *cause        // the one that it is in; Outages's
-	rejected sparse        // lines about lanes
-	buried   sparse        // lines about dead letters
-	faults   sparse        // lines about settlements that the log does not take
-	squeeze  int           // batches are halved this many times: requests have timed out
-	ceiling  ceiling       // of requests that are too large for something on the way
-	ratio    ratio         // of compressed records
+	wants     chan want // to the reader; closed by Run
+	reads     chan read // from the reader
+	reading   bool
+	readAt    time.Time // no read before: the last one met the log's end, or failed
+	caughtUp  time.Time // when the log's end was last met
+	throttle  readThrottle
+	outcomes  chan outcome
+	flights   []*flight
+	window    int    // requests at once for now: after trouble it begins with 1 and doubles
+	paces     *paces // nil: Unpaced
+	bandwidth bandwidth
+	back      time.Time // when another shipper last reported that the link is back
+	trouble   *trouble  // of requests as a whole
+	calm      time.Time // when the last trouble of requests ended
+	outage    *cause    // the one that it is in; Outages's
+	rejected  sparse    // lines about lanes
+	buried    sparse    // lines about dead letters
+	faults    sparse    // lines about settlements that the log does not take
+	squeeze   int       // batches are halved this many times: requests have timed out
+	ceiling   ceiling   // of requests that are too large for something on the way
+	ratio     ratio     // of compressed records
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
@@ -150,17 +148,16 @@ func New(o Options) *Shipper {
 	}
 	s := &Shipper{
 		opts: o, stream: o.Cursor.Stream(), whole: shape.WholeOrder,
-		start:    o.Cursor.Lanes(),
-		wants:    make(chan want, 1),
-		reads:    make(chan read, 1),
-		outcomes: make(chan outcome, o.InFlight),
-		news:     make(chan struct{}, 1),
-		wire:     firstWire,
-		finish:   make(chan struct{}),
-		halt:     make(chan context.Context, 1),
-		ended:    make(chan struct{}),
-		progress: time.Now(),
-		report:   Report{State: Running},
+		start:     o.Cursor.Lanes(),
+		wants:     make(chan want, 1),
+		reads:     make(chan read, 1),
+		outcomes:  make(chan outcome, o.InFlight),
+		bandwidth: newBandwidth(),
+		finish:    make(chan struct{}),
+		halt:      make(chan context.Context, 1),
+		ended:     make(chan struct{}),
+		progress:  time.Now(),
+		report:    Report{State: Running},
 	}
 	s.makeLanes()
 	s.throttle = newReadThrottle(o.Log.Flow(), o.Log.Appended(s.stream).Bytes)
@@ -228,14 +225,12 @@ func (s *Shipper) Run(ctx context.Context) error {
 		defer close(reader)
 		s.readLog()
 	}()
-	s.join()
+	s.bandwidth.join(s.opts.Bandwidth, s.opts.Link, s.opts.Priority)
 	err := s.ship(ctx)
 	close(s.wants)
 	<-reader
 	stuck := s.land()
-	for _, c := range s.claims {
-		c.leave()
-	}
+	s.bandwidth.leave()
 	s.publish()
 	s.tell()
 	s.saidAll()
@@ -265,8 +260,11 @@ func (s *Shipper) ship(ctx context.Context) error {
 		case o := <-s.outcomes:
 			s.settle(o)
 		case <-timer.C:
-		case <-s.news:
-			s.hear(time.Now())
+		case <-s.bandwidth.notify:
+			if now := time.Now(); s.bandwidth.takeBack() {
+				s.back = now
+				s.trouble.cutShort(&s.opts.Retry, now)
+			}
 		case <-finish:
 			s.finishing, finish, s.readAt = true, nil, time.Time{}
 		case halt := <-s.halt:
