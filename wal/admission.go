@@ -30,7 +30,7 @@ func (c *committer) admitWaiting(g *commitGroup) {
 	c.waiting = c.waiting[:rest]
 	if c.full {
 		c.log.capacity.noteFull()
-		c.log.makeRoom()
+		c.log.retention.makeRoom()
 	}
 }
 
@@ -196,7 +196,7 @@ func (c *committer) end(t *Ticket, err error) {
 func (c *committer) respond(t *Ticket, a Appended, err error) {
 	t.release()
 	c.log.room.Release(t.weight)
-	c.log.releaseShare(t, a, err == nil && !a.Duplicate)
+	c.log.retention.release(t, a, err == nil && !a.Duplicate)
 	t.result, t.err = a, err
 	close(t.done)
 }

@@ -51,7 +51,7 @@ func (a *ages) look(next uint64, now time.Time, maxAge time.Duration) (old uint6
 }
 
 // dropAged drops of a stream what is older than its MaxAge.
-func (l *Log) dropAged(s *stream, now time.Time) {
+func (r *retention) dropAged(s *stream, now time.Time) {
 	s.mu.Lock()
 	maxAge := s.policy.MaxAge
 	if maxAge == 0 {
@@ -62,20 +62,20 @@ func (l *Log) dropAged(s *stream, now time.Time) {
 	old, begin := s.ages.look(s.next, now, maxAge), s.ages.begin
 	from := max(s.floor.Age, s.checkpointLocked())
 	s.mu.Unlock()
-	if old < begin && l.even.longer(min(maxAge, evenLongEnough)) {
-		old = max(old, l.olderThan(s.name, Run{from, begin}, maxAge))
+	if old < begin && r.clock.longer(min(maxAge, evenLongEnough)) {
+		old = max(old, r.olderThan(s.name, Run{from, begin}, maxAge))
 	}
 	if old > 0 {
-		l.dropBelow(s, Floor{Age: old})
+		r.dropBelow(s, Floor{Age: old})
 	}
 }
 
 // olderThan returns below where the run's events are older than maxAge by their blocks' times; 0: none
 // is. A block of a time that has not come yet is as old as the one after it.
-func (l *Log) olderThan(name string, run Run, maxAge time.Duration) (old uint64) {
-	now := l.even.wall // a jump since that look is not believed
-	for at := run.First; at < run.Next && l.usable() == nil; {
-		b, ok := l.blockAt(name, at)
+func (r *retention) olderThan(name string, run Run, maxAge time.Duration) (old uint64) {
+	now := r.clock.wall // a jump since that look is not believed
+	for at := run.First; at < run.Next && r.log.usable() == nil; {
+		b, ok := r.log.blockAt(name, at)
 		if !ok || b.first >= run.Next {
 			break
 		}

@@ -81,18 +81,18 @@ func (l *Log) submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, er
 		t.inline = l.committer
 	}
 	t.overhead = overhead
-	if err := l.waitShare(ctx, t, b.count().held()+t.overhead); err != nil {
+	if err := l.retention.reserve(ctx, t, b.count().held()+t.overhead); err != nil {
 		return nil, err
 	}
 	if err := l.room.Acquire(ctx, weight); err != nil {
-		l.releaseShare(t, Appended{}, false)
+		l.retention.release(t, Appended{}, false)
 		return nil, err
 	}
 	t.weight = weight
 	t.fill(b, size, l.committer.crowded())
 	if err := l.committer.enqueue(t); err != nil {
 		t.release()
-		l.releaseShare(t, Appended{}, false)
+		l.retention.release(t, Appended{}, false)
 		l.room.Release(weight)
 		return nil, err
 	}

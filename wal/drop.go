@@ -5,28 +5,28 @@ import "slices"
 // makeRoom is called when an append waits because the log is full. Under DropOldest it asks every
 // destination that still needs the oldest segment to drop the events of it that it has not settled;
 // the segment is truncated once they have. The newest is the oldest when there is no other: it is renewed then.
-func (l *Log) makeRoom() {
-	if l.opts.OnFull != DropOldest {
+func (r *retention) makeRoom() {
+	if r.log.opts.OnFull != DropOldest {
 		return
 	}
-	for _, o := range l.oldest() {
-		l.dropBelow(l.lookup(o.stream), Floor{Full: o.next})
+	for _, o := range r.oldestEnds() {
+		r.dropBelow(r.log.lookup(o.stream), Floor{Full: o.next})
 	}
 }
 
 // dropBelow makes every destination of the stream drop what it has not settled below the floor: an
 // open place by its Floor, a parked one soon. It may be called by the committer, so it reads nothing.
-func (l *Log) dropBelow(s *stream, f Floor) {
+func (r *retention) dropBelow(s *stream, f Floor) {
 	news := s.raise(f)
 	for _, p := range s.sortedCursors() {
 		if !p.raise(f) {
-			poke(l.parkedNews)
+			poke(r.parkedBehind)
 		}
 	}
 	if news {
 		s.grown.wake()
-		l.truncateSoon.Store(true)
-		l.touch()
+		r.log.truncateSoon.Store(true)
+		r.log.touch()
 	}
 }
 
@@ -46,13 +46,13 @@ type streamEnd struct {
 }
 
 // oldest returns the streams in the oldest segment, each with its end there.
-func (l *Log) oldest() (ends []streamEnd) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if len(l.segments) == 1 && l.sealed > 0 {
+func (r *retention) oldestEnds() (ends []streamEnd) {
+	r.log.mu.RLock()
+	defer r.log.mu.RUnlock()
+	if len(r.log.segments) == 1 && r.log.sealed > 0 {
 		return nil // others are being unlinked
 	}
-	for name, sp := range l.segments[0].spans {
+	for name, sp := range r.log.segments[0].spans {
 		ends = append(ends, streamEnd{name, sp.next})
 	}
 	return ends
@@ -67,17 +67,17 @@ func (p *Cursor) raise(f Floor) bool {
 }
 
 // dropForParked drops for the destinations that no shipper does it for, until the log closes.
-func (l *Log) dropForParked() {
-	defer close(l.dropped)
+func (r *retention) runParked() {
+	defer close(r.parkedDone)
 	for {
 		select {
-		case <-l.parkedNews:
-		case <-l.closing:
+		case <-r.parkedBehind:
+		case <-r.log.closing:
 			return
 		}
-		for _, p := range l.allCursors() {
-			if p.dropsLate() && l.usable() == nil {
-				l.dropParked(p)
+		for _, p := range r.log.allCursors() {
+			if p.dropsLate() && r.log.usable() == nil {
+				r.dropParked(p)
 			}
 		}
 	}
@@ -91,9 +91,9 @@ func (p *Cursor) dropsLate() bool {
 }
 
 // dropParked drops for a destination without a shipper: it is not configured any more, or can't be built yet.
-func (l *Log) dropParked(p *Cursor) {
-	l.losing.Lock() // no loss is reckoned meanwhile
-	defer l.losing.Unlock()
+func (r *retention) dropParked(p *Cursor) {
+	r.log.losing.Lock() // no loss is reckoned meanwhile
+	defer r.log.losing.Unlock()
 	marks, floor := p.Lanes(), p.Floor()
 	next := floor.Offset()
 	moved, from := make(map[uint8]Progress), next
@@ -108,10 +108,10 @@ func (l *Log) dropParked(p *Cursor) {
 	}
 	dropped := make(map[string]Count)
 	for _, part := range []Run{{from, max(from, floor.Age)}, {max(from, floor.Age), next}} {
-		c, err := l.unsettled(p.stream.name, &marks, part.First, part.Next)
+		c, err := r.log.unsettled(p.stream.name, &marks, part.First, part.Next)
 		if err != nil {
 			if err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
-				l.opts.Logger.Warn("could not count what a parked destination drops", "stream", p.stream.name,
+				r.log.opts.Logger.Warn("could not count what a parked destination drops", "stream", p.stream.name,
 					"destination", p.name, "error", err)
 			}
 			return
@@ -120,7 +120,7 @@ func (l *Log) dropParked(p *Cursor) {
 			dropped[floor.Reason(part.First)] = c
 		}
 	}
-	l.opts.parkedStep()
+	r.log.opts.parkedStep()
 	p.settleParked(&marks, Settlement{Lanes: moved, Add: Ledger{Dropped: dropped}})
 }
 
@@ -142,7 +142,7 @@ func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 	p.log.touch()
 	p.stream.settled.wake()
 	if !since {
-		poke(p.log.parkedNews)
+		poke(p.log.retention.parkedBehind)
 	}
 }
 

@@ -40,7 +40,6 @@ type Log struct {
 	sealed   int64              // bytes that all but the last occupy
 	next     *segmentFile       // made ready to follow the last; nil: not yet
 	base     uint64             // where new streams begin, less 1; see skipLost
-	policyOf func(stream string) Policy
 	shelf    shelf
 	spare    spareFiles
 
@@ -51,12 +50,6 @@ type Log struct {
 	compactor   compactor
 	stateBudget stateBudget
 	capacity    capacity
-
-	even       *evenClock
-	policyNews chan struct{} // holds one: there are other policies
-	upkept     chan struct{} // closed by upkeep
-	parkedNews chan struct{} // holds one: parked places may have to drop events
-	dropped    chan struct{} // closed by dropForParked
 
 	swapping     sync.Mutex     // held while the spans and the file of a segment become those of its copy
 	reckonLater  []*Cursor      // the places that reconcileAll left in Open
@@ -75,6 +68,9 @@ type Log struct {
 	closing   chan struct{} // closed by Close
 	closeOnce sync.Once
 	closeErr  error
+	retention retention
+
+	upkept chan struct{} // closed by upkeep
 }
 
 // Open opens the log in o.Dir, or makes one. It reads the newest segment whole and of the others
@@ -91,8 +87,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		room:    semaphore.NewWeighted(maxWaiting),
 		streams: make(map[string]*stream), identity: identity{streams: make(map[string][]branchBeginning), machine: machine()},
 		failed: make(chan struct{}), closing: make(chan struct{}), chores: newChores(),
-		even: newEvenClock(o.Clock), policyNews: make(chan struct{}, 1), upkept: make(chan struct{}),
-		parkedNews: make(chan struct{}, 1), dropped: make(chan struct{}),
+		upkept: make(chan struct{}),
 	}
 	if err := disk.MakeDir(l.dir); err != nil {
 		return nil, err
@@ -103,6 +98,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
+	l.retention = newRetention(l)
 	l.compactor.log, l.capacity.log, l.stateBudget.log = l, l, l
 	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
 		return nil, errors.Join(err, l.letGo())
@@ -117,7 +113,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	go l.truncator.run()
 	go l.committer.run()
 	go l.upkeep()
-	go l.dropForParked()
+	go l.retention.runParked()
 	l.reckoner.Go(func() { l.reconcileLater(l.reckonLater) })
 	return l, nil
 }
@@ -131,7 +127,7 @@ func (l *Log) Close() error {
 		l.chores.finish()
 		l.truncator.finish()
 		<-l.upkept
-		<-l.dropped
+		<-l.retention.parkedDone
 		l.compactor.workers.Wait()
 		l.reckoner.Wait()
 		l.removeNext()

@@ -13,11 +13,30 @@ type Policy struct {
 	OnFull  OnFull        // what an append meets then; default the log's
 }
 
+// retention applies the streams' policies: it drops events that are too old or that make room, and reserves a batch's bytes
+// in its stream's budget before the batch is submitted.
+type retention struct {
+	log *Log
+
+	policyOf      func(stream string) Policy // guarded by Log.mu
+	policyChanged chan struct{}              // holds one: SetPolicy was called
+	clock         *evenClock
+	parkedBehind  chan struct{} // holds one: parked cursors may be behind their floors
+	parkedDone    chan struct{} // closed by runParked
+}
+
+func newRetention(l *Log) retention {
+	return retention{
+		log: l, policyChanged: make(chan struct{}, 1), clock: newEvenClock(l.opts.Clock),
+		parkedBehind: make(chan struct{}, 1), parkedDone: make(chan struct{}),
+	}
+}
+
 // SetPolicy gives each stream, also one that is new later, the policy that of says. An event
 // that it makes too old is dropped soon, and an append that it gives room to goes on.
 func (l *Log) SetPolicy(of func(stream string) Policy) {
 	l.mu.Lock()
-	l.policyOf = of
+	l.retention.policyOf = of
 	for _, s := range l.streams {
 		s.setPolicy(of(s.name))
 	}
@@ -25,7 +44,7 @@ func (l *Log) SetPolicy(of func(stream string) Policy) {
 	for _, s := range l.sortedStreams() {
 		s.settled.wake()
 	}
-	poke(l.policyNews)
+	poke(l.retention.policyChanged)
 }
 
 func (s *stream) setPolicy(p Policy) {
@@ -35,7 +54,7 @@ func (s *stream) setPolicy(p Policy) {
 }
 
 // onFull returns what an append to the stream meets when its own share is full.
-func (l *Log) onFull(p Policy) OnFull { return cmp.Or(p.OnFull, l.opts.OnFull) }
+func (r *retention) onFull(p Policy) OnFull { return cmp.Or(p.OnFull, r.log.opts.OnFull) }
 
 // Floor tells a destination to drop what it has not settled below it.
 type Floor struct {
@@ -56,3 +75,11 @@ func (f Floor) Reason(offset uint64) string {
 
 // raised returns the higher of both.
 func (f Floor) raised(g Floor) Floor { return Floor{max(f.Age, g.Age), max(f.Full, g.Full)} }
+
+// policyLocked is called with Log.mu held.
+func (r *retention) policyLocked(stream string) Policy {
+	if r.policyOf == nil {
+		return Policy{}
+	}
+	return r.policyOf(stream)
+}

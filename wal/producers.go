@@ -84,7 +84,7 @@ func (ps *producers) evictIdle() {
 
 func (ps *producers) evictSilent(now time.Time) {
 	idle, n := ps.log.opts.ProducerIdle, 0
-	believed := ps.log.even.longer(min(idle, evenLongEnough))
+	believed := ps.log.retention.clock.longer(min(idle, evenLongEnough))
 	wall := ps.log.opts.Clock()
 	for key, p := range ps.all {
 		if p.silent(now, wall, ps.opened, believed) >= idle {

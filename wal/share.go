@@ -20,7 +20,7 @@ func (l *Log) Share(stream string) (held, most int64) {
 	if s == nil {
 		l.mu.RLock()
 		defer l.mu.RUnlock()
-		return 0, l.policyLocked(stream).MaxSize
+		return 0, l.retention.policyLocked(stream).MaxSize
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,17 +30,17 @@ func (l *Log) Share(stream string) (held, most int64) {
 // waitShare admits a batch to its stream's share of the log. It waits, or not, as the stream's policy says.
 // A batch that is admitted is counted until releaseShare. One that its producer has numbered may be
 // stored already, which the committer alone knows: that one refuses it.
-func (l *Log) waitShare(ctx context.Context, t *Ticket, held int64) error {
-	s := l.pin(t.stream)
+func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
+	s := r.log.pin(t.stream)
 	defer func() {
 		if t.share == nil {
-			l.unpin(s)
+			r.log.unpin(s)
 		}
 	}()
 	for {
 		moved := s.settled.wait()
 		policy, over := s.admit(t, held)
-		switch mode := l.onFull(policy); {
+		switch mode := r.onFull(policy); {
 		case over <= 0:
 			return nil
 		case held > policy.MaxSize:
@@ -53,15 +53,15 @@ func (l *Log) waitShare(ctx context.Context, t *Ticket, held int64) error {
 			t.rejection = err
 			return nil
 		case mode == DropOldest:
-			l.dropShare(s, held)
+			r.dropForAppend(s, held)
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-l.failed:
-			return l.Failed()
-		case <-l.closing:
+		case <-r.log.failed:
+			return r.log.Failed()
+		case <-r.log.closing:
 			return ErrClosed
 		}
 	}
@@ -127,11 +127,11 @@ func (s *stream) checkpointLocked() uint64 {
 }
 
 // releaseShare ends the reservation of a batch: what was stored is held by now, and what was not makes room.
-func (l *Log) releaseShare(t *Ticket, a Appended, stored bool) {
+func (r *retention) release(t *Ticket, a Appended, stored bool) {
 	if t.share == nil {
 		return
 	}
-	defer l.unpin(t.share)
+	defer r.log.unpin(t.share)
 	t.share.mu.Lock()
 	t.share.reserved -= t.shared
 	if stored {
@@ -145,7 +145,7 @@ func (l *Log) releaseShare(t *Ticket, a Appended, stored bool) {
 
 // dropShare has the stream's destinations drop as many of its oldest blocks as make room for a batch of held bytes, unless
 // they are about to drop some or have made room since the batch found none.
-func (l *Log) dropShare(s *stream, held int64) {
+func (r *retention) dropForAppend(s *stream, held int64) {
 	s.mu.Lock()
 	from, end, floor := s.checkpointLocked(), s.next, s.floor.Offset()
 	over := s.heldLocked() + s.reserved + held - s.policy.MaxSize
@@ -155,7 +155,7 @@ func (l *Log) dropShare(s *stream, held int64) {
 		return
 	}
 	for bytes > 0 && from < end {
-		b, ok := l.blockAt(s.name, from)
+		b, ok := r.log.blockAt(s.name, from)
 		if !ok {
 			from = end
 			break
@@ -165,5 +165,5 @@ func (l *Log) dropShare(s *stream, held int64) {
 		s.mu.Unlock()
 		from = b.next()
 	}
-	l.dropBelow(s, Floor{Full: from})
+	r.dropBelow(s, Floor{Full: from})
 }

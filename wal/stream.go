@@ -58,18 +58,10 @@ func (l *Log) streamLocked(name string) *stream {
 	s := l.streams[name]
 	if s == nil {
 		s = newStream(strings.Clone(name), l.base)
-		s.policy = l.policyLocked(name)
+		s.policy = l.retention.policyLocked(name)
 		l.streams[s.name] = s
 	}
 	return s
-}
-
-// policyLocked is called with Log.mu held.
-func (l *Log) policyLocked(stream string) Policy {
-	if l.policyOf == nil {
-		return Policy{}
-	}
-	return l.policyOf(stream)
 }
 
 // pin returns the stream of that name, making it when it is new, and keeps it until unpin.

@@ -16,8 +16,7 @@ const (
 	sayDroppedEvery = time.Minute
 )
 
-// upkeep does what time brings, until the log closes: it drops what is too old, and says what was
-// dropped.
+// upkeep does the periodic work until the log closes: it drops events that are too old, logs drops, and starts compactions.
 func (l *Log) upkeep() {
 	defer close(l.upkept)
 	said, noted := make(map[*Cursor]*saidDropped), time.Now()
@@ -27,15 +26,8 @@ func (l *Log) upkeep() {
 			noted = now
 			l.noteEvents()
 		}
-		l.even.look(now)
-		streams, every := l.sortedStreams(), upkeepMost
-		for _, s := range streams {
-			if l.usable() == nil {
-				l.dropAged(s, now)
-			}
-			every = min(every, s.ageStep())
-		}
-		l.sayDropped(said, now)
+		every := l.retention.dropAllAged(now)
+		l.retention.logDropped(said, now)
 		l.stateBudget.endFull(now)
 		l.compactor.start()
 		if l.truncator.failing.Load() { // no checkpoint may be due
@@ -43,11 +35,24 @@ func (l *Log) upkeep() {
 		}
 		select {
 		case <-time.After(max(every, upkeepLeast)):
-		case <-l.policyNews:
+		case <-l.retention.policyChanged:
 		case <-l.closing:
 			return
 		}
 	}
+}
+
+// dropAllAged drops the events of all streams that are too old, and returns when to look again.
+func (r *retention) dropAllAged(now time.Time) (again time.Duration) {
+	r.clock.look(now)
+	again = upkeepMost
+	for _, s := range r.log.sortedStreams() {
+		if r.log.usable() == nil {
+			r.dropAged(s, now)
+		}
+		again = min(again, s.ageStep())
+	}
+	return again
 }
 
 func (s *stream) ageStep() time.Duration {
@@ -66,8 +71,8 @@ type saidDropped struct {
 }
 
 // sayDropped logs what policies have dropped since it was last said.
-func (l *Log) sayDropped(said map[*Cursor]*saidDropped, now time.Time) {
-	for _, p := range l.allCursors() {
+func (r *retention) logDropped(said map[*Cursor]*saidDropped, now time.Time) {
+	for _, p := range r.log.allCursors() {
 		p.mu.Lock()
 		dropped := maps.Clone(p.ledger.Dropped)
 		p.mu.Unlock()
@@ -81,7 +86,7 @@ func (l *Log) sayDropped(said map[*Cursor]*saidDropped, now time.Time) {
 		}
 		for _, reason := range []string{DroppedAge, DroppedFull} {
 			if news := dropped[reason].Sub(before.dropped[reason]); news.Events > 0 {
-				l.opts.Logger.Warn("events were dropped", "reason", reason, "stream", p.stream.name, "destination", p.name,
+				r.log.opts.Logger.Warn("events were dropped", "reason", reason, "stream", p.stream.name, "destination", p.name,
 					"events", news.Events, "bytes", news.Bytes)
 			}
 		}
