@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// begunSuffix ends the name of an empty file that has the number of the last segment that has begun, so that the newest
-// is missed even when nothing else is left of it. It may be one behind: then the newest's predecessor is there, with its mark.
+// begunSuffix ends the name of an empty file that has the number of the newest segment that has begun. Open can therefore
+// detect that this segment is missing, even if no other trace of it is left. The number may lag by one: then the segment
+// before the newest is there, with its mark.
 const begunSuffix = ".begun"
 
 // begunSeq returns the number that such a file's name has.
@@ -19,9 +20,9 @@ func begunSeq(name string) (uint64, bool) {
 	return seq, ok && err == nil
 }
 
-// begunFile returns the file and its number; "" and 0: there is none.
-func (l *Log) begunFile() (path string, seq uint64) {
-	found, _ := filepath.Glob(filepath.Join(l.dir, "*"+begunSuffix)) // the pattern is well formed
+// begunFile returns the file in dir and its number; "" and 0: there is none.
+func begunFile(dir string) (path string, seq uint64) {
+	found, _ := filepath.Glob(filepath.Join(dir, "*"+begunSuffix)) // the pattern is well formed
 	for _, p := range found {
 		if n, ok := begunSeq(p); ok && n > seq {
 			path, seq = p, n
@@ -30,18 +31,18 @@ func (l *Log) begunFile() (path string, seq uint64) {
 	return path, seq
 }
 
-// noteBegun notes that segment seq has begun. Whoever syncs the folder next makes that last.
-func (l *Log) noteBegun(seq uint64) {
-	path := filepath.Join(l.dir, fmt.Sprintf("%016d%s", seq, begunSuffix))
+// noteBegun gives the file the number of segment seq, which has begun. The next sync of the folder makes that durable.
+func (t *truncator) noteBegun(seq uint64) {
+	path := filepath.Join(t.log.dir, fmt.Sprintf("%016d%s", seq, begunSuffix))
 	var err error
-	if l.begunPath != "" {
-		err = os.Rename(l.begunPath, path) // needs neither room nor a descriptor
+	if t.begunPath != "" {
+		err = os.Rename(t.begunPath, path) // needs neither room nor a descriptor
 	} else {
 		err = os.WriteFile(path, nil, 0o600)
 	}
 	if err != nil {
-		l.opts.Logger.Warn("the number of the newest segment could not be noted", "segment", seq, "error", err)
+		t.log.opts.Logger.Warn("the number of the newest segment could not be noted", "segment", seq, "error", err)
 		return
 	}
-	l.begunPath = path
+	t.begunPath = path
 }

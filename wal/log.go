@@ -28,7 +28,6 @@ type Log struct {
 	identity identity
 	dir      string // of the segments
 
-	begunPath string // the file that has the number of the newest segment that has begun; the truncator's
 	lock      *dirLock
 
 	committer *committer

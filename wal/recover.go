@@ -50,8 +50,8 @@ func (l *Log) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	path, begun := l.begunFile()
-	l.begunPath = path
+	path, begun := begunFile(l.dir)
+	l.truncator.begunPath = path
 	r := recovery{log: l, last: max(l.highestAside(), begun), lowest: make(map[string]uint64)}
 	if seqs, err = r.takeReady(ctx, seqs); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (l *Log) recover(ctx context.Context) error {
 		return fmt.Errorf("record the log's identity: %w", err)
 	}
 	if newest := l.active().seq; newest != begun {
-		l.noteBegun(newest)
+		l.truncator.noteBegun(newest)
 		return l.lock.sync()
 	}
 	return nil

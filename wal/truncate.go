@@ -24,9 +24,10 @@ type truncator struct {
 	begun   atomic.Uint64 // the newest segment, until the folder shows that it has begun
 	failing atomic.Bool   // an unlink has failed: it is tried again at the next checkpoint
 
-	// Of run's goroutine. These segments have left the log, but their files count as in use until they are gone.
-	doomed []*segmentFile
-	failed []*segmentFile // of which the unlink failed
+	// Owned by run's goroutine. The segments have left the log, but their files count as in use until they are unlinked.
+	doomed    []*segmentFile
+	failed    []*segmentFile // their unlink failed
+	begunPath string         // the file that names the newest segment that has begun
 }
 
 // truncateStep bounds the unlinks that a Sync or Close waits for.
@@ -85,11 +86,11 @@ func (t *truncator) takeAfter() (after []func()) {
 func (t *truncator) pass() (more bool) {
 	after, asked := t.takeAfter(), t.asked.Swap(false)
 	if asked {
-		t.doomed = append(t.doomed, t.log.settledSegments()...)
+		t.doomed = append(t.doomed, t.settledSegments()...)
 	}
 	// A segment may only go once the folder names a later one that has begun: see noteBegun.
 	if seq := t.begun.Swap(0); seq > 0 {
-		t.log.noteBegun(seq)
+		t.noteBegun(seq)
 	}
 	n := min(len(t.doomed), truncateStep)
 	for _, s := range t.doomed[:n] {
@@ -146,38 +147,38 @@ func (t *truncator) freed() {
 
 // settledSegments takes the segments that no destination needs any more out of the log. There may be thousands, with
 // thousands of streams each, so it looks at them without the lock that commits and readers wait for.
-func (l *Log) settledSegments() (settled []*segmentFile) {
-	l.mu.RLock()
-	holds, held := l.holds, l.held.Load() > 0
-	sealed := slices.Clone(l.sealedLocked())
-	l.mu.RUnlock()
+func (t *truncator) settledSegments() (settled []*segmentFile) {
+	t.log.mu.RLock()
+	holds, held := t.log.holds, t.log.held.Load() > 0
+	sealed := slices.Clone(t.log.sealedLocked())
+	t.log.mu.RUnlock()
 	if held {
 		return nil // the next checkpoint tries again
 	}
 	for _, s := range sealed {
-		if l.settled(s) {
+		if t.settled(s) {
 			settled = append(settled, s)
 		}
 	}
 	if len(settled) == 0 {
 		return nil
 	}
-	l.opts.settledStep()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.holds != holds {
+	t.log.opts.settledStep()
+	t.log.mu.Lock()
+	defer t.log.mu.Unlock()
+	if t.log.holds != holds {
 		return nil // there may be a new place, which needs events that no other needed
 	}
-	gone, kept := settled, l.segments[:0]
-	for _, s := range l.segments { // both are in order
+	gone, kept := settled, t.log.segments[:0]
+	for _, s := range t.log.segments { // both are in order
 		if len(gone) > 0 && gone[0] == s {
 			gone = gone[1:]
 			continue
 		}
 		kept = append(kept, s)
 	}
-	clear(l.segments[len(kept):])
-	l.segments = kept
+	clear(t.log.segments[len(kept):])
+	t.log.segments = kept
 	return settled
 }
 
@@ -193,15 +194,15 @@ func (l *Log) sealedLocked() []*segmentFile {
 
 // settled reports whether no destination needs any event of a sealed segment. While the stream that was last found to need
 // the segment still needs it, settled looks at no other.
-func (l *Log) settled(s *segmentFile) bool {
+func (t *truncator) settled(s *segmentFile) bool {
 	if w := &s.needed; w.stream != nil && w.stream.low() < w.next {
 		return false
 	}
-	l.mu.RLock()
+	t.log.mu.RLock()
 	spans := s.spans // of a sealed segment they are replaced, never changed
-	l.mu.RUnlock()
+	t.log.mu.RUnlock()
 	for name, sp := range spans {
-		if stream := l.lookup(name); stream.low() < sp.next {
+		if stream := t.log.lookup(name); stream.low() < sp.next {
 			s.needed = neededBy{stream, sp.next}
 			return false
 		}
