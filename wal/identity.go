@@ -113,34 +113,34 @@ func (i *identity) load(value []byte, segment, dir string) (why string) {
 
 // branchOut begins a branch: events that are appended from now on have ids that no other copy gives. Of the branches
 // before, those stay that events of the log have. Open calls it.
-func (l *Log) branchOut() {
-	before := l.identity.branch
-	l.identity.branch = rand.Text()[:10]
-	for name, s := range l.streams {
-		all := l.identity.streams[name]
+func (r *recovery) branchOut() {
+	before := r.log.identity.branch
+	r.log.identity.branch = rand.Text()[:10]
+	for name, s := range r.log.streams {
+		all := r.log.identity.streams[name]
 		if len(all) == 0 && before != "" {
 			all = []branchBeginning{{First: 1, Name: before}}
 		}
-		all = append(all, branchBeginning{First: s.next, Name: l.identity.branch})
-		oldest := l.oldestHeld(name)
+		all = append(all, branchBeginning{First: s.next, Name: r.log.identity.branch})
+		oldest := r.oldestHeld(name)
 		for len(all) > 1 && all[1].First <= oldest {
 			all = all[1:]
 		}
-		l.identity.streams[name] = all
+		r.log.identity.streams[name] = all
 	}
-	for _, p := range l.committer.producers.all {
+	for _, p := range r.log.committer.producers.all {
 		p.mayLeap = true
 	}
 }
 
 // oldestHeld returns the first offset of the stream that the log holds, or the next.
-func (l *Log) oldestHeld(stream string) uint64 {
-	for _, seg := range l.segments {
+func (r *recovery) oldestHeld(stream string) uint64 {
+	for _, seg := range r.log.segments {
 		if sp, ok := seg.spans[stream]; ok {
 			return sp.first
 		}
 	}
-	return l.streams[stream].next
+	return r.log.streams[stream].next
 }
 
 // Branches returns how the ids of the stream's events begin, ascending by offset; there is one at least. They do not
@@ -200,7 +200,7 @@ func (r *recovery) findCopy() {
 	if r.copied == "" || len(l.segments) == 0 {
 		return
 	}
-	l.branchOut()
+	r.branchOut()
 	l.opts.Logger.Warn("log is a copy or was restored: new events get ids of their own, and each producer may leave out what the copy lacks",
 		"found", r.copied, "log", branchID(l.id, l.identity.branch))
 }

@@ -28,7 +28,7 @@ type Log struct {
 	identity identity
 	dir      string // of the segments
 
-	lock      *dirLock
+	lock *dirLock
 
 	committer *committer
 	room      *semaphore.Weighted // bytes of appends under way

@@ -52,7 +52,7 @@ func (l *Log) recover(ctx context.Context) error {
 	}
 	path, begun := begunFile(l.dir)
 	l.truncator.begunPath = path
-	r := recovery{log: l, last: max(l.highestAside(), begun), lowest: make(map[string]uint64)}
+	r := recovery{log: l, last: max(highestAside(l.dir), begun), lowest: make(map[string]uint64)}
 	if seqs, err = r.takeReady(ctx, seqs); err != nil {
 		return err
 	}
@@ -75,10 +75,10 @@ func (l *Log) recover(ctx context.Context) error {
 	if l.id == "" {
 		l.id = newID()
 	}
-	l.finishState()
+	r.finishState()
 	l.stateBudget.count()
 	if r.lost > 0 {
-		l.skipLost(uint64(r.lost) / leastFrame * r.missing())
+		r.skipLost(uint64(r.lost) / leastFrame * r.missing())
 	}
 	r.findCopy()
 	if err := r.resume(); err != nil {
@@ -151,7 +151,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 	err := lookTwice(ctx, func() error {
 		*r = before
 		if newest {
-			l.forgetState()
+			r.forgetState()
 		}
 		return errors.Join(r.read(seg, newest), seg.close())
 	})
@@ -164,7 +164,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 	}
 	if newest {
 		r.lose(disk.Length(seg.path))
-		l.forgetState()
+		r.forgetState()
 	}
 	r.condemned = append(r.condemned, condemned{seg, err})
 	return nil
@@ -173,11 +173,11 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 // change sets aside the condemned segments, and removes the unfinished files that a crash left.
 func (r *recovery) change() error {
 	for _, c := range r.condemned {
-		if err := r.log.quarantine(c.seg, c.reason); err != nil {
+		if err := r.quarantine(c.seg, c.reason); err != nil {
 			return err
 		}
 	}
-	return r.log.clean()
+	return r.clean()
 }
 
 func (r *recovery) read(seg *segmentFile, newest bool) error {
@@ -193,7 +193,7 @@ func (r *recovery) read(seg *segmentFile, newest bool) error {
 		err = knownBlocks(seg)
 	}
 	if err == nil {
-		err = r.log.indexed(seg)
+		err = r.indexed(seg)
 	}
 	if err != nil {
 		return err
@@ -246,7 +246,7 @@ func (r *recovery) readNewest(seg *segmentFile) error {
 		case doubtful && r.lost == 0:
 			r.lost = min(largestCommit, r.log.opts.MaxSize)
 		}
-		if err = r.log.loadState(view, seg); err == nil {
+		if err = r.loadState(view, seg); err == nil {
 			r.note(seg)
 		}
 		return err
@@ -255,7 +255,7 @@ func (r *recovery) readNewest(seg *segmentFile) error {
 		return err
 	}
 	seg.index.Store(nil) // it has its own
-	return r.log.indexed(seg)
+	return r.indexed(seg)
 }
 
 // check reads the newest segment whole.
@@ -270,7 +270,7 @@ func (s *segmentFile) check() (doubtful bool, err error) {
 }
 
 // indexed reads what the segment holds by its index. Where that is missing or damaged, it is made again.
-func (l *Log) indexed(s *segmentFile) error {
+func (r *recovery) indexed(s *segmentFile) error {
 	err := s.view(func(r reader) (err error) {
 		if s.spans, err = readIndexSpans(r, s.seq); err != nil {
 			err = inFile(s.path, err)
@@ -280,7 +280,7 @@ func (l *Log) indexed(s *segmentFile) error {
 	if !damaged(err) {
 		return err
 	}
-	if err := l.patch(s, err); err != nil {
+	if err := r.log.patch(s, err); err != nil {
 		return err
 	}
 	s.spans = s.index.Load().spans()
@@ -308,8 +308,8 @@ func (r *recovery) note(seg *segmentFile) {
 }
 
 // clean removes segments that a crash left half made: they hold no event.
-func (l *Log) clean() error {
-	left, err := filepath.Glob(filepath.Join(l.dir, "*"+unfinishedSuffix))
+func (r *recovery) clean() error {
+	left, err := filepath.Glob(filepath.Join(r.log.dir, "*"+unfinishedSuffix))
 	if err != nil {
 		return fmt.Errorf("list unfinished segments: %w", err)
 	}
@@ -328,7 +328,7 @@ func damaged(err error) bool {
 }
 
 // quarantine renames a segment that can't be read. It is kept for whoever wants to look into it.
-func (l *Log) quarantine(seg *segmentFile, reason error) error {
+func (r *recovery) quarantine(seg *segmentFile, reason error) error {
 	var to string
 	err := seg.remove(func(path string) (err error) {
 		to, err = setAside(path)
@@ -338,14 +338,14 @@ func (l *Log) quarantine(seg *segmentFile, reason error) error {
 		return err
 	}
 	seg.path = to
-	l.opts.Logger.Error("a segment can't be read and was set aside", "segment", to, "error", reason)
+	r.log.opts.Logger.Error("a segment can't be read and was set aside", "segment", to, "error", reason)
 	return nil
 }
 
 // highestAside returns the highest number among the segments that were set aside, so that none
 // of their names is used again.
-func (l *Log) highestAside() (highest uint64) {
-	aside, _ := filepath.Glob(filepath.Join(l.dir, "*"+segmentSuffix+corruptSuffix+"*")) // the pattern is well formed
+func highestAside(dir string) (highest uint64) {
+	aside, _ := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix+corruptSuffix+"*")) // the pattern is well formed
 	for _, path := range aside {
 		if seq, ok := asideSeq(path); ok {
 			highest = max(highest, seq)
@@ -361,15 +361,15 @@ func asideSeq(path string) (uint64, bool) {
 }
 
 // loadState reads the newest segment's state.
-func (l *Log) loadState(r reader, seg *segmentFile) error {
-	state := r.bucket(bucketState)
+func (r *recovery) loadState(view reader, seg *segmentFile) error {
+	state := view.bucket(bucketState)
 	if state == nil {
 		return &CorruptError{File: seg.path, Reason: "the state is missing"}
 	}
 	for k, stored := state.Next(); k != nil; k, stored = state.Next() {
 		v, err := stateValue(k, stored, seg.summed)
 		if err == nil {
-			err = l.loadEntry(k, v)
+			err = r.loadEntry(k, v)
 		}
 		if err != nil {
 			return inFile(seg.path, err)
@@ -379,26 +379,26 @@ func (l *Log) loadState(r reader, seg *segmentFile) error {
 }
 
 // forgetState undoes loadState.
-func (l *Log) forgetState() {
-	clear(l.identity.streams)
-	l.identity.branch = ""
-	clear(l.streams)
-	clear(l.committer.producers.all)
-	l.base = 0
+func (r *recovery) forgetState() {
+	clear(r.log.identity.streams)
+	r.log.identity.branch = ""
+	clear(r.log.streams)
+	clear(r.log.committer.producers.all)
+	r.log.base = 0
 }
 
 // finishState adds what the blocks say beyond the state.
-func (l *Log) finishState() {
-	for _, seg := range l.segments {
+func (r *recovery) finishState() {
+	for _, seg := range r.log.segments {
 		for name, sp := range seg.spans {
-			s := l.stream(name)
+			s := r.log.stream(name)
 			s.stored.Store(true)
 			if sp.next > s.next {
 				s.next, s.bytes = sp.next, sp.after
 			}
 		}
 	}
-	for _, s := range l.streams {
+	for _, s := range r.log.streams {
 		for _, p := range s.cursors {
 			p.noteAbsent()
 		}
@@ -416,12 +416,12 @@ func (p *Cursor) noteAbsent() {
 	}
 }
 
-func (l *Log) loadEntry(k, v []byte) error {
+func (r *recovery) loadEntry(k, v []byte) error {
 	kind, names, ok := splitStateKey(k)
 	if !ok || len(names) == 0 {
 		return fmt.Errorf("a state key of %d bytes is malformed", len(k))
 	}
-	s := l.stream(names[0])
+	s := r.log.stream(names[0])
 	switch {
 	case kind == stateStream:
 		d := decoder{b: v}
@@ -429,14 +429,14 @@ func (l *Log) loadEntry(k, v []byte) error {
 		s.stored.Store(s.next > 1)
 		return d.err()
 	case kind == stateCursor && len(names) == 2:
-		p := &Cursor{log: l, stream: s, name: names[1]}
+		p := &Cursor{log: r.log, stream: s, name: names[1]}
 		s.cursors[p.name] = p
 		return p.decode(v)
 	case kind == stateBranches:
-		return l.identity.decodeBranches(names[0], v)
+		return r.log.identity.decodeBranches(names[0], v)
 	case kind == stateProducer && len(names) == 2:
 		p, err := decodeProducer(v)
-		l.committer.producers.all[producerKey{names[1], names[0]}] = p
+		r.log.committer.producers.all[producerKey{names[1], names[0]}] = p
 		return err
 	}
 	return nil // a later release's
@@ -445,17 +445,17 @@ func (l *Log) loadEntry(k, v []byte) error {
 // skipLost moves every stream's numbering past what a lost newest segment can have held, so that no
 // offset is used twice, also that of streams which only the lost segment knew. The gap counts as
 // appended and as dropped. Which batches of the producers it held is unknown: each goes on where it likes.
-func (l *Log) skipLost(events uint64) {
-	for _, s := range l.streams {
+func (r *recovery) skipLost(events uint64) {
+	for _, s := range r.log.streams {
 		s.mu.Lock()
 		s.next += events
-		l.stateBudget.countStreamLocked(s) // it may have had events
+		r.log.stateBudget.countStreamLocked(s) // it may have had events
 		s.mu.Unlock()
 	}
-	l.base += events
-	l.opts.Logger.Error("the newest segment is lost, or the end of it may be: what it held is unknown, and no offset that it may have had is used again",
+	r.log.base += events
+	r.log.opts.Logger.Error("the newest segment is lost, or the end of it may be: what it held is unknown, and no offset that it may have had is used again",
 		"skipped", events)
-	for _, p := range l.committer.producers.all {
+	for _, p := range r.log.committer.producers.all {
 		p.next = 0
 	}
 }
@@ -485,7 +485,7 @@ func (r *recovery) openNewest() error {
 		if err := r.removeReady(); err != nil {
 			return fmt.Errorf("remove the segment that was made ready: %w", err)
 		}
-		return l.unseal(l.segments[len(l.segments)-1])
+		return r.unseal(l.segments[len(l.segments)-1])
 	}
 	seg, err := r.beginNewest()
 	if err != nil {
@@ -522,11 +522,11 @@ func (r *recovery) removeReady() error {
 }
 
 // unseal opens the segment for writing again.
-func (l *Log) unseal(s *segmentFile) error {
-	if err := s.reopenWritable(l.opts.SegmentSize); err != nil {
+func (r *recovery) unseal(s *segmentFile) error {
+	if err := s.reopenWritable(r.log.opts.SegmentSize); err != nil {
 		return fmt.Errorf("open newest segment: %w", err)
 	}
-	l.sealed -= s.size
+	r.log.sealed -= s.size
 	return nil
 }
 
