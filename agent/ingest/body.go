@@ -37,18 +37,6 @@ func (r *room) give(n int64) {
 	}
 }
 
-// settle makes *has as much of the room as is needed, and reports whether there is as much.
-func (r *room) settle(has *int64, need int64) bool {
-	if need > *has && !r.take(need-*has) {
-		return false
-	}
-	if need < *has {
-		r.give(*has - need)
-	}
-	*has = need
-	return true
-}
-
 // body is the bytes of a request, gathered as they arrive. It is reused: nothing of it may be used
 // after free.
 type body struct {

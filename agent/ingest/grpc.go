@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/grpc/tap"
 
 	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -29,7 +31,7 @@ type grpcWire struct {
 	service *service
 	health  *health.Server
 	server  *grpc.Server
-	inflow  *inflow
+	guard   *h2guard.Guard
 }
 
 const (
@@ -57,16 +59,17 @@ const (
 func newGRPC(in *intake, o *Options) *grpcWire {
 	w := &grpcWire{
 		health: health.NewServer(),
-		inflow: newInflow(in, o),
 	}
-	w.service = &service{in: in, room: &w.inflow.room}
+	w.service = &service{in: in, room: new(room)}
+	w.service.room.give(cmp.Or(o.room, max(minRoom, 4*int64(o.MaxRequestSize))))
+	w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})
 	w.server = grpc.NewServer(w.options(o)...)
 	w.server.RegisterService(ingestDesc(), w.service)
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.draining})
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(w.server)
 	if o.OTLP != nil {
-		newOTLP(in, o).register(w.server, &w.inflow.room)
+		newOTLP(in, o).register(w.server, w.service.room)
 	}
 	return w
 }
@@ -96,7 +99,7 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	if o.TLS != nil {
 		secure = credentials.NewTLS(o.TLS)
 	}
-	return append(options, grpc.Creds(inflowCredentials{secure, w.inflow}))
+	return append(options, grpc.Creds(w.guard.Credentials(secure)))
 }
 
 func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(w.service.in.conns.Listener(l)) }

@@ -1,4 +1,4 @@
-package ingest
+package h2guard
 
 import (
 	"bytes"
@@ -8,15 +8,19 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // begun is what a producer says who begins a request of size bytes and sends so many of them.
 func begun(stream uint32, size, sent int) []byte {
-	b := appendFrameHead(nil, frame{kind: headersFrame, flags: endHeaders, stream: stream})
+	b := appendFrameHead(nil, frame{kind: http2.FrameHeaders, flags: http2.FlagHeadersEndHeaders, stream: stream})
 	message := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(size)), make([]byte, sent)...)
 	for len(message) > 0 {
 		n := min(len(message), 16<<10)
-		b = append(appendFrameHead(b, frame{length: n, kind: dataFrame, stream: stream}), message[:n]...)
+		b = append(appendFrameHead(b, frame{length: n, kind: http2.FrameData, stream: stream}), message[:n]...)
 		message = message[n:]
 	}
 	return b
@@ -28,7 +32,7 @@ func ends(b []byte, preface int) (streams []uint32) {
 	for at := 0; at < len(b); {
 		n, _, begun, _ := s.advance(b[at:])
 		at += n
-		if begun && (s.frame.kind == rstFrame) {
+		if begun && (s.frame.kind == http2.FrameRSTStream) {
 			streams = append(streams, s.frame.stream)
 		}
 	}
@@ -38,8 +42,25 @@ func ends(b []byte, preface int) (streams []uint32) {
 // testRoom is less than there is in life, for tests that are short.
 const testRoom = 4 << 20
 
-func testInflow() *inflow {
-	return newInflow(&intake{observer: noObserver{}}, &Options{MaxRequestSize: 1 << 20, MaxStreams: 1024, room: testRoom})
+// testListener is a listener with testRoom bytes.
+type testListener struct{ bytes budget }
+
+func (l *testListener) Budget(n int64) bool         { return l.bytes.acquire(n) }
+func (l *testListener) Reject(Cause) *status.Status { return status.New(codes.Unavailable, "no room") }
+
+func testInflow() *Guard {
+	l := new(testListener)
+	l.bytes.acquire(-testRoom)
+	return New(l, Limits{MaxMessage: 1 << 20, MaxStreams: 2 * 1024})
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // pipe is a connection with a producer, and what the two sides were told.
@@ -51,7 +72,7 @@ type pipe struct {
 	ended    chan struct{} // closed when gRPC would read no more
 }
 
-func openPipe(in *inflow) *pipe {
+func openPipe(in *Guard) *pipe {
 	p := &pipe{ended: make(chan struct{})}
 	server, producer := net.Pipe()
 	p.producer, p.conn = producer, in.add(server)
@@ -83,7 +104,7 @@ func expectEnds(t *testing.T, who string, got []uint32, want ...uint32) {
 	}
 }
 
-var somePreface = make([]byte, prefaceBytes)
+var somePreface = make([]byte, len(http2.ClientPreface))
 
 // TestARequestThatHasStoppedGivesWay: who holds all room for long without sending loses it to who needs it, and
 // not before.
@@ -93,14 +114,14 @@ func TestARequestThatHasStoppedGivesWay(t *testing.T) {
 		stopped, other := openPipe(in), openPipe(in)
 		stopped.say(somePreface, begun(1, 1<<20, 900<<10), begun(3, 1<<20, 900<<10), begun(5, 1<<20, 900<<10), begun(7, 1<<20, 900<<10))
 		other.say(somePreface, begun(1, 1<<20, 600<<10))
-		expectEnds(t, "one without room", ends(other.served.Bytes(), prefaceBytes), 1)
+		expectEnds(t, "one without room", ends(other.served.Bytes(), len(http2.ClientPreface)), 1)
 		expectEnds(t, "its producer", ends(other.heard.Bytes(), 0), 1)
-		expectEnds(t, "those that have it", ends(stopped.served.Bytes(), prefaceBytes))
+		expectEnds(t, "those that have it", ends(stopped.served.Bytes(), len(http2.ClientPreface)))
 
 		time.Sleep(partialSilence + time.Second)
 		other.say(begun(3, 1<<20, 600<<10))
-		expectEnds(t, "one that needs room", ends(other.served.Bytes(), prefaceBytes), 1)
-		if got := len(ends(stopped.served.Bytes(), prefaceBytes)); got != 4 {
+		expectEnds(t, "one that needs room", ends(other.served.Bytes(), len(http2.ClientPreface)), 1)
+		if got := len(ends(stopped.served.Bytes(), len(http2.ClientPreface))); got != 4 {
 			t.Errorf("%d requests that had stopped are ended, want 4", got)
 		}
 		if got := len(ends(stopped.heard.Bytes(), 0)); got != 4 {
@@ -125,7 +146,7 @@ func TestAProducerThatStopsInAFrame(t *testing.T) {
 		stopped.say(somePreface, begun(1, 1<<20, 900<<10), begun(3, 1<<20, 900<<10), begun(5, 1<<20, 900<<10), b[:len(b)-1])
 		time.Sleep(partialSilence + time.Second)
 		other.say(somePreface, begun(1, 1<<20, 600<<10))
-		expectEnds(t, "one that needs room", ends(other.served.Bytes(), prefaceBytes))
+		expectEnds(t, "one that needs room", ends(other.served.Bytes(), len(http2.ClientPreface)))
 		time.Sleep(partialSilence - time.Second)
 		synctest.Wait()
 		if closed(stopped.ended) {
@@ -149,10 +170,10 @@ func TestFramesOfOneByte(t *testing.T) {
 		p := openPipe(in)
 		b := begun(1, 1<<20, 0)
 		for range 64 << 10 {
-			b = append(b, 0, 0, 1, dataFrame, 0, 0, 0, 0, 1, 'x')
+			b = append(b, 0, 0, 1, byte(http2.FrameData), 0, 0, 0, 0, 1, 'x')
 		}
 		p.say(somePreface, b)
-		expectEnds(t, "64 KiB of them", ends(p.served.Bytes(), prefaceBytes), 1)
+		expectEnds(t, "64 KiB of them", ends(p.served.Bytes(), len(http2.ClientPreface)), 1)
 		p.close()
 		expectNothingHeld(t, in)
 	})
@@ -167,7 +188,7 @@ func TestWholeRequestsHoldNoRoom(t *testing.T) {
 		for stream := uint32(1); stream < 600; stream += 2 {
 			p.say(begun(stream, 32<<10, 32<<10))
 		}
-		expectEnds(t, "whole ones", ends(p.served.Bytes(), prefaceBytes))
+		expectEnds(t, "whole ones", ends(p.served.Bytes(), len(http2.ClientPreface)))
 		if p.conn.held != 0 {
 			t.Errorf("%d bytes are held", p.conn.held)
 		}
@@ -176,9 +197,9 @@ func TestWholeRequestsHoldNoRoom(t *testing.T) {
 	})
 }
 
-func expectNothingHeld(t *testing.T, in *inflow) {
+func expectNothingHeld(t *testing.T, in *Guard) {
 	t.Helper()
-	if got := in.room.left.Load(); got != testRoom {
+	if got := in.listener.(*testListener).bytes.left.Load(); got != testRoom {
 		t.Errorf("room for %d bytes is left, want %d", got, testRoom)
 	}
 	if got := in.streams.left.Load(); got != 2*1024 {
@@ -190,8 +211,8 @@ func expectNothingHeld(t *testing.T, in *inflow) {
 func FuzzInflow(f *testing.F) {
 	f.Add(append(somePreface, begun(1, 100, 50)...), 7)
 	f.Add(append(somePreface, begun(1, 20, 20)...), 1)
-	f.Add(append(append([]byte(nil), somePreface...), 0, 0, 9, dataFrame, padded|endStream, 0, 0, 0, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0), 3)
-	f.Add(append(append([]byte(nil), somePreface...), 0, 0, 4, rstFrame, 0, 0, 0, 0, 1, 0, 0, 0, 0), 3)
+	f.Add(append(append([]byte(nil), somePreface...), 0, 0, 9, byte(http2.FrameData), byte(http2.FlagDataPadded|http2.FlagDataEndStream), 0, 0, 0, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0), 3)
+	f.Add(append(append([]byte(nil), somePreface...), 0, 0, 4, byte(http2.FrameRSTStream), 0, 0, 0, 0, 1, 0, 0, 0, 0), 3)
 	f.Fuzz(func(t *testing.T, said []byte, cut int) {
 		in := testInflow()
 		conn := in.add(&scriptConn{said: said, cut: 1 + abs(cut)%64})
@@ -245,7 +266,7 @@ func TestRefusalsInOneRead(t *testing.T) {
 			said = append(said, begun(2*i+1, 1000, 10)...)
 		}
 		p.say(said)
-		ended := ends(p.served.Bytes(), prefaceBytes)
+		ended := ends(p.served.Bytes(), len(http2.ClientPreface))
 		if len(ended) != begins-freeStreams || len(ends(p.heard.Bytes(), 0)) != len(ended) {
 			t.Errorf("%d requests are ended, want %d", len(ended), begins-freeStreams)
 		}

@@ -1,4 +1,4 @@
-package ingest
+package h2guard
 
 import (
 	"errors"
@@ -8,17 +8,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc/mem"
-
-	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 )
 
 // inflowConn is a connection whose frames are looked at. gRPC reads from one goroutine and writes from another.
 type inflowConn struct {
 	net.Conn
-	inflow *inflow
-	known  *connlimit.Conn // that Conn is; nil: it is TLS
-	ready  *readyReader    // of it, or nil
+	inflow *Guard
+	known  tracked      // that Conn is; nil: it is TLS
+	ready  *readyReader // of it, or nil
 
 	// Of the reading goroutine.
 	in    frameScanner
@@ -166,16 +165,16 @@ func (c *inflowConn) scan(b []byte) int {
 func (c *inflowConn) received(payload []byte, begun, ended bool) {
 	f := &c.in.frame
 	switch {
-	case f.kind == dataFrame:
+	case f.kind == http2.FrameData:
 		if begun {
 			c.data.begin(f)
 		}
 		if len(payload) > 0 || ended {
 			c.grow(f, payload, ended)
 		}
-	case f.kind == headersFrame && ended:
+	case f.kind == http2.FrameHeaders && ended:
 		c.begin(f)
-	case f.kind == rstFrame && ended:
+	case f.kind == http2.FrameRSTStream && ended:
 		c.forget(f.stream)
 	}
 }
@@ -193,11 +192,11 @@ func (c *inflowConn) begin(f *frame) {
 		s = c.newLocked()
 		c.requests[f.stream] = s
 	}
-	if f.flags&endStream != 0 {
+	if f.flags&http2.FlagDataEndStream != 0 {
 		c.finishLocked(s)
 	}
 	if !c.settleStreamsLocked() {
-		c.refuseLocked(f.stream, s, errNoStreamFree)
+		c.refuseLocked(f.stream, s, TooManyRequests)
 	}
 }
 
@@ -225,7 +224,7 @@ func (c *inflowConn) grow(f *frame, payload []byte, ended bool) {
 		s.held, s.began, c.data.paid = 0, time.Time{}, false
 	}
 	switch {
-	case s.ended || ended && f.flags&endStream != 0:
+	case s.ended || ended && f.flags&http2.FlagDataEndStream != 0:
 		c.finishLocked(s)
 	case s.have > 0:
 		c.holdLocked(s)
@@ -237,7 +236,7 @@ func (c *inflowConn) grow(f *frame, payload []byte, ended bool) {
 	swept := c.inflow.sweep(time.Now())
 	c.mu.Lock()
 	if c.requests[f.stream] == s && !(swept && c.settleLocked()) {
-		c.refuseLocked(f.stream, s, errNoInflow)
+		c.refuseLocked(f.stream, s, OverBudget)
 	}
 }
 
@@ -257,11 +256,11 @@ func (c *inflowConn) holdLocked(s *partial) {
 // settleLocked takes or gives back room for what is held, and reports whether there is as much.
 func (c *inflowConn) settleLocked() bool {
 	need := max(0, c.held-freeInflow)
-	return c.inflow.room.settle(&c.taken, (need+inflowStep-1)/inflowStep*inflowStep)
+	return resize(c.inflow.listener.Budget, &c.taken, (need+inflowStep-1)/inflowStep*inflowStep)
 }
 
 func (c *inflowConn) settleStreamsLocked() bool {
-	return c.inflow.streams.settle(&c.counted, max(0, int64(len(c.requests))-freeStreams))
+	return resize(c.inflow.streams.acquire, &c.counted, max(0, int64(len(c.requests))-freeStreams))
 }
 
 // finishLocked: the producer sends no more of s. What has arrived of a message is not held for long.
@@ -288,14 +287,13 @@ func (c *inflowConn) dropLocked(stream uint32, s *partial) {
 }
 
 // refuseLocked ends a request: gRPC gets the end as from the producer, and the producer as from gRPC.
-func (c *inflowConn) refuseLocked(stream uint32, s *partial, r *refusal) {
+func (c *inflowConn) refuseLocked(stream uint32, s *partial, cause Cause) {
 	c.dropLocked(stream, s)
-	c.toServer = appendRST(c.toServer, stream, cancelError)
-	c.toClient = appendTrailers(c.toClient, stream, r, s.answered)
-	c.toClient = appendRST(c.toClient, stream, noError)
+	c.toServer = appendRST(c.toServer, stream, http2.ErrCodeCancel)
+	c.toClient = appendTrailers(c.toClient, stream, c.inflow.listener.Reject(cause), s.answered)
+	c.toClient = appendRST(c.toClient, stream, http2.ErrCodeNo)
 	c.due.Store(true)
 	c.owes.Store(true)
-	c.inflow.in.observer.Refused("", r.reason, 1)
 }
 
 // refuseOverdue refuses what has had its time, from another goroutine than the reading one.
@@ -306,7 +304,7 @@ func (c *inflowConn) refuseOverdue(now time.Time) {
 		if !s.overdue(now) {
 			continue
 		}
-		c.refuseLocked(stream, s, errNoInflow)
+		c.refuseLocked(stream, s, OverBudget)
 		if !c.woken {
 			c.woken = true
 			c.SetReadDeadline(time.Unix(1, 0))
@@ -332,7 +330,7 @@ func (c *inflowConn) Write(p []byte) (int, error) {
 
 // sent notes what a frame says of a request's end.
 func (c *inflowConn) sent(f *frame) {
-	if f.kind != headersFrame && f.kind != rstFrame {
+	if f.kind != http2.FrameHeaders && f.kind != http2.FrameRSTStream {
 		return
 	}
 	c.mu.Lock()
@@ -340,7 +338,7 @@ func (c *inflowConn) sent(f *frame) {
 	s := c.requests[f.stream]
 	switch {
 	case s == nil:
-	case f.kind == rstFrame || f.flags&endStream != 0:
+	case f.kind == http2.FrameRSTStream || f.flags&http2.FlagDataEndStream != 0:
 		c.dropLocked(f.stream, s)
 	default:
 		s.answered = true

@@ -1,8 +1,10 @@
-package ingest
+package h2guard
 
 import (
 	"encoding/binary"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // partial is a request under way, and the message of it that is arriving.
@@ -55,7 +57,7 @@ type dataScan struct {
 
 func (d *dataScan) begin(f *frame) {
 	*d = dataScan{cost: frameCost + int64(f.length)}
-	if f.flags&padded != 0 {
+	if f.flags&http2.FlagDataPadded != 0 {
 		d.pad = -1
 	}
 	// gRPC's buffers of more than 1 KiB come in two sizes.

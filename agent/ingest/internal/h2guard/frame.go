@@ -1,36 +1,25 @@
-package ingest
+package h2guard
 
 import (
 	"encoding/base64"
 	"encoding/binary"
 	"strconv"
 
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
 
 // frame is the header of an HTTP/2 frame (RFC 9113, section 4.1).
 type frame struct {
-	length      int // of what follows the header
-	kind, flags byte
-	stream      uint32
+	length int // of what follows the header
+	kind   http2.FrameType
+	flags  http2.Flags
+	stream uint32
 }
 
-const (
-	frameHead    = 9
-	prefaceBytes = 24 // that a client says before its first frame
-
-	dataFrame         = 0x0
-	headersFrame      = 0x1
-	rstFrame          = 0x3
-	continuationFrame = 0x9
-
-	endStream  = 0x1 // of data and headers
-	endHeaders = 0x4 // of headers and continuations
-	padded     = 0x8
-
-	noError     = 0x0
-	cancelError = 0x8
-)
+// frameHead is the size of a frame's header.
+const frameHead = 9
 
 // frameScanner finds the frames in one direction of a connection.
 type frameScanner struct {
@@ -71,12 +60,12 @@ func (s *frameScanner) advance(b []byte) (n int, payload []byte, begun, ended bo
 func (s *frameScanner) begin() {
 	h := &s.head
 	s.frame = frame{
-		length: int(h[0])<<16 | int(h[1])<<8 | int(h[2]), kind: h[3], flags: h[4],
+		length: int(h[0])<<16 | int(h[1])<<8 | int(h[2]), kind: http2.FrameType(h[3]), flags: http2.Flags(h[4]),
 		stream: binary.BigEndian.Uint32(h[5:]) &^ (1 << 31),
 	}
 	s.left = s.frame.length
-	if k := s.frame.kind; k == headersFrame || k == continuationFrame {
-		s.block = s.frame.flags&endHeaders == 0
+	if k := s.frame.kind; k == http2.FrameHeaders || k == http2.FrameContinuation {
+		s.block = s.frame.flags&http2.FlagHeadersEndHeaders == 0
 	}
 }
 
@@ -84,30 +73,30 @@ func (s *frameScanner) begin() {
 func (s *frameScanner) between() bool { return s.preface == 0 && s.have == 0 && !s.block }
 
 func appendFrameHead(b []byte, f frame) []byte {
-	b = append(b, byte(f.length>>16), byte(f.length>>8), byte(f.length), f.kind, f.flags)
+	b = append(b, byte(f.length>>16), byte(f.length>>8), byte(f.length), byte(f.kind), byte(f.flags))
 	return binary.BigEndian.AppendUint32(b, f.stream)
 }
 
 // appendRST appends the frame that ends a stream.
-func appendRST(b []byte, stream, code uint32) []byte {
-	b = appendFrameHead(b, frame{length: 4, kind: rstFrame, stream: stream})
-	return binary.BigEndian.AppendUint32(b, code)
+func appendRST(b []byte, stream uint32, code http2.ErrCode) []byte {
+	b = appendFrameHead(b, frame{length: 4, kind: http2.FrameRSTStream, stream: stream})
+	return binary.BigEndian.AppendUint32(b, uint32(code))
 }
 
 // appendTrailers appends the status of a stream that is refused, after its headers or instead of them. Its headers
 // are written without the connection's table of them, so that they may come between those of gRPC.
-func appendTrailers(b []byte, stream uint32, r *refusal, answered bool) []byte {
+func appendTrailers(b []byte, stream uint32, r *status.Status, answered bool) []byte {
 	var fields []byte
 	if !answered {
 		fields = append(fields, 0x80|8) // ":status: 200" of the static table (RFC 7541, appendix A)
 		fields = appendField(fields, "content-type", "application/grpc")
 	}
-	fields = appendField(fields, "grpc-status", strconv.Itoa(int(r.code)))
-	fields = appendField(fields, "grpc-message", r.text)
-	if details, err := proto.Marshal(r.GRPCStatus().Proto()); err == nil {
+	fields = appendField(fields, "grpc-status", strconv.Itoa(int(r.Code())))
+	fields = appendField(fields, "grpc-message", r.Message())
+	if details, err := proto.Marshal(r.Proto()); err == nil {
 		fields = appendField(fields, "grpc-status-details-bin", base64.RawStdEncoding.EncodeToString(details))
 	}
-	b = appendFrameHead(b, frame{length: len(fields), kind: headersFrame, flags: endStream | endHeaders, stream: stream})
+	b = appendFrameHead(b, frame{length: len(fields), kind: http2.FrameHeaders, flags: http2.FlagHeadersEndStream | http2.FlagHeadersEndHeaders, stream: stream})
 	return append(b, fields...)
 }
 

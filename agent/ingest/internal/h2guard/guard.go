@@ -1,0 +1,128 @@
+package h2guard
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+)
+
+// Listener is what the guard needs of the listener whose connections it guards. Its methods are called from many goroutines.
+type Listener interface {
+	// Budget acquires n bytes of the listener's budget, or reports false and changes nothing. It releases -n bytes if n is
+	// negative, and reports true.
+	Budget(n int64) bool
+	// Reject counts a request that the guard ends, and returns the status that its producer gets.
+	Reject(cause Cause) *status.Status
+}
+
+// Cause is why the guard ends a request.
+type Cause int
+
+// The causes.
+const (
+	OverBudget      Cause = iota // the budget has no bytes for a request that has not arrived whole
+	TooManyRequests              // the listener has as many requests in progress as it may
+)
+
+// Limits are the bounds of a guard.
+type Limits struct {
+	MaxMessage int   // bytes; gRPC rejects a longer message without reading it
+	MaxStreams int64 // requests in progress, those that each connection has free not counted
+}
+
+// Guard bounds the memory of the requests of a gRPC listener that have not arrived whole, and the number of requests in
+// progress. gRPC reads each request into memory as it arrives and has no bound for all of them together. So the guard reads
+// the frames of each connection as they pass. It ends a request that exceeds the budget towards both sides, as its producer
+// and gRPC could have ended it themselves.
+type Guard struct {
+	listener Listener
+	streams  budget // requests, freeStreams of each connection not counted
+	largest  int
+
+	mu    sync.Mutex
+	conns map[*inflowConn]struct{} // guarded by mu
+	swept time.Time                // guarded by mu
+}
+
+const (
+	freeInflow  = 64 << 10
+	freeStreams = 4
+	// frameCost is what gRPC holds of a frame of data beside its bytes.
+	frameCost = 96
+	// inflowStep is the step in which a connection takes room.
+	inflowStep = 64 << 10
+	// A message that has not grown for partialSilence, or is not whole after partialTime and as long again for each
+	// partialRate bytes, gives way to others.
+	partialSilence = 10 * time.Second
+	partialTime    = 30 * time.Second
+	partialRate    = 256 << 10
+	// sweepEvery is how often those are looked for at most.
+	sweepEvery = time.Second
+)
+
+// New returns a guard for the connections of l.
+func New(l Listener, limits Limits) *Guard {
+	i := &Guard{listener: l, largest: limits.MaxMessage, conns: make(map[*inflowConn]struct{})}
+	i.streams.acquire(-limits.MaxStreams)
+	return i
+}
+
+// Credentials returns c with the connections guarded, above TLS.
+func (i *Guard) Credentials(c credentials.TransportCredentials) credentials.TransportCredentials {
+	return inflowCredentials{c, i}
+}
+
+// tracked is a connection that does not learn of reads below it unless it is told.
+type tracked interface {
+	NetConn() net.Conn
+	Touch()
+}
+
+// inflowCredentials let the frames be looked at above TLS.
+type inflowCredentials struct {
+	credentials.TransportCredentials
+	inflow *Guard
+}
+
+func (c inflowCredentials) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := c.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.inflow.add(conn), info, nil
+}
+
+func (c inflowCredentials) Clone() credentials.TransportCredentials {
+	return inflowCredentials{c.TransportCredentials.Clone(), c.inflow}
+}
+
+func (i *Guard) add(conn net.Conn) *inflowConn {
+	c := &inflowConn{Conn: conn, inflow: i, requests: make(map[uint32]*partial)}
+	if known, ok := conn.(tracked); ok {
+		c.known, c.ready = known, newReadyReader(known.NetConn())
+	}
+	c.in.preface = len(http2.ClientPreface)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.conns[c] = struct{}{}
+	return c
+}
+
+// sweep refuses the requests of all connections that have had their time, and reports whether it looked for them.
+// No lock of a connection is held.
+func (i *Guard) sweep(now time.Time) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if now.Sub(i.swept) < sweepEvery {
+		return false
+	}
+	i.swept = now
+	for c := range i.conns {
+		c.refuseOverdue(now)
+	}
+	return true
+}
