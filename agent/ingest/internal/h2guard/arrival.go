@@ -7,19 +7,19 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// partial is a request under way, and the message of it that is arriving.
+// partial is a request in progress, and its message that is arriving.
 type partial struct {
 	head     [5]byte // of the message: whether it is packed, and its length
 	have     int     // of head
 	left     int64   // bytes of the message
-	held     int64   // by gRPC of what has arrived of it
+	held     int64   // bytes that gRPC holds of the message
 	began    time.Time
 	grew     time.Time
 	answered bool // the server has sent headers
 	ended    bool // nothing more of it is held
 }
 
-// take takes data of the request, and reports whether a message of it became whole.
+// take accounts for data of the request, and reports whether a message of it became whole.
 func (s *partial) take(b []byte, largest int) (whole bool) {
 	for len(b) > 0 && !s.ended {
 		if s.have < len(s.head) {
@@ -51,8 +51,8 @@ func (s *partial) overdue(now time.Time) bool {
 // dataScan is a frame of data that is being read.
 type dataScan struct {
 	pad  int   // bytes at its end that are padding; -1: their number comes next
-	cost int64 // what gRPC holds for the frame
-	paid bool  // that is in the partial's held
+	cost int64 // bytes that gRPC holds for the frame
+	paid bool  // the cost is in the partial's held
 }
 
 func (d *dataScan) begin(f *frame) {
@@ -60,7 +60,7 @@ func (d *dataScan) begin(f *frame) {
 	if f.flags&http2.FlagDataPadded != 0 {
 		d.pad = -1
 	}
-	// gRPC's buffers of more than 1 KiB come in two sizes.
+	// gRPC pools buffers of more than 1 KiB in two sizes.
 	switch {
 	case f.length > 4<<10:
 		d.cost = frameCost + 16<<10
@@ -69,7 +69,7 @@ func (d *dataScan) begin(f *frame) {
 	}
 }
 
-// content is what of payload, behind which left bytes of the frame come, is no padding.
+// content returns payload without padding. left bytes of the frame follow payload.
 func (d *dataScan) content(payload []byte, left int) []byte {
 	if d.pad < 0 && len(payload) > 0 {
 		d.pad, payload = int(payload[0]), payload[1:]

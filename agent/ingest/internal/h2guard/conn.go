@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// inflowConn is a connection whose frames are looked at. gRPC reads from one goroutine and writes from another.
+// inflowConn is a guarded connection. gRPC reads from one goroutine and writes from another.
 type inflowConn struct {
 	net.Conn
 	inflow *Guard
@@ -23,10 +23,10 @@ type inflowConn struct {
 	in    frameScanner
 	data  dataScan
 	given []byte // frames of our own that gRPC reads next
-	unfed []byte // what was read from the connection behind them
-	// fetched is unfed as it was before the last fetch.
+	unfed []byte // bytes of the connection that follow them
+	// fetched is unfed before the last fetch.
 	fetched []byte
-	late    bool // it was asked to hurry in the middle of a frame
+	late    bool // the deadline has passed in the middle of a frame
 
 	writing sync.Mutex   // before mu
 	out     frameScanner // guarded by writing
@@ -46,7 +46,7 @@ type inflowConn struct {
 	closed   bool
 }
 
-// Read reads what the producer sends, and the ends of requests that were refused.
+// Read reads the bytes of the producer, and the injected ends of rejected requests.
 func (c *inflowConn) Read(p []byte) (int, error) {
 	for {
 		if len(c.given) > 0 {
@@ -65,8 +65,8 @@ func (c *inflowConn) Read(p []byte) (int, error) {
 	}
 }
 
-// ReadOnReady is Read with a buffer that is taken once there is something to read: gRPC asks its connections for
-// it, and keeps 32 KiB for each that can't.
+// ReadOnReady is Read with a buffer that is allocated once there are bytes to read. gRPC keeps a buffer of 32 KiB for
+// each connection without this method.
 func (c *inflowConn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
 	for c.ready != nil && len(c.given)+len(c.unfed) == 0 {
 		c.fetched = nil
@@ -89,7 +89,7 @@ func (c *inflowConn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, e
 	return b, n, err
 }
 
-// unfedStep is how much is read again of what was held back: a frame of ours may end it soon.
+// unfedStep bounds a read from the bytes that were held back: the next injected frame may end it soon.
 const unfedStep = 1 << 10
 
 func (c *inflowConn) fetch(p []byte) (int, error) {
@@ -102,7 +102,7 @@ func (c *inflowConn) fetch(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// holdBack keeps what was fetched, b, from at on.
+// holdBack keeps the fetched bytes b from at on.
 func (c *inflowConn) holdBack(b []byte, at int) {
 	if len(c.fetched) > 0 {
 		c.unfed = c.fetched[at:]
@@ -111,8 +111,8 @@ func (c *inflowConn) holdBack(b []byte, at int) {
 	c.unfed = append([]byte(nil), b[at:]...)
 }
 
-// rouse reports whether reading goes on after a deadline: it was the way to say that a request of this connection was
-// refused. A producer that has left it in the middle of a frame gets some time to finish that.
+// rouse reports whether reading continues after a deadline: refuseOverdue sets one to wake the reading goroutine. A producer
+// that has stopped in the middle of a frame gets partialSilence to finish it.
 func (c *inflowConn) rouse() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,8 +144,8 @@ func (c *inflowConn) injectLocked() {
 	c.due.Store(false)
 }
 
-// scan looks at what was read and returns how much of it gRPC may have now: what comes after a frame of ours waits
-// behind that.
+// scan accounts for the bytes read and returns how many of them gRPC may have now. Bytes that follow an injected frame
+// are held back.
 func (c *inflowConn) scan(b []byte) int {
 	for at := 0; at < len(b); {
 		n, payload, begun, ended := c.in.advance(b[at:])
@@ -175,11 +175,11 @@ func (c *inflowConn) received(payload []byte, begun, ended bool) {
 	case f.kind == http2.FrameHeaders && ended:
 		c.begin(f)
 	case f.kind == http2.FrameRSTStream && ended:
-		c.forget(f.stream)
+		c.end(f.stream)
 	}
 }
 
-// begin begins a request, or ends what the producer sends of it.
+// begin begins a request, or notes that the producer has sent all of it.
 func (c *inflowConn) begin(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -253,7 +253,7 @@ func (c *inflowConn) holdLocked(s *partial) {
 	}
 }
 
-// settleLocked takes or gives back room for what is held, and reports whether there is as much.
+// settleLocked adjusts the acquired bytes of the budget to the held bytes, and reports whether the budget had them.
 func (c *inflowConn) settleLocked() bool {
 	need := max(0, c.held-freeInflow)
 	return resize(c.inflow.listener.Budget, &c.taken, (need+inflowStep-1)/inflowStep*inflowStep)
@@ -263,14 +263,14 @@ func (c *inflowConn) settleStreamsLocked() bool {
 	return resize(c.inflow.streams.acquire, &c.counted, max(0, int64(len(c.requests))-freeStreams))
 }
 
-// finishLocked: the producer sends no more of s. What has arrived of a message is not held for long.
+// finishLocked notes that the producer sends no more of s. gRPC does not hold the bytes that have arrived for long.
 func (c *inflowConn) finishLocked(s *partial) {
 	c.held -= s.held
 	s.held, s.ended = 0, true
 }
 
-// forget drops a request that has ended.
-func (c *inflowConn) forget(stream uint32) {
+// end drops a request that has ended.
+func (c *inflowConn) end(stream uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.requests[stream]; s != nil {
@@ -286,7 +286,7 @@ func (c *inflowConn) dropLocked(stream uint32, s *partial) {
 	c.settleStreamsLocked()
 }
 
-// refuseLocked ends a request: gRPC gets the end as from the producer, and the producer as from gRPC.
+// refuseLocked rejects a request: gRPC reads a cancellation, and the producer reads a status.
 func (c *inflowConn) refuseLocked(stream uint32, s *partial, cause Cause) {
 	c.dropLocked(stream, s)
 	c.toServer = appendRST(c.toServer, stream, http2.ErrCodeCancel)
@@ -296,7 +296,7 @@ func (c *inflowConn) refuseLocked(stream uint32, s *partial, cause Cause) {
 	c.owes.Store(true)
 }
 
-// refuseOverdue refuses what has had its time, from another goroutine than the reading one.
+// refuseOverdue rejects the overdue requests. It runs on a goroutine other than the reading one.
 func (c *inflowConn) refuseOverdue(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -312,7 +312,7 @@ func (c *inflowConn) refuseOverdue(now time.Time) {
 	}
 }
 
-// Write writes what gRPC answers.
+// Write writes the frames of gRPC.
 func (c *inflowConn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	n, err := c.Conn.Write(p)
@@ -328,7 +328,7 @@ func (c *inflowConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// sent notes what a frame says of a request's end.
+// sent accounts for a frame that gRPC has sent.
 func (c *inflowConn) sent(f *frame) {
 	if f.kind != http2.FrameHeaders && f.kind != http2.FrameRSTStream {
 		return
@@ -345,7 +345,7 @@ func (c *inflowConn) sent(f *frame) {
 	}
 }
 
-// flush sends the frames for the producer, unless the one who writes now will.
+// flush sends the frames for the producer, unless a writer is in progress, which flushes them itself.
 func (c *inflowConn) flush() {
 	for c.owes.Load() && c.writing.TryLock() {
 		if !c.out.between() {

@@ -12,7 +12,7 @@ import (
 
 // frame is the header of an HTTP/2 frame (RFC 9113, section 4.1).
 type frame struct {
-	length int // of what follows the header
+	length int // of the payload
 	kind   http2.FrameType
 	flags  http2.Flags
 	stream uint32
@@ -31,8 +31,8 @@ type frameScanner struct {
 	block   bool // the frames of a block of headers must stay together
 }
 
-// advance takes bytes of b up to the end of a frame's header (begun) or of the frame (ended), and returns how many.
-// Those of an open frame that are not its header are payload.
+// advance consumes bytes of b up to the end of a frame's header (begun) or of the frame (ended), and returns how many.
+// payload is the part that is not the header.
 func (s *frameScanner) advance(b []byte) (n int, payload []byte, begun, ended bool) {
 	switch {
 	case s.preface > 0:
@@ -69,7 +69,7 @@ func (s *frameScanner) begin() {
 	}
 }
 
-// between reports whether another frame may be put in here.
+// between reports whether another frame may be inserted here.
 func (s *frameScanner) between() bool { return s.preface == 0 && s.have == 0 && !s.block }
 
 func appendFrameHead(b []byte, f frame) []byte {
@@ -83,8 +83,8 @@ func appendRST(b []byte, stream uint32, code http2.ErrCode) []byte {
 	return binary.BigEndian.AppendUint32(b, uint32(code))
 }
 
-// appendTrailers appends the status of a stream that is refused, after its headers or instead of them. Its headers
-// are written without the connection's table of them, so that they may come between those of gRPC.
+// appendTrailers appends the status of a rejected stream, after its headers or instead of them. The header fields are
+// literals that are never indexed, so the frame may stand between those of gRPC.
 func appendTrailers(b []byte, stream uint32, r *status.Status, answered bool) []byte {
 	var fields []byte
 	if !answered {

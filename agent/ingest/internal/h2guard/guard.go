@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Listener is what the guard needs of the listener whose connections it guards. Its methods are called from many goroutines.
+// Listener is the interface to the listener whose connections are guarded. Its methods are called from many goroutines.
 type Listener interface {
 	// Budget acquires n bytes of the listener's budget, or reports false and changes nothing. It releases -n bytes if n is
 	// negative, and reports true.
@@ -34,10 +34,8 @@ type Limits struct {
 	MaxStreams int64 // requests in progress, those that each connection has free not counted
 }
 
-// Guard bounds the memory of the requests of a gRPC listener that have not arrived whole, and the number of requests in
-// progress. gRPC reads each request into memory as it arrives and has no bound for all of them together. So the guard reads
-// the frames of each connection as they pass. It ends a request that exceeds the budget towards both sides, as its producer
-// and gRPC could have ended it themselves.
+// Guard bounds the memory of the half-sent requests of a gRPC listener, and the number of requests in progress. The
+// package comment states how.
 type Guard struct {
 	listener Listener
 	streams  budget // requests, freeStreams of each connection not counted
@@ -51,16 +49,16 @@ type Guard struct {
 const (
 	freeInflow  = 64 << 10
 	freeStreams = 4
-	// frameCost is what gRPC holds of a frame of data beside its bytes.
+	// frameCost is the memory in bytes that gRPC holds for a data frame beside its content.
 	frameCost = 96
-	// inflowStep is the step in which a connection takes room.
+	// inflowStep is the step in bytes in which a connection acquires the budget.
 	inflowStep = 64 << 10
-	// A message that has not grown for partialSilence, or is not whole after partialTime and as long again for each
-	// partialRate bytes, gives way to others.
+	// A message is overdue if it has not grown for partialSilence, or is not whole after partialTime plus partialTime for
+	// each partialRate bytes.
 	partialSilence = 10 * time.Second
 	partialTime    = 30 * time.Second
 	partialRate    = 256 << 10
-	// sweepEvery is how often those are looked for at most.
+	// sweepEvery is the shortest time between two searches for overdue messages.
 	sweepEvery = time.Second
 )
 
@@ -76,13 +74,13 @@ func (i *Guard) Credentials(c credentials.TransportCredentials) credentials.Tran
 	return inflowCredentials{c, i}
 }
 
-// tracked is a connection that does not learn of reads below it unless it is told.
+// tracked is a connection with an idle timeout. Touch resets it after a read from NetConn.
 type tracked interface {
 	NetConn() net.Conn
 	Touch()
 }
 
-// inflowCredentials let the frames be looked at above TLS.
+// inflowCredentials guard connections above TLS.
 type inflowCredentials struct {
 	credentials.TransportCredentials
 	inflow *Guard
@@ -112,8 +110,8 @@ func (i *Guard) add(conn net.Conn) *inflowConn {
 	return c
 }
 
-// sweep refuses the requests of all connections that have had their time, and reports whether it looked for them.
-// No lock of a connection is held.
+// sweep rejects the overdue requests of all connections, and reports whether it looked for them. The caller holds no lock
+// of a connection.
 func (i *Guard) sweep(now time.Time) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

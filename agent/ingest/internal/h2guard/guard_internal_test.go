@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// begun is what a producer says who begins a request of size bytes and sends so many of them.
+// begun returns the frames that begin a request of size bytes and hold sent of them.
 func begun(stream uint32, size, sent int) []byte {
 	b := appendFrameHead(nil, frame{kind: http2.FrameHeaders, flags: http2.FlagHeadersEndHeaders, stream: stream})
 	message := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(size)), make([]byte, sent)...)
@@ -63,7 +63,7 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// pipe is a connection with a producer, and what the two sides were told.
+// pipe is a connection with a producer, and the bytes that both sides have read.
 type pipe struct {
 	producer net.Conn
 	conn     *inflowConn
@@ -106,8 +106,8 @@ func expectEnds(t *testing.T, who string, got []uint32, want ...uint32) {
 
 var somePreface = make([]byte, len(http2.ClientPreface))
 
-// TestARequestThatHasStoppedGivesWay: who holds all room for long without sending loses it to who needs it, and
-// not before.
+// TestARequestThatHasStoppedGivesWay: a producer that holds the whole budget and sends nothing loses it to another one
+// that needs it, after partialSilence.
 func TestARequestThatHasStoppedGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
@@ -137,7 +137,7 @@ func TestARequestThatHasStoppedGivesWay(t *testing.T) {
 	})
 }
 
-// TestAProducerThatStopsInAFrame can't be told what has become of its request: the connection is given up.
+// TestAProducerThatStopsInAFrame: a response can't be sent inside of a frame, so the connection is closed.
 func TestAProducerThatStopsInAFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
@@ -163,7 +163,7 @@ func TestAProducerThatStopsInAFrame(t *testing.T) {
 	})
 }
 
-// TestFramesOfOneByte: what gRPC holds of each is a hundred times as much.
+// TestFramesOfOneByte: gRPC holds a hundred times as much of each.
 func TestFramesOfOneByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
@@ -207,7 +207,7 @@ func expectNothingHeld(t *testing.T, in *Guard) {
 	}
 }
 
-// FuzzInflow: what a producer says gets to gRPC as it is, however it is cut, and holds nothing afterwards.
+// FuzzInflow: gRPC reads the bytes of a producer unchanged, however they are cut, and nothing is held afterwards.
 func FuzzInflow(f *testing.F) {
 	f.Add(append(somePreface, begun(1, 100, 50)...), 7)
 	f.Add(append(somePreface, begun(1, 20, 20)...), 1)
@@ -235,7 +235,7 @@ func FuzzInflow(f *testing.F) {
 
 func abs(n int) int { return max(n, -(n + 1)) }
 
-// scriptConn is a connection on which somebody says something, cut bytes at a time.
+// scriptConn is a connection with a scripted peer. Reads return cut bytes at a time.
 type scriptConn struct {
 	net.Conn
 	said []byte
@@ -254,7 +254,7 @@ func (c *scriptConn) Read(p []byte) (int, error) {
 func (c *scriptConn) Write(p []byte) (int, error) { return len(p), nil }
 func (c *scriptConn) Close() error                { return nil }
 
-// TestRefusalsInOneRead: what comes behind each of them is served once, in its order.
+// TestRefusalsInOneRead: the bytes behind each of them are served once, in their order.
 func TestRefusalsInOneRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
