@@ -23,8 +23,9 @@ type Event struct {
 // Ack is how far events must have come before they are answered.
 type Ack int32
 
+// The levels, from the weakest to the strongest, after the stream's own.
 const (
-	AckDefault   = Ack(standpipev1.Ack_ACK_UNSPECIFIED) // what the stream is configured to: durable, unless it says otherwise
+	AckDefault   = Ack(standpipev1.Ack_ACK_UNSPECIFIED) // the stream's level: durable unless configured otherwise
 	AckAccepted  = Ack(standpipev1.Ack_ACK_ACCEPTED)    // in the agent's memory: a crash may lose it; the offset is not known
 	AckDurable   = Ack(standpipev1.Ack_ACK_DURABLE)     // synced to the agent's disk
 	AckDelivered = Ack(standpipev1.Ack_ACK_DELIVERED)   // settled by every destination of the stream

@@ -225,7 +225,8 @@ func appendString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	start := 0
 	for i := 0; i < len(s); {
-		c, width, plain := s[i], 1, true
+		var plain bool
+		c, width := s[i], 1
 		if c < utf8.RuneSelf {
 			plain = asciiSize(c) == 1
 		} else {

@@ -206,7 +206,7 @@ func TestOpen_SetsAsideASegmentThatOverlapsALaterOne(t *testing.T) {
 	text, err := os.ReadFile(from)
 	must(t, err)
 	must(t, os.WriteFile(into, text, 0o600))
-	l = open(t, rollOptions(a))
+	open(t, rollOptions(a))
 	if aside, _ := filepath.Glob(into + ".corrupt*"); len(aside) != 1 {
 		t.Errorf("got %q set aside, want the segment that overlaps", aside)
 	}

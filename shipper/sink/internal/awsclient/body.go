@@ -42,6 +42,7 @@ func (p WholeBody) SerializeRequest(ctx context.Context, op *smithy.OperationSch
 // Around is more than the bytes of a body beside its records, and of a record beside its payload and key.
 const Around = 64
 
+// Length returns the length of *s, or 0 for nil.
 func Length(s *string) int {
 	if s == nil {
 		return 0

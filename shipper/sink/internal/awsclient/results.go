@@ -47,11 +47,13 @@ func (r Result) err() *shipper.Error {
 	return nil
 }
 
+// BadResponse returns a response whose outcome is unknown, because the service's response is malformed.
 func BadResponse(format string, args ...any) shipper.Response {
 	e := &shipper.Error{Code: failure.CodeBadResponse, Text: fmt.Sprintf(format, args...), Record: -1}
 	return shipper.Response{Err: e, Code: "200"}
 }
 
+// FailedResponse returns the response of a request that failed as a whole.
 func FailedResponse(err error, batch []shipper.Record) shipper.Response {
 	e, code := Classify(err, batch)
 	return shipper.Response{Err: e, Code: code}
