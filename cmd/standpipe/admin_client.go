@@ -13,7 +13,7 @@ import (
 
 const maxFaultText = 4 << 10
 
-// adminClient asks an agent's admin listener.
+// adminClient sends requests to an agent's admin listener.
 type adminClient struct {
 	address   string
 	base      string // of URLs
@@ -21,8 +21,8 @@ type adminClient struct {
 	transport *http.Transport
 }
 
-// admin returns a client of the listener that was named, whatever proxy the environment speaks of.
-func (d *dialing) admin() (*adminClient, error) {
+// admin returns a client of the named listener. It ignores proxies in the environment.
+func (d *dialFlags) admin() (*adminClient, error) {
 	o, err := d.options()
 	if err != nil {
 		return nil, err
@@ -43,28 +43,28 @@ func (d *dialing) admin() (*adminClient, error) {
 
 func (a *adminClient) close() { a.transport.CloseIdleConnections() }
 
-// ask sends what, unless it is nil, and returns what a good answer begins with. The caller closes it.
-func (a *adminClient) ask(ctx context.Context, method, path string, what any) (io.ReadCloser, error) {
-	request, err := a.request(ctx, method, path, what)
+// call sends a request with arg as JSON, if it is not nil, and returns the body of a 200 response, which the caller closes.
+func (a *adminClient) call(ctx context.Context, method, path string, arg any) (io.ReadCloser, error) {
+	request, err := a.request(ctx, method, path, arg)
 	if err != nil {
 		return nil, err
 	}
 	response, err := a.transport.RoundTrip(request)
 	if err != nil {
-		return nil, fmt.Errorf("ask the agent at %s: no answer: %w", a.address, err)
+		return nil, fmt.Errorf("no response from the agent at %s: %w", a.address, err)
 	}
 	if response.StatusCode == http.StatusOK {
 		return response.Body, nil
 	}
 	defer response.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(response.Body, maxFaultText)) // the status says enough without it
+	text, _ := io.ReadAll(io.LimitReader(response.Body, maxFaultText)) // the status is enough without it
 	return nil, fmt.Errorf("the agent at %s answers %s: %s", a.address, response.Status, printable(strings.TrimSpace(string(text))))
 }
 
-func (a *adminClient) request(ctx context.Context, method, path string, what any) (*http.Request, error) {
+func (a *adminClient) request(ctx context.Context, method, path string, arg any) (*http.Request, error) {
 	var body io.Reader
-	if what != nil {
-		text, err := json.Marshal(what)
+	if arg != nil {
+		text, err := json.Marshal(arg)
 		if err != nil {
 			return nil, err
 		}
@@ -74,7 +74,7 @@ func (a *adminClient) request(ctx context.Context, method, path string, what any
 	if err != nil {
 		return nil, err
 	}
-	if what != nil {
+	if arg != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	if a.token != "" {

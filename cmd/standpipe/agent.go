@@ -26,16 +26,17 @@ func newAgentCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "agent --config FILE | --dev",
 		Short: "Run the agent",
-		Long: `Run the agent: take events from producers on this host, sync them to the log,
-acknowledge them, and ship them to the destinations of their streams.
+		Long: `Run the agent: accept events from producers on this host, sync them to the
+write-ahead log, acknowledge them, and ship them to the destinations of their
+streams.
 
-SIGTERM or SIGINT drains and stops, a second one stops at once; what is not
-shipped by then stays in the log. SIGHUP reads the file again: a file with
-faults changes nothing.
+SIGTERM or SIGINT drains and stops, a second one stops at once. Events that are
+not shipped by then stay in the log. SIGHUP reloads the file: a file with faults
+changes nothing.
 
 With --dev it needs no file and no AWS: data in ./standpipe-dev, gRPC on
 127.0.0.1:7710, admin on 127.0.0.1:7712, a socket in the data directory, and
-every stream goes to files under standpipe-dev/out.`,
+all streams are written to files under standpipe-dev/out.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dev == (path != "") {
@@ -44,12 +45,12 @@ every stream goes to files under standpipe-dev/out.`,
 			return runAgent(path, c.ErrOrStderr())
 		},
 	}
-	c.Flags().StringVar(&path, "config", "", "the configuration's file (agent.hcl)")
-	c.Flags().BoolVar(&dev, "dev", false, "run with no file, for trying things out")
+	c.Flags().StringVar(&path, "config", "", "the configuration file (agent.hcl)")
+	c.Flags().BoolVar(&dev, "dev", false, "run without a configuration file, to try things out")
 	return c
 }
 
-// loadConfig reads the file, or returns the configuration of --dev when there is no path.
+// loadConfig reads the file. Without a path it returns the configuration of --dev.
 func loadConfig(path string) (*config.Config, error) {
 	if path == "" {
 		return config.Dev(devDir), nil
@@ -60,25 +61,25 @@ func loadConfig(path string) (*config.Config, error) {
 func runAgent(path string, stderr io.Writer) error {
 	conf, err := loadConfig(path)
 	if err != nil {
-		return &exitError{code: exitUsage, err: sayFaults(err, stderr)}
+		return &exitError{code: exitUsage, err: printFaults(err, stderr)}
 	}
 	agent.TuneMemory(conf)
 	logger := newLogger(conf, stderr)
-	ctx, hurry, release := awaitStops(logger)
+	ctx, abort, release := awaitStops(logger)
 	defer release()
-	reloads := make(chan os.Signal, 1) // those that arrive during a reload make one
+	reloads := make(chan os.Signal, 1) // signals during a reload cause one more
 	signal.Notify(reloads, syscall.SIGHUP)
 	defer signal.Stop(reloads)
 
 	a, err := agent.New(ctx, conf, logger)
 	if err != nil && ctx.Err() != nil {
-		logger.Info("stopped before it had begun", "error", err)
+		logger.Info("stopped during the start", "error", err)
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
-	defer context.AfterFunc(hurry, a.Abort)()
+	defer context.AfterFunc(abort, a.Abort)()
 	go func() {
 		for range reloads {
 			reload(a, path, logger)
@@ -87,29 +88,28 @@ func runAgent(path string, stderr io.Writer) error {
 	return a.Run(ctx)
 }
 
-// awaitStops returns contexts that end with the first and with the second signal to stop the agent.
-// Nothing but these signals ends them, and nothing keeps them from being read.
+// awaitStops returns contexts that end with the first and with the second signal to stop. Only these signals end them.
 func awaitStops(logger hclog.Logger) (first, second context.Context, release func()) {
 	stops := make(chan os.Signal, 2)
 	signal.Notify(stops, syscall.SIGTERM, syscall.SIGINT)
 	first, stop := context.WithCancel(context.Background())
-	second, hurry := context.WithCancel(context.Background())
+	second, stopAtOnce := context.WithCancel(context.Background())
 	go func() {
 		s := <-stops
-		logger.Info("asked to stop", "signal", s.String())
+		logger.Info("signal received: stopping", "signal", s.String())
 		stop()
 		s = <-stops
-		logger.Info("asked to stop at once", "signal", s.String())
-		hurry()
+		logger.Info("second signal received: stopping at once", "signal", s.String())
+		stopAtOnce()
 	}()
 	return first, second, func() {
 		signal.Stop(stops)
 		stop()
-		hurry()
+		stopAtOnce()
 	}
 }
 
-// reload reads the file again.
+// reload applies the file again.
 func reload(a *agent.Agent, path string, logger hclog.Logger) {
 	if path == "" {
 		return // there is no file
@@ -119,7 +119,7 @@ func reload(a *agent.Agent, path string, logger hclog.Logger) {
 		err = a.Reload(conf)
 	}
 	if err != nil {
-		logger.Error("the configuration was not reloaded; the one before stays in force", "error", err)
+		logger.Error("configuration was not reloaded; the previous one stays in force", "error", err)
 		return
 	}
 	agent.TuneMemory(conf)

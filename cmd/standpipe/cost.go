@@ -15,15 +15,15 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// A month is taken for 30 days.
+// A month has 30 days here.
 const monthSeconds = 30 * 24 * 60 * 60
 
-// costFlags are those of the cost command.
+// costFlags are the flags of the cost command.
 type costFlags struct {
 	traffic shipper.Traffic
 	size    string
 	stream  string
-	door    dialing // to a running agent; no address: none
+	dial    dialFlags // to a running agent; no address: none
 	asJSON  bool
 }
 
@@ -31,21 +31,21 @@ func newCostCommand() *cobra.Command {
 	var f costFlags
 	c := &cobra.Command{
 		Use:   "cost FILE",
-		Short: "Tell what shipping costs",
-		Long: "Tell what each destination of a configuration file is billed for in a month of 30 days, when\n" +
-			"each stream has the given traffic: records are packed as the agent packs them. With --address,\n" +
-			"what a running agent has been billed for so far, at the prices of the file.\n\n" +
-			"Prices stand in the file's prices block. What is paid by the hour is not counted, nor is what\n" +
-			"comes behind the service.",
+		Short: "Estimate or show the cost of shipping",
+		Long: "Estimate the billed volume and cost of each destination of a configuration file for a month of\n" +
+			"30 days with the given traffic in each stream. Records are packed as the agent packs them. With\n" +
+			"--address, show the billed volume of a running agent so far, at the prices of the file.\n\n" +
+			"The prices are in the file's prices block. Hourly prices and the costs behind the service are\n" +
+			"not included.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return f.show(c, args[0]) },
 	}
-	c.Flags().Float64Var(&f.traffic.PerSecond, "events-per-second", 100, "events a second, of each stream")
+	c.Flags().Float64Var(&f.traffic.PerSecond, "events-per-second", 100, "events a second in each stream")
 	c.Flags().StringVar(&f.size, "event-size", "1KiB", "`bytes` of an event, like 512B or 1KiB")
-	c.Flags().IntVar(&f.traffic.Keys, "keys", 1000, "partition keys, as many events of each")
-	c.Flags().Float64Var(&f.traffic.Compression, "compression-ratio", 1, "how many times smaller compression makes a record, where it is configured")
+	c.Flags().IntVar(&f.traffic.Keys, "keys", 1000, "partition keys, with equally many events")
+	c.Flags().Float64Var(&f.traffic.Compression, "compression-ratio", 1, "compression ratio of records, where compression is configured")
 	c.Flags().StringVar(&f.stream, "stream", "", "only this stream of the file, by its `name` or pattern")
-	f.door.flags(c, "admin", "")
+	f.dial.flags(c, "admin", "")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	return c
 }
@@ -56,7 +56,7 @@ func (f *costFlags) show(c *cobra.Command, path string) error {
 	}
 	conf, err := config.Load(path)
 	if err != nil {
-		return &exitError{code: exitFailed, err: sayFaults(err, c.ErrOrStderr())}
+		return &exitError{code: exitFailed, err: printFaults(err, c.ErrOrStderr())}
 	}
 	bill, err := f.bill(c.Context(), conf)
 	if err != nil {
@@ -65,7 +65,7 @@ func (f *costFlags) show(c *cobra.Command, path string) error {
 	return bill.write(c.OutOrStdout(), f.asJSON)
 }
 
-// check holds what flags can't: at most so much that a forecast ends within seconds.
+// check returns an error for values beyond the limits, within which a forecast takes seconds.
 func (f *costFlags) check() error {
 	size, err := humanize.ParseBytes(f.size)
 	switch {
@@ -83,8 +83,8 @@ func (f *costFlags) check() error {
 }
 
 func (f *costFlags) bill(ctx context.Context, conf *config.Config) (*bill, error) {
-	if f.door.address != "" {
-		status, err := askStatus(ctx, &f.door)
+	if f.dial.address != "" {
+		status, err := getStatus(ctx, &f.dial)
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +108,7 @@ func (f *costFlags) bill(ctx context.Context, conf *config.Config) (*bill, error
 	return b, b.empty(f.stream)
 }
 
-// billOf is what an agent has counted. Prices that are nil are the agent's own.
+// billOf returns the bill by an agent's own counters. With nil prices it uses the costs of the status.
 func billOf(s admin.Status, prices *config.Prices, only string) (*bill, error) {
 	b := &bill{Title: fmt.Sprintf("so far, counted by %s since its log began", s.Agent.NodeName)}
 	for _, stream := range s.Streams {
@@ -127,7 +127,7 @@ func billOf(s admin.Status, prices *config.Prices, only string) (*bill, error) {
 	return b, b.empty(only)
 }
 
-// empty is the error of a bill for a stream that is not there.
+// empty returns an error if the bill is for an unknown stream.
 func (b *bill) empty(stream string) error {
 	if stream != "" && len(b.Rows) == 0 {
 		return &exitError{code: exitUsage, err: fmt.Errorf("--stream %q: no such stream", stream)}

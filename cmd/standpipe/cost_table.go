@@ -10,13 +10,13 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 )
 
-// bill is what destinations are billed for.
+// bill is the billed volume and the cost of destinations.
 type bill struct {
 	Title string    `json:"of"`
 	Rows  []costRow `json:"destinations"`
 }
 
-// costRow is one destination's part. A cost that is nil has no price.
+// costRow is one destination. Its Cost is nil if it has no price.
 type costRow struct {
 	Stream   string      `json:"stream"`
 	Type     string      `json:"type"`
@@ -36,7 +36,7 @@ func (r *costRow) price(p *config.Prices) {
 	}
 }
 
-// table writes the bill for a terminal of 80 columns.
+// table formats the bill for a terminal of 80 columns.
 func (b *bill) table() string {
 	t := &statusTable{}
 	t.note("", b.Title)
@@ -57,7 +57,7 @@ func (b *bill) table() string {
 	return t.String()
 }
 
-// costNameWidth is that of a destination, before its own line is given to it.
+// costNameWidth is the column of the destination. A longer name gets its own line.
 const costNameWidth = 16
 
 func (t *statusTable) costRow(r *costRow) {
@@ -83,7 +83,7 @@ func (t *statusTable) costRow(r *costRow) {
 	}
 }
 
-// sum adds up the costs. It reports false where there are none, or several currencies.
+// sum adds up the costs. It reports false without costs and for several currencies.
 func (b *bill) sum() (sum admin.Cost, ok bool) {
 	for _, r := range b.Rows {
 		if r.Cost == nil {

@@ -17,29 +17,29 @@ import (
 func newDeadCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dead",
-		Short: "List, show, requeue or drop the events that a destination refused",
-		Long: "A dead letter is an event that a destination refused for good: the agent keeps its bytes and the\n" +
-			"reason, apart from the log, and delivers what comes after it. These commands ask a running agent.",
+		Short: "List, show, requeue or drop the events that a destination rejected",
+		Long: "A dead letter is an event that a destination rejected for good. The agent stores the event and the\n" +
+			"reason in its own file and delivers the events after it. These commands need a running agent.",
 	}
 	c.AddCommand(newDeadListCommand(), newDeadShowCommand(), newDeadRequeueCommand(), newDeadDropCommand())
 	return c
 }
 
-// deadFlags are the flags that the commands share.
+// deadFlags are the flags of all dead commands.
 type deadFlags struct {
-	dialing
+	dialFlags
 	stream, destination string
 	all                 bool
 }
 
-func (f *deadFlags) dial() (*deadClient, error) {
+func (f *deadFlags) connect() (*deadClient, error) {
 	a, err := f.admin()
 	return &deadClient{a}, err
 }
 
 func (f *deadFlags) addFilter(c *cobra.Command) {
 	c.Flags().StringVar(&f.stream, "stream", "", "the dead letters of this `stream`")
-	c.Flags().StringVar(&f.destination, "destination", "", "the dead letters that this `destination` refused")
+	c.Flags().StringVar(&f.destination, "destination", "", "the dead letters of this `destination`")
 }
 
 func newDeadListCommand() *cobra.Command {
@@ -65,13 +65,13 @@ func newDeadListCommand() *cobra.Command {
 	}
 	f.flags(c, "admin", defaultAdminAddress)
 	f.addFilter(c)
-	c.Flags().IntVar(&limit, "limit", 0, "the most to list; 0: all")
+	c.Flags().IntVar(&limit, "limit", 0, "list at most this many; 0: all")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each")
 	return c
 }
 
 func (f *deadFlags) list(ctx context.Context, notes io.Writer, limit int, write func(admin.DeadStat) error) error {
-	client, err := f.dial()
+	client, err := f.connect()
 	if err != nil {
 		return err
 	}
@@ -91,14 +91,14 @@ func newDeadShowCommand() *cobra.Command {
 	var f deadFlags
 	c := &cobra.Command{
 		Use:   "show ID",
-		Short: "Print a dead letter's data, and on standard error what is known of it",
+		Short: "Print a dead letter's data, and its other fields on standard error",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ids, err := readIDs(args)
 			if err != nil {
 				return err
 			}
-			client, err := f.dial()
+			client, err := f.connect()
 			if err != nil {
 				return err
 			}
@@ -121,11 +121,12 @@ func newDeadRequeueCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "requeue {ID... | --stream S | --destination D | --all}",
 		Short: "Append dead letters' events to their streams again",
-		Long: "Append the events of dead letters to their streams again, for instance once the destination takes\n" +
-			"them. An event gets a new offset, and goes to ALL destinations of its stream, also to those that have\n" +
-			"had it: it can't be sent to one of them alone. Key, data, time and attributes stay. Each letter is\n" +
-			"removed once its event is synced; a crash between the two leaves both. A letter whose event is not\n" +
-			"taken stays, is told with the reason, and makes the exit code 1.",
+		Long: "Append the events of dead letters to their streams again, for example after the destination has\n" +
+			"been repaired. An event gets a new offset and goes to ALL destinations of its stream, also to those\n" +
+			"that have it already; sending it to one of them alone is not possible. Key, data, time and\n" +
+			"attributes stay the same. Each letter is removed after its event is synced; a crash in between\n" +
+			"leaves both. A letter whose event is not appended stays, its reason is printed, and the exit code\n" +
+			"is 1.",
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.change(c, args, "requeue", func(out admin.DeadOutcome) int { return out.Requeued })
 		},
@@ -140,7 +141,7 @@ func newDeadDropCommand() *cobra.Command {
 		Use:   "drop {ID... | --stream S | --destination D | --all}",
 		Short: "Remove dead letters for good",
 		Long: "Remove dead letters and their data for good. In the agent's ledger their events stay counted as dead.\n" +
-			"With --all also those that can't be read any more.",
+			"With --all also damaged letters.",
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.change(c, args, "drop", func(out admin.DeadOutcome) int { return out.Dropped })
 		},
@@ -155,24 +156,24 @@ func (f *deadFlags) addChoice(c *cobra.Command) {
 	c.Flags().BoolVar(&f.all, "all", false, "all dead letters")
 }
 
-// change has what done to the letters that the command line chooses and tells to how many it was.
-func (f *deadFlags) change(c *cobra.Command, args []string, what string, count func(admin.DeadOutcome) int) error {
+// change applies action, requeue or drop, to the chosen letters and prints their number.
+func (f *deadFlags) change(c *cobra.Command, args []string, action string, count func(admin.DeadOutcome) int) error {
 	choice, err := f.choice(args)
 	if err != nil {
 		return err
 	}
-	client, err := f.dial()
+	client, err := f.connect()
 	if err != nil {
 		return err
 	}
 	defer client.close()
 	done, clean := 0, true
-	err = client.change(c.Context(), what, choice, func(out admin.DeadOutcome) {
+	err = client.change(c.Context(), action, choice, func(out admin.DeadOutcome) {
 		done += count(out)
 		clean = clean && len(out.Refused) == 0 && out.Stopped == ""
-		sayRefusals(c.ErrOrStderr(), out)
+		printRefusals(c.ErrOrStderr(), out)
 	})
-	past := map[string]string{"requeue": "requeued", "drop": "dropped"}[what]
+	past := map[string]string{"requeue": "requeued", "drop": "dropped"}[action]
 	if _, writeErr := fmt.Fprintf(c.OutOrStdout(), "%s %s\n", past, number(done, "dead letter")); err == nil {
 		err = writeErr
 	}
@@ -190,7 +191,7 @@ func (f *deadFlags) choice(args []string) (c admin.DeadChoice, err error) {
 	c = admin.DeadChoice{IDs: ids, Stream: f.stream, Destination: f.destination, All: f.all}
 	some := f.stream != "" || f.destination != ""
 	if len(ids) > 0 && (some || f.all) || some && f.all || len(ids) == 0 && !some && !f.all {
-		return c, &exitError{code: exitUsage, err: errors.New("choose dead letters by their ids, or by --stream and --destination, or --all")}
+		return c, &exitError{code: exitUsage, err: errors.New("choose dead letters by their IDs, or by --stream and --destination, or --all")}
 	}
 	return c, nil
 }
@@ -199,14 +200,14 @@ func readIDs(args []string) (ids []uint64, err error) {
 	for _, arg := range args {
 		id, err := strconv.ParseUint(arg, 10, 64)
 		if err != nil {
-			return nil, &exitError{code: exitUsage, err: fmt.Errorf("%q is no dead letter's id, which is a number", arg)}
+			return nil, &exitError{code: exitUsage, err: fmt.Errorf("invalid dead letter ID %q: must be a number", arg)}
 		}
 		ids = append(ids, id)
 	}
 	return ids, nil
 }
 
-func sayRefusals(w io.Writer, out admin.DeadOutcome) {
+func printRefusals(w io.Writer, out admin.DeadOutcome) {
 	for _, r := range out.Refused {
 		fmt.Fprintf(w, "%d: %s\n", r.ID, printable(r.Reason))
 	}
@@ -215,7 +216,7 @@ func sayRefusals(w io.Writer, out admin.DeadOutcome) {
 	}
 }
 
-// writeDeadFacts tells what is known of a letter beside its data.
+// writeDeadFacts prints the fields of a letter except its data.
 func writeDeadFacts(w io.Writer, l *admin.DeadLetter) {
 	t := &statusTable{}
 	t.note("id          ", strconv.FormatUint(l.ID, 10))
@@ -230,5 +231,5 @@ func writeDeadFacts(w io.Writer, l *admin.DeadLetter) {
 	t.note("bytes       ", humanize.Comma(int64(l.Bytes)))
 	t.note("refused at  ", deadTime(l.RefusedAt))
 	t.note("reason      ", l.Reason)
-	io.WriteString(w, t.String()) // the data is what matters
+	io.WriteString(w, t.String()) // best effort: the data on standard output is the result
 }

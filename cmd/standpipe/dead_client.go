@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	deadTimeout = time.Minute // of one request; the agent works for 20 s on one at most
-	// maxDeadAnswer is an event of 64 MiB, more than the log takes, all of bytes that JSON escapes.
-	maxDeadAnswer = 6 * 64 << 20
+	deadTimeout = time.Minute // of one request; the agent spends at most 20 s on one
+	// maxDeadResponse is enough for an event of 64 MiB, more than the WAL accepts, of bytes that JSON escapes.
+	maxDeadResponse = 6 * 64 << 20
 )
 
-// deadClient asks an agent's admin listener about dead letters.
+// deadClient sends requests for dead letters to an agent's admin listener.
 type deadClient struct{ *adminClient }
 
-// each calls f with every letter of the query, asking for a part at a time; limit 0 means all.
+// each calls f with every letter of the query, page by page; limit 0: all.
 func (d *deadClient) each(ctx context.Context, stream, destination string, limit int, f func(admin.DeadStat) error) error {
 	values := url.Values{"stream": {stream}, "destination": {destination}}
 	for left := limit; ; {
@@ -32,7 +32,7 @@ func (d *deadClient) each(ctx context.Context, stream, destination string, limit
 		}
 		values.Set("limit", strconv.Itoa(part))
 		var list admin.DeadList
-		if err := d.ask(ctx, http.MethodGet, "/v1/dead?"+values.Encode(), nil, &list); err != nil {
+		if err := d.call(ctx, http.MethodGet, "/v1/dead?"+values.Encode(), nil, &list); err != nil {
 			return err
 		}
 		for _, letter := range list.Letters {
@@ -50,17 +50,16 @@ func (d *deadClient) each(ctx context.Context, stream, destination string, limit
 
 // show returns one letter.
 func (d *deadClient) show(ctx context.Context, id uint64) (letter admin.DeadLetter, err error) {
-	return letter, d.ask(ctx, http.MethodGet, "/v1/dead/"+strconv.FormatUint(id, 10), nil, &letter)
+	return letter, d.call(ctx, http.MethodGet, "/v1/dead/"+strconv.FormatUint(id, 10), nil, &letter)
 }
 
-// change has something done to the letters of a choice, in as many requests as that needs, and calls
-// f with the outcome of each.
-func (d *deadClient) change(ctx context.Context, what string, c admin.DeadChoice, f func(admin.DeadOutcome)) error {
+// change applies action to the letters of a choice, in as many requests as needed, and calls f with the outcome of each.
+func (d *deadClient) change(ctx context.Context, action string, c admin.DeadChoice, f func(admin.DeadOutcome)) error {
 	for ids := c.IDs; ; {
 		n := min(len(ids), admin.MaxDeadIDs)
 		c.IDs, ids = ids[:n], ids[n:]
 		var out admin.DeadOutcome
-		if err := d.ask(ctx, http.MethodPost, "/v1/dead/"+what, c, &out); err != nil {
+		if err := d.call(ctx, http.MethodPost, "/v1/dead/"+action, c, &out); err != nil {
 			return err
 		}
 		f(out)
@@ -73,17 +72,17 @@ func (d *deadClient) change(ctx context.Context, what string, c admin.DeadChoice
 	}
 }
 
-// ask sends what, unless it is nil, and reads the answer into answer.
-func (d *deadClient) ask(ctx context.Context, method, path string, what, answer any) error {
+// call sends a request with arg as JSON, if it is not nil, and decodes the response into result.
+func (d *deadClient) call(ctx context.Context, method, path string, arg, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
 	defer cancel()
-	body, err := d.adminClient.ask(ctx, method, path, what)
+	body, err := d.adminClient.call(ctx, method, path, arg)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	if err := json.NewDecoder(io.LimitReader(body, maxDeadAnswer)).Decode(answer); err != nil {
-		return fmt.Errorf("read the answer of the agent at %s: %w", d.address, err)
+	if err := json.NewDecoder(io.LimitReader(body, maxDeadResponse)).Decode(result); err != nil {
+		return fmt.Errorf("read the response of the agent at %s: %w", d.address, err)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ const (
 	deadKeyWidth         = 40
 )
 
-// deadTable lists letters for a person whose terminal has 80 columns, as they come.
+// deadTable lists letters for a terminal of 80 columns, one by one.
 type deadTable struct {
 	out    io.Writer
 	headed bool
@@ -47,7 +47,7 @@ func (d *deadTable) row(t *statusTable, l admin.DeadStat) {
 	t.note("         ", fmt.Sprintf("offset %d, key %q: %s", l.Offset, clip(l.Key, deadKeyWidth), l.Reason))
 }
 
-// clip shows at most width characters of a text.
+// clip cuts a text to width characters.
 func clip(text string, width int) string {
 	text = printable(text)
 	if utf8.RuneCountInString(text) <= width {

@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 )
 
-// deadAgent answers like an admin listener and notes what it is asked.
+// deadAgent responds like an admin listener and records the requests.
 type deadAgent struct {
 	asked   []string
 	answers []any // one each; a string is a refusal
@@ -129,8 +129,8 @@ reason      InvalidArgumentException: the record is not what this stream takes,
 	}
 }
 
-// A choice that takes the agent too long for one request goes on where that ended, and no further than
-// the first of them said.
+// A choice that takes too long for one request is continued by the next request, up to the Until of the first
+// response.
 func TestDeadRequeueGoesOn(t *testing.T) {
 	got, asked := runDead(t, "requeue --all", admin.DeadOutcome{Requeued: 5, Next: 6, Until: 9}, admin.DeadOutcome{Requeued: 2, Until: 9})
 	if got != (outcome{0, "requeued 7 dead letters\n", ""}) {
@@ -166,12 +166,12 @@ func TestDeadCommandLines(t *testing.T) {
 		"dead":                          "a command is missing",
 		"dead sl":                       `unknown command "sl"`,
 		"dead show":                     "0 arguments given; the command is: standpipe dead show ID",
-		"dead show x":                   `"x" is no dead letter's id`,
+		"dead show x":                   `invalid dead letter ID "x": must be a number`,
 		"dead requeue":                  "choose dead letters",
 		"dead drop 1 --all":             "choose dead letters",
 		"dead drop 1 --stream s":        "choose dead letters",
 		"dead drop --all --stream s":    "choose dead letters",
-		"dead drop -- -1":               `"-1" is no dead letter's id`,
+		"dead drop -- -1":               `invalid dead letter ID "-1": must be a number`,
 		"dead ls --limit -1":            "--limit -1",
 		"dead ls --address nowhere":     "want host:port or unix:///path",
 		"dead drop 1 --address nowhere": "want host:port or unix:///path",

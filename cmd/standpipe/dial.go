@@ -19,31 +19,31 @@ const (
 	defaultAdminAddress  = "127.0.0.1:7712"
 )
 
-// dialing is where a command finds an agent's listener, and what the listener wants to see.
-type dialing struct {
+// dialFlags are the flags for the address of an agent's listener and the credentials for it.
+type dialFlags struct {
 	address   string
 	tls       bool
-	caFile    string // "": the system's
+	caFile    string // "": the system's CAs
 	certFile  string
 	keyFile   string
 	tokenFile string
 }
 
-// flags adds those of dialing to a command that asks such a listener.
-func (d *dialing) flags(c *cobra.Command, listener, address string) {
+// flags adds the flags to a command.
+func (d *dialFlags) flags(c *cobra.Command, listener, address string) {
 	f := c.Flags()
 	f.StringVar(&d.address, "address", address, "the "+listener+" listener: `host:port` or unix:///path")
-	f.BoolVar(&d.tls, "tls", false, "the listener speaks TLS")
-	f.StringVar(&d.caFile, "ca-file", "", "trust the certificates in this PEM `file` (default: the system's); means --tls")
-	f.StringVar(&d.certFile, "cert-file", "", "show the certificate in this PEM `file`; means --tls")
+	f.BoolVar(&d.tls, "tls", false, "use TLS")
+	f.StringVar(&d.caFile, "ca-file", "", "trust the certificates in this PEM `file` (default: the system's); implies --tls")
+	f.StringVar(&d.certFile, "cert-file", "", "present the certificate in this PEM `file`; implies --tls")
 	f.StringVar(&d.keyFile, "key-file", "", "the key of --cert-file, a PEM `file`")
-	f.StringVar(&d.tokenFile, "token-file", "", "show the token that this `file` holds")
+	f.StringVar(&d.tokenFile, "token-file", "", "present the token in this `file`")
 	c.MarkFlagsRequiredTogether("cert-file", "key-file")
 }
 
-// options are what the flags say, with the files read. What package client refuses is an error for every
-// listener: a token that would leave the host without TLS.
-func (d *dialing) options() (o client.Options, err error) {
+// options reads the files of the flags. As in package client, a token that would leave the host without TLS is an error, for
+// every listener.
+func (d *dialFlags) options() (o client.Options, err error) {
 	network, target, err := parseAddress(d.address)
 	if err != nil {
 		return o, &exitError{code: exitUsage, err: err}
@@ -60,8 +60,8 @@ func (d *dialing) options() (o client.Options, err error) {
 	return o, nil
 }
 
-// readToken returns the file's one token, or none where no file is named.
-func (d *dialing) readToken() (string, error) {
+// readToken returns the one token of the file, or "" without a file.
+func (d *dialFlags) readToken() (string, error) {
 	if d.tokenFile == "" {
 		return "", nil
 	}
@@ -71,13 +71,13 @@ func (d *dialing) readToken() (string, error) {
 	}
 	token := string(bytes.TrimSpace(text))
 	if token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return "", fmt.Errorf("read token: %s has to hold one token, of %d bytes it is none", d.tokenFile, len(text))
+		return "", fmt.Errorf("read token: %s: want one token, got %d bytes", d.tokenFile, len(text))
 	}
 	return token, nil
 }
 
-// readTLS returns nil where no flag speaks of TLS. The certificate of a unix socket is one of localhost.
-func (d *dialing) readTLS(network, target string) (*tls.Config, error) {
+// readTLS returns nil without a TLS flag. On a unix socket the server's certificate must be for localhost.
+func (d *dialFlags) readTLS(network, target string) (*tls.Config, error) {
 	if !d.tls && d.caFile == "" && d.certFile == "" {
 		return nil, nil
 	}
@@ -92,7 +92,7 @@ func (d *dialing) readTLS(network, target string) (*tls.Config, error) {
 		}
 		conf.RootCAs = x509.NewCertPool()
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read certificates: %s holds none, of %d bytes", d.caFile, len(pem))
+			return nil, fmt.Errorf("read certificates: %s: no PEM certificate in %d bytes", d.caFile, len(pem))
 		}
 	}
 	if d.certFile != "" {
@@ -105,7 +105,7 @@ func (d *dialing) readTLS(network, target string) (*tls.Config, error) {
 	return conf, nil
 }
 
-// parseAddress reads host:port or unix:///path into what net.Dial takes.
+// parseAddress parses host:port or unix:///path into the arguments of net.Dial.
 func parseAddress(address string) (network, target string, err error) {
 	if path, ok := strings.CutPrefix(address, "unix://"); ok {
 		if !strings.HasPrefix(path, "/") {

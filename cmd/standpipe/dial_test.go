@@ -22,7 +22,7 @@ func writeSecret(t *testing.T, text string) (path string) {
 	return path
 }
 
-// secured is an admin listener over TLS, at an address or a socket, that wants a token. ca is the file of
+// secured is an admin listener over TLS, at an address or a socket, that requires a token. ca is the file of
 // the certificate to trust.
 func secured(t *testing.T, network, address string) (s *httptest.Server, ca string) {
 	t.Helper()
@@ -45,8 +45,8 @@ func secured(t *testing.T, network, address string) (s *httptest.Server, ca stri
 	return s, writeSecret(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
 }
 
-// askers are the commands that ask an admin listener.
-func askers(t *testing.T) [][]string {
+// adminCommands are the commands that use an admin listener.
+func adminCommands(t *testing.T) [][]string {
 	return [][]string{{"status"}, {"status", "--cost"}, {"status", "--json"}, {"dead", "ls"}, {"dead", "show", "1"},
 		{"dead", "drop", "1"}, {"dead", "requeue", "1"}, {"cost", writeConfig(t, goodConfig)}}
 }
@@ -55,7 +55,7 @@ func TestAdminOverTLSWithAToken(t *testing.T) {
 	s, ca := secured(t, "tcp", "127.0.0.1:0")
 	address := s.Listener.Addr().String()
 	good, bad := writeSecret(t, "good\n"), writeSecret(t, "bad")
-	for _, command := range askers(t) {
+	for _, command := range adminCommands(t) {
 		for _, tt := range []struct {
 			flags []string
 			code  int
@@ -86,7 +86,7 @@ func TestAdminOverTLSOnASocket(t *testing.T) {
 
 func TestATokenStaysOnThisHost(t *testing.T) {
 	token := writeSecret(t, "good")
-	for _, command := range append(askers(t), []string{"put", "clicks"}) {
+	for _, command := range append(adminCommands(t), []string{"put", "clicks"}) {
 		got := runWith(append(command, "--address", "192.0.2.1:1", "--token-file", token)...)
 		if got.code != 2 || !strings.Contains(got.stderr, "a token without TLS is for this host only") {
 			t.Errorf("%q: got %+v", command, got)
@@ -96,9 +96,9 @@ func TestATokenStaysOnThisHost(t *testing.T) {
 
 func TestFilesThatHoldNoTokenOrCertificate(t *testing.T) {
 	for name, tt := range map[string]struct{ flag, text, want string }{
-		"no token":       {"--token-file", " \n", "has to hold one token, of 2 bytes it is none"},
-		"two tokens":     {"--token-file", "a\nb\n", "has to hold one token, of 4 bytes it is none"},
-		"no certificate": {"--ca-file", "x", "holds none, of 1 bytes"},
+		"no token":       {"--token-file", " \n", "want one token, got 2 bytes"},
+		"two tokens":     {"--token-file", "a\nb\n", "want one token, got 4 bytes"},
+		"no certificate": {"--ca-file", "x", "no PEM certificate in 1 bytes"},
 	} {
 		for _, command := range []string{"status", "put"} {
 			args := []string{command, tt.flag, writeSecret(t, tt.text), "--address", "127.0.0.1:1"}

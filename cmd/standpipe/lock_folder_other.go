@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// lockFolder does nothing where a folder can't be locked.
+// lockFolder does nothing on systems without locks of folders.
 func lockFolder(*os.File) error { return nil }

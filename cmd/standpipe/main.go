@@ -1,9 +1,11 @@
-// Command standpipe takes events from producers on this host, makes them safe on disk, and feeds
-// them to Amazon Data Firehose and Kinesis Data Streams for as long as that takes.
+// Command standpipe accepts events from producers on this host, stores them durably, and delivers them to Amazon Data
+// Firehose, Kinesis Data Streams and files, with retries until they are delivered.
 //
-// The promise of the command line: standard output carries data, standard error what a person
-// reads; the exit code is 0 when it is done, 1 when it failed, 2 when the command line is wrong or,
-// for agent, the configuration.
+// Contract of the command line: standard output carries data, standard error carries messages. The exit code is 0 on success,
+// 1 on failure, and 2 for an invalid command line or, for the command agent, an invalid configuration.
+//
+// One file holds one command: wal_dump.go is wal dump. root.go has the commands and their exit codes, dial.go the flags and
+// the TLS of a connection to an agent, admin_client.go the requests to its admin listener.
 package main
 
 import "os"

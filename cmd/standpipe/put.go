@@ -22,10 +22,10 @@ import (
 )
 
 const (
-	putLines    = 1000     // lines of a request at most
-	putBytes    = 1 << 20  // bytes of a request to stop at; a longer line is a request of its own
-	putDepth    = 8        // requests that wait for their replies at most
-	putLongest  = 64 << 20 // bytes of a line at most; what the agent takes is its own business
+	putLines    = 1000     // most lines of one request
+	putBytes    = 1 << 20  // most bytes of one request, except for a single longer line
+	putDepth    = 8        // most requests without a response
+	putLongest  = 64 << 20 // most bytes of a line; the agent may have a lower limit
 	putHelpText = `Append the lines of FILE, or of standard input, to a stream: one event a line.
 
 The newline, and a carriage return before it, are not part of the event; a last line without a
@@ -33,13 +33,13 @@ newline counts; a byte order mark at the beginning and blank lines are skipped. 
 partition key stay in order. The key is --key, or the line's top-level JSON field --key-field (a
 string or a number), or else the stream's name, which keeps the whole input in order.
 
-Every line is synced to the agent's disk before it counts as stored. At the first line that is
-refused put stops with exit code 1 and says which it was: the lines before it are stored, and
-nothing after it is.`
+Every line is synced to the agent's disk before it counts as stored. At the first rejected line
+put stops with exit code 1 and prints its number: the lines before it are stored, the lines after
+it are not.`
 )
 
 func newPutCommand() *cobra.Command {
-	var p putting
+	var p putRun
 	c := &cobra.Command{
 		Use:   "put STREAM [FILE]",
 		Short: "Append a file's or standard input's lines to a stream",
@@ -55,29 +55,30 @@ func newPutCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&p.key, "key", "", "the partition `key` of every event (default: the stream's name)")
 	c.Flags().StringVar(&p.field, "key-field", "", "take the key from this top-level JSON `field` of each line")
-	p.door.flags(c, "gRPC", defaultIngestAddress)
+	p.dial.flags(c, "gRPC", defaultIngestAddress)
 	c.MarkFlagsMutuallyExclusive("key", "key-field")
 	return c
 }
 
-// putting is one run of put.
-type putting struct {
+// putRun is one run of put. It has its own pipeline instead of a client.Publisher, because it stops at the first rejected line
+// and reports its number.
+type putRun struct {
 	stream, key, field string
-	door               dialing
+	dial               dialFlags
 
 	client standpipev1.IngestClient
 	stored uint64
-	blank  int // lines that were skipped; belongs to the reading goroutine until it ends
+	blank  int // skipped lines; owned by the reading goroutine until it ends
 }
 
-// putBatch is the lines of one request. lines holds their numbers in the input.
+// putBatch is the events of one request, with their line numbers in the input.
 type putBatch struct {
 	request *standpipev1.AppendRequest
 	lines   []int
 	bytes   int
 }
 
-// lineError is why a line was not stored.
+// lineError is the reason why a line was not stored.
 type lineError struct {
 	line int
 	text string
@@ -85,7 +86,7 @@ type lineError struct {
 
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
-func (p *putting) command(c *cobra.Command, files []string) error {
+func (p *putRun) command(c *cobra.Command, files []string) error {
 	in := c.InOrStdin()
 	if len(files) > 0 && files[0] != "-" {
 		f, err := os.Open(files[0])
@@ -95,11 +96,11 @@ func (p *putting) command(c *cobra.Command, files []string) error {
 		defer f.Close()
 		in = f
 	}
-	options, err := p.door.options()
+	options, err := p.dial.options()
 	if err != nil {
 		return err
 	}
-	conn, err := client.Connect(p.door.address, options)
+	conn, err := client.Connect(p.dial.address, options)
 	if err != nil {
 		return err
 	}
@@ -113,7 +114,7 @@ func (p *putting) command(c *cobra.Command, files []string) error {
 	return nil
 }
 
-func (p *putting) report(out io.Writer, whole bool) {
+func (p *putRun) report(out io.Writer, whole bool) {
 	text := "stored " + plural(p.stored, "event")
 	if whole && p.blank > 0 {
 		text += ", skipped " + plural(uint64(p.blank), "empty line")
@@ -128,8 +129,8 @@ func plural(n uint64, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// run stores the lines of in. The goroutine that reads may outlive it, in a read of a terminal.
-func (p *putting) run(ctx context.Context, in io.Reader) error {
+// run stores the lines of in. The reading goroutine may outlive it if a read of a terminal blocks.
+func (p *putRun) run(ctx context.Context, in io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	batches := make(chan *putBatch)
@@ -148,18 +149,18 @@ func (p *putting) run(ctx context.Context, in io.Reader) error {
 	return readErr
 }
 
-// pipeline sends batches over one AppendStream until they end, or the stream does; then it
-// returns those that were not answered.
-func (p *putting) pipeline(ctx context.Context, batches <-chan *putBatch) (pending []*putBatch, err error) {
+// pipeline sends batches over one AppendStream until the batches or the stream end. It returns the batches without a
+// response.
+func (p *putRun) pipeline(ctx context.Context, batches <-chan *putBatch) (pending []*putBatch, err error) {
 	stream, err := p.client.AppendStream(ctx)
 	if err != nil {
 		return nil, err
 	}
-	replies := make(chan *standpipev1.AppendResponse)
-	var ended error // set before replies is closed
+	responses := make(chan *standpipev1.AppendResponse)
+	var ended error // set before responses is closed
 	go func() {
-		defer close(replies)
-		ended = receiveReplies(ctx, stream, replies)
+		defer close(responses)
+		ended = receiveResponses(ctx, stream, responses)
 	}()
 	for source := batches; ; {
 		take := source
@@ -174,8 +175,8 @@ func (p *putting) pipeline(ctx context.Context, batches <-chan *putBatch) (pendi
 				continue
 			}
 			pending = append(pending, b)
-			stream.Send(b.request) // why it did not work, the receiving side tells
-		case r, ok := <-replies:
+			stream.Send(b.request) // receiveResponses returns the error
+		case r, ok := <-responses:
 			if !ok {
 				return pending, streamEnd(ended, len(pending))
 			}
@@ -185,9 +186,9 @@ func (p *putting) pipeline(ctx context.Context, batches <-chan *putBatch) (pendi
 	}
 }
 
-type replyStream = grpc.BidiStreamingClient[standpipev1.AppendRequest, standpipev1.AppendResponse]
+type responseStream = grpc.BidiStreamingClient[standpipev1.AppendRequest, standpipev1.AppendResponse]
 
-func receiveReplies(ctx context.Context, stream replyStream, to chan<- *standpipev1.AppendResponse) error {
+func receiveResponses(ctx context.Context, stream responseStream, to chan<- *standpipev1.AppendResponse) error {
 	for {
 		r, err := stream.Recv()
 		if err != nil {
@@ -206,54 +207,53 @@ func streamEnd(err error, unanswered int) error {
 		return err
 	}
 	if unanswered > 0 {
-		return status.Errorf(codes.Unavailable, "the agent ended the stream with %d requests unanswered", unanswered)
+		return status.Errorf(codes.Unavailable, "the agent ended the stream with %d requests without a response", unanswered)
 	}
 	return nil
 }
 
-// explain finds the line that the agent refused, of the batches that it did not answer: a batch is
-// refused whole, so the first of them is sent again line by line. When every line is taken alone
-// (the request was too large for the listener, or the log has room again), what remains follows
-// request by request.
-func (p *putting) explain(ctx context.Context, pending []*putBatch, rest <-chan *putBatch, err error) error {
+// explain finds the rejected line among the batches without a response. The agent rejects a whole batch, so explain sends the
+// first of them again line by line. If every line is accepted (the request was too large for the listener, or the log has
+// space again), the other batches follow one by one.
+func (p *putRun) explain(ctx context.Context, pending []*putBatch, rest <-chan *putBatch, err error) error {
 	if !refusedWhole(err) || len(pending) == 0 {
 		return unknownOutcome(pending, err)
 	}
-	if err := p.singly(ctx, pending[0]); err != nil {
+	if err := p.sendSingly(ctx, pending[0]); err != nil {
 		return err
 	}
 	for _, b := range pending[1:] {
-		if err := p.whole(ctx, b); err != nil {
+		if err := p.sendWhole(ctx, b); err != nil {
 			return err
 		}
 	}
 	for b := range rest {
-		if err := p.whole(ctx, b); err != nil {
+		if err := p.sendWhole(ctx, b); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// refusedWhole reports whether err may be due to one line of the request or to its size.
+// refusedWhole reports whether a single line of the request or its size may be the cause of err.
 func refusedWhole(err error) bool {
 	c := status.Code(err)
 	return c == codes.InvalidArgument || c == codes.ResourceExhausted
 }
 
-func (p *putting) whole(ctx context.Context, b *putBatch) error {
+func (p *putRun) sendWhole(ctx context.Context, b *putBatch) error {
 	r, err := p.client.Append(ctx, b.request)
 	switch {
 	case err == nil:
 		p.stored += uint64(r.Count)
 		return nil
 	case refusedWhole(err):
-		return p.singly(ctx, b)
+		return p.sendSingly(ctx, b)
 	}
 	return unknownOutcome([]*putBatch{b}, err)
 }
 
-func (p *putting) singly(ctx context.Context, b *putBatch) error {
+func (p *putRun) sendSingly(ctx context.Context, b *putBatch) error {
 	for i, e := range b.request.Events {
 		_, err := p.client.Append(ctx, &standpipev1.AppendRequest{
 			Stream: p.stream, Events: []*standpipev1.Event{e}, Ack: b.request.Ack,
@@ -266,20 +266,20 @@ func (p *putting) singly(ctx context.Context, b *putBatch) error {
 	return nil
 }
 
-// refusalText leaves out the event's index: the line's number stands for it.
+// refusalText returns the error without the event's index, since the line number replaces it.
 func refusalText(err error) string {
 	s := status.Convert(err)
 	return fmt.Sprintf("%s (%s)", strings.TrimPrefix(s.Message(), "event 0: "), code.Code(s.Code()))
 }
 
-// refusedFirst reports whether err was decided before anything of the request was looked at: nothing of it, nor
-// of what came after it, is stored.
+// refusedFirst reports whether the agent rejected the call before it read the events. No event of this request or of a later
+// one is stored then.
 func refusedFirst(err error) bool {
 	c := status.Code(err)
 	return c == codes.NotFound || c == codes.Unauthenticated || c == codes.PermissionDenied
 }
 
-// unknownOutcome names the first line that was not answered.
+// unknownOutcome returns an error with the first line without a response.
 func unknownOutcome(pending []*putBatch, err error) error {
 	if len(pending) == 0 {
 		s := status.Convert(err)
@@ -288,19 +288,19 @@ func unknownOutcome(pending []*putBatch, err error) error {
 	e := &lineError{pending[0].lines[0], refusalText(err)}
 	last := pending[len(pending)-1].lines
 	if end := last[len(last)-1]; !refusedFirst(err) && end > e.line {
-		e.text += fmt.Sprintf("; of the lines up to %d some may be stored", end)
+		e.text += fmt.Sprintf("; some of the lines up to %d may be stored", end)
 	}
 	return e
 }
 
-// read cuts in into batches. What it has is sent on before it waits for more input. A line that
-// can't be sent is the error, once the lines before it are sent.
-func (p *putting) read(ctx context.Context, in io.Reader, to chan<- *putBatch) error {
+// read splits in into batches. It passes on an incomplete batch before it waits for more input. After an invalid line it
+// passes on the lines before it and returns the error.
+func (p *putRun) read(ctx context.Context, in io.Reader, to chan<- *putBatch) error {
 	r := bufio.NewReaderSize(in, putBytes)
 	b := p.newBatch()
 	for number := 1; ; number++ {
 		if len(b.lines) > 0 && (b.full() || !lineBuffered(r)) {
-			if !hand(ctx, to, b) {
+			if !enqueue(ctx, to, b) {
 				return ctx.Err()
 			}
 			b = p.newBatch()
@@ -309,7 +309,7 @@ func (p *putting) read(ctx context.Context, in io.Reader, to chan<- *putBatch) e
 		if err == nil {
 			continue
 		}
-		if len(b.lines) > 0 && !hand(ctx, to, b) {
+		if len(b.lines) > 0 && !enqueue(ctx, to, b) {
 			return ctx.Err()
 		}
 		if errors.Is(err, io.EOF) {
@@ -319,7 +319,7 @@ func (p *putting) read(ctx context.Context, in io.Reader, to chan<- *putBatch) e
 	}
 }
 
-func hand(ctx context.Context, to chan<- *putBatch, b *putBatch) bool {
+func enqueue(ctx context.Context, to chan<- *putBatch, b *putBatch) bool {
 	select {
 	case to <- b:
 		return true
@@ -328,20 +328,20 @@ func hand(ctx context.Context, to chan<- *putBatch, b *putBatch) bool {
 	}
 }
 
-func (p *putting) newBatch() *putBatch {
+func (p *putRun) newBatch() *putBatch {
 	return &putBatch{request: &standpipev1.AppendRequest{Stream: p.stream, Ack: standpipev1.Ack_ACK_DURABLE}}
 }
 
 func (b *putBatch) full() bool { return len(b.lines) == putLines || b.bytes >= putBytes }
 
-// lineBuffered reports whether a line can be read without waiting for input.
+// lineBuffered reports whether r has a whole line in its buffer.
 func lineBuffered(r *bufio.Reader) bool {
 	buffered, _ := r.Peek(r.Buffered())
 	return bytes.IndexByte(buffered, '\n') >= 0
 }
 
-// readLine adds the line of that number to b. io.EOF means that there is none.
-func (p *putting) readLine(r *bufio.Reader, b *putBatch, number int) error {
+// readLine adds the next line to b. It returns io.EOF at the end of the input.
+func (p *putRun) readLine(r *bufio.Reader, b *putBatch, number int) error {
 	line, err := wholeLine(r)
 	if err != nil {
 		if errors.Is(err, io.EOF) {
@@ -350,7 +350,7 @@ func (p *putting) readLine(r *bufio.Reader, b *putBatch, number int) error {
 		return &lineError{number, err.Error()}
 	}
 	if number == 1 {
-		line = bytes.TrimPrefix(line, []byte("\ufeff")) // as many Windows programs write it
+		line = bytes.TrimPrefix(line, []byte("\ufeff")) // written by many Windows programs
 	}
 	if len(bytes.TrimSpace(line)) == 0 {
 		p.blank++
@@ -366,7 +366,7 @@ func (p *putting) readLine(r *bufio.Reader, b *putBatch, number int) error {
 	return nil
 }
 
-// wholeLine returns the next line without its end, in memory of its own.
+// wholeLine returns the next line without its end, in new memory.
 func wholeLine(r *bufio.Reader) (line []byte, err error) {
 	for {
 		part, err := r.ReadSlice('\n')
@@ -385,13 +385,13 @@ func wholeLine(r *bufio.Reader) (line []byte, err error) {
 	}
 }
 
-func (p *putting) keyOf(line []byte) (string, error) {
+func (p *putRun) keyOf(line []byte) (string, error) {
 	if p.field == "" {
 		return p.key, nil
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(line, &fields); err != nil || fields == nil {
-		return "", fmt.Errorf("the line of %d bytes is no JSON object to take field %q from", len(line), p.field)
+		return "", fmt.Errorf("the line of %d bytes is no JSON object: cannot read field %q", len(line), p.field)
 	}
 	value, ok := fields[p.field]
 	if !ok {

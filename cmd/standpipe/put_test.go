@@ -64,7 +64,7 @@ func startPutTarget(t *testing.T, maxRequest int) *putTarget {
 	return &putTarget{log: log, address: "unix://" + path}
 }
 
-// put runs the command and returns what it printed.
+// put runs the command and returns its output.
 func (p *putTarget) put(t *testing.T, in io.Reader, args ...string) (stdout string, err error) {
 	t.Helper()
 	var out bytes.Buffer
@@ -78,7 +78,7 @@ func (p *putTarget) put(t *testing.T, in io.Reader, args ...string) (stdout stri
 	return out.String(), err
 }
 
-// events returns what the stream holds, each as "key data".
+// events returns the stream's events, each as "key data".
 func (p *putTarget) events(t *testing.T, stream string) (events []string) {
 	t.Helper()
 	for from := uint64(1); ; {
@@ -161,7 +161,7 @@ func TestPutSaysWhichLine(t *testing.T) {
 		{"unknown stream", "nope", "x\n", nil, `line 1: no stream block matches (NOT_FOUND) (0 events stored before it)`, nil},
 		{"a field that is missing", "json", "{\"id\":\"a\"}\n{}\n{\"id\":\"a\"}\n", []string{"--key-field", "id"}, `line 2: field "id" is missing (1 event stored before it)`, []string{`a {"id":"a"}`}},
 		{"a field that is no key", "json", "{\"id\":[]}\n", []string{"--key-field", "id"}, `line 1: field "id" is neither a string nor a number (0 events stored before it)`, nil},
-		{"no object for a field", "json", "null\n", []string{"--key-field", "id"}, `line 1: the line of 4 bytes is no JSON object to take field "id" from (0 events stored before it)`, nil},
+		{"no object for a field", "json", "null\n", []string{"--key-field", "id"}, `line 1: the line of 4 bytes is no JSON object: cannot read field "id" (0 events stored before it)`, nil},
 		{"an empty field", "json", "{\"id\":\"\"}\n", []string{"--key-field", "id"}, "line 1: partition_key has 0 characters; 1 to 256 are allowed (INVALID_ARGUMENT) (0 events stored before it)", nil},
 	}
 	for _, test := range tests {

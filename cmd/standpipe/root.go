@@ -13,10 +13,10 @@ import (
 const (
 	exitDone   = 0
 	exitFailed = 1
-	exitUsage  = 2 // the command line is wrong or, for agent, the configuration
+	exitUsage  = 2 // invalid command line or, for agent, invalid configuration
 )
 
-// exitError ends the program with a code. A nil err means that everything has been said.
+// exitError ends the program with a code. With a nil err no more message is printed.
 type exitError struct {
 	code int
 	err  error
@@ -31,7 +31,7 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// commands are the commands in the order in which they are told.
+// commands are the commands in the order of the help text.
 var commands = []func() *cobra.Command{
 	newAgentCommand,
 	newValidateCommand,
@@ -47,8 +47,8 @@ func init() {
 	cobra.EnableCommandSorting = false
 }
 
-// run is the program: it returns the exit code. A command's RunE returns a plain error for exit
-// code 1 and an exitError for another; any other error of cobra's is a wrong command line.
+// run runs the program and returns its exit code. RunE of a command returns a plain error for exit code 1 and an exitError for
+// another code. All other errors come from cobra: the command line is invalid.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := newRootCommand()
 	root.SetArgs(args)
@@ -73,7 +73,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:               "standpipe",
-		Short:             "Take events, make them safe on disk, feed them to Firehose and Kinesis",
+		Short:             "Accept events, store them durably, deliver them to Firehose and Kinesis",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -86,7 +86,7 @@ func newRootCommand() *cobra.Command {
 	return root
 }
 
-// newHelpCommand is cobra's own but for a command that does not exist, which is an error here.
+// newHelpCommand is cobra's own help command, except that an unknown command is an error.
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [command]",
@@ -102,7 +102,7 @@ func newHelpCommand() *cobra.Command {
 	}
 }
 
-// prepare makes the errors of c and the commands under it carry their exit codes.
+// prepare adds exit codes to the errors of c and its subcommands.
 func prepare(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		prepare(sub)
@@ -110,7 +110,7 @@ func prepare(c *cobra.Command) {
 	if c.RunE == nil && c.Run == nil {
 		c.Args = cobra.ArbitraryArgs
 		c.SuggestionsMinimumDistance = 2
-		c.RunE = refuseCommand
+		c.RunE = noCommand
 		return
 	}
 	if runE := c.RunE; runE != nil {
@@ -118,7 +118,7 @@ func prepare(c *cobra.Command) {
 	}
 	if allowed := c.Args; allowed != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
-			if allowed(c, args) != nil { // cobra tells only how many
+			if allowed(c, args) != nil { // cobra's text only has the numbers
 				return fmt.Errorf("%s given; the command is: %s", number(len(args), "argument"), c.UseLine())
 			}
 			return nil
@@ -126,7 +126,7 @@ func prepare(c *cobra.Command) {
 	}
 }
 
-// failed gives a command's error the exit code 1 unless it has one.
+// failed adds the exit code 1 to an error without a code.
 func failed(err error) error {
 	if exit := (*exitError)(nil); err == nil || errors.As(err, &exit) {
 		return err
@@ -134,9 +134,8 @@ func failed(err error) error {
 	return &exitError{code: exitFailed, err: err}
 }
 
-// refuseCommand is run where a command with commands under it is given none of them. Cobra on its
-// own would show its help and call that a success.
-func refuseCommand(c *cobra.Command, args []string) error {
+// noCommand runs for a command with subcommands if none of them is given. Cobra would print the help and succeed.
+func noCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return errors.New("a command is missing")
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// outcome is what a run left.
+// outcome is the result of a run.
 type outcome struct {
 	code           int
 	stdout, stderr string

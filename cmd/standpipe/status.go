@@ -19,7 +19,7 @@ const (
 )
 
 func newStatusCommand() *cobra.Command {
-	var door dialing
+	var dial dialFlags
 	var asJSON, cost bool
 	c := &cobra.Command{
 		Use:   "status",
@@ -27,26 +27,26 @@ func newStatusCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if cost {
-				return showCost(c.Context(), c.OutOrStdout(), &door, asJSON)
+				return showCost(c.Context(), c.OutOrStdout(), &dial, asJSON)
 			}
-			return showStatus(c.Context(), c.OutOrStdout(), &door, asJSON)
+			return showStatus(c.Context(), c.OutOrStdout(), &dial, asJSON)
 		},
 	}
-	c.Flags().BoolVar(&cost, "cost", false, "show what shipping has cost so far")
-	c.Flags().BoolVar(&asJSON, "json", false, "print what /v1/status says, as it is")
-	door.flags(c, "admin", defaultAdminAddress)
+	c.Flags().BoolVar(&cost, "cost", false, "show the cost of shipping so far")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the JSON of /v1/status")
+	dial.flags(c, "admin", defaultAdminAddress)
 	return c
 }
 
-func showStatus(ctx context.Context, out io.Writer, door *dialing, asJSON bool) error {
+func showStatus(ctx context.Context, out io.Writer, dial *dialFlags, asJSON bool) error {
 	if !asJSON {
-		status, err := askStatus(ctx, door)
+		status, err := getStatus(ctx, dial)
 		if err != nil {
 			return err
 		}
 		return writeStatus(out, status, time.Now())
 	}
-	body, err := fetchStatus(ctx, door)
+	body, err := fetchStatus(ctx, dial)
 	if err != nil {
 		return err
 	}
@@ -54,9 +54,9 @@ func showStatus(ctx context.Context, out io.Writer, door *dialing, asJSON bool) 
 	return err
 }
 
-// showCost shows what destinations were billed for, at the agent's own prices.
-func showCost(ctx context.Context, out io.Writer, door *dialing, asJSON bool) error {
-	status, err := askStatus(ctx, door)
+// showCost prints the bill of all destinations so far, at the agent's own prices.
+func showCost(ctx context.Context, out io.Writer, dial *dialFlags, asJSON bool) error {
+	status, err := getStatus(ctx, dial)
 	if err != nil {
 		return err
 	}
@@ -67,37 +67,37 @@ func showCost(ctx context.Context, out io.Writer, door *dialing, asJSON bool) er
 	return b.write(out, asJSON)
 }
 
-func askStatus(ctx context.Context, door *dialing) (status admin.Status, err error) {
-	body, err := fetchStatus(ctx, door)
+func getStatus(ctx context.Context, dial *dialFlags) (status admin.Status, err error) {
+	body, err := fetchStatus(ctx, dial)
 	if err != nil {
 		return status, err
 	}
 	if err := json.Unmarshal(body, &status); err != nil {
-		return status, fmt.Errorf("read the status of the agent at %s: %w", door.address, err)
+		return status, fmt.Errorf("read the status of the agent at %s: %w", dial.address, err)
 	}
 	return status, nil
 }
 
-// fetchStatus returns what /v1/status says, as it is.
-func fetchStatus(ctx context.Context, door *dialing) ([]byte, error) {
-	client, err := door.admin()
+// fetchStatus returns the body of /v1/status.
+func fetchStatus(ctx context.Context, dial *dialFlags) ([]byte, error) {
+	client, err := dial.admin()
 	if err != nil {
 		return nil, err
 	}
 	defer client.close()
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	answer, err := client.ask(ctx, http.MethodGet, "/v1/status", nil)
+	response, err := client.call(ctx, http.MethodGet, "/v1/status", nil)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Close()
-	body, err := io.ReadAll(io.LimitReader(answer, maxStatusBytes+1))
+	defer response.Close()
+	body, err := io.ReadAll(io.LimitReader(response, maxStatusBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the answer of the agent at %s: %w", door.address, err)
+		return nil, fmt.Errorf("read the response of the agent at %s: %w", dial.address, err)
 	}
 	if len(body) > maxStatusBytes {
-		return nil, fmt.Errorf("the answer of the agent at %s is over %d bytes", door.address, maxStatusBytes)
+		return nil, fmt.Errorf("the response of the agent at %s exceeds %d bytes", dial.address, maxStatusBytes)
 	}
 	return body, nil
 }

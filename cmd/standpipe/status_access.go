@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 )
 
-// access tells who sends, and who may not. It says nothing where nobody is asked.
+// access prints the traffic and the rejections of each identity. It prints nothing without identities and rejections.
 func (t *statusTable) access(a admin.AccessStatus) {
 	if len(a.Identities) == 0 && a.Unknown.Requests == 0 {
 		return
@@ -23,7 +23,7 @@ func (t *statusTable) access(a admin.AccessStatus) {
 		t.identity(i)
 	}
 	if u := a.Unknown; u.Requests > 0 {
-		t.line("nobody knows who sent %s", number(int(u.Requests), "request"))
+		t.line("unknown callers: %s rejected", number(int(u.Requests), "request"))
 		t.note("    ", t.refusal(u.LastRefusal))
 	}
 }
@@ -48,7 +48,7 @@ func (t *statusTable) identity(i admin.IdentityStatus) {
 	}
 }
 
-// reasons are how often each has been, in the order of their names.
+// reasons formats the count of each reason, sorted by name.
 func reasons(of map[string]uint64) string {
 	var parts []string
 	for _, reason := range slices.Sorted(maps.Keys(of)) {

@@ -15,10 +15,10 @@ import (
 
 const (
 	statusWidth = 80
-	nameWidth   = 20 // of a destination, before its own line is given to it
+	nameWidth   = 20 // of a destination; a longer name gets its own line
 )
 
-// statusTable writes a status for a person whose terminal has 80 columns.
+// statusTable formats a status for a terminal of 80 columns.
 type statusTable struct {
 	strings.Builder
 	now time.Time
@@ -98,7 +98,7 @@ func (t *statusTable) destination(d admin.DestinationStatus) {
 	}
 }
 
-// why tells what it waits for, the last error and when the next try is.
+// why returns the reason of the wait, the last error and the time of the next try.
 func (t *statusTable) why(d admin.DestinationStatus) string {
 	var parts []string
 	if d.WaitsFor != "" && d.Pending.Events > 0 {
@@ -117,7 +117,7 @@ func (t *statusTable) why(d admin.DestinationStatus) string {
 	return strings.Join(parts, "; ")
 }
 
-// waits tells what holds up a destination that takes records.
+// waits returns the limit that a destination waits for.
 func waits(d admin.DestinationStatus) string {
 	text := d.WaitsFor
 	if d.Shards > 0 {
@@ -129,7 +129,7 @@ func waits(d admin.DestinationStatus) string {
 	return text
 }
 
-// note writes a text of any length, broken at its spaces and set in behind first.
+// note writes a text of any length, broken at spaces and indented by the length of first.
 func (t *statusTable) note(first, text string) {
 	line, room := first, statusWidth-utf8.RuneCountInString(first)
 	used := 0
@@ -147,8 +147,7 @@ func (t *statusTable) note(first, text string) {
 	t.line("%s", line)
 }
 
-// short writes n with commas where that takes at most width characters, else in thousands,
-// millions and so on.
+// short formats n with commas if that takes at most width characters, else in thousands, millions and so on.
 func short(n uint64, width int) string {
 	if text := humanize.Comma(int64(n)); len(text) <= width {
 		return text
@@ -157,7 +156,7 @@ func short(n uint64, width int) string {
 	return fmt.Sprintf("%.1f%s", value, unit)
 }
 
-// printable replaces what a terminal would obey instead of showing.
+// printable replaces control characters, which a terminal would execute.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {

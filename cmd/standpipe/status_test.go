@@ -136,7 +136,7 @@ func TestStatusTellsWhoSends(t *testing.T) {
     write to stream "clicks"
   an-identity-with-a-long-name
                                   0        0 B         0  never
-nobody knows who sent 1 request
+unknown callers: 1 request rejected
     last refused 1h 0m ago, from 192.0.2.7:4711: the token is not known here�[2J
 `
 	if table != want {
@@ -212,7 +212,7 @@ func TestStatusWhenNothingAnswers(t *testing.T) {
 	l.Close()
 	for _, address := range []string{address, "unix://" + filepath.Join(t.TempDir(), "none.sock")} {
 		got := runWith("status", "--address", address)
-		if got.code != 1 || got.stdout != "" || !strings.HasPrefix(got.stderr, "standpipe: ask the agent at "+address+": no answer: ") {
+		if got.code != 1 || got.stdout != "" || !strings.HasPrefix(got.stderr, "standpipe: no response from the agent at "+address+": ") {
 			t.Errorf("got %+v, want exit code 1 and who does not answer", got)
 		}
 	}

@@ -18,20 +18,20 @@ func newValidateCommand() *cobra.Command {
 		Use:   "validate FILE",
 		Short: "Check a configuration file",
 		Long: "Check a configuration file. Every fault is a line on standard error:\n" +
-			"file:line:column: what is wrong, what is allowed.\n\n" +
-			"With --files also the certificates, keys and token files that it names, on this host and as whoever\n" +
-			"runs the command.",
+			"file:line:column: the mistake; the allowed values.\n\n" +
+			"With --files, check also the certificates, keys and token files that it names, on this host and with\n" +
+			"the rights of the current user.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return validate(c, args[0], files) },
 	}
-	c.Flags().BoolVar(&files, "files", false, "check the certificates, keys and token files that it names too")
+	c.Flags().BoolVar(&files, "files", false, "check also the certificates, keys and token files that it names")
 	return c
 }
 
 func validate(c *cobra.Command, path string, files bool) error {
 	loaded, err := config.Load(path)
 	if err != nil {
-		return &exitError{code: exitFailed, err: sayFaults(err, c.ErrOrStderr())}
+		return &exitError{code: exitFailed, err: printFaults(err, c.ErrOrStderr())}
 	}
 	if files {
 		if err := checkFiles(c.ErrOrStderr(), loaded); err != nil {
@@ -42,8 +42,8 @@ func validate(c *cobra.Command, path string, files bool) error {
 	return err
 }
 
-// sayFaults prints a configuration's faults as they are, one a line, and returns what is left to say.
-func sayFaults(err error, stderr io.Writer) error {
+// printFaults prints a configuration's faults, one a line, and returns nil. It returns any other error unchanged.
+func printFaults(err error, stderr io.Writer) error {
 	faults := (*config.FaultsError)(nil)
 	if !errors.As(err, &faults) {
 		return err
@@ -52,8 +52,7 @@ func sayFaults(err error, stderr io.Writer) error {
 	return nil
 }
 
-// checkFiles prints what is wrong with the files that a configuration names, a line each, and what an agent would
-// warn of.
+// checkFiles prints the faults and warnings of the files that a configuration names, one a line.
 func checkFiles(stderr io.Writer, loaded *config.Config) error {
 	logger := hclog.New(&hclog.LoggerOptions{Output: stderr, Level: hclog.Warn, DisableTime: true})
 	faults := agent.CheckFiles(loaded, logger)

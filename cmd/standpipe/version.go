@@ -31,8 +31,7 @@ func versionLine(info *debug.BuildInfo, ok bool) string {
 		admin.Version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// commitOf returns the short commit that the program was built from, with -dirty behind it when
-// the checkout had changes.
+// commitOf returns the short commit of the build, with the suffix -dirty if the checkout had changes.
 func commitOf(settings []debug.BuildSetting) string {
 	commit, dirty := "unknown", ""
 	for _, s := range settings {

@@ -12,15 +12,15 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// progressAfter is when a verify begins to say how far it is, and how often.
+// progressAfter is the interval of progress messages.
 const progressAfter = 2 * time.Second
 
 func newWALCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "wal",
-		Short: "Read a log, also of a running agent, and change nothing in it",
-		Long: "Read the log in a data directory, also of a running agent or a copy of it. The files are opened\n" +
-			"for reading, no lock is taken, nothing is changed.",
+		Short: "Read a write-ahead log, also of a running agent, without changing it",
+		Long: "Read the write-ahead log in a data directory, also of a running agent, or a copy of it. The files are\n" +
+			"opened for reading, no lock is taken, nothing is changed.",
 	}
 	c.AddCommand(newWALListCommand(), newWALDumpCommand(), newWALVerifyCommand(), newWALExportCommand(), newWALSnapshotCommand())
 	return c
@@ -30,12 +30,12 @@ func newWALListCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "ls DATA_DIR",
-		Short: "List the segments, the streams and the destinations' places",
-		Long: "List the segments and what they hold, and where each destination stands by its last checkpoint.\n" +
-			"live is the share of a segment's events that lie at or beyond the lowest checkpoint of their stream:\n" +
-			"while there is one the segment is kept. One that is ready was made to follow the active one, and\n" +
-			"holds nothing yet. Offsets that were given out and that no segment holds are\n" +
-			"listed as missing, with the files that held them: what an agent could not read it has set aside.",
+		Short: "List the segments, the streams and the destinations' cursors",
+		Long: "List the segments with their events, and the last checkpoint of each destination. live is the share\n" +
+			"of a segment's events at or beyond the lowest checkpoint of their stream: a segment with live events\n" +
+			"is kept. A ready segment is empty and will follow the active one. Assigned offsets that are in no\n" +
+			"segment are listed as missing, with the files that contained them: the agent sets unreadable files\n" +
+			"aside.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			in, err := wal.Inspect(c.Context(), args[0])
@@ -56,11 +56,11 @@ func newWALVerifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify DATA_DIR",
 		Short: "Check every page, block and event, and that nothing is missing",
-		Long: "Check every page, block and event of the log, that no event is missing that a destination waits\n" +
-			"for, and that the ledgers agree with what is there.\n\n" +
-			"The exit code is 1 when a part of the log can't be read or is missing. Segments that an agent has\n" +
-			"set aside are no part of the log any more: they are named, as are gaps that they left and that\n" +
-			"are counted as dropped, and do not count as damage.",
+		Long: "Check every page, block and event of the log, that no pending event of a destination is missing, and\n" +
+			"that the ledgers match the events.\n\n" +
+			"The exit code is 1 if a part of the log is unreadable or missing. Segments that an agent has set\n" +
+			"aside are no longer part of the log. They are listed, as are their gaps that are counted as dropped,\n" +
+			"and do not count as damage.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return verifyWAL(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0])

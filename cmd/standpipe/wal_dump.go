@@ -25,9 +25,8 @@ func newWALDumpCommand() *cobra.Command {
 		Use:   "dump DATA_DIR",
 		Short: "Print events, one JSON line each",
 		Long: "Print the events in the log, one JSON line each: stream, offset, time, key, lane, attributes, and data\n" +
-			"as text, or data_base64 where it is no UTF-8. The order is that of the segments; within a segment\n" +
-			"stream by stream, by offset. What can't be read is told on standard error and passed over; the\n" +
-			"exit code is 1 then.",
+			"as text, or data_base64 if it is not UTF-8. They are sorted by segment, then by stream, then by\n" +
+			"offset. Damaged parts are reported on standard error and skipped; the exit code is 1 then.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := f.parse(time.Now()); err != nil {
@@ -42,12 +41,12 @@ func newWALDumpCommand() *cobra.Command {
 	return c
 }
 
-// dumpEvents prints what o lets pass, at most limit events unless that is 0.
+// dumpEvents prints the events that match o, at most limit of them; 0: all.
 func dumpEvents(ctx context.Context, out, errs io.Writer, dir string, o wal.DumpOptions, limit uint64) error {
 	lines := bufio.NewWriterSize(out, 64<<10)
 	encoder := json.NewEncoder(lines)
 	encoder.SetEscapeHTML(false)
-	damaged := tellDamage(&o, errs)
+	damaged := reportDamage(&o, errs)
 	n := uint64(0)
 	err := wal.Dump(ctx, dir, o, func(e wal.DumpedEvent) error {
 		if err := encoder.Encode(lineOf(e)); err != nil {
@@ -70,8 +69,8 @@ func dumpEvents(ctx context.Context, out, errs io.Writer, dir string, o wal.Dump
 	return err
 }
 
-// tellDamage lets what can't be read be said and passed over. Whether there was any is known at the end.
-func tellDamage(o *wal.DumpOptions, errs io.Writer) (damaged *bool) {
+// reportDamage makes a dump print damage to errs and skip it. *damaged is valid after the dump.
+func reportDamage(o *wal.DumpOptions, errs io.Writer) (damaged *bool) {
 	damaged = new(bool)
 	o.Damaged = func(err *wal.CorruptError) {
 		*damaged = true
@@ -80,7 +79,7 @@ func tellDamage(o *wal.DumpOptions, errs io.Writer) (damaged *bool) {
 	return damaged
 }
 
-// dumpLine is an event as wal dump prints it.
+// dumpLine is one line of wal dump.
 type dumpLine struct {
 	Stream     string            `json:"stream"`
 	Offset     uint64            `json:"offset"`

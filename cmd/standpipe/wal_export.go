@@ -23,11 +23,11 @@ func newWALExportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export DATA_DIR STREAM --out FOLDER",
 		Short: "Write a stream's events to files",
-		Long: "Write the events that the log holds of a stream to files in a folder: the lines that dump prints, or\n" +
-			"with --raw their data alone, an event a line. A file is named STREAM-FIRST-LAST with the offsets of\n" +
-			"its first and last event, and has that name once it is whole and synced. Nothing is overwritten: an\n" +
-			"export into a folder that has files of the stream goes on after the last of them.\n\n" +
-			"What can't be read is told on standard error and passed over; the exit code is 1 then.",
+		Long: "Write the events of a stream in the log to files in a folder: the lines of wal dump or, with --raw,\n" +
+			"only their data, one event a line. A complete and synced file is named STREAM-FIRST-LAST, with the\n" +
+			"offsets of its first and last event. Nothing is overwritten: an export into a folder with files of\n" +
+			"the stream continues after the last of them.\n\n" +
+			"Damaged parts are reported on standard error and skipped; the exit code is 1 then.",
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := f.parse(time.Now()); err != nil {
@@ -42,15 +42,15 @@ func newWALExportCommand() *cobra.Command {
 			return e.run(c.Context(), c.OutOrStdout(), args[0], exportFiles{folder: folder, stream: args[1], roll: int64(min(size, 1<<62))})
 		},
 	}
-	c.Flags().StringVar(&folder, "out", "", "the `folder` to write to; it is made when it is not there")
-	c.Flags().BoolVar(&raw, "raw", false, "write the events' data as it is, an event a line")
-	c.Flags().StringVar(&roll, "roll-size", "64MiB", "begin another file at this `size`")
+	c.Flags().StringVar(&folder, "out", "", "the `folder` to write to; created if missing")
+	c.Flags().BoolVar(&raw, "raw", false, "write only the events' data, one event a line")
+	c.Flags().StringVar(&roll, "roll-size", "64MiB", "start a new file at this `size`")
 	f.addTo(c)
-	_ = c.MarkFlagRequired("out") // the flag is there
+	_ = c.MarkFlagRequired("out") // the flag exists
 	return c
 }
 
-// exporting is an export under way.
+// exporting is a running export.
 type exporting struct {
 	filter wal.DumpOptions
 	raw    bool
@@ -82,7 +82,7 @@ func (e *exporting) run(ctx context.Context, out io.Writer, dir string, files ex
 		e.filter.From = max(e.filter.From, last+1)
 	}
 	e.files, e.until, e.shown = &files, s.Next, time.Now()
-	damaged := tellDamage(&e.filter, e.errs)
+	damaged := reportDamage(&e.filter, e.errs)
 	err = wal.Dump(ctx, dir, e.filter, e.event)
 	if err = errors.Join(err, files.finish()); err != nil {
 		return err

@@ -9,22 +9,22 @@ import (
 	"strings"
 )
 
-// exportFiles writes lines to files of a folder. A file has its name once it is whole and synced.
+// exportFiles writes lines to files in a folder. A file gets its final name after it is complete and synced.
 type exportFiles struct {
 	folder, stream, suffix string
-	roll                   int64 // begin another file at so many bytes
+	roll                   int64 // start a new file at this size
 
-	lock        *os.File // the folder's; keeps another export away
+	lock        *os.File // the folder's, against another export
 	file        *os.File // nil between files
 	buffer      *bufio.Writer
 	first, last uint64 // offsets in the file
 	size        int64
 
-	names   []string // of the files that are whole
-	written int64    // bytes in all
+	names   []string // of the finished files
+	written int64    // bytes of all files
 }
 
-// open takes the folder, and returns the last offset that files of the stream in it have; 0: none.
+// open locks the folder and returns the last offset in the stream's files there; 0: none.
 func (f *exportFiles) open() (last uint64, err error) {
 	if err := os.MkdirAll(f.folder, 0o700); err != nil {
 		return 0, fmt.Errorf("make folder: %w", err)
@@ -42,7 +42,7 @@ func (f *exportFiles) open() (last uint64, err error) {
 	return last, err
 }
 
-// lastOf returns the last offset in the file of that name; 0: it is none of the stream's.
+// lastOf returns the last offset in the file of that name; 0: not a file of the stream.
 func (f *exportFiles) lastOf(name string) uint64 {
 	offsets, ok := strings.CutPrefix(name, f.prefix()+"-")
 	offsets, isOurs := strings.CutSuffix(offsets, f.suffix)
@@ -53,7 +53,7 @@ func (f *exportFiles) lastOf(name string) uint64 {
 	return last
 }
 
-// prefix is the stream's name as part of a file's.
+// prefix returns the stream's name, escaped for file names.
 func (f *exportFiles) prefix() string {
 	return strings.NewReplacer("%", "%25", "/", "%2F", "\x00", "%00").Replace(f.stream)
 }
@@ -69,7 +69,7 @@ func (f *exportFiles) unfinished() string { return f.path(f.prefix() + f.suffix 
 // write adds the line of an event.
 func (f *exportFiles) write(offset uint64, line []byte) (err error) {
 	if f.file == nil {
-		if f.file, err = os.Create(f.unfinished()); err != nil { // what an export left that was cut off is in no file
+		if f.file, err = os.Create(f.unfinished()); err != nil { // overwrites the file of an interrupted export
 			return fmt.Errorf("create file: %w", err)
 		}
 		f.buffer, f.first, f.size = bufio.NewWriterSize(f.file, 256<<10), offset, 0
@@ -86,7 +86,7 @@ func (f *exportFiles) write(offset uint64, line []byte) (err error) {
 	return nil
 }
 
-// finish gives the file its name.
+// finish syncs the file and gives it its final name.
 func (f *exportFiles) finish() error {
 	if f.file == nil {
 		return nil
@@ -107,7 +107,7 @@ func (f *exportFiles) finish() error {
 	return nil
 }
 
-// close lets go of the folder. What was not finished stays under its name that says so.
+// close unlocks the folder. An unfinished file keeps its temporary name.
 func (f *exportFiles) close() {
 	if f.file != nil {
 		_ = f.file.Close()

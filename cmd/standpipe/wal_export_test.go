@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// exported returns what the files in a folder hold, one after another, and their names.
+// exported returns the contents of the files in a folder, one after another, and their names.
 func exported(t *testing.T, folder string) (text string, names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(folder)
@@ -59,7 +59,7 @@ func TestWALExportGoesOnWhereItStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// What was cut off has a name of its own, and is begun again.
+	// An interrupted file has a temporary name and is written again.
 	if err := os.WriteFile(filepath.Join(out, "clicks.txt.tmp"), []byte("half a li"), 0o600); err != nil {
 		t.Fatal(err)
 	}

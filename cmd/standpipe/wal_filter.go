@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// eventFilter are the flags that choose events, as they are given.
+// eventFilter is the flags that select events.
 type eventFilter struct {
 	options      wal.DumpOptions
 	since, until string
@@ -35,7 +35,7 @@ func (f *eventFilter) parse(now time.Time) (err error) {
 	return err
 }
 
-// parseTime reads a time, or how long before now it was, with or without a minus.
+// parseTime parses a time, or a duration before now, with or without a minus.
 func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -50,7 +50,7 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// findStream returns what the log says of the stream of that name. The error of another tells those that it has.
+// findStream returns the state of a stream in the log. The error for an unknown name lists the known ones.
 func findStream(ctx context.Context, dir, name string) (wal.StreamStat, error) {
 	in, err := wal.Inspect(ctx, dir)
 	if err != nil {

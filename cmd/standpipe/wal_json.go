@@ -8,7 +8,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// The inspection as JSON, in the words of /v1/status.
+// The inspection as JSON, with the field names of /v1/status.
 type (
 	walJSON struct {
 		ID         string           `json:"id"`

@@ -17,13 +17,13 @@ func newWALSnapshotCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "snapshot DATA_DIR OUT",
-		Short: "Copy a log, also of a running agent",
-		Long: "Copy the log in a data directory, with its dead letters, to OUT, also beside a running agent: it holds\n" +
-			"every event that was acknowledged before the command began, and no destination is further than\n" +
-			"what the copy holds. The copy is synced and verified before the command says that it is done. OUT\n" +
-			"must not exist, or be empty; an agent can run on it as its data_dir. There it gives events ids of\n" +
-			"its own. Segments that an agent has set aside are not copied.\n\n" +
-			"The exit code is 1 when there is no copy, or when a part of the log, and so of the copy, is damaged.",
+		Short: "Copy a write-ahead log, also of a running agent",
+		Long: "Copy the log in a data directory, with its dead letters, to OUT, also beside a running agent. The copy\n" +
+			"contains every event that was acknowledged before the command started, and no checkpoint beyond its\n" +
+			"events. The command verifies and syncs the copy before it reports success. OUT must be missing or\n" +
+			"empty. An agent can run on it as its data_dir; its events then get other IDs. Segments that an\n" +
+			"agent has set aside are not copied.\n\n" +
+			"The exit code is 1 without a copy, and if a part of the log, and so of the copy, is damaged.",
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			return snapshotWAL(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0], args[1], asJSON)
@@ -39,7 +39,7 @@ type snapshotJSON struct {
 	Segments    int      `json:"segments"`
 	Bytes       int64    `json:"bytes"`
 	Events      uint64   `json:"events"`
-	DeadLetters bool     `json:"dead_letters"` // there is a file of them
+	DeadLetters bool     `json:"dead_letters"` // the log has a dead-letter file
 	Exact       bool     `json:"exact"`
 	Damage      []string `json:"damage"`
 }

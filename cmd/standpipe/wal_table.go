@@ -11,10 +11,10 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// streamsShown is how many streams of a segment the table lists.
+// streamsShown is the number of streams of a segment that the table lists.
 const streamsShown = 16
 
-// walTable writes an inspection for a person whose terminal has 80 columns.
+// walTable formats an inspection for a terminal of 80 columns.
 type walTable struct{ statusTable }
 
 func writeWALTable(out io.Writer, dir string, in *wal.Inspection) error {
@@ -63,7 +63,7 @@ func events(n uint64) string {
 	return humanize.Comma(int64(n)) + " events"
 }
 
-// share returns a of b in percent, and never 0 or 100 for what is neither.
+// share returns a of b in percent. It rounds neither to 0 nor to 100.
 func share(a, b uint64) string {
 	switch {
 	case b == 0:
