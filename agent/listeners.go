@@ -84,7 +84,7 @@ func (ls *listeners) bind(c config.Listener) (*listener, error) {
 		Log: submitter{ls.log, ls.streams}, Streams: ls.streams, Observer: ls.metrics,
 		Logger:         ls.logger.Named(c.Type),
 		MaxRequestSize: int(c.MaxRequestSize), MaxLineSize: int(c.MaxLineSize),
-		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams),
+		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams), NoHTTP2Guard: !c.HTTP2Guard,
 		HTTP: httpOptions(c.HTTP), OTLP: (*ingest.OTLPOptions)(c.OTLP),
 		TLS: l.tls(), Guard: l.guard,
 	})

@@ -32,6 +32,7 @@ type Listener struct {
 	MaxLineSize      int64       // bytes; socket
 	MaxConnections   int64       // one more evicts an idle connection or is rejected
 	MaxStreams       int64       // concurrent requests on one connection; grpc
+	HTTP2Guard       bool        // limits the half-sent requests of all connections together; grpc
 	Insecure         bool        // an address that is not loopback needs no TLS and Auth
 	HTTP             HTTP
 	OTLP             *OTLP // nil: off; grpc and http

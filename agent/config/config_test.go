@@ -67,8 +67,8 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 		NodeName: "gateway-17", DataDir: "/var/lib/standpipe", LogLevel: "info", LogFormat: "text",
 		ShutdownTimeout: 25 * time.Second,
 		Listeners: []config.Listener{
-			{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024},
-			{Type: "grpc", Network: "unix", Address: "/run/standpipe/grpc.sock", Mode: 0o660, MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024},
+			{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024, HTTP2Guard: true},
+			{Type: "grpc", Network: "unix", Address: "/run/standpipe/grpc.sock", Mode: 0o660, MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024, HTTP2Guard: true},
 			{Type: "socket", Network: "unix", Address: "/run/standpipe/events.sock", Mode: 0o660, MaxLineSize: 4 << 20, MaxConnections: 1024},
 		},
 		Admin:  config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
@@ -127,6 +127,7 @@ func TestAnHTTPListener(t *testing.T) {
 }
 listener "grpc" {
   address = "127.0.0.1:7710"
+  http2_guard = false
   otlp { stream = "logs" }
 }
 stream "*" {
@@ -157,7 +158,7 @@ func TestAnEmptyFileIsTheDefaults(t *testing.T) {
 	want := &config.Config{
 		NodeName: hostName(t), DataDir: "/var/lib/standpipe", LogLevel: "info", LogFormat: "text",
 		ShutdownTimeout: 25 * time.Second,
-		Listeners:       []config.Listener{{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024}},
+		Listeners:       []config.Listener{{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024, HTTP2Guard: true}},
 		Admin:           config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
 		WAL:             defaultWAL,
 		Prices:          config.Prices{Currency: "USD"},

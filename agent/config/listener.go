@@ -48,8 +48,9 @@ var listenerTypes = []listenerType{
 	{
 		name: "grpc",
 		section: listenerSection([]setting[Listener]{maxRequestSize,
-			count("max_streams", "1024", func(l *Listener) *int64 { return &l.MaxStreams }, 1, maxConnections)}, otlpBlock),
-		defaults: func(l *Listener) { l.MaxRequestSize, l.MaxStreams = 16*mib, 1024 },
+			count("max_streams", "1024", func(l *Listener) *int64 { return &l.MaxStreams }, 1, maxConnections),
+			flag("http2_guard", func(l *Listener) *bool { return &l.HTTP2Guard })}, otlpBlock),
+		defaults: func(l *Listener) { l.MaxRequestSize, l.MaxStreams, l.HTTP2Guard = 16*mib, 1024, true },
 	},
 	{
 		name: "socket",

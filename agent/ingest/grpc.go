@@ -31,7 +31,7 @@ type grpcWire struct {
 	service *service
 	health  *health.Server
 	server  *grpc.Server
-	guard   *h2guard.Guard
+	guard   *h2guard.Guard // nil: off
 }
 
 const (
@@ -62,7 +62,9 @@ func newGRPC(in *intake, o *Options) *grpcWire {
 	}
 	w.service = &service{in: in, room: new(room)}
 	w.service.room.give(cmp.Or(o.room, max(minRoom, 4*int64(o.MaxRequestSize))))
-	w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})
+	if !o.NoHTTP2Guard {
+		w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})
+	}
 	w.server = grpc.NewServer(w.options(o)...)
 	w.server.RegisterService(ingestDesc(), w.service)
 	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.draining})
@@ -99,7 +101,10 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	if o.TLS != nil {
 		secure = credentials.NewTLS(o.TLS)
 	}
-	return append(options, grpc.Creds(w.guard.Credentials(secure)))
+	if w.guard != nil {
+		secure = w.guard.Credentials(secure)
+	}
+	return append(options, grpc.Creds(secure))
 }
 
 func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(w.service.in.conns.Listener(l)) }

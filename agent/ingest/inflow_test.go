@@ -33,7 +33,8 @@ type rawGRPC struct {
 	heard  sync.Cond        // of mu
 	ended  map[uint32]bool  // guarded by mu; requests that the agent has ended
 	window map[uint32]int64 // guarded by mu; what a request may send, less streamWindow
-	gone   bool             // guarded by mu; nothing is heard any more
+	pinged bool             // guarded by mu; a ping is answered
+	gone   bool             // guarded by mu; the connection has ended
 	done   chan struct{}    // closed by listen
 }
 
@@ -93,6 +94,8 @@ func (r *rawGRPC) listen() {
 		switch {
 		case head[3] == 1 && head[4]&1 != 0:
 			r.ended[stream] = true
+		case head[3] == 6 && head[4]&1 != 0:
+			r.pinged = true
 		case head[3] == 8:
 			r.window[stream] += int64(binary.BigEndian.Uint32(payload))
 		}
@@ -142,6 +145,20 @@ func (r *rawGRPC) awaitEnds(t *testing.T, n int) {
 	}
 	if len(r.ended) < n {
 		t.Fatalf("%d requests are ended, want %d", len(r.ended), n)
+	}
+}
+
+// awaitPing waits until a ping is answered.
+func (r *rawGRPC) awaitPing(t *testing.T) {
+	t.Helper()
+	defer time.AfterFunc(patience, func() { r.Close() }).Stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.pinged && !r.gone {
+		r.heard.Wait()
+	}
+	if !r.pinged {
+		t.Fatal("no ping is answered")
 	}
 }
 

@@ -54,6 +54,10 @@ type Options struct {
 	MaxConnections int // more take the place of silent ones, or are turned away; default 1024
 	MaxStreams     int // requests and streams under way on one connection of a gRPC listener; default 1024
 
+	// NoHTTP2Guard removes the limits of a gRPC listener for the bytes and the number of the half-sent requests of all
+	// connections together. It is for an operator who suspects the guard of a fault.
+	NoHTTP2Guard bool
+
 	HTTP HTTPOptions
 	OTLP *OTLPOptions // of a gRPC or HTTP listener; default: not offered
 

@@ -16,7 +16,8 @@
 // The guard relies on these properties of gRPC-go. An RST_STREAM frame from a client cancels the request. The data of a
 // frame lies in buffers of 4 KiB and 16 KiB, with about 96 bytes beside them for each frame. The server uses the connection
 // that ServerHandshake returns, and reads from one goroutine. The rejection's headers are literals that are never
-// indexed, so they leave the connection's HPACK table unchanged. Check these properties with each new version of gRPC-go.
+// indexed, so they leave the connection's HPACK table unchanged. The tests named TestCanary check these properties against
+// the linked versions of gRPC-go and golang.org/x/net.
 //
 // # Limits
 //
