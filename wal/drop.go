@@ -92,8 +92,8 @@ func (p *Cursor) dropsLate() bool {
 
 // dropParked drops for a destination without a shipper: it is not configured any more, or can't be built yet.
 func (r *retention) dropParked(p *Cursor) {
-	r.log.losing.Lock() // no loss is reckoned meanwhile
-	defer r.log.losing.Unlock()
+	r.log.damage.mu.Lock() // no loss is reckoned meanwhile
+	defer r.log.damage.mu.Unlock()
 	marks, floor := p.Lanes(), p.Floor()
 	next := floor.Offset()
 	moved, from := make(map[uint8]Progress), next
@@ -108,7 +108,7 @@ func (r *retention) dropParked(p *Cursor) {
 	}
 	dropped := make(map[string]Count)
 	for _, part := range []Run{{from, max(from, floor.Age)}, {max(from, floor.Age), next}} {
-		c, err := r.log.unsettled(p.stream.name, &marks, part.First, part.Next)
+		c, err := r.log.damage.unsettled(p.stream.name, &marks, part.First, part.Next)
 		if err != nil {
 			if err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
 				r.log.opts.Logger.Warn("could not count what a parked destination drops", "stream", p.stream.name,

@@ -50,13 +50,10 @@ type Log struct {
 	stateBudget stateBudget
 	capacity    capacity
 
-	swapping     sync.Mutex     // held while the spans and the file of a segment become those of its copy
-	reckonLater  []*Cursor      // the places that reconcileAll left in Open
-	reckoner     sync.WaitGroup // does it; awaited by Close
-	losing       sync.Mutex     // held while losses are reckoned; acquired before all others
-	held         atomic.Int32   // the number of readers whose segments must stay: nothing is truncated
-	holds        uint64         // how often there was one; of mu
-	truncateSoon atomic.Bool    // something was not truncated while held
+	swapping     sync.Mutex   // held while the spans and the file of a segment become those of its copy
+	held         atomic.Int32 // the number of readers whose segments must stay: nothing is truncated
+	holds        uint64       // how often there was one; of mu
+	truncateSoon atomic.Bool  // something was not truncated while held
 
 	moves atomic.Uint64 // how often a place has moved
 	born  signal        // woken when another stream has an event
@@ -70,6 +67,7 @@ type Log struct {
 	retention retention
 
 	upkept chan struct{} // closed by upkeep
+	damage damage
 }
 
 // Open opens the log in o.Dir, or makes one. It reads the newest segment whole and of the others
@@ -98,7 +96,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
 	l.retention = newRetention(l)
-	l.compactor.log, l.capacity.log, l.stateBudget.log = l, l, l
+	l.compactor.log, l.capacity.log, l.stateBudget.log, l.damage.log = l, l, l, l
 	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
@@ -113,7 +111,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	go l.committer.run()
 	go l.upkeep()
 	go l.retention.runParked()
-	l.reckoner.Go(func() { l.reconcileLater(l.reckonLater) })
+	l.damage.worker.Go(func() { l.damage.reconcileLater(l.damage.later) })
 	return l, nil
 }
 
@@ -128,7 +126,7 @@ func (l *Log) Close() error {
 		<-l.upkept
 		<-l.retention.parkedDone
 		l.compactor.workers.Wait()
-		l.reckoner.Wait()
+		l.damage.worker.Wait()
 		l.removeNext()
 		l.noteEvents()
 		l.closeErr = l.letGo()
@@ -315,13 +313,13 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	s := l.pin(streamName)
 	defer l.unpin(s)
 	defer l.hold()() // what a new place waits for must not go before the place is known
-	gaps, err := l.gapsFor(s, destination)
+	gaps, err := l.damage.gapsFor(s, destination)
 	if err != nil {
 		return nil, err
 	}
 	p, bad, err := l.cursor(s, destination, gaps)
 	if err == nil && bad {
-		if err = l.reconcile(p); err != nil {
+		if err = l.damage.reconcile(p); err != nil {
 			p.Park()
 		}
 	}
@@ -369,40 +367,6 @@ func (l *Log) cursor(s *stream, destination string, gaps Count) (p *Cursor, bad 
 		w.lost = w.lost || p.lostOfLocked(w) || made && p.lost[0] >= s.next
 	}
 	return p, bad, nil
-}
-
-// gapsFor counts what rewritten segments lack of the stream, if the destination's place is new. Nothing may
-// be truncated or rewritten meanwhile.
-func (l *Log) gapsFor(s *stream, destination string) (gaps Count, err error) {
-	s.mu.Lock()
-	known := s.cursors[destination] != nil
-	s.mu.Unlock()
-	if known {
-		return Count{}, nil
-	}
-	for seg, sp := range l.gappedSpans(s.name) {
-		there, err := l.heldOf(seg, s.name, sp)
-		if err != nil {
-			return Count{}, err
-		}
-		gaps.Add(sp.count().Sub(there))
-	}
-	return gaps, nil
-}
-
-// heldOf counts the stream's events in a rewritten segment. A segment of an older release has no counts, and is read.
-func (l *Log) heldOf(seg *segmentFile, name string, sp span) (there Count, err error) {
-	var counts map[string]Count
-	err = seg.view(func(r reader) (err error) {
-		if meta := r.bucket(bucketMeta); meta != nil {
-			counts, err = decodeHeld(valueOf(meta, keyGapped))
-		}
-		return err
-	})
-	if err == nil && counts != nil {
-		return counts[name], nil
-	}
-	return l.unsettled(name, new([Lanes]Progress), sp.first, sp.next)
 }
 
 func (l *Log) gappedSpans(name string) map[*segmentFile]span {

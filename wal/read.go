@@ -64,8 +64,8 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 		if errors.Is(err, errGone) || err != nil && (seg.swaps.Load() != swaps || l.changed(seg, streamName, sp)) {
 			continue // truncated or rewritten meanwhile: nobody needs it
 		}
-		err = l.readOrPatience(seg, streamName, r.chunk.Next, err)
-		if next, known := l.badRun(seg, streamName, r.chunk.Next); err != nil && known {
+		err = l.damage.overdue(seg, streamName, r.chunk.Next, err)
+		if next, known := l.damage.badRun(seg, streamName, r.chunk.Next); err != nil && known {
 			r.chunk.Next = next
 			continue
 		}

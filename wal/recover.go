@@ -474,7 +474,7 @@ func (r *recovery) resume() error {
 		return err
 	}
 	var err error
-	l.reckonLater, err = l.reconcileAll()
+	l.damage.later, err = l.damage.reconcileAll()
 	return err
 }
 

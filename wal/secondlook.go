@@ -27,20 +27,20 @@ type failingRead struct {
 
 // readOrPatience takes the outcome of a read of seg that has come up to offset of a stream. It returns err, as a CorruptError
 // if it is an I/O error that has not gone away for readPatience. A shortage is waited for however long it lasts.
-func (l *Log) readOrPatience(seg *segmentFile, stream string, offset uint64, err error) error {
+func (d *damage) overdue(seg *segmentFile, stream string, offset uint64, err error) error {
 	failing := seg.failing.Load()
 	switch {
 	case !unread(err) && !disk.Shortage(err):
 		if failing != nil && failing.stream == stream && failing.offset < offset && seg.failing.CompareAndSwap(failing, nil) {
-			l.opts.Logger.Info("segment can be read again", "segment", seg.path, "after", time.Since(failing.since))
+			d.log.opts.Logger.Info("segment can be read again", "segment", seg.path, "after", time.Since(failing.since))
 		}
 		return err
 	case failing == nil:
 		if seg.failing.CompareAndSwap(nil, &failingRead{time.Now(), stream, offset}) {
-			l.opts.Logger.Warn("segment cannot be read; trying again", "segment", seg.path, "stream", stream, "offset", offset, "error", err)
+			d.log.opts.Logger.Warn("segment cannot be read; trying again", "segment", seg.path, "stream", stream, "offset", offset, "error", err)
 		}
 		return err
-	case !unread(err) || time.Since(failing.since) < l.opts.readPatience:
+	case !unread(err) || time.Since(failing.since) < d.log.opts.readPatience:
 		return err
 	}
 	return &CorruptError{seg.path, stream, offset, fmt.Sprintf("not readable for %s: %v", time.Since(failing.since).Round(time.Second), err)}

@@ -57,18 +57,19 @@ func TestReadPatience_IsForTheDiskAlone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var said bytes.Buffer
 				l := &Log{opts: Options{readPatience: readPatience, Logger: hclog.New(&hclog.LoggerOptions{Output: &said})}}
+				l.damage.log = l
 				seg := &segmentFile{path: "f"}
 				for range int(readPatience/time.Second) - 1 {
-					if err := l.readOrPatience(seg, "s", 7, cause); !errors.Is(err, cause) {
+					if err := l.damage.overdue(seg, "s", 7, cause); !errors.Is(err, cause) {
 						t.Fatalf("got %v, want %v", err, cause)
 					}
 					time.Sleep(time.Second)
 				}
 				time.Sleep(readPatience)
-				if got, want := damaged(l.readOrPatience(seg, "s", 7, cause)), name == "I/O"; got != want {
+				if got, want := damaged(l.damage.overdue(seg, "s", 7, cause)), name == "I/O"; got != want {
 					t.Errorf("got damage %v after %s, want %v", got, 2*readPatience, want)
 				}
-				if err := l.readOrPatience(seg, "s", 8, nil); err != nil {
+				if err := l.damage.overdue(seg, "s", 8, nil); err != nil {
 					t.Error(err)
 				}
 				if warned, over := strings.Count(said.String(), "[WARN]"), strings.Count(said.String(), "can be read again"); warned != 1 || over != 1 {

@@ -5,7 +5,17 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
+
+// damage finds unreadable parts of the log, gives them up, and counts their events as dropped.
+type damage struct {
+	log *Log
+
+	mu     sync.Mutex     // held while losses are counted, or events are dropped for a parked cursor; the first in the lock order
+	later  []*Cursor      // the cursors that reconcileAll left in Open
+	worker sync.WaitGroup // the goroutine that reconciles them; Close waits for it
+}
 
 // hold keeps truncation and compaction out until release is called.
 func (l *Log) hold() (release func()) {
@@ -24,18 +34,18 @@ func (l *Log) hold() (release func()) {
 
 // unsettled counts the events in [from, to) that are in the log and that the marks leave open. What
 // can't be read is given up.
-func (l *Log) unsettled(streamName string, marks *[Lanes]Progress, from, to uint64) (c Count, err error) {
+func (d *damage) unsettled(streamName string, marks *[Lanes]Progress, from, to uint64) (c Count, err error) {
 	lanes := openLanes(marks, to)
 	for from < to {
 		select {
-		case <-l.closing:
+		case <-d.log.closing:
 			return c, ErrClosed
 		default:
 		}
-		chunk, err := l.Read(streamName, from, lanes, 4<<20)
+		chunk, err := d.log.Read(streamName, from, lanes, 4<<20)
 		var corrupt *CorruptError
 		if errors.As(err, &corrupt) {
-			l.markBad(corrupt, streamName, chunk.Next)
+			d.markBad(corrupt, streamName, chunk.Next)
 			err = nil
 		}
 		if err != nil {
@@ -82,7 +92,7 @@ type heldPart struct {
 	plain   bool // nothing of it is missing
 }
 
-func (l *Log) reckoning(p *Cursor) *reckoning {
+func (d *damage) reckoning(p *Cursor) *reckoning {
 	r := &reckoning{place: p}
 	p.mu.Lock()
 	r.marks, r.settled, r.low = p.cloneMarksLocked(), p.ledger.settled(), p.checkpointLocked()
@@ -91,10 +101,10 @@ func (l *Log) reckoning(p *Cursor) *reckoning {
 		r.high = max(r.high, r.marks[i].end())
 	}
 	name := p.stream.name
-	l.mu.RLock()
-	defer l.mu.RUnlock()
+	d.log.mu.RLock()
+	defer d.log.mu.RUnlock()
 	r.appended = p.stream.appended()
-	for _, seg := range l.holdingLocked(name) {
+	for _, seg := range d.log.holdingLocked(name) {
 		if sp, ok := seg.spans[name]; ok && sp.next > r.low {
 			r.parts = append(r.parts, heldPart{sp, seg, !seg.gapped && len(seg.bad[name]) == 0})
 		}
@@ -117,13 +127,13 @@ func (r *reckoning) bytes() (n uint64) {
 
 // lost counts the events that the place waits for and the log no longer holds. It reads only segments with events between
 // the place's marks and segments that are known to be damaged: for all others the index has the counts.
-func (l *Log) lost(r *reckoning) (lost Count, err error) {
+func (d *damage) lost(r *reckoning) (lost Count, err error) {
 	held := Count{}
 	for i := range r.parts {
 		p := &r.parts[i]
 		there := p.count()
 		if r.between(p) || !p.plain {
-			if there, err = l.unsettled(r.place.stream.name, &r.marks, max(r.low, p.first), p.next); err != nil {
+			if there, err = d.unsettled(r.place.stream.name, &r.marks, max(r.low, p.first), p.next); err != nil {
 				return lost, err
 			}
 		}
@@ -134,17 +144,17 @@ func (l *Log) lost(r *reckoning) (lost Count, err error) {
 
 // reconcile counts as dropped (reason corrupt) the events that the place still waits for and the log no longer holds.
 // Two at once would count the same loss twice, and events that are truncated meanwhile would seem lost.
-func (l *Log) reconcile(p *Cursor) error {
-	l.losing.Lock()
-	defer l.losing.Unlock()
-	defer l.hold()()
-	r := l.reckoning(p)
-	lost, err := l.lost(r)
+func (d *damage) reconcile(p *Cursor) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	defer d.log.hold()()
+	r := d.reckoning(p)
+	lost, err := d.lost(r)
 	if err != nil || lost.Events == 0 {
 		return err
 	}
-	missing := l.missing(p.stream, r.low, r.appended.Events+1)
-	l.opts.Logger.Error("events are lost with a damaged part of the log", "stream", p.stream.name,
+	missing := d.missing(p.stream, r.low, r.appended.Events+1)
+	d.log.opts.Logger.Error("events are lost with a damaged part of the log", "stream", p.stream.name,
 		"destination", p.name, "offsets", runsText(missing), "events", lost.Events, "bytes", lost.Bytes)
 	p.settleLost(lost, missing)
 	return nil
@@ -171,10 +181,10 @@ func (p *Cursor) settleLost(lost Count, missing []Run) {
 }
 
 // missing returns what of a stream's offsets [from, next) the log does not hold or has given up.
-func (l *Log) missing(s *stream, from, next uint64) (runs []Run) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	for _, seg := range l.segments {
+func (d *damage) missing(s *stream, from, next uint64) (runs []Run) {
+	d.log.mu.RLock()
+	defer d.log.mu.RUnlock()
+	for _, seg := range d.log.segments {
 		sp, held := seg.spans[s.name]
 		if !held || sp.next <= from {
 			continue
@@ -210,9 +220,9 @@ func runsText(runs []Run) string {
 }
 
 // covered tells whether the log holds all of a stream from offset from on.
-func (l *Log) covered(s *stream, from uint64) bool {
+func (d *damage) covered(s *stream, from uint64) bool {
 	next := s.appended().Events + 1
-	for _, sp := range l.spansOf(s.name) {
+	for _, sp := range d.log.spansOf(s.name) {
 		if from < sp.first {
 			return false
 		}
@@ -227,20 +237,20 @@ const reckonAtOpen = 16 << 20
 
 // reconcileAll reconciles every place that waits for events which the log may no longer hold, and returns the places that
 // are left for later.
-func (l *Log) reconcileAll() (later []*Cursor, err error) {
-	left := l.opts.reckonAtOpen
-	for _, p := range l.allCursors() {
+func (d *damage) reconcileAll() (later []*Cursor, err error) {
+	left := d.log.opts.reckonAtOpen
+	for _, p := range d.log.allCursors() {
 		p.mu.Lock()
 		from := p.checkpointLocked()
 		p.mu.Unlock()
-		if l.covered(p.stream, from) {
+		if d.covered(p.stream, from) {
 			continue
 		}
-		if left -= int64(l.reckoning(p).bytes()); left < 0 {
+		if left -= int64(d.reckoning(p).bytes()); left < 0 {
 			later = append(later, p)
 			continue
 		}
-		if err := l.reconcile(p); err != nil {
+		if err := d.reconcile(p); err != nil {
 			return nil, err
 		}
 	}
@@ -248,10 +258,10 @@ func (l *Log) reconcileAll() (later []*Cursor, err error) {
 }
 
 // reconcileLater reconciles the places that Open left.
-func (l *Log) reconcileLater(places []*Cursor) {
+func (d *damage) reconcileLater(places []*Cursor) {
 	for _, p := range places {
-		if err := l.reconcile(p); err != nil && err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
-			l.opts.Logger.Error("could not tell what of a damaged log a destination has lost; it counts as pending",
+		if err := d.reconcile(p); err != nil && err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
+			d.log.opts.Logger.Error("could not tell what of a damaged log a destination has lost; it counts as pending",
 				"stream", p.stream.name, "destination", p.name, "error", err)
 		}
 	}
@@ -260,9 +270,9 @@ func (l *Log) reconcileLater(places []*Cursor) {
 // Lose gives up the part of the log that a Read at offset from said is corrupt, and counts what each
 // of the stream's destinations still waited for in it as dropped. Reads pass over it from here on.
 func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error {
-	forget := l.markBad(corrupt, streamName, from)
+	forget := l.damage.markBad(corrupt, streamName, from)
 	for _, p := range l.Cursors(streamName) {
-		if err := l.reconcile(p); err != nil {
+		if err := l.damage.reconcile(p); err != nil {
 			forget() // the next Read meets the damage again: its loss is not counted yet
 			return err
 		}
@@ -271,14 +281,14 @@ func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error 
 }
 
 // markBad notes the run of offsets from the corrupt block to the next block that can be found. forget undoes that.
-func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) (forget func()) {
-	seg, sp := l.find(streamName, from)
+func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) (forget func()) {
+	seg, sp := d.log.find(streamName, from)
 	if seg == nil {
 		return func() {}
 	}
 	from = max(from, sp.first)
-	bad := Run{First: from, Next: l.blockAfter(seg, streamName, from, sp.next)}
-	l.mu.Lock()
+	bad := Run{First: from, Next: d.blockAfter(seg, streamName, from, sp.next)}
+	d.log.mu.Lock()
 	if seg.bad == nil {
 		seg.bad = make(map[string][]Run)
 	}
@@ -286,14 +296,14 @@ func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) (fo
 	if !known {
 		seg.bad[streamName] = append(seg.bad[streamName], bad)
 	}
-	l.mu.Unlock()
+	d.log.mu.Unlock()
 	if !known {
-		l.opts.Logger.Error("a part of the log can't be read and is given up", "segment", seg.path,
+		d.log.opts.Logger.Error("a part of the log can't be read and is given up", "segment", seg.path,
 			"stream", streamName, "first", bad.First, "next", bad.Next, "error", corrupt)
 	}
 	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+		d.log.mu.Lock()
+		defer d.log.mu.Unlock()
 		runs := slices.DeleteFunc(seg.bad[streamName], func(r Run) bool { return r == bad })
 		if seg.bad[streamName] = runs; len(runs) == 0 {
 			delete(seg.bad, streamName)
@@ -303,14 +313,14 @@ func (l *Log) markBad(corrupt *CorruptError, streamName string, from uint64) (fo
 
 // blockAfter returns where the first good block after the one at offset begins, or end when there is
 // none. A bad page may hide many blocks: it looks at one after another, each by itself.
-func (l *Log) blockAfter(seg *segmentFile, stream string, offset, end uint64) uint64 {
+func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64) uint64 {
 	for from := offset; from < end; {
-		p, ok, err := l.partOf(seg, stream, from)
+		p, ok, err := d.log.partOf(seg, stream, from)
 		if err != nil || !ok {
 			return end
 		}
 		for at := range p.places(from) {
-			if at.First > offset && l.goodBlock(seg, stream, at) {
+			if at.First > offset && d.goodBlock(seg, stream, at) {
 				return min(at.First, end)
 			}
 		}
@@ -320,8 +330,8 @@ func (l *Log) blockAfter(seg *segmentFile, stream string, offset, end uint64) ui
 }
 
 // goodBlock tells whether the block at a place can be read.
-func (l *Log) goodBlock(seg *segmentFile, stream string, at blockPlace) (good bool) {
-	w := walk{log: l, seg: seg, stream: stream, from: at.First, next: at.Next}
+func (d *damage) goodBlock(seg *segmentFile, stream string, at blockPlace) (good bool) {
+	w := walk{log: d.log, seg: seg, stream: stream, from: at.First, next: at.Next}
 	w.visit = func(_ blockPlace, _ block, fault string) (bool, error) {
 		good = fault == ""
 		return true, nil
@@ -330,13 +340,47 @@ func (l *Log) goodBlock(seg *segmentFile, stream string, at blockPlace) (good bo
 }
 
 // badRun tells whether the offset lies in a part that was given up, and where it goes on.
-func (l *Log) badRun(seg *segmentFile, streamName string, offset uint64) (next uint64, known bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
+func (d *damage) badRun(seg *segmentFile, streamName string, offset uint64) (next uint64, known bool) {
+	d.log.mu.RLock()
+	defer d.log.mu.RUnlock()
 	for _, r := range seg.bad[streamName] {
 		if r.First <= offset && offset < r.Next {
 			return r.Next, true
 		}
 	}
 	return 0, false
+}
+
+// gapsFor counts what rewritten segments lack of the stream, if the destination's place is new. Nothing may
+// be truncated or rewritten meanwhile.
+func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) {
+	s.mu.Lock()
+	known := s.cursors[destination] != nil
+	s.mu.Unlock()
+	if known {
+		return Count{}, nil
+	}
+	for seg, sp := range d.log.gappedSpans(s.name) {
+		there, err := d.heldOf(seg, s.name, sp)
+		if err != nil {
+			return Count{}, err
+		}
+		gaps.Add(sp.count().Sub(there))
+	}
+	return gaps, nil
+}
+
+// heldOf counts the stream's events in a rewritten segment. A segment of an older release has no counts, and is read.
+func (d *damage) heldOf(seg *segmentFile, name string, sp span) (there Count, err error) {
+	var counts map[string]Count
+	err = seg.view(func(r reader) (err error) {
+		if meta := r.bucket(bucketMeta); meta != nil {
+			counts, err = decodeHeld(valueOf(meta, keyGapped))
+		}
+		return err
+	})
+	if err == nil && counts != nil {
+		return counts[name], nil
+	}
+	return d.unsettled(name, new([Lanes]Progress), sp.first, sp.next)
 }
