@@ -112,7 +112,7 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	}
 	need = t.need() + namesNeed*names + c.producers.need(t)
 	if g.need == 0 {
-		need += c.log.active().end.size() + c.producers.evictionNeed()
+		need += c.log.segments.active().end.size() + c.producers.evictionNeed()
 	}
 	switch {
 	case g.need+need <= c.room && g.need < maxGroup:

@@ -40,7 +40,7 @@ func (c *committer) commitNext() (more bool) {
 // everything in the group is on disk. ErrFull: nothing of it is, and the log goes on. After any other error the outcome
 // is unknown and the log has failed. The caller leads, and responds to the group's callers.
 func (c *committer) commit(g *commitGroup) error {
-	l, active := c.log, c.log.active()
+	l, active := c.log, c.log.segments.active()
 
 	// Collect the cursors that moved, if a checkpoint is due. The log should not be left with a newest segment without a
 	// state, and the full segment before it is unlinked only once it has one: such commits begin it even without events.

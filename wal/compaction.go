@@ -96,7 +96,7 @@ func (c *compactor) overThreshold() (settled uint64, over bool) {
 	settled, needed := c.settledBytes()
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
-	return settled, float64(c.log.sealed) > float64(needed)*compactOver/16+float64(c.log.opts.SegmentSize)/2
+	return settled, float64(c.log.segments.sealed) > float64(needed)*compactOver/16+float64(c.log.opts.SegmentSize)/2
 }
 
 // settledBytes returns about how many bytes all destinations have settled so far, and how many are live: needed by at least
@@ -145,7 +145,7 @@ func (c *compactor) candidates(settled uint64) map[*segmentFile]map[string]span 
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
 	found := make(map[*segmentFile]map[string]span)
-	for _, s := range c.log.sealedLocked() {
+	for _, s := range c.log.segments.sealedLocked() {
 		rests := s.looked > 0 && settled < s.looked+uint64(s.size)/2
 		if !s.kept && !rests && len(s.bad) == 0 && s.index.Load() == nil && s.size >= 2*compactLeast {
 			found[s] = s.spans
@@ -410,9 +410,9 @@ func (c *compactor) noteSize(seg *segmentFile, length int64) {
 	size := max(seg.disk(), length)
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
-	for _, s := range c.log.segments {
+	for _, s := range c.log.segments.all {
 		if s == seg { // not truncated meanwhile
-			c.log.sealed += size - seg.size
+			c.log.segments.sealed += size - seg.size
 			seg.size = size
 		}
 	}
@@ -421,8 +421,8 @@ func (c *compactor) noteSize(seg *segmentFile, length int64) {
 // swapIn replaces the spans, and then the file, by those of the copy. A reader with the old spans may meet the new
 // file, and then looks up the segment again. No loss is counted in between: see hold.
 func (c *compactor) swapIn(seg *segmentFile, filter *liveFilter, path string) error {
-	c.log.swapping.Lock()
-	defer c.log.swapping.Unlock()
+	c.log.segments.swapping.Lock()
+	defer c.log.segments.swapping.Unlock()
 	if err := c.swapSpans(seg, filter); err != nil {
 		return err
 	}
@@ -438,7 +438,7 @@ func (s span) clamp(offset uint64) uint64 { return min(max(offset, s.first), s.n
 func (c *compactor) swapSpans(seg *segmentFile, filter *liveFilter) error {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
-	if c.log.held.Load() > 0 || len(seg.bad) > 0 {
+	if c.log.segments.holders.Load() > 0 || len(seg.bad) > 0 {
 		return errKept
 	}
 	spans := filter.index.spans()

@@ -17,21 +17,6 @@ type damage struct {
 	worker sync.WaitGroup // the goroutine that reconciles them; Close waits for it
 }
 
-// hold keeps truncation and compaction out until release is called.
-func (l *Log) hold() (release func()) {
-	l.swapping.Lock() // a copy that takes a segment's place does so whole, or not yet
-	defer l.swapping.Unlock()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.held.Add(1)
-	l.holds++
-	return func() {
-		l.held.Add(-1)
-		l.truncateSoon.Store(true)
-		l.touch()
-	}
-}
-
 // unsettled counts the events in [from, to) that are in the log and that the marks leave open. What
 // can't be read is given up.
 func (d *damage) unsettled(streamName string, marks *[Lanes]Progress, from, to uint64) (c Count, err error) {
@@ -104,7 +89,7 @@ func (d *damage) reckoning(p *Cursor) *reckoning {
 	d.log.mu.RLock()
 	defer d.log.mu.RUnlock()
 	r.appended = p.stream.appended()
-	for _, seg := range d.log.holdingLocked(name) {
+	for _, seg := range d.log.segments.holdingLocked(name) {
 		if sp, ok := seg.spans[name]; ok && sp.next > r.low {
 			r.parts = append(r.parts, heldPart{sp, seg, !seg.gapped && len(seg.bad[name]) == 0})
 		}
@@ -147,7 +132,7 @@ func (d *damage) lost(r *reckoning) (lost Count, err error) {
 func (d *damage) reconcile(p *Cursor) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	defer d.log.hold()()
+	defer d.log.segments.hold()()
 	r := d.reckoning(p)
 	lost, err := d.lost(r)
 	if err != nil || lost.Events == 0 {
@@ -184,7 +169,7 @@ func (p *Cursor) settleLost(lost Count, missing []Run) {
 func (d *damage) missing(s *stream, from, next uint64) (runs []Run) {
 	d.log.mu.RLock()
 	defer d.log.mu.RUnlock()
-	for _, seg := range d.log.segments {
+	for _, seg := range d.log.segments.all {
 		sp, held := seg.spans[s.name]
 		if !held || sp.next <= from {
 			continue
@@ -222,7 +207,7 @@ func runsText(runs []Run) string {
 // covered tells whether the log holds all of a stream from offset from on.
 func (d *damage) covered(s *stream, from uint64) bool {
 	next := s.appended().Events + 1
-	for _, sp := range d.log.spansOf(s.name) {
+	for _, sp := range d.log.segments.spansOf(s.name) {
 		if from < sp.first {
 			return false
 		}
@@ -282,7 +267,7 @@ func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error 
 
 // markBad notes the run of offsets from the corrupt block to the next block that can be found. forget undoes that.
 func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) (forget func()) {
-	seg, sp := d.log.find(streamName, from)
+	seg, sp := d.log.segments.find(streamName, from)
 	if seg == nil {
 		return func() {}
 	}
@@ -360,7 +345,7 @@ func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) 
 	if known {
 		return Count{}, nil
 	}
-	for seg, sp := range d.log.gappedSpans(s.name) {
+	for seg, sp := range d.log.segments.gappedSpans(s.name) {
 		there, err := d.heldOf(seg, s.name, sp)
 		if err != nil {
 			return Count{}, err

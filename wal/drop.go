@@ -49,10 +49,10 @@ type streamEnd struct {
 func (r *retention) oldestEnds() (ends []streamEnd) {
 	r.log.mu.RLock()
 	defer r.log.mu.RUnlock()
-	if len(r.log.segments) == 1 && r.log.sealed > 0 {
+	if len(r.log.segments.all) == 1 && r.log.segments.sealed > 0 {
 		return nil // others are being unlinked
 	}
-	for name, sp := range r.log.segments[0].spans {
+	for name, sp := range r.log.segments.all[0].spans {
 		ends = append(ends, streamEnd{name, sp.next})
 	}
 	return ends

@@ -135,7 +135,7 @@ func (r *recovery) branchOut() {
 
 // oldestHeld returns the first offset of the stream that the log holds, or the next.
 func (r *recovery) oldestHeld(stream string) uint64 {
-	for _, seg := range r.log.segments {
+	for _, seg := range r.log.segments.all {
 		if sp, ok := seg.spans[stream]; ok {
 			return sp.first
 		}
@@ -197,7 +197,7 @@ func (r *recovery) findCopy() {
 	if noted, there := notedOutside(l.dir), l.events(); r.copied == "" && noted > there {
 		r.copied = fmt.Sprintf("%d events, and there were %d", there, noted)
 	}
-	if r.copied == "" || len(l.segments) == 0 {
+	if r.copied == "" || len(l.segments.all) == 0 {
 		return
 	}
 	r.branchOut()
@@ -211,7 +211,7 @@ func (r *recovery) recordIdentity() error {
 	if l.noteEvents(); !r.whole || r.copied == "" && r.recorded {
 		return nil
 	}
-	err := l.active().update(func(tx *bolt.Tx) error {
+	err := l.segments.active().update(func(tx *bolt.Tx) error {
 		return errors.Join(l.identity.put(tx, l.dir), l.writeState(tx))
 	})
 	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again

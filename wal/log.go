@@ -33,14 +33,11 @@ type Log struct {
 	committer *committer
 	room      *semaphore.Weighted // bytes of appends under way
 
-	mu       sync.RWMutex
-	streams  map[string]*stream // those with events, those with a place, and those that are pinned
-	segments []*segmentFile     // oldest first; the last takes the appends
-	sealed   int64              // bytes that all but the last occupy
-	next     *segmentFile       // made ready to follow the last; nil: not yet
-	base     uint64             // where new streams begin, less 1; see skipLost
-	shelf    shelf
-	spare    spareFiles
+	mu      sync.RWMutex
+	streams map[string]*stream // those with events, those with a place, and those that are pinned
+	base    uint64             // where new streams begin, less 1; see skipLost
+	shelf   shelf
+	spare   spareFiles
 
 	coming      *nextSegment // that is made ready; the committer's
 	dirty       cursorQueue
@@ -50,10 +47,7 @@ type Log struct {
 	stateBudget stateBudget
 	capacity    capacity
 
-	swapping     sync.Mutex   // held while the spans and the file of a segment become those of its copy
-	held         atomic.Int32 // the number of readers whose segments must stay: nothing is truncated
-	holds        uint64       // how often there was one; of mu
-	truncateSoon atomic.Bool  // something was not truncated while held
+	truncateSoon atomic.Bool // something was not truncated while held
 
 	moves atomic.Uint64 // how often a place has moved
 	born  signal        // woken when another stream has an event
@@ -66,8 +60,9 @@ type Log struct {
 	closeErr  error
 	retention retention
 
-	upkept chan struct{} // closed by upkeep
-	damage damage
+	upkept   chan struct{} // closed by upkeep
+	damage   damage
+	segments segmentSet
 }
 
 // Open opens the log in o.Dir, or makes one. It reads the newest segment whole and of the others
@@ -96,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
 	l.retention = newRetention(l)
-	l.compactor.log, l.capacity.log, l.stateBudget.log, l.damage.log = l, l, l, l
+	l.compactor.log, l.capacity.log, l.stateBudget.log, l.damage.log, l.segments.log = l, l, l, l, l
 	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
 		return nil, errors.Join(err, l.letGo())
 	}
@@ -136,11 +131,11 @@ func (l *Log) Close() error {
 
 func (l *Log) letGo() error {
 	var errs []error
-	for _, s := range l.segments {
+	for _, s := range l.segments.all {
 		errs = append(errs, s.closeForGood())
 	}
-	if l.next != nil { // of a log that has failed
-		errs = append(errs, l.next.closeForGood())
+	if l.segments.next != nil { // of a log that has failed
+		errs = append(errs, l.segments.next.closeForGood())
 	}
 	return errors.Join(append(errs, l.spare.release(), l.lock.release())...)
 }
@@ -226,21 +221,15 @@ func (l *Log) Stat() Stat {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return Stat{
-		Bytes: l.capacity.usedLocked(), MaxBytes: l.opts.MaxSize, Segments: len(l.segments),
+		Bytes: l.capacity.usedLocked(), MaxBytes: l.opts.MaxSize, Segments: len(l.segments.all),
 		StateBytes: l.stateBudget.bytes.Load(), MaxStateBytes: l.stateBudget.most(), StateFull: l.stateBudget.full.since(time.Now(), stateFullFor),
 		DeadBytes: l.capacity.dead.Load(), MaxDeadBytes: l.capacity.maxDead(),
 	}
 }
 
 func (c *capacity) usedLocked() int64 {
-	active := c.log.segments[len(c.log.segments)-1]
+	active := c.log.segments.all[len(c.log.segments.all)-1]
 	return c.aroundLocked() + max(active.disk(), active.used.Load())
-}
-
-func (l *Log) active() *segmentFile {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.segments[len(l.segments)-1]
 }
 
 func (l *Log) lookup(name string) *stream {
@@ -281,25 +270,12 @@ func (l *Log) Streams() []StreamStat {
 		}
 		a := s.appended()
 		st := StreamStat{Name: s.name, Next: a.Events + 1, First: a.Events + 1, Appended: a}
-		if seg, sp := l.find(s.name, 0); seg != nil {
+		if seg, sp := l.segments.find(s.name, 0); seg != nil {
 			st.First = sp.first
 		}
 		stats = append(stats, st)
 	}
 	return stats
-}
-
-// spansOf returns what each segment holds of a stream, oldest first.
-func (l *Log) spansOf(name string) []span {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	var spans []span
-	for _, seg := range l.holdingLocked(name) {
-		if sp, ok := seg.spans[name]; ok {
-			spans = append(spans, sp)
-		}
-	}
-	return spans
 }
 
 // OpenCursor returns the destination's place in the stream, making both when they are new. A new place
@@ -312,7 +288,7 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	}
 	s := l.pin(streamName)
 	defer l.unpin(s)
-	defer l.hold()() // what a new place waits for must not go before the place is known
+	defer l.segments.hold()() // what a new place waits for must not go before the place is known
 	gaps, err := l.damage.gapsFor(s, destination)
 	if err != nil {
 		return nil, err
@@ -341,7 +317,7 @@ func (l *Log) cursor(s *stream, destination string, gaps Count) (p *Cursor, bad 
 	made := p == nil
 	if made {
 		var spans []span
-		for _, seg := range l.segments {
+		for _, seg := range l.segments.all {
 			if sp, ok := seg.spans[s.name]; ok {
 				spans = append(spans, sp)
 				bad = bad || len(seg.bad[s.name]) > 0
@@ -367,18 +343,6 @@ func (l *Log) cursor(s *stream, destination string, gaps Count) (p *Cursor, bad 
 		w.lost = w.lost || p.lostOfLocked(w) || made && p.lost[0] >= s.next
 	}
 	return p, bad, nil
-}
-
-func (l *Log) gappedSpans(name string) map[*segmentFile]span {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	spans := make(map[*segmentFile]span)
-	for _, seg := range l.holdingLocked(name) {
-		if sp, ok := seg.spans[name]; ok && seg.gapped {
-			spans[seg] = sp
-		}
-	}
-	return spans
 }
 
 // newCursor is called with Log.mu and s.mu held. The spans may be ahead of the stream, never behind it, and

@@ -2,10 +2,8 @@ package wal
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -53,7 +51,7 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 	r := reading{stream: streamName, lanes: lanes, left: limit, chunk: Chunk{Next: from}}
 	for r.left > 0 && !r.chunk.End {
 		end := l.Next(streamName) // before the look: what is appended after it is another Read's
-		seg, sp := l.find(streamName, r.chunk.Next)
+		seg, sp := l.segments.find(streamName, r.chunk.Next)
 		if seg == nil {
 			r.chunk.Next, r.chunk.End = max(r.chunk.Next, end), true
 			break
@@ -61,7 +59,7 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 		r.chunk.Next = max(r.chunk.Next, sp.first)
 		swaps := seg.swaps.Load()
 		err := r.readSegment(l, seg, sp)
-		if errors.Is(err, errGone) || err != nil && (seg.swaps.Load() != swaps || l.changed(seg, streamName, sp)) {
+		if errors.Is(err, errGone) || err != nil && (seg.swaps.Load() != swaps || l.segments.changed(seg, streamName, sp)) {
 			continue // truncated or rewritten meanwhile: nobody needs it
 		}
 		err = l.damage.overdue(seg, streamName, r.chunk.Next, err)
@@ -77,42 +75,6 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 		}
 	}
 	return r.chunk, nil
-}
-
-// find returns the segment that holds offset, or the first after it.
-func (l *Log) find(streamName string, offset uint64) (*segmentFile, span) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	for _, seg := range l.holdingLocked(streamName) {
-		if sp, ok := seg.spans[streamName]; ok && sp.next > offset {
-			return seg, sp
-		}
-	}
-	return nil, span{}
-}
-
-// holdingLocked returns the segments from the first on that holds events of the stream. Those before it never will, so the
-// next look begins there. Log.mu is held, if only for reading.
-func (l *Log) holdingLocked(streamName string) []*segmentFile {
-	s := l.streams[streamName]
-	if s == nil {
-		return nil
-	}
-	from, _ := slices.BinarySearchFunc(l.segments, s.oldest.Load(), func(seg *segmentFile, seq uint64) int { return cmp.Compare(seg.seq, seq) })
-	for i, seg := range l.segments[from:] {
-		if _, ok := seg.spans[streamName]; ok {
-			s.oldest.Store(seg.seq)
-			return l.segments[from+i:]
-		}
-	}
-	return nil
-}
-
-// changed tells whether the segment holds another part of the stream than it did.
-func (l *Log) changed(seg *segmentFile, streamName string, before span) bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return seg.spans[streamName].first != before.first
 }
 
 // reading is a Read under way.
@@ -213,7 +175,7 @@ func (l *Log) appendedAt(streamName string, offset uint64) time.Time {
 // blockAt returns the header of the block that holds the offset, or of the first after it. A block that
 // can't be read is none; Read says so.
 func (l *Log) blockAt(streamName string, offset uint64) (found block, ok bool) {
-	seg, sp := l.find(streamName, offset)
+	seg, sp := l.segments.find(streamName, offset)
 	if seg == nil {
 		return block{}, false
 	}

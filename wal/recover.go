@@ -71,7 +71,7 @@ func (l *Log) recover(ctx context.Context) error {
 	if err := r.change(); err != nil {
 		return err
 	}
-	slices.Reverse(l.segments)
+	slices.Reverse(l.segments.all)
 	if l.id == "" {
 		l.id = newID()
 	}
@@ -87,7 +87,7 @@ func (l *Log) recover(ctx context.Context) error {
 	if err := r.recordIdentity(); err != nil {
 		return fmt.Errorf("record the log's identity: %w", err)
 	}
-	if newest := l.active().seq; newest != begun {
+	if newest := l.segments.active().seq; newest != begun {
 		l.truncator.noteBegun(newest)
 		return l.lock.sync()
 	}
@@ -103,8 +103,8 @@ func (r *recovery) lose(size int64) {
 // missing returns how many segments there may have been after the newest that can be read, at least one.
 func (r *recovery) missing() uint64 {
 	newest := uint64(0)
-	if n := len(r.log.segments); n > 0 {
-		newest = r.log.segments[n-1].seq
+	if n := len(r.log.segments.all); n > 0 {
+		newest = r.log.segments.all[n-1].seq
 	}
 	return max(r.last-newest, 1)
 }
@@ -146,7 +146,7 @@ func (r *recovery) segment(seq uint64) *segmentFile {
 func (r *recovery) load(ctx context.Context, seq uint64) error {
 	l := r.log
 	seg := r.segment(seq)
-	newest := len(l.segments) == 0
+	newest := len(l.segments.all) == 0
 	before := *r
 	err := lookTwice(ctx, func() error {
 		*r = before
@@ -159,7 +159,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 		return err
 	}
 	if err == nil {
-		l.segments = append(l.segments, seg)
+		l.segments.all = append(l.segments.all, seg)
 		return nil
 	}
 	if newest {
@@ -389,7 +389,7 @@ func (r *recovery) forgetState() {
 
 // finishState adds what the blocks say beyond the state.
 func (r *recovery) finishState() {
-	for _, seg := range r.log.segments {
+	for _, seg := range r.log.segments.all {
 		for name, sp := range seg.spans {
 			s := r.log.stream(name)
 			s.stored.Store(true)
@@ -463,14 +463,14 @@ func (r *recovery) skipLost(events uint64) {
 // resume makes the newest segment writable, or begins a new one, and settles what is missing.
 func (r *recovery) resume() error {
 	l := r.log
-	for _, seg := range l.segments {
+	for _, seg := range l.segments.all {
 		seg.size = seg.disk()
-		l.sealed += seg.size
+		l.segments.sealed += seg.size
 	}
 	if err := r.openNewest(); err != nil {
 		return err
 	}
-	if err := l.capacity.allocate(l.active(), 0, 0); err != nil && !disk.Shortage(err) {
+	if err := l.capacity.allocate(l.segments.active(), 0, 0); err != nil && !disk.Shortage(err) {
 		return err
 	}
 	var err error
@@ -485,13 +485,13 @@ func (r *recovery) openNewest() error {
 		if err := r.removeReady(); err != nil {
 			return fmt.Errorf("remove the segment that was made ready: %w", err)
 		}
-		return r.unseal(l.segments[len(l.segments)-1])
+		return r.unseal(l.segments.all[len(l.segments.all)-1])
 	}
 	seg, err := r.beginNewest()
 	if err != nil {
 		return fmt.Errorf("begin segment: %w", err)
 	}
-	l.segments = append(l.segments, seg)
+	l.segments.all = append(l.segments.all, seg)
 	return nil
 }
 
@@ -526,7 +526,7 @@ func (r *recovery) unseal(s *segmentFile) error {
 	if err := s.reopenWritable(r.log.opts.SegmentSize); err != nil {
 		return fmt.Errorf("open newest segment: %w", err)
 	}
-	r.log.sealed -= s.size
+	r.log.segments.sealed -= s.size
 	return nil
 }
 

@@ -12,7 +12,7 @@ func (c *committer) renew(need int64) bool {
 	if c.closed || l.Failed() != nil || time.Now().Before(c.renewAgain) {
 		return false
 	}
-	if active := l.active(); !active.bare {
+	if active := l.segments.active(); !active.bare {
 		if !c.spent(active, need) {
 			return false
 		}
@@ -42,7 +42,7 @@ func (c *committer) spent(active *segmentFile, need int64) bool {
 	if active.empty() || c.needed == moves || l.capacity.space()+active.used.Load()-l.capacity.beginRoom() < need {
 		return false
 	}
-	if !l.doneWith(active) {
+	if !l.segments.doneWith(active) {
 		c.needed = moves // until a destination settles events
 		return false
 	}
@@ -54,21 +54,6 @@ func (c *committer) renewIfFull() {
 	if l := c.log; l.capacity.fullSince.Load() != nil && l.capacity.space() < l.capacity.plenty() {
 		c.renew(l.capacity.plenty())
 	}
-}
-
-// doneWith reports whether every destination has settled the events of the newest segment, on the disk or only in memory.
-func (l *Log) doneWith(active *segmentFile) bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if l.held.Load() > 0 {
-		return false
-	}
-	for name, sp := range active.spans {
-		if l.streams[name].firstNeeded() < sp.next {
-			return false
-		}
-	}
-	return true
 }
 
 // firstNeeded returns the first offset that some destination has not settled. A stream without a destination keeps

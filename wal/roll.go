@@ -94,7 +94,7 @@ func (l *Log) makeReady(seq uint64) *nextSegment {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		n.seg.size = n.seg.disk()
-		l.next = n.seg
+		l.segments.next = n.seg
 	})
 	return n
 }
@@ -102,24 +102,24 @@ func (l *Log) makeReady(seq uint64) *nextSegment {
 // removeNext removes the segment that was made ready, when the log closes: the newest has no mark. After a
 // failure it is unknown whether the newest has one, so the segment is only closed.
 func (l *Log) removeNext() {
-	if l.next == nil {
+	if l.segments.next == nil {
 		return
 	}
 	if l.Failed() != nil {
-		if err := l.next.closeForGood(); err != nil {
-			l.opts.Logger.Warn("the segment that was made ready could not be closed", "segment", l.next.path, "error", err)
+		if err := l.segments.next.closeForGood(); err != nil {
+			l.opts.Logger.Warn("the segment that was made ready could not be closed", "segment", l.segments.next.path, "error", err)
 		}
 		return
 	}
-	if err := errors.Join(l.next.remove(os.Remove), l.lock.sync()); err != nil {
-		l.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", l.next.path, "error", err)
+	if err := errors.Join(l.segments.next.remove(os.Remove), l.lock.sync()); err != nil {
+		l.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", l.segments.next.path, "error", err)
 	}
-	l.next = nil
+	l.segments.next = nil
 }
 
 // sealIfLarge seals the newest segment if the group that was stored did not.
 func (l *Log) sealIfLarge() error {
-	active := l.active()
+	active := l.segments.active()
 	used := active.used.Load()
 	if used < l.fullSegment() {
 		return nil
@@ -174,9 +174,9 @@ func (l *Log) roll(old, next *segmentFile) {
 	old.index.Store(nil)
 	l.mu.Lock()
 	old.size = max(old.disk(), old.used.Load()) // blocks may be counted late
-	l.segments = append(l.segments, next)
-	l.sealed += old.size
-	l.next = nil
+	l.segments.all = append(l.segments.all, next)
+	l.segments.sealed += old.size
+	l.segments.next = nil
 	l.mu.Unlock()
 	l.coming = nil
 	l.chores.add(func() {

@@ -69,12 +69,12 @@ func (w *awaited) whole(next uint64) {
 // await finds the lanes of the events. Events that the log no longer holds are settled.
 func (l *Log) await(s *stream, w *awaited) error {
 	for from := w.run.First; from < w.run.Next; {
-		seg, sp := l.find(s.name, from)
+		seg, sp := l.segments.find(s.name, from)
 		if seg == nil || sp.first >= w.run.Next {
 			w.gone = true
 			break
 		}
-		w.gone = w.gone || sp.first > from || l.gapped(seg)
+		w.gone = w.gone || sp.first > from || l.segments.gapped(seg)
 		part := Run{max(from, sp.first), min(w.run.Next, sp.next)}
 		blocks := walk{log: l, seg: seg, stream: s.name, from: part.First, next: part.Next}
 		blocks.visit = func(_ blockPlace, b block, fault string) (bool, error) {
@@ -95,13 +95,6 @@ func (l *Log) await(s *stream, w *awaited) error {
 		from = part.Next
 	}
 	return nil
-}
-
-// gapped reports whether the segment lacks events that every destination has settled.
-func (l *Log) gapped(seg *segmentFile) bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return seg.gapped
 }
 
 // block notes which lanes the events of a block are in that belong to the run.

@@ -92,10 +92,10 @@ func (c *capacity) spaceOfMax() int64 {
 	defer c.log.mu.RUnlock()
 	active, used := c.newestLocked()
 	room := c.maxSegments() - c.aroundLocked() - c.owedLocked() - used - c.reserve(active)
-	if len(c.log.segments) > 1 {
+	if len(c.log.segments.all) > 1 {
 		room -= max(c.copyRoom()-c.log.compactor.copying.Load(), 0)
 	}
-	if len(c.log.segments) > 1 || !active.empty() {
+	if len(c.log.segments.all) > 1 || !active.empty() {
 		room -= c.margin()
 	}
 	return min(room, c.longest()-used)
@@ -103,7 +103,7 @@ func (c *capacity) spaceOfMax() int64 {
 
 // newestLocked returns the newest segment and the bytes that it uses, or will use as soon as it begins.
 func (c *capacity) newestLocked() (s *segmentFile, used int64) {
-	s = c.log.segments[len(c.log.segments)-1]
+	s = c.log.segments.all[len(c.log.segments.all)-1]
 	used = s.used.Load()
 	if s.bare {
 		used = max(used, c.beginRoom())
@@ -114,8 +114,8 @@ func (c *capacity) newestLocked() (s *segmentFile, used int64) {
 // owedLocked returns the bytes that the next segment will occupy beyond those that it occupies now.
 func (c *capacity) owedLocked() int64 {
 	owed := c.beginRoom()
-	if c.log.next != nil {
-		owed -= c.log.next.size
+	if c.log.segments.next != nil {
+		owed -= c.log.segments.next.size
 	}
 	return max(owed, 0)
 }
@@ -222,9 +222,9 @@ func (s *segmentFile) allocate(size int64) error {
 
 // aroundLocked returns the bytes that all but the newest segment occupy.
 func (c *capacity) aroundLocked() int64 {
-	bytes := c.log.sealed + c.log.compactor.copying.Load()
-	if c.log.next != nil {
-		bytes += c.log.next.size
+	bytes := c.log.segments.sealed + c.log.compactor.copying.Load()
+	if c.log.segments.next != nil {
+		bytes += c.log.segments.next.size
 	}
 	return bytes
 }

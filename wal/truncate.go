@@ -125,7 +125,7 @@ func (t *truncator) unlink(s *segmentFile) {
 		return
 	}
 	l.mu.Lock()
-	l.sealed -= s.size
+	l.segments.sealed -= s.size
 	l.mu.Unlock()
 	l.opts.Logger.Debug("segment truncated", "segment", filepath.Base(s.path))
 }
@@ -149,8 +149,8 @@ func (t *truncator) freed() {
 // thousands of streams each, so it looks at them without the lock that commits and readers wait for.
 func (t *truncator) settledSegments() (settled []*segmentFile) {
 	t.log.mu.RLock()
-	holds, held := t.log.holds, t.log.held.Load() > 0
-	sealed := slices.Clone(t.log.sealedLocked())
+	holds, held := t.log.segments.holds, t.log.segments.holders.Load() > 0
+	sealed := slices.Clone(t.log.segments.sealedLocked())
 	t.log.mu.RUnlock()
 	if held {
 		return nil // the next checkpoint tries again
@@ -166,30 +166,20 @@ func (t *truncator) settledSegments() (settled []*segmentFile) {
 	t.log.opts.settledStep()
 	t.log.mu.Lock()
 	defer t.log.mu.Unlock()
-	if t.log.holds != holds {
+	if t.log.segments.holds != holds {
 		return nil // there may be a new place, which needs events that no other needed
 	}
-	gone, kept := settled, t.log.segments[:0]
-	for _, s := range t.log.segments { // both are in order
+	gone, kept := settled, t.log.segments.all[:0]
+	for _, s := range t.log.segments.all { // both are in order
 		if len(gone) > 0 && gone[0] == s {
 			gone = gone[1:]
 			continue
 		}
 		kept = append(kept, s)
 	}
-	clear(t.log.segments[len(kept):])
-	t.log.segments = kept
+	clear(t.log.segments.all[len(kept):])
+	t.log.segments.all = kept
 	return settled
-}
-
-// sealedLocked returns the segments before the newest, and while that has not begun without the one before it,
-// which has the log's state.
-func (l *Log) sealedLocked() []*segmentFile {
-	last := len(l.segments) - 1
-	if l.segments[last].bare {
-		last--
-	}
-	return l.segments[:max(last, 0)]
 }
 
 // settled reports whether no destination needs any event of a sealed segment. While the stream that was last found to need

@@ -1,0 +1,136 @@
+package wal
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// segmentSet holds the segments of the log. Log.mu guards it, and the spans of each segment: a commit publishes the spans
+// and the streams' next offsets together.
+type segmentSet struct {
+	log *Log
+
+	all    []*segmentFile // oldest first; the last takes the appends
+	sealed int64          // bytes that all but the last occupy
+	next   *segmentFile   // made ready to follow the last; nil: not yet
+
+	holders  atomic.Int32 // readers that need every segment as it is; changed under Log.mu
+	holds    uint64       // calls of hold so far
+	swapping sync.Mutex   // held while the spans and the file of a segment are replaced by those of its copy; before Log.mu
+}
+
+func (set *segmentSet) active() *segmentFile {
+	set.log.mu.RLock()
+	defer set.log.mu.RUnlock()
+	return set.all[len(set.all)-1]
+}
+
+// find returns the segment that holds offset, or the first after it.
+func (set *segmentSet) find(streamName string, offset uint64) (*segmentFile, span) {
+	set.log.mu.RLock()
+	defer set.log.mu.RUnlock()
+	for _, seg := range set.holdingLocked(streamName) {
+		if sp, ok := seg.spans[streamName]; ok && sp.next > offset {
+			return seg, sp
+		}
+	}
+	return nil, span{}
+}
+
+// holdingLocked returns the segments from the first on that holds events of the stream. Those before it never will, so the
+// next look begins there. Log.mu is held, if only for reading.
+func (set *segmentSet) holdingLocked(streamName string) []*segmentFile {
+	s := set.log.streams[streamName]
+	if s == nil {
+		return nil
+	}
+	from, _ := slices.BinarySearchFunc(set.all, s.oldest.Load(), func(seg *segmentFile, seq uint64) int { return cmp.Compare(seg.seq, seq) })
+	for i, seg := range set.all[from:] {
+		if _, ok := seg.spans[streamName]; ok {
+			s.oldest.Store(seg.seq)
+			return set.all[from+i:]
+		}
+	}
+	return nil
+}
+
+// changed tells whether the segment holds another part of the stream than it did.
+func (set *segmentSet) changed(seg *segmentFile, streamName string, before span) bool {
+	set.log.mu.RLock()
+	defer set.log.mu.RUnlock()
+	return seg.spans[streamName].first != before.first
+}
+
+// spansOf returns what each segment holds of a stream, oldest first.
+func (set *segmentSet) spansOf(name string) []span {
+	set.log.mu.RLock()
+	defer set.log.mu.RUnlock()
+	var spans []span
+	for _, seg := range set.holdingLocked(name) {
+		if sp, ok := seg.spans[name]; ok {
+			spans = append(spans, sp)
+		}
+	}
+	return spans
+}
+
+func (set *segmentSet) gappedSpans(name string) map[*segmentFile]span {
+	set.log.mu.RLock()
+	defer set.log.mu.RUnlock()
+	spans := make(map[*segmentFile]span)
+	for _, seg := range set.holdingLocked(name) {
+		if sp, ok := seg.spans[name]; ok && seg.gapped {
+			spans[seg] = sp
+		}
+	}
+	return spans
+}
+
+// gapped reports whether the segment lacks events that every destination has settled.
+func (set *segmentSet) gapped(seg *segmentFile) bool {
+	set.log.mu.RLock()
+	defer set.log.mu.RUnlock()
+	return seg.gapped
+}
+
+// sealedLocked returns the segments before the newest, and while that has not begun without the one before it,
+// which has the log's state.
+func (set *segmentSet) sealedLocked() []*segmentFile {
+	last := len(set.all) - 1
+	if set.all[last].bare {
+		last--
+	}
+	return set.all[:max(last, 0)]
+}
+
+// doneWith reports whether every destination has settled the events of the newest segment, on the disk or only in memory.
+func (set *segmentSet) doneWith(active *segmentFile) bool {
+	set.log.mu.RLock()
+	defer set.log.mu.RUnlock()
+	if set.holders.Load() > 0 {
+		return false
+	}
+	for name, sp := range active.spans {
+		if set.log.streams[name].firstNeeded() < sp.next {
+			return false
+		}
+	}
+	return true
+}
+
+// hold keeps truncation and compaction out until release is called.
+func (set *segmentSet) hold() (release func()) {
+	set.swapping.Lock() // a copy that takes a segment's place does so whole, or not yet
+	defer set.swapping.Unlock()
+	set.log.mu.Lock()
+	defer set.log.mu.Unlock()
+	set.holders.Add(1)
+	set.holds++
+	return func() {
+		set.holders.Add(-1)
+		set.log.truncateSoon.Store(true)
+		set.log.touch()
+	}
+}
