@@ -81,7 +81,7 @@ func (c *committer) admit(g *commitGroup, t *Ticket, now time.Time) bool {
 func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err error) {
 	rejected := StateError{Stream: t.stream}
 	if c.parts[t.stream] == nil {
-		if s := c.log.lookup(t.stream); s == nil {
+		if s := c.log.streams.lookup(t.stream); s == nil {
 			pages = streamPages(t.stream)
 		} else if !s.stored.Load() {
 			pages = s.pagesOf()

@@ -167,7 +167,7 @@ func (l *Log) show(g *commitGroup, active *segmentFile, index *blockIndex) {
 	for _, p := range g.parts {
 		sp := index.span(p.stream.name)
 		active.spans[p.stream.name] = sp
-		before := l.grow(p.stream, sp.next, sp.after)
+		before := l.streams.grow(p.stream, sp.next, sp.after)
 		l.flow.Add(sp.after - before)
 	}
 	l.mu.Unlock()

@@ -54,7 +54,7 @@ func (g *commitGroup) part(c *committer, name string) *streamPart {
 	if p := c.parts[name]; p != nil {
 		return p
 	}
-	s := c.log.pin(name)
+	s := c.log.streams.pin(name)
 	p := &streamPart{stream: s, next: s.next} // only the leader changes s.next
 	c.parts[s.name] = p
 	g.parts = append(g.parts, p)
@@ -179,7 +179,7 @@ func (g *commitGroup) writeBlocks(tx *bolt.Tx, seg *segmentFile) error {
 // respond hands the outcome to everybody who waits for the group.
 func (g *commitGroup) respond(c *committer, err error) {
 	for _, p := range g.parts {
-		c.log.unpin(p.stream)
+		c.log.streams.unpin(p.stream)
 	}
 	clear(c.parts)
 	clear(g.blocks)

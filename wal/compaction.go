@@ -102,7 +102,7 @@ func (c *compactor) overThreshold() (settled uint64, over bool) {
 // settledBytes returns about how many bytes all destinations have settled so far, and how many are live: needed by at least
 // one destination.
 func (c *compactor) settledBytes() (settled, needed uint64) {
-	for _, s := range c.log.sortedStreams() {
+	for _, s := range c.log.streams.sorted() {
 		s.mu.Lock()
 		most := Count{}
 		for _, p := range s.cursors {
@@ -160,7 +160,7 @@ func (c *compactor) liveShare(spans map[string]span, all map[string]*needs) floa
 	for name, sp := range spans {
 		n := all[name]
 		if n == nil {
-			n = c.log.lookup(name).needs()
+			n = c.log.streams.lookup(name).needs()
 			all[name] = n
 		}
 		weight := float64(sp.count().weight())
@@ -206,7 +206,7 @@ func (c *compactor) needsNow(seg *segmentFile) map[string]*needs {
 	defer c.log.mu.Unlock()
 	need := make(map[string]*needs)
 	for name := range seg.spans {
-		need[name] = c.log.streams[name].needs()
+		need[name] = c.log.streams.all[name].needs()
 	}
 	return need
 }
@@ -444,7 +444,7 @@ func (c *compactor) swapSpans(seg *segmentFile, filter *liveFilter) error {
 	spans := filter.index.spans()
 	for name, sp := range seg.spans {
 		n, copied := filter.needs[name], spans[name]
-		if len(c.log.streams[name].sortedCursors()) != len(n.places) || n.low < sp.next && (copied.next != sp.next || copied.after != sp.after) {
+		if len(c.log.streams.all[name].sortedCursors()) != len(n.places) || n.low < sp.next && (copied.next != sp.next || copied.after != sp.after) {
 			return errKept
 		}
 	}

@@ -224,7 +224,7 @@ const reckonAtOpen = 16 << 20
 // are left for later.
 func (d *damage) reconcileAll() (later []*Cursor, err error) {
 	left := d.log.opts.reckonAtOpen
-	for _, p := range d.log.allCursors() {
+	for _, p := range d.log.streams.cursors() {
 		p.mu.Lock()
 		from := p.checkpointLocked()
 		p.mu.Unlock()

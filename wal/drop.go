@@ -10,7 +10,7 @@ func (r *retention) makeRoom() {
 		return
 	}
 	for _, o := range r.oldestEnds() {
-		r.dropBelow(r.log.lookup(o.stream), Floor{Full: o.next})
+		r.dropBelow(r.log.streams.lookup(o.stream), Floor{Full: o.next})
 	}
 }
 
@@ -75,7 +75,7 @@ func (r *retention) runParked() {
 		case <-r.log.closing:
 			return
 		}
-		for _, p := range r.log.allCursors() {
+		for _, p := range r.log.streams.cursors() {
 			if p.dropsLate() && r.log.usable() == nil {
 				r.dropParked(p)
 			}

@@ -65,7 +65,7 @@ func (l *Log) Producers() int { return len(l.committer.producers.all) }
 
 // Waiting returns how many calls of WaitSettled wait for a batch of the stream.
 func (l *Log) Waiting(stream string) int {
-	s := l.stream(stream)
+	s := l.streams.get(stream)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.awaited)

@@ -116,7 +116,7 @@ func (i *identity) load(value []byte, segment, dir string) (why string) {
 func (r *recovery) branchOut() {
 	before := r.log.identity.branch
 	r.log.identity.branch = rand.Text()[:10]
-	for name, s := range r.log.streams {
+	for name, s := range r.log.streams.all {
 		all := r.log.identity.streams[name]
 		if len(all) == 0 && before != "" {
 			all = []branchBeginning{{First: 1, Name: before}}
@@ -140,7 +140,7 @@ func (r *recovery) oldestHeld(stream string) uint64 {
 			return sp.first
 		}
 	}
-	return r.log.streams[stream].next
+	return r.log.streams.all[stream].next
 }
 
 // Branches returns how the ids of the stream's events begin, ascending by offset; there is one at least. They do not
@@ -194,7 +194,7 @@ func (i *identity) decodeBranches(stream string, b []byte) error {
 // findCopy begins a branch if the log is a copy, by the newest segment or because there were more events.
 func (r *recovery) findCopy() {
 	l := r.log
-	if noted, there := notedOutside(l.dir), l.events(); r.copied == "" && noted > there {
+	if noted, there := notedOutside(l.dir), l.streams.events(); r.copied == "" && noted > there {
 		r.copied = fmt.Sprintf("%d events, and there were %d", there, noted)
 	}
 	if r.copied == "" || len(l.segments.all) == 0 {
@@ -221,20 +221,12 @@ func (r *recovery) recordIdentity() error {
 	return err
 }
 
-// events returns how many offsets were given out.
-func (l *Log) events() (n uint64) {
-	for _, s := range l.sortedStreams() {
-		n += s.appended().Events
-	}
-	return n
-}
-
 // noteEvents notes beside the files how many events there are at least, so that an older copy that is put in their place
 // is recognized. The number may be too low.
 //
 // An idle log notes nothing: each note is a write to the file system's journal. Open calls it, then upkeep, then Close.
 func (l *Log) noteEvents() {
-	if n := l.events(); n != l.identity.noted {
+	if n := l.streams.events(); n != l.identity.noted {
 		noteOutside(l.dir, n)
 		l.identity.noted = n
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,11 +31,9 @@ type Log struct {
 	committer *committer
 	room      *semaphore.Weighted // bytes of appends under way
 
-	mu      sync.RWMutex
-	streams map[string]*stream // those with events, those with a place, and those that are pinned
-	base    uint64             // where new streams begin, less 1; see skipLost
-	shelf   shelf
-	spare   spareFiles
+	mu    sync.RWMutex
+	shelf shelf
+	spare spareFiles
 
 	coming      *nextSegment // that is made ready; the committer's
 	dirty       cursorQueue
@@ -50,7 +46,6 @@ type Log struct {
 	truncateSoon atomic.Bool // something was not truncated while held
 
 	moves atomic.Uint64 // how often a place has moved
-	born  signal        // woken when another stream has an event
 
 	flow      atomic.Uint64 // bytes of the payloads appended since Open
 	failure   atomic.Pointer[error]
@@ -63,6 +58,7 @@ type Log struct {
 	upkept   chan struct{} // closed by upkeep
 	damage   damage
 	segments segmentSet
+	streams  streamTable
 }
 
 // Open opens the log in o.Dir, or makes one. It reads the newest segment whole and of the others
@@ -76,9 +72,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	l := &Log{
 		opts: o, dir: filepath.Join(o.Dir, "wal"),
-		room:    semaphore.NewWeighted(maxWaiting),
-		streams: make(map[string]*stream), identity: identity{streams: make(map[string][]branchBeginning), machine: machine()},
-		failed: make(chan struct{}), closing: make(chan struct{}), chores: newChores(),
+		room:     semaphore.NewWeighted(maxWaiting),
+		identity: identity{streams: make(map[string][]branchBeginning), machine: machine()},
+		failed:   make(chan struct{}), closing: make(chan struct{}), chores: newChores(),
 		upkept: make(chan struct{}),
 	}
 	if err := disk.MakeDir(l.dir); err != nil {
@@ -90,6 +86,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
+	l.streams = streamTable{log: l, all: make(map[string]*stream)}
 	l.retention = newRetention(l)
 	l.compactor.log, l.capacity.log, l.stateBudget.log, l.damage.log, l.segments.log = l, l, l, l, l
 	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
@@ -232,28 +229,6 @@ func (c *capacity) usedLocked() int64 {
 	return c.aroundLocked() + max(active.disk(), active.used.Load())
 }
 
-func (l *Log) lookup(name string) *stream {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.streams[name]
-}
-
-func (l *Log) sortedStreams() []*stream {
-	l.mu.RLock()
-	all := slices.Collect(maps.Values(l.streams))
-	l.mu.RUnlock()
-	slices.SortFunc(all, func(a, b *stream) int { return strings.Compare(a.name, b.name) })
-	return all
-}
-
-func (l *Log) allCursors() []*Cursor {
-	var all []*Cursor
-	for _, s := range l.sortedStreams() {
-		all = append(all, s.sortedCursors()...)
-	}
-	return all
-}
-
 // StreamStat is a stream at one instant.
 type StreamStat struct {
 	Name        string
@@ -264,7 +239,7 @@ type StreamStat struct {
 // Streams returns every stream that the log knows, by name.
 func (l *Log) Streams() []StreamStat {
 	var stats []StreamStat
-	for _, s := range l.sortedStreams() {
+	for _, s := range l.streams.sorted() {
 		if !s.stored.Load() && len(s.sortedCursors()) == 0 {
 			continue // an append is under way
 		}
@@ -286,14 +261,14 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 		return nil, fmt.Errorf("wal: a place needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
 			maxStreamName, len(streamName), len(destination))
 	}
-	s := l.pin(streamName)
-	defer l.unpin(s)
+	s := l.streams.pin(streamName)
+	defer l.streams.unpin(s)
 	defer l.segments.hold()() // what a new place waits for must not go before the place is known
 	gaps, err := l.damage.gapsFor(s, destination)
 	if err != nil {
 		return nil, err
 	}
-	p, bad, err := l.cursor(s, destination, gaps)
+	p, bad, err := l.streams.openCursor(s, destination, gaps)
 	if err == nil && bad {
 		if err = l.damage.reconcile(p); err != nil {
 			p.Park()
@@ -308,23 +283,23 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 }
 
 // cursor finds or makes the cursor, and opens it. bad: the cursor is new and a part of the stream is given up.
-func (l *Log) cursor(s *stream, destination string, gaps Count) (p *Cursor, bad bool, err error) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
+func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *Cursor, bad bool, err error) {
+	t.log.mu.RLock()
+	defer t.log.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p = s.cursors[destination]
 	made := p == nil
 	if made {
 		var spans []span
-		for _, seg := range l.segments.all {
+		for _, seg := range t.log.segments.all {
 			if sp, ok := seg.spans[s.name]; ok {
 				spans = append(spans, sp)
 				bad = bad || len(seg.bad[s.name]) > 0
 			}
 		}
-		p = newCursor(l, s, destination, spans, gaps)
-		if err := l.stateBudget.admitCursorLocked(p); err != nil {
+		p = newCursor(t.log, s, destination, spans, gaps)
+		if err := t.log.stateBudget.admitCursorLocked(p); err != nil {
 			return nil, false, err
 		}
 		p.dirtyLocked() // no other goroutine has it yet
@@ -383,7 +358,7 @@ func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor
 
 // Cursors returns every destination that has a place in the stream, by name.
 func (l *Log) Cursors(streamName string) []*Cursor {
-	if s := l.lookup(streamName); s != nil {
+	if s := l.streams.lookup(streamName); s != nil {
 		return s.sortedCursors()
 	}
 	return nil
@@ -398,11 +373,11 @@ func (l *Log) touch() {
 // Grown returns a channel that is closed when the stream has got new events after this call.
 func (l *Log) Grown(streamName string) <-chan struct{} {
 	for {
-		if s := l.lookup(streamName); s != nil {
+		if s := l.streams.lookup(streamName); s != nil {
 			return s.grown.wait()
 		}
-		born := l.born.wait()
-		if l.lookup(streamName) == nil {
+		born := l.streams.born.wait()
+		if l.streams.lookup(streamName) == nil {
 			return born
 		}
 	}

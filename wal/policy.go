@@ -37,11 +37,11 @@ func newRetention(l *Log) retention {
 func (l *Log) SetPolicy(of func(stream string) Policy) {
 	l.mu.Lock()
 	l.retention.policyOf = of
-	for _, s := range l.streams {
+	for _, s := range l.streams.all {
 		s.setPolicy(of(s.name))
 	}
 	l.mu.Unlock()
-	for _, s := range l.sortedStreams() {
+	for _, s := range l.streams.sorted() {
 		s.settled.wake()
 	}
 	poke(l.retention.policyChanged)

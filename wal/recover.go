@@ -132,7 +132,7 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 	case err != nil || !bare:
 		return seqs, err
 	}
-	r.ready, r.log.id, r.log.base = seg, m.log, m.base
+	r.ready, r.log.id, r.log.streams.base = seg, m.log, m.base
 	r.last = max(r.last, seg.seq-1)
 	return seqs[:n-1], nil
 }
@@ -236,7 +236,7 @@ func (r *recovery) readNewest(seg *segmentFile) error {
 		if m, err = readMeta(view, seg); err != nil {
 			return err
 		}
-		r.log.id, r.log.base = m.log, m.base
+		r.log.id, r.log.streams.base = m.log, m.base
 		r.copied, r.recorded = r.log.identity.load(m.madeAt, seg.path, r.log.dir), m.madeAt != nil
 		r.whole = seg.seq == r.last && !m.sealed && !doubtful
 		switch {
@@ -382,23 +382,23 @@ func (r *recovery) loadState(view reader, seg *segmentFile) error {
 func (r *recovery) forgetState() {
 	clear(r.log.identity.streams)
 	r.log.identity.branch = ""
-	clear(r.log.streams)
+	clear(r.log.streams.all)
 	clear(r.log.committer.producers.all)
-	r.log.base = 0
+	r.log.streams.base = 0
 }
 
 // finishState adds what the blocks say beyond the state.
 func (r *recovery) finishState() {
 	for _, seg := range r.log.segments.all {
 		for name, sp := range seg.spans {
-			s := r.log.stream(name)
+			s := r.log.streams.get(name)
 			s.stored.Store(true)
 			if sp.next > s.next {
 				s.next, s.bytes = sp.next, sp.after
 			}
 		}
 	}
-	for _, s := range r.log.streams {
+	for _, s := range r.log.streams.all {
 		for _, p := range s.cursors {
 			p.noteAbsent()
 		}
@@ -421,7 +421,7 @@ func (r *recovery) loadEntry(k, v []byte) error {
 	if !ok || len(names) == 0 {
 		return fmt.Errorf("a state key of %d bytes is malformed", len(k))
 	}
-	s := r.log.stream(names[0])
+	s := r.log.streams.get(names[0])
 	switch {
 	case kind == stateStream:
 		d := decoder{b: v}
@@ -446,13 +446,13 @@ func (r *recovery) loadEntry(k, v []byte) error {
 // offset is used twice, also that of streams which only the lost segment knew. The gap counts as
 // appended and as dropped. Which batches of the producers it held is unknown: each goes on where it likes.
 func (r *recovery) skipLost(events uint64) {
-	for _, s := range r.log.streams {
+	for _, s := range r.log.streams.all {
 		s.mu.Lock()
 		s.next += events
 		r.log.stateBudget.countStreamLocked(s) // it may have had events
 		s.mu.Unlock()
 	}
-	r.log.base += events
+	r.log.streams.base += events
 	r.log.opts.Logger.Error("the newest segment is lost, or the end of it may be: what it held is unknown, and no offset that it may have had is used again",
 		"skipped", events)
 	for _, p := range r.log.committer.producers.all {

@@ -246,7 +246,7 @@ func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {
 	if err != nil {
 		return fmt.Errorf("create meta: %w", err)
 	}
-	id, number, base := []byte(l.id), numberKey(seq), numberKey(l.base)
+	id, number, base := []byte(l.id), numberKey(seq), numberKey(l.streams.base)
 	return errors.Join(
 		meta.Put(keyVersion, []byte{segmentVersion}),
 		meta.Put(keyLog, id),
@@ -264,7 +264,7 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 	}
 	bucket.FillPercent = 1
 	state := stateWriter{bucket: bucket, summed: true}
-	for _, s := range l.sortedStreams() {
+	for _, s := range l.streams.sorted() {
 		if !s.stored.Load() {
 			continue
 		}
@@ -279,7 +279,7 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put producer: %w", err)
 		}
 	}
-	for _, p := range l.allCursors() {
+	for _, p := range l.streams.cursors() {
 		p.mu.Lock()
 		if !p.kept {
 			p.mu.Unlock()

@@ -42,7 +42,7 @@ func (set *segmentSet) find(streamName string, offset uint64) (*segmentFile, spa
 // holdingLocked returns the segments from the first on that holds events of the stream. Those before it never will, so the
 // next look begins there. Log.mu is held, if only for reading.
 func (set *segmentSet) holdingLocked(streamName string) []*segmentFile {
-	s := set.log.streams[streamName]
+	s := set.log.streams.all[streamName]
 	if s == nil {
 		return nil
 	}
@@ -113,7 +113,7 @@ func (set *segmentSet) doneWith(active *segmentFile) bool {
 		return false
 	}
 	for name, sp := range active.spans {
-		if set.log.streams[name].firstNeeded() < sp.next {
+		if set.log.streams.all[name].firstNeeded() < sp.next {
 			return false
 		}
 	}

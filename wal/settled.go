@@ -31,7 +31,7 @@ const awaitedMost = 4096
 // For a duplicate of which the old offset is forgotten it waits for all that the stream holds now. It keeps each event of a
 // batch of up to 4,096; of a larger one it waits for the checkpoints of the lanes, and may wait for older events of them.
 func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (delivered bool, err error) {
-	s := l.lookup(stream)
+	s := l.streams.lookup(stream)
 	if s == nil {
 		return false, fmt.Errorf("wal: no stream %q", stream)
 	}

@@ -16,7 +16,7 @@ func (c Count) held() int64 { return int64(c.Bytes + heldExtra*c.Events) }
 // of its own. It holds the events that the destination which has settled least has not settled: their
 // payloads, 64 bytes for each event, and the bytes of keys and attributes beyond that.
 func (l *Log) Share(stream string) (held, most int64) {
-	s := l.lookup(stream)
+	s := l.streams.lookup(stream)
 	if s == nil {
 		l.mu.RLock()
 		defer l.mu.RUnlock()
@@ -31,10 +31,10 @@ func (l *Log) Share(stream string) (held, most int64) {
 // A batch that is admitted is counted until releaseShare. One that its producer has numbered may be
 // stored already, which the committer alone knows: that one refuses it.
 func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
-	s := r.log.pin(t.stream)
+	s := r.log.streams.pin(t.stream)
 	defer func() {
 		if t.share == nil {
-			r.log.unpin(s)
+			r.log.streams.unpin(s)
 		}
 	}()
 	for {
@@ -131,7 +131,7 @@ func (r *retention) release(t *Ticket, a Appended, stored bool) {
 	if t.share == nil {
 		return
 	}
-	defer r.log.unpin(t.share)
+	defer r.log.streams.unpin(t.share)
 	t.share.mu.Lock()
 	t.share.reserved -= t.shared
 	if stored {

@@ -122,7 +122,7 @@ func (b *stateBudget) countStreamLocked(s *stream) {
 		return
 	}
 	b.bytes.Add(streamPages(s.name))
-	b.log.born.wake()
+	b.log.streams.born.wake()
 	for _, p := range s.cursors {
 		p.mu.Lock()
 		if !p.kept {
@@ -139,7 +139,7 @@ func (b *stateBudget) countStreamLocked(s *stream) {
 func (b *stateBudget) count() {
 	b.bytes.Store(0)
 	b.cursorBytes.Store(0)
-	for _, s := range b.log.sortedStreams() {
+	for _, s := range b.log.streams.sorted() {
 		s.mu.Lock()
 		if s.stored.Swap(false) {
 			b.countStreamLocked(s)
@@ -149,7 +149,7 @@ func (b *stateBudget) count() {
 			p.kept = true
 		}
 		s.mu.Unlock()
-		b.log.dropUnused(s)
+		b.log.streams.dropUnused(s)
 	}
 	b.log.committer.producers.trimRuns()
 }

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +34,16 @@ type stream struct {
 	settled signal // woken when a place has moved
 }
 
+// streamTable holds the streams of the log: those with events, those with a cursor, and those that are pinned. Log.mu guards
+// it.
+type streamTable struct {
+	log *Log
+
+	all  map[string]*stream
+	base uint64 // new streams begin after this offset; see skipLost
+	born signal // woken by the first event of a stream
+}
+
 // newStream begins a stream of which base events may have been lost before.
 func newStream(name string, base uint64) *stream {
 	return &stream{name: name, next: base + 1, base: base, cursors: make(map[string]*Cursor)}
@@ -45,68 +56,68 @@ func (s *stream) appended() Count {
 }
 
 // stream returns the stream of that name, making it when it is new.
-func (l *Log) stream(name string) *stream {
-	if s := l.lookup(name); s != nil {
+func (t *streamTable) get(name string) *stream {
+	if s := t.lookup(name); s != nil {
 		return s
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.streamLocked(name)
+	t.log.mu.Lock()
+	defer t.log.mu.Unlock()
+	return t.getLocked(name)
 }
 
-func (l *Log) streamLocked(name string) *stream {
-	s := l.streams[name]
+func (t *streamTable) getLocked(name string) *stream {
+	s := t.all[name]
 	if s == nil {
-		s = newStream(strings.Clone(name), l.base)
-		s.policy = l.retention.policyLocked(name)
-		l.streams[s.name] = s
+		s = newStream(strings.Clone(name), t.base)
+		s.policy = t.log.retention.policyLocked(name)
+		t.all[s.name] = s
 	}
 	return s
 }
 
 // pin returns the stream of that name, making it when it is new, and keeps it until unpin.
-func (l *Log) pin(name string) *stream {
-	if s := l.lookup(name); s != nil && s.stored.Load() {
+func (t *streamTable) pin(name string) *stream {
+	if s := t.lookup(name); s != nil && s.stored.Load() {
 		return s
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.streamLocked(name)
+	t.log.mu.Lock()
+	defer t.log.mu.Unlock()
+	s := t.getLocked(name)
 	s.pins++
 	return s
 }
 
 // unpin ends pin. A stream that has stored nothing leaves nothing behind.
-func (l *Log) unpin(s *stream) {
+func (t *streamTable) unpin(s *stream) {
 	if s.stored.Load() {
 		return
 	}
-	l.mu.Lock()
+	t.log.mu.Lock()
 	s.pins--
-	l.mu.Unlock()
-	l.dropUnused(s)
+	t.log.mu.Unlock()
+	t.dropUnused(s)
 }
 
 // dropUnused removes the stream unless it has stored an event, has a place, or is in use.
-func (l *Log) dropUnused(s *stream) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (t *streamTable) dropUnused(s *stream) {
+	t.log.mu.Lock()
+	defer t.log.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stored.Load() || s.pins > 0 || len(s.cursors) > 0 || l.streams[s.name] != s {
+	if s.stored.Load() || s.pins > 0 || len(s.cursors) > 0 || t.all[s.name] != s {
 		return
 	}
-	delete(l.streams, s.name)
+	delete(t.all, s.name)
 	s.grown.wake() // waiting readers look at the log again
 	s.settled.wake()
 }
 
 // grow returns the bytes that there were before.
-func (l *Log) grow(s *stream, next, bytes uint64) (before uint64) {
+func (t *streamTable) grow(s *stream, next, bytes uint64) (before uint64) {
 	s.mu.Lock()
 	before = s.bytes
 	s.next, s.bytes = next, bytes
-	l.stateBudget.countStreamLocked(s)
+	t.log.stateBudget.countStreamLocked(s)
 	s.mu.Unlock()
 	s.grown.wake()
 	return before
@@ -154,10 +165,40 @@ func (l *Log) Flow() uint64 { return l.flow.Load() }
 
 // Appended returns what has been appended to the stream so far.
 func (l *Log) Appended(streamName string) Count {
-	if s := l.lookup(streamName); s != nil {
+	if s := l.streams.lookup(streamName); s != nil {
 		return s.appended()
 	}
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return Count{Events: l.base}
+	return Count{Events: l.streams.base}
+}
+
+func (t *streamTable) lookup(name string) *stream {
+	t.log.mu.RLock()
+	defer t.log.mu.RUnlock()
+	return t.all[name]
+}
+
+func (t *streamTable) sorted() []*stream {
+	t.log.mu.RLock()
+	all := slices.Collect(maps.Values(t.all))
+	t.log.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *stream) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+func (t *streamTable) cursors() []*Cursor {
+	var all []*Cursor
+	for _, s := range t.sorted() {
+		all = append(all, s.sortedCursors()...)
+	}
+	return all
+}
+
+// events returns how many offsets were given out.
+func (t *streamTable) events() (n uint64) {
+	for _, s := range t.sorted() {
+		n += s.appended().Events
+	}
+	return n
 }

@@ -192,7 +192,7 @@ func (t *truncator) settled(s *segmentFile) bool {
 	spans := s.spans // of a sealed segment they are replaced, never changed
 	t.log.mu.RUnlock()
 	for name, sp := range spans {
-		if stream := t.log.lookup(name); stream.low() < sp.next {
+		if stream := t.log.streams.lookup(name); stream.low() < sp.next {
 			s.needed = neededBy{stream, sp.next}
 			return false
 		}

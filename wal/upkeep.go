@@ -46,7 +46,7 @@ func (l *Log) upkeep() {
 func (r *retention) dropAllAged(now time.Time) (again time.Duration) {
 	r.clock.look(now)
 	again = upkeepMost
-	for _, s := range r.log.sortedStreams() {
+	for _, s := range r.log.streams.sorted() {
 		if r.log.usable() == nil {
 			r.dropAged(s, now)
 		}
@@ -72,7 +72,7 @@ type saidDropped struct {
 
 // sayDropped logs what policies have dropped since it was last said.
 func (r *retention) logDropped(said map[*Cursor]*saidDropped, now time.Time) {
-	for _, p := range r.log.allCursors() {
+	for _, p := range r.log.streams.cursors() {
 		p.mu.Lock()
 		dropped := maps.Clone(p.ledger.Dropped)
 		p.mu.Unlock()
