@@ -104,15 +104,15 @@ func (p *Cursor) step() (s cursorStep, ok bool) {
 	if p.dirty = false; !p.kept {
 		return s, false
 	}
-	value := p.appendLocked(nil)
+	value := p.at.append(nil)
 	p.resizeLocked(len(value))
 	return cursorStep{
 		place: p,
 		key:   stateKey(stateCursor, p.stream.name, p.name),
 		value: value,
-		marks: p.marks,
+		marks: p.at.lanes,
 		low:   p.checkpointLocked(),
-		state: p.state,
+		state: p.at.state,
 	}, true
 }
 

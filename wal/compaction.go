@@ -107,7 +107,7 @@ func (c *compactor) settledBytes() (settled, needed uint64) {
 		most := Count{}
 		for _, p := range s.cursors {
 			p.mu.Lock()
-			settled += p.ledger.settled().weight()
+			settled += p.at.ledger.settled().weight()
 			if pending := p.pendingLocked(); pending.weight() > most.weight() {
 				most = pending
 			}

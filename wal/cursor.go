@@ -155,10 +155,7 @@ type Cursor struct {
 	name   string
 
 	mu     sync.Mutex
-	marks  [Lanes]Progress
-	ledger Ledger
-	state  []byte
-	label  string
+	at     cursorState
 	dirty  bool // differs from its state on the disk, and is in Log.dirty
 	keeper func(state []byte)
 	floor  Floor // events below it are to be dropped
@@ -186,15 +183,15 @@ func (p *Cursor) Stream() string { return p.stream.name }
 func (p *Cursor) Label() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.label
+	return p.at.label
 }
 
 // SetLabel keeps a short text with the place, such as the destination's type, so that it can be told
 // when the destination is configured no longer.
 func (p *Cursor) SetLabel(text string) {
 	p.mu.Lock()
-	changed := p.label != text
-	p.label = text
+	changed := p.at.label != text
+	p.at.label = text
 	if changed {
 		p.dirtyLocked()
 	}
@@ -212,7 +209,7 @@ func (p *Cursor) Lanes() [Lanes]Progress {
 }
 
 func (p *Cursor) cloneMarksLocked() [Lanes]Progress {
-	marks := p.marks
+	marks := p.at.lanes
 	for i := range marks {
 		marks[i].Settled = slices.Clone(marks[i].Settled)
 	}
@@ -223,7 +220,7 @@ func (p *Cursor) cloneMarksLocked() [Lanes]Progress {
 func (p *Cursor) State() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.state)
+	return slices.Clone(p.at.state)
 }
 
 // Keep makes f be called with the destination's state after every commit that holds it, by
@@ -251,7 +248,7 @@ func (p *Cursor) Settle(s Settlement) error {
 func (p *Cursor) settleLocked(s *Settlement) error {
 	moved := make(map[uint8]Progress, len(s.Lanes))
 	for lane, m := range s.Lanes {
-		if m = m.with(p.marks[lane]); !m.equal(p.marks[lane]) {
+		if m = m.with(p.at.lanes[lane]); !m.equal(p.at.lanes[lane]) {
 			moved[lane] = m
 		}
 	}
@@ -263,14 +260,14 @@ func (p *Cursor) settleLocked(s *Settlement) error {
 		p.stream.noteLostLocked(p, moved)
 	}
 	for lane, m := range moved {
-		p.marks[lane] = m
+		p.at.lanes[lane] = m
 		if lost {
 			p.lost[lane] = max(p.lost[lane], m.end())
 		}
 	}
 	err := p.addLocked(&s.Add)
 	if s.State != nil {
-		p.state = s.State
+		p.at.state = s.State
 	}
 	p.dirtyLocked()
 	return err
@@ -308,7 +305,7 @@ func (p *Cursor) addLocked(add *Ledger) (err error) {
 		err = fmt.Errorf("%w: %d events of %d bytes, pending are %d of %d, at destination %q of stream %q", ErrOvercounted,
 			counted.Events, counted.Bytes, pending.Events, pending.Bytes, p.name, p.stream.name)
 	}
-	l := &p.ledger
+	l := &p.at.ledger
 	l.Delivered.Add(add.Delivered)
 	l.Dead.Add(add.Dead)
 	for reason, c := range add.Dropped {
@@ -332,12 +329,18 @@ func (p *Cursor) Floor() Floor {
 }
 
 // checkpointLocked returns the first offset that is not settled.
-func (p *Cursor) checkpointLocked() uint64 {
-	low := p.marks[0].Checkpoint
-	for _, m := range p.marks[1:] {
-		low = min(low, m.Checkpoint)
+func (p *Cursor) checkpointLocked() uint64 { return p.at.checkpoint() }
+
+// restore sets a cursor that the log has read to what its entry of the state says.
+func (p *Cursor) restore(entry []byte) error {
+	err := p.at.decode(entry)
+	p.synced, p.low = p.at.lanes, p.at.checkpoint()
+	if p.at.ledger.lost().Events > 0 { // which events those were was forgotten
+		for i := range p.at.lanes {
+			p.lost[i] = p.at.lanes[i].end()
+		}
 	}
-	return low
+	return err
 }
 
 // CursorStat is a Place at one instant: Appended = Delivered + Dead + Dropped + Pending.
@@ -352,7 +355,7 @@ type CursorStat struct {
 // Stat returns what the ledger says now.
 func (p *Cursor) Stat() CursorStat {
 	p.mu.Lock()
-	st := CursorStat{Ledger: p.ledger.clone(), Checkpoint: p.checkpointLocked()}
+	st := CursorStat{Ledger: p.at.ledger.clone(), Checkpoint: p.checkpointLocked()}
 	p.mu.Unlock()
 	st.Appended = p.stream.appended() // after the ledger: what is settled was appended before
 	st.Pending = st.Appended.beyond(st.settled())

@@ -12,14 +12,32 @@ const cursorVersion = 1
 
 var errCursor = errors.New("a destination's place is malformed")
 
-// appendCursor encodes a place: every number a uvarint, texts with their length before them, and
-// the marks relative to the smallest checkpoint.
+// cursorState is a cursor's entry of the state: where each lane stands, the ledger, the destination's own state, and
+// the label.
+type cursorState struct {
+	lanes  [Lanes]Progress
+	ledger Ledger
+	state  []byte
+	label  string
+}
+
+// checkpoint returns the first offset that is not settled.
+func (c *cursorState) checkpoint() uint64 {
+	low := c.lanes[0].Checkpoint
+	for _, m := range c.lanes[1:] {
+		low = min(low, m.Checkpoint)
+	}
+	return low
+}
+
+// append encodes the entry: every number a uvarint, texts with their length before them, and the lanes' offsets
+// relative to the smallest checkpoint.
 //
 //	version, delivered, dead, n × (reason, count), requests, records, billed bytes, put units,
 //	last delivery, state, smallest checkpoint,
 //	64 × (checkpoint, n × (first, next)), label unless it is empty
-func (p *Cursor) appendLocked(b []byte) []byte {
-	l := &p.ledger
+func (c *cursorState) append(b []byte) []byte {
+	l := &c.ledger
 	b = append(b, cursorVersion)
 	b = appendCount(b, l.Delivered)
 	b = appendCount(b, l.Dead)
@@ -29,16 +47,16 @@ func (p *Cursor) appendLocked(b []byte) []byte {
 		b = appendCount(b, l.Dropped[reason])
 	}
 	b = appendNumbers(b, l.Requests, l.Records, l.BilledBytes, l.PutUnits, unixNano(l.LastDelivery))
-	b = appendText(b, p.state)
-	low := p.checkpointLocked()
+	b = appendText(b, c.state)
+	low := c.checkpoint()
 	b = binary.AppendUvarint(b, low)
-	for i := range p.marks {
-		b = appendMark(b, &p.marks[i], low)
+	for i := range c.lanes {
+		b = appendMark(b, &c.lanes[i], low)
 	}
-	if p.label == "" {
+	if c.label == "" {
 		return b
 	}
-	return appendText(b, p.label)
+	return appendText(b, c.label)
 }
 
 func appendMark(b []byte, m *Progress, low uint64) []byte {
@@ -49,8 +67,8 @@ func appendMark(b []byte, m *Progress, low uint64) []byte {
 	return b
 }
 
-// decode reads what appendLocked wrote.
-func (p *Cursor) decode(b []byte) error {
+// decode decodes the result of append.
+func (c *cursorState) decode(b []byte) error {
 	if len(b) == 0 || b[0] == 0 {
 		return errCursor
 	}
@@ -58,7 +76,7 @@ func (p *Cursor) decode(b []byte) error {
 		return err
 	}
 	d := decoder{b: b[1:]}
-	l := &p.ledger
+	l := &c.ledger
 	l.Delivered, l.Dead = d.count(), d.count()
 	for range d.length() {
 		reason := string(d.text())
@@ -68,19 +86,13 @@ func (p *Cursor) decode(b []byte) error {
 	if ns := d.number(); ns > 0 {
 		l.LastDelivery = time.Unix(0, int64(ns))
 	}
-	p.state = slices.Clone(d.text())
+	c.state = slices.Clone(d.text())
 	low := d.number()
-	for i := range p.marks {
-		p.marks[i] = d.mark(low)
-	}
-	p.synced, p.low = p.marks, low
-	if l.lost().Events > 0 { // which events those were was forgotten
-		for i := range p.marks {
-			p.lost[i] = p.marks[i].end()
-		}
+	for i := range c.lanes {
+		c.lanes[i] = d.mark(low)
 	}
 	if !d.bad && len(d.b) > 0 {
-		p.label = string(d.text())
+		c.label = string(d.text())
 	}
 	return d.err()
 }

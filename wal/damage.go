@@ -80,7 +80,7 @@ type heldPart struct {
 func (d *damage) reckoning(p *Cursor) *reckoning {
 	r := &reckoning{place: p}
 	p.mu.Lock()
-	r.marks, r.settled, r.low = p.cloneMarksLocked(), p.ledger.settled(), p.checkpointLocked()
+	r.marks, r.settled, r.low = p.cloneMarksLocked(), p.at.ledger.settled(), p.checkpointLocked()
 	p.mu.Unlock()
 	for i := range r.marks {
 		r.high = max(r.high, r.marks[i].end())

@@ -130,7 +130,7 @@ func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
 	var err error
-	since := slices.EqualFunc(p.marks[:], marks[:], Progress.equal)
+	since := slices.EqualFunc(p.at.lanes[:], marks[:], Progress.equal)
 	if !p.shippedLocked() && since {
 		err = p.settleLocked(&s)
 	}

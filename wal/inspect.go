@@ -356,10 +356,11 @@ func (r *inspecting) finish() {
 			st.First = first
 		}
 		r.Streams = append(r.Streams, st)
-		for _, p := range s.places {
+		for i := range s.places {
+			p := &s.places[i]
 			r.Cursors = append(r.Cursors, InspectedCursor{
-				Stream: name, Destination: p.name, Ledger: p.ledger,
-				Checkpoint: p.checkpointLocked(), Appended: s.appended, Pending: s.pending(p),
+				Stream: name, Destination: p.name, Ledger: p.at.ledger,
+				Checkpoint: p.at.checkpoint(), Appended: s.appended, Pending: s.pending(p),
 			})
 		}
 	}

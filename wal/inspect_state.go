@@ -15,8 +15,14 @@ import (
 type loggedStream struct {
 	name     string
 	appended Count
-	places   []*Cursor // by name
-	end      uint64    // the number after the last block's when the places were read
+	places   []loggedCursor // by name
+	end      uint64         // the number after the last block's when the places were read
+}
+
+// loggedCursor is a cursor as its entry of the state tells it.
+type loggedCursor struct {
+	name string
+	at   cursorState
 }
 
 // low returns the first offset that some destination still needs; all that a stream without one has.
@@ -25,15 +31,16 @@ func (s *loggedStream) low() uint64 {
 	if len(s.places) == 0 {
 		low = 0
 	}
-	for _, p := range s.places {
-		low = min(low, p.checkpointLocked())
+	for i := range s.places {
+		p := &s.places[i]
+		low = min(low, p.at.checkpoint())
 	}
 	return low
 }
 
 // pending returns what the place has not settled by its own account.
-func (s *loggedStream) pending(p *Cursor) Count {
-	return s.appended.beyond(p.ledger.settled()) // a damaged segment may show fewer events than were settled
+func (s *loggedStream) pending(p *loggedCursor) Count {
+	return s.appended.beyond(p.at.ledger.settled()) // a damaged segment may show fewer events than were settled
 }
 
 // state reads what the segment says of every stream, and what it holds of each. Each stream is told as
@@ -141,13 +148,12 @@ func (s *loggedStream) addCursor(e boltpage.Element, summed bool) error {
 	if !ok || len(names) != 2 {
 		return fmt.Errorf("a state key of %d bytes is malformed", len(e.Key))
 	}
-	p := &Cursor{name: names[1]}
-	s.places = append(s.places, p)
+	s.places = append(s.places, loggedCursor{name: names[1]})
 	v, err := stateValue(e.Key, e.Value, summed)
 	if err != nil {
 		return err
 	}
-	return p.decode(v)
+	return s.places[len(s.places)-1].at.decode(v)
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

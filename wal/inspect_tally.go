@@ -74,12 +74,13 @@ func (t *tally) hold(b *block) error {
 	} else {
 		t.held = append(t.held, Run{b.first, b.next()})
 	}
-	for i, p := range t.places {
-		if p.low >= b.next() {
+	for i := range t.places {
+		p := &t.places[i]
+		if p.at.checkpoint() >= b.next() {
 			continue
 		}
 		_ = b.each(func(lane uint8, offset uint64, _ []byte) error {
-			if offset <= t.appended.Events && !p.marks[lane].Done(offset) {
+			if offset <= t.appended.Events && !p.at.lanes[lane].Done(offset) {
 				t.live[i]++
 			}
 			return nil
@@ -141,7 +142,8 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 		if t.broken {
 			t.lose(Run{t.next(), t.appended.Events + 1})
 		}
-		for i, p := range t.places {
+		for i := range t.places {
+			p := &t.places[i]
 			v.judgeCursor(t, p, t.live[i], lows[name])
 		}
 		if len(t.places) == 0 {
@@ -182,8 +184,8 @@ func (l *logFiles) lows(ctx context.Context) (map[string]uint64, error) {
 
 // judgeCursor tells of events that the destination waits for and that are not there. Those whose
 // ledger has them as dropped are only worth a note.
-func (v *verifying) judgeCursor(t *tally, p *Cursor, live, low uint64) {
-	from, next := p.checkpointLocked(), t.appended.Events+1
+func (v *verifying) judgeCursor(t *tally, p *loggedCursor, live, low uint64) {
+	from, next := p.at.checkpoint(), t.appended.Events+1
 	var holes []Run
 	truncated := false
 	for _, hole := range t.holes(from, next) {

@@ -212,7 +212,7 @@ func (f *segmentPages) stateFault(e boltpage.Element) error {
 		d.number()
 		return d.err()
 	case kind == stateCursor && len(names) == 2:
-		return new(Cursor).decode(value)
+		return new(cursorState).decode(value)
 	case kind == stateProducer && len(names) == 2:
 		_, err := decodeProducer(value)
 		return err

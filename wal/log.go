@@ -337,14 +337,14 @@ func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor
 	absent := appended.Sub(held).Plus(gaps)
 	missing := absent
 	if lost := min(s.base, absent.Events); lost > 0 {
-		p.ledger.drop(DroppedCorrupt, Count{Events: lost})
+		p.at.ledger.drop(DroppedCorrupt, Count{Events: lost})
 		absent.Events -= lost
 	}
 	if absent.Events > 0 {
-		p.ledger.drop(DroppedAbsent, absent)
+		p.at.ledger.drop(DroppedAbsent, absent)
 	}
-	for i := range p.marks {
-		p.marks[i].Checkpoint = first
+	for i := range p.at.lanes {
+		p.at.lanes[i].Checkpoint = first
 		switch {
 		case missing.Events > first-1: // some event beyond first is absent, it is unknown which
 			p.lost[i] = s.next
@@ -352,7 +352,7 @@ func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor
 			p.lost[i] = first
 		}
 	}
-	p.synced, p.low = p.marks, first
+	p.synced, p.low = p.at.lanes, first
 	return p
 }
 

@@ -408,7 +408,7 @@ func (r *recovery) finishState() {
 // noteAbsent takes every event of the stream for one that may be absent if the destination was added when some were:
 // which ones those are is not stored.
 func (p *Cursor) noteAbsent() {
-	if p.ledger.Dropped[DroppedAbsent].Events == 0 {
+	if p.at.ledger.Dropped[DroppedAbsent].Events == 0 {
 		return
 	}
 	for lane := range p.lost {
@@ -431,7 +431,7 @@ func (r *recovery) loadEntry(k, v []byte) error {
 	case kind == stateCursor && len(names) == 2:
 		p := &Cursor{log: r.log, stream: s, name: names[1]}
 		s.cursors[p.name] = p
-		return p.decode(v)
+		return p.restore(v)
 	case kind == stateBranches:
 		return r.log.identity.decodeBranches(names[0], v)
 	case kind == stateProducer && len(names) == 2:

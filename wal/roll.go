@@ -285,7 +285,7 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			p.mu.Unlock()
 			continue
 		}
-		value := p.appendLocked(nil)
+		value := p.at.append(nil)
 		p.resizeLocked(len(value))
 		p.mu.Unlock()
 		if err := state.Put(stateKey(stateCursor, p.stream.name, p.name), value); err != nil {

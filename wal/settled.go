@@ -167,8 +167,8 @@ func (s *stream) done(w *awaited) bool {
 }
 
 func (p *Cursor) settledLocked(w *awaited) bool {
-	for lane := range p.marks {
-		if !w.lanes[lane].done(&p.marks[lane]) {
+	for lane := range p.at.lanes {
+		if !w.lanes[lane].done(&p.at.lanes[lane]) {
 			return false
 		}
 	}
@@ -191,7 +191,7 @@ func (l *awaitedLane) done(m *Progress) bool {
 func (p *Cursor) lostOfLocked(w *awaited) bool {
 	for lane := range w.lanes {
 		l, lost := &w.lanes[lane], p.lost[lane]
-		if w.gone && w.run.First < lost || l.passes(w, Progress{}, p.marks[lane], lost) {
+		if w.gone && w.run.First < lost || l.passes(w, Progress{}, p.at.lanes[lane], lost) {
 			return true
 		}
 	}
@@ -219,7 +219,7 @@ func (l *awaitedLane) passes(w *awaited, from, to Progress, limit uint64) bool {
 func (s *stream) noteLostLocked(p *Cursor, marks map[uint8]Progress) {
 	for w := range s.awaited {
 		for lane, m := range marks {
-			w.lost = w.lost || w.lanes[lane].passes(w, p.marks[lane], m, w.run.Next)
+			w.lost = w.lost || w.lanes[lane].passes(w, p.at.lanes[lane], m, w.run.Next)
 		}
 	}
 }

@@ -112,7 +112,7 @@ func (s *stream) overheadLocked(pending Count, from uint64) int64 {
 
 // pendingLocked is called with the stream's mu and p.mu held.
 func (p *Cursor) pendingLocked() Count {
-	return Count{p.stream.next - 1, p.stream.bytes}.beyond(p.ledger.settled())
+	return Count{p.stream.next - 1, p.stream.bytes}.beyond(p.at.ledger.settled())
 }
 
 // checkpointLocked returns the first offset that some destination has not settled.

@@ -99,7 +99,7 @@ func (p *Cursor) resizeLocked(value int) {
 }
 
 // measureLocked is resizeLocked for a cursor that is not being written. It is called with p.mu held.
-func (p *Cursor) measureLocked() { p.resizeLocked(len(p.appendLocked(nil))) }
+func (p *Cursor) measureLocked() { p.resizeLocked(len(p.at.append(nil))) }
 
 // pagesOf returns the bytes that the stream and its cursors add to the state with the first event.
 func (s *stream) pagesOf() (pages int64) {
@@ -108,7 +108,7 @@ func (s *stream) pagesOf() (pages int64) {
 	for _, p := range s.cursors {
 		p.mu.Lock()
 		if !p.kept {
-			pages += entryPages(1+nameLength(s.name)+nameLength(p.name), len(p.appendLocked(nil)))
+			pages += entryPages(1+nameLength(s.name)+nameLength(p.name), len(p.at.append(nil)))
 		}
 		p.mu.Unlock()
 	}

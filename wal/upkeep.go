@@ -74,7 +74,7 @@ type saidDropped struct {
 func (r *retention) logDropped(said map[*Cursor]*saidDropped, now time.Time) {
 	for _, p := range r.log.streams.cursors() {
 		p.mu.Lock()
-		dropped := maps.Clone(p.ledger.Dropped)
+		dropped := maps.Clone(p.at.ledger.Dropped)
 		p.mu.Unlock()
 		before := said[p]
 		if before == nil { // what was dropped before this run was said in it
