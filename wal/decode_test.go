@@ -198,12 +198,11 @@ func FuzzProducer(f *testing.F) {
 	f.Add(p.append(nil))
 	f.Add([]byte{0, 0, 0xff, 0xff, 3})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := decodeProducer(b)
-		if err != nil {
+		var p, q producerState
+		if p.decode(b) != nil {
 			return
 		}
-		q, err := decodeProducer(p.append(nil))
-		if err != nil || q.next != p.next || !q.seen.Equal(p.seen) || !reflect.DeepEqual(q.runs, p.runs) {
+		if err := q.decode(p.append(nil)); err != nil || q.next != p.next || !q.seen.Equal(p.seen) || !reflect.DeepEqual(q.runs, p.runs) {
 			t.Errorf("got %+v, %v, want %+v", q, err, p)
 		}
 	})

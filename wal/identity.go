@@ -30,9 +30,6 @@ import (
 // keyMadeAt is where the meta bucket has the identityRecord.
 var keyMadeAt = []byte("made_at")
 
-// stateBranches is the kind of a stream's branches.
-const stateBranches = 'b'
-
 // Branch is a run of a stream's events whose ids have the same beginning.
 type Branch struct {
 	First uint64 // the offset of its first event
@@ -79,11 +76,6 @@ type identity struct {
 	streams map[string][]branchBeginning // of streams that have events of several branches, ascending
 	machine map[string]string
 	noted   uint64 // events, by noteEvents; 0: none yet
-}
-
-type branchBeginning struct {
-	First uint64
-	Name  string
 }
 
 // put records in a segment that begins where it was made.
@@ -170,25 +162,11 @@ func branchID(log, branch string) string {
 // putBranches puts the streams' branches into a state.
 func (i *identity) putBranches(state *stateWriter) error {
 	for name, all := range i.streams {
-		value := appendNumbers(nil, uint64(len(all)))
-		for _, b := range all {
-			value = append(appendNumbers(value, b.First, uint64(len(b.Name))), b.Name...)
-		}
-		if err := state.Put(stateKey(stateBranches, name), value); err != nil {
+		if err := state.Put(stateKey(stateBranches, name), appendBranches(nil, all)); err != nil {
 			return fmt.Errorf("put branches: %w", err)
 		}
 	}
 	return nil
-}
-
-func (i *identity) decodeBranches(stream string, b []byte) error {
-	d := decoder{b: b}
-	var all []branchBeginning
-	for range d.length() {
-		all = append(all, branchBeginning{First: d.number(), Name: string(d.text())})
-	}
-	i.streams[stream] = all
-	return d.err()
 }
 
 // findCopy begins a branch if the log is a copy, by the newest segment or because there were more events.

@@ -104,9 +104,9 @@ func (f *segmentPages) loggedStream(snap *boltpage.Snapshot, name string) (*logg
 		if v, err = stateValue(key, v, f.summed); err != nil {
 			return s, f.fault(fmt.Errorf("the state of stream %q: %w", name, err))
 		}
-		d := decoder{b: v}
-		s.appended = Count{max(d.number(), 1) - 1, d.number()}
-		if err := d.err(); err != nil {
+		var stood streamState
+		err := stood.decode(v)
+		if s.appended = stood.appended(); err != nil {
 			return s, f.corrupt("the state of stream %q: %v", name, err)
 		}
 	}

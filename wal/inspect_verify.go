@@ -207,15 +207,11 @@ func (f *segmentPages) stateFault(e boltpage.Element) error {
 	}
 	switch {
 	case kind == stateStream:
-		d := decoder{b: value}
-		d.number()
-		d.number()
-		return d.err()
+		return new(streamState).decode(value)
 	case kind == stateCursor && len(names) == 2:
 		return new(cursorState).decode(value)
 	case kind == stateProducer && len(names) == 2:
-		_, err := decodeProducer(value)
-		return err
+		return new(producerState).decode(value)
 	}
 	return nil
 }

@@ -1,8 +1,6 @@
 package wal
 
 import (
-	"encoding/binary"
-	"math/bits"
 	"slices"
 	"time"
 )
@@ -22,20 +20,12 @@ const (
 	evictionDelay = time.Minute
 )
 
-// producer is what the log remembers of a producer that numbers its batches.
+// producer is a producer that numbers its batches.
 type producer struct {
-	next  uint64        // the sequence that continues what is stored; 0: any does
-	seen  time.Time     // by the agent's clock
-	heard time.Time     // by the monotonic one; zero: not since the log was opened
-	runs  []producerRun // ascending
-	// mayLeap: the log is a copy, and the producer's next batch may follow others that the copy lacks. In the log it is a
-	// run of no events.
-	mayLeap bool
-	pages   int64 // bytes that it takes of the state, as far as they are counted
+	producerState
+	heard time.Time // when it last sent, by the monotonic clock; zero: not since the log was opened
+	pages int64     // bytes that it takes of the state, as far as they are counted
 }
-
-// producerRun: the events with the sequences [seq, seq+count) have the offsets [offset, offset+count).
-type producerRun struct{ seq, offset, count uint64 }
 
 // check decides about a batch of n events with the given sequence. known is false when it has to
 // be stored.
@@ -75,74 +65,6 @@ func (p *producer) keepRuns(most int) {
 		p.runs = append(p.runs[:0], p.runs[over:]...)
 	}
 }
-
-// length returns the number of bytes that append adds.
-func (p *producer) length() int {
-	n := numberLength(p.next) + numberLength(uint64(p.seen.UnixNano())) + numberLength(uint64(len(p.runs)+1))
-	if p.mayLeap {
-		n += numberLength(p.next) + 2
-	}
-	for _, r := range p.runs {
-		n += numberLength(r.seq) + numberLength(r.offset) + numberLength(r.count)
-	}
-	return n
-}
-
-// numberLength is the length of a uvarint.
-func numberLength(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
-
-func (p *producer) append(b []byte) []byte {
-	runs := p.runs
-	if p.mayLeap {
-		runs = append(runs[:len(runs):len(runs)], producerRun{seq: p.next})
-	}
-	b = appendNumbers(b, p.next, uint64(p.seen.UnixNano()), uint64(len(runs)))
-	for _, r := range runs {
-		b = appendNumbers(b, r.seq, r.offset, r.count)
-	}
-	return b
-}
-
-func decodeProducer(b []byte) (*producer, error) {
-	d := decoder{b: b}
-	p := &producer{next: d.number(), seen: time.Unix(0, int64(d.number()))}
-	for range d.length() {
-		p.runs = append(p.runs, producerRun{d.number(), d.number(), d.number()})
-	}
-	if k := len(p.runs); k > 0 && p.runs[k-1].count == 0 {
-		p.runs, p.mayLeap = p.runs[:k-1], true
-	}
-	return p, d.err()
-}
-
-// stateKey builds a key of the state bucket: a kind and texts, each with its length.
-func stateKey(kind byte, texts ...string) []byte {
-	b := []byte{kind}
-	for _, t := range texts {
-		b = binary.AppendUvarint(b, uint64(len(t)))
-		b = append(b, t...)
-	}
-	return b
-}
-
-// splitStateKey is stateKey's inverse.
-func splitStateKey(k []byte) (kind byte, texts []string, ok bool) {
-	if len(k) == 0 {
-		return 0, nil, false
-	}
-	d := decoder{b: k[1:]}
-	for len(d.b) > 0 {
-		texts = append(texts, string(d.text()))
-	}
-	return k[0], texts, !d.bad
-}
-
-// Kinds of state.
-const (
-	stateStream   = 's' // next offset and payload bytes of a stream when the segment began
-	stateCursor   = 'd'
-	stateProducer = 'p'
-)
 
 func (p *producer) clone() *producer {
 	if p == nil {

@@ -424,20 +424,23 @@ func (r *recovery) loadEntry(k, v []byte) error {
 	s := r.log.streams.get(names[0])
 	switch {
 	case kind == stateStream:
-		d := decoder{b: v}
-		s.next, s.bytes, s.base = d.number(), d.number(), 0
+		var stood streamState
+		err := stood.decode(v)
+		s.next, s.bytes, s.base = stood.next, stood.bytes, 0
 		s.stored.Store(s.next > 1)
-		return d.err()
+		return err
 	case kind == stateCursor && len(names) == 2:
 		p := &Cursor{log: r.log, stream: s, name: names[1]}
 		s.cursors[p.name] = p
 		return p.restore(v)
 	case kind == stateBranches:
-		return r.log.identity.decodeBranches(names[0], v)
-	case kind == stateProducer && len(names) == 2:
-		p, err := decodeProducer(v)
-		r.log.committer.producers.all[producerKey{names[1], names[0]}] = p
+		all, err := decodeBranches(v)
+		r.log.identity.streams[names[0]] = all
 		return err
+	case kind == stateProducer && len(names) == 2:
+		p := new(producer)
+		r.log.committer.producers.all[producerKey{names[1], names[0]}] = p
+		return p.decode(v)
 	}
 	return nil // a later release's
 }

@@ -269,7 +269,7 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			continue
 		}
 		a := s.appended()
-		if err := state.Put(stateKey(stateStream, s.name), appendNumbers(nil, a.Events+1, a.Bytes)); err != nil {
+		if err := state.Put(stateKey(stateStream, s.name), streamState{a.Events + 1, a.Bytes}.append(nil)); err != nil {
 			return fmt.Errorf("put stream: %w", err)
 		}
 	}

@@ -57,3 +57,33 @@ func stateValue(key, stored []byte, summed bool) (value []byte, err error) {
 func stateSum(key, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
 }
+
+// stateKey builds a key of the state bucket: a kind and texts, each with its length.
+func stateKey(kind byte, texts ...string) []byte {
+	b := []byte{kind}
+	for _, t := range texts {
+		b = binary.AppendUvarint(b, uint64(len(t)))
+		b = append(b, t...)
+	}
+	return b
+}
+
+// splitStateKey is stateKey's inverse.
+func splitStateKey(k []byte) (kind byte, texts []string, ok bool) {
+	if len(k) == 0 {
+		return 0, nil, false
+	}
+	d := decoder{b: k[1:]}
+	for len(d.b) > 0 {
+		texts = append(texts, string(d.text()))
+	}
+	return k[0], texts, !d.bad
+}
+
+// Kinds of state.
+const (
+	stateStream   = 's' // streamState
+	stateCursor   = 'd' // cursorState
+	stateProducer = 'p' // producerState
+	stateBranches = 'b' // appendBranches
+)
