@@ -71,7 +71,7 @@ func (d *dialFlags) readToken() (string, error) {
 	}
 	token := string(bytes.TrimSpace(text))
 	if token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return "", fmt.Errorf("read token: %s: want one token, got %d bytes", d.tokenFile, len(text))
+		return "", fmt.Errorf("read token: %s has to hold one token; got %d bytes", d.tokenFile, len(text))
 	}
 	return token, nil
 }
@@ -92,7 +92,7 @@ func (d *dialFlags) readTLS(network, target string) (*tls.Config, error) {
 		}
 		conf.RootCAs = x509.NewCertPool()
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read certificates: %s: no PEM certificate in %d bytes", d.caFile, len(pem))
+			return nil, fmt.Errorf("read certificates: %s holds none in its %d bytes", d.caFile, len(pem))
 		}
 	}
 	if d.certFile != "" {

@@ -96,9 +96,9 @@ func TestATokenStaysOnThisHost(t *testing.T) {
 
 func TestFilesThatHoldNoTokenOrCertificate(t *testing.T) {
 	for name, tt := range map[string]struct{ flag, text, want string }{
-		"no token":       {"--token-file", " \n", "want one token, got 2 bytes"},
-		"two tokens":     {"--token-file", "a\nb\n", "want one token, got 4 bytes"},
-		"no certificate": {"--ca-file", "x", "no PEM certificate in 1 bytes"},
+		"no token":       {"--token-file", " \n", "has to hold one token; got 2 bytes"},
+		"two tokens":     {"--token-file", "a\nb\n", "has to hold one token; got 4 bytes"},
+		"no certificate": {"--ca-file", "x", "holds none in its 1 bytes"},
 	} {
 		for _, command := range []string{"status", "put"} {
 			args := []string{command, tt.flag, writeSecret(t, tt.text), "--address", "127.0.0.1:1"}
