@@ -167,3 +167,36 @@ func appendTo(t *testing.T, dir string, batches int, last uint64) uint64 {
 	must(t, l.Close())
 	return last
 }
+
+// SegmentSize and MaxSize were lowered after the lost segment had been written: as many offsets are skipped as if they had not been.
+func TestLostNewest_SkipsForTheSegmentSizeItWasWrittenWith(t *testing.T) {
+	large := wal.Options{Dir: t.TempDir(), MaxSize: 256 << 20, SegmentSize: 4 << 20}
+	l := open(t, large)
+	last := uint64(0)
+	for range 12 {
+		a, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", strings.Repeat("x", 1<<20))}})
+		must(t, err)
+		last = a.First
+	}
+	must(t, l.Close())
+	files, err := filepath.Glob(filepath.Join(large.Dir, "wal", "*.seg"))
+	must(t, err)
+	if len(files) < 3 {
+		t.Fatalf("got %d segments, want at least 3", len(files))
+	}
+	must(t, os.Remove(files[len(files)-1]))
+	skipped := func(o wal.Options) uint64 {
+		o.Dir = t.TempDir()
+		must(t, os.CopyFS(o.Dir, os.DirFS(large.Dir)))
+		l := open(t, o)
+		defer l.Close()
+		return l.Next("s") - last
+	}
+	want := skipped(large)
+	if got := skipped(wal.Options{MaxSize: 256 << 20, SegmentSize: 64 << 10}); got < want {
+		t.Errorf("a lower SegmentSize: got %d offsets skipped, want at least %d", got, want)
+	}
+	if got := skipped(wal.Options{MaxSize: 1 << 20}); got < 1<<20/wal.LeastFrame*4 {
+		t.Errorf("a lower MaxSize: got %d offsets skipped, want those of a segment of 4 MiB", got)
+	}
+}

@@ -24,12 +24,13 @@ const (
 
 // recovery is Open's view of the directory.
 type recovery struct {
-	log    *Log
-	last   uint64       // the highest number that a segment has or had
-	lost   int64        // the most bytes of blocks that were stored and can't be found in a segment that was the newest
-	whole  bool         // the newest segment may take appends
-	ready  *segmentFile // made ready to follow the newest; nil: none is
-	lowest map[string]uint64
+	log     *Log
+	last    uint64       // the highest number that a segment has or had
+	lost    int64        // the most bytes of blocks that were stored and can't be found in a segment that was the newest
+	whole   bool         // the newest segment may take appends
+	ready   *segmentFile // made ready to follow the newest; nil: none is
+	longest int64        // the length of the longest segment file
+	lowest  map[string]uint64
 
 	condemned []condemned
 
@@ -53,6 +54,9 @@ func (l *Log) recover(ctx context.Context) error {
 	path, begun := begunFile(l.dir)
 	l.truncator.begunPath = path
 	r := recovery{log: l, last: max(highestAside(l.dir), begun), lowest: make(map[string]uint64)}
+	for _, seq := range seqs {
+		r.longest = max(r.longest, disk.Length(r.segment(seq).path))
+	}
 	if seqs, err = r.takeReady(ctx, seqs); err != nil {
 		return err
 	}
@@ -94,9 +98,10 @@ func (l *Log) recover(ctx context.Context) error {
 	return nil
 }
 
-// lose notes that a segment was the newest and is lost; size bytes are left of it.
+// lose notes that a segment was the newest and is lost; size bytes are left of it. The lost segment may have been
+// written under a larger SegmentSize or MaxSize than today's: the other segments show how large.
 func (r *recovery) lose(size int64) {
-	full := min(r.log.opts.SegmentSize+largestCommit, max(r.log.opts.MaxSize, size))
+	full := min(max(r.log.opts.SegmentSize, r.longest)+largestCommit, max(r.log.opts.MaxSize, r.longest, size))
 	r.lost = max(r.lost, full, size)
 }
 
