@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -106,5 +107,45 @@ func TestFloor_TellsTheReason(t *testing.T) {
 		if got := f.Reason(offset); got != want {
 			t.Errorf("offset %d: got %q, want %q", offset, got, want)
 		}
+	}
+}
+
+// A segment may be compacted after its last event was settled and before it is unlinked. The copy holds no block, and is
+// sound.
+func TestCompaction_OfASettledSegmentIsSound(t *testing.T) {
+	var block atomic.Bool
+	blocked, compacted, release := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 32 << 20}.Rewriting().WithSettledStep(func() {
+		if block.Load() {
+			close(blocked)
+			<-release
+		}
+	}).WithCompactStep(func(step string) {
+		if step == "shrunk" && block.Swap(false) {
+			close(compacted)
+		}
+	})
+	l := open(t, o)
+	p, err := l.OpenCursor("s", "d")
+	must(t, err)
+	for l.Stat().Segments < 3 {
+		appendOne(t, l, "s", "k", strings.Repeat("x", 1000))
+	}
+	block.Store(true)
+	settleAll(l, p, p.Stat().Pending)
+	go l.Sync(t.Context())
+	<-blocked
+	l.Compact()
+	<-compacted
+	l.AwaitCompaction()
+	dir := t.TempDir()
+	must(t, os.CopyFS(dir, os.DirFS(o.Dir)))
+	close(release)
+	wantSound(t, dir)
+	l = open(t, wal.Options{Dir: dir, SegmentSize: o.SegmentSize})
+	p, err = l.OpenCursor("s", "d")
+	must(t, err)
+	if st := p.Stat(); st.Pending.Events != 0 || len(st.Dropped) > 0 {
+		t.Errorf("got %+v, want nothing pending and nothing dropped", st)
 	}
 }

@@ -100,3 +100,9 @@ func FrameSize(e *Event) int { return frameSize(e) }
 
 // NoteEvents notes the number of events beside the log's files, as upkeep does.
 func (l *Log) NoteEvents() { l.noteEvents() }
+
+// Compact compacts the segments that are worth it, as upkeep does.
+func (l *Log) Compact() { l.compactor.start() }
+
+// AwaitCompaction returns when the compaction under way has ended.
+func (l *Log) AwaitCompaction() { l.compactor.workers.Wait() }

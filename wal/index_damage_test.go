@@ -23,6 +23,14 @@ func editBolt(t testing.TB, path string, change func(tx *bolt.Tx) error) {
 
 func dropIndex(tx *bolt.Tx) error { return tx.DeleteBucket([]byte("index")) }
 
+func emptyIndex(tx *bolt.Tx) error {
+	if err := dropIndex(tx); err != nil {
+		return err
+	}
+	_, err := tx.CreateBucket([]byte("index"))
+	return err
+}
+
 // crashBeforeSealing leaves what a crash does between the making of a segment and the sealing of the
 // one before it.
 func crashBeforeSealing(tx *bolt.Tx) error {
@@ -57,6 +65,7 @@ func TestASegmentWithoutAGoodIndexIsReadAsBefore(t *testing.T) {
 	s := newSample(t)
 	for name, change := range map[string]func(tx *bolt.Tx) error{
 		"none":                   dropIndex,
+		"empty":                  emptyIndex,
 		"a crash before sealing": crashBeforeSealing,
 		"wrong keys":             swapIndex,
 	} {

@@ -132,6 +132,11 @@ func readIndexSpans(r reader, seq uint64) (map[string]span, error) {
 			return nil, err
 		}
 	}
+	if blocks := r.bucket(bucketBlocks); len(spans) == 0 && blocks != nil {
+		if k, _ := blocks.Seek(numberKey(0)); k != nil {
+			return nil, errIndex
+		}
+	}
 	return spans, nil
 }
 

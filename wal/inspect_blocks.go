@@ -15,13 +15,15 @@ func (v *verifying) blocks(ctx context.Context, f *segmentPages, sealed bool) er
 		v.damaged(corrupt)
 	} else if err != nil {
 		return err
-	} else if stored == nil && sealed {
-		v.damaged(&CorruptError{File: f.Path, Reason: "the index is missing"})
 	}
+	missing := err == nil && stored == nil && sealed
 	s := verifyingBlocks{verifying: v, file: f, stored: stored, found: newIndex(), checks: make(map[string]*blockCheck), lost: make(map[uint64]bool)}
 	w := blockWalk{file: f, visit: s.block, bad: s.lose}
 	if err := w.run(ctx); err != nil {
 		return err
+	}
+	if missing && len(s.found.streams) > 0 { // a copy of a segment that was settled holds no block, and no part of an index
+		v.damaged(&CorruptError{File: f.Path, Reason: "the index is missing"})
 	}
 	s.finish()
 	return nil
