@@ -159,7 +159,11 @@ func markdownTexts(src []byte) (all []text) {
 	return all
 }
 
-// lineComments returns the comments that begin with sign; comments on consecutive lines are one.
+// codeLine matches a line of HCL: a setting, or the first or last line of a block.
+var codeLine = regexp.MustCompile(`^(?:\w+ *= |\w+(?: "[^"]*")* \{|\}$)`)
+
+// lineComments returns the comments that begin with sign; comments on consecutive lines are one. Settings in comments are
+// code, except for the comment behind them.
 func lineComments(src []byte, sign string) (all []text) {
 	var words []string
 	first := 0
@@ -172,6 +176,10 @@ func lineComments(src []byte, sign string) (all []text) {
 	for i, l := range bytes.Split(src, []byte("\n")) {
 		code, comment, found := strings.Cut(string(l), sign)
 		comment = strings.TrimSpace(comment)
+		if codeLine.MatchString(comment) {
+			code, comment, found = strings.Cut(comment, sign)
+			comment = strings.TrimSpace(comment)
+		}
 		if alone := strings.TrimSpace(code) == ""; !found || comment == "" || !alone {
 			flush()
 			if found && comment != "" && !alone && !strings.HasSuffix(code, "$") {
