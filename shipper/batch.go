@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/shipper/kpl"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -28,9 +29,9 @@ const mostPassed = 128
 type draft struct {
 	groups []*group
 	events int
-	size   int       // framed, without the key
-	sizer  kpl.Sizer // of KPL's format
-	pace   *pace     // of the part that it belongs to; nil: none
+	size   int        // framed, without the key
+	sizer  kpl.Sizer  // of KPL's format
+	pace   *pace.Pace // of the part that it belongs to; nil: none
 }
 
 // group is the events of one key in a record (where order is the stream's: of any keys).
@@ -60,15 +61,15 @@ type batch struct {
 	shards  *ShardMap   // set where records are by shard
 	ofShard map[int]int // the index of each shard's last record
 
-	paces  *paces  // nil: none
-	shrink float64 // framed bytes for one that is sent, as far as it is known
-	slow   *pace   // the one that has refused the last event
-	waited bool    // a ready lane gave nothing, since its pace has to be waited for
+	pacer  *pace.Pacer // nil: none
+	shrink float64     // framed bytes for one that is sent, as far as it is known
+	slow   *pace.Pace  // the one that has refused the last event
+	waited bool        // a ready lane gave nothing, since its pace has to be waited for
 }
 
 // newBatch returns an empty batch. groups is an empty map, the batch's own until it is formed.
-func newBatch(shape Shape, paces *paces, groups map[string]*group) *batch {
-	return &batch{shape: shape, groups: groups, paces: paces, shrink: 1}
+func newBatch(shape Shape, pacer *pace.Pacer, groups map[string]*group) *batch {
+	return &batch{shape: shape, groups: groups, pacer: pacer, shrink: 1}
 }
 
 // byShard makes the batch's records hold all keys of a shard.
@@ -146,23 +147,23 @@ func (b *batch) wait(l *lane) {
 	if b.slow == nil {
 		return
 	}
-	l.paced = b.slow.opens()
-	b.waited = b.waited || l.paced.After(b.paces.now)
+	l.paced = b.slow.Opens()
+	b.waited = b.waited || l.paced.After(b.pacer.Now())
 }
 
 // add finds e a place. It returns nil when e can't be in this batch.
 func (b *batch) add(e *wal.Event) *group {
 	g := b.groups[b.groupKey(e)]
-	if b.slow = nil; b.paces == nil {
+	if b.slow = nil; b.pacer == nil {
 		return b.place(g, e)
 	}
-	part, lane := b.partOf(g, e), b.paces.lane(e)
+	part, lane := b.partOf(g, e), b.pacer.Lane(e.Lane)
 	n := b.sent(len(e.Data) + b.keyCost(e.Key))
 	switch {
-	case !part.allows(n):
+	case !part.Allows(n):
 		b.slow = part
 		return nil
-	case lane.share > 0 && !lane.allows(n):
+	case !lane.Allows(n):
 		b.slow = lane
 		return nil
 	}
@@ -170,8 +171,8 @@ func (b *batch) add(e *wal.Event) *group {
 	if g = b.place(g, e); g != nil {
 		b.drafts[g.record].pace = part
 		n, records := b.sent(b.size-size), len(b.drafts)-records
-		b.paces.plan(part, n, records)
-		b.paces.plan(lane, n, records)
+		b.pacer.Plan(part, n, records)
+		b.pacer.Plan(lane, n, records)
 	}
 	return g
 }
@@ -180,11 +181,11 @@ func (b *batch) add(e *wal.Event) *group {
 func (b *batch) sent(framed int) int { return int(float64(framed) / b.shrink) }
 
 // partOf returns the pace of the part that e belongs to, which may be in a group already; nil: none.
-func (b *batch) partOf(g *group, e *wal.Event) *pace {
+func (b *batch) partOf(g *group, e *wal.Event) *pace.Pace {
 	if g != nil {
 		return b.drafts[g.record].pace
 	}
-	return b.paces.part(e.Key)
+	return b.pacer.Part(e.Key)
 }
 
 // place puts e into the group of its key, or a new one.

@@ -98,10 +98,10 @@ func (s *Shipper) tell() {
 // tellPace adds to the report what the destination waits for, and how fast it may go.
 func (s *Shipper) tellPace(r *Report, now time.Time) {
 	slowed := false
-	if s.paces != nil {
-		r.Pace, slowed = s.paces.limit(now)
-		if s.paces.shards != nil {
-			r.Shards = s.paces.shards.Len()
+	if s.pacer != nil {
+		r.Pace, slowed = s.pacer.Limit(now)
+		if shards := s.pacer.Shards(); shards != nil {
+			r.Shards = shards.Len()
 		}
 	}
 	paced := false
@@ -140,8 +140,8 @@ func (s *Shipper) recovered(now time.Time) {
 	if s.trouble.last.Class == Transient && s.opts.Link != nil {
 		s.bandwidth.reportBack()
 	}
-	if s.paces != nil && now.Sub(s.trouble.since) >= longOutage {
-		s.paces.restart(now)
+	if s.pacer != nil && now.Sub(s.trouble.since) >= longOutage {
+		s.pacer.Restart(now)
 	}
 	s.opts.Outages.recovered(s, now)
 	s.trouble, s.calm = nil, now

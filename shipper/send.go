@@ -108,7 +108,10 @@ func (s *Shipper) shape() Shape {
 		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
 	}
 	s.bandwidth.limit(&shape)
-	s.ceiling.lower(&shape)
+	if most := s.ceiling.Lower(shape.MaxBatch); most < shape.MaxBatch {
+		shape.MaxBatch = most
+		shape.AimBatch = min(aimBatch(&shape), most)
+	}
 	return shape
 }
 
@@ -128,13 +131,13 @@ func aimBatch(shape *Shape) int {
 // suspect goes alone.
 func (s *Shipper) form(shape Shape, now time.Time, lanes wal.LaneSet) *batch {
 	shards := s.shards() // one look: the records' map is that of their paces
-	if s.paces != nil {
-		s.paces.begin(now, shards)
+	if s.pacer != nil {
+		s.pacer.Begin(now, shards)
 	}
 	if s.groups == nil {
 		s.groups = make(map[string]*group)
 	}
-	b := newBatch(shape, s.paces, s.groups)
+	b := newBatch(shape, s.pacer, s.groups)
 	b.shrink = max(s.ratio.value(), 1)
 	b.byShard(shards)
 	first := s.firstLane(&shape, now)
@@ -182,8 +185,8 @@ func (s *Shipper) send(ctx context.Context, b *batch) {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight{batch: b, started: time.Now(), cancel: cancel}
 	s.flights = append(s.flights, f)
-	if s.paces != nil {
-		s.paces.spend()
+	if s.pacer != nil {
+		s.pacer.Spend()
 	}
 	go func() {
 		records := b.records()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -25,8 +26,8 @@ func (s *Shipper) settle(o outcome) {
 	s.opts.Observer.Request(o.reply.Code, o.took)
 	add := wal.Ledger{Requests: 1}
 	results := s.results(&o, now)
-	if s.paces != nil {
-		s.paces.learn(&o, results, now)
+	if s.pacer != nil && o.reply.Err == nil {
+		s.pacer.Learn(o.samples(results), o.started, now)
 	}
 	for i, failure := range results {
 		if failure == nil {
@@ -59,7 +60,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	if failure == nil {
 		s.recovered(now)
 		s.squeeze = max(s.squeeze-1, 0)
-		s.ceiling.pass(o.batch.size, now)
+		s.ceiling.Pass(o.batch.size, now)
 		s.countRetries(o.reply.Results)
 		return o.reply.Results
 	}
@@ -74,7 +75,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	fill(results, failure)
 	s.opts.Observer.Retried(failure.Class.String(), len(results))
 	if failure.TooLarge {
-		s.ceiling.refuse(o.batch.size, o.batch.events > 1, now)
+		s.ceiling.Reject(o.batch.size, o.batch.events > 1, now)
 		switch {
 		case o.batch.events > 1:
 			fill(results, errSmaller)
@@ -106,14 +107,46 @@ const relapse = 5 * time.Second
 
 // overloaded lowers the rate of all once for each outage that follows another.
 func (s *Shipper) overloaded(o *outcome, failure *Error, now time.Time) {
-	if s.paces == nil || failure.Class != Throttled || s.trouble.times > 1 || s.calm.IsZero() || now.Sub(s.calm) > relapse {
+	if s.pacer == nil || failure.Class != Throttled || s.trouble.times > 1 || s.calm.IsZero() || now.Sub(s.calm) > relapse {
 		return
 	}
-	l := load{requests: 1}
+	l := pace.Load{Requests: 1}
 	for i := range o.records {
-		l = l.plus(o.load(i), 1)
+		l = l.Plus(o.load(i), 1)
 	}
-	s.paces.overloaded(l, o.started, now)
+	s.pacer.Overloaded(l, o.started, now)
+}
+
+// samples returns the evidence that the response to a request gives about the service's rates.
+func (o *outcome) samples(results []*Error) []pace.Sample {
+	samples := make([]pace.Sample, len(o.records))
+	for i, d := range o.batch.drafts {
+		samples[i] = pace.Sample{Part: d.pace, Lanes: d.lanes(), Load: o.load(i)}
+		switch failure := results[i]; {
+		case failure == nil:
+			samples[i].Result = pace.Taken
+		case failure.Class == Throttled:
+			samples[i].Result = pace.Throttled
+		}
+	}
+	return samples
+}
+
+// load returns the load that the service counts for a record.
+func (o *outcome) load(record int) pace.Load {
+	n := len(o.records[record].Data)
+	if o.batch.shape.KeyCounts {
+		n += len(o.records[record].Key)
+	}
+	return pace.Load{Bytes: float64(n), Records: 1}
+}
+
+// lanes returns the lanes whose events are in the record.
+func (d *draft) lanes() (lanes pace.Lanes) {
+	for _, g := range d.groups {
+		lanes |= 1 << g.events[0].Lane
+	}
+	return lanes
 }
 
 // errSmaller: the request was too large for something on the way. Its events go again at once, in smaller ones.

@@ -2,67 +2,30 @@ package shipper
 
 import (
 	"bytes"
-	"crypto/md5"
 	"slices"
-	"sort"
 
+	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/shipper/kpl"
 )
 
-// HashKey is a point of Kinesis's hash-key space, big-endian.
-type HashKey [16]byte
+// The types of shards and their quotas. Their methods are documented where they are declared.
+type (
+	// Quota is the load that a service takes in a second.
+	Quota = pace.Quota
+	// Shard is a range of hash keys with a quota of its own.
+	Shard = pace.Shard
+	// ShardMap maps partition keys to shards; nil where they are unknown.
+	ShardMap = pace.ShardMap
+	// HashKey is a point of Kinesis's hash-key space.
+	HashKey = pace.HashKey
+)
 
-// HashOf returns where a partition key lies: its MD5 (Kinesis Data Streams API Reference,
-// PutRecordsRequestEntry, November 2026).
-func HashOf(key string) HashKey { return md5.Sum([]byte(key)) }
+// NewShardMap returns the map of a stream's open shards, in any order, or nil where there are none. It keeps the ranges
+// of closed ones to recognize records that lie there.
+func NewShardMap(open []Shard, closed ...Shard) *ShardMap { return pace.NewShardMap(open, closed...) }
 
-// Shard is a range of hash keys that is served on its own, with a quota of its own.
-type Shard struct {
-	ID    string
-	First HashKey // the range's lowest key; an open one's ends where the next one's begins
-	Last  HashKey // the range's highest key, where the shard is closed
-}
-
-// ShardMap says which shard a key goes to. It never changes: a resharded stream has a new one.
-type ShardMap struct {
-	shards []Shard // ascending by First, at least one
-	closed []Shard
-}
-
-// NewShardMap returns the map of a stream's open shards, in any order, or nil where there are none.
-// What lies below the first shard's range is taken for its own. Of closed ones it remembers the ranges.
-func NewShardMap(open []Shard, closed ...Shard) *ShardMap {
-	if len(open) == 0 {
-		return nil
-	}
-	m := &ShardMap{shards: slices.Clone(open), closed: closed}
-	slices.SortFunc(m.shards, func(a, b Shard) int { return bytes.Compare(a.First[:], b.First[:]) })
-	return m
-}
-
-// Len returns how many shards there are.
-func (m *ShardMap) Len() int { return len(m.shards) }
-
-// Shard returns shard i, ascending by hash key from 0.
-func (m *ShardMap) Shard(i int) Shard { return m.shards[i] }
-
-// Find returns the index of the shard that a key goes to.
-func (m *ShardMap) Find(key string) int {
-	h := HashOf(key)
-	above := sort.Search(len(m.shards), func(i int) bool { return bytes.Compare(m.shards[i].First[:], h[:]) > 0 })
-	return max(above-1, 0)
-}
-
-// Holds tells whether the key lies in the range of the shard with that ID, open or closed.
-func (m *ShardMap) Holds(id, key string) bool {
-	if m.Shard(m.Find(key)).ID == id {
-		return true
-	}
-	h := HashOf(key)
-	return slices.ContainsFunc(m.closed, func(s Shard) bool {
-		return s.ID == id && bytes.Compare(s.First[:], h[:]) <= 0 && bytes.Compare(h[:], s.Last[:]) <= 0
-	})
-}
+// HashOf returns the hash key of a partition key.
+func HashOf(key string) HashKey { return pace.HashOf(key) }
 
 // Sharded is a Sink whose service is made of shards.
 type Sharded interface {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -110,19 +111,19 @@ type Shipper struct {
 	throttle  readThrottle
 	outcomes  chan outcome
 	flights   []*flight
-	window    int    // requests at once for now: after trouble it begins with 1 and doubles
-	paces     *paces // nil: Unpaced
+	window    int         // requests at once for now: after trouble it begins with 1 and doubles
+	pacer     *pace.Pacer // nil: Unpaced
 	bandwidth bandwidth
-	back      time.Time // when another shipper last reported that the link is back
-	trouble   *trouble  // of requests as a whole
-	calm      time.Time // when the last trouble of requests ended
-	outage    *cause    // the one that it is in; Outages's
-	rejected  sparse    // lines about lanes
-	buried    sparse    // lines about dead letters
-	faults    sparse    // lines about settlements that the log does not take
-	squeeze   int       // batches are halved this many times: requests have timed out
-	ceiling   ceiling   // of requests that are too large for something on the way
-	ratio     ratio     // of compressed records
+	back      time.Time    // when another shipper last reported that the link is back
+	trouble   *trouble     // of requests as a whole
+	calm      time.Time    // when the last trouble of requests ended
+	outage    *cause       // the one that it is in; Outages's
+	rejected  sparse       // lines about lanes
+	buried    sparse       // lines about dead letters
+	faults    sparse       // lines about settlements that the log does not take
+	squeeze   int          // batches are halved this many times: requests have timed out
+	ceiling   pace.Ceiling // of requests that are too large for something on the way
+	ratio     ratio        // of compressed records
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
@@ -163,7 +164,7 @@ func New(o Options) *Shipper {
 	s.throttle = newReadThrottle(o.Log.Flow(), o.Log.Appended(s.stream).Bytes)
 	s.window = o.InFlight
 	if !o.Unpaced {
-		s.paces = newPaces(shape, len(s.lanes), s.progress)
+		s.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes), s.progress)
 	}
 	if k, ok := o.Sink.(Keeper); ok {
 		o.Cursor.Keep(k.Committed)

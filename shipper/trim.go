@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -108,16 +109,16 @@ func (b *batch) dropEmpty() {
 }
 
 // laneOf returns the pace of an event's lane; nil: none.
-func (b *batch) laneOf(e *wal.Event) *pace {
-	if b.paces == nil {
+func (b *batch) laneOf(e *wal.Event) *pace.Pace {
+	if b.pacer == nil {
 		return nil
 	}
-	return b.paces.lane(e)
+	return b.pacer.Lane(e.Lane)
 }
 
 // unplan gives back to a record's pace, which may be nil, what is not sent.
-func (b *batch) unplan(pace *pace, bytes, records int) {
-	if pace != nil {
-		b.paces.plan(pace, -bytes, -records)
+func (b *batch) unplan(p *pace.Pace, bytes, records int) {
+	if p != nil {
+		b.pacer.Plan(p, -bytes, -records)
 	}
 }

@@ -1,4 +1,4 @@
-package shipper
+package pace
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 // plant is a service of shards with a rate each and lanes that always have something to send, in rounds of a
 // twentieth of a second: the paces alone, so that any rate costs the same to simulate.
 type plant struct {
-	paces  *paces
+	paces  *Pacer
 	shards int
 	rate   float64 // bytes a second that all shards take
 	share  float64 // of it that others leave
@@ -22,7 +22,6 @@ type plant struct {
 	now    time.Time
 	taken  []float64 // bytes by second
 	record int
-	data   []byte               // of each record
 	events [wal.Lanes]wal.Event // one of each lane
 }
 
@@ -31,7 +30,6 @@ const round = 50 * time.Millisecond
 func newPlant(shards int, rate float64, quota Quota, hidden bool) *plant {
 	p := &plant{shards: shards, rate: rate, share: 1, level: make([]float64, shards), now: time.Unix(1e9, 0)}
 	p.record = max(int(2*rate*round.Seconds())/wal.Lanes, 16)
-	p.data = make([]byte, p.record)
 	for i := range p.level {
 		p.level[i] = rate / float64(shards)
 	}
@@ -43,7 +41,7 @@ func newPlant(shards int, rate float64, quota Quota, hidden bool) *plant {
 			found++
 		}
 	}
-	p.paces = newPaces(Shape{KeyCounts: true, Quota: quota}, wal.Lanes, p.now)
+	p.paces = NewPacer(quota, true, wal.Lanes, p.now)
 	var m *ShardMap
 	if !hidden {
 		var all []Shard
@@ -52,7 +50,7 @@ func newPlant(shards int, rate float64, quota Quota, hidden bool) *plant {
 		}
 		m = NewShardMap(all)
 	}
-	p.paces.begin(p.now, m)
+	p.paces.Begin(p.now, m)
 	return p
 }
 
@@ -69,42 +67,41 @@ func (p *plant) run(d time.Duration) {
 }
 
 func (p *plant) step() {
-	o := &outcome{flight: &flight{batch: &batch{shape: Shape{KeyCounts: true}}}, started: p.now}
-	p.paces.begin(p.now, p.paces.shards)
+	started := p.now
+	var samples []Sample
+	p.paces.Begin(p.now, p.paces.shards)
 	first := int(p.now.UnixNano() / int64(round) * 7 % wal.Lanes)
-	var results []*Error
 	for i := range wal.Lanes {
 		lane := (first + i) % wal.Lanes
 		e := &p.events[lane]
-		part, own := p.paces.part(e.Key), p.paces.lane(e)
-		if !part.allows(p.record) || !own.allows(p.record) {
+		part, own := p.paces.Part(e.Key), p.paces.Lane(e.Lane)
+		if !part.Allows(p.record) || !own.Allows(p.record) {
 			continue
 		}
-		p.paces.plan(part, p.record, 1)
-		p.paces.plan(own, p.record, 1)
-		o.batch.drafts = append(o.batch.drafts, &draft{pace: part, groups: []*group{{events: []*wal.Event{e}}}})
-		o.records = append(o.records, Record{Data: p.data})
-		results = append(results, p.serve(p.shardOf(lane)))
+		p.paces.Plan(part, p.record, 1)
+		p.paces.Plan(own, p.record, 1)
+		load := Load{Bytes: float64(p.record), Records: 1}
+		samples = append(samples, Sample{Part: part, Lanes: 1 << e.Lane, Load: load, Result: p.serve(p.shardOf(lane))})
 	}
-	p.paces.spend()
+	p.paces.Spend()
 	for i := range p.level {
 		most := p.rate / float64(p.shards) * p.share
 		p.level[i] = min(p.level[i]+most*round.Seconds(), most)
 	}
-	p.paces.learn(o, results, p.now.Add(round/2))
+	p.paces.Learn(samples, started, p.now.Add(round/2))
 }
 
-func (p *plant) serve(shard int) *Error {
+func (p *plant) serve(shard int) Result {
 	second := int(p.now.Unix() - 1e9)
 	for len(p.taken) <= second {
 		p.taken = append(p.taken, 0)
 	}
 	if p.level[shard] < float64(p.record) {
-		return &Error{Class: Throttled, Record: -1}
+		return Throttled
 	}
 	p.level[shard] -= float64(p.record)
 	p.taken[second] += float64(p.record)
-	return nil
+	return Taken
 }
 
 // draws is how many of n cases a test draws: a quarter, unless STANDPIPE_PACE_ALL is set.
@@ -195,20 +192,18 @@ func TestPace_OneLaneSlowsAlone(t *testing.T) {
 			p := newPlant(shards, 1e7, quota, false)
 			stuck := 5
 			for range 400 {
-				p.paces.begin(p.now, p.paces.shards)
-				o := &outcome{flight: &flight{batch: &batch{}}, started: p.now}
-				var results []*Error
+				p.paces.Begin(p.now, p.paces.shards)
+				var samples []Sample
 				for lane := range wal.Lanes {
 					e := &p.events[lane]
-					o.batch.drafts = append(o.batch.drafts, &draft{pace: p.paces.part(e.Key), groups: []*group{{events: []*wal.Event{e}}}})
-					o.records = append(o.records, Record{Data: p.data})
-					results = append(results, nil)
+					load := Load{Bytes: float64(p.record), Records: 1}
+					samples = append(samples, Sample{Part: p.paces.Part(e.Key), Lanes: 1 << e.Lane, Load: load, Result: Taken})
 				}
-				results[stuck] = &Error{Class: Throttled, Record: -1}
-				p.paces.learn(o, results, p.now.Add(round/2))
+				samples[stuck].Result = Throttled
+				p.paces.Learn(samples, p.now, p.now.Add(round/2))
 				p.now = p.now.Add(round)
 			}
-			slow := slices.IndexFunc(p.paces.parts, func(p *pace) bool { return p.slow })
+			slow := slices.IndexFunc(p.paces.parts, func(p *Pace) bool { return p.slow })
 			lanes := 0
 			for _, l := range p.paces.lanes {
 				if l.slow {

@@ -1,0 +1,172 @@
+package pace
+
+import (
+	"math/bits"
+	"slices"
+	"time"
+)
+
+// NumLanes is the number of lanes that a Pacer tells apart at most.
+const NumLanes = 64
+
+// Lanes is a set of lanes: bit i is lane i.
+type Lanes uint64
+
+func (l Lanes) has(id int) bool { return l>>id&1 == 1 }
+
+func (l Lanes) len() int { return bits.OnesCount64(uint64(l)) }
+
+// Pacer has the paces of a destination: of its shards, or of the whole where it has none, and of its lanes. Where
+// partition keys select a shard and the shards are unknown, there are only the lanes'.
+type Pacer struct {
+	shards  *ShardMap // nil: there are none, or they are unknown
+	parts   []*Pace   // one for each shard, or one for all; none where the shards are unknown
+	lanes   []*Pace
+	quota   Quota
+	keyed   bool
+	now     time.Time // of the batch in the making
+	touched []*Pace   // paces with a planned load of the batch in the making
+}
+
+// NewPacer returns the pacer of a destination with the given number of lanes. keyed says that partition keys select a
+// shard, so the quota is a shard's; otherwise it is the destination's.
+func NewPacer(quota Quota, keyed bool, lanes int, now time.Time) *Pacer {
+	p := &Pacer{now: now, quota: quota, keyed: keyed, lanes: make([]*Pace, lanes)}
+	for i := range p.lanes {
+		p.lanes[i] = newLanePace(quota, now)
+	}
+	p.unshard()
+	return p
+}
+
+// unshard makes parts for a destination of which no shards are known.
+func (p *Pacer) unshard() {
+	p.shards, p.parts = nil, nil
+	if !p.keyed {
+		p.parts = []*Pace{newPace(p.quota, p.now)}
+	}
+	p.setTop()
+}
+
+// setTop makes lanes recover to the quota of their part, where both are known.
+func (p *Pacer) setTop() {
+	top := 0.0
+	if len(p.parts) > 0 && p.quota.Bytes+p.quota.Records > 0 {
+		top = 1
+	}
+	for _, l := range p.lanes {
+		l.top = top
+	}
+}
+
+// Begin starts a batch with the shards of now and forgets what was planned for one that was not sent. m is nil where the
+// shards are unknown.
+func (p *Pacer) Begin(now time.Time, m *ShardMap) {
+	p.now = now
+	for _, pace := range p.touched {
+		pace.planned = Load{}
+	}
+	p.touched = p.touched[:0]
+	switch {
+	case m == p.shards:
+	case m == nil:
+		p.unshard()
+	default:
+		p.reshard(m)
+	}
+}
+
+// reshard follows a new map. A shard that was there before keeps its pace.
+func (p *Pacer) reshard(m *ShardMap) {
+	before := make(map[string]*Pace)
+	if p.shards != nil {
+		for i, pace := range p.parts {
+			before[p.shards.Shard(i).ID] = pace
+		}
+	}
+	p.shards, p.parts = m, make([]*Pace, m.Len())
+	for i := range p.parts {
+		if p.parts[i] = before[m.Shard(i).ID]; p.parts[i] == nil {
+			p.parts[i] = newPace(p.quota, p.now)
+		}
+	}
+	p.setTop()
+}
+
+// Now returns the time of the batch in the making.
+func (p *Pacer) Now() time.Time { return p.now }
+
+// Shards returns the map of the batch in the making; nil: none.
+func (p *Pacer) Shards() *ShardMap { return p.shards }
+
+// Part returns the pace of the part that a key belongs to, up to date; nil: the part is unknown.
+func (p *Pacer) Part(key string) *Pace {
+	i := 0
+	switch {
+	case len(p.parts) == 0:
+		return nil
+	case p.shards != nil:
+		i = p.shards.Find(key)
+	}
+	p.parts[i].fill(p.now)
+	return p.parts[i]
+}
+
+// Lane returns the pace of a lane, up to date. Where one lane stands for all, it is that one's.
+func (p *Pacer) Lane(id uint8) *Pace {
+	i := 0
+	if len(p.lanes) > 1 {
+		i = int(id)
+	}
+	at := p.lanes[i]
+	if at.factor > 0 {
+		at.fill(p.now)
+	}
+	return at
+}
+
+// Plan adds load of the batch in the making to a pace, which may be nil or without a limit. Negative numbers take it
+// back.
+func (p *Pacer) Plan(at *Pace, bytes, records int) {
+	if !at.Limited() {
+		return
+	}
+	if at.planned == (Load{}) {
+		p.touched = append(p.touched, at)
+	}
+	at.planned = at.planned.Plus(Load{Bytes: float64(bytes), Records: float64(records)}, 1)
+}
+
+// Spend takes the planned load: the batch in the making is sent.
+func (p *Pacer) Spend() {
+	for _, pace := range p.touched {
+		pace.spend()
+	}
+	p.touched = p.touched[:0]
+}
+
+// Restart makes all paces begin slowly after an outage.
+func (p *Pacer) Restart(now time.Time) {
+	for _, pace := range slices.Concat(p.parts, p.lanes) {
+		pace.restart(now)
+	}
+}
+
+// Limit returns the bytes a second that all parts take now, 0 if any of them has no limit, and whether throttling slows
+// any part or lane.
+func (p *Pacer) Limit(now time.Time) (bytes float64, slowed bool) {
+	unlimited := len(p.parts) == 0
+	for _, pace := range p.parts {
+		pace.fill(now)
+		bytes += pace.rate().Bytes
+		slowed = slowed || pace.slow
+		unlimited = unlimited || pace.factor == 0 || pace.quota.Bytes == 0
+	}
+	for _, pace := range p.lanes {
+		slowed = slowed || pace.slow
+	}
+	if unlimited {
+		bytes = 0
+	}
+	return bytes, slowed
+}
