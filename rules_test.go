@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"wal/internal/boltpage": {"wal/internal/disk"},
 	"shipper/limit":         nil,
 	"shipper/internal/link": {"shipper/limit"},
+	"shipper/internal/pace": {"shipper/limit"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {
