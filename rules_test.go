@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"shipper/limit":         nil,
 	"shipper/internal/link": {"shipper/limit"},
 	"shipper/internal/pace": {"shipper/limit"},
+	"shipper/internal/pack": {"shipper/internal/pace", "shipper/kpl", "wal"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

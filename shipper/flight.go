@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/standpipe/standpipe/shipper/internal/pack"
 )
 
 const (
@@ -24,7 +26,8 @@ var ErrStuck = errors.New("requests were cut off and did not return")
 
 // flight is a request under way.
 type flight struct {
-	batch   *batch
+	batch   *pack.Batch
+	charged int // bytes of the bandwidth
 	started time.Time
 	cancel  context.CancelFunc
 	cut     time.Time // when it was cut off for the events that are to be dropped; zero: it was not
@@ -57,8 +60,8 @@ func (s *Shipper) makeWay(now time.Time) time.Duration {
 
 // inTheWay reports whether the request holds events that are to be dropped.
 func (s *Shipper) inTheWay(f *flight) bool {
-	for i := range f.batch.shares {
-		if l := f.batch.shares[i].lane; l.holds() && l.queue[0].Offset < s.floor.Offset() {
+	for i := range f.batch.Shares() {
+		if l := s.lanes[f.batch.Shares()[i].Lane]; l.holds() && l.queue[0].Offset < s.floor.Offset() {
 			return true
 		}
 	}
@@ -75,8 +78,8 @@ func (s *Shipper) dropPatience() time.Duration {
 // giveUp drops the events below the floor that an unreturned request holds. Its lanes send nothing before it returns.
 func (s *Shipper) giveUp(f *flight) {
 	dropped := make(drops)
-	for i := range f.batch.shares {
-		l := f.batch.shares[i].lane
+	for i := range f.batch.Shares() {
+		l := s.lanes[f.batch.Shares()[i].Lane]
 		l.stuck = true
 		s.dropFrom(l, dropped)
 	}

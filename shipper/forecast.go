@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/pack"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -62,7 +63,7 @@ func newForecaster(shape Shape, t Traffic, maxDelay time.Duration) *forecaster {
 	o := Options{Sink: shaped{shape}, MaxDelay: maxDelay}
 	o.defaults(shape)
 	f := &forecaster{
-		Shipper: &Shipper{opts: o, whole: shape.WholeOrder, ratio: ratio{max(t.Compression, 1), 1}},
+		Shipper: &Shipper{opts: o, whole: shape.WholeOrder, ratio: pack.NewRatio(max(t.Compression, 1))},
 		traffic: t,
 		random:  rand.New(rand.NewPCG(1, 2)),
 		data:    bytes.Repeat([]byte{'x'}, t.Size),
@@ -114,36 +115,33 @@ func (f *forecaster) arrive() {
 func (f *forecaster) ship() {
 	for b, _ := f.nextBatch(f.now); b != nil; b, _ = f.nextBatch(f.now) {
 		f.requests++
-		for _, d := range b.drafts {
-			f.count(b, d)
+		for i := range b.Len() {
+			f.count(b, i)
 		}
-		for i := range b.shares {
-			f.leave(&b.shares[i])
+		for i := range b.Shares() {
+			f.leave(&b.Shares()[i])
 		}
 		f.first = (f.first + 1) % len(f.lanes)
 	}
 }
 
-func (f *forecaster) count(b *batch, d *draft) {
-	n := d.size
-	if b.shape.Compression != Plain {
-		n = b.sent(n)
-	}
-	bytes, units := b.shape.Billed(n + b.keyCost(d.groups[0].key))
+func (f *forecaster) count(b *pack.Batch, record int) {
+	bytes, units := b.Shape().Billed(b.CountedSize(record))
+	events := b.RecordEvents(record)
 	f.billed += bytes
 	f.units += units
 	f.records++
-	f.events += uint64(d.events)
-	f.payload += uint64(d.events * f.traffic.Size)
+	f.events += uint64(events)
+	f.payload += uint64(events * f.traffic.Size)
 }
 
 // leave takes a share's events out of their lane, but for those that were passed over.
-func (f *forecaster) leave(s *share) {
-	done := make([]bool, len(s.events))
-	for i, g := range s.groups {
-		done[i] = g != nil
+func (f *forecaster) leave(s *pack.Share) {
+	done := make([]bool, len(s.Events))
+	for i := range s.Events {
+		done[i] = s.Record(i) >= 0
 	}
-	l := s.lane
+	l := f.lanes[s.Lane]
 	l.next = l.queue[len(l.queue)-1].Offset + 1
 	f.keep(l, s, done)
 	l.mark.Settled = nil

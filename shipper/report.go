@@ -84,7 +84,7 @@ func (s *Shipper) tell() {
 	report.Held = s.held
 	s.tellPace(&report, time.Now())
 	if s.compressed() {
-		report.Compression = s.ratio.value()
+		report.Compression = s.ratio.Value()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/pack"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -36,17 +37,17 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 		if b == nil {
 			return due
 		}
-		var ok bool
-		if b.charged, ok = s.bandwidth.reserve(b.size); !ok {
+		charged, ok := s.bandwidth.reserve(b.Size())
+		if !ok {
 			return wake
 		}
-		s.send(ctx, b)
+		s.send(ctx, b, charged)
 	}
 	return wake
 }
 
 // nextBatch returns a batch that is worth a request now, or the time until one will be.
-func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
+func (s *Shipper) nextBatch(now time.Time) (*pack.Batch, time.Duration) {
 	wake := time.Hour
 	ready := 0
 	var oldest time.Time
@@ -72,27 +73,27 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 	}
 	shape := s.shape()
 	patience := s.opts.MaxDelay - now.Sub(oldest)
-	due = due || patience <= 0 || shape.oneKeyed() && ready >= min(aimBatch(&shape), s.opts.Memory/2)
+	due = due || patience <= 0 || shape.OneKeyed() && ready >= min(shape.Aim(), s.opts.Memory/2)
 	if !due && ready < shape.AimRecord && shape.RecordEvents != 1 {
 		return nil, min(wake, patience)
 	}
-	b := s.form(shape, now, wal.AllLanes)
-	if ripe := due || b.full || b.alone || b.size >= aimBatch(&shape) || s.full(); !ripe && !b.waited {
+	b, alone := s.form(shape, now, wal.AllLanes)
+	if ripe := due || b.Full() || alone || b.Size() >= shape.Aim() || s.full(); !ripe && !b.Paced() {
 		if s.reading { // what it brings is company
 			return nil, min(wake, patience)
 		}
-		b = s.form(shape, now, b.spent(func(l *lane) bool { return l.bytes >= s.laneMemory(now, l) }))
+		b, alone = s.form(shape, now, s.spent(b, now))
 	}
-	if b.waited { // the lanes that are due may not be those that may send
+	if b.Paced() { // the lanes that are due may not be those that may send
 		return s.nextBatch(now)
 	}
-	if !s.finishing && s.trouble == nil && !b.alone {
-		b.trim(now, due, s.opts.MaxDelay/2)
-		if due && len(b.shares) == 0 { // the lane that is due is a suspect, whose turn comes next
-			b = s.form(shape, now, wal.AllLanes)
+	if !s.finishing && s.trouble == nil && !alone {
+		s.align(b, now, due)
+		if due && b.Empty() { // the lane that is due is a suspect, whose turn comes next
+			b, _ = s.form(shape, now, wal.AllLanes)
 		}
 	}
-	if len(b.shares) == 0 {
+	if b.Empty() {
 		return nil, min(wake, max(patience, 0))
 	}
 	return b, 0
@@ -102,7 +103,7 @@ func (s *Shipper) nextBatch(now time.Time) (*batch, time.Duration) {
 // whole one within the time that a request has.
 func (s *Shipper) shape() Shape {
 	shape := s.opts.Sink.Shape()
-	shape.widen(s.ratio.value())
+	shape.Widen(&s.ratio)
 	if s.squeeze > 0 {
 		shape.MaxBatch = min(shape.MaxBatch, max(shape.MaxBatch>>s.squeeze, leastBatch))
 		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
@@ -110,7 +111,7 @@ func (s *Shipper) shape() Shape {
 	s.bandwidth.limit(&shape)
 	if most := s.ceiling.Lower(shape.MaxBatch); most < shape.MaxBatch {
 		shape.MaxBatch = most
-		shape.AimBatch = min(aimBatch(&shape), most)
+		shape.AimBatch = min(shape.Aim(), most)
 	}
 	return shape
 }
@@ -120,50 +121,63 @@ const (
 	mostHalved = 8
 )
 
-func aimBatch(shape *Shape) int {
-	if shape.AimBatch > 0 {
-		return shape.AimBatch
+// spent returns the lanes that gain nothing by waiting: their records are full, or they may hold no more in memory.
+func (s *Shipper) spent(b *pack.Batch, now time.Time) (set wal.LaneSet) {
+	for i := range b.Shares() {
+		sh := &b.Shares()[i]
+		if l := s.lanes[sh.Lane]; sh.Full || l.bytes >= s.laneMemory(now, l) {
+			set |= l.set
+		}
 	}
-	return shape.MaxBatch
+	return set
+}
+
+// align leaves the events that barely begin a billed step for the next batch. A batch that is due leaves only events that
+// are young, so that the next is not due much sooner; and it may leave whole records of those. Any other batch is followed
+// by the next at once.
+func (s *Shipper) align(b *pack.Batch, now time.Time, due bool) {
+	young := s.opts.MaxDelay / 2
+	b.Align(due, func(lane int, e *wal.Event) bool {
+		l := s.lanes[lane]
+		return l.trouble == nil && len(l.mark.Settled) == 0 && (!due || now.Sub(l.came(e)) <= young)
+	})
 }
 
 // form puts those of lanes that are ready into a batch, beginning with another lane each time. A
 // suspect goes alone.
-func (s *Shipper) form(shape Shape, now time.Time, lanes wal.LaneSet) *batch {
+func (s *Shipper) form(shape Shape, now time.Time, lanes wal.LaneSet) (b *pack.Batch, alone bool) {
 	shards := s.shards() // one look: the records' map is that of their paces
 	if s.pacer != nil {
 		s.pacer.Begin(now, shards)
 	}
-	if s.groups == nil {
-		s.groups = make(map[string]*group)
-	}
-	b := newBatch(shape, s.pacer, s.groups)
-	b.shrink = max(s.ratio.value(), 1)
-	b.byShard(shards)
+	b = s.builder.New(shape, s.pacer, shards, &s.ratio)
+	defer b.Seal()
 	first := s.firstLane(&shape, now)
 	for i := range s.lanes {
-		l := s.lanes[(first+i)%len(s.lanes)]
-		if !l.ready(now) || lanes&l.set == 0 || l.suspect > 0 && len(b.shares) > 0 {
+		index := (first + i) % len(s.lanes)
+		l := s.lanes[index]
+		if !l.ready(now) || lanes&l.set == 0 || l.suspect > 0 && !b.Empty() {
 			continue
 		}
-		b.addLane(l)
-		if l.suspect > 0 {
-			b.alone = true
-			break
+		retry := b.Add(pack.Lane{Index: index, Queue: l.queue, Limit: l.limit(), MaxEvents: l.suspect})
+		if !retry.IsZero() {
+			l.paced = retry
 		}
-		if shape.oneKeyed() && len(b.shares) > 0 {
+		if l.suspect > 0 {
+			return b, true
+		}
+		if shape.OneKeyed() && !b.Empty() {
 			break
 		}
 	}
-	clear(s.groups)
-	return b
+	return b, false
 }
 
 // firstLane returns the lane that a batch begins with. Where a request carries one key, that is the one
 // which has waited longest, so that the others go on gathering company; but in trouble it is another
 // each time, lest one lane's trouble be taken for all.
 func (s *Shipper) firstLane(shape *Shape, now time.Time) int {
-	if !shape.oneKeyed() || s.trouble != nil {
+	if !shape.OneKeyed() || s.trouble != nil {
 		return s.first
 	}
 	oldest := s.first
@@ -176,20 +190,21 @@ func (s *Shipper) firstLane(shape *Shape, now time.Time) int {
 }
 
 // send marks the batch's lanes busy and lets a goroutine frame and send it.
-func (s *Shipper) send(ctx context.Context, b *batch) {
-	for i := range b.shares {
-		l := b.shares[i].lane
-		l.busy, l.sent = true, len(b.shares[i].events)
+func (s *Shipper) send(ctx context.Context, b *pack.Batch, charged int) {
+	for i := range b.Shares() {
+		sh := &b.Shares()[i]
+		l := s.lanes[sh.Lane]
+		l.busy, l.sent = true, len(sh.Events)
 	}
 	s.first = (s.first + 1) % len(s.lanes)
 	ctx, cancel := context.WithCancel(ctx)
-	f := &flight{batch: b, started: time.Now(), cancel: cancel}
+	f := &flight{batch: b, charged: charged, started: time.Now(), cancel: cancel}
 	s.flights = append(s.flights, f)
 	if s.pacer != nil {
 		s.pacer.Spend()
 	}
 	go func() {
-		records := b.records()
+		records := b.Records()
 		started := time.Now()
 		ctx, stop := context.WithTimeout(ctx, s.opts.Retry.Timeout)
 		defer stop()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper/internal/pace"
+	"github.com/standpipe/standpipe/shipper/internal/pack"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -19,9 +20,9 @@ func (s *Shipper) settle(o outcome) {
 		o.reply.Err, o.reply.Code = o.cutOff(o.took), CodeTimeout
 	}
 	s.moving(now)
-	s.bandwidth.correct(o.batch.charged, o.reply.Sent)
+	s.bandwidth.correct(o.charged, o.reply.Sent)
 	if o.reply.Err == nil {
-		s.bandwidth.learn(o.batch.size, o.reply.Sent)
+		s.bandwidth.learn(o.batch.Size(), o.reply.Sent)
 	}
 	s.opts.Observer.Request(o.reply.Code, o.took)
 	add := wal.Ledger{Requests: 1}
@@ -31,15 +32,15 @@ func (s *Shipper) settle(o outcome) {
 	}
 	for i, failure := range results {
 		if failure == nil {
-			s.bill(&add, &o.records[i], &o.batch.shape)
-			s.ratio.add(o.batch.drafts[i].size, len(o.records[i].Data))
+			s.bill(&add, &o.records[i], o.batch.Shape())
+			s.ratio.Add(o.batch.FramedSize(i), len(o.records[i].Data))
 		}
 	}
 	if strays := o.markStrays(results); strays > 0 { // the service has taken, and bills, these too
 		s.opts.Observer.Retried(errAstray.Code, strays)
 	}
-	for i := range o.batch.shares {
-		s.settleShare(&o, &o.batch.shares[i], results, &add, now)
+	for i := range o.batch.Shares() {
+		s.settleShare(&o, &o.batch.Shares()[i], results, &add, now)
 	}
 	if add.Delivered.Events > 0 {
 		add.LastDelivery = now
@@ -60,7 +61,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	if failure == nil {
 		s.recovered(now)
 		s.squeeze = max(s.squeeze-1, 0)
-		s.ceiling.Pass(o.batch.size, now)
+		s.ceiling.Pass(o.batch.Size(), now)
 		s.countRetries(o.reply.Results)
 		return o.reply.Results
 	}
@@ -75,9 +76,9 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	fill(results, failure)
 	s.opts.Observer.Retried(failure.Class.String(), len(results))
 	if failure.TooLarge {
-		s.ceiling.Reject(o.batch.size, o.batch.events > 1, now)
+		s.ceiling.Reject(o.batch.Size(), o.batch.Events() > 1, now)
 		switch {
-		case o.batch.events > 1:
+		case o.batch.Events() > 1:
 			fill(results, errSmaller)
 			return results
 		case s.trouble == nil: // its lane's alone
@@ -112,7 +113,7 @@ func (s *Shipper) overloaded(o *outcome, failure *Error, now time.Time) {
 	}
 	l := pace.Load{Requests: 1}
 	for i := range o.records {
-		l = l.Plus(o.load(i), 1)
+		l = l.Plus(o.batch.Sample(i, &o.records[i]).Load, 1)
 	}
 	s.pacer.Overloaded(l, o.started, now)
 }
@@ -120,8 +121,8 @@ func (s *Shipper) overloaded(o *outcome, failure *Error, now time.Time) {
 // samples returns the evidence that the response to a request gives about the service's rates.
 func (o *outcome) samples(results []*Error) []pace.Sample {
 	samples := make([]pace.Sample, len(o.records))
-	for i, d := range o.batch.drafts {
-		samples[i] = pace.Sample{Part: d.pace, Lanes: d.lanes(), Load: o.load(i)}
+	for i := range samples {
+		samples[i] = o.batch.Sample(i, &o.records[i])
 		switch failure := results[i]; {
 		case failure == nil:
 			samples[i].Result = pace.Taken
@@ -130,23 +131,6 @@ func (o *outcome) samples(results []*Error) []pace.Sample {
 		}
 	}
 	return samples
-}
-
-// load returns the load that the service counts for a record.
-func (o *outcome) load(record int) pace.Load {
-	n := len(o.records[record].Data)
-	if o.batch.shape.KeyCounts {
-		n += len(o.records[record].Key)
-	}
-	return pace.Load{Bytes: float64(n), Records: 1}
-}
-
-// lanes returns the lanes whose events are in the record.
-func (d *draft) lanes() (lanes pace.Lanes) {
-	for _, g := range d.groups {
-		lanes |= 1 << g.events[0].Lane
-	}
-	return lanes
 }
 
 // errSmaller: the request was too large for something on the way. Its events go again at once, in smaller ones.
@@ -179,37 +163,24 @@ func (s *Shipper) countRetries(results []*Error) {
 }
 
 func (s *Shipper) bill(add *wal.Ledger, r *Record, shape *Shape) {
-	n := len(r.Data)
-	if shape.KeyCounts {
-		n += len(r.Key)
-	}
-	bytes, units := shape.Billed(n)
+	bytes, units := shape.Billed(shape.Counted(r))
 	add.Records++
 	add.BilledBytes += bytes
 	add.PutUnits += units
 }
 
-// leave takes the events below offset out of the share: they were dropped while the request did not return.
-func (sh *share) leave(offset uint64) {
-	n := 0
-	for n < len(sh.events) && sh.events[n].Offset < offset {
-		n++
-	}
-	sh.events, sh.groups = sh.events[n:], sh.groups[n:]
-}
-
 // settleShare applies the results to one lane's part of the batch.
-func (s *Shipper) settleShare(o *outcome, sh *share, results []*Error, add *wal.Ledger, now time.Time) {
-	l := sh.lane
+func (s *Shipper) settleShare(o *outcome, sh *pack.Share, results []*Error, add *wal.Ledger, now time.Time) {
+	l := s.lanes[sh.Lane]
 	l.busy, l.stuck, l.sent = false, false, 0
-	sh.leave(l.mark.Checkpoint)
-	done := make([]bool, len(sh.events))
+	sh.DropBelow(l.mark.Checkpoint)
+	done := make([]bool, len(sh.Events))
 	var failure *Error
-	for i := range sh.events {
-		if sh.groups[i] == nil {
+	for i := range sh.Events {
+		e, record := &sh.Events[i], sh.Record(i)
+		if record < 0 {
 			continue
 		}
-		e, record := &sh.events[i], sh.groups[i].record
 		err := results[record]
 		switch {
 		case err == nil:
@@ -246,7 +217,7 @@ func (o *outcome) guilty(record int, results []*Error) bool {
 const trusted = 1024
 
 // judge decides when the lane is tried again, and how much of it.
-func (s *Shipper) judge(l *lane, sh *share, failure *Error, now time.Time) {
+func (s *Shipper) judge(l *lane, sh *pack.Share, failure *Error, now time.Time) {
 	first := !l.astray
 	l.astray = failure == errAstray
 	switch {
@@ -256,7 +227,7 @@ func (s *Shipper) judge(l *lane, sh *share, failure *Error, now time.Time) {
 			l.suspect = 0
 		}
 	case failure.Class == Poison:
-		l.suspect = max(1, len(sh.events)/2)
+		l.suspect = max(1, len(sh.Events)/2)
 	case failure == errAstray && first: // at once
 	case s.trouble == nil && failure != errNotTried && failure != errSmaller:
 		l.trouble = s.opts.Retry.again(l.trouble, failure, now)
@@ -265,17 +236,17 @@ func (s *Shipper) judge(l *lane, sh *share, failure *Error, now time.Time) {
 }
 
 // keep leaves in the lane's queue what is not done, and notes what is settled beyond it.
-func (s *Shipper) keep(l *lane, sh *share, done []bool) {
-	n := len(sh.events)
-	l.mark.Settled = mergeRuns(l.mark.Settled, settledRuns(sh.events, done))
+func (s *Shipper) keep(l *lane, sh *pack.Share, done []bool) {
+	n := len(sh.Events)
+	l.mark.Settled = mergeRuns(l.mark.Settled, settledRuns(sh.Events, done))
 	kept := make([]wal.Event, 0, n)
-	for i := range sh.events {
+	for i := range sh.Events {
 		if !done[i] {
-			kept = append(kept, sh.events[i])
+			kept = append(kept, sh.Events[i])
 			continue
 		}
-		l.bytes -= sh.events[i].Memory()
-		s.held -= sh.events[i].Memory()
+		l.bytes -= sh.Events[i].Memory()
+		s.held -= sh.Events[i].Memory()
 	}
 	if len(kept) == 0 {
 		clear(l.queue[:n])

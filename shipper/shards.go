@@ -1,12 +1,6 @@
 package shipper
 
-import (
-	"bytes"
-	"slices"
-
-	"github.com/standpipe/standpipe/shipper/internal/pace"
-	"github.com/standpipe/standpipe/shipper/kpl"
-)
+import "github.com/standpipe/standpipe/shipper/internal/pace"
 
 // The types of shards and their quotas. Their methods are documented where they are declared.
 type (
@@ -45,33 +39,17 @@ func (s *Shipper) shards() *ShardMap {
 var errAstray = &Error{Class: Transient, Code: "resharded", Record: -1}
 
 // markStrays marks the aggregated records that landed in a shard which does not hold all of their keys: the
-// stream was resharded meanwhile, or ignores keys. Amazon's consumer library (AggregatorUtil.deaggregate of
-// the KCL 3.5.1) discards such a record whole, also the events whose keys do belong to the shard. markStrays returns
-// the number of marked records.
+// stream was resharded meanwhile, or ignores keys. markStrays returns the number of marked records.
 func (o *outcome) markStrays(results []*Error) (strays int) {
 	b := o.batch
-	if b.shape.Framing != FramingKPL || o.reply.Err != nil || len(o.reply.Landed) != len(b.drafts) {
+	if b.Shape().Framing != FramingKPL || o.reply.Err != nil || len(o.reply.Landed) != b.Len() {
 		return 0
 	}
-	for i, d := range b.drafts {
-		aggregated := bytes.HasPrefix(o.records[i].Data, []byte(kpl.Magic))
-		if id := o.reply.Landed[i]; results[i] == nil && aggregated && id != "" && b.astray(d, id, o.reply.Shards) {
+	for i := range results {
+		if results[i] == nil && b.Misrouted(i, o.records[i].Data, o.reply.Landed[i], o.reply.Shards) {
 			results[i] = errAstray
 			strays++
 		}
 	}
 	return strays
-}
-
-// astray reports whether a consumer discards the record of d when it lies in the shard with that ID. by is the
-// newest map. Without one, a record of several keys is valid only in the shard that it was made for; one of a
-// single key always lies in its key's shard, however the stream was resharded.
-func (b *batch) astray(d *draft, id string, by *ShardMap) bool {
-	switch {
-	case b.shards != nil && b.shards.Shard(b.shards.Find(d.groups[0].key)).ID == id:
-		return false
-	case by == nil:
-		return len(d.groups) > 1
-	}
-	return slices.ContainsFunc(d.groups, func(g *group) bool { return !by.Holds(id, g.key) })
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/shipper/internal/pace"
+	"github.com/standpipe/standpipe/shipper/internal/pack"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -101,7 +102,7 @@ type Shipper struct {
 	turn  uint64                  // of reads
 	first int                     // the lane that the next batch begins with
 
-	groups map[string]*group // empty but while a batch is formed; kept for the room that it has
+	builder pack.Builder
 
 	wants     chan want // to the reader; closed by Run
 	reads     chan read // from the reader
@@ -123,7 +124,7 @@ type Shipper struct {
 	faults    sparse       // lines about settlements that the log does not take
 	squeeze   int          // batches are halved this many times: requests have timed out
 	ceiling   pace.Ceiling // of requests that are too large for something on the way
-	ratio     ratio        // of compressed records
+	ratio     pack.Ratio   // of compressed records
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once

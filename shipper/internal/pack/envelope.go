@@ -1,4 +1,4 @@
-package shipper
+package pack
 
 import (
 	"bytes"
@@ -19,31 +19,31 @@ import (
 //	{"id":"LOG/STREAM/17","offset":17,"time":"2026-11-21T10:00:00.000000000Z","key":"u1",
 //	 "attributes":{"a":"b"},"data":{"page":"/"}}
 //
-// The id is the event's for ever: a log has its own id, and gives out no offset of a stream twice; in a copy of the log,
-// or after an older one was restored, LOG is another for the events that are appended from then on. Two lines with one
-// id are one event that arrived twice. attributes is there when the event has some.
-// What stands where data does depends on the stream's format: JSON as it is, text as a string, and
-// bytes, like text that is not UTF-8, in base64 under data_base64.
+// The ID identifies the event for ever: each WAL has its own ID and uses no offset of a stream twice. In a copy of a WAL,
+// or in one that was restored from an older state, LOG differs for the events that are appended from then on. Two lines
+// with the same ID are one event that arrived twice. attributes is omitted if the event has none.
+// data depends on the stream's format: JSON as it is, text as a string. Bytes, and text that is not UTF-8, stand in
+// base64 under data_base64.
 type Envelope struct {
-	Log    string // the log's id
+	Log    string // the WAL's ID
 	Stream string
 	Format string // of the stream's events: EnvelopeJSON, EnvelopeText or EnvelopeBytes
-	// Branches, when not nil, are the IDs that replace Log from an offset on.
+	// Branches, when not nil, are the IDs that replace Log, each from an offset on.
 	Branches []wal.Branch
 
 	json validJSON
 }
 
-// validJSON remembers of some events whether they are JSON: a batch is laid out several times before it is sent, and events
+// validJSON caches for some events whether they are JSON: a batch is laid out several times before it is sent, and events
 // that were stored while the stream had another format may be anything.
 type validJSON struct {
 	seen atomic.Pointer[[jsonSeen]atomic.Uint64]
 }
 
-// jsonSeen is the number of events remembered; 64 KiB for each destination whose stream is JSON.
+// jsonSeen is the number of cached events; 64 KiB for each destination whose stream is JSON.
 const jsonSeen = 8 << 10
 
-// of reports whether the event is JSON. An event's bytes do not change.
+// of reports whether the event is JSON. The cache holds since an event's bytes do not change.
 func (v *validJSON) of(e *wal.Event) bool {
 	seen := v.seen.Load()
 	if seen == nil {
@@ -63,7 +63,7 @@ func (v *validJSON) of(e *wal.Event) bool {
 	return valid
 }
 
-// log returns the first part of the ID of the event at offset. For an event without an offset yet it is the latest.
+// log returns the first part of the ID of the event at offset; for an event without an offset, the latest one.
 func (v *Envelope) log(offset uint64) string {
 	for i := len(v.Branches) - 1; i >= 0; i-- {
 		if b := &v.Branches[i]; offset >= b.First || offset == 0 {
@@ -84,12 +84,12 @@ const (
 	// envelopeTime is RFC 3339 with all nine digits of a nanosecond, so that its size is known.
 	envelopeTime = "2006-01-02T15:04:05.000000000Z"
 
-	// mostOffset stands for the offset of an event that has none yet.
+	// mostOffset stands for the offset of an event that has none yet: it has the most digits.
 	mostOffset = 1<<64 - 1
 )
 
-// Size returns how many bytes Append appends. An event that is not in the log yet has the offset 0;
-// then it is the most that they may become.
+// Size returns the number of bytes that Append appends. For an event that is not in the WAL yet (offset 0) it is the
+// largest number that they may become.
 func (v *Envelope) Size(e *wal.Event) int {
 	digits := len(strconv.AppendUint(make([]byte, 0, 20), offsetOf(e), 10))
 	n := len(`{"id":"//","offset":,"time":"","key":}`) + len(v.log(e.Offset)) + len(v.Stream) + 2*digits +
@@ -110,8 +110,8 @@ func offsetOf(e *wal.Event) uint64 {
 	return e.Offset
 }
 
-// dataSize is that of the last field. Events of a JSON stream that are not in the log yet are taken for valid, as ingest
-// finds them.
+// dataSize returns the size of the last field. Events of a JSON stream that are not in the WAL yet count as valid JSON:
+// ingest has checked them.
 func (v *Envelope) dataSize(e *wal.Event) int {
 	data := e.Data
 	switch {
@@ -158,8 +158,8 @@ func appendAttributes(dst []byte, attributes map[string]string) []byte {
 	return append(dst, '}')
 }
 
-// appendData appends the last field. An event that was stored while the stream had another format may be
-// no JSON; it goes as text, since it must not break the line.
+// appendData appends the last field. An event that was stored while the stream had another format may not be JSON. It is
+// sent as text then, since it must not break the line.
 func (v *Envelope) appendData(dst []byte, e *wal.Event) []byte {
 	data := e.Data
 	switch {
@@ -175,7 +175,8 @@ func (v *Envelope) appendData(dst []byte, e *wal.Event) []byte {
 	return append(dst, '"')
 }
 
-// appendOneLine appends JSON with a space for each line break: between its tokens both mean nothing, and a string has none.
+// appendOneLine appends JSON with a space for each line break: line breaks only stand between tokens, where both are
+// insignificant.
 func appendOneLine(dst, data []byte) []byte {
 	begin := len(dst)
 	dst = append(dst, data...)
@@ -190,7 +191,7 @@ func appendOneLine(dst, data []byte) []byte {
 	return dst
 }
 
-// stringSize returns how many bytes appendString appends.
+// stringSize returns the number of bytes that appendString appends.
 func stringSize[T string | []byte](s T) int {
 	n := len(`""`)
 	for i := 0; i < len(s); {
@@ -220,7 +221,7 @@ func asciiSize(c byte) int {
 	return 1
 }
 
-// appendString appends s as a JSON string. What is not UTF-8 becomes U+FFFD.
+// appendString appends s as a JSON string. Invalid UTF-8 becomes U+FFFD.
 func appendString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -245,7 +246,7 @@ func appendString[T string | []byte](dst []byte, s T) []byte {
 	return append(dst, '"')
 }
 
-// appendEscaped appends what stands for c, which a JSON string can't hold.
+// appendEscaped appends the escape sequence for c, which a JSON string can't hold.
 func appendEscaped(dst []byte, c byte) []byte {
 	switch c {
 	case '"', '\\':

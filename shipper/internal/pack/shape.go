@@ -1,0 +1,140 @@
+package pack
+
+import (
+	"github.com/standpipe/standpipe/shipper/internal/pace"
+	"github.com/standpipe/standpipe/shipper/kpl"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// Framing is how events become the bytes of a record.
+type Framing string
+
+// The framings: KPL's aggregated format, one line an event (each ends with a newline), and one
+// event a record as it is.
+const (
+	FramingKPL   Framing = "kpl"
+	FramingLines Framing = "lines"
+	FramingNone  Framing = "none"
+)
+
+// Shape describes the records and batches that a destination takes: the shipper keeps every record and batch within it.
+type Shape struct {
+	Framing Framing
+	// OneKey: a record holds events of one key only, and goes out under that key.
+	OneKey bool
+	// ByShard, beside OneKey and FramingKPL: a record may hold events of several keys that lie in one shard,
+	// where the sink is Sharded and its shards are known, and goes out under the first of them.
+	ByShard bool
+	// WholeOrder: events go out in the order of their offsets, whatever their key (one lane for all).
+	WholeOrder bool
+	// AnyOrder: the order of a key's events does not matter, so a batch may hold several records of
+	// one key, and failed events may arrive after events that were stored beside them.
+	AnyOrder bool
+
+	// Envelope, when not nil, puts a line of JSON around each event before it is framed.
+	Envelope *Envelope
+	// Compression is applied to each record's framed bytes. Bytes are limited and billed compressed. How far a record
+	// shrinks is not known before, so it stays within its limits also if it does not shrink. Only AimRecord is the
+	// expected compressed size.
+	Compression Compression
+
+	MaxRecord    int  // bytes of a record at most, framing included
+	KeyCounts    bool // the partition key's bytes count in MaxRecord and MaxBatch
+	AimRecord    int  // bytes of a record to aim for
+	RecordEvents int  // events in a record at most; 0: no limit
+	BatchRecords int  // records in a batch at most; with 1 and OneKey each request carries one key
+	InFlight     int  // requests at once unless the options set it; 0: the shipper's default
+	MaxBatch     int  // bytes of a batch at most
+	AimBatch     int  // bytes of a batch to aim for: it does not wait for more
+
+	// Quota is the load that the service takes in a second: from each shard of a Sharded sink, or in all.
+	Quota pace.Quota
+
+	BilledStep int // the service bills each record's bytes rounded up to this; 1: the bytes sent
+	UnitStep   int // put payload units of this many bytes are counted beside it; 0: none
+}
+
+// OneKeyed reports whether a request carries one record of one key.
+func (s *Shape) OneKeyed() bool { return s.OneKey && s.BatchRecords == 1 }
+
+// Aim returns the bytes of a batch to aim for.
+func (s *Shape) Aim() int {
+	if s.AimBatch > 0 {
+		return s.AimBatch
+	}
+	return s.MaxBatch
+}
+
+// Room returns the bytes that e's payload may have at most for e to fit a record: under its key and, in an
+// envelope, beside its attributes.
+func (s *Shape) Room(e *wal.Event) int {
+	room := s.framedMost()
+	if s.KeyCounts {
+		room -= len(e.Key)
+	}
+	switch s.Framing {
+	case FramingLines:
+		room-- // the newline
+	case FramingKPL:
+		room -= s.wrapping(e)
+	}
+	return room - s.eventSize(e) + len(e.Data)
+}
+
+// wrapping returns the bytes that KPL's format puts around e where it is alone in a record: none, unless it begins as
+// an aggregated record does.
+func (s *Shape) wrapping(e *wal.Event) int {
+	if s.Envelope != nil {
+		return 0
+	}
+	sizer := kpl.NewSizer(len(e.Key))
+	sizer.Add(0, e.Data)
+	return sizer.Size() - len(e.Data)
+}
+
+// eventSize returns the bytes of e before it is framed.
+func (s *Shape) eventSize(e *wal.Event) int {
+	if s.Envelope == nil {
+		return len(e.Data)
+	}
+	return s.Envelope.Size(e)
+}
+
+// appendEvent appends e as it is before it is framed.
+func (s *Shape) appendEvent(dst []byte, e *wal.Event) []byte {
+	if s.Envelope == nil {
+		return append(dst, e.Data...)
+	}
+	return s.Envelope.Append(dst, e)
+}
+
+// Counted returns the bytes of a record that the service counts.
+func (s *Shape) Counted(r *Record) int {
+	if s.KeyCounts {
+		return len(r.Data) + len(r.Key)
+	}
+	return len(r.Data)
+}
+
+// Billed returns the bytes that the service bills for a record whose counted size is n bytes, and its put
+// payload units.
+func (s *Shape) Billed(n int) (bytes, units uint64) {
+	step := max(s.BilledStep, 1)
+	bytes = uint64((n + step - 1) / step * step)
+	if s.UnitStep > 0 {
+		units = uint64((n + s.UnitStep - 1) / s.UnitStep)
+	}
+	return bytes, units
+}
+
+// Widen aims records at a compressed size: as far beyond AimRecord as recent records shrank, less a tenth, but never
+// over the size that must fit if a record does not shrink at all.
+func (s *Shape) Widen(r *Ratio) {
+	if s.Compression == Plain {
+		return
+	}
+	s.AimRecord = int(min(float64(s.AimRecord)*max(r.Value()*0.9, 1), float64(s.framedMost())))
+}
+
+// framedMost returns the bytes that a record may have before it is compressed.
+func (s *Shape) framedMost() int { return s.MaxRecord - s.Compression.overhead(s.MaxRecord) }
