@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"sync"
+	"unsafe"
 
 	"github.com/standpipe/standpipe/wal"
 )
@@ -11,8 +12,12 @@ import (
 type service struct {
 	in        *intake
 	room      *room          // for large requests that have arrived whole, until the log has taken them
+	decoding  room           // for the messages that package proto decodes
 	receivers sync.WaitGroup // the receiving goroutines of all streams
 }
+
+// sizeOfEvent is the memory of an event without its data.
+const sizeOfEvent = int(unsafe.Sizeof(wal.Event{}))
 
 // Append stores one batch and frees w.
 func (s *service) Append(ctx context.Context, w *wireRequest) (*reply, error) {
@@ -29,14 +34,25 @@ func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) ta
 	defer w.Free()
 	r := requests.Get().(*request)
 	defer r.free()
+	r.wire.decoding = &s.decoding
+	defer r.wire.free()
+	events := r.wire.count(w.BufferSlice)
+	if events > maxEvents {
+		return taken{events: events, err: tooLarge("the request has %d events; %d are allowed", events, maxEvents)}
+	}
+	held := heldWhole(w.Len()) + heldWhole(events*sizeOfEvent)
+	if !s.room.take(held) {
+		return taken{events: max(1, events), err: errNoRoom}
+	}
+	defer func() { s.room.give(held) }()
 	if refused := r.wire.read(w.BufferSlice, r, s.in.clock().UnixNano()); refused != nil {
 		return taken{events: max(1, len(r.batch.Events)), err: refused}
 	}
-	held := heldWhole(w.Len() + len(r.wire.joined))
-	if !s.room.take(held) {
+	joined := heldWhole(w.Len()+len(r.wire.joined)) - heldWhole(w.Len())
+	if !s.room.take(joined) {
 		return taken{events: len(r.batch.Events), err: errNoRoom}
 	}
-	defer s.room.give(held)
+	held += joined
 	select {
 	case <-s.in.draining:
 		return taken{events: len(r.batch.Events), err: errDraining}

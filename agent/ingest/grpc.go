@@ -61,6 +61,7 @@ func newGRPC(in *intake, o *Options) *grpcWire {
 		health: health.NewServer(),
 	}
 	w.service = &service{in: in, room: new(room)}
+	w.service.decoding.give(maxDecoded)
 	w.service.room.give(cmp.Or(o.room, max(minRoom, 4*int64(o.MaxRequestSize))))
 	if !o.NoHTTP2Guard {
 		w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})

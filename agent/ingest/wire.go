@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -20,6 +21,9 @@ type wireReader struct {
 	piece  []byte
 	left   int    // bytes of piece and pieces
 	joined []byte // what spans pieces
+
+	decoding *room // of the listener, for messages that are decoded by package proto
+	decoded  int64 // acquired of it
 }
 
 // The fields of AppendRequest.
@@ -34,13 +38,87 @@ const (
 // maxJoined bounds the room for what spans pieces that is kept for the next request.
 const maxJoined = 256 << 10
 
+// maxEvents bounds the events of one request: an empty event has two bytes on the wire and a hundred in memory.
+const maxEvents = 256 << 10
+
+// count returns the number of events in the message, which is counted as far as it is well-formed.
+func (w *wireReader) count(message mem.BufferSlice) (n int) {
+	if len(message) == 1 {
+		return eventsIn(message[0].ReadOnlyData())
+	}
+	w.begin(message)
+	for w.left > 0 {
+		tag, ok := w.varint()
+		if !ok {
+			return n
+		}
+		num, typ := protowire.DecodeTag(tag)
+		if typ != protowire.VarintType && typ != protowire.BytesType { // of no field of AppendRequest
+			return eventsIn(message.Materialize())
+		}
+		value, ok := w.varint()
+		switch {
+		case !ok || typ == protowire.BytesType && value > uint64(w.left):
+			return n
+		case typ == protowire.BytesType:
+			w.drop(int(value))
+			if num == fieldOfEvents {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// eventsIn is count for a message in one piece.
+func eventsIn(b []byte) (n int) {
+	for len(b) > 0 {
+		num, typ, size := protowire.ConsumeTag(b)
+		if size < 0 {
+			return n
+		}
+		b = b[size:]
+		if size = protowire.ConsumeFieldValue(num, typ, b); size < 0 {
+			return n
+		}
+		if num == fieldOfEvents && typ == protowire.BytesType {
+			n++
+		}
+		b = b[size:]
+	}
+	return n
+}
+
+// acquire acquires the budget for the events and attributes in b, which encodes an m that is to be decoded.
+func (w *wireReader) acquire(b []byte, m proto.Message) *refusal {
+	n := int64(messagesIn(b, m.ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit, math.MaxInt))
+	switch total := w.decoded + n; {
+	case total > maxDecoded:
+		return tooLarge("the request has %d events and attributes; %d are allowed", total, maxDecoded)
+	case !w.decoding.take(n):
+		return errNoRoom
+	}
+	w.decoded += n
+	return nil
+}
+
+// free releases the budget of decoded messages.
+func (w *wireReader) free() {
+	w.decoding.give(w.decoded)
+	w.decoded = 0
+}
+
+func (w *wireReader) begin(message mem.BufferSlice) {
+	w.pieces, w.piece, w.left, w.joined = message, nil, message.Len(), w.joined[:0]
+}
+
 // read makes into what the message says. Keys and payloads lie in the message and in w until the next read.
 // Events that say no time get now.
 func (w *wireReader) read(message mem.BufferSlice, into *request, now int64) *refusal {
 	if cap(w.joined) > maxJoined {
 		w.joined = nil
 	}
-	w.pieces, w.piece, w.left, w.joined = message, nil, message.Len(), w.joined[:0]
+	w.begin(message)
 	for w.left > 0 {
 		plain, r := w.field(into, now)
 		if r != nil {
@@ -169,6 +247,9 @@ func (r *request) addEvent(b []byte, now int64) *refusal {
 	e, plain := wal.IndexEvent(b)
 	if !plain {
 		m := new(standpipev1.Event)
+		if refused := r.wire.acquire(b, m); refused != nil {
+			return refused
+		}
 		if err := proto.Unmarshal(b, m); err != nil {
 			return invalidEvent(len(r.batch.Events), "%d bytes are no valid encoding of it: %s", len(b), wireFault(err))
 		}
@@ -194,7 +275,12 @@ func wireFault(err error) string {
 // decodeRequest is read by way of proto.Unmarshal.
 func decodeRequest(message mem.BufferSlice, into *request, now int64) *refusal {
 	m := new(standpipev1.AppendRequest)
-	if err := proto.Unmarshal(message.Materialize(), m); err != nil {
+	b := message.Materialize()
+	into.wire.free() // the budget of events that are decoded again
+	if refused := into.wire.acquire(b, m); refused != nil {
+		return refused
+	}
+	if err := proto.Unmarshal(b, m); err != nil {
 		return invalid("the request of %d bytes is no valid encoding of AppendRequest: %s", message.Len(), wireFault(err))
 	}
 	into.ack = m.Ack

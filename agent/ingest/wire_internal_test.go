@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"math"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -54,8 +55,15 @@ func meaning(t *testing.T, e *wal.Event) *standpipev1.Event {
 
 func readWire(message []byte, size int) (*request, *refusal) {
 	r := new(request)
+	r.wire.decoding = newRoom(maxDecoded)
 	refused := r.wire.read(inPieces(message, size), r, testNow)
 	return r, refused
+}
+
+func newRoom(units int64) *room {
+	r := new(room)
+	r.give(units)
+	return r
 }
 
 // FuzzWire: a request means what proto.Unmarshal says that it means, in whatever pieces it comes.
@@ -71,6 +79,10 @@ func FuzzWire(f *testing.F) {
 		if !bytes.Equal(message, given) {
 			t.Fatal("the message was written to")
 		}
+		counted := new(wireReader).count(inPieces(message, int(size)))
+		if counted != new(wireReader).count(inPieces(message, len(message))) || counted < len(r.batch.Events) {
+			t.Fatalf("%d events are counted, %d are read", counted, len(r.batch.Events))
+		}
 		var want standpipev1.AppendRequest
 		if err := proto.Unmarshal(message, &want); err != nil {
 			if refused == nil && !hasBrokenKey(r) {
@@ -85,7 +97,36 @@ func FuzzWire(f *testing.F) {
 			t.Fatalf("refused: %v", refused)
 		}
 		sameRequest(t, r, &want)
+		if counted != len(want.Events) {
+			t.Errorf("%d events are counted, want %d", counted, len(want.Events))
+		}
 	})
+}
+
+// TestWire_DecodedMessagesShareABudget: the events and attributes that package proto decodes are counted before.
+func TestWire_DecodedMessagesShareABudget(t *testing.T) {
+	const unknown = "\x32\x00"
+	event := "\x12" + string(rune(2*20+len(unknown))) + strings.Repeat("\x22\x00", 20) + unknown // 20 attributes
+	for name, c := range map[string]struct {
+		message string
+		want    int64
+	}{
+		"an event":   {event, 20},
+		"a request":  {event + unknown, 21},
+		"two events": {event + event, 40},
+	} {
+		for _, budget := range []int64{c.want, c.want - 1} {
+			left := newRoom(budget)
+			r := &request{wire: wireReader{decoding: left}}
+			refused := r.wire.read(inPieces([]byte(c.message), 100), r, testNow)
+			if budget < c.want != (refused == errNoRoom) || refused == nil && r.wire.decoded != c.want {
+				t.Errorf("%s with a budget of %d: got %v and %d counted, want %d", name, budget, refused, r.wire.decoded, c.want)
+			}
+			if r.wire.free(); left.left.Load() != budget {
+				t.Errorf("%s: a budget of %d is left, want %d", name, left.left.Load(), budget)
+			}
+		}
+	}
 }
 
 // hasBrokenKey tells whether check will refuse a key of r.
