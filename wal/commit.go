@@ -57,7 +57,7 @@ func (c *committer) commit(g *commitGroup) error {
 
 		// Roll if the group fills the segment: then the same transaction seals it.
 		var err error
-		if g.successor, err = l.successor(active, active.used.Load()+l.growth(g.bytes())); err != nil {
+		if g.successor, err = l.roller.successor(active, active.used.Load()+l.roller.growth(g.bytes())); err != nil {
 			return c.abort(g, err)
 		}
 
@@ -69,7 +69,7 @@ func (c *committer) commit(g *commitGroup) error {
 		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segmentFile.update.
 		err = active.update(func(tx *bolt.Tx) error {
 			if active.bare {
-				if err := l.begin(tx); err != nil {
+				if err := l.roller.begin(tx); err != nil {
 					return err
 				}
 			}
@@ -87,7 +87,7 @@ func (c *committer) commit(g *commitGroup) error {
 
 		// Publish: readers see the events, truncation the checkpoints, and the successor takes the next appends.
 		c.publish(g, active, time.Since(start))
-		if err := l.sealIfLarge(); err != nil {
+		if err := l.roller.sealIfLarge(); err != nil {
 			l.fail(err)
 		}
 	}
@@ -150,7 +150,7 @@ func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Durat
 	}
 	c.producers.evicted = c.producers.evicted[:0]
 	if g.successor != nil {
-		l.roll(active, g.successor)
+		l.roller.roll(active, g.successor)
 	}
 	if g.events > 0 {
 		l.capacity.noteRoom()

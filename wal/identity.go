@@ -190,7 +190,7 @@ func (r *recovery) recordIdentity() error {
 		return nil
 	}
 	err := l.segments.active().update(func(tx *bolt.Tx) error {
-		return errors.Join(l.identity.put(tx, l.dir), l.writeState(tx))
+		return errors.Join(l.identity.put(tx, l.dir), l.roller.writeState(tx))
 	})
 	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again
 		l.opts.Logger.Warn("identity of the log not recorded", "error", err)

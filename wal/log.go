@@ -35,9 +35,7 @@ type Log struct {
 	shelf shelf
 	spare spareFiles
 
-	coming      *nextSegment // that is made ready; the committer's
 	dirty       cursorQueue
-	chores      *chores
 	truncator   *truncator
 	compactor   compactor
 	stateBudget stateBudget
@@ -59,6 +57,7 @@ type Log struct {
 	damage   damage
 	segments segmentSet
 	streams  streamTable
+	roller   roller
 }
 
 // Open opens the log in o.Dir, or makes one. It reads the newest segment whole and of the others
@@ -74,7 +73,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		opts: o, dir: filepath.Join(o.Dir, "wal"),
 		room:     semaphore.NewWeighted(maxWaiting),
 		identity: identity{streams: make(map[string][]branchBeginning), machine: machine()},
-		failed:   make(chan struct{}), closing: make(chan struct{}), chores: newChores(),
+		failed:   make(chan struct{}), closing: make(chan struct{}),
 		upkept: make(chan struct{}),
 	}
 	if err := disk.MakeDir(l.dir); err != nil {
@@ -87,6 +86,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
+	l.roller = roller{log: l, background: newChores()}
 	l.retention = newRetention(l)
 	l.compactor.log, l.capacity.log, l.stateBudget.log, l.damage.log, l.segments.log = l, l, l, l, l
 	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
@@ -98,7 +98,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.capacity.space() < l.capacity.plenty() {
 		l.capacity.noteFull()
 	}
-	go l.chores.run()
+	go l.roller.background.run()
 	go l.truncator.run()
 	go l.committer.run()
 	go l.upkeep()
@@ -113,13 +113,13 @@ func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.closing)
 		<-l.committer.done
-		l.chores.finish()
+		l.roller.background.finish()
 		l.truncator.finish()
 		<-l.upkept
 		<-l.retention.parkedDone
 		l.compactor.workers.Wait()
 		l.damage.worker.Wait()
-		l.removeNext()
+		l.roller.removeNext()
 		l.noteEvents()
 		l.closeErr = l.letGo()
 	})

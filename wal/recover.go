@@ -507,14 +507,14 @@ func (r *recovery) openNewest() error {
 // in its place, when it says otherwise where new streams begin.
 func (r *recovery) beginNewest() (*segmentFile, error) {
 	if r.ready == nil || r.lost > 0 || checkPages(r.ready.path) != nil {
-		return r.log.createSegment(r.last+1, r.log.begin)
+		return r.log.roller.createSegment(r.last+1, r.log.roller.begin)
 	}
 	seg := r.ready
 	seg.spans = make(map[string]span)
 	seg.index.Store(newIndex())
 	err := seg.openWritable(seg.path, r.log.opts.SegmentSize)
 	if err == nil {
-		err = seg.update(r.log.begin)
+		err = seg.update(r.log.roller.begin)
 	}
 	if err != nil {
 		return nil, errors.Join(err, seg.close())

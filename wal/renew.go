@@ -70,15 +70,15 @@ func (s *stream) firstNeeded() uint64 {
 // seal ends the newest segment however short it is.
 func (c *committer) seal(active *segmentFile) bool {
 	l := c.log
-	if l.coming == nil {
-		l.coming = l.makeReady(active.seq + 1)
+	if l.roller.coming == nil {
+		l.roller.coming = l.roller.makeReady(active.seq + 1)
 	}
-	next, err := l.readyNext(0)
+	next, err := l.roller.readyNext(0)
 	if err != nil {
 		l.opts.Logger.Warn("full segment not replaced", "segment", active.path, "error", err)
 		return false
 	}
-	sealed, err := l.seal(active, next)
+	sealed, err := l.roller.seal(active, next)
 	if err != nil {
 		l.fail(err)
 	}

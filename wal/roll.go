@@ -17,6 +17,14 @@ import (
 // reckoned, or its first group large, is sealed at once: what one can hold at most is what Open skips when it is
 // lost.
 
+// roller seals the newest segment and makes the next one. The leader of the committer calls it, except for removeNext.
+type roller struct {
+	log *Log
+
+	coming     *nextSegment // the next segment, requested but not yet the newest; nil: none is
+	background *chores      // makes and closes segments beside the committer
+}
+
 // nextSegment is the segment after the newest.
 type nextSegment struct {
 	ready chan struct{} // closed when it is there, or could not be made
@@ -25,35 +33,35 @@ type nextSegment struct {
 }
 
 // fullSegment is the length from which a segment is sealed: a volume that is smaller than MaxSize has four as well.
-func (l *Log) fullSegment() int64 {
-	size := l.opts.SegmentSize
-	if l.capacity.short.Load() {
-		size = min(size, max(l.capacity.volume.Load(), MinMaxSize)/4)
+func (r *roller) fullSegment() int64 {
+	size := r.log.opts.SegmentSize
+	if r.log.capacity.short.Load() {
+		size = min(size, max(r.log.capacity.volume.Load(), MinMaxSize)/4)
 	}
-	return max(size, size/2+2*l.stateBudget.bytes.Load()) // so that a large state is written no more often than events
+	return max(size, size/2+2*r.log.stateBudget.bytes.Load()) // so that a large state is written no more often than events
 }
 
 // growth is about the most by which blocks of that size make a segment grow.
-func (l *Log) growth(size int64) int64 { return size + size/16 + min(16<<10, l.opts.SegmentSize/16) }
+func (r *roller) growth(size int64) int64 { return size + size/16 + min(16<<10, r.log.opts.SegmentSize/16) }
 
 // successor returns the segment that follows the newest once that has used so much; nil: none yet.
 // It is made ready when the newest has begun and is half full, or the disk is short. A shortage is no error: the
 // newest grows on until it is over. It also does while there would be no room for the one after the next.
-func (l *Log) successor(active *segmentFile, used int64) (*segmentFile, error) {
-	full := l.fullSegment()
-	if active.bare || used < full/2 && !l.capacity.short.Load() {
+func (r *roller) successor(active *segmentFile, used int64) (*segmentFile, error) {
+	full := r.fullSegment()
+	if active.bare || used < full/2 && !r.log.capacity.short.Load() {
 		return nil, nil
 	}
-	if l.coming == nil {
-		if max(used, active.allocated.Load())+l.capacity.reserve(active) > l.capacity.limit() {
+	if r.coming == nil {
+		if max(used, active.allocated.Load())+r.log.capacity.reserve(active) > r.log.capacity.limit() {
 			return nil, nil
 		}
-		l.coming = l.makeReady(active.seq + 1)
+		r.coming = r.makeReady(active.seq + 1)
 	}
-	if used < full || used+active.sealRoom()+l.capacity.checkpointRoom()+l.capacity.beginRoom() > l.capacity.limit() {
+	if used < full || used+active.sealRoom()+r.log.capacity.checkpointRoom()+r.log.capacity.beginRoom() > r.log.capacity.limit() {
 		return nil, nil
 	}
-	seg, err := l.readyNext(l.capacity.checkpointRoom() + sealPages)
+	seg, err := r.readyNext(r.log.capacity.checkpointRoom() + sealPages)
 	if disk.Shortage(err) {
 		return nil, nil
 	}
@@ -61,29 +69,29 @@ func (l *Log) successor(active *segmentFile, used int64) (*segmentFile, error) {
 }
 
 // readyNext waits for the segment that is made ready, and allocates the room that beginning it takes, and more bytes.
-func (l *Log) readyNext(more int64) (*segmentFile, error) {
-	<-l.coming.ready
-	seg, err := l.coming.seg, l.coming.err
+func (r *roller) readyNext(more int64) (*segmentFile, error) {
+	<-r.coming.ready
+	seg, err := r.coming.seg, r.coming.err
 	if err != nil {
-		l.coming = nil
+		r.coming = nil
 		return nil, err
 	}
-	if want := l.capacity.beginRoom() + more; want > max(seg.allocated.Load(), seg.length) {
+	if want := r.log.capacity.beginRoom() + more; want > max(seg.allocated.Load(), seg.length) {
 		err = seg.allocate(want)
-		l.mu.Lock()
+		r.log.mu.Lock()
 		seg.size = seg.disk()
-		l.mu.Unlock()
+		r.log.mu.Unlock()
 	}
 	return seg, err
 }
 
 // makeReady makes the segment beside the committer.
-func (l *Log) makeReady(seq uint64) *nextSegment {
+func (r *roller) makeReady(seq uint64) *nextSegment {
 	n := &nextSegment{ready: make(chan struct{})}
-	l.chores.add(func() {
+	r.background.add(func() {
 		defer close(n.ready)
-		n.err = l.scrape(func() (err error) {
-			n.seg, err = l.createSegment(seq, func(*bolt.Tx) error { return nil })
+		n.err = r.log.scrape(func() (err error) {
+			n.seg, err = r.createSegment(seq, func(*bolt.Tx) error { return nil })
 			return err
 		})
 		if n.err != nil {
@@ -91,50 +99,50 @@ func (l *Log) makeReady(seq uint64) *nextSegment {
 			return
 		}
 		n.seg.bare = true
-		l.mu.Lock()
-		defer l.mu.Unlock()
+		r.log.mu.Lock()
+		defer r.log.mu.Unlock()
 		n.seg.size = n.seg.disk()
-		l.segments.next = n.seg
+		r.log.segments.next = n.seg
 	})
 	return n
 }
 
 // removeNext removes the segment that was made ready, when the log closes: the newest has no mark. After a
 // failure it is unknown whether the newest has one, so the segment is only closed.
-func (l *Log) removeNext() {
-	if l.segments.next == nil {
+func (r *roller) removeNext() {
+	if r.log.segments.next == nil {
 		return
 	}
-	if l.Failed() != nil {
-		if err := l.segments.next.closeForGood(); err != nil {
-			l.opts.Logger.Warn("the segment that was made ready could not be closed", "segment", l.segments.next.path, "error", err)
+	if r.log.Failed() != nil {
+		if err := r.log.segments.next.closeForGood(); err != nil {
+			r.log.opts.Logger.Warn("the segment that was made ready could not be closed", "segment", r.log.segments.next.path, "error", err)
 		}
 		return
 	}
-	if err := errors.Join(l.segments.next.remove(os.Remove), l.lock.sync()); err != nil {
-		l.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", l.segments.next.path, "error", err)
+	if err := errors.Join(r.log.segments.next.remove(os.Remove), r.log.lock.sync()); err != nil {
+		r.log.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", r.log.segments.next.path, "error", err)
 	}
-	l.segments.next = nil
+	r.log.segments.next = nil
 }
 
 // sealIfLarge seals the newest segment if the group that was stored did not.
-func (l *Log) sealIfLarge() error {
-	active := l.segments.active()
+func (r *roller) sealIfLarge() error {
+	active := r.log.segments.active()
 	used := active.used.Load()
-	if used < l.fullSegment() {
+	if used < r.fullSegment() {
 		return nil
 	}
-	next, err := l.successor(active, used)
+	next, err := r.successor(active, used)
 	if next == nil || err != nil {
 		return err
 	}
-	_, err = l.seal(active, next) // a later group does it if there is no space
+	_, err = r.seal(active, next) // a later group does it if there is no space
 	return err
 }
 
 // seal ends the newest segment by itself, and makes next the newest. sealed is false when there was no space for it.
-func (l *Log) seal(active, next *segmentFile) (sealed bool, err error) {
-	active.limitTo(l.capacity.limit(), active.sealRoom())
+func (r *roller) seal(active, next *segmentFile) (sealed bool, err error) {
+	active.limitTo(r.log.capacity.limit(), active.sealRoom())
 	err = active.update(func(tx *bolt.Tx) error { return active.writeSeal(tx, nil) })
 	var ce *commitError
 	if errors.As(err, &ce) && ce.harmless {
@@ -143,7 +151,7 @@ func (l *Log) seal(active, next *segmentFile) (sealed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("seal segment: %w", err)
 	}
-	l.roll(active, next)
+	r.roll(active, next)
 	return true, nil
 }
 
@@ -163,27 +171,27 @@ const sealPages = 16 << 10
 
 // roll makes next the newest segment, after the old one was sealed. What was allocated ahead of that is given
 // back; closing it waits for its readers.
-func (l *Log) roll(old, next *segmentFile) {
+func (r *roller) roll(old, next *segmentFile) {
 	err := disk.Uninterrupted(func() error { return disk.Trim(old.file, old.used.Load()) })
 	switch {
 	case disk.Shortage(err): // the bytes that it occupies are counted as they are
-		l.opts.Logger.Warn("a sealed segment keeps what was allocated ahead", "segment", old.path, "error", err)
+		r.log.opts.Logger.Warn("a sealed segment keeps what was allocated ahead", "segment", old.path, "error", err)
 	case err != nil:
-		l.fail(fmt.Errorf("trim segment: %w", err))
+		r.log.fail(fmt.Errorf("trim segment: %w", err))
 	}
 	old.index.Store(nil)
-	l.mu.Lock()
+	r.log.mu.Lock()
 	old.size = max(old.disk(), old.used.Load()) // blocks may be counted late
-	l.segments.all = append(l.segments.all, next)
-	l.segments.sealed += old.size
-	l.segments.next = nil
-	l.mu.Unlock()
-	l.coming = nil
-	l.chores.add(func() {
+	r.log.segments.all = append(r.log.segments.all, next)
+	r.log.segments.sealed += old.size
+	r.log.segments.next = nil
+	r.log.mu.Unlock()
+	r.coming = nil
+	r.background.add(func() {
 		if err := old.retire(); err != nil && !disk.Shortage(err) {
-			l.fail(fmt.Errorf("close segment: %w", err))
+			r.log.fail(fmt.Errorf("close segment: %w", err))
 		}
-		l.spare.fill()
+		r.log.spare.fill()
 	})
 }
 
@@ -199,14 +207,14 @@ func (s *segmentFile) retire() error {
 
 // createSegment makes a segment that holds what fill puts into it. It gets its name once it is
 // whole and synced, so that a segment that a crash left half made is never taken for one.
-func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentFile, error) {
-	path := filepath.Join(l.dir, segmentName(seq))
+func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentFile, error) {
+	path := filepath.Join(r.log.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
-	seg := &segmentFile{seq: seq, path: path, log: l, summed: true, spans: make(map[string]span)}
+	seg := &segmentFile{seq: seq, path: path, log: r.log, summed: true, spans: make(map[string]span)}
 	seg.index.Store(newIndex())
 	err := disk.RemoveIfExists(unfinished)
 	if err == nil {
-		err = l.fillSegment(seg, unfinished, fill)
+		err = r.fillSegment(seg, unfinished, fill)
 	}
 	if err == nil {
 		err = os.Rename(unfinished, path)
@@ -214,39 +222,39 @@ func (l *Log) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentF
 	if err != nil {
 		return nil, errors.Join(err, seg.close(), disk.RemoveIfExists(unfinished))
 	}
-	if err := l.lock.sync(); err != nil {
+	if err := r.log.lock.sync(); err != nil {
 		// Never a shortage, not even ENOSPC: after a crash the segment may be there, older than events that are stored until then.
 		return nil, errors.Join(fmt.Errorf("new segment: %v", err), seg.close()) //nolint:errorlint
 	}
 	return seg, nil
 }
 
-func (l *Log) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.Tx) error) error {
-	if err := seg.openWritable(path, l.opts.SegmentSize); err != nil {
+func (r *roller) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.Tx) error) error {
+	if err := seg.openWritable(path, r.log.opts.SegmentSize); err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	if err := disk.Lengthen(seg.file, emptySegment+2*l.stateBudget.bytes.Load()); err != nil {
+	if err := disk.Lengthen(seg.file, emptySegment+2*r.log.stateBudget.bytes.Load()); err != nil {
 		return fmt.Errorf("lengthen %s: %w", path, err)
 	}
-	err := seg.update(func(tx *bolt.Tx) error { return errors.Join(l.writeMeta(tx, seg.seq), fill(tx)) })
+	err := seg.update(func(tx *bolt.Tx) error { return errors.Join(r.writeMeta(tx, seg.seq), fill(tx)) })
 	if err != nil {
 		return err
 	}
-	return seg.allocate(l.capacity.beginRoom())
+	return seg.allocate(r.log.capacity.beginRoom())
 }
 
 // begin puts the log's state into a segment that holds nothing yet.
-func (l *Log) begin(tx *bolt.Tx) error {
+func (r *roller) begin(tx *bolt.Tx) error {
 	_, err := tx.CreateBucket(bucketBlocks)
-	return errors.Join(err, l.identity.put(tx, l.dir), l.writeState(tx))
+	return errors.Join(err, r.log.identity.put(tx, r.log.dir), r.writeState(tx))
 }
 
-func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {
+func (r *roller) writeMeta(tx *bolt.Tx, seq uint64) error {
 	meta, err := tx.CreateBucket(bucketMeta)
 	if err != nil {
 		return fmt.Errorf("create meta: %w", err)
 	}
-	id, number, base := []byte(l.id), numberKey(seq), numberKey(l.streams.base)
+	id, number, base := []byte(r.log.id), numberKey(seq), numberKey(r.log.streams.base)
 	return errors.Join(
 		meta.Put(keyVersion, []byte{segmentVersion}),
 		meta.Put(keyLog, id),
@@ -257,14 +265,14 @@ func (l *Log) writeMeta(tx *bolt.Tx, seq uint64) error {
 }
 
 // writeState fills a new segment's state bucket with all that the log knows now.
-func (l *Log) writeState(tx *bolt.Tx) error {
+func (r *roller) writeState(tx *bolt.Tx) error {
 	bucket, err := tx.CreateBucketIfNotExists(bucketState)
 	if err != nil {
 		return fmt.Errorf("create state: %w", err)
 	}
 	bucket.FillPercent = 1
 	state := stateWriter{bucket: bucket, summed: true}
-	for _, s := range l.streams.sorted() {
+	for _, s := range r.log.streams.sorted() {
 		if !s.stored.Load() {
 			continue
 		}
@@ -273,13 +281,13 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put stream: %w", err)
 		}
 	}
-	for key, p := range l.committer.producers.all {
-		l.committer.producers.resize(key, p)
+	for key, p := range r.log.committer.producers.all {
+		r.log.committer.producers.resize(key, p)
 		if err := state.Put(stateKey(stateProducer, key.stream, key.id), p.append(nil)); err != nil {
 			return fmt.Errorf("put producer: %w", err)
 		}
 	}
-	for _, p := range l.streams.cursors() {
+	for _, p := range r.log.streams.cursors() {
 		p.mu.Lock()
 		if !p.kept {
 			p.mu.Unlock()
@@ -292,7 +300,7 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put place: %w", err)
 		}
 	}
-	if err := l.identity.putBranches(&state); err != nil {
+	if err := r.log.identity.putBranches(&state); err != nil {
 		return err
 	}
 	return nil
