@@ -86,7 +86,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
-	l.roller = roller{log: l, background: newChores()}
+	l.roller = roller{log: l, queue: newWorkQueue()}
 	l.retention = newRetention(l)
 	l.compactor.log, l.capacity.log, l.stateBudget.log, l.damage.log, l.segments.log = l, l, l, l, l
 	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
@@ -98,7 +98,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.capacity.space() < l.capacity.plenty() {
 		l.capacity.noteFull()
 	}
-	go l.roller.background.run()
+	go l.roller.queue.run()
 	go l.truncator.run()
 	go l.committer.run()
 	go l.upkeep()
@@ -113,7 +113,7 @@ func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.closing)
 		<-l.committer.done
-		l.roller.background.finish()
+		l.roller.queue.finish()
 		l.truncator.finish()
 		<-l.upkept
 		<-l.retention.parkedDone

@@ -21,8 +21,8 @@ import (
 type roller struct {
 	log *Log
 
-	coming     *nextSegment // the next segment, requested but not yet the newest; nil: none is
-	background *chores      // makes and closes segments beside the committer
+	coming *nextSegment // the next segment, requested but not yet the newest; nil: none is
+	queue  *workQueue   // makes and closes segments beside the committer
 }
 
 // nextSegment is the segment after the newest.
@@ -42,7 +42,9 @@ func (r *roller) fullSegment() int64 {
 }
 
 // growth is about the most by which blocks of that size make a segment grow.
-func (r *roller) growth(size int64) int64 { return size + size/16 + min(16<<10, r.log.opts.SegmentSize/16) }
+func (r *roller) growth(size int64) int64 {
+	return size + size/16 + min(16<<10, r.log.opts.SegmentSize/16)
+}
 
 // successor returns the segment that follows the newest once that has used so much; nil: none yet.
 // It is made ready when the newest has begun and is half full, or the disk is short. A shortage is no error: the
@@ -88,7 +90,7 @@ func (r *roller) readyNext(more int64) (*segmentFile, error) {
 // makeReady makes the segment beside the committer.
 func (r *roller) makeReady(seq uint64) *nextSegment {
 	n := &nextSegment{ready: make(chan struct{})}
-	r.background.add(func() {
+	r.queue.add(func() {
 		defer close(n.ready)
 		n.err = r.log.scrape(func() (err error) {
 			n.seg, err = r.createSegment(seq, func(*bolt.Tx) error { return nil })
@@ -187,7 +189,7 @@ func (r *roller) roll(old, next *segmentFile) {
 	r.log.segments.next = nil
 	r.log.mu.Unlock()
 	r.coming = nil
-	r.background.add(func() {
+	r.queue.add(func() {
 		if err := old.retire(); err != nil && !disk.Shortage(err) {
 			r.log.fail(fmt.Errorf("close segment: %w", err))
 		}

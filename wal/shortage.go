@@ -45,17 +45,17 @@ func (s *spareFiles) release() (err error) {
 	return err
 }
 
-// scrape calls f, which opens or maps a file and undoes its changes when it fails. When f finds no descriptor, scrape
-// releases the spare ones and calls f again; when f finds no memory, scrape closes the maps without a reader first.
-func (l *Log) scrape(f func() error) error {
-	err := disk.Uninterrupted(f)
+// scrape calls open, which opens or maps a file and undoes its changes when it fails. When open finds no descriptor, scrape
+// releases the spare ones and calls open again; when open finds no memory, scrape closes the maps without a reader first.
+func (l *Log) scrape(open func() error) error {
+	err := disk.Uninterrupted(open)
 	if disk.NoDescriptor(err) {
 		if err = l.spare.release(); err == nil {
-			err = disk.Uninterrupted(f)
+			err = disk.Uninterrupted(open)
 		}
 	}
 	if disk.NoMemory(err) && l.shelf.clear() {
-		err = disk.Uninterrupted(f)
+		err = disk.Uninterrupted(open)
 	}
 	l.spare.fill()
 	return err
