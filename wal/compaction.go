@@ -187,7 +187,7 @@ func (c *compactor) compact(seg *segmentFile) error {
 	}
 	path := seg.path + unfinishedSuffix
 	var filter *liveFilter
-	err = c.log.scrape(func() (err error) {
+	err = c.log.files.retry(func() (err error) {
 		filter, err = c.copySegment(seg, need, path, size)
 		return err
 	})

@@ -31,9 +31,7 @@ type Log struct {
 	committer *committer
 	room      *semaphore.Weighted // bytes of appends under way
 
-	mu    sync.RWMutex
-	shelf shelf
-	spare spareFiles
+	mu sync.RWMutex
 
 	dirty       cursorQueue
 	truncator   *truncator
@@ -58,6 +56,7 @@ type Log struct {
 	segments segmentSet
 	streams  streamTable
 	roller   roller
+	files    openFiles
 }
 
 // Open opens the log in o.Dir, or makes one. It reads the newest segment whole and of the others
@@ -83,7 +82,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.lock, err = lockDir(ctx, &l.opts, l.dir); err != nil {
 		return nil, err
 	}
-	l.spare.fill()
+	l.files.spare.fill()
 	l.committer, l.truncator = newCommitter(l), newTruncator(l)
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
 	l.roller = roller{log: l, queue: newWorkQueue()}
@@ -134,7 +133,7 @@ func (l *Log) letGo() error {
 	if l.segments.next != nil { // of a log that has failed
 		errs = append(errs, l.segments.next.closeForGood())
 	}
-	return errors.Join(append(errs, l.spare.release(), l.lock.release())...)
+	return errors.Join(append(errs, l.files.spare.release(), l.lock.release())...)
 }
 
 // ID returns the name that the log got when it was made. It never changes, and a copy of the log has it too: events' ids

@@ -92,7 +92,7 @@ func (r *roller) makeReady(seq uint64) *nextSegment {
 	n := &nextSegment{ready: make(chan struct{})}
 	r.queue.add(func() {
 		defer close(n.ready)
-		n.err = r.log.scrape(func() (err error) {
+		n.err = r.log.files.retry(func() (err error) {
 			n.seg, err = r.createSegment(seq, func(*bolt.Tx) error { return nil })
 			return err
 		})
@@ -193,7 +193,7 @@ func (r *roller) roll(old, next *segmentFile) {
 		if err := old.retire(); err != nil && !disk.Shortage(err) {
 			r.log.fail(fmt.Errorf("close segment: %w", err))
 		}
-		r.log.spare.fill()
+		r.log.files.spare.fill()
 	})
 }
 

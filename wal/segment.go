@@ -250,10 +250,10 @@ func (s *segmentFile) open() error {
 			return nil
 		}
 		s.mu.RUnlock()
-		if err := s.log.scrape(s.reopen); err != nil {
+		if err := s.log.files.retry(s.reopen); err != nil {
 			return err
 		}
-		if err := s.log.shelf.put(s); err != nil {
+		if err := s.log.files.mapped.put(s); err != nil {
 			return err
 		}
 	}

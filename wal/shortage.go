@@ -45,18 +45,24 @@ func (s *spareFiles) release() (err error) {
 	return err
 }
 
-// scrape calls open, which opens or maps a file and undoes its changes when it fails. When open finds no descriptor, scrape
-// releases the spare ones and calls open again; when open finds no memory, scrape closes the maps without a reader first.
-func (l *Log) scrape(open func() error) error {
+// openFiles bounds the files and maps that the log holds open, and keeps spare descriptors.
+type openFiles struct {
+	mapped shelf
+	spare  spareFiles
+}
+
+// retry calls open, which opens or maps a file and undoes its changes when it fails. When open finds no descriptor, retry
+// releases the spare ones and calls open again; when open finds no memory, retry closes the maps without a reader first.
+func (f *openFiles) retry(open func() error) error {
 	err := disk.Uninterrupted(open)
 	if disk.NoDescriptor(err) {
-		if err = l.spare.release(); err == nil {
+		if err = f.spare.release(); err == nil {
 			err = disk.Uninterrupted(open)
 		}
 	}
-	if disk.NoMemory(err) && l.shelf.clear() {
+	if disk.NoMemory(err) && f.mapped.clear() {
 		err = disk.Uninterrupted(open)
 	}
-	l.spare.fill()
+	f.spare.fill()
 	return err
 }

@@ -173,7 +173,7 @@ func (c *capacity) allocate(s *segmentFile, need, spare int64) error {
 	have := max(s.allocated.Load(), s.length)
 	want := s.used.Load() + need + c.reserve(s)
 	if want+spare > s.mapped {
-		if err := c.log.scrape(func() error { return s.tryMap(want + spare) }); err != nil {
+		if err := c.log.files.retry(func() error { return s.tryMap(want + spare) }); err != nil {
 			return err
 		}
 	}
