@@ -24,7 +24,7 @@ const checkpointStep = 256 << 10
 // collectCursors encodes places that have moved since they were last written. A checkpoint writes all that have moved when
 // it begins, and takes as many commits as that needs. One that begins a segment writes all places anyway.
 func (c *committer) collectCursors(g *commitGroup) {
-	dirty := &c.log.dirty
+	dirty := &c.dirty
 	if dirty.done(c.until) || g.begins {
 		c.until = dirty.end()
 	}
@@ -93,7 +93,7 @@ func (q *cursorQueue) done(popped uint64) bool {
 func (p *Cursor) dirtyLocked() {
 	if !p.dirty {
 		p.dirty = true
-		p.log.dirty.push(p)
+		p.log.committer.dirty.push(p)
 	}
 }
 
@@ -141,7 +141,7 @@ func (c *committer) sync() (<-chan error, error) {
 	if c.closed {
 		return nil, ErrClosed
 	}
-	s := syncCall{answer: make(chan error, 1), until: c.log.dirty.end()}
+	s := syncCall{answer: make(chan error, 1), until: c.dirty.end()}
 	c.syncs = append(c.syncs, s)
 	poke(c.wake)
 	return s.answer, nil
@@ -150,7 +150,7 @@ func (c *committer) sync() (<-chan error, error) {
 // syncCall is a caller of Log.Sync.
 type syncCall struct {
 	answer chan error // holds one
-	until  uint64     // how many places are popped from Log.dirty once all are that were in it
+	until  uint64     // how many places are popped from committer.dirty once all are that were in it
 }
 
 // respondSyncs completes the calls whose places are on the disk; after an error, all calls.
@@ -158,7 +158,7 @@ func (c *committer) respondSyncs(calls []syncCall, err error) {
 	var done []syncCall
 	c.mu.Lock()
 	for _, s := range calls {
-		if err == nil && !c.log.dirty.done(s.until) {
+		if err == nil && !c.dirty.done(s.until) {
 			c.syncs = append(c.syncs, s)
 			continue
 		}
@@ -170,4 +170,10 @@ func (c *committer) respondSyncs(calls []syncCall, err error) {
 			s.answer <- err
 		}
 	})
+}
+
+// touch makes the committer write a checkpoint within CheckpointInterval.
+func (c *committer) touch() {
+	c.moves.Add(1)
+	poke(c.touched)
 }

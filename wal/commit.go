@@ -92,7 +92,7 @@ func (c *committer) commit(g *commitGroup) error {
 		}
 	}
 
-	if len(g.cursors) > 0 || g.begins || l.truncateSoon.Swap(false) {
+	if len(g.cursors) > 0 || g.begins || l.truncator.owed.Swap(false) {
 		l.truncator.checkpointed()
 	}
 	return nil
@@ -144,7 +144,7 @@ func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Durat
 		l.truncator.begun.Store(active.seq)
 		poke(l.truncator.wake)
 	}
-	l.show(g, active, index)
+	c.show(g, active, index)
 	for i := range g.cursors {
 		g.cursors[i].committed()
 	}
@@ -161,16 +161,16 @@ func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Durat
 }
 
 // show lets readers see the group's events.
-func (l *Log) show(g *commitGroup, active *segmentFile, index *blockIndex) {
-	l.mu.Lock()
+func (c *committer) show(g *commitGroup, active *segmentFile, index *blockIndex) {
+	c.log.mu.Lock()
 	active.bare = false
 	for _, p := range g.parts {
 		sp := index.span(p.stream.name)
 		active.spans[p.stream.name] = sp
-		before := l.streams.grow(p.stream, sp.next, sp.after)
-		l.flow.Add(sp.after - before)
+		before := c.log.streams.grow(p.stream, sp.next, sp.after)
+		c.log.flow.Add(sp.after - before)
 	}
-	l.mu.Unlock()
+	c.log.mu.Unlock()
 }
 
 // abort undoes a group that failed with err, and returns the error for its callers: a *FullError if the log goes on,
@@ -182,7 +182,7 @@ func (c *committer) abort(g *commitGroup, err error) error {
 	}
 	c.mu.Lock()
 	for i := range c.syncs { // the cursors they wait for may be among these
-		c.syncs[i].until = c.log.dirty.end()
+		c.syncs[i].until = c.dirty.end()
 	}
 	c.mu.Unlock()
 	var ce *commitError

@@ -29,19 +29,21 @@ type committer struct {
 
 	wake    chan struct{} // holds one: there is work
 	touched chan struct{} // holds one: a cursor moved
+	dirty   cursorQueue   // the cursors that moved since they were last written
+	moves   atomic.Uint64 // calls of touch so far
 	done    chan struct{} // closed by run
 
 	// Owned by the leader.
 	waiting        []*Ticket // dequeued, in order
 	full           bool      // the first of waiting needs room
 	lastCheckpoint time.Time
-	until          uint64    // the checkpoint under way is complete once this many cursors are popped from Log.dirty
+	until          uint64    // the checkpoint under way is complete once this many cursors are popped from committer.dirty
 	due            time.Time // of the next checkpoint; zero: no cursor moved
 	producers      producers
 	parts          map[string]*streamPart // of the group under way, by stream
 	checkDisk      time.Time              // when to query the volume's free bytes again
 	room           int64                  // bytes for appends when the group began
-	needed         uint64                 // Log.moves+1 when a destination last needed the newest segment
+	needed         uint64                 // moves+1 when a destination last needed the newest segment
 	passed         atomic.Bool            // the log was full, and the truncator has handled the checkpoint since
 	renewAgain     time.Time              // no attempt to renew the newest segment before
 	packer         packer
@@ -175,7 +177,7 @@ func (c *committer) shut() {
 	if c.log.Failed() != nil {
 		return
 	}
-	end := c.log.dirty.end()
+	end := c.dirty.end()
 	for again := true; again; {
 		g := &commitGroup{checkpoint: true}
 		c.mu.Lock()
@@ -186,7 +188,7 @@ func (c *committer) shut() {
 		if err != nil {
 			c.log.opts.Logger.Error("last checkpoint not stored", "error", err)
 		}
-		again = err == nil && !c.log.dirty.done(end)
+		again = err == nil && !c.dirty.done(end)
 	}
 }
 

@@ -156,7 +156,7 @@ type Cursor struct {
 
 	mu     sync.Mutex
 	at     cursorState
-	dirty  bool // differs from its state on the disk, and is in Log.dirty
+	dirty  bool // differs from its state on the disk, and is in committer.dirty
 	keeper func(state []byte)
 	floor  Floor // events below it are to be dropped
 	opened bool  // somebody ships from here; otherwise the place is parked
@@ -197,7 +197,7 @@ func (p *Cursor) SetLabel(text string) {
 	}
 	p.mu.Unlock()
 	if changed {
-		p.log.touch()
+		p.log.committer.touch()
 	}
 }
 
@@ -239,7 +239,7 @@ func (p *Cursor) Settle(s Settlement) error {
 	err := p.settleLocked(&s)
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
-	p.log.touch()
+	p.log.committer.touch()
 	p.stream.settled.wake()
 	return err
 }

@@ -25,8 +25,8 @@ func (r *retention) dropBelow(s *stream, f Floor) {
 	}
 	if news {
 		s.grown.wake()
-		r.log.truncateSoon.Store(true)
-		r.log.touch()
+		r.log.truncator.owed.Store(true)
+		r.log.committer.touch()
 	}
 }
 
@@ -139,7 +139,7 @@ func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 	if err != nil { // the log's own marks move
 		p.log.opts.Logger.Error("could not settle what a parked destination drops", "error", err)
 	}
-	p.log.touch()
+	p.log.committer.touch()
 	p.stream.settled.wake()
 	if !since {
 		poke(p.log.retention.parkedBehind)

@@ -33,15 +33,10 @@ type Log struct {
 
 	mu sync.RWMutex
 
-	dirty       cursorQueue
 	truncator   *truncator
 	compactor   compactor
 	stateBudget stateBudget
 	capacity    capacity
-
-	truncateSoon atomic.Bool // something was not truncated while held
-
-	moves atomic.Uint64 // how often a place has moved
 
 	flow      atomic.Uint64 // bytes of the payloads appended since Open
 	failure   atomic.Pointer[error]
@@ -276,7 +271,7 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.touch()
+	l.committer.touch()
 	s.settled.wake()
 	return p, nil
 }
@@ -361,12 +356,6 @@ func (l *Log) Cursors(streamName string) []*Cursor {
 		return s.sortedCursors()
 	}
 	return nil
-}
-
-// touch makes the committer write a checkpoint within CheckpointInterval.
-func (l *Log) touch() {
-	l.moves.Add(1)
-	poke(l.committer.touched)
 }
 
 // Grown returns a channel that is closed when the stream has got new events after this call.

@@ -143,7 +143,7 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 }
 
 func (r *recovery) segment(seq uint64) *segmentFile {
-	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), log: r.log}
+	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), files: &r.log.files}
 }
 
 // load adds a segment to the log, or notes that it is to be set aside. The newest comes first: it is checked whole,

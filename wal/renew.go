@@ -38,7 +38,7 @@ func (c *committer) renew(need int64) bool {
 // spent reports whether no destination needs the events of the newest segment, and need bytes would have room without it.
 func (c *committer) spent(active *segmentFile, need int64) bool {
 	l := c.log
-	moves := l.moves.Load() + 1
+	moves := c.moves.Load() + 1
 	if active.empty() || c.needed == moves || l.capacity.space()+active.used.Load()-l.capacity.beginRoom() < need {
 		return false
 	}

@@ -68,8 +68,8 @@ type segmentFile struct {
 	gone   bool           // truncated or set aside
 	closed bool           // the log is closed
 
-	log  *Log
-	size int64 // bytes on the disk once it is sealed
+	files *openFiles
+	size  int64 // bytes on the disk once it is sealed
 
 	// Of the newest segment, the committer's: the file, how far bbolt's pages go, how far blocks are
 	// allocated, and whether the file system can't do that.
@@ -250,10 +250,10 @@ func (s *segmentFile) open() error {
 			return nil
 		}
 		s.mu.RUnlock()
-		if err := s.log.files.retry(s.reopen); err != nil {
+		if err := s.files.retry(s.reopen); err != nil {
 			return err
 		}
-		if err := s.log.files.mapped.put(s); err != nil {
+		if err := s.files.mapped.put(s); err != nil {
 			return err
 		}
 	}

@@ -130,7 +130,7 @@ func (set *segmentSet) hold() (release func()) {
 	set.holds++
 	return func() {
 		set.holders.Add(-1)
-		set.log.truncateSoon.Store(true)
-		set.log.touch()
+		set.log.truncator.owed.Store(true)
+		set.log.committer.touch()
 	}
 }

@@ -41,7 +41,7 @@ func (g *cursorsGone) park(p *Cursor) {
 	g.mu.Lock()
 	g.keys = append(g.keys, stateKey(stateCursor, p.stream.name, p.name))
 	g.mu.Unlock()
-	p.log.touch()
+	p.log.committer.touch()
 }
 
 // take returns the added keys, each once.
@@ -129,7 +129,7 @@ func (b *stateBudget) countStreamLocked(s *stream) {
 			p.kept = true
 			p.dirtyLocked()
 			p.measureLocked()
-			b.log.touch()
+			b.log.committer.touch()
 		}
 		p.mu.Unlock()
 	}

@@ -23,6 +23,7 @@ type truncator struct {
 	asked   atomic.Bool   // a checkpoint may have settled segments
 	begun   atomic.Uint64 // the newest segment, until the folder shows that it has begun
 	failing atomic.Bool   // an unlink has failed: it is tried again at the next checkpoint
+	owed    atomic.Bool   // the next commit wakes the truncator: some segments were held, or floors were raised
 
 	// Owned by run's goroutine. The segments have left the log, but their files count as in use until they are unlinked.
 	doomed    []*segmentFile
