@@ -300,7 +300,7 @@ func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) 
 // none. A bad page may hide many blocks: it looks at one after another, each by itself.
 func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64) uint64 {
 	for from := offset; from < end; {
-		p, ok, err := d.log.partOf(seg, stream, from)
+		p, ok, err := seg.partOf(stream, from)
 		if err != nil || !ok {
 			return end
 		}
@@ -316,7 +316,7 @@ func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64)
 
 // goodBlock tells whether the block at a place can be read.
 func (d *damage) goodBlock(seg *segmentFile, stream string, at blockPlace) (good bool) {
-	w := walk{log: d.log, seg: seg, stream: stream, from: at.First, next: at.Next}
+	w := walk{seg: seg, stream: stream, from: at.First, next: at.Next}
 	w.visit = func(_ blockPlace, _ block, fault string) (bool, error) {
 		good = fault == ""
 		return true, nil

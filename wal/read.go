@@ -90,7 +90,7 @@ type reading struct {
 // before its last sync, and what is not synced must not be delivered.
 func (r *reading) readSegment(l *Log, seg *segmentFile, sp span) error {
 	r.end = sp.next
-	w := walk{log: l, seg: seg, stream: r.stream, from: r.chunk.Next, next: sp.next}
+	w := walk{seg: seg, stream: r.stream, from: r.chunk.Next, next: sp.next}
 	w.visit = func(at blockPlace, b block, fault string) (bool, error) {
 		return r.left <= 0, r.readBlock(seg, at, &b, fault)
 	}
@@ -179,7 +179,7 @@ func (l *Log) blockAt(streamName string, offset uint64) (found block, ok bool) {
 	if seg == nil {
 		return block{}, false
 	}
-	w := walk{log: l, seg: seg, stream: streamName, from: offset, next: sp.next}
+	w := walk{seg: seg, stream: streamName, from: offset, next: sp.next}
 	w.visit = func(_ blockPlace, b block, fault string) (bool, error) {
 		b.stream, b.frames = streamName, nil // they are the transaction's
 		found, ok = b, fault == ""

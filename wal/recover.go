@@ -143,7 +143,7 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 }
 
 func (r *recovery) segment(seq uint64) *segmentFile {
-	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), files: &r.log.files}
+	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), files: &r.log.files, logger: r.log.opts.Logger}
 }
 
 // load adds a segment to the log, or notes that it is to be set aside. The newest comes first: it is checked whole,
@@ -285,7 +285,7 @@ func (r *recovery) indexed(s *segmentFile) error {
 	if !damaged(err) {
 		return err
 	}
-	if err := r.log.patch(s, err); err != nil {
+	if err := s.rebuildIndex(err); err != nil {
 		return err
 	}
 	s.spans = s.index.Load().spans()

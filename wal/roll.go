@@ -212,7 +212,7 @@ func (s *segmentFile) retire() error {
 func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentFile, error) {
 	path := filepath.Join(r.log.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
-	seg := &segmentFile{seq: seq, path: path, files: &r.log.files, summed: true, spans: make(map[string]span)}
+	seg := &segmentFile{seq: seq, path: path, files: &r.log.files, logger: r.log.opts.Logger, summed: true, spans: make(map[string]span)}
 	seg.index.Store(newIndex())
 	err := disk.RemoveIfExists(unfinished)
 	if err == nil {

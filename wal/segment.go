@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
@@ -68,8 +69,9 @@ type segmentFile struct {
 	gone   bool           // truncated or set aside
 	closed bool           // the log is closed
 
-	files *openFiles
-	size  int64 // bytes on the disk once it is sealed
+	files  *openFiles
+	logger hclog.Logger
+	size   int64 // bytes on the disk once it is sealed
 
 	// Of the newest segment, the committer's: the file, how far bbolt's pages go, how far blocks are
 	// allocated, and whether the file system can't do that.

@@ -76,7 +76,7 @@ func (l *Log) await(s *stream, w *awaited) error {
 		}
 		w.gone = w.gone || sp.first > from || l.segments.gapped(seg)
 		part := Run{max(from, sp.first), min(w.run.Next, sp.next)}
-		blocks := walk{log: l, seg: seg, stream: s.name, from: part.First, next: part.Next}
+		blocks := walk{seg: seg, stream: s.name, from: part.First, next: part.Next}
 		blocks.visit = func(_ blockPlace, b block, fault string) (bool, error) {
 			return false, w.block(&b, part, fault)
 		}

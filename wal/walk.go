@@ -5,9 +5,8 @@ import (
 	"fmt"
 )
 
-// walk visits a stream's blocks in a segment by way of the index: the others are not touched.
+// walk visits a stream's blocks in a segment. It finds them by the index, and reads no other block.
 type walk struct {
-	log    *Log
 	seg    *segmentFile
 	stream string
 	from   uint64 // the first offset wanted,
@@ -20,7 +19,7 @@ type walk struct {
 // run returns what visit says, and otherwise nil when the blocks end.
 func (w *walk) run() error {
 	for from := w.from; from < w.next; {
-		p, ok, err := w.log.partOf(w.seg, w.stream, from)
+		p, ok, err := w.seg.partOf(w.stream, from)
 		if err != nil || !ok {
 			return err
 		}
@@ -97,31 +96,31 @@ func (c *numberCursor) at(number uint64) (k, v []byte) {
 }
 
 // partOf returns the part of the segment's index that has the offset, or the first after it.
-func (l *Log) partOf(seg *segmentFile, stream string, offset uint64) (p indexPart, ok bool, err error) {
+func (s *segmentFile) partOf(stream string, offset uint64) (p indexPart, ok bool, err error) {
 	for range 2 {
-		if x := seg.index.Load(); x != nil {
+		if x := s.index.Load(); x != nil {
 			p, ok = x.part(stream, offset)
 			return p, ok, nil
 		}
-		err = seg.view(func(r reader) (err error) {
-			if p, ok, err = indexPartOf(r, seg.seq, stream, offset); err != nil {
-				err = inFile(seg.path, err)
+		err = s.view(func(r reader) (err error) {
+			if p, ok, err = indexPartOf(r, s.seq, stream, offset); err != nil {
+				err = inFile(s.path, err)
 			}
 			return err
 		})
 		if !damaged(err) {
 			return p, ok, err
 		}
-		if err := l.patch(seg, err); err != nil {
+		if err := s.rebuildIndex(err); err != nil {
 			return p, false, err
 		}
 	}
 	return p, false, err
 }
 
-// patch makes the index of a sealed segment again, from the blocks. It is kept in memory.
-func (l *Log) patch(s *segmentFile, reason error) error {
-	l.opts.Logger.Warn("a segment has no good index: it is made from the blocks", "segment", s.path, "error", reason)
+// rebuildIndex makes the index of a sealed segment from its blocks, and keeps it in memory.
+func (s *segmentFile) rebuildIndex(reason error) error {
+	s.logger.Warn("segment index missing or corrupt; rebuilding from blocks", "segment", s.path, "error", reason)
 	s.mu.RLock() // against swap
 	defer s.mu.RUnlock()
 	x, err := indexOfFile(s.path, s.seq)
