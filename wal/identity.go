@@ -27,9 +27,6 @@ import (
 // The record of the segment's birthplace is in the meta bucket. The branches are in the state, under the
 // stream's name: the offsets that they begin at, but for a stream that has events of the latest only.
 
-// keyMadeAt is where the meta bucket has the identityRecord.
-var keyMadeAt = []byte("made_at")
-
 // Branch is a run of a stream's events whose ids have the same beginning.
 type Branch struct {
 	First uint64 // the offset of its first event

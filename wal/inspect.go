@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -158,17 +157,14 @@ func (l *logFiles) add(name string) {
 
 func (l *logFiles) path(s *SegmentInfo) string { return filepath.Join(l.dir, filepath.Base(s.Name)) }
 
-// segmentMeta is what a segment says of itself.
-type segmentMeta struct {
-	log    string           // its id
-	sealed bool             // a later segment was made
-	bare   bool             // it has not begun
-	summed bool             // the state's entries have checksums
-	held   map[string]Count // of each stream, when it was rewritten
+// loggedMeta is a segment's meta, and whether the segment has begun.
+type loggedMeta struct {
+	segmentMeta
+	bare bool // it has not begun
 }
 
 // open opens a segment and checks that it is one. gone: it has been truncated since it was listed.
-func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segmentPages, meta segmentMeta, gone bool, err error) {
+func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segmentPages, meta loggedMeta, gone bool, err error) {
 	f, err = inspectBoltFile(l.path(s))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, meta, true, nil
@@ -178,7 +174,7 @@ func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segmentPages, m
 	}
 	f.seq = s.Seq
 	err = f.Sound(ctx, func(snap *boltpage.Snapshot) (err error) {
-		meta, err = readSegmentMeta(snap, f.Path)
+		meta, err = readLoggedMeta(snap, f.Path)
 		return err
 	})
 	if err != nil {
@@ -196,33 +192,11 @@ func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
 	return inFile(l.path(s), err)
 }
 
-// readSegmentMeta checks that the file is a segment of ours.
-func readSegmentMeta(s *boltpage.Snapshot, path string) (m segmentMeta, err error) {
-	t, err := s.Bucket(bucketMeta)
-	if err != nil {
-		return m, err
+// readLoggedMeta checks that the file is a segment of ours.
+func readLoggedMeta(s *boltpage.Snapshot, path string) (m loggedMeta, err error) {
+	if m.segmentMeta, err = readPagesMeta(s, path); err == nil {
+		m.bare, err = isBare(s)
 	}
-	if t == nil {
-		return m, s.Corrupt("no segment of a standpipe log: it has no meta bucket")
-	}
-	values := make(map[string][]byte)
-	for _, key := range [][]byte{keyVersion, keyLog, keySegment, keyBase, keySum, keySealed, keyGapped} {
-		if values[string(key)], err = s.Value(bucketMeta, key); err != nil {
-			return m, err
-		}
-	}
-	if err := segmentVersionFault(path, values[string(keyVersion)]); err != nil {
-		return m, err
-	}
-	id, sum := values[string(keyLog)], values[string(keySum)]
-	if sum != nil && !bytes.Equal(sum, ownSum(id, values[string(keySegment)], values[string(keyBase)])) {
-		return m, s.Corrupt("%v", errMetaSum)
-	}
-	m = segmentMeta{log: string(id), sealed: values[string(keySealed)] != nil, summed: sum != nil}
-	if m.held, err = decodeHeld(values[string(keyGapped)]); err != nil {
-		return m, s.Corrupt("the counts of a segment that was rewritten: %v", err)
-	}
-	m.bare, err = isBare(s)
 	return m, err
 }
 
@@ -298,7 +272,7 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 }
 
 // stateOf tells a segment's state; the one after it was told before.
-func (r *inspecting) stateOf(meta segmentMeta) SegmentState {
+func (r *inspecting) stateOf(meta loggedMeta) SegmentState {
 	n := len(r.Segments)
 	switch {
 	case meta.bare:

@@ -150,7 +150,7 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	return nil
 }
 
-func (v *verifying) checkMeta(f *segmentPages, meta segmentMeta) {
+func (v *verifying) checkMeta(f *segmentPages, meta loggedMeta) {
 	if v.id == "" {
 		v.id = meta.log
 	}

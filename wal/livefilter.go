@@ -124,32 +124,6 @@ func (s *liveFilter) count(stream string, event []byte) error {
 	return nil
 }
 
-// gappedCounts is the version of the value of keyGapped: each stream's count of events in the compacted segment follows.
-// The index has the counts from before the compaction.
-const gappedCounts = 2
-
-func appendHeld(held map[string]Count) []byte {
-	b := []byte{gappedCounts}
-	for _, stream := range sortedKeys(held) {
-		b = appendCount(appendText(b, stream), held[stream])
-	}
-	return b
-}
-
-// decodeHeld decodes the value of appendHeld. nil: the segment was not compacted, or an older release did it.
-func decodeHeld(b []byte) (held map[string]Count, err error) {
-	if len(b) == 0 || b[0] != gappedCounts {
-		return nil, nil
-	}
-	held = make(map[string]Count)
-	d := decoder{b: b[1:]}
-	for len(d.b) > 0 && !d.bad {
-		stream := string(d.text())
-		held[stream] = d.count()
-	}
-	return held, d.err()
-}
-
 func (o *liveBlock) join(lane uint8, event []byte) {
 	o.closeGap()
 	o.lanes = o.lanes.With(lane)

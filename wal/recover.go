@@ -122,11 +122,11 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 		return nil, nil
 	}
 	seg, bare := r.segment(seqs[n-1]), false
-	var m ownMeta
+	var m segmentMeta
 	err := lookTwice(ctx, func() error {
 		err := seg.view(func(view reader) (err error) {
 			bare = view.bucket(bucketState) == nil && view.bucket(bucketBlocks) == nil
-			m, err = readMeta(view, seg)
+			m, err = seg.readMeta(view)
 			return err
 		})
 		return errors.Join(err, seg.close())
@@ -189,9 +189,9 @@ func (r *recovery) read(seg *segmentFile, newest bool) error {
 	if newest {
 		return r.readNewest(seg)
 	}
-	var m ownMeta
+	var m segmentMeta
 	err := seg.view(func(view reader) (err error) {
-		m, err = readMeta(view, seg)
+		m, err = seg.readMeta(view)
 		return err
 	})
 	if err == nil {
@@ -236,9 +236,9 @@ func (r *recovery) readNewest(seg *segmentFile) error {
 	if err != nil {
 		return err
 	}
-	var m ownMeta
+	var m segmentMeta
 	err = seg.view(func(view reader) error {
-		if m, err = readMeta(view, seg); err != nil {
+		if m, err = seg.readMeta(view); err != nil {
 			return err
 		}
 		r.log.id, r.log.streams.base = m.log, m.base

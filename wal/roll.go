@@ -238,7 +238,9 @@ func (r *roller) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.T
 	if err := disk.Lengthen(seg.file, emptySegment+2*r.log.stateBudget.bytes.Load()); err != nil {
 		return fmt.Errorf("lengthen %s: %w", path, err)
 	}
-	err := seg.update(func(tx *bolt.Tx) error { return errors.Join(r.writeMeta(tx, seg.seq), fill(tx)) })
+	err := seg.update(func(tx *bolt.Tx) error {
+		return errors.Join(putMeta(tx, r.log.id, seg.seq, r.log.streams.base), fill(tx))
+	})
 	if err != nil {
 		return err
 	}
@@ -249,21 +251,6 @@ func (r *roller) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.T
 func (r *roller) begin(tx *bolt.Tx) error {
 	_, err := tx.CreateBucket(bucketBlocks)
 	return errors.Join(err, r.log.identity.put(tx, r.log.dir), r.writeState(tx))
-}
-
-func (r *roller) writeMeta(tx *bolt.Tx, seq uint64) error {
-	meta, err := tx.CreateBucket(bucketMeta)
-	if err != nil {
-		return fmt.Errorf("create meta: %w", err)
-	}
-	id, number, base := []byte(r.log.id), numberKey(seq), numberKey(r.log.streams.base)
-	return errors.Join(
-		meta.Put(keyVersion, []byte{segmentVersion}),
-		meta.Put(keyLog, id),
-		meta.Put(keySegment, number),
-		meta.Put(keyBase, base),
-		meta.Put(keySum, ownSum(id, number, base)),
-	)
 }
 
 // writeState fills a new segment's state bucket with all that the log knows now.

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,8 +23,7 @@ import (
 )
 
 const (
-	segmentVersion = 1
-	segmentSuffix  = ".seg"
+	segmentSuffix = ".seg"
 	// unfinishedSuffix marks a segment that was never part of the log: it holds no event.
 	unfinishedSuffix = ".new"
 	// corruptSuffix marks a segment that was set aside.
@@ -39,14 +37,6 @@ var (
 	bucketState  = []byte("state")
 	bucketBlocks = []byte("blocks")
 	bucketIndex  = []byte("index")
-
-	keyVersion = []byte("version")
-	keyLog     = []byte("log")
-	keySegment = []byte("segment")
-	keyBase    = []byte("base")   // Log.base
-	keySealed  = []byte("sealed") // there is a later segment
-	keyGapped  = []byte("gapped") // blocks lack events
-	keySum     = []byte("sum")    // ownSum; the state's entries have checksums too
 )
 
 // span is what a segment holds of one stream: the events [first, next), and the bytes of all
@@ -392,36 +382,13 @@ func (s *segmentFile) indexSize() int64 {
 	return 0
 }
 
-// ownMeta is what a segment says of itself.
-type ownMeta struct {
-	log    string
-	base   uint64
-	sealed bool
-	madeAt []byte // an identityRecord; nil: an older release's
-}
-
-// readMeta checks that the file is the segment of ours that its name says, and notes whether it is gapped and
-// summed.
-func readMeta(r reader, s *segmentFile) (ownMeta, error) {
-	meta := r.bucket(bucketMeta)
-	if meta == nil {
-		return ownMeta{}, &CorruptError{File: s.path, Reason: "no segment of a standpipe log: it has no meta bucket"}
+// readMeta checks that the file is the segment that its name tells, and notes whether it is gapped and summed.
+func (s *segmentFile) readMeta(r reader) (segmentMeta, error) {
+	m, err := readMeta(r, s.path, s.seq)
+	if err == nil {
+		s.gapped, s.summed = m.gapped, m.summed
 	}
-	version, seq, base := valueOf(meta, keyVersion), valueOf(meta, keySegment), valueOf(meta, keyBase)
-	switch {
-	case segmentVersionFault(s.path, version) != nil:
-		return ownMeta{}, segmentVersionFault(s.path, version)
-	case !bytes.Equal(seq, numberKey(s.seq)):
-		return ownMeta{}, &CorruptError{File: s.path, Reason: fmt.Sprintf("it says that it is segment %x", seq)}
-	case len(base) != 8:
-		return ownMeta{}, &CorruptError{File: s.path, Reason: "the streams' base is missing"}
-	}
-	id, sum := valueOf(meta, keyLog), valueOf(meta, keySum)
-	if sum != nil && !bytes.Equal(sum, ownSum(id, seq, base)) {
-		return ownMeta{}, &CorruptError{File: s.path, Reason: errMetaSum.Error()}
-	}
-	s.gapped, s.summed = valueOf(meta, keyGapped) != nil, sum != nil
-	return ownMeta{string(id), binary.BigEndian.Uint64(base), valueOf(meta, keySealed) != nil, bytes.Clone(valueOf(meta, keyMadeAt))}, nil
+	return m, err
 }
 
 // listSegments returns the segments' sequence numbers in dir, oldest first.

@@ -8,23 +8,11 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// A segment that has keySum in its meta has there the CRC-32C of what else it says of itself, and in its state
-// the value of each entry has behind it the CRC-32C of the key and the value. Segments of older releases
-// have neither.
+// In a segment with keySum in its meta, the value of each entry of the state has behind it the CRC-32C of the key and the
+// value. Segments of older releases have no checksums.
 const stateSumLength = 4
 
-var (
-	errMetaSum  = errors.New("the checksum of what the segment says of itself does not match")
-	errStateSum = errors.New("the checksum of an entry of the state does not match")
-)
-
-// ownSum returns the checksum of a segment's meta.
-func ownSum(log, seq, base []byte) []byte {
-	sum := crc32.Checksum(log, castagnoli)
-	sum = crc32.Update(sum, castagnoli, seq)
-	sum = crc32.Update(sum, castagnoli, base)
-	return binary.BigEndian.AppendUint32(nil, sum)
-}
+var errStateSum = errors.New("the checksum of an entry of the state does not match")
 
 // stateWriter puts entries into a segment's state.
 type stateWriter struct {

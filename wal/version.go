@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"encoding/binary"
 	"errors"
 )
 
@@ -15,25 +14,6 @@ func laterVersion(part string, got, known uint64) error {
 	}
 	return &VersionError{Part: part, Got: got, Known: known}
 }
-
-// segmentVersionFault checks the version that a segment's meta bucket has. It may be longer in a later release.
-func segmentVersionFault(path string, stored []byte) error {
-	if len(stored) == 1 && stored[0] == segmentVersion {
-		return nil
-	}
-	var got uint64
-	if n := len(stored); 0 < n && n <= 8 {
-		var b [8]byte
-		copy(b[8-n:], stored)
-		got = binary.BigEndian.Uint64(b[:])
-	}
-	if err := laterVersion("segment", got, segmentVersion); err != nil {
-		return inFile(path, err)
-	}
-	return inFile(path, errSegmentVersion)
-}
-
-var errSegmentVersion = errors.New("the segment's version is missing")
 
 // inFile turns a decoding error into an error about the file: a CorruptError, unless a later release wrote the decoded
 // part, or it could not be read.
