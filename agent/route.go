@@ -204,7 +204,7 @@ func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
 		link = s.link
 	}
 	return shipper.New(shipper.Options{
-		Log: s.log, Cursor: r.cursor, Sink: target, Dead: s.dead,
+		Source: s.log, Cursor: r.cursor, Sink: target, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay,
 		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
 		Unpaced:  !d.Pace,

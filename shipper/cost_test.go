@@ -111,7 +111,7 @@ func (tr traffic) ship(t *testing.T, m *meter, d time.Duration) wal.CursorStat {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: m})
+	ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: m})
 	done := make(chan error, 1)
 	go func() { done <- ship.Run(context.Background()) }()
 	tr.arrive(t, log, d)
@@ -228,7 +228,7 @@ func (tr traffic) backlog(t *testing.T, m *meter, bytes int) wal.CursorStat {
 			t.Fatal(err)
 		}
 	}
-	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: m})
+	ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: m})
 	done := make(chan error, 1)
 	go func() { done <- ship.Run(context.Background()) }()
 	for place.Stat().Pending.Events > 0 {

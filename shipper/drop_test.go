@@ -43,7 +43,7 @@ func TestAFullLogDropsTheOldestOfWhatAStuckDestinationHolds(t *testing.T) {
 		}
 		place, _ := log.OpenCursor("s", "d")
 		svc := &tally{service: newService(t, firehoseShape()), stored: make(map[string]bool), down: true}
-		ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc})
+		ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: svc})
 		done := make(chan error, 1)
 		go func() { done <- ship.Run(context.Background()) }()
 
@@ -112,7 +112,7 @@ func TestWhatIsTooOldIsDroppedWithThatReason(t *testing.T) {
 		log.SetPolicy(func(string) wal.Policy { return wal.Policy{MaxAge: time.Hour} })
 		place, _ := log.OpenCursor("s", "d")
 		svc := &tally{service: newService(t, firehoseShape()), stored: make(map[string]bool), down: true}
-		ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc})
+		ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: svc})
 		done := make(chan error, 1)
 		go func() { done <- ship.Run(context.Background()) }()
 		send := func(from, to int) {

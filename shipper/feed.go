@@ -44,10 +44,10 @@ type read struct {
 // readLog is the reader: it waits for the disk so that Run need not. It ends with wants.
 func (s *Shipper) readLog() {
 	for w := range s.wants {
-		chunk, err := s.opts.Log.Read(s.stream, w.from, w.lanes, w.limit)
+		chunk, err := s.opts.Source.Read(s.stream, w.from, w.lanes, w.limit)
 		var corrupt *wal.CorruptError
 		if errors.As(err, &corrupt) {
-			err = s.opts.Log.Lose(corrupt, s.stream, chunk.Next)
+			err = s.opts.Source.Lose(corrupt, s.stream, chunk.Next)
 		}
 		s.reads <- read{w.until, chunk, err}
 	}
@@ -68,12 +68,12 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 		return time.Hour
 	}
 	if !s.finishing {
-		s.throttle.update(now, s.opts.Log.Flow(), s.opts.Log.Appended(s.stream).Bytes)
+		s.throttle.update(now, s.opts.Source.Flow(), s.opts.Source.Appended(s.stream).Bytes)
 		if wait := s.throttle.wait(); wait > 0 {
 			return wait
 		}
 	}
-	end, room := s.opts.Log.Next(s.stream), s.room(now)
+	end, room := s.opts.Source.Next(s.stream), s.room(now)
 	if room > 0 {
 		// Those that wait for their pace come after those that could send: their events would fill the room,
 		// be forgotten for the others' sake, and be read again, for ever.
@@ -141,7 +141,7 @@ func (s *Shipper) full() bool { return s.opts.Memory-s.held < min(readBytes, s.o
 
 // starved tells whether a lane that could send has nothing to send.
 func (s *Shipper) starved(now time.Time) bool {
-	end := s.opts.Log.Next(s.stream)
+	end := s.opts.Source.Next(s.stream)
 	return slices.ContainsFunc(s.lanes, func(l *lane) bool {
 		return len(l.queue) == 0 && l.next < end && !l.waits(now) && !now.Before(l.paced)
 	})

@@ -69,7 +69,7 @@ func (s *Shipper) inTheWay(f *flight) bool {
 }
 
 func (s *Shipper) dropPatience() time.Duration {
-	if s.opts.Log.Full() {
+	if s.opts.Source.Full() {
 		return fullPatience
 	}
 	return dropPatience

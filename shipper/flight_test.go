@@ -154,7 +154,7 @@ func killAndFinish(t *testing.T, r *rig, shape shipper.Shape, prepare func(*serv
 	if prepare != nil {
 		prepare(svc)
 	}
-	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc, Dead: dead})
+	ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: svc, Dead: dead})
 	ship.Finish()
 	if err := ship.Run(context.Background()); err != nil {
 		t.Error(err)

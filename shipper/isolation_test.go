@@ -135,7 +135,7 @@ func shipBeside(t *testing.T, shape shipper.Shape, trouble func(*service)) (run 
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc, Dead: dead, Memory: 256 << 10})
+		ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: svc, Dead: dead, Memory: 256 << 10})
 		done := make(chan error, 1)
 		go func() { done <- ship.Run(ctx) }()
 		return func() { cancel(); <-done }

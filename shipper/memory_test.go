@@ -75,7 +75,7 @@ func heapOfBacklog(t *testing.T, svc *service, memory, backlog, size int, attrib
 		t.Fatal(err)
 	}
 	before := heapInUse()
-	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: svc, Memory: memory, Unpaced: true,
+	ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: svc, Memory: memory, Unpaced: true,
 		Retry: shipper.Retry{Timeout: time.Hour}})
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup

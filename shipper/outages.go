@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-
-	"github.com/standpipe/standpipe/wal"
 )
 
 const (
@@ -21,7 +19,7 @@ const (
 // endpoint that does not answer, are one outage: a line when it begins, summaries at growing intervals while it lasts, and
 // a line when all of them take records again. Shippers share it; its methods may be called from any goroutine.
 type Outages struct {
-	log    *wal.Log
+	log    Source
 	logger hclog.Logger
 
 	mu  sync.Mutex
@@ -29,7 +27,7 @@ type Outages struct {
 }
 
 // NewOutages returns one for the shippers of a log.
-func NewOutages(log *wal.Log, logger hclog.Logger) *Outages {
+func NewOutages(log Source, logger hclog.Logger) *Outages {
 	return &Outages{log: log, logger: logger, all: make(map[cause]*outage)}
 }
 

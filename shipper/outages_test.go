@@ -81,7 +81,7 @@ func newOutageTest(t *testing.T, streams int) *outageTest {
 			t.Fatal(err)
 		}
 		x.sinks = append(x.sinks, &answering{})
-		ship := shipper.New(shipper.Options{Log: x.log, Cursor: place, Sink: x.sinks[i], Unpaced: true, Dead: dead,
+		ship := shipper.New(shipper.Options{Source: x.log, Cursor: place, Sink: x.sinks[i], Unpaced: true, Dead: dead,
 			Endpoint: "https://there", Outages: outages, Logger: logger})
 		x.ships = append(x.ships, ship)
 		go func() { x.ended <- ship.Run(context.Background()) }()
@@ -242,7 +242,7 @@ func TestSettlement_ThatTheLogCannotTakeIsLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 		sink := &meddling{log: x.log, place: place}
-		x.ships = append(x.ships, shipper.New(shipper.Options{Log: x.log, Cursor: place, Sink: sink, Unpaced: true,
+		x.ships = append(x.ships, shipper.New(shipper.Options{Source: x.log, Cursor: place, Sink: sink, Unpaced: true,
 			Logger: hclog.New(&hclog.LoggerOptions{Output: &x.said, DisableTime: true})}))
 		x.ended = make(chan error, 1)
 		go func() { x.ended <- x.ships[0].Run(context.Background()) }()

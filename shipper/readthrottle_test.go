@@ -84,7 +84,7 @@ func TestABacklogShrinksHoweverMuchProducersSend(t *testing.T) {
 
 // startShipping ships a place to a destination that takes everything in a moment.
 func startShipping(t *testing.T, log *wal.Log, place *wal.Cursor, shape shipper.Shape) (*shipper.Shipper, chan error) {
-	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: greedy{shape}, MaxDelay: 10 * time.Millisecond})
+	ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: greedy{shape}, MaxDelay: 10 * time.Millisecond})
 	done := make(chan error, 1)
 	go func() { done <- ship.Run(context.Background()) }()
 	return ship, done

@@ -24,8 +24,8 @@ const (
 
 // Options tells New what to ship and where. The zero value of a field means its default.
 type Options struct {
-	Log    *wal.Log
-	Cursor *wal.Cursor // the destination's place in its stream
+	Source Source
+	Cursor Cursor // the destination's position in its stream
 	Sink   Sink
 	Dead   DeadLetterQueue // takes the events that the destination refuses for good
 
@@ -46,25 +46,6 @@ type Options struct {
 	Observer Observer     // default: none
 	Logger   hclog.Logger // default: none
 }
-
-// DeadLetterQueue keeps events that a destination refuses for good.
-type DeadLetterQueue interface {
-	// Put returns once d is on disk.
-	Put(d wal.DeadLetter) error
-}
-
-// Observer is told of what no ledger counts.
-type Observer interface {
-	// Request: a request has ended with the given code after d.
-	Request(code string, d time.Duration)
-	// Retried: so many records will be sent again for the given reason.
-	Retried(reason string, records int)
-}
-
-type noObserver struct{}
-
-func (noObserver) Request(string, time.Duration) {}
-func (noObserver) Retried(string, int)           {}
 
 func (o *Options) defaults(shape Shape) {
 	if o.MaxDelay <= 0 {
@@ -146,7 +127,7 @@ func New(o Options) *Shipper {
 		o.Endpoint = o.Cursor.Stream() + "/" + o.Cursor.Name()
 	}
 	if o.Outages == nil {
-		o.Outages = NewOutages(o.Log, o.Logger)
+		o.Outages = NewOutages(o.Source, o.Logger)
 	}
 	s := &Shipper{
 		opts: o, stream: o.Cursor.Stream(), whole: shape.WholeOrder,
@@ -162,7 +143,7 @@ func New(o Options) *Shipper {
 		report:    Report{State: Running},
 	}
 	s.makeLanes()
-	s.throttle = newReadThrottle(o.Log.Flow(), o.Log.Appended(s.stream).Bytes)
+	s.throttle = newReadThrottle(o.Source.Flow(), o.Source.Appended(s.stream).Bytes)
 	s.window = o.InFlight
 	if !o.Unpaced {
 		s.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes), s.progress)
@@ -289,7 +270,7 @@ func (s *Shipper) grown() <-chan struct{} {
 	if s.reading || time.Now().Before(s.readAt) {
 		return nil
 	}
-	return s.opts.Log.Grown(s.stream)
+	return s.opts.Source.Grown(s.stream)
 }
 
 // idle tells whether nothing is left to ship.
@@ -297,7 +278,7 @@ func (s *Shipper) idle() bool {
 	if len(s.flights) > 0 || s.reading {
 		return false
 	}
-	next := s.opts.Log.Next(s.stream)
+	next := s.opts.Source.Next(s.stream)
 	for _, l := range s.lanes {
 		if len(l.queue) > 0 || l.next < next {
 			return false

@@ -71,7 +71,7 @@ func (r *rig) start() {
 		r.t.Fatal(err)
 	}
 	o := r.opts
-	o.Log, o.Cursor, o.Sink = r.log, place, r.svc
+	o.Source, o.Cursor, o.Sink = r.log, place, r.svc
 	if o.Dead == nil {
 		o.Dead = r.dead
 	}

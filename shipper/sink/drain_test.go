@@ -104,7 +104,7 @@ func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 			b.Fatal(err)
 		}
 		n++
-		s := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: to, Dead: nobody{b}})
+		s := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: to, Dead: nobody{b}})
 		pending = place.Stat().Pending.Bytes
 		done := make(chan error)
 		go func() { done <- s.Run(b.Context()) }()

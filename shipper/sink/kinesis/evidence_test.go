@@ -179,7 +179,7 @@ func (s *movingStream) ship(t *testing.T, o kinesis.Options, rounds int, enough 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ship := shipper.New(shipper.Options{Log: log, Cursor: place, Sink: k, MaxDelay: time.Millisecond})
+	ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: k, MaxDelay: time.Millisecond})
 	done := make(chan error, 1)
 	go func() { done <- ship.Run(ctx) }()
 	for round := range rounds {
