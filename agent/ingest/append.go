@@ -12,12 +12,27 @@ import (
 type service struct {
 	in        *intake
 	room      *room          // for large requests that have arrived whole, until the log has taken them
-	decoding  room           // for the messages that package proto decodes
+	decoding  *room          // for the messages that package proto decodes
 	receivers sync.WaitGroup // the receiving goroutines of all streams
 }
 
 // sizeOfEvent is the memory of an event without its data.
 const sizeOfEvent = int(unsafe.Sizeof(wal.Event{}))
+
+// call is a request with its reader, which are used again together.
+type call struct {
+	request
+	wire wireReader
+}
+
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+func (c *call) free() {
+	if c.request.reset() {
+		c.wire = wireReader{joined: c.wire.joined}
+		calls.Put(c)
+	}
+}
 
 // Append stores one batch and frees w.
 func (s *service) Append(ctx context.Context, w *wireRequest) (*reply, error) {
@@ -32,9 +47,9 @@ func (s *service) Append(ctx context.Context, w *wireRequest) (*reply, error) {
 // take hands w to the log, tied to chain unless that is nil, and frees it.
 func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) taken {
 	defer w.Free()
-	r := requests.Get().(*request)
+	r := calls.Get().(*call)
 	defer r.free()
-	r.wire.decoding = &s.decoding
+	r.wire.decoding = s.decoding
 	defer r.wire.free()
 	events := r.wire.count(w.BufferSlice)
 	if events > maxEvents {
@@ -45,7 +60,7 @@ func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) ta
 		return taken{events: max(1, events), err: errNoRoom}
 	}
 	defer func() { s.room.give(held) }()
-	if refused := r.wire.read(w.BufferSlice, r, s.in.clock().UnixNano()); refused != nil {
+	if refused := r.wire.read(w.BufferSlice, &r.request, s.in.clock().UnixNano()); refused != nil {
 		return taken{events: max(1, len(r.batch.Events)), err: refused}
 	}
 	joined := heldWhole(w.Len()+len(r.wire.joined)) - heldWhole(w.Len())
@@ -53,11 +68,9 @@ func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) ta
 		return taken{events: len(r.batch.Events), err: errNoRoom}
 	}
 	held += joined
-	select {
-	case <-s.in.draining:
+	if s.in.isDraining() {
 		return taken{events: len(r.batch.Events), err: errDraining}
-	default:
 	}
 	r.batch.Chain, r.awaited = chain, chain == nil
-	return s.in.take(ctx, r)
+	return s.in.take(ctx, &r.request)
 }

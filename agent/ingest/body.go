@@ -3,9 +3,6 @@ package ingest
 import (
 	"io"
 	"sync"
-	"sync/atomic"
-
-	"google.golang.org/grpc/codes"
 )
 
 const (
@@ -17,25 +14,6 @@ const (
 	// maxPooledBody bounds what is kept for the next body.
 	maxPooledBody = 64 << 10
 )
-
-// room bounds the bytes that the bodies of one listener hold together, freeBody of each left out.
-// Who finds none is refused rather than kept waiting: bodies that wait for each other to grow would
-// wait for ever.
-type room struct{ left atomic.Int64 }
-
-func (r *room) take(n int64) bool {
-	if n == 0 || r.left.Add(-n) >= 0 {
-		return true
-	}
-	r.left.Add(n)
-	return false
-}
-
-func (r *room) give(n int64) {
-	if n != 0 {
-		r.left.Add(n)
-	}
-}
 
 // body is the bytes of a request, gathered as they arrive. It is reused: nothing of it may be used
 // after free.
@@ -124,9 +102,4 @@ func tooLongBody(size int64, limit int) *refusal {
 		r = tooLarge("the body has %d bytes; max_request_size allows %d", size, limit)
 	}
 	return r
-}
-
-var errNoRoom = &refusal{
-	code: codes.Unavailable, reason: ReasonBusy, event: noEvent, retry: retryFull,
-	text: "the listener holds as many bytes of other requests as it may: nothing of this one was stored",
 }

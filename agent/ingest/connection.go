@@ -39,7 +39,7 @@ type connection struct {
 func newConnection(w *socketWire, conn net.Conn, known *connlimit.Conn) *connection {
 	return &connection{
 		wire: w, conn: conn, known: known,
-		lines:   lineReader{from: conn, max: w.maxLine, room: &w.room},
+		lines:   lineReader{from: conn, max: w.maxLine, room: w.room},
 		waiting: make(chan *taken, connectionDepth),
 	}
 }
@@ -76,7 +76,7 @@ func (c *connection) linger() {
 
 // receive takes line after line until there are no more.
 func (c *connection) receive(ctx context.Context) {
-	for !c.draining() {
+	for !c.wire.in.isDraining() {
 		line, err := c.lines.next()
 		long, skipped := errors.AsType[*longLineError](err)
 		switch {
@@ -102,15 +102,6 @@ func (c *connection) owe(ctx context.Context, t *taken) {
 	c.waiting <- t
 }
 
-func (c *connection) draining() bool {
-	select {
-	case <-c.wire.in.draining:
-		return true
-	default:
-		return false
-	}
-}
-
 func (e *longLineError) refusal() *refusal {
 	if e.crowded {
 		return errNoRoom
@@ -123,7 +114,7 @@ func refusedLine(r *refusal) *taken { return &taken{events: 1, err: r} }
 // take submits a line. An empty line is refused like any other that is no JSON: replies are
 // matched to lines by their order, so none may go unanswered.
 func (c *connection) take(ctx context.Context, line []byte) *taken {
-	r := requests.Get().(*request)
+	r := newRequest()
 	defer r.free()
 	if refused := c.reading.read(line, r, c.wire.in.clock()); refused != nil {
 		return refusedLine(refused)
@@ -139,7 +130,7 @@ func (c *connection) admitted(ctx context.Context) (context.Context, bool) {
 		return ctx, true
 	}
 	line, err := c.first(ctx)
-	if err != nil || c.draining() {
+	if err != nil || c.wire.in.isDraining() {
 		return ctx, false
 	}
 	token := tokenIn(line)
@@ -170,7 +161,7 @@ func (c *connection) first(ctx context.Context) ([]byte, error) {
 	if _, err := c.wire.in.guard.Who(&shown); err == nil {
 		c.conn.SetReadDeadline(time.Time{})
 	}
-	if c.draining() {
+	if c.wire.in.isDraining() {
 		return nil, errDraining
 	}
 	return c.lines.next()

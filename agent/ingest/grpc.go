@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"net"
@@ -52,17 +51,26 @@ const (
 	// alone, it would make both windows as large as the producer likes, up to 16 MiB.
 	streamWindow = 128 << 10
 	connWindow   = 1 << 20
-	// handshakeTime is how long a new connection may take before its first request.
-	handshakeTime = 10 * time.Second
 )
 
-func newGRPC(in *intake, o *Options) *grpcWire {
+// grpcWireOptions are the settings of newGRPC.
+type grpcWireOptions struct {
+	MaxRequestSize int // bytes
+	MaxStreams     int // requests in progress of one connection
+	NoHTTP2Guard   bool
+	Budget         int64 // bytes of large and half-sent requests together; 0: as for any listener
+	OTLP           *OTLPOptions
+	TLS            *tls.Config
+}
+
+func newGRPC(in *intake, o *grpcWireOptions) *grpcWire {
 	w := &grpcWire{
 		health: health.NewServer(),
 	}
-	w.service = &service{in: in, room: new(room)}
-	w.service.decoding.give(maxDecoded)
-	w.service.room.give(cmp.Or(o.room, max(minRoom, 4*int64(o.MaxRequestSize))))
+	w.service = &service{in: in, room: roomFor(o.MaxRequestSize), decoding: newRoom(maxDecoded)}
+	if o.Budget > 0 {
+		w.service.room = newRoom(o.Budget)
+	}
 	if !o.NoHTTP2Guard {
 		w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})
 	}
@@ -72,12 +80,12 @@ func newGRPC(in *intake, o *Options) *grpcWire {
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(w.server)
 	if o.OTLP != nil {
-		newOTLP(in, o).register(w.server, w.service.room)
+		(&otlpService{newOTLP(in, o.OTLP, o.MaxRequestSize), w.service.room}).register(w.server)
 	}
 	return w
 }
 
-func (w *grpcWire) options(o *Options) []grpc.ServerOption {
+func (w *grpcWire) options(o *grpcWireOptions) []grpc.ServerOption {
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(o.MaxRequestSize),
@@ -95,7 +103,7 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 		grpc.StreamInterceptor(w.endOnDrain),
 		grpc.UnknownServiceHandler(unknownMethod),
 	}
-	if o.Guard != nil {
+	if w.service.in.guard != nil {
 		options = append(options, grpc.InTapHandle(w.admit))
 	}
 	secure := insecure.NewCredentials()
@@ -108,16 +116,19 @@ func (w *grpcWire) options(o *Options) []grpc.ServerOption {
 	return append(options, grpc.Creds(secure))
 }
 
-func (w *grpcWire) serve(l net.Listener) error { return w.server.Serve(w.service.in.conns.Listener(l)) }
+// Serve serves the connections of l until Drain or Cut.
+func (w *grpcWire) Serve(l net.Listener) error { return w.server.Serve(w.service.in.conns.Listener(l)) }
 
-func (w *grpcWire) drain() {
+// Drain ends the listener once the responses of all requests are sent.
+func (w *grpcWire) Drain() {
 	w.health.Shutdown()
 	w.service.in.conns.CloseSilent()
 	w.server.GracefulStop()
 	w.service.receivers.Wait()
 }
 
-func (w *grpcWire) cut() {
+// Cut closes every connection.
+func (w *grpcWire) Cut() {
 	w.service.in.conns.CloseAll()
 	w.server.Stop()
 }

@@ -14,15 +14,14 @@ import (
 type gzipSlots struct {
 	encoding.Compressor
 	slots chan struct{} // holds one for each message that is being unpacked
-	room  room          // for packed messages
+	room  *room         // for packed messages
 }
 
 // gRPC knows one compressor of a name, for all of the process.
 func init() { encoding.RegisterCompressor(newGzipSlots(encoding.GetCompressor(gzip.Name))) }
 
 func newGzipSlots(c encoding.Compressor) *gzipSlots {
-	g := &gzipSlots{Compressor: c, slots: make(chan struct{}, unpackSlots)}
-	g.room.give(minRoom)
+	g := &gzipSlots{Compressor: c, slots: make(chan struct{}, unpackSlots), room: newRoom(minRoom)}
 	return g
 }
 

@@ -38,8 +38,6 @@ const (
 	lastBytes = time.Second
 
 	maxHeaderBytes = 16 << 10
-	// minRoom is what the bodies of a listener may hold together at least.
-	minRoom = 64 << 20
 )
 
 func (o *HTTPOptions) fill() {
@@ -62,17 +60,25 @@ type httpWire struct {
 	otlp      *otlpLogs         // nil: not offered
 	preflight string            // the headers that a page may send
 
-	ctx    context.Context // ends with cut
+	ctx    context.Context // ends with Cut
 	cancel context.CancelFunc
-	// answering is read-locked by every request until it is answered; drain waits for the lock.
+	// answering is read-locked by every request until it is answered; Drain waits for the lock.
 	answering sync.RWMutex
 }
 
-func newHTTP(in *intake, o *Options) *httpWire {
-	h := o.HTTP
+// httpWireOptions are the settings of newHTTP.
+type httpWireOptions struct {
+	HTTPOptions
+	MaxRequestSize int // bytes of a body, compressed or not
+	OTLP           *OTLPOptions
+	TLS            *tls.Config
+}
+
+func newHTTP(in *intake, o httpWireOptions) *httpWire {
+	h := o.HTTPOptions
 	h.fill()
 	w := &httpWire{
-		in: in, tls: o.TLS, posts: newPosts(in, o, &h),
+		in: in, tls: o.TLS, posts: newPosts(in, o.MaxRequestSize, &h),
 		origins: make(map[string]bool), pixels: make(map[string]*Pixel),
 		preflight: "Authorization, Content-Encoding, Content-Type, " + strings.Join(append(postHeaders, h.KeyHeader), ", "),
 	}
@@ -83,19 +89,20 @@ func newHTTP(in *intake, o *Options) *httpWire {
 		w.pixels[h.Pixels[i].Path] = &h.Pixels[i]
 	}
 	if o.OTLP != nil {
-		w.otlp = newOTLP(in, o)
+		w.otlp = newOTLP(in, o.OTLP, o.MaxRequestSize)
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.server = &http.Server{
 		Handler: w, ConnContext: connContext,
 		ReadHeaderTimeout: min(headerTime, h.ReadTimeout), ReadTimeout: h.ReadTimeout, IdleTimeout: idleTime,
 		MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog:       o.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ErrorLog:       in.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	return w
 }
 
-func (w *httpWire) serve(l net.Listener) error {
+// Serve serves the connections of l until Drain or Cut.
+func (w *httpWire) Serve(l net.Listener) error {
 	l = w.in.conns.Listener(l)
 	if w.tls != nil {
 		conf := w.tls.Clone()
@@ -109,23 +116,25 @@ func (w *httpWire) serve(l net.Listener) error {
 	return err
 }
 
-// drain gives a request that has not arrived whole another second.
-func (w *httpWire) drain() {
+// Drain gives a request that has not arrived whole another second.
+func (w *httpWire) Drain() {
 	w.in.conns.CloseSilent()
 	w.in.conns.SetReadDeadline(time.Now().Add(lastBytes))
-	w.server.Shutdown(w.ctx) // its error is that of cut
+	w.server.Shutdown(w.ctx) // its error is that of Cut
 	w.answering.Lock()
 	//lint:ignore SA2001 the lock waits for the requests in progress
 	w.answering.Unlock()
 	w.posts.unpackers.close()
 }
 
-func (w *httpWire) cut() {
+// Cut closes every connection.
+func (w *httpWire) Cut() {
 	w.cancel()
 	w.server.Close()
 }
 
 // ServeHTTP answers one request.
+// Serve serves the connections of l until Drain or Cut.
 func (w *httpWire) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	w.answering.RLock()
 	defer w.answering.RUnlock()
@@ -167,7 +176,7 @@ func (w *httpWire) route(out http.ResponseWriter, r *http.Request) *refusal {
 	if refused != nil {
 		return w.count(refused)
 	}
-	if closed(w.in.draining) {
+	if w.in.isDraining() {
 		out.Header().Set("Connection", "close")
 		return w.count(errDraining)
 	}

@@ -10,15 +10,6 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 )
 
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 type connKey struct{}
 
 // connContext lets a request find its connection.
@@ -32,10 +23,10 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 // arrived marks the connection of a request that has arrived whole as one that is not to be hurried. net/http
 // has taken its deadline away by then, and reads on to see whether the producer leaves: the deadline of one
 // that was hurried just before is taken away here, since it would pass for that.
-func (in *intake) arrived(r *http.Request) *connlimit.Conn {
+func arrived(in *intake, r *http.Request) *connlimit.Conn {
 	c := r.Context().Value(connKey{}).(*connlimit.Conn)
 	c.BeginRequest()
-	if closed(in.draining) {
+	if in.isDraining() {
 		c.SetReadDeadline(time.Time{})
 	}
 	return c
@@ -62,7 +53,7 @@ func (a *arrival) Read(b []byte) (int, error) {
 }
 
 func (a *arrival) extend() {
-	if !closed(a.in.draining) {
+	if !a.in.isDraining() {
 		a.r.Context().Value(connKey{}).(*connlimit.Conn).SetReadDeadline(time.Now().Add(a.patience))
 	}
 }

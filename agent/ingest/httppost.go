@@ -21,18 +21,17 @@ type posts struct {
 	in        *intake
 	limit     int // bytes of a body, packed or not
 	patience  time.Duration
-	room      room
+	room      *room
 	unpackers *unpackers
 	keyHeader string   // as net/http writes it
 	keyField  []string // nil: none
 }
 
-func newPosts(in *intake, o *Options, h *HTTPOptions) *posts {
+func newPosts(in *intake, limit int, h *HTTPOptions) *posts {
 	p := &posts{
-		in: in, limit: o.MaxRequestSize, patience: h.ReadTimeout, unpackers: newUnpackers(),
+		in: in, limit: limit, patience: h.ReadTimeout, unpackers: newUnpackers(), room: roomFor(limit),
 		keyHeader: textproto.CanonicalMIMEHeaderKey(h.KeyHeader),
 	}
-	p.room.give(max(minRoom, 4*int64(o.MaxRequestSize)))
 	if h.KeyField != "" {
 		p.keyField = strings.Split(h.KeyField, ".")
 	}
@@ -56,7 +55,7 @@ func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) 
 		return refused
 	}
 	defer b.free()
-	defer p.in.arrived(r).EndRequest()
+	defer arrived(p.in, r).EndRequest()
 	t := p.take(r, stream, b, rules.Format)
 	reply, refused := p.in.finish(r.Context(), &t)
 	if refused != nil {
@@ -72,11 +71,11 @@ func (p *posts) receive(r *http.Request) (*body, *refusal) {
 	if refused != nil {
 		return nil, refused
 	}
-	b := newBody(&p.room)
+	b := newBody(p.room)
 	err := b.read(&arrival{in: p.in, r: r, patience: p.patience}, r.ContentLength, p.limit)
 	if err == nil && coding != "" {
 		packed := b
-		b = newBody(&p.room)
+		b = newBody(p.room)
 		err = p.unpackers.unpack(r.Context(), coding, packed.bytes, b, p.limit)
 		packed.free()
 	}
@@ -92,7 +91,7 @@ func (p *posts) unread(err error) *refusal {
 	if refused, ok := errors.AsType[*refusal](err); ok {
 		return refused
 	}
-	if closed(p.in.draining) {
+	if p.in.isDraining() {
 		return errDraining
 	}
 	r := invalid("the body ended before it was whole: nothing of it was stored")
@@ -106,7 +105,7 @@ func (p *posts) unread(err error) *refusal {
 
 // take hands the events of a body to the log.
 func (p *posts) take(r *http.Request, stream string, b *body, format string) taken {
-	q := requests.Get().(*request)
+	q := newRequest()
 	defer q.free()
 	q.batch.Stream, q.awaited = stream, true
 	if refused := p.fill(q, r, b, format); refused != nil {

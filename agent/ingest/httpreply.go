@@ -67,7 +67,7 @@ func refuseHTTP(out http.ResponseWriter, r *refusal) {
 	if err != nil {
 		panic(err) // strings and numbers
 	}
-	writeJSON(out, r.httpStatus(), append(encoded, '\n'))
+	writeJSON(out, statusOf(r), append(encoded, '\n'))
 }
 
 func setRetryAfter(out http.ResponseWriter, wait time.Duration) {
@@ -76,15 +76,8 @@ func setRetryAfter(out http.ResponseWriter, wait time.Duration) {
 	}
 }
 
-// wait is when to try again what may go well then; 0 for what will not.
-func (r *refusal) wait() time.Duration {
-	if r.retry == 0 && r.code == codes.Unavailable {
-		return retryFull
-	}
-	return r.retry
-}
-
-func (r *refusal) httpStatus() int {
+// statusOf returns the status of a rejection.
+func statusOf(r *refusal) int {
 	if r.status != 0 {
 		return r.status
 	}
@@ -99,8 +92,8 @@ func (r *refusal) httpStatus() int {
 	return statuses[r.code]
 }
 
-// overHTTP is the response to a rejected connection.
-func overHTTP(line string) string {
+// rejectConnHTTP is the response to a rejected connection.
+func rejectConnHTTP(line string) string {
 	return fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"+
 		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(line), line)
 }

@@ -15,8 +15,14 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// intake is the way of a request into the log, the same for every listener.
+// intake submits the requests of a listener to the WAL and awaits their outcome, in the same way for every protocol.
 type intake struct {
+	intakeOptions
+	watch *watch
+}
+
+// intakeOptions are the parts that an intake works with. It does not change them.
+type intakeOptions struct {
 	listener string // its type, for metrics
 	log      Log
 	streams  Streams
@@ -24,11 +30,21 @@ type intake struct {
 	clock    func() time.Time
 	draining <-chan struct{} // closed when no new request is taken
 	hurry    context.Context // ends when deliveries are waited for no longer
-	watch    *watch
-	guard    *access.Guard // nil: anybody may send
+	guard    *access.Guard   // nil: anybody may send
 	logger   hclog.Logger
 	conns    *connlimit.Set
 }
+
+// newIntake returns an intake. Its close releases its resources.
+func newIntake(o intakeOptions) *intake {
+	in := &intake{intakeOptions: o}
+	in.watch = newWatch(in)
+	go in.watch.run()
+	return in
+}
+
+// close awaits the outcome of all responses of ack level accepted. No request may be submitted any more.
+func (in *intake) close() { in.watch.stop() }
 
 // request is a batch on its way from the wire to the log. It is reused: the log keeps no
 // reference to a batch.
@@ -41,25 +57,47 @@ type request struct {
 	text bool
 	// sift: events that break a rule are left out, and the others stored.
 	sift bool
-	wire wireReader // of a request that comes over gRPC
 	// awaited: whoever takes it does nothing else until it is stored.
 	awaited bool
 }
+
+// isDraining reports whether the listener takes no new request.
+func (in *intake) isDraining() bool {
+	select {
+	case <-in.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// handshakeTime bounds the time of a new connection before its first request.
+const handshakeTime = 10 * time.Second
 
 var requests = sync.Pool{New: func() any { return new(request) }}
 
 // maxPooledEvents bounds the events that a pooled request has room for.
 const maxPooledEvents = 4096
 
-// free gives r back; nothing of it may be used afterwards.
+// newRequest returns an empty request.
+func newRequest() *request { return requests.Get().(*request) }
+
+// free releases r for reuse. The caller must not use it afterwards.
 func (r *request) free() {
+	if r.reset() {
+		requests.Put(r)
+	}
+}
+
+// reset empties r, and reports whether it is small enough to be used again.
+func (r *request) reset() bool {
 	events := r.batch.Events
 	if cap(events) > maxPooledEvents {
-		return
+		return false
 	}
 	clear(events)
-	*r = request{batch: wal.Batch{Events: events[:0]}, wire: wireReader{joined: r.wire.joined}}
-	requests.Put(r)
+	*r = request{batch: wal.Batch{Events: events[:0]}}
+	return true
 }
 
 // taken is a request that the log has taken, or one that was refused before that.

@@ -8,9 +8,7 @@ import (
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
 	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
 	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/standpipe/standpipe/wal"
 )
@@ -30,63 +28,20 @@ const DefaultOTLPKey = "service.name"
 // conventions, service.name, November 2026).
 const unknownService = "unknown_service"
 
-// otlpLogs is opentelemetry.proto.collector.logs.v1.LogsService. Its messages are written here by
-// their like: LogsData has the fields of ExportLogsServiceRequest, and a reply without a partial
-// success has none. The package of the service itself would bring a gateway along.
+// otlpLogs stores the records of OTLP requests.
 type otlpLogs struct {
 	in          *intake
 	stream, key string
 	limit       int   // bytes that the events of a request may have
-	room        room  // in messages
-	bytes       *room // of a gRPC listener
+	room        *room // in messages
 }
 
-func newOTLP(in *intake, o *Options) *otlpLogs {
-	l := &otlpLogs{in: in, stream: o.OTLP.Stream, key: o.OTLP.Key, limit: 2 * o.MaxRequestSize}
+func newOTLP(in *intake, o *OTLPOptions, maxRequest int) *otlpLogs {
+	l := &otlpLogs{in: in, stream: o.Stream, key: o.Key, limit: 2 * maxRequest, room: newRoom(maxDecoded)}
 	if l.key == "" {
 		l.key = DefaultOTLPKey
 	}
-	l.room.give(maxDecoded)
 	return l
-}
-
-const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-
-// register offers the service over gRPC, to requests for which bytes has room.
-func (l *otlpLogs) register(s *grpc.Server, bytes *room) {
-	l.bytes = bytes
-	s.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "opentelemetry.proto.collector.logs.v1.LogsService",
-		HandlerType: (*any)(nil),
-		Methods:     []grpc.MethodDesc{{MethodName: "Export", Handler: exportUnary}},
-	}, l)
-}
-
-func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grpc.UnaryServerInterceptor) (any, error) {
-	w := new(wireRequest)
-	if err := decode(w); err != nil {
-		return nil, err
-	}
-	export := func(ctx context.Context, _ any) (any, error) {
-		defer w.Free()
-		l := srv.(*otlpLogs)
-		held := heldWhole(2 * w.Len())
-		if !l.bytes.take(held) {
-			return nil, errNoRoom
-		}
-		defer l.bytes.give(held)
-		t, refused := l.export(ctx, w.Materialize(), l.decode)
-		if refused != nil {
-			return nil, refused
-		}
-		m := &emptypb.Empty{}
-		m.ProtoReflect().SetUnknown(exportAnswer(t))
-		return m, nil
-	}
-	if admit == nil {
-		return export(ctx, w)
-	}
-	return admit(ctx, w, &grpc.UnaryServerInfo{Server: srv, FullMethod: exportMethod}, export)
 }
 
 // decoder reads a request in one of its encodings. It returns how many messages were taken from the room for it.
@@ -129,10 +84,10 @@ func exportAnswerJSON(t *taken) []byte {
 }
 
 func (l *otlpLogs) take(ctx context.Context, b []byte, decode decoder) taken {
-	r := requests.Get().(*request)
+	r := newRequest()
 	defer r.free()
 	r.batch.Stream, r.json, r.sift, r.awaited = l.stream, true, true, true
-	if closed(l.in.draining) {
+	if l.in.isDraining() {
 		return taken{stream: l.stream, events: 1, err: errDraining}
 	}
 	m, messages, refused := decode(b)

@@ -62,7 +62,7 @@ func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *refusal {
 		return e.refuse(out, w.count(refused))
 	}
 	defer b.free()
-	defer w.in.arrived(r).EndRequest()
+	defer arrived(w.in, r).EndRequest()
 	t, refused := w.otlp.export(r.Context(), b.bytes, e.decode(w.otlp))
 	if refused != nil {
 		return e.refuse(out, refused)
@@ -80,7 +80,7 @@ func (e *otlpEncoding) refuse(out http.ResponseWriter, r *refusal) *refusal {
 	}
 	out.Header().Set("Content-Type", e.mediaType)
 	setRetryAfter(out, r.wait())
-	out.WriteHeader(r.httpStatus())
+	out.WriteHeader(statusOf(r))
 	out.Write(encoded)
 	return nil
 }

@@ -31,8 +31,8 @@ type pixelEvent struct {
 
 // record stores a request as an event.
 func (w *httpWire) record(out http.ResponseWriter, r *http.Request, pixel *Pixel) *refusal {
-	defer w.in.arrived(r).EndRequest()
-	q := requests.Get().(*request)
+	defer arrived(w.in, r).EndRequest()
+	q := newRequest()
 	defer q.free()
 	q.batch.Stream = pixel.Stream
 	t := taken{stream: pixel.Stream, events: 1}

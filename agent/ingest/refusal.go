@@ -70,6 +70,14 @@ func (r *refusal) GRPCStatus() *status.Status {
 	return detailed
 }
 
+// wait is when to try again what may go well then; 0 for what will not.
+func (r *refusal) wait() time.Duration {
+	if r.retry == 0 && r.code == codes.Unavailable {
+		return retryFull
+	}
+	return r.retry
+}
+
 func invalid(format string, args ...any) *refusal {
 	return invalidEvent(noEvent, format, args...)
 }
@@ -88,10 +96,7 @@ func unavailable(format string, args ...any) *refusal {
 	}
 }
 
-var (
-	errDraining       = unavailable("the agent is shutting down: nothing of this request was stored")
-	errStreamDraining = unavailable("the agent is shutting down: what was answered is stored, and nothing else")
-)
+var errDraining = unavailable("the agent is shutting down: nothing of this request was stored")
 
 // refusalOf decides what a producer is told about an error of the log.
 func refusalOf(err error) *refusal {

@@ -103,7 +103,6 @@ func (o *Options) validate() error {
 type Server struct {
 	listener net.Listener
 	wire     wire
-	watch    *watch
 	in       *intake
 	draining chan struct{} // closed by the first Stop
 	drain    sync.Once
@@ -117,12 +116,12 @@ const lastReplies = 250 * time.Millisecond
 
 // wire is the protocol of a listener.
 type wire interface {
-	serve(l net.Listener) error
-	// drain returns when all that was taken is answered and every connection is closed. The
+	Serve(l net.Listener) error
+	// Drain returns when all that was taken is answered and every connection is closed. The
 	// draining channel is closed by then.
-	drain()
-	// cut closes every connection, so that drain returns.
-	cut()
+	Drain()
+	// Cut closes every connection, so that Drain returns.
+	Cut()
 }
 
 // New binds the listener: from then on producers may connect, and wait for Serve.
@@ -140,42 +139,41 @@ func New(o Options) (*Server, error) {
 	s := &Server{listener: l, draining: make(chan struct{})}
 	hurry, giveUp := context.WithCancel(context.Background())
 	s.giveUp = giveUp
-	in := &intake{
-		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer,
-		clock: o.Clock, draining: s.draining, hurry: hurry, guard: o.Guard, logger: o.Logger,
-	}
-	in.conns = connlimit.New(in.connections(&o))
+	in := newIntake(intakeOptions{
+		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer, clock: o.Clock, guard: o.Guard, logger: o.Logger,
+		draining: s.draining, hurry: hurry, conns: connlimit.New(connections(&o, s.draining)),
+	})
 	s.in = in
-	in.watch = newWatch(in)
-	s.watch = in.watch
 	switch o.Type {
 	case GRPC:
-		s.wire = newGRPC(in, &o)
+		s.wire = newGRPC(in, &grpcWireOptions{
+			MaxRequestSize: o.MaxRequestSize, MaxStreams: o.MaxStreams, NoHTTP2Guard: o.NoHTTP2Guard, Budget: o.room,
+			OTLP: o.OTLP, TLS: o.TLS,
+		})
 	case HTTP:
-		s.wire = newHTTP(in, &o)
+		s.wire = newHTTP(in, httpWireOptions{HTTPOptions: o.HTTP, MaxRequestSize: o.MaxRequestSize, OTLP: o.OTLP, TLS: o.TLS})
 	default:
-		s.wire = newSocket(in, &o)
+		s.wire = newSocket(in, o.MaxLineSize, o.TLS)
 	}
-	go s.watch.run()
 	return s, nil
 }
 
 // connections returns the options of the listener's set of connections.
-func (in *intake) connections(o *Options) connlimit.Options {
+func connections(o *Options, draining <-chan struct{}) connlimit.Options {
 	c := connlimit.Options{
-		Max: int64(o.MaxConnections), Draining: in.draining, Logger: in.logger,
-		Changed:  func(change int) { in.observer.Connected(in.listener, change) },
-		Rejected: func() { in.observer.TurnedAway(in.listener) },
+		Max: int64(o.MaxConnections), Draining: draining, Logger: o.Logger,
+		Changed:  func(change int) { o.Observer.Connected(o.Type, change) },
+		Rejected: func() { o.Observer.TurnedAway(o.Type) },
 	}
-	if in.guard != nil {
+	if o.Guard != nil {
 		c.Addr = peerAddrOf
 	}
 	switch {
 	case o.TLS != nil:
 	case o.Type == HTTP:
-		c.Response = overHTTP
+		c.Response = rejectConnHTTP
 	case o.Type == Socket:
-		c.Response = overSocket
+		c.Response = rejectConnSocket
 	}
 	return c
 }
@@ -192,20 +190,11 @@ func (s *Server) LimitConnections(most int64) { s.in.conns.SetMax(max(most, 1)) 
 // Serve takes connections until Stop, when it returns nil. The end of ctx cuts every connection;
 // Stop is needed all the same.
 func (s *Server) Serve(ctx context.Context) error {
-	defer context.AfterFunc(ctx, s.wire.cut)()
-	if err := s.wire.serve(s.listener); err != nil && !s.isDraining() && ctx.Err() == nil {
+	defer context.AfterFunc(ctx, s.wire.Cut)()
+	if err := s.wire.Serve(s.listener); err != nil && !s.in.isDraining() && ctx.Err() == nil {
 		return fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
 	}
 	return nil
-}
-
-func (s *Server) isDraining() bool {
-	select {
-	case <-s.draining:
-		return true
-	default:
-		return false
-	}
 }
 
 // Stop takes no new request, answers those that were taken and closes every connection. When ctx
@@ -217,7 +206,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.wire.drain()
+		s.wire.Drain()
 		s.ended.Do(s.end)
 	}()
 	select {
@@ -229,7 +218,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-time.After(lastReplies):
-		s.wire.cut()
+		s.wire.Cut()
 		<-done
 	}
 	return fmt.Errorf("stop %s: %w", s.listener.Addr(), ctx.Err())
@@ -238,5 +227,5 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) end() {
 	s.listener.Close()
 	s.giveUp()
-	s.watch.stop()
+	s.in.close()
 }

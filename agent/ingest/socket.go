@@ -14,10 +14,10 @@ import (
 type socketWire struct {
 	in      *intake
 	maxLine int
-	room    room // for what connections have read of lines
+	room    *room // for what connections have read of lines
 	tls     *tls.Config
 
-	ctx    context.Context // of every connection; ends with cut
+	ctx    context.Context // of every connection; ends with Cut
 	cancel context.CancelFunc
 	open   sync.WaitGroup // connections
 
@@ -27,20 +27,20 @@ type socketWire struct {
 	closing net.Listener          // guarded by mu
 }
 
-func newSocket(in *intake, o *Options) *socketWire {
+func newSocket(in *intake, maxLine int, secure *tls.Config) *socketWire {
 	w := &socketWire{
-		in: in, maxLine: o.MaxLineSize, tls: o.TLS,
+		in: in, maxLine: maxLine, tls: secure, room: roomFor(maxLine),
 		conns: make(map[net.Conn]struct{}),
 	}
-	w.room.give(max(minRoom, 4*int64(o.MaxLineSize)))
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
 
-// overSocket is the response to a rejected connection.
-func overSocket(line string) string { return line }
+// rejectConnSocket is the response to a rejected connection.
+func rejectConnSocket(line string) string { return line }
 
-func (w *socketWire) serve(l net.Listener) error {
+// Serve serves the connections of l until Drain or Cut.
+func (w *socketWire) Serve(l net.Listener) error {
 	w.mu.Lock()
 	w.closing = l
 	drained := w.drained
@@ -83,13 +83,14 @@ func (w *socketWire) remove(conn net.Conn) {
 	delete(w.conns, conn)
 }
 
-// drain wakes every connection that waits for a line; each answers what it has taken and closes.
-func (w *socketWire) drain() {
+// Drain wakes every connection that waits for a line; each answers what it has taken and closes.
+func (w *socketWire) Drain() {
 	w.end(func(conn net.Conn) { conn.SetReadDeadline(time.Unix(1, 0)) })
 	w.open.Wait()
 }
 
-func (w *socketWire) cut() {
+// Cut closes every connection.
+func (w *socketWire) Cut() {
 	w.cancel()
 	w.end(func(conn net.Conn) { conn.Close() })
 }

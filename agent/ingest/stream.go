@@ -176,6 +176,8 @@ func unanswered(cause error) *refusal {
 	return r
 }
 
+var errStreamDraining = unavailable("the agent is shutting down: what was answered is stored, and nothing else")
+
 // concluded is Wait without withdrawing.
 func concluded(ctx context.Context, t Ticket) (wal.Appended, error) {
 	select {

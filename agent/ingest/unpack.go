@@ -14,9 +14,6 @@ import (
 )
 
 const (
-	// unpackSlots is how many bodies are unpacked at once. They have arrived whole by then, so that
-	// a slow producer keeps nobody waiting.
-	unpackSlots = 2
 	// zstdWindow is the largest window that a sender may ask for: RFC 9659, November 2026.
 	zstdWindow = 8 << 20
 	// keptZstd is the size of a body up to which its decoder, which holds on to its window, is kept.

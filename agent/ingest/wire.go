@@ -126,7 +126,7 @@ func (w *wireReader) read(message mem.BufferSlice, into *request, now int64) *re
 		}
 		if !plain {
 			into.batch.Events = into.batch.Events[:0]
-			return decodeRequest(message, into, now)
+			return w.decodeRequest(message, into, now)
 		}
 	}
 	return nil
@@ -145,7 +145,7 @@ func (w *wireReader) field(into *request, now int64) (plain bool, r *refusal) {
 		if !ok {
 			return false, nil
 		}
-		return true, into.addEvent(b, now)
+		return true, w.addEvent(into, b, now)
 	case (num == fieldOfStream || num == fieldOfProducerID) && typ == protowire.BytesType:
 		b, ok := w.bytes()
 		if !ok || !utf8.Valid(b) {
@@ -243,11 +243,11 @@ func (w *wireReader) advance() {
 }
 
 // addEvent adds the event that b encodes.
-func (r *request) addEvent(b []byte, now int64) *refusal {
+func (w *wireReader) addEvent(r *request, b []byte, now int64) *refusal {
 	e, plain := wal.IndexEvent(b)
 	if !plain {
 		m := new(standpipev1.Event)
-		if refused := r.wire.acquire(b, m); refused != nil {
+		if refused := w.acquire(b, m); refused != nil {
 			return refused
 		}
 		if err := proto.Unmarshal(b, m); err != nil {
@@ -273,11 +273,11 @@ func wireFault(err error) string {
 }
 
 // decodeRequest is read by way of proto.Unmarshal.
-func decodeRequest(message mem.BufferSlice, into *request, now int64) *refusal {
+func (w *wireReader) decodeRequest(message mem.BufferSlice, into *request, now int64) *refusal {
 	m := new(standpipev1.AppendRequest)
 	b := message.Materialize()
-	into.wire.free() // the budget of events that are decoded again
-	if refused := into.wire.acquire(b, m); refused != nil {
+	w.free() // the budget of events that are decoded again
+	if refused := w.acquire(b, m); refused != nil {
 		return refused
 	}
 	if err := proto.Unmarshal(b, m); err != nil {

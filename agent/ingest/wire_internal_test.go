@@ -54,16 +54,9 @@ func meaning(t *testing.T, e *wal.Event) *standpipev1.Event {
 }
 
 func readWire(message []byte, size int) (*request, *refusal) {
-	r := new(request)
-	r.wire.decoding = newRoom(maxDecoded)
-	refused := r.wire.read(inPieces(message, size), r, testNow)
+	r, w := new(request), wireReader{decoding: newRoom(maxDecoded)}
+	refused := w.read(inPieces(message, size), r, testNow)
 	return r, refused
-}
-
-func newRoom(units int64) *room {
-	r := new(room)
-	r.give(units)
-	return r
 }
 
 // FuzzWire: a request means what proto.Unmarshal says that it means, in whatever pieces it comes.
@@ -117,12 +110,12 @@ func TestWire_DecodedMessagesShareABudget(t *testing.T) {
 	} {
 		for _, budget := range []int64{c.want, c.want - 1} {
 			left := newRoom(budget)
-			r := &request{wire: wireReader{decoding: left}}
-			refused := r.wire.read(inPieces([]byte(c.message), 100), r, testNow)
-			if budget < c.want != (refused == errNoRoom) || refused == nil && r.wire.decoded != c.want {
-				t.Errorf("%s with a budget of %d: got %v and %d counted, want %d", name, budget, refused, r.wire.decoded, c.want)
+			w := wireReader{decoding: left}
+			refused := w.read(inPieces([]byte(c.message), 100), new(request), testNow)
+			if budget < c.want != (refused == errNoRoom) || refused == nil && w.decoded != c.want {
+				t.Errorf("%s with a budget of %d: got %v and %d counted, want %d", name, budget, refused, w.decoded, c.want)
 			}
-			if r.wire.free(); left.left.Load() != budget {
+			if w.free(); left.left.Load() != budget {
 				t.Errorf("%s: a budget of %d is left, want %d", name, left.left.Load(), budget)
 			}
 		}
