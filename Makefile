@@ -73,7 +73,7 @@ bench: ## run the benchmarks; BENCH=regexp chooses, COUNT=n repeats, and benchst
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PACKAGES) | tee bin/bench.txt
 	$(GO) tool benchstat bin/bench.txt
 
-generate: ## write the Go code of the wire contract again
+generate: ## write the Go code of the wire contract and docs/configuration.md again
 	$(GO) generate ./...
 
 clean: ## remove what the targets above made

@@ -27,6 +27,38 @@ type setting[T any] struct {
 	allowed  string // the end of fault texts: "allowed is ..."
 	required bool
 	read     func(v value, into *T) bool // returns false after adding a fault
+
+	// For Describe.
+	kind      string               // the type
+	meaning   string               // see means
+	show      func(into *T) string // formats the field as in a file
+	otherwise string               // replaces show's text, for a default that depends on something
+	restart   bool                 // a change takes effect at the next start
+	reloads   bool                 // a change takes effect at a reload, although the block's do not
+}
+
+// means returns s with its documentation.
+func (s setting[T]) means(meaning string) setting[T] {
+	s.meaning = meaning
+	return s
+}
+
+// byDefault returns s with a description of its default.
+func (s setting[T]) byDefault(text string) setting[T] {
+	s.otherwise = text
+	return s
+}
+
+// needsRestart returns s as a setting that a reload does not change.
+func (s setting[T]) needsRestart() setting[T] {
+	s.restart = true
+	return s
+}
+
+// reloaded returns s as a setting that a reload changes, in a block that needs a restart.
+func (s setting[T]) reloaded() setting[T] {
+	s.reloads = true
+	return s
 }
 
 // needed returns s as a required setting.
@@ -41,7 +73,24 @@ type child[T any] struct {
 	labels []string // the placeholders in fault texts: TYPE, NAME
 	once   bool
 	read   func(b *block, into *T)
-	known  func(prefix string) []string
+
+	// For Describe.
+	describe func(d *description, at place, into *T)
+	meaning  string
+	types    bool // the first label is a type, and describe opens a section for each
+	restart  bool // a change takes effect at the next start
+}
+
+// means returns c with its documentation.
+func (c child[T]) means(meaning string) child[T] {
+	c.meaning = meaning
+	return c
+}
+
+// needsRestart returns c as a block that a reload does not change.
+func (c child[T]) needsRestart() child[T] {
+	c.restart = true
+	return c
 }
 
 // form returns the block's header, as in a file.
@@ -56,10 +105,10 @@ func (c child[T]) form() string {
 // inner is a block without labels that may appear once.
 func inner[T, U any](name string, s *section[U], field func(*T) *U) child[T] {
 	return child[T]{
-		name:  name,
-		once:  true,
-		read:  func(b *block, into *T) { s.read(b, field(into)) },
-		known: s.known,
+		name:     name,
+		once:     true,
+		read:     func(b *block, into *T) { s.read(b, field(into)) },
+		describe: func(d *description, at place, into *T) { s.describe(d, at, field(into)) },
 	}
 }
 
@@ -68,26 +117,13 @@ func lifted[T, U any](s *section[U], field func(*T) *U) []setting[T] {
 	var settings []setting[T]
 	for _, set := range s.settings {
 		settings = append(settings, setting[T]{
-			name:     set.name,
-			allowed:  set.allowed,
-			required: set.required,
-			read:     func(v value, into *T) bool { return set.read(v, field(into)) },
+			name: set.name, allowed: set.allowed, required: set.required,
+			read: func(v value, into *T) bool { return set.read(v, field(into)) },
+			kind: set.kind, meaning: set.meaning, otherwise: set.otherwise, restart: set.restart, reloads: set.reloads,
+			show: func(into *T) string { return set.show(field(into)) },
 		})
 	}
 	return settings
-}
-
-// known lists the settings and blocks of s and of its nested blocks, each with the prefix.
-func (s *section[T]) known(prefix string) []string {
-	var names []string
-	for _, set := range s.settings {
-		names = append(names, prefix+set.name)
-	}
-	for _, c := range s.blocks {
-		names = append(names, prefix+c.name)
-		names = append(names, c.known(prefix+c.name+".")...)
-	}
-	return names
 }
 
 // block is one block of the file during reading.
@@ -189,7 +225,11 @@ func (s *section[T]) expectSetting(b *block, attr *hclsyntax.Attribute) {
 // home returns the nested block that has a setting of that name.
 func (s *section[T]) home(name string) string {
 	for _, c := range s.blocks {
-		if slices.Contains(c.known(""), name) {
+		d := &description{sections: make([]Section, 1)}
+		c.describe(d, place{}, new(T))
+		if slices.ContainsFunc(d.sections, func(s Section) bool {
+			return slices.ContainsFunc(s.Settings, func(s Setting) bool { return s.Path == name })
+		}) {
 			return c.name
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -19,6 +20,7 @@ const leastBandwidth = kib
 // destinationType is the TYPE of a destination block.
 type destinationType struct {
 	name     string
+	meaning  string
 	aws      bool // it has the settings of the aws block
 	section  *section[Destination]
 	defaults func(*Destination)
@@ -29,13 +31,18 @@ type destinationType struct {
 var destinationTypes = []destinationType{
 	{
 		name: "kinesis", aws: true,
+		meaning: "Amazon Kinesis Data Streams. Settings of the aws block may stand here or in an own aws block, and override it.",
 		section: awsDestination(kinesisRecord,
-			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed(),
-			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none"),
-			word("aggregate_by", func(d *Destination) *string { return &d.AggregateBy }, "key", "shard"),
-			word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none"),
+			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed().
+				means("The Kinesis stream. ${stream} is replaced by the name of the event's stream."),
+			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none").
+				means("The framing of events in a record: kpl, lines, or none for one event a record."),
+			word("aggregate_by", func(d *Destination) *string { return &d.AggregateBy }, "key", "shard").
+				means("A record has the events of one key, or of all keys of one shard. shard needs aggregate = \"kpl\"."),
+			word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none").
+				means("The order of the events of a key: key sends their requests one after another, strict sends one record a request."),
 			compression,
-		).with(quotaBlock(shardQuota)),
+		).with(quotaBlock(shardQuota, "The limits of each shard. If several destinations write to one stream, set the share of each.")),
 		defaults: func(d *Destination) {
 			d.Aggregate, d.AggregateBy, d.Order, d.Compression = "kpl", "key", "key", "none"
 		},
@@ -45,24 +52,33 @@ var destinationTypes = []destinationType{
 	},
 	{
 		name: "firehose", aws: true,
+		meaning: "Amazon Data Firehose. Settings of the aws block may stand here or in an own aws block, and override it.",
 		section: awsDestination(firehoseRecord,
-			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed(),
-			word("order", func(d *Destination) *string { return &d.Order }, "key", "none"),
-			flag("one_key_per_record", func(d *Destination) *bool { return &d.OneKeyPerRecord }),
+			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed().
+				means("The Firehose stream. ${stream} is replaced by the name of the event's stream."),
+			word("order", func(d *Destination) *string { return &d.Order }, "key", "none").
+				means("The order of the events of a key: key allows one record of a key in a request."),
+			flag("one_key_per_record", func(d *Destination) *bool { return &d.OneKeyPerRecord }).
+				means("A record has the events of one key, for dynamic partitioning."),
 			compression,
-		).with(quotaBlock(streamQuota)),
+		).with(quotaBlock(streamQuota, "The limits of the Firehose stream.")),
 		defaults: func(d *Destination) { d.Order, d.Compression = "key", "none" },
 		price: func(p Prices, billed, _ float64) (float64, bool) {
 			return p.FirehoseGB * billed / PricedGB, p.FirehoseGB > 0
 		},
 	},
 	{
-		name: "file",
+		name:    "file",
+		meaning: "Files on this host, in hourly folders.",
 		section: destinationSection(0,
-			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed(),
-			size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0),
-			duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, shortest),
-			mode("file_mode", func(d *Destination) *os.FileMode { return &d.FileMode }),
+			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed().
+				means("The folder of the files. ${stream} is replaced by the name of the event's stream."),
+			size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0).
+				means("A new file is started at this size."),
+			duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, shortest).
+				means("A new file is started at this age of the current one."),
+			mode("file_mode", func(d *Destination) *os.FileMode { return &d.FileMode }).byDefault("\"0644\" minus the umask").
+				means("The permissions of the files. Folders also get x for each r."),
 		),
 		defaults: func(d *Destination) { d.RollSize, d.RollInterval = 64*mib, time.Minute },
 		price:    func(Prices, float64, float64) (float64, bool) { return 0, false },
@@ -72,21 +88,28 @@ var destinationTypes = []destinationType{
 const kinesisStream = `the name of a Kinesis stream, or its ARN, like "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"`
 
 var (
-	compression = word("compression", func(d *Destination) *string { return &d.Compression }, "none", "gzip", "zstd")
+	compression = word("compression", func(d *Destination) *string { return &d.Compression }, "none", "gzip", "zstd").
+			means("The compression of each record, for consumers that decompress. It excludes aggregate = \"kpl\" and one_key_per_record.")
 
 	shardQuota = section[Quota]{settings: []setting[Quota]{
-		byteRate("bytes", "1MB/s", func(q *Quota) *int64 { return &q.Bytes }, 1),
-		countRate("records", "1000/s", func(q *Quota) *int64 { return &q.Records }),
+		byteRate("bytes", "1MB/s", func(q *Quota) *int64 { return &q.Bytes }, 1).
+			means("The limit for bytes.").byDefault("the quota of AWS at its endpoints, else none"),
+		countRate("records", "1000/s", func(q *Quota) *int64 { return &q.Records }).
+			means("The limit for records.").byDefault("the quota of AWS at its endpoints, else none"),
 	}}
 	streamQuota = section[Quota]{settings: append(shardQuota.settings[:2:2],
-		countRate("requests", "1000/s", func(q *Quota) *int64 { return &q.Requests }),
+		countRate("requests", "1000/s", func(q *Quota) *int64 { return &q.Requests }).
+			means("The limit for requests.").byDefault("the quota of AWS at its endpoints, else none"),
 	)}
 
 	retrySection = section[Retry]{
 		settings: []setting[Retry]{
-			duration("initial", "100ms", func(r *Retry) *time.Duration { return &r.Initial }, shortest),
-			duration("max", "30s", func(r *Retry) *time.Duration { return &r.Max }, shortest),
-			duration("timeout", "30s", func(r *Retry) *time.Duration { return &r.Timeout }, shortest),
+			duration("initial", "100ms", func(r *Retry) *time.Duration { return &r.Initial }, shortest).
+				means("The first delay."),
+			duration("max", "30s", func(r *Retry) *time.Duration { return &r.Max }, shortest).
+				means("The longest delay."),
+			duration("timeout", "30s", func(r *Retry) *time.Duration { return &r.Timeout }, shortest).
+				means("The timeout of one request."),
 		},
 		check: checkRetry,
 	}
@@ -96,14 +119,19 @@ var (
 // bytes; 0: no limit.
 func destinationSection(record int64, own ...setting[Destination]) *section[Destination] {
 	batch := &section[Batch]{settings: []setting[Batch]{
-		duration("max_delay", "1s", func(b *Batch) *time.Duration { return &b.MaxDelay }, 0),
-		size("record_size", "500KiB", func(b *Batch) *int64 { return &b.RecordSize }, 1, record),
+		duration("max_delay", "1s", func(b *Batch) *time.Duration { return &b.MaxDelay }, 0).
+			means("The longest wait of an event to be batched."),
+		size("record_size", "500KiB", func(b *Batch) *int64 { return &b.RecordSize }, 1, record).
+			means("The target size of a record."),
 	}}
 	return &section[Destination]{
-		settings: append(own, flag("envelope", func(d *Destination) *bool { return &d.Envelope })),
+		settings: append(own, flag("envelope", func(d *Destination) *bool { return &d.Envelope }).
+			means("Wraps each event in a line of JSON with a unique ID.")),
 		blocks: []child[Destination]{
-			inner("batch", batch, func(d *Destination) *Batch { return &d.Batch }),
-			inner("retry", &retrySection, func(d *Destination) *Retry { return &d.Retry }),
+			inner("batch", batch, func(d *Destination) *Batch { return &d.Batch }).
+				means("The size and the delay of records."),
+			inner("retry", &retrySection, func(d *Destination) *Retry { return &d.Retry }).
+				means("The backoff after a failed request. Requests are retried without end."),
 		},
 	}
 }
@@ -112,11 +140,18 @@ func destinationSection(record int64, own ...setting[Destination]) *section[Dest
 // block, and override the aws block of the file.
 func awsDestination(record int64, own ...setting[Destination]) *section[Destination] {
 	field := func(d *Destination) *AWS { return &d.AWS }
+	var inherited section[AWS]
+	for _, set := range awsSection.settings {
+		inherited.settings = append(inherited.settings, set.byDefault("as in the aws block of the file"))
+	}
 	own = append(own,
-		flag("pace", func(d *Destination) *bool { return &d.Pace }),
-		byteRate("bandwidth", "256KiB/s", func(d *Destination) *int64 { return &d.Bandwidth }, leastBandwidth))
-	s := destinationSection(record, append(own, lifted(&awsSection, field)...)...)
-	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &awsSection, field))
+		flag("pace", func(d *Destination) *bool { return &d.Pace }).
+			means("Keeps to the quota, and sends less while the service throttles. Otherwise only throttled records are delayed."),
+		byteRate("bandwidth", "256KiB/s", func(d *Destination) *int64 { return &d.Bandwidth }, leastBandwidth).
+			means("The cap for the request bytes of this destination."))
+	s := destinationSection(record, append(own, lifted(&inherited, field)...)...)
+	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &inherited, field).
+		means("The same settings of AWS as a block."))
 	s.check = func(b *block, d *Destination) {
 		checkAWS(b)
 		checkAggregateBy(b, d)
@@ -125,8 +160,8 @@ func awsDestination(record int64, own ...setting[Destination]) *section[Destinat
 	return s
 }
 
-func quotaBlock(s section[Quota]) child[Destination] {
-	return inner("quota", &s, func(d *Destination) *Quota { return &d.Quota })
+func quotaBlock(s section[Quota], meaning string) child[Destination] {
+	return inner("quota", &s, func(d *Destination) *Quota { return &d.Quota }).means(meaning)
 }
 
 func destinationTypeOf(name string) (destinationType, bool) {
@@ -148,12 +183,12 @@ func (t destinationType) newDestination(name string) Destination {
 	return d
 }
 
-func knownDestination(prefix string) []string {
-	var names []string
+func describeDestinations(d *description, at place, _ *Stream) {
 	for _, t := range destinationTypes {
-		names = append(names, t.section.known(prefix+t.name+".")...)
+		d.open(fmt.Sprintf("destination %q \"NAME\"", t.name), t.meaning)
+		defaults := t.newDestination("")
+		t.section.describe(d, place{path: at.path + t.name + ".", restart: at.restart}, &defaults)
 	}
-	return names
 }
 
 func readDestination(b *block, s *Stream) {

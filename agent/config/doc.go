@@ -24,6 +24,7 @@
 //   - block.go: reads a parsed file by these tables.
 //   - value.go, list.go, rate.go: read the expression of one setting.
 //   - check.go: the rules between several settings.
+//   - describe.go: the documentation of the tables, for docs/configuration.md.
 //   - fault.go: positions and the texts of mistakes.
 //
 // # Limits
@@ -31,3 +32,5 @@
 // A file has at most 1 MiB, and brackets are nested at most 100 deep. Time and memory of Parse depend only on the size of
 // the file, since no expression is evaluated.
 package config
+
+//go:generate go run ../../scripts/configdoc ../../docs/configuration.md

@@ -1,5 +1,17 @@
 package config
 
+import "strings"
+
 // Known lists every block and setting of the schema, "stream.destination.kinesis.batch.max_delay"
 // for example.
-func Known() []string { return fileSection.known("") }
+func Known() (names []string) {
+	for _, s := range Describe() {
+		if top, _, _ := strings.Cut(s.Title, " "); top != "" && top != "destination" {
+			names = append(names, top)
+		}
+		for _, set := range s.Settings {
+			names = append(names, set.Path)
+		}
+	}
+	return append(names, "stream.destination")
+}

@@ -7,13 +7,20 @@ import (
 
 var identitySection = section[Identity]{
 	settings: []setting[Identity]{
-		text("token_file", tokenFile, func(i *Identity) *string { return &i.TokenFile }, notEmpty),
-		list("certificates", `a list of names in certificates, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Certificates }, notEmpty),
-		numbers("uids", "a list of user ids, like [1001]", func(i *Identity) *[]int64 { return &i.UIDs }, math.MaxUint32),
-		numbers("gids", "a list of group ids, like [1001]", func(i *Identity) *[]int64 { return &i.GIDs }, math.MaxUint32),
-		limiting("streams", `a list of streams' names or patterns, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Streams }, wrongPattern),
-		countRate("max_events", "1000/s", func(i *Identity) *int64 { return &i.MaxEvents }),
-		byteRate("max_bytes", "1MiB/s", func(i *Identity) *int64 { return &i.MaxBytes }, 1),
+		text("token_file", tokenFile, func(i *Identity) *string { return &i.TokenFile }, notEmpty).
+			means("Bearer tokens of the identity, one a line. A changed file is read again."),
+		list("certificates", `a list of names in certificates, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Certificates }, notEmpty).
+			means("Patterns for the names in a verified client certificate."),
+		numbers("uids", "a list of user ids, like [1001]", func(i *Identity) *[]int64 { return &i.UIDs }, math.MaxUint32).
+			means("The users of processes on a unix socket."),
+		numbers("gids", "a list of group ids, like [1001]", func(i *Identity) *[]int64 { return &i.GIDs }, math.MaxUint32).
+			means("The groups of processes on a unix socket."),
+		limiting("streams", `a list of streams' names or patterns, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Streams }, wrongPattern).byDefault("all streams").
+			means("The streams that the identity may write to."),
+		countRate("max_events", "1000/s", func(i *Identity) *int64 { return &i.MaxEvents }).
+			means("The limit for the events on all listeners together."),
+		byteRate("max_bytes", "1MiB/s", func(i *Identity) *int64 { return &i.MaxBytes }, 1).
+			means("The limit for the bytes of data and attributes on all listeners together."),
 	},
 	check: func(b *block, i *Identity) {
 		for _, way := range []string{"token_file", "certificates", "uids", "gids"} {

@@ -1,10 +1,14 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // list is a setting of strings. wrong returns the fault of one string, or "".
 func list[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) setting[T] {
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+	show := func(into *T) string { return strings.ReplaceAll(fmt.Sprintf("%q", *field(into)), `" "`, `", "`) }
+	return setting[T]{name: name, allowed: allowed, kind: "list", show: show, read: func(v value, into *T) bool {
 		elements, ok := v.elements()
 		if !ok {
 			return false
@@ -41,7 +45,8 @@ func limiting[T any](name, allowed string, field func(*T) *[]string, wrong func(
 
 // numbers is a setting of whole numbers from 0 to most.
 func numbers[T any](name, allowed string, field func(*T) *[]int64, most int64) setting[T] {
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+	show := func(into *T) string { return strings.ReplaceAll(fmt.Sprint(*field(into)), " ", ", ") }
+	return setting[T]{name: name, allowed: allowed, kind: "list", show: show, read: func(v value, into *T) bool {
 		elements, ok := v.elements()
 		if !ok {
 			return false

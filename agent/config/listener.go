@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/url"
 	"os"
 	"slices"
@@ -40,26 +41,33 @@ const maxLine = 64 * mib
 // listenerType is the TYPE of a listener block.
 type listenerType struct {
 	name     string
+	meaning  string
 	section  *section[Listener]
 	defaults func(*Listener)
 }
 
 var listenerTypes = []listenerType{
 	{
-		name: "grpc",
+		name:    "grpc",
+		meaning: "gRPC, with the service standpipe.v1.Ingest. A file without listeners has this one at 127.0.0.1:7710.",
 		section: listenerSection([]setting[Listener]{maxRequestSize,
-			count("max_streams", "1024", func(l *Listener) *int64 { return &l.MaxStreams }, 1, maxConnections),
-			flag("http2_guard", func(l *Listener) *bool { return &l.HTTP2Guard })}, otlpBlock),
+			count("max_streams", "1024", func(l *Listener) *int64 { return &l.MaxStreams }, 1, maxConnections).
+				means("The limit for concurrent requests on one connection. More wait."),
+			flag("http2_guard", func(l *Listener) *bool { return &l.HTTP2Guard }).
+				means("Limits the half-sent requests of all connections together.")}, otlpBlock),
 		defaults: func(l *Listener) { l.MaxRequestSize, l.MaxStreams, l.HTTP2Guard = 16*mib, 1024, true },
 	},
 	{
-		name: "socket",
+		name:    "socket",
+		meaning: "Newline-delimited JSON, with one response line for each line.",
 		section: listenerSection([]setting[Listener]{
-			size("max_line_size", "4MiB", func(l *Listener) *int64 { return &l.MaxLineSize }, 1, maxLine)}),
+			size("max_line_size", "4MiB", func(l *Listener) *int64 { return &l.MaxLineSize }, 1, maxLine).
+				means("The limit for one line. Longer lines get an error.")}),
 		defaults: func(l *Listener) { l.MaxLineSize = 4 * mib },
 	},
 	{
 		name:    "http",
+		meaning: "HTTP, with POST /v1/streams/STREAM?key=KEY.",
 		section: listenerSection(append([]setting[Listener]{maxRequestSize}, httpSettings()...), pixelBlock, otlpBlock),
 		defaults: func(l *Listener) {
 			l.MaxRequestSize, l.HTTP = 16*mib, HTTP{KeyHeader: "X-Partition-Key", ReadTimeout: 30 * time.Second}
@@ -82,12 +90,12 @@ func listenerTypeOf(name string) (listenerType, bool) {
 	return listenerTypes[i], true
 }
 
-func knownListener(prefix string) []string {
-	var names []string
+func describeListeners(d *description, at place, _ *Config) {
 	for _, t := range listenerTypes {
-		names = append(names, t.section.known(prefix+t.name+".")...)
+		d.open(fmt.Sprintf("listener %q", t.name), t.meaning)
+		defaults := t.newListener()
+		t.section.describe(d, place{path: at.path + t.name + ".", restart: at.restart}, &defaults)
 	}
-	return names
 }
 
 func readListener(b *block, c *Config) {
@@ -110,41 +118,57 @@ func readListener(b *block, c *Config) {
 func listenerSection(own []setting[Listener], blocks ...child[Listener]) *section[Listener] {
 	s := &section[Listener]{
 		settings: []setting[Listener]{
-			address("address", func(l *Listener) (*string, *string) { return &l.Network, &l.Address }).needed(),
-			mode("mode", func(l *Listener) *os.FileMode { return &l.Mode }),
+			address("address", func(l *Listener) (*string, *string) { return &l.Network, &l.Address }).needed().
+				means("The address that the listener binds."),
+			mode("mode", func(l *Listener) *os.FileMode { return &l.Mode }).byDefault("\"0660\" for a unix socket").
+				means("The permissions of the socket file, for a unix socket."),
 		},
 		blocks: append([]child[Listener]{
-			optional("tls", &tlsSection, func(l *Listener) **TLS { return &l.TLS }),
-			optional("auth", &authSection, func(l *Listener) **Auth { return &l.Auth }),
+			optional("tls", &tlsSection, func(l *Listener) **TLS { return &l.TLS }).
+				means("Serves TLS."),
+			optional("auth", &authSection, func(l *Listener) **Auth { return &l.Auth }).
+				means("Accepts only known callers."),
 		}, blocks...),
 		check: checkListener,
 	}
 	s.settings = append(s.settings, own...)
 	s.settings = append(s.settings,
-		count("max_connections", "1024", func(l *Listener) *int64 { return &l.MaxConnections }, 1, maxConnections),
-		flag("insecure", func(l *Listener) *bool { return &l.Insecure }))
+		count("max_connections", "1024", func(l *Listener) *int64 { return &l.MaxConnections }, 1, maxConnections).
+			means("The limit for open connections. One more evicts an idle connection or is rejected."),
+		flag("insecure", func(l *Listener) *bool { return &l.Insecure }).
+			means("Allows an address that is not loopback without tls and auth."))
 	return s
 }
 
-var maxRequestSize = size("max_request_size", "16MiB", func(l *Listener) *int64 { return &l.MaxRequestSize }, 1, gib)
+var maxRequestSize = size("max_request_size", "16MiB", func(l *Listener) *int64 { return &l.MaxRequestSize }, 1, gib).
+	means("The limit for the size of a request, also after decompression.")
 
 func httpSettings() []setting[Listener] {
 	return lifted(&section[HTTP]{settings: []setting[HTTP]{
-		text("key_header", `the name of a header, like "X-Partition-Key"`, func(h *HTTP) *string { return &h.KeyHeader }, wrongHeader),
-		text("key_field", `a field of a JSON body, like "user.id"`, func(h *HTTP) *string { return &h.KeyField }, wrongField),
-		list("cors_origins", `a list of origins, like ["https://shop.example"], or ["*"]`, func(h *HTTP) *[]string { return &h.CORSOrigins }, wrongOrigin),
-		duration("read_timeout", "30s", func(h *HTTP) *time.Duration { return &h.ReadTimeout }, shortest),
+		text("key_header", `the name of a header, like "X-Partition-Key"`, func(h *HTTP) *string { return &h.KeyHeader }, wrongHeader).
+			means("The header with the partition key, for requests without key in the query."),
+		text("key_field", `a field of a JSON body, like "user.id"`, func(h *HTTP) *string { return &h.KeyField }, wrongField).
+			means("The field of a JSON body with the partition key."),
+		list("cors_origins", `a list of origins, like ["https://shop.example"], or ["*"]`, func(h *HTTP) *[]string { return &h.CORSOrigins }, wrongOrigin).
+			means("The origins of the pages that may send."),
+		duration("read_timeout", "30s", func(h *HTTP) *time.Duration { return &h.ReadTimeout }, shortest).
+			means("The time for receiving a request, and again for each 256 KiB of it."),
 	}}, func(l *Listener) *HTTP { return &l.HTTP })
 }
 
 var (
-	pixelBlock = child[Listener]{name: "pixel", labels: []string{"PATH"}, read: readPixel, known: pixelSection.known}
+	pixelBlock = child[Listener]{name: "pixel", labels: []string{"PATH"}, read: readPixel,
+		describe: func(d *description, at place, _ *Listener) { pixelSection.describe(d, at, new(Pixel)) },
+		meaning:  "Each GET of the path is an event: a line of JSON with the query."}
 
 	pixelSection = section[Pixel]{
 		settings: []setting[Pixel]{
-			text("stream", streamOfFile, func(p *Pixel) *string { return &p.Stream }, wrongStream).needed(),
-			text("key", `a parameter of the query, like "uid"`, func(p *Pixel) *string { return &p.Key }, notEmpty).needed(),
-			list("headers", `a list of headers, like ["User-Agent"]`, func(p *Pixel) *[]string { return &p.Headers }, wrongHeader),
+			text("stream", streamOfFile, func(p *Pixel) *string { return &p.Stream }, wrongStream).needed().
+				means("The target stream."),
+			text("key", `a parameter of the query, like "uid"`, func(p *Pixel) *string { return &p.Key }, notEmpty).needed().
+				means("The query parameter with the partition key."),
+			list("headers", `a list of headers, like ["User-Agent"]`, func(p *Pixel) *[]string { return &p.Headers }, wrongHeader).
+				means("The request headers to record."),
 		},
 		check: func(b *block, p *Pixel) { b.refer("stream", p.Stream) },
 	}
@@ -152,12 +176,14 @@ var (
 	otlpBlock = inner("otlp", &otlpSection, func(l *Listener) *OTLP {
 		l.OTLP = &OTLP{Key: "service.name"}
 		return l.OTLP
-	})
+	}).means("Accepts OpenTelemetry logs.")
 
 	otlpSection = section[OTLP]{
 		settings: []setting[OTLP]{
-			text("stream", streamOfFile, func(o *OTLP) *string { return &o.Stream }, wrongStream).needed(),
-			text("key", `an attribute, like "service.name"`, func(o *OTLP) *string { return &o.Key }, notEmpty),
+			text("stream", streamOfFile, func(o *OTLP) *string { return &o.Stream }, wrongStream).needed().
+				means("The target stream. Each log record becomes an OTLP/JSON document."),
+			text("key", `an attribute, like "service.name"`, func(o *OTLP) *string { return &o.Key }, notEmpty).
+				means("The record or resource attribute with the partition key."),
 		},
 		check: func(b *block, o *OTLP) { b.refer("stream", o.Stream) },
 	}

@@ -38,10 +38,14 @@ const (
 
 var pricesSection = section[Prices]{
 	settings: []setting[Prices]{
-		text("currency", exampleCurrency, func(p *Prices) *string { return &p.Currency }, notEmpty),
-		price("firehose_gb", func(p *Prices) *float64 { return &p.FirehoseGB }),
-		price("kinesis_gb", func(p *Prices) *float64 { return &p.KinesisGB }),
-		price("kinesis_million_units", func(p *Prices) *float64 { return &p.KinesisMillionUnits }),
+		text("currency", exampleCurrency, func(p *Prices) *string { return &p.Currency }, notEmpty).
+			means("The currency, for display."),
+		price("firehose_gb", func(p *Prices) *float64 { return &p.FirehoseGB }).
+			means("Firehose with Direct PUT: for a GB, each record in steps of 5 KB."),
+		price("kinesis_gb", func(p *Prices) *float64 { return &p.KinesisGB }).
+			means("Kinesis on-demand streams: for a GB in, each record in steps of 1 KB."),
+		price("kinesis_million_units", func(p *Prices) *float64 { return &p.KinesisMillionUnits }).
+			means("Kinesis provisioned streams: for a million put payload units of 25 KB."),
 	},
 	check: func(b *block, p *Prices) {
 		if p.KinesisGB > 0 && p.KinesisMillionUnits > 0 {
@@ -54,7 +58,8 @@ var pricesSection = section[Prices]{
 // price is a setting of a decimal number in quotes; empty: none.
 func price[T any](name string, field func(*T) *float64) setting[T] {
 	allowed := `a decimal number over 0 in quotes, like "` + examplePrice + `", or "" for none`
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+	show := func(into *T) string { return `""` }
+	return setting[T]{name: name, allowed: allowed, kind: "price", show: show, read: func(v value, into *T) bool {
 		s, ok := v.text()
 		if !ok || s == "" {
 			return ok

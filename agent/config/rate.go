@@ -9,16 +9,19 @@ import (
 // byteRate is a setting of at least least bytes a second.
 func byteRate[T any](name, example string, field func(*T) *int64, least int64) setting[T] {
 	allowed := fmt.Sprintf("a rate of %s/s or more, like %q", sizeText(least), example)
-	return rate(name, allowed, field, least, parseSize)
+	return rate(name, allowed, field, least, parseSize, sizeText)
 }
 
 // countRate is a setting of at least 1 a second.
 func countRate[T any](name, example string, field func(*T) *int64) setting[T] {
-	return rate(name, fmt.Sprintf("a rate of 1/s or more, like %q", example), field, 1, parseCount)
+	return rate(name, fmt.Sprintf("a rate of 1/s or more, like %q", example), field, 1, parseCount, func(n int64) string { return strconv.FormatInt(n, 10) })
 }
 
-func rate[T any](name, allowed string, field func(*T) *int64, least int64, parse func(string) (int64, string)) setting[T] {
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+func rate[T any](name, allowed string, field func(*T) *int64, least int64, parse func(string) (int64, string), format func(int64) string) setting[T] {
+	show := func(into *T) string {
+		return quotedOrNone(*field(into), func(n int64) string { return format(n) + "/s" })
+	}
+	return setting[T]{name: name, allowed: allowed, kind: "rate", show: show, read: func(v value, into *T) bool {
 		s, ok := v.text()
 		if !ok {
 			return false

@@ -154,7 +154,13 @@ func (v value) source() string {
 
 // text is a setting of a string. wrong returns its fault, or "".
 func text[T any](name, allowed string, field func(*T) *string, wrong func(string) string) setting[T] {
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+	show := func(into *T) string {
+		if s := *field(into); s != "" || wrong(s) == "" {
+			return strconv.Quote(s)
+		}
+		return none
+	}
+	return setting[T]{name: name, allowed: allowed, kind: "string", show: show, read: func(v value, into *T) bool {
 		s, ok := v.text()
 		if !ok {
 			return false
@@ -189,17 +195,20 @@ func notEmpty(s string) string {
 
 // word is a setting with one of a few words.
 func word[T any](name string, field func(*T) *string, words ...string) setting[T] {
-	return text(name, either(words), field, func(s string) string {
+	s := text(name, either(words), field, func(s string) string {
 		if slices.Contains(words, s) {
 			return ""
 		}
 		return "is unknown"
 	})
+	s.kind = "word"
+	return s
 }
 
 // flag is a setting of true or false.
 func flag[T any](name string, field func(*T) *bool) setting[T] {
-	return setting[T]{name: name, allowed: "true or false, without quotes", read: func(v value, into *T) bool {
+	show := func(into *T) string { return strconv.FormatBool(*field(into)) }
+	return setting[T]{name: name, allowed: "true or false, without quotes", kind: "flag", show: show, read: func(v value, into *T) bool {
 		e, ok := v.expr.(*hclsyntax.LiteralValueExpr)
 		if !ok || e.Val.Type() != cty.Bool || e.Val.IsNull() {
 			return v.reject(v.source() + " is neither true nor false")
@@ -215,7 +224,8 @@ func size[T any](name, example string, field func(*T) *int64, least, most int64)
 	if most > 0 {
 		allowed = fmt.Sprintf("a size from %s to %s, like %q", sizeText(least), sizeText(most), example)
 	}
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+	show := func(into *T) string { return quotedOrNone(*field(into), sizeText) }
+	return setting[T]{name: name, allowed: allowed, kind: "size", show: show, read: func(v value, into *T) bool {
 		s, ok := v.text()
 		if !ok {
 			return false
@@ -238,7 +248,8 @@ func size[T any](name, example string, field func(*T) *int64, least, most int64)
 // count is a setting of a whole number.
 func count[T any](name, example string, field func(*T) *int64, least, most int64) setting[T] {
 	allowed := fmt.Sprintf("a whole number from %d to %d without quotes, like %s", least, most, example)
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+	show := func(into *T) string { return strconv.FormatInt(*field(into), 10) }
+	return setting[T]{name: name, allowed: allowed, kind: "number", show: show, read: func(v value, into *T) bool {
 		n, ok := v.number()
 		if !ok || n < least || n > most {
 			return v.reject(v.source() + " is no such number")
@@ -280,7 +291,8 @@ func sizeText(n int64) string {
 // duration is a setting of a duration of at least least.
 func duration[T any](name, example string, field func(*T) *time.Duration, least time.Duration) setting[T] {
 	allowed := fmt.Sprintf("a duration of %v or more, like %q", least, example)
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+	show := func(into *T) string { return strconv.Quote(durationText(*field(into))) }
+	return setting[T]{name: name, allowed: allowed, kind: "duration", show: show, read: func(v value, into *T) bool {
 		s, ok := v.text()
 		if !ok {
 			return false
@@ -295,6 +307,25 @@ func duration[T any](name, example string, field func(*T) *time.Duration, least 
 		*field(into) = d
 		return true
 	}}
+}
+
+// durationText formats a duration without parts that are zero.
+func durationText(d time.Duration) string {
+	text := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = strings.TrimSuffix(text, zero[1:])
+		}
+	}
+	return text
+}
+
+// quotedOrNone formats n in quotes, and 0 as none.
+func quotedOrNone(n int64, format func(int64) string) string {
+	if n == 0 {
+		return none
+	}
+	return strconv.Quote(format(n))
 }
 
 func parseDuration(s string) (d time.Duration, wrong string) {
@@ -315,7 +346,8 @@ func parseDuration(s string) (d time.Duration, wrong string) {
 // mode is a setting of file permissions.
 func mode[T any](name string, field func(*T) *os.FileMode) setting[T] {
 	allowed := `permissions in octal from "0000" to "0777", like "0660"`
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+	show := func(into *T) string { return fmt.Sprintf("%q", fmt.Sprintf("%04o", *field(into))) }
+	return setting[T]{name: name, allowed: allowed, kind: "mode", show: show, read: func(v value, into *T) bool {
 		s, ok := v.text()
 		if !ok {
 			return false
@@ -332,7 +364,11 @@ func mode[T any](name string, field func(*T) *os.FileMode) setting[T] {
 // address is a setting of host:port or unix:///path.
 func address[T any](name string, field func(*T) (network, address *string)) setting[T] {
 	allowed := `host:port with a port from 0 to 65535, like "127.0.0.1:7710", or "unix:///run/standpipe/events.sock"`
-	return setting[T]{name: name, allowed: allowed, read: func(v value, into *T) bool {
+	show := func(into *T) string {
+		_, address := field(into)
+		return strconv.Quote(*address)
+	}
+	return setting[T]{name: name, allowed: allowed, kind: "address", show: show, read: func(v value, into *T) bool {
 		s, ok := v.text()
 		if !ok {
 			return false
