@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"math/rand/v2"
 	"time"
+
+	"github.com/standpipe/standpipe/shipper"
 )
 
 const (
@@ -28,4 +32,123 @@ func (b buildSlots) acquire(ctx context.Context) (release func(), ok bool) {
 			<-b
 		}
 	}, true
+}
+
+// build makes the sink, and tries again for as long as it can't be made. It returns nil when the route is to end.
+func (r *route) build(ctx context.Context) *pipeline {
+	defer r.attempted.set()
+	for delay := r.conf.Retry.Initial; ; delay = min(2*delay, r.conf.Retry.Max) {
+		done, ok := r.streams.slots.acquire(ctx)
+		if !ok || ctx.Err() != nil || r.halting.isSet() {
+			return nil
+		}
+		around := envelopeOf(r.streams.log.Branches(r.stream), r.stream, r.conf)
+		before := r.cursor.State()
+		target, err := openSink(ctx, sinkSpec{r.conf, r.stream, around, r.cursor, r.logger})
+		done()
+		if err == nil {
+			r.built()
+			s := &pipeline{target, r.newShipper(target)}
+			if !bytes.Equal(before, r.cursor.State()) && !r.stored(r.halting, r.finishing) {
+				target.Close()
+				return nil
+			}
+			return s
+		}
+		wait := delay - rand.N(delay/5+1) // agents that share a cause don't come in lockstep
+		r.block(err, wait)
+		r.attempted.set()
+		select {
+		case <-time.After(wait):
+		case <-r.halting.c:
+			return nil
+		case <-r.finishing.c:
+			return nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
+	s, d := r.streams, r.conf
+	typ := destinationTypes[d.Type] // known: openSink has used it
+	var link *shipper.Link
+	if typ.usesLink {
+		link = s.link
+	}
+	return shipper.New(shipper.Options{
+		Source: s.log, Cursor: r.cursor, Sink: target, Dead: s.dead,
+		MaxDelay: d.Batch.MaxDelay,
+		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
+		Unpaced:  !d.Pace,
+		Link:     link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
+		Endpoint: typ.endpoint(d), Outages: s.outages,
+		Observer: observer{s, r.stream, d.Name},
+		Logger:   r.logger,
+	})
+}
+
+// block records why the sink can't be built, and logs each reason once. Until the sink is built, the log itself drops
+// the events that policies drop, since there is no shipper to do it.
+func (r *route) block(err error, wait time.Duration) {
+	r.cursor.Rest(true)
+	now, before := time.Now(), r.report()
+	since := before.Since
+	if since.IsZero() {
+		since = now
+	}
+	r.setReport(shipper.Report{State: shipper.Blocked, LastError: err.Error(), RetryAt: now.Add(wait), Since: since})
+	if before.LastError != err.Error() {
+		r.logger.Error("destination cannot be built; its events wait", "stream", r.stream, "destination", r.conf.Name, "error", err)
+	}
+}
+
+func (r *route) built() {
+	r.cursor.Rest(false)
+	if before := r.report(); before.State == shipper.Blocked {
+		r.logger.Info("destination built", "stream", r.stream, "destination", r.conf.Name, "after", time.Since(before.Since).Round(time.Millisecond))
+	}
+	r.setReport(shipper.Report{State: shipper.Running})
+}
+
+// learner is a sink that asks its service what it takes, once, and then follows what it is made of.
+type learner interface {
+	Learn(ctx context.Context)
+	Follow(ctx context.Context)
+}
+
+// learn asks at the start, since events that are too large for what is known so far are refused, and would
+// never make the sink ask. What it returns is closed when that has ended: after ctx.
+func learn(ctx context.Context, target shipper.Sink) <-chan struct{} {
+	l, ok := target.(learner)
+	done := make(chan struct{})
+	if !ok {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		l.Learn(ctx)
+		l.Follow(ctx)
+	}()
+	return done
+}
+
+var priorities = map[string]shipper.Priority{
+	"high": shipper.PriorityHigh, "normal": shipper.PriorityNormal, "low": shipper.PriorityLow,
+}
+
+// observer passes on to the metrics what the shipper of one route does.
+type observer struct {
+	streams             *streams
+	stream, destination string
+}
+
+func (o observer) Request(code string, d time.Duration) {
+	o.streams.metrics.Request(o.stream, o.destination, code, d)
+}
+
+func (o observer) Retried(reason string, records int) {
+	o.streams.metrics.Retried(o.stream, o.destination, reason, records)
 }
