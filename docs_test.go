@@ -110,3 +110,15 @@ func TestDocs_CommandsExist(t *testing.T) {
 		}
 	}
 }
+
+// Source files that a page names exist.
+func TestDocs_FilesExist(t *testing.T) {
+	file := regexp.MustCompile("`((?:agent|client|cmd|proto|scripts|shipper|test|wal)/[a-z_][a-z0-9_/.]*)`")
+	for _, page := range documents(t) {
+		for _, found := range file.FindAllStringSubmatch(read(t, page), -1) {
+			if _, err := os.Stat(strings.TrimSuffix(found[1], "/...")); err != nil {
+				t.Errorf("%s names %s: %v", page, found[1], err)
+			}
+		}
+	}
+}

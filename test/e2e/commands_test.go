@@ -258,23 +258,26 @@ func devDelivered(t *testing.T, a *agent, stream string) []event {
 	return events
 }
 
-func TestReadmeConfigurationIsValid(t *testing.T) {
+// The configurations of the documentation are valid for the built program, too.
+func TestDocs_ConfigurationsAreValid(t *testing.T) {
 	endToEnd(t)
-	readme, err := os.ReadFile("../../README.md")
+	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindAllSubmatch(readme, -1)
-	if len(blocks) == 0 {
-		t.Fatal("README.md shows no configuration")
-	}
-	for _, block := range blocks {
-		path := filepath.Join(t.TempDir(), "agent.hcl")
-		if err := os.WriteFile(path, block[1], 0o600); err != nil {
+	for _, page := range append(pages, "../../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if code, out, errs := runProgram(t, "", "validate", path); code != 0 {
-			t.Errorf("got exit code %d: %s%s", code, out, errs)
+		for _, block := range regexp.MustCompile("(?s)```hcl\n(.*?)```").FindAllSubmatch(text, -1) {
+			path := filepath.Join(t.TempDir(), "agent.hcl")
+			if err := os.WriteFile(path, block[1], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if code, out, errs := runProgram(t, "", "validate", path); code != 0 {
+				t.Errorf("%s: got exit code %d: %s%s", page, code, out, errs)
+			}
 		}
 	}
 }

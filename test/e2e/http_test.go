@@ -39,17 +39,20 @@ listener "grpc" {
 }
 `
 
-// TestReadmeCurlLines runs what the README shows, as it stands but for the address.
-func TestReadmeCurlLines(t *testing.T) {
+// TestDocs_CurlLines runs the curl lines of the documentation, unchanged except for the address.
+func TestDocs_CurlLines(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
+	var commands []string
+	for _, page := range []string{"../../README.md", "../../docs/sending.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands = append(commands, regexp.MustCompile("(?m)^.*curl .*$").FindAllString(string(text), -1)...)
 	}
-	commands := regexp.MustCompile("(?m)^.*curl .*$").FindAllString(string(readme), -1)
-	if len(commands) < 4 {
-		t.Fatalf("README.md shows %d curl lines, want 4 at least", len(commands))
+	if len(commands) < 5 {
+		t.Fatalf("the documentation shows %d curl lines, want 5 at least", len(commands))
 	}
 	testkit.Tool(t, "curl")
 	address := freeAddress(t)
@@ -69,7 +72,7 @@ func TestReadmeCurlLines(t *testing.T) {
 			t.Errorf("%s: %v: %s", command, err, out)
 		}
 	}
-	a.waitDelivered("clicks", 5, 20*time.Second)
+	a.waitDelivered("clicks", 6, 20*time.Second)
 	a.stop()
 	got := contents(t, a.path("out/clicks"))
 	for _, want := range []string{`{"page":"/"}`, `{"n":1}`, `{"n":2}`, `{"user":{"id":7}}`, `"query":{"page":"/","uid":"u1"}`} {
