@@ -76,5 +76,5 @@ bench: ## run the benchmarks; BENCH=regexp chooses, COUNT=n repeats, and benchst
 generate: ## write the Go code of the wire contract and docs/configuration.md again
 	$(GO) generate ./...
 
-clean: ## remove what the targets above made
+clean: ## remove the output of the targets above
 	rm -rf bin standpipe-dev .standins

@@ -1,5 +1,5 @@
-// Package standpipe_test holds the rules of the whole project: who may import whom, that every package says
-// what it promises, that the README's commands exist.
+// Package standpipe_test holds the rules of the whole project: the allowed imports, a doc comment for every package, the
+// layout, and documentation whose links, commands and configurations work.
 package standpipe_test
 
 import (
@@ -32,7 +32,7 @@ var never = map[string][]string{
 	"proto":   {"github.com/aws/", "github.com/hashicorp/"},
 }
 
-// onlyIn says which folders alone may import a library.
+// onlyIn lists the only folders that may import a library.
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl": {"agent", "agent/config"},
 	"github.com/zclconf/":      {"agent", "agent/config"},
@@ -116,7 +116,7 @@ func TestEveryPackageSaysWhatItPromises(t *testing.T) {
 		}
 	}
 	for folder, doc := range docs {
-		if folder == "proto/standpipe/v1" { // generated; proto/doc.go speaks for it
+		if folder == "proto/standpipe/v1" { // generated; documented by proto/doc.go
 			continue
 		}
 		if len(doc) < 80 {
@@ -127,7 +127,7 @@ func TestEveryPackageSaysWhatItPromises(t *testing.T) {
 
 func generated(file *ast.File) bool { return ast.IsGenerated(file) }
 
-// Words that say nothing of what a file does.
+// Words that describe no job.
 var emptyWords = regexp.MustCompile(`(?i)(^|_)(manager|handler|processor|helpers?|utils?|common|core|engine|item|message|payload|types|misc|impl)s?(_|\.|$)`)
 
 func TestFilesAreNamedForTheirJob(t *testing.T) {
@@ -152,8 +152,7 @@ func TestTopLevelHoldsNothingElse(t *testing.T) {
 	}
 }
 
-// The set-up on a fresh machine is two commands of the README; a test in test/e2e runs what
-// the first one runs.
+// The set-up on a fresh machine is two commands of the README. A test in test/e2e runs the script of the first one.
 func TestReadmeCommandsExist(t *testing.T) {
 	readme := read(t, "README.md")
 	for _, command := range []string{"make demo", "make test"} {
