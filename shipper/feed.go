@@ -3,19 +3,12 @@ package shipper
 import (
 	"errors"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
 )
 
 const (
-	// readBytes is what one read of the log fetches at most.
-	readBytes = 1 << 20
-	// leastRead is which part of that a read has to have room for.
-	leastRead = 16
-	// laneShare is which part of a shipper's memory one lane may fill, and one read, which may be of one lane.
-	laneShare = 4
 	// readWindow is how far apart, in offsets, lanes may stand to be read for together.
 	readWindow = 4096
 	// Once the log's end is met, the next read waits a little: events wait for company anyway, and to
@@ -64,7 +57,7 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 		return s.readAt.Sub(now)
 	}
 	// What is to be dropped is read first, to be counted: that needs no memory.
-	if s.ask(want{until: s.floor.Offset(), limit: readBytes}, func(l *lane) bool { return l.next < s.floor.Offset() && !l.holds() }) {
+	if s.ask(want{until: s.floor.Offset(), limit: readBytes}, func(l *lane) bool { return l.next < s.floor.Offset() && !l.inRequest() }) {
 		return time.Hour
 	}
 	if !s.finishing {
@@ -73,13 +66,18 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 			return wait
 		}
 	}
-	end, room := s.opts.Source.Next(s.stream), s.room(now)
+	end, room := s.opts.Source.Next(s.stream), 0
+	if s.failures != nil && s.failures.count > 1 {
+		room = s.lanes.outageRoom()
+	} else {
+		room = s.lanes.room(now)
+	}
 	if room > 0 {
 		// Those that wait for their pace come after those that could send: their events would fill the room,
 		// be forgotten for the others' sake, and be read again, for ever.
-		starved := s.starved(now)
-		s.ask(want{until: math.MaxUint64, limit: min(room, readBytes, s.opts.Memory/laneShare)}, func(l *lane) bool {
-			return l.next < end && !l.waits(now) && l.bytes < s.laneMemory(now, l) && !(starved && now.Before(l.paced))
+		starved := s.lanes.starved(now)
+		s.ask(want{until: math.MaxUint64, limit: min(room, readBytes, s.lanes.memory/laneShare)}, func(l *lane) bool {
+			return l.next < end && !l.failures.backingOff(now) && l.bytes < s.lanes.laneLimit(now, l) && !(starved && l.pacing.holds(now))
 		})
 	}
 	return time.Hour
@@ -89,7 +87,7 @@ func (s *Shipper) feed(now time.Time) time.Duration {
 // near it. It returns false when none is hungry.
 func (s *Shipper) ask(w want, hungry func(*lane) bool) bool {
 	var first *lane
-	for _, l := range s.lanes {
+	for _, l := range s.lanes.all {
 		if hungry(l) && (first == nil || l.served < first.served || l.served == first.served && l.next < first.next) {
 			first = l
 		}
@@ -98,7 +96,7 @@ func (s *Shipper) ask(w want, hungry func(*lane) bool) bool {
 		return false
 	}
 	s.turn++
-	for _, l := range s.lanes {
+	for _, l := range s.lanes.all {
 		if hungry(l) && l.next >= first.next && l.next-first.next <= readWindow {
 			l.reading, l.served = true, s.turn
 			w.lanes |= l.set
@@ -108,67 +106,6 @@ func (s *Shipper) ask(w want, hungry func(*lane) bool) bool {
 	s.reading = true
 	s.wants <- w
 	return true
-}
-
-// room returns the bytes that may be read now. While the destination takes nothing at all, a
-// request's worth is enough to try with, and what was held before is forgotten.
-func (s *Shipper) room(now time.Time) int {
-	if s.trouble != nil && s.trouble.times > 1 {
-		worth := min(readBytes, s.opts.Memory)
-		if s.held > 2*worth {
-			s.forget(func(*lane) bool { return true })
-		}
-		if s.held > worth/2 {
-			return 0
-		}
-		return worth - s.held
-	}
-	if s.full() {
-		s.forget(func(l *lane) bool { return l.waits(now) })
-	}
-	if s.full() && s.starved(now) {
-		s.forget(func(l *lane) bool { return now.Before(l.paced) })
-	}
-	if s.full() {
-		return 0
-	}
-	return s.opts.Memory - s.held
-}
-
-// full tells whether what may still be held is not worth a read: a sip of a few events costs as much as a
-// whole one, and there would be one after another.
-func (s *Shipper) full() bool { return s.opts.Memory-s.held < min(readBytes, s.opts.Memory)/leastRead }
-
-// starved tells whether a lane that could send has nothing to send.
-func (s *Shipper) starved(now time.Time) bool {
-	end := s.opts.Source.Next(s.stream)
-	return slices.ContainsFunc(s.lanes, func(l *lane) bool {
-		return len(l.queue) == 0 && l.next < end && !l.waits(now) && !now.Before(l.paced)
-	})
-}
-
-// laneMemory is what one lane may hold, so that a busy one leaves room for the others, and one that
-// waits for its shard or is in trouble even more: what it reads may well be forgotten again. Were the one that
-// waits read for while room is short, it would be forgotten for a starved one and read for again at once.
-func (s *Shipper) laneMemory(now time.Time, l *lane) int {
-	switch {
-	case s.whole:
-		return s.opts.Memory
-	case now.Before(l.paced) && s.held > s.opts.Memory/2:
-		return 0
-	case now.Before(l.paced), l.trouble != nil:
-		return s.opts.Memory / wal.Lanes
-	}
-	return s.opts.Memory / laneShare
-}
-
-// forget frees what the stuck lanes hold and no request does.
-func (s *Shipper) forget(stuck func(*lane) bool) {
-	for _, l := range s.lanes {
-		if stuck(l) {
-			s.held -= l.forget()
-		}
-	}
 }
 
 // took hands what was read to the lanes.
@@ -185,18 +122,17 @@ func (s *Shipper) took(r read) {
 	for i := range r.chunk.Events {
 		e := &r.chunk.Events[i]
 		s.throttle.read(len(e.Data))
-		l := s.laneOf(e)
-		if !l.reading || e.Offset < l.next || e.Offset >= r.until || s.start[e.Lane].Done(e.Offset) || l.mark.Done(e.Offset) {
+		l := s.lanes.of(e)
+		if !l.reading || e.Offset < l.next || e.Offset >= r.until || s.lanes.settled(l, e) {
 			continue
 		}
-		if e.Offset < s.floor.Offset() && !l.holds() {
+		if e.Offset < s.floor.Offset() && !l.inRequest() {
 			dropped.add(e, s.floor)
 			continue
 		}
-		l.take(*e, since)
-		s.held += e.Memory()
+		s.lanes.push(l, e, since)
 	}
-	for _, l := range s.lanes {
+	for _, l := range s.lanes.all {
 		if l.reading {
 			l.next, l.reading = max(l.next, min(r.chunk.Next, r.until)), false
 		}
@@ -225,7 +161,7 @@ func (s *Shipper) arrived(now time.Time, end bool) time.Time {
 }
 
 func (s *Shipper) readFailed(err error) {
-	for _, l := range s.lanes {
+	for _, l := range s.lanes.all {
 		l.reading = false
 	}
 	s.readAt = time.Now().Add(readAgain)

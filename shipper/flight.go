@@ -33,10 +33,6 @@ type flight struct {
 	cut     time.Time // when it was cut off for the events that are to be dropped; zero: it was not
 }
 
-// holds reports whether a request of the lane is under way whose end settles the events that it holds. A request that
-// does not return after it was cut off has ended as far as drops go.
-func (l *lane) holds() bool { return l.busy && !l.stuck }
-
 // makeWay ends requests that hold events to be dropped, once they have had their time. It returns the time until
 // it has to be called again.
 func (s *Shipper) makeWay(now time.Time) time.Duration {
@@ -61,7 +57,7 @@ func (s *Shipper) makeWay(now time.Time) time.Duration {
 // inTheWay reports whether the request holds events that are to be dropped.
 func (s *Shipper) inTheWay(f *flight) bool {
 	for i := range f.batch.Shares() {
-		if l := s.lanes[f.batch.Shares()[i].Lane]; l.holds() && l.queue[0].Offset < s.floor.Offset() {
+		if l := s.lanes.all[f.batch.Shares()[i].Lane]; l.inRequest() && l.queue[0].Offset < s.floor.Offset() {
 			return true
 		}
 	}
@@ -79,9 +75,9 @@ func (s *Shipper) dropPatience() time.Duration {
 func (s *Shipper) giveUp(f *flight) {
 	dropped := make(drops)
 	for i := range f.batch.Shares() {
-		l := s.lanes[f.batch.Shares()[i].Lane]
+		l := s.lanes.all[f.batch.Shares()[i].Lane]
 		l.stuck = true
-		s.dropFrom(l, dropped)
+		s.lanes.dropBelow(l, s.floor, dropped)
 	}
 	s.opts.Logger.Error("a request does not return after it was cut off; events are dropped though it may store them",
 		"stream", s.stream, "destination", s.opts.Cursor.Name(), "after", time.Since(f.started).Round(time.Millisecond))

@@ -63,7 +63,7 @@ func newForecaster(shape Shape, t Traffic, maxDelay time.Duration) *forecaster {
 	o := Options{Sink: shaped{shape}, MaxDelay: maxDelay}
 	o.defaults(shape)
 	f := &forecaster{
-		Shipper: &Shipper{opts: o, whole: shape.WholeOrder, ratio: pack.NewRatio(max(t.Compression, 1))},
+		Shipper: &Shipper{opts: o, ratio: pack.NewRatio(max(t.Compression, 1))},
 		traffic: t,
 		random:  rand.New(rand.NewPCG(1, 2)),
 		data:    bytes.Repeat([]byte{'x'}, t.Size),
@@ -71,7 +71,7 @@ func newForecaster(shape Shape, t Traffic, maxDelay time.Duration) *forecaster {
 		step:    o.readPause(),
 	}
 	f.now = f.began
-	f.makeLanes()
+	f.lanes = newLanes([wal.Lanes]wal.Progress{}, shape.WholeOrder, o.Memory, func() uint64 { return 0 })
 	for i := range t.Keys {
 		key := fmt.Sprintf("key-%08d", i)
 		f.keys = append(f.keys, wal.Event{Key: key, Lane: wal.LaneOf(key)})
@@ -94,7 +94,7 @@ func (f *forecaster) done() bool {
 // wait goes on to the next read of the log, or where nothing is held to the next event.
 func (f *forecaster) wait() {
 	next := f.began.Add(time.Duration(float64(f.arrived+1) / f.traffic.PerSecond * float64(time.Second)))
-	if f.now = f.now.Add(f.step); f.held == 0 && f.now.Before(next) {
+	if f.now = f.now.Add(f.step); f.lanes.held == 0 && f.now.Before(next) {
 		f.now = next
 	}
 }
@@ -102,12 +102,11 @@ func (f *forecaster) wait() {
 // arrive puts the events of a step into their lanes.
 func (f *forecaster) arrive() {
 	sent := int(f.now.Sub(f.began).Seconds()*f.traffic.PerSecond + 1e-6) // what is due now is there, however it was rounded
-	for f.arrived < sent && f.held < f.opts.Memory {
+	for f.arrived < sent && f.lanes.held < f.opts.Memory {
 		f.arrived++
 		e := f.keys[f.random.IntN(len(f.keys))]
 		e.Offset, e.Data, e.Time = uint64(f.arrived), f.data, f.now.UnixNano()
-		f.laneOf(&e).take(e, f.now.Add(-f.opts.readPause()))
-		f.held += e.Memory()
+		f.lanes.push(f.lanes.of(&e), &e, f.now.Add(-f.opts.readPause()))
 	}
 }
 
@@ -121,7 +120,7 @@ func (f *forecaster) ship() {
 		for i := range b.Shares() {
 			f.leave(&b.Shares()[i])
 		}
-		f.first = (f.first + 1) % len(f.lanes)
+		f.first = (f.first + 1) % len(f.lanes.all)
 	}
 }
 
@@ -141,10 +140,10 @@ func (f *forecaster) leave(s *pack.Share) {
 	for i := range s.Events {
 		done[i] = s.Record(i) >= 0
 	}
-	l := f.lanes[s.Lane]
+	l := f.lanes.all[s.Lane]
 	l.next = l.queue[len(l.queue)-1].Offset + 1
-	f.keep(l, s, done)
-	l.mark.Settled = nil
+	f.lanes.held -= l.keep(s.Events, done)
+	l.progress.Settled = nil
 }
 
 func (f *forecaster) perSecond() Forecast {

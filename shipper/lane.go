@@ -8,41 +8,39 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// lane is the unit of order: events leave it in the order of the log, and at most one request
-// that holds some of them is under way. What a lane keeps in memory can be forgotten at any time
-// and read again: the log has it.
+// lane is the unit of order: events leave it in the order of their offsets, and at most one request has events of it.
+// Its queue can be evicted from memory at any time and read again from the log.
 type lane struct {
-	set   wal.LaneSet  // the log's lanes that it stands for: one, or all where order is the stream's
-	mark  wal.Progress // what is settled
-	next  uint64       // every event below is in queue or settled
-	queue []wal.Event  // unsettled, ascending; the first sent are in a request
-	bytes int          // of memory that queue's events occupy
-	sent  int          // how many of queue are in the request under way
-	busy  bool         // a request with events of this lane is under way
-	stuck bool         // it was cut off and does not return
+	set      wal.LaneSet  // the log's lanes that it stands for: one, or all where order is the stream's
+	progress wal.Progress // the settled events
+	next     uint64       // every event below is in queue or settled
+	queue    []wal.Event  // unsettled, ascending; the first sent are in a request
+	bytes    int          // of memory that queue's events occupy
+	sent     int          // the number of events of queue in the request under way
+	busy     bool         // a request with events of this lane is under way
+	stuck    bool         // that request was cut off and does not return
 
 	reading bool      // a read for this lane is under way and its result is wanted
 	served  uint64    // the turn at which it was last read for
 	arrived []arrival // when queue's events came to wait, ascending; the first may be of one that has left
 
-	trouble *trouble  // set while its records are refused
-	paced   time.Time // its shard takes nothing before
-	astray  bool      // its last request put events where no consumer looks for them
-	// suspect bounds the events of this lane's next batch, which is then its alone: how a record that
-	// the destination refuses for good is found. 0: no suspicion.
+	failures  *failures // set while its records are rejected
+	pacing    delay     // until its pace has tokens
+	misrouted bool      // its last request put events where no consumer looks for them
+	// suspect bounds the events of this lane's next batch, which is then its alone (poison.go). 0: no suspicion.
 	suspect int
 
-	published wal.Progress // the mark that the log was last told
+	published wal.Progress // the progress that was last settled in the log
 }
 
-// arrival says that the events from an offset on came to wait at a time.
+// arrival is the time at which the events from an offset on came to wait.
 type arrival struct {
 	offset uint64
 	at     time.Time
 }
 
-// take appends a read event to the queue.
-func (l *lane) take(e wal.Event, now time.Time) {
+// push appends a read event to the queue.
+func (l *lane) push(e wal.Event, now time.Time) {
 	if n := len(l.arrived); n == 0 || !l.arrived[n-1].at.Equal(now) {
 		l.arrived = append(l.arrived, arrival{e.Offset, now})
 	}
@@ -51,10 +49,10 @@ func (l *lane) take(e wal.Event, now time.Time) {
 }
 
 // since returns when the queue's first event came to wait. The queue is not empty.
-func (l *lane) since() time.Time { return l.came(&l.queue[0]) }
+func (l *lane) since() time.Time { return l.arrival(&l.queue[0]) }
 
-// came returns when an event of the queue came to wait.
-func (l *lane) came(e *wal.Event) time.Time {
+// arrival returns when an event of the queue came to wait.
+func (l *lane) arrival(e *wal.Event) time.Time {
 	i := len(l.arrived) - 1
 	for i > 0 && l.arrived[i].offset > e.Offset {
 		i--
@@ -62,8 +60,8 @@ func (l *lane) came(e *wal.Event) time.Time {
 	return l.arrived[i].at
 }
 
-// forgetArrivals drops those that no event of the queue needs.
-func (l *lane) forgetArrivals() {
+// trimArrivals drops the arrivals that no event of the queue needs.
+func (l *lane) trimArrivals() {
 	for len(l.arrived) > 0 && l.arrived[len(l.arrived)-1].offset >= l.next {
 		l.arrived = l.arrived[:len(l.arrived)-1]
 	}
@@ -76,29 +74,36 @@ func (l *lane) forgetArrivals() {
 	}
 }
 
-// ready tells whether the lane may be in the next batch.
+// ready reports whether the lane may be in the next batch.
 func (l *lane) ready(now time.Time) bool {
-	return !l.busy && len(l.queue) > 0 && !l.waits(now) && !now.Before(l.paced)
+	return !l.busy && len(l.queue) > 0 && !l.failures.backingOff(now) && !l.pacing.holds(now)
 }
 
-// waits tells whether the lane waits out a backoff.
-func (l *lane) waits(now time.Time) bool {
-	return l.trouble != nil && now.Before(l.trouble.until)
+// left returns the time until a delay of the lane ends; forever: it has none.
+func (l *lane) left(now time.Time) time.Duration {
+	wake := l.pacing.left(now) // also where it has to be read again then
+	if l.failures != nil {
+		wake = min(wake, l.failures.delay.left(now))
+	}
+	return wake
 }
 
-// limit returns the offset at which the lane's next batch has to stop: what was settled beyond the
-// checkpoint must be caught up with before anything new, so that there is never more of it than
-// one batch.
+// inRequest reports whether a request is under way whose end settles the events that it has. A request that does not
+// return after it was cut off has ended as far as drops go.
+func (l *lane) inRequest() bool { return l.busy && !l.stuck }
+
+// limit returns the offset at which the lane's next batch has to stop. The lane catches up with the settled runs beyond
+// the checkpoint before it sends anything newer, so their number never exceeds that of one batch.
 func (l *lane) limit() uint64 {
-	if n := len(l.mark.Settled); n > 0 {
-		return l.mark.Settled[n-1].Next
+	if n := len(l.progress.Settled); n > 0 {
+		return l.progress.Settled[n-1].Next
 	}
 	return ^uint64(0)
 }
 
-// forget drops the queue from memory; the lane is read again from its checkpoint. It returns the
-// bytes freed. A busy lane keeps what is under way.
-func (l *lane) forget() (freed int) {
+// evict frees the queue, except for events in a request. The lane is read again from the first event that it lost.
+// It returns the freed bytes.
+func (l *lane) evict() (freed int) {
 	kept := l.queue[:l.sent]
 	for i := range l.queue[l.sent:] {
 		freed += l.queue[l.sent+i].Memory()
@@ -107,23 +112,72 @@ func (l *lane) forget() (freed int) {
 		l.next = l.queue[l.sent].Offset
 	}
 	if l.sent == 0 {
-		l.next = l.mark.Checkpoint
+		l.next = l.progress.Checkpoint
 	}
 	l.queue = slices.Clone(kept)
 	l.bytes -= freed
 	l.reading = false
-	l.forgetArrivals()
+	l.trimArrivals()
 	return freed
 }
 
-// settleTo updates the mark from what is left in the queue: everything before the first that is
-// left, or before next, is settled.
-func (l *lane) settleTo() {
-	l.mark.Checkpoint = max(l.mark.Checkpoint, l.next)
-	if len(l.queue) > 0 {
-		l.mark.Checkpoint = l.queue[0].Offset
+// removeFirst removes the first n events of the queue, which are settled. It returns the freed bytes.
+func (l *lane) removeFirst(n int) (freed int) {
+	for i := range l.queue[:n] {
+		freed += l.queue[i].Memory()
 	}
-	l.mark.Settled = runsBeyond(l.mark.Settled, l.mark.Checkpoint)
+	if l.busy { // the request still reads them
+		l.sent -= min(n, l.sent)
+	} else {
+		clear(l.queue[:n])
+	}
+	l.queue = l.queue[n:]
+	l.bytes -= freed
+	l.trimArrivals()
+	l.advance()
+	return freed
+}
+
+// keep ends a request with the first events of the queue: those that are done leave the queue, and the runs of done
+// events beyond the first that is not are noted in the progress. done[i] belongs to events[i]. It returns the freed
+// bytes.
+func (l *lane) keep(events []wal.Event, done []bool) (freed int) {
+	n := len(events)
+	l.progress.Settled = mergeRuns(l.progress.Settled, settledRuns(events, done))
+	kept := make([]wal.Event, 0, n)
+	for i := range events {
+		if !done[i] {
+			kept = append(kept, events[i])
+			continue
+		}
+		freed += events[i].Memory()
+	}
+	l.bytes -= freed
+	if len(kept) == 0 {
+		clear(l.queue[:n])
+		l.queue = l.queue[n:]
+	} else {
+		l.queue = append(kept, l.queue[n:]...)
+	}
+	l.trimArrivals()
+	l.advance()
+	return freed
+}
+
+// advance moves the checkpoint to the first event of the queue, or to next where the queue is empty: everything before
+// is settled. This is the only place where a checkpoint moves.
+func (l *lane) advance() {
+	l.progress.Checkpoint = max(l.progress.Checkpoint, l.next)
+	if len(l.queue) > 0 {
+		l.progress.Checkpoint = l.queue[0].Offset
+	}
+	l.progress.Settled = runsBeyond(l.progress.Settled, l.progress.Checkpoint)
+}
+
+// moved brings the progress up to date and reports whether it differs from the one in the log.
+func (l *lane) moved() bool {
+	l.advance()
+	return l.progress.Checkpoint != l.published.Checkpoint || !slices.Equal(l.progress.Settled, l.published.Settled)
 }
 
 // runsBeyond returns the runs that end beyond offset.
@@ -158,7 +212,7 @@ func settledRuns(events []wal.Event, done []bool) (runs []wal.Run) {
 	return runs
 }
 
-// mergeRuns returns what either covers, ascending and without overlaps.
+// mergeRuns returns the union of both, ascending and without overlaps.
 func mergeRuns(a, b []wal.Run) []wal.Run {
 	switch {
 	case len(a) == 0:

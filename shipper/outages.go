@@ -55,7 +55,7 @@ type outage struct {
 }
 
 // failed notes a failure of all that s sends.
-func (o *Outages) failed(s *Shipper, t *trouble) {
+func (o *Outages) failed(s *Shipper, t *failures) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now, c := t.at, causeOf(s.opts.Endpoint, t.last)
@@ -68,7 +68,7 @@ func (o *Outages) failed(s *Shipper, t *trouble) {
 		out = &outage{members: make(map[*Shipper]bool), since: now, every: firstSummary, next: now.Add(firstSummary), flow: o.log.Flow()}
 		o.all[c] = out
 		o.logger.Warn("the destination does not take records", "endpoint", c.endpoint, "stream", s.stream, "destination", s.opts.Cursor.Name(),
-			"class", t.last.Class, "error", t.last.Error(), "retry", time.Until(t.until).Round(time.Millisecond))
+			"class", t.last.Class, "error", t.last.Error(), "retry", time.Until(t.delay.until).Round(time.Millisecond))
 	}
 	out.failures++
 	out.members[s] = true
@@ -79,7 +79,7 @@ func (o *Outages) failed(s *Shipper, t *trouble) {
 }
 
 // summarizeLocked logs the state of an outage that goes on.
-func (o *Outages) summarizeLocked(out *outage, c cause, t *trouble, now time.Time) {
+func (o *Outages) summarizeLocked(out *outage, c cause, t *failures, now time.Time) {
 	out.every = min(2*out.every, lastSummary)
 	out.next = now.Add(out.every)
 	var waiting uint64

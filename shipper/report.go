@@ -68,20 +68,20 @@ func (s *Shipper) moving(now time.Time) {
 // tell makes the report from the trouble that needs somebody most: of two of one class, the requests' own
 // goes before a lane's.
 func (s *Shipper) tell() {
-	worst := s.trouble
-	for _, l := range s.lanes {
-		if t := l.trouble; t != nil && (worst == nil || t.last.Class > worst.last.Class) {
+	worst := s.failures
+	for _, l := range s.lanes.all {
+		if t := l.failures; t != nil && (worst == nil || t.last.Class > worst.last.Class) {
 			worst = t
 		}
 	}
 	report := Report{State: Running}
 	if worst != nil {
-		report = Report{State: Waiting, LastError: worst.last.Error(), RetryAt: worst.until, Since: worst.since}
+		report = Report{State: Waiting, LastError: worst.last.Error(), RetryAt: worst.delay.until, Since: worst.since}
 		if worst.last.Class == Operator {
 			report.State = Blocked
 		}
 	}
-	report.Held = s.held
+	report.Held = s.lanes.held
 	s.tellPace(&report, time.Now())
 	if s.compressed() {
 		report.Compression = s.ratio.Value()
@@ -105,9 +105,9 @@ func (s *Shipper) tellPace(r *Report, now time.Time) {
 		}
 	}
 	paced := false
-	for _, l := range s.lanes {
-		paced = paced || !l.busy && len(l.queue) > 0 && now.Before(l.paced)
-		slowed = slowed || l.trouble != nil && l.trouble.last.Class == Throttled
+	for _, l := range s.lanes.all {
+		paced = paced || !l.busy && len(l.queue) > 0 && l.pacing.holds(now)
+		slowed = slowed || l.failures != nil && l.failures.last.Class == Throttled
 	}
 	switch {
 	case s.bandwidth.waiting():
@@ -130,25 +130,25 @@ const longOutage = 10 * time.Second
 // recovered: a request got through.
 func (s *Shipper) recovered(now time.Time) {
 	s.window = min(2*s.window, s.opts.InFlight)
-	if s.trouble == nil {
+	if s.failures == nil {
 		return
 	}
 	s.window = 1
-	for _, l := range s.lanes {
-		l.trouble.release(now)
+	for _, l := range s.lanes.all {
+		l.failures.release(now)
 	}
-	if s.trouble.last.Class == Transient && s.opts.Link != nil {
+	if s.failures.last.Class == Transient && s.opts.Link != nil {
 		s.bandwidth.reportBack()
 	}
-	if s.pacer != nil && now.Sub(s.trouble.since) >= longOutage {
+	if s.pacer != nil && now.Sub(s.failures.since) >= longOutage {
 		s.pacer.Restart(now)
 	}
 	s.opts.Outages.recovered(s, now)
-	s.trouble, s.calm = nil, now
+	s.failures, s.calm = nil, now
 }
 
 // logLane logs that some records were rejected while others are stored: once, and then once a minute.
-func (s *Shipper) logLane(t *trouble, now time.Time) {
+func (s *Shipper) logLane(t *failures, now time.Time) {
 	s.rejected.note(now, func(failures int) {
 		s.opts.Logger.Warn("records of some keys are not taken", "stream", s.stream, "destination", s.opts.Cursor.Name(),
 			"class", t.last.Class, "error", t.last.Error(), "failures", failures)

@@ -20,11 +20,11 @@ type outcome struct {
 // dispatch sends as many batches as are due and have a free request. It returns the time until the
 // next may be.
 func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
-	wake := time.Hour
+	wake := forever
 	for len(s.flights) < s.window && !s.halting {
-		if s.trouble != nil {
-			if now.Before(s.trouble.until) {
-				return s.trouble.until.Sub(now)
+		if s.failures != nil {
+			if s.failures.backingOff(now) {
+				return s.failures.delay.left(now)
 			}
 			if len(s.flights) > 0 {
 				return wake // one request tries; the others wait for how it goes
@@ -48,22 +48,19 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 
 // nextBatch returns a batch that is worth a request now, or the time until one will be.
 func (s *Shipper) nextBatch(now time.Time) (*pack.Batch, time.Duration) {
-	wake := time.Hour
+	wake := forever
 	ready := 0
 	var oldest time.Time
-	due := s.finishing || s.trouble != nil
-	for _, l := range s.lanes {
-		if l.trouble != nil && !l.busy && l.waits(now) {
-			wake = min(wake, l.trouble.until.Sub(now))
-		}
-		if !l.busy && now.Before(l.paced) { // also one that is to be read again then
-			wake = min(wake, l.paced.Sub(now))
+	due := s.finishing || s.failures != nil
+	for _, l := range s.lanes.all {
+		if !l.busy {
+			wake = min(wake, l.left(now))
 		}
 		if !l.ready(now) {
 			continue
 		}
 		ready += l.bytes
-		due = due || l.trouble != nil
+		due = due || l.failures != nil
 		if since := l.since(); oldest.IsZero() || since.Before(oldest) {
 			oldest = since
 		}
@@ -78,7 +75,7 @@ func (s *Shipper) nextBatch(now time.Time) (*pack.Batch, time.Duration) {
 		return nil, min(wake, patience)
 	}
 	b, alone := s.form(shape, now, wal.AllLanes)
-	if ripe := due || b.Full() || alone || b.Size() >= shape.Aim() || s.full(); !ripe && !b.Paced() {
+	if ripe := due || b.Full() || alone || b.Size() >= shape.Aim() || s.lanes.full(); !ripe && !b.Paced() {
 		if s.reading { // what it brings is company
 			return nil, min(wake, patience)
 		}
@@ -87,7 +84,7 @@ func (s *Shipper) nextBatch(now time.Time) (*pack.Batch, time.Duration) {
 	if b.Paced() { // the lanes that are due may not be those that may send
 		return s.nextBatch(now)
 	}
-	if !s.finishing && s.trouble == nil && !alone {
+	if !s.finishing && s.failures == nil && !alone {
 		s.align(b, now, due)
 		if due && b.Empty() { // the lane that is due is a suspect, whose turn comes next
 			b, _ = s.form(shape, now, wal.AllLanes)
@@ -125,7 +122,7 @@ const (
 func (s *Shipper) spent(b *pack.Batch, now time.Time) (set wal.LaneSet) {
 	for i := range b.Shares() {
 		sh := &b.Shares()[i]
-		if l := s.lanes[sh.Lane]; sh.Full || l.bytes >= s.laneMemory(now, l) {
+		if l := s.lanes.all[sh.Lane]; sh.Full || l.bytes >= s.lanes.laneLimit(now, l) {
 			set |= l.set
 		}
 	}
@@ -138,8 +135,8 @@ func (s *Shipper) spent(b *pack.Batch, now time.Time) (set wal.LaneSet) {
 func (s *Shipper) align(b *pack.Batch, now time.Time, due bool) {
 	young := s.opts.MaxDelay / 2
 	b.Align(due, func(lane int, e *wal.Event) bool {
-		l := s.lanes[lane]
-		return l.trouble == nil && len(l.mark.Settled) == 0 && (!due || now.Sub(l.came(e)) <= young)
+		l := s.lanes.all[lane]
+		return l.failures == nil && len(l.progress.Settled) == 0 && (!due || now.Sub(l.arrival(e)) <= young)
 	})
 }
 
@@ -153,15 +150,15 @@ func (s *Shipper) form(shape Shape, now time.Time, lanes wal.LaneSet) (b *pack.B
 	b = s.builder.New(shape, s.pacer, shards, &s.ratio)
 	defer b.Seal()
 	first := s.firstLane(&shape, now)
-	for i := range s.lanes {
-		index := (first + i) % len(s.lanes)
-		l := s.lanes[index]
+	for i := range s.lanes.all {
+		index := (first + i) % len(s.lanes.all)
+		l := s.lanes.all[index]
 		if !l.ready(now) || lanes&l.set == 0 || l.suspect > 0 && !b.Empty() {
 			continue
 		}
 		retry := b.Add(pack.Lane{Index: index, Queue: l.queue, Limit: l.limit(), MaxEvents: l.suspect})
 		if !retry.IsZero() {
-			l.paced = retry
+			l.pacing = delay{retry, outOfTokens}
 		}
 		if l.suspect > 0 {
 			return b, true
@@ -177,12 +174,12 @@ func (s *Shipper) form(shape Shape, now time.Time, lanes wal.LaneSet) (b *pack.B
 // which has waited longest, so that the others go on gathering company; but in trouble it is another
 // each time, lest one lane's trouble be taken for all.
 func (s *Shipper) firstLane(shape *Shape, now time.Time) int {
-	if !shape.OneKeyed() || s.trouble != nil {
+	if !shape.OneKeyed() || s.failures != nil {
 		return s.first
 	}
 	oldest := s.first
-	for i, l := range s.lanes {
-		if l.ready(now) && (!s.lanes[oldest].ready(now) || l.since().Before(s.lanes[oldest].since())) {
+	for i, l := range s.lanes.all {
+		if l.ready(now) && (!s.lanes.all[oldest].ready(now) || l.since().Before(s.lanes.all[oldest].since())) {
 			oldest = i
 		}
 	}
@@ -193,10 +190,10 @@ func (s *Shipper) firstLane(shape *Shape, now time.Time) int {
 func (s *Shipper) send(ctx context.Context, b *pack.Batch, charged int) {
 	for i := range b.Shares() {
 		sh := &b.Shares()[i]
-		l := s.lanes[sh.Lane]
+		l := s.lanes.all[sh.Lane]
 		l.busy, l.sent = true, len(sh.Events)
 	}
-	s.first = (s.first + 1) % len(s.lanes)
+	s.first = (s.first + 1) % len(s.lanes.all)
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flight{batch: b, charged: charged, started: time.Now(), cancel: cancel}
 	s.flights = append(s.flights, f)

@@ -45,7 +45,7 @@ func (s *Shipper) settle(o outcome) {
 	if add.Delivered.Events > 0 {
 		add.LastDelivery = now
 	}
-	st := s.settlement(add)
+	st := s.lanes.settlement(add)
 	st.State = o.reply.State
 	s.record(st)
 	s.dropBelowFloor() // events that the request held back
@@ -81,16 +81,16 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 		case o.batch.Events() > 1:
 			fill(results, errSmaller)
 			return results
-		case s.trouble == nil: // its lane's alone
+		case s.failures == nil: // its lane's alone
 			return results
 		}
 	}
-	if s.trouble == nil || !o.started.Before(s.trouble.until) { // not one that set out before the last failure
-		s.trouble = s.opts.Retry.again(s.trouble, failure, now)
+	if s.failures == nil || !o.started.Before(s.failures.delay.until) { // not one that set out before the last failure
+		s.failures = s.opts.Retry.again(s.failures, failure, now)
 		if o.started.Before(s.back) { // it set out while the link was down
-			s.trouble.cutShort(&s.opts.Retry, now)
+			s.failures.cutShort(&s.opts.Retry, now)
 		}
-		s.opts.Outages.failed(s, s.trouble)
+		s.opts.Outages.failed(s, s.failures)
 		s.overloaded(o, failure, now)
 	}
 	return results
@@ -108,7 +108,7 @@ const relapse = 5 * time.Second
 
 // overloaded lowers the rate of all once for each outage that follows another.
 func (s *Shipper) overloaded(o *outcome, failure *Error, now time.Time) {
-	if s.pacer == nil || failure.Class != Throttled || s.trouble.times > 1 || s.calm.IsZero() || now.Sub(s.calm) > relapse {
+	if s.pacer == nil || failure.Class != Throttled || s.failures.count > 1 || s.calm.IsZero() || now.Sub(s.calm) > relapse {
 		return
 	}
 	l := pace.Load{Requests: 1}
@@ -171,9 +171,9 @@ func (s *Shipper) bill(add *wal.Ledger, r *Record, shape *Shape) {
 
 // settleShare applies the results to one lane's part of the batch.
 func (s *Shipper) settleShare(o *outcome, sh *pack.Share, results []*Error, add *wal.Ledger, now time.Time) {
-	l := s.lanes[sh.Lane]
+	l := s.lanes.all[sh.Lane]
 	l.busy, l.stuck, l.sent = false, false, 0
-	sh.DropBelow(l.mark.Checkpoint)
+	sh.DropBelow(l.progress.Checkpoint)
 	done := make([]bool, len(sh.Events))
 	var failure *Error
 	for i := range sh.Events {
@@ -198,7 +198,7 @@ func (s *Shipper) settleShare(o *outcome, sh *pack.Share, results []*Error, add 
 		}
 	}
 	s.judge(l, sh, failure, now)
-	s.keep(l, sh, done)
+	s.lanes.held -= l.keep(sh.Events, done)
 }
 
 // guilty tells whether the record's refusal is surely its one event's: it holds no other, and no other
@@ -218,44 +218,21 @@ const trusted = 1024
 
 // judge decides when the lane is tried again, and how much of it.
 func (s *Shipper) judge(l *lane, sh *pack.Share, failure *Error, now time.Time) {
-	first := !l.astray
-	l.astray = failure == errAstray
+	first := !l.misrouted
+	l.misrouted = failure == errAstray
 	switch {
 	case failure == nil:
-		l.trouble = nil
+		l.failures = nil
 		if l.suspect *= 2; l.suspect > trusted {
 			l.suspect = 0
 		}
 	case failure.Class == Poison:
 		l.suspect = max(1, len(sh.Events)/2)
 	case failure == errAstray && first: // at once
-	case s.trouble == nil && failure != errNotTried && failure != errSmaller:
-		l.trouble = s.opts.Retry.again(l.trouble, failure, now)
-		s.logLane(l.trouble, now)
+	case s.failures == nil && failure != errNotTried && failure != errSmaller:
+		l.failures = s.opts.Retry.again(l.failures, failure, now)
+		s.logLane(l.failures, now)
 	}
-}
-
-// keep leaves in the lane's queue what is not done, and notes what is settled beyond it.
-func (s *Shipper) keep(l *lane, sh *pack.Share, done []bool) {
-	n := len(sh.Events)
-	l.mark.Settled = mergeRuns(l.mark.Settled, settledRuns(sh.Events, done))
-	kept := make([]wal.Event, 0, n)
-	for i := range sh.Events {
-		if !done[i] {
-			kept = append(kept, sh.Events[i])
-			continue
-		}
-		l.bytes -= sh.Events[i].Memory()
-		s.held -= sh.Events[i].Memory()
-	}
-	if len(kept) == 0 {
-		clear(l.queue[:n])
-		l.queue = l.queue[n:]
-	} else {
-		l.queue = append(kept, l.queue[n:]...)
-	}
-	l.forgetArrivals()
-	l.settleTo()
 }
 
 // bury dead-letters an event. When that fails the event stays and is tried again.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -74,14 +73,11 @@ func (o *Options) defaults(shape Shape) {
 type Shipper struct {
 	opts   Options
 	stream string
-	whole  bool
 
-	lanes []*lane
-	start [wal.Lanes]wal.Progress // where the log's lanes stood at the start
-	floor wal.Floor               // events below are dropped
-	held  int                     // bytes of all queues
-	turn  uint64                  // of reads
-	first int                     // the lane that the next batch begins with
+	lanes *lanes
+	floor wal.Floor // events below are dropped
+	turn  uint64    // of reads
+	first int       // the lane that the next batch begins with
 
 	builder pack.Builder
 
@@ -97,8 +93,8 @@ type Shipper struct {
 	pacer     *pace.Pacer // nil: Unpaced
 	bandwidth bandwidth
 	back      time.Time    // when another shipper last reported that the link is back
-	trouble   *trouble     // of requests as a whole
-	calm      time.Time    // when the last trouble of requests ended
+	failures  *failures    // of requests as a whole
+	calm      time.Time    // when the last failures of requests ended
 	outage    *cause       // the one that it is in; Outages's
 	rejected  sparse       // lines about lanes
 	buried    sparse       // lines about dead letters
@@ -130,8 +126,7 @@ func New(o Options) *Shipper {
 		o.Outages = NewOutages(o.Source, o.Logger)
 	}
 	s := &Shipper{
-		opts: o, stream: o.Cursor.Stream(), whole: shape.WholeOrder,
-		start:     o.Cursor.Lanes(),
+		opts: o, stream: o.Cursor.Stream(),
 		wants:     make(chan want, 1),
 		reads:     make(chan read, 1),
 		outcomes:  make(chan outcome, o.InFlight),
@@ -142,43 +137,17 @@ func New(o Options) *Shipper {
 		progress:  time.Now(),
 		report:    Report{State: Running},
 	}
-	s.makeLanes()
+	s.lanes = newLanes(o.Cursor.Lanes(), shape.WholeOrder, o.Memory, func() uint64 { return o.Source.Next(s.stream) })
 	s.throttle = newReadThrottle(o.Source.Flow(), o.Source.Appended(s.stream).Bytes)
 	s.window = o.InFlight
 	if !o.Unpaced {
-		s.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes), s.progress)
+		s.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes.all), s.progress)
 	}
 	if k, ok := o.Sink.(Keeper); ok {
 		o.Cursor.Keep(k.Committed)
 		s.record(wal.Settlement{State: k.State()})
 	}
 	return s
-}
-
-func (s *Shipper) makeLanes() {
-	if s.whole {
-		l := &lane{set: wal.AllLanes, mark: s.start[0]}
-		for _, m := range s.start[1:] {
-			if m.Checkpoint < l.mark.Checkpoint {
-				l.mark = m
-			}
-		}
-		l.mark.Settled = nil // start knows what is settled beyond
-		l.next, l.published = l.mark.Checkpoint, l.mark
-		s.lanes = []*lane{l}
-		return
-	}
-	for id, m := range s.start {
-		l := &lane{set: wal.LaneSet(0).With(uint8(id)), mark: m, next: m.Checkpoint, published: m}
-		s.lanes = append(s.lanes, l)
-	}
-}
-
-func (s *Shipper) laneOf(e *wal.Event) *lane {
-	if s.whole {
-		return s.lanes[0]
-	}
-	return s.lanes[e.Lane]
 }
 
 // Finish makes Run return once everything that the log holds of the stream is settled, and waits
@@ -246,7 +215,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 		case <-s.bandwidth.notify:
 			if now := time.Now(); s.bandwidth.takeBack() {
 				s.back = now
-				s.trouble.cutShort(&s.opts.Retry, now)
+				s.failures.cutShort(&s.opts.Retry, now)
 			}
 		case <-finish:
 			s.finishing, finish, s.readAt = true, nil, time.Time{}
@@ -278,52 +247,7 @@ func (s *Shipper) idle() bool {
 	if len(s.flights) > 0 || s.reading {
 		return false
 	}
-	next := s.opts.Source.Next(s.stream)
-	for _, l := range s.lanes {
-		if len(l.queue) > 0 || l.next < next {
-			return false
-		}
-	}
-	return true
-}
-
-// shorten removes the first n events of a lane's queue, which are settled.
-func (s *Shipper) shorten(l *lane, n int) {
-	freed := 0
-	for i := range l.queue[:n] {
-		freed += l.queue[i].Memory()
-	}
-	if l.busy { // the request still reads them
-		l.sent -= min(n, l.sent)
-	} else {
-		clear(l.queue[:n])
-	}
-	l.queue = l.queue[n:]
-	l.bytes -= freed
-	s.held -= freed
-	l.forgetArrivals()
-	l.settleTo()
-}
-
-// settlement is a step of the ledger with the marks of all lanes that have moved. Where a lane stands for all, some of the
-// log's may have come further: those stay.
-func (s *Shipper) settlement(add wal.Ledger) wal.Settlement {
-	st := wal.Settlement{Add: add}
-	for _, l := range s.lanes {
-		if !l.moved() {
-			continue
-		}
-		if st.Lanes == nil {
-			st.Lanes = make(map[uint8]wal.Progress)
-		}
-		l.published = l.mark
-		for id := range uint8(wal.Lanes) {
-			if l.set.Has(id) {
-				st.Lanes[id] = l.mark
-			}
-		}
-	}
-	return st
+	return s.lanes.idle()
 }
 
 // record settles a step in the log. If the log rejects it, the accounts are at fault; record logs that.
@@ -333,15 +257,9 @@ func (s *Shipper) record(st wal.Settlement) {
 	}
 }
 
-// moved brings the mark up to date and tells whether the log has yet to hear of it.
-func (l *lane) moved() bool {
-	l.settleTo()
-	return l.mark.Checkpoint != l.published.Checkpoint || !slices.Equal(l.mark.Settled, l.published.Settled)
-}
-
 // publish tells the log of lanes that moved without an event being settled.
 func (s *Shipper) publish() {
-	if st := s.settlement(wal.Ledger{}); len(st.Lanes) > 0 {
+	if st := s.lanes.settlement(wal.Ledger{}); len(st.Lanes) > 0 {
 		s.record(st)
 	}
 }

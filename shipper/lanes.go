@@ -1,0 +1,164 @@
+package shipper
+
+import (
+	"slices"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+const (
+	// readBytes is the size of the largest read.
+	readBytes = 1 << 20
+	// minRead is the part of that a read must have room for: a read of a few events costs as much as a whole one, and
+	// there would be one after another.
+	minRead = 16
+	// laneShare is the part of a shipper's memory that one lane may fill, and one read, which may be of one lane.
+	laneShare = 4
+)
+
+// lanes are all lanes of a shipper, with the memory that they share. They are used by Run's goroutine alone.
+type lanes struct {
+	all    []*lane
+	whole  bool                    // one lane stands for all, since order is the whole stream's
+	start  [wal.Lanes]wal.Progress // the cursor's progress at the start
+	memory int                     // the limit
+	held   int                     // bytes of all queues
+	next   func() uint64           // the log's next offset
+}
+
+func newLanes(start [wal.Lanes]wal.Progress, whole bool, memory int, next func() uint64) *lanes {
+	s := &lanes{whole: whole, start: start, memory: memory, next: next}
+	if whole {
+		l := &lane{set: wal.AllLanes, progress: start[0]}
+		for _, p := range start[1:] {
+			if p.Checkpoint < l.progress.Checkpoint {
+				l.progress = p
+			}
+		}
+		l.progress.Settled = nil // start has the runs that are settled beyond
+		l.next, l.published = l.progress.Checkpoint, l.progress
+		s.all = []*lane{l}
+		return s
+	}
+	for id, p := range start {
+		l := &lane{set: wal.LaneSet(0).With(uint8(id)), progress: p, next: p.Checkpoint, published: p}
+		s.all = append(s.all, l)
+	}
+	return s
+}
+
+func (s *lanes) of(e *wal.Event) *lane {
+	if s.whole {
+		return s.all[0]
+	}
+	return s.all[e.Lane]
+}
+
+// push appends a read event, which came to wait at since, to its lane's queue.
+func (s *lanes) push(l *lane, e *wal.Event, since time.Time) {
+	l.push(*e, since)
+	s.held += e.Memory()
+}
+
+// settled reports whether an event was settled before the start, or since.
+func (s *lanes) settled(l *lane, e *wal.Event) bool {
+	return s.start[e.Lane].Done(e.Offset) || l.progress.Done(e.Offset)
+}
+
+// idle reports whether nothing is left to read or to send.
+func (s *lanes) idle() bool {
+	end := s.next()
+	return !slices.ContainsFunc(s.all, func(l *lane) bool { return len(l.queue) > 0 || l.next < end })
+}
+
+// full reports whether the free memory is not worth a read.
+func (s *lanes) full() bool { return s.memory-s.held < min(readBytes, s.memory)/minRead }
+
+// starved reports whether a lane that could send has nothing to send.
+func (s *lanes) starved(now time.Time) bool {
+	end := s.next()
+	return slices.ContainsFunc(s.all, func(l *lane) bool {
+		return len(l.queue) == 0 && l.next < end && !l.failures.backingOff(now) && !l.pacing.holds(now)
+	})
+}
+
+// laneLimit returns the bytes that one lane may hold: a busy lane leaves room for the others. A lane that waits for its
+// pace or fails leaves even more, since it may be evicted again. And while memory is short and another lane starves, a
+// lane that waits for its pace gets nothing: it would be evicted for the starved one and read again at once.
+func (s *lanes) laneLimit(now time.Time, l *lane) int {
+	switch {
+	case s.whole:
+		return s.memory
+	case l.pacing.holds(now) && s.held > s.memory/2:
+		return 0
+	case l.pacing.holds(now), l.failures != nil:
+		return s.memory / wal.Lanes
+	}
+	return s.memory / laneShare
+}
+
+// evict frees the queues of the lanes that match, except for events in requests.
+func (s *lanes) evict(match func(*lane) bool) {
+	for _, l := range s.all {
+		if match(l) {
+			s.held -= l.evict()
+		}
+	}
+}
+
+// room returns the bytes that may be read now. If memory is short, it evicts lanes that back off, and then, if another
+// lane starves, lanes that wait for their pace.
+func (s *lanes) room(now time.Time) int {
+	if s.full() {
+		s.evict(func(l *lane) bool { return l.failures.backingOff(now) })
+	}
+	if s.full() && s.starved(now) {
+		s.evict(func(l *lane) bool { return l.pacing.holds(now) })
+	}
+	if s.full() {
+		return 0
+	}
+	return s.memory - s.held
+}
+
+// outageRoom is room while the destination takes nothing at all: one request's worth is enough to try with, and queues
+// that are far larger are evicted.
+func (s *lanes) outageRoom() int {
+	worth := min(readBytes, s.memory)
+	if s.held > 2*worth {
+		s.evict(func(*lane) bool { return true })
+	}
+	if s.held > worth/2 {
+		return 0
+	}
+	return worth - s.held
+}
+
+// release ends the delays of lanes that failed with their destination, which takes requests again.
+func (s *lanes) release(now time.Time) {
+	for _, l := range s.all {
+		l.failures.release(now)
+	}
+}
+
+// settlement returns a step of the ledger with the progress of all lanes that have moved. Where a lane stands for all,
+// some of the log's lanes may be further: the cursor keeps those.
+func (s *lanes) settlement(add wal.Ledger) wal.Settlement {
+	step := wal.Settlement{Add: add}
+	for _, l := range s.all {
+		if !l.moved() {
+			continue
+		}
+		if step.Lanes == nil {
+			step.Lanes = make(map[uint8]wal.Progress)
+		}
+		l.published = l.progress
+		for id := range uint8(wal.Lanes) {
+			if l.set.Has(id) {
+				step.Lanes[id] = l.progress
+			}
+		}
+	}
+	return step
+}
