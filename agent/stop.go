@@ -3,11 +3,20 @@ package agent
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 )
 
-// failedGrace is how long /readyz reports a failed WAL before the agent ends.
-const failedGrace = time.Second
+const (
+	// failedGrace is how long /readyz reports a failed WAL before the agent ends.
+	failedGrace = time.Second
+	// syncTimeout bounds the wait for a checkpoint.
+	syncTimeout = 10 * time.Second
+	// closeTimeout bounds a stop's wait for sinks that finish their open files.
+	closeTimeout = 10 * time.Second
+)
 
 // stop ends the agent in the order of the package comment. After a failure of the WAL it does not drain: no checkpoint
 // could be stored for further deliveries.
@@ -50,6 +59,59 @@ func (a *Agent) stop(failed bool) {
 	}
 	a.streams.stopped.set()
 	a.logger.Info("stopped", "remaining_events", a.streams.pending())
+}
+
+// drain ships what can be shipped until ctx ends, and then cuts off the requests under way.
+func (s *streams) drain(ctx context.Context) {
+	s.changing.Lock()
+	s.closed = true
+	s.changing.Unlock()
+	s.reserving.Wait() // for the log alone
+
+	s.changing.Lock()
+	routes := slices.AppendSeq(s.all(), maps.Keys(s.leaving))
+	s.changing.Unlock()
+	var group sync.WaitGroup
+	for _, r := range routes {
+		r.finish()
+		group.Go(func() { r.wait(ctx) })
+	}
+	group.Wait()
+}
+
+// cut ends the requests under way, and sends no more.
+func (s *streams) cancelRequests() {
+	for _, r := range s.all() {
+		r.cancelRequests()
+	}
+}
+
+// checkpoint makes the last settlements durable.
+func (s *streams) checkpoint() error {
+	ctx, cancel := context.WithTimeout(context.Background(), syncTimeout)
+	defer cancel()
+	return s.log.Sync(ctx)
+}
+
+// close finishes what the destinations hold open. The log holds the last checkpoint by now.
+func (s *streams) close() {
+	s.changing.Lock()
+	routes := slices.AppendSeq(s.all(), maps.Keys(s.leaving))
+	s.changing.Unlock()
+	var group sync.WaitGroup
+	for _, r := range routes {
+		group.Go(r.close)
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		group.Wait()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(closeTimeout):
+		s.logger.Error("destinations hang; they are left", "after", closeTimeout)
+	}
 }
 
 // Abort makes the current or the next stop skip its waits.

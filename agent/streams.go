@@ -1,30 +1,20 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
-	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
-)
-
-const (
-	// syncTimeout bounds the wait for a checkpoint.
-	syncTimeout = 10 * time.Second
-	// closeTimeout bounds a stop's wait for sinks that finish their open files.
-	closeTimeout = 10 * time.Second
 )
 
 // streams are the open streams with their destinations.
@@ -201,56 +191,6 @@ func (s *streams) set(name string, open *openStream) {
 	}
 }
 
-// rulesOf returns what the listeners check.
-func rulesOf(c *config.Stream, limits []sizeLimit) ingest.StreamRules {
-	acks := map[string]standpipev1.Ack{
-		"accepted": standpipev1.Ack_ACK_ACCEPTED, "durable": standpipev1.Ack_ACK_DURABLE, "delivered": standpipev1.Ack_ACK_DELIVERED,
-	}
-	return ingest.StreamRules{
-		Format: c.Format, MaxEventSize: int(c.MaxEventSize), Ack: acks[c.Ack],
-		Room: func(e *wal.Event) (int, string) { return smallest(limits, e) },
-	}
-}
-
-// room is one destination with its current shape.
-type sizeLimit struct {
-	title string
-	shape func() shipper.Shape
-}
-
-func limitsOf(routes []*route) []sizeLimit {
-	limits := make([]sizeLimit, len(routes))
-	for i, r := range routes {
-		limits[i] = sizeLimit{r.title, r.shape}
-	}
-	return limits
-}
-
-// newRules returns the rules of a stream that is not open, as far as the configuration determines them.
-func newRules(branches []wal.Branch, name string, c *config.Stream) (rules ingest.StreamRules, err error) {
-	limits := make([]sizeLimit, len(c.Destinations))
-	for i, d := range c.Destinations {
-		d = d.For(name)
-		shape, err := shapeOf(d, envelopeOf(branches, name, d))
-		if err != nil {
-			return rules, fmt.Errorf("destination %q: %w", d.Name, err)
-		}
-		limits[i] = sizeLimit{titleOf(d), func() shipper.Shape { return shape }}
-	}
-	return rulesOf(c, limits), nil
-}
-
-// least returns the bytes that every destination can take now, and the one that takes the least.
-func smallest(limits []sizeLimit, e *wal.Event) (limit int, destination string) {
-	for _, r := range limits {
-		shape := r.shape()
-		if room := shape.Room(e); destination == "" || room < limit {
-			limit, destination = room, r.title
-		}
-	}
-	return limit, destination
-}
-
 // all returns every route of every open stream.
 func (s *streams) all() []*route {
 	s.mu.RLock()
@@ -270,57 +210,4 @@ func (s *streams) pending() (n uint64) {
 		}
 	}
 	return n
-}
-
-// drain ships what can be shipped until ctx ends, and then cuts off the requests under way.
-func (s *streams) drain(ctx context.Context) {
-	s.changing.Lock()
-	s.closed = true
-	s.changing.Unlock()
-	s.reserving.Wait() // for the log alone
-
-	s.changing.Lock()
-	routes := slices.AppendSeq(s.all(), maps.Keys(s.leaving))
-	s.changing.Unlock()
-	var group sync.WaitGroup
-	for _, r := range routes {
-		r.finish()
-		group.Go(func() { r.wait(ctx) })
-	}
-	group.Wait()
-}
-
-// cut ends the requests under way, and sends no more.
-func (s *streams) cancelRequests() {
-	for _, r := range s.all() {
-		r.cancelRequests()
-	}
-}
-
-// checkpoint makes the last settlements durable.
-func (s *streams) checkpoint() error {
-	ctx, cancel := context.WithTimeout(context.Background(), syncTimeout)
-	defer cancel()
-	return s.log.Sync(ctx)
-}
-
-// close finishes what the destinations hold open. The log holds the last checkpoint by now.
-func (s *streams) close() {
-	s.changing.Lock()
-	routes := slices.AppendSeq(s.all(), maps.Keys(s.leaving))
-	s.changing.Unlock()
-	var group sync.WaitGroup
-	for _, r := range routes {
-		group.Go(r.close)
-	}
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		group.Wait()
-	}()
-	select {
-	case <-closed:
-	case <-time.After(closeTimeout):
-		s.logger.Error("destinations hang; they are left", "after", closeTimeout)
-	}
 }
