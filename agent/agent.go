@@ -19,7 +19,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Agent is one standpipe: a write-ahead log, listeners, streams with their destinations, and the admin listener.
+// Agent is one standpipe: the WAL, the listeners, the streams with their destinations, and the admin listener.
 type Agent struct {
 	logger        hclog.Logger
 	metrics       *admin.Metrics
@@ -35,9 +35,9 @@ type Agent struct {
 	conf      atomic.Pointer[config.Config]
 	mu        sync.Mutex // guards listeners and changes of conf; held by apply and by the stop
 	listeners *listeners
-	running   *latch // Run serves
-	stopping  *latch // nothing is taken any more, and a reload under way waits for nothing
-	abort     *latch
+	running   *latch // Run serves requests
+	stopping  *latch // no more events are accepted, and a reload ends its wait
+	abort     *latch // the stop skips its waits
 	closeOnce sync.Once
 	closeErr  error
 }

@@ -93,7 +93,7 @@ func destination(t *testing.T, a *agent.Agent, stream, name string) admin.Destin
 	return admin.DestinationStatus{}
 }
 
-// until polls check, since what it waits for happens on a disk.
+// until polls check, since the expected change happens on a disk.
 func until(t *testing.T, what string, check func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
@@ -183,8 +183,8 @@ func TestAReloadChangesWhatHasChangedAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestAPatternMakesNoMoreStreamsThanItMay: those that are there go on, whatever the number is set to, and a larger
-// one lets new ones in.
+// TestAPatternMakesNoMoreStreamsThanItMay: existing streams stay open with any max_streams, and a larger one
+// allows new streams.
 func TestAPatternMakesNoMoreStreamsThanItMay(t *testing.T) {
 	dir := t.TempDir()
 	pattern := func(most int) *config.Config {

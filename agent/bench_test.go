@@ -17,18 +17,16 @@ import (
 //	E  a bare grpc-go server, or net/http, that answers the same requests at once
 //	B  bbolt alone, that stores the same bytes in as many commits
 //
-// What the load takes of the cores is lacking to either server, so its requests are encoded once and sent as bytes.
-// cpu-us/op is the agent's processor time, load-cpu-us/op the load's.
+// The load uses the same cores as the servers, so it encodes its requests once and sends them as bytes. cpu-us/op is the agent's processor time, load-cpu-us/op the load's.
 //
 // L = 1/(1/E + 1/B) is the rate that both together allow on shared cores, and x-L and x-E are the agent's rate
-// as a part of them. Of one caller p50-x-floor is the agent's median over the sum of E's and B's, and over gRPC
-// p50-x-inline the agent's over that of a bare server whose handler commits by itself, with bbolt, before it
-// answers: one after the other the two take longer than each by itself, since the processors fall asleep while they
-// wait for the disk, or for the producer. RssAnon-MB is the most anonymous memory that the agent had.
+// as a part of them. For one caller p50-x-floor is the agent's median divided by the sum of E's and B's. Over gRPC
+// p50-x-inline is the agent's median divided by that of a bare server whose handler commits with bbolt before it responds.
+// The two in sequence take longer than each alone, since the processors sleep while they wait for the disk or the producer. RssAnon-MB is the most anonymous memory that the agent had.
 //
 // STANDPIPE_BENCH_PROFILE=FILE makes the agent write its CPU profile there.
 
-// A load is what producers do at once.
+// A load is the concurrent work of producers.
 type load struct {
 	http    bool
 	callers int // of Append, or connections that post; 0: AppendStream
@@ -76,7 +74,7 @@ func (l load) request() *standpipev1.AppendRequest {
 	return r
 }
 
-// env tells a server what to listen for.
+// env is the environment of a server for this load.
 func (l load) env() string {
 	if l.http {
 		return listenerEnv + "=http"
@@ -175,8 +173,8 @@ func benchmarkIngest(b *testing.B, network string, l load) {
 	}
 }
 
-// BenchmarkIngestBesideABacklog is ingest in turns at two agents, of which one ships a backlog meanwhile as fast
-// as a destination that discards takes it. x-idle is its rate as a part of the other's.
+// BenchmarkIngestBesideABacklog is ingest in turns at two agents. One of them ships a backlog meanwhile, as fast as a
+// discarding destination allows. x-idle is its rate as a part of the other's.
 func BenchmarkIngestBesideABacklog(b *testing.B) {
 	for _, l := range []load{
 		{callers: 1, events: 1, size: kib}, {callers: 64, events: 1, size: kib},
@@ -186,7 +184,7 @@ func BenchmarkIngestBesideABacklog(b *testing.B) {
 	}
 }
 
-// backlog is what waits at the beginning: more than is shipped within a second.
+// backlog is the size of the pending events at the start: more than one second of shipping.
 const backlog = 1 << 30
 
 func benchmarkBeside(b *testing.B, l load) {

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// floor is what the log is measured against: bbolt alone, with the log's options, that stores values of
-// half a leaf, from one goroutine, as the floor of the log's own benchmarks does.
+// floor is the reference for the log: bbolt alone with the log's options. One goroutine stores values of half a leaf, as in
+// the floor of the log's own benchmarks.
 type floor struct {
 	dir       string
 	db        *bolt.DB
@@ -30,7 +30,7 @@ const (
 	floorSegment = 64 << 20
 	floorStep    = 4 << 20
 	floorBlock   = 8148
-	// frameRest is what an event takes in the log beside its data: lane, length, key, tags, time.
+	// frameRest is the size of an event in the log without its data: lane, length, key, tags, time.
 	frameRest = 32
 )
 

@@ -24,7 +24,7 @@ import (
 // encoded is a request as it goes over the wire.
 type encoded []byte
 
-// encodedCodec sends what is encoded already as it is.
+// encodedCodec sends encoded messages unchanged.
 type encodedCodec struct{ encoding.CodecV2 }
 
 func (c encodedCodec) Marshal(v any) (mem.BufferSlice, error) {
@@ -94,7 +94,7 @@ func (p *producers) unary(int) func() error {
 	}
 }
 
-// call sends n requests, each caller by what sender returns for it.
+// call sends n requests. Each caller uses its own result of sender.
 func (p *producers) call(b *testing.B, n int, sender func(caller int) func() error) {
 	var left atomic.Int64
 	left.Store(int64(n))

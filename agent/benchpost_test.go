@@ -61,7 +61,7 @@ func (l load) post(caller int) []byte {
 	return append([]byte(head), body...)
 }
 
-// send posts once and returns what is not a 200 as an error.
+// send posts once. Any response but 200 is an error.
 func (p *poster) send() error {
 	if _, err := p.conn.Write(p.post); err != nil {
 		return err
@@ -102,8 +102,8 @@ func serveBarePosts(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// BenchmarkPostRate posts at times that do not depend on the answers, 1,000 a second over 32 connections, to the
-// agent and to net/http in turns of a second, and tells how long after its time each post was answered.
+// BenchmarkPostRate posts at fixed times, 1,000 a second over 32 connections, to the agent and to net/http in turns of a
+// second. It reports the time from the fixed time of each post to its response.
 func BenchmarkPostRate(b *testing.B) {
 	l := load{http: true, callers: 32, events: 1, size: kib}
 	toAgent := newPosters(b, startServer(b, "agent", "tcp", l.env()), l)

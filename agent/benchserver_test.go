@@ -28,7 +28,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// The test binary serves as well, when this says what: a process of its own has memory of its own.
+// The test binary is also a server, if serverEnv is set: a process of its own has its own memory.
 const (
 	serverEnv   = "STANDPIPE_BENCH_SERVER"   // "agent", "bare" or "inline"
 	listenerEnv = "STANDPIPE_BENCH_LISTENER" // "grpc", the default, or "http"
@@ -41,7 +41,7 @@ const (
 // socketFile is where a server listens that has no TCP.
 const socketFile = "producers.sock"
 
-// What the agent says of itself.
+// The agent's own figures.
 const (
 	commitsFigure   = "\nstandpipe_commit_events_count "
 	deliveredFigure = "\nstandpipe_delivered_events_total{destination=\"local\",stream=\"bench\"} "
@@ -248,7 +248,7 @@ func serveAgent(ctx context.Context, dir, tcp string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("ready") // it is bound: who connects now waits for Run
+	fmt.Println("ready") // bound: connections wait for Run
 	return a.Run(ctx)
 }
 

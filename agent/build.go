@@ -10,31 +10,32 @@ import (
 )
 
 const (
-	// buildsAtOnce bounds the sinks that are built at the same time: each reads files, and an agent may have thousands.
+	// buildsAtOnce limits concurrent builds of sinks: each reads files, and an agent may have thousands.
 	buildsAtOnce = 8
-	// buildSlotTime is how long one of them may keep the others waiting. A folder on a volume that hangs takes longer.
+	// buildSlotTime is the longest time for which one build holds its slot. A folder on a hanging volume takes longer.
 	buildSlotTime = time.Second
 )
 
-// buildSlots holds one for each sink that is built now.
+// buildSlots has one entry for each running build.
 type buildSlots chan struct{}
 
-// acquire waits for a turn. release ends it; so does buildSlotTime. It returns false when ctx ends first.
+// acquire waits for a free slot. release frees it, and so does the end of buildSlotTime. acquire returns false if ctx ends
+// first.
 func (b buildSlots) acquire(ctx context.Context) (release func(), ok bool) {
 	select {
 	case b <- struct{}{}:
 	case <-ctx.Done():
 		return nil, false
 	}
-	turn := time.AfterFunc(buildSlotTime, func() { <-b })
+	held := time.AfterFunc(buildSlotTime, func() { <-b })
 	return func() {
-		if turn.Stop() {
+		if held.Stop() {
 			<-b
 		}
 	}, true
 }
 
-// build makes the sink, and tries again for as long as it can't be made. It returns nil when the route is to end.
+// build builds the sink and retries after an error. It returns nil when the route is ending.
 func (r *route) build(ctx context.Context) *pipeline {
 	defer r.attempted.set()
 	for delay := r.conf.Retry.Initial; ; delay = min(2*delay, r.conf.Retry.Max) {
@@ -55,7 +56,7 @@ func (r *route) build(ctx context.Context) *pipeline {
 			}
 			return s
 		}
-		wait := delay - rand.N(delay/5+1) // agents that share a cause don't come in lockstep
+		wait := delay - rand.N(delay/5+1) // several agents with the same cause do not retry in lockstep
 		r.block(err, wait)
 		r.attempted.set()
 		select {
@@ -89,8 +90,8 @@ func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
 	})
 }
 
-// block records why the sink can't be built, and logs each reason once. Until the sink is built, the log itself drops
-// the events that policies drop, since there is no shipper to do it.
+// block records the error of the build, and logs each reason once. Until the sink is built the WAL itself applies the drop
+// policies, since there is no shipper yet.
 func (r *route) block(err error, wait time.Duration) {
 	r.cursor.Rest(true)
 	now, before := time.Now(), r.report()
@@ -112,14 +113,14 @@ func (r *route) built() {
 	r.setReport(shipper.Report{State: shipper.Running})
 }
 
-// learner is a sink that asks its service what it takes, once, and then follows what it is made of.
+// learner is a sink that queries the limits and shards of its service, once at the start and then regularly.
 type learner interface {
 	Learn(ctx context.Context)
 	Follow(ctx context.Context)
 }
 
-// learn asks at the start, since events that are too large for what is known so far are refused, and would
-// never make the sink ask. What it returns is closed when that has ended: after ctx.
+// The function learn starts the queries of a learner: without the first, events beyond the assumed limits would be rejected at ingest and
+// never reach the sink. The returned channel is closed when the queries have ended, after ctx.
 func learn(ctx context.Context, target shipper.Sink) <-chan struct{} {
 	l, ok := target.(learner)
 	done := make(chan struct{})
@@ -139,7 +140,7 @@ var priorities = map[string]shipper.Priority{
 	"high": shipper.PriorityHigh, "normal": shipper.PriorityNormal, "low": shipper.PriorityLow,
 }
 
-// observer passes on to the metrics what the shipper of one route does.
+// observer counts the requests and retries of one route's shipper in the metrics.
 type observer struct {
 	streams             *streams
 	stream, destination string

@@ -16,26 +16,25 @@ import (
 )
 
 const (
-	// sweepPart is how many letters share a look at the file, a group of appends and a commit that
-	// removes them.
+	// sweepPart is the number of letters that are read, appended and removed together.
 	sweepPart = 100
-	// sweepTime is when a request over many letters answers and says where to go on; sweepLimit cuts off
-	// an append that waits for room.
+	// sweepTime is the time after which a request for many letters responds with the position for the next one. sweepLimit
+	// ends an append that waits for space.
 	sweepTime  = 5 * time.Second
 	sweepLimit = 20 * time.Second
 )
 
-// letters are the dead letters as operators see them.
+// deadLetters implements admin.Dead.
 type deadLetters struct {
 	dead    *wal.DeadLetters
 	streams ingest.Streams
 	submit  func(context.Context, *wal.Batch) (*wal.Ticket, error)
-	ready   func() error // why nothing may be appended
+	ready   func() error // returns an error if no event may be appended
 	logger  hclog.Logger
-	mu      sync.Mutex // held while letters are changed: none is appended by two requests
+	mu      sync.Mutex // held during changes, so that no two requests append the same letter
 }
 
-// List returns what there is, without the data.
+// List returns letters without their data.
 func (l *deadLetters) List(ctx context.Context, q admin.DeadQuery) (list admin.DeadList, err error) {
 	stats, err := l.dead.List(ctx, wal.DeadQuery{Stream: q.Stream, Destination: q.Destination, After: q.After, Limit: q.Limit})
 	if err != nil {
@@ -97,10 +96,10 @@ func (l *deadLetters) Drop(ctx context.Context, c admin.DeadChoice) (out admin.D
 	return out, err
 }
 
-// change does something to some letters and notes in out what has become of them.
+// change requeues or drops letters and adds the results to out.
 type change func(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error
 
-// sweep does change to the letters of the choice. An error after the first of them is in the outcome.
+// sweep applies do to the letters of the choice. An error after the first result becomes part of the outcome.
 func (l *deadLetters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,7 +116,7 @@ func (l *deadLetters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.
 	return err
 }
 
-// sweepAll goes through the letters that the choice describes, for as long as one request may take.
+// sweepAll applies do to the letters that match the choice, until sweepTime has passed.
 func (l *deadLetters) sweepAll(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
 	q := wal.DeadQuery{Stream: c.Stream, Destination: c.Destination, After: c.After, Until: c.Until, Limit: sweepPart}
 	if q.Until == 0 {
@@ -163,8 +162,8 @@ func (l *deadLetters) sweepIDs(ctx context.Context, ids []uint64, out *admin.Dea
 	return nil
 }
 
-// requeue hands all events to the log, so that they share its commits, and removes in one commit the
-// letters of those that are synced.
+// requeue submits all events to the WAL, so that they share its commits, and removes the letters of the synced events in one
+// commit.
 func (l *deadLetters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error {
 	tickets := make(map[uint64]*wal.Ticket)
 	var stored []uint64
@@ -193,7 +192,7 @@ func (l *deadLetters) requeue(ctx context.Context, ids []uint64, out *admin.Dead
 	return nil
 }
 
-// resubmit hands a letter's event to the log, unless its stream does not take it any more.
+// resubmit submits a letter's event to the WAL, unless its stream no longer accepts it.
 func (l *deadLetters) resubmit(ctx context.Context, id uint64) (*wal.Ticket, error) {
 	letter, err := l.dead.Get(id)
 	if err != nil {
@@ -210,7 +209,8 @@ func (l *deadLetters) resubmit(ctx context.Context, id uint64) (*wal.Ticket, err
 	return l.submit(ctx, &wal.Batch{Stream: letter.Stream, Events: []wal.Event{letter.Event}})
 }
 
-// refuse notes that a letter stays. What concerns the log or the request concerns those after it too.
+// reject adds a letter that stays to out. An error of the WAL or of the request stops the sweep: later letters would get it
+// too.
 func reject(out *admin.DeadOutcome, id uint64, err error) {
 	out.Refused = append(out.Refused, admin.DeadRefusal{ID: id, Reason: err.Error()})
 	for _, general := range []error{wal.ErrFull, wal.ErrFailed, wal.ErrClosed, context.Canceled, context.DeadlineExceeded} {
@@ -234,12 +234,12 @@ func (l *deadLetters) drop(_ context.Context, ids []uint64, out *admin.DeadOutco
 	return nil
 }
 
-// letters makes what the admin listener asks for dead letters.
+// deadLetters returns the dead letters for the admin listener.
 func (a *Agent) deadLetters() *deadLetters {
 	return &deadLetters{dead: a.dead, streams: a.streams, submit: a.streams.Submit, ready: a.accepting, logger: a.logger.Named("dead")}
 }
 
-// takes tells why no event may be appended. A full log says so itself, to each.
+// accepting returns an error if no event may be appended. A full WAL rejects each append itself.
 func (a *Agent) accepting() error {
 	if a.stopping.isSet() {
 		return errors.New("the agent is stopping")

@@ -134,7 +134,7 @@ func TestWhatIsNotAppendedKeepsItsLetter(t *testing.T) {
 	}
 }
 
-// More letters than share a commit, of which a part is chosen.
+// More letters than one commit removes, and a choice of some of them.
 func TestManyLettersAreRequeued(t *testing.T) {
 	l := newLetters(t, wal.Options{})
 	l.bury(t, "s", "data", 130)

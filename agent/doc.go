@@ -1,51 +1,49 @@
-// Package agent puts standpipe together: the log, the listeners that producers dial, a shipper for
-// each destination of each stream, and the admin endpoints that operators look at.
+// Package agent assembles standpipe: the write-ahead log (WAL), the listeners of producers, a shipper for each destination of
+// each stream, and the admin listener.
 //
-// # Life
+// # Contract
 //
-// New opens the log and binds every listener; when it returns nothing has been accepted yet. Run
-// serves until its context ends or the log fails. Reload changes streams, destinations and
-// listeners while it runs. Close lets go of everything.
+// New opens the WAL and binds the listeners; it accepts no events yet. Run serves until its context ends or the WAL fails.
+// Reload applies another configuration meanwhile. Close releases everything.
 //
-// Stopping goes in this order, so that nothing that was acked is lost and as little as possible is
-// left: not ready any more; no new connections and requests; appends that were taken are finished
-// and answered; events are shipped for up to shutdown_timeout; requests still under way
-// are cut off; checkpoint; close. A destination that is blocked and delivers nothing is not waited for. The number of
-// events that remain in the log is logged. Abort skips to the cut.
+// A stop loses no acknowledged event and leaves as few events as possible. Its order is:
 //
-// When the log fails, /readyz reports it at once, nothing is accepted, and Run returns within five
-// seconds.
+//  1. /readyz reports not ready.
+//  2. The listeners accept no new connections and requests.
+//  3. Accepted appends are committed and get their responses.
+//  4. The shippers deliver events for up to shutdown_timeout. The stop does not wait for blocked destinations.
+//  5. Open requests are cancelled.
+//  6. The checkpoints are stored, the sinks are closed, the WAL is closed. The log has the number of remaining events.
+//
+// Abort skips to step 5. After a failure of the WAL, /readyz reports it at once, no event is accepted, and Run returns within
+// five seconds.
 //
 // # Applying a configuration
 //
-// Start and Reload do the same: they build everything new first (listeners are bound, places in the log are claimed,
-// tokens are read), then comes the switch, which cannot fail, then they close the old. An error before the switch
-// undoes the new parts and leaves everything as it was. Faults of this host are no such errors: a destination
-// that cannot be built (no such AWS profile, a missing CA bundle, no descriptors) is blocked with the reason, its
-// events wait, and building it is tried again.
+// Start and Reload use the same function, apply. It builds everything new: it binds listeners, claims cursors and reads
+// tokens. Then it switches, which cannot fail. Then it closes the old parts. An error before the switch undoes the new parts
+// and leaves everything as it was. A destination that cannot be built on this host, for example without its AWS profile, is
+// no such error: it is blocked with the reason, its events wait, and building it is retried.
 //
-// A place in the log has one owner at any time. A route that is replaced ends its requests within seconds, or abandons
-// them; once the checkpoint is stored its sink is closed, and only then the next route builds its own. The place stays
-// claimed throughout, so that ack = delivered waits for a destination that changes. Only one that has left
-// the file is parked. Reload waits a few seconds for this; a stop waits for no reload.
+// A cursor has one owner at any time. A replaced route ends its requests within seconds or abandons them. After its
+// checkpoint is stored its sink is closed, and only then the next route builds its own. The cursor stays claimed all the
+// time, so that ack = delivered waits for a changing destination. Only a removed destination is parked. Reload waits a few
+// seconds for this, and a stop never waits for a reload.
 //
 // # Streams
 //
-// A stream is opened when the configuration names it, when the log holds events of it, or once its first event is
-// stored when its name matches a pattern that has fewer than its max_streams. One with a file costs 40 KB of
-// memory and a file while it is open, measured with 5,000 that are idle. Opening gives each configured destination its
-// place in the log and a shipper. A place without a configured destination is parked: its events
-// stay, and it goes on from there when the destination comes back under its name.
+// A stream is opened if the configuration names it, if the WAL has events of it, or after its first event is stored, if its
+// name matches a pattern with fewer than max_streams streams. Opening gives each configured destination its cursor and a
+// shipper. A cursor without a configured destination is parked: its events are kept, and it continues when a destination
+// with its name returns.
 //
-// # Memory
+// # Limits
 //
-// What the log, the listeners and the shippers hold is bounded each by itself; TuneMemory tells the Go runtime
-// a goal for it all, so that garbage does not double it, and to look for garbage less often while there is little in
-// use. GOMEMLIMIT and GOGC in the environment go before it.
+// The WAL, the listeners and the shippers each limit their own memory. TuneMemory sets the memory limit and the GC percentage
+// of the Go runtime, unless GOMEMLIMIT and GOGC do. An idle stream with a file destination takes about 40 KB.
 //
-// # Who knows what
+// # Layers
 //
-// This package alone knows the configuration, the log and the shippers together. Packages under
-// it know one side each: config the file, access who may send and look, ingest the producers' protocols, admin the
-// operators'.
+// Only this package uses the configuration, the WAL and the shippers together. Each package below it has one task: config
+// reads the file, access authorizes callers, ingest serves producers, admin serves operators.
 package agent

@@ -157,7 +157,7 @@ func TestReload_NamesNoFileWithoutItsCheckpoint(t *testing.T) {
 	}
 }
 
-// expectOnceAfterStart starts the agent again on a disk that works and wants each of the ten events once.
+// expectOnceAfterStart starts the agent again on a disk that works and expects each of the ten events once.
 func expectOnceAfterStart(t *testing.T, dir string) {
 	t.Helper()
 	conf := parse(t, dir, waitingFile("10ms"))

@@ -90,7 +90,7 @@ func TestAStreamThatIgnoresKeysIsShippedToOnlyWithoutOrder(t *testing.T) {
 	}
 }
 
-// A shard's quota that is set in the file holds at a stand-in too, and the status says why it waits.
+// A shard's quota that is set in the file holds at a stand-in too, and the status has the reason of the wait.
 func TestAQuotaHoldsAndIsTold(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.SetShards(fakeaws.Shard{ID: "shardId-000000000000", First: "0"})

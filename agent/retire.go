@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// haltGrace is how long a route that is replaced or removed waits for the requests under way. Those that take
-	// longer are abandoned: their events are sent again.
+	// haltGrace is the time for the open requests of a replaced or removed route. Slower requests are abandoned, and their
+	// events are sent again.
 	haltGrace = 2 * time.Second
-	// cancelGrace bounds the wait for a route that was cut off. A sink whose disk hangs may never return.
+	// cancelGrace limits the wait for a cancelled route. A sink on a hanging disk may never return.
 	cancelGrace = 3 * time.Second
-	// blockedGrace is how long a stop waits for a blocked destination that delivers nothing.
+	// blockedGrace is how long a stop waits for a blocked destination without deliveries.
 	blockedGrace = time.Second
-	// checkpointRetry is the time between two attempts to store the checkpoint of a route that has ended.
+	// checkpointRetry is the interval of attempts to store the checkpoint of an ended route.
 	checkpointRetry = time.Second
 )
 
-// finish makes the route ship the remaining events and then end.
+// finish makes the route end after it has shipped the remaining events.
 func (r *route) finish() {
 	r.finishing.set()
 	if s := r.pipeline.Load(); s != nil {
@@ -27,7 +27,7 @@ func (r *route) finish() {
 	}
 }
 
-// cancelRequests ends the requests under way, and sends no more.
+// cancelRequests cancels the open requests and starts no more.
 func (r *route) cancelRequests() {
 	r.once.Do(r.done.set) // never started
 	if r.cancel != nil {
@@ -35,7 +35,7 @@ func (r *route) cancelRequests() {
 	}
 }
 
-// halt ends shipping once the requests under way have ended, or after grace: then they are cut off.
+// halt ends shipping after the open requests have ended. After grace it cancels them.
 func (r *route) halt(grace time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
@@ -53,16 +53,16 @@ func (r *route) halt(grace time.Duration) {
 	select {
 	case <-r.done.c:
 	case <-time.After(cancelGrace):
-		r.logger.Error("destination does not end; it is left", "stream", r.stream, "destination", r.conf.Name)
+		r.logger.Error("destination does not end; not waiting any longer", "stream", r.stream, "destination", r.conf.Name)
 	}
 }
 
-// wait waits for the end of a route that finishes. When ctx ends first, the requests under way are cut off. One that
-// is blocked and delivers nothing is not waited for: its events stay in the log.
+// wait waits for the end of a finishing route. If ctx ends first, it cancels the open requests. It does not wait for a blocked
+// route without deliveries: its events stay in the WAL.
 func (r *route) wait(ctx context.Context) {
 	look := time.NewTicker(blockedGrace / 4)
 	defer look.Stop()
-	var since time.Time // it is blocked, with so many events
+	var since time.Time // of the blocked state with the same pending events
 	var pending uint64
 	for {
 		select {
@@ -83,13 +83,13 @@ func (r *route) wait(ctx context.Context) {
 	}
 }
 
-// retire ends a route that the configuration no longer has as it is.
+// retire ends a route that a new configuration has removed or replaced.
 //
-// A finished file, one under its final name, holds no event that a restart delivers again. Closing the sink finishes
-// its files, so retire closes it only once the log holds the last checkpoint, which covers their events: a crash
-// before that leaves the files unfinished, and the next start cuts or finishes them. For as long as the checkpoint
-// can't be stored, the next route of the place waits. The place has an owner throughout, so that ack = delivered waits
-// for a destination that is replaced; a removed destination is parked as soon as its shipper has ended.
+// Invariant: a restart never delivers the events of a finished file, under its final name, again. Closing the sink finishes
+// its files, so retire closes it only after the WAL has stored the last checkpoint, which covers their events. A crash before
+// that leaves the files unfinished, and the next start truncates or finishes them. While the checkpoint cannot be stored, the
+// next route of the cursor waits. The cursor has an owner all the time, so that ack = delivered waits for a replaced
+// destination. A removed destination is parked as soon as its shipper has ended.
 func (s *streams) retire(r *route) {
 	defer func() {
 		s.changing.Lock()
@@ -113,7 +113,7 @@ func (s *streams) retire(r *route) {
 	}
 	s.changing.Unlock()
 	select {
-	case <-r.vacant.c: // it may have been halted before that
+	case <-r.vacant.c: // the route may have been halted before that
 	case <-s.stopped.c:
 		return
 	}
@@ -131,19 +131,18 @@ func (s *streams) retire(r *route) {
 	}
 }
 
-// stored makes the route's settled events and its sink's state durable, and retries until a latch of stop is set. The
-// log has to hold the initial state of a sink before the sink's first request: without it, a restart after a crash
-// could not determine which events the sink's files may hold. It has to hold the last checkpoint before the sink is
-// closed: see retire.
+// stored makes the route's settled events and its sink's state durable, and retries until a latch of stop is set. The WAL
+// must store the initial state of a sink before the sink's first request: without it a restart after a crash could not
+// determine the events in the sink's files. It must store the last checkpoint before the sink is closed: see retire.
 func (r *route) stored(stop ...*latch) bool {
-	for said := false; ; {
+	for logged := false; ; {
 		err := r.streams.checkpoint()
 		if err == nil {
 			return true
 		}
-		if !said {
+		if !logged {
 			r.logger.Warn("checkpoint not stored; the destination waits for it", "stream", r.stream, "destination", r.conf.Name, "error", err)
-			said = true
+			logged = true
 		}
 		again := time.After(checkpointRetry)
 		for _, l := range stop {
@@ -158,7 +157,7 @@ func (r *route) stored(stop ...*latch) bool {
 	}
 }
 
-// close closes the sink, which finishes its open files; the log holds the last checkpoint by now.
+// close closes the sink, which finishes its open files. The WAL has stored the last checkpoint before.
 func (r *route) close() {
 	s := r.pipeline.Load()
 	if s == nil {
@@ -167,12 +166,12 @@ func (r *route) close() {
 	select {
 	case <-s.shipper.Ended():
 	default:
-		return // a request has not returned: the next start cuts or finishes the sink's open files
+		return // a request is still open: the next start truncates or finishes the sink's files
 	}
 	r.closing.Do(func() {
 		r.cursor.Keep(nil)
 		if err := s.sink.Close(); err != nil {
-			r.logger.Error("a destination could not be finished", "stream", r.stream, "destination", r.conf.Name, "error", err)
+			r.logger.Error("destination not finished", "stream", r.stream, "destination", r.conf.Name, "error", err)
 		}
 	})
 }

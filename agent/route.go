@@ -14,45 +14,45 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// route is one destination of one open stream. It owns the stream's place in the log from newRoute until
-// retire, which hands the place to the route that follows or parks it.
+// route is one destination of one open stream. It owns the destination's cursor from newRoute until retire, which passes the
+// cursor to the next route or parks it.
 type route struct {
 	streams  *streams
 	stream   string
-	conf     config.Destination // for this stream, without its place in the file
-	title    string             // its type and name, for people
+	conf     config.Destination // for this stream, without Pos
+	title    string             // its type and name, for messages
 	cursor   *wal.Cursor
-	first    shipper.Shape // as far as the configuration determines it; in use until the sink is built
-	before   *route        // had the place until now; nil once this one has started; guarded by streams.changing
-	released bool          // retire is done with the place: the next route has it, or it is parked; guarded by streams.changing
+	first    shipper.Shape // as far as the configuration determines it; used until the sink is built
+	before   *route        // the previous owner of the cursor; nil after start; guarded by streams.changing
+	released bool          // retire has passed on or parked the cursor; guarded by streams.changing
 	logger   hclog.Logger
 
-	once      sync.Once // start, or the end of a route that was never started
+	once      sync.Once // start, or the end of a route that never started
 	cancel    context.CancelFunc
 	vacant    *latch // the gone of before
 	finishing *latch // set by finish
 	halting   *latch // set by halt
-	attempted *latch // the first attempt to build the sink has ended
-	done      *latch // nothing is shipped any more
-	gone      *latch // set by retire: the place and the sink's target are free
+	attempted *latch // the first build of the sink has ended
+	done      *latch // shipping has ended
+	gone      *latch // set by retire: the cursor and the sink's target are free
 
-	pipeline atomic.Pointer[pipeline] // nil: the sink is not built
+	pipeline atomic.Pointer[pipeline] // nil until the sink is built
 	closing  sync.Once
 
 	mu      sync.Mutex
 	unbuilt shipper.Report // while the sink is not built; guarded by mu
 }
 
-// shipping is a route whose sink is built.
+// pipeline is the sink and the shipper of a route.
 type pipeline struct {
 	sink    shipper.Sink
 	shipper *shipper.Shipper
 }
 
-// titleOf names a destination for people.
+// titleOf returns a destination's type and name, for messages.
 func titleOf(d config.Destination) string { return fmt.Sprintf("%s %q", d.Type, d.Name) }
 
-// newRoute claims the destination's place, from the route that has it if there is one. streams.changing is held.
+// newRoute claims the destination's cursor, from its present owner if there is one. streams.changing is held.
 func (s *streams) newRoute(stream string, d config.Destination) (*route, error) {
 	d.Pos = config.Pos{}
 	shape, err := shapeOf(d, envelopeOf(s.log.Branches(stream), stream, d))
@@ -78,10 +78,10 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	return r, nil
 }
 
-// cursorKey names a place.
+// cursorKey identifies a cursor.
 type cursorKey struct{ stream, destination string }
 
-// is reports whether the route ships to the destination d.
+// is reports whether the route ships to the destination d, with the same settings.
 func (r *route) is(d config.Destination) bool {
 	d.Pos = config.Pos{}
 	return r.conf == d
@@ -89,27 +89,25 @@ func (r *route) is(d config.Destination) bool {
 
 func (r *route) key() cursorKey { return cursorKey{r.stream, r.conf.Name} }
 
-// discard releases the claim of newRoute on the place, for a route that was never started. The caller holds
-// streams.changing.
+// discard undoes newRoute for a route that never started. The caller holds streams.changing.
 func (r *route) discard() {
 	owners := r.streams.owners
 	delete(owners, r.key())
 	if before := r.before; before != nil && !before.gone.isSet() {
 		owners[r.key()] = before
 		if !before.released {
-			return // it goes on, or parks the place
+			return // the previous owner keeps the cursor, or parks it
 		}
 	}
 	r.cursor.Park()
 }
 
-// start builds the sink and ships from now on, once the route that had the place before is gone.
-// streams.changing is held.
+// start builds the sink and ships, after the previous owner of the cursor is gone. streams.changing is held.
 func (r *route) start() {
 	r.once.Do(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		r.cancel = cancel
-		r.before = nil // or every route would keep all that were before it
+		r.before = nil // else every route would keep all earlier ones in memory
 		r.cursor.SetLabel(r.conf.Type)
 		go r.run(ctx)
 	})
@@ -119,7 +117,7 @@ func (r *route) run(ctx context.Context) {
 	defer r.done.set()
 	defer r.cancel()
 	if !r.vacant.isSet() {
-		r.setReport(shipper.Report{State: shipper.Waiting, LastError: "requests of the settings before are under way"})
+		r.setReport(shipper.Report{State: shipper.Waiting, LastError: "requests with the previous settings are still open"})
 	}
 	select {
 	case <-r.vacant.c:
@@ -131,7 +129,7 @@ func (r *route) run(ctx context.Context) {
 		return
 	}
 	r.pipeline.Store(s)
-	if r.halting.isSet() { // halt and finish may have looked for the shipper before the Store
+	if r.halting.isSet() { // halt and finish may have run before the Store
 		s.shipper.Halt(ctx)
 	}
 	if r.finishing.isSet() {
@@ -145,7 +143,7 @@ func (r *route) run(ctx context.Context) {
 	<-learned
 }
 
-// note sets the report that report returns while the sink is not built.
+// setReport sets the result of report until the sink is built.
 func (r *route) setReport(report shipper.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

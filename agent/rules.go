@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// rulesOf returns what the listeners check.
+// rulesOf returns the rules that listeners apply to a stream.
 func rulesOf(c *config.Stream, limits []sizeLimit) ingest.StreamRules {
 	acks := map[string]standpipev1.Ack{
 		"accepted": standpipev1.Ack_ACK_ACCEPTED, "durable": standpipev1.Ack_ACK_DURABLE, "delivered": standpipev1.Ack_ACK_DELIVERED,
@@ -21,7 +21,7 @@ func rulesOf(c *config.Stream, limits []sizeLimit) ingest.StreamRules {
 	}
 }
 
-// room is one destination with its current shape.
+// sizeLimit is one destination with its current shape.
 type sizeLimit struct {
 	title string
 	shape func() shipper.Shape
@@ -49,7 +49,7 @@ func newRules(branches []wal.Branch, name string, c *config.Stream) (rules inges
 	return rulesOf(c, limits), nil
 }
 
-// least returns the bytes that every destination can take now, and the one that takes the least.
+// smallest returns the size of data that every destination accepts, and the destination with the smallest limit.
 func smallest(limits []sizeLimit, e *wal.Event) (limit int, destination string) {
 	for _, r := range limits {
 		shape := r.shape()

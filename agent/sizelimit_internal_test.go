@@ -7,7 +7,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// An event has to fit every destination of its stream, whatever their order.
+// An event has to fit every destination of its stream, in any order.
 func TestSizeLimit_IsTheSmallestOfAllDestinations(t *testing.T) {
 	of := func(title string, most int) sizeLimit {
 		return sizeLimit{title, func() shipper.Shape { return shipper.Shape{MaxRecord: most, MaxBatch: most, RecordEvents: 1} }}

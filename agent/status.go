@@ -11,10 +11,10 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// stallTimeout is how long a shipper with work and without an error may make no progress.
+// stallTimeout is the longest time without progress of a shipper that has work and no error.
 const stallTimeout = time.Minute
 
-// Status tells the agent's state. Its ledgers balance.
+// Status returns the agent's state. The ledgers in it balance.
 func (a *Agent) Status() admin.Status {
 	st := a.log.Stat()
 	status := admin.Status{
@@ -57,7 +57,7 @@ func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
 	for i, p := range places {
 		stats[i] = p.Stat()
 	}
-	// One number of appended events for the whole stream, taken before any ledger could pass it.
+	// One count of appended events for the whole stream. It is read after the cursors, so no ledger is ahead of it.
 	appended := a.log.Appended(s.Name)
 	st.NextOffset = appended.Events + 1
 	st.Appended = volume(appended)
@@ -137,7 +137,7 @@ func dropped(reasons map[string]wal.Count) admin.Dropped {
 
 func volume(c wal.Count) admin.Volume { return admin.Volume{Events: c.Events, Bytes: c.Bytes} }
 
-// Live tells why the process makes no progress.
+// Live returns an error if the process makes no progress.
 func (a *Agent) Live() error {
 	if err := a.log.Failed(); err != nil {
 		return err
@@ -150,7 +150,7 @@ func (a *Agent) Live() error {
 	return nil
 }
 
-// Ready tells why events are not accepted.
+// Ready returns an error if events are not accepted.
 func (a *Agent) Ready() error {
 	switch {
 	case a.log.Failed() != nil:

@@ -12,9 +12,9 @@ import (
 const (
 	// failedGrace is how long /readyz reports a failed WAL before the agent ends.
 	failedGrace = time.Second
-	// syncTimeout bounds the wait for a checkpoint.
+	// syncTimeout limits the wait for a checkpoint.
 	syncTimeout = 10 * time.Second
-	// closeTimeout bounds a stop's wait for sinks that finish their open files.
+	// closeTimeout limits the wait for sinks that finish their open files.
 	closeTimeout = 10 * time.Second
 )
 
@@ -61,12 +61,12 @@ func (a *Agent) stop(failed bool) {
 	a.logger.Info("stopped", "remaining_events", a.streams.pending())
 }
 
-// drain ships what can be shipped until ctx ends, and then cuts off the requests under way.
+// drain ships events until all are delivered or ctx ends. It then cancels the open requests.
 func (s *streams) drain(ctx context.Context) {
 	s.changing.Lock()
 	s.closed = true
 	s.changing.Unlock()
-	s.reserving.Wait() // for the log alone
+	s.reserving.Wait() // ends soon: it depends only on the WAL
 
 	s.changing.Lock()
 	routes := slices.AppendSeq(s.all(), maps.Keys(s.leaving))
@@ -79,7 +79,7 @@ func (s *streams) drain(ctx context.Context) {
 	group.Wait()
 }
 
-// cut ends the requests under way, and sends no more.
+// cancelRequests cancels the open requests and starts no more.
 func (s *streams) cancelRequests() {
 	for _, r := range s.all() {
 		r.cancelRequests()
@@ -93,7 +93,7 @@ func (s *streams) checkpoint() error {
 	return s.log.Sync(ctx)
 }
 
-// close finishes what the destinations hold open. The log holds the last checkpoint by now.
+// close closes all sinks, which finish their open files. The WAL has stored the last checkpoint before.
 func (s *streams) close() {
 	s.changing.Lock()
 	routes := slices.AppendSeq(s.all(), maps.Keys(s.leaving))
@@ -110,7 +110,7 @@ func (s *streams) close() {
 	select {
 	case <-closed:
 	case <-time.After(closeTimeout):
-		s.logger.Error("destinations hang; they are left", "after", closeTimeout)
+		s.logger.Error("destinations hang; not waiting any longer", "after", closeTimeout)
 	}
 }
 

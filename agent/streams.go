@@ -26,29 +26,29 @@ type streams struct {
 	link    *shipper.Link // to AWS, shared by all destinations there
 	outages *shipper.Outages
 	slots   buildSlots
-	stopped *latch // the agent has stopped: all waits end
+	stopped *latch // the agent has stopped; ends all waits
 
-	// changing serializes changes to the set of open streams. A caller that makes one holds it from the first read until
-	// the change is complete, also while it waits for the log. It is locked before mu.
+	// changing serializes changes to the set of open streams. A change holds it from its first read to its end, also while it
+	// waits for the WAL. It is locked before mu.
 	changing  sync.Mutex
-	owners    map[cursorKey]*route // the route of each place that is in use; guarded by changing
-	reserved  map[string]int       // batches under way of streams that are tentative; guarded by changing
-	leaving   map[*route]struct{}  // routes that end; guarded by changing
-	closed    bool                 // no new stream is taken any more; guarded by changing
+	owners    map[cursorKey]*route // the route of each cursor in use; guarded by changing
+	reserved  map[string]int       // unfinished batches of tentative streams; guarded by changing
+	leaving   map[*route]struct{}  // ending routes; guarded by changing
+	closed    bool                 // no more streams are opened; guarded by changing
 	reserving sync.WaitGroup       // of the batches in reserved
 
 	// mu guards the fields below. Writers hold changing as well, so a holder of changing reads them without mu.
 	mu       sync.RWMutex
 	conf     *config.Config
 	byName   map[string]*openStream
-	perBlock map[string]int64 // of byName, how many each block has
+	perBlock map[string]int64 // the number of streams in byName, by block
 }
 
-// openStream is a stream that events can be appended to. It is replaced, never changed.
+// openStream is an open stream. It is immutable: changes replace it.
 type openStream struct {
 	rules  ingest.StreamRules
 	routes []*route // in the order of the configuration
-	// tentative: the log may be storing the first event just now. The routes have their places and are not started.
+	// tentative: the first event is not stored yet. The routes have their cursors and are not started.
 	tentative bool
 }
 
@@ -78,8 +78,8 @@ func (s *streams) Lookup(name string) (ingest.StreamRules, error) {
 	return newRules(s.log.Branches(name), name, c)
 }
 
-// match returns the block of a stream that is not open and may be opened. A pattern that has as many streams as it
-// may gets no more. Those that the log holds already are opened all the same, and count. mu or changing is held.
+// match returns the block of a stream that is not open, or an error if it must not be opened: a pattern has at most
+// max_streams. The limit is not applied to streams that the WAL has already, but they count. mu or changing is held.
 func (s *streams) match(name string) (*config.Stream, error) {
 	c, ok := s.conf.Match(name)
 	switch {
@@ -105,8 +105,8 @@ func configured(conf *config.Config) string {
 	return strings.Join(names, ", ")
 }
 
-// names returns the streams that are to be open with conf: those that it names whole, and those of the log and
-// those that may come into it just now that it still matches. changing is held.
+// names returns the streams to open with conf: those that it names, and the streams of the WAL and the reserved ones that it
+// matches. changing is held.
 func (s *streams) names(conf *config.Config) []string {
 	names := make(map[string]struct{})
 	for _, c := range conf.Streams {
@@ -127,8 +127,8 @@ func (s *streams) names(conf *config.Config) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// renew makes a stream as conf has it. Of before, which it may have been until now, it keeps the routes that have
-// not changed; fresh are the others, which are to be started. An error leaves nothing behind. changing is held.
+// build builds a stream by conf. It keeps the unchanged routes of before, the stream until now, which may be nil. fresh are the
+// new routes, which the caller starts. build has no effect if it returns an error. changing is held.
 func (s *streams) build(conf *config.Config, name string, before *openStream) (open *openStream, fresh []*route, err error) {
 	c, _ := conf.Match(name)
 	open = &openStream{tentative: before != nil && before.tentative && c.Name != name}
@@ -173,7 +173,7 @@ func startRoutes(fresh []*route) {
 	}
 }
 
-// put makes a stream that, or no stream at all where open is nil. changing is held.
+// set replaces a stream, or removes it if open is nil. changing is held.
 func (s *streams) set(name string, open *openStream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,7 +202,7 @@ func (s *streams) all() []*route {
 	return routes
 }
 
-// pending returns how many events wait in the log, counted at each destination.
+// pending returns the number of pending events of all destinations.
 func (s *streams) pending() (n uint64) {
 	for _, st := range s.log.Streams() {
 		for _, p := range s.log.Cursors(st.Name) {

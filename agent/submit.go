@@ -8,9 +8,9 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Submit hands b to the log. A stream that is not open becomes a tentative one: its destinations have their places,
-// and its name counts among those that its pattern may have. It is opened once the log holds its first event. When
-// every batch of it was rejected, nothing is left of it.
+// Submit submits b to the WAL. A stream that is not open becomes tentative: its destinations have their cursors, and it counts
+// for the max_streams of its pattern. It is opened after its first event is stored. If all its batches are rejected, it is
+// removed again.
 func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error) {
 	s.mu.RLock()
 	open := s.byName[b.Stream]
@@ -18,7 +18,7 @@ func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error)
 	if open != nil && !open.tentative {
 		return s.log.Submit(ctx, b)
 	}
-	name := strings.Clone(b.Stream) // the caller's batch is reused
+	name := strings.Clone(b.Stream) // the caller reuses the batch
 	if err := s.reserve(name); err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error)
 	return ticket, nil
 }
 
-// reserve counts a batch that may be the first of a new stream, and makes the stream a tentative one.
+// reserve counts a batch that may be the first of a new stream, and makes the stream tentative.
 func (s *streams) reserve(name string) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -58,7 +58,7 @@ func (s *streams) reserve(name string) error {
 	return nil
 }
 
-// release ends the reservation that reserve made.
+// release undoes reserve, and opens the stream if the batch was stored.
 func (s *streams) release(name string, stored bool) {
 	defer s.reserving.Done()
 	s.changing.Lock()
@@ -67,7 +67,7 @@ func (s *streams) release(name string, stored bool) {
 		delete(s.reserved, name)
 	}
 	switch open := s.byName[name]; {
-	case open == nil || !open.tentative: // another batch has opened it, or a reload has taken it away
+	case open == nil || !open.tentative: // another batch has opened it, or a reload has removed it
 	case stored:
 		s.set(name, &openStream{rules: open.rules, routes: open.routes})
 		startRoutes(open.routes)
@@ -77,7 +77,7 @@ func (s *streams) release(name string, stored bool) {
 	}
 }
 
-// submitter is the log as listeners use it.
+// submitter is the ingest.Log of the listeners.
 type submitter struct {
 	ingest.Log
 	streams *streams
