@@ -99,7 +99,7 @@ const LeastFrame = leastFrame
 func FrameSize(e *Event) int { return frameSize(e) }
 
 // NoteEvents notes the number of events beside the log's files, as upkeep does.
-func (l *Log) NoteEvents() { l.noteEvents() }
+func (l *Log) NoteEvents() { l.identity.noteEvents(l.dir, l.streams.events()) }
 
 // Compact compacts the segments that are worth it, as upkeep does.
 func (l *Log) Compact() { l.compactor.start() }

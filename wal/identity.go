@@ -183,7 +183,7 @@ func (r *recovery) findCopy() {
 // recordIdentity records the decision of findCopy in the segment that takes appends, unless the segment began with it.
 func (r *recovery) recordIdentity() error {
 	l := r.log
-	if l.noteEvents(); !r.whole || r.copied == "" && r.recorded {
+	if l.identity.noteEvents(l.dir, l.streams.events()); !r.whole || r.copied == "" && r.recorded {
 		return nil
 	}
 	err := l.segments.active().update(func(tx *bolt.Tx) error {
@@ -196,13 +196,12 @@ func (r *recovery) recordIdentity() error {
 	return err
 }
 
-// noteEvents notes beside the files how many events there are at least, so that an older copy that is put in their place
-// is recognized. The number may be too low.
-//
-// An idle log notes nothing: each note is a write to the file system's journal. Open calls it, then upkeep, then Close.
-func (l *Log) noteEvents() {
-	if n := l.streams.events(); n != l.identity.noted {
-		noteOutside(l.dir, n)
-		l.identity.noted = n
+// noteEvents notes the number of events in dir, outside of the files. An older copy that replaces the files has fewer, and is
+// recognized. The note may be too low. An idle log writes no note: each is a write to the file system's journal. Open calls
+// it, then upkeep, then Close.
+func (i *identity) noteEvents(dir string, n uint64) {
+	if n != i.noted {
+		noteOutside(dir, n)
+		i.noted = n
 	}
 }

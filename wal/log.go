@@ -114,7 +114,7 @@ func (l *Log) Close() error {
 		l.compactor.workers.Wait()
 		l.damage.worker.Wait()
 		l.roller.removeNext()
-		l.noteEvents()
+		l.identity.noteEvents(l.dir, l.streams.events())
 		l.closeErr = l.letGo()
 	})
 	return l.closeErr

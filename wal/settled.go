@@ -38,7 +38,7 @@ func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (deliv
 	w := &awaited{run: Run{a.First, a.First + uint64(a.Count)}}
 	if a.First == 0 {
 		w.whole(s.appended().Events + 1)
-	} else if err := l.await(s, w); err != nil {
+	} else if err := w.find(l, s); err != nil {
 		return false, err
 	}
 	s.watch(w)
@@ -66,8 +66,8 @@ func (w *awaited) whole(next uint64) {
 	}
 }
 
-// await finds the lanes of the events. Events that the log no longer holds are settled.
-func (l *Log) await(s *stream, w *awaited) error {
+// find finds the lanes of the events. Events that the log no longer holds are settled.
+func (w *awaited) find(l *Log, s *stream) error {
 	for from := w.run.First; from < w.run.Next; {
 		seg, sp := l.segments.find(s.name, from)
 		if seg == nil || sp.first >= w.run.Next {

@@ -24,7 +24,7 @@ func (l *Log) upkeep() {
 		now := time.Now()
 		if now.Sub(noted) >= noteEvery {
 			noted = now
-			l.noteEvents()
+			l.identity.noteEvents(l.dir, l.streams.events())
 		}
 		every := l.retention.dropAllAged(now)
 		l.retention.logDropped(said, now)
