@@ -75,7 +75,7 @@ func (r *retention) dropAged(s *stream, now time.Time) {
 func (r *retention) olderThan(name string, run Run, maxAge time.Duration) (old uint64) {
 	now := r.clock.wall // a jump since that look is not believed
 	for at := run.First; at < run.Next && r.log.usable() == nil; {
-		b, ok := r.log.blockAt(name, at)
+		b, ok := r.log.segments.blockAt(name, at)
 		if !ok || b.first >= run.Next {
 			break
 		}

@@ -360,7 +360,9 @@ func (p *Cursor) Stat() CursorStat {
 	st.Appended = p.stream.appended() // after the ledger: what is settled was appended before
 	st.Pending = st.Appended.beyond(st.settled())
 	if st.Pending.Events > 0 {
-		st.OldestPending = p.log.appendedAt(p.stream.name, st.Checkpoint)
+		if b, ok := p.log.segments.blockAt(p.stream.name, st.Checkpoint); ok {
+			st.OldestPending = b.at()
+		}
 	}
 	return st
 }

@@ -134,3 +134,20 @@ func (set *segmentSet) hold() (release func()) {
 		set.log.committer.touch()
 	}
 }
+
+// blockAt returns the header of the block that holds the offset, or of the first block after it. ok is false if there is
+// none, or if it cannot be read: Read reports the damage.
+func (set *segmentSet) blockAt(streamName string, offset uint64) (found block, ok bool) {
+	seg, sp := set.find(streamName, offset)
+	if seg == nil {
+		return block{}, false
+	}
+	w := walk{seg: seg, stream: streamName, from: offset, next: sp.next}
+	w.visit = func(_ blockPlace, b block, fault string) (bool, error) {
+		b.stream, b.frames = streamName, nil // they are the transaction's
+		found, ok = b, fault == ""
+		return true, nil
+	}
+	_ = w.run()
+	return found, ok
+}

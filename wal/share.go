@@ -155,7 +155,7 @@ func (r *retention) dropForAppend(s *stream, held int64) {
 		return
 	}
 	for bytes > 0 && from < end {
-		b, ok := r.log.blockAt(s.name, from)
+		b, ok := r.log.segments.blockAt(s.name, from)
 		if !ok {
 			from = end
 			break

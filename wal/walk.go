@@ -16,46 +16,43 @@ type walk struct {
 	visit func(at blockPlace, b block, fault string) (done bool, err error)
 }
 
-// run returns what visit says, and otherwise nil when the blocks end.
+// run visits the blocks in order. It returns the error of visit, or nil at the end of the blocks.
 func (w *walk) run() error {
 	for from := w.from; from < w.next; {
-		p, ok, err := w.seg.partOf(w.stream, from)
+		// Look up the part of the segment's index that lists the next blocks.
+		part, ok, err := w.seg.partOf(w.stream, from)
 		if err != nil || !ok {
 			return err
 		}
+
+		// Visit these blocks in one read transaction.
 		done := false
 		err = w.seg.view(func(r reader) (err error) {
-			done, err = w.part(r, &p, from)
-			return err
+			bucket := r.bucket(bucketBlocks)
+			if bucket == nil {
+				return &CorruptError{w.seg.path, w.stream, from, "the blocks are missing"}
+			}
+			c := numberCursor{entries: bucket}
+			for at := range part.places(from) {
+				if done = at.First >= w.next; done {
+					return nil
+				}
+				b, fault, err := w.block(&c, at)
+				if err != nil {
+					return err
+				}
+				if done, err = w.visit(at, b, fault); done || err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 		if done || err != nil {
 			return err
 		}
-		from = p.next
+		from = part.next
 	}
 	return nil
-}
-
-// part visits the blocks of one part of the index.
-func (w *walk) part(r reader, p *indexPart, from uint64) (done bool, err error) {
-	bucket := r.bucket(bucketBlocks)
-	if bucket == nil {
-		return false, &CorruptError{w.seg.path, w.stream, from, "the blocks are missing"}
-	}
-	c := numberCursor{entries: bucket}
-	for at := range p.places(from) {
-		if at.First >= w.next {
-			return true, nil
-		}
-		b, fault, err := w.block(&c, at)
-		if err != nil {
-			return false, err
-		}
-		if done, err = w.visit(at, b, fault); done || err != nil {
-			return done, err
-		}
-	}
-	return false, nil
 }
 
 // block reads the header of the block that the index has at at.
