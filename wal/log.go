@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,58 +17,84 @@ import (
 // Log is a write-ahead log of many streams in one data directory. All methods may be called from
 // any goroutine.
 //
-// Locks are taken in this order: Log.losing, Log.swapping, Log.mu, stream.mu, Place.mu. Under a segment's mu, and
-// to take one, none of them is held but losing and swapping.
+// # Owners
+//
+// Log connects the owners of its state; each file name says its owner's job. committer stores appends and checkpoints.
+// roller seals the newest segment and makes the next. truncator unlinks settled segments, and compactor shrinks segments
+// that are settled in part. retention applies the streams' policies. capacity and stateBudget bound the bytes. damage gives
+// up unreadable parts. segmentSet and streamTable hold the segments and the streams.
+//
+// # Locks
+//
+// Log.mu guards segmentSet and streamTable together, because a commit publishes the spans of a segment and the next
+// offsets of its streams at once. A reader that holds it sees no event in one and not in the other, and no segment leaves
+// the log. It also guards segmentFile.spans, bad, gapped and bare, and retention.policyOf. Slow work happens without it.
+//
+// Locks are acquired in this order: damage.mu, segmentSet.swapping, the committer's lead, Log.mu, stream.mu, Cursor.mu. Each
+// other mutex is acquired after them, and guards one owner's fields only. An exception is segmentFile.mu: while it is held
+// or acquired, damage.mu and swapping may be held, but not the other mutexes of this order.
 type Log struct {
 	opts     Options
 	id       string
 	identity identity
 	dir      string // of the segments
+	lock     *dirLock
 
-	lock *dirLock
+	mu       sync.RWMutex
+	segments segmentSet
+	streams  streamTable
 
-	committer *committer
-	room      *semaphore.Weighted // bytes of appends under way
-
-	mu sync.RWMutex
-
+	committer   *committer
+	roller      roller
 	truncator   *truncator
 	compactor   compactor
-	stateBudget stateBudget
+	retention   retention
 	capacity    capacity
+	stateBudget stateBudget
+	damage      damage
+	files       openFiles
 
-	flow      atomic.Uint64 // bytes of the payloads appended since Open
+	room *semaphore.Weighted // bytes of appends under way
+	flow atomic.Uint64       // bytes of the payloads appended since Open
+
 	failure   atomic.Pointer[error]
 	failed    chan struct{} // closed by fail
 	closing   chan struct{} // closed by Close
+	upkept    chan struct{} // closed by upkeep
 	closeOnce sync.Once
 	closeErr  error
-	retention retention
-
-	upkept   chan struct{} // closed by upkeep
-	damage   damage
-	segments segmentSet
-	streams  streamTable
-	roller   roller
-	files    openFiles
 }
 
-// Open opens the log in o.Dir, or makes one. It reads the newest segment whole and of the others
-// the index. A segment that can't be read is set aside, and what it held counted as dropped.
+func newLog(o Options) *Log {
+	l := &Log{
+		opts: o, dir: filepath.Join(o.Dir, "wal"),
+		identity: identity{streams: make(map[string][]branchBeginning), machine: machine()},
+		room:     semaphore.NewWeighted(maxWaiting),
+		failed:   make(chan struct{}), closing: make(chan struct{}), upkept: make(chan struct{}),
+	}
+	l.segments.log = l
+	l.streams = streamTable{log: l, all: make(map[string]*stream)}
+	l.committer = newCommitter(l)
+	l.roller = roller{log: l, queue: newWorkQueue()}
+	l.truncator = newTruncator(l)
+	l.compactor.log = l
+	l.retention = newRetention(l)
+	l.capacity.log = l
+	l.stateBudget.log = l
+	l.damage.log = l
+	return l
+}
+
+// Open opens the log in o.Dir, or makes one. It reads all of the newest segment, and the indexes of the others. A segment
+// that cannot be read is set aside, and its events count as dropped.
 //
-// Errors: ErrLocked when another process held the directory for all of LockTimeout; anything the
-// file system says. ctx bounds the wait for the lock.
+// Errors: ErrLocked if another process held the directory for all of LockTimeout; those of the file system. ctx bounds the
+// wait for the lock.
 func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	l := &Log{
-		opts: o, dir: filepath.Join(o.Dir, "wal"),
-		room:     semaphore.NewWeighted(maxWaiting),
-		identity: identity{streams: make(map[string][]branchBeginning), machine: machine()},
-		failed:   make(chan struct{}), closing: make(chan struct{}),
-		upkept: make(chan struct{}),
-	}
+	l := newLog(o)
 	if err := disk.MakeDir(l.dir); err != nil {
 		return nil, err
 	}
@@ -78,16 +103,11 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	l.files.spare.fill()
-	l.committer, l.truncator = newCommitter(l), newTruncator(l)
-	l.streams = streamTable{log: l, all: make(map[string]*stream)}
-	l.roller = roller{log: l, queue: newWorkQueue()}
-	l.retention = newRetention(l)
-	l.compactor.log, l.capacity.log, l.stateBudget.log, l.damage.log, l.segments.log = l, l, l, l, l
 	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
-		return nil, errors.Join(err, l.letGo())
+		return nil, errors.Join(err, l.release())
 	}
 	if err := l.recover(ctx); err != nil {
-		return nil, errors.Join(err, l.letGo())
+		return nil, errors.Join(err, l.release())
 	}
 	if l.capacity.space() < l.capacity.plenty() {
 		l.capacity.noteFull()
@@ -101,8 +121,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	return l, nil
 }
 
-// Close stores what has been submitted, writes the last checkpoint and lets go of the directory.
-// It may be called twice.
+// Close stores the submitted batches, writes the last checkpoint and releases the directory. It may be called twice.
 func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.closing)
@@ -115,17 +134,18 @@ func (l *Log) Close() error {
 		l.damage.worker.Wait()
 		l.roller.removeNext()
 		l.identity.noteEvents(l.dir, l.streams.events())
-		l.closeErr = l.letGo()
+		l.closeErr = l.release()
 	})
 	return l.closeErr
 }
 
-func (l *Log) letGo() error {
+// release closes the segments, and releases the directory.
+func (l *Log) release() error {
 	var errs []error
 	for _, s := range l.segments.all {
 		errs = append(errs, s.closeForGood())
 	}
-	if l.segments.next != nil { // of a log that has failed
+	if l.segments.next != nil { // the log has failed
 		errs = append(errs, l.segments.next.closeForGood())
 	}
 	return errors.Join(append(errs, l.files.spare.release(), l.lock.release())...)
@@ -217,159 +237,3 @@ func (l *Log) Stat() Stat {
 		DeadBytes: l.capacity.dead.Load(), MaxDeadBytes: l.capacity.maxDead(),
 	}
 }
-
-func (c *capacity) usedLocked() int64 {
-	active := c.log.segments.all[len(c.log.segments.all)-1]
-	return c.aroundLocked() + max(active.disk(), active.used.Load())
-}
-
-// StreamStat is a stream at one instant.
-type StreamStat struct {
-	Name        string
-	First, Next uint64 // the offsets [First, Next) are held
-	Appended    Count
-}
-
-// Streams returns every stream that the log knows, by name.
-func (l *Log) Streams() []StreamStat {
-	var stats []StreamStat
-	for _, s := range l.streams.sorted() {
-		if !s.stored.Load() && len(s.sortedCursors()) == 0 {
-			continue // an append is under way
-		}
-		a := s.appended()
-		st := StreamStat{Name: s.name, Next: a.Events + 1, First: a.Events + 1, Appended: a}
-		if seg, sp := l.segments.find(s.name, 0); seg != nil {
-			st.First = sp.first
-		}
-		stats = append(stats, st)
-	}
-	return stats
-}
-
-// OpenCursor returns the destination's place in the stream, making both when they are new. A new place
-// starts at the oldest event that the log still holds: what was there before it counts as dropped
-// with the reason absent. The caller owns the place until Park: until then another OpenCursor of it is ErrCursorOpen.
-func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
-	if streamName == "" || destination == "" || max(len(streamName), len(destination)) > maxStreamName {
-		return nil, fmt.Errorf("wal: a place needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
-			maxStreamName, len(streamName), len(destination))
-	}
-	s := l.streams.pin(streamName)
-	defer l.streams.unpin(s)
-	defer l.segments.hold()() // what a new place waits for must not go before the place is known
-	gaps, err := l.damage.gapsFor(s, destination)
-	if err != nil {
-		return nil, err
-	}
-	p, bad, err := l.streams.openCursor(s, destination, gaps)
-	if err == nil && bad {
-		if err = l.damage.reconcile(p); err != nil {
-			p.Park()
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	l.committer.touch()
-	s.settled.wake()
-	return p, nil
-}
-
-// cursor finds or makes the cursor, and opens it. bad: the cursor is new and a part of the stream is given up.
-func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *Cursor, bad bool, err error) {
-	t.log.mu.RLock()
-	defer t.log.mu.RUnlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p = s.cursors[destination]
-	made := p == nil
-	if made {
-		var spans []span
-		for _, seg := range t.log.segments.all {
-			if sp, ok := seg.spans[s.name]; ok {
-				spans = append(spans, sp)
-				bad = bad || len(seg.bad[s.name]) > 0
-			}
-		}
-		p = newCursor(t.log, s, destination, spans, gaps)
-		if err := t.log.stateBudget.admitCursorLocked(p); err != nil {
-			return nil, false, err
-		}
-		p.dirtyLocked() // no other goroutine has it yet
-		s.cursors[p.name] = p
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.opened {
-		return nil, false, fmt.Errorf("%w: destination %q of stream %q", ErrCursorOpen, destination, s.name)
-	}
-	p.opened, p.rests = true, false
-	if made {
-		p.dirtyLocked() // now that it is whole
-	}
-	for w := range s.awaited { // its events may be gone since it began
-		w.lost = w.lost || p.lostOfLocked(w) || made && p.lost[0] >= s.next
-	}
-	return p, bad, nil
-}
-
-// newCursor is called with Log.mu and s.mu held. The spans may be ahead of the stream, never behind it, and
-// lack what is in the gaps.
-func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor {
-	p := &Cursor{log: l, stream: s, name: strings.Clone(name)}
-	first, appended, held := s.next, Count{s.next - 1, s.bytes}, Count{}
-	for i, sp := range spans {
-		if i == 0 {
-			first = sp.first
-		}
-		held.Add(sp.count())
-		if sp.next > s.next {
-			appended = Count{sp.next - 1, sp.after}
-		}
-	}
-	absent := appended.Sub(held).Plus(gaps)
-	missing := absent
-	if lost := min(s.base, absent.Events); lost > 0 {
-		p.at.ledger.drop(DroppedCorrupt, Count{Events: lost})
-		absent.Events -= lost
-	}
-	if absent.Events > 0 {
-		p.at.ledger.drop(DroppedAbsent, absent)
-	}
-	for i := range p.at.lanes {
-		p.at.lanes[i].Checkpoint = first
-		switch {
-		case missing.Events > first-1: // some event beyond first is absent, it is unknown which
-			p.lost[i] = s.next
-		case missing.Events > 0:
-			p.lost[i] = first
-		}
-	}
-	p.synced, p.low = p.at.lanes, first
-	return p
-}
-
-// Cursors returns every destination that has a place in the stream, by name.
-func (l *Log) Cursors(streamName string) []*Cursor {
-	if s := l.streams.lookup(streamName); s != nil {
-		return s.sortedCursors()
-	}
-	return nil
-}
-
-// Grown returns a channel that is closed when the stream has got new events after this call.
-func (l *Log) Grown(streamName string) <-chan struct{} {
-	for {
-		if s := l.streams.lookup(streamName); s != nil {
-			return s.grown.wait()
-		}
-		born := l.streams.born.wait()
-		if l.streams.lookup(streamName) == nil {
-			return born
-		}
-	}
-}
-
-// Next returns the offset that the stream's next event gets.
-func (l *Log) Next(streamName string) uint64 { return l.Appended(streamName).Events + 1 }

@@ -276,3 +276,8 @@ func (c *capacity) spareForCopy() int64 {
 	c.log.mu.RUnlock()
 	return min(spare, c.spaceOnDisk()-c.log.compactor.copying.Load())
 }
+
+func (c *capacity) usedLocked() int64 {
+	active := c.log.segments.all[len(c.log.segments.all)-1]
+	return c.aroundLocked() + max(active.disk(), active.used.Load())
+}

@@ -202,3 +202,43 @@ func (t *streamTable) events() (n uint64) {
 	}
 	return n
 }
+
+// StreamStat is a stream at one instant.
+type StreamStat struct {
+	Name        string
+	First, Next uint64 // the offsets [First, Next) are held
+	Appended    Count
+}
+
+// Streams returns every stream that the log knows, by name.
+func (l *Log) Streams() []StreamStat {
+	var stats []StreamStat
+	for _, s := range l.streams.sorted() {
+		if !s.stored.Load() && len(s.sortedCursors()) == 0 {
+			continue // an append is under way
+		}
+		a := s.appended()
+		st := StreamStat{Name: s.name, Next: a.Events + 1, First: a.Events + 1, Appended: a}
+		if seg, sp := l.segments.find(s.name, 0); seg != nil {
+			st.First = sp.first
+		}
+		stats = append(stats, st)
+	}
+	return stats
+}
+
+// Grown returns a channel that is closed when the stream has got new events after this call.
+func (l *Log) Grown(streamName string) <-chan struct{} {
+	for {
+		if s := l.streams.lookup(streamName); s != nil {
+			return s.grown.wait()
+		}
+		born := l.streams.born.wait()
+		if l.streams.lookup(streamName) == nil {
+			return born
+		}
+	}
+}
+
+// Next returns the offset that the stream's next event gets.
+func (l *Log) Next(streamName string) uint64 { return l.Appended(streamName).Events + 1 }

@@ -1,0 +1,117 @@
+package wal
+
+import (
+	"fmt"
+	"strings"
+)
+
+// OpenCursor returns the destination's cursor in the stream. It makes both if they are new. A new cursor starts at the
+// oldest event that the log still holds; earlier events count as dropped with the reason absent. The caller owns the
+// cursor until Park. Until then another OpenCursor of it returns ErrCursorOpen.
+func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
+	if streamName == "" || destination == "" || max(len(streamName), len(destination)) > maxStreamName {
+		return nil, fmt.Errorf("wal: a cursor needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
+			maxStreamName, len(streamName), len(destination))
+	}
+	s := l.streams.pin(streamName)
+	defer l.streams.unpin(s)
+	defer l.segments.hold()() // no event may be unlinked or compacted away between the count of the gaps and the first checkpoint
+	gaps, err := l.damage.gapsFor(s, destination)
+	if err != nil {
+		return nil, err
+	}
+	p, bad, err := l.streams.openCursor(s, destination, gaps)
+	if err == nil && bad {
+		if err = l.damage.reconcile(p); err != nil {
+			p.Park()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.committer.touch()
+	s.settled.wake()
+	return p, nil
+}
+
+// openCursor finds or makes the cursor, and opens it. bad: the cursor is new and a part of the stream is given up.
+func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *Cursor, bad bool, err error) {
+	t.log.mu.RLock()
+	defer t.log.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p = s.cursors[destination]
+	made := p == nil
+	if made {
+		var spans []span
+		for _, seg := range t.log.segments.all {
+			if sp, ok := seg.spans[s.name]; ok {
+				spans = append(spans, sp)
+				bad = bad || len(seg.bad[s.name]) > 0
+			}
+		}
+		p = newCursor(t.log, s, destination, spans, gaps)
+		if err := t.log.stateBudget.admitCursorLocked(p); err != nil {
+			return nil, false, err
+		}
+		p.dirtyLocked() // no other goroutine has it yet
+		s.cursors[p.name] = p
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.opened {
+		return nil, false, fmt.Errorf("%w: destination %q of stream %q", ErrCursorOpen, destination, s.name)
+	}
+	p.opened, p.rests = true, false
+	if made {
+		p.dirtyLocked() // now that it is whole
+	}
+	for w := range s.awaited { // its events may be gone since it began
+		w.lost = w.lost || p.lostOfLocked(w) || made && p.lost[0] >= s.next
+	}
+	return p, bad, nil
+}
+
+// newCursor is called with Log.mu and s.mu held. The spans may include events that s.next does not count yet, never fewer.
+// They exclude the events in gaps.
+func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor {
+	p := &Cursor{log: l, stream: s, name: strings.Clone(name)}
+	first, appended, held := s.next, Count{s.next - 1, s.bytes}, Count{}
+	for i, sp := range spans {
+		if i == 0 {
+			first = sp.first
+		}
+		held.Add(sp.count())
+		if sp.next > s.next {
+			appended = Count{sp.next - 1, sp.after}
+		}
+	}
+	absent := appended.Sub(held).Plus(gaps)
+	missing := absent
+	if lost := min(s.base, absent.Events); lost > 0 {
+		p.at.ledger.drop(DroppedCorrupt, Count{Events: lost})
+		absent.Events -= lost
+	}
+	if absent.Events > 0 {
+		p.at.ledger.drop(DroppedAbsent, absent)
+	}
+	for i := range p.at.lanes {
+		p.at.lanes[i].Checkpoint = first
+		switch {
+		case missing.Events > first-1: // an event beyond first is absent; it is unknown which
+			p.lost[i] = s.next
+		case missing.Events > 0:
+			p.lost[i] = first
+		}
+	}
+	p.synced, p.low = p.at.lanes, first
+	return p
+}
+
+// Cursors returns the cursors of all destinations in the stream, by name.
+func (l *Log) Cursors(streamName string) []*Cursor {
+	if s := l.streams.lookup(streamName); s != nil {
+		return s.sortedCursors()
+	}
+	return nil
+}
