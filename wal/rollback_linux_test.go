@@ -58,34 +58,39 @@ func rolledBack(dir string) int {
 	return 0
 }
 
-// damagePage changes the last branch page of a bbolt file (a page's number, flags, count and overflow come first; an
-// element of a branch has the child's number at 8).
+// damagePage changes the branch pages of a bbolt file. One of them is in use, and the others are free: which one depends on
+// when checkpoints were written. (A page's number, flags, count and overflow come first; an element of a branch has the
+// child's number at 8.)
 func damagePage(path, damage string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	size, branch := int64(os.Getpagesize()), int64(0)
+	size, branches := int64(os.Getpagesize()), 0
 	b := make([]byte, 16+16)
 	for at := 2 * size; ; at += size {
 		if _, err := f.ReadAt(b, at); err != nil {
 			break
 		}
-		if binary.NativeEndian.Uint64(b) == uint64(at/size) && binary.NativeEndian.Uint16(b[8:]) == 1 {
-			branch = at
+		if binary.NativeEndian.Uint64(b) != uint64(at/size) || binary.NativeEndian.Uint16(b[8:]) != 1 {
+			continue
+		}
+		branches++
+		switch damage {
+		case "unknown type":
+			_, err = f.WriteAt([]byte{0x80}, at+8)
+		case "child beyond the map":
+			_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, 1<<30), at+16+8)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if branch == 0 {
+	if branches == 0 {
 		return errors.New("there is no branch page")
 	}
-	switch damage {
-	case "unknown type":
-		_, err = f.WriteAt([]byte{0x80}, branch+8)
-	case "child beyond the map":
-		_, err = f.WriteAt(binary.NativeEndian.AppendUint64(nil, 1<<30), branch+16+8)
-	}
-	return err
+	return nil
 }
 
 // bbolt walks the whole newest segment when it rolls a commit back, partly in a goroutine whose panic nobody can contain.
