@@ -41,8 +41,14 @@ var onlyIn = map[string][]string{
 
 // arrows are the own packages that a package may import, in folders whose packages have an order of their own.
 var arrows = map[string][]string{
-	"wal/internal/disk":     nil,
-	"wal/internal/boltpage": {"wal/internal/disk"},
+	"wal/internal/disk":               nil,
+	"wal/internal/boltpage":           {"wal/internal/disk"},
+	"agent/ingest/internal/h2guard":   nil,
+	"agent/ingest/internal/jsonscan":  nil,
+	"agent/ingest/internal/connlimit": nil,
+	"agent/ingest/internal/intake": {
+		"agent/access", "agent/ingest/internal/connlimit", "agent/ingest/internal/jsonscan", "proto/standpipe/v1", "wal",
+	},
 	"shipper/limit":         nil,
 	"shipper/internal/link": {"shipper/limit"},
 	"shipper/internal/pace": {"shipper/limit"},

@@ -3,6 +3,8 @@ package ingest
 import (
 	"io"
 	"sync"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 const (
@@ -18,21 +20,21 @@ const (
 // body is the bytes of a request, gathered as they arrive. It is reused: nothing of it may be used
 // after free.
 type body struct {
-	room  *room
+	room  *intake.Budget
 	bytes []byte
 	taken int64 // from room
 }
 
 var bodies = sync.Pool{New: func() any { return &body{bytes: make([]byte, 0, 4<<10)} }}
 
-func newBody(r *room) *body {
+func newBody(r *intake.Budget) *body {
 	b := bodies.Get().(*body)
 	b.room = r
 	return b
 }
 
 func (b *body) free() {
-	b.room.give(b.taken)
+	b.room.Release(b.taken)
 	b.room, b.taken = nil, 0
 	if cap(b.bytes) > maxPooledBody {
 		return
@@ -50,7 +52,7 @@ func (b *body) read(from io.Reader, announced int64, limit int) error {
 	for {
 		if len(b.bytes) == cap(b.bytes) || len(b.bytes) == 0 {
 			if !b.grow(announced, limit) {
-				return errNoRoom
+				return intake.ErrOverBudget
 			}
 		}
 		n, err := from.Read(b.bytes[len(b.bytes):cap(b.bytes)])
@@ -88,7 +90,7 @@ func (b *body) hold(n int64) bool {
 	if n <= b.taken {
 		return true
 	}
-	if !b.room.take(n - b.taken) {
+	if !b.room.Acquire(n - b.taken) {
 		return false
 	}
 	b.taken = n
@@ -96,10 +98,10 @@ func (b *body) hold(n int64) bool {
 }
 
 // tooLongBody is the refusal of a body of size bytes; -1 where it was not read to its end.
-func tooLongBody(size int64, limit int) *refusal {
-	r := tooLarge("the body has more than %d bytes; max_request_size allows no more", limit)
+func tooLongBody(size int64, limit int) *intake.Rejection {
+	r := intake.TooLarge("the body has more than %d bytes; max_request_size allows no more", limit)
 	if size >= 0 {
-		r = tooLarge("the body has %d bytes; max_request_size allows %d", size, limit)
+		r = intake.TooLarge("the body has %d bytes; max_request_size allows %d", size, limit)
 	}
 	return r
 }

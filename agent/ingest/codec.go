@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -32,7 +33,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	r, ok := v.(*reply)
+	r, ok := v.(*intake.Response)
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
@@ -43,11 +44,11 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 const responseRoom = 4 + 10 + 5 + 1 + 1
 
 // appendResponse appends the AppendResponse that says r.
-func appendResponse(b []byte, r *reply) []byte {
-	b = appendNumber(b, 1, r.first)
-	b = appendNumber(b, 2, uint64(r.count))
-	b = appendNumber(b, 3, uint64(r.ack))
-	if r.duplicate {
+func appendResponse(b []byte, r *intake.Response) []byte {
+	b = appendNumber(b, 1, r.FirstOffset)
+	b = appendNumber(b, 2, uint64(r.Count))
+	b = appendNumber(b, 3, uint64(r.Ack))
+	if r.Duplicate {
 		b = appendNumber(b, 4, 1)
 	}
 	return b

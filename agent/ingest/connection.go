@@ -11,6 +11,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
@@ -30,7 +31,7 @@ type connection struct {
 	known   *connlimit.Conn // below it
 	lines   lineReader
 	reading lineReading
-	waiting chan *taken // in the order of the lines; closed by the reading goroutine
+	waiting chan *intake.Submission // in the order of the lines; closed by the reading goroutine
 
 	out    []byte // replies that were not written yet
 	broken bool   // the producer takes no replies any more
@@ -40,7 +41,7 @@ func newConnection(w *socketWire, conn net.Conn, known *connlimit.Conn) *connect
 	return &connection{
 		wire: w, conn: conn, known: known,
 		lines:   lineReader{from: conn, max: w.maxLine, room: w.room},
-		waiting: make(chan *taken, connectionDepth),
+		waiting: make(chan *intake.Submission, connectionDepth),
 	}
 }
 
@@ -76,7 +77,7 @@ func (c *connection) linger() {
 
 // receive takes line after line until there are no more.
 func (c *connection) receive(ctx context.Context) {
-	for !c.wire.in.isDraining() {
+	for !c.wire.in.IsDraining() {
 		line, err := c.lines.next()
 		long, skipped := errors.AsType[*longLineError](err)
 		switch {
@@ -94,50 +95,52 @@ func (c *connection) receive(ctx context.Context) {
 }
 
 // owe has a line answered after those before it.
-func (c *connection) owe(ctx context.Context, t *taken) {
-	if t.who == nil {
-		t.who = c.wire.in.bearer(ctx) // who answers does not know
+func (c *connection) owe(ctx context.Context, t *intake.Submission) {
+	if t.Sender == nil {
+		t.Sender = c.wire.in.SenderOf(ctx) // who answers does not know
 	}
 	c.known.BeginRequest()
 	c.waiting <- t
 }
 
-func (e *longLineError) refusal() *refusal {
+func (e *longLineError) refusal() *intake.Rejection {
 	if e.crowded {
-		return errNoRoom
+		return intake.ErrOverBudget
 	}
-	return invalid("%v", e)
+	return intake.Invalid("%v", e)
 }
 
-func refusedLine(r *refusal) *taken { return &taken{events: 1, err: r} }
+func refusedLine(r *intake.Rejection) *intake.Submission {
+	return &intake.Submission{Events: 1, Rejected: r}
+}
 
 // take submits a line. An empty line is refused like any other that is no JSON: replies are
 // matched to lines by their order, so none may go unanswered.
-func (c *connection) take(ctx context.Context, line []byte) *taken {
-	r := newRequest()
-	defer r.free()
-	if refused := c.reading.read(line, r, c.wire.in.clock()); refused != nil {
+func (c *connection) take(ctx context.Context, line []byte) *intake.Submission {
+	r := intake.NewRequest()
+	defer r.Free()
+	if refused := c.reading.read(line, r, c.wire.in.Clock()); refused != nil {
 		return refusedLine(refused)
 	}
-	t := c.wire.in.take(ctx, r)
+	t := c.wire.in.Submit(ctx, r)
 	return &t
 }
 
 // admitted finds out who sends, where the listener has a guard: from what the connection shows, or from the
 // token with which it begins. That line is a request when it holds no token and none is needed.
 func (c *connection) admitted(ctx context.Context) (context.Context, bool) {
-	if c.wire.in.guard == nil {
+	if c.wire.in.Guard == nil {
 		return ctx, true
 	}
 	line, err := c.first(ctx)
-	if err != nil || c.wire.in.isDraining() {
+	if err != nil || c.wire.in.IsDraining() {
 		return ctx, false
 	}
 	token := tokenIn(line)
-	ctx, refused := c.wire.in.admit(ctx, c.shown().WithToken(token))
+	ctx, refused := c.wire.in.Admit(ctx, c.shown().WithToken(token))
 	if refused != nil {
 		if token == "" {
-			refused.text += `; a connection may begin with {"token":"..."}`
+			refused.Text += `; a connection may begin with {"token":"..."}`
 		}
 		c.owe(ctx, refusedLine(refused))
 		return ctx, false
@@ -150,7 +153,7 @@ func (c *connection) admitted(ctx context.Context) (context.Context, bool) {
 
 // first returns the first line. A producer that is not known without it has little time for it.
 func (c *connection) first(ctx context.Context) ([]byte, error) {
-	c.conn.SetReadDeadline(time.Now().Add(handshakeTime))
+	c.conn.SetReadDeadline(time.Now().Add(intake.HandshakeTimeout))
 	defer c.conn.SetReadDeadline(time.Time{})
 	if t, ok := c.conn.(*tls.Conn); ok {
 		if err := t.HandshakeContext(ctx); err != nil {
@@ -158,11 +161,11 @@ func (c *connection) first(ctx context.Context) ([]byte, error) {
 		}
 	}
 	shown := c.shown()
-	if _, err := c.wire.in.guard.Who(&shown); err == nil {
+	if _, err := c.wire.in.Guard.Who(&shown); err == nil {
 		c.conn.SetReadDeadline(time.Time{})
 	}
-	if c.wire.in.isDraining() {
-		return nil, errDraining
+	if c.wire.in.IsDraining() {
+		return nil, intake.ErrDraining
 	}
 	return c.lines.next()
 }
@@ -182,7 +185,7 @@ func (c *connection) shown() access.Shown {
 		at := t.ConnectionState()
 		state = &at
 	}
-	return shownBy(c.known.RemoteAddr(), state)
+	return intake.ShownBy(c.known.RemoteAddr(), state)
 }
 
 // answer replies to line after line, and goes on to conclude them when nobody reads the replies.
@@ -191,7 +194,7 @@ func (c *connection) answer(ctx context.Context) {
 		if !c.ready(t) {
 			c.flush()
 		}
-		r, refused := c.wire.in.finish(ctx, t)
+		r, refused := c.wire.in.Await(ctx, t)
 		c.out = appendReply(c.out, t, &r, refused)
 		if len(c.waiting) == 0 || len(c.out) >= flushAt {
 			c.flush()
@@ -202,13 +205,13 @@ func (c *connection) answer(ctx context.Context) {
 }
 
 // ready reports whether finish will not wait.
-func (c *connection) ready(t *taken) bool {
-	if t.err != nil || t.ack == standpipev1.Ack_ACK_ACCEPTED {
+func (c *connection) ready(t *intake.Submission) bool {
+	if t.Rejected != nil || t.Ack == standpipev1.Ack_ACK_ACCEPTED {
 		return true
 	}
 	select {
-	case <-t.ticket.Done():
-		return t.ack == standpipev1.Ack_ACK_DURABLE
+	case <-t.Ticket.Done():
+		return t.Ack == standpipev1.Ack_ACK_DURABLE
 	default:
 		return false
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -63,20 +64,20 @@ type grpcWireOptions struct {
 	TLS            *tls.Config
 }
 
-func newGRPC(in *intake, o *grpcWireOptions) *grpcWire {
+func newGRPC(in *intake.Intake, o *grpcWireOptions) *grpcWire {
 	w := &grpcWire{
 		health: health.NewServer(),
 	}
-	w.service = &service{in: in, room: roomFor(o.MaxRequestSize), decoding: newRoom(maxDecoded)}
+	w.service = &service{in: in, room: intake.BudgetFor(o.MaxRequestSize), decoding: intake.NewBudget(intake.MaxDecoded)}
 	if o.Budget > 0 {
-		w.service.room = newRoom(o.Budget)
+		w.service.room = intake.NewBudget(o.Budget)
 	}
 	if !o.NoHTTP2Guard {
 		w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})
 	}
 	w.server = grpc.NewServer(w.options(o)...)
 	w.server.RegisterService(ingestDesc(), w.service)
-	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.draining})
+	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.Draining})
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(w.server)
 	if o.OTLP != nil {
@@ -95,7 +96,7 @@ func (w *grpcWire) options(o *grpcWireOptions) []grpc.ServerOption {
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.WaitForHandlers(true),
 		grpc.NumStreamWorkers(streamWorkers),
-		grpc.ConnectionTimeout(handshakeTime),
+		grpc.ConnectionTimeout(intake.HandshakeTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingWait}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
 			MinTime: minPing, PermitWithoutStream: true,
@@ -103,7 +104,7 @@ func (w *grpcWire) options(o *grpcWireOptions) []grpc.ServerOption {
 		grpc.StreamInterceptor(w.endOnDrain),
 		grpc.UnknownServiceHandler(unknownMethod),
 	}
-	if w.service.in.guard != nil {
+	if w.service.in.Guard != nil {
 		options = append(options, grpc.InTapHandle(w.admit))
 	}
 	secure := insecure.NewCredentials()
@@ -117,19 +118,19 @@ func (w *grpcWire) options(o *grpcWireOptions) []grpc.ServerOption {
 }
 
 // Serve serves the connections of l until Drain or Cut.
-func (w *grpcWire) Serve(l net.Listener) error { return w.server.Serve(w.service.in.conns.Listener(l)) }
+func (w *grpcWire) Serve(l net.Listener) error { return w.server.Serve(w.service.in.Conns.Listener(l)) }
 
 // Drain ends the listener once the responses of all requests are sent.
 func (w *grpcWire) Drain() {
 	w.health.Shutdown()
-	w.service.in.conns.CloseSilent()
+	w.service.in.Conns.CloseSilent()
 	w.server.GracefulStop()
 	w.service.receivers.Wait()
 }
 
 // Cut closes every connection.
 func (w *grpcWire) Cut() {
-	w.service.in.conns.CloseAll()
+	w.service.in.Conns.CloseAll()
 	w.server.Stop()
 }
 
@@ -150,9 +151,9 @@ func (w *grpcWire) admit(ctx context.Context, of *tap.Info) (context.Context, er
 		return ctx, nil
 	}
 	in := w.service.in
-	ctx, refused := in.admit(ctx, shownByRequest(ctx, of.Header))
+	ctx, refused := in.Admit(ctx, shownByRequest(ctx, of.Header))
 	if refused != nil {
-		in.observer.Refused("", refused.reason, 1)
+		in.Observer.Refused("", refused.Reason, 1)
 		return ctx, refused
 	}
 	return ctx, nil
@@ -164,7 +165,7 @@ func shownByRequest(ctx context.Context, header metadata.MD) (shown access.Shown
 		if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
 			state = &info.State
 		}
-		shown = shownBy(from.Addr, state)
+		shown = intake.ShownBy(from.Addr, state)
 	}
 	if values := header.Get("authorization"); len(values) > 0 {
 		shown = shown.WithAuthorization(values[0])
@@ -184,7 +185,7 @@ func (w *grpcWire) endOnDrain(srv any, s grpc.ServerStream, info *grpc.StreamSer
 	select {
 	case err := <-ended:
 		return err
-	case <-w.service.in.draining:
-		return errDraining
+	case <-w.service.in.Draining:
+		return intake.ErrDraining
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // freeInflow is the size up to which a whole request is held without acquiring bytes of the listener's budget.
@@ -21,10 +22,10 @@ func heldWhole(size int) int64 {
 // Budget acquires bytes for requests that have not arrived whole: those share the budget of whole ones.
 func (s *service) Budget(n int64) bool {
 	if n < 0 {
-		s.room.give(-n)
+		s.room.Release(-n)
 		return true
 	}
-	return s.room.take(n)
+	return s.room.Acquire(n)
 }
 
 // Reject counts a request that the guard ends and returns its status.
@@ -33,17 +34,17 @@ func (s *service) Reject(cause h2guard.Cause) *status.Status {
 	if cause == h2guard.TooManyRequests {
 		rejected = errNoStreamFree
 	}
-	s.in.observer.Refused("", rejected.reason, 1)
+	s.in.Observer.Refused("", rejected.Reason, 1)
 	return rejected.GRPCStatus()
 }
 
 var (
-	errNoInflow = &refusal{
-		code: codes.Unavailable, reason: ReasonBusy, event: noEvent, retry: retryFull,
-		text: "the listener holds as many bytes of requests as it may: this one had not arrived whole, and nothing of it was stored",
+	errNoInflow = &intake.Rejection{
+		Code: codes.Unavailable, Reason: intake.ReasonBusy, Event: intake.NoEvent, Retry: intake.DefaultRetry,
+		Text: "the listener holds as many bytes of requests as it may: this one had not arrived whole, and nothing of it was stored",
 	}
-	errNoStreamFree = &refusal{
-		code: codes.Unavailable, reason: ReasonBusy, event: noEvent, retry: retryFull,
-		text: "the listener has as many requests under way as it may: nothing of this one was stored",
+	errNoStreamFree = &intake.Rejection{
+		Code: codes.Unavailable, Reason: intake.ReasonBusy, Event: intake.NoEvent, Retry: intake.DefaultRetry,
+		Text: "the listener has as many requests under way as it may: nothing of this one was stored",
 	}
 )

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/gzip"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // gzipSlots unpacks as many messages at once as it has slots. gRPC would unpack each as it comes, and a message of
@@ -13,15 +15,15 @@ import (
 // waits is packed, and has room of its own.
 type gzipSlots struct {
 	encoding.Compressor
-	slots chan struct{} // holds one for each message that is being unpacked
-	room  *room         // for packed messages
+	slots chan struct{}  // holds one for each message that is being unpacked
+	room  *intake.Budget // for packed messages
 }
 
 // gRPC knows one compressor of a name, for all of the process.
 func init() { encoding.RegisterCompressor(newGzipSlots(encoding.GetCompressor(gzip.Name))) }
 
 func newGzipSlots(c encoding.Compressor) *gzipSlots {
-	g := &gzipSlots{Compressor: c, slots: make(chan struct{}, unpackSlots), room: newRoom(minRoom)}
+	g := &gzipSlots{Compressor: c, slots: make(chan struct{}, intake.DecompressSlots), room: intake.NewBudget(intake.MinBudget)}
 	return g
 }
 
@@ -31,13 +33,13 @@ func (g *gzipSlots) Decompress(packed io.Reader) (io.Reader, error) {
 	if p, ok := packed.(interface{ Remaining() int }); ok && p.Remaining() > freeInflow {
 		size = int64(p.Remaining())
 	}
-	if !g.room.take(size) {
-		return nil, errNoRoom
+	if !g.room.Acquire(size) {
+		return nil, intake.ErrOverBudget
 	}
 	g.slots <- struct{}{}
 	free := func() {
 		<-g.slots
-		g.room.give(size)
+		g.room.Release(size)
 	}
 	from, err := g.Compressor.Decompress(packed)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/gzip"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // packed returns what c makes of data.
@@ -40,7 +42,7 @@ func TestMessagesAreUnpackedTwoAtATime(t *testing.T) {
 		}
 		for left := cap(open); left > 0; left-- {
 			synctest.Wait()
-			if got, want := len(open), min(left, unpackSlots); got != want {
+			if got, want := len(open), min(left, intake.DecompressSlots); got != want {
 				t.Errorf("%d are unpacked at once, want %d", got, want)
 			}
 			r := <-open
@@ -49,7 +51,7 @@ func TestMessagesAreUnpackedTwoAtATime(t *testing.T) {
 			}
 			r.(io.Closer).Close()
 		}
-		for range unpackSlots + 1 {
+		for range intake.DecompressSlots + 1 {
 			if _, err := g.Decompress(bytes.NewReader([]byte("no gzip"))); err == nil {
 				t.Error("no error")
 			}

@@ -5,6 +5,8 @@ import (
 
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // healthService is gRPC's health service, whose watches end when the listener drains: a graceful
@@ -35,7 +37,7 @@ func (h *healthService) Watch(m *grpc_health_v1.HealthCheckRequest, s grpc_healt
 	if err := s.Send(last); err != nil {
 		return err
 	}
-	return errDraining
+	return intake.ErrDraining
 }
 
 // endingWatch is a watch that ends with ctx.

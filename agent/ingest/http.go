@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // HTTPOptions are what an HTTP listener has of its own. The zero value of a field means its default.
@@ -51,7 +53,7 @@ func (o *HTTPOptions) fill() {
 
 // httpWire is the HTTP listener.
 type httpWire struct {
-	in        *intake
+	in        *intake.Intake
 	server    *http.Server
 	tls       *tls.Config
 	posts     *posts
@@ -74,7 +76,7 @@ type httpWireOptions struct {
 	TLS            *tls.Config
 }
 
-func newHTTP(in *intake, o httpWireOptions) *httpWire {
+func newHTTP(in *intake.Intake, o httpWireOptions) *httpWire {
 	h := o.HTTPOptions
 	h.fill()
 	w := &httpWire{
@@ -96,14 +98,14 @@ func newHTTP(in *intake, o httpWireOptions) *httpWire {
 		Handler: w, ConnContext: connContext,
 		ReadHeaderTimeout: min(headerTime, h.ReadTimeout), ReadTimeout: h.ReadTimeout, IdleTimeout: idleTime,
 		MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog:       in.logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ErrorLog:       in.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	return w
 }
 
 // Serve serves the connections of l until Drain or Cut.
 func (w *httpWire) Serve(l net.Listener) error {
-	l = w.in.conns.Listener(l)
+	l = w.in.Conns.Listener(l)
 	if w.tls != nil {
 		conf := w.tls.Clone()
 		conf.NextProtos = []string{"http/1.1"}
@@ -118,8 +120,8 @@ func (w *httpWire) Serve(l net.Listener) error {
 
 // Drain gives a request that has not arrived whole another second.
 func (w *httpWire) Drain() {
-	w.in.conns.CloseSilent()
-	w.in.conns.SetReadDeadline(time.Now().Add(lastBytes))
+	w.in.Conns.CloseSilent()
+	w.in.Conns.SetReadDeadline(time.Now().Add(lastBytes))
 	w.server.Shutdown(w.ctx) // its error is that of Cut
 	w.answering.Lock()
 	//lint:ignore SA2001 the lock waits for the requests in progress
@@ -149,7 +151,7 @@ const (
 )
 
 // route finds what a request is for, and holds it to who may send. A refusal is counted already.
-func (w *httpWire) route(out http.ResponseWriter, r *http.Request) *refusal {
+func (w *httpWire) route(out http.ResponseWriter, r *http.Request) *intake.Rejection {
 	stream, post := strings.CutPrefix(r.URL.Path, streamsPath)
 	pixel := w.pixels[r.URL.Path]
 	logs := w.otlp != nil && r.URL.Path == logsPath
@@ -176,9 +178,9 @@ func (w *httpWire) route(out http.ResponseWriter, r *http.Request) *refusal {
 	if refused != nil {
 		return w.count(refused)
 	}
-	if w.in.isDraining() {
+	if w.in.IsDraining() {
 		out.Header().Set("Connection", "close")
-		return w.count(errDraining)
+		return w.count(intake.ErrDraining)
 	}
 	switch {
 	case pixel != nil:
@@ -189,19 +191,19 @@ func (w *httpWire) route(out http.ResponseWriter, r *http.Request) *refusal {
 	return w.posts.answer(out, r, stream)
 }
 
-func (w *httpWire) count(r *refusal) *refusal {
-	w.in.observer.Refused("", r.reason, 1)
+func (w *httpWire) count(r *intake.Rejection) *intake.Rejection {
+	w.in.Observer.Refused("", r.Reason, 1)
 	return r
 }
 
-var errNoPath = func() *refusal {
-	r := invalid("there is nothing at this path; POST /v1/streams/STREAM stores events")
-	r.status = http.StatusNotFound
+var errNoPath = func() *intake.Rejection {
+	r := intake.Invalid("there is nothing at this path; POST /v1/streams/STREAM stores events")
+	r.Status = http.StatusNotFound
 	return r
 }()
 
-func wrongMethod(allowed string) *refusal {
-	r := invalid("the method is not allowed here; %s is", allowed)
-	r.status = http.StatusMethodNotAllowed
+func wrongMethod(allowed string) *intake.Rejection {
+	r := intake.Invalid("the method is not allowed here; %s is", allowed)
+	r.Status = http.StatusMethodNotAllowed
 	return r
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 type connKey struct{}
@@ -23,10 +24,10 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 // arrived marks the connection of a request that has arrived whole as one that is not to be hurried. net/http
 // has taken its deadline away by then, and reads on to see whether the producer leaves: the deadline of one
 // that was hurried just before is taken away here, since it would pass for that.
-func arrived(in *intake, r *http.Request) *connlimit.Conn {
+func arrived(in *intake.Intake, r *http.Request) *connlimit.Conn {
 	c := r.Context().Value(connKey{}).(*connlimit.Conn)
 	c.BeginRequest()
-	if in.isDraining() {
+	if in.IsDraining() {
 		c.SetReadDeadline(time.Time{})
 	}
 	return c
@@ -34,7 +35,7 @@ func arrived(in *intake, r *http.Request) *connlimit.Conn {
 
 // arrival is a body on its way from the producer: it has more time as long as it makes progress.
 type arrival struct {
-	in       *intake
+	in       *intake.Intake
 	r        *http.Request
 	patience time.Duration
 	read     int // since the deadline was set
@@ -53,7 +54,7 @@ func (a *arrival) Read(b []byte) (int, error) {
 }
 
 func (a *arrival) extend() {
-	if !a.in.isDraining() {
+	if !a.in.IsDraining() {
 		a.r.Context().Value(connKey{}).(*connlimit.Conn).SetReadDeadline(time.Now().Add(a.patience))
 	}
 }

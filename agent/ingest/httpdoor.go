@@ -8,12 +8,13 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // fromPage holds a request that a web page sends to the origins that may. Every page that somebody
 // on this host looks at can send to a loopback address: what names an origin that is not listed is
 // refused, whether the page could read the answer or not.
-func (w *httpWire) fromPage(out http.ResponseWriter, r *http.Request, method string) *refusal {
+func (w *httpWire) fromPage(out http.ResponseWriter, r *http.Request, method string) *intake.Rejection {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return nil
@@ -60,19 +61,19 @@ func isToken(name string) bool {
 	})
 }
 
-var errForeignPage = &refusal{
-	code: codes.PermissionDenied, reason: ReasonForbidden, event: noEvent,
-	text: "the page's origin is not among the listener's cors_origins",
+var errForeignPage = &intake.Rejection{
+	Code: codes.PermissionDenied, Reason: intake.ReasonForbidden, Event: intake.NoEvent,
+	Text: "the page's origin is not among the listener's cors_origins",
 }
 
 // admitted returns the request of a producer that is known, with its pass.
-func (w *httpWire) admitted(out http.ResponseWriter, r *http.Request) (*http.Request, *refusal) {
-	if w.in.guard == nil {
+func (w *httpWire) admitted(out http.ResponseWriter, r *http.Request) (*http.Request, *intake.Rejection) {
+	if w.in.Guard == nil {
 		return r, nil
 	}
 	conn := r.Context().Value(connKey{}).(*connlimit.Conn)
-	shown := shownBy(conn.RemoteAddr(), r.TLS).WithAuthorization(r.Header.Get("Authorization"))
-	ctx, refused := w.in.admit(r.Context(), shown)
+	shown := intake.ShownBy(conn.RemoteAddr(), r.TLS).WithAuthorization(r.Header.Get("Authorization"))
+	ctx, refused := w.in.Admit(r.Context(), shown)
 	if refused != nil {
 		out.Header().Set("WWW-Authenticate", `Bearer realm="standpipe", Basic realm="standpipe"`)
 		return r, refused

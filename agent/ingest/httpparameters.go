@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -21,16 +22,16 @@ const (
 var postHeaders = []string{timeHeader, producerHeader, sequenceHeader}
 
 // parameters reads the query and the headers; e gets what is every event's.
-func (p *posts) parameters(q *request, e *wal.Event, r *http.Request) (refused *refusal) {
+func (p *posts) parameters(q *intake.Request, e *wal.Event, r *http.Request) (refused *intake.Rejection) {
 	e.Key = first(r.Header, p.keyHeader)
-	q.batch.ProducerID = first(r.Header, producerHeader)
+	q.Batch.ProducerID = first(r.Header, producerHeader)
 	if at := first(r.Header, timeHeader); at != "" {
-		if e.Time, refused = eventTime(timeHeader, at); refused != nil {
+		if e.Time, refused = intake.ParseTime(timeHeader, at); refused != nil {
 			return refused
 		}
 	}
 	if n := first(r.Header, sequenceHeader); n != "" {
-		if q.batch.ProducerSequence, refused = sequence(n); refused != nil {
+		if q.Batch.ProducerSequence, refused = sequence(n); refused != nil {
 			return refused
 		}
 	}
@@ -48,29 +49,29 @@ func first(h http.Header, name string) string {
 }
 
 // query reads key, ack and time, which go before a header's.
-func query(q *request, e *wal.Event, raw string) (refused *refusal) {
+func query(q *intake.Request, e *wal.Event, raw string) (refused *intake.Rejection) {
 	if raw == "" {
 		return nil
 	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return invalid("the query of %d bytes is not encoded as a URL's has to be", len(raw))
+		return intake.Invalid("the query of %d bytes is not encoded as a URL's has to be", len(raw))
 	}
 	for name, v := range values {
 		if len(v) > 1 {
-			return invalid("the query has %s %d times; once is allowed", quoteName(name), len(v))
+			return intake.Invalid("the query has %s %d times; once is allowed", intake.QuoteName(name), len(v))
 		}
 		switch name {
 		case "key":
 			e.Key = v[0]
 		case "ack":
-			q.ack, refused = ackOf(v[0])
+			q.Ack, refused = intake.ParseAck(v[0])
 		case "time":
-			if e.Time, refused = eventTime(name, v[0]); refused != nil && strings.Contains(v[0], " ") {
-				refused.text += "; in a query + is written %2B"
+			if e.Time, refused = intake.ParseTime(name, v[0]); refused != nil && strings.Contains(v[0], " ") {
+				refused.Text += "; in a query + is written %2B"
 			}
 		default:
-			return invalid("the query has %s, which is unknown; key, ack and time are allowed", quoteName(name))
+			return intake.Invalid("the query has %s, which is unknown; key, ack and time are allowed", intake.QuoteName(name))
 		}
 		if refused != nil {
 			return refused
@@ -79,15 +80,15 @@ func query(q *request, e *wal.Event, raw string) (refused *refusal) {
 	return nil
 }
 
-func sequence(s string) (uint64, *refusal) {
+func sequence(s string) (uint64, *intake.Rejection) {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
-		return 0, invalid("%s is %s; a whole number from 1 to 18446744073709551615 is allowed", sequenceHeader, quoteName(s))
+		return 0, intake.Invalid("%s is %s; a whole number from 1 to 18446744073709551615 is allowed", sequenceHeader, intake.QuoteName(s))
 	}
 	return n, nil
 }
 
-func attributesOf(h http.Header) (map[string]string, *refusal) {
+func attributesOf(h http.Header) (map[string]string, *intake.Rejection) {
 	var attributes map[string]string
 	for header, values := range h {
 		name, ok := strings.CutPrefix(header, attributesHeader)
@@ -95,7 +96,7 @@ func attributesOf(h http.Header) (map[string]string, *refusal) {
 			continue
 		}
 		if !utf8.ValidString(values[0]) {
-			return nil, invalid("%s of %d bytes is not valid UTF-8", quoteName(header), len(values[0]))
+			return nil, intake.Invalid("%s of %d bytes is not valid UTF-8", intake.QuoteName(header), len(values[0]))
 		}
 		if attributes == nil {
 			attributes = make(map[string]string)

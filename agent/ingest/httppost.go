@@ -12,24 +12,25 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	"github.com/standpipe/standpipe/wal"
 )
 
 // posts takes POST /v1/streams/STREAM.
 type posts struct {
-	in        *intake
+	in        *intake.Intake
 	limit     int // bytes of a body, packed or not
 	patience  time.Duration
-	room      *room
+	room      *intake.Budget
 	unpackers *unpackers
 	keyHeader string   // as net/http writes it
 	keyField  []string // nil: none
 }
 
-func newPosts(in *intake, limit int, h *HTTPOptions) *posts {
+func newPosts(in *intake.Intake, limit int, h *HTTPOptions) *posts {
 	p := &posts{
-		in: in, limit: limit, patience: h.ReadTimeout, unpackers: newUnpackers(), room: roomFor(limit),
+		in: in, limit: limit, patience: h.ReadTimeout, unpackers: newUnpackers(), room: intake.BudgetFor(limit),
 		keyHeader: textproto.CanonicalMIMEHeaderKey(h.KeyHeader),
 	}
 	if h.KeyField != "" {
@@ -39,10 +40,10 @@ func newPosts(in *intake, limit int, h *HTTPOptions) *posts {
 }
 
 // answer stores the body and replies, or says why not.
-func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) *refusal {
-	_, rules, refused := p.in.rules(r.Context(), stream)
+func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) *intake.Rejection {
+	_, rules, refused := p.in.Rules(r.Context(), stream)
 	if refused != nil {
-		p.in.countRefused(p.in.bearer(r.Context()), "", 1, refused)
+		p.in.CountRejected(p.in.SenderOf(r.Context()), "", 1, refused)
 		return refused
 	}
 	b, refused := p.receive(r)
@@ -51,13 +52,13 @@ func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) 
 		refused = errSequence
 	}
 	if refused != nil {
-		p.in.countRefused(p.in.bearer(r.Context()), stream, 1, refused)
+		p.in.CountRejected(p.in.SenderOf(r.Context()), stream, 1, refused)
 		return refused
 	}
 	defer b.free()
 	defer arrived(p.in, r).EndRequest()
 	t := p.take(r, stream, b, rules.Format)
-	reply, refused := p.in.finish(r.Context(), &t)
+	reply, refused := p.in.Await(r.Context(), &t)
 	if refused != nil {
 		return p.place(refused, r, b, rules.Format)
 	}
@@ -66,7 +67,7 @@ func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) 
 }
 
 // receive returns the whole body of r, unpacked.
-func (p *posts) receive(r *http.Request) (*body, *refusal) {
+func (p *posts) receive(r *http.Request) (*body, *intake.Rejection) {
 	coding, refused := codingOf(r.Header)
 	if refused != nil {
 		return nil, refused
@@ -87,35 +88,35 @@ func (p *posts) receive(r *http.Request) (*body, *refusal) {
 }
 
 // unread is the refusal of a body that could not be read to its end.
-func (p *posts) unread(err error) *refusal {
-	if refused, ok := errors.AsType[*refusal](err); ok {
+func (p *posts) unread(err error) *intake.Rejection {
+	if refused, ok := errors.AsType[*intake.Rejection](err); ok {
 		return refused
 	}
-	if p.in.isDraining() {
-		return errDraining
+	if p.in.IsDraining() {
+		return intake.ErrDraining
 	}
-	r := invalid("the body ended before it was whole: nothing of it was stored")
-	r.reason = ReasonGivenUp
+	r := intake.Invalid("the body ended before it was whole: nothing of it was stored")
+	r.Reason = intake.ReasonGivenUp
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
-		r.text = "the body did not arrive in time: nothing of it was stored"
-		r.code, r.status = codes.DeadlineExceeded, http.StatusRequestTimeout
+		r.Text = "the body did not arrive in time: nothing of it was stored"
+		r.Code, r.Status = codes.DeadlineExceeded, http.StatusRequestTimeout
 	}
 	return r
 }
 
 // take hands the events of a body to the log.
-func (p *posts) take(r *http.Request, stream string, b *body, format string) taken {
-	q := newRequest()
-	defer q.free()
-	q.batch.Stream, q.awaited = stream, true
+func (p *posts) take(r *http.Request, stream string, b *body, format string) intake.Submission {
+	q := intake.NewRequest()
+	defer q.Free()
+	q.Batch.Stream, q.Awaited = stream, true
 	if refused := p.fill(q, r, b, format); refused != nil {
-		return taken{stream: stream, events: max(1, len(q.batch.Events)), err: refused}
+		return intake.Submission{Stream: stream, Events: max(1, len(q.Batch.Events)), Rejected: refused}
 	}
-	return p.in.take(r.Context(), q)
+	return p.in.Submit(r.Context(), q)
 }
 
-func (p *posts) fill(q *request, r *http.Request, b *body, format string) *refusal {
-	like := wal.Event{Time: p.in.clock().UnixNano()}
+func (p *posts) fill(q *intake.Request, r *http.Request, b *body, format string) *intake.Rejection {
+	like := wal.Event{Time: p.in.Clock().UnixNano()}
 	if refused := p.parameters(q, &like, r); refused != nil {
 		return refused
 	}
@@ -125,35 +126,35 @@ func (p *posts) fill(q *request, r *http.Request, b *body, format string) *refus
 		}
 	} else {
 		like.Data = oneEvent(b.bytes, format)
-		q.batch.Events = append(q.batch.Events, like)
+		q.Batch.Events = append(q.Batch.Events, like)
 	}
 	if like.Key != "" {
 		return nil
 	}
-	return p.fillKeys(q.batch.Events)
+	return p.fillKeys(q.Batch.Events)
 }
 
 // oneEvent is a body as an event: where that is one line, as curl sends a file of one line, the
 // line's end does not belong to it.
 func oneEvent(b []byte, format string) []byte {
 	switch format {
-	case FormatBytes:
+	case intake.FormatBytes:
 		return b
-	case FormatJSON:
+	case intake.FormatJSON:
 		b = jsonscan.TrimMark(b)
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(b, newline), carriage)
 }
 
 // fillKeys takes the keys from the events themselves.
-func (p *posts) fillKeys(events []wal.Event) *refusal {
+func (p *posts) fillKeys(events []wal.Event) *intake.Rejection {
 	if p.keyField == nil {
-		return invalid("the partition key is missing; ?key=, the header %s or key_field in the listener's block gives it", p.keyHeader)
+		return intake.Invalid("the partition key is missing; ?key=, the header %s or key_field in the listener's block gives it", p.keyHeader)
 	}
 	for i := range events {
-		var refused *refusal
+		var refused *intake.Rejection
 		if events[i].Key, refused = keyInField(events[i].Data, p.keyField); refused != nil {
-			refused.event = i
+			refused.Event = i
 			return refused
 		}
 	}
@@ -161,22 +162,22 @@ func (p *posts) fillKeys(events []wal.Event) *refusal {
 }
 
 // place adds the line to the rejection of an event, or the content type under which several lines may be sent.
-func (p *posts) place(refused *refusal, r *http.Request, b *body, format string) *refusal {
+func (p *posts) place(refused *intake.Rejection, r *http.Request, b *body, format string) *intake.Rejection {
 	at := *refused
 	switch {
-	case ndjson(r.Header) && refused.event != noEvent:
-		at.line = lineOf(b.bytes, format, refused.event)
-	case !ndjson(r.Header) && refused.reason == ReasonFormat && severalEvents(b.bytes, format):
-		at.text += "; Content-Type: application/x-ndjson is for one event a line"
+	case ndjson(r.Header) && refused.Event != intake.NoEvent:
+		at.Line = lineOf(b.bytes, format, refused.Event)
+	case !ndjson(r.Header) && refused.Reason == intake.ReasonFormat && severalEvents(b.bytes, format):
+		at.Text += "; Content-Type: application/x-ndjson is for one event a line"
 	}
 	return &at
 }
 
 // severalEvents reports whether a body has several lines, and is not one value on all of them.
 func severalEvents(b []byte, format string) bool {
-	if lineBreak(oneEvent(b, format)) < 0 {
+	if intake.LineBreak(oneEvent(b, format)) < 0 {
 		return false
 	}
 	_, one := jsonscan.Valid(jsonscan.TrimMark(b))
-	return format != FormatJSON || !one
+	return format != intake.FormatJSON || !one
 }

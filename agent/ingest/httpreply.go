@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -18,18 +19,18 @@ import (
 //	200 {"offset":17,"count":3,"duplicate":true}   stored before; the offset is the old one
 //	200 {"offset":17,"count":3,"ack":"durable"}    ack delivered was asked for, durable was reached
 //	202 {"offset":0,"count":3}                     ack accepted: the offset is not known yet
-func replyHTTP(out http.ResponseWriter, t *taken, r *reply) {
+func replyHTTP(out http.ResponseWriter, t *intake.Submission, r *intake.Response) {
 	line := make([]byte, 0, 96)
-	line = strconv.AppendUint(append(line, `{"offset":`...), r.first, 10)
-	line = strconv.AppendInt(append(line, `,"count":`...), int64(r.count), 10)
-	if r.duplicate {
+	line = strconv.AppendUint(append(line, `{"offset":`...), r.FirstOffset, 10)
+	line = strconv.AppendInt(append(line, `,"count":`...), int64(r.Count), 10)
+	if r.Duplicate {
 		line = append(line, `,"duplicate":true`...)
 	}
-	if r.ack == standpipev1.Ack_ACK_DURABLE && t.ack == standpipev1.Ack_ACK_DELIVERED {
+	if r.Ack == standpipev1.Ack_ACK_DURABLE && t.Ack == standpipev1.Ack_ACK_DELIVERED {
 		line = append(line, `,"ack":"durable"`...)
 	}
 	status := http.StatusOK
-	if t.ack == standpipev1.Ack_ACK_ACCEPTED {
+	if t.Ack == standpipev1.Ack_ACK_ACCEPTED {
 		status = http.StatusAccepted
 	}
 	writeJSON(out, status, append(line, "}\n"...))
@@ -47,22 +48,22 @@ func writeJSON(out http.ResponseWriter, status int, line []byte) {
 //
 //	422 {"error":"event 2 (line 4): ...","code":"INVALID_ARGUMENT","event":2,"line":4}
 //	429 {"error":"...","code":"RESOURCE_EXHAUSTED","retry_after":"1s"}
-func refuseHTTP(out http.ResponseWriter, r *refusal) {
+func refuseHTTP(out http.ResponseWriter, r *intake.Rejection) {
 	line := struct {
 		Error      string `json:"error"`
 		Code       string `json:"code"`
 		Event      *int   `json:"event,omitempty"`
 		Line       int    `json:"line,omitempty"`
 		RetryAfter string `json:"retry_after,omitempty"`
-	}{Error: r.text, Code: codeName(r.code), Line: r.line}
-	if r.line > 0 {
-		line.Event = &r.event
-		line.Error = fmt.Sprintf("event %d (line %d): %s", r.event, r.line, r.text)
+	}{Error: r.Text, Code: intake.CodeName(r.Code), Line: r.Line}
+	if r.Line > 0 {
+		line.Event = &r.Event
+		line.Error = fmt.Sprintf("event %d (line %d): %s", r.Event, r.Line, r.Text)
 	}
-	if wait := r.wait(); wait > 0 {
+	if wait := r.RetryAfter(); wait > 0 {
 		line.RetryAfter = wait.String()
 	}
-	setRetryAfter(out, r.wait())
+	setRetryAfter(out, r.RetryAfter())
 	encoded, err := json.Marshal(line)
 	if err != nil {
 		panic(err) // strings and numbers
@@ -77,19 +78,19 @@ func setRetryAfter(out http.ResponseWriter, wait time.Duration) {
 }
 
 // statusOf returns the status of a rejection.
-func statusOf(r *refusal) int {
-	if r.status != 0 {
-		return r.status
+func statusOf(r *intake.Rejection) int {
+	if r.Status != 0 {
+		return r.Status
 	}
-	switch r.reason {
-	case ReasonFormat:
+	switch r.Reason {
+	case intake.ReasonFormat:
 		return http.StatusUnprocessableEntity
-	case ReasonTooLarge:
+	case intake.ReasonTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case ReasonSequence:
+	case intake.ReasonSequence:
 		return http.StatusConflict
 	}
-	return statuses[r.code]
+	return statuses[r.Code]
 }
 
 // rejectConnHTTP is the response to a rejected connection.

@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -20,7 +21,7 @@ import (
 // null for one of these is the same as leaving it out. An unknown or repeated field is rejected. A byte order mark
 // before the line is skipped. Numbers keep all their digits, and an object's keys keep their order.
 type lineReading struct {
-	into  *request
+	into  *intake.Request
 	event *wal.Event
 	seen  fieldSet
 	// scratch takes the data where it can't stay in the line.
@@ -31,39 +32,39 @@ type lineReading struct {
 const maxScratch = 64 << 10
 
 // read parses line. The request's data may lie in the line and in p, until the next read.
-func (p *lineReading) read(line []byte, into *request, now time.Time) *refusal {
+func (p *lineReading) read(line []byte, into *intake.Request, now time.Time) *intake.Rejection {
 	line = jsonscan.TrimMark(line)
 	if !utf8.Valid(line) {
-		return invalid("the line of %d bytes is not valid UTF-8", len(line))
+		return intake.Invalid("the line of %d bytes is not valid UTF-8", len(line))
 	}
 	if fault, ok := jsonscan.Valid(line); !ok {
-		return invalid("the line of %d bytes is not valid JSON from byte %d on", len(line), fault)
+		return intake.Invalid("the line of %d bytes is not valid JSON from byte %d on", len(line), fault)
 	}
 	i := jsonscan.SkipSpace(line, 0)
 	if line[i] != '{' {
-		return invalid("the line of %d bytes is no JSON object", len(line))
+		return intake.Invalid("the line of %d bytes is no JSON object", len(line))
 	}
 	p.begin(into, now)
 	if r := p.fields(line, i+1); r != nil {
 		return r
 	}
 	if p.seen&(fieldData|fieldBase64) == 0 {
-		return invalid("one of data and data_base64 is needed")
+		return intake.Invalid("one of data and data_base64 is needed")
 	}
 	return nil
 }
 
-func (p *lineReading) begin(into *request, now time.Time) {
+func (p *lineReading) begin(into *intake.Request, now time.Time) {
 	p.seen = 0
 	if cap(p.scratch) > maxScratch {
 		p.scratch = nil
 	}
-	into.batch.Events = append(into.batch.Events[:0], wal.Event{Time: now.UnixNano()})
-	p.into, p.event = into, &into.batch.Events[0]
+	into.Batch.Events = append(into.Batch.Events[:0], wal.Event{Time: now.UnixNano()})
+	p.into, p.event = into, &into.Batch.Events[0]
 }
 
 // fields reads the members of the object whose first one is at or after i.
-func (p *lineReading) fields(line []byte, i int) *refusal {
+func (p *lineReading) fields(line []byte, i int) *intake.Rejection {
 	for i = jsonscan.SkipSpace(line, i); line[i] != '}'; i = jsonscan.SkipSpace(line, i) {
 		if line[i] == ',' {
 			i = jsonscan.SkipSpace(line, i+1)
@@ -81,18 +82,18 @@ func (p *lineReading) fields(line []byte, i int) *refusal {
 	return nil
 }
 
-func (p *lineReading) field(quoted, value []byte) *refusal {
+func (p *lineReading) field(quoted, value []byte) *intake.Rejection {
 	name, r := lineText("a field's name", quoted)
 	if r != nil {
 		return r
 	}
 	f, known := lineFields[name]
 	if !known {
-		return invalid("field %s is unknown; stream, key, data, data_base64, time, attributes, ack, "+
-			"producer_id and producer_sequence are allowed", quoteName(name))
+		return intake.Invalid("field %s is unknown; stream, key, data, data_base64, time, attributes, ack, "+
+			"producer_id and producer_sequence are allowed", intake.QuoteName(name))
 	}
 	if p.seen&f.bit != 0 {
-		return invalid("field %s is there twice", name)
+		return intake.Invalid("field %s is there twice", name)
 	}
 	if name != "data" && string(value) == "null" {
 		return nil
@@ -118,7 +119,7 @@ const (
 
 type lineField struct {
 	bit  fieldSet
-	read func(p *lineReading, value []byte) *refusal
+	read func(p *lineReading, value []byte) *intake.Rejection
 }
 
 var lineFields = map[string]lineField{
@@ -133,37 +134,37 @@ var lineFields = map[string]lineField{
 	"producer_sequence": {fieldProducerSequence, (*lineReading).producerSequence},
 }
 
-func (p *lineReading) stream(value []byte) (r *refusal) {
-	p.into.batch.Stream, r = lineText("stream", value)
+func (p *lineReading) stream(value []byte) (r *intake.Rejection) {
+	p.into.Batch.Stream, r = lineText("stream", value)
 	return r
 }
 
-func (p *lineReading) key(value []byte) (r *refusal) {
+func (p *lineReading) key(value []byte) (r *intake.Rejection) {
 	p.event.Key, r = lineText("key", value)
 	return r
 }
 
-func (p *lineReading) data(value []byte) *refusal {
+func (p *lineReading) data(value []byte) *intake.Rejection {
 	if p.seen&fieldBase64 != 0 {
 		return errTwoData
 	}
 	if value[0] != '"' {
 		p.scratch = jsonscan.AppendCompact(p.scratch[:0], value)
-		p.into.json = true
+		p.into.JSON = true
 	} else {
 		var whole bool
 		if p.scratch, whole = jsonscan.AppendText(p.scratch[:0], value); !whole {
-			return invalid("%v", jsonscan.HalfPair("data", value))
+			return intake.Invalid("%v", jsonscan.HalfPair("data", value))
 		}
-		p.into.text = true
+		p.into.Text = true
 	}
 	p.event.Data = p.scratch
 	return nil
 }
 
-var errTwoData = invalid("data and data_base64 are both there; one of them is allowed")
+var errTwoData = intake.Invalid("data and data_base64 are both there; one of them is allowed")
 
-func (p *lineReading) base64(value []byte) *refusal {
+func (p *lineReading) base64(value []byte) *intake.Rejection {
 	if p.seen&fieldData != 0 {
 		return errTwoData
 	}
@@ -173,23 +174,23 @@ func (p *lineReading) base64(value []byte) *refusal {
 	}
 	decoded, err := base64.StdEncoding.AppendDecode(p.scratch[:0], []byte(encoded))
 	if err != nil {
-		return invalid("data_base64 of %d characters is not base64 in the standard alphabet with padding", len(encoded))
+		return intake.Invalid("data_base64 of %d characters is not base64 in the standard alphabet with padding", len(encoded))
 	}
 	p.scratch, p.event.Data = decoded, decoded
 	return nil
 }
 
-func (p *lineReading) time(value []byte) *refusal {
+func (p *lineReading) time(value []byte) *intake.Rejection {
 	s, r := lineText("time", value)
 	if r == nil {
-		p.event.Time, r = eventTime("time", s)
+		p.event.Time, r = intake.ParseTime("time", s)
 	}
 	return r
 }
 
-func (p *lineReading) attributes(value []byte) *refusal {
+func (p *lineReading) attributes(value []byte) *intake.Rejection {
 	if value[0] != '{' {
-		return invalid("attributes is %s; an object of strings is allowed", jsonscan.KindOf(value))
+		return intake.Invalid("attributes is %s; an object of strings is allowed", jsonscan.KindOf(value))
 	}
 	attributes := make(map[string]string)
 	for i := jsonscan.SkipSpace(value, 1); value[i] != '}'; i = jsonscan.SkipSpace(value, i) {
@@ -203,7 +204,7 @@ func (p *lineReading) attributes(value []byte) *refusal {
 		}
 		i = jsonscan.SkipSpace(value, jsonscan.SkipSpace(value, end)+1)
 		end = jsonscan.ValueEnd(value, i)
-		if attributes[name], r = lineText("attribute "+quoteName(name), value[i:end]); r != nil {
+		if attributes[name], r = lineText("attribute "+intake.QuoteName(name), value[i:end]); r != nil {
 			return r
 		}
 		i = end
@@ -212,33 +213,33 @@ func (p *lineReading) attributes(value []byte) *refusal {
 	return nil
 }
 
-func (p *lineReading) ack(value []byte) *refusal {
+func (p *lineReading) ack(value []byte) *intake.Rejection {
 	s, r := lineText("ack", value)
 	if r == nil {
-		p.into.ack, r = ackOf(s)
+		p.into.Ack, r = intake.ParseAck(s)
 	}
 	return r
 }
 
-func (p *lineReading) producerID(value []byte) (r *refusal) {
-	p.into.batch.ProducerID, r = lineText("producer_id", value)
+func (p *lineReading) producerID(value []byte) (r *intake.Rejection) {
+	p.into.Batch.ProducerID, r = lineText("producer_id", value)
 	return r
 }
 
-func (p *lineReading) producerSequence(value []byte) *refusal {
+func (p *lineReading) producerSequence(value []byte) *intake.Rejection {
 	n, err := strconv.ParseUint(string(value), 10, 64)
 	if err != nil {
-		return invalid("producer_sequence is %s that is no whole number from 1 to 18446744073709551615", jsonscan.KindOf(value))
+		return intake.Invalid("producer_sequence is %s that is no whole number from 1 to 18446744073709551615", jsonscan.KindOf(value))
 	}
-	p.into.batch.ProducerSequence = n
+	p.into.Batch.ProducerSequence = n
 	return nil
 }
 
 // lineText returns the text of a value that must be a string.
-func lineText(name string, value []byte) (string, *refusal) {
+func lineText(name string, value []byte) (string, *intake.Rejection) {
 	s, err := jsonscan.Text(name, value)
 	if err != nil {
-		return "", invalid("%v", err)
+		return "", intake.Invalid("%v", err)
 	}
 	return s, nil
 }

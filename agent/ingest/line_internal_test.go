@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // loose is a line as encoding/json reads it.
@@ -29,14 +31,14 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		var p lineReading
-		r := new(request)
+		r := new(intake.Request)
 		given := bytes.Clone(line)
 		refused := p.read(line, r, time.Unix(0, 0))
 		if !bytes.Equal(line, given) {
 			t.Fatal("the line was written to")
 		}
 		if refused != nil {
-			if refused.text == "" || !utf8.ValidString(refused.text) || refused.reason == "" {
+			if refused.Text == "" || !utf8.ValidString(refused.Text) || refused.Reason == "" {
 				t.Fatalf("refused with %+v", refused)
 			}
 			return
@@ -45,17 +47,17 @@ func FuzzLine(f *testing.F) {
 	})
 }
 
-func compareLine(t *testing.T, line []byte, r *request) {
+func compareLine(t *testing.T, line []byte, r *intake.Request) {
 	t.Helper()
 	var want loose
 	if err := json.Unmarshal(line, &want); err != nil {
 		t.Fatalf("taken, but %v", err)
 	}
-	e := r.batch.Events[0]
+	e := r.Batch.Events[0]
 	if got := string(e.Data); got != wantedData(t, &want) {
 		t.Errorf("got data %q, want %q", got, wantedData(t, &want))
 	}
-	if got := r.batch.Stream; got != str(want.Stream) {
+	if got := r.Batch.Stream; got != str(want.Stream) {
 		t.Errorf("got stream %q, want %q", got, str(want.Stream))
 	}
 	if got := e.Key; got != str(want.Key) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 const (
@@ -17,9 +19,9 @@ const (
 // after it.
 type lineReader struct {
 	from io.Reader
-	max  int   // bytes of a line at most, its newline not counted
-	room *room // for what buf has over idleBuffer; nil: there is no end of it
-	held int64 // of room
+	max  int            // bytes of a line at most, its newline not counted
+	room *intake.Budget // for what buf has over idleBuffer; nil: there is no end of it
+	held int64          // of room
 
 	buf     []byte
 	start   int // of the current line in buf
@@ -131,7 +133,7 @@ func (l *lineReader) release() {
 func (l *lineReader) giveUp() {
 	l.buf, l.start = nil, 0
 	if l.room != nil {
-		l.room.give(l.held)
+		l.room.Release(l.held)
 		l.held = 0
 	}
 }
@@ -140,7 +142,7 @@ func (l *lineReader) giveUp() {
 func (l *lineReader) grow() bool {
 	size := max(firstBuffer, 2*cap(l.buf))
 	if more := int64(size) - idleBuffer - l.held; l.room != nil && more > 0 {
-		if !l.room.take(more) {
+		if !l.room.Acquire(more) {
 			return false
 		}
 		l.held += more

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // FuzzLineReader: however the bytes arrive, the lines are those between the newlines, and all room that was
@@ -18,8 +20,8 @@ func FuzzLineReader(f *testing.F) {
 	f.Add(append(bytes.Repeat([]byte("x"), 200<<10), '\n', 'y'), uint8(255), true)
 	f.Fuzz(func(t *testing.T, text []byte, most uint8, slow bool) {
 		const all = 100 << 10
-		l := lineReader{from: bytes.NewReader(text), max: int(most) << 10, room: new(room)}
-		l.room.give(all)
+		l := lineReader{from: bytes.NewReader(text), max: int(most) << 10, room: new(intake.Budget)}
+		l.room.Release(all)
 		if slow {
 			l.from = iotest.HalfReader(l.from)
 		}
@@ -49,7 +51,7 @@ func FuzzLineReader(f *testing.F) {
 			t.Errorf("got %d lines, want %d", len(got), len(want))
 		}
 		l.giveUp()
-		if left := l.room.left.Load(); left != all {
+		if left := l.room.Left.Load(); left != all {
 			t.Errorf("%d bytes of room are left, want %d", left, all)
 		}
 	})
@@ -57,8 +59,8 @@ func FuzzLineReader(f *testing.F) {
 
 // TestLinesWithoutRoom: a line that finds no room is passed over, and those after it are not.
 func TestLinesWithoutRoom(t *testing.T) {
-	crowd := new(room)
-	crowd.give(64 << 10)
+	crowd := new(intake.Budget)
+	crowd.Release(64 << 10)
 	first := lineReader{from: strings.NewReader(strings.Repeat("x", 100<<10)), max: 1 << 20, room: crowd}
 	for range 6 { // 128 KiB, and no newline yet
 		if !first.fill() {
@@ -67,7 +69,7 @@ func TestLinesWithoutRoom(t *testing.T) {
 	}
 	second := lineReader{from: strings.NewReader(strings.Repeat("y", 100<<10) + "\nb\n"), max: 1 << 20, room: crowd}
 	_, err := second.next()
-	if long, ok := err.(*longLineError); !ok || long.refusal() != errNoRoom {
+	if long, ok := err.(*longLineError); !ok || long.refusal() != intake.ErrOverBudget {
 		t.Errorf("got %v, want that there is no room", err)
 	}
 	if line, err := second.next(); string(line) != "b" || err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -14,30 +15,30 @@ import (
 //	{"offset":0}                        ack accepted: the offset is not known yet
 //	{"offset":17,"ack":"durable"}       ack delivered was asked for, durable was reached
 //	{"error":"...","code":"RESOURCE_EXHAUSTED","retry_after":"1s"}
-func appendReply(dst []byte, t *taken, r *reply, refused *refusal) []byte {
+func appendReply(dst []byte, t *intake.Submission, r *intake.Response, refused *intake.Rejection) []byte {
 	if refused != nil {
 		return appendRefusal(dst, refused)
 	}
 	dst = append(dst, `{"offset":`...)
-	dst = strconv.AppendUint(dst, r.first, 10)
-	if r.duplicate {
+	dst = strconv.AppendUint(dst, r.FirstOffset, 10)
+	if r.Duplicate {
 		dst = append(dst, `,"duplicate":true`...)
 	}
-	if r.ack == standpipev1.Ack_ACK_DURABLE && t.ack == standpipev1.Ack_ACK_DELIVERED {
+	if r.Ack == standpipev1.Ack_ACK_DURABLE && t.Ack == standpipev1.Ack_ACK_DELIVERED {
 		dst = append(dst, `,"ack":"durable"`...)
 	}
 	return append(dst, "}\n"...)
 }
 
 // appendRefusal leaves the event's index out: a line has one event.
-func appendRefusal(dst []byte, r *refusal) []byte {
+func appendRefusal(dst []byte, r *intake.Rejection) []byte {
 	line := struct {
 		Error      string `json:"error"`
 		Code       string `json:"code"`
 		RetryAfter string `json:"retry_after,omitempty"`
-	}{Error: r.text, Code: codeName(r.code)}
-	if r.retry > 0 {
-		line.RetryAfter = r.retry.String()
+	}{Error: r.Text, Code: intake.CodeName(r.Code)}
+	if r.Retry > 0 {
+		line.RetryAfter = r.Retry.String()
 	}
 	encoded, err := json.Marshal(line)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"unsafe"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -26,9 +27,9 @@ var lineTypes = map[string]bool{
 // sequenceTypes have a record separator before each value, and values of several lines (RFC 7464).
 var sequenceTypes = map[string]bool{"application/json-seq": true, "application/geo+json-seq": true}
 
-var errSequence = func() *refusal {
-	r := invalid("a body of application/json-seq is not taken; application/x-ndjson is, one event a line without record separators")
-	r.status = http.StatusUnsupportedMediaType
+var errSequence = func() *intake.Rejection {
+	r := intake.Invalid("a body of application/json-seq is not taken; application/x-ndjson is, one event a line without record separators")
+	r.Status = http.StatusUnsupportedMediaType
 	return r
 }()
 
@@ -46,18 +47,18 @@ func mediaType(h http.Header) string {
 }
 
 // fillLines makes every line of b an event of r, after the example of one. Blank lines are none.
-func fillLines(r *request, b *body, format string, like wal.Event) *refusal {
+func fillLines(r *intake.Request, b *body, format string, like wal.Event) *intake.Rejection {
 	lines := bytes.Count(b.bytes, newline) + 1
 	if lines > maxLines {
-		return tooLarge("the body has %d lines; %d are allowed", lines, maxLines)
+		return intake.TooLarge("the body has %d lines; %d are allowed", lines, maxLines)
 	}
 	if size := lines * int(unsafe.Sizeof(like)); size > freeBody && !b.hold(b.taken+int64(size)) {
-		return errNoRoom
+		return intake.ErrOverBudget
 	}
 	for line := range bytes.SplitSeq(jsonscan.TrimMark(b.bytes), newline) {
 		if line = bytes.TrimSuffix(line, carriage); !isBlank(line, format) {
 			like.Data = line
-			r.batch.Events = append(r.batch.Events, like)
+			r.Batch.Events = append(r.Batch.Events, like)
 		}
 	}
 	return nil
@@ -65,7 +66,7 @@ func fillLines(r *request, b *body, format string, like wal.Event) *refusal {
 
 // isBlank reports whether a line without its end holds no event. White space alone is one where it may be content.
 func isBlank(line []byte, format string) bool {
-	if format == FormatJSON {
+	if format == intake.FormatJSON {
 		return jsonscan.SkipSpace(line, 0) == len(line)
 	}
 	return len(line) == 0

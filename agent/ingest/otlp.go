@@ -10,6 +10,7 @@ import (
 	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -30,14 +31,14 @@ const unknownService = "unknown_service"
 
 // otlpLogs stores the records of OTLP requests.
 type otlpLogs struct {
-	in          *intake
+	in          *intake.Intake
 	stream, key string
-	limit       int   // bytes that the events of a request may have
-	room        *room // in messages
+	limit       int            // bytes that the events of a request may have
+	room        *intake.Budget // in messages
 }
 
-func newOTLP(in *intake, o *OTLPOptions, maxRequest int) *otlpLogs {
-	l := &otlpLogs{in: in, stream: o.Stream, key: o.Key, limit: 2 * maxRequest, room: newRoom(maxDecoded)}
+func newOTLP(in *intake.Intake, o *OTLPOptions, maxRequest int) *otlpLogs {
+	l := &otlpLogs{in: in, stream: o.Stream, key: o.Key, limit: 2 * maxRequest, room: intake.NewBudget(intake.MaxDecoded)}
 	if l.key == "" {
 		l.key = DefaultOTLPKey
 	}
@@ -45,78 +46,78 @@ func newOTLP(in *intake, o *OTLPOptions, maxRequest int) *otlpLogs {
 }
 
 // decoder reads a request in one of its encodings. It returns how many messages were taken from the room for it.
-type decoder func(b []byte) (m *logsv1.LogsData, messages int64, refused *refusal)
+type decoder func(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection)
 
 // export stores the records of the request that b encodes, except the records that break a rule. A retryable rejection
 // has a retry delay: an SDK retries after RESOURCE_EXHAUSTED only with one (OTLP specification 1.9, Failures).
-func (l *otlpLogs) export(ctx context.Context, b []byte, decode decoder) (*taken, *refusal) {
+func (l *otlpLogs) export(ctx context.Context, b []byte, decode decoder) (*intake.Submission, *intake.Rejection) {
 	t := l.take(ctx, b, decode)
-	if t.events == 0 && t.err == nil {
+	if t.Events == 0 && t.Rejected == nil {
 		return &t, nil
 	}
-	_, refused := l.in.finish(ctx, &t)
-	if refused == nil || refused.wait() == 0 {
+	_, refused := l.in.Await(ctx, &t)
+	if refused == nil || refused.RetryAfter() == 0 {
 		return &t, refused
 	}
 	later := *refused
-	later.retry = refused.wait()
+	later.Retry = refused.RetryAfter()
 	return &t, &later
 }
 
 // exportAnswer encodes an ExportLogsServiceResponse, whose partial_success counts what was left out. SDKs do not send
 // that again.
-func exportAnswer(t *taken) []byte {
-	if t.left == 0 {
+func exportAnswer(t *intake.Submission) []byte {
+	if t.Omitted == 0 {
 		return nil
 	}
-	partial := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(t.left))
-	partial = protowire.AppendString(protowire.AppendTag(partial, 2, protowire.BytesType), t.leftText)
+	partial := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(t.Omitted))
+	partial = protowire.AppendString(protowire.AppendTag(partial, 2, protowire.BytesType), t.OmittedText)
 	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), partial)
 }
 
 // exportAnswerJSON is exportAnswer in JSON.
-func exportAnswerJSON(t *taken) []byte {
-	if t.left == 0 {
+func exportAnswerJSON(t *intake.Submission) []byte {
+	if t.Omitted == 0 {
 		return []byte("{}")
 	}
-	b := strconv.AppendInt([]byte(`{"partialSuccess":{"rejectedLogRecords":"`), int64(t.left), 10)
-	return append(appendQuoted(append(b, `","errorMessage":`...), t.leftText), "}}"...)
+	b := strconv.AppendInt([]byte(`{"partialSuccess":{"rejectedLogRecords":"`), int64(t.Omitted), 10)
+	return append(appendQuoted(append(b, `","errorMessage":`...), t.OmittedText), "}}"...)
 }
 
-func (l *otlpLogs) take(ctx context.Context, b []byte, decode decoder) taken {
-	r := newRequest()
-	defer r.free()
-	r.batch.Stream, r.json, r.sift, r.awaited = l.stream, true, true, true
-	if l.in.isDraining() {
-		return taken{stream: l.stream, events: 1, err: errDraining}
+func (l *otlpLogs) take(ctx context.Context, b []byte, decode decoder) intake.Submission {
+	r := intake.NewRequest()
+	defer r.Free()
+	r.Batch.Stream, r.JSON, r.Partial, r.Awaited = l.stream, true, true, true
+	if l.in.IsDraining() {
+		return intake.Submission{Stream: l.stream, Events: 1, Rejected: intake.ErrDraining}
 	}
 	m, messages, refused := decode(b)
 	if refused != nil {
-		return taken{stream: l.stream, events: 1, err: refused}
+		return intake.Submission{Stream: l.stream, Events: 1, Rejected: refused}
 	}
-	defer l.room.give(messages)
+	defer l.room.Release(messages)
 	if refused := l.fill(r, m); refused != nil {
-		return taken{stream: l.stream, events: len(r.batch.Events), err: refused}
+		return intake.Submission{Stream: l.stream, Events: len(r.Batch.Events), Rejected: refused}
 	}
-	if len(r.batch.Events) == 0 {
-		return taken{}
+	if len(r.Batch.Events) == 0 {
+		return intake.Submission{}
 	}
-	return l.in.take(ctx, r)
+	return l.in.Submit(ctx, r)
 }
 
-func (l *otlpLogs) fill(r *request, m *logsv1.LogsData) *refusal {
-	now := l.in.clock().UnixNano()
+func (l *otlpLogs) fill(r *intake.Request, m *logsv1.LogsData) *intake.Rejection {
+	now := l.in.Clock().UnixNano()
 	var document logDocument
 	for _, resource := range m.GetResourceLogs() {
 		document.beginResource(resource)
 		for _, scope := range resource.GetScopeLogs() {
 			document.beginScope(scope)
 			for _, record := range scope.GetLogRecords() {
-				r.batch.Events = append(r.batch.Events, wal.Event{
+				r.Batch.Events = append(r.Batch.Events, wal.Event{
 					Key: l.keyOf(record, resource.GetResource()), Time: timeOf(record, now), Data: document.add(record),
 				})
 				if document.size > l.limit {
-					return tooLarge("the events of the request have more than %d bytes together, each with its resource and scope", l.limit)
+					return intake.TooLarge("the events of the request have more than %d bytes together, each with its resource and scope", l.limit)
 				}
 			}
 		}

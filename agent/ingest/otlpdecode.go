@@ -4,22 +4,24 @@ import (
 	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // decode returns what b says, and how many messages were taken from the room for it, which are to be given back.
-func (l *otlpLogs) decode(b []byte) (m *logsv1.LogsData, messages int64, refused *refusal) {
+func (l *otlpLogs) decode(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection) {
 	m = new(logsv1.LogsData)
-	n := messagesIn(b, m.ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit, maxDecoded)
-	if n > maxDecoded {
-		return nil, 0, tooLarge("the request is made of more than %d records, attributes and values", maxDecoded)
+	n := intake.CountMessages(b, m.ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit, intake.MaxDecoded)
+	if n > intake.MaxDecoded {
+		return nil, 0, intake.TooLarge("the request is made of more than %d records, attributes and values", intake.MaxDecoded)
 	}
 	messages = int64(n)
-	if !l.room.take(messages) {
-		return nil, 0, errNoRoom
+	if !l.room.Acquire(messages) {
+		return nil, 0, intake.ErrOverBudget
 	}
 	if err := proto.Unmarshal(b, m); err != nil {
-		l.room.give(messages)
-		return nil, 0, invalid("the body of %d bytes is no ExportLogsServiceRequest", len(b))
+		l.room.Release(messages)
+		return nil, 0, intake.Invalid("the body of %d bytes is no ExportLogsServiceRequest", len(b))
 	}
 	return m, messages, nil
 }

@@ -10,24 +10,25 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 )
 
 // decodeJSON is decode for a request in OTLP/JSON. That is protobuf's JSON, in which enums may be numbers and 64-bit
 // numbers may be strings, but with the IDs of traces and spans in hex. Unknown fields are skipped (OTLP specification
 // 1.9, JSON Protobuf Encoding).
-func (l *otlpLogs) decodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused *refusal) {
+func (l *otlpLogs) decodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection) {
 	b = jsonscan.TrimMark(b)
 	if fault, ok := jsonscan.Valid(b); !ok {
-		return nil, 0, invalid("the body of %d bytes is not valid JSON from byte %d on%s", len(b), fault, jsonscan.DescribeMark(b, fault))
+		return nil, 0, intake.Invalid("the body of %d bytes is not valid JSON from byte %d on%s", len(b), fault, jsonscan.DescribeMark(b, fault))
 	}
-	n := objectsIn(b, maxDecoded)
-	if n > maxDecoded {
-		return nil, 0, tooLarge("the request is made of more than %d records, attributes and values", maxDecoded)
+	n := objectsIn(b, intake.MaxDecoded)
+	if n > intake.MaxDecoded {
+		return nil, 0, intake.TooLarge("the request is made of more than %d records, attributes and values", intake.MaxDecoded)
 	}
 	messages = int64(n)
-	if !l.room.take(messages) {
-		return nil, 0, errNoRoom
+	if !l.room.Acquire(messages) {
+		return nil, 0, intake.ErrOverBudget
 	}
 	m = new(logsv1.LogsData)
 	err := protojson.UnmarshalOptions{DiscardUnknown: true, RecursionLimit: protowire.DefaultRecursionLimit}.Unmarshal(b, m)
@@ -35,8 +36,8 @@ func (l *otlpLogs) decodeJSON(b []byte) (m *logsv1.LogsData, messages int64, ref
 		err = hexIDs(m)
 	}
 	if err != nil {
-		l.room.give(messages)
-		return nil, 0, invalid("the body of %d bytes is no ExportLogsServiceRequest in JSON: %s", len(b), jsonFault(err))
+		l.room.Release(messages)
+		return nil, 0, intake.Invalid("the body of %d bytes is no ExportLogsServiceRequest in JSON: %s", len(b), jsonFault(err))
 	}
 	return m, messages, nil
 }

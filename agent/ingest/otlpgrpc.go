@@ -5,6 +5,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -14,7 +16,7 @@ const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 // service itself would bring a gateway along.
 type otlpService struct {
 	logs *otlpLogs
-	room *room // of the listener
+	room *intake.Budget // of the listener
 }
 
 func (o *otlpService) register(s *grpc.Server) {
@@ -34,10 +36,10 @@ func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grp
 		defer w.Free()
 		o := srv.(*otlpService)
 		held := heldWhole(2 * w.Len())
-		if !o.room.take(held) {
-			return nil, errNoRoom
+		if !o.room.Acquire(held) {
+			return nil, intake.ErrOverBudget
 		}
-		defer o.room.give(held)
+		defer o.room.Release(held)
 		t, refused := o.logs.export(ctx, w.Materialize(), o.logs.decode)
 		if refused != nil {
 			return nil, refused

@@ -7,13 +7,15 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // otlpEncoding is one of the two of OTLP over HTTP. An answer has that of its request.
 type otlpEncoding struct {
 	mediaType string
 	decode    func(*otlpLogs) decoder
-	answer    func(*taken) []byte
+	answer    func(*intake.Submission) []byte
 	marshal   func(proto.Message) ([]byte, error)
 }
 
@@ -42,19 +44,19 @@ var otherSignals = map[string]string{
 	"/v1/metrics": "metrics", "/v1/traces": "traces", "/v1development/profiles": "profiles",
 }
 
-func notTaken(signal string) *refusal {
-	r := invalid("OTLP %s are not taken here; logs are, at POST %s", signal, logsPath)
-	r.status = http.StatusNotFound
+func notTaken(signal string) *intake.Rejection {
+	r := intake.Invalid("OTLP %s are not taken here; logs are, at POST %s", signal, logsPath)
+	r.Status = http.StatusNotFound
 	return r
 }
 
 // export takes POST /v1/logs, which is OTLP over HTTP.
-func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *refusal {
+func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *intake.Rejection {
 	kind := mediaType(r.Header)
 	e := otlpEncodings[kind]
 	if e == nil {
-		refused := invalid("Content-Type %s is not taken here; application/x-protobuf and application/json are", quoteName(kind))
-		refused.status = http.StatusUnsupportedMediaType
+		refused := intake.Invalid("Content-Type %s is not taken here; application/x-protobuf and application/json are", intake.QuoteName(kind))
+		refused.Status = http.StatusUnsupportedMediaType
 		return w.count(refused)
 	}
 	b, refused := w.posts.receive(r)
@@ -73,13 +75,13 @@ func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *refusal {
 }
 
 // refuse writes the rejection as a google.rpc.Status, as OTLP requires.
-func (e *otlpEncoding) refuse(out http.ResponseWriter, r *refusal) *refusal {
+func (e *otlpEncoding) refuse(out http.ResponseWriter, r *intake.Rejection) *intake.Rejection {
 	encoded, err := e.marshal(r.GRPCStatus().Proto())
 	if err != nil {
 		return r
 	}
 	out.Header().Set("Content-Type", e.mediaType)
-	setRetryAfter(out, r.wait())
+	setRetryAfter(out, r.RetryAfter())
 	out.WriteHeader(statusOf(r))
 	out.Write(encoded)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -30,21 +31,21 @@ type pixelEvent struct {
 }
 
 // record stores a request as an event.
-func (w *httpWire) record(out http.ResponseWriter, r *http.Request, pixel *Pixel) *refusal {
+func (w *httpWire) record(out http.ResponseWriter, r *http.Request, pixel *Pixel) *intake.Rejection {
 	defer arrived(w.in, r).EndRequest()
-	q := newRequest()
-	defer q.free()
-	q.batch.Stream = pixel.Stream
-	t := taken{stream: pixel.Stream, events: 1}
+	q := intake.NewRequest()
+	defer q.Free()
+	q.Batch.Stream = pixel.Stream
+	t := intake.Submission{Stream: pixel.Stream, Events: 1}
 	event, refused := pixel.event(r)
 	if refused != nil {
-		t.err = refused
+		t.Rejected = refused
 	} else {
-		event.Time = w.in.clock().UnixNano()
-		q.batch.Events, q.json, q.awaited = append(q.batch.Events, event), true, true
-		t = w.in.take(r.Context(), q)
+		event.Time = w.in.Clock().UnixNano()
+		q.Batch.Events, q.JSON, q.Awaited = append(q.Batch.Events, event), true, true
+		t = w.in.Submit(r.Context(), q)
 	}
-	if _, refused = w.in.finish(r.Context(), &t); refused != nil {
+	if _, refused = w.in.Await(r.Context(), &t); refused != nil {
 		return refused
 	}
 	out.Header()["Cache-Control"] = noStore
@@ -54,14 +55,14 @@ func (w *httpWire) record(out http.ResponseWriter, r *http.Request, pixel *Pixel
 
 var noStore = []string{"no-store"}
 
-func (p *Pixel) event(r *http.Request) (wal.Event, *refusal) {
+func (p *Pixel) event(r *http.Request) (wal.Event, *intake.Rejection) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return wal.Event{}, invalid("the query of %d bytes is not encoded as a URL's has to be", len(r.URL.RawQuery))
+		return wal.Event{}, intake.Invalid("the query of %d bytes is not encoded as a URL's has to be", len(r.URL.RawQuery))
 	}
 	key := values.Get(p.Key)
 	if key == "" {
-		return wal.Event{}, invalid("the query has no %s, which is the partition key", quoteName(p.Key))
+		return wal.Event{}, intake.Invalid("the query has no %s, which is the partition key", intake.QuoteName(p.Key))
 	}
 	said := pixelEvent{Path: p.Path, Query: make(map[string]any, len(values))}
 	for name, v := range values {

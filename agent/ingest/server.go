@@ -13,6 +13,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // The listeners there are.
@@ -40,9 +41,9 @@ type Options struct {
 	// Listener, when set, is served instead of Network and Address, and closed at the end.
 	Listener net.Listener
 
-	Log      Log
-	Streams  Streams
-	Observer Observer         // default: nobody
+	Log      intake.Log
+	Streams  intake.Streams
+	Observer intake.Observer  // default: nobody
 	Logger   hclog.Logger     // default: none
 	Clock    func() time.Time // default: time.Now
 
@@ -76,7 +77,7 @@ func (o *Options) validate() error {
 		return fmt.Errorf("ingest: a listener needs a log and streams")
 	}
 	if o.Observer == nil {
-		o.Observer = noObserver{}
+		o.Observer = intake.NoObserver{}
 	}
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
@@ -103,7 +104,7 @@ func (o *Options) validate() error {
 type Server struct {
 	listener net.Listener
 	wire     wire
-	in       *intake
+	in       *intake.Intake
 	draining chan struct{} // closed by the first Stop
 	drain    sync.Once
 	ended    sync.Once
@@ -139,9 +140,9 @@ func New(o Options) (*Server, error) {
 	s := &Server{listener: l, draining: make(chan struct{})}
 	hurry, giveUp := context.WithCancel(context.Background())
 	s.giveUp = giveUp
-	in := newIntake(intakeOptions{
-		listener: o.Type, log: o.Log, streams: o.Streams, observer: o.Observer, clock: o.Clock, guard: o.Guard, logger: o.Logger,
-		draining: s.draining, hurry: hurry, conns: connlimit.New(connections(&o, s.draining)),
+	in := intake.New(intake.Options{
+		Listener: o.Type, Log: o.Log, Streams: o.Streams, Observer: o.Observer, Clock: o.Clock, Guard: o.Guard, Logger: o.Logger,
+		Draining: s.draining, Hurry: hurry, Conns: connlimit.New(connections(&o, s.draining)),
 	})
 	s.in = in
 	switch o.Type {
@@ -166,7 +167,7 @@ func connections(o *Options, draining <-chan struct{}) connlimit.Options {
 		Rejected: func() { o.Observer.TurnedAway(o.Type) },
 	}
 	if o.Guard != nil {
-		c.Addr = peerAddrOf
+		c.Addr = intake.PeerAddrOf
 	}
 	switch {
 	case o.TLS != nil:
@@ -185,13 +186,13 @@ func Patient(l net.Listener, logger hclog.Logger) net.Listener { return connlimi
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
 // LimitConnections changes how many connections there may be, of which there are at least one. Those that are open stay.
-func (s *Server) LimitConnections(most int64) { s.in.conns.SetMax(max(most, 1)) }
+func (s *Server) LimitConnections(most int64) { s.in.Conns.SetMax(max(most, 1)) }
 
 // Serve takes connections until Stop, when it returns nil. The end of ctx cuts every connection;
 // Stop is needed all the same.
 func (s *Server) Serve(ctx context.Context) error {
 	defer context.AfterFunc(ctx, s.wire.Cut)()
-	if err := s.wire.Serve(s.listener); err != nil && !s.in.isDraining() && ctx.Err() == nil {
+	if err := s.wire.Serve(s.listener); err != nil && !s.in.IsDraining() && ctx.Err() == nil {
 		return fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
 	}
 	return nil
@@ -227,5 +228,5 @@ func (s *Server) Stop(ctx context.Context) error {
 func (s *Server) end() {
 	s.listener.Close()
 	s.giveUp()
-	s.in.close()
+	s.in.Close()
 }

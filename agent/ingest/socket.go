@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 // socketWire is the listener of newline-delimited JSON.
 type socketWire struct {
-	in      *intake
+	in      *intake.Intake
 	maxLine int
-	room    *room // for what connections have read of lines
+	room    *intake.Budget // for what connections have read of lines
 	tls     *tls.Config
 
 	ctx    context.Context // of every connection; ends with Cut
@@ -27,9 +28,9 @@ type socketWire struct {
 	closing net.Listener          // guarded by mu
 }
 
-func newSocket(in *intake, maxLine int, secure *tls.Config) *socketWire {
+func newSocket(in *intake.Intake, maxLine int, secure *tls.Config) *socketWire {
 	w := &socketWire{
-		in: in, maxLine: maxLine, tls: secure, room: roomFor(maxLine),
+		in: in, maxLine: maxLine, tls: secure, room: intake.BudgetFor(maxLine),
 		conns: make(map[net.Conn]struct{}),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -48,7 +49,7 @@ func (w *socketWire) Serve(l net.Listener) error {
 	if drained {
 		return net.ErrClosed
 	}
-	l = w.in.conns.Listener(l)
+	l = w.in.Conns.Listener(l)
 	for {
 		conn, err := l.Accept()
 		if err != nil {

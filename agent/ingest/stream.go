@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -26,14 +27,14 @@ type appendStream struct {
 	slots chan struct{} // holds one for each request in waiting; so adding to it never blocks
 	// waiting holds the requests in the order of the wire. The receiving goroutine closes it when
 	// it has met the end of them; ended says how.
-	waiting chan *taken
+	waiting chan *intake.Submission
 	ended   error
 
 	mu     sync.Mutex // held from before a request is submitted until it is in waiting
 	closed bool       // guarded by mu; no further request is taken
 
 	// accepted are the requests that were answered before the log had concluded them, oldest first.
-	accepted []*taken
+	accepted []*intake.Submission
 }
 
 // AppendStream stores and answers requests in the order in which they arrive.
@@ -42,7 +43,7 @@ func (s *service) AppendStream(wire grpc.ServerStream) error {
 		service: s,
 		wire:    wire,
 		slots:   make(chan struct{}, streamDepth),
-		waiting: make(chan *taken, streamDepth),
+		waiting: make(chan *intake.Submission, streamDepth),
 	}
 	s.receivers.Go(func() { a.receive(wire.Context()) })
 	return a.answer(wire.Context())
@@ -82,7 +83,7 @@ func (a *appendStream) take(ctx context.Context, w *wireRequest) bool {
 	}
 	t := a.service.take(ctx, w, &a.chain)
 	a.waiting <- &t
-	return t.err == nil
+	return t.Rejected == nil
 }
 
 // answer replies to one request after another and returns the status of the stream.
@@ -93,7 +94,7 @@ func (a *appendStream) answer(ctx context.Context) error {
 			if ended, err := a.next(ctx, t, ok); ended {
 				return err
 			}
-		case <-a.service.in.draining:
+		case <-a.service.in.Draining:
 			a.close()
 			return a.answerRest(ctx)
 		}
@@ -101,7 +102,7 @@ func (a *appendStream) answer(ctx context.Context) error {
 }
 
 // next replies to t, or ends the stream when there is none or its reply is its status.
-func (a *appendStream) next(ctx context.Context, t *taken, ok bool) (ended bool, err error) {
+func (a *appendStream) next(ctx context.Context, t *intake.Submission, ok bool) (ended bool, err error) {
 	if !ok {
 		return true, a.end(ctx)
 	}
@@ -135,7 +136,7 @@ func (a *appendStream) answerRest(ctx context.Context) error {
 }
 
 // reply waits for t and answers it.
-func (a *appendStream) reply(ctx context.Context, t *taken) error {
+func (a *appendStream) reply(ctx context.Context, t *intake.Submission) error {
 	<-a.slots
 	if err := a.acceptedFault(); err != nil {
 		return err
@@ -144,7 +145,7 @@ func (a *appendStream) reply(ctx context.Context, t *taken) error {
 	if refused != nil {
 		return refused
 	}
-	if t.ack == standpipev1.Ack_ACK_ACCEPTED {
+	if t.Ack == standpipev1.Ack_ACK_ACCEPTED {
 		a.accepted = append(a.accepted, t)
 	}
 	return a.wire.SendMsg(&r)
@@ -152,34 +153,34 @@ func (a *appendStream) reply(ctx context.Context, t *taken) error {
 
 // finish waits for t, but never withdraws it when ctx ends: a later request of the stream may be
 // in the log's hands already, and what is stored has to be a prefix.
-func (a *appendStream) finish(ctx context.Context, t *taken) (reply, *refusal) {
+func (a *appendStream) finish(ctx context.Context, t *intake.Submission) (intake.Response, *intake.Rejection) {
 	in := a.service.in
-	if t.err != nil || t.ack == standpipev1.Ack_ACK_ACCEPTED {
-		return in.conclude(ctx, t, wal.Appended{}, nil)
+	if t.Rejected != nil || t.Ack == standpipev1.Ack_ACK_ACCEPTED {
+		return in.Conclude(ctx, t, wal.Appended{}, nil)
 	}
-	stored, err := concluded(ctx, t.ticket)
+	stored, err := concluded(ctx, t.Ticket)
 	if err != nil && err == ctx.Err() {
-		return reply{}, unanswered(err)
+		return intake.Response{}, unanswered(err)
 	}
 	if errors.Is(err, wal.ErrChainBroken) {
 		if cause := a.awaitAccepted(ctx); cause != nil {
-			return reply{}, cause
+			return intake.Response{}, cause
 		}
 	}
-	return in.conclude(ctx, t, stored, err)
+	return in.Conclude(ctx, t, stored, err)
 }
 
 // unanswered is the status of a stream whose deadline has passed or whose producer went away.
-func unanswered(cause error) *refusal {
-	r := refusalOf(cause)
-	r.text = "the stream ended while requests waited for the log: what is not answered may be stored"
+func unanswered(cause error) *intake.Rejection {
+	r := intake.RejectionOf(cause)
+	r.Text = "the stream ended while requests waited for the log: what is not answered may be stored"
 	return r
 }
 
-var errStreamDraining = unavailable("the agent is shutting down: what was answered is stored, and nothing else")
+var errStreamDraining = intake.Unavailable("the agent is shutting down: what was answered is stored, and nothing else")
 
 // concluded is Wait without withdrawing.
-func concluded(ctx context.Context, t Ticket) (wal.Appended, error) {
+func concluded(ctx context.Context, t intake.Ticket) (wal.Appended, error) {
 	select {
 	case <-t.Done():
 		return t.Result()
@@ -193,13 +194,13 @@ func concluded(ctx context.Context, t Ticket) (wal.Appended, error) {
 func (a *appendStream) acceptedFault() error {
 	for len(a.accepted) > 0 {
 		select {
-		case <-a.accepted[0].ticket.Done():
+		case <-a.accepted[0].Ticket.Done():
 		default:
 			return nil
 		}
-		_, err := a.accepted[0].ticket.Result()
+		_, err := a.accepted[0].Ticket.Result()
 		if err != nil {
-			return refusalOf(err)
+			return intake.RejectionOf(err)
 		}
 		a.accepted = a.accepted[1:]
 	}
@@ -208,10 +209,10 @@ func (a *appendStream) acceptedFault() error {
 
 // awaitAccepted waits for all requests that were answered as accepted and returns why the first
 // of them that was not stored was not.
-func (a *appendStream) awaitAccepted(ctx context.Context) *refusal {
+func (a *appendStream) awaitAccepted(ctx context.Context) *intake.Rejection {
 	for _, t := range a.accepted {
-		if _, err := concluded(ctx, t.ticket); err != nil {
-			return refusalOf(err)
+		if _, err := concluded(ctx, t.Ticket); err != nil {
+			return intake.RejectionOf(err)
 		}
 	}
 	a.accepted = nil

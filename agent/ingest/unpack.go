@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
 const (
@@ -33,8 +35,8 @@ type unpacker struct {
 }
 
 func newUnpackers() *unpackers {
-	u := &unpackers{slots: make(chan *unpacker, unpackSlots)}
-	for range unpackSlots {
+	u := &unpackers{slots: make(chan *unpacker, intake.DecompressSlots)}
+	for range intake.DecompressSlots {
 		u.slots <- &unpacker{}
 	}
 	return u
@@ -43,14 +45,14 @@ func newUnpackers() *unpackers {
 // close lets the decoders go. No body is being unpacked any more.
 func (u *unpackers) close() {
 	u.closed.Do(func() {
-		for range unpackSlots {
+		for range intake.DecompressSlots {
 			(<-u.slots).dropZstd()
 		}
 	})
 }
 
 // codingOf returns how a body is packed: "gzip", "zstd" or "".
-func codingOf(h http.Header) (string, *refusal) {
+func codingOf(h http.Header) (string, *intake.Rejection) {
 	values := h["Content-Encoding"]
 	coding := strings.ToLower(strings.TrimSpace(strings.Join(values, ",")))
 	switch coding {
@@ -61,8 +63,8 @@ func codingOf(h http.Header) (string, *refusal) {
 	case "zstd":
 		return coding, nil
 	}
-	r := invalid("Content-Encoding %s is unknown; gzip, zstd and identity are allowed", quoteName(coding))
-	r.status = http.StatusUnsupportedMediaType
+	r := intake.Invalid("Content-Encoding %s is unknown; gzip, zstd and identity are allowed", intake.QuoteName(coding))
+	r.Status = http.StatusUnsupportedMediaType
 	return "", r
 }
 
@@ -82,10 +84,10 @@ func (u *unpackers) unpack(ctx context.Context, coding string, packed []byte, in
 	if len(into.bytes) > keptZstd {
 		slot.dropZstd()
 	}
-	if _, refused := errors.AsType[*refusal](err); err == nil || refused {
+	if _, refused := errors.AsType[*intake.Rejection](err); err == nil || refused {
 		return err
 	}
-	return invalid("the body of %d bytes is no whole %s: %v", len(packed), coding, err)
+	return intake.Invalid("the body of %d bytes is no whole %s: %v", len(packed), coding, err)
 }
 
 func (u *unpacker) open(coding string, packed io.Reader) (io.Reader, error) {

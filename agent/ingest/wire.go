@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -22,8 +23,8 @@ type wireReader struct {
 	left   int    // bytes of piece and pieces
 	joined []byte // what spans pieces
 
-	decoding *room // of the listener, for messages that are decoded by package proto
-	decoded  int64 // acquired of it
+	decoding *intake.Budget // of the listener, for messages that are decoded by package proto
+	decoded  int64          // acquired of it
 }
 
 // The fields of AppendRequest.
@@ -90,13 +91,13 @@ func eventsIn(b []byte) (n int) {
 }
 
 // acquire acquires the budget for the events and attributes in b, which encodes an m that is to be decoded.
-func (w *wireReader) acquire(b []byte, m proto.Message) *refusal {
-	n := int64(messagesIn(b, m.ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit, math.MaxInt))
+func (w *wireReader) acquire(b []byte, m proto.Message) *intake.Rejection {
+	n := int64(intake.CountMessages(b, m.ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit, math.MaxInt))
 	switch total := w.decoded + n; {
-	case total > maxDecoded:
-		return tooLarge("the request has %d events and attributes; %d are allowed", total, maxDecoded)
-	case !w.decoding.take(n):
-		return errNoRoom
+	case total > intake.MaxDecoded:
+		return intake.TooLarge("the request has %d events and attributes; %d are allowed", total, intake.MaxDecoded)
+	case !w.decoding.Acquire(n):
+		return intake.ErrOverBudget
 	}
 	w.decoded += n
 	return nil
@@ -104,7 +105,7 @@ func (w *wireReader) acquire(b []byte, m proto.Message) *refusal {
 
 // free releases the budget of decoded messages.
 func (w *wireReader) free() {
-	w.decoding.give(w.decoded)
+	w.decoding.Release(w.decoded)
 	w.decoded = 0
 }
 
@@ -114,7 +115,7 @@ func (w *wireReader) begin(message mem.BufferSlice) {
 
 // read makes into what the message says. Keys and payloads lie in the message and in w until the next read.
 // Events that say no time get now.
-func (w *wireReader) read(message mem.BufferSlice, into *request, now int64) *refusal {
+func (w *wireReader) read(message mem.BufferSlice, into *intake.Request, now int64) *intake.Rejection {
 	if cap(w.joined) > maxJoined {
 		w.joined = nil
 	}
@@ -125,7 +126,7 @@ func (w *wireReader) read(message mem.BufferSlice, into *request, now int64) *re
 			return r
 		}
 		if !plain {
-			into.batch.Events = into.batch.Events[:0]
+			into.Batch.Events = into.Batch.Events[:0]
 			return w.decodeRequest(message, into, now)
 		}
 	}
@@ -133,7 +134,7 @@ func (w *wireReader) read(message mem.BufferSlice, into *request, now int64) *re
 }
 
 // field reads one field.
-func (w *wireReader) field(into *request, now int64) (plain bool, r *refusal) {
+func (w *wireReader) field(into *intake.Request, now int64) (plain bool, r *intake.Rejection) {
 	tag, ok := w.varint()
 	if !ok {
 		return false, nil
@@ -152,17 +153,17 @@ func (w *wireReader) field(into *request, now int64) (plain bool, r *refusal) {
 			return false, nil
 		}
 		if num == fieldOfStream {
-			into.batch.Stream = string(b)
+			into.Batch.Stream = string(b)
 		} else {
-			into.batch.ProducerID = string(b)
+			into.Batch.ProducerID = string(b)
 		}
 		return true, nil
 	case (num == fieldOfAck || num == fieldOfProducerSequence) && typ == protowire.VarintType:
 		n, ok := w.varint()
 		if num == fieldOfAck {
-			into.ack = standpipev1.Ack(n)
+			into.Ack = standpipev1.Ack(n)
 		} else {
-			into.batch.ProducerSequence = n
+			into.Batch.ProducerSequence = n
 		}
 		return ok, nil
 	}
@@ -243,7 +244,7 @@ func (w *wireReader) advance() {
 }
 
 // addEvent adds the event that b encodes.
-func (w *wireReader) addEvent(r *request, b []byte, now int64) *refusal {
+func (w *wireReader) addEvent(r *intake.Request, b []byte, now int64) *intake.Rejection {
 	e, plain := wal.IndexEvent(b)
 	if !plain {
 		m := new(standpipev1.Event)
@@ -251,14 +252,14 @@ func (w *wireReader) addEvent(r *request, b []byte, now int64) *refusal {
 			return refused
 		}
 		if err := proto.Unmarshal(b, m); err != nil {
-			return invalidEvent(len(r.batch.Events), "%d bytes are no valid encoding of it: %s", len(b), wireFault(err))
+			return intake.InvalidEvent(len(r.Batch.Events), "%d bytes are no valid encoding of it: %s", len(b), wireFault(err))
 		}
 		e = decoded(m)
 	}
 	if e.Time == 0 {
 		e.Time = now
 	}
-	r.batch.Events = append(r.batch.Events, e)
+	r.Batch.Events = append(r.Batch.Events, e)
 	return nil
 }
 
@@ -273,7 +274,7 @@ func wireFault(err error) string {
 }
 
 // decodeRequest is read by way of proto.Unmarshal.
-func (w *wireReader) decodeRequest(message mem.BufferSlice, into *request, now int64) *refusal {
+func (w *wireReader) decodeRequest(message mem.BufferSlice, into *intake.Request, now int64) *intake.Rejection {
 	m := new(standpipev1.AppendRequest)
 	b := message.Materialize()
 	w.free() // the budget of events that are decoded again
@@ -281,17 +282,17 @@ func (w *wireReader) decodeRequest(message mem.BufferSlice, into *request, now i
 		return refused
 	}
 	if err := proto.Unmarshal(b, m); err != nil {
-		return invalid("the request of %d bytes is no valid encoding of AppendRequest: %s", message.Len(), wireFault(err))
+		return intake.Invalid("the request of %d bytes is no valid encoding of AppendRequest: %s", message.Len(), wireFault(err))
 	}
-	into.ack = m.Ack
-	into.batch.Stream = m.Stream
-	into.batch.ProducerID, into.batch.ProducerSequence = m.ProducerId, m.ProducerSequence
+	into.Ack = m.Ack
+	into.Batch.Stream = m.Stream
+	into.Batch.ProducerID, into.Batch.ProducerSequence = m.ProducerId, m.ProducerSequence
 	for _, e := range m.Events {
 		event := decoded(e)
 		if event.Time == 0 {
 			event.Time = now
 		}
-		into.batch.Events = append(into.batch.Events, event)
+		into.Batch.Events = append(into.Batch.Events, event)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -53,8 +54,8 @@ func meaning(t *testing.T, e *wal.Event) *standpipev1.Event {
 	return m
 }
 
-func readWire(message []byte, size int) (*request, *refusal) {
-	r, w := new(request), wireReader{decoding: newRoom(maxDecoded)}
+func readWire(message []byte, size int) (*intake.Request, *intake.Rejection) {
+	r, w := new(intake.Request), wireReader{decoding: intake.NewBudget(intake.MaxDecoded)}
 	refused := w.read(inPieces(message, size), r, testNow)
 	return r, refused
 }
@@ -73,15 +74,15 @@ func FuzzWire(f *testing.F) {
 			t.Fatal("the message was written to")
 		}
 		counted := new(wireReader).count(inPieces(message, int(size)))
-		if counted != new(wireReader).count(inPieces(message, len(message))) || counted < len(r.batch.Events) {
-			t.Fatalf("%d events are counted, %d are read", counted, len(r.batch.Events))
+		if counted != new(wireReader).count(inPieces(message, len(message))) || counted < len(r.Batch.Events) {
+			t.Fatalf("%d events are counted, %d are read", counted, len(r.Batch.Events))
 		}
 		var want standpipev1.AppendRequest
 		if err := proto.Unmarshal(message, &want); err != nil {
 			if refused == nil && !hasBrokenKey(r) {
 				t.Fatalf("taken, but %v", err)
 			}
-			if refused != nil && (refused.code != codes.InvalidArgument || !utf8.ValidString(refused.text) || refused.reason == "") {
+			if refused != nil && (refused.Code != codes.InvalidArgument || !utf8.ValidString(refused.Text) || refused.Reason == "") {
 				t.Fatalf("refused with %+v", refused)
 			}
 			return
@@ -109,34 +110,34 @@ func TestWire_DecodedMessagesShareABudget(t *testing.T) {
 		"two events": {event + event, 40},
 	} {
 		for _, budget := range []int64{c.want, c.want - 1} {
-			left := newRoom(budget)
+			left := intake.NewBudget(budget)
 			w := wireReader{decoding: left}
-			refused := w.read(inPieces([]byte(c.message), 100), new(request), testNow)
-			if budget < c.want != (refused == errNoRoom) || refused == nil && w.decoded != c.want {
+			refused := w.read(inPieces([]byte(c.message), 100), new(intake.Request), testNow)
+			if budget < c.want != (refused == intake.ErrOverBudget) || refused == nil && w.decoded != c.want {
 				t.Errorf("%s with a budget of %d: got %v and %d counted, want %d", name, budget, refused, w.decoded, c.want)
 			}
-			if w.free(); left.left.Load() != budget {
-				t.Errorf("%s: a budget of %d is left, want %d", name, left.left.Load(), budget)
+			if w.free(); !left.Acquire(budget) || left.Acquire(1) {
+				t.Errorf("%s: not all of a budget of %d is left", name, budget)
 			}
 		}
 	}
 }
 
 // hasBrokenKey tells whether check will refuse a key of r.
-func hasBrokenKey(r *request) bool {
-	for i := range r.batch.Events {
-		if !utf8.ValidString(r.batch.Events[i].Key) {
+func hasBrokenKey(r *intake.Request) bool {
+	for i := range r.Batch.Events {
+		if !utf8.ValidString(r.Batch.Events[i].Key) {
 			return true
 		}
 	}
 	return false
 }
 
-func sameRequest(t *testing.T, r *request, want *standpipev1.AppendRequest) {
+func sameRequest(t *testing.T, r *intake.Request, want *standpipev1.AppendRequest) {
 	t.Helper()
-	b := &r.batch
-	if b.Stream != want.Stream || r.ack != want.Ack || b.ProducerID != want.ProducerId || b.ProducerSequence != want.ProducerSequence {
-		t.Errorf("got %q %v %q %d, want %v", b.Stream, r.ack, b.ProducerID, b.ProducerSequence, want)
+	b := &r.Batch
+	if b.Stream != want.Stream || r.Ack != want.Ack || b.ProducerID != want.ProducerId || b.ProducerSequence != want.ProducerSequence {
+		t.Errorf("got %q %v %q %d, want %v", b.Stream, r.Ack, b.ProducerID, b.ProducerSequence, want)
 	}
 	if len(b.Events) != len(want.Events) {
 		t.Fatalf("got %d events, want %d", len(b.Events), len(want.Events))
@@ -202,8 +203,8 @@ func TestTheWireMeansTheSameInEveryPiece(t *testing.T) {
 		if refused != nil {
 			t.Fatalf("in pieces of %d bytes: refused: %v", size, refused)
 		}
-		for i := range r.batch.Events[:3] {
-			if r.batch.Events[i].Encoded == nil {
+		for i := range r.Batch.Events[:3] {
+			if r.Batch.Events[i].Encoded == nil {
 				t.Errorf("in pieces of %d bytes: event %d was decoded", size, i)
 			}
 		}
@@ -217,16 +218,16 @@ func TestRequestsThatAreNone(t *testing.T) {
 		"\x0a\x01s\x12\x03\x0a\x01k\x12\x05\x22\x03\x0a\x01\xff": "event 1: 5 bytes are no valid encoding of it: string field contains invalid UTF-8",
 	} {
 		_, refused := readWire([]byte(message), 100)
-		if refused == nil || refused.Error() != want || refused.code != codes.InvalidArgument {
+		if refused == nil || refused.Error() != want || refused.Code != codes.InvalidArgument {
 			t.Errorf("%q: got %v, want %s", message, refused, want)
 		}
 	}
 }
 
 func TestResponsesAreEncodedAsProtobufDoes(t *testing.T) {
-	for _, r := range []reply{
-		{first: 1<<64 - 1, count: math.MaxInt32, ack: standpipev1.Ack_ACK_DELIVERED, duplicate: true},
-		{count: 1, ack: standpipev1.Ack_ACK_ACCEPTED},
+	for _, r := range []intake.Response{
+		{FirstOffset: 1<<64 - 1, Count: math.MaxInt32, Ack: standpipev1.Ack_ACK_DELIVERED, Duplicate: true},
+		{Count: 1, Ack: standpipev1.Ack_ACK_ACCEPTED},
 	} {
 		data, err := newCodec().Marshal(&r)
 		if err != nil {
@@ -236,7 +237,7 @@ func TestResponsesAreEncodedAsProtobufDoes(t *testing.T) {
 		if err := proto.Unmarshal(data.Materialize(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.FirstOffset != r.first || int(got.Count) != r.count || got.Ack != r.ack || got.Duplicate != r.duplicate {
+		if got.FirstOffset != r.FirstOffset || int(got.Count) != r.Count || got.Ack != r.Ack || got.Duplicate != r.Duplicate {
 			t.Errorf("got %v, want %+v", &got, r)
 		}
 		if data.Len() > responseRoom {

@@ -1,4 +1,4 @@
-package ingest
+package intake
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 
 func TestRefusal_OfANewNameTellsItAndTheBound(t *testing.T) {
 	err := fmt.Errorf("append: %w", &wal.StateError{Stream: "clicks", Producer: "meter-7", Used: 1000, Max: 1024})
-	got := refusalOf(err)
-	want := refusal{code: codes.ResourceExhausted, reason: ReasonStateFull, event: noEvent, retry: retryOperator, text: err.Error()}
+	got := RejectionOf(err)
+	want := Rejection{Code: codes.ResourceExhausted, Reason: ReasonStateFull, Event: NoEvent, Retry: retryOperator, Text: err.Error()}
 	if *got != want {
 		t.Errorf("got %+v, want %+v", *got, want)
 	}

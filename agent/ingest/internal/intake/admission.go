@@ -1,4 +1,4 @@
-package ingest
+package intake
 
 import (
 	"context"
@@ -14,24 +14,24 @@ import (
 // passKey is where the context of a request has its *access.Pass, on a listener with a guard.
 type passKey struct{}
 
-// admit returns ctx with the pass of a producer that is known.
-func (in *intake) admit(ctx context.Context, shown access.Shown) (context.Context, *refusal) {
-	pass, err := in.guard.Admit(shown)
+// Admit returns ctx with the pass of a producer that is known.
+func (in *Intake) Admit(ctx context.Context, shown access.Shown) (context.Context, *Rejection) {
+	pass, err := in.Guard.Admit(shown)
 	if err != nil {
 		return ctx, unauthenticated("%v", err)
 	}
 	return context.WithValue(ctx, passKey{}, pass), nil
 }
 
-func unauthenticated(format string, args ...any) *refusal {
-	r := invalid(format, args...)
-	r.code, r.reason = codes.Unauthenticated, ReasonUnauthenticated
+func unauthenticated(format string, args ...any) *Rejection {
+	r := Invalid(format, args...)
+	r.Code, r.Reason = codes.Unauthenticated, ReasonUnauthenticated
 	return r
 }
 
 // holder returns who sends, or nil where anybody may.
-func (in *intake) holder(ctx context.Context) (*access.Sender, *refusal) {
-	if in.guard == nil {
+func (in *Intake) holder(ctx context.Context) (*access.Sender, *Rejection) {
+	if in.Guard == nil {
 		return nil, nil
 	}
 	who, err := ctx.Value(passKey{}).(*access.Pass).Holder()
@@ -41,8 +41,8 @@ func (in *intake) holder(ctx context.Context) (*access.Sender, *refusal) {
 	return who, nil
 }
 
-// bearer is who last held the pass of a request, for what is counted of them; nil where anybody may send.
-func (in *intake) bearer(ctx context.Context) *access.Sender {
+// SenderOf is who last held the pass of a request, for what is counted of them; nil where anybody may send.
+func (in *Intake) SenderOf(ctx context.Context) *access.Sender {
 	pass, ok := ctx.Value(passKey{}).(*access.Pass)
 	if !ok {
 		return nil
@@ -50,33 +50,33 @@ func (in *intake) bearer(ctx context.Context) *access.Sender {
 	return pass.Bearer()
 }
 
-// countRefused counts n events that were refused.
-func (in *intake) countRefused(who *access.Sender, stream string, n int, r *refusal) {
-	in.observer.Refused(stream, r.reason, n)
+// CountRejected counts n events that were refused.
+func (in *Intake) CountRejected(who *access.Sender, stream string, n int, r *Rejection) {
+	in.Observer.Refused(stream, r.Reason, n)
 	if who != nil {
-		who.Refused(n, r.reason, r.Error())
+		who.Refused(n, r.Reason, r.Error())
 	}
 }
 
-// rules returns who sends, and what the stream takes from them.
-func (in *intake) rules(ctx context.Context, stream string) (who *access.Sender, rules StreamRules, refused *refusal) {
+// Rules returns who sends, and what the stream takes from them.
+func (in *Intake) Rules(ctx context.Context, stream string) (who *access.Sender, rules StreamRules, refused *Rejection) {
 	if who, refused = in.holder(ctx); refused != nil {
 		return nil, rules, refused
 	}
 	if refused = permit(who, stream); refused != nil {
 		return nil, rules, refused
 	}
-	rules, refused = lookup(in.streams, stream)
+	rules, refused = lookup(in.Streams, stream)
 	return who, rules, refused
 }
 
 // permit holds a request to the streams that its sender may write to.
-func permit(who *access.Sender, stream string) *refusal {
+func permit(who *access.Sender, stream string) *Rejection {
 	if who == nil || stream == "" || who.MayWrite(stream) {
 		return nil
 	}
-	r := invalid("identity %q may not write to stream %s", who.Name(), quoteName(stream))
-	r.code, r.reason = codes.PermissionDenied, ReasonForbidden
+	r := Invalid("identity %q may not write to stream %s", who.Name(), QuoteName(stream))
+	r.Code, r.Reason = codes.PermissionDenied, ReasonForbidden
 	return r
 }
 
@@ -89,13 +89,13 @@ func sizeOf(b *wal.Batch) (bytes int) {
 }
 
 // pace holds a batch to what its sender may send in a second.
-func pace(who *access.Sender, events, bytes int) *refusal {
+func pace(who *access.Sender, events, bytes int) *Rejection {
 	wait := who.Take(events, bytes)
 	if wait == 0 {
 		return nil
 	}
-	r := invalid("identity %q sends faster than it may: nothing of this request was stored", who.Name())
-	r.code, r.reason, r.retry = codes.ResourceExhausted, ReasonRate, wait
+	r := Invalid("identity %q sends faster than it may: nothing of this request was stored", who.Name())
+	r.Code, r.Reason, r.Retry = codes.ResourceExhausted, ReasonRate, wait
 	return r
 }
 
@@ -106,16 +106,16 @@ type peerAddr struct {
 	peer *access.Peer
 }
 
-// peerAddrOf returns the address of a connection with the process at its other end, if the kernel knows it.
-func peerAddrOf(conn net.Conn) net.Addr {
+// PeerAddrOf returns the address of a connection with the process at its other end, if the kernel knows it.
+func PeerAddrOf(conn net.Conn) net.Addr {
 	if peer := access.PeerOf(conn); peer != nil {
 		return peerAddr{conn.RemoteAddr(), peer}
 	}
 	return conn.RemoteAddr()
 }
 
-// shownBy returns what a connection with that address shows of its producer.
-func shownBy(addr net.Addr, state *tls.ConnectionState) access.Shown {
+// ShownBy returns what a connection with that address shows of its producer.
+func ShownBy(addr net.Addr, state *tls.ConnectionState) access.Shown {
 	if known, ok := addr.(peerAddr); ok {
 		return access.OfConnection(known.Addr, state, known.peer)
 	}

@@ -1,4 +1,4 @@
-package ingest
+package intake
 
 import (
 	"strings"
@@ -13,21 +13,21 @@ var (
 	latest   = time.Unix(0, 1<<63-1)
 )
 
-// eventTime reads a time as RFC 3339 writes it: with a small t and z too, and no comma, of which time.Parse
+// ParseTime reads a time as RFC 3339 writes it: with a small t and z too, and no comma, of which time.Parse
 // knows the opposite.
-func eventTime(name, s string) (int64, *refusal) {
+func ParseTime(name, s string) (int64, *Rejection) {
 	at, err := time.Parse(time.RFC3339Nano, strings.ToUpper(s))
 	if err != nil || strings.Contains(s, ",") {
-		return 0, invalid("%s of %d characters is not as RFC 3339 writes it, such as 2006-01-02T15:04:05.999Z", name, len(s))
+		return 0, Invalid("%s of %d characters is not as RFC 3339 writes it, such as 2006-01-02T15:04:05.999Z", name, len(s))
 	}
 	if at.Before(earliest) || at.After(latest) {
-		return 0, invalid("%s in the year %d is outside of %s to %s", name, at.Year(),
+		return 0, Invalid("%s in the year %d is outside of %s to %s", name, at.Year(),
 			earliest.UTC().Format(time.DateOnly), latest.UTC().Format(time.DateOnly))
 	}
 	return at.UnixNano(), nil
 }
 
-func ackOf(s string) (standpipev1.Ack, *refusal) {
+func ParseAck(s string) (standpipev1.Ack, *Rejection) {
 	switch s {
 	case "accepted":
 		return standpipev1.Ack_ACK_ACCEPTED, nil
@@ -36,5 +36,5 @@ func ackOf(s string) (standpipev1.Ack, *refusal) {
 	case "delivered":
 		return standpipev1.Ack_ACK_DELIVERED, nil
 	}
-	return 0, invalid(`ack %s is unknown; "accepted", "durable" and "delivered" are allowed`, quoteName(s))
+	return 0, Invalid(`ack %s is unknown; "accepted", "durable" and "delivered" are allowed`, QuoteName(s))
 }

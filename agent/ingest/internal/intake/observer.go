@@ -1,4 +1,4 @@
-package ingest
+package intake
 
 import "time"
 
@@ -44,10 +44,10 @@ const (
 	ReasonRate            = "rate" // the sender is over its pace
 )
 
-type noObserver struct{}
+type NoObserver struct{}
 
-func (noObserver) Appended(string, time.Duration) {}
-func (noObserver) Refused(string, string, int)    {}
-func (noObserver) Lost(string, int)               {}
-func (noObserver) Connected(string, int)          {}
-func (noObserver) TurnedAway(string)              {}
+func (NoObserver) Appended(string, time.Duration) {}
+func (NoObserver) Refused(string, string, int)    {}
+func (NoObserver) Lost(string, int)               {}
+func (NoObserver) Connected(string, int)          {}
+func (NoObserver) TurnedAway(string)              {}

@@ -1,4 +1,4 @@
-package ingest
+package intake
 
 import (
 	"bytes"
@@ -23,11 +23,11 @@ const (
 )
 
 // lookup returns the rules of a stream, or the refusal of a name that has none.
-func lookup(streams Streams, name string) (StreamRules, *refusal) {
+func lookup(streams Streams, name string) (StreamRules, *Rejection) {
 	if name == "" {
-		return StreamRules{}, &refusal{
-			code: codes.InvalidArgument, reason: ReasonNoStream, event: noEvent,
-			text: "the name of the stream is missing",
+		return StreamRules{}, &Rejection{
+			Code: codes.InvalidArgument, Reason: ReasonNoStream, Event: NoEvent,
+			Text: "the name of the stream is missing",
 		}
 	}
 	rules, err := streams.Lookup(name)
@@ -35,37 +35,37 @@ func lookup(streams Streams, name string) (StreamRules, *refusal) {
 	case err == nil:
 		return rules, nil
 	case errors.Is(err, ErrInvalidName):
-		return rules, &refusal{
-			code: codes.InvalidArgument, reason: ReasonNoStream, event: noEvent,
-			text: fmt.Sprintf("%v %s: allowed are 1 to 128 characters of A-Z a-z 0-9 . _ - and a first one that is neither . nor -",
-				ErrInvalidName, quoteName(name)),
+		return rules, &Rejection{
+			Code: codes.InvalidArgument, Reason: ReasonNoStream, Event: NoEvent,
+			Text: fmt.Sprintf("%v %s: allowed are 1 to 128 characters of A-Z a-z 0-9 . _ - and a first one that is neither . nor -",
+				ErrInvalidName, QuoteName(name)),
 		}
 	case errors.Is(err, ErrNoStream):
-		return rules, &refusal{
-			code: codes.NotFound, reason: ReasonNoStream, event: noEvent,
-			text: noStreamText(name, err),
+		return rules, &Rejection{
+			Code: codes.NotFound, Reason: ReasonNoStream, Event: NoEvent,
+			Text: noStreamText(name, err),
 		}
 	case errors.Is(err, ErrTooManyStreams):
-		return rules, &refusal{
-			code: codes.ResourceExhausted, reason: ReasonTooManyStreams, event: noEvent, retry: retryOperator,
-			text: err.Error(),
+		return rules, &Rejection{
+			Code: codes.ResourceExhausted, Reason: ReasonTooManyStreams, Event: NoEvent, Retry: retryOperator,
+			Text: err.Error(),
 		}
 	}
-	return rules, unavailable("stream %s: %v: nothing was stored", quoteName(name), err)
+	return rules, Unavailable("stream %s: %v: nothing was stored", QuoteName(name), err)
 }
 
 // noStreamText is what Lookup says, unless that repeats a name that may be anything.
 func noStreamText(name string, err error) string {
 	if len(name) > maxQuoted {
-		return fmt.Sprintf("%v %s", ErrNoStream, quoteName(name))
+		return fmt.Sprintf("%v %s", ErrNoStream, QuoteName(name))
 	}
 	return err.Error()
 }
 
 // check holds a batch to the contract and to its stream's rules.
-func check(b *wal.Batch, ack standpipev1.Ack, rules *StreamRules) *refusal {
+func check(b *wal.Batch, ack standpipev1.Ack, rules *StreamRules) *Rejection {
 	if len(b.Events) == 0 {
-		return invalid("the batch has 0 events; at least 1 is needed")
+		return Invalid("the batch has 0 events; at least 1 is needed")
 	}
 	if r := checkAck(ack); r != nil {
 		return r
@@ -75,43 +75,43 @@ func check(b *wal.Batch, ack standpipev1.Ack, rules *StreamRules) *refusal {
 	}
 	for i := range b.Events {
 		if r := checkEvent(&b.Events[i], rules); r != nil {
-			r.event = i
+			r.Event = i
 			return r
 		}
 	}
 	return nil
 }
 
-func checkAck(ack standpipev1.Ack) *refusal {
+func checkAck(ack standpipev1.Ack) *Rejection {
 	if ack < standpipev1.Ack_ACK_UNSPECIFIED || ack > standpipev1.Ack_ACK_DELIVERED {
-		return invalid("ack %d is unknown; 0 (the stream's default), 1 (accepted), 2 (durable) "+
+		return Invalid("ack %d is unknown; 0 (the stream's default), 1 (accepted), 2 (durable) "+
 			"and 3 (delivered) are allowed", ack)
 	}
 	return nil
 }
 
-func checkProducer(b *wal.Batch) *refusal {
+func checkProducer(b *wal.Batch) *Rejection {
 	last := math.MaxUint64 - uint64(len(b.Events))
 	switch {
 	case b.ProducerID == "" && b.ProducerSequence == 0:
 		return nil
 	case b.ProducerID == "":
-		return invalid("producer_sequence %d comes without a producer_id; both or neither are allowed",
+		return Invalid("producer_sequence %d comes without a producer_id; both or neither are allowed",
 			b.ProducerSequence)
 	case len(b.ProducerID) > maxProducerLen:
-		return invalid("producer_id has %d bytes; at most %d are allowed", len(b.ProducerID), maxProducerLen)
+		return Invalid("producer_id has %d bytes; at most %d are allowed", len(b.ProducerID), maxProducerLen)
 	case !utf8.ValidString(b.ProducerID):
-		return invalid("producer_id of %d bytes is not valid UTF-8", len(b.ProducerID))
+		return Invalid("producer_id of %d bytes is not valid UTF-8", len(b.ProducerID))
 	case b.ProducerSequence == 0:
-		return invalid("producer_id comes without a producer_sequence; sequences start at 1")
+		return Invalid("producer_id comes without a producer_sequence; sequences start at 1")
 	case b.ProducerSequence > last:
-		return invalid("producer_sequence %d is too high for %d events; at most %d is allowed",
+		return Invalid("producer_sequence %d is too high for %d events; at most %d is allowed",
 			b.ProducerSequence, len(b.Events), last)
 	}
 	return nil
 }
 
-func checkEvent(e *wal.Event, rules *StreamRules) *refusal {
+func checkEvent(e *wal.Event, rules *StreamRules) *Rejection {
 	if r := checkKey(e.Key); r != nil {
 		return r
 	}
@@ -121,27 +121,27 @@ func checkEvent(e *wal.Event, rules *StreamRules) *refusal {
 	return checkFormat(e.Data, rules.Format)
 }
 
-func checkKey(key string) *refusal {
+func checkKey(key string) *Rejection {
 	if !utf8.ValidString(key) {
-		return invalid("partition_key of %d bytes is not valid UTF-8", len(key))
+		return Invalid("partition_key of %d bytes is not valid UTF-8", len(key))
 	}
 	if 0 < len(key) && len(key) <= maxKeyChars {
 		return nil
 	}
 	if n := utf8.RuneCountInString(key); n < 1 || n > maxKeyChars {
-		return invalid("partition_key has %d characters; 1 to %d are allowed", n, maxKeyChars)
+		return Invalid("partition_key has %d characters; 1 to %d are allowed", n, maxKeyChars)
 	}
 	return nil
 }
 
-func checkSize(e *wal.Event, rules *StreamRules) *refusal {
+func checkSize(e *wal.Event, rules *StreamRules) *Rejection {
 	size := e.Size()
 	if limit := rules.MaxEventSize; limit > 0 && size > limit {
 		if size > len(e.Data) {
-			return tooLarge("data has %d bytes and the attributes %d; max_event_size allows %d together",
+			return TooLarge("data has %d bytes and the attributes %d; max_event_size allows %d together",
 				len(e.Data), size-len(e.Data), limit)
 		}
-		return tooLarge("data has %d bytes; max_event_size allows %d", len(e.Data), limit)
+		return TooLarge("data has %d bytes; max_event_size allows %d", len(e.Data), limit)
 	}
 	if rules.Room == nil {
 		return nil
@@ -153,7 +153,7 @@ func checkSize(e *wal.Event, rules *StreamRules) *refusal {
 		e.Attributes = nil // a map of them takes many times their encoded size
 	}
 	if len(e.Data) > limit {
-		return tooLarge("data has %d bytes; under a partition_key of %d bytes destination %s takes %d",
+		return TooLarge("data has %d bytes; under a partition_key of %d bytes destination %s takes %d",
 			len(e.Data), len(e.Key), destination, max(limit, 0))
 	}
 	return nil
@@ -162,42 +162,42 @@ func checkSize(e *wal.Event, rules *StreamRules) *refusal {
 // mostEscaped is how many bytes of an envelope one byte of an encoded attribute may become.
 const mostEscaped = 6
 
-func tooLarge(format string, args ...any) *refusal {
-	r := invalid(format, args...)
-	r.reason = ReasonTooLarge
+func TooLarge(format string, args ...any) *Rejection {
+	r := Invalid(format, args...)
+	r.Reason = ReasonTooLarge
 	return r
 }
 
-func checkFormat(data []byte, format string) *refusal {
+func checkFormat(data []byte, format string) *Rejection {
 	if format == FormatBytes {
 		return nil
 	}
-	if at := lineBreak(data); at >= 0 {
-		return misfit("data of %d bytes has a line break at byte %d; the stream's format %s takes one line",
+	if at := LineBreak(data); at >= 0 {
+		return WrongFormat("data of %d bytes has a line break at byte %d; the stream's format %s takes one line",
 			len(data), at, format)
 	}
 	if format != FormatJSON {
 		return nil
 	}
 	if fault, ok := jsonscan.Valid(data); !ok {
-		return misfit("data of %d bytes is not valid JSON from byte %d on%s; the stream's format is json",
+		return WrongFormat("data of %d bytes is not valid JSON from byte %d on%s; the stream's format is json",
 			len(data), fault, jsonscan.DescribeMark(data, fault))
 	}
 	if !utf8.Valid(data) { // RFC 8259, 8.1: many readers stop at such a line
-		return misfit("data of %d bytes is not valid UTF-8; the stream's format is json", len(data))
+		return WrongFormat("data of %d bytes is not valid UTF-8; the stream's format is json", len(data))
 	}
 	return nil
 }
 
-func misfit(format string, args ...any) *refusal {
-	r := invalid(format, args...)
-	r.reason = ReasonFormat
+func WrongFormat(format string, args ...any) *Rejection {
+	r := Invalid(format, args...)
+	r.Reason = ReasonFormat
 	return r
 }
 
-// lineBreak returns where the first line feed or carriage return stands, or -1. Both count:
+// LineBreak returns where the first line feed or carriage return stands, or -1. Both count:
 // readers that take text line by line often end a line at either.
-func lineBreak(data []byte) int {
+func LineBreak(data []byte) int {
 	lf := bytes.IndexByte(data, '\n')
 	if lf >= 0 {
 		data = data[:lf]
@@ -208,8 +208,8 @@ func lineBreak(data []byte) int {
 	return lf
 }
 
-// quoteName quotes a name for an error text. A long one may be anything, so only its size is said.
-func quoteName(name string) string {
+// QuoteName quotes a name for an error text. A long one may be anything, so only its size is said.
+func QuoteName(name string) string {
 	if len(name) > maxQuoted {
 		return fmt.Sprintf("a name of %d bytes", len(name))
 	}

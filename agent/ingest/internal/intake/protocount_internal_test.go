@@ -1,4 +1,4 @@
-package ingest
+package intake
 
 import (
 	"testing"
@@ -19,11 +19,11 @@ func FuzzMessagesIn(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m logsv1.LogsData
 		d := m.ProtoReflect().Descriptor()
-		counted := messagesIn(b, d, protowire.DefaultRecursionLimit, len(b))
+		counted := CountMessages(b, d, protowire.DefaultRecursionLimit, len(b))
 		if proto.Unmarshal(b, &m) == nil && counted < messagesOf(m.ProtoReflect()) {
 			t.Errorf("got %d, want at least %d", counted, messagesOf(m.ProtoReflect()))
 		}
-		if most := counted / 2; messagesIn(b, d, protowire.DefaultRecursionLimit, most) <= most && counted > 0 {
+		if most := counted / 2; CountMessages(b, d, protowire.DefaultRecursionLimit, most) <= most && counted > 0 {
 			t.Errorf("%d of %d messages are more than %d, and were not counted", counted, counted, most)
 		}
 	})

@@ -1,0 +1,284 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// Intake submits the requests of a listener to the WAL and awaits their outcome, in the same way for every protocol.
+type Intake struct {
+	Options
+	watch *watch
+}
+
+// Options are the parts that an intake works with. It does not change them.
+type Options struct {
+	Listener string // its type, for metrics
+	Log      Log
+	Streams  Streams
+	Observer Observer
+	Clock    func() time.Time
+	Draining <-chan struct{} // closed when no new request is taken
+	Hurry    context.Context // ends when deliveries are waited for no longer
+	Guard    *access.Guard   // nil: anybody may send
+	Logger   hclog.Logger
+	Conns    *connlimit.Set
+}
+
+// New returns an intake. Its close releases its resources.
+func New(o Options) *Intake {
+	in := &Intake{Options: o}
+	in.watch = newWatch(in)
+	go in.watch.run()
+	return in
+}
+
+// Close awaits the outcome of all responses of ack level accepted. No request may be submitted any more.
+func (in *Intake) Close() { in.watch.stop() }
+
+// Request is a batch on its way from the wire to the log. It is reused: the log keeps no
+// reference to a batch.
+type Request struct {
+	Batch wal.Batch
+	Ack   standpipev1.Ack
+	// json: the data is known to be compact JSON, so its format need not be looked at again.
+	JSON bool
+	// text: the data is the text of a JSON string.
+	Text bool
+	// sift: events that break a rule are left out, and the others stored.
+	Partial bool
+	// awaited: whoever takes it does nothing else until it is stored.
+	Awaited bool
+}
+
+// IsDraining reports whether the listener takes no new request.
+func (in *Intake) IsDraining() bool {
+	select {
+	case <-in.Draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// HandshakeTimeout bounds the time of a new connection before its first request.
+const HandshakeTimeout = 10 * time.Second
+
+var requests = sync.Pool{New: func() any { return new(Request) }}
+
+// maxPooledEvents bounds the events that a pooled request has room for.
+const maxPooledEvents = 4096
+
+// NewRequest returns an empty request.
+func NewRequest() *Request { return requests.Get().(*Request) }
+
+// Free releases r for reuse. The caller must not use it afterwards.
+func (r *Request) Free() {
+	if r.Reset() {
+		requests.Put(r)
+	}
+}
+
+// Reset empties r, and reports whether it is small enough to be used again.
+func (r *Request) Reset() bool {
+	events := r.Batch.Events
+	if cap(events) > maxPooledEvents {
+		return false
+	}
+	clear(events)
+	*r = Request{Batch: wal.Batch{Events: events[:0]}}
+	return true
+}
+
+// Submission is a request that the log has taken, or one that was refused before that.
+type Submission struct {
+	Stream   string
+	Events   int
+	Ack      standpipev1.Ack // resolved: never ACK_UNSPECIFIED
+	Ticket   Ticket
+	start    time.Time
+	Rejected *Rejection // set: refused, and there is no ticket
+
+	Omitted     int            // events that were left out
+	OmittedText string         // why the first of them was left out
+	Sender      *access.Sender // nil: anybody may send, or conclude has to look
+	bytes       int            // of data and attributes; set together with who
+}
+
+// Submit checks r and submits it. The result always says how the request goes on.
+func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
+	t := Submission{Events: len(r.Batch.Events), start: time.Now()}
+	who, rules, refused := in.Rules(ctx, r.Batch.Stream)
+	if refused != nil {
+		t.Rejected = refused
+		return t
+	}
+	t.Stream, t.Ack = r.Batch.Stream, resolveAck(r.Ack, rules.Ack)
+	if r.JSON && rules.Format == FormatJSON {
+		rules.Format = FormatBytes
+	}
+	if r.Partial {
+		t.Omitted, t.OmittedText = in.sift(who, &r.Batch, &rules)
+		t.Events = len(r.Batch.Events)
+	}
+	if t.Rejected = check(&r.Batch, r.Ack, &rules); t.Rejected != nil {
+		if r.Text && t.Rejected.Reason == ReasonFormat {
+			t.Rejected.Text += " (data is a JSON string, of which the text is what is stored)"
+		}
+		return t
+	}
+	if who != nil {
+		t.Sender, t.bytes = who, sizeOf(&r.Batch)
+		if t.Rejected = pace(who, t.Events, t.bytes); t.Rejected != nil {
+			return t
+		}
+	}
+	if t.Ack == standpipev1.Ack_ACK_ACCEPTED && in.Log.Full() {
+		t.Ack = standpipev1.Ack_ACK_DURABLE // an answer before there is room would be a promise that is not kept
+	}
+	r.Batch.Awaited = r.Awaited && t.Ack != standpipev1.Ack_ACK_ACCEPTED
+	ticket, err := in.Log.Submit(ctx, &r.Batch)
+	if err != nil {
+		t.Rejected = RejectionOf(err)
+		return t
+	}
+	t.Ticket = ticket
+	return t
+}
+
+// sift leaves the events out of b that break a rule, unless all do, and returns how many they were and what is wrong
+// with the first.
+func (in *Intake) sift(who *access.Sender, b *wal.Batch, rules *StreamRules) (n int, text string) {
+	for i := range b.Events {
+		if r := checkEvent(&b.Events[i], rules); r != nil {
+			if r.Event = i; n == 0 {
+				text = r.Error()
+			}
+			n++
+		}
+	}
+	if n == 0 || n == len(b.Events) {
+		return 0, ""
+	}
+	b.Events = slices.DeleteFunc(b.Events, func(e wal.Event) bool {
+		r := checkEvent(&e, rules)
+		if r != nil {
+			in.CountRejected(who, b.Stream, 1, r)
+		}
+		return r != nil
+	})
+	return n, text
+}
+
+func resolveAck(asked, configured standpipev1.Ack) standpipev1.Ack {
+	if asked != standpipev1.Ack_ACK_UNSPECIFIED {
+		return asked
+	}
+	if configured != standpipev1.Ack_ACK_UNSPECIFIED {
+		return configured
+	}
+	return standpipev1.Ack_ACK_DURABLE
+}
+
+// Response is what a producer is told about a request that went well.
+type Response struct {
+	FirstOffset uint64 // 0: not known yet (ack accepted)
+	Count       int
+	Ack         standpipev1.Ack // the level that was reached
+	Duplicate   bool
+}
+
+// Await waits until t has come as far as it asked for. When ctx ends while the batch is not yet
+// begun, the batch is withdrawn.
+func (in *Intake) Await(ctx context.Context, t *Submission) (Response, *Rejection) {
+	if t.Rejected == nil && t.Ack != standpipev1.Ack_ACK_ACCEPTED {
+		// The error is the ticket's or, of a withdrawn batch, ctx's.
+		a, err := t.Ticket.Wait(ctx)
+		return in.Conclude(ctx, t, a, err)
+	}
+	return in.Conclude(ctx, t, wal.Appended{}, nil)
+}
+
+// Conclude is the end of a request whose ticket has come to a and err.
+func (in *Intake) Conclude(ctx context.Context, t *Submission, a wal.Appended, err error) (Response, *Rejection) {
+	if t.Sender == nil {
+		t.Sender = in.SenderOf(ctx)
+	}
+	r, refused := in.outcome(ctx, t, a, err)
+	if t.Rejected == nil && err == nil && t.Ack != standpipev1.Ack_ACK_ACCEPTED {
+		t.stored(a)
+	}
+	if refused != nil {
+		if refused.Reason != "" {
+			in.CountRejected(t.Sender, t.Stream, t.Events, refused)
+		}
+		return r, refused
+	}
+	in.Observer.Appended(in.Listener, time.Since(t.start))
+	return r, nil
+}
+
+// stored counts what the log has stored for its sender.
+func (t *Submission) stored(a wal.Appended) {
+	if t.Sender != nil && !a.Duplicate {
+		t.Sender.Stored(t.Events, t.bytes)
+	}
+}
+
+func (in *Intake) outcome(ctx context.Context, t *Submission, a wal.Appended, err error) (Response, *Rejection) {
+	r := Response{FirstOffset: a.First, Count: t.Events, Ack: t.Ack, Duplicate: a.Duplicate}
+	switch {
+	case t.Rejected != nil:
+		return Response{}, t.Rejected
+	case err != nil:
+		return Response{}, RejectionOf(err)
+	case t.Ack == standpipev1.Ack_ACK_ACCEPTED:
+		in.watch.add(ctx, t)
+	case t.Ack == standpipev1.Ack_ACK_DELIVERED:
+		return in.delivered(ctx, t, a, r)
+	}
+	return r, nil
+}
+
+func (in *Intake) delivered(ctx context.Context, t *Submission, a wal.Appended, r Response) (Response, *Rejection) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(in.Hurry, cancel)()
+	all, err := in.Log.WaitSettled(ctx, t.Stream, a)
+	if err != nil {
+		return Response{}, undelivered(a, err)
+	}
+	if !all {
+		r.Ack = standpipev1.Ack_ACK_DURABLE
+	}
+	return r, nil
+}
+
+// undelivered is the refusal of a request that is stored, but not known to be delivered.
+func undelivered(a wal.Appended, err error) *Rejection {
+	r := RejectionOf(err)
+	cause := "the agent is shutting down"
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		cause = "the deadline passed"
+	case errors.Is(err, wal.ErrFailed):
+		cause = r.Text
+	}
+	text := "the events are stored and synced from offset %d on, but not known to be delivered: %s"
+	u := Unavailable(text, a.First, cause)
+	if errors.Is(err, context.DeadlineExceeded) {
+		u.Code = r.Code
+	}
+	u.Reason = "" // nothing was refused
+	return u
+}

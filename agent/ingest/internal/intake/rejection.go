@@ -1,0 +1,142 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/code"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// Rejection is why a request was not stored, or why its outcome is not known; the text says which.
+type Rejection struct {
+	Code   codes.Code
+	Reason string // for Observer.Refused; empty: the events are stored all the same
+	Event  int    // the event that breaks a rule; noEvent when it is the request as a whole
+	Text   string
+	Retry  time.Duration // when to try again; 0: not said
+
+	Status int // of HTTP, where code and reason do not tell it
+	Line   int // of the body, from 1, that has the event; 0: it has no lines
+}
+
+const (
+	NoEvent = -1
+	// DefaultRetry is the hint when the log is full and says nothing itself.
+	DefaultRetry = time.Second
+	// retryOperator is the hint when somebody has to change the configuration first.
+	retryOperator = 30 * time.Second
+)
+
+func (r *Rejection) Error() string {
+	if r.Event == NoEvent {
+		return r.Text
+	}
+	return fmt.Sprintf("event %d: %s", r.Event, r.Text)
+}
+
+// errorDomain is the domain of the reasons that a status tells.
+const errorDomain = "standpipe"
+
+// GRPCStatus lets a handler return a refusal as it is. A client program finds the reason and the
+// event's index in google.rpc.ErrorInfo and the delay in google.rpc.RetryInfo.
+func (r *Rejection) GRPCStatus() *status.Status {
+	s := status.New(r.Code, r.Error())
+	var details []protoadapt.MessageV1
+	if r.Reason != "" {
+		info := &errdetails.ErrorInfo{Reason: strings.ToUpper(r.Reason), Domain: errorDomain}
+		if r.Event != NoEvent {
+			info.Metadata = map[string]string{"event": strconv.Itoa(r.Event)}
+		}
+		details = append(details, info)
+	}
+	if r.Retry > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(r.Retry)})
+	}
+	detailed, err := s.WithDetails(details...)
+	if err != nil {
+		return s
+	}
+	return detailed
+}
+
+// RetryAfter is when to try again what may go well then; 0 for what will not.
+func (r *Rejection) RetryAfter() time.Duration {
+	if r.Retry == 0 && r.Code == codes.Unavailable {
+		return DefaultRetry
+	}
+	return r.Retry
+}
+
+func Invalid(format string, args ...any) *Rejection {
+	return InvalidEvent(NoEvent, format, args...)
+}
+
+func InvalidEvent(event int, format string, args ...any) *Rejection {
+	return &Rejection{
+		Code: codes.InvalidArgument, Reason: ReasonInvalid,
+		Event: event, Text: fmt.Sprintf(format, args...),
+	}
+}
+
+func Unavailable(format string, args ...any) *Rejection {
+	return &Rejection{
+		Code: codes.Unavailable, Reason: ReasonUnavailable,
+		Event: NoEvent, Text: fmt.Sprintf(format, args...),
+	}
+}
+
+var ErrDraining = Unavailable("the agent is shutting down: nothing of this request was stored")
+
+// RejectionOf decides what a producer is told about an error of the log.
+func RejectionOf(err error) *Rejection {
+	if r, ok := errors.AsType[*Rejection](err); ok {
+		return r
+	}
+	r := &Rejection{Event: NoEvent, Text: strings.TrimPrefix(err.Error(), "wal: ")}
+	switch {
+	case errors.Is(err, wal.ErrFull):
+		r.Code, r.Reason, r.Retry = codes.ResourceExhausted, ReasonFull, retryAfter(err)
+	case errors.Is(err, wal.ErrStateFull):
+		r.Code, r.Reason, r.Retry = codes.ResourceExhausted, ReasonStateFull, retryOperator
+	case errors.Is(err, wal.ErrTooLarge):
+		r.Code, r.Reason = codes.InvalidArgument, ReasonTooLarge
+	case errors.Is(err, wal.ErrSequence):
+		r.Code, r.Reason = codes.InvalidArgument, ReasonSequence
+	case errors.Is(err, ErrNoStream): // a reload took it away meanwhile
+		r.Code, r.Reason = codes.NotFound, ReasonNoStream
+	case errors.Is(err, ErrTooManyStreams): // others made it full meanwhile
+		r.Code, r.Reason, r.Retry = codes.ResourceExhausted, ReasonTooManyStreams, retryOperator
+	case errors.Is(err, wal.ErrClosed):
+		return ErrDraining
+	case errors.Is(err, context.DeadlineExceeded):
+		r.Code, r.Reason = codes.DeadlineExceeded, ReasonGivenUp
+		r.Text = "the deadline passed while the request waited for the log: nothing of it was stored"
+	case errors.Is(err, context.Canceled):
+		r.Code, r.Reason = codes.Canceled, ReasonGivenUp
+		r.Text = "the request was cancelled while it waited for the log: nothing of it was stored"
+	default:
+		r.Code, r.Reason = codes.Unavailable, ReasonUnavailable
+	}
+	return r
+}
+
+func retryAfter(err error) time.Duration {
+	if full, ok := errors.AsType[*wal.FullError](err); ok && full.RetryAfter > 0 {
+		return full.RetryAfter
+	}
+	return DefaultRetry
+}
+
+// CodeName returns the name of a code as gRPC's documentation writes it.
+func CodeName(c codes.Code) string { return code.Code(c).String() }

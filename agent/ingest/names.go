@@ -1,0 +1,32 @@
+package ingest
+
+import (
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// The interfaces to the WAL, the streams and the metrics.
+type (
+	Log         = intake.Log
+	Ticket      = intake.Ticket
+	Streams     = intake.Streams
+	StreamRules = intake.StreamRules
+	Observer    = intake.Observer
+)
+
+// FromWAL returns l as a Log.
+func FromWAL(l *wal.Log) Log { return intake.FromWAL(l) }
+
+// The errors of Streams.Lookup.
+var (
+	ErrNoStream       = intake.ErrNoStream
+	ErrInvalidName    = intake.ErrInvalidName
+	ErrTooManyStreams = intake.ErrTooManyStreams
+)
+
+// The formats of a stream's events.
+const (
+	FormatJSON  = intake.FormatJSON
+	FormatText  = intake.FormatText
+	FormatBytes = intake.FormatBytes
+)
