@@ -49,10 +49,11 @@ var arrows = map[string][]string{
 	"agent/ingest/internal/intake": {
 		"agent/access", "agent/ingest/internal/connlimit", "agent/ingest/internal/jsonscan", "proto/standpipe/v1", "wal",
 	},
-	"shipper/limit":         nil,
-	"shipper/internal/link": {"shipper/limit"},
-	"shipper/internal/pace": {"shipper/limit"},
-	"shipper/internal/pack": {"shipper/internal/pace", "shipper/kpl", "wal"},
+	"agent/ingest/internal/otlp": {"agent/ingest/internal/intake", "agent/ingest/internal/jsonscan", "wal"},
+	"shipper/limit":              nil,
+	"shipper/internal/link":      {"shipper/limit"},
+	"shipper/internal/pace":      {"shipper/limit"},
+	"shipper/internal/pack":      {"shipper/internal/pace", "shipper/kpl", "wal"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -60,7 +61,7 @@ type grpcWireOptions struct {
 	MaxStreams     int // requests in progress of one connection
 	NoHTTP2Guard   bool
 	Budget         int64 // bytes of large and half-sent requests together; 0: as for any listener
-	OTLP           *OTLPOptions
+	OTLP           *otlp.Options
 	TLS            *tls.Config
 }
 
@@ -81,7 +82,7 @@ func newGRPC(in *intake.Intake, o *grpcWireOptions) *grpcWire {
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(w.server)
 	if o.OTLP != nil {
-		(&otlpService{newOTLP(in, o.OTLP, o.MaxRequestSize), w.service.room}).register(w.server)
+		(&otlpService{otlp.New(in, o.OTLP, o.MaxRequestSize), w.service.room}).register(w.server)
 	}
 	return w
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 )
 
 // HTTPOptions are what an HTTP listener has of its own. The zero value of a field means its default.
@@ -59,7 +60,7 @@ type httpWire struct {
 	posts     *posts
 	origins   map[string]bool
 	pixels    map[string]*Pixel // by path
-	otlp      *otlpLogs         // nil: not offered
+	otlp      *otlp.Logs        // nil: not offered
 	preflight string            // the headers that a page may send
 
 	ctx    context.Context // ends with Cut
@@ -72,7 +73,7 @@ type httpWire struct {
 type httpWireOptions struct {
 	HTTPOptions
 	MaxRequestSize int // bytes of a body, compressed or not
-	OTLP           *OTLPOptions
+	OTLP           *otlp.Options
 	TLS            *tls.Config
 }
 
@@ -91,7 +92,7 @@ func newHTTP(in *intake.Intake, o httpWireOptions) *httpWire {
 		w.pixels[h.Pixels[i].Path] = &h.Pixels[i]
 	}
 	if o.OTLP != nil {
-		w.otlp = newOTLP(in, o.OTLP, o.MaxRequestSize)
+		w.otlp = otlp.New(in, o.OTLP, o.MaxRequestSize)
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.server = &http.Server{

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -30,3 +31,6 @@ const (
 	FormatText  = intake.FormatText
 	FormatBytes = intake.FormatBytes
 )
+
+// OTLPOptions let a listener take the logs of OpenTelemetry.
+type OTLPOptions = otlp.Options

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 )
 
 const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -15,7 +16,7 @@ const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 // has the fields of ExportLogsServiceRequest, and a response without a partial success has none. The package of the
 // service itself would bring a gateway along.
 type otlpService struct {
-	logs *otlpLogs
+	logs *otlp.Logs
 	room *intake.Budget // of the listener
 }
 
@@ -40,12 +41,12 @@ func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grp
 			return nil, intake.ErrOverBudget
 		}
 		defer o.room.Release(held)
-		t, refused := o.logs.export(ctx, w.Materialize(), o.logs.decode)
+		t, refused := o.logs.Export(ctx, w.Materialize(), o.logs.Decode)
 		if refused != nil {
 			return nil, refused
 		}
 		m := &emptypb.Empty{}
-		m.ProtoReflect().SetUnknown(exportAnswer(t))
+		m.ProtoReflect().SetUnknown(otlp.Response(t))
 		return m, nil
 	}
 	if admit == nil {

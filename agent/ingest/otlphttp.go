@@ -9,22 +9,23 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 )
 
 // otlpEncoding is one of the two of OTLP over HTTP. An answer has that of its request.
 type otlpEncoding struct {
 	mediaType string
-	decode    func(*otlpLogs) decoder
+	decode    func(*otlp.Logs) otlp.Decoder
 	answer    func(*intake.Submission) []byte
 	marshal   func(proto.Message) ([]byte, error)
 }
 
 var otlpEncodings = map[string]*otlpEncoding{
 	"application/x-protobuf": {
-		"application/x-protobuf", func(l *otlpLogs) decoder { return l.decode }, exportAnswer, proto.Marshal,
+		"application/x-protobuf", func(l *otlp.Logs) otlp.Decoder { return l.Decode }, otlp.Response, proto.Marshal,
 	},
 	"application/json": {
-		"application/json", func(l *otlpLogs) decoder { return l.decodeJSON }, exportAnswerJSON, marshalJSON,
+		"application/json", func(l *otlp.Logs) otlp.Decoder { return l.DecodeJSON }, otlp.ResponseJSON, marshalJSON,
 	},
 }
 
@@ -65,7 +66,7 @@ func (w *httpWire) export(out http.ResponseWriter, r *http.Request) *intake.Reje
 	}
 	defer b.free()
 	defer arrived(w.in, r).EndRequest()
-	t, refused := w.otlp.export(r.Context(), b.bytes, e.decode(w.otlp))
+	t, refused := w.otlp.Export(r.Context(), b.bytes, e.decode(w.otlp))
 	if refused != nil {
 		return e.refuse(out, refused)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 )
 
 // The listeners there are.
@@ -60,7 +61,7 @@ type Options struct {
 	NoHTTP2Guard bool
 
 	HTTP HTTPOptions
-	OTLP *OTLPOptions // of a gRPC or HTTP listener; default: not offered
+	OTLP *otlp.Options // of a gRPC or HTTP listener; default: not offered
 
 	TLS *tls.Config // default: none
 	// Guard, when set, decides whom events are taken from. A gRPC or HTTP request carries a token as

@@ -1,4 +1,4 @@
-package ingest
+package otlp
 
 import (
 	"context"
@@ -14,43 +14,43 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// OTLPOptions let a listener take OpenTelemetry's logs.
-type OTLPOptions struct {
+// Options let a listener take OpenTelemetry's logs.
+type Options struct {
 	Stream string // that the records go to
 	// Key is the attribute that is the partition key, looked for in the record and then in its
 	// resource; default service.name. A record without it goes under "unknown_service".
 	Key string
 }
 
-// DefaultOTLPKey is what OTLPOptions.Key is unless it is set.
-const DefaultOTLPKey = "service.name"
+// DefaultKey is what OTLPOptions.Key is unless it is set.
+const DefaultKey = "service.name"
 
 // unknownService is what OpenTelemetry calls a service that has no name (Resource semantic
 // conventions, service.name, November 2026).
 const unknownService = "unknown_service"
 
-// otlpLogs stores the records of OTLP requests.
-type otlpLogs struct {
+// Logs stores the records of OTLP requests.
+type Logs struct {
 	in          *intake.Intake
 	stream, key string
 	limit       int            // bytes that the events of a request may have
 	room        *intake.Budget // in messages
 }
 
-func newOTLP(in *intake.Intake, o *OTLPOptions, maxRequest int) *otlpLogs {
-	l := &otlpLogs{in: in, stream: o.Stream, key: o.Key, limit: 2 * maxRequest, room: intake.NewBudget(intake.MaxDecoded)}
+func New(in *intake.Intake, o *Options, maxRequest int) *Logs {
+	l := &Logs{in: in, stream: o.Stream, key: o.Key, limit: 2 * maxRequest, room: intake.NewBudget(intake.MaxDecoded)}
 	if l.key == "" {
-		l.key = DefaultOTLPKey
+		l.key = DefaultKey
 	}
 	return l
 }
 
-// decoder reads a request in one of its encodings. It returns how many messages were taken from the room for it.
-type decoder func(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection)
+// Decoder reads a request in one of its encodings. It returns how many messages were taken from the room for it.
+type Decoder func(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection)
 
-// export stores the records of the request that b encodes, except the records that break a rule. A retryable rejection
+// Export stores the records of the request that b encodes, except the records that break a rule. A retryable rejection
 // has a retry delay: an SDK retries after RESOURCE_EXHAUSTED only with one (OTLP specification 1.9, Failures).
-func (l *otlpLogs) export(ctx context.Context, b []byte, decode decoder) (*intake.Submission, *intake.Rejection) {
+func (l *Logs) Export(ctx context.Context, b []byte, decode Decoder) (*intake.Submission, *intake.Rejection) {
 	t := l.take(ctx, b, decode)
 	if t.Events == 0 && t.Rejected == nil {
 		return &t, nil
@@ -64,9 +64,9 @@ func (l *otlpLogs) export(ctx context.Context, b []byte, decode decoder) (*intak
 	return &t, &later
 }
 
-// exportAnswer encodes an ExportLogsServiceResponse, whose partial_success counts what was left out. SDKs do not send
+// Response encodes an ExportLogsServiceResponse, whose partial_success counts what was left out. SDKs do not send
 // that again.
-func exportAnswer(t *intake.Submission) []byte {
+func Response(t *intake.Submission) []byte {
 	if t.Omitted == 0 {
 		return nil
 	}
@@ -75,8 +75,8 @@ func exportAnswer(t *intake.Submission) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), partial)
 }
 
-// exportAnswerJSON is exportAnswer in JSON.
-func exportAnswerJSON(t *intake.Submission) []byte {
+// ResponseJSON is exportAnswer in JSON.
+func ResponseJSON(t *intake.Submission) []byte {
 	if t.Omitted == 0 {
 		return []byte("{}")
 	}
@@ -84,7 +84,7 @@ func exportAnswerJSON(t *intake.Submission) []byte {
 	return append(appendQuoted(append(b, `","errorMessage":`...), t.OmittedText), "}}"...)
 }
 
-func (l *otlpLogs) take(ctx context.Context, b []byte, decode decoder) intake.Submission {
+func (l *Logs) take(ctx context.Context, b []byte, decode Decoder) intake.Submission {
 	r := intake.NewRequest()
 	defer r.Free()
 	r.Batch.Stream, r.JSON, r.Partial, r.Awaited = l.stream, true, true, true
@@ -105,7 +105,7 @@ func (l *otlpLogs) take(ctx context.Context, b []byte, decode decoder) intake.Su
 	return l.in.Submit(ctx, r)
 }
 
-func (l *otlpLogs) fill(r *intake.Request, m *logsv1.LogsData) *intake.Rejection {
+func (l *Logs) fill(r *intake.Request, m *logsv1.LogsData) *intake.Rejection {
 	now := l.in.Clock().UnixNano()
 	var document logDocument
 	for _, resource := range m.GetResourceLogs() {
@@ -125,7 +125,7 @@ func (l *otlpLogs) fill(r *intake.Request, m *logsv1.LogsData) *intake.Rejection
 	return nil
 }
 
-func (l *otlpLogs) keyOf(record *logsv1.LogRecord, resource *resourcev1.Resource) string {
+func (l *Logs) keyOf(record *logsv1.LogRecord, resource *resourcev1.Resource) string {
 	for _, attributes := range [][]*commonv1.KeyValue{record.GetAttributes(), resource.GetAttributes()} {
 		for _, a := range attributes {
 			if a.GetKey() == l.key && a.GetValue().GetStringValue() != "" {

@@ -1,4 +1,4 @@
-package ingest
+package otlp
 
 import (
 	"encoding/base64"
@@ -14,10 +14,10 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 )
 
-// decodeJSON is decode for a request in OTLP/JSON. That is protobuf's JSON, in which enums may be numbers and 64-bit
+// DecodeJSON is decode for a request in OTLP/JSON. That is protobuf's JSON, in which enums may be numbers and 64-bit
 // numbers may be strings, but with the IDs of traces and spans in hex. Unknown fields are skipped (OTLP specification
 // 1.9, JSON Protobuf Encoding).
-func (l *otlpLogs) decodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection) {
+func (l *Logs) DecodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection) {
 	b = jsonscan.TrimMark(b)
 	if fault, ok := jsonscan.Valid(b); !ok {
 		return nil, 0, intake.Invalid("the body of %d bytes is not valid JSON from byte %d on%s", len(b), fault, jsonscan.DescribeMark(b, fault))

@@ -1,4 +1,4 @@
-package ingest
+package otlp
 
 import (
 	"encoding/base64"

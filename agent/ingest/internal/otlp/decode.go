@@ -1,4 +1,4 @@
-package ingest
+package otlp
 
 import (
 	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
@@ -8,8 +8,8 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
-// decode returns what b says, and how many messages were taken from the room for it, which are to be given back.
-func (l *otlpLogs) decode(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection) {
+// Decode returns what b says, and how many messages were taken from the room for it, which are to be given back.
+func (l *Logs) Decode(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection) {
 	m = new(logsv1.LogsData)
 	n := intake.CountMessages(b, m.ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit, intake.MaxDecoded)
 	if n > intake.MaxDecoded {
