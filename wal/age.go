@@ -5,23 +5,22 @@ import (
 	"time"
 )
 
-// How old an event is, is told without the agent's clock as far as that goes: that clock may be wrong
-// for hours after a gateway's boot and then jump. What was appended since the log was opened is as old
-// as the monotonic clock says. Only for what is older the blocks' times count, and only once the
-// agent's clock has gone evenly for a while.
+// The age of an event is measured without the agent's clock where possible: that clock may be wrong for hours after a
+// gateway's boot, and then jump. The age of an event that was appended since Open is measured by the monotonic clock. The
+// age of an older event is calculated from its block's time, but only once the agent's clock has run evenly for a while.
 
 const (
-	// ageSteps is how finely ages are told apart: an event goes at most this part of MaxAge late.
+	// ageSteps is the resolution of ages: an event is dropped late by at most this part of MaxAge.
 	ageSteps = 64
-	// evenLongEnough is for how long the agent's clock has to go evenly until it is believed.
+	// evenLongEnough is the time that the agent's clock must run evenly before it is used.
 	evenLongEnough = 10 * time.Minute
-	// unevenBy is by how much it departs from the monotonic clock between two looks when it has jumped.
+	// unevenBy: the clock has jumped if it departs from the monotonic clock by more than this between two looks.
 	unevenBy = time.Second
 )
 
-// ages are a stream's, while it has a MaxAge.
+// ages has the observed ends of a stream that has a MaxAge.
 type ages struct {
-	begin uint64 // when an event below it was appended was not seen
+	begin uint64 // events below it were appended before the first observation
 	seen  []seenAt
 }
 
@@ -31,7 +30,7 @@ type seenAt struct {
 	at   time.Time
 }
 
-// look notes how far the stream has come and returns below where all is older than maxAge.
+// look observes the stream's end. It returns the offset below which all events are older than maxAge.
 func (a *ages) look(next uint64, now time.Time, maxAge time.Duration) (old uint64) {
 	n := len(a.seen)
 	switch {
@@ -50,7 +49,7 @@ func (a *ages) look(next uint64, now time.Time, maxAge time.Duration) (old uint6
 	return old
 }
 
-// dropAged drops of a stream what is older than its MaxAge.
+// dropAged drops the events of a stream that are older than its MaxAge.
 func (r *retention) dropAged(s *stream, now time.Time) {
 	s.mu.Lock()
 	maxAge := s.policy.MaxAge
@@ -70,8 +69,8 @@ func (r *retention) dropAged(s *stream, now time.Time) {
 	}
 }
 
-// olderThan returns below where the run's events are older than maxAge by their blocks' times; 0: none
-// is. A block of a time that has not come yet is as old as the one after it.
+// olderThan returns the offset below which the run's events are older than maxAge by their blocks' times; 0: none is. A
+// block with a time in the future counts as old as the block after it.
 func (r *retention) olderThan(name string, run Run, maxAge time.Duration) (old uint64) {
 	now := r.clock.wall // a jump since that look is not believed
 	for at := run.First; at < run.Next && r.log.usable() == nil; {
@@ -91,13 +90,13 @@ func (r *retention) olderThan(name string, run Run, maxAge time.Duration) (old u
 	return min(old, run.Next)
 }
 
-// evenClock tells for how long the agent's clock has gone as evenly as the monotonic one. It belongs to
-// upkeep, but for since.
+// evenClock measures for how long the agent's clock has run as evenly as the monotonic clock. All fields but since are owned
+// by the goroutine of upkeep.
 type evenClock struct {
 	clock func() time.Time
-	wall  time.Time // what it said at the last look
-	at    time.Time // when that was
-	since instant   // when it last jumped, or when the log was opened
+	wall  time.Time // the agent's time at the last look
+	at    time.Time // the monotonic time at the last look
+	since instant   // the last jump, or Open
 }
 
 func newEvenClock(clock func() time.Time) *evenClock {
@@ -114,5 +113,5 @@ func (c *evenClock) look(now time.Time) {
 	c.wall, c.at = wall, now
 }
 
-// longer tells whether it has gone evenly for at least d. Any goroutine may ask.
+// longer reports whether the clock has run evenly for at least d. Any goroutine may call it.
 func (c *evenClock) longer(d time.Duration) bool { return time.Since(c.since.get()) >= d }

@@ -2,9 +2,8 @@ package wal
 
 import "slices"
 
-// makeRoom is called when an append waits because the log is full. Under DropOldest it asks every
-// destination that still needs the oldest segment to drop the events of it that it has not settled;
-// the segment is truncated once they have. The newest is the oldest when there is no other: it is renewed then.
+// makeRoom is called when an append waits because the log is full. Under DropOldest it makes every destination drop its
+// unsettled events of the oldest segment, which is unlinked after that. If there is one segment only, it is renewed.
 func (r *retention) makeRoom() {
 	if r.log.opts.OnFull != DropOldest {
 		return
@@ -14,8 +13,9 @@ func (r *retention) makeRoom() {
 	}
 }
 
-// dropBelow makes every destination of the stream drop what it has not settled below the floor: an
-// open place by its Floor, a parked one soon. It may be called by the committer, so it reads nothing.
+// dropBelow makes every destination of the stream drop its unsettled events below the floor. The shipper of an open cursor
+// does that by Cursor.Floor, and runParked does it for a parked cursor. The committer calls dropBelow, so it reads no
+// segment.
 func (r *retention) dropBelow(s *stream, f Floor) {
 	news := s.raise(f)
 	for _, p := range s.sortedCursors() {
@@ -30,7 +30,7 @@ func (r *retention) dropBelow(s *stream, f Floor) {
 	}
 }
 
-// raise raises the floor and tells whether that was news.
+// raise raises the floor, and reports whether it was lower.
 func (s *stream) raise(f Floor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,13 +39,13 @@ func (s *stream) raise(f Floor) bool {
 	return s.floor != before
 }
 
-// streamEnd is where a stream ends in a segment.
+// streamEnd is the end of a stream in a segment.
 type streamEnd struct {
 	stream string
 	next   uint64
 }
 
-// oldest returns the streams in the oldest segment, each with its end there.
+// oldestEnds returns the streams in the oldest segment, each with its end there.
 func (r *retention) oldestEnds() (ends []streamEnd) {
 	r.log.mu.RLock()
 	defer r.log.mu.RUnlock()
@@ -58,7 +58,7 @@ func (r *retention) oldestEnds() (ends []streamEnd) {
 	return ends
 }
 
-// raise raises the floor. It reports whether a shipper drops the events below it.
+// raise raises the floor, and reports whether a shipper drops the events below it.
 func (p *Cursor) raise(f Floor) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,7 +66,7 @@ func (p *Cursor) raise(f Floor) bool {
 	return p.shippedLocked()
 }
 
-// dropForParked drops for the destinations that no shipper does it for, until the log closes.
+// runParked drops events for destinations without a shipper, until the log closes.
 func (r *retention) runParked() {
 	defer close(r.parkedDone)
 	for {
@@ -83,16 +83,16 @@ func (r *retention) runParked() {
 	}
 }
 
-// dropsLate reports whether the place has no shipper and has unsettled events below its floor.
+// dropsLate reports whether the cursor has no shipper and unsettled events below its floor.
 func (p *Cursor) dropsLate() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.shippedLocked() && p.checkpointLocked() < p.floor.Offset()
 }
 
-// dropParked drops for a destination without a shipper: it is not configured any more, or can't be built yet.
+// dropParked drops events for a destination without a shipper: it is no longer configured, or cannot be built yet.
 func (r *retention) dropParked(p *Cursor) {
-	r.log.damage.mu.Lock() // no loss is reckoned meanwhile
+	r.log.damage.mu.Lock() // no loss is counted meanwhile
 	defer r.log.damage.mu.Unlock()
 	marks, floor := p.Lanes(), p.Floor()
 	next := floor.Offset()
@@ -146,7 +146,7 @@ func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 	}
 }
 
-// runsFrom returns what of the runs lies at or beyond offset.
+// runsFrom returns the parts of the runs at or beyond offset.
 func runsFrom(runs []Run, offset uint64) (rest []Run) {
 	for _, r := range runs {
 		if r.Next > offset {

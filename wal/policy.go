@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// Policy is what an operator wants of one stream. The zero value keeps its events for as long as it
-// takes, in the room that the whole log has.
+// Policy bounds one stream. The zero value keeps events until they are settled, and lets the stream fill the whole log.
 type Policy struct {
-	MaxAge  time.Duration // what is older is dropped (reason age); 0: nothing is
-	MaxSize int64         // bytes that it may hold, see Log.Share; 0: no limit of its own
-	OnFull  OnFull        // what an append meets then; default the log's
+	MaxAge  time.Duration // older events are dropped (reason age); 0: none are
+	MaxSize int64         // bytes that the stream may hold, see Log.Share; 0: no limit of its own
+	OnFull  OnFull        // what to do with an append beyond MaxSize; default the log's
 }
 
 // retention applies the streams' policies: it drops events that are too old or that make room, and reserves a batch's bytes
@@ -32,8 +31,8 @@ func newRetention(l *Log) retention {
 	}
 }
 
-// SetPolicy gives each stream, also one that is new later, the policy that of says. An event
-// that it makes too old is dropped soon, and an append that it gives room to goes on.
+// SetPolicy applies the policy that of returns to each stream, now and to each new stream later. Events that are too old by
+// the new policy are dropped soon. Appends that have room by the new policy continue.
 func (l *Log) SetPolicy(of func(stream string) Policy) {
 	l.mu.Lock()
 	l.retention.policyOf = of
@@ -53,19 +52,19 @@ func (s *stream) setPolicy(p Policy) {
 	s.policy = p
 }
 
-// onFull returns what an append to the stream meets when its own share is full.
+// onFull returns the handling of an append that exceeds the stream's budget.
 func (r *retention) onFull(p Policy) OnFull { return cmp.Or(p.OnFull, r.log.opts.OnFull) }
 
-// Floor tells a destination to drop what it has not settled below it.
+// Floor is the offset below which a destination must drop its unsettled events.
 type Floor struct {
-	Age  uint64 // what lies below is too old
-	Full uint64 // what lies below makes room
+	Age  uint64 // events below it are too old
+	Full uint64 // events below it must make room
 }
 
-// Offset returns the offset below which everything is to be dropped; 0: nothing.
+// Offset returns the offset below which all events are dropped; 0: none are.
 func (f Floor) Offset() uint64 { return max(f.Age, f.Full) }
 
-// Reason returns why the event at an offset below the floor is dropped.
+// Reason returns the reason of the drop at an offset below the floor.
 func (f Floor) Reason(offset uint64) string {
 	if offset < f.Age {
 		return DroppedAge
@@ -73,7 +72,7 @@ func (f Floor) Reason(offset uint64) string {
 	return DroppedFull
 }
 
-// raised returns the higher of both.
+// raised returns the higher floor of both.
 func (f Floor) raised(g Floor) Floor { return Floor{max(f.Age, g.Age), max(f.Full, g.Full)} }
 
 // policyLocked is called with Log.mu held.

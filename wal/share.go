@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// heldExtra is what an event counts as beside its payload in what a stream holds, for its key and for
-// what stands around it.
+// heldExtra is the number of bytes that an event counts as in a stream's budget in addition to its payload: for its key and
+// its frame.
 const heldExtra = 64
 
-// held is what a count of events takes of a stream's share.
+// held returns the bytes that the events take of a stream's budget.
 func (c Count) held() int64 { return int64(c.Bytes + heldExtra*c.Events) }
 
-// Share returns what the stream holds of its own share of the log, and the most that it may; 0: no limit
-// of its own. It holds the events that the destination which has settled least has not settled: their
-// payloads, 64 bytes for each event, and the bytes of keys and attributes beyond that.
+// Share returns the bytes that the stream holds of its own budget, and the most that it may hold; 0: it has no budget of
+// its own. It holds the events that its slowest destination has not settled. An event counts with its payload, with 64
+// bytes, and with the bytes by which its key and attributes exceed these.
 func (l *Log) Share(stream string) (held, most int64) {
 	s := l.streams.lookup(stream)
 	if s == nil {
@@ -27,9 +27,9 @@ func (l *Log) Share(stream string) (held, most int64) {
 	return s.heldLocked(), s.policy.MaxSize
 }
 
-// waitShare admits a batch to its stream's share of the log. It waits, or not, as the stream's policy says.
-// A batch that is admitted is counted until releaseShare. One that its producer has numbered may be
-// stored already, which the committer alone knows: that one refuses it.
+// reserve reserves held bytes of the stream's budget for the batch, until release. If there are too few, it waits, drops
+// events or rejects the batch, by the stream's policy. A batch that its producer has numbered may be stored already, and
+// only the committer can find that out: so reserve leaves the rejection of such a batch to the committer.
 func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 	s := r.log.streams.pin(t.stream)
 	defer func() {
@@ -67,11 +67,11 @@ func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 	}
 }
 
-// shareSlack: under DropOldest this part of a stream's share is made free at once, so that not every
-// append has to wait for a drop.
+// shareSlack: under DropOldest a drop frees this part of a stream's budget in addition, so that not every append waits for
+// a drop.
 const shareSlack = 16
 
-// admit counts the batch in, or returns by how many bytes it exceeds the share.
+// admit reserves the bytes, or returns by how many the batch exceeds the budget.
 func (s *stream) admit(t *Ticket, held int64) (p Policy, over int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,8 +86,7 @@ func (s *stream) admit(t *Ticket, held int64) (p Policy, over int64) {
 	return s.policy, 0
 }
 
-// heldLocked returns what the destination that has settled least has not settled. A stream without a
-// destination has no share.
+// heldLocked returns the bytes that the slowest destination has not settled. A stream without a destination holds none.
 func (s *stream) heldLocked() (held int64) {
 	low := s.next
 	for _, p := range s.cursors {
@@ -126,7 +125,7 @@ func (s *stream) checkpointLocked() uint64 {
 	return low
 }
 
-// releaseShare ends the reservation of a batch: what was stored is held by now, and what was not makes room.
+// release ends the reservation of a batch. The events of a stored batch are held by now; otherwise the bytes are free again.
 func (r *retention) release(t *Ticket, a Appended, stored bool) {
 	if t.share == nil {
 		return
@@ -143,8 +142,8 @@ func (r *retention) release(t *Ticket, a Appended, stored bool) {
 	}
 }
 
-// dropShare has the stream's destinations drop as many of its oldest blocks as make room for a batch of held bytes, unless
-// they are about to drop some or have made room since the batch found none.
+// dropForAppend makes the stream's destinations drop enough of its oldest blocks for a batch of held bytes, unless
+// a drop is under way, or the bytes were freed since the batch found too few.
 func (r *retention) dropForAppend(s *stream, held int64) {
 	s.mu.Lock()
 	from, end, floor := s.checkpointLocked(), s.next, s.floor.Offset()

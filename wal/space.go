@@ -20,14 +20,13 @@ import (
 //	+ the next segment: beginRoom, the whole state, whether it is made ready yet or not
 //	+ the dead letters: deadHeld
 //
-// Appends take the rest, less a margin and the room of a copy. bbolt itself is kept from growing a file
-// beyond it (limit), so an estimate that is too low costs a refusal and not the bound. The reserve is allocated, and
-// the next segment is made early where the disk is short: both work on a disk that is full to the last block.
+// Appends take the rest, less a margin and the room of a copy. bbolt cannot grow a file beyond its limit, so an estimate
+// that is too low rejects an append, and never exceeds MaxSize. The reserve is allocated ahead, and where the volume is
+// short the next segment is made early: both work on a volume that is full to the last block.
 //
-// So from any state the newest segment can be sealed and the next one begun, which writes the state as it is then:
-// renew does that when no destination needs the events of the newest and there is no room for more. The old one is
-// unlinked then, and the log has the room of an empty log again, however short the old one was. With the
-// state within maxState that is capacity at least.
+// So the newest segment can always be sealed and the next one begun, which writes the present state. renew does that when
+// the log is full and no destination needs the events of the newest segment. The old segment is unlinked then, however
+// short it was, and the log has the room of an empty log: at least largestAppend, while the state is within its bound.
 
 // capacity calculates the free bytes of the log: under MaxSize, and on the volume. Its methods take Log.mu; those that end
 // in Locked are called with Log.mu held.
@@ -40,51 +39,50 @@ type capacity struct {
 	short     atomic.Bool               // the volume has little more than the log occupies
 }
 
-// retryAfter is how long a refused producer is told to wait.
+// retryAfter is the pause that a rejected producer should make.
 const retryAfter = time.Second
 
-// maxSegments returns the number of bytes that all segments together may occupy now.
+// maxSegments returns the bytes that all segments together may occupy now.
 func (c *capacity) maxSegments() int64 { return c.log.opts.MaxSize - c.deadHeld() }
 
-// margin is kept free of appends.
+// margin is kept free: appends never use it.
 func (c *capacity) margin() int64 { return min(1<<20, c.log.opts.MaxSize/16) }
 
-// plenty is the room that a log has that is no longer full.
+// plenty is the number of free bytes at which a full log is no longer full.
 func (c *capacity) plenty() int64 { return min(1<<20, c.log.opts.MaxSize/6) }
 
-// step is by how much the newest segment is allocated ahead.
+// step is the number of bytes that the newest segment is allocated ahead.
 func (c *capacity) step() int64 { return min(max(c.log.opts.SegmentSize/16, 64<<10), 4<<20) }
 
-// copyRoom is kept free of appends for the copy of a segment that is rewritten: a log that is full of what
-// is mostly settled must be able to make room.
+// copyRoom is kept free for the copy of a segment: a log that is full of mostly settled segments must be able to compact.
 func (c *capacity) copyRoom() int64 { return min(c.log.opts.SegmentSize*3/4, c.log.opts.MaxSize/20) }
 
-// capacity is the most that an append may take. It does not depend on the state: even with maxState there is room for
-// that much once all is settled.
+// largestAppend is the most bytes that an append may take. It does not depend on the size of the state: even with the
+// largest state there is that much room once all events are settled.
 func (c *capacity) largestAppend() int64 { return c.log.opts.MaxSize*3/5 - 2*emptySegment }
 
 // emptySegment is the most that a segment occupies before its first event, apart from the state.
 var emptySegment = int64(max(64<<10, 12*os.Getpagesize()))
 
-// beginRoom is the most that the next segment occupies once it has begun.
+// beginRoom is the most bytes that the next segment occupies once it has begun.
 func (c *capacity) beginRoom() int64 {
 	state := c.log.stateBudget.bytes.Load()
 	return emptySegment + state + state/16
 }
 
-// checkpointRoom is the most that a checkpoint takes.
+// checkpointRoom is the most bytes that a checkpoint takes.
 func (c *capacity) checkpointRoom() int64 {
 	places := c.log.stateBudget.cursorBytes.Load()
 	return int64(4*os.Getpagesize()) + places + places/16
 }
 
-// sealRoom is the most that sealing takes.
+// sealRoom is the most bytes that sealing takes.
 func (s *segmentFile) sealRoom() int64 { return s.indexSize()*9/8 + sealPages }
 
-// reserve is the room that stays allocated in the newest segment.
+// reserve is the number of bytes that stay allocated in the newest segment, beyond its used ones.
 func (c *capacity) reserve(s *segmentFile) int64 { return c.checkpointRoom() + s.sealRoom() }
 
-// space returns how many bytes appends may take up now, by MaxSize and by what the disk has left.
+// space returns the bytes that appends may take now, by MaxSize and by the volume's free bytes.
 func (c *capacity) space() int64 { return min(c.spaceOfMax(), c.spaceOnDisk()) }
 
 func (c *capacity) spaceOfMax() int64 {
@@ -120,8 +118,8 @@ func (c *capacity) owedLocked() int64 {
 	return max(owed, 0)
 }
 
-// longest is how long the newest segment may become while no other can follow it: when it is lost, Open skips as many
-// offsets as a segment of SegmentSize and a commit can hold.
+// longest bounds the newest segment while no other can follow it. If it is lost, Open skips as many offsets as a segment of
+// SegmentSize and one commit can hold.
 func (c *capacity) longest() int64 {
 	return c.log.opts.SegmentSize + largestCommit + 2*c.log.stateBudget.bytes.Load()
 }
@@ -145,14 +143,14 @@ func (c *capacity) spaceOnDisk() int64 {
 	return ahead + free - c.reserve(active) - c.owedLocked() - c.margin()
 }
 
-// A disk that had plentyOnDisk is asked again only after lookPatience: asking took a fortieth of a commit. Should
-// others fill it meanwhile, allocate finds out.
+// While the volume has plentyOnDisk, its free bytes are queried only once in lookPatience: a query takes a fortieth of a
+// commit's time. If others fill the volume meanwhile, allocate fails before the commit writes a byte.
 const (
 	plentyOnDisk = 1 << 30
 	lookPatience = 10 * time.Millisecond
 )
 
-// space is Log.space, of a moment ago when the disk has plenty.
+// space is capacity.space, with the volume's free bytes of up to lookPatience ago.
 func (c *committer) space() int64 {
 	room := c.log.capacity.spaceOfMax()
 	now := time.Now()
@@ -166,9 +164,9 @@ func (c *committer) space() int64 {
 	return min(room, disk)
 }
 
-// allocate makes sure that the newest segment has need bytes beyond its used ones, and the reserve, and that its map
-// can have room for them and for spare bytes more: bbolt, which maps it anew, can't go on when that fails. Its
-// shortage comes before anything of a commit is written.
+// allocate allocates need bytes beyond the used ones of the newest segment, plus the reserve. It also checks that the file
+// can be mapped with them and spare bytes more: bbolt cannot continue after a failed map. So a shortage shows before any
+// byte of a commit is written.
 func (c *capacity) allocate(s *segmentFile, need, spare int64) error {
 	have := max(s.allocated.Load(), s.length)
 	want := s.used.Load() + need + c.reserve(s)
@@ -191,15 +189,15 @@ func (c *capacity) allocate(s *segmentFile, need, spare int64) error {
 	return err
 }
 
-// limit is how long the newest segment may become.
+// limit is the most bytes that the newest segment may have.
 func (c *capacity) limit() int64 {
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
 	return c.maxSegments() - c.aroundLocked() - c.owedLocked()
 }
 
-// allocate gives the file's first size bytes blocks on the disk, or where the file system can't do that makes it so long:
-// bbolt would do that itself, with a sync, and not report the cause of an error.
+// allocate allocates disk blocks for the file's first size bytes. Where the file system cannot do that, it lengthens the
+// file: bbolt would do that too, with a sync, and would not report the cause of an error.
 func (s *segmentFile) allocate(size int64) error {
 	have := s.allocated.Load()
 	err := errors.ErrUnsupported
@@ -246,20 +244,20 @@ func (c *capacity) full() bool {
 	return false
 }
 
-// noteFull is called whenever an append is refused or waits for want of room, and for a log that is opened without any.
+// noteFull is called whenever an append is rejected or waits because the log is full, and if Open finds no free bytes.
 func (c *capacity) noteFull() {
 	now := c.log.opts.Clock()
 	c.fullSince.Store(&now)
 }
 
-// noteRoom is called whenever an append was stored.
+// noteRoom is called whenever an append was stored. It ends the full state once there is plenty.
 func (c *capacity) noteRoom() {
 	if c.fullSince.Load() != nil && c.space() >= c.plenty() {
 		c.fullSince.Store(nil)
 	}
 }
 
-// fullError tells that there is no room for need bytes.
+// fullError returns the error of an append that needs more bytes than are free.
 func (c *capacity) fullError(need int64) error {
 	st := c.log.Stat()
 	if c.spaceOfMax() >= need {
@@ -268,7 +266,7 @@ func (c *capacity) fullError(need int64) error {
 	return &FullError{Used: st.Bytes, Max: st.MaxBytes, RetryAfter: retryAfter}
 }
 
-// spareForCopy returns the bytes that are free beside the copy under way; less than 0: there is no room for that copy.
+// spareForCopy returns the bytes that are free beside the copy under way. Below 0 there is no room for the copy.
 func (c *capacity) spareForCopy() int64 {
 	c.log.mu.RLock()
 	active, used := c.newestLocked()

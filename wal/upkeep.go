@@ -7,19 +7,20 @@ import (
 )
 
 const (
-	// The streams' ages are looked at as often as the shortest MaxAge asks for, and not more often than:
+	// upkeepMost and upkeepLeast bound the interval between two looks at the streams' ages. It follows from the shortest
+	// MaxAge.
 	upkeepMost  = 10 * time.Second
 	upkeepLeast = 10 * time.Millisecond
-	// noteEvery is the shortest time between two notes of how many events there are.
+	// noteEvery is the shortest time between two notes of the number of events.
 	noteEvery = time.Second
-	// sayDroppedEvery is how often a place's drops are logged.
-	sayDroppedEvery = time.Minute
+	// logDroppedEvery is the shortest time between two log lines about a cursor's drops.
+	logDroppedEvery = time.Minute
 )
 
 // upkeep does the periodic work until the log closes: it drops events that are too old, logs drops, and starts compactions.
 func (l *Log) upkeep() {
 	defer close(l.upkept)
-	said, noted := make(map[*Cursor]*saidDropped), time.Now()
+	logged, noted := make(map[*Cursor]*loggedDrops), time.Now()
 	for {
 		now := time.Now()
 		if now.Sub(noted) >= noteEvery {
@@ -27,7 +28,7 @@ func (l *Log) upkeep() {
 			l.identity.noteEvents(l.dir, l.streams.events())
 		}
 		every := l.retention.dropAllAged(now)
-		l.retention.logDropped(said, now)
+		l.retention.logDropped(logged, now)
 		l.stateBudget.endFull(now)
 		l.compactor.start()
 		if l.truncator.failing.Load() { // no checkpoint may be due
@@ -64,24 +65,24 @@ func (s *stream) ageStep() time.Duration {
 	return s.policy.MaxAge / ageSteps
 }
 
-// saidDropped is what the log lines have told of a place's drops.
-type saidDropped struct {
+// loggedDrops has the drops of a cursor that were logged.
+type loggedDrops struct {
 	at      time.Time
 	dropped map[string]Count
 }
 
-// sayDropped logs what policies have dropped since it was last said.
-func (r *retention) logDropped(said map[*Cursor]*saidDropped, now time.Time) {
+// logDropped logs the events that policies dropped since the last line about the cursor.
+func (r *retention) logDropped(logged map[*Cursor]*loggedDrops, now time.Time) {
 	for _, p := range r.log.streams.cursors() {
 		p.mu.Lock()
 		dropped := maps.Clone(p.at.ledger.Dropped)
 		p.mu.Unlock()
-		before := said[p]
-		if before == nil { // what was dropped before this run was said in it
-			said[p] = &saidDropped{dropped: dropped}
+		before := logged[p]
+		if before == nil { // an earlier run has logged these
+			logged[p] = &loggedDrops{dropped: dropped}
 			continue
 		}
-		if now.Sub(before.at) < sayDroppedEvery || maps.Equal(dropped, before.dropped) {
+		if now.Sub(before.at) < logDroppedEvery || maps.Equal(dropped, before.dropped) {
 			continue
 		}
 		for _, reason := range []string{DroppedAge, DroppedFull} {
@@ -90,11 +91,11 @@ func (r *retention) logDropped(said map[*Cursor]*saidDropped, now time.Time) {
 					"events", news.Events, "bytes", news.Bytes)
 			}
 		}
-		*before = saidDropped{now, dropped}
+		*before = loggedDrops{now, dropped}
 	}
 }
 
-// instant is a time that several goroutines may read; its monotonic reading is kept.
+// instant is a time that several goroutines may read. It keeps the monotonic reading.
 type instant struct{ p atomic.Pointer[time.Time] }
 
 func (i *instant) set(t time.Time) { i.p.Store(&t) }
