@@ -2,11 +2,11 @@ package wal
 
 import "time"
 
-// A full log of which nothing is pending has one segment left, which takes no more events and is not sealed before it is
-// large: no append, so no seal, and no truncation. renew ends that segment however short it is.
-
-// renew makes room for need bytes, if it can: it replaces the newest segment by the next one when no destination needs its
-// events. It returns once the old one is unlinked.
+// renew frees at least need bytes if it can. If no destination needs the events of the newest segment, renew seals it
+// however short it is, begins the next one, and returns once the old one is unlinked.
+//
+// Otherwise a full log would stay full after all events are settled: its one segment takes no more events, is sealed only by
+// the append that fills it, and is not unlinked before it is sealed.
 func (c *committer) renew(need int64) bool {
 	l := c.log
 	if c.closed || l.Failed() != nil || time.Now().Before(c.renewAgain) {
@@ -21,7 +21,7 @@ func (c *committer) renew(need int64) bool {
 			return false
 		}
 	}
-	// The one before it stays until this one has begun.
+	// The old segment is not unlinked before the next one has begun: the commit begins it.
 	if l.capacity.fullSince.Load() == nil {
 		l.capacity.noteFull()
 	}
@@ -35,7 +35,7 @@ func (c *committer) renew(need int64) bool {
 	return true
 }
 
-// spent reports whether no destination needs the events of the newest segment, and need bytes would have room without it.
+// spent reports whether no destination needs the events of the newest segment, and need bytes would be free without it.
 func (c *committer) spent(active *segmentFile, need int64) bool {
 	l := c.log
 	moves := c.moves.Load() + 1
@@ -56,8 +56,8 @@ func (c *committer) renewIfFull() {
 	}
 }
 
-// firstNeeded returns the first offset that some destination has not settled. A stream without a destination keeps
-// everything that it need not drop.
+// firstNeeded returns the first offset that some destination has not settled. A stream without a destination keeps all
+// events at or above its floor.
 func (s *stream) firstNeeded() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +67,7 @@ func (s *stream) firstNeeded() uint64 {
 	return s.checkpointLocked()
 }
 
-// seal ends the newest segment however short it is.
+// seal seals the newest segment however short it is.
 func (c *committer) seal(active *segmentFile) bool {
 	l := c.log
 	if l.roller.coming == nil {

@@ -11,13 +11,12 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
-// The newest segment ends with the commit that makes it large: the transaction of that group also marks it as
-// sealed and writes its index. The first transaction of the next one, which is there by then, begins it
-// with the log's state. So a roll adds no sync to any append's. A segment that a group has made larger than was
-// reckoned, or its first group large, is sealed at once: what one can hold at most is what Open skips when it is
-// lost.
-
 // roller seals the newest segment and makes the next one. The leader of the committer calls it, except for removeNext.
+//
+// A roll adds no sync to any append. The commit that fills the newest segment also marks it as sealed and writes its index.
+// The next segment exists by then, and its first transaction begins it with the log's state. If a segment is larger than
+// estimated after a commit, or full after its first commit, it is sealed at once: Open skips as many offsets for a lost
+// segment as one can hold.
 type roller struct {
 	log *Log
 
@@ -25,14 +24,15 @@ type roller struct {
 	queue  *workQueue   // makes and closes segments beside the committer
 }
 
-// nextSegment is the segment after the newest.
+// nextSegment is the segment after the newest, while it is made.
 type nextSegment struct {
-	ready chan struct{} // closed when it is there, or could not be made
+	ready chan struct{} // closed when it is made, or the attempt failed
 	seg   *segmentFile
 	err   error
 }
 
-// fullSegment is the length from which a segment is sealed: a volume that is smaller than MaxSize has four as well.
+// fullSegment is the length at which a segment is sealed. On a volume with fewer bytes than MaxSize it is a quarter of
+// those.
 func (r *roller) fullSegment() int64 {
 	size := r.log.opts.SegmentSize
 	if r.log.capacity.short.Load() {
@@ -41,14 +41,14 @@ func (r *roller) fullSegment() int64 {
 	return max(size, size/2+2*r.log.stateBudget.bytes.Load()) // so that a large state is written no more often than events
 }
 
-// growth is about the most by which blocks of that size make a segment grow.
+// growth estimates the most bytes by which blocks of that size make a segment grow.
 func (r *roller) growth(size int64) int64 {
 	return size + size/16 + min(16<<10, r.log.opts.SegmentSize/16)
 }
 
-// successor returns the segment that follows the newest once that has used so much; nil: none yet.
-// It is made ready when the newest has begun and is half full, or the disk is short. A shortage is no error: the
-// newest grows on until it is over. It also does while there would be no room for the one after the next.
+// successor returns the segment that follows the newest, if the newest is full with used bytes; otherwise nil. The
+// next segment is requested once the newest has begun and is half full, or the volume is short. During a shortage successor
+// returns nil, and the newest segment grows on. It also grows on while there is no room for the segment after the next.
 func (r *roller) successor(active *segmentFile, used int64) (*segmentFile, error) {
 	full := r.fullSegment()
 	if active.bare || used < full/2 && !r.log.capacity.short.Load() {
@@ -70,7 +70,7 @@ func (r *roller) successor(active *segmentFile, used int64) (*segmentFile, error
 	return seg, err
 }
 
-// readyNext waits for the segment that is made ready, and allocates the room that beginning it takes, and more bytes.
+// readyNext waits for the requested segment. It allocates the bytes that its first transaction takes, and more bytes.
 func (r *roller) readyNext(more int64) (*segmentFile, error) {
 	<-r.coming.ready
 	seg, err := r.coming.seg, r.coming.err
@@ -87,7 +87,7 @@ func (r *roller) readyNext(more int64) (*segmentFile, error) {
 	return seg, err
 }
 
-// makeReady makes the segment beside the committer.
+// makeReady requests the segment: the work queue makes it beside the committer.
 func (r *roller) makeReady(seq uint64) *nextSegment {
 	n := &nextSegment{ready: make(chan struct{})}
 	r.queue.add(func() {
@@ -109,8 +109,8 @@ func (r *roller) makeReady(seq uint64) *nextSegment {
 	return n
 }
 
-// removeNext removes the segment that was made ready, when the log closes: the newest has no mark. After a
-// failure it is unknown whether the newest has one, so the segment is only closed.
+// removeNext removes the next segment when the log closes: the newest is not sealed. After a failure it is unknown
+// whether the newest is sealed, so the next segment is closed and stays.
 func (r *roller) removeNext() {
 	if r.log.segments.next == nil {
 		return
@@ -127,7 +127,7 @@ func (r *roller) removeNext() {
 	r.log.segments.next = nil
 }
 
-// sealIfLarge seals the newest segment if the group that was stored did not.
+// sealIfLarge seals the newest segment if it is full, and the commit that filled it did not seal it.
 func (r *roller) sealIfLarge() error {
 	active := r.log.segments.active()
 	used := active.used.Load()
@@ -138,11 +138,12 @@ func (r *roller) sealIfLarge() error {
 	if next == nil || err != nil {
 		return err
 	}
-	_, err = r.seal(active, next) // a later group does it if there is no space
+	_, err = r.seal(active, next) // without space, a later call seals it
 	return err
 }
 
-// seal ends the newest segment by itself, and makes next the newest. sealed is false when there was no space for it.
+// seal seals the newest segment with a transaction of its own, and makes next the newest. sealed is false if there was no
+// space for that.
 func (r *roller) seal(active, next *segmentFile) (sealed bool, err error) {
 	active.limitTo(r.log.capacity.limit(), active.sealRoom())
 	err = active.update(func(tx *bolt.Tx) error { return active.writeSeal(tx, nil) })
@@ -157,8 +158,7 @@ func (r *roller) seal(active, next *segmentFile) (sealed bool, err error) {
 	return true, nil
 }
 
-// writeSeal notes in the group's transaction that there is a later segment, and writes the index, which has
-// the group's blocks too.
+// writeSeal marks the segment as sealed within the group's transaction, and writes its index, with the group's blocks.
 func (s *segmentFile) writeSeal(tx *bolt.Tx, blocks [][]byte) error {
 	x, number := s.index.Load().clone(), s.last
 	for _, value := range blocks {
@@ -168,15 +168,15 @@ func (s *segmentFile) writeSeal(tx *bolt.Tx, blocks [][]byte) error {
 	return errors.Join(tx.Bucket(bucketMeta).Put(keySealed, []byte{1}), x.write(tx, s.seq))
 }
 
-// sealPages is about what the index's bucket takes beside the index.
+// sealPages estimates the bytes that the bucket of the index takes beside the index.
 const sealPages = 16 << 10
 
-// roll makes next the newest segment, after the old one was sealed. What was allocated ahead of that is given
-// back; closing it waits for its readers.
+// roll makes next the newest segment, after the old one was sealed. It frees the bytes that were allocated ahead in the old
+// one. The work queue closes it, since that waits for its readers.
 func (r *roller) roll(old, next *segmentFile) {
 	err := disk.Uninterrupted(func() error { return disk.Trim(old.file, old.used.Load()) })
 	switch {
-	case disk.Shortage(err): // the bytes that it occupies are counted as they are
+	case disk.Shortage(err): // the bytes stay allocated, and are counted
 		r.log.opts.Logger.Warn("a sealed segment keeps what was allocated ahead", "segment", old.path, "error", err)
 	case err != nil:
 		r.log.fail(fmt.Errorf("trim segment: %w", err))
@@ -197,18 +197,18 @@ func (r *roller) roll(old, next *segmentFile) {
 	})
 }
 
-// retire closes the segment for writing; a reader opens it again.
+// retire closes the segment for writing. The next reader opens it again.
 func (s *segmentFile) retire() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil { // it was rewritten meanwhile
+	if s.file == nil { // it was compacted meanwhile
 		return nil
 	}
 	return s.closeLocked()
 }
 
-// createSegment makes a segment that holds what fill puts into it. It gets its name once it is
-// whole and synced, so that a segment that a crash left half made is never taken for one.
+// createSegment makes a segment with the content of fill. The file gets its name once it is whole and synced, so Open
+// never takes a half-made segment for a segment.
 func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentFile, error) {
 	path := filepath.Join(r.log.dir, segmentName(seq))
 	unfinished := path + unfinishedSuffix
@@ -247,13 +247,13 @@ func (r *roller) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.T
 	return seg.allocate(r.log.capacity.beginRoom())
 }
 
-// begin puts the log's state into a segment that holds nothing yet.
+// begin puts the log's state into an empty segment.
 func (r *roller) begin(tx *bolt.Tx) error {
 	_, err := tx.CreateBucket(bucketBlocks)
 	return errors.Join(err, r.log.identity.put(tx, r.log.dir), r.writeState(tx))
 }
 
-// writeState fills a new segment's state bucket with all that the log knows now.
+// writeState fills the state bucket of a new segment with the present state of the log.
 func (r *roller) writeState(tx *bolt.Tx) error {
 	bucket, err := tx.CreateBucketIfNotExists(bucketState)
 	if err != nil {

@@ -27,7 +27,7 @@ func (set *segmentSet) active() *segmentFile {
 	return set.all[len(set.all)-1]
 }
 
-// find returns the segment that holds offset, or the first after it.
+// find returns the segment that holds the stream's event at offset, or the first segment with a later event.
 func (set *segmentSet) find(streamName string, offset uint64) (*segmentFile, span) {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
@@ -39,8 +39,8 @@ func (set *segmentSet) find(streamName string, offset uint64) (*segmentFile, spa
 	return nil, span{}
 }
 
-// holdingLocked returns the segments from the first on that holds events of the stream. Those before it never will, so the
-// next look begins there. Log.mu is held, if only for reading.
+// holdingLocked returns the segments from the first one that holds events of the stream. Earlier segments never will, so the
+// next search begins there. Log.mu is held, at least for reading.
 func (set *segmentSet) holdingLocked(streamName string) []*segmentFile {
 	s := set.log.streams.all[streamName]
 	if s == nil {
@@ -56,14 +56,14 @@ func (set *segmentSet) holdingLocked(streamName string) []*segmentFile {
 	return nil
 }
 
-// changed tells whether the segment holds another part of the stream than it did.
+// changed reports whether the stream's first offset in the segment is no longer that of before.
 func (set *segmentSet) changed(seg *segmentFile, streamName string, before span) bool {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
 	return seg.spans[streamName].first != before.first
 }
 
-// spansOf returns what each segment holds of a stream, oldest first.
+// spansOf returns the stream's span in each segment, oldest first.
 func (set *segmentSet) spansOf(name string) []span {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
@@ -95,8 +95,8 @@ func (set *segmentSet) gapped(seg *segmentFile) bool {
 	return seg.gapped
 }
 
-// sealedLocked returns the segments before the newest, and while that has not begun without the one before it,
-// which has the log's state.
+// sealedLocked returns the segments before the newest. Before the newest has begun, the segment before it is left out: it
+// has the log's state.
 func (set *segmentSet) sealedLocked() []*segmentFile {
 	last := len(set.all) - 1
 	if set.all[last].bare {
@@ -122,7 +122,7 @@ func (set *segmentSet) doneWith(active *segmentFile) bool {
 
 // hold keeps truncation and compaction out until release is called.
 func (set *segmentSet) hold() (release func()) {
-	set.swapping.Lock() // a copy that takes a segment's place does so whole, or not yet
+	set.swapping.Lock() // a copy has replaced its segment, or has not begun to
 	defer set.swapping.Unlock()
 	set.log.mu.Lock()
 	defer set.log.mu.Unlock()
@@ -144,7 +144,7 @@ func (set *segmentSet) blockAt(streamName string, offset uint64) (found block, o
 	}
 	w := walk{seg: seg, stream: streamName, from: offset, next: sp.next}
 	w.visit = func(_ blockPlace, b block, fault string) (bool, error) {
-		b.stream, b.frames = streamName, nil // they are the transaction's
+		b.stream, b.frames = streamName, nil // these bytes belong to the transaction
 		found, ok = b, fault == ""
 		return true, nil
 	}

@@ -8,30 +8,30 @@ import (
 	"sync/atomic"
 )
 
-// stream is what the log keeps in memory of one stream: nothing that grows with the backlog.
+// stream is the log's memory of one stream. Its size does not grow with the backlog.
 type stream struct {
 	name string
 
 	mu       sync.Mutex
 	next     uint64 // the offset that the next event gets; all before it are committed
 	bytes    uint64 // of the payloads of all events before next
-	base     uint64 // how many events may have been lost before its first
+	base     uint64 // the number of events that may have been lost before its first
 	cursors  map[string]*Cursor
-	floor    Floor // what lies below is to be dropped, also when no destination is known
+	floor    Floor // events below it are dropped, also without a destination
 	policy   Policy
 	ages     ages
-	reserved int64 // by appends under way, of the stream's share
+	reserved int64 // bytes of the stream's budget, by appends under way
 	overhead overhead
 
-	oldest atomic.Uint64 // no segment with a lower number holds any of it, nor ever will
+	oldest atomic.Uint64 // segments with a lower number hold no event of it, and never will
 
-	stored atomic.Bool // it has, or had, an event: it is part of the log's state and stays for ever; set under mu
-	pins   int         // how many need it to stay although it is not stored; belongs to Log.mu
+	stored atomic.Bool // it has, or had, an event, and is part of the log's state for ever; set under mu
+	pins   int         // callers that need it although it is not stored; guarded by Log.mu
 
 	awaited map[*awaited]struct{} // by WaitSettled
 
 	grown   signal // woken when next has moved
-	settled signal // woken when a place has moved
+	settled signal // woken when a cursor has moved
 }
 
 // streamTable holds the streams of the log: those with events, those with a cursor, and those that are pinned. Log.mu guards
@@ -44,7 +44,7 @@ type streamTable struct {
 	born signal // woken by the first event of a stream
 }
 
-// newStream begins a stream of which base events may have been lost before.
+// newStream makes a stream. base events may have been lost before its first.
 func newStream(name string, base uint64) *stream {
 	return &stream{name: name, next: base + 1, base: base, cursors: make(map[string]*Cursor)}
 }
@@ -55,7 +55,7 @@ func (s *stream) appended() Count {
 	return Count{s.next - 1, s.bytes}
 }
 
-// stream returns the stream of that name, making it when it is new.
+// get returns the stream of that name, and makes it if it is new.
 func (t *streamTable) get(name string) *stream {
 	if s := t.lookup(name); s != nil {
 		return s
@@ -75,7 +75,7 @@ func (t *streamTable) getLocked(name string) *stream {
 	return s
 }
 
-// pin returns the stream of that name, making it when it is new, and keeps it until unpin.
+// pin returns the stream of that name, makes it if it is new, and keeps it until unpin.
 func (t *streamTable) pin(name string) *stream {
 	if s := t.lookup(name); s != nil && s.stored.Load() {
 		return s
@@ -87,7 +87,7 @@ func (t *streamTable) pin(name string) *stream {
 	return s
 }
 
-// unpin ends pin. A stream that has stored nothing leaves nothing behind.
+// unpin ends pin. A stream that has stored no event is dropped.
 func (t *streamTable) unpin(s *stream) {
 	if s.stored.Load() {
 		return
@@ -98,7 +98,7 @@ func (t *streamTable) unpin(s *stream) {
 	t.dropUnused(s)
 }
 
-// dropUnused removes the stream unless it has stored an event, has a place, or is in use.
+// dropUnused drops the stream unless it has stored an event, has a cursor, or is pinned.
 func (t *streamTable) dropUnused(s *stream) {
 	t.log.mu.Lock()
 	defer t.log.mu.Unlock()
@@ -112,7 +112,7 @@ func (t *streamTable) dropUnused(s *stream) {
 	s.settled.wake()
 }
 
-// grow returns the bytes that there were before.
+// grow moves the end of the stream after a commit. It returns the stream's bytes before.
 func (t *streamTable) grow(s *stream, next, bytes uint64) (before uint64) {
 	s.mu.Lock()
 	before = s.bytes
@@ -123,7 +123,7 @@ func (t *streamTable) grow(s *stream, next, bytes uint64) (before uint64) {
 	return before
 }
 
-// sortedCursors returns the stream's places by name.
+// sortedCursors returns the stream's cursors by name.
 func (s *stream) sortedCursors() []*Cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,13 +135,13 @@ func (s *stream) sortedCursors() []*Cursor {
 	return places
 }
 
-// signal wakes whoever waits at the moment it is woken.
+// signal wakes the goroutines that wait at the moment of wake.
 type signal struct {
 	mu sync.Mutex
 	ch chan struct{} // closed by wake; nil while nobody waits
 }
 
-// wait returns a channel that the next wake closes. Look at the state after the call, not before.
+// wait returns a channel that the next wake closes. Callers must read the state after wait, not before.
 func (s *signal) wait() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +163,7 @@ func (s *signal) wake() {
 // Flow returns the bytes of all payloads that have been appended since Open, to any stream.
 func (l *Log) Flow() uint64 { return l.flow.Load() }
 
-// Appended returns what has been appended to the stream so far.
+// Appended returns the count of the events that were ever appended to the stream.
 func (l *Log) Appended(streamName string) Count {
 	if s := l.streams.lookup(streamName); s != nil {
 		return s.appended()
@@ -195,7 +195,7 @@ func (t *streamTable) cursors() []*Cursor {
 	return all
 }
 
-// events returns how many offsets were given out.
+// events returns the number of offsets that were given out, of all streams.
 func (t *streamTable) events() (n uint64) {
 	for _, s := range t.sorted() {
 		n += s.appended().Events
@@ -210,7 +210,7 @@ type StreamStat struct {
 	Appended    Count
 }
 
-// Streams returns every stream that the log knows, by name.
+// Streams returns all streams, by name.
 func (l *Log) Streams() []StreamStat {
 	var stats []StreamStat
 	for _, s := range l.streams.sorted() {
@@ -227,7 +227,7 @@ func (l *Log) Streams() []StreamStat {
 	return stats
 }
 
-// Grown returns a channel that is closed when the stream has got new events after this call.
+// Grown returns a channel that is closed when the stream gets new events after this call.
 func (l *Log) Grown(streamName string) <-chan struct{} {
 	for {
 		if s := l.streams.lookup(streamName); s != nil {

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// truncator unlinks the segments that no destination needs. It has a goroutine of its own: nothing that an append
-// or a checkpoint waits for stands behind an unlink, of which there may be thousands when a destination comes back.
+// truncator unlinks the segments that no destination needs. It has a goroutine of its own, so that no append or checkpoint
+// waits for an unlink: there may be thousands when a destination comes back.
 type truncator struct {
 	log  *Log
 	wake chan struct{} // holds one
@@ -20,9 +20,9 @@ type truncator struct {
 	mu    sync.Mutex
 	after []func() // called after the next pass
 
-	asked   atomic.Bool   // a checkpoint may have settled segments
-	begun   atomic.Uint64 // the newest segment, until the folder shows that it has begun
-	failing atomic.Bool   // an unlink has failed: it is tried again at the next checkpoint
+	asked   atomic.Bool   // a checkpoint may have settled segments since the last pass
+	begun   atomic.Uint64 // the newest segment, until the file at begunPath names it; then 0
+	failing atomic.Bool   // an unlink failed, and is retried at the next checkpoint
 	owed    atomic.Bool   // the next commit wakes the truncator: some segments were held, or floors were raised
 
 	// Owned by run's goroutine. The segments have left the log, but their files count as in use until they are unlinked.
@@ -61,13 +61,13 @@ func (t *truncator) finish() {
 	<-t.done
 }
 
-// checkpointed is called when a checkpoint is on the disk, by which there may be segments to truncate or to rewrite.
+// checkpointed is called when a checkpoint is on the disk: it may have settled segments.
 func (t *truncator) checkpointed() {
 	t.asked.Store(true)
 	poke(t.wake)
 }
 
-// afterPass has f called after a pass that has not begun yet.
+// afterPass arranges a call of f after a pass that has not begun yet.
 func (t *truncator) afterPass(f func()) {
 	t.mu.Lock()
 	t.after = append(t.after, f)
@@ -110,7 +110,7 @@ func (t *truncator) pass() (more bool) {
 	return len(t.doomed) > 0
 }
 
-// retry has the unlinks that have failed tried again.
+// retry enqueues the failed unlinks again.
 func (t *truncator) retry() {
 	t.doomed, t.failed = append(t.doomed, t.failed...), nil
 }
@@ -131,7 +131,7 @@ func (t *truncator) unlink(s *segmentFile) {
 	l.opts.Logger.Debug("segment truncated", "segment", filepath.Base(s.path))
 }
 
-// freed is called after some unlinks: appends may wait for the room. All of them share one sync of the folder.
+// freed is called after some unlinks: appends may wait for the bytes. The unlinks share one sync of the folder.
 func (t *truncator) freed() {
 	l := t.log
 	poke(l.committer.wake)
@@ -146,8 +146,8 @@ func (t *truncator) freed() {
 	}
 }
 
-// settledSegments takes the segments that no destination needs any more out of the log. There may be thousands, with
-// thousands of streams each, so it looks at them without the lock that commits and readers wait for.
+// settledSegments removes the segments that no destination needs from the segment set, and returns them. There may be
+// thousands, with thousands of streams each, so it examines them without Log.mu, for which commits and readers wait.
 func (t *truncator) settledSegments() (settled []*segmentFile) {
 	t.log.mu.RLock()
 	holds, held := t.log.segments.holds, t.log.segments.holders.Load() > 0
@@ -168,7 +168,7 @@ func (t *truncator) settledSegments() (settled []*segmentFile) {
 	t.log.mu.Lock()
 	defer t.log.mu.Unlock()
 	if t.log.segments.holds != holds {
-		return nil // there may be a new place, which needs events that no other needed
+		return nil // a new cursor may need events that no other cursor needed
 	}
 	gone, kept := settled, t.log.segments.all[:0]
 	for _, s := range t.log.segments.all { // both are in order
@@ -183,14 +183,14 @@ func (t *truncator) settledSegments() (settled []*segmentFile) {
 	return settled
 }
 
-// settled reports whether no destination needs any event of a sealed segment. While the stream that was last found to need
-// the segment still needs it, settled looks at no other.
+// settled reports whether no destination needs any event of a sealed segment. It first examines the stream that needed the
+// segment at the last look.
 func (t *truncator) settled(s *segmentFile) bool {
 	if w := &s.needed; w.stream != nil && w.stream.low() < w.next {
 		return false
 	}
 	t.log.mu.RLock()
-	spans := s.spans // of a sealed segment they are replaced, never changed
+	spans := s.spans // the spans of a sealed segment are replaced, never changed
 	t.log.mu.RUnlock()
 	for name, sp := range spans {
 		if stream := t.log.streams.lookup(name); stream.low() < sp.next {
@@ -201,14 +201,14 @@ func (t *truncator) settled(s *segmentFile) bool {
 	return true
 }
 
-// neededBy is a stream of which some destination has not settled all events of a segment, and where they end.
+// neededBy is a stream with events in a segment that some destination has not settled. next is the stream's end there.
 type neededBy struct {
 	stream *stream
 	next   uint64
 }
 
-// low returns the first offset that some destination still needs after a crash. A stream without a
-// destination keeps everything that it need not drop.
+// low returns the first offset that some destination would need after a crash. A stream without a destination keeps all
+// events at or above its floor.
 func (s *stream) low() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
