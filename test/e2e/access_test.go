@@ -29,7 +29,7 @@ import (
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-// certificates are an authority's and what it has signed, in files of an agent's folder.
+// certificates are those of an authority and the ones that it has signed, in files of an agent's folder.
 type certificates struct {
 	t    *testing.T
 	a    *agent
@@ -147,7 +147,7 @@ stream "*" {
 }
 `
 
-// startGuarded starts an agent whose listeners ask who sends. The gRPC and HTTP ones listen on every address.
+// startGuarded starts an agent whose listeners authenticate callers. The gRPC and HTTP ones listen on every address.
 func startGuarded(t *testing.T) (a *agent, c *certificates, grpc, web string) {
 	t.Helper()
 	a = newAgent(t, "", "")
@@ -164,7 +164,7 @@ func startGuarded(t *testing.T) (a *agent, c *certificates, grpc, web string) {
 	return a, c, grpc, web
 }
 
-// publish appends an event over gRPC and returns what it was refused with.
+// publish appends an event over gRPC and returns the error.
 func publish(t *testing.T, address, stream string, o client.Options) *client.Error {
 	t.Helper()
 	c, err := client.Dial(address, o)
@@ -258,7 +258,7 @@ func TestWhoMaySend(t *testing.T) {
 	}
 }
 
-// expectWhoSent wants what TestWhoMaySend has sent and was refused, in the status.
+// expectWhoSent checks the counts of TestWhoMaySend in the status.
 func expectWhoSent(a *agent) {
 	a.t.Helper()
 	var got admin.Status
@@ -392,7 +392,7 @@ stream "s" {
 listener "socket" { address = "unix://${dir}/events.sock" }
 `
 
-// TestWhoMayLook asks an admin listener that every host could reach, while its secrets are renewed.
+// TestWhoMayLook sends requests to an admin listener that every host could reach, while its secrets are renewed.
 func TestWhoMayLook(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

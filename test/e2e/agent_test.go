@@ -28,7 +28,7 @@ import (
 type agent struct {
 	*process
 	t       *testing.T
-	dir     string // holds agent.hcl, the data directory, the sockets and what is delivered
+	dir     string // holds agent.hcl, the data directory, the sockets and the delivered files
 	grpc    string
 	admin   string
 	head    string // of agent.hcl, above the streams
@@ -106,7 +106,7 @@ func (a *agent) stop() {
 	}
 }
 
-// expectCode asks the admin listener and wants an HTTP status.
+// expectCode requires an HTTP status of the admin listener.
 func (a *agent) expectCode(path string, want int) error {
 	r, err := http.Get("http://" + a.admin + path)
 	if err != nil {
@@ -120,7 +120,7 @@ func (a *agent) expectCode(path string, want int) error {
 	return nil
 }
 
-// get returns what the admin listener answers.
+// get returns the response of the admin listener.
 func (a *agent) get(path string) string {
 	a.t.Helper()
 	r, err := http.Get("http://" + a.admin + path)
@@ -151,7 +151,7 @@ func (a *agent) connection(address string) *grpc.ClientConn {
 	return c
 }
 
-// agentStatus is what /v1/status promises.
+// agentStatus has the promised fields of /v1/status.
 type agentStatus struct {
 	Agent struct {
 		ID        string

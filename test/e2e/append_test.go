@@ -45,7 +45,7 @@ func batches(events []event, n int) [][]event {
 	return cut
 }
 
-// send appends the events, a hundred a request, and wants every one stored.
+// send appends the events, a hundred a request, and requires every one to be stored.
 func send(t *testing.T, client standpipev1.IngestClient, stream string, events []event) {
 	t.Helper()
 	for _, batch := range batches(events, 100) {
@@ -59,9 +59,8 @@ func send(t *testing.T, client standpipev1.IngestClient, stream string, events [
 	}
 }
 
-// sendFitting is send for events of which some are too large: those are refused by name, and the
-// rest of their batch is sent without them. A batch is refused whole, so refused counts the events
-// of every batch that was.
+// sendFitting sends events among which some are too large: those are rejected by name, and the rest of their batch is
+// sent without them. A batch is rejected as a whole, so refused counts the events of every rejected batch.
 func sendFitting(t *testing.T, client standpipev1.IngestClient, stream string, events []event) (stored []event, refused int) {
 	t.Helper()
 	for _, batch := range batches(events, 100) {
@@ -93,7 +92,7 @@ func namedIndex(t *testing.T, err error) int {
 	return i
 }
 
-// expectError wants a gRPC call's error to have a code and to name some words.
+// expectError requires a gRPC call's error to have a code and to contain some words.
 func expectError(t *testing.T, err error, want codes.Code, words ...string) {
 	t.Helper()
 	if status.Code(err) != want {

@@ -48,7 +48,7 @@ func TestTypoInTheConfigurationLosesNoBacklog(t *testing.T) {
 	owing(sent).expectWhole(t, "live", live, 0)
 }
 
-// A destination under another name begins with what the log holds; under the old one its events are kept,
+// A destination under another name begins with the oldest event of the log; under the old one its events are kept,
 // and are delivered when the name is back.
 func TestRenamedDestinationKeepsItsEvents(t *testing.T) {
 	endToEnd(t)
@@ -86,7 +86,7 @@ func TestRenamedDestinationKeepsItsEvents(t *testing.T) {
 	owing(sent).expectWhole(t, "live", live, 0)
 }
 
-// The tools read a copy of what a machine that is gone has left: without its lock, read-only.
+// The tools read a copy of the data directory of a lost machine: without its lock, read-only.
 func TestToolsOnACopyOfADeadMachinesData(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A checker knows what was sent, in order, and judges what arrived. Lines are compared byte for
-// byte; equal lines of one key count one after another.
+// A checker records the sent events, in order, and judges the delivered ones. Lines are compared byte for byte; equal
+// lines of one key count one after another.
 type checker struct {
 	keys map[string]*keyHistory
 	owed int // acked events
@@ -21,7 +21,7 @@ type keyHistory struct {
 
 func newChecker() *checker { return &checker{keys: make(map[string]*keyHistory)} }
 
-// send notes an event; owed tells whether it was acked. Events that were not may arrive.
+// send notes an event; owed reports whether it was acked. Other events may arrive.
 func (c *checker) send(e event, owed bool) {
 	k := c.keys[e.key]
 	if k == nil {
@@ -44,7 +44,7 @@ func owing(events []event) *checker {
 	return c
 }
 
-// verdict is what a checker found. Events that were not acked and arrived count in events alone.
+// verdict is the result of a checker. Events that were not acked and arrived count in events alone.
 type verdict struct {
 	events     int // that arrived, duplicates included
 	duplicates int
@@ -59,7 +59,7 @@ func (v verdict) String() string {
 		v.events, v.duplicates, v.missing, v.foreign, v.disorder, v.first)
 }
 
-// judge compares what arrived, in its order of arrival per key.
+// judge compares the delivered events, in their order of arrival per key.
 func (c *checker) judge(arrived []event) verdict {
 	v := verdict{events: len(arrived)}
 	seen := make(map[string]map[int]bool)

@@ -14,8 +14,8 @@ import (
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-// What Firehose refuses for good is a dead letter, survives a restart, and when Firehose takes it later it
-// is delivered by a requeue, to the stream's other destination a second time.
+// An event that Firehose rejects with an explicit code is a dead letter and survives a restart. When Firehose accepts
+// it later, a requeue delivers it, to the stream's other destination a second time.
 func TestDeadLetterIsRequeuedUntilDelivered(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// An event is what a test sends and what it finds again at a destination.
+// An event is sent by a test and found again at a destination.
 type event struct {
 	key  string
 	data string

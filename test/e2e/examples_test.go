@@ -101,7 +101,7 @@ func TestExamplesInOtherLanguages(t *testing.T) {
 	}
 }
 
-// runExample runs an example and wants an exit code, and a word in what it prints.
+// runExample runs an example and requires an exit code, and a word in its output.
 func runExample(t *testing.T, cmd *exec.Cmd, code int, word string) {
 	t.Helper()
 	var out bytes.Buffer

@@ -18,7 +18,7 @@ import (
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-// A fault is what becomes of one put on its way to a service.
+// A fault is the fate of one put on its way to a service.
 type fault string
 
 const (
@@ -45,7 +45,7 @@ type faulty struct {
 	target string
 
 	mu     sync.Mutex
-	next   func() fault // what the next put meets; guarded by mu
+	next   func() fault // the fault of the next put; guarded by mu
 	met    int          // puts that met a fault; guarded by mu
 	doubts int          // events that were stored without the agent hearing of it; guarded by mu
 }
@@ -98,7 +98,7 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		}
 	}
-	if !heard(w, r, what, status, reply) && status == http.StatusOK {
+	if !respond(w, r, what, status, reply) && status == http.StatusOK {
 		f.doubt(body)
 	}
 }
@@ -132,8 +132,8 @@ func (f *faulty) forward(r *http.Request, body []byte) (status int, reply []byte
 	return answer.StatusCode, reply, err
 }
 
-// heard passes a reply on as the fault lets it, and tells whether it arrived.
-func heard(w http.ResponseWriter, r *http.Request, what fault, status int, reply []byte) bool {
+// respond passes a response on, as far as the fault allows, and reports whether it arrived.
+func respond(w http.ResponseWriter, r *http.Request, what fault, status int, reply []byte) bool {
 	switch what {
 	case reset200:
 		hangUp(w, "")
@@ -218,7 +218,7 @@ func TestFaultyPathRepeatsOnlyWhatWasInDoubt(t *testing.T) {
 	})
 }
 
-// meetFaults sends events over f and judges what the service has then.
+// meetFaults sends events over f and judges the contents of the service afterwards.
 func meetFaults(t *testing.T, f *faulty, destination string, read func() []event) {
 	seed := uint64(number(t, "STANDPIPE_E2E_SEED", 17))
 	a := startAgent(t, "", streamBlock("clicks", destination))

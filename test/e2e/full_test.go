@@ -36,7 +36,7 @@ func large(i int) event {
 	return event{fmt.Sprintf("k%d", i%7), fmt.Sprintf("%d %s", i, filler(50_000))}
 }
 
-// A full log refuses, keeps what was acked, and takes events again when a destination catches up.
+// A full log rejects appends, keeps acked events, and accepts events again when a destination catches up.
 func TestFullLogRefusesAndRecovers(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
@@ -134,7 +134,7 @@ func TestFullLogMakesProducersWait(t *testing.T) {
 	t.Logf("%d stored before the log was full; %v", waiting, owing(sent).expectWhole(t, "live", live, 0))
 }
 
-// Under drop_oldest nothing is refused; what is dropped is counted, and the rest arrives in order.
+// Under drop_oldest no append is rejected; dropped events are counted, and the rest arrives in order.
 func TestFullLogDropsTheOldest(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
@@ -165,7 +165,7 @@ func TestFullLogDropsTheOldest(t *testing.T) {
 	}
 }
 
-// settled wants every event of a stream to be delivered, dead or dropped.
+// settled requires every event of a stream to be delivered, dead or dropped.
 func (a *agent) settled(stream string, events uint64) func() error {
 	return func() error {
 		s := a.stream(stream)
@@ -178,8 +178,8 @@ func (a *agent) settled(stream string, events uint64) func() error {
 	}
 }
 
-// A byte of the log that went off while the agent was down: it starts, what was lost is counted as
-// dropped, everything else arrives, and no offset is given out twice.
+// A byte of the log changed while the agent was down: the agent starts, lost events are counted as dropped,
+// everything else arrives, and no offset is used twice.
 func TestDamagedLogIsCounted(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

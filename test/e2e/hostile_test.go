@@ -26,8 +26,8 @@ func (a *agent) anonymous() int64 {
 	return kib << 10
 }
 
-// TestHostileClients opens more connections than there may be, and leaves each with something half said: the
-// agent's memory stays bounded, and a producer is served beside them.
+// TestHostileClients opens more connections than there may be, and leaves each with half a request: the agent's
+// memory stays bounded, and a producer is served beside them.
 func TestHostileClients(t *testing.T) {
 	endToEnd(t)
 	const most = 320 << 20

@@ -82,8 +82,7 @@ func TestDocs_CurlLines(t *testing.T) {
 	}
 }
 
-// TestHTTPSurvivesAKill: what was answered over HTTP is there after a kill, and is recognised when it is
-// sent again.
+// TestHTTPSurvivesAKill: events acked over HTTP are there after a kill, and are recognised when they are sent again.
 func TestHTTPSurvivesAKill(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

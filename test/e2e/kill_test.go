@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// The agent is killed at random moments while two producers write, STANDPIPE_E2E_ROUNDS times. What was
-// acked is delivered, in its key's order, byte for byte; the producer that resends what was not
-// answered has each of its events stored once; the log is sound after every kill.
+// The agent is killed at random moments while two producers write, STANDPIPE_E2E_ROUNDS times. Acked events are
+// delivered, in their key's order, byte for byte. The producer that resends requests without a response has each of
+// its events stored once. The log is sound after every kill.
 func TestKilledAtAnyMoment(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_ROUNDS", 50)
@@ -47,7 +47,7 @@ func writeUntilKilled(a *agent, after time.Duration, writers ...*writer) {
 	all.Wait()
 }
 
-// finish sends once more what the resending writer has no answer for.
+// finish sends the requests again for which the resending writer has no response.
 func finish(a *agent, w *writer) {
 	a.t.Helper()
 	client := a.dial()

@@ -141,10 +141,10 @@ type ledgerRun struct {
 
 var ledgerStreams = []string{"a", "b", "c"}
 
-// The agent is killed STANDPIPE_E2E_LEDGER_ROUNDS times while producers fill a small log under drop_oldest, its
-// destinations hang, limp and fail, and reloads change, remove and add them, or make a Firehose a file under the same
-// name. After each kill every ledger adds up and counts no more than the destination holds; in the end every acked
-// event is there or was dropped.
+// The agent is killed STANDPIPE_E2E_LEDGER_ROUNDS times while producers fill a small log under drop_oldest. Meanwhile
+// its destinations hang, limp and fail, and reloads change, remove and add them, or make a Firehose a file under the
+// same name. After each kill every ledger adds up and counts no more than the destination holds. In the end every
+// acked event is there or was dropped.
 func TestLedger_KilledBesideReloadsDropsAndHangs(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_LEDGER_ROUNDS", 10)

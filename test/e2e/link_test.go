@@ -102,7 +102,7 @@ func (k *link) copy(to io.Writer, from io.Reader, budget int64) {
 	}
 }
 
-// budgets are what one connection may carry.
+// budgets are the bytes that one connection may carry.
 func (k *link) budgets() (up, down int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -150,7 +150,7 @@ func TestLinkCarriesAndCuts(t *testing.T) {
 	}
 }
 
-// through sends n bytes over the link to an echo and counts what comes back.
+// through sends n bytes over the link to an echo and counts the bytes that come back.
 func through(k *link, n int) (int, error) {
 	c, err := net.Dial("tcp", k.listener.Addr().String())
 	if err != nil {

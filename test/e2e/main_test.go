@@ -19,8 +19,8 @@ import (
 	"testing"
 )
 
-// standpipe is the program under test: what STANDPIPE_E2E_PROGRAM names, or what is built here
-// (with the race detector if STANDPIPE_E2E_RACE is set).
+// standpipe is the program under test: the one that STANDPIPE_E2E_PROGRAM names, or one built here (with the race
+// detector if STANDPIPE_E2E_RACE is set).
 var standpipe = os.Getenv("STANDPIPE_E2E_PROGRAM")
 
 func TestMain(m *testing.M) {
@@ -83,7 +83,7 @@ var lookAtSources = sync.OnceValue(func() error {
 // given holds the addresses that freeAddress has returned.
 var given sync.Map
 
-// freeAddress returns an address of loopback that nobody listens on and no other test was given.
+// freeAddress returns an unused address of loopback that no other test was given.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for {

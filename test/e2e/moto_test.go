@@ -26,8 +26,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/firehose/types"
 )
 
-// moto is Data Firehose and S3 for tests: it writes one object a PutRecordBatch. Object names tell
-// the second only, so a recorder in front of it notes the order of the calls.
+// moto is Data Firehose and S3 for tests: it writes one object a PutRecordBatch. Object names have the time in
+// seconds only, so a recorder in front of it notes the order of the calls.
 type moto struct {
 	*process
 	t        *testing.T
@@ -35,7 +35,7 @@ type moto struct {
 	recorder *httptest.Server
 
 	mu      sync.Mutex
-	batches [][]byte // what each PutRecordBatch carried, joined; guarded by mu
+	batches [][]byte // the joined records of each PutRecordBatch; guarded by mu
 }
 
 const bucket = "events"
@@ -102,7 +102,7 @@ func (m *moto) create(deliveryStream string) {
 	}
 }
 
-// s3 asks moto's S3, which wants to know who asks and looks at no signature.
+// s3 sends a request to moto's S3, which requires a caller and checks no signature.
 func (m *moto) s3(method, path string) []byte {
 	m.t.Helper()
 	request, err := http.NewRequestWithContext(m.t.Context(), method, "http://"+m.address+path, nil)
@@ -167,7 +167,7 @@ func (m *moto) read(field string) []event {
 	return events
 }
 
-// sameContents wants each call's bytes in one object.
+// sameContents requires each call's bytes to be in one object.
 func sameContents(objects, called [][]byte) error {
 	byBytes := func(a, b []byte) int { return bytes.Compare(a, b) }
 	if !slices.EqualFunc(slices.SortedFunc(slices.Values(objects), byBytes), slices.SortedFunc(slices.Values(called), byBytes), bytes.Equal) {

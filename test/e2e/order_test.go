@@ -21,7 +21,7 @@ func kinesisOrdered(order, aggregate, endpoint string) string {
 	return strings.Replace(kinesisAs("live", aggregate, endpoint), "aggregate", fmt.Sprintf("order = %q\n    aggregate", order), 1)
 }
 
-// puts notes what PutRecord and PutRecords requests pass it on their way to a service.
+// puts notes the PutRecord and PutRecords requests that pass it on their way to a service.
 type puts struct {
 	*httptest.Server
 

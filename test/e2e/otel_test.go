@@ -21,13 +21,13 @@ import (
 // traceparent is the trace that the programs log in.
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
-// An otelProgram is an example that logs with OpenTelemetry's SDK and knows nothing of standpipe: its
-// environment says where to.
+// An otelProgram is an example that logs with OpenTelemetry's SDK without any code for standpipe: its environment has
+// the endpoint.
 type otelProgram struct {
 	command  []string
 	listener string // its type
 	unix     bool   // the listener is on a unix socket
-	retries  bool   // what was refused for now
+	retries  bool   // after a temporary rejection
 }
 
 func otelPrograms(t *testing.T) map[string]otelProgram {
@@ -61,7 +61,7 @@ func (p otelProgram) startAgent(t *testing.T, extra, streams string) (a *agent, 
 	return a, endpoint
 }
 
-// start starts the program with a file of readings, each of which it logs.
+// start starts the program with a file of readings; it logs each of them.
 func (p otelProgram) start(t *testing.T, endpoint, file string) *process {
 	t.Helper()
 	protocol := map[string]string{"grpc": "grpc", "http": "http/protobuf"}[p.listener]
@@ -73,7 +73,7 @@ func (p otelProgram) start(t *testing.T, endpoint, file string) *process {
 	return startProcess(t, cmd)
 }
 
-// expectDone wants the program to end well.
+// expectDone requires the program to exit with 0.
 func (p *process) expectDone() {
 	p.t.Helper()
 	if code := p.exit(time.Minute); code != 0 {
@@ -82,7 +82,7 @@ func (p *process) expectDone() {
 }
 
 // Programs that log with OpenTelemetry's SDKs send to the agent with no change: each record arrives once, in its
-// order, with what it said, where it came from and the trace that it belongs to.
+// order, with its body, its resource and its trace.
 func TestOpenTelemetrySDKs(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
@@ -99,7 +99,7 @@ func TestOpenTelemetrySDKs(t *testing.T) {
 	}
 }
 
-// When the log is full, an SDK holds what was logged until there is room.
+// When the log is full, an SDK holds its records until there is room.
 func TestOpenTelemetrySDKsWaitForRoom(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
@@ -151,7 +151,7 @@ func (a *agent) fill(stream string) {
 	}
 }
 
-// A reading is what the programs log: a line of the sample, and its fields as the record's attributes.
+// A reading is a record of the programs: a line of the sample, and its fields as attributes.
 type reading map[string]any
 
 func sampleReadings(t *testing.T) (file string, readings []reading) {
@@ -170,7 +170,7 @@ func sampleReadings(t *testing.T) (file string, readings []reading) {
 	return file, readings
 }
 
-// otelDocument is what an event holds: a whole document of OTLP/JSON.
+// otelDocument is the data of an event: a whole document of OTLP/JSON.
 type otelDocument struct {
 	ResourceLogs []struct {
 		Resource  struct{ Attributes []otelAttribute }
@@ -216,7 +216,7 @@ func fields(attributes []otelAttribute) reading {
 	return r
 }
 
-// expectLogged wants stream logs to have delivered a record for each reading, and nothing else.
+// expectLogged requires stream logs to have delivered a record for each reading, and no other.
 func expectLogged(t *testing.T, a *agent, want []reading) {
 	t.Helper()
 	got := strings.SplitAfter(contents(t, a.path("out/logs")), "\n")

@@ -10,8 +10,8 @@ import (
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-// Kinesis goes away and comes back, then the agent is killed five times within a moment: what was
-// acked arrives, in order. Each kill may repeat what the last 250 ms delivered, here all there is.
+// Kinesis goes away and comes back, then the agent is killed five times within a moment: acked events arrive, in
+// order. Each kill may repeat the deliveries of the last 250 ms, here all there are.
 func TestDestinationAndAgentBreak(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
@@ -45,8 +45,8 @@ func TestDestinationAndAgentBreak(t *testing.T) {
 	t.Logf("local: %v", c.expectWhole(t, "local", delivered(t, a.path("out"), "sensor", true), 0))
 }
 
-// What was delivered longer ago than 250 ms is not sent again after a kill, however the agent's
-// destinations are occupied.
+// Events that were delivered longer ago than 250 ms are not sent again after a kill, however the agent's destinations
+// are occupied.
 func TestKillAfterACalmMomentRepeatsNothing(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
@@ -158,8 +158,8 @@ func splitLines(t *testing.T, records []event) []event {
 	return events
 }
 
-// A destination whose stream does not exist needs an operator: it is blocked, says why, holds its
-// events and goes on by itself once the stream is there. The other stream is not concerned.
+// A destination whose stream does not exist needs an operator: it is blocked, reports why, holds its events and goes
+// on by itself once the stream is there. The other stream is not concerned.
 func TestMissingStreamBlocksOnlyItself(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

@@ -14,8 +14,8 @@ import (
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-// What a blocked destination has held for longer than max_age is dropped and counted, and said in the
-// log; what is younger arrives.
+// Events that a blocked destination has held for longer than max_age are dropped, counted and logged; younger ones
+// arrive.
 func TestEventsThatAreTooOldAreDropped(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

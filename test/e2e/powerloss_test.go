@@ -67,7 +67,7 @@ func TestPowerLoss_OfAFileDestination(t *testing.T) {
 	}
 }
 
-// round appends until the power is cut, and checks what is left.
+// round appends until the power is cut, and checks the remaining files.
 func (r *powerRun) round(cut func(*testkit.Disk) error) {
 	r.t.Helper()
 	r.start()

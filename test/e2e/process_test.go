@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// A process is a program that a test started; it ends with the test, and what it printed is shown
-// when the test fails.
+// A process is a program that a test started; it ends with the test, and its output is shown when the test fails.
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
@@ -23,7 +22,7 @@ type process struct {
 	done chan struct{} // closed once the process has ended
 }
 
-// transcript collects what a process prints.
+// transcript collects the output of a process.
 type transcript struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
@@ -93,7 +92,7 @@ func (p *process) exit(limit time.Duration) int {
 	}
 }
 
-// ended tells whether the process has ended already.
+// ended reports whether the process has ended already.
 func (p *process) ended() bool {
 	select {
 	case <-p.done:

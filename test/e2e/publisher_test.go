@@ -15,8 +15,8 @@ import (
 )
 
 // The agent is killed, or drained, under a Publisher, STANDPIPE_E2E_ROUNDS times; some events break a rule. The
-// program that publishes sees none of it but the bad events' errors: the log has every good event
-// once, each where its receipt says, in the order in which it was published.
+// program that publishes sees none of it but the bad events' errors: the log has every good event once, at the offset
+// of its receipt, in the order in which it was published.
 func TestAgentKilledUnderAPublisher(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_ROUNDS", 30)
@@ -53,7 +53,7 @@ func TestAgentKilledUnderAPublisher(t *testing.T) {
 	w.check(t, a)
 }
 
-// publishing publishes numbered events of 8 keys, and knows what became of each.
+// publishing publishes numbered events of 8 keys, and records the outcome of each.
 type publishing struct {
 	p        *client.Publisher
 	r        *rand.Rand
@@ -97,7 +97,7 @@ func (w *publishing) make() event {
 	return event{key, fmt.Sprintf(`{"sensor":%q,"n":%d,"pad":%q}`, key, w.counts[key], filler(w.r.IntN(512)))}
 }
 
-// check holds the receipts and what was delivered against what was published.
+// check compares the receipts and the delivered events with the published ones.
 func (w *publishing) check(t *testing.T, a *agent) {
 	t.Helper()
 	if w.err != nil {

@@ -16,7 +16,7 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// raw sends bytes as they are: what no client's library would.
+// raw sends bytes that no client's library would send.
 type raw struct{}
 
 func (raw) Marshal(v any) ([]byte, error)      { return v.([]byte), nil }
@@ -106,7 +106,7 @@ func TestMalformedRequests(t *testing.T) {
 	}
 }
 
-// The first request that fails ends an AppendStream with its status; what was answered is a prefix.
+// The first request that fails ends an AppendStream with its status; the answered requests are a prefix.
 func TestAppendStreamEndsAtTheFirstRefusal(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

@@ -87,7 +87,8 @@ func TestSignals_HangupDoesNotCutAStop(t *testing.T) {
 	a.exit(10 * time.Second)
 }
 
-// However many reloads are asked for at once, the file as it was last is in force, and a stop after them is obeyed.
+// However many reloads are requested at once, the last content of the file is in force, and a stop after them is
+// obeyed.
 func TestSignals_ManyHangups(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

@@ -130,8 +130,8 @@ func (s *schedule) check() {
 	}
 }
 
-// arrived returns the numbers of the events that consumers of destination d find, wherever it went, and fails the test
-// where those of a key came first to one target in another order than they were sent in, or twice into files.
+// arrived returns the numbers of the events that consumers of destination d find, wherever it went. The test fails if
+// those of a key came first to one target in another order than they were sent in, or twice into files.
 func (s *schedule) arrived(d int) map[int]bool {
 	all := make(map[int]bool)
 	type lane struct {
@@ -187,9 +187,9 @@ func (s *schedule) arrived(d int) map[int]bool {
 	return all
 }
 
-// Reloads that are drawn (other settings, type, target; removed, added back, not to be built; refused) under load, with
-// faults of the services and kill -9 between: the ledgers add up after each, and in the end every destination has
-// every event, where its consumers look, in order of its key, and in files once.
+// Drawn reloads (other settings, type, target; removed, added back, not to be built; rejected) under load, with
+// faults of the services and kill -9 between. The ledgers add up after each. In the end every destination has every
+// event, where its consumers look, in order of its key, and in files once.
 func TestSchedule_Reloads(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

@@ -18,7 +18,7 @@ import (
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-// unreachable is a Kinesis that nobody answers for.
+// unreachable is a Kinesis without a server.
 func unreachable(t *testing.T) string { return kinesisDestination("http://" + freeAddress(t)) }
 
 func TestTermDrains(t *testing.T) {
@@ -31,8 +31,8 @@ func TestTermDrains(t *testing.T) {
 	owing(sent).expectWhole(t, "local", delivered(t, a.path("out"), "sensor", true), 0)
 }
 
-// A destination that is away cannot hold up the end beyond shutdown_timeout; what remains is said,
-// and is delivered by the next start.
+// A destination that is away cannot delay the end beyond shutdown_timeout; the agent logs the remaining events, and
+// the next start delivers them.
 func TestTermSaysWhatRemains(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
@@ -77,7 +77,7 @@ func TestSecondTermStopsAtOnce(t *testing.T) {
 	}
 }
 
-// notReady wants /readyz to say 503, or to be gone.
+// notReady requires /readyz to be 503, or to be gone.
 func (a *agent) notReady() error {
 	err := a.expectCode("/readyz", http.StatusServiceUnavailable)
 	if errors.Is(err, syscall.ECONNREFUSED) {
@@ -162,7 +162,7 @@ func TestRemovedDestinationIsParked(t *testing.T) {
 	owing(sent).expectWhole(t, "local", delivered(t, a.path("out"), "sensor", true), 0)
 }
 
-// parked wants a destination of clicks to be parked with so many events.
+// parked requires a destination of clicks to be parked with so many events.
 func (a *agent) parked(name string, pending uint64) func() error {
 	return func() error {
 		s := a.stream("clicks")

@@ -67,7 +67,7 @@ func (k *kinesalite) start() {
 	k.process.waitListening(k.address)
 }
 
-// waitListening waits until somebody accepts connections at address.
+// waitListening waits until connections to address are accepted.
 func (p *process) waitListening(address string) {
 	p.t.Helper()
 	testkit.Eventually(p.t, 30*time.Second, func() error {
@@ -139,7 +139,7 @@ func (k *kinesalite) read(stream string) (events []event, records int) {
 // consumed holds the events of a stream that two kinds of consumers get.
 type consumed struct {
 	events  []event // by one that looks at no range
-	checked []event // by one that discards aggregated records of which a key lies outside the shard's range
+	checked []event // by a consumer that discards aggregated records with a key outside the shard's range
 	astray  []userRecord
 	records int
 }

@@ -44,8 +44,8 @@ func appendUntilRefused(t *testing.T, a *agent, sent []event) (acked int, refusa
 	return acked, nil
 }
 
-// expectFailure wants the agent to end as one whose log has failed: within five seconds, with exit code 1, and
-// having said what to do.
+// expectFailure requires the agent to end because its log has failed: within five seconds, with exit code 1, and with
+// a remedy in its output.
 func (a *agent) expectFailure(since time.Time) {
 	a.t.Helper()
 	if code := a.exit(10 * time.Second); code != 1 || time.Since(since) > 5*time.Second {
@@ -58,9 +58,9 @@ func (a *agent) expectFailure(since time.Time) {
 	}
 }
 
-// From some write or sync on the disk says no. The append that it belonged to fails, nothing is acked after
-// it, /readyz says 503, the agent ends with exit code 1 within five seconds; and started again on
-// the disk as it is, it delivers everything that was acked.
+// From some write or sync on the disk returns errors. The append that it belonged to fails, nothing is acked after
+// it, /readyz is 503, the agent ends with exit code 1 within five seconds; and started again on the disk as it is, it
+// delivers every acked event.
 func TestFailedDiskEndsTheAgent(t *testing.T) {
 	endToEnd(t)
 	for _, test := range []struct{ call, fault, when string }{
@@ -86,7 +86,7 @@ func TestFailedDiskEndsTheAgent(t *testing.T) {
 	}
 }
 
-// expectStoredAfter starts the agent on a disk that works and wants what was acked to be delivered.
+// expectStoredAfter starts the agent on a disk that works and requires all acked events to be delivered.
 func expectStoredAfter(t *testing.T, a *agent, sent []event, acked int) {
 	t.Helper()
 	a.under = nil
@@ -179,8 +179,8 @@ func TestLogFailsWhileTheAgentDrains(t *testing.T) {
 	}
 }
 
-// The next agent is started while the one before still drains, with the same file: it waits, takes over,
-// and delivers what is left.
+// The next agent is started while the one before still drains, with the same file: it waits, takes over, and delivers
+// the rest.
 func TestRollingUpdate(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()

@@ -12,9 +12,9 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// A writer sends numbered events over AppendStream until the stream breaks, and knows what was
-// acked. With a producer id it resends what was not answered; without one it goes on with new
-// events, so that an event that was not acked is sent exactly once.
+// A writer sends numbered events over AppendStream until the stream breaks, and records the acked ones. With a
+// producer ID it resends requests without a response; without one it goes on with new events, so that an event
+// without an ack is sent exactly once.
 type writer struct {
 	t        *testing.T
 	stream   string
@@ -106,7 +106,7 @@ func (w *writer) sequence() uint64 {
 	return last.ProducerSequence + uint64(len(last.Events))
 }
 
-// note keeps an answer and holds it against what the contract says of it.
+// note keeps a response and compares it with the contract.
 func (w *writer) note(b *batch, answer *standpipev1.AppendResponse) {
 	b.acked = true
 	w.acked++
@@ -122,7 +122,7 @@ func (w *writer) note(b *batch, answer *standpipev1.AppendResponse) {
 	w.next = answer.FirstOffset + uint64(answer.Count)
 }
 
-// history is what the judge must know: all that was sent, and what of it was acked.
+// history is the input of the judge: all sent events, and the acked ones among them.
 func (w *writer) history() *checker {
 	c := newChecker()
 	for _, b := range w.batches {
@@ -133,7 +133,7 @@ func (w *writer) history() *checker {
 	return c
 }
 
-// events counts what was sent.
+// events counts the sent events.
 func (w *writer) events() (sent, acked int) {
 	for _, b := range w.batches {
 		sent += len(b.events)

@@ -3,9 +3,9 @@
 //
 // # Contract
 //
-// It speaks the JSON protocols of PutRecords, PutRecord, PutRecordBatch, DescribeStreamSummary and ListShards, keeps
-// the stored records in the order of their arrival, and enforces the limits of the services: records and bytes of a
-// request, bytes of a record, length of a key.
+// It implements the JSON protocols of PutRecords, PutRecord, PutRecordBatch, DescribeStreamSummary and ListShards. It
+// keeps the stored records in the order of their arrival, and enforces the limits of the services: records and bytes
+// of a request, bytes of a record, length of a key.
 //
 // It fails the test for requests that break the order of a key:
 //

@@ -2,7 +2,7 @@ package fakeaws
 
 import "slices"
 
-// Fault is what one request meets. The zero Fault is none.
+// Fault is the failure of one request. The zero Fault is none.
 type Fault struct {
 	refuse *apiError // the request as a whole; nothing is stored
 	early  bool      // refuse before the body was read

@@ -20,7 +20,7 @@ type request struct {
 
 func (r *request) stream() string { return r.StreamName + r.StreamARN + r.DeliveryStreamName }
 
-// service is what differs between the two.
+// service has the differences between the two.
 type service struct {
 	maxRecord, maxBatch int // bytes
 	keys                bool

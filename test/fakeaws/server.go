@@ -36,7 +36,7 @@ type Server struct {
 	any      bool
 
 	maxRecord int // bytes, of Kinesis's records
-	described int // how often the stream was asked about itself
+	described int // DescribeStreamSummary requests
 	numbers   numbers
 
 	shards []Shard
@@ -81,7 +81,7 @@ func (s *Server) SetLatency(d time.Duration) {
 	s.latency = d
 }
 
-// Forget makes the server count what it stores instead of keeping it, for benchmarks.
+// Forget makes the server count records instead of keeping them, for benchmarks.
 func (s *Server) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,14 +121,14 @@ func (s *Server) limit() int {
 	return s.maxRecord
 }
 
-// Described returns how often a stream was asked about itself.
+// Described returns the number of descriptions of a stream.
 func (s *Server) Described() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.described
 }
 
-// Records returns what was stored, in order.
+// Records returns the stored records, in order.
 func (s *Server) Records() []Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// Shard is one of a stream's as ListShards tells of it.
+// Shard is a shard of a stream, as in ListShards.
 type Shard struct {
 	ID     string
 	First  string // its lowest hash key, decimal
@@ -20,7 +20,7 @@ func (s *Server) SetShards(shards ...Shard) {
 	s.shards = shards
 }
 
-// Listed returns how often the shards were asked for.
+// Listed returns the number of shard lists.
 func (s *Server) Listed() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,8 +29,8 @@ func (s *Server) Listed() int {
 
 const listTarget = "Kinesis_20131202.ListShards"
 
-// list answers two shards a page. Like some stand-ins it lists closed ones whatever is asked for, and like
-// the service it takes no name beside a token.
+// list responds with two shards a page. Like some stand-ins it lists closed ones for any filter, and like the service
+// it rejects a name beside a token.
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,13 +20,13 @@ func Run(tool string, args ...string) error {
 	return nil
 }
 
-// Disk is a file system in a file, or in memory. What a test leaves attached is let go when it ends.
+// Disk is a file system in a file, or in memory. It is detached when the test ends.
 type Disk struct {
 	t     testing.TB
 	image string
 	Mount string // where it is, or will be, mounted
 
-	// Of one behind a server whose cache forgets:
+	// Of one behind a server with a volatile cache:
 	folder string // the folder that shows the server's device
 	server *exec.Cmd
 	bridge *exec.Cmd
@@ -89,7 +89,7 @@ func (d *Disk) AttachBehindErrors(trigger string) error {
 	return d.serve("--filter=error", "file", d.image, "error-pread=EIO", "error-pread-rate=100%", "error-file="+trigger)
 }
 
-// serve mounts what nbdkit serves.
+// serve mounts the device of nbdkit.
 func (d *Disk) serve(args ...string) error {
 	socket := filepath.Join(d.t.TempDir(), "s")
 	d.server = exec.Command("nbdkit", append([]string{"-f", "-U", socket}, args...)...)
@@ -122,7 +122,7 @@ func waitFile(path string) error {
 // Device returns the file that a server shows as the disk.
 func (d *Disk) Device() string { return filepath.Join(d.folder, "nbd") }
 
-// LetGo undoes whatever is attached, in whatever state.
+// LetGo undoes all attachments, in any state.
 func (d *Disk) LetGo() {
 	_ = unix.Unmount(d.Mount, unix.MNT_DETACH) // whether it was mounted still does not matter
 	end(d.server)
@@ -140,7 +140,7 @@ func end(c *exec.Cmd) {
 	}
 }
 
-// PowerCut is a way to lose what was not synced to a disk.
+// PowerCut is a way to lose the unsynced writes of a disk.
 type PowerCut struct {
 	Name, Mkfs string
 	Size       int64
@@ -155,8 +155,8 @@ var PowerCuts = []PowerCut{
 	{"cache", "mkfs.ext4", 200 << 20, func(d *Disk) error { return d.AttachBehindCache("writeback") }, (*Disk).KillServer},
 }
 
-// EXT4_IOC_SHUTDOWN, which is XFS's GOINGDOWN too, with the flag that forgets the journal's last
-// transactions (Linux, fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h): what was not synced is lost, as with the power.
+// EXT4_IOC_SHUTDOWN, which is XFS's GOINGDOWN too, with the flag that drops the journal's last transactions (Linux,
+// fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h): unsynced writes are lost, as with the power.
 const (
 	ioctlShutdown  = 0x8004587d
 	withoutFlushes = 2

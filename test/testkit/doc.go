@@ -5,7 +5,7 @@
 // standard library only. testkit imports wal, so the white-box tests of wal (package wal) cannot use it; those in
 // package wal_test can.
 //
-// # What a machine cannot test
+// # Tests that a machine cannot run
 //
 // Tests of faults need tools (strace, socat), stand-ins for AWS, and rights (to mount a file system). A test that
 // finds one missing calls Missing or NotTested. Both write a line to the test's output and to the file that
