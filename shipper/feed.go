@@ -9,85 +9,128 @@ import (
 )
 
 const (
-	// readWindow is how far apart, in offsets, lanes may stand to be read for together.
+	// readWindow is the distance, in offsets, within which lanes are read together.
 	readWindow = 4096
-	// Once the log's end is met, the next read waits a little: events wait for company anyway, and to
-	// wake for each would cost their producer's commits. This share of MaxDelay, at most so long.
+	// Once the end of the log is met, the next read waits this part of MaxDelay, at most readPauseMax: events are batched
+	// anyway, and waking for each append would slow its producer's commits.
 	readPauseShare = 20
 	readPauseMax   = 50 * time.Millisecond
-	// readAgain is how long a read that failed waits; the log itself has the reason.
+	// readAgain is the pause after a read that failed.
 	readAgain = time.Second
 )
 
-// want asks the reader for the events of some lanes from an offset on. Those at or after until, which
-// the same blocks may hold, are of no use.
+// feed reads the log into the lanes' queues. One goroutine, run, waits for the disk; everything else is used by Run's
+// goroutine.
+type feed struct {
+	source   Source
+	stream   string
+	lanes    *lanes
+	throttle readThrottle
+	pause    time.Duration // after the end of the log was met
+
+	wants    chan want // to the reader; closed by Run
+	reads    chan read // from the reader
+	reading  bool
+	readAt   time.Time // no read before: the last one met the log's end, or failed
+	caughtUp time.Time // when the log's end was last met
+	turn     uint64    // of reads
+}
+
+// want requests the events of some lanes from an offset on. Events at or after until, which the same blocks may have,
+// are ignored.
 type want struct {
 	from, until uint64
 	lanes       wal.LaneSet
 	limit       int // bytes
 }
 
-// read is what the reader found.
+// read is the reader's result.
 type read struct {
 	until uint64
 	chunk wal.Chunk
 	err   error
 }
 
-// readLog is the reader: it waits for the disk so that Run need not. It ends with wants.
-func (s *Shipper) readLog() {
-	for w := range s.wants {
-		chunk, err := s.opts.Source.Read(s.stream, w.from, w.lanes, w.limit)
-		var corrupt *wal.CorruptError
-		if errors.As(err, &corrupt) {
-			err = s.opts.Source.Lose(corrupt, s.stream, chunk.Next)
-		}
-		s.reads <- read{w.until, chunk, err}
+func newFeed(source Source, stream string, lanes *lanes, pause time.Duration) *feed {
+	return &feed{
+		source: source, stream: stream, lanes: lanes, pause: pause,
+		throttle: newReadThrottle(source.Flow(), source.Appended(stream).Bytes),
+		wants:    make(chan want, 1),
+		reads:    make(chan read, 1),
 	}
 }
 
-// feed asks for more where lanes want it: for the lane that was read for the longest time ago, and
-// for those that stand near it. So a lane that is far behind and one at the end take turns.
-// It returns the time until it has to be called again.
-func (s *Shipper) feed(now time.Time) time.Duration {
-	if s.reading {
-		return time.Hour
+// run is the reader: it waits for the disk so that Run need not. It ends with wants.
+func (f *feed) run() {
+	for w := range f.wants {
+		chunk, err := f.source.Read(f.stream, w.from, w.lanes, w.limit)
+		var corrupt *wal.CorruptError
+		if errors.As(err, &corrupt) {
+			err = f.source.Lose(corrupt, f.stream, chunk.Next)
+		}
+		f.reads <- read{w.until, chunk, err}
 	}
-	if now.Before(s.readAt) {
-		return s.readAt.Sub(now)
+}
+
+// grown returns a channel that is closed when there are new events, or nil while they are not to be read yet.
+func (f *feed) grown() <-chan struct{} {
+	if f.reading || time.Now().Before(f.readAt) {
+		return nil
 	}
-	// What is to be dropped is read first, to be counted: that needs no memory.
-	if s.ask(want{until: s.floor.Offset(), limit: readBytes}, func(l *lane) bool { return l.next < s.floor.Offset() && !l.inRequest() }) {
-		return time.Hour
+	return f.source.Grown(f.stream)
+}
+
+// demand is the state of the shipper that decides what is read and sent.
+type demand struct {
+	finishing bool   // everything is to be sent at once
+	retrying  bool   // all requests fail
+	down      bool   // and more than one has
+	floor     uint64 // events below are to be dropped
+}
+
+// next requests a read where lanes want one: for the lane that was read for the longest time ago, and for those that
+// stand near it. So a lane that is far behind and one at the end take turns. It returns the time until it has to be
+// called again.
+func (f *feed) next(now time.Time, d demand) time.Duration {
+	switch {
+	case f.reading:
+		return forever
+	case now.Before(f.readAt):
+		return f.readAt.Sub(now)
 	}
-	if !s.finishing {
-		s.throttle.update(now, s.opts.Source.Flow(), s.opts.Source.Appended(s.stream).Bytes)
-		if wait := s.throttle.wait(); wait > 0 {
+	// Events to be dropped are read first, to be counted: that needs no memory.
+	if f.request(want{until: d.floor, limit: readBytes}, func(l *lane) bool { return l.next < d.floor && !l.inRequest() }) {
+		return forever
+	}
+	if !d.finishing {
+		f.throttle.update(now, f.source.Flow(), f.source.Appended(f.stream).Bytes)
+		if wait := f.throttle.wait(); wait > 0 {
 			return wait
 		}
 	}
-	end, room := s.opts.Source.Next(s.stream), 0
-	if s.failures != nil && s.failures.count > 1 {
-		room = s.lanes.outageRoom()
+	end, room := f.source.Next(f.stream), 0
+	if d.down {
+		room = f.lanes.outageRoom()
 	} else {
-		room = s.lanes.room(now)
+		room = f.lanes.room(now)
 	}
-	if room > 0 {
-		// Those that wait for their pace come after those that could send: their events would fill the room,
-		// be forgotten for the others' sake, and be read again, for ever.
-		starved := s.lanes.starved(now)
-		s.ask(want{until: math.MaxUint64, limit: min(room, readBytes, s.lanes.memory/laneShare)}, func(l *lane) bool {
-			return l.next < end && !l.failures.backingOff(now) && l.bytes < s.lanes.laneLimit(now, l) && !(starved && l.pacing.holds(now))
-		})
+	if room <= 0 {
+		return forever
 	}
-	return time.Hour
+	// Lanes that wait for their pace come after those that could send: their events would fill the memory, be evicted for
+	// the others' sake, and be read again, for ever.
+	starved := f.lanes.starved(now)
+	f.request(want{until: math.MaxUint64, limit: min(room, readBytes, f.lanes.memory/laneShare)}, func(l *lane) bool {
+		return l.next < end && !l.failures.backingOff(now) && l.bytes < f.lanes.laneLimit(now, l) && !(starved && l.pacing.holds(now))
+	})
+	return forever
 }
 
-// ask sends w to the reader for the hungry lane that was served longest ago, and for the hungry ones
-// near it. It returns false when none is hungry.
-func (s *Shipper) ask(w want, hungry func(*lane) bool) bool {
+// request sends w to the reader for the hungry lane that was served longest ago, and for the hungry ones near it. It
+// returns false when none is hungry.
+func (f *feed) request(w want, hungry func(*lane) bool) bool {
 	var first *lane
-	for _, l := range s.lanes.all {
+	for _, l := range f.lanes.all {
 		if hungry(l) && (first == nil || l.served < first.served || l.served == first.served && l.next < first.next) {
 			first = l
 		}
@@ -95,78 +138,63 @@ func (s *Shipper) ask(w want, hungry func(*lane) bool) bool {
 	if first == nil {
 		return false
 	}
-	s.turn++
-	for _, l := range s.lanes.all {
+	f.turn++
+	for _, l := range f.lanes.all {
 		if hungry(l) && l.next >= first.next && l.next-first.next <= readWindow {
-			l.reading, l.served = true, s.turn
+			l.reading, l.served = true, f.turn
 			w.lanes |= l.set
 		}
 	}
 	w.from = first.next
-	s.reading = true
-	s.wants <- w
+	f.reading = true
+	f.wants <- w
 	return true
 }
 
-// took hands what was read to the lanes.
-func (s *Shipper) took(r read) {
-	s.reading = false
-	if r.err != nil {
-		s.readFailed(r.err)
-		return
-	}
+// took puts read events into their lanes' queues. Events below the floor are only counted. It returns those counts; or
+// the error of the read.
+func (f *feed) took(r read, floor wal.Floor, finishing bool) (drops, error) {
+	f.reading = false
 	now := time.Now()
-	s.moving(now)
-	since := s.arrived(now, r.chunk.End)
+	if r.err != nil {
+		for _, l := range f.lanes.all {
+			l.reading = false
+		}
+		f.readAt = now.Add(readAgain)
+		return nil, r.err
+	}
+	// The events may have been appended as far back as the pause before the read.
+	since := now.Add(-f.pause)
+	if since.Before(f.caughtUp) {
+		since = f.caughtUp
+	}
+	if r.chunk.End {
+		f.caughtUp = now
+		if !finishing {
+			f.readAt = now.Add(f.pause)
+		}
+	}
 	dropped := make(drops)
 	for i := range r.chunk.Events {
 		e := &r.chunk.Events[i]
-		s.throttle.read(len(e.Data))
-		l := s.lanes.of(e)
-		if !l.reading || e.Offset < l.next || e.Offset >= r.until || s.lanes.settled(l, e) {
+		f.throttle.read(len(e.Data))
+		l := f.lanes.of(e)
+		if !l.reading || e.Offset < l.next || e.Offset >= r.until || f.lanes.settled(l, e) {
 			continue
 		}
-		if e.Offset < s.floor.Offset() && !l.inRequest() {
-			dropped.add(e, s.floor)
+		if e.Offset < floor.Offset() && !l.inRequest() {
+			dropped.add(e, floor)
 			continue
 		}
-		s.lanes.push(l, e, since)
+		f.lanes.push(l, e, since)
 	}
-	for _, l := range s.lanes.all {
+	for _, l := range f.lanes.all {
 		if l.reading {
 			l.next, l.reading = max(l.next, min(r.chunk.Next, r.until)), false
 		}
 	}
-	s.countDropped(dropped)
+	return dropped, nil
 }
 
-// readPause is how long the next read waits once the log's end was met.
+// readPause returns the pause of reads once the end of the log is met.
 func (o *Options) readPause() time.Duration { return min(o.MaxDelay/readPauseShare, readPauseMax) }
-
-// arrived returns when what was just read may have been appended, as far back as the pause that
-// the read had to wait, and sets the next pause.
-func (s *Shipper) arrived(now time.Time, end bool) time.Time {
-	pause := s.opts.readPause()
-	since := now.Add(-pause)
-	if since.Before(s.caughtUp) {
-		since = s.caughtUp
-	}
-	if end {
-		s.caughtUp = now
-		if !s.finishing {
-			s.readAt = now.Add(pause)
-		}
-	}
-	return since
-}
-
-func (s *Shipper) readFailed(err error) {
-	for _, l := range s.lanes.all {
-		l.reading = false
-	}
-	s.readAt = time.Now().Add(readAgain)
-	if stopped(err) {
-		return
-	}
-	s.opts.Logger.Error("the log can't be read", "stream", s.stream, "destination", s.opts.Cursor.Name(), "error", err)
-}

@@ -76,7 +76,7 @@ func (s *Shipper) nextBatch(now time.Time) (*pack.Batch, time.Duration) {
 	}
 	b, alone := s.form(shape, now, wal.AllLanes)
 	if ripe := due || b.Full() || alone || b.Size() >= shape.Aim() || s.lanes.full(); !ripe && !b.Paced() {
-		if s.reading { // what it brings is company
+		if s.feed.reading { // what it brings is company
 			return nil, min(wake, patience)
 		}
 		b, alone = s.form(shape, now, s.spent(b, now))

@@ -75,18 +75,12 @@ type Shipper struct {
 	stream string
 
 	lanes *lanes
+	feed  *feed
 	floor wal.Floor // events below are dropped
-	turn  uint64    // of reads
 	first int       // the lane that the next batch begins with
 
 	builder pack.Builder
 
-	wants     chan want // to the reader; closed by Run
-	reads     chan read // from the reader
-	reading   bool
-	readAt    time.Time // no read before: the last one met the log's end, or failed
-	caughtUp  time.Time // when the log's end was last met
-	throttle  readThrottle
 	outcomes  chan outcome
 	flights   []*flight
 	window    int         // requests at once for now: after trouble it begins with 1 and doubles
@@ -127,8 +121,6 @@ func New(o Options) *Shipper {
 	}
 	s := &Shipper{
 		opts: o, stream: o.Cursor.Stream(),
-		wants:     make(chan want, 1),
-		reads:     make(chan read, 1),
 		outcomes:  make(chan outcome, o.InFlight),
 		bandwidth: newBandwidth(),
 		finish:    make(chan struct{}),
@@ -138,7 +130,7 @@ func New(o Options) *Shipper {
 		report:    Report{State: Running},
 	}
 	s.lanes = newLanes(o.Cursor.Lanes(), shape.WholeOrder, o.Memory, func() uint64 { return o.Source.Next(s.stream) })
-	s.throttle = newReadThrottle(o.Source.Flow(), o.Source.Appended(s.stream).Bytes)
+	s.feed = newFeed(o.Source, s.stream, s.lanes, o.readPause())
 	s.window = o.InFlight
 	if !o.Unpaced {
 		s.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes.all), s.progress)
@@ -175,11 +167,11 @@ func (s *Shipper) Run(ctx context.Context) error {
 	reader := make(chan struct{})
 	go func() {
 		defer close(reader)
-		s.readLog()
+		s.feed.run()
 	}()
 	s.bandwidth.join(s.opts.Bandwidth, s.opts.Link, s.opts.Priority)
 	err := s.ship(ctx)
-	close(s.wants)
+	close(s.feed.wants)
 	<-reader
 	stuck := s.land()
 	s.bandwidth.leave()
@@ -193,10 +185,10 @@ func (s *Shipper) ship(ctx context.Context) error {
 	finish := s.finish
 	var cut <-chan struct{} // closed when a halt may wait no longer
 	for {
-		grown := s.grown()
+		grown := s.feed.grown()
 		s.raiseFloor()
 		wake := s.makeWay(time.Now())
-		wake = min(wake, s.feed(time.Now()))
+		wake = min(wake, s.feed.next(time.Now(), s.demand()))
 		wake = min(wake, s.dispatch(ctx, time.Now()))
 		wake = min(wake, s.say(time.Now()))
 		s.publish()
@@ -207,7 +199,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 		timer := time.NewTimer(wake)
 		select {
 		case <-grown:
-		case r := <-s.reads:
+		case r := <-s.feed.reads:
 			s.took(r)
 		case o := <-s.outcomes:
 			s.settle(o)
@@ -218,7 +210,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 				s.failures.cutShort(&s.opts.Retry, now)
 			}
 		case <-finish:
-			s.finishing, finish, s.readAt = true, nil, time.Time{}
+			s.finishing, finish, s.feed.readAt = true, nil, time.Time{}
 		case halt := <-s.halt:
 			if !s.halting {
 				s.halting, cut = true, halt.Done()
@@ -234,20 +226,28 @@ func (s *Shipper) ship(ctx context.Context) error {
 	}
 }
 
-// grown returns what tells of new events, or nil while they are not to be read yet.
-func (s *Shipper) grown() <-chan struct{} {
-	if s.reading || time.Now().Before(s.readAt) {
-		return nil
+// demand returns the state that decides what is read and sent.
+func (s *Shipper) demand() demand {
+	return demand{
+		finishing: s.finishing, retrying: s.failures != nil, down: s.failures != nil && s.failures.count > 1,
+		floor: s.floor.Offset(),
 	}
-	return s.opts.Source.Grown(s.stream)
+}
+
+// took takes in a read: its events are in the lanes, and its dropped events are settled.
+func (s *Shipper) took(r read) {
+	dropped, err := s.feed.took(r, s.floor, s.finishing)
+	if err == nil {
+		s.moving(time.Now())
+		s.countDropped(dropped)
+	} else if !stopped(err) {
+		s.opts.Logger.Error("the log can't be read", "stream", s.stream, "destination", s.opts.Cursor.Name(), "error", err)
+	}
 }
 
 // idle tells whether nothing is left to ship.
 func (s *Shipper) idle() bool {
-	if len(s.flights) > 0 || s.reading {
-		return false
-	}
-	return s.lanes.idle()
+	return len(s.flights) == 0 && !s.feed.reading && s.lanes.idle()
 }
 
 // record settles a step in the log. If the log rejects it, the accounts are at fault; record logs that.
