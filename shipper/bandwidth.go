@@ -94,7 +94,7 @@ func (b *bandwidth) learn(records, sent int) {
 func (b *bandwidth) limit(shape *Shape) {
 	for _, c := range b.claims {
 		if most := c.MaxBatch(); most > 0 {
-			shape.MaxBatch = min(shape.MaxBatch, max(int(float64(most)/b.wireRatio), leastBatch))
+			shape.MaxBatch = min(shape.MaxBatch, max(int(float64(most)/b.wireRatio), minBatch))
 		}
 	}
 	shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)

@@ -44,16 +44,17 @@ func Predict(shape Shape, t Traffic, maxDelay time.Duration) Forecast {
 	return f.perSecond()
 }
 
-// forecaster is a shipper of which only the forming of batches is used.
+// forecaster forms batches from made-up events as a shipper does, and counts them.
 type forecaster struct {
-	*Shipper
+	lanes   *lanes
+	batcher batcher
 	traffic Traffic
 	random  *rand.Rand
 	data    []byte
 	keys    []wal.Event // one for each key, without an offset
 
 	began, now time.Time
-	step       time.Duration
+	step       time.Duration // between two reads of the log
 	arrived    int
 
 	events, payload, billed, units, requests, records uint64
@@ -63,15 +64,18 @@ func newForecaster(shape Shape, t Traffic, maxDelay time.Duration) *forecaster {
 	o := Options{Sink: shaped{shape}, MaxDelay: maxDelay}
 	o.defaults(shape)
 	f := &forecaster{
-		Shipper: &Shipper{opts: o, ratio: pack.NewRatio(max(t.Compression, 1))},
+		lanes:   newLanes([wal.Lanes]wal.Progress{}, shape.WholeOrder, o.Memory, func() uint64 { return 0 }),
 		traffic: t,
 		random:  rand.New(rand.NewPCG(1, 2)),
 		data:    bytes.Repeat([]byte{'x'}, t.Size),
 		began:   time.Unix(0, 0),
 		step:    o.readPause(),
 	}
+	f.batcher = batcher{
+		sink: o.Sink, lanes: f.lanes, maxDelay: o.MaxDelay, bandwidth: &bandwidth{},
+		ratio: pack.NewRatio(max(t.Compression, 1)),
+	}
 	f.now = f.began
-	f.lanes = newLanes([wal.Lanes]wal.Progress{}, shape.WholeOrder, o.Memory, func() uint64 { return 0 })
 	for i := range t.Keys {
 		key := fmt.Sprintf("key-%08d", i)
 		f.keys = append(f.keys, wal.Event{Key: key, Lane: wal.LaneOf(key)})
@@ -87,7 +91,7 @@ func (s shaped) Send(context.Context, []Record) Response { return Response{} }
 func (s shaped) Close() error                            { return nil }
 
 func (f *forecaster) done() bool {
-	enough := f.now.Sub(f.began) >= forecastDelays*f.opts.MaxDelay && f.events >= forecastLeast
+	enough := f.now.Sub(f.began) >= forecastDelays*f.batcher.maxDelay && f.events >= forecastLeast
 	return f.events > 0 && (enough || f.events >= forecastMost)
 }
 
@@ -102,17 +106,21 @@ func (f *forecaster) wait() {
 // arrive puts the events of a step into their lanes.
 func (f *forecaster) arrive() {
 	sent := int(f.now.Sub(f.began).Seconds()*f.traffic.PerSecond + 1e-6) // what is due now is there, however it was rounded
-	for f.arrived < sent && f.lanes.held < f.opts.Memory {
+	for f.arrived < sent && f.lanes.held < f.lanes.memory {
 		f.arrived++
 		e := f.keys[f.random.IntN(len(f.keys))]
 		e.Offset, e.Data, e.Time = uint64(f.arrived), f.data, f.now.UnixNano()
-		f.lanes.push(f.lanes.of(&e), &e, f.now.Add(-f.opts.readPause()))
+		f.lanes.push(f.lanes.of(&e), &e, f.now.Add(-f.step))
 	}
 }
 
 // ship forms what batches are due.
 func (f *forecaster) ship() {
-	for b, _ := f.nextBatch(f.now); b != nil; b, _ = f.nextBatch(f.now) {
+	for {
+		b, _ := f.batcher.next(f.now, demand{}, false)
+		if b == nil {
+			return
+		}
 		f.requests++
 		for i := range b.Len() {
 			f.count(b, i)
@@ -120,7 +128,7 @@ func (f *forecaster) ship() {
 		for i := range b.Shares() {
 			f.leave(&b.Shares()[i])
 		}
-		f.first = (f.first + 1) % len(f.lanes.all)
+		f.batcher.sent()
 	}
 }
 

@@ -84,7 +84,7 @@ func (s *Shipper) tell() {
 	report.Held = s.lanes.held
 	s.tellPace(&report, time.Now())
 	if s.compressed() {
-		report.Compression = s.ratio.Value()
+		report.Compression = s.batcher.ratio.Value()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,9 +98,9 @@ func (s *Shipper) tell() {
 // tellPace adds to the report what the destination waits for, and how fast it may go.
 func (s *Shipper) tellPace(r *Report, now time.Time) {
 	slowed := false
-	if s.pacer != nil {
-		r.Pace, slowed = s.pacer.Limit(now)
-		if shards := s.pacer.Shards(); shards != nil {
+	if s.batcher.pacer != nil {
+		r.Pace, slowed = s.batcher.pacer.Limit(now)
+		if shards := s.batcher.pacer.Shards(); shards != nil {
 			r.Shards = shards.Len()
 		}
 	}
@@ -140,8 +140,8 @@ func (s *Shipper) recovered(now time.Time) {
 	if s.failures.last.Class == Transient && s.opts.Link != nil {
 		s.bandwidth.reportBack()
 	}
-	if s.pacer != nil && now.Sub(s.failures.since) >= longOutage {
-		s.pacer.Restart(now)
+	if s.batcher.pacer != nil && now.Sub(s.failures.since) >= longOutage {
+		s.batcher.pacer.Restart(now)
 	}
 	s.opts.Outages.recovered(s, now)
 	s.failures, s.calm = nil, now

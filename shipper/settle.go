@@ -27,13 +27,13 @@ func (s *Shipper) settle(o outcome) {
 	s.opts.Observer.Request(o.reply.Code, o.took)
 	add := wal.Ledger{Requests: 1}
 	results := s.results(&o, now)
-	if s.pacer != nil && o.reply.Err == nil {
-		s.pacer.Learn(o.samples(results), o.started, now)
+	if s.batcher.pacer != nil && o.reply.Err == nil {
+		s.batcher.pacer.Learn(o.samples(results), o.started, now)
 	}
 	for i, failure := range results {
 		if failure == nil {
 			s.bill(&add, &o.records[i], o.batch.Shape())
-			s.ratio.Add(o.batch.FramedSize(i), len(o.records[i].Data))
+			s.batcher.ratio.Add(o.batch.FramedSize(i), len(o.records[i].Data))
 		}
 	}
 	if strays := o.markStrays(results); strays > 0 { // the service has taken, and bills, these too
@@ -60,13 +60,13 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	}
 	if failure == nil {
 		s.recovered(now)
-		s.squeeze = max(s.squeeze-1, 0)
-		s.ceiling.Pass(o.batch.Size(), now)
+		s.batcher.halvings = max(s.batcher.halvings-1, 0)
+		s.batcher.ceiling.Pass(o.batch.Size(), now)
 		s.countRetries(o.reply.Results)
 		return o.reply.Results
 	}
 	if failure.Code == CodeTimeout {
-		s.squeeze = min(s.squeeze+1, mostHalved)
+		s.batcher.halvings = min(s.batcher.halvings+1, maxHalvings)
 	}
 	results := make([]*Error, len(o.records))
 	if failure.Class == Poison {
@@ -76,7 +76,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	fill(results, failure)
 	s.opts.Observer.Retried(failure.Class.String(), len(results))
 	if failure.TooLarge {
-		s.ceiling.Reject(o.batch.Size(), o.batch.Events() > 1, now)
+		s.batcher.ceiling.Reject(o.batch.Size(), o.batch.Events() > 1, now)
 		switch {
 		case o.batch.Events() > 1:
 			fill(results, errSmaller)
@@ -108,14 +108,14 @@ const relapse = 5 * time.Second
 
 // overloaded lowers the rate of all once for each outage that follows another.
 func (s *Shipper) overloaded(o *outcome, failure *Error, now time.Time) {
-	if s.pacer == nil || failure.Class != Throttled || s.failures.count > 1 || s.calm.IsZero() || now.Sub(s.calm) > relapse {
+	if s.batcher.pacer == nil || failure.Class != Throttled || s.failures.count > 1 || s.calm.IsZero() || now.Sub(s.calm) > relapse {
 		return
 	}
 	l := pace.Load{Requests: 1}
 	for i := range o.records {
 		l = l.Plus(o.batch.Sample(i, &o.records[i]).Load, 1)
 	}
-	s.pacer.Overloaded(l, o.started, now)
+	s.batcher.pacer.Overloaded(l, o.started, now)
 }
 
 // samples returns the evidence that the response to a request gives about the service's rates.

@@ -27,14 +27,6 @@ type Sharded interface {
 	Shards() *ShardMap
 }
 
-// shards returns the sink's shards as far as they are known, or nil.
-func (s *Shipper) shards() *ShardMap {
-	if sharded, ok := s.opts.Sink.(Sharded); ok {
-		return sharded.Shards()
-	}
-	return nil
-}
-
 // errAstray: the event was stored where no consumer looks for it. It is sent again at once, by the new map.
 var errAstray = &Error{Class: Transient, Code: "resharded", Record: -1}
 

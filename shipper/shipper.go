@@ -10,7 +10,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/shipper/internal/pace"
-	"github.com/standpipe/standpipe/shipper/internal/pack"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -74,28 +73,22 @@ type Shipper struct {
 	opts   Options
 	stream string
 
-	lanes *lanes
-	feed  *feed
-	floor wal.Floor // events below are dropped
-	first int       // the lane that the next batch begins with
-
-	builder pack.Builder
+	lanes   *lanes
+	feed    *feed
+	batcher *batcher
+	floor   wal.Floor // events below are dropped
 
 	outcomes  chan outcome
 	flights   []*flight
-	window    int         // requests at once for now: after trouble it begins with 1 and doubles
-	pacer     *pace.Pacer // nil: Unpaced
+	window    int // requests at once for now: after trouble it begins with 1 and doubles
 	bandwidth bandwidth
-	back      time.Time    // when another shipper last reported that the link is back
-	failures  *failures    // of requests as a whole
-	calm      time.Time    // when the last failures of requests ended
-	outage    *cause       // the one that it is in; Outages's
-	rejected  sparse       // lines about lanes
-	buried    sparse       // lines about dead letters
-	faults    sparse       // lines about settlements that the log does not take
-	squeeze   int          // batches are halved this many times: requests have timed out
-	ceiling   pace.Ceiling // of requests that are too large for something on the way
-	ratio     pack.Ratio   // of compressed records
+	back      time.Time // when another shipper last reported that the link is back
+	failures  *failures // of requests as a whole
+	calm      time.Time // when the last failures of requests ended
+	outage    *cause    // the one that it is in; Outages's
+	rejected  sparse    // lines about lanes
+	buried    sparse    // lines about dead letters
+	faults    sparse    // lines about settlements that the log does not take
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
@@ -132,8 +125,9 @@ func New(o Options) *Shipper {
 	s.lanes = newLanes(o.Cursor.Lanes(), shape.WholeOrder, o.Memory, func() uint64 { return o.Source.Next(s.stream) })
 	s.feed = newFeed(o.Source, s.stream, s.lanes, o.readPause())
 	s.window = o.InFlight
+	s.batcher = &batcher{sink: o.Sink, lanes: s.lanes, maxDelay: o.MaxDelay, bandwidth: &s.bandwidth}
 	if !o.Unpaced {
-		s.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes.all), s.progress)
+		s.batcher.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes.all), s.progress)
 	}
 	if k, ok := o.Sink.(Keeper); ok {
 		o.Cursor.Keep(k.Committed)

@@ -1,0 +1,176 @@
+package shipper
+
+import (
+	"time"
+
+	"github.com/standpipe/standpipe/shipper/internal/pace"
+	"github.com/standpipe/standpipe/shipper/internal/pack"
+	"github.com/standpipe/standpipe/wal"
+)
+
+const (
+	minBatch    = 32 << 10 // bytes that a batch may have, however slow the link is
+	maxHalvings = 8
+)
+
+// batcher forms batches from the lanes' queues. It is used by Run's goroutine alone.
+type batcher struct {
+	sink      Sink
+	lanes     *lanes
+	maxDelay  time.Duration
+	bandwidth *bandwidth
+	pacer     *pace.Pacer // nil: no rate is kept to
+	builder   pack.Builder
+	ratio     pack.Ratio   // of compressed records
+	ceiling   pace.Ceiling // of requests that something on the way rejected for their size
+	halvings  int          // batches are halved this many times: requests timed out
+	first     int          // the lane that the next batch begins with
+}
+
+// next returns a batch that is worth a request now, or the time until one may be. more says that a read is under way.
+func (b *batcher) next(now time.Time, d demand, more bool) (*pack.Batch, time.Duration) {
+	for {
+		// Which lanes may go, how much do they hold, and has one of their events waited long enough?
+		wake, ready, due, oldest := forever, 0, d.finishing || d.retrying, time.Time{}
+		for _, l := range b.lanes.all {
+			if !l.busy {
+				wake = min(wake, l.left(now))
+			}
+			if !l.ready(now) {
+				continue
+			}
+			ready += l.bytes
+			due = due || l.failures != nil
+			if since := l.since(); oldest.IsZero() || since.Before(oldest) {
+				oldest = since
+			}
+		}
+		if ready == 0 {
+			return nil, wake
+		}
+		shape := b.shape()
+		patience := b.maxDelay - now.Sub(oldest)
+		due = due || patience <= 0 || shape.OneKeyed() && ready >= min(shape.Aim(), b.lanes.memory/2)
+		if !due && ready < shape.AimRecord && shape.RecordEvents != 1 {
+			return nil, min(wake, patience)
+		}
+
+		// A batch that is neither due nor large enough has only the lanes that gain nothing by waiting.
+		batch, alone := b.form(&shape, now, d.retrying, wal.AllLanes)
+		ripe := due || alone || batch.Full() || batch.Size() >= shape.Aim() || b.lanes.full()
+		if !ripe && !batch.Paced() {
+			if more { // the read brings events that may join
+				return nil, min(wake, patience)
+			}
+			batch, alone = b.form(&shape, now, d.retrying, b.spent(batch, now))
+		}
+		if batch.Paced() { // the lanes that are due may not be those that may send: look again, without the others
+			continue
+		}
+		if !d.finishing && !d.retrying && !alone {
+			b.align(batch, now, due)
+			if due && batch.Empty() { // the lane that is due is a suspect, whose turn comes next
+				batch, _ = b.form(&shape, now, d.retrying, wal.AllLanes)
+			}
+		}
+		if batch.Empty() {
+			return nil, min(wake, max(patience, 0))
+		}
+		return batch, 0
+	}
+}
+
+// form puts those of set that are ready into a batch, beginning with another lane each time. A suspect goes alone.
+func (b *batcher) form(shape *Shape, now time.Time, retrying bool, set wal.LaneSet) (batch *pack.Batch, alone bool) {
+	shards := b.shards() // one look: the records' map is that of their paces
+	if b.pacer != nil {
+		b.pacer.Begin(now, shards)
+	}
+	batch = b.builder.New(*shape, b.pacer, shards, &b.ratio)
+	defer batch.Seal()
+	first := b.firstLane(shape, now, retrying)
+	for i := range b.lanes.all {
+		index := (first + i) % len(b.lanes.all)
+		l := b.lanes.all[index]
+		if !l.ready(now) || set&l.set == 0 || l.suspect > 0 && !batch.Empty() {
+			continue
+		}
+		retry := batch.Add(pack.Lane{Index: index, Queue: l.queue, Limit: l.limit(), MaxEvents: l.suspect})
+		if !retry.IsZero() {
+			l.pacing = delay{retry, outOfTokens}
+		}
+		if l.suspect > 0 {
+			return batch, true
+		}
+		if shape.OneKeyed() && !batch.Empty() {
+			break
+		}
+	}
+	return batch, false
+}
+
+// firstLane returns the lane that a batch begins with. Where a request carries one key, that is the lane that has waited
+// longest, so that the others go on gathering events. While all requests fail it is another each time, so that the
+// failure of one lane is not taken for the destination's.
+func (b *batcher) firstLane(shape *Shape, now time.Time, retrying bool) int {
+	if !shape.OneKeyed() || retrying {
+		return b.first
+	}
+	oldest := b.first
+	for i, l := range b.lanes.all {
+		if l.ready(now) && (!b.lanes.all[oldest].ready(now) || l.since().Before(b.lanes.all[oldest].since())) {
+			oldest = i
+		}
+	}
+	return oldest
+}
+
+// sent notes that a batch goes out: the next begins with another lane.
+func (b *batcher) sent() { b.first = (b.first + 1) % len(b.lanes.all) }
+
+// shape returns the sink's shape with smaller batches where the link is slow, something on the way rejects large
+// requests, or requests time out: a link may be too slow for a whole batch within the timeout.
+func (b *batcher) shape() Shape {
+	shape := b.sink.Shape()
+	shape.Widen(&b.ratio)
+	if b.halvings > 0 {
+		shape.MaxBatch = min(shape.MaxBatch, max(shape.MaxBatch>>b.halvings, minBatch))
+		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
+	}
+	b.bandwidth.limit(&shape)
+	if most := b.ceiling.Lower(shape.MaxBatch); most < shape.MaxBatch {
+		shape.MaxBatch = most
+		shape.AimBatch = min(shape.Aim(), most)
+	}
+	return shape
+}
+
+// spent returns the lanes that gain nothing by waiting: their records are full, or they may hold no more in memory.
+func (b *batcher) spent(batch *pack.Batch, now time.Time) (set wal.LaneSet) {
+	for i := range batch.Shares() {
+		s := &batch.Shares()[i]
+		if l := b.lanes.all[s.Lane]; s.Full || l.bytes >= b.lanes.laneLimit(now, l) {
+			set |= l.set
+		}
+	}
+	return set
+}
+
+// align leaves the events that barely begin a billed step for the next batch. A batch that is due leaves only events that
+// are young, so that the next is not due much sooner; and it may leave whole records of those. Any other batch is followed
+// by the next at once.
+func (b *batcher) align(batch *pack.Batch, now time.Time, due bool) {
+	young := b.maxDelay / 2
+	batch.Align(due, func(lane int, e *wal.Event) bool {
+		l := b.lanes.all[lane]
+		return l.failures == nil && len(l.progress.Settled) == 0 && (!due || now.Sub(l.arrival(e)) <= young)
+	})
+}
+
+// shards returns the sink's shards as far as they are known, or nil.
+func (b *batcher) shards() *ShardMap {
+	if sharded, ok := b.sink.(Sharded); ok {
+		return sharded.Shards()
+	}
+	return nil
+}
