@@ -112,7 +112,7 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	}
 	need = t.need() + namesNeed*names + c.producers.need(t)
 	if g.need == 0 {
-		need += c.log.segments.active().end.size() + c.producers.evictionNeed()
+		need += c.log.segments.active().end.size()
 	}
 	switch {
 	case g.need+need <= c.room && g.need < maxGroup:
@@ -146,11 +146,6 @@ func (ps *producers) need(t *Ticket) int64 {
 		return 0 // checkNames counts it, if there is one
 	}
 	return 2*p.pages + int64(os.Getpagesize())
-}
-
-// evictionNeed returns the most bytes that deleting the evicted producers takes: two pages each, or all their pages.
-func (ps *producers) evictionNeed() int64 {
-	return min(int64(len(ps.evicted))*int64(2*os.Getpagesize()), ps.pages)
 }
 
 // maxBlocks is the largest number of blocks that hold frames of that length.

@@ -28,7 +28,6 @@ func (c *committer) collectCursors(g *commitGroup) {
 	if dirty.done(c.until) || g.begins {
 		c.until = dirty.end()
 	}
-	g.gone = c.log.stateBudget.cursorsGone.take()
 	for size := 0; (size < checkpointStep || g.begins) && !dirty.done(c.until); {
 		step, ok := dirty.pop().step()
 		if !ok {

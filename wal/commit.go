@@ -48,6 +48,7 @@ func (c *committer) commit(g *commitGroup) error {
 	if g.checkpoint {
 		c.collectCursors(g)
 	}
+	c.collectDeletions(g, active)
 
 	if g.stores() {
 		start := time.Now()
@@ -148,7 +149,6 @@ func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Durat
 	for i := range g.cursors {
 		g.cursors[i].committed()
 	}
-	c.producers.evicted = c.producers.evicted[:0]
 	if g.successor != nil {
 		l.roller.roll(active, g.successor)
 	}
@@ -177,6 +177,7 @@ func (c *committer) show(g *commitGroup, active *segmentFile, index *blockIndex)
 // otherwise ErrFailed, after which the log stores nothing more.
 func (c *committer) abort(g *commitGroup, err error) error {
 	g.undo(&c.producers)
+	c.log.deletions.add(g.deletions)
 	for i := range g.cursors {
 		g.cursors[i].failed()
 	}

@@ -29,12 +29,12 @@ type commitGroup struct {
 	checkpoint bool
 	syncs      []syncCall
 	cursors    []cursorStep
-	gone       [][]byte // keys of removed cursors
+	deletions  deletedEntries
 }
 
 // stores reports whether the group changes anything on the disk.
 func (g *commitGroup) stores() bool {
-	return len(g.parts)+len(g.cursors)+len(g.gone)+len(g.sequences) > 0 || g.begins
+	return len(g.parts)+len(g.cursors)+g.deletions.count()+len(g.sequences) > 0 || g.begins
 }
 
 func (g *commitGroup) add(t *Ticket, a Appended) {
@@ -134,15 +134,8 @@ func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
 		return err
 	}
 	state := stateWriter{bucket: tx.Bucket(bucketState), summed: seg.summed}
-	for _, key := range c.producers.evicted {
-		if err := state.bucket.Delete(stateKey(stateProducer, key.stream, key.id)); err != nil {
-			return fmt.Errorf("delete producer: %w", err)
-		}
-	}
-	for _, key := range g.gone {
-		if err := state.bucket.Delete(key); err != nil {
-			return fmt.Errorf("delete cursor: %w", err)
-		}
+	if err := g.deletions.write(&c.producers, &state); err != nil {
+		return err
 	}
 	for key := range g.sequences {
 		if err := state.Put(stateKey(stateProducer, key.stream, key.id), c.producers.all[key].append(nil)); err != nil {

@@ -279,7 +279,7 @@ func (p *Cursor) Park() {
 	p.mu.Lock()
 	p.opened = false
 	p.mu.Unlock()
-	p.log.stateBudget.cursorsGone.park(p)
+	p.log.deletions.park(p)
 	p.stream.settled.wake()
 }
 

@@ -3,6 +3,7 @@
 package wal_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
 	"github.com/standpipe/standpipe/wal"
@@ -75,6 +77,13 @@ func drawFullLog(t *testing.T, seed uint64) {
 	f.streams, f.producers, f.size = upTo(10_000), upTo(16_384), upTo(int(least/8))
 	f.o.Dir = f.folder()
 	t.Logf("max %d, volume %d, %d streams, %d producers, events of %d bytes, %s", f.o.MaxSize, f.volume, f.streams, f.producers, f.size, f.o.OnFull)
+	var said bytes.Buffer
+	f.o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: &said})
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s", &said)
+		}
+	}()
 	f.l = open(t, f.o)
 	defer f.l.Close() // before the volume goes
 	for round := range 3 {

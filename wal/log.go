@@ -51,6 +51,7 @@ type Log struct {
 	retention   retention
 	capacity    capacity
 	stateBudget stateBudget
+	deletions   deletions
 	damage      damage
 	files       openFiles
 
@@ -82,6 +83,7 @@ func newLog(o Options) *Log {
 	l.capacity.log = l
 	l.stateBudget.log = l
 	l.damage.log = l
+	l.deletions.log = l
 	return l
 }
 

@@ -11,10 +11,9 @@ import (
 type producers struct {
 	log     *Log
 	all     map[producerKey]*producer
-	pages   int64         // bytes that they take of the state
-	evicted []producerKey // still on the disk
-	opened  time.Time     // when the log was opened
-	checked time.Time     // when idle producers were last looked for
+	pages   int64     // bytes that they take of the state
+	opened  time.Time // when the log was opened
+	checked time.Time // when idle producers were last looked for
 }
 
 func newProducers(l *Log) producers {
@@ -126,9 +125,10 @@ func (ps *producers) evictMost() {
 		"producers", len(keys), "remembered", maxProducers)
 }
 
-// evict removes a producer from memory, and from the disk with the next commit.
+// evict removes a producer from memory, and from the disk with the next commit that has room for that.
 func (ps *producers) evict(key producerKey) {
-	ps.addPages(-ps.all[key].pages)
+	pages := ps.all[key].pages
+	ps.addPages(-pages)
 	delete(ps.all, key)
-	ps.evicted = append(ps.evicted, key)
+	ps.log.deletions.add(deletedEntries{producers: []producerKey{key}, pages: pages})
 }

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,39 +16,6 @@ type stateBudget struct {
 	bytes       atomic.Int64 // of the pages that the state takes when it is written anew
 	cursorBytes atomic.Int64 // the destinations' part of it
 	full        noted        // the last time a name was rejected
-	cursorsGone cursorsGone
-}
-
-// cursorsGone holds the keys of cursors to delete from the disk: they are parked, and their streams never had an event.
-type cursorsGone struct {
-	mu   sync.Mutex
-	keys [][]byte
-}
-
-// park takes a parked cursor out of the state until its stream has an event.
-func (g *cursorsGone) park(p *Cursor) {
-	p.stream.mu.Lock()
-	defer p.stream.mu.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.kept || p.opened || p.stream.stored.Load() {
-		return
-	}
-	p.log.stateBudget.bytes.Add(-p.pages)
-	p.log.stateBudget.cursorBytes.Add(-p.pages)
-	p.kept, p.pages = false, 0
-	g.mu.Lock()
-	g.keys = append(g.keys, stateKey(stateCursor, p.stream.name, p.name))
-	g.mu.Unlock()
-	p.log.committer.touch()
-}
-
-// take returns the added keys, each once.
-func (g *cursorsGone) take() (keys [][]byte) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	keys, g.keys = g.keys, nil
-	return keys
 }
 
 // most bounds the state that new names may add to. A segment's map has room for four times that. The state is in a log

@@ -1,0 +1,119 @@
+package wal
+
+import (
+	"fmt"
+	"os"
+	"sync"
+)
+
+// deletions holds the entries of the state that the log does not need and the newest segment still has: of evicted
+// producers, and of parked cursors whose streams never had an event. Deleting entries rewrites the pages that they are on,
+// so a commit deletes them only if there is room for that. A new segment begins without them.
+type deletions struct {
+	log *Log
+
+	mu      sync.Mutex // acquired after a cursor's
+	entries deletedEntries
+}
+
+// deletedEntries are entries of the state, and the bytes that they take of it.
+type deletedEntries struct {
+	producers []producerKey
+	cursors   []*Cursor
+	pages     int64
+}
+
+func (e *deletedEntries) count() int { return len(e.producers) + len(e.cursors) }
+
+func (e *deletedEntries) add(o deletedEntries) {
+	e.producers = append(e.producers, o.producers...)
+	e.cursors = append(e.cursors, o.cursors...)
+	e.pages += o.pages
+}
+
+func (d *deletions) add(e deletedEntries) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries.add(e)
+}
+
+// park takes a parked cursor out of the state until its stream has an event.
+func (d *deletions) park(p *Cursor) {
+	p.stream.mu.Lock()
+	defer p.stream.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.kept || p.opened || p.stream.stored.Load() {
+		return
+	}
+	d.log.stateBudget.bytes.Add(-p.pages)
+	d.log.stateBudget.cursorBytes.Add(-p.pages)
+	d.add(deletedEntries{cursors: []*Cursor{p}, pages: p.pages})
+	p.kept, p.pages = false, 0
+	d.log.committer.touch()
+}
+
+// take returns the entries and removes them.
+func (d *deletions) take() (e deletedEntries) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, d.entries = d.entries, deletedEntries{}
+	return e
+}
+
+// need returns the most bytes by which deleting all entries makes the newest segment grow: two pages for each, or all of the
+// state's pages, which are half empty at worst. 0: there are none.
+func (d *deletions) need() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	state := d.log.stateBudget.bytes.Load() + d.entries.pages
+	return min(int64(d.entries.count()*2*os.Getpagesize()), 2*state)
+}
+
+// collectDeletions adds the deletions to the group if there is room for them beside its appends.
+func (c *committer) collectDeletions(g *commitGroup, active *segmentFile) {
+	l := c.log
+	need := l.deletions.need()
+	if need == 0 {
+		return
+	}
+	if active.bare {
+		if g.stores() {
+			g.deletions = l.deletions.take()
+		}
+		return
+	}
+	room := c.room
+	if g.need == 0 {
+		room = c.space()
+	}
+	if g.need+need > room || l.capacity.allocate(active, g.need+need, sealAhead) != nil {
+		return
+	}
+	g.deletions = l.deletions.take()
+	g.need += need
+}
+
+// write deletes the entries, but none of a name that the log knows again.
+func (e *deletedEntries) write(ps *producers, state *stateWriter) error {
+	for _, key := range e.producers {
+		if ps.all[key] != nil {
+			continue
+		}
+		if err := state.bucket.Delete(stateKey(stateProducer, key.stream, key.id)); err != nil {
+			return fmt.Errorf("delete producer: %w", err)
+		}
+	}
+	for _, p := range e.cursors {
+		p.mu.Lock()
+		kept := p.kept
+		p.mu.Unlock()
+		if kept {
+			continue
+		}
+		if err := state.bucket.Delete(stateKey(stateCursor, p.stream.name, p.name)); err != nil {
+			return fmt.Errorf("delete cursor: %w", err)
+		}
+	}
+	return nil
+}

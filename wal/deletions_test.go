@@ -1,0 +1,94 @@
+//go:build linux
+
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// A checkpoint of a full log finds its room, however many entries of the state are to be deleted meanwhile: the entries of
+// evicted producers here, whose neighbours on the same pages stay. The entries are deleted later.
+func TestDeletions_LeaveTheCheckpointItsRoom(t *testing.T) {
+	const idle = 2 * time.Second
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	volume, err := newMemory(t, "size=32m")
+	if err != nil {
+		notTested(t, "a small volume, since this process may not mount one", err)
+		return
+	}
+	o := wal.Options{Dir: filepath.Join(volume.Mount, "data"), ProducerIdle: idle}
+	l := open(t, o)
+	defer l.Close()
+	cursor, err := l.OpenCursor("s", "archive")
+	must(t, err)
+	producers := 7_000 + r.IntN(1_000)
+	batch := func(i int) *wal.Batch {
+		return &wal.Batch{Stream: "s", ProducerID: fmt.Sprintf("producer-%0191d", i), ProducerSequence: 1, Events: []wal.Event{event("k", "v")}}
+	}
+	appendAll(t, l, producers, batch)
+	fill(t, l, "s", 1+r.IntN(3_000), 1)
+
+	// Resend the batches of some producers until the others have been silent for long enough: that renews those.
+	const every = 2
+	for start := time.Now(); time.Since(start) < idle*5/4; time.Sleep(idle / 8) {
+		for i := 0; i < producers; i += every {
+			if _, err := l.Append(t.Context(), batch(i)); err != nil && !errors.Is(err, wal.ErrFull) { // ErrFull: evicted already
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", strings.Repeat("x", 128<<10))}}); !errors.Is(err, wal.ErrFull) {
+		t.Fatalf("got %v, want ErrFull", err)
+	}
+
+	settleAll(l, cursor, cursor.Stat().Pending)
+	must(t, l.Sync(t.Context()))
+	fresh := &wal.Batch{Stream: "s", ProducerID: "fresh", ProducerSequence: 1, Events: []wal.Event{event("k", "v")}}
+	_, err = l.Append(t.Context(), fresh)
+	must(t, err)
+	must(t, l.Close())
+	wantSound(t, o.Dir)
+
+	o.ProducerIdle = time.Hour
+	l = open(t, o)
+	defer l.Close()
+	if a, err := l.Append(t.Context(), fresh); err != nil || !a.Duplicate {
+		t.Errorf("got %+v, %v, want a duplicate", a, err)
+	}
+	evicted := 0
+	for i := range producers {
+		a, err := l.Append(t.Context(), batch(i))
+		must(t, err)
+		if !a.Duplicate {
+			evicted++
+		}
+	}
+	if evicted == 0 {
+		t.Error("no entry was deleted")
+	}
+}
+
+// appendAll appends a batch of each producer.
+func appendAll(t *testing.T, l *wal.Log, producers int, batch func(i int) *wal.Batch) {
+	t.Helper()
+	var tickets []*wal.Ticket
+	for i := range producers {
+		ticket, err := l.Submit(t.Context(), batch(i))
+		must(t, err)
+		tickets = append(tickets, ticket)
+	}
+	for _, ticket := range tickets {
+		_, err := ticket.Wait(t.Context())
+		must(t, err)
+	}
+}
