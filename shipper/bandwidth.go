@@ -1,6 +1,8 @@
 package shipper
 
 import (
+	"time"
+
 	"github.com/standpipe/standpipe/shipper/internal/link"
 )
 
@@ -51,14 +53,14 @@ func (b *bandwidth) leave() {
 	}
 }
 
-// waiting reports whether a request waits in line.
-func (b *bandwidth) waiting() bool {
+// hold returns the delay of a request that waits in line, which ends with a notification.
+func (b *bandwidth) hold(now time.Time) delay {
 	for _, c := range b.claims {
 		if c.Waiting() {
-			return true
+			return delay{now.Add(forever), inLine}
 		}
 	}
-	return false
+	return delay{}
 }
 
 // reserve charges the estimated size of a request whose records have that many bytes, and returns the charge. If ok is

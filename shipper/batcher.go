@@ -125,8 +125,13 @@ func (b *batcher) firstLane(shape *Shape, now time.Time, retrying bool) int {
 	return oldest
 }
 
-// sent notes that a batch goes out: the next begins with another lane.
-func (b *batcher) sent() { b.first = (b.first + 1) % len(b.lanes.all) }
+// sent notes that the last batch goes out: its tokens are spent, and the next batch begins with another lane.
+func (b *batcher) sent() {
+	b.first = (b.first + 1) % len(b.lanes.all)
+	if b.pacer != nil {
+		b.pacer.Spend()
+	}
+}
 
 // shape returns the sink's shape with smaller batches where the link is slow, something on the way rejects large
 // requests, or requests time out: a link may be too slow for a whole batch within the timeout.

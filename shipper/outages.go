@@ -11,8 +11,6 @@ const (
 	// A lasting outage is logged again after firstSummary, then after twice as long each time, up to lastSummary.
 	firstSummary = time.Minute
 	lastSummary  = time.Hour
-	// deadEvery is the shortest time between two log lines about a destination's dead letters.
-	deadEvery = time.Minute
 )
 
 // Outages writes the log lines about destinations that take no records. Destinations that one cause stops, such as an
@@ -136,39 +134,4 @@ func (o *Outages) leaveLocked(s *Shipper) {
 		delete(o.all, *s.outage)
 	}
 	s.outage = nil
-}
-
-// sparse is a log line that is due at once the first time, and then once an interval with the number of events it covers.
-type sparse struct {
-	next   time.Time
-	events int
-	line   func(events int)
-}
-
-// note counts one more.
-func (l *sparse) note(now time.Time, line func(events int)) {
-	l.events++
-	l.line = line
-	l.say(now)
-}
-
-// say writes the line if it is due. It returns the time until it is.
-func (l *sparse) say(now time.Time) time.Duration {
-	switch {
-	case l.events == 0:
-		return time.Hour
-	case now.Before(l.next):
-		return l.next.Sub(now)
-	}
-	l.flush()
-	l.next = now.Add(deadEvery)
-	return time.Hour
-}
-
-// flush writes the line if events were noted since the last one.
-func (l *sparse) flush() {
-	if l.events > 0 {
-		l.line(l.events)
-		l.events = 0
-	}
 }

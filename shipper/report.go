@@ -2,8 +2,6 @@ package shipper
 
 import (
 	"time"
-
-	"github.com/standpipe/standpipe/wal"
 )
 
 // State is how a destination does, in one word.
@@ -83,7 +81,7 @@ func (s *Shipper) tell() {
 	}
 	report.Held = s.lanes.held
 	s.tellPace(&report, time.Now())
-	if s.compressed() {
+	if shape := s.opts.Sink.Shape(); shape.Compression != Plain {
 		report.Compression = s.batcher.ratio.Value()
 	}
 	s.mu.Lock()
@@ -110,77 +108,11 @@ func (s *Shipper) tellPace(r *Report, now time.Time) {
 		slowed = slowed || l.failures != nil && l.failures.last.Class == Throttled
 	}
 	switch {
-	case s.bandwidth.waiting():
+	case s.bandwidth.hold(now).why == inLine:
 		r.Waits = WaitBandwidth
 	case slowed && (paced || r.State == Waiting):
 		r.Waits = WaitThrottled
 	case paced:
 		r.Waits = WaitPaced
 	}
-}
-
-func (s *Shipper) compressed() bool {
-	shape := s.opts.Sink.Shape()
-	return shape.Compression != Plain
-}
-
-// longOutage is after how much trouble a destination is not taken for ready to have all at once.
-const longOutage = 10 * time.Second
-
-// recovered: a request got through.
-func (s *Shipper) recovered(now time.Time) {
-	s.window = min(2*s.window, s.opts.InFlight)
-	if s.failures == nil {
-		return
-	}
-	s.window = 1
-	for _, l := range s.lanes.all {
-		l.failures.release(now)
-	}
-	if s.failures.last.Class == Transient && s.opts.Link != nil {
-		s.bandwidth.reportBack()
-	}
-	if s.batcher.pacer != nil && now.Sub(s.failures.since) >= longOutage {
-		s.batcher.pacer.Restart(now)
-	}
-	s.opts.Outages.recovered(s, now)
-	s.failures, s.calm = nil, now
-}
-
-// logLane logs that some records were rejected while others are stored: once, and then once a minute.
-func (s *Shipper) logLane(t *failures, now time.Time) {
-	s.rejected.note(now, func(failures int) {
-		s.opts.Logger.Warn("records of some keys are not taken", "stream", s.stream, "destination", s.opts.Cursor.Name(),
-			"class", t.last.Class, "error", t.last.Error(), "failures", failures)
-	})
-}
-
-// logDead logs an event that was buried: once, and then once a minute.
-func (s *Shipper) logDead(e *wal.Event, refusal *Error) {
-	offset, size := e.Offset, len(e.Data)
-	s.buried.note(time.Now(), func(events int) {
-		s.opts.Logger.Warn("event rejected by destination; moved to dead letters", "stream", s.stream, "destination", s.opts.Cursor.Name(),
-			"events", events, "offset", offset, "bytes", size, "reason", refusal.Error())
-	})
-}
-
-// logFault logs a settlement that the log can't take: once, and then once a minute.
-func (s *Shipper) logFault(err error) {
-	s.faults.note(time.Now(), func(settlements int) {
-		s.opts.Logger.Error("internal fault: events were not counted as they were settled", "stream", s.stream, "destination", s.opts.Cursor.Name(),
-			"settlements", settlements, "error", err)
-	})
-}
-
-// say writes the lines that are due. It returns the time until the next line is due.
-func (s *Shipper) say(now time.Time) time.Duration {
-	return min(s.rejected.say(now), s.buried.say(now), s.faults.say(now))
-}
-
-// saidAll writes the lines that were not due, at the end.
-func (s *Shipper) saidAll() {
-	s.rejected.flush()
-	s.buried.flush()
-	s.faults.flush()
-	s.opts.Outages.leave(s)
 }

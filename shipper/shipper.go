@@ -79,16 +79,14 @@ type Shipper struct {
 	floor   wal.Floor // events below are dropped
 
 	outcomes  chan outcome
-	flights   []*flight
+	requests  []*request
 	window    int // requests at once for now: after trouble it begins with 1 and doubles
 	bandwidth bandwidth
 	back      time.Time // when another shipper last reported that the link is back
 	failures  *failures // of requests as a whole
 	calm      time.Time // when the last failures of requests ended
 	outage    *cause    // the one that it is in; Outages's
-	rejected  sparse    // lines about lanes
-	buried    sparse    // lines about dead letters
-	faults    sparse    // lines about settlements that the log does not take
+	warnings  warnings
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
@@ -116,6 +114,7 @@ func New(o Options) *Shipper {
 		opts: o, stream: o.Cursor.Stream(),
 		outcomes:  make(chan outcome, o.InFlight),
 		bandwidth: newBandwidth(),
+		warnings:  warnings{logger: o.Logger, stream: o.Cursor.Stream(), destination: o.Cursor.Name()},
 		finish:    make(chan struct{}),
 		halt:      make(chan context.Context, 1),
 		ended:     make(chan struct{}),
@@ -171,7 +170,8 @@ func (s *Shipper) Run(ctx context.Context) error {
 	s.bandwidth.leave()
 	s.publish()
 	s.tell()
-	s.saidAll()
+	s.warnings.flush()
+	s.opts.Outages.leave(s)
 	return errors.Join(err, s.end(stuck))
 }
 
@@ -184,10 +184,10 @@ func (s *Shipper) ship(ctx context.Context) error {
 		wake := s.makeWay(time.Now())
 		wake = min(wake, s.feed.next(time.Now(), s.demand()))
 		wake = min(wake, s.dispatch(ctx, time.Now()))
-		wake = min(wake, s.say(time.Now()))
+		wake = min(wake, s.warnings.write(time.Now()))
 		s.publish()
 		s.tell()
-		if s.finishing && s.idle() || s.halting && len(s.flights) == 0 {
+		if s.finishing && s.idle() || s.halting && len(s.requests) == 0 {
 			return nil
 		}
 		timer := time.NewTimer(wake)
@@ -241,21 +241,7 @@ func (s *Shipper) took(r read) {
 
 // idle tells whether nothing is left to ship.
 func (s *Shipper) idle() bool {
-	return len(s.flights) == 0 && !s.feed.reading && s.lanes.idle()
-}
-
-// record settles a step in the log. If the log rejects it, the accounts are at fault; record logs that.
-func (s *Shipper) record(st wal.Settlement) {
-	if err := s.opts.Cursor.Settle(st); err != nil {
-		s.logFault(err)
-	}
-}
-
-// publish tells the log of lanes that moved without an event being settled.
-func (s *Shipper) publish() {
-	if st := s.lanes.settlement(wal.Ledger{}); len(st.Lanes) > 0 {
-		s.record(st)
-	}
+	return len(s.requests) == 0 && !s.feed.reading && s.lanes.idle()
 }
 
 // stopped tells whether err only says that the log or the shipper was told to stop.

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/shipper/internal/pack"
 )
 
-// The types of records and batches. Their methods are documented where they are declared.
+// The types of records, batches and shards. Their methods are documented where they are declared.
 type (
 	// Shape describes the records and batches that a destination takes.
 	Shape = pack.Shape
@@ -20,6 +21,14 @@ type (
 	Compression = pack.Compression
 	// Envelope puts one line of JSON around an event.
 	Envelope = pack.Envelope
+	// Quota is the load that a service takes in a second.
+	Quota = pace.Quota
+	// Shard is a range of hash keys with a quota of its own.
+	Shard = pace.Shard
+	// ShardMap maps partition keys to shards; nil where they are unknown.
+	ShardMap = pace.ShardMap
+	// HashKey is a point of Kinesis's hash-key space.
+	HashKey = pace.HashKey
 )
 
 // The framings, the compressions, and the formats of the events in an envelope.
@@ -37,6 +46,13 @@ const (
 	EnvelopeBytes = pack.EnvelopeBytes
 )
 
+// NewShardMap returns the map of a stream's open shards, in any order, or nil where there are none. It keeps the ranges
+// of closed ones to recognize records that lie there.
+func NewShardMap(open []Shard, closed ...Shard) *ShardMap { return pace.NewShardMap(open, closed...) }
+
+// HashOf returns the hash key of a partition key.
+func HashOf(key string) HashKey { return pace.HashOf(key) }
+
 // Sink is a destination as the shipper uses it. Send may be called from several goroutines at
 // once, but never for two batches that share a key (WholeOrder: never twice at once). Shape may be
 // called at any time too, also for each event that a listener takes.
@@ -52,6 +68,12 @@ type Sink interface {
 	// Close finishes what is open. It is called once, after the last Send has returned and after the
 	// log holds the last checkpoint.
 	Close() error
+}
+
+// Sharded is a Sink whose service is made of shards.
+type Sharded interface {
+	// Shards returns the open shards as far as they are known, or nil. It returns at once.
+	Shards() *ShardMap
 }
 
 // Keeper is a Sink that keeps a state of its own in the log, beside the checkpoint and in the

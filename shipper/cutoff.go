@@ -1,12 +1,9 @@
 package shipper
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/standpipe/standpipe/shipper/internal/pack"
 )
 
 const (
@@ -24,29 +21,20 @@ const (
 // destination, so no other owner may use the Sink or the Place before Ended is closed.
 var ErrStuck = errors.New("requests were cut off and did not return")
 
-// flight is a request under way.
-type flight struct {
-	batch   *pack.Batch
-	charged int // bytes of the bandwidth
-	started time.Time
-	cancel  context.CancelFunc
-	cut     time.Time // when it was cut off for the events that are to be dropped; zero: it was not
-}
-
 // makeWay ends requests that hold events to be dropped, once they have had their time. It returns the time until
 // it has to be called again.
 func (s *Shipper) makeWay(now time.Time) time.Duration {
-	wake := time.Hour
-	for _, f := range s.flights {
-		if !s.inTheWay(f) {
+	wake := forever
+	for _, r := range s.requests {
+		if !s.inTheWay(r) {
 			continue
 		}
-		if f.cut.IsZero() && now.Sub(f.started) >= s.dropPatience() {
-			f.cut = now
-			f.cancel()
+		if r.cut.IsZero() && now.Sub(r.started) >= s.dropPatience() {
+			r.cut = now
+			r.cancel()
 		}
-		if !f.cut.IsZero() && now.Sub(f.cut) >= cutGrace {
-			s.giveUp(f)
+		if !r.cut.IsZero() && now.Sub(r.cut) >= cutGrace {
+			s.giveUp(r)
 			continue
 		}
 		wake = min(wake, cutGrace) // the log may be full by then
@@ -55,9 +43,9 @@ func (s *Shipper) makeWay(now time.Time) time.Duration {
 }
 
 // inTheWay reports whether the request holds events that are to be dropped.
-func (s *Shipper) inTheWay(f *flight) bool {
-	for i := range f.batch.Shares() {
-		if l := s.lanes.all[f.batch.Shares()[i].Lane]; l.inRequest() && l.queue[0].Offset < s.floor.Offset() {
+func (s *Shipper) inTheWay(r *request) bool {
+	for i := range r.batch.Shares() {
+		if l := s.lanes.all[r.batch.Shares()[i].Lane]; l.inRequest() && l.queue[0].Offset < s.floor.Offset() {
 			return true
 		}
 	}
@@ -72,37 +60,37 @@ func (s *Shipper) dropPatience() time.Duration {
 }
 
 // giveUp drops the events below the floor that an unreturned request holds. Its lanes send nothing before it returns.
-func (s *Shipper) giveUp(f *flight) {
+func (s *Shipper) giveUp(r *request) {
 	dropped := make(drops)
-	for i := range f.batch.Shares() {
-		l := s.lanes.all[f.batch.Shares()[i].Lane]
+	for i := range r.batch.Shares() {
+		l := s.lanes.all[r.batch.Shares()[i].Lane]
 		l.stuck = true
 		s.lanes.dropBelow(l, s.floor, dropped)
 	}
 	s.opts.Logger.Error("a request does not return after it was cut off; events are dropped though it may store them",
-		"stream", s.stream, "destination", s.opts.Cursor.Name(), "after", time.Since(f.started).Round(time.Millisecond))
+		"stream", s.stream, "destination", s.opts.Cursor.Name(), "after", time.Since(r.started).Round(time.Millisecond))
 	s.countDropped(dropped)
 }
 
 // cutOff is the failure of a request that was cut off.
-func (f *flight) cutOff(took time.Duration) *Error {
+func (r *request) cutOff(took time.Duration) *Error {
 	return &Error{Class: Transient, Code: CodeTimeout, Record: -1,
 		Text: fmt.Sprintf("not answered after %s, and its events are to be dropped", took.Round(time.Millisecond))}
 }
 
 // land cuts off all requests and takes in their outcomes. It returns how many did not return.
 func (s *Shipper) land() (stuck int) {
-	for _, f := range s.flights {
-		f.cancel()
+	for _, r := range s.requests {
+		r.cancel()
 	}
 	grace := time.NewTimer(cutGrace)
 	defer grace.Stop()
-	for len(s.flights) > 0 {
+	for len(s.requests) > 0 {
 		select {
 		case o := <-s.outcomes:
 			s.settle(o)
 		case <-grace.C:
-			return len(s.flights)
+			return len(s.requests)
 		}
 	}
 	return 0
