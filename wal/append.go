@@ -45,7 +45,6 @@ const poolable = 1 << 20
 
 // Limits of a batch.
 const (
-	maxStreamName = 1 << 10
 	maxProducerID = 1 << 10
 	maxBatch      = 64 << 20 // bytes of all events, with what stands around them in a block
 )
@@ -81,7 +80,7 @@ func (l *Log) submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, er
 		t.inline = l.committer
 	}
 	t.overhead = overhead
-	if err := l.retention.reserve(ctx, t, b.count().held()+t.overhead); err != nil {
+	if err := l.retention.reserve(ctx, t, heldBytes(b.count())+t.overhead); err != nil {
 		return nil, err
 	}
 	if err := l.room.Acquire(ctx, weight); err != nil {

@@ -4,21 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 )
-
-// begunSuffix ends the name of an empty file that has the number of the newest segment that has begun. Open can therefore
-// detect that this segment is missing, even if no other trace of it is left. The number may lag by one: then the segment
-// before the newest is there, with its mark.
-const begunSuffix = ".begun"
-
-// begunSeq returns the number that such a file's name has.
-func begunSeq(name string) (uint64, bool) {
-	digits, ok := strings.CutSuffix(filepath.Base(name), begunSuffix)
-	seq, err := strconv.ParseUint(digits, 10, 64)
-	return seq, ok && err == nil
-}
 
 // begunFile returns the file in dir and its number; "" and 0: there is none.
 func begunFile(dir string) (path string, seq uint64) {

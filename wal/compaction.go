@@ -107,8 +107,8 @@ func (c *compactor) settledBytes() (settled, needed uint64) {
 		most := Count{}
 		for _, p := range s.cursors {
 			p.mu.Lock()
-			settled += p.at.ledger.settled().weight()
-			if pending := p.pendingLocked(); pending.weight() > most.weight() {
+			settled += weight(p.at.ledger.settled())
+			if pending := p.pendingLocked(); weight(pending) > weight(most) {
 				most = pending
 			}
 			p.mu.Unlock()
@@ -116,13 +116,13 @@ func (c *compactor) settledBytes() (settled, needed uint64) {
 		if len(s.cursors) == 0 {
 			most = Count{s.next - 1, s.bytes}
 		}
-		needed += most.weight()
+		needed += weight(most)
 		s.mu.Unlock()
 	}
 	return settled, needed
 }
 
-func (c Count) weight() uint64 { return c.Bytes + eventWeight*c.Events }
+func weight(c Count) uint64 { return c.Bytes + eventWeight*c.Events }
 
 // bySettledShare returns the segments that may be worth a compaction, the smallest live share first. A segment that was
 // measured before waits until destinations have settled half as many bytes as it occupies. A segment whose live share
@@ -163,7 +163,7 @@ func (c *compactor) liveShare(spans map[string]span, all map[string]*needs) floa
 			n = c.log.streams.lookup(name).needs()
 			all[name] = n
 		}
-		weight := float64(sp.count().weight())
+		weight := float64(weight(sp.count()))
 		bytes += weight
 		share += n.share(sp) * weight
 	}
@@ -429,9 +429,6 @@ func (c *compactor) swapIn(seg *segmentFile, filter *liveFilter, path string) er
 	c.log.opts.compactStep("shrunk")
 	return seg.swap(path)
 }
-
-// clamp returns the offset in the span, or at its end, that is nearest.
-func (s span) clamp(offset uint64) uint64 { return min(max(offset, s.first), s.next) }
 
 // swapSpans replaces the spans by those of the copy. It returns errKept if the copy did not consider a destination that
 // exists by now, or if the events of the segment are being counted.

@@ -1,11 +1,9 @@
 package wal
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -18,110 +16,8 @@ const (
 	DroppedAbsent  = "absent"  // appended and truncated before the destination was configured
 )
 
-// Progress is where one lane of a destination stands.
-type Progress struct {
-	// Checkpoint: every event of the lane with a smaller offset is settled.
-	Checkpoint uint64
-	// Settled are the runs of offsets beyond Checkpoint of which the lane's events are settled too,
-	// ascending: what is left of a batch of which a part failed.
-	Settled []Run
-}
-
-// Run is the offsets [First, Next).
-type Run struct{ First, Next uint64 }
-
-// String tells the run with its last offset, such as "11-20", or "35".
-func (r Run) String() string {
-	if r.Next <= r.First+1 {
-		return strconv.FormatUint(r.First, 10)
-	}
-	return fmt.Sprintf("%d-%d", r.First, r.Next-1)
-}
-
-// Done tells whether the lane's event at offset is settled.
-func (m *Progress) Done(offset uint64) bool {
-	if offset < m.Checkpoint {
-		return true
-	}
-	for _, r := range m.Settled {
-		if offset < r.Next {
-			return offset >= r.First
-		}
-	}
-	return false
-}
-
-// end returns the offset from which on nothing is settled.
-func (m *Progress) end() uint64 {
-	if n := len(m.Settled); n > 0 {
-		return m.Settled[n-1].Next
-	}
-	return m.Checkpoint
-}
-
-func (m Progress) equal(o Progress) bool {
-	return m.Checkpoint == o.Checkpoint && slices.Equal(m.Settled, o.Settled)
-}
-
-// with returns the union of m and o.
-func (m Progress) with(o Progress) Progress {
-	if m.Checkpoint >= o.end() || m.equal(o) {
-		return m
-	}
-	m.Checkpoint = max(m.Checkpoint, o.Checkpoint)
-	runs := slices.Concat(m.Settled, o.Settled)
-	slices.SortFunc(runs, func(a, b Run) int { return cmp.Compare(a.First, b.First) })
-	m.Settled = nil
-	for _, r := range runs {
-		switch n := len(m.Settled); {
-		case r.Next <= m.Checkpoint:
-		case r.First <= m.Checkpoint:
-			m.Checkpoint = r.Next
-		case n > 0 && r.First <= m.Settled[n-1].Next:
-			m.Settled[n-1].Next = max(m.Settled[n-1].Next, r.Next)
-		default:
-			m.Settled = append(m.Settled, r)
-		}
-	}
-	return m
-}
-
-// Ledger is what has become of a stream's events at one destination, and what it cost.
-type Ledger struct {
-	Delivered, Dead Count
-	Dropped         map[string]Count // by reason
-	Requests        uint64
-	Records         uint64 // stored by the destination
-	BilledBytes     uint64
-	PutUnits        uint64
-	LastDelivery    time.Time
-}
-
-// lost returns what was not delivered and never will be.
-func (l *Ledger) lost() Count {
-	c := l.Dead
-	for _, d := range l.Dropped {
-		c.Add(d)
-	}
-	return c
-}
-
-// settled returns what has left the log one way or the other.
-func (l *Ledger) settled() Count {
-	return l.Delivered.Plus(l.lost())
-}
-
-func (l *Ledger) drop(reason string, c Count) {
-	if l.Dropped == nil {
-		l.Dropped = make(map[string]Count)
-	}
-	d := l.Dropped[reason]
-	d.Add(c)
-	l.Dropped[reason] = d
-}
-
 // leaveOut subtracts over from the settled counts.
-func (l *Ledger) leaveOut(over Count) {
+func leaveOut(l *Ledger, over Count) {
 	take := func(c Count) Count {
 		left := c.beyond(over)
 		over = over.beyond(c)
@@ -133,7 +29,7 @@ func (l *Ledger) leaveOut(over Count) {
 	}
 }
 
-func (l *Ledger) clone() Ledger {
+func cloneLedger(l *Ledger) Ledger {
 	c := *l
 	c.Dropped = maps.Clone(l.Dropped)
 	return c
@@ -299,8 +195,8 @@ func (p *Cursor) shippedLocked() bool { return p.opened && !p.rests }
 func (p *Cursor) addLocked(add *Ledger) (err error) {
 	counted, pending := add.settled(), p.pendingLocked()
 	if over := counted.beyond(pending); over != (Count{}) {
-		fits := add.clone()
-		fits.leaveOut(over)
+		fits := cloneLedger(add)
+		leaveOut(&fits, over)
 		add = &fits
 		err = fmt.Errorf("%w: %d events of %d bytes, pending are %d of %d, at destination %q of stream %q", ErrOvercounted,
 			counted.Events, counted.Bytes, pending.Events, pending.Bytes, p.name, p.stream.name)
@@ -355,7 +251,7 @@ type CursorStat struct {
 // Stat returns what the ledger says now.
 func (p *Cursor) Stat() CursorStat {
 	p.mu.Lock()
-	st := CursorStat{Ledger: p.at.ledger.clone(), Checkpoint: p.checkpointLocked()}
+	st := CursorStat{Ledger: cloneLedger(&p.at.ledger), Checkpoint: p.checkpointLocked()}
 	p.mu.Unlock()
 	st.Appended = p.stream.appended() // after the ledger: what is settled was appended before
 	st.Pending = st.Appended.beyond(st.settled())

@@ -104,7 +104,7 @@ func (r *reckoning) between(p *heldPart) bool { return p.first < r.high }
 func (r *reckoning) bytes() (n uint64) {
 	for i := range r.parts {
 		if p := &r.parts[i]; r.between(p) {
-			n += p.count().weight()
+			n += weight(p.count())
 		}
 	}
 	return n

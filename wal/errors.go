@@ -57,53 +57,6 @@ var (
 	ErrLocked = errors.New("wal: the data directory is in use")
 )
 
-// CorruptError tells what in a log can't be read, and where.
-type CorruptError struct {
-	File   string // the segment's path
-	Stream string // empty when it is not one stream's block
-	Offset uint64 // the block's first offset; 0 when it is not one block
-	Reason string
-}
-
-func (e *CorruptError) Error() string {
-	if e.Stream == "" {
-		return fmt.Sprintf("wal: %s: %s", e.File, e.Reason)
-	}
-	return fmt.Sprintf("wal: %s: stream %q, block %d: %s", e.File, e.Stream, e.Offset, e.Reason)
-}
-
-// VersionError reports that a part of the log has a format that this release does not know. Open returns it and changes
-// nothing, so that the release that wrote the log can still read it.
-type VersionError struct {
-	File       string // the segment's path, or that of the dead letters
-	Part       string // the part of the file: "segment", "block", "index", "place", "dead letter", "bbolt"
-	Got, Known uint64
-}
-
-func (e *VersionError) Error() string {
-	told := fmt.Sprintf("written by a later release: %s version %d, this release knows up to %d", e.Part, e.Got, e.Known)
-	if e.File == "" {
-		return told
-	}
-	return fmt.Sprintf("wal: %s was %s", e.File, told)
-}
-
-// readError is an I/O error. It does not imply damage: another read may find the file's content to be sound.
-type readError struct {
-	file string
-	what string
-	err  error
-}
-
-func (e *readError) Error() string { return fmt.Sprintf("wal: %s: read %s: %v", e.file, e.what, e.err) }
-func (e *readError) Unwrap() error { return e.err }
-
-// unread reports whether err is an I/O error of a read.
-func unread(err error) bool {
-	var r *readError
-	return errors.As(err, &r)
-}
-
 // FullError is an ErrFull with its numbers.
 type FullError struct {
 	Stream     string        // whose share is full; empty: the whole log

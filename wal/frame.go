@@ -2,7 +2,6 @@ package wal
 
 import (
 	"errors"
-	"math/bits"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -193,17 +192,6 @@ func decodeAttribute(b []byte, e *Event) error {
 	return nil
 }
 
-// LaneSet is a set of lanes, one bit each.
-type LaneSet uint64
-
-// AllLanes holds every lane.
-const AllLanes = ^LaneSet(0)
-
-// Has tells whether lane is in s.
-func (s LaneSet) Has(lane uint8) bool { return s>>lane&1 == 1 }
-
-// With returns s and lane.
-func (s LaneSet) With(lane uint8) LaneSet { return s | 1<<lane }
-
-// Len returns the number of lanes in s.
-func (s LaneSet) Len() int { return bits.OnesCount64(uint64(s)) }
+// leastFrame is the length of the shortest event in a block: its lane, its length, and a time of one byte with its
+// tag. An event that came encoded may lack a key and data.
+const leastFrame = 1 + 1 + 2

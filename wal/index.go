@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"iter"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -172,4 +173,14 @@ func (x *blockIndex) each(f func(key []byte, p *indexPart) error) error {
 		}
 	}
 	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// all returns the places of all blocks of a stream.
+func (x *blockIndex) all(stream string) (all []blockPlace) {
+	for i := range x.streams[stream] {
+		all = slices.AppendSeq(all, x.streams[stream][i].places(0))
+	}
+	return all
 }

@@ -288,7 +288,7 @@ func (r *inspecting) content(ctx context.Context, f *segmentPages, info *Segment
 	if r.stated {
 		spans, err = f.spans(ctx, fault)
 	} else {
-		r.streams, spans, err = f.state(ctx, fault)
+		r.streams, spans, err = readState(ctx, f, fault)
 		r.stated = true
 	}
 	if err != nil {

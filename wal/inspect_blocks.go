@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 )
 
@@ -152,12 +151,4 @@ func (s *verifyingBlocks) miss(stream string, at blockPlace) {
 	}
 	s.tally(stream).lose(at.Run)
 	s.damaged(&CorruptError{s.file.Path, stream, at.First, "the block is missing that the index has"})
-}
-
-// all returns the places of all blocks of a stream.
-func (x *blockIndex) all(stream string) (all []blockPlace) {
-	for i := range x.streams[stream] {
-		all = slices.AppendSeq(all, x.streams[stream][i].places(0))
-	}
-	return all
 }

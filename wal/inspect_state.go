@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
@@ -43,10 +41,10 @@ func (s *loggedStream) pending(p *loggedCursor) Count {
 	return s.appended.beyond(p.at.ledger.settled()) // a damaged segment may show fewer events than were settled
 }
 
-// state reads what the segment says of every stream, and what it holds of each. Each stream is told as
+// readState reads what the segment says of every stream, and what it holds of each. Each stream is told as
 // one transaction left it, but not all of them as the same one did.
-func (f *segmentPages) state(ctx context.Context, bad func(*CorruptError)) (map[string]*loggedStream, map[string]span, error) {
-	names, err := f.stateNames(ctx, bad)
+func readState(ctx context.Context, f *segmentPages, bad func(*CorruptError)) (map[string]*loggedStream, map[string]span, error) {
+	names, err := stateNames(ctx, f, bad)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -54,7 +52,7 @@ func (f *segmentPages) state(ctx context.Context, bad func(*CorruptError)) (map[
 	for _, name := range names {
 		var s *loggedStream
 		err := f.Sound(ctx, func(snap *boltpage.Snapshot) (err error) {
-			s, err = f.loggedStream(snap, name)
+			s, err = readStream(f, snap, name)
 			return err
 		})
 		if err := tellCorrupt(err, bad); err != nil {
@@ -77,7 +75,7 @@ func (f *segmentPages) state(ctx context.Context, bad func(*CorruptError)) (map[
 }
 
 // stateNames returns the names of all streams in the segment's state, in order.
-func (f *segmentPages) stateNames(ctx context.Context, bad func(*CorruptError)) ([]string, error) {
+func stateNames(ctx context.Context, f *segmentPages, bad func(*CorruptError)) ([]string, error) {
 	known := make(map[string]bool)
 	for _, kind := range []byte{stateStream, stateCursor} {
 		err := f.Elements(ctx, bucketState, []byte{kind}, func(e boltpage.Element) error {
@@ -93,7 +91,8 @@ func (f *segmentPages) stateNames(ctx context.Context, bad func(*CorruptError)) 
 	return sortedKeys(known), nil
 }
 
-func (f *segmentPages) loggedStream(snap *boltpage.Snapshot, name string) (*loggedStream, error) {
+// readStream reads what the state says of a stream.
+func readStream(f *segmentPages, snap *boltpage.Snapshot, name string) (*loggedStream, error) {
 	s := &loggedStream{name: name}
 	key := stateKey(stateStream, name)
 	v, err := snap.Value(bucketState, key)
@@ -110,7 +109,7 @@ func (f *segmentPages) loggedStream(snap *boltpage.Snapshot, name string) (*logg
 			return s, f.corrupt("the state of stream %q: %v", name, err)
 		}
 	}
-	if err := f.readCursors(snap, s); err != nil {
+	if err := readCursors(f, snap, s); err != nil {
 		return s, err
 	}
 	s.end, err = endOfBlocks(snap)
@@ -125,7 +124,8 @@ func (s *loggedStream) addHeld(b *block) {
 	}
 }
 
-func (f *segmentPages) readCursors(snap *boltpage.Snapshot, s *loggedStream) error {
+// readCursors reads what the state says of a stream's destinations.
+func readCursors(f *segmentPages, snap *boltpage.Snapshot, s *loggedStream) error {
 	prefix := stateKey(stateCursor, s.name)
 	for key := prefix; ; {
 		leaf, after, err := snap.LeafOf(bucketState, key)
@@ -155,5 +155,3 @@ func (s *loggedStream) addCursor(e boltpage.Element, summed bool) error {
 	}
 	return s.places[len(s.places)-1].at.decode(v)
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -118,7 +118,7 @@ func (l *logFiles) state(ctx context.Context) (streams map[string]*loggedStream,
 			continue
 		}
 		defer f.Close()
-		streams, _, err = f.state(ctx, func(*CorruptError) {})
+		streams, _, err = readState(ctx, f, func(*CorruptError) {})
 		return streams, f.Path, err
 	}
 	return nil, "", nil
@@ -180,7 +180,7 @@ func (v *verifying) state(ctx context.Context, f *segmentPages) error {
 	found := false
 	err := f.Elements(ctx, bucketState, []byte{}, func(e boltpage.Element) error {
 		found = true
-		if fault := f.stateFault(e); fault != nil {
+		if fault := stateFault(e, f.summed); fault != nil {
 			v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("state: %v", fault)})
 		}
 		return nil
@@ -196,8 +196,9 @@ func (v *verifying) state(ctx context.Context, f *segmentPages) error {
 	}), v.damaged)
 }
 
-func (f *segmentPages) stateFault(e boltpage.Element) error {
-	value, err := stateValue(e.Key, e.Value, f.summed)
+// stateFault decodes an entry of the state.
+func stateFault(e boltpage.Element, summed bool) error {
+	value, err := stateValue(e.Key, e.Value, summed)
 	if err != nil {
 		return err
 	}

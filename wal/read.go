@@ -6,28 +6,6 @@ import (
 	"fmt"
 )
 
-// EventMemory is the number of bytes that an event in memory counts as in addition to its content.
-const EventMemory = 96
-
-// The memory that decoded attributes occupy beside their bytes: a map of up to 8, and at most so much for each.
-const (
-	attributesMemory = 336
-	attributeMemory  = 76
-)
-
-// Memory returns about how many bytes of memory an event occupies that Read has returned, with all that it carries.
-func (e *Event) Memory() int {
-	n := EventMemory + len(e.Key) + len(e.Data)
-	if len(e.Attributes) == 0 {
-		return n
-	}
-	n += attributesMemory
-	for name, value := range e.Attributes {
-		n += attributeMemory + len(name) + len(value)
-	}
-	return n
-}
-
 // Chunk is the result of one Read.
 type Chunk struct {
 	Events []Event // ascending by offset, of the wanted lanes only

@@ -68,3 +68,25 @@ func valueOf(c entries, key []byte) []byte {
 	}
 	return nil
 }
+
+// numberCursor finds blocks by their numbers. Those that follow one another cost no search.
+type numberCursor struct {
+	entries
+	last uint64
+}
+
+// at returns the block of that number, or nil.
+func (c *numberCursor) at(number uint64) (k, v []byte) {
+	key := numberKey(number)
+	if c.last > 0 && number == c.last+1 {
+		k, v = c.Next()
+	} else {
+		k, v = c.Seek(key)
+	}
+	c.last = number
+	if !bytes.Equal(k, key) {
+		c.last = 0
+		return nil, nil
+	}
+	return k, v
+}

@@ -9,15 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 const (
-	// leastFrame is the length of the shortest event in a block: its lane, its length, and a time of one byte with its
-	// tag. An event that came encoded may lack a key and data.
-	leastFrame = 1 + 1 + 2
+
 	// largestCommit is the most that one commit adds: a full group and the append that overfills it.
 	largestCommit = maxGroup + maxBatch
 )
@@ -326,12 +323,6 @@ func (r *recovery) clean() error {
 	return nil
 }
 
-// damaged tells whether err is about the file's content rather than about reaching it.
-func damaged(err error) bool {
-	var corrupt *CorruptError
-	return errors.As(err, &corrupt)
-}
-
 // quarantine renames a segment that can't be read. It is kept for whoever wants to look into it.
 func (r *recovery) quarantine(seg *segmentFile, reason error) error {
 	var to string
@@ -357,12 +348,6 @@ func highestAside(dir string) (highest uint64) {
 		}
 	}
 	return highest
-}
-
-// asideSeq returns the number of a segment that was set aside.
-func asideSeq(path string) (uint64, bool) {
-	name, _, _ := strings.Cut(filepath.Base(path), corruptSuffix)
-	return segmentSeq(name)
 }
 
 // loadState reads the newest segment's state.

@@ -1,19 +1,12 @@
 package wal
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"runtime/debug"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	bolt "go.etcd.io/bbolt"
@@ -21,32 +14,6 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
-
-const (
-	segmentSuffix = ".seg"
-	// unfinishedSuffix marks a segment that was never part of the log: it holds no event.
-	unfinishedSuffix = ".new"
-	// corruptSuffix marks a segment that was set aside.
-	corruptSuffix = ".corrupt"
-
-	boltLockWait = 5 * time.Second // an inspecting process holds bbolt's lock only while it opens
-)
-
-var (
-	bucketMeta   = []byte("meta")
-	bucketState  = []byte("state")
-	bucketBlocks = []byte("blocks")
-	bucketIndex  = []byte("index")
-)
-
-// span is what a segment holds of one stream: the events [first, next), and the bytes of all
-// payloads appended to the stream before the first and before the next.
-type span struct {
-	first, next   uint64
-	before, after uint64
-}
-
-func (s span) count() Count { return Count{s.next - s.first, s.after - s.before} }
 
 // segment is one bbolt file of the log.
 type segmentFile struct {
@@ -100,45 +67,6 @@ type segmentFile struct {
 	needed neededBy // when it was last looked at for truncation; the truncator's
 }
 
-func segmentName(seq uint64) string { return fmt.Sprintf("%016d%s", seq, segmentSuffix) }
-
-func segmentSeq(name string) (uint64, bool) {
-	digits, ok := strings.CutSuffix(name, segmentSuffix)
-	if !ok {
-		return 0, false
-	}
-	seq, err := strconv.ParseUint(digits, 10, 64)
-	return seq, err == nil
-}
-
-// openBolt opens a segment's file and lets go of bbolt's own lock: the data directory's lock is
-// what keeps a second agent away, and without bbolt's an inspecting process may read beside us.
-func openBolt(path string, o *bolt.Options) (*bolt.DB, error) {
-	db, _, err := openBoltAndFile(path, o)
-	return db, err
-}
-
-func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err error) {
-	defer contain(path, 0, &err)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	o.Timeout = boltLockWait
-	o.NoFreelistSync = true
-	o.FreelistType = bolt.FreelistMapType
-	o.NoStatistics = true
-	o.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
-		f, err = os.OpenFile(name, flag, mode)
-		file = f
-		return f, err
-	}
-	if db, err = bolt.Open(path, 0o600, o); err != nil {
-		return nil, nil, err
-	}
-	if err := disk.Unlock(file); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("unlock %s: %w", path, err), db.Close())
-	}
-	return db, file, nil
-}
-
 // openWritable opens the newest segment. The memory map is larger than the file will be, so that
 // a commit never waits for readers in order to map it anew.
 func (s *segmentFile) openWritable(path string, segmentSize int64) (err error) {
@@ -161,42 +89,6 @@ func (s *segmentFile) measure() error {
 	})
 }
 
-// openMapped opens a sealed segment.
-func openMapped(path string) (*boltpage.File, error) {
-	f, err := boltpage.Open(path, fileFaults{})
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, &CorruptError{File: path, Reason: "the file is missing"}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Map(); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-// contain turns a panic into an error: bbolt and a reader panic on a page that they can't use. A memory fault within the
-// file, whose map begins at base, means that the disk could not read the page.
-func contain(path string, base uintptr, err *error) {
-	switch r := recover().(type) {
-	case nil:
-	case *CorruptError:
-		*err = r
-	case *readError:
-		*err = r
-	case interface{ Addr() uintptr }:
-		_, length, ok := disk.Sizes(path)
-		if ok && base > 0 && r.Addr() >= base && r.Addr()-base < uintptr(length) {
-			*err = &readError{path, "a mapped page", syscall.EIO}
-			return
-		}
-		*err = &CorruptError{File: path, Reason: fmt.Sprint("page: ", r)}
-	default:
-		*err = &CorruptError{File: path, Reason: fmt.Sprint("page: ", r)}
-	}
-}
-
 // view runs f on the segment as its last transaction left it, opening it when it is closed. Nothing slow
 // may happen in f, and nothing that the reader gives may leave it.
 func (s *segmentFile) view(f func(r reader) error) (err error) {
@@ -208,23 +100,6 @@ func (s *segmentFile) view(f func(r reader) error) (err error) {
 		return viewBolt(s.db, s.path, s.base.Load(), func(tx *bolt.Tx) error { return f(boltReader{tx}) })
 	}
 	return viewPages(s.pages, f)
-}
-
-func viewPages(file *boltpage.File, f func(r reader) error) (err error) {
-	defer contain(file.Path, file.Base(), &err)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	s, err := file.Snapshot()
-	if err != nil {
-		return err
-	}
-	return f(pageReader{s})
-}
-
-// viewBolt runs f in a read transaction. The map begins at base; 0: unknown.
-func viewBolt(db *bolt.DB, path string, base uintptr, f func(tx *bolt.Tx) error) (err error) {
-	defer contain(path, base, &err)
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	return db.View(f)
 }
 
 // open returns with s.mu held for reading and s.db or s.pages usable, or with an error.
@@ -390,36 +265,3 @@ func (s *segmentFile) readMeta(r reader) (segmentMeta, error) {
 	}
 	return m, err
 }
-
-// listSegments returns the segments' sequence numbers in dir, oldest first.
-func listSegments(dir string) ([]uint64, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("list segments: %w", err)
-	}
-	var seqs []uint64
-	for _, e := range entries {
-		if seq, ok := segmentSeq(e.Name()); ok {
-			seqs = append(seqs, seq)
-		}
-	}
-	slices.Sort(seqs)
-	return seqs, nil
-}
-
-// setAside renames a segment that can't be read, so that it is kept and never read again.
-func setAside(path string) (string, error) {
-	to := path + corruptSuffix
-	for i := 2; ; i++ {
-		if _, err := os.Lstat(to); errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		to = fmt.Sprintf("%s%s-%d", path, corruptSuffix, i)
-	}
-	if err := os.Rename(path, to); err != nil {
-		return "", fmt.Errorf("set segment aside: %w", err)
-	}
-	return to, disk.SyncDir(filepath.Dir(path))
-}
-
-func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }

@@ -9,8 +9,8 @@ import (
 // its frame.
 const heldExtra = 64
 
-// held returns the bytes that the events take of a stream's budget.
-func (c Count) held() int64 { return int64(c.Bytes + heldExtra*c.Events) }
+// heldBytes returns the bytes that the events take of a stream's budget.
+func heldBytes(c Count) int64 { return int64(c.Bytes + heldExtra*c.Events) }
 
 // Share returns the bytes that the stream holds of its own budget, and the most that it may hold; 0: it has no budget of
 // its own. It holds the events that its slowest destination has not settled. An event counts with its payload, with 64
@@ -93,7 +93,7 @@ func (s *stream) heldLocked() (held int64) {
 		p.mu.Lock()
 		pending, from := p.pendingLocked(), p.checkpointLocked()
 		p.mu.Unlock()
-		held = max(held, pending.held()+s.overheadLocked(pending, from))
+		held = max(held, heldBytes(pending)+s.overheadLocked(pending, from))
 		low = min(low, from)
 	}
 	s.overhead.forget(low)
@@ -160,7 +160,7 @@ func (r *retention) dropForAppend(s *stream, held int64) {
 			break
 		}
 		s.mu.Lock()
-		bytes -= Count{uint64(b.count), b.bytes}.held() + s.overhead.in(Run{b.first, b.next()})
+		bytes -= heldBytes(Count{uint64(b.count), b.bytes}) + s.overhead.in(Run{b.first, b.next()})
 		s.mu.Unlock()
 		from = b.next()
 	}

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"bytes"
 	"fmt"
 )
 
@@ -68,28 +67,6 @@ func (w *walk) block(c *numberCursor, at blockPlace) (b block, fault string, err
 		fault = fmt.Sprintf("block %d of the segment is another one by the index", at.number)
 	}
 	return b, fault, err
-}
-
-// numberCursor finds blocks by their numbers. Those that follow one another cost no search.
-type numberCursor struct {
-	entries
-	last uint64
-}
-
-// at returns the block of that number, or nil.
-func (c *numberCursor) at(number uint64) (k, v []byte) {
-	key := numberKey(number)
-	if c.last > 0 && number == c.last+1 {
-		k, v = c.Next()
-	} else {
-		k, v = c.Seek(key)
-	}
-	c.last = number
-	if !bytes.Equal(k, key) {
-		c.last = 0
-		return nil, nil
-	}
-	return k, v
 }
 
 // partOf returns the part of the segment's index that has the offset, or the first after it.

@@ -1,0 +1,89 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+)
+
+// CorruptError tells what in a log can't be read, and where.
+type CorruptError struct {
+	File   string // the segment's path
+	Stream string // empty when it is not one stream's block
+	Offset uint64 // the block's first offset; 0 when it is not one block
+	Reason string
+}
+
+func (e *CorruptError) Error() string {
+	if e.Stream == "" {
+		return fmt.Sprintf("wal: %s: %s", e.File, e.Reason)
+	}
+	return fmt.Sprintf("wal: %s: stream %q, block %d: %s", e.File, e.Stream, e.Offset, e.Reason)
+}
+
+// VersionError reports that a part of the log has a format that this release does not know. Open returns it and changes
+// nothing, so that the release that wrote the log can still read it.
+type VersionError struct {
+	File       string // the segment's path, or that of the dead letters
+	Part       string // the part of the file: "segment", "block", "index", "place", "dead letter", "bbolt"
+	Got, Known uint64
+}
+
+func (e *VersionError) Error() string {
+	told := fmt.Sprintf("written by a later release: %s version %d, this release knows up to %d", e.Part, e.Got, e.Known)
+	if e.File == "" {
+		return told
+	}
+	return fmt.Sprintf("wal: %s was %s", e.File, told)
+}
+
+// readError is an I/O error. It does not imply damage: another read may find the file's content to be sound.
+type readError struct {
+	file string
+	what string
+	err  error
+}
+
+func (e *readError) Error() string { return fmt.Sprintf("wal: %s: read %s: %v", e.file, e.what, e.err) }
+
+func (e *readError) Unwrap() error { return e.err }
+
+// unread reports whether err is an I/O error of a read.
+func unread(err error) bool {
+	var r *readError
+	return errors.As(err, &r)
+}
+
+// damaged tells whether err is about the file's content rather than about reaching it.
+func damaged(err error) bool {
+	var corrupt *CorruptError
+	return errors.As(err, &corrupt)
+}
+
+// asCorrupt returns the damage that err tells of, or nil.
+func asCorrupt(err error) *CorruptError {
+	corrupt := (*CorruptError)(nil)
+	errors.As(err, &corrupt)
+	return corrupt
+}
+
+// ignoreCorrupt is for what another reader meets again, and tells.
+func ignoreCorrupt(err error) error {
+	if asCorrupt(err) != nil {
+		return nil
+	}
+	return err
+}
+
+// tellCorrupt tells damage to bad, and returns every other error.
+func tellCorrupt(err error, bad func(*CorruptError)) error {
+	if corrupt := asCorrupt(err); corrupt != nil {
+		bad(corrupt)
+		return nil
+	}
+	return err
+}
+
+// pass returns a function that tells damage to bad, and returns every other error.
+func pass(bad func(*CorruptError)) func(error) error {
+	return func(err error) error { return tellCorrupt(err, bad) }
+}

@@ -1,0 +1,20 @@
+package wal
+
+// Count is a number of events and the bytes of their payloads.
+type Count struct {
+	Events, Bytes uint64
+}
+
+// Add adds o to c.
+func (c *Count) Add(o Count) { c.Events += o.Events; c.Bytes += o.Bytes }
+
+// Sub returns c less o.
+func (c Count) Sub(o Count) Count { return Count{c.Events - o.Events, c.Bytes - o.Bytes} }
+
+// Plus returns c and o.
+func (c Count) Plus(o Count) Count { return Count{c.Events + o.Events, c.Bytes + o.Bytes} }
+
+// beyond returns by how much c exceeds o.
+func (c Count) beyond(o Count) Count {
+	return Count{c.Events - min(c.Events, o.Events), c.Bytes - min(c.Bytes, o.Bytes)}
+}

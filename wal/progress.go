@@ -1,0 +1,76 @@
+package wal
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Progress is where one lane of a destination stands.
+type Progress struct {
+	// Checkpoint: every event of the lane with a smaller offset is settled.
+	Checkpoint uint64
+	// Settled are the runs of offsets beyond Checkpoint of which the lane's events are settled too,
+	// ascending: what is left of a batch of which a part failed.
+	Settled []Run
+}
+
+// Run is the offsets [First, Next).
+type Run struct{ First, Next uint64 }
+
+// String tells the run with its last offset, such as "11-20", or "35".
+func (r Run) String() string {
+	if r.Next <= r.First+1 {
+		return strconv.FormatUint(r.First, 10)
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Next-1)
+}
+
+// Done tells whether the lane's event at offset is settled.
+func (m *Progress) Done(offset uint64) bool {
+	if offset < m.Checkpoint {
+		return true
+	}
+	for _, r := range m.Settled {
+		if offset < r.Next {
+			return offset >= r.First
+		}
+	}
+	return false
+}
+
+// end returns the offset from which on nothing is settled.
+func (m *Progress) end() uint64 {
+	if n := len(m.Settled); n > 0 {
+		return m.Settled[n-1].Next
+	}
+	return m.Checkpoint
+}
+
+func (m Progress) equal(o Progress) bool {
+	return m.Checkpoint == o.Checkpoint && slices.Equal(m.Settled, o.Settled)
+}
+
+// with returns the union of m and o.
+func (m Progress) with(o Progress) Progress {
+	if m.Checkpoint >= o.end() || m.equal(o) {
+		return m
+	}
+	m.Checkpoint = max(m.Checkpoint, o.Checkpoint)
+	runs := slices.Concat(m.Settled, o.Settled)
+	slices.SortFunc(runs, func(a, b Run) int { return cmp.Compare(a.First, b.First) })
+	m.Settled = nil
+	for _, r := range runs {
+		switch n := len(m.Settled); {
+		case r.Next <= m.Checkpoint:
+		case r.First <= m.Checkpoint:
+			m.Checkpoint = r.Next
+		case n > 0 && r.First <= m.Settled[n-1].Next:
+			m.Settled[n-1].Next = max(m.Settled[n-1].Next, r.Next)
+		default:
+			m.Settled = append(m.Settled, r)
+		}
+	}
+	return m
+}
