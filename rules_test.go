@@ -36,13 +36,14 @@ var never = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl": {"agent", "agent/config"},
 	"github.com/zclconf/":      {"agent", "agent/config"},
-	"go.etcd.io/bbolt":         {"wal"},
+	"go.etcd.io/bbolt":         {"wal", "wal/internal/segment"},
 }
 
 // arrows are the own packages that a package may import, in folders whose packages have an order of their own.
 var arrows = map[string][]string{
 	"wal/internal/disk":               nil,
 	"wal/internal/boltpage":           {"wal/internal/disk"},
+	"wal/internal/segment":            {"wal/internal/boltpage", "wal/internal/disk"},
 	"agent/ingest/internal/h2guard":   nil,
 	"agent/ingest/internal/jsonscan":  nil,
 	"agent/ingest/internal/connlimit": nil,
@@ -101,6 +102,7 @@ func TestImportRulesFindFaults(t *testing.T) {
 		{"shipper/limit", "time", false}, {"shipper/internal/link", module + "shipper/limit", false}, {"shipper/internal/link", module + "wal", true},
 		{"agent/config", "github.com/hashicorp/hcl/v2", false}, {"agent/ingest", "github.com/hashicorp/hcl/v2", true},
 		{"wal/internal/boltpage", module + "wal/internal/disk", false}, {"wal/internal/boltpage", module + "wal", true}, {"wal/internal/boltpage", "go.etcd.io/bbolt", true},
+		{"wal/internal/segment", module + "wal/internal/boltpage", false}, {"wal/internal/segment", module + "wal", true}, {"wal/internal/boltpage", module + "wal/internal/segment", true},
 		{"agent/ingest", module + "wal", false}, {"agent", module + "cmd/standpipe", true}, {"proto", module + "wal", true},
 		{"wal", module + "test/testkit", true}, {"client", module + "proto/standpipe/v1", false}, {"client", module + "wal", true}, {"agent", module + "client", true},
 		{"test/fakeaws", module + "shipper/sink", false}, {"shipper/sink", module + "test/fakeaws", true}, {"cmd/standpipe", module + "test/fakeaws", true},

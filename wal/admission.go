@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // maxGroup bounds the bytes of one commit. Appends beyond it wait for the next.
@@ -112,7 +114,7 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	}
 	need = t.need() + namesNeed*names + c.producers.need(t)
 	if g.need == 0 {
-		need += c.log.segments.active().end.size()
+		need += c.log.segments.active().end.Size()
 	}
 	switch {
 	case g.need+need <= c.room && g.need < maxGroup:
@@ -133,7 +135,7 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 // leaf holds two blocks at least, and up to a page at its end is unused.
 func (t *Ticket) need() int64 {
 	size := int64(len(t.frames))
-	return size + min(maxBlocks(size), int64(t.events))*int64(blockHeader+len(t.stream)+blockExtra) + int64(partOverhead+len(t.stream))
+	return size + min(maxBlocks(size), int64(t.events))*int64(segment.BlockHeader+len(t.stream)+segment.BlockExtra) + int64(segment.PartOverhead+len(t.stream))
 }
 
 // namesNeed is how often new names count: in this segment's state, in a checkpoint and in the next segment.
@@ -149,7 +151,7 @@ func (ps *producers) need(t *Ticket) int64 {
 }
 
 // maxBlocks is the largest number of blocks that hold frames of that length.
-func maxBlocks(size int64) int64 { return 2*size/blockAim + 8 }
+func maxBlocks(size int64) int64 { return 2*size/segment.BlockAim + 8 }
 
 // assign gives t its offsets.
 func (c *committer) assign(g *commitGroup, t *Ticket, now time.Time) {

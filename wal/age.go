@@ -62,7 +62,7 @@ func (r *retention) dropAged(s *stream, now time.Time) {
 	from := max(s.floor.Age, s.checkpointLocked())
 	s.mu.Unlock()
 	if old < begin && r.clock.longer(min(maxAge, evenLongEnough)) {
-		old = max(old, r.olderThan(s.name, Run{from, begin}, maxAge))
+		old = max(old, r.olderThan(s.name, Run{First: from, Next: begin}, maxAge))
 	}
 	if old > 0 {
 		r.dropBelow(s, Floor{Age: old})
@@ -75,14 +75,14 @@ func (r *retention) olderThan(name string, run Run, maxAge time.Duration) (old u
 	now := r.clock.wall // a jump since that look is not believed
 	for at := run.First; at < run.Next && r.log.usable() == nil; {
 		b, ok := r.log.segments.blockAt(name, at)
-		if !ok || b.first >= run.Next {
+		if !ok || b.First >= run.Next {
 			break
 		}
-		age := now.Sub(b.at())
+		age := now.Sub(b.At())
 		if 0 <= age && age < maxAge {
 			break
 		}
-		at = b.next()
+		at = b.Next()
 		if age >= maxAge {
 			old = at
 		}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Ticket stands for a batch on its way to the disk.
@@ -111,15 +113,15 @@ func (b *Batch) check() (size, overhead int64, err error) {
 	switch {
 	case b.Stream == "" || len(b.Events) == 0:
 		return 0, 0, fmt.Errorf("wal: a batch needs a stream and at least one event, has %d", len(b.Events))
-	case len(b.Stream) > maxStreamName:
-		return 0, 0, fmt.Errorf("wal: a stream's name has %d bytes, at most %d", len(b.Stream), maxStreamName)
+	case len(b.Stream) > segment.MaxStreamName:
+		return 0, 0, fmt.Errorf("wal: a stream's name has %d bytes, at most %d", len(b.Stream), segment.MaxStreamName)
 	case len(b.ProducerID) > maxProducerID:
 		return 0, 0, fmt.Errorf("wal: a producer's id has %d bytes, at most %d", len(b.ProducerID), maxProducerID)
 	case b.ProducerSequence > math.MaxUint64-uint64(len(b.Events)):
 		return 0, 0, &SequenceError{Producer: b.ProducerID, Got: b.ProducerSequence}
 	}
 	for i := range b.Events {
-		n := frameSize(&b.Events[i])
+		n := segment.FrameSize(&b.Events[i])
 		size += int64(n)
 		overhead += overheadOf(&b.Events[i], n)
 	}
@@ -163,7 +165,7 @@ func (t *Ticket) encode(b *Batch, size int64) {
 	var lanes laneMemo
 	for i := range b.Events {
 		e := &b.Events[i]
-		t.frames = appendFrame(t.frames, e, lanes.of(e.Key))
+		t.frames = segment.AppendFrame(t.frames, e, lanes.of(e.Key))
 		t.cuts[i] = frameCut{uint32(len(t.frames)), uint32(len(e.Data))}
 	}
 }
@@ -183,20 +185,20 @@ func (m *laneMemo) of(key string) uint8 {
 
 // layFrom is the length from which a batch has blocks of its own: the last of them is only half full,
 // but the committer, for whom all others wait, has no frame of it to copy and no sum to make.
-const layFrom = 8 * blockAim
+const layFrom = 8 * segment.BlockAim
 
 func (t *Ticket) lay(b *Batch, size int64, crowded bool) {
 	p := packer{
 		stream: b.Stream, left: int(size), even: true, large: crowded,
-		buf:    t.buffer(size + maxBlocks(size)*int64(blockHeader+len(b.Stream))),
-		blocks: make([][]byte, 0, size/blockAim+2),
+		buf:    t.buffer(size + maxBlocks(size)*int64(segment.BlockHeader+len(b.Stream))),
+		blocks: make([][]byte, 0, size/segment.BlockAim+2),
 	}
 	var lanes laneMemo
 	for i := range b.Events {
 		e := &b.Events[i]
-		p.admit(frameSize(e))
+		p.admit(segment.FrameSize(e))
 		lane := lanes.of(e.Key)
-		p.buf = appendFrame(p.buf, e, lane)
+		p.buf = segment.AppendFrame(p.buf, e, lane)
 		p.joined(lane, uint32(len(e.Data)))
 	}
 	p.finish()

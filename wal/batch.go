@@ -1,6 +1,8 @@
 package wal
 
-import "time"
+import (
+	"time"
+)
 
 // Batch is what one append stores: all of it or nothing.
 type Batch struct {

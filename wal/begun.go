@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // begunFile returns the file in dir and its number; "" and 0: there is none.
 func begunFile(dir string) (path string, seq uint64) {
-	found, _ := filepath.Glob(filepath.Join(dir, "*"+begunSuffix)) // the pattern is well formed
+	found, _ := filepath.Glob(filepath.Join(dir, "*"+segment.BegunSuffix)) // the pattern is well formed
 	for _, p := range found {
-		if n, ok := begunSeq(p); ok && n > seq {
+		if n, ok := segment.BegunSeqOf(p); ok && n > seq {
 			path, seq = p, n
 		}
 	}
@@ -19,7 +21,7 @@ func begunFile(dir string) (path string, seq uint64) {
 
 // noteBegun gives the file the number of segment seq, which has begun. The next sync of the folder makes that durable.
 func (t *truncator) noteBegun(seq uint64) {
-	path := filepath.Join(t.log.dir, fmt.Sprintf("%016d%s", seq, begunSuffix))
+	path := filepath.Join(t.log.dir, fmt.Sprintf("%016d%s", seq, segment.BegunSuffix))
 	var err error
 	if t.begunPath != "" {
 		err = os.Rename(t.begunPath, path) // needs neither room nor a descriptor

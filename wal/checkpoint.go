@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // cursorStep is a place as a commit writes it.
@@ -103,15 +105,15 @@ func (p *Cursor) step() (s cursorStep, ok bool) {
 	if p.dirty = false; !p.kept {
 		return s, false
 	}
-	value := p.at.append(nil)
+	value := p.at.Append(nil)
 	p.resizeLocked(len(value))
 	return cursorStep{
 		place: p,
-		key:   stateKey(stateCursor, p.stream.name, p.name),
+		key:   segment.StateKey(segment.StateCursor, p.stream.name, p.name),
 		value: value,
-		marks: p.at.lanes,
+		marks: p.at.Lanes,
 		low:   p.checkpointLocked(),
-		state: p.at.state,
+		state: p.at.State,
 	}, true
 }
 

@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // commitNext gathers one group, commits it, and responds to its callers. It reports whether appends are left for another.
@@ -139,7 +140,7 @@ func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Durat
 	index := active.index.Load()
 	for _, value := range g.blocks {
 		active.last++
-		index.addValue(value, active.last)
+		index.AddValue(value, active.last)
 	}
 	if active.bare {
 		l.truncator.begun.Store(active.seq)
@@ -161,14 +162,14 @@ func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Durat
 }
 
 // show lets readers see the group's events.
-func (c *committer) show(g *commitGroup, active *segmentFile, index *blockIndex) {
+func (c *committer) show(g *commitGroup, active *segmentFile, index *segment.BlockIndex) {
 	c.log.mu.Lock()
 	active.bare = false
 	for _, p := range g.parts {
-		sp := index.span(p.stream.name)
+		sp := index.Span(p.stream.name)
 		active.spans[p.stream.name] = sp
-		before := c.log.streams.grow(p.stream, sp.next, sp.after)
-		c.log.flow.Add(sp.after - before)
+		before := c.log.streams.grow(p.stream, sp.Next, sp.After)
+		c.log.flow.Add(sp.After - before)
 	}
 	c.log.mu.Unlock()
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // commitGroup is the appends and the checkpoint that share a commit.
@@ -14,12 +16,12 @@ type commitGroup struct {
 	tickets []*Ticket
 	results []Appended
 	parts   []*streamPart
-	time    int64    // of its blocks
-	blocks  [][]byte // in the order in which they are stored
-	end     leafEnd  // after the last block
-	need    int64    // the most by which the group makes the segment grow
-	names   int64    // bytes that the group's new names add to the state
-	begins  bool     // the group begins the newest segment, also without events
+	time    int64           // of its blocks
+	blocks  [][]byte        // in the order in which they are stored
+	end     segment.LeafEnd // after the last block
+	need    int64           // the most by which the group makes the segment grow
+	names   int64           // bytes that the group's new names add to the state
+	begins  bool            // the group begins the newest segment, also without events
 	events  int
 
 	successor *segmentFile // of the segment that the group seals; nil: it seals none
@@ -62,7 +64,7 @@ func (g *commitGroup) part(c *committer, name string) *streamPart {
 }
 
 // lay lays the group's events into blocks, stream by stream, after the last leaf of the segment.
-func (g *commitGroup) lay(p *packer, end leafEnd) {
+func (g *commitGroup) lay(p *packer, end segment.LeafEnd) {
 	p.reset(end, g.time, g.length())
 	for _, part := range g.parts {
 		p.turn(part.stream.name, part.stream.next, part.stream.bytes)
@@ -105,9 +107,9 @@ func (g *commitGroup) sequence(ps *producers, t *Ticket, first uint64, now time.
 		p = &producer{}
 		ps.all[producerKey{strings.Clone(t.producer.id), strings.Clone(t.producer.stream)}] = p
 	}
-	if p.mayLeap && t.sequence > p.next {
+	if p.MayLeap && t.sequence > p.Next {
 		ps.log.opts.Logger.Warn("producer events missing from this copy of the log", "stream", t.stream, "producer", t.producer.id,
-			"first_sequence", p.next, "events", t.sequence-p.next)
+			"first_sequence", p.Next, "events", t.sequence-p.Next)
 	}
 	most := ps.mostRuns(p)
 	p.stored(t.sequence, first, uint64(t.events), now)
@@ -133,12 +135,12 @@ func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
 	if err := g.writeBlocks(tx, seg); err != nil {
 		return err
 	}
-	state := stateWriter{bucket: tx.Bucket(bucketState), summed: seg.summed}
+	state := segment.StateWriter{Bucket: tx.Bucket(segment.BucketState), Summed: seg.summed}
 	if err := g.deletions.write(&c.producers, &state); err != nil {
 		return err
 	}
 	for key := range g.sequences {
-		if err := state.Put(stateKey(stateProducer, key.stream, key.id), c.producers.all[key].append(nil)); err != nil {
+		if err := state.Put(segment.StateKey(segment.StateProducer, key.stream, key.id), c.producers.all[key].Append(nil)); err != nil {
 			return fmt.Errorf("put producer: %w", err)
 		}
 	}
@@ -152,12 +154,12 @@ func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
 
 // writeBlocks puts the blocks after all others: append only, so pages are filled whole.
 func (g *commitGroup) writeBlocks(tx *bolt.Tx, seg *segmentFile) error {
-	bucket, number := tx.Bucket(bucketBlocks), seg.last
+	bucket, number := tx.Bucket(segment.BucketBlocks), seg.last
 	bucket.FillPercent = 1
 	var key [8]byte // bbolt copies keys
 	for _, value := range g.blocks {
 		number++
-		sealBlock(value, seg.seq, number)
+		segment.SealBlock(value, seg.seq, number)
 		binary.BigEndian.PutUint64(key[:], number)
 		if err := bucket.Put(key[:], value); err != nil {
 			return fmt.Errorf("put block %d: %w", number, err)

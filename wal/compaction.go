@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // compactor rewrites sealed segments without the events that every destination has settled. A destination, or one of its
@@ -84,7 +85,7 @@ func (c *compactor) compactOne(seg *segmentFile, settled uint64) {
 	switch err := c.compact(seg); {
 	case err == nil:
 		c.log.opts.Logger.Debug("segment compacted", "segment", seg.path, "before", before, "bytes", seg.disk())
-	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !disk.Shortage(err) && !unread(err):
+	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !disk.Shortage(err) && !segment.Unread(err):
 		seg.kept = true
 		c.log.opts.Logger.Warn("segment not compacted", "segment", seg.path, "error", err)
 	}
@@ -107,14 +108,14 @@ func (c *compactor) settledBytes() (settled, needed uint64) {
 		most := Count{}
 		for _, p := range s.cursors {
 			p.mu.Lock()
-			settled += weight(p.at.ledger.settled())
+			settled += weight(p.at.Ledger.Settled())
 			if pending := p.pendingLocked(); weight(pending) > weight(most) {
 				most = pending
 			}
 			p.mu.Unlock()
 		}
 		if len(s.cursors) == 0 {
-			most = Count{s.next - 1, s.bytes}
+			most = Count{Events: s.next - 1, Bytes: s.bytes}
 		}
 		needed += weight(most)
 		s.mu.Unlock()
@@ -141,10 +142,10 @@ func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*segmen
 }
 
 // candidates returns the segments that may be compacted, with their spans, which no longer change.
-func (c *compactor) candidates(settled uint64) map[*segmentFile]map[string]span {
+func (c *compactor) candidates(settled uint64) map[*segmentFile]map[string]segment.Span {
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
-	found := make(map[*segmentFile]map[string]span)
+	found := make(map[*segmentFile]map[string]segment.Span)
 	for _, s := range c.log.segments.sealedLocked() {
 		rests := s.looked > 0 && settled < s.looked+uint64(s.size)/2
 		if !s.kept && !rests && len(s.bad) == 0 && s.index.Load() == nil && s.size >= 2*compactLeast {
@@ -155,7 +156,7 @@ func (c *compactor) candidates(settled uint64) map[*segmentFile]map[string]span 
 }
 
 // liveShare estimates the live part of a segment, from 0 to 1.
-func (c *compactor) liveShare(spans map[string]span, all map[string]*needs) float64 {
+func (c *compactor) liveShare(spans map[string]segment.Span, all map[string]*needs) float64 {
 	share, bytes := 0.0, 0.0
 	for name, sp := range spans {
 		n := all[name]
@@ -163,7 +164,7 @@ func (c *compactor) liveShare(spans map[string]span, all map[string]*needs) floa
 			n = c.log.streams.lookup(name).needs()
 			all[name] = n
 		}
-		weight := float64(weight(sp.count()))
+		weight := float64(weight(sp.Count()))
 		bytes += weight
 		share += n.share(sp) * weight
 	}
@@ -185,7 +186,7 @@ func (c *compactor) compact(seg *segmentFile) error {
 	if size > c.log.capacity.copyRoom() && c.log.capacity.spareForCopy() < 0 {
 		return errKept
 	}
-	path := seg.path + unfinishedSuffix
+	path := seg.path + segment.UnfinishedSuffix
 	var filter *liveFilter
 	err = c.log.files.retry(func() (err error) {
 		filter, err = c.copySegment(seg, need, path, size)
@@ -214,12 +215,12 @@ func (c *compactor) needsNow(seg *segmentFile) map[string]*needs {
 // measure returns the most bytes that the copy of the segment will occupy.
 func (c *compactor) measure(seg *segmentFile, need map[string]*needs) (size int64, err error) {
 	filter := newLiveFilter(seg.seq, need)
-	if err := c.eachChunk(seg, bucketBlocks, filter.filterEntry, nil); err != nil {
+	if err := c.eachChunk(seg, segment.BucketBlocks, filter.filterEntry, nil); err != nil {
 		return 0, err
 	}
 	filter.end(func(uint64, []byte) {})
 	// Half of a page is lost at the end of a leaf of two blocks or more; the state and some pages come on top.
-	return filter.size + filter.size/8 + filter.index.size.Load() + 2*c.log.stateBudget.bytes.Load() + emptySegment, nil
+	return filter.size + filter.size/8 + filter.index.Size.Load() + 2*c.log.stateBudget.bytes.Load() + emptySegment, nil
 }
 
 // copySegment writes the needed events of the segment, at most size bytes, to path and syncs the file.
@@ -227,7 +228,7 @@ func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path s
 	if err := disk.RemoveIfExists(path); err != nil { // of an attempt that failed
 		return nil, err
 	}
-	db, file, err := openBoltAndFile(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})
+	db, file, err := segment.OpenBoltFile(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})
 	if err != nil {
 		return nil, err
 	}
@@ -244,21 +245,21 @@ func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path s
 		c.add(bytes.Clone(k), bytes.Clone(v))
 		return nil
 	}
-	for _, name := range [][]byte{bucketMeta, bucketState} {
+	for _, name := range [][]byte{segment.BucketMeta, segment.BucketState} {
 		if err := c.eachChunk(seg, name, whole, &w); err != nil {
 			return nil, err
 		}
 	}
 	filter = newLiveFilter(seg.seq, need)
-	if err := c.eachChunk(seg, bucketBlocks, filter.filterEntry, &w); err != nil {
+	if err := c.eachChunk(seg, segment.BucketBlocks, filter.filterEntry, &w); err != nil {
 		return nil, err
 	}
 	var last bucketChunk
 	filter.end(last.addBlock)
-	if err := w.put(bucketBlocks, &last); err != nil {
+	if err := w.put(segment.BucketBlocks, &last); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(filter.index.write(w.tx, seg.seq), w.tx.Bucket(bucketMeta).Put(keyGapped, appendHeld(filter.held))); err != nil {
+	if err := errors.Join(filter.index.Write(w.tx, seg.seq), w.tx.Bucket(segment.BucketMeta).Put(segment.KeyGapped, segment.AppendHeld(filter.held))); err != nil {
 		return nil, err
 	}
 	err = w.commit()
@@ -305,7 +306,7 @@ func (w *copyWriter) commit() error {
 	if err := errors.Join(tx.Commit(), w.db.Sync()); err != nil {
 		return fmt.Errorf("commit copy: %w", err)
 	}
-	return viewBolt(w.db, w.db.Path(), 0, func(tx *bolt.Tx) error {
+	return segment.ViewBolt(w.db, w.db.Path(), 0, func(tx *bolt.Tx) error {
 		w.length = tx.Size()
 		return nil
 	})
@@ -321,7 +322,7 @@ func (w *copyWriter) abandon() error {
 
 // filterEntry filters an entry of the bucket of blocks.
 func (s *liveFilter) filterEntry(k, v []byte, c *bucketChunk) error {
-	b, fault := parseBlock(s.seq, k, v)
+	b, fault := segment.ParseBlock(s.seq, k, v)
 	if fault != "" {
 		return errKept // its readers report the damage
 	}
@@ -333,8 +334,8 @@ func (c *compactor) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte,
 	for next := []byte{}; next != nil; {
 		var chunk bucketChunk
 		start := time.Now()
-		err := seg.view(func(r reader) error {
-			bucket := r.bucket(name)
+		err := seg.view(func(r segment.Reader) error {
+			bucket := r.Bucket(name)
 			if bucket == nil {
 				return errKept
 			}
@@ -376,10 +377,10 @@ func (b *bucketChunk) add(key, value []byte) {
 	b.keys, b.values = append(b.keys, key), append(b.values, value)
 }
 
-func (b *bucketChunk) addBlock(number uint64, value []byte) { b.add(numberKey(number), value) }
+func (b *bucketChunk) addBlock(number uint64, value []byte) { b.add(segment.NumberKey(number), value) }
 
 // read passes about copyChunk bytes of entries through f.
-func (b *bucketChunk) read(c entries, from []byte, f func(k, v []byte, c *bucketChunk) error) error {
+func (b *bucketChunk) read(c segment.Entries, from []byte, f func(k, v []byte, c *bucketChunk) error) error {
 	size := 0
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
 		if size > copyChunk {
@@ -438,10 +439,10 @@ func (c *compactor) swapSpans(seg *segmentFile, filter *liveFilter) error {
 	if c.log.segments.holders.Load() > 0 || len(seg.bad) > 0 {
 		return errKept
 	}
-	spans := filter.index.spans()
+	spans := filter.index.Spans()
 	for name, sp := range seg.spans {
 		n, copied := filter.needs[name], spans[name]
-		if len(c.log.streams.all[name].sortedCursors()) != len(n.places) || n.low < sp.next && (copied.next != sp.next || copied.after != sp.after) {
+		if len(c.log.streams.all[name].sortedCursors()) != len(n.places) || n.low < sp.Next && (copied.Next != sp.Next || copied.After != sp.After) {
 			return errKept
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Reasons why events were dropped.
@@ -19,8 +21,8 @@ const (
 // leaveOut subtracts over from the settled counts.
 func leaveOut(l *Ledger, over Count) {
 	take := func(c Count) Count {
-		left := c.beyond(over)
-		over = over.beyond(c)
+		left := c.Beyond(over)
+		over = over.Beyond(c)
 		return left
 	}
 	l.Delivered, l.Dead = take(l.Delivered), take(l.Dead)
@@ -51,7 +53,7 @@ type Cursor struct {
 	name   string
 
 	mu     sync.Mutex
-	at     cursorState
+	at     segment.CursorState
 	dirty  bool // differs from its state on the disk, and is in committer.dirty
 	keeper func(state []byte)
 	floor  Floor // events below it are to be dropped
@@ -79,15 +81,15 @@ func (p *Cursor) Stream() string { return p.stream.name }
 func (p *Cursor) Label() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.at.label
+	return p.at.Label
 }
 
 // SetLabel keeps a short text with the place, such as the destination's type, so that it can be told
 // when the destination is configured no longer.
 func (p *Cursor) SetLabel(text string) {
 	p.mu.Lock()
-	changed := p.at.label != text
-	p.at.label = text
+	changed := p.at.Label != text
+	p.at.Label = text
 	if changed {
 		p.dirtyLocked()
 	}
@@ -105,7 +107,7 @@ func (p *Cursor) Lanes() [Lanes]Progress {
 }
 
 func (p *Cursor) cloneMarksLocked() [Lanes]Progress {
-	marks := p.at.lanes
+	marks := p.at.Lanes
 	for i := range marks {
 		marks[i].Settled = slices.Clone(marks[i].Settled)
 	}
@@ -116,7 +118,7 @@ func (p *Cursor) cloneMarksLocked() [Lanes]Progress {
 func (p *Cursor) State() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.at.state)
+	return slices.Clone(p.at.State)
 }
 
 // Keep makes f be called with the destination's state after every commit that holds it, by
@@ -144,26 +146,26 @@ func (p *Cursor) Settle(s Settlement) error {
 func (p *Cursor) settleLocked(s *Settlement) error {
 	moved := make(map[uint8]Progress, len(s.Lanes))
 	for lane, m := range s.Lanes {
-		if m = m.with(p.at.lanes[lane]); !m.equal(p.at.lanes[lane]) {
+		if m = m.With(p.at.Lanes[lane]); !m.Equal(p.at.Lanes[lane]) {
 			moved[lane] = m
 		}
 	}
-	if c := s.Add.settled(); c.Events > 0 && len(moved) == 0 {
+	if c := s.Add.Settled(); c.Events > 0 && len(moved) == 0 {
 		return fmt.Errorf("%w: it counts %d events of destination %q of stream %q", ErrUnsettled, c.Events, p.name, p.stream.name)
 	}
-	lost := s.Add.lost().Events > 0
+	lost := s.Add.Lost().Events > 0
 	if lost && p.opened {
 		p.stream.noteLostLocked(p, moved)
 	}
 	for lane, m := range moved {
-		p.at.lanes[lane] = m
+		p.at.Lanes[lane] = m
 		if lost {
-			p.lost[lane] = max(p.lost[lane], m.end())
+			p.lost[lane] = max(p.lost[lane], m.End())
 		}
 	}
 	err := p.addLocked(&s.Add)
 	if s.State != nil {
-		p.at.state = s.State
+		p.at.State = s.State
 	}
 	p.dirtyLocked()
 	return err
@@ -193,19 +195,19 @@ func (p *Cursor) shippedLocked() bool { return p.opened && !p.rests }
 // addLocked adds to the ledger. It never has more settled than the stream has: Pending would be less than nothing. It is
 // called with the stream's mu and p.mu held.
 func (p *Cursor) addLocked(add *Ledger) (err error) {
-	counted, pending := add.settled(), p.pendingLocked()
-	if over := counted.beyond(pending); over != (Count{}) {
+	counted, pending := add.Settled(), p.pendingLocked()
+	if over := counted.Beyond(pending); over != (Count{}) {
 		fits := cloneLedger(add)
 		leaveOut(&fits, over)
 		add = &fits
 		err = fmt.Errorf("%w: %d events of %d bytes, pending are %d of %d, at destination %q of stream %q", ErrOvercounted,
 			counted.Events, counted.Bytes, pending.Events, pending.Bytes, p.name, p.stream.name)
 	}
-	l := &p.at.ledger
+	l := &p.at.Ledger
 	l.Delivered.Add(add.Delivered)
 	l.Dead.Add(add.Dead)
 	for reason, c := range add.Dropped {
-		l.drop(reason, c)
+		l.Drop(reason, c)
 	}
 	l.Requests += add.Requests
 	l.Records += add.Records
@@ -225,15 +227,15 @@ func (p *Cursor) Floor() Floor {
 }
 
 // checkpointLocked returns the first offset that is not settled.
-func (p *Cursor) checkpointLocked() uint64 { return p.at.checkpoint() }
+func (p *Cursor) checkpointLocked() uint64 { return p.at.Checkpoint() }
 
 // restore sets a cursor that the log has read to what its entry of the state says.
 func (p *Cursor) restore(entry []byte) error {
-	err := p.at.decode(entry)
-	p.synced, p.low = p.at.lanes, p.at.checkpoint()
-	if p.at.ledger.lost().Events > 0 { // which events those were was forgotten
-		for i := range p.at.lanes {
-			p.lost[i] = p.at.lanes[i].end()
+	err := p.at.Decode(entry)
+	p.synced, p.low = p.at.Lanes, p.at.Checkpoint()
+	if p.at.Ledger.Lost().Events > 0 { // which events those were was forgotten
+		for i := range p.at.Lanes {
+			p.lost[i] = p.at.Lanes[i].End()
 		}
 	}
 	return err
@@ -251,13 +253,13 @@ type CursorStat struct {
 // Stat returns what the ledger says now.
 func (p *Cursor) Stat() CursorStat {
 	p.mu.Lock()
-	st := CursorStat{Ledger: cloneLedger(&p.at.ledger), Checkpoint: p.checkpointLocked()}
+	st := CursorStat{Ledger: cloneLedger(&p.at.Ledger), Checkpoint: p.checkpointLocked()}
 	p.mu.Unlock()
 	st.Appended = p.stream.appended() // after the ledger: what is settled was appended before
-	st.Pending = st.Appended.beyond(st.settled())
+	st.Pending = st.Appended.Beyond(st.Settled())
 	if st.Pending.Events > 0 {
 		if b, ok := p.log.segments.blockAt(p.stream.name, st.Checkpoint); ok {
-			st.OldestPending = b.at()
+			st.OldestPending = b.At()
 		}
 	}
 	return st

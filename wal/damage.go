@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // damage finds unreadable parts of the log, gives them up, and counts their events as dropped.
@@ -39,7 +41,7 @@ func (d *damage) unsettled(streamName string, marks *[Lanes]Progress, from, to u
 		for i := range chunk.Events {
 			e := &chunk.Events[i]
 			if e.Offset < to && !marks[e.Lane].Done(e.Offset) {
-				c.Add(Count{1, uint64(len(e.Data))})
+				c.Add(Count{Events: 1, Bytes: uint64(len(e.Data))})
 			}
 		}
 		if from = chunk.Next; chunk.End {
@@ -72,7 +74,7 @@ type reckoning struct {
 
 // heldPart is the part of a stream that a segment holds.
 type heldPart struct {
-	span
+	segment.Span
 	segment *segmentFile
 	plain   bool // nothing of it is missing
 }
@@ -80,17 +82,17 @@ type heldPart struct {
 func (d *damage) reckoning(p *Cursor) *reckoning {
 	r := &reckoning{place: p}
 	p.mu.Lock()
-	r.marks, r.settled, r.low = p.cloneMarksLocked(), p.at.ledger.settled(), p.checkpointLocked()
+	r.marks, r.settled, r.low = p.cloneMarksLocked(), p.at.Ledger.Settled(), p.checkpointLocked()
 	p.mu.Unlock()
 	for i := range r.marks {
-		r.high = max(r.high, r.marks[i].end())
+		r.high = max(r.high, r.marks[i].End())
 	}
 	name := p.stream.name
 	d.log.mu.RLock()
 	defer d.log.mu.RUnlock()
 	r.appended = p.stream.appended()
 	for _, seg := range d.log.segments.holdingLocked(name) {
-		if sp, ok := seg.spans[name]; ok && sp.next > r.low {
+		if sp, ok := seg.spans[name]; ok && sp.Next > r.low {
 			r.parts = append(r.parts, heldPart{sp, seg, !seg.gapped && len(seg.bad[name]) == 0})
 		}
 	}
@@ -98,13 +100,13 @@ func (d *damage) reckoning(p *Cursor) *reckoning {
 }
 
 // between reports whether some of the part lies between the marks, so that each event has to be looked at.
-func (r *reckoning) between(p *heldPart) bool { return p.first < r.high }
+func (r *reckoning) between(p *heldPart) bool { return p.First < r.high }
 
 // bytes returns about how much is to be read.
 func (r *reckoning) bytes() (n uint64) {
 	for i := range r.parts {
 		if p := &r.parts[i]; r.between(p) {
-			n += weight(p.count())
+			n += weight(p.Count())
 		}
 	}
 	return n
@@ -116,15 +118,15 @@ func (d *damage) lost(r *reckoning) (lost Count, err error) {
 	held := Count{}
 	for i := range r.parts {
 		p := &r.parts[i]
-		there := p.count()
+		there := p.Count()
 		if r.between(p) || !p.plain {
-			if there, err = d.unsettled(r.place.stream.name, &r.marks, max(r.low, p.first), p.next); err != nil {
+			if there, err = d.unsettled(r.place.stream.name, &r.marks, max(r.low, p.First), p.Next); err != nil {
 				return lost, err
 			}
 		}
 		held.Add(there)
 	}
-	return r.appended.beyond(r.settled.Plus(held)), nil
+	return r.appended.Beyond(r.settled.Plus(held)), nil
 }
 
 // reconcile counts as dropped (reason corrupt) the events that the place still waits for and the log no longer holds.
@@ -171,21 +173,21 @@ func (d *damage) missing(s *stream, from, next uint64) (runs []Run) {
 	defer d.log.mu.RUnlock()
 	for _, seg := range d.log.segments.all {
 		sp, held := seg.spans[s.name]
-		if !held || sp.next <= from {
+		if !held || sp.Next <= from {
 			continue
 		}
-		if sp.first > from {
-			runs = append(runs, Run{from, min(sp.first, next)})
+		if sp.First > from {
+			runs = append(runs, Run{First: from, Next: min(sp.First, next)})
 		}
 		for _, bad := range seg.bad[s.name] {
 			if bad.Next > from {
-				runs = append(runs, Run{max(bad.First, from), bad.Next})
+				runs = append(runs, Run{First: max(bad.First, from), Next: bad.Next})
 			}
 		}
-		from = sp.next
+		from = sp.Next
 	}
 	if from < next {
-		runs = append(runs, Run{from, next})
+		runs = append(runs, Run{First: from, Next: next})
 	}
 	return runs
 }
@@ -208,10 +210,10 @@ func runsText(runs []Run) string {
 func (d *damage) covered(s *stream, from uint64) bool {
 	next := s.appended().Events + 1
 	for _, sp := range d.log.segments.spansOf(s.name) {
-		if from < sp.first {
+		if from < sp.First {
 			return false
 		}
-		from = max(from, sp.next)
+		from = max(from, sp.Next)
 	}
 	return from >= next
 }
@@ -271,8 +273,8 @@ func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) 
 	if seg == nil {
 		return func() {}
 	}
-	from = max(from, sp.first)
-	bad := Run{First: from, Next: d.blockAfter(seg, streamName, from, sp.next)}
+	from = max(from, sp.First)
+	bad := Run{First: from, Next: d.blockAfter(seg, streamName, from, sp.Next)}
 	d.log.mu.Lock()
 	if seg.bad == nil {
 		seg.bad = make(map[string][]Run)
@@ -304,20 +306,20 @@ func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64)
 		if err != nil || !ok {
 			return end
 		}
-		for at := range p.places(from) {
+		for at := range p.Places(from) {
 			if at.First > offset && d.goodBlock(seg, stream, at) {
 				return min(at.First, end)
 			}
 		}
-		from = p.next
+		from = p.Next
 	}
 	return end
 }
 
 // goodBlock tells whether the block at a place can be read.
-func (d *damage) goodBlock(seg *segmentFile, stream string, at blockPlace) (good bool) {
+func (d *damage) goodBlock(seg *segmentFile, stream string, at segment.BlockPlace) (good bool) {
 	w := walk{seg: seg, stream: stream, from: at.First, next: at.Next}
-	w.visit = func(_ blockPlace, _ block, fault string) (bool, error) {
+	w.visit = func(_ segment.BlockPlace, _ segment.Block, fault string) (bool, error) {
 		good = fault == ""
 		return true, nil
 	}
@@ -350,22 +352,22 @@ func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) 
 		if err != nil {
 			return Count{}, err
 		}
-		gaps.Add(sp.count().Sub(there))
+		gaps.Add(sp.Count().Sub(there))
 	}
 	return gaps, nil
 }
 
 // heldOf counts the stream's events in a rewritten segment. A segment of an older release has no counts, and is read.
-func (d *damage) heldOf(seg *segmentFile, name string, sp span) (there Count, err error) {
+func (d *damage) heldOf(seg *segmentFile, name string, sp segment.Span) (there Count, err error) {
 	var counts map[string]Count
-	err = seg.view(func(r reader) (err error) {
-		if meta := r.bucket(bucketMeta); meta != nil {
-			counts, err = decodeHeld(valueOf(meta, keyGapped))
+	err = seg.view(func(r segment.Reader) (err error) {
+		if meta := r.Bucket(segment.BucketMeta); meta != nil {
+			counts, err = segment.DecodeHeld(segment.ValueOf(meta, segment.KeyGapped))
 		}
 		return err
 	})
 	if err == nil && counts != nil {
 		return counts[name], nil
 	}
-	return d.unsettled(name, new([Lanes]Progress), sp.first, sp.next)
+	return d.unsettled(name, new([Lanes]Progress), sp.First, sp.Next)
 }

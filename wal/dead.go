@@ -13,6 +13,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // DeadLetter is a dead letter: an event that a destination refused for good.
@@ -72,7 +73,7 @@ func (d *DeadLetters) Put(letter DeadLetter) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := d.buryLocked(letter)
-	if damaged(err) {
+	if segment.Damaged(err) {
 		d.abandonFileLocked()
 		err = d.buryLocked(letter) // in a new file, if the content of this one is damaged on the disk
 	}
@@ -114,7 +115,7 @@ func (d *DeadLetters) putLocked(letter *DeadLetter) error {
 		}
 		value := letter.append(nil, id)
 		length = len(value)
-		return b.Put(numberKey(id), value)
+		return b.Put(segment.NumberKey(id), value)
 	})
 	if err == nil {
 		d.live += letterPages(length)
@@ -166,12 +167,12 @@ func (d *DeadLetters) deleteLocked(ids []uint64) (dropped []uint64, err error) {
 			return nil
 		}
 		for _, id := range ids {
-			value := b.Get(numberKey(id))
+			value := b.Get(segment.NumberKey(id))
 			if value == nil {
 				continue
 			}
 			freed += letterPages(len(value))
-			if err := b.Delete(numberKey(id)); err != nil {
+			if err := b.Delete(segment.NumberKey(id)); err != nil {
 				return err
 			}
 			dropped = append(dropped, id)
@@ -190,7 +191,7 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	if d.failed != nil {
 		return d.failed
 	}
-	defer contain(d.path, 0, &err)
+	defer segment.Contain(d.path, 0, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := d.db.Begin(true)
 	if err != nil {

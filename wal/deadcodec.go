@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"strings"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // A letter is a value of the bucket "dead"; its key is its id, 8 bytes, big-endian. Numbers are
@@ -37,23 +39,23 @@ var (
 func (d *DeadLetter) append(b []byte, id uint64) []byte {
 	start := len(b)
 	b = append(b, letterVersion, 0, 0, 0, 0)
-	b = appendText(b, d.Stream)
-	b = appendText(b, d.Destination)
-	b = appendNumbers(b, d.Event.Offset, unixNano(d.At))
-	b = appendText(b, d.Reason)
-	b = appendFrame(b, &d.Event, LaneOf(d.Event.Key))
+	b = segment.AppendText(b, d.Stream)
+	b = segment.AppendText(b, d.Destination)
+	b = segment.AppendNumbers(b, d.Event.Offset, segment.UnixNano(d.At))
+	b = segment.AppendText(b, d.Reason)
+	b = segment.AppendFrame(b, &d.Event, LaneOf(d.Event.Key))
 	binary.BigEndian.PutUint32(b[start+letterSumAt:], letterSum(b[start:], id))
 	return b
 }
 
 // size returns about the length of the letter.
 func (d *DeadLetter) size() int64 {
-	return int64(len(d.Stream)+len(d.Destination)+len(d.Reason)+frameSize(&d.Event)) + 64
+	return int64(len(d.Stream)+len(d.Destination)+len(d.Reason)+segment.FrameSize(&d.Event)) + 64
 }
 
 func letterSum(value []byte, id uint64) uint32 {
-	sum := crc32.Checksum(numberKey(id), castagnoli)
-	return crc32.Update(sum, castagnoli, value[letterSumOf:])
+	sum := crc32.Checksum(segment.NumberKey(id), segment.Castagnoli)
+	return crc32.Update(sum, segment.Castagnoli, value[letterSumOf:])
 }
 
 // decode reads what append wrote. The event lies in value: a letter that is kept needs a value that is.
@@ -64,22 +66,22 @@ func (d *DeadLetter) decode(value []byte, id uint64) error {
 	case binary.BigEndian.Uint32(value[letterSumAt:]) != letterSum(value, id):
 		return errLetterSum
 	case value[0] > letterVersion:
-		return laterVersion("dead letter", uint64(value[0]), letterVersion)
+		return segment.LaterVersion("dead letter", uint64(value[0]), letterVersion)
 	case value[0] != letterVersion:
 		return errLetterVersion
 	}
-	from := decoder{b: value[letterSumOf:]}
-	d.Stream, d.Destination = string(from.text()), string(from.text())
-	d.Event.Offset = from.number()
-	if ns := from.number(); ns > 0 {
+	from := segment.Decoder{Rest: value[letterSumOf:]}
+	d.Stream, d.Destination = string(from.Text()), string(from.Text())
+	d.Event.Offset = from.Number()
+	if ns := from.Number(); ns > 0 {
 		d.At = time.Unix(0, int64(ns))
 	}
-	d.Reason = string(from.text())
-	if from.bad {
+	d.Reason = string(from.Text())
+	if from.Bad {
 		return errLetterFields
 	}
-	lane, event, rest, err := splitFrame(from.b)
-	if err != nil || len(rest) > 0 || decodeEvent(event, &d.Event) != nil {
+	lane, event, rest, err := segment.SplitFrame(from.Rest)
+	if err != nil || len(rest) > 0 || segment.DecodeEvent(event, &d.Event) != nil {
 		return errLetterFields
 	}
 	d.Event.Lane = lane

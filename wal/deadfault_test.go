@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"testing"
 
-	bolt "go.etcd.io/bbolt"
 	"syscall"
 
+	bolt "go.etcd.io/bbolt"
+
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // A sync that failed is for ever: the letters there are can be read, and no other is stored.
@@ -117,7 +119,7 @@ func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 		t.Errorf("got %v, %v, want 38 dropped", got, err)
 	}
 	_, length, _ := disk.Sizes(d.path)
-	if _, err := os.Stat(d.path + unfinishedSuffix); length != before || !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(d.path + segment.UnfinishedSuffix); length != before || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %d bytes and a copy: %v, want the %d of before and none", length, err, before)
 	}
 	if err := d.Put(soundLetter()); err != nil {
@@ -142,7 +144,7 @@ func TestDeadLetters_AfterACrashBetweenCopyAndRename(t *testing.T) {
 		d := OpenDead(dir)
 		drop := largeAndFew(t, d)
 		d.copied = func() error { // the folder as it is now
-			for _, suffix := range []string{"", unfinishedSuffix} {
+			for _, suffix := range []string{"", segment.UnfinishedSuffix} {
 				b, err := os.ReadFile(d.path + suffix)
 				if suffix != "" {
 					b = b[:len(b)*cut/2]
@@ -168,7 +170,7 @@ func TestDeadLetters_AfterACrashBetweenCopyAndRename(t *testing.T) {
 		if err != nil || len(letters) != 1 || letters[0].ID != 1 {
 			t.Errorf("got %+v, %v, want the letter that was kept", letters, err)
 		}
-		if _, err := os.Stat(after.path + unfinishedSuffix); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(after.path + segment.UnfinishedSuffix); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("got %v, want no copy left", err)
 		}
 		if err := after.Put(soundLetter()); err != nil {

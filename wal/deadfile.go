@@ -13,6 +13,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 func (d *DeadLetters) openLocked() (err error) {
@@ -32,7 +33,7 @@ func (d *DeadLetters) openLocked() (err error) {
 	_, length, _ := disk.Sizes(d.path)
 	o := bolt.Options{InitialMmapSize: mapAhead(length, deadAhead)}
 	d.mapped = int64(o.InitialMmapSize)
-	if d.db, d.file, err = openBoltAndFile(d.path, &o); err != nil {
+	if d.db, d.file, err = segment.OpenBoltFile(d.path, &o); err != nil {
 		return err
 	}
 	if err := d.weighLocked(); err != nil {
@@ -64,11 +65,11 @@ func (d *DeadLetters) prepareLocked() error {
 		return d.makeLocked(0)
 	}
 	err = lookTwice(context.Background(), func() error { return checkLetters(d.path) })
-	if !damaged(err) {
+	if !segment.Damaged(err) {
 		return err
 	}
 	last := lastLetter(d.path)
-	to, asideErr := setAside(d.path)
+	to, asideErr := segment.SetAside(d.path)
 	if asideErr != nil {
 		return errors.Join(err, asideErr)
 	}
@@ -80,11 +81,11 @@ func (d *DeadLetters) prepareLocked() error {
 
 // makeLocked makes the file, under another name until it is whole. Its ids begin after last.
 func (d *DeadLetters) makeLocked(last uint64) error {
-	unfinished := d.path + unfinishedSuffix
+	unfinished := d.path + segment.UnfinishedSuffix
 	if err := disk.RemoveIfExists(unfinished); err != nil {
 		return err
 	}
-	db, err := openBolt(unfinished, &bolt.Options{})
+	db, err := segment.OpenBolt(unfinished, &bolt.Options{})
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (d *DeadLetters) abandonFileLocked() {
 // the microseconds since 1970, which are more than there ever were letters, if not.
 func lastLetter(path string) uint64 {
 	most := uint64(max(time.Now().UnixMicro(), 1))
-	f, err := openBoltFile(path)
+	f, err := segment.OpenPages(path)
 	if err != nil {
 		return most
 	}
@@ -136,10 +137,10 @@ func lastLetter(path string) uint64 {
 
 // checkLetters checks every page of the file, and that no later release wrote it. The letters have sums of their own.
 func checkLetters(path string) error {
-	if err := checkPages(path); err != nil {
+	if err := segment.CheckPages(path); err != nil {
 		return err
 	}
-	if err := newestLetter(path); later(err) {
+	if err := newestLetter(path); segment.Later(err) {
 		return err
 	}
 	return nil
@@ -150,7 +151,7 @@ func checkLetters(path string) error {
 func knownDead(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, deadName)
 	err := lookTwice(ctx, func() error { return newestLetter(path) })
-	if later(err) {
+	if segment.Later(err) {
 		return err
 	}
 	return nil
@@ -158,8 +159,8 @@ func knownDead(ctx context.Context, dir string) error {
 
 // newestLetter decodes the letter that was buried last.
 func newestLetter(path string) error {
-	return boltpage.View(path, fileFaults{}, func(s *boltpage.Snapshot) error {
-		leaf, _, err := s.LeafOf(bucketDead, numberKey(math.MaxUint64))
+	return boltpage.View(path, segment.FileFaults{}, func(s *boltpage.Snapshot) error {
+		leaf, _, err := s.LeafOf(bucketDead, segment.NumberKey(math.MaxUint64))
 		if err != nil || leaf == nil || len(leaf.Elements) == 0 {
 			return err
 		}
@@ -168,6 +169,6 @@ func newestLetter(path string) error {
 			return s.Corrupt("a dead letter's key has %d bytes, want 8", len(e.Key))
 		}
 		var letter DeadLetter
-		return inFile(path, letter.decode(e.Value, binary.BigEndian.Uint64(e.Key)))
+		return segment.InFile(path, letter.decode(e.Value, binary.BigEndian.Uint64(e.Key)))
 	})
 }

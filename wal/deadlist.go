@@ -11,6 +11,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // ErrNoLetter is wrapped by Get when no dead letter has the id.
@@ -85,7 +87,7 @@ func (l *look) run(b *bolt.Bucket) error {
 	}
 	seen, bytes := 0, 0
 	c := b.Cursor()
-	k, v := c.Seek(numberKey(l.query.After + 1))
+	k, v := c.Seek(segment.NumberKey(l.query.After + 1))
 	for ; k != nil; k, v = c.Next() {
 		if len(k) != 8 {
 			return &CorruptError{File: l.path, Reason: fmt.Sprintf("a dead letter's key has %d bytes, want 8", len(k))}
@@ -120,7 +122,7 @@ func (l *look) take(id uint64, value []byte) {
 func matches(want, got string) bool { return want == "" || want == got }
 
 func damagedLetter(path string, id uint64, err error) error {
-	return inFile(path, fmt.Errorf("dead letter %d: %w", id, err))
+	return segment.InFile(path, fmt.Errorf("dead letter %d: %w", id, err))
 }
 
 // Get returns a letter whole. Errors: ErrNoLetter; a *CorruptError; ErrClosed.
@@ -128,7 +130,7 @@ func (d *DeadLetters) Get(id uint64) (letter DeadLetter, err error) {
 	var value []byte
 	err = d.view(func(b *bolt.Bucket) error {
 		if b != nil {
-			value = slices.Clone(b.Get(numberKey(id)))
+			value = slices.Clone(b.Get(segment.NumberKey(id)))
 		}
 		return nil
 	})
@@ -171,7 +173,7 @@ func (d *DeadLetters) view(f func(b *bolt.Bucket) error) error {
 			}
 			return err
 		}
-		err = viewBolt(db, d.path, 0, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
+		err = segment.ViewBolt(db, d.path, 0, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
 		if !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // The file of the dead letters has a bound, and the bytes that it occupies are subtracted from the bound of the segments.
@@ -28,7 +29,7 @@ func (c *capacity) deadHeld() int64 { return max(c.dead.Load(), c.deadRoom()) }
 // Older releases had no bound. Bytes beyond the bound are not counted: they would block all appends until letters are
 // dropped.
 func (c *capacity) countDead(path string) error {
-	if err := disk.RemoveIfExists(path + unfinishedSuffix); err != nil {
+	if err := disk.RemoveIfExists(path + segment.UnfinishedSuffix); err != nil {
 		return err
 	}
 	_, length, _ := disk.Sizes(path)
@@ -164,7 +165,7 @@ func (d *DeadLetters) fullError(size int64) error {
 
 // usedLocked returns how much of the file has ever been used.
 func (d *DeadLetters) usedLocked() (used int64, err error) {
-	err = viewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
+	err = segment.ViewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
 		used = tx.Size()
 		return nil
 	})
@@ -174,7 +175,7 @@ func (d *DeadLetters) usedLocked() (used int64, err error) {
 // weighLocked calculates the bytes that the letters take.
 func (d *DeadLetters) weighLocked() error {
 	d.live, d.largest = 0, 0
-	return viewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
+	return segment.ViewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketDead)
 		if b == nil {
 			return nil
@@ -207,7 +208,7 @@ func (d *DeadLetters) shrinkLocked() error {
 	if !d.hold(length, size) {
 		return nil
 	}
-	unfinished := d.path + unfinishedSuffix
+	unfinished := d.path + segment.UnfinishedSuffix
 	err := d.copyLocked(unfinished, size)
 	if err == nil {
 		err = d.copied()
@@ -233,13 +234,13 @@ func (d *DeadLetters) copyLocked(path string, size int64) (err error) {
 	if err := disk.RemoveIfExists(path); err != nil {
 		return err
 	}
-	db, err := openBolt(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})
+	db, err := segment.OpenBolt(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})
 	if err != nil {
 		return err
 	}
 	db.AllocSize, db.MaxSize = 0, int(min(size, math.MaxInt))
 	w := copyWriter{db: db}
-	err = viewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error { return w.letters(tx.Bucket(bucketDead)) })
+	err = segment.ViewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error { return w.letters(tx.Bucket(bucketDead)) })
 	if err := errors.Join(err, w.abandon(), db.Close()); err != nil {
 		return err
 	}

@@ -8,18 +8,20 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // soundBlock is the block 3 of segment 2: three events from the offset 7 on of the stream "s".
 func soundBlock() []byte {
 	p := packer{}
-	p.reset(leafEnd{}, 42, 0)
+	p.reset(segment.LeafEnd{}, 42, 0)
 	p.turn("s", 7, 100)
 	for _, e := range soundEvents() {
-		p.addFrame(appendFrame(nil, &e, LaneOf(e.Key)), uint32(len(e.Data)))
+		p.addFrame(segment.AppendFrame(nil, &e, LaneOf(e.Key)), uint32(len(e.Data)))
 	}
 	p.finish()
-	sealBlock(p.blocks[0], 2, 3)
+	segment.SealBlock(p.blocks[0], 2, 3)
 	return p.blocks[0]
 }
 
@@ -32,14 +34,14 @@ func soundEvents() []Event {
 }
 
 func TestABlockIsReadAsItWasWritten(t *testing.T) {
-	b, fault := parseBlock(2, numberKey(3), soundBlock())
-	if fault != "" || b.stream != "s" || b.number != 3 || b.first != 7 || b.next() != 10 || b.time != 42 || b.before != 100 || b.bytes != 304 {
+	b, fault := segment.ParseBlock(2, segment.NumberKey(3), soundBlock())
+	if fault != "" || b.Stream != "s" || b.Number != 3 || b.First != 7 || b.Next() != 10 || b.Time != 42 || b.Before != 100 || b.Bytes != 304 {
 		t.Fatalf("got %+v, %s", b, fault)
 	}
 	var got []Event
-	err := b.each(func(_ uint8, _ uint64, raw []byte) error {
+	err := b.Each(func(_ uint8, _ uint64, raw []byte) error {
 		var e Event
-		err := decodeEvent(raw, &e)
+		err := segment.DecodeEvent(raw, &e)
 		got = append(got, e)
 		return err
 	})
@@ -47,8 +49,8 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	for name, fault := range map[string]func() string{
-		"another segment": func() string { _, fault := parseBlock(1, numberKey(3), soundBlock()); return fault },
-		"another number":  func() string { _, fault := parseBlock(2, numberKey(4), soundBlock()); return fault },
+		"another segment": func() string { _, fault := segment.ParseBlock(1, segment.NumberKey(3), soundBlock()); return fault },
+		"another number":  func() string { _, fault := segment.ParseBlock(2, segment.NumberKey(4), soundBlock()); return fault },
 	} {
 		if fault() == "" {
 			t.Errorf("a block of %s is taken for good", name)
@@ -57,7 +59,7 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 	for i := range soundBlock() {
 		value := soundBlock()
 		value[i] ^= 0x10
-		if _, fault := parseBlock(2, numberKey(3), value); fault == "" {
+		if _, fault := segment.ParseBlock(2, segment.NumberKey(3), value); fault == "" {
 			t.Errorf("a flipped bit in byte %d is not seen", i)
 		}
 	}
@@ -65,18 +67,18 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 
 // gappedBlock has the events 12 and 15 of the offsets 10 to 19.
 func gappedBlock() []byte {
-	b := block{number: 3, stream: "s", first: 10, count: 10, time: 1, bytes: 100, lanes: LaneSet(0).With(LaneOf("k"))}
+	b := segment.Block{Number: 3, Stream: "s", First: 10, Count: 10, Time: 1, Bytes: 100, Lanes: LaneSet(0).With(LaneOf("k"))}
 	e := Event{Key: "k", Data: []byte("there"), Time: 1}
-	value := appendGap(appendBlockHeader(nil, &b), 2)
-	value = appendGap(appendFrame(value, &e, LaneOf(e.Key)), 2)
-	value = appendGap(appendFrame(value, &e, LaneOf(e.Key)), 4)
-	sumFrames(value)
-	sealBlock(value, 2, 3)
+	value := segment.AppendGap(segment.AppendBlockHeader(nil, &b), 2)
+	value = segment.AppendGap(segment.AppendFrame(value, &e, LaneOf(e.Key)), 2)
+	value = segment.AppendGap(segment.AppendFrame(value, &e, LaneOf(e.Key)), 4)
+	segment.SumFrames(value)
+	segment.SealBlock(value, 2, 3)
 	return value
 }
 
 func TestABlockWithGaps(t *testing.T) {
-	b, fault := parseBlock(2, numberKey(3), gappedBlock())
+	b, fault := segment.ParseBlock(2, segment.NumberKey(3), gappedBlock())
 	if fault != "" {
 		t.Fatal(fault)
 	}
@@ -85,18 +87,18 @@ func TestABlockWithGaps(t *testing.T) {
 		got = append(got, offset)
 		return nil
 	}
-	if err := b.each(collect); err != nil || !slices.Equal(got, []uint64{12, 15}) {
+	if err := b.Each(collect); err != nil || !slices.Equal(got, []uint64{12, 15}) {
 		t.Errorf("got the offsets %d, %v, want 12 and 15", got, err)
 	}
 	for _, count := range []uint32{9, 11} {
-		b.count = count
-		if err := b.each(collect); !errors.Is(err, errFrame) {
+		b.Count = count
+		if err := b.Each(collect); !errors.Is(err, segment.ErrFrame) {
 			t.Errorf("%d events instead of 10: got %v, want errFrame", count, err)
 		}
 	}
-	for _, frames := range [][]byte{{gapLane}, {gapLane, 0}, {gapLane, 10, 0}, {gapLane, 0xff, 0xff}} {
-		b.count, b.frames = 10, frames
-		if err := b.each(collect); !errors.Is(err, errFrame) {
+	for _, frames := range [][]byte{{segment.GapLane}, {segment.GapLane, 0}, {segment.GapLane, 10, 0}, {segment.GapLane, 0xff, 0xff}} {
+		b.Count, b.Frames = 10, frames
+		if err := b.Each(collect); !errors.Is(err, segment.ErrFrame) {
 			t.Errorf("frames %x: got %v, want errFrame", frames, err)
 		}
 	}
@@ -104,36 +106,36 @@ func TestABlockWithGaps(t *testing.T) {
 
 // FuzzBlock also gives bad content right checksums, to come further.
 func FuzzBlock(f *testing.F) {
-	f.Add(numberKey(3), soundBlock(), true)
-	f.Add(numberKey(3), soundBlock()[:blockHeader], true)
-	f.Add(numberKey(math.MaxUint64), soundBlock(), false)
-	f.Add([]byte{}, []byte{blockVersion}, false)
-	f.Add(numberKey(3), gappedBlock(), true)
+	f.Add(segment.NumberKey(3), soundBlock(), true)
+	f.Add(segment.NumberKey(3), soundBlock()[:segment.BlockHeader], true)
+	f.Add(segment.NumberKey(math.MaxUint64), soundBlock(), false)
+	f.Add([]byte{}, []byte{segment.BlockVersion}, false)
+	f.Add(segment.NumberKey(3), gappedBlock(), true)
 	f.Fuzz(func(t *testing.T, key, value []byte, seal bool) {
 		value = bytes.Clone(value)
-		if seal && len(key) == 8 && len(value) >= blockHeader && len(value) >= headerLength(value) {
-			value[0] = blockVersion
-			sumFrames(value)
-			sealBlock(value, 2, numberOf(key))
+		if seal && len(key) == 8 && len(value) >= segment.BlockHeader && len(value) >= segment.HeaderLength(value) {
+			value[0] = segment.BlockVersion
+			segment.SumFrames(value)
+			segment.SealBlock(value, 2, numberOf(key))
 		}
-		b, fault := parseBlock(2, key, value)
+		b, fault := segment.ParseBlock(2, key, value)
 		if fault != "" {
 			return
 		}
 		var events uint64
-		err := b.each(func(lane uint8, offset uint64, raw []byte) error {
-			if lane >= Lanes || offset < b.first+events || offset >= b.next() {
+		err := b.Each(func(lane uint8, offset uint64, raw []byte) error {
+			if lane >= Lanes || offset < b.First+events || offset >= b.Next() {
 				t.Errorf("got lane %d, offset %d", lane, offset)
 			}
-			events = offset - b.first + 1
+			events = offset - b.First + 1
 			var e Event
-			if err := decodeEvent(raw, &e); err != nil {
+			if err := segment.DecodeEvent(raw, &e); err != nil {
 				return err
 			}
 			return eventAgain(t, &e)
 		})
-		if err == nil && events > uint64(b.count) {
-			t.Errorf("got %d events, want at most %d", events, b.count)
+		if err == nil && events > uint64(b.Count) {
+			t.Errorf("got %d events, want at most %d", events, b.Count)
 		}
 	})
 }
@@ -147,14 +149,14 @@ func numberOf(key []byte) (number uint64) {
 
 // eventAgain checks that what was decoded survives being encoded.
 func eventAgain(t *testing.T, e *Event) error {
-	frame := appendFrame(nil, e, 3)
-	if len(frame) != frameSize(e) {
-		t.Errorf("got a frame of %d bytes, reckoned %d", len(frame), frameSize(e))
+	frame := segment.AppendFrame(nil, e, 3)
+	if len(frame) != segment.FrameSize(e) {
+		t.Errorf("got a frame of %d bytes, reckoned %d", len(frame), segment.FrameSize(e))
 	}
-	lane, raw, rest, err := splitFrame(frame)
+	lane, raw, rest, err := segment.SplitFrame(frame)
 	var got Event
 	if err == nil {
-		err = decodeEvent(raw, &got)
+		err = segment.DecodeEvent(raw, &got)
 	}
 	if err != nil || lane != 3 || len(rest) > 0 || got.Key != e.Key || !bytes.Equal(got.Data, e.Data) || got.Time != e.Time || !reflect.DeepEqual(got.Attributes, e.Attributes) {
 		t.Errorf("got %+v, %v, want %+v", got, err, e)
@@ -163,29 +165,29 @@ func eventAgain(t *testing.T, e *Event) error {
 }
 
 // soundCursor is an entry with something in every field.
-func soundCursor() *cursorState {
-	c := &cursorState{state: []byte("state"), label: "file"}
-	for i := range c.lanes {
-		c.lanes[i].Checkpoint = uint64(100 + i)
+func soundCursor() *segment.CursorState {
+	c := &segment.CursorState{State: []byte("state"), Label: "file"}
+	for i := range c.Lanes {
+		c.Lanes[i].Checkpoint = uint64(100 + i)
 	}
-	c.lanes[5].Settled = []Run{{110, 112}, {120, 121}}
-	c.ledger = Ledger{
-		Delivered: Count{10, 100}, Dead: Count{1, 5}, Dropped: map[string]Count{"full": {2, 3}, "age": {1, 1}},
+	c.Lanes[5].Settled = []Run{{First: 110, Next: 112}, {First: 120, Next: 121}}
+	c.Ledger = Ledger{
+		Delivered: Count{Events: 10, Bytes: 100}, Dead: Count{Events: 1, Bytes: 5}, Dropped: map[string]Count{"full": {Events: 2, Bytes: 3}, "age": {Events: 1, Bytes: 1}},
 		Requests: 4, Records: 5, BilledBytes: 6, PutUnits: 7, LastDelivery: time.Unix(9, 8),
 	}
 	return c
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add(soundCursor().append(nil))
-	f.Add(new(cursorState).append(nil))
-	f.Add([]byte{cursorVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add(soundCursor().Append(nil))
+	f.Add(new(segment.CursorState).Append(nil))
+	f.Add([]byte{segment.CursorVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var c, again cursorState
-		if c.decode(b) != nil {
+		var c, again segment.CursorState
+		if c.Decode(b) != nil {
 			return
 		}
-		if err := again.decode(c.append(nil)); err != nil || !reflect.DeepEqual(again, c) {
+		if err := again.Decode(c.Append(nil)); err != nil || !reflect.DeepEqual(again, c) {
 			t.Errorf("got %+v, %v, want %+v", again, err, c)
 		}
 	})
@@ -195,29 +197,29 @@ func FuzzProducer(f *testing.F) {
 	p := &producer{}
 	p.stored(1, 10, 5, time.Unix(1, 2))
 	p.stored(6, 100, 1, time.Unix(1, 2))
-	f.Add(p.append(nil))
+	f.Add(p.Append(nil))
 	f.Add([]byte{0, 0, 0xff, 0xff, 3})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var p, q producerState
-		if p.decode(b) != nil {
+		var p, q segment.ProducerState
+		if p.Decode(b) != nil {
 			return
 		}
-		if err := q.decode(p.append(nil)); err != nil || q.next != p.next || !q.seen.Equal(p.seen) || !reflect.DeepEqual(q.runs, p.runs) {
+		if err := q.Decode(p.Append(nil)); err != nil || q.Next != p.Next || !q.Seen.Equal(p.Seen) || !reflect.DeepEqual(q.Runs, p.Runs) {
 			t.Errorf("got %+v, %v, want %+v", q, err, p)
 		}
 	})
 }
 
 func FuzzStateKey(f *testing.F) {
-	f.Add(stateKey(stateCursor, "stream", "destination"))
-	f.Add(stateKey(stateStream, ""))
-	f.Add([]byte{stateCursor, 0xff})
+	f.Add(segment.StateKey(segment.StateCursor, "stream", "destination"))
+	f.Add(segment.StateKey(segment.StateStream, ""))
+	f.Add([]byte{segment.StateCursor, 0xff})
 	f.Fuzz(func(t *testing.T, k []byte) {
-		kind, texts, ok := splitStateKey(k)
+		kind, texts, ok := segment.SplitStateKey(k)
 		if !ok {
 			return
 		}
-		again, texts2, ok := splitStateKey(stateKey(kind, texts...))
+		again, texts2, ok := segment.SplitStateKey(segment.StateKey(kind, texts...))
 		if !ok || again != kind || !reflect.DeepEqual(texts, texts2) {
 			t.Errorf("got %c, %q, %v, want %c, %q", again, texts2, ok, kind, texts)
 		}

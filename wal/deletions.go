@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"sync"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // deletions holds the entries of the state that the log does not need and the newest segment still has: of evicted
@@ -95,12 +97,12 @@ func (c *committer) collectDeletions(g *commitGroup, active *segmentFile) {
 }
 
 // write deletes the entries, but none of a name that the log knows again.
-func (e *deletedEntries) write(ps *producers, state *stateWriter) error {
+func (e *deletedEntries) write(ps *producers, state *segment.StateWriter) error {
 	for _, key := range e.producers {
 		if ps.all[key] != nil {
 			continue
 		}
-		if err := state.bucket.Delete(stateKey(stateProducer, key.stream, key.id)); err != nil {
+		if err := state.Bucket.Delete(segment.StateKey(segment.StateProducer, key.stream, key.id)); err != nil {
 			return fmt.Errorf("delete producer: %w", err)
 		}
 	}
@@ -111,7 +113,7 @@ func (e *deletedEntries) write(ps *producers, state *stateWriter) error {
 		if kept {
 			continue
 		}
-		if err := state.bucket.Delete(stateKey(stateCursor, p.stream.name, p.name)); err != nil {
+		if err := state.Bucket.Delete(segment.StateKey(segment.StateCursor, p.stream.name, p.name)); err != nil {
 			return fmt.Errorf("delete cursor: %w", err)
 		}
 	}

@@ -1,6 +1,8 @@
 package wal
 
-import "slices"
+import (
+	"slices"
+)
 
 // makeRoom is called when an append waits because the log is full. Under DropOldest it makes every destination drop its
 // unsettled events of the oldest segment, which is unlinked after that. If there is one segment only, it is renewed.
@@ -53,7 +55,7 @@ func (r *retention) oldestEnds() (ends []streamEnd) {
 		return nil // others are being unlinked
 	}
 	for name, sp := range r.log.segments.all[0].spans {
-		ends = append(ends, streamEnd{name, sp.next})
+		ends = append(ends, streamEnd{name, sp.Next})
 	}
 	return ends
 }
@@ -107,7 +109,7 @@ func (r *retention) dropParked(p *Cursor) {
 		return
 	}
 	dropped := make(map[string]Count)
-	for _, part := range []Run{{from, max(from, floor.Age)}, {max(from, floor.Age), next}} {
+	for _, part := range []Run{{First: from, Next: max(from, floor.Age)}, {First: max(from, floor.Age), Next: next}} {
 		c, err := r.log.damage.unsettled(p.stream.name, &marks, part.First, part.Next)
 		if err != nil {
 			if err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
@@ -130,7 +132,7 @@ func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
 	var err error
-	since := slices.EqualFunc(p.at.lanes[:], marks[:], Progress.equal)
+	since := slices.EqualFunc(p.at.Lanes[:], marks[:], Progress.Equal)
 	if !p.shippedLocked() && since {
 		err = p.settleLocked(&s)
 	}
@@ -150,7 +152,7 @@ func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 func runsFrom(runs []Run, offset uint64) (rest []Run) {
 	for _, r := range runs {
 		if r.Next > offset {
-			rest = append(rest, Run{max(r.First, offset), r.Next})
+			rest = append(rest, Run{First: max(r.First, offset), Next: r.Next})
 		}
 	}
 	return rest

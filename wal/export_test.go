@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // WithFaults returns o with hooks that run before and after each commit and may make it fail.
@@ -72,7 +73,7 @@ func (l *Log) Waiting(stream string) int {
 }
 
 // BlockAim is the length of a block to aim for.
-const BlockAim = blockAim
+const BlockAim = segment.BlockAim
 
 // RestOfLeaf returns what fills a leaf of so many pages whose first block has that length.
 func RestOfLeaf(first, pages int) int { return restOfLeaf(first, roomOfLeaf(pages)) }
@@ -93,10 +94,10 @@ func (o Options) Patient(d time.Duration) Options {
 func (l *Log) Rewriting() bool { return l.compactor.running.Load() }
 
 // LeastFrame is the length that Open takes an event in a lost segment to have at least.
-const LeastFrame = leastFrame
+const LeastFrame = segment.LeastFrame
 
 // FrameSize returns the length of the event's frame in a block.
-func FrameSize(e *Event) int { return frameSize(e) }
+func FrameSize(e *Event) int { return segment.FrameSize(e) }
 
 // NoteEvents notes the number of events beside the log's files, as upkeep does.
 func (l *Log) NoteEvents() { l.identity.noteEvents(l.dir, l.streams.events()) }

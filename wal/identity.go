@@ -11,6 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Two events must never share an id, also when a data directory is copied and both copies take events, or when an older
@@ -69,8 +70,8 @@ func shareWord(a, b string) bool {
 
 // identity holds the log's branches.
 type identity struct {
-	branch  string                       // the latest; "" when the log was never copied
-	streams map[string][]branchBeginning // of streams that have events of several branches, ascending
+	branch  string                               // the latest; "" when the log was never copied
+	streams map[string][]segment.BranchBeginning // of streams that have events of several branches, ascending
 	machine map[string]string
 	noted   uint64 // events, by noteEvents; 0: none yet
 }
@@ -84,7 +85,7 @@ func (i *identity) put(tx *bolt.Tx, dir string) error {
 	if err != nil {
 		return fmt.Errorf("encode identity: %w", err)
 	}
-	return tx.Bucket(bucketMeta).Put(keyMadeAt, b)
+	return tx.Bucket(segment.BucketMeta).Put(segment.KeyMadeAt, b)
 }
 
 // load loads the record of the newest segment. why is the evidence that the log is a copy; "": there is none.
@@ -108,9 +109,9 @@ func (r *recovery) branchOut() {
 	for name, s := range r.log.streams.all {
 		all := r.log.identity.streams[name]
 		if len(all) == 0 && before != "" {
-			all = []branchBeginning{{First: 1, Name: before}}
+			all = []segment.BranchBeginning{{First: 1, Name: before}}
 		}
-		all = append(all, branchBeginning{First: s.next, Name: r.log.identity.branch})
+		all = append(all, segment.BranchBeginning{First: s.next, Name: r.log.identity.branch})
 		oldest := r.oldestHeld(name)
 		for len(all) > 1 && all[1].First <= oldest {
 			all = all[1:]
@@ -118,7 +119,7 @@ func (r *recovery) branchOut() {
 		r.log.identity.streams[name] = all
 	}
 	for _, p := range r.log.committer.producers.all {
-		p.mayLeap = true
+		p.MayLeap = true
 	}
 }
 
@@ -126,7 +127,7 @@ func (r *recovery) branchOut() {
 func (r *recovery) oldestHeld(stream string) uint64 {
 	for _, seg := range r.log.segments.all {
 		if sp, ok := seg.spans[stream]; ok {
-			return sp.first
+			return sp.First
 		}
 	}
 	return r.log.streams.all[stream].next
@@ -157,9 +158,9 @@ func branchID(log, branch string) string {
 }
 
 // putBranches puts the streams' branches into a state.
-func (i *identity) putBranches(state *stateWriter) error {
+func (i *identity) putBranches(state *segment.StateWriter) error {
 	for name, all := range i.streams {
-		if err := state.Put(stateKey(stateBranches, name), appendBranches(nil, all)); err != nil {
+		if err := state.Put(segment.StateKey(segment.StateBranches, name), segment.AppendBranches(nil, all)); err != nil {
 			return fmt.Errorf("put branches: %w", err)
 		}
 	}

@@ -8,34 +8,36 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // someIndex is an index of streams whose blocks stand mixed, some of them with holes, and the places.
-func someIndex(seed uint64, blocks int) (*blockIndex, map[string][]blockPlace) {
+func someIndex(seed uint64, blocks int) (*segment.BlockIndex, map[string][]segment.BlockPlace) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	x, want := newIndex(), make(map[string][]blockPlace)
+	x, want := segment.NewIndex(), make(map[string][]segment.BlockPlace)
 	next, bytes, number := make(map[string]uint64), make(map[string]uint64), uint64(0)
 	for range blocks {
 		stream := fmt.Sprint("s", r.IntN(3))
 		first := max(next[stream], 1) + uint64([]int{0, 0, 0, 1, 1000}[r.IntN(5)])
 		number += 1 + r.Uint64N(3)
-		b := block{number: number, stream: stream, first: first, count: 1 + r.Uint32N(300), before: bytes[stream], bytes: r.Uint64N(9000)}
-		x.add(&b)
-		next[stream], bytes[stream] = b.next(), b.before+b.bytes
-		want[stream] = append(want[stream], blockPlace{number, Run{first, b.next()}})
+		b := segment.Block{Number: number, Stream: stream, First: first, Count: 1 + r.Uint32N(300), Before: bytes[stream], Bytes: r.Uint64N(9000)}
+		x.Add(&b)
+		next[stream], bytes[stream] = b.Next(), b.Before+b.Bytes
+		want[stream] = append(want[stream], segment.BlockPlace{Number: number, Run: Run{First: first, Next: b.Next()}})
 	}
 	return x, want
 }
 
 // placesFrom is what an index says of a stream's blocks from an offset on.
-func placesFrom(x *blockIndex, stream string, from uint64) (all []blockPlace) {
+func placesFrom(x *segment.BlockIndex, stream string, from uint64) (all []segment.BlockPlace) {
 	for {
-		p, ok := x.part(stream, from)
+		p, ok := x.Part(stream, from)
 		if !ok {
 			return all
 		}
-		all = slices.AppendSeq(all, p.places(from))
-		from = p.next
+		all = slices.AppendSeq(all, p.Places(from))
+		from = p.Next
 	}
 }
 
@@ -56,7 +58,7 @@ func TestTheIndexHasEveryBlock(t *testing.T) {
 			}
 		}
 		last := places[len(places)-1]
-		if sp := x.span(stream); sp.first != places[0].First || sp.next != last.Next || len(placesFrom(x, stream, last.Next)) > 0 {
+		if sp := x.Span(stream); sp.First != places[0].First || sp.Next != last.Next || len(placesFrom(x, stream, last.Next)) > 0 {
 			t.Errorf("%s: got %+v, want %d to %d", stream, sp, places[0].First, last.Next)
 		}
 	}
@@ -68,23 +70,23 @@ func TestTheIndexHasEveryBlock(t *testing.T) {
 func TestAnIndexIsReadAsItWasWritten(t *testing.T) {
 	x, _ := someIndex(2, 5000)
 	size := int64(0)
-	err := x.each(func(key []byte, p *indexPart) error {
-		value := p.appendValue(nil, 5, key)
-		size += int64(len(key) + len(value) + stateElement)
-		stream, got, err := decodePart(5, key, value)
-		if err != nil || !reflect.DeepEqual(got, *p) || x.streams[stream] == nil {
+	err := x.Each(func(key []byte, p *segment.IndexPart) error {
+		value := p.AppendValue(nil, 5, key)
+		size += int64(len(key) + len(value) + segment.StateElement)
+		stream, got, err := segment.DecodePart(5, key, value)
+		if err != nil || !reflect.DeepEqual(got, *p) || x.Streams[stream] == nil {
 			t.Errorf("got %s %+v, %v, want %+v", stream, got, err, *p)
 		}
-		if _, _, err := decodePart(6, key, value); err == nil {
+		if _, _, err := segment.DecodePart(6, key, value); err == nil {
 			t.Error("a part of another segment is taken for good")
 		}
 		value[len(value)/2] ^= 4
-		if _, _, err := decodePart(5, key, value); err == nil {
+		if _, _, err := segment.DecodePart(5, key, value); err == nil {
 			t.Error("a flipped bit is not seen")
 		}
 		return nil
 	})
-	if got := x.size.Load(); err != nil || got < size || got > size+size/10 {
+	if got := x.Size.Load(); err != nil || got < size || got > size+size/10 {
 		t.Errorf("got a size of %d, %v, want %d", got, err, size)
 	}
 }
@@ -92,31 +94,31 @@ func TestAnIndexIsReadAsItWasWritten(t *testing.T) {
 // FuzzIndex also gives bad content a right checksum, to come further.
 func FuzzIndex(f *testing.F) {
 	x, _ := someIndex(3, 300)
-	if err := x.each(func(key []byte, p *indexPart) error { f.Add(key, p.appendValue(nil, 5, key), true); return nil }); err != nil {
+	if err := x.Each(func(key []byte, p *segment.IndexPart) error { f.Add(key, p.AppendValue(nil, 5, key), true); return nil }); err != nil {
 		f.Fatal(err)
 	}
-	f.Add([]byte{}, []byte{indexVersion}, false)
-	f.Add(partKey("s", 1), make([]byte, indexHeader), true)
+	f.Add([]byte{}, []byte{segment.IndexVersion}, false)
+	f.Add(segment.PartKey("s", 1), make([]byte, segment.IndexHeader), true)
 	f.Fuzz(func(t *testing.T, key, value []byte, seal bool) {
 		value = bytes.Clone(value)
-		if seal && len(value) >= indexHeader {
-			value[0] = indexVersion
-			sum := crc32.Update(crc32.Update(crc32.Checksum(numberKey(5), castagnoli), castagnoli, key), castagnoli, value[indexSumOf:])
+		if seal && len(value) >= segment.IndexHeader {
+			value[0] = segment.IndexVersion
+			sum := crc32.Update(crc32.Update(crc32.Checksum(segment.NumberKey(5), segment.Castagnoli), segment.Castagnoli, key), segment.Castagnoli, value[segment.IndexSumOf:])
 			value[1], value[2], value[3], value[4] = byte(sum>>24), byte(sum>>16), byte(sum>>8), byte(sum)
 		}
-		_, p, err := decodePart(5, key, value)
+		_, p, err := segment.DecodePart(5, key, value)
 		if err != nil {
 			return
 		}
-		last := blockPlace{Run: Run{Next: p.first}}
-		for at := range p.places(0) {
-			if at.First < last.Next || at.Next <= at.First || at.number < last.number {
+		last := segment.BlockPlace{Run: Run{Next: p.First}}
+		for at := range p.Places(0) {
+			if at.First < last.Next || at.Next <= at.First || at.Number < last.Number {
 				t.Errorf("got %+v after %+v", at, last)
 			}
 			last = at
 		}
-		if last.Next != p.next || last.number != p.last {
-			t.Errorf("got the end %+v, want %d in block %d", last, p.next, p.last)
+		if last.Next != p.Next || last.Number != p.Last {
+			t.Errorf("got the end %+v, want %d in block %d", last, p.Next, p.Last)
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // ErrNoLog is wrapped by Inspect, Dump and Verify when the directory holds no log.
@@ -109,7 +110,7 @@ func listLog(ctx context.Context, dir string) (files logFiles, err error) {
 	if len(files.segments) == 0 && len(files.setAside) == 0 {
 		return files, fmt.Errorf("%w: %s has no segment", ErrNoLog, files.dir)
 	}
-	dead, _ := filepath.Glob(filepath.Join(dir, deadName+corruptSuffix+"*")) // the pattern is well formed unless dir has brackets
+	dead, _ := filepath.Glob(filepath.Join(dir, deadName+segment.CorruptSuffix+"*")) // the pattern is well formed unless dir has brackets
 	for _, path := range dead {
 		if disk, size, ok := disk.Sizes(path); ok {
 			files.setAside = append(files.setAside, FileInfo{Name: filepath.Base(path), Disk: disk, Size: size})
@@ -132,7 +133,7 @@ func (l *logFiles) takeReady(ctx context.Context) error {
 		l.ready = &l.segments[n-1]
 		l.segments = l.segments[:n-1]
 	}
-	return ignoreCorrupt(err) // whoever reads it tells it
+	return segment.IgnoreCorrupt(err) // whoever reads it tells it
 }
 
 func (l *logFiles) add(name string) {
@@ -141,16 +142,16 @@ func (l *logFiles) add(name string) {
 		return
 	}
 	info := FileInfo{Name: filepath.Join("wal", name), Disk: disk, Size: size}
-	seq, isSegment := segmentSeq(name)
-	begun, isNote := begunSeq(name)
+	seq, isSegment := segment.SeqOf(name)
+	begun, isNote := segment.BegunSeqOf(name)
 	switch {
 	case isNote:
 		l.begun = max(l.begun, begun)
 	case isSegment:
 		l.segments = append(l.segments, SegmentInfo{FileInfo: info, Seq: seq})
-	case strings.HasSuffix(name, unfinishedSuffix):
+	case strings.HasSuffix(name, segment.UnfinishedSuffix):
 		l.unfinished = append(l.unfinished, info)
-	case strings.Contains(name, segmentSuffix+corruptSuffix):
+	case strings.Contains(name, segment.Suffix+segment.CorruptSuffix):
 		l.setAside = append(l.setAside, info)
 	}
 }
@@ -159,20 +160,20 @@ func (l *logFiles) path(s *SegmentInfo) string { return filepath.Join(l.dir, fil
 
 // loggedMeta is a segment's meta, and whether the segment has begun.
 type loggedMeta struct {
-	segmentMeta
+	segment.Meta
 	bare bool // it has not begun
 }
 
 // open opens a segment and checks that it is one. gone: it has been truncated since it was listed.
-func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segmentPages, meta loggedMeta, gone bool, err error) {
-	f, err = inspectBoltFile(l.path(s))
+func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segment.Pages, meta loggedMeta, gone bool, err error) {
+	f, err = segment.InspectPages(l.path(s))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, meta, true, nil
 	}
 	if err != nil {
 		return nil, meta, false, l.unreadable(s, err)
 	}
-	f.seq = s.Seq
+	f.Seq = s.Seq
 	err = f.Sound(ctx, func(snap *boltpage.Snapshot) (err error) {
 		meta, err = readLoggedMeta(snap, f.Path)
 		return err
@@ -180,21 +181,21 @@ func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segmentPages, m
 	if err != nil {
 		return nil, meta, false, errors.Join(err, f.Close())
 	}
-	f.summed = meta.summed
+	f.Summed = meta.Summed
 	return f, meta, false, nil
 }
 
 // unreadable makes an error of opening a file, such as a permission that is missing, the file's.
 func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
-	if asCorrupt(err) != nil {
+	if segment.AsCorrupt(err) != nil {
 		return err
 	}
-	return inFile(l.path(s), err)
+	return segment.InFile(l.path(s), err)
 }
 
 // readLoggedMeta checks that the file is a segment of ours.
 func readLoggedMeta(s *boltpage.Snapshot, path string) (m loggedMeta, err error) {
-	if m.segmentMeta, err = readPagesMeta(s, path); err == nil {
+	if m.Meta, err = segment.ReadPagesMeta(s, path); err == nil {
 		m.bare, err = isBare(s)
 	}
 	return m, err
@@ -202,9 +203,9 @@ func readLoggedMeta(s *boltpage.Snapshot, path string) (m loggedMeta, err error)
 
 // isBare reports whether the segment has not begun.
 func isBare(s *boltpage.Snapshot) (bool, error) {
-	for _, name := range [][]byte{bucketState, bucketBlocks} {
+	for _, name := range [][]byte{segment.BucketState, segment.BucketBlocks} {
 		if t, err := s.Bucket(name); t != nil || err != nil {
-			return false, ignoreCorrupt(err) // whoever reads the bucket tells it
+			return false, segment.IgnoreCorrupt(err) // whoever reads the bucket tells it
 		}
 	}
 	return true, nil
@@ -252,18 +253,18 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 	fault := func(err *CorruptError) {
 		info.State, info.Fault = SegmentUnreadable, err.Error()
 	}
-	if err := tellCorrupt(err, fault); err != nil {
+	if err := segment.TellCorrupt(err, fault); err != nil {
 		return err
 	}
 	if f != nil {
 		defer f.Close()
 		info.State = r.stateOf(meta)
 		if r.ID == "" {
-			r.ID = meta.log
+			r.ID = meta.Log
 		}
 	}
 	if f != nil && !meta.bare {
-		if err := r.content(ctx, f, &info, meta.held, fault); err != nil {
+		if err := r.content(ctx, f, &info, meta.Held, fault); err != nil {
 			return err
 		}
 	}
@@ -277,16 +278,16 @@ func (r *inspecting) stateOf(meta loggedMeta) SegmentState {
 	switch {
 	case meta.bare:
 		return SegmentReady
-	case meta.sealed || n > 0 && r.Segments[n-1].State != SegmentReady:
+	case meta.Sealed || n > 0 && r.Segments[n-1].State != SegmentReady:
 		return SegmentSealed
 	}
 	return SegmentActive
 }
 
-func (r *inspecting) content(ctx context.Context, f *segmentPages, info *SegmentInfo, rewritten map[string]Count, fault func(*CorruptError)) (err error) {
-	var spans map[string]span
+func (r *inspecting) content(ctx context.Context, f *segment.Pages, info *SegmentInfo, rewritten map[string]Count, fault func(*CorruptError)) (err error) {
+	var spans map[string]segment.Span
 	if r.stated {
-		spans, err = f.spans(ctx, fault)
+		spans, err = f.Spans(ctx, fault)
 	} else {
 		r.streams, spans, err = readState(ctx, f, fault)
 		r.stated = true
@@ -294,36 +295,36 @@ func (r *inspecting) content(ctx context.Context, f *segmentPages, info *Segment
 	if err != nil {
 		return err
 	}
-	for _, name := range sortedKeys(spans) {
+	for _, name := range segment.SortedKeys(spans) {
 		r.hold(info, name, spans[name], rewritten)
 	}
 	return nil
 }
 
 // hold notes what a segment holds of a stream: all of the span, unless it was rewritten.
-func (r *inspecting) hold(info *SegmentInfo, name string, sp span, rewritten map[string]Count) {
+func (r *inspecting) hold(info *SegmentInfo, name string, sp segment.Span, rewritten map[string]Count) {
 	s := r.streams[name]
 	if s == nil {
 		s = &loggedStream{name: name}
 		r.streams[name] = s
 	}
-	if sp.next > s.appended.Events+1 {
-		s.appended = Count{sp.next - 1, sp.after}
+	if sp.Next > s.appended.Events+1 {
+		s.appended = Count{Events: sp.Next - 1, Bytes: sp.After}
 	}
-	held := sp.count()
+	held := sp.Count()
 	if rewritten != nil {
 		held = rewritten[name]
 	}
 	info.Streams = append(info.Streams, SegmentStream{
-		Stream: name, First: sp.first, Next: sp.next, Held: held,
-		Live: min(sp.next-sp.clamp(s.low()), held.Events),
+		Stream: name, First: sp.First, Next: sp.Next, Held: held,
+		Live: min(sp.Next-sp.Clamp(s.low()), held.Events),
 	})
-	r.first[name] = sp.first
+	r.first[name] = sp.First
 }
 
 // finish lists the streams and the places.
 func (r *inspecting) finish() {
-	for _, name := range sortedKeys(r.streams) {
+	for _, name := range segment.SortedKeys(r.streams) {
 		s := r.streams[name]
 		st := StreamStat{Name: name, Next: s.appended.Events + 1, First: s.appended.Events + 1, Appended: s.appended}
 		if first, held := r.first[name]; held {
@@ -333,8 +334,8 @@ func (r *inspecting) finish() {
 		for i := range s.places {
 			p := &s.places[i]
 			r.Cursors = append(r.Cursors, InspectedCursor{
-				Stream: name, Destination: p.name, Ledger: p.at.ledger,
-				Checkpoint: p.at.checkpoint(), Appended: s.appended, Pending: s.pending(p),
+				Stream: name, Destination: p.name, Ledger: p.at.Ledger,
+				Checkpoint: p.at.Checkpoint(), Appended: s.appended, Pending: s.pending(p),
 			})
 		}
 	}

@@ -5,23 +5,25 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // blocks reads all blocks of a segment, and its index.
-func (v *verifying) blocks(ctx context.Context, f *segmentPages, sealed bool) error {
-	stored, err := f.index(ctx)
-	if corrupt := asCorrupt(err); corrupt != nil {
+func (v *verifying) blocks(ctx context.Context, f *segment.Pages, sealed bool) error {
+	stored, err := f.Index(ctx)
+	if corrupt := segment.AsCorrupt(err); corrupt != nil {
 		v.damaged(corrupt)
 	} else if err != nil {
 		return err
 	}
 	missing := err == nil && stored == nil && sealed
-	s := verifyingBlocks{verifying: v, file: f, stored: stored, found: newIndex(), checks: make(map[string]*blockCheck), lost: make(map[uint64]bool)}
-	w := blockWalk{file: f, visit: s.block, bad: s.lose}
-	if err := w.run(ctx); err != nil {
+	s := verifyingBlocks{verifying: v, file: f, stored: stored, found: segment.NewIndex(), checks: make(map[string]*blockCheck), lost: make(map[uint64]bool)}
+	w := segment.BlockWalk{File: f, Visit: s.block, Bad: s.lose}
+	if err := w.Run(ctx); err != nil {
 		return err
 	}
-	if missing && len(s.found.streams) > 0 { // a copy of a segment that was settled holds no block, and no part of an index
+	if missing && len(s.found.Streams) > 0 { // a copy of a segment that was settled holds no block, and no part of an index
 		v.damaged(&CorruptError{File: f.Path, Reason: "the index is missing"})
 	}
 	s.finish()
@@ -31,9 +33,9 @@ func (v *verifying) blocks(ctx context.Context, f *segmentPages, sealed bool) er
 // verifyingBlocks is the blocks of one segment being read.
 type verifyingBlocks struct {
 	*verifying
-	file    *segmentPages
-	stored  *blockIndex // nil: there is none, or none that can be read
-	found   *blockIndex
+	file    *segment.Pages
+	stored  *segment.BlockIndex // nil: there is none, or none that can be read
+	found   *segment.BlockIndex
 	checks  map[string]*blockCheck // by stream
 	lost    map[uint64]bool        // the numbers of blocks that found lacks and that were told as damage
 	unknown bool                   // blocks were lost of which nobody knows whose they were
@@ -49,51 +51,51 @@ func (v *verifying) tally(stream string) *tally {
 	return t
 }
 
-func (s *verifyingBlocks) block(b *block) error {
+func (s *verifyingBlocks) block(b *segment.Block) error {
 	s.report.Blocks++
 	s.tell()
-	t := s.tally(b.stream)
+	t := s.tally(b.Stream)
 	c := s.checks[t.name]
 	if c == nil {
 		c = &blockCheck{}
 		s.checks[t.name] = c
-		if t.next() > b.first {
+		if t.next() > b.First {
 			s.fault(b, "it begins before %d, where an older segment ended", t.next())
 		} else if t.broken {
-			t.lose(Run{t.next(), b.first})
+			t.lose(Run{First: t.next(), Next: b.First})
 		}
 		t.broken = false
 	}
 	switch {
-	case c.next > b.first:
+	case c.next > b.First:
 		s.fault(b, "it begins before %d, where the block before it ended", c.next)
 		return nil
-	case 0 < c.next && c.next < b.first && s.stored == nil: // otherwise the index tells
+	case 0 < c.next && c.next < b.First && s.stored == nil: // otherwise the index tells
 		if !s.unknown {
 			s.fault(b, "the blocks before it are missing, from %d on", c.next)
 		}
-		t.lose(Run{c.next, b.first})
+		t.lose(Run{First: c.next, Next: b.First})
 	}
-	s.found.add(b)
+	s.found.Add(b)
 	count, err := c.block(b, t)
 	s.report.Events.Add(count)
 	return err
 }
 
-func (s *verifyingBlocks) fault(b *block, format string, args ...any) {
-	s.damaged(&CorruptError{s.file.Path, strings.Clone(b.stream), b.first, fmt.Sprintf(format, args...)})
+func (s *verifyingBlocks) fault(b *segment.Block, format string, args ...any) {
+	s.damaged(&CorruptError{File: s.file.Path, Stream: strings.Clone(b.Stream), Offset: b.First, Reason: fmt.Sprintf(format, args...)})
 }
 
 // lose notes what can't be read, and whose it was if that can be told.
-func (s *verifyingBlocks) lose(lost lostBlocks, why *CorruptError) {
+func (s *verifyingBlocks) lose(lost segment.LostBlocks, why *CorruptError) {
 	defer s.damaged(why)
-	if b := &lost.of; b.stream != "" {
-		t := s.tally(b.stream)
+	if b := &lost.Of; b.Stream != "" {
+		t := s.tally(b.Stream)
 		why.Stream = t.name
-		t.lose(Run{b.first, b.next()})
-		s.lost[b.number] = true
-		if c := s.checks[t.name]; c != nil && c.next == b.first {
-			c.next, c.bytes = b.next(), b.before+b.bytes
+		t.lose(Run{First: b.First, Next: b.Next()})
+		s.lost[b.Number] = true
+		if c := s.checks[t.name]; c != nil && c.next == b.First {
+			c.next, c.bytes = b.Next(), b.Before+b.Bytes
 		}
 		return
 	}
@@ -101,12 +103,12 @@ func (s *verifyingBlocks) lose(lost lostBlocks, why *CorruptError) {
 		s.unknown = true
 		return
 	}
-	for stream, parts := range s.stored.streams {
+	for stream, parts := range s.stored.Streams {
 		for i := range parts {
-			for at := range parts[i].places(0) {
-				if lost.numbers.First <= at.number && at.number < lost.numbers.Next {
+			for at := range parts[i].Places(0) {
+				if lost.Numbers.First <= at.Number && at.Number < lost.Numbers.Next {
 					s.tally(stream).lose(at.Run)
-					s.lost[at.number] = true
+					s.lost[at.Number] = true
 					why.Stream, why.Offset = stream, at.First
 				}
 			}
@@ -122,33 +124,33 @@ func (s *verifyingBlocks) finish() {
 		}
 		return
 	}
-	streams := maps.Clone(s.stored.streams)
-	maps.Copy(streams, s.found.streams)
-	for _, stream := range sortedKeys(streams) {
-		s.compare(stream, s.stored.all(stream), s.found.all(stream))
+	streams := maps.Clone(s.stored.Streams)
+	maps.Copy(streams, s.found.Streams)
+	for _, stream := range segment.SortedKeys(streams) {
+		s.compare(stream, s.stored.All(stream), s.found.All(stream))
 	}
 }
 
 // compare tells of the blocks that the index has and that are not there, and the other way round.
-func (s *verifyingBlocks) compare(stream string, stored, found []blockPlace) {
+func (s *verifyingBlocks) compare(stream string, stored, found []segment.BlockPlace) {
 	for len(stored) > 0 || len(found) > 0 {
 		switch {
 		case len(stored) > 0 && len(found) > 0 && stored[0] == found[0]:
 			stored, found = stored[1:], found[1:]
-		case len(found) == 0 || len(stored) > 0 && stored[0].number <= found[0].number:
+		case len(found) == 0 || len(stored) > 0 && stored[0].Number <= found[0].Number:
 			s.miss(stream, stored[0])
 			stored = stored[1:]
 		default:
-			s.damaged(&CorruptError{s.file.Path, stream, found[0].First, "the index does not have the block"})
+			s.damaged(&CorruptError{File: s.file.Path, Stream: stream, Offset: found[0].First, Reason: "the index does not have the block"})
 			found = found[1:]
 		}
 	}
 }
 
-func (s *verifyingBlocks) miss(stream string, at blockPlace) {
-	if s.lost[at.number] {
+func (s *verifyingBlocks) miss(stream string, at segment.BlockPlace) {
+	if s.lost[at.Number] {
 		return
 	}
 	s.tally(stream).lose(at.Run)
-	s.damaged(&CorruptError{s.file.Path, stream, at.First, "the block is missing that the index has"})
+	s.damaged(&CorruptError{File: s.file.Path, Stream: stream, Offset: at.First, Reason: "the block is missing that the index has"})
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // DumpOptions tells which events to dump. The zero value of a field lets all pass.
@@ -63,21 +65,21 @@ type dumping struct {
 
 func (d *dumping) segment(ctx context.Context, files *logFiles, info *SegmentInfo) error {
 	file, _, gone, err := files.open(ctx, info)
-	if err := tellCorrupt(err, d.damaged); err != nil || gone || file == nil {
+	if err := segment.TellCorrupt(err, d.damaged); err != nil || gone || file == nil {
 		return errors.Join(err, d.ended)
 	}
 	defer file.Close()
-	w := blockWalk{
-		file:  file,
-		visit: func(b *block) error { return errors.Join(d.block(b), d.ended) },
-		bad:   d.lose,
+	w := segment.BlockWalk{
+		File:  file,
+		Visit: func(b *segment.Block) error { return errors.Join(d.block(b), d.ended) },
+		Bad:   d.lose,
 	}
-	return errors.Join(w.run(ctx), d.ended)
+	return errors.Join(w.Run(ctx), d.ended)
 }
 
 // lose tells of what can't be read, unless it is known to be another stream's.
-func (d *dumping) lose(lost lostBlocks, why *CorruptError) {
-	if s := lost.of.stream; s == "" || d.Stream == "" || s == d.Stream {
+func (d *dumping) lose(lost segment.LostBlocks, why *CorruptError) {
+	if s := lost.Of.Stream; s == "" || d.Stream == "" || s == d.Stream {
 		d.damaged(why)
 	}
 }
@@ -91,19 +93,19 @@ func (d *dumping) damaged(err *CorruptError) {
 }
 
 // block dumps the wanted events of a block.
-func (d *dumping) block(b *block) error {
-	if b.lanes&d.lanes == 0 || d.Stream != "" && b.stream != d.Stream || b.next() <= d.From || b.first >= d.To {
+func (d *dumping) block(b *segment.Block) error {
+	if b.Lanes&d.lanes == 0 || d.Stream != "" && b.Stream != d.Stream || b.Next() <= d.From || b.First >= d.To {
 		return nil
 	}
-	return b.each(func(lane uint8, offset uint64, raw []byte) error {
+	return b.Each(func(lane uint8, offset uint64, raw []byte) error {
 		e := Event{Offset: offset, Lane: lane}
-		if err := decodeEvent(raw, &e); err != nil {
-			return faultyBlock(err.Error())
+		if err := segment.DecodeEvent(raw, &e); err != nil {
+			return segment.FaultyBlock(err.Error())
 		}
 		if !d.wants(&e) {
 			return nil
 		}
-		return d.f(DumpedEvent{b.stream, e})
+		return d.f(DumpedEvent{b.Stream, e})
 	})
 }
 

@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // FuzzSegment: whatever is changed in a segment's file, the tools end and do not panic. Four bytes are
 // a change: where it is, and what to invert.
 func FuzzSegment(f *testing.F) {
 	whole := fuzzedSegment(f)
-	path := filepath.Join(f.TempDir(), "wal", segmentName(1))
+	path := filepath.Join(f.TempDir(), "wal", segment.FileName(1))
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 		f.Fatal(err)
 	}
@@ -52,7 +54,7 @@ func fuzzedSegment(f *testing.F) []byte {
 	if err := l.Close(); err != nil {
 		f.Fatal(err)
 	}
-	whole, err := os.ReadFile(filepath.Join(dir, "wal", segmentName(1)))
+	whole, err := os.ReadFile(filepath.Join(dir, "wal", segment.FileName(1)))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -1,5 +1,9 @@
 package wal
 
+import (
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
 // MissingRun is a run of offsets that were given out and that no segment holds: lost, and not truncated. Before
 // the oldest segment that can be read nobody knows where it begins, once every destination is done with it: then
 // First is 0, and some of the offsets, or all, may have been truncated before.
@@ -43,7 +47,7 @@ func (m *missing) segment(seq uint64, held SegmentStream) {
 
 // until judges the offsets before first, which the segment seq begins with; 0: after the newest.
 func (m *missing) until(seq, first uint64) {
-	run := Run{m.next, first}
+	run := Run{First: m.next, Next: first}
 	why := m.unreadable(m.seq, seq)
 	switch {
 	case m.next == 0 && len(why) > 0 && (m.low == 0 || m.low >= first):
@@ -67,7 +71,7 @@ func (m *missing) unreadable(after, before uint64) (names []string) {
 		}
 	}
 	for _, f := range m.SetAside {
-		if seq, ok := asideSeq(f.Name); ok && between(seq) {
+		if seq, ok := segment.AsideSeqOf(f.Name); ok && between(seq) {
 			names = append(names, f.Name)
 		}
 	}

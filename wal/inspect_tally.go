@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // blockCheck checks what a block's sum does not: that its header tells the truth of its events, and
@@ -15,33 +17,33 @@ type blockCheck struct {
 }
 
 // block returns what the block holds, and adds it to t.
-func (c *blockCheck) block(b *block, t *tally) (held Count, err error) {
+func (c *blockCheck) block(b *segment.Block, t *tally) (held Count, err error) {
 	var lanes LaneSet
-	err = b.each(func(lane uint8, offset uint64, raw []byte) error {
+	err = b.Each(func(lane uint8, offset uint64, raw []byte) error {
 		var e Event
-		if err := decodeEvent(raw, &e); err != nil {
+		if err := segment.DecodeEvent(raw, &e); err != nil {
 			return err
 		}
 		if want := LaneOf(e.Key); lane != want {
 			return fmt.Errorf("event %d is in lane %d, its key belongs to %d", offset, lane, want)
 		}
 		lanes = lanes.With(lane)
-		held.Add(Count{1, uint64(len(e.Data))})
+		held.Add(Count{Events: 1, Bytes: uint64(len(e.Data))})
 		return nil
 	})
-	follows := c.next == b.first
+	follows := c.next == b.First
 	expected := c.bytes
-	c.next, c.bytes = b.next(), b.before+b.bytes
-	gaps := uint64(b.count) > held.Events // it was rewritten; then it tells of the bytes that it had
+	c.next, c.bytes = b.Next(), b.Before+b.Bytes
+	gaps := uint64(b.Count) > held.Events // it was rewritten; then it tells of the bytes that it had
 	switch {
 	case err != nil:
-		return held, faultyBlock(err.Error())
-	case lanes != b.lanes:
-		return held, faultyBlock(fmt.Sprintf("the header tells of the lanes %#x, the events of %#x", uint64(b.lanes), uint64(lanes)))
-	case held.Bytes > b.bytes || held.Bytes < b.bytes && !gaps:
-		return held, faultyBlock(fmt.Sprintf("the header tells of %d bytes of payload, the events have %d", b.bytes, held.Bytes))
-	case follows && b.before != expected:
-		return held, faultyBlock(fmt.Sprintf("%d bytes of payload before it, want %d", b.before, expected))
+		return held, segment.FaultyBlock(err.Error())
+	case lanes != b.Lanes:
+		return held, segment.FaultyBlock(fmt.Sprintf("the header tells of the lanes %#x, the events of %#x", uint64(b.Lanes), uint64(lanes)))
+	case held.Bytes > b.Bytes || held.Bytes < b.Bytes && !gaps:
+		return held, segment.FaultyBlock(fmt.Sprintf("the header tells of %d bytes of payload, the events have %d", b.Bytes, held.Bytes))
+	case follows && b.Before != expected:
+		return held, segment.FaultyBlock(fmt.Sprintf("%d bytes of payload before it, want %d", b.Before, expected))
 	}
 	return held, t.hold(b)
 }
@@ -68,19 +70,19 @@ func (t *tally) next() uint64 {
 }
 
 // hold notes a good block.
-func (t *tally) hold(b *block) error {
-	if n := len(t.held); n > 0 && t.held[n-1].Next == b.first {
-		t.held[n-1].Next = b.next()
+func (t *tally) hold(b *segment.Block) error {
+	if n := len(t.held); n > 0 && t.held[n-1].Next == b.First {
+		t.held[n-1].Next = b.Next()
 	} else {
-		t.held = append(t.held, Run{b.first, b.next()})
+		t.held = append(t.held, Run{First: b.First, Next: b.Next()})
 	}
 	for i := range t.places {
 		p := &t.places[i]
-		if p.at.checkpoint() >= b.next() {
+		if p.at.Checkpoint() >= b.Next() {
 			continue
 		}
-		_ = b.each(func(lane uint8, offset uint64, _ []byte) error {
-			if offset <= t.appended.Events && !p.at.lanes[lane].Done(offset) {
+		_ = b.Each(func(lane uint8, offset uint64, _ []byte) error {
+			if offset <= t.appended.Events && !p.at.Lanes[lane].Done(offset) {
 				t.live[i]++
 			}
 			return nil
@@ -107,10 +109,10 @@ func (t *tally) holes(from, next uint64) (holes []Run) {
 		case len(lost) > 0:
 			r, lost = lost[0], lost[1:]
 		default:
-			return append(holes, Run{from, next})
+			return append(holes, Run{First: from, Next: next})
 		}
 		if r.First > from {
-			holes = append(holes, Run{from, min(r.First, next)})
+			holes = append(holes, Run{First: from, Next: min(r.First, next)})
 		}
 		from = max(from, r.Next)
 	}
@@ -137,10 +139,10 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 		return err
 	}
 	v.judgeLast(&now)
-	for _, name := range sortedKeys(v.tallies) {
+	for _, name := range segment.SortedKeys(v.tallies) {
 		t := v.tallies[name]
 		if t.broken {
-			t.lose(Run{t.next(), t.appended.Events + 1})
+			t.lose(Run{First: t.next(), Next: t.appended.Events + 1})
 		}
 		for i := range t.places {
 			p := &t.places[i]
@@ -185,7 +187,7 @@ func (l *logFiles) lows(ctx context.Context) (map[string]uint64, error) {
 // judgeCursor tells of events that the destination waits for and that are not there. Those whose
 // ledger has them as dropped are only worth a note.
 func (v *verifying) judgeCursor(t *tally, p *loggedCursor, live, low uint64) {
-	from, next := p.at.checkpoint(), t.appended.Events+1
+	from, next := p.at.Checkpoint(), t.appended.Events+1
 	var holes []Run
 	truncated := false
 	for _, hole := range t.holes(from, next) {
@@ -205,12 +207,12 @@ func (v *verifying) judgeCursor(t *tally, p *loggedCursor, live, low uint64) {
 		}
 	case len(holes) > 0 && live < pending:
 		for _, hole := range holes {
-			v.damaged(&CorruptError{v.newest, t.name, hole.First, fmt.Sprintf(
+			v.damaged(&CorruptError{File: v.newest, Stream: t.name, Offset: hole.First, Reason: fmt.Sprintf(
 				"the events up to %d are missing; destination %q waits for %d events, the log holds %d of them",
 				hole.Next-1, p.name, pending, live)})
 		}
 	case !truncated && !t.lostIn(from, next):
-		v.damaged(&CorruptError{v.newest, t.name, from, fmt.Sprintf(
+		v.damaged(&CorruptError{File: v.newest, Stream: t.name, Offset: from, Reason: fmt.Sprintf(
 			"destination %q waits for %d events by its ledger, the log holds %d of them", p.name, pending, live)})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // maxDamage bounds the damage that a report lists one by one.
@@ -111,7 +112,7 @@ func (v *verifying) readState(ctx context.Context) error {
 func (l *logFiles) state(ctx context.Context) (streams map[string]*loggedStream, path string, err error) {
 	for _, info := range slices.Backward(l.segments) {
 		f, _, gone, err := l.open(ctx, &info)
-		if ignoreCorrupt(err) != nil {
+		if segment.IgnoreCorrupt(err) != nil {
 			return nil, "", err
 		}
 		if gone || f == nil {
@@ -128,7 +129,7 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	v.report.Segment = info.Name
 	v.tell()
 	f, meta, gone, err := v.files.open(ctx, info)
-	if err := tellCorrupt(err, v.damaged); err != nil || gone {
+	if err := segment.TellCorrupt(err, v.damaged); err != nil || gone {
 		return err
 	}
 	v.report.Segments++
@@ -137,12 +138,12 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	}
 	defer f.Close()
 	v.checkMeta(f, meta)
-	for _, check := range []func(context.Context, *segmentPages) error{v.metas, v.buckets, v.state} {
+	for _, check := range []func(context.Context, *segment.Pages) error{v.metas, v.buckets, v.state} {
 		if err := check(ctx, f); err != nil {
 			return err
 		}
 	}
-	if err := v.blocks(ctx, f, meta.sealed); err != nil {
+	if err := v.blocks(ctx, f, meta.Sealed); err != nil {
 		return err
 	}
 	v.report.Bytes += info.Disk
@@ -150,47 +151,47 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	return nil
 }
 
-func (v *verifying) checkMeta(f *segmentPages, meta loggedMeta) {
+func (v *verifying) checkMeta(f *segment.Pages, meta loggedMeta) {
 	if v.id == "" {
-		v.id = meta.log
+		v.id = meta.Log
 	}
-	if meta.log != v.id {
-		v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", meta.log, v.id)})
+	if meta.Log != v.id {
+		v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", meta.Log, v.id)})
 	}
-	v.last, v.lastSealed = f.Path, meta.sealed
+	v.last, v.lastSealed = f.Path, meta.Sealed
 }
 
-func (v *verifying) metas(ctx context.Context, f *segmentPages) error {
-	return tellCorrupt(f.CheckMetas(ctx), v.damaged)
+func (v *verifying) metas(ctx context.Context, f *segment.Pages) error {
+	return segment.TellCorrupt(f.CheckMetas(ctx), v.damaged)
 }
 
 // buckets checks that there is none but those that the log makes.
-func (v *verifying) buckets(ctx context.Context, f *segmentPages) error {
+func (v *verifying) buckets(ctx context.Context, f *segment.Pages) error {
 	return f.Elements(ctx, nil, []byte{}, func(e boltpage.Element) error {
-		known := slices.ContainsFunc([][]byte{bucketMeta, bucketState, bucketBlocks, bucketIndex}, func(name []byte) bool { return bytes.Equal(e.Key, name) })
+		known := slices.ContainsFunc([][]byte{segment.BucketMeta, segment.BucketState, segment.BucketBlocks, segment.BucketIndex}, func(name []byte) bool { return bytes.Equal(e.Key, name) })
 		if !e.Bucket || !known {
 			v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("%q is no bucket of a log", e.Key)})
 		}
 		return nil
-	}, pass(func(*CorruptError) {})) // whoever reads the blocks tells it
+	}, segment.Pass(func(*CorruptError) {})) // whoever reads the blocks tells it
 }
 
 // state checks all entries of a segment's state.
-func (v *verifying) state(ctx context.Context, f *segmentPages) error {
+func (v *verifying) state(ctx context.Context, f *segment.Pages) error {
 	found := false
-	err := f.Elements(ctx, bucketState, []byte{}, func(e boltpage.Element) error {
+	err := f.Elements(ctx, segment.BucketState, []byte{}, func(e boltpage.Element) error {
 		found = true
-		if fault := stateFault(e, f.summed); fault != nil {
+		if fault := stateFault(e, f.Summed); fault != nil {
 			v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("state: %v", fault)})
 		}
 		return nil
-	}, pass(v.damaged))
+	}, segment.Pass(v.damaged))
 	if err != nil || found {
 		return err
 	}
-	return tellCorrupt(f.Sound(ctx, func(s *boltpage.Snapshot) error {
-		if t, err := s.Bucket(bucketState); t == nil && err == nil {
-			return f.corrupt("the state is missing")
+	return segment.TellCorrupt(f.Sound(ctx, func(s *boltpage.Snapshot) error {
+		if t, err := s.Bucket(segment.BucketState); t == nil && err == nil {
+			return f.Corrupt("the state is missing")
 		}
 		return nil
 	}), v.damaged)
@@ -198,21 +199,21 @@ func (v *verifying) state(ctx context.Context, f *segmentPages) error {
 
 // stateFault decodes an entry of the state.
 func stateFault(e boltpage.Element, summed bool) error {
-	value, err := stateValue(e.Key, e.Value, summed)
+	value, err := segment.StateValue(e.Key, e.Value, summed)
 	if err != nil {
 		return err
 	}
-	kind, names, ok := splitStateKey(e.Key)
+	kind, names, ok := segment.SplitStateKey(e.Key)
 	if !ok || len(names) == 0 {
 		return fmt.Errorf("a key of %d bytes is malformed", len(e.Key))
 	}
 	switch {
-	case kind == stateStream:
-		return new(streamState).decode(value)
-	case kind == stateCursor && len(names) == 2:
-		return new(cursorState).decode(value)
-	case kind == stateProducer && len(names) == 2:
-		return new(producerState).decode(value)
+	case kind == segment.StateStream:
+		return new(segment.StreamState).Decode(value)
+	case kind == segment.StateCursor && len(names) == 2:
+		return new(segment.CursorState).Decode(value)
+	case kind == segment.StateProducer && len(names) == 2:
+		return new(segment.ProducerState).Decode(value)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // needs describes the events of a stream that some destination would need after a crash: the checkpoints on the disk do not
@@ -35,17 +37,17 @@ func (n *needs) event(lane uint8, offset uint64) bool {
 }
 
 // share estimates the needed part of a span, from 0 to 1, as if the events were spread evenly over the lanes.
-func (n *needs) share(sp span) float64 {
+func (n *needs) share(sp segment.Span) float64 {
 	if len(n.marks) == 0 {
-		return float64(sp.next-sp.clamp(n.low)) / float64(sp.next-sp.first)
+		return float64(sp.Next-sp.Clamp(n.low)) / float64(sp.Next-sp.First)
 	}
 	needed := 0.0
 	for lane := range Lanes {
-		low := sp.next
+		low := sp.Next
 		for i := range n.marks {
-			low = min(low, sp.clamp(n.marks[i][lane].Checkpoint))
+			low = min(low, sp.Clamp(n.marks[i][lane].Checkpoint))
 		}
-		needed += float64(sp.next-low) / float64(sp.next-sp.first)
+		needed += float64(sp.Next-low) / float64(sp.Next-sp.First)
 	}
 	return needed / Lanes
 }
@@ -57,7 +59,7 @@ type liveFilter struct {
 	seq    uint64
 	needs  map[string]*needs
 	open   map[string]*liveBlock
-	index  *blockIndex
+	index  *segment.BlockIndex
 	number uint64           // of the last block
 	size   int64            // of all blocks
 	held   map[string]Count // the events that stay, by stream
@@ -65,37 +67,37 @@ type liveFilter struct {
 
 // liveBlock is the block that is being filled with a stream's needed events.
 type liveBlock struct {
-	block
+	segment.Block
 	gap uint64 // events that are missing at its end
 }
 
 func newLiveFilter(seq uint64, n map[string]*needs) *liveFilter {
-	return &liveFilter{seq: seq, needs: n, open: make(map[string]*liveBlock), index: newIndex(), held: make(map[string]Count)}
+	return &liveFilter{seq: seq, needs: n, open: make(map[string]*liveBlock), index: segment.NewIndex(), held: make(map[string]Count)}
 }
 
 // putBlock stores a block under its number.
 type putBlock func(number uint64, value []byte)
 
 // add filters the next block of the segment. It keeps no reference to the block's bytes.
-func (s *liveFilter) add(b *block, put putBlock) error {
-	n := s.needs[b.stream]
-	if n == nil || b.next() <= n.low {
+func (s *liveFilter) add(b *segment.Block, put putBlock) error {
+	n := s.needs[b.Stream]
+	if n == nil || b.Next() <= n.low {
 		return nil
 	}
-	o := s.open[b.stream]
+	o := s.open[b.Stream]
 	if o == nil {
 		o = &liveBlock{}
-		o.stream = strings.Clone(b.stream)
-		s.open[o.stream] = o
+		o.Stream = strings.Clone(b.Stream)
+		s.open[o.Stream] = o
 	}
-	if o.count == 0 {
-		o.first, o.before = b.first, b.before
+	if o.Count == 0 {
+		o.First, o.Before = b.First, b.Before
 	}
-	o.count += b.count
-	o.bytes += b.bytes
-	o.time = b.time // the last of several: no event seems older than it is
-	next := b.first
-	err := b.each(func(lane uint8, offset uint64, event []byte) error {
+	o.Count += b.Count
+	o.Bytes += b.Bytes
+	o.Time = b.Time // the last of several: no event seems older than it is
+	next := b.First
+	err := b.Each(func(lane uint8, offset uint64, event []byte) error {
 		o.gap += offset - next // the block lacks these already
 		next = offset + 1
 		if !n.event(lane, offset) {
@@ -103,10 +105,10 @@ func (s *liveFilter) add(b *block, put putBlock) error {
 			return nil
 		}
 		o.join(lane, event)
-		return s.count(o.stream, event)
+		return s.count(o.Stream, event)
 	})
-	o.gap += b.next() - next
-	if err == nil && len(o.frames) >= blockAim {
+	o.gap += b.Next() - next
+	if err == nil && len(o.Frames) >= segment.BlockAim {
 		s.finish(o, put)
 	}
 	return err
@@ -115,52 +117,52 @@ func (s *liveFilter) add(b *block, put putBlock) error {
 // count counts an event that stays.
 func (s *liveFilter) count(stream string, event []byte) error {
 	var e Event
-	if err := decodeEvent(event, &e); err != nil {
+	if err := segment.DecodeEvent(event, &e); err != nil {
 		return err
 	}
 	c := s.held[stream]
-	c.Add(Count{1, uint64(len(e.Data))})
+	c.Add(Count{Events: 1, Bytes: uint64(len(e.Data))})
 	s.held[stream] = c
 	return nil
 }
 
 func (o *liveBlock) join(lane uint8, event []byte) {
 	o.closeGap()
-	o.lanes = o.lanes.With(lane)
-	o.frames = append(o.frames, lane)
-	o.frames = protowire.AppendBytes(o.frames, event)
+	o.Lanes = o.Lanes.With(lane)
+	o.Frames = append(o.Frames, lane)
+	o.Frames = protowire.AppendBytes(o.Frames, event)
 }
 
 func (o *liveBlock) closeGap() bool {
 	if o.gap == 0 {
 		return false
 	}
-	o.frames = appendGap(o.frames, o.gap)
+	o.Frames = segment.AppendGap(o.Frames, o.gap)
 	o.gap = 0
 	return true
 }
 
 // finish puts the open block.
 func (s *liveFilter) finish(o *liveBlock, put putBlock) {
-	if o.count == 0 {
+	if o.Count == 0 {
 		return
 	}
 	o.closeGap()
 	s.number++
-	o.number = s.number
-	value := appendBlockHeader(make([]byte, 0, blockHeader+len(o.stream)+len(o.frames)), &o.block)
-	value = append(value, o.frames...)
-	sumFrames(value)
-	sealBlock(value, s.seq, s.number)
-	s.index.add(&o.block)
-	s.size += int64(len(value)) + leafElement
+	o.Number = s.number
+	value := segment.AppendBlockHeader(make([]byte, 0, segment.BlockHeader+len(o.Stream)+len(o.Frames)), &o.Block)
+	value = append(value, o.Frames...)
+	segment.SumFrames(value)
+	segment.SealBlock(value, s.seq, s.number)
+	s.index.Add(&o.Block)
+	s.size += int64(len(value)) + segment.LeafElement
 	put(s.number, value)
-	*o = liveBlock{block: block{stream: o.stream, frames: o.frames[:0]}}
+	*o = liveBlock{Block: segment.Block{Stream: o.Stream, Frames: o.Frames[:0]}}
 }
 
 // end puts the open blocks of all streams.
 func (s *liveFilter) end(put putBlock) {
-	for _, name := range sortedKeys(s.open) {
+	for _, name := range segment.SortedKeys(s.open) {
 		s.finish(s.open[name], put)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Log is a write-ahead log of many streams in one data directory. All methods may be called from
@@ -69,7 +70,7 @@ type Log struct {
 func newLog(o Options) *Log {
 	l := &Log{
 		opts: o, dir: filepath.Join(o.Dir, "wal"),
-		identity: identity{streams: make(map[string][]branchBeginning), machine: machine()},
+		identity: identity{streams: make(map[string][]segment.BranchBeginning), machine: machine()},
 		room:     semaphore.NewWeighted(maxWaiting),
 		failed:   make(chan struct{}), closing: make(chan struct{}), upkept: make(chan struct{}),
 	}

@@ -3,15 +3,17 @@ package wal
 import (
 	"fmt"
 	"strings"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // OpenCursor returns the destination's cursor in the stream. It makes both if they are new. A new cursor starts at the
 // oldest event that the log still holds; earlier events count as dropped with the reason absent. The caller owns the
 // cursor until Park. Until then another OpenCursor of it returns ErrCursorOpen.
 func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
-	if streamName == "" || destination == "" || max(len(streamName), len(destination)) > maxStreamName {
+	if streamName == "" || destination == "" || max(len(streamName), len(destination)) > segment.MaxStreamName {
 		return nil, fmt.Errorf("wal: a cursor needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
-			maxStreamName, len(streamName), len(destination))
+			segment.MaxStreamName, len(streamName), len(destination))
 	}
 	s := l.streams.pin(streamName)
 	defer l.streams.unpin(s)
@@ -43,7 +45,7 @@ func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *
 	p = s.cursors[destination]
 	made := p == nil
 	if made {
-		var spans []span
+		var spans []segment.Span
 		for _, seg := range t.log.segments.all {
 			if sp, ok := seg.spans[s.name]; ok {
 				spans = append(spans, sp)
@@ -74,29 +76,29 @@ func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *
 
 // newCursor is called with Log.mu and s.mu held. The spans may include events that s.next does not count yet, never fewer.
 // They exclude the events in gaps.
-func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor {
+func newCursor(l *Log, s *stream, name string, spans []segment.Span, gaps Count) *Cursor {
 	p := &Cursor{log: l, stream: s, name: strings.Clone(name)}
-	first, appended, held := s.next, Count{s.next - 1, s.bytes}, Count{}
+	first, appended, held := s.next, Count{Events: s.next - 1, Bytes: s.bytes}, Count{}
 	for i, sp := range spans {
 		if i == 0 {
-			first = sp.first
+			first = sp.First
 		}
-		held.Add(sp.count())
-		if sp.next > s.next {
-			appended = Count{sp.next - 1, sp.after}
+		held.Add(sp.Count())
+		if sp.Next > s.next {
+			appended = Count{Events: sp.Next - 1, Bytes: sp.After}
 		}
 	}
 	absent := appended.Sub(held).Plus(gaps)
 	missing := absent
 	if lost := min(s.base, absent.Events); lost > 0 {
-		p.at.ledger.drop(DroppedCorrupt, Count{Events: lost})
+		p.at.Ledger.Drop(DroppedCorrupt, Count{Events: lost})
 		absent.Events -= lost
 	}
 	if absent.Events > 0 {
-		p.at.ledger.drop(DroppedAbsent, absent)
+		p.at.Ledger.Drop(DroppedAbsent, absent)
 	}
-	for i := range p.at.lanes {
-		p.at.lanes[i].Checkpoint = first
+	for i := range p.at.Lanes {
+		p.at.Lanes[i].Checkpoint = first
 		switch {
 		case missing.Events > first-1: // an event beyond first is absent; it is unknown which
 			p.lost[i] = s.next
@@ -104,7 +106,7 @@ func newCursor(l *Log, s *stream, name string, spans []span, gaps Count) *Cursor
 			p.lost[i] = first
 		}
 	}
-	p.synced, p.low = p.at.lanes, first
+	p.synced, p.low = p.at.Lanes, first
 	return p
 }
 

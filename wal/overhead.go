@@ -1,6 +1,8 @@
 package wal
 
-import "slices"
+import (
+	"slices"
+)
 
 // overhead counts the bytes of a stream's events beyond those in Count.held: attributes and long keys. The ledger
 // counts payloads alone, for ever, so this is kept beside it and in memory: for runs of offsets, of which neighbours
@@ -36,7 +38,7 @@ func (o *overhead) add(r Run, bytes int64) {
 	}
 	for i := range len(o.runs) / 2 {
 		a, b := o.runs[2*i], o.runs[2*i+1]
-		o.runs[i] = overheadRun{Run{a.First, max(a.Next, b.Next)}, a.bytes + b.bytes}
+		o.runs[i] = overheadRun{Run{First: a.First, Next: max(a.Next, b.Next)}, a.bytes + b.bytes}
 	}
 	o.runs = o.runs[:len(o.runs)/2]
 }

@@ -3,6 +3,8 @@ package wal
 import (
 	"slices"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // producerKey names a producer in a stream: sequences are counted by stream.
@@ -22,7 +24,7 @@ const (
 
 // producer is a producer that numbers its batches.
 type producer struct {
-	producerState
+	segment.ProducerState
 	heard time.Time // when it last sent, by the monotonic clock; zero: not since the log was opened
 	pages int64     // bytes that it takes of the state, as far as they are counted
 }
@@ -30,16 +32,16 @@ type producer struct {
 // check decides about a batch of n events with the given sequence. known is false when it has to
 // be stored.
 func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, err error) {
-	for _, r := range p.runs {
-		if sequence >= r.seq && sequence+n <= r.seq+r.count {
-			return r.offset + sequence - r.seq, true, nil
+	for _, r := range p.Runs {
+		if sequence >= r.Seq && sequence+n <= r.Seq+r.Count {
+			return r.Offset + sequence - r.Seq, true, nil
 		}
 	}
 	switch {
-	case p.next == 0 || sequence == p.next || sequence > p.next && p.mayLeap:
+	case p.Next == 0 || sequence == p.Next || sequence > p.Next && p.MayLeap:
 		return 0, false, nil
-	case sequence > p.next || sequence+n > p.next:
-		return 0, false, &SequenceError{id, sequence, p.next}
+	case sequence > p.Next || sequence+n > p.Next:
+		return 0, false, &SequenceError{id, sequence, p.Next}
 	}
 	// Older than what is remembered, or cut otherwise than it was: stored, but not known where.
 	return 0, true, nil
@@ -47,22 +49,22 @@ func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, 
 
 // stored notes that the batch got the offsets from at on.
 func (p *producer) stored(sequence, at, n uint64, now time.Time) {
-	p.next, p.seen, p.heard, p.mayLeap = sequence+n, now, time.Now(), false
-	if k := len(p.runs); k > 0 {
-		last := &p.runs[k-1]
-		if last.seq+last.count == sequence && last.offset+last.count == at {
-			last.count += n
+	p.Next, p.Seen, p.heard, p.MayLeap = sequence+n, now, time.Now(), false
+	if k := len(p.Runs); k > 0 {
+		last := &p.Runs[k-1]
+		if last.Seq+last.Count == sequence && last.Offset+last.Count == at {
+			last.Count += n
 			return
 		}
 	}
-	p.runs = append(p.runs, producerRun{sequence, at, n})
+	p.Runs = append(p.Runs, segment.ProducerRun{Seq: sequence, Offset: at, Count: n})
 	p.keepRuns(producerRuns)
 }
 
 // keepRuns makes the producer remember its last runs, so many at most.
 func (p *producer) keepRuns(most int) {
-	if over := len(p.runs) - most; over > 0 {
-		p.runs = append(p.runs[:0], p.runs[over:]...)
+	if over := len(p.Runs) - most; over > 0 {
+		p.Runs = append(p.Runs[:0], p.Runs[over:]...)
 	}
 }
 
@@ -71,6 +73,6 @@ func (p *producer) clone() *producer {
 		return nil
 	}
 	c := *p
-	c.runs = slices.Clone(p.runs)
+	c.Runs = slices.Clone(p.Runs)
 	return &c
 }

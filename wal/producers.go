@@ -29,7 +29,7 @@ func (ps *producers) recognise(t *Ticket) (at uint64, known bool, err error) {
 	}
 	p.heard = time.Now()
 	at, known, err = p.check(t.producer.id, t.sequence, uint64(t.events))
-	p.mayLeap = p.mayLeap && !known // a producer that repeats a stored batch has sent nothing that the copy lacks
+	p.MayLeap = p.MayLeap && !known // a producer that repeats a stored batch has sent nothing that the copy lacks
 	return at, known, err
 }
 
@@ -39,7 +39,7 @@ func (ps *producers) mostRuns(p *producer) int {
 	if ps.pages < ps.log.stateBudget.mostRuns() {
 		return producerRuns
 	}
-	return max(len(p.runs), 1)
+	return max(len(p.Runs), 1)
 }
 
 // trimRuns drops runs until all producers take at most maxRuns: there may be more after MaxSize was lowered, or from an
@@ -58,7 +58,7 @@ func (ps *producers) trimRuns() {
 
 // resize counts the producer's part of the state.
 func (ps *producers) resize(key producerKey, p *producer) {
-	pages := producerPages(key, p.length())
+	pages := producerPages(key, p.Length())
 	ps.addPages(pages - p.pages)
 	p.pages = pages
 }
@@ -104,7 +104,7 @@ func (p *producer) silent(now, wall, opened time.Time, believed bool) time.Durat
 	}
 	silent := now.Sub(opened)
 	if believed {
-		silent = max(silent, wall.Sub(p.seen))
+		silent = max(silent, wall.Sub(p.Seen))
 	}
 	return silent
 }
@@ -115,7 +115,7 @@ func (ps *producers) evictMost() {
 	}
 	keys := slices.SortedFunc(maps.Keys(ps.all), func(a, b producerKey) int {
 		p, q := ps.all[a], ps.all[b]
-		return cmp.Or(p.heard.Compare(q.heard), p.seen.Compare(q.seen))
+		return cmp.Or(p.heard.Compare(q.heard), p.Seen.Compare(q.Seen))
 	})
 	keys = keys[:len(keys)-maxProducers]
 	for _, key := range keys {

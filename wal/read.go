@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Chunk is the result of one Read.
@@ -34,20 +36,20 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 			r.chunk.Next, r.chunk.End = max(r.chunk.Next, end), true
 			break
 		}
-		r.chunk.Next = max(r.chunk.Next, sp.first)
+		r.chunk.Next = max(r.chunk.Next, sp.First)
 		swaps := seg.swaps.Load()
 
 		// Read its blocks up to the end of the span and no further: bbolt shows a transaction to readers before its last
 		// sync, and unsynced events must not be delivered.
-		r.end = sp.next
-		blocks := walk{seg: seg, stream: streamName, from: r.chunk.Next, next: sp.next}
-		blocks.visit = func(at blockPlace, b block, fault string) (bool, error) {
+		r.end = sp.Next
+		blocks := walk{seg: seg, stream: streamName, from: r.chunk.Next, next: sp.Next}
+		blocks.visit = func(at segment.BlockPlace, b segment.Block, fault string) (bool, error) {
 			err := r.readBlock(seg, at, &b, fault)
 			return r.left <= 0, err
 		}
 		err := blocks.run()
-		if err == nil && r.left > 0 && r.chunk.Next < sp.next {
-			err = &CorruptError{seg.path, streamName, r.chunk.Next, "the last blocks are missing"}
+		if err == nil && r.left > 0 && r.chunk.Next < sp.Next {
+			err = &CorruptError{File: seg.path, Stream: streamName, Offset: r.chunk.Next, Reason: "the last blocks are missing"}
 		}
 
 		// A segment that was truncated or compacted meanwhile held no needed event there: look again.
@@ -81,17 +83,17 @@ type reading struct {
 }
 
 // readBlock reads the block that holds the chunk's Next, or follows it.
-func (r *reading) readBlock(seg *segmentFile, at blockPlace, b *block, fault string) error {
-	if x := seg.index.Load(); at.First > r.chunk.Next && x != nil && x.patched {
-		return &CorruptError{seg.path, r.stream, r.chunk.Next, fmt.Sprintf("the blocks before %d are missing", at.First)}
+func (r *reading) readBlock(seg *segmentFile, at segment.BlockPlace, b *segment.Block, fault string) error {
+	if x := seg.index.Load(); at.First > r.chunk.Next && x != nil && x.Patched {
+		return &CorruptError{File: seg.path, Stream: r.stream, Offset: r.chunk.Next, Reason: fmt.Sprintf("the blocks before %d are missing", at.First)}
 	}
-	if fault == "" && b.lanes&r.lanes != 0 {
-		if fault = b.framesFault(); fault == "" {
+	if fault == "" && b.Lanes&r.lanes != 0 {
+		if fault = b.FramesFault(); fault == "" {
 			fault = r.copyBlock(b)
 		}
 	}
 	if fault != "" {
-		return &CorruptError{seg.path, r.stream, at.First, fault}
+		return &CorruptError{File: seg.path, Stream: r.stream, Offset: at.First, Reason: fault}
 	}
 	r.chunk.Next = at.Next
 	return nil
@@ -99,15 +101,15 @@ func (r *reading) readBlock(seg *segmentFile, at blockPlace, b *block, fault str
 
 // copyBlock copies the wanted events out of the page. If all are wanted, the block is copied whole. Otherwise each event is
 // copied by itself, so that one event does not keep a block in memory.
-func (r *reading) copyBlock(b *block) (fault string) {
+func (r *reading) copyBlock(b *segment.Block) (fault string) {
 	from := r.chunk.Next
-	whole := b.lanes&^r.lanes == 0
+	whole := b.Lanes&^r.lanes == 0
 	if whole {
-		b.frames = bytes.Clone(b.frames)
+		b.Frames = bytes.Clone(b.Frames)
 		r.expect(b)
 	}
 	read := len(r.chunk.Events)
-	err := b.each(func(lane uint8, offset uint64, raw []byte) error {
+	err := b.Each(func(lane uint8, offset uint64, raw []byte) error {
 		if offset < from || !r.lanes.Has(lane) {
 			return nil
 		}
@@ -115,7 +117,7 @@ func (r *reading) copyBlock(b *block) (fault string) {
 			raw = bytes.Clone(raw)
 		}
 		e := Event{Offset: offset, Lane: lane}
-		if err := decodeEvent(raw, &e); err != nil {
+		if err := segment.DecodeEvent(raw, &e); err != nil {
 			return err
 		}
 		r.chunk.Events = append(r.chunk.Events, e)
@@ -131,11 +133,11 @@ func (r *reading) copyBlock(b *block) (fault string) {
 
 // expect allocates room for all events of the chunk, as if they were as large as those of the first block. The count of a
 // compacted block includes the events that it lacks.
-func (r *reading) expect(b *block) {
+func (r *reading) expect(b *segment.Block) {
 	if r.chunk.Events != nil {
 		return
 	}
-	each := len(b.frames)/int(b.count) + EventMemory
-	events := uint64(r.left/each + min(int(b.count), len(b.frames)/leastFrame))
+	each := len(b.Frames)/int(b.Count) + EventMemory
+	events := uint64(r.left/each + min(int(b.Count), len(b.Frames)/segment.LeastFrame))
 	r.chunk.Events = make([]Event, 0, min(events, r.end-r.chunk.Next))
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 const (
@@ -44,7 +45,7 @@ type condemned struct {
 // recover reads the directory and leaves the log with a newest segment that is whole. It changes nothing
 // before all has been read: a disk that can't be read now, or a later release's log, is left as it is.
 func (l *Log) recover(ctx context.Context) error {
-	seqs, err := listSegments(l.dir)
+	seqs, err := segment.ListSegments(l.dir)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (l *Log) recover(ctx context.Context) error {
 	r.finishState()
 	l.stateBudget.count()
 	if r.lost > 0 {
-		r.skipLost(uint64(r.lost) / leastFrame * r.missing())
+		r.skipLost(uint64(r.lost) / segment.LeastFrame * r.missing())
 	}
 	r.findCopy()
 	if err := r.resume(); err != nil {
@@ -119,28 +120,28 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 		return nil, nil
 	}
 	seg, bare := r.segment(seqs[n-1]), false
-	var m segmentMeta
+	var m segment.Meta
 	err := lookTwice(ctx, func() error {
-		err := seg.view(func(view reader) (err error) {
-			bare = view.bucket(bucketState) == nil && view.bucket(bucketBlocks) == nil
+		err := seg.view(func(view segment.Reader) (err error) {
+			bare = view.Bucket(segment.BucketState) == nil && view.Bucket(segment.BucketBlocks) == nil
 			m, err = seg.readMeta(view)
 			return err
 		})
 		return errors.Join(err, seg.close())
 	})
 	switch {
-	case damaged(err): // load tells it
+	case segment.Damaged(err): // load tells it
 		return seqs, nil
 	case err != nil || !bare:
 		return seqs, err
 	}
-	r.ready, r.log.id, r.log.streams.base = seg, m.log, m.base
+	r.ready, r.log.id, r.log.streams.base = seg, m.Log, m.Base
 	r.last = max(r.last, seg.seq-1)
 	return seqs[:n-1], nil
 }
 
 func (r *recovery) segment(seq uint64) *segmentFile {
-	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segmentName(seq)), files: &r.log.files, logger: r.log.opts.Logger}
+	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segment.FileName(seq)), files: &r.log.files, logger: r.log.opts.Logger}
 }
 
 // load adds a segment to the log, or notes that it is to be set aside. The newest comes first: it is checked whole,
@@ -157,7 +158,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 		}
 		return errors.Join(r.read(seg, newest), seg.close())
 	})
-	if !damaged(err) && err != nil {
+	if !segment.Damaged(err) && err != nil {
 		return err
 	}
 	if err == nil {
@@ -186,8 +187,8 @@ func (r *recovery) read(seg *segmentFile, newest bool) error {
 	if newest {
 		return r.readNewest(seg)
 	}
-	var m segmentMeta
-	err := seg.view(func(view reader) (err error) {
+	var m segment.Meta
+	err := seg.view(func(view segment.Reader) (err error) {
 		m, err = seg.readMeta(view)
 		return err
 	})
@@ -200,30 +201,30 @@ func (r *recovery) read(seg *segmentFile, newest bool) error {
 	if err != nil {
 		return err
 	}
-	return r.fit(seg, m.log)
+	return r.fit(seg, m.Log)
 }
 
 // knownBlocks checks that no later release wrote the first or the last block of a sealed segment: the other blocks were
 // written between these two. The readers of a block report every other fault.
 func knownBlocks(seg *segmentFile) error {
-	err := seg.view(func(r reader) error {
-		blocks := r.bucket(bucketBlocks)
+	err := seg.view(func(r segment.Reader) error {
+		blocks := r.Bucket(segment.BucketBlocks)
 		if blocks == nil {
 			return nil
 		}
-		if k, v := blocks.Floor(numberKey(math.MaxUint64)); k != nil {
-			if err := laterBlock(seg.seq, k, v); err != nil {
+		if k, v := blocks.Floor(segment.NumberKey(math.MaxUint64)); k != nil {
+			if err := segment.LaterBlock(seg.seq, k, v); err != nil {
 				return err
 			}
 		}
-		k, v := blocks.Seek(numberKey(0))
+		k, v := blocks.Seek(segment.NumberKey(0))
 		if k == nil {
 			return nil
 		}
-		return laterBlock(seg.seq, k, v)
+		return segment.LaterBlock(seg.seq, k, v)
 	})
-	if later(err) {
-		return inFile(seg.path, err)
+	if segment.Later(err) {
+		return segment.InFile(seg.path, err)
 	}
 	return nil
 }
@@ -233,16 +234,16 @@ func (r *recovery) readNewest(seg *segmentFile) error {
 	if err != nil {
 		return err
 	}
-	var m segmentMeta
-	err = seg.view(func(view reader) error {
+	var m segment.Meta
+	err = seg.view(func(view segment.Reader) error {
 		if m, err = seg.readMeta(view); err != nil {
 			return err
 		}
-		r.log.id, r.log.streams.base = m.log, m.base
-		r.copied, r.recorded = r.log.identity.load(m.madeAt, seg.path, r.log.dir), m.madeAt != nil
-		r.whole = seg.seq == r.last && !m.sealed && !doubtful
+		r.log.id, r.log.streams.base = m.Log, m.Base
+		r.copied, r.recorded = r.log.identity.load(m.MadeAt, seg.path, r.log.dir), m.MadeAt != nil
+		r.whole = seg.seq == r.last && !m.Sealed && !doubtful
 		switch {
-		case seg.seq == r.last && m.sealed && r.ready == nil:
+		case seg.seq == r.last && m.Sealed && r.ready == nil:
 			r.last++
 			r.lose(0)
 		case doubtful && r.lost == 0:
@@ -253,7 +254,7 @@ func (r *recovery) readNewest(seg *segmentFile) error {
 		}
 		return err
 	})
-	if err != nil || !m.sealed {
+	if err != nil || !m.Sealed {
 		return err
 	}
 	seg.index.Store(nil) // it has its own
@@ -262,30 +263,30 @@ func (r *recovery) readNewest(seg *segmentFile) error {
 
 // check reads the newest segment whole.
 func (s *segmentFile) check() (doubtful bool, err error) {
-	blocks, doubtful, err := checkSegment(s.path, s.seq)
+	blocks, doubtful, err := segment.CheckSegment(s.path, s.seq)
 	if err != nil {
 		return false, err
 	}
-	s.index.Store(blocks.index)
-	s.spans, s.last, s.end = blocks.index.spans(), blocks.last, blocks.end
+	s.index.Store(blocks.Index)
+	s.spans, s.last, s.end = blocks.Index.Spans(), blocks.Last, blocks.End
 	return doubtful, nil
 }
 
 // indexed reads what the segment holds by its index. Where that is missing or damaged, it is made again.
 func (r *recovery) indexed(s *segmentFile) error {
-	err := s.view(func(r reader) (err error) {
-		if s.spans, err = readIndexSpans(r, s.seq); err != nil {
-			err = inFile(s.path, err)
+	err := s.view(func(r segment.Reader) (err error) {
+		if s.spans, err = segment.ReadIndexSpans(r, s.seq); err != nil {
+			err = segment.InFile(s.path, err)
 		}
 		return err
 	})
-	if !damaged(err) {
+	if !segment.Damaged(err) {
 		return err
 	}
 	if err := s.rebuildIndex(err); err != nil {
 		return err
 	}
-	s.spans = s.index.Load().spans()
+	s.spans = s.index.Load().Spans()
 	return nil
 }
 
@@ -295,8 +296,8 @@ func (r *recovery) fit(seg *segmentFile, id string) error {
 		return &CorruptError{File: seg.path, Reason: "it belongs to another log"}
 	}
 	for name, sp := range seg.spans {
-		if low, ok := r.lowest[name]; ok && sp.next > low {
-			return &CorruptError{seg.path, name, sp.first, fmt.Sprintf("it ends at %d, a later segment begins at %d", sp.next, low)}
+		if low, ok := r.lowest[name]; ok && sp.Next > low {
+			return &CorruptError{File: seg.path, Stream: name, Offset: sp.First, Reason: fmt.Sprintf("it ends at %d, a later segment begins at %d", sp.Next, low)}
 		}
 	}
 	r.note(seg)
@@ -305,13 +306,13 @@ func (r *recovery) fit(seg *segmentFile, id string) error {
 
 func (r *recovery) note(seg *segmentFile) {
 	for name, sp := range seg.spans {
-		r.lowest[name] = sp.first
+		r.lowest[name] = sp.First
 	}
 }
 
 // clean removes segments that a crash left half made: they hold no event.
 func (r *recovery) clean() error {
-	left, err := filepath.Glob(filepath.Join(r.log.dir, "*"+unfinishedSuffix))
+	left, err := filepath.Glob(filepath.Join(r.log.dir, "*"+segment.UnfinishedSuffix))
 	if err != nil {
 		return fmt.Errorf("list unfinished segments: %w", err)
 	}
@@ -327,7 +328,7 @@ func (r *recovery) clean() error {
 func (r *recovery) quarantine(seg *segmentFile, reason error) error {
 	var to string
 	err := seg.remove(func(path string) (err error) {
-		to, err = setAside(path)
+		to, err = segment.SetAside(path)
 		return err
 	})
 	if err != nil {
@@ -341,9 +342,9 @@ func (r *recovery) quarantine(seg *segmentFile, reason error) error {
 // highestAside returns the highest number among the segments that were set aside, so that none
 // of their names is used again.
 func highestAside(dir string) (highest uint64) {
-	aside, _ := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix+corruptSuffix+"*")) // the pattern is well formed
+	aside, _ := filepath.Glob(filepath.Join(dir, "*"+segment.Suffix+segment.CorruptSuffix+"*")) // the pattern is well formed
 	for _, path := range aside {
-		if seq, ok := asideSeq(path); ok {
+		if seq, ok := segment.AsideSeqOf(path); ok {
 			highest = max(highest, seq)
 		}
 	}
@@ -351,18 +352,18 @@ func highestAside(dir string) (highest uint64) {
 }
 
 // loadState reads the newest segment's state.
-func (r *recovery) loadState(view reader, seg *segmentFile) error {
-	state := view.bucket(bucketState)
+func (r *recovery) loadState(view segment.Reader, seg *segmentFile) error {
+	state := view.Bucket(segment.BucketState)
 	if state == nil {
 		return &CorruptError{File: seg.path, Reason: "the state is missing"}
 	}
 	for k, stored := state.Next(); k != nil; k, stored = state.Next() {
-		v, err := stateValue(k, stored, seg.summed)
+		v, err := segment.StateValue(k, stored, seg.summed)
 		if err == nil {
 			err = r.loadEntry(k, v)
 		}
 		if err != nil {
-			return inFile(seg.path, err)
+			return segment.InFile(seg.path, err)
 		}
 	}
 	return nil
@@ -383,8 +384,8 @@ func (r *recovery) finishState() {
 		for name, sp := range seg.spans {
 			s := r.log.streams.get(name)
 			s.stored.Store(true)
-			if sp.next > s.next {
-				s.next, s.bytes = sp.next, sp.after
+			if sp.Next > s.next {
+				s.next, s.bytes = sp.Next, sp.After
 			}
 		}
 	}
@@ -398,7 +399,7 @@ func (r *recovery) finishState() {
 // noteAbsent takes every event of the stream for one that may be absent if the destination was added when some were:
 // which ones those are is not stored.
 func (p *Cursor) noteAbsent() {
-	if p.at.ledger.Dropped[DroppedAbsent].Events == 0 {
+	if p.at.Ledger.Dropped[DroppedAbsent].Events == 0 {
 		return
 	}
 	for lane := range p.lost {
@@ -407,30 +408,30 @@ func (p *Cursor) noteAbsent() {
 }
 
 func (r *recovery) loadEntry(k, v []byte) error {
-	kind, names, ok := splitStateKey(k)
+	kind, names, ok := segment.SplitStateKey(k)
 	if !ok || len(names) == 0 {
 		return fmt.Errorf("a state key of %d bytes is malformed", len(k))
 	}
 	s := r.log.streams.get(names[0])
 	switch {
-	case kind == stateStream:
-		var stood streamState
-		err := stood.decode(v)
-		s.next, s.bytes, s.base = stood.next, stood.bytes, 0
+	case kind == segment.StateStream:
+		var stood segment.StreamState
+		err := stood.Decode(v)
+		s.next, s.bytes, s.base = stood.Next, stood.Bytes, 0
 		s.stored.Store(s.next > 1)
 		return err
-	case kind == stateCursor && len(names) == 2:
+	case kind == segment.StateCursor && len(names) == 2:
 		p := &Cursor{log: r.log, stream: s, name: names[1]}
 		s.cursors[p.name] = p
 		return p.restore(v)
-	case kind == stateBranches:
-		all, err := decodeBranches(v)
+	case kind == segment.StateBranches:
+		all, err := segment.DecodeBranches(v)
 		r.log.identity.streams[names[0]] = all
 		return err
-	case kind == stateProducer && len(names) == 2:
+	case kind == segment.StateProducer && len(names) == 2:
 		p := new(producer)
 		r.log.committer.producers.all[producerKey{names[1], names[0]}] = p
-		return p.decode(v)
+		return p.Decode(v)
 	}
 	return nil // a later release's
 }
@@ -449,7 +450,7 @@ func (r *recovery) skipLost(events uint64) {
 	r.log.opts.Logger.Error("the newest segment is lost, or the end of it may be: what it held is unknown, and no offset that it may have had is used again",
 		"skipped", events)
 	for _, p := range r.log.committer.producers.all {
-		p.next = 0
+		p.Next = 0
 	}
 }
 
@@ -491,12 +492,12 @@ func (r *recovery) openNewest() error {
 // beginNewest begins the segment that was made ready, which works on a full disk, or makes one; also
 // in its place, when it says otherwise where new streams begin.
 func (r *recovery) beginNewest() (*segmentFile, error) {
-	if r.ready == nil || r.lost > 0 || checkPages(r.ready.path) != nil {
+	if r.ready == nil || r.lost > 0 || segment.CheckPages(r.ready.path) != nil {
 		return r.log.roller.createSegment(r.last+1, r.log.roller.begin)
 	}
 	seg := r.ready
-	seg.spans = make(map[string]span)
-	seg.index.Store(newIndex())
+	seg.spans = make(map[string]segment.Span)
+	seg.index.Store(segment.NewIndex())
 	err := seg.openWritable(seg.path, r.log.opts.SegmentSize)
 	if err == nil {
 		err = seg.update(r.log.roller.begin)

@@ -9,6 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // roller seals the newest segment and makes the next one. The leader of the committer calls it, except for removeNext.
@@ -160,12 +161,12 @@ func (r *roller) seal(active, next *segmentFile) (sealed bool, err error) {
 
 // writeSeal marks the segment as sealed within the group's transaction, and writes its index, with the group's blocks.
 func (s *segmentFile) writeSeal(tx *bolt.Tx, blocks [][]byte) error {
-	x, number := s.index.Load().clone(), s.last
+	x, number := s.index.Load().Clone(), s.last
 	for _, value := range blocks {
 		number++
-		x.addValue(value, number)
+		x.AddValue(value, number)
 	}
-	return errors.Join(tx.Bucket(bucketMeta).Put(keySealed, []byte{1}), x.write(tx, s.seq))
+	return errors.Join(tx.Bucket(segment.BucketMeta).Put(segment.KeySealed, []byte{1}), x.Write(tx, s.seq))
 }
 
 // sealPages estimates the bytes that the bucket of the index takes beside the index.
@@ -210,10 +211,10 @@ func (s *segmentFile) retire() error {
 // createSegment makes a segment with the content of fill. The file gets its name once it is whole and synced, so Open
 // never takes a half-made segment for a segment.
 func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentFile, error) {
-	path := filepath.Join(r.log.dir, segmentName(seq))
-	unfinished := path + unfinishedSuffix
-	seg := &segmentFile{seq: seq, path: path, files: &r.log.files, logger: r.log.opts.Logger, summed: true, spans: make(map[string]span)}
-	seg.index.Store(newIndex())
+	path := filepath.Join(r.log.dir, segment.FileName(seq))
+	unfinished := path + segment.UnfinishedSuffix
+	seg := &segmentFile{seq: seq, path: path, files: &r.log.files, logger: r.log.opts.Logger, summed: true, spans: make(map[string]segment.Span)}
+	seg.index.Store(segment.NewIndex())
 	err := disk.RemoveIfExists(unfinished)
 	if err == nil {
 		err = r.fillSegment(seg, unfinished, fill)
@@ -239,7 +240,7 @@ func (r *roller) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.T
 		return fmt.Errorf("lengthen %s: %w", path, err)
 	}
 	err := seg.update(func(tx *bolt.Tx) error {
-		return errors.Join(putMeta(tx, r.log.id, seg.seq, r.log.streams.base), fill(tx))
+		return errors.Join(segment.PutMeta(tx, r.log.id, seg.seq, r.log.streams.base), fill(tx))
 	})
 	if err != nil {
 		return err
@@ -249,30 +250,30 @@ func (r *roller) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.T
 
 // begin puts the log's state into an empty segment.
 func (r *roller) begin(tx *bolt.Tx) error {
-	_, err := tx.CreateBucket(bucketBlocks)
+	_, err := tx.CreateBucket(segment.BucketBlocks)
 	return errors.Join(err, r.log.identity.put(tx, r.log.dir), r.writeState(tx))
 }
 
 // writeState fills the state bucket of a new segment with the present state of the log.
 func (r *roller) writeState(tx *bolt.Tx) error {
-	bucket, err := tx.CreateBucketIfNotExists(bucketState)
+	bucket, err := tx.CreateBucketIfNotExists(segment.BucketState)
 	if err != nil {
 		return fmt.Errorf("create state: %w", err)
 	}
 	bucket.FillPercent = 1
-	state := stateWriter{bucket: bucket, summed: true}
+	state := segment.StateWriter{Bucket: bucket, Summed: true}
 	for _, s := range r.log.streams.sorted() {
 		if !s.stored.Load() {
 			continue
 		}
 		a := s.appended()
-		if err := state.Put(stateKey(stateStream, s.name), streamState{a.Events + 1, a.Bytes}.append(nil)); err != nil {
+		if err := state.Put(segment.StateKey(segment.StateStream, s.name), segment.StreamState{Next: a.Events + 1, Bytes: a.Bytes}.Append(nil)); err != nil {
 			return fmt.Errorf("put stream: %w", err)
 		}
 	}
 	for key, p := range r.log.committer.producers.all {
 		r.log.committer.producers.resize(key, p)
-		if err := state.Put(stateKey(stateProducer, key.stream, key.id), p.append(nil)); err != nil {
+		if err := state.Put(segment.StateKey(segment.StateProducer, key.stream, key.id), p.Append(nil)); err != nil {
 			return fmt.Errorf("put producer: %w", err)
 		}
 	}
@@ -282,10 +283,10 @@ func (r *roller) writeState(tx *bolt.Tx) error {
 			p.mu.Unlock()
 			continue
 		}
-		value := p.at.append(nil)
+		value := p.at.Append(nil)
 		p.resizeLocked(len(value))
 		p.mu.Unlock()
-		if err := state.Put(stateKey(stateCursor, p.stream.name, p.name), value); err != nil {
+		if err := state.Put(segment.StateKey(segment.StateCursor, p.stream.name, p.name), value); err != nil {
 			return fmt.Errorf("put place: %w", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // lookPauses are the pauses after I/O errors of Open: a disk that is reset, or a network that is gone for a moment, is back
@@ -30,7 +31,7 @@ type failingRead struct {
 func (d *damage) overdue(seg *segmentFile, stream string, offset uint64, err error) error {
 	failing := seg.failing.Load()
 	switch {
-	case !unread(err) && !disk.Shortage(err):
+	case !segment.Unread(err) && !disk.Shortage(err):
 		if failing != nil && failing.stream == stream && failing.offset < offset && seg.failing.CompareAndSwap(failing, nil) {
 			d.log.opts.Logger.Info("segment can be read again", "segment", seg.path, "after", time.Since(failing.since))
 		}
@@ -40,10 +41,10 @@ func (d *damage) overdue(seg *segmentFile, stream string, offset uint64, err err
 			d.log.opts.Logger.Warn("segment cannot be read; trying again", "segment", seg.path, "stream", stream, "offset", offset, "error", err)
 		}
 		return err
-	case !unread(err) || time.Since(failing.since) < d.log.opts.readPatience:
+	case !segment.Unread(err) || time.Since(failing.since) < d.log.opts.readPatience:
 		return err
 	}
-	return &CorruptError{seg.path, stream, offset, fmt.Sprintf("not readable for %s: %v", time.Since(failing.since).Round(time.Second), err)}
+	return &CorruptError{File: seg.path, Stream: stream, Offset: offset, Reason: fmt.Sprintf("not readable for %s: %v", time.Since(failing.since).Round(time.Second), err)}
 }
 
 // lookTwice runs read, which reads a file anew, until its result is certain: nil, wrong content in two reads, or an error
@@ -55,7 +56,7 @@ func lookTwice(ctx context.Context, read func() error) error {
 		switch {
 		case err == nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist):
 			return err
-		case damaged(err) || later(err):
+		case segment.Damaged(err) || segment.Later(err):
 			if wrong++; wrong == 2 {
 				return err
 			}

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // In any order of errors, only content that was wrong twice is damage, a read that succeeds is believed, and an I/O error
 // that lasts is returned.
 func TestSecondLook_BelievesDamageOnlyTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		wrong, failing := &CorruptError{Reason: "wrong"}, &readError{err: syscall.EIO}
+		wrong, failing := &CorruptError{Reason: "wrong"}, &segment.ReadError{Err: syscall.EIO}
 		outcomes := []error{nil, wrong, failing, &VersionError{}, fs.ErrPermission}
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)
@@ -32,10 +34,10 @@ func TestSecondLook_BelievesDamageOnlyTwice(t *testing.T) {
 			})
 			bad, failed := 0, 0
 			for _, e := range told {
-				if damaged(e) || later(e) {
+				if segment.Damaged(e) || segment.Later(e) {
 					bad++
 				}
-				if unread(e) {
+				if segment.Unread(e) {
 					failed++
 				}
 			}
@@ -43,7 +45,7 @@ func TestSecondLook_BelievesDamageOnlyTwice(t *testing.T) {
 			switch {
 			case !errors.Is(err, last) || err == nil && last != nil:
 				t.Fatalf("got %v after %v", err, told)
-			case (damaged(err) || later(err)) && bad != 2, unread(err) && failed != len(lookPauses)+1, bad > 2:
+			case (segment.Damaged(err) || segment.Later(err)) && bad != 2, segment.Unread(err) && failed != len(lookPauses)+1, bad > 2:
 				t.Fatalf("got %v after %v", err, told)
 			}
 		}
@@ -52,7 +54,7 @@ func TestSecondLook_BelievesDamageOnlyTwice(t *testing.T) {
 
 // A segment that can't be read is logged when that begins and when it ends. Only an I/O error is damage after a while.
 func TestReadPatience_IsForTheDiskAlone(t *testing.T) {
-	for name, cause := range map[string]error{"I/O": &readError{"f", "page 3", syscall.EIO}, "descriptors": syscall.EMFILE, "memory": syscall.ENOMEM} {
+	for name, cause := range map[string]error{"I/O": &segment.ReadError{File: "f", Part: "page 3", Err: syscall.EIO}, "descriptors": syscall.EMFILE, "memory": syscall.ENOMEM} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var said bytes.Buffer
@@ -66,7 +68,7 @@ func TestReadPatience_IsForTheDiskAlone(t *testing.T) {
 					time.Sleep(time.Second)
 				}
 				time.Sleep(readPatience)
-				if got, want := damaged(l.damage.overdue(seg, "s", 7, cause)), name == "I/O"; got != want {
+				if got, want := segment.Damaged(l.damage.overdue(seg, "s", 7, cause)), name == "I/O"; got != want {
 					t.Errorf("got damage %v after %s, want %v", got, 2*readPatience, want)
 				}
 				if err := l.damage.overdue(seg, "s", 8, nil); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // segment is one bbolt file of the log.
@@ -39,19 +40,19 @@ type segmentFile struct {
 	used        atomic.Int64
 	allocated   atomic.Int64
 	unallocated atomic.Bool
-	length      int64   // of the file, when it is unallocated
-	stuck       bool    // bbolt panicked and holds its locks
-	bare        bool    // it has no state yet: the first transaction brings it; written under Log.mu
-	last        uint64  // the number of the last block
-	end         leafEnd // where the blocks end
+	length      int64           // of the file, when it is unallocated
+	stuck       bool            // bbolt panicked and holds its locks
+	bare        bool            // it has no state yet: the first transaction brings it; written under Log.mu
+	last        uint64          // the number of the last block
+	end         segment.LeafEnd // where the blocks end
 
 	// index is in memory for the newest segment, and for one that has none in its file; otherwise nil.
-	index atomic.Pointer[blockIndex]
+	index atomic.Pointer[segment.BlockIndex]
 
 	summed bool // the state's entries have checksums
 
 	// spans belongs to Log.mu once the segment is part of the log.
-	spans map[string]span
+	spans map[string]segment.Span
 	bad   map[string][]Run // what can't be read of a stream; belongs to Log.mu
 
 	mappedBytes atomic.Int64 // of the last map of the sealed segment
@@ -73,7 +74,7 @@ func (s *segmentFile) openWritable(path string, segmentSize int64) (err error) {
 	_, length, _ := disk.Sizes(path)
 	var o bolt.Options
 	o.InitialMmapSize, s.mapped = mapNewest(segmentSize, length)
-	if s.db, s.file, err = openBoltAndFile(path, &o); err != nil {
+	if s.db, s.file, err = segment.OpenBoltFile(path, &o); err != nil {
 		return err
 	}
 	s.allocated.Store(0)
@@ -83,7 +84,7 @@ func (s *segmentFile) openWritable(path string, segmentSize int64) (err error) {
 
 // measure notes how far the pages go.
 func (s *segmentFile) measure() error {
-	return viewBolt(s.db, s.path, s.base.Load(), func(tx *bolt.Tx) error {
+	return segment.ViewBolt(s.db, s.path, s.base.Load(), func(tx *bolt.Tx) error {
 		s.used.Store(tx.Size())
 		return nil
 	})
@@ -91,15 +92,15 @@ func (s *segmentFile) measure() error {
 
 // view runs f on the segment as its last transaction left it, opening it when it is closed. Nothing slow
 // may happen in f, and nothing that the reader gives may leave it.
-func (s *segmentFile) view(f func(r reader) error) (err error) {
+func (s *segmentFile) view(f func(r segment.Reader) error) (err error) {
 	if err := s.open(); err != nil {
 		return err
 	}
 	defer s.mu.RUnlock()
 	if s.db != nil {
-		return viewBolt(s.db, s.path, s.base.Load(), func(tx *bolt.Tx) error { return f(boltReader{tx}) })
+		return segment.ViewBolt(s.db, s.path, s.base.Load(), func(tx *bolt.Tx) error { return f(segment.BoltReader{Tx: tx}) })
 	}
-	return viewPages(s.pages, f)
+	return segment.ViewPages(s.pages, f)
 }
 
 // open returns with s.mu held for reading and s.db or s.pages usable, or with an error.
@@ -132,7 +133,7 @@ func (s *segmentFile) reopen() error {
 	if s.db != nil || s.pages != nil || s.gone || s.closed {
 		return nil
 	}
-	pages, err := openMapped(s.path)
+	pages, err := segment.OpenMapped(s.path)
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
 	}
@@ -252,16 +253,16 @@ func (s *segmentFile) disk() int64 {
 // indexSize returns what the index will take once the segment is sealed; 0 when it is.
 func (s *segmentFile) indexSize() int64 {
 	if x := s.index.Load(); x != nil {
-		return x.size.Load()
+		return x.Size.Load()
 	}
 	return 0
 }
 
-// readMeta checks that the file is the segment that its name tells, and notes whether it is gapped and summed.
-func (s *segmentFile) readMeta(r reader) (segmentMeta, error) {
-	m, err := readMeta(r, s.path, s.seq)
+// ReadMeta checks that the file is the segment that its name tells, and notes whether it is gapped and summed.
+func (s *segmentFile) readMeta(r segment.Reader) (segment.Meta, error) {
+	m, err := segment.ReadMeta(r, s.path, s.seq)
 	if err == nil {
-		s.gapped, s.summed = m.gapped, m.summed
+		s.gapped, s.summed = m.Gapped, m.Summed
 	}
 	return m, err
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // segmentSet holds the segments of the log. Log.mu guards it, and the spans of each segment: a commit publishes the spans
@@ -28,15 +30,15 @@ func (set *segmentSet) active() *segmentFile {
 }
 
 // find returns the segment that holds the stream's event at offset, or the first segment with a later event.
-func (set *segmentSet) find(streamName string, offset uint64) (*segmentFile, span) {
+func (set *segmentSet) find(streamName string, offset uint64) (*segmentFile, segment.Span) {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
 	for _, seg := range set.holdingLocked(streamName) {
-		if sp, ok := seg.spans[streamName]; ok && sp.next > offset {
+		if sp, ok := seg.spans[streamName]; ok && sp.Next > offset {
 			return seg, sp
 		}
 	}
-	return nil, span{}
+	return nil, segment.Span{}
 }
 
 // holdingLocked returns the segments from the first one that holds events of the stream. Earlier segments never will, so the
@@ -57,17 +59,17 @@ func (set *segmentSet) holdingLocked(streamName string) []*segmentFile {
 }
 
 // changed reports whether the stream's first offset in the segment is no longer that of before.
-func (set *segmentSet) changed(seg *segmentFile, streamName string, before span) bool {
+func (set *segmentSet) changed(seg *segmentFile, streamName string, before segment.Span) bool {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
-	return seg.spans[streamName].first != before.first
+	return seg.spans[streamName].First != before.First
 }
 
 // spansOf returns the stream's span in each segment, oldest first.
-func (set *segmentSet) spansOf(name string) []span {
+func (set *segmentSet) spansOf(name string) []segment.Span {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
-	var spans []span
+	var spans []segment.Span
 	for _, seg := range set.holdingLocked(name) {
 		if sp, ok := seg.spans[name]; ok {
 			spans = append(spans, sp)
@@ -76,10 +78,10 @@ func (set *segmentSet) spansOf(name string) []span {
 	return spans
 }
 
-func (set *segmentSet) gappedSpans(name string) map[*segmentFile]span {
+func (set *segmentSet) gappedSpans(name string) map[*segmentFile]segment.Span {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
-	spans := make(map[*segmentFile]span)
+	spans := make(map[*segmentFile]segment.Span)
 	for _, seg := range set.holdingLocked(name) {
 		if sp, ok := seg.spans[name]; ok && seg.gapped {
 			spans[seg] = sp
@@ -113,7 +115,7 @@ func (set *segmentSet) doneWith(active *segmentFile) bool {
 		return false
 	}
 	for name, sp := range active.spans {
-		if set.log.streams.all[name].firstNeeded() < sp.next {
+		if set.log.streams.all[name].firstNeeded() < sp.Next {
 			return false
 		}
 	}
@@ -137,14 +139,14 @@ func (set *segmentSet) hold() (release func()) {
 
 // blockAt returns the header of the block that holds the offset, or of the first block after it. ok is false if there is
 // none, or if it cannot be read: Read reports the damage.
-func (set *segmentSet) blockAt(streamName string, offset uint64) (found block, ok bool) {
+func (set *segmentSet) blockAt(streamName string, offset uint64) (found segment.Block, ok bool) {
 	seg, sp := set.find(streamName, offset)
 	if seg == nil {
-		return block{}, false
+		return segment.Block{}, false
 	}
-	w := walk{seg: seg, stream: streamName, from: offset, next: sp.next}
-	w.visit = func(_ blockPlace, b block, fault string) (bool, error) {
-		b.stream, b.frames = streamName, nil // these bytes belong to the transaction
+	w := walk{seg: seg, stream: streamName, from: offset, next: sp.Next}
+	w.visit = func(_ segment.BlockPlace, b segment.Block, fault string) (bool, error) {
+		b.Stream, b.Frames = streamName, nil // these bytes belong to the transaction
 		found, ok = b, fault == ""
 		return true, nil
 	}

@@ -3,6 +3,8 @@ package wal
 import (
 	"context"
 	"fmt"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // awaited holds the events that a WaitSettled waits for.
@@ -35,7 +37,7 @@ func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (deliv
 	if s == nil {
 		return false, fmt.Errorf("wal: no stream %q", stream)
 	}
-	w := &awaited{run: Run{a.First, a.First + uint64(a.Count)}}
+	w := &awaited{run: Run{First: a.First, Next: a.First + uint64(a.Count)}}
 	if a.First == 0 {
 		w.whole(s.appended().Events + 1)
 	} else if err := w.find(l, s); err != nil {
@@ -60,7 +62,7 @@ func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (deliv
 
 // whole waits for all events before next.
 func (w *awaited) whole(next uint64) {
-	w.run, w.gone = Run{1, next}, true
+	w.run, w.gone = Run{First: 1, Next: next}, true
 	for lane := range w.lanes {
 		w.lanes[lane].next = next
 	}
@@ -70,14 +72,14 @@ func (w *awaited) whole(next uint64) {
 func (w *awaited) find(l *Log, s *stream) error {
 	for from := w.run.First; from < w.run.Next; {
 		seg, sp := l.segments.find(s.name, from)
-		if seg == nil || sp.first >= w.run.Next {
+		if seg == nil || sp.First >= w.run.Next {
 			w.gone = true
 			break
 		}
-		w.gone = w.gone || sp.first > from || l.segments.gapped(seg)
-		part := Run{max(from, sp.first), min(w.run.Next, sp.next)}
+		w.gone = w.gone || sp.First > from || l.segments.gapped(seg)
+		part := Run{First: max(from, sp.First), Next: min(w.run.Next, sp.Next)}
 		blocks := walk{seg: seg, stream: s.name, from: part.First, next: part.Next}
-		blocks.visit = func(_ blockPlace, b block, fault string) (bool, error) {
+		blocks.visit = func(_ segment.BlockPlace, b segment.Block, fault string) (bool, error) {
 			return false, w.block(&b, part, fault)
 		}
 		swaps := seg.swaps.Load()
@@ -85,7 +87,7 @@ func (w *awaited) find(l *Log, s *stream) error {
 		if seg.swaps.Load() != swaps {
 			continue
 		}
-		if damaged(err) { // the readers of the segment give up its events
+		if segment.Damaged(err) { // the readers of the segment give up its events
 			w.gone, err = true, nil
 		}
 		if err != nil && err != errGone { //nolint:errorlint
@@ -98,21 +100,21 @@ func (w *awaited) find(l *Log, s *stream) error {
 }
 
 // block notes which lanes the events of a block are in that belong to the run.
-func (w *awaited) block(b *block, run Run, fault string) error {
-	run = Run{max(run.First, b.first), min(run.Next, b.next())}
+func (w *awaited) block(b *segment.Block, run Run, fault string) error {
+	run = Run{First: max(run.First, b.First), Next: min(run.Next, b.Next())}
 	if fault == "" && w.run.Next-w.run.First > awaitedMost {
 		for lane := range uint8(Lanes) {
-			if b.lanes.Has(lane) {
+			if b.Lanes.Has(lane) {
 				w.lanes[lane].next = max(w.lanes[lane].next, run.Next)
 			}
 		}
 		return nil
 	}
-	if fault != "" || b.framesFault() != "" {
+	if fault != "" || b.FramesFault() != "" {
 		w.gone = true // the readers of the block give up its events
 		return nil
 	}
-	return b.each(func(lane uint8, offset uint64, _ []byte) error {
+	return b.Each(func(lane uint8, offset uint64, _ []byte) error {
 		if run.First <= offset && offset < run.Next {
 			l := &w.lanes[lane]
 			if n := len(l.offsets); n == 0 || l.offsets[n-1] < offset {
@@ -167,8 +169,8 @@ func (s *stream) done(w *awaited) bool {
 }
 
 func (p *Cursor) settledLocked(w *awaited) bool {
-	for lane := range p.at.lanes {
-		if !w.lanes[lane].done(&p.at.lanes[lane]) {
+	for lane := range p.at.Lanes {
+		if !w.lanes[lane].done(&p.at.Lanes[lane]) {
 			return false
 		}
 	}
@@ -191,7 +193,7 @@ func (l *awaitedLane) done(m *Progress) bool {
 func (p *Cursor) lostOfLocked(w *awaited) bool {
 	for lane := range w.lanes {
 		l, lost := &w.lanes[lane], p.lost[lane]
-		if w.gone && w.run.First < lost || l.passes(w, Progress{}, p.at.lanes[lane], lost) {
+		if w.gone && w.run.First < lost || l.passes(w, Progress{}, p.at.Lanes[lane], lost) {
 			return true
 		}
 	}
@@ -202,7 +204,7 @@ func (p *Cursor) lostOfLocked(w *awaited) bool {
 func (l *awaitedLane) passes(w *awaited, from, to Progress, limit uint64) bool {
 	if l.offsets == nil {
 		first, next := max(w.run.First, from.Checkpoint), min(l.next, limit)
-		return first < next && (to.end() > first)
+		return first < next && (to.End() > first)
 	}
 	for _, offset := range l.offsets {
 		if offset >= limit {
@@ -219,7 +221,7 @@ func (l *awaitedLane) passes(w *awaited, from, to Progress, limit uint64) bool {
 func (s *stream) noteLostLocked(p *Cursor, marks map[uint8]Progress) {
 	for w := range s.awaited {
 		for lane, m := range marks {
-			w.lost = w.lost || w.lanes[lane].passes(w, p.at.lanes[lane], m, w.run.Next)
+			w.lost = w.lost || w.lanes[lane].passes(w, p.at.Lanes[lane], m, w.run.Next)
 		}
 	}
 }

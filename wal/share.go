@@ -106,12 +106,12 @@ func (s *stream) overheadLocked(pending Count, from uint64) int64 {
 		return 0
 	}
 	part := float64(pending.Events) / float64(s.next-from)
-	return int64(part * float64(s.overhead.in(Run{from, s.next})))
+	return int64(part * float64(s.overhead.in(Run{First: from, Next: s.next})))
 }
 
 // pendingLocked is called with the stream's mu and p.mu held.
 func (p *Cursor) pendingLocked() Count {
-	return Count{p.stream.next - 1, p.stream.bytes}.beyond(p.at.ledger.settled())
+	return Count{Events: p.stream.next - 1, Bytes: p.stream.bytes}.Beyond(p.at.Ledger.Settled())
 }
 
 // checkpointLocked returns the first offset that some destination has not settled.
@@ -134,7 +134,7 @@ func (r *retention) release(t *Ticket, a Appended, stored bool) {
 	t.share.mu.Lock()
 	t.share.reserved -= t.shared
 	if stored {
-		t.share.overhead.add(Run{a.First, a.First + uint64(a.Count)}, t.overhead)
+		t.share.overhead.add(Run{First: a.First, Next: a.First + uint64(a.Count)}, t.overhead)
 	}
 	t.share.mu.Unlock()
 	if !stored {
@@ -160,9 +160,9 @@ func (r *retention) dropForAppend(s *stream, held int64) {
 			break
 		}
 		s.mu.Lock()
-		bytes -= heldBytes(Count{uint64(b.count), b.bytes}) + s.overhead.in(Run{b.first, b.next()})
+		bytes -= heldBytes(Count{Events: uint64(b.Count), Bytes: b.Bytes}) + s.overhead.in(Run{First: b.First, Next: b.Next()})
 		s.mu.Unlock()
-		from = b.next()
+		from = b.Next()
 	}
 	r.dropBelow(s, Floor{Full: from})
 }

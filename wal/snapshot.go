@@ -15,6 +15,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 const (
@@ -144,7 +145,7 @@ func (c *copying) try() (done bool, err error) {
 	}
 	if !known.within(places) { // events that a new destination counts as absent must not be in the copy
 		for seq := range c.copied {
-			err = errors.Join(err, os.Remove(filepath.Join(c.to, "wal", segmentName(seq))))
+			err = errors.Join(err, os.Remove(filepath.Join(c.to, "wal", segment.FileName(seq))))
 		}
 		clear(c.copied)
 	}
@@ -212,7 +213,7 @@ func (p cursorNames) within(others cursorNames) bool {
 }
 
 func (p cursorNames) note(key []byte) {
-	if kind, _, ok := splitStateKey(key); ok && kind == stateCursor {
+	if kind, _, ok := segment.SplitStateKey(key); ok && kind == segment.StateCursor {
 		p[string(key)] = true
 	}
 }
@@ -225,10 +226,10 @@ func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (cursorNames
 		return names, err
 	}
 	defer f.Close()
-	return names, f.Elements(ctx, bucketState, []byte{stateCursor}, func(e boltpage.Element) error {
+	return names, f.Elements(ctx, segment.BucketState, []byte{segment.StateCursor}, func(e boltpage.Element) error {
 		names.note(e.Key)
 		return nil
-	}, pass(func(*CorruptError) {})) // copying reports it
+	}, segment.Pass(func(*CorruptError) {})) // copying reports it
 }
 
 // newest copies the newest segment as one commit left it, entry by entry into a file of its own. sealed: it is the newest
@@ -248,7 +249,7 @@ func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed 
 	if err := disk.RemoveIfExists(to); err != nil {
 		return false, nil, err
 	}
-	db, file, err := openBoltAndFile(to, &bolt.Options{NoSync: true})
+	db, file, err := segment.OpenBoltFile(to, &bolt.Options{NoSync: true})
 	if err != nil {
 		return false, nil, err
 	}
@@ -265,7 +266,7 @@ func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed 
 // The state changes: it is read with the last blocks as one commit left both.
 type newestCopy struct {
 	ctx    context.Context
-	file   *segmentPages
+	file   *segment.Pages
 	db     *bolt.DB
 	next   []byte // the key of the first block that was not copied
 	sealed bool
@@ -308,17 +309,17 @@ func (n *newestCopy) run() error {
 func (n *newestCopy) piecemeal() error {
 	var c contents
 	err := n.file.Sound(n.ctx, func(s *boltpage.Snapshot) (err error) {
-		c.meta, err = allOf(s, bucketMeta)
+		c.meta, err = allOf(s, segment.BucketMeta)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	var fault error
-	err = n.file.Elements(n.ctx, bucketState, []byte{}, func(e boltpage.Element) error {
+	err = n.file.Elements(n.ctx, segment.BucketState, []byte{}, func(e boltpage.Element) error {
 		c.state.add(e)
 		return nil
-	}, pass(func(err *CorruptError) { fault = err }))
+	}, segment.Pass(func(err *CorruptError) { fault = err }))
 	if err = errors.Join(err, fault); err != nil {
 		return err
 	}
@@ -336,11 +337,11 @@ type contents struct {
 
 // read reads the rest, all as the snapshot has it.
 func (n *newestCopy) read(s *boltpage.Snapshot) (c contents, err error) {
-	if c.meta, err = allOf(s, bucketMeta); err != nil {
+	if c.meta, err = allOf(s, segment.BucketMeta); err != nil {
 		return c, err
 	}
 	for key := n.next; ; {
-		leaf, after, err := s.LeafOf(bucketBlocks, key)
+		leaf, after, err := s.LeafOf(segment.BucketBlocks, key)
 		if err != nil {
 			return c, err
 		}
@@ -351,7 +352,7 @@ func (n *newestCopy) read(s *boltpage.Snapshot) (c contents, err error) {
 		key = after
 	}
 	if !c.more {
-		c.state, err = allOf(s, bucketState)
+		c.state, err = allOf(s, segment.BucketState)
 	}
 	return c, err
 }
@@ -391,7 +392,7 @@ func (x *elementList) addFrom(leaf *boltpage.Page, key []byte) {
 func (n *newestCopy) bulk() error {
 	var some elementList
 	for {
-		leaf, after, err := n.file.LeafOf(n.ctx, bucketBlocks, n.next)
+		leaf, after, err := n.file.LeafOf(n.ctx, segment.BucketBlocks, n.next)
 		if err != nil {
 			return err
 		}
@@ -401,7 +402,7 @@ func (n *newestCopy) bulk() error {
 			n.next = append(bytes.Clone(last), 0)
 		}
 		if after == nil || some.bytes >= copyAtOnce {
-			if err := n.put(bucketBlocks, some, nil); err != nil {
+			if err := n.put(segment.BucketBlocks, some, nil); err != nil {
 				return err
 			}
 			some = elementList{}
@@ -420,10 +421,10 @@ func (n *newestCopy) finish(c *contents) error {
 		n.places.note(e.Key)
 	}
 	unsealed := func(e boltpage.Element) bool {
-		n.sealed = n.sealed || bytes.Equal(e.Key, keySealed)
-		return !bytes.Equal(e.Key, keySealed)
+		n.sealed = n.sealed || bytes.Equal(e.Key, segment.KeySealed)
+		return !bytes.Equal(e.Key, segment.KeySealed)
 	}
-	return errors.Join(n.put(bucketMeta, c.meta, unsealed), n.put(bucketBlocks, c.blocks, nil), n.put(bucketState, c.state, nil))
+	return errors.Join(n.put(segment.BucketMeta, c.meta, unsealed), n.put(segment.BucketBlocks, c.blocks, nil), n.put(segment.BucketState, c.state, nil))
 }
 
 func (n *newestCopy) put(bucket []byte, some elementList, wanted func(boltpage.Element) bool) error {
@@ -440,7 +441,7 @@ func (n *newestCopy) put(bucket []byte, some elementList, wanted func(boltpage.E
 
 // deadMetas returns the meta pages of the dead letters' file: they change with each commit. Without a file they are zero.
 func deadMetas(dir string) (m boltpage.Metas, err error) {
-	f, err := openBoltFile(filepath.Join(dir, deadName))
+	f, err := segment.OpenPages(filepath.Join(dir, deadName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
 	}
@@ -493,7 +494,7 @@ func (c *copying) measure() error {
 		if err == nil {
 			c.report.Bytes += info.Size()
 		}
-		if _, ok := segmentSeq(d.Name()); ok {
+		if _, ok := segment.SeqOf(d.Name()); ok {
 			c.report.Segments++
 		}
 		return err

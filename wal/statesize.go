@@ -3,6 +3,8 @@ package wal
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // stateBudget bounds the state: the log's record of streams with events, of their destinations and of producers. Each
@@ -35,7 +37,7 @@ func (b *stateBudget) mostRuns() int64 { return b.most() / 2 }
 // entryPages returns the bytes that an entry of the state takes of its bucket's pages. A page that is full lacks up to one
 // entry; a large one may have half of its pages to itself.
 func entryPages(key, value int) int64 {
-	n := int64(key + value + stateSumLength + stateElement)
+	n := int64(key + value + segment.StateSumLength + segment.StateElement)
 	return n + min(n*n, 2048*2048)/2048
 }
 
@@ -65,7 +67,7 @@ func (p *Cursor) resizeLocked(value int) {
 }
 
 // measureLocked is resizeLocked for a cursor that is not being written. It is called with p.mu held.
-func (p *Cursor) measureLocked() { p.resizeLocked(len(p.at.append(nil))) }
+func (p *Cursor) measureLocked() { p.resizeLocked(len(p.at.Append(nil))) }
 
 // pagesOf returns the bytes that the stream and its cursors add to the state with the first event.
 func (s *stream) pagesOf() (pages int64) {
@@ -74,7 +76,7 @@ func (s *stream) pagesOf() (pages int64) {
 	for _, p := range s.cursors {
 		p.mu.Lock()
 		if !p.kept {
-			pages += entryPages(1+nameLength(s.name)+nameLength(p.name), len(p.at.append(nil)))
+			pages += entryPages(1+nameLength(s.name)+nameLength(p.name), len(p.at.Append(nil)))
 		}
 		p.mu.Unlock()
 	}

@@ -52,7 +52,7 @@ func newStream(name string, base uint64) *stream {
 func (s *stream) appended() Count {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Count{s.next - 1, s.bytes}
+	return Count{Events: s.next - 1, Bytes: s.bytes}
 }
 
 // get returns the stream of that name, and makes it if it is new.
@@ -220,7 +220,7 @@ func (l *Log) Streams() []StreamStat {
 		a := s.appended()
 		st := StreamStat{Name: s.name, Next: a.Events + 1, First: a.Events + 1, Appended: a}
 		if seg, sp := l.segments.find(s.name, 0); seg != nil {
-			st.First = sp.first
+			st.First = sp.First
 		}
 		stats = append(stats, st)
 	}

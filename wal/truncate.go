@@ -193,8 +193,8 @@ func (t *truncator) settled(s *segmentFile) bool {
 	spans := s.spans // the spans of a sealed segment are replaced, never changed
 	t.log.mu.RUnlock()
 	for name, sp := range spans {
-		if stream := t.log.streams.lookup(name); stream.low() < sp.next {
-			s.needed = neededBy{stream, sp.next}
+		if stream := t.log.streams.lookup(name); stream.low() < sp.Next {
+			s.needed = neededBy{stream, sp.Next}
 			return false
 		}
 	}

@@ -11,11 +11,12 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // update is a transaction of the newest segment. bbolt's panics and faults on bad pages are contained.
 func (s *segmentFile) update(f func(tx *bolt.Tx) error) (err error) {
-	defer contain(s.path, s.base.Load(), &err)
+	defer segment.Contain(s.path, s.base.Load(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := s.db.Begin(true)
 	if err != nil {

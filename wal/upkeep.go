@@ -75,7 +75,7 @@ type loggedDrops struct {
 func (r *retention) logDropped(logged map[*Cursor]*loggedDrops, now time.Time) {
 	for _, p := range r.log.streams.cursors() {
 		p.mu.Lock()
-		dropped := maps.Clone(p.at.ledger.Dropped)
+		dropped := maps.Clone(p.at.Ledger.Dropped)
 		p.mu.Unlock()
 		before := logged[p]
 		if before == nil { // an earlier run has logged these

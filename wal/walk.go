@@ -2,6 +2,8 @@ package wal
 
 import (
 	"fmt"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // walk visits a stream's blocks in a segment. It finds them by the index, and reads no other block.
@@ -12,7 +14,7 @@ type walk struct {
 	next   uint64 // and the first beyond those
 	// visit is called for the place of each block in order; the first may begin before from. The
 	// block is only good when its fault is empty; its bytes are valid until visit returns. done: enough.
-	visit func(at blockPlace, b block, fault string) (done bool, err error)
+	visit func(at segment.BlockPlace, b segment.Block, fault string) (done bool, err error)
 }
 
 // run visits the blocks in order. It returns the error of visit, or nil at the end of the blocks.
@@ -26,13 +28,13 @@ func (w *walk) run() error {
 
 		// Visit these blocks in one read transaction.
 		done := false
-		err = w.seg.view(func(r reader) (err error) {
-			bucket := r.bucket(bucketBlocks)
+		err = w.seg.view(func(r segment.Reader) (err error) {
+			bucket := r.Bucket(segment.BucketBlocks)
 			if bucket == nil {
-				return &CorruptError{w.seg.path, w.stream, from, "the blocks are missing"}
+				return &CorruptError{File: w.seg.path, Stream: w.stream, Offset: from, Reason: "the blocks are missing"}
 			}
-			c := numberCursor{entries: bucket}
-			for at := range part.places(from) {
+			c := segment.NumberCursor{Entries: bucket}
+			for at := range part.Places(from) {
 				if done = at.First >= w.next; done {
 					return nil
 				}
@@ -49,40 +51,40 @@ func (w *walk) run() error {
 		if done || err != nil {
 			return err
 		}
-		from = part.next
+		from = part.Next
 	}
 	return nil
 }
 
 // block reads the header of the block that the index has at at.
-func (w *walk) block(c *numberCursor, at blockPlace) (b block, fault string, err error) {
-	k, v := c.at(at.number)
+func (w *walk) block(c *segment.NumberCursor, at segment.BlockPlace) (b segment.Block, fault string, err error) {
+	k, v := c.At(at.Number)
 	if k == nil {
-		return b, fmt.Sprintf("block %d of the segment is missing", at.number), nil
+		return b, fmt.Sprintf("block %d of the segment is missing", at.Number), nil
 	}
-	if b, fault = peekBlock(w.seg.seq, k, v); fault != "" {
-		err = inFile(w.seg.path, laterBlock(w.seg.seq, k, v))
+	if b, fault = segment.PeekBlock(w.seg.seq, k, v); fault != "" {
+		err = segment.InFile(w.seg.path, segment.LaterBlock(w.seg.seq, k, v))
 	}
-	if fault == "" && (b.stream != w.stream || b.first != at.First || b.next() != at.Next) {
-		fault = fmt.Sprintf("block %d of the segment is another one by the index", at.number)
+	if fault == "" && (b.Stream != w.stream || b.First != at.First || b.Next() != at.Next) {
+		fault = fmt.Sprintf("block %d of the segment is another one by the index", at.Number)
 	}
 	return b, fault, err
 }
 
 // partOf returns the part of the segment's index that has the offset, or the first after it.
-func (s *segmentFile) partOf(stream string, offset uint64) (p indexPart, ok bool, err error) {
+func (s *segmentFile) partOf(stream string, offset uint64) (p segment.IndexPart, ok bool, err error) {
 	for range 2 {
 		if x := s.index.Load(); x != nil {
-			p, ok = x.part(stream, offset)
+			p, ok = x.Part(stream, offset)
 			return p, ok, nil
 		}
-		err = s.view(func(r reader) (err error) {
-			if p, ok, err = indexPartOf(r, s.seq, stream, offset); err != nil {
-				err = inFile(s.path, err)
+		err = s.view(func(r segment.Reader) (err error) {
+			if p, ok, err = segment.IndexPartOf(r, s.seq, stream, offset); err != nil {
+				err = segment.InFile(s.path, err)
 			}
 			return err
 		})
-		if !damaged(err) {
+		if !segment.Damaged(err) {
 			return p, ok, err
 		}
 		if err := s.rebuildIndex(err); err != nil {
@@ -97,7 +99,7 @@ func (s *segmentFile) rebuildIndex(reason error) error {
 	s.logger.Warn("segment index missing or corrupt; rebuilding from blocks", "segment", s.path, "error", reason)
 	s.mu.RLock() // against swap
 	defer s.mu.RUnlock()
-	x, err := indexOfFile(s.path, s.seq)
+	x, err := segment.IndexOfFile(s.path, s.seq)
 	if err == nil {
 		s.index.Store(x)
 	}

@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"cmp"
@@ -40,21 +40,21 @@ func (m *Progress) Done(offset uint64) bool {
 	return false
 }
 
-// end returns the offset from which on nothing is settled.
-func (m *Progress) end() uint64 {
+// End returns the offset from which on nothing is settled.
+func (m *Progress) End() uint64 {
 	if n := len(m.Settled); n > 0 {
 		return m.Settled[n-1].Next
 	}
 	return m.Checkpoint
 }
 
-func (m Progress) equal(o Progress) bool {
+func (m Progress) Equal(o Progress) bool {
 	return m.Checkpoint == o.Checkpoint && slices.Equal(m.Settled, o.Settled)
 }
 
-// with returns the union of m and o.
-func (m Progress) with(o Progress) Progress {
-	if m.Checkpoint >= o.end() || m.equal(o) {
+// With returns the union of m and o.
+func (m Progress) With(o Progress) Progress {
+	if m.Checkpoint >= o.End() || m.Equal(o) {
 		return m
 	}
 	m.Checkpoint = max(m.Checkpoint, o.Checkpoint)

@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"errors"
@@ -17,15 +17,15 @@ import (
 // boltLockWait is how long an open waits: an inspecting process holds bbolt's lock only while it opens.
 const boltLockWait = 5 * time.Second
 
-// openBolt opens a segment's file and lets go of bbolt's own lock: the data directory's lock is
+// OpenBolt opens a segment's file and lets go of bbolt's own lock: the data directory's lock is
 // what keeps a second agent away, and without bbolt's an inspecting process may read beside us.
-func openBolt(path string, o *bolt.Options) (*bolt.DB, error) {
-	db, _, err := openBoltAndFile(path, o)
+func OpenBolt(path string, o *bolt.Options) (*bolt.DB, error) {
+	db, _, err := OpenBoltFile(path, o)
 	return db, err
 }
 
-func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err error) {
-	defer contain(path, 0, &err)
+func OpenBoltFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err error) {
+	defer Contain(path, 0, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	o.Timeout = boltLockWait
 	o.NoFreelistSync = true
@@ -45,9 +45,9 @@ func openBoltAndFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, 
 	return db, file, nil
 }
 
-// openMapped opens a sealed segment.
-func openMapped(path string) (*boltpage.File, error) {
-	f, err := boltpage.Open(path, fileFaults{})
+// OpenMapped opens a sealed segment.
+func OpenMapped(path string) (*boltpage.File, error) {
+	f, err := boltpage.Open(path, FileFaults{})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, &CorruptError{File: path, Reason: "the file is missing"}
 	}
@@ -60,19 +60,19 @@ func openMapped(path string) (*boltpage.File, error) {
 	return f, nil
 }
 
-// contain turns a panic into an error: bbolt and a reader panic on a page that they can't use. A memory fault within the
+// Contain turns a panic into an error: bbolt and a reader panic on a page that they can't use. A memory fault within the
 // file, whose map begins at base, means that the disk could not read the page.
-func contain(path string, base uintptr, err *error) {
+func Contain(path string, base uintptr, err *error) {
 	switch r := recover().(type) {
 	case nil:
 	case *CorruptError:
 		*err = r
-	case *readError:
+	case *ReadError:
 		*err = r
 	case interface{ Addr() uintptr }:
 		_, length, ok := disk.Sizes(path)
 		if ok && base > 0 && r.Addr() >= base && r.Addr()-base < uintptr(length) {
-			*err = &readError{path, "a mapped page", syscall.EIO}
+			*err = &ReadError{path, "a mapped page", syscall.EIO}
 			return
 		}
 		*err = &CorruptError{File: path, Reason: fmt.Sprint("page: ", r)}
@@ -81,8 +81,8 @@ func contain(path string, base uintptr, err *error) {
 	}
 }
 
-func viewPages(file *boltpage.File, f func(r reader) error) (err error) {
-	defer contain(file.Path, file.Base(), &err)
+func ViewPages(file *boltpage.File, f func(r Reader) error) (err error) {
+	defer Contain(file.Path, file.Base(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	s, err := file.Snapshot()
 	if err != nil {
@@ -91,9 +91,9 @@ func viewPages(file *boltpage.File, f func(r reader) error) (err error) {
 	return f(pageReader{s})
 }
 
-// viewBolt runs f in a read transaction. The map begins at base; 0: unknown.
-func viewBolt(db *bolt.DB, path string, base uintptr, f func(tx *bolt.Tx) error) (err error) {
-	defer contain(path, base, &err)
+// ViewBolt runs f in a read transaction. The map begins at base; 0: unknown.
+func ViewBolt(db *bolt.DB, path string, base uintptr, f func(tx *bolt.Tx) error) (err error) {
+	defer Contain(path, base, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return db.View(f)
 }

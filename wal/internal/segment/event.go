@@ -1,4 +1,4 @@
-package wal
+package segment
 
 // Event is what a producer sends. The log stores Key, Data, Time and Attributes as they are.
 type Event struct {

@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"errors"
@@ -7,20 +7,20 @@ import (
 // A format version counts only where the content that guards it is intact: a checksum over the same bytes, or the page
 // itself. Otherwise it is damage. So every later format keeps the version first, and the checksum in its place.
 
-// laterVersion returns the VersionError of a part whose version is beyond known, and nil for every other version.
-func laterVersion(part string, got, known uint64) error {
+// LaterVersion returns the VersionError of a part whose version is beyond known, and nil for every other version.
+func LaterVersion(part string, got, known uint64) error {
 	if got <= known {
 		return nil
 	}
 	return &VersionError{Part: part, Got: got, Known: known}
 }
 
-// inFile turns a decoding error into an error about the file: a CorruptError, unless a later release wrote the decoded
+// InFile turns a decoding error into an error about the file: a CorruptError, unless a later release wrote the decoded
 // part, or it could not be read.
-func inFile(path string, err error) error {
+func InFile(path string, err error) error {
 	var later *VersionError
 	switch {
-	case err == nil || unread(err):
+	case err == nil || Unread(err):
 		return err
 	case errors.As(err, &later):
 		return &VersionError{path, later.Part, later.Got, later.Known}
@@ -28,8 +28,8 @@ func inFile(path string, err error) error {
 	return &CorruptError{File: path, Reason: err.Error()}
 }
 
-// later reports whether err is about a part that a later release wrote.
-func later(err error) bool {
+// Later reports whether err is about a part that a later release wrote.
+func Later(err error) bool {
 	var v *VersionError
 	return errors.As(err, &v)
 }

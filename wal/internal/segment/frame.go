@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"errors"
@@ -19,10 +19,10 @@ const (
 	fieldEntryValue = protowire.Number(2)
 )
 
-var errFrame = errors.New("event frame is malformed")
+var ErrFrame = errors.New("event frame is malformed")
 
-// appendFrame appends the frame of e, which belongs to lane, to b.
-func appendFrame(b []byte, e *Event, lane uint8) []byte {
+// AppendFrame appends the frame of e, which belongs to lane, to b.
+func AppendFrame(b []byte, e *Event, lane uint8) []byte {
 	b = append(b, lane)
 	b = protowire.AppendVarint(b, uint64(eventSize(e)))
 	if e.Encoded != nil {
@@ -54,8 +54,8 @@ func appendTime(b []byte, at int64) []byte {
 	return protowire.AppendVarint(b, uint64(at))
 }
 
-// frameSize returns the bytes that appendFrame adds for e.
-func frameSize(e *Event) int {
+// FrameSize returns the bytes that AppendFrame adds for e.
+func FrameSize(e *Event) int {
 	n := eventSize(e)
 	return 1 + protowire.SizeVarint(uint64(n)) + n
 }
@@ -99,44 +99,44 @@ func appendAttributes(b []byte, attributes map[string]string) []byte {
 	return b
 }
 
-// gapLane stands where a frame's lane would, before the number of events that a rewritten block lacks.
-const gapLane = 0xff
+// GapLane stands where a frame's lane would, before the number of events that a rewritten block lacks.
+const GapLane = 0xff
 
-func appendGap(b []byte, events uint64) []byte {
-	return protowire.AppendVarint(append(b, gapLane), events)
+func AppendGap(b []byte, events uint64) []byte {
+	return protowire.AppendVarint(append(b, GapLane), events)
 }
 
 // splitGap returns how many events are missing at the beginning of b, and what follows; 0: none is.
 func splitGap(b []byte) (events uint64, rest []byte, err error) {
-	if len(b) == 0 || b[0] != gapLane {
+	if len(b) == 0 || b[0] != GapLane {
 		return 0, b, nil
 	}
 	events, n := protowire.ConsumeVarint(b[1:])
 	if n < 0 || events == 0 {
-		return 0, nil, errFrame
+		return 0, nil, ErrFrame
 	}
 	return events, b[1+n:], nil
 }
 
-// splitFrame returns the lane and the encoded event of the frame that b begins with, and what follows.
-func splitFrame(b []byte) (lane uint8, event, rest []byte, err error) {
+// SplitFrame returns the lane and the encoded event of the frame that b begins with, and what follows.
+func SplitFrame(b []byte) (lane uint8, event, rest []byte, err error) {
 	if len(b) < 2 || b[0] >= Lanes {
-		return 0, nil, nil, errFrame
+		return 0, nil, nil, ErrFrame
 	}
 	event, n := protowire.ConsumeBytes(b[1:])
 	if n < 0 {
-		return 0, nil, nil, errFrame
+		return 0, nil, nil, ErrFrame
 	}
 	return b[0], event, b[1+n:], nil
 }
 
-// decodeEvent reads an encoded event. The result's Key, Data and Attributes lie in b, which must not
+// DecodeEvent reads an encoded event. The result's Key, Data and Attributes lie in b, which must not
 // change from here on.
-func decodeEvent(b []byte, e *Event) error {
+func DecodeEvent(b []byte, e *Event) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return errFrame
+			return ErrFrame
 		}
 		b = b[n:]
 		switch {
@@ -153,13 +153,13 @@ func decodeEvent(b []byte, e *Event) error {
 		case num == fieldAttributes && typ == protowire.BytesType:
 			var v []byte
 			if v, n = protowire.ConsumeBytes(b); n >= 0 && decodeAttribute(v, e) != nil {
-				return errFrame
+				return ErrFrame
 			}
 		default: // a later release's field
 			n = protowire.ConsumeFieldValue(num, typ, b)
 		}
 		if n < 0 {
-			return errFrame
+			return ErrFrame
 		}
 		b = b[n:]
 	}
@@ -171,11 +171,11 @@ func decodeAttribute(b []byte, e *Event) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 || typ != protowire.BytesType {
-			return errFrame
+			return ErrFrame
 		}
 		text, m := protowire.ConsumeBytes(b[n:])
 		if m < 0 {
-			return errFrame
+			return ErrFrame
 		}
 		switch num {
 		case fieldEntryKey:
@@ -192,6 +192,6 @@ func decodeAttribute(b []byte, e *Event) error {
 	return nil
 }
 
-// leastFrame is the length of the shortest event in a block: its lane, its length, and a time of one byte with its
+// LeastFrame is the length of the shortest event in a block: its lane, its length, and a time of one byte with its
 // tag. An event that came encoded may lack a key and data.
-const leastFrame = 1 + 1 + 2
+const LeastFrame = 1 + 1 + 2

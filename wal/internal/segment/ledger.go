@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"time"
@@ -15,8 +15,8 @@ type Ledger struct {
 	LastDelivery    time.Time
 }
 
-// lost returns what was not delivered and never will be.
-func (l *Ledger) lost() Count {
+// Lost returns what was not delivered and never will be.
+func (l *Ledger) Lost() Count {
 	c := l.Dead
 	for _, d := range l.Dropped {
 		c.Add(d)
@@ -24,12 +24,12 @@ func (l *Ledger) lost() Count {
 	return c
 }
 
-// settled returns what has left the log one way or the other.
-func (l *Ledger) settled() Count {
-	return l.Delivered.Plus(l.lost())
+// Settled returns what has left the log one way or the other.
+func (l *Ledger) Settled() Count {
+	return l.Delivered.Plus(l.Lost())
 }
 
-func (l *Ledger) drop(reason string, c Count) {
+func (l *Ledger) Drop(reason string, c Count) {
 	if l.Dropped == nil {
 		l.Dropped = make(map[string]Count)
 	}

@@ -1,4 +1,4 @@
-package wal
+package segment
 
 // Count is a number of events and the bytes of their payloads.
 type Count struct {
@@ -14,7 +14,7 @@ func (c Count) Sub(o Count) Count { return Count{c.Events - o.Events, c.Bytes - 
 // Plus returns c and o.
 func (c Count) Plus(o Count) Count { return Count{c.Events + o.Events, c.Bytes + o.Bytes} }
 
-// beyond returns by how much c exceeds o.
-func (c Count) beyond(o Count) Count {
+// Beyond returns by how much c exceeds o.
+func (c Count) Beyond(o Count) Count {
 	return Count{c.Events - min(c.Events, o.Events), c.Bytes - min(c.Bytes, o.Bytes)}
 }

@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"errors"
@@ -36,54 +36,54 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("wal: %s was %s", e.File, told)
 }
 
-// readError is an I/O error. It does not imply damage: another read may find the file's content to be sound.
-type readError struct {
-	file string
-	what string
-	err  error
+// ReadError is an I/O error. It does not imply damage: another read may find the file's content to be sound.
+type ReadError struct {
+	File string
+	Part string
+	Err  error
 }
 
-func (e *readError) Error() string { return fmt.Sprintf("wal: %s: read %s: %v", e.file, e.what, e.err) }
+func (e *ReadError) Error() string { return fmt.Sprintf("wal: %s: read %s: %v", e.File, e.Part, e.Err) }
 
-func (e *readError) Unwrap() error { return e.err }
+func (e *ReadError) Unwrap() error { return e.Err }
 
-// unread reports whether err is an I/O error of a read.
-func unread(err error) bool {
-	var r *readError
+// Unread reports whether err is an I/O error of a read.
+func Unread(err error) bool {
+	var r *ReadError
 	return errors.As(err, &r)
 }
 
-// damaged tells whether err is about the file's content rather than about reaching it.
-func damaged(err error) bool {
+// Damaged tells whether err is about the file's content rather than about reaching it.
+func Damaged(err error) bool {
 	var corrupt *CorruptError
 	return errors.As(err, &corrupt)
 }
 
-// asCorrupt returns the damage that err tells of, or nil.
-func asCorrupt(err error) *CorruptError {
+// AsCorrupt returns the damage that err tells of, or nil.
+func AsCorrupt(err error) *CorruptError {
 	corrupt := (*CorruptError)(nil)
 	errors.As(err, &corrupt)
 	return corrupt
 }
 
-// ignoreCorrupt is for what another reader meets again, and tells.
-func ignoreCorrupt(err error) error {
-	if asCorrupt(err) != nil {
+// IgnoreCorrupt is for what another reader meets again, and tells.
+func IgnoreCorrupt(err error) error {
+	if AsCorrupt(err) != nil {
 		return nil
 	}
 	return err
 }
 
-// tellCorrupt tells damage to bad, and returns every other error.
-func tellCorrupt(err error, bad func(*CorruptError)) error {
-	if corrupt := asCorrupt(err); corrupt != nil {
+// TellCorrupt tells damage to bad, and returns every other error.
+func TellCorrupt(err error, bad func(*CorruptError)) error {
+	if corrupt := AsCorrupt(err); corrupt != nil {
 		bad(corrupt)
 		return nil
 	}
 	return err
 }
 
-// pass returns a function that tells damage to bad, and returns every other error.
-func pass(bad func(*CorruptError)) func(error) error {
-	return func(err error) error { return tellCorrupt(err, bad) }
+// Pass returns a function that tells damage to bad, and returns every other error.
+func Pass(bad func(*CorruptError)) func(error) error {
+	return func(err error) error { return TellCorrupt(err, bad) }
 }

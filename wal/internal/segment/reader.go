@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"bytes"
@@ -8,25 +8,25 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
-// reader is a segment as one transaction left it. What can't be read of it is a panic, as it is in bbolt:
+// Reader is a segment as one transaction left it. What can't be read of it is a panic, as it is in bbolt:
 // segment.view makes it a CorruptError.
-type reader interface {
-	bucket(name []byte) entries // nil: there is none
+type Reader interface {
+	Bucket(name []byte) Entries // nil: there is none
 }
 
-// entries are those of a bucket by their keys. What they return is good until the view ends; nil: there
+// Entries are those of a bucket by their keys. What they return is good until the view ends; nil: there
 // is none.
-type entries interface {
+type Entries interface {
 	Seek(key []byte) (k, v []byte)  // the first from key on
 	Next() (k, v []byte)            // the one after the last that was returned
 	Floor(key []byte) (k, v []byte) // the last whose key is not above key
 }
 
-// boltReader reads the segment that bbolt writes.
-type boltReader struct{ tx *bolt.Tx }
+// BoltReader reads the segment that bbolt writes.
+type BoltReader struct{ Tx *bolt.Tx }
 
-func (r boltReader) bucket(name []byte) entries {
-	b := r.tx.Bucket(name)
+func (r BoltReader) Bucket(name []byte) Entries {
+	b := r.Tx.Bucket(name)
 	if b == nil {
 		return nil
 	}
@@ -50,7 +50,7 @@ func (c boltEntries) Floor(key []byte) (k, v []byte) {
 // stack is full, and that ends the process.
 type pageReader struct{ snapshot *boltpage.Snapshot }
 
-func (r pageReader) bucket(name []byte) entries {
+func (r pageReader) Bucket(name []byte) Entries {
 	t, err := r.snapshot.Bucket(name)
 	if err != nil {
 		panic(err)
@@ -61,23 +61,23 @@ func (r pageReader) bucket(name []byte) entries {
 	return r.snapshot.Cursor(t)
 }
 
-// valueOf returns what a bucket has under key, or nil.
-func valueOf(c entries, key []byte) []byte {
+// ValueOf returns what a bucket has under key, or nil.
+func ValueOf(c Entries, key []byte) []byte {
 	if k, v := c.Seek(key); bytes.Equal(k, key) {
 		return v
 	}
 	return nil
 }
 
-// numberCursor finds blocks by their numbers. Those that follow one another cost no search.
-type numberCursor struct {
-	entries
+// NumberCursor finds blocks by their numbers. Those that follow one another cost no search.
+type NumberCursor struct {
+	Entries
 	last uint64
 }
 
-// at returns the block of that number, or nil.
-func (c *numberCursor) at(number uint64) (k, v []byte) {
-	key := numberKey(number)
+// At returns the block of that number, or nil.
+func (c *NumberCursor) At(number uint64) (k, v []byte) {
+	key := NumberKey(number)
 	if c.last > 0 && number == c.last+1 {
 		k, v = c.Next()
 	} else {

@@ -1,0 +1,109 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+)
+
+const CursorVersion = 1
+
+var errCursor = errors.New("a destination's place is malformed")
+
+// CursorState is a cursor's entry of the state: where each lane stands, the ledger, the destination's own state, and
+// the label.
+type CursorState struct {
+	Lanes  [Lanes]Progress
+	Ledger Ledger
+	State  []byte
+	Label  string
+}
+
+// Checkpoint returns the first offset that is not settled.
+func (c *CursorState) Checkpoint() uint64 {
+	low := c.Lanes[0].Checkpoint
+	for _, m := range c.Lanes[1:] {
+		low = min(low, m.Checkpoint)
+	}
+	return low
+}
+
+// Append encodes the entry: every number a uvarint, texts with their length before them, and the lanes' offsets
+// relative to the smallest checkpoint.
+//
+//	version, delivered, dead, n × (reason, count), requests, records, billed bytes, put units,
+//	last delivery, state, smallest checkpoint,
+//	64 × (checkpoint, n × (first, next)), label unless it is empty
+func (c *CursorState) Append(b []byte) []byte {
+	l := &c.Ledger
+	b = append(b, CursorVersion)
+	b = appendCount(b, l.Delivered)
+	b = appendCount(b, l.Dead)
+	b = binary.AppendUvarint(b, uint64(len(l.Dropped)))
+	for _, reason := range slices.Sorted(maps.Keys(l.Dropped)) {
+		b = AppendText(b, reason)
+		b = appendCount(b, l.Dropped[reason])
+	}
+	b = AppendNumbers(b, l.Requests, l.Records, l.BilledBytes, l.PutUnits, UnixNano(l.LastDelivery))
+	b = AppendText(b, c.State)
+	low := c.Checkpoint()
+	b = binary.AppendUvarint(b, low)
+	for i := range c.Lanes {
+		b = appendMark(b, &c.Lanes[i], low)
+	}
+	if c.Label == "" {
+		return b
+	}
+	return AppendText(b, c.Label)
+}
+
+func appendMark(b []byte, m *Progress, low uint64) []byte {
+	b = AppendNumbers(b, m.Checkpoint-low, uint64(len(m.Settled)))
+	for _, r := range m.Settled {
+		b = AppendNumbers(b, r.First-low, r.Next-low)
+	}
+	return b
+}
+
+// Decode decodes the result of append.
+func (c *CursorState) Decode(b []byte) error {
+	if len(b) == 0 || b[0] == 0 {
+		return errCursor
+	}
+	if err := LaterVersion("place", uint64(b[0]), CursorVersion); err != nil {
+		return err
+	}
+	d := Decoder{Rest: b[1:]}
+	l := &c.Ledger
+	l.Delivered, l.Dead = d.count(), d.count()
+	for range d.length() {
+		reason := string(d.Text())
+		l.Drop(reason, d.count())
+	}
+	l.Requests, l.Records, l.BilledBytes, l.PutUnits = d.Number(), d.Number(), d.Number(), d.Number()
+	if ns := d.Number(); ns > 0 {
+		l.LastDelivery = time.Unix(0, int64(ns))
+	}
+	c.State = slices.Clone(d.Text())
+	low := d.Number()
+	for i := range c.Lanes {
+		c.Lanes[i] = d.mark(low)
+	}
+	if !d.Bad && len(d.Rest) > 0 {
+		c.Label = string(d.Text())
+	}
+	if d.err() != nil {
+		return errCursor
+	}
+	return nil
+}
+
+func (d *Decoder) mark(low uint64) Progress {
+	m := Progress{Checkpoint: low + d.Number()}
+	for range d.length() {
+		m.Settled = append(m.Settled, Run{low + d.Number(), low + d.Number()})
+	}
+	return m
+}

@@ -1,0 +1,194 @@
+package segment
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
+)
+
+const segmentVersion = 1
+
+// The keys of a segment's meta bucket.
+var (
+	keyVersion = []byte("version")
+	keyLog     = []byte("log")
+	keySegment = []byte("segment")
+	keyBase    = []byte("base")    // new streams begin after this offset
+	KeySealed  = []byte("sealed")  // there is a later segment
+	KeyGapped  = []byte("gapped")  // blocks lack events; AppendHeld
+	keySum     = []byte("sum")     // metaValues.checksum; the state's entries have checksums too
+	KeyMadeAt  = []byte("made_at") // an identityRecord
+)
+
+var errMetaSum = errors.New("the checksum of what the segment says of itself does not match")
+
+// Meta is what a segment's meta bucket tells.
+type Meta struct {
+	Log    string           // the log's id
+	Base   uint64           // new streams begin after this offset
+	Sealed bool             // there is a later segment
+	Summed bool             // it has checksums, and so have the state's entries
+	Gapped bool             // it was compacted: blocks lack events
+	Held   map[string]Count // of each stream, if it was compacted; nil: an older release did that
+	MadeAt []byte           // an identityRecord; nil: an older release's
+}
+
+// PutMeta fills the meta bucket of a new segment.
+func PutMeta(tx *bolt.Tx, log string, seq, base uint64) error {
+	meta, err := tx.CreateBucket(BucketMeta)
+	if err != nil {
+		return fmt.Errorf("create meta: %w", err)
+	}
+	v := metaValues{version: []byte{segmentVersion}, log: []byte(log), segment: NumberKey(seq), base: NumberKey(base)}
+	return errors.Join(
+		meta.Put(keyVersion, v.version),
+		meta.Put(keyLog, v.log),
+		meta.Put(keySegment, v.segment),
+		meta.Put(keyBase, v.base),
+		meta.Put(keySum, v.checksum()),
+	)
+}
+
+// metaValues are the values of a meta bucket as they are stored.
+type metaValues struct{ version, log, segment, base, sum, sealed, gapped, madeAt []byte }
+
+// load gets all values by their keys.
+func (v *metaValues) load(get func(key []byte) ([]byte, error)) (err error) {
+	for _, f := range []struct {
+		key []byte
+		to  *[]byte
+	}{
+		{keyVersion, &v.version}, {keyLog, &v.log}, {keySegment, &v.segment}, {keyBase, &v.base},
+		{keySum, &v.sum}, {KeySealed, &v.sealed}, {KeyGapped, &v.gapped}, {KeyMadeAt, &v.madeAt},
+	} {
+		if *f.to, err = get(f.key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checksum returns the CRC-32C of the log's id, the segment's number and the base.
+func (v *metaValues) checksum() []byte {
+	sum := crc32.Checksum(v.log, Castagnoli)
+	sum = crc32.Update(sum, Castagnoli, v.segment)
+	sum = crc32.Update(sum, Castagnoli, v.base)
+	return binary.BigEndian.AppendUint32(nil, sum)
+}
+
+// sumFault checks the checksum. Segments of older releases have none.
+func (v *metaValues) sumFault() error {
+	if v.sum != nil && !bytes.Equal(v.sum, v.checksum()) {
+		return errMetaSum
+	}
+	return nil
+}
+
+// decode returns the values' meaning.
+func (v *metaValues) decode() (m Meta, err error) {
+	m = Meta{Log: string(v.log), Sealed: v.sealed != nil, Summed: v.sum != nil, Gapped: v.gapped != nil, MadeAt: bytes.Clone(v.madeAt)}
+	if len(v.base) == 8 {
+		m.Base = binary.BigEndian.Uint64(v.base)
+	}
+	m.Held, err = DecodeHeld(v.gapped)
+	return m, err
+}
+
+// ReadMeta checks that the file is the segment seq of a log.
+func ReadMeta(r Reader, path string, seq uint64) (Meta, error) {
+	meta := r.Bucket(BucketMeta)
+	if meta == nil {
+		return Meta{}, &CorruptError{File: path, Reason: "no segment of a standpipe log: it has no meta bucket"}
+	}
+	var v metaValues
+	_ = v.load(func(key []byte) ([]byte, error) { return ValueOf(meta, key), nil })
+	switch {
+	case segmentVersionFault(path, v.version) != nil:
+		return Meta{}, segmentVersionFault(path, v.version)
+	case !bytes.Equal(v.segment, NumberKey(seq)):
+		return Meta{}, &CorruptError{File: path, Reason: fmt.Sprintf("it says that it is segment %x", v.segment)}
+	case len(v.base) != 8:
+		return Meta{}, &CorruptError{File: path, Reason: "the streams' base is missing"}
+	case v.sumFault() != nil:
+		return Meta{}, &CorruptError{File: path, Reason: v.sumFault().Error()}
+	}
+	m, _ := v.decode() // the counts have a reader of their own
+	return m, nil
+}
+
+// ReadPagesMeta is ReadMeta for tools, which find out by what they read next whether the file is the segment that its
+// name tells.
+func ReadPagesMeta(s *boltpage.Snapshot, path string) (m Meta, err error) {
+	t, err := s.Bucket(BucketMeta)
+	if err != nil {
+		return m, err
+	}
+	if t == nil {
+		return m, s.Corrupt("no segment of a standpipe log: it has no meta bucket")
+	}
+	var v metaValues
+	if err := v.load(func(key []byte) ([]byte, error) { return s.Value(BucketMeta, key) }); err != nil {
+		return m, err
+	}
+	if err := segmentVersionFault(path, v.version); err != nil {
+		return m, err
+	}
+	if err := v.sumFault(); err != nil {
+		return m, s.Corrupt("%v", err)
+	}
+	if m, err = v.decode(); err != nil {
+		return m, s.Corrupt("the counts of a segment that was rewritten: %v", err)
+	}
+	return m, nil
+}
+
+// segmentVersionFault checks the version that a segment's meta bucket has. It may be longer in a later release.
+func segmentVersionFault(path string, stored []byte) error {
+	if len(stored) == 1 && stored[0] == segmentVersion {
+		return nil
+	}
+	var got uint64
+	if n := len(stored); 0 < n && n <= 8 {
+		var b [8]byte
+		copy(b[8-n:], stored)
+		got = binary.BigEndian.Uint64(b[:])
+	}
+	if err := LaterVersion("segment", got, segmentVersion); err != nil {
+		return InFile(path, err)
+	}
+	return InFile(path, errSegmentVersion)
+}
+
+var errSegmentVersion = errors.New("the segment's version is missing")
+
+// gappedCounts is the version of the value of KeyGapped: each stream's count of events in the compacted segment follows.
+// The index has the counts from before the compaction.
+const gappedCounts = 2
+
+func AppendHeld(held map[string]Count) []byte {
+	b := []byte{gappedCounts}
+	for _, stream := range SortedKeys(held) {
+		b = appendCount(AppendText(b, stream), held[stream])
+	}
+	return b
+}
+
+// DecodeHeld decodes the value of AppendHeld. nil: the segment was not compacted, or an older release did it.
+func DecodeHeld(b []byte) (held map[string]Count, err error) {
+	if len(b) == 0 || b[0] != gappedCounts {
+		return nil, nil
+	}
+	held = make(map[string]Count)
+	d := Decoder{Rest: b[1:]}
+	for len(d.Rest) > 0 && !d.Bad {
+		stream := string(d.Text())
+		held[stream] = d.count()
+	}
+	return held, d.err()
+}

@@ -1,0 +1,78 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/bits"
+	"time"
+)
+
+// The entries of a segment's state, its index and the dead letters are made of numbers and texts: a number is a uvarint,
+// a text has its length before it.
+
+var errEntry = errors.New("an entry is malformed")
+
+func AppendNumbers(b []byte, numbers ...uint64) []byte {
+	for _, n := range numbers {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
+}
+
+func appendCount(b []byte, c Count) []byte { return AppendNumbers(b, c.Events, c.Bytes) }
+
+func AppendText[T ~string | ~[]byte](b []byte, text T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
+}
+
+func UnixNano(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(t.UnixNano())
+}
+
+// numberLength is the length of a uvarint.
+func numberLength(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
+
+// Decoder reads numbers and texts; after the first fault it returns zeros.
+type Decoder struct {
+	Rest []byte
+	Bad  bool
+}
+
+func (d *Decoder) err() error {
+	if d.Bad || len(d.Rest) > 0 {
+		return errEntry
+	}
+	return nil
+}
+
+func (d *Decoder) Number() uint64 {
+	v, n := binary.Uvarint(d.Rest)
+	if n <= 0 {
+		d.Bad, d.Rest = true, nil
+		return 0
+	}
+	d.Rest = d.Rest[n:]
+	return v
+}
+
+// length reads a number of things that take at least a byte each.
+func (d *Decoder) length() int {
+	n := d.Number()
+	if n > uint64(len(d.Rest)) {
+		d.Bad, d.Rest = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (d *Decoder) Text() []byte {
+	n := d.length()
+	text := d.Rest[:n]
+	d.Rest = d.Rest[n:]
+	return text
+}
+
+func (d *Decoder) count() Count { return Count{d.Number(), d.Number()} }

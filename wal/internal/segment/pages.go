@@ -1,0 +1,61 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
+)
+
+// Pages is a segment's file, read page by page.
+type Pages struct {
+	*boltpage.File
+	Seq     uint64 // the segment's number
+	Summed  bool   // the state's entries have checksums
+	lenient bool   // a part that cannot be read or decoded is one more damaged place, as it is for tools
+}
+
+// OpenPages opens the file. It neither locks nor maps it.
+func OpenPages(path string) (*Pages, error) {
+	f, err := boltpage.Open(path, FileFaults{})
+	return &Pages{File: f}, err
+}
+
+// InspectPages is OpenPages for tools, which go on after a page that the disk cannot read.
+func InspectPages(path string) (*Pages, error) {
+	f, err := boltpage.Open(path, FileFaults{lenient: true})
+	return &Pages{File: f, lenient: true}, err
+}
+
+// Fault returns the error of decoding a part of the file. A tool goes on after a part that a later release wrote.
+func (f *Pages) Fault(err error) error {
+	if f.lenient {
+		return &CorruptError{File: f.Path, Reason: err.Error()}
+	}
+	return InFile(f.Path, err)
+}
+
+func (f *Pages) Corrupt(format string, args ...any) error {
+	return &CorruptError{File: f.Path, Reason: fmt.Sprintf(format, args...)}
+}
+
+// FileFaults makes the errors of reading a file's pages.
+type FileFaults struct {
+	lenient bool // a read that fails is damage
+}
+
+func (FileFaults) Corrupt(file, reason string) error {
+	return &CorruptError{File: file, Reason: reason}
+}
+
+func (x FileFaults) Unread(file, part string, err error) error {
+	if x.lenient || errors.Is(err, syscall.EISDIR) {
+		return &CorruptError{File: file, Reason: fmt.Sprintf("%s: %v", part, err)}
+	}
+	return &ReadError{file, part, err}
+}
+
+func (FileFaults) Later(file string, got, known uint64) error {
+	return &VersionError{File: file, Part: "bbolt", Got: got, Known: known}
+}

@@ -1,0 +1,13 @@
+package segment
+
+// Span is what a segment holds of one stream: the events [first, next), and the bytes of all
+// payloads appended to the stream before the first and before the next.
+type Span struct {
+	First, Next   uint64
+	before, After uint64
+}
+
+func (s Span) Count() Count { return Count{s.Next - s.First, s.After - s.before} }
+
+// Clamp returns the offset in the span, or at its end, that is nearest.
+func (s Span) Clamp(offset uint64) uint64 { return min(max(offset, s.First), s.Next) }

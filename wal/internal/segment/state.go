@@ -1,0 +1,77 @@
+package segment
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// In a segment with keySum in its meta, the value of each entry of the state has behind it the CRC-32C of the key and the
+// value. Segments of older releases have no checksums.
+const StateSumLength = 4
+
+var errStateSum = errors.New("the checksum of an entry of the state does not match")
+
+// StateWriter puts entries into a segment's state.
+type StateWriter struct {
+	Bucket *bolt.Bucket
+	Summed bool
+}
+
+func (w *StateWriter) Put(key, value []byte) error {
+	if w.Summed {
+		value = binary.BigEndian.AppendUint32(value[:len(value):len(value)], stateSum(key, value))
+	}
+	return w.Bucket.Put(key, value)
+}
+
+// StateElement is what an entry takes beside its key and value.
+const StateElement = 16
+
+// StateValue returns what was put under key.
+func StateValue(key, stored []byte, summed bool) (value []byte, err error) {
+	if !summed {
+		return stored, nil
+	}
+	n := len(stored) - StateSumLength
+	if n < 0 || binary.BigEndian.Uint32(stored[n:]) != stateSum(key, stored[:n]) {
+		return nil, errStateSum
+	}
+	return stored[:n:n], nil
+}
+
+func stateSum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, Castagnoli), Castagnoli, value)
+}
+
+// StateKey builds a key of the state bucket: a kind and texts, each with its length.
+func StateKey(kind byte, texts ...string) []byte {
+	b := []byte{kind}
+	for _, t := range texts {
+		b = binary.AppendUvarint(b, uint64(len(t)))
+		b = append(b, t...)
+	}
+	return b
+}
+
+// SplitStateKey is StateKey's inverse.
+func SplitStateKey(k []byte) (kind byte, texts []string, ok bool) {
+	if len(k) == 0 {
+		return 0, nil, false
+	}
+	d := Decoder{Rest: k[1:]}
+	for len(d.Rest) > 0 {
+		texts = append(texts, string(d.Text()))
+	}
+	return k[0], texts, !d.Bad
+}
+
+// Kinds of state.
+const (
+	StateStream   = 's' // StreamState
+	StateCursor   = 'd' // CursorState
+	StateProducer = 'p' // ProducerState
+	StateBranches = 'b' // AppendBranches
+)
