@@ -7,7 +7,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/limit"
 )
 
-// budget limits the events and bytes that an identity sends. A batch takes of both buckets or of neither.
+// budget limits the events and bytes of an identity. A batch takes from both buckets or from neither.
 type budget struct {
 	mu            sync.Mutex
 	events, bytes limit.Bucket // guarded by mu
@@ -17,7 +17,7 @@ func newBudget(events, bytes int64) *budget {
 	return &budget{events: newBucket(events), bytes: newBucket(bytes)}
 }
 
-// take takes that much of both, or returns the time to wait.
+// take takes events and bytes from the buckets, or returns the time to wait.
 func (b *budget) take(now time.Time, events, bytes float64) (wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -31,12 +31,12 @@ func (b *budget) take(now time.Time, events, bytes float64) (wait time.Duration)
 	return 0
 }
 
-// newBucket returns a full bucket, which holds a second's worth; a rate of 0 is no limit.
+// newBucket returns a full bucket for one second of the rate. Rate 0: no limit.
 func newBucket(rate int64) limit.Bucket {
 	return limit.NewBucket(float64(rate), float64(rate), time.Time{})
 }
 
-// waitFor returns the time until the bucket has n, or is full: a batch may be larger than the bucket, which owes the rest.
+// waitFor returns the time until the bucket has n, or is full: a batch larger than the bucket leaves it in debt.
 func waitFor(b *limit.Bucket, n float64) time.Duration {
 	seconds := b.Until(min(n, b.Rate()))
 	if seconds == 0 {

@@ -42,7 +42,7 @@ func TestASecondsWorthAtOnce(t *testing.T) {
 	})
 }
 
-// A batch that is larger than all that there can be must not be refused for ever.
+// A batch that is larger than the bucket must not be rejected for ever.
 func TestABatchOfMoreThanASecondsWorth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := paced(t, 0, 1000)
@@ -68,7 +68,7 @@ func TestABatchTakesOfBothOrOfNeither(t *testing.T) {
 	})
 }
 
-// What lacks so little that it is there in less than a millisecond has to be waited for all the same.
+// The shortest wait is a millisecond, even if less time is enough.
 func TestTheLeastThatIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := paced(t, 10_000, 0)

@@ -13,13 +13,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Files name what a listener's TLS is made of, in PEM.
+// Files are the PEM files of a listener's TLS.
 type Files struct {
 	Cert, Key string
-	ClientCA  string // empty: producers are not asked for a certificate
+	ClientCA  string // empty: no client certificates
 }
 
-// Certificate is what a listener shows, and by what it verifies those of producers.
+// Certificate is a listener's certificate, and the authorities that verify client certificates.
 type Certificate struct {
 	files   Files
 	sources *sources
@@ -42,8 +42,7 @@ func OpenCertificate(f Files, logger hclog.Logger) (*Certificate, error) {
 	return c, nil
 }
 
-// TLS is the configuration of a listener. Each handshake gets the certificate as it is then. The oldest
-// version that is spoken is TLS 1.2.
+// TLS returns the configuration of a listener. Each handshake uses the current files. The minimum version is TLS 1.2.
 func (c *Certificate) TLS() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -54,7 +53,7 @@ func (c *Certificate) TLS() *tls.Config {
 	}
 }
 
-// Refresh looks at the files now.
+// Refresh checks the files now.
 func (c *Certificate) Refresh() { c.look(true) }
 
 func (c *Certificate) look(must bool) {
@@ -63,7 +62,7 @@ func (c *Certificate) look(must bool) {
 	}
 	before := c.current.Load()
 	conf, err := c.files.read(before)
-	if isNobody(conf.ClientCAs) && !isNobody(before.ClientCAs) {
+	if trustsNone(conf.ClientCAs) && !trustsNone(before.ClientCAs) {
 		c.logger.Warn("client CA file is empty or gone; no client certificate is accepted", "file", c.files.ClientCA)
 	}
 	if err != nil {
@@ -80,13 +79,13 @@ func (c *Certificate) use(conf *tls.Config) {
 	log, what := c.logger.Info, "certificate read"
 	switch {
 	case now.After(leaf.NotAfter):
-		log, what = c.logger.Warn, "a certificate has expired; nobody will trust it"
+		log, what = c.logger.Warn, "a certificate has expired; clients will reject it"
 	case now.Before(leaf.NotBefore):
-		log, what = c.logger.Warn, "a certificate is not valid yet; nobody will trust it before that"
+		log, what = c.logger.Warn, "a certificate is not valid yet; clients will reject it"
 	}
 	log(what, "file", c.files.Cert, "subject", leaf.Subject, "not_before", leaf.NotBefore, "not_after", leaf.NotAfter)
 	if info, err := os.Stat(c.files.Key); err == nil && isOpen(info) {
-		sayOpen(c.logger, "key", c.files.Key)
+		warnOpen(c.logger, "key", c.files.Key)
 	}
 }
 
@@ -151,5 +150,5 @@ func readPool(path string) (*x509.CertPool, error) {
 	return pool, errEmpty
 }
 
-// isNobody reports whether no client certificate is trusted.
-func isNobody(pool *x509.CertPool) bool { return pool != nil && pool.Equal(x509.NewCertPool()) }
+// trustsNone reports whether no client certificate is trusted.
+func trustsNone(pool *x509.CertPool) bool { return pool != nil && pool.Equal(x509.NewCertPool()) }

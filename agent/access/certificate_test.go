@@ -111,7 +111,7 @@ func (a *authority) client(name string) *tls.Config {
 	return conf
 }
 
-// greet makes a connection and tells the name of the certificate that the server shows.
+// greet connects and returns the name of the server's certificate.
 func greet(t *testing.T, server, client *tls.Config) (string, error) {
 	t.Helper()
 	l, err := tls.Listen("tcp", "127.0.0.1:0", server)
@@ -136,7 +136,7 @@ func greet(t *testing.T, server, client *tls.Config) (string, error) {
 		return "", err
 	}
 	defer c.Close()
-	if _, err := c.Read(make([]byte, 1)); err != nil { // TLS 1.3 tells of a refused certificate only here
+	if _, err := c.Read(make([]byte, 1)); err != nil { // TLS 1.3 reports a rejected certificate only here
 		return "", err
 	}
 	return c.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
@@ -172,7 +172,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	expect("third")
 }
 
-// handshake makes a connection in memory and tells what the producer sees of it.
+// handshake connects in memory and returns the producer's state of the connection.
 func handshake(t *testing.T, server, client *tls.Config) tls.ConnectionState {
 	t.Helper()
 	near, far := net.Pipe()
@@ -192,8 +192,8 @@ func handshake(t *testing.T, server, client *tls.Config) tls.ConnectionState {
 	return c.ConnectionState()
 }
 
-// TestARenewedCertificateIsShownWithinASecond, to whoever connects then, without a reload; one that can't be used is
-// said once.
+// TestARenewedCertificateIsShownWithinASecond: later connections get a renewed certificate without a reload. An unusable one
+// is logged once.
 func TestARenewedCertificateIsShownWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := newAuthority(t)
@@ -225,7 +225,7 @@ func TestARenewedCertificateIsShownWithinASecond(t *testing.T) {
 	})
 }
 
-// TestAnAuthorityThatIsGone: a producer does not come back with what an authority had vouched for before.
+// TestAnAuthorityThatIsGone: a producer cannot reconnect with a certificate of a removed authority.
 func TestAnAuthorityThatIsGone(t *testing.T) {
 	ca, next := newAuthority(t), newAuthority(t)
 	ca.issue("server", "server", "agent")
@@ -270,8 +270,8 @@ func TestACertificateThatNobodyTrusts(t *testing.T) {
 		want        string
 	}{
 		{now.Add(-time.Hour), now.Add(time.Hour), 0o600, "[INFO]  certificate read: "},
-		{now.Add(-time.Hour), now.Add(-time.Minute), 0o600, "[WARN]  a certificate has expired; nobody will trust it: "},
-		{now.Add(time.Minute), now.Add(time.Hour), 0o600, "[WARN]  a certificate is not valid yet; nobody will trust it before that: "},
+		{now.Add(-time.Hour), now.Add(-time.Minute), 0o600, "[WARN]  a certificate has expired; clients will reject it: "},
+		{now.Add(time.Minute), now.Add(time.Hour), 0o600, "[WARN]  a certificate is not valid yet; clients will reject it: "},
 		{now.Add(-time.Hour), now.Add(time.Hour), 0o604, "[WARN]  everybody on this host can read a key file; chmod o-rwx closes it: file=" + ca.path("server.key")},
 	} {
 		ca.issueFor("server", "server", tt.from, tt.until)

@@ -1,31 +1,28 @@
-// Package access says who may send, and who may look: it knows producers and operators by what they show, and what
-// each of them may.
+// Package access authorizes callers: it identifies producers and operators by their credentials, and has the rights of each
+// identity.
 //
-// # Who is known
+// # Credentials
 //
-// A listener with a Guard takes nothing from a producer that its Guard does not know. An Identity is known
-// by any one of
+// A listener with a Guard rejects callers that its Guard does not know. Any one of these credentials identifies a caller:
 //
-//   - a token, of which the agent keeps a salted SHA-256 and no copy; a token that is shown and not known is
-//     refused, whatever else the producer shows,
-//   - a certificate that the listener's TLS has verified, by its common name or one of its alternative names,
-//   - the user or a group that a process on this host ran as when it connected to a unix socket, which the
-//     kernel vouches for (SO_PEERCRED, unix(7); its supplementary groups too, SO_PEERGROUPS, since Linux 4.13).
+//   - A token. The agent keeps its salted SHA-256 and no copy. An unknown token is rejected, even beside other credentials.
+//   - A certificate that the listener's TLS has verified, by its common name or one of its alternative names.
+//   - The user or a group of a process on this host, at the time when it connected to a unix socket: SO_PEERCRED of unix(7),
+//     and SO_PEERGROUPS for its supplementary groups, since Linux 4.13.
 //
-// An identity may be held to streams and to a pace. A caller with a token of the listener's own file may write to
-// every stream at any pace.
+// An identity may be limited to streams and to a rate. Callers with a token of the listener's own file have no limits.
 //
-// # The pace
+// # The rate
 //
-// An identity may send a second's worth at once, which comes back evenly. A batch is taken whole or not at
-// all. One that is larger than a second's worth is taken when nothing else was sent for a second, and what
-// comes after it waits until that is made up for. All listeners count together.
+// An identity may send one second of its rate at once, and continuously after that. A batch is accepted whole or not at all.
+// A batch that is larger than one second of the rate is accepted after a second without other events, and the next ones wait
+// until the excess is made up. All listeners share the budget.
 //
 // # Figures
 //
-// What each identity has sent is counted, and what of it was refused and why, from the start of the process and
-// for as long as the identity is in the configuration: so there are as many counters as the operator has written
-// identities. Unknown callers are counted together; the agent keeps the origin of their last request.
+// The events of each identity, its rejected events and their reasons are counted from the start of the process, as long as
+// the identity is in the configuration. Their number is therefore limited by the configuration. Unknown callers are counted
+// together, and the agent keeps the origin of their last request.
 //
 // # Files
 //

@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// Guard decides whom a listener takes events from.
+// Guard authorizes the callers of a listener.
 type Guard struct {
 	register *Register
-	names    map[string]bool // of the identities that are taken; nil: all
+	names    map[string]bool // of the accepted identities; nil: all
 	own      *tokenFile      // nil: none
-	mu       sync.Mutex      // held by who reads own
+	mu       sync.Mutex      // held while own is read
 	tokens   atomic.Pointer[map[digest]bool]
 }
 
-// NewGuard takes the register's identities of those names, or all when names is nil, and who shows a token
-// of the file, unless that is empty.
+// NewGuard returns a guard that accepts the identities with these names, or all if names is nil, and callers with a token of
+// the file, unless its path is empty.
 func NewGuard(r *Register, tokens string, names []string) (*Guard, error) {
 	g := &Guard{register: r}
 	if names != nil {
@@ -37,10 +37,10 @@ func NewGuard(r *Register, tokens string, names []string) (*Guard, error) {
 	return g, g.readOwn()
 }
 
-// Refresh looks at the listener's own token file now.
+// Refresh checks the listener's own token file now.
 func (g *Guard) Refresh() { g.look(time.Now(), true) }
 
-// Who returns who the producer is, or why that is not known.
+// Who returns the sender with the shown credentials, or an error for an unknown caller.
 func (g *Guard) Who(shown *Shown) (*Sender, error) {
 	now := time.Now()
 	g.register.look(now, false)
@@ -72,16 +72,16 @@ func (g *Guard) byToken(roll *roll, token digest) (*Sender, error) {
 
 func (g *Guard) takes(s *Sender) bool { return g.names == nil || g.names[s.name] }
 
-// unknown says what was shown beside a token.
+// unknown returns the error text for a caller without a token.
 func unknown(shown *Shown) string {
-	said := []string{"no token is shown"}
+	faults := []string{"no token is shown"}
 	if c := shown.Certificate; c != nil {
-		said = append(said, fmt.Sprintf("the certificate %.100q is not that of an identity that may send here", c.Subject.CommonName))
+		faults = append(faults, fmt.Sprintf("the certificate %.100q is not that of an identity that may send here", c.Subject.CommonName))
 	}
 	if p := shown.Peer; p != nil {
-		said = append(said, fmt.Sprintf("no identity that may send here has the process's uid %d, gid %d or another of its groups", p.UID, p.GID))
+		faults = append(faults, fmt.Sprintf("no identity that may send here has the process's uid %d, gid %d or another of its groups", p.UID, p.GID))
 	}
-	return strings.Join(said, ", and ")
+	return strings.Join(faults, ", and ")
 }
 
 func (g *Guard) look(now time.Time, must bool) {
@@ -109,16 +109,16 @@ func (g *Guard) readOwn() error {
 	return nil
 }
 
-// Pass is that of a connection or stream which stays open: it knows who its holder is also after
-// identities or tokens have changed. It may be used by several goroutines.
+// Pass is the authorization of an open connection or stream. It follows changes of identities and tokens. It may be used
+// concurrently.
 type Pass struct {
 	guard   *Guard
 	shown   Shown
-	edition atomic.Uint64 // that who is of
+	edition atomic.Uint64 // of the register when who was determined
 	who     atomic.Pointer[Sender]
 }
 
-// Admit returns a pass for a producer that is known, and counts one that is not.
+// Admit returns a pass for a known caller, and counts an unknown one.
 func (g *Guard) Admit(shown Shown) (*Pass, error) {
 	p := &Pass{guard: g, shown: shown}
 	edition := g.register.edition.Load()
@@ -132,10 +132,10 @@ func (g *Guard) Admit(shown Shown) (*Pass, error) {
 	return p, nil
 }
 
-// Bearer returns who held the pass when that was last looked at.
+// Bearer returns the holder at the last check.
 func (p *Pass) Bearer() *Sender { return p.who.Load() }
 
-// Holder returns who holds the pass, or why that is not known any more.
+// Holder checks for changes and returns the present holder, or an error if there is none any more.
 func (p *Pass) Holder() (*Sender, error) {
 	now := time.Now()
 	p.guard.register.look(now, false)

@@ -19,7 +19,7 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 )
 
-// writeTokens writes a token file that nobody else can read.
+// writeTokens writes a token file that only its owner can read.
 func writeTokens(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -27,7 +27,7 @@ func writeTokens(t *testing.T, path, text string) {
 	}
 }
 
-// register has the identities; what it logs is in said.
+// register returns a register with the identities, and its log.
 func register(t *testing.T, identities ...access.Identity) (r *access.Register, said *bytes.Buffer) {
 	t.Helper()
 	said = new(bytes.Buffer)
@@ -47,7 +47,7 @@ func guard(t *testing.T, r *access.Register, tokens string, names []string) *acc
 	return g
 }
 
-// who is the name of who is known, or what is said of who is not.
+// who returns the name of the sender, or the error for an unknown one.
 func who(g *access.Guard, shown access.Shown) string {
 	s, err := g.Who(&shown)
 	if err != nil {
@@ -105,7 +105,7 @@ func TestWhoIsKnown(t *testing.T) {
 	}
 }
 
-// TestNamesOfACertificate: each of its names may be what an identity is known by, and no name is none.
+// TestNamesOfACertificate: each of its names identifies, and an empty name does not.
 func TestNamesOfACertificate(t *testing.T) {
 	id, err := url.Parse("spiffe://x/7")
 	if err != nil {
@@ -134,7 +134,7 @@ func TestNamesOfACertificate(t *testing.T) {
 	}
 }
 
-// TestACertificateThatWasNotVerified: TLS may have been shown one that nobody vouches for.
+// TestACertificateThatWasNotVerified: TLS may have received one without a known authority.
 func TestACertificateThatWasNotVerified(t *testing.T) {
 	c := &x509.Certificate{Subject: pkix.Name{CommonName: "meter"}}
 	state := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{c}}
@@ -164,7 +164,7 @@ func TestAuthorization(t *testing.T) {
 	}
 }
 
-// TestTheFirstIdentityThatFits: who is several is the one that is written first, of those that are taken.
+// TestTheFirstIdentityThatFits: the first accepted identity with matching credentials wins.
 func TestTheFirstIdentityThatFits(t *testing.T) {
 	r, _ := register(t, access.Identity{Name: "a", UIDs: []int64{1}}, access.Identity{Name: "b", UIDs: []int64{1}}, access.Identity{Name: "c", GIDs: []int64{1}})
 	shown := access.Shown{Peer: &access.Peer{UID: 1, GID: 1}}
@@ -254,7 +254,7 @@ func TestTokensAreReadAgain(t *testing.T) {
 	})
 }
 
-// TestAStreamThatIsOpenAloneSeesThatItsTokenIsGone: nobody else comes who would look at the file.
+// TestAStreamThatIsOpenAloneSeesThatItsTokenIsGone: no other request checks the file.
 func TestAStreamThatIsOpenAloneSeesThatItsTokenIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

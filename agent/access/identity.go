@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Identity describes a producer, or a kind of them: by what it is known, and what it may.
+// Identity is a producer, or a group of producers: its credentials and its rights.
 type Identity struct {
 	Name  string
-	Where string // it is written, for errors; may be empty
+	Where string // position in the configuration, for errors; may be empty
 
-	TokenFile    string   // of its tokens, one a line; default: none
-	Certificates []string // names of certificates; * is any run of characters
-	UIDs, GIDs   []int64  // of processes on this host
+	TokenFile    string   // with its tokens, one a line; default: none
+	Certificates []string // patterns for names of certificates; * is any run of characters
+	UIDs, GIDs   []int64  // of the process, on a unix socket
 
-	Streams             []string // that it may write to; * is any run of characters; nil: all
-	MaxEvents, MaxBytes int64    // of payload, a second; 0: no limit
+	Streams             []string // patterns for streams that it may write to; nil: all
+	MaxEvents, MaxBytes int64    // a second; 0: no limit
 }
 
-// Sender is a producer that is known.
+// Sender is a known producer.
 type Sender struct {
 	name   string
 	knows  Identity
@@ -30,8 +30,8 @@ type Sender struct {
 	tally  *tally
 }
 
-// newSender is for the identity i, whose figures go on from those of the sender before, unless that is nil, and
-// so do its budget, unless its limits are others, and its tokens, unless its file is another.
+// newSender returns a sender for the identity i. It continues the figures of the sender before, if that is not nil, its budget
+// if the limits are the same, and its tokens if the file is the same.
 func newSender(i Identity, before *Sender) *Sender {
 	s := &Sender{name: i.Name, knows: i, tally: new(tally)}
 	if before != nil {
@@ -54,7 +54,7 @@ func newSender(i Identity, before *Sender) *Sender {
 	return s
 }
 
-// title names the sender's identity in errors.
+// title returns the sender's name for errors.
 func (s *Sender) title() string {
 	title := fmt.Sprintf("identity %q", s.name)
 	if s.knows.Where != "" {
@@ -63,7 +63,7 @@ func (s *Sender) title() string {
 	return title
 }
 
-// Name is that of the identity, or empty for who has shown a token of the listener's own file.
+// Name returns the identity's name. It is empty for callers with a token of the listener's own file.
 func (s *Sender) Name() string { return s.name }
 
 // MayWrite reports whether the sender may write to the stream.
@@ -71,8 +71,8 @@ func (s *Sender) MayWrite(stream string) bool {
 	return s.knows.Streams == nil || matchesAny(s.knows.Streams, stream)
 }
 
-// Take asks whether events, which have so many bytes of payload together, may be sent now, and counts them
-// if so. Else it returns how long to wait before that is worth another try.
+// Take acquires the rate budget for a batch of so many events and payload bytes, or returns the time to wait before another
+// try.
 func (s *Sender) Take(events, bytes int) (wait time.Duration) {
 	if s.budget == nil {
 		return 0
@@ -80,7 +80,7 @@ func (s *Sender) Take(events, bytes int) (wait time.Duration) {
 	return s.budget.take(time.Now(), float64(events), float64(bytes))
 }
 
-// shows reports whether the identity is known by a certificate or by a process.
+// shows reports whether the shown certificate or process identifies the sender.
 func (s *Sender) shows(shown *Shown) bool {
 	i := &s.knows
 	if p := shown.Peer; p != nil && (slices.Contains(i.UIDs, int64(p.UID)) || slices.ContainsFunc(i.GIDs, p.isIn)) {
@@ -95,7 +95,7 @@ func (p *Peer) isIn(gid int64) bool {
 	return int64(p.GID) == gid || slices.ContainsFunc(p.Groups, func(g uint32) bool { return int64(g) == gid })
 }
 
-// names are the names that a certificate is of.
+// names returns all names of a certificate.
 func names(c *x509.Certificate) []string {
 	names := append([]string{c.Subject.CommonName}, c.DNSNames...)
 	names = append(names, c.EmailAddresses...)
@@ -112,8 +112,8 @@ func matchesAny(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return matches(p, name) })
 }
 
-// matches reports whether name is what pattern says, * being any run of characters, also none. It takes the
-// first place where the text between two stars fits: a later one can't do better.
+// matches reports whether name matches pattern, in which * is any run of characters, also none. The first match of the text
+// between two stars is enough: a later one would leave less for the rest.
 func matches(pattern, name string) bool {
 	parts := strings.Split(pattern, "*")
 	if len(parts) == 1 {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerOf asks the kernel who is at the other end of a unix socket; nil: it is none, or that is not known.
+// PeerOf returns the process at the other end of a unix socket, from the kernel. nil: not a unix socket, or unknown.
 func PeerOf(conn net.Conn) *Peer {
 	c, ok := conn.(*net.UnixConn)
 	if !ok {
@@ -26,8 +26,8 @@ func PeerOf(conn net.Conn) *Peer {
 	return peer
 }
 
-// groupsOf returns the supplementary groups of the process at the other end. It has none for a kernel before
-// 4.13, which does not tell (SO_PEERGROUPS).
+// groupsOf returns the supplementary groups of the process at the other end. Kernels before 4.13 do not have SO_PEERGROUPS;
+// it returns none then.
 func groupsOf(fd uintptr) []uint32 {
 	groups := make([]uint32, 32)
 	for {
@@ -40,6 +40,6 @@ func groupsOf(fd uintptr) []uint32 {
 		case errno != unix.ERANGE || int(size/4) <= len(groups):
 			return nil
 		}
-		groups = make([]uint32, size/4) // there are more: the kernel has said how many
+		groups = make([]uint32, size/4) // the kernel has returned the needed size
 	}
 }

@@ -4,5 +4,5 @@ package access
 
 import "net"
 
-// PeerOf does not know.
+// PeerOf returns nil: this system does not identify peers.
 func PeerOf(net.Conn) *Peer { return nil }

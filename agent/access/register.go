@@ -14,14 +14,14 @@ import (
 type Register struct {
 	logger  hclog.Logger
 	current atomic.Pointer[roll]
-	// edition counts the changes of identities and tokens.
+	// edition is the number of changes of identities and tokens.
 	edition atomic.Uint64
-	unknown tally // of who is not known
+	unknown tally // of unknown callers
 
-	own       *Sender     // who shows a token of a listener's own file
-	ownTokens atomic.Bool // a listener has some
+	own       *Sender     // for callers with a token of a listener's own file
+	ownTokens atomic.Bool // a listener has its own tokens
 
-	mu sync.Mutex // held by who changes current
+	mu sync.Mutex // held while current is changed
 }
 
 // roll is the identities at one time.
@@ -30,14 +30,14 @@ type roll struct {
 	tokens  map[digest]*Sender
 }
 
-// NewRegister has nobody in it.
+// NewRegister returns a register without identities.
 func NewRegister(logger hclog.Logger) *Register {
 	r := &Register{logger: logger, own: &Sender{tally: new(tally)}}
 	r.current.Store(&roll{})
 	return r
 }
 
-// Set makes the identities those. An error means that nothing was changed: a token file can't be used.
+// Set replaces the identities. It changes nothing if a token file is unusable, and returns the error.
 func (r *Register) Set(identities []Identity) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -57,11 +57,10 @@ func (r *Register) Set(identities []Identity) error {
 	return nil
 }
 
-// Refresh looks at the token files now.
+// Refresh checks the token files now.
 func (r *Register) Refresh() { r.look(time.Now(), true) }
 
-// look reads the token files again if one has changed. One that can't be used keeps its own tokens in force, and
-// those of no other identity.
+// look reads the token files again if one has changed. Only the identity of an unusable file keeps its previous tokens.
 func (r *Register) look(now time.Time, must bool) {
 	senders := r.current.Load().senders
 	changed := false
@@ -87,8 +86,8 @@ func (r *Register) useLocked(next *roll) {
 	r.edition.Add(1)
 }
 
-// rollLocked reads the token files of senders. The roll is whole also beside an error: a file that can't be used
-// counts as it did before. A token of two identities stays that of the one that had it.
+// rollLocked reads the token files of senders. The roll is valid also with an error: an unusable file counts with its previous
+// tokens. A token of two identities stays with its previous identity.
 func (r *Register) rollLocked(senders []*Sender) (*roll, error) {
 	next := &roll{senders: senders, tokens: make(map[digest]*Sender)}
 	before := r.current.Load().tokens
@@ -116,7 +115,8 @@ func (r *Register) rollLocked(senders []*Sender) (*roll, error) {
 	return next, errors.Join(faults...)
 }
 
-// sayOpen warns. It refuses nothing: secrets are often mounted so into a container where nobody else is.
-func sayOpen(logger hclog.Logger, what, path string) {
+// warnOpen logs a warning about a readable secret. It is not an error: containers with a single user often mount secrets
+// like this.
+func warnOpen(logger hclog.Logger, what, path string) {
 	logger.Warn("everybody on this host can read a "+what+" file; chmod o-rwx closes it", "file", path)
 }

@@ -9,25 +9,25 @@ import (
 	"strings"
 )
 
-// Shown is what a producer shows of itself.
+// Shown is the credentials of a caller.
 type Shown struct {
-	Certificate *x509.Certificate // that TLS has verified; nil: none
-	Peer        *Peer             // the process at the other end of a unix socket; nil: not known
-	Addr        net.Addr          // where it is; nil: not known
+	Certificate *x509.Certificate // verified by TLS; nil: none
+	Peer        *Peer             // the process at the other end of a unix socket; nil: unknown
+	Addr        net.Addr          // the caller's address; nil: unknown
 	token       *digest           // nil: none
-	fault       string            // what is wrong with what is shown; empty: nothing
+	fault       string            // an error in the credentials; empty: none
 }
 
-// Peer is what the kernel says of a process.
+// Peer is the user and the groups of a process, from the kernel.
 type Peer struct {
 	UID, GID uint32
-	Groups   []uint32 // supplementary ones
+	Groups   []uint32 // supplementary groups
 }
 
 func (p *Peer) String() string { return fmt.Sprintf("a process of uid %d and gid %d", p.UID, p.GID) }
 
-// OfConnection is what a connection from addr shows: a certificate that its TLS has verified, if it has TLS, and
-// the process at its other end, if that is known.
+// OfConnection returns the credentials of a connection from addr: the certificate verified by its TLS, and the process at its
+// other end, if they are known.
 func OfConnection(addr net.Addr, state *tls.ConnectionState, process *Peer) Shown {
 	shown := Shown{Addr: addr, Peer: process}
 	if state != nil && len(state.VerifiedChains) > 0 {
@@ -45,8 +45,8 @@ func (s Shown) WithToken(token string) Shown {
 	return s
 }
 
-// WithAuthorization adds the token of an Authorization header, unless there is none: what follows Bearer, or
-// the password of HTTP basic authentication, whose user is not looked at.
+// WithAuthorization adds the token of an Authorization header, if there is one: a bearer token, or the password of HTTP basic
+// authentication, whose user is ignored.
 func (s Shown) WithAuthorization(header string) Shown {
 	scheme, rest, _ := strings.Cut(header, " ")
 	switch {

@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// lookEvery is the time between two looks at a file.
+// lookEvery is the shortest time between two checks of a file.
 const lookEvery = time.Second
 
-// sources are files that are read together, and again when one of them has changed.
+// sources are files that are read together, and read again after one of them has changed.
 type sources struct {
 	paths []string
-	last  atomic.Int64 // the time of the last look, in nanoseconds
+	last  atomic.Int64 // the time of the last check, in nanoseconds
 	mu    sync.Mutex
-	seen  []os.FileInfo // as they were when they were last read, well or not; guarded by mu
+	seen  []os.FileInfo // their state at the last read, also an unsuccessful one; guarded by mu
 }
 
-// newSources is for files that are about to be read for the first time.
+// newSources returns the sources of files that the caller will read now.
 func newSources(paths ...string) *sources {
 	s := &sources{paths: paths, seen: look(paths)}
 	s.last.Store(time.Now().UnixNano())
 	return s
 }
 
-// changed reports whether the files are not as they were at the last call that said so. It looks once in a
-// while, or when it is told to.
+// changed reports whether a file has changed since the last call that returned true. It checks the files at most once in
+// lookEvery, unless must is set.
 func (s *sources) changed(now time.Time, must bool) bool {
 	last := s.last.Load()
 	if !must && (now.UnixNano()-last < int64(lookEvery) || !s.last.CompareAndSwap(last, now.UnixNano())) {
@@ -43,7 +43,7 @@ func (s *sources) changed(now time.Time, must bool) bool {
 	return true
 }
 
-// look returns nil for a file that is not there.
+// look returns the state of each file; nil for a missing one.
 func look(paths []string) []os.FileInfo {
 	found := make([]os.FileInfo, len(paths))
 	for i, path := range paths {

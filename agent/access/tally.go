@@ -9,36 +9,35 @@ import (
 	"time"
 )
 
-// Figures is what has become of what somebody sent, since the start of the process or since the identity is in
-// the configuration.
+// Figures are the counts of one identity, since the start of the process or since the identity is in the configuration.
 type Figures struct {
-	Identity      string            // empty: who shows a token of a listener's own file
-	Events, Bytes uint64            // that were stored, and their payload
+	Identity      string            // empty: callers with a token of a listener's own file
+	Events, Bytes uint64            // stored events and their payload bytes
 	LastStored    time.Time         // zero: never
-	Refused       map[string]uint64 // events, by the reason that is counted
+	Refused       map[string]uint64 // rejected events, by reason
 	LastRefusal   Refusal
 }
 
-// Unknown is what was refused because nobody knows who sent it, on all listeners together.
+// Unknown is the counts of unknown callers on all listeners together.
 type Unknown struct {
-	Requests    uint64 // and connections to sockets
+	Requests    uint64 // rejected requests, and connections to sockets
 	LastRefusal Refusal
 }
 
-// Refusal is one that was made. It holds no token and no payload.
+// Refusal is one rejection. It contains no token and no payload.
 type Refusal struct {
-	At   time.Time // zero: there was none
-	Why  string    // of at most maxWhy bytes
-	From string    // an address, or a process on this host; empty: not known, or it says nothing
+	At   time.Time // zero: none
+	Why  string    // at most maxWhy bytes
+	From string    // an address, or a process on this host; empty: unknown or not useful
 }
 
-// maxWhy is how much is kept of a refusal's text: some list all that would have been allowed.
+// maxWhy is the limit for Refusal.Why: some error texts list all allowed values.
 const maxWhy = 400
 
-// tally counts for one sender.
+// tally is the counters of one sender.
 type tally struct {
 	events, bytes atomic.Uint64
-	stored        atomic.Int64 // the time of the last, in nanoseconds; 0: never
+	stored        atomic.Int64 // the time of the last append, in nanoseconds; 0: never
 
 	mu      sync.Mutex
 	refused map[string]uint64 // guarded by mu, as is last
@@ -72,14 +71,14 @@ func (t *tally) figures(name string) Figures {
 	return f
 }
 
-// Stored counts events that were stored, which have so many bytes of payload together.
+// Stored counts stored events and their payload bytes.
 func (s *Sender) Stored(events, bytes int) { s.tally.count(events, bytes) }
 
-// Refused counts events that were refused. The reason is one of a few words; why is for people.
+// Refused counts rejected events. reason is one of a few words; why is a text for operators.
 func (s *Sender) Refused(events int, reason, why string) { s.tally.refuse(events, reason, why, "") }
 
-// Figures returns those of every identity in the order of the configuration, and before them those of the tokens
-// that listeners have of their own, if one has.
+// Figures returns the figures of every identity in the order of the configuration. The first ones are those of the listeners'
+// own tokens, if a listener has any.
 func (r *Register) Figures() (known []Figures, unknown Unknown) {
 	if r.ownTokens.Load() {
 		known = append(known, r.own.tally.figures(""))
@@ -91,7 +90,7 @@ func (r *Register) Figures() (known []Figures, unknown Unknown) {
 	return known, Unknown{Requests: f.Refused[""], LastRefusal: f.LastRefusal}
 }
 
-// from says where somebody is, for people.
+// from returns the origin of a caller, for operators.
 func (s *Shown) from() string {
 	if s.Peer != nil {
 		return s.Peer.String()

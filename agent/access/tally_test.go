@@ -87,7 +87,7 @@ func TestRefusalsAreKept(t *testing.T) {
 	})
 }
 
-// TestWhoIsNotKnownIsCounted: where they are is told, and no token.
+// TestWhoIsNotKnownIsCounted: the status has their origin, and no token.
 func TestWhoIsNotKnownIsCounted(t *testing.T) {
 	r, _ := register(t, access.Identity{Name: "a", UIDs: []int64{1}})
 	g := guard(t, r, "", nil)

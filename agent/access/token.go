@@ -14,11 +14,11 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// maxTokenFile is how many bytes a token file may have.
+// maxTokenFile is the largest size of a token file in bytes.
 const maxTokenFile = 1 << 20
 
-// digest is a token's SHA-256 under a salt of this process. Tokens are looked up by it, which takes the same
-// time for all that a guess could be made to share with a known one.
+// digest is a token's SHA-256 with a salt of this process. Tokens are looked up by digest, so the time of a lookup does not
+// depend on a common prefix with a known token.
 type digest [sha256.Size]byte
 
 var salt = func() (s [16]byte) {
@@ -30,11 +30,11 @@ func digestOf(token string) digest {
 	return sha256.Sum256(append(salt[:], token...))
 }
 
-// tokenFile is a file of tokens, one a line; blank lines and those that begin with # are passed over.
+// tokenFile is a file of tokens, one a line. Blank lines and lines that begin with # are skipped.
 type tokenFile struct {
 	path    string
 	sources *sources
-	last    []digest // the tokens in force; nil: it was never read. Guarded by the mutex of the owner
+	last    []digest // the present tokens; nil: never read; guarded by the owner's mutex
 }
 
 func newTokenFile(path string) *tokenFile {
@@ -44,8 +44,8 @@ func newTokenFile(path string) *tokenFile {
 // rewriteTime is how long a file may be empty or absent while another process rewrites it.
 const rewriteTime = 100 * time.Millisecond
 
-// use reads the file and returns the tokens that are in force from now on. An empty or missing file has none: that is
-// how an operator revokes the last token. An unusable file leaves the previous tokens in force, and err states why.
+// use reads the file and returns its tokens, which are in force from then on. An empty or missing file has none: operators
+// revoke the last token like this. An unusable file leaves the previous tokens in force, and err states why.
 // A file that was never read before has to hold a token.
 func (f *tokenFile) use(logger hclog.Logger) (tokens []digest, err error) {
 	tokens, open, err := f.read()
@@ -62,7 +62,7 @@ func (f *tokenFile) use(logger hclog.Logger) (tokens []digest, err error) {
 	case err != nil:
 		return f.last, err
 	case open:
-		sayOpen(logger, "token", f.path)
+		warnOpen(logger, "token", f.path)
 	}
 	f.last = tokens
 	return tokens, nil
@@ -99,7 +99,7 @@ func (f *tokenFile) read() (tokens []digest, open bool, err error) {
 	return tokens, isOpen(info), nil
 }
 
-// isOpen reports whether everybody on this host can get at a file.
+// isOpen reports whether every user of this host can read or write a file.
 func isOpen(info os.FileInfo) bool { return info.Mode()&0o007 != 0 }
 
 func parseTokens(text []byte) (tokens []digest, err error) {
