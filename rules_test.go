@@ -51,10 +51,16 @@ var arrows = map[string][]string{
 		"agent/access", "agent/ingest/internal/connlimit", "agent/ingest/internal/jsonscan", "proto/standpipe/v1", "wal",
 	},
 	"agent/ingest/internal/otlp": {"agent/ingest/internal/intake", "agent/ingest/internal/jsonscan", "wal"},
-	"shipper/limit":              nil,
-	"shipper/internal/link":      {"shipper/limit"},
-	"shipper/internal/pace":      {"shipper/limit"},
-	"shipper/internal/pack":      {"shipper/internal/pace", "shipper/kpl", "wal"},
+	"agent/ingest/internal/socketin": {"agent/access", "agent/ingest/internal/connlimit", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan",
+		"proto/standpipe/v1", "wal"},
+	"agent/ingest/internal/httpin": {"agent/ingest/internal/connlimit", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan",
+		"agent/ingest/internal/otlp", "proto/standpipe/v1", "wal"},
+	"agent/ingest/internal/grpcin": {"agent/access", "agent/ingest/internal/h2guard", "agent/ingest/internal/intake", "agent/ingest/internal/otlp",
+		"proto/standpipe/v1", "wal"},
+	"shipper/limit":         nil,
+	"shipper/internal/link": {"shipper/limit"},
+	"shipper/internal/pace": {"shipper/limit"},
+	"shipper/internal/pack": {"shipper/internal/pace", "shipper/kpl", "wal"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

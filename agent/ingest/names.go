@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"github.com/standpipe/standpipe/agent/ingest/internal/httpin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 	"github.com/standpipe/standpipe/wal"
@@ -30,6 +31,12 @@ const (
 	FormatJSON  = intake.FormatJSON
 	FormatText  = intake.FormatText
 	FormatBytes = intake.FormatBytes
+)
+
+// HTTPOptions are the settings that only an HTTP listener has. Pixel is one of them.
+type (
+	HTTPOptions = httpin.Options
+	Pixel       = httpin.Pixel
 )
 
 // OTLPOptions let a listener take the logs of OpenTelemetry.

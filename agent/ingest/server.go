@@ -13,8 +13,11 @@ import (
 
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
+	"github.com/standpipe/standpipe/agent/ingest/internal/grpcin"
+	"github.com/standpipe/standpipe/agent/ingest/internal/httpin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
+	"github.com/standpipe/standpipe/agent/ingest/internal/socketin"
 )
 
 // The listeners there are.
@@ -60,7 +63,7 @@ type Options struct {
 	// connections together. It is for an operator who suspects the guard of a fault.
 	NoHTTP2Guard bool
 
-	HTTP HTTPOptions
+	HTTP httpin.Options
 	OTLP *otlp.Options // of a gRPC or HTTP listener; default: not offered
 
 	TLS *tls.Config // default: none
@@ -148,14 +151,14 @@ func New(o Options) (*Server, error) {
 	s.in = in
 	switch o.Type {
 	case GRPC:
-		s.wire = newGRPC(in, &grpcWireOptions{
+		s.wire = grpcin.New(in, &grpcin.Options{
 			MaxRequestSize: o.MaxRequestSize, MaxStreams: o.MaxStreams, NoHTTP2Guard: o.NoHTTP2Guard, Budget: o.room,
 			OTLP: o.OTLP, TLS: o.TLS,
 		})
 	case HTTP:
-		s.wire = newHTTP(in, httpWireOptions{HTTPOptions: o.HTTP, MaxRequestSize: o.MaxRequestSize, OTLP: o.OTLP, TLS: o.TLS})
+		s.wire = httpin.New(in, httpin.Config{Options: o.HTTP, MaxRequestSize: o.MaxRequestSize, OTLP: o.OTLP, TLS: o.TLS})
 	default:
-		s.wire = newSocket(in, o.MaxLineSize, o.TLS)
+		s.wire = socketin.New(in, o.MaxLineSize, o.TLS)
 	}
 	return s, nil
 }
@@ -173,9 +176,9 @@ func connections(o *Options, draining <-chan struct{}) connlimit.Options {
 	switch {
 	case o.TLS != nil:
 	case o.Type == HTTP:
-		c.Response = rejectConnHTTP
+		c.Response = httpin.RejectConn
 	case o.Type == Socket:
-		c.Response = rejectConnSocket
+		c.Response = socketin.RejectConn
 	}
 	return c
 }

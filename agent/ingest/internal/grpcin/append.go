@@ -1,0 +1,77 @@
+package grpcin
+
+import (
+	"context"
+	"sync"
+	"unsafe"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// service is standpipe.v1.Ingest.
+type service struct {
+	in        *intake.Intake
+	room      *intake.Budget // for large requests that have arrived whole, until the log has taken them
+	decoding  *intake.Budget // for the messages that package proto decodes
+	receivers sync.WaitGroup // the receiving goroutines of all streams
+}
+
+// sizeOfEvent is the memory of an event without its data.
+const sizeOfEvent = int(unsafe.Sizeof(wal.Event{}))
+
+// call is a request with its reader, which are used again together.
+type call struct {
+	intake.Request
+	wire wireReader
+}
+
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+func (c *call) free() {
+	if c.Request.Reset() {
+		c.wire = wireReader{joined: c.wire.joined}
+		calls.Put(c)
+	}
+}
+
+// Append stores one batch and frees w.
+func (s *service) Append(ctx context.Context, w *wireRequest) (*intake.Response, error) {
+	t := s.take(ctx, w, nil)
+	r, refused := s.in.Await(ctx, &t)
+	if refused != nil {
+		return nil, refused
+	}
+	return &r, nil
+}
+
+// take hands w to the log, tied to chain unless that is nil, and frees it.
+func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) intake.Submission {
+	defer w.Free()
+	r := calls.Get().(*call)
+	defer r.free()
+	r.wire.decoding = s.decoding
+	defer r.wire.free()
+	events := r.wire.count(w.BufferSlice)
+	if events > maxEvents {
+		return intake.Submission{Events: events, Rejected: intake.TooLarge("the request has %d events; %d are allowed", events, maxEvents)}
+	}
+	held := heldWhole(w.Len()) + heldWhole(events*sizeOfEvent)
+	if !s.room.Acquire(held) {
+		return intake.Submission{Events: max(1, events), Rejected: intake.ErrOverBudget}
+	}
+	defer func() { s.room.Release(held) }()
+	if refused := r.wire.read(w.BufferSlice, &r.Request, s.in.Clock().UnixNano()); refused != nil {
+		return intake.Submission{Events: max(1, len(r.Batch.Events)), Rejected: refused}
+	}
+	joined := heldWhole(w.Len()+len(r.wire.joined)) - heldWhole(w.Len())
+	if !s.room.Acquire(joined) {
+		return intake.Submission{Events: len(r.Batch.Events), Rejected: intake.ErrOverBudget}
+	}
+	held += joined
+	if s.in.IsDraining() {
+		return intake.Submission{Events: len(r.Batch.Events), Rejected: intake.ErrDraining}
+	}
+	r.Batch.Chain, r.Awaited = chain, chain == nil
+	return s.in.Submit(ctx, &r.Request)
+}

@@ -1,0 +1,50 @@
+package grpcin
+
+import (
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+)
+
+// freeInflow is the size up to which a whole request is held without acquiring bytes of the listener's budget.
+const freeInflow = 64 << 10
+
+// heldWhole returns the bytes that a whole request of that size acquires.
+func heldWhole(size int) int64 {
+	if size <= freeInflow {
+		return 0
+	}
+	return int64(size)
+}
+
+// Budget acquires bytes for requests that have not arrived whole: those share the budget of whole ones.
+func (s *service) Budget(n int64) bool {
+	if n < 0 {
+		s.room.Release(-n)
+		return true
+	}
+	return s.room.Acquire(n)
+}
+
+// Reject counts a request that the guard ends and returns its status.
+func (s *service) Reject(cause h2guard.Cause) *status.Status {
+	rejected := errNoInflow
+	if cause == h2guard.TooManyRequests {
+		rejected = errNoStreamFree
+	}
+	s.in.Observer.Refused("", rejected.Reason, 1)
+	return rejected.GRPCStatus()
+}
+
+var (
+	errNoInflow = &intake.Rejection{
+		Code: codes.Unavailable, Reason: intake.ReasonBusy, Event: intake.NoEvent, Retry: intake.DefaultRetry,
+		Text: "the listener holds as many bytes of requests as it may: this one had not arrived whole, and nothing of it was stored",
+	}
+	errNoStreamFree = &intake.Rejection{
+		Code: codes.Unavailable, Reason: intake.ReasonBusy, Event: intake.NoEvent, Retry: intake.DefaultRetry,
+		Text: "the listener has as many requests under way as it may: nothing of this one was stored",
+	}
+)

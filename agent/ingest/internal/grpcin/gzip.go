@@ -1,0 +1,67 @@
+package grpcin
+
+import (
+	"io"
+	"sync"
+
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/gzip"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+)
+
+// gzipSlots unpacks as many messages at once as it has slots. gRPC would unpack each as it comes, and a message of
+// 16 KiB may become one of MaxRequestSize: a thousand of them would be gigabytes before any was looked at. What
+// waits is packed, and has room of its own.
+type gzipSlots struct {
+	encoding.Compressor
+	slots chan struct{}  // holds one for each message that is being unpacked
+	room  *intake.Budget // for packed messages
+}
+
+// gRPC knows one compressor of a name, for all of the process.
+func init() { encoding.RegisterCompressor(newGzipSlots(encoding.GetCompressor(gzip.Name))) }
+
+func newGzipSlots(c encoding.Compressor) *gzipSlots {
+	g := &gzipSlots{Compressor: c, slots: make(chan struct{}, intake.DecompressSlots), room: intake.NewBudget(intake.MinBudget)}
+	return g
+}
+
+// Decompress waits for a slot. gRPC closes what it returns once the message is unpacked or refused.
+func (g *gzipSlots) Decompress(packed io.Reader) (io.Reader, error) {
+	size := int64(0)
+	if p, ok := packed.(interface{ Remaining() int }); ok && p.Remaining() > freeInflow {
+		size = int64(p.Remaining())
+	}
+	if !g.room.Acquire(size) {
+		return nil, intake.ErrOverBudget
+	}
+	g.slots <- struct{}{}
+	free := func() {
+		<-g.slots
+		g.room.Release(size)
+	}
+	from, err := g.Compressor.Decompress(packed)
+	if err != nil {
+		free()
+		return nil, err
+	}
+	return &unpacking{Reader: from, free: free}, nil
+}
+
+// unpacking is a message that is being unpacked.
+type unpacking struct {
+	io.Reader
+	free func()
+	once sync.Once
+}
+
+func (u *unpacking) Close() (err error) {
+	u.once.Do(func() {
+		if c, ok := u.Reader.(io.Closer); ok {
+			err = c.Close()
+		}
+		u.free()
+	})
+	return err
+}

@@ -1,0 +1,192 @@
+package grpcin
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+
+	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+)
+
+// Listener is the gRPC listener: Ingest, health and reflection.
+type Listener struct {
+	service *service
+	health  *health.Server
+	server  *grpc.Server
+	guard   *h2guard.Guard // nil: off
+}
+
+const (
+	// minPing is how often a producer may ping on a connection, idle or not.
+	minPing = 10 * time.Second
+	// streamWorkers is how many goroutines answer one request after another; a request that finds none free
+	// gets one of its own, as each does without them. A new goroutine's stack grows three times on its
+	// way to the log, which was a tenth of a unary request's cost.
+	streamWorkers = 64
+	// pingAfter is how long a producer may be silent before it is asked whether it is there; pingWait is how
+	// long it has to answer that. One that has sent half of a frame doesn't.
+	pingAfter = time.Minute
+	pingWait  = 20 * time.Second
+	// maxHeaderList is how much the headers of a request may take, with 32 bytes for each (RFC 9113, section 6.5.2).
+	maxHeaderList = 16 << 10
+	// streamWindow is how much of an AppendStream that is not read from gRPC keeps. A message that is being read may
+	// be as large as it is; one that fits comes without a round trip for leave to send the rest. connWindow bounds nothing, since gRPC reads from connections what it can; left
+	// alone, it would make both windows as large as the producer likes, up to 16 MiB.
+	streamWindow = 128 << 10
+	connWindow   = 1 << 20
+)
+
+// Options are the settings of newGRPC.
+type Options struct {
+	MaxRequestSize int // bytes
+	MaxStreams     int // requests in progress of one connection
+	NoHTTP2Guard   bool
+	Budget         int64 // bytes of large and half-sent requests together; 0: as for any listener
+	OTLP           *otlp.Options
+	TLS            *tls.Config
+}
+
+func New(in *intake.Intake, o *Options) *Listener {
+	w := &Listener{
+		health: health.NewServer(),
+	}
+	w.service = &service{in: in, room: intake.BudgetFor(o.MaxRequestSize), decoding: intake.NewBudget(intake.MaxDecoded)}
+	if o.Budget > 0 {
+		w.service.room = intake.NewBudget(o.Budget)
+	}
+	if !o.NoHTTP2Guard {
+		w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})
+	}
+	w.server = grpc.NewServer(w.options(o)...)
+	w.server.RegisterService(ingestDesc(), w.service)
+	grpc_health_v1.RegisterHealthServer(w.server, &healthService{w.health, in.Draining})
+	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
+	reflection.Register(w.server)
+	if o.OTLP != nil {
+		(&otlpService{otlp.New(in, o.OTLP, o.MaxRequestSize), w.service.room}).register(w.server)
+	}
+	return w
+}
+
+func (w *Listener) options(o *Options) []grpc.ServerOption {
+	options := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.MaxRecvMsgSize(o.MaxRequestSize),
+		grpc.MaxConcurrentStreams(uint32(o.MaxStreams)),
+		grpc.MaxHeaderListSize(maxHeaderList),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
+		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(streamWorkers),
+		grpc.ConnectionTimeout(intake.HandshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingWait}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{
+			MinTime: minPing, PermitWithoutStream: true,
+		}),
+		grpc.StreamInterceptor(w.endOnDrain),
+		grpc.UnknownServiceHandler(unknownMethod),
+	}
+	if w.service.in.Guard != nil {
+		options = append(options, grpc.InTapHandle(w.admit))
+	}
+	secure := insecure.NewCredentials()
+	if o.TLS != nil {
+		secure = credentials.NewTLS(o.TLS)
+	}
+	if w.guard != nil {
+		secure = w.guard.Credentials(secure)
+	}
+	return append(options, grpc.Creds(secure))
+}
+
+// Serve serves the connections of l until Drain or Cut.
+func (w *Listener) Serve(l net.Listener) error { return w.server.Serve(w.service.in.Conns.Listener(l)) }
+
+// Drain ends the listener once the responses of all requests are sent.
+func (w *Listener) Drain() {
+	w.health.Shutdown()
+	w.service.in.Conns.CloseSilent()
+	w.server.GracefulStop()
+	w.service.receivers.Wait()
+}
+
+// Cut closes every connection.
+func (w *Listener) Cut() {
+	w.service.in.Conns.CloseAll()
+	w.server.Stop()
+}
+
+// unknownMethod rejects requests to services that are not offered: with gRPC's own text, and for OpenTelemetry's
+// services with a text that names the one on offer.
+func unknownMethod(_ any, s grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(s)
+	if strings.HasPrefix(method, "/opentelemetry.proto.collector.") {
+		return status.Errorf(codes.Unimplemented, "%s is not offered here; OTLP logs are where the listener has an otlp block", method)
+	}
+	return status.Errorf(codes.Unimplemented, "unknown service or method %s", method)
+}
+
+// admit holds a request to who may send, before anything of it but its header is read. Health may be
+// asked by anybody.
+func (w *Listener) admit(ctx context.Context, of *tap.Info) (context.Context, error) {
+	if strings.HasPrefix(of.FullMethodName, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") {
+		return ctx, nil
+	}
+	in := w.service.in
+	ctx, refused := in.Admit(ctx, shownByRequest(ctx, of.Header))
+	if refused != nil {
+		in.Observer.Refused("", refused.Reason, 1)
+		return ctx, refused
+	}
+	return ctx, nil
+}
+
+func shownByRequest(ctx context.Context, header metadata.MD) (shown access.Shown) {
+	if from, ok := peer.FromContext(ctx); ok {
+		var state *tls.ConnectionState
+		if info, ok := from.AuthInfo.(credentials.TLSInfo); ok {
+			state = &info.State
+		}
+		shown = intake.ShownBy(from.Addr, state)
+	}
+	if values := header.Get("authorization"); len(values) > 0 {
+		shown = shown.WithAuthorization(values[0])
+	}
+	return shown
+}
+
+// endOnDrain ends the streams of reflection, which a client may keep open for as long as it lives:
+// a graceful stop would wait for them. What is left of the handler ends when its stream's context
+// does. Ingest and health see to themselves.
+func (w *Listener) endOnDrain(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if !strings.HasPrefix(info.FullMethod, "/grpc.reflection.") {
+		return next(srv, s)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- next(srv, s) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-w.service.in.Draining:
+		return intake.ErrDraining
+	}
+}

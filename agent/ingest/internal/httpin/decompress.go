@@ -1,0 +1,117 @@
+package httpin
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+)
+
+const (
+	// zstdWindow is the largest window that a sender may ask for: RFC 9659, November 2026.
+	zstdWindow = 8 << 20
+	// keptZstd is the size of a body up to which its decoder, which holds on to its window, is kept.
+	keptZstd = 1 << 20
+)
+
+// unpackers are the decoders of a listener.
+type unpackers struct {
+	slots  chan *unpacker
+	closed sync.Once
+}
+
+// unpacker takes one body apart at a time. Its decoders are made when they are first needed.
+type unpacker struct {
+	gzip *gzip.Reader
+	zstd *zstd.Decoder
+}
+
+func newUnpackers() *unpackers {
+	u := &unpackers{slots: make(chan *unpacker, intake.DecompressSlots)}
+	for range intake.DecompressSlots {
+		u.slots <- &unpacker{}
+	}
+	return u
+}
+
+// close lets the decoders go. No body is being unpacked any more.
+func (u *unpackers) close() {
+	u.closed.Do(func() {
+		for range intake.DecompressSlots {
+			(<-u.slots).dropZstd()
+		}
+	})
+}
+
+// codingOf returns how a body is packed: "gzip", "zstd" or "".
+func codingOf(h http.Header) (string, *intake.Rejection) {
+	values := h["Content-Encoding"]
+	coding := strings.ToLower(strings.TrimSpace(strings.Join(values, ",")))
+	switch coding {
+	case "", "identity":
+		return "", nil
+	case "gzip", "x-gzip":
+		return "gzip", nil
+	case "zstd":
+		return coding, nil
+	}
+	r := intake.Invalid("Content-Encoding %s is unknown; gzip, zstd and identity are allowed", intake.QuoteName(coding))
+	r.Status = http.StatusUnsupportedMediaType
+	return "", r
+}
+
+// unpack appends what packed holds to into, which may have limit bytes.
+func (u *unpackers) unpack(ctx context.Context, coding string, packed []byte, into *body, limit int) error {
+	var slot *unpacker
+	select {
+	case slot = <-u.slots:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { u.slots <- slot }()
+	from, err := slot.open(coding, bytes.NewReader(packed))
+	if err == nil {
+		err = into.read(from, -1, limit)
+	}
+	if len(into.bytes) > keptZstd {
+		slot.dropZstd()
+	}
+	if _, refused := errors.AsType[*intake.Rejection](err); err == nil || refused {
+		return err
+	}
+	return intake.Invalid("the body of %d bytes is no whole %s: %v", len(packed), coding, err)
+}
+
+func (u *unpacker) open(coding string, packed io.Reader) (io.Reader, error) {
+	if coding == "zstd" {
+		return u.openZstd(packed)
+	}
+	if u.gzip == nil {
+		u.gzip = new(gzip.Reader)
+	}
+	return u.gzip, u.gzip.Reset(packed)
+}
+
+func (u *unpacker) openZstd(packed io.Reader) (io.Reader, error) {
+	if u.zstd != nil {
+		return u.zstd, u.zstd.Reset(packed)
+	}
+	var err error
+	u.zstd, err = zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+	return u.zstd, err
+}
+
+func (u *unpacker) dropZstd() {
+	if u.zstd != nil {
+		u.zstd.Close()
+		u.zstd = nil
+	}
+}
