@@ -36,7 +36,7 @@ var never = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl": {"agent", "agent/config"},
 	"github.com/zclconf/":      {"agent", "agent/config"},
-	"go.etcd.io/bbolt":         {"wal", "wal/internal/segment"},
+	"go.etcd.io/bbolt":         {"wal", "wal/internal/segment", "test/floor"},
 }
 
 // arrows are the own packages that a package may import, in folders whose packages have an order of their own.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/floor"
 )
 
 // The whole agent, from its listener to the synced ack, with a destination that discards. Agent and load
@@ -25,6 +26,12 @@ import (
 // The two in sequence take longer than each alone, since the processors sleep while they wait for the disk or the producer. RssAnon-MB is the most anonymous memory that the agent had.
 //
 // STANDPIPE_BENCH_PROFILE=FILE makes the agent write its CPU profile there.
+
+const (
+	floorBlock = 8148 // half a leaf
+	// frameRest is the size of an event in the log without its data: lane, length, key, tags, time.
+	frameRest = 32
+)
 
 // A load is the concurrent work of producers.
 type load struct {
@@ -121,7 +128,7 @@ func BenchmarkIngest(b *testing.B) {
 func benchmarkIngest(b *testing.B, network string, l load) {
 	full, bare := startServer(b, "agent", network, l.env()), startServer(b, "bare", network, l.env())
 	toAgent, toBare := newProducers(b, full, l), newProducers(b, bare, l)
-	floor := newFloor(b)
+	reference := floor.New(b, floorBlock)
 	var toInline *producers // of one caller over gRPC
 	if l.callers == 1 && !l.http {
 		toInline = newProducers(b, startServer(b, "inline", network), l)
@@ -150,10 +157,10 @@ func benchmarkIngest(b *testing.B, network string, l load) {
 			toInline.run(b, n)
 		}
 		shared := full.commits(b) - before
-		floor.store(b, n*l.events*(l.size+frameRest), shared)
+		reference.Store(b, n*l.events*(l.size+frameRest), shared)
 		commits += shared
 	}
-	agent, bbolt := spread(toAgent.took), spread(floor.took)
+	agent, bbolt := spread(toAgent.took), spread(reference.Took)
 	b.ReportMetric(float64(b.N*l.events)/agents.Seconds(), "events/s")
 	b.ReportMetric(float64(bares+bbolt.sum)/float64(agents), "x-L")
 	b.ReportMetric(float64(bares)/float64(agents), "x-E")

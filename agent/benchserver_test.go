@@ -25,6 +25,7 @@ import (
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/config"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/floor"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -274,18 +275,18 @@ func fill(ctx context.Context, dir string) error {
 	return log.Close()
 }
 
-// bare answers at once, or, with a floor, when it has stored as much as the request has.
+// bare responds at once, or, with a floor, after it has stored as many bytes as the request has.
 type bare struct {
 	standpipev1.UnimplementedIngestServer
 	mu    sync.Mutex // held during a commit
-	floor *floor
+	floor *floor.Floor
 }
 
 func (s *bare) Append(_ context.Context, m *standpipev1.AppendRequest) (*standpipev1.AppendResponse, error) {
 	if s.floor != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if err := s.floor.commit(s.floor.data[:len(m.Events)*(len(m.Events[0].Data)+frameRest)]); err != nil {
+		if err := s.floor.CommitBytes(len(m.Events) * (len(m.Events[0].Data) + frameRest)); err != nil {
 			return nil, err
 		}
 	}
@@ -332,11 +333,11 @@ func serveBare(ctx context.Context, dir, tcp string) error {
 }
 
 func serveInline(ctx context.Context, dir, tcp string) error {
-	f := &floor{dir: dir, data: make([]byte, 1<<20)}
-	if err := f.open(); err != nil {
+	f, err := floor.Open(dir, floorBlock)
+	if err != nil {
 		return err
 	}
-	defer f.db.Close()
+	defer f.Close()
 	network, address := bareAddress(dir, tcp)
 	l, err := net.Listen(network, address)
 	if err != nil {

@@ -5,7 +5,6 @@ package wal_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,97 +15,16 @@ import (
 	"testing"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-	"golang.org/x/sys/unix"
-
+	"github.com/standpipe/standpipe/test/floor"
 	"github.com/standpipe/standpipe/wal"
 )
 
 // Each benchmark runs its floor in turns with the log and reports how many times as long the log
-// takes, as x-floor: what the machine does meanwhile meets both.
+// takes, as x-floor: the state of the machine affects both. Package floor is bbolt alone.
 
-// floorFile is what the log's newest segment is measured against: bbolt alone, with the same options, that
-// stores values as long as the log's blocks in as many transactions, from one goroutine.
-type floorFile struct {
-	dir       string
-	db        *bolt.DB
-	file      *os.File
-	key       uint64
-	allocated int64
-	took      []time.Duration // by each commit
-}
-
-const (
-	floorSegment = 64 << 20
-	floorStep    = 4 << 20
-)
-
-var floorBucket = []byte("stream:s")
-
-func newFloor(b *testing.B) *floorFile {
+func commit(b *testing.B, f *floor.Floor, data []byte) {
 	b.Helper()
-	f := &floorFile{dir: b.TempDir()}
-	f.open(b)
-	b.Cleanup(func() { _ = f.db.Close() })
-	return f
-}
-
-func (f *floorFile) open(b *testing.B) {
-	b.Helper()
-	path := filepath.Join(f.dir, "floor.db")
-	_ = os.Remove(path)
-	f.allocated, f.key = 0, 0
-	var err error
-	f.db, err = bolt.Open(path, 0o600, &bolt.Options{
-		NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoStatistics: true,
-		InitialMmapSize: 2 * floorSegment,
-		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-			file, err := os.OpenFile(name, flag, mode)
-			f.file = file
-			return file, err
-		},
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := f.db.Update(func(tx *bolt.Tx) error { _, err := tx.CreateBucket(floorBucket); return err }); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// commit stores data cut into blocks. Making a new file is not in the time, allocating ahead is.
-func (f *floorFile) commit(b *testing.B, data []byte) {
-	b.Helper()
-	used := int64(0)
-	_ = f.db.View(func(tx *bolt.Tx) error { used = tx.Size(); return nil })
-	if used > floorSegment {
-		_ = f.db.Close()
-		f.open(b)
-		used = 0
-	}
-	start := time.Now()
-	if want := used + 2*int64(len(data)) + floorStep/4; want > f.allocated {
-		ahead := (want + floorStep - 1) / floorStep * floorStep
-		if err := unix.Fallocate(int(f.file.Fd()), 0, f.allocated, ahead-f.allocated); err != nil {
-			b.Fatal(err)
-		}
-		f.allocated = ahead
-	}
-	err := f.db.Update(func(tx *bolt.Tx) error {
-		bucket := tx.Bucket(floorBucket)
-		bucket.FillPercent = 1
-		for block := range slices.Chunk(data, wal.BlockAim) {
-			f.key++
-			if err := bucket.Put(binary.BigEndian.AppendUint64(nil, f.key), block); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	f.took = append(f.took, time.Since(start))
+	must(b, f.Commit(data))
 }
 
 func sum(took []time.Duration) (total time.Duration) {
@@ -139,14 +57,14 @@ func BenchmarkAppend(b *testing.B) {
 
 // freshData is a floor whose data comes from memory, as events do, and not from the processor's cache.
 type freshData struct {
-	floor *floorFile
+	floor *floor.Floor
 	data  []byte
 	at    int
 }
 
 func newFreshData(b *testing.B) *freshData {
 	b.Helper()
-	return &freshData{floor: newFloor(b), data: bytes.Repeat([]byte("fresh"), 64<<20/5)}
+	return &freshData{floor: floor.New(b, wal.BlockAim), data: bytes.Repeat([]byte("fresh"), 64<<20/5)}
 }
 
 func (f *freshData) commit(b *testing.B, size int) {
@@ -154,7 +72,7 @@ func (f *freshData) commit(b *testing.B, size int) {
 	if f.at+size > len(f.data) {
 		f.at = 0
 	}
-	f.floor.commit(b, f.data[f.at:f.at+size])
+	commit(b, f.floor, f.data[f.at:f.at+size])
 	f.at += size
 }
 
@@ -163,7 +81,7 @@ func (f *freshData) commit(b *testing.B, size int) {
 func benchmarkAppend(b *testing.B, writers, events int) {
 	var commits []int64 // bytes of each; the committer's until an append has returned
 	l := open(b, wal.Options{Dir: b.TempDir(), OnCommit: func(c wal.CommitInfo) { commits = append(commits, c.Bytes) }})
-	floor := newFloor(b)
+	reference := floor.New(b, wal.BlockAim)
 	data := make([]byte, 64<<20) // never written: it is all one page of zeros, which stays in the cache
 	fresh := newFreshData(b)
 	appenders := newAppenders(l, writers, events)
@@ -177,7 +95,7 @@ func benchmarkAppend(b *testing.B, writers, events int) {
 		left -= n
 		b.StopTimer()
 		for _, size := range commits {
-			floor.commit(b, data[:size])
+			commit(b, reference, data[:size])
 		}
 		for _, size := range commits {
 			fresh.commit(b, int(size))
@@ -192,10 +110,10 @@ func benchmarkAppend(b *testing.B, writers, events int) {
 	b.ReportMetric(float64(b.N*events)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(stored)/float64(b.N), "commits/op")
 	b.ReportMetric(float64(percentile(took, 0.99))/float64(p50), "p99/p50")
-	b.ReportMetric(float64(b.Elapsed())/float64(sum(floor.took)), "x-floor")
-	b.ReportMetric(float64(b.Elapsed())/float64(sum(fresh.floor.took)), "x-fresh")
+	b.ReportMetric(float64(b.Elapsed())/float64(sum(reference.Took)), "x-floor")
+	b.ReportMetric(float64(b.Elapsed())/float64(sum(fresh.floor.Took)), "x-fresh")
 	if writers == 1 {
-		b.ReportMetric(float64(p50)/float64(percentile(floor.took, 0.5)), "p50-x-floor")
+		b.ReportMetric(float64(p50)/float64(percentile(reference.Took, 0.5)), "p50-x-floor")
 	}
 }
 

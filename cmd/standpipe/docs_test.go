@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/spf13/pflag"
 )
 
 // The commands that the documentation shows in code blocks exist, with their flags and arguments.
@@ -55,7 +53,7 @@ func parses(args []string) error {
 		return fmt.Errorf("unknown command %q", args)
 	}
 	c.InitDefaultHelpFlag()
-	if err := c.ParseFlags(rest); err != nil && err != pflag.ErrHelp {
+	if err := c.ParseFlags(rest); err != nil {
 		return err
 	}
 	return c.ValidateArgs(c.Flags().Args())
