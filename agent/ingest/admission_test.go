@@ -168,7 +168,7 @@ func TestStreamsOfAnIdentityOnASocket(t *testing.T) {
 
 func TestPaceOfAnIdentity(t *testing.T) {
 	log, seen := newFakeLog(t), &counts{}
-	// so slow that what is taken does not come back while the test runs
+	// so slow that taken tokens do not come back while the test runs
 	g, _ := ours(t, access.Identity{MaxEvents: 3, MaxBytes: 4})
 	_, client := serveGRPC(t, ingest.Options{Log: log, Observer: seen, Guard: g})
 	w := serveHTTP(t, ingest.Options{Log: log, Observer: seen, Guard: g})
@@ -202,7 +202,7 @@ func TestPaceOfAnIdentity(t *testing.T) {
 	}
 }
 
-// What is stored of an AppendStream that goes too fast is what it was answered, and nothing after.
+// The stored requests of an AppendStream that exceeds its rate are exactly those with a response.
 func TestPaceOfAStream(t *testing.T) {
 	log := newFakeLog(t)
 	g, _ := ours(t, access.Identity{MaxBytes: 1})
@@ -225,7 +225,7 @@ func uidAndGid() string {
 	return fmt.Sprintf("%d, gid %d or another of its groups", os.Getuid(), os.Getgid())
 }
 
-// retryDelay is when the status says to try again.
+// retryDelay returns the retry delay of a status.
 func retryDelay(s *status.Status) time.Duration {
 	for _, detail := range s.Details() {
 		if retry, ok := detail.(*errdetails.RetryInfo); ok {

@@ -14,7 +14,7 @@ import (
 
 const line = `{"stream":"text","key":"k","data":1}` + "\n"
 
-// TestConnectionsOverTheLimit: those that are in use stay, and one more is told so.
+// TestConnectionsOverTheLimit: connections in use stay, and one more is rejected with a response.
 func TestConnectionsOverTheLimit(t *testing.T) {
 	seen := &counts{}
 	server, first := serveSocket(t, ingest.Options{Log: newFakeLog(t), Observer: seen, MaxConnections: 2})
@@ -50,16 +50,16 @@ func TestHTTPConnectionsOverTheLimit(t *testing.T) {
 	for log.submitted() == 0 {
 		runtime.Gosched()
 	}
-	if got := heard(t, w.raw("")); got != 503 {
+	if got := statusOn(t, w.raw("")); got != 503 {
 		t.Errorf("one connection too many: got %d, want 503", got)
 	}
 	close(log.hold)
-	if got := heard(t, taken); got != 200 {
+	if got := statusOn(t, taken); got != 200 {
 		t.Errorf("got %d, want 200", got)
 	}
 }
 
-// TestIdleConnectionsMakeRoom: who opens connections and says nothing keeps nobody out.
+// TestIdleConnectionsMakeRoom: idle connections keep no producer out.
 func TestIdleConnectionsMakeRoom(t *testing.T) {
 	const most = 50
 	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
@@ -75,7 +75,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		begin := time.Now() // of a silence that is real: connections are read from in no bubble
 		answered := false
 		for !answered && time.Since(begin) < 20*time.Second {
-			answered = ask(t, kind, s)
+			answered = responds(t, kind, s)
 		}
 		if !answered {
 			t.Errorf("%s: %d idle connections keep a producer out", kind, 3*most)
@@ -86,8 +86,8 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 	}
 }
 
-// ask reports whether a new connection is answered.
-func ask(t *testing.T, kind string, s *ingest.Server) bool {
+// responds reports whether a new connection gets a response.
+func responds(t *testing.T, kind string, s *ingest.Server) bool {
 	t.Helper()
 	c, err := net.Dial(s.Addr().Network(), s.Addr().String())
 	if err != nil {
@@ -135,7 +135,7 @@ func (l *lateListener) Close() error {
 	return l.Listener.Close()
 }
 
-// TestAConnectionThatComesAsTheAgentStops was told that no connection is free.
+// TestAConnectionThatComesAsTheAgentStops once got the response that no connection is free.
 func TestAConnectionThatComesAsTheAgentStops(t *testing.T) {
 	for _, kind := range []string{ingest.Socket, ingest.HTTP} {
 		bound, err := ingest.Listen("unix", socketPath(t), 0)

@@ -33,11 +33,11 @@ type fakeLog struct {
 	submits int
 
 	refuse  map[int]error // the k-th batch (from 0) is refused with this
-	settled error         // what WaitSettled returns
+	settled error         // the error of WaitSettled
 	lost    bool          // WaitSettled: not all was delivered
 	hold    chan struct{} // when set, nothing is concluded before it is closed
 	stuck   bool          // WaitSettled waits for ctx
-	full    bool          // what Full says
+	full    bool          // the result of Full
 
 	queue chan *fakeTicket
 }
@@ -86,7 +86,7 @@ func (l *fakeLog) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, erro
 	return t, nil
 }
 
-// decoded returns what is kept of e: what it says, and nothing that its producer may use again.
+// decoded returns a copy of e that shares no memory with its producer.
 func decoded(e *wal.Event) wal.Event {
 	if e.Encoded == nil {
 		return wal.Event{Key: strings.Clone(e.Key), Data: slices.Clone(e.Data), Time: e.Time, Attributes: maps.Clone(e.Attributes)}

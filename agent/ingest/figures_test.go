@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// expectFigures wants what "ours" and the listener's own token have sent.
+// expectFigures compares the counts of "ours" and of the own token of the listener.
 func expectFigures(t *testing.T, r *access.Register, ours, own access.Figures, unknown uint64) {
 	t.Helper()
 	known, strangers := r.Figures()
@@ -59,7 +59,7 @@ func TestWhoHasSentWhatOverGRPC(t *testing.T) {
 		access.Figures{Events: 3, Bytes: 5, Refused: map[string]uint64{"forbidden": 3, "format": 1, "full": 1}}, access.Figures{Events: 1, Bytes: 3}, 1)
 }
 
-// TestWhoHasSentWhatWithoutWaiting: what was answered as accepted counts once it is stored, or lost.
+// TestWhoHasSentWhatWithoutWaiting: events with a response of ack level accepted count once they are stored, or lost.
 func TestWhoHasSentWhatWithoutWaiting(t *testing.T) {
 	log := newFakeLog(t)
 	log.refuse[1] = wal.ErrFull

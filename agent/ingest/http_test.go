@@ -188,7 +188,7 @@ func TestPostOfPackedBodies(t *testing.T) {
 	}
 }
 
-// TestPostOfABomb: what a body unpacks to is held to the limit while it is unpacked.
+// TestPostOfABomb: the decompressed body is held to the limit during decompression.
 func TestPostOfABomb(t *testing.T) {
 	log := newFakeLog(t)
 	w := serveHTTP(t, ingest.Options{Log: log, MaxRequestSize: 1 << 20})
@@ -208,7 +208,7 @@ func TestPostOfABomb(t *testing.T) {
 	}
 }
 
-// windowOf128MiB is "{}" as zstd, by whom asks for a window of 128 MiB (RFC 8878, section 3.1.1.1.2).
+// windowOf128MiB is "{}" as zstd with a window of 128 MiB (RFC 8878, section 3.1.1.1.2).
 const windowOf128MiB = "\x28\xb5\x2f\xfd\x00\x88\x11\x00\x00{}"
 
 func TestHTTPRefusals(t *testing.T) {

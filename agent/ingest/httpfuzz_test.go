@@ -29,8 +29,8 @@ func (k *kept) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, error) 
 	return k.discard.Submit(ctx, b)
 }
 
-// FuzzPost holds that any bytes are answered, and that what is stored keeps the stream's rules and is
-// in the body, or is refused with a reason.
+// FuzzPost: any bytes get a response. Stored events follow the rules of the stream and are in the body; others are
+// rejected with a reason.
 func FuzzPost(f *testing.F) {
 	f.Add("key=k", "", false, []byte(`{"a":1}`))
 	f.Add("key=k&ack=accepted&time=2026-11-02T06:00:00Z", "X", true, []byte("{}\n\r\n[1]\n"))

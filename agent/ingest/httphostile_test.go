@@ -15,7 +15,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest"
 )
 
-// allocated is what the process has allocated since it began.
+// allocated returns the bytes that the process has allocated since its start.
 func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -34,8 +34,8 @@ func (w *web) raw(text string) net.Conn {
 	return conn
 }
 
-// heard returns the status that a connection is answered with, or 0 when it is closed without one.
-func heard(t *testing.T, conn net.Conn) int {
+// statusOn returns the status of the response on a connection, or 0 when it is closed without one.
+func statusOn(t *testing.T, conn net.Conn) int {
 	t.Helper()
 	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
 	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -68,7 +68,7 @@ func TestClientsThatStall(t *testing.T) {
 		"two lengths":               {head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
 		"a length that is too much": {head + "Content-Length: 99999999999\r\n\r\n", 413},
 	} {
-		if got := heard(t, w.raw(test.text)); got != test.want {
+		if got := statusOn(t, w.raw(test.text)); got != test.want {
 			t.Errorf("%s: got %d, want %d", name, got, test.want)
 		}
 	}
@@ -108,7 +108,7 @@ func TestBodiesShareRoom(t *testing.T) {
 			fmt.Fprintf(conn, "POST /v1/streams/bytes?key=k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 16<<20)
 			io.WriteString(conn, part)
 		})
-		go func() { full <- heard(t, conn) }()
+		go func() { full <- statusOn(t, conn) }()
 	}
 	if got := <-full; got != 503 {
 		t.Errorf("got %d, want 503 once the room is taken", got)
@@ -120,7 +120,7 @@ func TestBodiesShareRoom(t *testing.T) {
 	}
 }
 
-// TestTheLogMayTakeLonger: what has arrived waits for the log for longer than a request may take to arrive.
+// TestTheLogMayTakeLonger: a request that has arrived may wait for the WAL longer than the read timeout.
 func TestTheLogMayTakeLonger(t *testing.T) {
 	log := newFakeLog(t)
 	log.hold = make(chan struct{})
@@ -133,12 +133,12 @@ func TestTheLogMayTakeLonger(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	if got := heard(t, w.raw(head+"Content-Length: 2\r\n\r\nx")); got != 408 {
+	if got := statusOn(t, w.raw(head+"Content-Length: 2\r\n\r\nx")); got != 408 {
 		t.Fatalf("a body that came later and stalls: got %d, want 408", got)
 	}
 	close(log.hold)
 	for i, conn := range waiting {
-		if got := heard(t, conn); got != 200 {
+		if got := statusOn(t, conn); got != 200 {
 			t.Errorf("request %d: got %d, want 200", i, got)
 		}
 	}
@@ -150,7 +150,7 @@ func TestStopAnswersPostsThatWereTaken(t *testing.T) {
 	w := serveHTTP(t, ingest.Options{Log: log})
 	taken := w.raw(head + "Content-Length: 1\r\n\r\nx")
 	half := w.raw(head + "Expect: 100-continue\r\nContent-Length: 2\r\n\r\nx")
-	if got := heard(t, half); got != 100 { // a connection of which nothing was read is only closed
+	if got := statusOn(t, half); got != 100 { // without any read the connection is only closed
 		t.Fatalf("got %d, want 100 once the body is read", got)
 	}
 	w.raw("")
@@ -159,11 +159,11 @@ func TestStopAnswersPostsThatWereTaken(t *testing.T) {
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- w.server.Stop(t.Context()) }()
-	if got := heard(t, half); got != 503 {
+	if got := statusOn(t, half); got != 503 {
 		t.Errorf("a body that was not whole: got %d, want 503", got)
 	}
 	close(log.hold)
-	if got := heard(t, taken); got != 200 {
+	if got := statusOn(t, taken); got != 200 {
 		t.Errorf("a request that was taken: got %d, want 200", got)
 	}
 	if err := <-stopped; err != nil {

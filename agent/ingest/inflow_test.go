@@ -26,13 +26,13 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// rawGRPC is a producer that says frames.
+// rawGRPC is a producer that writes frames.
 type rawGRPC struct {
 	net.Conn
 	mu     sync.Mutex
 	heard  sync.Cond        // of mu
 	ended  map[uint32]bool  // guarded by mu; requests that the agent has ended
-	window map[uint32]int64 // guarded by mu; what a request may send, less streamWindow
+	window map[uint32]int64 // guarded by mu; the send window of a request less streamWindow
 	pinged bool             // guarded by mu; a ping is answered
 	gone   bool             // guarded by mu; the connection has ended
 	done   chan struct{}    // closed by listen
@@ -131,7 +131,7 @@ func (r *rawGRPC) begin(stream, size uint32) {
 	r.data(stream, binary.BigEndian.AppendUint32([]byte{0}, size))
 }
 
-// patience is for what a test waits for that ought to happen at once.
+// patience bounds the waits of a test for events that happen at once.
 const patience = 20 * time.Second
 
 // awaitEnds waits until the agent has ended so many requests.
@@ -168,8 +168,8 @@ func (r *rawGRPC) refused() int {
 	return len(r.ended)
 }
 
-// TestHalfRequestsOfOneListenerAreBoundedTogether: many requests stop short of their end. What they hold is bounded,
-// those for which there was no room are told, the others wait, and who sends whole requests is served.
+// TestHalfRequestsOfOneListenerAreBoundedTogether: many requests stop short of their end. The bytes that they hold are
+// bounded. Requests over the budget are rejected, the others wait, and a producer of whole requests is served.
 func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
 	const connections, streams, each = 4, 40, 1 << 20 // 160 MiB
 	seen := &counts{}
@@ -278,7 +278,7 @@ func tryLarge(ctx context.Context, client standpipev1.IngestClient, stream bool)
 	return err
 }
 
-// TestRequestsUnderWayAreBoundedTogether: each connection has some that nobody else can take.
+// TestRequestsUnderWayAreBoundedTogether: each connection has some of its own.
 func TestRequestsUnderWayAreBoundedTogether(t *testing.T) {
 	server, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), MaxStreams: 10})
 	var raws []*rawGRPC

@@ -11,9 +11,9 @@ import (
 	"syscall"
 )
 
-// Listen binds an address. The file of a unix socket gets mode, unless that is 0, and never more; it goes when
-// the listener is closed; its folder is made, since /run is empty after a boot. A file that a
-// process left behind is replaced.
+// Listen binds an address. The file of a unix socket gets mode, unless that is 0, and never wider permissions; it is
+// removed when the listener is closed. Its folder is created, since /run is empty after a boot. A file that another
+// process has left behind is replaced.
 func Listen(network, address string, mode os.FileMode) (net.Listener, error) {
 	if network == "unix" {
 		if err := os.MkdirAll(filepath.Dir(address), 0o755); err != nil {
@@ -39,7 +39,7 @@ func Listen(network, address string, mode os.FileMode) (net.Listener, error) {
 	return l, nil
 }
 
-// removeStale removes the file of a socket on which nobody answers, and nothing else.
+// removeStale removes the file of a socket without a listener, and no other file.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -27,7 +27,7 @@ func attribute(key, value string) *commonv1.KeyValue {
 	return &commonv1.KeyValue{Key: key, Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: value}}}
 }
 
-// exported are two records of one scope of shop, and one of nobody.
+// exported are two records of one scope of shop, and one without a service.
 func exported() *logsv1.LogsData {
 	scope := &commonv1.InstrumentationScope{Name: "cart", Version: "1.2"}
 	return &logsv1.LogsData{ResourceLogs: []*logsv1.ResourceLogs{
@@ -124,7 +124,7 @@ func TestOTLPOfOneRecordThatIsRefused(t *testing.T) {
 	}
 }
 
-// TestOTLPSaysWhenToTryAgain: an SDK drops what it is refused with RESOURCE_EXHAUSTED and no delay.
+// TestOTLPSaysWhenToTryAgain: an SDK drops a request after RESOURCE_EXHAUSTED without a delay.
 func TestOTLPSaysWhenToTryAgain(t *testing.T) {
 	log := newFakeLog(t)
 	log.refuse = map[int]error{0: &wal.FullError{}, 1: wal.ErrFailed, 2: wal.ErrTooLarge}

@@ -91,7 +91,7 @@ func TestOTLP_DrainIsRetryableOverHTTP(t *testing.T) {
 		w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
 		conn := w.raw(fmt.Sprintf("POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\n"+
 			"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:1]))
-		if got := heard(t, conn); got != 100 {
+		if got := statusOn(t, conn); got != 100 {
 			t.Fatalf("got %d, want 100 once the body is read", got)
 		}
 		stopped := make(chan error, 1)

@@ -108,7 +108,7 @@ func TestPatientListener_SilentConnectionsMakeRoomForDescriptors(t *testing.T) {
 				}
 				defer c.Close()
 			}
-			if !ask(t, kind, s) { // waits until it is accepted
+			if !responds(t, kind, s) { // waits until it is accepted
 				t.Error("silent connections keep a producer out")
 			}
 		})

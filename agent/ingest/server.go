@@ -35,19 +35,19 @@ const (
 	DefaultMaxStreams     = 1024
 )
 
-// Options tells New what to listen on. The zero value of a field means its default.
+// Options are the settings of a listener. The zero value of a field means its default.
 type Options struct {
 	Type string // GRPC, Socket or HTTP
 
 	Network string      // "tcp" or "unix"
 	Address string      // host:port or the path of the socket
-	Mode    os.FileMode // of a unix socket's file; 0 leaves what the umask made
+	Mode    os.FileMode // of the file of a unix socket; 0: as the umask makes it
 	// Listener, when set, is served instead of Network and Address, and closed at the end.
 	Listener net.Listener
 
 	Log      intake.Log
 	Streams  intake.Streams
-	Observer intake.Observer  // default: nobody
+	Observer intake.Observer  // default: none
 	Logger   hclog.Logger     // default: none
 	Clock    func() time.Time // default: time.Now
 
@@ -56,8 +56,8 @@ type Options struct {
 
 	room int64 // of a gRPC listener, in tests; 0: 64 MiB or four of the largest requests
 
-	MaxConnections int // more take the place of silent ones, or are turned away; default 1024
-	MaxStreams     int // requests and streams under way on one connection of a gRPC listener; default 1024
+	MaxConnections int // a new one evicts an idle one, or is rejected; default 1024
+	MaxStreams     int // requests and streams in progress on one connection of a gRPC listener; default 1024
 
 	// NoHTTP2Guard removes the limits of a gRPC listener for the bytes and the number of the half-sent requests of all
 	// connections together. It is for an operator who suspects the guard of a fault.
@@ -67,9 +67,9 @@ type Options struct {
 	OTLP *otlp.Options // of a gRPC or HTTP listener; default: not offered
 
 	TLS *tls.Config // default: none
-	// Guard, when set, decides whom events are taken from. A gRPC or HTTP request carries a token as
-	// "authorization: Bearer TOKEN", or as the password of basic authentication; a socket's connection may
-	// begin with the line {"token":"TOKEN"}.
+	// Guard, when set, decides which producers may send. A gRPC or HTTP request carries a token as "authorization:
+	// Bearer TOKEN", or as the password of basic authentication; a connection to a socket may begin with the line
+	// {"token":"TOKEN"}.
 	Guard *access.Guard
 }
 
@@ -116,20 +116,20 @@ type Server struct {
 	giveUp context.CancelFunc
 }
 
-// lastReplies is how long Stop lets the replies of requests leave whose wait for delivery it gave up.
+// lastReplies is the time for the responses of requests whose waits for delivery Stop gave up.
 const lastReplies = 250 * time.Millisecond
 
 // wire is the protocol of a listener.
 type wire interface {
 	Serve(l net.Listener) error
-	// Drain returns when all that was taken is answered and every connection is closed. The
-	// draining channel is closed by then.
+	// Drain returns when all submitted requests have their responses and every connection is closed. The draining
+	// channel is closed before.
 	Drain()
 	// Cut closes every connection, so that Drain returns.
 	Cut()
 }
 
-// New binds the listener: from then on producers may connect, and wait for Serve.
+// New binds the listener. From then on producers may connect, and wait for Serve.
 func New(o Options) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -189,11 +189,11 @@ func Patient(l net.Listener, logger hclog.Logger) net.Listener { return connlimi
 // Addr is where the listener listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// LimitConnections changes how many connections there may be, of which there are at least one. Those that are open stay.
+// LimitConnections sets the limit of connections, at least 1. Open connections stay.
 func (s *Server) LimitConnections(most int64) { s.in.Conns.SetMax(max(most, 1)) }
 
-// Serve takes connections until Stop, when it returns nil. The end of ctx cuts every connection;
-// Stop is needed all the same.
+// Serve accepts connections until Stop, when it returns nil. The end of ctx closes every connection; Stop is needed
+// nevertheless.
 func (s *Server) Serve(ctx context.Context) error {
 	defer context.AfterFunc(ctx, s.wire.Cut)()
 	if err := s.wire.Serve(s.listener); err != nil && !s.in.IsDraining() && ctx.Err() == nil {
@@ -202,10 +202,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	return nil
 }
 
-// Stop takes no new request, answers those that were taken and closes every connection. When ctx
-// ends before that, it gives up waiting for deliveries, cuts the connections and returns ctx's
-// error; what was taken is in the log's hands all the same. It may be called twice. The log must
-// be open until it returns.
+// Stop rejects new requests, responds to the submitted ones and closes every connection. When ctx ends before that, it
+// gives up the waits for deliveries, closes the connections and returns the error of ctx; submitted requests are stored
+// all the same. It may be called twice. The log must be open until it returns.
 func (s *Server) Stop(ctx context.Context) error {
 	s.drain.Do(func() { close(s.draining) })
 	done := make(chan struct{})

@@ -285,7 +285,7 @@ func TestSocketClosesOnALineWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestSocketLastPart: what stands before the end of a connection counts as a line, whole or not.
+// TestSocketLastPart: the bytes before the end of a connection count as a line, whole or not.
 func TestSocketLastPart(t *testing.T) {
 	for part, want := range map[string]string{
 		`{"stream":"text","key":"k","data":1}`: `{"offset":1}`,

@@ -85,8 +85,8 @@ func TestStreamAnswersInOrder(t *testing.T) {
 	}
 }
 
-// TestStreamFails lets the log refuse the k-th request for every k: what is answered and what is
-// stored is what was sent before it, and the stream ends with its status.
+// TestStreamFails: the log rejects the k-th request for every k. The requests before it are stored and have responses,
+// and the stream ends with its status.
 func TestStreamFails(t *testing.T) {
 	const n = 12
 	full := &wal.FullError{Used: 10, Max: 11, RetryAfter: 3 * time.Second}
@@ -161,7 +161,7 @@ func TestStreamRefusesAnInvalidRequest(t *testing.T) {
 	}
 }
 
-// TestStreamFailsWhileOthersGoOn runs many streams at once, of which some fail.
+// TestStreamFailsWhileOthersGoOn runs many streams at once. Some of them fail.
 func TestStreamFailsWhileOthersGoOn(t *testing.T) {
 	log := newFakeLog(t)
 	for k := 50; k < 2000; k += 217 {

@@ -109,7 +109,7 @@ func TestResentBatch(t *testing.T) {
 	}
 }
 
-// TestStreamOnAFullLog: what was answered is what the log holds.
+// TestStreamOnAFullLog: the log holds exactly the requests with a response.
 func TestStreamOnAFullLog(t *testing.T) {
 	for _, size := range []int{100, 5000, 100_000} {
 		log := testkit.OpenLog(t, wal.Options{MaxSize: wal.MinMaxSize})
@@ -173,7 +173,7 @@ func TestStopThenClose(t *testing.T) {
 	}
 }
 
-// discard is a log that costs nothing: what is left is the listener's own cost.
+// discard is a log without any cost, so that a benchmark measures the listener.
 type discard struct{}
 
 var doneNow = func() chan struct{} { c := make(chan struct{}); close(c); return c }()

@@ -12,7 +12,7 @@ import (
 // service is standpipe.v1.Ingest.
 type service struct {
 	in        *intake.Intake
-	room      *intake.Budget // for large requests that have arrived whole, until the log has taken them
+	room      *intake.Budget // bytes of large requests and of their events, until the WAL has them
 	decoding  *intake.Budget // for the messages that package proto decodes
 	receivers sync.WaitGroup // the receiving goroutines of all streams
 }
@@ -45,7 +45,7 @@ func (s *service) Append(ctx context.Context, w *wireRequest) (*intake.Response,
 	return &r, nil
 }
 
-// take hands w to the log, tied to chain unless that is nil, and frees it.
+// take submits w, tied to chain unless that is nil, and frees it.
 func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) intake.Submission {
 	defer w.Free()
 	r := calls.Get().(*call)

@@ -13,13 +13,13 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// codec hands the bytes of an AppendRequest through as they came, and writes an AppendResponse by hand. All
-// other messages, of health and reflection, are left to gRPC's own codec.
+// codec passes the bytes of an AppendRequest through unchanged, and encodes an AppendResponse itself. The codec of gRPC
+// handles all other messages, of health and reflection.
 type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name)} }
 
-// wireRequest is an AppendRequest as it came. Whoever receives it frees it.
+// wireRequest is an undecoded AppendRequest. Its receiver frees it.
 type wireRequest struct{ mem.BufferSlice }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
@@ -40,10 +40,10 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(appendResponse(make([]byte, 0, responseRoom), r))}, nil
 }
 
-// responseRoom is what the longest AppendResponse takes.
+// responseRoom is the size of the longest AppendResponse.
 const responseRoom = 4 + 10 + 5 + 1 + 1
 
-// appendResponse appends the AppendResponse that says r.
+// appendResponse appends r as an AppendResponse.
 func appendResponse(b []byte, r *intake.Response) []byte {
 	b = appendNumber(b, 1, r.FirstOffset)
 	b = appendNumber(b, 2, uint64(r.Count))

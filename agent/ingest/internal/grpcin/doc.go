@@ -13,8 +13,8 @@
 //
 // # Assumptions
 //
-// gRPC reads requests into memory as they arrive and has no limit for all of them together; package h2guard has one, and lists what
-// it relies on. gRPC has one gzip compressor for the process, so the limits on decompression are those of the process.
+// gRPC reads requests into memory as they arrive and has no limit for all of them together. Package h2guard has one, and lists its
+// assumptions. The process has one gzip compressor, so the limits on decompression are those of the process.
 //
 // # Limits
 //

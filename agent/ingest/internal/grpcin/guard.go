@@ -8,7 +8,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
-// freeInflow is the size up to which a whole request is held without acquiring bytes of the listener's budget.
+// freeInflow is the size in bytes up to which a whole request acquires no budget.
 const freeInflow = 64 << 10
 
 // heldWhole returns the bytes that a whole request of that size acquires.
@@ -19,7 +19,7 @@ func heldWhole(size int) int64 {
 	return int64(size)
 }
 
-// Budget acquires bytes for requests that have not arrived whole: those share the budget of whole ones.
+// Budget acquires bytes for half-sent requests, from the budget of whole ones.
 func (s *service) Budget(n int64) bool {
 	if n < 0 {
 		s.room.Release(-n)

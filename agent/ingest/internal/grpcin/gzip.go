@@ -10,16 +10,16 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
-// gzipSlots unpacks as many messages at once as it has slots. gRPC would unpack each as it comes, and a message of
-// 16 KiB may become one of MaxRequestSize: a thousand of them would be gigabytes before any was looked at. What
-// waits is packed, and has room of its own.
+// gzipSlots decompresses at most as many messages at once as it has slots. gRPC would decompress each message as it
+// arrives, and 16 KiB may become MaxRequestSize: a thousand of them would be gigabytes before any is checked. Waiting
+// messages are compressed and have a budget of their own.
 type gzipSlots struct {
 	encoding.Compressor
-	slots chan struct{}  // holds one for each message that is being unpacked
-	room  *intake.Budget // for packed messages
+	slots chan struct{}  // one for each message in decompression
+	room  *intake.Budget // bytes of compressed messages
 }
 
-// gRPC knows one compressor of a name, for all of the process.
+// gRPC has one compressor of a name for the process.
 func init() { encoding.RegisterCompressor(newGzipSlots(encoding.GetCompressor(gzip.Name))) }
 
 func newGzipSlots(c encoding.Compressor) *gzipSlots {
@@ -27,7 +27,7 @@ func newGzipSlots(c encoding.Compressor) *gzipSlots {
 	return g
 }
 
-// Decompress waits for a slot. gRPC closes what it returns once the message is unpacked or refused.
+// Decompress waits for a slot. gRPC closes the returned reader once the message is decompressed or rejected.
 func (g *gzipSlots) Decompress(packed io.Reader) (io.Reader, error) {
 	size := int64(0)
 	if p, ok := packed.(interface{ Remaining() int }); ok && p.Remaining() > freeInflow {
@@ -49,7 +49,7 @@ func (g *gzipSlots) Decompress(packed io.Reader) (io.Reader, error) {
 	return &unpacking{Reader: from, free: free}, nil
 }
 
-// unpacking is a message that is being unpacked.
+// unpacking is a message in decompression.
 type unpacking struct {
 	io.Reader
 	free func()

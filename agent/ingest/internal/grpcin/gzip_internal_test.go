@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
-// packed returns what c makes of data.
+// packed returns data compressed by c.
 func packed(t *testing.T, c encoding.Compressor, data []byte) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -9,14 +9,14 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
-// healthService is gRPC's health service, whose watches end when the listener drains: a graceful
-// stop would wait for them.
+// healthService is gRPC's health service with watches that end when the listener drains: a graceful stop would wait for
+// them.
 type healthService struct {
 	*health.Server
 	draining <-chan struct{}
 }
 
-// Watch tells of every change; the last one is NOT_SERVING.
+// Watch sends every change; the last one is NOT_SERVING.
 func (h *healthService) Watch(m *grpc_health_v1.HealthCheckRequest, s grpc_health_v1.Health_WatchServer) error {
 	ctx, cancel := context.WithCancel(s.Context())
 	defer cancel()

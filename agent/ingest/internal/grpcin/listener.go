@@ -38,19 +38,18 @@ type Listener struct {
 const (
 	// minPing is how often a producer may ping on a connection, idle or not.
 	minPing = 10 * time.Second
-	// streamWorkers is how many goroutines answer one request after another; a request that finds none free
-	// gets one of its own, as each does without them. A new goroutine's stack grows three times on its
-	// way to the log, which was a tenth of a unary request's cost.
+	// streamWorkers is the number of goroutines that handle one request after another. Further requests get a goroutine
+	// each. A new stack grows three times on its way to the WAL, which was a tenth of the cost of a unary request.
 	streamWorkers = 64
-	// pingAfter is how long a producer may be silent before it is asked whether it is there; pingWait is how
-	// long it has to answer that. One that has sent half of a frame doesn't.
+	// pingAfter is the silence after which a producer is pinged; pingWait is the time for its response. A producer that
+	// has sent half of a frame does not respond.
 	pingAfter = time.Minute
 	pingWait  = 20 * time.Second
-	// maxHeaderList is how much the headers of a request may take, with 32 bytes for each (RFC 9113, section 6.5.2).
+	// maxHeaderList bounds the headers of a request, with 32 bytes added for each (RFC 9113, section 6.5.2).
 	maxHeaderList = 16 << 10
-	// streamWindow is how much of an AppendStream that is not read from gRPC keeps. A message that is being read may
-	// be as large as it is; one that fits comes without a round trip for leave to send the rest. connWindow bounds nothing, since gRPC reads from connections what it can; left
-	// alone, it would make both windows as large as the producer likes, up to 16 MiB.
+	// streamWindow bounds the bytes of an AppendStream that gRPC holds unread. It grows for a message that is being
+	// read; messages that fit need no WINDOW_UPDATE round trip. connWindow limits nothing, because gRPC acknowledges
+	// connection-level data as it arrives. Its value keeps gRPC from enlarging both windows up to 16 MiB.
 	streamWindow = 128 << 10
 	connWindow   = 1 << 20
 )
@@ -145,8 +144,7 @@ func unknownMethod(_ any, s grpc.ServerStream) error {
 	return status.Errorf(codes.Unimplemented, "unknown service or method %s", method)
 }
 
-// admit holds a request to who may send, before anything of it but its header is read. Health may be
-// asked by anybody.
+// admit admits the caller of a request, before its body is read. Anybody may call health.
 func (w *Listener) admit(ctx context.Context, of *tap.Info) (context.Context, error) {
 	if strings.HasPrefix(of.FullMethodName, "/"+grpc_health_v1.Health_ServiceDesc.ServiceName+"/") {
 		return ctx, nil
@@ -174,9 +172,9 @@ func shownByRequest(ctx context.Context, header metadata.MD) (shown access.Shown
 	return shown
 }
 
-// endOnDrain ends the streams of reflection, which a client may keep open for as long as it lives:
-// a graceful stop would wait for them. What is left of the handler ends when its stream's context
-// does. Ingest and health see to themselves.
+// endOnDrain ends the streams of reflection when the listener drains, because a client may keep them open and a graceful
+// stop would wait for them. The rest of the handler ends with the context of its stream. Ingest and health end their own
+// streams.
 func (w *Listener) endOnDrain(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	if !strings.HasPrefix(info.FullMethod, "/grpc.reflection.") {
 		return next(srv, s)

@@ -13,27 +13,27 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// streamDepth bounds the requests of one AppendStream that wait for their replies: enough to
-// keep a slow disk's commits full of single events.
+// streamDepth bounds the requests of one AppendStream that await their responses. It keeps the commits of a slow disk
+// full of single events.
 const streamDepth = 4096
 
-// appendStream is one AppendStream. Its handler is the goroutine that replies; the other one,
-// which receives, ends when the handler has returned, for then the stream's context does.
+// appendStream is one AppendStream. Its handler is the responding goroutine. The receiving goroutine ends after the
+// handler has returned, since the context of the stream ends then.
 type appendStream struct {
 	service *service
 	wire    grpc.ServerStream
 	chain   wal.Chain
 
 	slots chan struct{} // holds one for each request in waiting; so adding to it never blocks
-	// waiting holds the requests in the order of the wire. The receiving goroutine closes it when
-	// it has met the end of them; ended says how.
+	// waiting holds the requests in their order. The receiving goroutine closes it after the last one and sets ended
+	// before.
 	waiting chan *intake.Submission
 	ended   error
 
 	mu     sync.Mutex // held from before a request is submitted until it is in waiting
 	closed bool       // guarded by mu; no further request is taken
 
-	// accepted are the requests that were answered before the log had concluded them, oldest first.
+	// accepted are the requests with a response of ack level accepted whose commit is not known yet, oldest first.
 	accepted []*intake.Submission
 }
 
@@ -49,8 +49,7 @@ func (s *service) AppendStream(wire grpc.ServerStream) error {
 	return a.answer(wire.Context())
 }
 
-// receive takes requests until the producer ends the stream, one of them is refused, or the
-// handler has returned.
+// receive submits requests until the producer ends the stream, one of them is rejected, or the handler has returned.
 func (a *appendStream) receive(ctx context.Context) {
 	defer close(a.waiting)
 	for {
@@ -86,7 +85,7 @@ func (a *appendStream) take(ctx context.Context, w *wireRequest) bool {
 	return t.Rejected == nil
 }
 
-// answer replies to one request after another and returns the status of the stream.
+// answer responds to one request after another and returns the status of the stream.
 func (a *appendStream) answer(ctx context.Context) error {
 	for {
 		select {
@@ -101,7 +100,7 @@ func (a *appendStream) answer(ctx context.Context) error {
 	}
 }
 
-// next replies to t, or ends the stream when there is none or its reply is its status.
+// next responds to t, or ends the stream when there is none or its response is the status.
 func (a *appendStream) next(ctx context.Context, t *intake.Submission, ok bool) (ended bool, err error) {
 	if !ok {
 		return true, a.end(ctx)
@@ -110,15 +109,15 @@ func (a *appendStream) next(ctx context.Context, t *intake.Submission, ok bool) 
 	return err != nil, err
 }
 
-// close lets no further request be taken.
+// close ends the submission of requests.
 func (a *appendStream) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
 }
 
-// answerRest replies to what had been taken before close. The receiving goroutine may hang in
-// Recv until the handler returns, so there may be nobody to close waiting.
+// answerRest responds to the requests that were submitted before close. It does not rely on the end of waiting: the
+// receiving goroutine may block in Recv until the handler returns.
 func (a *appendStream) answerRest(ctx context.Context) error {
 	for {
 		select {
@@ -151,8 +150,8 @@ func (a *appendStream) reply(ctx context.Context, t *intake.Submission) error {
 	return a.wire.SendMsg(&r)
 }
 
-// finish waits for t, but never withdraws it when ctx ends: a later request of the stream may be
-// in the log's hands already, and what is stored has to be a prefix.
+// finish awaits t, but never withdraws it when ctx ends: a later request of the stream may be submitted already, and the
+// stored requests must be a prefix.
 func (a *appendStream) finish(ctx context.Context, t *intake.Submission) (intake.Response, *intake.Rejection) {
 	in := a.service.in
 	if t.Rejected != nil || t.Ack == standpipev1.Ack_ACK_ACCEPTED {
@@ -170,7 +169,7 @@ func (a *appendStream) finish(ctx context.Context, t *intake.Submission) (intake
 	return in.Conclude(ctx, t, stored, err)
 }
 
-// unanswered is the status of a stream whose deadline has passed or whose producer went away.
+// unanswered is the status of a stream whose deadline has passed or whose producer has closed it.
 func unanswered(cause error) *intake.Rejection {
 	r := intake.RejectionOf(cause)
 	r.Text = "the stream ended while requests waited for the log: what is not answered may be stored"
@@ -189,8 +188,8 @@ func concluded(ctx context.Context, t intake.Ticket) (wal.Appended, error) {
 	}
 }
 
-// acceptedFault returns why a request that was answered as accepted was not stored, if one is
-// known to be, and forgets those that were.
+// acceptedFault returns the rejection of the first request with a response of ack level accepted that is known not to be
+// stored. It drops the stored ones from accepted.
 func (a *appendStream) acceptedFault() error {
 	for len(a.accepted) > 0 {
 		select {
@@ -207,8 +206,8 @@ func (a *appendStream) acceptedFault() error {
 	return nil
 }
 
-// awaitAccepted waits for all requests that were answered as accepted and returns why the first
-// of them that was not stored was not.
+// awaitAccepted awaits all requests with a response of ack level accepted, and returns the rejection of the first one
+// that was not stored.
 func (a *appendStream) awaitAccepted(ctx context.Context) *intake.Rejection {
 	for _, t := range a.accepted {
 		if _, err := concluded(ctx, t.Ticket); err != nil {
@@ -219,7 +218,7 @@ func (a *appendStream) awaitAccepted(ctx context.Context) *intake.Rejection {
 	return nil
 }
 
-// end is the status of a stream after the last of its requests was answered.
+// end returns the status of a stream after the response to its last request.
 func (a *appendStream) end(ctx context.Context) error {
 	if r := a.awaitAccepted(ctx); r != nil {
 		return r

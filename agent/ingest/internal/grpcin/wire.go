@@ -14,14 +14,13 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// wireReader reads an AppendRequest where it lies, in the pieces in which it arrived, and leaves its events
-// encoded. What is encoded otherwise than producers' libraries do it is left to proto.Unmarshal, so
-// that a request means the same whoever reads it.
+// wireReader reads an AppendRequest in the pieces in which it has arrived, and leaves its events encoded. Unusual
+// encodings are left to proto.Unmarshal, so a request has one meaning however it is read.
 type wireReader struct {
 	pieces mem.BufferSlice // after piece
 	piece  []byte
 	left   int    // bytes of piece and pieces
-	joined []byte // what spans pieces
+	joined []byte // parts that span pieces
 
 	decoding *intake.Budget // of the listener, for messages that are decoded by package proto
 	decoded  int64          // acquired of it
@@ -36,7 +35,7 @@ const (
 	fieldOfProducerSequence protowire.Number = 5
 )
 
-// maxJoined bounds the room for what spans pieces that is kept for the next request.
+// maxJoined bounds the buffer for parts that span pieces that is kept for the next request.
 const maxJoined = 256 << 10
 
 // maxEvents bounds the events of one request: an empty event has two bytes on the wire and a hundred in memory.
@@ -113,8 +112,8 @@ func (w *wireReader) begin(message mem.BufferSlice) {
 	w.pieces, w.piece, w.left, w.joined = message, nil, message.Len(), w.joined[:0]
 }
 
-// read makes into what the message says. Keys and payloads lie in the message and in w until the next read.
-// Events that say no time get now.
+// read decodes the message into a request. Keys and payloads lie in the message and in w until the next read. Events
+// without a time get now.
 func (w *wireReader) read(message mem.BufferSlice, into *intake.Request, now int64) *intake.Rejection {
 	if cap(w.joined) > maxJoined {
 		w.joined = nil
@@ -201,7 +200,7 @@ func (w *wireReader) bytes() (b []byte, ok bool) {
 	return b, true
 }
 
-// peek returns the next n bytes of those that are left, joined if they span pieces.
+// peek returns the next n bytes, joined if they span pieces.
 func (w *wireReader) peek(n int) []byte {
 	if len(w.piece) == 0 {
 		w.advance()
@@ -221,7 +220,7 @@ func (w *wireReader) peek(n int) []byte {
 	return w.joined[start:len(w.joined):len(w.joined)]
 }
 
-// drop goes past the next n bytes of those that are left.
+// drop skips the next n bytes.
 func (w *wireReader) drop(n int) {
 	for n > len(w.piece) {
 		n -= len(w.piece)
@@ -236,7 +235,7 @@ func (w *wireReader) skip(n int) {
 	w.left -= n
 }
 
-// advance takes the next piece when there is one.
+// advance moves to the next piece if there is one.
 func (w *wireReader) advance() {
 	for len(w.piece) == 0 && len(w.pieces) > 0 {
 		w.piece, w.pieces = w.pieces[0].ReadOnlyData(), w.pieces[1:]
@@ -267,8 +266,8 @@ func decoded(m *standpipev1.Event) wal.Event {
 	return wal.Event{Key: m.GetPartitionKey(), Data: m.GetData(), Time: m.GetTimeUnixNano(), Attributes: m.GetAttributes()}
 }
 
-// wireFault is what proto.Unmarshal says, without its prefix, which it writes now with one kind of space and
-// now with another.
+// wireFault returns the text of an error of proto.Unmarshal without its prefix, which contains one of two kinds of
+// space.
 func wireFault(err error) string {
 	return strings.TrimLeft(strings.TrimPrefix(err.Error(), "proto:"), " \u00a0")
 }

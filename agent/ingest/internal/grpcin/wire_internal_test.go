@@ -30,7 +30,7 @@ func inPieces(b []byte, size int) (s mem.BufferSlice) {
 
 const testNow = 77
 
-// meaning is what the log gives back of e, and whether e had to be decoded.
+// meaning returns e as the WAL reads it back.
 func meaning(t *testing.T, e *wal.Event) *standpipev1.Event {
 	t.Helper()
 	m := &standpipev1.Event{PartitionKey: e.Key, Data: e.Data, TimeUnixNano: e.Time, Attributes: e.Attributes}
@@ -60,7 +60,7 @@ func readWire(message []byte, size int) (*intake.Request, *intake.Rejection) {
 	return r, refused
 }
 
-// FuzzWire: a request means what proto.Unmarshal says that it means, in whatever pieces it comes.
+// FuzzWire: a request means the same as to proto.Unmarshal, in pieces of any size.
 func FuzzWire(f *testing.F) {
 	for _, message := range wireSamples() {
 		f.Add(message, uint16(len(message)))
@@ -123,7 +123,7 @@ func TestWire_DecodedMessagesShareABudget(t *testing.T) {
 	}
 }
 
-// hasBrokenKey tells whether check will refuse a key of r.
+// hasBrokenKey reports whether check rejects a key of r.
 func hasBrokenKey(r *intake.Request) bool {
 	for i := range r.Batch.Events {
 		if !utf8.ValidString(r.Batch.Events[i].Key) {

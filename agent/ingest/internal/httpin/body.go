@@ -8,17 +8,15 @@ import (
 )
 
 const (
-	// freeBody is the size up to which a body is held without asking for room: that much of every
-	// connection is reckoned with.
+	// freeBody is the size in bytes up to which a body acquires no budget: that much is reckoned for every connection.
 	freeBody = 16 << 10
-	// trustedBody is how much of an announced length is allocated before anything has come.
+	// trustedBody bounds the bytes that are allocated for an announced length before any byte has arrived.
 	trustedBody = 256 << 10
-	// maxPooledBody bounds what is kept for the next body.
+	// maxPooledBody bounds the buffer that is kept for the next body.
 	maxPooledBody = 64 << 10
 )
 
-// body is the bytes of a request, gathered as they arrive. It is reused: nothing of it may be used
-// after free.
+// body is the bytes of a request as they arrive. It is reused and must not be used after free.
 type body struct {
 	room  *intake.Budget
 	bytes []byte
@@ -43,8 +41,8 @@ func (b *body) free() {
 	bodies.Put(b)
 }
 
-// read takes all of from, of which announced bytes are expected (-1: not known) and limit are
-// allowed. Its error is a *refusal or what from returned.
+// read reads from to its end. announced is the expected size, or -1; limit is the largest allowed one. Its error is a
+// *intake.Rejection or an error of from.
 func (b *body) read(from io.Reader, announced int64, limit int) error {
 	if announced > int64(limit) {
 		return tooLongBody(announced, limit)
@@ -68,8 +66,8 @@ func (b *body) read(from io.Reader, announced int64, limit int) error {
 	}
 }
 
-// grow makes room for the next bytes. One byte more than announced shows the end of the body
-// without another allocation.
+// grow enlarges the buffer for the next bytes. One byte more than announced detects the end of the body without another
+// allocation.
 func (b *body) grow(announced int64, limit int) bool {
 	size := int64(max(2*len(b.bytes), 4<<10))
 	if announced >= int64(len(b.bytes)) {
@@ -85,7 +83,7 @@ func (b *body) grow(announced int64, limit int) bool {
 	return true
 }
 
-// hold makes b hold n bytes of the room, at least.
+// hold acquires budget until b holds n bytes of it.
 func (b *body) hold(n int64) bool {
 	if n <= b.taken {
 		return true
@@ -97,7 +95,7 @@ func (b *body) hold(n int64) bool {
 	return true
 }
 
-// tooLongBody is the refusal of a body of size bytes; -1 where it was not read to its end.
+// tooLongBody is the rejection of a body of size bytes; -1 for a body that was not read to its end.
 func tooLongBody(size int64, limit int) *intake.Rejection {
 	r := intake.TooLarge("the body has more than %d bytes; max_request_size allows no more", limit)
 	if size >= 0 {

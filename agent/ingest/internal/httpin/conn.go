@@ -13,7 +13,7 @@ import (
 
 type connKey struct{}
 
-// connContext lets a request find its connection.
+// connContext stores the connection of a request in its context.
 func connContext(ctx context.Context, c net.Conn) context.Context {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
@@ -21,9 +21,9 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// arrived marks the connection of a request that has arrived whole as one that is not to be hurried. net/http
-// has taken its deadline away by then, and reads on to see whether the producer leaves: the deadline of one
-// that was hurried just before is taken away here, since it would pass for that.
+// arrived marks the connection of a request that has arrived whole. net/http has cleared its read deadline and reads
+// ahead to notice a producer that closes. Drain may just have set a deadline for requests that have not arrived; it is
+// cleared here, since it would pass for a close.
 func arrived(in *intake.Intake, r *http.Request) *connlimit.Conn {
 	c := r.Context().Value(connKey{}).(*connlimit.Conn)
 	c.BeginRequest()
@@ -33,7 +33,7 @@ func arrived(in *intake.Intake, r *http.Request) *connlimit.Conn {
 	return c
 }
 
-// arrival is a body on its way from the producer: it has more time as long as it makes progress.
+// arrival reads a body and extends its deadline as long as it makes progress.
 type arrival struct {
 	in       *intake.Intake
 	r        *http.Request
@@ -41,7 +41,7 @@ type arrival struct {
 	read     int // since the deadline was set
 }
 
-// progress is how much of a body must come in the time that a whole request has.
+// progress is the number of bytes of a body that must arrive in the read timeout.
 const progress = 256 << 10
 
 func (a *arrival) Read(b []byte) (int, error) {

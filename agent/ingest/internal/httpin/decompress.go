@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// zstdWindow is the largest window that a sender may ask for: RFC 9659, November 2026.
+	// zstdWindow is the largest window that a sender may use: RFC 9659, November 2026.
 	zstdWindow = 8 << 20
-	// keptZstd is the size of a body up to which its decoder, which holds on to its window, is kept.
+	// keptZstd is the size of a body up to which its decoder, which retains its window, is kept.
 	keptZstd = 1 << 20
 )
 
@@ -28,7 +28,7 @@ type unpackers struct {
 	closed sync.Once
 }
 
-// unpacker takes one body apart at a time. Its decoders are made when they are first needed.
+// unpacker decompresses one body at a time. Its decoders are made on first use.
 type unpacker struct {
 	gzip *gzip.Reader
 	zstd *zstd.Decoder
@@ -42,7 +42,7 @@ func newUnpackers() *unpackers {
 	return u
 }
 
-// close lets the decoders go. No body is being unpacked any more.
+// close releases the decoders. No body may be in decompression.
 func (u *unpackers) close() {
 	u.closed.Do(func() {
 		for range intake.DecompressSlots {
@@ -51,7 +51,7 @@ func (u *unpackers) close() {
 	})
 }
 
-// codingOf returns how a body is packed: "gzip", "zstd" or "".
+// codingOf returns the compression of a body: "gzip", "zstd" or "".
 func codingOf(h http.Header) (string, *intake.Rejection) {
 	values := h["Content-Encoding"]
 	coding := strings.ToLower(strings.TrimSpace(strings.Join(values, ",")))
@@ -68,7 +68,7 @@ func codingOf(h http.Header) (string, *intake.Rejection) {
 	return "", r
 }
 
-// unpack appends what packed holds to into, which may have limit bytes.
+// unpack decompresses packed into a body of at most limit bytes.
 func (u *unpackers) unpack(ctx context.Context, coding string, packed []byte, into *body, limit int) error {
 	var slot *unpacker
 	select {

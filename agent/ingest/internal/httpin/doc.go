@@ -13,7 +13,7 @@
 // # Assumptions
 //
 // net/http clears the read deadline of a connection when it has read a request, and then reads ahead to notice a producer that
-// closes. Connections speak HTTP/1.1.
+// closes. Connections use HTTP/1.1.
 //
 // # Limits
 //

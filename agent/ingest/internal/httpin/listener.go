@@ -16,11 +16,11 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 )
 
-// Options are what an HTTP listener has of its own. The zero value of a field means its default.
+// Options are the settings that only an HTTP listener has. The zero value of a field means its default.
 type Options struct {
 	KeyHeader string   // holds the partition key; default X-Partition-Key
 	KeyField  string   // of a JSON body, with dots from object to object; default: none
-	Origins   []string // whose pages may send, such as https://shop.example; "*" is any; default: none
+	Origins   []string // of pages that may send, such as https://shop.example; "*" is any; default: none
 	Pixels    []Pixel  // default: none
 
 	ReadTimeout time.Duration // for a request to arrive, and for every 256 KiB of it; default 30 s
@@ -119,7 +119,7 @@ func (w *Listener) Serve(l net.Listener) error {
 	return err
 }
 
-// Drain gives a request that has not arrived whole another second.
+// Drain ends the listener. A request that has not arrived whole has another second.
 func (w *Listener) Drain() {
 	w.in.Conns.CloseSilent()
 	w.in.Conns.SetReadDeadline(time.Now().Add(lastBytes))
@@ -151,7 +151,7 @@ const (
 	logsPath    = "/v1/logs"
 )
 
-// route finds what a request is for, and holds it to who may send. A refusal is counted already.
+// route dispatches a request by its path, after the caller is admitted. A returned rejection is counted already.
 func (w *Listener) route(out http.ResponseWriter, r *http.Request) *intake.Rejection {
 	stream, post := strings.CutPrefix(r.URL.Path, streamsPath)
 	pixel := w.pixels[r.URL.Path]

@@ -33,7 +33,7 @@ var errSequence = func() *intake.Rejection {
 	return r
 }()
 
-// ndjson tells whether the body has one event a line.
+// ndjson reports whether the body has one event a line.
 func ndjson(h http.Header) bool { return lineTypes[mediaType(h)] }
 
 // mediaType is that of a body in lower case, without its parameters.

@@ -11,9 +11,8 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
-// fromPage holds a request that a web page sends to the origins that may. Every page that somebody
-// on this host looks at can send to a loopback address: what names an origin that is not listed is
-// refused, whether the page could read the answer or not.
+// fromPage rejects a request of a web page whose origin is not listed. Any page that is open on this host can send to a
+// loopback address, and its request is rejected even if it cannot read the response.
 func (w *Listener) fromPage(out http.ResponseWriter, r *http.Request, method string) *intake.Rejection {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -39,8 +38,8 @@ func (w *Listener) fromPage(out http.ResponseWriter, r *http.Request, method str
 	return nil
 }
 
-// attributeHeaders returns the names of attributes among the headers that a page wants to send, each after a comma: a
-// preflight can't name them by a pattern where there are credentials.
+// attributeHeaders returns the names of attributes among the headers of a preflight, each after a comma: with
+// credentials a preflight response can name no pattern.
 func attributeHeaders(r *http.Request) string {
 	var names strings.Builder
 	for _, list := range r.Header.Values("Access-Control-Request-Headers") {

@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 )
 
-// otlpEncoding is one of the two of OTLP over HTTP. An answer has that of its request.
+// otlpEncoding is an encoding of OTLP over HTTP. A response has the encoding of its request.
 type otlpEncoding struct {
 	mediaType string
 	decode    func(*otlp.Logs) otlp.Decoder
@@ -29,7 +29,7 @@ var otlpEncodings = map[string]*otlpEncoding{
 	},
 }
 
-// marshalJSON writes no white space, of which protojson writes now some and now none.
+// marshalJSON removes the white space of protojson, which differs from run to run.
 func marshalJSON(m proto.Message) ([]byte, error) {
 	loose, err := protojson.Marshal(m)
 	if err != nil {

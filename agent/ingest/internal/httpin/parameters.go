@@ -11,7 +11,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// What a POST says beside its body, as net/http writes the names of headers.
+// The headers of a POST, as net/http writes their names.
 const (
 	timeHeader       = "X-Event-Time"
 	producerHeader   = "X-Producer-Id"
@@ -21,7 +21,7 @@ const (
 
 var postHeaders = []string{timeHeader, producerHeader, sequenceHeader}
 
-// parameters reads the query and the headers; e gets what is every event's.
+// parameters reads the query and the headers of a POST. e gets the values that hold for every event.
 func (p *posts) parameters(q *intake.Request, e *wal.Event, r *http.Request) (refused *intake.Rejection) {
 	e.Key = first(r.Header, p.keyHeader)
 	q.Batch.ProducerID = first(r.Header, producerHeader)
@@ -48,7 +48,7 @@ func first(h http.Header, name string) string {
 	return ""
 }
 
-// query reads key, ack and time, which go before a header's.
+// query reads key, ack and time, which take precedence over a header.
 func query(q *intake.Request, e *wal.Event, raw string) (refused *intake.Rejection) {
 	if raw == "" {
 		return nil

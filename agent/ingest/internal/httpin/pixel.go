@@ -10,8 +10,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Pixel is a path whose GETs are events, for those who can only ask for a picture: a page's image, a
-// mail, a device. The answer is 204. The event is a line of JSON:
+// Pixel is a path whose GET requests are events, for producers that can only load an image: a page, a mail, a device.
+// The response is 204. The event is a line of JSON:
 //
 //	{"path":"/p.gif","query":{"uid":"u1","tag":["a","b"]},"headers":{"User-Agent":"..."}}
 //

@@ -39,7 +39,7 @@ func newPosts(in *intake.Intake, limit int, h *Options) *posts {
 	return p
 }
 
-// answer stores the body and replies, or says why not.
+// answer stores the body and responds, or returns a rejection.
 func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) *intake.Rejection {
 	_, rules, refused := p.in.Rules(r.Context(), stream)
 	if refused != nil {
@@ -161,7 +161,7 @@ func (p *posts) fillKeys(events []wal.Event) *intake.Rejection {
 	return nil
 }
 
-// place adds the line to the rejection of an event, or the content type under which several lines may be sent.
+// place adds the line to the rejection of an event, or the content type for several lines to that of a body.
 func (p *posts) place(refused *intake.Rejection, r *http.Request, b *body, format string) *intake.Rejection {
 	at := *refused
 	switch {

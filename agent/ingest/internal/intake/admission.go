@@ -11,10 +11,10 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// passKey is where the context of a request has its *access.Pass, on a listener with a guard.
+// passKey is the key of the *access.Pass in the context of a request, on a listener with a guard.
 type passKey struct{}
 
-// Admit returns ctx with the pass of a producer that is known.
+// Admit returns ctx with the pass of a known producer, or a rejection with UNAUTHENTICATED.
 func (in *Intake) Admit(ctx context.Context, shown access.Shown) (context.Context, *Rejection) {
 	pass, err := in.Guard.Admit(shown)
 	if err != nil {
@@ -29,7 +29,7 @@ func unauthenticated(format string, args ...any) *Rejection {
 	return r
 }
 
-// holder returns who sends, or nil where anybody may.
+// holder returns the sender of a request, or nil on a listener without a guard.
 func (in *Intake) holder(ctx context.Context) (*access.Sender, *Rejection) {
 	if in.Guard == nil {
 		return nil, nil
@@ -41,7 +41,7 @@ func (in *Intake) holder(ctx context.Context) (*access.Sender, *Rejection) {
 	return who, nil
 }
 
-// SenderOf is who last held the pass of a request, for what is counted of them; nil where anybody may send.
+// SenderOf returns the last holder of the pass of a request, for counting, or nil on a listener without a guard.
 func (in *Intake) SenderOf(ctx context.Context) *access.Sender {
 	pass, ok := ctx.Value(passKey{}).(*access.Pass)
 	if !ok {
@@ -50,7 +50,7 @@ func (in *Intake) SenderOf(ctx context.Context) *access.Sender {
 	return pass.Bearer()
 }
 
-// CountRejected counts n events that were refused.
+// CountRejected counts n rejected events.
 func (in *Intake) CountRejected(who *access.Sender, stream string, n int, r *Rejection) {
 	in.Observer.Refused(stream, r.Reason, n)
 	if who != nil {
@@ -58,7 +58,7 @@ func (in *Intake) CountRejected(who *access.Sender, stream string, n int, r *Rej
 	}
 }
 
-// Rules returns who sends, and what the stream takes from them.
+// Rules returns the sender of a request and the rules of its stream.
 func (in *Intake) Rules(ctx context.Context, stream string) (who *access.Sender, rules StreamRules, refused *Rejection) {
 	if who, refused = in.holder(ctx); refused != nil {
 		return nil, rules, refused
@@ -70,7 +70,7 @@ func (in *Intake) Rules(ctx context.Context, stream string) (who *access.Sender,
 	return who, rules, refused
 }
 
-// permit holds a request to the streams that its sender may write to.
+// permit rejects a request to a stream that its sender may not write to.
 func permit(who *access.Sender, stream string) *Rejection {
 	if who == nil || stream == "" || who.MayWrite(stream) {
 		return nil
@@ -88,7 +88,7 @@ func sizeOf(b *wal.Batch) (bytes int) {
 	return bytes
 }
 
-// pace holds a batch to what its sender may send in a second.
+// pace rejects a batch that exceeds the rate of its sender.
 func pace(who *access.Sender, events, bytes int) *Rejection {
 	wait := who.Take(events, bytes)
 	if wait == 0 {
@@ -99,8 +99,7 @@ func pace(who *access.Sender, events, bytes int) *Rejection {
 	return r
 }
 
-// peerAddr is the address of a producer whose process is known. A connection's address is all that gRPC passes on to a
-// request.
+// peerAddr is the address of a producer with its process. gRPC passes only the address of a connection to a request.
 type peerAddr struct {
 	net.Addr
 	peer *access.Peer
@@ -114,7 +113,7 @@ func PeerAddrOf(conn net.Conn) net.Addr {
 	return conn.RemoteAddr()
 }
 
-// ShownBy returns what a connection with that address shows of its producer.
+// ShownBy returns the credentials of a connection with that address: its certificate and its process.
 func ShownBy(addr net.Addr, state *tls.ConnectionState) access.Shown {
 	if known, ok := addr.(peerAddr); ok {
 		return access.OfConnection(known.Addr, state, known.peer)

@@ -14,9 +14,8 @@ const (
 	DecompressSlots = 2
 )
 
-// Budget bounds the bytes that the bodies of one listener hold together, freeBody of each left out.
-// Who finds none is refused rather than kept waiting: bodies that wait for each other to grow would
-// wait for ever.
+// Budget is a number of units that the requests of a listener share, such as bytes. Acquire never waits: requests that
+// wait for each other to release bytes would not end.
 type Budget struct{ Left atomic.Int64 }
 
 func (r *Budget) Acquire(n int64) bool {
@@ -43,6 +42,7 @@ func NewBudget(n int64) *Budget {
 // BudgetFor returns the budget of a listener whose requests have at most largest bytes.
 func BudgetFor(largest int) *Budget { return NewBudget(max(MinBudget, 4*int64(largest))) }
 
+// ErrOverBudget rejects a request for which the budget has not enough units.
 var ErrOverBudget = &Rejection{
 	Code: codes.Unavailable, Reason: ReasonBusy, Event: NoEvent, Retry: DefaultRetry,
 	Text: "the listener holds as many bytes of other requests as it may: nothing of this one was stored",

@@ -22,7 +22,7 @@ const (
 	maxQuoted      = 128 // bytes of a name that an error text repeats
 )
 
-// lookup returns the rules of a stream, or the refusal of a name that has none.
+// lookup returns the rules of a stream, or the rejection of its name.
 func lookup(streams Streams, name string) (StreamRules, *Rejection) {
 	if name == "" {
 		return StreamRules{}, &Rejection{
@@ -54,7 +54,7 @@ func lookup(streams Streams, name string) (StreamRules, *Rejection) {
 	return rules, Unavailable("stream %s: %v: nothing was stored", QuoteName(name), err)
 }
 
-// noStreamText is what Lookup says, unless that repeats a name that may be anything.
+// noStreamText returns the text of Lookup, unless it repeats a long name, which may hold anything.
 func noStreamText(name string, err error) string {
 	if len(name) > maxQuoted {
 		return fmt.Sprintf("%v %s", ErrNoStream, QuoteName(name))
@@ -62,7 +62,7 @@ func noStreamText(name string, err error) string {
 	return err.Error()
 }
 
-// check holds a batch to the contract and to its stream's rules.
+// check returns the rejection of a batch that breaks a rule of the contract or of its stream.
 func check(b *wal.Batch, ack standpipev1.Ack, rules *StreamRules) *Rejection {
 	if len(b.Events) == 0 {
 		return Invalid("the batch has 0 events; at least 1 is needed")
@@ -159,9 +159,10 @@ func checkSize(e *wal.Event, rules *StreamRules) *Rejection {
 	return nil
 }
 
-// mostEscaped is how many bytes of an envelope one byte of an encoded attribute may become.
+// mostEscaped is the largest number of bytes of an envelope for one byte of an encoded attribute.
 const mostEscaped = 6
 
+// TooLarge returns the rejection of a request or an event that is too large.
 func TooLarge(format string, args ...any) *Rejection {
 	r := Invalid(format, args...)
 	r.Reason = ReasonTooLarge
@@ -189,14 +190,15 @@ func checkFormat(data []byte, format string) *Rejection {
 	return nil
 }
 
+// WrongFormat returns the rejection of an event that is not of the format of its stream.
 func WrongFormat(format string, args ...any) *Rejection {
 	r := Invalid(format, args...)
 	r.Reason = ReasonFormat
 	return r
 }
 
-// LineBreak returns where the first line feed or carriage return stands, or -1. Both count:
-// readers that take text line by line often end a line at either.
+// LineBreak returns the index of the first line feed or carriage return, or -1. Both count: readers of lines often end a
+// line at either.
 func LineBreak(data []byte) int {
 	lf := bytes.IndexByte(data, '\n')
 	if lf >= 0 {
@@ -208,7 +210,7 @@ func LineBreak(data []byte) int {
 	return lf
 }
 
-// QuoteName quotes a name for an error text. A long one may be anything, so only its size is said.
+// QuoteName quotes a name for an error text. It replaces a long name, which may hold anything, by its size.
 func QuoteName(name string) string {
 	if len(name) > maxQuoted {
 		return fmt.Sprintf("a name of %d bytes", len(name))

@@ -28,9 +28,9 @@ type Options struct {
 	Streams  Streams
 	Observer Observer
 	Clock    func() time.Time
-	Draining <-chan struct{} // closed when no new request is taken
-	Hurry    context.Context // ends when deliveries are waited for no longer
-	Guard    *access.Guard   // nil: anybody may send
+	Draining <-chan struct{} // closed when new requests are rejected
+	Hurry    context.Context // ends the waits for deliveries (ack level delivered)
+	Guard    *access.Guard   // nil: every caller may send
 	Logger   hclog.Logger
 	Conns    *connlimit.Set
 }
@@ -46,22 +46,21 @@ func New(o Options) *Intake {
 // Close awaits the outcome of all responses of ack level accepted. No request may be submitted any more.
 func (in *Intake) Close() { in.watch.stop() }
 
-// Request is a batch on its way from the wire to the log. It is reused: the log keeps no
-// reference to a batch.
+// Request is a batch on its way from the wire to the WAL. It is reused: the WAL keeps no reference to a batch.
 type Request struct {
 	Batch wal.Batch
 	Ack   standpipev1.Ack
-	// json: the data is known to be compact JSON, so its format need not be looked at again.
+	// JSON: the data is compact JSON, so its format is not checked again.
 	JSON bool
-	// text: the data is the text of a JSON string.
+	// Text: the data is the text of a JSON string.
 	Text bool
-	// sift: events that break a rule are left out, and the others stored.
+	// Partial: events that break a rule are omitted, and the others are stored.
 	Partial bool
-	// awaited: whoever takes it does nothing else until it is stored.
+	// Awaited: the submitting goroutine does nothing else until the batch is stored, so it may commit itself.
 	Awaited bool
 }
 
-// IsDraining reports whether the listener takes no new request.
+// IsDraining reports whether the listener rejects new requests.
 func (in *Intake) IsDraining() bool {
 	select {
 	case <-in.Draining:
@@ -76,7 +75,7 @@ const HandshakeTimeout = 10 * time.Second
 
 var requests = sync.Pool{New: func() any { return new(Request) }}
 
-// maxPooledEvents bounds the events that a pooled request has room for.
+// maxPooledEvents bounds the capacity in events of a pooled request.
 const maxPooledEvents = 4096
 
 // NewRequest returns an empty request.
@@ -100,22 +99,22 @@ func (r *Request) Reset() bool {
 	return true
 }
 
-// Submission is a request that the log has taken, or one that was refused before that.
+// Submission is a request that was handed to the WAL, or a rejected one.
 type Submission struct {
 	Stream   string
 	Events   int
 	Ack      standpipev1.Ack // resolved: never ACK_UNSPECIFIED
 	Ticket   Ticket
 	start    time.Time
-	Rejected *Rejection // set: refused, and there is no ticket
+	Rejected *Rejection // set: there is no ticket
 
-	Omitted     int            // events that were left out
-	OmittedText string         // why the first of them was left out
-	Sender      *access.Sender // nil: anybody may send, or conclude has to look
-	bytes       int            // of data and attributes; set together with who
+	Omitted     int            // events that break a rule of a Partial request
+	OmittedText string         // the rejection of the first of them
+	Sender      *access.Sender // nil: not known yet, or the listener has no guard
+	bytes       int            // of data and attributes; set with Sender
 }
 
-// Submit checks r and submits it. The result always says how the request goes on.
+// Submit checks r and hands it to the WAL.
 func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 	t := Submission{Events: len(r.Batch.Events), start: time.Now()}
 	who, rules, refused := in.Rules(ctx, r.Batch.Stream)
@@ -144,7 +143,7 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 		}
 	}
 	if t.Ack == standpipev1.Ack_ACK_ACCEPTED && in.Log.Full() {
-		t.Ack = standpipev1.Ack_ACK_DURABLE // an answer before there is room would be a promise that is not kept
+		t.Ack = standpipev1.Ack_ACK_DURABLE // a response before the commit would not be kept
 	}
 	r.Batch.Awaited = r.Awaited && t.Ack != standpipev1.Ack_ACK_ACCEPTED
 	ticket, err := in.Log.Submit(ctx, &r.Batch)
@@ -156,8 +155,8 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 	return t
 }
 
-// sift leaves the events out of b that break a rule, unless all do, and returns how many they were and what is wrong
-// with the first.
+// sift removes the events from b that break a rule, unless all do. It returns their number and the rejection of the
+// first.
 func (in *Intake) sift(who *access.Sender, b *wal.Batch, rules *StreamRules) (n int, text string) {
 	for i := range b.Events {
 		if r := checkEvent(&b.Events[i], rules); r != nil {
@@ -190,7 +189,7 @@ func resolveAck(asked, configured standpipev1.Ack) standpipev1.Ack {
 	return standpipev1.Ack_ACK_DURABLE
 }
 
-// Response is what a producer is told about a request that went well.
+// Response is the outcome of a stored request.
 type Response struct {
 	FirstOffset uint64 // 0: not known yet (ack accepted)
 	Count       int
@@ -198,8 +197,7 @@ type Response struct {
 	Duplicate   bool
 }
 
-// Await waits until t has come as far as it asked for. When ctx ends while the batch is not yet
-// begun, the batch is withdrawn.
+// Await waits until t has reached its ack level. When ctx ends before the commit has begun, the batch is withdrawn.
 func (in *Intake) Await(ctx context.Context, t *Submission) (Response, *Rejection) {
 	if t.Rejected == nil && t.Ack != standpipev1.Ack_ACK_ACCEPTED {
 		// The error is the ticket's or, of a withdrawn batch, ctx's.
@@ -209,7 +207,7 @@ func (in *Intake) Await(ctx context.Context, t *Submission) (Response, *Rejectio
 	return in.Conclude(ctx, t, wal.Appended{}, nil)
 }
 
-// Conclude is the end of a request whose ticket has come to a and err.
+// Conclude returns the outcome of a submission whose ticket has the result a and err, and counts it.
 func (in *Intake) Conclude(ctx context.Context, t *Submission, a wal.Appended, err error) (Response, *Rejection) {
 	if t.Sender == nil {
 		t.Sender = in.SenderOf(ctx)
@@ -228,7 +226,7 @@ func (in *Intake) Conclude(ctx context.Context, t *Submission, a wal.Appended, e
 	return r, nil
 }
 
-// stored counts what the log has stored for its sender.
+// stored counts the stored events for their sender.
 func (t *Submission) stored(a wal.Appended) {
 	if t.Sender != nil && !a.Duplicate {
 		t.Sender.Stored(t.Events, t.bytes)
@@ -264,7 +262,7 @@ func (in *Intake) delivered(ctx context.Context, t *Submission, a wal.Appended, 
 	return r, nil
 }
 
-// undelivered is the refusal of a request that is stored, but not known to be delivered.
+// undelivered returns the rejection of a request that is stored, but not known to be delivered.
 func undelivered(a wal.Appended, err error) *Rejection {
 	r := RejectionOf(err)
 	cause := "the agent is shutting down"

@@ -6,17 +6,17 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Log is the log as the listeners use it.
+// Log is the interface to the WAL.
 type Log interface {
-	// Submit hands b to the log and returns without waiting for the disk, unless so much is under
-	// way that it must wait for room. It keeps no reference to b or anything in it. Batches that
-	// one goroutine submits are stored in that order. An error means that nothing is stored; it may wrap
-	// ErrNoStream or ErrTooManyStreams as those of Streams.Lookup do.
+	// Submit hands b to the WAL and returns without waiting for the disk, unless the WAL holds so many uncommitted bytes
+	// that it must wait. It keeps no reference to b or anything in it. Batches of one goroutine are stored in the order
+	// of their submission. An error means that nothing is stored; it may wrap ErrNoStream or ErrTooManyStreams as those
+	// of Streams.Lookup do.
 	Submit(ctx context.Context, b *wal.Batch) (Ticket, error)
 	// WaitSettled waits until every destination of the stream has settled the events of a, and
 	// reports whether all of them were delivered.
 	WaitSettled(ctx context.Context, stream string, a wal.Appended) (delivered bool, err error)
-	// Full tells whether appends are refused or wait for want of room.
+	// Full reports whether appends are rejected or wait because the WAL is full.
 	Full() bool
 }
 

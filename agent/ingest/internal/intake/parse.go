@@ -7,14 +7,13 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// The times that nanoseconds since 1970 can say.
+// The range of times in nanoseconds since 1970.
 var (
 	earliest = time.Unix(0, -1<<63)
 	latest   = time.Unix(0, 1<<63-1)
 )
 
-// ParseTime reads a time as RFC 3339 writes it: with a small t and z too, and no comma, of which time.Parse
-// knows the opposite.
+// ParseTime parses a time in the format of RFC 3339. Unlike time.Parse it accepts a lower-case t and z, and no comma.
 func ParseTime(name, s string) (int64, *Rejection) {
 	at, err := time.Parse(time.RFC3339Nano, strings.ToUpper(s))
 	if err != nil || strings.Contains(s, ",") {
@@ -27,6 +26,7 @@ func ParseTime(name, s string) (int64, *Rejection) {
 	return at.UnixNano(), nil
 }
 
+// ParseAck parses the name of an ack level.
 func ParseAck(s string) (standpipev1.Ack, *Rejection) {
 	switch s {
 	case "accepted":

@@ -5,13 +5,13 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// MaxDecoded is how many messages (resources, scopes, records, attributes and their values) the OTLP requests
-// of a listener may be made of together: an empty record takes two bytes on the wire and two hundred once it
-// is decoded. They take 100 MB at most.
+// MaxDecoded is the largest number of protobuf messages that a listener decodes at a time, such as records, attributes
+// and their values. An empty record takes two bytes on the wire and two hundred in memory. The decoded messages take 100
+// MB at most.
 const MaxDecoded = 512 << 10
 
-// CountMessages counts the messages within b, which encodes a d, as deep as proto.Unmarshal would go. It stops once
-// there are more than most, and where b is no encoding.
+// CountMessages counts the messages within b, which encodes a d, as deep as proto.Unmarshal decodes. It stops beyond
+// most, and where b is malformed.
 func CountMessages(b []byte, d protoreflect.MessageDescriptor, depth, most int) (n int) {
 	if depth == 0 {
 		return 0

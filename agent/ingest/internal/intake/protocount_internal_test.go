@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// FuzzMessagesIn: what is decoded has no more messages than were counted.
+// FuzzMessagesIn: a decoded request has no more messages than were counted.
 func FuzzMessagesIn(f *testing.F) {
 	record := []byte{0x2a, 0x03, 0x0a, 0x01, 'x', 0x32, 0x05, 0x0a, 0x01, 'k', 0x12, 0x00} // a body and an attribute
 	scope := protowire.AppendBytes([]byte{0x12, 0x00, 0x12}, record)

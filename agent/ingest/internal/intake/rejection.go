@@ -18,23 +18,23 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Rejection is why a request was not stored, or why its outcome is not known; the text says which.
+// Rejection is the reason why a request was not stored, or why its outcome is unknown.
 type Rejection struct {
 	Code   codes.Code
-	Reason string // for Observer.Refused; empty: the events are stored all the same
+	Reason string // for Observer.Refused; empty: the events are stored
 	Event  int    // the event that breaks a rule; noEvent when it is the request as a whole
 	Text   string
-	Retry  time.Duration // when to try again; 0: not said
+	Retry  time.Duration // when to try again; 0: no hint
 
-	Status int // of HTTP, where code and reason do not tell it
+	Status int // of HTTP; 0: it follows from Code and Reason
 	Line   int // of the body, from 1, that has the event; 0: it has no lines
 }
 
 const (
 	NoEvent = -1
-	// DefaultRetry is the hint when the log is full and says nothing itself.
+	// DefaultRetry is the retry delay while the WAL is full and has no estimate.
 	DefaultRetry = time.Second
-	// retryOperator is the hint when somebody has to change the configuration first.
+	// retryOperator is the retry delay where the configuration must change first.
 	retryOperator = 30 * time.Second
 )
 
@@ -45,11 +45,11 @@ func (r *Rejection) Error() string {
 	return fmt.Sprintf("event %d: %s", r.Event, r.Text)
 }
 
-// errorDomain is the domain of the reasons that a status tells.
+// errorDomain is the domain of the reasons in a gRPC status.
 const errorDomain = "standpipe"
 
-// GRPCStatus lets a handler return a refusal as it is. A client program finds the reason and the
-// event's index in google.rpc.ErrorInfo and the delay in google.rpc.RetryInfo.
+// GRPCStatus returns the status of a rejection. google.rpc.ErrorInfo has its reason and the index of its event, and
+// google.rpc.RetryInfo its retry delay.
 func (r *Rejection) GRPCStatus() *status.Status {
 	s := status.New(r.Code, r.Error())
 	var details []protoadapt.MessageV1
@@ -70,7 +70,7 @@ func (r *Rejection) GRPCStatus() *status.Status {
 	return detailed
 }
 
-// RetryAfter is when to try again what may go well then; 0 for what will not.
+// RetryAfter returns the delay after which a retry may succeed, or 0 where it cannot.
 func (r *Rejection) RetryAfter() time.Duration {
 	if r.Retry == 0 && r.Code == codes.Unavailable {
 		return DefaultRetry
@@ -78,10 +78,12 @@ func (r *Rejection) RetryAfter() time.Duration {
 	return r.Retry
 }
 
+// Invalid returns the rejection of a request that breaks a rule.
 func Invalid(format string, args ...any) *Rejection {
 	return InvalidEvent(NoEvent, format, args...)
 }
 
+// InvalidEvent returns the rejection of the event with that index.
 func InvalidEvent(event int, format string, args ...any) *Rejection {
 	return &Rejection{
 		Code: codes.InvalidArgument, Reason: ReasonInvalid,
@@ -89,6 +91,7 @@ func InvalidEvent(event int, format string, args ...any) *Rejection {
 	}
 }
 
+// Unavailable returns the rejection of a request that may succeed later.
 func Unavailable(format string, args ...any) *Rejection {
 	return &Rejection{
 		Code: codes.Unavailable, Reason: ReasonUnavailable,
@@ -96,9 +99,10 @@ func Unavailable(format string, args ...any) *Rejection {
 	}
 }
 
+// ErrDraining rejects requests of a listener that stops.
 var ErrDraining = Unavailable("the agent is shutting down: nothing of this request was stored")
 
-// RejectionOf decides what a producer is told about an error of the log.
+// RejectionOf returns the rejection for an error of the WAL.
 func RejectionOf(err error) *Rejection {
 	if r, ok := errors.AsType[*Rejection](err); ok {
 		return r
@@ -113,9 +117,9 @@ func RejectionOf(err error) *Rejection {
 		r.Code, r.Reason = codes.InvalidArgument, ReasonTooLarge
 	case errors.Is(err, wal.ErrSequence):
 		r.Code, r.Reason = codes.InvalidArgument, ReasonSequence
-	case errors.Is(err, ErrNoStream): // a reload took it away meanwhile
+	case errors.Is(err, ErrNoStream): // a reload has removed it
 		r.Code, r.Reason = codes.NotFound, ReasonNoStream
-	case errors.Is(err, ErrTooManyStreams): // others made it full meanwhile
+	case errors.Is(err, ErrTooManyStreams): // other requests have created the last ones
 		r.Code, r.Reason, r.Retry = codes.ResourceExhausted, ReasonTooManyStreams, retryOperator
 	case errors.Is(err, wal.ErrClosed):
 		return ErrDraining

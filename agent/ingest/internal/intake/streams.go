@@ -16,7 +16,7 @@ var ErrInvalidName = errors.New("invalid stream name")
 // ErrTooManyStreams is wrapped by Streams.Lookup when the pattern that matches the name has as many streams as it may.
 var ErrTooManyStreams = errors.New("too many streams")
 
-// Streams tells which streams there are. Lookup is called once a request, from many goroutines.
+// Streams is the interface to the configured streams. Lookup is called once a request, from many goroutines.
 type Streams interface {
 	// Lookup returns the rules of the stream of that name, and changes nothing: the request may still be rejected.
 	// A stream that is new begins with the first batch that Log.Submit takes. Errors: one that wraps ErrInvalidName, ErrNoStream or
@@ -31,7 +31,7 @@ const (
 	FormatBytes = "bytes" // anything
 )
 
-// StreamRules is what a stream takes.
+// StreamRules are the rules of a stream for its events.
 type StreamRules struct {
 	Format       string // FormatJSON, FormatText or FormatBytes
 	MaxEventSize int    // bytes of an event's data and attributes; 0: no limit of the stream's own

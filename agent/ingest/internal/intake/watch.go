@@ -2,23 +2,22 @@ package intake
 
 import "context"
 
-// watch follows the requests that were answered when the log had only taken them (ack accepted):
-// one that the log refuses afterwards is counted, because nobody else would tell.
+// watch awaits the tickets of requests that got their response before the commit (ack level accepted). It counts a
+// rejection by the WAL, which the producer does not see.
 type watch struct {
 	in      *Intake
 	tickets chan Submission // closed by stop
 	idle    chan struct{}   // closed by run
 }
 
-// maxWatched bounds the answered requests that the log has not concluded. More wait with their
-// reply.
+// maxWatched bounds the watched tickets. Further responses wait.
 const maxWatched = 4096
 
 func newWatch(in *Intake) *watch {
 	return &watch{in: in, tickets: make(chan Submission, maxWatched), idle: make(chan struct{})}
 }
 
-// add follows t. It waits while too many are followed, for as long as ctx allows.
+// add watches t. At maxWatched it waits until ctx ends.
 func (w *watch) add(ctx context.Context, t *Submission) {
 	select {
 	case w.tickets <- *t:
@@ -26,7 +25,7 @@ func (w *watch) add(ctx context.Context, t *Submission) {
 	}
 }
 
-// run follows one ticket after another: the log concludes them in about that order.
+// run awaits one ticket after another: the WAL concludes them in about that order.
 func (w *watch) run() {
 	defer close(w.idle)
 	for t := range w.tickets {
@@ -41,7 +40,7 @@ func (w *watch) run() {
 	}
 }
 
-// stop waits for what is followed. Nothing may be added any more.
+// stop awaits all watched tickets. add must not be called any more.
 func (w *watch) stop() {
 	close(w.tickets)
 	<-w.idle

@@ -8,7 +8,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
-// Decode returns what b says, and how many messages were taken from the room for it, which are to be given back.
+// Decode decodes b, and returns the number of messages acquired from the budget, which the caller releases.
 func (l *Logs) Decode(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection) {
 	m = new(logsv1.LogsData)
 	n := intake.CountMessages(b, m.ProtoReflect().Descriptor(), protowire.DefaultRecursionLimit, intake.MaxDecoded)

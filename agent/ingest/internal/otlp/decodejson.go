@@ -42,7 +42,7 @@ func (l *Logs) DecodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused
 	return m, messages, nil
 }
 
-// objectsIn counts the objects of a value, each of which may become a message. It stops once there are more than most.
+// objectsIn counts the objects of a value; each may become a message. It stops beyond most.
 func objectsIn(b []byte, most int) (n int) {
 	for i := 0; i < len(b) && n <= most; {
 		switch b[i] {

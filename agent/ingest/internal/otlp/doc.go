@@ -8,7 +8,7 @@
 // it was observed, else now.
 //
 // Records that break a rule are omitted and counted in partial_success, because an SDK drops all records of a rejected request.
-// The other records are stored together or not at all. A request of which every record breaks a rule is rejected.
+// The other records are stored together or not at all. A request is rejected if all its records break a rule.
 //
 // A rejection that may be retried carries a retry delay: an SDK retries after RESOURCE_EXHAUSTED only with one.
 //

@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Options let a listener take OpenTelemetry's logs.
+// Options let a listener take the logs of OpenTelemetry.
 type Options struct {
 	Stream string // that the records go to
 	// Key is the attribute that is the partition key, looked for in the record and then in its
@@ -22,19 +22,18 @@ type Options struct {
 	Key string
 }
 
-// DefaultKey is what OTLPOptions.Key is unless it is set.
+// DefaultKey is the default of Options.Key.
 const DefaultKey = "service.name"
 
-// unknownService is what OpenTelemetry calls a service that has no name (Resource semantic
-// conventions, service.name, November 2026).
+// unknownService is the name of a service without a name (Resource semantic conventions, service.name, November 2026).
 const unknownService = "unknown_service"
 
 // Logs stores the records of OTLP requests.
 type Logs struct {
 	in          *intake.Intake
 	stream, key string
-	limit       int            // bytes that the events of a request may have
-	room        *intake.Budget // in messages
+	limit       int            // bytes of the events of a request
+	room        *intake.Budget // messages in decoding
 }
 
 func New(in *intake.Intake, o *Options, maxRequest int) *Logs {
@@ -64,8 +63,8 @@ func (l *Logs) Export(ctx context.Context, b []byte, decode Decoder) (*intake.Su
 	return &t, &later
 }
 
-// Response encodes an ExportLogsServiceResponse, whose partial_success counts what was left out. SDKs do not send
-// that again.
+// Response encodes an ExportLogsServiceResponse. Its partial_success counts the omitted records, which SDKs do not send
+// again.
 func Response(t *intake.Submission) []byte {
 	if t.Omitted == 0 {
 		return nil

@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	// connectionDepth bounds the lines of one connection that wait for their replies.
+	// connectionDepth bounds the lines of one connection that await their responses.
 	connectionDepth = 512
-	// flushAt is how many bytes of replies are gathered at most while more are ready.
+	// flushAt bounds the bytes of responses that are gathered while more are ready.
 	flushAt = 32 << 10
 )
 
-// connection is one producer on a socket. Its own goroutine reads lines and submits them; a
-// second one, which it starts and awaits, replies.
+// connection is one producer on a socket. Its own goroutine reads and submits lines. A second goroutine, which it starts
+// and awaits, responds.
 type connection struct {
 	wire    *Listener
 	conn    net.Conn        // TLS, or known
@@ -34,7 +34,7 @@ type connection struct {
 	waiting chan *intake.Submission // in the order of the lines; closed by the reading goroutine
 
 	out    []byte // replies that were not written yet
-	broken bool   // the producer takes no replies any more
+	broken bool   // a write has failed
 }
 
 func newConnection(w *Listener, conn net.Conn, known *connlimit.Conn) *connection {
@@ -60,11 +60,11 @@ func (c *connection) serve(ctx context.Context) {
 	c.linger()
 }
 
-// lingerFor is how long a connection is read on that the agent closes first.
+// lingerFor is the time for which a connection is read on after the agent has closed its side.
 const lingerFor = 250 * time.Millisecond
 
-// linger lets the last replies arrive: a TCP connection that is closed with bytes unread resets,
-// and the producer may lose what it had not read yet.
+// linger gives the last responses time to arrive: a TCP connection that is closed with unread bytes resets, and the
+// producer may lose responses that it has not read yet.
 func (c *connection) linger() {
 	tcp, ok := c.known.NetConn().(*net.TCPConn)
 	if !ok || c.conn != c.known || c.broken || c.lines.ended == io.EOF {
@@ -94,10 +94,10 @@ func (c *connection) receive(ctx context.Context) {
 	}
 }
 
-// owe has a line answered after those before it.
+// owe adds a line to those that await their responses.
 func (c *connection) owe(ctx context.Context, t *intake.Submission) {
 	if t.Sender == nil {
-		t.Sender = c.wire.in.SenderOf(ctx) // who answers does not know
+		t.Sender = c.wire.in.SenderOf(ctx) // the responding goroutine has another context
 	}
 	c.known.BeginRequest()
 	c.waiting <- t
@@ -114,8 +114,8 @@ func refusedLine(r *intake.Rejection) *intake.Submission {
 	return &intake.Submission{Events: 1, Rejected: r}
 }
 
-// take submits a line. An empty line is refused like any other that is no JSON: replies are
-// matched to lines by their order, so none may go unanswered.
+// take submits a line. An empty line is rejected like any other that is no JSON: responses match lines by their order,
+// so each line gets one.
 func (c *connection) take(ctx context.Context, line []byte) *intake.Submission {
 	r := intake.NewRequest()
 	defer r.Free()
@@ -126,8 +126,8 @@ func (c *connection) take(ctx context.Context, line []byte) *intake.Submission {
 	return &t
 }
 
-// admitted finds out who sends, where the listener has a guard: from what the connection shows, or from the
-// token with which it begins. That line is a request when it holds no token and none is needed.
+// admitted admits the producer, on a listener with a guard, by its connection or by the token in its first line. A first
+// line without a token is a request if the connection alone is admitted.
 func (c *connection) admitted(ctx context.Context) (context.Context, bool) {
 	if c.wire.in.Guard == nil {
 		return ctx, true
@@ -188,7 +188,7 @@ func (c *connection) shown() access.Shown {
 	return intake.ShownBy(c.known.RemoteAddr(), state)
 }
 
-// answer replies to line after line, and goes on to conclude them when nobody reads the replies.
+// answer responds to one line after another. It goes on to conclude them after a write has failed.
 func (c *connection) answer(ctx context.Context) {
 	for t := range c.waiting {
 		if !c.ready(t) {
@@ -204,7 +204,7 @@ func (c *connection) answer(ctx context.Context) {
 	c.flush()
 }
 
-// ready reports whether finish will not wait.
+// ready reports whether Await would not block.
 func (c *connection) ready(t *intake.Submission) bool {
 	if t.Rejected != nil || t.Ack == standpipev1.Ack_ACK_ACCEPTED {
 		return true
@@ -217,8 +217,8 @@ func (c *connection) ready(t *intake.Submission) bool {
 	}
 }
 
-// flush writes the replies that are gathered. A producer that can't be written to is gone: its
-// connection is closed, so that the reading goroutine ends too.
+// flush writes the gathered responses. If a write fails, it closes the connection, so that the reading goroutine ends
+// too.
 func (c *connection) flush() {
 	if len(c.out) > 0 && !c.broken {
 		if _, err := c.conn.Write(c.out); err != nil {

@@ -28,7 +28,7 @@ type lineReading struct {
 	scratch []byte
 }
 
-// maxScratch bounds what a connection keeps for its next line.
+// maxScratch bounds the buffer of a connection that is kept for its next line.
 const maxScratch = 64 << 10
 
 // read parses line. The request's data may lie in the line and in p, until the next read.

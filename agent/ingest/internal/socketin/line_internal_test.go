@@ -19,7 +19,7 @@ type loose struct {
 	Attributes  map[string]string
 }
 
-// FuzzLine: a line is either refused with a text, or means what encoding/json says it means.
+// FuzzLine: a line is either rejected with a text, or means the same as to encoding/json.
 func FuzzLine(f *testing.F) {
 	for _, line := range []string{
 		`{"stream":"s","key":"k","data":{"b": [1, 2.50, "x"],  "a":null},"time":"2026-11-02T06:00:00Z"}`,

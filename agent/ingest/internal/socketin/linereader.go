@@ -15,12 +15,11 @@ const (
 	maxSkip = 64 << 20
 )
 
-// lineReader cuts what it reads into lines. Its buffer grows with a long line and is given up
-// after it.
+// lineReader splits its input into lines. Its buffer grows with a long line and is released after it.
 type lineReader struct {
 	from io.Reader
 	max  int            // bytes of a line at most, its newline not counted
-	room *intake.Budget // for what buf has over idleBuffer; nil: there is no end of it
+	room *intake.Budget // for the bytes of buf beyond idleBuffer; nil: no limit
 	held int64          // of room
 
 	buf     []byte
@@ -85,8 +84,8 @@ func (l *lineReader) cut() ([]byte, bool) {
 	return line, true
 }
 
-// last returns what stands after the last newline, and at the next call how reading ended.
-// What came before an error other than the end is no line.
+// last returns the bytes after the last newline, and at the next call the error of the reader. Bytes before an error
+// other than io.EOF are no line.
 func (l *lineReader) last() ([]byte, error) {
 	line := l.buf[l.start:]
 	l.start, l.scanned = len(l.buf), 0

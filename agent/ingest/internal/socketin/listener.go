@@ -15,7 +15,7 @@ import (
 type Listener struct {
 	in      *intake.Intake
 	maxLine int
-	room    *intake.Budget // for what connections have read of lines
+	room    *intake.Budget // bytes of unfinished lines of all connections
 	tls     *tls.Config
 
 	ctx    context.Context // of every connection; ends with Cut
@@ -84,7 +84,7 @@ func (w *Listener) remove(conn net.Conn) {
 	delete(w.conns, conn)
 }
 
-// Drain wakes every connection that waits for a line; each answers what it has taken and closes.
+// Drain wakes every connection that waits for a line. Each responds to its submitted lines and closes.
 func (w *Listener) Drain() {
 	w.end(func(conn net.Conn) { conn.SetReadDeadline(time.Unix(1, 0)) })
 	w.open.Wait()
@@ -96,7 +96,7 @@ func (w *Listener) Cut() {
 	w.end(func(conn net.Conn) { conn.Close() })
 }
 
-// end accepts no further connection and does with those there are what is told.
+// end closes the listener and calls each for every connection.
 func (w *Listener) end(each func(net.Conn)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
