@@ -107,7 +107,7 @@ const (
 	linkBackAfter = time.Second
 )
 
-// drawDelay draws the time to the next try, at least the delay that the service asked for.
+// drawDelay draws the time to the next try, at least the one that the service requires.
 func (r *Retry) drawDelay(f *failures, err *Error) time.Duration {
 	d := f.backoff.NextBackOff()
 	if err.Class == Throttled && d > maxThrottled {
@@ -119,7 +119,7 @@ func (r *Retry) drawDelay(f *failures, err *Error) time.Duration {
 	return max(d, err.RetryAfter)
 }
 
-// cutShort shortens the delay to a random part of Retry.Initial, unless the service asked for it: the link is back after
+// cutShort shortens the delay to a random part of Retry.Initial, unless the service requires it: the link is back after
 // an outage.
 func (f *failures) cutShort(r *Retry, now time.Time) {
 	if f == nil || f.last.Class == Throttled || f.last.RetryAfter > 0 {

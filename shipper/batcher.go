@@ -27,7 +27,7 @@ type batcher struct {
 	first     int          // the lane that the next batch begins with
 }
 
-// next returns a batch that is worth a request now, or the time until one may be. more says that a read is under way.
+// next returns a batch that is worth a request now, or the time until one may be. more means that a read is under way.
 func (b *batcher) next(now time.Time, d demand, more bool) (*pack.Batch, time.Duration) {
 	for {
 		// Which lanes may go, how much do they hold, and has one of their events waited long enough?

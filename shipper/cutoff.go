@@ -7,29 +7,28 @@ import (
 )
 
 const (
-	// dropPatience is the maximum age of a request that holds events to be dropped. They are dropped when it has ended,
+	// maxAgeNormal is the maximum age of a request that has events to be dropped. They are dropped when it has ended,
 	// so it is cut off then: its outcome is unknown, and its events are dropped or sent again.
-	dropPatience = 5 * time.Second
-	// fullPatience is the same while the log is full: then appends to every stream wait for the drop.
-	fullPatience = 500 * time.Millisecond
-	// cutGrace is how long a request has to return once it was cut off. A file's may not: nothing ends a write
-	// to a disk that hangs.
+	maxAgeNormal = 5 * time.Second
+	// maxAgeFull is the same while the log is full: then appends to every stream wait for the drop.
+	maxAgeFull = 500 * time.Millisecond
+	// cutGrace is the time that a request has to return once it was cut off. A write to a disk that hangs does not return.
 	cutGrace = 500 * time.Millisecond
 )
 
 // ErrStuck is returned by Run when requests did not return after they were cut off. Their writes may still reach the
-// destination, so no other owner may use the Sink or the Place before Ended is closed.
+// destination, so no other owner may use the Sink or the Cursor before Ended is closed.
 var ErrStuck = errors.New("requests were cut off and did not return")
 
-// makeWay ends requests that hold events to be dropped, once they have had their time. It returns the time until
-// it has to be called again.
-func (s *Shipper) makeWay(now time.Time) time.Duration {
+// cutOffHolders cuts off requests that have events to be dropped, once they are old enough. It returns the time until it
+// has to be called again.
+func (s *Shipper) cutOffHolders(now time.Time) time.Duration {
 	wake := forever
 	for _, r := range s.requests {
-		if !s.inTheWay(r) {
+		if !s.holdsDropped(r) {
 			continue
 		}
-		if r.cut.IsZero() && now.Sub(r.started) >= s.dropPatience() {
+		if r.cut.IsZero() && now.Sub(r.started) >= s.maxAge() {
 			r.cut = now
 			r.cancel()
 		}
@@ -42,8 +41,8 @@ func (s *Shipper) makeWay(now time.Time) time.Duration {
 	return wake
 }
 
-// inTheWay reports whether the request holds events that are to be dropped.
-func (s *Shipper) inTheWay(r *request) bool {
+// holdsDropped reports whether the request has events that are to be dropped.
+func (s *Shipper) holdsDropped(r *request) bool {
 	for i := range r.batch.Shares() {
 		if l := s.lanes.all[r.batch.Shares()[i].Lane]; l.inRequest() && l.queue[0].Offset < s.floor.Offset() {
 			return true
@@ -52,14 +51,15 @@ func (s *Shipper) inTheWay(r *request) bool {
 	return false
 }
 
-func (s *Shipper) dropPatience() time.Duration {
+// maxAge returns the age at which a request with events to be dropped is cut off.
+func (s *Shipper) maxAge() time.Duration {
 	if s.opts.Source.Full() {
-		return fullPatience
+		return maxAgeFull
 	}
-	return dropPatience
+	return maxAgeNormal
 }
 
-// giveUp drops the events below the floor that an unreturned request holds. Its lanes send nothing before it returns.
+// giveUp drops the events below the floor of a request that does not return. Its lanes send nothing before it returns.
 func (s *Shipper) giveUp(r *request) {
 	dropped := make(drops)
 	for i := range r.batch.Shares() {
@@ -78,8 +78,8 @@ func (r *request) cutOff(took time.Duration) *Error {
 		Text: fmt.Sprintf("not answered after %s, and its events are to be dropped", took.Round(time.Millisecond))}
 }
 
-// land cuts off all requests and takes in their outcomes. It returns how many did not return.
-func (s *Shipper) land() (stuck int) {
+// drain cuts off all requests and settles their outcomes. It returns the number of requests that did not return.
+func (s *Shipper) drain() (stuck int) {
 	for _, r := range s.requests {
 		r.cancel()
 	}
@@ -96,8 +96,8 @@ func (s *Shipper) land() (stuck int) {
 	return 0
 }
 
-// end closes ended once the stuck requests have returned. Their outcomes are ignored: their events are pending.
-func (s *Shipper) end(stuck int) error {
+// release closes ended once the stuck requests have returned. Their outcomes are ignored: their events are pending.
+func (s *Shipper) release(stuck int) error {
 	if stuck == 0 {
 		close(s.ended)
 		return nil

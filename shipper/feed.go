@@ -80,7 +80,7 @@ func (f *feed) grown() <-chan struct{} {
 	return f.source.Grown(f.stream)
 }
 
-// demand is the state of the shipper that decides what is read and sent.
+// demand is the part of the shipper's state that the feed and the batcher depend on.
 type demand struct {
 	finishing bool   // everything is to be sent at once
 	retrying  bool   // all requests fail

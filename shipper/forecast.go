@@ -11,7 +11,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Traffic is what producers are expected to send, evenly over time and keys.
+// Traffic describes the expected events of producers, even over time and keys.
 type Traffic struct {
 	PerSecond float64 // events
 	Size      int     // bytes of an event's payload
@@ -20,7 +20,7 @@ type Traffic struct {
 	Compression float64
 }
 
-// Forecast is what shipping the traffic comes to, each figure a second's.
+// Forecast is the result of shipping the traffic; each figure is for one second.
 type Forecast struct {
 	Events, Payload, Billed, Units, Requests, Records float64
 }
@@ -32,8 +32,8 @@ const (
 	forecastDelays = 20
 )
 
-// Predict tells what a destination of the given shape will be billed for, by letting a shipper without a log
-// form its batches from made-up events. It takes the service to answer at once and never to throttle.
+// Predict returns the predicted bill of a destination of the given shape. It forms batches of made-up events with the
+// shipper's own code. It assumes a service that responds at once and never throttles.
 func Predict(shape Shape, t Traffic, maxDelay time.Duration) Forecast {
 	f := newForecaster(shape, t, maxDelay)
 	for !f.done() {
@@ -83,7 +83,7 @@ func newForecaster(shape Shape, t Traffic, maxDelay time.Duration) *forecaster {
 	return f
 }
 
-// shaped is a sink that is asked for its shape alone.
+// shaped is a sink for its shape alone.
 type shaped struct{ shape Shape }
 
 func (s shaped) Shape() Shape                            { return s.shape }
@@ -105,7 +105,7 @@ func (f *forecaster) wait() {
 
 // arrive puts the events of a step into their lanes.
 func (f *forecaster) arrive() {
-	sent := int(f.now.Sub(f.began).Seconds()*f.traffic.PerSecond + 1e-6) // what is due now is there, however it was rounded
+	sent := int(f.now.Sub(f.began).Seconds()*f.traffic.PerSecond + 1e-6) // 1e-6: the events that are due now, in spite of rounding
 	for f.arrived < sent && f.lanes.held < f.lanes.memory {
 		f.arrived++
 		e := f.keys[f.random.IntN(len(f.keys))]
@@ -114,7 +114,7 @@ func (f *forecaster) arrive() {
 	}
 }
 
-// ship forms what batches are due.
+// ship forms the batches that are due.
 func (f *forecaster) ship() {
 	for {
 		b, _ := f.batcher.next(f.now, demand{}, false)

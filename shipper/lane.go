@@ -138,9 +138,8 @@ func (l *lane) removeFirst(n int) (freed int) {
 	return freed
 }
 
-// keep ends a request with the first events of the queue: those that are done leave the queue, and the runs of done
-// events beyond the first that is not are noted in the progress. done[i] belongs to events[i]. It returns the freed
-// bytes.
+// keep ends a request with the first events of the queue. Events that are done leave the queue. Runs of them behind the
+// first event that is not done become part of the progress. done[i] belongs to events[i]. It returns the freed bytes.
 func (l *lane) keep(events []wal.Event, done []bool) (freed int) {
 	n := len(events)
 	l.progress.Settled = mergeRuns(l.progress.Settled, settledRuns(events, done))

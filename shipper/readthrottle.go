@@ -7,7 +7,7 @@ import (
 )
 
 // While producers append, a backlog is read at yieldRate, and yieldGrowth times as fast as its own stream grows besides.
-// So it shrinks whatever producers send, and leaves them most of the processors and the disk.
+// So it shrinks at any rate of the producers, and leaves them most of the processors and the disk.
 const (
 	yieldRate   = 32 << 20 // bytes a second
 	yieldBurst  = 4 << 20

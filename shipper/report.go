@@ -4,17 +4,17 @@ import (
 	"time"
 )
 
-// State is how a destination does, in one word.
+// State is the state of a destination in one word.
 type State string
 
 // The states of a destination that is configured.
 const (
 	Running State = "running"
 	Waiting State = "waiting" // backing off
-	Blocked State = "blocked" // somebody must change something
+	Blocked State = "blocked" // an operator must change something
 )
 
-// Wait is what a destination waits for that is not in trouble as a whole.
+// Wait is the reason for which a running destination waits.
 type Wait string
 
 // The waits.
@@ -25,47 +25,47 @@ const (
 	WaitBandwidth Wait = "bandwidth" // for the link
 )
 
-// Report is what a shipper tells an operator.
+// Report is a shipper's state for operators.
 type Report struct {
 	State     State
-	LastError string    // why it is not running; empty when it is
+	LastError string    // the reason why it is not running; empty when it is
 	RetryAt   time.Time // the next try; zero when running
-	Since     time.Time // the first failure of this trouble; zero when running
+	Since     time.Time // the first failure since the last success; zero when running
 
 	Waits  Wait    // the one that holds up most
 	Pace   float64 // bytes a second that all shards may take now; 0: there is no limit
 	Shards int     // that are known; 0: none
 	Held   int     // bytes of memory that events occupy, with all that they carry
 
-	// Compression is how many framed bytes there were of late for one that was sent; 0: nothing was
-	// compressed yet.
+	// Compression is the number of framed bytes for one that was sent, of recent records; 0: none was compressed yet.
 	Compression float64
 }
 
-// Report returns how the destination does now.
+// Report returns the destination's present state.
 func (s *Shipper) Report() Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.report
 }
 
-// Stalled tells whether there is work, no error to wait out, and no progress for the time given.
-func (s *Shipper) Stalled(patience time.Duration) bool {
+// Stalled reports whether events are pending, nothing delays them, and none has moved for the given time.
+func (s *Shipper) Stalled(after time.Duration) bool {
 	pending := s.opts.Cursor.Stat().Pending.Events
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return pending > 0 && s.report.State == Running && s.report.Waits == WaitNothing && time.Since(s.progress) > max(patience, 2*s.opts.MaxDelay)
+	return pending > 0 && s.report.State == Running && s.report.Waits == WaitNothing && time.Since(s.progress) > max(after, 2*s.opts.MaxDelay)
 }
 
+// moving notes that events moved.
 func (s *Shipper) moving(now time.Time) {
 	s.mu.Lock()
 	s.progress = now
 	s.mu.Unlock()
 }
 
-// tell makes the report from the trouble that needs somebody most: of two of one class, the requests' own
-// goes before a lane's.
-func (s *Shipper) tell() {
+// updateReport makes the report from the failures of the highest class; between two of one class, those of all requests
+// go before a lane's.
+func (s *Shipper) updateReport() {
 	worst := s.failures
 	for _, l := range s.lanes.all {
 		if t := l.failures; t != nil && (worst == nil || t.last.Class > worst.last.Class) {
@@ -80,7 +80,7 @@ func (s *Shipper) tell() {
 		}
 	}
 	report.Held = s.lanes.held
-	s.tellPace(&report, time.Now())
+	s.reportPace(&report, time.Now())
 	if shape := s.opts.Sink.Shape(); shape.Compression != Plain {
 		report.Compression = s.batcher.ratio.Value()
 	}
@@ -93,8 +93,8 @@ func (s *Shipper) tell() {
 	s.report = report
 }
 
-// tellPace adds to the report what the destination waits for, and how fast it may go.
-func (s *Shipper) tellPace(r *Report, now time.Time) {
+// reportPace adds the pace, and the reason of a wait, to the report.
+func (s *Shipper) reportPace(r *Report, now time.Time) {
 	slowed := false
 	if s.batcher.pacer != nil {
 		r.Pace, slowed = s.batcher.pacer.Limit(now)

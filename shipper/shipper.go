@@ -20,25 +20,26 @@ const (
 	DefaultMemory   = 16 << 20
 )
 
-// Options tells New what to ship and where. The zero value of a field means its default.
+// Options are the parts of a shipper and its limits. The zero value of a field means its default.
 type Options struct {
 	Source Source
 	Cursor Cursor // the destination's position in its stream
 	Sink   Sink
-	Dead   DeadLetterQueue // takes the events that the destination refuses for good
+	Dead   DeadLetterQueue // gets the events that the destination rejects for good
 
-	MaxDelay time.Duration // the longest that an event waits for company; default 1 s
+	MaxDelay time.Duration // the longest time that an event waits to be batched; default 1 s
 	Retry    Retry
-	Unpaced  bool // no quota is kept to and throttling only delays
+	Unpaced  bool // quotas are ignored, and throttling only delays
 
 	Link      *Link    // shared with other shippers; nil: none
 	Priority  Priority // on Link
 	Bandwidth int64    // bytes a second of the requests' bodies, beside Link's cap; 0: no cap
 
 	InFlight int // requests at once; default Shape.InFlight, else 4; 1 where order is the whole stream's
-	Memory   int // bytes that events held may occupy, requests under way included; default 16 MiB
+	Memory   int // bytes of all events in memory, those of requests under way included; default 16 MiB
 
-	// Endpoint names where the requests go, also those of other destinations; default: the destination's own name.
+	// Endpoint is the name of the service that gets the requests. Destinations with one endpoint share its outages.
+	// Default: the destination's own name.
 	Endpoint string
 	Outages  *Outages     // shared with other shippers; default: its own
 	Observer Observer     // default: none
@@ -67,8 +68,8 @@ func (o *Options) defaults(shape Shape) {
 	o.Retry.defaults()
 }
 
-// Shipper ships one stream to one destination. One goroutine, Run's, owns all of its state but
-// what Report reads; a second reads the log for it, and each request has one of its own.
+// Shipper ships one stream to one destination. Run's goroutine owns all of its state, except the report. The feed has a
+// goroutine that reads the log, and each request has one.
 type Shipper struct {
 	opts   Options
 	stream string
@@ -80,18 +81,18 @@ type Shipper struct {
 
 	outcomes  chan outcome
 	requests  []*request
-	window    int // requests at once for now: after trouble it begins with 1 and doubles
+	window    int // the number of requests at once: 1 after failures, then doubled
 	bandwidth bandwidth
 	back      time.Time // when another shipper last reported that the link is back
 	failures  *failures // of requests as a whole
 	calm      time.Time // when the last failures of requests ended
-	outage    *cause    // the one that it is in; Outages's
+	outage    *cause    // the outage that it is part of; guarded by Outages
 	warnings  warnings
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
 	finishing  bool
-	halt       chan context.Context // gets Halt's; holds one
+	halt       chan context.Context // Halt's; holds one
 	halting    bool
 	ended      chan struct{} // closed when Run has returned and so have all requests
 
@@ -135,8 +136,8 @@ func New(o Options) *Shipper {
 	return s
 }
 
-// Finish makes Run return once everything that the log holds of the stream is settled, and waits
-// for no company until then. Appends should have ended.
+// Finish makes Run return once all events of the stream in the log are settled. Until then, events do not wait to be
+// batched. Appends should have ended.
 func (s *Shipper) Finish() { s.finishOnce.Do(func() { close(s.finish) }) }
 
 // Halt makes Run send nothing more, and return once the requests under way have ended. When ctx ends before that,
@@ -149,7 +150,7 @@ func (s *Shipper) Halt(ctx context.Context) {
 }
 
 // Ended returns a channel that is closed when Run and all requests have returned: then another owner may use the
-// Sink and the Place.
+// Sink and the Cursor.
 func (s *Shipper) Ended() <-chan struct{} { return s.ended }
 
 // Run ships until ctx ends, or Halt, or after Finish until nothing is pending. When ctx ends, requests under
@@ -166,13 +167,13 @@ func (s *Shipper) Run(ctx context.Context) error {
 	err := s.ship(ctx)
 	close(s.feed.wants)
 	<-reader
-	stuck := s.land()
+	stuck := s.drain()
 	s.bandwidth.leave()
 	s.publish()
-	s.tell()
+	s.updateReport()
 	s.warnings.flush()
 	s.opts.Outages.leave(s)
-	return errors.Join(err, s.end(stuck))
+	return errors.Join(err, s.release(stuck))
 }
 
 func (s *Shipper) ship(ctx context.Context) error {
@@ -181,12 +182,12 @@ func (s *Shipper) ship(ctx context.Context) error {
 	for {
 		grown := s.feed.grown()
 		s.raiseFloor()
-		wake := s.makeWay(time.Now())
+		wake := s.cutOffHolders(time.Now())
 		wake = min(wake, s.feed.next(time.Now(), s.demand()))
 		wake = min(wake, s.dispatch(ctx, time.Now()))
 		wake = min(wake, s.warnings.write(time.Now()))
 		s.publish()
-		s.tell()
+		s.updateReport()
 		if s.finishing && s.idle() || s.halting && len(s.requests) == 0 {
 			return nil
 		}
@@ -220,7 +221,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 	}
 }
 
-// demand returns the state that decides what is read and sent.
+// demand returns the state that the feed and the batcher depend on.
 func (s *Shipper) demand() demand {
 	return demand{
 		finishing: s.finishing, retrying: s.failures != nil, down: s.failures != nil && s.failures.count > 1,
@@ -228,7 +229,7 @@ func (s *Shipper) demand() demand {
 	}
 }
 
-// took takes in a read: its events are in the lanes, and its dropped events are settled.
+// took puts the events of a read into the lanes, and settles those that are dropped.
 func (s *Shipper) took(r read) {
 	dropped, err := s.feed.took(r, s.floor, s.finishing)
 	if err == nil {
@@ -239,12 +240,12 @@ func (s *Shipper) took(r read) {
 	}
 }
 
-// idle tells whether nothing is left to ship.
+// idle reports whether nothing is left to ship.
 func (s *Shipper) idle() bool {
 	return len(s.requests) == 0 && !s.feed.reading && s.lanes.idle()
 }
 
-// stopped tells whether err only says that the log or the shipper was told to stop.
+// stopped reports whether err means that the log or the shipper was stopped.
 func stopped(err error) bool {
 	return errors.Is(err, wal.ErrClosed) || errors.Is(err, context.Canceled)
 }

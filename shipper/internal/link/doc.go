@@ -8,7 +8,7 @@
 //
 //   - Over any period the Link carries at most its cap, one second's worth, and the amount by which requests under way
 //     were underestimated.
-//   - Waiting senders are served by weight (start-time fair queueing), whatever the sizes of their requests. Unused
+//   - Waiting senders are served by weight (start-time fair queueing); the sizes of their requests do not matter. Unused
 //     bandwidth goes to the others; an idle sender saves up nothing, so no sender starves.
 //   - A granted reservation stays until the claim uses it or leaves.
 //   - All methods may be called from any goroutine; none of them blocks.

@@ -14,7 +14,7 @@ const (
 	stuckRecords = 2
 )
 
-// Result is what the service did with a record.
+// Result is the service's result for a record.
 type Result uint8
 
 // The results.
@@ -91,8 +91,8 @@ func (p *Pacer) slowLanes(s *Sample, started, now time.Time) {
 	}
 }
 
-// highest returns the highest factor that the service took recently of the lane's part, or, if the part is unknown, of
-// the busiest lane: a lane that had little to send must not take long to send events that gather while it waits.
+// highest returns the highest factor that the service took recently of the lane's part. If the part is unknown, it is the
+// busiest lane's: a lane that had little to send must not take long to send the events that gather while it waits.
 func (p *Pacer) highest(part *Pace) (factor float64) {
 	if part != nil {
 		return part.high

@@ -12,7 +12,7 @@ type Ceiling struct {
 	at       time.Time // of the last rejection
 }
 
-// Reject notes that a request of n bytes was too large. divisible says that the request had several events.
+// Reject notes that a request of n bytes was too large. divisible means that the request had several events.
 func (c *Ceiling) Reject(n int, divisible bool, now time.Time) {
 	if c.rejected == 0 || n < c.rejected {
 		c.rejected = n

@@ -1,4 +1,4 @@
-// Package pace limits the rate of requests to what a service takes, and learns that rate from its throttling.
+// Package pace limits requests to the rate that a service takes, and derives that rate from its throttling.
 //
 // A destination has a Pacer. It has a Pace for each part of the service that has a quota of its own (a shard, or the
 // whole where there are no shards) and one for each lane. A Pace is three token buckets (bytes, records, requests) whose

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// NumLanes is the number of lanes that a Pacer tells apart at most.
+// NumLanes is the largest number of a Pacer's lanes.
 const NumLanes = 64
 
 // Lanes is a set of lanes: bit i is lane i.
@@ -28,7 +28,7 @@ type Pacer struct {
 	touched []*Pace   // paces with a planned load of the batch in the making
 }
 
-// NewPacer returns the pacer of a destination with the given number of lanes. keyed says that partition keys select a
+// NewPacer returns the pacer of a destination with the given number of lanes. keyed means that partition keys select a
 // shard, so the quota is a shard's; otherwise it is the destination's.
 func NewPacer(quota Quota, keyed bool, lanes int, now time.Time) *Pacer {
 	p := &Pacer{now: now, quota: quota, keyed: keyed, lanes: make([]*Pace, lanes)}
@@ -39,7 +39,7 @@ func NewPacer(quota Quota, keyed bool, lanes int, now time.Time) *Pacer {
 	return p
 }
 
-// unshard makes parts for a destination of which no shards are known.
+// unshard makes the parts of a destination without known shards.
 func (p *Pacer) unshard() {
 	p.shards, p.parts = nil, nil
 	if !p.keyed {
@@ -59,8 +59,8 @@ func (p *Pacer) setTop() {
 	}
 }
 
-// Begin starts a batch with the shards of now and forgets what was planned for one that was not sent. m is nil where the
-// shards are unknown.
+// Begin starts a batch with the present shards, and discards the planned load of a batch that was not sent. m is nil where
+// the shards are unknown.
 func (p *Pacer) Begin(now time.Time, m *ShardMap) {
 	p.now = now
 	for _, pace := range p.touched {

@@ -7,9 +7,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Align leaves in their lanes the last events of records that barely begin another billed step, where that saves more
-// than it wastes: those events must fill less than a step, and go with their lane's next batch. free reports whether an
-// event may stay behind. With whole, Align may also leave all events of a record that fills less than one step.
+// Align leaves the last events of records that barely begin another billed step in their lanes. Those events must fill
+// less than a step, and go with their lane's next batch. free reports whether an event may stay behind. With whole, Align may also leave all events of a record that fills less than one step.
 func (b *Batch) Align(whole bool, free func(lane int, e *wal.Event) bool) {
 	if b.shape.Framing == FramingKPL || b.shape.Compression != Plain || b.shape.BilledStep <= 1 || b.shape.WholeOrder ||
 		b.shape.OneKeyed() {

@@ -9,15 +9,15 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Record is what a destination counts as one: the framed events of one key, or, where the
-// destination has no keys, of several.
+// Record is the unit that a destination counts: the framed events of one key, or, where the destination has no keys, of
+// several.
 type Record struct {
 	Key   string // the partition key; of the first event where the record has several keys
 	First uint64 // offset of the first event
 	Last  uint64 // offset of the last event
 	// Events is the number of events in Data, at least one.
 	Events int
-	Data   []byte // framed and compressed as the Shape says; the sink keeps no reference to it after Send
+	Data   []byte // framed and compressed by the Shape; the sink keeps no reference to it after Send
 }
 
 // draft is a record in the making.

@@ -25,7 +25,7 @@ type Shape struct {
 	// ByShard, beside OneKey and FramingKPL: a record may hold events of several keys that lie in one shard,
 	// where the sink is Sharded and its shards are known, and goes out under the first of them.
 	ByShard bool
-	// WholeOrder: events go out in the order of their offsets, whatever their key (one lane for all).
+	// WholeOrder: events go out in the order of their offsets, those of all keys together (one lane for all).
 	WholeOrder bool
 	// AnyOrder: the order of a key's events does not matter, so a batch may hold several records of
 	// one key, and failed events may arrive after events that were stored beside them.
