@@ -20,7 +20,7 @@ type Batch struct {
 	Sequence   uint64
 }
 
-// Appended says where a batch is.
+// Appended is the position of a stored batch.
 type Appended struct {
 	First     uint64 // the stream's offset of the first event; 0: not known
 	Count     int
@@ -28,9 +28,8 @@ type Appended struct {
 	Duplicate bool // the batch had been stored before
 }
 
-// Append stores events and returns the offset of the first one, once they are as safe as the stream is
-// configured to make them: synced to the agent's disk, unless it says otherwise. Offsets count from 1;
-// 0: not known.
+// Append stores events and returns the offset of the first one, once they have reached the stream's ack level: synced
+// to the agent's disk unless configured otherwise. Offsets count from 1; 0: not known.
 //
 // The error holds an *Error. Append does not try again by itself.
 func (c *Client) Append(ctx context.Context, stream string, events ...Event) (offset uint64, err error) {
@@ -38,7 +37,7 @@ func (c *Client) Append(ctx context.Context, stream string, events ...Event) (of
 	return stored.First, err
 }
 
-// AppendBatch is Append with all that can be asked for.
+// AppendBatch is Append with all options of a request.
 func (c *Client) AppendBatch(ctx context.Context, b Batch) (Appended, error) {
 	r, err := c.ingest.Append(ctx, &standpipev1.AppendRequest{
 		Stream: b.Stream, Events: messages(b.Events), Ack: standpipev1.Ack(b.Ack),

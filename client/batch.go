@@ -10,9 +10,9 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// batch is a run of events that were published one after another. It is encoded as they come, as the
-// events of an AppendRequest, so that it needs no further work when it is sent, or sent again.
-// Publisher.mu guards it, but for what done tells of.
+// batch is a run of events that were published one after another. It is encoded as they come, as the events of an
+// AppendRequest, so that it needs no further work when it is sent, or sent again. Publisher.mu guards it, except for
+// the fields that done covers.
 type batch struct {
 	encoded []byte // nil once every event has its result
 	pooled  *[]byte
@@ -27,7 +27,7 @@ type batch struct {
 	errs    map[int]error
 }
 
-// request is what goes over the wire at once: the events [from, to) of a batch.
+// request is the unit on the wire: the events [from, to) of a batch.
 type request struct {
 	*batch
 	from, to int
@@ -82,7 +82,7 @@ func (b *batch) settle(from, to int, first uint64, err error) bool {
 	return b.left == 0
 }
 
-// release gives the buffer back and tells everybody who waits.
+// release gives the buffer back and wakes all waiting callers.
 func (b *batch) release() {
 	if cap(b.encoded) <= poolable {
 		*b.pooled = b.encoded[:0]
@@ -103,8 +103,8 @@ func (b *batch) bytes(from, to int) []byte {
 
 func (r *request) events() int { return r.to - r.from }
 
-// message is what is sent. Events follow the other fields as bytes: to protobuf, a repeated field may
-// come in any number of pieces.
+// message is the encoded form that is sent. Events follow the other fields as bytes: to protobuf, a repeated field
+// may come in any number of pieces.
 func (r *request) message(stream string, ack Ack, id string, sequence uint64) *standpipev1.AppendRequest {
 	m := &standpipev1.AppendRequest{
 		Stream: stream, Ack: standpipev1.Ack(ack), ProducerId: id, ProducerSequence: sequence,
@@ -113,7 +113,7 @@ func (r *request) message(stream string, ack Ack, id string, sequence uint64) *s
 	return m
 }
 
-// without returns what is left of r without the events [from, to) of its batch.
+// without returns the rest of r without the events [from, to) of its batch.
 func (r *request) without(from, to int) (rest []*request) {
 	if r.from < from {
 		rest = append(rest, &request{r.batch, r.from, from})

@@ -105,7 +105,7 @@ func stream(b *testing.B, stubs standpipev1.IngestClient, data []byte, n, events
 	return took
 }
 
-// startAgent runs an agent whose one destination discards, and returns what to dial.
+// startAgent runs an agent whose one destination discards, and returns its address.
 func startAgent(b *testing.B) string {
 	dir, err := os.MkdirTemp("", "client") // a socket's path has to be short
 	if err != nil {

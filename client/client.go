@@ -22,7 +22,7 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// Options says how to reach an agent. The zero value is for the agent of this host.
+// Options configures the connection to an agent. The zero value is for the agent of this host.
 type Options struct {
 	// TLS is needed where the agent's listener has it. Nil: none.
 	TLS *tls.Config
@@ -37,8 +37,8 @@ type Options struct {
 const (
 	// connectDelay bounds the time between two tries to connect: an agent that starts again is found soon.
 	connectDelay = time.Second
-	// pingAfter is how long an agent that owes an answer may be silent before it is asked whether it lives;
-	// pingWait is how long it has to answer that.
+	// pingAfter is the time after which an agent that owes a response is probed; pingWait is the time that it has to
+	// respond to the probe.
 	pingAfter = 30 * time.Second
 	pingWait  = 10 * time.Second
 )
@@ -65,7 +65,7 @@ func Dial(address string, o Options) (*Client, error) {
 	return c, nil
 }
 
-// Connect is Dial for a program that speaks package proto's client itself. It has to close the connection.
+// Connect is Dial for a program that uses package proto's client itself. It has to close the connection.
 func Connect(address string, o Options) (*grpc.ClientConn, error) {
 	if err := o.Check(address); err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func newClient(ingest standpipev1.IngestClient) *Client {
 	return c
 }
 
-// target is gRPC's name of an address; local tells that what is sent there does not leave the host.
+// target is gRPC's name of an address; local reports that the traffic does not leave the host.
 func target(address string) (name string, local bool, err error) {
 	if path, ok := strings.CutPrefix(address, "unix://"); ok && strings.HasPrefix(path, "/") {
 		return address, true, nil
@@ -97,8 +97,8 @@ func target(address string) (name string, local bool, err error) {
 	return "passthrough:///" + address, host == "localhost" || err == nil && ip.IsLoopback(), nil
 }
 
-// Check returns what Dial would refuse: an address that is none, a token and credentials together, and a
-// token that would leave this host in the clear.
+// Check returns the error that Dial would return: for an invalid address, a token and credentials together, and a
+// token that would leave this host unencrypted.
 func (o *Options) Check(address string) error {
 	_, local, err := target(address)
 	switch {

@@ -22,7 +22,7 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// fakeServer puts a fakeAgent behind gRPC. It wants a token, unless that is empty.
+// fakeServer puts a fakeAgent behind gRPC. It requires a token, unless that is empty.
 type fakeServer struct {
 	standpipev1.UnimplementedIngestServer
 	agent *fakeAgent

@@ -35,15 +35,15 @@ type Error struct {
 	Reason string
 	// Event is the index, from 0, of the event in its request that breaks a rule, or NoEvent.
 	Event int
-	// RetryAfter is when the agent asks to try again; 0: it does not say.
+	// RetryAfter is the delay that the agent requests before a retry; 0: none.
 	RetryAfter time.Duration
 	Text       string
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: %s", code.Code(e.Code), e.Text) }
 
-// Final reports whether the same request would be refused again: nothing of it is stored. What is not
-// final is worth another try; its outcome is unknown unless the text says otherwise.
+// Final reports whether the same request would be rejected again: nothing of it is stored. Other errors are worth a
+// retry; their outcome is unknown unless the text excludes it.
 func (e *Error) Final() bool {
 	switch e.Code {
 	case codes.InvalidArgument, codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
@@ -57,7 +57,7 @@ func (e *Error) unadmitted() bool {
 	return e.Code == codes.Unauthenticated || e.Code == codes.PermissionDenied
 }
 
-// tooLarge: the agent asks to wait when it has no room; without that the request is over its size.
+// tooLarge: the agent requests a delay when it has no room; without one the request is over its size.
 func (e *Error) tooLarge() bool { return e.Code == codes.ResourceExhausted && e.RetryAfter == 0 }
 
 // errorOf takes a call's error apart.

@@ -8,7 +8,7 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// Event is what a stream stores.
+// Event is one entry of a stream.
 type Event struct {
 	// Key is the partition key, 1 to 256 Unicode characters: events of one key stay in order.
 	Key string
@@ -31,7 +31,7 @@ const (
 	AckDelivered = Ack(standpipev1.Ack_ACK_DELIVERED)   // settled by every destination of the stream
 )
 
-// weigh is what an event counts for in a Publisher's buffer: its bytes, and what is kept beside them.
+// weigh is the share of an event in a Publisher's buffer: its bytes, and the bytes kept beside them.
 func (e *Event) weigh() int64 {
 	n := len(e.Key) + len(e.Data) + 64
 	for name, value := range e.Attributes {
@@ -40,7 +40,7 @@ func (e *Event) weigh() int64 {
 	return int64(n)
 }
 
-// fill makes m what e says. The bytes are shared.
+// fill copies e into m. The bytes are shared.
 func (e *Event) fill(m *standpipev1.Event) {
 	m.PartitionKey, m.Data, m.Attributes, m.TimeUnixNano = e.Key, e.Data, e.Attributes, 0
 	if !e.Time.IsZero() {

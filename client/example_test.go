@@ -69,3 +69,29 @@ func ExampleReceipt_Wait() {
 	fmt.Println("every destination has it")
 	// Output: every destination has it
 }
+
+// A producer that numbers its events may send a batch again, also after a restart: the agent stores it once.
+func ExampleClient_AppendBatch() {
+	c, err := client.Dial(address, client.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	batch := client.Batch{
+		Stream:     "readings",
+		Events:     []client.Event{{Key: "meter-1", Data: []byte(`{"kwh":3}`)}, {Key: "meter-1", Data: []byte(`{"kwh":4}`)}},
+		ProducerID: "gateway-17",
+		Sequence:   1,
+	}
+	for range 2 { // as if the first response was lost
+		stored, err := c.AppendBatch(context.Background(), batch)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(stored.Count, stored.Duplicate)
+	}
+	// Output:
+	// 2 false
+	// 2 true
+}

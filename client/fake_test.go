@@ -20,14 +20,14 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// fakeAgent is an agent without a network: it keeps to the contract, recognises producers as the
-// log does, and fails when a test says so.
+// fakeAgent is an agent without a network: it keeps to the contract, recognises producers as the log does, and fails
+// when a test requests it.
 type fakeAgent struct {
 	standpipev1.IngestClient // nil: a test that calls Append panics
 
 	mu       sync.Mutex
 	stored   []string          // data, in the order of the log
-	next     map[string]uint64 // by producer: the sequence that continues what is stored
+	next     map[string]uint64 // by producer: the sequence that continues the stored ones
 	streams  int               // that were opened
 	sent     int               // requests that were sent
 	requests []*standpipev1.AppendRequest
@@ -37,11 +37,11 @@ type fakeAgent struct {
 	admission func() func() error
 	// rules returns the status that m is refused with; nil: it is not.
 	rules func(m *standpipev1.AppendRequest) error
-	// cut is asked before a request is looked at, and after it is stored: true breaks the connection.
+	// cut is called before a request is looked at, and after it is stored: true breaks the connection.
 	cut func(stored bool) bool
 	// cutBy is how the connection breaks then; nil: errCut.
 	cutBy error
-	// lose is asked after a request is stored: true leaves it without an answer.
+	// lose is called after a request is stored: true leaves it without a response.
 	lose func() bool
 	// hold, when set, is received from before each answer.
 	hold chan struct{}
@@ -106,7 +106,7 @@ func (f *fakeAgent) producers() int {
 	return len(f.next)
 }
 
-// append is what the log does with a request.
+// append does the log's part of a request.
 func (f *fakeAgent) append(m *standpipev1.AppendRequest) (*standpipev1.AppendResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// The connection breaks before and after requests are stored, the log is full now and then, and
-// events are bad: what is good is stored once, in order; what is bad is told, and nothing else.
+// The connection breaks before and after requests are stored, the log is full now and then, and events are bad: good
+// events are stored once, in order; exactly the bad ones are reported.
 func TestAnythingMayFail(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {

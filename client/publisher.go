@@ -13,7 +13,7 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
-// PublisherOptions says how a Publisher gathers and sends. The zero value of a field means its default.
+// PublisherOptions configures the batches and retries of a Publisher. The zero value of a field means its default.
 type PublisherOptions struct {
 	Ack Ack
 
@@ -22,8 +22,7 @@ type PublisherOptions struct {
 	BatchEvents int           // default 1000
 	BatchBytes  int           // default 256 KiB
 	Linger      time.Duration // default 1 ms
-	// Window bounds the requests that wait for their answers. Default 64, at most 256: of so many the
-	// agent remembers where it stored them.
+	// Window bounds the requests in flight. Default 64, at most 256: the agent keeps the offsets of that many.
 	Window int
 
 	// MaxBuffered bounds the bytes of the events that wait for their answers, those that are being sent
@@ -31,20 +30,20 @@ type PublisherOptions struct {
 	MaxBuffered int64
 	NoBlock     bool
 
-	// After a failure the Publisher waits, from 0 to RetryInitial at first and to RetryMax at last, or
-	// longer if the agent asks for it.
+	// After a failure the Publisher waits, from 0 to RetryInitial at first and to RetryMax at last, or longer if the
+	// agent requests it.
 	RetryInitial time.Duration // default 100 ms
 	RetryMax     time.Duration // default 5 s
 	// GiveUp is how long events may wait without anything being answered before all that wait are given
 	// up: see ErrGivenUp. Default 0: never.
 	GiveUp time.Duration
 
-	// OnRefused, when set, is called with each event that was refused or given up, and why, before its
-	// Receipt says so. It must not call the Publisher.
+	// OnRefused, when set, is called with each event that was rejected or given up, and the error, before its Receipt
+	// has it. It must not call the Publisher.
 	OnRefused func(Event, error)
 }
 
-// maxWindow is below what the agent remembers of a producer.
+// maxWindow is below the number of runs that the agent keeps of a producer.
 const maxWindow = 256
 
 func (o *PublisherOptions) defaults() {
@@ -74,7 +73,7 @@ type Publisher struct {
 	room   *semaphore.Weighted
 
 	wake   chan struct{}      // holds one: there is something for run to look at
-	hurry  context.CancelFunc // ends run; what waits then has no answer
+	hurry  context.CancelFunc // ends run; waiting requests get no response then
 	ended  chan struct{}      // closed by run
 	closed sync.Once
 	result error // of Close; set under closed
@@ -102,7 +101,7 @@ type Publisher struct {
 	delays *backoff.ExponentialBackOff
 }
 
-// refusals are what Flush and Close report.
+// refusals are the rejections that Flush and Close report.
 type refusals struct {
 	count int
 	first error
@@ -129,8 +128,8 @@ func (c *Client) Publisher(stream string, o PublisherOptions) *Publisher {
 // renew makes the publisher another producer, whose numbering begins anew. run alone calls it.
 func (p *Publisher) renew() { p.id, p.base, p.doubt = rand.Text(), 1, 0 }
 
-// Publish takes e into the buffer, in which it keeps a copy. It waits while the buffer is full, for as long as ctx
-// allows; ctx has no say in what becomes of the event afterwards.
+// Publish copies e into the buffer. It waits while the buffer is full, for as long as ctx allows; ctx does not affect
+// the event afterwards.
 //
 // Errors: ErrFull; ErrClosed; ctx's; that the event can't be encoded (a key that is not UTF-8) or is
 // larger than the buffer. Nothing will be sent then.
@@ -213,9 +212,9 @@ func (p *Publisher) poke() {
 	}
 }
 
-// Flush sends what is in the buffer without waiting for more and returns when every event that was
-// published before has its result. The error is ctx's, with how much is left; or it says how many
-// events since the last Flush were refused, and holds the first one's *Error.
+// Flush sends the buffered events without waiting for more, and returns when every event that was published before
+// has its result. The error is ctx's, with the number of remaining events; or it has the number of events that were
+// rejected since the last Flush, and wraps the first one's *Error.
 func (p *Publisher) Flush(ctx context.Context) error {
 	last := p.lastBatch()
 	if last == nil {
@@ -254,7 +253,7 @@ func (p *Publisher) unfinished(cause error) error {
 	return fmt.Errorf("flush %s: %w with %d events unanswered; the last try: %v", p.stream, cause, n, p.last)
 }
 
-// refusals reports and forgets what was refused.
+// refusals reports the rejections and resets them.
 func (p *Publisher) refusals(verb string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -269,9 +268,8 @@ func (p *Publisher) refusals(verb string) error {
 	return fmt.Errorf("%s %s: %d events were not stored, the first: %w", verb, p.stream, r.count, r.first)
 }
 
-// Close takes no further event, flushes, and ends the publisher. When ctx ends before every event has
-// its answer, the rest has the result ErrClosed. It returns what Flush does, and when it is called
-// again the same.
+// Close accepts no further event, flushes, and ends the publisher. When ctx ends before every event has its response,
+// the rest has the result ErrClosed. It returns the error of Flush, and the same one when it is called again.
 func (p *Publisher) Close(ctx context.Context) error {
 	p.closed.Do(func() { p.result = p.close(ctx) })
 	return p.result

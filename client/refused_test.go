@@ -145,8 +145,8 @@ func TestAgentThatKnowsLessOfTheProducer(t *testing.T) {
 	})
 }
 
-// The agent stores three requests whose answers are lost, is started again with a stricter rule, and
-// refuses the first. What follows must not be taken for what is stored already.
+// The agent stores three requests whose responses are lost, is started again with a stricter rule, and rejects the
+// first. Later requests must not be mistaken for stored ones.
 func TestRefusedAfterItMayHaveBeenStored(t *testing.T) {
 	publishing(t, client.PublisherOptions{BatchEvents: 1}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		publish(t, p, "0", "1", "2") // so that many requests may be under way

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// conclude decides what follows the end of a stream. When it returns, the next one may be opened.
+// conclude decides the next step after the end of a stream. When it returns, the next one may be opened.
 func (p *Publisher) conclude(ctx context.Context, ended error) {
 	e := endOf(ended)
 	p.doubted(e)
@@ -19,7 +19,7 @@ func (p *Publisher) conclude(ctx context.Context, ended error) {
 	switch {
 	case r == nil, ctx.Err() != nil:
 	case e.Code == codes.InvalidArgument && e.Reason == reasonSequence:
-		// The agent has lost what it knew of this producer, or events that it had answered from memory.
+		// The agent has lost its state of this producer, or events that it had acknowledged from memory.
 		p.renew()
 		p.pause(ctx, e)
 	case !e.Final():
@@ -65,8 +65,8 @@ func (p *Publisher) mayBeAdmitted() bool {
 	return time.Since(p.unadmitted) < admissionPatience
 }
 
-// endOf is how a stream ended. The agent ends it well only when it was asked to, with all answered;
-// what is left then, if anything, is sent again.
+// endOf is how a stream ended. The agent ends it without error only on request, after all responses; remaining
+// requests, if any, are sent again.
 func endOf(err error) *Error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return &Error{Code: codes.Unavailable, Event: NoEvent, Text: "the agent ended the stream"}
@@ -126,8 +126,8 @@ func (p *Publisher) pause(ctx context.Context, e *Error) {
 	}
 }
 
-// delays makes full jitter of the library's backoff: with a randomization factor of 1 a delay is drawn
-// from 0 to twice the interval, so the intervals are half of what is asked for. It never ends.
+// delays makes full jitter of the library's backoff: with a randomization factor of 1 a delay is drawn from 0 to
+// twice the interval, so the intervals are half of the wanted ones. It never ends.
 func (o *PublisherOptions) delays() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(o.RetryInitial/2),
@@ -145,10 +145,10 @@ func (p *Publisher) giveUp(e *Error) {
 	p.delays.Reset()
 }
 
-// refuseOf takes the events [from, to) out of the oldest request. The numbers of what follows move up,
-// which an agent that has stored some of it already must not mistake for what it has: to it the
-// publisher becomes another producer then, and events whose answers were lost may be stored twice. That takes
-// an agent that stored them and, started again, refuses an older one of them.
+// refuseOf removes the events [from, to) from the oldest request. The numbers of later events move up. An agent that
+// has stored some of them already must not mistake them for stored ones, so the publisher becomes another producer
+// for it. Then events whose responses were lost may be stored twice. That takes an agent that stored them and,
+// started again, rejects an older one of them.
 func (p *Publisher) refuseOf(r *request, from, to int, err error) {
 	if p.doubt > p.base {
 		p.renew()
@@ -180,7 +180,7 @@ func (p *Publisher) refuse(r *request, from, to int, err error) {
 	p.settle(r, from, to, 0, err)
 }
 
-// halve cuts the oldest request in two, to find what is wrong with it or to make it fit.
+// halve cuts the oldest request in two, to find the faulty event or to make it fit.
 func (p *Publisher) halve(r *request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,7 +22,7 @@ func (p *Publisher) run(ctx context.Context) {
 	p.abandon(p.unanswered())
 }
 
-// awaitEvents waits until something has to be sent, and tells whether it has.
+// awaitEvents waits until something has to be sent, and reports whether it has.
 func (p *Publisher) awaitEvents(ctx context.Context) bool {
 	for {
 		if waiting, closing := p.state(); waiting || closing {
@@ -63,9 +63,9 @@ func (p *Publisher) session(ctx context.Context) error {
 	return p.send(wire, sequence, ended)
 }
 
-// rewind makes all that is unanswered unsent, and returns the sequence of the first. A stream begins
-// with one request, and has twice as many under way after each answer: when that one is refused, and
-// the agent discards what follows it, little was sent in vain.
+// rewind marks all requests without a response as unsent, and returns the sequence of the first. A stream begins with
+// one request, and has twice as many in flight after each response: if that one is rejected, and the agent discards
+// the following ones, little was sent in vain.
 func (p *Publisher) rewind() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,7 +73,7 @@ func (p *Publisher) rewind() uint64 {
 	return p.base
 }
 
-// send sends what there is until the stream has ended.
+// send sends waiting requests until the stream has ended.
 func (p *Publisher) send(wire standpipev1.Ingest_AppendStreamClient, sequence uint64, ended <-chan error) error {
 	linger := time.NewTimer(0)
 	defer linger.Stop()
@@ -84,7 +84,7 @@ func (p *Publisher) send(wire standpipev1.Ingest_AppendStreamClient, sequence ui
 		case r != nil:
 			m := r.message(p.stream, p.o.Ack, p.id, sequence)
 			if wire.Send(m) != nil {
-				return <-ended // why, the receiving side tells
+				return <-ended // the receiving side reports the cause
 			}
 			sequence += uint64(r.events())
 			continue
@@ -159,7 +159,7 @@ func (p *Publisher) answered(m *standpipev1.AppendResponse) error {
 	return nil
 }
 
-// drop forgets the n oldest requests. The caller holds mu.
+// drop removes the n oldest requests. The caller holds mu.
 func (p *Publisher) drop(n int) {
 	clear(p.queue[:n])
 	p.queue = p.queue[n:]
