@@ -31,6 +31,9 @@ func (a *Agent) Status() admin.Status {
 	if err := a.log.Failed(); err != nil {
 		status.WAL.Failed = err.Error()
 	}
+	if names, err := a.log.SetAside(); err == nil { // a directory that cannot be listed fails the log as well
+		status.WAL.SetAside = names
+	}
 	status.Access = accessStatus(a.register.Figures())
 	for _, s := range a.log.Streams() {
 		status.Streams = append(status.Streams, a.streamStatus(s))

@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // begunFile returns the file in dir and its number; "" and 0: there is none.
 func begunFile(dir string) (path string, seq uint64) {
-	found, _ := filepath.Glob(filepath.Join(dir, "*"+segment.BegunSuffix)) // the pattern is well formed
+	found, _ := disk.Files(dir, func(name string) bool { return strings.HasSuffix(name, segment.BegunSuffix) }) // of a directory that was listed before
 	for _, p := range found {
 		if n, ok := segment.BegunSeqOf(p); ok && n > seq {
 			path, seq = p, n

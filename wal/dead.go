@@ -44,6 +44,7 @@ type DeadLetters struct {
 	closed  bool
 	failed  error // of a commit whose outcome is unknown: no write follows it
 	stuck   bool  // bbolt panicked and holds its locks
+	large   bool  // the file could not be shrunk
 
 	commit func(tx *bolt.Tx) error
 	copied func() error // tests' look at a copy that has not replaced the file yet
@@ -136,7 +137,7 @@ func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
 	if dropped, err = d.dropLocked(ids); err != nil {
 		return nil, fmt.Errorf("drop %d dead letters: %w", len(ids), err)
 	}
-	_ = d.shrinkLocked() // the letters are gone; the next Drop tries again
+	d.noteShrink(d.shrinkLocked()) // the letters are gone; the next Drop tries again
 	return dropped, nil
 }
 

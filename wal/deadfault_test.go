@@ -1,14 +1,16 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
-	"syscall"
-
+	"github.com/hashicorp/go-hclog"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
@@ -134,6 +136,35 @@ func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 	}
 	if last, err := d.LastID(); err != nil || last != 41 {
 		t.Errorf("got %d, %v, want 41", last, err)
+	}
+}
+
+// A file that cannot be shrunk is logged once, and once more when it has been.
+func TestDeadLetters_LogAFileThatCannotShrink(t *testing.T) {
+	var said bytes.Buffer
+	l, err := Open(t.Context(), Options{Dir: t.TempDir(), Logger: hclog.New(&hclog.LoggerOptions{Output: &said})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := l.OpenDead()
+	defer d.Close()
+	drop := largeAndFew(t, d)
+	d.copied = func() error { return syscall.EDQUOT }
+	for _, id := range drop[2:] {
+		if _, err := d.Drop(id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := strings.Count(said.String(), "dead letters: file not shrunk"); n != 1 || !strings.Contains(said.String(), syscall.EDQUOT.Error()) {
+		t.Errorf("got %d lines, want 1 with the error: %s", n, said.String())
+	}
+	d.copied = func() error { return nil }
+	if _, err := d.Drop(drop[:2]...); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(said.String(), "dead letters: file shrunk"); n != 1 {
+		t.Errorf("got %d lines, want 1: %s", n, said.String())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -78,6 +79,9 @@ func (d *DeadLetters) prepareLocked() error {
 	}
 	return d.makeLocked(last)
 }
+
+// isDeadAside reports whether name is that of a file of dead letters that was set aside.
+func isDeadAside(name string) bool { return strings.HasPrefix(name, deadName+segment.CorruptSuffix) }
 
 // makeLocked makes the file, under another name until it is whole. Its ids begin after last.
 func (d *DeadLetters) makeLocked(last uint64) error {

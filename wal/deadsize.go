@@ -226,6 +226,19 @@ func (d *DeadLetters) shrinkLocked() error {
 	return nil
 }
 
+// noteShrink logs an error of shrinkLocked, unless the attempt before failed as well, and the end of such errors.
+func (d *DeadLetters) noteShrink(err error) {
+	failed := d.large
+	if d.large = err != nil; d.large == failed || d.log == nil {
+		return
+	}
+	if err != nil {
+		d.log.opts.Logger.Warn("dead letters: file not shrunk; the next drop tries again", "file", d.path, "error", err)
+		return
+	}
+	d.log.opts.Logger.Info("dead letters: file shrunk", "file", d.path)
+}
+
 // shrinkOver is the length from which a file is worth it.
 const shrinkOver = 1 << 20
 

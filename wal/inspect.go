@@ -110,7 +110,10 @@ func listLog(ctx context.Context, dir string) (files logFiles, err error) {
 	if len(files.segments) == 0 && len(files.setAside) == 0 {
 		return files, fmt.Errorf("%w: %s has no segment", ErrNoLog, files.dir)
 	}
-	dead, _ := filepath.Glob(filepath.Join(dir, deadName+segment.CorruptSuffix+"*")) // the pattern is well formed unless dir has brackets
+	dead, err := disk.Files(dir, isDeadAside)
+	if err != nil {
+		return files, fmt.Errorf("list dead letters: %w", err)
+	}
 	for _, path := range dead {
 		if disk, size, ok := disk.Sizes(path); ok {
 			files.setAside = append(files.setAside, FileInfo{Name: filepath.Base(path), Disk: disk, Size: size})
@@ -151,7 +154,7 @@ func (l *logFiles) add(name string) {
 		l.segments = append(l.segments, SegmentInfo{FileInfo: info, Seq: seq})
 	case strings.HasSuffix(name, segment.UnfinishedSuffix):
 		l.unfinished = append(l.unfinished, info)
-	case strings.Contains(name, segment.Suffix+segment.CorruptSuffix):
+	case isAside(name):
 		l.setAside = append(l.setAside, info)
 	}
 }

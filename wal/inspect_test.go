@@ -101,9 +101,12 @@ func ofStream(events []wal.DumpedEvent, stream string) (of []wal.Event) {
 // segmentFiles returns the paths of the log's segments, oldest first.
 func segmentFiles(t testing.TB, dir string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
+	files, err := fs.Glob(os.DirFS(dir), "wal/*.seg") // whatever the name of dir
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got segments %v, %v", files, err)
+	}
+	for i := range files {
+		files[i] = filepath.Join(dir, files[i])
 	}
 	return files
 }

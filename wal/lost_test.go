@@ -200,3 +200,31 @@ func TestLostNewest_SkipsForTheSegmentSizeItWasWrittenWith(t *testing.T) {
 		t.Errorf("a lower MaxSize: got %d offsets skipped, want those of a segment of 4 MiB", got)
 	}
 }
+
+// The name of the data directory may look like a pattern: what a loss is known by is found there.
+func TestLostNewest_InADirectoryNamedLikeAPattern(t *testing.T) {
+	for _, name := range []string{"[ab]", "[", "*", `back\slash`} {
+		dir := filepath.Join(t.TempDir(), name)
+		last := appendTo(t, dir, 20, 0)
+		for _, way := range []string{"removed", "spoiled"} {
+			path := segmentFiles(t, dir)
+			newest := path[len(path)-1]
+			if way == "removed" {
+				must(t, os.Remove(newest))
+			} else {
+				overwrite(t, newest, 0, make([]byte, fileLength(t, newest)))
+			}
+			if said := openAndListen(t, dir); !strings.Contains(said, "newest segment is lost") {
+				t.Errorf("%s: %s: the agent's log says nothing of it: %q", name, way, said)
+			}
+			last = appendTo(t, dir, 1, last)
+		}
+		l := open(t, sampleOptions(dir))
+		names, err := l.SetAside()
+		must(t, err)
+		if len(names) != 1 || filepath.Dir(names[0]) != "wal" {
+			t.Errorf("%s: got %q set aside, want one segment", name, names)
+		}
+		must(t, l.Close())
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -312,7 +313,7 @@ func (r *recovery) note(seg *segmentFile) {
 
 // clean removes segments that a crash left half made: they hold no event.
 func (r *recovery) clean() error {
-	left, err := filepath.Glob(filepath.Join(r.log.dir, "*"+segment.UnfinishedSuffix))
+	left, err := disk.Files(r.log.dir, func(name string) bool { return strings.HasSuffix(name, segment.UnfinishedSuffix) })
 	if err != nil {
 		return fmt.Errorf("list unfinished segments: %w", err)
 	}
@@ -342,7 +343,7 @@ func (r *recovery) quarantine(seg *segmentFile, reason error) error {
 // highestAside returns the highest number among the segments that were set aside, so that none
 // of their names is used again.
 func highestAside(dir string) (highest uint64) {
-	aside, _ := filepath.Glob(filepath.Join(dir, "*"+segment.Suffix+segment.CorruptSuffix+"*")) // the pattern is well formed
+	aside, _ := disk.Files(dir, isAside) // of a directory that was listed before
 	for _, path := range aside {
 		if seq, ok := segment.AsideSeqOf(path); ok {
 			highest = max(highest, seq)

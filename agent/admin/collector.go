@@ -38,6 +38,7 @@ var walColumns = []column[WALStatus]{
 	gauge("wal_max_state_bytes", "Bytes of state beyond which new streams and producers are rejected.", func(w WALStatus) float64 { return float64(w.MaxStateBytes) }),
 	gauge("dead_letters_bytes", "Bytes of the dead-letter file.", func(w WALStatus) float64 { return float64(w.DeadBytes) }),
 	gauge("dead_letters_max_bytes", "Limit of the bytes of the dead-letter file; an event whose letter does not fit stays in the WAL.", func(w WALStatus) float64 { return float64(w.MaxDeadBytes) }),
+	gauge("wal_set_aside_files", "Damaged segments and dead-letter files that were set aside in the data directory.", func(w WALStatus) float64 { return float64(len(w.SetAside)) }),
 	gauge("wal_segments", "Segments of the WAL.", func(w WALStatus) float64 { return float64(w.Segments) }),
 }
 

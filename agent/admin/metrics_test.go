@@ -44,6 +44,7 @@ var contract = map[string]string{
 	"standpipe_wal_bytes":                      "GAUGE ",
 	"standpipe_wal_max_bytes":                  "GAUGE ",
 	"standpipe_wal_segments":                   "GAUGE ",
+	"standpipe_wal_set_aside_files":            "GAUGE ",
 	"standpipe_wal_state_bytes":                "GAUGE ",
 	"standpipe_wal_max_state_bytes":            "GAUGE ",
 	"standpipe_dead_letters_bytes":             "GAUGE ",
@@ -149,7 +150,7 @@ func TestMetricsTellTheLedger(t *testing.T) {
 		`standpipe_identity_refused_events_total{identity="",reason="rate"} 0`,
 		`standpipe_identity_refused_events_total{identity="",reason="forbidden"} 0`,
 		"standpipe_unauthenticated_requests_total 3",
-		"standpipe_wal_bytes 1234", "standpipe_wal_max_bytes 8.589934592e+09", "standpipe_wal_segments 3", "standpipe_wal_state_bytes 567", "standpipe_wal_max_state_bytes 1.073741824e+09", "standpipe_dead_letters_bytes 89", "standpipe_dead_letters_max_bytes 1.073741824e+09",
+		"standpipe_wal_bytes 1234", "standpipe_wal_max_bytes 8.589934592e+09", "standpipe_wal_segments 3", "standpipe_wal_set_aside_files 1", "standpipe_wal_state_bytes 567", "standpipe_wal_max_state_bytes 1.073741824e+09", "standpipe_dead_letters_bytes 89", "standpipe_dead_letters_max_bytes 1.073741824e+09",
 	)
 }
 

@@ -32,7 +32,7 @@ func sample() admin.Status {
 			ID: "01JD0000000000000000000000", NodeName: "gateway-17", Version: "0.1.0", State: "running",
 			StartedAt: admin.Time{Time: started.In(time.FixedZone("", 3600))},
 		},
-		WAL: admin.WALStatus{Bytes: 1234, MaxBytes: 8 << 30, Segments: 3, StateBytes: 567, MaxStateBytes: 1 << 30, DeadBytes: 89, MaxDeadBytes: 1 << 30},
+		WAL: admin.WALStatus{Bytes: 1234, MaxBytes: 8 << 30, Segments: 3, StateBytes: 567, MaxStateBytes: 1 << 30, DeadBytes: 89, MaxDeadBytes: 1 << 30, SetAside: []string{"dead.db.corrupt"}},
 		Streams: []admin.StreamStatus{{
 			Name: "clicks", FirstOffset: 1, NextOffset: 10001,
 			Appended:  admin.Volume{Events: 10000, Bytes: 5120000},

@@ -39,6 +39,8 @@ type WALStatus struct {
 
 	DeadBytes    int64 `json:"dead_bytes"`     // of the dead-letter file, not included in Bytes
 	MaxDeadBytes int64 `json:"max_dead_bytes"` // the limit of DeadBytes
+
+	SetAside []string `json:"set_aside"` // damaged files in the data directory that were renamed, and are no longer used
 }
 
 // StreamStatus is one stream and its destinations.
@@ -221,6 +223,9 @@ func (s Status) complete(refused func(stream string) uint64) Status {
 		}
 	}
 	s.Streams = slices.Clone(s.Streams)
+	if s.WAL.SetAside == nil {
+		s.WAL.SetAside = []string{}
+	}
 	if s.Streams == nil {
 		s.Streams = []StreamStatus{}
 	}

@@ -57,6 +57,9 @@ func (t *statusTable) wal(w admin.WALStatus) {
 	if w.Failed != "" {
 		t.note("       ", "failed: "+w.Failed)
 	}
+	if len(w.SetAside) > 0 {
+		t.note("       ", fmt.Sprintf("%s set aside after damage: %s", number(len(w.SetAside), "file"), strings.Join(w.SetAside, ", ")))
+	}
 	if w.DeadBytes > 0 {
 		t.note("       ", fmt.Sprintf("dead letters take %s of %s", humanize.IBytes(uint64(w.DeadBytes)), humanize.IBytes(uint64(max(w.MaxDeadBytes, 0)))))
 	}

@@ -32,6 +32,21 @@ func RemoveIfExists(path string) error {
 	return nil
 }
 
+// Files returns the paths of the entries of dir whose names match, in the order of their names. The name of dir may have any
+// character, unlike that in a pattern of filepath.Glob.
+func Files(dir string, match func(name string) bool) (paths []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if match(e.Name()) {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, nil
+}
+
 // LengthenPath is Lengthen for a file that is not open.
 func LengthenPath(path string, size int64) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
