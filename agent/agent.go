@@ -145,6 +145,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.listeners.start = func(serve func(context.Context) error) {
 		group.Go(func() error { return serve(serveCtx) })
 	}
+	a.streams.finishParked(a.conf.Load())
 	if _, err := a.apply(a.conf.Load()); err != nil {
 		a.logger.Error("configuration not applied", "error", err)
 	}

@@ -7,10 +7,57 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/shipper/sink/file"
+	"github.com/standpipe/standpipe/wal"
 )
 
 // openRetry is the time between two attempts to open a stream whose cursors could not be opened.
 const openRetry = 10 * time.Second
+
+// parkedTimeout bounds the start's wait for the files of parked destinations.
+const parkedTimeout = 5 * time.Second
+
+// finishParked finishes the files of destinations that conf does not have any more: a crash may have kept the reload or stop
+// that removed them from doing so. Run calls it before any destination is started.
+func (s *streams) finishParked(conf *config.Config) {
+	finished := newLatch()
+	go func() {
+		defer finished.set()
+		for _, st := range s.log.Streams() {
+			for _, p := range s.log.Cursors(st.Name) {
+				if state := p.State(); state != nil && !configures(conf, st.Name, p.Name()) {
+					s.finishFiles(st.Name, p, state)
+				}
+			}
+		}
+	}()
+	select {
+	case <-finished.c:
+	case <-time.After(parkedTimeout):
+		s.logger.Warn("output files of removed destinations not finished; their disk hangs", "after", parkedTimeout)
+	}
+}
+
+func (s *streams) finishFiles(stream string, p *wal.Cursor, state []byte) {
+	logger := s.logger.Named("shipper")
+	state, err := file.FinishParked(file.Options{Path: ".", Stream: stream, State: state, Logger: logger})
+	if err == nil && state != nil {
+		err = p.Settle(wal.Settlement{State: state})
+	}
+	if err != nil {
+		logger.Warn("output files of a removed destination not finished; the next start tries again",
+			"stream", stream, "destination", p.Name(), "error", err)
+	}
+}
+
+// configures reports whether conf has the stream's destination.
+func configures(conf *config.Config, stream, destination string) bool {
+	c, ok := conf.Match(stream)
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return d.Name == destination })
+}
 
 // apply makes the agent run conf: Run calls it at the start, Reload with each later configuration. It builds
 // everything new, then switches, then closes the old. Only building can fail: apply then undoes it and leaves

@@ -127,6 +127,30 @@ func Finish(o Options) (state []byte) {
 	return manifest{}.encode()
 }
 
+// FinishParked finishes the files that a destination left unfinished, for a destination that is not configured any more.
+// It leaves alone files that the state does not name: another destination may write to the same directory. It returns
+// the state that the log keeps from then on, nil if there is nothing to change, or an error if a file cannot be finished now.
+func FinishParked(o Options) (state []byte, err error) {
+	found, err := decodeManifest(o.State)
+	if err != nil || found.Root == "" || len(found.Parts) == 0 {
+		return nil, nil
+	}
+	o.Path = found.Root
+	if err := o.setDefaults(); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(found.Root); err != nil {
+		return nil, fmt.Errorf("finish files: %w", err)
+	}
+	f := &Sink{o: o, disk: realDisk}
+	for i := range found.Parts {
+		if err := f.finish(found.Root, &found.Parts[i]); err != nil {
+			return nil, err
+		}
+	}
+	return manifest{Root: found.Root}.encode(), nil
+}
+
 // stray is an unfinished file that no state names.
 type stray struct {
 	path  string
