@@ -99,7 +99,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 	if err != nil {
 		return err
 	}
-	a.adminListener = ingest.Patient(l, a.logger.Named("admin"))
+	a.adminListener = ingest.Limited(l, adminConnections, a.logger.Named("admin"))
 	return nil
 }
 

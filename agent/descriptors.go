@@ -9,6 +9,7 @@ import (
 // Descriptors reserved from producers' connections. The WAL reserves a few more by itself.
 const (
 	descriptorsOfAgent = 64 // WAL, dead letters, listeners, operators' connections, certificates and tokens
+	adminConnections   = 32 // of descriptorsOfAgent
 	descriptorsOfFile  = 4
 	descriptorsOfCloud = 64 // a request for each lane
 )

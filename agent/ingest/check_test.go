@@ -35,6 +35,7 @@ func TestRefusals(t *testing.T) {
 		{"no key", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{event("k", "x"), event("", "x")}}, codes.InvalidArgument, "event 1: partition_key has 0 characters; 1 to 256 are allowed", "bytes/invalid"},
 		{"no event at all", with(func(m *standpipev1.AppendRequest) { m.Events[1] = &standpipev1.Event{} }), codes.InvalidArgument, "event 1: partition_key has 0 characters; 1 to 256 are allowed", "bytes/invalid"},
 		{"long key", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{event(strings.Repeat("é", 257), "x")}}, codes.InvalidArgument, "event 0: partition_key has 257 characters; 1 to 256 are allowed", "bytes/invalid"},
+		{"long key beyond 16 bits", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{event(strings.Repeat("😀", 257), "x")}}, codes.InvalidArgument, "event 0: partition_key has 257 characters; 1 to 256 are allowed", "bytes/invalid"},
 		{"large", appendOf("text", "x", "y", strings.Repeat("x", 1001)), codes.InvalidArgument, "event 2: data has 1001 bytes; max_event_size allows 1000", "text/too_large"},
 		{"no room", appendOf("roomy", strings.Repeat("x", 100)), codes.InvalidArgument, `event 0: data has 100 bytes; under a partition_key of 1 bytes destination kinesis "live" takes 99`, "roomy/too_large"},
 		{"no JSON", appendOf("json", `{}`, `{"`+secret+`":}`), codes.InvalidArgument, "event 1: data of 11 bytes is not valid JSON from byte 10 on; the stream's format is json", "json/format"},
@@ -103,6 +104,7 @@ func TestWhatIsTaken(t *testing.T) {
 		name string
 		m    *standpipev1.AppendRequest
 	}{
+		{"a key of 256 characters beyond 16 bits", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{event(strings.Repeat("😀", 256), "x")}}},
 		{"a key of 256 characters", &standpipev1.AppendRequest{Stream: "bytes", Events: []*standpipev1.Event{event(strings.Repeat("é", 256), "x")}}},
 		{"no data", appendOf("bytes", "")},
 		{"no text", appendOf("text", "")},
