@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"os"
 	"syscall"
 	"time"
 
@@ -45,6 +46,15 @@ func (o Options) WithUnlink(unlink func(path string) error) Options {
 	o.unlink = unlink
 	return o
 }
+
+// WithFolderSync returns o with the segments' folder synced by f.
+func (o Options) WithFolderSync(f func(d *os.File) error) Options {
+	o.syncFolder = f
+	return o
+}
+
+// Hold keeps truncation and compaction out until release is called.
+func (l *Log) Hold() (release func()) { return l.segments.hold() }
 
 // ErrNoSpace is a commit's that found no space; the log goes on.
 var ErrNoSpace error = &commitError{err: syscall.ENOSPC, harmless: true}

@@ -20,6 +20,7 @@ type dirLock struct {
 	// folder is the segments' folder. It cannot be unlinked while it holds segments, so this lock also holds after LOCK was
 	// removed. The handle also serves for syncing the folder, which then needs no new descriptor.
 	folder *os.File
+	syncs  func(folder *os.File) error // Options.syncFolder
 	// file is LOCK, whose text names the lock's holder. Older releases lock nothing else.
 	file *os.File
 }
@@ -32,7 +33,7 @@ func lockDir(ctx context.Context, o *Options, wal string) (*dirLock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open folder: %w", err)
 	}
-	l := &dirLock{folder: folder}
+	l := &dirLock{folder: folder, syncs: o.syncFolder}
 	if err := w.acquire(ctx, l.folder); err != nil && !errors.Is(err, errNoFolderLock) {
 		return nil, errors.Join(err, l.release())
 	}
@@ -56,7 +57,7 @@ func (l *dirLock) release() error {
 }
 
 // sync makes every create, rename and unlink in the segments' folder durable: bbolt does none of this.
-func (l *dirLock) sync() error { return disk.SyncOpenDir(l.folder) }
+func (l *dirLock) sync() error { return l.syncs(l.folder) }
 
 // lockWait waits for the two locks.
 type lockWait struct {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 // Defaults of Options.
@@ -47,6 +49,7 @@ type Options struct {
 	compactStep               func(step string)       // tests' look between a rewrite's steps: copied, shrunk
 	settledStep               func()                  // tests' look between finding the settled segments and taking them out
 	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
+	syncFolder                func(d *os.File) error  // of the segments' folder; default disk.SyncOpenDir
 	readPatience              time.Duration           // default readPatience
 }
 
@@ -107,6 +110,9 @@ func (o *Options) validate() error {
 	}
 	if o.compactStep == nil {
 		o.compactStep = func(string) {}
+	}
+	if o.syncFolder == nil {
+		o.syncFolder = disk.SyncOpenDir
 	}
 	if o.unlink == nil {
 		o.unlink = os.Remove

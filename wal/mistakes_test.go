@@ -1,0 +1,170 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// A next segment may be in the folder after a crash although the sync of the folder failed, also if it failed for want of
+// space: the log has failed.
+func TestRoll_UnsyncedFolderEndsTheLog(t *testing.T) {
+	var failing atomic.Bool
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10}.WithFolderSync(func(d *os.File) error {
+		if failing.Load() {
+			return fmt.Errorf("sync: %w", syscall.ENOSPC)
+		}
+		return d.Sync()
+	})
+	l := open(t, o)
+	appendOne(t, l, "s", "k", "x")
+	failing.Store(true)
+	for range 40 {
+		if _, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", strings.Repeat("x", 10_000))}}); err != nil {
+			if !errors.Is(err, wal.ErrFailed) {
+				t.Errorf("got %v, want ErrFailed", err)
+			}
+			return
+		}
+	}
+	t.Errorf("got %+v after 40 appends, want the log to fail", l.Stat())
+}
+
+// The file that names the newest segment is on the disk when Open returns: a sync of the folder follows it.
+func TestOpen_SyncsTheNumberOfTheNewest(t *testing.T) {
+	named := false
+	dir := t.TempDir()
+	open(t, wal.Options{Dir: dir}.WithFolderSync(func(d *os.File) error {
+		found, err := filepath.Glob(filepath.Join(dir, "wal", "*.begun"))
+		must(t, err)
+		named = len(found) > 0
+		return d.Sync()
+	}))
+	if !named {
+		t.Error("the last sync of the folder came before the file")
+	}
+}
+
+// The error of a full file has the bytes of the letters that this process has put into it.
+func TestDeadLetters_FullErrorCountsThem(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20})
+	d := l.OpenDead()
+	defer d.Close()
+	buried := int64(buryUntilFull(t, d, rand.New(rand.NewPCG(1, 2)), 20_000))
+	var full *wal.DeadFullError
+	if err := d.Put(sized(20_000)); !errors.As(err, &full) || full.Used < buried*5_000 || full.Used > full.Max {
+		t.Errorf("got %v with %d letters, want the bytes that they take", err, buried)
+	}
+}
+
+// compacting is a log with sealed segments of which one lane of ten is live.
+type compacting struct {
+	*wal.Log
+	shrunk atomic.Int32
+	stuck  *live
+}
+
+func newCompacting(t *testing.T, o wal.Options, copied func()) *compacting {
+	t.Helper()
+	c := &compacting{}
+	o.SegmentSize, o.MaxSize = 256<<10, 32<<20
+	c.Log = open(t, o.Rewriting().WithCompactStep(func(step string) {
+		switch step {
+		case "copied":
+			copied()
+		case "shrunk":
+			c.shrunk.Add(1)
+		}
+	}))
+	p, err := c.OpenCursor("s", "d")
+	must(t, err)
+	lane := wal.LaneOf("k0")
+	c.stuck = &live{place: p, stuck: func(e *wal.Event) bool { return e.Lane == lane }}
+	for i := 0; c.Stat().Segments < 4; i++ {
+		appendOne(t, c.Log, "s", fmt.Sprint("k", i%10), strings.Repeat("x", 1000))
+	}
+	return c
+}
+
+// A segment keeps its file while its events are counted.
+func TestCompaction_WaitsForACount(t *testing.T) {
+	var c *compacting
+	var release atomic.Pointer[func()]
+	c = newCompacting(t, wal.Options{Dir: t.TempDir()}, func() {
+		if release.Load() == nil {
+			f := c.Hold()
+			release.Store(&f)
+		}
+	})
+	c.stuck.deliver(t, c.Log)
+	rewritten(t, c.Log)
+	if release.Load() == nil {
+		t.Fatal("nothing was compacted; nothing is tested")
+	}
+	if n := c.shrunk.Load(); n != 0 {
+		t.Errorf("got %d segments replaced during a count", n)
+	}
+	(*release.Load())()
+}
+
+// What is settled in memory only is needed after a crash: compaction keeps it.
+func TestCompaction_KeepsWhatNoCheckpointHas(t *testing.T) {
+	var full atomic.Bool
+	o := wal.Options{Dir: t.TempDir()}.WithFaults(func() error {
+		if full.Load() {
+			return wal.ErrNoSpace
+		}
+		return nil
+	}, nil)
+	c := newCompacting(t, o, func() {})
+	sync(t, c.Log)
+	full.Store(true)
+	settleAll(c.Log, c.stuck.place, c.stuck.place.Stat().Pending)
+	c.Compact()
+	c.AwaitCompaction()
+	if n := c.shrunk.Load(); n != 0 {
+		t.Errorf("got %d segments replaced, before a checkpoint has what was settled", n)
+	}
+	full.Store(false)
+}
+
+// A segment with a damaged block is not compacted: its readers report the block.
+func TestCompaction_HidesNoDamage(t *testing.T) {
+	dir := t.TempDir()
+	c := newCompacting(t, wal.Options{Dir: dir}, func() {})
+	must(t, c.Close())
+	path := segmentFiles(t, dir)[0]
+	text, err := os.ReadFile(path)
+	must(t, err)
+	at := strings.Index(string(text), strings.Repeat("x", 1000))
+	overwrite(t, path, int64(at), []byte("y"))
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10, MaxSize: 32 << 20}.Rewriting())
+	p, err := l.OpenCursor("s", "d")
+	must(t, err)
+	last, stuck := l.Next("s"), wal.LaneOf("k0")
+	s := wal.Settlement{Lanes: make(map[uint8]wal.Progress)}
+	for lane := range uint8(wal.Lanes) {
+		if lane != stuck {
+			s.Lanes[lane] = wal.Progress{Checkpoint: last}
+		}
+	}
+	for i := range last - 1 {
+		if wal.LaneOf(fmt.Sprint("k", i%10)) != stuck {
+			s.Add.Delivered.Add(wal.Count{Events: 1, Bytes: 1000})
+		}
+	}
+	must(t, p.Settle(s))
+	sync(t, l)
+	rewritten(t, l)
+	if got := verify(t, dir).Damaged; got == 0 {
+		t.Error("the damage is gone")
+	}
+}
