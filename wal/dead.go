@@ -50,13 +50,11 @@ type DeadLetters struct {
 	copied func() error // tests' look at a copy that has not replaced the file yet
 }
 
-const deadName = "dead.db"
-
 var bucketDead = []byte("dead")
 
 // OpenDead returns the dead letters of a data directory, which have no bound. It opens nothing yet.
 func OpenDead(dir string) *DeadLetters {
-	return &DeadLetters{path: filepath.Join(dir, deadName), commit: (*bolt.Tx).Commit, copied: func() error { return nil }}
+	return &DeadLetters{path: filepath.Join(dir, segment.DeadName), commit: (*bolt.Tx).Commit, copied: func() error { return nil }}
 }
 
 // OpenDead returns the dead letters of the log's directory. Their file takes up to an eighth of MaxSize, which the

@@ -70,7 +70,7 @@ func TestDeadLetters_GoOnWhenThereIsSpaceAgain(t *testing.T) {
 func TestNothingIsBuriedAfterASyncWithoutSpace(t *testing.T) {
 	for name, late := range map[string]error{
 		"bare":      syscall.ENOSPC,
-		"of a sync": &os.PathError{Op: "sync", Path: deadName, Err: syscall.ENOSPC},
+		"of a sync": &os.PathError{Op: "sync", Path: segment.DeadName, Err: syscall.ENOSPC},
 		"quota":     fmt.Errorf("sync: %w", syscall.EDQUOT),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -180,7 +180,7 @@ func TestDeadLetters_AfterACrashBetweenCopyAndRename(t *testing.T) {
 				if suffix != "" {
 					b = b[:len(b)*cut/2]
 				}
-				if err := errors.Join(err, os.WriteFile(filepath.Join(left, deadName+suffix), b, 0o600)); err != nil {
+				if err := errors.Join(err, os.WriteFile(filepath.Join(left, segment.DeadName+suffix), b, 0o600)); err != nil {
 					t.Error(err)
 				}
 			}

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -80,9 +79,6 @@ func (d *DeadLetters) prepareLocked() error {
 	return d.makeLocked(last)
 }
 
-// isDeadAside reports whether name is that of a file of dead letters that was set aside.
-func isDeadAside(name string) bool { return strings.HasPrefix(name, deadName+segment.CorruptSuffix) }
-
 // makeLocked makes the file, under another name until it is whole. Its ids begin after last.
 func (d *DeadLetters) makeLocked(last uint64) error {
 	unfinished := d.path + segment.UnfinishedSuffix
@@ -153,7 +149,7 @@ func checkLetters(path string) error {
 // knownDead returns a VersionError if a later release wrote the dead letters in dir. Their readers report every other
 // fault.
 func knownDead(ctx context.Context, dir string) error {
-	path := filepath.Join(dir, deadName)
+	path := filepath.Join(dir, segment.DeadName)
 	err := lookTwice(ctx, func() error { return newestLetter(path) })
 	if segment.Later(err) {
 		return err

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 var (
@@ -114,7 +116,7 @@ func (e *DeadFullError) Error() string {
 	if e.Letter > e.Max/2 {
 		why = "it needs a larger max_size"
 	}
-	return fmt.Sprintf("wal: no room for a dead letter of %d bytes: %s has %d of %d bytes in use; %s", e.Letter, deadName, e.Used, e.Max, why)
+	return fmt.Sprintf("wal: no room for a dead letter of %d bytes: %s has %d of %d bytes in use; %s", e.Letter, segment.DeadName, e.Used, e.Max, why)
 }
 
 // Is makes errors.Is(err, ErrDeadFull) hold.

@@ -38,9 +38,9 @@ type Inspection struct {
 	// SetAside are the segments that an agent could not read and put away, and Unfinished those that
 	// a crash left half made, which never held an event.
 	SetAside, Unfinished []FileInfo
-	Streams              []StreamStat      // by name
-	Cursors              []InspectedCursor // by stream and destination
-	Missing              []MissingRun      // by stream and offset
+	Streams              []segment.StreamStat // by name
+	Cursors              []InspectedCursor    // by stream and destination
+	Missing              []MissingRun         // by stream and offset
 }
 
 // FileInfo is a file of the log.
@@ -64,7 +64,7 @@ type SegmentInfo struct {
 type SegmentStream struct {
 	Stream      string
 	First, Next uint64
-	Held        Count
+	Held        segment.Count
 	// Live is how many of the events lie at or beyond the lowest checkpoint of the stream's
 	// destinations; of a segment that was rewritten, how many do at most. While there is one the segment
 	// can't be truncated. A stream without a destination keeps all.
@@ -75,9 +75,9 @@ type SegmentStream struct {
 // configured the log does not know.
 type InspectedCursor struct {
 	Stream, Destination string
-	Ledger
+	segment.Ledger
 	Checkpoint        uint64
-	Appended, Pending Count
+	Appended, Pending segment.Count
 }
 
 // logFiles is the listing of a log's directory.
@@ -110,7 +110,7 @@ func listLog(ctx context.Context, dir string) (files logFiles, err error) {
 	if len(files.segments) == 0 && len(files.setAside) == 0 {
 		return files, fmt.Errorf("%w: %s has no segment", ErrNoLog, files.dir)
 	}
-	dead, err := disk.Files(dir, isDeadAside)
+	dead, err := disk.Files(dir, segment.IsDeadAside)
 	if err != nil {
 		return files, fmt.Errorf("list dead letters: %w", err)
 	}
@@ -154,7 +154,7 @@ func (l *logFiles) add(name string) {
 		l.segments = append(l.segments, SegmentInfo{FileInfo: info, Seq: seq})
 	case strings.HasSuffix(name, segment.UnfinishedSuffix):
 		l.unfinished = append(l.unfinished, info)
-	case isAside(name):
+	case segment.IsAside(name):
 		l.setAside = append(l.setAside, info)
 	}
 }
@@ -253,7 +253,7 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 	if gone {
 		return nil
 	}
-	fault := func(err *CorruptError) {
+	fault := func(err *segment.CorruptError) {
 		info.State, info.Fault = SegmentUnreadable, err.Error()
 	}
 	if err := segment.TellCorrupt(err, fault); err != nil {
@@ -287,7 +287,7 @@ func (r *inspecting) stateOf(meta loggedMeta) SegmentState {
 	return SegmentActive
 }
 
-func (r *inspecting) content(ctx context.Context, f *segment.Pages, info *SegmentInfo, rewritten map[string]Count, fault func(*CorruptError)) (err error) {
+func (r *inspecting) content(ctx context.Context, f *segment.Pages, info *SegmentInfo, rewritten map[string]segment.Count, fault func(*segment.CorruptError)) (err error) {
 	var spans map[string]segment.Span
 	if r.stated {
 		spans, err = f.Spans(ctx, fault)
@@ -305,14 +305,14 @@ func (r *inspecting) content(ctx context.Context, f *segment.Pages, info *Segmen
 }
 
 // hold notes what a segment holds of a stream: all of the span, unless it was rewritten.
-func (r *inspecting) hold(info *SegmentInfo, name string, sp segment.Span, rewritten map[string]Count) {
+func (r *inspecting) hold(info *SegmentInfo, name string, sp segment.Span, rewritten map[string]segment.Count) {
 	s := r.streams[name]
 	if s == nil {
 		s = &loggedStream{name: name}
 		r.streams[name] = s
 	}
 	if sp.Next > s.appended.Events+1 {
-		s.appended = Count{Events: sp.Next - 1, Bytes: sp.After}
+		s.appended = segment.Count{Events: sp.Next - 1, Bytes: sp.After}
 	}
 	held := sp.Count()
 	if rewritten != nil {
@@ -329,7 +329,7 @@ func (r *inspecting) hold(info *SegmentInfo, name string, sp segment.Span, rewri
 func (r *inspecting) finish() {
 	for _, name := range segment.SortedKeys(r.streams) {
 		s := r.streams[name]
-		st := StreamStat{Name: name, Next: s.appended.Events + 1, First: s.appended.Events + 1, Appended: s.appended}
+		st := segment.StreamStat{Name: name, Next: s.appended.Events + 1, First: s.appended.Events + 1, Appended: s.appended}
 		if first, held := r.first[name]; held {
 			st.First = first
 		}

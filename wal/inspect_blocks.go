@@ -24,7 +24,7 @@ func (v *verifying) blocks(ctx context.Context, f *segment.Pages, sealed bool) e
 		return err
 	}
 	if missing && len(s.found.Streams) > 0 { // a copy of a segment that was settled holds no block, and no part of an index
-		v.damaged(&CorruptError{File: f.Path, Reason: "the index is missing"})
+		v.damaged(&segment.CorruptError{File: f.Path, Reason: "the index is missing"})
 	}
 	s.finish()
 	return nil
@@ -62,7 +62,7 @@ func (s *verifyingBlocks) block(b *segment.Block) error {
 		if t.next() > b.First {
 			s.fault(b, "it begins before %d, where an older segment ended", t.next())
 		} else if t.broken {
-			t.lose(Run{First: t.next(), Next: b.First})
+			t.lose(segment.Run{First: t.next(), Next: b.First})
 		}
 		t.broken = false
 	}
@@ -74,7 +74,7 @@ func (s *verifyingBlocks) block(b *segment.Block) error {
 		if !s.unknown {
 			s.fault(b, "the blocks before it are missing, from %d on", c.next)
 		}
-		t.lose(Run{First: c.next, Next: b.First})
+		t.lose(segment.Run{First: c.next, Next: b.First})
 	}
 	s.found.Add(b)
 	count, err := c.block(b, t)
@@ -83,16 +83,16 @@ func (s *verifyingBlocks) block(b *segment.Block) error {
 }
 
 func (s *verifyingBlocks) fault(b *segment.Block, format string, args ...any) {
-	s.damaged(&CorruptError{File: s.file.Path, Stream: strings.Clone(b.Stream), Offset: b.First, Reason: fmt.Sprintf(format, args...)})
+	s.damaged(&segment.CorruptError{File: s.file.Path, Stream: strings.Clone(b.Stream), Offset: b.First, Reason: fmt.Sprintf(format, args...)})
 }
 
 // lose notes what can't be read, and whose it was if that can be told.
-func (s *verifyingBlocks) lose(lost segment.LostBlocks, why *CorruptError) {
+func (s *verifyingBlocks) lose(lost segment.LostBlocks, why *segment.CorruptError) {
 	defer s.damaged(why)
 	if b := &lost.Of; b.Stream != "" {
 		t := s.tally(b.Stream)
 		why.Stream = t.name
-		t.lose(Run{First: b.First, Next: b.Next()})
+		t.lose(segment.Run{First: b.First, Next: b.Next()})
 		s.lost[b.Number] = true
 		if c := s.checks[t.name]; c != nil && c.next == b.First {
 			c.next, c.bytes = b.Next(), b.Before+b.Bytes
@@ -141,7 +141,7 @@ func (s *verifyingBlocks) compare(stream string, stored, found []segment.BlockPl
 			s.miss(stream, stored[0])
 			stored = stored[1:]
 		default:
-			s.damaged(&CorruptError{File: s.file.Path, Stream: stream, Offset: found[0].First, Reason: "the index does not have the block"})
+			s.damaged(&segment.CorruptError{File: s.file.Path, Stream: stream, Offset: found[0].First, Reason: "the index does not have the block"})
 			found = found[1:]
 		}
 	}
@@ -152,5 +152,5 @@ func (s *verifyingBlocks) miss(stream string, at segment.BlockPlace) {
 		return
 	}
 	s.tally(stream).lose(at.Run)
-	s.damaged(&CorruptError{File: s.file.Path, Stream: stream, Offset: at.First, Reason: "the block is missing that the index has"})
+	s.damaged(&segment.CorruptError{File: s.file.Path, Stream: stream, Offset: at.First, Reason: "the block is missing that the index has"})
 }

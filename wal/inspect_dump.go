@@ -18,13 +18,13 @@ type DumpOptions struct {
 
 	// Damaged is told of every part that can't be read and is passed over. Without it the first
 	// such part ends the dump.
-	Damaged func(*CorruptError)
+	Damaged func(*segment.CorruptError)
 }
 
 // DumpedEvent is an event and whose it is. Its bytes belong to whoever gets it.
 type DumpedEvent struct {
 	Stream string
-	Event
+	segment.Event
 }
 
 // Dump calls f for the events in the log of the data directory dir, also beside a running agent, in the
@@ -43,9 +43,9 @@ func Dump(ctx context.Context, dir string, o DumpOptions, f func(DumpedEvent) er
 		d.To = math.MaxUint64
 	}
 	if o.Key != "" {
-		d.lanes = LaneSet(0).With(LaneOf(o.Key))
+		d.lanes = segment.LaneSet(0).With(segment.LaneOf(o.Key))
 	} else {
-		d.lanes = AllLanes
+		d.lanes = segment.AllLanes
 	}
 	for i := range files.segments {
 		if err := d.segment(ctx, &files, &files.segments[i]); err != nil {
@@ -58,7 +58,7 @@ func Dump(ctx context.Context, dir string, o DumpOptions, f func(DumpedEvent) er
 // dumping is a Dump under way.
 type dumping struct {
 	DumpOptions
-	lanes LaneSet
+	lanes segment.LaneSet
 	f     func(DumpedEvent) error
 	ended error // the damage that ended the dump
 }
@@ -78,13 +78,13 @@ func (d *dumping) segment(ctx context.Context, files *logFiles, info *SegmentInf
 }
 
 // lose tells of what can't be read, unless it is known to be another stream's.
-func (d *dumping) lose(lost segment.LostBlocks, why *CorruptError) {
+func (d *dumping) lose(lost segment.LostBlocks, why *segment.CorruptError) {
 	if s := lost.Of.Stream; s == "" || d.Stream == "" || s == d.Stream {
 		d.damaged(why)
 	}
 }
 
-func (d *dumping) damaged(err *CorruptError) {
+func (d *dumping) damaged(err *segment.CorruptError) {
 	if d.Damaged != nil {
 		d.Damaged(err)
 	} else if d.ended == nil {
@@ -98,7 +98,7 @@ func (d *dumping) block(b *segment.Block) error {
 		return nil
 	}
 	return b.Each(func(lane uint8, offset uint64, raw []byte) error {
-		e := Event{Offset: offset, Lane: lane}
+		e := segment.Event{Offset: offset, Lane: lane}
 		if err := segment.DecodeEvent(raw, &e); err != nil {
 			return segment.FaultyBlock(err.Error())
 		}
@@ -109,7 +109,7 @@ func (d *dumping) block(b *segment.Block) error {
 	})
 }
 
-func (d *dumping) wants(e *Event) bool {
+func (d *dumping) wants(e *segment.Event) bool {
 	at := time.Unix(0, e.Time)
 	return e.Offset >= d.From && e.Offset < d.To &&
 		(d.Key == "" || e.Key == d.Key) &&

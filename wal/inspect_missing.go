@@ -9,7 +9,7 @@ import (
 // First is 0, and some of the offsets, or all, may have been truncated before.
 type MissingRun struct {
 	Stream string
-	Run
+	segment.Run
 	// Why names the files between whose neighbours the run lies: set aside, or unreadable where they are.
 	// Without one a segment is gone, or its successor was.
 	Why []string
@@ -47,7 +47,7 @@ func (m *missing) segment(seq uint64, held SegmentStream) {
 
 // until judges the offsets before first, which the segment seq begins with; 0: after the newest.
 func (m *missing) until(seq, first uint64) {
-	run := Run{First: m.next, Next: first}
+	run := segment.Run{First: m.next, Next: first}
 	why := m.unreadable(m.seq, seq)
 	switch {
 	case m.next == 0 && len(why) > 0 && (m.low == 0 || m.low >= first):

@@ -13,7 +13,7 @@ import (
 // loggedStream is a stream as a segment's state and blocks tell it at one instant.
 type loggedStream struct {
 	name     string
-	appended Count
+	appended segment.Count
 	places   []loggedCursor // by name
 	end      uint64         // the number after the last block's when the places were read
 }
@@ -38,13 +38,13 @@ func (s *loggedStream) low() uint64 {
 }
 
 // pending returns what the place has not settled by its own account.
-func (s *loggedStream) pending(p *loggedCursor) Count {
+func (s *loggedStream) pending(p *loggedCursor) segment.Count {
 	return s.appended.Beyond(p.at.Ledger.Settled()) // a damaged segment may show fewer events than were settled
 }
 
 // readState reads what the segment says of every stream, and what it holds of each. Each stream is told as
 // one transaction left it, but not all of them as the same one did.
-func readState(ctx context.Context, f *segment.Pages, bad func(*CorruptError)) (map[string]*loggedStream, map[string]segment.Span, error) {
+func readState(ctx context.Context, f *segment.Pages, bad func(*segment.CorruptError)) (map[string]*loggedStream, map[string]segment.Span, error) {
 	names, err := stateNames(ctx, f, bad)
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +76,7 @@ func readState(ctx context.Context, f *segment.Pages, bad func(*CorruptError)) (
 }
 
 // stateNames returns the names of all streams in the segment's state, in order.
-func stateNames(ctx context.Context, f *segment.Pages, bad func(*CorruptError)) ([]string, error) {
+func stateNames(ctx context.Context, f *segment.Pages, bad func(*segment.CorruptError)) ([]string, error) {
 	known := make(map[string]bool)
 	for _, kind := range []byte{segment.StateStream, segment.StateCursor} {
 		err := f.Elements(ctx, segment.BucketState, []byte{kind}, func(e boltpage.Element) error {
@@ -121,7 +121,7 @@ func readStream(f *segment.Pages, snap *boltpage.Snapshot, name string) (*logged
 // read of.
 func (s *loggedStream) addHeld(b *segment.Block) {
 	if b.Number < s.end && b.Next() > s.appended.Events+1 {
-		s.appended = Count{Events: b.Next() - 1, Bytes: b.Before + b.Bytes}
+		s.appended = segment.Count{Events: b.Next() - 1, Bytes: b.Before + b.Bytes}
 	}
 }
 

@@ -17,18 +17,18 @@ type blockCheck struct {
 }
 
 // block returns what the block holds, and adds it to t.
-func (c *blockCheck) block(b *segment.Block, t *tally) (held Count, err error) {
-	var lanes LaneSet
+func (c *blockCheck) block(b *segment.Block, t *tally) (held segment.Count, err error) {
+	var lanes segment.LaneSet
 	err = b.Each(func(lane uint8, offset uint64, raw []byte) error {
-		var e Event
+		var e segment.Event
 		if err := segment.DecodeEvent(raw, &e); err != nil {
 			return err
 		}
-		if want := LaneOf(e.Key); lane != want {
+		if want := segment.LaneOf(e.Key); lane != want {
 			return fmt.Errorf("event %d is in lane %d, its key belongs to %d", offset, lane, want)
 		}
 		lanes = lanes.With(lane)
-		held.Add(Count{Events: 1, Bytes: uint64(len(e.Data))})
+		held.Add(segment.Count{Events: 1, Bytes: uint64(len(e.Data))})
 		return nil
 	})
 	follows := c.next == b.First
@@ -52,9 +52,9 @@ func (c *blockCheck) block(b *segment.Block, t *tally) (held Count, err error) {
 // beginning.
 type tally struct {
 	*loggedStream
-	held, lost []Run    // read, ascending, and given up
-	live       []uint64 // for each place, the events it has not settled that were read
-	broken     bool     // what follows held may have been told as damage
+	held, lost []segment.Run // read, ascending, and given up
+	live       []uint64      // for each place, the events it has not settled that were read
+	broken     bool          // what follows held may have been told as damage
 }
 
 func newTally(s *loggedStream) *tally {
@@ -74,7 +74,7 @@ func (t *tally) hold(b *segment.Block) error {
 	if n := len(t.held); n > 0 && t.held[n-1].Next == b.First {
 		t.held[n-1].Next = b.Next()
 	} else {
-		t.held = append(t.held, Run{First: b.First, Next: b.Next()})
+		t.held = append(t.held, segment.Run{First: b.First, Next: b.Next()})
 	}
 	for i := range t.places {
 		p := &t.places[i]
@@ -91,28 +91,28 @@ func (t *tally) hold(b *segment.Block) error {
 	return nil
 }
 
-func (t *tally) lose(r Run) {
+func (t *tally) lose(r segment.Run) {
 	if r.First < r.Next {
 		t.lost = append(t.lost, r)
 	}
 }
 
 // holes returns what of [from, next) was neither read nor given up.
-func (t *tally) holes(from, next uint64) (holes []Run) {
-	slices.SortFunc(t.lost, func(a, b Run) int { return cmp.Compare(a.First, b.First) })
+func (t *tally) holes(from, next uint64) (holes []segment.Run) {
+	slices.SortFunc(t.lost, func(a, b segment.Run) int { return cmp.Compare(a.First, b.First) })
 	held, lost := t.held, t.lost
 	for from < next {
-		var r Run
+		var r segment.Run
 		switch {
 		case len(held) > 0 && (len(lost) == 0 || held[0].First <= lost[0].First):
 			r, held = held[0], held[1:]
 		case len(lost) > 0:
 			r, lost = lost[0], lost[1:]
 		default:
-			return append(holes, Run{First: from, Next: next})
+			return append(holes, segment.Run{First: from, Next: next})
 		}
 		if r.First > from {
-			holes = append(holes, Run{First: from, Next: min(r.First, next)})
+			holes = append(holes, segment.Run{First: from, Next: min(r.First, next)})
 		}
 		from = max(from, r.Next)
 	}
@@ -142,7 +142,7 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 	for _, name := range segment.SortedKeys(v.tallies) {
 		t := v.tallies[name]
 		if t.broken {
-			t.lose(Run{First: t.next(), Next: t.appended.Events + 1})
+			t.lose(segment.Run{First: t.next(), Next: t.appended.Events + 1})
 		}
 		for i := range t.places {
 			p := &t.places[i]
@@ -169,7 +169,7 @@ func (v *verifying) judgeLast(now *logFiles) {
 	}
 	followed := now.ready != nil && now.ready.Seq == last+1
 	if v.lastSealed && !followed || now.begun > last {
-		v.damaged(&CorruptError{File: cmp.Or(file, now.dir), Reason: "a later segment was made, and it is missing"})
+		v.damaged(&segment.CorruptError{File: cmp.Or(file, now.dir), Reason: "a later segment was made, and it is missing"})
 	}
 }
 
@@ -188,7 +188,7 @@ func (l *logFiles) lows(ctx context.Context) (map[string]uint64, error) {
 // ledger has them as dropped are only worth a note.
 func (v *verifying) judgeCursor(t *tally, p *loggedCursor, live, low uint64) {
 	from, next := p.at.Checkpoint(), t.appended.Events+1
-	var holes []Run
+	var holes []segment.Run
 	truncated := false
 	for _, hole := range t.holes(from, next) {
 		if hole.First < low {
@@ -207,12 +207,12 @@ func (v *verifying) judgeCursor(t *tally, p *loggedCursor, live, low uint64) {
 		}
 	case len(holes) > 0 && live < pending:
 		for _, hole := range holes {
-			v.damaged(&CorruptError{File: v.newest, Stream: t.name, Offset: hole.First, Reason: fmt.Sprintf(
+			v.damaged(&segment.CorruptError{File: v.newest, Stream: t.name, Offset: hole.First, Reason: fmt.Sprintf(
 				"the events up to %d are missing; destination %q waits for %d events, the log holds %d of them",
 				hole.Next-1, p.name, pending, live)})
 		}
 	case !truncated && !t.lostIn(from, next):
-		v.damaged(&CorruptError{File: v.newest, Stream: t.name, Offset: from, Reason: fmt.Sprintf(
+		v.damaged(&segment.CorruptError{File: v.newest, Stream: t.name, Offset: from, Reason: fmt.Sprintf(
 			"destination %q waits for %d events by its ledger, the log holds %d of them", p.name, pending, live)})
 	}
 }

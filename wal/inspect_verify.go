@@ -18,7 +18,7 @@ type VerifyProgress struct {
 	Segment      string // the one that is being read
 	Segments, Of int    // that have been read, and that there are
 	Blocks       uint64
-	Events       Count
+	Events       segment.Count
 	Bytes        int64 // that the segments occupy which have been read
 }
 
@@ -27,7 +27,7 @@ type VerifyReport struct {
 	VerifyProgress
 	// Damage are the parts of the log that can't be read or do not fit, with their places: the
 	// first 10,000 of them. Damaged counts them all. A log without any is sound.
-	Damage  []*CorruptError
+	Damage  []*segment.CorruptError
 	Damaged int
 	// Notes tell of what is worth knowing and no damage of the log as it stands: segments that were
 	// set aside, and offsets that are gone and accounted for.
@@ -80,7 +80,7 @@ type verifying struct {
 	lastSealed bool   // it says that there is a later one
 }
 
-func (v *verifying) damaged(err *CorruptError) {
+func (v *verifying) damaged(err *segment.CorruptError) {
 	v.report.Damaged++
 	if len(v.report.Damage) < maxDamage {
 		v.report.Damage = append(v.report.Damage, err)
@@ -119,7 +119,7 @@ func (l *logFiles) state(ctx context.Context) (streams map[string]*loggedStream,
 			continue
 		}
 		defer f.Close()
-		streams, _, err = readState(ctx, f, func(*CorruptError) {})
+		streams, _, err = readState(ctx, f, func(*segment.CorruptError) {})
 		return streams, f.Path, err
 	}
 	return nil, "", nil
@@ -156,7 +156,7 @@ func (v *verifying) checkMeta(f *segment.Pages, meta loggedMeta) {
 		v.id = meta.Log
 	}
 	if meta.Log != v.id {
-		v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", meta.Log, v.id)})
+		v.damaged(&segment.CorruptError{File: f.Path, Reason: fmt.Sprintf("it belongs to the log %q, the segments before it to %q", meta.Log, v.id)})
 	}
 	v.last, v.lastSealed = f.Path, meta.Sealed
 }
@@ -170,10 +170,10 @@ func (v *verifying) buckets(ctx context.Context, f *segment.Pages) error {
 	return f.Elements(ctx, nil, []byte{}, func(e boltpage.Element) error {
 		known := slices.ContainsFunc([][]byte{segment.BucketMeta, segment.BucketState, segment.BucketBlocks, segment.BucketIndex}, func(name []byte) bool { return bytes.Equal(e.Key, name) })
 		if !e.Bucket || !known {
-			v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("%q is no bucket of a log", e.Key)})
+			v.damaged(&segment.CorruptError{File: f.Path, Reason: fmt.Sprintf("%q is no bucket of a log", e.Key)})
 		}
 		return nil
-	}, segment.Pass(func(*CorruptError) {})) // whoever reads the blocks tells it
+	}, segment.Pass(func(*segment.CorruptError) {})) // whoever reads the blocks tells it
 }
 
 // state checks all entries of a segment's state.
@@ -182,7 +182,7 @@ func (v *verifying) state(ctx context.Context, f *segment.Pages) error {
 	err := f.Elements(ctx, segment.BucketState, []byte{}, func(e boltpage.Element) error {
 		found = true
 		if fault := stateFault(e, f.Summed); fault != nil {
-			v.damaged(&CorruptError{File: f.Path, Reason: fmt.Sprintf("state: %v", fault)})
+			v.damaged(&segment.CorruptError{File: f.Path, Reason: fmt.Sprintf("state: %v", fault)})
 		}
 		return nil
 	}, segment.Pass(v.damaged))

@@ -106,7 +106,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	l.files.spare.fill()
-	if err := l.capacity.countDead(filepath.Join(o.Dir, deadName)); err != nil {
+	if err := l.capacity.countDead(filepath.Join(o.Dir, segment.DeadName)); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
 	if err := l.recover(ctx); err != nil {

@@ -343,7 +343,7 @@ func (r *recovery) quarantine(seg *segmentFile, reason error) error {
 // highestAside returns the highest number among the segments that were set aside, so that none
 // of their names is used again.
 func highestAside(dir string) (highest uint64) {
-	aside, _ := disk.Files(dir, isAside) // of a directory that was listed before
+	aside, _ := disk.Files(dir, segment.IsAside) // of a directory that was listed before
 	for _, path := range aside {
 		if seq, ok := segment.AsideSeqOf(path); ok {
 			highest = max(highest, seq)

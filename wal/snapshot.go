@@ -229,7 +229,7 @@ func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (cursorNames
 	return names, f.Elements(ctx, segment.BucketState, []byte{segment.StateCursor}, func(e boltpage.Element) error {
 		names.note(e.Key)
 		return nil
-	}, segment.Pass(func(*CorruptError) {})) // copying reports it
+	}, segment.Pass(func(*segment.CorruptError) {})) // copying reports it
 }
 
 // newest copies the newest segment as one commit left it, entry by entry into a file of its own. sealed: it is the newest
@@ -319,7 +319,7 @@ func (n *newestCopy) piecemeal() error {
 	err = n.file.Elements(n.ctx, segment.BucketState, []byte{}, func(e boltpage.Element) error {
 		c.state.add(e)
 		return nil
-	}, segment.Pass(func(err *CorruptError) { fault = err }))
+	}, segment.Pass(func(err *segment.CorruptError) { fault = err }))
 	if err = errors.Join(err, fault); err != nil {
 		return err
 	}
@@ -441,7 +441,7 @@ func (n *newestCopy) put(bucket []byte, some elementList, wanted func(boltpage.E
 
 // deadMetas returns the meta pages of the dead letters' file: they change with each commit. Without a file they are zero.
 func deadMetas(dir string) (m boltpage.Metas, err error) {
-	f, err := segment.OpenPages(filepath.Join(dir, deadName))
+	f, err := segment.OpenPages(filepath.Join(dir, segment.DeadName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
 	}
@@ -458,7 +458,7 @@ func (c *copying) dead(before boltpage.Metas) (same bool, err error) {
 		now, err := deadMetas(c.from)
 		return now == before, err
 	}
-	if err := c.file(deadName); err != nil {
+	if err := c.file(segment.DeadName); err != nil {
 		return false, err
 	}
 	c.report.Dead = true
@@ -475,7 +475,7 @@ func (c *copying) publish(out string) error {
 		return err
 	}
 	if c.report.Dead {
-		if err := os.Rename(filepath.Join(c.to, deadName), filepath.Join(out, deadName)); err != nil {
+		if err := os.Rename(filepath.Join(c.to, segment.DeadName), filepath.Join(out, segment.DeadName)); err != nil {
 			return err
 		}
 	}

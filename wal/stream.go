@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // stream is the log's memory of one stream. Its size does not grow with the backlog.
@@ -204,11 +206,7 @@ func (t *streamTable) events() (n uint64) {
 }
 
 // StreamStat is a stream at one instant.
-type StreamStat struct {
-	Name        string
-	First, Next uint64 // the offsets [First, Next) are held
-	Appended    Count
-}
+type StreamStat = segment.StreamStat
 
 // Streams returns all streams, by name.
 func (l *Log) Streams() []StreamStat {

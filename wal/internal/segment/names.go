@@ -26,6 +26,9 @@ const (
 	BegunSuffix = ".begun"
 )
 
+// DeadName is the name of the file of dead letters, beside the folder of the segments.
+const DeadName = "dead.db"
+
 // MaxStreamName is the longest name of a stream.
 const MaxStreamName = 1 << 10
 
@@ -96,3 +99,9 @@ func AsideSeqOf(path string) (uint64, bool) {
 
 // NumberKey returns the key of a numbered entry.
 func NumberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
+
+// IsAside reports whether name is that of a segment that was set aside.
+func IsAside(name string) bool { return strings.Contains(name, Suffix+CorruptSuffix) }
+
+// IsDeadAside reports whether name is that of a file of dead letters that was set aside.
+func IsDeadAside(name string) bool { return strings.HasPrefix(name, DeadName+CorruptSuffix) }
