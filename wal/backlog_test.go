@@ -94,7 +94,7 @@ func TestDamagedTailKeepsTheRestOfTheQueue(t *testing.T) {
 	s := newSample(t)
 	last := len(s.files) - 1
 	inLast := uint64(0)
-	for _, held := range inspect(t, s.dir).Segments[last].Streams {
+	for _, held := range inspectLog(t, s.dir).Segments[last].Streams {
 		inLast += held.Held.Events
 	}
 	for name, damage := range map[string]func(path string){

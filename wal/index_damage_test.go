@@ -10,6 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // editBolt changes a segment's file as bbolt would.
@@ -77,7 +78,7 @@ func TestASegmentWithoutAGoodIndexIsReadAsBefore(t *testing.T) {
 			if got := verify(t, dir); (got.Damaged > 0) != (name != "a crash before sealing") {
 				t.Errorf("got damage %v", got.Damage)
 			}
-			in, err := wal.Inspect(t.Context(), dir)
+			in, err := inspect.Inspect(t.Context(), dir)
 			must(t, err)
 			checkHeld(t, in, &s)
 			if lost := s.checkDamaged(t, dir); lost != 0 {
@@ -88,7 +89,7 @@ func TestASegmentWithoutAGoodIndexIsReadAsBefore(t *testing.T) {
 }
 
 // checkHeld checks that an inspection finds all events of the sample.
-func checkHeld(t *testing.T, in *wal.Inspection, s *sample) {
+func checkHeld(t *testing.T, in *inspect.Inspection, s *sample) {
 	t.Helper()
 	held := make(map[string]wal.Count)
 	for _, seg := range in.Segments {

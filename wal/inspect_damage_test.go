@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 const boltPage = 4096 // of the files that the tests make: the page size of this machine
@@ -87,11 +88,11 @@ func TestAFlippedByteIsFoundAndTheRestIsDumped(t *testing.T) {
 		if o := report.Damage[0].Offset; o == 0 || o > uint64(n+1) || o+1 < uint64(n+1) {
 			t.Errorf("%s: got block %d, want that of event %d", needle, o, n+1)
 		}
-		events, damage := dumpAll(t, dir, wal.DumpOptions{})
+		events, damage := dumpAll(t, dir, inspect.DumpOptions{})
 		if len(damage) != 1 || len(events) < 198 || len(events) > 199 {
 			t.Errorf("%s: got %d events and %v", needle, len(events), damage)
 		}
-		if err := wal.Dump(t.Context(), dir, wal.DumpOptions{}, func(wal.DumpedEvent) error { return nil }); err == nil {
+		if err := inspect.Dump(t.Context(), dir, inspect.DumpOptions{}, func(inspect.DumpedEvent) error { return nil }); err == nil {
 			t.Errorf("%s: got no error from a dump that tells nobody of damage", needle)
 		}
 	}
@@ -147,10 +148,10 @@ func TestDamagedSegmentsAreFound(t *testing.T) {
 			if report.Damaged == 0 || report.Damage[0].File != path {
 				t.Errorf("%s, newest %v: got %d, %v, want damage of %s", name, newest, report.Damaged, report.Damage, path)
 			}
-			if events, damage := dumpAll(t, dir, wal.DumpOptions{}); len(damage) == 0 || len(events) < 100 || len(events) >= 200 {
+			if events, damage := dumpAll(t, dir, inspect.DumpOptions{}); len(damage) == 0 || len(events) < 100 || len(events) >= 200 {
 				t.Errorf("%s, newest %v: got %d events and damage %v", name, newest, len(events), damage)
 			}
-			if _, err := wal.Inspect(t.Context(), dir); err != nil {
+			if _, err := inspect.Inspect(t.Context(), dir); err != nil {
 				t.Errorf("%s, newest %v: %v", name, newest, err)
 			}
 		}
@@ -174,7 +175,7 @@ func TestRandomDamageNeverBreaksTheTools(t *testing.T) {
 			return b
 		})
 		report := verify(t, dir)
-		events, damage := dumpAll(t, dir, wal.DumpOptions{})
+		events, damage := dumpAll(t, dir, inspect.DumpOptions{})
 		if len(damage) > 0 && report.Damaged == 0 {
 			t.Errorf("seed %d: a dump met %v, verify nothing", seed, damage)
 		}
@@ -224,11 +225,11 @@ func TestASegmentThatWasSetAsideIsNoted(t *testing.T) {
 	if !strings.Contains(strings.Join(got.Notes, "\n"), ".corrupt") {
 		t.Errorf("got notes %q, want the file that was set aside", got.Notes)
 	}
-	in, err := wal.Inspect(t.Context(), dir)
+	in, err := inspect.Inspect(t.Context(), dir)
 	if err != nil || len(in.SetAside) != 1 || in.SetAside[0].Size == 0 {
 		t.Errorf("got %+v, %v, want one file set aside", in, err)
 	}
-	if _, damage := dumpAll(t, dir, wal.DumpOptions{}); len(damage) > 0 {
+	if _, damage := dumpAll(t, dir, inspect.DumpOptions{}); len(damage) > 0 {
 		t.Errorf("got damage %v from a dump", damage)
 	}
 }

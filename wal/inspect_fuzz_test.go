@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/standpipe/standpipe/wal/inspect"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -63,20 +64,20 @@ func fuzzedSegment(f *testing.F) []byte {
 
 func fuzzTools(t *testing.T, dir string) {
 	t.Helper()
-	if _, err := Inspect(t.Context(), dir); err != nil {
+	if _, err := inspect.Inspect(t.Context(), dir); err != nil {
 		t.Error(err)
 	}
-	report, err := Verify(t.Context(), dir, nil)
+	report, err := inspect.Verify(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := DumpOptions{Damaged: func(why *CorruptError) {
+	o := inspect.DumpOptions{Damaged: func(why *CorruptError) {
 		if report.Damaged == 0 {
 			t.Errorf("a dump met %v, verify nothing", why)
 		}
 	}}
 	n := 0
-	if err := Dump(t.Context(), dir, o, func(DumpedEvent) error { n++; return nil }); err != nil {
+	if err := inspect.Dump(t.Context(), dir, o, func(inspect.DumpedEvent) error { n++; return nil }); err != nil {
 		t.Error(err)
 	}
 	if n != fuzzedEvents && report.Damaged == 0 {

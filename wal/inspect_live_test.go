@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // liveTime is how long the tests beside a log that is being written go on.
@@ -65,7 +66,7 @@ func startWriters(t testing.TB, l *wal.Log) (writers []*writer, stop func()) {
 func checkDump(t testing.TB, dir string, acked map[string]uint64, truncated bool) {
 	t.Helper()
 	next := make(map[string]uint64)
-	events, damage := dumpAll(t, dir, wal.DumpOptions{})
+	events, damage := dumpAll(t, dir, inspect.DumpOptions{})
 	for _, e := range events {
 		if want := max(next[e.Stream], 1); e.Offset != want && (!truncated || e.Offset < want) {
 			t.Fatalf("%s: got offset %d, want %d", e.Stream, e.Offset, want)
@@ -97,7 +98,7 @@ func TestToolsBesideARunningLog(t *testing.T) {
 		}
 		checkDump(t, dir, acked, false)
 		wantSound(t, dir)
-		if _, err := wal.Inspect(t.Context(), dir); err != nil {
+		if _, err := inspect.Inspect(t.Context(), dir); err != nil {
 			t.Error(err)
 		}
 	}
@@ -128,7 +129,7 @@ func TestToolsBesideALogThatTruncates(t *testing.T) {
 		}
 		checkDump(t, dir, nil, true)
 		wantSound(t, dir)
-		if in, err := wal.Inspect(t.Context(), dir); err != nil || len(in.Cursors) != 6 {
+		if in, err := inspect.Inspect(t.Context(), dir); err != nil || len(in.Cursors) != 6 {
 			t.Errorf("got %+v, %v", in, err)
 		}
 	}

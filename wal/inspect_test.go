@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // fillLog makes a log of several segments with two streams and three places, one of them half done
@@ -57,16 +58,16 @@ func settleLanes(t testing.TB, l *wal.Log, stream, destination string, next func
 	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: c}})
 }
 
-func verify(t testing.TB, dir string) *wal.VerifyReport {
+func verify(t testing.TB, dir string) *inspect.VerifyReport {
 	t.Helper()
-	report, err := wal.Verify(context.Background(), dir, nil)
+	report, err := inspect.Verify(context.Background(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return report
 }
 
-func wantSound(t testing.TB, dir string) *wal.VerifyReport {
+func wantSound(t testing.TB, dir string) *inspect.VerifyReport {
 	t.Helper()
 	report := verify(t, dir)
 	for _, d := range report.Damage {
@@ -76,10 +77,10 @@ func wantSound(t testing.TB, dir string) *wal.VerifyReport {
 }
 
 // dumpAll returns what a dump gives, and the damage it tells of.
-func dumpAll(t testing.TB, dir string, o wal.DumpOptions) (events []wal.DumpedEvent, damage []*wal.CorruptError) {
+func dumpAll(t testing.TB, dir string, o inspect.DumpOptions) (events []inspect.DumpedEvent, damage []*wal.CorruptError) {
 	t.Helper()
 	o.Damaged = func(err *wal.CorruptError) { damage = append(damage, err) }
-	err := wal.Dump(context.Background(), dir, o, func(e wal.DumpedEvent) error {
+	err := inspect.Dump(context.Background(), dir, o, func(e inspect.DumpedEvent) error {
 		events = append(events, e)
 		return nil
 	})
@@ -89,7 +90,7 @@ func dumpAll(t testing.TB, dir string, o wal.DumpOptions) (events []wal.DumpedEv
 	return events, damage
 }
 
-func ofStream(events []wal.DumpedEvent, stream string) (of []wal.Event) {
+func ofStream(events []inspect.DumpedEvent, stream string) (of []wal.Event) {
 	for _, e := range events {
 		if e.Stream == stream {
 			of = append(of, e.Event)
@@ -114,12 +115,12 @@ func segmentFiles(t testing.TB, dir string) []string {
 func TestInspectTellsWhatTheLogTells(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
-	closed, err := wal.Inspect(t.Context(), dir)
+	closed, err := inspect.Inspect(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
-	got, err := wal.Inspect(t.Context(), dir)
+	got, err := inspect.Inspect(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func TestInspectTellsWhatTheLogTells(t *testing.T) {
 	checkSegments(t, got.Segments)
 }
 
-func checkCursors(t *testing.T, l *wal.Log, got []wal.InspectedCursor) {
+func checkCursors(t *testing.T, l *wal.Log, got []inspect.InspectedCursor) {
 	t.Helper()
 	if len(got) != 3 {
 		t.Errorf("got %d places, want 3", len(got))
@@ -147,13 +148,13 @@ func checkCursors(t *testing.T, l *wal.Log, got []wal.InspectedCursor) {
 	}
 }
 
-func checkSegments(t *testing.T, got []wal.SegmentInfo) {
+func checkSegments(t *testing.T, got []inspect.SegmentInfo) {
 	t.Helper()
 	next := map[string]uint64{"clicks": 1, "audit": 1}
 	for i, s := range got {
-		want := wal.SegmentSealed
+		want := inspect.SegmentSealed
 		if i == len(got)-1 {
-			want = wal.SegmentActive
+			want = inspect.SegmentActive
 		}
 		if s.State != want || s.Fault != "" || s.Disk == 0 {
 			t.Errorf("got segment %+v, want it %s", s, want)
@@ -173,9 +174,9 @@ func checkSegments(t *testing.T, got []wal.SegmentInfo) {
 func TestDumpGivesEveryEventOnce(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
-	closed, damage := dumpAll(t, dir, wal.DumpOptions{})
+	closed, damage := dumpAll(t, dir, inspect.DumpOptions{})
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
-	events, more := dumpAll(t, dir, wal.DumpOptions{})
+	events, more := dumpAll(t, dir, inspect.DumpOptions{})
 	if len(damage)+len(more) > 0 || !reflect.DeepEqual(events, closed) {
 		t.Errorf("got %d events and %v open, %d and %v closed", len(events), more, len(closed), damage)
 	}
@@ -200,21 +201,21 @@ func TestDumpFilters(t *testing.T) {
 	}
 	at := func(n int64) time.Time { return time.Unix(0, n) }
 	tests := []struct {
-		o    wal.DumpOptions
+		o    inspect.DumpOptions
 		want int
 	}{
-		{wal.DumpOptions{}, 180},
-		{wal.DumpOptions{Stream: "s"}, 90},
-		{wal.DumpOptions{Stream: "nobody"}, 0},
-		{wal.DumpOptions{Key: "k1"}, 60},
-		{wal.DumpOptions{Key: "k9"}, 0},
-		{wal.DumpOptions{Stream: "s", From: 41}, 50},
-		{wal.DumpOptions{Stream: "s", From: 41, To: 43}, 2},
-		{wal.DumpOptions{Stream: "s", To: 3}, 2},
-		{wal.DumpOptions{Stream: "s", From: 1000}, 0},
-		{wal.DumpOptions{Since: at(10)}, 150},
-		{wal.DumpOptions{Since: at(10), Until: at(12)}, 6},
-		{wal.DumpOptions{Stream: "s", Key: "k0", From: 4, Until: at(10)}, 4},
+		{inspect.DumpOptions{}, 180},
+		{inspect.DumpOptions{Stream: "s"}, 90},
+		{inspect.DumpOptions{Stream: "nobody"}, 0},
+		{inspect.DumpOptions{Key: "k1"}, 60},
+		{inspect.DumpOptions{Key: "k9"}, 0},
+		{inspect.DumpOptions{Stream: "s", From: 41}, 50},
+		{inspect.DumpOptions{Stream: "s", From: 41, To: 43}, 2},
+		{inspect.DumpOptions{Stream: "s", To: 3}, 2},
+		{inspect.DumpOptions{Stream: "s", From: 1000}, 0},
+		{inspect.DumpOptions{Since: at(10)}, 150},
+		{inspect.DumpOptions{Since: at(10), Until: at(12)}, 6},
+		{inspect.DumpOptions{Stream: "s", Key: "k0", From: 4, Until: at(10)}, 4},
 	}
 	for _, test := range tests {
 		events, damage := dumpAll(t, dir, test.o)
@@ -228,7 +229,7 @@ func TestADumpEndsWithTheErrorOfWhoeverTakesIt(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
 	enough, n := errors.New("enough"), 0
-	err := wal.Dump(t.Context(), dir, wal.DumpOptions{}, func(wal.DumpedEvent) error {
+	err := inspect.Dump(t.Context(), dir, inspect.DumpOptions{}, func(inspect.DumpedEvent) error {
 		if n++; n == 70 {
 			return enough
 		}
@@ -239,7 +240,7 @@ func TestADumpEndsWithTheErrorOfWhoeverTakesIt(t *testing.T) {
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := wal.Verify(cancelled, dir, nil); !errors.Is(err, context.Canceled) {
+	if _, err := inspect.Verify(cancelled, dir, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v from a verify that was cancelled", err)
 	}
 }
@@ -275,7 +276,7 @@ func TestTruncatedSegmentsAreNoDamage(t *testing.T) {
 	if got := wantSound(t, dir); len(got.Notes) > 0 {
 		t.Errorf("got notes %q", got.Notes)
 	}
-	in, err := wal.Inspect(t.Context(), dir)
+	in, err := inspect.Inspect(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -289,12 +290,12 @@ func TestTruncatedSegmentsAreNoDamage(t *testing.T) {
 func TestNoLogIsSaid(t *testing.T) {
 	empty := t.TempDir()
 	for dir, want := range map[string]error{
-		empty:                         wal.ErrNoLog,
+		empty:                         inspect.ErrNoLog,
 		filepath.Join(empty, "there"): fs.ErrNotExist,
 	} {
-		_, inspected := wal.Inspect(t.Context(), dir)
-		_, verified := wal.Verify(t.Context(), dir, nil)
-		dumped := wal.Dump(t.Context(), dir, wal.DumpOptions{}, nil)
+		_, inspected := inspect.Inspect(t.Context(), dir)
+		_, verified := inspect.Verify(t.Context(), dir, nil)
+		dumped := inspect.Dump(t.Context(), dir, inspect.DumpOptions{}, nil)
 		for _, err := range []error{inspected, verified, dumped} {
 			if !errors.Is(err, want) {
 				t.Errorf("%s: got %v, want %v", dir, err, want)
@@ -343,10 +344,10 @@ func TestInspectingChangesNothing(t *testing.T) {
 
 func inspectAll(t *testing.T, dir string) {
 	t.Helper()
-	if _, err := wal.Inspect(t.Context(), dir); err != nil {
+	if _, err := inspect.Inspect(t.Context(), dir); err != nil {
 		t.Error(err)
 	}
-	if got, damage := dumpAll(t, dir, wal.DumpOptions{}); len(got) != 200 || len(damage) > 0 {
+	if got, damage := dumpAll(t, dir, inspect.DumpOptions{}); len(got) != 200 || len(damage) > 0 {
 		t.Errorf("got %d events and %v, want 200", len(got), damage)
 	}
 	wantSound(t, dir)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // These helpers stand in testkit, since the tests of other packages use them too.
@@ -266,7 +267,7 @@ func TestADamagedSegmentIsSetAsideAndCounted(t *testing.T) {
 				appendOne(t, l, "s", fmt.Sprint(i), string(make([]byte, 10_000)))
 			}
 			l.Close()
-			segments := slices.DeleteFunc(inspect(t, dir).Segments, func(s wal.SegmentInfo) bool { return len(s.Streams) == 0 })
+			segments := slices.DeleteFunc(inspectLog(t, dir).Segments, func(s inspect.SegmentInfo) bool { return len(s.Streams) == 0 })
 			file := segments[0].Name
 			if which == "newest" {
 				file = segments[len(segments)-1].Name

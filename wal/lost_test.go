@@ -13,11 +13,12 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-func inspect(t testing.TB, dir string) *wal.Inspection {
+func inspectLog(t testing.TB, dir string) *inspect.Inspection {
 	t.Helper()
-	in, err := wal.Inspect(t.Context(), dir)
+	in, err := inspect.Inspect(t.Context(), dir)
 	must(t, err)
 	return in
 }
@@ -26,7 +27,7 @@ func inspect(t testing.TB, dir string) *wal.Inspection {
 // after it was set aside, and in the agent's log.
 func TestWhatIsLostIsSaidWithItsOffsets(t *testing.T) {
 	s := newSample(t)
-	sound := inspect(t, s.dir)
+	sound := inspectLog(t, s.dir)
 	if len(sound.Missing) > 0 {
 		t.Errorf("got %v missing of a sound log", sound.Missing)
 	}
@@ -56,7 +57,7 @@ func TestWhatIsLostIsSaidWithItsOffsets(t *testing.T) {
 // Once every destination is done with what the oldest segment held, nobody knows where that began.
 func TestWhatTheOldestSegmentHeldIsSaidForAsLongAsItsFileIsThere(t *testing.T) {
 	s := newSample(t)
-	held := inspect(t, s.dir).Segments[1].Streams
+	held := inspectLog(t, s.dir).Segments[1].Streams
 	dir := s.copy(t)
 	path := filepath.Join(dir, "wal", s.files[0])
 	overwrite(t, path, 0, make([]byte, fileLength(t, path)))
@@ -68,11 +69,11 @@ func TestWhatTheOldestSegmentHeldIsSaidForAsLongAsItsFileIsThere(t *testing.T) {
 		}
 	}
 	must(t, l.Close())
-	var want []wal.MissingRun
+	var want []inspect.MissingRun
 	for _, h := range held {
-		want = append(want, wal.MissingRun{Stream: h.Stream, Run: wal.Run{Next: h.First}, Why: []string{"wal/" + s.files[0] + ".corrupt"}})
+		want = append(want, inspect.MissingRun{Stream: h.Stream, Run: wal.Run{Next: h.First}, Why: []string{"wal/" + s.files[0] + ".corrupt"}})
 	}
-	if got := inspect(t, dir).Missing; !reflect.DeepEqual(got, want) {
+	if got := inspectLog(t, dir).Missing; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v missing, want %+v", got, want)
 	}
 }
@@ -80,14 +81,14 @@ func TestWhatTheOldestSegmentHeldIsSaidForAsLongAsItsFileIsThere(t *testing.T) {
 func TestALostNewestSegmentIsSaidWithWhatItCanHaveHeld(t *testing.T) {
 	s := newSample(t)
 	last := len(s.files) - 1
-	held := inspect(t, s.dir).Segments[last].Streams
+	held := inspectLog(t, s.dir).Segments[last].Streams
 	dir := s.copy(t)
 	path := filepath.Join(dir, "wal", s.files[last])
 	overwrite(t, path, 0, make([]byte, fileLength(t, path)))
 	said := openAndListen(t, dir)
-	got := inspect(t, dir).Missing
+	got := inspectLog(t, dir).Missing
 	for _, h := range held {
-		i := slices.IndexFunc(got, func(m wal.MissingRun) bool { return m.Stream == h.Stream })
+		i := slices.IndexFunc(got, func(m inspect.MissingRun) bool { return m.Stream == h.Stream })
 		if i < 0 || got[i].First != h.First || got[i].Next < h.Next || len(got[i].Why) != 1 {
 			t.Fatalf("got %+v, want at least what %+v was", got, h)
 		}
@@ -109,13 +110,13 @@ func openAndListen(t *testing.T, dir string) string {
 	return said.String()
 }
 
-func wantMissing(t *testing.T, dir string, held []wal.SegmentStream, file string) {
+func wantMissing(t *testing.T, dir string, held []inspect.SegmentStream, file string) {
 	t.Helper()
-	var want []wal.MissingRun
+	var want []inspect.MissingRun
 	for _, h := range held {
-		want = append(want, wal.MissingRun{Stream: h.Stream, Run: wal.Run{First: h.First, Next: h.Next}, Why: []string{file}})
+		want = append(want, inspect.MissingRun{Stream: h.Stream, Run: wal.Run{First: h.First, Next: h.Next}, Why: []string{file}})
 	}
-	if got := inspect(t, dir).Missing; !reflect.DeepEqual(got, want) {
+	if got := inspectLog(t, dir).Missing; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v missing, want %+v", got, want)
 	}
 }
@@ -138,7 +139,7 @@ func TestNoOffsetIsUsedTwiceHoweverOftenTheNewestIsLost(t *testing.T) {
 					files, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
 					must(t, err)
 					lose(t, files[len(files)-1])
-					if r, err := wal.Verify(t.Context(), dir, nil); err == nil && r.Damaged == 0 {
+					if r, err := inspect.Verify(t.Context(), dir, nil); err == nil && r.Damaged == 0 {
 						t.Errorf("a log that has lost its newest segment is sound: %+v", r)
 					}
 					if said := openAndListen(t, dir); !strings.Contains(said, "newest segment is lost") {

@@ -87,7 +87,7 @@ func TestCompaction_BringsNoTruncatedSegmentBack(t *testing.T) {
 	for i := 0; l.Stat().Segments < 5; i++ {
 		appendOne(t, l, "s", fmt.Sprint("k", i%20), strings.Repeat("x", 1000))
 	}
-	sealed := inspect(t, dir).Segments[:4]
+	sealed := inspectLog(t, dir).Segments[:4]
 	s.deliver(t, l)
 	rewritten(t, l)
 	if copied == 0 {
@@ -138,7 +138,7 @@ func TestRoll_NamesTheNewestSegmentThatHasBegun(t *testing.T) {
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 64 << 10})
 	appendUntil(t, l, 4)
 	appendOne(t, l, "s", "k", "x") // begins the newest
-	in := inspect(t, dir)
+	in := inspectLog(t, dir)
 	want := uint64(0)
 	for _, s := range in.Segments {
 		if len(s.Streams) > 0 {
@@ -161,7 +161,7 @@ func TestRoll_LossOfTheNewestMovesWhereNewStreamsBegin(t *testing.T) {
 		if !strings.HasSuffix(states(t, c.dir), "active ready") {
 			continue
 		}
-		in := inspect(t, c.dir)
+		in := inspectLog(t, c.dir)
 		if len(in.Segments) < 3 {
 			continue
 		}
@@ -200,7 +200,7 @@ func TestOpen_SetsAsideASegmentThatOverlapsALaterOne(t *testing.T) {
 			appendOne(t, l, "s", "k", rollText(1))
 		}
 		must(t, l.Close())
-		return filepath.Join(dir, inspect(t, dir).Segments[0].Name)
+		return filepath.Join(dir, inspectLog(t, dir).Segments[0].Name)
 	}
 	into, from := grow(a, 1), grow(b, 100)
 	text, err := os.ReadFile(from)

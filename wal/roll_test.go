@@ -54,7 +54,7 @@ func crashesOfRolls(t *testing.T) (crashes []rolled) {
 func states(t *testing.T, dir string) string {
 	t.Helper()
 	var states []string
-	for _, s := range inspect(t, dir).Segments {
+	for _, s := range inspectLog(t, dir).Segments {
 		states = append(states, string(s.State))
 	}
 	return strings.Join(states, " ")
@@ -106,7 +106,7 @@ func wantRolled(t *testing.T, c rolled, events uint64) {
 func TestOffsetsOfALostNewestSegmentAreNotGivenOutAgain(t *testing.T) {
 	lost := 0
 	for _, c := range crashesOfRolls(t) {
-		in := inspect(t, c.dir)
+		in := inspectLog(t, c.dir)
 		last := len(in.Segments) - 1
 		for last >= 0 && len(in.Segments[last].Streams) == 0 {
 			last--
@@ -154,7 +154,7 @@ func TestWithoutTheSegmentThatWasMadeReadyNothingIsLost(t *testing.T) {
 		if !strings.HasSuffix(states(t, c.dir), "active ready") {
 			continue
 		}
-		in := inspect(t, c.dir)
+		in := inspectLog(t, c.dir)
 		must(t, os.Remove(filepath.Join(c.dir, in.Segments[len(in.Segments)-1].Name)))
 		removed++
 		wantSound(t, c.dir)

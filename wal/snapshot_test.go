@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // snapshot takes one of the log in dir, and opens it.
-func snapshot(t testing.TB, dir string) (copied *wal.Log, to string, report *wal.SnapshotReport) {
+func snapshot(t testing.TB, dir string) (copied *wal.Log, to string, report *inspect.SnapshotReport) {
 	t.Helper()
 	to = filepath.Join(t.TempDir(), "copy")
-	report, err := wal.Snapshot(context.Background(), dir, to, nil)
+	report, err := inspect.Snapshot(context.Background(), dir, to, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,12 +229,12 @@ func TestSnapshot_WritesNothingWhereSomethingIs(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(out, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := wal.Snapshot(t.Context(), dir, out, nil); !errors.Is(err, fs.ErrExist) {
+	if _, err := inspect.Snapshot(t.Context(), dir, out, nil); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("into a folder that has a file: got %v, want %v", err, fs.ErrExist)
 	}
 	empty := t.TempDir()
-	if _, err := wal.Snapshot(t.Context(), t.TempDir(), empty, nil); !errors.Is(err, wal.ErrNoLog) {
-		t.Errorf("of a folder without a log: got %v, want %v", err, wal.ErrNoLog)
+	if _, err := inspect.Snapshot(t.Context(), t.TempDir(), empty, nil); !errors.Is(err, inspect.ErrNoLog) {
+		t.Errorf("of a folder without a log: got %v, want %v", err, inspect.ErrNoLog)
 	}
 	if list, err := os.ReadDir(empty); err != nil || len(list) > 0 {
 		t.Errorf("a failed copy left %v, %v", list, err)

@@ -10,6 +10,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // TestAFlippedBitInTheStateMovesNoCheckpoint: whatever a place, a stream or a producer in it says then, the
@@ -36,7 +37,7 @@ func TestAFlippedBitInTheStateMovesNoCheckpoint(t *testing.T) {
 			path := filepath.Join(dir, "wal", newest)
 			for i := range len(key + value) {
 				must(t, os.WriteFile(path, flipped(whole, []byte(key+value), i, byte(1<<(i%7))), 0o600))
-				if report, err := wal.Verify(t.Context(), dir, nil); err != nil || report.Damaged == 0 {
+				if report, err := inspect.Verify(t.Context(), dir, nil); err != nil || report.Damaged == 0 {
 					t.Errorf("byte %d: verify found %d faults, %v", i, report.Damaged, err)
 				}
 				if i%16 != 0 {
@@ -91,7 +92,7 @@ func TestABlockThatIsMissingAtTheEndGivesNoOffsetTwice(t *testing.T) {
 		return c.Delete()
 	}))
 	must(t, db.Close())
-	if report, err := wal.Verify(t.Context(), s.dir, nil); err != nil || report.Damaged == 0 {
+	if report, err := inspect.Verify(t.Context(), s.dir, nil); err != nil || report.Damaged == 0 {
 		t.Errorf("verify found %d faults, %v", report.Damaged, err)
 	}
 	if s.checkDamaged(t, s.dir) == 0 {

@@ -182,7 +182,7 @@ func TestStream_WithoutEventsLeavesNothingBehind(t *testing.T) {
 		t.Errorf("got a state of %d bytes, want %d", got, before)
 	}
 	must(t, l.Close())
-	report := inspect(t, o.Dir)
+	report := inspectLog(t, o.Dir)
 	if len(report.Streams)+len(report.Cursors) > 0 {
 		t.Errorf("got %+v, %+v on the disk", report.Streams, report.Cursors)
 	}

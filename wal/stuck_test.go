@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // rewritten returns once everything is rewritten that is worth it.
@@ -168,12 +169,12 @@ func stuckTest(t *testing.T, size int, stuck func(stream int, e *wal.Event) bool
 // expectSound verifies the log.
 func expectSound(t testing.TB, dir string) {
 	t.Helper()
-	report, err := wal.Verify(bg, dir, nil)
+	report, err := inspect.Verify(bg, dir, nil)
 	if err != nil || len(report.Damage) > 0 {
 		t.Errorf("verify: %v, %v", err, report.Damage)
 	}
 	held := wal.Count{}
-	for _, s := range inspect(t, dir).Segments {
+	for _, s := range inspectLog(t, dir).Segments {
 		for _, stream := range s.Streams {
 			held.Add(stream.Held)
 			if stream.Live > stream.Held.Events {

@@ -67,7 +67,7 @@ func TestUnreadableDisk_CostsEventsOnlyIfItLasts(t *testing.T) {
 			l, err := wal.Open(t.Context(), sampleOptions(dir).Patient(patience))
 			must(t, err)
 			defer l.Close()
-			held := inspect(t, dir).Segments[1].Streams[0]
+			held := inspectLog(t, dir).Segments[1].Streams[0]
 			forget(t, filepath.Join(dir, "wal", s.files[1]), d.Device())
 			must(t, os.WriteFile(trigger, nil, 0o600))
 			var corrupt *wal.CorruptError

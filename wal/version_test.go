@@ -18,6 +18,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // A later release has written a part of the log, and an operator goes back to this one. Nothing is changed, so that
@@ -105,9 +106,9 @@ func TestVersion_OfALaterReleaseMetByAReaderLosesNothing(t *testing.T) {
 // wantToolsToSay: the tools end with a file that a later release wrote, and go on after a part of one, which they name.
 func wantToolsToSay(t *testing.T, dir, part string) {
 	t.Helper()
-	_, inspected := wal.Inspect(t.Context(), dir)
-	report, verified := wal.Verify(t.Context(), dir, nil)
-	dumped := wal.Dump(t.Context(), dir, wal.DumpOptions{Damaged: func(*wal.CorruptError) {}}, func(wal.DumpedEvent) error { return nil })
+	_, inspected := inspect.Inspect(t.Context(), dir)
+	report, verified := inspect.Verify(t.Context(), dir, nil)
+	dumped := inspect.Dump(t.Context(), dir, inspect.DumpOptions{Damaged: func(*wal.CorruptError) {}}, func(inspect.DumpedEvent) error { return nil })
 	if part == "segment" || part == "bbolt" {
 		for tool, err := range map[string]error{"Inspect": inspected, "Verify": verified, "Dump": dumped} {
 			var later *wal.VersionError

@@ -9,7 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // progressAfter is the interval of progress messages.
@@ -38,7 +38,7 @@ func newWALListCommand() *cobra.Command {
 			"aside.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			in, err := wal.Inspect(c.Context(), args[0])
+			in, err := inspect.Inspect(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ func newWALVerifyCommand() *cobra.Command {
 
 func verifyWAL(ctx context.Context, out, progress io.Writer, dir string) error {
 	shown := time.Now()
-	report, err := wal.Verify(ctx, dir, func(p wal.VerifyProgress) {
+	report, err := inspect.Verify(ctx, dir, func(p inspect.VerifyProgress) {
 		if time.Since(shown) >= progressAfter {
 			shown = time.Now()
 			fmt.Fprintf(progress, "%s, %d of %d: %s so far\n", p.Segment, p.Segments, p.Of, counted(p))
@@ -88,7 +88,7 @@ func verifyWAL(ctx context.Context, out, progress io.Writer, dir string) error {
 	return nil
 }
 
-func writeVerifyReport(out io.Writer, r *wal.VerifyReport) error {
+func writeVerifyReport(out io.Writer, r *inspect.VerifyReport) error {
 	t := &statusTable{}
 	for _, note := range r.Notes {
 		t.note("note: ", note)
@@ -108,7 +108,7 @@ func writeVerifyReport(out io.Writer, r *wal.VerifyReport) error {
 	return err
 }
 
-func counted(p wal.VerifyProgress) string {
+func counted(p inspect.VerifyProgress) string {
 	return fmt.Sprintf("%s blocks, %s events (%s) in %s on the disk", humanize.Comma(int64(p.Blocks)),
 		humanize.Comma(int64(p.Events.Events)), humanize.IBytes(p.Events.Bytes), humanize.IBytes(uint64(p.Bytes)))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // errEnough ends a dump that has reached its limit.
@@ -42,13 +43,13 @@ func newWALDumpCommand() *cobra.Command {
 }
 
 // dumpEvents prints the events that match o, at most limit of them; 0: all.
-func dumpEvents(ctx context.Context, out, errs io.Writer, dir string, o wal.DumpOptions, limit uint64) error {
+func dumpEvents(ctx context.Context, out, errs io.Writer, dir string, o inspect.DumpOptions, limit uint64) error {
 	lines := bufio.NewWriterSize(out, 64<<10)
 	encoder := json.NewEncoder(lines)
 	encoder.SetEscapeHTML(false)
 	damaged := reportDamage(&o, errs)
 	n := uint64(0)
-	err := wal.Dump(ctx, dir, o, func(e wal.DumpedEvent) error {
+	err := inspect.Dump(ctx, dir, o, func(e inspect.DumpedEvent) error {
 		if err := encoder.Encode(lineOf(e)); err != nil {
 			return fmt.Errorf("write event: %w", err)
 		}
@@ -70,7 +71,7 @@ func dumpEvents(ctx context.Context, out, errs io.Writer, dir string, o wal.Dump
 }
 
 // reportDamage makes a dump print damage to errs and skip it. *damaged is valid after the dump.
-func reportDamage(o *wal.DumpOptions, errs io.Writer) (damaged *bool) {
+func reportDamage(o *inspect.DumpOptions, errs io.Writer) (damaged *bool) {
 	damaged = new(bool)
 	o.Damaged = func(err *wal.CorruptError) {
 		*damaged = true
@@ -91,7 +92,7 @@ type dumpLine struct {
 	DataBase64 []byte            `json:"data_base64,omitempty"`
 }
 
-func lineOf(e wal.DumpedEvent) *dumpLine {
+func lineOf(e inspect.DumpedEvent) *dumpLine {
 	line := &dumpLine{
 		Stream: e.Stream, Offset: e.Offset, Time: time.Unix(0, e.Time).UTC(),
 		Key: e.Key, Lane: e.Lane, Attributes: e.Attributes,

@@ -13,7 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 func newWALExportCommand() *cobra.Command {
@@ -52,7 +52,7 @@ func newWALExportCommand() *cobra.Command {
 
 // exporting is a running export.
 type exporting struct {
-	filter wal.DumpOptions
+	filter inspect.DumpOptions
 	raw    bool
 	errs   io.Writer
 	files  *exportFiles
@@ -83,7 +83,7 @@ func (e *exporting) run(ctx context.Context, out io.Writer, dir string, files ex
 	}
 	e.files, e.until, e.shown = &files, s.Next, time.Now()
 	damaged := reportDamage(&e.filter, e.errs)
-	err = wal.Dump(ctx, dir, e.filter, e.event)
+	err = inspect.Dump(ctx, dir, e.filter, e.event)
 	if err = errors.Join(err, files.finish()); err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (e *exporting) run(ctx context.Context, out io.Writer, dir string, files ex
 	return nil
 }
 
-func (e *exporting) event(d wal.DumpedEvent) error {
+func (e *exporting) event(d inspect.DumpedEvent) error {
 	e.line.Reset()
 	if e.raw {
 		e.line.Write(d.Data)

@@ -9,12 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // eventFilter is the flags that select events.
 type eventFilter struct {
-	options      wal.DumpOptions
+	options      inspect.DumpOptions
 	since, until string
 }
 
@@ -51,19 +51,19 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 }
 
 // findStream returns the state of a stream in the log. The error for an unknown name lists the known ones.
-func findStream(ctx context.Context, dir, name string) (wal.StreamStat, error) {
-	in, err := wal.Inspect(ctx, dir)
+func findStream(ctx context.Context, dir, name string) (inspect.StreamStat, error) {
+	in, err := inspect.Inspect(ctx, dir)
 	if err != nil {
-		return wal.StreamStat{}, err
+		return inspect.StreamStat{}, err
 	}
-	i := slices.IndexFunc(in.Streams, func(s wal.StreamStat) bool { return s.Name == name })
+	i := slices.IndexFunc(in.Streams, func(s inspect.StreamStat) bool { return s.Name == name })
 	if i < 0 {
-		return wal.StreamStat{}, fmt.Errorf("the log has no stream %q; it has %s", name, streamNames(in))
+		return inspect.StreamStat{}, fmt.Errorf("the log has no stream %q; it has %s", name, streamNames(in))
 	}
 	return in.Streams[i], nil
 }
 
-func streamNames(in *wal.Inspection) string {
+func streamNames(in *inspect.Inspection) string {
 	var names []string
 	for i, s := range in.Streams {
 		if i == streamsShown {

@@ -5,7 +5,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // The inspection as JSON, with the field names of /v1/status.
@@ -68,7 +68,7 @@ type (
 	}
 )
 
-func writeWALJSON(out io.Writer, in *wal.Inspection) error {
+func writeWALJSON(out io.Writer, in *inspect.Inspection) error {
 	doc := walJSON{
 		ID: in.ID, SetAside: filesJSON(in.SetAside), Unfinished: filesJSON(in.Unfinished),
 		Segments: []segmentJSON{}, Streams: []streamJSON{}, Cursors: []walDestination{},
@@ -92,7 +92,7 @@ func writeWALJSON(out io.Writer, in *wal.Inspection) error {
 	return encoder.Encode(doc)
 }
 
-func filesJSON(files []wal.FileInfo) []fileJSON {
+func filesJSON(files []inspect.FileInfo) []fileJSON {
 	list := []fileJSON{}
 	for _, f := range files {
 		list = append(list, fileJSON{f.Name, f.Disk, f.Size})
@@ -100,7 +100,7 @@ func filesJSON(files []wal.FileInfo) []fileJSON {
 	return list
 }
 
-func segmentAsJSON(s wal.SegmentInfo) segmentJSON {
+func segmentAsJSON(s inspect.SegmentInfo) segmentJSON {
 	doc := segmentJSON{
 		fileJSON: fileJSON{s.Name, s.Disk, s.Size}, Number: s.Seq,
 		State: string(s.State), Fault: s.Fault, Streams: []segmentStreamJSON{},
@@ -111,7 +111,7 @@ func segmentAsJSON(s wal.SegmentInfo) segmentJSON {
 	return doc
 }
 
-func cursorAsJSON(p wal.InspectedCursor) walDestination {
+func cursorAsJSON(p inspect.InspectedCursor) walDestination {
 	doc := walDestination{
 		Stream: p.Stream, Name: p.Destination, Checkpoint: p.Checkpoint, Appended: countJSON(p.Appended),
 		Delivered: countJSON(p.Delivered), Dead: countJSON(p.Dead), Pending: countJSON(p.Pending),

@@ -10,7 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 func newWALSnapshotCommand() *cobra.Command {
@@ -46,7 +46,7 @@ type snapshotJSON struct {
 
 func snapshotWAL(ctx context.Context, out, progress io.Writer, dir, to string, asJSON bool) error {
 	shown := time.Now()
-	report, err := wal.Snapshot(ctx, dir, to, func(file string) {
+	report, err := inspect.Snapshot(ctx, dir, to, func(file string) {
 		if time.Since(shown) >= progressAfter {
 			shown = time.Now()
 			fmt.Fprintf(progress, "copying %s\n", file)
@@ -66,7 +66,7 @@ func snapshotWAL(ctx context.Context, out, progress io.Writer, dir, to string, a
 	return err
 }
 
-func writeSnapshotJSON(out io.Writer, to string, r *wal.SnapshotReport) error {
+func writeSnapshotJSON(out io.Writer, to string, r *inspect.SnapshotReport) error {
 	s := snapshotJSON{
 		Out: to, Segments: r.Segments, Bytes: r.Bytes, Events: r.Verified.Events.Events,
 		DeadLetters: r.Dead, Exact: r.Exact, Damage: []string{},
@@ -79,7 +79,7 @@ func writeSnapshotJSON(out io.Writer, to string, r *wal.SnapshotReport) error {
 	return encoder.Encode(s)
 }
 
-func writeSnapshot(out io.Writer, to string, r *wal.SnapshotReport) error {
+func writeSnapshot(out io.Writer, to string, r *inspect.SnapshotReport) error {
 	t := &statusTable{}
 	for _, d := range r.Verified.Damage {
 		t.line("damage: %s", printable(d.Error()))

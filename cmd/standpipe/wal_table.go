@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 // streamsShown is the number of streams of a segment that the table lists.
@@ -17,7 +18,7 @@ const streamsShown = 16
 // walTable formats an inspection for a terminal of 80 columns.
 type walTable struct{ statusTable }
 
-func writeWALTable(out io.Writer, dir string, in *wal.Inspection) error {
+func writeWALTable(out io.Writer, dir string, in *inspect.Inspection) error {
 	t := &walTable{}
 	var disk int64
 	for _, s := range in.Segments {
@@ -37,7 +38,7 @@ func writeWALTable(out io.Writer, dir string, in *wal.Inspection) error {
 	return err
 }
 
-func (t *walTable) segment(s wal.SegmentInfo) {
+func (t *walTable) segment(s inspect.SegmentInfo) {
 	var held, live uint64
 	for _, st := range s.Streams {
 		held, live = held+st.Held.Events, live+st.Live
@@ -74,7 +75,7 @@ func share(a, b uint64) string {
 	return fmt.Sprintf("%d%%", min(max(uint64(100*float64(a)/float64(b)), 1), 99))
 }
 
-func (t *walTable) files(title string, files []wal.FileInfo) {
+func (t *walTable) files(title string, files []inspect.FileInfo) {
 	if len(files) == 0 {
 		return
 	}
@@ -85,7 +86,7 @@ func (t *walTable) files(title string, files []wal.FileInfo) {
 	}
 }
 
-func (t *walTable) missing(runs []wal.MissingRun) {
+func (t *walTable) missing(runs []inspect.MissingRun) {
 	if len(runs) == 0 {
 		return
 	}
@@ -104,7 +105,7 @@ func (t *walTable) missing(runs []wal.MissingRun) {
 	}
 }
 
-func (t *walTable) places(in *wal.Inspection) {
+func (t *walTable) places(in *inspect.Inspection) {
 	if len(in.Cursors) == 0 {
 		t.line("")
 		t.line("no destination has a place in the log")

@@ -1,4 +1,4 @@
-package wal
+package inspect
 
 import (
 	"cmp"
@@ -38,7 +38,7 @@ type Inspection struct {
 	// SetAside are the segments that an agent could not read and put away, and Unfinished those that
 	// a crash left half made, which never held an event.
 	SetAside, Unfinished []FileInfo
-	Streams              []segment.StreamStat // by name
+	Streams              []StreamStat // by name
 	Cursors              []InspectedCursor    // by stream and destination
 	Missing              []MissingRun         // by stream and offset
 }
@@ -49,6 +49,9 @@ type FileInfo struct {
 	Disk int64  // bytes that it occupies
 	Size int64  // its length
 }
+
+// StreamStat is a stream at one instant.
+type StreamStat = segment.StreamStat
 
 // SegmentInfo is a segment's file and what is in it.
 type SegmentInfo struct {

@@ -1,4 +1,4 @@
-package wal
+package inspect
 
 import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
