@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,17 +11,17 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 // parse is the configuration of startAgent with the streams given; DIR in them is dir.
@@ -96,14 +97,12 @@ func destination(t *testing.T, a *agent.Agent, stream, name string) admin.Destin
 // until polls check, since the expected change happens on a disk.
 func until(t *testing.T, what string, check func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
-	for !check() {
-		select {
-		case <-deadline:
-			t.Fatalf("not within 20 s: %s", what)
-		case <-time.After(10 * time.Millisecond):
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if !check() {
+			return errors.New(what)
 		}
-	}
+		return nil
+	})
 }
 
 func count(t *testing.T, pattern string) int {

@@ -2,6 +2,7 @@ package kinesis_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/kinesis"
 	"github.com/standpipe/standpipe/shipper/sink/sinktest"
 	"github.com/standpipe/standpipe/test/fakeaws"
+	"github.com/standpipe/standpipe/test/testkit"
 )
 
 const half = "170141183460469231731687303715884105728" // 2^127
@@ -72,14 +74,15 @@ func TestAReshardIsNoticedByWhereARecordLies(t *testing.T) {
 	}
 }
 
-// wait waits for what another goroutine does.
+// wait waits for another goroutine.
 func wait(t *testing.T, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not come about")
+	testkit.Eventually(t, 10*time.Second, func() error {
+		if !done() {
+			return errors.New("condition not met")
 		}
-	}
+		return nil
+	})
 }
 
 func TestQuotas(t *testing.T) {
