@@ -38,9 +38,9 @@ type Inspection struct {
 	// SetAside are the segments that an agent could not read and put away, and Unfinished those that
 	// a crash left half made, which never held an event.
 	SetAside, Unfinished []FileInfo
-	Streams              []StreamStat // by name
-	Cursors              []InspectedCursor    // by stream and destination
-	Missing              []MissingRun         // by stream and offset
+	Streams              []StreamStat      // by name
+	Cursors              []InspectedCursor // by stream and destination
+	Missing              []MissingRun      // by stream and offset
 }
 
 // FileInfo is a file of the log.
