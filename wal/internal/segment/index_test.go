@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"bytes"
@@ -8,29 +8,27 @@ import (
 	"reflect"
 	"slices"
 	"testing"
-
-	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // someIndex is an index of streams whose blocks stand mixed, some of them with holes, and the places.
-func someIndex(seed uint64, blocks int) (*segment.BlockIndex, map[string][]segment.BlockPlace) {
+func someIndex(seed uint64, blocks int) (*BlockIndex, map[string][]BlockPlace) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	x, want := segment.NewIndex(), make(map[string][]segment.BlockPlace)
+	x, want := NewIndex(), make(map[string][]BlockPlace)
 	next, bytes, number := make(map[string]uint64), make(map[string]uint64), uint64(0)
 	for range blocks {
 		stream := fmt.Sprint("s", r.IntN(3))
 		first := max(next[stream], 1) + uint64([]int{0, 0, 0, 1, 1000}[r.IntN(5)])
 		number += 1 + r.Uint64N(3)
-		b := segment.Block{Number: number, Stream: stream, First: first, Count: 1 + r.Uint32N(300), Before: bytes[stream], Bytes: r.Uint64N(9000)}
+		b := Block{Number: number, Stream: stream, First: first, Count: 1 + r.Uint32N(300), Before: bytes[stream], Bytes: r.Uint64N(9000)}
 		x.Add(&b)
 		next[stream], bytes[stream] = b.Next(), b.Before+b.Bytes
-		want[stream] = append(want[stream], segment.BlockPlace{Number: number, Run: Run{First: first, Next: b.Next()}})
+		want[stream] = append(want[stream], BlockPlace{Number: number, Run: Run{First: first, Next: b.Next()}})
 	}
 	return x, want
 }
 
 // placesFrom is what an index says of a stream's blocks from an offset on.
-func placesFrom(x *segment.BlockIndex, stream string, from uint64) (all []segment.BlockPlace) {
+func placesFrom(x *BlockIndex, stream string, from uint64) (all []BlockPlace) {
 	for {
 		p, ok := x.Part(stream, from)
 		if !ok {
@@ -70,18 +68,18 @@ func TestTheIndexHasEveryBlock(t *testing.T) {
 func TestAnIndexIsReadAsItWasWritten(t *testing.T) {
 	x, _ := someIndex(2, 5000)
 	size := int64(0)
-	err := x.Each(func(key []byte, p *segment.IndexPart) error {
+	err := x.Each(func(key []byte, p *IndexPart) error {
 		value := p.AppendValue(nil, 5, key)
-		size += int64(len(key) + len(value) + segment.StateElement)
-		stream, got, err := segment.DecodePart(5, key, value)
+		size += int64(len(key) + len(value) + StateElement)
+		stream, got, err := DecodePart(5, key, value)
 		if err != nil || !reflect.DeepEqual(got, *p) || x.Streams[stream] == nil {
 			t.Errorf("got %s %+v, %v, want %+v", stream, got, err, *p)
 		}
-		if _, _, err := segment.DecodePart(6, key, value); err == nil {
+		if _, _, err := DecodePart(6, key, value); err == nil {
 			t.Error("a part of another segment is taken for good")
 		}
 		value[len(value)/2] ^= 4
-		if _, _, err := segment.DecodePart(5, key, value); err == nil {
+		if _, _, err := DecodePart(5, key, value); err == nil {
 			t.Error("a flipped bit is not seen")
 		}
 		return nil
@@ -94,23 +92,23 @@ func TestAnIndexIsReadAsItWasWritten(t *testing.T) {
 // FuzzIndex also gives bad content a right checksum, to come further.
 func FuzzIndex(f *testing.F) {
 	x, _ := someIndex(3, 300)
-	if err := x.Each(func(key []byte, p *segment.IndexPart) error { f.Add(key, p.AppendValue(nil, 5, key), true); return nil }); err != nil {
+	if err := x.Each(func(key []byte, p *IndexPart) error { f.Add(key, p.AppendValue(nil, 5, key), true); return nil }); err != nil {
 		f.Fatal(err)
 	}
-	f.Add([]byte{}, []byte{segment.IndexVersion}, false)
-	f.Add(segment.PartKey("s", 1), make([]byte, segment.IndexHeader), true)
+	f.Add([]byte{}, []byte{IndexVersion}, false)
+	f.Add(PartKey("s", 1), make([]byte, IndexHeader), true)
 	f.Fuzz(func(t *testing.T, key, value []byte, seal bool) {
 		value = bytes.Clone(value)
-		if seal && len(value) >= segment.IndexHeader {
-			value[0] = segment.IndexVersion
-			sum := crc32.Update(crc32.Update(crc32.Checksum(segment.NumberKey(5), segment.Castagnoli), segment.Castagnoli, key), segment.Castagnoli, value[segment.IndexSumOf:])
+		if seal && len(value) >= IndexHeader {
+			value[0] = IndexVersion
+			sum := crc32.Update(crc32.Update(crc32.Checksum(NumberKey(5), Castagnoli), Castagnoli, key), Castagnoli, value[IndexSumOf:])
 			value[1], value[2], value[3], value[4] = byte(sum>>24), byte(sum>>16), byte(sum>>8), byte(sum)
 		}
-		_, p, err := segment.DecodePart(5, key, value)
+		_, p, err := DecodePart(5, key, value)
 		if err != nil {
 			return
 		}
-		last := segment.BlockPlace{Run: Run{Next: p.First}}
+		last := BlockPlace{Run: Run{Next: p.First}}
 		for at := range p.Places(0) {
 			if at.First < last.Next || at.Next <= at.First || at.Number < last.Number {
 				t.Errorf("got %+v after %+v", at, last)

@@ -1,18 +1,16 @@
-package wal
+package segment
 
 import (
 	"bytes"
 	"maps"
 	"reflect"
 	"testing"
-
-	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // encoded is e as it comes over the wire: without its frame.
 func encoded(t testing.TB, e Event) []byte {
 	t.Helper()
-	_, raw, _, err := segment.SplitFrame(segment.AppendFrame(nil, &e, 0))
+	_, raw, _, err := SplitFrame(AppendFrame(nil, &e, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,15 +20,15 @@ func encoded(t testing.TB, e Event) []byte {
 // stored is e as the log gives it back.
 func stored(t testing.TB, e Event) (got Event) {
 	t.Helper()
-	frame := segment.AppendFrame(nil, &e, 5)
-	if len(frame) != segment.FrameSize(&e) {
-		t.Errorf("the frame has %d bytes, reckoned with were %d", len(frame), segment.FrameSize(&e))
+	frame := AppendFrame(nil, &e, 5)
+	if len(frame) != FrameSize(&e) {
+		t.Errorf("the frame has %d bytes, reckoned with were %d", len(frame), FrameSize(&e))
 	}
-	lane, raw, rest, err := segment.SplitFrame(frame)
+	lane, raw, rest, err := SplitFrame(frame)
 	if err != nil || lane != 5 || len(rest) > 0 {
 		t.Fatalf("got lane %d, %d bytes more, %v", lane, len(rest), err)
 	}
-	if err := segment.DecodeEvent(raw, &got); err != nil {
+	if err := DecodeEvent(raw, &got); err != nil {
 		t.Fatal(err)
 	}
 	return got

@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"bytes"
@@ -8,21 +8,23 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // soundBlock is the block 3 of segment 2: three events from the offset 7 on of the stream "s".
 func soundBlock() []byte {
-	p := packer{}
-	p.reset(segment.LeafEnd{}, 42, 0)
-	p.turn("s", 7, 100)
+	b := Block{Stream: "s", First: 7, Time: 42, Before: 100}
+	var frames []byte
 	for _, e := range soundEvents() {
-		p.addFrame(segment.AppendFrame(nil, &e, LaneOf(e.Key)), uint32(len(e.Data)))
+		lane := LaneOf(e.Key)
+		frames = AppendFrame(frames, &e, lane)
+		b.Count++
+		b.Bytes += uint64(len(e.Data))
+		b.Lanes = b.Lanes.With(lane)
 	}
-	p.finish()
-	segment.SealBlock(p.blocks[0], 2, 3)
-	return p.blocks[0]
+	value := append(AppendBlockHeader(nil, &b), frames...)
+	SumFrames(value)
+	SealBlock(value, 2, 3)
+	return value
 }
 
 func soundEvents() []Event {
@@ -34,14 +36,14 @@ func soundEvents() []Event {
 }
 
 func TestABlockIsReadAsItWasWritten(t *testing.T) {
-	b, fault := segment.ParseBlock(2, segment.NumberKey(3), soundBlock())
+	b, fault := ParseBlock(2, NumberKey(3), soundBlock())
 	if fault != "" || b.Stream != "s" || b.Number != 3 || b.First != 7 || b.Next() != 10 || b.Time != 42 || b.Before != 100 || b.Bytes != 304 {
 		t.Fatalf("got %+v, %s", b, fault)
 	}
 	var got []Event
 	err := b.Each(func(_ uint8, _ uint64, raw []byte) error {
 		var e Event
-		err := segment.DecodeEvent(raw, &e)
+		err := DecodeEvent(raw, &e)
 		got = append(got, e)
 		return err
 	})
@@ -49,8 +51,8 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	for name, fault := range map[string]func() string{
-		"another segment": func() string { _, fault := segment.ParseBlock(1, segment.NumberKey(3), soundBlock()); return fault },
-		"another number":  func() string { _, fault := segment.ParseBlock(2, segment.NumberKey(4), soundBlock()); return fault },
+		"another segment": func() string { _, fault := ParseBlock(1, NumberKey(3), soundBlock()); return fault },
+		"another number":  func() string { _, fault := ParseBlock(2, NumberKey(4), soundBlock()); return fault },
 	} {
 		if fault() == "" {
 			t.Errorf("a block of %s is taken for good", name)
@@ -59,7 +61,7 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 	for i := range soundBlock() {
 		value := soundBlock()
 		value[i] ^= 0x10
-		if _, fault := segment.ParseBlock(2, segment.NumberKey(3), value); fault == "" {
+		if _, fault := ParseBlock(2, NumberKey(3), value); fault == "" {
 			t.Errorf("a flipped bit in byte %d is not seen", i)
 		}
 	}
@@ -67,18 +69,18 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 
 // gappedBlock has the events 12 and 15 of the offsets 10 to 19.
 func gappedBlock() []byte {
-	b := segment.Block{Number: 3, Stream: "s", First: 10, Count: 10, Time: 1, Bytes: 100, Lanes: LaneSet(0).With(LaneOf("k"))}
+	b := Block{Number: 3, Stream: "s", First: 10, Count: 10, Time: 1, Bytes: 100, Lanes: LaneSet(0).With(LaneOf("k"))}
 	e := Event{Key: "k", Data: []byte("there"), Time: 1}
-	value := segment.AppendGap(segment.AppendBlockHeader(nil, &b), 2)
-	value = segment.AppendGap(segment.AppendFrame(value, &e, LaneOf(e.Key)), 2)
-	value = segment.AppendGap(segment.AppendFrame(value, &e, LaneOf(e.Key)), 4)
-	segment.SumFrames(value)
-	segment.SealBlock(value, 2, 3)
+	value := AppendGap(AppendBlockHeader(nil, &b), 2)
+	value = AppendGap(AppendFrame(value, &e, LaneOf(e.Key)), 2)
+	value = AppendGap(AppendFrame(value, &e, LaneOf(e.Key)), 4)
+	SumFrames(value)
+	SealBlock(value, 2, 3)
 	return value
 }
 
 func TestABlockWithGaps(t *testing.T) {
-	b, fault := segment.ParseBlock(2, segment.NumberKey(3), gappedBlock())
+	b, fault := ParseBlock(2, NumberKey(3), gappedBlock())
 	if fault != "" {
 		t.Fatal(fault)
 	}
@@ -92,13 +94,13 @@ func TestABlockWithGaps(t *testing.T) {
 	}
 	for _, count := range []uint32{9, 11} {
 		b.Count = count
-		if err := b.Each(collect); !errors.Is(err, segment.ErrFrame) {
+		if err := b.Each(collect); !errors.Is(err, ErrFrame) {
 			t.Errorf("%d events instead of 10: got %v, want errFrame", count, err)
 		}
 	}
-	for _, frames := range [][]byte{{segment.GapLane}, {segment.GapLane, 0}, {segment.GapLane, 10, 0}, {segment.GapLane, 0xff, 0xff}} {
+	for _, frames := range [][]byte{{GapLane}, {GapLane, 0}, {GapLane, 10, 0}, {GapLane, 0xff, 0xff}} {
 		b.Count, b.Frames = 10, frames
-		if err := b.Each(collect); !errors.Is(err, segment.ErrFrame) {
+		if err := b.Each(collect); !errors.Is(err, ErrFrame) {
 			t.Errorf("frames %x: got %v, want errFrame", frames, err)
 		}
 	}
@@ -106,19 +108,19 @@ func TestABlockWithGaps(t *testing.T) {
 
 // FuzzBlock also gives bad content right checksums, to come further.
 func FuzzBlock(f *testing.F) {
-	f.Add(segment.NumberKey(3), soundBlock(), true)
-	f.Add(segment.NumberKey(3), soundBlock()[:segment.BlockHeader], true)
-	f.Add(segment.NumberKey(math.MaxUint64), soundBlock(), false)
-	f.Add([]byte{}, []byte{segment.BlockVersion}, false)
-	f.Add(segment.NumberKey(3), gappedBlock(), true)
+	f.Add(NumberKey(3), soundBlock(), true)
+	f.Add(NumberKey(3), soundBlock()[:BlockHeader], true)
+	f.Add(NumberKey(math.MaxUint64), soundBlock(), false)
+	f.Add([]byte{}, []byte{BlockVersion}, false)
+	f.Add(NumberKey(3), gappedBlock(), true)
 	f.Fuzz(func(t *testing.T, key, value []byte, seal bool) {
 		value = bytes.Clone(value)
-		if seal && len(key) == 8 && len(value) >= segment.BlockHeader && len(value) >= segment.HeaderLength(value) {
-			value[0] = segment.BlockVersion
-			segment.SumFrames(value)
-			segment.SealBlock(value, 2, numberOf(key))
+		if seal && len(key) == 8 && len(value) >= BlockHeader && len(value) >= HeaderLength(value) {
+			value[0] = BlockVersion
+			SumFrames(value)
+			SealBlock(value, 2, numberOf(key))
 		}
-		b, fault := segment.ParseBlock(2, key, value)
+		b, fault := ParseBlock(2, key, value)
 		if fault != "" {
 			return
 		}
@@ -129,7 +131,7 @@ func FuzzBlock(f *testing.F) {
 			}
 			events = offset - b.First + 1
 			var e Event
-			if err := segment.DecodeEvent(raw, &e); err != nil {
+			if err := DecodeEvent(raw, &e); err != nil {
 				return err
 			}
 			return eventAgain(t, &e)
@@ -149,14 +151,14 @@ func numberOf(key []byte) (number uint64) {
 
 // eventAgain checks that what was decoded survives being encoded.
 func eventAgain(t *testing.T, e *Event) error {
-	frame := segment.AppendFrame(nil, e, 3)
-	if len(frame) != segment.FrameSize(e) {
-		t.Errorf("got a frame of %d bytes, reckoned %d", len(frame), segment.FrameSize(e))
+	frame := AppendFrame(nil, e, 3)
+	if len(frame) != FrameSize(e) {
+		t.Errorf("got a frame of %d bytes, reckoned %d", len(frame), FrameSize(e))
 	}
-	lane, raw, rest, err := segment.SplitFrame(frame)
+	lane, raw, rest, err := SplitFrame(frame)
 	var got Event
 	if err == nil {
-		err = segment.DecodeEvent(raw, &got)
+		err = DecodeEvent(raw, &got)
 	}
 	if err != nil || lane != 3 || len(rest) > 0 || got.Key != e.Key || !bytes.Equal(got.Data, e.Data) || got.Time != e.Time || !reflect.DeepEqual(got.Attributes, e.Attributes) {
 		t.Errorf("got %+v, %v, want %+v", got, err, e)
@@ -165,8 +167,8 @@ func eventAgain(t *testing.T, e *Event) error {
 }
 
 // soundCursor is an entry with something in every field.
-func soundCursor() *segment.CursorState {
-	c := &segment.CursorState{State: []byte("state"), Label: "file"}
+func soundCursor() *CursorState {
+	c := &CursorState{State: []byte("state"), Label: "file"}
 	for i := range c.Lanes {
 		c.Lanes[i].Checkpoint = uint64(100 + i)
 	}
@@ -180,10 +182,10 @@ func soundCursor() *segment.CursorState {
 
 func FuzzCursor(f *testing.F) {
 	f.Add(soundCursor().Append(nil))
-	f.Add(new(segment.CursorState).Append(nil))
-	f.Add([]byte{segment.CursorVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add(new(CursorState).Append(nil))
+	f.Add([]byte{CursorVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var c, again segment.CursorState
+		var c, again CursorState
 		if c.Decode(b) != nil {
 			return
 		}
@@ -194,13 +196,11 @@ func FuzzCursor(f *testing.F) {
 }
 
 func FuzzProducer(f *testing.F) {
-	p := &producer{}
-	p.stored(1, 10, 5, time.Unix(1, 2))
-	p.stored(6, 100, 1, time.Unix(1, 2))
+	p := ProducerState{Next: 7, Seen: time.Unix(1, 2), Runs: []ProducerRun{{1, 10, 5}, {6, 100, 1}}}
 	f.Add(p.Append(nil))
 	f.Add([]byte{0, 0, 0xff, 0xff, 3})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var p, q segment.ProducerState
+		var p, q ProducerState
 		if p.Decode(b) != nil {
 			return
 		}
@@ -211,15 +211,15 @@ func FuzzProducer(f *testing.F) {
 }
 
 func FuzzStateKey(f *testing.F) {
-	f.Add(segment.StateKey(segment.StateCursor, "stream", "destination"))
-	f.Add(segment.StateKey(segment.StateStream, ""))
-	f.Add([]byte{segment.StateCursor, 0xff})
+	f.Add(StateKey(StateCursor, "stream", "destination"))
+	f.Add(StateKey(StateStream, ""))
+	f.Add([]byte{StateCursor, 0xff})
 	f.Fuzz(func(t *testing.T, k []byte) {
-		kind, texts, ok := segment.SplitStateKey(k)
+		kind, texts, ok := SplitStateKey(k)
 		if !ok {
 			return
 		}
-		again, texts2, ok := segment.SplitStateKey(segment.StateKey(kind, texts...))
+		again, texts2, ok := SplitStateKey(StateKey(kind, texts...))
 		if !ok || again != kind || !reflect.DeepEqual(texts, texts2) {
 			t.Errorf("got %c, %q, %v, want %c, %q", again, texts2, ok, kind, texts)
 		}
