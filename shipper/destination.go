@@ -92,9 +92,7 @@ func (s *Shipper) recovered(now time.Time) {
 		return
 	}
 	s.window = 1
-	for _, l := range s.lanes.all {
-		l.failures.release(now)
-	}
+	s.lanes.release(now)
 	if s.failures.last.Class == Transient && s.opts.Link != nil {
 		s.bandwidth.reportBack()
 	}
