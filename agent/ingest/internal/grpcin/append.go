@@ -12,7 +12,7 @@ import (
 // service is standpipe.v1.Ingest.
 type service struct {
 	in        *intake.Intake
-	room      *intake.Budget // bytes of large requests and of their events, until the WAL has them
+	budget    *intake.Budget // bytes of large requests and of their events, until the WAL has them
 	decoding  *intake.Budget // for the messages that package proto decodes
 	receivers sync.WaitGroup // the receiving goroutines of all streams
 }
@@ -37,7 +37,7 @@ func (c *call) free() {
 
 // Append stores one batch and frees w.
 func (s *service) Append(ctx context.Context, w *wireRequest) (*intake.Response, error) {
-	t := s.take(ctx, w, nil)
+	t := s.submit(ctx, w, nil)
 	r, refused := s.in.Await(ctx, &t)
 	if refused != nil {
 		return nil, refused
@@ -45,8 +45,8 @@ func (s *service) Append(ctx context.Context, w *wireRequest) (*intake.Response,
 	return &r, nil
 }
 
-// take submits w, tied to chain unless that is nil, and frees it.
-func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) intake.Submission {
+// submit hands w to the intake, tied to chain unless that is nil, and frees it.
+func (s *service) submit(ctx context.Context, w *wireRequest, chain *wal.Chain) intake.Submission {
 	defer w.Free()
 	r := calls.Get().(*call)
 	defer r.free()
@@ -57,15 +57,15 @@ func (s *service) take(ctx context.Context, w *wireRequest, chain *wal.Chain) in
 		return intake.Submission{Events: events, Rejected: intake.TooLarge("the request has %d events; %d are allowed", events, maxEvents)}
 	}
 	held := heldWhole(w.Len()) + heldWhole(events*sizeOfEvent)
-	if !s.room.Acquire(held) {
+	if !s.budget.Acquire(held) {
 		return intake.Submission{Events: max(1, events), Rejected: intake.ErrOverBudget}
 	}
-	defer func() { s.room.Release(held) }()
+	defer func() { s.budget.Release(held) }()
 	if refused := r.wire.read(w.BufferSlice, &r.Request, s.in.Clock().UnixNano()); refused != nil {
 		return intake.Submission{Events: max(1, len(r.Batch.Events)), Rejected: refused}
 	}
 	joined := heldWhole(w.Len()+len(r.wire.joined)) - heldWhole(w.Len())
-	if !s.room.Acquire(joined) {
+	if !s.budget.Acquire(joined) {
 		return intake.Submission{Events: len(r.Batch.Events), Rejected: intake.ErrOverBudget}
 	}
 	held += joined

@@ -22,10 +22,10 @@ func heldWhole(size int) int64 {
 // Budget acquires bytes for half-sent requests, from the budget of whole ones.
 func (s *service) Budget(n int64) bool {
 	if n < 0 {
-		s.room.Release(-n)
+		s.budget.Release(-n)
 		return true
 	}
-	return s.room.Acquire(n)
+	return s.budget.Acquire(n)
 }
 
 // Reject counts a request that the guard ends and returns its status.

@@ -15,48 +15,48 @@ import (
 // messages are compressed and have a budget of their own.
 type gzipSlots struct {
 	encoding.Compressor
-	slots chan struct{}  // one for each message in decompression
-	room  *intake.Budget // bytes of compressed messages
+	slots  chan struct{}  // one for each message in decompression
+	budget *intake.Budget // bytes of compressed messages
 }
 
 // gRPC has one compressor of a name for the process.
 func init() { encoding.RegisterCompressor(newGzipSlots(encoding.GetCompressor(gzip.Name))) }
 
 func newGzipSlots(c encoding.Compressor) *gzipSlots {
-	g := &gzipSlots{Compressor: c, slots: make(chan struct{}, intake.DecompressSlots), room: intake.NewBudget(intake.MinBudget)}
+	g := &gzipSlots{Compressor: c, slots: make(chan struct{}, intake.DecompressSlots), budget: intake.NewBudget(intake.MinBudget)}
 	return g
 }
 
 // Decompress waits for a slot. gRPC closes the returned reader once the message is decompressed or rejected.
-func (g *gzipSlots) Decompress(packed io.Reader) (io.Reader, error) {
+func (g *gzipSlots) Decompress(compressed io.Reader) (io.Reader, error) {
 	size := int64(0)
-	if p, ok := packed.(interface{ Remaining() int }); ok && p.Remaining() > freeInflow {
+	if p, ok := compressed.(interface{ Remaining() int }); ok && p.Remaining() > freeInflow {
 		size = int64(p.Remaining())
 	}
-	if !g.room.Acquire(size) {
+	if !g.budget.Acquire(size) {
 		return nil, intake.ErrOverBudget
 	}
 	g.slots <- struct{}{}
 	free := func() {
 		<-g.slots
-		g.room.Release(size)
+		g.budget.Release(size)
 	}
-	from, err := g.Compressor.Decompress(packed)
+	from, err := g.Compressor.Decompress(compressed)
 	if err != nil {
 		free()
 		return nil, err
 	}
-	return &unpacking{Reader: from, free: free}, nil
+	return &decompression{Reader: from, free: free}, nil
 }
 
-// unpacking is a message in decompression.
-type unpacking struct {
+// decompression is a message in decompression.
+type decompression struct {
 	io.Reader
 	free func()
 	once sync.Once
 }
 
-func (u *unpacking) Close() (err error) {
+func (u *decompression) Close() (err error) {
 	u.once.Do(func() {
 		if c, ok := u.Reader.(io.Closer); ok {
 			err = c.Close()

@@ -68,9 +68,9 @@ func New(in *intake.Intake, o *Options) *Listener {
 	w := &Listener{
 		health: health.NewServer(),
 	}
-	w.service = &service{in: in, room: intake.BudgetFor(o.MaxRequestSize), decoding: intake.NewBudget(intake.MaxDecoded)}
+	w.service = &service{in: in, budget: intake.BudgetFor(o.MaxRequestSize), decoding: intake.NewBudget(intake.MaxDecoded)}
 	if o.Budget > 0 {
-		w.service.room = intake.NewBudget(o.Budget)
+		w.service.budget = intake.NewBudget(o.Budget)
 	}
 	if !o.NoHTTP2Guard {
 		w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})
@@ -81,7 +81,7 @@ func New(in *intake.Intake, o *Options) *Listener {
 	w.health.SetServingStatus(standpipev1.Ingest_ServiceDesc.ServiceName, grpc_health_v1.HealthCheckResponse_SERVING)
 	reflection.Register(w.server)
 	if o.OTLP != nil {
-		(&otlpService{otlp.New(in, o.OTLP, o.MaxRequestSize), w.service.room}).register(w.server)
+		(&otlpService{otlp.New(in, o.OTLP, o.MaxRequestSize), w.service.budget}).register(w.server)
 	}
 	return w
 }

@@ -16,8 +16,8 @@ const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 // has the fields of ExportLogsServiceRequest, and a response without a partial success has none. The package of the
 // service itself would bring a gateway along.
 type otlpService struct {
-	logs *otlp.Logs
-	room *intake.Budget // of the listener
+	logs   *otlp.Logs
+	budget *intake.Budget // of the listener
 }
 
 func (o *otlpService) register(s *grpc.Server) {
@@ -37,10 +37,10 @@ func exportUnary(srv any, ctx context.Context, decode func(any) error, admit grp
 		defer w.Free()
 		o := srv.(*otlpService)
 		held := heldWhole(2 * w.Len())
-		if !o.room.Acquire(held) {
+		if !o.budget.Acquire(held) {
 			return nil, intake.ErrOverBudget
 		}
-		defer o.room.Release(held)
+		defer o.budget.Release(held)
 		t, refused := o.logs.Export(ctx, w.Materialize(), o.logs.Decode)
 		if refused != nil {
 			return nil, refused

@@ -46,7 +46,7 @@ func (s *service) AppendStream(wire grpc.ServerStream) error {
 		waiting: make(chan *intake.Submission, streamDepth),
 	}
 	s.receivers.Go(func() { a.receive(wire.Context()) })
-	return a.answer(wire.Context())
+	return a.respond(wire.Context())
 }
 
 // receive submits requests until the producer ends the stream, one of them is rejected, or the handler has returned.
@@ -65,28 +65,28 @@ func (a *appendStream) receive(ctx context.Context) {
 			a.ended = ctx.Err()
 			return
 		}
-		if !a.take(ctx, w) {
+		if !a.submit(ctx, w) {
 			a.ended = errStreamDraining // unless w was refused: then that is the stream's status
 			return
 		}
 	}
 }
 
-// take submits w and reports whether the one after it may be taken.
-func (a *appendStream) take(ctx context.Context, w *wireRequest) bool {
+// submit hands w to the service and reports whether the next request may be submitted.
+func (a *appendStream) submit(ctx context.Context, w *wireRequest) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		w.Free()
 		return false
 	}
-	t := a.service.take(ctx, w, &a.chain)
+	t := a.service.submit(ctx, w, &a.chain)
 	a.waiting <- &t
 	return t.Rejected == nil
 }
 
-// answer responds to one request after another and returns the status of the stream.
-func (a *appendStream) answer(ctx context.Context) error {
+// respond sends the responses to one request after another and returns the status of the stream.
+func (a *appendStream) respond(ctx context.Context) error {
 	for {
 		select {
 		case t, ok := <-a.waiting:
@@ -95,7 +95,7 @@ func (a *appendStream) answer(ctx context.Context) error {
 			}
 		case <-a.service.in.Draining:
 			a.close()
-			return a.answerRest(ctx)
+			return a.respondRest(ctx)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func (a *appendStream) next(ctx context.Context, t *intake.Submission, ok bool) 
 	if !ok {
 		return true, a.end(ctx)
 	}
-	err = a.reply(ctx, t)
+	err = a.respondTo(ctx, t)
 	return err != nil, err
 }
 
@@ -116,9 +116,9 @@ func (a *appendStream) close() {
 	a.closed = true
 }
 
-// answerRest responds to the requests that were submitted before close. It does not rely on the end of waiting: the
+// respondRest responds to the requests that were submitted before close. It does not rely on the end of waiting: the
 // receiving goroutine may block in Recv until the handler returns.
-func (a *appendStream) answerRest(ctx context.Context) error {
+func (a *appendStream) respondRest(ctx context.Context) error {
 	for {
 		select {
 		case t, ok := <-a.waiting:
@@ -134,13 +134,13 @@ func (a *appendStream) answerRest(ctx context.Context) error {
 	}
 }
 
-// reply waits for t and answers it.
-func (a *appendStream) reply(ctx context.Context, t *intake.Submission) error {
+// respondTo waits for t and answers it.
+func (a *appendStream) respondTo(ctx context.Context, t *intake.Submission) error {
 	<-a.slots
 	if err := a.acceptedFault(); err != nil {
 		return err
 	}
-	r, refused := a.finish(ctx, t)
+	r, refused := a.await(ctx, t)
 	if refused != nil {
 		return refused
 	}
@@ -150,9 +150,9 @@ func (a *appendStream) reply(ctx context.Context, t *intake.Submission) error {
 	return a.wire.SendMsg(&r)
 }
 
-// finish awaits t, but never withdraws it when ctx ends: a later request of the stream may be submitted already, and the
+// await awaits t, but never withdraws it when ctx ends: a later request of the stream may be submitted already, and the
 // stored requests must be a prefix.
-func (a *appendStream) finish(ctx context.Context, t *intake.Submission) (intake.Response, *intake.Rejection) {
+func (a *appendStream) await(ctx context.Context, t *intake.Submission) (intake.Response, *intake.Rejection) {
 	in := a.service.in
 	if t.Rejected != nil || t.Ack == standpipev1.Ack_ACK_ACCEPTED {
 		return in.Conclude(ctx, t, wal.Appended{}, nil)

@@ -18,22 +18,22 @@ const (
 
 // body is the bytes of a request as they arrive. It is reused and must not be used after free.
 type body struct {
-	room  *intake.Budget
-	bytes []byte
-	taken int64 // from room
+	budget *intake.Budget
+	bytes  []byte
+	held   int64 // from room
 }
 
 var bodies = sync.Pool{New: func() any { return &body{bytes: make([]byte, 0, 4<<10)} }}
 
 func newBody(r *intake.Budget) *body {
 	b := bodies.Get().(*body)
-	b.room = r
+	b.budget = r
 	return b
 }
 
 func (b *body) free() {
-	b.room.Release(b.taken)
-	b.room, b.taken = nil, 0
+	b.budget.Release(b.held)
+	b.budget, b.held = nil, 0
 	if cap(b.bytes) > maxPooledBody {
 		return
 	}
@@ -85,13 +85,13 @@ func (b *body) grow(announced int64, limit int) bool {
 
 // hold acquires budget until b holds n bytes of it.
 func (b *body) hold(n int64) bool {
-	if n <= b.taken {
+	if n <= b.held {
 		return true
 	}
-	if !b.room.Acquire(n - b.taken) {
+	if !b.budget.Acquire(n - b.held) {
 		return false
 	}
-	b.taken = n
+	b.held = n
 	return true
 }
 

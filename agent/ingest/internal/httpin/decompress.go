@@ -22,28 +22,28 @@ const (
 	keptZstd = 1 << 20
 )
 
-// unpackers are the decoders of a listener.
-type unpackers struct {
-	slots  chan *unpacker
+// decompressors are the decoders of a listener.
+type decompressors struct {
+	slots  chan *decompressor
 	closed sync.Once
 }
 
-// unpacker decompresses one body at a time. Its decoders are made on first use.
-type unpacker struct {
+// decompressor decompresses one body at a time. Its decoders are made on first use.
+type decompressor struct {
 	gzip *gzip.Reader
 	zstd *zstd.Decoder
 }
 
-func newUnpackers() *unpackers {
-	u := &unpackers{slots: make(chan *unpacker, intake.DecompressSlots)}
+func newDecompressors() *decompressors {
+	u := &decompressors{slots: make(chan *decompressor, intake.DecompressSlots)}
 	for range intake.DecompressSlots {
-		u.slots <- &unpacker{}
+		u.slots <- &decompressor{}
 	}
 	return u
 }
 
 // close releases the decoders. No body may be in decompression.
-func (u *unpackers) close() {
+func (u *decompressors) close() {
 	u.closed.Do(func() {
 		for range intake.DecompressSlots {
 			(<-u.slots).dropZstd()
@@ -68,16 +68,16 @@ func codingOf(h http.Header) (string, *intake.Rejection) {
 	return "", r
 }
 
-// unpack decompresses packed into a body of at most limit bytes.
-func (u *unpackers) unpack(ctx context.Context, coding string, packed []byte, into *body, limit int) error {
-	var slot *unpacker
+// decompress decompresses compressed into a body of at most limit bytes.
+func (u *decompressors) decompress(ctx context.Context, coding string, compressed []byte, into *body, limit int) error {
+	var slot *decompressor
 	select {
 	case slot = <-u.slots:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	defer func() { u.slots <- slot }()
-	from, err := slot.open(coding, bytes.NewReader(packed))
+	from, err := slot.open(coding, bytes.NewReader(compressed))
 	if err == nil {
 		err = into.read(from, -1, limit)
 	}
@@ -87,29 +87,29 @@ func (u *unpackers) unpack(ctx context.Context, coding string, packed []byte, in
 	if _, refused := errors.AsType[*intake.Rejection](err); err == nil || refused {
 		return err
 	}
-	return intake.Invalid("the body of %d bytes is no whole %s: %v", len(packed), coding, err)
+	return intake.Invalid("the body of %d bytes is no whole %s: %v", len(compressed), coding, err)
 }
 
-func (u *unpacker) open(coding string, packed io.Reader) (io.Reader, error) {
+func (u *decompressor) open(coding string, compressed io.Reader) (io.Reader, error) {
 	if coding == "zstd" {
-		return u.openZstd(packed)
+		return u.openZstd(compressed)
 	}
 	if u.gzip == nil {
 		u.gzip = new(gzip.Reader)
 	}
-	return u.gzip, u.gzip.Reset(packed)
+	return u.gzip, u.gzip.Reset(compressed)
 }
 
-func (u *unpacker) openZstd(packed io.Reader) (io.Reader, error) {
+func (u *decompressor) openZstd(compressed io.Reader) (io.Reader, error) {
 	if u.zstd != nil {
-		return u.zstd, u.zstd.Reset(packed)
+		return u.zstd, u.zstd.Reset(compressed)
 	}
 	var err error
-	u.zstd, err = zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
+	u.zstd, err = zstd.NewReader(compressed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
 	return u.zstd, err
 }
 
-func (u *unpacker) dropZstd() {
+func (u *decompressor) dropZstd() {
 	if u.zstd != nil {
 		u.zstd.Close()
 		u.zstd = nil

@@ -127,7 +127,7 @@ func (w *Listener) Drain() {
 	w.answering.Lock()
 	//lint:ignore SA2001 the lock waits for the requests in progress
 	w.answering.Unlock()
-	w.posts.unpackers.close()
+	w.posts.decompressors.close()
 }
 
 // Cut closes every connection.
@@ -189,7 +189,7 @@ func (w *Listener) route(out http.ResponseWriter, r *http.Request) *intake.Rejec
 	case logs:
 		return w.export(out, r)
 	}
-	return w.posts.answer(out, r, stream)
+	return w.posts.respond(out, r, stream)
 }
 
 func (w *Listener) count(r *intake.Rejection) *intake.Rejection {

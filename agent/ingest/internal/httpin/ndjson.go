@@ -52,7 +52,7 @@ func fillLines(r *intake.Request, b *body, format string, like wal.Event) *intak
 	if lines > maxLines {
 		return intake.TooLarge("the body has %d lines; %d are allowed", lines, maxLines)
 	}
-	if size := lines * int(unsafe.Sizeof(like)); size > freeBody && !b.hold(b.taken+int64(size)) {
+	if size := lines * int(unsafe.Sizeof(like)); size > freeBody && !b.hold(b.held+int64(size)) {
 		return intake.ErrOverBudget
 	}
 	for line := range bytes.SplitSeq(jsonscan.TrimMark(b.bytes), newline) {

@@ -19,18 +19,18 @@ import (
 
 // posts takes POST /v1/streams/STREAM.
 type posts struct {
-	in        *intake.Intake
-	limit     int // bytes of a body, packed or not
-	patience  time.Duration
-	room      *intake.Budget
-	unpackers *unpackers
-	keyHeader string   // as net/http writes it
-	keyField  []string // nil: none
+	in            *intake.Intake
+	limit         int // bytes of a body, compressed or not
+	patience      time.Duration
+	budget        *intake.Budget
+	decompressors *decompressors
+	keyHeader     string   // as net/http writes it
+	keyField      []string // nil: none
 }
 
 func newPosts(in *intake.Intake, limit int, h *Options) *posts {
 	p := &posts{
-		in: in, limit: limit, patience: h.ReadTimeout, unpackers: newUnpackers(), room: intake.BudgetFor(limit),
+		in: in, limit: limit, patience: h.ReadTimeout, decompressors: newDecompressors(), budget: intake.BudgetFor(limit),
 		keyHeader: textproto.CanonicalMIMEHeaderKey(h.KeyHeader),
 	}
 	if h.KeyField != "" {
@@ -39,8 +39,8 @@ func newPosts(in *intake.Intake, limit int, h *Options) *posts {
 	return p
 }
 
-// answer stores the body and responds, or returns a rejection.
-func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) *intake.Rejection {
+// respond stores the body and responds, or returns a rejection.
+func (p *posts) respond(out http.ResponseWriter, r *http.Request, stream string) *intake.Rejection {
 	_, rules, refused := p.in.Rules(r.Context(), stream)
 	if refused != nil {
 		p.in.CountRejected(p.in.SenderOf(r.Context()), "", 1, refused)
@@ -57,7 +57,7 @@ func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) 
 	}
 	defer b.free()
 	defer arrived(p.in, r).EndRequest()
-	t := p.take(r, stream, b, rules.Format)
+	t := p.submit(r, stream, b, rules.Format)
 	reply, refused := p.in.Await(r.Context(), &t)
 	if refused != nil {
 		return p.place(refused, r, b, rules.Format)
@@ -66,19 +66,19 @@ func (p *posts) answer(out http.ResponseWriter, r *http.Request, stream string) 
 	return nil
 }
 
-// receive returns the whole body of r, unpacked.
+// receive returns the whole body of r, decompressed.
 func (p *posts) receive(r *http.Request) (*body, *intake.Rejection) {
 	coding, refused := codingOf(r.Header)
 	if refused != nil {
 		return nil, refused
 	}
-	b := newBody(p.room)
+	b := newBody(p.budget)
 	err := b.read(&arrival{in: p.in, r: r, patience: p.patience}, r.ContentLength, p.limit)
 	if err == nil && coding != "" {
-		packed := b
-		b = newBody(p.room)
-		err = p.unpackers.unpack(r.Context(), coding, packed.bytes, b, p.limit)
-		packed.free()
+		compressed := b
+		b = newBody(p.budget)
+		err = p.decompressors.decompress(r.Context(), coding, compressed.bytes, b, p.limit)
+		compressed.free()
 	}
 	if err != nil {
 		b.free()
@@ -104,8 +104,8 @@ func (p *posts) unread(err error) *intake.Rejection {
 	return r
 }
 
-// take hands the events of a body to the log.
-func (p *posts) take(r *http.Request, stream string, b *body, format string) intake.Submission {
+// submit hands the events of a body to the log.
+func (p *posts) submit(r *http.Request, stream string, b *body, format string) intake.Submission {
 	q := intake.NewRequest()
 	defer q.Free()
 	q.Batch.Stream, q.Awaited = stream, true

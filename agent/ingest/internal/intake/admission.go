@@ -63,15 +63,15 @@ func (in *Intake) Rules(ctx context.Context, stream string) (who *access.Sender,
 	if who, refused = in.holder(ctx); refused != nil {
 		return nil, rules, refused
 	}
-	if refused = permit(who, stream); refused != nil {
+	if refused = checkPermission(who, stream); refused != nil {
 		return nil, rules, refused
 	}
 	rules, refused = lookup(in.Streams, stream)
 	return who, rules, refused
 }
 
-// permit rejects a request to a stream that its sender may not write to.
-func permit(who *access.Sender, stream string) *Rejection {
+// checkPermission rejects a request to a stream that its sender may not write to.
+func checkPermission(who *access.Sender, stream string) *Rejection {
 	if who == nil || stream == "" || who.MayWrite(stream) {
 		return nil
 	}
@@ -88,8 +88,8 @@ func sizeOf(b *wal.Batch) (bytes int) {
 	return bytes
 }
 
-// pace rejects a batch that exceeds the rate of its sender.
-func pace(who *access.Sender, events, bytes int) *Rejection {
+// checkRate rejects a batch that exceeds the rate of its sender.
+func checkRate(who *access.Sender, events, bytes int) *Rejection {
 	wait := who.Take(events, bytes)
 	if wait == 0 {
 		return nil

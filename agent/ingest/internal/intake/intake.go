@@ -127,7 +127,7 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 		rules.Format = FormatBytes
 	}
 	if r.Partial {
-		t.Omitted, t.OmittedText = in.sift(who, &r.Batch, &rules)
+		t.Omitted, t.OmittedText = in.omitInvalid(who, &r.Batch, &rules)
 		t.Events = len(r.Batch.Events)
 	}
 	if t.Rejected = check(&r.Batch, r.Ack, &rules); t.Rejected != nil {
@@ -138,7 +138,7 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 	}
 	if who != nil {
 		t.Sender, t.bytes = who, sizeOf(&r.Batch)
-		if t.Rejected = pace(who, t.Events, t.bytes); t.Rejected != nil {
+		if t.Rejected = checkRate(who, t.Events, t.bytes); t.Rejected != nil {
 			return t
 		}
 	}
@@ -155,9 +155,9 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 	return t
 }
 
-// sift removes the events from b that break a rule, unless all do. It returns their number and the rejection of the
+// omitInvalid removes the events from b that break a rule, unless all do. It returns their number and the rejection of the
 // first.
-func (in *Intake) sift(who *access.Sender, b *wal.Batch, rules *StreamRules) (n int, text string) {
+func (in *Intake) omitInvalid(who *access.Sender, b *wal.Batch, rules *StreamRules) (n int, text string) {
 	for i := range b.Events {
 		if r := checkEvent(&b.Events[i], rules); r != nil {
 			if r.Event = i; n == 0 {

@@ -16,11 +16,11 @@ func (l *Logs) Decode(b []byte) (m *logsv1.LogsData, messages int64, refused *in
 		return nil, 0, intake.TooLarge("the request is made of more than %d records, attributes and values", intake.MaxDecoded)
 	}
 	messages = int64(n)
-	if !l.room.Acquire(messages) {
+	if !l.budget.Acquire(messages) {
 		return nil, 0, intake.ErrOverBudget
 	}
 	if err := proto.Unmarshal(b, m); err != nil {
-		l.room.Release(messages)
+		l.budget.Release(messages)
 		return nil, 0, intake.Invalid("the body of %d bytes is no ExportLogsServiceRequest", len(b))
 	}
 	return m, messages, nil

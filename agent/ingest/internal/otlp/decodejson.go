@@ -27,7 +27,7 @@ func (l *Logs) DecodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused
 		return nil, 0, intake.TooLarge("the request is made of more than %d records, attributes and values", intake.MaxDecoded)
 	}
 	messages = int64(n)
-	if !l.room.Acquire(messages) {
+	if !l.budget.Acquire(messages) {
 		return nil, 0, intake.ErrOverBudget
 	}
 	m = new(logsv1.LogsData)
@@ -36,7 +36,7 @@ func (l *Logs) DecodeJSON(b []byte) (m *logsv1.LogsData, messages int64, refused
 		err = hexIDs(m)
 	}
 	if err != nil {
-		l.room.Release(messages)
+		l.budget.Release(messages)
 		return nil, 0, intake.Invalid("the body of %d bytes is no ExportLogsServiceRequest in JSON: %s", len(b), jsonFault(err))
 	}
 	return m, messages, nil

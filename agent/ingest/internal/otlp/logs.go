@@ -33,24 +33,24 @@ type Logs struct {
 	in          *intake.Intake
 	stream, key string
 	limit       int            // bytes of the events of a request
-	room        *intake.Budget // messages in decoding
+	budget      *intake.Budget // messages in decoding
 }
 
 func New(in *intake.Intake, o *Options, maxRequest int) *Logs {
-	l := &Logs{in: in, stream: o.Stream, key: o.Key, limit: 2 * maxRequest, room: intake.NewBudget(intake.MaxDecoded)}
+	l := &Logs{in: in, stream: o.Stream, key: o.Key, limit: 2 * maxRequest, budget: intake.NewBudget(intake.MaxDecoded)}
 	if l.key == "" {
 		l.key = DefaultKey
 	}
 	return l
 }
 
-// Decoder reads a request in one of its encodings. It returns how many messages were taken from the room for it.
+// Decoder reads a request in one of its encodings. It returns the number of messages acquired from the budget.
 type Decoder func(b []byte) (m *logsv1.LogsData, messages int64, refused *intake.Rejection)
 
 // Export stores the records of the request that b encodes, except the records that break a rule. A retryable rejection
 // has a retry delay: an SDK retries after RESOURCE_EXHAUSTED only with one (OTLP specification 1.9, Failures).
 func (l *Logs) Export(ctx context.Context, b []byte, decode Decoder) (*intake.Submission, *intake.Rejection) {
-	t := l.take(ctx, b, decode)
+	t := l.submit(ctx, b, decode)
 	if t.Events == 0 && t.Rejected == nil {
 		return &t, nil
 	}
@@ -83,7 +83,7 @@ func ResponseJSON(t *intake.Submission) []byte {
 	return append(appendQuoted(append(b, `","errorMessage":`...), t.OmittedText), "}}"...)
 }
 
-func (l *Logs) take(ctx context.Context, b []byte, decode Decoder) intake.Submission {
+func (l *Logs) submit(ctx context.Context, b []byte, decode Decoder) intake.Submission {
 	r := intake.NewRequest()
 	defer r.Free()
 	r.Batch.Stream, r.JSON, r.Partial, r.Awaited = l.stream, true, true, true
@@ -94,7 +94,7 @@ func (l *Logs) take(ctx context.Context, b []byte, decode Decoder) intake.Submis
 	if refused != nil {
 		return intake.Submission{Stream: l.stream, Events: 1, Rejected: refused}
 	}
-	defer l.room.Release(messages)
+	defer l.budget.Release(messages)
 	if refused := l.fill(r, m); refused != nil {
 		return intake.Submission{Stream: l.stream, Events: len(r.Batch.Events), Rejected: refused}
 	}

@@ -40,7 +40,7 @@ type connection struct {
 func newConnection(w *Listener, conn net.Conn, known *connlimit.Conn) *connection {
 	return &connection{
 		wire: w, conn: conn, known: known,
-		lines:   lineReader{from: conn, max: w.maxLine, room: w.room},
+		lines:   lineReader{from: conn, max: w.maxLine, budget: w.budget},
 		waiting: make(chan *intake.Submission, connectionDepth),
 	}
 }
@@ -49,7 +49,7 @@ func (c *connection) serve(ctx context.Context) {
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
-		c.answer(ctx)
+		c.respond(ctx)
 	}()
 	if admitted, ok := c.admitted(ctx); ok {
 		c.receive(admitted)
@@ -82,11 +82,11 @@ func (c *connection) receive(ctx context.Context) {
 		long, skipped := errors.AsType[*longLineError](err)
 		switch {
 		case skipped:
-			c.owe(ctx, refusedLine(long.refusal()))
+			c.enqueue(ctx, refusedLine(long.refusal()))
 		case err != nil:
 			return
 		default:
-			c.owe(ctx, c.take(ctx, line))
+			c.enqueue(ctx, c.submit(ctx, line))
 		}
 		if skipped && long.endless {
 			return
@@ -94,8 +94,8 @@ func (c *connection) receive(ctx context.Context) {
 	}
 }
 
-// owe adds a line to those that await their responses.
-func (c *connection) owe(ctx context.Context, t *intake.Submission) {
+// enqueue adds a line to those that await their responses.
+func (c *connection) enqueue(ctx context.Context, t *intake.Submission) {
 	if t.Sender == nil {
 		t.Sender = c.wire.in.SenderOf(ctx) // the responding goroutine has another context
 	}
@@ -114,9 +114,9 @@ func refusedLine(r *intake.Rejection) *intake.Submission {
 	return &intake.Submission{Events: 1, Rejected: r}
 }
 
-// take submits a line. An empty line is rejected like any other that is no JSON: responses match lines by their order,
+// submit hands a line to the intake. An empty line is rejected like any other that is no JSON: responses match lines by their order,
 // so each line gets one.
-func (c *connection) take(ctx context.Context, line []byte) *intake.Submission {
+func (c *connection) submit(ctx context.Context, line []byte) *intake.Submission {
 	r := intake.NewRequest()
 	defer r.Free()
 	if refused := c.reading.read(line, r, c.wire.in.Clock()); refused != nil {
@@ -142,11 +142,11 @@ func (c *connection) admitted(ctx context.Context) (context.Context, bool) {
 		if token == "" {
 			refused.Text += `; a connection may begin with {"token":"..."}`
 		}
-		c.owe(ctx, refusedLine(refused))
+		c.enqueue(ctx, refusedLine(refused))
 		return ctx, false
 	}
 	if token == "" {
-		c.owe(ctx, c.take(ctx, line))
+		c.enqueue(ctx, c.submit(ctx, line))
 	}
 	return ctx, true
 }
@@ -188,8 +188,8 @@ func (c *connection) shown() access.Shown {
 	return intake.ShownBy(c.known.RemoteAddr(), state)
 }
 
-// answer responds to one line after another. It goes on to conclude them after a write has failed.
-func (c *connection) answer(ctx context.Context) {
+// respond sends the responses to one line after another. It goes on to conclude them after a write has failed.
+func (c *connection) respond(ctx context.Context) {
 	for t := range c.waiting {
 		if !c.ready(t) {
 			c.flush()

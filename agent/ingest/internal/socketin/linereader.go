@@ -17,10 +17,10 @@ const (
 
 // lineReader splits its input into lines. Its buffer grows with a long line and is released after it.
 type lineReader struct {
-	from io.Reader
-	max  int            // bytes of a line at most, its newline not counted
-	room *intake.Budget // for the bytes of buf beyond idleBuffer; nil: no limit
-	held int64          // of room
+	from   io.Reader
+	max    int            // bytes of a line at most, its newline not counted
+	budget *intake.Budget // for the bytes of buf beyond idleBuffer; nil: no limit
+	held   int64          // of room
 
 	buf     []byte
 	start   int // of the current line in buf
@@ -131,17 +131,17 @@ func (l *lineReader) release() {
 // giveUp gives up the buffer, also when there is something in it.
 func (l *lineReader) giveUp() {
 	l.buf, l.start = nil, 0
-	if l.room != nil {
-		l.room.Release(l.held)
+	if l.budget != nil {
+		l.budget.Release(l.held)
 		l.held = 0
 	}
 }
 
-// grow makes the buffer larger, unless there is no room for that.
+// grow makes the buffer larger, unless the budget is exceeded.
 func (l *lineReader) grow() bool {
 	size := max(firstBuffer, 2*cap(l.buf))
-	if more := int64(size) - idleBuffer - l.held; l.room != nil && more > 0 {
-		if !l.room.Acquire(more) {
+	if more := int64(size) - idleBuffer - l.held; l.budget != nil && more > 0 {
+		if !l.budget.Acquire(more) {
 			return false
 		}
 		l.held += more

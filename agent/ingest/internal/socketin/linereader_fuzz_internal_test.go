@@ -20,8 +20,8 @@ func FuzzLineReader(f *testing.F) {
 	f.Add(append(bytes.Repeat([]byte("x"), 200<<10), '\n', 'y'), uint8(255), true)
 	f.Fuzz(func(t *testing.T, text []byte, most uint8, slow bool) {
 		const all = 100 << 10
-		l := lineReader{from: bytes.NewReader(text), max: int(most) << 10, room: new(intake.Budget)}
-		l.room.Release(all)
+		l := lineReader{from: bytes.NewReader(text), max: int(most) << 10, budget: new(intake.Budget)}
+		l.budget.Release(all)
 		if slow {
 			l.from = iotest.HalfReader(l.from)
 		}
@@ -51,7 +51,7 @@ func FuzzLineReader(f *testing.F) {
 			t.Errorf("got %d lines, want %d", len(got), len(want))
 		}
 		l.giveUp()
-		if left := l.room.Left.Load(); left != all {
+		if left := l.budget.Left.Load(); left != all {
 			t.Errorf("%d bytes of room are left, want %d", left, all)
 		}
 	})
@@ -61,13 +61,13 @@ func FuzzLineReader(f *testing.F) {
 func TestLinesWithoutRoom(t *testing.T) {
 	crowd := new(intake.Budget)
 	crowd.Release(64 << 10)
-	first := lineReader{from: strings.NewReader(strings.Repeat("x", 100<<10)), max: 1 << 20, room: crowd}
+	first := lineReader{from: strings.NewReader(strings.Repeat("x", 100<<10)), max: 1 << 20, budget: crowd}
 	for range 6 { // 128 KiB, and no newline yet
 		if !first.fill() {
 			t.Fatal("no room for the first")
 		}
 	}
-	second := lineReader{from: strings.NewReader(strings.Repeat("y", 100<<10) + "\nb\n"), max: 1 << 20, room: crowd}
+	second := lineReader{from: strings.NewReader(strings.Repeat("y", 100<<10) + "\nb\n"), max: 1 << 20, budget: crowd}
 	_, err := second.next()
 	if long, ok := err.(*longLineError); !ok || long.refusal() != intake.ErrOverBudget {
 		t.Errorf("got %v, want that there is no room", err)
@@ -76,7 +76,7 @@ func TestLinesWithoutRoom(t *testing.T) {
 		t.Errorf("got %q, %v, want the line after it", line, err)
 	}
 	first.giveUp()
-	third := lineReader{from: strings.NewReader(strings.Repeat("y", 100<<10) + "\n"), max: 1 << 20, room: crowd}
+	third := lineReader{from: strings.NewReader(strings.Repeat("y", 100<<10) + "\n"), max: 1 << 20, budget: crowd}
 	if line, err := third.next(); len(line) != 100<<10 || err != nil {
 		t.Errorf("got %d bytes, %v once there is room again", len(line), err)
 	}

@@ -15,7 +15,7 @@ import (
 type Listener struct {
 	in      *intake.Intake
 	maxLine int
-	room    *intake.Budget // bytes of unfinished lines of all connections
+	budget  *intake.Budget // bytes of unfinished lines of all connections
 	tls     *tls.Config
 
 	ctx    context.Context // of every connection; ends with Cut
@@ -30,7 +30,7 @@ type Listener struct {
 
 func New(in *intake.Intake, maxLine int, secure *tls.Config) *Listener {
 	w := &Listener{
-		in: in, maxLine: maxLine, tls: secure, room: intake.BudgetFor(maxLine),
+		in: in, maxLine: maxLine, tls: secure, budget: intake.BudgetFor(maxLine),
 		conns: make(map[net.Conn]struct{}),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
