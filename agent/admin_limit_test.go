@@ -28,6 +28,7 @@ func TestAdmin_ConnectionsAreBounded(t *testing.T) {
 		defer c.Close()
 		conns = append(conns, c)
 	}
+	dialed := time.Now()
 	until(t, "the connections above the limit are closed", func() bool {
 		closed := 0
 		for _, c := range conns {
@@ -38,6 +39,9 @@ func TestAdmin_ConnectionsAreBounded(t *testing.T) {
 		}
 		return closed >= held-most
 	})
+	if took := time.Since(dialed); took > 4*time.Second { // the server closes connections without a request after 5 s
+		t.Errorf("got the connections above the limit closed after %s", took)
+	}
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

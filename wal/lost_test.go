@@ -204,9 +204,9 @@ func TestLostNewest_SkipsForTheSegmentSizeItWasWrittenWith(t *testing.T) {
 
 // The name of the data directory may look like a pattern: what a loss is known by is found there.
 func TestLostNewest_InADirectoryNamedLikeAPattern(t *testing.T) {
-	for _, name := range []string{"[ab]", "[", "*", `back\slash`} {
+	for i, name := range []string{"[ab]", "[ab]", "[", "*", `back\slash`} {
 		dir := filepath.Join(t.TempDir(), name)
-		last := appendTo(t, dir, 20, 0)
+		last := appendTo(t, dir, 1+20*(i%2), 0) // that one segment holds, and several
 		for _, way := range []string{"removed", "spoiled"} {
 			path := segmentFiles(t, dir)
 			newest := path[len(path)-1]

@@ -1,0 +1,33 @@
+package file_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Another process made the folders and may not have synced them: the first Send syncs each up to Path, and a later one in
+// the same folder does not.
+func TestFileSyncsFoldersOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, hour), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, options(dir))
+	synced := 0
+	f.FailDisk(func(call string) error {
+		if call == "sync directory" {
+			synced++
+		}
+		return nil
+	})
+	mustSend(t, f, 1, 1)
+	if want := 4 + 1; synced != want { // the parents of year, month, day and hour, and the file's own folder
+		t.Errorf("got %d folders synced, want %d", synced, want)
+	}
+	synced = 0
+	mustSend(t, f, 2, 1)
+	if synced != 0 {
+		t.Errorf("got %d folders synced by the next Send, want none", synced)
+	}
+}
