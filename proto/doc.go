@@ -7,7 +7,7 @@
 //
 //	go generate ./proto/...
 //
-// A test keeps the committed files equal to what would be generated.
+// A test keeps the committed files equal to the generated ones.
 package proto
 
 //go:generate go test -count=1 -run=^TestGeneratedFilesAreCurrent$ . -update

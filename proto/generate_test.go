@@ -56,7 +56,7 @@ func checkFile(t *testing.T, name string, want []byte) {
 	}
 }
 
-// generatorRequest builds what protoc would hand to a plugin, comments included.
+// generatorRequest builds the request of protoc to a plugin, comments included.
 func generatorRequest(t *testing.T, name string) (*pluginpb.CodeGeneratorRequest, error) {
 	compiler := protocompile.Compiler{
 		Resolver:       &protocompile.SourceResolver{ImportPaths: []string{"."}},

@@ -18,7 +18,7 @@ const (
 	fieldData     = 3
 )
 
-// Overhead is what the format adds around its message: the magic and the MD5, in bytes.
+// Overhead is the length of the format around its message: the magic and the MD5, in bytes.
 const Overhead = len(Magic) + md5.Size
 
 // Group is the payloads of one key in a record, in their order.

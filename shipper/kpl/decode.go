@@ -89,7 +89,7 @@ func (d *decoder) record(b []byte) error {
 	return nil
 }
 
-// field is one field of a message: number for a varint, bytes for what has a length.
+// field is one field of a message: number for a varint, bytes for a field with a length.
 type field struct {
 	num    protowire.Number
 	typ    protowire.Type

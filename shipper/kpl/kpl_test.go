@@ -202,7 +202,7 @@ func randomPayloads(r *rand.Rand) [][]byte {
 	return payloads
 }
 
-// equal compares what is in groups: an empty payload may be nil.
+// equal compares the contents of groups: an empty payload may be nil.
 func equal(a, b []kpl.Group) bool {
 	return slices.EqualFunc(a, b, func(x, y kpl.Group) bool {
 		return x.Key == y.Key && slices.EqualFunc(x.Payloads, y.Payloads, bytes.Equal)

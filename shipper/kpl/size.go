@@ -33,7 +33,7 @@ func (s *Sizer) add(key, n int, magic bool) {
 	s.message += fieldSize(key, n)
 }
 
-// Size returns the length of what Append would append for the payloads so far; 0 for none.
+// Size returns the length of Append's output for the payloads so far; 0 for none.
 func (s *Sizer) Size() int {
 	switch {
 	case s.payloads == 0:

@@ -25,17 +25,17 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// drainBytes is the backlog that BenchmarkDrain ships: enough that the start and the end of a drain
-// don't count. 1 GiB is what the figures in doc.go were measured with.
+// drainBytes is the backlog that BenchmarkDrain ships: enough that the start and the end of a drain don't count. The
+// figures of the benchmarks were measured with 1 GiB.
 var drainBytes = flag.Int64("drain.bytes", 128<<20, "payload bytes of the backlog that BenchmarkDrain ships")
 
 // drainEvent is the length of an event's payload.
 const drainEvent = 1 << 10
 
-// BenchmarkDrain ships a backlog from the log to a service that answers at once, or after a round trip:
-// through the real SDK to a server in the same process ("sdk"), and to a sink of the same shape that takes
-// everything and does nothing ("frame"), which leaves reading, batching, framing and settling.
-// MB/s-core is the payload over the processor time of the whole process, the server's included.
+// BenchmarkDrain ships a backlog from the log to a service that responds at once, or after a round trip. It goes
+// through the real SDK to a server in the same process ("sdk"), and to a sink of the same shape that accepts
+// everything and does nothing ("frame"), which leaves reading, batching, framing and settling. MB/s-core is the
+// payload over the processor time of the whole process, the server's included.
 func BenchmarkDrain(b *testing.B) {
 	for _, keys := range []int{24, 10_000} {
 		log := backlog(b, keys)
@@ -136,7 +136,7 @@ func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 	b.ReportMetric(float64(peak)/(1<<20), "RssAnon-MiB")
 }
 
-// nobody is a graveyard in which none may be buried.
+// nobody is a dead-letter queue that rejects all letters.
 type nobody struct{ b *testing.B }
 
 func (n nobody) Put(d wal.DeadLetter) error {
@@ -186,7 +186,7 @@ func countRecords(body io.Reader) (n int) {
 	}
 }
 
-// processorTime returns what the process has used of its processors.
+// processorTime returns the processor time of the process.
 func processorTime() time.Duration {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {

@@ -8,8 +8,7 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// Sink is a destination that stores nothing and says that it stored everything, for
-// benchmarks of what lies before it.
+// Sink is a destination that stores nothing and reports everything as stored, for benchmarks of the parts before it.
 type Sink struct{ shape shipper.Shape }
 
 // New returns a Sink that takes batches of the given shape.
@@ -18,7 +17,7 @@ func New(shape shipper.Shape) *Sink { return &Sink{shape: shape} }
 // Shape returns the shape that the Sink was made with.
 func (d *Sink) Shape() shipper.Shape { return d.shape }
 
-// Send forgets the batch.
+// Send discards the batch.
 func (d *Sink) Send(_ context.Context, batch []shipper.Record) shipper.Response {
 	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "ok"}
 }

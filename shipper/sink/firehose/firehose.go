@@ -17,13 +17,13 @@ import (
 // Limits of PutRecordBatch; doc.go names their sources.
 const (
 	maxRecord    = 1000 << 10 // before base64, the newline included
-	maxBatch     = 3 << 20    // 4 MiB; it is not said whether base64 counts
+	maxBatch     = 3 << 20    // 4 MiB; not documented whether base64 counts
 	batchRecords = 500
 	recordEvents = 500 // with more, a record is silently not taken apart
 	billedStep   = 5 << 10
 )
 
-// Options says where a Firehose destination puts its records.
+// Options configures a Firehose destination.
 type Options struct {
 	DeliveryStream string        // the Firehose stream's name
 	AimRecord      int           // bytes; 0: 500 KiB; at most 1,024,000
@@ -31,7 +31,7 @@ type Options struct {
 	OneKey         bool          // a record holds events of one key, for dynamic partitioning
 	Quota          shipper.Quota // a zero is the service's own in that region, at AWS's endpoints
 	Envelope       *shipper.Envelope
-	Compression    shipper.Compression // for Firehose streams that write to S3 what they get, as it is
+	Compression    shipper.Compression // for Firehose streams that write records to S3 unchanged
 	AWS            sink.AWS
 }
 
@@ -44,7 +44,7 @@ type Sink struct {
 	timeout time.Duration // of a request; 0: none
 }
 
-// New returns the destination. It reads the AWS configuration and dials nobody.
+// New returns the destination. It reads the AWS configuration and opens no connection.
 func New(ctx context.Context, o Options) (*Sink, error) {
 	shape, err := o.Shape()
 	if err != nil {
@@ -61,7 +61,7 @@ func New(ctx context.Context, o Options) (*Sink, error) {
 	return &Sink{client: client, stream: o.DeliveryStream, shape: shape, timeout: o.AWS.Timeout}, nil
 }
 
-// Shape returns what the destination takes, but for the quota; that depends on the region.
+// Shape returns the limits of the destination, except for the quota, which depends on the region.
 func (o Options) Shape() (shipper.Shape, error) {
 	s := shipper.Shape{
 		Framing:      shipper.FramingLines, // never KPL: Firehose does not take it apart here
@@ -78,7 +78,7 @@ func (o Options) Shape() (shipper.Shape, error) {
 		Compression:  o.Compression,
 	}
 	if o.Compression != shipper.Plain {
-		s.RecordEvents = 0 // nobody takes it apart
+		s.RecordEvents = 0 // a compressed record is not taken apart
 	}
 	switch {
 	case o.DeliveryStream == "":
