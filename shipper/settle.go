@@ -32,7 +32,8 @@ func (s *Shipper) settle(o outcome) {
 	// to be sent again.
 	results := s.results(&o, now)
 	if s.batcher.pacer != nil && o.response.Err == nil {
-		s.batcher.pacer.Learn(o.samples(results), o.started, now)
+		s.samples = o.appendSamples(s.samples[:0], results)
+		s.batcher.pacer.Learn(s.samples, o.started, now)
 	}
 	add := wal.Ledger{Requests: 1}
 	for i, failure := range results {
@@ -129,17 +130,17 @@ func (s *Shipper) publish() {
 	}
 }
 
-// samples returns the evidence that the response to a request gives about the service's rates.
-func (o *outcome) samples(results []*Error) []pace.Sample {
-	samples := make([]pace.Sample, len(o.records))
-	for i := range samples {
-		samples[i] = o.batch.Sample(i, &o.records[i])
-		switch failure := results[i]; {
+// appendSamples appends the evidence that the response to a request gives about the service's rates.
+func (o *outcome) appendSamples(to []pace.Sample, results []*Error) []pace.Sample {
+	for i, failure := range results {
+		sample := o.batch.Sample(i, &o.records[i])
+		switch {
 		case failure == nil:
-			samples[i].Result = pace.Taken
+			sample.Result = pace.Taken
 		case failure.Class == Throttled:
-			samples[i].Result = pace.Throttled
+			sample.Result = pace.Throttled
 		}
+		to = append(to, sample)
 	}
-	return samples
+	return to
 }

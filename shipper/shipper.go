@@ -88,6 +88,7 @@ type Shipper struct {
 	calm      time.Time // when the last failures of requests ended
 	outage    *cause    // the outage that it is part of; guarded by Outages
 	warnings  warnings
+	samples   []pace.Sample // of settle; kept for its memory
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once
