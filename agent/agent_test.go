@@ -138,7 +138,7 @@ stream "new-*" {
 }`
 )
 
-func TestAReloadChangesWhatHasChangedAndNothingElse(t *testing.T) {
+func TestReload_ChangesOnlyChangedParts(t *testing.T) {
 	dir := t.TempDir()
 	conf := parse(t, dir, both)
 	a := run(t, conf)
@@ -182,9 +182,9 @@ func TestAReloadChangesWhatHasChangedAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestAPatternMakesNoMoreStreamsThanItMay: existing streams stay open with any max_streams, and a larger one
+// TestPattern_KeepsToMaxStreams: existing streams stay open with any max_streams, and a larger one
 // allows new streams.
-func TestAPatternMakesNoMoreStreamsThanItMay(t *testing.T) {
+func TestPattern_KeepsToMaxStreams(t *testing.T) {
 	dir := t.TempDir()
 	pattern := func(most int) *config.Config {
 		return parse(t, dir, fmt.Sprintf(`
@@ -225,7 +225,7 @@ stream "s-named" {
 	refused("s-4", `"s-*" has 3 already; max_streams`)
 }
 
-func TestAReloadThatCannotBindChangesNothing(t *testing.T) {
+func TestReload_ChangesNothingIfAnAddressIsInUse(t *testing.T) {
 	dir := t.TempDir()
 	conf := parse(t, dir, both)
 	a := run(t, conf)
@@ -241,7 +241,7 @@ listener "socket" { address = "unix://DIR/LOCK/events.sock" }`)
 	send(t, dial(t, conf), "s", 1)
 }
 
-func TestADestinationThatCannotBeBuiltBlocksOnlyItself(t *testing.T) {
+func TestDestination_NotBuiltBlocksOnlyItself(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("AWS_CONFIG_FILE", filepath.Join(dir, "none"))
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(dir, "none"))
@@ -265,7 +265,7 @@ stream "s" {
 	})
 }
 
-func TestNothingIsLeftAfterAStop(t *testing.T) {
+func TestStop_LeavesNoGoroutines(t *testing.T) {
 	before := runtime.NumGoroutine()
 	dir := t.TempDir()
 	conf := parse(t, dir, both)
@@ -289,7 +289,7 @@ func TestNothingIsLeftAfterAStop(t *testing.T) {
 	}
 }
 
-func TestTheMemoryGoalKnowsHowManyThereMayBe(t *testing.T) {
+func TestMemoryGoal_GrowsWithLimits(t *testing.T) {
 	goal := func(streams string, connections int64) int64 {
 		conf := parse(t, t.TempDir(), streams)
 		conf.Listeners[0].MaxConnections = connections

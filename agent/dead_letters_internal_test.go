@@ -87,7 +87,7 @@ func (l *testLetters) held(t *testing.T, stream string) []wal.Event {
 	return chunk.Events
 }
 
-func TestRequeuedEventsAreWhatTheyWere(t *testing.T) {
+func TestRequeue_KeepsEvents(t *testing.T) {
 	l := newLetters(t, wal.Options{})
 	if _, err := l.log.OpenCursor("s", "d"); err != nil {
 		t.Fatal(err)
@@ -114,7 +114,7 @@ func TestRequeuedEventsAreWhatTheyWere(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotAppendedKeepsItsLetter(t *testing.T) {
+func TestRequeue_KeepsLetterOfRejectedEvent(t *testing.T) {
 	l := newLetters(t, wal.Options{})
 	l.bury(t, "s", "data", 1)
 	l.bury(t, "gone", "data", 1)
@@ -135,7 +135,7 @@ func TestWhatIsNotAppendedKeepsItsLetter(t *testing.T) {
 }
 
 // More letters than one commit removes, and a choice of some of them.
-func TestManyLettersAreRequeued(t *testing.T) {
+func TestRequeue_ManyLetters(t *testing.T) {
 	l := newLetters(t, wal.Options{})
 	l.bury(t, "s", "data", 130)
 	l.bury(t, "t", "data", 120)
@@ -153,7 +153,7 @@ func TestManyLettersAreRequeued(t *testing.T) {
 }
 
 // A full log keeps the letters that it has no room for; none is lost and none is appended and kept.
-func TestRequeueIntoAFullLog(t *testing.T) {
+func TestRequeue_IntoFullLog(t *testing.T) {
 	l := newLetters(t, wal.Options{MaxSize: wal.MinMaxSize})
 	if _, err := l.log.OpenCursor("big", "nobody"); err != nil {
 		t.Fatal(err)
@@ -172,7 +172,7 @@ func TestRequeueIntoAFullLog(t *testing.T) {
 	}
 }
 
-func TestDropTellsWhatWasNotThere(t *testing.T) {
+func TestDrop_ReportsMissingLetters(t *testing.T) {
 	l := newLetters(t, wal.Options{})
 	l.bury(t, "s", "data", 3)
 	out, err := l.Drop(t.Context(), admin.DeadChoice{IDs: []uint64{2, 7}})
@@ -187,7 +187,7 @@ func TestDropTellsWhatWasNotThere(t *testing.T) {
 	}
 }
 
-func TestNothingIsRequeuedWhileTheAgentStops(t *testing.T) {
+func TestRequeue_RejectedDuringStop(t *testing.T) {
 	l := newLetters(t, wal.Options{})
 	l.bury(t, "s", "data", 1)
 	l.ready = func() error { return errors.New("the agent is stopping") }
@@ -205,7 +205,7 @@ func TestNothingIsRequeuedWhileTheAgentStops(t *testing.T) {
 	}
 }
 
-func TestALetterIsShownWhole(t *testing.T) {
+func TestShow_WholeLetter(t *testing.T) {
 	l := newLetters(t, wal.Options{})
 	l.bury(t, "s", "däta", 1)
 	l.bury(t, "s", "\xff\x00", 1)

@@ -48,7 +48,7 @@ func appendOf(t *testing.T, client standpipev1.IngestClient, bytes int) codes.Co
 	return status.Code(err)
 }
 
-func TestWhatIsTakenFollowsTheStreamsRecordSize(t *testing.T) {
+func TestSizeLimit_FollowsRecordSizeOfTheKinesisStream(t *testing.T) {
 	for _, order := range []string{"key", "strict", "none"} {
 		t.Run(order, func(t *testing.T) {
 			srv := fakeaws.Start(t)
@@ -71,7 +71,7 @@ func TestWhatIsTakenFollowsTheStreamsRecordSize(t *testing.T) {
 	}
 }
 
-func TestAStreamThatIgnoresKeysIsShippedToOnlyWithoutOrder(t *testing.T) {
+func TestKinesis_StreamWithoutKeysNeedsNoOrder(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.IgnoreKeys(true)
 	srv.AnyOrder()
@@ -91,7 +91,7 @@ func TestAStreamThatIgnoresKeysIsShippedToOnlyWithoutOrder(t *testing.T) {
 }
 
 // A shard's quota that is set in the file holds at a stand-in too, and the status has the reason of the wait.
-func TestAQuotaHoldsAndIsTold(t *testing.T) {
+func TestQuota_HoldsAndIsInTheStatus(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.SetShards(fakeaws.Shard{ID: "shardId-000000000000", First: "0"})
 	a, client := runKinesis(t, srv, `quota { bytes = "1KiB/s" }`)

@@ -27,7 +27,7 @@ func expectWait(t *testing.T, s *access.Sender, events, bytes int, want time.Dur
 	}
 }
 
-func TestASecondsWorthAtOnce(t *testing.T) {
+func TestBudget_OneSecondAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := paced(t, 10, 0)
 		expectWait(t, s, 4, 1<<30, 0)
@@ -43,7 +43,7 @@ func TestASecondsWorthAtOnce(t *testing.T) {
 }
 
 // A batch that is larger than the bucket must not be rejected for ever.
-func TestABatchOfMoreThanASecondsWorth(t *testing.T) {
+func TestBudget_BatchLargerThanOneSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := paced(t, 0, 1000)
 		expectWait(t, s, 1, 1, 0)
@@ -57,7 +57,7 @@ func TestABatchOfMoreThanASecondsWorth(t *testing.T) {
 }
 
 // A batch that is over one limit takes nothing of the other.
-func TestABatchTakesOfBothOrOfNeither(t *testing.T) {
+func TestBudget_TakesFromBothOrNeither(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := paced(t, 10, 100)
 		expectWait(t, s, 1, 100, 0)
@@ -69,7 +69,7 @@ func TestABatchTakesOfBothOrOfNeither(t *testing.T) {
 }
 
 // The shortest wait is a millisecond, even if less time is enough.
-func TestTheLeastThatIsWaitedFor(t *testing.T) {
+func TestBudget_ShortestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := paced(t, 10_000, 0)
 		expectWait(t, s, 10_000, 0, 0)
@@ -80,7 +80,7 @@ func TestTheLeastThatIsWaitedFor(t *testing.T) {
 	})
 }
 
-func TestWithoutLimits(t *testing.T) {
+func TestBudget_WithoutLimits(t *testing.T) {
 	s := paced(t, 0, 0)
 	expectWait(t, s, 1<<30, math.MaxInt, 0)
 }

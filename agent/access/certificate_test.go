@@ -142,7 +142,7 @@ func greet(t *testing.T, server, client *tls.Config) (string, error) {
 	return c.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
 }
 
-func TestCertificateIsReadAgain(t *testing.T) {
+func TestCertificate_IsReadAgain(t *testing.T) {
 	ca := newAuthority(t)
 	ca.issue("server", "first", "agent")
 	c, err := access.OpenCertificate(access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key")}, hclog.NewNullLogger())
@@ -192,9 +192,9 @@ func handshake(t *testing.T, server, client *tls.Config) tls.ConnectionState {
 	return c.ConnectionState()
 }
 
-// TestARenewedCertificateIsShownWithinASecond: later connections get a renewed certificate without a reload. An unusable one
+// TestCertificate_RenewedIsUsedWithinASecond: later connections get a renewed certificate without a reload. An unusable one
 // is logged once.
-func TestARenewedCertificateIsShownWithinASecond(t *testing.T) {
+func TestCertificate_RenewedIsUsedWithinASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := newAuthority(t)
 		ca.issue("server", "first", "agent")
@@ -225,8 +225,8 @@ func TestARenewedCertificateIsShownWithinASecond(t *testing.T) {
 	})
 }
 
-// TestAnAuthorityThatIsGone: a producer cannot reconnect with a certificate of a removed authority.
-func TestAnAuthorityThatIsGone(t *testing.T) {
+// TestClientCA_RemovedIsNotTrusted: a producer cannot reconnect with a certificate of a removed authority.
+func TestClientCA_RemovedIsNotTrusted(t *testing.T) {
 	ca, next := newAuthority(t), newAuthority(t)
 	ca.issue("server", "server", "agent")
 	ca.issue("meter", "meter")
@@ -261,7 +261,7 @@ func TestAnAuthorityThatIsGone(t *testing.T) {
 	}
 }
 
-func TestACertificateThatNobodyTrusts(t *testing.T) {
+func TestCertificate_WarnsOfValidity(t *testing.T) {
 	ca := newAuthority(t)
 	now := time.Now()
 	for _, tt := range []struct {
@@ -289,7 +289,7 @@ func TestACertificateThatNobodyTrusts(t *testing.T) {
 	}
 }
 
-func TestClientCertificates(t *testing.T) {
+func TestCertificate_OfClients(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
 	ca.issue("server", "server", "agent")
 	ca.issue("meter", "meter")
@@ -316,7 +316,7 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
-func TestCertificatesThatCannotBeRead(t *testing.T) {
+func TestCertificate_Unreadable(t *testing.T) {
 	ca := newAuthority(t)
 	ca.issue("server", "server")
 	ca.issue("other", "other")

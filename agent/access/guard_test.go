@@ -56,7 +56,7 @@ func who(g *access.Guard, shown access.Shown) string {
 	return "<" + s.Name() + ">"
 }
 
-func TestWhoIsKnown(t *testing.T) {
+func TestGuard_Who(t *testing.T) {
 	dir := t.TempDir()
 	meters, own := filepath.Join(dir, "meters"), filepath.Join(dir, "own")
 	writeTokens(t, meters, "# of the meters\nalpha\r\n\n  beta  \n")
@@ -105,8 +105,8 @@ func TestWhoIsKnown(t *testing.T) {
 	}
 }
 
-// TestNamesOfACertificate: each of its names identifies, and an empty name does not.
-func TestNamesOfACertificate(t *testing.T) {
+// TestGuard_NamesOfACertificate: each of its names identifies, and an empty name does not.
+func TestGuard_NamesOfACertificate(t *testing.T) {
 	id, err := url.Parse("spiffe://x/7")
 	if err != nil {
 		t.Fatal(err)
@@ -134,8 +134,8 @@ func TestNamesOfACertificate(t *testing.T) {
 	}
 }
 
-// TestACertificateThatWasNotVerified: TLS may have received one without a known authority.
-func TestACertificateThatWasNotVerified(t *testing.T) {
+// TestGuard_UnverifiedCertificate: TLS may have received one without a known authority.
+func TestGuard_UnverifiedCertificate(t *testing.T) {
 	c := &x509.Certificate{Subject: pkix.Name{CommonName: "meter"}}
 	state := &tls.ConnectionState{PeerCertificates: []*x509.Certificate{c}}
 	if got := access.OfConnection(nil, state, nil).Certificate; got != nil {
@@ -164,8 +164,8 @@ func TestAuthorization(t *testing.T) {
 	}
 }
 
-// TestTheFirstIdentityThatFits: the first accepted identity with matching credentials wins.
-func TestTheFirstIdentityThatFits(t *testing.T) {
+// TestGuard_FirstMatchingIdentity: the first accepted identity with matching credentials wins.
+func TestGuard_FirstMatchingIdentity(t *testing.T) {
 	r, _ := register(t, access.Identity{Name: "a", UIDs: []int64{1}}, access.Identity{Name: "b", UIDs: []int64{1}}, access.Identity{Name: "c", GIDs: []int64{1}})
 	shown := access.Shown{Peer: &access.Peer{UID: 1, GID: 1}}
 	for _, tt := range []struct {
@@ -181,7 +181,7 @@ func TestTheFirstIdentityThatFits(t *testing.T) {
 	}
 }
 
-func TestStreamsOfAnIdentity(t *testing.T) {
+func TestIdentity_Streams(t *testing.T) {
 	r, _ := register(t,
 		access.Identity{Name: "all", UIDs: []int64{0}},
 		access.Identity{Name: "some", UIDs: []int64{1}, Streams: []string{"clicks", "meter-*-x*z"}},
@@ -206,7 +206,7 @@ func TestStreamsOfAnIdentity(t *testing.T) {
 	}
 }
 
-func TestTokensAreReadAgain(t *testing.T) {
+func TestTokenFile_IsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		meters, own := filepath.Join(dir, "meters"), filepath.Join(dir, "own")
@@ -254,8 +254,8 @@ func TestTokensAreReadAgain(t *testing.T) {
 	})
 }
 
-// TestAStreamThatIsOpenAloneSeesThatItsTokenIsGone: no other request checks the file.
-func TestAStreamThatIsOpenAloneSeesThatItsTokenIsGone(t *testing.T) {
+// TestPass_OfALoneStreamEndsWithItsToken: no other request checks the file.
+func TestPass_OfALoneStreamEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		for name, token := range map[string]string{"meters": "one", "own": "two"} {
@@ -278,7 +278,7 @@ func TestAStreamThatIsOpenAloneSeesThatItsTokenIsGone(t *testing.T) {
 	})
 }
 
-func TestIdentitiesAreSetAgain(t *testing.T) {
+func TestRegister_SetAgain(t *testing.T) {
 	peer := access.Shown{Peer: &access.Peer{UID: 7}}
 	limited := access.Identity{Name: "a", UIDs: []int64{7}, MaxEvents: 10}
 	r, _ := register(t, limited)
@@ -326,7 +326,7 @@ func TestIdentitiesAreSetAgain(t *testing.T) {
 	}
 }
 
-func TestTokenFilesThatCannotBeUsed(t *testing.T) {
+func TestTokenFile_Unusable(t *testing.T) {
 	path, other := filepath.Join(t.TempDir(), "tokens"), filepath.Join(t.TempDir(), "tokens")
 	writeTokens(t, other, "twice")
 	for text, want := range map[string]string{
@@ -347,7 +347,7 @@ func TestTokenFilesThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-func TestATokenFileThatEverybodyCanRead(t *testing.T) {
+func TestTokenFile_ReadableByAllWarns(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")
 	writeTokens(t, path, "x")
 	if err := os.Chmod(path, 0o644); err != nil {

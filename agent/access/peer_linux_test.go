@@ -63,7 +63,7 @@ func visitor(t *testing.T, as *syscall.Credential) (*access.Peer, error) {
 	return peer, <-ended
 }
 
-func TestGroupsOfAProcess(t *testing.T) {
+func TestPeer_Groups(t *testing.T) {
 	own, err := os.Getgroups()
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 )
 
-// TestAChangeThatOneSignTells: a file is read again when its size, its time or the file itself is another.
-func TestAChangeThatOneSignTells(t *testing.T) {
+// TestSources_EverySignOfAChange: a file is read again when its size, its time or the file itself is another.
+func TestSources_EverySignOfAChange(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tokens")
 	at := time.Now().Add(-time.Hour)
 	set := func(path, token string, at time.Time) {

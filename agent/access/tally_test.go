@@ -69,7 +69,7 @@ func TestFigures(t *testing.T) {
 	})
 }
 
-func TestRefusalsAreKept(t *testing.T) {
+func TestFigures_KeepLastRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, _ := register(t, access.Identity{Name: "a", UIDs: []int64{1}})
 		g := guard(t, r, "", nil)
@@ -87,8 +87,8 @@ func TestRefusalsAreKept(t *testing.T) {
 	})
 }
 
-// TestWhoIsNotKnownIsCounted: the status has their origin, and no token.
-func TestWhoIsNotKnownIsCounted(t *testing.T) {
+// TestFigures_CountUnknownCallers: the status has their origin, and no token.
+func TestFigures_CountUnknownCallers(t *testing.T) {
 	r, _ := register(t, access.Identity{Name: "a", UIDs: []int64{1}})
 	g := guard(t, r, "", nil)
 	refused := func(shown access.Shown) access.Unknown {

@@ -57,7 +57,7 @@ func askDead(d *dead, method, path, body string, headers ...string) *httptest.Re
 
 const isJSON = "Content-Type: application/json"
 
-func TestDeadLettersAreListed(t *testing.T) {
+func TestDeadLetters_List(t *testing.T) {
 	var d dead
 	w := askDead(&d, "GET", "/v1/dead?stream=s&destination=d&after=5&limit=9", "")
 	want := admin.DeadQuery{Stream: "s", Destination: "d", After: 5, Limit: 9}
@@ -70,7 +70,7 @@ func TestDeadLettersAreListed(t *testing.T) {
 	}
 }
 
-func TestADeadLetterIsShown(t *testing.T) {
+func TestDeadLetters_Show(t *testing.T) {
 	w := askDead(&dead{}, "GET", "/v1/dead/12", "")
 	wantText(t, w.Body.String(), `"id": 12`, `"data_base64": "/ww="`, `"attributes": {}`)
 	if strings.Contains(w.Body.String(), `"data"`) {
@@ -83,7 +83,7 @@ func TestADeadLetterIsShown(t *testing.T) {
 	}
 }
 
-func TestDeadLettersAreChanged(t *testing.T) {
+func TestDeadLetters_Change(t *testing.T) {
 	for _, test := range []struct {
 		path, body, asked string
 		want              admin.DeadChoice
@@ -101,7 +101,7 @@ func TestDeadLettersAreChanged(t *testing.T) {
 	}
 }
 
-func TestWhatIsRefusedOfDeadLetters(t *testing.T) {
+func TestDeadLetters_RejectedRequests(t *testing.T) {
 	many := `{"ids":[` + strings.Repeat("1,", admin.MaxDeadIDs) + `1]}`
 	for _, test := range []struct {
 		method, path, body string
@@ -146,7 +146,7 @@ func TestWhatIsRefusedOfDeadLetters(t *testing.T) {
 	}
 }
 
-func TestErrorsOfDeadLetters(t *testing.T) {
+func TestDeadLetters_Errors(t *testing.T) {
 	for code, err := range map[int]error{
 		404: fmt.Errorf("%w: id 1", admin.ErrNoLetter), 503: fmt.Errorf("%w: stopping", admin.ErrUnavailable), 500: errors.New("the disk is gone"),
 	} {
@@ -160,7 +160,7 @@ func TestErrorsOfDeadLetters(t *testing.T) {
 	}
 }
 
-func TestWithoutDeadLetters(t *testing.T) {
+func TestDeadLetters_None(t *testing.T) {
 	if w := ask(t, serve(&source{}, nil), "GET", "/v1/dead"); w.Code != 404 {
 		t.Errorf("got %d, want 404", w.Code)
 	}

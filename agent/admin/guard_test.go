@@ -41,7 +41,7 @@ func guarded(t *testing.T, s *source, ours bool, o admin.Options) *admin.Server 
 	return admin.New(o)
 }
 
-func TestWhoMayLook(t *testing.T) {
+func TestGuard_Callers(t *testing.T) {
 	s := &source{status: sample(), live: errors.New("destination archive makes no progress")}
 	server := guarded(t, s, false, admin.Options{Dead: &dead{}})
 	for _, tt := range []struct {
@@ -117,8 +117,8 @@ func over(path string, conf *tls.Config) (status string, err error) {
 	return r.Status, err
 }
 
-// TestAProcessMayLook: a process on a unix socket is identified by its user, also through TLS.
-func TestAProcessMayLook(t *testing.T) {
+// TestGuard_Process: a process on a unix socket is identified by its user, also through TLS.
+func TestGuard_Process(t *testing.T) {
 	https := httptest.NewTLSServer(nil)
 	defer https.Close()
 	roots := x509.NewCertPool()

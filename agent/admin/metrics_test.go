@@ -98,7 +98,7 @@ func scrape(t *testing.T, s *admin.Server) map[string]family {
 	return families
 }
 
-func TestMetricsAreTheContracts(t *testing.T) {
+func TestMetrics_AreTheContracts(t *testing.T) {
 	got := map[string]string{}
 	for name, family := range scrape(t, serve(&source{status: sample()}, moved())) {
 		if strings.HasPrefix(name, "standpipe_") {
@@ -111,7 +111,7 @@ func TestMetricsAreTheContracts(t *testing.T) {
 	}
 }
 
-func TestMetricsAreClean(t *testing.T) {
+func TestMetrics_AreClean(t *testing.T) {
 	body := get(t, serve(&source{status: sample()}, moved()), "/metrics")
 	problems, err := promlint.New(strings.NewReader(body)).Lint()
 	if err != nil {
@@ -123,7 +123,7 @@ func TestMetricsAreClean(t *testing.T) {
 	wantText(t, body, "go_goroutines ", "process_resident_memory_bytes ")
 }
 
-func TestMetricsTellTheLedger(t *testing.T) {
+func TestMetrics_MatchTheLedger(t *testing.T) {
 	status := sample()
 	d := &status.Streams[0].Destinations[0]
 	d.Dead.Events, d.Delivered.Events = 3, 8996
@@ -154,7 +154,7 @@ func TestMetricsTellTheLedger(t *testing.T) {
 	)
 }
 
-func TestMetricsTellWhatMoved(t *testing.T) {
+func TestMetrics_CountAppendsAndRequests(t *testing.T) {
 	wantText(t, get(t, serve(&source{status: sample()}, moved()), "/metrics"),
 		`standpipe_refused_events_total{reason="full",stream="clicks"} 5`,
 		`standpipe_accepted_lost_events_total{stream="clicks"} 2`,
@@ -168,7 +168,7 @@ func TestMetricsTellWhatMoved(t *testing.T) {
 	)
 }
 
-func TestMetricsAreThereBeforeAnythingHappens(t *testing.T) {
+func TestMetrics_ExistBeforeTheFirstEvent(t *testing.T) {
 	wantText(t, get(t, serve(&source{status: sample()}, nil), "/metrics"),
 		`standpipe_refused_events_total{reason="full",stream="clicks"} 0`,
 		`standpipe_accepted_lost_events_total{stream="clicks"} 0`,
@@ -177,11 +177,11 @@ func TestMetricsAreThereBeforeAnythingHappens(t *testing.T) {
 	)
 }
 
-func TestMetricsOfNothing(t *testing.T) {
+func TestMetrics_OfAnEmptyAgent(t *testing.T) {
 	wantText(t, get(t, serve(&source{}, nil), "/metrics"), "standpipe_wal_bytes 0", "standpipe_commit_seconds_count 0")
 }
 
-func TestMetricsTakeHostileNames(t *testing.T) {
+func TestMetrics_WithHostileNames(t *testing.T) {
 	const hostile = "a\xff\"\n{}\\"
 	status := sample()
 	status.Streams[0].Name = hostile
@@ -200,7 +200,7 @@ func TestMetricsTakeHostileNames(t *testing.T) {
 	}
 }
 
-func TestRefusedNamesAreBounded(t *testing.T) {
+func TestMetrics_LimitRefusedNames(t *testing.T) {
 	m := admin.NewMetrics()
 	for i := range admin.MaxRefusedStreams + 500 {
 		m.Refused(fmt.Sprintf("made-up-%d", i), "full", 2)
@@ -218,7 +218,7 @@ func TestRefusedNamesAreBounded(t *testing.T) {
 	}
 }
 
-func TestMetricsFromManyGoroutines(t *testing.T) {
+func TestMetrics_FromManyGoroutines(t *testing.T) {
 	m := admin.NewMetrics()
 	s := serve(&source{status: sample()}, m)
 	var all sync.WaitGroup

@@ -9,7 +9,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 )
 
-func TestPageTellsWhatWaitsAndWhy(t *testing.T) {
+func TestPage_HasPendingEventsAndReasons(t *testing.T) {
 	status := sample()
 	d := &status.Streams[0].Destinations[0]
 	d.State, d.LastError = admin.Waiting, "ServiceUnavailableException: slow down"
@@ -27,7 +27,7 @@ func TestPageTellsWhatWaitsAndWhy(t *testing.T) {
 		"3 requests, the last at 2026-11-20 12:00:00 UTC, from 192.0.2.7:4711.", "the token is not known here")
 }
 
-func TestPageWithoutAnything(t *testing.T) {
+func TestPage_OfAnEmptyAgent(t *testing.T) {
 	page := get(t, serve(&source{}, nil), "/?refresh=off")
 	wantText(t, page, "Nothing waits", "No stream has had an event yet")
 	if strings.Contains(page, `http-equiv="refresh"`) {
@@ -35,7 +35,7 @@ func TestPageWithoutAnything(t *testing.T) {
 	}
 }
 
-func TestPageSaysThatTheAgentIsInTrouble(t *testing.T) {
+func TestPage_ShowsFailedHealth(t *testing.T) {
 	status := sample()
 	status.WAL.Failed = "sync segment 3: input/output error"
 	s := &source{status: status, live: errors.New("the log has failed"), ready: errors.New("failed")}
@@ -43,7 +43,7 @@ func TestPageSaysThatTheAgentIsInTrouble(t *testing.T) {
 		"sync segment 3: input/output error", "Events are not accepted: failed", "No progress: the log has failed")
 }
 
-func TestPagePutsBlockedFirst(t *testing.T) {
+func TestPage_SortsBlockedFirst(t *testing.T) {
 	status := sample()
 	for _, state := range []admin.State{admin.Parked, admin.Waiting, admin.Blocked} {
 		d := sampleDestination()
@@ -58,7 +58,7 @@ func TestPagePutsBlockedFirst(t *testing.T) {
 	wantText(t, page, `href="#d0-3"`, `id="d0-3"`)
 }
 
-func TestPageEscapesHostileTexts(t *testing.T) {
+func TestPage_EscapesHostileTexts(t *testing.T) {
 	const hostile = `"><script>alert(1)</script><img src=x onerror='alert(2)'>`
 	status := sample()
 	status.Agent.NodeName, status.Agent.State, status.Agent.Version = hostile, hostile, hostile
@@ -83,7 +83,7 @@ func TestPageEscapesHostileTexts(t *testing.T) {
 	wantText(t, page, "&lt;script&gt;")
 }
 
-func TestPageNeedsNothingFromElsewhere(t *testing.T) {
+func TestPage_LoadsNoOtherFile(t *testing.T) {
 	w := ask(t, serve(&source{status: sample()}, nil), "GET", "/")
 	for _, bad := range []string{"http://", "https://", "<script", "<link", "@import", "url("} {
 		if strings.Contains(w.Body.String(), bad) {

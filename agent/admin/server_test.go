@@ -37,7 +37,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-func TestWhatIsAnswered(t *testing.T) {
+func TestServer_Responses(t *testing.T) {
 	tests := []struct {
 		method, path string
 		code         int
@@ -68,7 +68,7 @@ func TestWhatIsAnswered(t *testing.T) {
 	}
 }
 
-func TestServeOnASocketUntilTold(t *testing.T) {
+func TestServe_OnASocketUntilCancelled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "admin.sock")
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -105,7 +105,7 @@ func askSocket(t *testing.T, path string) string {
 	return strings.TrimSpace(line)
 }
 
-func TestServeTellsThatTheListenerBroke(t *testing.T) {
+func TestServe_ReturnsListenerError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

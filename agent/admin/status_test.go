@@ -9,7 +9,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 )
 
-func TestStatusIsTheContracts(t *testing.T) {
+func TestStatus_IsTheContracts(t *testing.T) {
 	want, err := os.ReadFile("testdata/status.json")
 	if err != nil {
 		t.Fatal(err)
@@ -19,7 +19,7 @@ func TestStatusIsTheContracts(t *testing.T) {
 	}
 }
 
-func TestStatusReadsItself(t *testing.T) {
+func TestStatus_ReadsItself(t *testing.T) {
 	body := get(t, serve(&source{status: sample()}, nil), "/v1/status")
 	var read admin.Status
 	if err := json.Unmarshal([]byte(body), &read); err != nil {
@@ -30,7 +30,7 @@ func TestStatusReadsItself(t *testing.T) {
 	}
 }
 
-func TestStatusHasNoNull(t *testing.T) {
+func TestStatus_HasNoNull(t *testing.T) {
 	s := &source{status: admin.Status{Streams: []admin.StreamStatus{{Name: "new"}}}}
 	body := get(t, serve(s, nil), "/v1/status")
 	wantText(t, body, `"destinations": []`, `"started_at": ""`)
@@ -44,13 +44,13 @@ func TestStatusHasNoNull(t *testing.T) {
 	}
 }
 
-func TestStatusTellsReasonsItDoesNotKnow(t *testing.T) {
+func TestStatus_HasUnknownReasons(t *testing.T) {
 	status := sample()
 	status.Streams[0].Destinations[0].Dropped = admin.Dropped{Events: 5, Reasons: admin.Reasons{"age": 2, "whim": 3}}
 	wantText(t, get(t, serve(&source{status: status}, nil), "/v1/status"), `"age": 2`, `"whim": 3`, `"full": 0`)
 }
 
-func TestStatusCountsRefusals(t *testing.T) {
+func TestStatus_CountsRefusals(t *testing.T) {
 	m := admin.NewMetrics()
 	m.Refused("clicks", "full", 7)
 	m.Refused("clicks", "invalid", 2)
@@ -65,7 +65,7 @@ func TestStatusCountsRefusals(t *testing.T) {
 	}
 }
 
-func TestCheckFindsALedgerThatDoesNotBalance(t *testing.T) {
+func TestCheck_FindsUnbalancedLedger(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(*admin.DestinationStatus)

@@ -57,7 +57,7 @@ var (
 	}
 )
 
-func TestLoadOfAGatewaysFile(t *testing.T) {
+func TestLoad_OfAGateway(t *testing.T) {
 	got, err := config.Load(filepath.Join("testdata", "agent.hcl"))
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func TestLoadOfAGatewaysFile(t *testing.T) {
 	}
 }
 
-func TestPlacesAreThoseOfTheBlocks(t *testing.T) {
+func TestPos_IsThatOfTheBlock(t *testing.T) {
 	c, err := config.Load(filepath.Join("testdata", "agent.hcl"))
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func TestPlacesAreThoseOfTheBlocks(t *testing.T) {
 	}
 }
 
-func TestAnHTTPListener(t *testing.T) {
+func TestListener_HTTP(t *testing.T) {
 	got := placeless(parse(t, `listener "http" {
   address = "127.0.0.1:7711"
   max_request_size = "1MiB"
@@ -153,7 +153,7 @@ stream "*" {
 	}
 }
 
-func TestAnEmptyFileIsTheDefaults(t *testing.T) {
+func TestDefaults_OfAnEmptyFile(t *testing.T) {
 	got := parse(t, "")
 	want := &config.Config{
 		NodeName: hostName(t), DataDir: "/var/lib/standpipe", LogLevel: "info", LogFormat: "text",
@@ -168,7 +168,7 @@ func TestAnEmptyFileIsTheDefaults(t *testing.T) {
 	}
 }
 
-func TestLoadOfAFileThatIsNotThere(t *testing.T) {
+func TestLoad_OfAMissingFile(t *testing.T) {
 	_, err := config.Load(filepath.Join(t.TempDir(), "agent.hcl"))
 	var faults *config.FaultsError
 	if !errors.Is(err, fs.ErrNotExist) || errors.As(err, &faults) {
@@ -176,7 +176,7 @@ func TestLoadOfAFileThatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestDestinationsOverrideAWS(t *testing.T) {
+func TestAWS_DestinationsOverride(t *testing.T) {
 	// the block of the defaults comes last
 	c := parse(t, `
 stream "a" {
@@ -222,7 +222,7 @@ aws {
 	}
 }
 
-func TestStreamsMayShareAPath(t *testing.T) {
+func TestPath_IsSharedByStreams(t *testing.T) {
 	c := parse(t, `
 stream "a*" {
   destination "file" "one"   { path = "/out" }
@@ -242,7 +242,7 @@ stream "b" {
 	}
 }
 
-func TestAStreamMayBeAnARN(t *testing.T) {
+func TestStream_MayBeAnARN(t *testing.T) {
 	for text, want := range map[string]string{
 		"arn:aws:kinesis:eu-west-1:123456789012:stream/clicks":            "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks",
 		"arn:aws-cn:kinesis:cn-north-1:123456789012:stream/x-${stream}":   "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/x-a",
@@ -255,7 +255,7 @@ func TestAStreamMayBeAnARN(t *testing.T) {
 	}
 }
 
-func TestSegmentSizeIsLoweredToAQuarter(t *testing.T) {
+func TestSegmentSize_IsLoweredToAQuarter(t *testing.T) {
 	for _, tt := range []struct {
 		wal             string
 		segments, asked int64
@@ -271,7 +271,7 @@ func TestSegmentSizeIsLoweredToAQuarter(t *testing.T) {
 	}
 }
 
-func TestAStreamsMaxAgeIsTheLogsUnlessItIsWritten(t *testing.T) {
+func TestMaxAge_OfAStreamDefaultsToTheWALs(t *testing.T) {
 	const destination = `destination "file" "f" { path = "${stream}" }`
 	c := parse(t, `
 stream "a" {
@@ -290,7 +290,7 @@ wal { max_age = "36h" }`)
 	}
 }
 
-func TestAFirstRetryThatIsNotWrittenStaysBelowMax(t *testing.T) {
+func TestRetry_DefaultInitialStaysBelowMax(t *testing.T) {
 	c := parse(t, `stream "a" { 
   destination "file" "f" {
     path = "out" 
@@ -338,7 +338,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestInsecureAllowsOtherHosts(t *testing.T) {
+func TestInsecure_AllowsOtherHosts(t *testing.T) {
 	c := parse(t, `
 listener "socket" {
   address  = ":7711"
@@ -372,7 +372,7 @@ stream "*" {
   }
 }`
 
-func TestDevIsAValidFile(t *testing.T) {
+func TestDev_IsAValidFile(t *testing.T) {
 	got := config.Dev("/srv/standpipe-dev")
 	want := placeless(parse(t, strings.ReplaceAll(devFile, "DIR", "/srv/standpipe-dev")))
 	if !reflect.DeepEqual(got, want) {
@@ -381,7 +381,7 @@ func TestDevIsAValidFile(t *testing.T) {
 }
 
 // Producers may not read the events of others.
-func TestNobodyMayLookWhoIsNotNamed(t *testing.T) {
+func TestAdmin_AuthNeedsNamedIdentities(t *testing.T) {
 	c := parse(t, `
 admin {
   address = "0.0.0.0:7712"

@@ -48,7 +48,7 @@ stream "meter-*" {
   }
 }`
 
-func TestTheExampleIsTheDefaults(t *testing.T) {
+func TestExample_IsTheDefaults(t *testing.T) {
 	got := placeless(parse(t, string(readExample(t))))
 	want := placeless(parse(t, minimal))
 	if !reflect.DeepEqual(got, want) {
@@ -63,7 +63,7 @@ var shown = regexp.MustCompile(`(?m)^(\s*)# (\s*(?:\w+ *= ["\[]|\w+(?: "[^"]+")*
 // beside it.
 var unshown = regexp.MustCompile(`^stream\.destination\.\w+\.aws(\.|$)`)
 
-func TestTheExampleHasEverySettingAndNoOther(t *testing.T) {
+func TestExample_HasEverySettingAndNoOther(t *testing.T) {
 	src := shown.ReplaceAll(readExample(t), []byte("$1$2"))
 	file, diags := hclsyntax.ParseConfig(src, "agent.hcl.example", hcl.InitialPos)
 	if diags.HasErrors() {
@@ -102,7 +102,7 @@ func gather(body *hclsyntax.Body, prefix string, in map[string]bool) {
 	}
 }
 
-func TestTheExampleFitsAScreen(t *testing.T) {
+func TestExample_FitsAScreen(t *testing.T) {
 	for i, line := range regexp.MustCompile("\r?\n").Split(string(readExample(t)), -1) {
 		if len(line) > 100 {
 			t.Errorf("line %d has %d columns, want at most 100", i+1, len(line))

@@ -19,7 +19,7 @@ func faultsOf(t *testing.T, src string) []string {
 	return strings.Split(strings.ReplaceAll(err.Error(), "agent.hcl:", ""), "\n")
 }
 
-func TestFaultsOfWhatShippingCosts(t *testing.T) {
+func TestFaults_OfCostSettings(t *testing.T) {
 	for _, tt := range []struct {
 		name, src, want string
 	}{

@@ -489,7 +489,7 @@ stream "" {
 	}
 }
 
-func TestSizesThatAreNone(t *testing.T) {
+func TestSizes_Invalid(t *testing.T) {
 	for text, want := range map[string]string{
 		"":        "is no size",
 		"GiB":     "is no size",
@@ -513,7 +513,7 @@ func TestSizesThatAreNone(t *testing.T) {
 	}
 }
 
-func TestAFileThatIsTooLarge(t *testing.T) {
+func TestFile_TooLarge(t *testing.T) {
 	_, err := config.Parse(make([]byte, 1<<20+1), "a.hcl")
 	want := "a.hcl:1:1: the file has 1048577 bytes; allowed is at most 1048576"
 	if err == nil || err.Error() != want {
@@ -522,7 +522,7 @@ func TestAFileThatIsTooLarge(t *testing.T) {
 }
 
 // HCL's parser would use up the stack, which ends the process.
-func TestAFileThatIsNestedTooDeep(t *testing.T) {
+func TestFile_NestedTooDeep(t *testing.T) {
 	for _, run := range []string{"(", "[", "{a=", "\"${", "\"%{if ", "!", "-", "a[", "x?", "x?y:", "[for a in ", "f("} {
 		src := "node_name = " + strings.Repeat(run, 1<<17/len(run))
 		_, err := config.Parse([]byte(src), "a.hcl")

@@ -40,7 +40,7 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-func TestAPatternsEndsDoNotOverlap(t *testing.T) {
+func TestMatch_EndsOfAPatternDoNotOverlap(t *testing.T) {
 	c := &config.Config{Streams: []config.Stream{{Name: "ab*ba"}}}
 	if _, ok := c.Match("aba"); ok {
 		t.Error("aba: got a match, want none")

@@ -49,7 +49,7 @@ func costOf(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-func TestCostFitsAScreen(t *testing.T) {
+func TestCost_FitsAScreen(t *testing.T) {
 	got := costOf(t, costFile(t), "--events-per-second", "500", "--event-size", "512B", "--keys", "100", "--compression-ratio", "5")
 	for _, line := range strings.Split(got, "\n") {
 		if n := utf8.RuneCountInString(line); n > statusWidth {
@@ -64,7 +64,7 @@ func TestCostFitsAScreen(t *testing.T) {
 	t.Log("\n" + got)
 }
 
-func TestCostIsPayloadTimesPrice(t *testing.T) {
+func TestCost_IsPayloadTimesPrice(t *testing.T) {
 	var b bill
 	if err := json.Unmarshal([]byte(costOf(t, costFile(t), "--json", "--stream", "clicks", "--events-per-second", "500", "--event-size", "512B")), &b); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestCostIsPayloadTimesPrice(t *testing.T) {
 	}
 }
 
-func TestCostRefusesWhatIsNoTraffic(t *testing.T) {
+func TestCost_RejectsInvalidTraffic(t *testing.T) {
 	path := costFile(t)
 	for _, args := range [][]string{
 		{"--events-per-second", "0"}, {"--events-per-second", "NaN"}, {"--event-size", "0"}, {"--event-size", "big"}, {"--keys", "0"},
@@ -102,7 +102,7 @@ func TestCostRefusesWhatIsNoTraffic(t *testing.T) {
 	}
 }
 
-func TestCostOfARunningAgent(t *testing.T) {
+func TestCost_OfARunningAgent(t *testing.T) {
 	s := sampleStatus()
 	s.Streams[0].Destinations[1].BilledBytes = 10 << 30
 	s.Streams[0].Destinations[1].Cost = &admin.Cost{Amount: 7, Currency: "GBP"}

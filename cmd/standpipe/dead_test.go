@@ -82,7 +82,7 @@ func TestDeadTable(t *testing.T) {
 	wantAsked(t, asked, "GET /v1/dead?destination=&limit=1000&stream=", "GET /v1/dead?after=1&destination=&limit=1000&stream=")
 }
 
-func TestDeadListForPrograms(t *testing.T) {
+func TestDead_ListAsJSON(t *testing.T) {
 	got, asked := runDead(t, "ls --json --stream clicks --destination archive --limit 2",
 		admin.DeadList{Letters: []admin.DeadStat{sampleLetter(4), sampleLetter(5)}, Next: 5})
 	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
@@ -131,7 +131,7 @@ reason      InvalidArgumentException: the record is not what this stream takes,
 
 // A choice that takes too long for one request is continued by the next request, up to the Until of the first
 // response.
-func TestDeadRequeueGoesOn(t *testing.T) {
+func TestDead_RequeueContinues(t *testing.T) {
 	got, asked := runDead(t, "requeue --all", admin.DeadOutcome{Requeued: 5, Next: 6, Until: 9}, admin.DeadOutcome{Requeued: 2, Until: 9})
 	if got != (outcome{0, "requeued 7 dead letters\n", ""}) {
 		t.Errorf("got %+v, want 7", got)
@@ -140,7 +140,7 @@ func TestDeadRequeueGoesOn(t *testing.T) {
 		`POST /v1/dead/requeue application/json {"all":true,"after":6,"until":9}`)
 }
 
-func TestDeadDropByID(t *testing.T) {
+func TestDead_DropByID(t *testing.T) {
 	got, asked := runDead(t, "drop 3 4", admin.DeadOutcome{Dropped: 1, Refused: []admin.DeadRefusal{{ID: 4, Reason: "no such dead letter"}}})
 	if got != (outcome{1, "dropped 1 dead letter\n", "4: no such dead letter\n"}) {
 		t.Errorf("got %+v, want 1 dropped, 1 refused", got)
@@ -152,7 +152,7 @@ func TestDeadDropByID(t *testing.T) {
 	}
 }
 
-func TestDeadRequeueStops(t *testing.T) {
+func TestDead_RequeueStops(t *testing.T) {
 	got, asked := runDead(t, "requeue --stream s", admin.DeadOutcome{Requeued: 1, Next: 4, Stopped: "the log is full"})
 	want := outcome{1, "requeued 1 dead letter\n", "the dead letters after that were not tried: the log is full\n"}
 	if got != want {
@@ -161,7 +161,7 @@ func TestDeadRequeueStops(t *testing.T) {
 	wantAsked(t, asked, `POST /v1/dead/requeue application/json {"stream":"s"}`)
 }
 
-func TestDeadCommandLines(t *testing.T) {
+func TestDead_CommandLines(t *testing.T) {
 	for args, want := range map[string]string{
 		"dead":                          "a command is missing",
 		"dead sl":                       `unknown command "sl"`,

@@ -51,7 +51,7 @@ func adminCommands(t *testing.T) [][]string {
 		{"dead", "drop", "1"}, {"dead", "requeue", "1"}, {"cost", writeConfig(t, goodConfig)}}
 }
 
-func TestAdminOverTLSWithAToken(t *testing.T) {
+func TestDial_TLSWithAToken(t *testing.T) {
 	s, ca := secured(t, "tcp", "127.0.0.1:0")
 	address := s.Listener.Addr().String()
 	good, bad := writeSecret(t, "good\n"), writeSecret(t, "bad")
@@ -74,8 +74,8 @@ func TestAdminOverTLSWithAToken(t *testing.T) {
 	}
 }
 
-// TestAdminOverTLSOnASocket: the certificate of a socket is one of localhost, which this one is not.
-func TestAdminOverTLSOnASocket(t *testing.T) {
+// TestDial_TLSOnASocket: the certificate of a socket is one of localhost, which this one is not.
+func TestDial_TLSOnASocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	_, ca := secured(t, "unix", path)
 	got := runWith("status", "--address", "unix://"+path, "--ca-file", ca)
@@ -84,7 +84,7 @@ func TestAdminOverTLSOnASocket(t *testing.T) {
 	}
 }
 
-func TestATokenStaysOnThisHost(t *testing.T) {
+func TestDial_TokenNeedsTLS(t *testing.T) {
 	token := writeSecret(t, "good")
 	for _, command := range append(adminCommands(t), []string{"put", "clicks"}) {
 		got := runWith(append(command, "--address", "192.0.2.1:1", "--token-file", token)...)
@@ -94,7 +94,7 @@ func TestATokenStaysOnThisHost(t *testing.T) {
 	}
 }
 
-func TestFilesThatHoldNoTokenOrCertificate(t *testing.T) {
+func TestDial_FilesWithoutTokenOrCertificate(t *testing.T) {
 	for name, tt := range map[string]struct{ flag, text, want string }{
 		"no token":       {"--token-file", " \n", "has to hold one token; got 2 bytes"},
 		"two tokens":     {"--token-file", "a\nb\n", "has to hold one token; got 4 bytes"},

@@ -103,7 +103,7 @@ func (p *putTarget) expect(t *testing.T, stream string, want ...string) {
 	}
 }
 
-func TestPutStoresLines(t *testing.T) {
+func TestPut_StoresLines(t *testing.T) {
 	tests := []struct {
 		name, in string
 		args     []string
@@ -134,7 +134,7 @@ func TestPutStoresLines(t *testing.T) {
 	}
 }
 
-func TestPutReadsAFile(t *testing.T) {
+func TestPut_ReadsAFile(t *testing.T) {
 	target := startPutTarget(t, 0)
 	path := filepath.Join(t.TempDir(), "lines")
 	if err := os.WriteFile(path, []byte("a\nb\n"), 0o600); err != nil {
@@ -149,7 +149,7 @@ func TestPutReadsAFile(t *testing.T) {
 	target.expect(t, "text", "text a", "text b")
 }
 
-func TestPutSaysWhichLine(t *testing.T) {
+func TestPut_ReportsTheLine(t *testing.T) {
 	tests := []struct {
 		name, stream, in string
 		args             []string
@@ -176,8 +176,8 @@ func TestPutSaysWhichLine(t *testing.T) {
 	}
 }
 
-// TestPutManyLines has a bad line in the middle of many requests.
-func TestPutManyLines(t *testing.T) {
+// TestPut_ManyLines has a bad line in the middle of many requests.
+func TestPut_ManyLines(t *testing.T) {
 	var in strings.Builder
 	var want []string
 	for i := range 7000 {
@@ -197,7 +197,7 @@ func TestPutManyLines(t *testing.T) {
 	target.expect(t, "json", want...)
 }
 
-func TestPutLongLines(t *testing.T) {
+func TestPut_LongLines(t *testing.T) {
 	long := strings.Repeat("x", 1_260_000)
 	target := startPutTarget(t, 0)
 	out, err := target.put(t, strings.NewReader(strings.Repeat(long+"\n", 5)+"end"), "text")
@@ -211,8 +211,8 @@ func TestPutLongLines(t *testing.T) {
 	target.expect(t, "text", "text "+long, "text "+long, "text "+long, "text "+long, "text "+long, "text end", "text a")
 }
 
-// TestPutToAListenerOfSmallRequests: a request of many lines is too large, each line is not.
-func TestPutToAListenerOfSmallRequests(t *testing.T) {
+// TestPut_ToAListenerWithSmallRequests: a request of many lines is too large, each line is not.
+func TestPut_ToAListenerWithSmallRequests(t *testing.T) {
 	target := startPutTarget(t, 10_000)
 	var want []string
 	for i := range 300 {
@@ -225,8 +225,8 @@ func TestPutToAListenerOfSmallRequests(t *testing.T) {
 	target.expect(t, "text", want...)
 }
 
-// TestPutSendsWhatItHas: a line is stored while the next one is not there yet.
-func TestPutSendsWhatItHas(t *testing.T) {
+// TestPut_SendsIncompleteBatches: a line is stored while the next one is not there yet.
+func TestPut_SendsIncompleteBatches(t *testing.T) {
 	target := startPutTarget(t, 0)
 	in, typed := io.Pipe()
 	ended := make(chan error, 1)
@@ -245,7 +245,7 @@ func TestPutSendsWhatItHas(t *testing.T) {
 	target.expect(t, "text", "text a", "text b")
 }
 
-func TestPutWithoutAnAgent(t *testing.T) {
+func TestPut_WithoutAnAgent(t *testing.T) {
 	target := &putTarget{address: "unix://" + filepath.Join(t.TempDir(), "none")}
 	_, err := target.put(t, strings.NewReader("a\n"), "text")
 	if err == nil || !strings.Contains(err.Error(), "UNAVAILABLE") {

@@ -58,7 +58,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestCommandsStandInOrder(t *testing.T) {
+func TestCommands_AreInOrder(t *testing.T) {
 	var got []string
 	for _, c := range newRootCommand().Commands() {
 		got = append(got, c.Name())
@@ -74,7 +74,7 @@ func TestCommandsStandInOrder(t *testing.T) {
 	}
 }
 
-func TestACommandsErrorsCarryTheirCodes(t *testing.T) {
+func TestCommands_ErrorsHaveExitCodes(t *testing.T) {
 	plain := errors.New("the disk is gone")
 	tests := []struct {
 		err    error
@@ -106,7 +106,7 @@ func TestACommandsErrorsCarryTheirCodes(t *testing.T) {
 	}
 }
 
-func TestACommandThatCannotWriteFails(t *testing.T) {
+func TestCommands_FailIfOutputFails(t *testing.T) {
 	var stderr bytes.Buffer
 	if got := run([]string{"version"}, strings.NewReader(""), brokenPipe{}, &stderr); got != 1 {
 		t.Errorf("got %d, want 1: %s", got, &stderr)

@@ -83,7 +83,7 @@ stream idle: 0 appended (0 B), 0 refused
 	}
 }
 
-func TestStatusTableOfAFailedLog(t *testing.T) {
+func TestStatusTable_OfAFailedLog(t *testing.T) {
 	var got bytes.Buffer
 	status := admin.Status{WAL: admin.WALStatus{Failed: "sync segment 3: input/output error"}}
 	if err := writeStatus(&got, status, asked); err != nil {
@@ -96,7 +96,7 @@ func TestStatusTableOfAFailedLog(t *testing.T) {
 	}
 }
 
-func TestStatusTableDoesNotObeyNames(t *testing.T) {
+func TestStatusTable_EscapesNames(t *testing.T) {
 	const hostile = "\x1b[2J\x07\r\u202ename\xff"
 	status := sampleStatus()
 	status.Agent.NodeName = hostile
@@ -112,7 +112,7 @@ func TestStatusTableDoesNotObeyNames(t *testing.T) {
 	}
 }
 
-func TestStatusTellsWhoSends(t *testing.T) {
+func TestStatus_Identities(t *testing.T) {
 	at := func(ago time.Duration) admin.Time { return admin.Time{Time: asked.Add(-ago)} }
 	s := admin.Status{Access: admin.AccessStatus{
 		Identities: []admin.IdentityStatus{{}, {
@@ -169,7 +169,7 @@ func answering(t *testing.T, body string) *httptest.Server {
 	return s
 }
 
-func TestStatusOverTCP(t *testing.T) {
+func TestStatus_OverTCP(t *testing.T) {
 	body, err := json.Marshal(sampleStatus())
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestStatusOverTCP(t *testing.T) {
 	}
 }
 
-func TestStatusOverASocket(t *testing.T) {
+func TestStatus_OverASocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "admin.sock")
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -203,7 +203,7 @@ func TestStatusOverASocket(t *testing.T) {
 	}
 }
 
-func TestStatusWhenNothingAnswers(t *testing.T) {
+func TestStatus_WithoutAnAgent(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +218,7 @@ func TestStatusWhenNothingAnswers(t *testing.T) {
 	}
 }
 
-func TestStatusOfSomethingElse(t *testing.T) {
+func TestStatus_OfAnotherServer(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
 	got := runWith("status", "--address", other.Listener.Addr().String())

@@ -32,7 +32,7 @@ stream "clicks" {
 }
 `
 
-func TestValidateAFileWithoutFaults(t *testing.T) {
+func TestValidate_WithoutFaults(t *testing.T) {
 	path := writeConfig(t, goodConfig)
 	got := runWith("validate", path)
 	want := outcome{0, path + ": ok: 1 stream, 2 destinations, 1 listener\n", ""}
@@ -41,7 +41,7 @@ func TestValidateAFileWithoutFaults(t *testing.T) {
 	}
 }
 
-func TestEveryFaultIsToldAsItIs(t *testing.T) {
+func TestValidate_PrintsEveryFault(t *testing.T) {
 	path := writeConfig(t, strings.ReplaceAll(goodConfig, "path", "pat")+"colour = \"red\"\n")
 	for command, code := range map[string]int{"validate": exitFailed, "cost": exitFailed, "agent --config": exitUsage} {
 		got := runWith(append(strings.Fields(command), path)...)
@@ -57,7 +57,7 @@ func TestEveryFaultIsToldAsItIs(t *testing.T) {
 	}
 }
 
-func TestValidateAFileThatCannotBeRead(t *testing.T) {
+func TestValidate_UnreadableFile(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{dir, filepath.Join(dir, "nothing.hcl")} {
 		got := runWith("validate", path)
@@ -67,7 +67,7 @@ func TestValidateAFileThatCannotBeRead(t *testing.T) {
 	}
 }
 
-func TestValidateTheFilesThatAreNamed(t *testing.T) {
+func TestValidate_NamedFiles(t *testing.T) {
 	open := writeSecret(t, "one\n")
 	if err := os.Chmod(open, 0o644); err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func exported(t *testing.T, folder string) (text string, names []string) {
 	return text, names
 }
 
-func TestWALExportIsTheDumpInFiles(t *testing.T) {
+func TestWALExport_IsTheDumpInFiles(t *testing.T) {
 	dir, out := makeLog(t), filepath.Join(t.TempDir(), "deep", "out")
 	want := runWith("wal", "dump", dir, "--stream", "clicks").stdout
 	got := runWith("wal", "export", dir, "clicks", "--out", out, "--roll-size", "200KB")
@@ -45,7 +45,7 @@ func TestWALExportIsTheDumpInFiles(t *testing.T) {
 	}
 }
 
-func TestWALExportGoesOnWhereItStopped(t *testing.T) {
+func TestWALExport_Continues(t *testing.T) {
 	dir, out := makeLog(t), t.TempDir()
 	export := func() outcome {
 		return runWith("wal", "export", dir, "clicks", "--out", out, "--raw", "--roll-size", "1KiB")
@@ -75,7 +75,7 @@ func TestWALExportGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
-func TestWALExportFilters(t *testing.T) {
+func TestWALExport_Filters(t *testing.T) {
 	dir, out := makeLog(t), t.TempDir()
 	got := runWith("wal", "export", dir, "clicks", "--out", out, "--key", "k1", "--from", "11", "--to", "31", "--since", "2026-11-01T00:15:00Z")
 	text, _ := exported(t, out)
@@ -88,7 +88,7 @@ func TestWALExportFilters(t *testing.T) {
 	}
 }
 
-func TestWALExportRefusals(t *testing.T) {
+func TestWALExport_Rejections(t *testing.T) {
 	dir, out := makeLog(t), t.TempDir()
 	lines := &wal.Batch{Stream: "lines", Events: []wal.Event{{Key: "k", Data: []byte("a\nb"), Time: 1}}}
 	l, err := wal.Open(t.Context(), wal.Options{Dir: dir, SegmentSize: 128 << 10})
@@ -120,7 +120,7 @@ func TestWALExportRefusals(t *testing.T) {
 	}
 }
 
-func TestWALExportOfADamagedLog(t *testing.T) {
+func TestWALExport_OfADamagedLog(t *testing.T) {
 	dir, out := makeLog(t), t.TempDir()
 	breakEvent(t, filepath.Join(dir, "wal", "0000000000000001.seg"), "<3>")
 	got := runWith("wal", "export", dir, "clicks", "--out", out)
@@ -130,7 +130,7 @@ func TestWALExportOfADamagedLog(t *testing.T) {
 	}
 }
 
-func TestWALTableTellsWhatIsMissing(t *testing.T) {
+func TestWALTable_ListsMissingOffsets(t *testing.T) {
 	dir := makeLog(t)
 	path := filepath.Join(dir, "wal", "0000000000000002.seg")
 	if err := os.Rename(path, path+".corrupt"); err != nil {

@@ -61,7 +61,7 @@ func TestWALTable(t *testing.T) {
 	}
 }
 
-func TestWALTableAsJSON(t *testing.T) {
+func TestWALTable_AsJSON(t *testing.T) {
 	got := runWith("wal", "ls", "--json", makeLog(t))
 	var doc walJSON
 	if err := json.Unmarshal([]byte(got.stdout), &doc); err != nil || got.code != 0 {
@@ -96,7 +96,7 @@ func TestWALDump(t *testing.T) {
 	}
 }
 
-func TestWALDumpLines(t *testing.T) {
+func TestWALDump_Lines(t *testing.T) {
 	dir := makeLog(t)
 	got := runWith("wal", "dump", dir, "--stream", "clicks", "--from", "3", "--to", "4")
 	want := `{"stream":"clicks","offset":3,"time":"2026-11-01T00:02:00Z","key":"k2","lane":` +
@@ -130,7 +130,7 @@ func breakEvent(t *testing.T, path, text string) {
 	}
 }
 
-func TestWALCommandsOnADamagedLog(t *testing.T) {
+func TestWAL_OnADamagedLog(t *testing.T) {
 	dir := makeLog(t)
 	path := filepath.Join(dir, "wal", "0000000000000001.seg")
 	breakEvent(t, path, "<3>")
@@ -151,7 +151,7 @@ func TestWALCommandsOnADamagedLog(t *testing.T) {
 	}
 }
 
-func TestWALCommandLines(t *testing.T) {
+func TestWAL_CommandLines(t *testing.T) {
 	empty := t.TempDir()
 	tests := []struct {
 		args   string
@@ -179,7 +179,7 @@ func TestWALCommandLines(t *testing.T) {
 	}
 }
 
-func TestAShareIsNeverRoundedToAllOrNothing(t *testing.T) {
+func TestWALTable_ShareIsNotRoundedToAllOrNothing(t *testing.T) {
 	for want, of := range map[string][2]uint64{"-": {0, 0}, "0%": {0, 5}, "100%": {5, 5}, "1%": {1, 1000}, "99%": {999, 1000}, "50%": {1, 2}} {
 		if got := share(of[0], of[1]); got != want {
 			t.Errorf("share of %v: got %s, want %s", of, got, want)
