@@ -19,8 +19,7 @@ type damage struct {
 	worker sync.WaitGroup // the goroutine that reconciles them; Close waits for it
 }
 
-// unsettled counts the events in [from, to) that are in the log and that the marks leave open. What
-// can't be read is given up.
+// unsettled counts the events in [from, to) that are in the log and that marks do not settle. It gives up unreadable parts.
 func (d *damage) unsettled(streamName string, marks *[Lanes]Progress, from, to uint64) (c Count, err error) {
 	lanes := openLanes(marks, to)
 	for from < to {
@@ -61,10 +60,10 @@ func openLanes(marks *[Lanes]Progress, to uint64) (lanes LaneSet) {
 	return lanes
 }
 
-// reckoning is the input for finding the events that a place waits for and the log no longer holds. No segment may be
-// truncated or rewritten from the moment that the reckoning is made.
+// reckoning is the input for finding the lost events of a cursor: those that are neither settled nor in the log. No segment
+// may be unlinked or compacted while the reckoning is in use.
 type reckoning struct {
-	place     *Cursor
+	cursor    *Cursor
 	marks     [Lanes]Progress
 	low, high uint64 // nothing below low is unsettled, everything from high on is
 	settled   Count
@@ -72,15 +71,15 @@ type reckoning struct {
 	parts     []heldPart
 }
 
-// heldPart is the part of a stream that a segment holds.
+// heldPart is the part of a stream in one segment.
 type heldPart struct {
 	segment.Span
 	segment *segmentFile
-	plain   bool // nothing of it is missing
+	plain   bool // no event of it is missing
 }
 
 func (d *damage) reckoning(p *Cursor) *reckoning {
-	r := &reckoning{place: p}
+	r := &reckoning{cursor: p}
 	p.mu.Lock()
 	r.marks, r.settled, r.low = p.cloneMarksLocked(), p.at.Ledger.Settled(), p.checkpointLocked()
 	p.mu.Unlock()
@@ -99,10 +98,10 @@ func (d *damage) reckoning(p *Cursor) *reckoning {
 	return r
 }
 
-// between reports whether some of the part lies between the marks, so that each event has to be looked at.
+// between reports whether the part is settled for some lanes only, so that each of its events must be read.
 func (r *reckoning) between(p *heldPart) bool { return p.First < r.high }
 
-// bytes returns about how much is to be read.
+// bytes estimates the bytes that lost will read.
 func (r *reckoning) bytes() (n uint64) {
 	for i := range r.parts {
 		if p := &r.parts[i]; r.between(p) {
@@ -112,15 +111,15 @@ func (r *reckoning) bytes() (n uint64) {
 	return n
 }
 
-// lost counts the events that the place waits for and the log no longer holds. It reads only segments with events between
-// the place's marks and segments that are known to be damaged: for all others the index has the counts.
+// lost counts the events that the cursor has not settled and the log no longer holds. It reads only segments with events
+// between the cursor's checkpoints, and segments that are known to be damaged. The index has the counts of the others.
 func (d *damage) lost(r *reckoning) (lost Count, err error) {
 	held := Count{}
 	for i := range r.parts {
 		p := &r.parts[i]
 		there := p.Count()
 		if r.between(p) || !p.plain {
-			if there, err = d.unsettled(r.place.stream.name, &r.marks, max(r.low, p.First), p.Next); err != nil {
+			if there, err = d.unsettled(r.cursor.stream.name, &r.marks, max(r.low, p.First), p.Next); err != nil {
 				return lost, err
 			}
 		}
@@ -129,8 +128,8 @@ func (d *damage) lost(r *reckoning) (lost Count, err error) {
 	return r.appended.Beyond(r.settled.Plus(held)), nil
 }
 
-// reconcile counts as dropped (reason corrupt) the events that the place still waits for and the log no longer holds.
-// Two at once would count the same loss twice, and events that are truncated meanwhile would seem lost.
+// reconcile counts the lost events of a cursor as dropped, with the reason corrupt. It holds d.mu, since two calls at once
+// would count the same loss twice. It holds the segments, since events that are unlinked meanwhile would seem lost.
 func (d *damage) reconcile(p *Cursor) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -147,7 +146,8 @@ func (d *damage) reconcile(p *Cursor) error {
 	return nil
 }
 
-// settleLost counts the lost events as dropped. The marks stay: they move past these events as the rest is settled.
+// settleLost counts the lost events as dropped. It moves no checkpoint: checkpoints move past these events when the others
+// are settled.
 func (p *Cursor) settleLost(lost Count, missing []Run) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
@@ -167,7 +167,7 @@ func (p *Cursor) settleLost(lost Count, missing []Run) {
 	p.stream.settled.wake()
 }
 
-// missing returns what of a stream's offsets [from, next) the log does not hold or has given up.
+// missing returns the runs of a stream's offsets in [from, next) that the log does not hold or has given up.
 func (d *damage) missing(s *stream, from, next uint64) (runs []Run) {
 	d.log.mu.RLock()
 	defer d.log.mu.RUnlock()
@@ -192,7 +192,7 @@ func (d *damage) missing(s *stream, from, next uint64) (runs []Run) {
 	return runs
 }
 
-// runsText is how offsets are told, such as "11-20, 35".
+// runsText formats runs of offsets, such as "11-20, 35".
 func runsText(runs []Run) string {
 	const most = 10
 	var parts []string
@@ -206,7 +206,7 @@ func runsText(runs []Run) string {
 	return strings.Join(parts, ", ")
 }
 
-// covered tells whether the log holds all of a stream from offset from on.
+// covered reports whether the log holds all events of a stream from offset from on.
 func (d *damage) covered(s *stream, from uint64) bool {
 	next := s.appended().Events + 1
 	for _, sp := range d.log.segments.spansOf(s.name) {
@@ -218,12 +218,11 @@ func (d *damage) covered(s *stream, from uint64) bool {
 	return from >= next
 }
 
-// reckonAtOpen is about how many bytes Open reads to find losses. The rest is reckoned beside the log's work: until then
-// its losses count as pending.
+// reckonAtOpen is about the number of bytes that Open reads to find losses. Other losses are found in the background, and
+// count as pending until then.
 const reckonAtOpen = 16 << 20
 
-// reconcileAll reconciles every place that waits for events which the log may no longer hold, and returns the places that
-// are left for later.
+// reconcileAll reconciles every cursor that may have lost events. It returns the cursors that are left for later.
 func (d *damage) reconcileAll() (later []*Cursor, err error) {
 	left := d.log.opts.reckonAtOpen
 	for _, p := range d.log.streams.cursors() {
@@ -244,9 +243,9 @@ func (d *damage) reconcileAll() (later []*Cursor, err error) {
 	return later, nil
 }
 
-// reconcileLater reconciles the places that Open left.
-func (d *damage) reconcileLater(places []*Cursor) {
-	for _, p := range places {
+// reconcileLater reconciles the cursors that reconcileAll left.
+func (d *damage) reconcileLater(cursors []*Cursor) {
+	for _, p := range cursors {
 		if err := d.reconcile(p); err != nil && err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
 			d.log.opts.Logger.Error("could not tell what of a damaged log a destination has lost; it counts as pending",
 				"stream", p.stream.name, "destination", p.name, "error", err)
@@ -254,20 +253,20 @@ func (d *damage) reconcileLater(places []*Cursor) {
 	}
 }
 
-// Lose gives up the part of the log that a Read at offset from said is corrupt, and counts what each
-// of the stream's destinations still waited for in it as dropped. Reads pass over it from here on.
+// Lose gives up a corrupt part of the log, which a Read at offset from has found. The events in it count as dropped for
+// each of the stream's destinations that has not settled them. Later Reads skip the part.
 func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error {
 	forget := l.damage.markBad(corrupt, streamName, from)
 	for _, p := range l.Cursors(streamName) {
 		if err := l.damage.reconcile(p); err != nil {
-			forget() // the next Read meets the damage again: its loss is not counted yet
+			forget() // its loss is not counted yet: the next Read finds the damage again
 			return err
 		}
 	}
 	return nil
 }
 
-// markBad notes the run of offsets from the corrupt block to the next block that can be found. forget undoes that.
+// markBad marks the offsets from the corrupt block to the next good block as given up. forget undoes that.
 func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) (forget func()) {
 	seg, sp := d.log.segments.find(streamName, from)
 	if seg == nil {
@@ -298,8 +297,8 @@ func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) 
 	}
 }
 
-// blockAfter returns where the first good block after the one at offset begins, or end when there is
-// none. A bad page may hide many blocks: it looks at one after another, each by itself.
+// blockAfter returns the offset at which the first good block after the one at offset begins, or end if there is none. A bad
+// page may hide many blocks, so it reads each block by itself.
 func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64) uint64 {
 	for from := offset; from < end; {
 		p, ok, err := seg.partOf(stream, from)
@@ -316,7 +315,7 @@ func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64)
 	return end
 }
 
-// goodBlock tells whether the block at a place can be read.
+// goodBlock reports whether the block at a place of the index can be read.
 func (d *damage) goodBlock(seg *segmentFile, stream string, at segment.BlockPlace) (good bool) {
 	w := walk{seg: seg, stream: stream, from: at.First, next: at.Next}
 	w.visit = func(_ segment.BlockPlace, _ segment.Block, fault string) (bool, error) {
@@ -326,7 +325,7 @@ func (d *damage) goodBlock(seg *segmentFile, stream string, at segment.BlockPlac
 	return w.run() == nil && good
 }
 
-// badRun tells whether the offset lies in a part that was given up, and where it goes on.
+// badRun reports whether the offset lies in a part that was given up, and returns the end of that part.
 func (d *damage) badRun(seg *segmentFile, streamName string, offset uint64) (next uint64, known bool) {
 	d.log.mu.RLock()
 	defer d.log.mu.RUnlock()
@@ -338,8 +337,8 @@ func (d *damage) badRun(seg *segmentFile, streamName string, offset uint64) (nex
 	return 0, false
 }
 
-// gapsFor counts what rewritten segments lack of the stream, if the destination's place is new. Nothing may
-// be truncated or rewritten meanwhile.
+// gapsFor counts the stream's events that compacted segments lack, if the destination has no cursor yet. No segment may be
+// unlinked or compacted meanwhile.
 func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) {
 	s.mu.Lock()
 	known := s.cursors[destination] != nil
@@ -357,7 +356,7 @@ func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) 
 	return gaps, nil
 }
 
-// heldOf counts the stream's events in a rewritten segment. A segment of an older release has no counts, and is read.
+// heldOf counts the stream's events in a compacted segment. It reads a segment of an older release, which has no counts.
 func (d *damage) heldOf(seg *segmentFile, name string, sp segment.Span) (there Count, err error) {
 	var counts map[string]Count
 	err = seg.view(func(r segment.Reader) (err error) {

@@ -24,8 +24,8 @@ const (
 // recovery is Open's view of the directory.
 type recovery struct {
 	log     *Log
-	last    uint64       // the highest number that a segment has or had
-	lost    int64        // the most bytes of blocks that were stored and can't be found in a segment that was the newest
+	last    uint64       // the highest number of a segment, present or past
+	lost    int64        // the most bytes of stored blocks that a newest segment may have lost
 	whole   bool         // the newest segment may take appends
 	ready   *segmentFile // made ready to follow the newest; nil: none is
 	longest int64        // the length of the longest segment file
@@ -37,14 +37,14 @@ type recovery struct {
 	recorded bool   // the newest segment has a record of its birthplace
 }
 
-// condemned is a segment that is to be set aside.
+// condemned is a segment to set aside.
 type condemned struct {
 	seg    *segmentFile
 	reason error
 }
 
-// recover reads the directory and leaves the log with a newest segment that is whole. It changes nothing
-// before all has been read: a disk that can't be read now, or a later release's log, is left as it is.
+// recover loads the log from the directory, and makes the newest segment ready for appends. It changes no file before it
+// has read all: if the disk cannot be read now, or a later release wrote the log, the directory stays as it is.
 func (l *Log) recover(ctx context.Context) error {
 	seqs, err := segment.ListSegments(l.dir)
 	if err != nil {
@@ -60,7 +60,7 @@ func (l *Log) recover(ctx context.Context) error {
 		return err
 	}
 	if newest := slices.Max(append(seqs, 0)); newest < r.last {
-		r.lose(0) // it was set aside by an Open before this one that did not come to its end, or is gone
+		r.lose(0) // an earlier Open set it aside and did not finish, or the file is gone
 	}
 	for _, seq := range slices.Backward(seqs) {
 		r.last = max(r.last, seq)
@@ -97,14 +97,14 @@ func (l *Log) recover(ctx context.Context) error {
 	return nil
 }
 
-// lose notes that a segment was the newest and is lost; size bytes are left of it. The lost segment may have been
-// written under a larger SegmentSize or MaxSize than today's: the other segments show how large.
+// lose counts the newest segment as lost, with size bytes left of it. It may have been written under a larger SegmentSize or
+// MaxSize than today's: the other segments show how large.
 func (r *recovery) lose(size int64) {
 	full := min(max(r.log.opts.SegmentSize, r.longest)+largestCommit, max(r.log.opts.MaxSize, r.longest, size))
 	r.lost = max(r.lost, full, size)
 }
 
-// missing returns how many segments there may have been after the newest that can be read, at least one.
+// missing returns the most segments that may be lost after the newest readable one, at least one.
 func (r *recovery) missing() uint64 {
 	newest := uint64(0)
 	if n := len(r.log.segments.all); n > 0 {
@@ -113,8 +113,8 @@ func (r *recovery) missing() uint64 {
 	return max(r.last-newest, 1)
 }
 
-// takeReady takes the last segment out of the list if it was made ready and has not begun: it holds nothing, and
-// proves that there was one before it.
+// takeReady removes the last segment from the list if it was made ready and has not begun. It holds no event, and proves
+// that there was a segment before it.
 func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, error) {
 	n := len(seqs)
 	if n == 0 {
@@ -131,7 +131,7 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 		return errors.Join(err, seg.close())
 	})
 	switch {
-	case segment.Damaged(err): // load tells it
+	case segment.Damaged(err): // load sets it aside
 		return seqs, nil
 	case err != nil || !bare:
 		return seqs, err
@@ -145,8 +145,8 @@ func (r *recovery) segment(seq uint64) *segmentFile {
 	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segment.FileName(seq)), files: &r.log.files, logger: r.log.opts.Logger}
 }
 
-// load adds a segment to the log, or notes that it is to be set aside. The newest comes first: it is checked whole,
-// since it is the one that a crash may have met in the middle of a write, and it has the log's state.
+// load adds a segment to the log, or to the condemned. The newest comes first. All of it is checked, since a crash may have
+// interrupted a write to it, and since it has the log's state.
 func (r *recovery) load(ctx context.Context, seq uint64) error {
 	l := r.log
 	seg := r.segment(seq)
@@ -174,7 +174,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 	return nil
 }
 
-// change sets aside the condemned segments, and removes the unfinished files that a crash left.
+// change sets the condemned segments aside, and removes the unfinished files of a crash.
 func (r *recovery) change() error {
 	for _, c := range r.condemned {
 		if err := r.quarantine(c.seg, c.reason); err != nil {
@@ -258,11 +258,11 @@ func (r *recovery) readNewest(seg *segmentFile) error {
 	if err != nil || !m.Sealed {
 		return err
 	}
-	seg.index.Store(nil) // it has its own
+	seg.index.Store(nil) // the file has an index
 	return r.indexed(seg)
 }
 
-// check reads the newest segment whole.
+// check reads all of the newest segment.
 func (s *segmentFile) check() (doubtful bool, err error) {
 	blocks, doubtful, err := segment.CheckSegment(s.path, s.seq)
 	if err != nil {
@@ -273,7 +273,7 @@ func (s *segmentFile) check() (doubtful bool, err error) {
 	return doubtful, nil
 }
 
-// indexed reads what the segment holds by its index. Where that is missing or damaged, it is made again.
+// indexed reads the spans of the segment from its index. It rebuilds an index that is missing or damaged.
 func (r *recovery) indexed(s *segmentFile) error {
 	err := s.view(func(r segment.Reader) (err error) {
 		if s.spans, err = segment.ReadIndexSpans(r, s.seq); err != nil {
@@ -311,7 +311,7 @@ func (r *recovery) note(seg *segmentFile) {
 	}
 }
 
-// clean removes segments that a crash left half made: they hold no event.
+// clean removes half-made segments of a crash: they hold no event.
 func (r *recovery) clean() error {
 	left, err := disk.Files(r.log.dir, func(name string) bool { return strings.HasSuffix(name, segment.UnfinishedSuffix) })
 	if err != nil {
@@ -340,8 +340,7 @@ func (r *recovery) quarantine(seg *segmentFile, reason error) error {
 	return nil
 }
 
-// highestAside returns the highest number among the segments that were set aside, so that none
-// of their names is used again.
+// highestAside returns the highest number of the segments that were set aside, so that none of their names is used again.
 func highestAside(dir string) (highest uint64) {
 	aside, _ := disk.Files(dir, segment.IsAside) // of a directory that was listed before
 	for _, path := range aside {
@@ -379,7 +378,7 @@ func (r *recovery) forgetState() {
 	r.log.streams.base = 0
 }
 
-// finishState adds what the blocks say beyond the state.
+// finishState adds the blocks that were stored after the state.
 func (r *recovery) finishState() {
 	for _, seg := range r.log.segments.all {
 		for name, sp := range seg.spans {
@@ -397,8 +396,8 @@ func (r *recovery) finishState() {
 	}
 }
 
-// noteAbsent takes every event of the stream for one that may be absent if the destination was added when some were:
-// which ones those are is not stored.
+// noteAbsent marks every event of the stream as possibly undelivered if some were absent when the destination was added: the
+// log does not store which ones.
 func (p *Cursor) noteAbsent() {
 	if p.at.Ledger.Dropped[DroppedAbsent].Events == 0 {
 		return
@@ -434,17 +433,18 @@ func (r *recovery) loadEntry(k, v []byte) error {
 		r.log.committer.producers.all[producerKey{names[1], names[0]}] = p
 		return p.Decode(v)
 	}
-	return nil // a later release's
+	return nil // an entry of a later release
 }
 
-// skipLost moves every stream's numbering past what a lost newest segment can have held, so that no
-// offset is used twice, also that of streams which only the lost segment knew. The gap counts as
-// appended and as dropped. Which batches of the producers it held is unknown: each goes on where it likes.
+// skipLost ensures that no offset is used twice after the newest segment was lost. It moves the next offset of every
+// stream by the most events that the segment can have held, also that of new streams: only the lost segment may have known
+// them. The gap counts as appended and as dropped. The last batches of the producers are unknown, so each may continue with
+// any sequence number.
 func (r *recovery) skipLost(events uint64) {
 	for _, s := range r.log.streams.all {
 		s.mu.Lock()
 		s.next += events
-		r.log.stateBudget.countStreamLocked(s) // it may have had events
+		r.log.stateBudget.countStreamLocked(s) // the lost segment may have had its first event
 		s.mu.Unlock()
 	}
 	r.log.streams.base += events
@@ -455,7 +455,7 @@ func (r *recovery) skipLost(events uint64) {
 	}
 }
 
-// resume makes the newest segment writable, or begins a new one, and settles what is missing.
+// resume makes the newest segment writable, or begins a new one, and counts lost events.
 func (r *recovery) resume() error {
 	l := r.log
 	for _, seg := range l.segments.all {
@@ -473,7 +473,7 @@ func (r *recovery) resume() error {
 	return err
 }
 
-// openNewest appends to the newest segment when that is whole, or begins another.
+// openNewest opens the newest segment for appends if it is whole, or begins another.
 func (r *recovery) openNewest() error {
 	l := r.log
 	if r.whole {
@@ -490,8 +490,8 @@ func (r *recovery) openNewest() error {
 	return nil
 }
 
-// beginNewest begins the segment that was made ready, which works on a full disk, or makes one; also
-// in its place, when it says otherwise where new streams begin.
+// beginNewest begins the segment that was made ready, which works on a full disk. It makes a new one if there is none, if it
+// is damaged, or if events were lost: then its record of the offset at which new streams begin is too low.
 func (r *recovery) beginNewest() (*segmentFile, error) {
 	if r.ready == nil || r.lost > 0 || segment.CheckPages(r.ready.path) != nil {
 		return r.log.roller.createSegment(r.last+1, r.log.roller.begin)
