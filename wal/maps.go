@@ -14,7 +14,7 @@ import (
 // newest segment and the one that is made ready are mapped larger than they usually become. A commit that needs more tries
 // before whether there is address space, and is refused when there is none.
 //
-// A 32-bit process has 2 GiB or so. There the two take 128 MiB each, the sealed ones shelvedBytes, and a copy as
+// A 32-bit process has 2 GiB or so. There the two take 128 MiB each, the sealed ones mostMappedBytes, and a copy as
 // much as it needs, up to 128 MiB.
 const (
 	// newestAhead is how far the newest segment may grow beyond SegmentSize before it is mapped anew: by the state that it
@@ -26,9 +26,9 @@ const (
 	// copyAhead is how far measure may be wrong.
 	copyAhead = 1 << 20
 
-	// shelvedBytes32 and 64 bound the maps of sealed segments that are kept. One always is.
-	shelvedBytes32 = 192 << 20
-	shelvedBytes64 = 16 << 30
+	// mostMappedBytes32 and 64 bound the maps of sealed segments that are kept. One always is.
+	mostMappedBytes32 = 192 << 20
+	mostMappedBytes64 = 16 << 30
 
 	// maxSegmentSize32 is the largest segment on a 32-bit platform.
 	maxSegmentSize32 = 64 << 20
@@ -36,11 +36,11 @@ const (
 
 const is32Bit = strconv.IntSize == 32
 
-func shelvedBytes() int64 {
+func mostMappedBytes() int64 {
 	if is32Bit {
-		return shelvedBytes32
+		return mostMappedBytes32
 	}
-	return shelvedBytes64
+	return mostMappedBytes64
 }
 
 // newestAhead returns the number of bytes that the newest segment may have beyond SegmentSize.

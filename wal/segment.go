@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -31,10 +30,10 @@ type segmentFile struct {
 	logger hclog.Logger
 	size   int64 // bytes on the disk once it is sealed
 
-	// Of the newest segment, the committer's: the file, how far bbolt's pages go, how far blocks are
-	// allocated, and whether the file system can't do that.
+	// Of the newest segment, owned by the committer's leader: the file, the end of bbolt's pages, the end of the allocated
+	// blocks, and whether the file system cannot allocate.
 	file        *os.File
-	mapped      int64          // how far it may grow before bbolt maps it anew
+	mapped      int64          // the length up to which bbolt need not map it anew
 	remaps      bool           // bbolt will map the file anew
 	base        atomic.Uintptr // where bbolt's map of the file begins
 	used        atomic.Int64
@@ -42,30 +41,32 @@ type segmentFile struct {
 	unallocated atomic.Bool
 	length      int64           // of the file, when it is unallocated
 	stuck       bool            // bbolt panicked and holds its locks
-	bare        bool            // it has no state yet: the first transaction brings it; written under Log.mu
+	bare        bool            // it has no state yet: the first transaction writes it; written under Log.mu
 	last        uint64          // the number of the last block
 	end         segment.LeafEnd // where the blocks end
 
-	// index is in memory for the newest segment, and for one that has none in its file; otherwise nil.
+	// index is the index of the newest segment, or a rebuilt one. It is nil if the file has the index.
 	index atomic.Pointer[segment.BlockIndex]
 
 	summed bool // the state's entries have checksums
 
-	// spans belongs to Log.mu once the segment is part of the log.
+	// spans is guarded by Log.mu once the segment is part of the log.
 	spans map[string]segment.Span
-	bad   map[string][]Run // what can't be read of a stream; belongs to Log.mu
+	bad   map[string][]Run // the unreadable parts of each stream; guarded by Log.mu
 
 	mappedBytes atomic.Int64 // of the last map of the sealed segment
 
-	failing atomic.Pointer[failingRead] // nil: all that was read could be
+	failing atomic.Pointer[failingRead] // nil: the last read succeeded
 
-	swaps  atomic.Int64 // how often it was rewritten: what was found in it before counts no longer
-	gapped bool         // it was rewritten without some events; belongs to Log.mu
-	looked uint64       // Log.settledBytes when it was last not worth rewriting; the rewriter's
-	share  float64      // how much of it seemed to be needed at the last look, 0: none; the rewriter's
-	kept   bool         // it can't be rewritten; the rewriter's
+	swaps  atomic.Int64 // number of compactions: readers look up the segment again after one
+	gapped bool         // it was compacted, and lacks some events; guarded by Log.mu
 
-	needed neededBy // when it was last looked at for truncation; the truncator's
+	// Owned by the compactor.
+	looked uint64  // compactor.settledBytes at the last compaction or attempt, plus 1; 0: none yet
+	share  float64 // the live share at the last look; 0: none yet
+	kept   bool    // a compaction failed; no other is tried
+
+	needed neededBy // at the truncator's last look; owned by the truncator
 }
 
 // openWritable opens the newest segment. The memory map is larger than the file will be, so that
@@ -82,7 +83,7 @@ func (s *segmentFile) openWritable(path string, segmentSize int64) (err error) {
 	return s.measure()
 }
 
-// measure notes how far the pages go.
+// measure updates used, the end of the pages.
 func (s *segmentFile) measure() error {
 	return segment.ViewBolt(s.db, s.path, s.base.Load(), func(tx *bolt.Tx) error {
 		s.used.Store(tx.Size())
@@ -121,7 +122,7 @@ func (s *segmentFile) open() error {
 		if err := s.files.retry(s.reopen); err != nil {
 			return err
 		}
-		if err := s.files.mapped.put(s); err != nil {
+		if err := s.files.mapped.add(s); err != nil {
 			return err
 		}
 	}
@@ -142,79 +143,17 @@ func (s *segmentFile) reopen() error {
 	return nil
 }
 
-// shelf keeps a bounded number of sealed segments mapped.
-type shelf struct {
-	mu   sync.Mutex
-	open []*segmentFile // the one that was opened last comes last
-}
-
-// shelvedMaps bounds the number of maps that are kept, of which a process may have about 65,000; see also shelvedBytes.
-const shelvedMaps = 64
-
-// put notes that s has been opened, and closes those that were opened longest ago when there are too many. The
-// caller holds no segment's lock.
-func (sh *shelf) put(s *segmentFile) error {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	sh.open = append(slices.DeleteFunc(sh.open, func(o *segmentFile) bool { return o == s }), s)
-	kept, bytes := 0, int64(0)
-	for _, o := range slices.Backward(sh.open) {
-		if bytes += o.mappedBytes.Load(); kept > 0 && (bytes > shelvedBytes() || kept == shelvedMaps) {
-			break
-		}
-		kept++
-	}
-	closing := sh.open[:len(sh.open)-kept]
-	var err error
-	for _, o := range closing {
-		err = errors.Join(err, o.rest())
-	}
-	sh.open = slices.Delete(sh.open, 0, len(closing))
-	return err
-}
-
-// clear closes all segments without a reader, and reports whether there was one.
-func (sh *shelf) clear() (some bool) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	sh.open = slices.DeleteFunc(sh.open, func(s *segmentFile) bool {
-		rests := s.restIfIdle()
-		some = some || rests
-		return rests
-	})
-	return some
-}
-
-// restIfIdle is rest that waits for no reader.
-func (s *segmentFile) restIfIdle() bool {
-	if !s.mu.TryLock() {
-		return false
-	}
-	defer s.mu.Unlock()
-	return s.file == nil && s.pages != nil && s.closeLocked() == nil
-}
-
-// rest closes the segment if it is a sealed one.
-func (s *segmentFile) rest() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.file != nil {
-		return nil
-	}
-	return s.closeLocked()
-}
-
-// errGone: the segment was truncated between being found and being read.
+// errGone: the segment was unlinked after find returned it, and before it was read.
 var errGone = errors.New("wal: the segment is gone")
 
-// close lets go of the file; a sealed segment opens again when it is read.
+// close closes the file. A reader opens a sealed segment again.
 func (s *segmentFile) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closeLocked()
 }
 
-// closeForGood is close after which nothing can be read.
+// closeForGood closes the file. Later reads fail.
 func (s *segmentFile) closeForGood() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,7 +175,7 @@ func (s *segmentFile) closeLocked() error {
 	return err
 }
 
-// remove closes the segment for ever and takes its file away by way of unlink.
+// remove closes the segment for ever, and removes its file with unlink.
 func (s *segmentFile) remove(unlink func(path string) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,7 +189,7 @@ func (s *segmentFile) disk() int64 {
 	return disk
 }
 
-// indexSize returns what the index will take once the segment is sealed; 0 when it is.
+// indexSize returns the bytes that the index will take in the file; 0 if the segment is sealed.
 func (s *segmentFile) indexSize() int64 {
 	if x := s.index.Load(); x != nil {
 		return x.Size.Load()

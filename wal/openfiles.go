@@ -1,0 +1,130 @@
+package wal
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/standpipe/standpipe/wal/internal/disk"
+)
+
+// A shortage of space, descriptors or memory before the first write of a commit rejects that commit only: the content of the
+// log is unchanged, and the next attempt may succeed. After the first write, every error except a full disk ends the log.
+
+// spareFiles holds spare file descriptors, so that the log can roll and read after clients have used up the descriptors of
+// the process.
+type spareFiles struct {
+	mu    sync.Mutex
+	files []*os.File
+}
+
+// spares is the number of spare descriptors: one for the next segment, and one for a sealed segment that is mapped.
+const spares = 2
+
+// fill opens the missing descriptors, as many as it can get.
+func (s *spareFiles) fill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.files) < spares {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return
+		}
+		s.files = append(s.files, f)
+	}
+}
+
+func (s *spareFiles) release() (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.files {
+		err = errors.Join(err, f.Close())
+	}
+	s.files = nil
+	return err
+}
+
+// openFiles bounds the files and maps that the log holds open, and keeps spare descriptors.
+type openFiles struct {
+	mapped mappedSegments
+	spare  spareFiles
+}
+
+// retry calls open, which opens or maps a file and undoes its changes when it fails. When open finds no descriptor, retry
+// releases the spare ones and calls open again; when open finds no memory, retry closes the maps without a reader first.
+func (f *openFiles) retry(open func() error) error {
+	err := disk.Uninterrupted(open)
+	if disk.NoDescriptor(err) {
+		if err = f.spare.release(); err == nil {
+			err = disk.Uninterrupted(open)
+		}
+	}
+	if disk.NoMemory(err) && f.mapped.evictIdle() {
+		err = disk.Uninterrupted(open)
+	}
+	f.spare.fill()
+	return err
+}
+
+// mappedSegments keeps a bounded number of sealed segments mapped.
+type mappedSegments struct {
+	mu   sync.Mutex
+	open []*segmentFile // the last opened segment comes last
+}
+
+// add adds s, which was just opened. If there are too many, it evicts the segments that were opened first. The caller holds
+// no segment's mutex.
+func (m *mappedSegments) add(s *segmentFile) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open = append(slices.DeleteFunc(m.open, func(o *segmentFile) bool { return o == s }), s)
+	kept, bytes := 0, int64(0)
+	for _, o := range slices.Backward(m.open) {
+		if bytes += o.mappedBytes.Load(); kept > 0 && (bytes > mostMappedBytes() || kept == mostMaps) {
+			break
+		}
+		kept++
+	}
+	closing := m.open[:len(m.open)-kept]
+	var err error
+	for _, o := range closing {
+		err = errors.Join(err, o.evict())
+	}
+	m.open = slices.Delete(m.open, 0, len(closing))
+	return err
+}
+
+// evictIdle evicts all segments without a reader, and reports whether there was one.
+func (m *mappedSegments) evictIdle() (some bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.open = slices.DeleteFunc(m.open, func(s *segmentFile) bool {
+		rests := s.evictIfIdle()
+		some = some || rests
+		return rests
+	})
+	return some
+}
+
+// mostMaps bounds the number of maps that are kept. A process may have about 65,000. See also mostMappedBytes.
+const mostMaps = 64
+
+// evictIfIdle is evict, but it does not wait for a reader.
+func (s *segmentFile) evictIfIdle() bool {
+	if !s.mu.TryLock() {
+		return false
+	}
+	defer s.mu.Unlock()
+	return s.file == nil && s.pages != nil && s.closeLocked() == nil
+}
+
+// evict closes the segment if it is sealed.
+func (s *segmentFile) evict() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file != nil {
+		return nil
+	}
+	return s.closeLocked()
+}
