@@ -9,22 +9,22 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// cursorStep is a place as a commit writes it.
+// cursorStep is the entry of a cursor in a commit, and the values that take effect with it.
 type cursorStep struct {
-	place *Cursor
-	key   []byte
-	value []byte
-	marks [Lanes]Progress
-	low   uint64
-	state []byte
+	cursor *Cursor
+	key    []byte
+	value  []byte
+	lanes  [Lanes]Progress
+	low    uint64
+	state  []byte
 }
 
-// checkpointStep is about the most bytes of places that one commit writes, so that the appends that come meanwhile wait
-// for no more than a commit. The next follows at once.
+// checkpointStep is about the most bytes of cursors that one commit writes, so that appends wait for one short commit at
+// most. The next commit follows at once.
 const checkpointStep = 256 << 10
 
-// collectCursors encodes places that have moved since they were last written. A checkpoint writes all that have moved when
-// it begins, and takes as many commits as that needs. One that begins a segment writes all places anyway.
+// collectCursors encodes cursors that have moved since they were last written. A checkpoint writes all cursors that have
+// moved before it begins, in as many commits as that needs. A commit that begins a segment writes all cursors anyway.
 func (c *committer) collectCursors(g *commitGroup) {
 	dirty := &c.dirty
 	if dirty.done(c.until) || g.begins {
@@ -48,24 +48,24 @@ func (c *committer) collectCursors(g *commitGroup) {
 	}
 }
 
-// cursorQueue holds the places that differ from their state on the disk. Its mutex is acquired last.
+// cursorQueue holds the cursors that differ from their entries on the disk. Its mutex is acquired last.
 type cursorQueue struct {
-	mu     sync.Mutex
-	places []*Cursor
-	popped uint64 // places so far
+	mu      sync.Mutex
+	cursors []*Cursor
+	popped  uint64 // cursors so far
 }
 
 func (q *cursorQueue) push(p *Cursor) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.places = append(q.places, p)
+	q.cursors = append(q.cursors, p)
 }
 
-// pop removes the first place. The caller holds the committer's turn, and the queue is not empty.
+// pop removes the first cursor. The caller is the committer's leader, and the queue is not empty.
 func (q *cursorQueue) pop() (p *Cursor) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	p, q.places = q.places[0], q.places[1:]
+	p, q.cursors = q.cursors[0], q.cursors[1:]
 	q.popped++
 	return p
 }
@@ -73,24 +73,24 @@ func (q *cursorQueue) pop() (p *Cursor) {
 func (q *cursorQueue) empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.places) == 0
+	return len(q.cursors) == 0
 }
 
-// end returns how many places will have been popped once all that there are now are.
+// end returns the value of popped after the last cursor that is in the queue now.
 func (q *cursorQueue) end() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.popped + uint64(len(q.places))
+	return q.popped + uint64(len(q.cursors))
 }
 
-// done reports whether at least so many places have been popped.
+// done reports whether at least so many cursors have been popped.
 func (q *cursorQueue) done(popped uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.popped >= popped
 }
 
-// dirtyLocked has the next checkpoint write the place.
+// dirtyLocked makes the next checkpoint write the cursor.
 func (p *Cursor) dirtyLocked() {
 	if !p.dirty {
 		p.dirty = true
@@ -98,7 +98,7 @@ func (p *Cursor) dirtyLocked() {
 	}
 }
 
-// step encodes the place, which is dirty, unless it is none of the state's.
+// step encodes the cursor, which is dirty, unless it is not part of the state.
 func (p *Cursor) step() (s cursorStep, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -108,31 +108,31 @@ func (p *Cursor) step() (s cursorStep, ok bool) {
 	value := p.at.Append(nil)
 	p.resizeLocked(len(value))
 	return cursorStep{
-		place: p,
-		key:   segment.StateKey(segment.StateCursor, p.stream.name, p.name),
-		value: value,
-		marks: p.at.Lanes,
-		low:   p.checkpointLocked(),
-		state: p.at.State,
+		cursor: p,
+		key:    segment.StateKey(segment.StateCursor, p.stream.name, p.name),
+		value:  value,
+		lanes:  p.at.Lanes,
+		low:    p.checkpointLocked(),
+		state:  p.at.State,
 	}, true
 }
 
 // committed notes that the step is on disk.
 func (s *cursorStep) committed() {
-	s.place.mu.Lock()
-	s.place.synced, s.place.low = s.marks, s.low
-	keeper := s.place.keeper
-	s.place.mu.Unlock()
+	s.cursor.mu.Lock()
+	s.cursor.synced, s.cursor.low = s.lanes, s.low
+	keeper := s.cursor.keeper
+	s.cursor.mu.Unlock()
 	if keeper != nil && s.state != nil {
 		keeper(s.state)
 	}
 }
 
-// failed makes the next checkpoint write the place again.
+// failed makes the next checkpoint write the cursor again.
 func (s *cursorStep) failed() {
-	s.place.mu.Lock()
-	s.place.dirtyLocked()
-	s.place.mu.Unlock()
+	s.cursor.mu.Lock()
+	s.cursor.dirtyLocked()
+	s.cursor.mu.Unlock()
 }
 
 // sync requests a checkpoint now.
@@ -151,10 +151,10 @@ func (c *committer) sync() (<-chan error, error) {
 // syncCall is a caller of Log.Sync.
 type syncCall struct {
 	answer chan error // holds one
-	until  uint64     // how many places are popped from committer.dirty once all are that were in it
+	until  uint64     // the value of dirty.popped after the last cursor that was in the queue
 }
 
-// respondSyncs completes the calls whose places are on the disk; after an error, all calls.
+// respondSyncs completes the calls whose cursors are on the disk. After an error it completes all calls.
 func (c *committer) respondSyncs(calls []syncCall, err error) {
 	var done []syncCall
 	c.mu.Lock()

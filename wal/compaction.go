@@ -442,7 +442,7 @@ func (c *compactor) swapSpans(seg *segmentFile, filter *liveFilter) error {
 	spans := filter.index.Spans()
 	for name, sp := range seg.spans {
 		n, copied := filter.needs[name], spans[name]
-		if len(c.log.streams.all[name].sortedCursors()) != len(n.places) || n.low < sp.Next && (copied.Next != sp.Next || copied.After != sp.After) {
+		if len(c.log.streams.all[name].sortedCursors()) != len(n.cursors) || n.low < sp.Next && (copied.Next != sp.Next || copied.After != sp.After) {
 			return errKept
 		}
 	}

@@ -14,8 +14,8 @@ import (
 const (
 	DroppedFull    = "full"    // the log was full under drop_oldest
 	DroppedAge     = "age"     // older than max_age
-	DroppedCorrupt = "corrupt" // the segment that held them can't be read
-	DroppedAbsent  = "absent"  // appended and truncated before the destination was configured
+	DroppedCorrupt = "corrupt" // their segment cannot be read
+	DroppedAbsent  = "absent"  // unlinked before the destination was configured
 )
 
 // leaveOut subtracts over from the settled counts.
@@ -37,16 +37,16 @@ func cloneLedger(l *Ledger) Ledger {
 	return c
 }
 
-// Settlement is a step of a destination: the new marks of the lanes that moved, and what to add
-// to the ledger. It takes effect as a whole, also on disk.
+// Settlement is a step of a destination: the new progress of the lanes that moved, and an addition to the ledger. It takes
+// effect as a whole, also on disk.
 type Settlement struct {
 	Lanes map[uint8]Progress
 	Add   Ledger // added to the ledger; LastDelivery replaces it unless zero
 	State []byte // the destination's own state; nil: unchanged
 }
 
-// Cursor is one destination's place in one stream: a mark for each lane and the ledger. Settle
-// changes it in memory; the committer writes it within CheckpointInterval.
+// Cursor is one destination's position in one stream: the progress of each lane, and the ledger. Settle changes it in
+// memory; the committer writes it within CheckpointInterval.
 type Cursor struct {
 	log    *Log
 	stream *stream
@@ -57,16 +57,15 @@ type Cursor struct {
 	dirty  bool // differs from its state on the disk, and is in committer.dirty
 	keeper func(state []byte)
 	floor  Floor // events below it are to be dropped
-	opened bool  // somebody ships from here; otherwise the place is parked
-	rests  bool  // it is opened and its destination can't be shipped to yet
+	opened bool  // a shipper owns the cursor; otherwise it is parked
+	rests  bool  // it is opened, and its destination has no shipper yet
 	kept   bool  // it is part of the log's state: see countStreamLocked
 	pages  int64 // bytes that it takes of the state
 
-	// lost: of each lane, where the last event that was not delivered ends, as far as is known; an event that is settled and
-	// lies beyond it was delivered.
+	// lost is the known end of each lane's undelivered events: every settled event beyond it was delivered.
 	lost [Lanes]uint64
 
-	// What is on disk, by which events go: the marks, and the smallest checkpoint. Guarded by mu.
+	// The lanes and the smallest checkpoint on the disk. Segments are unlinked by these. Guarded by mu.
 	synced [Lanes]Progress
 	low    uint64
 }
@@ -77,15 +76,15 @@ func (p *Cursor) Name() string { return p.name }
 // Stream returns the stream's name.
 func (p *Cursor) Stream() string { return p.stream.name }
 
-// Label returns what SetLabel has set, also in an earlier life of the log.
+// Label returns the text of SetLabel, also of an earlier run.
 func (p *Cursor) Label() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.at.Label
 }
 
-// SetLabel keeps a short text with the place, such as the destination's type, so that it can be told
-// when the destination is configured no longer.
+// SetLabel stores a short text with the cursor, such as the destination's type, so that it can be shown after the
+// destination has left the configuration.
 func (p *Cursor) SetLabel(text string) {
 	p.mu.Lock()
 	changed := p.at.Label != text
@@ -99,7 +98,7 @@ func (p *Cursor) SetLabel(text string) {
 	}
 }
 
-// Lanes returns where each lane stands.
+// Lanes returns the progress of each lane.
 func (p *Cursor) Lanes() [Lanes]Progress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,23 +113,23 @@ func (p *Cursor) cloneMarksLocked() [Lanes]Progress {
 	return marks
 }
 
-// State returns the destination's own state as it was last settled.
+// State returns the destination's own state of the last settlement.
 func (p *Cursor) State() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.at.State)
 }
 
-// Keep makes f be called with the destination's state after every commit that holds it, by
-// whoever commits: f returns at once.
+// Keep registers f. It is called with the destination's state after every commit that holds one, on the goroutine that
+// commits, and must return at once.
 func (p *Cursor) Keep(f func(state []byte)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.keeper = f
 }
 
-// Settle records s. It is durable with the next checkpoint. A mark only grows: offsets that the place has settled and s
-// leaves out stay settled. Errors: ErrUnsettled, ErrOvercounted.
+// Settle applies s. It is durable with the next checkpoint. Progress only grows: settled offsets that s leaves out stay
+// settled. Errors: ErrUnsettled, ErrOvercounted.
 func (p *Cursor) Settle(s Settlement) error {
 	p.stream.mu.Lock()
 	p.mu.Lock()
@@ -171,8 +170,8 @@ func (p *Cursor) settleLocked(s *Settlement) error {
 	return err
 }
 
-// Park notes that no shipper ships from the place any more. Its events are kept. While the stream has no events, nothing
-// of the place stays on the disk.
+// Park ends the ownership of the cursor. Its events are kept. If the stream never had an event, the cursor is removed from
+// the disk.
 func (p *Cursor) Park() {
 	p.mu.Lock()
 	p.opened = false
@@ -181,19 +180,18 @@ func (p *Cursor) Park() {
 	p.stream.settled.wake()
 }
 
-// Rest notes whether the place, which is open, has no shipper yet. Its events are awaited all the same, and the log itself
-// drops the events that policies drop of it.
+// Rest sets whether the cursor, which is open, has no shipper yet. WaitSettled waits for its events all the same, and the
+// log itself drops the events that policies drop.
 func (p *Cursor) Rest(rests bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rests = rests
 }
 
-// shippedLocked reports whether a shipper settles the events that are to be dropped.
+// shippedLocked reports whether a shipper drops the events below the floor.
 func (p *Cursor) shippedLocked() bool { return p.opened && !p.rests }
 
-// addLocked adds to the ledger. It never has more settled than the stream has: Pending would be less than nothing. It is
-// called with the stream's mu and p.mu held.
+// addLocked adds to the ledger, but never more events than are pending. It is called with the stream's mu and p.mu held.
 func (p *Cursor) addLocked(add *Ledger) (err error) {
 	counted, pending := add.Settled(), p.pendingLocked()
 	if over := counted.Beyond(pending); over != (Count{}) {
@@ -219,7 +217,7 @@ func (p *Cursor) addLocked(add *Ledger) (err error) {
 	return err
 }
 
-// Floor returns below where the destination is to drop what it has not settled.
+// Floor returns the offset below which the destination must drop its unsettled events.
 func (p *Cursor) Floor() Floor {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -229,11 +227,11 @@ func (p *Cursor) Floor() Floor {
 // checkpointLocked returns the first offset that is not settled.
 func (p *Cursor) checkpointLocked() uint64 { return p.at.Checkpoint() }
 
-// restore sets a cursor that the log has read to what its entry of the state says.
+// restore sets the cursor to its entry in the state.
 func (p *Cursor) restore(entry []byte) error {
 	err := p.at.Decode(entry)
 	p.synced, p.low = p.at.Lanes, p.at.Checkpoint()
-	if p.at.Ledger.Lost().Events > 0 { // which events those were was forgotten
+	if p.at.Ledger.Lost().Events > 0 { // the state does not have these events
 		for i := range p.at.Lanes {
 			p.lost[i] = p.at.Lanes[i].End()
 		}
@@ -241,21 +239,21 @@ func (p *Cursor) restore(entry []byte) error {
 	return err
 }
 
-// CursorStat is a Place at one instant: Appended = Delivered + Dead + Dropped + Pending.
+// CursorStat is a cursor at one instant: Appended = Delivered + Dead + Dropped + Pending.
 type CursorStat struct {
 	Ledger
 	Checkpoint    uint64 // the first offset that is not settled
 	Appended      Count
 	Pending       Count
-	OldestPending time.Time // when it was appended; zero when nothing is pending
+	OldestPending time.Time // the time of its append; zero if no event is pending
 }
 
-// Stat returns what the ledger says now.
+// Stat returns the present ledger and the pending events.
 func (p *Cursor) Stat() CursorStat {
 	p.mu.Lock()
 	st := CursorStat{Ledger: cloneLedger(&p.at.Ledger), Checkpoint: p.checkpointLocked()}
 	p.mu.Unlock()
-	st.Appended = p.stream.appended() // after the ledger: what is settled was appended before
+	st.Appended = p.stream.appended() // read after the ledger: settled events were appended before
 	st.Pending = st.Appended.Beyond(st.Settled())
 	if st.Pending.Events > 0 {
 		if b, ok := p.log.segments.blockAt(p.stream.name, st.Checkpoint); ok {

@@ -11,16 +11,16 @@ import (
 // needs describes the events of a stream that some destination would need after a crash: the checkpoints on the disk do not
 // settle them. It is a copy, taken at one moment.
 type needs struct {
-	low    uint64 // no event below it is needed
-	places []*Cursor
-	marks  [][Lanes]Progress
+	low     uint64 // no event below it is needed
+	cursors []*Cursor
+	lanes   [][Lanes]Progress
 }
 
 func (s *stream) needs() *needs {
-	n := &needs{low: s.low(), places: s.sortedCursors()}
-	for _, p := range n.places {
+	n := &needs{low: s.low(), cursors: s.sortedCursors()}
+	for _, p := range n.cursors {
 		p.mu.Lock()
-		n.marks = append(n.marks, p.synced)
+		n.lanes = append(n.lanes, p.synced)
 		p.mu.Unlock()
 	}
 	return n
@@ -28,24 +28,24 @@ func (s *stream) needs() *needs {
 
 // event reports whether the event is needed. In a stream without a destination every event is.
 func (n *needs) event(lane uint8, offset uint64) bool {
-	for i := range n.marks {
-		if !n.marks[i][lane].Done(offset) {
+	for i := range n.lanes {
+		if !n.lanes[i][lane].Done(offset) {
 			return true
 		}
 	}
-	return len(n.marks) == 0 && offset >= n.low
+	return len(n.lanes) == 0 && offset >= n.low
 }
 
 // share estimates the needed part of a span, from 0 to 1, as if the events were spread evenly over the lanes.
 func (n *needs) share(sp segment.Span) float64 {
-	if len(n.marks) == 0 {
+	if len(n.lanes) == 0 {
 		return float64(sp.Next-sp.Clamp(n.low)) / float64(sp.Next-sp.First)
 	}
 	needed := 0.0
 	for lane := range Lanes {
 		low := sp.Next
-		for i := range n.marks {
-			low = min(low, sp.Clamp(n.marks[i][lane].Checkpoint))
+		for i := range n.lanes {
+			low = min(low, sp.Clamp(n.lanes[i][lane].Checkpoint))
 		}
 		needed += float64(sp.Next-low) / float64(sp.Next-sp.First)
 	}

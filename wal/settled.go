@@ -12,26 +12,26 @@ type awaited struct {
 	run   Run
 	lanes [Lanes]awaitedLane
 	gone  bool // the log no longer holds all of the run: every destination has settled the missing events
-	lost  bool // some of it was dead-lettered or dropped, or may have been; guarded by stream.mu
+	lost  bool // an event of it was dead-lettered or dropped, or may have been; guarded by stream.mu
 }
 
 // awaitedLane holds the events of a lane. Of a long run it keeps only the end, so that a wait takes no memory for each
 // event.
 type awaitedLane struct {
 	offsets []uint64 // ascending
-	next    uint64   // where the last event ends, or beyond it; 0: the lane has none
+	next    uint64   // the end of the last event, or an offset beyond it; 0: the lane has none
 }
 
-// awaitedMost is the longest run of which each event is kept.
+// awaitedMost is the longest run whose events are all kept.
 const awaitedMost = 4096
 
 // WaitSettled waits until every destination that ships from the stream has settled the events of a,
-// and at least until there is one. Lanes that hold none of these events don't matter. delivered is
-// false when some of them were dead-lettered or dropped, or when that is unknown: a settlement that loses some events of
-// a lane may have lost any that it settled there.
+// and at least until there is such a destination. Lanes without these events don't matter. delivered is false if some of the
+// events were dead-lettered or dropped, or if that is unknown: a settlement that loses some events of a lane may have lost
+// any event that it settled there.
 //
-// For a duplicate of which the old offset is forgotten it waits for all that the stream holds now. It keeps each event of a
-// batch of up to 4,096; of a larger one it waits for the checkpoints of the lanes, and may wait for older events of them.
+// For a duplicate whose offset is no longer known it waits for all events that the stream holds now. For a batch of more
+// than 4,096 events it waits for the checkpoints of the lanes, and so perhaps for older events of these lanes.
 func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (delivered bool, err error) {
 	s := l.streams.lookup(stream)
 	if s == nil {
@@ -99,7 +99,7 @@ func (w *awaited) find(l *Log, s *stream) error {
 	return nil
 }
 
-// block notes which lanes the events of a block are in that belong to the run.
+// block adds the lanes of those events of a block that belong to the run.
 func (w *awaited) block(b *segment.Block, run Run, fault string) error {
 	run = Run{First: max(run.First, b.First), Next: min(run.Next, b.Next())}
 	if fault == "" && w.run.Next-w.run.First > awaitedMost {
@@ -152,7 +152,7 @@ func (s *stream) lostAny(w *awaited) bool {
 	return w.lost
 }
 
-// done tells whether every open place has settled w, and there is one.
+// done reports whether at least one cursor is open, and every open cursor has settled w.
 func (s *stream) done(w *awaited) bool {
 	open := false
 	for _, p := range s.sortedCursors() {
@@ -189,7 +189,7 @@ func (l *awaitedLane) done(m *Progress) bool {
 	return len(l.offsets) > 0
 }
 
-// lostOfLocked reports whether the place has settled events of w that it did not deliver, or may not have delivered.
+// lostOfLocked reports whether the cursor has settled events of w that were not delivered, or may not have been.
 func (p *Cursor) lostOfLocked(w *awaited) bool {
 	for lane := range w.lanes {
 		l, lost := &w.lanes[lane], p.lost[lane]
@@ -200,7 +200,7 @@ func (p *Cursor) lostOfLocked(w *awaited) bool {
 	return false
 }
 
-// passes reports whether some event of the lane below limit is settled by to and not by from.
+// passes reports whether to settles an event of the lane below limit that from does not settle.
 func (l *awaitedLane) passes(w *awaited, from, to Progress, limit uint64) bool {
 	if l.offsets == nil {
 		first, next := max(w.run.First, from.Checkpoint), min(l.next, limit)
@@ -217,7 +217,7 @@ func (l *awaitedLane) passes(w *awaited, from, to Progress, limit uint64) bool {
 	return false
 }
 
-// noteLostLocked is called with s.mu and p.mu held before the marks move in a settlement that loses events.
+// noteLostLocked is called with s.mu and p.mu held before the lanes move in a settlement that loses events.
 func (s *stream) noteLostLocked(p *Cursor, marks map[uint8]Progress) {
 	for w := range s.awaited {
 		for lane, m := range marks {
