@@ -42,7 +42,7 @@ func (b *Batch) excess(record int, whole bool, free func(int, *wal.Event) bool) 
 			return nil
 		}
 		e := b.shares[youngest].last(pops[youngest], record)
-		if left += b.lineSize(e); left >= step {
+		if left += b.shape.lineSize(e); left >= step {
 			return nil
 		}
 		pops[youngest]++
@@ -63,7 +63,7 @@ func (s *Share) last(popped, record int) *wal.Event {
 func (b *Batch) shorten(s *Share, n int) {
 	for ; n > 0; n-- {
 		last := len(s.Events) - 1
-		run, size := s.runs[last], b.lineSize(&s.Events[last])
+		run, size := s.runs[last], b.shape.lineSize(&s.Events[last])
 		d := b.drafts[run.record]
 		run.events = run.events[:len(run.events)-1]
 		run.size -= size
@@ -85,8 +85,8 @@ func (b *Batch) dropEmpty() {
 		key := d.runs[0].key
 		d.runs = slices.DeleteFunc(d.runs, func(run *keyRun) bool { return len(run.events) == 0 })
 		if len(d.runs) == 0 {
-			b.size -= b.keyCost(key)
-			b.unplan(d.part, b.keyCost(key), 1)
+			b.size -= b.shape.keyCost(key)
+			b.unplan(d.part, b.shape.keyCost(key), 1)
 			continue
 		}
 		for _, run := range d.runs {

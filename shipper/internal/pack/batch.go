@@ -129,7 +129,7 @@ func (b *Batch) CountedSize(i int) int {
 	if b.shape.Compression != Plain {
 		n = b.sent(n)
 	}
-	return n + b.keyCost(d.runs[0].key)
+	return n + b.shape.keyCost(d.runs[0].key)
 }
 
 // Sample returns record i for the pacer, without a result. r is the finished record.
@@ -143,11 +143,11 @@ func (b *Batch) Sample(i int, r *Record) pace.Sample {
 
 // maxEvents bounds the events of a batch whose records hold at most RecordEvents each, so that
 // they fit its records however the runs fall.
-func (b *Batch) maxEvents() int {
-	if b.shape.RecordEvents == 0 || b.shape.OneKey {
+func (s *Shape) maxEvents() int {
+	if s.RecordEvents == 0 || s.OneKey {
 		return 1 << 30
 	}
-	return b.shape.RecordEvents * max(b.shape.BatchRecords/2-1, 1)
+	return s.RecordEvents * max(s.BatchRecords/2-1, 1)
 }
 
 // Add adds as much of the front of l's queue as fits. If the lane gave nothing because a pace has no tokens, retry is
@@ -196,12 +196,12 @@ func (b *Batch) passes(e *wal.Event) bool {
 // addEvent adds e, if its part and its lane have tokens and it fits, and returns its run. Otherwise it returns nil, and
 // blocked is the pace that has no tokens, if it is that.
 func (b *Batch) addEvent(e *wal.Event) *keyRun {
-	run := b.runs[b.runKey(e)]
+	run := b.runs[b.shape.runKey(e)]
 	if b.blocked = nil; b.pacer == nil {
 		return b.fit(run, e)
 	}
 	part, lane := b.partOf(run, e), b.pacer.Lane(e.Lane)
-	n := b.sent(len(e.Data) + b.keyCost(e.Key))
+	n := b.sent(len(e.Data) + b.shape.keyCost(e.Key))
 	switch {
 	case !part.Allows(n):
 		b.blocked = part
@@ -233,7 +233,7 @@ func (b *Batch) partOf(run *keyRun, e *wal.Event) *pace.Pace {
 
 // fit puts e into run, the last one of its key, or into a new one if that is allowed.
 func (b *Batch) fit(run *keyRun, e *wal.Event) *keyRun {
-	if b.events >= b.maxEvents() {
+	if b.events >= b.shape.maxEvents() {
 		b.full = true
 		return nil
 	}
@@ -254,8 +254,8 @@ func (b *Batch) fit(run *keyRun, e *wal.Event) *keyRun {
 	return run
 }
 
-func (b *Batch) runKey(e *wal.Event) string {
-	if b.shape.WholeOrder {
+func (s *Shape) runKey(e *wal.Event) string {
+	if s.WholeOrder {
 		return ""
 	}
 	return e.Key
@@ -265,7 +265,7 @@ func (b *Batch) runKey(e *wal.Event) string {
 // run's.
 func (b *Batch) addedSize(d *draft, index int, e *wal.Event) int {
 	if b.shape.Framing != FramingKPL {
-		return b.lineSize(e)
+		return b.shape.lineSize(e)
 	}
 	with := d.sizer
 	if index > 0 && index == len(d.runs) {
@@ -285,11 +285,11 @@ func (b *Batch) count(sizer *kpl.Sizer, index int, e *wal.Event) {
 }
 
 // lineSize returns the bytes of e where it is not in KPL's format.
-func (b *Batch) lineSize(e *wal.Event) int {
-	if b.shape.Framing == FramingLines {
-		return b.shape.eventSize(e) + 1
+func (s *Shape) lineSize(e *wal.Event) int {
+	if s.Framing == FramingLines {
+		return s.eventSize(e) + 1
 	}
-	return b.shape.eventSize(e)
+	return s.eventSize(e)
 }
 
 // fitsRun reports whether e fits the record of its run.
@@ -300,13 +300,13 @@ func (b *Batch) fitsRun(run *keyRun, e *wal.Event) bool {
 		b.full = true
 		return false
 	}
-	return d.size+more <= b.aim(d.runs[0].key) && b.takesEvent(d, more)
+	return d.size+more <= b.shape.aim(d.runs[0].key) && b.takesEvent(d, more)
 }
 
 // takesEvent reports whether d takes an event of more bytes. Near the number of events that a record may
 // hold, it takes none that begins a billed step which the last ones could not fill.
 func (b *Batch) takesEvent(d *draft, more int) bool {
-	left, step := b.recordEvents()-d.events, b.shape.BilledStep
+	left, step := b.shape.recordEvents()-d.events, b.shape.BilledStep
 	if left <= 0 || b.shape.RecordEvents == 0 || d.events == 0 || step <= 1 || b.shape.Compression != Plain {
 		return left > 0
 	}
@@ -335,7 +335,7 @@ func (b *Batch) move(run *keyRun, e *wal.Event) {
 	from.size -= run.size
 	from.events -= len(run.events)
 	last := b.drafts[len(b.drafts)-1]
-	if last == from || last.size+run.size+b.lineSize(e) > b.aim(run.key) || last.events+len(run.events)+1 > b.recordEvents() {
+	if last == from || last.size+run.size+b.shape.lineSize(e) > b.shape.aim(run.key) || last.events+len(run.events)+1 > b.shape.recordEvents() {
 		last = &draft{}
 		b.drafts = append(b.drafts, last)
 	}
@@ -346,50 +346,50 @@ func (b *Batch) move(run *keyRun, e *wal.Event) {
 }
 
 // recordEvents is the number of events that a record may hold.
-func (b *Batch) recordEvents() int { return cmp.Or(b.shape.RecordEvents, math.MaxInt) }
+func (s *Shape) recordEvents() int { return cmp.Or(s.RecordEvents, math.MaxInt) }
 
 // aim returns the framed bytes to fill a record to: a whole number of billed steps, unless the billed size is unknown.
-func (b *Batch) aim(key string) int {
-	cost := b.keyCost(key)
-	most := b.shape.framedMost() - cost
-	if b.shape.AimRecord > 0 {
-		most = min(most, b.shape.AimRecord)
+func (s *Shape) aim(key string) int {
+	cost := s.keyCost(key)
+	most := s.framedMost() - cost
+	if s.AimRecord > 0 {
+		most = min(most, s.AimRecord)
 	}
-	if b.shape.Compression != Plain {
+	if s.Compression != Plain {
 		return most
 	}
-	if over := (most + cost) % max(b.shape.BilledStep, 1); over < most {
+	if over := (most + cost) % max(s.BilledStep, 1); over < most {
 		most -= over
 	}
 	return most
 }
 
-func (b *Batch) keyCost(key string) int {
-	if b.shape.KeyCounts {
+func (s *Shape) keyCost(key string) int {
+	if s.KeyCounts {
 		return len(key)
 	}
 	return 0
 }
 
 // counted returns the bytes of d that the service counts.
-func (b *Batch) counted(d *draft) int { return d.size + b.keyCost(d.runs[0].key) }
+func (b *Batch) counted(d *draft) int { return d.size + b.shape.keyCost(d.runs[0].key) }
 
 // newRun opens a run for e, in a record that it may share, else in a new one.
 func (b *Batch) newRun(e *wal.Event) *keyRun {
-	run := &keyRun{key: b.runKey(e)}
+	run := &keyRun{key: b.shape.runKey(e)}
 	run.events = run.one[:0]
 	if i := b.shareable(e); i >= 0 && b.fitsShared(b.drafts[i], e) {
 		b.join(run, i)
 		return run
 	}
 	d := &draft{sizer: kpl.NewSizer(len(e.Key))}
-	size := b.addedSize(d, 0, e) + b.keyCost(e.Key)
+	size := b.addedSize(d, 0, e) + b.shape.keyCost(e.Key)
 	if len(b.drafts) >= b.shape.BatchRecords || len(b.drafts) > 0 && b.size+size > b.shape.MaxBatch {
 		b.full = true
 		return nil
 	}
 	b.drafts = append(b.drafts, d)
-	b.size += b.keyCost(e.Key)
+	b.size += b.shape.keyCost(e.Key)
 	b.join(run, len(b.drafts)-1)
 	if b.shards != nil {
 		b.ofShard[b.shards.Find(e.Key)] = run.record
@@ -414,7 +414,7 @@ func (b *Batch) shareable(e *wal.Event) int {
 // fitsShared reports whether d, a record of other keys, has room for the first event of one more.
 func (b *Batch) fitsShared(d *draft, e *wal.Event) bool {
 	more := b.addedSize(d, len(d.runs), e)
-	return d.size+more <= b.aim(d.runs[0].key) && b.size+more <= b.shape.MaxBatch && b.takesEvent(d, more)
+	return d.size+more <= b.shape.aim(d.runs[0].key) && b.size+more <= b.shape.MaxBatch && b.takesEvent(d, more)
 }
 
 // join makes run one of a record's.
