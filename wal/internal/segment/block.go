@@ -40,6 +40,7 @@ const (
 	BlockExtra = 8 + 16 + 8 + 2048 + indexEntry
 )
 
+// Castagnoli is the polynomial of all checksums.
 var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Block is a run of consecutive events of one stream. Its bytes, the stream's name among them, may lie in

@@ -24,6 +24,7 @@ func OpenBolt(path string, o *bolt.Options) (*bolt.DB, error) {
 	return db, err
 }
 
+// OpenBoltFile is OpenBolt that also returns the file.
 func OpenBoltFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err error) {
 	defer Contain(path, 0, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -81,6 +82,7 @@ func Contain(path string, base uintptr, err *error) {
 	}
 }
 
+// ViewPages runs f on a sealed segment. A page that cannot be used, or a fault of the map, is an error.
 func ViewPages(file *boltpage.File, f func(r Reader) error) (err error) {
 	defer Contain(file.Path, file.Base(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

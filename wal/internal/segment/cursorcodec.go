@@ -8,6 +8,7 @@ import (
 	"time"
 )
 
+// CursorVersion is the version of a cursor's entry.
 const CursorVersion = 1
 
 var errCursor = errors.New("a destination's place is malformed")

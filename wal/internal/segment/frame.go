@@ -19,6 +19,7 @@ const (
 	fieldEntryValue = protowire.Number(2)
 )
 
+// ErrFrame reports a frame that cannot be decoded.
 var ErrFrame = errors.New("event frame is malformed")
 
 // AppendFrame appends the frame of e, which belongs to lane, to b.
@@ -102,6 +103,7 @@ func appendAttributes(b []byte, attributes map[string]string) []byte {
 // GapLane stands where a frame's lane would, before the number of events that a rewritten block lacks.
 const GapLane = 0xff
 
+// AppendGap appends a gap in place of events that a compaction removed.
 func AppendGap(b []byte, events uint64) []byte {
 	return protowire.AppendVarint(append(b, GapLane), events)
 }

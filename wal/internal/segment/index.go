@@ -46,6 +46,7 @@ type BlockPlace struct {
 	Run
 }
 
+// NewIndex returns an index without blocks.
 func NewIndex() *BlockIndex { return &BlockIndex{Streams: make(map[string][]IndexPart)} }
 
 // Add notes a block, which is after all others of its stream.
@@ -175,6 +176,7 @@ func (x *BlockIndex) Each(f func(key []byte, p *IndexPart) error) error {
 	return nil
 }
 
+// SortedKeys returns the keys of m in order.
 func SortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // All returns the places of all blocks of a stream.

@@ -28,6 +28,7 @@ var errIndex = errors.New("a part of the index is malformed")
 
 func partPrefix(stream string) string { return string(AppendText(nil, stream)) }
 
+// PartKey returns the key of the part that begins with the offset first.
 func PartKey(stream string, first uint64) []byte {
 	return binary.BigEndian.AppendUint64(AppendText(nil, stream), first)
 }

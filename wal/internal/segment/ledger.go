@@ -29,6 +29,7 @@ func (l *Ledger) Settled() Count {
 	return l.Delivered.Plus(l.Lost())
 }
 
+// Drop counts c as dropped for the reason.
 func (l *Ledger) Drop(reason string, c Count) {
 	if l.Dropped == nil {
 		l.Dropped = make(map[string]Count)

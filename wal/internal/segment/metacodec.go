@@ -171,6 +171,7 @@ var errSegmentVersion = errors.New("the segment's version is missing")
 // The index has the counts from before the compaction.
 const gappedCounts = 2
 
+// AppendHeld encodes the counts of a compacted segment.
 func AppendHeld(held map[string]Count) []byte {
 	b := []byte{gappedCounts}
 	for _, stream := range SortedKeys(held) {

@@ -12,6 +12,7 @@ import (
 
 var errEntry = errors.New("an entry is malformed")
 
+// AppendNumbers appends numbers as uvarints.
 func AppendNumbers(b []byte, numbers ...uint64) []byte {
 	for _, n := range numbers {
 		b = binary.AppendUvarint(b, n)
@@ -21,10 +22,12 @@ func AppendNumbers(b []byte, numbers ...uint64) []byte {
 
 func appendCount(b []byte, c Count) []byte { return AppendNumbers(b, c.Events, c.Bytes) }
 
+// AppendText appends a text with its length before it.
 func AppendText[T ~string | ~[]byte](b []byte, text T) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
+// UnixNano returns t in Unix nanoseconds; 0 for the zero time.
 func UnixNano(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0
@@ -48,6 +51,7 @@ func (d *Decoder) err() error {
 	return nil
 }
 
+// Number decodes a number.
 func (d *Decoder) Number() uint64 {
 	v, n := binary.Uvarint(d.Rest)
 	if n <= 0 {
@@ -68,6 +72,7 @@ func (d *Decoder) length() int {
 	return int(n)
 }
 
+// Text decodes a text, which lies in the decoded bytes.
 func (d *Decoder) Text() []byte {
 	n := d.length()
 	text := d.Rest[:n]

@@ -36,6 +36,7 @@ func (f *Pages) Fault(err error) error {
 	return InFile(f.Path, err)
 }
 
+// Corrupt returns a CorruptError of the file.
 func (f *Pages) Corrupt(format string, args ...any) error {
 	return &CorruptError{File: f.Path, Reason: fmt.Sprintf(format, args...)}
 }

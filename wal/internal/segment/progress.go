@@ -48,6 +48,7 @@ func (m *Progress) End() uint64 {
 	return m.Checkpoint
 }
 
+// Equal reports whether m and o are the same.
 func (m Progress) Equal(o Progress) bool {
 	return m.Checkpoint == o.Checkpoint && slices.Equal(m.Settled, o.Settled)
 }

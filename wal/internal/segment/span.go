@@ -7,6 +7,7 @@ type Span struct {
 	before, After uint64
 }
 
+// Count returns the events and bytes of the span.
 func (s Span) Count() Count { return Count{s.Next - s.First, s.After - s.before} }
 
 // Clamp returns the offset in the span, or at its end, that is nearest.

@@ -20,6 +20,7 @@ type StateWriter struct {
 	Summed bool
 }
 
+// Put stores an entry, with its checksum if the segment has checksums.
 func (w *StateWriter) Put(key, value []byte) error {
 	if w.Summed {
 		value = binary.BigEndian.AppendUint32(value[:len(value):len(value)], stateSum(key, value))
