@@ -26,6 +26,7 @@ const (
 	putBytes    = 1 << 20  // most bytes of one request, except for a single longer line
 	putDepth    = 8        // most requests without a response
 	putLongest  = 64 << 20 // most bytes of a line; the agent may have a lower limit
+	putLarge    = 4 << 20  // gRPC's default limit of a request
 	putHelpText = `Append the lines of FILE, or of standard input, to a stream: one event a line.
 
 The newline, and a carriage return before it, are not part of the event; a last line without a
@@ -162,9 +163,16 @@ func (p *putRun) pipeline(ctx context.Context, batches <-chan *putBatch) (pendin
 		defer close(responses)
 		ended = receiveResponses(ctx, stream, responses)
 	}()
+	// gRPC ends a stream at a request over the listener's limit at once, without the responses to earlier requests. A large
+	// batch therefore waits for them: otherwise explain would send stored lines again.
+	var large *putBatch
 	for source := batches; ; {
+		if large != nil && len(pending) == 0 {
+			pending, large = append(pending, large), nil
+			stream.Send(pending[0].request)
+		}
 		take := source
-		if len(pending) == putDepth {
+		if len(pending) == putDepth || large != nil {
 			take = nil
 		}
 		select {
@@ -174,10 +182,17 @@ func (p *putRun) pipeline(ctx context.Context, batches <-chan *putBatch) (pendin
 				stream.CloseSend()
 				continue
 			}
+			if b.bytes > putLarge {
+				large = b
+				continue
+			}
 			pending = append(pending, b)
 			stream.Send(b.request) // receiveResponses returns the error
 		case r, ok := <-responses:
 			if !ok {
+				if large != nil {
+					pending = append(pending, large)
+				}
 				return pending, streamEnd(ended, len(pending))
 			}
 			p.stored += uint64(r.Count)
