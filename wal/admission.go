@@ -37,7 +37,7 @@ func (c *committer) admitWaiting(g *commitGroup) {
 }
 
 // admit adds t to the group, or rejects it. It returns false when t has to wait: for the next group, or, when c.full is
-// set, for room.
+// set, for free bytes in the log.
 func (c *committer) admit(g *commitGroup, t *Ticket, now time.Time) bool {
 	switch {
 	case t.taken.Load():
@@ -106,8 +106,9 @@ func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err erro
 	return pages, nil
 }
 
-// reserve returns how many bytes of the group's remaining room t needs. 0: t has to wait, for the next group or, when c.full
-// is set, for room in the log; an error: t is rejected. names is the number of bytes that t's new names add to the state.
+// reserve returns how many of the group's remaining bytes t needs. 0: t has to wait, for the next group or, when c.full
+// is set, for free bytes in the log; an error: t is rejected. names is the number of bytes that t's new names add to
+// the state.
 func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64, err error) {
 	if need := t.need(); need > c.log.capacity.largestAppend() {
 		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity.largestAppend())
@@ -131,14 +132,15 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	return 0, nil
 }
 
-// need is the most by which t makes the newest segment grow, apart from pages that it shares with others: a
-// leaf holds two blocks at least, and up to a page at its end is unused.
+// need returns the most bytes by which t makes the newest segment grow, not counting pages that it shares with other
+// batches. A leaf holds at least two blocks, and up to a page at its end is unused.
 func (t *Ticket) need() int64 {
 	size := int64(len(t.frames))
 	return size + min(maxBlocks(size), int64(t.events))*int64(segment.BlockHeader+len(t.stream)+segment.BlockExtra) + int64(segment.PartOverhead+len(t.stream))
 }
 
-// namesNeed is how often new names count: in this segment's state, in a checkpoint and in the next segment.
+// namesNeed is the number of times that the bytes of new names count: in this segment's state, in a checkpoint and in
+// the next segment.
 const namesNeed = 3
 
 // need returns the most bytes by which the entry of t's producer grows the state.
@@ -150,10 +152,10 @@ func (ps *producers) need(t *Ticket) int64 {
 	return 2*p.pages + int64(os.Getpagesize())
 }
 
-// maxBlocks is the largest number of blocks that hold frames of that length.
+// maxBlocks returns the largest number of blocks that frames of that total length can need.
 func maxBlocks(size int64) int64 { return 2*size/segment.BlockAim + 8 }
 
-// assign gives t its offsets.
+// assign assigns offsets to t's events.
 func (c *committer) assign(g *commitGroup, t *Ticket, now time.Time) {
 	p := g.part(c, t.stream)
 	first := p.next
@@ -167,7 +169,7 @@ func (c *committer) assign(g *commitGroup, t *Ticket, now time.Time) {
 	g.add(t, Appended{First: first, Count: t.events})
 }
 
-// reject ends t with err, unless its caller has withdrawn it.
+// reject ends t with err. A caller that has withdrawn t does not see err.
 func (c *committer) reject(t *Ticket, err error) {
 	t.taken.Store(true)
 	c.end(t, err)
@@ -189,7 +191,7 @@ func (c *committer) end(t *Ticket, err error) {
 	c.respond(t, Appended{}, err)
 }
 
-// respond releases what t holds and hands its caller the result.
+// respond releases the buffer and the budgets that t holds, and returns the result to t's caller.
 func (c *committer) respond(t *Ticket, a Appended, err error) {
 	t.release()
 	c.log.room.Release(t.weight)

@@ -10,15 +10,17 @@ import (
 // age of an older event is calculated from its block's time, but only once the agent's clock has run evenly for a while.
 
 const (
-	// ageSteps is the resolution of ages: an event is dropped late by at most this part of MaxAge.
+	// ageSteps is the number of observations of a stream's end during MaxAge. An event is dropped late by at most about
+	// two of these steps.
 	ageSteps = 64
 	// evenLongEnough is the time that the agent's clock must run evenly before it is used.
 	evenLongEnough = 10 * time.Minute
-	// unevenBy: the clock has jumped if it departs from the monotonic clock by more than this between two looks.
+	// unevenBy is the largest deviation between two looks. The clock has jumped if it departs further from the
+	// monotonic clock.
 	unevenBy = time.Second
 )
 
-// ages has the observed ends of a stream that has a MaxAge.
+// ages holds the observed ends of a stream that has a MaxAge.
 type ages struct {
 	begin uint64 // events below it were appended before the first observation
 	seen  []seenAt
@@ -69,10 +71,10 @@ func (r *retention) dropAged(s *stream, now time.Time) {
 	}
 }
 
-// olderThan returns the offset below which the run's events are older than maxAge by their blocks' times; 0: none is. A
-// block with a time in the future counts as old as the block after it.
+// olderThan returns the offset below which the run's events are older than maxAge by their blocks' times; 0: no event
+// is. A block with a time in the future counts as old as the block after it.
 func (r *retention) olderThan(name string, run Run, maxAge time.Duration) (old uint64) {
-	now := r.clock.wall // a jump since that look is not believed
+	now := r.clock.wall // a jump since that look does not count
 	for at := run.First; at < run.Next && r.log.usable() == nil; {
 		b, ok := r.log.segments.blockAt(name, at)
 		if !ok || b.First >= run.Next {

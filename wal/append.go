@@ -10,24 +10,24 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// Ticket stands for a batch on its way to the disk.
+// Ticket is a batch on its way to the disk.
 type Ticket struct {
 	stream   string
 	producer producerKey
 	sequence uint64
 	chain    *Chain
 
-	frames    []byte     // of all events, one after another; nil once stored or refused
+	frames    []byte     // of all events, one after another; nil once stored or rejected
 	pooled    *[]byte    // where frames came from
 	cuts      []frameCut // where each frame ends, unless blocks are laid
-	blocks    [][]byte   // of a large batch: frames are blocks already, counted from the batch's first event
+	blocks    [][]byte   // of a large batch: frames holds complete blocks, whose offsets count from the batch's first event
 	events    int
-	payload   uint64  // bytes of it, when blocks are laid
+	payload   uint64  // payload bytes of the batch, when blocks are laid
 	weight    int64   // bytes that it holds of Log.room
 	share     *stream // the stream whose shared bytes it holds; nil: none
 	shared    int64
 	overhead  int64       // of the events, in shared
-	rejection error       // unless the batch is stored already
+	rejection error       // the result, unless the batch is stored already
 	taken     atomic.Bool // by the committer, or by a caller that withdrew it
 	inline    *committer  // on which Wait may commit inline; nil: none
 	done      chan struct{}
@@ -42,22 +42,21 @@ type frameCut struct{ end, payload uint32 }
 
 var framePool = sync.Pool{New: func() any { return new([]byte) }}
 
-// poolable bounds the buffers that are kept for reuse.
+// poolable is the largest capacity, in bytes, of a buffer that is kept for reuse.
 const poolable = 1 << 20
 
 // Limits of a batch.
 const (
 	maxProducerID = 1 << 10
-	maxBatch      = 64 << 20 // bytes of all events, with what stands around them in a block
+	maxBatch      = 64 << 20 // bytes of the frames of all events: the events with their framing in a block
 )
 
-// Submit hands b to the committer and returns without waiting for the disk. It waits only while
-// 16 MiB of appends are under way, and while the stream's own share is full under Block or
-// DropOldest, for as long as ctx allows. Batches that one goroutine submits are stored in that order.
-// The log keeps no reference to b.
+// Submit hands b to the committer and returns without waiting for the disk. It waits, until ctx ends, only while 16 MiB
+// of appends are under way, or while the stream's own budget is full under Block or DropOldest. Batches that one
+// goroutine submits are stored in that order. The log keeps no reference to b.
 //
-// Errors: ErrClosed; ErrFailed; ErrChainBroken; ErrSequence; ErrTooLarge; ErrFull of the stream's share; ctx's;
-// a batch beyond the other limits. Nothing was stored then.
+// Errors: ErrClosed; ErrFailed; ErrChainBroken; ErrSequence; ErrTooLarge; ErrFull if the stream's budget is full; the
+// error of ctx; an error for a batch beyond the other limits. After each of them nothing was stored.
 func (l *Log) Submit(ctx context.Context, b *Batch) (*Ticket, error) {
 	return l.submit(ctx, b, b.Awaited)
 }
@@ -108,7 +107,7 @@ func (b *Batch) count() Count {
 	return c
 }
 
-// check returns the bytes that the batch takes, and which of them are overhead.
+// check returns the bytes of the batch's frames, and how many of them are overhead.
 func (b *Batch) check() (size, overhead int64, err error) {
 	switch {
 	case b.Stream == "" || len(b.Events) == 0:
@@ -142,7 +141,7 @@ func newTicket(b *Batch) *Ticket {
 	return t
 }
 
-// fill encodes the batch's events, which is all of the work that needs no offset.
+// fill encodes the batch's events. That is all of the work that needs no offset.
 func (t *Ticket) fill(b *Batch, size int64, crowded bool) {
 	t.pooled = framePool.Get().(*[]byte)
 	if size >= layFrom {
@@ -152,7 +151,7 @@ func (t *Ticket) fill(b *Batch, size int64, crowded bool) {
 	}
 }
 
-// buffer returns an empty buffer of at least that capacity.
+// buffer returns an empty buffer with a capacity of at least size bytes.
 func (t *Ticket) buffer(size int64) []byte {
 	if int64(cap(*t.pooled)) < size {
 		return make([]byte, 0, size)
@@ -170,7 +169,7 @@ func (t *Ticket) encode(b *Batch, size int64) {
 	}
 }
 
-// laneMemo remembers the last key's lane: batches often hold runs of one key.
+// laneMemo caches the lane of the last key: batches often hold runs of one key.
 type laneMemo struct {
 	key  string
 	lane uint8
@@ -183,8 +182,9 @@ func (m *laneMemo) of(key string) uint8 {
 	return m.lane
 }
 
-// layFrom is the length from which a batch has blocks of its own: the last of them is only half full,
-// but the committer, for whom all others wait, has no frame of it to copy and no sum to make.
+// layFrom is the length in bytes from which a batch gets blocks of its own. The last of these blocks may be only half
+// full. In return the committer, for which all other batches wait, copies no frame of the batch and computes no
+// checksum of its frames.
 const layFrom = 8 * segment.BlockAim
 
 func (t *Ticket) lay(b *Batch, size int64, crowded bool) {
@@ -205,7 +205,7 @@ func (t *Ticket) lay(b *Batch, size int64, crowded bool) {
 	t.frames, t.blocks, t.payload = p.buf, p.blocks, p.bytes
 }
 
-// release gives the frames' buffer back once they have been packed or refused.
+// release returns the frames' buffer to the pool, once the batch is stored or rejected.
 func (t *Ticket) release() {
 	if cap(t.frames) <= poolable {
 		*t.pooled = t.frames
@@ -214,16 +214,16 @@ func (t *Ticket) release() {
 	t.frames, t.blocks, t.pooled = nil, nil, nil
 }
 
-// Done is closed once the batch is synced or refused.
+// Done returns a channel that is closed once the batch is synced or rejected.
 func (t *Ticket) Done() <-chan struct{} { return t.done }
 
-// Result returns where the batch was stored, or why it was not. Call it after Done is closed.
+// Result returns the position of the stored batch, or the error because of which it was not stored. Call it after Done
+// is closed.
 func (t *Ticket) Result() (Appended, error) { return t.result, t.err }
 
-// Wait waits for the batch to be synced. When ctx ends first and the committer has not begun
-// with the batch, it is withdrawn: nothing is stored and ctx's error is returned. When the
-// committer has begun, Wait goes on to the outcome, which is a commit away. Of a batch that is Awaited it
-// commits itself when nobody does.
+// Wait waits for the batch to be synced. If ctx ends before the committer has begun with the batch, the batch is
+// withdrawn: nothing is stored, and Wait returns ctx's error. If the committer has begun, Wait waits for the outcome,
+// which is one commit away. If the batch is Awaited and no other goroutine commits, Wait commits the batch itself.
 func (t *Ticket) Wait(ctx context.Context) (Appended, error) {
 	switch {
 	case t.inline == nil:
@@ -248,9 +248,9 @@ func (t *Ticket) Wait(ctx context.Context) (Appended, error) {
 	return t.result, t.err
 }
 
-// Append stores b and returns once it is synced. Errors: see Submit and Ticket.Wait, and ErrFull,
-// ErrChainBroken and ErrSequence, with which nothing was stored; with ErrFailed the error's text
-// says whether the outcome is known.
+// Append stores b and returns once it is synced. Its errors are those of Submit and Ticket.Wait, and ErrFull,
+// ErrChainBroken and ErrSequence, after which nothing was stored. The text of an ErrFailed states whether the outcome
+// is known.
 func (l *Log) Append(ctx context.Context, b *Batch) (Appended, error) {
 	t, err := l.submit(ctx, b, true)
 	if err != nil {

@@ -4,50 +4,49 @@ import (
 	"time"
 )
 
-// Batch is what one append stores: all of it or nothing.
+// Batch is the content of one append, which stores all of it or nothing.
 type Batch struct {
 	Stream string
 	Events []Event // at least one
 
-	// ProducerID and ProducerSequence, when both are set, let the log recognise a batch that is
-	// sent again: it is stored once. Sequences rise by the number of events and start at 1.
+	// ProducerID and ProducerSequence, when both are set, identify the batch: if it is sent again, it is still stored
+	// once. Sequences start at 1 and rise by the number of events.
 	ProducerID       string
 	ProducerSequence uint64
 
-	// Awaited says that whoever submits the batch calls Ticket.Wait next, and has nothing else to do meanwhile:
-	// Wait may commit it then, and nobody need do so before. Append does this by itself.
+	// Awaited is set if the submitting goroutine calls Ticket.Wait next, with no other work in between. Then Wait may
+	// commit the batch itself, and the committer need not do so earlier. Append works this way without it.
 	Awaited bool
 
-	// Chain, when set, ties this append to the earlier ones of the same chain: once one of them
-	// was not stored, none that follows is.
+	// Chain, when set, ties this append to the earlier ones of the same chain: once one of them was not stored, no
+	// later one is stored.
 	Chain *Chain
 }
 
-// Chain is the order-safe end of a pipeline of appends: after the first that is not stored,
-// every later one of the chain fails with ErrChainBroken. The zero value is ready. Appends of
-// one chain are submitted by one goroutine at a time.
+// Chain keeps a pipeline of appends in order: after the first append that is not stored, every later one of the chain
+// fails with ErrChainBroken. The zero value is ready. Only one goroutine at a time may submit appends of a chain.
 type Chain struct {
-	broken  bool // belongs to whoever has the committer's turn
-	stopped bool // belongs to the submitter's
+	broken  bool // owned by the committer's leader
+	stopped bool // owned by the submitting goroutine
 }
 
-// Appended tells where a batch was stored.
+// Appended is the position of a stored batch.
 type Appended struct {
 	First     uint64 // the stream's offset of the first event
 	Count     int
-	Duplicate bool // the batch had been stored before; First is the old offset, 0 when that is forgotten
+	Duplicate bool // the batch had been stored before; First is its old offset, or 0 if that is no longer known
 }
 
-// OnFull is what an append meets when the log is full.
+// OnFull is the handling of an append when the log is full.
 type OnFull string
 
-// What a full log does: refuse the append, make it wait for room, or drop the oldest events.
+// A full log rejects the append, lets it wait for free bytes, or drops the oldest events.
 const (
 	Reject     OnFull = "reject"
 	Block      OnFull = "block"
 	DropOldest OnFull = "drop_oldest"
 )
 
-// CheckpointInterval is the longest that a settlement waits to be synced: after a crash, what
-// was delivered within it may be delivered again.
+// CheckpointInterval is the longest time until a settlement is synced. After a crash, events that were delivered within
+// that time may be delivered again.
 const CheckpointInterval = 250 * time.Millisecond

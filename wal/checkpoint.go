@@ -19,8 +19,8 @@ type cursorStep struct {
 	state  []byte
 }
 
-// checkpointStep is about the most bytes of cursors that one commit writes, so that appends wait for one short commit at
-// most. The next commit follows at once.
+// checkpointStep is about the most bytes of cursors that one commit writes, so that appends wait for at most one short
+// commit. The next commit follows at once.
 const checkpointStep = 256 << 10
 
 // collectCursors encodes cursors that have moved since they were last written. A checkpoint writes all cursors that have
@@ -83,7 +83,7 @@ func (q *cursorQueue) end() uint64 {
 	return q.popped + uint64(len(q.cursors))
 }
 
-// done reports whether at least so many cursors have been popped.
+// done reports whether at least that many cursors have been popped so far.
 func (q *cursorQueue) done(popped uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *Cursor) dirtyLocked() {
 	}
 }
 
-// step encodes the cursor, which is dirty, unless it is not part of the state.
+// step encodes a dirty cursor, which is clean afterwards. ok is false if the cursor is not part of the state.
 func (p *Cursor) step() (s cursorStep, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,7 +148,7 @@ func (c *committer) sync() (<-chan error, error) {
 	return s.answer, nil
 }
 
-// syncCall is a caller of Log.Sync.
+// syncCall is a call of Log.Sync.
 type syncCall struct {
 	answer chan error // holds one
 	until  uint64     // the value of dirty.popped after the last cursor that was in the queue

@@ -38,13 +38,15 @@ func (c *committer) commitNext() (more bool) {
 }
 
 // commit stores the group with one transaction, which syncs twice: the pages, then the meta page. When it returns nil,
-// everything in the group is on disk. ErrFull: nothing of it is, and the log goes on. After any other error the outcome
-// is unknown and the log has failed. The caller leads, and responds to the group's callers.
+// everything in the group is on disk. If it returns ErrFull, nothing of the group is stored, and the log continues.
+// After any other error the outcome is unknown and the log has failed. The caller leads, and responds to the group's
+// callers.
 func (c *committer) commit(g *commitGroup) error {
 	l, active := c.log, c.log.segments.active()
 
-	// Collect the cursors that moved, if a checkpoint is due. The log should not be left with a newest segment without a
-	// state, and the full segment before it is unlinked only once it has one: such commits begin it even without events.
+	// Collect the cursors that moved, if a checkpoint is due. Close must not leave a newest segment without a state,
+	// and in a full log the segment before it is unlinked only once it has one. So these commits begin the newest
+	// segment even without events.
 	g.begins = active.bare && (c.closed || g.checkpoint && l.capacity.fullSince.Load() != nil)
 	if g.checkpoint {
 		c.collectCursors(g)
@@ -57,7 +59,7 @@ func (c *committer) commit(g *commitGroup) error {
 		// Lay the events into blocks that continue the segment's last leaf.
 		g.lay(&c.packer, active.end)
 
-		// Roll if the group fills the segment: then the same transaction seals it.
+		// Roll if the group fills the segment. The same transaction then seals it.
 		var err error
 		if g.successor, err = l.roller.successor(active, active.used.Load()+l.roller.growth(g.bytes())); err != nil {
 			return c.abort(g, err)
@@ -100,7 +102,7 @@ func (c *committer) commit(g *commitGroup) error {
 	return nil
 }
 
-// prepare makes sure that the transaction finds its room, and bounds it.
+// prepare allocates the bytes that the transaction needs, and limits the length of the file.
 func (c *committer) prepare(g *commitGroup, active *segmentFile) error {
 	l := c.log
 	if hook := l.opts.beforeCommit; hook != nil {
@@ -116,7 +118,7 @@ func (c *committer) prepare(g *commitGroup, active *segmentFile) error {
 			return &commitError{err: err, harmless: disk.Shortage(err)}
 		}
 	}
-	// The group may not take the room that is reserved for a checkpoint, the seal and the next segment.
+	// The group must not use the bytes that are reserved for a checkpoint, the seal and the next segment.
 	size, least := l.capacity.limit(), int64(0)
 	if g.successor == nil {
 		size -= active.sealRoom()
@@ -161,7 +163,7 @@ func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Durat
 	}
 }
 
-// show lets readers see the group's events.
+// show publishes the group's events to readers.
 func (c *committer) show(g *commitGroup, active *segmentFile, index *segment.BlockIndex) {
 	c.log.mu.Lock()
 	active.bare = false

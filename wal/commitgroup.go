@@ -26,7 +26,7 @@ type commitGroup struct {
 
 	successor *segmentFile // of the segment that the group seals; nil: it seals none
 
-	sequences map[producerKey]*producer // as they were before this group; nil: unknown
+	sequences map[producerKey]*producer // the producers as they were before this group; nil: the producer was unknown
 
 	checkpoint bool
 	syncs      []syncCall
@@ -126,7 +126,7 @@ func (g *commitGroup) undo(ps *producers) {
 			continue
 		}
 		ps.addPages(before.pages - ps.all[key].pages)
-		*ps.all[key] = *before // an assignment to the map would keep the key, whose texts are part of a batch
+		*ps.all[key] = *before // an assignment to the map would store this key, whose strings are part of a batch
 	}
 }
 
@@ -152,7 +152,7 @@ func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
 	return nil
 }
 
-// writeBlocks puts the blocks after all others: append only, so pages are filled whole.
+// writeBlocks appends the blocks after all others, so that bbolt fills its pages completely.
 func (g *commitGroup) writeBlocks(tx *bolt.Tx, seg *segmentFile) error {
 	bucket, number := tx.Bucket(segment.BucketBlocks), seg.last
 	bucket.FillPercent = 1
@@ -171,7 +171,7 @@ func (g *commitGroup) writeBlocks(tx *bolt.Tx, seg *segmentFile) error {
 	return bucket.SetSequence(number)
 }
 
-// respond hands the outcome to everybody who waits for the group.
+// respond returns the outcome to all callers that wait for the group.
 func (g *commitGroup) respond(c *committer, err error) {
 	for _, p := range g.parts {
 		c.log.streams.unpin(p.stream)

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// roomPoll is the interval at which waiting appends of a full log look for room again.
+// roomPoll is the interval at which the waiting appends of a full log are tried again.
 const roomPoll = 20 * time.Millisecond
 
 // committer stores appends and checkpoints in commit groups. One goroutine at a time leads: it collects the queued appends,
 // commits them with one transaction, and responds to their callers after the sync. The next group gathers meanwhile.
 //
-// The committer's own goroutine leads unless it is idle. Then a caller of Ticket.Wait that submitted its batch with
-// Batch.Inline leads one group itself, which saves two switches between goroutines.
+// The committer's own goroutine leads unless it is idle. Then Append, or a caller of Ticket.Wait that submitted its
+// batch with Batch.Awaited, leads one group itself, which saves two switches between goroutines.
 //
 // Lock order: the lead (the channel leader), then Log.mu and the locks below it, then mu, then cursorQueue.mu.
 type committer struct {
@@ -35,7 +35,7 @@ type committer struct {
 
 	// Owned by the leader.
 	waiting        []*Ticket // dequeued, in order
-	full           bool      // the first of waiting needs room
+	full           bool      // the first of waiting needs free bytes
 	lastCheckpoint time.Time
 	until          uint64    // the checkpoint under way is complete once this many cursors are popped from committer.dirty
 	due            time.Time // of the next checkpoint; zero: no cursor moved
@@ -75,7 +75,7 @@ func (c *committer) enqueue(t *Ticket) error {
 	return nil
 }
 
-// crowded reports whether a batch submitted now shares its commit.
+// crowded reports whether other appends are queued, so that a batch submitted now shares its commit.
 func (c *committer) crowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,8 +91,8 @@ func poke(ch chan struct{}) {
 
 var errPanicked = errors.New("a commit panicked")
 
-// commitInline commits one group on the caller's goroutine if nobody leads. The committer's goroutine does the rest: other
-// waiting appends, and the timer.
+// commitInline commits one group on the caller's goroutine if no other goroutine leads. The committer's goroutine does
+// the rest: other waiting appends, and the timer.
 func (c *committer) commitInline() {
 	select {
 	case c.leader <- struct{}{}:
@@ -114,8 +114,8 @@ func (c *committer) commitInline() {
 	panicked = false
 }
 
-// run commits until the log closes, and stores the appends that wait then. It leads unless it waits for work, and
-// keeps the lead at the end: nobody commits to a closed log.
+// run commits until the log closes, and then stores the waiting appends. It leads unless it waits for work. At the end
+// it keeps the lead, so that no goroutine commits to a closed log.
 func (c *committer) run() {
 	defer close(c.done)
 	c.leader <- struct{}{}
@@ -208,8 +208,8 @@ func (c *committer) gather(g *commitGroup) {
 	g.checkpoint = len(g.syncs) > 0 || !c.due.IsZero() && !time.Now().Before(c.due)
 }
 
-// moved schedules a checkpoint after a cursor moved. While appends wait for room it is due at once: only a checkpoint lets
-// segments be truncated.
+// moved schedules a checkpoint after a cursor moved. While appends wait for free bytes it is due at once: only a
+// checkpoint lets segments be truncated.
 func (c *committer) moved() {
 	switch {
 	case c.full:

@@ -17,11 +17,11 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// compactor rewrites sealed segments without the events that every destination has settled. A destination, or one of its
-// lanes, may be stuck for days: it keeps its own events, but not the events of others that were appended beside them. While
-// the sealed segments occupy much more bytes than their live events, the segment with the smallest live share is copied
-// without the rest, and the copy replaces its file under the same name. One segment is compacted at a time, beside the
-// committer.
+// compactor replaces sealed segments by copies without the events that every destination has settled. A destination, or
+// one of its lanes, may be stuck for days. The log keeps the events that it needs, but not the other events that were
+// appended beside them. While the sealed segments occupy much more bytes than their live events, the compactor copies
+// the live events of the segment with the smallest live share. The copy replaces the segment's file under the same
+// name. One segment is compacted at a time, beside the committer.
 type compactor struct {
 	log *Log
 
@@ -52,10 +52,11 @@ const (
 	compactPause = 3
 )
 
-// errKept: the segment stays as it is for now.
+// errKept is returned if the segment stays as it is for now.
 var errKept = errors.New("wal: the segment is needed as it is")
 
-// start compacts the segments that are worth it, unless a compaction is under way. The truncator and upkeep call it.
+// start compacts the segments that are worth a compaction, unless a compaction is under way. The truncator and upkeep
+// call it.
 func (c *compactor) start() {
 	if !c.running.CompareAndSwap(false, true) {
 		return
@@ -171,7 +172,7 @@ func (c *compactor) liveShare(spans map[string]segment.Span, all map[string]*nee
 	return share / bytes
 }
 
-// compact replaces the segment's file by a copy of its live events, if that is worth it.
+// compact replaces the segment's file by a copy of its live events, if that frees enough bytes.
 func (c *compactor) compact(seg *segmentFile) error {
 	need := c.needsNow(seg)
 	size, err := c.measure(seg, need)
@@ -182,7 +183,7 @@ func (c *compactor) compact(seg *segmentFile) error {
 		return errKept
 	}
 	defer c.copying.Store(0)
-	c.copying.Store(size) // from here on appends leave this room free
+	c.copying.Store(size) // from here on appends leave these bytes free
 	if size > c.log.capacity.copyRoom() && c.log.capacity.spareForCopy() < 0 {
 		return errKept
 	}
@@ -267,7 +268,8 @@ func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path s
 	return filter, err
 }
 
-// copyWriter writes a copy with transactions of copyChunk, since each leaves pages free.
+// copyWriter writes a copy with transactions of about copyChunk bytes. They are not shorter, since each transaction
+// leaves free pages in the file.
 type copyWriter struct {
 	db     *bolt.DB
 	tx     *bolt.Tx // nil between transactions
@@ -312,7 +314,7 @@ func (w *copyWriter) commit() error {
 	})
 }
 
-// abandon ends a transaction that a fault has left open.
+// abandon rolls back a transaction that an error has left open.
 func (w *copyWriter) abandon() error {
 	if w.tx == nil {
 		return nil
@@ -329,7 +331,8 @@ func (s *liveFilter) filterEntry(k, v []byte, c *bucketChunk) error {
 	return s.add(&b, c.addBlock)
 }
 
-// eachChunk passes the entries of a bucket through f, and puts what f adds into to, unless that is nil.
+// eachChunk calls f for each entry of a bucket, chunk by chunk. If to is not nil, it writes the entries that f adds to
+// the chunk into the copy.
 func (c *compactor) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte, c *bucketChunk) error, to *copyWriter) error {
 	for next := []byte{}; next != nil; {
 		var chunk bucketChunk
@@ -370,7 +373,7 @@ func (c *compactor) pause(took time.Duration) {
 // bucketChunk is a part of a bucket's entries.
 type bucketChunk struct {
 	keys, values [][]byte
-	next         []byte // where to go on; nil: nowhere
+	next         []byte // the first key of the next chunk; nil: there is none
 }
 
 func (b *bucketChunk) add(key, value []byte) {
@@ -379,7 +382,7 @@ func (b *bucketChunk) add(key, value []byte) {
 
 func (b *bucketChunk) addBlock(number uint64, value []byte) { b.add(segment.NumberKey(number), value) }
 
-// read passes about copyChunk bytes of entries through f.
+// read calls f for about copyChunk bytes of entries.
 func (b *bucketChunk) read(c segment.Entries, from []byte, f func(k, v []byte, c *bucketChunk) error) error {
 	size := 0
 	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
@@ -395,7 +398,7 @@ func (b *bucketChunk) read(c segment.Entries, from []byte, f func(k, v []byte, c
 	return nil
 }
 
-// replaceFile puts the copy in the segment's place.
+// replaceFile replaces the segment's file by the copy.
 func (c *compactor) replaceFile(seg *segmentFile, filter *liveFilter, path string) error {
 	c.log.opts.compactStep("copied")
 	if err := c.swapIn(seg, filter, path); err != nil {
@@ -405,7 +408,7 @@ func (c *compactor) replaceFile(seg *segmentFile, filter *liveFilter, path strin
 	return c.log.lock.sync() // until then a power loss may bring the old file back, which holds all events of the copy
 }
 
-// noteSize counts the segment with the bytes that it occupies now: at least length, since the file system may count blocks
+// noteSize records the bytes that the segment occupies now: at least length, since the file system may count blocks
 // late.
 func (c *compactor) noteSize(seg *segmentFile, length int64) {
 	size := max(seg.disk(), length)
@@ -464,6 +467,6 @@ func (s *segmentFile) swap(path string) error {
 	if err := os.Rename(path, s.path); err != nil {
 		return err
 	}
-	s.index.Store(nil) // a reader may have patched it meanwhile
+	s.index.Store(nil) // a reader may have rebuilt it from the old file meanwhile
 	return nil
 }

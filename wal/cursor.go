@@ -56,7 +56,7 @@ type Cursor struct {
 	at     segment.CursorState
 	dirty  bool // differs from its state on the disk, and is in committer.dirty
 	keeper func(state []byte)
-	floor  Floor // events below it are to be dropped
+	floor  Floor // the destination must drop its events below it
 	opened bool  // a shipper owns the cursor; otherwise it is parked
 	rests  bool  // it is opened, and its destination has no shipper yet
 	kept   bool  // it is part of the log's state: see countStreamLocked
@@ -76,7 +76,7 @@ func (p *Cursor) Name() string { return p.name }
 // Stream returns the stream's name.
 func (p *Cursor) Stream() string { return p.stream.name }
 
-// Label returns the text of SetLabel, also of an earlier run.
+// Label returns the text that SetLabel stored, in this run or an earlier one.
 func (p *Cursor) Label() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +113,7 @@ func (p *Cursor) cloneMarksLocked() [Lanes]Progress {
 	return marks
 }
 
-// State returns the destination's own state of the last settlement.
+// State returns the destination's own state, as the last settlement with a State set it.
 func (p *Cursor) State() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,8 +128,8 @@ func (p *Cursor) Keep(f func(state []byte)) {
 	p.keeper = f
 }
 
-// Settle applies s. It is durable with the next checkpoint. Progress only grows: settled offsets that s leaves out stay
-// settled. Errors: ErrUnsettled, ErrOvercounted.
+// Settle applies s, which is durable with the next checkpoint. Progress only grows: settled offsets that s leaves out
+// stay settled. Errors: ErrUnsettled, ErrOvercounted.
 func (p *Cursor) Settle(s Settlement) error {
 	p.stream.mu.Lock()
 	p.mu.Lock()
@@ -231,7 +231,7 @@ func (p *Cursor) checkpointLocked() uint64 { return p.at.Checkpoint() }
 func (p *Cursor) restore(entry []byte) error {
 	err := p.at.Decode(entry)
 	p.synced, p.low = p.at.Lanes, p.at.Checkpoint()
-	if p.at.Ledger.Lost().Events > 0 { // the state does not have these events
+	if p.at.Ledger.Lost().Events > 0 { // the state does not record which events these are
 		for i := range p.at.Lanes {
 			p.lost[i] = p.at.Lanes[i].End()
 		}

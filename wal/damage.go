@@ -19,7 +19,8 @@ type damage struct {
 	worker sync.WaitGroup // the goroutine that reconciles them; Close waits for it
 }
 
-// unsettled counts the events in [from, to) that are in the log and that marks do not settle. It gives up unreadable parts.
+// unsettled counts the events in [from, to) that are in the log and are not settled by the progress in marks. It gives
+// up unreadable parts.
 func (d *damage) unsettled(streamName string, marks *[Lanes]Progress, from, to uint64) (c Count, err error) {
 	lanes := openLanes(marks, to)
 	for from < to {
@@ -65,7 +66,7 @@ func openLanes(marks *[Lanes]Progress, to uint64) (lanes LaneSet) {
 type reckoning struct {
 	cursor    *Cursor
 	marks     [Lanes]Progress
-	low, high uint64 // nothing below low is unsettled, everything from high on is
+	low, high uint64 // all events below low are settled, and none from high on
 	settled   Count
 	appended  Count
 	parts     []heldPart
@@ -128,8 +129,9 @@ func (d *damage) lost(r *reckoning) (lost Count, err error) {
 	return r.appended.Beyond(r.settled.Plus(held)), nil
 }
 
-// reconcile counts the lost events of a cursor as dropped, with the reason corrupt. It holds d.mu, since two calls at once
-// would count the same loss twice. It holds the segments, since events that are unlinked meanwhile would seem lost.
+// reconcile counts the lost events of a cursor as dropped, with the reason corrupt. It holds d.mu, since two concurrent
+// calls would count the same loss twice. It holds the segments, since events that are unlinked meanwhile would seem
+// lost.
 func (d *damage) reconcile(p *Cursor) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -218,7 +220,7 @@ func (d *damage) covered(s *stream, from uint64) bool {
 	return from >= next
 }
 
-// reckonAtOpen is about the number of bytes that Open reads to find losses. Other losses are found in the background, and
+// reckonAtOpen is about the most bytes that Open reads to find losses. Other losses are found in the background, and
 // count as pending until then.
 const reckonAtOpen = 16 << 20
 
@@ -266,7 +268,8 @@ func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error 
 	return nil
 }
 
-// markBad marks the offsets from the corrupt block to the next good block as given up. forget undoes that.
+// markBad marks the offsets from the corrupt block to the next good block as given up. The returned function undoes
+// that.
 func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) (forget func()) {
 	seg, sp := d.log.segments.find(streamName, from)
 	if seg == nil {
@@ -315,7 +318,7 @@ func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64)
 	return end
 }
 
-// goodBlock reports whether the block at a place of the index can be read.
+// goodBlock reports whether the block at a position of the index can be read.
 func (d *damage) goodBlock(seg *segmentFile, stream string, at segment.BlockPlace) (good bool) {
 	w := walk{seg: seg, stream: stream, from: at.First, next: at.Next}
 	w.visit = func(_ segment.BlockPlace, _ segment.Block, fault string) (bool, error) {

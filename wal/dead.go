@@ -16,30 +16,32 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// DeadLetter is a dead letter: an event that a destination refused for good.
+// DeadLetter is an event that a destination has rejected permanently.
 type DeadLetter struct {
 	Stream, Destination string
 	Event               Event // with its offset
 	Reason              string
-	At                  time.Time // when it was refused
+	At                  time.Time // when it was rejected
 }
 
-// DeadLetters keeps dead letters in a file of its own beside the log's segments, which they
-// outlive. The file appears with the first of them, and is written anew when most of it is free. A file that is damaged is
-// set aside, as a segment is, and another begun. Its methods may be called from several goroutines at once.
+// DeadLetters stores dead letters in a file of its own beside the log's segments. A letter outlives the segment of its
+// event. The file is created with the first letter, and is replaced by a shorter copy when most of it is free. A
+// damaged file is set aside, as a segment is, and a new one is created. The methods may be called from several
+// goroutines at once.
 type DeadLetters struct {
-	// OnAside, when set before anything is called, is called when the file was damaged and has been renamed to path.
+	// OnAside, if set before the first call of a method, is called when the file was damaged and has been renamed to
+	// path.
 	OnAside func(path string, reason error)
 
 	path string
-	log  *Log // that it shares MaxSize with; nil: there is no bound
+	log  *Log // the log with which the file shares MaxSize; nil: there is no limit
 
 	mu      sync.Mutex // guards the fields below, and is held during a commit
 	db      *bolt.DB   // nil until it is needed
 	file    *os.File   // the db's
-	mapped  int64      // how far the db may grow before bbolt maps it anew
+	mapped  int64      // the length up to which bbolt need not map the db again
 	live    int64      // upper bound of the bytes that the letters occupy in it
-	held    int64      // how long it may become
+	held    int64      // the length that the file may reach
 	largest int64      // about the length of its largest letter
 	closed  bool
 	failed  error // of a commit whose outcome is unknown: no write follows it
@@ -47,27 +49,28 @@ type DeadLetters struct {
 	large   bool  // the file could not be shrunk
 
 	commit func(tx *bolt.Tx) error
-	copied func() error // tests' look at a copy that has not replaced the file yet
+	copied func() error // test hook: the copy has not replaced the file yet
 }
 
 var bucketDead = []byte("dead")
 
-// OpenDead returns the dead letters of a data directory, which have no bound. It opens nothing yet.
+// OpenDead returns the dead letters of a data directory, without a limit. It opens no file yet.
 func OpenDead(dir string) *DeadLetters {
 	return &DeadLetters{path: filepath.Join(dir, segment.DeadName), commit: (*bolt.Tx).Commit, copied: func() error { return nil }}
 }
 
-// OpenDead returns the dead letters of the log's directory. Their file takes up to an eighth of MaxSize, which the
-// segments don't have then. It opens nothing yet; the letters may outlive the log.
+// OpenDead returns the dead letters of the log's directory. Their file occupies up to an eighth of MaxSize, which is
+// not available to the segments then. It opens no file yet. The result may be used after the log is closed.
 func (l *Log) OpenDead() *DeadLetters {
 	d := OpenDead(l.opts.Dir)
 	d.log = l
 	return d
 }
 
-// Put stores d under an id of its own and returns once it is synced. Ids rise and are not used
-// twice. ErrDeadFull: there is no room for it until letters are dropped. An error of the disk leaves open whether d is stored; unless it only lacks space, every later
-// Put and Drop fails with it, because bbolt would go on where what it has written may be lost.
+// Put stores the letter under a new ID and returns once it is synced. IDs rise and are never reused. ErrDeadFull: there
+// is no room for the letter until letters are dropped. After a disk error it is unknown whether the letter is stored.
+// Unless the disk only lacks space, every later Put and Drop fails with the same error, because bbolt would continue on
+// top of pages that may be lost.
 func (d *DeadLetters) Put(letter DeadLetter) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -123,9 +126,9 @@ func (d *DeadLetters) putLocked(letter *DeadLetter) error {
 	return err
 }
 
-// Drop removes the letters of those ids, also damaged ones, and returns once that is synced. It takes one commit, or
-// several where the file has no room for that. It returns those of ids that there were; an error means that it is not known
-// whether any is gone.
+// Drop removes the letters with these IDs, also damaged ones, and returns once that is synced. It takes one commit, or
+// several if the file has no room for that. It returns the IDs of the letters that existed. After an error it is
+// unknown whether any letter is gone.
 func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -185,7 +188,7 @@ func (d *DeadLetters) deleteLocked(ids []uint64) (dropped []uint64, err error) {
 	return dropped, nil
 }
 
-// updateLocked is a transaction in which bbolt's panics on bad pages are contained.
+// updateLocked runs f in a transaction and commits it. A panic of bbolt on a bad page becomes an error.
 func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	if d.failed != nil {
 		return d.failed
@@ -214,8 +217,8 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	return err
 }
 
-// abandonLocked ends a transaction that was not committed, also in a panic. When that panics too,
-// bbolt's locks stay taken, and the file is left to the process's end.
+// abandonLocked rolls back a transaction that was not committed, also after a panic. If the rollback panics too,
+// bbolt's locks stay held, and the file stays open until the process ends.
 func (d *DeadLetters) abandonLocked(tx *bolt.Tx) {
 	if tx.DB() == nil {
 		return
@@ -225,10 +228,10 @@ func (d *DeadLetters) abandonLocked(tx *bolt.Tx) {
 			d.stuck, d.failed = true, &CorruptError{File: d.path, Reason: fmt.Sprint("page: ", r)}
 		}
 	}()
-	_ = tx.Rollback() // whether it was open still is all that it says
+	_ = tx.Rollback() // the error only states whether the transaction was still open
 }
 
-// openExistingLocked opens the file unless there is none: then there is no letter.
+// openExistingLocked opens the file if it exists. Otherwise there is no letter.
 func (d *DeadLetters) openExistingLocked() (there bool, err error) {
 	if d.db == nil && !d.closed {
 		if _, err := os.Lstat(d.path); errors.Is(err, os.ErrNotExist) {
@@ -241,7 +244,7 @@ func (d *DeadLetters) openExistingLocked() (there bool, err error) {
 	return true, nil
 }
 
-// Close lets go of the file; what is called later fails with ErrClosed. It may be called twice.
+// Close closes the file. Later calls return ErrClosed. Close may be called twice.
 func (d *DeadLetters) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -10,18 +10,17 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// A letter is a value of the bucket "dead"; its key is its id, 8 bytes, big-endian. Numbers are
-// uvarints, texts have their length before them:
+// A letter is a value of the bucket "dead". Its key is its ID, 8 bytes, big-endian. Numbers are uvarints, and each text
+// follows its length:
 //
 //	  1 byte    4 bytes
-//	+---------+--------+--------+-------------+--------+------------+--------+-------+
-//	| version | sum    | stream | destination | offset | refused at | reason | frame |
-//	+---------+--------+--------+-------------+--------+------------+--------+-------+
+//	+---------+--------+--------+-------------+--------+-------------+--------+-------+
+//	| version | sum    | stream | destination | offset | rejected at | reason | frame |
+//	+---------+--------+--------+-------------+--------+-------------+--------+-------+
 //
-// The sum is the CRC-32C of the key and of all that follows the sum, so that a letter that turns up
-// under another's id is none. Refused at is in Unix nanoseconds, 0 when it is not known. The frame
-// is the event as a block has it: lane, length, and key, data, time and attributes in the encoding of
-// standpipe.v1.Event.
+// The sum is the CRC-32C of the key and of all bytes after the sum, so a letter under the key of another is detected.
+// Rejected at is in Unix nanoseconds, or 0 if it is unknown. The frame is the event as a block stores it: lane, length,
+// and key, data, time and attributes in the encoding of standpipe.v1.Event.
 const (
 	letterVersion = 2
 	letterSumAt   = 1
@@ -48,7 +47,7 @@ func (d *DeadLetter) append(b []byte, id uint64) []byte {
 	return b
 }
 
-// size returns about the length of the letter.
+// size estimates the length of the letter in bytes.
 func (d *DeadLetter) size() int64 {
 	return int64(len(d.Stream)+len(d.Destination)+len(d.Reason)+segment.FrameSize(&d.Event)) + 64
 }
@@ -58,7 +57,8 @@ func letterSum(value []byte, id uint64) uint32 {
 	return crc32.Update(sum, segment.Castagnoli, value[letterSumOf:])
 }
 
-// decode reads what append wrote. The event lies in value: a letter that is kept needs a value that is.
+// decode decodes a value of append. The event refers to the bytes of value, which must not change while the letter is
+// in use.
 func (d *DeadLetter) decode(value []byte, id uint64) error {
 	switch {
 	case len(value) < letterSumOf:
@@ -88,7 +88,7 @@ func (d *DeadLetter) decode(value []byte, id uint64) error {
 	return nil
 }
 
-// stat returns what a list tells of the letter, in memory of its own.
+// stat returns the letter's entry in a list. It shares no memory with the stored value.
 func (d *DeadLetter) stat(id uint64) DeadStat {
 	return DeadStat{
 		ID: id, Stream: d.Stream, Destination: d.Destination, Offset: d.Event.Offset,

@@ -58,7 +58,8 @@ func (d *DeadLetters) closeLocked() error {
 	return err
 }
 
-// prepareLocked leaves a file that bbolt may open: it would meet a bad page in a goroutine of its own, and end the process.
+// prepareLocked ensures that there is a file that bbolt can open: it makes a missing file, and sets a damaged one
+// aside. bbolt would panic on a bad page in a goroutine of its own, and end the process.
 func (d *DeadLetters) prepareLocked() error {
 	_, err := os.Lstat(d.path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -79,7 +80,7 @@ func (d *DeadLetters) prepareLocked() error {
 	return d.makeLocked(last)
 }
 
-// makeLocked makes the file, under another name until it is whole. Its ids begin after last.
+// makeLocked makes the file, under another name until it is complete. Its IDs begin after last.
 func (d *DeadLetters) makeLocked(last uint64) error {
 	unfinished := d.path + segment.UnfinishedSuffix
 	if err := disk.RemoveIfExists(unfinished); err != nil {
@@ -104,8 +105,8 @@ func (d *DeadLetters) makeLocked(last uint64) error {
 	return os.Rename(unfinished, d.path)
 }
 
-// abandonFileLocked closes the file, so that the next call opens it anew and looks whether it is damaged. If bbolt holds its
-// locks, the file is left to the process's end.
+// abandonFileLocked closes the file, so that the next call opens it again and checks whether it is damaged. If bbolt
+// holds its locks, the file stays open until the process ends.
 func (d *DeadLetters) abandonFileLocked() {
 	if d.db == nil || d.failed != nil && !d.stuck {
 		return
@@ -116,8 +117,9 @@ func (d *DeadLetters) abandonFileLocked() {
 	d.db, d.file, d.stuck, d.failed = nil, nil, false, nil
 }
 
-// lastLetter returns an id that is not below the last one of a damaged file: that of its bucket if that can be read, and
-// the microseconds since 1970, which are more than there ever were letters, if not.
+// lastLetter returns an ID that is not below the last one of a damaged file. That is the sequence of its bucket if it
+// can be read. Otherwise it is the number of microseconds since 1970, which exceeds the number of letters that ever
+// existed.
 func lastLetter(path string) uint64 {
 	most := uint64(max(time.Now().UnixMicro(), 1))
 	f, err := segment.OpenPages(path)
@@ -135,7 +137,8 @@ func lastLetter(path string) uint64 {
 	return most
 }
 
-// checkLetters checks every page of the file, and that no later release wrote it. The letters have sums of their own.
+// checkLetters checks every page of the file, and that no later release wrote it. The letters have checksums of their
+// own.
 func checkLetters(path string) error {
 	if err := segment.CheckPages(path); err != nil {
 		return err
@@ -157,7 +160,7 @@ func knownDead(ctx context.Context, dir string) error {
 	return nil
 }
 
-// newestLetter decodes the letter that was buried last.
+// newestLetter decodes the letter that was stored last.
 func newestLetter(path string) error {
 	return boltpage.View(path, segment.FileFaults{}, func(s *boltpage.Snapshot) error {
 		leaf, _, err := s.LeafOf(bucketDead, segment.NumberKey(math.MaxUint64))

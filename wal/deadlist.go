@@ -15,10 +15,10 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// ErrNoLetter is wrapped by Get when no dead letter has the id.
+// ErrNoLetter is wrapped by Get when no dead letter has the ID.
 var ErrNoLetter = errors.New("wal: no such dead letter")
 
-// DeadStat is what a list tells of a dead letter: all but its data and attributes.
+// DeadStat is the entry of a dead letter in a list: everything but its data and attributes.
 type DeadStat struct {
 	ID                  uint64
 	Stream, Destination string
@@ -26,31 +26,30 @@ type DeadStat struct {
 	Key                 string
 	Bytes               int // of its data
 	Reason              string
-	At                  time.Time // when it was refused
+	At                  time.Time // when it was rejected
 	Damage              error     // a *CorruptError or a *VersionError: of the fields above, only ID is set
 }
 
-// DeadQuery chooses dead letters; the zero value means the first of all.
+// DeadQuery selects dead letters. The zero value selects the first MaxDeadList of all letters.
 type DeadQuery struct {
 	Stream, Destination string // empty: any. A damaged letter belongs to none.
 	After, Until        uint64 // ids beyond After and up to Until; 0: no bound
 	Limit               int    // the most to return; 0: MaxDeadList, which is also the most
 }
 
-// MaxDeadList bounds what one List returns.
+// MaxDeadList is the most letters that one List returns.
 const MaxDeadList = 1000
 
-// A look at the file is a read transaction, which keeps bbolt from using pages again: it ends after
-// so many letters and bytes, and the next one goes on.
+// A look at the file is a read transaction, which keeps bbolt from reusing pages. So it ends after this many letters or
+// bytes, and the next look continues.
 const (
 	lookLetters = 1000
 	lookBytes   = 4 << 20
 )
 
-// List returns the letters of the query in the order of their ids, which is that of their refusal.
-// It holds one letter's data at a time, in the mapped file; a letter that can't be read is
-// listed with its Damage. Errors: a *CorruptError when the file itself can't be read; ErrClosed;
-// ctx's.
+// List returns the letters of the query in the order of their IDs, which is the order in which they were stored. It
+// reads the data of one letter at a time, in the mapped file. A letter that cannot be read is listed with its Damage.
+// Errors: a *CorruptError if the file itself cannot be read; ErrClosed; the error of ctx.
 func (d *DeadLetters) List(ctx context.Context, q DeadQuery) (letters []DeadStat, err error) {
 	if q.Limit <= 0 || q.Limit > MaxDeadList {
 		q.Limit = MaxDeadList
@@ -76,7 +75,7 @@ type look struct {
 	query   DeadQuery
 	path    string
 	letters []DeadStat
-	last    uint64 // the id that was looked at last
+	last    uint64 // the last ID that was read
 	end     bool   // there are no more
 }
 
@@ -125,7 +124,7 @@ func damagedLetter(path string, id uint64, err error) error {
 	return segment.InFile(path, fmt.Errorf("dead letter %d: %w", id, err))
 }
 
-// Get returns a letter whole. Errors: ErrNoLetter; a *CorruptError; ErrClosed.
+// Get returns a letter with its data and attributes. Errors: ErrNoLetter; a *CorruptError; ErrClosed.
 func (d *DeadLetters) Get(id uint64) (letter DeadLetter, err error) {
 	var value []byte
 	err = d.view(func(b *bolt.Bucket) error {
@@ -146,7 +145,7 @@ func (d *DeadLetters) Get(id uint64) (letter DeadLetter, err error) {
 	return letter, nil
 }
 
-// LastID returns the highest id of a letter, 0 when there is none.
+// LastID returns the highest ID of a letter, 0 if there is none.
 func (d *DeadLetters) LastID() (id uint64, err error) {
 	err = d.view(func(b *bolt.Bucket) error {
 		if b == nil {
@@ -160,7 +159,7 @@ func (d *DeadLetters) LastID() (id uint64, err error) {
 	return id, err
 }
 
-// view runs f on the letters' bucket, which is nil when there has been none, in a read transaction.
+// view runs f in a read transaction on the letters' bucket, which is nil if no letter was ever stored.
 func (d *DeadLetters) view(f func(b *bolt.Bucket) error) error {
 	for {
 		d.mu.Lock()
@@ -177,6 +176,7 @@ func (d *DeadLetters) view(f func(b *bolt.Bucket) error) error {
 		if !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 			return err
 		}
-		// The file was mapped or written anew before f was called, or it was closed: the next iteration finds out.
+		// The file was closed, replaced or mapped again before f was called. The next iteration opens it, or returns
+		// ErrClosed.
 	}
 }

@@ -12,21 +12,21 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// The file of the dead letters has a bound, and the bytes that it occupies are subtracted from the bound of the segments.
-// Appends never use its first deadRoom bytes: a full log whose destination rejects its events has no other way to move on.
-// Beyond deadRoom the file grows into free room of the log. A letter that does not fit is rejected.
+// The file of the dead letters has a limit, and the bytes that it occupies are subtracted from the limit of the
+// segments. Appends never use its first deadRoom bytes: a full log whose destination rejects its events has no other
+// way to move on. Beyond deadRoom the file grows into free bytes of the log. A letter that does not fit is rejected.
 
-// maxDead is how long the file of the dead letters may become.
+// maxDead returns the longest length, in bytes, of the dead letters' file.
 func (c *capacity) maxDead() int64 { return c.log.opts.MaxSize / 8 }
 
-// deadRoom is kept free of appends for dead letters.
+// deadRoom returns the bytes that appends leave free for dead letters.
 func (c *capacity) deadRoom() int64 { return min(c.log.opts.MaxSize/16, 4<<20) }
 
-// deadHeld returns the bytes of MaxSize that are held for dead letters, whether they need them yet or not.
+// deadHeld returns the bytes of MaxSize that are reserved for dead letters, whether they need them yet or not.
 func (c *capacity) deadHeld() int64 { return max(c.dead.Load(), c.deadRoom()) }
 
-// countDead counts the file that was there before the log was opened, and removes the unfinished copy that a crash left.
-// Older releases had no bound. Bytes beyond the bound are not counted: they would block all appends until letters are
+// countDead counts the file that existed before the log was opened, and removes the unfinished copy that a crash left.
+// Older releases had no limit. Bytes beyond the limit are not counted: they would block all appends until letters are
 // dropped.
 func (c *capacity) countDead(path string) error {
 	if err := disk.RemoveIfExists(path + segment.UnfinishedSuffix); err != nil {
@@ -41,14 +41,15 @@ func (c *capacity) countDead(path string) error {
 	return nil
 }
 
-// holdDead lets dead letters occupy so many bytes. It reports whether there is room for them.
+// holdDead sets the number of bytes that dead letters may occupy. It reports whether there are enough free bytes for
+// that; if not, it changes nothing.
 func (c *capacity) holdDead(bytes int64) bool {
 	if bytes <= c.deadHeld() {
 		c.dead.Store(bytes)
 		return true
 	}
 	select {
-	case c.log.committer.leader <- struct{}{}: // the commit under way may use the room that there was
+	case c.log.committer.leader <- struct{}{}: // the commit under way may use the free bytes
 		defer func() { <-c.log.committer.leader }()
 	case <-c.log.committer.done:
 	}
@@ -63,7 +64,7 @@ func (c *capacity) holdDead(bytes int64) bool {
 	return true
 }
 
-// most is how long the file may become.
+// most returns the longest length, in bytes, that the file may have.
 func (d *DeadLetters) most() int64 {
 	if d.log == nil {
 		return math.MaxInt64 / 2
@@ -71,23 +72,24 @@ func (d *DeadLetters) most() int64 {
 	return d.log.capacity.maxDead()
 }
 
-// hold is holdDead for a file of so many bytes and for the bytes beside it.
+// hold is holdDead for a file of length bytes, and for the bytes beside it.
 func (d *DeadLetters) hold(length, beside int64) bool {
 	return d.log == nil || d.log.capacity.holdDead(min(length, d.most())+beside)
 }
 
-// letterPages returns the most bytes of pages that a letter of so many bytes takes.
+// letterPages returns the most bytes of pages that a letter of n bytes takes.
 func letterPages(n int) int64 { return entryPages(8, n) }
 
 // deadPages returns the bytes of the file's other pages, and of those that a transaction writes beside the letter.
 func deadPages() int64 { return 8 * int64(os.Getpagesize()) }
 
-// step is by how much the file is lengthened.
+// step returns the number of bytes by which the file is lengthened.
 func (d *DeadLetters) step() int64 { return min(deadStep, d.most()/16) }
 
-// roomLocked makes room for a letter of size bytes in the file and in its map, before a commit begins: bbolt would do so
-// within it, where a shortage is final. More bytes are made room for than the letter's own, since its neighbours are written
-// again; all: there are no more. The room for a Drop is held in addition.
+// roomLocked makes room for a letter of size bytes in the file and in its map before a commit begins. bbolt would do so
+// during the commit, where a shortage is final. roomLocked makes room for more bytes than the letter's own, since the
+// commit also writes the letter's neighbours again. all reports that no further room can be made. The room for a Drop
+// is held in addition.
 func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
 	used, err := d.usedLocked()
 	if err != nil {
@@ -120,7 +122,8 @@ func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
 	return all, nil
 }
 
-// holdLocked lets the file become so long, and no shorter than it is.
+// holdLocked lets the file reach that many bytes, and at least its present length. It reports whether there is room for
+// that.
 func (d *DeadLetters) holdLocked(bytes int64) bool {
 	_, length, _ := disk.Sizes(d.path)
 	bytes = max(bytes, length)
@@ -131,17 +134,18 @@ func (d *DeadLetters) holdLocked(bytes int64) bool {
 	return true
 }
 
-// limitLocked keeps bbolt from using more of the file.
+// limitLocked keeps bbolt from using more than that many bytes of the file.
 func (d *DeadLetters) limitLocked(bytes int64) {
 	d.db.AllocSize = 0 // bbolt would let the file grow by as much
 	d.db.MaxSize = int(min(max(bytes, 1), math.MaxInt))
 }
 
-// dropRoom returns the bytes that the removal of a letter takes, since its neighbours are written again, in a file whose
-// largest letter has so many bytes.
+// dropRoom returns the bytes that the removal of a letter takes in a file whose largest letter has that many bytes: the
+// neighbours of the letter are written again.
 func dropRoom(largest int64) int64 { return 3*largest + deadPages()/2 }
 
-// roomToDropLocked lets a Drop use the room that is held for it; more: also further room, if there is some.
+// roomToDropLocked lets a Drop use the room that is held for it. If more is true, it also reserves further room, as far
+// as there is some.
 func (d *DeadLetters) roomToDropLocked(more bool) {
 	if more {
 		d.holdLocked(min(d.held+2*dropRoom(d.largest), math.MaxInt))
@@ -149,8 +153,8 @@ func (d *DeadLetters) roomToDropLocked(more bool) {
 	d.limitLocked(d.held)
 }
 
-// needs returns the bytes that a letter of size bytes takes in addition to the stored letters. This includes the temporary
-// need while the letter and a neighbour are written anew.
+// needs returns the bytes that a letter of size bytes takes in addition to the stored letters. This includes the
+// temporary need while the letter and a neighbour are written again.
 func (d *DeadLetters) needs(size int64) int64 {
 	need := letterPages(int(size)) + deadPages()
 	if d.live > 0 {
@@ -163,7 +167,7 @@ func (d *DeadLetters) fullError(size int64) error {
 	return &DeadFullError{Letter: size, Used: d.live, Max: d.most()}
 }
 
-// usedLocked returns how much of the file has ever been used.
+// usedLocked returns the number of bytes of the file that have ever been used.
 func (d *DeadLetters) usedLocked() (used int64, err error) {
 	err = segment.ViewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
 		used = tx.Size()
@@ -172,7 +176,7 @@ func (d *DeadLetters) usedLocked() (used int64, err error) {
 	return used, err
 }
 
-// weighLocked calculates the bytes that the letters take.
+// weighLocked calculates live and largest from the stored letters.
 func (d *DeadLetters) weighLocked() error {
 	d.live, d.largest = 0, 0
 	return segment.ViewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
@@ -188,8 +192,8 @@ func (d *DeadLetters) weighLocked() error {
 	})
 }
 
-// shrinkLocked writes the file anew when letters take less than half of it. The copy takes the file's name once it is whole
-// and synced, so that a crash leaves one of the two.
+// shrinkLocked replaces the file by a copy when letters take less than half of it. The copy gets the file's name once
+// it is complete and synced, so that a crash leaves one of the two.
 func (d *DeadLetters) shrinkLocked() error {
 	if d.db == nil || d.failed != nil {
 		return nil
@@ -226,7 +230,8 @@ func (d *DeadLetters) shrinkLocked() error {
 	return nil
 }
 
-// noteShrink logs an error of shrinkLocked, unless the attempt before failed as well, and the end of such errors.
+// noteShrink logs an error of shrinkLocked, unless the previous attempt failed too. It also logs the first success
+// after such errors.
 func (d *DeadLetters) noteShrink(err error) {
 	failed := d.large
 	if d.large = err != nil; d.large == failed || d.log == nil {
@@ -239,10 +244,10 @@ func (d *DeadLetters) noteShrink(err error) {
 	d.log.opts.Logger.Info("dead letters: file shrunk", "file", d.path)
 }
 
-// shrinkOver is the length from which a file is worth it.
+// shrinkOver is the length in bytes above which a file is worth shrinking.
 const shrinkOver = 1 << 20
 
-// copyLocked writes the letters, and the id that was given last, to a file of at most size bytes and syncs it.
+// copyLocked copies the letters, and the last assigned ID, to a file of at most size bytes, and syncs it.
 func (d *DeadLetters) copyLocked(path string, size int64) (err error) {
 	if err := disk.RemoveIfExists(path); err != nil {
 		return err
@@ -260,7 +265,7 @@ func (d *DeadLetters) copyLocked(path string, size int64) (err error) {
 	return os.Truncate(path, w.length)
 }
 
-// letters copies a bucket of letters, which is nil if there has been none.
+// letters copies a bucket of letters, which is nil if no letter was ever stored.
 func (w *copyWriter) letters(from *bolt.Bucket) error {
 	var last uint64
 	var chunk bucketChunk

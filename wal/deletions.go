@@ -8,9 +8,9 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// deletions holds the entries of the state that the log does not need and the newest segment still has: of evicted
-// producers, and of parked cursors whose streams never had an event. Deleting entries rewrites the pages that they are on,
-// so a commit deletes them only if there is room for that. A new segment begins without them.
+// deletions holds the entries of the state that the log no longer needs but the newest segment still has: the entries
+// of evicted producers, and of parked cursors whose streams never had an event. Deleting entries writes their pages
+// again, so a commit deletes them only if there is room for that. A new segment begins without them.
 type deletions struct {
 	log *Log
 
@@ -39,7 +39,7 @@ func (d *deletions) add(e deletedEntries) {
 	d.entries.add(e)
 }
 
-// park takes a parked cursor out of the state until its stream has an event.
+// park removes a parked cursor from the state until its stream has an event.
 func (d *deletions) park(p *Cursor) {
 	p.stream.mu.Lock()
 	defer p.stream.mu.Unlock()
@@ -96,7 +96,7 @@ func (c *committer) collectDeletions(g *commitGroup, active *segmentFile) {
 	g.need += need
 }
 
-// write deletes the entries, but none of a name that the log knows again.
+// write deletes the entries, except those of a producer or cursor that is part of the state again.
 func (e *deletedEntries) write(ps *producers, state *segment.StateWriter) error {
 	for _, key := range e.producers {
 		if ps.all[key] != nil {

@@ -1,12 +1,12 @@
-// Package wal is the write-ahead log. It makes events durable, and keeps them until every destination has settled them. It
-// is a row of bbolt files, and knows nothing of networks or of the configuration.
+// Package wal is the write-ahead log. It makes events durable, and keeps them until every destination has settled them.
+// It is a sequence of bbolt files, and depends neither on the network nor on the configuration.
 //
 // # Contract
 //
-// An Append that returns nil is synced, with all events of its batch. If it returns an error, nothing of the batch is
-// stored, unless the error is ErrFailed and says that the outcome is unknown. The offsets of a stream begin at 1, have no
-// gaps, and are never reused. Read returns synced events only, byte for byte. A numbered batch of a producer is stored once,
-// however often it is sent.
+// An Append that returns nil has synced all events of its batch. An Append that returns an error has stored nothing of
+// its batch, unless the error is ErrFailed and its text states that the outcome is unknown. The offsets of a stream
+// begin at 1, have no gaps, and are never reused. Read returns synced events only, byte for byte. A numbered batch of a
+// producer is stored once, however often it is sent.
 //
 // Each Cursor, a destination's position in a stream, has a ledger. At every instant, also after a crash,
 //
@@ -24,9 +24,10 @@
 // that never had a destination are kept. Events that a Policy drops, and events that are lost to damage, are counted as
 // dropped in the ledger, with their reason.
 //
-// Damage to a sealed segment is a CorruptError of Read, and Lose gives up the unreadable blocks only. Open sets a segment
-// aside if two reads find it damaged. If the newest segment is lost, numbering continues beyond all offsets that it can have
-// held. A part that a later release wrote ends Open with a VersionError, before anything is changed.
+// Read returns a CorruptError for damage to a sealed segment, and Lose gives up the unreadable blocks only. Open sets a
+// segment aside if two reads find it damaged. If the newest segment is lost, numbering continues beyond all offsets
+// that it can have held. Open returns a VersionError, before it changes anything, if a later release wrote a part of
+// the log.
 //
 // A copy of the directory begins a branch when it is opened (Branches), so that no two events share an id. Snapshot makes a
 // consistent copy.

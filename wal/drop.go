@@ -15,9 +15,9 @@ func (r *retention) makeRoom() {
 	}
 }
 
-// dropBelow makes every destination of the stream drop its unsettled events below the floor. The shipper of an open cursor
-// does that by Cursor.Floor, and runParked does it for a parked cursor. The committer calls dropBelow, so it reads no
-// segment.
+// dropBelow makes every destination of the stream drop its unsettled events below the floor. The shipper of an open
+// cursor reads the floor from Cursor.Floor and drops them; runParked does it for a parked cursor. The committer calls
+// dropBelow, so it reads no segment.
 func (r *retention) dropBelow(s *stream, f Floor) {
 	news := s.raise(f)
 	for _, p := range s.sortedCursors() {
@@ -126,8 +126,8 @@ func (r *retention) dropParked(p *Cursor) {
 	p.settleParked(&marks, Settlement{Lanes: moved, Add: Ledger{Dropped: dropped}})
 }
 
-// settleParked is Settle unless a shipper has begun by now, or the marks have changed since the events were counted: then
-// they are counted again.
+// settleParked applies s, unless a shipper has begun by now, or the progress of the cursor is no longer that in marks,
+// by which the events were counted. In the second case they are counted again.
 func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
@@ -138,7 +138,7 @@ func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 	}
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
-	if err != nil { // the log's own marks move
+	if err != nil { // not expected: s moves lanes, and counts pending events only
 		p.log.opts.Logger.Error("could not settle what a parked destination drops", "error", err)
 	}
 	p.log.committer.touch()

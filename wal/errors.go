@@ -9,50 +9,52 @@ import (
 )
 
 var (
-	// ErrClosed is returned by every call after Close, and by an append that Close overtook.
-	// Such an append was not stored.
+	// ErrClosed is returned by every call after Close, and by an append that was not stored before Close.
 	ErrClosed = errors.New("wal: the log is closed")
 
-	// ErrFailed is wrapped by every append after a commit whose outcome is unknown: a sync that
-	// failed, or an error once the meta page may have been written. It stays for the life of the
-	// Log. Only an append that was part of that commit may have been stored nevertheless.
+	// ErrFailed is wrapped by every append after a commit whose outcome is unknown: a sync failed, or there was another
+	// error after the meta page may have been written. The Log does not recover from it. Only an append that was part
+	// of that commit may have been stored nevertheless.
 	ErrFailed = errors.New("wal: the log has failed")
 
-	// ErrFull is wrapped by an append for which there is no room, by MaxSize or on the disk.
-	// Nothing of it was stored. Appending resumes when segments have been truncated.
+	// ErrFull is wrapped by an append for which there are too few free bytes, under MaxSize or on the disk. Nothing of
+	// it was stored. Appends succeed again after segments have been truncated.
 	ErrFull = errors.New("wal: the log is full")
 
-	// ErrTooLarge is wrapped by an append of more than three fifths of MaxSize, less 128 KiB, including the framing of its
-	// events: that may not fit even an empty log; and by one of more than 64 MiB. It does not depend on the log's content.
-	// Nothing of it was stored, and trying again is of no use.
+	// ErrTooLarge is wrapped by an append that may not fit even an empty log: one of more than three fifths of MaxSize,
+	// less 128 KiB, including the framing of its events. It is also wrapped by an append of more than 64 MiB, or of
+	// more than its stream's Policy.MaxSize. It does not depend on the log's content. Nothing was stored, and a retry
+	// fails too.
 	ErrTooLarge = errors.New("wal: the append is too large")
 
 	// ErrChainBroken is returned by an append whose Chain has failed at an earlier append.
 	// Nothing of it was stored.
 	ErrChainBroken = errors.New("wal: an earlier append of this chain was not stored")
 
-	// ErrSequence is wrapped by an append whose producer sequence neither continues nor repeats
-	// what is stored. Nothing of it was stored.
+	// ErrSequence is wrapped by an append whose producer sequence neither continues nor repeats the stored sequences.
+	// Nothing of it was stored.
 	ErrSequence = errors.New("wal: producer sequence out of order")
 
-	// ErrCursorOpen is wrapped by Log.Place for a place that is open: it has one owner at a time. Park ends that.
+	// ErrCursorOpen is wrapped by Log.OpenCursor for a cursor that is open: it has one owner at a time. Cursor.Park
+	// ends the ownership.
 	ErrCursorOpen = errors.New("wal: place already open")
 
-	// ErrUnsettled is wrapped by Place.Settle for a settlement that counts events and moves no mark: the events would leave
-	// pending, and after a restart they would be settled again. Nothing of it was recorded.
+	// ErrUnsettled is wrapped by Cursor.Settle for a settlement that counts events and moves no lane: the events would
+	// no longer be pending, and after a restart they would be settled again. Nothing of it was recorded.
 	ErrUnsettled = errors.New("wal: settlement moves no mark")
 
-	// ErrOvercounted is wrapped by Place.Settle for a settlement that counts more than is pending. Its marks and its state
-	// took effect; its counts only up to the pending events and bytes.
+	// ErrOvercounted is wrapped by Cursor.Settle for a settlement that counts more than is pending. Its progress and
+	// its state took effect; its counts only up to the pending events and bytes.
 	ErrOvercounted = errors.New("wal: settlement counts more than is pending")
 
-	// ErrStateFull is wrapped by an append of a stream or producer that is new to the log, and by Place for a destination
-	// that is new to a stream, when the log's state has no room for another name (see State). Nothing was stored.
-	// Names that the log knows are not affected.
+	// ErrStateFull is wrapped by an append of a stream or producer that is new to the log, and by Log.OpenCursor for a
+	// destination that is new to a stream. The log's state has no room for another name (see Stat.StateBytes). Nothing
+	// was stored. Names that are part of the state are not affected.
 	ErrStateFull = errors.New("wal: the log has no room for another name")
 
-	// ErrDeadFull is wrapped by Bury when the file of the dead letters has no room for the letter. Nothing was stored.
-	// There is some when letters were dropped, or, below its bound, when the log has room again.
+	// ErrDeadFull is wrapped by DeadLetters.Put when the file of the dead letters has no room for the letter. Nothing
+	// was stored. There is room again after letters were dropped or, below the file's limit, when the log has free
+	// bytes again.
 	ErrDeadFull = errors.New("wal: the dead letters are full")
 
 	// ErrLocked is wrapped by Open when another process holds the data directory.
@@ -61,9 +63,9 @@ var (
 
 // FullError is an ErrFull with its numbers.
 type FullError struct {
-	Stream     string        // whose share is full; empty: the whole log
+	Stream     string        // whose budget is full; empty: the whole log is
 	Used, Max  int64         // bytes; Max is 0 when the disk itself is full, or for a Shortage
-	Shortage   error         // of something else than space that the commit needed; nil: of space
+	Shortage   error         // a shortage of another resource than space; nil: of space
 	RetryAfter time.Duration // a hint for the producer
 }
 
@@ -107,8 +109,8 @@ func (e *StateError) Is(target error) bool { return target == ErrStateFull }
 
 // DeadFullError is an ErrDeadFull with its numbers, in bytes.
 type DeadFullError struct {
-	Letter    int64 // of the letter that was rejected, about
-	Used, Max int64 // the bytes that letters take of the file, and its greatest length
+	Letter    int64 // the estimated length of the rejected letter
+	Used, Max int64 // the bytes that letters take of the file, and the file's limit
 }
 
 func (e *DeadFullError) Error() string {

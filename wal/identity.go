@@ -14,19 +14,20 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// Two events must never share an id, also when a data directory is copied and both copies take events, or when an older
-// copy replaces a log whose later events were delivered. An offset alone does not distinguish such events, so
-// the log has branches: a copy begins one of its own when it is opened, and an event's id names the branch that it was
-// appended in. Events from before the copy was made keep their ids: both copies hold the same event.
+// Two events must never share an ID, even if a data directory is copied and both copies take events, or if an older
+// copy replaces a log whose later events were delivered. An offset alone does not distinguish such events, so the log
+// has branches. A copy begins a branch of its own when it is opened, and an event's ID names the branch in which it was
+// appended. Events from before the copy was made keep their IDs: both copies hold the same event.
 //
-// Open treats the directory as a copy when a property that is not copied with the files differs from the record in the
-// newest segment: the file's and the folder's inode and time of birth, the machine's id, serial number or network cards,
-// or the number of events in the folder's extended attribute. A missing property is not compared. A host name or an
-// address does not count, nor does a restart, or a rename of the directory. A directory that is treated as a copy and is
-// none begins a branch too, which does no harm.
+// Open treats the directory as a copy if a property that is not copied with the files differs from the record in the
+// newest segment. These properties are the inode and the birth time of the file and of the folder, and the machine's
+// ID, serial number and network cards. A missing property is not compared. A host name or an address does not count,
+// nor does a restart, or a rename of the directory. Open also treats it as a copy if the folder's extended attribute
+// has a higher number of events than the log. A directory that is wrongly treated as a copy begins a branch too, which
+// does no harm.
 //
-// The record of the segment's birthplace is in the meta bucket. The branches are in the state, under the
-// stream's name: the offsets that they begin at, but for a stream that has events of the latest only.
+// The record of the segment's birthplace is in the meta bucket. The offsets at which the branches begin are in the
+// state, under the stream's name. A stream that has events of the latest branch only has no such entry.
 
 // Branch is a run of a stream's events whose ids have the same beginning.
 type Branch struct {
@@ -76,7 +77,7 @@ type identity struct {
 	noted   uint64 // events, by noteEvents; 0: none yet
 }
 
-// put records in a segment that begins where it was made.
+// put records the birthplace in a new segment.
 func (i *identity) put(tx *bolt.Tx, dir string) error {
 	record := identityRecord{Branch: i.branch, Place: birthplace{
 		File: birthOf(tx.DB().Path()), Folder: birthOf(dir), Machine: i.machine,
@@ -101,8 +102,8 @@ func (i *identity) load(value []byte, segment, dir string) (why string) {
 	return record.Place.differs(&birthplace{File: birthOf(segment), Folder: birthOf(dir), Machine: i.machine})
 }
 
-// branchOut begins a branch: events that are appended from now on have ids that no other copy gives. Of the branches
-// before, those stay that events of the log have. Open calls it.
+// branchOut begins a branch: events that are appended from now on have IDs that no other copy assigns. It keeps the
+// earlier branches to which events in the log belong. Open calls it.
 func (r *recovery) branchOut() {
 	before := r.log.identity.branch
 	r.log.identity.branch = rand.Text()[:10]
@@ -133,8 +134,8 @@ func (r *recovery) oldestHeld(stream string) uint64 {
 	return r.log.streams.all[stream].next
 }
 
-// Branches returns how the ids of the stream's events begin, ascending by offset; there is one at least. They do not
-// change while the log is open.
+// Branches returns the beginnings of the IDs of the stream's events, ascending by offset. There is at least one. They
+// do not change while the log is open.
 func (l *Log) Branches(stream string) []Branch {
 	own, id := l.identity.streams[stream], l.id
 	if len(own) == 0 {
@@ -167,7 +168,8 @@ func (i *identity) putBranches(state *segment.StateWriter) error {
 	return nil
 }
 
-// findCopy begins a branch if the log is a copy, by the newest segment or because there were more events.
+// findCopy begins a branch if the log is a copy: by the record in the newest segment, or because the log had more
+// events before.
 func (r *recovery) findCopy() {
 	l := r.log
 	if noted, there := notedOutside(l.dir), l.streams.events(); r.copied == "" && noted > there {
@@ -197,9 +199,9 @@ func (r *recovery) recordIdentity() error {
 	return err
 }
 
-// noteEvents notes the number of events in dir, outside of the files. An older copy that replaces the files has fewer, and is
-// recognized. The note may be too low. An idle log writes no note: each is a write to the file system's journal. Open calls
-// it, then upkeep, then Close.
+// noteEvents records the number of events in dir, outside of the files. An older copy that replaces the files has fewer
+// events, and is recognized. The recorded number may be too low. For an idle log nothing is written, since each record
+// is a write to the file system's journal. Open calls it, then upkeep, then Close.
 func (i *identity) noteEvents(dir string, n uint64) {
 	if n != i.noted {
 		noteOutside(dir, n)

@@ -14,8 +14,8 @@ import (
 // numbersMove lists the file systems that assign inode numbers anew at each mount.
 var numbersMove = []int64{unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC, unix.V9FS_MAGIC, unix.SMB_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC}
 
-// birthOf returns the inode at path and its time of birth, as far as the file system knows; "": unknown. A copy has
-// another result, and so has a file that is made anew under the same number.
+// birthOf returns the inode at path and its time of birth, as far as the file system has them; "": unknown. A copy has
+// another result, and so has a new file with the same inode number.
 func birthOf(path string) string {
 	var fs unix.Statfs_t
 	if unix.Statfs(path, &fs) != nil || slices.Contains(numbersMove, int64(uint32(fs.Type))) {
@@ -47,7 +47,7 @@ func firstLine(path string) string {
 	return strings.Join(strings.Fields(line), "-")
 }
 
-// cards returns the permanent addresses of the network cards. A container's have none.
+// cards returns the permanent addresses of the network cards. The cards of a container have none.
 func cards(dir string) (addresses []string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -65,11 +65,11 @@ func cards(dir string) (addresses []string) {
 	return addresses
 }
 
-// eventsAttribute is the folder's extended attribute that has the number of events.
+// eventsAttribute is the folder's extended attribute that holds the number of events.
 const eventsAttribute = "user.standpipe.events"
 
-// noteOutside notes how many events there are where a copy of the files does not bring its own number. Where there are no
-// extended attributes, nothing is noted.
+// noteOutside records the number of events in a place to which a copy of the files does not bring its own number.
+// Without extended attributes nothing is recorded.
 func noteOutside(dir string, events uint64) {
 	var fs unix.Statfs_t
 	if unix.Statfs(dir, &fs) != nil || fs.Type == unix.TMPFS_MAGIC { // there it takes an inode's room
@@ -78,7 +78,7 @@ func noteOutside(dir string, events uint64) {
 	_ = unix.Setxattr(dir, eventsAttribute, strconv.AppendUint(nil, events, 10), 0)
 }
 
-// notedOutside returns the noted number; 0: there is none.
+// notedOutside returns the recorded number; 0: there is none.
 func notedOutside(dir string) uint64 {
 	var b [20]byte
 	n, err := unix.Getxattr(dir, eventsAttribute, b[:])

@@ -2,7 +2,8 @@
 
 package wal
 
-// Only Linux provides properties that are not copied: elsewhere a copied data directory goes on in its log's branch.
+// Only Linux provides properties that are not copied. Elsewhere a copied data directory continues the branch of its
+// log.
 
 func birthOf(string) string { return "" }
 

@@ -52,7 +52,7 @@ func (n *needs) share(sp segment.Span) float64 {
 	return needed / Lanes
 }
 
-// liveFilter packs the needed events of a segment into new blocks. From the first needed event of a stream on, the new
+// liveFilter lays the needed events of a segment into new blocks. From the first needed event of a stream on, the new
 // blocks cover the same offsets as the old: gaps stand for the missing events.
 type liveFilter struct {
 	length int64 // of the copy's file
@@ -142,7 +142,7 @@ func (o *liveBlock) closeGap() bool {
 	return true
 }
 
-// finish puts the open block.
+// finish completes the open block and stores it.
 func (s *liveFilter) finish(o *liveBlock, put putBlock) {
 	if o.Count == 0 {
 		return
@@ -160,7 +160,7 @@ func (s *liveFilter) finish(o *liveBlock, put putBlock) {
 	*o = liveBlock{Block: segment.Block{Stream: o.Stream, Frames: o.Frames[:0]}}
 }
 
-// end puts the open blocks of all streams.
+// end completes and stores the open blocks of all streams.
 func (s *liveFilter) end(put putBlock) {
 	for _, name := range segment.SortedKeys(s.open) {
 		s.finish(s.open[name], put)

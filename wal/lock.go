@@ -56,7 +56,7 @@ func (l *dirLock) release() error {
 	return errors.Join(l.file.Close(), l.folder.Close())
 }
 
-// sync makes every create, rename and unlink in the segments' folder durable: bbolt does none of this.
+// sync makes every create, rename and unlink in the segments' folder durable: bbolt does not do this.
 func (l *dirLock) sync() error { return l.syncs(l.folder) }
 
 // lockWait waits for the two locks.
@@ -67,7 +67,7 @@ type lockWait struct {
 	told  bool
 }
 
-// errNoFolderLock: the file system locks files only, such as NFS, where LOCK alone has to do.
+// errNoFolderLock is the error of a file system that can lock files only, such as NFS. Then LOCK is the only lock.
 var errNoFolderLock = errors.New("wal: the file system cannot lock a folder")
 
 func (w *lockWait) acquire(ctx context.Context, f *os.File) error {

@@ -20,10 +20,14 @@ import (
 //
 // # Owners
 //
-// Log connects the owners of its state; each file name says its owner's job. committer stores appends and checkpoints.
-// roller seals the newest segment and makes the next. truncator unlinks settled segments, and compactor shrinks segments
-// that are settled in part. retention applies the streams' policies. capacity and stateBudget bound the bytes. damage gives
-// up unreadable parts. segmentSet and streamTable hold the segments and the streams.
+// Log connects the owners of its state. Each file is named after the job of its owner:
+//   - committer stores appends and checkpoints.
+//   - roller seals the newest segment and makes the next.
+//   - truncator unlinks settled segments, and compactor shrinks segments that are settled in part.
+//   - retention applies the streams' policies.
+//   - capacity and stateBudget bound the bytes.
+//   - damage gives up unreadable parts.
+//   - segmentSet and streamTable hold the segments and the streams.
 //
 // # Locks
 //
@@ -89,11 +93,11 @@ func newLog(o Options) *Log {
 	return l
 }
 
-// Open opens the log in o.Dir, or makes one. It reads all of the newest segment, and the indexes of the others. A segment
-// that cannot be read is set aside, and its events count as dropped.
+// Open opens the log in o.Dir, or creates one. It reads all of the newest segment, and the indexes of the others. A
+// segment that cannot be read is set aside, and its events count as dropped.
 //
-// Errors: ErrLocked if another process held the directory for all of LockTimeout; those of the file system. ctx bounds the
-// wait for the lock.
+// Errors: ErrLocked if another process held the directory for all of LockTimeout; a *VersionError if a later release
+// wrote a part of the log; errors of the file system. ctx bounds the wait for the lock.
 func Open(ctx context.Context, o Options) (*Log, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -155,12 +159,12 @@ func (l *Log) release() error {
 	return errors.Join(append(errs, l.files.spare.release(), l.lock.release())...)
 }
 
-// ID returns the name that the log got when it was made. It never changes, and a copy of the log has it too: events' ids
-// begin with the IDs that Branches returns.
+// ID returns the name that the log got when it was created. It never changes, and a copy of the log has the same one.
+// The IDs of events begin with the IDs that Branches returns.
 func (l *Log) ID() string { return l.id }
 
-// Sync writes a checkpoint now and returns once it is on disk, and up to 32 of the segments are unlinked that no
-// destination needs any more. The rest are unlinked soon.
+// Sync writes a checkpoint now. It returns once the checkpoint is on disk and up to 32 segments that no destination
+// needs are unlinked. Other such segments are unlinked soon after.
 func (l *Log) Sync(ctx context.Context) error {
 	if err := l.usable(); err != nil {
 		return err
@@ -193,7 +197,7 @@ func (l *Log) usable() error {
 	}
 }
 
-// fail makes the log refuse every append from now on.
+// fail makes the log reject every append from now on.
 func (l *Log) fail(err error) {
 	failure := fmt.Errorf("%w: %v", ErrFailed, err)
 	if l.failure.CompareAndSwap(nil, &failure) {
@@ -202,7 +206,7 @@ func (l *Log) fail(err error) {
 	}
 }
 
-// Failed returns the error that ended the log, wrapping ErrFailed, or nil.
+// Failed returns the error that made the log fail, wrapping ErrFailed, or nil.
 func (l *Log) Failed() error {
 	if err := l.failure.Load(); err != nil {
 		return *err

@@ -9,24 +9,25 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
-// bbolt maps a file at the next power of two up to 1 GiB, and at the next GiB beyond that, and maps it anew when it has
-// grown out of that: it waits for readers, unmaps it, and is of no use afterwards if there is no address space. So the
-// newest segment and the one that is made ready are mapped larger than they usually become. A commit that needs more tries
-// before whether there is address space, and is refused when there is none.
+// bbolt maps a file at the next power of two up to 1 GiB, and at the next GiB beyond that. When the file outgrows its
+// map, bbolt waits for readers, unmaps the file and maps it again. If there is no address space for that, bbolt is of
+// no use afterwards. So the newest segment and the one that is made ready are mapped larger than they usually become. A
+// commit that needs a larger map first checks that there is address space for it, and is rejected if there is none.
 //
-// A 32-bit process has 2 GiB or so. There the two take 128 MiB each, the sealed ones mostMappedBytes, and a copy as
-// much as it needs, up to 128 MiB.
+// A 32-bit process has about 2 GiB of address space. There these two segments take 128 MiB each, the sealed ones take
+// mostMappedBytes, and a copy takes as much as it needs, up to 128 MiB.
 const (
-	// newestAhead is how far the newest segment may grow beyond SegmentSize before it is mapped anew: by the state that it
-	// begins with, large commits, its index, and further commits while the next one can't be made.
+	// newestAhead is how far the newest segment may grow beyond SegmentSize before it is mapped again. It grows by the
+	// state that it begins with, large commits, its index, and further commits while the next segment cannot be made.
 	newestAhead32 = 2 * maxWaiting
 	newestAhead64 = 512 << 20
-	// sealAhead is the part of that which is kept for sealing it.
+	// sealAhead is the part of newestAhead that is kept for sealing the segment.
 	sealAhead = 32 << 20
-	// copyAhead is how far measure may be wrong.
+	// copyAhead is the number of bytes by which the estimated size of a copy may be too low.
 	copyAhead = 1 << 20
 
-	// mostMappedBytes32 and 64 bound the maps of sealed segments that are kept. One always is.
+	// mostMappedBytes32 and mostMappedBytes64 bound the bytes of the sealed segments that stay mapped. At least one
+	// stays mapped.
 	mostMappedBytes32 = 192 << 20
 	mostMappedBytes64 = 16 << 30
 
@@ -51,16 +52,17 @@ func newestAhead() int64 {
 	return newestAhead64
 }
 
-// mapNewest returns the size to map the newest segment at, of which there are length bytes, and how far it may grow then.
+// mapNewest returns the size at which to map the newest segment, whose file has length bytes, and the length up to
+// which the file may then grow without a check by tryMap.
 func mapNewest(segmentSize, length int64) (size int, most int64) {
-	if runtime.GOOS == "windows" { // where a file is as long as its map, and is mapped anew as it grows
+	if runtime.GOOS == "windows" { // where a file is as long as its map, and is mapped again as it grows
 		return int(segmentSize) + 2*maxWaiting, math.MaxInt64
 	}
 	size = mapAhead(max(segmentSize, length), newestAhead())
 	return size, int64(size)
 }
 
-// tryMap maps the newest segment at the size that bbolt will for size bytes, and unmaps it.
+// tryMap maps the newest segment at the size that bbolt will choose for size bytes, and unmaps it.
 func (s *segmentFile) tryMap(size int64) error {
 	most := mapAhead(size, 0)
 	b, err := disk.Map(s.file, int64(most))

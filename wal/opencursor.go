@@ -7,9 +7,9 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// OpenCursor returns the destination's cursor in the stream. It makes both if they are new. A new cursor starts at the
-// oldest event that the log still holds; earlier events count as dropped with the reason absent. The caller owns the
-// cursor until Park. Until then another OpenCursor of it returns ErrCursorOpen.
+// OpenCursor returns the destination's cursor in the stream. It creates the stream and the cursor if they are new. A
+// new cursor starts at the oldest event that the log still holds; earlier events count as dropped with the reason
+// absent. The caller owns the cursor until Park. Until then another OpenCursor of it returns ErrCursorOpen.
 func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	if streamName == "" || destination == "" || max(len(streamName), len(destination)) > segment.MaxStreamName {
 		return nil, fmt.Errorf("wal: a cursor needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
@@ -36,7 +36,8 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	return p, nil
 }
 
-// openCursor finds or makes the cursor, and opens it. bad: the cursor is new and a part of the stream is given up.
+// openCursor finds or makes the cursor, and opens it. bad reports that the cursor is new and a part of the stream was
+// given up.
 func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *Cursor, bad bool, err error) {
 	t.log.mu.RLock()
 	defer t.log.mu.RUnlock()
@@ -66,9 +67,9 @@ func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *
 	}
 	p.opened, p.rests = true, false
 	if made {
-		p.dirtyLocked() // now that it is whole
+		p.dirtyLocked() // now that it is complete
 	}
-	for w := range s.awaited { // its events may be gone since it began
+	for w := range s.awaited { // the log may have unlinked events of w since w began
 		w.lost = w.lost || p.lostOfLocked(w) || made && p.lost[0] >= s.next
 	}
 	return p, bad, nil

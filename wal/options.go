@@ -15,39 +15,38 @@ const (
 	DefaultMaxSize     = 8 << 30
 	DefaultSegmentSize = 64 << 20
 	DefaultLockTimeout = 30 * time.Second
-	// DefaultProducerIdle lets a gateway that was off over a week's end send its last batch again.
+	// DefaultProducerIdle lets a gateway that was off for several days send its last batch again.
 	DefaultProducerIdle = 7 * 24 * time.Hour
 
-	// MinMaxSize is the smallest log: four segments of a few commits each.
+	// MinMaxSize is the smallest MaxSize: room for four segments of a few commits each.
 	MinMaxSize = 1 << 20
 	// maxWaiting bounds the bytes of appends that wait for the committer; Submit waits above it.
 	maxWaiting = 16 << 20
 )
 
-// Options tells Open what log to open and how. The zero value of a field means its default.
+// Options are the settings of a log for Open. The zero value of a field means its default.
 type Options struct {
-	Dir          string        // the data directory; made with mode 0700
+	Dir          string        // the data directory; created with mode 0700
 	MaxSize      int64         // bytes that all segments and dead letters may occupy; default 8 GiB, at least 1 MiB
 	SegmentSize  int64         // bytes of a segment; default 64 MiB, at most a quarter of MaxSize, and 64 MiB on 32-bit platforms
-	CommitLinger time.Duration // wait this long for company before a commit; default 0
+	CommitLinger time.Duration // the wait before a commit, so that more appends share it; default 0
 	OnFull       OnFull        // default Reject
 	LockTimeout  time.Duration // how long to wait for another holder of Dir; default 30 s
-	ProducerIdle time.Duration // a producer that is silent for so long is forgotten; default 7 days
+	ProducerIdle time.Duration // a producer that sends nothing for this long is evicted; default 7 days
 	NodeName     string        // written into the lock file beside the process id
 	Logger       hclog.Logger  // default: none
 	Clock        func() time.Time
-	// OnCommit, when set, is called after every commit that held events, by whoever commits: one call at a
+	// OnCommit, if set, is called after every commit that held events, on the goroutine that commits: one call at a
 	// time, before the appends return.
 	OnCommit func(CommitInfo)
 
-	// beforeCommit and afterCommit are the tests' way to make a commit fail: before it happened,
-	// and after it did.
+	// beforeCommit and afterCommit are test hooks that make a commit fail: before it happened, and after it happened.
 	beforeCommit, afterCommit func() error
 	compactAtOnce             bool                    // also segments that may drain by themselves
 	reckonAtOpen              int64                   // bytes, see reconcileAll; default reckonAtOpen, less than 0: none
-	parkedStep                func()                  // tests' look before a parked place drops the counted events
-	compactStep               func(step string)       // tests' look between a rewrite's steps: copied, shrunk
-	settledStep               func()                  // tests' look between finding the settled segments and taking them out
+	parkedStep                func()                  // test hook: a parked cursor is about to drop the counted events
+	compactStep               func(step string)       // test hook: a compaction has finished this step: copied, shrunk
+	settledStep               func()                  // test hook: the settled segments are found and not removed yet
 	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
 	syncFolder                func(d *os.File) error  // of the segments' folder; default disk.SyncOpenDir
 	readPatience              time.Duration           // default readPatience

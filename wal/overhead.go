@@ -4,10 +4,10 @@ import (
 	"slices"
 )
 
-// overhead counts the bytes of a stream's events beyond those in Count.held: attributes and long keys. The ledger
-// counts payloads alone, for ever, so this is kept beside it and in memory: for runs of offsets, of which neighbours
-// are joined when there are many, so that it does not grow with the backlog. It knows nothing of events that were
-// appended before the log was opened.
+// overhead counts the bytes of a stream's events that heldBytes leaves out: attributes and long keys. The ledger counts
+// payloads only, so the overhead is kept beside it, in memory, as runs of offsets. When there are many runs, neighbours
+// are joined, so that the memory does not grow with the backlog. Events that were appended before the log was opened
+// are not included.
 type overhead struct {
 	runs []overheadRun // ascending
 }
@@ -23,7 +23,7 @@ const maxOverheadRuns = 64
 // overheadOf returns the overhead of one event, whose frame takes size bytes.
 func overheadOf(e *Event, size int) int64 { return int64(max(0, size-len(e.Data)-heldExtra)) }
 
-// add notes the overhead of the events of r. Appends that end together may come out of order.
+// add records the overhead of the events of r. Appends that end together may come out of order.
 func (o *overhead) add(r Run, bytes int64) {
 	if bytes == 0 {
 		return
@@ -43,7 +43,7 @@ func (o *overhead) add(r Run, bytes int64) {
 	o.runs = o.runs[:len(o.runs)/2]
 }
 
-// forget drops the runs that end at or before next.
+// forget removes the runs that end at or before next.
 func (o *overhead) forget(next uint64) {
 	o.runs = slices.DeleteFunc(o.runs, func(r overheadRun) bool { return r.Next <= next })
 }

@@ -6,31 +6,32 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// packer lays frames into blocks: those that a group appends, stream by stream, or those of one batch.
+// packer lays frames into blocks: the frames of a commit group, stream by stream, or those of one batch.
 type packer struct {
 	stream string
 	next   uint64 // offset of the stream's next event
 	bytes  uint64 // payload bytes before it
 	time   int64
 
-	buf    []byte        // of the blocks that are made here, one after another
-	blocks [][]byte      // those that are complete but for their numbers
-	start  int           // where the open one begins in buf
-	open   segment.Block // the last one, while frames may still join it
+	buf    []byte        // the blocks that the packer makes, one after another
+	blocks [][]byte      // the blocks that are complete except for their numbers
+	start  int           // where the open block begins in buf
+	open   segment.Block // the last block, while frames may still be added to it
 
-	left   int             // bytes of frames that are to be added still
-	even   bool            // the last leaf is to have two blocks: what comes next begins another
-	large  bool            // the last leaves are as large as the others: more is to follow in the same commit
+	left   int             // bytes of the frames that are not added yet
+	even   bool            // the last leaf gets two blocks, since the blocks of the next batch begin another leaf
+	large  bool            // the last leaves are as large as the others: more batches follow in the same commit
 	end    segment.LeafEnd // after the last block that is complete
-	room   int             // of the last leaf
-	enough int             // no frame joins the open block once it is this long,
+	room   int             // bytes that the last leaf has for its blocks
+	enough int             // no frame is added to the open block once it is this long,
 	most   int             // nor one that would make it longer than this
 }
 
 // maxSpare bounds the packer's buffer that is kept from one group to the next.
 const maxSpare = 16 << 20
 
-// reset begins with a group of which so many bytes are to be laid; its blocks follow those that end there.
+// reset prepares the packer for a group whose frames have left bytes. The blocks of the group follow the leaf that ends
+// at end.
 func (p *packer) reset(end segment.LeafEnd, now int64, left int) {
 	if cap(p.buf) > maxSpare {
 		p.buf = nil
@@ -38,13 +39,13 @@ func (p *packer) reset(end segment.LeafEnd, now int64, left int) {
 	*p = packer{time: now, buf: p.buf[:0], blocks: p.blocks[:0], end: end, left: left}
 }
 
-// turn goes on with a stream, whose next event has that offset, after so many bytes of payload.
+// turn continues with a stream. Its next event has the offset next, and bytes of payload precede that event.
 func (p *packer) turn(stream string, next, bytes uint64) {
 	p.finish()
 	p.stream, p.next, p.bytes = stream, next, bytes
 }
 
-// add lays down a ticket's frames.
+// add lays a ticket's frames into blocks.
 func (p *packer) add(t *Ticket) {
 	if t.blocks != nil {
 		p.adopt(t)
@@ -63,7 +64,7 @@ func (p *packer) addFrame(frame []byte, payload uint32) {
 	p.joined(frame[0], payload)
 }
 
-// adopt takes over the blocks of a ticket.
+// adopt appends the blocks of a ticket that holds complete blocks.
 func (p *packer) adopt(t *Ticket) {
 	p.finish()
 	for _, value := range t.blocks {
@@ -76,7 +77,7 @@ func (p *packer) adopt(t *Ticket) {
 	p.bytes += t.payload
 }
 
-// admit makes sure that a block is open that a frame of that length may join.
+// admit ensures that a block is open to which a frame of that length may be added.
 func (p *packer) admit(length int) {
 	if p.open.Count > 0 && !p.joins(length) && !p.odd(length) {
 		p.finish()
@@ -96,19 +97,19 @@ func (p *packer) joined(lane uint8, payload uint32) {
 	p.bytes += uint64(payload)
 }
 
-// joins tells whether a frame of that length belongs into the open block.
+// joins reports whether a frame of that length may be added to the open block.
 func (p *packer) joins(length int) bool {
 	have := len(p.buf) - p.start
 	return have < p.enough && have+length <= p.most
 }
 
-// odd tells whether the frame is the last one and would have a leaf to itself.
+// odd reports whether the frame is the last one and would have a leaf to itself.
 func (p *packer) odd(length int) bool {
 	return p.even && p.left == length && length <= segment.LeafPageSize && p.end.Blocks == 1
 }
 
-// begin opens a block. The first of a leaf takes what makes half of it full, the second what is left
-// then, so that frames which do not divide a half divide the whole.
+// begin opens a block. The first block of a leaf fills half of it, and the second block fills the rest. So frames that
+// do not divide half a leaf evenly can still fill the whole leaf.
 func (p *packer) begin() {
 	p.start = len(p.buf)
 	p.open = segment.Block{Stream: p.stream, First: p.next, Time: p.time, Before: p.bytes}
@@ -125,8 +126,8 @@ func (p *packer) begin() {
 	}
 }
 
-// leafRoom returns what the next leaf has for its blocks. The last two leaves have one page, and the one
-// before makes that come out, since the next commit writes again what the last two hold.
+// leafRoom returns the bytes that the next leaf has for its blocks. The last two leaves of a group have one page each,
+// since the next commit writes their content again. The leaf before them is sized accordingly.
 func (p *packer) leafRoom() int {
 	tail := 2 * segment.LeafPageSize
 	if p.large {
@@ -140,14 +141,15 @@ func (p *packer) leafRoom() int {
 	return roomOfLeaf(min(max(pages, 1), most))
 }
 
-// roomOfLeaf returns what a leaf of so many pages has for the bytes of its two blocks: the page's header, two
-// elements and two keys are taken off.
+// roomOfLeaf returns the bytes that a leaf of that many pages has for its two blocks: the bytes of the pages without
+// the page's header, two elements and two keys.
 func roomOfLeaf(pages int) int {
 	return pages*segment.LeafPageSize - segment.LeafHeader - 2*segment.LeafElement
 }
 
-// restOfLeaf returns what fills the pages of a leaf with that room whose first block has that length: about
-// a quarter to three quarters of it, however short or long the first one is.
+// restOfLeaf returns the length of the second block that fills the pages of a leaf. first is the length of the first
+// block, and room is the room of the leaf. The result is about a quarter to three quarters of the room, however short
+// or long the first block is.
 func restOfLeaf(first, room int) int {
 	rest := room - first
 	for rest < room/4 {
@@ -159,7 +161,7 @@ func restOfLeaf(first, room int) int {
 	return rest
 }
 
-// finish completes the open block: what the header says of its events is known now.
+// finish completes the open block: it writes the header again, with the final counts, and the checksum of the frames.
 func (p *packer) finish() {
 	if p.open.Count == 0 {
 		return

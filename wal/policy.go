@@ -31,8 +31,9 @@ func newRetention(l *Log) retention {
 	}
 }
 
-// SetPolicy applies the policy that of returns to each stream, now and to each new stream later. Events that are too old by
-// the new policy are dropped soon. Appends that have room by the new policy continue.
+// SetPolicy applies the policy that of returns for a stream: to the present streams now, and to a new stream when it is
+// created. Events that are too old by the new policy are dropped soon. Appends that have room by the new policy
+// continue.
 func (l *Log) SetPolicy(of func(stream string) Policy) {
 	l.mu.Lock()
 	l.retention.policyOf = of

@@ -10,27 +10,27 @@ import (
 // producerKey names a producer in a stream: sequences are counted by stream.
 type producerKey struct{ id, stream string }
 
-// producerRuns bounds what is remembered of one producer. Batches that follow one another both in
-// sequence and in offset make one run.
+// producerRuns is the most runs that are kept of one producer. Batches that follow one another both in sequence and in
+// offset form one run.
 const producerRuns = 256
 
 const (
-	// maxProducers bounds how many producers are remembered; up to twice as many for a while. Those that
-	// have been silent for longest are forgotten first: what they send again is stored again.
+	// maxProducers is the number of producers that the log keeps, and for a while twice as many. Those that have sent
+	// nothing for the longest time are evicted first. A batch that an evicted producer repeats is stored again.
 	maxProducers = 8192
-	// evictionDelay is the longest that a producer is remembered beyond ProducerIdle while others append.
+	// evictionDelay is the longest time that a producer is kept beyond ProducerIdle while others append.
 	evictionDelay = time.Minute
 )
 
 // producer is a producer that numbers its batches.
 type producer struct {
 	segment.ProducerState
-	heard time.Time // when it last sent, by the monotonic clock; zero: not since the log was opened
+	heard time.Time // the time of its last batch, by the monotonic clock; zero: none since the log was opened
 	pages int64     // bytes that it takes of the state, as far as they are counted
 }
 
-// check decides about a batch of n events with the given sequence. known is false when it has to
-// be stored.
+// check decides whether a batch of n events with the given sequence is stored already. known is false if it is not. at
+// is the offset of a known batch; 0: that is no longer known.
 func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, err error) {
 	for _, r := range p.Runs {
 		if sequence >= r.Seq && sequence+n <= r.Seq+r.Count {
@@ -43,11 +43,12 @@ func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, 
 	case sequence > p.Next || sequence+n > p.Next:
 		return 0, false, &SequenceError{id, sequence, p.Next}
 	}
-	// Older than what is remembered, or cut otherwise than it was: stored, but not known where.
+	// The batch is older than the kept runs, or was cut differently when it was stored. It is stored, at an unknown
+	// offset.
 	return 0, true, nil
 }
 
-// stored notes that the batch got the offsets from at on.
+// stored records that the batch got the offsets from at on.
 func (p *producer) stored(sequence, at, n uint64, now time.Time) {
 	p.Next, p.Seen, p.heard, p.MayLeap = sequence+n, now, time.Now(), false
 	if k := len(p.Runs); k > 0 {
@@ -61,7 +62,7 @@ func (p *producer) stored(sequence, at, n uint64, now time.Time) {
 	p.keepRuns(producerRuns)
 }
 
-// keepRuns makes the producer remember its last runs, so many at most.
+// keepRuns removes all but the last runs, of which it keeps at most most.
 func (p *producer) keepRuns(most int) {
 	if over := len(p.Runs) - most; over > 0 {
 		p.Runs = append(p.Runs[:0], p.Runs[over:]...)

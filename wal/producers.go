@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// producers are the producers that number their batches. The leader of the committer owns it: there is no lock.
+// producers holds the producers that number their batches. The committer's leader owns it, so it has no lock.
 type producers struct {
 	log     *Log
 	all     map[producerKey]*producer
@@ -33,8 +33,8 @@ func (ps *producers) recognise(t *Ticket) (at uint64, known bool, err error) {
 	return at, known, err
 }
 
-// mostRuns returns how many runs the log keeps of the producer now: no more than before once all producers together
-// take their part of the state.
+// mostRuns returns the most runs that the log keeps of the producer now. Once all producers together take their part of
+// the state, that is no more than before.
 func (ps *producers) mostRuns(p *producer) int {
 	if ps.pages < ps.log.stateBudget.mostRuns() {
 		return producerRuns
@@ -42,8 +42,8 @@ func (ps *producers) mostRuns(p *producer) int {
 	return max(len(p.Runs), 1)
 }
 
-// trimRuns drops runs until all producers take at most maxRuns: there may be more after MaxSize was lowered, or from an
-// older release.
+// trimRuns drops runs until all producers take at most stateBudget.mostRuns bytes. They may take more after MaxSize was
+// lowered, or in a log of an older release.
 func (ps *producers) trimRuns() {
 	for key, p := range ps.all {
 		ps.resize(key, p)
@@ -56,7 +56,7 @@ func (ps *producers) trimRuns() {
 	}
 }
 
-// resize counts the producer's part of the state.
+// resize updates the size of the producer's part of the state.
 func (ps *producers) resize(key producerKey, p *producer) {
 	pages := producerPages(key, p.Length())
 	ps.addPages(pages - p.pages)
@@ -68,8 +68,8 @@ func (ps *producers) addPages(n int64) {
 	ps.log.stateBudget.bytes.Add(n)
 }
 
-// evictIdle evicts the producers that were silent for ProducerIdle, and, of too many, those that were silent for longest.
-// It looks for them now and then.
+// evictIdle evicts the producers that have sent nothing for ProducerIdle. If there are too many producers, it also
+// evicts those that have sent nothing for the longest time. It searches only once in a while.
 func (ps *producers) evictIdle() {
 	now := time.Now()
 	if over := len(ps.all) >= 2*maxProducers; over || now.Sub(ps.checked) >= min(ps.log.opts.ProducerIdle/4, evictionDelay) {
@@ -96,8 +96,8 @@ func (ps *producers) evictSilent(now time.Time) {
 	}
 }
 
-// silent returns for how long the producer has sent nothing. Before the log was opened, only the agent's clock can tell,
-// which counts if it is believed.
+// silent returns for how long the producer has sent nothing. Only the agent's clock measures the time before the log
+// was opened. believed reports that this clock counts.
 func (p *producer) silent(now, wall, opened time.Time, believed bool) time.Duration {
 	if !p.heard.IsZero() {
 		return now.Sub(p.heard)

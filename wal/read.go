@@ -29,7 +29,8 @@ type Chunk struct {
 func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Chunk, error) {
 	r := reading{stream: streamName, lanes: lanes, left: limit, chunk: Chunk{Next: from}}
 	for r.left > 0 && !r.chunk.End {
-		// Find the segment that holds the next offset. The stream's end is queried first: later appends are for another Read.
+		// Find the segment that holds the next offset. The stream's end is queried first: later appends are left to
+		// another Read.
 		end := l.Next(streamName)
 		seg, sp := l.segments.find(streamName, r.chunk.Next)
 		if seg == nil {
@@ -52,7 +53,7 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 			err = &CorruptError{File: seg.path, Stream: streamName, Offset: r.chunk.Next, Reason: "the last blocks are missing"}
 		}
 
-		// A segment that was truncated or compacted meanwhile held no needed event there: look again.
+		// If the segment was truncated or compacted meanwhile, it held no needed event there: search again.
 		if errors.Is(err, errGone) || err != nil && (seg.swaps.Load() != swaps || l.segments.changed(seg, streamName, sp)) {
 			continue
 		}

@@ -21,10 +21,10 @@ const (
 	largestCommit = maxGroup + maxBatch
 )
 
-// recovery is Open's view of the directory.
+// recovery holds the findings of Open in the directory.
 type recovery struct {
 	log     *Log
-	last    uint64       // the highest number of a segment, present or past
+	last    uint64       // the highest number of any segment, past or present
 	lost    int64        // the most bytes of stored blocks that a newest segment may have lost
 	whole   bool         // the newest segment may take appends
 	ready   *segmentFile // made ready to follow the newest; nil: none is
@@ -97,8 +97,8 @@ func (l *Log) recover(ctx context.Context) error {
 	return nil
 }
 
-// lose counts the newest segment as lost, with size bytes left of it. It may have been written under a larger SegmentSize or
-// MaxSize than today's: the other segments show how large.
+// lose counts the newest segment as lost, with size bytes left of it. It may have been written under a larger
+// SegmentSize or MaxSize than today's, so the lengths of the other segments count too.
 func (r *recovery) lose(size int64) {
 	full := min(max(r.log.opts.SegmentSize, r.longest)+largestCommit, max(r.log.opts.MaxSize, r.longest, size))
 	r.lost = max(r.lost, full, size)
@@ -145,8 +145,8 @@ func (r *recovery) segment(seq uint64) *segmentFile {
 	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segment.FileName(seq)), files: &r.log.files, logger: r.log.opts.Logger}
 }
 
-// load adds a segment to the log, or to the condemned. The newest comes first. All of it is checked, since a crash may have
-// interrupted a write to it, and since it has the log's state.
+// load adds a segment to the log, or to the condemned segments. The newest is loaded first. All of it is checked, since
+// a crash may have interrupted a write to it, and since it holds the log's state.
 func (r *recovery) load(ctx context.Context, seq uint64) error {
 	l := r.log
 	seg := r.segment(seq)
@@ -311,7 +311,7 @@ func (r *recovery) note(seg *segmentFile) {
 	}
 }
 
-// clean removes half-made segments of a crash: they hold no event.
+// clean removes the unfinished segments of a crash: they hold no event.
 func (r *recovery) clean() error {
 	left, err := disk.Files(r.log.dir, func(name string) bool { return strings.HasSuffix(name, segment.UnfinishedSuffix) })
 	if err != nil {
@@ -325,7 +325,7 @@ func (r *recovery) clean() error {
 	return nil
 }
 
-// quarantine renames a segment that can't be read. It is kept for whoever wants to look into it.
+// quarantine renames a segment that cannot be read. The file is kept for examination.
 func (r *recovery) quarantine(seg *segmentFile, reason error) error {
 	var to string
 	err := seg.remove(func(path string) (err error) {
@@ -396,8 +396,8 @@ func (r *recovery) finishState() {
 	}
 }
 
-// noteAbsent marks every event of the stream as possibly undelivered if some were absent when the destination was added: the
-// log does not store which ones.
+// noteAbsent counts every event of the stream as possibly undelivered if some were absent when the destination was
+// added: the log does not store which ones.
 func (p *Cursor) noteAbsent() {
 	if p.at.Ledger.Dropped[DroppedAbsent].Events == 0 {
 		return
@@ -437,9 +437,9 @@ func (r *recovery) loadEntry(k, v []byte) error {
 }
 
 // skipLost ensures that no offset is used twice after the newest segment was lost. It moves the next offset of every
-// stream by the most events that the segment can have held, also that of new streams: only the lost segment may have known
-// them. The gap counts as appended and as dropped. The last batches of the producers are unknown, so each may continue with
-// any sequence number.
+// stream by the most events that the segment can have held. This includes new streams, since the lost segment may have
+// been the only one with their events. The gap counts as appended and as dropped. The last batches of the producers are
+// unknown, so each may continue with any sequence number.
 func (r *recovery) skipLost(events uint64) {
 	for _, s := range r.log.streams.all {
 		s.mu.Lock()
@@ -490,8 +490,9 @@ func (r *recovery) openNewest() error {
 	return nil
 }
 
-// beginNewest begins the segment that was made ready, which works on a full disk. It makes a new one if there is none, if it
-// is damaged, or if events were lost: then its record of the offset at which new streams begin is too low.
+// beginNewest begins the segment that was made ready, which works on a full disk. It makes a new one if there is none,
+// or if it is damaged. It also makes a new one if events were lost: then the first offset of new streams is too low in
+// the one that was made ready.
 func (r *recovery) beginNewest() (*segmentFile, error) {
 	if r.ready == nil || r.lost > 0 || segment.CheckPages(r.ready.path) != nil {
 		return r.log.roller.createSegment(r.last+1, r.log.roller.begin)

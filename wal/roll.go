@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// roller seals the newest segment and makes the next one. The leader of the committer calls it, except for removeNext.
+// roller seals the newest segment and makes the next one. The committer's leader calls its methods, except removeNext.
 //
 // A roll adds no sync to any append. The commit that fills the newest segment also marks it as sealed and writes its index.
 // The next segment exists by then, and its first transaction begins it with the log's state. If a segment is larger than
@@ -32,8 +32,8 @@ type nextSegment struct {
 	err   error
 }
 
-// fullSegment is the length at which a segment is sealed. On a volume with fewer bytes than MaxSize it is a quarter of
-// those.
+// fullSegment returns the length at which a segment is sealed. If the volume has fewer bytes than MaxSize for the log,
+// it is at most a quarter of those.
 func (r *roller) fullSegment() int64 {
 	size := r.log.opts.SegmentSize
 	if r.log.capacity.short.Load() {
@@ -42,7 +42,7 @@ func (r *roller) fullSegment() int64 {
 	return max(size, size/2+2*r.log.stateBudget.bytes.Load()) // so that a large state is written no more often than events
 }
 
-// growth estimates the most bytes by which blocks of that size make a segment grow.
+// growth estimates the most bytes by which blocks of that total size make a segment grow.
 func (r *roller) growth(size int64) int64 {
 	return size + size/16 + min(16<<10, r.log.opts.SegmentSize/16)
 }

@@ -11,23 +11,24 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// lookPauses are the pauses after I/O errors of Open: a disk that is reset, or a network that is gone for a moment, is back
-// by then.
+// lookPauses are the pauses of Open after I/O errors. A disk that was reset, or a network that failed briefly, should
+// be available again by then.
 var lookPauses = [...]time.Duration{100 * time.Millisecond, 400 * time.Millisecond, 1500 * time.Millisecond}
 
-// readPatience is how long a part of the log is read again and again that the disk can't read, before it counts as
-// damaged: a bad sector must not stop a destination for ever, and a disk that is gone for a moment must cost nothing.
+// readPatience is how long the log retries reads of an unreadable part before the part counts as damaged. A bad sector
+// must not stop a destination for ever, and a short failure of the disk must cost no event.
 const readPatience = time.Minute
 
-// failingRead is where a segment can't be read.
+// failingRead is the position at which a segment cannot be read, and the time of the first failure.
 type failingRead struct {
 	since  time.Time
 	stream string
 	offset uint64
 }
 
-// readOrPatience takes the outcome of a read of seg that has come up to offset of a stream. It returns err, as a CorruptError
-// if it is an I/O error that has not gone away for readPatience. A shortage is waited for however long it lasts.
+// overdue handles err, the outcome of a read of seg that has reached offset of a stream. It returns err, or a
+// CorruptError if err is an I/O error that has lasted for readPatience. A shortage never becomes a CorruptError,
+// however long it lasts.
 func (d *damage) overdue(seg *segmentFile, stream string, offset uint64, err error) error {
 	failing := seg.failing.Load()
 	switch {
@@ -47,8 +48,9 @@ func (d *damage) overdue(seg *segmentFile, stream string, offset uint64, err err
 	return &CorruptError{File: seg.path, Stream: stream, Offset: offset, Reason: fmt.Sprintf("not readable for %s: %v", time.Since(failing.since).Round(time.Second), err)}
 }
 
-// lookTwice runs read, which reads a file anew, until its result is certain: nil, wrong content in two reads, or an error
-// that is still there after all lookPauses. So nothing is set aside for an error that another read does not meet.
+// lookTwice runs read, which reads a file from the beginning, until its result is certain: nil, wrong content in two
+// reads, or an error that is still there after all lookPauses. So nothing is set aside for an error that occurs in one
+// read only.
 func lookTwice(ctx context.Context, read func() error) error {
 	wrong := 0
 	for failures := 0; ; {

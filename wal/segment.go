@@ -15,14 +15,14 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// segment is one bbolt file of the log.
+// segmentFile is one bbolt file of the log.
 type segmentFile struct {
 	seq  uint64
 	path string
 
 	mu     sync.RWMutex   // guards db and pages: held for reading during a view
 	db     *bolt.DB       // of the newest segment; nil: it is sealed
-	pages  *boltpage.File // of a sealed one; nil while nobody reads it
+	pages  *boltpage.File // of a sealed segment; nil while it is closed
 	gone   bool           // truncated or set aside
 	closed bool           // the log is closed
 
@@ -33,8 +33,8 @@ type segmentFile struct {
 	// Of the newest segment, owned by the committer's leader: the file, the end of bbolt's pages, the end of the allocated
 	// blocks, and whether the file system cannot allocate.
 	file        *os.File
-	mapped      int64          // the length up to which bbolt need not map it anew
-	remaps      bool           // bbolt will map the file anew
+	mapped      int64          // the length up to which bbolt need not map it again
+	remaps      bool           // bbolt will map the file again
 	base        atomic.Uintptr // where bbolt's map of the file begins
 	used        atomic.Int64
 	allocated   atomic.Int64
@@ -69,8 +69,8 @@ type segmentFile struct {
 	needed neededBy // at the truncator's last look; owned by the truncator
 }
 
-// openWritable opens the newest segment. The memory map is larger than the file will be, so that
-// a commit never waits for readers in order to map it anew.
+// openWritable opens the newest segment. The memory map is larger than the file will be, so that a commit never waits
+// for readers in order to map it again.
 func (s *segmentFile) openWritable(path string, segmentSize int64) (err error) {
 	_, length, _ := disk.Sizes(path)
 	var o bolt.Options
@@ -91,8 +91,8 @@ func (s *segmentFile) measure() error {
 	})
 }
 
-// view runs f on the segment as its last transaction left it, opening it when it is closed. Nothing slow
-// may happen in f, and nothing that the reader gives may leave it.
+// view runs f on the segment as its last transaction left it, and opens the segment first if it is closed. f must not
+// be slow, and no data of the reader may be used after f returns.
 func (s *segmentFile) view(f func(r segment.Reader) error) (err error) {
 	if err := s.open(); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (s *segmentFile) reopen() error {
 	return nil
 }
 
-// errGone: the segment was unlinked after find returned it, and before it was read.
+// errGone is returned if the segment was unlinked after find returned it, and before it was read.
 var errGone = errors.New("wal: the segment is gone")
 
 // close closes the file. A reader opens a sealed segment again.
@@ -197,7 +197,7 @@ func (s *segmentFile) indexSize() int64 {
 	return 0
 }
 
-// ReadMeta checks that the file is the segment that its name tells, and notes whether it is gapped and summed.
+// readMeta checks that the file is the segment of its name, and records whether it is gapped and summed.
 func (s *segmentFile) readMeta(r segment.Reader) (segment.Meta, error) {
 	m, err := segment.ReadMeta(r, s.path, s.seq)
 	if err == nil {

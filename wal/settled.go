@@ -15,8 +15,8 @@ type awaited struct {
 	lost  bool // an event of it was dead-lettered or dropped, or may have been; guarded by stream.mu
 }
 
-// awaitedLane holds the events of a lane. Of a long run it keeps only the end, so that a wait takes no memory for each
-// event.
+// awaitedLane holds the events of a lane. For a long run it keeps only the end, so that the memory of a wait does not
+// grow with the number of events.
 type awaitedLane struct {
 	offsets []uint64 // ascending
 	next    uint64   // the end of the last event, or an offset beyond it; 0: the lane has none
@@ -25,10 +25,10 @@ type awaitedLane struct {
 // awaitedMost is the longest run whose events are all kept.
 const awaitedMost = 4096
 
-// WaitSettled waits until every destination that ships from the stream has settled the events of a,
-// and at least until there is such a destination. Lanes without these events don't matter. delivered is false if some of the
-// events were dead-lettered or dropped, or if that is unknown: a settlement that loses some events of a lane may have lost
-// any event that it settled there.
+// WaitSettled waits until every destination that ships from the stream has settled the events of a, and at least until
+// there is such a destination. Lanes without these events do not count. The result delivered is false if some of the
+// events were dead-lettered or dropped, or if that is unknown: a settlement that loses some events of a lane may have
+// lost any event that it settled there.
 //
 // For a duplicate whose offset is no longer known it waits for all events that the stream holds now. For a batch of more
 // than 4,096 events it waits for the checkpoints of the lanes, and so perhaps for older events of these lanes.
@@ -60,7 +60,7 @@ func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (deliv
 	}
 }
 
-// whole waits for all events before next.
+// whole makes w wait for all events before next.
 func (w *awaited) whole(next uint64) {
 	w.run, w.gone = Run{First: 1, Next: next}, true
 	for lane := range w.lanes {
@@ -217,7 +217,8 @@ func (l *awaitedLane) passes(w *awaited, from, to Progress, limit uint64) bool {
 	return false
 }
 
-// noteLostLocked is called with s.mu and p.mu held before the lanes move in a settlement that loses events.
+// noteLostLocked marks the waits that lose an event by a settlement that moves p to marks. It is called with s.mu and
+// p.mu held, before the lanes move.
 func (s *stream) noteLostLocked(p *Cursor, marks map[uint8]Progress) {
 	for w := range s.awaited {
 		for lane, m := range marks {

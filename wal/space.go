@@ -15,8 +15,8 @@ import (
 //
 //	the sealed segments, a copy under way
 //	+ the newest segment: its used bytes, and its reserve
-//	    checkpointRoom   all places written anew beside their previous state
-//	    sealRoom         the index and the mark that end it
+//	    checkpointRoom   all cursors, written beside their previous entries
+//	    sealRoom         the index, and the flag that the segment is sealed
 //	+ the next segment: beginRoom, the whole state, whether it is made ready yet or not
 //	+ the dead letters: deadHeld
 //
@@ -24,12 +24,13 @@ import (
 // that is too low rejects an append, and never exceeds MaxSize. The reserve is allocated ahead, and where the volume is
 // short the next segment is made early: both work on a volume that is full to the last block.
 //
-// So the newest segment can always be sealed and the next one begun, which writes the present state. renew does that when
-// the log is full and no destination needs the events of the newest segment. The old segment is unlinked then, however
-// short it was, and the log has the room of an empty log: at least largestAppend, while the state is within its bound.
+// So the newest segment can always be sealed and the next one begun, which writes the present state. renew does that
+// when the log is full and no destination needs the events of the newest segment. Then the old segment is unlinked,
+// however short it was, and the log has as many free bytes as an empty log: at least largestAppend, while the state is
+// within its limit.
 
-// capacity calculates the free bytes of the log: under MaxSize, and on the volume. Its methods take Log.mu; those that end
-// in Locked are called with Log.mu held.
+// capacity calculates the free bytes of the log: under MaxSize, and on the volume. Its methods acquire Log.mu; those
+// that end in Locked are called with Log.mu held.
 type capacity struct {
 	log *Log
 

@@ -20,9 +20,9 @@ type stateBudget struct {
 	full        noted        // the last time a name was rejected
 }
 
-// most bounds the state that new names may add to. A segment's map has room for four times that. The state is in a log
-// up to three times, so the bytes held for dead letters lower the bound by a third of their number. If the volume has
-// fewer bytes for the log than MaxSize, those bytes count instead.
+// most returns the limit of the state for new names. The map of a segment has room for four times that. The log stores
+// the state up to three times, so the bytes that are held for dead letters lower the limit by a third of their number.
+// If the volume has fewer bytes for the log than MaxSize, those bytes count instead.
 func (b *stateBudget) most() int64 {
 	most := min(b.log.opts.MaxSize/8-b.log.capacity.deadHeld()/3, newestAhead()/4)
 	if volume := b.log.capacity.volume.Load(); volume > 0 {
@@ -31,7 +31,7 @@ func (b *stateBudget) most() int64 {
 	return most
 }
 
-// mostRuns bounds the part of the state that producers' runs may take.
+// mostRuns returns the most bytes of the state that producers' runs may take.
 func (b *stateBudget) mostRuns() int64 { return b.most() / 2 }
 
 // entryPages returns the bytes that an entry of the state takes of its bucket's pages. A page that is full lacks up to one
@@ -41,14 +41,14 @@ func entryPages(key, value int) int64 {
 	return n + min(n*n, 2048*2048)/2048
 }
 
-// nameLength is how long a name is in a key.
+// nameLength returns the length of a name in a key.
 func nameLength(name string) int { return 2 + len(name) }
 
 const (
 	// streamNumbers and producerNumbers are the lengths of the values of a stream and of a producer without runs.
 	streamNumbers   = 12
 	producerNumbers = 5 + 10 + 2
-	// runNumbers is the length that a producer's first run is reckoned with.
+	// runNumbers is the length that a producer's first run counts as.
 	runNumbers = 12
 )
 
@@ -149,7 +149,7 @@ func (b *stateBudget) admitCursorLocked(p *Cursor) error {
 // stateFullFor is how long a log reports that names were rejected.
 const stateFullFor = time.Minute
 
-// noted is the last time of an observation.
+// noted holds the time of the last observation.
 type noted struct{ at atomic.Pointer[time.Time] }
 
 // since reports whether the last observation was less than d ago.

@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// stream is the log's memory of one stream. Its size does not grow with the backlog.
+// stream holds the state of one stream in memory. Its size does not grow with the backlog.
 type stream struct {
 	name string
 
@@ -140,7 +140,7 @@ func (s *stream) sortedCursors() []*Cursor {
 // signal wakes the goroutines that wait at the moment of wake.
 type signal struct {
 	mu sync.Mutex
-	ch chan struct{} // closed by wake; nil while nobody waits
+	ch chan struct{} // closed by wake; nil while no goroutine waits
 }
 
 // wait returns a channel that the next wake closes. Callers must read the state after wait, not before.
@@ -197,7 +197,7 @@ func (t *streamTable) cursors() []*Cursor {
 	return all
 }
 
-// events returns the number of offsets that were given out, of all streams.
+// events returns the number of offsets that were assigned in all streams.
 func (t *streamTable) events() (n uint64) {
 	for _, s := range t.sorted() {
 		n += s.appended().Events

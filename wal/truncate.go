@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// truncator unlinks the segments that no destination needs. It has a goroutine of its own, so that no append or checkpoint
-// waits for an unlink: there may be thousands when a destination comes back.
+// truncator unlinks the segments that no destination needs. It has a goroutine of its own, so that no append or
+// checkpoint waits for an unlink: there may be thousands of unlinks when a destination is available again.
 type truncator struct {
 	log  *Log
 	wake chan struct{} // holds one
@@ -89,7 +89,8 @@ func (t *truncator) pass() (more bool) {
 	if asked {
 		t.doomed = append(t.doomed, t.settledSegments()...)
 	}
-	// A segment may only go once the folder names a later one that has begun: see noteBegun.
+	// A segment may be unlinked only after a file name in the folder has the number of a later segment that has begun:
+	// see noteBegun.
 	if seq := t.begun.Swap(0); seq > 0 {
 		t.noteBegun(seq)
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// update is a transaction of the newest segment. bbolt's panics and faults on bad pages are contained.
+// update runs f in a transaction of the newest segment and commits it. bbolt's panics and faults on bad pages become
+// errors.
 func (s *segmentFile) update(f func(tx *bolt.Tx) error) (err error) {
 	defer segment.Contain(s.path, s.base.Load(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -36,14 +37,14 @@ func (s *segmentFile) update(f func(tx *bolt.Tx) error) (err error) {
 	return s.measure()
 }
 
-// noteMap notes where bbolt has mapped the file anew.
+// noteMap records where bbolt has mapped the file again.
 func (s *segmentFile) noteMap() {
 	s.remaps = false
 	s.base.Store(s.db.Info().Data)
 }
 
-// abandon ends a transaction that was not committed, also in a panic. When that panics too, bbolt's
-// locks stay taken, and closing the file would wait for them: it is left to the process's end.
+// abandon rolls back a transaction that was not committed, also after a panic. If the rollback panics too, bbolt's
+// locks stay held. Closing the file would wait for them, so it stays open until the process ends.
 func (s *segmentFile) abandon(tx *bolt.Tx) {
 	if tx.DB() == nil {
 		return
@@ -53,18 +54,19 @@ func (s *segmentFile) abandon(tx *bolt.Tx) {
 			s.stuck = true
 		}
 	}()
-	_ = tx.Rollback() // whether it was open still is all that it says
+	_ = tx.Rollback() // the error only states whether the transaction was still open
 }
 
-// limitTo keeps bbolt from making the file longer than size, or than the used bytes plus least if that is more: where
-// MaxSize was lowered below the bytes in use, the commit that needs least is the one that makes room.
+// limitTo keeps bbolt from making the file longer than size, or than the used bytes plus least if that is more. The
+// latter matters after MaxSize was lowered below the bytes in use: a commit that needs least more bytes is then the one
+// that makes room.
 func (s *segmentFile) limitTo(size, least int64) {
 	s.db.AllocSize = 0 // bbolt would let the file grow by as much
 	size = max(size, s.used.Load()+least) + int64(s.db.Info().PageSize)
 	s.db.MaxSize = int(min(size, math.MaxInt))
 }
 
-// commitError is a commit that did not return cleanly.
+// commitError is the error of a commit.
 type commitError struct {
 	err      error
 	harmless bool // it is certain that nothing was stored, and the next commit may work
@@ -74,5 +76,6 @@ func (e *commitError) Error() string { return fmt.Sprintf("commit: %v", e.err) }
 
 func (e *commitError) Unwrap() error { return e.err }
 
-// tooLong reports whether a commit would have made the file longer than limitTo allows. bbolt finds out before it writes.
+// tooLong reports whether a commit would have made the file longer than limitTo allows. bbolt checks that before it
+// writes.
 func tooLong(err error) bool { return errors.Is(err, berrors.ErrMaxSizeReached) }

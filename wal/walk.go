@@ -12,8 +12,8 @@ type walk struct {
 	stream string
 	from   uint64 // the first offset wanted,
 	next   uint64 // and the first beyond those
-	// visit is called for the place of each block in order; the first may begin before from. The
-	// block is only good when its fault is empty; its bytes are valid until visit returns. done: enough.
+	// visit is called for each block in order, with its position in the index. The first block may begin before from. A
+	// block is good only if its fault is empty, and its bytes are valid until visit returns. done ends the walk.
 	visit func(at segment.BlockPlace, b segment.Block, fault string) (done bool, err error)
 }
 
@@ -56,7 +56,7 @@ func (w *walk) run() error {
 	return nil
 }
 
-// block reads the header of the block that the index has at at.
+// block reads the header of the block at the position at of the index.
 func (w *walk) block(c *segment.NumberCursor, at segment.BlockPlace) (b segment.Block, fault string, err error) {
 	k, v := c.At(at.Number)
 	if k == nil {
@@ -71,7 +71,7 @@ func (w *walk) block(c *segment.NumberCursor, at segment.BlockPlace) (b segment.
 	return b, fault, err
 }
 
-// partOf returns the part of the segment's index that has the offset, or the first after it.
+// partOf returns the part of the segment's index that has the offset, or the first part after it.
 func (s *segmentFile) partOf(stream string, offset uint64) (p segment.IndexPart, ok bool, err error) {
 	for range 2 {
 		if x := s.index.Load(); x != nil {
