@@ -6,8 +6,9 @@ import (
 )
 
 // The age of an event is measured without the agent's clock where possible: that clock may be wrong for hours after a
-// gateway's boot, and then jump. The age of an event that was appended since Open is measured by the monotonic clock. The
-// age of an older event is calculated from its block's time, but only once the agent's clock has run evenly for a while.
+// gateway's boot, and then jump. The age of an event that was appended since Open is measured by the monotonic clock.
+// The age of an older event is calculated from its block's time, but only once the agent's clock has run evenly for a
+// while.
 
 const (
 	// ageSteps is the number of observations of a stream's end during MaxAge. An event is dropped late by at most about
@@ -92,8 +93,8 @@ func (r *retention) olderThan(name string, run Run, maxAge time.Duration) (old u
 	return min(old, run.Next)
 }
 
-// evenClock measures for how long the agent's clock has run as evenly as the monotonic clock. All fields but since are owned
-// by the goroutine of upkeep.
+// evenClock measures for how long the agent's clock has run as evenly as the monotonic clock. All fields but since are
+// owned by the goroutine of upkeep.
 type evenClock struct {
 	clock func() time.Time
 	wall  time.Time // the agent's time at the last look

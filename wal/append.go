@@ -217,8 +217,7 @@ func (t *Ticket) release() {
 // Done returns a channel that is closed once the batch is synced or rejected.
 func (t *Ticket) Done() <-chan struct{} { return t.done }
 
-// Result returns the position of the stored batch, or the error because of which it was not stored. Call it after Done
-// is closed.
+// Result returns the position of the stored batch, or an error if it was not stored. Call it after Done is closed.
 func (t *Ticket) Result() (Appended, error) { return t.result, t.err }
 
 // Wait waits for the batch to be synced. If ctx ends before the committer has begun with the batch, the batch is

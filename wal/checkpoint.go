@@ -23,8 +23,9 @@ type cursorStep struct {
 // commit. The next commit follows at once.
 const checkpointStep = 256 << 10
 
-// collectCursors encodes cursors that have moved since they were last written. A checkpoint writes all cursors that have
-// moved before it begins, in as many commits as that needs. A commit that begins a segment writes all cursors anyway.
+// collectCursors encodes cursors that have moved since they were last written. A checkpoint writes all cursors that
+// have moved before it begins, in as many commits as that needs. A commit that begins a segment writes all cursors
+// anyway.
 func (c *committer) collectCursors(g *commitGroup) {
 	dirty := &c.dirty
 	if dirty.done(c.until) || g.begins {

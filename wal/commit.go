@@ -11,7 +11,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// commitNext gathers one group, commits it, and responds to its callers. It reports whether appends are left for another.
+// commitNext gathers one group, commits it, and responds to its callers. It reports whether appends are left for
+// another.
 func (c *committer) commitNext() (more bool) {
 	g := &commitGroup{}
 	c.gather(g)

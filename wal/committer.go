@@ -10,8 +10,9 @@ import (
 // roomPoll is the interval at which the waiting appends of a full log are tried again.
 const roomPoll = 20 * time.Millisecond
 
-// committer stores appends and checkpoints in commit groups. One goroutine at a time leads: it collects the queued appends,
-// commits them with one transaction, and responds to their callers after the sync. The next group gathers meanwhile.
+// committer stores appends and checkpoints in commit groups. One goroutine at a time leads: it collects the queued
+// appends, commits them with one transaction, and responds to their callers after the sync. The next group gathers
+// meanwhile.
 //
 // The committer's own goroutine leads unless it is idle. Then Append, or a caller of Ticket.Wait that submitted its
 // batch with Batch.Awaited, leads one group itself, which saves two switches between goroutines.

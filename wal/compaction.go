@@ -32,11 +32,11 @@ type compactor struct {
 }
 
 const (
-	// compactOver: segments are compacted while the sealed ones occupy more than this many sixteenths of the live bytes,
-	// plus half a segment.
+	// compactOver: segments are compacted while the sealed ones occupy more than this many sixteenths of the live
+	// bytes, plus half a segment.
 	compactOver = 18
-	// compactShare: a segment is compacted only if at most this many quarters of it are live. Each written byte then frees
-	// at least a third of a byte.
+	// compactShare: a segment is compacted only if at most this many quarters of it are live. Each written byte then
+	// frees at least a third of a byte.
 	compactShare = 3
 	// compactLeast: a segment is compacted only if it shrinks by at least this many bytes.
 	compactLeast = 32 << 10
@@ -92,8 +92,8 @@ func (c *compactor) compactOne(seg *segmentFile, settled uint64) {
 	}
 }
 
-// overThreshold reports whether the sealed segments occupy much more bytes than their live events. settled is the number of
-// bytes that all destinations have settled so far.
+// overThreshold reports whether the sealed segments occupy much more bytes than their live events. settled is the
+// number of bytes that all destinations have settled so far.
 func (c *compactor) overThreshold() (settled uint64, over bool) {
 	settled, needed := c.settledBytes()
 	c.log.mu.RLock()
@@ -101,8 +101,8 @@ func (c *compactor) overThreshold() (settled uint64, over bool) {
 	return settled, float64(c.log.segments.sealed) > float64(needed)*compactOver/16+float64(c.log.opts.SegmentSize)/2
 }
 
-// settledBytes returns about how many bytes all destinations have settled so far, and how many are live: needed by at least
-// one destination.
+// settledBytes returns about how many bytes all destinations have settled so far, and how many are live: needed by at
+// least one destination.
 func (c *compactor) settledBytes() (settled, needed uint64) {
 	for _, s := range c.log.streams.sorted() {
 		s.mu.Lock()

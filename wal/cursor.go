@@ -37,8 +37,8 @@ func cloneLedger(l *Ledger) Ledger {
 	return c
 }
 
-// Settlement is a step of a destination: the new progress of the lanes that moved, and an addition to the ledger. It takes
-// effect as a whole, also on disk.
+// Settlement is a step of a destination: the new progress of the lanes that moved, and an addition to the ledger. It
+// takes effect as a whole, also on disk.
 type Settlement struct {
 	Lanes map[uint8]Progress
 	Add   Ledger // added to the ledger; LastDelivery replaces it unless zero
@@ -170,8 +170,8 @@ func (p *Cursor) settleLocked(s *Settlement) error {
 	return err
 }
 
-// Park ends the ownership of the cursor. Its events are kept. If the stream never had an event, the cursor is removed from
-// the disk.
+// Park ends the ownership of the cursor. Its events are kept. If the stream never had an event, the cursor is removed
+// from the disk.
 func (p *Cursor) Park() {
 	p.mu.Lock()
 	p.opened = false
@@ -180,8 +180,8 @@ func (p *Cursor) Park() {
 	p.stream.settled.wake()
 }
 
-// Rest sets whether the cursor, which is open, has no shipper yet. WaitSettled waits for its events all the same, and the
-// log itself drops the events that policies drop.
+// Rest sets whether the cursor, which is open, has no shipper yet. WaitSettled waits for its events all the same, and
+// the log itself drops the events that policies drop.
 func (p *Cursor) Rest(rests bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,7 +191,8 @@ func (p *Cursor) Rest(rests bool) {
 // shippedLocked reports whether a shipper drops the events below the floor.
 func (p *Cursor) shippedLocked() bool { return p.opened && !p.rests }
 
-// addLocked adds to the ledger, but never more events than are pending. It is called with the stream's mu and p.mu held.
+// addLocked adds to the ledger, but never more events than are pending. It is called with the stream's mu and p.mu
+// held.
 func (p *Cursor) addLocked(add *Ledger) (err error) {
 	counted, pending := add.Settled(), p.pendingLocked()
 	if over := counted.Beyond(pending); over != (Count{}) {

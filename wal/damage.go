@@ -61,8 +61,8 @@ func openLanes(marks *[Lanes]Progress, to uint64) (lanes LaneSet) {
 	return lanes
 }
 
-// reckoning is the input for finding the lost events of a cursor: those that are neither settled nor in the log. No segment
-// may be unlinked or compacted while the reckoning is in use.
+// reckoning is the input for finding the lost events of a cursor: those that are neither settled nor in the log. No
+// segment may be unlinked or compacted while the reckoning is in use.
 type reckoning struct {
 	cursor    *Cursor
 	marks     [Lanes]Progress
@@ -112,8 +112,9 @@ func (r *reckoning) bytes() (n uint64) {
 	return n
 }
 
-// lost counts the events that the cursor has not settled and the log no longer holds. It reads only segments with events
-// between the cursor's checkpoints, and segments that are known to be damaged. The index has the counts of the others.
+// lost counts the events that the cursor has not settled and the log no longer holds. It reads only segments with
+// events between the cursor's checkpoints, and segments that are known to be damaged. The index has the counts of the
+// others.
 func (d *damage) lost(r *reckoning) (lost Count, err error) {
 	held := Count{}
 	for i := range r.parts {
@@ -148,8 +149,8 @@ func (d *damage) reconcile(p *Cursor) error {
 	return nil
 }
 
-// settleLost counts the lost events as dropped. It moves no checkpoint: checkpoints move past these events when the others
-// are settled.
+// settleLost counts the lost events as dropped. It moves no checkpoint: checkpoints move past these events when the
+// others are settled.
 func (p *Cursor) settleLost(lost Count, missing []Run) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
@@ -300,8 +301,8 @@ func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) 
 	}
 }
 
-// blockAfter returns the offset at which the first good block after the one at offset begins, or end if there is none. A bad
-// page may hide many blocks, so it reads each block by itself.
+// blockAfter returns the offset at which the first good block after the one at offset begins, or end if there is none.
+// A bad page may hide many blocks, so it reads each block by itself.
 func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64) uint64 {
 	for from := offset; from < end; {
 		p, ok, err := seg.partOf(stream, from)
@@ -340,8 +341,8 @@ func (d *damage) badRun(seg *segmentFile, streamName string, offset uint64) (nex
 	return 0, false
 }
 
-// gapsFor counts the stream's events that compacted segments lack, if the destination has no cursor yet. No segment may be
-// unlinked or compacted meanwhile.
+// gapsFor counts the stream's events that compacted segments lack, if the destination has no cursor yet. No segment may
+// be unlinked or compacted meanwhile.
 func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) {
 	s.mu.Lock()
 	known := s.cursors[destination] != nil
@@ -359,7 +360,8 @@ func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) 
 	return gaps, nil
 }
 
-// heldOf counts the stream's events in a compacted segment. It reads a segment of an older release, which has no counts.
+// heldOf counts the stream's events in a compacted segment. It reads a segment of an older release, which has no
+// counts.
 func (d *damage) heldOf(seg *segmentFile, name string, sp segment.Span) (there Count, err error) {
 	var counts map[string]Count
 	err = seg.view(func(r segment.Reader) (err error) {

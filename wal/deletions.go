@@ -63,8 +63,8 @@ func (d *deletions) take() (e deletedEntries) {
 	return e
 }
 
-// need returns the most bytes by which deleting all entries makes the newest segment grow: two pages for each, or all of the
-// state's pages, which are half empty at worst. 0: there are none.
+// need returns the most bytes by which deleting all entries makes the newest segment grow: two pages for each, or all
+// of the state's pages, which are half empty at worst. 0: there are none.
 func (d *deletions) need() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

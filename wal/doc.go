@@ -15,22 +15,23 @@
 // A Settle is on the disk within CheckpointInterval, or when Sync or Close returns. A crash before that undoes it as a
 // whole, and the events are delivered again.
 //
-// The segments and the dead letters never occupy more than MaxSize, in blocks on the disk. A full log rejects appends, lets
-// them wait, or makes its destinations drop the oldest events (OnFull). An append that an empty log has no room for
-// is ErrTooLarge. A shortage of space, descriptors or memory before the first write of a commit only rejects its appends.
-// After any other error of a commit the log has failed: it stores nothing more (ErrFailed), and reads still work.
+// The segments and the dead letters never occupy more than MaxSize, in blocks on the disk. A full log rejects appends,
+// lets them wait, or makes its destinations drop the oldest events (OnFull). An append that an empty log has no room
+// for is ErrTooLarge. A shortage of space, descriptors or memory before the first write of a commit only rejects its
+// appends. After any other error of a commit the log has failed: it stores nothing more (ErrFailed), and reads still
+// work.
 //
-// A segment is unlinked when the checkpoints on the disk of all destinations settle all of its events. Events of a stream
-// that never had a destination are kept. Events that a Policy drops, and events that are lost to damage, are counted as
-// dropped in the ledger, with their reason.
+// A segment is unlinked when the checkpoints on the disk of all destinations settle all of its events. Events of a
+// stream that never had a destination are kept. Events that a Policy drops, and events that are lost to damage, are
+// counted as dropped in the ledger, with their reason.
 //
 // Read returns a CorruptError for damage to a sealed segment, and Lose gives up the unreadable blocks only. Open sets a
 // segment aside if two reads find it damaged. If the newest segment is lost, numbering continues beyond all offsets
 // that it can have held. Open returns a VersionError, before it changes anything, if a later release wrote a part of
 // the log.
 //
-// A copy of the directory begins a branch when it is opened (Branches), so that no two events share an id. Snapshot makes a
-// consistent copy.
+// A copy of the directory begins a branch when it is opened (Branches), so that no two events share an id. Snapshot
+// makes a consistent copy.
 //
 // # Path of an event
 //
@@ -41,18 +42,18 @@
 //	cursor.go          Settle moves a cursor in memory; checkpoint.go writes it with a commit
 //	truncate.go        unlinks settled segments; compaction.go shrinks segments that are settled in part
 //
-// The comment of Log lists the owners of the log's state and the order of their locks. The format of a segment is package
-// internal/segment. Package inspect reads a log offline, or beside a running agent.
+// The comment of Log lists the owners of the log's state and the order of their locks. The format of a segment is
+// package internal/segment. Package inspect reads a log offline, or beside a running agent.
 //
 // # Assumptions
 //
-// Of the disk: data that fdatasync or fsync has confirmed stays; a page that bbolt wrote to a free place damages no other
-// page; a sector of 512 bytes is written whole or not at all (a meta page fits one). Not assumed: that writes reach the
-// disk in order, or that a failed sync can be repeated. The loop device of Linux 6.18 breaks the first assumption when its
-// file finds no space. Network file systems guarantee less.
+// Of the disk: data that fdatasync or fsync has confirmed stays; a page that bbolt wrote to a free place damages no
+// other page; a sector of 512 bytes is written whole or not at all (a meta page fits one). Not assumed: that writes
+// reach the disk in order, or that a failed sync can be repeated. The loop device of Linux 6.18 breaks the first
+// assumption when its file finds no space. Network file systems guarantee less.
 //
-// Of bbolt v1.5: copy on write; the pages of the last two transactions are not overwritten; the file format. Of the kernel:
-// flock, and that mmap shows the bytes of pwrite.
+// Of bbolt v1.5: copy on write; the pages of the last two transactions are not overwritten; the file format. Of the
+// kernel: flock, and that mmap shows the bytes of pwrite.
 //
 // One process opens a directory at a time: Open locks it. Other processes may read beside it.
 //

@@ -8,8 +8,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// needs describes the events of a stream that some destination would need after a crash: the checkpoints on the disk do not
-// settle them. It is a copy, taken at one moment.
+// needs describes the events of a stream that some destination would need after a crash: the checkpoints on the disk do
+// not settle them. It is a copy, taken at one moment.
 type needs struct {
 	low     uint64 // no event below it is needed
 	cursors []*Cursor

@@ -17,8 +17,8 @@ const lockPoll = 50 * time.Millisecond
 // dirLock keeps a second process out of a data directory. Both locks are the kernel's (flock) and end with the
 // process, however that ends.
 type dirLock struct {
-	// folder is the segments' folder. It cannot be unlinked while it holds segments, so this lock also holds after LOCK was
-	// removed. The handle also serves for syncing the folder, which then needs no new descriptor.
+	// folder is the segments' folder. It cannot be unlinked while it holds segments, so this lock also holds after LOCK
+	// was removed. The handle also serves for syncing the folder, which then needs no new descriptor.
 	folder *os.File
 	syncs  func(folder *os.File) error // Options.syncFolder
 	// file is LOCK, whose text names the lock's holder. Older releases lock nothing else.

@@ -32,13 +32,14 @@ import (
 // # Locks
 //
 // Log.mu guards segmentSet and streamTable together, because a commit publishes the spans of a segment and the next
-// offsets of its streams at once. A reader that holds it sees no event in one and not in the other, and no segment leaves
-// the log. It also guards segmentFile.spans, bad, gapped and bare, and retention.policyOf. Slow work happens without it.
+// offsets of its streams at once. A reader that holds it sees no event in one and not in the other, and no segment
+// leaves the log. It also guards segmentFile.spans, bad, gapped and bare, and retention.policyOf. Slow work happens
+// without it.
 //
-// Locks are acquired in this order: damage.mu, segmentSet.swapping, the committer's lead, Log.mu, stream.mu, Cursor.mu. Each
-// other mutex is acquired after them, and guards one owner's fields only. There are two exceptions. While segmentFile.mu is
-// held or acquired, damage.mu and swapping may be held, but not the other mutexes of this order. mappedSegments.mu is
-// acquired before segmentFile.mu, and with none of this order but damage.mu and swapping.
+// Locks are acquired in this order: damage.mu, segmentSet.swapping, the committer's lead, Log.mu, stream.mu, Cursor.mu.
+// Each other mutex is acquired after them, and guards one owner's fields only. There are two exceptions. While
+// segmentFile.mu is held or acquired, damage.mu and swapping may be held, but not the other mutexes of this order.
+// mappedSegments.mu is acquired before segmentFile.mu, and with none of this order but damage.mu and swapping.
 type Log struct {
 	opts     Options
 	id       string

@@ -75,8 +75,8 @@ func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *
 	return p, bad, nil
 }
 
-// newCursor is called with Log.mu and s.mu held. The spans may include events that s.next does not count yet, never fewer.
-// They exclude the events in gaps.
+// newCursor makes a cursor at the oldest event of the spans. It is called with Log.mu and s.mu held. The spans may
+// include events that s.next does not count yet, never fewer. They exclude the events in gaps.
 func newCursor(l *Log, s *stream, name string, spans []segment.Span, gaps Count) *Cursor {
 	p := &Cursor{log: l, stream: s, name: strings.Clone(name)}
 	first, appended, held := s.next, Count{Events: s.next - 1, Bytes: s.bytes}, Count{}

@@ -9,11 +9,12 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
-// A shortage of space, descriptors or memory before the first write of a commit rejects that commit only: the content of the
-// log is unchanged, and the next attempt may succeed. After the first write, every error except a full disk ends the log.
+// A shortage of space, descriptors or memory before the first write of a commit rejects that commit only: the content
+// of the log is unchanged, and the next attempt may succeed. After the first write, every error except a full disk ends
+// the log.
 
-// spareFiles holds spare file descriptors, so that the log can roll and read after clients have used up the descriptors of
-// the process.
+// spareFiles holds spare file descriptors, so that the log can roll and read after clients have used up the descriptors
+// of the process.
 type spareFiles struct {
 	mu    sync.Mutex
 	files []*os.File
@@ -51,8 +52,9 @@ type openFiles struct {
 	spare  spareFiles
 }
 
-// retry calls open, which opens or maps a file and undoes its changes when it fails. When open finds no descriptor, retry
-// releases the spare ones and calls open again; when open finds no memory, retry closes the maps without a reader first.
+// retry calls open, which opens or maps a file and undoes its changes when it fails. When open finds no descriptor,
+// retry releases the spare ones and calls open again; when open finds no memory, retry closes the maps without a reader
+// first.
 func (f *openFiles) retry(open func() error) error {
 	err := disk.Uninterrupted(open)
 	if disk.NoDescriptor(err) {
@@ -73,8 +75,8 @@ type mappedSegments struct {
 	open []*segmentFile // the last opened segment comes last
 }
 
-// add adds s, which was just opened. If there are too many, it evicts the segments that were opened first. The caller holds
-// no segment's mutex.
+// add adds s, which was just opened. If there are too many, it evicts the segments that were opened first. The caller
+// holds no segment's mutex.
 func (m *mappedSegments) add(s *segmentFile) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

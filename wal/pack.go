@@ -19,7 +19,7 @@ type packer struct {
 	open   segment.Block // the last block, while frames may still be added to it
 
 	left   int             // bytes of the frames that are not added yet
-	even   bool            // the last leaf gets two blocks, since the blocks of the next batch begin another leaf
+	even   bool            // the last leaf gets two blocks, so that later blocks begin another leaf
 	large  bool            // the last leaves are as large as the others: more batches follow in the same commit
 	end    segment.LeafEnd // after the last block that is complete
 	room   int             // bytes that the last leaf has for its blocks

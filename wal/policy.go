@@ -12,8 +12,8 @@ type Policy struct {
 	OnFull  OnFull        // what to do with an append beyond MaxSize; default the log's
 }
 
-// retention applies the streams' policies: it drops events that are too old or that make room, and reserves a batch's bytes
-// in its stream's budget before the batch is submitted.
+// retention applies the streams' policies: it drops events that are too old or that make room, and reserves a batch's
+// bytes in its stream's budget before the batch is submitted.
 type retention struct {
 	log *Log
 

@@ -62,7 +62,7 @@ func (p *producer) stored(sequence, at, n uint64, now time.Time) {
 	p.keepRuns(producerRuns)
 }
 
-// keepRuns removes all but the last runs, of which it keeps at most most.
+// keepRuns keeps the last runs, at most most, and removes the others.
 func (p *producer) keepRuns(most int) {
 	if over := len(p.Runs) - most; over > 0 {
 		p.Runs = append(p.Runs[:0], p.Runs[over:]...)

@@ -96,8 +96,8 @@ func (ps *producers) evictSilent(now time.Time) {
 	}
 }
 
-// silent returns for how long the producer has sent nothing. Only the agent's clock measures the time before the log
-// was opened. believed reports that this clock counts.
+// silent returns for how long the producer has sent nothing. The time before the log was opened is measured by the
+// agent's clock only, and counts only if that clock has run evenly for a while.
 func (p *producer) silent(now, wall, opened time.Time, believed bool) time.Duration {
 	if !p.heard.IsZero() {
 		return now.Sub(p.heard)

@@ -11,15 +11,15 @@ import (
 // Chunk is the result of one Read.
 type Chunk struct {
 	Events []Event // ascending by offset, of the wanted lanes only
-	// Next is the offset for the next Read. Every event of the wanted lanes below it was returned by an earlier Read, is in
-	// Events, or is not in the log.
+	// Next is the offset for the next Read. Every event of the wanted lanes below it was returned by an earlier Read,
+	// is in Events, or is not in the log.
 	Next uint64
 	// End reports whether Next was the end of the stream.
 	End bool
 }
 
-// Read copies a stream's events of the wanted lanes, from offset from on, until they take about limit bytes of memory. It
-// holds no transaction when it returns, and Events belong to the caller.
+// Read copies a stream's events of the wanted lanes, from offset from on, until they take about limit bytes of memory.
+// It holds no transaction when it returns, and Events belong to the caller.
 //
 // A block that fails its checksum ends the chunk; if it is the first, the error is a *CorruptError. Blocks without an
 // event of the wanted lanes are skipped unread.
@@ -40,8 +40,8 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 		r.chunk.Next = max(r.chunk.Next, sp.First)
 		swaps := seg.swaps.Load()
 
-		// Read its blocks up to the end of the span and no further: bbolt shows a transaction to readers before its last
-		// sync, and unsynced events must not be delivered.
+		// Read its blocks up to the end of the span and no further: bbolt shows a transaction to readers before its
+		// last sync, and unsynced events must not be delivered.
 		r.end = sp.Next
 		blocks := walk{seg: seg, stream: streamName, from: r.chunk.Next, next: sp.Next}
 		blocks.visit = func(at segment.BlockPlace, b segment.Block, fault string) (bool, error) {
@@ -100,8 +100,8 @@ func (r *reading) readBlock(seg *segmentFile, at segment.BlockPlace, b *segment.
 	return nil
 }
 
-// copyBlock copies the wanted events out of the page. If all are wanted, the block is copied whole. Otherwise each event is
-// copied by itself, so that one event does not keep a block in memory.
+// copyBlock copies the wanted events out of the page. If all are wanted, the block is copied whole. Otherwise each
+// event is copied by itself, so that one event does not keep a block in memory.
 func (r *reading) copyBlock(b *segment.Block) (fault string) {
 	from := r.chunk.Next
 	whole := b.Lanes&^r.lanes == 0
@@ -132,8 +132,8 @@ func (r *reading) copyBlock(b *segment.Block) (fault string) {
 	return ""
 }
 
-// expect allocates room for all events of the chunk, as if they were as large as those of the first block. The count of a
-// compacted block includes the events that it lacks.
+// expect allocates room for all events of the chunk, as if they were as large as those of the first block. The count of
+// a compacted block includes the events that it lacks.
 func (r *reading) expect(b *segment.Block) {
 	if r.chunk.Events != nil {
 		return

@@ -43,8 +43,8 @@ type condemned struct {
 	reason error
 }
 
-// recover loads the log from the directory, and makes the newest segment ready for appends. It changes no file before it
-// has read all: if the disk cannot be read now, or a later release wrote the log, the directory stays as it is.
+// recover loads the log from the directory, and makes the newest segment ready for appends. It changes no file before
+// it has read all: if the disk cannot be read now, or a later release wrote the log, the directory stays as it is.
 func (l *Log) recover(ctx context.Context) error {
 	seqs, err := segment.ListSegments(l.dir)
 	if err != nil {
@@ -113,8 +113,8 @@ func (r *recovery) missing() uint64 {
 	return max(r.last-newest, 1)
 }
 
-// takeReady removes the last segment from the list if it was made ready and has not begun. It holds no event, and proves
-// that there was a segment before it.
+// takeReady removes the last segment from the list if it was made ready and has not begun. It holds no event, and
+// proves that there was a segment before it.
 func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, error) {
 	n := len(seqs)
 	if n == 0 {
@@ -340,7 +340,8 @@ func (r *recovery) quarantine(seg *segmentFile, reason error) error {
 	return nil
 }
 
-// highestAside returns the highest number of the segments that were set aside, so that none of their names is used again.
+// highestAside returns the highest number of the segments that were set aside, so that none of their names is used
+// again.
 func highestAside(dir string) (highest uint64) {
 	aside, _ := disk.Files(dir, segment.IsAside) // of a directory that was listed before
 	for _, path := range aside {

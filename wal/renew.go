@@ -5,8 +5,8 @@ import "time"
 // renew frees at least need bytes if it can. If no destination needs the events of the newest segment, renew seals it
 // however short it is, begins the next one, and returns once the old one is unlinked.
 //
-// Otherwise a full log would stay full after all events are settled: its one segment takes no more events, is sealed only by
-// the append that fills it, and is not unlinked before it is sealed.
+// Otherwise a full log would stay full after all events are settled: its one segment takes no more events, is sealed
+// only by the append that fills it, and is not unlinked before it is sealed.
 func (c *committer) renew(need int64) bool {
 	l := c.log
 	if c.closed || l.Failed() != nil || time.Now().Before(c.renewAgain) {

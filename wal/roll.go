@@ -14,10 +14,10 @@ import (
 
 // roller seals the newest segment and makes the next one. The committer's leader calls its methods, except removeNext.
 //
-// A roll adds no sync to any append. The commit that fills the newest segment also marks it as sealed and writes its index.
-// The next segment exists by then, and its first transaction begins it with the log's state. If a segment is larger than
-// estimated after a commit, or full after its first commit, it is sealed at once: Open skips as many offsets for a lost
-// segment as one can hold.
+// A roll adds no sync to any append. The commit that fills the newest segment also marks it as sealed and writes its
+// index. The next segment exists by then, and its first transaction begins it with the log's state. If a segment is
+// larger than estimated after a commit, or full after its first commit, it is sealed at once: Open skips as many
+// offsets for a lost segment as one can hold.
 type roller struct {
 	log *Log
 
@@ -47,8 +47,8 @@ func (r *roller) growth(size int64) int64 {
 	return size + size/16 + min(16<<10, r.log.opts.SegmentSize/16)
 }
 
-// successor returns the segment that follows the newest, if the newest is full with used bytes; otherwise nil. The
-// next segment is requested once the newest has begun and is half full, or the volume is short. During a shortage successor
+// successor returns the segment that follows the newest, if the newest is full with used bytes; otherwise nil. The next
+// segment is requested once the newest has begun and is half full, or the volume is short. During a shortage successor
 // returns nil, and the newest segment grows on. It also grows on while there is no room for the segment after the next.
 func (r *roller) successor(active *segmentFile, used int64) (*segmentFile, error) {
 	full := r.fullSegment()
@@ -143,8 +143,8 @@ func (r *roller) sealIfLarge() error {
 	return err
 }
 
-// seal seals the newest segment with a transaction of its own, and makes next the newest. sealed is false if there was no
-// space for that.
+// seal seals the newest segment with a transaction of its own, and makes next the newest. sealed is false if there was
+// no space for that.
 func (r *roller) seal(active, next *segmentFile) (sealed bool, err error) {
 	active.limitTo(r.log.capacity.limit(), active.sealRoom())
 	err = active.update(func(tx *bolt.Tx) error { return active.writeSeal(tx, nil) })
@@ -172,8 +172,8 @@ func (s *segmentFile) writeSeal(tx *bolt.Tx, blocks [][]byte) error {
 // sealPages estimates the bytes that the bucket of the index takes beside the index.
 const sealPages = 16 << 10
 
-// roll makes next the newest segment, after the old one was sealed. It frees the bytes that were allocated ahead in the old
-// one. The work queue closes it, since that waits for its readers.
+// roll makes next the newest segment, after the old one was sealed. It frees the bytes that were allocated ahead in the
+// old one. The work queue closes it, since that waits for its readers.
 func (r *roller) roll(old, next *segmentFile) {
 	err := disk.Uninterrupted(func() error { return disk.Trim(old.file, old.used.Load()) })
 	switch {
@@ -226,7 +226,7 @@ func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segme
 		return nil, errors.Join(err, seg.close(), disk.RemoveIfExists(unfinished))
 	}
 	if err := r.log.lock.sync(); err != nil {
-		// Never a shortage, not even ENOSPC: after a crash the segment may be there, older than events that are stored until then.
+		// Never a shortage, not even ENOSPC: after a crash the segment may exist, and be older than stored events.
 		return nil, errors.Join(fmt.Errorf("new segment: %v", err), seg.close()) //nolint:errorlint
 	}
 	return seg, nil

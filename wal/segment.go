@@ -30,8 +30,8 @@ type segmentFile struct {
 	logger hclog.Logger
 	size   int64 // bytes on the disk once it is sealed
 
-	// Of the newest segment, owned by the committer's leader: the file, the end of bbolt's pages, the end of the allocated
-	// blocks, and whether the file system cannot allocate.
+	// Of the newest segment, owned by the committer's leader: the file, the end of bbolt's pages, the end of the
+	// allocated blocks, and whether the file system cannot allocate.
 	file        *os.File
 	mapped      int64          // the length up to which bbolt need not map it again
 	remaps      bool           // bbolt will map the file again

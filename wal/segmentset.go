@@ -9,8 +9,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// segmentSet holds the segments of the log. Log.mu guards it, and the spans of each segment: a commit publishes the spans
-// and the streams' next offsets together.
+// segmentSet holds the segments of the log. Log.mu guards it, and the spans of each segment: a commit publishes the
+// spans and the streams' next offsets together.
 type segmentSet struct {
 	log *Log
 
@@ -41,8 +41,8 @@ func (set *segmentSet) find(streamName string, offset uint64) (*segmentFile, seg
 	return nil, segment.Span{}
 }
 
-// holdingLocked returns the segments from the first one that holds events of the stream. Earlier segments never will, so the
-// next search begins there. Log.mu is held, at least for reading.
+// holdingLocked returns the segments from the first one that holds events of the stream. Earlier segments never will,
+// so the next search begins there. Log.mu is held, at least for reading.
 func (set *segmentSet) holdingLocked(streamName string) []*segmentFile {
 	s := set.log.streams.all[streamName]
 	if s == nil {
@@ -97,8 +97,8 @@ func (set *segmentSet) gapped(seg *segmentFile) bool {
 	return seg.gapped
 }
 
-// sealedLocked returns the segments before the newest. Before the newest has begun, the segment before it is left out: it
-// has the log's state.
+// sealedLocked returns the segments before the newest. Before the newest has begun, the segment before it is left out:
+// it has the log's state.
 func (set *segmentSet) sealedLocked() []*segmentFile {
 	last := len(set.all) - 1
 	if set.all[last].bare {
@@ -107,7 +107,8 @@ func (set *segmentSet) sealedLocked() []*segmentFile {
 	return set.all[:max(last, 0)]
 }
 
-// doneWith reports whether every destination has settled the events of the newest segment, on the disk or only in memory.
+// doneWith reports whether every destination has settled the events of the newest segment, on the disk or only in
+// memory.
 func (set *segmentSet) doneWith(active *segmentFile) bool {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
@@ -137,8 +138,8 @@ func (set *segmentSet) hold() (release func()) {
 	}
 }
 
-// blockAt returns the header of the block that holds the offset, or of the first block after it. ok is false if there is
-// none, or if it cannot be read: Read reports the damage.
+// blockAt returns the header of the block that holds the offset, or of the first block after it. ok is false if there
+// is none, or if it cannot be read: Read reports the damage.
 func (set *segmentSet) blockAt(streamName string, offset uint64) (found segment.Block, ok bool) {
 	seg, sp := set.find(streamName, offset)
 	if seg == nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// SetAside returns the names, below the data directory, of the damaged files that were set aside and are still there: segments,
-// and files of dead letters.
+// SetAside returns the names, below the data directory, of the damaged files that were set aside and are still there:
+// segments, and files of dead letters.
 func (l *Log) SetAside() (names []string, err error) {
 	dead, err := disk.Files(l.opts.Dir, segment.IsDeadAside)
 	if err != nil {

@@ -30,8 +30,8 @@ const awaitedMost = 4096
 // events were dead-lettered or dropped, or if that is unknown: a settlement that loses some events of a lane may have
 // lost any event that it settled there.
 //
-// For a duplicate whose offset is no longer known it waits for all events that the stream holds now. For a batch of more
-// than 4,096 events it waits for the checkpoints of the lanes, and so perhaps for older events of these lanes.
+// For a duplicate whose offset is no longer known it waits for all events that the stream holds now. For a batch of
+// more than 4,096 events it waits for the checkpoints of the lanes, and so perhaps for older events of these lanes.
 func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (delivered bool, err error) {
 	s := l.streams.lookup(stream)
 	if s == nil {
@@ -200,7 +200,7 @@ func (p *Cursor) lostOfLocked(w *awaited) bool {
 	return false
 }
 
-// passes reports whether to settles an event of the lane below limit that from does not settle.
+// passes reports whether an event of the lane below limit is settled by the progress in to, and not by that in from.
 func (l *awaitedLane) passes(w *awaited, from, to Progress, limit uint64) bool {
 	if l.offsets == nil {
 		first, next := max(w.run.First, from.Checkpoint), min(l.next, limit)

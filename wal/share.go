@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// heldExtra is the number of bytes that an event counts as in a stream's budget in addition to its payload: for its key and
-// its frame.
+// heldExtra is the number of bytes that an event counts as in a stream's budget in addition to its payload: for its key
+// and its frame.
 const heldExtra = 64
 
 // heldBytes returns the bytes that the events take of a stream's budget.
 func heldBytes(c Count) int64 { return int64(c.Bytes + heldExtra*c.Events) }
 
-// Share returns the bytes that the stream holds of its own budget, and the most that it may hold; 0: it has no budget of
-// its own. It holds the events that its slowest destination has not settled. An event counts with its payload, with 64
-// bytes, and with the bytes by which its key and attributes exceed these.
+// Share returns the bytes that the stream holds of its own budget, and the most that it may hold; 0: it has no budget
+// of its own. It holds the events that its slowest destination has not settled. An event counts as its payload and 64
+// bytes. If its key, attributes and framing take more than 64 bytes, these count instead.
 func (l *Log) Share(stream string) (held, most int64) {
 	s := l.streams.lookup(stream)
 	if s == nil {
@@ -27,9 +27,9 @@ func (l *Log) Share(stream string) (held, most int64) {
 	return s.heldLocked(), s.policy.MaxSize
 }
 
-// reserve reserves held bytes of the stream's budget for the batch, until release. If there are too few, it waits, drops
-// events or rejects the batch, by the stream's policy. A batch that its producer has numbered may be stored already, and
-// only the committer can find that out: so reserve leaves the rejection of such a batch to the committer.
+// reserve reserves held bytes of the stream's budget for the batch, until release. If there are too few, it waits,
+// drops events or rejects the batch, by the stream's policy. A batch that its producer has numbered may be stored
+// already, and only the committer can find that out: so reserve leaves the rejection of such a batch to the committer.
 func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 	s := r.log.streams.pin(t.stream)
 	defer func() {
@@ -67,8 +67,8 @@ func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 	}
 }
 
-// shareSlack: under DropOldest a drop frees this part of a stream's budget in addition, so that not every append waits for
-// a drop.
+// shareSlack: under DropOldest a drop frees this part of a stream's budget in addition, so that not every append waits
+// for a drop.
 const shareSlack = 16
 
 // admit reserves the bytes, or returns by how many the batch exceeds the budget.
@@ -125,7 +125,8 @@ func (s *stream) checkpointLocked() uint64 {
 	return low
 }
 
-// release ends the reservation of a batch. The events of a stored batch are held by now; otherwise the bytes are free again.
+// release ends the reservation of a batch. The events of a stored batch are held by now; otherwise the bytes are free
+// again.
 func (r *retention) release(t *Ticket, a Appended, stored bool) {
 	if t.share == nil {
 		return

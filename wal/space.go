@@ -20,9 +20,9 @@ import (
 //	+ the next segment: beginRoom, the whole state, whether it is made ready yet or not
 //	+ the dead letters: deadHeld
 //
-// Appends take the rest, less a margin and the room of a copy. bbolt cannot grow a file beyond its limit, so an estimate
-// that is too low rejects an append, and never exceeds MaxSize. The reserve is allocated ahead, and where the volume is
-// short the next segment is made early: both work on a volume that is full to the last block.
+// Appends take the rest, less a margin and the room of a copy. bbolt cannot grow a file beyond its limit, so an
+// estimate that is too low rejects an append, and never exceeds MaxSize. The reserve is allocated ahead, and where the
+// volume is short the next segment is made early: both work on a volume that is full to the last block.
 //
 // So the newest segment can always be sealed and the next one begun, which writes the present state. renew does that
 // when the log is full and no destination needs the events of the newest segment. Then the old segment is unlinked,
@@ -46,41 +46,42 @@ const retryAfter = time.Second
 // maxSegments returns the bytes that all segments together may occupy now.
 func (c *capacity) maxSegments() int64 { return c.log.opts.MaxSize - c.deadHeld() }
 
-// margin is kept free: appends never use it.
+// margin returns the bytes that appends always leave free.
 func (c *capacity) margin() int64 { return min(1<<20, c.log.opts.MaxSize/16) }
 
-// plenty is the number of free bytes at which a full log is no longer full.
+// plenty returns the number of free bytes at which a full log is no longer full.
 func (c *capacity) plenty() int64 { return min(1<<20, c.log.opts.MaxSize/6) }
 
-// step is the number of bytes that the newest segment is allocated ahead.
+// step returns the number of bytes by which the newest segment is allocated ahead.
 func (c *capacity) step() int64 { return min(max(c.log.opts.SegmentSize/16, 64<<10), 4<<20) }
 
-// copyRoom is kept free for the copy of a segment: a log that is full of mostly settled segments must be able to compact.
+// copyRoom returns the bytes that are kept free for the copy of a segment: a log that is full of mostly settled
+// segments must be able to compact.
 func (c *capacity) copyRoom() int64 { return min(c.log.opts.SegmentSize*3/4, c.log.opts.MaxSize/20) }
 
-// largestAppend is the most bytes that an append may take. It does not depend on the size of the state: even with the
-// largest state there is that much room once all events are settled.
+// largestAppend returns the most bytes that an append may take. It does not depend on the size of the state: even with
+// the largest state, that many bytes are free once all events are settled.
 func (c *capacity) largestAppend() int64 { return c.log.opts.MaxSize*3/5 - 2*emptySegment }
 
 // emptySegment is the most that a segment occupies before its first event, apart from the state.
 var emptySegment = int64(max(64<<10, 12*os.Getpagesize()))
 
-// beginRoom is the most bytes that the next segment occupies once it has begun.
+// beginRoom returns the most bytes that the next segment occupies once it has begun.
 func (c *capacity) beginRoom() int64 {
 	state := c.log.stateBudget.bytes.Load()
 	return emptySegment + state + state/16
 }
 
-// checkpointRoom is the most bytes that a checkpoint takes.
+// checkpointRoom returns the most bytes that a checkpoint takes.
 func (c *capacity) checkpointRoom() int64 {
 	places := c.log.stateBudget.cursorBytes.Load()
 	return int64(4*os.Getpagesize()) + places + places/16
 }
 
-// sealRoom is the most bytes that sealing takes.
+// sealRoom returns the most bytes that sealing takes.
 func (s *segmentFile) sealRoom() int64 { return s.indexSize()*9/8 + sealPages }
 
-// reserve is the number of bytes that stay allocated in the newest segment, beyond its used ones.
+// reserve returns the number of bytes that stay allocated in the newest segment, beyond its used ones.
 func (c *capacity) reserve(s *segmentFile) int64 { return c.checkpointRoom() + s.sealRoom() }
 
 // space returns the bytes that appends may take now, by MaxSize and by the volume's free bytes.
@@ -119,8 +120,8 @@ func (c *capacity) owedLocked() int64 {
 	return max(owed, 0)
 }
 
-// longest bounds the newest segment while no other can follow it. If it is lost, Open skips as many offsets as a segment of
-// SegmentSize and one commit can hold.
+// longest returns the most bytes of the newest segment while no other can follow it. If it is lost, Open skips as many
+// offsets as a segment of SegmentSize and one commit can hold.
 func (c *capacity) longest() int64 {
 	return c.log.opts.SegmentSize + largestCommit + 2*c.log.stateBudget.bytes.Load()
 }
@@ -144,8 +145,8 @@ func (c *capacity) spaceOnDisk() int64 {
 	return ahead + free - c.reserve(active) - c.owedLocked() - c.margin()
 }
 
-// While the volume has plentyOnDisk, its free bytes are queried only once in lookPatience: a query takes a fortieth of a
-// commit's time. If others fill the volume meanwhile, allocate fails before the commit writes a byte.
+// While the volume has plentyOnDisk, its free bytes are queried only once in lookPatience: a query takes a fortieth of
+// a commit's time. If others fill the volume meanwhile, allocate fails before the commit writes a byte.
 const (
 	plentyOnDisk = 1 << 30
 	lookPatience = 10 * time.Millisecond
@@ -165,9 +166,9 @@ func (c *committer) space() int64 {
 	return min(room, disk)
 }
 
-// allocate allocates need bytes beyond the used ones of the newest segment, plus the reserve. It also checks that the file
-// can be mapped with them and spare bytes more: bbolt cannot continue after a failed map. So a shortage shows before any
-// byte of a commit is written.
+// allocate allocates need bytes beyond the used ones of the newest segment, plus the reserve. It also checks that the
+// file can be mapped with them and spare bytes more: bbolt cannot continue after a failed map. So a shortage shows
+// before any byte of a commit is written.
 func (c *capacity) allocate(s *segmentFile, need, spare int64) error {
 	have := max(s.allocated.Load(), s.length)
 	want := s.used.Load() + need + c.reserve(s)
@@ -190,15 +191,15 @@ func (c *capacity) allocate(s *segmentFile, need, spare int64) error {
 	return err
 }
 
-// limit is the most bytes that the newest segment may have.
+// limit returns the most bytes that the newest segment may have.
 func (c *capacity) limit() int64 {
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
 	return c.maxSegments() - c.aroundLocked() - c.owedLocked()
 }
 
-// allocate allocates disk blocks for the file's first size bytes. Where the file system cannot do that, it lengthens the
-// file: bbolt would do that too, with a sync, and would not report the cause of an error.
+// allocate allocates disk blocks for the file's first size bytes. Where the file system cannot do that, it lengthens
+// the file: bbolt would do that too, with a sync, and would not report the cause of an error.
 func (s *segmentFile) allocate(size int64) error {
 	have := s.allocated.Load()
 	err := errors.ErrUnsupported
@@ -228,8 +229,8 @@ func (c *capacity) aroundLocked() int64 {
 	return bytes
 }
 
-// Full reports whether the log is full: appends wait for room, or the last append was rejected for want of room and there is
-// none since, or the log was opened without room.
+// Full reports whether the log is full: appends wait for free bytes, or the last append was rejected because there were
+// too few and that has not changed, or the log was opened with too few free bytes.
 func (l *Log) Full() bool { return l.capacity.full() }
 
 func (c *capacity) full() bool {
@@ -251,7 +252,7 @@ func (c *capacity) noteFull() {
 	c.fullSince.Store(&now)
 }
 
-// noteRoom is called whenever an append was stored. It ends the full state once there is plenty.
+// noteRoom is called whenever an append was stored. The log is no longer full once it has plenty of free bytes.
 func (c *capacity) noteRoom() {
 	if c.fullSince.Load() != nil && c.space() >= c.plenty() {
 		c.fullSince.Store(nil)

@@ -10,12 +10,12 @@ import (
 // stateBudget bounds the state: the log's record of streams with events, of their destinations and of producers. Each
 // segment begins with all of it, so its size decides how small a log can be. New names are rejected beyond most. With a
 // state of that size, a log of MaxSize has room for the newest segment, for the next one, and for an append of
-// largestAppend bytes. The entries of known destinations may grow beyond the bound, with the distance between their lanes.
-// The entries of known producers do not: they keep fewer runs instead.
+// largestAppend bytes. The entries of known destinations may grow beyond the bound, with the distance between their
+// lanes. The entries of known producers do not: they keep fewer runs instead.
 type stateBudget struct {
 	log *Log
 
-	bytes       atomic.Int64 // of the pages that the state takes when it is written anew
+	bytes       atomic.Int64 // of the pages that a newly written state takes
 	cursorBytes atomic.Int64 // the destinations' part of it
 	full        noted        // the last time a name was rejected
 }
@@ -34,8 +34,8 @@ func (b *stateBudget) most() int64 {
 // mostRuns returns the most bytes of the state that producers' runs may take.
 func (b *stateBudget) mostRuns() int64 { return b.most() / 2 }
 
-// entryPages returns the bytes that an entry of the state takes of its bucket's pages. A page that is full lacks up to one
-// entry; a large one may have half of its pages to itself.
+// entryPages returns the bytes that an entry of the state takes of its bucket's pages. A page that is full lacks up to
+// one entry; a large one may have half of its pages to itself.
 func entryPages(key, value int) int64 {
 	n := int64(key + value + segment.StateSumLength + segment.StateElement)
 	return n + min(n*n, 2048*2048)/2048
@@ -83,8 +83,8 @@ func (s *stream) pagesOf() (pages int64) {
 	return pages + streamPages(s.name)
 }
 
-// countStreamLocked is called for each stream that has an event: from the first on, the stream and its cursors are part of
-// the state. s.mu is held.
+// countStreamLocked is called for each stream that has an event: from the first on, the stream and its cursors are part
+// of the state. s.mu is held.
 func (b *stateBudget) countStreamLocked(s *stream) {
 	if s.stored.Swap(true) {
 		return
@@ -122,9 +122,10 @@ func (b *stateBudget) count() {
 	b.log.committer.producers.trimRuns()
 }
 
-// admitCursorLocked counts a new cursor, or returns the error that rejects it. The limit for destinations is higher than for
-// other names by half, so that a destination can be added to a log whose streams fill the state. Before the first event
-// of its stream a cursor is stored only while half of the state is free. It is called with the stream's mu held.
+// admitCursorLocked counts a new cursor, or returns the error that rejects it. The limit for destinations is higher
+// than for other names by half, so that a destination can be added to a log whose streams fill the state. Before the
+// first event of its stream a cursor is stored only while half of the state is free. It is called with the stream's mu
+// held.
 func (b *stateBudget) admitCursorLocked(p *Cursor) error {
 	before, most := b.bytes.Load(), b.most()*3/2
 	stored := p.stream.stored.Load()

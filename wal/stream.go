@@ -36,8 +36,8 @@ type stream struct {
 	settled signal // woken when a cursor has moved
 }
 
-// streamTable holds the streams of the log: those with events, those with a cursor, and those that are pinned. Log.mu guards
-// it.
+// streamTable holds the streams of the log: those with events, those with a cursor, and those that are pinned. Log.mu
+// guards it.
 type streamTable struct {
 	log *Log
 

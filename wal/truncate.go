@@ -25,7 +25,8 @@ type truncator struct {
 	failing atomic.Bool   // an unlink failed, and is retried at the next checkpoint
 	owed    atomic.Bool   // the next commit wakes the truncator: some segments were held, or floors were raised
 
-	// Owned by run's goroutine. The segments have left the log, but their files count as in use until they are unlinked.
+	// Owned by run's goroutine. The segments have left the log, but their files count as in use until they are
+	// unlinked.
 	doomed    []*segmentFile
 	failed    []*segmentFile // their unlink failed
 	begunPath string         // the file that names the newest segment that has begun
@@ -184,8 +185,8 @@ func (t *truncator) settledSegments() (settled []*segmentFile) {
 	return settled
 }
 
-// settled reports whether no destination needs any event of a sealed segment. It first examines the stream that needed the
-// segment at the last look.
+// settled reports whether no destination needs any event of a sealed segment. It first examines the stream that needed
+// the segment at the last look.
 func (t *truncator) settled(s *segmentFile) bool {
 	if w := &s.needed; w.stream != nil && w.stream.low() < w.next {
 		return false

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// upkeepMost and upkeepLeast bound the interval between two looks at the streams' ages. It follows from the shortest
-	// MaxAge.
+	// upkeepMost and upkeepLeast bound the interval between two looks at the streams' ages. It follows from the
+	// shortest MaxAge.
 	upkeepMost  = 10 * time.Second
 	upkeepLeast = 10 * time.Millisecond
 	// noteEvery is the shortest time between two notes of the number of events.
@@ -17,7 +17,8 @@ const (
 	logDroppedEvery = time.Minute
 )
 
-// upkeep does the periodic work until the log closes: it drops events that are too old, logs drops, and starts compactions.
+// upkeep does the periodic work until the log closes: it drops events that are too old, logs drops, and starts
+// compactions.
 func (l *Log) upkeep() {
 	defer close(l.upkept)
 	logged, noted := make(map[*Cursor]*loggedDrops), time.Now()

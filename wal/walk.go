@@ -10,8 +10,8 @@ import (
 type walk struct {
 	seg    *segmentFile
 	stream string
-	from   uint64 // the first offset wanted,
-	next   uint64 // and the first beyond those
+	from   uint64 // the first wanted offset,
+	next   uint64 // and the first one beyond the wanted offsets
 	// visit is called for each block in order, with its position in the index. The first block may begin before from. A
 	// block is good only if its fault is empty, and its bytes are valid until visit returns. done ends the walk.
 	visit func(at segment.BlockPlace, b segment.Block, fault string) (done bool, err error)

@@ -2,8 +2,9 @@ package wal
 
 import "sync"
 
-// workQueue runs functions beside the committer, in order, on one goroutine: it makes the next segment, and closes sealed
-// ones. The committer may wait for the next segment, so nothing slow may be in the queue. For unlinks see truncator.
+// workQueue runs functions beside the committer, in order, on one goroutine: it makes the next segment, and closes
+// sealed ones. The committer may wait for the next segment, so nothing slow may be in the queue. For unlinks see
+// truncator.
 type workQueue struct {
 	mu       sync.Mutex
 	queue    []func()
