@@ -27,7 +27,7 @@ type ages struct {
 	seen  []seenAt
 }
 
-// seenAt: every event below next was appended before at.
+// seenAt records that every event below next was appended before at.
 type seenAt struct {
 	next uint64
 	at   time.Time

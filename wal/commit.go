@@ -45,7 +45,7 @@ func (c *committer) commitNext() (more bool) {
 func (c *committer) commit(g *commitGroup) error {
 	l, active := c.log, c.log.segments.active()
 
-	// Collect the cursors that moved, if a checkpoint is due. Close must not leave a newest segment without a state,
+	// Collect the cursors that moved, if a checkpoint is due. Close should not leave a newest segment without a state,
 	// and in a full log the segment before it is unlinked only once it has one. So these commits begin the newest
 	// segment even without events.
 	g.begins = active.bare && (c.closed || g.checkpoint && l.capacity.fullSince.Load() != nil)

@@ -18,10 +18,10 @@ import (
 )
 
 // compactor replaces sealed segments by copies without the events that every destination has settled. A destination, or
-// one of its lanes, may be stuck for days. The log keeps the events that it needs, but not the other events that were
-// appended beside them. While the sealed segments occupy much more bytes than their live events, the compactor copies
-// the live events of the segment with the smallest live share. The copy replaces the segment's file under the same
-// name. One segment is compacted at a time, beside the committer.
+// one of its lanes, may be stuck for days. The log keeps the events that this destination needs, but not the other
+// events that were appended beside them. While the sealed segments occupy much more bytes than their live events, the
+// compactor copies the live events of the segment with the smallest live share. The copy replaces the segment's file
+// under the same name. One segment is compacted at a time, beside the committer.
 type compactor struct {
 	log *Log
 

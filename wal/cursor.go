@@ -141,7 +141,7 @@ func (p *Cursor) Settle(s Settlement) error {
 	return err
 }
 
-// settleLocked is called with the stream's mu and p.mu held.
+// settleLocked is Settle with the stream's mu and p.mu held.
 func (p *Cursor) settleLocked(s *Settlement) error {
 	moved := make(map[uint8]Progress, len(s.Lanes))
 	for lane, m := range s.Lanes {

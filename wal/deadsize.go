@@ -87,9 +87,9 @@ func deadPages() int64 { return 8 * int64(os.Getpagesize()) }
 func (d *DeadLetters) step() int64 { return min(deadStep, d.most()/16) }
 
 // roomLocked makes room for a letter of size bytes in the file and in its map before a commit begins. During a commit,
-// bbolt would do so, and a shortage would be final. The letter needs more bytes than its own, since the commit also
-// writes its neighbours again. The result all reports that no further room can be made. The room for a Drop is held in
-// addition.
+// bbolt would do so, and a shortage would be final. The file gets room for more bytes than the letter's own, since the
+// commit also writes the letter's neighbours again. The result all reports that no further room can be made. The room
+// for a Drop is held in addition.
 func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
 	used, err := d.usedLocked()
 	if err != nil {

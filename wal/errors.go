@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	// ErrClosed is returned by every call after Close, and by an append that was not stored before Close.
+	// ErrClosed is returned by every call after Close, and by an append that Close ended before it was stored.
 	ErrClosed = errors.New("wal: the log is closed")
 
 	// ErrFailed is wrapped by every append after a commit whose outcome is unknown: a sync failed, or there was another

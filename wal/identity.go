@@ -64,7 +64,7 @@ func (b *birthplace) differs(now *birthplace) string {
 	return ""
 }
 
-// shareWord reports whether a and b have a word in common: a machine may have got a network card.
+// shareWord reports whether a and b have a word in common: a machine may have a new network card besides the old ones.
 func shareWord(a, b string) bool {
 	return slices.ContainsFunc(strings.Fields(a), func(word string) bool { return slices.Contains(strings.Fields(b), word) })
 }
@@ -77,7 +77,7 @@ type identity struct {
 	noted   uint64 // events, by noteEvents; 0: none yet
 }
 
-// put records the birthplace in a new segment.
+// put records the birthplace in a segment.
 func (i *identity) put(tx *bolt.Tx, dir string) error {
 	record := identityRecord{Branch: i.branch, Place: birthplace{
 		File: birthOf(tx.DB().Path()), Folder: birthOf(dir), Machine: i.machine,

@@ -15,8 +15,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// Log is a write-ahead log of many streams in one data directory. All methods may be called from
-// any goroutine.
+// Log is a write-ahead log of many streams in one data directory. All methods may be called from any goroutine.
 //
 // # Owners
 //
@@ -215,7 +214,7 @@ func (l *Log) Failed() error {
 	return nil
 }
 
-// FailedChan is closed when the log fails.
+// FailedChan returns a channel that is closed when the log fails.
 func (l *Log) FailedChan() <-chan struct{} { return l.failed }
 
 // Stat is the log's size.

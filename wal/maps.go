@@ -17,8 +17,9 @@ import (
 // A 32-bit process has about 2 GiB of address space. There these two segments take 128 MiB each, the sealed ones take
 // mostMappedBytes, and a copy takes as much as it needs, up to 128 MiB.
 const (
-	// newestAhead is how far the newest segment may grow beyond SegmentSize before it is mapped again. It grows by the
-	// state that it begins with, large commits, its index, and further commits while the next segment cannot be made.
+	// newestAhead32 and newestAhead64 are how far the newest segment may grow beyond SegmentSize before it is mapped
+	// again. It grows by the state that it begins with, large commits, its index, and further commits while the next
+	// segment cannot be made.
 	newestAhead32 = 2 * maxWaiting
 	newestAhead64 = 512 << 20
 	// sealAhead is the part of newestAhead that is kept for sealing the segment.

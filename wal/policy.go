@@ -76,7 +76,7 @@ func (f Floor) Reason(offset uint64) string {
 // raised returns the higher floor of both.
 func (f Floor) raised(g Floor) Floor { return Floor{max(f.Age, g.Age), max(f.Full, g.Full)} }
 
-// policyLocked is called with Log.mu held.
+// policyLocked returns the stream's policy. It is called with Log.mu held.
 func (r *retention) policyLocked(stream string) Policy {
 	if r.policyOf == nil {
 		return Policy{}

@@ -32,8 +32,8 @@ type nextSegment struct {
 	err   error
 }
 
-// fullSegment returns the length at which a segment is sealed. If the volume has fewer bytes than MaxSize for the log,
-// it is at most a quarter of those.
+// fullSegment returns the length at which a segment is sealed: SegmentSize, or less on a short volume: at most a
+// quarter of the bytes that the log has and could have there. It is longer if the state is large.
 func (r *roller) fullSegment() int64 {
 	size := r.log.opts.SegmentSize
 	if r.log.capacity.short.Load() {
@@ -49,7 +49,7 @@ func (r *roller) growth(size int64) int64 {
 
 // successor returns the segment that follows the newest, if the newest is full with used bytes; otherwise nil. The next
 // segment is requested once the newest has begun and is half full, or the volume is short. During a shortage successor
-// returns nil, and the newest segment grows on. It also grows on while there is no room for the segment after the next.
+// returns nil, and the newest segment grows. It also grows while there is no room for the segment after the next.
 func (r *roller) successor(active *segmentFile, used int64) (*segmentFile, error) {
 	full := r.fullSegment()
 	if active.bare || used < full/2 && !r.log.capacity.short.Load() {

@@ -109,7 +109,7 @@ func (s *stream) overheadLocked(pending Count, from uint64) int64 {
 	return int64(part * float64(s.overhead.in(Run{First: from, Next: s.next})))
 }
 
-// pendingLocked is called with the stream's mu and p.mu held.
+// pendingLocked returns the events that the cursor has not settled. It is called with the stream's mu and p.mu held.
 func (p *Cursor) pendingLocked() Count {
 	return Count{Events: p.stream.next - 1, Bytes: p.stream.bytes}.Beyond(p.at.Ledger.Settled())
 }
