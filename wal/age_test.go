@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// shiftedClock is an agent's clock that jumps.
+// shiftedClock is a clock of the agent that a test can make jump.
 type shiftedClock struct {
 	mu  goSync.Mutex
 	off time.Duration
@@ -34,7 +34,7 @@ func maxAge(d time.Duration) func(string) wal.Policy {
 	return func(string) wal.Policy { return wal.Policy{MaxAge: d} }
 }
 
-// floorOf returns the place's floor once all that happens now has happened.
+// floorOf waits until every goroutine of the synctest bubble is idle, and then returns the cursor's floor.
 func floorOf(p *wal.Cursor) wal.Floor {
 	synctest.Wait()
 	return p.Floor()
@@ -109,8 +109,9 @@ func TestAParkedDestinationDropsWhatIsTooOld(t *testing.T) {
 	})
 }
 
-// A resting cursor has no shipper, and WaitSettled waits for it: the log drops its events that are too old, and an awaited
-// event that was dropped is not delivered. Once the cursor rests no longer, its shipper drops them, and the log does not.
+// WaitSettled waits for a resting cursor too, although it has no shipper. While the cursor rests, the log itself drops
+// events that are too old, and an awaited event that was dropped counts as not delivered. When the cursor no longer
+// rests, its shipper drops such events and the log does not.
 func TestCursor_RestingDropsAndIsAwaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, p := openAged(t, wal.Options{Dir: t.TempDir()}, time.Hour)
@@ -144,7 +145,8 @@ func TestCursor_RestingDropsAndIsAwaited(t *testing.T) {
 	})
 }
 
-// What a run finds in the log is as old as the blocks say, once the clock has gone evenly for a while.
+// Once the clock has run evenly for a while, the age of an event from an earlier run is calculated from its block's
+// time.
 func TestEventsAgeWhileTheAgentIsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &shiftedClock{}
@@ -156,7 +158,7 @@ func TestEventsAgeWhileTheAgentIsOff(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Hour) // off
+		time.Sleep(5 * time.Hour) // the agent is off
 		l, p := openAged(t, o, day)
 		defer l.Close()
 		time.Sleep(5 * time.Minute)
@@ -185,12 +187,12 @@ func TestAClockThatJumpsDropsNothing(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
-				clock.jump(jump) // the clock is wrong at the boot
+				clock.jump(jump) // the clock is wrong at boot
 				l, p := openAged(t, o, day)
 				defer l.Close()
 				appendOne(t, l, "s", "k", "with a wrong clock")
 				time.Sleep(8 * time.Minute)
-				clock.jump(-jump) // and is set right
+				clock.jump(-jump) // and is corrected
 				appendOne(t, l, "s", "k", "with the right one")
 				time.Sleep(12 * time.Hour)
 				if got := floorOf(p); got.Offset() != 0 {
@@ -205,7 +207,7 @@ func TestAClockThatJumpsDropsNothing(t *testing.T) {
 	}
 }
 
-// A clock that jumps all the time is never believed; what this run has seen is dropped all the same.
+// A clock that keeps jumping is never used. Events that this run appended still expire, by the monotonic clock.
 func TestAClockThatNeverStopsJumping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &shiftedClock{}
@@ -219,7 +221,7 @@ func TestAClockThatNeverStopsJumping(t *testing.T) {
 			time.Sleep(30 * time.Minute)
 		}
 		got := floorOf(p)
-		if got.Age < 23 || got.Age > 26 { // 26: the event that is a day old to the instant is dropped too
+		if got.Age < 23 || got.Age > 26 { // 26: the event that is exactly a day old is dropped too
 			t.Errorf("got %+v after 48 hours of an event an hour, want about 24", got)
 		}
 		if st := p.Stat(); st.Pending.Events != 48 || l.Full() {
@@ -245,8 +247,8 @@ func TestAPolicyThatChangesTakesEffect(t *testing.T) {
 	})
 }
 
-// If a clock that was right for long jumps for a few minutes, the log does not believe it for these minutes: events that
-// the run before appended get no older by the jump.
+// If a clock that has been right for a long time jumps for a few minutes, the log does not use it during these minutes:
+// the jump does not make the events of the previous run older.
 func TestClock_ThatJumpsAfterLongIsNotBelieved(t *testing.T) {
 	for _, jump := range []time.Duration{2 * day, 10 * day, 20_000 * day} {
 		t.Run(jump.String(), func(t *testing.T) {
@@ -258,7 +260,7 @@ func TestClock_ThatJumpsAfterLongIsNotBelieved(t *testing.T) {
 				must(t, l.Close())
 				l, p := openAged(t, o, day)
 				defer l.Close()
-				time.Sleep(30 * time.Minute) // it is believed by now
+				time.Sleep(30 * time.Minute) // long enough for the clock to be used
 				for range 3 {
 					clock.jump(jump)
 					time.Sleep(9 * time.Minute)
@@ -280,7 +282,7 @@ func TestClock_ThatJumpsAfterLongIsNotBelieved(t *testing.T) {
 	}
 }
 
-// A clock that jumps between two reads of one check is believed no more than one that jumps between two checks.
+// A clock that jumps between two reads of one check is no more used than one that jumps between two checks.
 func TestClock_ThatJumpsDuringACheckIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu goSync.Mutex

@@ -10,8 +10,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// These are what users of other agents saw of their local queues; full_test.go and nospace_test.go have
-// the disk that is full, damage_test.go the ways to break a segment.
+// These tests cover problems that users of other agents reported about their local queues. The full disk is tested in
+// full_test.go and nospace_test.go, and the ways to damage a segment in damage_test.go.
 
 // longLog makes a log of n segments of 256 KiB.
 func longLog(t testing.TB, n int) wal.Options {
@@ -34,7 +34,7 @@ func appendTexts(t testing.TB, l *wal.Log, from, to int) {
 	}
 }
 
-// A bad page in each segment: the agent starts, and starts again, and serves the rest.
+// Every segment has a bad page: the agent starts, starts again, and serves the other events.
 func TestBadPagesDoNotCrashLoopTheAgent(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
@@ -52,7 +52,7 @@ func TestBadPagesDoNotCrashLoopTheAgent(t *testing.T) {
 	}
 }
 
-// A queue in one file keeps the size that it once had.
+// A queue in a single file never gets smaller than its largest size. The log does.
 func TestTheDiskIsGivenBackOnceTheBacklogHasDrained(t *testing.T) {
 	l := open(t, longLog(t, 12))
 	p, _ := l.OpenCursor("s", "d")
@@ -66,7 +66,7 @@ func TestTheDiskIsGivenBackOnceTheBacklogHasDrained(t *testing.T) {
 	}
 }
 
-// A queue that is read whole at the start runs out of memory when it has grown long.
+// A queue that is read completely at start runs out of memory when it is long. The log does not.
 func TestALongBacklogCostsNoMemory(t *testing.T) {
 	allocated := make(map[int]uint64)
 	for _, n := range []int{4, 20} {
@@ -74,7 +74,7 @@ func TestALongBacklogCostsNoMemory(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		l := open(t, o)
-		for from, last := uint64(1), l.Next("s"); from < last; { // as a shipper reads
+		for from, last := uint64(1), l.Next("s"); from < last; { // in the way of a shipper
 			chunk, err := l.Read("s", from, wal.AllLanes, 256<<10)
 			must(t, err)
 			if from = chunk.Next; from > 64 {
@@ -89,7 +89,7 @@ func TestALongBacklogCostsNoMemory(t *testing.T) {
 	}
 }
 
-// A tail that is cut off or overwritten costs what was in the newest segment, and not the queue.
+// A tail that is cut off or overwritten costs at most the events of the newest segment, not the whole queue.
 func TestDamagedTailKeepsTheRestOfTheQueue(t *testing.T) {
 	s := newSample(t)
 	last := len(s.files) - 1

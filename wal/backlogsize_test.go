@@ -13,11 +13,11 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// backlogSize is the environment's name for the size of the backlog that the test below opens and reads.
+// backlogSize names the environment variable that sets the size of the backlog that the test below opens and reads.
 const backlogSize = "STANDPIPE_WAL_BACKLOG"
 
-// A backlog costs neither memory when it is read, nor time when the log is opened: the time is logged
-// beside that of an empty log.
+// Reading a backlog takes no memory in proportion to it. The time to open the log is logged beside the time to open an
+// empty one.
 func TestABacklogCostsNoMemory(t *testing.T) {
 	size := uint64(128 << 20)
 	if text := os.Getenv(backlogSize); text != "" {
@@ -76,7 +76,7 @@ func timeOpen(t *testing.T, o wal.Options) time.Duration {
 	return took
 }
 
-// rssAnon returns the process's memory without the pages of files.
+// rssAnon returns the process's resident memory without file-backed pages.
 func rssAnon(t *testing.T) (bytes int64) {
 	t.Helper()
 	status, err := os.ReadFile("/proc/self/status")

@@ -19,8 +19,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Each benchmark runs its floor in turns with the log and reports how many times as long the log
-// takes, as x-floor: the state of the machine affects both. Package floor is bbolt alone.
+// Each benchmark alternates between the log and its floor, and reports as x-floor how many times as long the log takes:
+// both see the machine in the same state. The floor is bbolt alone, in package floor.
 
 func commit(b *testing.B, f *floor.Floor, data []byte) {
 	b.Helper()
@@ -55,7 +55,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// freshData is a floor whose data comes from memory, as events do, and not from the processor's cache.
+// freshData is a floor whose data comes from memory, like the data of events, and not from the processor's cache.
 type freshData struct {
 	floor *floor.Floor
 	data  []byte
@@ -76,13 +76,13 @@ func (f *freshData) commit(b *testing.B, size int) {
 	f.at += size
 }
 
-// benchmarkAppend measures appends. The floor stores the same commits, one by one, and so does the one with
+// benchmarkAppend measures appends. The floor stores the same commits one after the other; a second floor does so with
 // fresh data.
 func benchmarkAppend(b *testing.B, writers, events int) {
-	var commits []int64 // bytes of each; the committer's until an append has returned
+	var commits []int64 // bytes of each; owned by the committer until an append has returned
 	l := open(b, wal.Options{Dir: b.TempDir(), OnCommit: func(c wal.CommitInfo) { commits = append(commits, c.Bytes) }})
 	reference := floor.New(b, wal.BlockAim)
-	data := make([]byte, 64<<20) // never written: it is all one page of zeros, which stays in the cache
+	data := make([]byte, 64<<20) // never written: the kernel maps it all to one page of zeros, which stays in the cache
 	fresh := newFreshData(b)
 	appenders := newAppenders(l, writers, events)
 	b.SetBytes(int64(events) * 1024)
@@ -117,7 +117,7 @@ func benchmarkAppend(b *testing.B, writers, events int) {
 	}
 }
 
-// appenders append the same batch again and again, each its own.
+// appenders append concurrently; each appends its own batch again and again.
 type appenders struct {
 	log     *wal.Log
 	batches []*wal.Batch
@@ -132,7 +132,7 @@ func newAppenders(l *wal.Log, writers, events int) *appenders {
 	return a
 }
 
-// run appends n batches. The commit that held the last has been counted when it returns.
+// run appends n batches. When it returns, the commit that holds the last batch has been counted.
 func (a *appenders) run(b *testing.B, n int) {
 	var left atomic.Int64
 	left.Store(int64(n))
@@ -152,7 +152,7 @@ func (a *appenders) run(b *testing.B, n int) {
 	group.Wait()
 }
 
-// BenchmarkAmplification measures what is written for each byte of payload. An operation is one commit.
+// BenchmarkAmplification measures the bytes written for each byte of payload. An operation is one commit.
 func BenchmarkAmplification(b *testing.B) {
 	for _, size := range []int{200, 1024, 4096} {
 		for _, shape := range []struct{ kib, streams int }{{16, 1}, {256, 1}, {1024, 1}, {256, 16}} {
@@ -165,7 +165,7 @@ func BenchmarkAmplification(b *testing.B) {
 func benchmarkAmplification(b *testing.B, commit, streams, size int) {
 	commits := 0
 	l := open(b, wal.Options{
-		Dir: b.TempDir(), CommitLinger: time.Millisecond, // so that all streams' batches share a commit
+		Dir: b.TempDir(), CommitLinger: time.Millisecond, // so that the batches of all streams share a commit
 		OnCommit: func(wal.CommitInfo) { commits++ },
 	})
 	batch := wal.Batch{Events: make([]wal.Event, commit/streams/size)}
@@ -200,7 +200,7 @@ func appendToEach(b *testing.B, l *wal.Log, batch *wal.Batch, streams int) {
 	}
 }
 
-// written returns the bytes that this process has handed to write calls.
+// written returns the bytes that this process has passed to write calls.
 func written(b *testing.B) (n int64) {
 	b.Helper()
 	stat, err := os.ReadFile("/proc/self/io")
@@ -232,7 +232,7 @@ func backlog(b *testing.B, dir string, size int64) {
 	}
 }
 
-// BenchmarkRead reads a backlog in order; the floor reads the segments' files whole.
+// BenchmarkRead reads a backlog in order; the floor reads the segment files as a whole.
 func BenchmarkRead(b *testing.B) {
 	const size = 128 << 20
 	dir := b.TempDir()

@@ -10,10 +10,11 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// BenchmarkUpkeep appends 100 events of 1 KiB at a time while segments roll every 40 commits, are truncated
-// once they are settled, or are rewritten since a third of each is not. The floor is a log in the same run,
-// settled alike, whose segment never ends; they take turns, and what upkeep the one has under way ends before the
-// other's. added-commits: by how many of the floor's median commits the 99th percentile is above the floor's.
+// BenchmarkUpkeep appends 100 events of 1 KiB at a time. Segments roll every 40 commits. They are truncated once they
+// are settled, or compacted because a third of each is not settled. The floor is a log in the same run that is settled
+// in the same way, but whose segment never ends. The two alternate, and the upkeep of one ends before the other
+// continues. added-commits is the 99th percentile of the tested log minus that of the floor, in units of the floor's
+// median commit.
 func BenchmarkUpkeep(b *testing.B) {
 	b.Run("roll", func(b *testing.B) { benchmarkUpkeep(b, false, false) })
 	b.Run("truncate", func(b *testing.B) { benchmarkUpkeep(b, true, false) })
@@ -58,7 +59,7 @@ func benchmarkUpkeep(b *testing.B, settles, stuck bool) {
 	b.ReportMetric(float64(tested.log.Stat().Segments), "segments")
 }
 
-// upkeep is a log that is appended to by one, and settled at once.
+// upkeep is a log with one writer, which settles each append at once.
 type upkeep struct {
 	log     *wal.Log
 	settled *wal.Cursor

@@ -6,13 +6,13 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// The index of the newest segment had a stream, from its second part on, under a name that lay in the
-// committer's buffer. These tests write over that.
+// Once, the index of the newest segment kept the name of a stream, from the second part of the stream's index on, in
+// the committer's buffer. These tests overwrite that buffer.
 
-// manyBlocks is more blocks than go into a part of the index: each takes 2 of its 1,024 bytes.
+// manyBlocks is more blocks than fit into one part of the index: each block takes 2 of the part's 1,024 bytes.
 const manyBlocks = 600
 
-// Readers took the blocks for missing, and the events were counted as dropped.
+// The symptom was that readers found blocks missing, and their events were counted as dropped.
 func TestAStreamIsReadWholeThoughAnotherAppends(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir})
@@ -26,8 +26,8 @@ func TestAStreamIsReadWholeThoughAnotherAppends(t *testing.T) {
 	wantSound(t, dir)
 }
 
-// Readers passed over all events before a commit that began with another stream's, and destinations
-// stood still with some pending and no error.
+// The symptom was that readers skipped all events before a commit that began with another stream's events. Destinations
+// then made no progress, with events pending and without an error.
 func TestAStreamIsReadWholeThoughItSharesACommit(t *testing.T) {
 	dir := t.TempDir()
 	gate := make(chan struct{}, manyBlocks+1)
@@ -37,7 +37,7 @@ func TestAStreamIsReadWholeThoughItSharesACommit(t *testing.T) {
 		appendOne(t, l, "a", "k", "")
 	}
 	var tickets []*wal.Ticket
-	for _, stream := range []string{"b", "b", "a"} { // while the first is committed, the others gather
+	for _, stream := range []string{"b", "b", "a"} { // while the first is being committed, the others queue
 		ticket, err := l.Submit(t.Context(), &wal.Batch{Stream: stream, Events: []wal.Event{event("k", "")}})
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +54,7 @@ func TestAStreamIsReadWholeThoughItSharesACommit(t *testing.T) {
 	wantSound(t, dir)
 }
 
-// wantWhole reads a stream of which nothing is truncated.
+// wantWhole reads a stream that has not been truncated.
 func wantWhole(t *testing.T, l *wal.Log, stream string, events int) {
 	t.Helper()
 	got := readAll(t, l, stream, 1, wal.AllLanes)

@@ -10,7 +10,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A checkpoint of many destinations takes several commits, between which appends are stored, and Sync waits for all.
+// A checkpoint of many destinations takes several commits. Appends are stored between them, and Sync waits for all of
+// them.
 func TestCheckpoint_OfManyCursorsIsSeveralCommits(t *testing.T) {
 	const places = 4000
 	var commits atomic.Int64
@@ -34,7 +35,7 @@ func TestCheckpoint_OfManyCursorsIsSeveralCommits(t *testing.T) {
 	}
 }
 
-// Of two settlements of a destination the later is on the disk when Sync returns, whichever commit has it.
+// When Sync returns, the later of a destination's two settlements is on disk, no matter which commit stored it.
 func TestCheckpoint_HasTheLastSettlement(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir()}
 	l := open(t, o)
@@ -50,7 +51,7 @@ func TestCheckpoint_HasTheLastSettlement(t *testing.T) {
 			p.Settle(wal.Settlement{State: []byte(state)})
 		}
 		if round%2 == 0 {
-			appendOne(t, l, "stream-0", "k", "x") // may take a part of them along
+			appendOne(t, l, "stream-0", "k", "x") // may store some of the settlements with it
 			continue
 		}
 		sync(t, l)
@@ -64,7 +65,8 @@ func TestCheckpoint_HasTheLastSettlement(t *testing.T) {
 	}
 }
 
-// The next checkpoint makes up for one that failed for lack of space, even if no destination settles another event.
+// A checkpoint that failed for lack of space is made up for by the next one, even if no destination settles another
+// event.
 func TestCheckpoint_ThatFoundNoSpaceIsMadeUpFor(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -93,7 +95,7 @@ func TestCheckpoint_ThatFoundNoSpaceIsMadeUpFor(t *testing.T) {
 		want[p.Name()] = next
 		settleUpTo(p, next, wal.Count{Events: next - 1, Bytes: next - 1})
 	}
-	for range 4 { // once more than it is short
+	for range 4 { // one more time than space is short
 		if err := l.Sync(t.Context()); err != nil && !errors.Is(err, wal.ErrFull) {
 			t.Fatalf("got %v, want ErrFull", err)
 		}

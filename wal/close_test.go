@@ -34,7 +34,7 @@ func TestNothingWorksAndNothingRunsAfterClose(t *testing.T) {
 		})
 	}
 	for range 2 {
-		if err := l.Close(); err != nil { // the linger of an hour does not hold it up
+		if err := l.Close(); err != nil { // a linger of an hour does not delay it
 			t.Fatal(err)
 		}
 	}
@@ -46,7 +46,7 @@ func TestNothingWorksAndNothingRunsAfterClose(t *testing.T) {
 			t.Errorf("%s after Close: got %v, want ErrClosed", name, err)
 		}
 	}
-	settleAll(l, p, wal.Count{}) // of no effect
+	settleAll(l, p, wal.Count{}) // has no effect
 	l.Stat()
 	l.Streams()
 	p.Stat()
@@ -61,7 +61,7 @@ func TestNothingWorksAndNothingRunsAfterClose(t *testing.T) {
 func TestAChainIsBrokenByASubmitThatGaveUp(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 2 << 20, OnFull: wal.Block})
 	var held []*wal.Ticket
-	for range 200 { // enough to wait for room in memory
+	for range 200 { // enough to wait for memory
 		ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
 		ticket, err := l.Submit(ctx, &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 1<<20)))}})
 		cancel()
@@ -86,7 +86,7 @@ func TestAChainIsBrokenByASubmitThatGaveUp(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// All were withdrawn or stored, and their memory is free again.
+	// All appends were withdrawn or stored, and their memory is free again.
 	if _, err := l.Append(bg, &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "x")}}); err != nil {
 		t.Error(err)
 	}

@@ -11,7 +11,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Each destination, also a parked one, is stuck in a lane of its own: compaction keeps the events that any of them needs.
+// Each destination, also a parked one, is stuck in a lane of its own. Compaction keeps every event that any destination
+// needs.
 func TestCompaction_KeepsWhatAnyDestinationNeeds(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 32 << 20}.Rewriting())
 	var all []*live
@@ -50,7 +51,7 @@ func TestCompaction_KeepsWhatAnyDestinationNeeds(t *testing.T) {
 	}
 }
 
-// Blocks that are joined take the time of the last of them, so that max_age drops no event too soon.
+// When blocks are joined, the joined block takes the time of the last one, so that max_age drops no event too early.
 func TestCompaction_MakesNoEventSeemOlder(t *testing.T) {
 	start, ahead := time.Now(), atomic.Int64{}
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 32 << 20, Clock: func() time.Time {
@@ -89,7 +90,7 @@ func TestCompaction_MakesNoEventSeemOlder(t *testing.T) {
 	}
 }
 
-// nextOf returns the offset of the lane's event after the one at offset, or where the stream ends.
+// nextOf returns the offset of the lane's next event after offset, or the end of the stream.
 func nextOf(t *testing.T, l *wal.Log, lane uint8, offset uint64) uint64 {
 	t.Helper()
 	for _, e := range readAll(t, l, "s", offset+1, wal.LaneSet(0).With(lane)) {
@@ -98,7 +99,7 @@ func nextOf(t *testing.T, l *wal.Log, lane uint8, offset uint64) uint64 {
 	return l.Next("s")
 }
 
-// The first event that is not too old is dropped for room, if at all.
+// The first event that is not too old is dropped to free space, if it is dropped at all.
 func TestFloor_TellsTheReason(t *testing.T) {
 	f := wal.Floor{Age: 5, Full: 9}
 	for offset, want := range map[uint64]string{
@@ -110,8 +111,8 @@ func TestFloor_TellsTheReason(t *testing.T) {
 	}
 }
 
-// A segment may be compacted after its last event was settled and before it is unlinked. The copy holds no block, and is
-// sound.
+// A segment may be compacted after its last event was settled and before it is unlinked. The copy holds no block, and
+// is sound.
 func TestCompaction_OfASettledSegmentIsSound(t *testing.T) {
 	var block atomic.Bool
 	blocked, compacted, release := make(chan struct{}), make(chan struct{}), make(chan struct{})

@@ -28,7 +28,8 @@ func TestCursor_HasOneOwner(t *testing.T) {
 	must(t, err)
 }
 
-// Settled events stay settled, in any order of settlements, also when a settlement covers less than an earlier one.
+// Settled events stay settled, in any order of settlements, even when a settlement covers fewer events than an earlier
+// one.
 func TestCursor_NeverSaysLessThanItSaid(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -113,7 +114,8 @@ func TestSettle_OfEventsMovesAMark(t *testing.T) {
 	}
 }
 
-// A settlement that counts more than there is leaves nothing pending, and not less than that; its marks hold.
+// If a settlement counts more events than are pending, nothing is pending afterwards, and the count of pending events
+// does not wrap around. The progress of the settlement is kept.
 func TestSettle_NeverCountsMoreThanThereIs(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -154,8 +156,8 @@ func TestSettle_NeverCountsMoreThanThereIs(t *testing.T) {
 	}
 }
 
-// A destination is added at each step of a compaction: the events that it finds and those that it counts as dropped add
-// up to all appended events.
+// A destination is added at each step of a compaction. The events that it finds and the events that it counts as
+// dropped add up to all appended events.
 func TestCursor_OfASegmentThatIsRewritten(t *testing.T) {
 	for _, step := range []string{"copied", "shrunk"} {
 		t.Run(step, func(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzDamagedLog: whatever is changed in the files of a log, it opens and ends, what it gives is what was
-// appended, and the rest is counted. Six bytes are a change; see harm.
+// FuzzDamagedLog changes the files of a log. The log must still open and close, return only appended events, and count
+// the others as dropped. Each change is six bytes; see harm.
 func FuzzDamagedLog(f *testing.F) {
 	s := newSample(f)
 	var whole [][]byte
@@ -21,7 +21,7 @@ func FuzzDamagedLog(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 48, 0, 1})
 	f.Add([]byte{1, 12, 0, 8, 0, 3, 2, 3, 0, 20, 7, 255})
 	for page := range uint8(24) {
-		f.Add([]byte{0x40, page, 0, 2, 0, page}) // its first child, if it is a branch, is itself
+		f.Add([]byte{0x40, page, 0, 2, 0, page}) // if the page is a branch, its first child is the page itself
 		f.Add([]byte{0x81, page, 0, 0, 0, page - 1})
 	}
 	f.Fuzz(func(t *testing.T, changes []byte) {
@@ -40,8 +40,8 @@ func FuzzDamagedLog(f *testing.F) {
 	})
 }
 
-// harm changes b as c says: the kind of change in the two high bits of its first byte, the page in the second,
-// where in the page in the next two, and what by in the last.
+// harm applies the change c to b. The two high bits of c's first byte are the kind of change, the second byte is the
+// page, the next two are the position in the page, and the last two are the value.
 func harm(b, c []byte) []byte {
 	const pageSize, header, word = 4096, 16, 4
 	pages := len(b) / pageSize
@@ -53,9 +53,9 @@ func harm(b, c []byte) []byte {
 	switch {
 	case kind == 3 && c[2] == 0:
 		return b[:int(by)%pages*pageSize+int(c[3])]
-	case kind == 1: // a word of an element: a flag, a place, a length, a child
+	case kind == 1: // a word of an element: a flag, a position, a length, a child
 		binary.NativeEndian.PutUint32(page[header+int(where)%64*word:], uint32(by))
-	case kind == 2: // the page is written over by another
+	case kind == 2: // another page overwrites the page
 		copy(page[:pageSize], b[int(by)%pages*pageSize:])
 	default:
 		page[where%pageSize] ^= byte(by)

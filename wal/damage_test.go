@@ -14,8 +14,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// sample is a log of a few segments with two streams, one of which only the newest segment knows, as a
-// folder to copy.
+// sample is a log in a folder that tests copy. It has a few segments and two streams; one of the streams is in the
+// newest segment only.
 type sample struct {
 	dir      string
 	files    []string
@@ -75,9 +75,9 @@ func (s *sample) copy(t *testing.T) string {
 	return dir
 }
 
-// checkDamaged opens a damaged log and reads it as a shipper would, giving up what can't be read. All
-// that is read is exact, the ledger holds, and new events get offsets that were never used. It
-// returns what was lost of the events that had been appended.
+// checkDamaged opens a damaged log and reads it as a shipper would, giving up events that cannot be read. It checks
+// that each event read is exact, that the ledger adds up, and that new events get unused offsets. It returns the number
+// of appended events that were lost.
 func (s *sample) checkDamaged(t *testing.T, dir string) (lost uint64) {
 	t.Helper()
 	l, err := wal.Open(t.Context(), sampleOptions(dir))
@@ -121,7 +121,7 @@ func (s *sample) checkDamaged(t *testing.T, dir string) (lost uint64) {
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
-	l = open(t, sampleOptions(dir)) // what was set aside is not met again
+	l = open(t, sampleOptions(dir)) // a segment that was set aside causes no second loss
 	for _, stream := range []string{"old", "new"} {
 		if st := l.Cursors(stream)[0].Stat(); st.Pending.Events != 0 {
 			t.Errorf("%s: got %+v after a second open", stream, st)
@@ -130,7 +130,7 @@ func (s *sample) checkDamaged(t *testing.T, dir string) (lost uint64) {
 	return lost
 }
 
-// readDamaged reads all of a stream. The event at last is the one appended after the damage.
+// readDamaged reads all of a stream. The event at last was appended after the damage.
 func (s *sample) readDamaged(t *testing.T, l *wal.Log, stream string, last uint64) (read wal.Count) {
 	t.Helper()
 	for from := uint64(1); ; {
@@ -258,7 +258,7 @@ func TestFlippedBitsAnywhere(t *testing.T) {
 			must(t, err)
 			for range 1 + r.IntN(4) {
 				bit := r.IntN(8 * len(data))
-				if r.IntN(3) == 0 { // headers of pages
+				if r.IntN(3) == 0 { // page headers
 					bit = r.IntN(len(data)/4096)*4096*8 + r.IntN(200*8)
 				}
 				data[bit/8] ^= 1 << (bit % 8)
@@ -299,7 +299,7 @@ func overwrite(t testing.TB, path string, at int64, data []byte) {
 	must(t, errors.Join(err, f.Close()))
 }
 
-// writeForeign puts some other program's bbolt file in the segment's place.
+// writeForeign replaces the segment with a bbolt file of another program.
 func writeForeign(t *testing.T, path string) {
 	must(t, os.Remove(path))
 	db, err := bolt.Open(path, 0o600, nil)

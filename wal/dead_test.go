@@ -29,7 +29,7 @@ func openDead(t *testing.T, dir string) *wal.DeadLetters {
 	return d
 }
 
-// letter is the n-th sample: of two streams and three destinations.
+// letter returns the n-th sample. The samples have two streams and three destinations.
 func letter(n int) wal.DeadLetter {
 	key := fmt.Sprint("key", n)
 	return wal.DeadLetter{
@@ -113,7 +113,7 @@ func TestDeadLettersAreChosen(t *testing.T) {
 	}
 }
 
-// A List takes several looks where the letters are large.
+// List reads in several steps when the letters are large.
 func TestDeadLettersBeyondOneLook(t *testing.T) {
 	d := openDead(t, t.TempDir())
 	for n := range 7 {
@@ -196,7 +196,7 @@ func TestDeadLettersAfterClose(t *testing.T) {
 	}
 }
 
-// A letter that can't be read is said to be so, hides no other, and can be dropped.
+// A letter that cannot be read is listed as damaged, hides no other letter, and can be dropped.
 func TestADamagedLetterIsListedAsOne(t *testing.T) {
 	dir := t.TempDir()
 	d := openDead(t, dir)
@@ -258,7 +258,7 @@ func rewriteLetters(t *testing.T, dir string, f func(b *bolt.Bucket) error) {
 	}
 }
 
-// Whatever page is overwritten or missing: an error or the right letters, no panic.
+// For each page that is overwritten or missing, the result is an error or the right letters, and never a panic.
 func TestDamagedPagesOfDeadLetters(t *testing.T) {
 	sound := t.TempDir()
 	d := openDead(t, sound)

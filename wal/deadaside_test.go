@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// deadOf returns the dead letters of a folder, and a list of the files that they set aside from then on.
+// deadOf opens the dead letters of a folder. It also returns the list of the files that they set aside from then on.
 func deadOf(t *testing.T, dir string) (*wal.DeadLetters, *[]string) {
 	t.Helper()
 	aside := new([]string)
@@ -45,7 +45,7 @@ func deadIDs(t *testing.T, d *wal.DeadLetters) (ids []uint64) {
 	return ids
 }
 
-// A destination that meets a refused event must not stop for ever because the file of the dead letters is damaged.
+// A destination that rejects an event must not stop for ever because the file of the dead letters is damaged.
 func TestDeadLetters_GoOnInANewFileWhenTheirsIsDamaged(t *testing.T) {
 	for name, damage := range map[string]func(t *testing.T, path string){
 		"empty":      func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) },
@@ -53,7 +53,7 @@ func TestDeadLetters_GoOnInANewFileWhenTheirsIsDamaged(t *testing.T) {
 		"both metas": func(t *testing.T, path string) { overwrite(t, path, 0, make([]byte, 8192)) },
 		"pages":      func(t *testing.T, path string) { overwrite(t, path, 8192, make([]byte, 20*4096)) },
 		"random": func(t *testing.T, path string) {
-			for page := int64(2); page < fileLength(t, path)/4096; page++ { // every header
+			for page := int64(2); page < fileLength(t, path)/4096; page++ { // every page header
 				overwrite(t, path, page*4096, []byte{byte(rand.Uint32()) | 1, 0xff, byte(rand.Uint32())})
 			}
 		},
@@ -86,7 +86,7 @@ func TestDeadLetters_GoOnInANewFileWhenTheirsIsDamaged(t *testing.T) {
 	}
 }
 
-// Damage that comes while the file is open.
+// The file is damaged while it is open.
 func TestDeadLetters_GoOnWhenTheirFileIsDamagedUnderThem(t *testing.T) {
 	dir := t.TempDir()
 	d, aside := deadOf(t, dir)
@@ -101,7 +101,7 @@ func TestDeadLetters_GoOnWhenTheirFileIsDamagedUnderThem(t *testing.T) {
 	}
 }
 
-// A file that outgrows its map is mapped anew between two letters.
+// A file that outgrows its map is mapped again between two letters.
 func TestDeadLetters_OutgrowTheirMap(t *testing.T) {
 	dir := t.TempDir()
 	d, aside := deadOf(t, dir)

@@ -34,7 +34,7 @@ func TestALetterIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// FuzzLetter also gives bad content the right checksum, to come further.
+// FuzzLetter can also give invalid content a valid checksum, so that decoding gets past the check of it.
 func FuzzLetter(f *testing.F) {
 	sound, bare := soundLetter(), DeadLetter{}
 	f.Add(uint64(7), sound.append(nil, 7), false)
@@ -54,7 +54,7 @@ func FuzzLetter(f *testing.F) {
 		if err := again.decode(letter.append(nil, id), id); err != nil {
 			t.Fatal(err)
 		}
-		letter.Event.Lane = again.Event.Lane // the writer goes by the key
+		letter.Event.Lane = again.Event.Lane // encoding computes the lane from the key
 		if letter.Event.Data == nil {
 			letter.Event.Data = again.Event.Data // absent and empty are the same
 		}

@@ -22,13 +22,14 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// deadEndDraws is how many logs TestDeadEnd_NoneOnceAllIsSettled draws; deadEndSeed is the first one's seed.
+// deadEndDraws names the environment variable for the number of logs that TestDeadEnd_NoneOnceAllIsSettled draws.
+// deadEndSeed names the one for the seed of the first.
 const (
 	deadEndDraws = "STANDPIPE_WAL_DRAWS"
 	deadEndSeed  = "STANDPIPE_WAL_SEED"
 )
 
-// fullLog is a log of drawn sizes that is filled and emptied again.
+// fullLog is a log with random sizes that the test fills and empties again.
 type fullLog struct {
 	t    *testing.T
 	l    *wal.Log
@@ -39,11 +40,11 @@ type fullLog struct {
 	volume                   int64             // 0: larger than the log
 	sent, stored             map[string]uint64 // the last sequence, by stream and producer
 	places                   map[string]*wal.Cursor
-	rejected                 int // names
+	rejected                 int // appends that were rejected because of a name
 }
 
 // A log whose events are all settled accepts appends again, for any size of the log and of its volume and any number of
-// streams and producers. It never occupies more than its maximum, and no event that fits an empty log is too large.
+// streams and producers. It never occupies more than its maximum, and accepts any event that fits into an empty log.
 func TestDeadEnd_NoneOnceAllIsSettled(t *testing.T) {
 	draws, _ := strconv.Atoi(os.Getenv(deadEndDraws))
 	if draws == 0 {
@@ -63,7 +64,8 @@ func TestDeadEnd_NoneOnceAllIsSettled(t *testing.T) {
 
 func drawFullLog(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	upTo := func(most int) int { return int(math.Exp(r.Float64() * math.Log(float64(most)))) } // each magnitude as often
+	// upTo returns a random number up to most. Each order of magnitude is equally likely.
+	upTo := func(most int) int { return int(math.Exp(r.Float64() * math.Log(float64(most)))) }
 	f := &fullLog{t: t, rand: r, sent: make(map[string]uint64), stored: make(map[string]uint64), places: make(map[string]*wal.Cursor)}
 	f.o = wal.Options{MaxSize: 1 << 20 * int64(upTo(64)), OnFull: []wal.OnFull{wal.Reject, wal.Reject, wal.Block, wal.DropOldest}[r.IntN(4)]}
 	least := f.o.MaxSize
@@ -85,7 +87,7 @@ func drawFullLog(t *testing.T, seed uint64) {
 		}
 	}()
 	f.l = open(t, f.o)
-	defer f.l.Close() // before the volume goes
+	defer f.l.Close() // before the volume is unmounted
 	for round := range 3 {
 		n := f.fill()
 		f.settle()
@@ -97,7 +99,7 @@ func drawFullLog(t *testing.T, seed uint64) {
 	wantSound(t, f.o.Dir)
 }
 
-// folder returns where the log is: in memory if possible, on a volume of the size drawn.
+// folder returns the directory of the log, in memory if possible, on a volume of the random size.
 func (f *fullLog) folder() string {
 	size := f.volume
 	if size == 0 {
@@ -115,7 +117,7 @@ func (f *fullLog) folder() string {
 	return f.t.TempDir()
 }
 
-// fill appends until the log is full, and some more, or until it has had enough.
+// fill appends until the log has rejected a few appends as full, or until it has appended or stored enough.
 func (f *fullLog) fill() (stored int) {
 	enough := 3 * f.least()
 	for appended, full := int64(0), 0; appended < enough && stored < 40_000 && full < 5; {
@@ -145,7 +147,7 @@ func (f *fullLog) fill() (stored int) {
 				full++
 			case errors.Is(err, wal.ErrStateFull):
 				f.rejected++
-			case errors.Is(err, wal.ErrSequence): // one before it was rejected
+			case errors.Is(err, wal.ErrSequence): // an earlier batch of the producer was rejected
 			default:
 				f.t.Fatalf("after %d events: %v", stored, err)
 			}
@@ -170,7 +172,7 @@ func (f *fullLog) least() int64 {
 	return least
 }
 
-// batch is an event of some stream, of some producer.
+// batch returns a batch with one event, of a random stream and a random producer.
 func (f *fullLog) batch() *wal.Batch {
 	stream := fmt.Sprintf("stream-%d", f.rand.IntN(f.streams))
 	if f.places[stream] == nil {
@@ -189,7 +191,7 @@ func (f *fullLog) batch() *wal.Batch {
 
 func producerOf(b *wal.Batch) string { return b.Stream + " " + b.ProducerID }
 
-// settle settles everything.
+// settle settles all events.
 func (f *fullLog) settle() {
 	for _, p := range f.places {
 		if st := p.Stat(); st.Pending.Events > 0 {
@@ -214,7 +216,7 @@ func (f *fullLog) drop() {
 	}
 }
 
-// wantAccepted appends to a stream that the log knows.
+// wantAccepted appends to a stream that already has events.
 func (f *fullLog) wantAccepted(round int) {
 	f.t.Helper()
 	for name, p := range f.places {
@@ -241,7 +243,7 @@ func (f *fullLog) wantWithin() {
 	}
 }
 
-// occupiedNow is occupied while files come and go.
+// occupiedNow returns the same as occupied, and tolerates files that appear or disappear meanwhile.
 func occupiedNow(t testing.TB, l *wal.Log) (n int64) {
 	files, err := filepath.Glob(filepath.Join(l.Dir(), "*"))
 	must(t, err)

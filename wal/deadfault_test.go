@@ -17,7 +17,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// A sync that failed is for ever: the letters there are can be read, and no other is stored.
+// A failed sync is final: the existing letters can still be read, and no other letter is stored.
 func TestNothingIsBuriedAfterAFailedSync(t *testing.T) {
 	broken := fmt.Errorf("sync: %w", syscall.EIO)
 	for name, fails := range map[string]func(tx *bolt.Tx) error{
@@ -94,7 +94,7 @@ func TestNothingIsBuriedAfterASyncWithoutSpace(t *testing.T) {
 	}
 }
 
-// largeAndFew leaves a file of which letters that are to be dropped take most.
+// largeAndFew stores large letters and returns the IDs of all but the first. These letters take up most of the file.
 func largeAndFew(t *testing.T, d *DeadLetters) (drop []uint64) {
 	t.Helper()
 	letter := soundLetter()
@@ -110,7 +110,7 @@ func largeAndFew(t *testing.T, d *DeadLetters) (drop []uint64) {
 	return drop
 }
 
-// A copy that can't be made, or does not get the file's name, leaves the file as it is.
+// If the copy cannot be made, or cannot be renamed to the file's name, the file stays as it is.
 func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 	d := OpenDead(t.TempDir())
 	defer d.Close()
@@ -139,7 +139,7 @@ func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 	}
 }
 
-// A file that cannot be shrunk is logged once, and once more when it has been.
+// The log reports once that the file cannot be shrunk, and once more when it has been shrunk.
 func TestDeadLetters_LogAFileThatCannotShrink(t *testing.T) {
 	var said bytes.Buffer
 	l, err := Open(t.Context(), Options{Dir: t.TempDir(), Logger: hclog.New(&hclog.LoggerOptions{Output: &said})})
@@ -168,13 +168,13 @@ func TestDeadLetters_LogAFileThatCannotShrink(t *testing.T) {
 	}
 }
 
-// A crash leaves the file and a copy, whole or not: Open uses the file.
+// A crash leaves the file and a complete or partial copy. Open uses the file.
 func TestDeadLetters_AfterACrashBetweenCopyAndRename(t *testing.T) {
 	for _, cut := range []int{0, 1, 2} { // halves of the copy that were written
 		dir, left := t.TempDir(), t.TempDir()
 		d := OpenDead(dir)
 		drop := largeAndFew(t, d)
-		d.copied = func() error { // the folder as it is now
+		d.copied = func() error { // copies the folder in its present state
 			for _, suffix := range []string{"", segment.UnfinishedSuffix} {
 				b, err := os.ReadFile(d.path + suffix)
 				if suffix != "" {

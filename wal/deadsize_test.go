@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// sized is a dead letter of about so many bytes.
+// sized returns a dead letter of about n bytes.
 func sized(n int) wal.DeadLetter {
 	return wal.DeadLetter{Stream: "s", Destination: "d", Event: wal.Event{Key: "k", Data: make([]byte, n), Time: 1, Offset: 1}, Reason: "refused"}
 }
@@ -24,7 +24,7 @@ func deadLength(t *testing.T, dir string) int64 {
 	return st.Size()
 }
 
-// buryUntilFull returns how many letters of up to most bytes found room.
+// buryUntilFull stores letters of less than most bytes until they are full, and returns how many it stored.
 func buryUntilFull(t *testing.T, d *wal.DeadLetters, random *rand.Rand, most int) (n int) {
 	t.Helper()
 	for ; n < 1_000_000; n++ {
@@ -39,7 +39,7 @@ func buryUntilFull(t *testing.T, d *wal.DeadLetters, random *rand.Rand, most int
 	return 0
 }
 
-// wantUnderMax wants the segments and the dead letters under MaxSize, and the letters under their bound.
+// wantUnderMax checks that segments and dead letters together stay under MaxSize, and dead letters under their bound.
 func wantUnderMax(t *testing.T, l *wal.Log, dir string) {
 	t.Helper()
 	st, length := l.Stat(), deadLength(t, dir)
@@ -48,7 +48,7 @@ func wantUnderMax(t *testing.T, l *wal.Log, dir string) {
 	}
 }
 
-// Dead letters come at any time: before the log fills, when it is full, and after that.
+// Dead letters can come at any time: before the log fills, while it is full, and after that.
 func TestDeadLetters_AreWithinMaxSize(t *testing.T) {
 	for seed := range uint64(12) {
 		random := rand.New(rand.NewPCG(seed, 7))
@@ -139,7 +139,7 @@ func TestDeadLetters_GoOnWhenSomeAreDropped(t *testing.T) {
 	}
 }
 
-// The file of letters that are gone is given back, and no id is given twice.
+// The file shrinks when letters are dropped, and no ID is used twice.
 func TestDeadLetters_ShrinkWhenDropped(t *testing.T) {
 	for name, keep := range map[string]int{"none": 0, "one": 1, "few": 30} {
 		t.Run(name, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestDeadLetters_ShrinkWhenDropped(t *testing.T) {
 	}
 }
 
-// A look at the letters that meets the file's replacement looks at the new one.
+// If the file is replaced while the letters are being listed, List reads the new file.
 func TestDeadLetters_AreReadWhileTheFileShrinks(t *testing.T) {
 	d := openDead(t, t.TempDir())
 	for range 5 {
@@ -196,7 +196,8 @@ func TestDeadLetters_AreReadWhileTheFileShrinks(t *testing.T) {
 	}
 }
 
-// An older release left dead letters beyond the bound: the log accepts appends, and no letter until some are dropped.
+// An older release left more dead letters than the bound allows. The log accepts appends, but no new letter until some
+// are dropped.
 func TestDeadLetters_OverTheirBoundFromBefore(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20}
 	d := wal.OpenDead(o.Dir)

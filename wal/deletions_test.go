@@ -14,8 +14,9 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A checkpoint of a full log finds its room, however many entries of the state are to be deleted meanwhile: the entries of
-// evicted producers here, whose neighbours on the same pages stay. The entries are deleted later.
+// A checkpoint of a full log gets the space that it needs, no matter how many entries of the state are due for
+// deletion. Here these are the entries of evicted producers; other entries on the same pages stay. The log deletes them
+// later.
 func TestDeletions_LeaveTheCheckpointItsRoom(t *testing.T) {
 	const idle = 2 * time.Second
 	seed := uint64(time.Now().UnixNano())
@@ -38,7 +39,8 @@ func TestDeletions_LeaveTheCheckpointItsRoom(t *testing.T) {
 	appendAll(t, l, producers, batch)
 	fill(t, l, "s", 1+r.IntN(3_000), 1)
 
-	// Resend the batches of some producers until the others have been silent for long enough: that renews those.
+	// Resend the batches of some producers, which renews these producers, until the others have been silent long enough
+	// to be evicted.
 	const every = 2
 	for start := time.Now(); time.Since(start) < idle*5/4; time.Sleep(idle / 8) {
 		for i := 0; i < producers; i += every {
@@ -78,7 +80,7 @@ func TestDeletions_LeaveTheCheckpointItsRoom(t *testing.T) {
 	}
 }
 
-// appendAll appends a batch of each producer.
+// appendAll appends one batch of each producer.
 func appendAll(t *testing.T, l *wal.Log, producers int, batch func(i int) *wal.Batch) {
 	t.Helper()
 	var tickets []*wal.Ticket

@@ -9,20 +9,22 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// WithFaults returns o with hooks that run before and after each commit and may make it fail.
+// WithFaults returns o with hooks that run before and after each commit. A hook that returns an error makes the commit
+// fail.
 func (o Options) WithFaults(before, after func() error) Options {
 	o.beforeCommit, o.afterCommit = before, after
 	return o
 }
 
-// WithCompactStep returns o with a hook that is called when a segment's copy is made ("copied"), and when its spans are those
-// of the copy and its file is not yet ("shrunk").
+// WithCompactStep returns o with a hook that is called when a segment has been copied ("copied"), and when the segment
+// has the spans of the copy but not yet its file ("shrunk").
 func (o Options) WithCompactStep(hook func(step string)) Options {
 	o.compactStep = hook
 	return o
 }
 
-// WithSettledStep returns o with a hook that is called when the segments that may go were found, and are in the log still.
+// WithSettledStep returns o with a hook that is called after the log has found the settled segments, and before it
+// removes them.
 func (o Options) WithSettledStep(hook func()) Options {
 	o.settledStep = hook
 	return o
@@ -35,46 +37,46 @@ func (o Options) WithParkedStep(hook func()) Options {
 	return o
 }
 
-// ReckonLater returns o with all that is lost reckoned after Open.
+// ReckonLater returns o with all losses counted in the background after Open.
 func (o Options) ReckonLater() Options {
 	o.reckonAtOpen = -1
 	return o
 }
 
-// WithUnlink returns o with segments truncated by unlink.
+// WithUnlink returns o with unlink as the function that removes truncated segments.
 func (o Options) WithUnlink(unlink func(path string) error) Options {
 	o.unlink = unlink
 	return o
 }
 
-// WithFolderSync returns o with the segments' folder synced by f.
+// WithFolderSync returns o with f as the function that syncs the segments' folder.
 func (o Options) WithFolderSync(f func(d *os.File) error) Options {
 	o.syncFolder = f
 	return o
 }
 
-// Hold keeps truncation and compaction out until release is called.
+// Hold blocks truncation and compaction until release is called.
 func (l *Log) Hold() (release func()) { return l.segments.hold() }
 
-// ErrNoSpace is a commit's that found no space; the log goes on.
+// ErrNoSpace is the error of a commit that found no space. The log goes on after it.
 var ErrNoSpace error = &commitError{err: syscall.ENOSPC, harmless: true}
 
-// ProducerRuns is how many runs are remembered of a producer.
+// ProducerRuns is the maximum number of runs that the log keeps of a producer.
 const ProducerRuns = producerRuns
 
-// FileSizes returns the bytes that a file's blocks occupy, and its length.
+// FileSizes returns the bytes that a file's blocks occupy, and the file's length.
 var FileSizes = disk.Sizes
 
-// Dir is where the segments are.
+// Dir returns the directory of the segments.
 func (l *Log) Dir() string { return l.dir }
 
-// MaxProducers bounds the producers that are remembered.
+// MaxProducers bounds the producers that the log keeps; for a while it may keep up to twice as many.
 const MaxProducers = maxProducers
 
-// Producers returns how many producers are remembered, while nothing is appended.
+// Producers returns the number of producers that the log keeps. Nothing may be appended meanwhile.
 func (l *Log) Producers() int { return len(l.committer.producers.all) }
 
-// Waiting returns how many calls of WaitSettled wait for a batch of the stream.
+// Waiting returns the number of calls of WaitSettled that wait for a batch of the stream.
 func (l *Log) Waiting(stream string) int {
 	s := l.streams.get(stream)
 	s.mu.Lock()
@@ -82,28 +84,28 @@ func (l *Log) Waiting(stream string) int {
 	return len(s.awaited)
 }
 
-// BlockAim is the length of a block to aim for.
+// BlockAim is the target length of a block.
 const BlockAim = segment.BlockAim
 
-// RestOfLeaf returns what fills a leaf of so many pages whose first block has that length.
+// RestOfLeaf returns the length that fills a leaf of that many pages after a first block of length first.
 func RestOfLeaf(first, pages int) int { return restOfLeaf(first, roomOfLeaf(pages)) }
 
-// Rewriting returns o with segments rewritten as soon as it is worth it.
+// Rewriting returns o with segments compacted at once, including those that may drain by themselves.
 func (o Options) Rewriting() Options {
 	o.compactAtOnce = true
 	return o
 }
 
-// Patient returns o with blocks that the disk can't read given up after d.
+// Patient returns o with the time d after which blocks that the disk can't read count as lost.
 func (o Options) Patient(d time.Duration) Options {
 	o.readPatience = d
 	return o
 }
 
-// Rewriting tells whether segments are being rewritten.
+// Rewriting reports whether a compaction is running.
 func (l *Log) Rewriting() bool { return l.compactor.running.Load() }
 
-// LeastFrame is the length that Open takes an event in a lost segment to have at least.
+// LeastFrame is the minimum length that Open assumes for each event of a lost segment.
 const LeastFrame = segment.LeastFrame
 
 // FrameSize returns the length of the event's frame in a block.
@@ -112,8 +114,8 @@ func FrameSize(e *Event) int { return segment.FrameSize(e) }
 // NoteEvents notes the number of events beside the log's files, as upkeep does.
 func (l *Log) NoteEvents() { l.identity.noteEvents(l.dir, l.streams.events()) }
 
-// Compact compacts the segments that are worth it, as upkeep does.
+// Compact starts the compaction of the segments that are worth it, as upkeep does.
 func (l *Log) Compact() { l.compactor.start() }
 
-// AwaitCompaction returns when the compaction under way has ended.
+// AwaitCompaction returns when the running compaction has ended.
 func (l *Log) AwaitCompaction() { l.compactor.workers.Wait() }

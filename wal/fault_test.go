@@ -16,7 +16,7 @@ import (
 
 var errDisk = errors.New("the disk says no")
 
-// failing returns a hook that fails from the n-th call on, and counts.
+// failing returns a hook that fails after n calls, and the number of its calls.
 func failing(n int) (hook func() error, calls *int) {
 	calls = new(int)
 	return func() error {
@@ -42,8 +42,8 @@ func TestNothingIsAckedAfterACommitThatFailed(t *testing.T) {
 	}
 }
 
-// failCommit appends while the commits fail from some time on, and compares what was acked with what a
-// reopen finds: all of it, and beyond it at most the group whose outcome is unknown.
+// failCommit appends while commits fail from some call on. It compares the acked events with the events after a reopen:
+// all acked events must be there, and at most the commit group whose outcome is unknown in addition.
 func failCommit(t *testing.T, when string, hook func() error) {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10}
 	faulty := o.WithFaults(hook, nil)
@@ -154,7 +154,7 @@ func TestRefusedBatch_IsStoredWhenItIsSentAgain(t *testing.T) {
 		return nil
 	}, nil))
 	stored, sequence := uint64(0), uint64(1)
-	for i := range 20 { // also the first of a producer that is not known
+	for i := range 20 { // including the first batch of an unknown producer
 		n := 1 + r.IntN(5)
 		b := &wal.Batch{Stream: "s", ProducerID: "p", ProducerSequence: sequence, Events: slices.Repeat([]wal.Event{event("k", "x")}, n)}
 		short.Store(int32((i + 1) % 3))

@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// steppedClock goes ahead when it is told to.
+// steppedClock is a clock that advances only when a test sets ahead.
 type steppedClock struct {
 	start time.Time
 	ahead atomic.Int64
@@ -22,7 +22,7 @@ type steppedClock struct {
 
 func (c *steppedClock) now() time.Time { return c.start.Add(time.Duration(c.ahead.Load())) }
 
-// fill appends until the log refuses, and returns what was stored.
+// fill appends until the log rejects an append as full, and returns the count of the stored events.
 func fill(t testing.TB, l *wal.Log, stream string, size, n int) (stored wal.Count) {
 	t.Helper()
 	batch := &wal.Batch{Stream: stream, Events: slices.Repeat([]wal.Event{event("k", string(make([]byte, size)))}, n)}
@@ -65,7 +65,7 @@ func TestTheSegmentsStayUnderTheMaximum(t *testing.T) {
 	}
 }
 
-// occupied returns the blocks of all of the log's segments.
+// occupied returns the disk usage of all files of the log, in bytes.
 func occupied(t testing.TB, l *wal.Log) (n int64) {
 	t.Helper()
 	for range 100 {
@@ -132,7 +132,7 @@ func TestFullDoesNotFlapWithEveryCheckpoint(t *testing.T) {
 	}
 }
 
-// TestALogThatWasFullIsFullAfterARestart: it said that it had room until the next append was refused.
+// TestALogThatWasFullIsFullAfterARestart: Full once returned false after a restart, until the next append was rejected.
 func TestALogThatWasFullIsFullAfterARestart(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20}
 	l := open(t, o)
@@ -176,7 +176,7 @@ func TestABlockedAppendWaitsWithinItsDeadline(t *testing.T) {
 	if !l.Full() {
 		t.Error("it is not full")
 	}
-	// A withdrawn one holds back nobody, and is not stored later.
+	// A withdrawn append delays no other append, and is not stored later.
 	waiting, err := l.Submit(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "waits")}})
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func TestDropOldestDropsWhatNobodyHasSettled(t *testing.T) {
 	}
 }
 
-// A full log drops its oldest segment, and no more than makes room.
+// A full log drops its oldest segments, and no more events than it needs to make space.
 func TestDropOldest_DropsNoMoreThanTheOldestSegments(t *testing.T) {
 	const segment = 128 << 10
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20, SegmentSize: segment, OnFull: wal.DropOldest})
@@ -254,7 +254,7 @@ func TestDropOldest_DropsNoMoreThanTheOldestSegments(t *testing.T) {
 	}
 }
 
-// The segment that is ready to follow the newest takes room too.
+// Stat also counts the segment that is ready to follow the newest.
 func TestStat_CountsTheSegmentThatIsReady(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10})
 	_, err := l.OpenCursor("s", "d")
@@ -263,7 +263,7 @@ func TestStat_CountsTheSegmentThatIsReady(t *testing.T) {
 		appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
 	}
 	got, want := int64(0), int64(0)
-	for range 1000 { // it has its name before it counts
+	for range 1000 { // the segment gets its name before it is counted
 		if got, want = l.Stat().Bytes, occupied(t, l); got >= want {
 			return
 		}
@@ -272,7 +272,7 @@ func TestStat_CountsTheSegmentThatIsReady(t *testing.T) {
 	t.Errorf("got %d bytes in use, the files occupy %d", got, want)
 }
 
-// readyFiles returns the segments' files, without one in the making.
+// readyFiles returns the segment files that have their final name.
 func readyFiles(t *testing.T, l *wal.Log) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(l.Dir(), "*.seg"))
@@ -280,7 +280,7 @@ func readyFiles(t *testing.T, l *wal.Log) []string {
 	return files
 }
 
-// dropFloors does what a shipper that delivers nothing does: it drops below its floor.
+// dropFloors acts as a shipper that delivers nothing: it drops the events below its floor.
 func dropFloors(l *wal.Log, p *wal.Cursor, stop chan struct{}) {
 	for {
 		grown := l.Grown(p.Stream())

@@ -41,7 +41,7 @@ func (l identified) id(stream string, offset uint64) (id string) {
 	return id
 }
 
-// ids returns the whole ids of all events of the stream.
+// ids returns the complete IDs of all events of the stream.
 func (l identified) ids(stream string) (all []string) {
 	for offset := uint64(1); offset < l.Next(stream); offset++ {
 		all = append(all, fmt.Sprintf("%s/%s/%d", l.id(stream, offset), stream, offset))
@@ -69,7 +69,7 @@ func TestIdentity_StaysThroughRestarts(t *testing.T) {
 	want := l.ids("s")
 	for i := range 4 {
 		l.Close()
-		if i == 2 { // a rename of the folder above
+		if i == 2 { // renames the folder above the log
 			to := dir + "-moved"
 			if err := os.Rename(dir, to); err != nil {
 				t.Fatal(err)
@@ -89,7 +89,8 @@ func TestIdentity_StaysThroughRestarts(t *testing.T) {
 	}
 }
 
-// A log is copied, and all go on: no two events share an id, and each event keeps its own through restarts.
+// A log is copied, and the original and all copies go on. No two new events share an ID, and each event keeps its ID
+// through restarts.
 func TestIdentity_DiffersBetweenCopies(t *testing.T) {
 	onlyLinux(t)
 	base := t.TempDir()
@@ -128,7 +129,7 @@ func TestIdentity_DiffersBetweenCopies(t *testing.T) {
 	}
 }
 
-// An older copy takes the log's place, in each of several ways: no id is given a second time.
+// An older copy replaces the log, in each of several ways. No ID is given out twice.
 func TestIdentity_DiffersAfterARestore(t *testing.T) {
 	onlyLinux(t)
 	restores := map[string]func(t *testing.T, from, to string){
@@ -215,7 +216,7 @@ func TestIdentity_LetsProducersGoOnAfterARestore(t *testing.T) {
 	l.Close()
 	copyDir(t, older, dir)
 	l = openIdentified(t, older)
-	l.Close() // the right to a gap outlives a restart
+	l.Close() // the permission for one gap survives a restart
 	l = openIdentified(t, older)
 	must(l, 21, false)
 	if want := `first_sequence=11 events=10`; !bytes.Contains(l.said.Bytes(), []byte(want)) {
@@ -226,7 +227,7 @@ func TestIdentity_LetsProducersGoOnAfterARestore(t *testing.T) {
 	if _, err := send(l, 30); err == nil {
 		t.Error("a second gap was stored")
 	}
-	producer = "behind" // this one did not get the answer to its first batch: it can't have sent a second
+	producer = "behind" // it did not get the response to its first batch, so it cannot have sent a second
 	must(l, 1, true)
 	if _, err := send(l, 3); err == nil {
 		t.Error("a gap was stored of a producer that the copy lacks nothing of")

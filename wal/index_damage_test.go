@@ -13,7 +13,7 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// editBolt changes a segment's file as bbolt would.
+// editBolt changes a segment's file through bbolt.
 func editBolt(t testing.TB, path string, change func(tx *bolt.Tx) error) {
 	t.Helper()
 	db, err := bolt.Open(path, 0o600, nil)
@@ -32,8 +32,8 @@ func emptyIndex(tx *bolt.Tx) error {
 	return err
 }
 
-// crashBeforeSealing leaves what a crash does between the making of a segment and the sealing of the
-// one before it.
+// crashBeforeSealing makes a segment look as after a crash that came when the next segment existed and this one was not
+// yet sealed.
 func crashBeforeSealing(tx *bolt.Tx) error {
 	if err := tx.Bucket([]byte("meta")).Delete([]byte("sealed")); err != nil {
 		return err
@@ -41,7 +41,7 @@ func crashBeforeSealing(tx *bolt.Tx) error {
 	return dropIndex(tx)
 }
 
-// swapIndex gives each part of the index the place of another.
+// swapIndex stores each part of the index under a wrong key.
 func swapIndex(tx *bolt.Tx) error {
 	bucket := tx.Bucket([]byte("index"))
 	parts := make(map[string][]byte)
@@ -59,7 +59,7 @@ func swapIndex(tx *bolt.Tx) error {
 	return nil
 }
 
-// eventsOf returns how many events a block says that it holds.
+// eventsOf returns the number of events according to the block's header.
 func eventsOf(block []byte) uint64 { return uint64(binary.BigEndian.Uint32(block[13:])) }
 
 func TestASegmentWithoutAGoodIndexIsReadAsBefore(t *testing.T) {
@@ -104,7 +104,7 @@ func checkHeld(t *testing.T, in *inspect.Inspection, s *sample) {
 	}
 }
 
-// A block that can't be read, in a segment without an index, is counted as lost and not passed over.
+// A block that cannot be read, in a segment without an index, is counted as lost and not skipped silently.
 func TestWithoutAnIndexADamagedBlockIsStillMissed(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
@@ -126,7 +126,7 @@ func TestWithoutAnIndexADamagedBlockIsStillMissed(t *testing.T) {
 	}
 }
 
-// With the index it is known exactly what a block held whose header can't be read.
+// The index gives the exact number of events of a block that is missing or whose header cannot be read.
 func TestWithTheIndexItIsKnownWhatABlockHeld(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
@@ -145,7 +145,7 @@ func TestWithTheIndexItIsKnownWhatABlockHeld(t *testing.T) {
 	}
 }
 
-// An index that goes bad while the log is open is made again.
+// An index that is damaged while the log is open is built again.
 func TestAnIndexThatGoesBadIsMadeAgain(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
@@ -172,7 +172,7 @@ func TestAnIndexThatGoesBadIsMadeAgain(t *testing.T) {
 	}
 }
 
-// Many streams that share segments are read each for itself, whichever are damaged.
+// Streams that share segments are read independently: damage to the blocks of one affects no other.
 func TestADamagedBlockOfOneStreamHarmsNoOther(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 64 << 10})

@@ -15,9 +15,9 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-const boltPage = 4096 // of the files that the tests make: the page size of this machine
+const boltPage = 4096 // page size of the files that the tests create, on machines with pages of 4 KiB
 
-// edit changes a file's bytes, in a file of its own: what was linked to it stays.
+// edit replaces a file by a changed copy, so that other links to the file keep the old bytes.
 func edit(t testing.TB, path string, change func(b []byte) []byte) {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -31,7 +31,7 @@ func edit(t testing.TB, path string, change func(b []byte) []byte) {
 	}
 }
 
-// linkLog returns a data directory with the segments of another.
+// linkLog returns a data directory with hard links to the segments of another one.
 func linkLog(t testing.TB, dir string) string {
 	t.Helper()
 	to := t.TempDir()
@@ -46,21 +46,21 @@ func linkLog(t testing.TB, dir string) string {
 	return to
 }
 
-// flip inverts a byte where text begins.
+// flip returns a change that inverts the first byte of each occurrence of text.
 func flip(t testing.TB, text string) func(b []byte) []byte {
 	return func(b []byte) []byte {
 		i := bytes.Index(b, []byte(text))
 		if i < 0 {
 			t.Fatalf("%q is not in the file", text)
 		}
-		for ; i >= 0; i = bytes.Index(b, []byte(text)) { // also where bbolt left an older copy of the page
+		for ; i >= 0; i = bytes.Index(b, []byte(text)) { // also in older copies of the page that bbolt left behind
 			b[i] ^= 0xff
 		}
 		return b
 	}
 }
 
-// holding returns the segment that holds the text.
+// holding returns the path of the segment that holds the text.
 func holding(t testing.TB, dir, text string) string {
 	t.Helper()
 	for _, path := range segmentFiles(t, dir) {
@@ -75,7 +75,7 @@ func holding(t testing.TB, dir, text string) string {
 func TestAFlippedByteIsFoundAndTheRestIsDumped(t *testing.T) {
 	source := t.TempDir()
 	fillLog(t, source)
-	for _, needle := range []string{"00003x", "00075x", "00149x"} { // in the oldest, in a middle, in the newest segment
+	for _, needle := range []string{"00003x", "00075x", "00149x"} { // in the oldest, a middle and the newest segment
 		dir := linkLog(t, source)
 		path := holding(t, dir, needle)
 		edit(t, path, flip(t, needle))
@@ -98,7 +98,7 @@ func TestAFlippedByteIsFoundAndTheRestIsDumped(t *testing.T) {
 	}
 }
 
-// leaf returns where a leaf page with blocks begins of which the file holds no other copy.
+// leaf returns the position of a leaf page whose blocks have no other copy in the file.
 func leaf(t testing.TB, b []byte) int {
 	first := make(map[string][]int)
 	for at := 2 * boltPage; at < len(b); at += boltPage {
@@ -117,7 +117,7 @@ func leaf(t testing.TB, b []byte) int {
 	return 0
 }
 
-// Every kind of damage to a file is found, none panics, and what other segments hold is dumped.
+// The tools find every kind of damage to a file without a panic, and dump the events of the other segments.
 func TestDamagedSegmentsAreFound(t *testing.T) {
 	damages := map[string]func(b []byte) []byte{
 		"empty":           func(b []byte) []byte { return nil },
@@ -158,7 +158,7 @@ func TestDamagedSegmentsAreFound(t *testing.T) {
 	}
 }
 
-// Whatever a disk does to pages, the tools end, and find what a reader would meet.
+// For any damage to pages, the tools end, and they find all damage that a reader would find.
 func TestRandomDamageNeverBreaksTheTools(t *testing.T) {
 	seed := uint64(os.Getpid())
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -196,7 +196,7 @@ func TestAMissingSegmentIsDamageOnlyWhileItIsNeeded(t *testing.T) {
 	if report.Damaged == 0 || !strings.Contains(report.Damage[0].Reason, "missing") {
 		t.Errorf("got %v, want missing events", report.Damage)
 	}
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10}) // counts them as dropped
+	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10}) // Open counts the events as dropped
 	sync(t, l)
 	if got := wantSound(t, dir); len(got.Notes) == 0 || !strings.Contains(got.Notes[0], "are gone") {
 		t.Errorf("got notes %q, want them to tell of the gap", got.Notes)

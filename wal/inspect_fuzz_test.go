@@ -11,8 +11,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// FuzzSegment: whatever is changed in a segment's file, the tools end and do not panic. Four bytes are
-// a change: where it is, and what to invert.
+// FuzzSegment changes a segment's file. The tools must end and must not panic. Each change is four bytes: the first
+// three are the position, and the last has the bits to invert.
 func FuzzSegment(f *testing.F) {
 	whole := fuzzedSegment(f)
 	path := filepath.Join(f.TempDir(), "wal", segment.FileName(1))
@@ -35,10 +35,10 @@ func FuzzSegment(f *testing.F) {
 	})
 }
 
-// fuzzedEvents is how many events the fuzzed segment holds.
+// fuzzedEvents is the number of events in the fuzzed segment.
 const fuzzedEvents = 12
 
-// fuzzedSegment returns a segment's file without what is allocated ahead.
+// fuzzedSegment returns the contents of a segment's file without most of the space that is allocated ahead.
 func fuzzedSegment(f *testing.F) []byte {
 	f.Helper()
 	dir := f.TempDir()

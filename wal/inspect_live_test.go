@@ -17,10 +17,10 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// liveTime is how long the tests beside a log that is being written go on.
+// liveTime is how long the tests run beside a log that is being written.
 const liveTime = time.Second
 
-// writer appends to its own stream as fast as it can, until stop.
+// writer appends to its own stream as fast as it can, until stop is closed.
 type writer struct {
 	stream string
 	size   int
@@ -43,7 +43,8 @@ func (w *writer) run(l *wal.Log, stop <-chan struct{}) error {
 	}
 }
 
-// startWriters runs small and large events beside one another; the function returned stops them.
+// startWriters starts writers of small, middle and large events that run concurrently. The returned function stops
+// them.
 func startWriters(t testing.TB, l *wal.Log) (writers []*writer, stop func()) {
 	writers = []*writer{{stream: "small", size: 10}, {stream: "middle", size: 5_000}, {stream: "large", size: 400_000}}
 	done := make(chan struct{})
@@ -60,9 +61,8 @@ func startWriters(t testing.TB, l *wal.Log) (writers []*writer, stop func()) {
 	return writers, stop
 }
 
-// checkDump dumps a log and checks that each event is what was appended, and that the offsets of each
-// stream rise; unless segments are truncated meanwhile they begin at 1, have no gap and go as far as was
-// acked before.
+// checkDump dumps a log and checks that each event equals the appended one, and that the offsets of each stream rise.
+// If truncated is false, it also checks that they begin at 1, have no gap, and reach the offsets in acked.
 func checkDump(t testing.TB, dir string, acked map[string]uint64, truncated bool) {
 	t.Helper()
 	next := make(map[string]uint64)
@@ -110,7 +110,7 @@ func TestToolsBesideARunningLog(t *testing.T) {
 	wantSound(t, dir)
 }
 
-// Destinations that settle make the log truncate segments and move its ledgers meanwhile.
+// Destinations settle events during the inspection, so that the log truncates segments and updates its ledgers.
 func TestToolsBesideALogThatTruncates(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
@@ -118,7 +118,7 @@ func TestToolsBesideALogThatTruncates(t *testing.T) {
 		l.OpenCursor(stream, "fast")
 		l.OpenCursor(stream, "slow")
 	}
-	sync(t, l) // the places are on disk
+	sync(t, l) // the cursors are on disk
 	writers, stop := startWriters(t, l)
 	before := l.Stat()
 	for start := time.Now(); time.Since(start) < liveTime; {
@@ -172,7 +172,7 @@ func advance(t testing.TB, l *wal.Log, stream, destination string, next uint64) 
 
 const appendingDir = "STANDPIPE_TEST_APPENDING_DIR"
 
-// TestAppendingProcess is the other process of the tests below: it appends until its input ends.
+// TestAppendingProcess is the other process of the tests below: it appends until its standard input ends.
 func TestAppendingProcess(t *testing.T) {
 	dir := os.Getenv(appendingDir)
 	if dir == "" {

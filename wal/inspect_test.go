@@ -18,8 +18,8 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// fillLog makes a log of several segments with two streams and three places, one of them half done
-// with in some lanes, and closes it.
+// fillLog creates a log of several segments with two streams and three cursors, one of which has settled a part of each
+// lane. It closes the log.
 func fillLog(t testing.TB, dir string) {
 	t.Helper()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
@@ -40,7 +40,7 @@ func fillLog(t testing.TB, dir string) {
 	}
 }
 
-// settleLanes settles all events of each lane below an offset.
+// settleLanes settles the events of each lane below the offset that next returns for it.
 func settleLanes(t testing.TB, l *wal.Log, stream, destination string, next func(lane uint8) uint64) {
 	t.Helper()
 	p, err := place(l, stream, destination)
@@ -76,7 +76,7 @@ func wantSound(t testing.TB, dir string) *inspect.VerifyReport {
 	return report
 }
 
-// dumpAll returns what a dump gives, and the damage it tells of.
+// dumpAll returns the dumped events and the reported damage.
 func dumpAll(t testing.TB, dir string, o inspect.DumpOptions) (events []inspect.DumpedEvent, damage []*wal.CorruptError) {
 	t.Helper()
 	o.Damaged = func(err *wal.CorruptError) { damage = append(damage, err) }
@@ -102,7 +102,7 @@ func ofStream(events []inspect.DumpedEvent, stream string) (of []wal.Event) {
 // segmentFiles returns the paths of the log's segments, oldest first.
 func segmentFiles(t testing.TB, dir string) []string {
 	t.Helper()
-	files, err := fs.Glob(os.DirFS(dir), "wal/*.seg") // whatever the name of dir
+	files, err := fs.Glob(os.DirFS(dir), "wal/*.seg") // for any name of dir
 	if err != nil || len(files) == 0 {
 		t.Fatalf("got segments %v, %v", files, err)
 	}
@@ -264,7 +264,7 @@ func TestTruncatedSegmentsAreNoDamage(t *testing.T) {
 	fillLog(t, dir)
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 	before := l.Stat().Segments
-	for _, d := range []string{"archive", "live"} { // audit goes on needing the oldest
+	for _, d := range []string{"archive", "live"} { // the cursor of audit still needs the oldest segment
 		p, _ := place(l, "clicks", d)
 		settleAll(l, p, p.Stat().Pending)
 	}
@@ -304,7 +304,7 @@ func TestNoLogIsSaid(t *testing.T) {
 	}
 }
 
-// state is all of a folder that an inspection could change.
+// folderState returns everything in a folder that an inspection could change.
 func folderState(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)
@@ -334,7 +334,7 @@ func folderState(t *testing.T, dir string) map[string]string {
 func TestInspectingChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
-	os.Remove(filepath.Join(dir, "LOCK")) // as in a copy that somebody made
+	os.Remove(filepath.Join(dir, "LOCK")) // as in a copy of a data directory
 	before := folderState(t, dir)
 	inspectAll(t, dir)
 	if after := folderState(t, dir); !reflect.DeepEqual(after, before) {
@@ -365,7 +365,7 @@ func TestReadingProcess(t *testing.T) {
 	}
 }
 
-// A user who may only read, on a data directory that is read-only, can use all of the tools.
+// A user without write permission, on a read-only data directory, can use all of the tools.
 func TestWhoMayOnlyReadCanInspect(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)

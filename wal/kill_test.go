@@ -20,10 +20,11 @@ import (
 
 var killRounds = flag.Int("kill.rounds", 0, "how often the kill test kills; 0: 15, with CI set 50, with -short 5")
 
-// killWorkload is the environment's name for the data directory of a workload.
+// killWorkload names the environment variable for the data directory of a workload.
 const killWorkload = "STANDPIPE_WAL_KILL_WORKLOAD"
 
-// workloads are the programs that this test binary is instead when the variable names a data directory.
+// workloads maps an environment variable to the program that this test binary runs, instead of the tests, if the
+// variable names a data directory.
 var workloads = map[string]func(dir string) int{
 	killWorkload: workload, resendWorkload: resend, stepsWorkload: steps, shortWorkload: shortOf, openWorkload: openOnly,
 }
@@ -41,8 +42,8 @@ func killOptions(dir string) wal.Options {
 	return wal.Options{Dir: dir, SegmentSize: 256 << 10}
 }
 
-// workload appends from several goroutines until it is killed. Each event's text is its key and a number
-// that rises by one within the key; what was acked is printed after the ack.
+// workload appends from several goroutines until it is killed. Each event's text is its key and a number that rises by
+// one within the key. After each ack, the workload prints the key and the last acked number.
 func workload(dir string) int {
 	l, err := wal.Open(context.Background(), killOptions(dir))
 	if err != nil {
@@ -87,8 +88,8 @@ func killText(key string, n int) string {
 	return fmt.Sprintf("%s %d ", key, n) + strings.Repeat("x", n*37%3000)
 }
 
-// lastOf returns the highest number of the key that the log holds or has held: the place's state has
-// those that were settled.
+// lastOf returns the highest number of the key that the log holds or has held. The cursor's state has the highest
+// settled numbers.
 func lastOf(l *wal.Log, key string) int {
 	stream := killBatch(key, 0, 0).Stream
 	last := 0
@@ -111,7 +112,7 @@ func lastOf(l *wal.Log, key string) int {
 	}
 }
 
-// settledOf returns the highest number of each key that has been settled at the place.
+// settledOf returns the highest settled number of each key, from the cursor's state.
 func settledOf(p *wal.Cursor) map[string]int {
 	settled := make(map[string]int)
 	for line := range strings.Lines(string(p.State())) {
@@ -150,13 +151,13 @@ func TestWhatWasAckedOutlivesAKill(t *testing.T) {
 	t.Logf("%d events acked in %d rounds", total, rounds)
 }
 
-// killRound runs the workload, ends it at some moment, and adds what it printed to acked.
+// killRound runs the workload, ends it at a random moment, and adds the numbers that it printed to acked.
 func killRound(t *testing.T, dir string, acked map[string]int, end func(workload *os.Process)) {
 	t.Helper()
 	runKilled(t, killWorkload, dir, 150*time.Millisecond, end, func(line string) (begun, ended bool) {
 		var key string
 		var n int
-		if fmt.Sscanf(line, "%s %d", &key, &n); key == "error" { // its disk was taken away
+		if fmt.Sscanf(line, "%s %d", &key, &n); key == "error" { // its disk was removed
 			return true, true
 		}
 		acked[key] = max(acked[key], n)
@@ -164,8 +165,8 @@ func killRound(t *testing.T, dir string, acked map[string]int, end func(workload
 	})
 }
 
-// runKilled runs a workload in a process of its own, passes each line that it prints to take, and ends it at some moment up
-// to most after a line that take says it has begun with.
+// runKilled runs a workload in a separate process and passes each line that it prints to take. It calls end at a random
+// moment, at most most after the first line for which take returns begun.
 func runKilled(t *testing.T, workload, dir string, most time.Duration, end func(workload *os.Process), take func(line string) (begun, ended bool)) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -177,12 +178,12 @@ func runKilled(t *testing.T, workload, dir string, most time.Duration, end func(
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// The moment is counted from the first ack, not from the start of a process that may be slow.
+	// The time runs from the first such line, not from the start of the process, which may be slow.
 	lines := bufio.NewReader(stdout)
 	var kill *time.Timer
 	for {
 		line, err := lines.ReadString('\n')
-		if err == io.EOF { // a line without its end was cut by the kill
+		if err == io.EOF { // a line without its end was cut off by the kill
 			break
 		}
 		begun, ended := take(line)
@@ -200,8 +201,8 @@ func runKilled(t *testing.T, workload, dir string, most time.Duration, end func(
 	}
 }
 
-// checkKilled opens the log, checks that all that was acked is there, in order, exact and once, and
-// settles a part of it.
+// checkKilled opens the log, checks that all acked events are there once, in order and exact, and settles a part of
+// them.
 func checkKilled(t *testing.T, dir string, acked map[string]int) {
 	t.Helper()
 	l, err := wal.Open(t.Context(), killOptions(dir))
@@ -241,7 +242,7 @@ func checkKilled(t *testing.T, dir string, acked map[string]int) {
 	}
 }
 
-// settleSome settles the first half of what is pending.
+// settleSome settles the first half of the pending events.
 func settleSome(t *testing.T, l *wal.Log, p *wal.Cursor) {
 	t.Helper()
 	from := p.Stat().Checkpoint

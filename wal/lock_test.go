@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// LOCK looks like a stale pid file. Removing it, or putting another in its place, must not let a second agent in.
+// LOCK looks like a stale PID file. Removing or replacing it must not let a second agent open the log.
 func TestLock_HoldsWhenItsFileIsGone(t *testing.T) {
 	for name, change := range map[string]func(lock string) error{
 		"removed": os.Remove,

@@ -15,7 +15,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Older releases lock LOCK only. They keep this one out, and this one them.
+// Older releases lock only LOCK. An older release and this one still exclude each other.
 func TestLock_ExcludesOlderReleases(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), LockTimeout: time.Millisecond}
 	lock := func() (*os.File, error) {

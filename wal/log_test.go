@@ -19,7 +19,7 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// These helpers stand in testkit, since the tests of other packages use them too.
+// These helpers are in testkit because the tests of other packages use them too.
 var (
 	open      = testkit.OpenLog
 	appendOne = testkit.AppendOne
@@ -33,8 +33,7 @@ func event(key, data string) wal.Event {
 	return wal.Event{Key: key, Data: []byte(data), Time: 1}
 }
 
-// settleAll settles everything that the stream holds at the place.
-// place returns the destination's place, and opens it unless it is open.
+// place returns the destination's cursor, and opens it if it is not open.
 func place(l *wal.Log, stream, destination string) (*wal.Cursor, error) {
 	for _, p := range l.Cursors(stream) {
 		if p.Name() == destination {
@@ -44,6 +43,7 @@ func place(l *wal.Log, stream, destination string) (*wal.Cursor, error) {
 	return l.OpenCursor(stream, destination)
 }
 
+// settleAll settles all events of the stream at the cursor, and adds c to its delivered events.
 func settleAll(l *wal.Log, p *wal.Cursor, c wal.Count) {
 	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {

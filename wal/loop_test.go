@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestPagesThatLeadBackToThemselvesEndNoAgent: bbolt would follow them until its stack or the memory is full.
+// TestPagesThatLeadBackToThemselvesEndNoAgent: bbolt would follow such pages until its stack overflows or memory runs
+// out.
 func TestPagesThatLeadBackToThemselvesEndNoAgent(t *testing.T) {
 	s := newSample(t)
 	for i, file := range s.files {
@@ -21,7 +22,7 @@ func TestPagesThatLeadBackToThemselvesEndNoAgent(t *testing.T) {
 	}
 }
 
-// loopBranches makes all branch pages of a bbolt file their own children, and returns how many there are.
+// loopBranches makes all branch pages of a bbolt file their own children, and returns the number of these pages.
 func loopBranches(t *testing.T, path string) (branches int) {
 	t.Helper()
 	b, err := os.ReadFile(path)

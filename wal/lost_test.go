@@ -23,8 +23,8 @@ func inspectLog(t testing.TB, dir string) *inspect.Inspection {
 	return in
 }
 
-// What a segment held that can't be read is said by its offsets: by whoever inspects the log, before and
-// after it was set aside, and in the agent's log.
+// The offsets of a segment that cannot be read are reported: by Inspect, before and after the segment was set aside,
+// and in the agent log.
 func TestWhatIsLostIsSaidWithItsOffsets(t *testing.T) {
 	s := newSample(t)
 	sound := inspectLog(t, s.dir)
@@ -54,7 +54,7 @@ func TestWhatIsLostIsSaidWithItsOffsets(t *testing.T) {
 	}
 }
 
-// Once every destination is done with what the oldest segment held, nobody knows where that began.
+// Once every destination has settled the events of the lost oldest segment, its first offset is no longer known.
 func TestWhatTheOldestSegmentHeldIsSaidForAsLongAsItsFileIsThere(t *testing.T) {
 	s := newSample(t)
 	held := inspectLog(t, s.dir).Segments[1].Streams
@@ -98,7 +98,7 @@ func TestALostNewestSegmentIsSaidWithWhatItCanHaveHeld(t *testing.T) {
 	}
 }
 
-// openAndListen opens a log as an agent does that goes away at once, and returns what it said.
+// openAndListen opens and closes a log like an agent that stops at once, and returns its log lines.
 func openAndListen(t *testing.T, dir string) string {
 	t.Helper()
 	var said bytes.Buffer
@@ -121,7 +121,7 @@ func wantMissing(t *testing.T, dir string, held []inspect.SegmentStream, file st
 	}
 }
 
-// However often the newest segment is lost, and also when there is no other, no offset is given out twice.
+// No offset is given out twice, however often the newest segment is lost, and even if it is the only segment.
 func TestNoOffsetIsUsedTwiceHoweverOftenTheNewestIsLost(t *testing.T) {
 	remove := func(t *testing.T, path string) { must(t, os.Remove(path)) }
 	spoil := func(t *testing.T, path string) { overwrite(t, path, 0, make([]byte, fileLength(t, path))) }
@@ -130,7 +130,7 @@ func TestNoOffsetIsUsedTwiceHoweverOftenTheNewestIsLost(t *testing.T) {
 		"spoiled":        {spoil, spoil, spoil},
 		"one, the other": {remove, spoil, remove, spoil},
 	} {
-		for _, batches := range []int{1, 20} { // that one segment holds, and several
+		for _, batches := range []int{1, 20} { // enough for one segment, and for several
 			t.Run(fmt.Sprintf("%s/batches=%d", name, batches), func(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
@@ -152,7 +152,8 @@ func TestNoOffsetIsUsedTwiceHoweverOftenTheNewestIsLost(t *testing.T) {
 	}
 }
 
-// appendTo opens a log, appends so many batches after the offset last, and returns the last offset.
+// appendTo opens a log, appends that many batches, checks that their offsets are above last, and returns the last
+// offset.
 func appendTo(t *testing.T, dir string, batches int, last uint64) uint64 {
 	t.Helper()
 	l, err := wal.Open(t.Context(), sampleOptions(dir))
@@ -169,7 +170,8 @@ func appendTo(t *testing.T, dir string, batches int, last uint64) uint64 {
 	return last
 }
 
-// SegmentSize and MaxSize were lowered after the lost segment had been written: as many offsets are skipped as if they had not been.
+// SegmentSize and MaxSize were lowered after the lost segment had been written. Open skips at least as many offsets as
+// with the former settings.
 func TestLostNewest_SkipsForTheSegmentSizeItWasWrittenWith(t *testing.T) {
 	large := wal.Options{Dir: t.TempDir(), MaxSize: 256 << 20, SegmentSize: 4 << 20}
 	l := open(t, large)
@@ -202,11 +204,11 @@ func TestLostNewest_SkipsForTheSegmentSizeItWasWrittenWith(t *testing.T) {
 	}
 }
 
-// The name of the data directory may look like a pattern: what a loss is known by is found there.
+// The name of the data directory may look like a glob pattern. Open still finds the files that reveal a loss.
 func TestLostNewest_InADirectoryNamedLikeAPattern(t *testing.T) {
 	for i, name := range []string{"[ab]", "[ab]", "[", "*", `back\slash`} {
 		dir := filepath.Join(t.TempDir(), name)
-		last := appendTo(t, dir, 1+20*(i%2), 0) // that one segment holds, and several
+		last := appendTo(t, dir, 1+20*(i%2), 0) // enough for one segment, and for several
 		for _, way := range []string{"removed", "spoiled"} {
 			path := segmentFiles(t, dir)
 			newest := path[len(path)-1]

@@ -7,7 +7,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// After the loss of the newest segment, Open computes the number of offsets to skip from the length of the shortest event.
+// After the loss of the newest segment, Open computes the number of offsets to skip from the length of the shortest
+// event.
 func TestLeastFrame_IsNoLongerThanAnyEvent(t *testing.T) {
 	shortest := math.MaxInt
 	for _, raw := range [][]byte{{0x18, 0x00}, {0x18, 0x01}, {0x0a, 0x00}, {0x12, 0x00}, {0x0a, 0x00, 0x12, 0x00, 0x18, 0x00}} {

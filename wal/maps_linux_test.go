@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// In any configuration, the log fits into the 2 GiB of a 32-bit process: it rolls, reads every segment, and reads on.
+// In any configuration, the log fits into the 2 GiB of a 32-bit process: it rolls, reads every segment, and goes on.
 func TestMaps_FitInto2GiB(t *testing.T) {
 	if strconv.IntSize > 32 {
 		t.Skip("needs a 32-bit build: `make test-386` runs it")
@@ -56,7 +56,7 @@ func TestMaps_FitInto2GiB(t *testing.T) {
 	}
 }
 
-// A commit that does not fit the newest segment's map is stored all the same, also on a 32-bit platform.
+// A commit that does not fit into the newest segment's map is stored all the same, also on a 32-bit platform.
 func TestMaps_GrowWithALargeCommit(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10})
 	_, err := l.OpenCursor("s", "d")
