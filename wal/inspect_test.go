@@ -18,8 +18,8 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// fillLog creates a log of several segments with two streams and three cursors, one of which has settled a part of each
-// lane. It closes the log.
+// fillLog creates a log of several segments with two streams and three cursors, and closes it. One of the cursors has
+// settled a part of each lane.
 func fillLog(t testing.TB, dir string) {
 	t.Helper()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})

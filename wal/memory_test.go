@@ -10,8 +10,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// The events that a Read returns occupy about the memory that they count for, and that is about the requested number
-// of bytes, for events of any content and shape.
+// The events that Read returns occupy about as much memory as Memory counts for them, and about the requested number of
+// bytes, for events of any content and shape.
 func TestRead_TakesTheMemoryThatItCounts(t *testing.T) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 9))

@@ -15,8 +15,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A next segment may be in the folder after a crash although the sync of the folder failed, also if it failed for want of
-// space: the log has failed.
+// If the sync of the folder fails, for lack of space or any other reason, the next segment may still be in the folder
+// after a crash. The log therefore fails.
 func TestRoll_UnsyncedFolderEndsTheLog(t *testing.T) {
 	var failing atomic.Bool
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10}.WithFolderSync(func(d *os.File) error {
@@ -39,7 +39,7 @@ func TestRoll_UnsyncedFolderEndsTheLog(t *testing.T) {
 	t.Errorf("got %+v after 40 appends, want the log to fail", l.Stat())
 }
 
-// The file that names the newest segment is on the disk when Open returns: a sync of the folder follows it.
+// The file that names the newest segment is on disk when Open returns: Open syncs the folder after it creates the file.
 func TestOpen_SyncsTheNumberOfTheNewest(t *testing.T) {
 	named := false
 	dir := t.TempDir()
@@ -54,7 +54,7 @@ func TestOpen_SyncsTheNumberOfTheNewest(t *testing.T) {
 	}
 }
 
-// The error of a full file has the bytes of the letters that this process has put into it.
+// The error for full dead letters includes the bytes of the letters that this process has stored.
 func TestDeadLetters_FullErrorCountsThem(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20})
 	d := l.OpenDead()
@@ -66,7 +66,7 @@ func TestDeadLetters_FullErrorCountsThem(t *testing.T) {
 	}
 }
 
-// compacting is a log with sealed segments of which one lane of ten is live.
+// compacting is a log with sealed segments in which only the events of one lane are live.
 type compacting struct {
 	*wal.Log
 	shrunk atomic.Int32
@@ -95,7 +95,7 @@ func newCompacting(t *testing.T, o wal.Options, copied func()) *compacting {
 	return c
 }
 
-// A segment keeps its file while its events are counted.
+// A segment keeps its file while its events are being counted.
 func TestCompaction_WaitsForACount(t *testing.T) {
 	var c *compacting
 	var release atomic.Pointer[func()]
@@ -116,7 +116,7 @@ func TestCompaction_WaitsForACount(t *testing.T) {
 	(*release.Load())()
 }
 
-// What is settled in memory only is needed after a crash: compaction keeps it.
+// Events whose settlement is only in memory are needed after a crash, so compaction keeps them.
 func TestCompaction_KeepsWhatNoCheckpointHas(t *testing.T) {
 	var full atomic.Bool
 	o := wal.Options{Dir: t.TempDir()}.WithFaults(func() error {

@@ -22,7 +22,7 @@ var (
 	modelRuns = flag.Int("model.runs", 8, "how many histories the model test plays")
 )
 
-// TestTheLogBehavesLikeASlice plays random histories on a log and on a slice.
+// TestTheLogBehavesLikeASlice plays random histories on a log and on a slice, and compares the two.
 func TestTheLogBehavesLikeASlice(t *testing.T) {
 	seed := *modelSeed
 	if seed == 0 {
@@ -59,42 +59,42 @@ func playModel(t *testing.T, seed uint64, steps int) {
 	}
 }
 
-// model is what the log should hold.
+// model is the expected content of the log.
 type model struct {
 	t    *testing.T
 	rand *rand.Rand
 	opts wal.Options
 	log  *wal.Log
 
-	noSpace *atomic.Bool // the disk has no room for the next commit
+	noSpace *atomic.Bool // the next commit finds no space on the disk
 
 	streams   map[string]*modelStream
 	producers map[string]*modelProducer
 }
 
 type modelStream struct {
-	events []wal.Event // of offset i+1
+	events []wal.Event // index i has offset i+1
 	places map[string]*modelCursor
 }
 
-// modelCursor remembers what of each event was settled, and how much of that is known to be on disk.
+// modelCursor tracks which events the destination has settled, and which of these settlements are known to be on disk.
 type modelCursor struct {
 	place   *wal.Cursor
 	parked  bool
-	known   bool        // it is on the disk
-	stuck   wal.LaneSet // the lanes that lag
+	known   bool        // the cursor is on disk
+	stuck   wal.LaneSet // the lanes that lag behind
 	done    map[uint64]bool
-	synced  map[uint64]bool // done when the last Sync returned
+	synced  map[uint64]bool // events that were done when the last Sync returned
 	lost    map[uint64]bool // done and not delivered
-	absent  map[uint64]bool // gone before the place was made
+	absent  map[uint64]bool // gone before the cursor was created
 	settled wal.Ledger      // Delivered and Dead
-	dropped wal.Count       // for their age or for room
+	dropped wal.Count       // for their age or to free space
 	missing wal.Count       // absent
 }
 
 func (p *modelCursor) lose(offset uint64) { p.done[offset], p.lost[offset] = true, true }
 
-// modelProducer numbers its batches.
+// modelProducer is a producer that numbers its batches.
 type modelProducer struct {
 	stream string
 	next   uint64
@@ -141,10 +141,10 @@ func (m *model) open(dir string) {
 	for name, s := range inOrder(m.streams) {
 		for destination, p := range inOrder(s.places) {
 			if p.place = cursorNamed(log, name, destination); p.place == nil {
-				if p.known && (!p.parked || len(s.events) > 0) { // nothing of a parked cursor stays while its stream is empty
+				if p.known && (!p.parked || len(s.events) > 0) { // the log keeps no parked cursor of an empty stream
 					m.t.Fatalf("%s/%s is not known after a reopen", name, destination)
 				}
-				delete(s.places, destination) // the crash came before it was on the disk
+				delete(s.places, destination) // the crash came before the cursor was on disk
 				continue
 			}
 			if p.parked {
@@ -214,7 +214,7 @@ func (m *model) event(stream string) wal.Event {
 	return e
 }
 
-// append submits several batches at once and waits for all. A batch that is refused leaves nothing behind.
+// append submits several batches at once and waits for all of them. A rejected batch leaves no trace.
 func (m *model) append() {
 	var all []*wal.Batch
 	numbered := make(map[string]bool)
@@ -249,7 +249,7 @@ func (m *model) append() {
 	}
 }
 
-// submit stores the batches; while they wait for space, the destinations drop the events below their floors.
+// submit stores the batches. While they wait for space, the destinations drop the events below their floors.
 func (m *model) submit(all []*wal.Batch) (got []wal.Appended, errs []error) {
 	got, errs = make([]wal.Appended, len(all)), make([]error, len(all))
 	tickets, done := make([]*wal.Ticket, len(all)), make(chan struct{})
@@ -276,7 +276,7 @@ func (m *model) submit(all []*wal.Batch) (got []wal.Appended, errs []error) {
 	return nil, nil
 }
 
-// number makes b the next batch of a producer, if that has none under way.
+// number makes b the next batch of a producer, unless that producer already has a batch in numbered.
 func (m *model) number(b *wal.Batch, numbered map[string]bool) {
 	id := fmt.Sprint(b.Stream, "/", m.rand.IntN(3))
 	if numbered[id] {
@@ -291,7 +291,7 @@ func (m *model) number(b *wal.Batch, numbered map[string]bool) {
 	b.ProducerID, b.ProducerSequence = id, p.next
 }
 
-// resend sends a batch again, which may have been truncated meanwhile.
+// resend sends a stored batch again. The batch may have been truncated since.
 func (m *model) resend() {
 	for id, p := range m.producers {
 		if len(p.sent) == 0 {
@@ -312,7 +312,7 @@ func (m *model) resend() {
 	}
 }
 
-// inOrder makes a history the same for the same seed.
+// inOrder iterates in the order of the keys, so that a seed always gives the same history.
 func inOrder[V any](m map[string]V) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		for _, name := range slices.Sorted(maps.Keys(m)) {

@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// readSome reads some lanes from somewhere.
+// readSome reads random lanes from a random offset on.
 func (m *model) readSome() {
 	name := m.someStream()
 	s := m.streams[name]
@@ -20,8 +20,8 @@ func (m *model) readSome() {
 	m.compare(name, s, 1+m.rand.Uint64N(uint64(len(s.events))+1), wal.LaneSet(m.rand.Uint64()), 1+m.rand.IntN(100_000))
 }
 
-// compare reads to the end and checks that every event that some place has not settled is there, once,
-// in order and exact, and that nothing else is but what is in the model.
+// compare reads to the end. It checks that each event that some cursor has not settled is there once, in order and
+// exact, and that each event read is in the model.
 func (m *model) compare(name string, s *modelStream, from uint64, lanes wal.LaneSet, limit int) {
 	next := from
 	for {
@@ -48,7 +48,7 @@ func (m *model) compare(name string, s *modelStream, from uint64, lanes wal.Lane
 	}
 }
 
-// missing checks that nobody waits for what was not read of [from, to).
+// missing checks that no destination waits for an event of [from, to) in these lanes, since none of them was read.
 func (m *model) missing(name string, s *modelStream, from, to uint64, lanes wal.LaneSet) {
 	for offset := from; offset < to; offset++ {
 		if !lanes.Has(wal.LaneOf(s.events[offset-1].Key)) {
@@ -73,7 +73,7 @@ func sameEvent(got, want *wal.Event) bool {
 		fmt.Sprint(got.Attributes) == fmt.Sprint(want.Attributes)
 }
 
-// check compares everything.
+// check compares the whole log with the model.
 func (m *model) check() {
 	synctest.Wait()
 	m.drop()
@@ -90,7 +90,7 @@ func (m *model) check() {
 			m.checkCursor(name+"/"+destination, p, appended)
 		}
 	}
-	if err := m.log.Sync(context.Background()); err != nil { // no segment is being truncated when it returns
+	if err := m.log.Sync(context.Background()); err != nil { // no segment is being truncated when Sync returns
 		m.t.Fatal(err)
 	}
 	synctest.Wait()

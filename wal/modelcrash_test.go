@@ -24,7 +24,7 @@ func (m *model) reopen() {
 	m.open(m.opts.Dir)
 }
 
-// sync0 notes that a close has synced everything.
+// sync0 records that all settlements are on disk, as they are after a close or a sync.
 func (m *model) sync0() {
 	for _, s := range inOrder(m.streams) {
 		for _, p := range inOrder(s.places) {
@@ -36,8 +36,8 @@ func (m *model) sync0() {
 	}
 }
 
-// crash goes on with a copy of the directory as it is on the disk now. What was acked is there; of what
-// was settled, at least what was synced.
+// crash goes on with a copy of the directory in its present state on disk. All acked events are in it, and at least the
+// settlements that were synced.
 func (m *model) crash() {
 	synctest.Wait()
 	m.drop()
@@ -53,8 +53,8 @@ func (m *model) crash() {
 	}
 }
 
-// copyInstant copies a directory as it is between two commits: a checkpoint that seals a segment, or one that
-// is made ready, in the middle of a copy leaves what no crash does.
+// copyInstant copies a directory in its state between two commits. It copies again if a file changed meanwhile: if a
+// checkpoint seals a segment during the copy, or a segment is made ready, the copy is in a state that no crash leaves.
 func copyInstant(t *testing.T, from string) (to string) {
 	t.Helper()
 	for {
@@ -67,7 +67,7 @@ func copyInstant(t *testing.T, from string) (to string) {
 	}
 }
 
-// changes returns when each file of a directory was last changed.
+// changes returns the time of the last change of each file in a directory.
 func changes(t *testing.T, dir string) map[string]time.Time {
 	t.Helper()
 	at := make(map[string]time.Time)
@@ -80,7 +80,7 @@ func changes(t *testing.T, dir string) map[string]time.Time {
 	return at
 }
 
-// learn takes over what a crash has left of the settlements.
+// learn updates the model with the settlements that survived a crash.
 func (m *model) learn(s *modelStream, p *modelCursor) {
 	marks := p.place.Lanes()
 	for i := range s.events {
@@ -128,7 +128,7 @@ func copyDir(t testing.TB, to, from string) {
 	}
 }
 
-// writeSparse leaves out pages of zeros, as they are in the log's own files.
+// writeSparse skips pages of zeros, which are holes in the log's own files too.
 func writeSparse(path string, data []byte) error {
 	f, err := os.Create(path)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// place adds a destination, or brings one back that was parked.
+// place adds a destination, or opens a parked one again.
 func (m *model) place() {
 	name := m.someStream()
 	s, destination := m.stream(name), fmt.Sprint("d", m.rand.IntN(3))
@@ -26,7 +26,7 @@ func (m *model) place() {
 		m.t.Fatal(err)
 	}
 	if p != nil {
-		m.learnDropped(s, p) // the log has dropped until now
+		m.learnDropped(s, p) // until now, the log has dropped events for it
 		p.parked = false
 		return
 	}
@@ -50,7 +50,7 @@ func (m *model) place() {
 
 func countOf(e *wal.Event) wal.Count { return wal.Count{Events: 1, Bytes: uint64(len(e.Data))} }
 
-// park takes a destination away.
+// park parks a destination.
 func (m *model) park() {
 	if p := m.stream(m.someStream()).places[fmt.Sprint("d", m.rand.IntN(3))]; p != nil {
 		p.place.Park()
@@ -58,15 +58,15 @@ func (m *model) park() {
 	}
 }
 
-// age lets time pass, after which some events are too old.
+// age lets time pass, so that some events become too old.
 func (m *model) age() {
 	time.Sleep(time.Duration(m.rand.IntN(90)) * time.Minute)
 	synctest.Wait()
 	m.drop()
 }
 
-// drop drops the events below each cursor's floor, as shippers do. For parked cursors it takes over the drops that the
-// log has made.
+// drop drops the events below each cursor's floor, as shippers do. For parked cursors it records the drops that the log
+// has made.
 func (m *model) drop() {
 	for _, s := range inOrder(m.streams) {
 		for _, p := range inOrder(s.places) {
@@ -85,7 +85,8 @@ func (m *model) drop() {
 			for _, c := range dropped {
 				p.dropped.Add(c)
 			}
-			if len(dropped) > 0 || p.place.Stat().Checkpoint < floor.Offset() { // a shipper publishes lanes that move past a hole
+			// A shipper also settles lanes that only move past a hole.
+			if len(dropped) > 0 || p.place.Stat().Checkpoint < floor.Offset() {
 				must(m.t, p.place.Settle(wal.Settlement{Lanes: p.marks(s), Add: wal.Ledger{Dropped: dropped}}))
 			}
 		}
@@ -108,7 +109,7 @@ func (m *model) learnDropped(s *modelStream, p *modelCursor) {
 	}
 }
 
-// settle settles some events of some lanes of a place, ahead of the lane's checkpoint at times.
+// settle settles some events in some lanes of each cursor, sometimes ahead of the lane's checkpoint.
 func (m *model) settle() {
 	s := m.streams[m.someStream()]
 	if s == nil || len(s.events) == 0 {
@@ -149,7 +150,7 @@ func (m *model) settleAt(s *modelStream, p *modelCursor, pick func(e *wal.Event,
 	p.settled.Dead.Add(add.Dead)
 }
 
-// marks says for each lane what is settled of it.
+// marks returns the progress of each lane.
 func (p *modelCursor) marks(s *modelStream) map[uint8]wal.Progress {
 	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
@@ -236,7 +237,7 @@ func (m *model) settleRest() {
 			placeless++
 		}
 	}
-	// The newest may not have begun: then the one before it has the state.
+	// The newest segment may not have begun; the one before it then has the state.
 	if got := m.log.Stat().Segments; placeless == 0 && got > 2 {
 		m.t.Errorf("got %d segments when all is settled, want 1, or 2", got)
 	}

@@ -28,7 +28,7 @@ var smallDisks = map[string]func(t testing.TB) (*disk, error){
 	},
 }
 
-// A queue that needs room in order to delete what was delivered never gets out of a full disk.
+// A queue that needs space to delete delivered events never recovers from a full disk. The log does.
 func TestFullDiskDoesNotWedgeTheQueue(t *testing.T) {
 	for name, make := range smallDisks {
 		t.Run(name, func(t *testing.T) {
@@ -51,7 +51,7 @@ func fillToTheLastBlock(t *testing.T, d *disk) {
 	p, _ := l.OpenCursor("s", "d")
 	stored := fill(t, l, "s", 10_000, 1)
 	last := fillDisk(t, d.Mount)
-	for range 3 { // also with nothing left at all
+	for range 3 { // the later rounds find no free space at all
 		stored.Add(fill(t, l, "s", 10, 1))
 	}
 	if err := l.Failed(); err != nil || !l.Full() {
@@ -61,11 +61,11 @@ func fillToTheLastBlock(t *testing.T, d *disk) {
 	if got := l.Stat().Segments; got > 4 {
 		t.Errorf("got %d segments when half is settled, want those unlinked", got)
 	}
-	// The last checkpoint is written and the log opens again although nothing is free.
+	// The last checkpoint is written, and the log opens again, although the disk has no free space.
 	fillDisk(t, d.Mount)
 	must(t, l.Close())
 	l = open(t, o)
-	defer l.Close() // before the file system goes
+	defer l.Close() // before the file system is unmounted
 	p, _ = l.OpenCursor("s", "d")
 	if st := p.Stat(); st.Pending.Events != stored.Events-stored.Events/2 {
 		t.Errorf("got %+v pending, want half of %+v", st.Pending, stored)
@@ -84,14 +84,14 @@ func fillToTheLastBlock(t *testing.T, d *disk) {
 	must(t, l.Close())
 }
 
-// settleFirst settles the first n events and makes that last.
+// settleFirst settles the first n events and syncs the log.
 func settleFirst(t testing.TB, l *wal.Log, p *wal.Cursor, n uint64) {
 	t.Helper()
 	settleLanes(t, l, p.Stream(), p.Name(), func(uint8) uint64 { return n + 1 })
 	sync(t, l)
 }
 
-// fillDisk takes every block that is left, and returns the file that has them.
+// fillDisk uses up all free blocks, and returns the file that holds them.
 func fillDisk(t testing.TB, dir string) (file string) {
 	t.Helper()
 	file = filepath.Join(dir, "filler")
@@ -111,7 +111,7 @@ func fillDisk(t testing.TB, dir string) (file string) {
 	return file
 }
 
-// A disk without a free inode has no room for a next segment: the newest grows on.
+// On a disk without a free inode, the log cannot create the next segment, and the newest one keeps growing.
 func TestADiskWithoutInodes(t *testing.T) {
 	d, err := newMemory(t, "size=64m,nr_inodes=7") // the folders, the lock and the number of the newest take five of them
 	if err != nil {
@@ -158,7 +158,8 @@ func TestANewLogOnADiskWithoutInodesSaysSo(t *testing.T) {
 	}
 }
 
-// checkTexts reads what is pending of the first n texts, and perhaps one more.
+// checkTexts reads the pending events and checks that they are the texts from the checkpoint on. In total there must be
+// n texts, or one more.
 func checkTexts(t testing.TB, l *wal.Log, n int) {
 	t.Helper()
 	p, _ := place(l, "s", "d")
@@ -174,9 +175,9 @@ func checkTexts(t testing.TB, l *wal.Log, n int) {
 	}
 }
 
-// A disk that is thinner than it says takes writes, and has no room for them when they are synced. A
-// small journal has its blocks by then: it is events that find none, the sync says so once, and the next
-// ones that all is well. A large one is what finds none, and the file system ends.
+// An overcommitted disk, with less space than it reports, accepts writes and runs out of space when they are synced. A
+// small journal already has its blocks by then, and it is the events that find none: one sync returns the error, and
+// the next syncs return success. With a large journal, it is the journal that finds none, and the file system stops.
 func TestADiskThatRunsOutOfSpaceLate(t *testing.T) {
 	for name, journal := range map[string]string{"events": "size=4", "journal": "size=16"} {
 		t.Run(name, func(t *testing.T) {
@@ -210,15 +211,15 @@ func TestADiskThatRunsOutOfSpaceLate(t *testing.T) {
 	}
 }
 
-// askForPages makes the kernel write single pages to the disk's device. Of a longer write that has room for
-// its beginning only, the loop device of Linux 6.18 says that all is well, and what a sync confirmed is lost.
+// askForPages makes the kernel write single pages to the disk's device. If a longer write has space for its beginning
+// only, the loop device of Linux 6.18 reports success, and data is lost that a sync has confirmed.
 func askForPages(t *testing.T, d *disk) {
 	t.Helper()
 	var st unix.Stat_t
 	must(t, unix.Stat(d.Mount, &st))
 	limit := fmt.Sprintf("/sys/dev/block/%d:%d/queue/max_sectors_kb", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)))
 	must(t, os.WriteFile(limit, []byte("4"), 0))
-	t.Cleanup(func() { _ = os.WriteFile(limit, []byte("0"), 0) }) // as it was, if it is there still
+	t.Cleanup(func() { _ = os.WriteFile(limit, []byte("0"), 0) }) // the former value, if the device still exists
 }
 
 // appendUntilFailed appends texts until the log fails, and goes on for a while.

@@ -14,28 +14,28 @@ import (
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-// syscallLine is a line of strace -f -y: a call, or its end when others came between. The paths are those of the descriptors
-// and of the arguments.
+// syscallLine matches a line of strace -f -y: a call, or its end if other calls came between. The paths are those of
+// the descriptors and of the arguments.
 var (
 	syscallLine = regexp.MustCompile(`^(\d+) +(?:<\.\.\. )?(\w+)(?: resumed>|\()(.*)$`)
 	openPath    = regexp.MustCompile(`<(/[^>]*)>`)
 	namedPath   = regexp.MustCompile(`"(/[^"]*)"`)
 )
 
-// durability follows the calls of a log, and tracks the changes that a power loss could undo.
+// durability follows the system calls of a log, and tracks the changes that a power loss could undo.
 type durability struct {
 	t        *testing.T
-	open     map[string]string         // a thread's call that has not returned: its arguments
+	open     map[string]string         // by thread: the arguments of a call that has not returned
 	unsynced map[string]bool           // files with writes that no sync has followed
-	unnamed  map[string]string         // files whose folder was not synced since they got their name: the former name
-	renamed  map[string]map[string]int // how many files got their name so, by the endings of before and after
+	unnamed  map[string]string         // files renamed since the last sync of their folder: the former name
+	renamed  map[string]map[string]int // number of renames, by the file's ending before and after
 	named    map[string]bool           // names that a rename has given
-	replaced int                       // how many files were replaced by a rename
+	replaced int                       // number of files that a rename replaced
 }
 
-// TestDurability_IsInOrder follows every write, sync and rename of a log that rolls, rewrites, sets aside and buries: a file is
-// synced before it gets its name, and its folder before anything is written to it under that name, so that acked events
-// in it can't be lost with the name.
+// TestDurability_IsInOrder follows every write, sync and rename of a log that rolls, compacts, sets segments aside and
+// stores dead letters. A file is synced before it gets its name. Its folder is synced before anything is written to the
+// file under that name, so that acked events in the file cannot be lost together with the name.
 func TestDurability_IsInOrder(t *testing.T) {
 	strace := testkit.Tool(t, "strace")
 	t.Run("rolls, rewrites and letters", func(t *testing.T) {
@@ -156,7 +156,7 @@ func (d *durability) rename(from, to string) {
 	d.named[to] = true
 }
 
-// endingOf returns the rest of a file's name from its first dot on.
+// endingOf returns a file's name from its first dot on.
 func endingOf(path string) string {
 	name := filepath.Base(path)
 	return name[strings.Index(name, "."):]

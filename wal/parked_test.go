@@ -7,7 +7,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// settledSoon returns when done is closed, or after 50 ms: then the closer of done probably waits for the caller.
+// settledSoon returns when done is closed, or after 50 ms. After that time, the goroutine that closes done probably
+// waits for the caller.
 func settledSoon(done <-chan struct{}) {
 	select {
 	case <-done:
@@ -15,7 +16,7 @@ func settledSoon(done <-chan struct{}) {
 	}
 }
 
-// A parked destination comes back, ships and is parked again while the log counts the events to drop for it.
+// A parked destination is opened, ships, and is parked again while the log counts the events to drop for it.
 func TestParkedDestination_ThatWasBackMeanwhileDropsNothingTwice(t *testing.T) {
 	var l *wal.Log
 	var p *wal.Cursor
@@ -48,7 +49,7 @@ func TestParkedDestination_ThatWasBackMeanwhileDropsNothingTwice(t *testing.T) {
 	}
 }
 
-// The committer goes on while the log counts the events that a parked destination drops.
+// The committer continues while the log counts the events to drop for a parked destination.
 func TestParkedDestination_DelaysNoCommit(t *testing.T) {
 	counting, release := make(chan struct{}), make(chan struct{})
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20, SegmentSize: 256 << 10, OnFull: wal.DropOldest}.WithParkedStep(func() {
@@ -73,7 +74,7 @@ func TestParkedDestination_DelaysNoCommit(t *testing.T) {
 		stored <- err
 	}()
 	<-counting
-	sync(t, l) // for ever, if it waits for the count
+	sync(t, l) // blocks for ever if Sync waits for the count
 	close(release)
 	must(t, <-stored)
 	if st := p.Stat(); st.Appended.Events != 1000 || st.Dropped[wal.DroppedFull].Events == 0 {

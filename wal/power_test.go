@@ -47,8 +47,8 @@ func TestWhatWasAckedOutlivesAPowerLoss(t *testing.T) {
 	}
 }
 
-// cutPower cuts the power of an attached disk under the workload, and checks what is left. A file that
-// nobody synced must be gone: else nothing was tested.
+// cutPower cuts the power of an attached disk under the workload, and checks the log. A file that was never synced must
+// be gone; otherwise the cut had no effect and the test proves nothing.
 func cutPower(t *testing.T, d *disk, acked map[string]int, cut func(d *disk) error) {
 	t.Helper()
 	unsynced := filepath.Join(d.Mount, "unsynced")
@@ -59,7 +59,7 @@ func cutPower(t *testing.T, d *disk, acked map[string]int, cut func(d *disk) err
 	if st, err := os.Stat(unsynced); err == nil && st.Size() > 0 {
 		t.Errorf("%d bytes that nobody had synced are there after a power loss", st.Size())
 	} else if err == nil {
-		must(t, os.Remove(unsynced)) // ext4 writes a file out that replaces one
+		must(t, os.Remove(unsynced)) // ext4 writes out a file that replaces another one
 	}
 	checkKilled(t, dir, acked)
 	d.Detach()
@@ -76,8 +76,8 @@ func runUntilCut(t *testing.T, d *disk, dir string, acked map[string]int, cut fu
 	d.LetGo()
 }
 
-// TestADiskThatLiesAboutSyncsLosesWhatWasAcked is the power test's control: behind a cache that is
-// told to take a sync for nothing the log must come out short.
+// TestADiskThatLiesAboutSyncsLosesWhatWasAcked is the control of the power test: behind a cache that ignores syncs, the
+// log must lose acked events.
 func TestADiskThatLiesAboutSyncsLosesWhatWasAcked(t *testing.T) {
 	d, err := newDisk(t, t.TempDir(), 200<<20, "mkfs.ext4")
 	if err == nil {

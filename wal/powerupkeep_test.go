@@ -23,18 +23,18 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// upkeepWorkload is the environment's name for the data directory of a workload that rolls, compacts, truncates, sets aside
-// and buries.
+// upkeepWorkload names the environment variable for the data directory of a workload that rolls, compacts, truncates,
+// sets segments aside and stores dead letters.
 const upkeepWorkload = "STANDPIPE_WAL_UPKEEP_WORKLOAD"
 
 func init() { workloads[upkeepWorkload] = keepUp }
 
 const (
 	upkeepKeys = 6
-	// upkeepStuck is the key whose lane one of the destinations does not settle, so that segments are compacted.
+	// upkeepStuck is the key whose lane one of the destinations rarely settles, so that segments are compacted.
 	upkeepStuck = "key0"
-	// upkeepNumbers is a file beside the log with the number of each key's last event: the log may have lost that event with a
-	// damaged segment.
+	// upkeepNumbers is a file beside the log with the number of each key's last event. The log may have lost that event
+	// with a damaged segment.
 	upkeepNumbers = "numbers"
 )
 
@@ -42,8 +42,8 @@ func upkeepOptions(dir string) wal.Options {
 	return wal.Options{Dir: dir, SegmentSize: 64 << 10, MaxSize: 16 << 20}.Rewriting()
 }
 
-// keepUp appends, settles and buries until it is killed, and prints each step after the log has answered. Its log lines are
-// printed too: they name the segments that were truncated, rewritten and set aside.
+// keepUp appends, settles and stores dead letters until it is killed, and prints each step after the log has confirmed
+// it. It also prints the log lines, which name the segments that were truncated, compacted and set aside.
 func keepUp(dir string) int {
 	o := upkeepOptions(dir)
 	o.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: os.Stdout})
@@ -96,7 +96,8 @@ func upkeepBatch(key string, next, n int) *wal.Batch {
 	return b
 }
 
-// progress is the state of a destination: the number of the last settled event of each key, and how many were settled.
+// progress is the state of a destination: the number of the last settled event of each key, and the count of settled
+// events.
 type progress struct {
 	last  map[string]int
 	total uint64
@@ -115,7 +116,7 @@ func (d *progress) state() []byte {
 	return numbersText(all)
 }
 
-// numbersText has a line for each number, and numbersOf reads it.
+// numbersText returns one line for each number. numbersOf parses these lines.
 func numbersText(numbers map[string]int) (text []byte) {
 	for _, name := range slices.Sorted(maps.Keys(numbers)) {
 		text = fmt.Appendf(text, "%s %d\n", name, numbers[name])
@@ -147,8 +148,8 @@ func unsettledEvents(l *wal.Log, p *wal.Cursor, lanes wal.LaneSet, from uint64) 
 	}
 }
 
-// settleAsTheyCome settles all that is there for destination a, all but one lane for b, sometimes that lane too, and makes it
-// durable.
+// settleAsTheyCome settles all events for destination a. For b it settles all lanes but one, and sometimes that lane
+// too. It then syncs the log.
 func settleAsTheyCome(l *wal.Log) error {
 	for _, name := range []string{"a", "b"} {
 		p, err := place(l, "s", name)
@@ -187,7 +188,7 @@ func settleAsTheyCome(l *wal.Log) error {
 	return l.Sync(context.Background())
 }
 
-// buryAndDrop puts some large dead letters and drops them again, so that their file shrinks.
+// buryAndDrop stores some large dead letters and drops most of them again, so that their file shrinks.
 func buryAndDrop(l *wal.Log) error {
 	d := l.OpenDead()
 	defer d.Close()
@@ -218,13 +219,13 @@ func buryAndDrop(l *wal.Log) error {
 	return nil
 }
 
-// upkeepModel is what is certain about a log that loses power again and again.
+// upkeepModel is the part of the log's state that is certain although the log loses power again and again.
 type upkeepModel struct {
 	acked   map[string]int  // by key
-	letters map[string]bool // that are there, or, false, may be there
+	letters map[string]bool // true: the letter is there; false: it may be there
 	dropped map[string]uint64
 	lossy   map[string]int // events up to these numbers may have been in damaged segments
-	seen    map[string]int // how often what the log does by itself was done
+	seen    map[string]int // the number of times that each step of upkeep was seen
 }
 
 var upkeepSteps = map[string]string{
@@ -232,7 +233,7 @@ var upkeepSteps = map[string]string{
 	"set aside": "set aside",
 }
 
-// line takes in a line of the workload. ended: the workload's disk is gone.
+// line processes a line of the workload. ended: the workload's disk is gone.
 func (m *upkeepModel) line(line string) (begun, ended bool) {
 	verb, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 	switch verb {
@@ -259,8 +260,8 @@ func (m *upkeepModel) line(line string) (begun, ended bool) {
 	return false, false
 }
 
-// TestPowerLoss_InTheMiddleOfUpkeep cuts the power of a log that rolls, compacts and truncates segments all the time, and
-// that begins every other life by setting aside a damaged segment and the damaged dead letters.
+// TestPowerLoss_InTheMiddleOfUpkeep cuts the power of a log that rolls, compacts and truncates segments all the time.
+// In every other round, the log starts by setting aside a damaged segment and the damaged dead letters.
 func TestPowerLoss_InTheMiddleOfUpkeep(t *testing.T) {
 	rounds := *powerRounds
 	switch {
@@ -299,7 +300,8 @@ func TestPowerLoss_InTheMiddleOfUpkeep(t *testing.T) {
 	}
 }
 
-// lacksStep reports whether some step was in no round so far: on a busy machine a round is short.
+// lacksStep reports whether some step of upkeep was not seen in any round so far: on a busy machine a round does
+// little.
 func (m *upkeepModel) lacksStep() bool {
 	for step := range upkeepSteps {
 		if m.seen[step] == 0 {
@@ -309,7 +311,8 @@ func (m *upkeepModel) lacksStep() bool {
 	return false
 }
 
-// round runs the workload until the power is cut, and checks what is left. damage: the log that it opens is damaged.
+// round runs the workload until the power is cut, and checks the log. damage: the log is damaged before the workload
+// opens it.
 func (m *upkeepModel) round(t *testing.T, d *disk, cut func(d *disk) error, damage bool) {
 	t.Helper()
 	dir := filepath.Join(d.Mount, "data")
@@ -414,7 +417,7 @@ func (m *upkeepModel) checkLetters(t *testing.T, l *wal.Log) {
 			unknown--
 		}
 	}
-	if unknown > 1 { // one may have been under way
+	if unknown > 1 { // one may have been in flight
 		t.Errorf("got %d letters that were dropped, or never were", unknown)
 	}
 	clear(m.letters)

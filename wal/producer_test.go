@@ -30,15 +30,15 @@ func TestAProducersSequences(t *testing.T) {
 		want     wal.Appended
 		err      error
 	}{
-		{10, 2, wal.Appended{First: 1, Count: 2}, nil}, // the first may begin anywhere
+		{10, 2, wal.Appended{First: 1, Count: 2}, nil}, // the first batch may begin with any sequence
 		{12, 3, wal.Appended{First: 3, Count: 3}, nil},
 		{15, 1, wal.Appended{First: 6, Count: 1}, nil},
 		{12, 3, wal.Appended{First: 3, Count: 3, Duplicate: true}, nil},
-		{13, 2, wal.Appended{First: 4, Count: 2, Duplicate: true}, nil}, // a part of one
-		{10, 6, wal.Appended{First: 1, Count: 6, Duplicate: true}, nil}, // all, cut otherwise
+		{13, 2, wal.Appended{First: 4, Count: 2, Duplicate: true}, nil}, // a part of a batch
+		{10, 6, wal.Appended{First: 1, Count: 6, Duplicate: true}, nil}, // all events, in a different batch
 		{15, 2, wal.Appended{}, wal.ErrSequence},                        // half old, half new
 		{17, 1, wal.Appended{}, wal.ErrSequence},                        // a gap
-		{1, 3, wal.Appended{First: 0, Count: 3, Duplicate: true}, nil},  // before what is known
+		{1, 3, wal.Appended{First: 0, Count: 3, Duplicate: true}, nil},  // older than the runs that the log keeps
 		{^uint64(0), 1, wal.Appended{}, wal.ErrSequence},
 		{16, 1, wal.Appended{First: 7, Count: 1}, nil},
 	} {
@@ -49,8 +49,8 @@ func TestAProducersSequences(t *testing.T) {
 	}
 }
 
-// The log keeps nothing of a batch, nor of one that was refused for want of space: neither its memory nor,
-// here, a name that its owner writes over.
+// The log keeps no memory of a batch after the append, even if it rejected the batch for lack of space. Here the caller
+// overwrites the bytes of the producer's ID.
 func TestAProducerIsKnownAfterARefusalForWantOfSpace(t *testing.T) {
 	dir := t.TempDir()
 	full := false
@@ -111,7 +111,7 @@ func TestWhatIsOlderThanTheRememberedRunsIsStillADuplicate(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
 	const n = wal.ProducerRuns + 10
 	var tickets []*wal.Ticket
-	for i := range uint64(n) { // another's events between any two batches
+	for i := range uint64(n) { // each batch is followed by one of the other producer
 		for _, producer := range []string{"p", "q"} {
 			ticket, err := l.Submit(bg, &wal.Batch{Stream: "s", ProducerID: producer, ProducerSequence: i + 1, Events: []wal.Event{event("k", "")}})
 			if err != nil {
@@ -216,17 +216,17 @@ func TestASilentProducerIsForgotten(t *testing.T) {
 		time.Sleep(6 * day)
 		clock.jump(100 * day)
 		send("q", 1, nil)
-		send("p", gap, wal.ErrSequence) // remembered: it was silent for six days, whatever the clock says
+		send("p", gap, wal.ErrSequence) // still known: silent for six days only; the jump of the clock does not count
 		time.Sleep(6 * day)
-		send("p", gap, wal.ErrSequence) // also a refusal is a sign of life
+		send("p", gap, wal.ErrSequence) // a rejected batch also counts as activity
 		time.Sleep(8 * day)
-		send("p", gap, nil) // forgotten
+		send("p", gap, nil) // evicted
 		time.Sleep(3 * day)
 		clock.jump(-100 * day)
 		reopen()
 		clock.jump(100 * day)
-		send("p", 2*gap, wal.ErrSequence) // the clock is not believed yet
-		send("q", gap, nil)               // silent since before, and forgotten on the disk too
+		send("p", 2*gap, wal.ErrSequence) // the clock is not in use yet
+		send("q", gap, nil)               // silent since before, and evicted on disk too
 		time.Sleep(8 * day)
 		reopen()
 		time.Sleep(11 * time.Minute)

@@ -14,7 +14,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Events that are settled while a checkpoint is being written are not on the disk with it: no segment goes for them.
+// The settlement of events during the write of a checkpoint is not on disk with that checkpoint, so no segment may be
+// removed because of it.
 func TestCheckpoint_CountsWhatIsOnTheDiskAlone(t *testing.T) {
 	dir := t.TempDir()
 	var during atomic.Pointer[func()]
@@ -41,7 +42,7 @@ func TestCheckpoint_CountsWhatIsOnTheDiskAlone(t *testing.T) {
 	}
 }
 
-// A checkpoint that found no space is written again by itself, without a Sync or another settlement.
+// A checkpoint that found no space is written again without a Sync or another settlement.
 func TestCheckpoint_ThatFoundNoSpaceIsDueAgain(t *testing.T) {
 	short, commits := atomic.Bool{}, atomic.Int32{}
 	l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(func() error {
@@ -66,7 +67,7 @@ func TestCheckpoint_ThatFoundNoSpaceIsDueAgain(t *testing.T) {
 	})
 }
 
-// A segment that is settled and unlinked while its copy is made does not come back under its name.
+// A segment that is settled and unlinked while it is being copied does not reappear under its name.
 func TestCompaction_BringsNoTruncatedSegmentBack(t *testing.T) {
 	dir := t.TempDir()
 	var l *wal.Log
@@ -100,7 +101,8 @@ func TestCompaction_BringsNoTruncatedSegmentBack(t *testing.T) {
 	}
 }
 
-// The name of a segment that was set aside is not used again, also where only its name is left to tell.
+// The name of a segment that was set aside is not used again, even if the name of that file is the only trace of the
+// segment.
 func TestSetAside_NamesAreNotUsedAgain(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 64 << 10})
@@ -153,8 +155,8 @@ func TestRoll_NamesTheNewestSegmentThatHasBegun(t *testing.T) {
 	})
 }
 
-// After the loss of the newest segment a new stream begins beyond the offsets that the lost one may have given out, in every
-// later life too, also where the next segment had been made ready.
+// After the loss of the newest segment, a new stream begins beyond the offsets that the lost segment may have given
+// out. This still holds after every later restart, and also if the next segment had been made ready.
 func TestRoll_LossOfTheNewestMovesWhereNewStreamsBegin(t *testing.T) {
 	tried := 0
 	for _, c := range crashesOfRolls(t) {
@@ -182,7 +184,8 @@ func TestRoll_LossOfTheNewestMovesWhereNewStreamsBegin(t *testing.T) {
 	}
 }
 
-// A sealed segment of another history of the same log, as a restored copy has, is set aside where it overlaps a later one.
+// A restored copy may have a sealed segment from another history of the same log. Open sets that segment aside if it
+// overlaps a later one.
 func TestOpen_SetsAsideASegmentThatOverlapsALaterOne(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
 	l := open(t, rollOptions(a))
@@ -212,7 +215,7 @@ func TestOpen_SetsAsideASegmentThatOverlapsALaterOne(t *testing.T) {
 	}
 }
 
-// Events that were lost with a damaged segment are not delivered, whatever the rest of their lanes.
+// Events that were lost with a damaged segment count as not delivered, even if the rest of their lanes was delivered.
 func TestWaitSettled_OfWhatWasDamaged(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 64 << 10})
@@ -232,7 +235,7 @@ func TestWaitSettled_OfWhatWasDamaged(t *testing.T) {
 	wantSettled(t, l, wal.Appended{First: 1, Count: 1, Duplicate: true}, false)
 }
 
-// A destination that ships again by the time that its events are counted drops them itself.
+// A destination that ships again before the log has counted its events drops them itself.
 func TestParkedDestination_ThatShipsAgainIsLeftAlone(t *testing.T) {
 	var l *wal.Log
 	counted := make(chan struct{}, 100)
@@ -248,7 +251,7 @@ func TestParkedDestination_ThatShipsAgainIsLeftAlone(t *testing.T) {
 	p, err := l.OpenCursor("small", "d")
 	must(t, err)
 	p.Park()
-	go func() { // waits for room, which the destination is to make
+	go func() { // waits for space, which the destination should free
 		for range 14 {
 			if _, err := l.Append(t.Context(), kilo(10)); err != nil {
 				return
@@ -262,7 +265,7 @@ func TestParkedDestination_ThatShipsAgainIsLeftAlone(t *testing.T) {
 		}
 		return nil
 	})
-	time.Sleep(50 * time.Millisecond) // for a drop that is wrong
+	time.Sleep(50 * time.Millisecond) // enough time for a wrong drop
 	if st := p.Stat(); len(st.Dropped) > 0 {
 		t.Errorf("got %+v; the log dropped for a destination that ships", st)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// openWorkload is the environment's name for the data directory of a log that is opened under strace.
+// openWorkload names the environment variable for the data directory of a log that is opened under strace.
 const openWorkload = "STANDPIPE_WAL_OPEN_WORKLOAD"
 
 func openOnly(dir string) int {
@@ -26,7 +26,7 @@ func openOnly(dir string) int {
 		fmt.Println("refused", err)
 		return 0
 	}
-	if f, err := os.Open(openedMark(dir)); err == nil { // strace sees it
+	if f, err := os.Open(openedMark(dir)); err == nil { // visible in the trace
 		f.Close()
 	}
 	for _, stream := range []string{"old", "new"} {
@@ -41,11 +41,11 @@ func openOnly(dir string) int {
 	return 0
 }
 
-// openedMark is a file that is opened, if there is one, once the log is open.
+// openedMark returns the path that the workload tries to open once the log is open. The file need not exist.
 func openedMark(dir string) string { return dir + ".opened" }
 
-// TestReadError_OfOpenIsNoDamage lets the k-th read of Open fail, once and from then on, for every k: a disk that is back
-// costs nothing, and one that is not leaves the log as it is.
+// TestReadError_OfOpenIsNoDamage makes the k-th read of Open fail, once or from then on, for k from 1 in steps of 7 (23
+// with -short). A temporary error loses nothing, and a permanent one leaves the log unchanged.
 func TestReadError_OfOpenIsNoDamage(t *testing.T) {
 	strace := testkit.Tool(t, "strace")
 	s := newSample(t)
@@ -82,7 +82,7 @@ func failRead(t *testing.T, strace string, s *sample, fault, when string) (hit b
 	must(t, err)
 	calls, err := os.ReadFile(trace)
 	must(t, err)
-	calls, _, _ = bytes.Cut(calls, []byte(openedMark(dir))) // later reads are not Open's
+	calls, _, _ = bytes.Cut(calls, []byte(openedMark(dir))) // later reads are not those of Open
 	hit = bytes.Contains(calls, []byte("(INJECTED)"))
 	refused, lasts := bytes.HasPrefix(out, []byte("refused")), strings.HasSuffix(when, "+")
 	switch {

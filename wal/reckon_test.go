@@ -12,8 +12,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// damagedBacklog makes a log of many segments with three destinations: one has settled nothing, one half of all, and
-// one all but one lane, and then damages a segment in the middle.
+// damagedBacklog creates a log of many segments with three destinations. One has settled nothing, one has settled the
+// first half of the events, and one has settled all lanes but one. Then it damages a segment in the second half.
 func damagedBacklog(t *testing.T, o wal.Options) (events uint64) {
 	t.Helper()
 	l := open(t, o)
@@ -44,7 +44,8 @@ func damagedBacklog(t *testing.T, o wal.Options) (events uint64) {
 	return end - 1
 }
 
-// wantReckoned checks that each destination's pending events are the unsettled events that it can still read, and no others.
+// wantReckoned checks that each destination's pending events are the unsettled events that it can still read, and no
+// others.
 func wantReckoned(t *testing.T, l *wal.Log, dropped bool) {
 	t.Helper()
 	for _, p := range l.Cursors("s") {
@@ -67,8 +68,8 @@ func TestLostSegment_IsReckonedByTheIndex(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	l := open(t, o)
 	runtime.ReadMemStats(&after)
-	// The backlog has 12 MiB for each of three destinations. Most events need no look for two of them, nor those of other
-	// lanes for the third.
+	// The backlog is 12 MiB for each of the three destinations. For two of them, most events need not be read. For the
+	// third, events of other lanes need not be read.
 	if got := after.TotalAlloc - before.TotalAlloc; got > 16<<20 {
 		t.Errorf("got %d bytes allocated by Open, want less than half of 36 MiB", got)
 	}
@@ -82,7 +83,7 @@ func TestLostSegment_IsReckonedAfterOpenWhereThatTakesLong(t *testing.T) {
 	damagedBacklog(t, o)
 	l := open(t, o)
 	stuck := wal.LaneOf("k7")
-	for _, p := range l.Cursors("s") { // they go on meanwhile
+	for _, p := range l.Cursors("s") { // they make progress meanwhile
 		marks := p.Lanes()
 		from, n := marks[stuck].Checkpoint, wal.Count{}
 		for _, e := range readAll(t, l, "s", from, wal.LaneSet(0).With(stuck))[:1] {

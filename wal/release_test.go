@@ -13,13 +13,13 @@ import (
 
 var writeRelease = flag.String("write.release", "", "write the log that the release test opens into testdata under this name")
 
-// releaseOptions make segments small enough to keep.
+// releaseOptions returns options with segments that are small enough to keep in testdata.
 func releaseOptions(dir string) wal.Options {
 	return wal.Options{Dir: dir, MaxSize: 1 << 20, SegmentSize: 24 << 10}
 }
 
-// TestLogsOfEveryReleaseOpen opens what earlier releases wrote. A release adds a folder to testdata
-// (go test -run Release -write.release v2) and never changes one.
+// TestLogsOfEveryReleaseOpen opens logs that earlier releases wrote. A release adds a folder to testdata (go test -run
+// Release -write.release v2) and never changes an existing one.
 func TestLogsOfEveryReleaseOpen(t *testing.T) {
 	if *writeRelease != "" {
 		writeReleased(t, filepath.Join("testdata", *writeRelease))
@@ -70,7 +70,7 @@ func writeReleased(t *testing.T, dir string) {
 	must(t, os.Remove(filepath.Join(dir, "LOCK")))
 	files, err := filepath.Glob(filepath.Join(dir, "wal", "*"))
 	must(t, err)
-	for _, file := range files { // what is allocated ahead is zeros
+	for _, file := range files { // the space that is allocated ahead is zeros
 		data, err := os.ReadFile(file)
 		must(t, err)
 		pages := (len(bytes.TrimRight(data, "\x00")) + 4095) / 4096

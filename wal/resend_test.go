@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	resendWorkload = "STANDPIPE_WAL_RESEND_WORKLOAD" // the data directory of a workload
-	resendAcked    = "STANDPIPE_WAL_RESEND_ACKED"    // the last sequence that it knows to be stored
+	resendWorkload = "STANDPIPE_WAL_RESEND_WORKLOAD" // names the variable for the data directory of a workload
+	resendAcked    = "STANDPIPE_WAL_RESEND_ACKED"    // names the variable for the last acked sequence
 )
 
-// resend appends numbered batches, from the first on that was not acked to it, until it is killed. What it
-// sends first may be stored already. A batch is cut in the same way each time.
+// resend appends numbered batches until it is killed, from the first event on whose ack it did not get. The log may
+// already hold its first batches. Events are split into the same batches each time.
 func resend(dir string) int {
 	var next uint64
 	fmt.Sscan(os.Getenv(resendAcked), &next)
@@ -43,8 +43,8 @@ func resendBatch(sequence uint64, n int) *wal.Batch {
 	return b
 }
 
-// A producer that did not hear of its last batch, since the agent was killed after the commit, sends it again:
-// it is stored once, also when the original has been delivered and truncated meanwhile.
+// A producer that did not get the response to its last batch, because the agent was killed after the commit, sends the
+// batch again. It is stored once, even if the original has been delivered and truncated meanwhile.
 func TestABatchThatIsSentAgainAfterAKillIsStoredOnce(t *testing.T) {
 	dir, acked, again := t.TempDir(), uint64(0), 0
 	for round := range 20 {
@@ -77,7 +77,7 @@ func TestABatchThatIsSentAgainAfterAKillIsStoredOnce(t *testing.T) {
 	t.Logf("%d events; in %d of 20 rounds the producer did not hear of a batch that was stored", acked, again)
 }
 
-// resendRound runs the workload, kills it at some moment, and returns the last sequence that it saw acked.
+// resendRound runs the workload, kills it at a random moment, and returns the last sequence that it printed as acked.
 func resendRound(t *testing.T, dir string, acked uint64) (last uint64) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])

@@ -10,28 +10,28 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// rollOptions make a segment of few events of rollText.
+// rollOptions returns options whose segments hold only a few events of rollText.
 func rollOptions(dir string) wal.Options { return wal.Options{Dir: dir, SegmentSize: 64 << 10} }
 
 func rollText(offset uint64) string { return fmt.Sprintf("%020000d", offset) }
 
-// rollEvents make several segments.
+// rollEvents is enough for several segments.
 const rollEvents = 10
 
-// rolled is the directory as a crash would have left it before or after a commit.
+// rolled is a copy of the directory in the state that a crash before or after a commit would have left.
 type rolled struct {
 	dir   string
-	acked uint64 // how many events had been acked
-	more  uint64 // and may be there beside
+	acked uint64 // number of events that had been acked
+	more  uint64 // number of further events that the commit stored
 }
 
-// crashesOfRolls appends until segments have rolled several times, and copies the directory before and after
-// each commit.
+// crashesOfRolls appends until segments have rolled several times, and copies the directory before and after each
+// commit.
 func crashesOfRolls(t *testing.T) (crashes []rolled) {
 	dir, acked := t.TempDir(), uint64(0)
 	crash := func(more uint64) func() error {
 		return func() error {
-			if acked == rollEvents { // it is being closed
+			if acked == rollEvents { // the log is being closed
 				return nil
 			}
 			to := t.TempDir()
@@ -50,7 +50,7 @@ func crashesOfRolls(t *testing.T) (crashes []rolled) {
 	return crashes
 }
 
-// states tells the states of a log's segments, such as "sealed active ready".
+// states returns the states of a log's segments, such as "sealed active ready".
 func states(t *testing.T, dir string) string {
 	t.Helper()
 	var states []string
@@ -60,7 +60,7 @@ func states(t *testing.T, dir string) string {
 	return strings.Join(states, " ")
 }
 
-// A crash at any point of a roll loses nothing, and whoever inspects what it leaves finds it sound.
+// A crash at any point of a roll loses nothing, and the inspect package finds the remaining log sound.
 func TestACrashAmidARollLosesNothing(t *testing.T) {
 	found := make(map[string]int) // by the states of the last two segments
 	for _, c := range crashesOfRolls(t) {
@@ -77,7 +77,8 @@ func TestACrashAmidARollLosesNothing(t *testing.T) {
 	}
 }
 
-// wantRolled opens what a crash left, and wants so many events in it, and an agent that goes on.
+// wantRolled opens the log after a crash, twice. It checks that the log has that many events, that it accepts more, and
+// that it is sound after Close.
 func wantRolled(t *testing.T, c rolled, events uint64) {
 	t.Helper()
 	for range 2 {
@@ -92,7 +93,7 @@ func wantRolled(t *testing.T, c rolled, events uint64) {
 				t.Errorf("got event %d %.20q, want %.20q", i+1, got[i].Data, want)
 			}
 		}
-		for range 3 { // the next roll
+		for range 3 { // until the next roll
 			events++
 			appendOne(t, l, "s", "k", rollText(events))
 		}
@@ -101,8 +102,8 @@ func wantRolled(t *testing.T, c rolled, events uint64) {
 	}
 }
 
-// When the segment is lost that a crash left as the newest with events, their offsets are never given out again,
-// whatever was made ready to follow it.
+// If the newest segment with events is lost after a crash, its offsets are never given out again, even if the next
+// segment had been made ready.
 func TestOffsetsOfALostNewestSegmentAreNotGivenOutAgain(t *testing.T) {
 	lost := 0
 	for _, c := range crashesOfRolls(t) {
@@ -136,7 +137,8 @@ func TestOffsetsOfALostNewestSegmentAreNotGivenOutAgain(t *testing.T) {
 	}
 }
 
-// A segment ends with the group that makes it large, also with its first: what it can have held is bounded.
+// A segment ends with the commit group that makes it large, even if that is its first one, so that the events of a
+// segment are bounded.
 func TestASegmentEndsWithTheFirstGroupThatFillsIt(t *testing.T) {
 	l := open(t, rollOptions(t.TempDir()))
 	for n := range 6 {
@@ -147,7 +149,7 @@ func TestASegmentEndsWithTheFirstGroupThatFillsIt(t *testing.T) {
 	}
 }
 
-// The segment that was made ready holds nothing: without it nothing is lost.
+// The segment that was made ready holds nothing, so its absence loses nothing.
 func TestWithoutTheSegmentThatWasMadeReadyNothingIsLost(t *testing.T) {
 	removed := 0
 	for _, c := range crashesOfRolls(t) {
@@ -165,7 +167,7 @@ func TestWithoutTheSegmentThatWasMadeReadyNothingIsLost(t *testing.T) {
 	}
 }
 
-// A segment whose events are all settled has the log's state until the next has begun.
+// A segment whose events are all settled still holds the log's state, and stays until the next segment has begun.
 func TestASettledSegmentStaysUntilTheNextHasBegun(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, rollOptions(dir))
@@ -173,7 +175,7 @@ func TestASettledSegmentStaysUntilTheNextHasBegun(t *testing.T) {
 	must(t, err)
 	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Progress{Checkpoint: 1000} // also what is appended from here on
+		marks[lane] = wal.Progress{Checkpoint: 1000} // including later events
 	}
 	p.Settle(wal.Settlement{Lanes: marks})
 	sync(t, l)
@@ -181,7 +183,7 @@ func TestASettledSegmentStaysUntilTheNextHasBegun(t *testing.T) {
 		appendOne(t, l, "s", "k", rollText(l.Next("s")))
 	}
 	p.Park()
-	_, err = l.OpenCursor("s", "d") // what was kept for it is looked at again
+	_, err = l.OpenCursor("s", "d") // makes the log check again which segments the destination needs
 	must(t, err)
 	sync(t, l)
 	crashed := t.TempDir()

@@ -18,8 +18,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// rollbackWorkload is the environment's name for the data directory of the workload whose last commit is rolled back,
-// and rollbackDamage for the damage to the newest segment that bbolt meets then.
+// rollbackWorkload names the environment variable for the data directory of the workload whose last commit is rolled
+// back. rollbackDamage names the one for the kind of damage to the newest segment that bbolt meets during the rollback.
 const (
 	rollbackWorkload = "STANDPIPE_WAL_ROLLBACK_WORKLOAD"
 	rollbackDamage   = "STANDPIPE_WAL_ROLLBACK_DAMAGE"
@@ -58,9 +58,9 @@ func rolledBack(dir string) int {
 	return 0
 }
 
-// damagePage changes the branch pages of a bbolt file. One of them is in use, and the others are free: which one depends on
-// when checkpoints were written. (A page's number, flags, count and overflow come first; an element of a branch has the
-// child's number at 8.)
+// damagePage changes the branch pages of a bbolt file. One of them is in use, and the others are free: which one
+// depends on the times of the checkpoints. A page begins with its number, flags, count and overflow; an element of a
+// branch page has the child's number at byte 8.
 func damagePage(path, damage string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -93,9 +93,9 @@ func damagePage(path, damage string) error {
 	return nil
 }
 
-// bbolt walks the whole newest segment when it rolls a commit back, partly in a goroutine whose panic nobody can contain.
-// When the segment was damaged since Open, the append is not acked: the log fails, or the process ends. The next Open
-// sets the segment aside and counts its events.
+// bbolt walks the whole newest segment when it rolls back a commit, partly in a goroutine whose panic cannot be
+// recovered. If the segment was damaged after Open, the append is not acked: either the log fails or the process ends.
+// The next Open sets the segment aside and counts its events.
 func TestRollback_OfADamagedSegmentAcksNothing(t *testing.T) {
 	for _, damage := range []string{"none", "unknown type", "child beyond the map"} {
 		t.Run(damage, func(t *testing.T) {

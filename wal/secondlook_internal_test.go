@@ -17,8 +17,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// In any order of errors, only content that was wrong twice is damage, a read that succeeds is believed, and an I/O error
-// that lasts is returned.
+// For any sequence of errors: only content that was wrong twice is damage, a successful read is accepted, and a
+// persistent I/O error is returned.
 func TestSecondLook_BelievesDamageOnlyTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong, failing := &CorruptError{Reason: "wrong"}, &segment.ReadError{Err: syscall.EIO}
@@ -52,7 +52,8 @@ func TestSecondLook_BelievesDamageOnlyTwice(t *testing.T) {
 	})
 }
 
-// A segment that can't be read is logged when that begins and when it ends. Only an I/O error is damage after a while.
+// A segment that cannot be read is logged when the problem begins and when it ends. Only an I/O error counts as damage
+// after a while.
 func TestReadPatience_IsForTheDiskAlone(t *testing.T) {
 	for name, cause := range map[string]error{"I/O": &segment.ReadError{File: "f", Part: "page 3", Err: syscall.EIO}, "descriptors": syscall.EMFILE, "memory": syscall.ENOMEM} {
 		t.Run(name, func(t *testing.T) {

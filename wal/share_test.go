@@ -11,7 +11,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// share gives the stream "small" a share of its own, and no other.
+// share returns policies that give the stream "small" its own size limit, and other streams none.
 func share(size int64, mode wal.OnFull) func(string) wal.Policy {
 	return func(stream string) wal.Policy {
 		if stream != "small" {
@@ -30,7 +30,7 @@ func openShared(t *testing.T, size int64, mode wal.OnFull) (*wal.Log, *wal.Curso
 	return l, p
 }
 
-// kilo is a batch of n events that count 1,000 bytes each.
+// kilo returns a batch of n events that count 1,000 bytes each.
 func kilo(n int) *wal.Batch {
 	return &wal.Batch{Stream: "small", Events: slices.Repeat([]wal.Event{event("k", string(make([]byte, 1000-64)))}, n)}
 }
@@ -121,7 +121,7 @@ func TestAFullStreamMakesItsOwnAppendersWait(t *testing.T) {
 		_, err := l.Append(bg, kilo(50))
 		waiting <- err
 	}()
-	for range 64 { // more than may wait of the whole log
+	for range 64 { // more than may wait in the whole log
 		if _, err := l.Append(t.Context(), &wal.Batch{Stream: "large", Events: []wal.Event{event("k", string(make([]byte, 1<<20)))}}); err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestAFullStreamDropsItsOldest(t *testing.T) {
 		if _, err := l.Append(t.Context(), kilo(5)); err != nil {
 			t.Fatal(err)
 		}
-		const least = 100_000 - 100_000/16 - 5_000 // a block is dropped whole
+		const least = 100_000 - 100_000/16 - 5_000 // a block is dropped as a whole
 		if st := p.Stat(); st.Pending.Events*1000 < min(least, st.Appended.Events*1000) {
 			t.Errorf("got %+v: more was dropped than makes room", st)
 			break

@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// drawn is an event of about size bytes that are in its data, its attributes, its key, or in all of them.
+// drawn returns an event of about size bytes, which are in its data, its attributes, its key, or in all of them.
 func drawn(r *rand.Rand, size int) wal.Event {
 	e := event(fmt.Sprint("k", r.IntN(9)), "x")
 	text := func(n int) string { return strings.Repeat("y", n) }
@@ -32,11 +32,11 @@ func drawn(r *rand.Rand, size int) wal.Event {
 	return e
 }
 
-// weight is the least that an event is to count.
+// weight returns the minimum number of bytes that an event must count.
 func weight(e *wal.Event) int64 { return int64(len(e.Key) + e.Size()) }
 
 // TestShare_CountsAllThatEventsCarry fills a stream to its limit with events whose bytes are spread at random over key,
-// data and attributes, settles some of them, and checks that the stream never holds more than its limit.
+// data and attributes, settles some of them, and checks that the stream never exceeds its limit by more than a tenth.
 func TestShare_CountsAllThatEventsCarry(t *testing.T) {
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 7))
@@ -90,7 +90,7 @@ func TestShare_CountsAllThatEventsCarry(t *testing.T) {
 	}
 }
 
-// Dropping frees space for events that the log would reject otherwise, and not for more.
+// Dropping frees space for events that the log would reject otherwise, and drops no more than that.
 func TestShare_DropsOfAttributesWhatIsNeeded(t *testing.T) {
 	const most = 1 << 20
 	l, p := openShared(t, most, wal.DropOldest)
@@ -110,7 +110,7 @@ func TestShare_DropsOfAttributesWhatIsNeeded(t *testing.T) {
 	<-stopped
 }
 
-// settleUpTo is settleAll for the offsets below next.
+// settleUpTo settles all events below next and adds c to the delivered events.
 func settleUpTo(p *wal.Cursor, next uint64, c wal.Count) {
 	marks := make(map[uint8]wal.Progress)
 	for lane := range uint8(wal.Lanes) {

@@ -16,19 +16,19 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// shortWorkload is the environment's name for the data directory of the workload that is short of something.
+// shortWorkload names the environment variable for the data directory of the workload that runs short of a resource.
 const shortWorkload = "STANDPIPE_WAL_SHORT_WORKLOAD"
 
-// shortEvents is how many events that workload appends.
+// shortEvents is the number of events that the workload appends.
 const shortEvents = 48
 
-// shortOptions: a log of small segments, which are rewritten as soon as a lane that is stuck is all that they are for.
+// shortOptions returns options for small segments, which are compacted as soon as only a stuck lane needs them.
 func shortOptions(dir string) wal.Options {
 	return wal.Options{Dir: dir, SegmentSize: 256 << 10}.Rewriting()
 }
 
-// shortOf appends, rolls, reads, settles, truncates, rewrites and buries. Each step is tried until it succeeds, as producers
-// and destinations do. It prints the steps that failed for a long time, and the error that ended the log.
+// shortOf appends, rolls, reads, settles, truncates, compacts and stores dead letters. It retries each step until it
+// succeeds, as producers and destinations do. It prints the steps that kept failing, and the error that ended the log.
 func shortOf(dir string) int {
 	var l *wal.Log
 	if !again("open", func() (err error) {
@@ -67,14 +67,14 @@ func shortOf(dir string) int {
 	}
 	for _, end := range []func() error{l.Close, dead.Close} {
 		if err := end(); err != nil {
-			fmt.Println("close", err) // all is stored by then
+			fmt.Println("close", err) // all data is stored by then
 		}
 	}
 	fmt.Println("done")
 	return 0
 }
 
-// again calls f until it succeeds, for as long as a producer waits.
+// again calls f until it succeeds, at most for the time that a producer would wait.
 func again(what string, f func() error) bool {
 	var err error
 	for range 40 {
@@ -90,7 +90,7 @@ func again(what string, f func() error) bool {
 	return false
 }
 
-// settleAllBut settles all lanes up to the end but one, and makes that last.
+// settleAllBut settles all lanes but one up to the end of the stream, and syncs the log.
 func settleAllBut(l *wal.Log, p *wal.Cursor, stuck uint8) error {
 	next := l.Next("s")
 	marks := make(map[uint8]wal.Progress)
@@ -105,7 +105,7 @@ func settleAllBut(l *wal.Log, p *wal.Cursor, stuck uint8) error {
 	return l.Sync(context.Background())
 }
 
-// readTo reads all that the stuck lane holds.
+// readTo reads all events of the stuck lane and checks their number.
 func readTo(l *wal.Log) error {
 	lanes := wal.LaneSet(1) << wal.LaneOf("key0")
 	got := uint64(0)
@@ -126,14 +126,14 @@ func readTo(l *wal.Log) error {
 
 var shortages = []string{"EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "EINTR", "ENOSPC", "EDQUOT"}
 
-// TestShortage_NeverEndsTheLog lets the k-th call of each thread that comes before the first write of a commit fail, and
-// some after it, for every k until none is left.
+// TestShortage_NeverEndsTheLog makes the k-th call of each thread fail, and sometimes the five calls after it, for
+// rising k until no call is left. It does so for each kind of call that comes before the first write of a commit.
 func TestShortage_NeverEndsTheLog(t *testing.T) {
 	strace := testkit.Tool(t, "strace")
 	for _, c := range []struct {
 		call string
-		dead bool   // also of the dead letters
-		only string // of files with this ending
+		dead bool   // also calls for the dead letters
+		only string // only files with this ending
 		also string // a second fault, at every call
 	}{
 		{call: "openat", dead: true},
@@ -175,7 +175,8 @@ func TestShortage_NeverEndsTheLog(t *testing.T) {
 	}
 }
 
-// runShort runs the workload with the k-th call, or the k-th and the five after it, failing. hit: there was one.
+// runShort runs the workload with a failing k-th call, or with the k-th and the next five calls failing. hit: a call
+// failed.
 func runShort(t *testing.T, strace, call, also string, k int, paths []string) (hit bool) {
 	t.Helper()
 	dir, trace := t.TempDir(), filepath.Join(t.TempDir(), "trace")

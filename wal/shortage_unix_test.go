@@ -13,8 +13,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Clients use up all descriptors that the process may have, and more than once: the log rolls, reads sealed segments, and
-// truncates, with the descriptors that it keeps in reserve.
+// Clients use up all descriptors that the process may have, more than once. The log still rolls, reads sealed segments,
+// and truncates, with the descriptors that it keeps in reserve.
 func TestShortage_OfDescriptorsIsTheClients(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10})
 	p, err := l.OpenCursor("s", "d")

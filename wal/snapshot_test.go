@@ -17,7 +17,7 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// snapshot takes one of the log in dir, and opens it.
+// snapshot takes a snapshot of the log in dir, and opens the copy.
 func snapshot(t testing.TB, dir string) (copied *wal.Log, to string, report *inspect.SnapshotReport) {
 	t.Helper()
 	to = filepath.Join(t.TempDir(), "copy")
@@ -41,7 +41,7 @@ func snapshotRounds() int {
 
 func TestSnapshot_HoldsWhatWasAckedBeforeIt(t *testing.T) {
 	for round := range snapshotRounds() {
-		t.Run(fmt.Sprint(round), func(t *testing.T) { // in a log of its own, so that none gets large
+		t.Run(fmt.Sprint(round), func(t *testing.T) { // each round has its own log, so that no log gets large
 			dir := t.TempDir()
 			l := open(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
 			writers, stop := startWriters(t, l)
@@ -61,7 +61,7 @@ func TestSnapshot_HoldsWhatWasAckedBeforeIt(t *testing.T) {
 	}
 }
 
-// A producer that numbers its batches, and resends its last one to the copy: the copy knows it.
+// A producer that numbers its batches sends its last batch to the copy again: the copy recognizes it.
 func TestSnapshot_KnowsWhatProducersSent(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 512 << 10})
@@ -105,8 +105,8 @@ func TestSnapshot_KnowsWhatProducersSent(t *testing.T) {
 	all.Wait()
 }
 
-// Destinations that settle, bury, come new and let segments be truncated and rewritten meanwhile: in the copy every
-// ledger adds up, nothing is counted as lost, and every dead letter that is counted is there.
+// During the snapshot, destinations are added, settle, and store dead letters, and the log truncates and compacts
+// segments. In the copy, every ledger adds up, no event is counted as lost, and every counted dead letter is there.
 func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10, MaxSize: 64 << 20})
@@ -141,7 +141,7 @@ func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 	all.Wait()
 }
 
-// settleAndBury is a destination that delivers all but each tenth event, which it buries.
+// settleAndBury acts as a destination that delivers all but every 200th event, which it stores as a dead letter.
 func settleAndBury(t *testing.T, l *wal.Log, letters *wal.DeadLetters, stop chan struct{}) {
 	p, err := l.OpenCursor("s", "fast")
 	if err != nil {
@@ -183,7 +183,8 @@ func settleAndBury(t *testing.T, l *wal.Log, letters *wal.DeadLetters, stop chan
 	}
 }
 
-// checkCursor checks that the pending count of a cursor's ledger equals the number of unsettled events that a reader finds.
+// checkCursor checks that the pending count of a cursor's ledger equals the number of unsettled events that a reader
+// finds.
 func checkCursor(t *testing.T, l *wal.Log, p *wal.Cursor) {
 	t.Helper()
 	marks := p.Lanes()

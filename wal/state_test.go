@@ -13,8 +13,8 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// TestAFlippedBitInTheStateMovesNoCheckpoint: whatever a place, a stream or a producer in it says then, the
-// segment is set aside.
+// TestAFlippedBitInTheStateMovesNoCheckpoint: a flipped bit in the entry of a cursor, a stream or a producer must not
+// change the log's state. The segment is set aside instead.
 func TestAFlippedBitInTheStateMovesNoCheckpoint(t *testing.T) {
 	s := newSample(t)
 	l := open(t, sampleOptions(s.dir))
@@ -56,7 +56,8 @@ func TestAFlippedBitInTheStateMovesNoCheckpoint(t *testing.T) {
 	}
 }
 
-// TestAFlippedBitInTheLogsIdCostsOneSegment: the others would belong to another log.
+// TestAFlippedBitInTheLogsIdCostsOneSegment: an Open that used the flipped ID would treat the other segments as those
+// of another log.
 func TestAFlippedBitInTheLogsIdCostsOneSegment(t *testing.T) {
 	s := newSample(t)
 	l := open(t, sampleOptions(s.dir))
@@ -79,8 +80,8 @@ func TestAFlippedBitInTheLogsIdCostsOneSegment(t *testing.T) {
 	}
 }
 
-// TestABlockThatIsMissingAtTheEndGivesNoOffsetTwice: a page of an earlier commit, which lacks the last blocks, is as
-// good as the right one but for that.
+// TestABlockThatIsMissingAtTheEndGivesNoOffsetTwice: a page from an earlier commit lacks the last blocks, and is valid
+// otherwise.
 func TestABlockThatIsMissingAtTheEndGivesNoOffsetTwice(t *testing.T) {
 	s := newSample(t)
 	path := filepath.Join(s.dir, "wal", s.files[len(s.files)-1])
@@ -115,7 +116,7 @@ func stateOf(t *testing.T, path string) map[string]string {
 	return entries
 }
 
-// flipped returns a copy of b with a bit of what is at i in every place of it flipped.
+// flipped returns a copy of b. In each occurrence of it, the copy has the given bit of byte i flipped.
 func flipped(b, it []byte, i int, bit byte) []byte {
 	b = bytes.Clone(b)
 	for at := 0; ; {

@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// appendAs appends an event of a producer.
+// appendAs appends one event of a producer.
 func appendAs(t testing.TB, l *wal.Log, stream, producer string, sequence uint64) error {
 	t.Helper()
 	_, err := l.Append(t.Context(), &wal.Batch{
@@ -77,7 +77,7 @@ func TestState_HasRoomForAnotherDestinationOfKnownStreams(t *testing.T) {
 	known := 0
 	for ; err == nil; known++ {
 		name := fmt.Sprintf("stream-%d", known)
-		_, cursorErr := l.OpenCursor(name, "first") // of a stream without events
+		_, cursorErr := l.OpenCursor(name, "first") // the cursor of a stream without events
 		must(t, cursorErr)
 		err = appendAs(t, l, name, "", 0)
 	}
@@ -105,7 +105,7 @@ func TestState_OfProducersWithManyRunsStaysWithinItsBound(t *testing.T) {
 	l := open(t, o)
 	p, err := l.OpenCursor("s", "d")
 	must(t, err)
-	const producers, rounds = 500, 40 // all of them interleaved: each batch is a run
+	const producers, rounds = 500, 40 // the producers alternate, so that each batch is a run
 	for sequence := range uint64(rounds) {
 		var tickets []*wal.Ticket
 		for i := range producers {
@@ -136,7 +136,7 @@ func TestState_OfProducersWithManyRunsStaysWithinItsBound(t *testing.T) {
 	}
 	wantKnown(l)
 	must(t, l.Close())
-	// With a lower limit the log evicts more of their runs, and still not the last stored batch of any.
+	// With a lower limit, the log evicts more runs of the producers, but not the last stored batch of any.
 	o.MaxSize = wal.MinMaxSize
 	l = open(t, o)
 	if got := l.Stat(); got.StateBytes > got.MaxStateBytes {
@@ -196,7 +196,7 @@ func TestStream_WithoutEventsLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// The first event of an unknown stream wakes a reader that waits for it, also after an append was rejected.
+// The first event of an unknown stream wakes a reader that waits for it, even after appends were rejected.
 func TestStream_IsAwaitedBeforeItsFirstEvent(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: wal.MinMaxSize})
 	done := make(chan error)

@@ -13,7 +13,7 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// rewritten returns once everything is rewritten that is worth it.
+// rewritten returns when all segments that are worth it have been compacted.
 func rewritten(t testing.TB, l *wal.Log) {
 	t.Helper()
 	for _, s := range l.Streams() {
@@ -27,19 +27,19 @@ func rewritten(t testing.TB, l *wal.Log) {
 			t.Fatal("the rewriting does not end")
 		}
 	}
-	sync(t, l) // no segment that is gone is counted
+	sync(t, l) // until segments that are gone are no longer counted
 }
 
-// live is the events that a stream's destination has not settled, of which a lane may be stuck.
+// live tracks the events that a stream's destination has not settled. stuck selects events that it never settles.
 type live struct {
 	place *wal.Cursor
 	stuck func(e *wal.Event) bool
 	kept  map[uint64]string // by offset
-	bytes int               // of their payloads
-	first uint64            // what is not looked at yet
+	bytes int               // of the payloads
+	first uint64            // first offset that deliver has not read yet
 }
 
-// deliver settles all that is not stuck.
+// deliver settles all events that are not stuck.
 func (s *live) deliver(t testing.TB, l *wal.Log) {
 	t.Helper()
 	if s.kept == nil {
@@ -48,7 +48,7 @@ func (s *live) deliver(t testing.TB, l *wal.Log) {
 	next := l.Next(s.place.Stream())
 	marks, delivered := make(map[uint8]wal.Progress), wal.Count{}
 	for lane, m := range s.place.Lanes() {
-		if m.Checkpoint >= s.first { // it was not stuck so far
+		if m.Checkpoint >= s.first { // not stuck so far
 			marks[uint8(lane)] = wal.Progress{Checkpoint: next}
 		}
 	}
@@ -67,7 +67,7 @@ func (s *live) deliver(t testing.TB, l *wal.Log) {
 	s.place.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: delivered}})
 }
 
-// check wants every stuck event to be there, as it was.
+// check checks that every stuck event is still there and unchanged.
 func (s *live) check(t testing.TB, l *wal.Log) {
 	t.Helper()
 	got := make(map[uint64]string)
@@ -95,8 +95,8 @@ func expectInUse(t testing.TB, l *wal.Log, o wal.Options, liveBytes int) {
 	}
 }
 
-// stuckTest appends to ten streams, of which some events are stuck, and holds what the log uses to the
-// bound; then everything is delivered.
+// stuckTest appends to ten streams in which some events are stuck, and checks that the log uses no more disk space than
+// the bound. Then everything is delivered.
 func stuckTest(t *testing.T, size int, stuck func(stream int, e *wal.Event) bool) {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 2 << 20, MaxSize: 64 << 20}.Rewriting()
 	l := open(t, o)
@@ -211,7 +211,7 @@ func TestAStuckLaneHoldsItsOwnEventsOnly(t *testing.T) {
 	}
 }
 
-// A log that is full of what nearly all lanes have settled makes room by itself.
+// A log that is full of events that nearly all lanes have settled frees space by itself.
 func TestALogThatIsFullOfSettledEventsMakesRoom(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 2 << 20, MaxSize: 32 << 20}
 	l := open(t, o)

@@ -18,15 +18,14 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// stepsWorkload is the environment's name for the data directory of the workload whose system calls fail.
+// stepsWorkload names the environment variable for the data directory of the workload whose system calls fail.
 const stepsWorkload = "STANDPIPE_WAL_STEPS_WORKLOAD"
 
 func stepsOptions(dir string) wal.Options { return wal.Options{Dir: dir, SegmentSize: 64 << 10} }
 
-// steps opens a log twice, and appends, settles and rolls each time. It prints what became of
-// everything. strace counts the calls of each thread by itself, so whoever calls keeps its thread: the
-// main goroutine opens and closes, and commits every other append; the committer commits the rest. What is done
-// beside that has the threads that are left.
+// steps opens a log twice, and appends, settles and rolls each time. It prints the outcome of each step. strace counts
+// the calls of each thread separately, so the goroutines stay on their threads. The main goroutine opens and closes the
+// log, and commits every other append. The committer commits the rest. Background work runs on the remaining threads.
 func steps(dir string) int {
 	runtime.LockOSThread()
 	number := 0
@@ -48,7 +47,7 @@ func steps(dir string) int {
 	return 0
 }
 
-// openAtLast opens the log, which may take more than once when a call fails.
+// openAtLast opens the log. If a call fails, that may take several attempts.
 func openAtLast(dir string) *wal.Log {
 	o := stepsOptions(dir)
 	o.OnCommit = func(wal.CommitInfo) { runtime.LockOSThread() }
@@ -62,7 +61,7 @@ func openAtLast(dir string) *wal.Log {
 	return nil
 }
 
-// step appends, and lets the committer commit the odd ones.
+// step appends a batch. The committer commits the batches with odd numbers.
 func step(l *wal.Log, number int) error {
 	b := stepBatch(number)
 	b.Awaited = number%2 == 0
@@ -89,7 +88,7 @@ func outcome(err error) string {
 	return fmt.Sprintf("error %q of", err)
 }
 
-// settleStep makes a checkpoint now and then, and lets the oldest segments go.
+// settleStep settles some events at every fourth step, which makes a checkpoint and truncates the oldest segments.
 func settleStep(l *wal.Log, number int) {
 	p, err := place(l, "s", "d")
 	if err != nil || number%4 != 0 {
@@ -102,16 +101,16 @@ func settleStep(l *wal.Log, number int) {
 		marks[lane] = wal.Progress{Checkpoint: until}
 	}
 	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: wal.Count{Events: until - from, Bytes: 20_000 * (until - from)}}})
-	_ = l.Sync(context.Background()) // a log that has failed says so at the next append
+	_ = l.Sync(context.Background()) // a log that has failed returns the error at the next append
 }
 
-// TestEverySystemCallFailsOnce lets the k-th write, sync, and so on fail for every k until none is left.
+// TestEverySystemCallFailsOnce makes the k-th write, sync, and so on fail, for rising k until no call is left.
 func TestEverySystemCallFailsOnce(t *testing.T) {
 	strace := testkit.Tool(t, "strace")
 	for _, call := range []string{"pwrite64", "fdatasync", "fsync", "fallocate", "/^ftruncate", "/^rename", "/^unlink"} {
 		for _, fault := range []string{"EIO", "ENOSPC", "EDQUOT"} {
 			if fault == "EDQUOT" && call != "pwrite64" && call != "fallocate" && call != "fdatasync" {
-				continue // as ENOSPC
+				continue // same as ENOSPC
 			}
 			t.Run(strings.TrimPrefix(call, "/^")+"/"+fault, func(t *testing.T) {
 				t.Parallel()
@@ -130,8 +129,8 @@ func TestEverySystemCallFailsOnce(t *testing.T) {
 	}
 }
 
-// failStep runs the workload with the k-th call of each of its threads failing, and checks what it leaves.
-// hit: there was such a call.
+// failStep runs the workload with the k-th call of each of its threads failing, and checks the log. hit: there was such
+// a call.
 func failStep(t *testing.T, strace, call, fault string, k int) (hit bool) {
 	t.Helper()
 	dir, trace := t.TempDir(), filepath.Join(t.TempDir(), "trace")
@@ -150,8 +149,8 @@ func failStep(t *testing.T, strace, call, fault string, k int) (hit bool) {
 	return bytes.Contains(calls, []byte("(INJECTED)"))
 }
 
-// checkSteps compares what the workload was told with what a reopen finds: every acked event, of those
-// that failed at most the first of each log, and no other.
+// checkSteps compares the outcomes that the workload printed with the events after a reopen: all acked events, at most
+// the first failed one of each log, and no others.
 func checkSteps(t *testing.T, dir string, out []byte) bool {
 	t.Helper()
 	var stored, unknown []int
@@ -195,7 +194,8 @@ func checkSteps(t *testing.T, dir string, out []byte) bool {
 	return !t.Failed()
 }
 
-// checkNumbers: appended is how many events were stored, got what is left of them, the last.
+// checkNumbers checks the number of events that were ever stored, appended, and the events that are left of them, got.
+// Those must be the last ones.
 func checkNumbers(t *testing.T, appended int, got, stored, unknown []int) {
 	t.Helper()
 	if appended < len(stored) || appended > len(stored)+len(unknown) {

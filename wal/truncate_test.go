@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// appendUntil appends to the stream "s" until the log has that many segments, and returns its one place.
+// appendUntil appends to the stream "s" until the log has that many segments, and returns the stream's only cursor.
 func appendUntil(t testing.TB, l *wal.Log, segments int) *wal.Cursor {
 	t.Helper()
 	p, err := l.OpenCursor("s", "d")
@@ -36,7 +36,7 @@ func TestTruncation_DelaysNoAppendAndNoRoll(t *testing.T) {
 	settleAll(l, p, p.Stat().Pending)
 	<-begun
 	left := l.Stat().Segments
-	for l.Stat().Segments < left+5 { // for ever, if a roll waits for the unlink
+	for l.Stat().Segments < left+5 { // runs for ever if a roll waits for the unlink
 		appendOne(t, l, "s", "k", strings.Repeat("x", 16<<10))
 	}
 	close(release)
@@ -47,7 +47,7 @@ func TestTruncation_DelaysASyncByAFewUnlinksOnly(t *testing.T) {
 	unlinked, release := 0, make(chan struct{})
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, MaxSize: 64 << 20}.WithUnlink(func(path string) error {
 		if unlinked++; unlinked == 1 {
-			time.Sleep(100 * time.Millisecond) // the sync waits by now, at most for this pass and the next
+			time.Sleep(100 * time.Millisecond) // by now the sync waits, at most for this pass and the next
 		}
 		if unlinked > 2*most {
 			<-release
@@ -57,7 +57,7 @@ func TestTruncation_DelaysASyncByAFewUnlinksOnly(t *testing.T) {
 	l := open(t, o)
 	p := appendUntil(t, l, 3*most)
 	settleAll(l, p, p.Stat().Pending)
-	sync(t, l) // for ever, if it waits for all unlinks
+	sync(t, l) // blocks for ever if it waits for all unlinks
 	close(release)
 }
 
@@ -87,8 +87,8 @@ func TestTruncation_TriesAFailedUnlinkAgain(t *testing.T) {
 	}
 }
 
-// A destination that is added while segments are about to go, which its stream's others have settled, can read all that
-// it waits for.
+// A destination is added after all other destinations of its stream have settled some segments, and before these
+// segments are removed. It can read all events that are pending for it.
 func TestTruncation_KeepsWhatANewDestinationCounts(t *testing.T) {
 	var l *wal.Log
 	var late *wal.Cursor

@@ -13,7 +13,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// commits is a hook that lets every commit wait, and tells on which goroutine it is.
+// commits is a hook that blocks every commit, and sends the stack of the goroutine that commits.
 type commits struct {
 	stacks chan string
 	goOn   chan struct{}
@@ -26,7 +26,7 @@ func (c *commits) hook() error {
 	return nil
 }
 
-// wantWithin checks that no more of the bubble's time has passed.
+// wantWithin checks that at most that much of the bubble's time has passed.
 func wantWithin(t *testing.T, start time.Time, most time.Duration) {
 	t.Helper()
 	if took := time.Since(start); took > most {
@@ -38,7 +38,7 @@ func awaited(data string) *wal.Batch {
 	return &wal.Batch{Stream: "s", Awaited: true, Events: []wal.Event{event("k", data)}}
 }
 
-// inBackground appends one event and closes stored when it is.
+// inBackground appends one event, and closes stored when Append has returned.
 func inBackground(t *testing.T, l *wal.Log, data string) (stored chan struct{}) {
 	stored = make(chan struct{})
 	go func() {
@@ -67,7 +67,7 @@ func TestALoneAppendIsCommittedByItsCallerAndWhatComesMeanwhileIsNot(t *testing.
 		if stack := <-c.stacks; !strings.Contains(stack, "wal.(*committer).run(") {
 			t.Errorf("what came during the commit was committed by an appender:\n%s", stack)
 		}
-		<-alone // before the second commit is over
+		<-alone // before the second commit has ended
 		c.goOn <- struct{}{}
 		<-later.Done()
 		if a, err := later.Result(); a.First != 2 || err != nil {
@@ -93,12 +93,12 @@ func TestAnAwaitedBatchNeedsNobodyButItsOwnWait(t *testing.T) {
 		if _, err := given.Wait(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v of a caller who has given up, want %v", err, context.Canceled)
 		}
-		<-given.Done() // what it held is free again
+		<-given.Done() // its memory is free again
 		before, err := l.Submit(t.Context(), awaited("before"))
 		must(t, err)
 		piped, err := l.Submit(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "piped")}})
 		must(t, err)
-		<-piped.Done() // by the committer, with what came before it
+		<-piped.Done() // the committer commits it together with the earlier batch
 		first, err := before.Wait(t.Context())
 		must(t, err)
 		if a, err := piped.Result(); first.First != 1 || a.First != 2 || err != nil {
@@ -107,7 +107,7 @@ func TestAnAwaitedBatchNeedsNobodyButItsOwnWait(t *testing.T) {
 	})
 }
 
-// A place that moves while an appender has the turn is on the disk in time.
+// A cursor that moves while appenders commit is on disk in time.
 func TestACheckpointIsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer wantWithin(t, time.Now(), 2*wal.CheckpointInterval)
@@ -115,7 +115,7 @@ func TestACheckpointIsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
 		l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(c.hook, nil))
 		p, err := l.OpenCursor("s", "d")
 		must(t, err)
-		<-c.stacks // the place itself
+		<-c.stacks // the commit of the cursor itself
 		c.goOn <- struct{}{}
 		kept := make(chan string, 1)
 		p.Keep(func(state []byte) { kept <- string(state) })
@@ -140,7 +140,7 @@ func TestACheckpointIsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
 	})
 }
 
-// A panic on a caller's goroutine need not end the process: net/http goes on.
+// A panic on a caller's goroutine need not end the process: net/http recovers from it.
 func TestALogWhoseCommitPanickedOnAnAppendersGoroutineHasFailed(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(func() error { panic("a bug") }, nil))
 	func() {

@@ -20,8 +20,9 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A segment on a bad part of the disk: it can be opened, and reading it is an I/O error, or a fault of the memory map.
-// An I/O error is no evidence of wrong content: the log does not open, and is whole once the disk can be read.
+// A segment is on a bad part of the disk: it can be opened, and reading it is an I/O error, or a fault of the memory
+// map. An I/O error is no evidence of wrong content, so the log does not open. It is complete once the disk can be read
+// again.
 func TestUnreadableDisk_LeavesTheLogAsItIs(t *testing.T) {
 	s := newSample(t)
 	for i, which := range map[int]string{0: "oldest", 1: "middle", len(s.files) - 1: "newest"} {
@@ -53,8 +54,8 @@ func TestUnreadableDisk_LeavesTheLogAsItIs(t *testing.T) {
 	}
 }
 
-// A segment that goes bad while the log is open costs nothing as long as the disk may come back, and its events when it
-// has not for long: they are counted, and the destination goes on.
+// A segment becomes unreadable while the log is open. Nothing is lost as long as the disk may recover. After a long
+// time its events are counted as lost, and the destination goes on.
 func TestUnreadableDisk_CostsEventsOnlyIfItLasts(t *testing.T) {
 	s := newSample(t)
 	for name, patience := range map[string]time.Duration{"passes": time.Hour, "lasts": time.Nanosecond} {
@@ -71,7 +72,7 @@ func TestUnreadableDisk_CostsEventsOnlyIfItLasts(t *testing.T) {
 			forget(t, filepath.Join(dir, "wal", s.files[1]), d.Device())
 			must(t, os.WriteFile(trigger, nil, 0o600))
 			var corrupt *wal.CorruptError
-			for range 3 { // the disk is asked again and again
+			for range 3 { // each Read reads the disk again
 				chunk, err := l.Read("old", held.First, wal.AllLanes, 1<<20)
 				if err == nil || patience == time.Hour && (errors.As(err, &corrupt) || !errors.Is(err, syscall.EIO)) {
 					t.Fatalf("got %d events and %v, want an I/O error", len(chunk.Events), err)
@@ -87,8 +88,8 @@ func TestUnreadableDisk_CostsEventsOnlyIfItLasts(t *testing.T) {
 	}
 }
 
-// unreadableDisk returns a copy of the sample on a disk that can't be read while the file trigger is there; nil: none can
-// be made here.
+// unreadableDisk returns a copy of the sample on a disk that cannot be read while the file trigger exists. d is nil if
+// no such disk can be created here.
 func unreadableDisk(t *testing.T, s *sample) (d *disk, trigger, dir string) {
 	t.Helper()
 	trigger = filepath.Join(t.TempDir(), "trigger")
@@ -100,14 +101,14 @@ func unreadableDisk(t *testing.T, s *sample) (d *disk, trigger, dir string) {
 		notTested(t, "a disk that can't be read", err)
 		return nil, "", ""
 	}
-	t.Cleanup(func() { _ = os.Remove(trigger) }) // before the disk goes, if it is there still
+	t.Cleanup(func() { _ = os.Remove(trigger) }) // before the disk is removed, if the file still exists
 	dir = filepath.Join(d.Mount, "data")
 	copyDir(t, dir, s.dir)
 	must(t, run("sync", "-f", d.Mount))
 	return d, trigger, dir
 }
 
-// forget drops the kernel's copies of files, so that the next read asks the disk.
+// forget evicts files from the kernel's page cache, so that the next read goes to the disk.
 func forget(t testing.TB, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
@@ -117,7 +118,8 @@ func forget(t testing.TB, paths ...string) {
 	}
 }
 
-// checkGivenUp reads the stream old to its end, gives up what can't be read, and compares it with the ledger.
+// checkGivenUp reads the stream old to its end, gives up events that cannot be read, and compares the result with the
+// ledger.
 func checkGivenUp(t *testing.T, l *wal.Log, s *sample, held uint64, loses bool) {
 	t.Helper()
 	read := s.readDamaged(t, l, "old", s.next["old"])
@@ -148,8 +150,8 @@ func TestOpeningProcess(t *testing.T) {
 	}
 }
 
-// A segment that this user may not read is not damaged: the log does not open, says what is wrong, and when
-// that is put right nothing is lost.
+// A segment that this user has no permission to read is not damaged. The log does not open and its error names the
+// cause. Once that is fixed, nothing is lost.
 func TestALogThatMayNotBeReadIsNotSetAside(t *testing.T) {
 	s := newSample(t)
 	for i, which := range map[int]string{0: "oldest", len(s.files) - 1: "newest"} {
@@ -174,7 +176,7 @@ func TestALogThatMayNotBeReadIsNotSetAside(t *testing.T) {
 	}
 }
 
-// giveAway makes nobody the owner of all of a folder, which may be reached then.
+// giveAway makes user 65534 the owner of everything in dir, and makes dir accessible to that user.
 func giveAway(t testing.TB, dir string) {
 	t.Helper()
 	must(t, os.Chmod(filepath.Dir(dir), 0o755))

@@ -21,7 +21,7 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// A later release has written a part of the log, and an operator goes back to this one. Nothing is changed, so that
+// A later release has written a part of the log, and an operator returns to this release. Open changes nothing, so that
 // the later release loses nothing when it starts again.
 func TestVersion_OfALaterReleaseIsRefused(t *testing.T) {
 	s := newSample(t)
@@ -36,7 +36,7 @@ func TestVersion_OfALaterReleaseIsRefused(t *testing.T) {
 	newest := len(s.files) - 1
 	for _, tt := range []struct {
 		part  string
-		file  int // of the sample's segments; -1: the dead letters
+		file  int // index of the sample's segment; -1: the dead letters
 		write func(t *testing.T, path string, version byte)
 	}{
 		{"segment", 0, rewriteSegmentVersion},
@@ -83,7 +83,8 @@ func TestVersion_OfALaterReleaseIsRefused(t *testing.T) {
 	}
 }
 
-// Open does not look at a block in the middle of a sealed segment. A reader of the block gets an error, and nothing is lost.
+// Open does not read a block in the middle of a sealed segment. A reader of the block gets an error, and nothing is
+// lost.
 func TestVersion_OfALaterReleaseMetByAReaderLosesNothing(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
@@ -103,7 +104,8 @@ func TestVersion_OfALaterReleaseMetByAReaderLosesNothing(t *testing.T) {
 	}
 }
 
-// wantToolsToSay: the tools end with a file that a later release wrote, and go on after a part of one, which they name.
+// wantToolsToSay checks that the tools return an error for a file of a later release. If only a part of the file is of
+// a later release, they must skip that part, report it and go on.
 func wantToolsToSay(t *testing.T, dir, part string) {
 	t.Helper()
 	_, inspected := inspect.Inspect(t.Context(), dir)
@@ -168,7 +170,7 @@ func rewriteLast(bucket string) func(t *testing.T, path string, version byte) {
 	}
 }
 
-// rewriteCursorVersion changes the version of a destination's place, and the checksum behind it.
+// rewriteCursorVersion changes the version of a destination's cursor, and the checksum after it.
 func rewriteCursorVersion(t *testing.T, path string, version byte) {
 	rewriteBucket(t, path, "state", func(c *bolt.Cursor) ([]byte, []byte) { return c.Seek([]byte{'d'}) }, func(k, v []byte) {
 		v[0] = version

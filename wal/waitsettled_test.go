@@ -43,7 +43,7 @@ func wantUnsettled(t testing.TB, l *wal.Log, a wal.Appended) {
 	}
 }
 
-// WaitSettled reports whether an event was delivered, also if it was settled before the call, and after a restart.
+// WaitSettled reports whether an event was delivered, even if it was settled before the call, and after a restart.
 func TestWaitSettled_OfWhatWasDroppedBefore(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10}
 	l := open(t, o)
@@ -88,7 +88,7 @@ func TestWaitSettled_OfWhatTheLogNoLongerHolds(t *testing.T) {
 	}
 }
 
-// A destination that is configured during a wait counts as well, with the events that it missed.
+// A destination that is added during a wait counts too, with the events that it missed.
 func TestWaitSettled_OfADestinationThatComesLate(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10})
 	p := appendUntil(t, l, 5)
@@ -103,7 +103,7 @@ func TestWaitSettled_OfADestinationThatComesLate(t *testing.T) {
 	wantSettled(t, l, old, false)
 }
 
-// Of batches of any length it waits for the lanes that they are in, to their last event.
+// For a batch of any length, WaitSettled waits for the lanes of the batch, up to its last event.
 func TestWaitSettled_OfLongBatches(t *testing.T) {
 	for _, n := range []int{4, 4096, 4097, 20_000} {
 		l := open(t, wal.Options{Dir: t.TempDir()})
@@ -139,7 +139,7 @@ func TestWaitSettled_OfLongBatches(t *testing.T) {
 	}
 }
 
-// A duplicate of which the old offset is forgotten waits for everything, and takes no memory for it.
+// For a duplicate whose old offset is no longer known, WaitSettled waits for all events, and takes no memory for it.
 func TestWaitSettled_ForAllTakesNoMemory(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
 	p, err := l.OpenCursor("s", "d")
@@ -166,8 +166,8 @@ func TestWaitSettled_ForAllTakesNoMemory(t *testing.T) {
 	wantSettled(t, l, all, true)
 }
 
-// A destination that is added after a compaction misses the events that compaction has removed between those that the log
-// holds. They are not delivered: to a wait that begins then, to one under way, and after a restart.
+// A destination that is added after a compaction misses the events that compaction has removed between those that the
+// log holds. These events count as not delivered for a later wait, for a wait that has begun, and after a restart.
 func TestWaitSettled_OfEventsCompactedBeforeADestinationCame(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10, MaxSize: 32 << 20}.Rewriting()
 	l := open(t, o)
