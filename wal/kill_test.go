@@ -165,8 +165,8 @@ func killRound(t *testing.T, dir string, acked map[string]int, end func(workload
 	})
 }
 
-// runKilled runs a workload in a separate process and passes each line that it prints to take. It calls end at a random
-// moment, at most most after the first line for which take returns begun.
+// runKilled runs a workload in a separate process and passes each line that it prints to take. After the first line for
+// which take returns begun, it waits for a random time below most and calls end.
 func runKilled(t *testing.T, workload, dir string, most time.Duration, end func(workload *os.Process), take func(line string) (begun, ended bool)) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
