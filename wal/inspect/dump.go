@@ -9,30 +9,31 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// DumpOptions tells which events to dump. The zero value of a field lets all pass.
+// DumpOptions selects the events to dump. The zero value of a field selects all.
 type DumpOptions struct {
 	Stream       string
 	Key          string
 	From, To     uint64    // offsets [From, To)
 	Since, Until time.Time // of the event's own time, [Since, Until)
 
-	// Damaged is told of every part that can't be read and is passed over. Without it the first
-	// such part ends the dump.
+	// Damaged is called for every part that cannot be read and is skipped. If it is nil, the first such part ends the
+	// dump.
 	Damaged func(*segment.CorruptError)
 }
 
-// DumpedEvent is an event and whose it is. Its bytes belong to whoever gets it.
+// DumpedEvent is an event and the stream that it belongs to. Its bytes belong to the callback.
 type DumpedEvent struct {
 	Stream string
 	segment.Event
 }
 
-// Dump calls f for the events in the log of the data directory dir, also beside a running agent, in the
-// order in which they were stored: each stream's by offset, and the streams beside one another. Of a segment it
-// dumps what was committed when it came to it; segments that are made after the start are left out, and
-// those that are truncated before their turn leave a gap. An error of f ends it.
+// Dump calls f for the events in the log of the data directory dir, also beside a running agent. The events come in
+// the order in which they were stored: each stream's offsets rise, and the streams are interleaved. From each segment
+// Dump reads the events that were committed when it came to that segment. Segments that are created after the start
+// are left out, and segments that are truncated before their turn leave a gap. An error of f ends the dump.
 //
-// Errors: ErrNoLog; a *CorruptError when nobody is told of damage; f's; ctx's.
+// Errors: ErrNoLog; a *CorruptError if Damaged is nil; a *VersionError for a file of a later release; those of the
+// file system, of f and of ctx.
 func Dump(ctx context.Context, dir string, o DumpOptions, f func(DumpedEvent) error) error {
 	files, err := listLog(ctx, dir)
 	if err != nil {
@@ -77,7 +78,7 @@ func (d *dumping) segment(ctx context.Context, files *logFiles, info *SegmentInf
 	return errors.Join(w.Run(ctx), d.ended)
 }
 
-// lose tells of what can't be read, unless it is known to be another stream's.
+// lose reports blocks that cannot be read, unless they are known to belong to another stream.
 func (d *dumping) lose(lost segment.LostBlocks, why *segment.CorruptError) {
 	if s := lost.Of.Stream; s == "" || d.Stream == "" || s == d.Stream {
 		d.damaged(why)

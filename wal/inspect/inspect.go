@@ -16,10 +16,10 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// ErrNoLog is wrapped by Inspect, Dump and Verify when the directory holds no log.
+// ErrNoLog is wrapped by Inspect, Dump, Verify and Snapshot when the directory holds no log.
 var ErrNoLog = errors.New("wal: no log here")
 
-// SegmentState is what a segment's file is to the log.
+// SegmentState is the role of a segment's file in the log.
 type SegmentState string
 
 // The states of a segment.
@@ -27,16 +27,16 @@ const (
 	SegmentActive     SegmentState = "active"     // the newest: it takes the appends when an agent runs
 	SegmentSealed     SegmentState = "sealed"     // no append changes it any more
 	SegmentReady      SegmentState = "ready"      // made ready to follow the newest; it has not begun and holds nothing
-	SegmentUnreadable SegmentState = "unreadable" // what it holds can't be told
+	SegmentUnreadable SegmentState = "unreadable" // its content can't be determined
 )
 
-// Inspection is what a data directory's log holds, told from the indexes of its segments and from the
-// newest, which is read whole. No other block was read: that is Verify's.
+// Inspection is the content of a data directory's log. It is read from the indexes of the segments and from the newest
+// segment, which is read whole. Inspect reads no other blocks; Verify does.
 type Inspection struct {
 	ID       string
 	Segments []SegmentInfo // oldest first
-	// SetAside are the segments that an agent could not read and put away, and Unfinished those that
-	// a crash left half made, which never held an event.
+	// SetAside are the segments that an agent could not read and set aside. Unfinished are segments that a crash left
+	// incomplete; they never held an event.
 	SetAside, Unfinished []FileInfo
 	Streams              []StreamStat      // by name
 	Cursors              []InspectedCursor // by stream and destination
@@ -53,7 +53,7 @@ type FileInfo struct {
 // StreamStat is a stream at one instant.
 type StreamStat = segment.StreamStat
 
-// SegmentInfo is a segment's file and what is in it.
+// SegmentInfo describes a segment's file and its content.
 type SegmentInfo struct {
 	FileInfo
 	Seq     uint64
@@ -62,20 +62,20 @@ type SegmentInfo struct {
 	Streams []SegmentStream
 }
 
-// SegmentStream is what a segment holds of a stream: the offsets [First, Next), or some of them if it was
-// rewritten.
+// SegmentStream is the part of a stream that a segment holds: the offsets [First, Next), or some of them if the
+// segment was compacted.
 type SegmentStream struct {
 	Stream      string
 	First, Next uint64
 	Held        segment.Count
-	// Live is how many of the events lie at or beyond the lowest checkpoint of the stream's
-	// destinations; of a segment that was rewritten, how many do at most. While there is one the segment
-	// can't be truncated. A stream without a destination keeps all.
+	// Live counts the events at or beyond the lowest checkpoint of the stream's destinations. For a compacted segment
+	// it is an upper bound. The segment can't be truncated while Live is above 0. In a stream without a destination
+	// all events are live.
 	Live uint64
 }
 
-// InspectedCursor is a destination's place as it was last written. Whether the destination is still
-// configured the log does not know.
+// InspectedCursor is a destination's cursor as it was last written. The log does not record whether the destination is
+// still configured.
 type InspectedCursor struct {
 	Stream, Destination string
 	segment.Ledger
@@ -87,14 +87,14 @@ type InspectedCursor struct {
 type logFiles struct {
 	dir                  string
 	segments             []SegmentInfo // that have begun, oldest first
-	ready                *SegmentInfo  // made ready to follow them
-	begun                uint64        // the number of the last that had begun, as far as is noted
+	ready                *SegmentInfo  // the next segment, which has not begun
+	begun                uint64        // the highest number in the name of a begun file; 0: none
 	setAside, unfinished []FileInfo
 }
 
-// listLog lists the log of a data directory. A file that goes away meanwhile is left out: it was
-// truncated. What an agent appends to a segment that has not begun is after all that the others hold: whoever
-// reads those one by one must not read it.
+// listLog lists the log of a data directory. A file that disappears meanwhile is left out: it was truncated. A segment
+// that has not begun is kept apart, in ready: events that an agent appends to it come after all events of the other
+// segments, so a caller that reads the segments one by one must not read it.
 func listLog(ctx context.Context, dir string) (files logFiles, err error) {
 	files.dir = filepath.Join(dir, "wal")
 	entries, err := os.ReadDir(files.dir)
@@ -125,7 +125,7 @@ func listLog(ctx context.Context, dir string) (files logFiles, err error) {
 	return files, files.takeReady(ctx)
 }
 
-// takeReady takes the last segment out of the row if it has not begun.
+// takeReady moves the last segment from segments to ready if it has not begun.
 func (l *logFiles) takeReady(ctx context.Context) error {
 	n := len(l.segments)
 	if n == 0 {
@@ -139,7 +139,7 @@ func (l *logFiles) takeReady(ctx context.Context) error {
 		l.ready = &l.segments[n-1]
 		l.segments = l.segments[:n-1]
 	}
-	return segment.IgnoreCorrupt(err) // whoever reads it tells it
+	return segment.IgnoreCorrupt(err) // the segment's reader reports the damage
 }
 
 func (l *logFiles) add(name string) {
@@ -170,7 +170,7 @@ type loggedMeta struct {
 	bare bool // it has not begun
 }
 
-// open opens a segment and checks that it is one. gone: it has been truncated since it was listed.
+// open opens a segment and checks that it is one. gone: the segment has been truncated since it was listed.
 func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segment.Pages, meta loggedMeta, gone bool, err error) {
 	f, err = segment.InspectPages(l.path(s))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -191,7 +191,7 @@ func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segment.Pages, 
 	return f, meta, false, nil
 }
 
-// unreadable makes an error of opening a file, such as a permission that is missing, the file's.
+// unreadable turns an error of opening a file, such as a missing permission, into an error about that file.
 func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
 	if segment.AsCorrupt(err) != nil {
 		return err
@@ -199,7 +199,7 @@ func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
 	return segment.InFile(l.path(s), err)
 }
 
-// readLoggedMeta checks that the file is a segment of ours.
+// readLoggedMeta checks that the file is a segment of a standpipe log.
 func readLoggedMeta(s *boltpage.Snapshot, path string) (m loggedMeta, err error) {
 	if m.Meta, err = segment.ReadPagesMeta(s, path); err == nil {
 		m.bare, err = isBare(s)
@@ -211,17 +211,16 @@ func readLoggedMeta(s *boltpage.Snapshot, path string) (m loggedMeta, err error)
 func isBare(s *boltpage.Snapshot) (bool, error) {
 	for _, name := range [][]byte{segment.BucketState, segment.BucketBlocks} {
 		if t, err := s.Bucket(name); t != nil || err != nil {
-			return false, segment.IgnoreCorrupt(err) // whoever reads the bucket tells it
+			return false, segment.IgnoreCorrupt(err) // the bucket's reader reports the damage
 		}
 	}
 	return true, nil
 }
 
-// Inspect tells what the log in the data directory dir holds, also beside a running agent. It opens
-// files for reading, takes no lock and changes nothing. Damage that it meets makes a segment
-// unreadable and is no error.
+// Inspect returns the content of the log in the data directory dir, also beside a running agent. It opens files for
+// reading, takes no lock and changes nothing. Damage makes a segment unreadable and is not an error.
 //
-// Errors: ErrNoLog; what the file system says of the directory; ctx's.
+// Errors: ErrNoLog; a *VersionError for a file of a later release; those of the file system and of ctx.
 func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	files, err := listLog(ctx, dir)
 	if err != nil {
@@ -243,11 +242,11 @@ func Inspect(ctx context.Context, dir string) (*Inspection, error) {
 	return in, nil
 }
 
-// inspecting is an Inspect under way, from the newest segment to the oldest.
+// inspecting is an Inspect in progress. It visits the segments from the newest to the oldest.
 type inspecting struct {
 	*Inspection
 	streams map[string]*loggedStream
-	stated  bool              // streams were read from the newest segment that can be
+	stated  bool              // streams was read, from the newest readable segment
 	first   map[string]uint64 // the oldest offset held
 }
 
@@ -278,7 +277,7 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 	return nil
 }
 
-// stateOf tells a segment's state; the one after it was told before.
+// stateOf returns a segment's state. The segment after it, if there is one, is the last in r.Segments.
 func (r *inspecting) stateOf(meta loggedMeta) SegmentState {
 	n := len(r.Segments)
 	switch {
@@ -307,7 +306,7 @@ func (r *inspecting) content(ctx context.Context, f *segment.Pages, info *Segmen
 	return nil
 }
 
-// hold notes what a segment holds of a stream: all of the span, unless it was rewritten.
+// hold adds the part of a stream that a segment holds: all of the span, or fewer events if the segment was compacted.
 func (r *inspecting) hold(info *SegmentInfo, name string, sp segment.Span, rewritten map[string]segment.Count) {
 	s := r.streams[name]
 	if s == nil {
@@ -328,7 +327,7 @@ func (r *inspecting) hold(info *SegmentInfo, name string, sp segment.Span, rewri
 	r.first[name] = sp.First
 }
 
-// finish lists the streams and the places.
+// finish lists the streams and the cursors.
 func (r *inspecting) finish() {
 	for _, name := range segment.SortedKeys(r.streams) {
 		s := r.streams[name]

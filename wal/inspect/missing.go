@@ -4,19 +4,21 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// MissingRun is a run of offsets that were given out and that no segment holds: lost, and not truncated. Before
-// the oldest segment that can be read nobody knows where it begins, once every destination is done with it: then
-// First is 0, and some of the offsets, or all, may have been truncated before.
+// MissingRun is a run of assigned offsets that no segment holds, and that were lost and not truncated. First is 0 if
+// the beginning of the run is unknown: the run lies before the oldest readable segment, and no destination waits for
+// its events. Then some or all of its offsets may have been truncated before.
 type MissingRun struct {
 	Stream string
 	segment.Run
-	// Why names the files between whose neighbours the run lies: set aside, or unreadable where they are.
-	// Without one a segment is gone, or its successor was.
+	// Why lists the files that may have held the run: segments between the run's neighbors that were set aside, or
+	// that are in their place and unreadable. If it is empty, a segment is gone, or the segment after it was gone when
+	// an agent started.
 	Why []string
 }
 
-// findMissing looks at what lies between the segments, once they and the places are known. What every
-// destination is done with may have been truncated: it is missing only beside a file that can't be read.
+// findMissing looks for offsets that are missing between the segments, after the segments and the cursors have been
+// read. Offsets that every destination has settled may have been truncated. They count as missing only beside a file
+// that cannot be read.
 func (r *inspecting) findMissing() {
 	for _, st := range r.Streams {
 		m := missing{inspecting: r, stream: st.Name, low: r.streams[st.Name].low()}
@@ -31,13 +33,13 @@ func (r *inspecting) findMissing() {
 	}
 }
 
-// missing is a stream's search, from its oldest segment to its newest.
+// missing is the search in one stream, from its oldest segment to its newest.
 type missing struct {
 	*inspecting
 	stream string
 	low    uint64 // the first offset that some destination waits for; 0: there is no destination
-	seq    uint64 // the segment that was looked at last; 0: none
-	next   uint64 // where that ends
+	seq    uint64 // the last segment that was visited; 0: none
+	next   uint64 // the offset after that segment's events
 }
 
 func (m *missing) segment(seq uint64, held SegmentStream) {
@@ -45,7 +47,8 @@ func (m *missing) segment(seq uint64, held SegmentStream) {
 	m.seq, m.next = seq, held.Next
 }
 
-// until judges the offsets before first, which the segment seq begins with; 0: after the newest.
+// until judges the offsets between the last visited segment and first, where the segment seq begins. seq 0: first is
+// the end of the stream.
 func (m *missing) until(seq, first uint64) {
 	run := segment.Run{First: m.next, Next: first}
 	why := m.unreadable(m.seq, seq)
@@ -53,7 +56,7 @@ func (m *missing) until(seq, first uint64) {
 	case m.next == 0 && len(why) > 0 && (m.low == 0 || m.low >= first):
 		run.First = 0
 	case m.next == 0 && m.low == 0:
-		return // nobody knows where it should begin
+		return // the beginning is unknown
 	case m.next == 0 || len(why) == 0:
 		run.First = max(m.next, m.low)
 	}
@@ -62,7 +65,7 @@ func (m *missing) until(seq, first uint64) {
 	}
 }
 
-// unreadable returns the files that can't be read and whose numbers lie between two segments'.
+// unreadable returns the files that cannot be read and whose numbers lie between those of two segments.
 func (m *missing) unreadable(after, before uint64) (names []string) {
 	between := func(seq uint64) bool { return seq > after && (before == 0 || seq < before) }
 	for i := range m.Segments {

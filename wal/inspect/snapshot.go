@@ -19,15 +19,16 @@ import (
 )
 
 const (
-	// unfinishedCopy is the folder that a Snapshot writes to until the copy is whole.
+	// unfinishedCopy is the folder that a Snapshot writes to until the copy is complete.
 	unfinishedCopy = ".unfinished"
-	// copyAtOnce is how many bytes of blocks one transaction of the copy takes.
+	// copyAtOnce is about how many bytes of blocks one transaction of the copy takes.
 	copyAtOnce = 8 << 20
-	// lastBlocks is how many bytes of blocks may be left when state and blocks are read as one commit left them.
+	// lastBlocks is how many bytes of blocks may be left for the read that takes state and blocks as one commit left
+	// them.
 	lastBlocks = 1 << 20
-	// exactFor is how long that is tried.
+	// exactFor is how long that read is tried.
 	exactFor = 5 * time.Second
-	// copyFor is how long Snapshot tries to make a consistent copy, beside the time of the copying itself.
+	// copyFor is how long Snapshot tries to make a consistent copy. The last attempt may end later.
 	copyFor = time.Minute
 )
 
@@ -37,22 +38,25 @@ var ErrChanging = errors.New("wal: the log changes faster than it can be copied"
 // SnapshotReport is the result of a Snapshot.
 type SnapshotReport struct {
 	Segments int
-	Bytes    int64 // of the segments' and the dead letters' files
+	Bytes    int64 // of the files of the segments and of the dead letters
 	Dead     bool  // there is a file of dead letters
-	// Exact: the copy is the log as one commit left it. Otherwise it was committed to without a pause: a numbered batch
-	// that was acked while the copy was made may be stored again when its producer sends it to the copy again.
+	// Exact: the copy is the log as one commit left it. If it is false, the log was committed to without a pause. Then
+	// a numbered batch that was acked while the copy was made may be stored again when its producer sends it to the
+	// copy again.
 	Exact bool
 	// Verified is the result of a Verify of the copy.
 	Verified *VerifyReport
 }
 
-// Snapshot copies the log in the data directory dir, with its dead letters, to the folder out, also beside a running
-// agent, of which it takes no lock. All that was acked before Snapshot was called is in the copy, and the places of the
-// destinations are never ahead of it. Segments that were set aside are not copied. The copy is synced, and verified;
-// until it is whole it is in a folder of its own below out. progress, when set, is called for each file.
+// Snapshot copies the log in the data directory dir, with its dead letters, to the folder out. It also works beside a
+// running agent, and takes no lock. The copy has all events that were acked before Snapshot was called, and the
+// cursors of the destinations are never ahead of it. Segments that were set aside are not copied. The copy is synced
+// and verified; until it is complete it is in a folder of its own below out. progress may be nil; otherwise it is
+// called for each file.
 //
-// Errors: ErrNoLog; ErrChanging; fs.ErrExist when out is there and not empty; those of the file system and of ctx. Damage
-// in the copy, which is the log's then, is no error.
+// Errors: ErrNoLog; ErrChanging; fs.ErrExist if out exists and is not empty; a *CorruptError if the newest segment
+// cannot be read; a *VersionError for a file of a later release; those of the file system and of ctx. Damage that the
+// verification of the copy finds is damage of the log, and is not an error.
 func Snapshot(ctx context.Context, dir, out string, progress func(file string)) (*SnapshotReport, error) {
 	if err := emptyFolder(out); err != nil {
 		return nil, err
@@ -71,7 +75,7 @@ func Snapshot(ctx context.Context, dir, out string, progress func(file string)) 
 	return &c.report, nil
 }
 
-// emptyFolder makes the folder unless it is there and empty.
+// emptyFolder creates the folder if it is missing. It returns fs.ErrExist if the folder is not empty.
 func emptyFolder(path string) error {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -83,7 +87,7 @@ func emptyFolder(path string) error {
 	return err
 }
 
-// copying is a Snapshot under way.
+// copying is a Snapshot in progress.
 type copying struct {
 	ctx      context.Context
 	from, to string
@@ -92,9 +96,9 @@ type copying struct {
 	report   SnapshotReport
 }
 
-// run copies the sealed segments, then the newest, then the dead letters. The order makes the copy consistent: the
-// state, which is in the newest segment, is read after the sealed segments, so that it knows of everything that was
-// settled before a segment was truncated or rewritten; and no dead letter may come or go while it is read.
+// run copies the sealed segments, then the newest, then the dead letters. The order makes the copy consistent. The
+// state is in the newest segment and is read after the sealed segments, so it has every settlement that came before a
+// segment was truncated or compacted. No dead letter may be added or removed while the state is read.
 func (c *copying) run() error {
 	if err := os.MkdirAll(filepath.Join(c.to, "wal"), 0o700); err != nil {
 		return err
@@ -113,7 +117,8 @@ func (c *copying) run() error {
 	}
 }
 
-// try makes the copy, or goes on with it. done is false when the log has changed meanwhile in a way that matters.
+// try makes the copy, or continues it. done is false if the log has changed meanwhile in a way that makes the copy
+// inconsistent.
 func (c *copying) try() (done bool, err error) {
 	files, err := listLog(c.ctx, c.from)
 	if err != nil {
@@ -159,8 +164,8 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// sealed copies the sealed segments that were not copied yet. No append changes one: it is rewritten under another
-// name, and unlinked. missed: one was gone.
+// sealed copies the sealed segments that were not copied yet. Appends do not change them, and a compaction writes a
+// new file under another name, which then replaces the old one. missed: a segment was gone.
 func (c *copying) sealed(segments []SegmentInfo) (missed bool, err error) {
 	for _, s := range segments {
 		if c.copied[s.Seq] {
@@ -200,7 +205,7 @@ func (c *copying) file(name string) (err error) {
 	return errors.Join(err, to.Sync(), to.Close())
 }
 
-// cursorNames are the keys of destinations' places in a state.
+// cursorNames is a set of the keys of cursors in a state.
 type cursorNames map[string]bool
 
 func (p cursorNames) within(others cursorNames) bool {
@@ -218,7 +223,7 @@ func (p cursorNames) note(key []byte) {
 	}
 }
 
-// places returns those of the newest segment's state.
+// places returns the keys of the cursors in the newest segment's state.
 func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (cursorNames, error) {
 	names := make(cursorNames)
 	f, _, gone, err := l.open(ctx, newest)
@@ -229,11 +234,11 @@ func (l *logFiles) places(ctx context.Context, newest *SegmentInfo) (cursorNames
 	return names, f.Elements(ctx, segment.BucketState, []byte{segment.StateCursor}, func(e boltpage.Element) error {
 		names.note(e.Key)
 		return nil
-	}, segment.Pass(func(*segment.CorruptError) {})) // copying reports it
+	}, segment.Pass(func(*segment.CorruptError) {})) // newest returns it
 }
 
-// newest copies the newest segment as one commit left it, entry by entry into a file of its own. sealed: it is the newest
-// no longer.
+// newest copies the newest segment as one commit left it, entry by entry into a file of its own. sealed: the segment
+// is no longer the newest.
 func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed bool, known cursorNames, err error) {
 	f, _, gone, err := files.open(c.ctx, info)
 	if gone {
@@ -262,8 +267,8 @@ func (c *copying) newest(files *logFiles, info *SegmentInfo, to string) (sealed 
 	return n.sealed, n.places, errors.Join(err, db.Close())
 }
 
-// newestCopy copies the entries of a segment that takes appends. Blocks only ever come: they are copied a leaf at a time.
-// The state changes: it is read with the last blocks as one commit left both.
+// newestCopy copies the entries of a segment that takes appends. Blocks are only added and never changed, so they are
+// copied a leaf at a time. The state changes: it is read together with the last blocks, both as one commit left them.
 type newestCopy struct {
 	ctx    context.Context
 	file   *segment.Pages
@@ -305,7 +310,8 @@ func (n *newestCopy) run() error {
 	}
 }
 
-// piecemeal copies the state a leaf at a time, and then the blocks that there are: no part of the state is ahead of them.
+// piecemeal copies the state a leaf at a time, and after that the blocks: so no part of the state is ahead of the
+// blocks.
 func (n *newestCopy) piecemeal() error {
 	var c contents
 	err := n.file.Sound(n.ctx, func(s *boltpage.Snapshot) (err error) {
@@ -332,10 +338,10 @@ func (n *newestCopy) piecemeal() error {
 // contents is the content of a segment, except for the blocks that were copied before.
 type contents struct {
 	meta, state, blocks elementList
-	more                bool // there are many more blocks
+	more                bool // too many blocks are left; the state was not read
 }
 
-// read reads the rest, all as the snapshot has it.
+// read reads the rest, all of it from one snapshot.
 func (n *newestCopy) read(s *boltpage.Snapshot) (c contents, err error) {
 	if c.meta, err = allOf(s, segment.BucketMeta); err != nil {
 		return c, err
@@ -388,7 +394,7 @@ func (x *elementList) addFrom(leaf *boltpage.Page, key []byte) {
 	}
 }
 
-// bulk copies the blocks that there are.
+// bulk copies all blocks that are in the segment now.
 func (n *newestCopy) bulk() error {
 	var some elementList
 	for {
@@ -414,7 +420,8 @@ func (n *newestCopy) bulk() error {
 	}
 }
 
-// finish puts the elements that were read last into the copy. The copy is the newest of its log, so it is not sealed.
+// finish adds the elements that were read last to the copy. The copied segment is the newest of its log, so it is not
+// marked as sealed.
 func (n *newestCopy) finish(c *contents) error {
 	n.places = make(cursorNames)
 	for _, e := range c.state.list {
@@ -439,7 +446,8 @@ func (n *newestCopy) put(bucket []byte, some elementList, wanted func(boltpage.E
 	})
 }
 
-// deadMetas returns the meta pages of the dead letters' file: they change with each commit. Without a file they are zero.
+// deadMetas returns the meta pages of the dead letters' file, which change with each commit. They are zero if there is
+// no file.
 func deadMetas(dir string) (m boltpage.Metas, err error) {
 	f, err := segment.OpenPages(filepath.Join(dir, segment.DeadName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -452,7 +460,8 @@ func deadMetas(dir string) (m boltpage.Metas, err error) {
 	return m, errors.Join(err, f.Close())
 }
 
-// dead copies the dead letters if no letter came or went since their file had the meta pages given.
+// dead copies the file of dead letters. same: no dead letter was added or removed since the file had the meta pages
+// before.
 func (c *copying) dead(before boltpage.Metas) (same bool, err error) {
 	if before == (boltpage.Metas{}) {
 		now, err := deadMetas(c.from)
@@ -466,7 +475,7 @@ func (c *copying) dead(before boltpage.Metas) (same bool, err error) {
 	return now == before, err
 }
 
-// publish moves the copy from the folder of unfinished ones to where it belongs.
+// publish moves the complete copy from its own folder to out.
 func (c *copying) publish(out string) error {
 	if err := c.measure(); err != nil {
 		return err

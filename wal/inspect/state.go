@@ -10,21 +10,22 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// loggedStream is a stream as a segment's state and blocks tell it at one instant.
+// loggedStream is a stream at one instant, by a segment's state and blocks.
 type loggedStream struct {
 	name     string
 	appended segment.Count
 	places   []loggedCursor // by name
-	end      uint64         // the number after the last block's when the places were read
+	end      uint64         // the number after the last block's when the cursors were read
 }
 
-// loggedCursor is a cursor as its entry of the state tells it.
+// loggedCursor is a cursor, decoded from its entry of the state.
 type loggedCursor struct {
 	name string
 	at   segment.CursorState
 }
 
-// low returns the first offset that some destination still needs; all that a stream without one has.
+// low returns the first offset that some destination still needs; 0 if the stream has no destination, since it keeps
+// all events.
 func (s *loggedStream) low() uint64 {
 	low := s.appended.Events + 1
 	if len(s.places) == 0 {
@@ -37,13 +38,13 @@ func (s *loggedStream) low() uint64 {
 	return low
 }
 
-// pending returns what the place has not settled by its own account.
+// pending returns the events that the destination has not settled by its own ledger.
 func (s *loggedStream) pending(p *loggedCursor) segment.Count {
 	return s.appended.Beyond(p.at.Ledger.Settled()) // a damaged segment may show fewer events than were settled
 }
 
-// readState reads what the segment says of every stream, and what it holds of each. Each stream is told as
-// one transaction left it, but not all of them as the same one did.
+// readState reads the state of every stream in the segment, and the span of each stream's blocks. Each stream is
+// returned as one transaction left it, but not all of them as the same transaction did.
 func readState(ctx context.Context, f *segment.Pages, bad func(*segment.CorruptError)) (map[string]*loggedStream, map[string]segment.Span, error) {
 	names, err := stateNames(ctx, f, bad)
 	if err != nil {
@@ -92,7 +93,7 @@ func stateNames(ctx context.Context, f *segment.Pages, bad func(*segment.Corrupt
 	return segment.SortedKeys(known), nil
 }
 
-// readStream reads what the state says of a stream.
+// readStream reads a stream's entries of the state.
 func readStream(f *segment.Pages, snap *boltpage.Snapshot, name string) (*loggedStream, error) {
 	s := &loggedStream{name: name}
 	key := segment.StateKey(segment.StateStream, name)
@@ -114,18 +115,18 @@ func readStream(f *segment.Pages, snap *boltpage.Snapshot, name string) (*logged
 		return s, err
 	}
 	s.end, err = segment.EndOfBlocks(snap)
-	return s, segment.IgnoreCorrupt(err) // whoever reads the blocks tells it
+	return s, segment.IgnoreCorrupt(err) // the blocks' reader reports the damage
 }
 
-// addHeld counts what was appended since the segment began, up to the transaction that the rest was
-// read of.
+// addHeld adds the events that were appended since the segment began, up to the transaction that the stream's state
+// was read from.
 func (s *loggedStream) addHeld(b *segment.Block) {
 	if b.Number < s.end && b.Next() > s.appended.Events+1 {
 		s.appended = segment.Count{Events: b.Next() - 1, Bytes: b.Before + b.Bytes}
 	}
 }
 
-// readCursors reads what the state says of a stream's destinations.
+// readCursors reads the cursors of a stream's destinations from the state.
 func readCursors(f *segment.Pages, snap *boltpage.Snapshot, s *loggedStream) error {
 	prefix := segment.StateKey(segment.StateCursor, s.name)
 	for key := prefix; ; {

@@ -9,14 +9,14 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// blockCheck checks what a block's sum does not: that its header tells the truth of its events, and
-// the payload bytes run on from the block before.
+// blockCheck checks properties that a block's checksums do not cover: that the header agrees with the events, and that
+// the count of payload bytes continues that of the block before.
 type blockCheck struct {
-	next  uint64 // offset after the block before; 0: none
+	next  uint64 // offset after the previous block; 0: none
 	bytes uint64
 }
 
-// block returns what the block holds, and adds it to t.
+// block checks the block, returns the count of its events, and adds it to t.
 func (c *blockCheck) block(b *segment.Block, t *tally) (held segment.Count, err error) {
 	var lanes segment.LaneSet
 	err = b.Each(func(lane uint8, offset uint64, raw []byte) error {
@@ -34,7 +34,7 @@ func (c *blockCheck) block(b *segment.Block, t *tally) (held segment.Count, err 
 	follows := c.next == b.First
 	expected := c.bytes
 	c.next, c.bytes = b.Next(), b.Before+b.Bytes
-	gaps := uint64(b.Count) > held.Events // it was rewritten; then it tells of the bytes that it had
+	gaps := uint64(b.Count) > held.Events // it was compacted; its header has the bytes from before that
 	switch {
 	case err != nil:
 		return held, segment.FaultyBlock(err.Error())
@@ -48,20 +48,19 @@ func (c *blockCheck) block(b *segment.Block, t *tally) (held segment.Count, err 
 	return held, t.hold(b)
 }
 
-// tally is what Verify finds of a stream, beside what the newest segment's state said of it at the
-// beginning.
+// tally is Verify's account of one stream, beside the newest segment's state of it at the beginning.
 type tally struct {
 	*loggedStream
-	held, lost []segment.Run // read, ascending, and given up
-	live       []uint64      // for each place, the events it has not settled that were read
-	broken     bool          // what follows held may have been told as damage
+	held, lost []segment.Run // read, ascending; lost
+	live       []uint64      // for each cursor, the events that were read and that it has not settled
+	broken     bool          // events after held may lie in blocks that were reported as damaged
 }
 
 func newTally(s *loggedStream) *tally {
 	return &tally{loggedStream: s, live: make([]uint64, len(s.places))}
 }
 
-// next returns the offset after all that was read.
+// next returns the offset after all events that were read; 0: none were.
 func (t *tally) next() uint64 {
 	if n := len(t.held); n > 0 {
 		return t.held[n-1].Next
@@ -69,7 +68,7 @@ func (t *tally) next() uint64 {
 	return 0
 }
 
-// hold notes a good block.
+// hold adds a good block.
 func (t *tally) hold(b *segment.Block) error {
 	if n := len(t.held); n > 0 && t.held[n-1].Next == b.First {
 		t.held[n-1].Next = b.Next()
@@ -97,7 +96,7 @@ func (t *tally) lose(r segment.Run) {
 	}
 }
 
-// holes returns what of [from, next) was neither read nor given up.
+// holes returns the runs of offsets in [from, next) that were neither read nor given up as lost.
 func (t *tally) holes(from, next uint64) (holes []segment.Run) {
 	slices.SortFunc(t.lost, func(a, b segment.Run) int { return cmp.Compare(a.First, b.First) })
 	held, lost := t.held, t.lost
@@ -128,7 +127,7 @@ func (t *tally) lostIn(from, next uint64) bool {
 	return false
 }
 
-// judge compares what was read with what the destinations still need.
+// judge compares the events that were read with those that the destinations still need.
 func (v *verifying) judge(ctx context.Context, dir string) error {
 	now, err := listLog(ctx, dir)
 	if err != nil {
@@ -157,8 +156,9 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 	return nil
 }
 
-// judgeLast tells when the newest segment is missing: the one before it says that there was one, or its number was
-// noted. An agent that began one since the log was listed has it in the listing now.
+// judgeLast reports damage if the newest segment is missing: the segment before it is sealed, or a begun file has a
+// higher number. If an agent has begun a segment since the log was listed, the new listing has it, and there is
+// nothing to judge.
 func (v *verifying) judgeLast(now *logFiles) {
 	last, file := uint64(0), ""
 	if n := len(now.segments); n > 0 {
@@ -173,8 +173,7 @@ func (v *verifying) judgeLast(now *logFiles) {
 	}
 }
 
-// lows returns the lowest checkpoint of each stream: what lies below may have been truncated while
-// the log was read.
+// lows returns the lowest checkpoint of each stream. Events below it may have been truncated while the log was read.
 func (l *logFiles) lows(ctx context.Context) (map[string]uint64, error) {
 	streams, _, err := l.state(ctx)
 	lows := make(map[string]uint64)
@@ -184,8 +183,8 @@ func (l *logFiles) lows(ctx context.Context) (map[string]uint64, error) {
 	return lows, err
 }
 
-// judgeCursor tells of events that the destination waits for and that are not there. Those whose
-// ledger has them as dropped are only worth a note.
+// judgeCursor reports the events that the destination waits for and that the log lacks. Events that the ledger counts
+// as dropped are only worth a note.
 func (v *verifying) judgeCursor(t *tally, p *loggedCursor, live, low uint64) {
 	from, next := p.at.Checkpoint(), t.appended.Events+1
 	var holes []segment.Run

@@ -10,41 +10,42 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// maxDamage bounds the damage that a report lists one by one.
+// maxDamage is the most damaged parts that a report lists one by one.
 const maxDamage = 10_000
 
-// VerifyProgress is how far a Verify has come, and in the end what it has read.
+// VerifyProgress is the progress of a Verify, and in the end the total that it has read.
 type VerifyProgress struct {
 	Segment      string // the one that is being read
-	Segments, Of int    // that have been read, and that there are
+	Segments, Of int    // the segments that have been read, and all segments
 	Blocks       uint64
 	Events       segment.Count
-	Bytes        int64 // that the segments occupy which have been read
+	Bytes        int64 // that the segments read so far occupy on the disk
 }
 
-// VerifyReport is what a Verify found.
+// VerifyReport is the result of a Verify.
 type VerifyReport struct {
 	VerifyProgress
-	// Damage are the parts of the log that can't be read or do not fit, with their places: the
-	// first 10,000 of them. Damaged counts them all. A log without any is sound.
+	// Damage lists the parts of the log that cannot be read or are inconsistent, with their locations: the first
+	// 10,000 of them. Damaged counts them all. A log with no damage is sound.
 	Damage  []*segment.CorruptError
 	Damaged int
-	// Notes tell of what is worth knowing and no damage of the log as it stands: segments that were
-	// set aside, and offsets that are gone and accounted for.
+	// Notes are findings that are not damage of the log as it stands: segments that were set aside, and offsets that
+	// are gone and accounted for.
 	Notes []string
 }
 
-// Verify reads all of the log in the data directory dir, also beside a running agent, and checks
-//   - of every segment: the version, the log's id, every page that is in use, the state;
-//   - of every block: its sum, that it continues its stream's block before it, its events and their lanes;
+// Verify reads the whole log in the data directory dir, also beside a running agent, and checks
+//   - of every segment: the version, the log's ID, every page that is in use, the state;
+//   - of every block: its checksums, that it continues its stream's block before it, its events and their lanes;
 //   - of every sealed segment: that its index has its blocks;
-//   - of every stream: that the segments join, but for what every destination has settled or
-//     counted as dropped;
-//   - of every destination: that what its ledger says is pending is in the log.
+//   - of every stream: that the segments join, except for events that every destination has settled or counted as
+//     dropped;
+//   - of every destination: that the events that its ledger has as pending are in the log.
 //
-// It changes nothing, and takes no lock. progress, when set, is called often. Damage is no error.
+// It changes nothing, and takes no lock. progress may be nil; otherwise it is called for each segment and each block.
+// Damage is not an error.
 //
-// Errors: ErrNoLog; what the file system says of the directory; ctx's.
+// Errors: ErrNoLog; a *VersionError for a file of a later release; those of the file system and of ctx.
 func Verify(ctx context.Context, dir string, progress func(VerifyProgress)) (*VerifyReport, error) {
 	files, err := listLog(ctx, dir)
 	if err != nil {
@@ -72,12 +73,12 @@ type verifying struct {
 	files    *logFiles
 	progress func(VerifyProgress)
 	report   VerifyReport
-	id       string // the log's
+	id       string // the ID of the log
 	tallies  map[string]*tally
 	newest   string // the segment whose state was read
 
 	last       string // the segment that was read last
-	lastSealed bool   // it says that there is a later one
+	lastSealed bool   // it is sealed: a later segment was made
 }
 
 func (v *verifying) damaged(err *segment.CorruptError) {
@@ -97,8 +98,8 @@ func (v *verifying) tell() {
 	}
 }
 
-// readState reads the state of the newest segment that can be read, before any block: an agent
-// that runs goes on settling. What is wrong with it is told when the segment's turn comes.
+// readState reads the state of the newest readable segment. It does so before any block is read, because a running
+// agent continues to settle events. Damage in the state is not reported here but when the segment itself is verified.
 func (v *verifying) readState(ctx context.Context) error {
 	streams, path, err := v.files.state(ctx)
 	for name, s := range streams {
@@ -108,7 +109,7 @@ func (v *verifying) readState(ctx context.Context) error {
 	return err
 }
 
-// state returns the state of the newest segment that can be read, and its path.
+// state returns the state of the newest readable segment, and the segment's path.
 func (l *logFiles) state(ctx context.Context) (streams map[string]*loggedStream, path string, err error) {
 	for _, info := range slices.Backward(l.segments) {
 		f, _, gone, err := l.open(ctx, &info)
@@ -165,7 +166,7 @@ func (v *verifying) metas(ctx context.Context, f *segment.Pages) error {
 	return segment.TellCorrupt(f.CheckMetas(ctx), v.damaged)
 }
 
-// buckets checks that there is none but those that the log makes.
+// buckets checks that the file has no unknown bucket.
 func (v *verifying) buckets(ctx context.Context, f *segment.Pages) error {
 	return f.Elements(ctx, nil, []byte{}, func(e boltpage.Element) error {
 		known := slices.ContainsFunc([][]byte{segment.BucketMeta, segment.BucketState, segment.BucketBlocks, segment.BucketIndex}, func(name []byte) bool { return bytes.Equal(e.Key, name) })
@@ -173,7 +174,7 @@ func (v *verifying) buckets(ctx context.Context, f *segment.Pages) error {
 			v.damaged(&segment.CorruptError{File: f.Path, Reason: fmt.Sprintf("%q is no bucket of a log", e.Key)})
 		}
 		return nil
-	}, segment.Pass(func(*segment.CorruptError) {})) // whoever reads the blocks tells it
+	}, segment.Pass(func(*segment.CorruptError) {})) // the blocks' reader reports the damage
 }
 
 // state checks all entries of a segment's state.
@@ -197,7 +198,7 @@ func (v *verifying) state(ctx context.Context, f *segment.Pages) error {
 	}), v.damaged)
 }
 
-// stateFault decodes an entry of the state.
+// stateFault decodes an entry of the state and returns the fault.
 func stateFault(e boltpage.Element, summed bool) error {
 	value, err := segment.StateValue(e.Key, e.Value, summed)
 	if err != nil {
@@ -218,7 +219,7 @@ func stateFault(e boltpage.Element, summed bool) error {
 	return nil
 }
 
-// noteFiles tells of the files that are no part of the log any more.
+// noteFiles adds a note for each file that is no part of the log any more.
 func (v *verifying) noteFiles() {
 	for _, f := range v.files.setAside {
 		v.note("%s (%d bytes) was set aside by an agent that could not read it; it is no part of the log any more", f.Name, f.Size)

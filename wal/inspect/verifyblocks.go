@@ -23,22 +23,22 @@ func (v *verifying) blocks(ctx context.Context, f *segment.Pages, sealed bool) e
 	if err := w.Run(ctx); err != nil {
 		return err
 	}
-	if missing && len(s.found.Streams) > 0 { // a copy of a segment that was settled holds no block, and no part of an index
+	if missing && len(s.found.Streams) > 0 { // compaction of settled events leaves no block and no index part
 		v.damaged(&segment.CorruptError{File: f.Path, Reason: "the index is missing"})
 	}
 	s.finish()
 	return nil
 }
 
-// verifyingBlocks is the blocks of one segment being read.
+// verifyingBlocks reads and checks the blocks of one segment.
 type verifyingBlocks struct {
 	*verifying
 	file    *segment.Pages
-	stored  *segment.BlockIndex // nil: there is none, or none that can be read
+	stored  *segment.BlockIndex // nil: there is none, or it cannot be read
 	found   *segment.BlockIndex
 	checks  map[string]*blockCheck // by stream
-	lost    map[uint64]bool        // the numbers of blocks that found lacks and that were told as damage
-	unknown bool                   // blocks were lost of which nobody knows whose they were
+	lost    map[uint64]bool        // numbers of blocks that found lacks and that were reported as damaged
+	unknown bool                   // blocks were lost whose streams are unknown
 }
 
 func (v *verifying) tally(stream string) *tally {
@@ -70,7 +70,7 @@ func (s *verifyingBlocks) block(b *segment.Block) error {
 	case c.next > b.First:
 		s.fault(b, "it begins before %d, where the block before it ended", c.next)
 		return nil
-	case 0 < c.next && c.next < b.First && s.stored == nil: // otherwise the index tells
+	case 0 < c.next && c.next < b.First && s.stored == nil: // with an index, compare reports the missing block
 		if !s.unknown {
 			s.fault(b, "the blocks before it are missing, from %d on", c.next)
 		}
@@ -86,7 +86,7 @@ func (s *verifyingBlocks) fault(b *segment.Block, format string, args ...any) {
 	s.damaged(&segment.CorruptError{File: s.file.Path, Stream: strings.Clone(b.Stream), Offset: b.First, Reason: fmt.Sprintf(format, args...)})
 }
 
-// lose notes what can't be read, and whose it was if that can be told.
+// lose records blocks that cannot be read, and the streams that they belong to if those are known.
 func (s *verifyingBlocks) lose(lost segment.LostBlocks, why *segment.CorruptError) {
 	defer s.damaged(why)
 	if b := &lost.Of; b.Stream != "" {
@@ -131,7 +131,7 @@ func (s *verifyingBlocks) finish() {
 	}
 }
 
-// compare tells of the blocks that the index has and that are not there, and the other way round.
+// compare reports blocks that are in the index and not in the segment, and the other way round.
 func (s *verifyingBlocks) compare(stream string, stored, found []segment.BlockPlace) {
 	for len(stored) > 0 || len(found) > 0 {
 		switch {
