@@ -32,19 +32,18 @@ const (
 	framesSumAt = lanesAt + 8
 	nameAt      = framesSumAt + 4
 
-	// BlockAim is the length of a block to aim for: two fill a leaf, which is how bbolt fills leaves
-	// with large values.
+	// BlockAim is the target length of a block: two blocks fill a leaf, as bbolt puts two large values into a leaf.
 	BlockAim = (LeafPages*LeafPageSize-LeafHeader)/2 - LeafElement
-	// BlockExtra is what a block may take beside its bytes: its key, its element, its half of what a leaf
-	// leaves unused of its last page, and its entry in the index.
+	// BlockExtra is the most bytes that a block takes beside its own: its key, its element, half of the unused end of
+	// its leaf's last page, and its entry in the index.
 	BlockExtra = 8 + 16 + 8 + 2048 + indexEntry
 )
 
 // Castagnoli is the polynomial of all checksums.
 var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Block is a run of consecutive events of one stream. Its bytes, the stream's name among them, may lie in
-// a page of the log: they are valid for as long as the transaction they were read in.
+// Block is a run of consecutive events of one stream. Its bytes, with the stream's name, may lie in a page of the log:
+// they are valid for as long as the transaction that they were read in.
 type Block struct {
 	Number uint64 // its key: blocks are numbered from 1 on in each segment
 	Stream string
@@ -75,33 +74,32 @@ func AppendBlockHeader(dst []byte, b *Block) []byte {
 	return append(dst, b.Stream...)
 }
 
-// HeaderLength returns where the frames begin in value, a whole block.
+// HeaderLength returns the offset of the frames in value, which is a whole block.
 func HeaderLength(value []byte) int {
 	return BlockHeader + int(binary.BigEndian.Uint16(value[nameAt:]))
 }
 
-// SumFrames writes the frames' checksum into value, a whole block.
+// SumFrames writes the frames' checksum into value, which is a whole block.
 func SumFrames(value []byte) {
 	binary.BigEndian.PutUint32(value[framesSumAt:], crc32.Checksum(value[HeaderLength(value):], Castagnoli))
 }
 
-// MoveBlock changes where a block comes to stand in its stream: its offset, the bytes before it and its
-// time. Before, it has only those events and bytes counted that its own batch has before it.
+// MoveBlock sets the final position of a block in its stream: its first offset, the bytes before it, and its time.
+// Until then the block's first offset and its bytes before it are relative to the beginning of its batch.
 func MoveBlock(value []byte, first, before uint64, time int64) {
 	binary.BigEndian.PutUint64(value[firstAt:], first+binary.BigEndian.Uint64(value[firstAt:]))
 	binary.BigEndian.PutUint64(value[timeAt:], uint64(time))
 	binary.BigEndian.PutUint64(value[beforeAt:], before+binary.BigEndian.Uint64(value[beforeAt:]))
 }
 
-// SealBlock writes the header's checksum into value, a whole block with the frames' sum that is stored
-// under the number in the segment seq.
+// SealBlock writes the header's checksum into value, which is a whole block with the frames' checksum set. The block
+// must be stored under number in the segment seq.
 func SealBlock(value []byte, seq, number uint64) {
 	binary.BigEndian.PutUint32(value[headerSumAt:], headerSum(value[:HeaderLength(value)], seq, number))
 }
 
-// headerSum covers what the header says and where the block stands, so that a block that turns up in the
-// wrong place is not taken for good. It is apart from the frames' sum because a reader of other lanes,
-// and Open, go by the header alone.
+// headerSum covers the header and the block's position, so that a block in a wrong position is not accepted as good.
+// It is separate from the frames' checksum because Open, and a reader of other lanes, read the header alone.
 func headerSum(header []byte, seq, number uint64) uint32 {
 	var place [16]byte
 	binary.BigEndian.PutUint64(place[:], seq)
@@ -109,8 +107,8 @@ func headerSum(header []byte, seq, number uint64) uint32 {
 	return crc32.Update(crc32.Checksum(place[:], Castagnoli), Castagnoli, header[headerSumOf:])
 }
 
-// PeekBlock reads a block's header, without a look at the frames: enough to pass over a block. The
-// fault is empty when the header is good; otherwise nothing that it says is known but the number.
+// PeekBlock decodes a block's header and does not read the frames. That is enough to skip a block. fault is empty if
+// the header is good; otherwise only the block's number may be relied on.
 func PeekBlock(seq uint64, key, value []byte) (b Block, fault string) {
 	if len(key) != 8 {
 		return Block{}, "a key is not 8 bytes long"
@@ -150,7 +148,7 @@ func LaterBlock(seq uint64, key, value []byte) error {
 // headerPeek is the length of the longest header.
 const headerPeek = BlockHeader + MaxStreamName
 
-// readHeader reads a block that is known to have a whole header.
+// readHeader decodes a block whose header is known to be whole.
 func (b *Block) readHeader(value []byte) {
 	name := value[BlockHeader : BlockHeader+int(binary.BigEndian.Uint16(value[nameAt:]))]
 	b.Stream = unsafe.String(unsafe.SliceData(name), len(name))
@@ -164,7 +162,8 @@ func (b *Block) readHeader(value []byte) {
 	b.Frames = value[BlockHeader+len(name):]
 }
 
-// ParseBlock is PeekBlock that checks the frames too. When only they are bad, b tells what is lost.
+// ParseBlock is PeekBlock that checks the frames too. If only the frames are bad, b has the stream and the offsets of
+// the lost block.
 func ParseBlock(seq uint64, key, value []byte) (b Block, fault string) {
 	if b, fault = PeekBlock(seq, key, value); fault != "" {
 		return b, fault
@@ -180,7 +179,8 @@ func (b *Block) FramesFault() string {
 	return ""
 }
 
-// Each calls f for every event that the block has. The event's bytes lie in the block.
+// Each calls f for every event in the block, and skips those that a compaction removed. The event's bytes lie in the
+// block.
 func (b *Block) Each(f func(lane uint8, offset uint64, event []byte) error) error {
 	offset, next, rest := b.First, b.Next(), b.Frames
 	for len(rest) > 0 && offset < next {

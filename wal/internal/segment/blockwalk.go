@@ -12,33 +12,33 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
-// BlockWalk goes through the blocks of one segment in order, also while that is being written.
+// BlockWalk visits the blocks of one segment in order, also while the segment is being written.
 type BlockWalk struct {
 	File *Pages
-	// Visit is called for every block. Its bytes belong to visit. A FaultyBlock that it returns is told
-	// to bad.
+	// Visit is called for every block, whose bytes it may keep. If it returns a FaultyBlock, Bad is called for the
+	// block and the walk continues.
 	Visit func(b *Block) error
-	Bad   func(lost LostBlocks, why *CorruptError) // told what can't be read
+	Bad   func(lost LostBlocks, why *CorruptError) // called for blocks that cannot be read
 
-	seek uint64 // the number to go on at
-	end  uint64 // and where to stop
+	seek uint64 // the number of the next block
+	end  uint64 // the number to stop before
 }
 
-// LostBlocks is what can't be read.
+// LostBlocks are blocks that cannot be read.
 type LostBlocks struct {
 	Numbers Run
-	Of      Block // when it is one block whose header can be read; otherwise nothing
+	Of      Block // set if it is one block whose header can be read
 }
 
-// FaultyBlock is a block whose sum is right and whose content is not.
+// FaultyBlock is the fault of a block whose checksums are right and whose content is not.
 type FaultyBlock string
 
 func (f FaultyBlock) Error() string { return string(f) }
 
-// UnknownEnd is where the blocks end in a segment whose last one can't be read.
+// UnknownEnd is the end of the blocks in a segment whose last block cannot be read.
 const UnknownEnd = math.MaxUint64
 
-// Run visits all blocks that there are when it begins.
+// Run visits all blocks that are in the segment when it begins.
 func (w *BlockWalk) Run(ctx context.Context) (err error) {
 	if w.end, err = w.File.endOfBlocks(ctx); err != nil {
 		return err
@@ -60,7 +60,7 @@ func (w *BlockWalk) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// EndOfBlocks returns the number after the last block's.
+// endOfBlocks returns the number after the last block's; UnknownEnd if that cannot be read.
 func (f *Pages) endOfBlocks(ctx context.Context) (end uint64, err error) {
 	err = f.Sound(ctx, func(s *boltpage.Snapshot) error {
 		end, err = EndOfBlocks(s)
@@ -69,7 +69,7 @@ func (f *Pages) endOfBlocks(ctx context.Context) (end uint64, err error) {
 	return end, err
 }
 
-// EndOfBlocks returns the number after the last block's, by the bucket's sequence where it has one.
+// EndOfBlocks returns the number after the last block's, from the bucket's sequence if that is set.
 func EndOfBlocks(s *boltpage.Snapshot) (uint64, error) {
 	if t, err := s.Bucket(BucketBlocks); err == nil && t != nil && t.Sequence > 0 {
 		return t.Sequence + 1, nil
@@ -88,8 +88,8 @@ func EndOfBlocks(s *boltpage.Snapshot) (uint64, error) {
 	return binary.BigEndian.Uint64(key) + 1, nil
 }
 
-// step reads one leaf. A block whose sum is right is the right one even if its page was no longer
-// sound: that is how large blocks are read while small ones are being committed.
+// step reads one leaf. A block whose checksums are right is good even if its page is no longer sound. So large blocks
+// can be read while small ones are being committed.
 func (w *BlockWalk) step() (moved bool, err error) {
 	var leaf *boltpage.Page
 	var after []byte
@@ -111,7 +111,8 @@ func (w *BlockWalk) step() (moved bool, err error) {
 	return held, nil
 }
 
-// numberOf returns the number where what comes after a leaf begins, which is the end after the last.
+// numberOf returns the number of the first block after a leaf, by that block's key. After the last leaf it returns the
+// end.
 func (w *BlockWalk) numberOf(after []byte) uint64 {
 	if len(after) != 8 {
 		return w.end
@@ -119,7 +120,7 @@ func (w *BlockWalk) numberOf(after []byte) uint64 {
 	return binary.BigEndian.Uint64(after)
 }
 
-// take visits the blocks of a sound leaf; what follows begins at after.
+// take visits the blocks of a sound leaf. after is the number of the first block in the next leaf.
 func (w *BlockWalk) take(leaf *boltpage.Page, after uint64) error {
 	if leaf == nil {
 		w.lose(after, "the bucket of the blocks is missing")
@@ -142,7 +143,7 @@ func (w *BlockWalk) take(leaf *boltpage.Page, after uint64) error {
 	return nil
 }
 
-// unseen returns the leaf's elements without those that have been visited.
+// unseen returns the leaf's elements from the next block on.
 func (w *BlockWalk) unseen(leaf *boltpage.Page) []boltpage.Element {
 	if leaf == nil || len(leaf.Elements) == 0 {
 		return nil
@@ -154,7 +155,7 @@ func (w *BlockWalk) unseen(leaf *boltpage.Page) []boltpage.Element {
 	return leaf.Elements[i:]
 }
 
-// takeBlock visits the block, or tells what is wrong with it. The block after it begins at until.
+// takeBlock visits the block, or reports its fault. until is the number of the block after it.
 func (w *BlockWalk) takeBlock(e boltpage.Element, until uint64) error {
 	b, fault := ParseBlock(w.File.Seq, e.Key, e.Value)
 	if fault != "" {
@@ -175,8 +176,8 @@ func (w *BlockWalk) takeBlock(e boltpage.Element, until uint64) error {
 	return err
 }
 
-// takeGood visits the blocks of a leaf that may not be sound for as long as each is good and
-// continues the one before.
+// takeGood visits the blocks of a leaf that may not be sound, up to the first block that is bad or does not continue
+// the one before.
 func (w *BlockWalk) takeGood(leaf *boltpage.Page) (moved bool, err error) {
 	for _, e := range w.unseen(leaf) {
 		b, fault := ParseBlock(w.File.Seq, e.Key, e.Value)
@@ -191,7 +192,7 @@ func (w *BlockWalk) takeGood(leaf *boltpage.Page) (moved bool, err error) {
 	return moved, nil
 }
 
-// lose gives up what lies before next and goes on there.
+// lose reports the blocks before next as lost and continues there.
 func (w *BlockWalk) lose(next uint64, why string) {
 	next = min(max(next, w.seek+1), w.end)
 	w.tell(LostBlocks{Numbers: Run{w.seek, next}}, why)

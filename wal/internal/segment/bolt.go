@@ -14,17 +14,18 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
-// boltLockWait is how long an open waits: an inspecting process holds bbolt's lock only while it opens.
+// boltLockWait is how long an open waits for bbolt's lock. An inspecting process holds the lock only while it opens
+// the file.
 const boltLockWait = 5 * time.Second
 
-// OpenBolt opens a segment's file and lets go of bbolt's own lock: the data directory's lock is
-// what keeps a second agent away, and without bbolt's an inspecting process may read beside us.
+// OpenBolt opens a segment's file and releases bbolt's own lock on it. The lock of the data directory excludes a
+// second agent, and without bbolt's lock an inspecting process can read the file meanwhile.
 func OpenBolt(path string, o *bolt.Options) (*bolt.DB, error) {
 	db, _, err := OpenBoltFile(path, o)
 	return db, err
 }
 
-// OpenBoltFile is OpenBolt that also returns the file.
+// OpenBoltFile is OpenBolt, and also returns the file.
 func OpenBoltFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err error) {
 	defer Contain(path, 0, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -46,7 +47,7 @@ func OpenBoltFile(path string, o *bolt.Options) (db *bolt.DB, file *os.File, err
 	return db, file, nil
 }
 
-// OpenMapped opens a sealed segment.
+// OpenMapped opens a sealed segment and maps it.
 func OpenMapped(path string) (*boltpage.File, error) {
 	f, err := boltpage.Open(path, FileFaults{})
 	if errors.Is(err, os.ErrNotExist) {
@@ -61,8 +62,8 @@ func OpenMapped(path string) (*boltpage.File, error) {
 	return f, nil
 }
 
-// Contain turns a panic into an error: bbolt and a reader panic on a page that they can't use. A memory fault within the
-// file, whose map begins at base, means that the disk could not read the page.
+// Contain turns a panic into an error: bbolt and a Reader panic at a page that they cannot use. base is the address at
+// which the file is mapped; 0: unknown. A memory fault within the map means that the disk could not read the page.
 func Contain(path string, base uintptr, err *error) {
 	switch r := recover().(type) {
 	case nil:
@@ -82,7 +83,7 @@ func Contain(path string, base uintptr, err *error) {
 	}
 }
 
-// ViewPages runs f on a sealed segment. A page that cannot be used, or a fault of the map, is an error.
+// ViewPages runs f on a sealed segment. It returns an error for a page that cannot be used and for a fault of the map.
 func ViewPages(file *boltpage.File, f func(r Reader) error) (err error) {
 	defer Contain(file.Path, file.Base(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -93,7 +94,7 @@ func ViewPages(file *boltpage.File, f func(r Reader) error) (err error) {
 	return f(pageReader{s})
 }
 
-// ViewBolt runs f in a read transaction. The map begins at base; 0: unknown.
+// ViewBolt runs f in a read transaction. base is the address at which the file is mapped; 0: unknown.
 func ViewBolt(db *bolt.DB, path string, base uintptr, f func(tx *bolt.Tx) error) (err error) {
 	defer Contain(path, base, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))

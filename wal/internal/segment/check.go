@@ -6,19 +6,19 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
-// The newest segment is read whole before bbolt may: bbolt walks all pages when it opens a file for writing, in a
+// The newest segment is read whole before bbolt opens it. When bbolt opens a file for writing it walks all pages, in a
 // goroutine where a panic or a fault of the memory map would end the process.
 
-// newestBlocks is the result of the check of the blocks.
+// newestBlocks is the result of checking the blocks.
 type newestBlocks struct {
 	Index *BlockIndex
-	Last  uint64  // the number of the last
-	End   LeafEnd // where they end
+	Last  uint64  // the number of the last block
+	End   LeafEnd // the last leaf
 }
 
-// CheckSegment verifies every page that bbolt can reach, and that each stream's blocks follow one
-// another. Their frames are left to whoever reads them: a damaged event costs its block, not the
-// segment. doubtful: one of the two meta pages is bad, so that the last commit may be missing.
+// CheckSegment verifies every page that bbolt can reach, and that each stream's blocks follow one another. It does not
+// check the frames, which their readers do: a damaged event costs its block, not the segment. doubtful: one of the two
+// meta pages is bad, so that the last commit may be missing.
 func CheckSegment(path string, seq uint64) (blocks *newestBlocks, doubtful bool, err error) {
 	err = boltpage.View(path, FileFaults{}, func(s *boltpage.Snapshot) error {
 		doubtful = s.OneMeta()
@@ -64,7 +64,7 @@ func CheckPages(path string) error {
 	})
 }
 
-// add checks a block's header and that it continues its stream, and notes it.
+// add checks a block's header and that the block continues its stream, and adds it.
 func (n *newestBlocks) add(path string, seq uint64, key, value []byte) error {
 	b, fault := PeekBlock(seq, key, value)
 	if fault == "" {

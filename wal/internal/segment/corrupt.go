@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// CorruptError tells what in a log can't be read, and where.
+// CorruptError reports a part of a log that cannot be read, and its location.
 type CorruptError struct {
 	File   string // the segment's path
-	Stream string // empty when it is not one stream's block
-	Offset uint64 // the block's first offset; 0 when it is not one block
+	Stream string // empty unless it is a block of one stream
+	Offset uint64 // the block's first offset; 0 unless it is one block
 	Reason string
 }
 
@@ -53,20 +53,21 @@ func Unread(err error) bool {
 	return errors.As(err, &r)
 }
 
-// Damaged tells whether err is about the file's content rather than about reaching it.
+// Damaged reports whether err is about a file's content rather than about access to it.
 func Damaged(err error) bool {
 	var corrupt *CorruptError
 	return errors.As(err, &corrupt)
 }
 
-// AsCorrupt returns the damage that err tells of, or nil.
+// AsCorrupt returns the CorruptError in err, or nil.
 func AsCorrupt(err error) *CorruptError {
 	corrupt := (*CorruptError)(nil)
 	errors.As(err, &corrupt)
 	return corrupt
 }
 
-// IgnoreCorrupt is for what another reader meets again, and tells.
+// IgnoreCorrupt returns nil for damage, and every other error as it is. It is for damage that another reader will meet
+// and report.
 func IgnoreCorrupt(err error) error {
 	if AsCorrupt(err) != nil {
 		return nil
@@ -74,7 +75,7 @@ func IgnoreCorrupt(err error) error {
 	return err
 }
 
-// TellCorrupt tells damage to bad, and returns every other error.
+// TellCorrupt passes damage to bad, and returns every other error.
 func TellCorrupt(err error, bad func(*CorruptError)) error {
 	if corrupt := AsCorrupt(err); corrupt != nil {
 		bad(corrupt)
@@ -83,7 +84,7 @@ func TellCorrupt(err error, bad func(*CorruptError)) error {
 	return err
 }
 
-// Pass returns a function that tells damage to bad, and returns every other error.
+// Pass returns a function that passes damage to bad, and returns every other error.
 func Pass(bad func(*CorruptError)) func(error) error {
 	return func(err error) error { return TellCorrupt(err, bad) }
 }

@@ -8,13 +8,13 @@ type Count struct {
 // Add adds o to c.
 func (c *Count) Add(o Count) { c.Events += o.Events; c.Bytes += o.Bytes }
 
-// Sub returns c less o.
+// Sub returns c minus o.
 func (c Count) Sub(o Count) Count { return Count{c.Events - o.Events, c.Bytes - o.Bytes} }
 
-// Plus returns c and o.
+// Plus returns the sum of c and o.
 func (c Count) Plus(o Count) Count { return Count{c.Events + o.Events, c.Bytes + o.Bytes} }
 
-// Beyond returns by how much c exceeds o.
+// Beyond returns the amount by which c exceeds o, and 0 for a number that does not.
 func (c Count) Beyond(o Count) Count {
 	return Count{c.Events - min(c.Events, o.Events), c.Bytes - min(c.Bytes, o.Bytes)}
 }

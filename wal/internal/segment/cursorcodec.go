@@ -13,8 +13,8 @@ const CursorVersion = 1
 
 var errCursor = errors.New("a destination's place is malformed")
 
-// CursorState is a cursor's entry of the state: where each lane stands, the ledger, the destination's own state, and
-// the label.
+// CursorState is a cursor's entry of the state: the progress of each lane, the ledger, the destination's own state,
+// and the label.
 type CursorState struct {
 	Lanes  [Lanes]Progress
 	Ledger Ledger
@@ -22,7 +22,7 @@ type CursorState struct {
 	Label  string
 }
 
-// Checkpoint returns the first offset that is not settled.
+// Checkpoint returns the lowest checkpoint of the lanes: every event with a smaller offset is settled.
 func (c *CursorState) Checkpoint() uint64 {
 	low := c.Lanes[0].Checkpoint
 	for _, m := range c.Lanes[1:] {
@@ -31,7 +31,7 @@ func (c *CursorState) Checkpoint() uint64 {
 	return low
 }
 
-// Append encodes the entry: every number a uvarint, texts with their length before them, and the lanes' offsets
+// Append encodes the entry. Every number is a uvarint, texts have their length before them, and the lanes' offsets are
 // relative to the smallest checkpoint.
 //
 //	version, delivered, dead, n × (reason, count), requests, records, billed bytes, put units,
@@ -68,7 +68,7 @@ func appendMark(b []byte, m *Progress, low uint64) []byte {
 	return b
 }
 
-// Decode decodes the result of append.
+// Decode decodes the result of Append.
 func (c *CursorState) Decode(b []byte) error {
 	if len(b) == 0 || b[0] == 0 {
 		return errCursor

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// soundBlock is the block 3 of segment 2: three events from the offset 7 on of the stream "s".
+// soundBlock returns block 3 of segment 2: three events of the stream "s", from offset 7 on.
 func soundBlock() []byte {
 	b := Block{Stream: "s", First: 7, Time: 42, Before: 100}
 	var frames []byte
@@ -67,7 +67,7 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// gappedBlock has the events 12 and 15 of the offsets 10 to 19.
+// gappedBlock returns a block of the offsets 10 to 19 that has only the events 12 and 15.
 func gappedBlock() []byte {
 	b := Block{Number: 3, Stream: "s", First: 10, Count: 10, Time: 1, Bytes: 100, Lanes: LaneSet(0).With(LaneOf("k"))}
 	e := Event{Key: "k", Data: []byte("there"), Time: 1}
@@ -106,7 +106,7 @@ func TestABlockWithGaps(t *testing.T) {
 	}
 }
 
-// FuzzBlock also gives bad content right checksums, to come further.
+// FuzzBlock also gives bad content right checksums, to reach the code behind the checks.
 func FuzzBlock(f *testing.F) {
 	f.Add(NumberKey(3), soundBlock(), true)
 	f.Add(NumberKey(3), soundBlock()[:BlockHeader], true)
@@ -149,7 +149,7 @@ func numberOf(key []byte) (number uint64) {
 	return number
 }
 
-// eventAgain checks that what was decoded survives being encoded.
+// eventAgain checks that a decoded event stays the same when it is encoded and decoded again.
 func eventAgain(t *testing.T, e *Event) error {
 	frame := AppendFrame(nil, e, 3)
 	if len(frame) != FrameSize(e) {
@@ -166,7 +166,7 @@ func eventAgain(t *testing.T, e *Event) error {
 	return nil
 }
 
-// soundCursor is an entry with something in every field.
+// soundCursor returns an entry with a value in every field.
 func soundCursor() *CursorState {
 	c := &CursorState{State: []byte("state"), Label: "file"}
 	for i := range c.Lanes {

@@ -7,15 +7,15 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// IndexEvent finds the parts of an event in the encoding of standpipe.v1.Event, so that it can be
-// appended as it is: Key and Data of the result lie in b, and so does what else there is of it, under Encoded.
-// Time is 0 when b says none, and may be set then. Nothing else of the result may be changed.
+// IndexEvent finds the parts of an event in the encoding of standpipe.v1.Event, so that an append can store b
+// unchanged. Key and Data of the result lie in b, and Encoded is b. Time is 0 if b has no time, and the caller may set
+// it then. Nothing else in the result may be changed.
 //
-// ok is false for an encoding that is not the plain one: a field that is unknown, there twice or of another
-// type, or an attribute that is not a name and a value in valid UTF-8. It may be good all the same, so
-// it is to be decoded, and appended as what it then says.
+// ok is false for an encoding that is not plain: a field that is unknown, occurs twice or has another type, or an
+// attribute that is not a name and a value in valid UTF-8. Such an event may still be valid. The caller must decode
+// it, and append the decoded event.
 func IndexEvent(b []byte) (e Event, ok bool) {
-	var seen [fieldAttributes]bool // but attributes, which may be many
+	var seen [fieldAttributes]bool // except attributes, which may be many
 	for rest := b; len(rest) > 0; {
 		num, typ, n := protowire.ConsumeTag(rest)
 		if n < 0 || num > fieldAttributes || typ != eventTypes[num] {
@@ -43,7 +43,8 @@ var eventTypes = [...]protowire.Type{
 	fieldTime: protowire.VarintType, fieldAttributes: protowire.BytesType,
 }
 
-// index notes the value with which b begins and returns its length, negative when it is not plain.
+// index sets the field whose value b begins with. It returns the value's length, or a negative number if the value is
+// not plain.
 func (e *Event) index(num protowire.Number, b []byte) (n int) {
 	if num == fieldTime {
 		var at uint64
@@ -68,23 +69,24 @@ func (e *Event) index(num protowire.Number, b []byte) (n int) {
 	return n
 }
 
-// DecodeAttributes fills Attributes of an event that came encoded, which an append leaves where they are.
+// DecodeAttributes decodes the attributes of an event that came encoded into Attributes. An append does not decode
+// them.
 func (e *Event) DecodeAttributes() {
 	for rest := e.Encoded; e.tagged > 0 && len(rest) > 0; {
 		num, typ, n := protowire.ConsumeTag(rest)
 		size := protowire.ConsumeFieldValue(num, typ, rest[n:])
 		if num == fieldAttributes {
 			entry, _ := protowire.ConsumeBytes(rest[n:])
-			_ = decodeAttribute(entry, e) // IndexEvent has looked at it
+			_ = decodeAttribute(entry, e) // IndexEvent has checked it
 		}
 		rest = rest[n+size:]
 	}
 }
 
-// textIn returns b as a string that lies in b, which nobody may change from here on.
+// textIn returns b as a string without copying it. b must not change afterwards.
 func textIn(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
-// plainAttribute reports whether b is a name and then a value, and returns how many bytes they have.
+// plainAttribute reports whether b is a name followed by a value, and returns the number of bytes of the two.
 func plainAttribute(b []byte) (size int, plain bool) {
 	for field := fieldEntryKey; field <= fieldEntryValue; field++ {
 		num, typ, n := protowire.ConsumeTag(b)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// encoded is e as it comes over the wire: without its frame.
+// encoded returns e as it comes over the wire: without its frame.
 func encoded(t testing.TB, e Event) []byte {
 	t.Helper()
 	_, raw, _, err := SplitFrame(AppendFrame(nil, &e, 0))
@@ -17,7 +17,7 @@ func encoded(t testing.TB, e Event) []byte {
 	return raw
 }
 
-// stored is e as the log gives it back.
+// stored returns e as the log returns it.
 func stored(t testing.TB, e Event) (got Event) {
 	t.Helper()
 	frame := AppendFrame(nil, &e, 5)
@@ -84,7 +84,7 @@ func TestAnEncodingThatIsNotPlainIsNotTaken(t *testing.T) {
 	}
 }
 
-// FuzzIndexEvent: what IndexEvent takes is what the log gives back.
+// FuzzIndexEvent checks that an event that IndexEvent accepts comes back from the log unchanged.
 func FuzzIndexEvent(f *testing.F) {
 	for _, e := range soundEvents() {
 		f.Add(encoded(f, e))

@@ -1,16 +1,16 @@
 package segment
 
-// Event is what a producer sends. The log stores Key, Data, Time and Attributes as they are.
+// Event is the unit that a producer sends. The log stores Key, Data, Time and Attributes as they are.
 type Event struct {
 	Key        string            // the partition key: events of one key stay in order
 	Data       []byte            // the payload; the log keeps no reference to it after Append
 	Time       int64             // when it happened, in Unix nanoseconds
 	Attributes map[string]string // tags of the event, not part of Data
 
-	// Encoded is set by IndexEvent and by nobody else: the event as it came over the wire, of which Key and
-	// Data are parts. An append stores it as it is, and Time if it says none.
+	// Encoded is the event as it came over the wire. Only IndexEvent sets it; Key and Data are then parts of it. An
+	// append stores it unchanged, and adds Time if it has none.
 	Encoded []byte
-	timed   bool // Encoded says Time
+	timed   bool // Encoded has a time other than 0
 	tagged  int  // bytes of the attributes' names and values in Encoded
 
 	// Offset and Lane are set by the log when it reads an event; an append ignores them.
@@ -18,8 +18,8 @@ type Event struct {
 	Lane   uint8
 }
 
-// Size returns the bytes of the payload and of the attributes, names and values. Limits of an event's size and of a
-// producer's rate apply to it. The log's counts of a stream include the bytes of payloads alone.
+// Size returns the bytes of the payload and of the attributes, names and values. The limits of an event's size and of
+// a producer's rate apply to this number. The log's counts of a stream include only the bytes of payloads.
 func (e *Event) Size() int {
 	n := len(e.Data)
 	if e.Encoded != nil {
@@ -34,13 +34,15 @@ func (e *Event) Size() int {
 // EventMemory is the number of bytes that an event in memory counts as in addition to its content.
 const EventMemory = 96
 
-// The memory that decoded attributes occupy beside their bytes: a map of up to 8, and at most so much for each.
+// The memory that decoded attributes occupy in addition to their bytes: a map of up to 8 attributes, and at most so
+// much for each attribute.
 const (
 	attributesMemory = 336
 	attributeMemory  = 76
 )
 
-// Memory returns about how many bytes of memory an event occupies that Read has returned, with all that it carries.
+// Memory returns about how many bytes of memory an event occupies that Read has returned, with its key, payload and
+// attributes.
 func (e *Event) Memory() int {
 	n := EventMemory + len(e.Key) + len(e.Data)
 	if len(e.Attributes) == 0 {

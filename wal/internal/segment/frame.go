@@ -7,8 +7,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A frame is an event inside a block: its lane, its length, and the event in the encoding of
-// standpipe.v1.Event, so that what came over the wire can go to the page as it is.
+// A frame is an event inside a block: its lane, its length, and the event in the encoding of standpipe.v1.Event. So an
+// event that came over the wire can be stored without encoding it again.
 const (
 	fieldKey        = protowire.Number(1)
 	fieldData       = protowire.Number(2)
@@ -40,8 +40,8 @@ func AppendFrame(b []byte, e *Event, lane uint8) []byte {
 	return b
 }
 
-// appendEncoded appends an event that came encoded. Of a field that is there twice the last counts, so the
-// time may stand at the end.
+// appendEncoded appends an event that came encoded. If a field occurs twice the last one counts, so the time can be
+// appended.
 func appendEncoded(b []byte, e *Event) []byte {
 	b = append(b, e.Encoded...)
 	if e.timed {
@@ -81,7 +81,7 @@ func attributeSize(k, v string) int {
 	return 2 + protowire.SizeBytes(len(k)) + protowire.SizeBytes(len(v))
 }
 
-// appendAttributes writes the tags in the order of their names, so that equal events have equal bytes.
+// appendAttributes appends the attributes in the order of their names, so that equal events have equal bytes.
 func appendAttributes(b []byte, attributes map[string]string) []byte {
 	names := make([]string, 0, len(attributes))
 	for k := range attributes {
@@ -100,7 +100,7 @@ func appendAttributes(b []byte, attributes map[string]string) []byte {
 	return b
 }
 
-// GapLane stands where a frame's lane would, before the number of events that a rewritten block lacks.
+// GapLane takes the position of a frame's lane, before the number of events that a compaction removed.
 const GapLane = 0xff
 
 // AppendGap appends a gap in place of events that a compaction removed.
@@ -108,7 +108,8 @@ func AppendGap(b []byte, events uint64) []byte {
 	return protowire.AppendVarint(append(b, GapLane), events)
 }
 
-// splitGap returns how many events are missing at the beginning of b, and what follows; 0: none is.
+// splitGap returns the number of events that are missing at the beginning of b, and the rest of b. The number is 0 if
+// b does not begin with a gap.
 func splitGap(b []byte) (events uint64, rest []byte, err error) {
 	if len(b) == 0 || b[0] != GapLane {
 		return 0, b, nil
@@ -120,7 +121,7 @@ func splitGap(b []byte) (events uint64, rest []byte, err error) {
 	return events, b[1+n:], nil
 }
 
-// SplitFrame returns the lane and the encoded event of the frame that b begins with, and what follows.
+// SplitFrame splits off the frame that b begins with, and returns its lane, its encoded event, and the rest of b.
 func SplitFrame(b []byte) (lane uint8, event, rest []byte, err error) {
 	if len(b) < 2 || b[0] >= Lanes {
 		return 0, nil, nil, ErrFrame
@@ -132,8 +133,7 @@ func SplitFrame(b []byte) (lane uint8, event, rest []byte, err error) {
 	return b[0], event, b[1+n:], nil
 }
 
-// DecodeEvent reads an encoded event. The result's Key, Data and Attributes lie in b, which must not
-// change from here on.
+// DecodeEvent decodes an event. The result's Key, Data and Attributes lie in b, which must not change afterwards.
 func DecodeEvent(b []byte, e *Event) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)

@@ -12,35 +12,35 @@ import (
 	"sync/atomic"
 )
 
-// BlockIndex tells where each stream's blocks stand in a segment. That of the newest segment is in
-// memory, 3 to 4 bytes a block, and goes into the segment when that is sealed.
+// BlockIndex lists the blocks of each stream in a segment. The index of the newest segment is in memory, with 2 to 4
+// bytes a block, and is written into the segment when that is sealed.
 type BlockIndex struct {
-	// Patched: it was made from the blocks of a segment that has none, and where a stream has a hole
-	// a block may be missing.
+	// Patched: the index was made from the blocks of a segment without a good index. At a gap between a stream's
+	// blocks, a block may be missing.
 	Patched bool
-	Size    atomic.Int64 // the bytes that it takes in a segment
+	Size    atomic.Int64 // the bytes that the index takes in a segment
 
 	mu      sync.RWMutex
 	Streams map[string][]IndexPart
 }
 
-// IndexPart is where some blocks of a stream stand that follow one another in it.
+// IndexPart lists consecutive blocks of one stream.
 type IndexPart struct {
-	First, Next   uint64 // the offsets from the first event to the end
-	before, after uint64 // bytes of all payloads appended to the stream before either
+	First, Next   uint64 // the offsets [First, Next)
+	before, after uint64 // bytes of all payloads appended to the stream before First and before Next
 	number, Last  uint64 // of the first and of the last block
-	// blocks has for each block uvarints: the number of its events times two, with one added when
-	// events are missing before it; how many; by how much its number is above the last one's.
+	// blocks has uvarints for each block: twice its number of events, plus one if events are missing before it; then,
+	// in that case, how many; then its number minus that of the block before it, which is 0 for the first.
 	blocks []byte
 }
 
-// partLength is the length from which a part of the index is complete.
+// partLength is the number of bytes from which on a part of the index is complete.
 const partLength = 1 << 10
 
-// indexEntry is about the most that a block takes in the index.
+// indexEntry is about the most bytes that a block takes in the index.
 const indexEntry = 16
 
-// BlockPlace is where a block stands and what it holds.
+// BlockPlace is a block's number and its run of offsets.
 type BlockPlace struct {
 	Number uint64
 	Run
@@ -49,7 +49,7 @@ type BlockPlace struct {
 // NewIndex returns an index without blocks.
 func NewIndex() *BlockIndex { return &BlockIndex{Streams: make(map[string][]IndexPart)} }
 
-// Add notes a block, which is after all others of its stream.
+// Add adds a block, which must come after all other blocks of its stream.
 func (x *BlockIndex) Add(b *Block) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -58,15 +58,15 @@ func (x *BlockIndex) Add(b *Block) {
 		x.Size.Add(parts[n-1].add(b))
 		return
 	}
-	// The block's own text is a buffer's, and a map takes the key of every assignment, also of one that
-	// it has.
+	// b.Stream lies in a buffer, and an assignment to a map stores its key even if the map has an equal one. So the
+	// key must be a copy.
 	stream := strings.Clone(b.Stream)
 	p := IndexPart{First: b.First, Next: b.First, before: b.Before, after: b.Before, number: b.Number, Last: b.Number}
 	x.Size.Add(p.add(b) + PartOverhead + int64(len(stream)))
 	x.Streams[stream] = append(parts, p)
 }
 
-// AddValue notes an encoded block.
+// AddValue adds an encoded block.
 func (x *BlockIndex) AddValue(value []byte, number uint64) {
 	var b Block
 	b.readHeader(value)
@@ -74,7 +74,7 @@ func (x *BlockIndex) AddValue(value []byte, number uint64) {
 	x.Add(&b)
 }
 
-// Clone returns a copy that grows by itself.
+// Clone returns a copy that does not change when blocks are added to x.
 func (x *BlockIndex) Clone() *BlockIndex {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -88,7 +88,7 @@ func (x *BlockIndex) Clone() *BlockIndex {
 	return copied
 }
 
-// add returns how many bytes longer the part is now.
+// add adds a block to the part, and returns the number of bytes that this takes.
 func (p *IndexPart) add(b *Block) int64 {
 	before := len(p.blocks)
 	skipped := b.First - p.Next
@@ -102,7 +102,7 @@ func (p *IndexPart) add(b *Block) int64 {
 	return int64(len(p.blocks) - before)
 }
 
-// Places returns where the blocks stand that hold events from offset from on.
+// Places returns the blocks that hold events at or beyond the offset from.
 func (p *IndexPart) Places(from uint64) iter.Seq[BlockPlace] {
 	return func(yield func(BlockPlace) bool) {
 		d := Decoder{Rest: p.blocks}
@@ -116,7 +116,7 @@ func (p *IndexPart) Places(from uint64) iter.Seq[BlockPlace] {
 	}
 }
 
-// place reads the place of the block after the one at at.
+// place reads the entry of the block after at.
 func (d *Decoder) place(at *BlockPlace) {
 	n := d.Number()
 	at.First = at.Next
@@ -127,7 +127,7 @@ func (d *Decoder) place(at *BlockPlace) {
 	at.Number += d.Number()
 }
 
-// Part returns the part that has the offset, or the first after it.
+// Part returns the part that has the offset, or else the first part after it.
 func (x *BlockIndex) Part(stream string, offset uint64) (p IndexPart, ok bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -139,7 +139,7 @@ func (x *BlockIndex) Part(stream string, offset uint64) (p IndexPart, ok bool) {
 	return parts[i], true
 }
 
-// Span returns what the blocks hold of a stream; zeros: nothing.
+// Span returns the span of a stream's blocks; zeros: it has none.
 func (x *BlockIndex) Span(stream string) (sp Span) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -150,7 +150,7 @@ func (x *BlockIndex) Span(stream string) (sp Span) {
 	return sp
 }
 
-// Spans returns what the blocks hold of each stream.
+// Spans returns the span of each stream's blocks.
 func (x *BlockIndex) Spans() map[string]Span {
 	spans := make(map[string]Span)
 	for stream := range x.Streams {
@@ -159,7 +159,7 @@ func (x *BlockIndex) Spans() map[string]Span {
 	return spans
 }
 
-// Each calls f for every part in the order of the keys that they have in a segment.
+// Each calls f for every part, in the order of the parts' keys in a segment.
 func (x *BlockIndex) Each(f func(key []byte, p *IndexPart) error) error {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -179,7 +179,7 @@ func (x *BlockIndex) Each(f func(key []byte, p *IndexPart) error) error {
 // SortedKeys returns the keys of m in order.
 func SortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
-// All returns the places of all blocks of a stream.
+// All returns all blocks of a stream.
 func (x *BlockIndex) All(stream string) (all []BlockPlace) {
 	for i := range x.Streams[stream] {
 		all = slices.AppendSeq(all, x.Streams[stream][i].Places(0))

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// someIndex is an index of streams whose blocks stand mixed, some of them with holes, and the places.
+// someIndex returns an index of streams whose blocks are interleaved, some of them with gaps, and the blocks of each
+// stream.
 func someIndex(seed uint64, blocks int) (*BlockIndex, map[string][]BlockPlace) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	x, want := NewIndex(), make(map[string][]BlockPlace)
@@ -27,7 +28,7 @@ func someIndex(seed uint64, blocks int) (*BlockIndex, map[string][]BlockPlace) {
 	return x, want
 }
 
-// placesFrom is what an index says of a stream's blocks from an offset on.
+// placesFrom returns a stream's blocks from an offset on, by the index.
 func placesFrom(x *BlockIndex, stream string, from uint64) (all []BlockPlace) {
 	for {
 		p, ok := x.Part(stream, from)
@@ -89,7 +90,7 @@ func TestAnIndexIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-// FuzzIndex also gives bad content a right checksum, to come further.
+// FuzzIndex also gives bad content a right checksum, to reach the code behind the check.
 func FuzzIndex(f *testing.F) {
 	x, _ := someIndex(3, 300)
 	if err := x.Each(func(key []byte, p *IndexPart) error { f.Add(key, p.AppendValue(nil, 5, key), true); return nil }); err != nil {

@@ -10,8 +10,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// In a segment the index has an entry for each part: the stream's name with its length before it and
-// the part's first offset, and under that
+// In a segment the index has an entry for each part. The key is the stream's name with its length before it, and the
+// part's first offset. The value is
 //
 //	version, CRC-32C, next, before, after, number, last, blocks
 const (
@@ -20,7 +20,7 @@ const (
 	IndexSumOf   = indexSumAt + 4
 	IndexHeader  = IndexSumOf + 5*8
 
-	// PartOverhead is what a part takes beside its blocks and its stream's name.
+	// PartOverhead is the number of bytes that a part takes in addition to its blocks and its stream's name.
 	PartOverhead = 2 + 8 + IndexHeader + StateElement
 )
 
@@ -33,7 +33,7 @@ func PartKey(stream string, first uint64) []byte {
 	return binary.BigEndian.AppendUint64(AppendText(nil, stream), first)
 }
 
-// AppendValue encodes the part, which stands in the segment seq under key.
+// AppendValue encodes the part. It is stored in the segment seq under key.
 func (p *IndexPart) AppendValue(b []byte, seq uint64, key []byte) []byte {
 	b = append(b, IndexVersion, 0, 0, 0, 0)
 	for _, n := range []uint64{p.Next, p.before, p.after, p.number, p.Last} {
@@ -50,7 +50,7 @@ func indexSum(seq uint64, key, value []byte) uint32 {
 	return crc32.Update(sum, Castagnoli, value[IndexSumOf:])
 }
 
-// DecodePart reads what AppendValue wrote. The part's blocks lie in value.
+// DecodePart decodes the result of AppendValue. The part's blocks lie in value.
 func DecodePart(seq uint64, key, value []byte) (stream string, p IndexPart, err error) {
 	d := Decoder{Rest: key}
 	stream = string(d.Text())
@@ -82,7 +82,7 @@ func DecodePart(seq uint64, key, value []byte) (stream string, p IndexPart, err 
 	return stream, p, nil
 }
 
-// Write puts the index into its segment.
+// Write writes the index into its segment.
 func (x *BlockIndex) Write(tx *bolt.Tx, seq uint64) error {
 	bucket, err := tx.CreateBucket(BucketIndex)
 	if err != nil {
@@ -97,7 +97,7 @@ func (x *BlockIndex) Write(tx *bolt.Tx, seq uint64) error {
 	})
 }
 
-// IndexPartOf finds the part that has the offset, or the first after it, in a sealed segment.
+// IndexPartOf finds the part that has the offset, or else the first part after it, in a sealed segment.
 func IndexPartOf(r Reader, seq uint64, stream string, offset uint64) (p IndexPart, ok bool, err error) {
 	bucket := r.Bucket(BucketIndex)
 	if bucket == nil {
@@ -117,7 +117,7 @@ func IndexPartOf(r Reader, seq uint64, stream string, offset uint64) (p IndexPar
 	return p, false, nil
 }
 
-// ReadIndexSpans returns what a sealed segment holds of each stream by its index, all of which it checks.
+// ReadIndexSpans returns the span of each stream in a sealed segment by its index. It checks the whole index.
 func ReadIndexSpans(r Reader, seq uint64) (map[string]Span, error) {
 	bucket := r.Bucket(BucketIndex)
 	if bucket == nil {
@@ -141,7 +141,7 @@ func ReadIndexSpans(r Reader, seq uint64) (map[string]Span, error) {
 	return spans, nil
 }
 
-// addPart adds a part to its stream's span, after all parts before it.
+// addPart adds a part to its stream's span. All earlier parts of the stream must have been added before.
 func addPart(spans map[string]Span, stream string, p *IndexPart) error {
 	sp, ok := spans[stream]
 	if !ok {

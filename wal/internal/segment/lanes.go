@@ -22,10 +22,10 @@ type LaneSet uint64
 // AllLanes holds every lane.
 const AllLanes = ^LaneSet(0)
 
-// Has tells whether lane is in s.
+// Has reports whether lane is in s.
 func (s LaneSet) Has(lane uint8) bool { return s>>lane&1 == 1 }
 
-// With returns s and lane.
+// With returns s with lane added.
 func (s LaneSet) With(lane uint8) LaneSet { return s | 1<<lane }
 
 // Len returns the number of lanes in s.

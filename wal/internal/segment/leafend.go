@@ -4,23 +4,22 @@ import "os"
 
 const (
 	LeafPageSize  = 4096
-	LeafPages     = 4         // of a leaf, unless it is one of a commit's last,
-	WideLeafPages = 32        // or of those of a large commit: bbolt writes each leaf by itself
-	WideFrom      = 256 << 10 // bytes that are to follow yet make a commit large
-	LeafHeader    = 16        // of a page
-	LeafElement   = 16 + 8    // of a block in a leaf, with its key
+	LeafPages     = 4         // most pages of a leaf; a commit's last leaves may have fewer
+	WideLeafPages = 32        // most pages of a leaf in a large commit: bbolt writes each leaf by itself
+	WideFrom      = 256 << 10 // a commit is large while at least so many bytes are to follow
+	LeafHeader    = 16        // bytes of a page's header
+	LeafElement   = 16 + 8    // bytes of a block's element in a leaf, with its key
 )
 
-// LeafEnd is the last leaf of a segment's blocks. bbolt keeps up to four large values in it and
-// writes them again with the next commit.
+// LeafEnd is the last leaf of a segment's blocks. bbolt keeps up to four large values in it and writes them again with
+// the next commit.
 type LeafEnd struct {
 	tail   [4]int // the lengths of the last blocks
-	Blocks int    // how many stand in the last leaf once bbolt splits it,
+	Blocks int    // the blocks in the last leaf once bbolt splits it,
 	bytes  int    // and their bytes there
 }
 
-// Add notes that a block follows. bbolt splits a leaf after the second block, or after as many as go
-// into one page.
+// Add adds a block. bbolt splits a leaf after the second block, or after as many blocks as fit into one page.
 func (e *LeafEnd) Add(length int) {
 	copy(e.tail[:], e.tail[1:])
 	e.tail[len(e.tail)-1] = length
@@ -37,7 +36,7 @@ func (e *LeafEnd) Add(length int) {
 // Last returns the length of the last block.
 func (e *LeafEnd) Last() int { return e.tail[len(e.tail)-1] }
 
-// Size is the most that writing the last leaf again takes, with the pages on the way to it.
+// Size returns the most bytes that writing the last leaf again takes, with the pages above it.
 func (e *LeafEnd) Size() (n int64) {
 	for _, length := range e.tail {
 		n += int64(length)

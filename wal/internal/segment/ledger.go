@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// Ledger is what has become of a stream's events at one destination, and what it cost.
+// Ledger counts the outcomes of a stream's events at one destination, and the cost of their delivery.
 type Ledger struct {
 	Delivered, Dead Count
 	Dropped         map[string]Count // by reason
@@ -15,7 +15,7 @@ type Ledger struct {
 	LastDelivery    time.Time
 }
 
-// Lost returns what was not delivered and never will be.
+// Lost returns the events that were not delivered and never will be: the dead and the dropped.
 func (l *Ledger) Lost() Count {
 	c := l.Dead
 	for _, d := range l.Dropped {
@@ -24,7 +24,7 @@ func (l *Ledger) Lost() Count {
 	return c
 }
 
-// Settled returns what has left the log one way or the other.
+// Settled returns the events that are delivered, dead or dropped.
 func (l *Ledger) Settled() Count {
 	return l.Delivered.Plus(l.Lost())
 }

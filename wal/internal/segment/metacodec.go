@@ -28,15 +28,15 @@ var (
 
 var errMetaSum = errors.New("the checksum of what the segment says of itself does not match")
 
-// Meta is what a segment's meta bucket tells.
+// Meta is the decoded meta bucket of a segment.
 type Meta struct {
 	Log    string           // the log's id
 	Base   uint64           // new streams begin after this offset
 	Sealed bool             // there is a later segment
-	Summed bool             // it has checksums, and so have the state's entries
+	Summed bool             // this bucket and the state's entries have checksums
 	Gapped bool             // it was compacted: blocks lack events
-	Held   map[string]Count // of each stream, if it was compacted; nil: an older release did that
-	MadeAt []byte           // an identityRecord; nil: an older release's
+	Held   map[string]Count // each stream's events after a compaction; nil: there was none, or by an older release
+	MadeAt []byte           // an identityRecord; nil: an older release wrote the segment
 }
 
 // PutMeta fills the meta bucket of a new segment.
@@ -90,7 +90,7 @@ func (v *metaValues) sumFault() error {
 	return nil
 }
 
-// decode returns the values' meaning.
+// decode decodes the values.
 func (v *metaValues) decode() (m Meta, err error) {
 	m = Meta{Log: string(v.log), Sealed: v.sealed != nil, Summed: v.sum != nil, Gapped: v.gapped != nil, MadeAt: bytes.Clone(v.madeAt)}
 	if len(v.base) == 8 {
@@ -122,8 +122,8 @@ func ReadMeta(r Reader, path string, seq uint64) (Meta, error) {
 	return m, nil
 }
 
-// ReadPagesMeta is ReadMeta for tools, which find out by what they read next whether the file is the segment that its
-// name tells.
+// ReadPagesMeta is ReadMeta for tools. It does not compare the segment's number with the file's name: the checksums of
+// the blocks and of the index cover the number, so that reading them detects a wrong name.
 func ReadPagesMeta(s *boltpage.Snapshot, path string) (m Meta, err error) {
 	t, err := s.Bucket(BucketMeta)
 	if err != nil {
@@ -148,7 +148,7 @@ func ReadPagesMeta(s *boltpage.Snapshot, path string) (m Meta, err error) {
 	return m, nil
 }
 
-// segmentVersionFault checks the version that a segment's meta bucket has. It may be longer in a later release.
+// segmentVersionFault checks the version in a segment's meta bucket. In a later release the version may be longer.
 func segmentVersionFault(path string, stored []byte) error {
 	if len(stored) == 1 && stored[0] == segmentVersion {
 		return nil
@@ -167,8 +167,8 @@ func segmentVersionFault(path string, stored []byte) error {
 
 var errSegmentVersion = errors.New("the segment's version is missing")
 
-// gappedCounts is the version of the value of KeyGapped: each stream's count of events in the compacted segment follows.
-// The index has the counts from before the compaction.
+// gappedCounts is the version of the value of KeyGapped. After it comes each stream's count of events in the compacted
+// segment. The index has the counts from before the compaction.
 const gappedCounts = 2
 
 // AppendHeld encodes the counts of a compacted segment.
@@ -180,7 +180,7 @@ func AppendHeld(held map[string]Count) []byte {
 	return b
 }
 
-// DecodeHeld decodes the value of AppendHeld. nil: the segment was not compacted, or an older release did it.
+// DecodeHeld decodes the result of AppendHeld. nil: the segment was not compacted, or an older release did it.
 func DecodeHeld(b []byte) (held map[string]Count, err error) {
 	if len(b) == 0 || b[0] != gappedCounts {
 		return nil, nil

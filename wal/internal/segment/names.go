@@ -13,16 +13,16 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
-// The ends of the names of a log's files.
+// The suffixes of the names of a log's files.
 const (
 	Suffix = ".seg"
 	// UnfinishedSuffix marks a segment that was never part of the log: it holds no event.
 	UnfinishedSuffix = ".new"
 	// CorruptSuffix marks a segment that was set aside.
 	CorruptSuffix = ".corrupt"
-	// BegunSuffix ends the name of an empty file that has the number of the newest segment that has begun. Open can therefore
-	// detect that this segment is missing, even if no other trace of it is left. The number may lag by one: then the segment
-	// before the newest is there, with its mark.
+	// BegunSuffix ends the name of an empty file whose number is that of the newest segment that has begun. So Open
+	// can detect that this segment is missing, even if no other trace of it is left. The number may lag by one: then
+	// the segment before the newest is present, and is marked as sealed.
 	BegunSuffix = ".begun"
 )
 
@@ -43,7 +43,7 @@ var (
 // FileName returns the name of a segment's file.
 func FileName(seq uint64) string { return fmt.Sprintf("%016d%s", seq, Suffix) }
 
-// SeqOf returns the number that such a name has.
+// SeqOf returns the number in the name of a segment's file.
 func SeqOf(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, Suffix)
 	if !ok {
@@ -69,14 +69,14 @@ func ListSegments(dir string) ([]uint64, error) {
 	return seqs, nil
 }
 
-// BegunSeqOf returns the number that such a file's name has.
+// BegunSeqOf returns the number in the name of a file with BegunSuffix.
 func BegunSeqOf(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(filepath.Base(name), BegunSuffix)
 	seq, err := strconv.ParseUint(digits, 10, 64)
 	return seq, ok && err == nil
 }
 
-// SetAside renames a segment that can't be read, so that it is kept and never read again.
+// SetAside renames a segment that cannot be read. The file is kept, and the log does not read it again.
 func SetAside(path string) (string, error) {
 	to := path + CorruptSuffix
 	for i := 2; ; i++ {
@@ -97,7 +97,7 @@ func AsideSeqOf(path string) (uint64, bool) {
 	return SeqOf(name)
 }
 
-// NumberKey returns the key of a numbered entry.
+// NumberKey returns the key of an entry with a number.
 func NumberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 
 // IsAside reports whether name is that of a segment that was set aside.

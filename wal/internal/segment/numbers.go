@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The entries of a segment's state, its index and the dead letters are made of numbers and texts: a number is a uvarint,
-// a text has its length before it.
+// The entries of a segment's state, of its index and of the dead letters consist of numbers and texts: a number is a
+// uvarint, a text has its length before it.
 
 var errEntry = errors.New("an entry is malformed")
 
@@ -35,7 +35,7 @@ func UnixNano(t time.Time) uint64 {
 	return uint64(t.UnixNano())
 }
 
-// numberLength is the length of a uvarint.
+// numberLength returns the length of n as a uvarint.
 func numberLength(n uint64) int { return (bits.Len64(n|1) + 6) / 7 }
 
 // Decoder reads numbers and texts; after the first fault it returns zeros.
@@ -62,7 +62,8 @@ func (d *Decoder) Number() uint64 {
 	return v
 }
 
-// length reads a number of things that take at least a byte each.
+// length decodes a number of items that take at least one byte each. A number above the bytes that are left is a
+// fault.
 func (d *Decoder) length() int {
 	n := d.Number()
 	if n > uint64(len(d.Rest)) {

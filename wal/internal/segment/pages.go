@@ -13,7 +13,7 @@ type Pages struct {
 	*boltpage.File
 	Seq     uint64 // the segment's number
 	Summed  bool   // the state's entries have checksums
-	lenient bool   // a part that cannot be read or decoded is one more damaged place, as it is for tools
+	lenient bool   // for tools: a part that cannot be read or decoded is damage, and reading goes on
 }
 
 // OpenPages opens the file. It neither locks nor maps it.
@@ -22,13 +22,14 @@ func OpenPages(path string) (*Pages, error) {
 	return &Pages{File: f}, err
 }
 
-// InspectPages is OpenPages for tools, which go on after a page that the disk cannot read.
+// InspectPages is OpenPages for tools, which continue after a page that the disk cannot read.
 func InspectPages(path string) (*Pages, error) {
 	f, err := boltpage.Open(path, FileFaults{lenient: true})
 	return &Pages{File: f, lenient: true}, err
 }
 
-// Fault returns the error of decoding a part of the file. A tool goes on after a part that a later release wrote.
+// Fault returns the error of decoding a part of the file. For a tool, a part of a later release is damage, so that the
+// tool continues after it.
 func (f *Pages) Fault(err error) error {
 	if f.lenient {
 		return &CorruptError{File: f.Path, Reason: err.Error()}

@@ -9,8 +9,8 @@ type ProducerState struct {
 	Next uint64        // the sequence that continues the stored ones; 0: any does
 	Seen time.Time     // when it last sent, by the agent's clock
 	Runs []ProducerRun // ascending
-	// MayLeap: the log is a copy, and the producer's next batch may follow others that the copy lacks. It is encoded as a
-	// last run of no events.
+	// MayLeap: the log is a copy, and the producer's next batch may come after batches that the copy lacks. It is
+	// encoded as a last run of no events.
 	MayLeap bool
 }
 
@@ -30,7 +30,7 @@ func (p *ProducerState) Append(b []byte) []byte {
 	return b
 }
 
-// Decode decodes the result of append.
+// Decode decodes the result of Append.
 func (p *ProducerState) Decode(b []byte) error {
 	d := Decoder{Rest: b}
 	p.Next, p.Seen = d.Number(), time.Unix(0, int64(d.Number()))
@@ -43,7 +43,7 @@ func (p *ProducerState) Decode(b []byte) error {
 	return d.err()
 }
 
-// Length returns the number of bytes that append adds.
+// Length returns the number of bytes that Append adds.
 func (p *ProducerState) Length() int {
 	n := numberLength(p.Next) + numberLength(uint64(p.Seen.UnixNano())) + numberLength(uint64(len(p.Runs)+1))
 	if p.MayLeap {

@@ -7,19 +7,19 @@ import (
 	"strconv"
 )
 
-// Progress is where one lane of a destination stands.
+// Progress is the progress of one lane at a destination.
 type Progress struct {
 	// Checkpoint: every event of the lane with a smaller offset is settled.
 	Checkpoint uint64
-	// Settled are the runs of offsets beyond Checkpoint of which the lane's events are settled too,
-	// ascending: what is left of a batch of which a part failed.
+	// Settled are the runs of offsets beyond Checkpoint in which the lane's events are settled too, ascending. A batch
+	// that failed in part leaves such runs.
 	Settled []Run
 }
 
 // Run is the offsets [First, Next).
 type Run struct{ First, Next uint64 }
 
-// String tells the run with its last offset, such as "11-20", or "35".
+// String formats the run with its last offset, such as "11-20", or "35" for a single offset.
 func (r Run) String() string {
 	if r.Next <= r.First+1 {
 		return strconv.FormatUint(r.First, 10)
@@ -27,7 +27,7 @@ func (r Run) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Next-1)
 }
 
-// Done tells whether the lane's event at offset is settled.
+// Done reports whether the lane's event at offset is settled.
 func (m *Progress) Done(offset uint64) bool {
 	if offset < m.Checkpoint {
 		return true
@@ -40,7 +40,7 @@ func (m *Progress) Done(offset uint64) bool {
 	return false
 }
 
-// End returns the offset from which on nothing is settled.
+// End returns the first offset beyond all settled events.
 func (m *Progress) End() uint64 {
 	if n := len(m.Settled); n > 0 {
 		return m.Settled[n-1].Next
@@ -48,12 +48,12 @@ func (m *Progress) End() uint64 {
 	return m.Checkpoint
 }
 
-// Equal reports whether m and o are the same.
+// Equal reports whether m and o are equal.
 func (m Progress) Equal(o Progress) bool {
 	return m.Checkpoint == o.Checkpoint && slices.Equal(m.Settled, o.Settled)
 }
 
-// With returns the union of m and o.
+// With returns the union of the settled events of m and o.
 func (m Progress) With(o Progress) Progress {
 	if m.Checkpoint >= o.End() || m.Equal(o) {
 		return m

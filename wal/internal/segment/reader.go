@@ -8,18 +8,18 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
-// Reader is a segment as one transaction left it. What can't be read of it is a panic, as it is in bbolt:
-// segment.view makes it a CorruptError.
+// Reader is a segment as one transaction left it. Like bbolt, it panics at a page that cannot be read. ViewBolt and
+// ViewPages turn the panic into an error.
 type Reader interface {
 	Bucket(name []byte) Entries // nil: there is none
 }
 
-// Entries are those of a bucket by their keys. What they return is good until the view ends; nil: there
-// is none.
+// Entries finds a bucket's entries by their keys. Returned keys and values are valid until the view ends; nil: there
+// is no such entry.
 type Entries interface {
-	Seek(key []byte) (k, v []byte)  // the first from key on
-	Next() (k, v []byte)            // the one after the last that was returned
-	Floor(key []byte) (k, v []byte) // the last whose key is not above key
+	Seek(key []byte) (k, v []byte)  // the first entry at or beyond key
+	Next() (k, v []byte)            // the entry after the last one that was returned
+	Floor(key []byte) (k, v []byte) // the last entry whose key is not above key
 }
 
 // BoltReader reads the segment that bbolt writes.
@@ -46,8 +46,8 @@ func (c boltEntries) Floor(key []byte) (k, v []byte) {
 	return k, v
 }
 
-// pageReader reads the sealed segments. bbolt would follow pages that lead back to themselves until its
-// stack is full, and that ends the process.
+// pageReader reads sealed segments. bbolt is not used for them: it would follow pages that lead back to themselves
+// until its stack is full, and that ends the process.
 type pageReader struct{ snapshot *boltpage.Snapshot }
 
 func (r pageReader) Bucket(name []byte) Entries {
@@ -61,7 +61,7 @@ func (r pageReader) Bucket(name []byte) Entries {
 	return r.snapshot.Cursor(t)
 }
 
-// ValueOf returns what a bucket has under key, or nil.
+// ValueOf returns the value of key in a bucket, or nil.
 func ValueOf(c Entries, key []byte) []byte {
 	if k, v := c.Seek(key); bytes.Equal(k, key) {
 		return v
@@ -69,7 +69,7 @@ func ValueOf(c Entries, key []byte) []byte {
 	return nil
 }
 
-// NumberCursor finds blocks by their numbers. Those that follow one another cost no search.
+// NumberCursor finds blocks by their numbers. It needs no search for the block after the last one that it returned.
 type NumberCursor struct {
 	Entries
 	last uint64

@@ -8,7 +8,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
-// Index reads the segment's index; nil when it has none.
+// Index reads the segment's index. It returns nil if the segment has none.
 func (f *Pages) Index(ctx context.Context) (x *BlockIndex, err error) {
 	x = NewIndex()
 	var corrupt *CorruptError
@@ -35,7 +35,8 @@ func (f *Pages) Index(ctx context.Context) (x *BlockIndex, err error) {
 	return x, nil
 }
 
-// IndexBlocks makes an index from the blocks. What can't be read is told to bad and left out.
+// IndexBlocks makes an index from the blocks, and calls visit for each. Blocks that cannot be read are reported to bad
+// and left out.
 func (f *Pages) IndexBlocks(ctx context.Context, bad func(*CorruptError), visit func(b *Block)) (*BlockIndex, error) {
 	x := NewIndex()
 	w := BlockWalk{File: f, Bad: func(_ LostBlocks, why *CorruptError) { bad(why) }}
@@ -50,7 +51,8 @@ func (f *Pages) IndexBlocks(ctx context.Context, bad func(*CorruptError), visit 
 	return x, w.Run(ctx)
 }
 
-// Spans returns what the segment holds of each stream.
+// Spans returns the span of each stream in the segment, from the index or, without a good one, from the blocks. Damage
+// is reported to bad.
 func (f *Pages) Spans(ctx context.Context, bad func(*CorruptError)) (map[string]Span, error) {
 	x, err := f.Index(ctx)
 	if err := TellCorrupt(err, bad); err != nil {
@@ -64,8 +66,7 @@ func (f *Pages) Spans(ctx context.Context, bad func(*CorruptError)) (map[string]
 	return x.Spans(), nil
 }
 
-// IndexOfFile makes the index of a sealed segment from its blocks. A segment in which no good block is
-// found beside bad ones is corrupt.
+// IndexOfFile makes the index of a sealed segment from its blocks. If all blocks are bad, the segment is corrupt.
 func IndexOfFile(path string, seq uint64) (x *BlockIndex, err error) {
 	f, err := OpenPages(path)
 	if err != nil {

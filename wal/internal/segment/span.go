@@ -1,7 +1,7 @@
 package segment
 
-// Span is what a segment holds of one stream: the events [first, next), and the bytes of all
-// payloads appended to the stream before the first and before the next.
+// Span is the part of a stream that a segment holds: the events [First, Next), and the bytes of all payloads appended
+// to the stream before First and before Next.
 type Span struct {
 	First, Next   uint64
 	before, After uint64
@@ -10,7 +10,7 @@ type Span struct {
 // Count returns the events and bytes of the span.
 func (s Span) Count() Count { return Count{s.Next - s.First, s.After - s.before} }
 
-// Clamp returns the offset in the span, or at its end, that is nearest.
+// Clamp returns the nearest offset in the span or at its end.
 func (s Span) Clamp(offset uint64) uint64 { return min(max(offset, s.First), s.Next) }
 
 // StreamStat is a stream at one instant.

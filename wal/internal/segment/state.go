@@ -8,8 +8,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// In a segment with keySum in its meta, the value of each entry of the state has behind it the CRC-32C of the key and the
-// value. Segments of older releases have no checksums.
+// StateSumLength is the length of the checksum at the end of each value in the state: the CRC-32C of the key and the
+// value. Only a segment with keySum in its meta has these checksums; older releases wrote none.
 const StateSumLength = 4
 
 var errStateSum = errors.New("the checksum of an entry of the state does not match")
@@ -28,10 +28,10 @@ func (w *StateWriter) Put(key, value []byte) error {
 	return w.Bucket.Put(key, value)
 }
 
-// StateElement is what an entry takes beside its key and value.
+// StateElement is the number of bytes that an entry takes in addition to its key and value.
 const StateElement = 16
 
-// StateValue returns what was put under key.
+// StateValue returns the value that Put was called with for key, after checking its checksum.
 func StateValue(key, stored []byte, summed bool) (value []byte, err error) {
 	if !summed {
 		return stored, nil

@@ -1,6 +1,6 @@
 package segment
 
-// StreamState is a stream's entry of the state: where the stream stood when the segment began.
+// StreamState is a stream's entry of the state: the end of the stream when the segment began.
 //
 //	next offset, bytes
 type StreamState struct {
@@ -11,7 +11,7 @@ type StreamState struct {
 // Append encodes the entry.
 func (s StreamState) Append(b []byte) []byte { return AppendNumbers(b, s.Next, s.Bytes) }
 
-// Decode decodes the result of append.
+// Decode decodes the result of Append.
 func (s *StreamState) Decode(b []byte) error {
 	d := Decoder{Rest: b}
 	s.Next, s.Bytes = d.Number(), d.Number()

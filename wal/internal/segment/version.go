@@ -4,10 +4,10 @@ import (
 	"errors"
 )
 
-// A format version counts only where the content that guards it is intact: a checksum over the same bytes, or the page
-// itself. Otherwise it is damage. So every later format keeps the version first, and the checksum in its place.
+// A format version counts only if the content that protects it is intact: a checksum over the same bytes, or the page
+// itself. Otherwise it is damage. So every later format keeps the version first, and the checksum at its position.
 
-// LaterVersion returns the VersionError of a part whose version is beyond known, and nil for every other version.
+// LaterVersion returns a VersionError for a part whose version is above known, and nil for every other version.
 func LaterVersion(part string, got, known uint64) error {
 	if got <= known {
 		return nil
@@ -15,8 +15,8 @@ func LaterVersion(part string, got, known uint64) error {
 	return &VersionError{Part: part, Got: got, Known: known}
 }
 
-// InFile turns a decoding error into an error about the file: a CorruptError, unless a later release wrote the decoded
-// part, or it could not be read.
+// InFile turns a decoding error into an error about the file. That is a CorruptError, unless a later release wrote the
+// part, or the part could not be read.
 func InFile(path string, err error) error {
 	var later *VersionError
 	switch {
