@@ -28,8 +28,8 @@ func (faults) Later(_ string, got, known uint64) error {
 	return fmt.Errorf("later: %d, known is %d", got, known)
 }
 
-// written is the content of a file that bbolt has written: an empty bucket, one that is inline, one with several levels
-// of pages, and one with values of several pages.
+// written returns the content of a file that bbolt has written: an empty bucket, one that is inline, one with several
+// levels of pages, and one with values of several pages.
 func written() map[string]map[string][]byte {
 	buckets := map[string]map[string][]byte{"empty": {}, "inline": {"k": []byte("v"), "": nil}, "deep": {}, "large": {}}
 	delete(buckets["inline"], "") // bbolt rejects empty keys
@@ -42,7 +42,7 @@ func written() map[string]map[string][]byte {
 	return buckets
 }
 
-// writeFile writes the content with the linked version of bbolt, in several transactions, so that pages were freed.
+// writeFile writes the content with the linked version of bbolt, in several transactions, so that some pages are free.
 func writeFile(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bolt.db")
@@ -137,7 +137,7 @@ func TestBolt_FileIsCheckedWhole(t *testing.T) {
 	}
 	size := os.Getpagesize()
 	damaged := 0
-	for page := 2; page < len(whole)/size; page++ { // the flags of each page, many of which are free
+	for page := 2; page < len(whole)/size; page++ { // the flags of each page; many pages are free
 		b := bytes.Clone(whole)
 		binary.NativeEndian.PutUint16(b[page*size+8:], 0x77)
 		if err := os.WriteFile(path, b, 0o600); err != nil {

@@ -15,9 +15,9 @@ func (f *File) LeafOf(ctx context.Context, name, key []byte) (leaf *Page, after 
 	return leaf, after, err
 }
 
-// LeafOf returns the leaf of a bucket where key is, or would be. A nil name is the bucket of buckets. leaf is nil when there
-// is no such bucket. after is the first key beyond the leaf, nil when the leaf is the last. after is good also with an
-// error: the part that cannot be read ends there.
+// LeafOf returns the leaf of a bucket where key is, or would be. leaf is nil if there is no such bucket; a nil name
+// stands for the bucket of buckets. after is the first key beyond the leaf, nil if the leaf is the last. after is also
+// valid with an error: the part that cannot be read ends there.
 func (s *Snapshot) LeafOf(name, key []byte) (leaf *Page, after []byte, err error) {
 	t := &Bucket{root: s.root}
 	if name != nil {
@@ -28,8 +28,8 @@ func (s *Snapshot) LeafOf(name, key []byte) (leaf *Page, after []byte, err error
 	return s.leaf(t, key)
 }
 
-// Elements calls visit for every element of a bucket whose key begins with prefix, in order, a leaf at a time. The error
-// of a leaf that cannot be read goes to pass; when pass returns nil, elements goes on after that leaf.
+// Elements calls visit for every element of a bucket whose key begins with prefix, in order, a leaf at a time. The
+// error of a leaf that cannot be read goes to pass. If pass returns nil, Elements continues after that leaf.
 func (f *File) Elements(ctx context.Context, name, prefix []byte, visit func(e Element) error, pass func(error) error) error {
 	for key := prefix; ; {
 		leaf, after, err := f.LeafOf(ctx, name, key)
@@ -48,7 +48,7 @@ func (f *File) Elements(ctx context.Context, name, prefix []byte, visit func(e E
 	}
 }
 
-// VisitFrom calls visit for the elements of a leaf from key on whose keys begin with prefix.
+// VisitFrom calls visit for the elements of a leaf whose keys are at or beyond key and begin with prefix.
 func VisitFrom(leaf *Page, key, prefix []byte, visit func(e Element) error) error {
 	if leaf == nil {
 		return nil
@@ -69,7 +69,8 @@ type Bucket struct {
 	root   uint64
 	via    uint64
 	inline *Page // a small bucket, which lies in its parent's page
-	// Sequence is the bucket's; of the blocks, the number of the last one, or 0 if nobody noted it.
+	// Sequence is the bucket's sequence number. In the bucket of blocks it is the number of the last block, or 0 if it
+	// was never set.
 	Sequence uint64
 }
 
@@ -94,7 +95,7 @@ func (s *Snapshot) Bucket(name []byte) (*Bucket, error) {
 	return t, nil
 }
 
-// innerTree returns the bucket that an element of a leaf stands for.
+// innerTree returns the bucket in an element of a leaf.
 func innerTree(leaf *Page, i int) (t *Bucket, fault string) {
 	e := leaf.Elements[i]
 	t = &Bucket{root: binary.NativeEndian.Uint64(e.Value), via: leaf.id<<16 | uint64(i), Sequence: binary.NativeEndian.Uint64(e.Value[8:])}

@@ -2,9 +2,9 @@ package boltpage
 
 import "bytes"
 
-// Check reads every page that bbolt can reach from the snapshot's meta page, and verifies that the pages are whole, that
-// one element refers to each, and that the keys of a bucket rise. It calls enter for each bucket, and then the returned
-// visit for each entry of the bucket in the order of keys.
+// Check reads every page that bbolt can reach from the snapshot's meta page. It verifies that the pages are whole,
+// that only one element refers to each, and that the keys of a bucket ascend. It calls enter for each bucket, and then
+// the returned visit for each entry of the bucket in the order of keys.
 func (s *Snapshot) Check(enter func(name []byte, sequence uint64) (visit func(e Element) error)) error {
 	c := checking{snapshot: s}
 	return c.tree(&Bucket{root: s.root}, func(leaf *Page, i int) error {
@@ -41,7 +41,7 @@ func (c *checking) tree(t *Bucket, visit func(leaf *Page, i int) error) error {
 	return c.page(t.root, t.via, nil, 0, visit)
 }
 
-// page visits the elements below a page. Its keys are at or above low.
+// page visits the elements of a page and of the pages below it. The page's keys must be at or above low.
 func (c *checking) page(id, via uint64, low []byte, depth int, visit func(leaf *Page, i int) error) error {
 	if depth > deepest {
 		return c.snapshot.Corrupt("page %d: over %d pages above it", id, deepest)

@@ -8,8 +8,8 @@ import (
 // Cursor returns a cursor of the bucket.
 func (s *Snapshot) Cursor(t *Bucket) *Cursor { return &Cursor{snapshot: s, tree: t} }
 
-// Cursor walks a bucket's entries, as a cursor of bbolt does. A page that cannot be read is a panic with the error of the
-// file's Faults. The caller recovers.
+// Cursor visits a bucket's entries in the same way as a cursor of bbolt. At a page that cannot be read it panics with
+// the error of the file's Faults, and the caller must recover.
 type Cursor struct {
 	snapshot *Snapshot
 	tree     *Bucket
@@ -54,7 +54,7 @@ func (c *Cursor) turn(key []byte) {
 	}
 }
 
-// entry returns the entry at i, or the first one of the leaves behind.
+// entry returns the entry at i. If i is beyond the leaf, it moves to the first entry of the leaves that follow.
 func (c *Cursor) entry() (k, v []byte) {
 	for c.i >= len(c.leaf.Elements) {
 		if c.after == nil {

@@ -1,29 +1,29 @@
 // Package boltpage reads bbolt files page by page, without bbolt.
 //
-// bbolt is no reader for files that may be damaged or that another process writes: it takes a lock on the file, which a
-// starting writer may run into; it reports a bad page by a panic or by a fault of its memory map, in a goroutine where no
-// caller can recover; and it follows pages that lead back to themselves until the stack or the memory is exhausted. This
-// package checks every page before it uses it. A bad page costs one error.
+// bbolt cannot safely read a file that may be damaged or that another process writes. It takes a lock on the file,
+// which can delay the start of a writer. It reports a bad page by a panic or by a fault of its memory map, in a
+// goroutine where no caller can recover. It follows pages that lead back to themselves until the stack or the memory
+// is exhausted. This package checks every page before it uses it. A bad page costs one error.
 //
 // # Contract
 //
-// Open reads a file, mapped or not, without a lock. A Snapshot is the file as one transaction left it. Its elements lie
-// in the page that was read: bytes of a mapped file are valid until Close, others for as long as they are referred to.
-// A page is read at most once for each element that leads to it, and a page that two elements lead to is damage.
+// Open reads a file, mapped or not, without a lock. A Snapshot is the file as one transaction left it. Its elements
+// lie in the page that was read: bytes of a mapped file are valid until Close, others for as long as they are referred
+// to. A page is read at most once for each element that leads to it, and a page that two elements lead to is damage.
 //
-// The package has no error types of its own. The user of a file passes Faults, which make the errors of damaged content,
-// of failed reads and of files with a later format version. So a caller decides once what its errors are, and no
-// error needs to be converted on its way.
+// The package has no error types of its own. The user of a file passes Faults, which make the errors of damaged
+// content, of failed reads and of files with a later format version. So the user chooses the error types in one place,
+// and no error needs to be converted later.
 //
 // # Reading beside a writer
 //
-// bbolt copies on write: transaction T+1 may free the pages that T can reach, and T+2 may overwrite them before T+2's own
-// meta page is written, but only after T+1's meta page was. Therefore a page is sound if both meta pages are, after it
-// was read, as they were when the snapshot began. Try reads and reports whether that held. Sound repeats the
-// read until it held, for up to SoundFor. Its callers read little at a time: in the worst case the writer commits
-// faster than the read ends.
+// bbolt copies on write: transaction T+1 may free the pages that T can reach, and T+2 may overwrite them before T+2's
+// own meta page is written, but only after T+1's meta page was. Therefore a page is sound if, after it was read, both
+// meta pages are still as they were when the snapshot began. Try reads and reports whether that was so. Sound repeats
+// the read until it is, for up to SoundFor. Callers of Sound should read little at a time, because a writer that
+// commits faster than the read ends makes every attempt fail.
 //
-// A file that is written has no mapping here: the map of a file that is cut or extended meanwhile may fault.
+// A file that is being written must not be mapped: the map of a file that is cut or extended meanwhile may fault.
 //
 // # The format
 //
@@ -45,8 +45,8 @@
 // # Assumptions
 //
 // The format is that of go.etcd.io/bbolt v1.5 (internal/common), file format version 2. A test reads a file that the
-// linked version of bbolt has written, so a version with another format fails there. A sector of 512 bytes is written as
-// a whole or not at all: a meta page fits in one.
+// linked version of bbolt has written, so a version with another format fails there. A sector of 512 bytes is written
+// as a whole or not at all: a meta page fits in one.
 //
 // # Limits
 //

@@ -17,7 +17,7 @@ type File struct {
 	faults   Faults
 	pageSize int64
 	mapped   []byte    // the whole file, if it is mapped
-	last     *Snapshot // the newest one that still held when it was last used; Try reuses it
+	last     *Snapshot // the last one, if no commit came before its last use ended; Try reuses it
 }
 
 // Faults makes the errors of a file, whose types are those of the file's user.

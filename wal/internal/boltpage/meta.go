@@ -32,8 +32,8 @@ const (
 // Metas has the content of the two meta pages. A file that is too short has zeros there.
 type Metas [2][metaLength]byte
 
-// findPageSize takes the page size from the first meta page or, when that is bad, from the second, which it looks for at
-// every possible page size.
+// findPageSize takes the page size from the first meta page or, if that is bad, from the second. It looks for the
+// second at every possible page size.
 func (f *File) findPageSize() (int64, error) {
 	var m [metaLength]byte
 	for at := int64(0); at <= largestPage; at = max(2*at, smallestPage) {
@@ -87,8 +87,8 @@ func metaFault(m *[metaLength]byte) string {
 
 const errBoltVersion = "another version of bbolt's format"
 
-// CheckMetas returns an error when one of the two meta pages is not valid. A writer may be writing one at the moment, so
-// only a fault that stays for metaLooks reads counts.
+// CheckMetas returns an error if one of the two meta pages is not valid. A writer may be writing one at the moment, so
+// a fault counts only if it lasts for metaLooks reads.
 func (f *File) CheckMetas(ctx context.Context) error {
 	for range metaLooks {
 		m, err := f.ReadMetas()

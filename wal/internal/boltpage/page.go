@@ -17,14 +17,14 @@ const (
 	bucketFlag    = 1  // of a leaf's element
 	bucketHeader  = 16 // root page and sequence, before a bucket that lies in its parent's page
 
-	deepest = 32 // levels of pages; a tree that has more goes in circles
+	deepest = 32 // levels of pages; a tree with more levels has a cycle
 )
 
 // Page is a page of the file with those that continue it.
 type Page struct {
 	id       uint64
 	leaf     bool
-	used     int       // bytes, from the page's begin to the end of its last element
+	used     int       // bytes from the beginning of the page to the end of its last element
 	Elements []Element // ascending by key
 }
 
@@ -41,7 +41,7 @@ func (s *Snapshot) Corrupt(format string, args ...any) error { return s.file.cor
 // page reads the page that the element via refers to.
 func (s *Snapshot) page(id, via uint64) (*Page, error) { return s.pageWithin(id, via, nil, nil) }
 
-// pageWithin is page for one whose keys must lie in [low, after).
+// pageWithin is page for a page whose keys must lie in [low, after).
 func (s *Snapshot) pageWithin(id, via uint64, low, after []byte) (*Page, error) {
 	if p := s.branches[id]; p != nil && s.owners[id] == via {
 		return p, nil
@@ -72,7 +72,7 @@ func (s *Snapshot) pageWithin(id, via uint64, low, after []byte) (*Page, error) 
 	return p, nil
 }
 
-// extent returns the length of the page with those that continue it: bbolt takes as many as the elements need.
+// extent returns the length of the page with those that continue it: bbolt uses as many pages as the elements need.
 func (p *Page) extent(pageSize int64) int64 {
 	return (int64(p.used) + pageSize - 1) / pageSize * pageSize
 }
@@ -101,7 +101,7 @@ func (s *Snapshot) read(id uint64) ([]byte, error) {
 	return s.bytes(buf, id, 1+more)
 }
 
-// bytes returns the bytes of n pages from id on; have is the beginning of them.
+// bytes returns the bytes of n pages from id on. have is the beginning of them that was read before.
 func (s *Snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	from, size := int64(id)*s.file.pageSize, int64(n)*s.file.pageSize
 	if mapped := s.file.mapped; mapped != nil {
@@ -121,7 +121,8 @@ func (s *Snapshot) bytes(have []byte, id, n uint64) ([]byte, error) {
 	return buf, nil
 }
 
-// own notes that the element via refers to the n pages from id on. It fails when another element does too.
+// own records that the element via refers to the n pages from id on. It fails if another element refers to one of
+// them.
 func (s *Snapshot) own(id, n, via uint64) error {
 	for i := range n {
 		if owner, taken := s.owners[id+i]; taken && owner != via {
@@ -132,7 +133,7 @@ func (s *Snapshot) own(id, n, via uint64) error {
 	return nil
 }
 
-// parsePage decodes a page. buf may hold anything.
+// parsePage decodes a page. buf may have any content.
 func parsePage(id uint64, buf []byte) (p *Page, fault string) {
 	if len(buf) < pageHeader {
 		return nil, "shorter than a page's header"
@@ -161,8 +162,8 @@ func parsePage(id uint64, buf []byte) (p *Page, fault string) {
 	return p, ""
 }
 
-// parseElement reads the element that b begins with; b goes on to the end of the page. begin and end
-// are where the element's key and value lie in b; end is -1 when that is beyond it.
+// parseElement decodes the element at the beginning of b; b extends to the end of the page. begin and end are the
+// bounds of the element's key and value in b; end is -1 if they exceed b.
 func parseElement(b []byte, leaf bool) (e Element, begin, end int) {
 	word := func(i int) uint64 { return uint64(binary.NativeEndian.Uint32(b[4*i:])) }
 	at, keyLength, valueLength := word(0), word(1), uint64(0)
@@ -181,7 +182,7 @@ func parseElement(b []byte, leaf bool) (e Element, begin, end int) {
 	return e, int(at), int(valueEnd)
 }
 
-// Find returns the last element whose key is not above key, or the first.
+// Find returns the index of the last element whose key is not above key, or 0.
 func (p *Page) Find(key []byte) int {
 	return max(0, sort.Search(len(p.Elements), func(i int) bool { return bytes.Compare(p.Elements[i].Key, key) > 0 })-1)
 }

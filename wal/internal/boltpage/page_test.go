@@ -2,7 +2,7 @@ package boltpage
 
 import "testing"
 
-// FuzzPage: whatever a page holds, reading it neither panics nor gives what lies beyond it.
+// FuzzPage checks that parsing a page with any content neither panics nor returns bytes beyond the page.
 func FuzzPage(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(make([]byte, 4096))

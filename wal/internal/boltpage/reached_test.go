@@ -8,7 +8,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
-// A commit that failed counts as harmless only if no meta page names it or a later one, and both can be read.
+// A failed commit counts as harmless only if both meta pages can be read and neither has its transaction or a later
+// one.
 func TestReached_CountsUnreadMetaPages(t *testing.T) {
 	const size = 4096
 	file := make([]byte, 2*size)

@@ -50,14 +50,15 @@ func (s *Snapshot) OneMeta() bool {
 	return metaFault(&s.metas[0]) != "" || metaFault(&s.metas[1]) != ""
 }
 
-// holds reports whether there was no commit since the snapshot began. Then every page that it has read is sound.
+// holds reports whether there was no commit since the snapshot began. In that case every page that the snapshot has
+// read is sound. holds also returns true if the meta pages cannot be read.
 func (s *Snapshot) holds() bool {
 	m, err := s.file.ReadMetas()
 	return err != nil || m == s.metas
 }
 
-// Try runs read on a snapshot. held is false when a commit came in between: then the result of read, and its error, mean
-// nothing.
+// Try runs read on a snapshot. held is false if a commit came in between: then the result of read and its error must
+// be ignored.
 func (f *File) Try(read func(*Snapshot) error) (held bool, err error) {
 	s := f.last
 	if f.last = nil; s == nil {
@@ -75,8 +76,8 @@ func (f *File) Try(read func(*Snapshot) error) (held bool, err error) {
 	return held, err
 }
 
-// Sound runs read, and repeats it until no commit came in between. So read may run more than once, should read little, and
-// its result counts only when Sound returns.
+// Sound runs read, and repeats it until no commit came in between. So read may run more than once and should read
+// little. Its result counts only after Sound has returned.
 func (f *File) Sound(ctx context.Context, read func(*Snapshot) error) error {
 	for giveUp := time.Now().Add(SoundFor); ; {
 		held, err := f.Try(read)
@@ -89,7 +90,7 @@ func (f *File) Sound(ctx context.Context, read func(*Snapshot) error) error {
 	}
 }
 
-// Expired returns an error when ctx has ended or giveUp is over: the writer commits faster than the file can be read.
+// Expired returns an error if ctx has ended or giveUp has passed: the writer commits faster than the file can be read.
 func (f *File) Expired(ctx context.Context, giveUp time.Time) error {
 	if time.Now().After(giveUp) {
 		return fmt.Errorf("read %s: it is written faster than it can be read, tried for %s", f.Path, SoundFor)

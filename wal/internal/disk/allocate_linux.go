@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Allocate reserves blocks on the disk for size bytes of f from offset on. A file system that cannot do so returns
+// Allocate reserves disk blocks for size bytes of f from offset on. If the file system cannot do so, it returns
 // errors.ErrUnsupported.
 func Allocate(f *os.File, offset, size int64) error {
 	err := unix.Fallocate(int(f.Fd()), 0, offset, size)

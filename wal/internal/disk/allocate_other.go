@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// Allocate returns errors.ErrUnsupported: only Linux has fallocate. Elsewhere the write itself meets a full disk.
+// Allocate returns errors.ErrUnsupported: only Linux has fallocate. Elsewhere a full disk fails the write itself.
 func Allocate(*os.File, int64, int64) error { return errors.ErrUnsupported }

@@ -7,14 +7,14 @@ import (
 	"path/filepath"
 )
 
-// Shortage reports whether err is a lack of space, descriptors, memory or an interrupted call, which may be gone at
-// the next attempt.
+// Shortage reports whether err is a lack of space, descriptors or memory, or an interrupted call. The next attempt may
+// succeed.
 func Shortage(err error) bool {
 	return NoSpace(err) || NoDescriptor(err) || NoMemory(err) || Interrupted(err)
 }
 
-// Uninterrupted calls f again while a signal interrupts it, up to 100 times: a file system that returns nothing
-// else has a Shortage.
+// Uninterrupted repeats f while a signal interrupts it, up to 100 times. If every call is interrupted, the error is a
+// Shortage.
 func Uninterrupted(f func() error) error {
 	for range 100 {
 		if err := f(); !Interrupted(err) {
@@ -24,7 +24,7 @@ func Uninterrupted(f func() error) error {
 	return f()
 }
 
-// RemoveIfExists removes a file. A missing file is no error.
+// RemoveIfExists removes a file. A missing file is not an error.
 func RemoveIfExists(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -32,8 +32,8 @@ func RemoveIfExists(path string) error {
 	return nil
 }
 
-// Files returns the paths of the entries of dir whose names match, in the order of their names. The name of dir may have any
-// character, unlike that in a pattern of filepath.Glob.
+// Files returns the paths of the entries of dir whose names match, in the order of their names. The name of dir may
+// have any character, unlike a pattern of filepath.Glob.
 func Files(dir string, match func(name string) bool) (paths []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -65,8 +65,8 @@ func Lengthen(f *os.File, size int64) error {
 	return f.Truncate(size)
 }
 
-// MakeDir makes dir and its missing parents. It syncs each folder that got a new entry, so that a power loss after the
-// first ack does not take the whole log.
+// MakeDir creates dir and its missing parents. It syncs each folder that got a new entry, so that a power loss after
+// the first ack does not lose the whole log.
 func MakeDir(dir string) error {
 	if st, err := os.Stat(dir); err == nil && st.IsDir() {
 		return nil
@@ -83,14 +83,14 @@ func MakeDir(dir string) error {
 	return SyncDir(parent)
 }
 
-// WriteFoundNoSpace reports whether err is a write that found no space. A sync that returns the same error is not one:
-// its pages are lost.
+// WriteFoundNoSpace reports whether err is a write that failed for lack of space. A sync with the same error does not
+// count: the pages that it should have written are lost.
 func WriteFoundNoSpace(err error) bool {
 	var pe *os.PathError
 	return errors.As(err, &pe) && pe.Op == "write" && NoSpace(pe.Err)
 }
 
-// Length returns a file's length, 0 when it cannot be found.
+// Length returns a file's length, or 0 if the file cannot be found.
 func Length(path string) int64 {
 	st, err := os.Stat(path)
 	if err != nil {

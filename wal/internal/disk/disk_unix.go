@@ -26,7 +26,7 @@ func flock(f *os.File, how int) (err error) {
 // Unlock releases a lock on the whole file, such as the one that bbolt takes.
 func Unlock(f *os.File) error { return flock(f, unix.LOCK_UN) }
 
-// SyncDir makes creates, renames and unlinks in dir durable.
+// SyncDir makes files created, renamed or unlinked in dir durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -36,7 +36,7 @@ func SyncDir(dir string) error {
 	return SyncOpenDir(d)
 }
 
-// SyncOpenDir is SyncDir of a folder that is open.
+// SyncOpenDir is SyncDir for a folder that is open.
 func SyncOpenDir(d *os.File) error {
 	if err := d.Sync(); err != nil {
 		return fmt.Errorf("sync folder %s: %w", d.Name(), err)
@@ -56,7 +56,7 @@ func Sizes(path string) (disk, length int64, ok bool) {
 // Trim releases the blocks that were allocated beyond size.
 func Trim(f *os.File, size int64) error { return f.Truncate(size) }
 
-// Free returns the bytes that dir's file system has for this process.
+// Free returns the bytes that are free for this process in dir's file system.
 func Free(dir string) (size int64, err error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
@@ -76,11 +76,11 @@ func Unmap(b []byte) error { return unix.Munmap(b) }
 // NoDescriptor reports whether err means that the process, or the machine, has no file descriptor left.
 func NoDescriptor(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
-// NoMemory reports whether err is about memory or address space.
+// NoMemory reports whether err means that memory or address space is lacking.
 func NoMemory(err error) bool { return errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EAGAIN) }
 
-// Interrupted reports whether a signal ended the call, which is repeated at once.
+// Interrupted reports whether a signal ended the call. The caller can repeat the call at once.
 func Interrupted(err error) bool { return errors.Is(err, unix.EINTR) }
 
-// NoSpace reports whether err is a full disk or a used-up quota.
+// NoSpace reports whether err means that the disk is full or a quota is used up.
 func NoSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }

@@ -12,8 +12,8 @@ import (
 // ErrWouldBlock is returned by Lock while another process holds the lock.
 var ErrWouldBlock error = windows.ERROR_LOCK_VIOLATION
 
-// Lock takes an exclusive lock that ends with the process, or returns ErrWouldBlock at once. The locked
-// byte lies far beyond the file's text, which others may read.
+// Lock takes an exclusive lock that ends with the process, or returns ErrWouldBlock at once. The locked byte lies far
+// beyond the file's text, so that other processes can read the text.
 func Lock(f *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
 	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &windows.Overlapped{OffsetHigh: 1 << 30})
@@ -22,9 +22,10 @@ func Lock(f *os.File) error {
 // Unlock does nothing: bbolt's lock covers a byte that no process reads.
 func Unlock(*os.File) error { return nil }
 
-// SyncDir does nothing: Windows has no call that syncs a folder, NTFS journals its entries.
+// SyncDir does nothing: Windows has no call that syncs a folder, and NTFS journals the entries of folders.
 func SyncDir(string) error { return nil }
 
+// SyncOpenDir does nothing, like SyncDir.
 func SyncOpenDir(*os.File) error { return nil }
 
 // Sizes returns a regular file's length twice.
@@ -36,10 +37,10 @@ func Sizes(path string) (disk, length int64, ok bool) {
 	return st.Size(), st.Size(), true
 }
 
-// Trim does nothing: a file that is mapped can't be cut.
+// Trim does nothing: a file that is mapped cannot be cut.
 func Trim(*os.File, int64) error { return nil }
 
-// Free returns the bytes that dir's volume has for this process.
+// Free returns the bytes that are free for this process on dir's volume.
 func Free(dir string) (size int64, err error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
@@ -76,15 +77,15 @@ func NoDescriptor(err error) bool {
 	return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) || errors.Is(err, windows.ERROR_NO_MORE_SEARCH_HANDLES)
 }
 
-// NoMemory reports whether err is about memory or address space.
+// NoMemory reports whether err means that memory or address space is lacking.
 func NoMemory(err error) bool {
 	return errors.Is(err, windows.ERROR_NOT_ENOUGH_MEMORY) || errors.Is(err, windows.ERROR_COMMITMENT_LIMIT)
 }
 
-// Interrupted: no call is.
+// Interrupted returns false: signals do not interrupt calls on Windows.
 func Interrupted(error) bool { return false }
 
-// NoSpace reports whether err is a full disk or a used-up quota.
+// NoSpace reports whether err means that the disk is full or a quota is used up.
 func NoSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
 		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED)

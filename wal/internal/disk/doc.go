@@ -1,7 +1,7 @@
-// Package disk has the operating system calls of the log beyond package os: locks, maps, syncs of folders, sizes in
-// blocks, allocation ahead, and the classification of errors into shortages and others. It knows neither the log nor
-// bbolt.
+// Package disk has the operating system calls of the log that package os lacks: locks, maps, syncs of folders, sizes
+// in blocks, and allocation ahead. It also classifies errors into shortages and others. It depends neither on the log
+// nor on bbolt.
 //
-// Linux has all calls. Elsewhere Allocate is missing, and on Windows Trim and SyncDir do nothing: a mapped file cannot be
-// cut there, and NTFS journals the entries of folders.
+// Linux has all calls. Elsewhere Allocate is missing, and on Windows Trim and SyncDir do nothing: a mapped file cannot
+// be cut there, and NTFS journals the entries of folders.
 package disk

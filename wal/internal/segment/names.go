@@ -76,7 +76,8 @@ func BegunSeqOf(name string) (uint64, bool) {
 	return seq, ok && err == nil
 }
 
-// SetAside renames a segment that cannot be read. The file is kept, and the log does not read it again.
+// SetAside renames a segment or a file of dead letters that cannot be read. The file is kept, and the log does not read
+// it again.
 func SetAside(path string) (string, error) {
 	to := path + CorruptSuffix
 	for i := 2; ; i++ {
