@@ -15,9 +15,9 @@ func (f *File) LeafOf(ctx context.Context, name, key []byte) (leaf *Page, after 
 	return leaf, after, err
 }
 
-// LeafOf returns the leaf of a bucket where key is, or would be. leaf is nil if there is no such bucket; a nil name
-// stands for the bucket of buckets. after is the first key beyond the leaf, nil if the leaf is the last. after is also
-// valid with an error: the part that cannot be read ends there.
+// LeafOf returns the leaf of a bucket where key is, or would be. The leaf is nil if there is no such bucket. A nil name
+// stands for the bucket of buckets. The result after is the first key beyond the leaf, or nil if the leaf is the last.
+// It is also valid with an error: the part that cannot be read ends there.
 func (s *Snapshot) LeafOf(name, key []byte) (leaf *Page, after []byte, err error) {
 	t := &Bucket{root: s.root}
 	if name != nil {

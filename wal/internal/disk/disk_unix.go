@@ -26,7 +26,7 @@ func flock(f *os.File, how int) (err error) {
 // Unlock releases a lock on the whole file, such as the one that bbolt takes.
 func Unlock(f *os.File) error { return flock(f, unix.LOCK_UN) }
 
-// SyncDir makes files created, renamed or unlinked in dir durable.
+// SyncDir makes the creation, renaming and unlinking of files in dir durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

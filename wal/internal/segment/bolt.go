@@ -63,7 +63,8 @@ func OpenMapped(path string) (*boltpage.File, error) {
 }
 
 // Contain turns a panic into an error: bbolt and a Reader panic at a page that they cannot use. base is the address at
-// which the file is mapped; 0: unknown. A memory fault within the map means that the disk could not read the page.
+// which the file is mapped; 0: unknown. A memory fault within the length of the file means that the disk could not read
+// the page, and is a ReadError. Every other fault is damage.
 func Contain(path string, base uintptr, err *error) {
 	switch r := recover().(type) {
 	case nil:
