@@ -9,10 +9,10 @@
 //   - Snapshot copies the log to another folder so that the copy is consistent, and verifies the copy.
 //
 // The package does not change the log, lock it, or map its files. Damage is a result and not an error: a part that
-// cannot be read costs only that part, and reading continues after it. Two cases are a *CorruptError: Snapshot cannot read
-// the newest segment, or Dump meets damage and DumpOptions.Damaged is nil. Other errors are ErrNoLog, those of the file
-// system and of the context, a *VersionError for a file that a later release wrote, and that of a page that changes too
-// often to be read (see the limits).
+// cannot be read costs only that part, and reading continues after it. Two cases are a *CorruptError: Snapshot cannot
+// read the newest segment, or Dump meets damage and DumpOptions.Damaged is nil. Other errors are ErrNoLog, those of the
+// file system and of the context, a *VersionError for a file that a later release wrote, and that of a page that
+// changes too often to be read (see the limits).
 //
 // # Assumptions
 //

@@ -20,8 +20,8 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("wal: %s: stream %q, block %d: %s", e.File, e.Stream, e.Offset, e.Reason)
 }
 
-// VersionError reports that a part of the log has a format that this release does not support. Open returns it and changes
-// nothing, so that the release that wrote the log can still read it.
+// VersionError reports that a part of the log has a format that this release does not support. Open returns it and
+// changes nothing, so that the release that wrote the log can still read it.
 type VersionError struct {
 	File       string // the segment's path, or that of the dead letters
 	Part       string // the part of the file: "segment", "block", "index", "place", "dead letter", "bbolt"
