@@ -25,7 +25,7 @@
 //  1. A package below this one with Options, New (or Open, if it starts goroutines or opens files), and Sink. The method
 //     Shape of Options returns the limits of a record and a batch: the shipper never sends more.
 //  2. Optional interfaces: shipper.Keeper for a state that is committed with the checkpoint, shipper.Sharded for a
-//     destination that has shards. The agent runs Learn and Follow, as kinesis has them, beside the shipper.
+//     destination that has shards. The agent runs the methods Learn and Follow of package kinesis beside the shipper.
 //  3. Errors: one function that maps the codes of the service to the classes of shipper.Error. For errors without a
 //     response, use internal/failure; for services of AWS, internal/awsclient.
 //  4. A fake of the service below test, with one-shot faults, and a test that runs sinktest.Run on it.

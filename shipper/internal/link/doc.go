@@ -1,8 +1,8 @@
-// Package link shares the bandwidth of this host's way out among several senders.
+// Package link shares the outbound bandwidth of this host among several senders.
 //
 // A Link has a cap in bytes a second; 0 is none. Each sender joins it and gets a Claim. Before a request a sender
 // reserves its estimated size; when the request has ended it corrects the estimate to the bytes that were sent. A request
-// is therefore never throttled half-way: it goes out whole, at the line's speed.
+// is therefore never throttled half-way: it goes out whole, at the full speed of the line.
 //
 // # Contract
 //

@@ -28,14 +28,14 @@ const (
 	batchPart = 0.5
 )
 
-// Link is the way out of this host that several senders share: a cap on the bytes a second of all their requests, and
-// the notification that it works again after an outage.
+// Link is the outbound bandwidth of this host, shared by several senders. It caps the bytes a second of all their
+// requests, and notifies them when the network works again after an outage.
 //
-// A request is charged when it starts, and may start while the Link owes nothing. Among the waiting claims the one
-// goes next that was served least for its weight.
+// A request is charged when it starts, and may start while the Link has no debt. The next waiting claim to start is the
+// one with the fewest bytes served for its weight.
 type Link struct {
 	mu      sync.Mutex
-	bucket  limit.Bucket // of bytes; without a limit where there is no cap
+	bucket  limit.Bucket // of bytes; unlimited if there is no cap
 	virtual float64      // the start tag of the claim that was served last
 	waiting []*Claim
 	timer   *time.Timer // calls serve; nil until a claim waits
@@ -62,15 +62,15 @@ func (l *Link) SetCap(bytesPerSecond int64) {
 type Claim struct {
 	link   *Link
 	weight float64
-	notify chan<- struct{} // holds one
+	notify chan<- struct{} // of capacity 1
 
 	// Guarded by link.mu:
 	start   float64 // the start tag while the claim waits
 	served  float64 // bytes over weight
 	wants   float64 // bytes, while it waits or holds a grant
 	queued  bool
-	granted bool // wants is charged
-	back    bool // the link works again and the sender has not read that yet
+	granted bool // the bucket is charged with the wanted bytes
+	back    bool // the link works again and the sender has not called TakeBack since
 }
 
 // Join returns a new claim. The Link sends on notify, without blocking, when the claim's reservation is granted and when
@@ -148,7 +148,7 @@ func (c *Claim) Waiting() bool {
 	return c.queued
 }
 
-// MaxBatch returns the bytes that one request should have at most; 0: no limit.
+// MaxBatch returns the number of bytes that one request should have at most; 0: no limit.
 func (c *Claim) MaxBatch() int {
 	c.link.mu.Lock()
 	defer c.link.mu.Unlock()
@@ -185,7 +185,7 @@ func (c *Claim) wake() {
 
 func (l *Link) fillLocked() {
 	l.bucket.Fill(time.Now())
-	l.bucket.Cap() // a request may have given back more than fits
+	l.bucket.Cap() // a corrected request may have returned more than fits
 }
 
 func (l *Link) chargeLocked(c *Claim, bytes float64) {
@@ -195,7 +195,7 @@ func (l *Link) chargeLocked(c *Claim, bytes float64) {
 	c.served += bytes / c.weight
 }
 
-// serveLocked grants reservations while the Link owes nothing. If claims still wait, it sets the timer for the moment at
+// serveLocked grants reservations while the Link has no debt. If claims still wait, it sets the timer for the moment at
 // which the debt is paid.
 func (l *Link) serveLocked() {
 	for len(l.waiting) > 0 && (l.bucket.Rate() == 0 || l.bucket.Level() >= 0) {

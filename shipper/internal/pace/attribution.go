@@ -24,18 +24,19 @@ const (
 	Throttled
 )
 
-// Sample is a record of a request that the service responded to.
+// Sample is a record of a request that got a response from the service.
 type Sample struct {
 	Part   *Pace // nil: unknown
 	Lanes  Lanes // that have events in the record
 	Load   Load
 	Result Result
 
-	slow Lanes // the lanes that its throttling counts for
+	slow Lanes // the lanes whose throttled records it counts as
 }
 
-// Learn evaluates the response to a request that started at started. Throttling slows the record's lanes where they alone
-// explain it, else the record's part. It must not be called for a request that failed as a whole.
+// Learn evaluates the response to a request that started at started. Throttling slows only the lanes of the throttled
+// record if those lanes alone explain it; otherwise it slows the part. Learn must not be called for a request that
+// failed as a whole.
 func (p *Pacer) Learn(samples []Sample, started, now time.Time) {
 	for i := range samples {
 		switch s := &samples[i]; s.Result {
@@ -60,8 +61,8 @@ func (p *Pacer) Learn(samples []Sample, started, now time.Time) {
 	}
 }
 
-// Overloaded slows the whole destination: the service rejected a whole request of that load because it gets too many.
-// Where the destination has shards, that is no evidence about any of them.
+// Overloaded slows the whole destination after the service rejected a whole request of that load because of its rate.
+// If the destination has shards, the rejection is no evidence about any of them.
 func (p *Pacer) Overloaded(l Load, started, now time.Time) {
 	if !p.keyed && len(p.parts) > 0 {
 		p.parts[0].throttled(l, 0, started, now)
@@ -91,8 +92,9 @@ func (p *Pacer) slowLanes(s *Sample, started, now time.Time) {
 	}
 }
 
-// highest returns the highest factor that the service took recently of the lane's part. If the part is unknown, it is the
-// busiest lane's: a lane that had little to send must not take long to send the events that gather while it waits.
+// highest returns the highest factor that the service recently took of the lane's part. If the part is unknown, it
+// returns the busiest lane's: a lane that had little to send must not take long to send the events that gather while it
+// waits.
 func (p *Pacer) highest(part *Pace) (factor float64) {
 	if part != nil {
 		return part.high

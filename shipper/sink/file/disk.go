@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 )
 
-// disk holds the calls with which a File changes and syncs its files: tests make these calls fail.
+// disk holds the calls with which a Sink changes and syncs its files, so that tests can make them fail.
 type disk struct {
 	write    func(f *os.File, b []byte) (int, error)
 	truncate func(f *os.File, size int64) error
@@ -22,14 +22,14 @@ type disk struct {
 
 var realDisk = disk{write: (*os.File).Write, truncate: (*os.File).Truncate, sync: fdatasync, syncDir: syncDir}
 
-// errUnfinished is returned by a Send while too many whole files can't be given their names.
+// errUnfinished is returned by Send while too many whole files can't be renamed.
 var errUnfinished = errors.New("too many files wait to be finished")
 
-// codeNoSpace is a full disk, or a quota that is used up.
+// codeNoSpace is the code for a full disk or an exhausted quota.
 const codeNoSpace = "no space"
 
-// classify decides what an error of this host's disk asks for. Space comes back by itself;
-// rights and the shape of a path do not.
+// classify maps an error of this host's disk to a shipper.Error. A full disk is retried, because space may become free
+// without an operator. Missing rights and a wrong path need an operator.
 func classify(err error) *shipper.Error {
 	e := &shipper.Error{Class: shipper.Transient, Code: "io", Text: failure.Shorten(err.Error()), Record: -1}
 	var errno syscall.Errno
@@ -70,13 +70,13 @@ func (f *Sink) makeDirs(path string) error {
 		err = f.disk.syncDir(filepath.Dir(path))
 	}
 	if err != nil {
-		_ = os.Remove(path) // one that is there already would be taken for synced
+		_ = os.Remove(path) // an existing directory would count as synced
 		return fmt.Errorf("make directory: %w", err)
 	}
 	return nil
 }
 
-// syncDir makes the names in dir last.
+// syncDir makes the names in dir durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -89,7 +89,8 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// renameUnlessThere renames where the system has no call that never overwrites.
+// renameUnlessThere renames old to path unless path exists. It is for systems without a call that does both in one
+// step.
 func renameUnlessThere(old, path string) error {
 	if exists(path) {
 		return fs.ErrExist

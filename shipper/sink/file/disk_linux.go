@@ -17,8 +17,8 @@ func fdatasync(f *os.File) error {
 	}
 }
 
-// renameNew renames old to path and never overwrites: fs.ErrExist says that path is taken. Some
-// file systems don't know the call that makes this one step.
+// renameNew renames old to path and never overwrites: it returns fs.ErrExist if path exists. Some file systems do not
+// support the system call that does this in one step.
 func renameNew(old, path string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, old, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {

@@ -28,26 +28,26 @@ type Sink struct {
 	closing   sync.Once
 	closeErr  error
 
-	due   *time.Timer // current has reached its age
-	retry *time.Timer // rolled[0] may be tried again
+	due   *time.Timer // current has reached RollInterval
+	retry *time.Timer // rolled[0] is to be finished again
 
-	mu        sync.Mutex // guards what follows; held while writing and syncing
-	found     manifest   // what the log vouched for at the start
+	mu        sync.Mutex // guards the fields below; held while writing and syncing
+	found     manifest   // the state that the log held at the start
 	recovered bool
 	current   *openPart
-	rolled    []*part // whole, oldest first: they wait for the commit that covers them
+	rolled    []*part // whole files, oldest first, that wait for the commit that covers them
 	chain     chain
 }
 
-// chain is a directory whose parents up to Path were synced.
+// chain is a directory whose parents have been synced, up to Path.
 type chain struct {
 	dir  string // under Path
 	info fs.FileInfo
 }
 
-// Open returns the destination and starts its goroutine, which Close ends. It cuts and
-// finishes what an earlier life left behind; when that fails, because the disk is not there, it
-// says so in the log and every Send tries it first.
+// Open returns the destination and starts its goroutine, which Close ends. It cuts and finishes the files that an
+// earlier process left unfinished. If that fails, for example because the disk is missing, Open logs the error and
+// every Send first tries it again.
 func Open(o Options) (*Sink, error) { return open(o, realDisk) }
 
 func open(o Options, d disk) (*Sink, error) {
@@ -84,7 +84,7 @@ func stoppedTimer() *time.Timer {
 // Shape never changes.
 func (f *Sink) Shape() shipper.Shape { return f.o.Shape() }
 
-// State vouches for what an earlier life left unfinished, or for nothing.
+// State returns the state that names the files that an earlier process left unfinished, or no files.
 func (f *Sink) State() []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -94,7 +94,7 @@ func (f *Sink) State() []byte {
 	return f.stateLocked()
 }
 
-// Send appends the batch to the current file and syncs it: all of it is stored, or none.
+// Send appends the batch to the current file and syncs it. It stores the whole batch or nothing.
 func (f *Sink) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	if err := ctx.Err(); err != nil {
 		e := failure.Of(err)
@@ -113,7 +113,7 @@ func (f *Sink) storeLocked(batch []shipper.Record) error {
 		return err
 	}
 	err := f.appendLocked(batch)
-	if lost := (*lostError)(nil); errors.As(err, &lost) { // a new file takes the batch at once
+	if lost := (*lostError)(nil); errors.As(err, &lost) { // retry at once, in a new file
 		err = f.appendLocked(batch)
 	}
 	if err == nil && f.current.Size >= f.o.RollSize {
@@ -122,8 +122,7 @@ func (f *Sink) storeLocked(batch []shipper.Record) error {
 	return err
 }
 
-// appendLocked appends the batch to the current file. After a lostError, or a sync that failed, there is no
-// current file any more.
+// appendLocked appends the batch to the current file. After a lostError or a failed sync there is no current file.
 func (f *Sink) appendLocked(batch []shipper.Record) error {
 	if err := f.openLocked(batch[0].First); err != nil {
 		return err
@@ -140,7 +139,7 @@ func (f *Sink) appendLocked(batch []shipper.Record) error {
 	return err
 }
 
-// openLocked makes sure that there is a current file, in the directory of this hour.
+// openLocked ensures that there is a current file, in the directory of this hour.
 func (f *Sink) openLocked(first uint64) error {
 	dir := f.o.Clock().UTC().Format("2006/01/02/15")
 	if f.current != nil && filepath.ToSlash(filepath.Dir(f.current.Tmp)) != dir {
@@ -166,8 +165,8 @@ func (f *Sink) openLocked(first uint64) error {
 	return nil
 }
 
-// makeDirLocked makes Path/dir and syncs every directory from there up to Path. A directory that another process
-// removed or replaced meanwhile is a different one, and its parents are synced again.
+// makeDirLocked makes Path/dir and syncs every directory from there up to Path. If another process removed or replaced
+// the directory meanwhile, the new one is a different directory, and its parents are synced again.
 func (f *Sink) makeDirLocked(dir string) error {
 	path := filepath.Join(f.o.Path, dir)
 	info, err := os.Stat(path)
@@ -189,7 +188,7 @@ func (f *Sink) makeDirLocked(dir string) error {
 	return nil
 }
 
-// stateLocked is what the checkpoint of everything stored so far has to be committed with.
+// stateLocked returns the state that has to be committed together with the checkpoint of everything stored so far.
 func (f *Sink) stateLocked() []byte {
 	s := manifest{Root: f.o.Path}
 	for _, p := range f.rolled {
@@ -201,12 +200,12 @@ func (f *Sink) stateLocked() []byte {
 	return s.encode()
 }
 
-// fileName is the name of the whole file whose first line is the event at offset first.
+// fileName returns the name of the finished file whose first line is the event at offset first.
 func fileName(stream string, first uint64) string {
 	return fmt.Sprintf("%s-%d.jsonl", fileStream(stream), first)
 }
 
-// fileStream is a stream's name as part of a file's.
+// fileStream returns a stream's name in the form that is part of file names.
 func fileStream(stream string) string {
 	return strings.NewReplacer("%", "%25", "/", "%2F", "\x00", "%00").Replace(stream)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// Of a file destination. One event may be as large as a whole gRPC request.
+// Limits and defaults of a file destination. One event may be as large as a whole gRPC request.
 const (
 	maxRecord    = 16<<20 + 1 // with its newline
 	aimBatch     = 1 << 20
@@ -22,22 +22,23 @@ const (
 	defaultRollSize     = 64 << 20
 	defaultRollInterval = 60 * time.Second
 
-	// maxRolled bounds the files that are whole but can't be finished; Send then waits for an operator.
+	// maxRolled bounds the whole files that can't be finished. At the limit Send fails until an operator mends the
+	// cause.
 	maxRolled = 64
-	// finishRetry is how long a file that could not be finished waits for the next attempt.
+	// finishRetry is the delay before a file that could not be finished is tried again.
 	finishRetry = 5 * time.Second
 )
 
-// Options says where a file destination writes.
+// Options configures a file destination.
 type Options struct {
-	Path         string        // the directory; made when the first file is
-	Stream       string        // the stream's name; files are named for it
-	RollSize     int64         // bytes after which a file is whole; 0: 64 MiB
-	RollInterval time.Duration // age at which it is; 0: 60 s
+	Path         string        // the directory; created with the first file
+	Stream       string        // the stream's name, which is part of the file names
+	RollSize     int64         // size in bytes at which a file is whole; 0: 64 MiB
+	RollInterval time.Duration // age at which a file is whole; 0: 60 s
 	FileMode     fs.FileMode   // of the files; a directory has x beside each r; 0: 0644 and 0755 less the umask
 	Envelope     *shipper.Envelope
-	State        []byte // the Keeper's state as the log last stored it; nil: none ever was
-	Checkpoint   uint64 // of the same commit: every event before is settled
+	State        []byte // the Keeper's state as the log last stored it; nil: never stored
+	Checkpoint   uint64 // of the same commit: all events before this offset are settled
 	Clock        func() time.Time
 	Logger       hclog.Logger
 }
@@ -79,8 +80,7 @@ func (o *Options) grant(chmod func(fs.FileMode) error, mode fs.FileMode) error {
 // dirMode adds the search bit for everyone who may read the files.
 func (o *Options) dirMode() fs.FileMode { return o.fileMode() | o.fileMode()&0o444>>2 }
 
-// Shape returns what the destination takes. A record is what is written at once: it packs the lines of
-// many keys.
+// Shape returns the limits of the destination. A record is written at once: it packs the lines of many keys.
 func (o Options) Shape() shipper.Shape {
 	return shipper.Shape{
 		Framing:      shipper.FramingLines,

@@ -14,26 +14,26 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// part is a file that is not finished, as the log vouches for it.
+// part is an unfinished file, as the log stores it in the state.
 type part struct {
 	Tmp  string `json:"tmp"`  // its path under the state's Root
 	Size int64  `json:"size"` // bytes that are synced and belong to delivered events
 	Last uint64 `json:"last"` // offset of the last event in them
 
-	id    fs.FileInfo // which file it is; nil for one that an earlier life began
-	named bool        // it has its final name already
+	id    fs.FileInfo // identifies the file; nil if an earlier process created it
+	named bool        // whether it has its final name
 }
 
-// manifest is what the log keeps for a Sink: every part, oldest first.
+// manifest is the state that the log stores for a Sink: every part, oldest first.
 type manifest struct {
-	Root  string `json:"root,omitempty"` // the Path that the parts are under; "": an older release's, the same as now
+	Root  string `json:"root,omitempty"` // the Path above the parts; "": written by an older release, the present Path
 	Parts []part `json:"parts"`
 }
 
 func (s manifest) encode() []byte {
 	b, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // strings and numbers
+		panic(err) // never happens with strings and numbers
 	}
 	return b
 }
@@ -54,7 +54,7 @@ func decodeManifest(b []byte) (manifest, error) {
 	return s, nil
 }
 
-// covers says that s vouches for all of p.
+// covers reports whether s has p with at least p's present size.
 func (s manifest) covers(p *part) bool {
 	for _, q := range s.Parts {
 		if q.Tmp == p.Tmp {
@@ -64,34 +64,34 @@ func (s manifest) covers(p *part) bool {
 	return false
 }
 
-// openPart is the part that takes appends.
+// openPart is the part that is being appended to.
 type openPart struct {
 	*part
 	path string
 	file *os.File // opened with O_APPEND: after another process cut the file, no write leaves a hole
 }
 
-// syncError is a sync that failed. What was not synced before it may be lost although a later
-// sync succeeds, so the file takes no more appends.
+// syncError is returned for a failed sync. Bytes that were not synced before it may be lost although a later sync
+// succeeds, so nothing more is appended to the file.
 type syncError struct{ err error }
 
 func (e *syncError) Error() string { return e.err.Error() }
 func (e *syncError) Unwrap() error { return e.err }
 
-// lostError is returned when the part's name does not lead to the part any more, or its bytes are not those
-// that were written: another process removed, moved, replaced or cut it.
+// lostError is returned when the part's name does not lead to the part any more, or its bytes are not the written ones:
+// another process removed, moved, replaced or cut it.
 type lostError struct {
 	path   string
 	reason string
 	moved  bool  // the name leads elsewhere or nowhere
-	keep   int64 // how many of its bytes are of events that counted as delivered before
+	keep   int64 // number of its bytes that belong to events that counted as delivered before
 }
 
 func (e *lostError) Error() string { return fmt.Sprintf("output file %s: %s", e.path, e.reason) }
 
-// append writes the batch at the end of the synced bytes, and syncs it. Only when the name then still leads to
-// the file, and the file has the length that it should have, are the events where a consumer finds them. After
-// an error other than a lostError the part holds its earlier bytes, or more; the next append cuts it first.
+// append writes the batch at the end of the synced bytes, and syncs it. Consumers find the events only if the name then
+// still leads to the file and the file has the expected length; otherwise append returns a lostError. After any other
+// error the part holds its earlier bytes, or more; the next append cuts it first.
 func (p *openPart) append(batch []shipper.Record, d disk) error {
 	size, err := p.reach()
 	switch {
@@ -138,15 +138,15 @@ func (p *openPart) without(batch []shipper.Record, size int64) int64 {
 	return min(size, p.Size)
 }
 
-// giveBack frees the space of a write that failed. When the part was cut meanwhile, it must not grow: the next
-// append detects that.
+// giveBack frees the space of a failed write. If another process cut the part meanwhile, giveBack must not make it
+// longer: the next append detects the cut.
 func (p *openPart) giveBack(d disk) {
 	if info, err := p.file.Stat(); err == nil && info.Size() > p.Size {
-		_ = d.truncate(p.file, p.Size) // else the next append does it
+		_ = d.truncate(p.file, p.Size) // if this fails, the next append does it
 	}
 }
 
-// reach returns the part's length, or a lostError when its name does not lead to it.
+// reach returns the part's length, or a lostError if its name does not lead to it.
 func (p *openPart) reach() (size int64, err error) {
 	info, err := p.file.Stat()
 	if errors.Is(err, syscall.ESTALE) {
@@ -174,8 +174,8 @@ func (p *openPart) lost(reason string, keep int64) *lostError {
 	return &lostError{path: p.path, reason: reason, keep: keep}
 }
 
-// createPart creates a part for the file name in dir, and syncs dir. It never takes a name whose
-// file is already there, finished or not.
+// createPart creates a part for the file name in dir, and syncs dir. It never uses the name of an existing file,
+// finished or not.
 func (f *Sink) createPart(dir, name string) (*openPart, error) {
 	var id fs.FileInfo
 	for n := 1; ; n++ {
@@ -208,7 +208,7 @@ func (f *Sink) createPart(dir, name string) (*openPart, error) {
 
 const tmpSuffix = ".tmp"
 
-// tmpName is the n-th name, from 1, of the unfinished file name.
+// tmpName returns the n-th name, from 1, of the unfinished file name.
 func tmpName(name string, n int) string {
 	if n == 1 {
 		return name + tmpSuffix
@@ -216,7 +216,7 @@ func tmpName(name string, n int) string {
 	return fmt.Sprintf("%s.%d%s", name, n, tmpSuffix)
 }
 
-// numbered is the n-th name, from 1, of the finished file path.
+// numbered returns the n-th name, from 1, of the finished file path.
 func numbered(path string, n int) string {
 	if n == 1 {
 		return path

@@ -13,14 +13,14 @@ import (
 	"strings"
 )
 
-// recoverLocked finishes what an earlier life left, once.
+// recoverLocked finishes, once, the files that an earlier process left unfinished.
 //
-// The parts that the state names are cut to the size that the log vouches for: the events after
-// it are delivered again. A part that it does not name, from the checkpoint on, was begun after the
-// last checkpoint: all of its events are delivered again, and it is removed. One from before the
-// checkpoint has delivered lines: an earlier start did not find it, since its disk was not there, and
-// forgot it. That one is kept up to its last whole line, and so is every part where there is no state
-// at all: it may be that a log was lost and not that nothing was delivered.
+// Parts in the state are cut to the size in the state: the events after it are delivered again. A part that the state
+// does not name and that begins at or after the checkpoint was created after the last checkpoint: all of its events are
+// delivered again, and it is removed. A part that begins before the checkpoint has delivered lines: an earlier start
+// did not find it, since its disk was missing, and dropped it from the state. Such a part is kept up to its last whole
+// line. So is every part if there is no state at all, because the log may have been lost although events were
+// delivered.
 func (f *Sink) recoverLocked() error {
 	if f.recovered {
 		return nil
@@ -37,8 +37,8 @@ func (f *Sink) recoverLocked() error {
 	return nil
 }
 
-// moved reports whether the state's parts are under another directory than Path: the destination had another path
-// when the state was last committed to the log.
+// moved reports whether the state's parts are under another directory than Path: the destination had another path when
+// the log last committed the state.
 func (f *Sink) moved() bool {
 	if f.found.Root == "" || f.found.Root == f.o.Path {
 		return false
@@ -51,8 +51,8 @@ func (f *Sink) moved() bool {
 	return err != nil || !os.SameFile(then, now)
 }
 
-// recoverOld finishes the files under the destination's former path. It logs the files that can't be finished there
-// once: the new path works whether or not the old one is finished.
+// recoverOld finishes the files under the destination's former path. It logs once the files that it can't finish there.
+// The new path works in either case.
 func (f *Sink) recoverOld() {
 	root := f.found.Root
 	err := f.recoverRoot(root, f.found.Parts, true)
@@ -72,8 +72,9 @@ func (s manifest) names() (names []string) {
 	return names
 }
 
-// recoverRoot finishes the parts under root, and the files that no state names. known: the state is about this root, so
-// an unfinished file from the checkpoint on was begun after it, and its events are delivered again.
+// recoverRoot finishes the parts under root, and the files under it that no state names. known means that the state is
+// about this root: then an unfinished file that begins at or after the checkpoint was created after it, and its events
+// are delivered again.
 func (f *Sink) recoverRoot(root string, parts []part, known bool) error {
 	for i := range parts {
 		if err := f.finish(root, &parts[i]); err != nil {
@@ -111,8 +112,8 @@ func (f *Sink) recoverStray(s stray, known bool) error {
 	return f.disk.syncDir(filepath.Dir(s.path))
 }
 
-// Finish finishes the files that a file destination left unfinished, for a destination that is no file any more.
-// It returns the state that the log keeps for it from then on, or nil when o.State is no File's.
+// Finish finishes the files that a file destination left unfinished, for a destination that has another type now. It
+// returns the state that the log stores for it from then on, or nil if o.State is not the state of a Sink.
 func Finish(o Options) (state []byte) {
 	found, err := decodeManifest(o.State)
 	if err != nil || found.Root == "" {
@@ -127,9 +128,10 @@ func Finish(o Options) (state []byte) {
 	return manifest{}.encode()
 }
 
-// FinishParked finishes the files that a destination left unfinished, for a destination that is not configured any more.
-// It leaves alone files that the state does not name: another destination may write to the same directory. It returns
-// the state that the log keeps from then on, nil if there is nothing to change, or an error if a file cannot be finished now.
+// FinishParked finishes the files that a destination left unfinished, for a destination that is not configured any
+// more. It leaves alone files that the state does not name: another destination may write to the same directory. It
+// returns the state that the log stores from then on, nil if there is nothing to change, or an error if a file cannot
+// be finished now.
 func FinishParked(o Options) (state []byte, err error) {
 	found, err := decodeManifest(o.State)
 	if err != nil || found.Root == "" || len(found.Parts) == 0 {
@@ -160,8 +162,8 @@ type stray struct {
 // hourDir matches the directories of PATH/YYYY/MM/DD/HH.
 var hourDir = regexp.MustCompile(`^\d{2,4}$`)
 
-// strayParts returns the unfinished files of stream under root. Those in folders that lie deeper, or not as deep, are of
-// another path.
+// strayParts returns the unfinished files of stream that lie exactly as deep under root as the Sink's files. Others
+// belong to another path.
 func strayParts(root, stream string) ([]stray, error) {
 	name := regexp.MustCompile(`^` + regexp.QuoteMeta(fileStream(stream)) + `-(\d+)\.jsonl(\.\d+)?\.tmp$`)
 	var found []stray
@@ -179,7 +181,7 @@ func strayParts(root, stream string) ([]stray, error) {
 		if parts := name.FindStringSubmatch(d.Name()); parts != nil && depth(root, path) == 5 {
 			first, err := strconv.ParseUint(parts[1], 10, 64)
 			if err != nil {
-				return nil // no offset: somebody else's
+				return nil // not an offset, so not a file of ours
 			}
 			found = append(found, stray{path, first})
 		}
@@ -191,7 +193,7 @@ func strayParts(root, stream string) ([]stray, error) {
 	return found, nil
 }
 
-// depth returns how many names lead from root to path.
+// depth returns the number of path elements from root to path.
 func depth(root, path string) int {
 	rel, err := filepath.Rel(root, path)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// Committed notes that the log holds state. It only wakes the goroutine that renames.
+// Committed stores the state that the log has committed. It does no more than wake the goroutine that finishes files.
 func (f *Sink) Committed(state []byte) {
 	kept := append([]byte(nil), state...)
 	f.committed.Store(&kept)
@@ -20,7 +20,7 @@ func (f *Sink) Committed(state []byte) {
 	}
 }
 
-// keep rolls the current file when it is due and finishes the files that the log vouches for.
+// keep rolls the current file when it is due, and finishes the files that the committed state covers.
 func (f *Sink) keep() {
 	defer close(f.done)
 	for {
@@ -38,7 +38,7 @@ func (f *Sink) keep() {
 	}
 }
 
-// rollLocked ends the current file: it is whole, and waits to be finished.
+// rollLocked ends the current file. The file is whole then and waits to be finished.
 func (f *Sink) rollLocked() {
 	p := f.current
 	if p == nil {
@@ -57,34 +57,34 @@ func (f *Sink) rollLocked() {
 	f.endLocked()
 }
 
-// endLocked is rollLocked for a file of which the Size is known to be right.
+// endLocked ends the current file as rollLocked does, but without a check of its Size.
 func (f *Sink) endLocked() {
 	p := f.current
 	f.current = nil
 	f.due.Stop()
-	p.file.Close() // all that counts is synced
+	p.file.Close() // everything in Size is synced
 	f.rolled = append(f.rolled, p.part)
 	f.removeEmptyLocked()
 }
 
-// removeEmptyLocked removes the files that nothing was delivered to. Files that can't be removed are tried again, and
-// meanwhile the state names them: their contents are of events that go into another file.
+// removeEmptyLocked removes the files without delivered events. It tries files that it can't remove again later. Until
+// then the state names them, because the events in them go into another file.
 func (f *Sink) removeEmptyLocked() {
 	f.rolled = slices.DeleteFunc(f.rolled, func(p *part) bool {
 		return p.Size == 0 && f.finish(f.o.Path, p) == nil
 	})
 }
 
-// abandonLocked ends the current file after a sync that failed. What was synced before is on the
-// disk: the file is cut back to it when it is finished.
+// abandonLocked ends the current file after a failed sync. The bytes synced before are on the disk: the file is cut
+// back to them when it is finished.
 func (f *Sink) abandonLocked() {
 	f.o.Logger.Error("file: sync failed, going on in a new file",
 		"file", f.current.Tmp, "synced", f.current.Size)
 	f.rollLocked()
 }
 
-// loseLocked ends a current file that another process removed, moved, replaced or cut. Events that counted as
-// delivered before stay where the change left them; the other events are cut off, since they go into a new file.
+// loseLocked ends a current file that another process removed, moved, replaced or cut. Events that counted as delivered
+// before stay where the change left them. The other events are cut off, since they go into a new file.
 func (f *Sink) loseLocked(lost *lostError) {
 	p := f.current
 	f.o.Logger.Error("output file changed by somebody else; going on in a new file", "stream", f.o.Stream,
@@ -104,8 +104,8 @@ func (f *Sink) loseLocked(lost *lostError) {
 	p.file.Close()
 }
 
-// finishCovered finishes the files whose lines are all covered by the committed checkpoint, in
-// order. Before that a crash would deliver lines again that stand in a finished file.
+// finishCovered finishes, in order, the files whose lines are all covered by the committed checkpoint. A file is not
+// finished earlier, because after a crash its lines would be delivered again.
 func (f *Sink) finishCovered() {
 	b := f.committed.Load()
 	if b == nil {
@@ -128,8 +128,8 @@ func (f *Sink) finishCovered() {
 	}
 }
 
-// finish cuts a part under root to its synced size, gives it its name and syncs the directory. It can be called again
-// after an error. A part of an earlier life that is gone was finished.
+// finish cuts a part under root to its synced size, renames it to its final name and syncs the directory. It may be
+// called again after an error. If a part of an earlier process is gone, it was finished.
 func (f *Sink) finish(root string, p *part) error {
 	path := filepath.Join(root, p.Tmp)
 	if !p.named {
@@ -143,7 +143,7 @@ func (f *Sink) finish(root string, p *part) error {
 		case err != nil && !gone:
 			return err
 		case gone:
-		case p.Size == 0: // nothing was delivered to it, or another process cut it to nothing; if it comes back, it is empty
+		case p.Size == 0: // no delivered events, or cut to nothing by another process; if it comes back, it is empty
 			if err := os.Remove(path); err != nil {
 				return fmt.Errorf("remove empty file: %w", err)
 			}
@@ -161,10 +161,10 @@ func (f *Sink) finish(root string, p *part) error {
 	return nil
 }
 
-// errOther is returned for a name that leads to another file than the part's.
+// errOther is returned when the name of a part leads to another file.
 var errOther = errors.New("another file has the name")
 
-// cut makes the part at path Size bytes long, synced.
+// cut cuts the part at path to Size bytes and syncs it.
 func (f *Sink) cut(path string, p *part) error {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -189,7 +189,7 @@ func (f *Sink) cut(path string, p *part) error {
 			return fmt.Errorf("cut unfinished file to %d: %w", p.Size, err)
 		}
 	}
-	if err := f.disk.sync(file); err != nil { // also a cut before this one, of which the sync failed
+	if err := f.disk.sync(file); err != nil { // also for an earlier cut whose sync failed
 		return fmt.Errorf("sync unfinished file: %w", err)
 	}
 	return nil
@@ -211,10 +211,10 @@ func renameFree(old, path string) error {
 
 var tmpEnd = regexp.MustCompile(`(\.\d+)?\.tmp$`)
 
-// finalPath is the path of the finished file of the unfinished one at tmp.
+// finalPath returns the path of the finished file for the unfinished one at tmp.
 func finalPath(tmp string) string { return tmpEnd.ReplaceAllString(tmp, "") }
 
-// Close ends the current file and finishes every one. The log holds the last checkpoint by then.
+// Close ends the current file and finishes all files. The caller has committed the last checkpoint to the log before.
 func (f *Sink) Close() error {
 	f.closing.Do(func() {
 		close(f.stop)

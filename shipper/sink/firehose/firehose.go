@@ -19,7 +19,7 @@ const (
 	maxRecord    = 1000 << 10 // before base64, the newline included
 	maxBatch     = 3 << 20    // 4 MiB; not documented whether base64 counts
 	batchRecords = 500
-	recordEvents = 500 // with more, a record is silently not taken apart
+	recordEvents = 500 // a record with more is not taken apart, without an error
 	billedStep   = 5 << 10
 )
 
@@ -27,16 +27,16 @@ const (
 type Options struct {
 	DeliveryStream string        // the Firehose stream's name
 	AimRecord      int           // bytes; 0: 500 KiB; at most 1,024,000
-	Order          sink.Order    // "": sink.OrderKey; sink.OrderStrict is none of Firehose's
+	Order          sink.Order    // "": sink.OrderKey; sink.OrderStrict is not supported
 	OneKey         bool          // a record holds events of one key, for dynamic partitioning
-	Quota          shipper.Quota // a zero is the service's own in that region, at AWS's endpoints
+	Quota          shipper.Quota // 0: the service's own in that region, at AWS's endpoints
 	Envelope       *shipper.Envelope
 	Compression    shipper.Compression // for Firehose streams that write records to S3 unchanged
 	AWS            sink.AWS
 }
 
-// Sink is an Amazon Data Firehose stream, written to directly, as a destination. It has no
-// keys: a record packs the lines of several unless the options say otherwise.
+// Sink is an Amazon Data Firehose stream, written to directly, as a destination. Firehose has no keys: a record packs
+// the lines of several keys unless OneKey is set.
 type Sink struct {
 	client  *firehose.Client
 	stream  string
@@ -94,7 +94,7 @@ func (o Options) Shape() (shipper.Shape, error) {
 // Shape never changes.
 func (f *Sink) Shape() shipper.Shape { return f.shape }
 
-// Send puts the batch with one PutRecordBatch request.
+// Send sends the batch in one PutRecordBatch request.
 func (f *Sink) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	ctx, cancel := awsclient.Within(ctx, f.timeout)
 	defer cancel()
@@ -127,7 +127,7 @@ func (f *Sink) request(batch []shipper.Record) *firehose.PutRecordBatchInput {
 	return in
 }
 
-// Close lets idle connections go.
+// Close closes idle connections.
 func (f *Sink) Close() error {
 	awsclient.CloseIdle(f.client.Options().HTTPClient)
 	return nil

@@ -2,9 +2,9 @@ package firehose
 
 import "github.com/standpipe/standpipe/shipper"
 
-// largeRegions have the larger of two quotas for a Firehose stream that is written to directly: Amazon
-// Data Firehose Developer Guide, "Quota", November 2026. A quota is raised on request, all three kinds in
-// proportion, and shared by everybody who writes to the stream.
+// largeRegions have the larger of two quotas for a Firehose stream that is written to directly: Amazon Data Firehose
+// Developer Guide, "Quota", November 2026. AWS raises a quota on request, all three kinds in proportion. All writers to
+// the stream share it.
 var largeRegions = map[string]bool{"us-east-1": true, "us-west-2": true, "eu-west-1": true}
 
 func regionQuota(region string) shipper.Quota {

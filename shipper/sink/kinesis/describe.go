@@ -17,16 +17,17 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 )
 
-// checkTimeout bounds the question, so that a service that does not answer it holds up nobody long.
+// checkTimeout bounds one query of the stream's description or shards, so that a service that doesn't respond delays
+// nothing for long.
 const checkTimeout = 5 * time.Second
 
-// Description is what a data stream says of itself that matters to a shipper.
+// Description is the part of a data stream's description that matters to a shipper.
 type Description struct {
-	MaxRecord int  // bytes of data and key; 0 where the service doesn't say
-	IgnoreKey bool // records are spread whatever their key: order is gone
+	MaxRecord int  // bytes of data and key; 0: the service reports none
+	IgnoreKey bool // records are spread over the shards without regard to their keys, so order is lost
 }
 
-// Describe asks the service about the stream.
+// Describe queries the stream's description.
 func (k *Sink) Describe(ctx context.Context) (Description, *shipper.Error) {
 	in := &kinesis.DescribeStreamSummaryInput{}
 	in.StreamName, in.StreamARN = k.named()
@@ -45,22 +46,23 @@ func (k *Sink) Describe(ctx context.Context) (Description, *shipper.Error) {
 	}, nil
 }
 
-// checkAgain is the time to the next question after one that nobody answered, and between two that are
-// asked early because a record was refused for its length.
+// checkAgain is the longest time to the next query of the stream after one that failed, unless only an operator can
+// mend the failure. It is also the shortest time between two early queries (see doubt).
 const checkAgain = 30 * time.Second
 
-// streamCheck remembers what the stream last said. Its zero value never asks.
+// streamCheck caches the stream's last description. Its zero value never queries the stream.
 type streamCheck struct {
 	every time.Duration
 
-	mu      sync.Mutex  // held while the question is out: nothing is sent on an old answer
-	next    time.Time   // the next question; guarded by mu
+	mu      sync.Mutex  // held during a query: nothing is sent on an outdated description
+	next    time.Time   // of the next query; guarded by mu
 	doubted time.Time   // guarded by mu
-	astray  time.Time   // when replies last looked as if the stream ignored keys; guarded by mu
+	astray  time.Time   // when responses last looked as if the stream ignored keys; guarded by mu
 	answer  Description // guarded by mu
 }
 
-// doubt makes the next Send query the stream first, or the first Send after checkAgain.
+// doubt makes the next Send query the stream first. If the last such query is less than checkAgain ago, the first Send
+// after that time does it.
 func (c *streamCheck) doubt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,8 +84,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// distrust: records lie in shards that don't hold their keys, and the newest map does not explain it. Until the
-// stream has answered whether it ignores keys, each event is a record of its own, which no consumer discards.
+// distrust handles records that lie in shards that don't hold their keys although the newest map doesn't explain it.
+// Until a query has shown whether the stream ignores keys, each event is a record of its own, which no consumer
+// discards.
 func (k *Sink) distrust() {
 	c := &k.check
 	c.mu.Lock()
@@ -93,7 +96,7 @@ func (k *Sink) distrust() {
 	c.doubtLocked(c.astray)
 }
 
-// errIgnoresKeys refuses to ship where order would be lost.
+// errIgnoresKeys rejects batches whose order would be lost.
 var errIgnoresKeys = &shipper.Error{
 	Class: shipper.Operator,
 	Code:  "RecordDistributionStrategy",
@@ -102,7 +105,7 @@ var errIgnoresKeys = &shipper.Error{
 	Record: -1,
 }
 
-// errReframe sends back a batch whose records were aggregated before the stream said that it ignores keys.
+// errReframe returns a batch whose records were aggregated before the stream was found to ignore keys.
 var errReframe = &shipper.Error{
 	Class:  shipper.Transient,
 	Code:   "RecordDistributionStrategy",
@@ -110,10 +113,10 @@ var errReframe = &shipper.Error{
 	Record: -1,
 }
 
-// Learn asks the stream about itself when the last answer is old, as Send does. No answer is no error.
+// Learn queries the stream's description if the last one is outdated, as Send does. A failed query is no error.
 func (k *Sink) Learn(ctx context.Context) { k.ignoresKeys(ctx) }
 
-// allowed returns why the batch can't be sent as it is.
+// allowed returns the reason why the batch can't be sent as it is, or nil.
 func (k *Sink) allowed(ctx context.Context, batch []shipper.Record) *shipper.Error {
 	if k.ignoresKeys(ctx) && k.order != sink.OrderNone {
 		return errIgnoresKeys
@@ -126,8 +129,9 @@ func (k *Sink) allowed(ctx context.Context, batch []shipper.Record) *shipper.Err
 
 func aggregated(r shipper.Record) bool { return r.Events > 1 }
 
-// ignoresKeys tells whether the stream is known to ignore keys. It asks when the last answer is old.
-// Producers often may put and not describe: no answer is no reason to stop.
+// ignoresKeys reports whether the stream is known to ignore keys. It queries the stream if the last description is
+// outdated. A failed query does not stop the destination: producers often have the right to put records but not to
+// describe the stream.
 func (k *Sink) ignoresKeys(ctx context.Context) bool {
 	c := &k.check
 	if c.every <= 0 {
@@ -159,9 +163,9 @@ func (k *Sink) askLocked(ctx context.Context) {
 	}
 }
 
-// reshapeLocked updates the shape from the stream's description. If spread (the stream ignores keys), a consumer's
-// library would drop aggregated records of keys that lie outside the shard that they came to, so each event is a
-// record of its own; a consumer of aggregated records takes those as well.
+// reshapeLocked updates the shape from the stream's description. spread means that the stream ignores keys. A
+// consumer's library would then drop aggregated records whose keys lie outside the shard that stores them, so each
+// event is a record of its own. A consumer of aggregated records takes those as well.
 func (k *Sink) reshapeLocked(spread bool) {
 	d, shape := k.check.answer, k.first
 	if d.MaxRecord > 0 {
@@ -174,8 +178,8 @@ func (k *Sink) reshapeLocked(spread bool) {
 	k.shape.Store(&shape)
 }
 
-// refusedForLength tells whether the service has refused the request or a record of it for its length:
-// the stream's limit may have been lowered.
+// refusedForLength reports whether the service has rejected the request or one of its records for its length: the
+// stream's limit may have been lowered.
 func refusedForLength(reply shipper.Response) bool {
 	return aboutLength(reply.Err) || slices.ContainsFunc(reply.Results, aboutLength)
 }

@@ -23,9 +23,9 @@
 // # Shards
 //
 // Follow lists the open shards (ListShards, AT_LATEST) at the start, then every CheckKeys. It lists them earlier, but at
-// most every ShardsAgain, when the stream throttles or stored a record in another shard than the map's: a reshard. With
-// ByShard a record holds events of several keys whose hashes lie in one shard of that map; without a map it holds one
-// key.
+// most every ShardsAgain, when the stream throttles, which a reshard may cause, or when Send could not fetch the map.
+// With ByShard a record holds events of several keys whose hashes lie in one shard of that map; without a map it holds
+// one key.
 //
 // The response names the shard of each record. If it differs from the map's, Send fetches the map at once, and returns
 // it with the shards of the records, so the shipper sends aggregated records again that lie where no consumer looks for

@@ -23,7 +23,7 @@ type Sink struct {
 	order   sink.Order
 	timeout time.Duration // of a request; 0: none
 
-	first shipper.Shape // before the stream has said anything
+	first shipper.Shape // until the stream has been described
 	aim   int
 	shape atomic.Pointer[shipper.Shape]
 
@@ -32,7 +32,7 @@ type Sink struct {
 	sequences sequences // sink.OrderStrict
 }
 
-// New returns the destination. It reads the AWS configuration and dials nobody.
+// New returns the destination. It reads the AWS configuration and opens no connection.
 func New(ctx context.Context, o Options) (*Sink, error) {
 	shape, err := o.Shape()
 	if err != nil {
@@ -61,10 +61,10 @@ func New(ctx context.Context, o Options) (*Sink, error) {
 	return k, nil
 }
 
-// Shape follows what the stream last said of itself.
+// Shape returns the present limits of the destination. They change with the stream's description.
 func (k *Sink) Shape() shipper.Shape { return *k.shape.Load() }
 
-// Send puts the batch with one PutRecords request, or, in strict order, its record with PutRecord.
+// Send sends the batch in one PutRecords request or, with OrderStrict, its only record in a PutRecord request.
 func (k *Sink) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
 	ctx, cancel := awsclient.Within(ctx, k.timeout)
 	defer cancel()
@@ -113,7 +113,7 @@ func (k *Sink) request(batch []shipper.Record) *kinesis.PutRecordsInput {
 	return in
 }
 
-// named returns the stream as a request names it: by name or by ARN.
+// named returns the name or the ARN of the stream, as a request needs it; the other one is nil.
 func (k *Sink) named() (name, arn *string) {
 	if strings.HasPrefix(k.stream, "arn:") {
 		return nil, aws.String(k.stream)
@@ -121,7 +121,7 @@ func (k *Sink) named() (name, arn *string) {
 	return aws.String(k.stream), nil
 }
 
-// Close lets idle connections go.
+// Close closes idle connections.
 func (k *Sink) Close() error {
 	awsclient.CloseIdle(k.client.Options().HTTPClient)
 	return nil

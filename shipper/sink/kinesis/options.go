@@ -12,7 +12,7 @@ import (
 
 // Limits of PutRecords; doc.go names their sources.
 const (
-	maxRecord    = 1 << 20 // data and key; a stream's MaxRecordSizeInKiB unless raised
+	maxRecord    = 1 << 20 // data and key; the default of a stream's MaxRecordSizeInKiB
 	largeRecord  = 10 << 20
 	maxBatch     = 5 << 20 // 10 MiB since October 2025; older services and stand-ins take 5
 	batchRecords = 500
@@ -20,35 +20,36 @@ const (
 	unitStep     = 25 << 10
 )
 
-// strictInFlight is a request for each lane.
+// strictInFlight allows one request for each lane.
 const strictInFlight = 64
 
-// Options says where a Kinesis destination puts its records.
+// Options configures a Kinesis destination.
 type Options struct {
-	Stream    string          // the data stream's name or ARN; an ARN's region wins over AWS.Region
+	Stream    string          // the data stream's name or ARN; the region of an ARN replaces AWS.Region
 	Aggregate shipper.Framing // "": FramingKPL
 	AimRecord int             // bytes; 0: 500 KiB; at most MaxRecord
 	Order     sink.Order      // "": sink.OrderKey
-	// ByShard lets a record hold events of all keys of a shard; with FramingKPL, and not sink.OrderStrict.
+	// ByShard lets a record hold events of all keys of a shard. It needs FramingKPL and excludes sink.OrderStrict.
 	ByShard   bool
-	MaxRecord int // bytes, the key counted, until the stream says its MaxRecordSizeInKiB; 0: 1 MiB
+	MaxRecord int // bytes, with the key, until the stream's MaxRecordSizeInKiB is known; 0: 1 MiB
 	Envelope  *shipper.Envelope
-	// Compression is for consumers that decompress a record; not with FramingKPL, which their library
-	// takes apart before they see it.
+	// Compression is for consumers that decompress each record. It excludes FramingKPL, because the library takes
+	// records apart before the consumer sees them.
 	Compression shipper.Compression
-	// CheckKeys is how often Send first asks the stream how long a record may be, and whether it still
-	// goes by partition keys: where it does not, it refuses to ship unless Order is sink.OrderNone. 0: never.
-	// Follow asks for the shards as often, and early at most every ShardsAgain; 0: 10 s.
+	// CheckKeys is the interval at which Send first queries the largest record size of the stream and whether the
+	// stream still uses partition keys; 0: never. If it ignores them, Send rejects all batches unless Order is
+	// sink.OrderNone. Follow lists the shards at the same interval. It also lists them early, but at most every
+	// ShardsAgain; 0: 10 s.
 	CheckKeys, ShardsAgain time.Duration
-	Quota                  shipper.Quota // of each shard; a zero is the service's own, at AWS's endpoints
+	Quota                  shipper.Quota // of each shard; 0: the service's own, at AWS's endpoints
 	AWS                    sink.AWS
 }
 
-// shardQuota is what a shard takes, in either capacity mode: Kinesis Data Streams Developer Guide,
-// "Quotas and limits" and "Large records", November 2026. The guide says 1 MB.
+// shardQuota is the quota of one shard, in either capacity mode: Kinesis Data Streams Developer Guide, "Quotas and
+// limits" and "Large records", November 2026. The guide has 1 MB, not 1 MiB.
 var shardQuota = shipper.Quota{Bytes: 1_000_000, Records: 1000}
 
-// Shape returns what the destination takes before the stream has said anything of itself.
+// Shape returns the limits of the destination until the stream has been described.
 func (o Options) Shape() (shipper.Shape, error) {
 	s := shipper.Shape{
 		Framing:      o.Aggregate,
@@ -92,7 +93,8 @@ func (o Options) Shape() (shipper.Shape, error) {
 	return s, nil
 }
 
-// limitRecords sets how long a record may be, 0 being the default of the service, and what follows.
+// limitRecords sets the largest record size to most bytes (0: the service's default) and the limits that depend on it.
+// want is the record size to aim for.
 func limitRecords(s *shipper.Shape, most, want int) {
 	if most <= 0 {
 		most = maxRecord

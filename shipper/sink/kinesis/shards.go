@@ -18,20 +18,20 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 )
 
-// defaultShardsAgain is the least time between two questions for the shards. The service allows 1,000 a second
-// of a stream to all who ask.
+// defaultShardsAgain is the shortest time between two listings of the shards. The service allows 1,000 listings of a
+// stream a second, for all callers together.
 const defaultShardsAgain = 10 * time.Second
 
-// shardMap is what the stream last said of its shards.
+// shardMap caches the last listing of the stream's shards.
 type shardMap struct {
 	now   atomic.Pointer[shipper.ShardMap]
-	again time.Duration // the least between two questions
-	doubt chan struct{} // holds one: the map is to be asked for early
-	// spread: the stream ignores keys, or its replies look like it, so that no key has a shard.
+	again time.Duration // the shortest time between two listings
+	doubt chan struct{} // of capacity 1; a value makes Follow list the shards early
+	// spread is set when the stream ignores keys, or its responses look like it: then no key has a shard.
 	spread atomic.Bool
 }
 
-// Shards returns the open shards as Follow has found them.
+// Shards returns the open shards that the last listing found, or nil if they are unknown or the stream ignores keys.
 func (k *Sink) Shards() *shipper.ShardMap {
 	if k.shards.spread.Load() {
 		return nil
@@ -39,8 +39,9 @@ func (k *Sink) Shards() *shipper.ShardMap {
 	return k.shards.now.Load()
 }
 
-// Follow keeps the shard map up to date until ctx ends: it asks now and then, and early when the stream
-// throttles or has put a record elsewhere than the map says. Who may put and not list goes on without.
+// Follow keeps the shard map up to date until ctx ends. It lists the shards every CheckKeys, and earlier when the
+// stream throttles or the shards of records can't be listed at once. A destination without the right to list shards
+// works without the map.
 func (k *Sink) Follow(ctx context.Context) {
 	if k.check.every <= 0 {
 		return
@@ -58,7 +59,7 @@ func (k *Sink) Follow(ctx context.Context) {
 	}
 }
 
-// pause waits for d, ctx's end or sooner.
+// pause waits for d, the end of ctx, or a value of sooner.
 func pause(ctx context.Context, d time.Duration, sooner <-chan struct{}) {
 	if d <= 0 {
 		return
@@ -72,8 +73,8 @@ func pause(ctx context.Context, d time.Duration, sooner <-chan struct{}) {
 	}
 }
 
-// ListShards asks the service for the shards: AT_LATEST for the open ones, FROM_TRIM_HORIZON for
-// those as well that have been closed within the stream's retention.
+// ListShards queries the shards. The filter AT_LATEST returns the open ones; FROM_TRIM_HORIZON returns also those that
+// were closed within the stream's retention.
 func (k *Sink) ListShards(ctx context.Context, filter types.ShardFilterType) (*shipper.ShardMap, *shipper.Error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -100,11 +101,11 @@ func (k *Sink) ListShards(ctx context.Context, filter types.ShardFilterType) (*s
 		if aws.ToString(out.NextToken) == "" {
 			return shipper.NewShardMap(open, closed...), nil
 		}
-		in = &kinesis.ListShardsInput{NextToken: out.NextToken} // which stands for the rest
+		in = &kinesis.ListShardsInput{NextToken: out.NextToken} // the token stands for the other parameters
 	}
 }
 
-// readShard reads a shard; one that has an end is closed and takes nothing any more.
+// readShard reads a shard. A shard whose sequence numbers have an end is closed and takes no more records.
 func readShard(s types.Shard) (shard shipper.Shard, closed bool, err error) {
 	shard.ID = aws.ToString(s.ShardId)
 	if s.HashKeyRange == nil {
@@ -128,9 +129,9 @@ func hashKey(text *string) (h shipper.HashKey, err error) {
 	return h, nil
 }
 
-// landed checks which shards the records went to. Where they differ from the map's, landed fetches the map
-// at once, and the response names both: with them the shipper finds the records that no consumer will see. If a fresh
-// map does not explain the shards either, the stream may ignore keys.
+// landed checks in which shards the records were stored. If they differ from the shards of the map, landed fetches the
+// map at once, and the response carries both, so that the shipper finds the records that no consumer will see. If a
+// fresh map does not explain the shards either, the stream may ignore keys.
 func (k *Sink) landed(ctx context.Context, batch []shipper.Record, shards []*string, reply *shipper.Response) {
 	if slices.ContainsFunc(reply.Results, throttled) {
 		k.shards.ask()
@@ -151,8 +152,8 @@ func (k *Sink) landed(ctx context.Context, batch []shipper.Record, shards []*str
 	}
 }
 
-// relearn fetches the shards at once, including recently closed ones. Without a response there is
-// no map: one that is known to be wrong would lead the next records astray too.
+// relearn fetches the shards at once, including recently closed ones. If that fails, it removes the map: a map that is
+// known to be wrong would send the next records to wrong shards too.
 func (k *Sink) relearn(ctx context.Context) *shipper.ShardMap {
 	m, err := k.ListShards(ctx, types.ShardFilterTypeFromTrimHorizon)
 	if err != nil {
@@ -173,7 +174,7 @@ func explains(m *shipper.ShardMap, batch []shipper.Record, shards []*string) boo
 	return true
 }
 
-// moved tells whether a record was put elsewhere than the map says.
+// moved reports whether a record was stored in another shard than the one in the map.
 func moved(known *shipper.ShardMap, batch []shipper.Record, shards []*string) bool {
 	for i, id := range shards {
 		if aws.ToString(id) != "" && known.Shard(known.Find(batch[i].Key)).ID != *id {

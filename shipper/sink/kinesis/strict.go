@@ -16,9 +16,9 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 )
 
-// putStrict puts one record after the one that its key had before. "Guarantees strictly increasing
-// sequence numbers, for puts from the same client and to the same partition key": PutRecord,
-// SequenceNumberForOrdering, Kinesis Data Streams API Reference, November 2026.
+// putStrict sends one record with the sequence number of its key's previous record. "Guarantees strictly increasing
+// sequence numbers, for puts from the same client and to the same partition key": PutRecord, SequenceNumberForOrdering,
+// Kinesis Data Streams API Reference, November 2026.
 func (k *Sink) putStrict(ctx context.Context, batch []shipper.Record) shipper.Response {
 	if len(batch) != 1 {
 		reason := fmt.Sprintf("%d records in a batch of strict order, which holds 1", len(batch))
@@ -45,10 +45,10 @@ func (k *Sink) putStrict(ctx context.Context, batch []shipper.Record) shipper.Re
 	return reply
 }
 
-// refusedStrict says of one record what PutRecords says of each: a shard that is throttled or fails
-// holds back its own lanes, not the whole destination. A refusal of a record that named the one
-// before may be of that number, for example of a stream that was deleted and made anew: the
-// record is tried without it before it is held to be at fault.
+// refusedStrict returns the response to a PutRecord that failed. It reports errors that a shard may have caused for the
+// record, as PutRecords does: a throttled or failing shard holds back its own lanes, not the whole destination. If the
+// service rejects a record that named a previous sequence number, that number may be the cause, for example because the
+// stream was deleted and created again. The record is retried without it before it counts as poison.
 func (k *Sink) refusedStrict(err error, batch []shipper.Record, last string) shipper.Response {
 	reply := awsclient.FailedResponse(err, batch)
 	var api smithy.APIError
@@ -69,8 +69,8 @@ func (k *Sink) refusedStrict(err error, batch []shipper.Record, last string) shi
 	return reply
 }
 
-// ofShard are the codes that a shard's state may have brought about, as PutRecords has them for single records
-// (Kinesis Data Streams API Reference, November 2026). All others, a 503 above all, are of every request.
+// ofShard holds the codes that a shard's state may cause; PutRecords reports them for single records (Kinesis Data
+// Streams API Reference, November 2026). All other codes, above all those of a 503, concern every request.
 var ofShard = map[string]bool{
 	"ProvisionedThroughputExceededException": true,
 	"KMSThrottlingException":                 true,
@@ -78,22 +78,21 @@ var ofShard = map[string]bool{
 	"InternalFailureException":               true,
 }
 
-// mostSequences bounds the keys whose last sequence number is known: with keys of the longest kind
-// and all they need, some 20 MB. A key that was forgotten goes out once without the guarantee, long
-// after its last record was acknowledged.
+// mostSequences bounds the number of keys whose last sequence number is kept: about 20 MB in all with keys of the
+// longest kind. The next record of an evicted key goes out without the guarantee, but long after its last record was
+// acknowledged.
 const mostSequences = 16384
 
-// sequences knows the sequence numbers of the last records of the keys that were put last. Its zero
-// value knows none.
+// sequences holds the last sequence numbers of the most recently put keys. Its zero value is empty.
 type sequences struct {
 	mu    sync.Mutex
 	byKey map[string]*list.Element // guarded by mu
-	order list.List                // of sequence, the newest in front; guarded by mu
+	order list.List                // of sequence values, newest first; guarded by mu
 }
 
 type sequence struct{ key, number string }
 
-// last returns the sequence number of the key's last record, or "" where it is not known.
+// last returns the sequence number of the key's last record, or "" if it is unknown.
 func (s *sequences) last(key string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,7 +102,7 @@ func (s *sequences) last(key string) string {
 	return ""
 }
 
-// note remembers the sequence number of the key's last record.
+// note stores the sequence number of the key's last record.
 func (s *sequences) note(key, number string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 // Records returns n records of one line each, under n keys, with offsets from 1.
 func Records(n int) []shipper.Record { return RecordsFrom(1, n) }
 
-// RecordsFrom is Records with offsets from first.
+// RecordsFrom returns n records as Records does, with offsets from first.
 func RecordsFrom(first uint64, n int) []shipper.Record {
 	batch := make([]shipper.Record, n)
 	for i := range batch {

@@ -22,16 +22,16 @@ type Target struct {
 	// Atomic declares that the sink stores a batch whole or not at all.
 	Atomic bool
 
-	// FailRecords makes the next request fail for the records at these indexes and store the others. nil for a sink
-	// that is Atomic, or whose batches hold one record.
+	// FailRecords makes the next request fail for the records at these indexes and store the others. It is nil for a
+	// sink that is Atomic, or whose batches hold one record.
 	FailRecords func(indexes ...int)
 
-	// FailRequest has one function for each kind of failed request. After it was called the next request stores
-	// nothing, and its response reports that, or is missing.
+	// FailRequest has one function for each kind of failed request. The request after the call stores nothing, and its
+	// response reports that, or is missing.
 	FailRequest []func()
 
-	// LoseResponse has one function for each kind of unusable response. After it was called the next request stores
-	// its records, but its response doesn't show that. Empty for a sink whose destination is this host.
+	// LoseResponse has one function for each kind of unusable response. The request after the call stores its records,
+	// but its response doesn't show that. Empty for a sink whose destination is this host.
 	LoseResponse []func()
 }
 
@@ -203,7 +203,8 @@ func shapeIsSound(t *testing.T, s Target) {
 	}
 }
 
-// stateComes: a Keeper has a state before the first Send, and a response that reports stored records carries one.
+// stateComes checks that a Keeper has a state before the first Send, and that a response that reports stored records
+// carries one.
 func stateComes(t *testing.T, s Target) {
 	keeper, ok := s.Sink.(shipper.Keeper)
 	if !ok {

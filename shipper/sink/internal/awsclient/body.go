@@ -11,7 +11,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// WholeBody is the SDK's protocol with a body of our own for requests that carry records.
+// WholeBody is the SDK's protocol, but encodes the bodies of requests that carry records itself.
 //
 // The SDK (smithy-go v1.28.8) grows its buffer as it encodes, and encodes each payload into a buffer of its own first:
 // a body of 5 MiB costs allocations and copies of about 20 MiB. The length is known beforehand, so Encode needs one
@@ -22,7 +22,8 @@ type WholeBody struct {
 	Encode func(in smithy.Serializable) (body []byte, empty smithy.Serializable)
 }
 
-// SerializeRequest lets the SDK's protocol build the request, all but its records.
+// SerializeRequest makes the SDK's protocol build the request without its records, and sets the body that Encode
+// returned.
 func (p WholeBody) SerializeRequest(ctx context.Context, op *smithy.OperationSchema, in smithy.Serializable, req *smithyhttp.Request) error {
 	body, empty := p.Encode(in)
 	if body == nil {
@@ -39,7 +40,7 @@ func (p WholeBody) SerializeRequest(ctx context.Context, op *smithy.OperationSch
 	return nil
 }
 
-// Around is more than the bytes of a body beside its records, and of a record beside its payload and key.
+// Around is an upper bound of the bytes of a body beside its records, and of a record beside its payload and key.
 const Around = 64
 
 // Length returns the length of *s, or 0 for nil.
@@ -50,7 +51,7 @@ func Length(s *string) int {
 	return len(*s)
 }
 
-// AppendMember appends a member of an object, with the comma behind it; nothing for nil.
+// AppendMember appends a member of an object and a comma, or nothing if value is nil.
 func AppendMember(b []byte, name string, value *string) []byte {
 	if value == nil {
 		return b
@@ -70,14 +71,14 @@ func appendText(b []byte, s string) []byte {
 	return append(append(append(b, '"'), s...), '"')
 }
 
-// AppendData appends the payload and ends its record, with the comma behind it.
+// AppendData appends the payload, the end of its record and a comma.
 func AppendData(b, data []byte) []byte {
 	b = append(b, `"Data":"`...)
 	b = base64.StdEncoding.AppendEncode(b, data)
 	return append(b, `"},`...)
 }
 
-// EndRecords ends the list and the body.
+// EndRecords removes the last comma and ends the list and the body.
 func EndRecords(b []byte) []byte {
 	return append(bytes.TrimSuffix(b, []byte(",")), "]}"...)
 }

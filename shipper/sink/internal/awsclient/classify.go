@@ -19,8 +19,8 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 )
 
-// Classify turns any error of a request for batch into what it asks of us. It returns the code
-// for the request's metric beside it: the HTTP status, or why there is none.
+// Classify maps any error of a request for batch to a shipper.Error, whose class decides how the error is handled. It
+// also returns the code for the request's metric: the HTTP status, or the reason why there is none.
 func Classify(err error, batch []shipper.Record) (*shipper.Error, string) {
 	e := &shipper.Error{Class: shipper.Transient, Record: -1}
 	status := statusOf(err, e)
@@ -66,8 +66,8 @@ func between(e *shipper.Error, status int) {
 	e.TooLarge = status == http.StatusRequestEntityTooLarge
 }
 
-// classifyRecord turns the code and text of one record's result into what it asks of us. Only
-// transient and throttling codes are documented there, so an unknown one is tried again.
+// classifyRecord maps the code and text of one record's result to a shipper.Error. Only transient and throttling codes
+// are documented there, so a record with an unknown code is retried.
 func classifyRecord(code, text string) *shipper.Error {
 	class, known := classes[code]
 	if known && class == shipper.Poison && aboutStream(text) {
@@ -83,7 +83,7 @@ var classes = map[string]shipper.Class{
 	"ProvisionedThroughputExceededException": shipper.Throttled,
 	"KMSThrottlingException":                 shipper.Throttled,
 	"LimitExceededException":                 shipper.Throttled,
-	"ServiceUnavailable":                     shipper.Throttled, // Firehose says "Slow down." with it
+	"ServiceUnavailable":                     shipper.Throttled, // with the text "Slow down." from Firehose
 	"ServiceUnavailableException":            shipper.Throttled,
 	"Throttling":                             shipper.Throttled,
 	"ThrottlingException":                    shipper.Throttled,
@@ -129,7 +129,7 @@ var classes = map[string]shipper.Class{
 	"MissingAuthenticationToken":          shipper.Operator,
 	"IncompleteSignature":                 shipper.Operator,
 	"IncompleteSignatureException":        shipper.Operator,
-	"InvalidSignatureException":           shipper.Operator, // unless the text speaks of time
+	"InvalidSignatureException":           shipper.Operator, // unless the text is about time (aboutTime)
 	"SignatureDoesNotMatch":               shipper.Operator,
 	"UnknownOperationException":           shipper.Operator,
 	"MissingAuthenticationTokenException": shipper.Operator,
@@ -142,7 +142,7 @@ var classes = map[string]shipper.Class{
 	"RequestEntityTooLargeException": shipper.Poison,
 }
 
-// classOf decides by the service's code and text, and by the status where the code is unknown.
+// classOf returns the class of the service's code and text, or of the status if the code is unknown.
 func classOf(code, text string, status int) shipper.Class {
 	class, known := classes[code]
 	switch {
@@ -156,8 +156,8 @@ func classOf(code, text string, status int) shipper.Class {
 	return class
 }
 
-// classOfStatus decides where there is no code that we know. An unknown 4xx goes to an operator,
-// not to the dead letters: we don't know that the record is at fault, and everything is kept.
+// classOfStatus returns the class of a status without a known code. An unknown 4xx needs an operator and makes no dead
+// letters: nothing shows that the record is at fault, and all events are kept.
 func classOfStatus(status int) shipper.Class {
 	switch {
 	case status == http.StatusTooManyRequests, status == http.StatusServiceUnavailable:
@@ -170,8 +170,8 @@ func classOfStatus(status int) shipper.Class {
 	return shipper.Operator
 }
 
-// aboutStream says that a refusal is of the stream that the configuration names, not of a
-// record: the service uses the same codes for both.
+// aboutStream reports whether a rejection concerns the stream that the configuration names, rather than a record: the
+// service uses the same codes for both.
 func aboutStream(text string) bool {
 	if recordName.MatchString(text) {
 		return false
@@ -186,21 +186,21 @@ func aboutStream(text string) bool {
 	return false
 }
 
-// aboutTime says that a signature was refused for its age.
+// aboutTime reports whether a signature was rejected for its age.
 func aboutTime(text string) bool {
 	return strings.Contains(text, "expired") || strings.Contains(text, "not yet current")
 }
 
-// recordName is how the services name a record in a ValidationException, and lengthLimit how they
-// go on when it is too long.
+// recordName matches the name of a record in a ValidationException of the services. lengthLimit matches the text that
+// follows it when the record is too long.
 var (
 	recordName  = regexp.MustCompile(`[Rr]ecords\.(\d+)\.member`)
 	lengthLimit = regexp.MustCompile(`^[^;]*?length less than or equal to (\d+)`)
 )
 
-// namedRecord returns the index, from 0, of the first record that text names, or -1. The services
-// count from 1 (the first record's data is 'records.1.member.data'), but that stands in no
-// reference: a name counts only when the record is as long as text says, lest a healthy one die.
+// namedRecord returns the index, from 0, of the first record that text names, or -1. The services count from 1 (the
+// first record's data is 'records.1.member.data'), but no reference documents that. So that no valid record becomes a
+// dead letter, a name counts only if that record is longer than the limit in text.
 func namedRecord(text string, batch []shipper.Record) int {
 	name := recordName.FindStringSubmatchIndex(text)
 	if name == nil {
@@ -222,8 +222,9 @@ func namedRecord(text string, batch []shipper.Record) int {
 	return number - 1
 }
 
-// classifyCredentials: where no credentials are configured at all, the SDK's chain ends at the
-// instance metadata, which is not there. Everything else is the network or the token service.
+// classifyCredentials classifies an error of fetching credentials. If none are configured at all, the SDK's chain ends
+// at the instance metadata, which is missing. Errors of the token service are classified by their code, but never as
+// poison; network errors are transient; all others need an operator.
 func classifyCredentials(err *credentialsError, e *shipper.Error) {
 	e.Code, e.Text = failure.CodeCredentials, failure.Shorten(rootText(err))
 	var api smithy.APIError
@@ -248,11 +249,12 @@ func isNetwork(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// mostRetryAfter bounds the delay that an answer may ask for: it may be that of a proxy on the way, and an agent
-// that was told to come back in a year would look to everybody as if it waited for its turn.
+// mostRetryAfter bounds the delay of a Retry-After header, which may come from a proxy. Without the bound, an agent
+// that was sent a delay of a year would look as if it were waiting as usual.
 const mostRetryAfter = time.Hour
 
-// statusOf returns the HTTP status of the answer in err, 0 for none, and notes its Retry-After.
+// statusOf returns the HTTP status of the response in err, or 0 if there is none, and sets e.RetryAfter from its
+// Retry-After header.
 func statusOf(err error, e *shipper.Error) int {
 	var r *smithyhttp.ResponseError
 	if !errors.As(err, &r) || r.Response == nil || r.Response.Response == nil {
@@ -285,7 +287,7 @@ func mask(text string, batch []shipper.Record) string {
 
 func httpCode(status int) string { return "HTTP " + strconv.Itoa(status) }
 
-// rootText returns what went wrong without the SDK's nest of prefixes.
+// rootText returns the text of err without the prefixes that the SDK nests around the cause.
 func rootText(err error) string {
 	var u *url.Error
 	if errors.As(err, &u) {

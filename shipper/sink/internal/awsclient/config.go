@@ -17,18 +17,18 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink"
 )
 
-// Of a connection to a service. A destination has at most one request in flight for each of the
-// 64 lanes, so more idle connections than that are never of use.
+// Settings of the HTTP connections to a service. A destination has at most one request in flight for each of the 64
+// lanes, so more idle connections than that are never used.
 const (
 	dialTimeout   = 10 * time.Second
 	keepAlive     = 30 * time.Second
-	idleTimeout   = 50 * time.Second // below the 60 s after which load balancers commonly let go
+	idleTimeout   = 50 * time.Second // below the 60 s after which load balancers commonly close idle connections
 	idlePerHost   = 64
 	defaultRegion = "us-east-1"
 )
 
-// Config builds the configuration of one destination's client. It reads the environment and
-// the shared files and dials nobody: an agent starts without a network and without credentials.
+// Config builds the configuration of one destination's client. It reads the environment and the shared files and opens
+// no connection: an agent starts without a network and without credentials.
 func Config(ctx context.Context, o sink.AWS) (aws.Config, error) {
 	options := loadOptions(o)
 	cfg, err := load(ctx, o, options)
@@ -88,9 +88,9 @@ func loadOptions(o sink.AWS) []func(*config.LoadOptions) error {
 	return load
 }
 
-// httpClient returns a client of the destination's own, so that none waits for another's
-// connections. It speaks HTTP/1.1: HTTP/2 would put all lanes on one connection, where a lost
-// packet or a slow request stops them all.
+// httpClient returns a client that only this destination uses, so that no destination waits for the connections of
+// another one. It uses HTTP/1.1 only: HTTP/2 would put all lanes on one connection, where a lost packet or a slow
+// request stops them all.
 func httpClient() *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) {

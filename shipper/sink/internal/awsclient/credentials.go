@@ -10,19 +10,19 @@ import (
 	"github.com/aws/smithy-go/middleware"
 )
 
-// credentialsSource is where a destination's credentials come from. The SDK's chain is chosen and the shared
-// files are read once, and what was fetched is kept until the hour at which it was said to end, whatever the
-// service says of it. Credentials that can't be had, or that the service has refused, make the source
-// begin anew, with the files as they are then: nobody must restart an agent for them.
+// credentialsSource provides a destination's credentials. The SDK chooses its chain and reads the shared files once,
+// and caches fetched credentials until their stated expiration, even if the service rejects them earlier. Therefore,
+// when credentials can't be fetched or the service rejects them, the source loads the chain again, with the files as
+// they are then. No restart is needed.
 //
-// It marks the errors of fetching credentials, so that they are not taken for the destination's: "access
-// denied" to a role says nothing about a record.
+// It marks the errors of fetching credentials, so that they are not taken for errors of the destination: "access
+// denied" to a role is no evidence about a record.
 type credentialsSource struct {
 	load func(context.Context) (aws.CredentialsProvider, error)
 
 	mu       sync.Mutex
 	provider aws.CredentialsProvider // nil: to be loaded; guarded by mu
-	age      int                     // how many were dropped; guarded by mu
+	age      int                     // number of providers dropped so far; guarded by mu
 }
 
 // Retrieve returns the credentials that the provider has cached, or fetches them.
@@ -35,7 +35,7 @@ func (s *credentialsSource) Retrieve(ctx context.Context) (aws.Credentials, erro
 	if err == nil {
 		return c, nil
 	}
-	if ctx.Err() == nil { // otherwise the provider goes on fetching for the next request
+	if ctx.Err() == nil { // otherwise the provider is still fetching, for the next request
 		s.forget(age)
 	}
 	return c, &credentialsError{err}
@@ -55,7 +55,7 @@ func (s *credentialsSource) current(ctx context.Context) (aws.CredentialsProvide
 	return provider, s.age, nil
 }
 
-// watch makes a client tell the source when the service refuses its credentials.
+// watch adds a middleware to a client that drops the provider when the service rejects its credentials.
 func (s *credentialsSource) watch(stack *middleware.Stack) error {
 	return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("CredentialsRefused", s.look), middleware.Before)
 }
@@ -75,8 +75,8 @@ func (s *credentialsSource) dropped() int {
 	return s.age
 }
 
-// forget drops the provider of that age: requests that were under way together are refused together, and
-// the later refusals say nothing of the next provider.
+// forget drops the provider of the given age. Requests that were in flight together are rejected together, and the
+// later rejections are no evidence about the next provider.
 func (s *credentialsSource) forget(age int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +85,8 @@ func (s *credentialsSource) forget(age int) {
 	}
 }
 
-// aboutCredentials tells whether the service, or that which hands out a role's credentials, knows the
-// credentials no more.
+// aboutCredentials reports whether the service, or the issuer of a role's credentials, rejected the credentials as
+// expired or unknown.
 func aboutCredentials(err error) bool {
 	var api smithy.APIError
 	if !errors.As(err, &api) {

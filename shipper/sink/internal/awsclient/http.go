@@ -15,34 +15,34 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 )
 
-// maxReply bounds a reply: 500 results with their texts are below 200 KiB.
+// maxReply bounds the bytes of a response: 500 results with their texts are below 200 KiB.
 const maxReply = 16 << 20
 
-// wholeReply is the HTTP client under the SDK. It returns a reply only once all of it has been
-// read, and hides the request body's WriteTo.
+// wholeReply is the HTTP client under the SDK. It returns a response only once all of it has been read, and hides the
+// request body's WriteTo.
 //
-// Both keep acknowledged records from being sent twice. The SDK (smithy-go v1.28.8, ClientHandler)
-// closes the request's body as soon as the reply's header is there. net/http's writer may then not
-// be done: having written everything, it probes the body for more than its Content-Length, with
-// io.Copy, which prefers WriteTo; and WriteTo of the SDK's closed body answers io.EOF, an error
-// where Read's io.EOF is none. net/http closes the connection for it, under the SDK, which is
-// reading the reply: "deserialization failed ... use of closed network connection", although the
-// records are stored. A fast service on a loaded host was seen to hit that window in up to one of
-// 200 large requests.
+// Both prevent acknowledged records from being sent twice. The SDK (smithy-go v1.28.8, ClientHandler) closes the
+// request's body as soon as the response's header has arrived. At that time net/http's writer may not be done: having
+// written everything, it probes the body for more bytes than its Content-Length, with io.Copy, which prefers WriteTo.
+// WriteTo of the SDK's closed body returns io.EOF, which is an error there, while Read's io.EOF is none. On that error
+// net/http closes the connection while the SDK is reading the response. The SDK then returns "deserialization failed
+// ... use of closed network connection", although the records are stored. A fast service on a loaded host hit that
+// window in up to one of 200 large requests.
 type wholeReply struct{ client *http.Client }
 
-// newWholeReply returns one over a transport of its own, configured as c's is.
+// newWholeReply returns a wholeReply over its own transport, which is configured as c's is.
 func newWholeReply(c *awshttp.BuildableClient) wholeReply {
 	return wholeReply{&http.Client{Transport: c.GetTransport(), CheckRedirect: noRedirect}}
 }
 
-// noRedirect: these services redirect nobody; whoever does is not one of them.
+// noRedirect makes the client return a redirect as the response: these services never redirect, so it comes from
+// something else.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func (w wholeReply) Do(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		sent, _ := req.Context().Value(sentKey{}).(*atomic.Int64)
-		req = req.WithContext(req.Context()) // a copy: the SDK closes the body that it knows
+		req = req.WithContext(req.Context()) // a copy: the SDK closes the body of its own request
 		req.Body = onlyReader{req.Body, sent}
 	}
 	resp, err := w.client.Do(req)
@@ -57,7 +57,7 @@ func (w wholeReply) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// CloseIdle lets the connections go that no request uses.
+// CloseIdle closes the connections that no request uses.
 func CloseIdle(c aws.HTTPClient) {
 	if w, ok := c.(wholeReply); ok {
 		w.client.CloseIdleConnections()
@@ -73,10 +73,10 @@ func readReply(r io.ReadCloser) ([]byte, error) {
 	return body, err
 }
 
-// onlyReader has no methods but these. It counts what goes out.
+// onlyReader has Read and Close only. It counts the bytes that go out.
 type onlyReader struct {
 	rc   io.ReadCloser
-	sent *atomic.Int64 // nil: nobody asks
+	sent *atomic.Int64 // nil: not counted
 }
 
 func (r onlyReader) Read(p []byte) (int, error) {

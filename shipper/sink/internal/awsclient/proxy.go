@@ -21,7 +21,7 @@ func credentialsClient() *awshttp.BuildableClient {
 	return httpClient().WithTransportOptions(func(t *http.Transport) { t.Proxy = credentialsProxy })
 }
 
-// serviceClient is c for the requests to a service.
+// serviceClient returns c with the environment's proxy, for the requests to a service.
 func serviceClient(c *awshttp.BuildableClient) *awshttp.BuildableClient {
 	return c.WithTransportOptions(func(t *http.Transport) { t.Proxy = environmentProxy })
 }
@@ -36,7 +36,7 @@ func credentialsProxy(r *http.Request) (*url.URL, error) {
 // ec2Local holds the addresses of instance and pod metadata over IPv6.
 var ec2Local = netip.MustParsePrefix("fd00:ec2::/32")
 
-// isLocal reports whether a host is this one, or its link.
+// isLocal reports whether host is this host or an address of its link.
 func isLocal(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// Quota returns what is set, and the service's own for what is not. What stands at another endpoint than
-// AWS's has no quota that we know.
+// Quota returns the limits of set, and for each one that is not set the service's own. Endpoints other than AWS's have
+// no known quota; endpoint nil is AWS's.
 func Quota(set, own shipper.Quota, endpoint *string) shipper.Quota {
 	if endpoint != nil && !ofAWS(*endpoint) {
 		own = shipper.Quota{}
@@ -28,7 +28,7 @@ func orElse(set, own int) int {
 	return own
 }
 
-// ofAWS tells whether an endpoint is AWS's own, for example one within a VPC.
+// ofAWS reports whether an endpoint is AWS's own, for example one within a VPC.
 func ofAWS(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {

@@ -11,7 +11,7 @@ func AimRecord(want, limit int) int {
 	return min(want, limit)
 }
 
-// Payload returns data as the SDK wants an empty payload to be given: not nil.
+// Payload returns data in the form that the SDK requires: an empty payload is not nil.
 func Payload(data []byte) []byte {
 	if data == nil {
 		return []byte{}

@@ -9,17 +9,16 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 )
 
-// Result is one record's entry in a reply of either service.
+// Result is one record's entry in a response of either service.
 type Result struct {
-	ID   *string // the service's name for what it stored: a sequence number or a record id
+	ID   *string // the service's ID of the stored record: a sequence number or a record ID
 	Code *string
 	Text *string
 }
 
-// ResponseOf looks at every entry of a reply to n records. HTTP 200 alone says nothing: a reply
-// that has another number of entries, or that counts more failures than its entries show, is
-// read as an unknown outcome; an entry that names neither what was stored nor why it was not is
-// a failure.
+// ResponseOf evaluates every entry of a response to n records. HTTP 200 alone is no success. If the response has
+// another number of entries than n, or counts more failures than its entries show, its outcome is unknown. An entry
+// that has neither the ID of a stored record nor an error code is a failure.
 func ResponseOf(n int, failed *int32, entries []Result) shipper.Response {
 	if len(entries) != n {
 		return BadResponse("%d results for %d records", len(entries), n)
