@@ -46,7 +46,7 @@ func TestLink_AClaimThatLeavesReturnsItsGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := link.New(1000)
 		granted := l.Join(0, make(chan struct{}, 1))
-		if !granted.Reserve(5000) { // 4 s are owed from now on
+		if !granted.Reserve(5000) { // a debt of 4 s from now on
 			t.Fatal("a full link grants nothing")
 		}
 		notify := make(chan struct{}, 1)

@@ -31,7 +31,7 @@ type Sample struct {
 	Load   Load
 	Result Result
 
-	slow Lanes // the lanes whose throttled records it counts as
+	slow Lanes // the lanes to which its throttling is attributed
 }
 
 // Learn evaluates the response to a request that started at started. Throttling slows only the lanes of the throttled

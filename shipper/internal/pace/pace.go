@@ -13,7 +13,8 @@ const (
 	// holds the part reopenPart of that, so that small records still share a request.
 	burstSeconds = 1.0
 	reopenPart   = 0.6
-	// minFactor is the smallest part of the factor before throttling that throttling leaves: enough to notice its end.
+	// minFactor is the lower limit of a throttled factor, as a part of the factor before all throttling: enough to
+	// notice when the throttling ends.
 	minFactor = 1.0 / 64
 	// After the last throttling a pace is back at the factor that met it after kneeSeconds. The curve flattens there,
 	// since the service may take that and no more. After peakSeconds the pace is back at the factor before all
@@ -27,7 +28,8 @@ const (
 	highSeconds = 60.0
 	// After an outage a pace starts at restartPart of its factor and doubles each second.
 	restartPart = 1.0 / 8
-	// maxRetry bounds the time after which a lane looks again whether its pace has tokens: paces grow.
+	// maxRetry bounds the time until a lane checks its pace for tokens again, because the rate of a pace may have
+	// grown.
 	maxRetry = time.Second
 )
 
@@ -52,7 +54,7 @@ type Pace struct {
 	buckets buckets
 	planned Load // of the batch in the making
 	filled  time.Time
-	closed  bool // ran empty: stays unused until it holds reopenPart
+	closed  bool // a bucket ran empty: the pace stays unused until its buckets hold reopenPart
 
 	recent   Load    // load that the service took, decaying within a second
 	high     float64 // the highest recent factor that the service took
@@ -140,7 +142,7 @@ func (p *Pace) fill(now time.Time) {
 	p.closed = p.closed && p.Opens().After(now)
 }
 
-// grow makes the factor that of now.
+// grow sets the factor to its value at now.
 func (p *Pace) grow(now time.Time) {
 	if p.slow {
 		p.factor = p.recovered(now)
@@ -190,11 +192,11 @@ func (p *Pace) Opens() time.Time {
 		return p.filled
 	}
 	wait = min(wait, maxRetry.Seconds())
-	return p.filled.Add(time.Duration(wait*1e9) + 1) // rounded up: to be called a little early would spin
+	return p.filled.Add(time.Duration(wait*1e9) + 1) // rounded up: a retry a little too early would spin
 }
 
-// Allows reports whether that many bytes may join the batch in the making. A record that is larger than a bucket may
-// once the bucket holds reopenPart. A nil pace allows everything.
+// Allows reports whether that many bytes may join the batch in the making. A record that is larger than a bucket is
+// allowed once the bucket holds reopenPart. A nil pace allows everything.
 func (p *Pace) Allows(bytes int) bool {
 	if !p.Limited() {
 		return true
@@ -219,7 +221,7 @@ func (p *Pace) spend() {
 	p.planned = Load{}
 }
 
-// took notes that the service took l, of a request that started at started.
+// took records that the service took l, from a request that started at started.
 func (p *Pace) took(l Load, started, now time.Time) {
 	p.measure(now)
 	p.recent = p.recent.Plus(l, 1)
@@ -246,7 +248,7 @@ func (p *Pace) throttled(l Load, high float64, started, now time.Time) {
 	p.fill(now)
 	p.measure(now)
 	met := p.factor
-	if p.whole == 0 { // the limit may not be the cause
+	if p.whole == 0 { // our limit may not be the cause
 		met = max(p.factorOf(p.recent), p.factorOf(l))
 		if p.slow {
 			met = min(met, p.factor)
@@ -269,7 +271,7 @@ func (p *Pace) throttled(l Load, high float64, started, now time.Time) {
 	p.closed = true
 }
 
-// restart begins slowly after an outage.
+// restart makes the pace begin slowly after an outage.
 func (p *Pace) restart(now time.Time) {
 	if p.factor == 0 {
 		return

@@ -11,13 +11,13 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// plant is a service of shards with a rate each and lanes that always have something to send, in rounds of a
-// twentieth of a second: the paces alone, so that any rate costs the same to simulate.
+// plant is a simulated service: shards with a rate each, and lanes that always have something to send, in rounds of a
+// twentieth of a second. It simulates the paces alone, so that any rate costs the same.
 type plant struct {
 	paces  *Pacer
 	shards int
 	rate   float64 // bytes a second that all shards take
-	share  float64 // of it that others leave
+	share  float64 // the part of rate that other writers leave
 	level  []float64
 	now    time.Time
 	taken  []float64 // bytes by second
@@ -59,7 +59,7 @@ func (p *plant) shardOf(lane int) int {
 	return int(h[0]) * p.shards / 256
 }
 
-// run lets so much time pass.
+// run simulates that much time.
 func (p *plant) run(d time.Duration) {
 	for end := p.now.Add(d); p.now.Before(end); p.now = p.now.Add(round) {
 		p.step()
@@ -104,7 +104,7 @@ func (p *plant) serve(shard int) Result {
 	return Taken
 }
 
-// draws is how many of n cases a test draws: a quarter, unless STANDPIPE_PACE_ALL is set.
+// draws returns how many of n cases a test draws: a quarter, unless STANDPIPE_PACE_ALL is set.
 func draws(n int) int {
 	if os.Getenv("STANDPIPE_PACE_ALL") == "" {
 		return n / 4
@@ -112,7 +112,7 @@ func draws(n int) int {
 	return n
 }
 
-// mean returns the bytes a second between two seconds.
+// mean returns the mean bytes a second between two seconds.
 func (p *plant) mean(from, to int) float64 {
 	sum := 0.0
 	for _, n := range p.taken[from:min(to, len(p.taken))] {
@@ -123,8 +123,8 @@ func (p *plant) mean(from, to int) float64 {
 
 func (p *plant) second() int { return int(p.now.Unix() - 1e9) }
 
-// For any rate, and for throttling of any length and strength, 0.9 of the rate is back within 20 s of the
-// last throttling, and stays.
+// For any rate, and for throttling of any length and strength, the pace is back at 0.9 of the earlier rate within 20 s
+// of the last throttling, and stays there.
 func TestPace_IsBackSoonAfterThrottling(t *testing.T) {
 	random := rand.New(rand.NewPCG(11, 12))
 	worst, steady := 2.0, 2.0
@@ -161,7 +161,8 @@ func TestPace_IsBackSoonAfterThrottling(t *testing.T) {
 	t.Logf("of the rate before: at least %.2f within 20 s, %.2f in the minute after", worst, steady)
 }
 
-// The rest that others leave of a service for long is found, and used without much throttling.
+// When other writers use a part of a service's rate for long, the pace finds the rest and uses it without much
+// throttling.
 func TestPace_KeepsToWhatIsLeft(t *testing.T) {
 	random := rand.New(rand.NewPCG(13, 14))
 	for range draws(30) {
@@ -181,7 +182,7 @@ func TestPace_KeepsToWhatIsLeft(t *testing.T) {
 	}
 }
 
-// One lane is throttled for ever, at any rate: the lanes that share its shard keep theirs.
+// One lane is throttled for ever, at any rate: the lanes that share its shard keep their pace.
 func TestPace_OneLaneSlowsAlone(t *testing.T) {
 	for _, known := range []bool{false, true} {
 		for _, shards := range []int{1, 4, 16} {

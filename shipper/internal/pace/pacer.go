@@ -16,8 +16,8 @@ func (l Lanes) has(id int) bool { return l>>id&1 == 1 }
 
 func (l Lanes) len() int { return bits.OnesCount64(uint64(l)) }
 
-// Pacer has the paces of a destination: of its shards, or of the whole where it has none, and of its lanes. Where
-// partition keys select a shard and the shards are unknown, there are only the lanes'.
+// Pacer has the paces of a destination: one for each shard, or one for the whole where it has none, and one for each
+// lane. Where partition keys select a shard and the shards are unknown, it has the lanes' paces only.
 type Pacer struct {
 	shards  *ShardMap // nil: there are none, or they are unknown
 	parts   []*Pace   // one for each shard, or one for all; none where the shards are unknown
@@ -112,7 +112,7 @@ func (p *Pacer) Part(key string) *Pace {
 	return p.parts[i]
 }
 
-// Lane returns the pace of a lane, up to date. Where one lane stands for all, it is that one's.
+// Lane returns the pace of a lane, up to date. If the destination has a single lane for all, it returns that lane's.
 func (p *Pacer) Lane(id uint8) *Pace {
 	i := 0
 	if len(p.lanes) > 1 {
@@ -125,8 +125,8 @@ func (p *Pacer) Lane(id uint8) *Pace {
 	return at
 }
 
-// Plan adds load of the batch in the making to a pace, which may be nil or without a limit. Negative numbers take it
-// back.
+// Plan adds load of the batch in the making to a pace, which may be nil or without a limit. Negative numbers remove
+// load.
 func (p *Pacer) Plan(at *Pace, bytes, records int) {
 	if !at.Limited() {
 		return

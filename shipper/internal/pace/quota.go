@@ -14,7 +14,7 @@ var unit = Quota{Bytes: 1_000_000, Records: 1000}
 // Load is an amount of the things that quotas count.
 type Load struct{ Bytes, Records, Requests float64 }
 
-// Plus returns l plus o, times times.
+// Plus returns the sum of l and the product of o and times.
 func (l Load) Plus(o Load, times float64) Load {
 	return Load{l.Bytes + times*o.Bytes, l.Records + times*o.Records, l.Requests + times*o.Requests}
 }

@@ -7,8 +7,9 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Align leaves the last events of records that barely begin another billed step in their lanes. Those events must fill
-// less than a step, and go with their lane's next batch. free reports whether an event may stay behind. With whole, Align may also leave all events of a record that fills less than one step.
+// Align removes the last events of records that barely begin another billed step, and leaves them in their lanes. Those
+// events must fill less than a step, and go with their lane's next batch. free reports whether an event may stay
+// behind. With whole, Align may also leave all events of a record that fills less than one step.
 func (b *Batch) Align(whole bool, free func(lane int, e *wal.Event) bool) {
 	if b.shape.Framing == FramingKPL || b.shape.Compression != Plain || b.shape.BilledStep <= 1 || b.shape.WholeOrder ||
 		b.shape.OneKeyed() {
@@ -105,7 +106,7 @@ func (b *Batch) laneOf(e *wal.Event) *pace.Pace {
 	return b.pacer.Lane(e.Lane)
 }
 
-// unplan gives the load of events that are not sent back to a pace, which may be nil.
+// unplan removes the load of events that are not sent from a pace, which may be nil.
 func (b *Batch) unplan(at *pace.Pace, bytes, records int) {
 	if at != nil {
 		b.pacer.Plan(at, -bytes, -records)

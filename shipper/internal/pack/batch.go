@@ -12,11 +12,11 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// maxPassed bounds the events that are looked at for those of one key: settled events among the others are noted in the
-// lane's progress until the lane has caught up with them.
+// maxPassed bounds the events that are searched for those of one key. While the lane has not caught up, its progress
+// has to list the settled events between the others.
 const maxPassed = 128
 
-// Builder makes batches one after the other. It keeps memory that a batch needs while it is formed.
+// Builder makes batches one after the other. It keeps the memory that a batch needs while it is formed.
 type Builder struct {
 	runs map[string]*keyRun // empty between batches
 }
@@ -34,7 +34,7 @@ type Lane struct {
 type Share struct {
 	Lane   int
 	Events []wal.Event
-	// Full: the limits of its records ended it. It gains nothing by waiting.
+	// Full is set when the limits of its records ended it: it gains nothing by waiting.
 	Full bool
 
 	runs []*keyRun // of each event; nil: passed over
@@ -71,13 +71,13 @@ type Batch struct {
 	ofShard map[int]int    // the index of each shard's last record
 
 	pacer   *pace.Pacer // nil: none
-	ratio   float64     // framed bytes for one that is sent, as far as it is known
+	ratio   float64     // expected framed bytes for each sent byte
 	blocked *pace.Pace  // the pace that rejected the last event
-	paced   bool        // a ready lane gave nothing, since its pace has to be waited for
+	paced   bool        // a ready lane gave nothing because its pace has no tokens yet
 }
 
-// New returns an empty batch. It must be sealed before the next. pacer is nil where no rate is kept to; shards is nil
-// where they are unknown.
+// New returns an empty batch. It must be sealed before the next one. pacer is nil if there is no rate limit; shards is
+// nil if they are unknown.
 func (bu *Builder) New(shape Shape, pacer *pace.Pacer, shards *pace.ShardMap, ratio *Ratio) *Batch {
 	if bu.runs == nil {
 		bu.runs = make(map[string]*keyRun)
@@ -113,7 +113,7 @@ func (b *Batch) Len() int { return len(b.drafts) }
 // Full reports whether a limit of requests was met.
 func (b *Batch) Full() bool { return b.full }
 
-// Paced reports whether a lane gave nothing because its pace has to be waited for.
+// Paced reports whether a lane gave nothing because its pace has no tokens yet.
 func (b *Batch) Paced() bool { return b.paced }
 
 // FramedSize returns the size of record i before compression, without its key.
@@ -122,7 +122,7 @@ func (b *Batch) FramedSize(i int) int { return b.drafts[i].size }
 // RecordEvents returns the number of events in record i.
 func (b *Batch) RecordEvents(i int) int { return b.drafts[i].events }
 
-// CountedSize returns the bytes of record i that the service will count, as far as compression can be foreseen.
+// CountedSize returns the bytes of record i that the service will count, with the expected compression.
 func (b *Batch) CountedSize(i int) int {
 	d := b.drafts[i]
 	n := d.size
@@ -141,8 +141,8 @@ func (b *Batch) Sample(i int, r *Record) pace.Sample {
 	return s
 }
 
-// maxEvents bounds the events of a batch whose records hold at most RecordEvents each, so that
-// they fit its records however the runs fall.
+// maxEvents bounds the events of a batch whose records hold at most RecordEvents each, so that they fit its records
+// however the runs are distributed.
 func (s *Shape) maxEvents() int {
 	if s.RecordEvents == 0 || s.OneKey {
 		return 1 << 30
@@ -151,7 +151,7 @@ func (s *Shape) maxEvents() int {
 }
 
 // Add adds as much of the front of l's queue as fits. If the lane gave nothing because a pace has no tokens, retry is
-// the time at which it has; otherwise it is zero.
+// the time at which the pace has some; otherwise it is zero.
 func (b *Batch) Add(l Lane) (retry time.Time) {
 	s := Share{Lane: l.Index}
 	for i := range l.Queue {
@@ -193,8 +193,8 @@ func (b *Batch) passes(e *wal.Event) bool {
 	return b.shape.OneKeyed() && len(b.drafts) > 0 && b.drafts[0].runs[0].key != e.Key && b.takesEvent(b.drafts[0], 0)
 }
 
-// addEvent adds e, if its part and its lane have tokens and it fits, and returns its run. Otherwise it returns nil, and
-// blocked is the pace that has no tokens, if it is that.
+// addEvent adds e, if its part and its lane have tokens and it fits, and returns its run. Otherwise it returns nil;
+// then blocked is the pace without tokens, or nil if e does not fit.
 func (b *Batch) addEvent(e *wal.Event) *keyRun {
 	run := b.runs[b.shape.runKey(e)]
 	if b.blocked = nil; b.pacer == nil {
@@ -220,7 +220,7 @@ func (b *Batch) addEvent(e *wal.Event) *keyRun {
 	return run
 }
 
-// sent returns the number of bytes that framed bytes will have when they are sent, as far as it is known.
+// sent returns the expected number of sent bytes for framed bytes.
 func (b *Batch) sent(framed int) int { return int(float64(framed) / b.ratio) }
 
 // partOf returns the pace of the part that e belongs to; nil: none. run is e's, or nil.
@@ -261,8 +261,8 @@ func (s *Shape) runKey(e *wal.Event) string {
 	return e.Key
 }
 
-// addedSize returns the bytes that e adds to d as an event of its run with that index; the index after the last is a new
-// run's.
+// addedSize returns the bytes that e adds to d as an event of the run with that index. The index after the last is for
+// a new run.
 func (b *Batch) addedSize(d *draft, index int, e *wal.Event) int {
 	if b.shape.Framing != FramingKPL {
 		return b.shape.lineSize(e)
@@ -303,8 +303,8 @@ func (b *Batch) fitsRun(run *keyRun, e *wal.Event) bool {
 	return d.size+more <= b.shape.aim(d.runs[0].key) && b.takesEvent(d, more)
 }
 
-// takesEvent reports whether d takes an event of more bytes. Near the number of events that a record may
-// hold, it takes none that begins a billed step which the last ones could not fill.
+// takesEvent reports whether d takes an event that adds more bytes. Near the limit of events in a record, it rejects an
+// event that begins a billed step which the remaining ones could not fill.
 func (b *Batch) takesEvent(d *draft, more int) bool {
 	left, step := b.shape.recordEvents()-d.events, b.shape.BilledStep
 	if left <= 0 || b.shape.RecordEvents == 0 || d.events == 0 || step <= 1 || b.shape.Compression != Plain {
@@ -315,11 +315,11 @@ func (b *Batch) takesEvent(d *draft, more int) bool {
 	return !begins || size < step || left*(size/d.events) >= step/8*7
 }
 
-// minLeft is the number of billed steps that a record has to keep for a run to be moved out of it.
+// minLeft is the number of billed steps that a record has to keep when a run is moved out of it.
 const minLeft = 4
 
-// movable reports whether run, which has no room left in the record that it shares, is worth another
-// record. If it leaves little behind, it nearly fills the record by itself.
+// movable reports whether run, which no longer fits the record that it shares, should move to another record. It should
+// not if it leaves little behind, because then it nearly fills the record by itself.
 func (b *Batch) movable(run *keyRun) bool {
 	if b.shape.Framing == FramingKPL { // sizes don't add up there
 		return false
@@ -328,7 +328,7 @@ func (b *Batch) movable(run *keyRun) bool {
 	return !b.full && left > 0 && left >= minLeft*b.shape.BilledStep && len(b.drafts) < b.shape.BatchRecords
 }
 
-// move takes run out of its record, into the last one if that has room for it and e, else into a new one.
+// move moves run out of its record: into the last record if that has room for run and e, otherwise into a new one.
 func (b *Batch) move(run *keyRun, e *wal.Event) {
 	from := b.drafts[run.record]
 	from.runs = slices.DeleteFunc(from.runs, func(other *keyRun) bool { return other == run })
@@ -345,7 +345,7 @@ func (b *Batch) move(run *keyRun, e *wal.Event) {
 	last.events += len(run.events)
 }
 
-// recordEvents is the number of events that a record may hold.
+// recordEvents returns the number of events that a record may hold.
 func (s *Shape) recordEvents() int { return cmp.Or(s.RecordEvents, math.MaxInt) }
 
 // aim returns the framed bytes to fill a record to: a whole number of billed steps, unless the billed size is unknown.
@@ -374,7 +374,7 @@ func (s *Shape) keyCost(key string) int {
 // counted returns the bytes of d that the service counts.
 func (b *Batch) counted(d *draft) int { return d.size + b.shape.keyCost(d.runs[0].key) }
 
-// newRun opens a run for e, in a record that it may share, else in a new one.
+// newRun starts a run for e, in a record that it may share, otherwise in a new one. It returns nil if there is no room.
 func (b *Batch) newRun(e *wal.Event) *keyRun {
 	run := &keyRun{key: b.shape.runKey(e)}
 	run.events = run.one[:0]
@@ -417,7 +417,7 @@ func (b *Batch) fitsShared(d *draft, e *wal.Event) bool {
 	return d.size+more <= b.shape.aim(d.runs[0].key) && b.size+more <= b.shape.MaxBatch && b.takesEvent(d, more)
 }
 
-// join makes run one of a record's.
+// join adds run to a record.
 func (b *Batch) join(run *keyRun, record int) {
 	d := b.drafts[record]
 	run.record, run.index = record, len(d.runs)

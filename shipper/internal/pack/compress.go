@@ -10,7 +10,7 @@ import (
 )
 
 // Compression is how a record's framed bytes are compressed: each record is one whole gzip member or
-// zstd frame, so records that are joined, as Firehose joins them in an object, are one valid file.
+// zstd frame, so joined records (Firehose joins them in an object) are one valid file.
 type Compression string
 
 // The compressions, at their fastest level.
@@ -30,7 +30,7 @@ func (c Compression) overhead(n int) int {
 	return 64 + n>>11
 }
 
-// encoder is the interface of both libraries' writers.
+// encoder is the common interface of both libraries' writers.
 type encoder interface {
 	io.WriteCloser
 	Reset(to io.Writer)
@@ -49,7 +49,7 @@ var encoders = map[Compression]*sync.Pool{
 // zstdWindow bounds the memory of an encoder, and of a reader.
 const zstdWindow = 1 << 20
 
-// must panics on an error of options that are constants of this file.
+// must panics on an error, which options that are constants of this file never cause.
 func must[T encoder](e T, err error) T {
 	if err != nil {
 		panic(err)
@@ -69,10 +69,10 @@ func (c Compression) compress(src []byte) []byte {
 	return out.Bytes()
 }
 
-// Ratio is how far records shrank of late: the last ten count for two thirds.
+// Ratio is the compression ratio of recent records: the last ten count for two thirds.
 type Ratio struct{ framed, compressed float64 }
 
-// NewRatio returns a ratio that is known already.
+// NewRatio returns a Ratio with a known value.
 func NewRatio(value float64) Ratio { return Ratio{value, 1} }
 
 // Add counts a record that was framed, compressed and sent.
@@ -81,7 +81,7 @@ func (r *Ratio) Add(framed, compressed int) {
 	r.compressed = r.compressed*0.9 + float64(compressed)
 }
 
-// Value returns the framed bytes for one that was sent; 0: nothing was sent.
+// Value returns the framed bytes for each sent byte; 0: nothing was sent.
 func (r *Ratio) Value() float64 {
 	if r.compressed == 0 {
 		return 0

@@ -43,7 +43,7 @@ type validJSON struct {
 // jsonSeen is the number of cached events; 64 KiB for each destination whose stream is JSON.
 const jsonSeen = 8 << 10
 
-// of reports whether the event is JSON. The cache holds since an event's bytes do not change.
+// of reports whether the event is JSON. The cache is valid because an event's bytes do not change.
 func (v *validJSON) of(e *wal.Event) bool {
 	seen := v.seen.Load()
 	if seen == nil {
@@ -63,7 +63,8 @@ func (v *validJSON) of(e *wal.Event) bool {
 	return valid
 }
 
-// log returns the first part of the ID of the event at offset; for an event without an offset, the latest one.
+// log returns the part of the ID that comes first for the event at offset; for an event without an offset, the latest
+// one.
 func (v *Envelope) log(offset uint64) string {
 	for i := len(v.Branches) - 1; i >= 0; i-- {
 		if b := &v.Branches[i]; offset >= b.First || offset == 0 {

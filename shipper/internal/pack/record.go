@@ -29,7 +29,7 @@ type draft struct {
 	part   *pace.Pace // of the part that it belongs to; nil: none
 }
 
-// keyRun is the events of one key in a record (where order is the stream's: of any keys).
+// keyRun is the events of one key in a record, or of any keys where the order is the stream's.
 type keyRun struct {
 	key    string
 	record int // index of its draft
@@ -37,7 +37,7 @@ type keyRun struct {
 	events []*wal.Event
 	size   int // framed
 
-	one [1]*wal.Event // backs events at first: with many keys most runs have no other
+	one [1]*wal.Event // the first array of events: with many keys most runs have one event
 }
 
 // Records frames and compresses the batch's records.
@@ -67,7 +67,7 @@ func (d *draft) record(shape *Shape) Record {
 	return r
 }
 
-// framedBytes are buffers, of a record's size, for framed bytes that are compressed at once.
+// framedBytes holds buffers of the size of a record, for framed bytes that are compressed at once.
 var framedBytes = sync.Pool{New: func() any { return new([]byte) }}
 
 // frame appends the record's events: one key's in their order, each on its own line with FramingLines.

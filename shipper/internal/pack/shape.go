@@ -6,7 +6,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// Framing is how events become the bytes of a record.
+// Framing is the format in which events form the bytes of a record.
 type Framing string
 
 // The framings: KPL's aggregated format, one line an event (each ends with a newline), and one
@@ -33,9 +33,9 @@ type Shape struct {
 
 	// Envelope, when not nil, puts a line of JSON around each event before it is framed.
 	Envelope *Envelope
-	// Compression is applied to each record's framed bytes. Bytes are limited and billed compressed. How far a record
-	// shrinks is not known before, so it stays within its limits also if it does not shrink. Only AimRecord is the
-	// expected compressed size.
+	// Compression is applied to each record's framed bytes. Bytes are limited and billed compressed. The compressed
+	// size is not known in advance, so a record stays within its limits even if it does not shrink. Only AimRecord is
+	// the expected compressed size.
 	Compression Compression
 
 	MaxRecord    int  // bytes of a record at most, framing included
@@ -45,13 +45,13 @@ type Shape struct {
 	BatchRecords int  // records in a batch at most; with 1 and OneKey each request carries one key
 	InFlight     int  // requests at once unless the options set it; 0: the shipper's default
 	MaxBatch     int  // bytes of a batch at most
-	AimBatch     int  // bytes of a batch to aim for: it does not wait for more
+	AimBatch     int  // bytes of a batch to aim for; a batch of that size does not wait for more
 
 	// Quota is the load that the service takes in a second: from each shard of a Sharded sink, or in all.
 	Quota pace.Quota
 
 	BilledStep int // the service bills each record's bytes rounded up to this; 1: the bytes sent
-	UnitStep   int // put payload units of this many bytes are counted beside it; 0: none
+	UnitStep   int // size in bytes of a put payload unit, which is counted too; 0: none
 }
 
 // OneKeyed reports whether a request carries one record of one key.
@@ -65,8 +65,8 @@ func (s *Shape) Aim() int {
 	return s.MaxBatch
 }
 
-// Room returns the bytes that e's payload may have at most for e to fit a record: under its key and, in an
-// envelope, beside its attributes.
+// Room returns the largest payload in bytes with which e fits a record, under its key and, in an envelope, beside its
+// attributes.
 func (s *Shape) Room(e *wal.Event) int {
 	room := s.framedMost()
 	if s.KeyCounts {
@@ -81,8 +81,8 @@ func (s *Shape) Room(e *wal.Event) int {
 	return room - s.eventSize(e) + len(e.Data)
 }
 
-// wrapping returns the bytes that KPL's format puts around e where it is alone in a record: none, unless it begins as
-// an aggregated record does.
+// wrapping returns the number of bytes that KPL's format adds to e if e is alone in a record: none, unless e begins
+// like an aggregated record.
 func (s *Shape) wrapping(e *wal.Event) int {
 	if s.Envelope != nil {
 		return 0
@@ -127,8 +127,8 @@ func (s *Shape) Billed(n int) (bytes, units uint64) {
 	return bytes, units
 }
 
-// Widen aims records at a compressed size: as far beyond AimRecord as recent records shrank, less a tenth, but never
-// over the size that must fit if a record does not shrink at all.
+// Widen raises the size to aim for as far beyond AimRecord as recent records shrank, less a tenth, but never over the
+// size that must fit if a record does not shrink at all.
 func (s *Shape) Widen(r *Ratio) {
 	if s.Compression == Plain {
 		return
@@ -136,5 +136,5 @@ func (s *Shape) Widen(r *Ratio) {
 	s.AimRecord = int(min(float64(s.AimRecord)*max(r.Value()*0.9, 1), float64(s.framedMost())))
 }
 
-// framedMost returns the bytes that a record may have before it is compressed.
+// framedMost returns the largest size in bytes of a record before compression.
 func (s *Shape) framedMost() int { return s.MaxRecord - s.Compression.overhead(s.MaxRecord) }
