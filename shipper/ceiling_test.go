@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// narrow is a service behind something that takes requests of so many bytes at most.
+// narrow is a service behind a proxy that accepts requests of at most so many bytes.
 type narrow struct {
 	*service
 	most    int
@@ -48,8 +48,8 @@ func (n *narrow) set(most int) {
 	n.most = most
 }
 
-// A batch too large for a proxy goes through in smaller requests, and no event dies; one event that is too large by
-// itself waits for an operator, and holds up its lane alone.
+// A batch too large for a proxy goes through in smaller requests, and no event becomes a dead letter. A single event
+// that is too large waits for an operator, and holds up only its lane.
 func TestCeiling_ProxyThatTakesLess(t *testing.T) {
 	for name, shape := range map[string]shipper.Shape{"kinesis": kinesisShape(), "firehose": firehoseShape(), "strict": strictShape()} {
 		for _, most := range []int{900, 3000, 10_000} {
@@ -62,7 +62,7 @@ func TestCeiling_ProxyThatTakesLess(t *testing.T) {
 				r.src.sendLong(3000, 100, 50)
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if got := svc.arrived(); got != 3000 || svc.refusals() > 150 { // of strict order up to 64 are under way
+				if got := svc.arrived(); got != 3000 || svc.refusals() > 150 { // with strict order, up to 64 are in flight
 					t.Errorf("%s, %d bytes: %d of 3000 events arrived, %d requests were refused", name, most, got, svc.refusals())
 				}
 				large := most+500 <= shape.MaxRecord
@@ -89,7 +89,8 @@ func TestCeiling_ProxyThatTakesLess(t *testing.T) {
 	}
 }
 
-// Everything is refused for a while: nothing dies, little is tried, and soon afterwards all is as before.
+// All requests are rejected for a while: no event becomes a dead letter, few requests are tried, and soon afterwards
+// all events have arrived.
 func TestCeiling_EveryEventIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := &narrow{service: newService(t, kinesisShape())}
@@ -120,7 +121,7 @@ func (s *service) seenOf(key string) int {
 	return s.seen[key]
 }
 
-// An event that begins as an aggregated record does is wrapped also where it is alone.
+// An event that begins like an aggregated record is wrapped even if it is alone in its record.
 func TestRoom_CountsTheWrappingOfMagic(t *testing.T) {
 	shape := shipper.Shape{Framing: shipper.FramingKPL, OneKey: true, KeyCounts: true, MaxRecord: 1 << 20}
 	for _, keyLen := range []int{1, 127, 128, 256} {

@@ -12,9 +12,9 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A destination that keeps the order of each key, and has stored one key's events beyond another's that it was
-// refused, becomes one under the same name that keeps the order of all, or the other way about. Killed at any
-// moment, it sends none of those again, and the ledger adds up.
+// A destination with an order for each key has stored events of one key that are newer than rejected events of another.
+// It then becomes a destination with one order for all keys, under the same name, or the other way round. Killed at any
+// moment, it sends no stored event again, and the ledger adds up.
 func TestDestination_ChangesItsShape(t *testing.T) {
 	seeds := uint64(12)
 	if testing.Short() {
@@ -30,14 +30,14 @@ func TestDestination_ChangesItsShape(t *testing.T) {
 func changeShape(t *testing.T, r *rand.Rand) {
 	keyed, whole := oneKeyShape(), wideFile()
 	keyed.AimBatch, keyed.MaxBatch = 2<<10, 2<<10
-	whole.AimRecord, whole.MaxBatch = 40, 40 // slowly, to be met between two requests
+	whole.AimRecord, whole.MaxBatch = 40, 40 // small, so that the change comes between two requests
 	shape := keyed
 	keys := keysOfLanes(2+r.IntN(6), 1+r.IntN(3))
 	refused := ""
 	svc := newService(t, shape)
 	svc.delay = 500 * time.Millisecond
 	svc.faults = func(r *rand.Rand, batch []shipper.Record) (f fault) {
-		if svc.shape.WholeOrder && r.IntN(2) == 0 { // a file stores all of a batch or nothing
+		if svc.shape.WholeOrder && r.IntN(2) == 0 { // a file stores a whole batch or nothing
 			return fault{err: failure(shipper.Transient, "500")}
 		}
 		f.failed = make(map[int]*shipper.Error)
@@ -89,7 +89,7 @@ func changeShape(t *testing.T, r *rand.Rand) {
 	}
 }
 
-// keysOfLanes returns so many keys that lie in so many lanes.
+// keysOfLanes returns count keys that lie in at most the given number of lanes.
 func keysOfLanes(count, lanes int) (keys []string) {
 	for i := 0; len(keys) < count; i++ {
 		if key := fmt.Sprint("k", i); int(wal.LaneOf(key)) < lanes {

@@ -13,13 +13,13 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// plain returns a record's bytes, or those of several that were joined, as its readers have them.
+// plain returns the decompressed bytes of a record, or of several joined records, as a consumer gets them.
 func plain(t *testing.T, c shipper.Compression, data []byte) []byte {
 	t.Helper()
 	var r io.Reader = bytes.NewReader(data)
 	var err error
 	switch c {
-	case shipper.Gzip: // the standard library's: other code than what wrote it
+	case shipper.Gzip: // decompressed with the standard library, which did not write it
 		r, err = gzip.NewReader(r)
 	case shipper.Zstd:
 		var d *zstd.Decoder
@@ -38,7 +38,7 @@ func plain(t *testing.T, c shipper.Compression, data []byte) []byte {
 	return all
 }
 
-// What nothing can compress still fits, and what was joined is one valid file.
+// Incompressible events still fit, and joined records are one valid file.
 func TestCompressedRecordsFitAndJoin(t *testing.T) {
 	for _, c := range []shipper.Compression{shipper.Gzip, shipper.Zstd} {
 		for _, noise := range []bool{false, true} {
@@ -65,7 +65,8 @@ func TestCompressedRecordsFitAndJoin(t *testing.T) {
 	}
 }
 
-// Records are aimed at their size after compression, as far as they must fit without.
+// AimRecord is the expected compressed size of a record, so compressed records hold more events. They stay within the
+// size that fits if a record does not shrink.
 func TestCompressedRecordsHoldMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &meter{shape: wholeFirehose(), delay: time.Millisecond}

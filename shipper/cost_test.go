@@ -13,7 +13,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// meter is a service that takes everything and counts what it is billed for.
+// meter is a service that accepts everything and counts the requests and bytes that it bills.
 type meter struct {
 	shape shipper.Shape
 	delay time.Duration
@@ -47,18 +47,18 @@ func (m *meter) Send(_ context.Context, batch []shipper.Record) shipper.Response
 	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "200"}
 }
 
-// wholeFirehose is Firehose's shape as it really is.
+// wholeFirehose returns Firehose's real shape.
 func wholeFirehose() shipper.Shape {
 	return shipper.Shape{Framing: shipper.FramingLines, MaxRecord: 1000 << 10, AimRecord: 500 << 10, RecordEvents: 500,
 		BatchRecords: 500, MaxBatch: 3 << 20, AimBatch: 3 << 20, BilledStep: 5 << 10}
 }
 
-// traffic is what producers send.
+// traffic describes the events of producers.
 type traffic struct {
 	perSecond, size, keys int
-	hot                   bool // half of it is one key's
-	noise                 bool // nothing can compress it
-	exact                 bool // every event has the size asked for
+	hot                   bool // half of the events have one key
+	noise                 bool // the payloads are incompressible
+	exact                 bool // every event has exactly size bytes
 }
 
 func (tr traffic) String() string {
@@ -69,7 +69,7 @@ func (tr traffic) String() string {
 	return s
 }
 
-// events makes n of them, of about the size asked for.
+// events returns n events of about tr.size bytes.
 func (tr traffic) events(r *rand.Rand, n int) []wal.Event {
 	events := make([]wal.Event, n)
 	for i := range events {
@@ -82,7 +82,7 @@ func (tr traffic) events(r *rand.Rand, n int) []wal.Event {
 	return events
 }
 
-// data is a payload: words of text, or noise, without a line break.
+// data returns a payload without a line break: compressible text, or noise.
 func (tr traffic) data(r *rand.Rand) []byte {
 	size := tr.size
 	if !tr.exact {
@@ -100,7 +100,7 @@ func (tr traffic) data(r *rand.Rand) []byte {
 	return data
 }
 
-// ship sends the traffic of d to m and returns what the ledger says before the rest is shipped.
+// ship sends the traffic of d to m. It returns the ledger as it is before the remaining events are shipped.
 func (tr traffic) ship(t *testing.T, m *meter, d time.Duration) wal.CursorStat {
 	dir := t.TempDir()
 	log, err := wal.Open(context.Background(), wal.Options{Dir: dir})
@@ -160,7 +160,7 @@ func TestFirehoseBillsLittleMoreThanThePayload(t *testing.T) {
 		{traffic{perSecond: 600, size: 512, keys: 1000}, 1.03},
 		{traffic{perSecond: 100, size: 512, keys: 1000}, 1.03},
 		{traffic{perSecond: 20, size: 512, keys: 1000}, 1.05},
-		{traffic{perSecond: 2000, size: 100, keys: 1000}, 1.03}, // 1.01 of it are newlines
+		{traffic{perSecond: 2000, size: 100, keys: 1000}, 1.03}, // the newlines alone make it 1.01
 		{traffic{perSecond: 3000, size: 100, keys: 1000, hot: true}, 1.03},
 	} {
 		t.Run(tt.String(), func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestFirehoseBillsLittleMoreThanThePayload(t *testing.T) {
 	}
 }
 
-// A key has one record in a request, of 500 events: few keys with small events fill it only where order
+// A request has one record a key, of at most 500 events. So few keys with small events fill a request only where order
 // does not matter.
 func TestABacklogGoesInRequestsAsFullAsOrderAllows(t *testing.T) {
 	for _, tt := range []struct {
@@ -201,7 +201,7 @@ func TestABacklogGoesInRequestsAsFullAsOrderAllows(t *testing.T) {
 				if took, most := time.Since(began), time.Duration(st.Requests)*m.delay+2*time.Second; took > most {
 					t.Errorf("it took %v, want at most %v: what waits for room has no company to wait for", took, most)
 				}
-				mib := float64(m.bytes-m.last) / float64(st.Requests-1) / (1 << 20) // the last has what was left
+				mib := float64(m.bytes-m.last) / float64(st.Requests-1) / (1 << 20) // without the last request, which is not full
 				t.Logf("%.2f MiB a request, %d requests, %d records, billed %.4f", mib, st.Requests, st.Records,
 					float64(st.BilledBytes)/float64(st.Delivered.Bytes))
 				if mib < tt.least {
@@ -212,7 +212,7 @@ func TestABacklogGoesInRequestsAsFullAsOrderAllows(t *testing.T) {
 	}
 }
 
-// backlog ships so many payload bytes that wait in the log.
+// backlog ships a backlog of that many payload bytes.
 func (tr traffic) backlog(t *testing.T, m *meter, bytes int) wal.CursorStat {
 	log, err := wal.Open(context.Background(), wal.Options{Dir: t.TempDir()})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// tally is a destination that refuses everything while it is down and then counts what it stores.
+// tally is a destination that rejects everything while it is down, and otherwise records the stored events.
 type tally struct {
 	*service
 	stored map[string]bool

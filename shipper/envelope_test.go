@@ -25,7 +25,7 @@ type opened struct {
 	Base64     *string           `json:"data_base64"`
 }
 
-// payload returns the event's data as the consumer has it.
+// payload returns the event's data as the consumer gets it.
 func (o opened) payload(format string) ([]byte, error) {
 	switch {
 	case o.Base64 != nil:
@@ -88,7 +88,7 @@ func TestAnEnvelopeParsesBackToTheEvent(t *testing.T) {
 	}
 }
 
-// Events that were stored before the stream's format became json may be none.
+// Events that were stored before the stream's format became JSON may not be JSON.
 func TestAnEnvelopeNeverBreaksItsLine(t *testing.T) {
 	v := &shipper.Envelope{Log: "l", Stream: "s", Format: shipper.EnvelopeJSON}
 	for data, want := range map[string]string{"{broken": `"data":"{broken"`, "\xff\n": `"data_base64":"/wo="`} {
@@ -104,7 +104,7 @@ func FuzzEnvelope(f *testing.F) {
 	f.Add(`"\`, "\xff\x00", "\n", "", uint64(1<<63), int64(-1))
 	f.Fuzz(func(t *testing.T, key, data, name, value string, offset uint64, at int64) {
 		if !utf8.ValidString(key) || !utf8.ValidString(name) || !utf8.ValidString(value) || offset == 0 {
-			return // ingest takes no such key or attribute
+			return // ingest rejects such keys and attributes
 		}
 		e := wal.Event{Key: key, Data: []byte(data), Time: at, Offset: offset, Attributes: map[string]string{name: value}}
 		checkEnvelope(t, shipper.EnvelopeText, e)
@@ -115,7 +115,7 @@ func FuzzEnvelope(f *testing.F) {
 	})
 }
 
-// checkEnvelopeJSON allows the blanks around the data that JSON allows.
+// checkEnvelopeJSON ignores the blanks around the data that JSON allows.
 func checkEnvelopeJSON(t *testing.T, e wal.Event) {
 	if trimmed := strings.TrimSpace(string(e.Data)); trimmed == string(e.Data) {
 		checkEnvelope(t, shipper.EnvelopeJSON, e)

@@ -18,7 +18,7 @@ import (
 // hanging is a service whose requests do not return while it hangs, even after their context ends.
 type hanging struct {
 	*service
-	hang chan struct{} // closed: it hangs no longer
+	hang chan struct{} // closed when it stops hanging
 }
 
 func (s *hanging) Send(ctx context.Context, batch []shipper.Record) shipper.Response {
@@ -26,7 +26,7 @@ func (s *hanging) Send(ctx context.Context, batch []shipper.Record) shipper.Resp
 	return s.service.Send(context.WithoutCancel(ctx), batch)
 }
 
-// ledgerAdds checks that a place's ledger adds up and counts no more events as delivered than the service holds.
+// ledgerAdds checks that a cursor's ledger adds up and counts no more events as delivered than the service holds.
 func ledgerAdds(t *testing.T, when string, st wal.CursorStat, svc *service) {
 	t.Helper()
 	dropped := droppedOf(st)
@@ -40,7 +40,7 @@ func ledgerAdds(t *testing.T, when string, st wal.CursorStat, svc *service) {
 	}
 }
 
-// droppedOf returns how many events were dropped.
+// droppedOf returns the number of dropped events.
 func droppedOf(st wal.CursorStat) (events uint64) {
 	for _, c := range st.Dropped {
 		events += c.Events
@@ -58,9 +58,9 @@ func crashCopy(t *testing.T, dir string) string {
 	return at
 }
 
-// Events become too old while requests of their lanes are under way, which then end well, badly or not in time.
-// At each moment the ledger adds up, also that of an agent which is killed then; and a waiting producer gets
-// "delivered" for no dropped event.
+// Events become too old while requests with events of their lanes are in flight. The requests then succeed, fail or
+// time out. The ledger always adds up, also after a kill at that moment, and no producer gets "delivered" for a dropped
+// event.
 func TestDrop_OfWhatARequestHolds(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -133,8 +133,8 @@ func dropInFlight(t *testing.T, r *rand.Rand, whole bool) {
 	}
 }
 
-// killAndFinish ships the events of an agent that is killed now to another service, and checks the ledger
-// before and after. prepare, unless it is nil, is called with the service.
+// killAndFinish ships the remaining events of an agent that is killed now to another service, and checks the ledger
+// before and after. prepare, unless it is nil, is called with that service.
 func killAndFinish(t *testing.T, r *rig, shape shipper.Shape, prepare func(*service)) {
 	t.Helper()
 	dir := crashCopy(t, r.dir)
@@ -178,7 +178,7 @@ func (s *service) has(key string, n int) bool {
 	return s.payloads[fmt.Sprint(key, " ", n)]
 }
 
-// A halt waits for the requests under way until its context ends.
+// A halt waits for the requests in flight until its context ends.
 func TestHalt_CutsOffWhenItsContextEnds(t *testing.T) {
 	for _, delay := range []time.Duration{time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -211,8 +211,8 @@ func TestHalt_CutsOffWhenItsContextEnds(t *testing.T) {
 	}
 }
 
-// A request that does not return although it was cut off, as a write to a disk that hangs, holds up neither a halt
-// nor a stop. It is left behind, and Ended is closed when the destination is free.
+// A request that does not return after its context ended, such as a write to a hanging disk, delays neither a halt nor
+// a stop. It is left behind, and Ended is closed when the destination is free.
 func TestStop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 	for name, stop := range map[string]func(*rig){
 		"halt": func(r *rig) {
@@ -255,8 +255,8 @@ func TestStop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 	}
 }
 
-// Neither a full log nor one whose events are too old waits for a request that does not return after it was cut off.
-// When it does return, its response settles those of its events that were not dropped, and its lanes go on.
+// Neither a full log nor a log with too old events waits for a request that does not return after its context ended.
+// When the request returns, its response settles those of its events that were not dropped, and its lanes go on.
 func TestDrop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 	for name, shape := range map[string]shipper.Shape{"whole": wideFile(), "keys": firehoseShape()} {
 		for seed := range uint64(4) {

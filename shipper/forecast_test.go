@@ -9,7 +9,7 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// A forecast is held against what a shipper with a log and a service is really billed for.
+// A forecast matches the real bill of a shipper with a log and a service.
 func TestAForecastIsWhatShippingComesTo(t *testing.T) {
 	kinesis := shipper.Shape{Framing: shipper.FramingKPL, OneKey: true, KeyCounts: true, MaxRecord: 1 << 20, AimRecord: 500 << 10,
 		BatchRecords: 500, MaxBatch: 5 << 20, AimBatch: 5 << 20, BilledStep: 1 << 10, UnitStep: 25 << 10}
@@ -52,7 +52,7 @@ func near(t *testing.T, what string, got, want, off float64) {
 	}
 }
 
-// What is sent compressed is billed by its size then.
+// Compressed records are billed by their compressed size.
 func TestAForecastKnowsCompression(t *testing.T) {
 	plain := shipper.Predict(wholeFirehose(), shipper.Traffic{PerSecond: 1000, Size: 1000, Keys: 100}, time.Second)
 	shape := wholeFirehose()

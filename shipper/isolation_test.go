@@ -12,8 +12,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A day in which the service throttles a key or a lane: whoever is not meant gets its
-// events through as on any day, memory stays where it was set, and after a restart nothing is sent twice.
+// The service throttles a key or a lane for a day. The other events get through as usual, memory stays within its
+// limit, and after a restart nothing is sent twice.
 func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 	const keys = 200
 	lane := wal.LaneOf("k3")
@@ -55,7 +55,7 @@ func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 						most = max(most, r.ship.Report().Held)
 						svc.mu.Lock()
 						for key, sent := range r.src.n {
-							// A lane is the unit of order: who shares it with a stuck key waits with it.
+							// A lane is the unit of order: the other keys of a stuck key's lane wait with it.
 							if wal.LaneOf(key) != lane && !throttled(key) && svc.seen[key] != sent {
 								t.Errorf("hour %d, key %s: got %d of %d events a minute after they were sent", hour, key, svc.seen[key], sent)
 							}
@@ -81,8 +81,8 @@ func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 	}
 }
 
-// A destination takes as long for a backlog beside one that is down, slow, misconfigured or throttled as it
-// takes alone, and as many requests.
+// A destination takes no more time and no more requests for a backlog while another destination is down, slow,
+// misconfigured or throttled than it takes alone.
 func TestADestinationTakesNothingFromAnother(t *testing.T) {
 	always := func(class shipper.Class, code string) func(*service) {
 		return func(svc *service) {
@@ -114,14 +114,15 @@ func TestADestinationTakesNothingFromAnother(t *testing.T) {
 	}
 }
 
-// backlogRun is how a backlog was shipped.
+// backlogRun is the measured shipping of a backlog.
 type backlogRun struct {
 	took     time.Duration
 	events   int
 	requests int
 }
 
-// shipBeside ships a backlog while another destination of the stream has its trouble; nil: there is none.
+// shipBeside ships a backlog while another destination of the stream has the given trouble; nil: there is no other
+// destination.
 func shipBeside(t *testing.T, shape shipper.Shape, trouble func(*service)) (run backlogRun) {
 	dir := fastDir(t)
 	log := openLog(t, dir)
@@ -159,14 +160,14 @@ func shipBeside(t *testing.T, shape shipper.Shape, trouble func(*service)) (run 
 	return run
 }
 
-// arrived returns how many events are stored.
+// arrived returns the number of stored events.
 func (s *service) arrived() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.total
 }
 
-// A destination that takes nothing at all is tried with a request's worth, and holds no more than it may.
+// A destination that accepts nothing is tried with the events of one request, and holds no more memory than its limit.
 func TestADestinationThatIsDownHoldsNoMoreThanItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const memory = 64 << 10

@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// fullGraveyard fails so many times before it takes dead letters.
+// fullGraveyard is a dead-letter store that fails the given number of times before it stores dead letters.
 type fullGraveyard struct {
 	*wal.DeadLetters
 	fails  atomic.Int64
@@ -29,8 +29,8 @@ func (g *fullGraveyard) Put(d wal.DeadLetter) error {
 	return g.DeadLetters.Put(d)
 }
 
-// An event that is refused for good, and can't be kept as a dead letter yet, stays the first of its lane and
-// pending. Once it can, it is kept once.
+// A rejected event that can't be stored as a dead letter yet stays the first of its lane, and pending. Once it can be
+// stored, it is stored exactly once.
 func TestPoison_StaysUntilItIsADeadLetter(t *testing.T) {
 	for seed := range int64(6) {
 		synctest.Test(t, func(t *testing.T) {
@@ -60,8 +60,8 @@ func TestPoison_StaysUntilItIsADeadLetter(t *testing.T) {
 	}
 }
 
-// A destination goes down while much of a backlog is in memory. Events that are evicted then, beside those that a
-// request holds, are read again, all of them.
+// A destination goes down while much of a backlog is in memory. Events that are evicted then, beside the events of a
+// request, are read again, all of them.
 func TestMemory_ForgetsBesideARequestUnderWay(t *testing.T) {
 	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {
@@ -84,14 +84,14 @@ func TestMemory_ForgetsBesideARequestUnderWay(t *testing.T) {
 				rig.src.sendLong(1000, 500+r.IntN(200), keys)
 			}
 			rig.start()
-			time.Sleep(5 * time.Second) // finishing, it would not pause between two reads
+			time.Sleep(5 * time.Second) // during Finish it would not pause between two reads
 			rig.finish()
 		})
 	}
 }
 
-// A key is refused for hours in a lane that is busy with another. There is no more to note in the lane's mark than the
-// first request held: nothing newer is sent before.
+// A key is rejected for hours in a lane that is busy with another key. The lane's progress lists no more than the first
+// request had: nothing newer is sent before.
 func TestMark_IsNoLongerThanABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys := keysOfLanes(2, 1)
@@ -130,7 +130,8 @@ func TestMark_IsNoLongerThanABatch(t *testing.T) {
 	})
 }
 
-// The request of one hot key hangs, with far more of it in the log than fits in memory. Every other key gets on.
+// The request of one hot key hangs, and more of its events are in the log than fit in memory. The events of every other
+// key arrive.
 func TestMemory_IsNotOneLanesAlone(t *testing.T) {
 	for _, memory := range []int{64 << 10, 256 << 10, 1 << 20} {
 		synctest.Test(t, func(t *testing.T) {
@@ -164,7 +165,7 @@ func TestMemory_IsNotOneLanesAlone(t *testing.T) {
 	}
 }
 
-// hotKey is a service that does not answer requests which hold one key.
+// hotKey is a service that does not respond to requests with events of one key.
 type hotKey struct {
 	*service
 	key  string
@@ -180,7 +181,7 @@ func (s *hotKey) Send(ctx context.Context, batch []shipper.Record) shipper.Respo
 	return s.service.Send(ctx, batch)
 }
 
-// keysBeside returns so many keys that lie in other lanes than key.
+// keysBeside returns the given number of keys that lie in other lanes than key.
 func keysBeside(key string, count int) (keys []string) {
 	for i := 0; len(keys) < count; i++ {
 		if k := fmt.Sprint("b", i); wal.LaneOf(k) != wal.LaneOf(key) {

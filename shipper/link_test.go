@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// linkRig is a rig with a backlog of so many events of 300 bytes.
+// linkRig returns a rig with a backlog of that many events of 300 bytes.
 func linkRig(t *testing.T, o shipper.Options, backlog int) *rig {
 	r := shardRig(t, newShards(t, 1, shipper.Quota{Bytes: 1 << 30, Records: 1 << 20}), o)
 	if backlog > 0 {
@@ -19,7 +19,7 @@ func linkRig(t *testing.T, o shipper.Options, backlog int) *rig {
 	return r
 }
 
-// wired returns how many bytes of bodies a rig's service has seen.
+// wired returns the number of body bytes that a rig's service has received.
 func (r *rig) wired() int {
 	r.svc.mu.Lock()
 	defer r.svc.mu.Unlock()
@@ -60,7 +60,7 @@ func TestBandwidthIsKeptToAndSharedByPriority(t *testing.T) {
 	})
 }
 
-// Nobody saves up a share: the one who was idle doesn't stop the others when it comes back.
+// Idle shippers save up no bandwidth: one that was idle does not stop the others when it has events again.
 func TestIdleBandwidthIsNobodys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 60_000
@@ -104,11 +104,11 @@ func TestADestinationsOwnBandwidth(t *testing.T) {
 	})
 }
 
-// soonAfter is within what time of the first the others try: a second after their last try, the shortest
-// backoff, and what requests take.
+// soonAfter is the longest time between the first success of a shipper and the next tries of the others: a second after
+// their last try, the shortest backoff, and the duration of the requests.
 const soonAfter = 1500 * time.Millisecond
 
-// A link is down for an hour, and events come all the time. The first to get through is soon after it is
+// A link is down for an hour, and events arrive all the time. The first shipper gets through soon after the link is
 // back, and the others don't wait out their own backoff.
 func TestShippingGoesOnSoonAfterTheLinkIsBack(t *testing.T) {
 	for seed := range uint64(3) {
@@ -158,8 +158,8 @@ func TestShippingGoesOnSoonAfterTheLinkIsBack(t *testing.T) {
 	}
 }
 
-// A shipper whose own try failed in the outage's last moment, or set out in it and failed later, waited out
-// its backoff, which may be half a minute: it took the news that the link is back for old.
+// A shipper failed at the last moment of an outage, or started a request during it that failed later. It once waited
+// out its backoff, up to half a minute, because it took the notification that the link is back for an old one.
 func TestAShipperThatHasJustFailedHearsThatTheLinkIsBack(t *testing.T) {
 	for _, delay := range []time.Duration{20 * time.Millisecond, 5 * time.Second} {
 		for range 5 {
@@ -168,12 +168,12 @@ func TestAShipperThatHasJustFailedHearsThatTheLinkIsBack(t *testing.T) {
 	}
 }
 
-// failAtLast has a shipper fail at requests that take so long, the last of which sets out when another is
+// failAtLast makes the requests of a shipper fail, each after delay. The last of them starts when another shipper is
 // about to get through.
 func failAtLast(t *testing.T, delay time.Duration) {
 	const failing = 8
 	link := shipper.NewLink(0)
-	var mu sync.Mutex // guards what follows
+	var mu sync.Mutex // guards the variables below
 	tries, last, first := 0, time.Time{}, time.Duration(0)
 	slow := linkRig(t, shipper.Options{Link: link}, 0)
 	slow.svc.delay = delay
@@ -207,7 +207,7 @@ func failAtLast(t *testing.T, delay time.Duration) {
 	other.finish()
 }
 
-// lockstep counts the tries, after the first round, within a millisecond of another.
+// lockstep counts the tries, after the first round, that are less than a millisecond apart.
 func lockstep(tries []time.Time) (n int) {
 	for i := 4; i < len(tries)-1; i++ {
 		if tries[i+1].Sub(tries[i]) < time.Millisecond {
@@ -217,7 +217,8 @@ func lockstep(tries []time.Time) (n int) {
 	return n
 }
 
-// What the service asks for stays: a shipper that is throttled doesn't try early for another's success.
+// The backoff that the service requests has priority: a throttled shipper does not retry early after the success of
+// another one.
 func TestAThrottledShipperKeepsItsBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := shipper.NewLink(0)

@@ -15,7 +15,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// A backlog of attributes takes no more memory than one of data, whether the destination hangs or is down.
+// A backlog of attributes takes no more memory than one of data, both if the destination hangs and if it is down.
 func TestMemory_CountsWhatEventsCarry(t *testing.T) {
 	const memory, backlog = 4 << 20, 48 << 20
 	for _, size := range []int{300, 100_000} {
@@ -45,7 +45,7 @@ func TestMemory_CountsWhatEventsCarry(t *testing.T) {
 	}
 }
 
-// heapOfBacklog returns the heap that a shipper uses in addition to that of a backlog.
+// heapOfBacklog returns the heap that a shipper uses in addition to the backlog's own.
 func heapOfBacklog(t *testing.T, svc *service, memory, backlog, size int, attributes bool) int64 {
 	dir := t.TempDir()
 	log, err := wal.Open(context.Background(), wal.Options{Dir: dir})
@@ -94,10 +94,10 @@ func heapOfBacklog(t *testing.T, svc *service, memory, backlog, size int, attrib
 	return used
 }
 
-// heapInUse returns the bytes of the heap that are in use.
+// heapInUse returns the number of heap bytes in use.
 func heapInUse() int64 {
 	runtime.GC()
-	runtime.GC() // sweeps the garbage that the first one found
+	runtime.GC() // sweeps the garbage that the first call found
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)

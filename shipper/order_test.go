@@ -43,8 +43,8 @@ func TestWhatFailsWhereOrderDoesNotMatterIsSentAgainAlone(t *testing.T) {
 	})
 }
 
-// A lane's keys lie mixed in the log; a request that carries one key still gathers what waits of it. What
-// lies behind the first key's last event comes in a second round.
+// The events of a lane's keys are mixed in the log. A request that carries one key nevertheless gathers all waiting
+// events of that key. Events after the first key's last event are sent in a second round.
 func TestStrictOrderGathersAKeyFromBetweenTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := newService(t, strictShape())
@@ -77,7 +77,7 @@ func TestStrictOrderSendsForManyLanesAtOnce(t *testing.T) {
 	})
 }
 
-// A lane that is refused for ever is not taken for all of them.
+// A lane that is rejected for ever does not stop the others.
 func TestAStrictLaneThatIsRefusedHoldsBackNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := newService(t, strictShape())
@@ -97,7 +97,7 @@ func TestAStrictLaneThatIsRefusedHoldsBackNoOther(t *testing.T) {
 	})
 }
 
-// sameLane returns n keys of one lane.
+// sameLane returns n keys of the same lane.
 func sameLane(n int) (keys []string) {
 	for i := 0; len(keys) < n; i++ {
 		if key := fmt.Sprint("k", i); wal.LaneOf(key) == wal.LaneOf("k0") {
@@ -107,7 +107,7 @@ func sameLane(n int) (keys []string) {
 	return keys
 }
 
-// refuseKey fails the records of a key as long as stuck says so.
+// refuseKey fails the records of a key while stuck is true.
 func refuseKey(key string, stuck *bool) func(*rand.Rand, []shipper.Record) fault {
 	return func(_ *rand.Rand, batch []shipper.Record) (f fault) {
 		f.failed = make(map[int]*shipper.Error)

@@ -37,7 +37,7 @@ func (a *answering) Send(context.Context, []shipper.Record) shipper.Response {
 
 func (a *answering) Close() error { return nil }
 
-// said collects the log lines.
+// said collects log lines.
 type said struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -55,7 +55,7 @@ func (s *said) String() string {
 	return s.text.String()
 }
 
-// outageTest has shippers of many streams that share an endpoint and a log.
+// outageTest has shippers for many streams that share an endpoint and a log.
 type outageTest struct {
 	t     *testing.T
 	log   *wal.Log
@@ -215,7 +215,7 @@ func TestDeadLetters_AreALineAMinute(t *testing.T) {
 	})
 }
 
-// meddling settles at the shipper's place all events that it is sent, which no sink may do.
+// meddling is a sink that settles, with the shipper's cursor, all events that it is sent. No sink may do that.
 type meddling struct {
 	answering
 	log   *wal.Log
@@ -233,7 +233,8 @@ func (m *meddling) Send(ctx context.Context, batch []shipper.Record) shipper.Res
 	return m.answering.Send(ctx, batch)
 }
 
-// A settlement that the log can't count is logged with the stream and the destination: once, and then once a minute.
+// A settlement that does not match the log's ledger is logged with the stream and the destination: once, and then once
+// a minute.
 func TestSettlement_ThatTheLogCannotTakeIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newOutageTest(t, 0)

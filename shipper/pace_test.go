@@ -13,25 +13,25 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// shards is a model of a service whose shards take so much a second each, and throttle what is more.
-// It is down between two instants. It counts what it sees.
+// shards is a model of a service whose shards each accept a quota a second and throttle the rest. It is down between
+// two instants, and counts the load that it gets.
 type shards struct {
 	*service
-	quota  shipper.Quota // that it holds to
-	shares []float64     // of the quota, what other producers leave of each shard; nil: all
+	quota  shipper.Quota // of each shard
+	shares []float64     // the part of each shard's quota that other producers leave; nil: all of it
 	mapped *shipper.ShardMap
 	hidden bool // the shipper doesn't get the map
 
 	level, records []float64
 	filled         time.Time
 	began          time.Time
-	down, up       time.Duration // after began
+	down, up       time.Duration // times since began
 	seconds        []second
-	most           []float64 // the highest that what was tried was over quota*time, by shard
+	most           []float64 // the largest excess of the tried bytes over quota times elapsed time, by shard
 	tried          []float64
 }
 
-// second is what happened in one.
+// second counts the events of one second.
 type second struct {
 	requests, records, bytes, throttled int
 }
@@ -44,7 +44,7 @@ func newShards(t *testing.T, n int, q shipper.Quota) *shards {
 	return s
 }
 
-// setShards makes the service one of other shards, which are full of tokens.
+// setShards replaces the shards of the service. The new ones are full of tokens.
 func (s *shards) setShards(m *shipper.ShardMap) {
 	n := m.Len()
 	s.mapped = m
@@ -71,14 +71,14 @@ func (s *shards) Shards() *shipper.ShardMap {
 	return s.mapped
 }
 
-// leave sets what other producers leave of each shard.
+// leave sets the part of each shard's quota that other producers leave.
 func (s *shards) leave(shares []float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.shares = shares
 }
 
-// arrived returns how many events of a key are stored.
+// arrived returns the number of stored events of a key.
 func (s *shards) arrived(key string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,7 +92,7 @@ func (s *shards) share(i int) float64 {
 	return s.shares[i]
 }
 
-// serve is the faults of the service: it throttles by shard.
+// serve returns the faults of a request: it throttles by shard.
 func (s *shards) serve(_ *rand.Rand, batch []shipper.Record) (f fault) {
 	s.fill()
 	at := time.Since(s.began)
@@ -138,7 +138,7 @@ func (s *shards) now() *second {
 	return &s.seconds[len(s.seconds)-1]
 }
 
-// between sums up what happened from one second on until before another.
+// between sums up the seconds from from until before until.
 func (s *shards) between(from, until int) (sum second) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -151,7 +151,7 @@ func (s *shards) between(from, until int) (sum second) {
 	return sum
 }
 
-// table prints spans of seconds, each figure a second's.
+// table formats spans of seconds; each number is per second.
 func (s *shards) table(name string, spans ...[2]int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-24s %10s %10s %10s %10s\n", name, "requests/s", "records/s", "KB/s", "throttled/s")
@@ -163,7 +163,7 @@ func (s *shards) table(name string, spans ...[2]int) string {
 	return b.String()
 }
 
-// shardRig is a rig to a service of shards.
+// shardRig returns a rig that ships to a service with shards.
 func shardRig(t *testing.T, s *shards, o shipper.Options) *rig {
 	r := &rig{t: t, dir: t.TempDir(), svc: s.service, sink: s, opts: o}
 	r.log = openLog(t, r.dir)
@@ -173,7 +173,7 @@ func shardRig(t *testing.T, s *shards, o shipper.Options) *rig {
 	return r
 }
 
-// produce appends events of so many bytes and keys for so many seconds, so many a second.
+// produce appends events for the given number of seconds: each events a second, of the given size and number of keys.
 func (r *rig) produce(seconds, each, bytes, keys int) {
 	for range 2 * seconds {
 		r.src.sendLong(each/2, bytes, keys)
@@ -181,12 +181,12 @@ func (r *rig) produce(seconds, each, bytes, keys int) {
 	}
 }
 
-// shardQuota is small, so that a simulation is cheap; its parts are as those of Kinesis.
+// shardQuota is small, so that a simulation is cheap.
 var shardQuota = shipper.Quota{Bytes: 20_000, Records: 50}
 
-// Events come at six tenths of the quota of four shards, for a minute of which the half is an
-// outage; then the backlog is shipped. With the pace, no shard is asked for more than its quota and a
-// bucket, and the requests stay those of a steady flow. Without, the backlog meets the throttling.
+// Events arrive for a minute at six tenths of the quota of four shards. During half of that minute there is an outage;
+// then the backlog is shipped. With the pace, no shard gets more than its quota and a bucket, and the requests are as
+// large as in a steady flow. Without the pace, the backlog is throttled.
 func TestABacklogDoesNotFloodAfterAnOutage(t *testing.T) {
 	for _, unpaced := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -222,7 +222,8 @@ func TestABacklogDoesNotFloodAfterAnOutage(t *testing.T) {
 	}
 }
 
-// Other producers leave a tenth of one shard. It slows down to that, the others don't, and it comes back.
+// Other producers leave a tenth of one shard. The pace of that shard slows down to it, the others don't, and it
+// recovers afterwards.
 func TestAThrottledShardSlowsOnlyItself(t *testing.T) {
 	for _, hidden := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -255,12 +256,12 @@ func TestAThrottledShardSlowsOnlyItself(t *testing.T) {
 	}
 }
 
-// After a split the new shards have their own quota, and the one that stayed keeps its pace.
+// After a split the new shards have their own quota, and a shard that stayed keeps its pace.
 func TestPacesFollowAReshard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := newShards(t, 1, shardQuota)
 		r := shardRig(t, svc, shipper.Options{})
-		r.produce(10, 150, 300, 40) // 48 KB/s for 20
+		r.produce(10, 150, 300, 40) // 48 KB/s for a quota of 20 KB/s
 		synctest.Wait()
 		svc.mu.Lock()
 		svc.setShards(evenShards(4, "t"))
@@ -283,7 +284,7 @@ func TestPacedRecordsShareRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := newShards(t, 1, shardQuota)
 		r := shardRig(t, svc, shipper.Options{})
-		r.src.sendLong(3000, 30, 3000) // a record each, 50 a second
+		r.src.sendLong(3000, 30, 3000) // one event a record, 50 records a second
 		time.Sleep(40 * time.Second)
 		synctest.Wait()
 		t.Log("\n" + svc.table("small records", [2]int{0, 5}, [2]int{5, 40}))
@@ -298,7 +299,7 @@ func TestPacedRecordsShareRequests(t *testing.T) {
 	})
 }
 
-// A destination without shards, such as a Firehose stream, has one quota for all that it is sent.
+// A destination without shards, such as a Firehose stream, has one quota for all its requests.
 func TestADestinationWithoutShardsKeepsToItsQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := newService(t, firehoseShape())
@@ -323,7 +324,7 @@ func TestADestinationWithoutShardsKeepsToItsQuota(t *testing.T) {
 	})
 }
 
-// The requests' quota alone holds too.
+// A quota of requests alone is kept too.
 func TestAQuotaOfRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := newService(t, firehoseShape())
@@ -339,7 +340,7 @@ func TestAQuotaOfRequests(t *testing.T) {
 	})
 }
 
-// packed is a destination whose records are compressed. It counts what it gets.
+// packed is a destination for compressed records. It counts the events and bytes that it gets.
 type packed struct {
 	*service
 	events, bytes int
@@ -355,7 +356,7 @@ func (p *packed) Send(_ context.Context, batch []shipper.Record) shipper.Respons
 	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "200"}
 }
 
-// A quota counts what goes out, not what it was before it was compressed.
+// A quota counts bytes after compression.
 func TestAQuotaCountsCompressedBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := &packed{service: newService(t, firehoseShape())}
@@ -365,13 +366,13 @@ func TestAQuotaCountsCompressedBytes(t *testing.T) {
 		r.dead = wal.OpenDead(r.dir)
 		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 		r.start()
-		r.src.sendLong(2000, 300, 100) // 600 KB, for 30 s were they plain
+		r.src.sendLong(2000, 300, 100) // 600 KB uncompressed, enough for 30 s
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if svc.events != 2000 || svc.bytes > 10*20_000 {
 			t.Errorf("%d events in %d bytes arrived in 10 s, want all 2000", svc.events, svc.bytes)
 		}
-		svc.total = svc.events // for the rig
+		svc.total = svc.events // finish compares it
 		r.finish()
 	})
 }

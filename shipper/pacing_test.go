@@ -12,8 +12,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// One key or two are throttled for as long as the service likes. Lanes of other keys go on as on any day, at
-// any rate, with a known quota and without one; and when it is over, the events that waited arrive soon.
+// One or two keys are throttled for any length of time. Lanes of other keys go on as usual, at any rate, with a known
+// quota and without one. When the throttling is over, the waiting events arrive soon.
 func TestPacing_ThrottledKeySlowsNoOther(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	for i := range 12 {
@@ -83,8 +83,8 @@ func clone(m map[string]int) map[string]int {
 	return c
 }
 
-// A service that answers 503 to every request for a while is done with its backlog nearly as soon as one that
-// refused connections for as long.
+// After an outage in which a service responded 503 to every request, the backlog is shipped nearly as soon as after an
+// outage of the same length with refused connections.
 func TestPacing_OutageOf503CostsNoMoreThanRefusedConnections(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for _, shape := range []string{"kinesis", "kinesis, no map", "firehose"} {
@@ -97,7 +97,7 @@ func TestPacing_OutageOf503CostsNoMoreThanRefusedConnections(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { took[i] = recovery(t, shape, quota, seconds, each, err) })
 				}
 				t.Logf("%s: %v after refused connections, %v after 503", name, took[0], took[1])
-				if took[1] > 2*took[0]+1300*time.Millisecond { // the next try may be so far off, and the last events wait for company
+				if took[1] > 2*took[0]+1300*time.Millisecond { // the constant covers the wait for the next try and the batching of the last events
 					t.Errorf("%s: %v after 503, %v after refused connections, want at most twice that", name, took[1], took[0])
 				}
 			}
@@ -105,7 +105,7 @@ func TestPacing_OutageOf503CostsNoMoreThanRefusedConnections(t *testing.T) {
 	}
 }
 
-// recovery returns how long a backlog takes that an outage has left.
+// recovery returns the time that shipping the backlog of an outage takes.
 func recovery(t *testing.T, shape string, quota bool, seconds, each int, err *shipper.Error) time.Duration {
 	svc := newService(t, kinesisShape())
 	most := shipper.Quota{Bytes: 200_000, Records: 2000}
@@ -146,7 +146,7 @@ func recovery(t *testing.T, shape string, quota bool, seconds, each int, err *sh
 	return took
 }
 
-// limited is a destination without shards that refuses whole requests when it gets too many bytes.
+// limited is a destination without shards that rejects whole requests when it gets too many bytes.
 type limited struct {
 	*service
 	rate    float64
@@ -176,7 +176,7 @@ func (l *limited) Send(ctx context.Context, batch []shipper.Record) shipper.Resp
 	return l.service.Send(ctx, batch)
 }
 
-// A service that rejects whole requests for their rate gets few that it rejects, and as many events as it can take.
+// A service that rejects whole requests for their rate gets few such requests, and as many events as it can accept.
 func TestPacing_WholeRequestsRefusedForTheirRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := &limited{service: newService(t, firehoseShape()), rate: 100_000, filled: time.Now()}

@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// TestABacklogLeavesTheProducersTheirTurn reads a backlog beside a producer, and then alone.
+// TestABacklogLeavesTheProducersTheirTurn reads a backlog beside a producer, and then without one.
 func TestABacklogLeavesTheProducersTheirTurn(t *testing.T) {
 	const event, events = 256 << 10, 480 // 120 MiB
 	synctest.Test(t, func(t *testing.T) {
@@ -30,7 +30,7 @@ func TestABacklogLeavesTheProducersTheirTurn(t *testing.T) {
 			testkit.AppendOne(t, log, "s", fmt.Sprint("k", i), data)
 		}
 		ship, done := startShipping(t, log, place, shape)
-		for range 100 { // a second
+		for range 100 { // for a second
 			testkit.AppendOne(t, log, "other", "k", data[:100])
 			time.Sleep(10 * time.Millisecond)
 		}
@@ -50,7 +50,7 @@ func TestABacklogLeavesTheProducersTheirTurn(t *testing.T) {
 	})
 }
 
-// TestABacklogShrinksHoweverMuchProducersSend: what is appended to the stream itself is caught up with.
+// TestABacklogShrinksHoweverMuchProducersSend checks that a backlog shrinks although events are appended to its stream.
 func TestABacklogShrinksHoweverMuchProducersSend(t *testing.T) {
 	const event = 256 << 10
 	synctest.Test(t, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestABacklogShrinksHoweverMuchProducersSend(t *testing.T) {
 	})
 }
 
-// startShipping ships a place to a destination that takes everything in a moment.
+// startShipping ships with a cursor to a destination that accepts everything after a millisecond.
 func startShipping(t *testing.T, log *wal.Log, place *wal.Cursor, shape shipper.Shape) (*shipper.Shipper, chan error) {
 	ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: greedy{shape}, MaxDelay: 10 * time.Millisecond})
 	done := make(chan error, 1)
@@ -90,7 +90,7 @@ func startShipping(t *testing.T, log *wal.Log, place *wal.Cursor, shape shipper.
 	return ship, done
 }
 
-// greedy takes everything in a moment.
+// greedy accepts everything after a millisecond.
 type greedy struct{ shape shipper.Shape }
 
 func (g greedy) Shape() shipper.Shape { return g.shape }

@@ -22,10 +22,10 @@ var (
 	scheduleSeed = flag.Uint64("schedule.seed", 1, "the first schedule's seed; the others follow it")
 )
 
-// TestFaultSchedules runs the log and the shipper against the model service through minutes to days of
-// virtual time: bursts of events, every kind of fault, drops for age and for room, clean restarts, kills, and a
-// destination that comes back in another shape. The service checks limits and order as it goes, and the ledger adds
-// up at each step and counts no more as delivered than the service holds; at the end every event has arrived, is a
+// TestFaultSchedules runs the log and the shipper against the model service for minutes to days of virtual time. The
+// schedules have bursts of events, every kind of fault, drops for age and for space, clean restarts, kills, and
+// destinations that come back in another shape. The service checks limits and order all the time. The ledger adds up at
+// each step and counts no more events as delivered than the service holds. At the end every event has arrived, is a
 // dead letter or was dropped, and no event arrived twice without a reason.
 func TestFaultSchedules(t *testing.T) {
 	count := uint64(*schedules)
@@ -40,27 +40,27 @@ func TestFaultSchedules(t *testing.T) {
 	}
 }
 
-// schedule is one history: what happens, and what may arrive twice because of it.
+// schedule is one history: its faults, and the events that may arrive twice because of them.
 type schedule struct {
 	*rig
 	rand   *rand.Rand
 	keys   int
-	poison int // of so many events one is refused for good; 0: none
+	poison int // one of so many events is rejected for good; 0: none
 
 	regime  regime
-	low     uint8 // of the lanes that regime outage stops
-	blame   int   // how the service says that a record is poison
+	low     uint8 // first of the lanes that regime outage throttles
+	blame   int   // how the service reports a poison record
 	doubt   map[string]bool
 	at      map[string]time.Time // when a payload was stored
-	longest time.Duration        // of a sleep
+	longest time.Duration        // limit of a sleep
 	drops   drops
-	others  []shipper.Shape // that the destination may come back in
-	waiting sync.WaitGroup  // of producers for their events
+	others  []shipper.Shape // other shapes that the destination may have after a restart
+	waiting sync.WaitGroup  // producers that wait for their events
 
-	generation int // of the service's shards
+	generation int // number of reshards so far
 }
 
-// drops is why events may be dropped.
+// drops is the reason why events may be dropped.
 type drops int
 
 const (
@@ -71,24 +71,24 @@ const (
 	dropKinds
 )
 
-// regime is how the service behaves for a while.
+// regime is the behavior of the service for a while.
 type regime int
 
 const (
 	healthy  regime = iota
 	slowDown        // records are throttled at random
 	internal        // records fail at random
-	flaky           // requests fail at random, half of them after they were stored
-	mute            // requests time out, half of them after they were stored
-	garbled         // replies have a result too few at random
+	flaky           // requests fail at random, half of them after their records were stored
+	mute            // requests time out, half of them after their records were stored
+	garbled         // responses lack a result at random
 	outage          // some lanes' records are throttled
 	down            // requests fail
 	locked          // an operator is needed
-	hung            // requests are not answered until they are cut off, half of them after they were stored
+	hung            // requests get no response until they are cut off, half of them after their records were stored
 	regimes
 )
 
-// kinds are the shapes that a destination may change between: the service checks the order of all of them alike.
+// kinds are the shapes between which a destination may change: the service checks the order of all of them alike.
 var kinds = []string{"kinesis", "firehose", "firehose, one key", "gzip", "kinesis, envelope", "file, envelope"}
 
 func newSchedule(t *testing.T, seed uint64) *schedule {
@@ -96,7 +96,7 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	names := slices.Sorted(maps.Keys(shapes()))
 	name := names[r.IntN(len(names))]
 	shape := shapes()[name]
-	if shape.WholeOrder { // it stores all of a batch or nothing, so that is one record
+	if shape.WholeOrder { // one record a batch, because it stores a whole batch or nothing
 		shape.AimRecord = shape.MaxBatch
 	}
 	s := &schedule{
@@ -136,7 +136,7 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	return s
 }
 
-// setPolicy draws when events are dropped.
+// setPolicy draws the policy for dropping events.
 func (s *schedule) setPolicy() {
 	switch s.drops {
 	case tooOld:
@@ -189,14 +189,14 @@ func (s *schedule) refuse(svc *service) {
 	maps.Copy(svc.refused, s.svc.refused)
 }
 
-// turn changes how the service behaves.
+// turn changes the behavior of the service.
 func (s *schedule) turn(to regime) {
 	s.svc.mu.Lock()
 	defer s.svc.mu.Unlock()
 	s.regime, s.low = to, uint8(s.rand.IntN(wal.Lanes))
 }
 
-// reshard now and then gives the service other shards; s.svc.mu is held.
+// reshard sometimes replaces the shards of the service; s.svc.mu is held.
 func (s *schedule) reshard() {
 	if r := s.svc.rand; r.IntN(10) == 0 {
 		s.generation++
@@ -204,7 +204,7 @@ func (s *schedule) reshard() {
 	}
 }
 
-// burst appends some events; those that will be refused are known beforehand.
+// burst appends some events, after it has chosen the ones that the service will reject.
 func (s *schedule) burst() {
 	key, count, size := fmt.Sprint("k", s.rand.IntN(s.keys)), 1+s.rand.IntN(12), 0
 	if s.drops >= fullLog {
@@ -229,14 +229,14 @@ func (s *schedule) burst() {
 	s.await(key)
 }
 
-// How long an append may wait for a drop that makes room, for any state of the destination: where appends to every
-// stream wait, and where only those to the destination's own stream do.
+// The longest times that an append may wait for a drop that frees space, in any state of the destination: longestOfAll
+// if the appends to every stream wait, longestOfOne if only the appends to the destination's own stream do.
 const (
 	longestOfAll = 1500 * time.Millisecond
 	longestOfOne = 6 * time.Second
 )
 
-// await has a producer wait, now and then, until its last event is settled.
+// await sometimes starts a producer that waits until its last event is settled.
 func (s *schedule) await(key string) {
 	if s.rand.IntN(4) > 0 {
 		return
@@ -251,11 +251,11 @@ func (s *schedule) await(key string) {
 	})
 }
 
-// refusedSent is how many events were sent that the service refuses.
+// refusedSent returns the number of sent events that the service rejects.
 func (s *schedule) refusedSent() int { return len(s.svc.refused) }
 
-// kill ends the agent as kill -9 does: what the disk holds now is all that is left of it. Of the requests
-// under way some arrive.
+// kill ends the agent as kill -9 does: only the present contents of the disk survive. Some of the requests in flight
+// arrive.
 func (s *schedule) kill() {
 	synctest.Wait()
 	dir := fastDir(s.t)
@@ -288,14 +288,14 @@ func (s *schedule) kill() {
 	s.start()
 }
 
-// reshape draws the shape that the destination comes back in.
+// reshape draws the shape that the destination has after a restart.
 func (s *schedule) reshape() {
 	if len(s.others) > 0 && s.rand.IntN(2) == 0 {
 		s.svc.shape = s.others[s.rand.IntN(len(s.others))]
 	}
 }
 
-// kept notes a payload that was stored; s.svc.mu is held.
+// kept is called with each stored payload; s.svc.mu is held.
 func (s *schedule) kept(payload string, told bool) {
 	s.at[payload] = time.Now()
 	if !told {
@@ -303,14 +303,14 @@ func (s *schedule) kept(payload string, told bool) {
 	}
 }
 
-// twice is told of a payload that came again; s.svc.mu is held.
+// twice is called with a payload that was stored again; s.svc.mu is held.
 func (s *schedule) twice(payload string) {
 	if !s.doubt[payload] {
 		s.t.Errorf("event %q arrived twice, and was neither in flight nor delivered within %s before a kill", payload, wal.CheckpointInterval)
 	}
 }
 
-// fault decides what becomes of a request; s.svc.mu is held.
+// fault draws the fault of a request; s.svc.mu is held.
 func (s *schedule) fault(r *rand.Rand, batch []shipper.Record) (f fault) {
 	if err := s.poisonError(batch); err != nil {
 		return fault{err: err}
@@ -338,13 +338,13 @@ func (s *schedule) fault(r *rand.Rand, batch []shipper.Record) (f fault) {
 	case locked:
 		f.err = failure(shipper.Operator, "AccessDeniedException")
 	default:
-		f.stored = coin // should the request be cut off
+		f.stored = coin // in case the request is cut off
 	}
 	return f
 }
 
-// poisonError refuses a whole request for a record in it, by name or without saying which, or leaves it to
-// the record's own result.
+// poisonError rejects a whole request for a poison record, with or without the record's index, or returns nil and
+// leaves the rejection to the record's own result.
 func (s *schedule) poisonError(batch []shipper.Record) *shipper.Error {
 	if s.blame == 0 || s.poison == 0 {
 		return nil
@@ -365,7 +365,7 @@ func (s *schedule) poisonError(batch []shipper.Record) *shipper.Error {
 	return nil
 }
 
-// outOf throttles the records of a quarter of the lanes.
+// outOf throttles the records of a quarter of the lanes, from s.low on.
 func (s *schedule) outOf(batch []shipper.Record) map[int]*shipper.Error {
 	failed := make(map[int]*shipper.Error)
 	for i, record := range batch {

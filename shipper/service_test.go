@@ -16,8 +16,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// service is a destination that checks as it goes: limits, order and that no key is in two requests
-// at once. Payloads are "KEY N", N counting from 1 in its key.
+// service is a destination that checks limits, order, and that no key is in two requests at once. Payloads are "KEY N",
+// N counting from 1 in its key.
 type service struct {
 	t      *testing.T
 	shape  shipper.Shape
@@ -27,19 +27,19 @@ type service struct {
 
 	mu       sync.Mutex
 	seen     map[string]int  // the highest N of a key
-	payloads map[string]bool // that are stored
-	stored   map[string]bool // payloads, where order does not matter
+	payloads map[string]bool // stored payloads
+	stored   map[string]bool // stored payloads, where order does not matter
 	wrote    map[string]int  // how often a payload was stored, whether or not a consumer sees it
 	total    int
 	again    int
-	gaps     bool // events may be dropped: of a key any later one may be next
-	late     bool // and, since an agent was killed, an earlier one that it had dropped
+	gaps     bool // events may be dropped, so any later event of a key may be the next one
+	late     bool // an agent was killed, so an earlier event that it had dropped may arrive too
 	requests int
-	wired    int // bytes of bodies that came
+	wired    int // received bytes of bodies
 	busy     map[string]bool
-	refused  map[string]bool // payloads that are poison
+	refused  map[string]bool // poison payloads
 
-	real, known *shipper.ShardMap // the shards that there are, and those that the shipper is told of; nil: none
+	real, known *shipper.ShardMap // the real shards, and those that the shipper gets; nil: none
 	reshard     func()            // changes real before a request is stored; nil: never
 
 	// landing, when set, is called with each stored record; s.mu is held.
@@ -50,13 +50,13 @@ type service struct {
 	kept func(payload string, told bool)
 }
 
-// fault is what happens to one request.
+// fault is the fault of one request.
 type fault struct {
 	err    *shipper.Error // the request fails
-	stored bool           // although all of it was stored
+	stored bool           // although all records were stored
 	failed map[int]*shipper.Error
-	short  bool // all is stored, but the reply has a result too few
-	hang   bool // it is not answered before it is cut off
+	short  bool // all records are stored, but the response lacks a result
+	hang   bool // no response until the request is cut off
 }
 
 func newService(t *testing.T, shape shipper.Shape) *service {
@@ -161,7 +161,8 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Response {
 	return reply
 }
 
-// land says where the records go, and tells the shipper of new shards when they went elsewhere.
+// land sets the shards of the records in the response. If a record landed in another shard than the one in the known
+// map, land makes the real map the known one.
 func (s *service) land(batch []shipper.Record, reply *shipper.Response) {
 	if s.real == nil || !s.shape.ByShard {
 		return
@@ -179,8 +180,8 @@ func (s *service) land(batch []shipper.Record, reply *shipper.Response) {
 
 func (s *service) shardOf(key string) string { return s.real.Shard(s.real.Find(key)).ID }
 
-// discarded reports whether Amazon's consumer library silently discards a record of these keys: one of them
-// lies outside the shard that the record is read from.
+// discarded reports whether Amazon's consumer library silently discards a record of these keys, because one of them
+// lies outside the shard of the record.
 func (s *service) discarded(r shipper.Record, keys map[string][]string) bool {
 	for key := range keys {
 		if s.real != nil && s.shardOf(key) != s.shardOf(r.Key) {
@@ -190,7 +191,7 @@ func (s *service) discarded(r shipper.Record, keys map[string][]string) bool {
 	return false
 }
 
-// store takes in a record; told says whether the shipper hears of it.
+// store stores a record; told reports whether the shipper gets a response for it.
 func (s *service) store(r shipper.Record, told bool) {
 	keys := keysOf(s.t, s.shape, r)
 	discarded := s.discarded(r, keys)
@@ -237,7 +238,7 @@ func (s *service) store(r shipper.Record, told bool) {
 	}
 }
 
-// storeAny notes a payload where order does not matter.
+// storeAny stores a payload where order does not matter.
 func (s *service) storeAny(p string) {
 	if s.stored[p] {
 		s.repeated(p)
@@ -254,7 +255,7 @@ func (s *service) repeated(p string) {
 	}
 }
 
-// keysOf takes a record apart.
+// keysOf decodes a record and returns the payloads of each key.
 func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]string {
 	data := plain(t, shape.Compression, r.Data)
 	payloads := [][]byte{data}
@@ -300,7 +301,7 @@ func payloadOf(data []byte) string {
 	return string(bytes.Join(fields[:min(len(fields), 2)], []byte(" ")))
 }
 
-// unwrapped takes events of text out of their envelopes. No two have one id.
+// unwrapped returns the text events in the given envelopes, and checks that their IDs differ.
 func unwrapped(t *testing.T, lines [][]byte) (payloads [][]byte) {
 	ids := make(map[string]bool)
 	for _, line := range lines {
@@ -318,20 +319,20 @@ func unwrapped(t *testing.T, lines [][]byte) (payloads [][]byte) {
 	return payloads
 }
 
-// compressedShape is that of a Firehose stream to S3.
+// compressedShape returns the shape of a Firehose stream that writes compressed records to S3.
 func compressedShape(c shipper.Compression) shipper.Shape {
 	s := firehoseShape()
 	s.Compression, s.RecordEvents = c, 0
 	return s
 }
 
-// envelopeShape has an envelope around each event of shape.
+// envelopeShape returns s with an envelope around each event.
 func envelopeShape(s shipper.Shape) shipper.Shape {
 	s.Envelope = &shipper.Envelope{Log: "01J", Stream: "s", Format: shipper.EnvelopeText}
 	return s
 }
 
-// keysOfGroups is keysOf for a record of several keys.
+// keysOfGroups does the work of keysOf for a record of several keys.
 func keysOfGroups(t *testing.T, groups []kpl.Group, r shipper.Record) map[string][]string {
 	keys, events := make(map[string][]string), 0
 	for _, g := range groups {
@@ -349,7 +350,7 @@ func keysOfGroups(t *testing.T, groups []kpl.Group, r shipper.Record) map[string
 	return keys
 }
 
-// byShardShape is kinesisShape's with records of all keys of a shard.
+// byShardShape returns kinesisShape, but with records of all keys of a shard.
 func byShardShape() shipper.Shape {
 	s := kinesisShape()
 	s.ByShard = true
@@ -366,14 +367,14 @@ func firehoseShape() shipper.Shape {
 		BatchRecords: 10, MaxBatch: 16 << 10, AimBatch: 12 << 10, BilledStep: 5120}
 }
 
-// oneKeyShape is that of a Firehose stream that is partitioned by the key.
+// oneKeyShape returns the shape of a Firehose stream that is partitioned by the key.
 func oneKeyShape() shipper.Shape {
 	s := firehoseShape()
 	s.OneKey = true
 	return s
 }
 
-// anyLines is that of a Firehose stream where order does not matter.
+// anyLines returns the shape of a Firehose stream where order does not matter.
 func anyLines() shipper.Shape {
 	s := firehoseShape()
 	s.AnyOrder = true
@@ -385,7 +386,7 @@ func fileShape() shipper.Shape {
 		BatchRecords: 100, MaxBatch: 64 << 10, BilledStep: 1}
 }
 
-// wideFile has one record a batch also in envelopes: a file stores all of a batch or nothing.
+// wideFile returns fileShape with one record a batch, also in envelopes: a file stores a whole batch or nothing.
 func wideFile() shipper.Shape {
 	s := fileShape()
 	s.AimRecord = s.MaxBatch
@@ -398,21 +399,21 @@ func singleShape() shipper.Shape {
 	return s
 }
 
-// strictShape is that of a service that takes one record a request.
+// strictShape returns the shape of a service that accepts one record a request.
 func strictShape() shipper.Shape {
 	s := kinesisShape()
 	s.BatchRecords, s.InFlight = 1, 64
 	return s
 }
 
-// anyShape is that of a service whose events may arrive in any order, one a record.
+// anyShape returns the shape of a service whose events may arrive in any order, one event a record.
 func anyShape() shipper.Shape {
 	s := singleShape()
 	s.AnyOrder = true
 	return s
 }
 
-// source appends events to a log, counting N in each key.
+// source appends events to a log, and counts N in each key.
 type source struct {
 	t   *testing.T
 	log *wal.Log
@@ -425,7 +426,7 @@ func (s *source) send(key string, count int) {
 	s.append(key, count, 0)
 }
 
-// append appends count events of a key, with size bytes each beside the identifying part.
+// append appends count events of a key, each with size bytes of padding after the identifying part.
 func (s *source) append(key string, count, size int) {
 	s.t.Helper()
 	b := &wal.Batch{Stream: "s"}
@@ -444,7 +445,7 @@ func (s *source) append(key string, count, size int) {
 	}
 }
 
-// sendLong appends so many events of so many bytes, their keys in turn.
+// sendLong appends count events of the given size; their keys take turns.
 func (s *source) sendLong(count, bytes, keys int) {
 	s.t.Helper()
 	b := &wal.Batch{Stream: "s"}
@@ -461,7 +462,7 @@ func (s *source) sendLong(count, bytes, keys int) {
 	}
 }
 
-// sent returns how many events of a key there are.
+// sent returns the number of appended events of a key.
 func (s *source) sent(key string) int { return s.n[key] }
 
 func openLog(t *testing.T, dir string) *wal.Log {

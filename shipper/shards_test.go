@@ -10,8 +10,8 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 )
 
-// shardsAt returns a map of shards that begin at multiples of a 256th of the hash keys; their names are the
-// generation's own.
+// shardsAt returns a map of shards that begin at multiples of a 256th of the hash keys. Each generation has its own
+// shard names.
 func shardsAt(generation int, starts ...int) *shipper.ShardMap {
 	var list []shipper.Shard
 	for _, at := range starts {
@@ -57,8 +57,8 @@ func TestWithoutAMapOfShardsRecordsHoldOneKey(t *testing.T) {
 	})
 }
 
-// One reshard, of every kind: a record that landed where one of its keys does not belong is sent again whole,
-// once; no other is.
+// After one reshard, of any kind, a record that landed in a shard where one of its keys does not belong is sent again
+// whole, once. No other record is.
 func TestReshard_SendsStrayRecordsAgainOnce(t *testing.T) {
 	for name, to := range map[string][]int{"split": {0, 64, 128}, "merge": {0}, "all moves": {0, 50, 100, 150, 200}, "renamed": {0, 128}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -105,8 +105,8 @@ func TestReshard_SendsStrayRecordsAgainOnce(t *testing.T) {
 	}
 }
 
-// TestAReshardedStreamLosesNothing splits and merges shards at any moment: a record that a consumer discards,
-// since a key of it lies outside the shard that it is read from, comes again; a record that it reads does not.
+// TestAReshardedStreamLosesNothing splits and merges shards at any moment. A record that a consumer discards, because
+// one of its keys lies outside the shard of the record, is sent again; other records are not.
 func TestAReshardedStreamLosesNothing(t *testing.T) {
 	generation := 0
 	for seed := range uint64(10) {

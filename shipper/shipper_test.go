@@ -13,23 +13,23 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// rig is a log, a service, and a shipper between them, under virtual time.
+// rig is a log, a service, and a shipper between them, in virtual time.
 type rig struct {
 	t    *testing.T
 	dir  string
 	log  *wal.Log
 	dead *wal.DeadLetters
 	svc  *service
-	sink shipper.Sink // svc unless it is set
+	sink shipper.Sink // nil: svc
 	src  *source
 	ship *shipper.Shipper
 	done chan error
 	stop context.CancelFunc
 	opts shipper.Options
 
-	wal     wal.Options // but Dir and SegmentSize
+	wal     wal.Options // except Dir and SegmentSize
 	policy  wal.Policy
-	between func() // called between the two lives of a restart; nil: nothing
+	between func() // called between the two halves of a restart; nil: nothing
 }
 
 // open opens the log.
@@ -48,7 +48,7 @@ func newRig(t *testing.T, svc *service) *rig {
 	return r
 }
 
-// fastDir is a folder in memory where there is one: what is tested is not the disk.
+// fastDir returns a directory in memory, if there is one, because the disk is not under test.
 func fastDir(t *testing.T) string {
 	dir, err := os.MkdirTemp("/dev/shm", "standpipe-")
 	if err != nil {
@@ -58,7 +58,7 @@ func fastDir(t *testing.T) string {
 	return dir
 }
 
-// place is where the rig ships from, or did.
+// place returns the present or last cursor of the rig.
 func (r *rig) place() *wal.Cursor { return r.log.Cursors("s")[0] }
 
 // start starts a shipper, once the previous one has ended.
@@ -84,7 +84,7 @@ func (r *rig) start() {
 	go func() { r.done <- r.ship.Run(ctx) }()
 }
 
-// restart cuts the shipper off and opens the log again.
+// restart stops the shipper and its requests, opens the log again and starts a new shipper.
 func (r *rig) restart() {
 	r.stop()
 	<-r.done
@@ -103,7 +103,7 @@ func (r *rig) restart() {
 	r.start()
 }
 
-// finish ships all that is left and checks what arrived and what the ledger says.
+// finish ships all remaining events, and checks the arrived events and the ledger.
 func (r *rig) finish() wal.CursorStat {
 	r.t.Helper()
 	r.ship.Finish()
@@ -124,7 +124,7 @@ func (r *rig) finish() wal.CursorStat {
 		r.t.Errorf("ledger %+v, want %d events settled", st, all)
 	}
 	ledgerAdds(r.t, "at the end", st, r.svc)
-	// Some dropped events may have arrived: by requests that were cut off.
+	// Some dropped events may have arrived, with requests that were cut off.
 	if got := uint64(r.svc.total) + st.Dead.Events; got != all && dropped == 0 || got+dropped < all {
 		r.t.Errorf("%d events arrived or died and %d were dropped, want %d", got, dropped, all)
 	}
@@ -174,7 +174,7 @@ func TestOrderAndCompletenessSurviveEveryKindOfFailure(t *testing.T) {
 			svc.rand = rand.New(rand.NewPCG(seed, 7))
 			svc.faults = randomFault
 			r := newRig(t, svc)
-			random := rand.New(rand.NewPCG(seed, 8)) // the service has its own
+			random := rand.New(rand.NewPCG(seed, 8)) // the service has its own random numbers
 			for i := range 300 {
 				r.src.send(fmt.Sprint("k", random.IntN(30)), 1+random.IntN(4))
 				if i%50 == 49 {

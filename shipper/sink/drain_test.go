@@ -25,17 +25,17 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// drainBytes is the backlog that BenchmarkDrain ships: enough that the start and the end of a drain don't count. The
-// figures of the benchmarks were measured with 1 GiB.
+// drainBytes is the size of the backlog that BenchmarkDrain ships. It is large enough that the start and the end of a
+// drain don't matter. The published figures were measured with 1 GiB.
 var drainBytes = flag.Int64("drain.bytes", 128<<20, "payload bytes of the backlog that BenchmarkDrain ships")
 
 // drainEvent is the length of an event's payload.
 const drainEvent = 1 << 10
 
-// BenchmarkDrain ships a backlog from the log to a service that responds at once, or after a round trip. It goes
-// through the real SDK to a server in the same process ("sdk"), and to a sink of the same shape that accepts
-// everything and does nothing ("frame"), which leaves reading, batching, framing and settling. MB/s-core is the
-// payload over the processor time of the whole process, the server's included.
+// BenchmarkDrain ships a backlog from the log to a service that responds at once, or after a round trip. With end=sdk
+// it uses the real SDK and a server in the same process. With end=frame it uses a sink of the same shape that accepts
+// everything and does nothing, which leaves reading, batching, framing and settling. MB/s-core is the payload divided
+// by the processor time of the whole process, the server's included.
 func BenchmarkDrain(b *testing.B) {
 	for _, keys := range []int{24, 10_000} {
 		log := backlog(b, keys)
@@ -91,7 +91,7 @@ func open(b *testing.B, to, endpoint string) shipper.Sink {
 	return s
 }
 
-// drain ships the whole log once an iteration, each time to a place of its own.
+// drain ships the whole log once an iteration, each time with a new cursor.
 func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 	var requests, records, pending uint64
 	b.ReportAllocs()
@@ -117,7 +117,7 @@ func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 			case <-time.After(5 * time.Millisecond):
 				peak = max(peak, anonymous())
 				if place.Stat().Pending.Bytes < pending/16 {
-					s.Finish() // the last ones need not wait for company
+					s.Finish() // the last events need not wait for a full batch
 				}
 			}
 		}
@@ -144,7 +144,7 @@ func (n nobody) Put(d wal.DeadLetter) error {
 	return nil
 }
 
-// shapeOnly takes every record and does nothing with it.
+// shapeOnly accepts every record and does nothing with it.
 type shapeOnly struct{ shape shipper.Shape }
 
 func (s shapeOnly) Shape() shipper.Shape { return s.shape }
@@ -171,7 +171,8 @@ func atOnce(b *testing.B, rtt time.Duration) (endpoint string) {
 
 func repeated(s string, n int) string { return strings.TrimSuffix(strings.Repeat(s+",", n), ",") }
 
-// countRecords reads a request and counts its records: the names of their payloads, which base64 can't hold.
+// countRecords reads a request and counts its records by the names of their payload members, which base64 can't
+// contain.
 func countRecords(body io.Reader) (n int) {
 	buf := make([]byte, 64<<10)
 	kept := 0

@@ -12,8 +12,8 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/sinktest"
 )
 
-// Clients use up all descriptors: a Send that needs a new file or folder is tried again, stores nothing in between, and works
-// once descriptors are free. The file that is open takes lines meanwhile.
+// The process has no free descriptors. A Send that needs a new file or directory returns a transient error and stores
+// nothing, and works again once descriptors are free. Meanwhile the open file still takes lines.
 func TestFileWithoutDescriptorsWaitsAndRecovers(t *testing.T) {
 	dir := t.TempDir()
 	o := options(dir)
@@ -21,7 +21,7 @@ func TestFileWithoutDescriptorsWaitsAndRecovers(t *testing.T) {
 	f := open(t, o)
 	mustSend(t, f, 1, 1)
 	give := takeDescriptors(t)
-	mustSend(t, f, 2, 2) // rolls
+	mustSend(t, f, 2, 2) // rolls the file
 	for range 3 {
 		got := f.Send(t.Context(), sinktest.RecordsFrom(4, 2))
 		if got.Err == nil || got.Err.Class != shipper.Transient {

@@ -2,8 +2,8 @@ package file
 
 import "os"
 
-// FailDisk makes the calls that change f's files fail with the error that next returns, if it returns one; a failing
-// write has then written half of its bytes.
+// FailDisk makes the calls that change f's files fail with the error that next returns, if any. A failing write has
+// then written half of its bytes.
 func (f *Sink) FailDisk(next func(call string) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -34,19 +34,19 @@ func (f *Sink) FailDisk(next func(call string) error) {
 	}
 }
 
-// OpenOn opens a Sink on a disk that makes these calls.
+// OpenOn opens a Sink on a disk with these calls.
 func OpenOn(o Options, truncate func(*os.File, int64) error, sync func(*os.File) error, syncDirectory func(string) error) (*Sink, error) {
 	return open(o, disk{write: realDisk.write, truncate: truncate, sync: sync, syncDir: syncDirectory})
 }
 
-// Roll ends the current file, as its age would.
+// Roll ends the current file, as when it reaches its age.
 func (f *Sink) Roll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rollLocked()
 }
 
-// Crash ends f as a kill would: nothing is finished or renamed.
+// Crash ends f like a kill: nothing is finished or renamed.
 func (f *Sink) Crash() {
 	f.closing.Do(func() {
 		close(f.stop)

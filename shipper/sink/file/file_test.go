@@ -100,7 +100,7 @@ func TestFileStartsAnewWithTheHour(t *testing.T) {
 
 func TestFileIsNeverOverwritten(t *testing.T) {
 	dir := t.TempDir()
-	for range 3 { // the same offsets again, as after the log was removed
+	for range 3 { // the same offsets again, as if the log had been removed
 		f := open(t, options(dir))
 		mustSend(t, f, 1, 1)
 		f.Close()
@@ -180,7 +180,7 @@ func TestFilePathThatIsNoDirectory(t *testing.T) {
 	if got.Err == nil || got.Err.Class != shipper.Operator || got.Err.Code != "path" {
 		t.Fatalf("got %+v", got.Err)
 	}
-	if err := os.Remove(path); err != nil { // mended: it goes on by itself
+	if err := os.Remove(path); err != nil { // mended: the destination works again by itself
 		t.Fatal(err)
 	}
 	mustSend(t, f, 1, 1)
@@ -257,7 +257,7 @@ func TestFileFullDiskGivesTheSpaceBack(t *testing.T) {
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 3)})
 }
 
-// An append cuts off first what one before it left that failed and could not give the space back.
+// An append first cuts off the bytes of an earlier append that failed and could not free the space.
 func TestFile_CutsBackWhatAFailedAppendLeft(t *testing.T) {
 	dir := t.TempDir()
 	f := open(t, options(dir))
@@ -277,8 +277,8 @@ func TestFile_CutsBackWhatAFailedAppendLeft(t *testing.T) {
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 3)})
 }
 
-// Whichever calls fail, every line is there once: the n-th and the one after it fail, for n = 0,
-// 1, 2 … until a run is clean.
+// Every line is in the files once, for any two consecutive disk calls that fail: the n-th and the next one fail, for n
+// = 0, 1, 2 … until a run has no failure.
 func TestFileEveryDiskErrorOnce(t *testing.T) {
 	for n, clean := 0, false; !clean; n++ {
 		for _, crash := range []bool{false, true} {
@@ -306,7 +306,7 @@ func TestFileEveryDiskErrorOnce(t *testing.T) {
 				f = open(t, o)
 			}
 			if err := f.Close(); err != nil {
-				open(t, o).Close() // what could not be finished is finished at the next start
+				open(t, o).Close() // the next start finishes the remaining files
 			}
 			if got, want := string(readAll(t, dir)), lines(1, 8); got != want {
 				t.Fatalf("call %d failed, crash %v: got %q, want %q", n, crash, got, want)

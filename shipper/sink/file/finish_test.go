@@ -20,7 +20,7 @@ func TestFileAfterCrashIsCutToTheCheckpoint(t *testing.T) {
 	o.RollSize = int64(len(lines(1, 3)))
 	f := open(t, o)
 	mustSend(t, f, 1, 3)
-	o.State = mustSend(t, f, 4, 1) // the last that was committed
+	o.State = mustSend(t, f, 4, 1) // the last committed state
 	mustSend(t, f, 5, 2)
 	mustSend(t, f, 7, 1)
 	f.Crash()
@@ -52,7 +52,7 @@ func TestFileCrashBetweenCommitAndRename(t *testing.T) {
 	o := options(dir)
 	f := open(t, o)
 	o.State = mustSend(t, f, 1, 2)
-	f.Close() // renamed
+	f.Close() // renames the file
 	open(t, o).Close()
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
 }
@@ -82,7 +82,7 @@ func TestFileFoundWithoutStateKeepsWholeLines(t *testing.T) {
 	})
 }
 
-// The agent was killed, started once while the disk was not mounted, and again with the disk.
+// The agent was killed, started once while the disk was not mounted, and started again with the disk.
 func TestFileDiskThatComesBackKeepsDeliveredLines(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "disk")
 	o := options(dir)
@@ -100,14 +100,14 @@ func TestFileDiskThatComesBackKeepsDeliveredLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	f = open(t, o)
-	mustSend(t, f, 3, 1) // begun after the checkpoint: it is removed at the next start
+	mustSend(t, f, 3, 1) // created after the checkpoint: removed at the next start
 	f.Crash()
 	open(t, o).Close()
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
 }
 
-// A destination that could not finish its earlier life's files at its start does so before it sends: its next state no
-// longer names them.
+// A destination that could not finish the files of an earlier process at its start does so before it sends, because its
+// next state no longer names them.
 func TestFile_FinishesEarlierFilesBeforeItSends(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "disk")
 	o := options(dir)
@@ -129,14 +129,14 @@ func TestFile_FinishesEarlierFilesBeforeItSends(t *testing.T) {
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2), hour + "/clicks-3.jsonl.tmp": lines(3, 3)})
 }
 
-// After a crash the destination has another path: delivered events are finished at the former one.
+// After a crash the destination has another path. Delivered events are finished at the former one.
 func TestFile_FinishesWhatIsAtThePathThatItHad(t *testing.T) {
 	old, other := filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "new")
 	o := options(old)
 	o.RollSize = int64(len(lines(1, 3)))
 	f := open(t, o)
 	o.State = mustSend(t, f, 1, 2)
-	mustSend(t, f, 3, 2) // is not settled when it crashes
+	mustSend(t, f, 3, 2) // not settled at the crash
 	mustSend(t, f, 5, 1)
 	f.Crash()
 	o.Path, o.Checkpoint = other, 3
@@ -168,7 +168,7 @@ func TestFile_SaysWhereUnfinishedFilesAreThatItCannotReach(t *testing.T) {
 	checkTree(t, other, map[string]string{hour + "/clicks-3.jsonl": lines(3, 3)})
 }
 
-// A link to the folder is the folder.
+// A symbolic link to the directory counts as the same path.
 func TestFile_KnowsItsPathByAnotherName(t *testing.T) {
 	dir := t.TempDir()
 	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
@@ -185,7 +185,7 @@ func TestFile_KnowsItsPathByAnotherName(t *testing.T) {
 	checkTree(t, real, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
 }
 
-// After a crash the destination is of another type.
+// After a crash the destination has another type.
 func TestFinishFiles_FinishesWhatAFileDestinationLeft(t *testing.T) {
 	dir := t.TempDir()
 	o := options(dir)

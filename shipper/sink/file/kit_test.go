@@ -39,7 +39,7 @@ func open(t *testing.T, o file.Options) *file.Sink {
 	return f
 }
 
-// failNext makes the next n of f's calls of one kind fail with err.
+// failNext makes the next n disk calls of one kind fail with err.
 func failNext(f *file.Sink, call string, err error, n int) {
 	f.FailDisk(func(got string) error {
 		if got != call || n == 0 {
@@ -93,7 +93,7 @@ func readAll(t *testing.T, dir string) []byte {
 	return all.Bytes()
 }
 
-// lines are those of the events from first to last.
+// lines returns the lines of the events from first to last.
 func lines(first, last int) string {
 	var b strings.Builder
 	for n := first; n <= last; n++ {

@@ -16,7 +16,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/file"
 )
 
-// meddle is another process's change to the file that is being written. root holds the destination's path, which is out.
+// meddle is a change that another process makes to the current file at tmp. The destination's path is out, below root.
 type meddle struct {
 	name string
 	do   func(root, tmp string, rng *rand.Rand) error
@@ -73,7 +73,7 @@ var meddles = []meddle{
 	}},
 }
 
-// moments are the points of the change, named by the calls that File makes to the disk for a batch.
+// moments are the times of the change: before a Send, or in one of the disk calls that Sink makes for a batch.
 var moments = []string{"before", "write", "sync"}
 
 // lostRun sends batches while another process changes the files.
@@ -116,7 +116,7 @@ func (r *lostRun) tmp() (path string) {
 	return path
 }
 
-// count returns how often each line stands in any file below root; no file has a NUL.
+// count returns how often each line is in the files below root. It fails the test if a file has a NUL.
 func (r *lostRun) count() map[string]int {
 	r.t.Helper()
 	lines := map[string]int{}
@@ -164,7 +164,7 @@ func TestFile_GoesOnInANewFileWhenSomebodyChangesTheOld(t *testing.T) {
 				got := r.count()
 				for n := before + 1; n < int(r.next); n++ {
 					most := 1
-					if m.name == "copy and truncate" { // the copy may hold events that were not delivered yet
+					if m.name == "copy and truncate" { // the copy may have events that are not delivered yet
 						most = 2
 					}
 					if line := fmt.Sprintf(`{"n":%d}`, n); got[line] < 1 || got[line] > most {
@@ -179,7 +179,7 @@ func TestFile_GoesOnInANewFileWhenSomebodyChangesTheOld(t *testing.T) {
 	}
 }
 
-// A change after a file's last line, and before the file has its name, is logged once.
+// A change after a file's last line, and before the file has its final name, is logged once.
 func TestFile_TellsOfAFileThatWasLostBeforeItGotItsName(t *testing.T) {
 	for seed, m := range meddles {
 		for _, rolled := range []bool{false, true} {

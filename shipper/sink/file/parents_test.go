@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Another process made the folders and may not have synced them: the first Send syncs each up to Path, and a later one in
-// the same folder does not.
+// Another process created the directories and may not have synced them. The first Send syncs each up to Path; a later
+// one in the same directory does not.
 func TestFileSyncsFoldersOfOthers(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, hour), 0o755); err != nil {
@@ -22,7 +22,7 @@ func TestFileSyncsFoldersOfOthers(t *testing.T) {
 		return nil
 	})
 	mustSend(t, f, 1, 1)
-	if want := 4 + 1; synced != want { // the parents of year, month, day and hour, and the file's own folder
+	if want := 4 + 1; synced != want { // the parents of year, month, day and hour, and the file's own directory
 		t.Errorf("got %d folders synced, want %d", synced, want)
 	}
 	synced = 0

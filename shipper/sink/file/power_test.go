@@ -23,22 +23,22 @@ import (
 // inode is a file or a directory, with its last synced contents.
 type inode struct {
 	info    fs.FileInfo
-	open    *os.File          // so that its number is not given to another file
+	open    *os.File          // keeps the inode number from being reused
 	data    []byte            // of a file, as last synced
 	entries map[string]*inode // of a directory, as last synced
 }
 
-// powerDisk simulates a power cut of the tree under root: a file's bytes and a directory's names are left as they
-// were last synced, or as they are now.
+// powerDisk simulates a power cut of the tree under root: a file's bytes and a directory's names are then as they were
+// last synced, or as they are now.
 type powerDisk struct {
 	t      *testing.T
 	root   string
 	rng    *rand.Rand
 	inodes []*inode
-	oneIn  atomic.Int32 // so many syncs of which one fails; 0: none does
+	oneIn  atomic.Int32 // one of so many syncs fails; 0: none does
 }
 
-// lockedSource is a source of numbers for the test and the sink's own goroutine.
+// lockedSource is a random source that the test and the sink's goroutine share.
 type lockedSource struct {
 	mu sync.Mutex
 	*rand.PCG
@@ -123,7 +123,7 @@ func (d *powerDisk) syncDir(dir string) error {
 	return nil
 }
 
-// cut replaces root by the tree that a power cut leaves, and drops the tree as it was.
+// cut replaces root with the tree that a power cut leaves, and removes the old tree.
 func (d *powerDisk) cut() {
 	current := map[*inode][]byte{} // the contents of files, under any name
 	var read func(path string)
@@ -165,7 +165,7 @@ func (d *powerDisk) cut() {
 	d.settle(root)
 }
 
-// settle notes that all that is there is on the disk.
+// settle records everything under path as synced.
 func (d *powerDisk) settle(path string) {
 	n := d.node(path)
 	n.data, n.entries = d.now(path, n)
@@ -181,8 +181,8 @@ func (d *powerDisk) open(o file.Options) *file.Sink {
 	return f
 }
 
-// A file destination and the log's commits lose power again and again. Every event that the log had as settled is in a
-// file, and in the end each event is there once.
+// A file destination and the log's commits lose power again and again. Every event that the log had recorded as settled
+// is in a file, and in the end each event is there once.
 func TestFile_KeepsWhatIsSettledWhenThePowerIsCut(t *testing.T) {
 	runs := 200
 	if testing.Short() {
@@ -200,11 +200,11 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 	options := func(state []byte, checkpoint uint64) file.Options {
 		o := options(filepath.Join(d.root, "a", "out"))
 		o.RollSize = int64(rng.IntN(100))
-		// The path is the same in reality: here each cut makes a copy under another.
+		// In reality the path stays the same. Here each cut makes a copy under another path.
 		o.State, o.Checkpoint = []byte(strings.ReplaceAll(string(state), "ROOT", d.root)), checkpoint
 		return o
 	}
-	var state []byte // that the log holds, with the checkpoint
+	var state []byte // as the log holds it, with the checkpoint
 	checkpoint := uint64(1)
 	f := d.open(options(nil, 1))
 	defer func() { f.Crash() }()
@@ -224,7 +224,7 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 			f.Crash()
 			d.cut()
 			next = checkpoint
-			d.oneIn.Store(0) // else the recovery is only tried again
+			d.oneIn.Store(0) // without faults, since a failed recovery would only be retried
 			f = d.open(options(state, checkpoint))
 			d.oneIn.Store(6)
 			commit(f.State(), checkpoint)
@@ -250,7 +250,7 @@ func cutPower(t *testing.T, rng *rand.Rand) {
 	}
 }
 
-// checkSettled checks that each line before next is in the files once, and no other is.
+// checkSettled checks that the files have each line before next once, and no other line.
 func checkSettled(t *testing.T, root string, next uint64) {
 	t.Helper()
 	got := map[string]int{}
@@ -269,7 +269,7 @@ func checkSettled(t *testing.T, root string, next uint64) {
 	}
 }
 
-// The log drops a part from the state only when its name is on the disk.
+// The state names a part until the directory with its final name is synced.
 func TestFile_SyncsTheDirectoryBeforeTheStateForgetsAFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 )
 
-// sentBody is a body as the service reads it.
+// sentBody is a body as the service decodes it.
 type sentBody struct {
 	StreamName, StreamARN *string
 	Records               []sentRecord

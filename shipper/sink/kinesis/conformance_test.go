@@ -18,7 +18,7 @@ func TestConformance(t *testing.T) {
 					srv.AnyOrder()
 				}
 				target := srv.Target(openWith(t, srv, kinesis.Options{Order: order}))
-				if order == sink.OrderStrict { // one result, and no count of failures
+				if order == sink.OrderStrict { // its response has one result and no count of failures
 					target.FailRecords, target.LoseResponse = nil, target.LoseResponse[:4]
 				}
 				return target

@@ -21,25 +21,25 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// movingStream is a Kinesis stream that changes under way. It keeps the events that a consumer with Amazon's library
-// gets: the library discards an aggregated record whole when one of its keys lies outside the shard.
+// movingStream is a Kinesis stream that changes while events are sent. It counts the events that a consumer with
+// Amazon's library gets: the library discards an aggregated record whole if one of its keys lies outside the shard.
 type movingStream struct {
 	mu        sync.Mutex
-	shards    int           // even parts of the hash keys
-	auto      bool          // keys are ignored: shards take turns
-	silent    bool          // and the stream may not be described
-	change    func()        // with the next PutRecords, once; mu is held
-	hold      time.Duration // before the reply to that
+	shards    int           // number of equal ranges of hash keys
+	auto      bool          // keys are ignored; the shards take turns
+	silent    bool          // describing the stream is not allowed
+	change    func()        // called once, in a PutRecords after the first; mu is held
+	hold      time.Duration // delay of the response to that request
 	puts      int
 	described int
-	got       map[string]int // by event
-	singles   int            // records that are not aggregated
-	astray    int            // records that no consumer takes
+	got       map[string]int // deliveries by event
+	singles   int            // number of records that are not aggregated
+	astray    int            // number of records that consumers discard
 }
 
 var space = new(big.Int).Lsh(big.NewInt(1), 128)
 
-// bounds are those of part i of n.
+// bounds returns the first hash key of part i of n, and the one after its last.
 func bounds(i, n int) (first, after *big.Int) {
 	at := func(i int) *big.Int {
 		b := new(big.Int).Mul(space, big.NewInt(int64(i)))
@@ -82,7 +82,7 @@ func (s *movingStream) describe(w http.ResponseWriter) {
 	fmt.Fprintf(w, `{"StreamDescriptionSummary":{"MaxRecordSizeInKiB":1024,"RecordDistributionStrategy":%q}}`, strategy)
 }
 
-// list names the open shards, and the two of the beginning once they are closed.
+// list lists the open shards and, once they are closed, the first two.
 func (s *movingStream) list(w http.ResponseWriter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +153,8 @@ func (s *movingStream) consume(shard int, key string, data []byte) {
 	}
 }
 
-// ship ships rounds of events of 40 keys while the stream changes, and returns the ledger at the end,
-// or once enough is true.
+// ship ships rounds of events of 40 keys while the stream changes. It returns the ledger at the end or, if enough is
+// set, once enough returns true.
 func (s *movingStream) ship(t *testing.T, o kinesis.Options, rounds int, enough func() bool) (wal.CursorStat, *kinesis.Sink) {
 	t.Helper()
 	s.got = make(map[string]int)
@@ -204,7 +204,7 @@ func (s *movingStream) ship(t *testing.T, o kinesis.Options, rounds int, enough 
 	return place.Stat(), k
 }
 
-// expectAll fails the test unless each event came through once.
+// expectAll fails the test unless a consumer got each event once.
 func (s *movingStream) expectAll(t *testing.T, name string, rounds int) {
 	t.Helper()
 	twice := 0
@@ -216,7 +216,7 @@ func (s *movingStream) expectAll(t *testing.T, name string, rounds int) {
 	}
 }
 
-// The new map may be known before the reply to a request that was made by the old one, or after it.
+// The new map may arrive before the response to a request that was made with the old one, or after it.
 func TestReshard_ByShardWhoeverLearnsOfItFirst(t *testing.T) {
 	for _, hold := range []time.Duration{0, 100 * time.Millisecond} {
 		for _, shards := range []int{1, 3, 4, 8} {
@@ -232,8 +232,8 @@ func TestReshard_ByShardWhoeverLearnsOfItFirst(t *testing.T) {
 	}
 }
 
-// A stream is switched to AUTO under way: the first reply that shows it stops the aggregated records, and those
-// that no consumer takes apart are sent again, an event a record.
+// A stream is switched to AUTO while events are sent. The first response that shows it stops aggregation. Records that
+// consumers discard are sent again, one event a record.
 func TestEvidence_StreamThatBeginsToIgnoreKeys(t *testing.T) {
 	for _, byShard := range []bool{false, true} {
 		t.Run(fmt.Sprintf("by shard %v", byShard), func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestEvidence_StreamThatBeginsToIgnoreKeys(t *testing.T) {
 	}
 }
 
-// A sink that may not describe the stream goes by the responses alone.
+// A sink without the right to describe the stream decides by the responses alone.
 func TestEvidence_WithoutADescription(t *testing.T) {
 	s := &movingStream{shards: 3, silent: true}
 	s.change = func() { s.auto = true }
@@ -267,7 +267,8 @@ func TestEvidence_WithoutADescription(t *testing.T) {
 	s.expectAll(t, "no description", 10)
 }
 
-// A reply that names a shard which is none, or another than the key's, while the stream goes by keys.
+// For a while the responses name other shards than the keys' own. Afterwards the stream uses keys again, and records
+// are aggregated again.
 func TestEvidence_WrongShardInAReply(t *testing.T) {
 	s := &movingStream{shards: 3}
 	s.change = func() {

@@ -140,7 +140,7 @@ func TestStreamThatMayNotBeDescribedIsShippedTo(t *testing.T) {
 	}
 }
 
-// noDescribe is srv for a producer that may put records and nothing else.
+// noDescribe returns the endpoint of srv for a producer without the right to describe the stream.
 func noDescribe(t *testing.T, srv *fakeaws.Server) string {
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".DescribeStreamSummary") {

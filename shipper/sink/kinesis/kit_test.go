@@ -17,7 +17,7 @@ func open(t *testing.T, srv *fakeaws.Server) *kinesis.Sink {
 	return k
 }
 
-// openWith opens a Kinesis destination with options of its own.
+// openWith opens a Kinesis destination with options o.
 func openWith(t *testing.T, srv *fakeaws.Server, o kinesis.Options) *kinesis.Sink {
 	t.Helper()
 	o.Stream, o.AWS = "clicks", srv.Options()

@@ -36,14 +36,14 @@ func TestOrders(t *testing.T) {
 	}
 }
 
-// The stand-in fails the test for a record that does not name its key's last acknowledged one.
+// The stand-in fails the test for a record that does not name the last acknowledged record of its key.
 func TestStrictOrderNamesTheRecordBefore(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openWith(t, srv, kinesis.Options{Order: sink.OrderStrict})
 	for i := range 20 {
 		switch i {
 		case 5:
-			srv.FailNext(fakeaws.CutWithin()) // stored, and its number is unknown
+			srv.FailNext(fakeaws.CutWithin()) // stored, with an unknown sequence number
 			k.Send(t.Context(), ofKey("k1", "5"))
 		case 9:
 			srv.FailNext(fakeaws.Throttle())
@@ -110,7 +110,8 @@ func TestRefusalOfAStreamThatIgnoresKeysSaysWhatToSet(t *testing.T) {
 	}
 }
 
-// What consumers take apart goes by keys: on a stream without them an event is a record.
+// Consumers accept aggregated records by their keys, so on a stream that ignores keys each event is a record of its
+// own.
 func TestStreamThatIgnoresKeysGetsOneEventARecord(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.IgnoreKeys(true)

@@ -49,7 +49,7 @@ func TestShardsWithoutASoundRangeAreNoMap(t *testing.T) {
 	}
 }
 
-// A record that lies in another shard than the map says shows a reshard; the map is asked for again.
+// A record that was stored in another shard than the one in the map shows a reshard, and the shards are listed again.
 func TestAReshardIsNoticedByWhereARecordLies(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.SetShards(fakeaws.Shard{ID: "before", First: "0"})
@@ -74,7 +74,7 @@ func TestAReshardIsNoticedByWhereARecordLies(t *testing.T) {
 	}
 }
 
-// wait waits for another goroutine.
+// wait waits until another goroutine has made done true.
 func wait(t *testing.T, done func() bool) {
 	t.Helper()
 	testkit.Eventually(t, 10*time.Second, func() error {

@@ -91,9 +91,10 @@ func TestClassOfEveryDocumentedCode(t *testing.T) {
 	}
 }
 
-// Every error that the SDK knows of the services has a class, so that a new SDK's new ones are not overlooked.
+// Every error type in the SDK's packages of the two services has a class. The test fails for the new types of a new
+// SDK.
 func TestEveryErrorOfTheSDKHasAClass(t *testing.T) {
-	elsewhere := map[string]bool{ // errors of requests that we don't make
+	elsewhere := map[string]bool{ // errors of requests that standpipe doesn't make
 		"DryRunOperationException": true, "ExpiredIteratorException": true, "ExpiredNextTokenException": true,
 	}
 	found := 0
@@ -115,7 +116,7 @@ func TestEveryErrorOfTheSDKHasAClass(t *testing.T) {
 }
 
 func TestClassByText(t *testing.T) {
-	// The batch's third record, and none else, is longer than 100 bytes.
+	// Only the batch's third record is longer than 100 bytes.
 	const tooLong = " failed to satisfy constraint: Member must have length less than or equal to 100"
 	cases := []struct {
 		code, text string
@@ -125,7 +126,7 @@ func TestClassByText(t *testing.T) {
 		{"ValidationException", "1 validation error detected: Value at 'records.3.member.data'" + tooLong, shipper.Poison, 2},
 		{"ValidationException", "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=101 cap=101]' at 'records.3.member.data'" + tooLong, shipper.Poison, 2},
 		{"ValidationException", "2 validation errors detected: Value at 'records.3.member.data'" + tooLong + "; Value at 'records.4.member.data'" + tooLong, shipper.Poison, 2},
-		{"ValidationException", "Value at 'records.2.member.data'" + tooLong, shipper.Poison, -1}, // it is not
+		{"ValidationException", "Value at 'records.2.member.data'" + tooLong, shipper.Poison, -1}, // record 2 is not too long
 		{"ValidationException", "Value at 'records.3.member.partitionKey' failed", shipper.Poison, -1},
 		{"ValidationException", "Value at 'records.3.member.x' failed; Value at 'records.2.member.data'" + tooLong, shipper.Poison, -1},
 		{"ValidationException", "Value at 'records.0.member.data'" + tooLong, shipper.Poison, -1},
@@ -290,7 +291,8 @@ func send(t *testing.T, o sink.AWS) shipper.Response {
 	return k.Send(t.Context(), sinktest.Records(1))
 }
 
-// A proxy's response is not the service's: it costs no event, and a batch too large for a proxy may be tried smaller.
+// A proxy's response is not the service's. It makes no dead letters, and a batch that is too large for a proxy may be
+// tried in smaller ones.
 func TestProxyBuriesNothing(t *testing.T) {
 	for _, body := range []string{"<html>413 Request Entity Too Large</html>", "", `{"message":"Request Too Long"}`, "{}"} {
 		for _, status := range []int{400, 403, 404, 405, 413, 414, 431, 502} {
@@ -308,7 +310,7 @@ func TestProxyBuriesNothing(t *testing.T) {
 	}
 }
 
-// Record contents that the service repeats stay out of the text that operators see.
+// Record contents that the service quotes are masked in the text that operators see.
 func TestTextHidesWhatTheServiceRepeats(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openKinesis(t, srv)
@@ -323,7 +325,7 @@ func TestTextHidesWhatTheServiceRepeats(t *testing.T) {
 	}
 }
 
-// A host that takes no connection is not a slow link.
+// A host that accepts no connection is no evidence of a slow link.
 func TestDialThatTimesOutIsNoTimeout(t *testing.T) {
 	full, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -335,7 +337,7 @@ func TestDialThatTimesOutIsNoTimeout(t *testing.T) {
 	check(t, got, shipper.Transient, "connection")
 }
 
-// HTTP 200 with an entry that has neither a stored record's ID nor an error: the record is sent again.
+// A record is sent again after HTTP 200 with an entry that has neither the ID of a stored record nor an error.
 func TestResult_WithoutAnIDIsNotStored(t *testing.T) {
 	for _, entry := range []string{`{}`, `{"ShardId":"shardId-000000000000"}`, `{"SequenceNumber":"","ErrorCode":""}`, `{"ErrorMessage":"busy"}`} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -19,15 +19,15 @@ import (
 	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
-// doorman lets requests through to a service, or refuses them for who signed them or when.
+// doorman is a server in front of a service. It rejects requests that are signed with a wrong token or at a wrong time.
 type doorman struct {
 	*httptest.Server
-	clock time.Duration // that its own is ahead of this host's
+	clock time.Duration // how far its clock is ahead of this host's
 
 	mu       sync.Mutex
-	token    string // the one that is good; "": whichever; guarded by mu
-	code     string // of a refusal; guarded by mu
-	text     string // of a refusal; guarded by mu
+	token    string // the only valid one; "": any is valid; guarded by mu
+	code     string // of a rejection; guarded by mu
+	text     string // of a rejection; guarded by mu
 	requests int    // guarded by mu
 }
 
@@ -53,21 +53,21 @@ func (d *doorman) refuses(r *http.Request, now time.Time) (code, text string) {
 	defer d.mu.Unlock()
 	d.requests++
 	signed, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
-	late := now.Sub(signed).Abs() > 5*time.Minute // as long as a signature is good
+	late := now.Sub(signed).Abs() > 5*time.Minute // a signature is valid for 5 minutes
 	if err != nil || late || d.token != "" && r.Header.Get("X-Amz-Security-Token") != d.token {
 		return d.code, d.text
 	}
 	return "", ""
 }
 
-// expect makes one token the only good one; others are refused with code.
+// expect makes token the only valid one; others are rejected with code.
 func (d *doorman) expect(token, code string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.token, d.code, d.text = token, code, "The security token included in the request is expired"
 }
 
-// issuer hands out a token in one of the ways that the SDK knows, always good for another hour.
+// issuer provides tokens in one of the ways that the SDK supports. They stay valid for at least an hour.
 type issuer struct {
 	name  string
 	setUp func(t *testing.T, dir string) (give func(token string))
@@ -118,7 +118,7 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
-// opener opens a sink of either service.
+// opener opens a sink for one of the two services.
 type opener struct {
 	name string
 	open func(t *testing.T, o sink.AWS) (shipper.Sink, error)
@@ -143,8 +143,8 @@ func (o opener) must(t *testing.T, with sink.AWS) shipper.Sink {
 	return s
 }
 
-// The service refuses a token that is said to be good for another hour, as after a suspended host's sleep or
-// when keys are rotated: the next request goes out with the new one, without a restart.
+// The service rejects a token that expires only in an hour, as after a suspended host's sleep or a rotation of keys.
+// The next request is signed with the new token, without a restart.
 func TestCredentialsThatAreRefusedAreReplaced(t *testing.T) {
 	for _, from := range issuers {
 		for _, to := range openers {
@@ -156,7 +156,7 @@ func TestCredentialsThatAreRefusedAreReplaced(t *testing.T) {
 				o := srv.Options()
 				o.Endpoint, o.Credentials = door.URL, nil
 				s := to.must(t, o)
-				mustFail(t, s, shipper.Operator, "credentials") // nobody has given any
+				mustFail(t, s, shipper.Operator, "credentials") // none are configured yet
 				for i, c := range []struct {
 					code  string
 					class shipper.Class
@@ -165,7 +165,7 @@ func TestCredentialsThatAreRefusedAreReplaced(t *testing.T) {
 					door.expect(token, c.code)
 					if i > 0 {
 						mustFail(t, s, c.class, c.code)
-						mustFail(t, s, c.class, c.code) // the new token is not there yet
+						mustFail(t, s, c.class, c.code) // the new token does not exist yet
 					}
 					give(token)
 					mustPut(t, s)
@@ -179,7 +179,7 @@ func TestCredentialsThatAreRefusedAreReplaced(t *testing.T) {
 	}
 }
 
-// A host's clock that is an hour off costs one request: the service's answers tell the time.
+// A host's clock that is an hour off costs one request, because the responses of the service have the time.
 func TestAWrongClockIsCorrected(t *testing.T) {
 	for _, c := range []struct {
 		code, text string
@@ -227,7 +227,7 @@ func mustFail(t *testing.T, s shipper.Sink, class shipper.Class, code string) {
 	}
 }
 
-// noCredentials hides those of the host that runs the test.
+// noCredentials hides the credentials of the host that runs the test.
 func noCredentials(t *testing.T) {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
 		"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {

@@ -6,18 +6,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// WholeReply is the HTTP client that goes under the SDK, over any transport.
+// WholeReply returns the HTTP client that is used under the SDK, over any transport.
 func WholeReply(t http.RoundTripper) aws.HTTPClient {
 	return wholeReply{&http.Client{Transport: t}}
 }
 
-// KnownCode reports whether Classify has a class for a service's code, whatever the status.
+// KnownCode reports whether Classify has a class for a service's code by itself, without the status.
 func KnownCode(code string) bool {
 	_, known := classes[code]
 	return known
 }
 
-// Internals that the tests of proxies look at.
+// Internals for the tests of proxies.
 var (
 	EnvironmentProxy = &environmentProxy
 	CredentialsProxy = credentialsProxy

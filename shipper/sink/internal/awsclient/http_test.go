@@ -17,8 +17,8 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/internal/awsclient"
 )
 
-// lateWriter is a connection whose large writes return late, as they do when the scheduler runs
-// the reader of a fast server's reply first.
+// lateWriter is a connection whose large writes return late, as when the scheduler first runs the reader of a fast
+// server's response.
 type lateWriter struct{ net.Conn }
 
 func (c lateWriter) Write(p []byte) (int, error) {
@@ -27,7 +27,7 @@ func (c lateWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// slowBody is a server that answers once it has read everything, its header well before its body.
+// slowBody starts a server that responds after it has read everything, and sends its header well before its body.
 func slowBody(t *testing.T) string {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
@@ -60,7 +60,7 @@ func TestStoredRecordsAreNotReportedAsFailed(t *testing.T) {
 		})
 		return err
 	}
-	// When this no longer fails, the SDK or net/http has mended it and wholeReply may go.
+	// If this no longer fails, the SDK or net/http has a fix, and wholeReply can be removed.
 	if err := put(&http.Client{Transport: transport}); err == nil {
 		t.Log("the bare SDK stored the records and said so: is wholeReply still needed?")
 	} else {

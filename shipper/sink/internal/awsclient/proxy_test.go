@@ -23,7 +23,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/kinesis"
 )
 
-// withProxy makes every request of the environment's go to proxy, those to loopback too.
+// withProxy makes proxy the environment's proxy for every request, those to loopback too.
 func withProxy(t *testing.T, proxy string) {
 	t.Helper()
 	at, err := url.Parse(proxy)
@@ -91,7 +91,7 @@ func (s *seen) has(part string) bool {
 	return strings.Contains(strings.Join(s.paths, "\n"), part)
 }
 
-// TestCredentials_AreFetchedDirectly sends a record by way of a proxy, with the credentials of a task, a pod and an
+// TestCredentials_AreFetchedDirectly sends a record through a proxy, with the credentials of a task, a pod and an
 // instance, which the proxy must not see.
 func TestCredentials_AreFetchedDirectly(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
@@ -132,8 +132,8 @@ func TestCredentials_AreFetchedDirectly(t *testing.T) {
 	}
 }
 
-// TestCredentials_HaveOneClient: by default the SDK uses another client for containers' endpoints, and net/http's rule
-// for loopback hides that above.
+// TestCredentials_HaveOneClient checks the clients themselves: by default the SDK uses another client for the endpoints
+// of containers, and TestCredentials_AreFetchedDirectly can't show that, because net/http uses no proxy for loopback.
 func TestCredentials_HaveOneClient(t *testing.T) {
 	withProxy(t, "http://proxy.example:3128")
 	var chain config.LoadOptions
@@ -173,7 +173,7 @@ func sendOne(t *testing.T) {
 	}
 }
 
-// giveKeys is the metadata service of a task and of an instance.
+// giveKeys returns the metadata service of a task and of an instance.
 func giveKeys(s *seen) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.note(r)
@@ -189,7 +189,7 @@ func giveKeys(s *seen) http.HandlerFunc {
 	}
 }
 
-// forKinesisAlone is a proxy that knows one service.
+// forKinesisAlone returns a proxy that allows requests to one service only.
 func forKinesisAlone(s *seen) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.note(r)
