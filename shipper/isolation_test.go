@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// The service throttles a key or a lane for a day. The other events get through as usual, memory stays within its
+// The service throttles a key or a lane for half a day. The other events get through as usual, memory stays within its
 // limit, and after a restart nothing is sent twice.
 func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 	const keys = 200
@@ -167,7 +167,7 @@ func (s *service) arrived() int {
 	return s.total
 }
 
-// A destination that accepts nothing is tried with the events of one request, and holds no more memory than its limit.
+// A destination that accepts nothing holds no more memory than its limit.
 func TestADestinationThatIsDownHoldsNoMoreThanItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const memory = 64 << 10

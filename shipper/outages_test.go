@@ -215,7 +215,7 @@ func TestDeadLetters_AreALineAMinute(t *testing.T) {
 	})
 }
 
-// meddling is a sink that settles, with the shipper's cursor, all events that it is sent. No sink may do that.
+// meddling is a sink that settles, with the shipper's cursor, all events appended so far. No sink may do that.
 type meddling struct {
 	answering
 	log   *wal.Log

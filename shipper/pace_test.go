@@ -222,7 +222,7 @@ func TestABacklogDoesNotFloodAfterAnOutage(t *testing.T) {
 	}
 }
 
-// Other producers leave a tenth of one shard. The pace of that shard slows down to it, the others don't, and it
+// Other producers leave a tenth of one shard's quota. The pace of that shard slows down to it, the others don't, and it
 // recovers afterwards.
 func TestAThrottledShardSlowsOnlyItself(t *testing.T) {
 	for _, hidden := range []bool{false, true} {
@@ -324,7 +324,7 @@ func TestADestinationWithoutShardsKeepsToItsQuota(t *testing.T) {
 	})
 }
 
-// A quota of requests alone is kept too.
+// A quota of requests alone is enforced too.
 func TestAQuotaOfRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := newService(t, firehoseShape())

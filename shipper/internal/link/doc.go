@@ -6,7 +6,7 @@
 //
 // # Contract
 //
-//   - Over any period the Link carries at most its cap, one second's worth, and the amount by which requests under way
+//   - Over any period the Link carries at most its cap, one second's worth, and the amount by which requests in flight
 //     were underestimated.
 //   - Waiting senders are served by weight (start-time fair queueing); the sizes of their requests do not matter. Unused
 //     bandwidth goes to the others; an idle sender saves up nothing, so no sender starves.

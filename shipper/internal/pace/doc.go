@@ -9,11 +9,11 @@
 //
 //   - An event joins a batch only if its part and its lane have tokens for it. A bucket holds the tokens of one second.
 //     A bucket that ran empty is used again once it holds 0.6 of that, so that small records still share a request.
-//     An event that is larger than a bucket goes once the bucket holds as much, and the rest is owed.
-//   - Throttling slows the smallest part that explains it: the lanes of the throttled record, while the other lanes of its
-//     part do well or send nothing; else the part. Where the parts are unknown it is always the lanes. A request that
-//     failed as a whole is no evidence about any of them.
-//   - Throttling halves the factor, once for all requests under way, at most down to 1/64 of the rate before it. 5 s after
+//     An event that is larger than a bucket is sent once the bucket holds 0.6 of that; the rest becomes a debt.
+//   - Throttling slows the smallest part that explains it: the lanes of the throttled record, if the other lanes of its
+//     part do well or send nothing, otherwise the part. Where the parts are unknown it is always the lanes. A request
+//     that failed as a whole is no evidence about any of them.
+//   - Throttling halves the factor, once for all requests in flight, at most down to 1/64 of the rate before it. 5 s after
 //     the last throttling the pace is back at the rate that met it, and 16 s after it at the rate before all throttling,
 //     however often that was halved. Without a quota it then doubles each 1.5 s, while records are taken, and loses its
 //     limit at four times that rate.

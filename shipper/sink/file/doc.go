@@ -39,7 +39,7 @@
 //
 //   - A record is at most 16 MiB and its newline.
 //   - A start reads all names below PATH.
-//   - At most 64 whole files wait for their final name. Then Send fails until an operator has mended the cause.
-//   - Files have the mode 0644 and folders 0755 less the umask, or FileMode and the mode derived from it (0640: 0750).
+//   - At most 64 whole files wait for their final name. Then Send fails until an operator fixes the cause.
+//   - Files have the mode 0644 and directories 0755 less the umask, or FileMode and the mode derived from it (0640: 0750).
 //   - Files are not compressed, because after a crash they are cut at lines.
 package file

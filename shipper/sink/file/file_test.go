@@ -180,7 +180,7 @@ func TestFilePathThatIsNoDirectory(t *testing.T) {
 	if got.Err == nil || got.Err.Class != shipper.Operator || got.Err.Code != "path" {
 		t.Fatalf("got %+v", got.Err)
 	}
-	if err := os.Remove(path); err != nil { // mended: the destination works again by itself
+	if err := os.Remove(path); err != nil { // fixed: the destination works again by itself
 		t.Fatal(err)
 	}
 	mustSend(t, f, 1, 1)
@@ -277,8 +277,8 @@ func TestFile_CutsBackWhatAFailedAppendLeft(t *testing.T) {
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 3)})
 }
 
-// Every line is in the files once, for any two consecutive disk calls that fail: the n-th and the next one fail, for n
-// = 0, 1, 2 … until a run has no failure.
+// Every line is in the files once, whichever two consecutive disk calls fail: the n-th and the next one, for every n
+// from 0 until a run has no failure.
 func TestFileEveryDiskErrorOnce(t *testing.T) {
 	for n, clean := 0, false; !clean; n++ {
 		for _, crash := range []bool{false, true} {

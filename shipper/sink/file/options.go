@@ -22,7 +22,7 @@ const (
 	defaultRollSize     = 64 << 20
 	defaultRollInterval = 60 * time.Second
 
-	// maxRolled bounds the whole files that can't be finished. At the limit Send fails until an operator mends the
+	// maxRolled bounds the whole files that can't be finished. At the limit Send fails until an operator fixes the
 	// cause.
 	maxRolled = 64
 	// finishRetry is the delay before a file that could not be finished is tried again.

@@ -73,7 +73,7 @@ func (s manifest) names() (names []string) {
 }
 
 // recoverRoot finishes the parts under root, and the files under it that no state names. known means that the state is
-// about this root: then an unfinished file that begins at or after the checkpoint was created after it, and its events
+// about this root. Then an unfinished file that begins at or after the checkpoint was created after it, and its events
 // are delivered again.
 func (f *Sink) recoverRoot(root string, parts []part, known bool) error {
 	for i := range parts {

@@ -23,9 +23,9 @@
 // # Compression
 //
 // A compressed record is one gzip member or zstd frame. Firehose joins the records that it writes to S3, and a sequence
-// of members or frames is one valid file (RFC 1952, RFC 8878). Firehose does not detect the compression: the
-// names of its objects need a suffix for it. Everything that looks into a record fails on compressed ones: a
-// Lambda transformation that does not decompress, format conversion, dynamic partitioning, multi-record deaggregation.
-// Since a compressed record is not taken apart, it may hold more than 500 events. The limits hold before compression
-// too, less some hundred bytes that compression can add.
+// of members or frames is one valid file (RFC 1952, RFC 8878). Firehose does not detect the compression: the names of
+// its objects need a suffix for it. Everything that looks into a record fails on compressed ones: a Lambda
+// transformation that does not decompress, format conversion, dynamic partitioning, multi-record deaggregation. Since a
+// compressed record is not taken apart, it may hold more than 500 events. The limits hold before compression too, less
+// some hundred bytes that compression can add.
 package firehose

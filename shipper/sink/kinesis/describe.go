@@ -46,8 +46,8 @@ func (k *Sink) Describe(ctx context.Context) (Description, *shipper.Error) {
 	}, nil
 }
 
-// checkAgain is the longest time to the next query of the stream after one that failed, unless only an operator can
-// mend the failure. It is also the shortest time between two early queries (see doubt).
+// checkAgain bounds the time to the next query of the stream after a failed one, unless the failure needs an operator.
+// It is also the shortest time between two early queries (see doubt).
 const checkAgain = 30 * time.Second
 
 // streamCheck caches the stream's last description. Its zero value never queries the stream.

@@ -16,9 +16,9 @@
 // # Order
 //
 // OrderKey: a request holds one record a key, because a failed first and a stored second record would be out of order.
-// OrderNone lifts that. OrderStrict sends each record with PutRecord and names the sequence number of the key's previous
-// record, as far as this process knows it (the last 16,384 keys). An error of PutRecord that a shard may have caused is
-// reported for the record, as PutRecords does it.
+// OrderNone lifts that. OrderStrict sends each record with PutRecord and names the sequence number of the key's
+// previous record, if this process has it (it keeps those of the last 16,384 keys). An error of PutRecord that a shard
+// may have caused is reported for the record, as PutRecords does it.
 //
 // # Shards
 //
@@ -28,9 +28,9 @@
 // one key.
 //
 // The response names the shard of each record. If it differs from the map's, Send fetches the map at once, and returns
-// it with the shards of the records, so the shipper sends aggregated records again that lie where no consumer looks for
-// them. If the new map does not explain the shard, the stream may ignore keys: the next Send describes the stream first,
-// and until the stream has responded each event is a record of its own.
+// it with the shards of the records, so the shipper resends aggregated records that lie in shards where consumers
+// discard them. If the new map does not explain the shard, the stream may ignore keys: the next Send describes the
+// stream first, and until the stream has responded each event is a record of its own.
 //
 // # Streams that ignore keys
 //

@@ -40,8 +40,8 @@ func (k *Sink) Shards() *shipper.ShardMap {
 }
 
 // Follow keeps the shard map up to date until ctx ends. It lists the shards every CheckKeys, and earlier when the
-// stream throttles or the shards of records can't be listed at once. A destination without the right to list shards
-// works without the map.
+// stream throttles or when Send could not list them itself. A destination without the right to list shards works
+// without the map.
 func (k *Sink) Follow(ctx context.Context) {
 	if k.check.every <= 0 {
 		return
@@ -152,8 +152,8 @@ func (k *Sink) landed(ctx context.Context, batch []shipper.Record, shards []*str
 	}
 }
 
-// relearn fetches the shards at once, including recently closed ones. If that fails, it removes the map: a map that is
-// known to be wrong would send the next records to wrong shards too.
+// relearn fetches the shards at once, including recently closed ones. If that fails, it removes the map, because an
+// outdated map would lead the next records to wrong shards too.
 func (k *Sink) relearn(ctx context.Context) *shipper.ShardMap {
 	m, err := k.ListShards(ctx, types.ShardFilterTypeFromTrimHorizon)
 	if err != nil {
