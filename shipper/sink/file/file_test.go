@@ -277,8 +277,8 @@ func TestFile_CutsBackWhatAFailedAppendLeft(t *testing.T) {
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl.tmp": lines(1, 3)})
 }
 
-// Every line is in the files once, whichever two consecutive disk calls fail: the n-th and the next one, for every n
-// from 0 until a run has no failure.
+// Any two consecutive disk calls fail, and every line is in the files once: the n-th call and the next one fail, for
+// every n from 0 until a run has no failure.
 func TestFileEveryDiskErrorOnce(t *testing.T) {
 	for n, clean := 0, false; !clean; n++ {
 		for _, crash := range []bool{false, true} {
