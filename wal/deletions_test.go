@@ -37,7 +37,7 @@ func TestDeletions_LeaveTheCheckpointItsRoom(t *testing.T) {
 		return &wal.Batch{Stream: "s", ProducerID: fmt.Sprintf("producer-%0191d", i), ProducerSequence: 1, Events: []wal.Event{event("k", "v")}}
 	}
 	appendAll(t, l, producers, batch)
-	fill(t, l, "s", 1+r.IntN(3_000), 1)
+	fill(t, l, "s", 2_000+r.IntN(6_000), 1)
 
 	// Resend the batches of some producers, which renews these producers, until the others have been silent long enough
 	// to be evicted.
@@ -49,7 +49,7 @@ func TestDeletions_LeaveTheCheckpointItsRoom(t *testing.T) {
 			}
 		}
 	}
-	if _, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", strings.Repeat("x", 128<<10))}}); !errors.Is(err, wal.ErrFull) {
+	if _, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", strings.Repeat("x", 4<<20))}}); !errors.Is(err, wal.ErrFull) {
 		t.Fatalf("got %v, want ErrFull", err)
 	}
 
