@@ -37,11 +37,11 @@ var (
 
 	// ErrCursorOpen is wrapped by Log.OpenCursor for a cursor that is open: it has one owner at a time. Cursor.Park
 	// ends the ownership.
-	ErrCursorOpen = errors.New("wal: place already open")
+	ErrCursorOpen = errors.New("wal: cursor already open")
 
 	// ErrUnsettled is wrapped by Cursor.Settle for a settlement that counts events and moves no lane: the events would
 	// no longer be pending, and after a restart they would be settled again. Nothing of it was recorded.
-	ErrUnsettled = errors.New("wal: settlement moves no mark")
+	ErrUnsettled = errors.New("wal: settlement moves no lane")
 
 	// ErrOvercounted is wrapped by Cursor.Settle for a settlement that counts more than is pending. Its progress and
 	// its state took effect; its counts only up to the pending events and bytes.

@@ -287,7 +287,7 @@ func (r *roller) writeState(tx *bolt.Tx) error {
 		p.resizeLocked(len(value))
 		p.mu.Unlock()
 		if err := state.Put(segment.StateKey(segment.StateCursor, p.stream.name, p.name), value); err != nil {
-			return fmt.Errorf("put place: %w", err)
+			return fmt.Errorf("put cursor: %w", err)
 		}
 	}
 	if err := r.log.identity.putBranches(&state); err != nil {
