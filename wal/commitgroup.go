@@ -136,9 +136,6 @@ func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
 		return err
 	}
 	state := segment.StateWriter{Bucket: tx.Bucket(segment.BucketState), Summed: seg.summed}
-	if err := g.deletions.write(&c.producers, &state); err != nil {
-		return err
-	}
 	for key := range g.sequences {
 		if err := state.Put(segment.StateKey(segment.StateProducer, key.stream, key.id), c.producers.all[key].Append(nil)); err != nil {
 			return fmt.Errorf("put producer: %w", err)
@@ -149,7 +146,7 @@ func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
 			return fmt.Errorf("put cursor: %w", err)
 		}
 	}
-	return nil
+	return g.deletions.write(&c.producers, &state) // last: a cursor of this checkpoint may have been parked since
 }
 
 // writeBlocks appends the blocks after all others, so that bbolt fills its pages completely.

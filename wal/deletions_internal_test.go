@@ -1,0 +1,45 @@
+package wal
+
+import "testing"
+
+// A cursor that is parked between the collection of the cursors and the commit leaves nothing on the disk, although the
+// commit stores its entry too.
+func TestDeletions_OfACursorParkedDuringItsCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Open(t.Context(), Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(t.Context(), &Batch{Stream: "s", Events: []Event{{Key: "k", Data: []byte("x")}}}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.OpenCursor("parked", "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := l.committer
+	c.leader <- struct{}{}
+	p.mu.Lock()
+	p.dirtyLocked()
+	p.mu.Unlock()
+	g := &commitGroup{}
+	c.collectCursors(g)
+	p.Park()
+	if len(g.cursors) != 1 || l.deletions.need() == 0 {
+		t.Errorf("got %d cursors to store, %d bytes needed for deletions, want the cursor in both", len(g.cursors), l.deletions.need())
+	}
+	if err := c.commit(g); err != nil {
+		t.Error(err)
+	}
+	<-c.leader
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = Open(t.Context(), Options{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if got := l.Cursors("parked"); len(got) > 0 {
+		t.Errorf("got %d cursors after a restart, want none", len(got))
+	}
+}
