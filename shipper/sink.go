@@ -13,7 +13,7 @@ import (
 type (
 	// Shape describes the records and batches that a destination takes.
 	Shape = pack.Shape
-	// Record is what a destination counts as one.
+	// Record is the unit that a destination counts.
 	Record = pack.Record
 	// Framing is how events become the bytes of a record.
 	Framing = pack.Framing

@@ -250,7 +250,7 @@ func (d *damage) reconcileAll() (later []*Cursor, err error) {
 func (d *damage) reconcileLater(cursors []*Cursor) {
 	for _, p := range cursors {
 		if err := d.reconcile(p); err != nil && err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
-			d.log.opts.Logger.Error("could not tell what of a damaged log a destination has lost; it counts as pending",
+			d.log.opts.Logger.Error("losses of a destination in a damaged log are unknown; the events count as pending",
 				"stream", p.stream.name, "destination", p.name, "error", err)
 		}
 	}

@@ -113,7 +113,7 @@ func (r *retention) dropParked(p *Cursor) {
 		c, err := r.log.damage.unsettled(p.stream.name, &marks, part.First, part.Next)
 		if err != nil {
 			if err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
-				r.log.opts.Logger.Warn("could not count what a parked destination drops", "stream", p.stream.name,
+				r.log.opts.Logger.Warn("could not count the drops of a parked destination", "stream", p.stream.name,
 					"destination", p.name, "error", err)
 			}
 			return

@@ -9,7 +9,7 @@ import (
 type Policy struct {
 	MaxAge  time.Duration // older events are dropped (reason age); 0: none are
 	MaxSize int64         // bytes that the stream may hold, see Log.Share; 0: no limit of its own
-	OnFull  OnFull        // what to do with an append beyond MaxSize; default the log's
+	OnFull  OnFull        // for an append beyond MaxSize; default the log's
 }
 
 // retention applies the streams' policies: it drops events that are too old or that make room, and reserves a batch's

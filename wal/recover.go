@@ -449,7 +449,7 @@ func (r *recovery) skipLost(events uint64) {
 		s.mu.Unlock()
 	}
 	r.log.streams.base += events
-	r.log.opts.Logger.Error("the newest segment is lost, or the end of it may be: what it held is unknown, and no offset that it may have had is used again",
+	r.log.opts.Logger.Error("the newest segment is lost, or the end of it may be: its events are unknown, and no offset that it may have had is used again",
 		"skipped", events)
 	for _, p := range r.log.committer.producers.all {
 		p.Next = 0

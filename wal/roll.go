@@ -178,7 +178,7 @@ func (r *roller) roll(old, next *segmentFile) {
 	err := disk.Uninterrupted(func() error { return disk.Trim(old.file, old.used.Load()) })
 	switch {
 	case disk.Shortage(err): // the bytes stay allocated, and are counted
-		r.log.opts.Logger.Warn("a sealed segment keeps what was allocated ahead", "segment", old.path, "error", err)
+		r.log.opts.Logger.Warn("a sealed segment keeps its preallocated blocks", "segment", old.path, "error", err)
 	case err != nil:
 		r.log.fail(fmt.Errorf("trim segment: %w", err))
 	}

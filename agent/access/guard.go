@@ -114,7 +114,7 @@ func (g *Guard) readOwn() error {
 type Pass struct {
 	guard   *Guard
 	shown   Shown
-	edition atomic.Uint64 // of the register when who was determined
+	edition atomic.Uint64 // of the register at the last identification
 	who     atomic.Pointer[Sender]
 }
 

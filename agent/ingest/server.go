@@ -60,7 +60,7 @@ type Options struct {
 	MaxStreams     int // requests and streams in progress on one connection of a gRPC listener; default 1024
 
 	// NoHTTP2Guard removes the limits of a gRPC listener for the bytes and the number of the half-sent requests of all
-	// connections together. It is for an operator who suspects the guard of a fault.
+	// connections together. It is for the case that the guard itself has a fault.
 	NoHTTP2Guard bool
 
 	HTTP httpin.Options

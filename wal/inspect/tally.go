@@ -39,9 +39,9 @@ func (c *blockCheck) block(b *segment.Block, t *tally) (held segment.Count, err 
 	case err != nil:
 		return held, segment.FaultyBlock(err.Error())
 	case lanes != b.Lanes:
-		return held, segment.FaultyBlock(fmt.Sprintf("the header tells of the lanes %#x, the events of %#x", uint64(b.Lanes), uint64(lanes)))
+		return held, segment.FaultyBlock(fmt.Sprintf("the header has the lanes %#x, the events have %#x", uint64(b.Lanes), uint64(lanes)))
 	case held.Bytes > b.Bytes || held.Bytes < b.Bytes && !gaps:
-		return held, segment.FaultyBlock(fmt.Sprintf("the header tells of %d bytes of payload, the events have %d", b.Bytes, held.Bytes))
+		return held, segment.FaultyBlock(fmt.Sprintf("the header has %d bytes of payload, the events have %d", b.Bytes, held.Bytes))
 	case follows && b.Before != expected:
 		return held, segment.FaultyBlock(fmt.Sprintf("%d bytes of payload before it, want %d", b.Before, expected))
 	}
@@ -202,7 +202,7 @@ func (v *verifying) judgeCursor(t *tally, p *loggedCursor, live, low uint64) {
 	switch {
 	case live == pending:
 		for _, hole := range holes {
-			v.note("stream %q: the events %d to %d are gone; destination %q has counted what it missed of them", t.name, hole.First, hole.Next-1, p.name)
+			v.note("stream %q: the events %d to %d are gone; destination %q has counted its losses among them", t.name, hole.First, hole.Next-1, p.name)
 		}
 	case len(holes) > 0 && live < pending:
 		for _, hole := range holes {

@@ -219,6 +219,6 @@ func TestBolt_TransactionsAreReached(t *testing.T) {
 		}
 	}
 	if err := f.Truncate(0); err == nil && !boltpage.Reached(f, os.Getpagesize(), uint64(last)) {
-		t.Error("a meta page that cannot be read tells that the transaction was not stored")
+		t.Error("a meta page that cannot be read means that the transaction was not stored")
 	}
 }

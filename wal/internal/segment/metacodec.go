@@ -26,7 +26,7 @@ var (
 	KeyMadeAt  = []byte("made_at") // an identityRecord
 )
 
-var errMetaSum = errors.New("the checksum of what the segment says of itself does not match")
+var errMetaSum = errors.New("the checksum of the segment's metadata does not match")
 
 // Meta is the decoded meta bucket of a segment.
 type Meta struct {
@@ -112,7 +112,7 @@ func ReadMeta(r Reader, path string, seq uint64) (Meta, error) {
 	case segmentVersionFault(path, v.version) != nil:
 		return Meta{}, segmentVersionFault(path, v.version)
 	case !bytes.Equal(v.segment, NumberKey(seq)):
-		return Meta{}, &CorruptError{File: path, Reason: fmt.Sprintf("it says that it is segment %x", v.segment)}
+		return Meta{}, &CorruptError{File: path, Reason: fmt.Sprintf("its metadata is of segment %x", v.segment)}
 	case len(v.base) != 8:
 		return Meta{}, &CorruptError{File: path, Reason: "the streams' base is missing"}
 	case v.sumFault() != nil:

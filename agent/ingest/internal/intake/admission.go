@@ -105,7 +105,7 @@ type peerAddr struct {
 	peer *access.Peer
 }
 
-// PeerAddrOf returns the address of a connection with the process at its other end, if the kernel knows it.
+// PeerAddrOf returns the address of a connection with the process at its other end, if the kernel has that.
 func PeerAddrOf(conn net.Conn) net.Addr {
 	if peer := access.PeerOf(conn); peer != nil {
 		return peerAddr{conn.RemoteAddr(), peer}
