@@ -62,6 +62,7 @@ var arrows = map[string][]string{
 	"shipper/internal/link": {"shipper/limit"},
 	"shipper/internal/pace": {"shipper/limit"},
 	"shipper/internal/pack": {"shipper/internal/pace", "shipper/kpl", "wal"},
+	"shipper/ranged":        {"shipper", "wal"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

@@ -61,11 +61,11 @@ type Sink interface {
 	Shape() Shape
 
 	// Send delivers a batch: one request. The records' order within it is theirs per key. ctx ends
-	// at the request's timeout. What Send reports as stored is stored: acknowledged by the service,
-	// synced where the destination is this host.
+	// at the request's timeout. A record that Send reports as stored is acknowledged by the service, or synced where
+	// the destination is this host.
 	Send(ctx context.Context, batch []Record) Response
 
-	// Close finishes what is open. It is called once, after the last Send has returned and after the
+	// Close finishes open files and connections. It is called once, after the last Send has returned and after the
 	// log holds the last checkpoint.
 	Close() error
 }
@@ -77,10 +77,10 @@ type Sharded interface {
 }
 
 // Keeper is a Sink that keeps a state of its own in the log, beside the checkpoint and in the
-// same commit, so that after a crash it can tell what the checkpoint vouches for.
+// same commit. After a crash it can find the part of its output that the checkpoint covers.
 type Keeper interface {
-	// State is the state before the first Send. The log gets it at once, so that what an unfinished
-	// start left behind is never taken for delivered.
+	// State is the state before the first Send. The log gets it at once. So the remains of an
+	// unfinished start never count as delivered.
 	State() []byte
 	// Committed is called after a commit of the log that holds state, which an earlier Reply carried.
 	// It must return at once.
@@ -102,21 +102,21 @@ type Response struct {
 	Shards *ShardMap
 	// Sent is how many bytes of the request's body went out, for a Sink that shares a Link.
 	Sent int
-	// Code is what the service answered for the request: an HTTP status, "timeout", "connection"
+	// Code is the service's response to the request: an HTTP status, "timeout", "connection"
 	// or, for a local destination, "ok" or "error". For metrics.
 	Code string
 	// State, when not nil, is the Keeper's state once the stored records' checkpoint holds.
 	State []byte
 }
 
-// Class says what an error asks for.
+// Class is the reaction that an error needs.
 type Class uint8
 
 // The classes of error.
 const (
 	Transient Class = iota // try again, with backoff, for ever
 	Throttled              // the same, and slow down
-	Operator               // somebody must change something: keep everything, try again slowly, say so
+	Operator               // an operator must change something: keep everything, try again slowly, report it
 	Poison                 // the record itself is refused: dead-letter it once it is alone
 )
 
@@ -131,7 +131,7 @@ const CodeTimeout = "timeout"
 type Error struct {
 	Class Class
 	Code  string // the service's code, for example ProvisionedThroughputExceededException
-	Text  string // what it said; never a payload
+	Text  string // the service's text; never a payload
 	// Record is the index of the record that the service named in a refused request, or -1.
 	Record int
 	// TooLarge: a hop on the way to the service does not take a request of that size. Smaller ones may pass; the

@@ -18,6 +18,9 @@ type Record struct {
 	// Events is the number of events in Data, at least one.
 	Events int
 	Data   []byte // framed and compressed by the Shape; the sink keeps no reference to it after Send
+	// Event is the record's event where the Framing is FramingNone, for sinks that send its time or attributes; else nil.
+	// It is read-only, and the sink keeps no reference to it after Send.
+	Event *wal.Event
 }
 
 // draft is a record in the making.
@@ -55,6 +58,9 @@ func (d *draft) record(shape *Shape) Record {
 	for _, run := range d.runs {
 		r.First = min(r.First, run.events[0].Offset)
 		r.Last = max(r.Last, run.events[len(run.events)-1].Offset)
+	}
+	if shape.Framing == FramingNone {
+		r.Event = first
 	}
 	if shape.Compression == Plain {
 		r.Data = d.frame(make([]byte, 0, d.size), shape)
