@@ -5,6 +5,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -12,8 +13,8 @@ import (
 // service is standpipe.v1.Ingest.
 type service struct {
 	in        *intake.Intake
-	budget    *intake.Budget // bytes of large requests and of their events, until the WAL has them
-	decoding  *intake.Budget // for the messages that package proto decodes
+	budget    *budget.Budget // bytes of large requests and of their events, until the WAL has them
+	decoding  *budget.Budget // for the messages that package proto decodes
 	receivers sync.WaitGroup // the receiving goroutines of all streams
 }
 

@@ -4,6 +4,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
@@ -19,14 +20,8 @@ func heldWhole(size int) int64 {
 	return int64(size)
 }
 
-// Budget acquires bytes for half-sent requests, from the budget of whole ones.
-func (s *service) Budget(n int64) bool {
-	if n < 0 {
-		s.budget.Release(-n)
-		return true
-	}
-	return s.budget.Acquire(n)
-}
+// Budget returns the budget of whole requests, which half-sent ones share.
+func (s *service) Budget() *budget.Budget { return s.budget }
 
 // Reject counts a request that the guard ends and returns its status.
 func (s *service) Reject(cause h2guard.Cause) *status.Status {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/gzip"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
@@ -16,14 +17,14 @@ import (
 type gzipSlots struct {
 	encoding.Compressor
 	slots  chan struct{}  // one for each message in decompression
-	budget *intake.Budget // bytes of compressed messages
+	budget *budget.Budget // bytes of compressed messages
 }
 
 // gRPC has one compressor of a name for the process.
 func init() { encoding.RegisterCompressor(newGzipSlots(encoding.GetCompressor(gzip.Name))) }
 
 func newGzipSlots(c encoding.Compressor) *gzipSlots {
-	g := &gzipSlots{Compressor: c, slots: make(chan struct{}, intake.DecompressSlots), budget: intake.NewBudget(intake.MinBudget)}
+	g := &gzipSlots{Compressor: c, slots: make(chan struct{}, intake.DecompressSlots), budget: budget.New(intake.MinBudget)}
 	return g
 }
 

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/tap"
 
 	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
@@ -68,9 +69,9 @@ func New(in *intake.Intake, o *Options) *Listener {
 	w := &Listener{
 		health: health.NewServer(),
 	}
-	w.service = &service{in: in, budget: intake.BudgetFor(o.MaxRequestSize), decoding: intake.NewBudget(intake.MaxDecoded)}
+	w.service = &service{in: in, budget: intake.BudgetFor(o.MaxRequestSize), decoding: budget.New(intake.MaxDecoded)}
 	if o.Budget > 0 {
-		w.service.budget = intake.NewBudget(o.Budget)
+		w.service.budget = budget.New(o.Budget)
 	}
 	if !o.NoHTTP2Guard {
 		w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 )
@@ -17,7 +18,7 @@ const exportMethod = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 // service itself would bring a gateway along.
 type otlpService struct {
 	logs   *otlp.Logs
-	budget *intake.Budget // of the listener
+	budget *budget.Budget // of the listener
 }
 
 func (o *otlpService) register(s *grpc.Server) {

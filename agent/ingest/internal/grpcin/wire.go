@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
@@ -22,7 +23,7 @@ type wireReader struct {
 	left   int    // bytes of piece and pieces
 	joined []byte // parts that span pieces
 
-	decoding *intake.Budget // of the listener, for messages that are decoded by package proto
+	decoding *budget.Budget // of the listener, for messages that are decoded by package proto
 	decoded  int64          // acquired of it
 }
 

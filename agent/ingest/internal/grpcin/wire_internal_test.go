@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
@@ -55,7 +56,7 @@ func meaning(t *testing.T, e *wal.Event) *standpipev1.Event {
 }
 
 func readWire(message []byte, size int) (*intake.Request, *intake.Rejection) {
-	r, w := new(intake.Request), wireReader{decoding: intake.NewBudget(intake.MaxDecoded)}
+	r, w := new(intake.Request), wireReader{decoding: budget.New(intake.MaxDecoded)}
 	refused := w.read(inPieces(message, size), r, testNow)
 	return r, refused
 }
@@ -109,15 +110,15 @@ func TestWire_DecodedMessagesShareABudget(t *testing.T) {
 		"a request":  {event + unknown, 21},
 		"two events": {event + event, 40},
 	} {
-		for _, budget := range []int64{c.want, c.want - 1} {
-			left := intake.NewBudget(budget)
+		for _, units := range []int64{c.want, c.want - 1} {
+			left := budget.New(units)
 			w := wireReader{decoding: left}
 			refused := w.read(inPieces([]byte(c.message), 100), new(intake.Request), testNow)
-			if budget < c.want != (refused == intake.ErrOverBudget) || refused == nil && w.decoded != c.want {
-				t.Errorf("%s with a budget of %d: got %v and %d counted, want %d", name, budget, refused, w.decoded, c.want)
+			if units < c.want != (refused == intake.ErrOverBudget) || refused == nil && w.decoded != c.want {
+				t.Errorf("%s with a budget of %d: got %v and %d counted, want %d", name, units, refused, w.decoded, c.want)
 			}
-			if w.free(); !left.Acquire(budget) || left.Acquire(1) {
-				t.Errorf("%s: not all of a budget of %d is left", name, budget)
+			if w.free(); !left.Acquire(units) || left.Acquire(1) {
+				t.Errorf("%s: not all of a budget of %d is left", name, units)
 			}
 		}
 	}

@@ -23,6 +23,8 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 )
 
 // checkedVersions are the versions whose framing was compared with the assumptions in the package comment.
@@ -145,8 +147,7 @@ func (c *canaryConn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, e
 // TestCanary_RejectionInGRPC: a request that is rejected half-way ends in the server with a cancellation and in the client with
 // the status of the guard, and another request of the connection goes on. The server reads with ReadOnReady.
 func TestCanary_RejectionInGRPC(t *testing.T) {
-	l := new(testListener)
-	l.bytes.acquire(-testRoom)
+	l := &testListener{bytes: budget.New(testRoom)}
 	counted := &canaryCredentials{TransportCredentials: New(l, Limits{MaxMessage: 16 << 20, MaxStreams: 8}).Credentials(insecure.NewCredentials())}
 	ended := make(chan error, 1) // of the rejected request's handler
 	server := grpc.NewServer(grpc.Creds(counted), grpc.MaxRecvMsgSize(16<<20), grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error {

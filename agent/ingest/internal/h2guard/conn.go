@@ -256,11 +256,11 @@ func (c *inflowConn) holdLocked(s *partial) {
 // settleLocked adjusts the acquired bytes of the budget to the held bytes, and reports whether the budget had them.
 func (c *inflowConn) settleLocked() bool {
 	need := max(0, c.held-freeInflow)
-	return resize(c.inflow.listener.Budget, &c.taken, (need+inflowStep-1)/inflowStep*inflowStep)
+	return c.inflow.listener.Budget().Resize(&c.taken, (need+inflowStep-1)/inflowStep*inflowStep)
 }
 
 func (c *inflowConn) settleStreamsLocked() bool {
-	return resize(c.inflow.streams.acquire, &c.counted, max(0, int64(len(c.requests))-freeStreams))
+	return c.inflow.streams.Resize(&c.counted, max(0, int64(len(c.requests))-freeStreams))
 }
 
 // finishLocked notes that the producer sends no more of s. gRPC does not hold the bytes that have arrived for long.

@@ -8,13 +8,14 @@ import (
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 )
 
 // Listener is the interface to the listener whose connections are guarded. Its methods are called from many goroutines.
 type Listener interface {
-	// Budget acquires n bytes of the listener's budget, or reports false and changes nothing. It releases -n bytes if n is
-	// negative, and reports true.
-	Budget(n int64) bool
+	// Budget returns the budget for the bytes of half-sent requests.
+	Budget() *budget.Budget
 	// Reject counts a request that the guard ends, and returns the status that its producer gets.
 	Reject(cause Cause) *status.Status
 }
@@ -38,7 +39,7 @@ type Limits struct {
 // package comment states how.
 type Guard struct {
 	listener Listener
-	streams  budget // requests, freeStreams of each connection not counted
+	streams  *budget.Budget // requests, freeStreams of each connection not counted
 	largest  int
 
 	mu    sync.Mutex
@@ -64,9 +65,9 @@ const (
 
 // New returns a guard for the connections of l.
 func New(l Listener, limits Limits) *Guard {
-	i := &Guard{listener: l, largest: limits.MaxMessage, conns: make(map[*inflowConn]struct{})}
-	i.streams.acquire(-limits.MaxStreams)
-	return i
+	return &Guard{
+		listener: l, streams: budget.New(limits.MaxStreams), largest: limits.MaxMessage, conns: make(map[*inflowConn]struct{}),
+	}
 }
 
 // Credentials returns c with the connections guarded, above TLS.

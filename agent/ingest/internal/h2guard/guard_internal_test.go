@@ -12,6 +12,8 @@ import (
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 )
 
 // begun returns the frames that begin a request of size bytes and hold sent of them.
@@ -43,14 +45,13 @@ func ends(b []byte, preface int) (streams []uint32) {
 const testRoom = 4 << 20
 
 // testListener is a listener with testRoom bytes.
-type testListener struct{ bytes budget }
+type testListener struct{ bytes *budget.Budget }
 
-func (l *testListener) Budget(n int64) bool         { return l.bytes.acquire(n) }
+func (l *testListener) Budget() *budget.Budget      { return l.bytes }
 func (l *testListener) Reject(Cause) *status.Status { return status.New(codes.Unavailable, "no room") }
 
 func testInflow() *Guard {
-	l := new(testListener)
-	l.bytes.acquire(-testRoom)
+	l := &testListener{bytes: budget.New(testRoom)}
 	return New(l, Limits{MaxMessage: 1 << 20, MaxStreams: 2 * 1024})
 }
 
@@ -199,10 +200,10 @@ func TestWholeRequestsHoldNoRoom(t *testing.T) {
 
 func expectNothingHeld(t *testing.T, in *Guard) {
 	t.Helper()
-	if got := in.listener.(*testListener).bytes.left.Load(); got != testRoom {
+	if got := in.listener.(*testListener).bytes.Left(); got != testRoom {
 		t.Errorf("room for %d bytes is left, want %d", got, testRoom)
 	}
-	if got := in.streams.left.Load(); got != 2*1024 {
+	if got := in.streams.Left(); got != 2*1024 {
 		t.Errorf("room for %d requests is left, want %d", got, 2*1024)
 	}
 }
@@ -258,7 +259,7 @@ func (c *scriptConn) Close() error                { return nil }
 func TestRefusalsInOneRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
-		in.streams.left.Store(0)
+		in.streams.Acquire(in.streams.Left())
 		p := openPipe(in)
 		said := append([]byte(nil), somePreface...)
 		const begins = 300
@@ -273,7 +274,7 @@ func TestRefusalsInOneRead(t *testing.T) {
 		if got, want := p.served.Len(), len(said)+len(ended)*(frameHead+4); got != want {
 			t.Errorf("%d bytes are served, want %d", got, want)
 		}
-		in.streams.left.Store(2 * 1024)
+		in.streams.Release(2 * 1024)
 		p.close()
 		expectNothingHeld(t, in)
 	})

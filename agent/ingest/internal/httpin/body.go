@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
@@ -18,14 +19,14 @@ const (
 
 // body is the bytes of a request as they arrive. It is reused and must not be used after free.
 type body struct {
-	budget *intake.Budget
+	budget *budget.Budget
 	bytes  []byte
 	held   int64 // from room
 }
 
 var bodies = sync.Pool{New: func() any { return &body{bytes: make([]byte, 0, 4<<10)} }}
 
-func newBody(r *intake.Budget) *body {
+func newBody(r *budget.Budget) *body {
 	b := bodies.Get().(*body)
 	b.budget = r
 	return b

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	"github.com/standpipe/standpipe/wal"
@@ -22,7 +23,7 @@ type posts struct {
 	in            *intake.Intake
 	limit         int // bytes of a body, compressed or not
 	patience      time.Duration
-	budget        *intake.Budget
+	budget        *budget.Budget
 	decompressors *decompressors
 	keyHeader     string   // as net/http writes it
 	keyField      []string // nil: none

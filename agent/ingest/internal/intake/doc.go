@@ -22,7 +22,6 @@
 //
 // # Limits
 //
-// A Budget limits the bytes or the number of units that the requests of a listener hold together. A request that exceeds it is
-// rejected with a retry delay and never waits, because requests that wait for each other's bytes would not end. 4,096 responses
-// of ack level accepted may precede their commit; more wait.
+// A budget limits the bytes or the number of units that the requests of a listener hold together. A request that exceeds it
+// is rejected with a retry delay and never waits. 4,096 responses of ack level accepted may precede their commit; more wait.
 package intake

@@ -10,6 +10,7 @@ import (
 	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -33,11 +34,11 @@ type Logs struct {
 	in          *intake.Intake
 	stream, key string
 	limit       int            // bytes of the events of a request
-	budget      *intake.Budget // messages in decoding
+	budget      *budget.Budget // messages in decoding
 }
 
 func New(in *intake.Intake, o *Options, maxRequest int) *Logs {
-	l := &Logs{in: in, stream: o.Stream, key: o.Key, limit: 2 * maxRequest, budget: intake.NewBudget(intake.MaxDecoded)}
+	l := &Logs{in: in, stream: o.Stream, key: o.Key, limit: 2 * maxRequest, budget: budget.New(intake.MaxDecoded)}
 	if l.key == "" {
 		l.key = DefaultKey
 	}

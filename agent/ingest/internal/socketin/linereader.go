@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 type lineReader struct {
 	from   io.Reader
 	max    int            // bytes of a line at most, its newline not counted
-	budget *intake.Budget // for the bytes of buf beyond idleBuffer; nil: no limit
+	budget *budget.Budget // for the bytes of buf beyond idleBuffer; nil: no limit
 	held   int64          // of room
 
 	buf     []byte

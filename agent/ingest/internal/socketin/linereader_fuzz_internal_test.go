@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
 
@@ -20,8 +21,7 @@ func FuzzLineReader(f *testing.F) {
 	f.Add(append(bytes.Repeat([]byte("x"), 200<<10), '\n', 'y'), uint8(255), true)
 	f.Fuzz(func(t *testing.T, text []byte, most uint8, slow bool) {
 		const all = 100 << 10
-		l := lineReader{from: bytes.NewReader(text), max: int(most) << 10, budget: new(intake.Budget)}
-		l.budget.Release(all)
+		l := lineReader{from: bytes.NewReader(text), max: int(most) << 10, budget: budget.New(all)}
 		if slow {
 			l.from = iotest.HalfReader(l.from)
 		}
@@ -51,7 +51,7 @@ func FuzzLineReader(f *testing.F) {
 			t.Errorf("got %d lines, want %d", len(got), len(want))
 		}
 		l.giveUp()
-		if left := l.budget.Left.Load(); left != all {
+		if left := l.budget.Left(); left != all {
 			t.Errorf("%d bytes of room are left, want %d", left, all)
 		}
 	})
@@ -59,8 +59,7 @@ func FuzzLineReader(f *testing.F) {
 
 // TestLinesWithoutRoom: a line that finds no room is passed over, and those after it are not.
 func TestLinesWithoutRoom(t *testing.T) {
-	crowd := new(intake.Budget)
-	crowd.Release(64 << 10)
+	crowd := budget.New(64 << 10)
 	first := lineReader{from: strings.NewReader(strings.Repeat("x", 100<<10)), max: 1 << 20, budget: crowd}
 	for range 6 { // 128 KiB, and no newline yet
 		if !first.fill() {

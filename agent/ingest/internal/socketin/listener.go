@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 )
@@ -15,7 +16,7 @@ import (
 type Listener struct {
 	in      *intake.Intake
 	maxLine int
-	budget  *intake.Budget // bytes of unfinished lines of all connections
+	budget  *budget.Budget // bytes of unfinished lines of all connections
 	tls     *tls.Config
 
 	ctx    context.Context // of every connection; ends with Cut
