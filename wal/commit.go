@@ -194,7 +194,7 @@ func (c *committer) abort(g *commitGroup, err error) error {
 	if errors.As(err, &ce) && ce.harmless {
 		full := &FullError{Used: c.log.Stat().Bytes, RetryAfter: retryAfter}
 		switch {
-		case tooLong(err):
+		case segment.TooLong(err):
 			full.Max = c.log.opts.MaxSize
 		case !disk.NoSpace(err):
 			full.Shortage = ce.err

@@ -229,7 +229,7 @@ func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path s
 	if err := disk.RemoveIfExists(path); err != nil { // of an attempt that failed
 		return nil, err
 	}
-	db, file, err := segment.OpenBoltFile(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})
+	db, file, err := segment.OpenBoltFile(path, &bolt.Options{NoSync: true, InitialMmapSize: segment.MapAhead(size, segment.CopyAhead)})
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func (d *DeadLetters) buryLocked(letter DeadLetter) error {
 		if err != nil {
 			return fmt.Errorf("open dead letters: %w", err)
 		}
-		if err = d.putLocked(&letter); !tooLong(err) {
+		if err = d.putLocked(&letter); !segment.TooLong(err) {
 			return err
 		}
 		if all { // the free space of the file is fragmented
@@ -145,11 +145,11 @@ func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
 func (d *DeadLetters) dropLocked(ids []uint64) ([]uint64, error) {
 	d.roomToDropLocked(false)
 	dropped, err := d.deleteLocked(ids)
-	if tooLong(err) && len(ids) == 1 {
+	if segment.TooLong(err) && len(ids) == 1 {
 		d.roomToDropLocked(true)
 		dropped, err = d.deleteLocked(ids)
 	}
-	if !tooLong(err) || len(ids) == 1 {
+	if !segment.TooLong(err) || len(ids) == 1 {
 		return dropped, err
 	}
 	half := len(ids) / 2
@@ -207,7 +207,7 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	if err = d.commit(tx); err == nil {
 		return nil
 	}
-	if tooLong(err) {
+	if segment.TooLong(err) {
 		return err
 	}
 	if !disk.WriteFoundNoSpace(err) || boltpage.Reached(d.file, d.db.Info().PageSize, id) {

@@ -31,7 +31,7 @@ func (d *DeadLetters) openLocked() (err error) {
 		return err
 	}
 	_, length, _ := disk.Sizes(d.path)
-	o := bolt.Options{InitialMmapSize: mapAhead(length, deadAhead)}
+	o := bolt.Options{InitialMmapSize: segment.MapAhead(length, deadAhead)}
 	d.mapped = int64(o.InitialMmapSize)
 	if d.db, d.file, err = segment.OpenBoltFile(d.path, &o); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (d *DeadLetters) prepareLocked() error {
 	if errors.Is(err, os.ErrNotExist) {
 		return d.makeLocked(0)
 	}
-	err = lookTwice(context.Background(), func() error { return checkLetters(d.path) })
+	err = segment.ReadTwice(context.Background(), func() error { return checkLetters(d.path) })
 	if !segment.Damaged(err) {
 		return err
 	}
@@ -153,7 +153,7 @@ func checkLetters(path string) error {
 // fault.
 func knownDead(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, segment.DeadName)
-	err := lookTwice(ctx, func() error { return newestLetter(path) })
+	err := segment.ReadTwice(ctx, func() error { return newestLetter(path) })
 	if segment.Later(err) {
 		return err
 	}

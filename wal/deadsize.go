@@ -252,7 +252,7 @@ func (d *DeadLetters) copyLocked(path string, size int64) (err error) {
 	if err := disk.RemoveIfExists(path); err != nil {
 		return err
 	}
-	db, err := segment.OpenBolt(path, &bolt.Options{NoSync: true, InitialMmapSize: mapAhead(size, copyAhead)})
+	db, err := segment.OpenBolt(path, &bolt.Options{NoSync: true, InitialMmapSize: segment.MapAhead(size, segment.CopyAhead)})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // bbolt maps a file at the next power of two up to 1 GiB, and at the next GiB beyond that. When the file outgrows its
@@ -24,8 +25,6 @@ const (
 	newestAhead64 = 512 << 20
 	// sealAhead is the part of newestAhead that is kept for sealing the segment.
 	sealAhead = 32 << 20
-	// copyAhead is the number of bytes by which the estimated size of a copy may be too low.
-	copyAhead = 1 << 20
 
 	// mostMappedBytes32 and mostMappedBytes64 bound the bytes of the sealed segments that stay mapped. At least one
 	// stays mapped.
@@ -59,13 +58,13 @@ func mapNewest(segmentSize, length int64) (size int, most int64) {
 	if runtime.GOOS == "windows" { // where a file is as long as its map, and is mapped again as it grows
 		return int(segmentSize) + 2*maxWaiting, math.MaxInt64
 	}
-	size = mapAhead(max(segmentSize, length), newestAhead())
+	size = segment.MapAhead(max(segmentSize, length), newestAhead())
 	return size, int64(size)
 }
 
 // tryMap maps the newest segment at the size that bbolt will choose for size bytes, and unmaps it.
 func (s *segmentFile) tryMap(size int64) error {
-	most := mapAhead(size, 0)
+	most := segment.MapAhead(size, 0)
 	b, err := disk.Map(s.file, int64(most))
 	if err == nil {
 		err = disk.Unmap(b)
@@ -75,16 +74,4 @@ func (s *segmentFile) tryMap(size int64) error {
 	}
 	s.mapped, s.remaps = int64(most), true
 	return nil
-}
-
-// mapAhead returns the size at which bbolt maps a file of size bytes that may grow by ahead.
-func mapAhead(size, ahead int64) int {
-	want := size + ahead
-	for bits := 15; bits <= 30; bits++ {
-		if want <= 1<<bits {
-			return 1 << bits
-		}
-	}
-	const step = 1 << 30
-	return int(min((want+step-1)/step*step, math.MaxInt))
 }

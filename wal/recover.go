@@ -122,7 +122,7 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 	}
 	seg, bare := r.segment(seqs[n-1]), false
 	var m segment.Meta
-	err := lookTwice(ctx, func() error {
+	err := segment.ReadTwice(ctx, func() error {
 		err := seg.view(func(view segment.Reader) (err error) {
 			bare = view.Bucket(segment.BucketState) == nil && view.Bucket(segment.BucketBlocks) == nil
 			m, err = seg.readMeta(view)
@@ -152,7 +152,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 	seg := r.segment(seq)
 	newest := len(l.segments.all) == 0
 	before := *r
-	err := lookTwice(ctx, func() error {
+	err := segment.ReadTwice(ctx, func() error {
 		*r = before
 		if newest {
 			r.forgetState()

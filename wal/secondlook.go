@@ -1,19 +1,12 @@
 package wal
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
-
-// lookPauses are the pauses of Open after I/O errors. A disk that was reset, or a network that failed briefly, should
-// be available again by then.
-var lookPauses = [...]time.Duration{100 * time.Millisecond, 400 * time.Millisecond, 1500 * time.Millisecond}
 
 // readPatience is how long the log retries reads of an unreadable part before the part counts as damaged. A bad sector
 // must not stop a destination for ever, and a short failure of the disk must cost no event.
@@ -46,31 +39,4 @@ func (d *damage) overdue(seg *segmentFile, stream string, offset uint64, err err
 		return err
 	}
 	return &CorruptError{File: seg.path, Stream: stream, Offset: offset, Reason: fmt.Sprintf("not readable for %s: %v", time.Since(failing.since).Round(time.Second), err)}
-}
-
-// lookTwice runs read, which reads a file from the beginning, until its result is certain: nil, wrong content in two
-// reads, or an error that is still there after all lookPauses. So nothing is set aside for an error that occurs in one
-// read only.
-func lookTwice(ctx context.Context, read func() error) error {
-	wrong := 0
-	for failures := 0; ; {
-		err := read()
-		switch {
-		case err == nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist):
-			return err
-		case segment.Damaged(err) || segment.Later(err):
-			if wrong++; wrong == 2 {
-				return err
-			}
-			continue
-		case failures == len(lookPauses):
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-time.After(lookPauses[failures]):
-			failures++
-		}
-	}
 }

@@ -2,10 +2,7 @@ package wal
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"io/fs"
-	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,41 +13,6 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
-
-// For any sequence of errors: only content that was wrong twice is damage, a successful read is accepted, and a
-// persistent I/O error is returned.
-func TestSecondLook_BelievesDamageOnlyTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		wrong, failing := &CorruptError{Reason: "wrong"}, &segment.ReadError{Err: syscall.EIO}
-		outcomes := []error{nil, wrong, failing, &VersionError{}, fs.ErrPermission}
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
-		r := rand.New(rand.NewPCG(seed, 1))
-		for range 500 {
-			var told []error
-			err := lookTwice(context.Background(), func() error {
-				told = append(told, outcomes[r.IntN(len(outcomes))])
-				return told[len(told)-1]
-			})
-			bad, failed := 0, 0
-			for _, e := range told {
-				if segment.Damaged(e) || segment.Later(e) {
-					bad++
-				}
-				if segment.Unread(e) {
-					failed++
-				}
-			}
-			last := told[len(told)-1]
-			switch {
-			case !errors.Is(err, last) || err == nil && last != nil:
-				t.Fatalf("got %v after %v", err, told)
-			case (segment.Damaged(err) || segment.Later(err)) && bad != 2, segment.Unread(err) && failed != len(lookPauses)+1, bad > 2:
-				t.Fatalf("got %v after %v", err, told)
-			}
-		}
-	})
-}
 
 // A segment that cannot be read is logged when the problem begins and when it ends. Only an I/O error counts as damage
 // after a while.

@@ -1,13 +1,11 @@
 package wal
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
@@ -32,7 +30,7 @@ func (s *segmentFile) update(f func(tx *bolt.Tx) error) (err error) {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
-		return &commitError{err: err, harmless: tooLong(err) || disk.WriteFoundNoSpace(err) && !boltpage.Reached(s.file, s.db.Info().PageSize, uint64(id))}
+		return &commitError{err: err, harmless: segment.TooLong(err) || disk.WriteFoundNoSpace(err) && !boltpage.Reached(s.file, s.db.Info().PageSize, uint64(id))}
 	}
 	return s.measure()
 }
@@ -75,7 +73,3 @@ type commitError struct {
 func (e *commitError) Error() string { return fmt.Sprintf("commit: %v", e.err) }
 
 func (e *commitError) Unwrap() error { return e.err }
-
-// tooLong reports whether a commit would have made the file longer than limitTo allows. bbolt checks that before it
-// writes.
-func tooLong(err error) bool { return errors.Is(err, berrors.ErrMaxSizeReached) }

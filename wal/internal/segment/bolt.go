@@ -3,12 +3,14 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime/debug"
 	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
@@ -101,3 +103,22 @@ func ViewBolt(db *bolt.DB, path string, base uintptr, f func(tx *bolt.Tx) error)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return db.View(f)
 }
+
+// MapAhead returns the size at which bbolt maps a file of size bytes that may grow by ahead.
+func MapAhead(size, ahead int64) int {
+	want := size + ahead
+	for bits := 15; bits <= 30; bits++ {
+		if want <= 1<<bits {
+			return 1 << bits
+		}
+	}
+	const step = 1 << 30
+	return int(min((want+step-1)/step*step, math.MaxInt))
+}
+
+// CopyAhead is the number of bytes by which the estimated size of a copy may be too low.
+const CopyAhead = 1 << 20
+
+// TooLong reports whether a commit would have made the file longer than the MaxSize of its db allows. bbolt checks that before it
+// writes.
+func TooLong(err error) bool { return errors.Is(err, berrors.ErrMaxSizeReached) }

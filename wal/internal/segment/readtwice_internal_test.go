@@ -1,0 +1,46 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"syscall"
+	"testing"
+	"testing/synctest"
+)
+
+// For any sequence of errors: only content that was wrong twice is damage, a successful read is accepted, and a
+// persistent I/O error is returned.
+func TestReadTwice_BelievesDamageOnlyTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wrong, failing := &CorruptError{Reason: "wrong"}, &ReadError{Err: syscall.EIO}
+		outcomes := []error{nil, wrong, failing, &VersionError{}, fs.ErrPermission}
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		r := rand.New(rand.NewPCG(seed, 1))
+		for range 500 {
+			var results []error
+			err := ReadTwice(context.Background(), func() error {
+				results = append(results, outcomes[r.IntN(len(outcomes))])
+				return results[len(results)-1]
+			})
+			bad, failed := 0, 0
+			for _, e := range results {
+				if Damaged(e) || Later(e) {
+					bad++
+				}
+				if Unread(e) {
+					failed++
+				}
+			}
+			last := results[len(results)-1]
+			switch {
+			case !errors.Is(err, last) || err == nil && last != nil:
+				t.Fatalf("got %v after %v", err, results)
+			case (Damaged(err) || Later(err)) && bad != 2, Unread(err) && failed != len(readPauses)+1, bad > 2:
+				t.Fatalf("got %v after %v", err, results)
+			}
+		}
+	})
+}
