@@ -1,9 +1,7 @@
 package client_test
 
 import (
-	"fmt"
 	"net"
-	"os"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -14,16 +12,7 @@ import (
 
 // TestMain starts the agent of the examples, and fails when a goroutine of the package is left after
 // all tests.
-func TestMain(m *testing.M) {
-	stop := serveExamples()
-	code := m.Run()
-	stop()
-	if left := testkit.GoroutinesLeft("standpipe/client"); code == 0 && left != "" {
-		fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", left)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { testkit.RunTests(m, "standpipe/client", serveExamples()) }
 
 // serveExamples lets the examples find an agent.
 func serveExamples() (stop func()) {

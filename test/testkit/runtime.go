@@ -2,14 +2,31 @@ package testkit
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"runtime"
 	"runtime/pprof"
+	"testing"
 	"time"
 )
 
-// GoroutinesLeft returns the stacks of the goroutines that run code of a package ("standpipe/client") one second
-// after the call, or "" as soon as there are none. TestMain calls it after all tests; its own stack does not count.
-func GoroutinesLeft(pkg string) (left string) {
+// RunTests runs the tests of a package and ends the process. It fails if a goroutine that runs code of the package
+// ("standpipe/client") is left. TestMain calls it. stop, which may be nil, is called after the tests.
+func RunTests(m *testing.M, pkg string, stop func()) {
+	code := m.Run()
+	if stop != nil {
+		stop()
+	}
+	if left := goroutinesLeft(pkg); code == 0 && left != "" {
+		fmt.Fprintf(os.Stderr, "goroutines are left:\n%s\n", left)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// goroutinesLeft returns the stacks of the goroutines that run code of a package one second after the call, or "" as soon
+// as there are none. The stack of TestMain does not count.
+func goroutinesLeft(pkg string) (left string) {
 	for range 100 {
 		var stacks bytes.Buffer
 		pprof.Lookup("goroutine").WriteTo(&stacks, 2)
