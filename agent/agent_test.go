@@ -12,15 +12,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/grpckit"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -63,12 +62,7 @@ func run(t testing.TB, conf *config.Config) *agent.Agent {
 
 func dial(t testing.TB, conf *config.Config) standpipev1.IngestClient {
 	t.Helper()
-	c, err := grpc.NewClient("unix://"+conf.Listeners[0].Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return standpipev1.NewIngestClient(c)
+	return standpipev1.NewIngestClient(grpckit.Dial(t, "unix://"+conf.Listeners[0].Address))
 }
 
 func send(t *testing.T, client standpipev1.IngestClient, stream string, events int) {

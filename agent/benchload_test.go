@@ -12,13 +12,13 @@ import (
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/grpckit"
 )
 
 // encoded is a request as it goes over the wire.
@@ -51,12 +51,7 @@ func newProducers(b *testing.B, s *server, l load) *producers {
 	if l.http {
 		return &producers{load: l, posts: newPosters(b, s, l)}
 	}
-	conn, err := grpc.NewClient(s.target, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(encodedCodec{encoding.GetCodecV2(protocodec.Name)})))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { conn.Close() })
+	conn := grpckit.Dial(b, s.target, grpc.WithDefaultCallOptions(grpc.ForceCodecV2(encodedCodec{encoding.GetCodecV2(protocodec.Name)})))
 	request, err := proto.Marshal(l.request())
 	if err != nil {
 		b.Fatal(err)

@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/client"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/grpckit"
 )
 
 // BenchmarkPublisher publishes events to a whole agent in the same process, whose destination discards,
@@ -33,12 +32,7 @@ const turn = 50_000
 
 func benchmarkPublisher(b *testing.B, size int) {
 	target := startAgent(b)
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer conn.Close()
-	stubs := standpipev1.NewIngestClient(conn)
+	stubs := standpipev1.NewIngestClient(grpckit.Dial(b, target))
 	p := dial(b, target, client.Options{}).Publisher("bench", client.PublisherOptions{})
 	defer p.Close(context.Background())
 	data := make([]byte, size)

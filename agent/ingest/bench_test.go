@@ -8,10 +8,10 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/grpckit"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -45,12 +45,7 @@ func benchClient(b *testing.B, how string) standpipev1.IngestClient {
 	} else {
 		serveBench(b, how, l)
 	}
-	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { conn.Close() })
-	return standpipev1.NewIngestClient(conn)
+	return standpipev1.NewIngestClient(grpckit.Dial(b, grpckit.Target(l.Addr())))
 }
 
 func serveBench(b *testing.B, how string, l net.Listener) {

@@ -15,11 +15,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/grpckit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -292,16 +292,7 @@ func serveGRPC(t *testing.T, o ingest.Options) (*ingest.Server, standpipev1.Inge
 
 func dial(t *testing.T, at net.Addr) *grpc.ClientConn {
 	t.Helper()
-	target := at.String()
-	if at.Network() == "unix" {
-		target = "unix://" + target
-	}
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
+	return grpckit.Dial(t, grpckit.Target(at))
 }
 
 func event(key, data string) *standpipev1.Event {

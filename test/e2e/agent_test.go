@@ -17,9 +17,9 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/grpckit"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -143,12 +143,7 @@ func (a *agent) dial() standpipev1.IngestClient {
 
 func (a *agent) connection(address string) *grpc.ClientConn {
 	a.t.Helper()
-	c, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.t.Cleanup(func() { c.Close() })
-	return c
+	return grpckit.Dial(a.t, address)
 }
 
 // agentStatus has the promised fields of /v1/status.
