@@ -36,7 +36,7 @@ var never = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl": {"agent", "agent/config"},
 	"github.com/zclconf/":      {"agent", "agent/config"},
-	"go.etcd.io/bbolt":         {"wal", "wal/internal/segment", "wal/inspect", "test/floor"},
+	"go.etcd.io/bbolt":         {"wal", "wal/internal/boltcopy", "wal/internal/segment", "wal/inspect", "test/floor"},
 }
 
 // arrows are the own packages that a package may import, in folders whose packages have an order of their own.
@@ -44,6 +44,7 @@ var arrows = map[string][]string{
 	"wal/internal/disk":               nil,
 	"wal/internal/boltpage":           {"wal/internal/disk"},
 	"wal/internal/segment":            {"wal/internal/boltpage", "wal/internal/disk"},
+	"wal/internal/boltcopy":           {"wal/internal/segment"},
 	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"agent/ingest/internal/budget":    nil,
 	"agent/ingest/internal/h2guard":   {"agent/ingest/internal/budget"},

@@ -13,6 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/boltcopy"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -45,9 +46,6 @@ const (
 	compactEvery = 5 * time.Second
 	// eventWeight is the number of bytes that an event counts as in addition to its payload.
 	eventWeight = 32
-	// copyChunk is the number of bytes that are read, or written and synced, at a time. It bounds the memory of a
-	// compaction, and the time that a commit's sync may wait for a copy's sync.
-	copyChunk = 1 << 20
 	// compactPause: after each chunk the compactor pauses for this many times as long as the chunk took.
 	compactPause = 3
 )
@@ -233,17 +231,17 @@ func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path s
 	if err != nil {
 		return nil, err
 	}
-	w := copyWriter{db: db}
+	w := boltcopy.Writer{DB: db}
 	defer func() {
-		if err = errors.Join(err, w.abandon(), db.Close()); err == nil {
-			err = os.Truncate(path, w.length)
+		if err = errors.Join(err, w.Abandon(), db.Close()); err == nil {
+			err = os.Truncate(path, w.Length)
 		}
 	}()
 	if err := disk.Lengthen(file, size); err != nil {
 		return nil, fmt.Errorf("lengthen %s: %w", path, err)
 	}
-	whole := func(k, v []byte, c *bucketChunk) error {
-		c.add(bytes.Clone(k), bytes.Clone(v))
+	whole := func(k, v []byte, c *boltcopy.Chunk) error {
+		c.Add(bytes.Clone(k), bytes.Clone(v))
 		return nil
 	}
 	for _, name := range [][]byte{segment.BucketMeta, segment.BucketState} {
@@ -255,97 +253,43 @@ func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path s
 	if err := c.eachChunk(seg, segment.BucketBlocks, filter.filterEntry, &w); err != nil {
 		return nil, err
 	}
-	var last bucketChunk
-	filter.end(last.addBlock)
-	if err := w.put(segment.BucketBlocks, &last); err != nil {
+	var last boltcopy.Chunk
+	filter.end(last.AddBlock)
+	if err := w.Put(segment.BucketBlocks, &last); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(filter.index.Write(w.tx, seg.seq), w.tx.Bucket(segment.BucketMeta).Put(segment.KeyGapped, segment.AppendHeld(filter.held))); err != nil {
+	if err := errors.Join(filter.index.Write(w.Tx, seg.seq), w.Tx.Bucket(segment.BucketMeta).Put(segment.KeyGapped, segment.AppendHeld(filter.held))); err != nil {
 		return nil, err
 	}
-	err = w.commit()
-	filter.length = w.length
+	err = w.Commit()
+	filter.length = w.Length
 	return filter, err
 }
 
-// copyWriter writes a copy with transactions of about copyChunk bytes. They are not shorter, since each transaction
-// leaves free pages in the file.
-type copyWriter struct {
-	db     *bolt.DB
-	tx     *bolt.Tx // nil between transactions
-	bytes  int      // of the transaction
-	length int64    // of the file's pages
-}
-
-func (w *copyWriter) put(name []byte, c *bucketChunk) (err error) {
-	if w.bytes > copyChunk {
-		if err := w.commit(); err != nil {
-			return err
-		}
-	}
-	if w.tx == nil {
-		if w.tx, err = w.db.Begin(true); err != nil {
-			return fmt.Errorf("begin copy: %w", err)
-		}
-	}
-	bucket, err := w.tx.CreateBucketIfNotExists(name)
-	if err != nil {
-		return fmt.Errorf("create bucket: %w", err)
-	}
-	bucket.FillPercent = 1
-	for i := range c.keys {
-		if err := bucket.Put(c.keys[i], c.values[i]); err != nil {
-			return fmt.Errorf("put: %w", err)
-		}
-		w.bytes += len(c.keys[i]) + len(c.values[i])
-	}
-	return nil
-}
-
-func (w *copyWriter) commit() error {
-	tx := w.tx
-	w.tx, w.bytes = nil, 0
-	if err := errors.Join(tx.Commit(), w.db.Sync()); err != nil {
-		return fmt.Errorf("commit copy: %w", err)
-	}
-	return segment.ViewBolt(w.db, w.db.Path(), 0, func(tx *bolt.Tx) error {
-		w.length = tx.Size()
-		return nil
-	})
-}
-
-// abandon rolls back a transaction that an error has left open.
-func (w *copyWriter) abandon() error {
-	if w.tx == nil {
-		return nil
-	}
-	return w.tx.Rollback()
-}
-
 // filterEntry filters an entry of the bucket of blocks.
-func (s *liveFilter) filterEntry(k, v []byte, c *bucketChunk) error {
+func (s *liveFilter) filterEntry(k, v []byte, c *boltcopy.Chunk) error {
 	b, fault := segment.ParseBlock(s.seq, k, v)
 	if fault != "" {
 		return errKept // its readers report the damage
 	}
-	return s.add(&b, c.addBlock)
+	return s.add(&b, c.AddBlock)
 }
 
 // eachChunk calls f for each entry of a bucket, chunk by chunk. If to is not nil, it writes the entries that f adds to
 // the chunk into the copy.
-func (c *compactor) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte, c *bucketChunk) error, to *copyWriter) error {
+func (c *compactor) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte, c *boltcopy.Chunk) error, to *boltcopy.Writer) error {
 	for next := []byte{}; next != nil; {
-		var chunk bucketChunk
+		var chunk boltcopy.Chunk
 		start := time.Now()
 		err := seg.view(func(r segment.Reader) error {
 			bucket := r.Bucket(name)
 			if bucket == nil {
 				return errKept
 			}
-			return chunk.read(bucket, next, f)
+			return chunk.Read(bucket, next, f)
 		})
 		if err == nil && to != nil {
-			err = to.put(name, &chunk)
+			err = to.Put(name, &chunk)
 		}
 		if err != nil {
 			return err
@@ -354,7 +298,7 @@ func (c *compactor) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte,
 		if c.log.usable() != nil {
 			return errKept
 		}
-		next = chunk.next
+		next = chunk.Next
 	}
 	return nil
 }
@@ -368,34 +312,6 @@ func (c *compactor) pause(took time.Duration) {
 	case <-time.After(compactPause * took):
 	case <-c.log.closing:
 	}
-}
-
-// bucketChunk is a part of a bucket's entries.
-type bucketChunk struct {
-	keys, values [][]byte
-	next         []byte // the first key of the next chunk; nil: there is none
-}
-
-func (b *bucketChunk) add(key, value []byte) {
-	b.keys, b.values = append(b.keys, key), append(b.values, value)
-}
-
-func (b *bucketChunk) addBlock(number uint64, value []byte) { b.add(segment.NumberKey(number), value) }
-
-// read calls f for about copyChunk bytes of entries.
-func (b *bucketChunk) read(c segment.Entries, from []byte, f func(k, v []byte, c *bucketChunk) error) error {
-	size := 0
-	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
-		if size > copyChunk {
-			b.next = bytes.Clone(k)
-			return nil
-		}
-		if err := f(k, v, b); err != nil {
-			return err
-		}
-		size += len(k) + len(v)
-	}
-	return nil
 }
 
 // replaceFile replaces the segment's file by the copy.

@@ -8,6 +8,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/boltcopy"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -78,7 +79,7 @@ func (d *DeadLetters) hold(length, beside int64) bool {
 }
 
 // letterPages returns the most bytes of pages that a letter of n bytes takes.
-func letterPages(n int) int64 { return entryPages(8, n) }
+func letterPages(n int) int64 { return segment.EntryPages(8, n) }
 
 // deadPages returns the bytes of the file's other pages, and of those that a transaction writes beside the letter.
 func deadPages() int64 { return 8 * int64(os.Getpagesize()) }
@@ -257,36 +258,36 @@ func (d *DeadLetters) copyLocked(path string, size int64) (err error) {
 		return err
 	}
 	db.AllocSize, db.MaxSize = 0, int(min(size, math.MaxInt))
-	w := copyWriter{db: db}
-	err = segment.ViewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error { return w.letters(tx.Bucket(bucketDead)) })
-	if err := errors.Join(err, w.abandon(), db.Close()); err != nil {
+	w := boltcopy.Writer{DB: db}
+	err = segment.ViewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error { return copyLetters(&w, tx.Bucket(bucketDead)) })
+	if err := errors.Join(err, w.Abandon(), db.Close()); err != nil {
 		return err
 	}
-	return os.Truncate(path, w.length)
+	return os.Truncate(path, w.Length)
 }
 
-// letters copies a bucket of letters, which is nil if no letter was ever stored.
-func (w *copyWriter) letters(from *bolt.Bucket) error {
+// copyLetters copies a bucket of letters, which is nil if no letter was ever stored.
+func copyLetters(w *boltcopy.Writer, from *bolt.Bucket) error {
 	var last uint64
-	var chunk bucketChunk
+	var chunk boltcopy.Chunk
 	if from != nil {
 		last = from.Sequence()
 		bytes, c := 0, from.Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {
-			chunk.add(k, v)
-			if bytes += len(v); bytes > copyChunk {
-				if err := w.put(bucketDead, &chunk); err != nil {
+			chunk.Add(k, v)
+			if bytes += len(v); bytes > boltcopy.ChunkSize {
+				if err := w.Put(bucketDead, &chunk); err != nil {
 					return err
 				}
-				bytes, chunk = 0, bucketChunk{}
+				bytes, chunk = 0, boltcopy.Chunk{}
 			}
 		}
 	}
-	if err := w.put(bucketDead, &chunk); err != nil {
+	if err := w.Put(bucketDead, &chunk); err != nil {
 		return err
 	}
-	if err := w.tx.Bucket(bucketDead).SetSequence(last); err != nil {
+	if err := w.Tx.Bucket(bucketDead).SetSequence(last); err != nil {
 		return err
 	}
-	return w.commit()
+	return w.Commit()
 }

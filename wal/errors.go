@@ -10,7 +10,7 @@ import (
 
 var (
 	// ErrClosed is returned by every call after Close, and by an append that Close ended before it was stored.
-	ErrClosed = errors.New("wal: the log is closed")
+	ErrClosed = segment.ErrClosed
 
 	// ErrFailed is wrapped by every append after a commit whose outcome is unknown: a sync failed, or there was another
 	// error after the meta page may have been written. The Log does not recover from it. Only an append that was part

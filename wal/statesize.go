@@ -34,13 +34,6 @@ func (b *stateBudget) most() int64 {
 // mostRuns returns the most bytes of the state that producers' runs may take.
 func (b *stateBudget) mostRuns() int64 { return b.most() / 2 }
 
-// entryPages returns the bytes that an entry of the state takes of its bucket's pages. A page that is full lacks up to
-// one entry; a large one may have half of its pages to itself.
-func entryPages(key, value int) int64 {
-	n := int64(key + value + segment.StateSumLength + segment.StateElement)
-	return n + min(n*n, 2048*2048)/2048
-}
-
 // nameLength returns the length of a name in a key.
 func nameLength(name string) int { return 2 + len(name) }
 
@@ -52,15 +45,15 @@ const (
 	runNumbers = 12
 )
 
-func streamPages(name string) int64 { return entryPages(1+nameLength(name), streamNumbers) }
+func streamPages(name string) int64 { return segment.EntryPages(1+nameLength(name), streamNumbers) }
 
 func producerPages(key producerKey, value int) int64 {
-	return entryPages(1+nameLength(key.stream)+nameLength(key.id), value)
+	return segment.EntryPages(1+nameLength(key.stream)+nameLength(key.id), value)
 }
 
 // resizeLocked counts the cursor's part of the state, of value bytes. It is called with p.mu held.
 func (p *Cursor) resizeLocked(value int) {
-	pages := entryPages(1+nameLength(p.stream.name)+nameLength(p.name), value)
+	pages := segment.EntryPages(1+nameLength(p.stream.name)+nameLength(p.name), value)
 	p.log.stateBudget.bytes.Add(pages - p.pages)
 	p.log.stateBudget.cursorBytes.Add(pages - p.pages)
 	p.pages = pages
@@ -76,7 +69,7 @@ func (s *stream) pagesOf() (pages int64) {
 	for _, p := range s.cursors {
 		p.mu.Lock()
 		if !p.kept {
-			pages += entryPages(1+nameLength(s.name)+nameLength(p.name), len(p.at.Append(nil)))
+			pages += segment.EntryPages(1+nameLength(s.name)+nameLength(p.name), len(p.at.Append(nil)))
 		}
 		p.mu.Unlock()
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 )
 
+// ErrClosed is returned by a use of a file after its log or its dead letters were closed.
+var ErrClosed = errors.New("wal: the log is closed")
+
 // CorruptError reports a part of a log that cannot be read, and its location.
 type CorruptError struct {
 	File   string // the segment's path

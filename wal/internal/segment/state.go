@@ -31,6 +31,13 @@ func (w *StateWriter) Put(key, value []byte) error {
 // StateElement is the number of bytes that an entry takes in addition to its key and value.
 const StateElement = 16
 
+// EntryPages returns the bytes that an entry of the state, or a dead letter, takes of its bucket's pages. A page that is
+// full lacks up to one entry; a large one may have half of its pages to itself.
+func EntryPages(key, value int) int64 {
+	n := int64(key + value + StateSumLength + StateElement)
+	return n + min(n*n, 2048*2048)/2048
+}
+
 // StateValue returns the value that Put was called with for key, after checking its checksum.
 func StateValue(key, stored []byte, summed bool) (value []byte, err error) {
 	if !summed {
