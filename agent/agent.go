@@ -124,6 +124,9 @@ func policies(conf *config.Config) func(stream string) wal.Policy {
 	}
 }
 
+// Running returns a channel that is closed when Run serves all listeners.
+func (a *Agent) Running() <-chan struct{} { return a.running.c }
+
 // Run serves until ctx ends or the WAL fails, and then stops in the order of the package comment. It returns nil after ctx
 // has ended, else the cause. Run is called once.
 func (a *Agent) Run(ctx context.Context) error {

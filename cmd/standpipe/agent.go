@@ -65,8 +65,10 @@ func runAgent(path string, stderr io.Writer) error {
 	}
 	agent.TuneMemory(conf)
 	logger := newLogger(conf, stderr)
+	systemd := notifier{logger}
 	ctx, abort, release := awaitStops(logger)
 	defer release()
+	defer context.AfterFunc(ctx, systemd.stopping)()
 	reloads := make(chan os.Signal, 1) // signals during a reload cause one more
 	signal.Notify(reloads, syscall.SIGHUP)
 	defer signal.Stop(reloads)
@@ -80,9 +82,21 @@ func runAgent(path string, stderr io.Writer) error {
 		return fmt.Errorf("start agent: %w", err)
 	}
 	defer context.AfterFunc(abort, a.Abort)()
+	running, ended := context.WithCancel(context.Background())
+	defer ended()
+	go func() {
+		select {
+		case <-a.Running():
+			systemd.ready()
+			systemd.watch(running, a.Live)
+		case <-running.Done():
+		}
+	}()
 	go func() {
 		for range reloads {
+			systemd.reloading()
 			reload(a, path, logger)
+			systemd.ready()
 		}
 	}()
 	return a.Run(ctx)
