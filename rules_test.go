@@ -60,11 +60,14 @@ var arrows = map[string][]string{
 		"agent/ingest/internal/otlp", "proto/standpipe/v1", "wal"},
 	"agent/ingest/internal/grpcin": {"agent/access", "agent/ingest/internal/budget", "agent/ingest/internal/h2guard", "agent/ingest/internal/intake", "agent/ingest/internal/otlp",
 		"proto/standpipe/v1", "wal"},
-	"shipper/limit":         nil,
-	"shipper/internal/link": {"shipper/limit"},
-	"shipper/internal/pace": {"shipper/limit"},
-	"shipper/internal/pack": {"shipper/internal/pace", "shipper/kpl", "wal"},
-	"shipper/ranged":        {"shipper", "wal"},
+	"shipper/limit":            nil,
+	"shipper/internal/link":    {"shipper/limit"},
+	"shipper/internal/pace":    {"shipper/limit"},
+	"shipper/internal/pack":    {"shipper/internal/pace", "shipper/kpl", "wal"},
+	"shipper/internal/backoff": nil,
+	"shipper/internal/outage":  {"shipper/internal/backoff", "wal"},
+	"shipper/internal/yield":   {"shipper/limit"},
+	"shipper/ranged":           {"shipper", "shipper/internal/backoff", "shipper/internal/outage", "shipper/internal/yield", "wal"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

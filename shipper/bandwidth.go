@@ -3,6 +3,7 @@ package shipper
 import (
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/shipper/internal/link"
 )
 
@@ -54,13 +55,13 @@ func (b *bandwidth) leave() {
 }
 
 // hold returns the delay of a request that waits in line, which ends with a notification.
-func (b *bandwidth) hold(now time.Time) delay {
+func (b *bandwidth) hold(now time.Time) backoff.Delay {
 	for _, c := range b.claims {
 		if c.Waiting() {
-			return delay{now.Add(forever), inLine}
+			return backoff.Delay{Until: now.Add(backoff.Forever), Why: backoff.InLine}
 		}
 	}
-	return delay{}
+	return backoff.Delay{}
 }
 
 // reserve charges the estimated size of a request whose records have that many bytes, and returns the charge. If ok is

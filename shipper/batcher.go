@@ -3,6 +3,7 @@ package shipper
 import (
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/shipper/internal/pack"
 	"github.com/standpipe/standpipe/wal"
@@ -31,7 +32,7 @@ type batcher struct {
 func (b *batcher) next(now time.Time, d demand, more bool) (*pack.Batch, time.Duration) {
 	for {
 		// Which lanes may go, how much do they hold, and has one of their events waited long enough?
-		wake, ready, due, oldest := forever, 0, d.finishing || d.retrying, time.Time{}
+		wake, ready, due, oldest := backoff.Forever, 0, d.finishing || d.retrying, time.Time{}
 		for _, l := range b.lanes.all {
 			if !l.busy {
 				wake = min(wake, l.left(now))
@@ -97,7 +98,7 @@ func (b *batcher) form(shape *Shape, now time.Time, retrying bool, set wal.LaneS
 		}
 		retry := batch.Add(pack.Lane{Index: index, Queue: l.queue, Limit: l.limit(), MaxEvents: l.suspect})
 		if !retry.IsZero() {
-			l.pacing = delay{retry, outOfTokens}
+			l.pacing = backoff.Delay{Until: retry, Why: backoff.OutOfTokens}
 		}
 		if l.suspect > 0 {
 			return batch, true

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
 )
 
 const (
@@ -23,7 +25,7 @@ var ErrStuck = errors.New("requests were cut off and did not return")
 // cutOffHolders cuts off requests that have events to be dropped, once they are old enough. It returns the time until it
 // has to be called again.
 func (s *Shipper) cutOffHolders(now time.Time) time.Duration {
-	wake := forever
+	wake := backoff.Forever
 	for _, r := range s.requests {
 		if !s.holdsDropped(r) {
 			continue

@@ -50,7 +50,7 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 			return each(failure, len(o.records))
 		}
 	}
-	if s.failures == nil || !o.started.Before(s.failures.delay.until) { // a request that started earlier is no new failure
+	if s.failures == nil || !o.started.Before(s.failures.Delay.Until) { // a request that started earlier is no new failure
 		s.fail(o, failure, now)
 	}
 	return each(failure, len(o.records))
@@ -67,14 +67,14 @@ func each(failure *Error, n int) []*Error {
 
 // fail notes that all requests fail, and slows the destination if it rejects them for their rate.
 func (s *Shipper) fail(o *outcome, failure *Error, now time.Time) {
-	s.failures = s.opts.Retry.again(s.failures, failure, now)
+	s.failures = s.opts.Retry.Again(s.failures, failure, now)
 	if o.started.Before(s.back) { // the link was down when it started
-		s.failures.cutShort(&s.opts.Retry, now)
+		s.failures.CutShort(&s.opts.Retry, now)
 	}
-	s.opts.Outages.failed(s, s.failures)
+	s.opts.Outages.Failed(s.member, s.failures)
 
 	// Once for each outage that follows another.
-	if s.batcher.pacer == nil || failure.Class != Throttled || s.failures.count > 1 || s.calm.IsZero() || now.Sub(s.calm) > relapse {
+	if s.batcher.pacer == nil || failure.Class != Throttled || s.failures.Count > 1 || s.calm.IsZero() || now.Sub(s.calm) > relapse {
 		return
 	}
 	load := pace.Load{Requests: 1}
@@ -93,13 +93,13 @@ func (s *Shipper) recovered(now time.Time) {
 	}
 	s.window = 1
 	s.lanes.release(now)
-	if s.failures.last.Class == Transient && s.opts.Link != nil {
+	if s.failures.Last.Class == Transient && s.opts.Link != nil {
 		s.bandwidth.reportBack()
 	}
-	if s.batcher.pacer != nil && now.Sub(s.failures.since) >= longOutage {
+	if s.batcher.pacer != nil && now.Sub(s.failures.Since) >= longOutage {
 		s.batcher.pacer.Restart(now)
 	}
-	s.opts.Outages.recovered(s, now)
+	s.opts.Outages.Recovered(s.member, now)
 	s.failures, s.calm = nil, now
 }
 

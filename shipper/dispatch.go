@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/shipper/internal/pack"
 )
 
@@ -31,17 +32,17 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 	for len(s.requests) < s.window && !s.halting {
 		// While all requests fail, none starts before the backoff is over. Then one tries, and the others wait for its
 		// outcome.
-		if s.failures.backingOff(now) {
-			return s.failures.delay.left(now)
+		if s.failures.BackingOff(now) {
+			return s.failures.Delay.Left(now)
 		}
 		if s.failures != nil && len(s.requests) > 0 {
-			return forever
+			return backoff.Forever
 		}
 
 		// The next batch, and bandwidth for it. A batch without bandwidth is dropped: when its turn comes, one is formed
 		// of the events that wait then.
-		if s.bandwidth.hold(now).holds(now) {
-			return forever
+		if s.bandwidth.hold(now).Holds(now) {
+			return backoff.Forever
 		}
 		batch, wake := s.batcher.next(now, s.demand(), s.feed.reading)
 		if batch == nil {
@@ -49,7 +50,7 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 		}
 		charged, ok := s.bandwidth.reserve(batch.Size())
 		if !ok {
-			return forever
+			return backoff.Forever
 		}
 		s.batcher.sent()
 
@@ -71,5 +72,5 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 			s.outcomes <- outcome{request: r, records: records, response: response, started: started, took: time.Since(started)}
 		}()
 	}
-	return forever
+	return backoff.Forever
 }

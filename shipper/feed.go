@@ -5,6 +5,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/yield"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -25,7 +27,7 @@ type feed struct {
 	source   Source
 	stream   string
 	lanes    *lanes
-	throttle readThrottle
+	throttle yield.Throttle
 	pause    time.Duration // after the end of the log was met
 
 	wants    chan want // to the reader; closed by Run
@@ -54,7 +56,7 @@ type read struct {
 func newFeed(source Source, stream string, lanes *lanes, pause time.Duration) *feed {
 	return &feed{
 		source: source, stream: stream, lanes: lanes, pause: pause,
-		throttle: newReadThrottle(source.Flow(), source.Appended(stream).Bytes),
+		throttle: yield.New(source.Flow(), source.Appended(stream).Bytes),
 		wants:    make(chan want, 1),
 		reads:    make(chan read, 1),
 	}
@@ -94,17 +96,17 @@ type demand struct {
 func (f *feed) next(now time.Time, d demand) time.Duration {
 	switch {
 	case f.reading:
-		return forever
+		return backoff.Forever
 	case now.Before(f.readAt):
 		return f.readAt.Sub(now)
 	}
 	// Events to be dropped are read first, to be counted: that needs no memory.
 	if f.request(want{until: d.floor, limit: readBytes}, func(l *lane) bool { return l.next < d.floor && !l.inRequest() }) {
-		return forever
+		return backoff.Forever
 	}
 	if !d.finishing {
-		f.throttle.update(now, f.source.Flow(), f.source.Appended(f.stream).Bytes)
-		if wait := f.throttle.wait(); wait > 0 {
+		f.throttle.Update(now, f.source.Flow(), f.source.Appended(f.stream).Bytes)
+		if wait := f.throttle.Wait(); wait > 0 {
 			return wait
 		}
 	}
@@ -115,15 +117,15 @@ func (f *feed) next(now time.Time, d demand) time.Duration {
 		room = f.lanes.room(now)
 	}
 	if room <= 0 {
-		return forever
+		return backoff.Forever
 	}
 	// Lanes that wait for their pace come after those that could send: their events would fill the memory, be evicted for
 	// the others' sake, and be read again, for ever.
 	starved := f.lanes.starved(now)
 	f.request(want{until: math.MaxUint64, limit: min(room, readBytes, f.lanes.memory/laneShare)}, func(l *lane) bool {
-		return l.next < end && !l.failures.backingOff(now) && l.bytes < f.lanes.laneLimit(now, l) && !(starved && l.pacing.holds(now))
+		return l.next < end && !l.failures.BackingOff(now) && l.bytes < f.lanes.laneLimit(now, l) && !(starved && l.pacing.Holds(now))
 	})
-	return forever
+	return backoff.Forever
 }
 
 // request sends w to the reader for the hungry lane that was served longest ago, and for the hungry ones near it. It
@@ -177,7 +179,7 @@ func (f *feed) took(r read, floor wal.Floor, finishing bool) (drops, error) {
 	dropped := make(drops)
 	for i := range r.chunk.Events {
 		e := &r.chunk.Events[i]
-		f.throttle.read(len(e.Data))
+		f.throttle.Read(len(e.Data))
 		l := f.lanes.of(e)
 		if !l.reading || e.Offset < l.next || e.Offset >= r.until || f.lanes.settled(l, e) {
 			continue

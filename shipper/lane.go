@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -24,9 +25,9 @@ type lane struct {
 	served  uint64    // the turn at which it was last read for
 	arrived []arrival // when queue's events came to wait, ascending; the first may be of one that has left
 
-	failures  *failures // set while its records are rejected
-	pacing    delay     // until its pace has tokens
-	misrouted bool      // its last request put events where no consumer looks for them
+	failures  *backoff.Failures // set while its records are rejected
+	pacing    backoff.Delay     // until its pace has tokens
+	misrouted bool              // its last request put events where no consumer looks for them
 	// suspect bounds the events of this lane's next batch, which is then its alone (poison.go). 0: no suspicion.
 	suspect int
 
@@ -76,14 +77,14 @@ func (l *lane) trimArrivals() {
 
 // ready reports whether the lane may be in the next batch.
 func (l *lane) ready(now time.Time) bool {
-	return !l.busy && len(l.queue) > 0 && !l.failures.backingOff(now) && !l.pacing.holds(now)
+	return !l.busy && len(l.queue) > 0 && !l.failures.BackingOff(now) && !l.pacing.Holds(now)
 }
 
 // left returns the time until a delay of the lane ends; forever: it has none.
 func (l *lane) left(now time.Time) time.Duration {
-	wake := l.pacing.left(now) // also where it has to be read again then
+	wake := l.pacing.Left(now) // also where it has to be read again then
 	if l.failures != nil {
-		wake = min(wake, l.failures.delay.left(now))
+		wake = min(wake, l.failures.Delay.Left(now))
 	}
 	return wake
 }

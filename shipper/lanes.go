@@ -79,7 +79,7 @@ func (s *lanes) full() bool { return s.memory-s.held < min(readBytes, s.memory)/
 func (s *lanes) starved(now time.Time) bool {
 	end := s.next()
 	return slices.ContainsFunc(s.all, func(l *lane) bool {
-		return len(l.queue) == 0 && l.next < end && !l.failures.backingOff(now) && !l.pacing.holds(now)
+		return len(l.queue) == 0 && l.next < end && !l.failures.BackingOff(now) && !l.pacing.Holds(now)
 	})
 }
 
@@ -90,9 +90,9 @@ func (s *lanes) laneLimit(now time.Time, l *lane) int {
 	switch {
 	case s.whole:
 		return s.memory
-	case l.pacing.holds(now) && s.held > s.memory/2:
+	case l.pacing.Holds(now) && s.held > s.memory/2:
 		return 0
-	case l.pacing.holds(now), l.failures != nil:
+	case l.pacing.Holds(now), l.failures != nil:
 		return s.memory / wal.Lanes
 	}
 	return s.memory / laneShare
@@ -111,10 +111,10 @@ func (s *lanes) evict(match func(*lane) bool) {
 // lane starves, lanes that wait for their pace.
 func (s *lanes) room(now time.Time) int {
 	if s.full() {
-		s.evict(func(l *lane) bool { return l.failures.backingOff(now) })
+		s.evict(func(l *lane) bool { return l.failures.BackingOff(now) })
 	}
 	if s.full() && s.starved(now) {
-		s.evict(func(l *lane) bool { return l.pacing.holds(now) })
+		s.evict(func(l *lane) bool { return l.pacing.Holds(now) })
 	}
 	if s.full() {
 		return 0
@@ -138,7 +138,7 @@ func (s *lanes) outageRoom() int {
 // release ends the delays of lanes that failed with their destination, which takes requests again.
 func (s *lanes) release(now time.Time) {
 	for _, l := range s.all {
-		l.failures.release(now)
+		l.failures.Release(now)
 	}
 }
 

@@ -59,6 +59,6 @@ func (s *Shipper) bury(e *wal.Event, rejection *Error) *Error {
 		return &Error{Class: Operator, Code: "dead letter", Record: -1,
 			Text: fmt.Sprintf("the refused event %d could not be kept: %v", e.Offset, err)}
 	}
-	s.warnings.dead(e, rejection)
+	s.warnings.Dead(e, rejection)
 	return nil
 }

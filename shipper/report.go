@@ -2,6 +2,8 @@ package shipper
 
 import (
 	"time"
+
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
 )
 
 // State is the state of a destination in one word.
@@ -68,14 +70,14 @@ func (s *Shipper) moving(now time.Time) {
 func (s *Shipper) updateReport() {
 	worst := s.failures
 	for _, l := range s.lanes.all {
-		if t := l.failures; t != nil && (worst == nil || t.last.Class > worst.last.Class) {
+		if t := l.failures; t != nil && (worst == nil || t.Last.Class > worst.Last.Class) {
 			worst = t
 		}
 	}
 	report := Report{State: Running}
 	if worst != nil {
-		report = Report{State: Waiting, LastError: worst.last.Error(), RetryAt: worst.delay.until, Since: worst.since}
-		if worst.last.Class == Operator {
+		report = Report{State: Waiting, LastError: worst.Last.Error(), RetryAt: worst.Delay.Until, Since: worst.Since}
+		if worst.Last.Class == Operator {
 			report.State = Blocked
 		}
 	}
@@ -104,11 +106,11 @@ func (s *Shipper) reportPace(r *Report, now time.Time) {
 	}
 	paced := false
 	for _, l := range s.lanes.all {
-		paced = paced || !l.busy && len(l.queue) > 0 && l.pacing.holds(now)
-		slowed = slowed || l.failures != nil && l.failures.last.Class == Throttled
+		paced = paced || !l.busy && len(l.queue) > 0 && l.pacing.Holds(now)
+		slowed = slowed || l.failures != nil && l.failures.Last.Class == Throttled
 	}
 	switch {
-	case s.bandwidth.hold(now).why == inLine:
+	case s.bandwidth.hold(now).Why == backoff.InLine:
 		r.Waits = WaitBandwidth
 	case slowed && (paced || r.State == Waiting):
 		r.Waits = WaitThrottled

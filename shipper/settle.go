@@ -111,15 +111,15 @@ func (s *Shipper) scheduleLane(l *lane, events int, failure *Error, now time.Tim
 		l.suspect = max(1, events/2)
 	case failure == errMisrouted && first: // at once
 	case s.failures == nil && failure != errNotTried && failure != errSmaller:
-		l.failures = s.opts.Retry.again(l.failures, failure, now)
-		s.warnings.lane(l.failures, now)
+		l.failures = s.opts.Retry.Again(l.failures, failure, now)
+		s.warnings.Lane(l.failures, now)
 	}
 }
 
 // record settles a step in the log. An error of the log means that the shipper has counted wrong.
 func (s *Shipper) record(step wal.Settlement) {
 	if err := s.opts.Cursor.Settle(step); err != nil {
-		s.warnings.fault(err)
+		s.warnings.Fault(err)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/outage"
 	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -65,7 +67,7 @@ func (o *Options) defaults(shape Shape) {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
-	o.Retry.defaults()
+	o.Retry.SetDefaults()
 }
 
 // Shipper ships one stream to one destination. Run's goroutine owns all of its state, except the report. The feed has a
@@ -83,11 +85,11 @@ type Shipper struct {
 	requests  []*request
 	window    int // the number of requests at once: 1 after failures, then doubled
 	bandwidth bandwidth
-	back      time.Time // when another shipper last reported that the link is back
-	failures  *failures // of requests as a whole
-	calm      time.Time // when the last failures of requests ended
-	outage    *cause    // the outage that it is part of; guarded by Outages
-	warnings  warnings
+	back      time.Time         // when another shipper last reported that the link is back
+	failures  *backoff.Failures // of requests as a whole
+	calm      time.Time         // when the last failures of requests ended
+	member    *outage.Member
+	warnings  outage.Warnings
 	samples   []pace.Sample // of settle; kept for its memory
 
 	finish     chan struct{} // closed by Finish
@@ -116,7 +118,8 @@ func New(o Options) *Shipper {
 		opts: o, stream: o.Cursor.Stream(),
 		outcomes:  make(chan outcome, o.InFlight),
 		bandwidth: newBandwidth(),
-		warnings:  warnings{logger: o.Logger, stream: o.Cursor.Stream(), destination: o.Cursor.Name()},
+		warnings:  outage.NewWarnings(o.Logger, o.Cursor.Stream(), o.Cursor.Name()),
+		member:    &outage.Member{Endpoint: o.Endpoint, Stream: o.Cursor.Stream(), Destination: o.Cursor.Name(), Pending: func() uint64 { return o.Cursor.Stat().Pending.Events }},
 		finish:    make(chan struct{}),
 		halt:      make(chan context.Context, 1),
 		ended:     make(chan struct{}),
@@ -172,8 +175,8 @@ func (s *Shipper) Run(ctx context.Context) error {
 	s.bandwidth.leave()
 	s.publish()
 	s.updateReport()
-	s.warnings.flush()
-	s.opts.Outages.leave(s)
+	s.warnings.Flush()
+	s.opts.Outages.Leave(s.member)
 	return errors.Join(err, s.release(stuck))
 }
 
@@ -186,7 +189,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 		wake := s.cutOffHolders(time.Now())
 		wake = min(wake, s.feed.next(time.Now(), s.demand()))
 		wake = min(wake, s.dispatch(ctx, time.Now()))
-		wake = min(wake, s.warnings.write(time.Now()))
+		wake = min(wake, s.warnings.Write(time.Now()))
 		s.publish()
 		s.updateReport()
 		if s.finishing && s.idle() || s.halting && len(s.requests) == 0 {
@@ -203,7 +206,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 		case <-s.bandwidth.notify:
 			if now := time.Now(); s.bandwidth.takeBack() {
 				s.back = now
-				s.failures.cutShort(&s.opts.Retry, now)
+				s.failures.CutShort(&s.opts.Retry, now)
 			}
 		case <-finish:
 			s.finishing, finish, s.feed.readAt = true, nil, time.Time{}
@@ -225,7 +228,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 // demand returns the state that the feed and the batcher depend on.
 func (s *Shipper) demand() demand {
 	return demand{
-		finishing: s.finishing, retrying: s.failures != nil, down: s.failures != nil && s.failures.count > 1,
+		finishing: s.finishing, retrying: s.failures != nil, down: s.failures != nil && s.failures.Count > 1,
 		floor: s.floor.Offset(),
 	}
 }

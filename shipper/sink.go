@@ -2,9 +2,8 @@ package shipper
 
 import (
 	"context"
-	"fmt"
-	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/shipper/internal/pack"
 )
@@ -110,40 +109,21 @@ type Response struct {
 }
 
 // Class is the reaction that an error needs.
-type Class uint8
+type Class = backoff.Class
 
 // The classes of error.
 const (
-	Transient Class = iota // try again, with backoff, for ever
-	Throttled              // the same, and slow down
-	Operator               // an operator must change something: keep everything, try again slowly, report it
-	Poison                 // the record itself is refused: dead-letter it once it is alone
+	Transient = backoff.Transient // try again, with backoff, for ever
+	Throttled = backoff.Throttled // the same, and slow down
+	Operator  = backoff.Operator  // an operator must change something: keep everything, try again slowly, report it
+	Poison    = backoff.Poison    // the record itself is refused: dead-letter it once it is alone
 )
 
-func (c Class) String() string {
-	return [...]string{"transient", "throttled", "operator", "poison"}[c]
-}
-
 // CodeTimeout is the Code of a request that was not answered in time: its outcome is unknown.
-const CodeTimeout = "timeout"
+const CodeTimeout = backoff.CodeTimeout
 
 // Error is a destination's refusal or failure.
-type Error struct {
-	Class Class
-	Code  string // the service's code, for example ProvisionedThroughputExceededException
-	Text  string // the service's text; never a payload
-	// Record is the index of the record that the service named in a refused request, or -1.
-	Record int
-	// TooLarge: a hop on the way to the service does not take a request of that size. Smaller ones may pass; the
-	// Class decides how a request of one event is handled.
-	TooLarge bool
-	// RetryAfter is the service's own delay, a floor for ours; 0: it named none.
-	RetryAfter time.Duration
-}
+type Error = backoff.Error
 
-func (e *Error) Error() string {
-	if e.Text == "" {
-		return e.Code
-	}
-	return fmt.Sprintf("%s: %s", e.Code, e.Text)
-}
+// Retry bounds the delays after failures, and the duration of a request.
+type Retry = backoff.Retry
