@@ -15,6 +15,8 @@ type Ticket struct {
 	stream   string
 	producer producerKey
 	sequence uint64
+	next     uint64 // the sequence that follows the batch
+	leaps    bool   // the producer leaves out sequences
 	chain    *Chain
 
 	frames    []byte     // of all events, one after another; nil once stored or rejected
@@ -118,6 +120,8 @@ func (b *Batch) check() (size, overhead int64, err error) {
 		return 0, 0, fmt.Errorf("wal: a producer's id has %d bytes, at most %d", len(b.ProducerID), maxProducerID)
 	case b.ProducerSequence > math.MaxUint64-uint64(len(b.Events)):
 		return 0, 0, &SequenceError{Producer: b.ProducerID, Got: b.ProducerSequence}
+	case b.ProducerNext > 0 && b.ProducerNext < b.ProducerSequence+uint64(len(b.Events)):
+		return 0, 0, &SequenceError{Producer: b.ProducerID, Got: b.ProducerNext, Want: b.ProducerSequence + uint64(len(b.Events))}
 	}
 	for i := range b.Events {
 		n := segment.FrameSize(&b.Events[i])
@@ -137,6 +141,10 @@ func newTicket(b *Batch) *Ticket {
 	}
 	if b.ProducerID != "" && b.ProducerSequence > 0 {
 		t.producer = producerKey{b.ProducerID, b.Stream}
+		t.next, t.leaps = b.ProducerSequence+uint64(len(b.Events)), b.ProducerNext > 0
+		if t.leaps {
+			t.next = b.ProducerNext
+		}
 	}
 	return t
 }

@@ -14,6 +14,12 @@ type Batch struct {
 	ProducerID       string
 	ProducerSequence uint64
 
+	// ProducerNext, when set, is the sequence that follows the batch, of a producer that leaves out sequences: the events
+	// have some of the sequences from ProducerSequence up to ProducerNext, ascending, and the batch may begin after the
+	// stored sequences. It is a duplicate if ProducerNext is not after the stored sequences. A batch that lies on both
+	// sides of their end is rejected, with that end in the SequenceError.
+	ProducerNext uint64
+
 	// Awaited is set if the submitting goroutine calls Ticket.Wait next, with no other work in between. Then Wait may
 	// commit the batch itself, and the committer need not do so earlier. Append works this way without it.
 	Awaited bool

@@ -112,7 +112,7 @@ func (g *commitGroup) sequence(ps *producers, t *Ticket, first uint64, now time.
 			"first_sequence", p.Next, "events", t.sequence-p.Next)
 	}
 	most := ps.mostRuns(p)
-	p.stored(t.sequence, first, uint64(t.events), now)
+	p.stored(t, first, now)
 	p.keepRuns(most)
 	ps.resize(t.producer, p)
 }

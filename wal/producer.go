@@ -29,28 +29,32 @@ type producer struct {
 	pages int64     // bytes that it takes of the state, as far as they are counted
 }
 
-// check decides whether a batch of n events with the given sequence is stored already. known is false if it is not. at
-// is the offset of a known batch; 0: that is no longer known.
-func (p *producer) check(id string, sequence, n uint64) (at uint64, known bool, err error) {
+// check decides whether t's batch is stored already. known is false if it is not. at is the offset of a known batch; 0:
+// that is no longer known.
+func (p *producer) check(t *Ticket) (at uint64, known bool, err error) {
 	for _, r := range p.Runs {
-		if sequence >= r.Seq && sequence+n <= r.Seq+r.Count {
-			return r.Offset + sequence - r.Seq, true, nil
+		if t.sequence >= r.Seq && t.next <= r.Seq+r.Count {
+			return r.Offset + t.sequence - r.Seq, true, nil
 		}
 	}
 	switch {
-	case p.Next == 0 || sequence == p.Next || sequence > p.Next && p.MayLeap:
+	case p.Next == 0 || t.sequence == p.Next || t.sequence > p.Next && (p.MayLeap || t.leaps):
 		return 0, false, nil
-	case sequence > p.Next || sequence+n > p.Next:
-		return 0, false, &SequenceError{id, sequence, p.Next}
+	case t.sequence > p.Next || t.next > p.Next:
+		return 0, false, &SequenceError{t.producer.id, t.sequence, p.Next}
 	}
-	// The batch is older than the kept runs, or was cut differently when it was stored. It is stored, at an unknown
-	// offset.
+	// The batch is older than the kept runs, was cut differently when it was stored, or leaves out sequences. It is
+	// stored, at an unknown offset.
 	return 0, true, nil
 }
 
-// stored records that the batch got the offsets from at on.
-func (p *producer) stored(sequence, at, n uint64, now time.Time) {
-	p.Next, p.Seen, p.heard, p.MayLeap = sequence+n, now, time.Now(), false
+// stored records that t's batch got the offsets from at on. A batch that leaves out sequences is part of no run.
+func (p *producer) stored(t *Ticket, at uint64, now time.Time) {
+	p.Next, p.Seen, p.heard, p.MayLeap = t.next, now, time.Now(), false
+	sequence, n := t.sequence, uint64(t.events)
+	if sequence+n != t.next {
+		return
+	}
 	if k := len(p.Runs); k > 0 {
 		last := &p.Runs[k-1]
 		if last.Seq+last.Count == sequence && last.Offset+last.Count == at {

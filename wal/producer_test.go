@@ -237,3 +237,49 @@ func TestASilentProducerIsForgotten(t *testing.T) {
 		}
 	})
 }
+
+// leaping appends n events of a producer that leaves out sequences.
+func leaping(l *wal.Log, sequence, next uint64, n int) (wal.Appended, error) {
+	b := &wal.Batch{Stream: "s", ProducerID: "p", ProducerSequence: sequence, ProducerNext: next}
+	for range n {
+		b.Events = append(b.Events, event("k", "v"))
+	}
+	return l.Append(bg, b)
+}
+
+func TestProducer_LeavesOutSequences(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	for i, c := range []struct {
+		sequence, next uint64
+		n              int
+		want           wal.Appended
+		expected       uint64 // of a SequenceError; 0: none
+	}{
+		{10, 15, 5, wal.Appended{First: 1, Count: 5}, 0},
+		{20, 25, 5, wal.Appended{First: 6, Count: 5}, 0},                  // after a gap
+		{25, 35, 3, wal.Appended{First: 11, Count: 3}, 0},                 // with gaps in it
+		{20, 25, 5, wal.Appended{First: 6, Count: 5, Duplicate: true}, 0}, // again
+		{22, 25, 2, wal.Appended{First: 8, Count: 2, Duplicate: true}, 0}, // cut differently, with fewer events
+		{25, 35, 3, wal.Appended{Count: 3, Duplicate: true}, 0},
+		{15, 20, 5, wal.Appended{Count: 5, Duplicate: true}, 0}, // what was left out can't follow
+		{30, 40, 10, wal.Appended{}, 35},
+		{35, 35, 1, wal.Appended{}, 36}, // more events than sequences
+		{35, 40, 5, wal.Appended{First: 14, Count: 5}, 0},
+	} {
+		if i == 8 { // and across a restart
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = open(t, wal.Options{Dir: dir})
+		}
+		got, err := leaping(l, c.sequence, c.next, c.n)
+		var order *wal.SequenceError
+		if errors.As(err, &order) != (c.expected > 0) || order != nil && order.Want != c.expected || got != c.want {
+			t.Errorf("%d events of [%d, %d): got %+v, %v, want %+v, expected sequence %d", c.n, c.sequence, c.next, got, err, c.want, c.expected)
+		}
+	}
+	if _, err := numbered(l, "p", 45, 1, 1); !errors.Is(err, wal.ErrSequence) {
+		t.Errorf("a gap of a producer that leaves out nothing: got %v, want ErrSequence", err)
+	}
+}

@@ -28,7 +28,7 @@ func (ps *producers) recognise(t *Ticket) (at uint64, known bool, err error) {
 		return 0, false, nil
 	}
 	p.heard = time.Now()
-	at, known, err = p.check(t.producer.id, t.sequence, uint64(t.events))
+	at, known, err = p.check(t)
 	p.MayLeap = p.MayLeap && !known // a producer that repeats a stored batch has sent nothing that the copy lacks
 	return at, known, err
 }
