@@ -18,6 +18,9 @@ type Batch struct {
 	// with sequence s is followed by s + n in the same stream.
 	ProducerID string // at most 128 bytes
 	Sequence   uint64
+	// Next, when set, is the number that follows the batch, of a producer that leaves out numbers: the events have some of
+	// the numbers from Sequence up to Next, and the batch may begin after the stored ones.
+	Next uint64
 }
 
 // Appended is the position of a stored batch.
@@ -41,10 +44,10 @@ func (c *Client) Append(ctx context.Context, stream string, events ...Event) (of
 func (c *Client) AppendBatch(ctx context.Context, b Batch) (Appended, error) {
 	r, err := c.ingest.Append(ctx, &standpipev1.AppendRequest{
 		Stream: b.Stream, Events: messages(b.Events), Ack: standpipev1.Ack(b.Ack),
-		ProducerId: b.ProducerID, ProducerSequence: b.Sequence,
+		ProducerId: b.ProducerID, ProducerSequence: b.Sequence, ProducerNext: b.Next,
 	})
 	if err != nil {
-		return Appended{}, fmt.Errorf("append to %s: %w", b.Stream, errorOf(err))
+		return Appended{}, fmt.Errorf("append to %s: %w", b.Stream, ErrorOf(err))
 	}
 	return Appended{r.FirstOffset, int(r.Count), Ack(r.Ack), r.Duplicate}, nil
 }

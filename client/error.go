@@ -37,7 +37,9 @@ type Error struct {
 	Event int
 	// RetryAfter is the delay that the agent requests before a retry; 0: none.
 	RetryAfter time.Duration
-	Text       string
+	// NextSequence is the sequence that the agent expects, of a request that it rejected for its sequence; else 0.
+	NextSequence uint64
+	Text         string
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: %s", code.Code(e.Code), e.Text) }
@@ -60,8 +62,8 @@ func (e *Error) unadmitted() bool {
 // tooLarge: the agent requests a delay when it has no room; without one the request is over its size.
 func (e *Error) tooLarge() bool { return e.Code == codes.ResourceExhausted && e.RetryAfter == 0 }
 
-// errorOf takes a call's error apart.
-func errorOf(err error) *Error {
+// ErrorOf returns the parts of the error of a call of package proto's client, for programs that use Connect.
+func ErrorOf(err error) *Error {
 	s := status.Convert(err)
 	e := &Error{Code: s.Code(), Event: NoEvent, Text: s.Message()}
 	for _, detail := range s.Details() {
@@ -73,6 +75,7 @@ func errorOf(err error) *Error {
 			if i, err := strconv.Atoi(d.GetMetadata()["event"]); err == nil {
 				e.Event = i
 			}
+			e.NextSequence, _ = strconv.ParseUint(d.GetMetadata()["next_sequence"], 10, 64)
 		}
 	}
 	return e

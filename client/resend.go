@@ -71,7 +71,7 @@ func endOf(err error) *Error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return &Error{Code: codes.Unavailable, Event: NoEvent, Text: "the agent ended the stream"}
 	}
-	return errorOf(err)
+	return ErrorOf(err)
 }
 
 // doubted notes up to where events without a response may be stored. A rejection by the agent leaves no doubt: it stores

@@ -51,6 +51,7 @@ func TestRefusals(t *testing.T) {
 		{"sequence alone", with(func(m *standpipev1.AppendRequest) { m.ProducerSequence = 7 }), codes.InvalidArgument, "producer_sequence 7 comes without a producer_id; both or neither are allowed", "bytes/invalid"},
 		{"producer alone", with(func(m *standpipev1.AppendRequest) { m.ProducerId = "p" }), codes.InvalidArgument, "producer_id comes without a producer_sequence; sequences start at 1", "bytes/invalid"},
 		{"long producer", with(func(m *standpipev1.AppendRequest) { m.ProducerId, m.ProducerSequence = strings.Repeat("é", 65), 1 }), codes.InvalidArgument, "producer_id has 130 bytes; at most 128 are allowed", "bytes/invalid"},
+		{"low next", with(func(m *standpipev1.AppendRequest) { m.ProducerId, m.ProducerSequence, m.ProducerNext = "p", 7, 8 }), codes.InvalidArgument, "producer_next 8 is too low for 2 events from producer_sequence 7; at least 9 is allowed", "bytes/invalid"},
 		{"high sequence", with(func(m *standpipev1.AppendRequest) { m.ProducerId, m.ProducerSequence = "p", math.MaxUint64-1 }), codes.InvalidArgument, "producer_sequence 18446744073709551614 is too high for 2 events; at most 18446744073709551613 is allowed", "bytes/invalid"},
 	}
 	for _, test := range tests {

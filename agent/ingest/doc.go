@@ -16,7 +16,8 @@
 // A request is stored whole or not at all, except that records of OTLP which break a rule are omitted and counted. Its response
 // comes once it has reached its ack level. A rejected request has stored nothing. The rejection names the index of the event
 // (from 0), the rule, the size and the limit, and never repeats a payload. Over gRPC google.rpc.ErrorInfo holds the
-// counted reason and the index (metadata "event"), and google.rpc.RetryInfo the retry delay.
+// counted reason and the index (metadata "event"), or the expected sequence ("next_sequence"), and google.rpc.RetryInfo the
+// retry delay. A request that another agent relays in a loop is rejected.
 //
 // On an AppendStream the requests with a response are always a prefix of the sent requests. On a socket every line
 // gets one response line, in order. Requests of one stream or connection are pipelined, so that many of them share a commit.

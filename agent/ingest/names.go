@@ -14,6 +14,7 @@ type (
 	Streams     = intake.Streams
 	StreamRules = intake.StreamRules
 	Observer    = intake.Observer
+	Relays      = intake.Relays
 )
 
 // FromWAL returns l as a Log.

@@ -50,6 +50,7 @@ type Options struct {
 	Observer intake.Observer  // default: none
 	Logger   hclog.Logger     // default: none
 	Clock    func() time.Time // default: time.Now
+	Relays   Relays           // default: paths of relayed requests are not checked
 
 	MaxRequestSize int // bytes of a gRPC request or an HTTP body; default 16 MiB
 	MaxLineSize    int // bytes of a socket's line without its newline; default 4 MiB
@@ -146,7 +147,7 @@ func New(o Options) (*Server, error) {
 	s.giveUp = giveUp
 	in := intake.New(intake.Options{
 		Listener: o.Type, Log: o.Log, Streams: o.Streams, Observer: o.Observer, Clock: o.Clock, Guard: o.Guard, Logger: o.Logger,
-		Draining: s.draining, Hurry: hurry, Conns: connlimit.New(connections(&o, s.draining)),
+		Relays: o.Relays, Draining: s.draining, Hurry: hurry, Conns: connlimit.New(connections(&o, s.draining)),
 	})
 	s.in = in
 	switch o.Type {

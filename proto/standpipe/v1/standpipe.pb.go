@@ -87,8 +87,14 @@ type AppendRequest struct {
 	// of events: a batch of n events with sequence s is followed by s + n.
 	ProducerId       string `protobuf:"bytes,4,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`                    // at most 128 bytes
 	ProducerSequence uint64 `protobuf:"varint,5,opt,name=producer_sequence,json=producerSequence,proto3" json:"producer_sequence,omitempty"` // of the first event; starts at 1
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// A producer that leaves out sequences sets it to the sequence after the batch: the events
+	// have some of the sequences from producer_sequence up to it, ascending, and the batch may
+	// begin after the stored sequences. It is a duplicate if it ends at or before their end. A
+	// batch on both sides of their end is rejected with INVALID_ARGUMENT, and the metadata
+	// next_sequence of google.rpc.ErrorInfo has that end.
+	ProducerNext  uint64 `protobuf:"varint,6,opt,name=producer_next,json=producerNext,proto3" json:"producer_next,omitempty"` // 0: producer_sequence + the number of events
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppendRequest) Reset() {
@@ -152,6 +158,13 @@ func (x *AppendRequest) GetProducerId() string {
 func (x *AppendRequest) GetProducerSequence() uint64 {
 	if x != nil {
 		return x.ProducerSequence
+	}
+	return 0
+}
+
+func (x *AppendRequest) GetProducerNext() uint64 {
+	if x != nil {
+		return x.ProducerNext
 	}
 	return 0
 }
@@ -296,14 +309,15 @@ var File_standpipe_v1_standpipe_proto protoreflect.FileDescriptor
 
 const file_standpipe_v1_standpipe_proto_rawDesc = "" +
 	"\n" +
-	"\x1cstandpipe/v1/standpipe.proto\x12\fstandpipe.v1\"\xc7\x01\n" +
+	"\x1cstandpipe/v1/standpipe.proto\x12\fstandpipe.v1\"\xec\x01\n" +
 	"\rAppendRequest\x12\x16\n" +
 	"\x06stream\x18\x01 \x01(\tR\x06stream\x12+\n" +
 	"\x06events\x18\x02 \x03(\v2\x13.standpipe.v1.EventR\x06events\x12#\n" +
 	"\x03ack\x18\x03 \x01(\x0e2\x11.standpipe.v1.AckR\x03ack\x12\x1f\n" +
 	"\vproducer_id\x18\x04 \x01(\tR\n" +
 	"producerId\x12+\n" +
-	"\x11producer_sequence\x18\x05 \x01(\x04R\x10producerSequence\"\xea\x01\n" +
+	"\x11producer_sequence\x18\x05 \x01(\x04R\x10producerSequence\x12#\n" +
+	"\rproducer_next\x18\x06 \x01(\x04R\fproducerNext\"\xea\x01\n" +
 	"\x05Event\x12#\n" +
 	"\rpartition_key\x18\x01 \x01(\tR\fpartitionKey\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12$\n" +

@@ -31,6 +31,11 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Ingest accepts events from producers on this host.
+//
+// The metadata standpipe-path marks a request of another agent that relays its events. It has
+// the number of agents on the way, and then AGENT/STREAM of each of them, separated by spaces. A
+// request that has passed through the receiving stream before, or through more than 16 agents, is
+// rejected with FAILED_PRECONDITION.
 type IngestClient interface {
 	// Append stores a batch: all of it or none of it. It replies once the batch has
 	// reached the level that the request asked for.
@@ -83,6 +88,11 @@ type Ingest_AppendStreamClient = grpc.BidiStreamingClient[AppendRequest, AppendR
 // for forward compatibility.
 //
 // Ingest accepts events from producers on this host.
+//
+// The metadata standpipe-path marks a request of another agent that relays its events. It has
+// the number of agents on the way, and then AGENT/STREAM of each of them, separated by spaces. A
+// request that has passed through the receiving stream before, or through more than 16 agents, is
+// rejected with FAILED_PRECONDITION.
 type IngestServer interface {
 	// Append stores a batch: all of it or none of it. It replies once the batch has
 	// reached the level that the request asked for.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"unsafe"
 
+	"google.golang.org/grpc/metadata"
+
 	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/wal"
@@ -38,7 +40,7 @@ func (c *call) free() {
 
 // Append stores one batch and frees w.
 func (s *service) Append(ctx context.Context, w *wireRequest) (*intake.Response, error) {
-	t := s.submit(ctx, w, nil)
+	t := s.submit(ctx, w, nil, pathOf(ctx))
 	r, refused := s.in.Await(ctx, &t)
 	if refused != nil {
 		return nil, refused
@@ -46,8 +48,19 @@ func (s *service) Append(ctx context.Context, w *wireRequest) (*intake.Response,
 	return &r, nil
 }
 
-// submit hands w to the intake, tied to chain unless that is nil, and frees it.
-func (s *service) submit(ctx context.Context, w *wireRequest, chain *wal.Chain) intake.Submission {
+// pathHeader is the metadata that marks the request of an agent which relays its events.
+const pathHeader = "standpipe-path"
+
+// pathOf returns the path of a relayed request, or "".
+func pathOf(ctx context.Context) string {
+	if values := metadata.ValueFromIncomingContext(ctx, pathHeader); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// submit hands w to the intake, tied to chain unless that is nil, and frees it. path is that of a relayed request.
+func (s *service) submit(ctx context.Context, w *wireRequest, chain *wal.Chain, path string) intake.Submission {
 	defer w.Free()
 	r := calls.Get().(*call)
 	defer r.free()
@@ -73,6 +86,6 @@ func (s *service) submit(ctx context.Context, w *wireRequest, chain *wal.Chain) 
 	if s.in.IsDraining() {
 		return intake.Submission{Events: len(r.Batch.Events), Rejected: intake.ErrDraining}
 	}
-	r.Batch.Chain, r.Awaited = chain, chain == nil
+	r.Batch.Chain, r.Awaited, r.Path = chain, chain == nil, path
 	return s.in.Submit(ctx, &r.Request)
 }

@@ -22,6 +22,7 @@ const streamDepth = 4096
 type appendStream struct {
 	service *service
 	wire    grpc.ServerStream
+	path    string // of requests that another agent relays; empty: they come from a producer
 	chain   wal.Chain
 
 	slots chan struct{} // holds one for each request in waiting; so adding to it never blocks
@@ -42,6 +43,7 @@ func (s *service) AppendStream(wire grpc.ServerStream) error {
 	a := &appendStream{
 		service: s,
 		wire:    wire,
+		path:    pathOf(wire.Context()),
 		slots:   make(chan struct{}, streamDepth),
 		waiting: make(chan *intake.Submission, streamDepth),
 	}
@@ -80,7 +82,7 @@ func (a *appendStream) submit(ctx context.Context, w *wireRequest) bool {
 		w.Free()
 		return false
 	}
-	t := a.service.submit(ctx, w, &a.chain)
+	t := a.service.submit(ctx, w, &a.chain, a.path)
 	a.waiting <- &t
 	return t.Rejected == nil
 }

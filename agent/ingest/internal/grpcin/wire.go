@@ -34,6 +34,7 @@ const (
 	fieldOfAck              protowire.Number = 3
 	fieldOfProducerID       protowire.Number = 4
 	fieldOfProducerSequence protowire.Number = 5
+	fieldOfProducerNext     protowire.Number = 6
 )
 
 // maxJoined bounds the buffer for parts that span pieces that is kept for the next request.
@@ -158,12 +159,15 @@ func (w *wireReader) field(into *intake.Request, now int64) (plain bool, r *inta
 			into.Batch.ProducerID = string(b)
 		}
 		return true, nil
-	case (num == fieldOfAck || num == fieldOfProducerSequence) && typ == protowire.VarintType:
+	case (num == fieldOfAck || num == fieldOfProducerSequence || num == fieldOfProducerNext) && typ == protowire.VarintType:
 		n, ok := w.varint()
-		if num == fieldOfAck {
+		switch num {
+		case fieldOfAck:
 			into.Ack = standpipev1.Ack(n)
-		} else {
+		case fieldOfProducerSequence:
 			into.Batch.ProducerSequence = n
+		default:
+			into.Batch.ProducerNext = n
 		}
 		return ok, nil
 	}
@@ -286,7 +290,7 @@ func (w *wireReader) decodeRequest(message mem.BufferSlice, into *intake.Request
 	}
 	into.Ack = m.Ack
 	into.Batch.Stream = m.Stream
-	into.Batch.ProducerID, into.Batch.ProducerSequence = m.ProducerId, m.ProducerSequence
+	into.Batch.ProducerID, into.Batch.ProducerSequence, into.Batch.ProducerNext = m.ProducerId, m.ProducerSequence, m.ProducerNext
 	for _, e := range m.Events {
 		event := decoded(e)
 		if event.Time == 0 {

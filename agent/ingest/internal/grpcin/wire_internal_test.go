@@ -137,7 +137,7 @@ func hasBrokenKey(r *intake.Request) bool {
 func sameRequest(t *testing.T, r *intake.Request, want *standpipev1.AppendRequest) {
 	t.Helper()
 	b := &r.Batch
-	if b.Stream != want.Stream || r.Ack != want.Ack || b.ProducerID != want.ProducerId || b.ProducerSequence != want.ProducerSequence {
+	if b.Stream != want.Stream || r.Ack != want.Ack || b.ProducerID != want.ProducerId || b.ProducerSequence != want.ProducerSequence || b.ProducerNext != want.ProducerNext {
 		t.Errorf("got %q %v %q %d, want %v", b.Stream, r.Ack, b.ProducerID, b.ProducerSequence, want)
 	}
 	if len(b.Events) != len(want.Events) {
@@ -158,7 +158,7 @@ func sameRequest(t *testing.T, r *intake.Request, want *standpipev1.AppendReques
 // wireSamples are requests as libraries encode them, as they may be encoded, and broken ones.
 func wireSamples() (samples [][]byte) {
 	plain, err := proto.Marshal(&standpipev1.AppendRequest{
-		Stream: "s", Ack: standpipev1.Ack_ACK_DELIVERED, ProducerId: "p", ProducerSequence: 1 << 60,
+		Stream: "s", Ack: standpipev1.Ack_ACK_DELIVERED, ProducerId: "p", ProducerSequence: 1 << 60, ProducerNext: 1 << 61,
 		Events: []*standpipev1.Event{
 			{PartitionKey: "k", Data: []byte("data"), TimeUnixNano: -1},
 			{PartitionKey: "ключ", Attributes: map[string]string{"a": "b"}},

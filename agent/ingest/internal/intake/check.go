@@ -93,7 +93,7 @@ func checkAck(ack standpipev1.Ack) *Rejection {
 func checkProducer(b *wal.Batch) *Rejection {
 	last := math.MaxUint64 - uint64(len(b.Events))
 	switch {
-	case b.ProducerID == "" && b.ProducerSequence == 0:
+	case b.ProducerID == "" && b.ProducerSequence == 0 && b.ProducerNext == 0:
 		return nil
 	case b.ProducerID == "":
 		return Invalid("producer_sequence %d comes without a producer_id; both or neither are allowed",
@@ -107,6 +107,9 @@ func checkProducer(b *wal.Batch) *Rejection {
 	case b.ProducerSequence > last:
 		return Invalid("producer_sequence %d is too high for %d events; at most %d is allowed",
 			b.ProducerSequence, len(b.Events), last)
+	case b.ProducerNext != 0 && b.ProducerNext < b.ProducerSequence+uint64(len(b.Events)):
+		return Invalid("producer_next %d is too low for %d events from producer_sequence %d; at least %d is allowed",
+			b.ProducerNext, len(b.Events), b.ProducerSequence, b.ProducerSequence+uint64(len(b.Events)))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc/codes"
 
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
@@ -33,6 +34,14 @@ type Options struct {
 	Guard    *access.Guard   // nil: every caller may send
 	Logger   hclog.Logger
 	Conns    *connlimit.Set
+	Relays   Relays // nil: paths of relayed requests are not checked
+}
+
+// Relays is the interface to the record of the agents that relay events to this one.
+type Relays interface {
+	// Arrived records the path of a request to the stream that another agent relays. An error: the request has come in a
+	// loop, or through too many agents.
+	Arrived(stream, path string) error
 }
 
 // New returns an intake. Its close releases its resources.
@@ -58,6 +67,8 @@ type Request struct {
 	Partial bool
 	// Awaited: the submitting goroutine does nothing else until the batch is stored, so it may commit itself.
 	Awaited bool
+	// Path is the path of a request that another agent relays; empty: it comes from a producer.
+	Path string
 }
 
 // IsDraining reports whether the listener rejects new requests.
@@ -123,6 +134,12 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 		return t
 	}
 	t.Stream, t.Ack = r.Batch.Stream, resolveAck(r.Ack, rules.Ack)
+	if r.Path != "" && in.Relays != nil {
+		if err := in.Relays.Arrived(t.Stream, r.Path); err != nil {
+			t.Rejected = &Rejection{Code: codes.FailedPrecondition, Reason: ReasonLoop, Event: NoEvent, Text: err.Error()}
+			return t
+		}
+	}
 	if r.JSON && rules.Format == FormatJSON {
 		rules.Format = FormatBytes
 	}

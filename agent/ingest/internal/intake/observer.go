@@ -42,6 +42,7 @@ const (
 	// ReasonUnauthenticated is of requests of unknown callers.
 	ReasonUnauthenticated = "unauthenticated"
 	ReasonRate            = "rate" // the sender exceeds its rate
+	ReasonLoop            = "loop" // relayed in a loop, or through too many agents
 )
 
 type NoObserver struct{}

@@ -26,6 +26,9 @@ type Rejection struct {
 	Text   string
 	Retry  time.Duration // when to try again; 0: no hint
 
+	// NextSequence is the sequence that continues those of the producer, of a rejection for its sequence; else 0.
+	NextSequence uint64
+
 	Status int // of HTTP; 0: it follows from Code and Reason
 	Line   int // of the body, from 1, that has the event; 0: it has no lines
 }
@@ -49,14 +52,17 @@ func (r *Rejection) Error() string {
 const errorDomain = "standpipe"
 
 // GRPCStatus returns the status of a rejection. google.rpc.ErrorInfo has its reason and the index of its event, and
-// google.rpc.RetryInfo its retry delay.
+// google.rpc.RetryInfo its retry delay. A rejection for the sequence has the expected one as next_sequence.
 func (r *Rejection) GRPCStatus() *status.Status {
 	s := status.New(r.Code, r.Error())
 	var details []protoadapt.MessageV1
 	if r.Reason != "" {
 		info := &errdetails.ErrorInfo{Reason: strings.ToUpper(r.Reason), Domain: errorDomain}
-		if r.Event != NoEvent {
+		switch {
+		case r.Event != NoEvent:
 			info.Metadata = map[string]string{"event": strconv.Itoa(r.Event)}
+		case r.NextSequence > 0:
+			info.Metadata = map[string]string{"next_sequence": strconv.FormatUint(r.NextSequence, 10)}
 		}
 		details = append(details, info)
 	}
@@ -117,6 +123,9 @@ func RejectionOf(err error) *Rejection {
 		r.Code, r.Reason = codes.InvalidArgument, ReasonTooLarge
 	case errors.Is(err, wal.ErrSequence):
 		r.Code, r.Reason = codes.InvalidArgument, ReasonSequence
+		if order, ok := errors.AsType[*wal.SequenceError](err); ok {
+			r.NextSequence = order.Want
+		}
 	case errors.Is(err, ErrNoStream): // a reload has removed it
 		r.Code, r.Reason = codes.NotFound, ReasonNoStream
 	case errors.Is(err, ErrTooManyStreams): // other requests have created the last ones
