@@ -324,7 +324,7 @@ func (l *gatedLog) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, err
 // TestRequestsThatWaitForTheLogAreBoundedTogether: those are whole, and held by the agent itself.
 func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
 	log := &gatedLog{newFakeLog(t), make(chan struct{})}
-	_, client := serveGRPC(t, ingest.Options{Log: log}.WithRoom(4<<20))
+	_, client := serveGRPC(t, ingest.Options{Log: log, Budget: 4 << 20})
 	const callers, fit = 80, 40
 	outcomes := make(chan error, callers)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -358,7 +358,7 @@ func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
 // much few are held unpacked.
 func TestZipBombs(t *testing.T) {
 	log := &gatedLog{newFakeLog(t), make(chan struct{})}
-	server, client := serveGRPC(t, ingest.Options{Log: log, MaxRequestSize: 2 << 20}.WithRoom(8<<20))
+	server, client := serveGRPC(t, ingest.Options{Log: log, MaxRequestSize: 2 << 20, Budget: 8 << 20})
 	_, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 3<<20)), grpc.UseCompressor(gzip.Name))
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("one of 3 MiB: got %v, want RESOURCE_EXHAUSTED", err)

@@ -55,7 +55,9 @@ type Options struct {
 	MaxRequestSize int // bytes of a gRPC request or an HTTP body; default 16 MiB
 	MaxLineSize    int // bytes of a socket's line without its newline; default 4 MiB
 
-	room int64 // of a gRPC listener, in tests; 0: 64 MiB or four of the largest requests
+	// Budget is the number of bytes that the large and half-sent requests of a gRPC listener hold together; default 64 MiB,
+	// or four of the largest requests.
+	Budget int64
 
 	MaxConnections int // a new one evicts an idle one, or is rejected; default 1024
 	MaxStreams     int // requests and streams in progress on one connection of a gRPC listener; default 1024
@@ -153,7 +155,7 @@ func New(o Options) (*Server, error) {
 	switch o.Type {
 	case GRPC:
 		s.wire = grpcin.New(in, &grpcin.Options{
-			MaxRequestSize: o.MaxRequestSize, MaxStreams: o.MaxStreams, NoHTTP2Guard: o.NoHTTP2Guard, Budget: o.room,
+			MaxRequestSize: o.MaxRequestSize, MaxStreams: o.MaxStreams, NoHTTP2Guard: o.NoHTTP2Guard, Budget: o.Budget,
 			OTLP: o.OTLP, TLS: o.TLS,
 		})
 	case HTTP:
