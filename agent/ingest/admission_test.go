@@ -188,7 +188,7 @@ func TestPaceOfAnIdentity(t *testing.T) {
 		t.Errorf("got %d %s, Retry-After %q", got.status, got.body, got.header.Get("Retry-After"))
 	}
 	socket.send(`{"stream":"bytes","key":"k","data":1}` + "\n")
-	if got := socket.reply(); !strings.HasPrefix(got, `{"error":"identity \"ours\" sends faster `) || !strings.Contains(got, `"retry_after":"59m59`) {
+	if got := socket.response(); !strings.HasPrefix(got, `{"error":"identity \"ours\" sends faster `) || !strings.Contains(got, `"retry_after":"59m59`) {
 		t.Errorf("got %s", got)
 	}
 	if got := w.post("bytes?key=k", "c", "Authorization: Bearer master"); got.status != 200 {

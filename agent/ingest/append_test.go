@@ -154,7 +154,7 @@ func TestStopGivesUpWaitingForDelivery(t *testing.T) {
 		_, err := client.Append(t.Context(), m)
 		refused <- err
 	}()
-	submitted(t, log, 1)
+	awaitSubmitted(t, log, 1)
 	if err := stopNow(server); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("stop: got %v, want that its deadline passed", err)
 	}

@@ -98,11 +98,11 @@ func TestWhoHasSentWhatOnASocket(t *testing.T) {
 	server, p := serveSocket(t, ingest.Options{Log: newFakeLog(t), Guard: g})
 	p.send(`{"stream":"text","key":"k","data":"ab"}` + "\n" + "no JSON\n" + `{"stream":"bytes","key":"k","data":1}` + "\n")
 	for range 3 {
-		p.reply()
+		p.response()
 	}
 	q := connect(t, server.Addr())
 	q.send(`{"token":"guess"}` + "\n")
-	q.reply()
+	q.response()
 	expectFigures(t, register, access.Figures{Events: 1, Bytes: 2, Refused: map[string]uint64{"invalid": 1, "forbidden": 1}}, access.Figures{}, 1)
 }
 

@@ -106,7 +106,7 @@ func TestEveryWayIn_AsksWhoComes(t *testing.T) {
 			lines = fmt.Sprintf(`{"token":%q}`+"\n", token) + lines // in one write: a wrong token ends the connection
 		}
 		socket.send(lines)
-		reply := socket.reply()
+		reply := socket.response()
 		got := codes.OK
 		for name, code := range map[string]codes.Code{"UNAUTHENTICATED": codes.Unauthenticated, "PERMISSION_DENIED": codes.PermissionDenied} {
 			if strings.Contains(reply, name) {

@@ -160,7 +160,7 @@ func TestServer_LimitConnectionsHoldsForThoseThatCome(t *testing.T) {
 	second := connect(t, s.Addr())
 	for _, p := range []*producer{first, second} {
 		p.send(line)
-		p.reply()
+		p.response()
 	}
 	s.LimitConnections(2)
 	third := connect(t, s.Addr())

@@ -50,7 +50,7 @@ func ways(t *testing.T, o ingest.Options) map[string]func(stream, data string, a
 			}
 			socket.send(string(line) + "\n")
 			var reply struct{ Error string }
-			if err := json.Unmarshal([]byte(socket.reply()), &reply); err != nil {
+			if err := json.Unmarshal([]byte(socket.response()), &reply); err != nil {
 				t.Fatal(err)
 			}
 			if reply.Error != "" {

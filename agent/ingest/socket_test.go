@@ -18,9 +18,9 @@ import (
 
 // producer is a connection to the socket listener.
 type producer struct {
-	t       *testing.T
-	conn    net.Conn
-	replies *bufio.Reader
+	t         *testing.T
+	conn      net.Conn
+	responses *bufio.Reader
 }
 
 func serveSocket(t *testing.T, o ingest.Options) (*ingest.Server, *producer) {
@@ -37,7 +37,11 @@ func connect(t *testing.T, at net.Addr) *producer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return &producer{t, conn, bufio.NewReader(conn)}
+	return newProducer(t, conn)
+}
+
+func newProducer(t *testing.T, conn net.Conn) *producer {
+	return &producer{t: t, conn: conn, responses: bufio.NewReader(conn)}
 }
 
 func (p *producer) send(text string) {
@@ -54,9 +58,9 @@ func (p *producer) finish() {
 	}
 }
 
-func (p *producer) reply() string {
+func (p *producer) response() string {
 	p.t.Helper()
-	line, err := p.replies.ReadString('\n')
+	line, err := p.responses.ReadString('\n')
 	if err != nil {
 		p.t.Fatalf("read a reply: %v after %q", err, line)
 	}
@@ -65,14 +69,14 @@ func (p *producer) reply() string {
 
 func (p *producer) expect(want string) {
 	p.t.Helper()
-	if got := p.reply(); got != want {
+	if got := p.response(); got != want {
 		p.t.Errorf("got reply %s, want %s", got, want)
 	}
 }
 
 func (p *producer) expectEnd() {
 	p.t.Helper()
-	if b, err := p.replies.ReadByte(); !errors.Is(err, io.EOF) {
+	if b, err := p.responses.ReadByte(); !errors.Is(err, io.EOF) {
 		p.t.Errorf("got %q, %v, want the end of the connection", b, err)
 	}
 }
@@ -124,7 +128,7 @@ func TestSocketRefusals(t *testing.T) {
 	_, p := serveSocket(t, ingest.Options{Log: log, Observer: seen, MaxLineSize: 2048})
 	for i, test := range tests {
 		p.send(test.line + "\n" + `{"stream":"text","key":"k","data":"good"}` + "\n")
-		got := p.reply()
+		got := p.response()
 		if want := `{"error":"` + test.text + `","code":"` + test.code + `"}`; got != want {
 			t.Errorf("%.100s: got %s, want %s", test.line, got, want)
 		}
@@ -233,7 +237,7 @@ func TestSocketPipelines(t *testing.T) {
 	for i := range n {
 		p.send(fmt.Sprintf(`{"stream":"text","key":"k","data":%d}`+"\n", i))
 	}
-	submitted(t, log, n)
+	awaitSubmitted(t, log, n)
 	close(log.hold)
 	for i := range n {
 		p.expect(fmt.Sprintf(`{"offset":%d}`, i+1))
@@ -276,11 +280,11 @@ func TestSocketClosesOnALineWithoutEnd(t *testing.T) {
 		}
 	}()
 	p.expect(`{"offset":1}`)
-	got := p.reply()
+	got := p.response()
 	if !strings.HasPrefix(got, `{"error":"the line has no end within 67`) || !strings.HasSuffix(got, `a line may have 4194304","code":"INVALID_ARGUMENT"}`) {
 		t.Errorf("got %s", got)
 	}
-	if _, err := p.replies.ReadByte(); err == nil {
+	if _, err := p.responses.ReadByte(); err == nil {
 		t.Error("the connection goes on")
 	}
 }
@@ -305,7 +309,7 @@ func TestSocketStopAnswersWhatWasTaken(t *testing.T) {
 	server, p := serveSocket(t, ingest.Options{Log: log})
 	idle := connect(t, server.Addr())
 	p.send(strings.Repeat(`{"stream":"text","key":"k","data":1}`+"\n", 20) + `{"stream":"text","key":"k","data":1}`)
-	submitted(t, log, 20)
+	awaitSubmitted(t, log, 20)
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Stop(context.Background()) }()
 	idle.expectEnd()
@@ -373,7 +377,7 @@ func TestSocketManyProducers(t *testing.T) {
 				fmt.Fprintf(p.conn, `{"stream":"text","key":"k","data":"%d %d"}`+"\n", n, i)
 			}
 			for range lines {
-				p.reply()
+				p.response()
 			}
 		}()
 	}

@@ -255,7 +255,7 @@ func TestStreamEndsWhenTheAgentStops(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	submitted(t, log, n)
+	awaitSubmitted(t, log, n)
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Stop(context.Background()) }()
 	close(log.hold)
@@ -271,14 +271,11 @@ func TestStreamEndsWhenTheAgentStops(t *testing.T) {
 	}
 }
 
-// submitted waits until the log has been given n batches.
-func submitted(t *testing.T, l *fakeLog, n int) {
+// awaitSubmitted waits until n batches have been submitted to the log.
+func awaitSubmitted(t *testing.T, l *fakeLog, n int) {
 	t.Helper()
 	for t.Context().Err() == nil {
-		l.mu.Lock()
-		got := l.submits
-		l.mu.Unlock()
-		if got >= n {
+		if l.submitted() >= n {
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -299,7 +296,7 @@ func TestStreamOfAProducerThatGoesAway(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	submitted(t, log, 10)
+	awaitSubmitted(t, log, 10)
 	cancel()
 	if _, err := receiveAll(s); status.Code(err) != codes.Canceled {
 		t.Errorf("got %v, want CANCELLED", err)

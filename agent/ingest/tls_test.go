@@ -1,7 +1,6 @@
 package ingest_test
 
 import (
-	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http/httptest"
@@ -50,7 +49,7 @@ func TestSocketOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	p := &producer{t, conn, bufio.NewReader(conn)}
+	p := newProducer(t, conn)
 	p.send(`{"stream":"text","key":"k","data":1}`)
 	p.finish()
 	p.expect(`{"offset":1}`)

@@ -74,7 +74,7 @@ func TestListenersShareALog(t *testing.T) {
 		}()
 		for i := range n {
 			var offset uint64
-			if _, err := fmt.Sscanf(p.reply(), `{"offset":%d}`, &offset); err != nil {
+			if _, err := fmt.Sscanf(p.response(), `{"offset":%d}`, &offset); err != nil {
 				t.Error(err)
 			}
 			want.Store(offset, fmt.Sprint("line ", i))
