@@ -12,6 +12,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/grpckit"
+	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -50,11 +51,11 @@ func benchClient(b *testing.B, how string) standpipev1.IngestClient {
 
 func serveBench(b *testing.B, how string, l net.Listener) {
 	b.Helper()
-	var log ingest.Log = &discard{}
+	var log ingest.Log = &ingestkit.Discard{}
 	if how == "wal" {
 		log = ingest.FromWAL(testkit.OpenLog(b, wal.Options{OnFull: wal.DropOldest}))
 	}
-	s, err := ingest.New(ingest.Options{Type: ingest.GRPC, Listener: l, Log: log, Streams: testStreams})
+	s, err := ingest.New(ingest.Options{Type: ingest.GRPC, Listener: l, Log: log, Streams: ingestkit.TestStreams})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func benchRequest(events int) *standpipev1.AppendRequest {
 	data := `{"text":"` + strings.Repeat("lorem ipsum ", 84) + `"}`
 	m := &standpipev1.AppendRequest{Stream: "bench"}
 	for i := range events {
-		m.Events = append(m.Events, event(fmt.Sprint("key ", i%16), data))
+		m.Events = append(m.Events, ingestkit.Event(fmt.Sprint("key ", i%16), data))
 	}
 	return m
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -29,10 +30,10 @@ func expectFigures(t *testing.T, r *access.Register, ours, own access.Figures, u
 }
 
 func TestWhoHasSentWhatOverGRPC(t *testing.T) {
-	log := newFakeLog(t)
-	log.refuse[2] = wal.ErrFull
-	g, register := ours(t, access.Identity{Streams: []string{"text"}})
-	_, client := serveGRPC(t, ingest.Options{Log: log, Guard: g})
+	log := ingestkit.NewLog(t)
+	log.Refuse[2] = wal.ErrFull
+	g, register := ingestkit.Own(t, access.Identity{Streams: []string{"text"}})
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Guard: g})
 	as := func(token string, m *standpipev1.AppendRequest) {
 		ctx := t.Context()
 		if token != "" {
@@ -40,19 +41,19 @@ func TestWhoHasSentWhatOverGRPC(t *testing.T) {
 		}
 		client.Append(ctx, m)
 	}
-	as("", appendOf("text", "ab", "cd"))
-	as("", appendOf("bytes", "x", "y")) // forbidden
-	as("", appendOf("text", "a\nb"))    // not of the format
-	as("master", appendOf("bytes", "abc"))
-	as("", appendOf("text", "full"))
-	as("guess", appendOf("text", "x"))
+	as("", ingestkit.Request("text", "ab", "cd"))
+	as("", ingestkit.Request("bytes", "x", "y")) // forbidden
+	as("", ingestkit.Request("text", "a\nb"))    // not of the format
+	as("master", ingestkit.Request("bytes", "abc"))
+	as("", ingestkit.Request("text", "full"))
+	as("guess", ingestkit.Request("text", "x"))
 	s, err := client.AppendStream(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Send(appendOf("text", "e"))
-	s.Send(appendOf("none", "f")) // forbidden
-	if _, err := receiveAll(s); err == nil {
+	s.Send(ingestkit.Request("text", "e"))
+	s.Send(ingestkit.Request("none", "f")) // forbidden
+	if _, err := ingestkit.ReceiveAll(s); err == nil {
 		t.Error("the stream goes on")
 	}
 	expectFigures(t, register,
@@ -61,12 +62,12 @@ func TestWhoHasSentWhatOverGRPC(t *testing.T) {
 
 // TestWhoHasSentWhatWithoutWaiting: events with a response of ack level accepted count once they are stored, or lost.
 func TestWhoHasSentWhatWithoutWaiting(t *testing.T) {
-	log := newFakeLog(t)
-	log.refuse[1] = wal.ErrFull
-	g, register := ours(t, access.Identity{})
-	server, client := serveGRPC(t, ingest.Options{Log: log, Guard: g})
+	log := ingestkit.NewLog(t)
+	log.Refuse[1] = wal.ErrFull
+	g, register := ingestkit.Own(t, access.Identity{})
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Guard: g})
 	for _, data := range []string{"ab", "lost", "c"} {
-		m := appendOf("text", data)
+		m := ingestkit.Request("text", data)
 		m.Ack = standpipev1.Ack_ACK_ACCEPTED
 		if _, err := client.Append(t.Context(), m); err != nil {
 			t.Fatal(err)
@@ -79,38 +80,38 @@ func TestWhoHasSentWhatWithoutWaiting(t *testing.T) {
 }
 
 func TestWhoHasSentWhatOverHTTP(t *testing.T) {
-	g, register := ours(t, access.Identity{Streams: []string{"text", "none"}})
-	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), Guard: g, MaxRequestSize: 1000})
-	w.post("text?key=k", "abc")
-	w.post("text?key=k", strings.Repeat("x", 1001)) // too large
-	w.post("text", "no key")                        // invalid
-	w.post("bytes?key=k", "x")                      // forbidden
-	w.post("none?key=k", "x")                       // no such stream
-	w.post("bytes?key=k", "abcd", "Authorization: Bearer master")
-	w.post("bytes?key=k", "x", "Authorization: Bearer guess")
+	g, register := ingestkit.Own(t, access.Identity{Streams: []string{"text", "none"}})
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: g, MaxRequestSize: 1000})
+	w.Post("text?key=k", "abc")
+	w.Post("text?key=k", strings.Repeat("x", 1001)) // too large
+	w.Post("text", "no key")                        // invalid
+	w.Post("bytes?key=k", "x")                      // forbidden
+	w.Post("none?key=k", "x")                       // no such stream
+	w.Post("bytes?key=k", "abcd", "Authorization: Bearer master")
+	w.Post("bytes?key=k", "x", "Authorization: Bearer guess")
 	expectFigures(t, register,
 		access.Figures{Events: 1, Bytes: 3, Refused: map[string]uint64{"too_large": 1, "invalid": 1, "forbidden": 1, "no_stream": 1}},
 		access.Figures{Events: 1, Bytes: 4}, 1)
 }
 
 func TestWhoHasSentWhatOnASocket(t *testing.T) {
-	g, register := ours(t, access.Identity{Streams: []string{"text"}})
-	server, p := serveSocket(t, ingest.Options{Log: newFakeLog(t), Guard: g})
-	p.send(`{"stream":"text","key":"k","data":"ab"}` + "\n" + "no JSON\n" + `{"stream":"bytes","key":"k","data":1}` + "\n")
+	g, register := ingestkit.Own(t, access.Identity{Streams: []string{"text"}})
+	server, p := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: g})
+	p.Send(`{"stream":"text","key":"k","data":"ab"}` + "\n" + "no JSON\n" + `{"stream":"bytes","key":"k","data":1}` + "\n")
 	for range 3 {
-		p.response()
+		p.Response()
 	}
-	q := connect(t, server.Addr())
-	q.send(`{"token":"guess"}` + "\n")
-	q.response()
+	q := ingestkit.Connect(t, server.Addr())
+	q.Send(`{"token":"guess"}` + "\n")
+	q.Response()
 	expectFigures(t, register, access.Figures{Events: 1, Bytes: 2, Refused: map[string]uint64{"invalid": 1, "forbidden": 1}}, access.Figures{}, 1)
 }
 
 // TestWhatIsSentAgainIsNotCountedAgain, on the log itself.
 func TestWhatIsSentAgainIsNotCountedAgain(t *testing.T) {
-	g, register := ours(t, access.Identity{})
-	_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(testkit.OpenLog(t, wal.Options{})), Guard: g})
-	m := appendOf("text", "ab")
+	g, register := ingestkit.Own(t, access.Identity{})
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(testkit.OpenLog(t, wal.Options{})), Guard: g})
+	m := ingestkit.Request("text", "ab")
 	m.ProducerId, m.ProducerSequence = "p", 1
 	for i := range 3 {
 		if r, err := client.Append(t.Context(), m); err != nil || r.Duplicate != (i > 0) {

@@ -18,6 +18,7 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
 // shows are the credentials that a caller may present to a listener with auth, and the code for an event for the stream
@@ -41,24 +42,24 @@ func guardOf(t *testing.T, streams []string) *access.Guard {
 	t.Helper()
 	i := access.Identity{Name: "none", UIDs: []int64{1 << 30}}
 	if streams != nil {
-		g, _ := ours(t, access.Identity{Streams: streams})
+		g, _ := ingestkit.Own(t, access.Identity{Streams: streams})
 		return g
 	}
 	r := access.NewRegister(nil)
 	if err := r.Set([]access.Identity{i}); err != nil {
 		t.Fatal(err)
 	}
-	return newGuard(t, r, writeToken(t, "master"))
+	return ingestkit.NewGuard(t, r, ingestkit.WriteToken(t, "master"))
 }
 
 // TestEveryWayIn_AsksWhoComes tries each of a listener's ways in, with each kind of credentials.
 func TestEveryWayIn_AsksWhoComes(t *testing.T) {
-	encoded, err := proto.Marshal(exported())
+	encoded, err := proto.Marshal(ingestkit.Exported())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range shows {
-		log := newFakeLog(t)
+		log := ingestkit.NewLog(t)
 		o := ingest.Options{
 			Log: log, Guard: guardOf(t, s.streams), OTLP: &ingest.OTLPOptions{Stream: "bytes"},
 			HTTP: ingest.HTTPOptions{Pixels: []ingest.Pixel{{Path: "/p.gif", Stream: "bytes", Key: "k"}}},
@@ -66,7 +67,7 @@ func TestEveryWayIn_AsksWhoComes(t *testing.T) {
 		stored := 0
 		check := func(way string, got codes.Code) {
 			t.Helper()
-			now := len(log.stored())
+			now := len(log.Stored())
 			if got != s.want || (now > stored) != (s.want == codes.OK) {
 				t.Errorf("%s by %s: got %v and %d events more, want %v", s.name, way, got, now-stored, s.want)
 			}
@@ -74,39 +75,39 @@ func TestEveryWayIn_AsksWhoComes(t *testing.T) {
 		}
 
 		o.Type = ingest.GRPC
-		conn := dial(t, serve(t, o).Addr())
+		conn := ingestkit.Dial(t, ingestkit.Serve(t, o).Addr())
 		ctx := t.Context()
 		if s.authorization != "" {
 			ctx = metadata.AppendToOutgoingContext(ctx, "authorization", s.authorization)
 		}
 		client := standpipev1.NewIngestClient(conn)
-		_, err := client.Append(ctx, appendOf("bytes", "a"))
+		_, err := client.Append(ctx, ingestkit.Request("bytes", "a"))
 		check("Append", status.Code(err))
 		stream, err := client.AppendStream(ctx)
 		if err == nil {
-			stream.Send(appendOf("bytes", "a"))
+			stream.Send(ingestkit.Request("bytes", "a"))
 			_, err = stream.Recv()
 		}
 		check("AppendStream", status.Code(err))
-		check("OTLP over gRPC", status.Code(conn.Invoke(ctx, export, exported(), &emptypb.Empty{})))
-		check("OTLP over gRPC, packed", status.Code(conn.Invoke(ctx, export, exported(), &emptypb.Empty{}, grpc.UseCompressor("gzip"))))
+		check("OTLP over gRPC", status.Code(conn.Invoke(ctx, ingestkit.Export, ingestkit.Exported(), &emptypb.Empty{})))
+		check("OTLP over gRPC, packed", status.Code(conn.Invoke(ctx, ingestkit.Export, ingestkit.Exported(), &emptypb.Empty{}, grpc.UseCompressor("gzip"))))
 
-		w := serveHTTP(t, o)
+		w := ingestkit.ServeHTTP(t, o)
 		header := "Authorization: " + s.authorization
 		code := map[int]codes.Code{200: codes.OK, 204: codes.OK, 401: codes.Unauthenticated, 403: codes.PermissionDenied}
-		check("POST", code[w.post("bytes?key=k", "a", header).status])
-		check("a beacon", code[w.post("bytes?key=k", "a", header, "Content-Type: text/plain;charset=UTF-8", "Sec-Fetch-Mode: no-cors").status])
-		check("a pixel", code[w.do("GET", "/p.gif?k=k", "", header).status])
-		check("OTLP over HTTP", code[w.do("POST", "/v1/logs", string(encoded), header, "Content-Type: application/x-protobuf").status])
-		check("OTLP over HTTP in JSON", code[w.do("POST", "/v1/logs", `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}`, header, otlpJSON).status])
+		check("POST", code[w.Post("bytes?key=k", "a", header).Status])
+		check("a beacon", code[w.Post("bytes?key=k", "a", header, "Content-Type: text/plain;charset=UTF-8", "Sec-Fetch-Mode: no-cors").Status])
+		check("a pixel", code[w.Do("GET", "/p.gif?k=k", "", header).Status])
+		check("OTLP over HTTP", code[w.Do("POST", "/v1/logs", string(encoded), header, "Content-Type: application/x-protobuf").Status])
+		check("OTLP over HTTP in JSON", code[w.Do("POST", "/v1/logs", `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}`, header, ingestkit.JSON).Status])
 
-		_, socket := serveSocket(t, o)
+		_, socket := ingestkit.ServeSocket(t, o)
 		lines := `{"stream":"bytes","key":"k","data":1}` + "\n"
 		if token, ok := strings.CutPrefix(s.authorization, "Bearer "); ok {
 			lines = fmt.Sprintf(`{"token":%q}`+"\n", token) + lines // in one write: a wrong token ends the connection
 		}
-		socket.send(lines)
-		reply := socket.response()
+		socket.Send(lines)
+		reply := socket.Response()
 		got := codes.OK
 		for name, code := range map[string]codes.Code{"UNAUTHENTICATED": codes.Unauthenticated, "PERMISSION_DENIED": codes.PermissionDenied} {
 			if strings.Contains(reply, name) {
@@ -119,8 +120,8 @@ func TestEveryWayIn_AsksWhoComes(t *testing.T) {
 
 // Reflection lists the services, and so requires credentials; health does not.
 func TestEveryWayIn_OfGRPCsOwn(t *testing.T) {
-	o := ingest.Options{Type: ingest.GRPC, Log: newFakeLog(t), Guard: guardOf(t, nil)}
-	conn := dial(t, serve(t, o).Addr())
+	o := ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t), Guard: guardOf(t, nil)}
+	conn := ingestkit.Dial(t, ingestkit.Serve(t, o).Addr())
 	for authorization, want := range map[string]codes.Code{"Bearer wrong": codes.Unauthenticated, "Bearer master": codes.OK} {
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", authorization)
 		s, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
@@ -140,10 +141,10 @@ func TestEveryWayIn_OfGRPCsOwn(t *testing.T) {
 			t.Errorf("%s: got %v, want UNAUTHENTICATED", method, err)
 		}
 	}
-	w := serveHTTP(t, o)
+	w := ingestkit.ServeHTTP(t, o)
 	for _, path := range []string{"/v1/logs", "/p.gif", "/v1/streams/bytes"} {
-		if got := w.do("POST", path, ""); got.status == http.StatusOK {
-			t.Errorf("%s: got %d", path, got.status)
+		if got := w.Do("POST", path, ""); got.Status == http.StatusOK {
+			t.Errorf("%s: got %d", path, got.Status)
 		}
 	}
 }

@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
 func TestUnixSocketFile(t *testing.T) {
-	path := socketPath(t)
-	o := ingest.Options{Type: ingest.Socket, Log: newFakeLog(t), Network: "unix", Address: path, Mode: 0o620}
-	server, _ := serveSocket(t, o)
+	path := ingestkit.SocketPath(t)
+	o := ingest.Options{Type: ingest.Socket, Log: ingestkit.NewLog(t), Network: "unix", Address: path, Mode: 0o620}
+	server, _ := ingestkit.ServeSocket(t, o)
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +24,7 @@ func TestUnixSocketFile(t *testing.T) {
 	if got, want := info.Mode(), os.ModeSocket|0o620; got != want {
 		t.Errorf("mode %v, want %v", got, want)
 	}
-	o.Streams = testStreams
+	o.Streams = ingestkit.TestStreams
 	if _, err := ingest.New(o); err == nil || !strings.Contains(err.Error(), "another process answers") {
 		t.Errorf("a second listener on one path: got %v", err)
 	}
@@ -36,7 +37,7 @@ func TestUnixSocketFile(t *testing.T) {
 }
 
 func TestStaleSocketFileIsReplaced(t *testing.T) {
-	path := socketPath(t)
+	path := ingestkit.SocketPath(t)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
 	if err != nil {
 		t.Fatal(err)
@@ -46,9 +47,9 @@ func TestStaleSocketFileIsReplaced(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Fatal(err)
 	}
-	_, p := serveSocket(t, ingest.Options{Log: newFakeLog(t), Network: "unix", Address: path})
-	p.send(`{"stream":"text","key":"k","data":1}` + "\n")
-	p.expect(`{"offset":1}`)
+	_, p := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), Network: "unix", Address: path})
+	p.Send(`{"stream":"text","key":"k","data":1}` + "\n")
+	p.Expect(`{"offset":1}`)
 }
 
 func TestOtherFilesAreNotReplaced(t *testing.T) {
@@ -57,7 +58,7 @@ func TestOtherFilesAreNotReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := ingest.New(ingest.Options{
-		Type: ingest.Socket, Log: newFakeLog(t), Streams: testStreams, Network: "unix", Address: path,
+		Type: ingest.Socket, Log: ingestkit.NewLog(t), Streams: ingestkit.TestStreams, Network: "unix", Address: path,
 	})
 	if err == nil || !strings.Contains(err.Error(), "is no socket") {
 		t.Errorf("got %v", err)
@@ -69,10 +70,10 @@ func TestOtherFilesAreNotReplaced(t *testing.T) {
 
 func TestOptionsThatAreWrong(t *testing.T) {
 	for name, o := range map[string]ingest.Options{
-		"no type":    {Log: newFakeLog(t), Streams: testStreams},
-		"no log":     {Type: ingest.GRPC, Streams: testStreams},
-		"no streams": {Type: ingest.GRPC, Log: newFakeLog(t)},
-		"no address": {Type: ingest.GRPC, Log: newFakeLog(t), Streams: testStreams, Network: "unix", Address: "/dev/null/s"},
+		"no type":    {Log: ingestkit.NewLog(t), Streams: ingestkit.TestStreams},
+		"no log":     {Type: ingest.GRPC, Streams: ingestkit.TestStreams},
+		"no streams": {Type: ingest.GRPC, Log: ingestkit.NewLog(t)},
+		"no address": {Type: ingest.GRPC, Log: ingestkit.NewLog(t), Streams: ingestkit.TestStreams, Network: "unix", Address: "/dev/null/s"},
 	} {
 		if _, err := ingest.New(o); err == nil {
 			t.Errorf("%s: got no error", name)
@@ -82,7 +83,7 @@ func TestOptionsThatAreWrong(t *testing.T) {
 
 func TestStopWithoutServe(t *testing.T) {
 	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
-		o := ingest.Options{Type: kind, Log: newFakeLog(t), Streams: testStreams, Network: "tcp", Address: "127.0.0.1:0"}
+		o := ingest.Options{Type: kind, Log: ingestkit.NewLog(t), Streams: ingestkit.TestStreams, Network: "tcp", Address: "127.0.0.1:0"}
 		s, err := ingest.New(o)
 		if err != nil {
 			t.Fatal(err)
@@ -103,7 +104,7 @@ func TestStopWithoutServe(t *testing.T) {
 
 func TestServeEndsWithItsContext(t *testing.T) {
 	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
-		o := ingest.Options{Type: kind, Log: newFakeLog(t), Streams: testStreams, Network: "tcp", Address: "127.0.0.1:0"}
+		o := ingest.Options{Type: kind, Log: ingestkit.NewLog(t), Streams: ingestkit.TestStreams, Network: "tcp", Address: "127.0.0.1:0"}
 		s, err := ingest.New(o)
 		if err != nil {
 			t.Fatal(err)
@@ -129,9 +130,9 @@ func TestServeEndsWithItsContext(t *testing.T) {
 // TestStopDoesNotWaitForSilentConnections has connections that never say a word.
 func TestStopDoesNotWaitForSilentConnections(t *testing.T) {
 	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
-		s := serve(t, ingest.Options{Type: kind, Log: newFakeLog(t)})
+		s := ingestkit.Serve(t, ingest.Options{Type: kind, Log: ingestkit.NewLog(t)})
 		for range 3 {
-			connect(t, s.Addr())
+			ingestkit.Connect(t, s.Addr())
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()

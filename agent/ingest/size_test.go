@@ -14,6 +14,7 @@ import (
 	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -21,12 +22,12 @@ import (
 // "stored" or the rejection's text.
 func ways(t *testing.T, o ingest.Options) map[string]func(stream, data string, attributes map[string]string) string {
 	t.Helper()
-	_, client := serveGRPC(t, o)
-	web := serveHTTP(t, o)
-	_, socket := serveSocket(t, o)
+	_, client := ingestkit.ServeGRPC(t, o)
+	web := ingestkit.ServeHTTP(t, o)
+	_, socket := ingestkit.ServeSocket(t, o)
 	return map[string]func(stream, data string, attributes map[string]string) string{
 		"grpc": func(stream, data string, attributes map[string]string) string {
-			m := appendOf(stream, data)
+			m := ingestkit.Request(stream, data)
 			m.Events[0].Attributes = attributes
 			if _, err := client.Append(t.Context(), m); err != nil {
 				return status.Convert(err).Message()
@@ -38,7 +39,7 @@ func ways(t *testing.T, o ingest.Options) map[string]func(stream, data string, a
 			for name, value := range attributes {
 				headers = append(headers, "X-Attribute-"+name+": "+value)
 			}
-			if got := web.post(stream+"?key=k", data, headers...); got.status != http.StatusOK {
+			if got := web.Post(stream+"?key=k", data, headers...); got.Status != http.StatusOK {
 				return got.Error
 			}
 			return "stored"
@@ -48,9 +49,9 @@ func ways(t *testing.T, o ingest.Options) map[string]func(stream, data string, a
 			if err != nil {
 				t.Fatal(err)
 			}
-			socket.send(string(line) + "\n")
+			socket.Send(string(line) + "\n")
 			var reply struct{ Error string }
-			if err := json.Unmarshal([]byte(socket.response()), &reply); err != nil {
+			if err := json.Unmarshal([]byte(socket.Response()), &reply); err != nil {
 				t.Fatal(err)
 			}
 			if reply.Error != "" {
@@ -62,7 +63,7 @@ func ways(t *testing.T, o ingest.Options) map[string]func(stream, data string, a
 }
 
 func TestMaxEventSize_CountsAttributes(t *testing.T) {
-	send := ways(t, ingest.Options{Log: newFakeLog(t)})
+	send := ways(t, ingest.Options{Log: ingestkit.NewLog(t)})
 	r := rand.New(rand.NewPCG(2, 9))
 	for range 30 {
 		attributes, used := make(map[string]string), 0
@@ -86,14 +87,14 @@ func TestMaxEventSize_CountsAttributes(t *testing.T) {
 
 // An envelope holds attributes too, so a destination's limit for the data depends on them, over every listener.
 func TestRoom_IsAskedWithTheAttributes(t *testing.T) {
-	streams := streams{"enveloped": {Format: ingest.FormatBytes, Room: func(e *wal.Event) (int, string) {
+	streams := ingestkit.Streams{"enveloped": {Format: ingest.FormatBytes, Room: func(e *wal.Event) (int, string) {
 		limit := 100
 		for name, value := range e.Attributes {
 			limit -= 6 * (len(name) + len(value))
 		}
 		return limit, `kinesis "live"`
 	}}}
-	for listener, send := range ways(t, ingest.Options{Log: newFakeLog(t), Streams: streams}) {
+	for listener, send := range ways(t, ingest.Options{Log: ingestkit.NewLog(t), Streams: streams}) {
 		for value, fits := range map[string]bool{"": true, "1234567890": true, "12345678901234567890": false} {
 			if got := send("enveloped", "ten bytes!", map[string]string{"a": value}); (got == "stored") != fits {
 				t.Errorf("%s, an attribute of %d bytes: got %q", listener, len(value), got)
@@ -104,14 +105,14 @@ func TestRoom_IsAskedWithTheAttributes(t *testing.T) {
 
 func TestPace_CountsAttributes(t *testing.T) {
 	// so slow that the pace restores nothing while the test runs
-	g, _ := ours(t, access.Identity{MaxBytes: 10})
-	_, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), Guard: g})
-	m := appendOf("bytes", "")
+	g, _ := ingestkit.Own(t, access.Identity{MaxBytes: 10})
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: g})
+	m := ingestkit.Request("bytes", "")
 	m.Events[0] = &standpipev1.Event{PartitionKey: "k", Attributes: map[string]string{"a": strings.Repeat("v", 10*3600)}}
 	if _, err := client.Append(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Append(t.Context(), appendOf("bytes", "x")); status.Code(err) != codes.ResourceExhausted {
+	if _, err := client.Append(t.Context(), ingestkit.Request("bytes", "x")); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("after an hour's worth of attributes: got %v", err)
 	}
 }

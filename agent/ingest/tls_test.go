@@ -11,6 +11,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
 // certificate returns a server's configuration and that of a client who trusts it.
@@ -25,40 +26,40 @@ func certificate(t *testing.T) (server, client *tls.Config) {
 
 func TestGRPCOverTLS(t *testing.T) {
 	server, client := certificate(t)
-	s := serve(t, ingest.Options{Type: ingest.GRPC, Log: newFakeLog(t), Network: "tcp", Address: "127.0.0.1:0", TLS: server})
+	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t), Network: "tcp", Address: "127.0.0.1:0", TLS: server})
 	conn, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(client)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := standpipev1.NewIngestClient(conn).Append(t.Context(), appendOf("bytes", "a")); err != nil {
+	if _, err := standpipev1.NewIngestClient(conn).Append(t.Context(), ingestkit.Request("bytes", "a")); err != nil {
 		t.Error(err)
 	}
-	plain := standpipev1.NewIngestClient(dial(t, s.Addr()))
-	if _, err := plain.Append(t.Context(), appendOf("bytes", "a")); err == nil {
+	plain := standpipev1.NewIngestClient(ingestkit.Dial(t, s.Addr()))
+	if _, err := plain.Append(t.Context(), ingestkit.Request("bytes", "a")); err == nil {
 		t.Error("a producer without TLS is served")
 	}
 }
 
 func TestSocketOverTLS(t *testing.T) {
 	server, client := certificate(t)
-	log := newFakeLog(t)
-	s := serve(t, ingest.Options{Type: ingest.Socket, Log: log, Network: "tcp", Address: "127.0.0.1:0", TLS: server})
+	log := ingestkit.NewLog(t)
+	s := ingestkit.Serve(t, ingest.Options{Type: ingest.Socket, Log: log, Network: "tcp", Address: "127.0.0.1:0", TLS: server})
 	conn, err := tls.Dial("tcp", s.Addr().String(), client)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	p := newProducer(t, conn)
-	p.send(`{"stream":"text","key":"k","data":1}`)
-	p.finish()
-	p.expect(`{"offset":1}`)
-	p.expectEnd()
-	connect(t, s.Addr()).send(`{"stream":"text","key":"k","data":2}` + "\n")
+	p := ingestkit.NewProducer(t, conn)
+	p.Send(`{"stream":"text","key":"k","data":1}`)
+	p.Finish()
+	p.Expect(`{"offset":1}`)
+	p.ExpectEnd()
+	ingestkit.Connect(t, s.Addr()).Send(`{"stream":"text","key":"k","data":2}` + "\n")
 	if err := s.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if got := len(log.stored()); got != 1 {
+	if got := len(log.Stored()); got != 1 {
 		t.Errorf("stored %d events, want the one that came over TLS", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -40,14 +41,14 @@ func held(t *testing.T, l *wal.Log, stream string) (data []string) {
 
 func TestListenersShareALog(t *testing.T) {
 	log := testkit.OpenLog(t, wal.Options{})
-	_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
-	_, p := serveSocket(t, ingest.Options{Log: ingest.FromWAL(log)})
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
+	_, p := ingestkit.ServeSocket(t, ingest.Options{Log: ingest.FromWAL(log)})
 	const n = 500
 	var want sync.Map
 	var producers sync.WaitGroup
 	producers.Go(func() {
 		for i := range n {
-			r, err := client.Append(t.Context(), appendOf("text", fmt.Sprint("unary ", i)))
+			r, err := client.Append(t.Context(), ingestkit.Request("text", fmt.Sprint("unary ", i)))
 			if err != nil {
 				t.Error(err)
 				return
@@ -56,9 +57,9 @@ func TestListenersShareALog(t *testing.T) {
 		}
 	})
 	producers.Go(func() {
-		s := openStream(t, client)
-		go sendAll(s, "text", 0, n)
-		replies, err := receiveAll(s)
+		s := ingestkit.OpenStream(t, client)
+		go ingestkit.SendAll(s, "text", 0, n)
+		replies, err := ingestkit.ReceiveAll(s)
 		if err != nil || len(replies) != n {
 			t.Errorf("%d replies, %v", len(replies), err)
 		}
@@ -69,12 +70,12 @@ func TestListenersShareALog(t *testing.T) {
 	producers.Go(func() {
 		go func() {
 			for i := range n {
-				fmt.Fprintf(p.conn, `{"stream":"text","key":"k","data":"line %d"}`+"\n", i)
+				fmt.Fprintf(p.Conn, `{"stream":"text","key":"k","data":"line %d"}`+"\n", i)
 			}
 		}()
 		for i := range n {
 			var offset uint64
-			if _, err := fmt.Sscanf(p.response(), `{"offset":%d}`, &offset); err != nil {
+			if _, err := fmt.Sscanf(p.Response(), `{"offset":%d}`, &offset); err != nil {
 				t.Error(err)
 			}
 			want.Store(offset, fmt.Sprint("line ", i))
@@ -94,8 +95,8 @@ func TestListenersShareALog(t *testing.T) {
 
 func TestResentBatch(t *testing.T) {
 	log := testkit.OpenLog(t, wal.Options{})
-	_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
-	m := appendOf("text", "a", "b")
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
+	m := ingestkit.Request("text", "a", "b")
 	m.ProducerId, m.ProducerSequence = "p", 1
 	for i := range 2 {
 		r, err := client.Append(t.Context(), m)
@@ -116,14 +117,14 @@ func TestStreamOnAFullLog(t *testing.T) {
 		if _, err := log.OpenCursor("bytes", "nobody"); err != nil {
 			t.Fatal(err)
 		}
-		_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
-		s := openStream(t, client)
+		_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
+		s := ingestkit.OpenStream(t, client)
 		go func() {
 			data := make([]byte, size)
-			for s.Send(appendOf("bytes", string(data))) == nil {
+			for s.Send(ingestkit.Request("bytes", string(data))) == nil {
 			}
 		}()
-		replies, err := receiveAll(s)
+		replies, err := ingestkit.ReceiveAll(s)
 		if status.Code(err) != codes.ResourceExhausted {
 			t.Errorf("got %v, want RESOURCE_EXHAUSTED", err)
 		}
@@ -136,18 +137,18 @@ func TestStreamOnAFullLog(t *testing.T) {
 // TestStopThenClose: every request that was answered is in the log when the agent has stopped.
 func TestStopThenClose(t *testing.T) {
 	log := testkit.OpenLog(t, wal.Options{})
-	server, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
 	var answered []string
 	var mu sync.Mutex
 	var producers sync.WaitGroup
 	for p := range 8 {
-		s := openStream(t, client)
+		s := ingestkit.OpenStream(t, client)
 		producers.Go(func() {
 			go func() {
-				for i := 0; s.Send(appendOf("text", fmt.Sprint(p, i))) == nil; i++ {
+				for i := 0; s.Send(ingestkit.Request("text", fmt.Sprint(p, i))) == nil; i++ {
 				}
 			}()
-			replies, err := receiveAll(s)
+			replies, err := ingestkit.ReceiveAll(s)
 			if status.Code(err) != codes.Unavailable {
 				t.Errorf("got %v, want UNAVAILABLE", err)
 			}
@@ -171,26 +172,6 @@ func TestStopThenClose(t *testing.T) {
 	if !slices.Equal(stored, answered) {
 		t.Errorf("%d events are stored, %d were answered", len(stored), len(answered))
 	}
-}
-
-// discard is a log without any cost, so that a benchmark measures the listener.
-type discard struct{}
-
-var doneNow = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
-
-func (d *discard) Submit(_ context.Context, b *wal.Batch) (ingest.Ticket, error) {
-	return discarded(len(b.Events)), nil
-}
-
-func (d *discard) WaitSettled(context.Context, string, wal.Appended) (bool, error) { return true, nil }
-func (d *discard) Full() bool                                                      { return false }
-
-type discarded int
-
-func (discarded) Done() <-chan struct{}           { return doneNow }
-func (n discarded) Result() (wal.Appended, error) { return wal.Appended{First: 1, Count: int(n)}, nil }
-func (n discarded) Wait(context.Context) (wal.Appended, error) {
-	return n.Result()
 }
 
 // bare is the floor: gRPC with a service that does nothing.

@@ -1,4 +1,4 @@
-// Package grpckit holds what the tests of several packages need to talk to a gRPC server. It is not part of testkit because
+// Package grpckit lets the tests of several packages talk to a gRPC server. It is not part of testkit because
 // the tests of the log import that, and need no gRPC. Only tests import it.
 package grpckit
 

@@ -1,4 +1,4 @@
-package ingest_test
+package otlp_test
 
 import (
 	"encoding/json"
@@ -12,9 +12,8 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
-
-const otlpJSON = "Content-Type: application/json"
 
 // exportedJSON is the request of exported in JSON, in the ways in which programs write it.
 var exportedJSON = map[string]string{
@@ -36,17 +35,17 @@ var exportedJSON = map[string]string{
 
 func TestOTLPJSON_MeansWhatProtobufDoes(t *testing.T) {
 	for name, body := range exportedJSON {
-		for _, kind := range []string{otlpJSON, otlpJSON + "; charset=utf-8", "Content-Type: Application/JSON"} {
+		for _, kind := range []string{ingestkit.JSON, ingestkit.JSON + "; charset=utf-8", "Content-Type: Application/JSON"} {
 			for _, coding := range []string{"", "gzip"} {
-				log := newFakeLog(t)
-				w := serveHTTP(t, ingest.Options{Log: log, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
+				log := ingestkit.NewLog(t)
+				w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
 				headers, sent := []string{kind}, body
 				if coding != "" {
-					headers, sent = append(headers, "Content-Encoding: "+coding), packed(t, coding, body)
+					headers, sent = append(headers, "Content-Encoding: "+coding), ingestkit.Compress(t, coding, body)
 				}
-				got := w.do("POST", "/v1/logs", sent, headers...)
-				if got.status != 200 || got.body != "{}" || got.header.Get("Content-Type") != "application/json" {
-					t.Fatalf("%s, %s: got %d %q %v", name, kind, got.status, got.body, got.header)
+				got := w.Do("POST", "/v1/logs", sent, headers...)
+				if got.Status != 200 || got.Body != "{}" || got.Header.Get("Content-Type") != "application/json" {
+					t.Fatalf("%s, %s: got %d %q %v", name, kind, got.Status, got.Body, got.Header)
 				}
 				checkExported(t, log)
 			}
@@ -57,25 +56,25 @@ func TestOTLPJSON_MeansWhatProtobufDoes(t *testing.T) {
 func TestOTLPJSON_KeepsNumbersAndIDs(t *testing.T) {
 	const record = `{"timeUnixNano":"1700000000000000001","severityNumber":21,"body":{"kvlistValue":{"values":[{"key":"a","value":{"arrayValue":{"values":[{"intValue":"9007199254740993"}]}}}]}},` +
 		`"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331"}`
-	log := newFakeLog(t)
-	w := serveHTTP(t, ingest.Options{Log: log, OTLP: &ingest.OTLPOptions{Stream: "json"}})
+	log := ingestkit.NewLog(t)
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, OTLP: &ingest.OTLPOptions{Stream: "json"}})
 	body := `{"resourceLogs":[{"scopeLogs":[{"logRecords":[` + record + `]}]}]}`
-	if got := w.do("POST", "/v1/logs", body, otlpJSON); got.status != 200 {
-		t.Fatalf("got %d %s", got.status, got.body)
+	if got := w.Do("POST", "/v1/logs", body, ingestkit.JSON); got.Status != 200 {
+		t.Fatalf("got %d %s", got.Status, got.Body)
 	}
-	if got := log.stored(); len(got) != 1 || got[0] != body || log.events()[0].Time != 1700000000000000001 {
+	if got := log.Stored(); len(got) != 1 || got[0] != body || log.Events()[0].Time != 1700000000000000001 {
 		t.Errorf("got  %s\nwant %s", got, body)
 	}
 	for _, empty := range []string{"{}", `{"resourceLogs":[]}`, ` {"resourceLogs":[{"scopeLogs":[]}]} `} {
-		if got := w.do("POST", "/v1/logs", empty, otlpJSON); got.status != 200 || got.body != "{}" {
-			t.Errorf("%s: got %d %s", empty, got.status, got.body)
+		if got := w.Do("POST", "/v1/logs", empty, ingestkit.JSON); got.Status != 200 || got.Body != "{}" {
+			t.Errorf("%s: got %d %s", empty, got.Status, got.Body)
 		}
 	}
 }
 
 func TestOTLPJSON_CountsWhatIsLeftOut(t *testing.T) {
-	log := newFakeLog(t)
-	w := serveHTTP(t, ingest.Options{Log: log, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
+	log := ingestkit.NewLog(t)
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
 	record := func(name string) string {
 		return `{"attributes":[{"key":"service.name","value":{"stringValue":"` + name + `"}}]}`
 	}
@@ -83,20 +82,20 @@ func TestOTLPJSON_CountsWhatIsLeftOut(t *testing.T) {
 		return `{"resourceLogs":[{"scopeLogs":[{"logRecords":[` + strings.Join(records, ",") + `]}]}]}`
 	}
 	long := record(strings.Repeat("x", 300))
-	got := w.do("POST", "/v1/logs", wrap(record("a"), long, long), otlpJSON)
+	got := w.Do("POST", "/v1/logs", wrap(record("a"), long, long), ingestkit.JSON)
 	const want = `{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"event 1: partition_key has 300 characters; 1 to 256 are allowed"}}`
-	if got.status != 200 || got.body != want || len(log.stored()) != 1 {
-		t.Errorf("got %d %s, want %s", got.status, got.body, want)
+	if got.Status != 200 || got.Body != want || len(log.Stored()) != 1 {
+		t.Errorf("got %d %s, want %s", got.Status, got.Body, want)
 	}
-	if got := w.do("POST", "/v1/logs", wrap(long), otlpJSON); got.status != 400 || len(log.stored()) != 1 {
-		t.Errorf("all are left out: got %d %s", got.status, got.body)
+	if got := w.Do("POST", "/v1/logs", wrap(long), ingestkit.JSON); got.Status != 400 || len(log.Stored()) != 1 {
+		t.Errorf("all are left out: got %d %s", got.Status, got.Body)
 	}
 }
 
 func TestOTLPJSON_Refusals(t *testing.T) {
 	const secret = "s3cret"
-	log := newFakeLog(t)
-	w := serveHTTP(t, ingest.Options{Log: log, MaxRequestSize: 2 << 20, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
+	log := ingestkit.NewLog(t)
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, MaxRequestSize: 2 << 20, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
 	record := func(fields string) string {
 		return `{"resourceLogs":[{"scopeLogs":[{"logRecords":[{` + fields + `}]}]}]}`
 	}
@@ -116,59 +115,59 @@ func TestOTLPJSON_Refusals(t *testing.T) {
 		strings.Repeat(`{"resourceLogs":[`, 20_000):                       "not valid JSON",
 		record(`"body":{"arrayValue":` + strings.Repeat(`{"values":[{"arrayValue":`, 11_000) + "{}" + strings.Repeat(`}]}`, 11_000) + "}"): "",
 	} {
-		got := w.do("POST", "/v1/logs", body, otlpJSON)
+		got := w.Do("POST", "/v1/logs", body, ingestkit.JSON)
 		var answer struct {
 			Code    int
 			Message string
 		}
-		err := json.Unmarshal([]byte(got.body), &answer)
-		if got.status < 400 || got.status >= 429 || err != nil || answer.Code != int(codes.InvalidArgument) || !strings.Contains(answer.Message, words) {
-			t.Errorf("%.60s: got %d %s, %v, want %q", body, got.status, got.body, err, words)
+		err := json.Unmarshal([]byte(got.Body), &answer)
+		if got.Status < 400 || got.Status >= 429 || err != nil || answer.Code != int(codes.InvalidArgument) || !strings.Contains(answer.Message, words) {
+			t.Errorf("%.60s: got %d %s, %v, want %q", body, got.Status, got.Body, err, words)
 		}
-		if strings.Contains(got.body, secret) {
-			t.Errorf("the answer repeats the body: %s", got.body)
+		if strings.Contains(got.Body, secret) {
+			t.Errorf("the answer repeats the body: %s", got.Body)
 		}
 	}
-	if got := log.stored(); len(got) != 0 {
+	if got := log.Stored(); len(got) != 0 {
 		t.Errorf("stored %d", len(got))
 	}
-	log.refuse = map[int]error{0: fmt.Errorf("disk")}
-	got := w.do("POST", "/v1/logs", record(""), otlpJSON)
-	if got.status != 503 || got.header.Get("Retry-After") == "" || !strings.Contains(got.body, `"code":14`) || !strings.Contains(got.body, "RetryInfo") {
-		t.Errorf("a log that is out of order: got %d %s", got.status, got.body)
+	log.Refuse = map[int]error{0: fmt.Errorf("disk")}
+	got := w.Do("POST", "/v1/logs", record(""), ingestkit.JSON)
+	if got.Status != 503 || got.Header.Get("Retry-After") == "" || !strings.Contains(got.Body, `"code":14`) || !strings.Contains(got.Body, "RetryInfo") {
+		t.Errorf("a log that is out of order: got %d %s", got.Status, got.Body)
 	}
 }
 
 // A request that is too large is rejected for good. Over gRPC the response is RESOURCE_EXHAUSTED without RetryInfo:
 // gRPC itself sends it, and it is as final by the specification.
 func TestOTLP_OverTheLimitIsFinal(t *testing.T) {
-	o := ingest.Options{Type: ingest.GRPC, Log: newFakeLog(t), MaxRequestSize: 1 << 10, OTLP: &ingest.OTLPOptions{Stream: "bytes"}}
+	o := ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t), MaxRequestSize: 1 << 10, OTLP: &ingest.OTLPOptions{Stream: "bytes"}}
 	m := &logsv1.LogsData{ResourceLogs: []*logsv1.ResourceLogs{{SchemaUrl: strings.Repeat("x", 2<<10)}}}
-	err := dial(t, serve(t, o).Addr()).Invoke(t.Context(), export, m, &emptypb.Empty{})
-	if got := status.Convert(err); got.Code() != codes.ResourceExhausted || retryDelay(got) != 0 {
+	err := ingestkit.Dial(t, ingestkit.Serve(t, o).Addr()).Invoke(t.Context(), ingestkit.Export, m, &emptypb.Empty{})
+	if got := status.Convert(err); got.Code() != codes.ResourceExhausted || ingestkit.RetryDelay(got) != 0 {
 		t.Errorf("got %v", err)
 	}
-	w := serveHTTP(t, o)
-	for _, kind := range []string{otlpJSON, "Content-Type: application/x-protobuf"} {
-		got := w.do("POST", "/v1/logs", strings.Repeat(" ", 2<<10), kind)
-		if got.status != 413 || got.header.Get("Retry-After") != "" || !strings.Contains(got.body, "max_request_size") {
-			t.Errorf("%s: got %d %s", kind, got.status, got.body)
+	w := ingestkit.ServeHTTP(t, o)
+	for _, kind := range []string{ingestkit.JSON, "Content-Type: application/x-protobuf"} {
+		got := w.Do("POST", "/v1/logs", strings.Repeat(" ", 2<<10), kind)
+		if got.Status != 413 || got.Header.Get("Retry-After") != "" || !strings.Contains(got.Body, "max_request_size") {
+			t.Errorf("%s: got %d %s", kind, got.Status, got.Body)
 		}
 	}
 }
 
 func TestOTLP_TakesLogsAlone(t *testing.T) {
-	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
 	for _, signal := range []string{"metrics", "traces"} {
-		for _, kind := range []string{otlpJSON, "Content-Type: application/x-protobuf"} {
-			got := w.do("POST", "/v1/"+signal, "{}", kind)
-			if want := "OTLP " + signal + " are not taken here; logs are, at POST /v1/logs"; got.status != 404 || got.Error != want {
-				t.Errorf("%s: got %d %s, want %s", signal, got.status, got.body, want)
+		for _, kind := range []string{ingestkit.JSON, "Content-Type: application/x-protobuf"} {
+			got := w.Do("POST", "/v1/"+signal, "{}", kind)
+			if want := "OTLP " + signal + " are not taken here; logs are, at POST /v1/logs"; got.Status != 404 || got.Error != want {
+				t.Errorf("%s: got %d %s, want %s", signal, got.Status, got.Body, want)
 			}
 		}
 	}
-	s := serve(t, ingest.Options{Type: ingest.GRPC, Log: newFakeLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
-	conn := dial(t, s.Addr())
+	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
+	conn := ingestkit.Dial(t, s.Addr())
 	for _, method := range []string{
 		"/opentelemetry.proto.collector.trace.v1.TraceService/Export", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
 	} {

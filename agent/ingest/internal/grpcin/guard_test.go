@@ -1,4 +1,4 @@
-package ingest_test
+package grpcin_test
 
 import (
 	"bytes"
@@ -22,8 +22,8 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/test/testkit"
-	"github.com/standpipe/standpipe/wal"
 )
 
 // rawGRPC is a producer that writes frames.
@@ -172,9 +172,9 @@ func (r *rawGRPC) refused() int {
 // bounded. Requests over the budget are rejected, the others wait, and a producer of whole requests is served.
 func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
 	const connections, streams, each = 4, 40, 1 << 20 // 160 MiB
-	seen := &counts{}
-	server, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), Observer: seen, MaxRequestSize: 4 << 20})
-	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
+	seen := &ingestkit.Counts{}
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t), Observer: seen, MaxRequestSize: 4 << 20})
+	if _, err := client.Append(t.Context(), ingestkit.Request("text", "x")); err != nil {
 		t.Fatal(err)
 	}
 	before := testkit.HeapInUse()
@@ -191,7 +191,7 @@ func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
 				r.data(2*i+1, piece)
 			}
 		}
-		if _, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 60<<10))); err != nil {
+		if _, err := client.Append(t.Context(), ingestkit.Request("bytes", strings.Repeat("x", 60<<10))); err != nil {
 			t.Errorf("beside them: %v", err)
 		}
 	}
@@ -205,7 +205,7 @@ func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
 	if refused == 0 || refused == connections*streams {
 		t.Errorf("%d of %d are refused, want those for which there is no room", refused, connections*streams)
 	}
-	if _, reasons := seen.get(); reasons["/busy"] < refused {
+	if _, reasons := seen.Get(); reasons["/busy"] < refused {
 		t.Errorf("got %v, want %d that are counted as busy", reasons, refused)
 	}
 	for _, r := range raws {
@@ -213,7 +213,7 @@ func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
 		<-r.done
 	}
 	for { // their room is given back when gRPC has noticed
-		_, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 3<<20)))
+		_, err := client.Append(t.Context(), ingestkit.Request("bytes", strings.Repeat("x", 3<<20)))
 		if err == nil {
 			break
 		}
@@ -225,7 +225,7 @@ func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
 
 // TestARequestWithoutRoomIsRefusedInGRPCsWords: gRPC's own client reads the refusal that comes from below its server.
 func TestARequestWithoutRoomIsRefusedInGRPCsWords(t *testing.T) {
-	server, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), MaxRequestSize: 17 << 20})
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t), MaxRequestSize: 17 << 20})
 	r := dialRaw(t, server.Addr())
 	piece := make([]byte, 16<<10)
 	for stream := uint32(1); r.refused() == 0; stream += 2 { // until all room is taken
@@ -253,14 +253,14 @@ func TestARequestWithoutRoomIsRefusedInGRPCsWords(t *testing.T) {
 			t.Errorf("got %v and %v, want a delay and BUSY", wait, info)
 		}
 	}
-	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
+	if _, err := client.Append(t.Context(), ingestkit.Request("text", "x")); err != nil {
 		t.Errorf("a small one: %v", err)
 	}
 }
 
 // tryLarge sends a large request, on an AppendStream after a small one that is answered.
 func tryLarge(ctx context.Context, client standpipev1.IngestClient, stream bool) error {
-	large := appendOf("bytes", strings.Repeat("x", 4<<20))
+	large := ingestkit.Request("bytes", strings.Repeat("x", 4<<20))
 	if !stream {
 		_, err := client.Append(ctx, large)
 		return err
@@ -269,7 +269,7 @@ func tryLarge(ctx context.Context, client standpipev1.IngestClient, stream bool)
 	if err != nil {
 		return err
 	}
-	s.Send(appendOf("text", "x"))
+	s.Send(ingestkit.Request("text", "x"))
 	if _, err := s.Recv(); err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func tryLarge(ctx context.Context, client standpipev1.IngestClient, stream bool)
 
 // TestRequestsUnderWayAreBoundedTogether: each connection has some of its own.
 func TestRequestsUnderWayAreBoundedTogether(t *testing.T) {
-	server, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), MaxStreams: 10})
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t), MaxStreams: 10})
 	var raws []*rawGRPC
 	total := 0
 	for range 10 {
@@ -291,7 +291,7 @@ func TestRequestsUnderWayAreBoundedTogether(t *testing.T) {
 		}
 		total += 10
 	}
-	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
+	if _, err := client.Append(t.Context(), ingestkit.Request("text", "x")); err != nil {
 		t.Error(err)
 	}
 	const want = 10*4 + 2*10 // of each connection, and together
@@ -301,37 +301,22 @@ func TestRequestsUnderWayAreBoundedTogether(t *testing.T) {
 			refused += r.refused()
 		}
 	}
-	if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
+	if _, err := client.Append(t.Context(), ingestkit.Request("text", "x")); err != nil {
 		t.Error(err)
-	}
-}
-
-// gatedLog takes nothing until its gate is opened.
-type gatedLog struct {
-	*fakeLog
-	gate chan struct{}
-}
-
-func (l *gatedLog) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, error) {
-	select {
-	case <-l.gate:
-		return l.fakeLog.Submit(ctx, b)
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 
 // TestRequestsThatWaitForTheLogAreBoundedTogether: those are whole, and held by the agent itself.
 func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
-	log := &gatedLog{newFakeLog(t), make(chan struct{})}
-	_, client := serveGRPC(t, ingest.Options{Log: log, Budget: 4 << 20})
+	log := &ingestkit.GatedLog{Log: ingestkit.NewLog(t), Gate: make(chan struct{})}
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Budget: 4 << 20})
 	const callers, fit = 80, 40
 	outcomes := make(chan error, callers)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for range callers {
 		go func() {
-			_, err := client.Append(ctx, appendOf("bytes", strings.Repeat("x", 100<<10)))
+			_, err := client.Append(ctx, ingestkit.Request("bytes", strings.Repeat("x", 100<<10)))
 			outcomes <- err
 		}()
 	}
@@ -340,7 +325,7 @@ func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
 			t.Errorf("without room: got %v, want UNAVAILABLE", err)
 		}
 	}
-	close(log.gate)
+	close(log.Gate)
 	stored := 0
 	for range fit {
 		if err := <-outcomes; err == nil {
@@ -357,14 +342,14 @@ func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
 // TestZipBombs: kilobytes that become more than a request may have are refused, and of those that become nearly as
 // much few are held unpacked.
 func TestZipBombs(t *testing.T) {
-	log := &gatedLog{newFakeLog(t), make(chan struct{})}
-	server, client := serveGRPC(t, ingest.Options{Log: log, MaxRequestSize: 2 << 20, Budget: 8 << 20})
-	_, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 3<<20)), grpc.UseCompressor(gzip.Name))
+	log := &ingestkit.GatedLog{Log: ingestkit.NewLog(t), Gate: make(chan struct{})}
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, MaxRequestSize: 2 << 20, Budget: 8 << 20})
+	_, err := client.Append(t.Context(), ingestkit.Request("bytes", strings.Repeat("x", 3<<20)), grpc.UseCompressor(gzip.Name))
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("one of 3 MiB: got %v, want RESOURCE_EXHAUSTED", err)
 	}
 	const bombs, fit = 16, 2 // an event that arrives in pieces is joined
-	message := packedMessage(t, appendOf("bytes", strings.Repeat("x", 19<<20/10)))
+	message := packedMessage(t, ingestkit.Request("bytes", strings.Repeat("x", 19<<20/10)))
 	before := testkit.HeapInUse()
 	r := dialRaw(t, server.Addr())
 	for i := range uint32(bombs) {
@@ -380,9 +365,9 @@ func TestZipBombs(t *testing.T) {
 	if got := testkit.HeapInUse() - before; got > 12<<20 {
 		t.Errorf("%d MiB are held, want those of %d", got>>20, fit)
 	}
-	close(log.gate)
+	close(log.Gate)
 	r.awaitEnds(t, bombs)
-	if got := len(log.stored()); got != fit {
+	if got := len(log.Stored()); got != fit {
 		t.Errorf("%d are stored, want %d", got, fit)
 	}
 }
@@ -408,7 +393,7 @@ func packedMessage(t *testing.T, m *standpipev1.AppendRequest) []byte {
 // TestSilentConnectionsHoldNoBuffers: ten thousand with a buffer each would be 320 MiB.
 func TestSilentConnectionsHoldNoBuffers(t *testing.T) {
 	const connections, most = 200, 24 << 10
-	server, _ := serveGRPC(t, ingest.Options{Log: newFakeLog(t)})
+	server, _ := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t)})
 	before := testkit.HeapInUse()
 	for range connections {
 		conn, err := net.Dial(server.Addr().Network(), server.Addr().String())

@@ -1,9 +1,10 @@
-package ingest_test
+package grpcin_test
 
 import (
 	"testing"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
 // TestHTTP2Guard_OffSwitch: with the guard a listener has a number of requests in progress together, without it each connection
@@ -11,7 +12,7 @@ import (
 func TestHTTP2Guard_OffSwitch(t *testing.T) {
 	const connections, each = 4, 10
 	for _, off := range []bool{false, true} {
-		server, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t), MaxStreams: each, NoHTTP2Guard: off})
+		server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t), MaxStreams: each, NoHTTP2Guard: off})
 		var raws []*rawGRPC
 		for range connections {
 			r := dialRaw(t, server.Addr())
@@ -29,7 +30,7 @@ func TestHTTP2Guard_OffSwitch(t *testing.T) {
 		if off && rejected > 0 || !off && rejected == 0 {
 			t.Errorf("off %v: %d of %d requests are rejected", off, rejected, connections*each)
 		}
-		if _, err := client.Append(t.Context(), appendOf("text", "x")); err != nil {
+		if _, err := client.Append(t.Context(), ingestkit.Request("text", "x")); err != nil {
 			t.Errorf("off %v: a whole request: %v", off, err)
 		}
 	}

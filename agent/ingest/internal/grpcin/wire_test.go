@@ -1,4 +1,4 @@
-package ingest_test
+package grpcin_test
 
 import (
 	"runtime"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
 // encoded is a message whose encoding is b.
@@ -27,9 +28,9 @@ func bytesField(field byte, content string) string {
 
 // TestGRPC_TinyEventsAndAttributesAreBounded: two bytes of a request would become a hundred in memory.
 func TestGRPC_TinyEventsAndAttributesAreBounded(t *testing.T) {
-	log := newFakeLog(t)
-	server, client := serveGRPC(t, ingest.Options{Log: log})
-	conn := dial(t, server.Addr())
+	log := ingestkit.NewLog(t)
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
+	conn := ingestkit.Dial(t, server.Addr())
 	const unknown = "\x32\x00"
 	half := strings.Repeat("\x22\x00", 300_000) // attributes without name and value
 	plain := strings.Repeat("\x22\x04\x0a\x00\x12\x00", 300_000)
@@ -53,10 +54,10 @@ func TestGRPC_TinyEventsAndAttributesAreBounded(t *testing.T) {
 		}
 	}
 	// None of it is left in a budget.
-	if _, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 15<<20))); err != nil {
+	if _, err := client.Append(t.Context(), ingestkit.Request("bytes", strings.Repeat("x", 15<<20))); err != nil {
 		t.Error(err)
 	}
-	if got := len(log.stored()); got != 1 {
+	if got := len(log.Stored()); got != 1 {
 		t.Errorf("%d batches are stored, want 1", got)
 	}
 }

@@ -1,4 +1,4 @@
-package ingest_test
+package grpcin_test
 
 import (
 	"context"
@@ -18,27 +18,28 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
 func TestAppendKeepsWhatTheEventSays(t *testing.T) {
-	log := newFakeLog(t)
-	_, client := serveGRPC(t, ingest.Options{Log: log})
-	m := appendOf("bytes", "a", "b")
+	log := ingestkit.NewLog(t)
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
+	m := ingestkit.Request("bytes", "a", "b")
 	m.Events[0].TimeUnixNano = 42
 	m.Events[0].Attributes = map[string]string{"topic": "x"}
 	m.ProducerId, m.ProducerSequence = "p", 9
 	if _, err := client.Append(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	events := log.events()
+	events := log.Events()
 	if got := events[0]; got.Time != 42 || got.Attributes["topic"] != "x" {
 		t.Errorf("event 0: stored %+v", got)
 	}
-	if got, want := events[1].Time, testTime.UnixNano(); got != want {
+	if got, want := events[1].Time, ingestkit.Now.UnixNano(); got != want {
 		t.Errorf("event 1: stored time %d, want the agent's clock, %d", got, want)
 	}
-	if b := log.batches[0]; b.ProducerID != "p" || b.ProducerSequence != 9 {
+	if b := log.Batches[0]; b.ProducerID != "p" || b.ProducerSequence != 9 {
 		t.Errorf("stored producer %q, %d", b.ProducerID, b.ProducerSequence)
 	}
 }
@@ -61,10 +62,10 @@ func TestAckLevels(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			log := newFakeLog(t)
-			log.lost = test.lost
-			_, client := serveGRPC(t, ingest.Options{Log: log})
-			m := appendOf(test.stream, "a", "b", "c")
+			log := ingestkit.NewLog(t)
+			log.Lost = test.lost
+			_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
+			m := ingestkit.Request(test.stream, "a", "b", "c")
 			m.Ack = test.ack
 			r, err := client.Append(t.Context(), m)
 			if err != nil {
@@ -79,11 +80,11 @@ func TestAckLevels(t *testing.T) {
 
 // TestAcceptedWhileTheLogIsFull was answered well, and then the events were gone.
 func TestAcceptedWhileTheLogIsFull(t *testing.T) {
-	log := newFakeLog(t)
-	log.full = true
-	log.refuse[0] = &wal.FullError{Used: 10, Max: 11}
-	_, client := serveGRPC(t, ingest.Options{Log: log})
-	m := appendOf("bytes", "a")
+	log := ingestkit.NewLog(t)
+	log.IsFull = true
+	log.Refuse[0] = &wal.FullError{Used: 10, Max: 11}
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
+	m := ingestkit.Request("bytes", "a")
 	m.Ack = standpipev1.Ack_ACK_ACCEPTED
 	if _, err := client.Append(t.Context(), m); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("got %v, want RESOURCE_EXHAUSTED", err)
@@ -108,10 +109,10 @@ func TestErrorsOfTheLog(t *testing.T) {
 		{errors.New("something else"), codes.Unavailable, "something else"},
 	}
 	for _, test := range tests {
-		log := newFakeLog(t)
-		log.refuse[0] = test.err
-		_, client := serveGRPC(t, ingest.Options{Log: log})
-		_, err := client.Append(t.Context(), appendOf("bytes", "a"))
+		log := ingestkit.NewLog(t)
+		log.Refuse[0] = test.err
+		_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
+		_, err := client.Append(t.Context(), ingestkit.Request("bytes", "a"))
 		got := status.Convert(err)
 		if got.Code() != test.code || got.Message() != test.text {
 			t.Errorf("%v: got %v %q, want %v %q", test.err, got.Code(), got.Message(), test.code, test.text)
@@ -131,31 +132,31 @@ func saysWhen(s *status.Status) bool {
 }
 
 func TestDeadline(t *testing.T) {
-	log := newFakeLog(t)
-	log.hold = make(chan struct{})
-	defer close(log.hold)
-	_, client := serveGRPC(t, ingest.Options{Log: log})
+	log := ingestkit.NewLog(t)
+	log.Hold = make(chan struct{})
+	defer close(log.Hold)
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	_, err := client.Append(ctx, appendOf("bytes", "a"))
+	_, err := client.Append(ctx, ingestkit.Request("bytes", "a"))
 	if got, want := status.Code(err), codes.DeadlineExceeded; got != want {
 		t.Errorf("got %v, want %v", err, want)
 	}
 }
 
 func TestStopGivesUpWaitingForDelivery(t *testing.T) {
-	log := newFakeLog(t)
-	log.stuck = true
-	server, client := serveGRPC(t, ingest.Options{Log: log})
+	log := ingestkit.NewLog(t)
+	log.Stuck = true
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
 	refused := make(chan error, 1)
 	go func() {
-		m := appendOf("bytes", "a")
+		m := ingestkit.Request("bytes", "a")
 		m.Ack = standpipev1.Ack_ACK_DELIVERED
 		_, err := client.Append(t.Context(), m)
 		refused <- err
 	}()
-	awaitSubmitted(t, log, 1)
-	if err := stopNow(server); !errors.Is(err, context.DeadlineExceeded) {
+	ingestkit.AwaitSubmitted(t, log, 1)
+	if err := ingestkit.StopNow(server); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("stop: got %v, want that its deadline passed", err)
 	}
 	got := status.Convert(<-refused)
@@ -166,20 +167,20 @@ func TestStopGivesUpWaitingForDelivery(t *testing.T) {
 }
 
 func TestRequestOverTheLimit(t *testing.T) {
-	log := newFakeLog(t)
-	_, client := serveGRPC(t, ingest.Options{Log: log, MaxRequestSize: 1 << 20})
-	if _, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 1<<20-100))); err != nil {
+	log := ingestkit.NewLog(t)
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, MaxRequestSize: 1 << 20})
+	if _, err := client.Append(t.Context(), ingestkit.Request("bytes", strings.Repeat("x", 1<<20-100))); err != nil {
 		t.Error(err)
 	}
-	_, err := client.Append(t.Context(), appendOf("bytes", strings.Repeat("x", 1<<20)))
+	_, err := client.Append(t.Context(), ingestkit.Request("bytes", strings.Repeat("x", 1<<20)))
 	if got, want := status.Code(err), codes.ResourceExhausted; got != want {
 		t.Errorf("got %v, want %v", err, want)
 	}
 }
 
 func TestHealth(t *testing.T) {
-	server, _ := serveGRPC(t, ingest.Options{Log: newFakeLog(t)})
-	health := grpc_health_v1.NewHealthClient(dial(t, server.Addr()))
+	server, _ := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t)})
+	health := grpc_health_v1.NewHealthClient(ingestkit.Dial(t, server.Addr()))
 	for _, service := range []string{"", "standpipe.v1.Ingest"} {
 		r, err := health.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: service})
 		if err != nil || r.Status != grpc_health_v1.HealthCheckResponse_SERVING {
@@ -204,8 +205,8 @@ func TestHealth(t *testing.T) {
 }
 
 func TestStopDoesNotWaitForReflection(t *testing.T) {
-	server, _ := serveGRPC(t, ingest.Options{Log: newFakeLog(t)})
-	reflection := grpc_reflection_v1.NewServerReflectionClient(dial(t, server.Addr()))
+	server, _ := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t)})
+	reflection := grpc_reflection_v1.NewServerReflectionClient(ingestkit.Dial(t, server.Addr()))
 	s, err := reflection.ServerReflectionInfo(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -230,8 +231,8 @@ func TestStopDoesNotWaitForReflection(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
-	log := newFakeLog(t)
-	server, client := serveGRPC(t, ingest.Options{Log: log, Guard: tokens(t, "good")})
+	log := ingestkit.NewLog(t)
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Guard: ingestkit.Tokens(t, "good")})
 	for authorization, want := range map[string]codes.Code{
 		"":            codes.Unauthenticated,
 		"good":        codes.Unauthenticated,
@@ -243,7 +244,7 @@ func TestTokens(t *testing.T) {
 		if authorization != "" {
 			ctx = metadata.AppendToOutgoingContext(ctx, "authorization", authorization)
 		}
-		_, err := client.Append(ctx, appendOf("bytes", "a"))
+		_, err := client.Append(ctx, ingestkit.Request("bytes", "a"))
 		if got := status.Code(err); got != want {
 			t.Errorf("%q: Append: got %v, want %v", authorization, err, want)
 		}
@@ -252,11 +253,11 @@ func TestTokens(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.CloseSend()
-		if _, err := receiveAll(s); status.Code(err) != want {
+		if _, err := ingestkit.ReceiveAll(s); status.Code(err) != want {
 			t.Errorf("%q: AppendStream: got %v, want %v", authorization, err, want)
 		}
 	}
-	health := grpc_health_v1.NewHealthClient(dial(t, server.Addr()))
+	health := grpc_health_v1.NewHealthClient(ingestkit.Dial(t, server.Addr()))
 	if _, err := health.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}); err != nil {
 		t.Errorf("health without a token: %v", err)
 	}

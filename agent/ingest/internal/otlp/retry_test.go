@@ -1,4 +1,4 @@
-package ingest_test
+package otlp_test
 
 import (
 	"bufio"
@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
 // retryable reports whether an OTLP exporter sends a request again after s: after RESOURCE_EXHAUSTED only with RetryInfo.
@@ -35,13 +36,13 @@ func retryable(s *status.Status) bool {
 // TestOTLP_TooLargeIsNotRetryable: an exporter would send the same request for ever.
 func TestOTLP_TooLargeIsNotRetryable(t *testing.T) {
 	const limit = 64 << 10
-	m := exported()
-	m.ResourceLogs[0].Resource.Attributes = append(m.ResourceLogs[0].Resource.Attributes, attribute("x", strings.Repeat("x", limit)))
-	options := ingest.Options{Log: newFakeLog(t), MaxRequestSize: limit, OTLP: &ingest.OTLPOptions{Stream: "bytes"}}
+	m := ingestkit.Exported()
+	m.ResourceLogs[0].Resource.Attributes = append(m.ResourceLogs[0].Resource.Attributes, ingestkit.Attribute("x", strings.Repeat("x", limit)))
+	options := ingest.Options{Log: ingestkit.NewLog(t), MaxRequestSize: limit, OTLP: &ingest.OTLPOptions{Stream: "bytes"}}
 	options.Type = ingest.GRPC
-	conn := dial(t, serve(t, options).Addr())
+	conn := ingestkit.Dial(t, ingestkit.Serve(t, options).Addr())
 	for name, o := range map[string][]grpc.CallOption{"plain": nil, "gzip": {grpc.UseCompressor(gzip.Name)}} {
-		got := status.Convert(conn.Invoke(t.Context(), export, m, &emptypb.Empty{}, o...))
+		got := status.Convert(conn.Invoke(t.Context(), ingestkit.Export, m, &emptypb.Empty{}, o...))
 		if got.Code() != codes.ResourceExhausted || retryable(got) {
 			t.Errorf("over gRPC, %s: got %v, retryable %v, want RESOURCE_EXHAUSTED without RetryInfo", name, got, retryable(got))
 		}
@@ -50,27 +51,27 @@ func TestOTLP_TooLargeIsNotRetryable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := serveHTTP(t, options).do("POST", "/v1/logs", string(body), "Content-Type: application/x-protobuf")
-	if got.status != http.StatusRequestEntityTooLarge || got.header.Get("Retry-After") != "" {
-		t.Errorf("over HTTP: got %d, Retry-After %q, want 413 without one", got.status, got.header.Get("Retry-After"))
+	got := ingestkit.ServeHTTP(t, options).Do("POST", "/v1/logs", string(body), "Content-Type: application/x-protobuf")
+	if got.Status != http.StatusRequestEntityTooLarge || got.Header.Get("Retry-After") != "" {
+		t.Errorf("over HTTP: got %d, Retry-After %q, want 413 without one", got.Status, got.Header.Get("Retry-After"))
 	}
 }
 
 // TestOTLP_DrainIsRetryableOverGRPC: a request that has begun when the listener drains is sent again to the next agent.
 func TestOTLP_DrainIsRetryableOverGRPC(t *testing.T) {
-	s := serve(t, ingest.Options{Type: ingest.GRPC, Log: newFakeLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
-	conn := dial(t, s.Addr())
-	begun, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, export)
+	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
+	conn := ingestkit.Dial(t, s.Addr())
+	begun, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, ingestkit.Export)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.Invoke(t.Context(), export, exported(), &emptypb.Empty{}); err != nil { // its headers come after those of begun
+	if err := conn.Invoke(t.Context(), ingestkit.Export, ingestkit.Exported(), &emptypb.Empty{}); err != nil { // its headers come after those of begun
 		t.Fatal(err)
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.Stop(t.Context()) }()
 	conn.WaitForStateChange(t.Context(), connectivity.Ready) // GOAWAY has come
-	begun.SendMsg(exported())
+	begun.SendMsg(ingestkit.Exported())
 	begun.CloseSend()
 	got := status.Convert(begun.RecvMsg(&emptypb.Empty{}))
 	if got.Code() != codes.Unavailable || !strings.Contains(got.Message(), "shutting down") || !retryable(got) {
@@ -83,21 +84,21 @@ func TestOTLP_DrainIsRetryableOverGRPC(t *testing.T) {
 
 // TestOTLP_DrainIsRetryableOverHTTP, whether the rest of a body still arrives or not.
 func TestOTLP_DrainIsRetryableOverHTTP(t *testing.T) {
-	body, err := proto.Marshal(exported())
+	body, err := proto.Marshal(ingestkit.Exported())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, whole := range []bool{true, false} {
-		w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
-		conn := w.raw(fmt.Sprintf("POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\n"+
+		w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
+		conn := w.Raw(fmt.Sprintf("POST /v1/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\n"+
 			"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:1]))
-		if got := statusOn(t, conn); got != 100 {
+		if got := ingestkit.StatusOn(t, conn); got != 100 {
 			t.Fatalf("got %d, want 100 once the body is read", got)
 		}
 		stopped := make(chan error, 1)
-		go func() { stopped <- w.server.Stop(t.Context()) }()
+		go func() { stopped <- w.Server.Stop(t.Context()) }()
 		for { // until the listener drains
-			c, err := net.Dial(w.server.Addr().Network(), w.server.Addr().String())
+			c, err := net.Dial(w.Server.Addr().Network(), w.Server.Addr().String())
 			if err != nil {
 				break
 			}

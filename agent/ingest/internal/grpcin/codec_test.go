@@ -1,4 +1,4 @@
-package ingest_test
+package grpcin_test
 
 import (
 	"testing"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
 // rawCodec sends bytes as they are.
@@ -27,9 +28,9 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 func TestWhatIsEncodedInAnotherWayMeansTheSame(t *testing.T) {
-	log := newFakeLog(t)
-	server, _ := serveGRPC(t, ingest.Options{Log: log})
-	conn := dial(t, server.Addr())
+	log := ingestkit.NewLog(t)
+	server, _ := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
+	conn := ingestkit.Dial(t, server.Addr())
 	tests := []struct {
 		name, message string
 		code          codes.Code
@@ -54,7 +55,7 @@ func TestWhatIsEncodedInAnotherWayMeansTheSame(t *testing.T) {
 		}
 	}
 	var got string
-	for _, data := range log.stored() {
+	for _, data := range log.Stored() {
 		got += data
 	}
 	if got != "abcd" {

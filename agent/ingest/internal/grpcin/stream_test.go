@@ -1,69 +1,30 @@
-package ingest_test
+package grpcin_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/agent/ingest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
-type appendClient = grpc.BidiStreamingClient[standpipev1.AppendRequest, standpipev1.AppendResponse]
-
-func openStream(t *testing.T, client standpipev1.IngestClient) appendClient {
-	t.Helper()
-	s, err := client.AppendStream(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// sendAll sends n requests of one event each, as far as the stream goes, and ends the stream.
-func sendAll(s appendClient, stream string, ack standpipev1.Ack, n int) {
-	for i := range n {
-		m := appendOf(stream, fmt.Sprint(i))
-		m.Ack = ack
-		if s.Send(m) != nil {
-			return
-		}
-	}
-	s.CloseSend()
-}
-
-// receiveAll returns the replies and how the stream ended.
-func receiveAll(s appendClient) (replies []*standpipev1.AppendResponse, err error) {
-	for {
-		r, err := s.Recv()
-		if errors.Is(err, io.EOF) {
-			return replies, nil
-		}
-		if err != nil {
-			return replies, err
-		}
-		replies = append(replies, r)
-	}
-}
-
 func TestStreamAnswersInOrder(t *testing.T) {
-	log, seen := newFakeLog(t), &counts{}
-	_, client := serveGRPC(t, ingest.Options{Log: log, Observer: seen})
-	s := openStream(t, client)
+	log, seen := ingestkit.NewLog(t), &ingestkit.Counts{}
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Observer: seen})
+	s := ingestkit.OpenStream(t, client)
 	const n = 10_000
-	go sendAll(s, "bytes", 0, n)
-	replies, err := receiveAll(s)
+	go ingestkit.SendAll(s, "bytes", 0, n)
+	replies, err := ingestkit.ReceiveAll(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,12 +36,12 @@ func TestStreamAnswersInOrder(t *testing.T) {
 			t.Fatalf("reply %d: %v", i, r)
 		}
 	}
-	for i, got := range log.stored() {
+	for i, got := range log.Stored() {
 		if want := fmt.Sprint(i); got != want {
 			t.Fatalf("event %d: stored %q", i, got)
 		}
 	}
-	if got, _ := seen.get(); got != n {
+	if got, _ := seen.Get(); got != n {
 		t.Errorf("observed %d appends, want %d", got, n)
 	}
 }
@@ -92,13 +53,13 @@ func TestStreamFails(t *testing.T) {
 	full := &wal.FullError{Used: 10, Max: 11, RetryAfter: 3 * time.Second}
 	for k := range n {
 		for _, ack := range []standpipev1.Ack{0, standpipev1.Ack_ACK_DURABLE, standpipev1.Ack_ACK_DELIVERED} {
-			log := newFakeLog(t)
-			log.refuse[k] = full
-			_, client := serveGRPC(t, ingest.Options{Log: log})
-			s := openStream(t, client)
-			go sendAll(s, "bytes", ack, n)
-			replies, err := receiveAll(s)
-			checkPrefix(t, replies, log.stored(), k)
+			log := ingestkit.NewLog(t)
+			log.Refuse[k] = full
+			_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
+			s := ingestkit.OpenStream(t, client)
+			go ingestkit.SendAll(s, "bytes", ack, n)
+			replies, err := ingestkit.ReceiveAll(s)
+			checkPrefix(t, replies, log.Stored(), k)
 			checkFull(t, err, 3*time.Second)
 		}
 	}
@@ -139,12 +100,12 @@ func checkFull(t *testing.T, err error, retry time.Duration) {
 func TestStreamRefusesAnInvalidRequest(t *testing.T) {
 	const n = 8
 	for k := range n {
-		log := newFakeLog(t)
-		_, client := serveGRPC(t, ingest.Options{Log: log})
-		s := openStream(t, client)
+		log := ingestkit.NewLog(t)
+		_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
+		s := ingestkit.OpenStream(t, client)
 		go func() {
 			for i := range n {
-				m := appendOf("bytes", fmt.Sprint(i))
+				m := ingestkit.Request("bytes", fmt.Sprint(i))
 				if i == k {
 					m.Events[0].PartitionKey = ""
 				}
@@ -153,8 +114,8 @@ func TestStreamRefusesAnInvalidRequest(t *testing.T) {
 				}
 			}
 		}()
-		replies, err := receiveAll(s)
-		checkPrefix(t, replies, log.stored(), k)
+		replies, err := ingestkit.ReceiveAll(s)
+		checkPrefix(t, replies, log.Stored(), k)
 		if got, want := status.Code(err), codes.InvalidArgument; got != want {
 			t.Errorf("got %v, want %v", err, want)
 		}
@@ -163,33 +124,33 @@ func TestStreamRefusesAnInvalidRequest(t *testing.T) {
 
 // TestStreamFailsWhileOthersGoOn runs many streams at once. Some of them fail.
 func TestStreamFailsWhileOthersGoOn(t *testing.T) {
-	log := newFakeLog(t)
+	log := ingestkit.NewLog(t)
 	for k := 50; k < 2000; k += 217 {
-		log.refuse[k] = wal.ErrFull
+		log.Refuse[k] = wal.ErrFull
 	}
-	_, client := serveGRPC(t, ingest.Options{Log: log})
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
 	var answered sync.Map
 	var producers sync.WaitGroup
 	for p := range 16 {
-		s := openStream(t, client)
+		s := ingestkit.OpenStream(t, client)
 		producers.Go(func() {
 			var sending sync.WaitGroup
 			sending.Go(func() {
 				for i := range 300 {
-					if s.Send(appendOf("bytes", fmt.Sprintf("%d %d", p, i))) != nil {
+					if s.Send(ingestkit.Request("bytes", fmt.Sprintf("%d %d", p, i))) != nil {
 						return
 					}
 				}
 				s.CloseSend()
 			})
-			replies, _ := receiveAll(s)
+			replies, _ := ingestkit.ReceiveAll(s)
 			answered.Store(p, len(replies))
 			sending.Wait()
 		})
 	}
 	producers.Wait()
 	next := map[int]int{}
-	for _, data := range log.stored() {
+	for _, data := range log.Stored() {
 		var p, i int
 		fmt.Sscan(data, &p, &i)
 		if next[p] != i {
@@ -207,13 +168,13 @@ func TestStreamFailsWhileOthersGoOn(t *testing.T) {
 
 func TestStreamOfAcceptedRequestsEndsWithTheirFault(t *testing.T) {
 	for _, last := range []standpipev1.Ack{standpipev1.Ack_ACK_ACCEPTED, standpipev1.Ack_ACK_DURABLE} {
-		log, seen := newFakeLog(t), &counts{}
-		log.refuse[2] = &wal.FullError{Used: 10, Max: 11}
-		log.hold = make(chan struct{})
-		server, client := serveGRPC(t, ingest.Options{Log: log, Observer: seen})
-		s := openStream(t, client)
+		log, seen := ingestkit.NewLog(t), &ingestkit.Counts{}
+		log.Refuse[2] = &wal.FullError{Used: 10, Max: 11}
+		log.Hold = make(chan struct{})
+		server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Observer: seen})
+		s := ingestkit.OpenStream(t, client)
 		for i := range 4 {
-			m := appendOf("loose", fmt.Sprint(i))
+			m := ingestkit.Request("loose", fmt.Sprint(i))
 			if i == 3 {
 				m.Ack = last
 			}
@@ -228,81 +189,70 @@ func TestStreamOfAcceptedRequestsEndsWithTheirFault(t *testing.T) {
 			}
 		}
 		s.CloseSend()
-		close(log.hold)
-		_, err := receiveAll(s)
+		close(log.Hold)
+		_, err := ingestkit.ReceiveAll(s)
 		checkFull(t, err, time.Second)
-		if got, want := log.stored(), []string{"0", "1"}; !slices.Equal(got, want) {
+		if got, want := log.Stored(), []string{"0", "1"}; !slices.Equal(got, want) {
 			t.Errorf("stored %q, want %q", got, want)
 		}
 		if err := server.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		// The last request may have been answered as accepted too before the fault showed.
-		if _, refused := seen.get(); refused["loose/full"] != 1 || refused["loose/lost"] < 1 {
+		if _, refused := seen.Get(); refused["loose/full"] != 1 || refused["loose/lost"] < 1 {
 			t.Errorf("counted %v, want one lost or two", refused)
 		}
 	}
 }
 
 func TestStreamEndsWhenTheAgentStops(t *testing.T) {
-	log := newFakeLog(t)
-	log.hold = make(chan struct{})
-	server, client := serveGRPC(t, ingest.Options{Log: log})
-	s := openStream(t, client)
+	log := ingestkit.NewLog(t)
+	log.Hold = make(chan struct{})
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
+	s := ingestkit.OpenStream(t, client)
 	const n = 100
 	for i := range n {
-		if err := s.Send(appendOf("bytes", fmt.Sprint(i))); err != nil {
+		if err := s.Send(ingestkit.Request("bytes", fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	awaitSubmitted(t, log, n)
+	ingestkit.AwaitSubmitted(t, log, n)
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Stop(context.Background()) }()
-	close(log.hold)
-	replies, err := receiveAll(s)
+	close(log.Hold)
+	replies, err := ingestkit.ReceiveAll(s)
 	if len(replies) != n || status.Code(err) != codes.Unavailable {
 		t.Errorf("got %d replies and %v, want %d and UNAVAILABLE", len(replies), err, n)
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if got := len(log.stored()); got != n {
+	if got := len(log.Stored()); got != n {
 		t.Errorf("stored %d, want %d", got, n)
 	}
 }
 
-// awaitSubmitted waits until n batches have been submitted to the log.
-func awaitSubmitted(t *testing.T, l *fakeLog, n int) {
-	t.Helper()
-	for t.Context().Err() == nil {
-		if l.submitted() >= n {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 func TestStreamOfAProducerThatGoesAway(t *testing.T) {
-	log := newFakeLog(t)
-	log.hold = make(chan struct{})
-	server, client := serveGRPC(t, ingest.Options{Log: log})
+	log := ingestkit.NewLog(t)
+	log.Hold = make(chan struct{})
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
 	ctx, cancel := context.WithCancel(t.Context())
 	s, err := client.AppendStream(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 10 {
-		if err := s.Send(appendOf("bytes", fmt.Sprint(i))); err != nil {
+		if err := s.Send(ingestkit.Request("bytes", fmt.Sprint(i))); err != nil {
 			t.Fatal(err)
 		}
 	}
-	awaitSubmitted(t, log, 10)
+	ingestkit.AwaitSubmitted(t, log, 10)
 	cancel()
-	if _, err := receiveAll(s); status.Code(err) != codes.Canceled {
+	if _, err := ingestkit.ReceiveAll(s); status.Code(err) != codes.Canceled {
 		t.Errorf("got %v, want CANCELLED", err)
 	}
 	if err := server.Stop(t.Context()); err != nil {
 		t.Errorf("the agent waits for a producer that is gone: %v", err)
 	}
-	close(log.hold)
+	close(log.Hold)
 }

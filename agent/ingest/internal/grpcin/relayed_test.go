@@ -1,4 +1,4 @@
-package ingest_test
+package grpcin_test
 
 import (
 	"errors"
@@ -12,13 +12,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
 // A relay numbers its events by their offsets, some of which are left out.
 func TestProducer_LeavesOutSequences(t *testing.T) {
-	_, client := serveGRPC(t, ingest.Options{Log: ingest.FromWAL(testkit.OpenLog(t, wal.Options{}))})
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(testkit.OpenLog(t, wal.Options{}))})
 	for _, c := range []struct {
 		sequence, next uint64
 		first          uint64
@@ -27,7 +28,7 @@ func TestProducer_LeavesOutSequences(t *testing.T) {
 	}{
 		{5, 8, 1, false, ""}, {20, 25, 4, false, ""}, {20, 25, 0, true, ""}, {23, 30, 0, false, "25"}, {25, 30, 7, false, ""},
 	} {
-		m := appendOf("text", "a", "b", "c")
+		m := ingestkit.Request("text", "a", "b", "c")
 		m.ProducerId, m.ProducerSequence, m.ProducerNext = "log/s/d", c.sequence, c.next
 		r, err := client.Append(t.Context(), m)
 		if got := nextSequence(err); got != c.expected || (err != nil) != (c.expected != "") {
@@ -66,14 +67,14 @@ func (a *arrivals) Arrived(stream, path string) error {
 }
 
 func TestRelay_PathOfARequestIsChecked(t *testing.T) {
-	relays, log := new(arrivals), newFakeLog(t)
-	_, client := serveGRPC(t, ingest.Options{Log: log, Relays: relays})
-	if _, err := client.Append(t.Context(), appendOf("text", "of a producer")); err != nil {
+	relays, log := new(arrivals), ingestkit.NewLog(t)
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Relays: relays})
+	if _, err := client.Append(t.Context(), ingestkit.Request("text", "of a producer")); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]codes.Code{"1 other/text": codes.OK, "2 this/text other/text": codes.FailedPrecondition} {
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "standpipe-path", path)
-		_, err := client.Append(ctx, appendOf("text", "x"))
+		_, err := client.Append(ctx, ingestkit.Request("text", "x"))
 		if status.Code(err) != want {
 			t.Errorf("%s: got %v, want %v", path, err, want)
 		}
@@ -81,7 +82,7 @@ func TestRelay_PathOfARequestIsChecked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Send(appendOf("text", "x")); err != nil {
+		if err := s.Send(ingestkit.Request("text", "x")); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Recv(); status.Code(err) != want {
@@ -92,7 +93,7 @@ func TestRelay_PathOfARequestIsChecked(t *testing.T) {
 	if len(relays.seen) != 4 || !strings.HasPrefix(relays.seen[0], "text: ") {
 		t.Errorf("got %q", relays.seen)
 	}
-	if got := log.stored(); len(got) != 3 {
+	if got := log.Stored(); len(got) != 3 {
 		t.Errorf("stored %q", got)
 	}
 }

@@ -1,4 +1,4 @@
-package ingest_test
+package connlimit_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
 // shortListener has no descriptor for a connection while it is short of them.
@@ -98,9 +99,9 @@ func TestPatientListener_SilentConnectionsMakeRoomForDescriptors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			seen := &counts{}
+			seen := &ingestkit.Counts{}
 			limited := &fewDescriptors{Listener: inner, free: 5}
-			s := serve(t, ingest.Options{Type: kind, Log: newFakeLog(t), Observer: seen, Listener: limited})
+			s := ingestkit.Serve(t, ingest.Options{Type: kind, Log: ingestkit.NewLog(t), Observer: seen, Listener: limited})
 			for range 5 {
 				c, err := net.Dial("tcp", s.Addr().String())
 				if err != nil {
@@ -156,18 +157,18 @@ func (c *countedConn) Close() error {
 
 // A limit that is lowered while connections are open holds for those that come.
 func TestServer_LimitConnectionsHoldsForThoseThatCome(t *testing.T) {
-	s, first := serveSocket(t, ingest.Options{Log: newFakeLog(t), MaxConnections: 100})
-	second := connect(t, s.Addr())
-	for _, p := range []*producer{first, second} {
-		p.send(line)
-		p.response()
+	s, first := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), MaxConnections: 100})
+	second := ingestkit.Connect(t, s.Addr())
+	for _, p := range []*ingestkit.Producer{first, second} {
+		p.Send(ingestkit.Line)
+		p.Response()
 	}
 	s.LimitConnections(2)
-	third := connect(t, s.Addr())
-	third.expect(`{"error":"no connection is free","code":"UNAVAILABLE","retry_after":"1s"}`)
-	third.expectEnd()
+	third := ingestkit.Connect(t, s.Addr())
+	third.Expect(`{"error":"no connection is free","code":"UNAVAILABLE","retry_after":"1s"}`)
+	third.ExpectEnd()
 	s.LimitConnections(3)
-	fourth := connect(t, s.Addr())
-	fourth.send(line)
-	fourth.expect(`{"offset":3}`)
+	fourth := ingestkit.Connect(t, s.Addr())
+	fourth.Send(ingestkit.Line)
+	fourth.Expect(`{"offset":3}`)
 }

@@ -1,4 +1,4 @@
-package ingest_test
+package httpin_test
 
 import (
 	"fmt"
@@ -6,35 +6,36 @@ import (
 	"testing"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
 func TestLines_GoByManyNames(t *testing.T) {
-	log := newFakeLog(t)
-	w := serveHTTP(t, ingest.Options{Log: log})
+	log := ingestkit.NewLog(t)
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log})
 	for _, kind := range []string{
 		"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/jsonlines",
 		"application/json-lines", "application/x-json-lines", "application/x-ldjson", "text/x-ndjson", "text/ndjson", "text/jsonl",
 	} {
 		for _, kind := range []string{kind, strings.ToUpper(kind), kind + "; charset=utf-8", kind + `;charset="UTF-8"`} {
 			for _, stream := range []string{"json", "text", "bytes"} {
-				if got := w.post(stream+"?key=k", "{}\n\n{}\r\n", "Content-Type: "+kind); got.status != 200 || got.Count != 2 {
-					t.Errorf("%s to %s: got %d %s", kind, stream, got.status, got.body)
+				if got := w.Post(stream+"?key=k", "{}\n\n{}\r\n", "Content-Type: "+kind); got.Status != 200 || got.Count != 2 {
+					t.Errorf("%s to %s: got %d %s", kind, stream, got.Status, got.Body)
 				}
 			}
 		}
 	}
-	before := len(log.stored())
+	before := len(log.Stored())
 	for _, stream := range []string{"json", "bytes"} {
-		got := w.post(stream+"?key=k", "\x1e{}\n\x1e{}\n", "Content-Type: application/json-seq")
-		if got.status != 415 || !strings.Contains(got.Error, "application/x-ndjson is") || len(log.stored()) != before {
-			t.Errorf("json-seq to %s: got %d %s", stream, got.status, got.body)
+		got := w.Post(stream+"?key=k", "\x1e{}\n\x1e{}\n", "Content-Type: application/json-seq")
+		if got.Status != 415 || !strings.Contains(got.Error, "application/x-ndjson is") || len(log.Stored()) != before {
+			t.Errorf("json-seq to %s: got %d %s", stream, got.Status, got.Body)
 		}
 	}
 }
 
 // The rejection of a body with several lines names the content type that allows them.
 func TestBodies_OfSeveralLinesAreToldHowToGo(t *testing.T) {
-	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t), HTTP: ingest.HTTPOptions{KeyField: "id"}})
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), HTTP: ingest.HTTPOptions{KeyField: "id"}})
 	const hint = "; Content-Type: application/x-ndjson is for one event a line"
 	for _, tt := range []struct {
 		path, kind, body string
@@ -50,28 +51,28 @@ func TestBodies_OfSeveralLinesAreToldHowToGo(t *testing.T) {
 		{"json?key=k", "application/json", "{\n", false},
 		{"json?key=k", "application/x-ndjson", "{\n}\n", false},
 	} {
-		got := w.post(tt.path, tt.body, "Content-Type: "+tt.kind)
-		if got.status != 422 || strings.HasSuffix(got.Error, hint) != tt.hinted {
-			t.Errorf("%s %q to %s: got %d %s", tt.kind, tt.body, tt.path, got.status, got.body)
+		got := w.Post(tt.path, tt.body, "Content-Type: "+tt.kind)
+		if got.Status != 422 || strings.HasSuffix(got.Error, hint) != tt.hinted {
+			t.Errorf("%s %q to %s: got %d %s", tt.kind, tt.body, tt.path, got.Status, got.Body)
 		}
 	}
 	for path, hinted := range map[string]bool{
 		"json?key=k&time=2026-11-21T10:00:00+01:00": true, "json?key=k&time=2026-11-21+10:00:00": true, "json?key=k&time=today": false,
 	} {
-		if got := w.post(path, "{}"); got.status != 400 || strings.HasSuffix(got.Error, "; in a query + is written %2B") != hinted {
-			t.Errorf("%s: got %d %s", path, got.status, got.body)
+		if got := w.Post(path, "{}"); got.Status != 400 || strings.HasSuffix(got.Error, "; in a query + is written %2B") != hinted {
+			t.Errorf("%s: got %d %s", path, got.Status, got.Body)
 		}
 	}
-	if got := w.post("json?key=k&time=2026-11-21T10:00:00%2B01:00", "{}"); got.status != 200 {
-		t.Errorf("got %d %s", got.status, got.body)
+	if got := w.Post("json?key=k&time=2026-11-21T10:00:00%2B01:00", "{}"); got.Status != 200 {
+		t.Errorf("got %d %s", got.Status, got.Body)
 	}
 }
 
 const mark = "\ufeff" // as it stands at the beginning of files
 
 func TestByteOrderMark_BeforeTextIsPassedOver(t *testing.T) {
-	log := newFakeLog(t)
-	w := serveHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{KeyField: "id"}})
+	log := ingestkit.NewLog(t)
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{KeyField: "id"}})
 	for i, tt := range []struct{ path, kind, body string }{
 		{"json?key=k", "application/json", mark + `{"id":1}`},
 		{"json?key=k", "application/json", mark + "{\"id\":1}\r\n"},
@@ -81,22 +82,22 @@ func TestByteOrderMark_BeforeTextIsPassedOver(t *testing.T) {
 		{"text?key=k", "application/x-ndjson", mark + "{\"id\":1}"},
 		{"bytes?key=k", "application/x-ndjson", mark + "{\"id\":1}\n"},
 	} {
-		got := w.post(tt.path, tt.body, "Content-Type: "+tt.kind)
-		if got.status != 200 || got.Count != 1 || len(log.stored()) != i+1 || log.stored()[i] != `{"id":1}` {
-			t.Errorf("%s %q to %s: got %d %s, stored %q", tt.kind, tt.body, tt.path, got.status, got.body, log.stored())
+		got := w.Post(tt.path, tt.body, "Content-Type: "+tt.kind)
+		if got.Status != 200 || got.Count != 1 || len(log.Stored()) != i+1 || log.Stored()[i] != `{"id":1}` {
+			t.Errorf("%s %q to %s: got %d %s, stored %q", tt.kind, tt.body, tt.path, got.Status, got.Body, log.Stored())
 		}
 	}
-	_, socket := serveSocket(t, ingest.Options{Log: newFakeLog(t), Guard: tokens(t, "s3cret")})
-	socket.send(mark + `{"token":"s3cret"}` + "\r\n" + mark + `{"stream":"json","key":"k","data":1}` + "\r\n")
-	socket.expect(`{"offset":1}`)
+	_, socket := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: ingestkit.Tokens(t, "s3cret")})
+	socket.Send(mark + `{"token":"s3cret"}` + "\r\n" + mark + `{"stream":"json","key":"k","data":1}` + "\r\n")
+	socket.Expect(`{"offset":1}`)
 }
 
 // Where it is not passed over it is named.
 func TestByteOrderMark_IsNamed(t *testing.T) {
 	const named, of16 = "a byte order mark (BOM);", "the byte order mark (BOM) of UTF-16, where UTF-8 is needed;"
-	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t)})
-	_, client := serveGRPC(t, ingest.Options{Log: newFakeLog(t)})
-	_, err := client.Append(t.Context(), appendOf("json", mark+"{}"))
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t)})
+	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t)})
+	_, err := client.Append(t.Context(), ingestkit.Request("json", mark+"{}"))
 	if want := "event 0: data of 5 bytes is not valid JSON from byte 0 on, a byte order mark (BOM); the stream's format is json"; !strings.HasSuffix(fmt.Sprint(err), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -106,15 +107,15 @@ func TestByteOrderMark_IsNamed(t *testing.T) {
 		"\xff\xfe{\x00}\x00\n\x00":     of16,
 		"\xfe\xff\x00{\x00}\x00\n\x00": of16,
 	} {
-		if got := w.post("json?key=k", body, lines); got.status != 422 || !strings.Contains(got.Error, want) {
-			t.Errorf("%q: got %d %s", body, got.status, got.body)
+		if got := w.Post("json?key=k", body, ingestkit.Lines); got.Status != 422 || !strings.Contains(got.Error, want) {
+			t.Errorf("%q: got %d %s", body, got.Status, got.Body)
 		}
 	}
 }
 
 func TestLines_NameTheLineAlsoAfterAMarkAndBlanks(t *testing.T) {
-	w := serveHTTP(t, ingest.Options{Log: newFakeLog(t)})
-	if got := w.post("json?key=k", mark+"\n  \n{}\n\t\r\n{\n", lines); got.status != 422 || got.Event != 1 || got.Line != 5 {
-		t.Errorf("got %d %s", got.status, got.body)
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t)})
+	if got := w.Post("json?key=k", mark+"\n  \n{}\n\t\r\n{\n", ingestkit.Lines); got.Status != 422 || got.Event != 1 || got.Line != 5 {
+		t.Errorf("got %d %s", got.Status, got.Body)
 	}
 }

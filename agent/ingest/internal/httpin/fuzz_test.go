@@ -1,4 +1,4 @@
-package ingest_test
+package httpin_test
 
 import (
 	"bytes"
@@ -11,12 +11,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/wal"
 )
 
 // kept is a log that keeps the last batch.
 type kept struct {
-	discard
+	ingestkit.Discard
 	events []wal.Event
 }
 
@@ -26,7 +27,7 @@ func (k *kept) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, error) 
 		e.Data = bytes.Clone(e.Data)
 		k.events = append(k.events, e)
 	}
-	return k.discard.Submit(ctx, b)
+	return k.Discard.Submit(ctx, b)
 }
 
 // FuzzPost: any bytes get a response. Stored events follow the rules of the stream and are in the body; others are
@@ -42,7 +43,7 @@ func FuzzPost(f *testing.F) {
 		f.Fatal(err)
 	}
 	s, err := ingest.New(ingest.Options{
-		Type: ingest.HTTP, Listener: l, Log: log, Streams: testStreams, HTTP: ingest.HTTPOptions{KeyField: "user.id"},
+		Type: ingest.HTTP, Listener: l, Log: log, Streams: ingestkit.TestStreams, HTTP: ingest.HTTPOptions{KeyField: "user.id"},
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -1,4 +1,4 @@
-package ingest_test
+package connlimit_test
 
 import (
 	"io"
@@ -10,51 +10,50 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/test/ingestkit"
 )
-
-const line = `{"stream":"text","key":"k","data":1}` + "\n"
 
 // TestConnectionsOverTheLimit: connections in use stay, and one more is rejected with a response.
 func TestConnectionsOverTheLimit(t *testing.T) {
-	seen := &counts{}
-	server, first := serveSocket(t, ingest.Options{Log: newFakeLog(t), Observer: seen, MaxConnections: 2})
-	second := connect(t, server.Addr())
-	first.send(line)
-	first.response()
-	second.send(line)
-	second.response()
-	third := connect(t, server.Addr())
-	third.expect(`{"error":"no connection is free","code":"UNAVAILABLE","retry_after":"1s"}`)
-	third.expectEnd()
-	first.send(line)
-	first.expect(`{"offset":3}`)
-	first.finish()
-	first.expectEnd()
-	for open := 2; open > 1; open, _ = seen.connections() {
+	seen := &ingestkit.Counts{}
+	server, first := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), Observer: seen, MaxConnections: 2})
+	second := ingestkit.Connect(t, server.Addr())
+	first.Send(ingestkit.Line)
+	first.Response()
+	second.Send(ingestkit.Line)
+	second.Response()
+	third := ingestkit.Connect(t, server.Addr())
+	third.Expect(`{"error":"no connection is free","code":"UNAVAILABLE","retry_after":"1s"}`)
+	third.ExpectEnd()
+	first.Send(ingestkit.Line)
+	first.Expect(`{"offset":3}`)
+	first.Finish()
+	first.ExpectEnd()
+	for open := 2; open > 1; open, _ = seen.Connections() {
 		runtime.Gosched()
 	}
-	fourth := connect(t, server.Addr())
-	fourth.send(line)
-	fourth.expect(`{"offset":4}`)
-	if open, turnedAway := seen.connections(); open != 2 || turnedAway != 1 {
+	fourth := ingestkit.Connect(t, server.Addr())
+	fourth.Send(ingestkit.Line)
+	fourth.Expect(`{"offset":4}`)
+	if open, turnedAway := seen.Connections(); open != 2 || turnedAway != 1 {
 		t.Errorf("got %d connections and %d turned away, want 2 and 1", open, turnedAway)
 	}
 }
 
 // TestHTTPConnectionsOverTheLimit: a request that waits for the log keeps its connection.
 func TestHTTPConnectionsOverTheLimit(t *testing.T) {
-	log := newFakeLog(t)
-	log.hold = make(chan struct{})
-	w := serveHTTP(t, ingest.Options{Log: log, MaxConnections: 1})
-	taken := w.raw(head + "Content-Length: 1\r\n\r\nx")
-	for log.submitted() == 0 {
+	log := ingestkit.NewLog(t)
+	log.Hold = make(chan struct{})
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, MaxConnections: 1})
+	taken := w.Raw(ingestkit.Head + "Content-Length: 1\r\n\r\nx")
+	for log.Submitted() == 0 {
 		runtime.Gosched()
 	}
-	if got := statusOn(t, w.raw("")); got != 503 {
+	if got := ingestkit.StatusOn(t, w.Raw("")); got != 503 {
 		t.Errorf("one connection too many: got %d, want 503", got)
 	}
-	close(log.hold)
-	if got := statusOn(t, taken); got != 200 {
+	close(log.Hold)
+	if got := ingestkit.StatusOn(t, taken); got != 200 {
 		t.Errorf("got %d, want 200", got)
 	}
 }
@@ -63,8 +62,8 @@ func TestHTTPConnectionsOverTheLimit(t *testing.T) {
 func TestIdleConnectionsMakeRoom(t *testing.T) {
 	const most = 50
 	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
-		seen := &counts{}
-		s := serve(t, ingest.Options{Type: kind, Log: newFakeLog(t), Observer: seen, MaxConnections: most})
+		seen := &ingestkit.Counts{}
+		s := ingestkit.Serve(t, ingest.Options{Type: kind, Log: ingestkit.NewLog(t), Observer: seen, MaxConnections: most})
 		for range 3 * most {
 			c, err := net.Dial(s.Addr().Network(), s.Addr().String())
 			if err != nil {
@@ -80,7 +79,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 		if !answered {
 			t.Errorf("%s: %d idle connections keep a producer out", kind, 3*most)
 		}
-		if open, _ := seen.connections(); open > most {
+		if open, _ := seen.Connections(); open > most {
 			t.Errorf("%s: got %d connections, want at most %d", kind, open, most)
 		}
 	}
@@ -94,10 +93,10 @@ func responds(t *testing.T, kind string, s *ingest.Server) bool {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	said, want := line, `{"offset"`
+	said, want := ingestkit.Line, `{"offset"`
 	switch kind {
 	case ingest.HTTP:
-		said, want = head+"Content-Length: 1\r\n\r\nx", "HTTP/1.1 200 OK"
+		said, want = ingestkit.Head+"Content-Length: 1\r\n\r\nx", "HTTP/1.1 200 OK"
 	case ingest.GRPC:
 		said, want = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00"
 	}
@@ -138,14 +137,14 @@ func (l *lateListener) Close() error {
 // TestAConnectionThatComesAsTheAgentStops once got the response that no connection is free.
 func TestAConnectionThatComesAsTheAgentStops(t *testing.T) {
 	for _, kind := range []string{ingest.Socket, ingest.HTTP} {
-		bound, err := ingest.Listen("unix", socketPath(t), 0)
+		bound, err := ingest.Listen("unix", ingestkit.SocketPath(t), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ours, theirs := net.Pipe()
-		seen := &counts{}
+		seen := &ingestkit.Counts{}
 		late := &lateListener{Listener: bound, conn: theirs, late: make(chan net.Conn, 1), accepting: make(chan struct{})}
-		s := serve(t, ingest.Options{Type: kind, Log: newFakeLog(t), Observer: seen, Network: "unix", Listener: late})
+		s := ingestkit.Serve(t, ingest.Options{Type: kind, Log: ingestkit.NewLog(t), Observer: seen, Network: "unix", Listener: late})
 		<-late.accepting
 		stopped := make(chan error, 1)
 		go func() { stopped <- s.Stop(t.Context()) }()
@@ -156,7 +155,7 @@ func TestAConnectionThatComesAsTheAgentStops(t *testing.T) {
 		if err := <-stopped; err != nil {
 			t.Errorf("%s: %v", kind, err)
 		}
-		if _, turnedAway := seen.connections(); turnedAway != 0 {
+		if _, turnedAway := seen.Connections(); turnedAway != 0 {
 			t.Errorf("%s: %d were turned away for want of room", kind, turnedAway)
 		}
 	}
