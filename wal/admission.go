@@ -115,7 +115,8 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	}
 	need = t.need() + namesNeed*names + c.producers.need(t)
 	if g.need == 0 {
-		need += c.log.segments.active().end.Size()
+		end := c.log.segments.active().End()
+		need += end.Size()
 	}
 	switch {
 	case g.need+need <= c.room && g.need < maxGroup:

@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -58,11 +59,11 @@ func (c *committer) commit(g *commitGroup) error {
 		start := time.Now()
 
 		// Lay the events into blocks that continue the segment's last leaf.
-		g.lay(&c.packer, active.end)
+		g.lay(&c.packer, active.End())
 
 		// Roll if the group fills the segment. The same transaction then seals it.
 		var err error
-		if g.successor, err = l.roller.successor(active, active.used.Load()+l.roller.growth(g.bytes())); err != nil {
+		if g.successor, err = l.roller.successor(active, active.Used()+l.roller.growth(g.bytes())); err != nil {
 			return c.abort(g, err)
 		}
 
@@ -71,8 +72,8 @@ func (c *committer) commit(g *commitGroup) error {
 			return c.abort(g, err)
 		}
 
-		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segmentFile.update.
-		err = active.update(func(tx *bolt.Tx) error {
+		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segfile.File.Update.
+		err = active.Update(func(tx *bolt.Tx) error {
 			if active.bare {
 				if err := l.roller.begin(tx); err != nil {
 					return err
@@ -81,7 +82,7 @@ func (c *committer) commit(g *commitGroup) error {
 			if err := g.write(c, tx, active); err != nil || g.successor == nil {
 				return err
 			}
-			return active.writeSeal(tx, g.blocks)
+			return active.PutSeal(tx, g.blocks)
 		})
 		if hook := l.opts.afterCommit; hook != nil && err == nil {
 			err = hook()
@@ -104,7 +105,7 @@ func (c *committer) commit(g *commitGroup) error {
 }
 
 // prepare allocates the bytes that the transaction needs, and limits the length of the file.
-func (c *committer) prepare(g *commitGroup, active *segmentFile) error {
+func (c *committer) prepare(g *commitGroup, active *logSegment) error {
 	l := c.log
 	if hook := l.opts.beforeCommit; hook != nil {
 		if err := hook(); err != nil {
@@ -115,14 +116,14 @@ func (c *committer) prepare(g *commitGroup, active *segmentFile) error {
 		c.producers.trimRuns()
 	}
 	if g.need > 0 {
-		if err := l.capacity.allocate(active, g.need, sealAhead); err != nil {
-			return &commitError{err: err, harmless: disk.Shortage(err)}
+		if err := l.capacity.allocate(active, g.need, segfile.SealAhead); err != nil {
+			return &segfile.CommitError{Err: err, Harmless: disk.Shortage(err)}
 		}
 	}
 	// The group must not use the bytes that are reserved for a checkpoint, the seal and the next segment.
 	size, least := l.capacity.limit(), int64(0)
 	if g.successor == nil {
-		size -= active.sealRoom()
+		size -= active.SealRoom()
 	}
 	if g.checkpoint {
 		least = l.capacity.checkpointRoom()
@@ -132,21 +133,16 @@ func (c *committer) prepare(g *commitGroup, active *segmentFile) error {
 	if active.bare {
 		least += l.capacity.beginRoom()
 	}
-	active.limitTo(size, least)
+	active.LimitTo(size, least)
 	return nil
 }
 
 // publish makes the stored group visible.
-func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Duration) {
+func (c *committer) publish(g *commitGroup, active *logSegment, took time.Duration) {
 	l := c.log
-	active.end = g.end
-	index := active.index.Load()
-	for _, value := range g.blocks {
-		active.last++
-		index.AddValue(value, active.last)
-	}
+	index := active.Stored(g.blocks, g.end)
 	if active.bare {
-		l.truncator.begun.Store(active.seq)
+		l.truncator.begun.Store(active.Seq)
 		poke(l.truncator.wake)
 	}
 	c.show(g, active, index)
@@ -165,7 +161,7 @@ func (c *committer) publish(g *commitGroup, active *segmentFile, took time.Durat
 }
 
 // show publishes the group's events to readers.
-func (c *committer) show(g *commitGroup, active *segmentFile, index *segment.BlockIndex) {
+func (c *committer) show(g *commitGroup, active *logSegment, index *segment.BlockIndex) {
 	c.log.mu.Lock()
 	active.bare = false
 	for _, p := range g.parts {
@@ -190,14 +186,14 @@ func (c *committer) abort(g *commitGroup, err error) error {
 		c.syncs[i].until = c.dirty.end()
 	}
 	c.mu.Unlock()
-	var ce *commitError
-	if errors.As(err, &ce) && ce.harmless {
+	var ce *segfile.CommitError
+	if errors.As(err, &ce) && ce.Harmless {
 		full := &FullError{Used: c.log.Stat().Bytes, RetryAfter: retryAfter}
 		switch {
 		case segment.TooLong(err):
 			full.Max = c.log.opts.MaxSize
 		case !disk.NoSpace(err):
-			full.Shortage = ce.err
+			full.Shortage = ce.Err
 		}
 		c.log.opts.Logger.Warn("commit rejected before anything of it was stored", "cause", full, "error", err)
 		c.log.capacity.noteFull()

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ type commitGroup struct {
 	begins  bool            // the group begins the newest segment, also without events
 	events  int
 
-	successor *segmentFile // of the segment that the group seals; nil: it seals none
+	successor *logSegment // of the segment that the group seals; nil: it seals none
 
 	sequences map[producerKey]*producer // the producers as they were before this group; nil: the producer was unknown
 
@@ -131,11 +130,11 @@ func (g *commitGroup) undo(ps *producers) {
 }
 
 // write puts everything in the group into tx.
-func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
-	if err := g.writeBlocks(tx, seg); err != nil {
+func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *logSegment) error {
+	if err := seg.PutBlocks(tx, g.blocks); err != nil {
 		return err
 	}
-	state := segment.StateWriter{Bucket: tx.Bucket(segment.BucketState), Summed: seg.summed}
+	state := segment.StateWriter{Bucket: tx.Bucket(segment.BucketState), Summed: seg.Summed()}
 	for key := range g.sequences {
 		if err := state.Put(segment.StateKey(segment.StateProducer, key.stream, key.id), c.producers.all[key].Append(nil)); err != nil {
 			return fmt.Errorf("put producer: %w", err)
@@ -147,25 +146,6 @@ func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *segmentFile) error {
 		}
 	}
 	return g.deletions.write(&c.producers, &state) // last: a cursor of this checkpoint may have been parked since
-}
-
-// writeBlocks appends the blocks after all others, so that bbolt fills its pages completely.
-func (g *commitGroup) writeBlocks(tx *bolt.Tx, seg *segmentFile) error {
-	bucket, number := tx.Bucket(segment.BucketBlocks), seg.last
-	bucket.FillPercent = 1
-	var key [8]byte // bbolt copies keys
-	for _, value := range g.blocks {
-		number++
-		segment.SealBlock(value, seg.seq, number)
-		binary.BigEndian.PutUint64(key[:], number)
-		if err := bucket.Put(key[:], value); err != nil {
-			return fmt.Errorf("put block %d: %w", number, err)
-		}
-	}
-	if number == seg.last {
-		return nil
-	}
-	return bucket.SetSequence(number)
 }
 
 // respond returns the outcome to all callers that wait for the group.

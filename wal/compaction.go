@@ -15,6 +15,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltcopy"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -78,15 +79,15 @@ func (c *compactor) start() {
 	})
 }
 
-func (c *compactor) compactOne(seg *segmentFile, settled uint64) {
-	before := seg.disk()
+func (c *compactor) compactOne(seg *logSegment, settled uint64) {
+	before := seg.Disk()
 	seg.looked = settled + 1
 	switch err := c.compact(seg); {
 	case err == nil:
-		c.log.opts.Logger.Debug("segment compacted", "segment", seg.path, "before", before, "bytes", seg.disk())
-	case !errors.Is(err, errKept) && !errors.Is(err, errGone) && !disk.Shortage(err) && !segment.Unread(err):
+		c.log.opts.Logger.Debug("segment compacted", "segment", seg.Path, "before", before, "bytes", seg.Disk())
+	case !errors.Is(err, errKept) && !errors.Is(err, segfile.ErrGone) && !disk.Shortage(err) && !segment.Unread(err):
 		seg.kept = true
-		c.log.opts.Logger.Warn("segment not compacted", "segment", seg.path, "error", err)
+		c.log.opts.Logger.Warn("segment not compacted", "segment", seg.Path, "error", err)
 	}
 }
 
@@ -127,7 +128,7 @@ func weight(c Count) uint64 { return c.Bytes + eventWeight*c.Events }
 // bySettledShare returns the segments that may be worth a compaction, the smallest live share first. A segment that was
 // measured before waits until destinations have settled half as many bytes as it occupies. A segment whose live share
 // falls drains by itself, and is left out unless the compaction is urgent.
-func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*segmentFile) {
+func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*logSegment) {
 	all := make(map[string]*needs)
 	for seg, spans := range c.candidates(settled) {
 		share := c.liveShare(spans, all)
@@ -136,18 +137,18 @@ func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*segmen
 			found = append(found, seg)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b *segmentFile) int { return cmp.Compare(a.share, b.share) })
+	slices.SortStableFunc(found, func(a, b *logSegment) int { return cmp.Compare(a.share, b.share) })
 	return found
 }
 
 // candidates returns the segments that may be compacted, with their spans, which no longer change.
-func (c *compactor) candidates(settled uint64) map[*segmentFile]map[string]segment.Span {
+func (c *compactor) candidates(settled uint64) map[*logSegment]map[string]segment.Span {
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
-	found := make(map[*segmentFile]map[string]segment.Span)
+	found := make(map[*logSegment]map[string]segment.Span)
 	for _, s := range c.log.segments.sealedLocked() {
 		rests := s.looked > 0 && settled < s.looked+uint64(s.size)/2
-		if !s.kept && !rests && len(s.bad) == 0 && s.index.Load() == nil && s.size >= 2*compactLeast {
+		if !s.kept && !rests && len(s.bad) == 0 && s.Index() == nil && s.size >= 2*compactLeast {
 			found[s] = s.spans
 		}
 	}
@@ -171,7 +172,7 @@ func (c *compactor) liveShare(spans map[string]segment.Span, all map[string]*nee
 }
 
 // compact replaces the segment's file by a copy of its live events, if that frees enough bytes.
-func (c *compactor) compact(seg *segmentFile) error {
+func (c *compactor) compact(seg *logSegment) error {
 	need := c.needsNow(seg)
 	size, err := c.measure(seg, need)
 	if err != nil {
@@ -185,9 +186,9 @@ func (c *compactor) compact(seg *segmentFile) error {
 	if size > c.log.capacity.copyRoom() && c.log.capacity.spareForCopy() < 0 {
 		return errKept
 	}
-	path := seg.path + segment.UnfinishedSuffix
+	path := seg.Path + segment.UnfinishedSuffix
 	var filter *liveFilter
-	err = c.log.files.retry(func() (err error) {
+	err = c.log.files.Retry(func() (err error) {
 		filter, err = c.copySegment(seg, need, path, size)
 		return err
 	})
@@ -201,7 +202,7 @@ func (c *compactor) compact(seg *segmentFile) error {
 }
 
 // needsNow returns the present needs of the streams in the segment.
-func (c *compactor) needsNow(seg *segmentFile) map[string]*needs {
+func (c *compactor) needsNow(seg *logSegment) map[string]*needs {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
 	need := make(map[string]*needs)
@@ -212,8 +213,8 @@ func (c *compactor) needsNow(seg *segmentFile) map[string]*needs {
 }
 
 // measure returns the most bytes that the copy of the segment will occupy.
-func (c *compactor) measure(seg *segmentFile, need map[string]*needs) (size int64, err error) {
-	filter := newLiveFilter(seg.seq, need)
+func (c *compactor) measure(seg *logSegment, need map[string]*needs) (size int64, err error) {
+	filter := newLiveFilter(seg.Seq, need)
 	if err := c.eachChunk(seg, segment.BucketBlocks, filter.filterEntry, nil); err != nil {
 		return 0, err
 	}
@@ -223,7 +224,7 @@ func (c *compactor) measure(seg *segmentFile, need map[string]*needs) (size int6
 }
 
 // copySegment writes the needed events of the segment, at most size bytes, to path and syncs the file.
-func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path string, size int64) (filter *liveFilter, err error) {
+func (c *compactor) copySegment(seg *logSegment, need map[string]*needs, path string, size int64) (filter *liveFilter, err error) {
 	if err := disk.RemoveIfExists(path); err != nil { // of an attempt that failed
 		return nil, err
 	}
@@ -249,7 +250,7 @@ func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path s
 			return nil, err
 		}
 	}
-	filter = newLiveFilter(seg.seq, need)
+	filter = newLiveFilter(seg.Seq, need)
 	if err := c.eachChunk(seg, segment.BucketBlocks, filter.filterEntry, &w); err != nil {
 		return nil, err
 	}
@@ -258,7 +259,7 @@ func (c *compactor) copySegment(seg *segmentFile, need map[string]*needs, path s
 	if err := w.Put(segment.BucketBlocks, &last); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(filter.index.Write(w.Tx, seg.seq), w.Tx.Bucket(segment.BucketMeta).Put(segment.KeyGapped, segment.AppendHeld(filter.held))); err != nil {
+	if err := errors.Join(filter.index.Write(w.Tx, seg.Seq), w.Tx.Bucket(segment.BucketMeta).Put(segment.KeyGapped, segment.AppendHeld(filter.held))); err != nil {
 		return nil, err
 	}
 	err = w.Commit()
@@ -277,11 +278,11 @@ func (s *liveFilter) filterEntry(k, v []byte, c *boltcopy.Chunk) error {
 
 // eachChunk calls f for each entry of a bucket, chunk by chunk. If to is not nil, it writes the entries that f adds to
 // the chunk into the copy.
-func (c *compactor) eachChunk(seg *segmentFile, name []byte, f func(k, v []byte, c *boltcopy.Chunk) error, to *boltcopy.Writer) error {
+func (c *compactor) eachChunk(seg *logSegment, name []byte, f func(k, v []byte, c *boltcopy.Chunk) error, to *boltcopy.Writer) error {
 	for next := []byte{}; next != nil; {
 		var chunk boltcopy.Chunk
 		start := time.Now()
-		err := seg.view(func(r segment.Reader) error {
+		err := seg.View(func(r segment.Reader) error {
 			bucket := r.Bucket(name)
 			if bucket == nil {
 				return errKept
@@ -315,7 +316,7 @@ func (c *compactor) pause(took time.Duration) {
 }
 
 // replaceFile replaces the segment's file by the copy.
-func (c *compactor) replaceFile(seg *segmentFile, filter *liveFilter, path string) error {
+func (c *compactor) replaceFile(seg *logSegment, filter *liveFilter, path string) error {
 	c.log.opts.compactStep("copied")
 	if err := c.swapIn(seg, filter, path); err != nil {
 		return err
@@ -326,8 +327,8 @@ func (c *compactor) replaceFile(seg *segmentFile, filter *liveFilter, path strin
 
 // noteSize records the bytes that the segment occupies now: at least length, since the file system may count blocks
 // late.
-func (c *compactor) noteSize(seg *segmentFile, length int64) {
-	size := max(seg.disk(), length)
+func (c *compactor) noteSize(seg *logSegment, length int64) {
+	size := max(seg.Disk(), length)
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
 	for _, s := range c.log.segments.all {
@@ -340,19 +341,19 @@ func (c *compactor) noteSize(seg *segmentFile, length int64) {
 
 // swapIn replaces the spans, and then the file, by those of the copy. A reader with the old spans may meet the new
 // file, and then looks up the segment again. No loss is counted in between: see hold.
-func (c *compactor) swapIn(seg *segmentFile, filter *liveFilter, path string) error {
+func (c *compactor) swapIn(seg *logSegment, filter *liveFilter, path string) error {
 	c.log.segments.swapping.Lock()
 	defer c.log.segments.swapping.Unlock()
 	if err := c.swapSpans(seg, filter); err != nil {
 		return err
 	}
 	c.log.opts.compactStep("shrunk")
-	return seg.swap(path)
+	return seg.Replace(path)
 }
 
 // swapSpans replaces the spans by those of the copy. It returns errKept if the copy did not consider a destination that
 // exists by now, or if the events of the segment are being counted.
-func (c *compactor) swapSpans(seg *segmentFile, filter *liveFilter) error {
+func (c *compactor) swapSpans(seg *logSegment, filter *liveFilter) error {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
 	if c.log.segments.holders.Load() > 0 || len(seg.bad) > 0 {
@@ -366,23 +367,5 @@ func (c *compactor) swapSpans(seg *segmentFile, filter *liveFilter) error {
 		}
 	}
 	seg.spans, seg.gapped = spans, true
-	return nil
-}
-
-// swap renames the copy over the segment's file.
-func (s *segmentFile) swap(path string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.gone || s.closed {
-		return errKept
-	}
-	if err := s.closeLocked(); err != nil {
-		return err
-	}
-	s.swaps.Add(1)
-	if err := os.Rename(path, s.path); err != nil {
-		return err
-	}
-	s.index.Store(nil) // a reader may have rebuilt it from the old file meanwhile
 	return nil
 }

@@ -75,7 +75,7 @@ type reckoning struct {
 // heldPart is the part of a stream in one segment.
 type heldPart struct {
 	segment.Span
-	segment *segmentFile
+	segment *logSegment
 	plain   bool // no event of it is missing
 }
 
@@ -288,7 +288,7 @@ func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) 
 	}
 	d.log.mu.Unlock()
 	if !known {
-		d.log.opts.Logger.Error("a part of the log can't be read and is given up", "segment", seg.path,
+		d.log.opts.Logger.Error("a part of the log can't be read and is given up", "segment", seg.Path,
 			"stream", streamName, "first", bad.First, "next", bad.Next, "error", corrupt)
 	}
 	return func() {
@@ -303,9 +303,9 @@ func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) 
 
 // blockAfter returns the offset at which the first good block after the one at offset begins, or end if there is none.
 // A bad page may hide many blocks, so it reads each block by itself.
-func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64) uint64 {
+func (d *damage) blockAfter(seg *logSegment, stream string, offset, end uint64) uint64 {
 	for from := offset; from < end; {
-		p, ok, err := seg.partOf(stream, from)
+		p, ok, err := seg.PartOf(stream, from)
 		if err != nil || !ok {
 			return end
 		}
@@ -320,17 +320,16 @@ func (d *damage) blockAfter(seg *segmentFile, stream string, offset, end uint64)
 }
 
 // goodBlock reports whether the block at a position of the index can be read.
-func (d *damage) goodBlock(seg *segmentFile, stream string, at segment.BlockPlace) (good bool) {
-	w := walk{seg: seg, stream: stream, from: at.First, next: at.Next}
-	w.visit = func(_ segment.BlockPlace, _ segment.Block, fault string) (bool, error) {
+func (d *damage) goodBlock(seg *logSegment, stream string, at segment.BlockPlace) (good bool) {
+	err := seg.Walk(stream, at.First, at.Next, func(_ segment.BlockPlace, _ segment.Block, fault string) (bool, error) {
 		good = fault == ""
 		return true, nil
-	}
-	return w.run() == nil && good
+	})
+	return err == nil && good
 }
 
 // badRun reports whether the offset lies in a part that was given up, and returns the end of that part.
-func (d *damage) badRun(seg *segmentFile, streamName string, offset uint64) (next uint64, known bool) {
+func (d *damage) badRun(seg *logSegment, streamName string, offset uint64) (next uint64, known bool) {
 	d.log.mu.RLock()
 	defer d.log.mu.RUnlock()
 	for _, r := range seg.bad[streamName] {
@@ -362,9 +361,9 @@ func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) 
 
 // heldOf counts the stream's events in a compacted segment. It reads a segment of an older release, which has no
 // counts.
-func (d *damage) heldOf(seg *segmentFile, name string, sp segment.Span) (there Count, err error) {
+func (d *damage) heldOf(seg *logSegment, name string, sp segment.Span) (there Count, err error) {
 	var counts map[string]Count
-	err = seg.view(func(r segment.Reader) (err error) {
+	err = seg.View(func(r segment.Reader) (err error) {
 		if meta := r.Bucket(segment.BucketMeta); meta != nil {
 			counts, err = segment.DecodeHeld(segment.ValueOf(meta, segment.KeyGapped))
 		}

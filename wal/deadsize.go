@@ -57,7 +57,7 @@ func (c *capacity) holdDead(bytes int64) bool {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
 	active, used := c.newestLocked()
-	free := c.maxSegments() - c.aroundLocked() - c.owedLocked() - max(used+c.reserve(active), active.allocated.Load())
+	free := c.maxSegments() - c.aroundLocked() - c.owedLocked() - max(used+c.reserve(active), active.Allocated())
 	if bytes-c.deadHeld() > free-max(c.copyRoom()-c.log.compactor.copying.Load(), 0) {
 		return false
 	}

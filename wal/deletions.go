@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -73,7 +74,7 @@ func (d *deletions) need() int64 {
 }
 
 // collectDeletions adds the deletions to the group if there is room for them beside its appends.
-func (c *committer) collectDeletions(g *commitGroup, active *segmentFile) {
+func (c *committer) collectDeletions(g *commitGroup, active *logSegment) {
 	l := c.log
 	need := l.deletions.need()
 	if need == 0 {
@@ -89,7 +90,7 @@ func (c *committer) collectDeletions(g *commitGroup, active *segmentFile) {
 	if g.need == 0 {
 		room = c.space()
 	}
-	if g.need+need > room || l.capacity.allocate(active, g.need+need, sealAhead) != nil {
+	if g.need+need > room || l.capacity.allocate(active, g.need+need, segfile.SealAhead) != nil {
 		return
 	}
 	g.deletions = l.deletions.take()

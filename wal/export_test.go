@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -59,7 +60,7 @@ func (o Options) WithFolderSync(f func(d *os.File) error) Options {
 func (l *Log) Hold() (release func()) { return l.segments.hold() }
 
 // ErrNoSpace is the error of a commit that found no space. The log goes on after it.
-var ErrNoSpace error = &commitError{err: syscall.ENOSPC, harmless: true}
+var ErrNoSpace error = &segfile.CommitError{Err: syscall.ENOSPC, Harmless: true}
 
 // ProducerRuns is the maximum number of runs that the log keeps of a producer.
 const ProducerRuns = producerRuns

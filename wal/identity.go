@@ -189,7 +189,7 @@ func (r *recovery) recordIdentity() error {
 	if l.identity.noteEvents(l.dir, l.streams.events()); !r.whole || r.copied == "" && r.recorded {
 		return nil
 	}
-	err := l.segments.active().update(func(tx *bolt.Tx) error {
+	err := l.segments.active().Update(func(tx *bolt.Tx) error {
 		return errors.Join(l.identity.put(tx, l.dir), l.roller.writeState(tx))
 	})
 	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again

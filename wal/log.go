@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -32,13 +33,13 @@ import (
 //
 // Log.mu guards segmentSet and streamTable together, because a commit publishes the spans of a segment and the next
 // offsets of its streams at once. A reader that holds it sees no event in one and not in the other, and no segment
-// leaves the log. It also guards segmentFile.spans, bad, gapped and bare, and retention.policyOf. Slow work happens
+// leaves the log. It also guards logSegment.spans, bad, gapped and bare, and retention.policyOf. Slow work happens
 // without it.
 //
 // Locks are acquired in this order: damage.mu, segmentSet.swapping, the committer's lead, Log.mu, stream.mu, Cursor.mu.
 // Each other mutex is acquired after them, and guards one owner's fields only. There are two exceptions. While
-// segmentFile.mu is held or acquired, damage.mu and swapping may be held, but not the other mutexes of this order.
-// mappedSegments.mu is acquired before segmentFile.mu, and with none of this order but damage.mu and swapping.
+// a mutex of package segfile is held or acquired, damage.mu and swapping may be held, but not the other mutexes of this
+// order.
 type Log struct {
 	opts     Options
 	id       string
@@ -59,7 +60,7 @@ type Log struct {
 	stateBudget stateBudget
 	deletions   deletions
 	damage      damage
-	files       openFiles
+	files       segfile.Files
 
 	room *semaphore.Weighted // bytes of appends under way
 	flow atomic.Uint64       // bytes of the payloads appended since Open
@@ -110,7 +111,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.lock, err = lockDir(ctx, &l.opts, l.dir); err != nil {
 		return nil, err
 	}
-	l.files.spare.fill()
+	l.files.KeepSpares()
 	if err := l.capacity.countDead(filepath.Join(o.Dir, segment.DeadName)); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
@@ -151,12 +152,12 @@ func (l *Log) Close() error {
 func (l *Log) release() error {
 	var errs []error
 	for _, s := range l.segments.all {
-		errs = append(errs, s.closeForGood())
+		errs = append(errs, s.CloseForGood())
 	}
 	if l.segments.next != nil { // the log has failed
-		errs = append(errs, l.segments.next.closeForGood())
+		errs = append(errs, l.segments.next.CloseForGood())
 	}
-	return errors.Join(append(errs, l.files.spare.release(), l.lock.release())...)
+	return errors.Join(append(errs, l.files.CloseSpares(), l.lock.release())...)
 }
 
 // ID returns the name that the log got when it was created. It never changes, and a copy of the log has the same one.

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 )
 
 // Defaults of Options.
@@ -49,7 +50,7 @@ type Options struct {
 	settledStep               func()                  // test hook: the settled segments are found and not removed yet
 	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
 	syncFolder                func(d *os.File) error  // of the segments' folder; default disk.SyncOpenDir
-	readPatience              time.Duration           // default readPatience
+	readPatience              time.Duration           // default segfile.ReadPatience
 }
 
 // CommitInfo describes a commit.
@@ -76,9 +77,7 @@ func (o *Options) validate() error {
 		return fmt.Errorf("wal: a segment size of %d bytes is under a page", o.SegmentSize)
 	}
 	o.SegmentSize = min(o.SegmentSize, o.MaxSize/4)
-	if is32Bit {
-		o.SegmentSize = min(o.SegmentSize, maxSegmentSize32)
-	}
+	o.SegmentSize = segfile.LimitSize(o.SegmentSize)
 	switch o.OnFull {
 	case "":
 		o.OnFull = Reject
@@ -90,7 +89,7 @@ func (o *Options) validate() error {
 		o.LockTimeout = DefaultLockTimeout
 	}
 	if o.readPatience == 0 {
-		o.readPatience = readPatience
+		o.readPatience = segfile.ReadPatience
 	}
 	if o.ProducerIdle == 0 {
 		o.ProducerIdle = DefaultProducerIdle

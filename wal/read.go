@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -38,28 +39,26 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 			break
 		}
 		r.chunk.Next = max(r.chunk.Next, sp.First)
-		swaps := seg.swaps.Load()
+		replaced := seg.Replaced()
 
 		// Read its blocks up to the end of the span and no further: bbolt shows a transaction to readers before its
 		// last sync, and unsynced events must not be delivered.
 		r.end = sp.Next
-		blocks := walk{seg: seg, stream: streamName, from: r.chunk.Next, next: sp.Next}
-		blocks.visit = func(at segment.BlockPlace, b segment.Block, fault string) (bool, error) {
+		err := seg.Walk(streamName, r.chunk.Next, sp.Next, func(at segment.BlockPlace, b segment.Block, fault string) (bool, error) {
 			err := r.readBlock(seg, at, &b, fault)
 			return r.left <= 0, err
-		}
-		err := blocks.run()
+		})
 		if err == nil && r.left > 0 && r.chunk.Next < sp.Next {
-			err = &CorruptError{File: seg.path, Stream: streamName, Offset: r.chunk.Next, Reason: "the last blocks are missing"}
+			err = &CorruptError{File: seg.Path, Stream: streamName, Offset: r.chunk.Next, Reason: "the last blocks are missing"}
 		}
 
 		// If the segment was truncated or compacted meanwhile, it held no needed event there: search again.
-		if errors.Is(err, errGone) || err != nil && (seg.swaps.Load() != swaps || l.segments.changed(seg, streamName, sp)) {
+		if errors.Is(err, segfile.ErrGone) || err != nil && (seg.Replaced() != replaced || l.segments.changed(seg, streamName, sp)) {
 			continue
 		}
 
 		// Skip a part that is given up already. Any other error ends the chunk, or is returned if the chunk is empty.
-		err = l.damage.overdue(seg, streamName, r.chunk.Next, err)
+		err = seg.Overdue(l.opts.readPatience, streamName, r.chunk.Next, err)
 		if next, known := l.damage.badRun(seg, streamName, r.chunk.Next); err != nil && known {
 			r.chunk.Next = next
 			continue
@@ -84,9 +83,9 @@ type reading struct {
 }
 
 // readBlock reads the block that holds the chunk's Next, or follows it.
-func (r *reading) readBlock(seg *segmentFile, at segment.BlockPlace, b *segment.Block, fault string) error {
-	if x := seg.index.Load(); at.First > r.chunk.Next && x != nil && x.Patched {
-		return &CorruptError{File: seg.path, Stream: r.stream, Offset: r.chunk.Next, Reason: fmt.Sprintf("the blocks before %d are missing", at.First)}
+func (r *reading) readBlock(seg *logSegment, at segment.BlockPlace, b *segment.Block, fault string) error {
+	if x := seg.Index(); at.First > r.chunk.Next && x != nil && x.Patched {
+		return &CorruptError{File: seg.Path, Stream: r.stream, Offset: r.chunk.Next, Reason: fmt.Sprintf("the blocks before %d are missing", at.First)}
 	}
 	if fault == "" && b.Lanes&r.lanes != 0 {
 		if fault = b.FramesFault(); fault == "" {
@@ -94,7 +93,7 @@ func (r *reading) readBlock(seg *segmentFile, at segment.BlockPlace, b *segment.
 		}
 	}
 	if fault != "" {
-		return &CorruptError{File: seg.path, Stream: r.stream, Offset: at.First, Reason: fault}
+		return &CorruptError{File: seg.Path, Stream: r.stream, Offset: at.First, Reason: fault}
 	}
 	r.chunk.Next = at.Next
 	return nil

@@ -5,9 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -24,11 +22,11 @@ const (
 // recovery holds the findings of Open in the directory.
 type recovery struct {
 	log     *Log
-	last    uint64       // the highest number of any segment, past or present
-	lost    int64        // the most bytes of stored blocks that a newest segment may have lost
-	whole   bool         // the newest segment may take appends
-	ready   *segmentFile // made ready to follow the newest; nil: none is
-	longest int64        // the length of the longest segment file
+	last    uint64      // the highest number of any segment, past or present
+	lost    int64       // the most bytes of stored blocks that a newest segment may have lost
+	whole   bool        // the newest segment may take appends
+	ready   *logSegment // made ready to follow the newest; nil: none is
+	longest int64       // the length of the longest segment file
 	lowest  map[string]uint64
 
 	condemned []condemned
@@ -39,7 +37,7 @@ type recovery struct {
 
 // condemned is a segment to set aside.
 type condemned struct {
-	seg    *segmentFile
+	seg    *logSegment
 	reason error
 }
 
@@ -54,7 +52,7 @@ func (l *Log) recover(ctx context.Context) error {
 	l.truncator.begunPath = path
 	r := recovery{log: l, last: max(highestAside(l.dir), begun), lowest: make(map[string]uint64)}
 	for _, seq := range seqs {
-		r.longest = max(r.longest, disk.Length(r.segment(seq).path))
+		r.longest = max(r.longest, disk.Length(r.log.segments.newSegment(seq).Path))
 	}
 	if seqs, err = r.takeReady(ctx, seqs); err != nil {
 		return err
@@ -90,7 +88,7 @@ func (l *Log) recover(ctx context.Context) error {
 	if err := r.recordIdentity(); err != nil {
 		return fmt.Errorf("record the log's identity: %w", err)
 	}
-	if newest := l.segments.active().seq; newest != begun {
+	if newest := l.segments.active().Seq; newest != begun {
 		l.truncator.noteBegun(newest)
 		return l.lock.sync()
 	}
@@ -108,7 +106,7 @@ func (r *recovery) lose(size int64) {
 func (r *recovery) missing() uint64 {
 	newest := uint64(0)
 	if n := len(r.log.segments.all); n > 0 {
-		newest = r.log.segments.all[n-1].seq
+		newest = r.log.segments.all[n-1].Seq
 	}
 	return max(r.last-newest, 1)
 }
@@ -120,15 +118,15 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 	if n == 0 {
 		return nil, nil
 	}
-	seg, bare := r.segment(seqs[n-1]), false
+	seg, bare := r.log.segments.newSegment(seqs[n-1]), false
 	var m segment.Meta
 	err := segment.ReadTwice(ctx, func() error {
-		err := seg.view(func(view segment.Reader) (err error) {
+		err := seg.View(func(view segment.Reader) (err error) {
 			bare = view.Bucket(segment.BucketState) == nil && view.Bucket(segment.BucketBlocks) == nil
-			m, err = seg.readMeta(view)
+			m, err = r.meta(seg, view)
 			return err
 		})
-		return errors.Join(err, seg.close())
+		return errors.Join(err, seg.Close())
 	})
 	switch {
 	case segment.Damaged(err): // load sets it aside
@@ -137,19 +135,24 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 		return seqs, err
 	}
 	r.ready, r.log.id, r.log.streams.base = seg, m.Log, m.Base
-	r.last = max(r.last, seg.seq-1)
+	r.last = max(r.last, seg.Seq-1)
 	return seqs[:n-1], nil
 }
 
-func (r *recovery) segment(seq uint64) *segmentFile {
-	return &segmentFile{seq: seq, path: filepath.Join(r.log.dir, segment.FileName(seq)), files: &r.log.files, logger: r.log.opts.Logger}
+// meta checks that the file is the segment of its name, and records whether it is gapped.
+func (r *recovery) meta(seg *logSegment, view segment.Reader) (segment.Meta, error) {
+	m, err := seg.Meta(view)
+	if err == nil {
+		seg.gapped = m.Gapped
+	}
+	return m, err
 }
 
 // load adds a segment to the log, or to the condemned segments. The newest is loaded first. All of it is checked, since
 // a crash may have interrupted a write to it, and since it holds the log's state.
 func (r *recovery) load(ctx context.Context, seq uint64) error {
 	l := r.log
-	seg := r.segment(seq)
+	seg := r.log.segments.newSegment(seq)
 	newest := len(l.segments.all) == 0
 	before := *r
 	err := segment.ReadTwice(ctx, func() error {
@@ -157,7 +160,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 		if newest {
 			r.forgetState()
 		}
-		return errors.Join(r.read(seg, newest), seg.close())
+		return errors.Join(r.read(seg, newest), seg.Close())
 	})
 	if !segment.Damaged(err) && err != nil {
 		return err
@@ -167,7 +170,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 		return nil
 	}
 	if newest {
-		r.lose(disk.Length(seg.path))
+		r.lose(disk.Length(seg.Path))
 		r.forgetState()
 	}
 	r.condemned = append(r.condemned, condemned{seg, err})
@@ -184,20 +187,20 @@ func (r *recovery) change() error {
 	return r.clean()
 }
 
-func (r *recovery) read(seg *segmentFile, newest bool) error {
+func (r *recovery) read(seg *logSegment, newest bool) error {
 	if newest {
 		return r.readNewest(seg)
 	}
 	var m segment.Meta
-	err := seg.view(func(view segment.Reader) (err error) {
-		m, err = seg.readMeta(view)
+	err := seg.View(func(view segment.Reader) (err error) {
+		m, err = r.meta(seg, view)
 		return err
 	})
 	if err == nil {
-		err = knownBlocks(seg)
+		err = seg.KnownBlocks()
 	}
 	if err == nil {
-		err = r.indexed(seg)
+		seg.spans, err = seg.Spans()
 	}
 	if err != nil {
 		return err
@@ -205,46 +208,22 @@ func (r *recovery) read(seg *segmentFile, newest bool) error {
 	return r.fit(seg, m.Log)
 }
 
-// knownBlocks checks that no later release wrote the first or the last block of a sealed segment: the other blocks were
-// written between these two. The readers of a block report every other fault.
-func knownBlocks(seg *segmentFile) error {
-	err := seg.view(func(r segment.Reader) error {
-		blocks := r.Bucket(segment.BucketBlocks)
-		if blocks == nil {
-			return nil
-		}
-		if k, v := blocks.Floor(segment.NumberKey(math.MaxUint64)); k != nil {
-			if err := segment.LaterBlock(seg.seq, k, v); err != nil {
-				return err
-			}
-		}
-		k, v := blocks.Seek(segment.NumberKey(0))
-		if k == nil {
-			return nil
-		}
-		return segment.LaterBlock(seg.seq, k, v)
-	})
-	if segment.Later(err) {
-		return segment.InFile(seg.path, err)
-	}
-	return nil
-}
-
-func (r *recovery) readNewest(seg *segmentFile) error {
-	doubtful, err := seg.check()
+func (r *recovery) readNewest(seg *logSegment) error {
+	spans, doubtful, err := seg.Check()
 	if err != nil {
 		return err
 	}
+	seg.spans = spans
 	var m segment.Meta
-	err = seg.view(func(view segment.Reader) error {
-		if m, err = seg.readMeta(view); err != nil {
+	err = seg.View(func(view segment.Reader) error {
+		if m, err = r.meta(seg, view); err != nil {
 			return err
 		}
 		r.log.id, r.log.streams.base = m.Log, m.Base
-		r.copied, r.recorded = r.log.identity.load(m.MadeAt, seg.path, r.log.dir), m.MadeAt != nil
-		r.whole = seg.seq == r.last && !m.Sealed && !doubtful
+		r.copied, r.recorded = r.log.identity.load(m.MadeAt, seg.Path, r.log.dir), m.MadeAt != nil
+		r.whole = seg.Seq == r.last && !m.Sealed && !doubtful
 		switch {
-		case seg.seq == r.last && m.Sealed && r.ready == nil:
+		case seg.Seq == r.last && m.Sealed && r.ready == nil:
 			r.last++
 			r.lose(0)
 		case doubtful && r.lost == 0:
@@ -258,54 +237,26 @@ func (r *recovery) readNewest(seg *segmentFile) error {
 	if err != nil || !m.Sealed {
 		return err
 	}
-	seg.index.Store(nil) // the file has an index
-	return r.indexed(seg)
-}
-
-// check reads all of the newest segment.
-func (s *segmentFile) check() (doubtful bool, err error) {
-	blocks, doubtful, err := segment.CheckSegment(s.path, s.seq)
-	if err != nil {
-		return false, err
-	}
-	s.index.Store(blocks.Index)
-	s.spans, s.last, s.end = blocks.Index.Spans(), blocks.Last, blocks.End
-	return doubtful, nil
-}
-
-// indexed reads the spans of the segment from its index. It rebuilds an index that is missing or damaged.
-func (r *recovery) indexed(s *segmentFile) error {
-	err := s.view(func(r segment.Reader) (err error) {
-		if s.spans, err = segment.ReadIndexSpans(r, s.seq); err != nil {
-			err = segment.InFile(s.path, err)
-		}
-		return err
-	})
-	if !segment.Damaged(err) {
-		return err
-	}
-	if err := s.rebuildIndex(err); err != nil {
-		return err
-	}
-	s.spans = s.index.Load().Spans()
-	return nil
+	seg.Sealed() // the file has an index
+	seg.spans, err = seg.Spans()
+	return err
 }
 
 // fit checks that the segment is an older one of the same log.
-func (r *recovery) fit(seg *segmentFile, id string) error {
+func (r *recovery) fit(seg *logSegment, id string) error {
 	if id != r.log.id {
-		return &CorruptError{File: seg.path, Reason: "it belongs to another log"}
+		return &CorruptError{File: seg.Path, Reason: "it belongs to another log"}
 	}
 	for name, sp := range seg.spans {
 		if low, ok := r.lowest[name]; ok && sp.Next > low {
-			return &CorruptError{File: seg.path, Stream: name, Offset: sp.First, Reason: fmt.Sprintf("it ends at %d, a later segment begins at %d", sp.Next, low)}
+			return &CorruptError{File: seg.Path, Stream: name, Offset: sp.First, Reason: fmt.Sprintf("it ends at %d, a later segment begins at %d", sp.Next, low)}
 		}
 	}
 	r.note(seg)
 	return nil
 }
 
-func (r *recovery) note(seg *segmentFile) {
+func (r *recovery) note(seg *logSegment) {
 	for name, sp := range seg.spans {
 		r.lowest[name] = sp.First
 	}
@@ -326,17 +277,11 @@ func (r *recovery) clean() error {
 }
 
 // quarantine renames a segment that cannot be read. The file is kept for examination.
-func (r *recovery) quarantine(seg *segmentFile, reason error) error {
-	var to string
-	err := seg.remove(func(path string) (err error) {
-		to, err = segment.SetAside(path)
-		return err
-	})
-	if err != nil {
+func (r *recovery) quarantine(seg *logSegment, reason error) error {
+	if err := seg.SetAside(); err != nil {
 		return err
 	}
-	seg.path = to
-	r.log.opts.Logger.Error("a segment can't be read and was set aside", "segment", to, "error", reason)
+	r.log.opts.Logger.Error("a segment can't be read and was set aside", "segment", seg.Path, "error", reason)
 	return nil
 }
 
@@ -353,18 +298,18 @@ func highestAside(dir string) (highest uint64) {
 }
 
 // loadState reads the newest segment's state.
-func (r *recovery) loadState(view segment.Reader, seg *segmentFile) error {
+func (r *recovery) loadState(view segment.Reader, seg *logSegment) error {
 	state := view.Bucket(segment.BucketState)
 	if state == nil {
-		return &CorruptError{File: seg.path, Reason: "the state is missing"}
+		return &CorruptError{File: seg.Path, Reason: "the state is missing"}
 	}
 	for k, stored := state.Next(); k != nil; k, stored = state.Next() {
-		v, err := segment.StateValue(k, stored, seg.summed)
+		v, err := segment.StateValue(k, stored, seg.Summed())
 		if err == nil {
 			err = r.loadEntry(k, v)
 		}
 		if err != nil {
-			return segment.InFile(seg.path, err)
+			return segment.InFile(seg.Path, err)
 		}
 	}
 	return nil
@@ -460,7 +405,7 @@ func (r *recovery) skipLost(events uint64) {
 func (r *recovery) resume() error {
 	l := r.log
 	for _, seg := range l.segments.all {
-		seg.size = seg.disk()
+		seg.size = seg.Disk()
 		l.segments.sealed += seg.size
 	}
 	if err := r.openNewest(); err != nil {
@@ -494,19 +439,18 @@ func (r *recovery) openNewest() error {
 // beginNewest begins the segment that was made ready, which works on a full disk. It makes a new one if there is none,
 // or if it is damaged. It also makes a new one if events were lost: then the first offset of new streams is too low in
 // the one that was made ready.
-func (r *recovery) beginNewest() (*segmentFile, error) {
-	if r.ready == nil || r.lost > 0 || segment.CheckPages(r.ready.path) != nil {
+func (r *recovery) beginNewest() (*logSegment, error) {
+	if r.ready == nil || r.lost > 0 || segment.CheckPages(r.ready.Path) != nil {
 		return r.log.roller.createSegment(r.last+1, r.log.roller.begin)
 	}
 	seg := r.ready
 	seg.spans = make(map[string]segment.Span)
-	seg.index.Store(segment.NewIndex())
-	err := seg.openWritable(seg.path, r.log.opts.SegmentSize)
+	err := seg.OpenEmpty(r.log.opts.SegmentSize)
 	if err == nil {
-		err = seg.update(r.log.roller.begin)
+		err = seg.Update(r.log.roller.begin)
 	}
 	if err != nil {
-		return nil, errors.Join(err, seg.close())
+		return nil, errors.Join(err, seg.Close())
 	}
 	return seg, nil
 }
@@ -515,22 +459,16 @@ func (r *recovery) removeReady() error {
 	if r.ready == nil {
 		return nil
 	}
-	return errors.Join(r.ready.remove(os.Remove), r.log.lock.sync())
+	return errors.Join(r.ready.Remove(os.Remove), r.log.lock.sync())
 }
 
 // unseal opens the segment for writing again.
-func (r *recovery) unseal(s *segmentFile) error {
-	if err := s.reopenWritable(r.log.opts.SegmentSize); err != nil {
+func (r *recovery) unseal(s *logSegment) error {
+	if err := s.OpenWritable(r.log.opts.SegmentSize); err != nil {
 		return fmt.Errorf("open newest segment: %w", err)
 	}
 	r.log.segments.sealed -= s.size
 	return nil
-}
-
-func (s *segmentFile) reopenWritable(segmentSize int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return errors.Join(s.closeLocked(), s.openWritable(s.path, segmentSize))
 }
 
 func newID() string { return rand.Text() }

@@ -36,10 +36,10 @@ func (c *committer) renew(need int64) bool {
 }
 
 // spent reports whether no destination needs the events of the newest segment, and need bytes would be free without it.
-func (c *committer) spent(active *segmentFile, need int64) bool {
+func (c *committer) spent(active *logSegment, need int64) bool {
 	l := c.log
 	moves := c.moves.Load() + 1
-	if active.empty() || c.needed == moves || l.capacity.space()+active.used.Load()-l.capacity.beginRoom() < need {
+	if active.Empty() || c.needed == moves || l.capacity.space()+active.Used()-l.capacity.beginRoom() < need {
 		return false
 	}
 	if !l.segments.doneWith(active) {
@@ -68,14 +68,14 @@ func (s *stream) firstNeeded() uint64 {
 }
 
 // seal seals the newest segment however short it is.
-func (c *committer) seal(active *segmentFile) bool {
+func (c *committer) seal(active *logSegment) bool {
 	l := c.log
 	if l.roller.coming == nil {
-		l.roller.coming = l.roller.makeReady(active.seq + 1)
+		l.roller.coming = l.roller.makeReady(active.Seq + 1)
 	}
 	next, err := l.roller.readyNext(0)
 	if err != nil {
-		l.opts.Logger.Warn("full segment not replaced", "segment", active.path, "error", err)
+		l.opts.Logger.Warn("full segment not replaced", "segment", active.Path, "error", err)
 		return false
 	}
 	sealed, err := l.roller.seal(active, next)
@@ -83,7 +83,7 @@ func (c *committer) seal(active *segmentFile) bool {
 		l.fail(err)
 	}
 	if sealed {
-		l.opts.Logger.Debug("full segment of settled events sealed", "segment", active.path, "bytes", active.used.Load())
+		l.opts.Logger.Debug("full segment of settled events sealed", "segment", active.Path, "bytes", active.Used())
 	}
 	return sealed
 }

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -28,7 +28,7 @@ type roller struct {
 // nextSegment is the segment after the newest, while it is made.
 type nextSegment struct {
 	ready chan struct{} // closed when it is made, or the attempt failed
-	seg   *segmentFile
+	seg   *logSegment
 	err   error
 }
 
@@ -50,21 +50,21 @@ func (r *roller) growth(size int64) int64 {
 // successor returns the segment that follows the newest, if the newest is full with used bytes; otherwise nil. The next
 // segment is requested once the newest has begun and is half full, or the volume is short. During a shortage successor
 // returns nil, and the newest segment grows. It also grows while there is no room for the segment after the next.
-func (r *roller) successor(active *segmentFile, used int64) (*segmentFile, error) {
+func (r *roller) successor(active *logSegment, used int64) (*logSegment, error) {
 	full := r.fullSegment()
 	if active.bare || used < full/2 && !r.log.capacity.short.Load() {
 		return nil, nil
 	}
 	if r.coming == nil {
-		if max(used, active.allocated.Load())+r.log.capacity.reserve(active) > r.log.capacity.limit() {
+		if max(used, active.Allocated())+r.log.capacity.reserve(active) > r.log.capacity.limit() {
 			return nil, nil
 		}
-		r.coming = r.makeReady(active.seq + 1)
+		r.coming = r.makeReady(active.Seq + 1)
 	}
-	if used < full || used+active.sealRoom()+r.log.capacity.checkpointRoom()+r.log.capacity.beginRoom() > r.log.capacity.limit() {
+	if used < full || used+active.SealRoom()+r.log.capacity.checkpointRoom()+r.log.capacity.beginRoom() > r.log.capacity.limit() {
 		return nil, nil
 	}
-	seg, err := r.readyNext(r.log.capacity.checkpointRoom() + sealPages)
+	seg, err := r.readyNext(r.log.capacity.checkpointRoom() + segfile.SealPages)
 	if disk.Shortage(err) {
 		return nil, nil
 	}
@@ -72,17 +72,17 @@ func (r *roller) successor(active *segmentFile, used int64) (*segmentFile, error
 }
 
 // readyNext waits for the requested segment. It allocates the bytes that its first transaction takes, and more bytes.
-func (r *roller) readyNext(more int64) (*segmentFile, error) {
+func (r *roller) readyNext(more int64) (*logSegment, error) {
 	<-r.coming.ready
 	seg, err := r.coming.seg, r.coming.err
 	if err != nil {
 		r.coming = nil
 		return nil, err
 	}
-	if want := r.log.capacity.beginRoom() + more; want > max(seg.allocated.Load(), seg.length) {
-		err = seg.allocate(want)
+	if want := r.log.capacity.beginRoom() + more; want > seg.Reserved() {
+		err = seg.Allocate(want)
 		r.log.mu.Lock()
-		seg.size = seg.disk()
+		seg.size = seg.Disk()
 		r.log.mu.Unlock()
 	}
 	return seg, err
@@ -93,7 +93,7 @@ func (r *roller) makeReady(seq uint64) *nextSegment {
 	n := &nextSegment{ready: make(chan struct{})}
 	r.queue.add(func() {
 		defer close(n.ready)
-		n.err = r.log.files.retry(func() (err error) {
+		n.err = r.log.files.Retry(func() (err error) {
 			n.seg, err = r.createSegment(seq, func(*bolt.Tx) error { return nil })
 			return err
 		})
@@ -104,7 +104,7 @@ func (r *roller) makeReady(seq uint64) *nextSegment {
 		n.seg.bare = true
 		r.log.mu.Lock()
 		defer r.log.mu.Unlock()
-		n.seg.size = n.seg.disk()
+		n.seg.size = n.seg.Disk()
 		r.log.segments.next = n.seg
 	})
 	return n
@@ -117,13 +117,13 @@ func (r *roller) removeNext() {
 		return
 	}
 	if r.log.Failed() != nil {
-		if err := r.log.segments.next.closeForGood(); err != nil {
-			r.log.opts.Logger.Warn("the segment that was made ready could not be closed", "segment", r.log.segments.next.path, "error", err)
+		if err := r.log.segments.next.CloseForGood(); err != nil {
+			r.log.opts.Logger.Warn("the segment that was made ready could not be closed", "segment", r.log.segments.next.Path, "error", err)
 		}
 		return
 	}
-	if err := errors.Join(r.log.segments.next.remove(os.Remove), r.log.lock.sync()); err != nil {
-		r.log.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", r.log.segments.next.path, "error", err)
+	if err := errors.Join(r.log.segments.next.Remove(os.Remove), r.log.lock.sync()); err != nil {
+		r.log.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", r.log.segments.next.Path, "error", err)
 	}
 	r.log.segments.next = nil
 }
@@ -131,7 +131,7 @@ func (r *roller) removeNext() {
 // sealIfLarge seals the newest segment if it is full, and the commit that filled it did not seal it.
 func (r *roller) sealIfLarge() error {
 	active := r.log.segments.active()
-	used := active.used.Load()
+	used := active.Used()
 	if used < r.fullSegment() {
 		return nil
 	}
@@ -145,11 +145,11 @@ func (r *roller) sealIfLarge() error {
 
 // seal seals the newest segment with a transaction of its own, and makes next the newest. sealed is false if there was
 // no space for that.
-func (r *roller) seal(active, next *segmentFile) (sealed bool, err error) {
-	active.limitTo(r.log.capacity.limit(), active.sealRoom())
-	err = active.update(func(tx *bolt.Tx) error { return active.writeSeal(tx, nil) })
-	var ce *commitError
-	if errors.As(err, &ce) && ce.harmless {
+func (r *roller) seal(active, next *logSegment) (sealed bool, err error) {
+	active.LimitTo(r.log.capacity.limit(), active.SealRoom())
+	err = active.Update(func(tx *bolt.Tx) error { return active.PutSeal(tx, nil) })
+	var ce *segfile.CommitError
+	if errors.As(err, &ce) && ce.Harmless {
 		return false, nil
 	}
 	if err != nil {
@@ -159,93 +159,54 @@ func (r *roller) seal(active, next *segmentFile) (sealed bool, err error) {
 	return true, nil
 }
 
-// writeSeal marks the segment as sealed within the group's transaction, and writes its index, with the group's blocks.
-func (s *segmentFile) writeSeal(tx *bolt.Tx, blocks [][]byte) error {
-	x, number := s.index.Load().Clone(), s.last
-	for _, value := range blocks {
-		number++
-		x.AddValue(value, number)
-	}
-	return errors.Join(tx.Bucket(segment.BucketMeta).Put(segment.KeySealed, []byte{1}), x.Write(tx, s.seq))
-}
-
-// sealPages estimates the bytes that the bucket of the index takes beside the index.
-const sealPages = 16 << 10
-
 // roll makes next the newest segment, after the old one was sealed. It frees the bytes that were allocated ahead in the
 // old one. The work queue closes it, since that waits for its readers.
-func (r *roller) roll(old, next *segmentFile) {
-	err := disk.Uninterrupted(func() error { return disk.Trim(old.file, old.used.Load()) })
+func (r *roller) roll(old, next *logSegment) {
+	err := old.Trim()
 	switch {
 	case disk.Shortage(err): // the bytes stay allocated, and are counted
-		r.log.opts.Logger.Warn("a sealed segment keeps its preallocated blocks", "segment", old.path, "error", err)
+		r.log.opts.Logger.Warn("a sealed segment keeps its preallocated blocks", "segment", old.Path, "error", err)
 	case err != nil:
 		r.log.fail(fmt.Errorf("trim segment: %w", err))
 	}
-	old.index.Store(nil)
+	old.Sealed()
 	r.log.mu.Lock()
-	old.size = max(old.disk(), old.used.Load()) // blocks may be counted late
+	old.size = max(old.Disk(), old.Used()) // blocks may be counted late
 	r.log.segments.all = append(r.log.segments.all, next)
 	r.log.segments.sealed += old.size
 	r.log.segments.next = nil
 	r.log.mu.Unlock()
 	r.coming = nil
 	r.queue.add(func() {
-		if err := old.retire(); err != nil && !disk.Shortage(err) {
+		if err := old.Retire(); err != nil && !disk.Shortage(err) {
 			r.log.fail(fmt.Errorf("close segment: %w", err))
 		}
-		r.log.files.spare.fill()
+		r.log.files.KeepSpares()
 	})
 }
 
-// retire closes the segment for writing. The next reader opens it again.
-func (s *segmentFile) retire() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.file == nil { // it was compacted meanwhile
-		return nil
-	}
-	return s.closeLocked()
-}
-
-// createSegment makes a segment with the content of fill. The file gets its name once it is whole and synced, so Open
-// never takes a half-made segment for a segment.
-func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*segmentFile, error) {
-	path := filepath.Join(r.log.dir, segment.FileName(seq))
-	unfinished := path + segment.UnfinishedSuffix
-	seg := &segmentFile{seq: seq, path: path, files: &r.log.files, logger: r.log.opts.Logger, summed: true, spans: make(map[string]segment.Span)}
-	seg.index.Store(segment.NewIndex())
-	err := disk.RemoveIfExists(unfinished)
-	if err == nil {
-		err = r.fillSegment(seg, unfinished, fill)
-	}
-	if err == nil {
-		err = os.Rename(unfinished, path)
-	}
+// createSegment makes a segment with the content of fill.
+func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*logSegment, error) {
+	seg := r.log.segments.newSegment(seq)
+	seg.spans = make(map[string]segment.Span)
+	err := seg.Create(r.log.opts.SegmentSize, func() error { return r.fillSegment(seg, fill) }, r.log.lock.sync)
 	if err != nil {
-		return nil, errors.Join(err, seg.close(), disk.RemoveIfExists(unfinished))
-	}
-	if err := r.log.lock.sync(); err != nil {
-		// Never a shortage, not even ENOSPC: after a crash the segment may exist, and be older than stored events.
-		return nil, errors.Join(fmt.Errorf("new segment: %v", err), seg.close()) //nolint:errorlint
+		return nil, err
 	}
 	return seg, nil
 }
 
-func (r *roller) fillSegment(seg *segmentFile, path string, fill func(tx *bolt.Tx) error) error {
-	if err := seg.openWritable(path, r.log.opts.SegmentSize); err != nil {
-		return fmt.Errorf("create %s: %w", path, err)
+func (r *roller) fillSegment(seg *logSegment, fill func(tx *bolt.Tx) error) error {
+	if err := seg.Lengthen(emptySegment + 2*r.log.stateBudget.bytes.Load()); err != nil {
+		return err
 	}
-	if err := disk.Lengthen(seg.file, emptySegment+2*r.log.stateBudget.bytes.Load()); err != nil {
-		return fmt.Errorf("lengthen %s: %w", path, err)
-	}
-	err := seg.update(func(tx *bolt.Tx) error {
-		return errors.Join(segment.PutMeta(tx, r.log.id, seg.seq, r.log.streams.base), fill(tx))
+	err := seg.Update(func(tx *bolt.Tx) error {
+		return errors.Join(segment.PutMeta(tx, r.log.id, seg.Seq, r.log.streams.base), fill(tx))
 	})
 	if err != nil {
 		return err
 	}
-	return seg.allocate(r.log.capacity.beginRoom())
+	return seg.Allocate(r.log.capacity.beginRoom())
 }
 
 // begin puts the log's state into an empty segment.

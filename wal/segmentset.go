@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -14,23 +15,47 @@ import (
 type segmentSet struct {
 	log *Log
 
-	all    []*segmentFile // oldest first; the last takes the appends
-	sealed int64          // bytes that all but the last occupy
-	next   *segmentFile   // made ready to follow the last; nil: not yet
+	all    []*logSegment // oldest first; the last takes the appends
+	sealed int64         // bytes that all but the last occupy
+	next   *logSegment   // made ready to follow the last; nil: not yet
 
 	holders  atomic.Int32 // readers that need every segment as it is; changed under Log.mu
 	holds    uint64       // calls of hold so far
 	swapping sync.Mutex   // held while the spans and the file of a segment are replaced by those of its copy; before Log.mu
 }
 
-func (set *segmentSet) active() *segmentFile {
+// logSegment is a segment of the log: its file, and what the owners of the log's state record about it.
+type logSegment struct {
+	*segfile.File
+
+	// Guarded by Log.mu once the segment is part of the log.
+	bare   bool  // it has no state yet: the first transaction writes it
+	size   int64 // bytes on the disk once it is sealed
+	spans  map[string]segment.Span
+	bad    map[string][]Run // the unreadable parts of each stream
+	gapped bool             // it was compacted, and lacks some events
+
+	// Owned by the compactor.
+	looked uint64  // compactor.settledBytes at the last compaction or attempt, plus 1; 0: none yet
+	share  float64 // the live share at the last look; 0: none yet
+	kept   bool    // a compaction failed; no other is tried
+
+	needed neededBy // at the truncator's last look; owned by the truncator
+}
+
+// newSegment returns the segment with that number. It opens nothing.
+func (set *segmentSet) newSegment(seq uint64) *logSegment {
+	return &logSegment{File: segfile.New(set.log.dir, seq, &set.log.files, set.log.opts.Logger)}
+}
+
+func (set *segmentSet) active() *logSegment {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
 	return set.all[len(set.all)-1]
 }
 
 // find returns the segment that holds the stream's event at offset, or the first segment with a later event.
-func (set *segmentSet) find(streamName string, offset uint64) (*segmentFile, segment.Span) {
+func (set *segmentSet) find(streamName string, offset uint64) (*logSegment, segment.Span) {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
 	for _, seg := range set.holdingLocked(streamName) {
@@ -43,15 +68,15 @@ func (set *segmentSet) find(streamName string, offset uint64) (*segmentFile, seg
 
 // holdingLocked returns the segments from the first one that holds events of the stream. Earlier segments never will,
 // so the next search begins there. Log.mu is held, at least for reading.
-func (set *segmentSet) holdingLocked(streamName string) []*segmentFile {
+func (set *segmentSet) holdingLocked(streamName string) []*logSegment {
 	s := set.log.streams.all[streamName]
 	if s == nil {
 		return nil
 	}
-	from, _ := slices.BinarySearchFunc(set.all, s.oldest.Load(), func(seg *segmentFile, seq uint64) int { return cmp.Compare(seg.seq, seq) })
+	from, _ := slices.BinarySearchFunc(set.all, s.oldest.Load(), func(seg *logSegment, seq uint64) int { return cmp.Compare(seg.Seq, seq) })
 	for i, seg := range set.all[from:] {
 		if _, ok := seg.spans[streamName]; ok {
-			s.oldest.Store(seg.seq)
+			s.oldest.Store(seg.Seq)
 			return set.all[from+i:]
 		}
 	}
@@ -59,7 +84,7 @@ func (set *segmentSet) holdingLocked(streamName string) []*segmentFile {
 }
 
 // changed reports whether the stream's first offset in the segment is no longer that of before.
-func (set *segmentSet) changed(seg *segmentFile, streamName string, before segment.Span) bool {
+func (set *segmentSet) changed(seg *logSegment, streamName string, before segment.Span) bool {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
 	return seg.spans[streamName].First != before.First
@@ -78,10 +103,10 @@ func (set *segmentSet) spansOf(name string) []segment.Span {
 	return spans
 }
 
-func (set *segmentSet) gappedSpans(name string) map[*segmentFile]segment.Span {
+func (set *segmentSet) gappedSpans(name string) map[*logSegment]segment.Span {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
-	spans := make(map[*segmentFile]segment.Span)
+	spans := make(map[*logSegment]segment.Span)
 	for _, seg := range set.holdingLocked(name) {
 		if sp, ok := seg.spans[name]; ok && seg.gapped {
 			spans[seg] = sp
@@ -91,7 +116,7 @@ func (set *segmentSet) gappedSpans(name string) map[*segmentFile]segment.Span {
 }
 
 // gapped reports whether the segment lacks events that every destination has settled.
-func (set *segmentSet) gapped(seg *segmentFile) bool {
+func (set *segmentSet) gapped(seg *logSegment) bool {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
 	return seg.gapped
@@ -99,7 +124,7 @@ func (set *segmentSet) gapped(seg *segmentFile) bool {
 
 // sealedLocked returns the segments before the newest. Before the newest has begun, the segment before it is left out:
 // it has the log's state.
-func (set *segmentSet) sealedLocked() []*segmentFile {
+func (set *segmentSet) sealedLocked() []*logSegment {
 	last := len(set.all) - 1
 	if set.all[last].bare {
 		last--
@@ -109,7 +134,7 @@ func (set *segmentSet) sealedLocked() []*segmentFile {
 
 // doneWith reports whether every destination has settled the events of the newest segment, on the disk or only in
 // memory.
-func (set *segmentSet) doneWith(active *segmentFile) bool {
+func (set *segmentSet) doneWith(active *logSegment) bool {
 	set.log.mu.RLock()
 	defer set.log.mu.RUnlock()
 	if set.holders.Load() > 0 {
@@ -145,12 +170,10 @@ func (set *segmentSet) blockAt(streamName string, offset uint64) (found segment.
 	if seg == nil {
 		return segment.Block{}, false
 	}
-	w := walk{seg: seg, stream: streamName, from: offset, next: sp.Next}
-	w.visit = func(_ segment.BlockPlace, b segment.Block, fault string) (bool, error) {
+	_ = seg.Walk(streamName, offset, sp.Next, func(_ segment.BlockPlace, b segment.Block, fault string) (bool, error) {
 		b.Stream, b.Frames = streamName, nil // these bytes belong to the transaction
 		found, ok = b, fault == ""
 		return true, nil
-	}
-	_ = w.run()
+	})
 	return found, ok
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -78,19 +79,17 @@ func (w *awaited) find(l *Log, s *stream) error {
 		}
 		w.gone = w.gone || sp.First > from || l.segments.gapped(seg)
 		part := Run{First: max(from, sp.First), Next: min(w.run.Next, sp.Next)}
-		blocks := walk{seg: seg, stream: s.name, from: part.First, next: part.Next}
-		blocks.visit = func(_ segment.BlockPlace, b segment.Block, fault string) (bool, error) {
+		replaced := seg.Replaced()
+		err := seg.Walk(s.name, part.First, part.Next, func(_ segment.BlockPlace, b segment.Block, fault string) (bool, error) {
 			return false, w.block(&b, part, fault)
-		}
-		swaps := seg.swaps.Load()
-		err := blocks.run()
-		if seg.swaps.Load() != swaps {
+		})
+		if seg.Replaced() != replaced {
 			continue
 		}
 		if segment.Damaged(err) { // the readers of the segment give up its events
 			w.gone, err = true, nil
 		}
-		if err != nil && err != errGone { //nolint:errorlint
+		if err != nil && err != segfile.ErrGone { //nolint:errorlint
 			return err
 		}
 		w.gone = w.gone || err != nil

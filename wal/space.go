@@ -1,8 +1,6 @@
 package wal
 
 import (
-	"errors"
-	"fmt"
 	"math"
 	"os"
 	"sync/atomic"
@@ -16,7 +14,7 @@ import (
 //	the sealed segments, a copy under way
 //	+ the newest segment: its used bytes, and its reserve
 //	    checkpointRoom   all cursors, written beside their previous entries
-//	    sealRoom         the index, and the flag that the segment is sealed
+//	    SealRoom         the index, and the flag that the segment is sealed
 //	+ the next segment: beginRoom, the whole state, whether it is made ready yet or not
 //	+ the dead letters: deadHeld
 //
@@ -78,11 +76,8 @@ func (c *capacity) checkpointRoom() int64 {
 	return int64(4*os.Getpagesize()) + places + places/16
 }
 
-// sealRoom returns the most bytes that sealing takes.
-func (s *segmentFile) sealRoom() int64 { return s.indexSize()*9/8 + sealPages }
-
 // reserve returns the number of bytes that stay allocated in the newest segment, beyond its used ones.
-func (c *capacity) reserve(s *segmentFile) int64 { return c.checkpointRoom() + s.sealRoom() }
+func (c *capacity) reserve(s *logSegment) int64 { return c.checkpointRoom() + s.SealRoom() }
 
 // space returns the bytes that appends may take now, by MaxSize and by the volume's free bytes.
 func (c *capacity) space() int64 { return min(c.spaceOfMax(), c.spaceOnDisk()) }
@@ -95,16 +90,16 @@ func (c *capacity) spaceOfMax() int64 {
 	if len(c.log.segments.all) > 1 {
 		room -= max(c.copyRoom()-c.log.compactor.copying.Load(), 0)
 	}
-	if len(c.log.segments.all) > 1 || !active.empty() {
+	if len(c.log.segments.all) > 1 || !active.Empty() {
 		room -= c.margin()
 	}
 	return min(room, c.longest()-used)
 }
 
 // newestLocked returns the newest segment and the bytes that it uses, or will use as soon as it begins.
-func (c *capacity) newestLocked() (s *segmentFile, used int64) {
+func (c *capacity) newestLocked() (s *logSegment, used int64) {
 	s = c.log.segments.all[len(c.log.segments.all)-1]
-	used = s.used.Load()
+	used = s.Used()
 	if s.bare {
 		used = max(used, c.beginRoom())
 	}
@@ -126,9 +121,6 @@ func (c *capacity) longest() int64 {
 	return c.log.opts.SegmentSize + largestCommit + 2*c.log.stateBudget.bytes.Load()
 }
 
-// empty reports whether the segment, which is the newest, holds no event.
-func (s *segmentFile) empty() bool { return s.indexSize() == 0 }
-
 func (c *capacity) spaceOnDisk() int64 {
 	free, err := disk.Free(c.log.dir)
 	if err != nil {
@@ -137,9 +129,9 @@ func (c *capacity) spaceOnDisk() int64 {
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
 	active, used := c.newestLocked()
-	c.volume.Store(free + c.aroundLocked() + max(used, active.allocated.Load()))
-	ahead := active.allocated.Load() - used
-	if active.unallocated.Load() || ahead < 0 {
+	c.volume.Store(free + c.aroundLocked() + max(used, active.Allocated()))
+	ahead := active.Allocated() - used
+	if active.Unallocated() || ahead < 0 {
 		ahead = 0
 	}
 	return ahead + free - c.reserve(active) - c.owedLocked() - c.margin()
@@ -169,13 +161,11 @@ func (c *committer) space() int64 {
 // allocate allocates need bytes beyond the used ones of the newest segment, plus the reserve. It also checks that the
 // file can be mapped with them and spare bytes more: bbolt cannot continue after a failed map. So a shortage shows
 // before any byte of a commit is written.
-func (c *capacity) allocate(s *segmentFile, need, spare int64) error {
-	have := max(s.allocated.Load(), s.length)
-	want := s.used.Load() + need + c.reserve(s)
-	if want+spare > s.mapped {
-		if err := c.log.files.retry(func() error { return s.tryMap(want + spare) }); err != nil {
-			return err
-		}
+func (c *capacity) allocate(s *logSegment, need, spare int64) error {
+	have := s.Reserved()
+	want := s.Used() + need + c.reserve(s)
+	if err := s.EnsureMapped(want + spare); err != nil {
+		return err
 	}
 	if want <= have {
 		return nil
@@ -184,9 +174,9 @@ func (c *capacity) allocate(s *segmentFile, need, spare int64) error {
 	if ahead+c.copyRoom() > c.limit() {
 		ahead = want
 	}
-	err := s.allocate(ahead)
+	err := s.Allocate(ahead)
 	if disk.NoSpace(err) && ahead > want {
-		err = s.allocate(want)
+		err = s.Allocate(want)
 	}
 	return err
 }
@@ -196,28 +186,6 @@ func (c *capacity) limit() int64 {
 	c.log.mu.RLock()
 	defer c.log.mu.RUnlock()
 	return c.maxSegments() - c.aroundLocked() - c.owedLocked()
-}
-
-// allocate allocates disk blocks for the file's first size bytes. Where the file system cannot do that, it lengthens
-// the file: bbolt would do that too, with a sync, and would not report the cause of an error.
-func (s *segmentFile) allocate(size int64) error {
-	have := s.allocated.Load()
-	err := errors.ErrUnsupported
-	if !s.unallocated.Load() {
-		err = disk.Uninterrupted(func() error { return disk.Allocate(s.file, have, size-have) })
-	}
-	switch {
-	case err == nil:
-		s.allocated.Store(size)
-		return nil
-	case errors.Is(err, errors.ErrUnsupported):
-		s.unallocated.Store(true)
-		if err = disk.Lengthen(s.file, size); err == nil {
-			s.length = size
-			return nil
-		}
-	}
-	return fmt.Errorf("allocate %d bytes of %s: %w", size, s.path, err)
 }
 
 // aroundLocked returns the bytes that all but the newest segment occupy.
@@ -272,12 +240,12 @@ func (c *capacity) fullError(need int64) error {
 func (c *capacity) spareForCopy() int64 {
 	c.log.mu.RLock()
 	active, used := c.newestLocked()
-	spare := c.maxSegments() - c.aroundLocked() - c.owedLocked() - max(used+c.reserve(active), active.allocated.Load()) - c.margin()
+	spare := c.maxSegments() - c.aroundLocked() - c.owedLocked() - max(used+c.reserve(active), active.Allocated()) - c.margin()
 	c.log.mu.RUnlock()
 	return min(spare, c.spaceOnDisk()-c.log.compactor.copying.Load())
 }
 
 func (c *capacity) usedLocked() int64 {
 	active := c.log.segments.all[len(c.log.segments.all)-1]
-	return c.aroundLocked() + max(active.disk(), active.used.Load())
+	return c.aroundLocked() + max(active.Disk(), active.Used())
 }

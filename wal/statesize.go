@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -24,7 +25,7 @@ type stateBudget struct {
 // the state up to three times, so the bytes that are held for dead letters lower the limit by a third of their number.
 // If the volume has fewer bytes for the log than MaxSize, those bytes count instead.
 func (b *stateBudget) most() int64 {
-	most := min(b.log.opts.MaxSize/8-b.log.capacity.deadHeld()/3, newestAhead()/4)
+	most := min(b.log.opts.MaxSize/8-b.log.capacity.deadHeld()/3, segfile.NewestAhead()/4)
 	if volume := b.log.capacity.volume.Load(); volume > 0 {
 		most = min(most, max(volume, MinMaxSize)/8)
 	}

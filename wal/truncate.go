@@ -27,9 +27,9 @@ type truncator struct {
 
 	// Owned by run's goroutine. The segments have left the log, but their files count as in use until they are
 	// unlinked.
-	doomed    []*segmentFile
-	failed    []*segmentFile // their unlink failed
-	begunPath string         // the file that names the newest segment that has begun
+	doomed    []*logSegment
+	failed    []*logSegment // their unlink failed
+	begunPath string        // the file that names the newest segment that has begun
 }
 
 // truncateStep bounds the unlinks that a Sync or Close waits for.
@@ -118,19 +118,19 @@ func (t *truncator) retry() {
 }
 
 // unlink removes a segment's file, after which its bytes no longer count.
-func (t *truncator) unlink(s *segmentFile) {
+func (t *truncator) unlink(s *logSegment) {
 	l := t.log
-	if err := s.remove(l.opts.unlink); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := s.Remove(l.opts.unlink); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.failed = append(t.failed, s)
 		if !t.failing.Swap(true) {
-			l.opts.Logger.Warn("a settled segment could not be unlinked; it counts as in use until it is gone", "segment", s.path, "error", err)
+			l.opts.Logger.Warn("a settled segment could not be unlinked; it counts as in use until it is gone", "segment", s.Path, "error", err)
 		}
 		return
 	}
 	l.mu.Lock()
 	l.segments.sealed -= s.size
 	l.mu.Unlock()
-	l.opts.Logger.Debug("segment truncated", "segment", filepath.Base(s.path))
+	l.opts.Logger.Debug("segment truncated", "segment", filepath.Base(s.Path))
 }
 
 // freed is called after some unlinks: appends may wait for the bytes. The unlinks share one sync of the folder.
@@ -150,7 +150,7 @@ func (t *truncator) freed() {
 
 // settledSegments removes the segments that no destination needs from the segment set, and returns them. There may be
 // thousands, with thousands of streams each, so it examines them without Log.mu, for which commits and readers wait.
-func (t *truncator) settledSegments() (settled []*segmentFile) {
+func (t *truncator) settledSegments() (settled []*logSegment) {
 	t.log.mu.RLock()
 	holds, held := t.log.segments.holds, t.log.segments.holders.Load() > 0
 	sealed := slices.Clone(t.log.segments.sealedLocked())
@@ -187,7 +187,7 @@ func (t *truncator) settledSegments() (settled []*segmentFile) {
 
 // settled reports whether no destination needs any event of a sealed segment. It first examines the stream that needed
 // the segment at the last look.
-func (t *truncator) settled(s *segmentFile) bool {
+func (t *truncator) settled(s *logSegment) bool {
 	if w := &s.needed; w.stream != nil && w.stream.low() < w.next {
 		return false
 	}

@@ -1,4 +1,4 @@
-package wal
+package segfile
 
 import (
 	"errors"
@@ -46,16 +46,16 @@ func (s *spareFiles) release() (err error) {
 	return err
 }
 
-// openFiles bounds the files and maps that the log holds open, and keeps spare descriptors.
-type openFiles struct {
+// Files bounds the files and maps that the log holds open, and keeps spare descriptors. The zero value is ready.
+type Files struct {
 	mapped mappedSegments
 	spare  spareFiles
 }
 
-// retry calls open, which opens or maps a file and undoes its changes when it fails. When open finds no descriptor,
-// retry releases the spare ones and calls open again; when open finds no memory, retry closes the maps without a reader
+// Retry calls open, which opens or maps a file and undoes its changes when it fails. When open finds no descriptor,
+// Retry releases the spare ones and calls open again; when open finds no memory, Retry closes the maps without a reader
 // first.
-func (f *openFiles) retry(open func() error) error {
+func (f *Files) Retry(open func() error) error {
 	err := disk.Uninterrupted(open)
 	if disk.NoDescriptor(err) {
 		if err = f.spare.release(); err == nil {
@@ -69,18 +69,24 @@ func (f *openFiles) retry(open func() error) error {
 	return err
 }
 
+// KeepSpares opens the spare descriptors that are missing, as many as it can get.
+func (f *Files) KeepSpares() { f.spare.fill() }
+
+// CloseSpares closes the spare descriptors.
+func (f *Files) CloseSpares() error { return f.spare.release() }
+
 // mappedSegments keeps a bounded number of sealed segments mapped.
 type mappedSegments struct {
 	mu   sync.Mutex
-	open []*segmentFile // the last opened segment comes last
+	open []*File // the last opened segment comes last
 }
 
 // add adds s, which was just opened. If there are too many, it evicts the segments that were opened first. The caller
 // holds no segment's mutex.
-func (m *mappedSegments) add(s *segmentFile) error {
+func (m *mappedSegments) add(s *File) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.open = append(slices.DeleteFunc(m.open, func(o *segmentFile) bool { return o == s }), s)
+	m.open = append(slices.DeleteFunc(m.open, func(o *File) bool { return o == s }), s)
 	kept, bytes := 0, int64(0)
 	for _, o := range slices.Backward(m.open) {
 		if bytes += o.mappedBytes.Load(); kept > 0 && (bytes > mostMappedBytes() || kept == mostMaps) {
@@ -101,7 +107,7 @@ func (m *mappedSegments) add(s *segmentFile) error {
 func (m *mappedSegments) evictIdle() (some bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.open = slices.DeleteFunc(m.open, func(s *segmentFile) bool {
+	m.open = slices.DeleteFunc(m.open, func(s *File) bool {
 		rests := s.evictIfIdle()
 		some = some || rests
 		return rests
@@ -113,20 +119,20 @@ func (m *mappedSegments) evictIdle() (some bool) {
 const mostMaps = 64
 
 // evictIfIdle is evict, but it does not wait for a reader.
-func (s *segmentFile) evictIfIdle() bool {
-	if !s.mu.TryLock() {
+func (f *File) evictIfIdle() bool {
+	if !f.mu.TryLock() {
 		return false
 	}
-	defer s.mu.Unlock()
-	return s.file == nil && s.pages != nil && s.closeLocked() == nil
+	defer f.mu.Unlock()
+	return f.file == nil && f.pages != nil && f.closeLocked() == nil
 }
 
 // evict closes the segment if it is sealed.
-func (s *segmentFile) evict() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.file != nil {
+func (f *File) evict() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file != nil {
 		return nil
 	}
-	return s.closeLocked()
+	return f.closeLocked()
 }

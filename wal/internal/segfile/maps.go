@@ -1,4 +1,4 @@
-package wal
+package segfile
 
 import (
 	"fmt"
@@ -20,11 +20,11 @@ import (
 const (
 	// newestAhead32 and newestAhead64 are how far the newest segment may grow beyond SegmentSize before it is mapped
 	// again. It grows by the state that it begins with, large commits, its index, and further commits while the next
-	// segment cannot be made.
-	newestAhead32 = 2 * maxWaiting
+	// segment cannot be made. 32 MiB are twice the bytes of all waiting appends.
+	newestAhead32 = 32 << 20
 	newestAhead64 = 512 << 20
-	// sealAhead is the part of newestAhead that is kept for sealing the segment.
-	sealAhead = 32 << 20
+	// SealAhead is the part of NewestAhead that is kept for sealing the segment.
+	SealAhead = 32 << 20
 
 	// mostMappedBytes32 and mostMappedBytes64 bound the bytes of the sealed segments that stay mapped. At least one
 	// stays mapped.
@@ -37,6 +37,15 @@ const (
 
 const is32Bit = strconv.IntSize == 32
 
+// LimitSize returns the segment size that a log uses when segmentSize is configured: at most 64 MiB on a 32-bit
+// platform.
+func LimitSize(segmentSize int64) int64 {
+	if is32Bit {
+		return min(segmentSize, maxSegmentSize32)
+	}
+	return segmentSize
+}
+
 func mostMappedBytes() int64 {
 	if is32Bit {
 		return mostMappedBytes32
@@ -44,8 +53,8 @@ func mostMappedBytes() int64 {
 	return mostMappedBytes64
 }
 
-// newestAhead returns the number of bytes that the newest segment may have beyond SegmentSize.
-func newestAhead() int64 {
+// NewestAhead returns the number of bytes that the newest segment may have beyond SegmentSize.
+func NewestAhead() int64 {
 	if is32Bit {
 		return newestAhead32
 	}
@@ -53,25 +62,33 @@ func newestAhead() int64 {
 }
 
 // mapNewest returns the size at which to map the newest segment, whose file has length bytes, and the length up to
-// which the file may then grow without a check by tryMap.
+// which the file may then grow without a check by EnsureMapped.
 func mapNewest(segmentSize, length int64) (size int, most int64) {
 	if runtime.GOOS == "windows" { // where a file is as long as its map, and is mapped again as it grows
-		return int(segmentSize) + 2*maxWaiting, math.MaxInt64
+		return int(segmentSize) + newestAhead32, math.MaxInt64
 	}
-	size = segment.MapAhead(max(segmentSize, length), newestAhead())
+	size = segment.MapAhead(max(segmentSize, length), NewestAhead())
 	return size, int64(size)
 }
 
-// tryMap maps the newest segment at the size that bbolt will choose for size bytes, and unmaps it.
-func (s *segmentFile) tryMap(size int64) error {
+// EnsureMapped checks that the file may grow to size bytes. If bbolt will map it again for that, EnsureMapped first maps
+// it for a moment at the size that bbolt will choose: bbolt cannot continue after a failed map.
+func (f *File) EnsureMapped(size int64) error {
+	if size <= f.mapped {
+		return nil
+	}
+	return f.files.Retry(func() error { return f.tryMap(size) })
+}
+
+func (f *File) tryMap(size int64) error {
 	most := segment.MapAhead(size, 0)
-	b, err := disk.Map(s.file, int64(most))
+	b, err := disk.Map(f.file, int64(most))
 	if err == nil {
 		err = disk.Unmap(b)
 	}
 	if err != nil {
-		return fmt.Errorf("map %d bytes of %s: %w", most, s.path, err)
+		return fmt.Errorf("map %d bytes of %s: %w", most, f.Path, err)
 	}
-	s.mapped, s.remaps = int64(most), true
+	f.mapped, f.remaps = int64(most), true
 	return nil
 }

@@ -1,0 +1,72 @@
+package segfile
+
+import (
+	"math"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// The methods of this file read a segment that was on the disk when the log was opened. Open calls them before the
+// segment is part of the log.
+
+// Meta checks that the file is the segment of its name, and returns its meta bucket.
+func (f *File) Meta(r segment.Reader) (segment.Meta, error) {
+	m, err := segment.ReadMeta(r, f.Path, f.Seq)
+	if err == nil {
+		f.summed = m.Summed
+	}
+	return m, err
+}
+
+// Check reads all of the newest segment, and makes its index. doubtful: the end of the segment may be lost.
+func (f *File) Check() (spans map[string]segment.Span, doubtful bool, err error) {
+	blocks, doubtful, err := segment.CheckSegment(f.Path, f.Seq)
+	if err != nil {
+		return nil, false, err
+	}
+	f.index.Store(blocks.Index)
+	f.last, f.end = blocks.Last, blocks.End
+	return blocks.Index.Spans(), doubtful, nil
+}
+
+// Spans reads the spans of a sealed segment from its index. It rebuilds an index that is missing or damaged.
+func (f *File) Spans() (spans map[string]segment.Span, err error) {
+	err = f.View(func(r segment.Reader) (err error) {
+		if spans, err = segment.ReadIndexSpans(r, f.Seq); err != nil {
+			err = segment.InFile(f.Path, err)
+		}
+		return err
+	})
+	if !segment.Damaged(err) {
+		return spans, err
+	}
+	if err := f.rebuildIndex(err); err != nil {
+		return nil, err
+	}
+	return f.index.Load().Spans(), nil
+}
+
+// KnownBlocks checks that no later release wrote the first or the last block of a sealed segment: the other blocks were
+// written between these two. The readers of a block report every other fault.
+func (f *File) KnownBlocks() error {
+	err := f.View(func(r segment.Reader) error {
+		blocks := r.Bucket(segment.BucketBlocks)
+		if blocks == nil {
+			return nil
+		}
+		if k, v := blocks.Floor(segment.NumberKey(math.MaxUint64)); k != nil {
+			if err := segment.LaterBlock(f.Seq, k, v); err != nil {
+				return err
+			}
+		}
+		k, v := blocks.Seek(segment.NumberKey(0))
+		if k == nil {
+			return nil
+		}
+		return segment.LaterBlock(f.Seq, k, v)
+	})
+	if segment.Later(err) {
+		return segment.InFile(f.Path, err)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package segfile
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// Update runs write in a transaction of the newest segment and commits it: bbolt writes and syncs the pages, then
+// writes and syncs the meta page. When Update returns nil, everything is on the disk. If tx.Commit fails, the error is
+// a *CommitError. bbolt's panics and faults on bad pages become errors.
+func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
+	defer segment.Contain(f.Path, f.base.Load(), &err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := f.db.Begin(true)
+	if err != nil {
+		return fmt.Errorf("begin commit: %w", err)
+	}
+	defer f.abandon(tx)
+	if f.remaps {
+		defer f.noteMap()
+	}
+	id := tx.ID()
+	if err := write(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return &CommitError{Err: err, Harmless: segment.TooLong(err) || disk.WriteFoundNoSpace(err) && !boltpage.Reached(f.file, f.db.Info().PageSize, uint64(id))}
+	}
+	return f.measure()
+}
+
+// CommitError is the error of a commit.
+type CommitError struct {
+	Err      error
+	Harmless bool // it is certain that nothing was stored, and the next commit may work
+}
+
+func (e *CommitError) Error() string { return fmt.Sprintf("commit: %v", e.Err) }
+
+func (e *CommitError) Unwrap() error { return e.Err }
+
+// noteMap records where bbolt has mapped the file again.
+func (f *File) noteMap() {
+	f.remaps = false
+	f.base.Store(f.db.Info().Data)
+}
+
+// abandon rolls back a transaction that was not committed, also after a panic. If the rollback panics too, bbolt's
+// locks stay held. Closing the file would wait for them, so it stays open until the process ends.
+func (f *File) abandon(tx *bolt.Tx) {
+	if tx.DB() == nil {
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			f.stuck = true
+		}
+	}()
+	_ = tx.Rollback() // the error only states whether the transaction was still open
+}
+
+// LimitTo keeps bbolt from making the file longer than size, or than the used bytes plus least if that is more. The
+// latter matters after MaxSize was lowered below the bytes in use: a commit that needs least more bytes is then the one
+// that makes room.
+func (f *File) LimitTo(size, least int64) {
+	f.db.AllocSize = 0 // bbolt would let the file grow by as much
+	size = max(size, f.used.Load()+least) + int64(f.db.Info().PageSize)
+	f.db.MaxSize = int(min(size, math.MaxInt))
+}
+
+// PutBlocks appends the blocks after all others, so that bbolt fills its pages completely. write of an Update calls it.
+func (f *File) PutBlocks(tx *bolt.Tx, blocks [][]byte) error {
+	bucket, number := tx.Bucket(segment.BucketBlocks), f.last
+	bucket.FillPercent = 1
+	var key [8]byte // bbolt copies keys
+	for _, value := range blocks {
+		number++
+		segment.SealBlock(value, f.Seq, number)
+		binary.BigEndian.PutUint64(key[:], number)
+		if err := bucket.Put(key[:], value); err != nil {
+			return fmt.Errorf("put block %d: %w", number, err)
+		}
+	}
+	if number == f.last {
+		return nil
+	}
+	return bucket.SetSequence(number)
+}
+
+// PutSeal marks the segment as sealed, and writes its index, with the blocks of the same transaction.
+func (f *File) PutSeal(tx *bolt.Tx, blocks [][]byte) error {
+	x, number := f.index.Load().Clone(), f.last
+	for _, value := range blocks {
+		number++
+		x.AddValue(value, number)
+	}
+	return errors.Join(tx.Bucket(segment.BucketMeta).Put(segment.KeySealed, []byte{1}), x.Write(tx, f.Seq))
+}
+
+// Stored adds the blocks of a committed transaction to the index, and returns it. end is the end of the blocks now.
+func (f *File) Stored(blocks [][]byte, end segment.LeafEnd) *segment.BlockIndex {
+	f.end = end
+	index := f.index.Load()
+	for _, value := range blocks {
+		f.last++
+		index.AddValue(value, f.last)
+	}
+	return index
+}
+
+// Sealed drops the index from memory: a sealed segment has it in its file.
+func (f *File) Sealed() { f.index.Store(nil) }
+
+// End returns the end of the blocks.
+func (f *File) End() segment.LeafEnd { return f.end }
+
+// Summed reports whether the entries of the state have checksums.
+func (f *File) Summed() bool { return f.summed }
+
+// IndexSize returns the bytes that the index will take in the file; 0 if the segment is sealed or has no event.
+func (f *File) IndexSize() int64 {
+	if x := f.index.Load(); x != nil {
+		return x.Size.Load()
+	}
+	return 0
+}
+
+// Empty reports whether the newest segment holds no event.
+func (f *File) Empty() bool { return f.IndexSize() == 0 }
+
+// SealPages estimates the bytes that the bucket of the index takes in addition to the index.
+const SealPages = 16 << 10
+
+// SealRoom returns the most bytes that sealing takes.
+func (f *File) SealRoom() int64 { return f.IndexSize()*9/8 + SealPages }
