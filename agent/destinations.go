@@ -143,6 +143,7 @@ func awsEndpoint(d config.Destination) string {
 func awsOptions(d config.Destination) sink.AWS {
 	return sink.AWS{
 		Region: d.AWS.Region, Endpoint: d.AWS.Endpoint, Profile: d.AWS.Profile, RoleARN: d.AWS.RoleARN,
+		ExternalID: d.AWS.ExternalID, SessionName: d.AWS.SessionName,
 		Timeout: d.Retry.Timeout,
 	}
 }

@@ -123,7 +123,7 @@ func destinationStatus(p *wal.Cursor, st wal.CursorStat, r *route, prices config
 		d.WaitsFor, d.PaceBytes, d.Shards = string(report.Waits), uint64(report.Pace), report.Shards
 		d.CompressionRatio = report.Compression
 	}
-	if amount, ok := prices.Of(d.Type, float64(d.BilledBytes), float64(d.PutUnits)); ok {
+	if amount, ok := prices.Of(d.Type, config.Usage{BilledBytes: float64(d.BilledBytes), Requests: float64(d.Requests), Units: float64(d.PutUnits)}); ok {
 		d.Cost = &admin.Cost{Amount: amount, Currency: prices.Currency}
 	}
 	return d

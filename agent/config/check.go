@@ -25,6 +25,8 @@ func checkFile(b *block, c *Config) {
 		b.r.take("the default address of admin", "tcp", adminAddress, Pos{})
 	}
 	b.r.checkTaken()
+	b.r.checkRelays()
+	b.r.checkKeys(c)
 	b.r.checkReferences(c)
 	b.r.checkIdentities(c)
 }
@@ -73,13 +75,18 @@ func checkLoopback(b *block, network, address, could string) {
 	if network == "unix" {
 		return
 	}
-	host, _, _ := net.SplitHostPort(address)
-	ip, err := netip.ParseAddr(host)
-	if host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
+	if loopback(address) {
 		return
 	}
 	b.fault(b.at("address"), "address: %s is not loopback: anybody who reaches it could %s; "+
 		"allowed is a loopback address, a unix socket, tls and auth, or insecure = true", quote(address), could)
+}
+
+// loopback reports whether host:port is an address that other hosts do not reach.
+func loopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // taken is an address that a block binds.
@@ -100,15 +107,19 @@ func (r *reader) checkTaken() {
 			if !later.meets(earlier) {
 				continue
 			}
-			by := earlier.by
-			if earlier.pos.Line > 0 {
-				by = fmt.Sprintf("%s at line %d", by, earlier.pos.Line)
-			}
 			r.faults.add(later.pos, "address: %s is taken by %s; allowed is an address that no other block has",
-				quote(later.address), by)
+				quote(later.address), earlier.where())
 			break
 		}
 	}
+}
+
+// where returns the block, with its line.
+func (t taken) where() string {
+	if t.pos.Line == 0 {
+		return t.by
+	}
+	return fmt.Sprintf("%s at line %d", t.by, t.pos.Line)
 }
 
 // meets reports whether the kernel would reject the second of both.
@@ -174,6 +185,9 @@ func checkDestination(b *block, s *Stream, d *Destination) {
 			checkPaths(b, s.Name, d, &other)
 		}
 	}
+	if d.Type == "s3" && b.wrote("bucket") && !b.misread("prefix") {
+		b.r.s3 = append(b.r.s3, s3Target{stream: s.Name, d: *d, pos: b.at("prefix")})
+	}
 }
 
 // checkPaths requires that the folders of two file destinations are apart, for every stream of that name or pattern:
@@ -234,16 +248,22 @@ func realPath(name, path string) string {
 	}
 }
 
-// fillsIn reports whether path becomes literal, which has no ${stream}, for a stream of that name or pattern.
+// fillsIn reports whether path becomes literal for a stream of that name or pattern.
 func fillsIn(name, path, literal string) bool {
+	_, ok := filling(name, path, literal)
+	return ok
+}
+
+// filling returns the stream of that name or pattern for which path becomes literal, which has no ${stream}.
+func filling(name, path, literal string) (stream string, ok bool) {
 	before, _, marked := strings.Cut(path, streamMark)
 	rest := strings.ReplaceAll(path, streamMark, "")
 	if !marked || strings.Contains(literal, streamMark) || len(literal) < len(rest) {
-		return false
+		return "", false
 	}
 	size := (len(literal) - len(rest)) / strings.Count(path, streamMark)
-	stream := literal[len(before):][:size]
-	return ValidStreamName(stream) == nil && matches(name, stream) && strings.ReplaceAll(path, streamMark, stream) == literal
+	stream = literal[len(before):][:size]
+	return stream, ValidStreamName(stream) == nil && matches(name, stream) && strings.ReplaceAll(path, streamMark, stream) == literal
 }
 
 // checkAggregateBy requires KPL records for records of several keys, since consumers need the key of each event, and an
@@ -275,8 +295,14 @@ func checkCompression(b *block, d *Destination) {
 	}
 }
 
-// checkAWS adds a fault for every setting that a destination has twice: in its aws block and beside it.
-func checkAWS(b *block) {
+// checkAWS adds a fault for every setting that a destination has twice: in its aws block and beside it. A role's settings need
+// a role.
+func checkAWS(b *block, d *Destination) {
+	for _, name := range []string{"external_id", "session_name"} {
+		if d.AWS.RoleARN == "" && b.wrote(name) {
+			b.fault(b.at(name), "%s: %s has no role_arn that it could be used for; allowed is %s beside role_arn", name, b.what, name)
+		}
+	}
 	for _, nested := range b.body.Blocks {
 		if nested.Type != "aws" {
 			continue
@@ -346,6 +372,26 @@ func wrongEndpoint(s string) string {
 		return "is no URL of a server"
 	}
 	return ""
+}
+
+// AWS Security Token Service API Reference, AssumeRole, November 2026.
+var (
+	externalID  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
+	sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+)
+
+func wrongExternalID(s string) string {
+	if s == "" || len(s) >= 2 && len(s) <= 1224 && externalID.MatchString(s) {
+		return ""
+	}
+	return "is no external ID: it has 2 to 1224 characters of A-Z a-z 0-9 _ + = , . @ : / -"
+}
+
+func wrongSessionName(s string) string {
+	if s == "" || sessionName.MatchString(s) {
+		return ""
+	}
+	return "is no session name: it has 2 to 64 characters of A-Z a-z 0-9 _ + = , . @ -"
 }
 
 func wrongRole(s string) string {

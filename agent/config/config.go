@@ -88,6 +88,7 @@ type WAL struct {
 // AWS is the way to AWS. Empty fields come from the SDK's default chain.
 type AWS struct {
 	Region, Endpoint, Profile, RoleARN string
+	ExternalID, SessionName            string // of the role's session
 }
 
 // Stream is a stream block: one stream, or all whose names match a pattern.
@@ -107,17 +108,17 @@ type Stream struct {
 
 // Destination is one destination of a stream. Two destinations that differ only in Pos are the same.
 type Destination struct {
-	Type, Name string // Type is kinesis, firehose or file; Name is unique in the stream
-	AWS        AWS    // the file's defaults and this destination's own; kinesis and firehose
+	Type, Name string // Type is one of DestinationTypes; Name is unique in the stream
+	AWS        AWS    // the file's defaults and this destination's own; kinesis, firehose, kafka, s3 and sqs
 	Envelope   bool   // each event is wrapped in a line of JSON
 	Format     string // the stream's; only set with Envelope
 	Batch      Batch
 	Retry      Retry
 
-	Pace  bool  // kinesis and firehose: keep to the quota, and send less while the service throttles
+	Pace  bool  // kinesis, firehose and sqs: keep to the quota, and send less while the service throttles
 	Quota Quota // kinesis: of each shard; firehose: of the stream
 
-	Bandwidth int64  // kinesis and firehose: bytes a second of its requests; 0: no cap
+	Bandwidth int64  // of its requests, in bytes a second, where they leave this host; 0: no cap
 	Priority  string // its stream's
 
 	Stream      string // kinesis; a name, or an ARN, whose region overrides AWS.Region; may contain ${stream}
@@ -135,13 +136,20 @@ type Destination struct {
 	RollInterval time.Duration // file
 	FileMode     os.FileMode   // file; 0: 0644 minus the umask
 
+	// The settings of one type each. Others have the zero value.
+	Kafka  Kafka
+	S3     S3
+	SQS    SQS
+	Relay  Relay
+	Statsd Statsd
+
 	Pos Pos
 }
 
 // Batch limits the delay and the size of records.
 type Batch struct {
 	MaxDelay   time.Duration // the longest wait of an event to be batched
-	RecordSize int64         // bytes; the target size of records
+	RecordSize int64         // bytes; the target size of records; kinesis, firehose and file
 }
 
 // Quota is a service's limits per second. Zero: the sink's default.

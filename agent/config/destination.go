@@ -21,18 +21,31 @@ const leastBandwidth = kib
 type destinationType struct {
 	name     string
 	meaning  string
-	aws      bool // it has the settings of the aws block
-	section  *section[Destination]
-	defaults func(*Destination)
-	// price returns the cost of billed bytes and put payload units. It reports false if no price is set.
-	price func(p Prices, billed, units float64) (amount float64, ok bool)
+	shared   shared
+	own      []setting[Destination]
+	blocks   []child[Destination]
+	check    func(b *block, d *Destination)                    // of the type's own settings; nil: none
+	defaults func(*Destination)                                // of the type's own settings
+	price    func(p Prices, u Usage) (amount float64, ok bool) // see Prices.Of; nil: free
+}
+
+// shared are the settings that a type has in common with others.
+type shared struct {
+	aws       bool // the settings of the aws block, beside the others or in a block of their own
+	pace      bool
+	bandwidth bool
+	envelope  bool
+	delay     bool  // batch.max_delay
+	records   bool  // batch.record_size: several events may share a record
+	maxRecord int64 // the largest batch.record_size; 0: no limit
 }
 
 var destinationTypes = []destinationType{
 	{
-		name: "kinesis", aws: true,
-		meaning: "Amazon Kinesis Data Streams. Settings of the aws block may stand here or in an own aws block, and override it.",
-		section: awsDestination(kinesisRecord,
+		name:    "kinesis",
+		meaning: "Amazon Kinesis Data Streams. " + awsMeaning,
+		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, delay: true, records: true, maxRecord: kinesisRecord},
+		own: []setting[Destination]{
 			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed().
 				means("The Kinesis stream. ${stream} is replaced by the name of the event's stream."),
 			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none").
@@ -42,18 +55,24 @@ var destinationTypes = []destinationType{
 			word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none").
 				means("The order of the events of a key: key sends their requests one after another, strict sends one record a request."),
 			compression,
-		).with(quotaBlock(shardQuota, "The limits of each shard. If several destinations write to one stream, set the share of each.")),
+		},
+		blocks: []child[Destination]{quotaBlock(shardQuota, "The limits of each shard. If several destinations write to one stream, set the share of each.")},
+		check: func(b *block, d *Destination) {
+			checkAggregateBy(b, d)
+			checkCompression(b, d)
+		},
 		defaults: func(d *Destination) {
 			d.Aggregate, d.AggregateBy, d.Order, d.Compression = "kpl", "key", "key", "none"
 		},
-		price: func(p Prices, billed, units float64) (float64, bool) {
-			return p.KinesisGB*billed/PricedGB + p.KinesisMillionUnits*units/1e6, p.KinesisGB > 0 || p.KinesisMillionUnits > 0
+		price: func(p Prices, u Usage) (float64, bool) {
+			return p.KinesisGB*u.BilledBytes/PricedGB + p.KinesisMillionUnits*u.Units/1e6, p.KinesisGB > 0 || p.KinesisMillionUnits > 0
 		},
 	},
 	{
-		name: "firehose", aws: true,
-		meaning: "Amazon Data Firehose. Settings of the aws block may stand here or in an own aws block, and override it.",
-		section: awsDestination(firehoseRecord,
+		name:    "firehose",
+		meaning: "Amazon Data Firehose. " + awsMeaning,
+		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, delay: true, records: true, maxRecord: firehoseRecord},
+		own: []setting[Destination]{
 			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed().
 				means("The Firehose stream. ${stream} is replaced by the name of the event's stream."),
 			word("order", func(d *Destination) *string { return &d.Order }, "key", "none").
@@ -61,16 +80,19 @@ var destinationTypes = []destinationType{
 			flag("one_key_per_record", func(d *Destination) *bool { return &d.OneKeyPerRecord }).
 				means("A record has the events of one key, for dynamic partitioning."),
 			compression,
-		).with(quotaBlock(streamQuota, "The limits of the Firehose stream.")),
+		},
+		blocks:   []child[Destination]{quotaBlock(streamQuota, "The limits of the Firehose stream.")},
+		check:    checkCompression,
 		defaults: func(d *Destination) { d.Order, d.Compression = "key", "none" },
-		price: func(p Prices, billed, _ float64) (float64, bool) {
-			return p.FirehoseGB * billed / PricedGB, p.FirehoseGB > 0
+		price: func(p Prices, u Usage) (float64, bool) {
+			return p.FirehoseGB * u.BilledBytes / PricedGB, p.FirehoseGB > 0
 		},
 	},
 	{
 		name:    "file",
 		meaning: "Files on this host, in hourly folders.",
-		section: destinationSection(0,
+		shared:  shared{envelope: true, delay: true, records: true},
+		own: []setting[Destination]{
 			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed().
 				means("The folder of the files. ${stream} is replaced by the name of the event's stream."),
 			size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0).
@@ -79,11 +101,22 @@ var destinationTypes = []destinationType{
 				means("A new file is started at this age of the current one."),
 			mode("file_mode", func(d *Destination) *os.FileMode { return &d.FileMode }).byDefault("\"0644\" minus the umask").
 				means("The permissions of the files. Folders also get x for each r."),
-		),
+		},
 		defaults: func(d *Destination) { d.RollSize, d.RollInterval = 64*mib, time.Minute },
-		price:    func(Prices, float64, float64) (float64, bool) { return 0, false },
+	},
+	kafkaType,
+	s3Type,
+	sqsType,
+	relayType,
+	statsdType,
+	{
+		name:    "stdout",
+		meaning: "Standard output of the agent, one line an event, in the order of the log.",
+		shared:  shared{envelope: true, delay: true},
 	},
 }
+
+const awsMeaning = "Settings of the aws block may stand here or in an own aws block, and override it."
 
 const kinesisStream = `the name of a Kinesis stream, or its ARN, like "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"`
 
@@ -115,71 +148,101 @@ var (
 	}
 )
 
-// destinationSection has the settings of all destinations and the own ones of a type. record is the largest record in
-// bytes; 0: no limit.
-func destinationSection(record int64, own ...setting[Destination]) *section[Destination] {
-	batch := &section[Batch]{settings: []setting[Batch]{
-		duration("max_delay", "1s", func(b *Batch) *time.Duration { return &b.MaxDelay }, 0).
-			means("The longest wait of an event to be batched."),
-		size("record_size", "500KiB", func(b *Batch) *int64 { return &b.RecordSize }, 1, record).
-			means("The target size of a record."),
-	}}
-	return &section[Destination]{
-		settings: append(own, flag("envelope", func(d *Destination) *bool { return &d.Envelope }).
-			means("Wraps each event in a line of JSON with a unique ID.")),
-		blocks: []child[Destination]{
-			inner("batch", batch, func(d *Destination) *Batch { return &d.Batch }).
-				means("The size and the delay of records."),
-			inner("retry", &retrySection, func(d *Destination) *Retry { return &d.Retry }).
-				means("The backoff after a failed request. Requests are retried without end."),
-		},
+// section returns the settings and blocks of a destination of the type.
+func (t *destinationType) section() *section[Destination] {
+	s := &section[Destination]{settings: slices.Clone(t.own), blocks: slices.Clone(t.blocks)}
+	if t.shared.pace {
+		s.settings = append(s.settings, flag("pace", func(d *Destination) *bool { return &d.Pace }).
+			means("Keeps to the quota, and sends less while the service throttles. Otherwise only throttled records are delayed."))
 	}
+	if t.shared.bandwidth {
+		s.settings = append(s.settings, byteRate("bandwidth", "256KiB/s", func(d *Destination) *int64 { return &d.Bandwidth }, leastBandwidth).
+			means("The cap for the request bytes of this destination."))
+	}
+	if t.shared.aws {
+		addAWS(s)
+	}
+	if t.shared.envelope {
+		s.settings = append(s.settings, flag("envelope", func(d *Destination) *bool { return &d.Envelope }).
+			means("Wraps each event in a line of JSON with a unique ID."))
+	}
+	if t.shared.delay {
+		s.blocks = append(s.blocks, inner("batch", t.batchSection(), func(d *Destination) *Batch { return &d.Batch }).
+			means("The size and the delay of records."))
+	}
+	s.blocks = append(s.blocks, inner("retry", &retrySection, func(d *Destination) *Retry { return &d.Retry }).
+		means("The backoff after a failed request. Requests are retried without end."))
+	s.check = func(b *block, d *Destination) {
+		if t.shared.aws {
+			checkAWS(b, d)
+		}
+		if t.check != nil {
+			t.check(b, d)
+		}
+	}
+	return s
 }
 
-// awsDestination is destinationSection for a type with AWS settings. They may stand beside the others or in an aws
-// block, and override the aws block of the file.
-func awsDestination(record int64, own ...setting[Destination]) *section[Destination] {
+func (t *destinationType) batchSection() *section[Batch] {
+	s := &section[Batch]{settings: []setting[Batch]{
+		duration("max_delay", "1s", func(b *Batch) *time.Duration { return &b.MaxDelay }, 0).
+			means("The longest wait of an event to be batched."),
+	}}
+	if t.shared.records {
+		s.settings = append(s.settings, size("record_size", "500KiB", func(b *Batch) *int64 { return &b.RecordSize }, 1, t.shared.maxRecord).
+			means("The target size of a record."))
+	}
+	return s
+}
+
+// addAWS adds the settings of AWS, which may stand beside the others or in an aws block, and override the aws block of the
+// file.
+func addAWS(s *section[Destination]) {
 	field := func(d *Destination) *AWS { return &d.AWS }
 	var inherited section[AWS]
 	for _, set := range awsSection.settings {
 		inherited.settings = append(inherited.settings, set.byDefault("as in the aws block of the file"))
 	}
-	own = append(own,
-		flag("pace", func(d *Destination) *bool { return &d.Pace }).
-			means("Keeps to the quota, and sends less while the service throttles. Otherwise only throttled records are delayed."),
-		byteRate("bandwidth", "256KiB/s", func(d *Destination) *int64 { return &d.Bandwidth }, leastBandwidth).
-			means("The cap for the request bytes of this destination."))
-	s := destinationSection(record, append(own, lifted(&inherited, field)...)...)
+	s.settings = append(s.settings, lifted(&inherited, field)...)
 	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &inherited, field).
 		means("The same settings of AWS as a block."))
-	s.check = func(b *block, d *Destination) {
-		checkAWS(b)
-		checkAggregateBy(b, d)
-		checkCompression(b, d)
-	}
-	return s
 }
 
 func quotaBlock(s section[Quota], meaning string) child[Destination] {
 	return inner("quota", &s, func(d *Destination) *Quota { return &d.Quota }).means(meaning)
 }
 
-func destinationTypeOf(name string) (destinationType, bool) {
+func destinationTypeOf(name string) (*destinationType, bool) {
 	i := slices.IndexFunc(destinationTypes, func(t destinationType) bool { return t.name == name })
 	if i < 0 {
-		return destinationType{}, false
+		return nil, false
 	}
-	return destinationTypes[i], true
+	return &destinationTypes[i], true
+}
+
+// DestinationTypes returns the types of destinations that a file may have.
+func DestinationTypes() (names []string) {
+	for _, t := range destinationTypes {
+		names = append(names, t.name)
+	}
+	return names
 }
 
 // newDestination returns a destination with the defaults of its type.
-func (t destinationType) newDestination(name string) Destination {
+func (t *destinationType) newDestination(name string) Destination {
 	d := Destination{
-		Type: t.name, Name: name, Priority: "normal", Pace: t.aws,
-		Batch: Batch{MaxDelay: time.Second, RecordSize: 500 * kib},
+		Type: t.name, Name: name, Priority: "normal", Pace: t.shared.pace,
 		Retry: Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second},
 	}
-	t.defaults(&d)
+	if t.shared.delay {
+		d.Batch.MaxDelay = time.Second
+	}
+	if t.shared.records {
+		d.Batch.RecordSize = 500 * kib
+	}
+	if t.defaults != nil {
+		t.defaults(&d)
+	}
 	return d
 }
 
@@ -187,7 +250,7 @@ func describeDestinations(d *description, at place, _ *Stream) {
 	for _, t := range destinationTypes {
 		d.open(fmt.Sprintf("destination %q \"NAME\"", t.name), t.meaning)
 		defaults := t.newDestination("")
-		t.section.describe(d, place{path: at.path + t.name + ".", restart: at.restart}, &defaults)
+		t.section().describe(d, place{path: at.path + t.name + ".", restart: at.restart}, &defaults)
 	}
 }
 
@@ -198,19 +261,15 @@ func readDestination(b *block, s *Stream) {
 	}
 	t, known := destinationTypeOf(typ)
 	if !known {
-		var names []string
-		for _, t := range destinationTypes {
-			names = append(names, t.name)
-		}
-		b.fault(b.labelPos[0], "destination type %s is unknown; %s", quote(typ), instead(typ, names))
+		b.fault(b.labelPos[0], "destination type %s is unknown; %s", quote(typ), instead(typ, DestinationTypes()))
 		return
 	}
 	d := t.newDestination(name)
 	d.Pos = b.head
-	if t.aws {
+	if t.shared.aws {
 		d.AWS = b.r.aws
 	}
-	t.section.read(b, &d)
+	t.section().read(b, &d)
 	checkDestination(b, s, &d)
 	s.Destinations = append(s.Destinations, d)
 }

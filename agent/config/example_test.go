@@ -46,6 +46,25 @@ stream "meter-*" {
   destination "file" "local" {
     path = "/var/lib/standpipe/out/${stream}"
   }
+}
+stream "orders" {
+  destination "kafka" "bus" {
+    brokers = ["127.0.0.1:9092"]
+    topic   = "orders"
+  }
+  destination "s3" "lake" {
+    bucket = "events"
+  }
+  destination "sqs" "jobs" {
+    queue_url = "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo"
+  }
+  destination "relay" "site" {
+    address = "gateway.site:7710"
+  }
+  destination "statsd" "counts" {
+    address = "udp://127.0.0.1:8125"
+  }
+  destination "stdout" "console" {}
 }`
 
 func TestExample_IsTheDefaults(t *testing.T) {
@@ -57,7 +76,7 @@ func TestExample_IsTheDefaults(t *testing.T) {
 }
 
 // shown matches the parts of the example in comments: a setting, or the first or last line of a block.
-var shown = regexp.MustCompile(`(?m)^(\s*)# (\s*(?:\w+ *= ["\[]|\w+(?: "[^"]+")* \{|\}$))`)
+var shown = regexp.MustCompile(`(?m)^(\s*)# (\s*(?:\w+ *= ["\[{\d]|\w+(?: "[^"]+")* \{|\}$))`)
 
 // unshown matches the names that the example only describes: the aws block of a destination, whose settings are shown
 // beside it.

@@ -65,17 +65,25 @@ func TestPrices(t *testing.T) {
 	for _, tt := range []struct {
 		prices config.Prices
 		of     string
+		units  float64
 		want   float64
 		known  bool
 	}{
-		{config.Prices{FirehoseGB: 0.5}, "firehose", 1, true},
-		{config.Prices{FirehoseGB: 0.5}, "kinesis", 0, false},
-		{config.Prices{FirehoseGB: 0.5}, "file", 0, false},
-		{config.Prices{KinesisGB: 0.25}, "kinesis", 0.5, true},
-		{config.Prices{KinesisMillionUnits: 0.25}, "kinesis", 0.75, true},
-		{config.Prices{}, "firehose", 0, false},
+		{config.Prices{FirehoseGB: 0.5}, "firehose", 3e6, 1, true},
+		{config.Prices{FirehoseGB: 0.5}, "kinesis", 3e6, 0, false},
+		{config.Prices{FirehoseGB: 0.5}, "file", 0, 0, false},
+		{config.Prices{KinesisGB: 0.25}, "kinesis", 3e6, 0.5, true},
+		{config.Prices{KinesisMillionUnits: 0.25}, "kinesis", 3e6, 0.75, true},
+		{config.Prices{S3ThousandRequests: 0.5, S3GB: 3}, "s3", 0, 506, true},
+		{config.Prices{S3GB: 3}, "s3", 0, 6, true},
+		{config.Prices{SQSMillionRequests: 0.5}, "sqs", 3e6, 1.5, true},
+		{config.Prices{SQSMillionRequests: 0.5}, "sqs", 0, 0.5, true}, // each request is one step at least
+		{config.Prices{SQSMillionRequests: 0.5}, "s3", 0, 0, false},
+		{config.Prices{S3GB: 0.5}, "kafka", 0, 0, false},
+		{config.Prices{S3GB: 0.5}, "unknown", 0, 0, false},
+		{config.Prices{}, "firehose", 3e6, 0, false},
 	} {
-		got, known := tt.prices.Of(tt.of, 2*config.PricedGB, 3e6)
+		got, known := tt.prices.Of(tt.of, config.Usage{BilledBytes: 2 * config.PricedGB, Units: tt.units, Requests: 1e6})
 		if got != tt.want || known != tt.known {
 			t.Errorf("%+v of %s: got %v, %v, want %v, %v", tt.prices, tt.of, got, known, tt.want, tt.known)
 		}

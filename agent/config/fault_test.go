@@ -54,11 +54,11 @@ func TestFaults(t *testing.T) {
 		{"a long value", `log_level = "` + strings.Repeat("é", 70) + `"`, []string{
 			`1:13: log_level: "` + strings.Repeat("é", 60) + `..." is unknown; allowed is trace, debug, info, warn or error`}},
 		{"a variable", in(`"file" "f"`, `path = "/out/${host}/x"`), []string{
-			`3:16: path: unknown variable "host"; allowed is ${stream}, in path, stream and delivery_stream of a destination`}},
+			`3:16: path: unknown variable "host"; allowed is ${stream}`}},
 		{"a part of ${stream}", in(`"file" "f"`, `path = "${stream.name}"`), []string{
-			`3:11: path: unknown variable "stream"; allowed is ${stream}, in path, stream and delivery_stream of a destination`}},
+			`3:11: path: unknown variable "stream"; allowed is ${stream}`}},
 		{"${stream} elsewhere", `data_dir = "/var/${stream}"`, []string{
-			`1:20: data_dir: ${stream} is unknown here; it is allowed in path, stream and delivery_stream of a destination`}},
+			`1:20: data_dir: ${stream} is unknown here; it is allowed in the settings that name a destination's target`}},
 
 		// names
 		{"an unknown setting", "listener \"grpc\" {\n  address = \":0\"\n  insecur = true\n}", []string{
@@ -132,7 +132,7 @@ listener "grpc" {
 		{"bandwidth", "bandwidth = \"off\"\n" + in(`"kinesis" "k"`, `stream = "a"`, `bandwidth = "1000B/s"`, `priority = "low"`), []string{
 			`1:13: bandwidth: "off" does not end with /s; allowed is a rate of 1KiB/s or more, like "256KiB/s"`,
 			`5:13: bandwidth: "1000B/s" is too low; allowed is a rate of 1KiB/s or more, like "256KiB/s"`,
-			`6:1: unknown setting "priority" in destination "kinesis" "k"; allowed is stream, aggregate, aggregate_by, order, compression, pace, bandwidth, region, endpoint, profile, role_arn or envelope`}},
+			`6:1: unknown setting "priority" in destination "kinesis" "k"; allowed is stream, aggregate, aggregate_by, order, compression, pace, bandwidth, region, endpoint, profile, role_arn, external_id, session_name or envelope`}},
 		{"records of a shard", in(`"kinesis" "k"`, `stream = "a"`, `aggregate_by = "shard"`, `order = "strict"`), []string{
 			`4:16: aggregate_by: order = "strict" names each key's record before; allowed is shard with order = "key" or "none"`}},
 		{"lines of a shard", in(`"kinesis" "k"`, `stream = "a"`, `aggregate_by = "shard"`, `aggregate = "lines"`), []string{
@@ -412,7 +412,7 @@ stream "" {
 			`4:1: unknown block "aws" in destination "file" "f"; allowed is batch or retry`}},
 		{"an AWS setting in the block and beside it", in(`"kinesis" "k"`, `stream = "a"`, `region = "x"`, `profile = "p"`, `aws {`, `endpoint = ""`, `region = "x"`, `stream = "a"`, `}`), []string{
 			`8:1: region is given twice in destination "kinesis" "k"; it may stand once, in the aws block or beside it as at line 4`,
-			`9:1: unknown setting "stream" in aws; allowed is region, endpoint, profile or role_arn`}},
+			`9:1: unknown setting "stream" in aws; allowed is region, endpoint, profile, role_arn, external_id or session_name`}},
 		{"an AWS setting of a file", in(`"file" "f"`, `path = "x"`, `region = "x"`), []string{
 			`4:1: unknown setting "region" in destination "file" "f"; allowed is path, roll_size, roll_interval, file_mode or envelope`}},
 		{"an AWS setting beside the block that is wrong", in(`"firehose" "f"`, `delivery_stream = "a"`, `endpoint = "localhost"`, `regoin = "x"`), []string{

@@ -29,6 +29,44 @@ func list[T any](name, allowed string, field func(*T) *[]string, wrong func(stri
 	}}
 }
 
+// List is a list of strings in one comparable value. The strings have no line breaks.
+type List string
+
+// ListOf returns the list of the values.
+func ListOf(values ...string) List { return List(strings.Join(values, "\n")) }
+
+// Values returns the strings of the list; nil if it is empty.
+func (l List) Values() []string {
+	if l == "" {
+		return nil
+	}
+	return strings.Split(string(l), "\n")
+}
+
+// joined is a list that is stored as a List. Each string may stand once.
+func joined[T any](name, allowed string, field func(*T) *List, wrong func(string) string) setting[T] {
+	show := func(into *T) string {
+		return strings.ReplaceAll(fmt.Sprintf("%q", field(into).Values()), `" "`, `", "`)
+	}
+	return setting[T]{name: name, allowed: allowed, kind: "list", show: show, read: func(v value, into *T) bool {
+		var values []string
+		seen := map[string]bool{}
+		once := func(s string) string {
+			if seen[s] {
+				return "is given twice"
+			}
+			seen[s] = true
+			return wrong(s)
+		}
+		l := list(name, allowed, func(*T) *[]string { return &values }, once)
+		if !l.read(v, into) {
+			return false
+		}
+		*field(into) = ListOf(values...)
+		return true
+	}}
+}
+
 // limiting is a list for which an empty list differs from none: it reads [] as an empty slice, not as nil.
 func limiting[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) setting[T] {
 	s := list(name, allowed, field, wrong)

@@ -18,16 +18,40 @@ type Prices struct {
 	// KinesisMillionUnits is for a million put payload units of a provisioned stream: 25 KiB or a part of that each. At most
 	// one of the two Kinesis prices may be set.
 	KinesisMillionUnits float64
+	// S3ThousandRequests is for a thousand PUT requests: one for each object that fits into one, and for each part, and the
+	// beginning and the end, of an upload in parts.
+	S3ThousandRequests float64
+	// S3GB is for PricedGB bytes of objects, stored for a month.
+	S3GB float64
+	// SQSMillionRequests is for a million requests, each in steps of 64 KiB.
+	SQSMillionRequests float64
 }
 
-// Of returns the cost of a destination of the type with so many billed bytes and put payload units, without the hourly
-// price of streams and shards. It reports false if no price is set.
-func (p Prices) Of(destination string, billed, units float64) (amount float64, ok bool) {
+// sqsStep is the number of bytes of a request that Amazon SQS bills as one: Amazon SQS pricing, November 2026.
+const sqsStep = 64 << 10
+
+// Usage is the traffic of a destination, as its service counts it.
+type Usage struct {
+	BilledBytes, Requests float64
+	Units                 float64 // put payload units of kinesis, or steps of 64 KiB of sqs, if its sink counts them
+}
+
+// sqsRequests returns the requests that SQS bills. Without units it is the least number that the requests can have been.
+func (u Usage) sqsRequests() float64 {
+	if u.Units > 0 {
+		return u.Units
+	}
+	return max(u.Requests, u.BilledBytes/sqsStep)
+}
+
+// Of returns the cost of the usage of a destination of the type, without the hourly price of streams and shards. It reports
+// false if no price is set.
+func (p Prices) Of(destination string, u Usage) (amount float64, ok bool) {
 	t, known := destinationTypeOf(destination)
-	if !known {
+	if !known || t.price == nil {
 		return 0, false
 	}
-	return t.price(p, billed, units)
+	return t.price(p, u)
 }
 
 const (
@@ -46,6 +70,12 @@ var pricesSection = section[Prices]{
 			means("Kinesis on-demand streams: for a GB in, each record in steps of 1 KB."),
 		price("kinesis_million_units", func(p *Prices) *float64 { return &p.KinesisMillionUnits }).
 			means("Kinesis provisioned streams: for a million put payload units of 25 KB."),
+		price("s3_thousand_requests", func(p *Prices) *float64 { return &p.S3ThousandRequests }).
+			means("S3: for a thousand PUT requests."),
+		price("s3_gb", func(p *Prices) *float64 { return &p.S3GB }).
+			means("S3: for a GB, stored for a month."),
+		price("sqs_million_requests", func(p *Prices) *float64 { return &p.SQSMillionRequests }).
+			means("SQS: for a million requests, each in steps of 64 KiB."),
 	},
 	check: func(b *block, p *Prices) {
 		if p.KinesisGB > 0 && p.KinesisMillionUnits > 0 {

@@ -24,6 +24,8 @@ type reader struct {
 	aws    AWS           // the file's defaults, read before any destination
 	maxAge time.Duration // of the wal block, read before any stream
 	taken  []taken
+	relays []taken // the addresses of relay destinations
+	s3     []s3Target
 	refers []reference
 	auths  []authBlock
 }

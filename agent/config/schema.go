@@ -138,6 +138,10 @@ var (
 			means("A profile of the shared AWS configuration files."),
 		text("role_arn", `a role, like "arn:aws:iam::123456789012:role/standpipe"`, func(a *AWS) *string { return &a.RoleARN }, wrongRole).
 			means("A role to assume."),
+		text("external_id", `an external ID, like "customer-42"`, func(a *AWS) *string { return &a.ExternalID }, wrongExternalID).
+			means("The external ID that the trust policy of the role needs."),
+		text("session_name", `a name, like "gateway-17"`, func(a *AWS) *string { return &a.SessionName }, wrongSessionName).
+			means("The name of the role's session, as CloudTrail shows it. Empty: chosen by the SDK."),
 	}}
 )
 

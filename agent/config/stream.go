@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// streamMark is replaced by the name of the event's stream in a destination's path, stream and delivery_stream.
+// streamMark is replaced by the name of the event's stream in the settings that name a destination's target.
 const streamMark = "${stream}"
 
 const maxName = 128
@@ -101,5 +101,10 @@ func (d Destination) For(stream string) Destination {
 	d.Stream = strings.ReplaceAll(d.Stream, streamMark, stream)
 	d.DeliveryStream = strings.ReplaceAll(d.DeliveryStream, streamMark, stream)
 	d.Path = strings.ReplaceAll(d.Path, streamMark, stream)
+	d.Kafka.Topic = strings.ReplaceAll(d.Kafka.Topic, streamMark, stream)
+	d.S3.Prefix = strings.ReplaceAll(d.S3.Prefix, streamMark, stream)
+	d.SQS.QueueURL = strings.ReplaceAll(d.SQS.QueueURL, streamMark, stream)
+	d.Relay.Stream = strings.ReplaceAll(d.Relay.Stream, streamMark, stream)
+	d.Statsd.Metric = strings.ReplaceAll(d.Statsd.Metric, streamMark, stream)
 	return d
 }

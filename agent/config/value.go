@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"github.com/dustin/go-humanize"
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 )
@@ -30,7 +31,7 @@ type value struct {
 	b       *block
 	name    string
 	allowed string
-	marks   bool // it may contain ${stream}
+	marks   []string // the names that it may contain as ${name}, which stay in the text
 	expr    hclsyntax.Expression
 }
 
@@ -84,17 +85,22 @@ func (v value) part(e hclsyntax.Expression) (string, bool) {
 
 func (v value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 	name := e.Traversal.RootName()
-	known := name == "stream" && len(e.Traversal) == 1
-	if known && v.marks {
-		return streamMark, true
-	}
-	if known {
-		v.b.fault(posOf(e.Range()), "%s: ${stream} is unknown here; it is allowed in path, stream and delivery_stream of a destination", v.name)
-	} else {
-		v.b.fault(posOf(e.Range()), "%s: unknown variable %s; allowed is ${stream}, in path, stream and delivery_stream of a destination", v.name, quote(name))
+	plain := len(e.Traversal) == 1
+	switch {
+	case plain && slices.Contains(v.marks, name):
+		return "${" + name + "}", true
+	case plain && name == "stream":
+		v.b.fault(posOf(e.Range()), "%s: ${stream} is unknown here; it is allowed in %s", v.name, marksPlaces)
+	case len(v.marks) > 0:
+		v.b.fault(posOf(e.Range()), "%s: unknown variable %s; allowed is ${%s}", v.name, quote(name), strings.Join(v.marks, "} or ${"))
+	default:
+		v.b.fault(posOf(e.Range()), "%s: unknown variable %s; allowed is ${stream}, in %s", v.name, quote(name), marksPlaces)
 	}
 	return "", false
 }
+
+// marksPlaces describes the settings that may contain ${stream}.
+const marksPlaces = "the settings that name a destination's target"
 
 // bare describes an expression that is not a string in quotes.
 func (v value) bare() string {
@@ -129,6 +135,40 @@ func (v value) elements() ([]value, bool) {
 		elements[i].expr = e
 	}
 	return elements, true
+}
+
+// pair is one name = value of an object.
+type pair struct {
+	key, value string
+	at         value // the value's expression
+}
+
+// pairs reads an object of strings.
+func (v value) pairs() ([]pair, bool) {
+	object, ok := v.expr.(*hclsyntax.ObjectConsExpr)
+	if !ok {
+		return nil, v.reject(v.source() + " is no object")
+	}
+	var pairs []pair
+	for _, item := range object.Items {
+		p := pair{at: v}
+		p.at.expr = item.ValueExpr
+		if p.key = hcl.ExprAsKeyword(item.KeyExpr); p.key == "" {
+			key := v
+			key.expr = item.KeyExpr
+			if wrapped, ok := item.KeyExpr.(*hclsyntax.ObjectConsKeyExpr); ok {
+				key.expr = wrapped.Wrapped
+			}
+			if p.key, ok = key.text(); !ok {
+				return nil, false
+			}
+		}
+		if p.value, ok = p.at.text(); !ok {
+			return nil, false
+		}
+		pairs = append(pairs, p)
+	}
+	return pairs, true
 }
 
 // number reads a whole number.
@@ -173,12 +213,12 @@ func text[T any](name, allowed string, field func(*T) *string, wrong func(string
 	}}
 }
 
-// marked is a text that may contain ${stream}.
-func marked[T any](name, allowed string, field func(*T) *string, wrong func(string) string) setting[T] {
+// marked is a text that may contain ${stream}, and further variables.
+func marked[T any](name, allowed string, field func(*T) *string, wrong func(string) string, more ...string) setting[T] {
 	s := text(name, allowed, field, wrong)
 	read := s.read
 	s.read = func(v value, into *T) bool {
-		v.marks = true
+		v.marks = append([]string{"stream"}, more...)
 		return read(v, into)
 	}
 	return s
@@ -252,6 +292,24 @@ func count[T any](name, example string, field func(*T) *int64, least, most int64
 	return setting[T]{name: name, allowed: allowed, kind: "number", show: show, read: func(v value, into *T) bool {
 		n, ok := v.number()
 		if !ok || n < least || n > most {
+			return v.reject(v.source() + " is no such number")
+		}
+		*field(into) = n
+		return true
+	}}
+}
+
+// share is a setting of a decimal number without quotes, over 0 and at most 1.
+func share[T any](name string, field func(*T) *float64) setting[T] {
+	allowed := "a decimal number over 0 and at most 1 without quotes, like 0.1"
+	show := func(into *T) string { return strconv.FormatFloat(*field(into), 'g', -1, 64) }
+	return setting[T]{name: name, allowed: allowed, kind: "number", show: show, read: func(v value, into *T) bool {
+		e, ok := v.expr.(*hclsyntax.LiteralValueExpr)
+		if !ok || e.Val.Type() != cty.Number || e.Val.IsNull() {
+			return v.reject(v.source() + " is no such number")
+		}
+		n, _ := e.Val.AsBigFloat().Float64()
+		if !(n > 0 && n <= 1) {
 			return v.reject(v.source() + " is no such number")
 		}
 		*field(into) = n

@@ -55,7 +55,7 @@ func loadConfig(path string) (*config.Config, error) {
 	if path == "" {
 		return config.Dev(devDir), nil
 	}
-	return config.Load(path)
+	return agent.Load(path)
 }
 
 func runAgent(path string, stderr io.Writer) error {
@@ -128,7 +128,7 @@ func reload(a *agent.Agent, path string, logger hclog.Logger) {
 	if path == "" {
 		return // there is no file
 	}
-	conf, err := config.Load(path)
+	conf, err := agent.Load(path)
 	if err == nil {
 		err = a.Reload(conf)
 	}

@@ -54,7 +54,7 @@ func (f *costFlags) show(c *cobra.Command, path string) error {
 	if err := f.check(); err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
-	conf, err := config.Load(path)
+	conf, err := agent.Load(path)
 	if err != nil {
 		return &exitError{code: exitFailed, err: printFaults(err, c.ErrOrStderr())}
 	}

@@ -31,7 +31,7 @@ type costRow struct {
 
 func (r *costRow) price(p *config.Prices) {
 	r.Cost = nil
-	if amount, ok := p.Of(r.Type, r.Billed, r.PutUnits); ok {
+	if amount, ok := p.Of(r.Type, config.Usage{BilledBytes: r.Billed, Requests: r.Requests, Units: r.PutUnits}); ok {
 		r.Cost = &admin.Cost{Amount: amount, Currency: p.Currency}
 	}
 }

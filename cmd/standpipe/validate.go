@@ -29,7 +29,7 @@ func newValidateCommand() *cobra.Command {
 }
 
 func validate(c *cobra.Command, path string, files bool) error {
-	loaded, err := config.Load(path)
+	loaded, err := agent.Load(path)
 	if err != nil {
 		return &exitError{code: exitFailed, err: printFaults(err, c.ErrOrStderr())}
 	}

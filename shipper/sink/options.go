@@ -24,6 +24,10 @@ type AWS struct {
 	Endpoint string // "": the service's own; it is not used for the credentials
 	Profile  string // of the shared configuration files; "": the default chain's
 	RoleARN  string // a role to assume with the credentials found; "": none
+
+	ExternalID  string // in the trust policy of the role; "": none
+	SessionName string // of the role's session; "": chosen by the SDK
+
 	// Timeout bounds one request, fetching credentials included. 0: only Send's context does.
 	Timeout time.Duration
 

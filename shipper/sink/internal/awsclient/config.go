@@ -64,7 +64,12 @@ func load(ctx context.Context, o sink.AWS, options []func(*config.LoadOptions) e
 		cfg.Region = defaultRegion
 	}
 	if o.RoleARN != "" {
-		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), o.RoleARN)
+		role := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), o.RoleARN, func(role *stscreds.AssumeRoleOptions) {
+			role.RoleSessionName = o.SessionName
+			if o.ExternalID != "" {
+				role.ExternalID = aws.String(o.ExternalID)
+			}
+		})
 		cfg.Credentials = aws.NewCredentialsCache(role)
 	}
 	return cfg, nil

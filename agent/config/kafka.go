@@ -1,0 +1,137 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+)
+
+// Kafka is the settings that only a kafka destination has.
+type Kafka struct {
+	Brokers     List   // host:port
+	Topic       string // may contain ${stream}
+	Delivery    string // at_least_once or exactly_once
+	Compression string // none, gzip, snappy, lz4 or zstd
+	SASL        SASL
+	TLS         ClientTLS
+}
+
+// SASL is the login at a Kafka broker.
+type SASL struct {
+	Mechanism              string // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or AWS_MSK_IAM; empty: no login
+	Username, PasswordFile string // PLAIN and SCRAM
+	TokenFile              string // OAUTHBEARER
+}
+
+var kafkaType = destinationType{
+	name: "kafka",
+	meaning: "A topic of Apache Kafka. A record is one event, with acks = all from an idempotent producer. " +
+		"The settings of AWS are for the mechanism AWS_MSK_IAM.",
+	shared: shared{aws: true, bandwidth: true, envelope: true, delay: true},
+	own: []setting[Destination]{
+		joined("brokers", `a list of brokers, like ["kafka-1:9092", "kafka-2:9092"]`, func(d *Destination) *List { return &d.Kafka.Brokers }, wrongBroker).needed().
+			means("Some brokers of the cluster. They name the others."),
+		marked("topic", kafkaTopic, func(d *Destination) *string { return &d.Kafka.Topic }, wrongTopic).needed().
+			means("The topic. ${stream} is replaced by the name of the event's stream."),
+		word("delivery", func(d *Destination) *string { return &d.Kafka.Delivery }, "at_least_once", "exactly_once").
+			means("exactly_once stores events and the checkpoint in one transaction: consumers that read only committed records see each event once."),
+		word("compression", func(d *Destination) *string { return &d.Kafka.Compression }, "none", "gzip", "snappy", "lz4", "zstd").
+			means("The compression of record batches. Consumers decompress them without a setting."),
+	},
+	blocks: []child[Destination]{
+		inner("sasl", &saslSection, func(d *Destination) *SASL { return &d.Kafka.SASL }).
+			means("The login at the brokers."),
+		inner("tls", &clientTLSSection, func(d *Destination) *ClientTLS { return &d.Kafka.TLS }).
+			means("Connects with TLS."),
+	},
+	check: func(b *block, d *Destination) {
+		if b.wrote("brokers") && d.Kafka.Brokers == "" {
+			b.fault(b.at("brokers"), "brokers: the list is empty; needed is at least one broker")
+		}
+		if d.Kafka.SASL.Mechanism == mskIAM && !b.has("tls") {
+			b.fault(b.head, "%s has mechanism = %q without TLS, which Amazon MSK needs for it; allowed is %s beside a tls block", b.what, mskIAM, mskIAM)
+		}
+	},
+	defaults: func(d *Destination) { d.Kafka.Delivery, d.Kafka.Compression = "at_least_once", "none" },
+}
+
+const (
+	mskIAM = "AWS_MSK_IAM"
+
+	kafkaTopic = "the name of a topic, with up to 249 characters of A-Z a-z 0-9 . _ -"
+
+	// maxTopic is the longest name of a topic: Topic.MAX_NAME_LENGTH of Apache Kafka 4.1.
+	maxTopic = 249
+)
+
+// saslLogins lists the settings that each mechanism needs.
+var saslLogins = map[string][]string{
+	"PLAIN":         {"username", "password_file"},
+	"SCRAM-SHA-256": {"username", "password_file"},
+	"SCRAM-SHA-512": {"username", "password_file"},
+	"OAUTHBEARER":   {"token_file"},
+	mskIAM:          nil,
+}
+
+var saslSection = section[SASL]{
+	settings: []setting[SASL]{
+		word("mechanism", func(s *SASL) *string { return &s.Mechanism }, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", mskIAM).needed().
+			means("The mechanism. AWS_MSK_IAM signs with the credentials of the settings of AWS."),
+		text("username", `a name, like "standpipe"`, func(s *SASL) *string { return &s.Username }, notEmpty).
+			means("The user, for PLAIN and SCRAM."),
+		text("password_file", "the path of a file with a password", func(s *SASL) *string { return &s.PasswordFile }, notEmpty).
+			means("The file with the user's password. A changed file is read again."),
+		text("token_file", "the path of a file with a token", func(s *SASL) *string { return &s.TokenFile }, notEmpty).
+			means("The file with the token, for OAUTHBEARER. A changed file is read again."),
+	},
+	check: checkSASL,
+}
+
+// checkSASL requires the settings of the mechanism, and no others.
+func checkSASL(b *block, s *SASL) {
+	if !b.wrote("mechanism") {
+		return
+	}
+	needed := saslLogins[s.Mechanism]
+	for _, name := range []string{"username", "password_file", "token_file"} {
+		_, written := b.body.Attributes[name]
+		switch needs := slices.Contains(needed, name); {
+		case needs && !written:
+			b.fault(b.at("mechanism"), "mechanism: %s has no %s; needed is %s", s.Mechanism, name, strings.Join(needed, " and "))
+		case !needs && b.wrote(name):
+			b.fault(b.at(name), "%s: the mechanism %s has no use for it; allowed is %s", name, s.Mechanism, allowedOf(needed))
+		}
+	}
+}
+
+func allowedOf(names []string) string {
+	if len(names) == 0 {
+		return "mechanism alone"
+	}
+	return "mechanism with " + strings.Join(names, " and ")
+}
+
+// wrongTopic applies Kafka's rule for the names of topics, except for the text behind ${stream}.
+func wrongTopic(s string) string {
+	rest := strings.ReplaceAll(s, streamMark, "")
+	switch {
+	case s == "":
+		return "is empty"
+	case s == "." || s == "..":
+		return "is no name of a topic"
+	case strings.ContainsFunc(rest, func(c rune) bool { return !nameChar(c) }):
+		return "has a character that is not of A-Z a-z 0-9 . _ -"
+	case len(rest) > maxTopic:
+		return fmt.Sprintf("has more than %d characters", maxTopic)
+	}
+	return ""
+}
+
+func wrongBroker(s string) string {
+	network, address, wrong := parseAddress(s)
+	if host, port, _ := net.SplitHostPort(address); wrong == "" && (network != "tcp" || host == "" || strings.Trim(port, "0") == "") {
+		return "is no host:port"
+	}
+	return wrong
+}

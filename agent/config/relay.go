@@ -1,0 +1,75 @@
+package config
+
+import (
+	"net"
+	"strings"
+)
+
+// Relay is the settings that only a relay destination has.
+type Relay struct {
+	Network, Address string // as in Listener
+	Stream           string // of the other agent; may contain ${stream}
+	TLS              ClientTLS
+	TokenFile        string // empty: none
+}
+
+var relayType = destinationType{
+	name:    "relay",
+	meaning: "Another standpipe, at its gRPC listener. Each event arrives once.",
+	shared:  shared{bandwidth: true, delay: true},
+	own: []setting[Destination]{
+		address("address", func(d *Destination) (*string, *string) { return &d.Relay.Network, &d.Relay.Address }).needed().
+			means("The address of the other agent's gRPC listener."),
+		marked("stream", `the name of a stream, like "orders"`, func(d *Destination) *string { return &d.Relay.Stream }, wrongRelayStream).
+			means("The stream of the other agent. ${stream} is replaced by the name of the event's stream."),
+		text("token_file", "the path of a file with a token", func(d *Destination) *string { return &d.Relay.TokenFile }, notEmpty).
+			means("The file with the bearer token for the other agent. A changed file is read again."),
+	},
+	blocks: []child[Destination]{
+		inner("tls", &clientTLSSection, func(d *Destination) *ClientTLS { return &d.Relay.TLS }).
+			means("Connects with TLS."),
+	},
+	check: func(b *block, d *Destination) {
+		if !b.wrote("address") {
+			return
+		}
+		b.r.relays = append(b.r.relays, taken{by: b.what, network: d.Relay.Network, address: d.Relay.Address, pos: b.at("address")})
+		if d.Relay.TokenFile != "" && !b.has("tls") && d.Relay.Network == "tcp" && !loopback(d.Relay.Address) {
+			b.fault(b.at("token_file"), "token_file: the token would leave the host without TLS; allowed is token_file beside a tls block, or with a loopback address")
+		}
+	},
+	defaults: func(d *Destination) { d.Relay.Stream = streamMark },
+}
+
+// checkRelays adds a fault for every relay to a listener of the same file, whose events would go round without end.
+func (r *reader) checkRelays() {
+	for _, relay := range r.relays {
+		for _, l := range r.taken {
+			if relay.reaches(l) {
+				r.faults.add(relay.pos, "address: %s is the agent's own: %s; allowed is the address of another agent", quote(relay.address), l.where())
+				break
+			}
+		}
+	}
+}
+
+// reaches reports whether a connection to t arrives at the listener l of this host.
+func (t taken) reaches(l taken) bool {
+	if t.network == "unix" || l.network == "unix" {
+		return t.meets(l)
+	}
+	host, port, _ := net.SplitHostPort(l.address)
+	to, toPort, _ := net.SplitHostPort(t.address)
+	if port != toPort || strings.Trim(port, "0") == "" {
+		return false
+	}
+	return sameHost(host, to) || everyHost(host) && (loopback(t.address) || everyHost(to) || strings.EqualFold(to, hostName()))
+}
+
+// wrongRelayStream is the rule for names of streams, except for the text behind ${stream}.
+func wrongRelayStream(s string) string {
+	if ValidStreamName(strings.ReplaceAll(s, streamMark, "x")) != nil {
+		return "is no stream's name"
+	}
+	return ""
+}

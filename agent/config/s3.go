@@ -1,0 +1,240 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// S3 is the settings that only an s3 destination has.
+type S3 struct {
+	Bucket       string
+	Prefix       string // may contain ${stream}, and strftime conversions for the time of writing in UTC: see strftime
+	Format       string // jsonl or parquet
+	Compression  string // none, gzip or zstd
+	RollSize     int64  // bytes of an object
+	RollInterval time.Duration
+	PartSize     int64 // bytes of a part of an upload
+	RowGroupSize int64 // parquet: bytes of the events of a row group
+	PathStyle    bool  // the bucket is in the path of requests, not in the host
+	KMSKeyID     string
+	Tags         string // of the objects, encoded as in a URL's query
+	StorageClass string // empty: the bucket's default
+}
+
+// Limits of Amazon S3 for uploads in parts: Amazon S3 User Guide, Multipart upload limits, November 2026.
+const (
+	leastPart = 5 * mib
+	mostPart  = 5 * gib
+	mostParts = 10_000
+)
+
+// storageClasses are the classes of PutObject that take objects without an archive's delay for reading.
+var storageClasses = []string{"STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY", "EXPRESS_ONEZONE",
+	"GLACIER", "DEEP_ARCHIVE"}
+
+const (
+	bucketName = `the name of a bucket: 3 to 63 characters of a-z 0-9 . -, like "events"`
+	s3Prefix   = `the beginning of the objects' names, like "raw/${stream}/dt=%Y-%m-%d/hour=%H/"`
+)
+
+var s3Type = destinationType{
+	name: "s3",
+	meaning: "Objects of Amazon S3 or a service with its interface. An object is named PREFIX, STREAM-LOGID-FIRSTOFFSET and the extension. " +
+		awsMeaning,
+	shared: shared{aws: true, bandwidth: true, envelope: true},
+	own: []setting[Destination]{
+		text("bucket", bucketName, func(d *Destination) *string { return &d.S3.Bucket }, wrongBucket).needed().
+			means("The bucket."),
+		marked("prefix", s3Prefix, func(d *Destination) *string { return &d.S3.Prefix }, wrongPrefix).
+			means("The beginning of the objects' names. ${stream} is replaced by the name of the event's stream, and %Y, %m, %d, %H, %M, %S, %j, %y, %s and %F by the time of writing in UTC, as strftime does."),
+		word("format", func(d *Destination) *string { return &d.S3.Format }, "jsonl", "parquet").
+			means("jsonl: one line an event. parquet: rows with the columns stream, offset, key, time, attributes and data."),
+		word("compression", func(d *Destination) *string { return &d.S3.Compression }, "gzip", "zstd", "none").
+			means("The compression of the object, or of the pages of a parquet object."),
+		size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.S3.RollSize }, 1, 0).
+			means("A new object is started at this size."),
+		duration("roll_interval", "5m", func(d *Destination) *time.Duration { return &d.S3.RollInterval }, shortest).
+			means("A new object is started at this age of the current one."),
+		size("part_size", "5MiB", func(d *Destination) *int64 { return &d.S3.PartSize }, leastPart, mostPart).
+			means("The size of a part of an upload. Larger objects are uploaded in parts."),
+		size("row_group_size", "8MiB", func(d *Destination) *int64 { return &d.S3.RowGroupSize }, 64*kib, gib).
+			means("The size of the events in a row group of a parquet object, which is sorted in memory."),
+		flag("path_style", func(d *Destination) *bool { return &d.S3.PathStyle }).
+			means("Names the bucket in the path of requests, not in the host, for services that need it."),
+		text("sse_kms_key_id", "the ID, the alias or the ARN of a KMS key", func(d *Destination) *string { return &d.S3.KMSKeyID }, anything).
+			means("The KMS key that encrypts the objects. Empty: as the bucket is set up."),
+		tags("tags", `up to 10 tags, like { team = "metering" }`, func(d *Destination) *string { return &d.S3.Tags }).
+			means("The tags of the objects."),
+		word("storage_class", func(d *Destination) *string { return &d.S3.StorageClass }, storageClasses...).byDefault("STANDARD").
+			means("The storage class of the objects."),
+	},
+	check: checkS3,
+	defaults: func(d *Destination) {
+		d.S3 = S3{Format: "jsonl", Compression: "gzip", RollSize: 64 * mib, RollInterval: 5 * time.Minute, PartSize: leastPart, RowGroupSize: 8 * mib}
+	},
+	price: func(p Prices, u Usage) (float64, bool) {
+		return p.S3ThousandRequests*u.Requests/1e3 + p.S3GB*u.BilledBytes/PricedGB, p.S3ThousandRequests > 0 || p.S3GB > 0
+	},
+}
+
+func checkS3(b *block, d *Destination) {
+	if d.S3.Format == "parquet" && d.Envelope {
+		b.fault(b.at("envelope"), "envelope: a parquet object has the envelope's fields as columns; allowed is envelope with format = \"jsonl\"")
+	}
+	if d.S3.Format != "parquet" && b.wrote("row_group_size") && !b.misread("format") {
+		b.fault(b.at("row_group_size"), "row_group_size: only parquet has row groups; allowed is row_group_size with format = \"parquet\"")
+	}
+	if most := mostParts * d.S3.PartSize; d.S3.RollSize > most {
+		b.fault(b.at("roll_size"), "roll_size: an upload has at most %d parts, of part_size = %q each; allowed is at most %s, or a larger part_size",
+			mostParts, sizeText(d.S3.PartSize), sizeText(most))
+	}
+}
+
+// s3Target is an s3 destination of a stream block.
+type s3Target struct {
+	stream string // the name or the pattern
+	d      Destination
+	pos    Pos // of the prefix, or of the destination without one
+}
+
+// key returns the beginning of the keys of the objects, with ${stream} for a pattern.
+func (t s3Target) key() string {
+	key := t.d.S3.Prefix + streamMark
+	if !isPattern(t.stream) {
+		key = strings.ReplaceAll(key, streamMark, t.stream)
+	}
+	return key
+}
+
+// checkKeys adds a fault for every s3 destination whose objects could have the keys of another's: the object that comes
+// second would be rejected as one that is there already.
+func (r *reader) checkKeys(c *Config) {
+	for i, later := range r.s3 {
+		for _, earlier := range r.s3[:i] {
+			if !later.meets(earlier, c) {
+				continue
+			}
+			r.faults.add(later.pos, "prefix: objects would have the keys of destination %s of stream %s at line %d; allowed is a prefix or a bucket of its own",
+				quote(earlier.d.Name), quote(earlier.stream), earlier.d.Pos.Line)
+			break
+		}
+	}
+}
+
+// meets reports whether an object of t and one of o can have one key. Of two patterns it finds those that differ in nothing.
+func (t s3Target) meets(o s3Target, c *Config) bool {
+	mine, theirs := t.key(), o.key()
+	switch {
+	case t.d.S3.Bucket != o.d.S3.Bucket || t.d.AWS.Endpoint != o.d.AWS.Endpoint:
+		return false
+	case t.stream == o.stream:
+		return onePath(t.stream, mine, theirs)
+	}
+	return mine == theirs && !isPattern(t.stream) && !isPattern(o.stream) || t.becomes(theirs, c) || o.becomes(mine, c)
+}
+
+// becomes reports whether a stream of the pattern has the key, which has no ${stream}.
+func (t s3Target) becomes(key string, c *Config) bool {
+	stream, ok := filling(t.stream, t.key(), key)
+	if !ok {
+		return false
+	}
+	s, _ := c.Match(stream)
+	return s != nil && s.Name == t.stream
+}
+
+// bucket is the rule for names of general purpose buckets: Amazon S3 User Guide, November 2026.
+var bucket = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+
+func wrongBucket(s string) string {
+	_, err := netip.ParseAddr(s)
+	switch {
+	case s == "":
+		return "is empty"
+	case !bucket.MatchString(s) || strings.Contains(s, "..") || err == nil || strings.HasPrefix(s, "xn--") || strings.HasPrefix(s, "sthree-"):
+		return "is no name of a bucket"
+	}
+	return ""
+}
+
+// strftime are the conversions of a prefix.
+const strftime = "YmdHMSjysF%"
+
+// maxPrefix leaves room for the rest of a key, which has at most 1,024 bytes: the name of a stream, an ID of a log, an offset
+// and an extension.
+const maxPrefix = 700
+
+func wrongPrefix(s string) string {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			continue
+		}
+		i++
+		if i == len(s) || !strings.ContainsRune(strftime, rune(s[i])) {
+			return fmt.Sprintf("has the conversion %q, which is none of %s", conversion(s[i-1:]), conversions())
+		}
+	}
+	if len(s) > maxPrefix {
+		return fmt.Sprintf("has more than %d bytes", maxPrefix)
+	}
+	return ""
+}
+
+// conversion returns the conversion at the beginning of s.
+func conversion(s string) string {
+	_, width := utf8.DecodeRuneInString(s[1:])
+	return s[:1+width]
+}
+
+func conversions() string {
+	return "%" + strings.Join(strings.Split(strftime, ""), " %")
+}
+
+// Limits of Amazon S3 for the tags of an object: Amazon S3 User Guide, Object tagging, November 2026.
+const (
+	mostTags     = 10
+	mostTagKey   = 128
+	mostTagValue = 256
+)
+
+// tags is a setting of the tags of an object, like { team = "metering" }.
+func tags[T any](name, allowed string, field func(*T) *string) setting[T] {
+	show := func(*T) string { return none }
+	return setting[T]{name: name, allowed: allowed, kind: "map", show: show, read: func(v value, into *T) bool {
+		pairs, ok := v.pairs()
+		if !ok {
+			return false
+		}
+		all := url.Values{}
+		for _, p := range pairs {
+			wrong := ""
+			switch {
+			case p.key == "" || utf8.RuneCountInString(p.key) > mostTagKey || wrongTag(p.key):
+				wrong = "is no name of a tag"
+			case all.Has(p.key):
+				wrong = "is given twice"
+			case utf8.RuneCountInString(p.value) > mostTagValue || wrongTag(p.value):
+				return p.at.reject(quote(p.value) + " is no value of a tag")
+			}
+			if wrong != "" {
+				return p.at.reject(quote(p.key) + " " + wrong)
+			}
+			all.Set(p.key, p.value)
+		}
+		if len(all) > mostTags {
+			return v.reject(fmt.Sprintf("an object has no %d tags", len(all)))
+		}
+		*field(into) = all.Encode()
+		return true
+	}}
+}
+
+// wrongTag reports whether s has a character that S3 does not take in a tag.
+func wrongTag(s string) bool {
+	return strings.ContainsFunc(s, func(c rune) bool { return c < 0x80 && !nameChar(c) && !strings.ContainsRune(" +=:/@", c) })
+}

@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/standpipe/standpipe/agent/config"
+)
+
+// Load reads the configuration at path, as config.Load does, for an agent of this program. A type of destination that the
+// program has no sink for is a fault too.
+func Load(path string) (*config.Config, error) {
+	c, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkBuiltIn(c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// checkBuiltIn returns a *config.FaultsError for the destinations without a sink.
+func checkBuiltIn(c *config.Config) error {
+	var faults []config.Fault
+	for i := range c.Streams {
+		for _, d := range c.Streams[i].Destinations {
+			if _, err := typeOf(d); err != nil {
+				faults = append(faults, config.Fault{Pos: d.Pos, Text: "destination type \"" + d.Type + "\" is not part of this version; allowed is " + builtIn()})
+			}
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return &config.FaultsError{Faults: faults}
+}
+
+// builtIn lists the types of destinations for a fault.
+func builtIn() string {
+	names := slices.Sorted(maps.Keys(destinationTypes))
+	names = slices.DeleteFunc(names, func(name string) bool { return name == discardType })
+	return strings.Join(names, ", ")
+}
