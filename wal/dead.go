@@ -3,12 +3,14 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
@@ -34,7 +36,9 @@ type DeadLetters struct {
 	OnAside func(path string, reason error)
 
 	path string
-	log  *Log // the log with which the file shares MaxSize; nil: there is no limit
+
+	budget deadLimit
+	logger hclog.Logger
 
 	mu      sync.Mutex // guards the fields below, and is held during a commit
 	db      *bolt.DB   // nil until it is needed
@@ -54,16 +58,32 @@ type DeadLetters struct {
 
 var bucketDead = []byte("dead")
 
+// deadLimit is the budget of the file of dead letters. Its methods may be called from several goroutines at once.
+type deadLimit interface {
+	Max() int64            // the longest length, in bytes, that the file may have
+	Hold(bytes int64) bool // sets the bytes that the file and its copy may occupy; false: there is no room, and nothing has changed
+}
+
+// unlimited is the budget of a file without a limit.
+type unlimited struct{}
+
+func (unlimited) Max() int64 { return math.MaxInt64 / 2 }
+
+func (unlimited) Hold(int64) bool { return true }
+
 // OpenDead returns the dead letters of a data directory, without a limit. It opens no file yet.
 func OpenDead(dir string) *DeadLetters {
-	return &DeadLetters{path: filepath.Join(dir, segment.DeadName), commit: (*bolt.Tx).Commit, copied: func() error { return nil }}
+	return &DeadLetters{
+		path: filepath.Join(dir, segment.DeadName), budget: unlimited{}, logger: hclog.NewNullLogger(),
+		commit: (*bolt.Tx).Commit, copied: func() error { return nil },
+	}
 }
 
 // OpenDead returns the dead letters of the log's directory. Their file occupies up to an eighth of MaxSize, which is
 // not available to the segments then. It opens no file yet. The result may be used after the log is closed.
 func (l *Log) OpenDead() *DeadLetters {
 	d := OpenDead(l.opts.Dir)
-	d.log = l
+	d.budget, d.logger = deadBudget{&l.capacity}, l.opts.Logger
 	return d
 }
 

@@ -13,71 +13,6 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// The file of the dead letters has a limit, and the bytes that it occupies are subtracted from the limit of the
-// segments. Appends never use its first deadRoom bytes: a full log whose destination rejects its events has no other
-// way to move on. Beyond deadRoom the file grows into free bytes of the log. A letter that does not fit is rejected.
-
-// maxDead returns the longest length, in bytes, of the dead letters' file.
-func (c *capacity) maxDead() int64 { return c.log.opts.MaxSize / 8 }
-
-// deadRoom returns the bytes that appends leave free for dead letters.
-func (c *capacity) deadRoom() int64 { return min(c.log.opts.MaxSize/16, 4<<20) }
-
-// deadHeld returns the bytes of MaxSize that are reserved for dead letters, whether they need them yet or not.
-func (c *capacity) deadHeld() int64 { return max(c.dead.Load(), c.deadRoom()) }
-
-// countDead counts the file that existed before the log was opened, and removes the unfinished copy that a crash left.
-// Older releases had no limit. Bytes beyond the limit are not counted: they would block all appends until letters are
-// dropped.
-func (c *capacity) countDead(path string) error {
-	if err := disk.RemoveIfExists(path + segment.UnfinishedSuffix); err != nil {
-		return err
-	}
-	_, length, _ := disk.Sizes(path)
-	if length > c.maxDead() {
-		c.log.opts.Logger.Warn("dead letters over their limit; drop or requeue some, or raise max_size",
-			"file", path, "dead_bytes", length, "max_dead_bytes", c.maxDead())
-	}
-	c.dead.Store(min(length, c.maxDead()))
-	return nil
-}
-
-// holdDead sets the number of bytes that dead letters may occupy. It reports whether there are enough free bytes for
-// that; if not, it changes nothing.
-func (c *capacity) holdDead(bytes int64) bool {
-	if bytes <= c.deadHeld() {
-		c.dead.Store(bytes)
-		return true
-	}
-	select {
-	case c.log.committer.leader <- struct{}{}: // the commit under way may use the free bytes
-		defer func() { <-c.log.committer.leader }()
-	case <-c.log.committer.done:
-	}
-	c.log.mu.Lock()
-	defer c.log.mu.Unlock()
-	active, used := c.newestLocked()
-	free := c.maxSegments() - c.aroundLocked() - c.owedLocked() - max(used+c.reserve(active), active.Allocated())
-	if bytes-c.deadHeld() > free-max(c.copyRoom()-c.log.compactor.copying.Load(), 0) {
-		return false
-	}
-	c.dead.Store(bytes)
-	return true
-}
-
-// most returns the longest length, in bytes, that the file may have.
-func (d *DeadLetters) most() int64 {
-	if d.log == nil {
-		return math.MaxInt64 / 2
-	}
-	return d.log.capacity.maxDead()
-}
-
-// hold is holdDead for a file of length bytes, and for the bytes beside it.
-func (d *DeadLetters) hold(length, beside int64) bool {
-	return d.log == nil || d.log.capacity.holdDead(min(length, d.most())+beside)
-}
-
 // letterPages returns the most bytes of pages that a letter of n bytes takes.
 func letterPages(n int) int64 { return segment.EntryPages(8, n) }
 
@@ -85,7 +20,7 @@ func letterPages(n int) int64 { return segment.EntryPages(8, n) }
 func deadPages() int64 { return 8 * int64(os.Getpagesize()) }
 
 // step returns the number of bytes by which the file is lengthened.
-func (d *DeadLetters) step() int64 { return min(deadStep, d.most()/16) }
+func (d *DeadLetters) step() int64 { return min(deadStep, d.budget.Max()/16) }
 
 // roomLocked makes room for a letter of size bytes in the file and in its map before a commit begins. During a commit,
 // bbolt would do so, and a shortage would be final. The file gets room for more bytes than the letter's own, since the
@@ -97,7 +32,7 @@ func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
 		return false, err
 	}
 	extra := dropRoom(max(d.largest, size))
-	want := min(used+more, d.most()-extra)
+	want := min(used+more, d.budget.Max()-extra)
 	all = want < used+more
 	if !d.holdLocked(want + extra) {
 		all, want = true, min(want, d.held-extra)
@@ -128,7 +63,7 @@ func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
 func (d *DeadLetters) holdLocked(bytes int64) bool {
 	_, length, _ := disk.Sizes(d.path)
 	bytes = max(bytes, length)
-	if !d.hold(bytes, 0) {
+	if !d.holdBytes(bytes, 0) {
 		return false
 	}
 	d.held = bytes
@@ -165,7 +100,7 @@ func (d *DeadLetters) needs(size int64) int64 {
 }
 
 func (d *DeadLetters) fullError(size int64) error {
-	return &DeadFullError{Letter: size, Used: d.live, Max: d.most()}
+	return &DeadFullError{Letter: size, Used: d.live, Max: d.budget.Max()}
 }
 
 // usedLocked returns the number of bytes of the file that have ever been used.
@@ -200,17 +135,17 @@ func (d *DeadLetters) shrinkLocked() error {
 		return nil
 	}
 	_, length, _ := disk.Sizes(d.path)
-	if length <= min(shrinkOver, d.most()/2) || 2*d.live > length {
+	if length <= min(shrinkOver, d.budget.Max()/2) || 2*d.live > length {
 		return nil
 	}
 	size := d.live*3/2 + 2*deadPages()
 	defer func() {
 		if _, length, ok := disk.Sizes(d.path); ok {
-			d.hold(length, 0)
+			d.holdBytes(length, 0)
 			d.held = length
 		}
 	}()
-	if !d.hold(length, size) {
+	if !d.holdBytes(length, size) {
 		return nil
 	}
 	unfinished := d.path + segment.UnfinishedSuffix
@@ -235,14 +170,14 @@ func (d *DeadLetters) shrinkLocked() error {
 // after such errors.
 func (d *DeadLetters) noteShrink(err error) {
 	failed := d.large
-	if d.large = err != nil; d.large == failed || d.log == nil {
+	if d.large = err != nil; d.large == failed {
 		return
 	}
 	if err != nil {
-		d.log.opts.Logger.Warn("dead letters: file not shrunk; the next drop tries again", "file", d.path, "error", err)
+		d.logger.Warn("dead letters: file not shrunk; the next drop tries again", "file", d.path, "error", err)
 		return
 	}
-	d.log.opts.Logger.Info("dead letters: file shrunk", "file", d.path)
+	d.logger.Info("dead letters: file shrunk", "file", d.path)
 }
 
 // shrinkOver is the length in bytes above which a file is worth shrinking.
@@ -290,4 +225,18 @@ func copyLetters(w *boltcopy.Writer, from *bolt.Bucket) error {
 		return err
 	}
 	return w.Commit()
+}
+
+// recoverDead removes the unfinished copy that a crash left, and returns the length of the file.
+func recoverDead(path string) (length int64, err error) {
+	if err := disk.RemoveIfExists(path + segment.UnfinishedSuffix); err != nil {
+		return 0, err
+	}
+	_, length, _ = disk.Sizes(path)
+	return length, nil
+}
+
+// holdBytes reserves room for a file of length bytes, and for the bytes beside it.
+func (d *DeadLetters) holdBytes(length, beside int64) bool {
+	return d.budget.Hold(min(length, d.budget.Max()) + beside)
 }
