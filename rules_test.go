@@ -36,7 +36,7 @@ var never = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl": {"agent", "agent/config"},
 	"github.com/zclconf/":      {"agent", "agent/config"},
-	"go.etcd.io/bbolt":         {"wal", "wal/internal/boltcopy", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
+	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
 }
 
 // arrows are the own packages that a package may import, in folders whose packages have an order of their own.
@@ -46,6 +46,7 @@ var arrows = map[string][]string{
 	"wal/internal/segment":            {"wal/internal/boltpage", "wal/internal/disk"},
 	"wal/internal/boltcopy":           {"wal/internal/segment"},
 	"wal/internal/segfile":            {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
+	"wal/deadletter":                  {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"agent/ingest/internal/budget":    nil,
 	"agent/ingest/internal/h2guard":   {"agent/ingest/internal/budget"},
@@ -118,6 +119,7 @@ func TestImportRulesFindFaults(t *testing.T) {
 		{"wal/internal/boltpage", module + "wal/internal/disk", false}, {"wal/internal/boltpage", module + "wal", true}, {"wal/internal/boltpage", "go.etcd.io/bbolt", true},
 		{"wal/internal/segment", module + "wal/internal/boltpage", false}, {"wal/internal/segment", module + "wal", true}, {"wal/internal/boltpage", module + "wal/internal/segment", true},
 		{"wal/internal/segfile", module + "wal/internal/segment", false}, {"wal/internal/segfile", module + "wal", true}, {"wal/internal/segment", module + "wal/internal/segfile", true},
+		{"wal", module + "wal/deadletter", false}, {"wal/deadletter", module + "wal", true}, {"wal/deadletter", module + "wal/internal/segment", false},
 		{"agent/ingest", module + "wal", false}, {"agent", module + "cmd/standpipe", true}, {"proto", module + "wal", true},
 		{"wal", module + "test/testkit", true}, {"client", module + "proto/standpipe/v1", false}, {"client", module + "wal", true}, {"agent", module + "client", true},
 		{"test/fakeaws", module + "shipper/sink", false}, {"shipper/sink", module + "test/fakeaws", true}, {"cmd/standpipe", module + "test/fakeaws", true},

@@ -17,6 +17,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // Agent is one standpipe: the WAL, the listeners, the streams with their destinations, and the admin listener.
@@ -24,7 +25,7 @@ type Agent struct {
 	logger        hclog.Logger
 	metrics       *admin.Metrics
 	log           *wal.Log
-	dead          *wal.DeadLetters
+	dead          *deadletter.Queue
 	streams       *streams
 	register      *access.Register
 	admin         *admin.Server
@@ -61,10 +62,9 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		return fmt.Errorf("open WAL: %w", err)
 	}
 	a.log.SetPolicy(policies(conf))
-	a.dead = a.log.OpenDead()
-	a.dead.OnAside = func(path string, reason error) {
+	a.dead = a.log.OpenDeadLetters(func(path string, reason error) {
 		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
-	}
+	})
 	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
 	a.register = access.NewRegister(a.logger.Named("access"))
 	if err := a.register.Set(identities(conf)); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 
 // deadLetters implements admin.Dead.
 type deadLetters struct {
-	dead    *wal.DeadLetters
+	dead    *deadletter.Queue
 	streams ingest.Streams
 	submit  func(context.Context, *wal.Batch) (*wal.Ticket, error)
 	ready   func() error // returns an error if no event may be appended
@@ -36,7 +37,7 @@ type deadLetters struct {
 
 // List returns letters without their data.
 func (l *deadLetters) List(ctx context.Context, q admin.DeadQuery) (list admin.DeadList, err error) {
-	stats, err := l.dead.List(ctx, wal.DeadQuery{Stream: q.Stream, Destination: q.Destination, After: q.After, Limit: q.Limit})
+	stats, err := l.dead.List(ctx, deadletter.Query{Stream: q.Stream, Destination: q.Destination, After: q.After, Limit: q.Limit})
 	if err != nil {
 		return list, err
 	}
@@ -49,7 +50,7 @@ func (l *deadLetters) List(ctx context.Context, q admin.DeadQuery) (list admin.D
 	return list, nil
 }
 
-func deadStat(s wal.DeadStat) admin.DeadStat {
+func deadStat(s deadletter.Stat) admin.DeadStat {
 	d := admin.DeadStat{
 		ID: s.ID, Stream: s.Stream, Destination: s.Destination, Offset: s.Offset,
 		Key: s.Key, Bytes: s.Bytes, Reason: s.Reason, RefusedAt: admin.Time{Time: s.At},
@@ -63,7 +64,7 @@ func deadStat(s wal.DeadStat) admin.DeadStat {
 // Show returns one letter.
 func (l *deadLetters) Show(_ context.Context, id uint64) (shown admin.DeadLetter, err error) {
 	d, err := l.dead.Get(id)
-	if errors.Is(err, wal.ErrNoLetter) {
+	if errors.Is(err, deadletter.ErrNotFound) {
 		err = fmt.Errorf("%w: id %d", admin.ErrNoLetter, id)
 	}
 	if err != nil {
@@ -118,7 +119,7 @@ func (l *deadLetters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.
 
 // sweepAll applies do to the letters that match the choice, until sweepTime has passed.
 func (l *deadLetters) sweepAll(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
-	q := wal.DeadQuery{Stream: c.Stream, Destination: c.Destination, After: c.After, Until: c.Until, Limit: sweepPart}
+	q := deadletter.Query{Stream: c.Stream, Destination: c.Destination, After: c.After, Until: c.Until, Limit: sweepPart}
 	if q.Until == 0 {
 		if q.Until, err = l.dead.LastID(); err != nil || q.Until == 0 {
 			return err
@@ -144,7 +145,7 @@ func (l *deadLetters) sweepAll(ctx context.Context, c admin.DeadChoice, out *adm
 	}
 }
 
-func (l *deadLetters) choose(ctx context.Context, q wal.DeadQuery) (ids []uint64, err error) {
+func (l *deadLetters) choose(ctx context.Context, q deadletter.Query) (ids []uint64, err error) {
 	stats, err := l.dead.List(ctx, q)
 	for _, s := range stats {
 		ids = append(ids, s.ID)

@@ -15,6 +15,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // known are streams that take data of so many bytes.
@@ -42,7 +43,7 @@ func newLetters(t *testing.T, o wal.Options) *testLetters {
 		t.Fatal(err)
 	}
 	l := &testLetters{log: log, deadLetters: &deadLetters{
-		dead: wal.OpenDead(o.Dir), submit: log.Submit, streams: known{"s": 100, "t": 100, "big": 1 << 20},
+		dead: deadletter.Open(o.Dir, deadletter.Options{}), submit: log.Submit, streams: known{"s": 100, "t": 100, "big": 1 << 20},
 		ready: log.Failed, logger: hclog.NewNullLogger(),
 	}}
 	t.Cleanup(func() {
@@ -56,7 +57,7 @@ func newLetters(t *testing.T, o wal.Options) *testLetters {
 func (l *testLetters) bury(t *testing.T, stream string, data string, count int) {
 	t.Helper()
 	for n := range count {
-		err := l.dead.Put(wal.DeadLetter{Stream: stream, Destination: "d", Reason: "no", At: time.Unix(9, 0), Event: wal.Event{
+		err := l.dead.Put(deadletter.Letter{Stream: stream, Destination: "d", Reason: "no", At: time.Unix(9, 0), Event: wal.Event{
 			Key: fmt.Sprint("k", n), Data: []byte(data), Time: int64(n) + 1, Offset: uint64(n) + 1, Attributes: map[string]string{"a": "b"},
 		}})
 		if err != nil {

@@ -15,12 +15,13 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // streams are the open streams with their destinations.
 type streams struct {
 	log     *wal.Log
-	dead    *wal.DeadLetters
+	dead    *deadletter.Queue
 	metrics *admin.Metrics
 	logger  hclog.Logger
 	link    *shipper.Link // to AWS, shared by all destinations there
@@ -54,7 +55,7 @@ type openStream struct {
 
 var errStopping = errors.New("the agent is stopping")
 
-func newStreams(conf *config.Config, log *wal.Log, dead *wal.DeadLetters, metrics *admin.Metrics, logger hclog.Logger) *streams {
+func newStreams(conf *config.Config, log *wal.Log, dead *deadletter.Queue, metrics *admin.Metrics, logger hclog.Logger) *streams {
 	return &streams{
 		log: log, dead: dead, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
 		outages: shipper.NewOutages(log, logger.Named("shipper")),

@@ -10,6 +10,7 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/kpl"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // narrow is a service behind a proxy that accepts requests of at most so many bytes.
@@ -56,7 +57,7 @@ func TestCeiling_ProxyThatTakesLess(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				svc := &narrow{service: newService(t, shape), most: most}
 				r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
-				r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+				r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
 				r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 				r.start()
 				r.src.sendLong(3000, 100, 50)
@@ -95,7 +96,7 @@ func TestCeiling_EveryEventIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := &narrow{service: newService(t, kinesisShape())}
 		r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
-		r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+		r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
 		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 		r.start()
 		r.src.sendLong(2000, 100, 50)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // A destination with an order for each key has stored events of one key that are newer than rejected events of another.
@@ -50,7 +51,7 @@ func changeShape(t *testing.T, r *rand.Rand) {
 	}
 	rig := &rig{t: t, dir: fastDir(t), svc: svc}
 	rig.opts = shipper.Options{Memory: 16 << 10, Unpaced: true, Retry: shipper.Retry{Max: time.Second}}
-	rig.log, rig.dead = openLog(t, rig.dir), wal.OpenDead(rig.dir)
+	rig.log, rig.dead = openLog(t, rig.dir), deadletter.Open(rig.dir, deadletter.Options{})
 	rig.src = &source{t: t, log: rig.log, n: make(map[string]int)}
 	rig.start()
 	for range 8 {

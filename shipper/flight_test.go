@@ -13,6 +13,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // hanging is a service whose requests do not return while it hangs, even after their context ends.
@@ -92,7 +93,7 @@ func dropInFlight(t *testing.T, r *rand.Rand, whole bool) {
 	rig := &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{
 		Memory: 16 << r.IntN(5) << 10, Unpaced: true, Retry: shipper.Retry{Max: time.Second},
 	}}
-	rig.log, rig.dead = openLog(t, rig.dir), wal.OpenDead(rig.dir)
+	rig.log, rig.dead = openLog(t, rig.dir), deadletter.Open(rig.dir, deadletter.Options{})
 	rig.log.SetPolicy(func(string) wal.Policy { return wal.Policy{MaxAge: maxAge} })
 	rig.src = &source{t: t, log: rig.log, n: make(map[string]int)}
 	rig.start()
@@ -140,7 +141,7 @@ func killAndFinish(t *testing.T, r *rig, shape shipper.Shape, prepare func(*serv
 	dir := crashCopy(t, r.dir)
 	log := openLogAs(t, dir, r.wal)
 	log.SetPolicy(func(string) wal.Policy { return r.policy })
-	dead := wal.OpenDead(dir)
+	dead := deadletter.Open(dir, deadletter.Options{})
 	place, err := log.OpenCursor("s", "d")
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +227,7 @@ func TestStop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				svc := &hanging{newService(t, fileShape()), make(chan struct{})}
 				r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
-				r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+				r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
 				r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 				r.start()
 				r.src.send("k", 100)
@@ -277,7 +278,7 @@ func dropStuck(t *testing.T, shape shipper.Shape, r *rand.Rand) {
 	} else {
 		rig.policy = wal.Policy{MaxAge: 10 * time.Second}
 	}
-	rig.log, rig.dead = rig.open(), wal.OpenDead(rig.dir)
+	rig.log, rig.dead = rig.open(), deadletter.Open(rig.dir, deadletter.Options{})
 	rig.src = &source{t: t, log: rig.log, n: make(map[string]int)}
 	rig.start()
 	for i := range 300 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // The service throttles a key or a lane for half a day. The other events get through as usual, memory stays within its
@@ -40,7 +41,7 @@ func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 						return f
 					}
 					r := &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{Memory: memory, Retry: shipper.Retry{Max: 10 * time.Minute}}}
-					r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+					r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
 					r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 					r.start()
 					most, hours := 0, 12
@@ -127,7 +128,7 @@ func shipBeside(t *testing.T, shape shipper.Shape, trouble func(*service)) (run 
 	dir := fastDir(t)
 	log := openLog(t, dir)
 	defer log.Close()
-	dead := wal.OpenDead(dir)
+	dead := deadletter.Open(dir, deadletter.Options{})
 	defer dead.Close()
 	src := &source{t: t, log: log, n: make(map[string]int)}
 	start := func(name string, svc *service) (stop func()) {
@@ -175,7 +176,7 @@ func TestADestinationThatIsDownHoldsNoMoreThanItMay(t *testing.T) {
 		down := func(*rand.Rand, []shipper.Record) fault { return fault{err: failure(shipper.Transient, "connection")} }
 		svc.faults = down
 		r := &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{Memory: memory, Retry: shipper.Retry{Max: time.Minute}}}
-		r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+		r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
 		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 		r.start()
 		for range 20 {

@@ -12,21 +12,22 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // fullGraveyard is a dead-letter store that fails the given number of times before it stores dead letters.
 type fullGraveyard struct {
-	*wal.DeadLetters
+	*deadletter.Queue
 	fails  atomic.Int64
 	buried atomic.Int64
 }
 
-func (g *fullGraveyard) Put(d wal.DeadLetter) error {
+func (g *fullGraveyard) Put(d deadletter.Letter) error {
 	if g.fails.Add(-1) >= 0 {
 		return errors.New("no space left on device")
 	}
 	g.buried.Add(1)
-	return g.DeadLetters.Put(d)
+	return g.Queue.Put(d)
 }
 
 // A rejected event that can't be stored as a dead letter yet stays the first of its lane, and pending. Once it can be
@@ -36,9 +37,9 @@ func TestPoison_StaysUntilItIsADeadLetter(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			svc := newService(t, kinesisShape())
 			r := &rig{t: t, dir: fastDir(t), svc: svc}
-			r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+			r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
 			r.src = &source{t: t, log: r.log, n: make(map[string]int)}
-			graves := &fullGraveyard{DeadLetters: r.dead}
+			graves := &fullGraveyard{Queue: r.dead}
 			graves.fails.Store(1 + seed)
 			r.opts.Dead, r.opts.Retry.Max = graves, time.Minute
 			svc.refused["k 1"] = true
@@ -77,7 +78,7 @@ func TestMemory_ForgetsBesideARequestUnderWay(t *testing.T) {
 			}
 			rig := &rig{t: t, dir: fastDir(t), svc: svc}
 			rig.opts = shipper.Options{Memory: 8 << 20, Unpaced: true, Retry: shipper.Retry{Initial: time.Millisecond, Max: time.Second}}
-			rig.log, rig.dead = openLog(t, rig.dir), wal.OpenDead(rig.dir)
+			rig.log, rig.dead = openLog(t, rig.dir), deadletter.Open(rig.dir, deadletter.Options{})
 			rig.src = &source{t: t, log: rig.log, n: make(map[string]int)}
 			keys := 4 + r.IntN(20)
 			for range 8 {
@@ -139,7 +140,7 @@ func TestMemory_IsNotOneLanesAlone(t *testing.T) {
 			hot := &hotKey{service: svc, key: "hot", hang: make(chan struct{})}
 			r := &rig{t: t, dir: fastDir(t), svc: svc, sink: hot}
 			r.opts = shipper.Options{Memory: memory, Unpaced: true, Retry: shipper.Retry{Timeout: time.Hour}}
-			r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+			r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
 			r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 			r.start()
 			for range 4 * memory / 40 / 100 {

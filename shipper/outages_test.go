@@ -17,6 +17,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // answering is a sink that responds with a preset error or success.
@@ -73,7 +74,7 @@ func newOutageTest(t *testing.T, streams int) *outageTest {
 	}
 	logger := hclog.New(&hclog.LoggerOptions{Output: &x.said, DisableTime: true})
 	outages := shipper.NewOutages(x.log, logger)
-	dead := wal.OpenDead(t.TempDir())
+	dead := deadletter.Open(t.TempDir(), deadletter.Options{})
 	t.Cleanup(func() { dead.Close() })
 	for i := range streams {
 		place, err := x.log.OpenCursor(fmt.Sprint("s", i), "d")

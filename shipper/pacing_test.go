@@ -10,6 +10,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // One or two keys are throttled for any length of time. Lanes of other keys go on as usual, at any rate, with a known
@@ -119,7 +120,7 @@ func recovery(t *testing.T, shape string, quota bool, seconds, each int, err *sh
 		svc.shape.Quota = most
 	}
 	r := &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{Retry: shipper.Retry{Max: 300 * time.Millisecond}}}
-	r.log, r.dead = openLog(t, r.dir), wal.OpenDead(r.dir)
+	r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
 	r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 	r.start()
 	for range 10 * 5 {
@@ -182,7 +183,7 @@ func TestPacing_WholeRequestsRefusedForTheirRate(t *testing.T) {
 		svc := &limited{service: newService(t, firehoseShape()), rate: 100_000, filled: time.Now()}
 		r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
 		r.log = openLog(t, r.dir)
-		r.dead = wal.OpenDead(r.dir)
+		r.dead = deadletter.Open(r.dir, deadletter.Options{})
 		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 		r.start()
 		r.src.sendLong(40_000, 300, 100) // 12 MB, for 120 s

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // A service that rejects a request for one bad record rejects the others with it. The event that is at fault is found by
@@ -51,7 +52,7 @@ func (l *lane) trust() {
 
 // bury makes a dead letter of an event. If that fails the event stays and is tried again.
 func (s *Shipper) bury(e *wal.Event, rejection *Error) *Error {
-	err := s.opts.Dead.Put(wal.DeadLetter{
+	err := s.opts.Dead.Put(deadletter.Letter{
 		Stream: s.stream, Destination: s.opts.Cursor.Name(), Event: *e,
 		Reason: rejection.Error(), At: time.Now(),
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 var (
@@ -131,7 +132,7 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	}}
 	s.setPolicy()
 	s.between = s.reshape
-	s.log, s.dead = s.open(), wal.OpenDead(s.dir)
+	s.log, s.dead = s.open(), deadletter.Open(s.dir, deadletter.Options{})
 	s.src = &source{t: t, log: s.log, n: make(map[string]int)}
 	return s
 }
@@ -279,7 +280,7 @@ func (s *schedule) kill() {
 		s.t.Error(err)
 	}
 	s.dir = dir
-	s.log, s.dead = s.open(), wal.OpenDead(dir)
+	s.log, s.dead = s.open(), deadletter.Open(dir, deadletter.Options{})
 	s.src.log = s.log
 	s.svc.mu.Lock()
 	s.svc.late = true

@@ -11,6 +11,7 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // rig is a log, a service, and a shipper between them, in virtual time.
@@ -18,7 +19,7 @@ type rig struct {
 	t    *testing.T
 	dir  string
 	log  *wal.Log
-	dead *wal.DeadLetters
+	dead *deadletter.Queue
 	svc  *service
 	sink shipper.Sink // nil: svc
 	src  *source
@@ -42,7 +43,7 @@ func (r *rig) open() *wal.Log {
 
 func newRig(t *testing.T, svc *service) *rig {
 	dir := fastDir(t)
-	r := &rig{t: t, dir: dir, log: openLog(t, dir), dead: wal.OpenDead(dir), svc: svc}
+	r := &rig{t: t, dir: dir, log: openLog(t, dir), dead: deadletter.Open(dir, deadletter.Options{}), svc: svc}
 	r.src = &source{t: t, log: r.log, n: make(map[string]int)}
 	r.start()
 	return r

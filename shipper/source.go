@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // Source is the log that a shipper reads; a *wal.Log is one. Its methods may be called from any goroutine.
@@ -64,7 +65,7 @@ type Cursor interface {
 // DeadLetterQueue stores events that a destination rejects for good.
 type DeadLetterQueue interface {
 	// Put returns nil once the dead letter is synced.
-	Put(d wal.DeadLetter) error
+	Put(d deadletter.Letter) error
 }
 
 // Observer counts requests, which no ledger does. Its methods are called by the shipper's goroutine and must return at

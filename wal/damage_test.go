@@ -284,21 +284,6 @@ func TestASegmentOfAnotherLogIsSetAside(t *testing.T) {
 	}
 }
 
-func fileLength(t testing.TB, path string) int64 {
-	t.Helper()
-	st, err := os.Stat(path)
-	must(t, err)
-	return st.Size()
-}
-
-func overwrite(t testing.TB, path string, at int64, data []byte) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	must(t, err)
-	_, err = f.WriteAt(data[:min(int64(len(data)), fileLength(t, path)-at)], at)
-	must(t, errors.Join(err, f.Close()))
-}
-
 // writeForeign replaces the segment with a bbolt file of another program.
 func writeForeign(t *testing.T, path string) {
 	must(t, os.Remove(path))

@@ -1,5 +1,19 @@
 package wal
 
+import (
+	"path/filepath"
+
+	"github.com/standpipe/standpipe/wal/deadletter"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// OpenDeadLetters returns the dead letters of the log's directory. Their file occupies up to an eighth of MaxSize, which
+// is not available to the segments then. The result may be used after the log is closed. onAside may be nil: see
+// deadletter.Options.
+func (l *Log) OpenDeadLetters(onAside func(path string, reason error)) *deadletter.Queue {
+	return deadletter.Open(l.opts.Dir, deadletter.Options{Budget: deadBudget{&l.capacity}, Logger: l.opts.Logger, OnAside: onAside})
+}
+
 // deadBudget is the budget of the dead letters' file. The bytes that the file occupies are subtracted from the limit of
 // the segments. Appends never use its first deadRoom bytes: a full log whose destination rejects its events has no other
 // way to move on. Beyond deadRoom the file grows into free bytes of the log. A letter that does not fit is rejected.
@@ -42,14 +56,14 @@ func (c *capacity) deadHeld() int64 { return max(c.dead.Load(), c.deadRoom()) }
 
 // countDead counts the file that existed before the log was opened. Older releases had no limit. Bytes beyond the limit
 // are not counted: they would block all appends until letters are dropped.
-func (c *capacity) countDead(path string) error {
-	length, err := recoverDead(path)
+func (c *capacity) countDead() error {
+	length, err := deadletter.Recover(c.log.opts.Dir)
 	if err != nil {
 		return err
 	}
 	if length > c.maxDead() {
 		c.log.opts.Logger.Warn("dead letters over their limit; drop or requeue some, or raise max_size",
-			"file", path, "dead_bytes", length, "max_dead_bytes", c.maxDead())
+			"file", filepath.Join(c.log.opts.Dir, segment.DeadName), "dead_bytes", length, "max_dead_bytes", c.maxDead())
 	}
 	c.dead.Store(min(length, c.maxDead()))
 	return nil

@@ -43,7 +43,8 @@
 //	truncate.go        unlinks settled segments; compaction.go shrinks segments that are settled in part
 //
 // The comment of Log lists the owners of the log's state and the order of their locks. The format of a segment is
-// package internal/segment. Package inspect reads a log offline, or beside a running agent.
+// package internal/segment. Package deadletter stores rejected events beside the segments. Package inspect reads a log
+// offline, or beside a running agent.
 //
 // # Assumptions
 //

@@ -52,11 +52,6 @@ var (
 	// was stored. Names that are part of the state are not affected.
 	ErrStateFull = errors.New("wal: the log has no room for another name")
 
-	// ErrDeadFull is wrapped by DeadLetters.Put when the file of the dead letters has no room for the letter. Nothing
-	// was stored. There is room again after letters were dropped or, below the file's limit, when the log has free
-	// bytes again.
-	ErrDeadFull = errors.New("wal: the dead letters are full")
-
 	// ErrLocked is wrapped by Open when another process holds the data directory.
 	ErrLocked = errors.New("wal: the data directory is in use")
 )
@@ -106,23 +101,6 @@ func (e *StateError) Error() string {
 
 // Is makes errors.Is(err, ErrStateFull) hold.
 func (e *StateError) Is(target error) bool { return target == ErrStateFull }
-
-// DeadFullError is an ErrDeadFull with its numbers, in bytes.
-type DeadFullError struct {
-	Letter    int64 // the estimated length of the rejected letter
-	Used, Max int64 // the bytes that letters take of the file, and the file's limit
-}
-
-func (e *DeadFullError) Error() string {
-	why := "drop or requeue some"
-	if e.Letter > e.Max/2 {
-		why = "it needs a larger max_size"
-	}
-	return fmt.Sprintf("wal: no room for a dead letter of %d bytes: %s has %d of %d bytes in use; %s", e.Letter, segment.DeadName, e.Used, e.Max, why)
-}
-
-// Is makes errors.Is(err, ErrDeadFull) hold.
-func (e *DeadFullError) Is(target error) bool { return target == ErrDeadFull }
 
 // SequenceError is an ErrSequence with its numbers.
 type SequenceError struct {

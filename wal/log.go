@@ -112,7 +112,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	l.files.KeepSpares()
-	if err := l.capacity.countDead(filepath.Join(o.Dir, segment.DeadName)); err != nil {
+	if err := l.capacity.countDead(); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
 	if err := l.recover(ctx); err != nil {
@@ -231,7 +231,7 @@ type Stat struct {
 	StateFull     bool
 
 	// DeadBytes is the part of MaxBytes that the file of the dead letters occupies beside the segments. MaxDeadBytes is
-	// its limit: a letter that does not fit is rejected with ErrDeadFull.
+	// its limit: a letter that does not fit is rejected with deadletter.ErrFull.
 	DeadBytes    int64
 	MaxDeadBytes int64
 }

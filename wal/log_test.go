@@ -21,12 +21,14 @@ import (
 
 // These helpers are in testkit because the tests of other packages use them too.
 var (
-	open      = testkit.OpenLog
-	appendOne = testkit.AppendOne
-	readAll   = testkit.ReadAll
-	must      = testkit.Must
-	notTested = testkit.NotTested
-	heap      = testkit.HeapInUse
+	open       = testkit.OpenLog
+	appendOne  = testkit.AppendOne
+	readAll    = testkit.ReadAll
+	must       = testkit.Must
+	overwrite  = testkit.Overwrite
+	fileLength = testkit.FileLength
+	notTested  = testkit.NotTested
+	heap       = testkit.HeapInUse
 )
 
 func event(key, data string) wal.Event {

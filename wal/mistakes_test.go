@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // If the sync of the folder fails, for lack of space or any other reason, the next segment may still be in the folder
@@ -57,7 +58,7 @@ func TestOpen_SyncsTheNumberOfTheNewest(t *testing.T) {
 // The error for full dead letters includes the bytes of the letters that this process has stored.
 func TestDeadLetters_FullErrorCountsThem(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20})
-	d := l.OpenDead()
+	d := l.OpenDeadLetters(nil)
 	defer d.Close()
 	buried := int64(buryUntilFull(t, d, rand.New(rand.NewPCG(1, 2)), 20_000))
 	for range 100 { // the letter that was rejected may have been the largest
@@ -66,7 +67,7 @@ func TestDeadLetters_FullErrorCountsThem(t *testing.T) {
 			buried++
 			continue
 		}
-		var full *wal.DeadFullError
+		var full *deadletter.FullError
 		if !errors.As(err, &full) || full.Used < buried*5_000 || full.Used > full.Max {
 			t.Errorf("got %v with %d letters, want the bytes that they take", err, buried)
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // upkeepWorkload names the environment variable for the data directory of a workload that rolls, compacts, truncates,
@@ -190,12 +191,12 @@ func settleAsTheyCome(l *wal.Log) error {
 
 // buryAndDrop stores some large dead letters and drops most of them again, so that their file shrinks.
 func buryAndDrop(l *wal.Log) error {
-	d := l.OpenDead()
+	d := l.OpenDeadLetters(nil)
 	defer d.Close()
 	for range 4 {
 		name := fmt.Sprint(rand.Uint64())
-		err := d.Put(wal.DeadLetter{Stream: "s", Destination: "a", Event: event(name, strings.Repeat("x", 280<<10)), Reason: "r"})
-		if errors.Is(err, wal.ErrDeadFull) {
+		err := d.Put(deadletter.Letter{Stream: "s", Destination: "a", Event: event(name, strings.Repeat("x", 280<<10)), Reason: "r"})
+		if errors.Is(err, deadletter.ErrFull) {
 			break
 		}
 		if err != nil {
@@ -203,7 +204,7 @@ func buryAndDrop(l *wal.Log) error {
 		}
 		fmt.Println("buried", name)
 	}
-	letters, err := d.List(context.Background(), wal.DeadQuery{Limit: 100})
+	letters, err := d.List(context.Background(), deadletter.Query{Limit: 100})
 	if err != nil {
 		return err
 	}
@@ -395,9 +396,9 @@ func (m *upkeepModel) check(t *testing.T, dir string, damaged bool) {
 
 func (m *upkeepModel) checkLetters(t *testing.T, l *wal.Log) {
 	t.Helper()
-	d := l.OpenDead()
+	d := l.OpenDeadLetters(nil)
 	defer d.Close()
-	letters, err := d.List(t.Context(), wal.DeadQuery{Limit: 1000})
+	letters, err := d.List(t.Context(), deadletter.Query{Limit: 1000})
 	must(t, err)
 	found := make(map[string]bool)
 	for _, letter := range letters {

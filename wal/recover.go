@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -66,7 +67,7 @@ func (l *Log) recover(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := knownDead(ctx, l.opts.Dir); err != nil {
+	if err := deadletter.CheckVersion(ctx, l.opts.Dir); err != nil {
 		return err
 	}
 	if err := r.change(); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // shortWorkload names the environment variable for the data directory of the workload that runs short of a resource.
@@ -37,7 +38,7 @@ func shortOf(dir string) int {
 	}) {
 		return 1
 	}
-	dead := wal.OpenDead(dir)
+	dead := deadletter.Open(dir, deadletter.Options{})
 	p, err := l.OpenCursor("s", "d")
 	if err != nil {
 		fmt.Println("place", err)
@@ -54,7 +55,7 @@ func shortOf(dir string) int {
 			ok = ok && again("settle", func() error { return settleAllBut(l, p, stuck) })
 			ok = ok && again("read", func() error { return readTo(l) })
 			ok = ok && again("bury", func() error {
-				return dead.Put(wal.DeadLetter{Stream: "s", Destination: "d", Event: event("k", "dead")})
+				return dead.Put(deadletter.Letter{Stream: "s", Destination: "d", Event: event("k", "dead")})
 			})
 		}
 		if !ok || l.Failed() != nil {
@@ -222,8 +223,8 @@ func checkShort(t *testing.T, dir string) {
 	if aside, _ := filepath.Glob(filepath.Join(dir, "*/*.corrupt*")); len(aside) > 0 {
 		t.Errorf("got %v set aside", aside)
 	}
-	dead := wal.OpenDead(dir)
-	letters, err := dead.List(t.Context(), wal.DeadQuery{})
+	dead := deadletter.Open(dir, deadletter.Options{})
+	letters, err := dead.List(t.Context(), deadletter.Query{})
 	if err != nil || len(letters) < shortEvents/8 {
 		t.Errorf("got %d letters and %v, want %d", len(letters), err, shortEvents/8)
 	}

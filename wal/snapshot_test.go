@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
@@ -110,7 +111,7 @@ func TestSnapshot_KnowsWhatProducersSent(t *testing.T) {
 func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10, MaxSize: 64 << 20})
-	letters := wal.OpenDead(dir)
+	letters := deadletter.Open(dir, deadletter.Options{})
 	defer letters.Close()
 	l.OpenCursor("s", "stuck")
 	stop := make(chan struct{})
@@ -142,7 +143,7 @@ func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 }
 
 // settleAndBury acts as a destination that delivers all but every 200th event, which it stores as a dead letter.
-func settleAndBury(t *testing.T, l *wal.Log, letters *wal.DeadLetters, stop chan struct{}) {
+func settleAndBury(t *testing.T, l *wal.Log, letters *deadletter.Queue, stop chan struct{}) {
 	p, err := l.OpenCursor("s", "fast")
 	if err != nil {
 		t.Error(err)
@@ -165,7 +166,7 @@ func settleAndBury(t *testing.T, l *wal.Log, letters *wal.DeadLetters, stop chan
 			c := &add.Delivered
 			if e.Offset%200 == 0 {
 				c = &add.Dead
-				if err := letters.Put(wal.DeadLetter{Stream: "s", Destination: "fast", Event: e, Reason: "no", At: time.Now()}); err != nil {
+				if err := letters.Put(deadletter.Letter{Stream: "s", Destination: "fast", Event: e, Reason: "no", At: time.Now()}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -209,9 +210,9 @@ func checkCursor(t *testing.T, l *wal.Log, p *wal.Cursor) {
 
 func checkLetters(t *testing.T, dir string, l *wal.Log) {
 	t.Helper()
-	letters := wal.OpenDead(dir)
+	letters := deadletter.Open(dir, deadletter.Options{})
 	defer letters.Close()
-	list, err := letters.List(context.Background(), wal.DeadQuery{Limit: 1 << 30})
+	list, err := letters.List(context.Background(), deadletter.Query{Limit: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
@@ -25,9 +26,9 @@ import (
 // the later release loses nothing when it starts again.
 func TestVersion_OfALaterReleaseIsRefused(t *testing.T) {
 	s := newSample(t)
-	dead := wal.OpenDead(s.dir)
+	dead := deadletter.Open(s.dir, deadletter.Options{})
 	for offset := range uint64(3) {
-		must(t, dead.Put(wal.DeadLetter{Stream: "old", Destination: "d", Event: wal.Event{Key: "k", Offset: offset + 1}, Reason: "r", At: time.Now()}))
+		must(t, dead.Put(deadletter.Letter{Stream: "old", Destination: "d", Event: wal.Event{Key: "k", Offset: offset + 1}, Reason: "r", At: time.Now()}))
 	}
 	must(t, dead.Close())
 	seed := rand.Uint64()

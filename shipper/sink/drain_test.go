@@ -23,6 +23,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/firehose"
 	"github.com/standpipe/standpipe/shipper/sink/kinesis"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // drainBytes is the size of the backlog that BenchmarkDrain ships. It is large enough that the start and the end of a
@@ -139,7 +140,7 @@ func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 // nobody is a dead-letter queue that rejects all letters.
 type nobody struct{ b *testing.B }
 
-func (n nobody) Put(d wal.DeadLetter) error {
+func (n nobody) Put(d deadletter.Letter) error {
 	n.b.Errorf("an event was refused: %s", d.Reason)
 	return nil
 }

@@ -1,4 +1,4 @@
-package wal_test
+package deadletter_test
 
 import (
 	"bytes"
@@ -17,10 +17,11 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
-func openDead(t *testing.T, dir string) *wal.DeadLetters {
-	d := wal.OpenDead(dir)
+func openDead(t *testing.T, dir string) *deadletter.Queue {
+	d := deadletter.Open(dir, deadletter.Options{})
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
@@ -30,9 +31,9 @@ func openDead(t *testing.T, dir string) *wal.DeadLetters {
 }
 
 // letter returns the n-th sample. The samples have two streams and three destinations.
-func letter(n int) wal.DeadLetter {
+func letter(n int) deadletter.Letter {
 	key := fmt.Sprint("key", n)
-	return wal.DeadLetter{
+	return deadletter.Letter{
 		Stream: fmt.Sprint("stream", n%2), Destination: fmt.Sprint("destination", n%3),
 		Event: wal.Event{
 			Key: key, Data: bytes.Repeat([]byte{byte(n)}, n), Time: int64(n) - 1, Offset: uint64(100 + n),
@@ -42,7 +43,7 @@ func letter(n int) wal.DeadLetter {
 	}
 }
 
-func bury(t *testing.T, d *wal.DeadLetters, count int) {
+func bury(t *testing.T, d *deadletter.Queue, count int) {
 	t.Helper()
 	for n := range count {
 		if err := d.Put(letter(n)); err != nil {
@@ -51,7 +52,7 @@ func bury(t *testing.T, d *wal.DeadLetters, count int) {
 	}
 }
 
-func list(t *testing.T, d *wal.DeadLetters, q wal.DeadQuery) (ids []uint64) {
+func list(t *testing.T, d *deadletter.Queue, q deadletter.Query) (ids []uint64) {
 	t.Helper()
 	letters, err := d.List(t.Context(), q)
 	if err != nil {
@@ -77,15 +78,15 @@ func TestDeadLettersComeBackAsTheyWere(t *testing.T) {
 			t.Errorf("got %+v, %v, want %+v", got, err, want)
 		}
 	}
-	letters, err := d.List(t.Context(), wal.DeadQuery{After: 3})
+	letters, err := d.List(t.Context(), deadletter.Query{After: 3})
 	w := letter(3)
-	want := []wal.DeadStat{{
+	want := []deadletter.Stat{{
 		ID: 4, Stream: w.Stream, Destination: w.Destination, Offset: 103, Key: "key3", Bytes: 3, Reason: w.Reason, At: w.At,
 	}}
 	if err != nil || !reflect.DeepEqual(letters, want) {
 		t.Errorf("got %+v, %v, want %+v", letters, err, want)
 	}
-	if _, err := d.Get(5); !errors.Is(err, wal.ErrNoLetter) {
+	if _, err := d.Get(5); !errors.Is(err, deadletter.ErrNotFound) {
 		t.Errorf("got %v, want ErrNoLetter", err)
 	}
 }
@@ -94,18 +95,18 @@ func TestDeadLettersAreChosen(t *testing.T) {
 	d := openDead(t, t.TempDir())
 	bury(t, d, 12)
 	for _, test := range []struct {
-		q    wal.DeadQuery
+		q    deadletter.Query
 		want []uint64
 	}{
-		{wal.DeadQuery{Limit: 3}, []uint64{1, 2, 3}},
-		{wal.DeadQuery{After: 10}, []uint64{11, 12}},
-		{wal.DeadQuery{After: 2, Until: 4}, []uint64{3, 4}},
-		{wal.DeadQuery{After: 12}, nil},
-		{wal.DeadQuery{After: math.MaxUint64}, nil},
-		{wal.DeadQuery{Stream: "stream1"}, []uint64{2, 4, 6, 8, 10, 12}},
-		{wal.DeadQuery{Stream: "stream1", Destination: "destination2"}, []uint64{6, 12}},
-		{wal.DeadQuery{Destination: "destination0", Limit: 2, After: 1}, []uint64{4, 7}},
-		{wal.DeadQuery{Stream: "nobody"}, nil},
+		{deadletter.Query{Limit: 3}, []uint64{1, 2, 3}},
+		{deadletter.Query{After: 10}, []uint64{11, 12}},
+		{deadletter.Query{After: 2, Until: 4}, []uint64{3, 4}},
+		{deadletter.Query{After: 12}, nil},
+		{deadletter.Query{After: math.MaxUint64}, nil},
+		{deadletter.Query{Stream: "stream1"}, []uint64{2, 4, 6, 8, 10, 12}},
+		{deadletter.Query{Stream: "stream1", Destination: "destination2"}, []uint64{6, 12}},
+		{deadletter.Query{Destination: "destination0", Limit: 2, After: 1}, []uint64{4, 7}},
+		{deadletter.Query{Stream: "nobody"}, nil},
 	} {
 		if got := list(t, d, test.q); !slices.Equal(got, test.want) {
 			t.Errorf("%+v: got %v, want %v", test.q, got, test.want)
@@ -123,15 +124,15 @@ func TestDeadLettersBeyondOneLook(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := list(t, d, wal.DeadQuery{}), []uint64{1, 2, 3, 4, 5, 6, 7}; !slices.Equal(got, want) {
+	if got, want := list(t, d, deadletter.Query{}), []uint64{1, 2, 3, 4, 5, 6, 7}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got, want := list(t, d, wal.DeadQuery{Destination: "destination0"}), []uint64{1, 4, 7}; !slices.Equal(got, want) {
+	if got, want := list(t, d, deadletter.Query{Destination: "destination0"}), []uint64{1, 4, 7}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := d.List(ctx, wal.DeadQuery{}); !errors.Is(err, context.Canceled) {
+	if _, err := d.List(ctx, deadletter.Query{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want canceled", err)
 	}
 }
@@ -150,7 +151,7 @@ func TestDroppedLettersAreGoneAndTheirIDsToo(t *testing.T) {
 	}
 	d = openDead(t, dir)
 	bury(t, d, 1)
-	if got, want := list(t, d, wal.DeadQuery{}), []uint64{2, 4}; !slices.Equal(got, want) {
+	if got, want := list(t, d, deadletter.Query{}), []uint64{2, 4}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if last, err := d.LastID(); err != nil || last != 4 {
@@ -161,10 +162,10 @@ func TestDroppedLettersAreGoneAndTheirIDsToo(t *testing.T) {
 func TestLookingForDeadLettersMakesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	d := openDead(t, dir)
-	if got := list(t, d, wal.DeadQuery{}); got != nil {
+	if got := list(t, d, deadletter.Query{}); got != nil {
 		t.Errorf("got %v, want none", got)
 	}
-	if _, err := d.Get(1); !errors.Is(err, wal.ErrNoLetter) {
+	if _, err := d.Get(1); !errors.Is(err, deadletter.ErrNotFound) {
 		t.Errorf("got %v, want ErrNoLetter", err)
 	}
 	if got, err := d.Drop(1); got != nil || err != nil {
@@ -186,7 +187,7 @@ func TestDeadLettersAfterClose(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, listErr := d.List(t.Context(), wal.DeadQuery{})
+	_, listErr := d.List(t.Context(), deadletter.Query{})
 	_, getErr := d.Get(1)
 	_, dropErr := d.Drop(1)
 	for _, err := range []error{d.Put(letter(1)), listErr, getErr, dropErr} {
@@ -210,7 +211,7 @@ func TestADamagedLetterIsListedAsOne(t *testing.T) {
 		return errors.Join(b.Put([]byte{7: 2}, value), b.Put([]byte{7: 3}, bytes.Clone(b.Get([]byte{7: 1}))))
 	})
 	d = openDead(t, dir)
-	letters, err := d.List(t.Context(), wal.DeadQuery{})
+	letters, err := d.List(t.Context(), deadletter.Query{})
 	if err != nil || len(letters) != 3 {
 		t.Fatalf("got %+v, %v, want three letters", letters, err)
 	}
@@ -223,7 +224,7 @@ func TestADamagedLetterIsListedAsOne(t *testing.T) {
 			t.Errorf("letter %d: got %v", l.ID, err)
 		}
 	}
-	if got, want := list(t, d, wal.DeadQuery{Stream: "stream0"}), []uint64{1}; !slices.Equal(got, want) {
+	if got, want := list(t, d, deadletter.Query{Stream: "stream0"}), []uint64{1}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if got, err := d.Drop(2, 3); len(got) != 2 || err != nil {
@@ -235,7 +236,7 @@ func TestAKeyThatIsNoID(t *testing.T) {
 	dir := t.TempDir()
 	rewriteLetters(t, dir, func(b *bolt.Bucket) error { return b.Put([]byte("zz"), []byte("zz")) })
 	corrupt := (*wal.CorruptError)(nil)
-	if _, err := openDead(t, dir).List(t.Context(), wal.DeadQuery{}); !errors.As(err, &corrupt) {
+	if _, err := openDead(t, dir).List(t.Context(), deadletter.Query{}); !errors.As(err, &corrupt) {
 		t.Errorf("got %v, want a CorruptError", err)
 	}
 }
@@ -287,8 +288,8 @@ func tryDead(t *testing.T, file []byte) {
 	if err := os.WriteFile(filepath.Join(dir, "dead.db"), file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d := wal.OpenDead(dir)
-	letters, err := d.List(t.Context(), wal.DeadQuery{})
+	d := deadletter.Open(dir, deadletter.Options{})
+	letters, err := d.List(t.Context(), deadletter.Query{})
 	if corrupt := (*wal.CorruptError)(nil); err != nil && !errors.As(err, &corrupt) {
 		t.Errorf("got %v, want a CorruptError", err)
 	}
@@ -317,13 +318,13 @@ func TestDeadLettersAreReadWhileOthersAreBuried(t *testing.T) {
 	}
 	group.Go(func() {
 		for range 20 {
-			if _, err := d.List(t.Context(), wal.DeadQuery{}); err != nil {
+			if _, err := d.List(t.Context(), deadletter.Query{}); err != nil {
 				t.Error(err)
 			}
 		}
 	})
 	group.Wait()
-	if got := len(list(t, d, wal.DeadQuery{})); got != 60 {
+	if got := len(list(t, d, deadletter.Query{})); got != 60 {
 		t.Errorf("got %d letters, want 60", got)
 	}
 }

@@ -1,4 +1,4 @@
-package wal
+package deadletter
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-func (d *DeadLetters) openLocked() (err error) {
+func (d *Queue) openLocked() (err error) {
 	switch {
 	case d.closed:
 		return ErrClosed
@@ -52,7 +52,7 @@ const (
 )
 
 // closeLocked closes the file, which the next call opens again.
-func (d *DeadLetters) closeLocked() error {
+func (d *Queue) closeLocked() error {
 	err := d.db.Close()
 	d.db, d.file = nil, nil
 	return err
@@ -60,7 +60,7 @@ func (d *DeadLetters) closeLocked() error {
 
 // prepareLocked ensures that there is a file that bbolt can open: it makes a missing file, and sets a damaged one
 // aside. bbolt would panic on a bad page in a goroutine of its own, and end the process.
-func (d *DeadLetters) prepareLocked() error {
+func (d *Queue) prepareLocked() error {
 	_, err := os.Lstat(d.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return d.makeLocked(0)
@@ -74,14 +74,14 @@ func (d *DeadLetters) prepareLocked() error {
 	if asideErr != nil {
 		return errors.Join(err, asideErr)
 	}
-	if d.OnAside != nil {
-		d.OnAside(to, err)
+	if d.opts.OnAside != nil {
+		d.opts.OnAside(to, err)
 	}
 	return d.makeLocked(last)
 }
 
 // makeLocked makes the file, under another name until it is complete. Its IDs begin after last.
-func (d *DeadLetters) makeLocked(last uint64) error {
+func (d *Queue) makeLocked(last uint64) error {
 	unfinished := d.path + segment.UnfinishedSuffix
 	if err := disk.RemoveIfExists(unfinished); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (d *DeadLetters) makeLocked(last uint64) error {
 
 // abandonFileLocked closes the file, so that the next call opens it again and checks whether it is damaged. If bbolt
 // holds its locks, the file stays open until the process ends.
-func (d *DeadLetters) abandonFileLocked() {
+func (d *Queue) abandonFileLocked() {
 	if d.db == nil || d.failed != nil && !d.stuck {
 		return
 	}
@@ -149,9 +149,20 @@ func checkLetters(path string) error {
 	return nil
 }
 
-// knownDead returns a VersionError if a later release wrote the dead letters in dir. Their readers report every other
-// fault.
-func knownDead(ctx context.Context, dir string) error {
+// Recover prepares the file of a data directory after a crash: it removes an unfinished copy. It returns the length of
+// the file. No Queue of the directory may be in use.
+func Recover(dir string) (length int64, err error) {
+	path := filepath.Join(dir, segment.DeadName)
+	if err := disk.RemoveIfExists(path + segment.UnfinishedSuffix); err != nil {
+		return 0, err
+	}
+	_, length, _ = disk.Sizes(path)
+	return length, nil
+}
+
+// CheckVersion returns a *wal.VersionError if a later release wrote the dead letters of a data directory. Every other
+// fault is left to the readers of the letters.
+func CheckVersion(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, segment.DeadName)
 	err := segment.ReadTwice(ctx, func() error { return newestLetter(path) })
 	if segment.Later(err) {
@@ -171,7 +182,7 @@ func newestLetter(path string) error {
 		if len(e.Key) != 8 {
 			return s.Corrupt("a dead letter's key has %d bytes, want 8", len(e.Key))
 		}
-		var letter DeadLetter
+		var letter Letter
 		return segment.InFile(path, letter.decode(e.Value, binary.BigEndian.Uint64(e.Key)))
 	})
 }

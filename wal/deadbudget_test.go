@@ -4,32 +4,39 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // sized returns a dead letter of about n bytes.
-func sized(n int) wal.DeadLetter {
-	return wal.DeadLetter{Stream: "s", Destination: "d", Event: wal.Event{Key: "k", Data: make([]byte, n), Time: 1, Offset: 1}, Reason: "refused"}
+func sized(n int) deadletter.Letter {
+	return deadletter.Letter{Stream: "s", Destination: "d", Event: wal.Event{Key: "k", Data: make([]byte, n), Time: 1, Offset: 1}, Reason: "refused"}
 }
 
 func deadLength(t *testing.T, dir string) int64 {
 	t.Helper()
-	st, err := os.Stat(filepath.Join(dir, "dead.db"))
+	return fileLength(t, filepath.Join(dir, "dead.db"))
+}
+
+func letterIDs(t *testing.T, d *deadletter.Queue) (ids []uint64) {
+	t.Helper()
+	letters, err := d.List(t.Context(), deadletter.Query{})
 	must(t, err)
-	return st.Size()
+	for _, l := range letters {
+		ids = append(ids, l.ID)
+	}
+	return ids
 }
 
 // buryUntilFull stores letters of less than most bytes until they are full, and returns how many it stored.
-func buryUntilFull(t *testing.T, d *wal.DeadLetters, random *rand.Rand, most int) (n int) {
+func buryUntilFull(t *testing.T, d *deadletter.Queue, random *rand.Rand, most int) (n int) {
 	t.Helper()
 	for ; n < 1_000_000; n++ {
 		err := d.Put(sized(random.IntN(most)))
-		var full *wal.DeadFullError
+		var full *deadletter.FullError
 		if errors.As(err, &full) && full.Max > 0 && full.Letter > 0 {
 			return n
 		}
@@ -61,7 +68,7 @@ func TestDeadLetters_AreWithinMaxSize(t *testing.T) {
 			l := open(t, o)
 			p, err := l.OpenCursor("s", "d")
 			must(t, err)
-			d := l.OpenDead()
+			d := l.OpenDeadLetters(nil)
 			defer d.Close()
 			most := int(size)/1024 + random.IntN(int(size)/512)
 			stored := wal.Count{}
@@ -100,7 +107,7 @@ func TestDeadLetters_AtTheirBoundLeaveRoomForTheLargestAppend(t *testing.T) {
 		l := open(t, o)
 		p, err := l.OpenCursor("s", "d")
 		must(t, err)
-		d := l.OpenDead()
+		d := l.OpenDeadLetters(nil)
 		buryUntilFull(t, d, rand.New(rand.NewPCG(1, uint64(size))), int(size/256))
 		largest := string(make([]byte, size*3/5-160<<10))
 		for range 3 {
@@ -118,12 +125,12 @@ func TestDeadLetters_AtTheirBoundLeaveRoomForTheLargestAppend(t *testing.T) {
 func TestDeadLetters_GoOnWhenSomeAreDropped(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20}
 	l := open(t, o)
-	d := l.OpenDead()
+	d := l.OpenDeadLetters(nil)
 	defer d.Close()
 	random := rand.New(rand.NewPCG(3, 3))
 	last := uint64(buryUntilFull(t, d, random, 3000))
 	for range 8 {
-		ids := list(t, d, wal.DeadQuery{})
+		ids := letterIDs(t, d)
 		random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 		_, err := d.Drop(ids[:len(ids)*3/4]...)
 		must(t, err)
@@ -139,68 +146,11 @@ func TestDeadLetters_GoOnWhenSomeAreDropped(t *testing.T) {
 	}
 }
 
-// The file shrinks when letters are dropped, and no ID is used twice.
-func TestDeadLetters_ShrinkWhenDropped(t *testing.T) {
-	for name, keep := range map[string]int{"none": 0, "one": 1, "few": 30} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			l := open(t, wal.Options{Dir: dir})
-			d := l.OpenDead()
-			const n = 600
-			for range n {
-				must(t, d.Put(sized(8000)))
-			}
-			full, ids := deadLength(t, dir), list(t, d, wal.DeadQuery{})
-			for part := range slices.Chunk(ids[keep:], 100) {
-				_, err := d.Drop(part...)
-				must(t, err)
-			}
-			length := deadLength(t, dir)
-			if length > full/2 || length > 1<<20 && keep == 0 || l.Stat().DeadBytes < length {
-				t.Errorf("got %d bytes, %d counted, of %d before letters were dropped", length, l.Stat().DeadBytes, full)
-			}
-			if got := list(t, d, wal.DeadQuery{}); !slices.Equal(got, ids[:keep]) {
-				t.Errorf("got letters %v, want %v", got, ids[:keep])
-			}
-			must(t, d.Close())
-			d = l.OpenDead()
-			defer d.Close()
-			must(t, d.Put(sized(10)))
-			if got, err := d.LastID(); err != nil || got != n+1 {
-				t.Errorf("got id %d, %v, want %d", got, err, n+1)
-			}
-		})
-	}
-}
-
-// If the file is replaced while the letters are being listed, List reads the new file.
-func TestDeadLetters_AreReadWhileTheFileShrinks(t *testing.T) {
-	d := openDead(t, t.TempDir())
-	for range 5 {
-		for range 40 {
-			must(t, d.Put(sized(60_000)))
-		}
-		ids := list(t, d, wal.DeadQuery{})
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			for range 200 {
-				if _, err := d.List(t.Context(), wal.DeadQuery{}); err != nil {
-					t.Error(err)
-				}
-			}
-		}()
-		_, err := d.Drop(ids...)
-		must(t, err)
-		<-done
-	}
-}
-
 // An older release left more dead letters than the bound allows. The log accepts appends, but no new letter until some
 // are dropped.
 func TestDeadLetters_OverTheirBoundFromBefore(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20}
-	d := wal.OpenDead(o.Dir)
+	d := deadletter.Open(o.Dir, deadletter.Options{})
 	for range 100 {
 		must(t, d.Put(sized(60_000)))
 	}
@@ -209,12 +159,12 @@ func TestDeadLetters_OverTheirBoundFromBefore(t *testing.T) {
 	if got := fill(t, l, "s", 1000, 1); got.Bytes < 1<<20 {
 		t.Errorf("got %d bytes stored, want some", got.Bytes)
 	}
-	d = l.OpenDead()
+	d = l.OpenDeadLetters(nil)
 	defer d.Close()
-	if err := d.Put(sized(10)); !errors.Is(err, wal.ErrDeadFull) {
+	if err := d.Put(sized(10)); !errors.Is(err, deadletter.ErrFull) {
 		t.Errorf("got %v, want ErrDeadFull", err)
 	}
-	_, err := d.Drop(list(t, d, wal.DeadQuery{})...)
+	_, err := d.Drop(letterIDs(t, d)...)
 	must(t, err)
 	must(t, d.Put(sized(10)))
 	wantUnderMax(t, l, o.Dir)

@@ -1,4 +1,4 @@
-package wal
+package deadletter_test
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -25,20 +27,20 @@ func TestNothingIsBuriedAfterAFailedSync(t *testing.T) {
 		"after":  func(tx *bolt.Tx) error { return errors.Join(tx.Commit(), broken) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := OpenDead(t.TempDir())
-			if err := d.Put(soundLetter()); err != nil {
+			d := deadletter.Open(t.TempDir(), deadletter.Options{})
+			if err := d.Put(letter(1)); err != nil {
 				t.Fatal(err)
 			}
-			d.commit = fails
-			if err := d.Put(soundLetter()); !errors.Is(err, syscall.EIO) {
+			d.SetCommit(fails)
+			if err := d.Put(letter(1)); !errors.Is(err, syscall.EIO) {
 				t.Errorf("got %v, want EIO", err)
 			}
-			d.commit = (*bolt.Tx).Commit
+			d.SetCommit((*bolt.Tx).Commit)
 			_, dropErr := d.Drop(1)
-			if err := d.Put(soundLetter()); !errors.Is(err, syscall.EIO) || !errors.Is(dropErr, syscall.EIO) {
+			if err := d.Put(letter(1)); !errors.Is(err, syscall.EIO) || !errors.Is(dropErr, syscall.EIO) {
 				t.Errorf("got %v, %v, want the first error again", err, dropErr)
 			}
-			if got, err := d.Get(1); err != nil || got.Reason != soundLetter().Reason {
+			if got, err := d.Get(1); err != nil || got.Reason != letter(1).Reason {
 				t.Errorf("got %+v, %v, want the letter from before", got, err)
 			}
 			if err := d.Close(); err != nil {
@@ -49,16 +51,16 @@ func TestNothingIsBuriedAfterAFailedSync(t *testing.T) {
 }
 
 func TestDeadLetters_GoOnWhenThereIsSpaceAgain(t *testing.T) {
-	d := OpenDead(t.TempDir())
-	if err := d.Put(soundLetter()); err != nil {
+	d := deadletter.Open(t.TempDir(), deadletter.Options{})
+	if err := d.Put(letter(1)); err != nil {
 		t.Fatal(err)
 	}
-	d.commit = func(*bolt.Tx) error { return &os.PathError{Op: "write", Path: d.path, Err: syscall.ENOSPC} }
-	if err := d.Put(soundLetter()); !errors.Is(err, syscall.ENOSPC) {
+	d.SetCommit(func(*bolt.Tx) error { return &os.PathError{Op: "write", Path: "dead.db", Err: syscall.ENOSPC} })
+	if err := d.Put(letter(1)); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want ENOSPC", err)
 	}
-	d.commit = (*bolt.Tx).Commit
-	if err := d.Put(soundLetter()); err != nil {
+	d.SetCommit((*bolt.Tx).Commit)
+	if err := d.Put(letter(1)); err != nil {
 		t.Errorf("got %v, want it stored", err)
 	}
 	if err := d.Close(); err != nil {
@@ -74,17 +76,17 @@ func TestNothingIsBuriedAfterASyncWithoutSpace(t *testing.T) {
 		"quota":     fmt.Errorf("sync: %w", syscall.EDQUOT),
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := OpenDead(t.TempDir())
-			if err := d.Put(soundLetter()); err != nil {
+			d := deadletter.Open(t.TempDir(), deadletter.Options{})
+			if err := d.Put(letter(1)); err != nil {
 				t.Fatal(err)
 			}
-			d.commit = func(*bolt.Tx) error { return late }
-			if err := d.Put(soundLetter()); !errors.Is(err, late) {
+			d.SetCommit(func(*bolt.Tx) error { return late })
+			if err := d.Put(letter(1)); !errors.Is(err, late) {
 				t.Errorf("got %v, want %v", err, late)
 			}
-			d.commit = (*bolt.Tx).Commit
+			d.SetCommit((*bolt.Tx).Commit)
 			_, dropErr := d.Drop(1)
-			if err := d.Put(soundLetter()); !errors.Is(err, late) || !errors.Is(dropErr, late) {
+			if err := d.Put(letter(1)); !errors.Is(err, late) || !errors.Is(dropErr, late) {
 				t.Errorf("got %v, %v, want the first error again", err, dropErr)
 			}
 			if err := d.Close(); err != nil {
@@ -95,12 +97,12 @@ func TestNothingIsBuriedAfterASyncWithoutSpace(t *testing.T) {
 }
 
 // largeAndFew stores large letters and returns the IDs of all but the first. These letters take up most of the file.
-func largeAndFew(t *testing.T, d *DeadLetters) (drop []uint64) {
+func largeAndFew(t *testing.T, d *deadletter.Queue) (drop []uint64) {
 	t.Helper()
-	letter := soundLetter()
-	letter.Event.Data = make([]byte, 60_000)
+	large := letter(1)
+	large.Event.Data = make([]byte, 60_000)
 	for id := range uint64(40) {
-		if err := d.Put(letter); err != nil {
+		if err := d.Put(large); err != nil {
 			t.Fatal(err)
 		}
 		if id > 0 {
@@ -112,26 +114,28 @@ func largeAndFew(t *testing.T, d *DeadLetters) (drop []uint64) {
 
 // If the copy cannot be made, or cannot be renamed to the file's name, the file stays as it is.
 func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
-	d := OpenDead(t.TempDir())
+	dir := t.TempDir()
+	path := filepath.Join(dir, segment.DeadName)
+	d := deadletter.Open(dir, deadletter.Options{})
 	defer d.Close()
 	drop := largeAndFew(t, d)
-	_, before, _ := disk.Sizes(d.path)
-	d.copied = func() error { return syscall.ENOSPC }
+	_, before, _ := disk.Sizes(path)
+	d.SetCopied(func() error { return syscall.ENOSPC })
 	if got, err := d.Drop(drop[1:]...); err != nil || len(got) != 38 {
 		t.Errorf("got %v, %v, want 38 dropped", got, err)
 	}
-	_, length, _ := disk.Sizes(d.path)
-	if _, err := os.Stat(d.path + segment.UnfinishedSuffix); length != before || !errors.Is(err, os.ErrNotExist) {
+	_, length, _ := disk.Sizes(path)
+	if _, err := os.Stat(path + segment.UnfinishedSuffix); length != before || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %d bytes and a copy: %v, want the %d of before and none", length, err, before)
 	}
-	if err := d.Put(soundLetter()); err != nil {
+	if err := d.Put(letter(1)); err != nil {
 		t.Error(err)
 	}
-	d.copied = func() error { return nil }
+	d.SetCopied(func() error { return nil })
 	if _, err := d.Drop(drop[0]); err != nil {
 		t.Error(err)
 	}
-	if _, length, _ = disk.Sizes(d.path); length >= before/2 {
+	if _, length, _ = disk.Sizes(path); length >= before/2 {
 		t.Errorf("got %d bytes at the next try, want less than half of %d", length, before)
 	}
 	if last, err := d.LastID(); err != nil || last != 41 {
@@ -142,15 +146,10 @@ func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 // The log reports once that the file cannot be shrunk, and once more when it has been shrunk.
 func TestDeadLetters_LogAFileThatCannotShrink(t *testing.T) {
 	var said bytes.Buffer
-	l, err := Open(t.Context(), Options{Dir: t.TempDir(), Logger: hclog.New(&hclog.LoggerOptions{Output: &said})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	d := l.OpenDead()
+	d := deadletter.Open(t.TempDir(), deadletter.Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &said})})
 	defer d.Close()
 	drop := largeAndFew(t, d)
-	d.copied = func() error { return syscall.EDQUOT }
+	d.SetCopied(func() error { return syscall.EDQUOT })
 	for _, id := range drop[2:] {
 		if _, err := d.Drop(id); err != nil {
 			t.Fatal(err)
@@ -159,7 +158,7 @@ func TestDeadLetters_LogAFileThatCannotShrink(t *testing.T) {
 	if n := strings.Count(said.String(), "dead letters: file not shrunk"); n != 1 || !strings.Contains(said.String(), syscall.EDQUOT.Error()) {
 		t.Errorf("got %d lines, want 1 with the error: %s", n, said.String())
 	}
-	d.copied = func() error { return nil }
+	d.SetCopied(func() error { return nil })
 	if _, err := d.Drop(drop[:2]...); err != nil {
 		t.Fatal(err)
 	}
@@ -172,11 +171,11 @@ func TestDeadLetters_LogAFileThatCannotShrink(t *testing.T) {
 func TestDeadLetters_AfterACrashBetweenCopyAndRename(t *testing.T) {
 	for _, cut := range []int{0, 1, 2} { // halves of the copy that were written
 		dir, left := t.TempDir(), t.TempDir()
-		d := OpenDead(dir)
+		d := deadletter.Open(dir, deadletter.Options{})
 		drop := largeAndFew(t, d)
-		d.copied = func() error { // copies the folder in its present state
+		d.SetCopied(func() error { // copies the folder in its present state
 			for _, suffix := range []string{"", segment.UnfinishedSuffix} {
-				b, err := os.ReadFile(d.path + suffix)
+				b, err := os.ReadFile(filepath.Join(dir, segment.DeadName) + suffix)
 				if suffix != "" {
 					b = b[:len(b)*cut/2]
 				}
@@ -185,26 +184,26 @@ func TestDeadLetters_AfterACrashBetweenCopyAndRename(t *testing.T) {
 				}
 			}
 			return nil
-		}
+		})
 		if _, err := d.Drop(drop...); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		l, err := Open(t.Context(), Options{Dir: left})
+		l, err := wal.Open(t.Context(), wal.Options{Dir: left})
 		if err != nil {
 			t.Fatal(err)
 		}
-		after := l.OpenDead()
-		letters, err := after.List(t.Context(), DeadQuery{})
+		after := l.OpenDeadLetters(nil)
+		letters, err := after.List(t.Context(), deadletter.Query{})
 		if err != nil || len(letters) != 1 || letters[0].ID != 1 {
 			t.Errorf("got %+v, %v, want the letter that was kept", letters, err)
 		}
-		if _, err := os.Stat(after.path + segment.UnfinishedSuffix); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Join(left, segment.DeadName+segment.UnfinishedSuffix)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("got %v, want no copy left", err)
 		}
-		if err := after.Put(soundLetter()); err != nil {
+		if err := after.Put(letter(1)); err != nil {
 			t.Error(err)
 		}
 		if last, err := after.LastID(); err != nil || last != 41 {

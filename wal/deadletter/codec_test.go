@@ -1,4 +1,4 @@
-package wal
+package deadletter
 
 import (
 	"bytes"
@@ -6,29 +6,31 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-func soundLetter() DeadLetter {
-	return DeadLetter{
+func soundLetter() Letter {
+	return Letter{
 		Stream: "s", Destination: "d", Reason: "refused", At: time.Unix(5, 6),
-		Event: Event{Key: "k", Data: []byte("data"), Time: -1, Offset: 9, Lane: LaneOf("k"), Attributes: map[string]string{"a": "b"}},
+		Event: segment.Event{Key: "k", Data: []byte("data"), Time: -1, Offset: 9, Lane: segment.LaneOf("k"), Attributes: map[string]string{"a": "b"}},
 	}
 }
 
 func TestALetterIsReadAsItWasWritten(t *testing.T) {
 	want := soundLetter()
 	value := want.append(nil, 7)
-	var got DeadLetter
+	var got Letter
 	if err := got.decode(value, 7); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
-	if err := new(DeadLetter).decode(value, 8); err == nil {
+	if err := new(Letter).decode(value, 8); err == nil {
 		t.Error("a letter under another's id is taken for good")
 	}
 	for i := range value {
 		broken := bytes.Clone(value)
 		broken[i] ^= 0x10
-		if new(DeadLetter).decode(broken, 7) == nil || new(DeadLetter).decode(value[:i], 7) == nil {
+		if new(Letter).decode(broken, 7) == nil || new(Letter).decode(value[:i], 7) == nil {
 			t.Errorf("a flipped bit in byte %d, or an end there, is not seen", i)
 		}
 	}
@@ -36,7 +38,7 @@ func TestALetterIsReadAsItWasWritten(t *testing.T) {
 
 // FuzzLetter can also give invalid content a valid checksum, so that decoding gets past the check of it.
 func FuzzLetter(f *testing.F) {
-	sound, bare := soundLetter(), DeadLetter{}
+	sound, bare := soundLetter(), Letter{}
 	f.Add(uint64(7), sound.append(nil, 7), false)
 	f.Add(uint64(0), bare.append(nil, 0), true)
 	f.Add(uint64(1), []byte{letterVersion, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}, true)
@@ -46,11 +48,11 @@ func FuzzLetter(f *testing.F) {
 			value[0] = letterVersion
 			binary.BigEndian.PutUint32(value[letterSumAt:], letterSum(value, id))
 		}
-		var letter DeadLetter
+		var letter Letter
 		if letter.decode(value, id) != nil {
 			return
 		}
-		var again DeadLetter
+		var again Letter
 		if err := again.decode(letter.append(nil, id), id); err != nil {
 			t.Fatal(err)
 		}

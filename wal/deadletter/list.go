@@ -1,4 +1,4 @@
-package wal
+package deadletter
 
 import (
 	"context"
@@ -15,11 +15,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// ErrNoLetter is wrapped by Get when no dead letter has the ID.
-var ErrNoLetter = errors.New("wal: no such dead letter")
-
-// DeadStat is the entry of a dead letter in a list: everything but its data and attributes.
-type DeadStat struct {
+// Stat is the entry of a dead letter in a list: everything but its data and attributes.
+type Stat struct {
 	ID                  uint64
 	Stream, Destination string
 	Offset              uint64
@@ -27,18 +24,18 @@ type DeadStat struct {
 	Bytes               int // of its data
 	Reason              string
 	At                  time.Time // when it was rejected
-	Damage              error     // a *CorruptError or a *VersionError: of the fields above, only ID is set
+	Damage              error     // a *segment.CorruptError or a *segment.VersionError: of the fields above, only ID is set
 }
 
-// DeadQuery selects dead letters. The zero value selects the first MaxDeadList of all letters.
-type DeadQuery struct {
+// Query selects dead letters. The zero value selects the first MaxList of all letters.
+type Query struct {
 	Stream, Destination string // empty: any. A damaged letter belongs to none.
 	After, Until        uint64 // ids beyond After and up to Until; 0: no bound
-	Limit               int    // the most to return; 0: MaxDeadList, which is also the most
+	Limit               int    // the most to return; 0: MaxList, which is also the most
 }
 
-// MaxDeadList is the most letters that one List returns.
-const MaxDeadList = 1000
+// MaxList is the most letters that one List returns.
+const MaxList = 1000
 
 // A look at the file is a read transaction, which keeps bbolt from reusing pages. So it ends after this many letters or
 // bytes, and the next look continues.
@@ -49,10 +46,10 @@ const (
 
 // List returns the letters of the query in the order of their IDs, which is the order in which they were stored. It
 // reads the data of one letter at a time, in the mapped file. A letter that cannot be read is listed with its Damage.
-// Errors: a *CorruptError if the file itself cannot be read; ErrClosed; the error of ctx.
-func (d *DeadLetters) List(ctx context.Context, q DeadQuery) (letters []DeadStat, err error) {
-	if q.Limit <= 0 || q.Limit > MaxDeadList {
-		q.Limit = MaxDeadList
+// Errors: a *segment.CorruptError if the file itself cannot be read; segment.ErrClosed; the error of ctx.
+func (d *Queue) List(ctx context.Context, q Query) (letters []Stat, err error) {
+	if q.Limit <= 0 || q.Limit > MaxList {
+		q.Limit = MaxList
 	}
 	for {
 		if err := ctx.Err(); err != nil {
@@ -72,9 +69,9 @@ func (d *DeadLetters) List(ctx context.Context, q DeadQuery) (letters []DeadStat
 
 // look is one transaction's part of a List.
 type look struct {
-	query   DeadQuery
+	query   Query
 	path    string
-	letters []DeadStat
+	letters []Stat
 	last    uint64 // the last ID that was read
 	end     bool   // there are no more
 }
@@ -89,7 +86,7 @@ func (l *look) run(b *bolt.Bucket) error {
 	k, v := c.Seek(segment.NumberKey(l.query.After + 1))
 	for ; k != nil; k, v = c.Next() {
 		if len(k) != 8 {
-			return &CorruptError{File: l.path, Reason: fmt.Sprintf("a dead letter's key has %d bytes, want 8", len(k))}
+			return &segment.CorruptError{File: l.path, Reason: fmt.Sprintf("a dead letter's key has %d bytes, want 8", len(k))}
 		}
 		id := binary.BigEndian.Uint64(k)
 		if l.query.Until > 0 && id > l.query.Until {
@@ -106,10 +103,10 @@ func (l *look) run(b *bolt.Bucket) error {
 }
 
 func (l *look) take(id uint64, value []byte) {
-	var letter DeadLetter
+	var letter Letter
 	if err := letter.decode(value, id); err != nil {
 		if l.query.Stream == "" && l.query.Destination == "" {
-			l.letters = append(l.letters, DeadStat{ID: id, Damage: damagedLetter(l.path, id, err)})
+			l.letters = append(l.letters, Stat{ID: id, Damage: damagedLetter(l.path, id, err)})
 		}
 		return
 	}
@@ -124,8 +121,8 @@ func damagedLetter(path string, id uint64, err error) error {
 	return segment.InFile(path, fmt.Errorf("dead letter %d: %w", id, err))
 }
 
-// Get returns a letter with its data and attributes. Errors: ErrNoLetter; a *CorruptError; ErrClosed.
-func (d *DeadLetters) Get(id uint64) (letter DeadLetter, err error) {
+// Get returns a letter with its data and attributes. Errors: ErrNotFound; a *segment.CorruptError; segment.ErrClosed.
+func (d *Queue) Get(id uint64) (letter Letter, err error) {
 	var value []byte
 	err = d.view(func(b *bolt.Bucket) error {
 		if b != nil {
@@ -134,19 +131,19 @@ func (d *DeadLetters) Get(id uint64) (letter DeadLetter, err error) {
 		return nil
 	})
 	if err != nil {
-		return DeadLetter{}, err
+		return Letter{}, err
 	}
 	if value == nil {
-		return DeadLetter{}, fmt.Errorf("%w: id %d", ErrNoLetter, id)
+		return Letter{}, fmt.Errorf("%w: id %d", ErrNotFound, id)
 	}
 	if err := letter.decode(value, id); err != nil {
-		return DeadLetter{}, damagedLetter(d.path, id, err)
+		return Letter{}, damagedLetter(d.path, id, err)
 	}
 	return letter, nil
 }
 
 // LastID returns the highest ID of a letter, 0 if there is none.
-func (d *DeadLetters) LastID() (id uint64, err error) {
+func (d *Queue) LastID() (id uint64, err error) {
 	err = d.view(func(b *bolt.Bucket) error {
 		if b == nil {
 			return nil
@@ -160,7 +157,7 @@ func (d *DeadLetters) LastID() (id uint64, err error) {
 }
 
 // view runs f in a read transaction on the letters' bucket, which is nil if no letter was ever stored.
-func (d *DeadLetters) view(f func(b *bolt.Bucket) error) error {
+func (d *Queue) view(f func(b *bolt.Bucket) error) error {
 	for {
 		d.mu.Lock()
 		there, err := d.openExistingLocked()
@@ -177,6 +174,6 @@ func (d *DeadLetters) view(f func(b *bolt.Bucket) error) error {
 			return err
 		}
 		// The file was closed, replaced or mapped again before f was called. The next iteration opens it, or returns
-		// ErrClosed.
+		// segment.ErrClosed.
 	}
 }

@@ -1,4 +1,4 @@
-package wal
+package deadletter
 
 import (
 	"errors"
@@ -18,27 +18,21 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// DeadLetter is an event that a destination has rejected permanently.
-type DeadLetter struct {
+// Letter is an event that a destination has rejected permanently.
+type Letter struct {
 	Stream, Destination string
-	Event               Event // with its offset
+	Event               segment.Event // with its offset
 	Reason              string
 	At                  time.Time // when it was rejected
 }
 
-// DeadLetters stores dead letters in a file of its own beside the log's segments. A letter outlives the segment of its
+// Queue stores dead letters in a file of its own beside the log's segments. A letter outlives the segment of its
 // event. The file is created with the first letter, and is replaced by a shorter copy when most of it is free. A
 // damaged file is set aside, as a segment is, and a new one is created. The methods may be called from several
 // goroutines at once.
-type DeadLetters struct {
-	// OnAside, if set before the first call of a method, is called when the file was damaged and has been renamed to
-	// path.
-	OnAside func(path string, reason error)
-
+type Queue struct {
 	path string
-
-	budget deadLimit
-	logger hclog.Logger
+	opts Options
 
 	mu      sync.Mutex // guards the fields below, and is held during a commit
 	db      *bolt.DB   // nil until it is needed
@@ -58,10 +52,23 @@ type DeadLetters struct {
 
 var bucketDead = []byte("dead")
 
-// deadLimit is the budget of the file of dead letters. Its methods may be called from several goroutines at once.
-type deadLimit interface {
-	Max() int64            // the longest length, in bytes, that the file may have
-	Hold(bytes int64) bool // sets the bytes that the file and its copy may occupy; false: there is no room, and nothing has changed
+// Options of a Queue. The zero value has no limit.
+type Options struct {
+	Budget Budget       // nil: no limit
+	Logger hclog.Logger // nil: none
+
+	// OnAside, if set, is called when the file was damaged and has been renamed to path.
+	OnAside func(path string, reason error)
+}
+
+// Budget limits the file. Its methods may be called from several goroutines at once.
+type Budget interface {
+	// Max returns the longest length, in bytes, that the file may have.
+	Max() int64
+
+	// Hold sets the number of bytes that the file, and a copy of it, may occupy. It reports whether there is room for
+	// them; if not, nothing changes.
+	Hold(bytes int64) bool
 }
 
 // unlimited is the budget of a file without a limit.
@@ -71,27 +78,22 @@ func (unlimited) Max() int64 { return math.MaxInt64 / 2 }
 
 func (unlimited) Hold(int64) bool { return true }
 
-// OpenDead returns the dead letters of a data directory, without a limit. It opens no file yet.
-func OpenDead(dir string) *DeadLetters {
-	return &DeadLetters{
-		path: filepath.Join(dir, segment.DeadName), budget: unlimited{}, logger: hclog.NewNullLogger(),
-		commit: (*bolt.Tx).Commit, copied: func() error { return nil },
+// Open returns the dead letters of a data directory. The file is opened by the first call that needs it.
+func Open(dir string, o Options) *Queue {
+	if o.Budget == nil {
+		o.Budget = unlimited{}
 	}
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
+	}
+	return &Queue{path: filepath.Join(dir, segment.DeadName), opts: o, commit: (*bolt.Tx).Commit, copied: func() error { return nil }}
 }
 
-// OpenDead returns the dead letters of the log's directory. Their file occupies up to an eighth of MaxSize, which is
-// not available to the segments then. It opens no file yet. The result may be used after the log is closed.
-func (l *Log) OpenDead() *DeadLetters {
-	d := OpenDead(l.opts.Dir)
-	d.budget, d.logger = deadBudget{&l.capacity}, l.opts.Logger
-	return d
-}
-
-// Put stores the letter under a new ID and returns once it is synced. IDs rise and are never reused. ErrDeadFull: there
+// Put stores the letter under a new ID and returns once it is synced. IDs rise and are never reused. ErrFull: there
 // is no room for the letter until letters are dropped. After a disk error it is unknown whether the letter is stored.
 // Unless the disk only lacks space, every later Put and Drop fails with the same error, because bbolt would continue on
 // top of pages that may be lost.
-func (d *DeadLetters) Put(letter DeadLetter) error {
+func (d *Queue) Put(letter Letter) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := d.buryLocked(letter)
@@ -102,14 +104,14 @@ func (d *DeadLetters) Put(letter DeadLetter) error {
 	return err
 }
 
-func (d *DeadLetters) buryLocked(letter DeadLetter) error {
+func (d *Queue) buryLocked(letter Letter) error {
 	size := letter.size()
 	for more := 2*size + d.step(); ; more *= 2 {
 		all, err := false, d.openLocked()
 		if err == nil {
 			all, err = d.roomLocked(size, more)
 		}
-		if errors.Is(err, ErrDeadFull) {
+		if errors.Is(err, ErrFull) {
 			return err
 		}
 		if err != nil {
@@ -124,7 +126,7 @@ func (d *DeadLetters) buryLocked(letter DeadLetter) error {
 	}
 }
 
-func (d *DeadLetters) putLocked(letter *DeadLetter) error {
+func (d *Queue) putLocked(letter *Letter) error {
 	length := 0
 	err := d.updateLocked(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketDead)
@@ -149,7 +151,7 @@ func (d *DeadLetters) putLocked(letter *DeadLetter) error {
 // Drop removes the letters with these IDs, also damaged ones, and returns once that is synced. It takes one commit, or
 // several if the file has no room for that. It returns the IDs of the letters that existed. After an error it is
 // unknown whether any letter is gone.
-func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
+func (d *Queue) Drop(ids ...uint64) (dropped []uint64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if there, err := d.openExistingLocked(); err != nil || !there || len(ids) == 0 {
@@ -162,7 +164,7 @@ func (d *DeadLetters) Drop(ids ...uint64) (dropped []uint64, err error) {
 	return dropped, nil
 }
 
-func (d *DeadLetters) dropLocked(ids []uint64) ([]uint64, error) {
+func (d *Queue) dropLocked(ids []uint64) ([]uint64, error) {
 	d.roomToDropLocked(false)
 	dropped, err := d.deleteLocked(ids)
 	if segment.TooLong(err) && len(ids) == 1 {
@@ -181,7 +183,7 @@ func (d *DeadLetters) dropLocked(ids []uint64) ([]uint64, error) {
 }
 
 // deleteLocked removes the letters in one commit.
-func (d *DeadLetters) deleteLocked(ids []uint64) (dropped []uint64, err error) {
+func (d *Queue) deleteLocked(ids []uint64) (dropped []uint64, err error) {
 	freed := int64(0)
 	err = d.updateLocked(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketDead)
@@ -209,7 +211,7 @@ func (d *DeadLetters) deleteLocked(ids []uint64) (dropped []uint64, err error) {
 }
 
 // updateLocked runs f in a transaction and commits it. A panic of bbolt on a bad page becomes an error.
-func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
+func (d *Queue) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 	if d.failed != nil {
 		return d.failed
 	}
@@ -239,20 +241,20 @@ func (d *DeadLetters) updateLocked(f func(tx *bolt.Tx) error) (err error) {
 
 // abandonLocked rolls back a transaction that was not committed, also after a panic. If the rollback panics too,
 // bbolt's locks stay held, and the file stays open until the process ends.
-func (d *DeadLetters) abandonLocked(tx *bolt.Tx) {
+func (d *Queue) abandonLocked(tx *bolt.Tx) {
 	if tx.DB() == nil {
 		return
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			d.stuck, d.failed = true, &CorruptError{File: d.path, Reason: fmt.Sprint("page: ", r)}
+			d.stuck, d.failed = true, &segment.CorruptError{File: d.path, Reason: fmt.Sprint("page: ", r)}
 		}
 	}()
 	_ = tx.Rollback() // the error only states whether the transaction was still open
 }
 
 // openExistingLocked opens the file if it exists. Otherwise there is no letter.
-func (d *DeadLetters) openExistingLocked() (there bool, err error) {
+func (d *Queue) openExistingLocked() (there bool, err error) {
 	if d.db == nil && !d.closed {
 		if _, err := os.Lstat(d.path); errors.Is(err, os.ErrNotExist) {
 			return false, nil
@@ -265,7 +267,7 @@ func (d *DeadLetters) openExistingLocked() (there bool, err error) {
 }
 
 // Close closes the file. Later calls return ErrClosed. Close may be called twice.
-func (d *DeadLetters) Close() error {
+func (d *Queue) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true

@@ -1,4 +1,4 @@
-package wal
+package deadletter
 
 import (
 	"errors"
@@ -20,19 +20,19 @@ func letterPages(n int) int64 { return segment.EntryPages(8, n) }
 func deadPages() int64 { return 8 * int64(os.Getpagesize()) }
 
 // step returns the number of bytes by which the file is lengthened.
-func (d *DeadLetters) step() int64 { return min(deadStep, d.budget.Max()/16) }
+func (d *Queue) step() int64 { return min(deadStep, d.opts.Budget.Max()/16) }
 
 // roomLocked makes room for a letter of size bytes in the file and in its map before a commit begins. During a commit,
 // bbolt would do so, and a shortage would be final. The file gets room for more bytes than the letter's own, since the
 // commit also writes the letter's neighbours again. The result all reports that no further room can be made. The room
 // for a Drop is held in addition.
-func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
+func (d *Queue) roomLocked(size, more int64) (all bool, err error) {
 	used, err := d.usedLocked()
 	if err != nil {
 		return false, err
 	}
 	extra := dropRoom(max(d.largest, size))
-	want := min(used+more, d.budget.Max()-extra)
+	want := min(used+more, d.opts.Budget.Max()-extra)
 	all = want < used+more
 	if !d.holdLocked(want + extra) {
 		all, want = true, min(want, d.held-extra)
@@ -60,7 +60,7 @@ func (d *DeadLetters) roomLocked(size, more int64) (all bool, err error) {
 
 // holdLocked lets the file reach that many bytes, and at least its present length. It reports whether there is room for
 // that.
-func (d *DeadLetters) holdLocked(bytes int64) bool {
+func (d *Queue) holdLocked(bytes int64) bool {
 	_, length, _ := disk.Sizes(d.path)
 	bytes = max(bytes, length)
 	if !d.holdBytes(bytes, 0) {
@@ -71,7 +71,7 @@ func (d *DeadLetters) holdLocked(bytes int64) bool {
 }
 
 // limitLocked keeps bbolt from using more than that many bytes of the file.
-func (d *DeadLetters) limitLocked(bytes int64) {
+func (d *Queue) limitLocked(bytes int64) {
 	d.db.AllocSize = 0 // bbolt would let the file grow by as much
 	d.db.MaxSize = int(min(max(bytes, 1), math.MaxInt))
 }
@@ -82,7 +82,7 @@ func dropRoom(largest int64) int64 { return 3*largest + deadPages()/2 }
 
 // roomToDropLocked lets a Drop use the room that is held for it. If more is true, it also reserves further room, as far
 // as there is some.
-func (d *DeadLetters) roomToDropLocked(more bool) {
+func (d *Queue) roomToDropLocked(more bool) {
 	if more {
 		d.holdLocked(min(d.held+2*dropRoom(d.largest), math.MaxInt))
 	}
@@ -91,7 +91,7 @@ func (d *DeadLetters) roomToDropLocked(more bool) {
 
 // needs returns the bytes that a letter of size bytes takes in addition to the stored letters. This includes the
 // temporary need while the letter and a neighbour are written again.
-func (d *DeadLetters) needs(size int64) int64 {
+func (d *Queue) needs(size int64) int64 {
 	need := letterPages(int(size)) + deadPages()
 	if d.live > 0 {
 		need += size
@@ -99,12 +99,12 @@ func (d *DeadLetters) needs(size int64) int64 {
 	return need
 }
 
-func (d *DeadLetters) fullError(size int64) error {
-	return &DeadFullError{Letter: size, Used: d.live, Max: d.budget.Max()}
+func (d *Queue) fullError(size int64) error {
+	return &FullError{Letter: size, Used: d.live, Max: d.opts.Budget.Max()}
 }
 
 // usedLocked returns the number of bytes of the file that have ever been used.
-func (d *DeadLetters) usedLocked() (used int64, err error) {
+func (d *Queue) usedLocked() (used int64, err error) {
 	err = segment.ViewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
 		used = tx.Size()
 		return nil
@@ -113,7 +113,7 @@ func (d *DeadLetters) usedLocked() (used int64, err error) {
 }
 
 // weighLocked calculates live and largest from the stored letters.
-func (d *DeadLetters) weighLocked() error {
+func (d *Queue) weighLocked() error {
 	d.live, d.largest = 0, 0
 	return segment.ViewBolt(d.db, d.path, 0, func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketDead)
@@ -130,12 +130,12 @@ func (d *DeadLetters) weighLocked() error {
 
 // shrinkLocked replaces the file by a copy when letters take less than half of it. The copy gets the file's name once
 // it is complete and synced, so that a crash leaves one of the two.
-func (d *DeadLetters) shrinkLocked() error {
+func (d *Queue) shrinkLocked() error {
 	if d.db == nil || d.failed != nil {
 		return nil
 	}
 	_, length, _ := disk.Sizes(d.path)
-	if length <= min(shrinkOver, d.budget.Max()/2) || 2*d.live > length {
+	if length <= min(shrinkOver, d.opts.Budget.Max()/2) || 2*d.live > length {
 		return nil
 	}
 	size := d.live*3/2 + 2*deadPages()
@@ -168,23 +168,23 @@ func (d *DeadLetters) shrinkLocked() error {
 
 // noteShrink logs an error of shrinkLocked, unless the previous attempt failed too. It also logs the first success
 // after such errors.
-func (d *DeadLetters) noteShrink(err error) {
+func (d *Queue) noteShrink(err error) {
 	failed := d.large
 	if d.large = err != nil; d.large == failed {
 		return
 	}
 	if err != nil {
-		d.logger.Warn("dead letters: file not shrunk; the next drop tries again", "file", d.path, "error", err)
+		d.opts.Logger.Warn("dead letters: file not shrunk; the next drop tries again", "file", d.path, "error", err)
 		return
 	}
-	d.logger.Info("dead letters: file shrunk", "file", d.path)
+	d.opts.Logger.Info("dead letters: file shrunk", "file", d.path)
 }
 
 // shrinkOver is the length in bytes above which a file is worth shrinking.
 const shrinkOver = 1 << 20
 
 // copyLocked copies the letters, and the last assigned ID, to a file of at most size bytes, and syncs it.
-func (d *DeadLetters) copyLocked(path string, size int64) (err error) {
+func (d *Queue) copyLocked(path string, size int64) (err error) {
 	if err := disk.RemoveIfExists(path); err != nil {
 		return err
 	}
@@ -227,16 +227,7 @@ func copyLetters(w *boltcopy.Writer, from *bolt.Bucket) error {
 	return w.Commit()
 }
 
-// recoverDead removes the unfinished copy that a crash left, and returns the length of the file.
-func recoverDead(path string) (length int64, err error) {
-	if err := disk.RemoveIfExists(path + segment.UnfinishedSuffix); err != nil {
-		return 0, err
-	}
-	_, length, _ = disk.Sizes(path)
-	return length, nil
-}
-
 // holdBytes reserves room for a file of length bytes, and for the bytes beside it.
-func (d *DeadLetters) holdBytes(length, beside int64) bool {
-	return d.budget.Hold(min(length, d.budget.Max()) + beside)
+func (d *Queue) holdBytes(length, beside int64) bool {
+	return d.opts.Budget.Hold(min(length, d.opts.Budget.Max()) + beside)
 }

@@ -1,4 +1,4 @@
-package wal
+package deadletter
 
 import (
 	"encoding/binary"
@@ -35,20 +35,20 @@ var (
 )
 
 // append encodes the letter that is stored under id.
-func (d *DeadLetter) append(b []byte, id uint64) []byte {
+func (d *Letter) append(b []byte, id uint64) []byte {
 	start := len(b)
 	b = append(b, letterVersion, 0, 0, 0, 0)
 	b = segment.AppendText(b, d.Stream)
 	b = segment.AppendText(b, d.Destination)
 	b = segment.AppendNumbers(b, d.Event.Offset, segment.UnixNano(d.At))
 	b = segment.AppendText(b, d.Reason)
-	b = segment.AppendFrame(b, &d.Event, LaneOf(d.Event.Key))
+	b = segment.AppendFrame(b, &d.Event, segment.LaneOf(d.Event.Key))
 	binary.BigEndian.PutUint32(b[start+letterSumAt:], letterSum(b[start:], id))
 	return b
 }
 
 // size estimates the length of the letter in bytes.
-func (d *DeadLetter) size() int64 {
+func (d *Letter) size() int64 {
 	return int64(len(d.Stream)+len(d.Destination)+len(d.Reason)+segment.FrameSize(&d.Event)) + 64
 }
 
@@ -59,7 +59,7 @@ func letterSum(value []byte, id uint64) uint32 {
 
 // decode decodes a value of append. The event refers to the bytes of value, which must not change while the letter is
 // in use.
-func (d *DeadLetter) decode(value []byte, id uint64) error {
+func (d *Letter) decode(value []byte, id uint64) error {
 	switch {
 	case len(value) < letterSumOf:
 		return errLetterShort
@@ -89,8 +89,8 @@ func (d *DeadLetter) decode(value []byte, id uint64) error {
 }
 
 // stat returns the letter's entry in a list. It shares no memory with the stored value.
-func (d *DeadLetter) stat(id uint64) DeadStat {
-	return DeadStat{
+func (d *Letter) stat(id uint64) Stat {
+	return Stat{
 		ID: id, Stream: d.Stream, Destination: d.Destination, Offset: d.Event.Offset,
 		Key: strings.Clone(d.Event.Key), Bytes: len(d.Event.Data), Reason: d.Reason, At: d.At,
 	}
