@@ -5,8 +5,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
 // security is the tls and auth blocks of a listener, with their files read.

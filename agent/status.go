@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/agent/internal/access"
 	"github.com/standpipe/standpipe/wal"
 )
 

@@ -6,7 +6,7 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
 // originKey is the context key of a connection's origin, on a server with a guard.

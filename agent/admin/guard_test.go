@@ -16,8 +16,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
 // guarded is a Server that takes the token "good" and, if ours is set, this process's user.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
 // Limits for slow clients. They are generous, since responses are small.

@@ -11,8 +11,9 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/ingestkit"
 )
@@ -21,7 +22,7 @@ const foreign = `identity "ours" may not write to stream "bytes"`
 
 func TestStreamsOfAnIdentityOverGRPC(t *testing.T) {
 	log, seen := ingestkit.NewLog(t), &ingestkit.Counts{}
-	g, register := ingestkit.Own(t, access.Identity{Streams: []string{"te*"}})
+	g, register := accesstest.Own(t, access.Identity{Streams: []string{"te*"}})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Observer: seen, Guard: g})
 	if _, err := client.Append(t.Context(), ingestkit.Request("text", "a")); err != nil {
 		t.Error(err)
@@ -85,7 +86,7 @@ func expectStored(t *testing.T, log *ingestkit.Log, want ...string) {
 
 func TestStreamsOfAnIdentityOverHTTP(t *testing.T) {
 	log := ingestkit.NewLog(t)
-	g, _ := ingestkit.Own(t, access.Identity{Streams: []string{"text"}})
+	g, _ := accesstest.Own(t, access.Identity{Streams: []string{"text"}})
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, Guard: g, OTLP: &ingest.OTLPOptions{Stream: "bytes"},
 		HTTP: ingest.HTTPOptions{Pixels: []ingest.Pixel{{Path: "/p", Stream: "bytes", Key: "k"}}}})
 	if got := w.Post("text?key=k", "a"); got.Status != 200 {
@@ -109,7 +110,7 @@ func TestStreamsOfAnIdentityOverHTTP(t *testing.T) {
 
 func TestStreamsOfAnIdentityOnASocket(t *testing.T) {
 	log := ingestkit.NewLog(t)
-	g, register := ingestkit.Own(t, access.Identity{Streams: []string{"text"}})
+	g, register := accesstest.Own(t, access.Identity{Streams: []string{"text"}})
 	server, p := ingestkit.ServeSocket(t, ingest.Options{Log: log, Guard: g})
 	line := func(stream string) string { return `{"stream":"` + stream + `","key":"k","data":1}` + "\n" }
 	p.Send(line("text") + line("bytes") + line("text"))
@@ -132,7 +133,7 @@ func TestStreamsOfAnIdentityOnASocket(t *testing.T) {
 func TestPaceOfAnIdentity(t *testing.T) {
 	log, seen := ingestkit.NewLog(t), &ingestkit.Counts{}
 	// so slow that taken tokens do not come back while the test runs
-	g, _ := ingestkit.Own(t, access.Identity{MaxEvents: 3, MaxBytes: 4})
+	g, _ := accesstest.Own(t, access.Identity{MaxEvents: 3, MaxBytes: 4})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Observer: seen, Guard: g})
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, Observer: seen, Guard: g})
 	_, socket := ingestkit.ServeSocket(t, ingest.Options{Log: log, Observer: seen, Guard: g})
@@ -168,7 +169,7 @@ func TestPaceOfAnIdentity(t *testing.T) {
 // The stored requests of an AppendStream that exceeds its rate are exactly those with a response.
 func TestPaceOfAStream(t *testing.T) {
 	log := ingestkit.NewLog(t)
-	g, _ := ingestkit.Own(t, access.Identity{MaxBytes: 1})
+	g, _ := accesstest.Own(t, access.Identity{MaxBytes: 1})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Guard: g})
 	s, err := client.AppendStream(t.Context())
 	if err != nil {

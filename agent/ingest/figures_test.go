@@ -7,8 +7,9 @@ import (
 
 	"google.golang.org/grpc/metadata"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/test/testkit"
@@ -32,7 +33,7 @@ func expectFigures(t *testing.T, r *access.Register, ours, own access.Figures, u
 func TestWhoHasSentWhatOverGRPC(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Refuse[2] = wal.ErrFull
-	g, register := ingestkit.Own(t, access.Identity{Streams: []string{"text"}})
+	g, register := accesstest.Own(t, access.Identity{Streams: []string{"text"}})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Guard: g})
 	as := func(token string, m *standpipev1.AppendRequest) {
 		ctx := t.Context()
@@ -64,7 +65,7 @@ func TestWhoHasSentWhatOverGRPC(t *testing.T) {
 func TestWhoHasSentWhatWithoutWaiting(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Refuse[1] = wal.ErrFull
-	g, register := ingestkit.Own(t, access.Identity{})
+	g, register := accesstest.Own(t, access.Identity{})
 	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Guard: g})
 	for _, data := range []string{"ab", "lost", "c"} {
 		m := ingestkit.Request("text", data)
@@ -80,7 +81,7 @@ func TestWhoHasSentWhatWithoutWaiting(t *testing.T) {
 }
 
 func TestWhoHasSentWhatOverHTTP(t *testing.T) {
-	g, register := ingestkit.Own(t, access.Identity{Streams: []string{"text", "none"}})
+	g, register := accesstest.Own(t, access.Identity{Streams: []string{"text", "none"}})
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: g, MaxRequestSize: 1000})
 	w.Post("text?key=k", "abc")
 	w.Post("text?key=k", strings.Repeat("x", 1001)) // too large
@@ -95,7 +96,7 @@ func TestWhoHasSentWhatOverHTTP(t *testing.T) {
 }
 
 func TestWhoHasSentWhatOnASocket(t *testing.T) {
-	g, register := ingestkit.Own(t, access.Identity{Streams: []string{"text"}})
+	g, register := accesstest.Own(t, access.Identity{Streams: []string{"text"}})
 	server, p := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: g})
 	p.Send(`{"stream":"text","key":"k","data":"ab"}` + "\n" + "no JSON\n" + `{"stream":"bytes","key":"k","data":1}` + "\n")
 	for range 3 {
@@ -109,7 +110,7 @@ func TestWhoHasSentWhatOnASocket(t *testing.T) {
 
 // TestWhatIsSentAgainIsNotCountedAgain, on the log itself.
 func TestWhatIsSentAgainIsNotCountedAgain(t *testing.T) {
-	g, register := ingestkit.Own(t, access.Identity{})
+	g, register := accesstest.Own(t, access.Identity{})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(testkit.OpenLog(t, wal.Options{})), Guard: g})
 	m := ingestkit.Request("text", "ab")
 	m.ProducerId, m.ProducerSequence = "p", 1

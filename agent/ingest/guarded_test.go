@@ -15,8 +15,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/ingestkit"
 )
@@ -42,14 +43,14 @@ func guardOf(t *testing.T, streams []string) *access.Guard {
 	t.Helper()
 	i := access.Identity{Name: "none", UIDs: []int64{1 << 30}}
 	if streams != nil {
-		g, _ := ingestkit.Own(t, access.Identity{Streams: streams})
+		g, _ := accesstest.Own(t, access.Identity{Streams: streams})
 		return g
 	}
 	r := access.NewRegister(nil)
 	if err := r.Set([]access.Identity{i}); err != nil {
 		t.Fatal(err)
 	}
-	return ingestkit.NewGuard(t, r, ingestkit.WriteToken(t, "master"))
+	return accesstest.NewGuard(t, r, accesstest.WriteToken(t, "master"))
 }
 
 // TestEveryWayIn_AsksWhoComes tries each of a listener's ways in, with each kind of credentials.

@@ -11,13 +11,13 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 	"github.com/standpipe/standpipe/agent/ingest/internal/grpcin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/httpin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 	"github.com/standpipe/standpipe/agent/ingest/internal/socketin"
+	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
 // The listeners there are.

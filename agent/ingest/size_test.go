@@ -11,8 +11,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/wal"
@@ -105,7 +106,7 @@ func TestRoom_IsAskedWithTheAttributes(t *testing.T) {
 
 func TestPace_CountsAttributes(t *testing.T) {
 	// so slow that the pace restores nothing while the test runs
-	g, _ := ingestkit.Own(t, access.Identity{MaxBytes: 10})
+	g, _ := accesstest.Own(t, access.Identity{MaxBytes: 10})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: g})
 	m := ingestkit.Request("bytes", "")
 	m.Events[0] = &standpipev1.Event{PartitionKey: "k", Attributes: map[string]string{"a": strings.Repeat("v", 10*3600)}}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/wal"
@@ -232,7 +233,7 @@ func TestStopDoesNotWaitForReflection(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	log := ingestkit.NewLog(t)
-	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Guard: ingestkit.Tokens(t, "good")})
+	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Guard: accesstest.Tokens(t, "good")})
 	for authorization, want := range map[string]codes.Code{
 		"":            codes.Unauthenticated,
 		"good":        codes.Unauthenticated,

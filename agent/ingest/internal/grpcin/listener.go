@@ -20,11 +20,11 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/budget"
 	"github.com/standpipe/standpipe/agent/ingest/internal/h2guard"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
+	"github.com/standpipe/standpipe/agent/internal/access"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
@@ -87,7 +88,7 @@ func TestByteOrderMark_BeforeTextIsPassedOver(t *testing.T) {
 			t.Errorf("%s %q to %s: got %d %s, stored %q", tt.kind, tt.body, tt.path, got.Status, got.Body, log.Stored())
 		}
 	}
-	_, socket := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: ingestkit.Tokens(t, "s3cret")})
+	_, socket := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: accesstest.Tokens(t, "s3cret")})
 	socket.Send(mark + `{"token":"s3cret"}` + "\r\n" + mark + `{"stream":"json","key":"k","data":1}` + "\r\n")
 	socket.Expect(`{"offset":1}`)
 }

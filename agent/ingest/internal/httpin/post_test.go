@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -218,7 +219,7 @@ func TestHTTPTellsOfTheLog(t *testing.T) {
 
 func TestHTTPTokens(t *testing.T) {
 	var seen ingestkit.Counts
-	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), Observer: &seen, Guard: ingestkit.Tokens(t, "s3cret")})
+	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), Observer: &seen, Guard: accesstest.Tokens(t, "s3cret")})
 	for header, want := range map[string]int{
 		"X-None: 1": 401, "Authorization: Bearer wrong": 401, "Authorization: Negotiate s3cret": 401, "Authorization: Basic !": 401,
 		"Authorization: Bearer s3cret": 200, "Authorization: bearer  s3cret": 200,
@@ -237,7 +238,7 @@ func TestHTTPTokens(t *testing.T) {
 func TestPagesOfListedOrigins(t *testing.T) {
 	w := ingestkit.ServeHTTP(t, ingest.Options{
 		Log: ingestkit.NewLog(t), HTTP: ingest.HTTPOptions{Origins: []string{"https://shop.example"}},
-		Guard: ingestkit.Tokens(t, "s3cret"),
+		Guard: accesstest.Tokens(t, "s3cret"),
 	})
 	asked := w.Do("OPTIONS", "/v1/streams/text", "", "Origin: https://shop.example", "Access-Control-Request-Method: POST")
 	h := asked.Header

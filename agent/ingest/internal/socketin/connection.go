@@ -9,10 +9,10 @@ import (
 	"net"
 	"time"
 
-	"github.com/standpipe/standpipe/agent/access"
 	"github.com/standpipe/standpipe/agent/ingest/internal/connlimit"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
+	"github.com/standpipe/standpipe/agent/internal/access"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/access/accesstest"
 	"github.com/standpipe/standpipe/test/ingestkit"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -282,7 +283,7 @@ func TestSocketOfAProducerThatNeverReads(t *testing.T) {
 }
 
 func TestSocketTokens(t *testing.T) {
-	o := ingest.Options{Log: ingestkit.NewLog(t), Network: "tcp", Address: "127.0.0.1:0", Guard: ingestkit.Tokens(t, "good")}
+	o := ingest.Options{Log: ingestkit.NewLog(t), Network: "tcp", Address: "127.0.0.1:0", Guard: accesstest.Tokens(t, "good")}
 	server, p := ingestkit.ServeSocket(t, o)
 	p.Send(`{"token":"good"}` + "\n" + `{"stream":"text","key":"k","data":1}` + "\n")
 	p.Expect(`{"offset":1}`)

@@ -1,4 +1,5 @@
-package ingestkit
+// Package accesstest makes guards for the tests of the listeners. Only tests import it.
+package accesstest
 
 import (
 	"os"
@@ -7,7 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
 // Tokens returns a guard that accepts callers with the token.

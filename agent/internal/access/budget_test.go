@@ -6,7 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
 // paced is the sender of an identity with limits.

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
 // expectFigures compares all but the refusals' texts and times.

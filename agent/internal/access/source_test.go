@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/standpipe/standpipe/agent/access"
+	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
 // TestSources_EverySignOfAChange: a file is read again when its size, its time or the file itself is another.
