@@ -126,10 +126,10 @@ func openSink(ctx context.Context, s sinkSpec) (shipper.Sink, error) {
 
 // envelopeOf returns the envelope of the destination's events, whose IDs begin as branches define; nil: none.
 func envelopeOf(branches []wal.Branch, stream string, d config.Destination) *shipper.Envelope {
-	if !d.Envelope {
+	if d.Envelope == "" {
 		return nil
 	}
-	return &shipper.Envelope{Branches: branches, Stream: stream, Format: d.Format}
+	return &shipper.Envelope{Branches: branches, Stream: stream, Format: d.Format, MsgPack: d.Envelope == "msgpack"}
 }
 
 // awsEndpoint returns the configured URL, or else the service and its region.

@@ -18,7 +18,7 @@ type (
 	Framing = pack.Framing
 	// Compression is how a record's framed bytes are compressed.
 	Compression = pack.Compression
-	// Envelope puts one line of JSON around an event.
+	// Envelope puts one line of JSON, or an array of MessagePack, around an event.
 	Envelope = pack.Envelope
 	// Quota is the load that a service takes in a second.
 	Quota = pace.Quota

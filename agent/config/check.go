@@ -162,7 +162,7 @@ func checkStream(b *block, s *Stream) {
 		b.fault(b.at("max_streams"), "max_streams: %s is one stream; allowed is max_streams beside a pattern, like \"meter-*\"", b.what)
 	}
 	for i := range s.Destinations {
-		if d := &s.Destinations[i]; d.Envelope {
+		if d := &s.Destinations[i]; d.Envelope != "" {
 			d.Format = s.Format
 		}
 	}

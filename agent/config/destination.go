@@ -35,6 +35,7 @@ type shared struct {
 	pace      bool
 	bandwidth bool
 	envelope  bool
+	msgpack   bool  // an envelope may be binary
 	delay     bool  // batch.max_delay
 	records   bool  // batch.record_size: several events may share a record
 	maxRecord int64 // the largest batch.record_size; 0: no limit
@@ -44,7 +45,7 @@ var destinationTypes = []destinationType{
 	{
 		name:    "kinesis",
 		meaning: "Amazon Kinesis Data Streams. " + awsMeaning,
-		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, delay: true, records: true, maxRecord: kinesisRecord},
+		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, msgpack: true, delay: true, records: true, maxRecord: kinesisRecord},
 		own: []setting[Destination]{
 			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed().
 				means("The Kinesis stream. ${stream} is replaced by the name of the event's stream."),
@@ -71,7 +72,7 @@ var destinationTypes = []destinationType{
 	{
 		name:    "firehose",
 		meaning: "Amazon Data Firehose. " + awsMeaning,
-		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, delay: true, records: true, maxRecord: firehoseRecord},
+		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, msgpack: true, delay: true, records: true, maxRecord: firehoseRecord},
 		own: []setting[Destination]{
 			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed().
 				means("The Firehose stream. ${stream} is replaced by the name of the event's stream."),
@@ -163,8 +164,8 @@ func (t *destinationType) section() *section[Destination] {
 		addAWS(s)
 	}
 	if t.shared.envelope {
-		s.settings = append(s.settings, flag("envelope", func(d *Destination) *bool { return &d.Envelope }).
-			means("Wraps each event in a line of JSON with a unique ID."))
+		s.settings = append(s.settings, envelope("envelope", func(d *Destination) *string { return &d.Envelope }, t.shared.msgpack).
+			means("Wraps each event. json, or true: in a line of JSON with a unique ID. msgpack: in a MessagePack array of stream, time in milliseconds and data."))
 	}
 	if t.shared.delay {
 		s.blocks = append(s.blocks, inner("batch", t.batchSection(), func(d *Destination) *Batch { return &d.Batch }).
@@ -206,6 +207,36 @@ func addAWS(s *section[Destination]) {
 	s.settings = append(s.settings, lifted(&inherited, field)...)
 	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &inherited, field).
 		means("The same settings of AWS as a block."))
+}
+
+// envelope is a setting of true, false or the format of an envelope. A line of text has no room for MessagePack.
+func envelope[T any](name string, field func(*T) *string, msgpack bool) setting[T] {
+	formats := []string{"json"}
+	allowed := `true, false or "json"`
+	if msgpack {
+		formats, allowed = append(formats, "msgpack"), `true, false, "json" or "msgpack"`
+	}
+	show := func(*T) string { return "false" }
+	return setting[T]{name: name, allowed: allowed, kind: "flag", show: show, read: func(v value, into *T) bool {
+		if on, ok := v.flag(); ok {
+			*field(into) = ""
+			if on {
+				*field(into) = "json"
+			}
+			return true
+		}
+		s, ok := v.text()
+		switch {
+		case !ok:
+			return false
+		case s == "msgpack" && !msgpack:
+			return v.reject(`"msgpack" is no text, which this destination needs`)
+		case !slices.Contains(formats, s):
+			return v.reject(quote(s) + " is unknown")
+		}
+		*field(into) = s
+		return true
+	}}
 }
 
 func quotaBlock(s section[Quota], meaning string) child[Destination] {

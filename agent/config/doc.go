@@ -14,13 +14,14 @@
 // # The language
 //
 // The file is HCL native syntax without expressions and functions. A value is a string in quotes, true or false, a whole
-// number for a count, or a list of these. Sizes, durations and rates are strings with a unit: "64MiB", "500KB", "5s",
-// "256KiB/s", "1000/s". The settings path, stream and delivery_stream of a destination may contain ${stream}, which
+// number for a count, a list of these, or a map of strings. Sizes, durations and rates are strings with a unit: "64MiB",
+// "500KB", "5s", "256KiB/s", "1000/s". The settings that name a destination's target may contain ${stream}, which
 // Destination.For replaces by the name of the event's stream. Any other expression is a fault.
 //
 // # Files
 //
-//   - schema.go, listener.go, destination.go, identity.go, prices.go: the blocks and settings, as tables.
+//   - schema.go, listener.go, identity.go, prices.go: the blocks and settings, as tables.
+//   - destination.go, and a file for each larger type, as kafka.go: the same for destinations.
 //   - block.go: reads a parsed file by these tables.
 //   - value.go, list.go, rate.go: read the expression of one setting.
 //   - check.go: the rules between several settings.

@@ -37,7 +37,7 @@ func TestFaults_OfCostSettings(t *testing.T) {
 		{"compression of a file", in(`"file" "f"`, `path = "a"`, `compression = "gzip"`),
 			`4:1: unknown setting "compression" in destination "file" "f"; allowed is path, roll_size, roll_interval, file_mode or envelope`},
 		{"an envelope in quotes", in(`"file" "f"`, `path = "a"`, `envelope = "true"`),
-			`4:12: envelope: "true" is neither true nor false; allowed is true or false, without quotes`},
+			`4:12: envelope: "true" is unknown; allowed is true, false or "json"`},
 		{"a price", "prices {\n  firehose_gb = \"0,029\"\n}",
 			`2:17: firehose_gb: "0,029" is no price; allowed is a decimal number over 0 in quotes, like "0.029", or "" for none`},
 		{"a bare price", "prices {\n  kinesis_gb = 0.08\n}",

@@ -28,7 +28,7 @@ var kafkaType = destinationType{
 	name: "kafka",
 	meaning: "A topic of Apache Kafka. A record is one event, with acks = all from an idempotent producer. " +
 		"The settings of AWS are for the mechanism AWS_MSK_IAM.",
-	shared: shared{aws: true, bandwidth: true, envelope: true, delay: true},
+	shared: shared{aws: true, bandwidth: true, envelope: true, msgpack: true, delay: true},
 	own: []setting[Destination]{
 		joined("brokers", `a list of brokers, like ["kafka-1:9092", "kafka-2:9092"]`, func(d *Destination) *List { return &d.Kafka.Brokers }, wrongBroker).needed().
 			means("Some brokers of the cluster. They name the others."),

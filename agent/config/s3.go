@@ -83,7 +83,7 @@ var s3Type = destinationType{
 }
 
 func checkS3(b *block, d *Destination) {
-	if d.S3.Format == "parquet" && d.Envelope {
+	if d.S3.Format == "parquet" && d.Envelope != "" {
 		b.fault(b.at("envelope"), "envelope: a parquet object has the envelope's fields as columns; allowed is envelope with format = \"jsonl\"")
 	}
 	if d.S3.Format != "parquet" && b.wrote("row_group_size") && !b.misread("format") {

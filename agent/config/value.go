@@ -181,6 +181,15 @@ func (v value) number() (int64, bool) {
 	return n, accuracy == big.Exact
 }
 
+// flag reads true or false.
+func (v value) flag() (on, ok bool) {
+	e, literal := v.expr.(*hclsyntax.LiteralValueExpr)
+	if !literal || e.Val.Type() != cty.Bool || e.Val.IsNull() {
+		return false, false
+	}
+	return e.Val.True(), true
+}
+
 // source returns the expression's text in the file, cut to 40 characters.
 func (v value) source() string {
 	r := v.expr.Range()
@@ -249,11 +258,11 @@ func word[T any](name string, field func(*T) *string, words ...string) setting[T
 func flag[T any](name string, field func(*T) *bool) setting[T] {
 	show := func(into *T) string { return strconv.FormatBool(*field(into)) }
 	return setting[T]{name: name, allowed: "true or false, without quotes", kind: "flag", show: show, read: func(v value, into *T) bool {
-		e, ok := v.expr.(*hclsyntax.LiteralValueExpr)
-		if !ok || e.Val.Type() != cty.Bool || e.Val.IsNull() {
+		on, ok := v.flag()
+		if !ok {
 			return v.reject(v.source() + " is neither true nor false")
 		}
-		*field(into) = e.Val.True()
+		*field(into) = on
 		return true
 	}}
 }

@@ -32,7 +32,7 @@ The agent reads one file, by convention agent.hcl, in HCL syntax. ` + "`standpip
 reports every fault with its line. [agent.hcl.example](../agent.hcl.example) shows all settings in one file.
 
 A value is a string in quotes, a flag, a number, or a list of strings or numbers. There are no expressions, except
-` + "`${stream}`" + ` in path, stream and delivery_stream of a destination.
+` + "`${stream}`" + ` in the settings that name a destination's target.
 
 | Type | Written as |
 |---|---|
@@ -41,8 +41,9 @@ A value is a string in quotes, a flag, a number, or a list of strings or numbers
 | duration | ` + "`\"100ms\"`, `\"5s\"`, `\"1m30s\"`" + ` |
 | rate | ` + "`\"256KiB/s\"`, `\"1000/s\"`" + ` |
 | flag | ` + "`true` or `false`" + `, without quotes |
-| number | a whole number, without quotes |
+| number | a number, without quotes |
 | list | ` + "`[\"a\", \"b\"]`, `[1001]`" + ` |
+| map | ` + "`{ team = \"metering\" }`" + `: names with strings in quotes |
 | mode | ` + "`\"0640\"`" + `: file permissions in octal |
 | address | ` + "`\"127.0.0.1:7710\"`" + ` or ` + "`\"unix:///run/standpipe/events.sock\"`" + ` |
 | price | ` + "`\"0.029\"`" + `: a decimal number in quotes, or an empty string for none |

@@ -287,7 +287,7 @@ func (b *Batch) count(sizer *kpl.Sizer, index int, e *wal.Event) {
 // lineSize returns the bytes of e where it is not in KPL's format.
 func (s *Shape) lineSize(e *wal.Event) int {
 	if s.Framing == FramingLines {
-		return s.eventSize(e) + 1
+		return s.eventSize(e) + s.newline()
 	}
 	return s.eventSize(e)
 }

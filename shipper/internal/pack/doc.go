@@ -27,7 +27,7 @@
 //
 // # Envelopes and compression
 //
-// Envelope puts a line of JSON with a unique ID around each event. Each record is compressed by itself after it was
+// Envelope puts a line of JSON with a unique ID, or an array of MessagePack, around each event. Each record is compressed by itself after it was
 // framed. The compression ratio of recent records (Ratio) widens the aimed record size, within the size that would fit
 // if a record did not shrink at all, so no record is ever too large.
 //

@@ -24,12 +24,16 @@ import (
 // with the same ID are one event that arrived twice. attributes is omitted if the event has none.
 // data depends on the stream's format: JSON as it is, text as a string. Bytes, and text that is not UTF-8, stand in
 // base64 under data_base64.
+//
+// With MsgPack it puts a MessagePack array around the event instead: the stream, the time in milliseconds, and the data
+// as they are, in the type bin. Nothing separates two of them.
 type Envelope struct {
 	Log    string // the WAL's ID
 	Stream string
 	Format string // of the stream's events: EnvelopeJSON, EnvelopeText or EnvelopeBytes
 	// Branches, when not nil, are the IDs that replace Log, each from an offset on.
 	Branches []wal.Branch
+	MsgPack  bool
 
 	json validJSON
 }
@@ -92,6 +96,9 @@ const (
 // Size returns the number of bytes that Append appends. For an event that is not in the WAL yet (offset 0) it is the
 // largest number that they may become.
 func (v *Envelope) Size(e *wal.Event) int {
+	if v.MsgPack {
+		return v.msgpackSize(e)
+	}
 	digits := len(strconv.AppendUint(make([]byte, 0, 20), offsetOf(e), 10))
 	n := len(`{"id":"//","offset":,"time":"","key":}`) + len(v.log(e.Offset)) + len(v.Stream) + 2*digits +
 		len(envelopeTime) + stringSize(e.Key)
@@ -124,8 +131,11 @@ func (v *Envelope) dataSize(e *wal.Event) int {
 	return len(`,"data_base64":""`) + base64.StdEncoding.EncodedLen(len(data))
 }
 
-// Append appends the line, without its newline, to dst.
+// Append appends the line, without its newline, or the array, to dst.
 func (v *Envelope) Append(dst []byte, e *wal.Event) []byte {
+	if v.MsgPack {
+		return v.appendMsgpack(dst, e)
+	}
 	dst = append(dst, `{"id":"`...)
 	dst = append(dst, v.log(e.Offset)...)
 	dst = append(dst, '/')

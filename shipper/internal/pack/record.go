@@ -84,7 +84,7 @@ func (d *draft) frame(dst []byte, shape *Shape) []byte {
 	for _, run := range d.runs {
 		for _, e := range run.events {
 			dst = shape.appendEvent(dst, e)
-			if shape.Framing == FramingLines {
+			if shape.Framing == FramingLines && shape.newline() > 0 {
 				dst = append(dst, '\n')
 			}
 		}

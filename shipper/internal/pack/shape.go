@@ -9,8 +9,8 @@ import (
 // Framing is the format in which events form the bytes of a record.
 type Framing string
 
-// The framings: KPL's aggregated format, one line an event (each ends with a newline), and one
-// event a record as it is.
+// The framings: KPL's aggregated format, one line an event (each ends with a newline; with Envelope.MsgPack none does), and
+// one event a record as it is.
 const (
 	FramingKPL   Framing = "kpl"
 	FramingLines Framing = "lines"
@@ -31,7 +31,7 @@ type Shape struct {
 	// one key, and failed events may arrive after events that were stored beside them.
 	AnyOrder bool
 
-	// Envelope, when not nil, puts a line of JSON around each event before it is framed.
+	// Envelope, when not nil, puts a line of JSON or an array of MessagePack around each event before it is framed.
 	Envelope *Envelope
 	// Compression is applied to each record's framed bytes. Bytes are limited and billed compressed. The compressed
 	// size is not known in advance, so a record stays within its limits even if it does not shrink. Only AimRecord is
@@ -74,11 +74,22 @@ func (s *Shape) Room(e *wal.Event) int {
 	}
 	switch s.Framing {
 	case FramingLines:
-		room-- // the newline
+		room -= s.newline()
 	case FramingKPL:
 		room -= s.wrapping(e)
 	}
+	if s.Envelope != nil && s.Envelope.MsgPack {
+		return room - s.Envelope.msgpackMost(room)
+	}
 	return room - s.eventSize(e) + len(e.Data)
+}
+
+// newline returns the number of bytes between two lines. MessagePack separates events by itself.
+func (s *Shape) newline() int {
+	if s.Envelope != nil && s.Envelope.MsgPack {
+		return 0
+	}
+	return 1
 }
 
 // wrapping returns the number of bytes that KPL's format adds to e if e is alone in a record: none, unless e begins
