@@ -3,9 +3,9 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -20,7 +20,9 @@ func (c *committer) admitWaiting(g *commitGroup) {
 	if len(c.waiting) == 0 {
 		return
 	}
-	c.producers.evictIdle()
+	if c.producers.EvictionDue() {
+		c.evictProducers()
+	}
 	now := c.log.opts.Clock()
 	c.room = c.space()
 	n := 0
@@ -36,6 +38,14 @@ func (c *committer) admitWaiting(g *commitGroup) {
 	}
 }
 
+// evictProducers evicts idle producers. A later commit that has room for it deletes their entries.
+func (c *committer) evictProducers() {
+	even := c.log.retention.clock.longer(min(c.log.opts.ProducerIdle, evenLongEnough))
+	if keys, bytes := c.producers.Evict(c.log.opts.Clock(), even); len(keys) > 0 {
+		c.log.deletions.add(deletedEntries{producers: keys, pages: bytes})
+	}
+}
+
 // admit adds t to the group, or rejects it. It returns false when t has to wait: for the next group, or, when c.full is
 // set, for free bytes in the log.
 func (c *committer) admit(g *commitGroup, t *Ticket, now time.Time) bool {
@@ -48,7 +58,7 @@ func (c *committer) admit(g *commitGroup, t *Ticket, now time.Time) bool {
 		return true
 	}
 	var need, names int64
-	at, known, err := c.producers.recognise(t)
+	at, known, err := c.producers.Recognize(&t.numbered)
 	if err == nil && !known {
 		err = t.rejection
 	}
@@ -89,11 +99,11 @@ func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err erro
 			pages = s.pagesOf()
 		}
 	}
-	if t.producer.id != "" && c.producers.all[t.producer] == nil {
+	if t.numbered.Producer.ID != "" && !c.producers.Has(t.numbered.Producer) {
 		if pages == 0 {
-			rejected.Producer = t.producer.id
+			rejected.Producer = t.numbered.Producer.ID
 		}
-		pages += producerPages(t.producer, producerNumbers+runNumbers)
+		pages += producer.NewBytes(t.numbered.Producer)
 	}
 	if pages == 0 {
 		return 0, nil
@@ -113,7 +123,7 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	if need := t.need(); need > c.log.capacity.largestAppend() {
 		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity.largestAppend())
 	}
-	need = t.need() + namesNeed*names + c.producers.need(t)
+	need = t.need() + namesNeed*names + c.producers.Growth(t.numbered.Producer)
 	if g.need == 0 {
 		end := c.log.segments.active().End()
 		need += end.Size()
@@ -144,15 +154,6 @@ func (t *Ticket) need() int64 {
 // the next segment.
 const namesNeed = 3
 
-// need returns the most bytes by which the entry of t's producer grows the state.
-func (ps *producers) need(t *Ticket) int64 {
-	p := ps.all[t.producer]
-	if p == nil {
-		return 0 // checkNames counts it, if there is one
-	}
-	return 2*p.pages + int64(os.Getpagesize())
-}
-
 // maxBlocks returns the largest number of blocks that frames of that total length can need.
 func maxBlocks(size int64) int64 { return 2*size/segment.BlockAim + 8 }
 
@@ -164,8 +165,8 @@ func (c *committer) assign(g *commitGroup, t *Ticket, now time.Time) {
 	p.tickets = append(p.tickets, t)
 	g.time = now.UnixNano()
 	g.events += t.events
-	if t.producer.id != "" {
-		g.sequence(&c.producers, t, first, now)
+	if t.numbered.Producer.ID != "" {
+		c.producers.Store(&g.producers, &t.numbered, first, now, c.log.stateBudget.mostRuns())
 	}
 	g.add(t, Appended{First: first, Count: t.events})
 }

@@ -7,16 +7,14 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Ticket is a batch on its way to the disk.
 type Ticket struct {
 	stream   string
-	producer producerKey
-	sequence uint64
-	next     uint64 // the sequence that follows the batch
-	leaps    bool   // the producer leaves out sequences
+	numbered producer.Batch // its Producer is zero for a batch without a sequence
 	chain    *Chain
 
 	frames    []byte     // of all events, one after another; nil once stored or rejected
@@ -136,14 +134,16 @@ func (b *Batch) check() (size, overhead int64, err error) {
 
 func newTicket(b *Batch) *Ticket {
 	t := &Ticket{
-		stream: b.Stream, sequence: b.ProducerSequence, chain: b.Chain,
+		stream: b.Stream, chain: b.Chain,
 		events: len(b.Events), done: make(chan struct{}),
 	}
 	if b.ProducerID != "" && b.ProducerSequence > 0 {
-		t.producer = producerKey{b.ProducerID, b.Stream}
-		t.next, t.leaps = b.ProducerSequence+uint64(len(b.Events)), b.ProducerNext > 0
-		if t.leaps {
-			t.next = b.ProducerNext
+		t.numbered = producer.Batch{
+			Producer: producer.Key{ID: b.ProducerID, Stream: b.Stream}, Sequence: b.ProducerSequence,
+			Next: b.ProducerSequence + uint64(len(b.Events)), Events: uint64(len(b.Events)),
+		}
+		if b.ProducerNext > 0 {
+			t.numbered.Next, t.numbered.Leaps = b.ProducerNext, true
 		}
 	}
 	return t

@@ -113,7 +113,7 @@ func (c *committer) prepare(g *commitGroup, active *logSegment) error {
 		}
 	}
 	if active.bare {
-		c.producers.trimRuns()
+		c.producers.Trim(l.stateBudget.mostRuns())
 	}
 	if g.need > 0 {
 		if err := l.capacity.allocate(active, g.need, segfile.SealAhead); err != nil {
@@ -176,7 +176,7 @@ func (c *committer) show(g *commitGroup, active *logSegment, index *segment.Bloc
 // abort undoes a group that failed with err, and returns the error for its callers: a *FullError if the log goes on,
 // otherwise ErrFailed, after which the log stores nothing more.
 func (c *committer) abort(g *commitGroup, err error) error {
-	g.undo(&c.producers)
+	c.producers.Undo(g.producers)
 	c.log.deletions.add(g.deletions)
 	for i := range g.cursors {
 		g.cursors[i].failed()

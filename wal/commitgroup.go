@@ -2,11 +2,10 @@ package wal
 
 import (
 	"fmt"
-	"strings"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -25,7 +24,7 @@ type commitGroup struct {
 
 	successor *logSegment // of the segment that the group seals; nil: it seals none
 
-	sequences map[producerKey]*producer // the producers as they were before this group; nil: the producer was unknown
+	producers producer.Changes // the producers that the group changes
 
 	checkpoint bool
 	syncs      []syncCall
@@ -35,7 +34,7 @@ type commitGroup struct {
 
 // stores reports whether the group changes anything on the disk.
 func (g *commitGroup) stores() bool {
-	return len(g.parts)+len(g.cursors)+g.deletions.count()+len(g.sequences) > 0 || g.begins
+	return len(g.parts)+len(g.cursors)+g.deletions.count()+len(g.producers) > 0 || g.begins
 }
 
 func (g *commitGroup) add(t *Ticket, a Appended) {
@@ -93,59 +92,21 @@ func (g *commitGroup) bytes() (n int64) {
 	return n
 }
 
-// sequence records the batch of t's producer, and keeps the state before it for undo.
-func (g *commitGroup) sequence(ps *producers, t *Ticket, first uint64, now time.Time) {
-	p := ps.all[t.producer]
-	if g.sequences == nil {
-		g.sequences = make(map[producerKey]*producer)
-	}
-	if _, kept := g.sequences[t.producer]; !kept {
-		g.sequences[t.producer] = p.clone()
-	}
-	if p == nil {
-		p = &producer{}
-		ps.all[producerKey{strings.Clone(t.producer.id), strings.Clone(t.producer.stream)}] = p
-	}
-	if p.MayLeap && t.sequence > p.Next {
-		ps.log.opts.Logger.Warn("producer events missing from this copy of the log", "stream", t.stream, "producer", t.producer.id,
-			"first_sequence", p.Next, "events", t.sequence-p.Next)
-	}
-	most := ps.mostRuns(p)
-	p.stored(t, first, now)
-	p.keepRuns(most)
-	ps.resize(t.producer, p)
-}
-
-// undo restores the group's producers.
-func (g *commitGroup) undo(ps *producers) {
-	for key, before := range g.sequences {
-		if before == nil {
-			ps.addPages(-ps.all[key].pages)
-			delete(ps.all, key)
-			continue
-		}
-		ps.addPages(before.pages - ps.all[key].pages)
-		*ps.all[key] = *before // an assignment to the map would store this key, whose strings are part of a batch
-	}
-}
-
 // write puts everything in the group into tx.
 func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *logSegment) error {
 	if err := seg.PutBlocks(tx, g.blocks); err != nil {
 		return err
 	}
 	state := segment.StateWriter{Bucket: tx.Bucket(segment.BucketState), Summed: seg.Summed()}
-	for key := range g.sequences {
-		if err := state.Put(segment.StateKey(segment.StateProducer, key.stream, key.id), c.producers.all[key].Append(nil)); err != nil {
-			return fmt.Errorf("put producer: %w", err)
-		}
+	if err := c.producers.Put(g.producers, &state); err != nil {
+		return err
 	}
 	for _, step := range g.cursors {
 		if err := state.Put(step.key, step.value); err != nil {
 			return fmt.Errorf("put cursor: %w", err)
 		}
 	}
-	return g.deletions.write(&c.producers, &state) // last: a cursor of this checkpoint may have been parked since
+	return g.deletions.write(c.producers, &state) // last: a cursor of this checkpoint may have been parked since
 }
 
 // respond returns the outcome to all callers that wait for the group.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/producer"
 )
 
 // roomPoll is the interval at which the waiting appends of a full log are tried again.
@@ -40,7 +42,7 @@ type committer struct {
 	lastCheckpoint time.Time
 	until          uint64    // the checkpoint under way is complete once this many cursors are popped from committer.dirty
 	due            time.Time // of the next checkpoint; zero: no cursor moved
-	producers      producers
+	producers      *producer.Set
 	parts          map[string]*streamPart // of the group under way, by stream
 	checkDisk      time.Time              // when to query the volume's free bytes again
 	room           int64                  // bytes for appends when the group began
@@ -57,7 +59,7 @@ func newCommitter(l *Log) *committer {
 		wake:      make(chan struct{}, 1),
 		touched:   make(chan struct{}, 1),
 		done:      make(chan struct{}),
-		producers: newProducers(l),
+		producers: producer.NewSet(&l.stateBudget.bytes, l.opts.ProducerIdle, l.opts.Logger),
 		parts:     make(map[string]*streamPart),
 	}
 }

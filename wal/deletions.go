@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -21,7 +22,7 @@ type deletions struct {
 
 // deletedEntries are entries of the state, and the bytes that they take of it.
 type deletedEntries struct {
-	producers []producerKey
+	producers []producer.Key
 	cursors   []*Cursor
 	pages     int64
 }
@@ -98,14 +99,9 @@ func (c *committer) collectDeletions(g *commitGroup, active *logSegment) {
 }
 
 // write deletes the entries, except those of a producer or cursor that is part of the state again.
-func (e *deletedEntries) write(ps *producers, state *segment.StateWriter) error {
-	for _, key := range e.producers {
-		if ps.all[key] != nil {
-			continue
-		}
-		if err := state.Bucket.Delete(segment.StateKey(segment.StateProducer, key.stream, key.id)); err != nil {
-			return fmt.Errorf("delete producer: %w", err)
-		}
+func (e *deletedEntries) write(ps *producer.Set, state *segment.StateWriter) error {
+	if err := ps.Delete(e.producers, state); err != nil {
+		return err
 	}
 	for _, p := range e.cursors {
 		p.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -33,7 +34,7 @@ var (
 
 	// ErrSequence is wrapped by an append whose producer sequence neither continues nor repeats the stored sequences.
 	// Nothing of it was stored.
-	ErrSequence = errors.New("wal: producer sequence out of order")
+	ErrSequence = producer.ErrSequence
 
 	// ErrCursorOpen is wrapped by Log.OpenCursor for a cursor that is open: it has one owner at a time. Cursor.Park
 	// ends the ownership.
@@ -103,14 +104,4 @@ func (e *StateError) Error() string {
 func (e *StateError) Is(target error) bool { return target == ErrStateFull }
 
 // SequenceError is an ErrSequence with its numbers.
-type SequenceError struct {
-	Producer  string
-	Got, Want uint64
-}
-
-func (e *SequenceError) Error() string {
-	return fmt.Sprintf("wal: producer %q: sequence %d, want %d", e.Producer, e.Got, e.Want)
-}
-
-// Is makes errors.Is(err, ErrSequence) hold.
-func (e *SequenceError) Is(target error) bool { return target == ErrSequence }
+type SequenceError = producer.SequenceError

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -63,7 +64,7 @@ func (l *Log) Hold() (release func()) { return l.segments.hold() }
 var ErrNoSpace error = &segfile.CommitError{Err: syscall.ENOSPC, Harmless: true}
 
 // ProducerRuns is the maximum number of runs that the log keeps of a producer.
-const ProducerRuns = producerRuns
+const ProducerRuns = producer.MaxRuns
 
 // FileSizes returns the bytes that a file's blocks occupy, and the file's length.
 var FileSizes = disk.Sizes
@@ -72,10 +73,10 @@ var FileSizes = disk.Sizes
 func (l *Log) Dir() string { return l.dir }
 
 // MaxProducers bounds the producers that the log keeps; for a while it may keep up to twice as many.
-const MaxProducers = maxProducers
+const MaxProducers = producer.Max
 
 // Producers returns the number of producers that the log keeps. Nothing may be appended meanwhile.
-func (l *Log) Producers() int { return len(l.committer.producers.all) }
+func (l *Log) Producers() int { return l.committer.producers.Len() }
 
 // Waiting returns the number of calls of WaitSettled that wait for a batch of the stream.
 func (l *Log) Waiting(stream string) int {

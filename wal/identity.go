@@ -119,9 +119,7 @@ func (r *recovery) branchOut() {
 		}
 		r.log.identity.streams[name] = all
 	}
-	for _, p := range r.log.committer.producers.all {
-		p.MayLeap = true
-	}
+	r.log.committer.producers.AcceptLeaps()
 }
 
 // oldestHeld returns the first offset of the stream that the log holds, or the next.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -321,7 +322,7 @@ func (r *recovery) forgetState() {
 	clear(r.log.identity.streams)
 	r.log.identity.branch = ""
 	clear(r.log.streams.all)
-	clear(r.log.committer.producers.all)
+	r.log.committer.producers.Clear()
 	r.log.streams.base = 0
 }
 
@@ -376,9 +377,7 @@ func (r *recovery) loadEntry(k, v []byte) error {
 		r.log.identity.streams[names[0]] = all
 		return err
 	case kind == segment.StateProducer && len(names) == 2:
-		p := new(producer)
-		r.log.committer.producers.all[producerKey{names[1], names[0]}] = p
-		return p.Decode(v)
+		return r.log.committer.producers.Load(producer.Key{ID: names[1], Stream: names[0]}, v)
 	}
 	return nil // an entry of a later release
 }
@@ -397,9 +396,7 @@ func (r *recovery) skipLost(events uint64) {
 	r.log.streams.base += events
 	r.log.opts.Logger.Error("the newest segment is lost, or the end of it may be: its events are unknown, and no offset that it may have had is used again",
 		"skipped", events)
-	for _, p := range r.log.committer.producers.all {
-		p.Next = 0
-	}
+	r.log.committer.producers.AcceptAny()
 }
 
 // resume makes the newest segment writable, or begins a new one, and counts lost events.

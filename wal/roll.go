@@ -232,11 +232,8 @@ func (r *roller) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put stream: %w", err)
 		}
 	}
-	for key, p := range r.log.committer.producers.all {
-		r.log.committer.producers.resize(key, p)
-		if err := state.Put(segment.StateKey(segment.StateProducer, key.stream, key.id), p.Append(nil)); err != nil {
-			return fmt.Errorf("put producer: %w", err)
-		}
+	if err := r.log.committer.producers.PutAll(&state); err != nil {
+		return err
 	}
 	for _, p := range r.log.streams.cursors() {
 		p.mu.Lock()

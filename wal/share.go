@@ -47,7 +47,7 @@ func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 			return fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, held, s.name, policy.MaxSize)
 		case mode == Reject:
 			err := &FullError{Stream: s.name, Used: policy.MaxSize + over - held, Max: policy.MaxSize, RetryAfter: retryAfter}
-			if t.producer.id == "" {
+			if t.numbered.Producer.ID == "" {
 				return err
 			}
 			t.rejection = err

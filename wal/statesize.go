@@ -35,26 +35,12 @@ func (b *stateBudget) most() int64 {
 // mostRuns returns the most bytes of the state that producers' runs may take.
 func (b *stateBudget) mostRuns() int64 { return b.most() / 2 }
 
-// nameLength returns the length of a name in a key.
-func nameLength(name string) int { return 2 + len(name) }
-
-const (
-	// streamNumbers and producerNumbers are the lengths of the values of a stream and of a producer without runs.
-	streamNumbers   = 12
-	producerNumbers = 5 + 10 + 2
-	// runNumbers is the length that a producer's first run counts as.
-	runNumbers = 12
-)
-
-func streamPages(name string) int64 { return segment.EntryPages(1+nameLength(name), streamNumbers) }
-
-func producerPages(key producerKey, value int) int64 {
-	return segment.EntryPages(1+nameLength(key.stream)+nameLength(key.id), value)
-}
+// streamPages returns the bytes that a stream takes of the state: its value has two numbers.
+func streamPages(name string) int64 { return segment.StatePages(12, name) }
 
 // resizeLocked counts the cursor's part of the state, of value bytes. It is called with p.mu held.
 func (p *Cursor) resizeLocked(value int) {
-	pages := segment.EntryPages(1+nameLength(p.stream.name)+nameLength(p.name), value)
+	pages := segment.StatePages(value, p.stream.name, p.name)
 	p.log.stateBudget.bytes.Add(pages - p.pages)
 	p.log.stateBudget.cursorBytes.Add(pages - p.pages)
 	p.pages = pages
@@ -70,7 +56,7 @@ func (s *stream) pagesOf() (pages int64) {
 	for _, p := range s.cursors {
 		p.mu.Lock()
 		if !p.kept {
-			pages += segment.EntryPages(1+nameLength(s.name)+nameLength(p.name), len(p.at.Append(nil)))
+			pages += segment.StatePages(len(p.at.Append(nil)), s.name, p.name)
 		}
 		p.mu.Unlock()
 	}
@@ -113,7 +99,7 @@ func (b *stateBudget) count() {
 		s.mu.Unlock()
 		b.log.streams.dropUnused(s)
 	}
-	b.log.committer.producers.trimRuns()
+	b.log.committer.producers.Trim(b.mostRuns())
 }
 
 // admitCursorLocked counts a new cursor, or returns the error that rejects it. The limit for destinations is higher

@@ -38,6 +38,15 @@ func EntryPages(key, value int) int64 {
 	return n + min(n*n, 2048*2048)/2048
 }
 
+// StatePages is EntryPages for an entry of the state with a value of that length, whose key has these names.
+func StatePages(value int, names ...string) int64 {
+	key := 1
+	for _, name := range names {
+		key += 2 + len(name)
+	}
+	return EntryPages(key, value)
+}
+
 // StateValue returns the value that Put was called with for key, after checking its checksum.
 func StateValue(key, stored []byte, summed bool) (value []byte, err error) {
 	if !summed {

@@ -1,0 +1,115 @@
+package producer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// Key is a producer in a stream: sequences are counted by stream. The zero value is no producer.
+type Key struct{ ID, Stream string }
+
+// Batch is a numbered batch of a producer.
+type Batch struct {
+	Producer Key
+	Sequence uint64 // of its first event
+	Next     uint64 // the sequence that follows the batch
+	Leaps    bool   // the producer leaves out sequences
+	Events   uint64
+}
+
+// ErrSequence is wrapped by a SequenceError.
+var ErrSequence = errors.New("wal: producer sequence out of order")
+
+// SequenceError is an ErrSequence with its numbers.
+type SequenceError struct {
+	Producer  string
+	Got, Want uint64
+}
+
+func (e *SequenceError) Error() string {
+	return fmt.Sprintf("wal: producer %q: sequence %d, want %d", e.Producer, e.Got, e.Want)
+}
+
+// Is makes errors.Is(err, ErrSequence) hold.
+func (e *SequenceError) Is(target error) bool { return target == ErrSequence }
+
+// MaxRuns is the most runs that are kept of one producer. Batches that follow one another both in sequence and in
+// offset form one run.
+const MaxRuns = 256
+
+// producer is a producer that numbers its batches.
+type producer struct {
+	segment.ProducerState
+	lastSent time.Time // the time of its last batch, by the monotonic clock; zero: none since the log was opened
+	bytes    int64     // that it takes of the state, as far as they are counted
+}
+
+// recognize decides whether the batch is stored already. known is false if it is not. at is the offset of a known batch;
+// 0: that is no longer known.
+func (p *producer) recognize(b *Batch) (at uint64, known bool, err error) {
+	for _, r := range p.Runs {
+		if b.Sequence >= r.Seq && b.Next <= r.Seq+r.Count {
+			return r.Offset + b.Sequence - r.Seq, true, nil
+		}
+	}
+	switch {
+	case p.Next == 0 || b.Sequence == p.Next || b.Sequence > p.Next && (p.MayLeap || b.Leaps):
+		return 0, false, nil
+	case b.Sequence > p.Next || b.Next > p.Next:
+		return 0, false, &SequenceError{b.Producer.ID, b.Sequence, p.Next}
+	}
+	// The batch is older than the kept runs, was cut differently when it was stored, or leaves out sequences. It is
+	// stored, at an unknown offset.
+	return 0, true, nil
+}
+
+// store records that the batch got the offsets from at on. A batch that leaves out sequences is part of no run.
+func (p *producer) store(b *Batch, at uint64, now time.Time) {
+	p.Next, p.Seen, p.lastSent, p.MayLeap = b.Next, now, time.Now(), false
+	sequence, n := b.Sequence, b.Events
+	if sequence+n != b.Next {
+		return
+	}
+	if k := len(p.Runs); k > 0 {
+		last := &p.Runs[k-1]
+		if last.Seq+last.Count == sequence && last.Offset+last.Count == at {
+			last.Count += n
+			return
+		}
+	}
+	p.Runs = append(p.Runs, segment.ProducerRun{Seq: sequence, Offset: at, Count: n})
+	p.keepRuns(MaxRuns)
+}
+
+// keepRuns keeps the last runs, at most most, and removes the others.
+func (p *producer) keepRuns(most int) {
+	if over := len(p.Runs) - most; over > 0 {
+		p.Runs = append(p.Runs[:0], p.Runs[over:]...)
+	}
+}
+
+func (p *producer) clone() *producer {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	c.Runs = slices.Clone(p.Runs)
+	return &c
+}
+
+// idle returns for how long the producer has sent nothing. The time before the log was opened is measured by the
+// agent's clock only, and counts only if that clock has run evenly for a while.
+func (p *producer) idle(now, wall, opened time.Time, even bool) time.Duration {
+	if !p.lastSent.IsZero() {
+		return now.Sub(p.lastSent)
+	}
+	idle := now.Sub(opened)
+	if even {
+		idle = max(idle, wall.Sub(p.Seen))
+	}
+	return idle
+}

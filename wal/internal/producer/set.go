@@ -1,0 +1,266 @@
+package producer
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+const (
+	// Max is the number of producers that the log keeps, and for a while twice as many. Those that have sent nothing
+	// for the longest time are evicted first. A batch that an evicted producer repeats is stored again.
+	Max = 8192
+	// evictionDelay is the longest time that a producer is kept beyond the idle time while others append.
+	evictionDelay = time.Minute
+)
+
+// Set holds the producers that number their batches.
+type Set struct {
+	all     map[Key]*producer
+	bytes   int64         // that they take of the state
+	state   *atomic.Int64 // the bytes of the log's state, of which these are a part
+	idle    time.Duration
+	logger  hclog.Logger
+	opened  time.Time // when the log was opened
+	checked time.Time // when idle producers were last looked for
+}
+
+// NewSet returns an empty set. It adds the bytes of its entries to state. A producer that sends nothing for idle is
+// evicted.
+func NewSet(state *atomic.Int64, idle time.Duration, logger hclog.Logger) *Set {
+	now := time.Now()
+	return &Set{all: make(map[Key]*producer), state: state, idle: idle, logger: logger, opened: now, checked: now}
+}
+
+// Len returns the number of producers.
+func (s *Set) Len() int { return len(s.all) }
+
+// Has reports whether the producer is in the set.
+func (s *Set) Has(key Key) bool { return s.all[key] != nil }
+
+// Recognize reports whether the batch repeats a stored one, and at which offset that is; 0: the offset is no longer
+// known. The error is a *SequenceError.
+func (s *Set) Recognize(b *Batch) (at uint64, known bool, err error) {
+	p := s.all[b.Producer]
+	if p == nil {
+		return 0, false, nil
+	}
+	p.lastSent = time.Now()
+	at, known, err = p.recognize(b)
+	p.MayLeap = p.MayLeap && !known // a producer that repeats a stored batch has sent nothing that the copy lacks
+	return at, known, err
+}
+
+// Growth returns the most bytes by which another batch of the producer grows the state; 0: the producer is new, see
+// NewBytes.
+func (s *Set) Growth(key Key) int64 {
+	p := s.all[key]
+	if p == nil {
+		return 0
+	}
+	return 2*p.bytes + int64(os.Getpagesize())
+}
+
+// NewBytes returns the bytes that a new producer takes of the state.
+func NewBytes(key Key) int64 {
+	const numbers, run = 5 + 10 + 2, 12 // bytes without runs, and of the first run
+	return entryBytes(key, numbers+run)
+}
+
+func entryBytes(key Key, value int) int64 {
+	return segment.StatePages(value, key.Stream, key.ID)
+}
+
+// Changes are the producers that a commit changes, as they were before; nil: the producer was new.
+type Changes map[Key]*producer
+
+// Store records a batch that is about to be committed in the set, and in changes. Its events get the offsets from first
+// on. When all producers take mostBytes of the state, the producer keeps no more runs than before.
+func (s *Set) Store(changes *Changes, b *Batch, first uint64, now time.Time, mostBytes int64) {
+	p := s.all[b.Producer]
+	if *changes == nil {
+		*changes = make(Changes)
+	}
+	if _, noted := (*changes)[b.Producer]; !noted {
+		(*changes)[b.Producer] = p.clone()
+	}
+	if p == nil {
+		p = &producer{}
+		s.all[Key{strings.Clone(b.Producer.ID), strings.Clone(b.Producer.Stream)}] = p
+	}
+	if p.MayLeap && b.Sequence > p.Next {
+		s.logger.Warn("producer events missing from this copy of the log", "stream", b.Producer.Stream, "producer", b.Producer.ID,
+			"first_sequence", p.Next, "events", b.Sequence-p.Next)
+	}
+	most := MaxRuns
+	if s.bytes >= mostBytes {
+		most = max(len(p.Runs), 1)
+	}
+	p.store(b, first, now)
+	p.keepRuns(most)
+	s.resize(b.Producer, p)
+}
+
+// Undo restores the producers that a failed commit changed.
+func (s *Set) Undo(changes Changes) {
+	for key, before := range changes {
+		if before == nil {
+			s.addBytes(-s.all[key].bytes)
+			delete(s.all, key)
+			continue
+		}
+		s.addBytes(before.bytes - s.all[key].bytes)
+		*s.all[key] = *before // an assignment to the map would store this key, whose strings are part of a batch
+	}
+}
+
+// Put writes the entries of the changed producers.
+func (s *Set) Put(changes Changes, state *segment.StateWriter) error {
+	for key := range changes {
+		if err := put(key, s.all[key], state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PutAll writes the entries of all producers: a new segment begins with them.
+func (s *Set) PutAll(state *segment.StateWriter) error {
+	for key, p := range s.all {
+		s.resize(key, p)
+		if err := put(key, p, state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func put(key Key, p *producer, state *segment.StateWriter) error {
+	if err := state.Put(segment.StateKey(segment.StateProducer, key.Stream, key.ID), p.Append(nil)); err != nil {
+		return fmt.Errorf("put producer: %w", err)
+	}
+	return nil
+}
+
+// Delete deletes the entries of evicted producers, except those of producers that have sent again.
+func (s *Set) Delete(keys []Key, state *segment.StateWriter) error {
+	for _, key := range keys {
+		if s.Has(key) {
+			continue
+		}
+		if err := state.Bucket.Delete(segment.StateKey(segment.StateProducer, key.Stream, key.ID)); err != nil {
+			return fmt.Errorf("delete producer: %w", err)
+		}
+	}
+	return nil
+}
+
+// Load adds a producer with its entry of the state. Trim counts its bytes.
+func (s *Set) Load(key Key, entry []byte) error {
+	p := new(producer)
+	s.all[key] = p
+	return p.Decode(entry)
+}
+
+// Clear undoes Load.
+func (s *Set) Clear() { clear(s.all) }
+
+// AcceptAny lets each producer continue with any sequence: its last batches may be lost.
+func (s *Set) AcceptAny() {
+	for _, p := range s.all {
+		p.Next = 0
+	}
+}
+
+// AcceptLeaps lets the next batch of each producer leave sequences out: the log is a copy, and may lack batches that
+// the producer has sent to the original.
+func (s *Set) AcceptLeaps() {
+	for _, p := range s.all {
+		p.MayLeap = true
+	}
+}
+
+// Trim drops runs until all producers take at most mostBytes of the state. They may take more after MaxSize was
+// lowered, or in a log of an older release.
+func (s *Set) Trim(mostBytes int64) {
+	for key, p := range s.all {
+		s.resize(key, p)
+	}
+	for most := MaxRuns / 2; most > 0 && s.bytes > mostBytes; most /= 2 {
+		for key, p := range s.all {
+			p.keepRuns(most)
+			s.resize(key, p)
+		}
+	}
+}
+
+// resize updates the size of the producer's part of the state.
+func (s *Set) resize(key Key, p *producer) {
+	bytes := entryBytes(key, p.Length())
+	s.addBytes(bytes - p.bytes)
+	p.bytes = bytes
+}
+
+func (s *Set) addBytes(n int64) {
+	s.bytes += n
+	s.state.Add(n)
+}
+
+// EvictionDue reports whether Evict should search for idle producers: there are too many, or the last search was a
+// while ago.
+func (s *Set) EvictionDue() bool {
+	return s.full() || time.Since(s.checked) >= min(s.idle/4, evictionDelay)
+}
+
+func (s *Set) full() bool { return len(s.all) >= 2*Max }
+
+// Evict removes the producers that have sent nothing for the idle time. If there are too many producers, it also
+// removes those that have sent nothing for the longest time. wall is the agent's clock, which counts only if it has
+// run evenly. The caller deletes the entries of the result, which take bytes of the disk, with a later commit.
+func (s *Set) Evict(wall time.Time, even bool) (keys []Key, bytes int64) {
+	now, over := time.Now(), s.full()
+	s.checked = now
+	for key, p := range s.all {
+		if p.idle(now, wall, s.opened, even) >= s.idle {
+			bytes += s.evict(key)
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) > 0 {
+		s.logger.Info("idle producers evicted; a batch they resend is stored again", "producers", len(keys), "producer_idle", s.idle)
+	}
+	if over && len(s.all) > Max {
+		longest := s.byLastSent()[:len(s.all)-Max]
+		for _, key := range longest {
+			bytes += s.evict(key)
+		}
+		keys = append(keys, longest...)
+		s.logger.Warn("too many producers: the longest-silent are evicted; a batch they resend is stored again",
+			"producers", len(longest), "remembered", Max)
+	}
+	return keys, bytes
+}
+
+// byLastSent returns the producers, the longest idle first.
+func (s *Set) byLastSent() []Key {
+	return slices.SortedFunc(maps.Keys(s.all), func(a, b Key) int {
+		p, q := s.all[a], s.all[b]
+		return cmp.Or(p.lastSent.Compare(q.lastSent), p.Seen.Compare(q.Seen))
+	})
+}
+
+func (s *Set) evict(key Key) (bytes int64) {
+	bytes = s.all[key].bytes
+	s.addBytes(-bytes)
+	delete(s.all, key)
+	return bytes
+}

@@ -1,0 +1,79 @@
+package producer_test
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/wal/internal/producer"
+)
+
+const unlimited = 1 << 30
+
+func batch(key producer.Key, sequence, events uint64) *producer.Batch {
+	return &producer.Batch{Producer: key, Sequence: sequence, Next: sequence + events, Events: events}
+}
+
+func store(s *producer.Set, key producer.Key, sequence, first, events uint64) producer.Changes {
+	var changes producer.Changes
+	s.Store(&changes, batch(key, sequence, events), first, time.Now(), unlimited)
+	return changes
+}
+
+// A commit that fails leaves the set and its bytes as they were: the batch is stored when it is sent again.
+func TestSet_UndoRestoresProducersAndBytes(t *testing.T) {
+	var state atomic.Int64
+	s := producer.NewSet(&state, time.Hour, hclog.NewNullLogger())
+	known, fresh := producer.Key{ID: "known", Stream: "s"}, producer.Key{ID: "new", Stream: "s"}
+	store(s, known, 1, 1, 3)
+	before := state.Load()
+	for _, key := range []producer.Key{known, fresh} {
+		s.Undo(store(s, key, 4, 100, 5))
+		if got := state.Load(); got != before {
+			t.Errorf("%s: got %d bytes of state after Undo, want %d", key.ID, got, before)
+		}
+	}
+	if s.Has(fresh) {
+		t.Error("Undo keeps a new producer")
+	}
+	if at, stored, err := s.Recognize(batch(known, 2, 2)); at != 2 || !stored || err != nil {
+		t.Errorf("got %d, %v, %v, want the offset 2 of a stored batch", at, stored, err)
+	}
+	if _, stored, err := s.Recognize(batch(known, 4, 5)); stored || err != nil {
+		t.Errorf("got %v, %v, want the batch of the failed commit to be new", stored, err)
+	}
+	if _, _, err := s.Recognize(batch(known, 5, 1)); !errors.Is(err, producer.ErrSequence) {
+		t.Errorf("got %v, want %v", err, producer.ErrSequence)
+	}
+}
+
+// A producer is evicted after its idle time, and its bytes are free then.
+func TestSet_EvictsIdleProducers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var state atomic.Int64
+		s := producer.NewSet(&state, time.Hour, hclog.NewNullLogger())
+		idle, active := producer.Key{ID: "idle", Stream: "s"}, producer.Key{ID: "active", Stream: "s"}
+		store(s, idle, 1, 1, 1)
+		store(s, active, 1, 2, 1)
+		both := state.Load()
+		time.Sleep(59 * time.Minute)
+		if _, _, err := s.Recognize(batch(active, 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if !s.EvictionDue() {
+			t.Error("no search for idle producers is due after an hour")
+		}
+		keys, bytes := s.Evict(time.Now(), true)
+		if len(keys) != 1 || keys[0] != idle || bytes == 0 || state.Load() != both-bytes {
+			t.Errorf("got %v with %d bytes evicted and %d left of %d, want the idle producer", keys, bytes, state.Load(), both)
+		}
+		if s.EvictionDue() {
+			t.Error("a search is due right after another")
+		}
+	})
+}
