@@ -47,6 +47,7 @@ var arrows = map[string][]string{
 	"wal/internal/boltcopy":           {"wal/internal/segment"},
 	"wal/internal/segfile":            {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"wal/deadletter":                  {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
+	"wal/internal/layout":             {"wal/internal/segment"},
 	"wal/internal/producer":           {"wal/internal/segment"},
 	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"agent/ingest/internal/budget":    nil,

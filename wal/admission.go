@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/producer"
-	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // maxGroup bounds the bytes of one commit. Appends beyond it wait for the next.
@@ -80,7 +79,7 @@ func (c *committer) admit(g *commitGroup, t *Ticket, now time.Time) bool {
 		return true
 	}
 	if known {
-		g.add(t, Appended{First: at, Count: t.events, Duplicate: true})
+		g.add(t, Appended{First: at, Count: t.frames.Events(), Duplicate: true})
 		return true
 	}
 	g.need += need
@@ -120,10 +119,10 @@ func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err erro
 // is set, for free bytes in the log; an error: t is rejected. names is the number of bytes that t's new names add to
 // the state.
 func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64, err error) {
-	if need := t.need(); need > c.log.capacity.largestAppend() {
+	if need := t.frames.Growth(t.stream); need > c.log.capacity.largestAppend() {
 		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity.largestAppend())
 	}
-	need = t.need() + namesNeed*names + c.producers.Growth(t.numbered.Producer)
+	need = t.frames.Growth(t.stream) + namesNeed*names + c.producers.Growth(t.numbered.Producer)
 	if g.need == 0 {
 		end := c.log.segments.active().End()
 		need += end.Size()
@@ -143,32 +142,22 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	return 0, nil
 }
 
-// need returns the most bytes by which t makes the newest segment grow, not counting pages that it shares with other
-// batches. A leaf holds at least two blocks, and up to a page at its end is unused.
-func (t *Ticket) need() int64 {
-	size := int64(len(t.frames))
-	return size + min(maxBlocks(size), int64(t.events))*int64(segment.BlockHeader+len(t.stream)+segment.BlockExtra) + int64(segment.PartOverhead+len(t.stream))
-}
-
 // namesNeed is the number of times that the bytes of new names count: in this segment's state, in a checkpoint and in
 // the next segment.
 const namesNeed = 3
-
-// maxBlocks returns the largest number of blocks that frames of that total length can need.
-func maxBlocks(size int64) int64 { return 2*size/segment.BlockAim + 8 }
 
 // assign assigns offsets to t's events.
 func (c *committer) assign(g *commitGroup, t *Ticket, now time.Time) {
 	p := g.part(c, t.stream)
 	first := p.next
-	p.next += uint64(t.events)
+	p.next += uint64(t.frames.Events())
 	p.tickets = append(p.tickets, t)
 	g.time = now.UnixNano()
-	g.events += t.events
+	g.events += t.frames.Events()
 	if t.numbered.Producer.ID != "" {
 		c.producers.Store(&g.producers, &t.numbered, first, now, c.log.stateBudget.mostRuns())
 	}
-	g.add(t, Appended{First: first, Count: t.events})
+	g.add(t, Appended{First: first, Count: t.frames.Events()})
 }
 
 // reject ends t with err. A caller that has withdrawn t does not see err.
@@ -195,7 +184,7 @@ func (c *committer) end(t *Ticket, err error) {
 
 // respond releases the buffer and the budgets that t holds, and returns the result to t's caller.
 func (c *committer) respond(t *Ticket, a Appended, err error) {
-	t.release()
+	t.frames.Release()
 	c.log.room.Release(t.weight)
 	c.log.retention.release(t, a, err == nil && !a.Duplicate)
 	t.result, t.err = a, err

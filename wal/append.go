@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 
+	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -17,14 +17,9 @@ type Ticket struct {
 	numbered producer.Batch // its Producer is zero for a batch without a sequence
 	chain    *Chain
 
-	frames    []byte     // of all events, one after another; nil once stored or rejected
-	pooled    *[]byte    // where frames came from
-	cuts      []frameCut // where each frame ends, unless blocks are laid
-	blocks    [][]byte   // of a large batch: frames holds complete blocks, whose offsets count from the batch's first event
-	events    int
-	payload   uint64  // payload bytes of the batch, when blocks are laid
-	weight    int64   // bytes that it holds of Log.room
-	share     *stream // the stream whose shared bytes it holds; nil: none
+	frames    layout.Frames // empty once stored or rejected
+	weight    int64         // bytes that it holds of Log.room
+	share     *stream       // the stream whose shared bytes it holds; nil: none
 	shared    int64
 	overhead  int64       // of the events, in shared
 	rejection error       // the result, unless the batch is stored already
@@ -36,14 +31,6 @@ type Ticket struct {
 	result Appended
 	err    error
 }
-
-// frameCut ends a frame within Ticket.frames.
-type frameCut struct{ end, payload uint32 }
-
-var framePool = sync.Pool{New: func() any { return new([]byte) }}
-
-// poolable is the largest capacity, in bytes, of a buffer that is kept for reuse.
-const poolable = 1 << 20
 
 // Limits of a batch.
 const (
@@ -89,9 +76,9 @@ func (l *Log) submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, er
 		return nil, err
 	}
 	t.weight = weight
-	t.fill(b, size, l.committer.crowded())
+	t.frames.Encode(b.Stream, b.Events, size, l.committer.crowded())
 	if err := l.committer.enqueue(t); err != nil {
-		t.release()
+		t.frames.Release()
 		l.retention.release(t, Appended{}, false)
 		l.room.Release(weight)
 		return nil, err
@@ -135,7 +122,7 @@ func (b *Batch) check() (size, overhead int64, err error) {
 func newTicket(b *Batch) *Ticket {
 	t := &Ticket{
 		stream: b.Stream, chain: b.Chain,
-		events: len(b.Events), done: make(chan struct{}),
+		done: make(chan struct{}),
 	}
 	if b.ProducerID != "" && b.ProducerSequence > 0 {
 		t.numbered = producer.Batch{
@@ -147,79 +134,6 @@ func newTicket(b *Batch) *Ticket {
 		}
 	}
 	return t
-}
-
-// fill encodes the batch's events. That is all of the work that needs no offset.
-func (t *Ticket) fill(b *Batch, size int64, crowded bool) {
-	t.pooled = framePool.Get().(*[]byte)
-	if size >= layFrom {
-		t.lay(b, size, crowded)
-	} else {
-		t.encode(b, size)
-	}
-}
-
-// buffer returns an empty buffer with a capacity of at least size bytes.
-func (t *Ticket) buffer(size int64) []byte {
-	if int64(cap(*t.pooled)) < size {
-		return make([]byte, 0, size)
-	}
-	return (*t.pooled)[:0]
-}
-
-func (t *Ticket) encode(b *Batch, size int64) {
-	t.frames, t.cuts = t.buffer(size), make([]frameCut, len(b.Events))
-	var lanes laneMemo
-	for i := range b.Events {
-		e := &b.Events[i]
-		t.frames = segment.AppendFrame(t.frames, e, lanes.of(e.Key))
-		t.cuts[i] = frameCut{uint32(len(t.frames)), uint32(len(e.Data))}
-	}
-}
-
-// laneMemo caches the lane of the last key: batches often hold runs of one key.
-type laneMemo struct {
-	key  string
-	lane uint8
-}
-
-func (m *laneMemo) of(key string) uint8 {
-	if key != m.key || key == "" {
-		m.key, m.lane = key, LaneOf(key)
-	}
-	return m.lane
-}
-
-// layFrom is the length in bytes from which a batch gets blocks of its own. The last of these blocks may be only half
-// full. In return the committer, for which all other batches wait, copies no frame of the batch and computes no
-// checksum of its frames.
-const layFrom = 8 * segment.BlockAim
-
-func (t *Ticket) lay(b *Batch, size int64, crowded bool) {
-	p := packer{
-		stream: b.Stream, left: int(size), even: true, large: crowded,
-		buf:    t.buffer(size + maxBlocks(size)*int64(segment.BlockHeader+len(b.Stream))),
-		blocks: make([][]byte, 0, size/segment.BlockAim+2),
-	}
-	var lanes laneMemo
-	for i := range b.Events {
-		e := &b.Events[i]
-		p.admit(segment.FrameSize(e))
-		lane := lanes.of(e.Key)
-		p.buf = segment.AppendFrame(p.buf, e, lane)
-		p.joined(lane, uint32(len(e.Data)))
-	}
-	p.finish()
-	t.frames, t.blocks, t.payload = p.buf, p.blocks, p.bytes
-}
-
-// release returns the frames' buffer to the pool, once the batch is stored or rejected.
-func (t *Ticket) release() {
-	if cap(t.frames) <= poolable {
-		*t.pooled = t.frames
-		framePool.Put(t.pooled)
-	}
-	t.frames, t.blocks, t.pooled = nil, nil, nil
 }
 
 // Done returns a channel that is closed once the batch is synced or rejected.

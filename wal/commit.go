@@ -59,7 +59,7 @@ func (c *committer) commit(g *commitGroup) error {
 		start := time.Now()
 
 		// Lay the events into blocks that continue the segment's last leaf.
-		g.lay(&c.packer, active.End())
+		g.lay(&c.blocks, active.End())
 
 		// Roll if the group fills the segment. The same transaction then seals it.
 		var err error

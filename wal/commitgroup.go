@@ -5,6 +5,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -62,23 +63,22 @@ func (g *commitGroup) part(c *committer, name string) *streamPart {
 }
 
 // lay lays the group's events into blocks, stream by stream, after the last leaf of the segment.
-func (g *commitGroup) lay(p *packer, end segment.LeafEnd) {
-	p.reset(end, g.time, g.length())
+func (g *commitGroup) lay(b *layout.Builder, end segment.LeafEnd) {
+	b.Reset(end, g.time, g.length())
 	for _, part := range g.parts {
-		p.turn(part.stream.name, part.stream.next, part.stream.bytes)
+		b.StartStream(part.stream.name, part.stream.next, part.stream.bytes)
 		for _, t := range part.tickets {
-			p.add(t)
+			b.Add(&t.frames)
 		}
 	}
-	p.finish()
-	g.blocks, g.end = p.blocks, p.end
+	g.blocks, g.end = b.Finish()
 }
 
 // length returns the bytes of the frames of all tickets.
 func (g *commitGroup) length() (n int) {
 	for _, part := range g.parts {
 		for _, t := range part.tickets {
-			n += len(t.frames)
+			n += t.frames.Len()
 		}
 	}
 	return n

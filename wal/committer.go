@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 )
 
@@ -49,7 +50,7 @@ type committer struct {
 	needed         uint64                 // moves+1 when a destination last needed the newest segment
 	passed         atomic.Bool            // the log was full, and the truncator has handled the checkpoint since
 	renewAgain     time.Time              // no attempt to renew the newest segment before
-	packer         packer
+	blocks         layout.Builder
 }
 
 func newCommitter(l *Log) *committer {

@@ -89,9 +89,6 @@ func (l *Log) Waiting(stream string) int {
 // BlockAim is the target length of a block.
 const BlockAim = segment.BlockAim
 
-// RestOfLeaf returns the length that fills a leaf of that many pages after a first block of length first.
-func RestOfLeaf(first, pages int) int { return restOfLeaf(first, roomOfLeaf(pages)) }
-
 // Rewriting returns o with segments compacted at once, including those that may drain by themselves.
 func (o Options) Rewriting() Options {
 	o.compactAtOnce = true

@@ -1,0 +1,182 @@
+package layout
+
+import (
+	"slices"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// Builder lays frames into blocks: the frames of a commit group, stream by stream, or those of one batch. The zero value
+// is ready after Reset.
+type Builder struct {
+	stream string
+	next   uint64 // offset of the stream's next event
+	bytes  uint64 // payload bytes before it
+	time   int64
+
+	buf    []byte        // the blocks that the builder makes, one after another
+	blocks [][]byte      // the blocks that are complete except for their numbers
+	start  int           // where the open block begins in buf
+	open   segment.Block // the last block, while frames may still be added to it
+
+	left   int             // bytes of the frames that are not added yet
+	even   bool            // the last leaf gets two blocks, so that later blocks begin another leaf
+	large  bool            // the last leaves are as large as the others: more batches follow in the same commit
+	end    segment.LeafEnd // after the last block that is complete
+	room   int             // bytes that the last leaf has for its blocks
+	enough int             // no frame is added to the open block once it is this long,
+	most   int             // nor one that would make it longer than this
+}
+
+// maxSpare bounds the builder's buffer that is kept from one group to the next.
+const maxSpare = 16 << 20
+
+// Reset prepares the builder for a group whose frames have left bytes. The blocks of the group get the time now, in Unix
+// nanoseconds, and follow the leaf that ends at end.
+func (b *Builder) Reset(end segment.LeafEnd, now int64, left int) {
+	if cap(b.buf) > maxSpare {
+		b.buf = nil
+	}
+	*b = Builder{time: now, buf: b.buf[:0], blocks: b.blocks[:0], end: end, left: left}
+}
+
+// StartStream continues with a stream. Its next event has the offset next, and bytes of payload precede that event.
+func (b *Builder) StartStream(stream string, next, bytes uint64) {
+	b.closeBlock()
+	b.stream, b.next, b.bytes = stream, next, bytes
+}
+
+// Add lays the frames of a batch of the stream into blocks.
+func (b *Builder) Add(f *Frames) {
+	if f.blocks != nil {
+		b.addBlocks(f)
+		return
+	}
+	start := uint32(0)
+	for _, cut := range f.cuts {
+		b.addFrame(f.bytes[start:cut.end], cut.payload)
+		start = cut.end
+	}
+}
+
+func (b *Builder) addFrame(frame []byte, payload uint32) {
+	b.reserve(len(frame))
+	b.buf = append(b.buf, frame...)
+	b.count(frame[0], payload)
+}
+
+// addBlocks appends the blocks of a batch that has blocks of its own.
+func (b *Builder) addBlocks(f *Frames) {
+	b.closeBlock()
+	for _, value := range f.blocks {
+		segment.MoveBlock(value, b.next, b.bytes, b.time)
+		b.blocks = append(b.blocks, value)
+		b.end.Add(len(value))
+	}
+	b.left -= len(f.bytes)
+	b.next += uint64(f.events)
+	b.bytes += f.payload
+}
+
+// reserve ensures that a block is open to which a frame of that length may be added.
+func (b *Builder) reserve(length int) {
+	if b.open.Count > 0 && !b.joins(length) && !b.alone(length) {
+		b.closeBlock()
+	}
+	if b.open.Count == 0 {
+		b.openBlock()
+	}
+	b.left -= length
+}
+
+// count counts the frame that has been added to the open block.
+func (b *Builder) count(lane uint8, payload uint32) {
+	b.open.Count++
+	b.open.Bytes += uint64(payload)
+	b.open.Lanes = b.open.Lanes.With(lane)
+	b.next++
+	b.bytes += uint64(payload)
+}
+
+// joins reports whether a frame of that length may be added to the open block.
+func (b *Builder) joins(length int) bool {
+	have := len(b.buf) - b.start
+	return have < b.enough && have+length <= b.most
+}
+
+// alone reports whether the frame is the last one and would have a leaf to itself.
+func (b *Builder) alone(length int) bool {
+	return b.even && b.left == length && length <= segment.LeafPageSize && b.end.Blocks == 1
+}
+
+// openBlock opens a block. The first block of a leaf fills half of it, and the second block fills the rest. So frames that
+// do not divide half a leaf evenly can still fill the whole leaf.
+func (b *Builder) openBlock() {
+	b.start = len(b.buf)
+	b.open = segment.Block{Stream: b.stream, First: b.next, Time: b.time, Before: b.bytes}
+	b.buf = segment.AppendBlockHeader(b.buf, &b.open)
+	if b.end.Blocks == 1 {
+		b.enough = RestOfLeaf(b.end.Last(), max(b.room, RoomOfLeaf(1)))
+		b.most = b.enough
+		return
+	}
+	b.room = b.leafRoom()
+	b.enough, b.most = b.room/2, b.room
+	if b.even {
+		b.enough = min(b.enough, (len(b.buf)-b.start+b.left)/2)
+	}
+}
+
+// leafRoom returns the bytes that the next leaf has for its blocks. The last two leaves of a group have one page each,
+// since the next commit writes their content again. The leaf before them is sized accordingly.
+func (b *Builder) leafRoom() int {
+	tail := 2 * segment.LeafPageSize
+	if b.large {
+		tail = 0
+	}
+	most := segment.LeafPages
+	if b.large || b.left >= segment.WideFrom {
+		most = segment.WideLeafPages
+	}
+	pages := (b.left - tail + segment.LeafPageSize - 1) / segment.LeafPageSize
+	return RoomOfLeaf(min(max(pages, 1), most))
+}
+
+// RoomOfLeaf returns the bytes that a leaf of that many pages has for its two blocks: the bytes of the pages without
+// the page's header, two elements and two keys.
+func RoomOfLeaf(pages int) int {
+	return pages*segment.LeafPageSize - segment.LeafHeader - 2*segment.LeafElement
+}
+
+// RestOfLeaf returns the length of the second block that fills the pages of a leaf. first is the length of the first
+// block, and room is the room of the leaf. The result is about a quarter to three quarters of the room, however short
+// or long the first block is.
+func RestOfLeaf(first, room int) int {
+	rest := room - first
+	for rest < room/4 {
+		rest += segment.LeafPageSize
+	}
+	for rest > room/2+segment.LeafPageSize {
+		rest -= segment.LeafPageSize
+	}
+	return rest
+}
+
+// closeBlock completes the open block: it writes the header again, with the final counts, and the checksum of the frames.
+func (b *Builder) closeBlock() {
+	if b.open.Count == 0 {
+		return
+	}
+	value := slices.Clip(b.buf[b.start:])
+	segment.AppendBlockHeader(value[:0], &b.open)
+	segment.SumFrames(value)
+	b.blocks = append(b.blocks, value)
+	b.open = segment.Block{}
+	b.end.Add(len(value))
+}
+
+// Finish completes the last block. It returns the blocks, except for their numbers, and the end of the last leaf.
+func (b *Builder) Finish() (blocks [][]byte, end segment.LeafEnd) {
+	b.closeBlock()
+	return b.blocks, b.end
+}
