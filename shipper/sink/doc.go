@@ -4,6 +4,7 @@
 //	kinesis   Amazon Kinesis Data Streams
 //	firehose  Amazon Data Firehose
 //	file      files on this host
+//	relay     another standpipe
 //	discard   nothing: for benchmarks
 //
 // # Contract
