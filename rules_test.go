@@ -49,6 +49,7 @@ var arrows = map[string][]string{
 	"wal/internal/disk":               nil,
 	"wal/internal/boltpage":           {"wal/internal/disk"},
 	"wal/internal/segment":            {"wal/internal/boltpage", "wal/internal/disk"},
+	"wal/internal/dirlock":            {"wal/internal/disk"},
 	"wal/internal/boltcopy":           {"wal/internal/segment"},
 	"wal/internal/segfile":            {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"wal/deadletter":                  {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

@@ -322,7 +322,7 @@ func (c *compactor) replaceFile(seg *logSegment, filter *liveFilter, path string
 		return err
 	}
 	c.noteSize(seg, filter.length)
-	return c.log.lock.sync() // until then a power loss may bring the old file back, which holds all events of the copy
+	return c.log.lock.Sync() // until then a power loss may bring the old file back, which holds all events of the copy
 }
 
 // noteSize records the bytes that the segment occupies now: at least length, since the file system may count blocks

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/dirlock"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -54,7 +55,7 @@ var (
 	ErrStateFull = errors.New("wal: the log has no room for another name")
 
 	// ErrLocked is wrapped by Open when another process holds the data directory.
-	ErrLocked = errors.New("wal: the data directory is in use")
+	ErrLocked = dirlock.ErrLocked
 )
 
 // FullError is an ErrFull with its numbers.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/standpipe/standpipe/wal/internal/dirlock"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -45,7 +46,7 @@ type Log struct {
 	id       string
 	identity identity
 	dir      string // of the segments
-	lock     *dirLock
+	lock     *dirlock.Lock
 
 	mu       sync.RWMutex
 	segments segmentSet
@@ -108,7 +109,8 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	var err error
-	if l.lock, err = lockDir(ctx, &l.opts, l.dir); err != nil {
+	lock := dirlock.Options{Dir: o.Dir, Folder: l.dir, Timeout: o.LockTimeout, NodeName: o.NodeName, Logger: o.Logger, Sync: o.syncFolder}
+	if l.lock, err = dirlock.Acquire(ctx, lock); err != nil {
 		return nil, err
 	}
 	l.files.KeepSpares()
@@ -157,7 +159,7 @@ func (l *Log) release() error {
 	if l.segments.next != nil { // the log has failed
 		errs = append(errs, l.segments.next.CloseForGood())
 	}
-	return errors.Join(append(errs, l.files.CloseSpares(), l.lock.release())...)
+	return errors.Join(append(errs, l.files.CloseSpares(), l.lock.Release())...)
 }
 
 // ID returns the name that the log got when it was created. It never changes, and a copy of the log has the same one.

@@ -92,7 +92,7 @@ func (l *Log) recover(ctx context.Context) error {
 	}
 	if newest := l.segments.active().Seq; newest != begun {
 		l.truncator.noteBegun(newest)
-		return l.lock.sync()
+		return l.lock.Sync()
 	}
 	return nil
 }
@@ -457,7 +457,7 @@ func (r *recovery) removeReady() error {
 	if r.ready == nil {
 		return nil
 	}
-	return errors.Join(r.ready.Remove(os.Remove), r.log.lock.sync())
+	return errors.Join(r.ready.Remove(os.Remove), r.log.lock.Sync())
 }
 
 // unseal opens the segment for writing again.

@@ -122,7 +122,7 @@ func (r *roller) removeNext() {
 		}
 		return
 	}
-	if err := errors.Join(r.log.segments.next.Remove(os.Remove), r.log.lock.sync()); err != nil {
+	if err := errors.Join(r.log.segments.next.Remove(os.Remove), r.log.lock.Sync()); err != nil {
 		r.log.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", r.log.segments.next.Path, "error", err)
 	}
 	r.log.segments.next = nil
@@ -189,7 +189,7 @@ func (r *roller) roll(old, next *logSegment) {
 func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*logSegment, error) {
 	seg := r.log.segments.newSegment(seq)
 	seg.spans = make(map[string]segment.Span)
-	err := seg.Create(r.log.opts.SegmentSize, func() error { return r.fillSegment(seg, fill) }, r.log.lock.sync)
+	err := seg.Create(r.log.opts.SegmentSize, func() error { return r.fillSegment(seg, fill) }, r.log.lock.Sync)
 	if err != nil {
 		return nil, err
 	}

@@ -140,7 +140,7 @@ func (t *truncator) freed() {
 	if len(t.doomed) > 0 {
 		return
 	}
-	if err := l.lock.sync(); err != nil {
+	if err := l.lock.Sync(); err != nil {
 		l.opts.Logger.Warn("unlink was not synced", "error", err)
 	}
 	if len(t.failed) == 0 && t.failing.Swap(false) {

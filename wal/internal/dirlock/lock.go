@@ -1,4 +1,4 @@
-package wal
+package dirlock
 
 import (
 	"context"
@@ -9,39 +9,54 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
 
 const lockPoll = 50 * time.Millisecond
 
-// dirLock keeps a second process out of a data directory. Both locks are the kernel's (flock) and end with the
-// process, however that ends.
-type dirLock struct {
+// ErrLocked is wrapped by Acquire when another process holds the data directory.
+var ErrLocked = errors.New("wal: the data directory is in use")
+
+// Options of Acquire.
+type Options struct {
+	Dir      string        // the data directory, which holds LOCK
+	Folder   string        // the folder of the segments, which exists
+	Timeout  time.Duration // how long to wait for another process
+	NodeName string        // the text of LOCK names it
+	Logger   hclog.Logger
+	Sync     func(folder *os.File) error // syncs the folder
+}
+
+// Lock excludes a second process from a data directory.
+type Lock struct {
 	// folder is the segments' folder. It cannot be unlinked while it holds segments, so this lock also holds after LOCK
 	// was removed. The handle also serves for syncing the folder, which then needs no new descriptor.
-	folder *os.File
-	syncs  func(folder *os.File) error // Options.syncFolder
+	folder     *os.File
+	syncFolder func(folder *os.File) error
 	// file is LOCK, whose text names the lock's holder. Older releases lock nothing else.
 	file *os.File
 }
 
-// lockDir acquires the data directory for this process. The directory's segments are in the folder wal.
-func lockDir(ctx context.Context, o *Options, wal string) (*dirLock, error) {
+// Acquire acquires the data directory for this process. Errors: ErrLocked after Timeout; the error of ctx; errors of the
+// file system.
+func Acquire(ctx context.Context, o Options) (*Lock, error) {
 	path := filepath.Join(o.Dir, "LOCK")
-	w := lockWait{opts: o, path: path, until: time.Now().Add(o.LockTimeout)}
-	folder, err := os.Open(wal)
+	w := lockWait{opts: &o, path: path, until: time.Now().Add(o.Timeout)}
+	folder, err := os.Open(o.Folder)
 	if err != nil {
 		return nil, fmt.Errorf("open folder: %w", err)
 	}
-	l := &dirLock{folder: folder, syncs: o.syncFolder}
+	l := &Lock{folder: folder, syncFolder: o.Sync}
 	if err := w.acquire(ctx, l.folder); err != nil && !errors.Is(err, errNoFolderLock) {
-		return nil, errors.Join(err, l.release())
+		return nil, errors.Join(err, l.Release())
 	}
 	if l.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return nil, errors.Join(fmt.Errorf("open lock: %w", err), l.release())
+		return nil, errors.Join(fmt.Errorf("open lock: %w", err), l.Release())
 	}
 	if err := w.acquire(ctx, l.file); err != nil {
-		return nil, errors.Join(err, l.release())
+		return nil, errors.Join(err, l.Release())
 	}
 	if err := l.file.Truncate(0); err == nil {
 		fmt.Fprintf(l.file, "process %d on %s\n", os.Getpid(), o.NodeName)
@@ -49,22 +64,23 @@ func lockDir(ctx context.Context, o *Options, wal string) (*dirLock, error) {
 	return l, nil
 }
 
-func (l *dirLock) release() error {
+// Release lets another process acquire the directory.
+func (l *Lock) Release() error {
 	if l.file == nil {
 		return l.folder.Close()
 	}
 	return errors.Join(l.file.Close(), l.folder.Close())
 }
 
-// sync makes every create, rename and unlink in the segments' folder durable: bbolt does not do this.
-func (l *dirLock) sync() error { return l.syncs(l.folder) }
+// Sync makes every create, rename and unlink in the segments' folder durable: bbolt does not do this.
+func (l *Lock) Sync() error { return l.syncFolder(l.folder) }
 
 // lockWait waits for the two locks.
 type lockWait struct {
-	opts  *Options
-	path  string // of LOCK
-	until time.Time
-	told  bool
+	opts   *Options
+	path   string // of LOCK
+	until  time.Time
+	logged bool // that the process waits
 }
 
 // errNoFolderLock is the error of a file system that can lock files only, such as NFS. Then LOCK is the only lock.
@@ -79,11 +95,11 @@ func (w *lockWait) acquire(ctx context.Context, f *os.File) error {
 		case !errors.Is(err, disk.ErrWouldBlock):
 			return w.cannot(f, err)
 		case time.Now().After(w.until):
-			return fmt.Errorf("%w: %s is held by %s, waited %s", ErrLocked, w.path, holder(w.path), w.opts.LockTimeout)
+			return fmt.Errorf("%w: %s is held by %s, waited %s", ErrLocked, w.path, holder(w.path), w.opts.Timeout)
 		}
-		if !w.told {
-			w.told = true
-			w.opts.Logger.Warn("the data directory is in use; waiting", "lock", w.path, "held_by", holder(w.path), "at_most", w.opts.LockTimeout)
+		if !w.logged {
+			w.logged = true
+			w.opts.Logger.Warn("the data directory is in use; waiting", "lock", w.path, "held_by", holder(w.path), "at_most", w.opts.Timeout)
 		}
 		select {
 		case <-ctx.Done():
