@@ -119,3 +119,15 @@ func refuseKey(key string, stuck *bool) func(*rand.Rand, []shipper.Record) fault
 		return f
 	}
 }
+
+// A key that has all events fills whole batches.
+func TestBatch_HasARunOfAKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := newService(t, runsShape())
+		r := newRig(t, svc)
+		r.src.send("k", 900)
+		if r.finish(); svc.requests > 40 {
+			t.Errorf("900 events of a key took %d requests, want about 30", svc.requests)
+		}
+	})
+}

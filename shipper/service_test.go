@@ -105,7 +105,7 @@ func (s *service) begin(batch []shipper.Record) fault {
 			size += len(r.Key)
 		}
 		for key := range keysOf(s.t, s.shape, r) {
-			if s.busy[key] && !s.shape.WholeOrder && !(s.shape.AnyOrder && here[key]) {
+			if s.busy[key] && !s.shape.WholeOrder && !((s.shape.AnyOrder || s.shape.KeyRuns) && here[key]) {
 				s.t.Errorf("key %q is in two records under way", key)
 			}
 			s.busy[key], here[key] = true, true
@@ -128,6 +128,7 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Response {
 		s.reshard()
 	}
 	s.land(batch, &reply)
+	behind := make(map[string]bool) // keys of which a record is not stored, where none may be stored behind it
 	for i, r := range batch {
 		poisoned := false
 		for key, payloads := range keysOf(s.t, s.shape, r) {
@@ -137,6 +138,8 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Response {
 			}
 		}
 		switch {
+		case behind[r.Key]:
+			reply.Results[i] = &shipper.Error{Class: shipper.Transient, Code: "not tried", Record: -1}
 		case poisoned:
 			reply.Results[i] = &shipper.Error{Class: shipper.Poison, Code: "Refused", Record: -1}
 		case f.failed[i] != nil:
@@ -144,6 +147,7 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Response {
 		case f.err == nil || f.stored:
 			s.store(r, f.err == nil && !f.short)
 		}
+		behind[r.Key] = behind[r.Key] || s.shape.KeyRuns && reply.Results[i] != nil
 	}
 	if f.err != nil && f.err.Code == "connection" {
 		return shipper.Response{Err: f.err, Code: f.err.Code}
@@ -403,6 +407,13 @@ func singleShape() shipper.Shape {
 func strictShape() shipper.Shape {
 	s := kinesisShape()
 	s.BatchRecords, s.InFlight = 1, 64
+	return s
+}
+
+// runsShape returns the shape of a service that keeps the order of a key's records in a batch.
+func runsShape() shipper.Shape {
+	s := singleShape()
+	s.KeyRuns, s.BatchRecords = true, 30
 	return s
 }
 

@@ -134,7 +134,7 @@ func (r *rig) finish() wal.CursorStat {
 
 func shapes() map[string]shipper.Shape {
 	return map[string]shipper.Shape{
-		"kinesis": kinesisShape(), "firehose": firehoseShape(), "file": fileShape(), "single": singleShape(),
+		"kinesis": kinesisShape(), "firehose": firehoseShape(), "file": fileShape(), "single": singleShape(), "key runs": runsShape(),
 		"strict": strictShape(), "by shard": byShardShape(), "any": anyShape(), "firehose, one key": oneKeyShape(), "firehose, any": anyLines(),
 		"gzip": compressedShape(shipper.Gzip), "zstd, envelope": envelopeShape(compressedShape(shipper.Zstd)),
 		"kinesis, envelope": envelopeShape(kinesisShape()), "file, envelope": envelopeShape(wideFile()),

@@ -241,7 +241,7 @@ func (b *Batch) fit(run *keyRun, e *wal.Event) *keyRun {
 	case run == nil:
 		run = b.newRun(e)
 	case b.fitsRun(run, e):
-	case b.shape.WholeOrder, b.shape.AnyOrder:
+	case b.shape.WholeOrder, b.shape.AnyOrder, b.shape.KeyRuns:
 		run = b.newRun(e)
 	case b.movable(run):
 		b.move(run, e)

@@ -30,6 +30,9 @@ type Shape struct {
 	// AnyOrder: the order of a key's events does not matter, so a batch may hold several records of
 	// one key, and failed events may arrive after events that were stored beside them.
 	AnyOrder bool
+	// KeyRuns, beside OneKey: a batch may hold several records of one key, in their order. If the sink does not store one
+	// of them, it stores none of that key behind it.
+	KeyRuns bool
 
 	// Envelope, when not nil, puts a line of JSON or an array of MessagePack around each event before it is framed.
 	Envelope *Envelope
