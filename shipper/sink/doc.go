@@ -3,6 +3,7 @@
 //
 //	kinesis   Amazon Kinesis Data Streams
 //	firehose  Amazon Data Firehose
+//	kafka     a topic of Apache Kafka
 //	file      files on this host
 //	relay     another standpipe
 //	discard   nothing: for benchmarks

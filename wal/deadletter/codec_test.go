@@ -17,7 +17,7 @@ func soundLetter() Letter {
 	}
 }
 
-func TestLetter_DecodesAsItWasEncoded(t *testing.T) {
+func TestALetterIsReadAsItWasWritten(t *testing.T) {
 	want := soundLetter()
 	value := want.append(nil, 7)
 	var got Letter
@@ -25,13 +25,13 @@ func TestLetter_DecodesAsItWasEncoded(t *testing.T) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	if err := new(Letter).decode(value, 8); err == nil {
-		t.Error("a letter under the ID of another decodes")
+		t.Error("a letter under another's id is taken for good")
 	}
 	for i := range value {
 		broken := bytes.Clone(value)
 		broken[i] ^= 0x10
 		if new(Letter).decode(broken, 7) == nil || new(Letter).decode(value[:i], 7) == nil {
-			t.Errorf("a flipped bit in byte %d, or an end there, is not detected", i)
+			t.Errorf("a flipped bit in byte %d, or an end there, is not seen", i)
 		}
 	}
 }

@@ -1,0 +1,285 @@
+package kafka_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink/kafka"
+)
+
+func TestSend_PutsTheEventIntoTheRecord(t *testing.T) {
+	f := startFake(t, 8)
+	for _, compression := range []string{"", "none", "gzip", "snappy", "lz4", "zstd"} {
+		t.Run("compression "+compression, func(t *testing.T) {
+			s := f.open(func(o *kafka.Options) { o.Compression = compression })
+			before := len(f.records())
+			events := drawEvents(t, 500)
+			mustSend(t, s, events)
+			got := f.records()
+			if len(got)-before != len(events) {
+				t.Fatalf("got %d records, want %d", len(got)-before, len(events))
+			}
+			checkRecords(t, got, events, 8)
+		})
+	}
+}
+
+func TestSend_ReturnsWithItsContext(t *testing.T) {
+	f := startFake(t, 1)
+	s := f.open()
+	mustSend(t, s, drawEvents(t, 1))
+	f.ControlKey(0, func(kmsg.Request) (kmsg.Response, error, bool) {
+		f.SleepControl(func() { <-t.Context().Done() })
+		return nil, nil, false
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	got := s.Send(ctx, recordsOf(drawEvents(t, 10)))
+	if got.Err == nil || got.Err.Class != shipper.Transient || got.Err.Code != "timeout" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func mustSend(t *testing.T, s shipper.Sink, events []event) {
+	t.Helper()
+	got := s.Send(t.Context(), recordsOf(events))
+	if got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	for i, err := range got.Results {
+		if err != nil {
+			t.Fatalf("record %d: %v", i, err)
+		}
+	}
+}
+
+// A broker that stores a batch and loses its response gets it again, and stores it once.
+func TestSend_StoresOnceWhatIsSentAgain(t *testing.T) {
+	for name, lose := range map[string]func(f *fake){
+		"timed out":           func(f *fake) { f.fail(kerr.RequestTimedOut, 2) },
+		"too few replicas":    func(f *fake) { f.fail(kerr.NotEnoughReplicasAfterAppend, 2) },
+		"connection is cut":   func(f *fake) { f.cutNext() },
+		"not the leader":      func(f *fake) { f.fail(kerr.NotLeaderForPartition, 1) },
+		"sequence is lost":    func(f *fake) { f.fail(kerr.OutOfOrderSequenceNumber, 1) },
+		"producer is unknown": func(f *fake) { f.fail(kerr.UnknownProducerID, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := startFake(t, 3)
+			s := f.open()
+			events := drawEvents(t, 300)
+			mustSend(t, s, events[:100])
+			lose(f)
+			mustSend(t, s, events[100:200])
+			mustSend(t, s, events[200:])
+			checkOnce(t, f.records(), events)
+		})
+	}
+}
+
+// cutNext stores the next Produce request and cuts its connection instead of an answer.
+func (f *fake) cutNext() {
+	f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		return nil, errors.New("cut"), true
+	})
+}
+
+// If a batch is rejected, no later batch of its partition that belongs to the same Send is stored.
+func TestSend_KeepsTheOrderOfAKey(t *testing.T) {
+	for _, code := range []*kerr.Error{kerr.TopicAuthorizationFailed, kerr.NotEnoughReplicas, kerr.PolicyViolation} {
+		t.Run(code.Message, func(t *testing.T) {
+			f := startFake(t, 1)
+			s := f.open()
+			events := drawEvents(t, 40)
+			for i := range events {
+				events[i].Data = make([]byte, 300<<10) // three in a batch
+			}
+			mustSend(t, s, events[:1])
+			n := 1
+			if code == kerr.NotEnoughReplicas { // it is tried again
+				n = 2
+			}
+			f.fail(code, n)
+			got := s.Send(t.Context(), recordsOf(events[1:]))
+			if got.Err == nil && slices.Contains(got.Results, nil) {
+				t.Fatalf("records are stored behind one that is not: %v", got.Results)
+			}
+			for i, end := 1, len(events); i < end; i += 13 {
+				mustSend(t, s, events[i:min(i+13, end)])
+			}
+			checkOnce(t, f.records(), events)
+		})
+	}
+}
+
+func TestSend_ClassifiesErrors(t *testing.T) {
+	for _, test := range []struct {
+		code  *kerr.Error
+		class shipper.Class
+		text  string
+	}{
+		{kerr.TopicAuthorizationFailed, shipper.Operator, "allow this user Write"},
+		{kerr.ClusterAuthorizationFailed, shipper.Operator, "IdempotentWrite"},
+		{kerr.InvalidTopicException, shipper.Operator, "no topic of that name"},
+		{kerr.UnsupportedForMessageFormat, shipper.Operator, "old message format"},
+		{kerr.NotEnoughReplicas, shipper.Transient, "fewer in-sync replicas"},
+		{kerr.NotLeaderForPartition, shipper.Transient, ""},
+		{kerr.KafkaStorageError, shipper.Transient, ""},
+		{kerr.ThrottlingQuotaExceeded, shipper.Throttled, ""},
+		{kerr.UnknownServerError, shipper.Transient, ""},
+	} {
+		t.Run(test.code.Message, func(t *testing.T) {
+			f := startFake(t, 2)
+			s := f.open()
+			f.fail(test.code, -1)
+			got := s.Send(t.Context(), recordsOf(drawEvents(t, 20)))
+			if got.Err == nil || got.Err.Class != test.class || got.Err.Code != test.code.Message || !strings.Contains(got.Err.Text, test.text) {
+				t.Errorf("got %+v", got.Err)
+			}
+		})
+	}
+}
+
+func TestSend_NamesAMissingTopic(t *testing.T) {
+	f := startFake(t, 1)
+	s := f.open(func(o *kafka.Options) { o.Topic = "nowhere" })
+	got := s.Send(t.Context(), recordsOf(drawEvents(t, 1)))
+	if got.Err == nil || got.Err.Class != shipper.Operator || got.Err.Code != "UNKNOWN_TOPIC_OR_PARTITION" || !strings.Contains(got.Err.Text, "nowhere") {
+		t.Errorf("got %+v", got.Err)
+	}
+}
+
+func TestSend_FindsNoBroker(t *testing.T) {
+	f := startFake(t, 1)
+	s := f.open()
+	f.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	got := s.Send(ctx, recordsOf(drawEvents(t, 1)))
+	if got.Err == nil || got.Err.Class != shipper.Transient {
+		t.Errorf("got %+v", got.Err)
+	}
+}
+
+// The topic's max.message.bytes is the limit of a record and of a batch.
+func TestSend_LearnsTheTopicsLimit(t *testing.T) {
+	f := startFake(t, 1)
+	f.setTopic("max.message.bytes", "20000")
+	s := f.open()
+	events := drawEvents(t, 300)
+	mustSend(t, s, events)
+	if got := s.Shape().MaxRecord; got >= 20000 || got < 19000 {
+		t.Errorf("got MaxRecord %d", got)
+	}
+	events[0].Data = make([]byte, 30000)
+	got := s.Send(t.Context(), recordsOf(events[:1]))
+	if got.Err != nil || len(got.Results) != 1 || got.Results[0].Class != shipper.Poison || got.Results[0].Code != "MESSAGE_TOO_LARGE" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// Where the limit cannot be read, batches become smaller until the broker takes them.
+func TestSend_FindsTheTopicsLimit(t *testing.T) {
+	f := startFake(t, 1)
+	f.setTopic("max.message.bytes", "2000")
+	f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	s := f.open()
+	events := drawEvents(t, 300)
+	left := recordsOf(events)
+	for range 20 {
+		got := s.Send(t.Context(), left)
+		if got.Err != nil {
+			continue
+		}
+		failed := left[:0:0]
+		for i, err := range got.Results {
+			if err != nil && err.Class != shipper.Transient {
+				t.Fatal(err)
+			}
+			if err != nil {
+				failed = append(failed, left[i])
+			}
+		}
+		if left = failed; len(left) == 0 {
+			break
+		}
+	}
+	checkOnce(t, f.records(), events)
+}
+
+func (f *fake) setTopic(name, value string) {
+	f.t.Helper()
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	r := kmsg.NewIncrementalAlterConfigsRequestResource()
+	r.ResourceType, r.ResourceName = kmsg.ConfigResourceTypeTopic, topicName
+	c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	c.Name, c.Value = name, &value
+	r.Configs = append(r.Configs, c)
+	req.Resources = append(req.Resources, r)
+	client := f.client()
+	resp, err := req.RequestWith(f.t.Context(), client)
+	if err != nil || resp.Resources[0].ErrorCode != 0 {
+		f.t.Fatalf("set %s: %v, %+v", name, err, resp)
+	}
+}
+
+// A record that the broker rejects is named, and the others of its batch are not at fault.
+func TestSend_NamesARejectedRecord(t *testing.T) {
+	f := startFake(t, 1)
+	s := f.open()
+	f.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		resp := r.ResponseKind().(*kmsg.ProduceResponse)
+		topic := kmsg.NewProduceResponseTopic()
+		topic.Topic = topicName
+		p := kmsg.NewProduceResponseTopicPartition()
+		p.ErrorCode = kerr.InvalidTimestamp.Code
+		bad := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+		why := "too old"
+		bad.RelativeOffset, bad.ErrorMessage = 3, &why
+		p.ErrorRecords = append(p.ErrorRecords, bad)
+		topic.Partitions = append(topic.Partitions, p)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
+	got := s.Send(t.Context(), recordsOf(drawEvents(t, 10)))
+	if got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	for i, err := range got.Results {
+		switch {
+		case i == 3 && (err == nil || err.Class != shipper.Poison || err.Text != "too old"):
+			t.Errorf("record 3: got %+v", err)
+		case i != 3 && (err == nil || err.Class != shipper.Transient):
+			t.Errorf("record %d: got %+v", i, err)
+		}
+	}
+}
+
+// Sends that give up leave nothing behind that a later Send of the same keys would overtake.
+func TestSend_KeepsTheOrderAfterItGaveUp(t *testing.T) {
+	f := startFake(t, 2)
+	s := f.open()
+	events := drawEvents(t, 200)
+	mustSend(t, s, events[:50])
+	release := make(chan struct{})
+	f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		f.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if got := s.Send(ctx, recordsOf(events[50:100])); got.Err == nil {
+		t.Fatal("Send did not give up")
+	}
+	close(release)
+	mustSend(t, s, events[50:])
+	checkOrder(t, f.records(), events)
+}
