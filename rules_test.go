@@ -77,7 +77,7 @@ var arrows = map[string][]string{
 	"shipper/internal/backoff": nil,
 	"shipper/internal/outage":  {"shipper/internal/backoff", "wal"},
 	"shipper/internal/yield":   {"shipper/limit"},
-	"shipper/ranged":           {"shipper", "shipper/internal/backoff", "shipper/internal/outage", "shipper/internal/yield", "wal"},
+	"shipper/ranged":           {"shipper", "shipper/internal/backoff", "shipper/internal/outage", "shipper/internal/yield", "wal", "wal/deadletter"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

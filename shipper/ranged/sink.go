@@ -9,7 +9,8 @@ import (
 )
 
 // Sink is a destination that takes ranges. Except for Shape, which may be called at any time and from any goroutine, its
-// methods are called one after another. A method with a context returns soon after the context has ended.
+// methods are called one after another. A method with a context returns soon after the context has ended. The sink limits the
+// time of its requests itself: a context ends when the agent stops, or when the events of the range are to be dropped.
 //
 // A range goes through Add, one or more times, then Seal, then Commit until it succeeds. Abort ends it before that.
 type Sink interface {
@@ -34,7 +35,7 @@ type Sink interface {
 	// no such time, or is empty.
 	Due() time.Time
 
-	// Seal ends the range under way, which has events. Its result is stored with the cursor and synced before Commit;
+	// Seal ends the range under way, which has events. It need not be full or due. Its result is stored with the cursor and synced before Commit;
 	// nil: there is nothing to store. It does not wait for the destination.
 	Seal() (state []byte)
 
