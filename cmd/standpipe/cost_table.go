@@ -52,7 +52,7 @@ func (b *bill) table() string {
 	}
 	if sum, ok := b.sum(); ok && len(b.Rows) > 1 {
 		t.line("")
-		t.line("%*s", statusWidth, "together "+money(sum))
+		t.line("%*s", textWidth, "together "+money(sum))
 	}
 	return t.String()
 }

@@ -218,7 +218,7 @@ func printRefusals(w io.Writer, out admin.DeadOutcome) {
 
 // writeDeadFacts prints the fields of a letter except its data.
 func writeDeadFacts(w io.Writer, l *admin.DeadLetter) {
-	t := &statusTable{}
+	t := &table{}
 	t.note("id          ", strconv.FormatUint(l.ID, 10))
 	t.note("stream      ", l.Stream)
 	t.note("destination ", l.Destination)

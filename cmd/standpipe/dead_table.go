@@ -25,7 +25,7 @@ type deadTable struct {
 func newDeadTable(out io.Writer) *deadTable { return &deadTable{out: out} }
 
 func (d *deadTable) letter(l admin.DeadStat) error {
-	t := &statusTable{}
+	t := &table{}
 	if !d.headed {
 		t.line("%8s %-*s %-*s %-19s %9s", "id", deadStreamWidth, "stream", deadDestinationWidth, "destination", "refused at (UTC)", "bytes")
 		d.headed = true
@@ -35,7 +35,7 @@ func (d *deadTable) letter(l admin.DeadStat) error {
 	return err
 }
 
-func (d *deadTable) row(t *statusTable, l admin.DeadStat) {
+func (d *deadTable) row(t *table, l admin.DeadStat) {
 	if l.Damage != "" {
 		t.line("%8d %s", l.ID, "can't be read:")
 		t.note("         ", l.Damage)

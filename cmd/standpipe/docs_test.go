@@ -45,7 +45,7 @@ func parses(args []string) error {
 	for i, arg := range args {
 		args[i] = strings.Trim(arg, `'"`)
 	}
-	c, rest, err := newRootCommand().Find(args)
+	c, rest, err := newRootCommand(commands...).Find(args)
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,24 @@
 // the TLS of a connection to an agent, admin_client.go the requests to its admin listener.
 package main
 
-import "os"
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// commands are the commands in the order of the help text.
+var commands = []func() *cobra.Command{
+	newAgentCommand,
+	newValidateCommand,
+	newPutCommand,
+	newStatusCommand,
+	newCostCommand,
+	newDeadCommand,
+	newWALCommand,
+	newVersionCommand,
+}
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(newRootCommand(commands...), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -110,24 +110,17 @@ func (p *putRun) command(c *cobra.Command, files []string) error {
 	err = p.run(c.Context(), in)
 	p.report(c.OutOrStdout(), err == nil)
 	if err != nil {
-		return fmt.Errorf("%w (%s stored before it)", err, plural(p.stored, "event"))
+		return fmt.Errorf("%w (%s stored before it)", err, number(p.stored, "event"))
 	}
 	return nil
 }
 
 func (p *putRun) report(out io.Writer, whole bool) {
-	text := "stored " + plural(p.stored, "event")
+	text := "stored " + number(p.stored, "event")
 	if whole && p.blank > 0 {
-		text += ", skipped " + plural(uint64(p.blank), "empty line")
+		text += ", skipped " + number(uint64(p.blank), "empty line")
 	}
 	fmt.Fprintln(out, text)
-}
-
-func plural(n uint64, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // run stores the lines of in. The reading goroutine may outlive it if a read of a terminal blocks.

@@ -31,26 +31,13 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// commands are the commands in the order of the help text.
-var commands = []func() *cobra.Command{
-	newAgentCommand,
-	newValidateCommand,
-	newPutCommand,
-	newStatusCommand,
-	newCostCommand,
-	newDeadCommand,
-	newWALCommand,
-	newVersionCommand,
-}
-
 func init() {
 	cobra.EnableCommandSorting = false
 }
 
-// run runs the program and returns its exit code. RunE of a command returns a plain error for exit code 1 and an exitError for
+// run runs a command line and returns its exit code. RunE of a command returns a plain error for exit code 1 and an exitError for
 // another code. All other errors come from cobra: the command line is invalid.
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRootCommand()
+func run(root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -70,7 +57,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exit.code
 }
 
-func newRootCommand() *cobra.Command {
+// newRootCommand returns the program's command with the given commands, which the help text lists in their order.
+func newRootCommand(commands ...func() *cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "standpipe",
 		Short:             "Accept events, store them durably, deliver them to Firehose and Kinesis",

@@ -19,7 +19,7 @@ type outcome struct {
 
 func runWith(args ...string) outcome {
 	var stdout, stderr bytes.Buffer
-	code := run(args, strings.NewReader(""), &stdout, &stderr)
+	code := run(newRootCommand(commands...), args, strings.NewReader(""), &stdout, &stderr)
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
@@ -60,7 +60,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestCommands_AreInOrder(t *testing.T) {
 	var got []string
-	for _, c := range newRootCommand().Commands() {
+	for _, c := range newRootCommand(commands...).Commands() {
 		got = append(got, c.Name())
 	}
 	order := "agent validate put status cost dead wal version"
@@ -108,7 +108,7 @@ func TestCommands_ErrorsHaveExitCodes(t *testing.T) {
 
 func TestCommands_FailIfOutputFails(t *testing.T) {
 	var stderr bytes.Buffer
-	if got := run([]string{"version"}, strings.NewReader(""), brokenPipe{}, &stderr); got != 1 {
+	if got := run(newRootCommand(commands...), []string{"version"}, strings.NewReader(""), brokenPipe{}, &stderr); got != 1 {
 		t.Errorf("got %d, want 1: %s", got, &stderr)
 	}
 }

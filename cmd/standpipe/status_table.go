@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -13,14 +12,11 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 )
 
-const (
-	statusWidth = 80
-	nameWidth   = 20 // of a destination; a longer name gets its own line
-)
+const nameWidth = 20 // of a destination; a longer name gets its own line
 
-// statusTable formats a status for a terminal of 80 columns.
+// statusTable formats a status.
 type statusTable struct {
-	strings.Builder
+	table
 	now time.Time
 }
 
@@ -37,10 +33,6 @@ func writeStatus(out io.Writer, s admin.Status, now time.Time) error {
 	t.access(s.Access)
 	_, err := io.WriteString(out, t.String())
 	return err
-}
-
-func (t *statusTable) line(format string, args ...any) {
-	t.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
 }
 
 func (t *statusTable) agent(a admin.AgentStatus) {
@@ -130,44 +122,4 @@ func waits(d admin.DestinationStatus) string {
 		text += ", pace " + humanize.Bytes(d.PaceBytes) + "/s"
 	}
 	return text
-}
-
-// note writes a text of any length, broken at spaces and indented by the length of first.
-func (t *statusTable) note(first, text string) {
-	line, room := first, statusWidth-utf8.RuneCountInString(first)
-	used := 0
-	for _, word := range strings.Fields(printable(text)) {
-		length := utf8.RuneCountInString(word)
-		if used > 0 && used+1+length > room {
-			t.line("%s", line)
-			line, used = strings.Repeat(" ", len(first)), 0
-		}
-		if used > 0 {
-			line, used = line+" ", used+1
-		}
-		line, used = line+word, used+length
-	}
-	t.line("%s", line)
-}
-
-// short formats n with commas if that takes at most width characters, else in thousands, millions and so on.
-func short(n uint64, width int) string {
-	if text := humanize.Comma(int64(n)); len(text) <= width {
-		return text
-	}
-	value, unit := humanize.ComputeSI(float64(n))
-	return fmt.Sprintf("%.1f%s", value, unit)
-}
-
-// printable replaces control characters, which a terminal would execute.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\n' || r == '\t' {
-			return ' '
-		}
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
 }

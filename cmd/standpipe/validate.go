@@ -73,10 +73,3 @@ func summary(c *config.Config) string {
 	return fmt.Sprintf("%s, %s, %s", number(len(c.Streams), "stream"),
 		number(destinations, "destination"), number(len(c.Listeners), "listener"))
 }
-
-func number(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

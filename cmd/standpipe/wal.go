@@ -89,7 +89,7 @@ func verifyWAL(ctx context.Context, out, progress io.Writer, dir string) error {
 }
 
 func writeVerifyReport(out io.Writer, r *inspect.VerifyReport) error {
-	t := &statusTable{}
+	t := &table{}
 	for _, note := range r.Notes {
 		t.note("note: ", note)
 	}

@@ -80,7 +80,7 @@ func writeSnapshotJSON(out io.Writer, to string, r *inspect.SnapshotReport) erro
 }
 
 func writeSnapshot(out io.Writer, to string, r *inspect.SnapshotReport) error {
-	t := &statusTable{}
+	t := &table{}
 	for _, d := range r.Verified.Damage {
 		t.line("damage: %s", printable(d.Error()))
 	}

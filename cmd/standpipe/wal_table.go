@@ -16,7 +16,7 @@ import (
 const streamsShown = 16
 
 // walTable formats an inspection for a terminal of 80 columns.
-type walTable struct{ statusTable }
+type walTable struct{ table }
 
 func writeWALTable(out io.Writer, dir string, in *inspect.Inspection) error {
 	t := &walTable{}
