@@ -15,6 +15,7 @@ import (
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/agentlog"
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 // devDir holds everything that `agent --dev` writes.
@@ -40,7 +41,7 @@ all streams are written to files under standpipe-dev/out.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dev == (path != "") {
-				return &exitError{code: exitUsage, err: errors.New("agent: give either --config FILE or --dev")}
+				return &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("agent: give either --config FILE or --dev")}
 			}
 			return runAgent(path, c.ErrOrStderr())
 		},
@@ -61,7 +62,7 @@ func loadConfig(path string) (*config.Config, error) {
 func runAgent(path string, stderr io.Writer) error {
 	conf, err := loadConfig(path)
 	if err != nil {
-		return &exitError{code: exitUsage, err: printFaults(err, stderr)}
+		return &cli.ExitError{Code: cli.ExitUsage, Err: printFaults(err, stderr)}
 	}
 	agent.TuneMemory(conf)
 	logger := newLogger(conf, stderr)

@@ -12,6 +12,7 @@ import (
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/shipper"
 )
 
@@ -23,7 +24,7 @@ type costFlags struct {
 	traffic shipper.Traffic
 	size    string
 	stream  string
-	dial    dialFlags // to a running agent; no address: none
+	dial    cli.DialFlags // to a running agent; no address: none
 	asJSON  bool
 }
 
@@ -45,18 +46,18 @@ func newCostCommand() *cobra.Command {
 	c.Flags().IntVar(&f.traffic.Keys, "keys", 1000, "partition keys, with equally many events")
 	c.Flags().Float64Var(&f.traffic.Compression, "compression-ratio", 1, "compression ratio of records, where compression is configured")
 	c.Flags().StringVar(&f.stream, "stream", "", "only this stream of the file, by its `name` or pattern")
-	f.dial.flags(c, "admin", "")
+	f.dial.Flags(c, "admin", "")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	return c
 }
 
 func (f *costFlags) show(c *cobra.Command, path string) error {
 	if err := f.check(); err != nil {
-		return &exitError{code: exitUsage, err: err}
+		return &cli.ExitError{Code: cli.ExitUsage, Err: err}
 	}
 	conf, err := agent.Load(path)
 	if err != nil {
-		return &exitError{code: exitFailed, err: printFaults(err, c.ErrOrStderr())}
+		return &cli.ExitError{Code: cli.ExitFailed, Err: printFaults(err, c.ErrOrStderr())}
 	}
 	bill, err := f.bill(c.Context(), conf)
 	if err != nil {
@@ -83,7 +84,7 @@ func (f *costFlags) check() error {
 }
 
 func (f *costFlags) bill(ctx context.Context, conf *config.Config) (*bill, error) {
-	if f.dial.address != "" {
+	if f.dial.Address != "" {
 		status, err := getStatus(ctx, &f.dial)
 		if err != nil {
 			return nil, err
@@ -130,7 +131,7 @@ func billOf(s admin.Status, prices *config.Prices, only string) (*bill, error) {
 // empty returns an error if the bill is for an unknown stream.
 func (b *bill) empty(stream string) error {
 	if stream != "" && len(b.Rows) == 0 {
-		return &exitError{code: exitUsage, err: fmt.Errorf("--stream %q: no such stream", stream)}
+		return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--stream %q: no such stream", stream)}
 	}
 	return nil
 }

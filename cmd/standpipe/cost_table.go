@@ -8,6 +8,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 // bill is the billed volume and the cost of destinations.
@@ -39,20 +40,20 @@ func (r *costRow) price(p *config.Prices) {
 // table formats the bill for a terminal of 80 columns.
 func (b *bill) table() string {
 	t := &statusTable{}
-	t.note("", b.Title)
+	t.Note("", b.Title)
 	stream := ""
 	for i := range b.Rows {
 		if r := &b.Rows[i]; r.Stream != stream || i == 0 {
 			stream = r.Stream
-			t.line("")
-			t.note("stream ", stream)
-			t.line("  %-*s %9s %9s %6s %9s %9s %13s", costNameWidth, "destination", "payload", "billed", "ratio", "requests", "records", "cost")
+			t.Line("")
+			t.Note("stream ", stream)
+			t.Line("  %-*s %9s %9s %6s %9s %9s %13s", costNameWidth, "destination", "payload", "billed", "ratio", "requests", "records", "cost")
 		}
 		t.costRow(&b.Rows[i])
 	}
 	if sum, ok := b.sum(); ok && len(b.Rows) > 1 {
-		t.line("")
-		t.line("%*s", textWidth, "together "+money(sum))
+		t.Line("")
+		t.Line("%*s", cli.TextWidth, "together "+money(sum))
 	}
 	return t.String()
 }
@@ -61,9 +62,9 @@ func (b *bill) table() string {
 const costNameWidth = 16
 
 func (t *statusTable) costRow(r *costRow) {
-	name := printable(r.Type + " " + r.Name)
+	name := cli.Printable(r.Type + " " + r.Name)
 	if utf8.RuneCountInString(name) > costNameWidth {
-		t.note("  ", name)
+		t.Note("  ", name)
 		name = ""
 	}
 	ratio, cost := "-", "not set"
@@ -76,10 +77,10 @@ func (t *statusTable) costRow(r *costRow) {
 	case r.Type == "file":
 		cost = "-"
 	}
-	t.line("  %-*s %9s %9s %6s %9s %9s %13s", costNameWidth, name, humanize.IBytes(uint64(r.Payload)), humanize.IBytes(uint64(r.Billed)), ratio,
-		short(uint64(r.Requests), 9), short(uint64(r.Records), 9), cost)
+	t.Line("  %-*s %9s %9s %6s %9s %9s %13s", costNameWidth, name, humanize.IBytes(uint64(r.Payload)), humanize.IBytes(uint64(r.Billed)), ratio,
+		cli.Short(uint64(r.Requests), 9), cli.Short(uint64(r.Records), 9), cost)
 	if r.PutUnits > 0 {
-		t.note("    ", "or, provisioned, "+short(uint64(r.PutUnits), 15)+" put payload units of 25 KB")
+		t.Note("    ", "or, provisioned, "+cli.Short(uint64(r.PutUnits), 15)+" put payload units of 25 KB")
 	}
 }
 
@@ -106,5 +107,5 @@ func money(c admin.Cost) string {
 	case c.Amount < 1:
 		digits = 4
 	}
-	return humanize.FormatFloat("#,###."+"######"[:digits], c.Amount) + " " + printable(c.Currency)
+	return humanize.FormatFloat("#,###."+"######"[:digits], c.Amount) + " " + cli.Printable(c.Currency)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 func newDeadCommand() *cobra.Command {
@@ -27,13 +28,13 @@ func newDeadCommand() *cobra.Command {
 
 // deadFlags are the flags of all dead commands.
 type deadFlags struct {
-	dialFlags
+	cli.DialFlags
 	stream, destination string
 	all                 bool
 }
 
 func (f *deadFlags) connect() (*deadClient, error) {
-	a, err := f.admin()
+	a, err := f.Admin()
 	return &deadClient{a}, err
 }
 
@@ -53,7 +54,7 @@ func newDeadListCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if limit < 0 {
-				return &exitError{code: exitUsage, err: fmt.Errorf("--limit %d: want 0 or more", limit)}
+				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--limit %d: want 0 or more", limit)}
 			}
 			write := newDeadTable(c.OutOrStdout()).letter
 			if asJSON {
@@ -63,7 +64,7 @@ func newDeadListCommand() *cobra.Command {
 			return f.list(c.Context(), c.ErrOrStderr(), limit, write)
 		},
 	}
-	f.flags(c, "admin", defaultAdminAddress)
+	f.Flags(c, "admin", cli.DefaultAdminAddress)
 	f.addFilter(c)
 	c.Flags().IntVar(&limit, "limit", 0, "list at most this many; 0: all")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each")
@@ -75,7 +76,7 @@ func (f *deadFlags) list(ctx context.Context, notes io.Writer, limit int, write 
 	if err != nil {
 		return err
 	}
-	defer client.close()
+	defer client.Close()
 	n := 0
 	err = client.each(ctx, f.stream, f.destination, limit, func(letter admin.DeadStat) error {
 		n++
@@ -102,7 +103,7 @@ func newDeadShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer client.close()
+			defer client.Close()
 			letter, err := client.show(c.Context(), ids[0])
 			if err != nil {
 				return err
@@ -112,7 +113,7 @@ func newDeadShowCommand() *cobra.Command {
 			return err
 		},
 	}
-	f.flags(c, "admin", defaultAdminAddress)
+	f.Flags(c, "admin", cli.DefaultAdminAddress)
 	return c
 }
 
@@ -151,7 +152,7 @@ func newDeadDropCommand() *cobra.Command {
 }
 
 func (f *deadFlags) addChoice(c *cobra.Command) {
-	f.flags(c, "admin", defaultAdminAddress)
+	f.Flags(c, "admin", cli.DefaultAdminAddress)
 	f.addFilter(c)
 	c.Flags().BoolVar(&f.all, "all", false, "all dead letters")
 }
@@ -166,7 +167,7 @@ func (f *deadFlags) change(c *cobra.Command, args []string, action string, count
 	if err != nil {
 		return err
 	}
-	defer client.close()
+	defer client.Close()
 	done, clean := 0, true
 	err = client.change(c.Context(), action, choice, func(out admin.DeadOutcome) {
 		done += count(out)
@@ -174,11 +175,11 @@ func (f *deadFlags) change(c *cobra.Command, args []string, action string, count
 		printRefusals(c.ErrOrStderr(), out)
 	})
 	past := map[string]string{"requeue": "requeued", "drop": "dropped"}[action]
-	if _, writeErr := fmt.Fprintf(c.OutOrStdout(), "%s %s\n", past, number(done, "dead letter")); err == nil {
+	if _, writeErr := fmt.Fprintf(c.OutOrStdout(), "%s %s\n", past, cli.Number(done, "dead letter")); err == nil {
 		err = writeErr
 	}
 	if err == nil && !clean {
-		return &exitError{code: exitFailed}
+		return &cli.ExitError{Code: cli.ExitFailed}
 	}
 	return err
 }
@@ -191,7 +192,7 @@ func (f *deadFlags) choice(args []string) (c admin.DeadChoice, err error) {
 	c = admin.DeadChoice{IDs: ids, Stream: f.stream, Destination: f.destination, All: f.all}
 	some := f.stream != "" || f.destination != ""
 	if len(ids) > 0 && (some || f.all) || some && f.all || len(ids) == 0 && !some && !f.all {
-		return c, &exitError{code: exitUsage, err: errors.New("choose dead letters by their IDs, or by --stream and --destination, or --all")}
+		return c, &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("choose dead letters by their IDs, or by --stream and --destination, or --all")}
 	}
 	return c, nil
 }
@@ -200,7 +201,7 @@ func readIDs(args []string) (ids []uint64, err error) {
 	for _, arg := range args {
 		id, err := strconv.ParseUint(arg, 10, 64)
 		if err != nil {
-			return nil, &exitError{code: exitUsage, err: fmt.Errorf("invalid dead letter ID %q: must be a number", arg)}
+			return nil, &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("invalid dead letter ID %q: must be a number", arg)}
 		}
 		ids = append(ids, id)
 	}
@@ -209,27 +210,27 @@ func readIDs(args []string) (ids []uint64, err error) {
 
 func printRefusals(w io.Writer, out admin.DeadOutcome) {
 	for _, r := range out.Refused {
-		fmt.Fprintf(w, "%d: %s\n", r.ID, printable(r.Reason))
+		fmt.Fprintf(w, "%d: %s\n", r.ID, cli.Printable(r.Reason))
 	}
 	if out.Stopped != "" {
-		fmt.Fprintf(w, "the dead letters after that were not tried: %s\n", printable(out.Stopped))
+		fmt.Fprintf(w, "the dead letters after that were not tried: %s\n", cli.Printable(out.Stopped))
 	}
 }
 
 // writeDeadFacts prints the fields of a letter except its data.
 func writeDeadFacts(w io.Writer, l *admin.DeadLetter) {
-	t := &table{}
-	t.note("id          ", strconv.FormatUint(l.ID, 10))
-	t.note("stream      ", l.Stream)
-	t.note("destination ", l.Destination)
-	t.note("offset      ", strconv.FormatUint(l.Offset, 10))
-	t.note("key         ", strconv.Quote(l.Key))
-	t.note("time        ", deadTime(l.Time))
+	t := &cli.Table{}
+	t.Note("id          ", strconv.FormatUint(l.ID, 10))
+	t.Note("stream      ", l.Stream)
+	t.Note("destination ", l.Destination)
+	t.Note("offset      ", strconv.FormatUint(l.Offset, 10))
+	t.Note("key         ", strconv.Quote(l.Key))
+	t.Note("time        ", deadTime(l.Time))
 	for _, name := range sortedNames(l.Attributes) {
-		t.note("attribute   ", fmt.Sprintf("%q = %q", name, l.Attributes[name]))
+		t.Note("attribute   ", fmt.Sprintf("%q = %q", name, l.Attributes[name]))
 	}
-	t.note("bytes       ", humanize.Comma(int64(l.Bytes)))
-	t.note("refused at  ", deadTime(l.RefusedAt))
-	t.note("reason      ", l.Reason)
+	t.Note("bytes       ", humanize.Comma(int64(l.Bytes)))
+	t.Note("refused at  ", deadTime(l.RefusedAt))
+	t.Note("reason      ", l.Reason)
 	io.WriteString(w, t.String()) // best effort: the data on standard output is the result
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 )
 
 // deadClient sends requests for dead letters to an agent's admin listener.
-type deadClient struct{ *adminClient }
+type deadClient struct{ *cli.AdminClient }
 
 // each calls f with every letter of the query, page by page; limit 0: all.
 func (d *deadClient) each(ctx context.Context, stream, destination string, limit int, f func(admin.DeadStat) error) error {
@@ -76,13 +77,13 @@ func (d *deadClient) change(ctx context.Context, action string, c admin.DeadChoi
 func (d *deadClient) call(ctx context.Context, method, path string, arg, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
 	defer cancel()
-	body, err := d.adminClient.call(ctx, method, path, arg)
+	body, err := d.AdminClient.Call(ctx, method, path, arg)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	if err := json.NewDecoder(io.LimitReader(body, maxDeadResponse)).Decode(result); err != nil {
-		return fmt.Errorf("read the response of the agent at %s: %w", d.address, err)
+		return fmt.Errorf("read the response of the agent at %s: %w", d.Address, err)
 	}
 	return nil
 }

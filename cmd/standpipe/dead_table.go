@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 const (
@@ -25,9 +26,9 @@ type deadTable struct {
 func newDeadTable(out io.Writer) *deadTable { return &deadTable{out: out} }
 
 func (d *deadTable) letter(l admin.DeadStat) error {
-	t := &table{}
+	t := &cli.Table{}
 	if !d.headed {
-		t.line("%8s %-*s %-*s %-19s %9s", "id", deadStreamWidth, "stream", deadDestinationWidth, "destination", "refused at (UTC)", "bytes")
+		t.Line("%8s %-*s %-*s %-19s %9s", "id", deadStreamWidth, "stream", deadDestinationWidth, "destination", "refused at (UTC)", "bytes")
 		d.headed = true
 	}
 	d.row(t, l)
@@ -35,21 +36,21 @@ func (d *deadTable) letter(l admin.DeadStat) error {
 	return err
 }
 
-func (d *deadTable) row(t *table, l admin.DeadStat) {
+func (d *deadTable) row(t *cli.Table, l admin.DeadStat) {
 	if l.Damage != "" {
-		t.line("%8d %s", l.ID, "can't be read:")
-		t.note("         ", l.Damage)
+		t.Line("%8d %s", l.ID, "can't be read:")
+		t.Note("         ", l.Damage)
 		return
 	}
-	t.line("%8d %-*s %-*s %-19s %9s", l.ID, deadStreamWidth, clip(l.Stream, deadStreamWidth),
+	t.Line("%8d %-*s %-*s %-19s %9s", l.ID, deadStreamWidth, clip(l.Stream, deadStreamWidth),
 		deadDestinationWidth, clip(l.Destination, deadDestinationWidth), l.RefusedAt.UTC().Format("2006-01-02 15:04:05"),
-		short(uint64(l.Bytes), 9))
-	t.note("         ", fmt.Sprintf("offset %d, key %q: %s", l.Offset, clip(l.Key, deadKeyWidth), l.Reason))
+		cli.Short(uint64(l.Bytes), 9))
+	t.Note("         ", fmt.Sprintf("offset %d, key %q: %s", l.Offset, clip(l.Key, deadKeyWidth), l.Reason))
 }
 
 // clip cuts a text to width characters.
 func clip(text string, width int) string {
-	text = printable(text)
+	text = cli.Printable(text)
 	if utf8.RuneCountInString(text) <= width {
 		return text
 	}

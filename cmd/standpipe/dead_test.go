@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 // deadAgent responds like an admin listener and records the requests.
@@ -176,7 +177,7 @@ func TestDead_CommandLines(t *testing.T) {
 		"dead ls --address nowhere":     "want host:port or unix:///path",
 		"dead drop 1 --address nowhere": "want host:port or unix:///path",
 	} {
-		if got := runWith(strings.Fields(args)...); got.code != exitUsage || got.stdout != "" || !strings.Contains(got.stderr, want) {
+		if got := runWith(strings.Fields(args)...); got.code != cli.ExitUsage || got.stdout != "" || !strings.Contains(got.stderr, want) {
 			t.Errorf("standpipe %s: got %+v, want exit code 2 and %q", args, got, want)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 func writeSecret(t *testing.T, text string) (path string) {
@@ -125,7 +127,7 @@ func TestParseAddress(t *testing.T) {
 		{"", "", ""},
 	}
 	for _, test := range tests {
-		network, target, err := parseAddress(test.address)
+		network, target, err := cli.ParseAddress(test.address)
 		if network != test.network || target != test.target || (err != nil) != (test.network == "") {
 			t.Errorf("%q: got %q, %q, %v", test.address, network, target, err)
 		}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 // The commands that the documentation shows in code blocks exist, with their flags and arguments.
@@ -45,7 +47,7 @@ func parses(args []string) error {
 	for i, arg := range args {
 		args[i] = strings.Trim(arg, `'"`)
 	}
-	c, rest, err := newRootCommand(commands...).Find(args)
+	c, rest, err := cli.NewRoot(commands...).Find(args)
 	if err != nil {
 		return err
 	}

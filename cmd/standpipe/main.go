@@ -12,6 +12,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 // commands are the commands in the order of the help text.
@@ -27,5 +29,5 @@ var commands = []func() *cobra.Command{
 }
 
 func main() {
-	os.Exit(run(newRootCommand(commands...), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(cli.Run(cli.NewRoot(commands...), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/client"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 )
 
@@ -56,7 +57,7 @@ func newPutCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&p.key, "key", "", "the partition `key` of every event (default: the stream's name)")
 	c.Flags().StringVar(&p.field, "key-field", "", "take the key from this top-level JSON `field` of each line")
-	p.dial.flags(c, "gRPC", defaultIngestAddress)
+	p.dial.Flags(c, "gRPC", cli.DefaultIngestAddress)
 	c.MarkFlagsMutuallyExclusive("key", "key-field")
 	return c
 }
@@ -65,7 +66,7 @@ func newPutCommand() *cobra.Command {
 // and reports its number.
 type putRun struct {
 	stream, key, field string
-	dial               dialFlags
+	dial               cli.DialFlags
 
 	client standpipev1.IngestClient
 	stored uint64
@@ -97,11 +98,11 @@ func (p *putRun) command(c *cobra.Command, files []string) error {
 		defer f.Close()
 		in = f
 	}
-	options, err := p.dial.options()
+	options, err := p.dial.Options()
 	if err != nil {
 		return err
 	}
-	conn, err := client.Connect(p.dial.address, options)
+	conn, err := client.Connect(p.dial.Address, options)
 	if err != nil {
 		return err
 	}
@@ -110,15 +111,15 @@ func (p *putRun) command(c *cobra.Command, files []string) error {
 	err = p.run(c.Context(), in)
 	p.report(c.OutOrStdout(), err == nil)
 	if err != nil {
-		return fmt.Errorf("%w (%s stored before it)", err, number(p.stored, "event"))
+		return fmt.Errorf("%w (%s stored before it)", err, cli.Number(p.stored, "event"))
 	}
 	return nil
 }
 
 func (p *putRun) report(out io.Writer, whole bool) {
-	text := "stored " + number(p.stored, "event")
+	text := "stored " + cli.Number(p.stored, "event")
 	if whole && p.blank > 0 {
-		text += ", skipped " + number(uint64(p.blank), "empty line")
+		text += ", skipped " + cli.Number(uint64(p.blank), "empty line")
 	}
 	fmt.Fprintln(out, text)
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 // outcome is the result of a run.
@@ -19,7 +21,7 @@ type outcome struct {
 
 func runWith(args ...string) outcome {
 	var stdout, stderr bytes.Buffer
-	code := run(newRootCommand(commands...), args, strings.NewReader(""), &stdout, &stderr)
+	code := cli.Run(cli.NewRoot(commands...), args, strings.NewReader(""), &stdout, &stderr)
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
@@ -60,7 +62,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestCommands_AreInOrder(t *testing.T) {
 	var got []string
-	for _, c := range newRootCommand(commands...).Commands() {
+	for _, c := range cli.NewRoot(commands...).Commands() {
 		got = append(got, c.Name())
 	}
 	order := "agent validate put status cost dead wal version"
@@ -83,8 +85,8 @@ func TestCommands_ErrorsHaveExitCodes(t *testing.T) {
 	}{
 		{nil, 0, ""},
 		{plain, 1, "standpipe: the disk is gone\n"},
-		{fmt.Errorf("start: %w", &exitError{code: 2, err: plain}), 2, "standpipe: the disk is gone\n"},
-		{&exitError{code: 1}, 1, ""},
+		{fmt.Errorf("start: %w", &cli.ExitError{Code: 2, Err: plain}), 2, "standpipe: the disk is gone\n"},
+		{&cli.ExitError{Code: 1}, 1, ""},
 	}
 	saved := commands
 	defer func() { commands = saved }()
@@ -108,7 +110,7 @@ func TestCommands_ErrorsHaveExitCodes(t *testing.T) {
 
 func TestCommands_FailIfOutputFails(t *testing.T) {
 	var stderr bytes.Buffer
-	if got := run(newRootCommand(commands...), []string{"version"}, strings.NewReader(""), brokenPipe{}, &stderr); got != 1 {
+	if got := cli.Run(cli.NewRoot(commands...), []string{"version"}, strings.NewReader(""), brokenPipe{}, &stderr); got != 1 {
 		t.Errorf("got %d, want 1: %s", got, &stderr)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 // access prints the traffic and the rejections of each identity. It prints nothing without identities and rejections.
@@ -17,34 +18,34 @@ func (t *statusTable) access(a admin.AccessStatus) {
 	if len(a.Identities) == 0 && a.Unknown.Requests == 0 {
 		return
 	}
-	t.line("")
-	t.line("%-*s %12s %10s %9s  %s", nameWidth+2, "identity", "appended", "bytes", "refused", "last append")
+	t.Line("")
+	t.Line("%-*s %12s %10s %9s  %s", nameWidth+2, "identity", "appended", "bytes", "refused", "last append")
 	for _, i := range a.Identities {
 		t.identity(i)
 	}
 	if u := a.Unknown; u.Requests > 0 {
-		t.line("unknown callers: %s rejected", number(int(u.Requests), "request"))
-		t.note("    ", t.refusal(u.LastRefusal))
+		t.Line("unknown callers: %s rejected", cli.Number(int(u.Requests), "request"))
+		t.Note("    ", t.refusal(u.LastRefusal))
 	}
 }
 
 func (t *statusTable) identity(i admin.IdentityStatus) {
-	name := printable(i.Name)
+	name := cli.Printable(i.Name)
 	if name == "" {
 		name = "(listeners' tokens)"
 	}
 	if utf8.RuneCountInString(name) > nameWidth {
-		t.note("  ", name)
+		t.Note("  ", name)
 		name = ""
 	}
 	last := "never"
 	if !i.LastAppendAt.IsZero() {
 		last = admin.Age(t.now.Sub(i.LastAppendAt.Time)) + " ago"
 	}
-	t.line("  %-*s %12s %10s %9s  %s", nameWidth, name, short(i.Appended.Events, 12), humanize.IBytes(i.Appended.Bytes),
-		short(i.Refused.Events, 9), last)
+	t.Line("  %-*s %12s %10s %9s  %s", nameWidth, name, cli.Short(i.Appended.Events, 12), humanize.IBytes(i.Appended.Bytes),
+		cli.Short(i.Refused.Events, 9), last)
 	if i.Refused.Events > 0 {
-		t.note("    ", reasons(i.Refused.Reasons)+"; "+t.refusal(i.LastRefusal))
+		t.Note("    ", reasons(i.Refused.Reasons)+"; "+t.refusal(i.LastRefusal))
 	}
 }
 

@@ -10,13 +10,14 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 const nameWidth = 20 // of a destination; a longer name gets its own line
 
 // statusTable formats a status.
 type statusTable struct {
-	table
+	cli.Table
 	now time.Time
 }
 
@@ -28,7 +29,7 @@ func writeStatus(out io.Writer, s admin.Status, now time.Time) error {
 		t.stream(stream)
 	}
 	if len(s.Streams) == 0 {
-		t.line("no stream has had an event yet")
+		t.Line("no stream has had an event yet")
 	}
 	t.access(s.Access)
 	_, err := io.WriteString(out, t.String())
@@ -40,36 +41,36 @@ func (t *statusTable) agent(a admin.AgentStatus) {
 	if !a.StartedAt.IsZero() {
 		up = " for " + admin.Age(t.now.Sub(a.StartedAt.Time))
 	}
-	t.note("agent  ", fmt.Sprintf("%s, %s%s, standpipe %s, log %s", a.NodeName, a.State, up, a.Version, a.ID))
+	t.Note("agent  ", fmt.Sprintf("%s, %s%s, standpipe %s, log %s", a.NodeName, a.State, up, a.Version, a.ID))
 }
 
 func (t *statusTable) wal(w admin.WALStatus) {
-	t.line("wal    %s of %s in use (%d %%), %s", humanize.IBytes(uint64(max(w.Bytes, 0))),
-		humanize.IBytes(uint64(max(w.MaxBytes, 0))), w.Percent(), number(w.Segments, "segment"))
+	t.Line("wal    %s of %s in use (%d %%), %s", humanize.IBytes(uint64(max(w.Bytes, 0))),
+		humanize.IBytes(uint64(max(w.MaxBytes, 0))), w.Percent(), cli.Number(w.Segments, "segment"))
 	if w.Failed != "" {
-		t.note("       ", "failed: "+w.Failed)
+		t.Note("       ", "failed: "+w.Failed)
 	}
 	if len(w.SetAside) > 0 {
-		t.note("       ", fmt.Sprintf("%s set aside after damage: %s", number(len(w.SetAside), "file"), strings.Join(w.SetAside, ", ")))
+		t.Note("       ", fmt.Sprintf("%s set aside after damage: %s", cli.Number(len(w.SetAside), "file"), strings.Join(w.SetAside, ", ")))
 	}
 	if w.DeadBytes > 0 {
-		t.note("       ", fmt.Sprintf("dead letters take %s of %s", humanize.IBytes(uint64(w.DeadBytes)), humanize.IBytes(uint64(max(w.MaxDeadBytes, 0)))))
+		t.Note("       ", fmt.Sprintf("dead letters take %s of %s", humanize.IBytes(uint64(w.DeadBytes)), humanize.IBytes(uint64(max(w.MaxDeadBytes, 0)))))
 	}
 	if w.StateFull {
-		t.note("       ", fmt.Sprintf("new streams and producers are rejected: the state takes %s of %s; raise max_size",
+		t.Note("       ", fmt.Sprintf("new streams and producers are rejected: the state takes %s of %s; raise max_size",
 			humanize.IBytes(uint64(w.StateBytes)), humanize.IBytes(uint64(w.MaxStateBytes))))
 	}
 }
 
 func (t *statusTable) stream(s admin.StreamStatus) {
-	t.line("")
-	t.note("stream ", fmt.Sprintf("%s: %s appended (%s), %s refused", s.Name,
-		humanize.Comma(int64(s.Appended.Events)), humanize.IBytes(s.Appended.Bytes), short(s.Refused.Events, 11)))
+	t.Line("")
+	t.Note("stream ", fmt.Sprintf("%s: %s appended (%s), %s refused", s.Name,
+		humanize.Comma(int64(s.Appended.Events)), humanize.IBytes(s.Appended.Bytes), cli.Short(s.Refused.Events, 11)))
 	if len(s.Destinations) == 0 {
-		t.line("  no destination")
+		t.Line("  no destination")
 		return
 	}
-	t.line("  %-*s %-8s %9s %8s %10s %8s %8s", nameWidth, "destination", "state",
+	t.Line("  %-*s %-8s %9s %8s %10s %8s %8s", nameWidth, "destination", "state",
 		"pending", "oldest", "delivered", "dead", "dropped")
 	for _, d := range s.Destinations {
 		t.destination(d)
@@ -77,19 +78,19 @@ func (t *statusTable) stream(s admin.StreamStatus) {
 }
 
 func (t *statusTable) destination(d admin.DestinationStatus) {
-	name := printable(d.Type + " " + d.Name)
+	name := cli.Printable(d.Type + " " + d.Name)
 	if utf8.RuneCountInString(name) > nameWidth {
-		t.note("  ", name)
+		t.Note("  ", name)
 		name = ""
 	}
 	oldest := "-"
 	if d.Pending.Events > 0 {
 		oldest = admin.Age(d.Pending.Oldest())
 	}
-	t.line("  %-*s %-8s %9s %8s %10s %8s %8s", nameWidth, name, printable(string(d.State)), short(d.Pending.Events, 9),
-		oldest, short(d.Delivered.Events, 10), short(d.Dead.Events, 8), short(d.Dropped.Events, 8))
+	t.Line("  %-*s %-8s %9s %8s %10s %8s %8s", nameWidth, name, cli.Printable(string(d.State)), cli.Short(d.Pending.Events, 9),
+		oldest, cli.Short(d.Delivered.Events, 10), cli.Short(d.Dead.Events, 8), cli.Short(d.Dropped.Events, 8))
 	if why := t.why(d); why != "" {
-		t.note("    ", why)
+		t.Note("    ", why)
 	}
 }
 
@@ -116,7 +117,7 @@ func (t *statusTable) why(d admin.DestinationStatus) string {
 func waits(d admin.DestinationStatus) string {
 	text := d.WaitsFor
 	if d.Shards > 0 {
-		text += ", " + number(d.Shards, "shard")
+		text += ", " + cli.Number(d.Shards, "shard")
 	}
 	if d.PaceBytes > 0 {
 		text += ", pace " + humanize.Bytes(d.PaceBytes) + "/s"

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 var (
@@ -154,7 +155,7 @@ func TestShort(t *testing.T) {
 		{12345678, 9, "12.3M"}, {98765432109, 9, "98.8G"},
 	}
 	for _, test := range tests {
-		if got := short(test.n, test.width); got != test.want {
+		if got := cli.Short(test.n, test.width); got != test.want {
 			t.Errorf("short(%d, %d): got %q, want %q", test.n, test.width, got, test.want)
 		}
 	}

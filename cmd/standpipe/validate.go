@@ -10,6 +10,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 func newValidateCommand() *cobra.Command {
@@ -31,7 +32,7 @@ func newValidateCommand() *cobra.Command {
 func validate(c *cobra.Command, path string, files bool) error {
 	loaded, err := agent.Load(path)
 	if err != nil {
-		return &exitError{code: exitFailed, err: printFaults(err, c.ErrOrStderr())}
+		return &cli.ExitError{Code: cli.ExitFailed, Err: printFaults(err, c.ErrOrStderr())}
 	}
 	if files {
 		if err := checkFiles(c.ErrOrStderr(), loaded); err != nil {
@@ -60,7 +61,7 @@ func checkFiles(stderr io.Writer, loaded *config.Config) error {
 		fmt.Fprintln(stderr, fault)
 	}
 	if len(faults) > 0 {
-		return &exitError{code: exitFailed}
+		return &cli.ExitError{Code: cli.ExitFailed}
 	}
 	return nil
 }
@@ -70,6 +71,6 @@ func summary(c *config.Config) string {
 	for _, s := range c.Streams {
 		destinations += len(s.Destinations)
 	}
-	return fmt.Sprintf("%s, %s, %s", number(len(c.Streams), "stream"),
-		number(destinations, "destination"), number(len(c.Listeners), "listener"))
+	return fmt.Sprintf("%s, %s, %s", cli.Number(len(c.Streams), "stream"),
+		cli.Number(destinations, "destination"), cli.Number(len(c.Listeners), "listener"))
 }

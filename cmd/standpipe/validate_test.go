@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 func writeConfig(t *testing.T, text string) string {
@@ -43,7 +45,7 @@ func TestValidate_WithoutFaults(t *testing.T) {
 
 func TestValidate_PrintsEveryFault(t *testing.T) {
 	path := writeConfig(t, strings.ReplaceAll(goodConfig, "path", "pat")+"colour = \"red\"\n")
-	for command, code := range map[string]int{"validate": exitFailed, "cost": exitFailed, "agent --config": exitUsage} {
+	for command, code := range map[string]int{"validate": cli.ExitFailed, "cost": cli.ExitFailed, "agent --config": cli.ExitUsage} {
 		got := runWith(append(strings.Fields(command), path)...)
 		lines := strings.Split(strings.TrimSuffix(got.stderr, "\n"), "\n")
 		if got.code != code || got.stdout != "" || len(lines) < 3 {

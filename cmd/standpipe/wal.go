@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
@@ -83,27 +84,27 @@ func verifyWAL(ctx context.Context, out, progress io.Writer, dir string) error {
 		return err
 	}
 	if report.Damaged > 0 {
-		return &exitError{code: exitFailed}
+		return &cli.ExitError{Code: cli.ExitFailed}
 	}
 	return nil
 }
 
 func writeVerifyReport(out io.Writer, r *inspect.VerifyReport) error {
-	t := &table{}
+	t := &cli.Table{}
 	for _, note := range r.Notes {
-		t.note("note: ", note)
+		t.Note("note: ", note)
 	}
 	for _, damage := range r.Damage {
-		t.line("damage: %s", printable(damage.Error()))
+		t.Line("damage: %s", cli.Printable(damage.Error()))
 	}
 	if more := r.Damaged - len(r.Damage); more > 0 {
-		t.line("damage: %d more places", more)
+		t.Line("damage: %d more places", more)
 	}
 	verdict := "ok"
 	if r.Damaged > 0 {
-		verdict = "damaged, " + number(r.Damaged, "place")
+		verdict = "damaged, " + cli.Number(r.Damaged, "place")
 	}
-	t.line("%s: %s, %s", verdict, number(r.Segments, "segment"), counted(r.VerifyProgress))
+	t.Line("%s: %s, %s", verdict, cli.Number(r.Segments, "segment"), counted(r.VerifyProgress))
 	_, err := io.WriteString(out, t.String())
 	return err
 }

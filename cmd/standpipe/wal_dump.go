@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
@@ -65,7 +66,7 @@ func dumpEvents(ctx context.Context, out, errs io.Writer, dir string, o inspect.
 		_, err = findStream(ctx, dir, o.Stream)
 	}
 	if err = errors.Join(err, lines.Flush()); err == nil && *damaged {
-		err = &exitError{code: exitFailed}
+		err = &cli.ExitError{Code: cli.ExitFailed}
 	}
 	return err
 }
@@ -75,7 +76,7 @@ func reportDamage(o *inspect.DumpOptions, errs io.Writer) (damaged *bool) {
 	damaged = new(bool)
 	o.Damaged = func(err *wal.CorruptError) {
 		*damaged = true
-		fmt.Fprintf(errs, "standpipe: %s\n", printable(err.Error()))
+		fmt.Fprintf(errs, "standpipe: %s\n", cli.Printable(err.Error()))
 	}
 	return damaged
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
@@ -35,7 +36,7 @@ func newWALExportCommand() *cobra.Command {
 			}
 			size, err := humanize.ParseBytes(roll)
 			if err != nil || size == 0 {
-				return &exitError{code: exitUsage, err: fmt.Errorf("--roll-size %q: want a size such as 64MiB", roll)}
+				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--roll-size %q: want a size such as 64MiB", roll)}
 			}
 			e := exporting{filter: f.options, raw: raw, errs: c.ErrOrStderr()}
 			e.filter.Stream = args[1]
@@ -89,7 +90,7 @@ func (e *exporting) run(ctx context.Context, out io.Writer, dir string, files ex
 	}
 	e.sumUp(out)
 	if *damaged {
-		return &exitError{code: exitFailed}
+		return &cli.ExitError{Code: cli.ExitFailed}
 	}
 	return nil
 }
@@ -129,7 +130,7 @@ func (e *exporting) sumUp(out io.Writer) {
 		fmt.Fprintf(out, "%s: no event to export\n", e.filter.Stream)
 		return
 	}
-	fmt.Fprintf(out, "%s: %s, %s\n", e.filter.Stream, e.written(), number(len(e.files.names), "file"))
+	fmt.Fprintf(out, "%s: %s, %s\n", e.filter.Stream, e.written(), cli.Number(len(e.files.names), "file"))
 	fmt.Fprintf(out, "  %s\n", strings.Join(e.files.names, "\n  "))
 	if e.manyLines > 0 {
 		fmt.Fprintf(e.errs, "standpipe: %s with newlines in the data: they are more than one line\n", events(e.manyLines))

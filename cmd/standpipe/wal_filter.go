@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
@@ -45,7 +46,7 @@ func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return t, &exitError{code: exitUsage, err: fmt.Errorf("%s %q: want a time such as 2006-01-02T15:04:05Z, or how long ago, such as 90m", flag, text)}
+		return t, &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("%s %q: want a time such as 2006-01-02T15:04:05Z, or how long ago, such as 90m", flag, text)}
 	}
 	return t, nil
 }
@@ -70,7 +71,7 @@ func streamNames(in *inspect.Inspection) string {
 			names = append(names, fmt.Sprintf("%d more", len(in.Streams)-i))
 			break
 		}
-		names = append(names, printable(s.Name))
+		names = append(names, cli.Printable(s.Name))
 	}
 	if len(names) == 0 {
 		return "none"

@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
@@ -61,7 +62,7 @@ func snapshotWAL(ctx context.Context, out, progress io.Writer, dir, to string, a
 		err = writeSnapshot(out, to, report)
 	}
 	if err == nil && report.Verified.Damaged > 0 {
-		return &exitError{code: exitFailed}
+		return &cli.ExitError{Code: cli.ExitFailed}
 	}
 	return err
 }
@@ -80,22 +81,22 @@ func writeSnapshotJSON(out io.Writer, to string, r *inspect.SnapshotReport) erro
 }
 
 func writeSnapshot(out io.Writer, to string, r *inspect.SnapshotReport) error {
-	t := &table{}
+	t := &cli.Table{}
 	for _, d := range r.Verified.Damage {
-		t.line("damage: %s", printable(d.Error()))
+		t.Line("damage: %s", cli.Printable(d.Error()))
 	}
 	if !r.Exact {
-		t.note("note: ", "the log was written to without a pause: a numbered batch that was acknowledged meanwhile may be stored twice if it is sent to the copy again")
+		t.Note("note: ", "the log was written to without a pause: a numbered batch that was acknowledged meanwhile may be stored twice if it is sent to the copy again")
 	}
 	verdict := "verified"
 	if r.Verified.Damaged > 0 {
-		verdict = "damaged as the log is, " + number(r.Verified.Damaged, "place")
+		verdict = "damaged as the log is, " + cli.Number(r.Verified.Damaged, "place")
 	}
 	letters := ""
 	if r.Dead {
 		letters = ", with dead letters"
 	}
-	t.line("%s: %s, %s, %s (%s%s)", printable(to), verdict, number(r.Segments, "segment"), events(r.Verified.Events.Events),
+	t.Line("%s: %s, %s, %s (%s%s)", cli.Printable(to), verdict, cli.Number(r.Segments, "segment"), events(r.Verified.Events.Events),
 		humanize.IBytes(uint64(r.Bytes)), letters)
 	_, err := io.WriteString(out, t.String())
 	return err

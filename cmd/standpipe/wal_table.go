@@ -8,6 +8,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
@@ -16,7 +17,7 @@ import (
 const streamsShown = 16
 
 // walTable formats an inspection for a terminal of 80 columns.
-type walTable struct{ table }
+type walTable struct{ cli.Table }
 
 func writeWALTable(out io.Writer, dir string, in *inspect.Inspection) error {
 	t := &walTable{}
@@ -24,9 +25,9 @@ func writeWALTable(out io.Writer, dir string, in *inspect.Inspection) error {
 	for _, s := range in.Segments {
 		disk += s.Disk
 	}
-	t.note("log  ", fmt.Sprintf("%s in %s: %s, %s", in.ID, dir, number(len(in.Segments), "segment"), humanize.IBytes(uint64(disk))))
-	t.line("")
-	t.line("%-26s %-10s %10s %6s", "segment", "state", "disk", "live")
+	t.Note("log  ", fmt.Sprintf("%s in %s: %s, %s", in.ID, dir, cli.Number(len(in.Segments), "segment"), humanize.IBytes(uint64(disk))))
+	t.Line("")
+	t.Line("%-26s %-10s %10s %6s", "segment", "state", "disk", "live")
 	for _, s := range in.Segments {
 		t.segment(s)
 	}
@@ -43,16 +44,16 @@ func (t *walTable) segment(s inspect.SegmentInfo) {
 	for _, st := range s.Streams {
 		held, live = held+st.Held.Events, live+st.Live
 	}
-	t.line("%-26s %-10s %10s %6s", s.Name, s.State, humanize.IBytes(uint64(s.Disk)), share(live, held))
+	t.Line("%-26s %-10s %10s %6s", s.Name, s.State, humanize.IBytes(uint64(s.Disk)), share(live, held))
 	if s.Fault != "" {
-		t.note("  ", s.Fault)
+		t.Note("  ", s.Fault)
 	}
 	for i, st := range s.Streams {
 		if i == streamsShown && len(s.Streams) > streamsShown+1 {
-			t.line("  and %d more streams; --json lists them all", len(s.Streams)-streamsShown)
+			t.Line("  and %d more streams; --json lists them all", len(s.Streams)-streamsShown)
 			break
 		}
-		t.note("  ", fmt.Sprintf("%s %d-%d (%s, %s, %s live)", st.Stream, st.First, st.Next-1,
+		t.Note("  ", fmt.Sprintf("%s %d-%d (%s, %s, %s live)", st.Stream, st.First, st.Next-1,
 			events(st.Held.Events), humanize.IBytes(st.Held.Bytes), share(st.Live, st.Held.Events)))
 	}
 }
@@ -79,10 +80,10 @@ func (t *walTable) files(title string, files []inspect.FileInfo) {
 	if len(files) == 0 {
 		return
 	}
-	t.line("")
-	t.line("%s", title)
+	t.Line("")
+	t.Line("%s", title)
 	for _, f := range files {
-		t.line("  %-50s %10s", f.Name, humanize.IBytes(uint64(f.Disk)))
+		t.Line("  %-50s %10s", f.Name, humanize.IBytes(uint64(f.Disk)))
 	}
 }
 
@@ -90,8 +91,8 @@ func (t *walTable) missing(runs []inspect.MissingRun) {
 	if len(runs) == 0 {
 		return
 	}
-	t.line("")
-	t.line("missing offsets")
+	t.Line("")
+	t.Line("missing offsets")
 	for _, m := range runs {
 		why := "no segment holds them"
 		if len(m.Why) > 0 {
@@ -101,29 +102,29 @@ func (t *walTable) missing(runs []inspect.MissingRun) {
 		if m.First == 0 {
 			which, why = fmt.Sprintf("up to %d", m.Next-1), why+", or truncated before"
 		}
-		t.note("  ", fmt.Sprintf("%s %s: %s", m.Stream, which, why))
+		t.Note("  ", fmt.Sprintf("%s %s: %s", m.Stream, which, why))
 	}
 }
 
 func (t *walTable) places(in *inspect.Inspection) {
 	if len(in.Cursors) == 0 {
-		t.line("")
-		t.line("no destination has a place in the log")
+		t.Line("")
+		t.Line("no destination has a place in the log")
 		return
 	}
-	t.line("")
-	t.line("%-32s %12s %11s %10s %9s", "stream and destination", "checkpoint", "pending", "bytes", "dropped")
+	t.Line("")
+	t.Line("%-32s %12s %11s %10s %9s", "stream and destination", "checkpoint", "pending", "bytes", "dropped")
 	for _, p := range in.Cursors {
-		name := printable(p.Stream + " " + p.Destination)
+		name := cli.Printable(p.Stream + " " + p.Destination)
 		if utf8.RuneCountInString(name) > 32 {
-			t.note("", name)
+			t.Note("", name)
 			name = ""
 		}
 		var dropped wal.Count
 		for _, c := range p.Dropped {
 			dropped.Add(c)
 		}
-		t.line("%-32s %12d %11s %10s %9s", name, p.Checkpoint, short(p.Pending.Events, 11),
-			humanize.IBytes(p.Pending.Bytes), short(dropped.Events, 9))
+		t.Line("%-32s %12d %11s %10s %9s", name, p.Checkpoint, cli.Short(p.Pending.Events, 11),
+			humanize.IBytes(p.Pending.Bytes), cli.Short(dropped.Events, 9))
 	}
 }

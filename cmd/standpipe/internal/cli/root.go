@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -11,54 +11,56 @@ import (
 
 // The exit codes.
 const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2 // invalid command line or, for agent, invalid configuration
+	ExitDone   = 0
+	ExitFailed = 1
+	ExitUsage  = 2 // invalid command line or, for agent, invalid configuration
 )
 
-// exitError ends the program with a code. With a nil err no more message is printed.
-type exitError struct {
-	code int
-	err  error
+// ExitError ends the program with a code. With a nil err no more message is printed.
+type ExitError struct {
+	Code int
+	Err  error
 }
 
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.code)
+// Error returns the error's text.
+func (e *ExitError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("exit code %d", e.Code)
 	}
-	return e.err.Error()
+	return e.Err.Error()
 }
 
-func (e *exitError) Unwrap() error { return e.err }
+// Unwrap returns the error without its exit code.
+func (e *ExitError) Unwrap() error { return e.Err }
 
 func init() {
 	cobra.EnableCommandSorting = false
 }
 
-// run runs a command line and returns its exit code. RunE of a command returns a plain error for exit code 1 and an exitError for
-// another code. All other errors come from cobra: the command line is invalid.
-func run(root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+// Run runs a command line and returns its exit code. An error without an exit code comes from cobra: the command line is
+// invalid.
+func Run(root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	command, err := root.ExecuteC()
 	if err == nil {
-		return exitDone
+		return ExitDone
 	}
-	exit := (*exitError)(nil)
+	exit := (*ExitError)(nil)
 	if !errors.As(err, &exit) {
 		fmt.Fprintf(stderr, "standpipe: %v\nRun '%s --help' for usage.\n", err, command.CommandPath())
-		return exitUsage
+		return ExitUsage
 	}
-	if exit.err != nil {
-		fmt.Fprintf(stderr, "standpipe: %v\n", exit.err)
+	if exit.Err != nil {
+		fmt.Fprintf(stderr, "standpipe: %v\n", exit.Err)
 	}
-	return exit.code
+	return exit.Code
 }
 
-// newRootCommand returns the program's command with the given commands, which the help text lists in their order.
-func newRootCommand(commands ...func() *cobra.Command) *cobra.Command {
+// NewRoot returns the program's command with the given commands, which the help text lists in their order.
+func NewRoot(commands ...func() *cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "standpipe",
 		Short:             "Accept events, store them durably, deliver them to Firehose and Kinesis",
@@ -107,7 +109,7 @@ func prepare(c *cobra.Command) {
 	if allowed := c.Args; allowed != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if allowed(c, args) != nil { // cobra's text only has the numbers
-				return fmt.Errorf("%s given; the command is: %s", number(len(args), "argument"), c.UseLine())
+				return fmt.Errorf("%s given; the command is: %s", Number(len(args), "argument"), c.UseLine())
 			}
 			return nil
 		}
@@ -116,10 +118,10 @@ func prepare(c *cobra.Command) {
 
 // failed adds the exit code 1 to an error without a code.
 func failed(err error) error {
-	if exit := (*exitError)(nil); err == nil || errors.As(err, &exit) {
+	if exit := (*ExitError)(nil); err == nil || errors.As(err, &exit) {
 		return err
 	}
-	return &exitError{code: exitFailed, err: err}
+	return &ExitError{Code: ExitFailed, Err: err}
 }
 
 // noCommand runs for a command with subcommands if none of them is given. Cobra would print the help and succeed.

@@ -1,11 +1,13 @@
-package main
+package cli
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 
@@ -14,14 +16,35 @@ import (
 	"github.com/standpipe/standpipe/client"
 )
 
+// Admin returns a client of the named listener. It ignores proxies in the environment.
+func (d *DialFlags) Admin() (*AdminClient, error) {
+	o, err := d.Options()
+	if err != nil {
+		return nil, err
+	}
+	network, target, err := ParseAddress(d.Address)
+	if err != nil {
+		return nil, &ExitError{Code: ExitUsage, Err: err}
+	}
+	a := &AdminClient{Address: d.Address, base: "http://standpipe", token: o.Token}
+	if o.TLS != nil {
+		a.base = "https://standpipe"
+	}
+	a.transport = &http.Transport{TLSClientConfig: o.TLS, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, target)
+	}}
+	return a, nil
+}
+
+// The default addresses of the agent's listeners.
 const (
-	defaultIngestAddress = "127.0.0.1:7710"
-	defaultAdminAddress  = "127.0.0.1:7712"
+	DefaultIngestAddress = "127.0.0.1:7710"
+	DefaultAdminAddress  = "127.0.0.1:7712"
 )
 
-// dialFlags are the flags for the address of an agent's listener and the credentials for it.
-type dialFlags struct {
-	address   string
+// DialFlags are the flags for the address of an agent's listener and the credentials for it.
+type DialFlags struct {
+	Address   string
 	tls       bool
 	caFile    string // "": the system's CAs
 	certFile  string
@@ -29,10 +52,10 @@ type dialFlags struct {
 	tokenFile string
 }
 
-// flags adds the flags to a command.
-func (d *dialFlags) flags(c *cobra.Command, listener, address string) {
+// Flags adds the flags to a command.
+func (d *DialFlags) Flags(c *cobra.Command, listener, address string) {
 	f := c.Flags()
-	f.StringVar(&d.address, "address", address, "the "+listener+" listener: `host:port` or unix:///path")
+	f.StringVar(&d.Address, "address", address, "the "+listener+" listener: `host:port` or unix:///path")
 	f.BoolVar(&d.tls, "tls", false, "use TLS")
 	f.StringVar(&d.caFile, "ca-file", "", "trust the certificates in this PEM `file` (default: the system's); implies --tls")
 	f.StringVar(&d.certFile, "cert-file", "", "present the certificate in this PEM `file`; implies --tls")
@@ -41,12 +64,12 @@ func (d *dialFlags) flags(c *cobra.Command, listener, address string) {
 	c.MarkFlagsRequiredTogether("cert-file", "key-file")
 }
 
-// options reads the files of the flags. As in package client, a token that would leave the host without TLS is an error, for
+// Options reads the files of the flags. As in package client, a token that would leave the host without TLS is an error, for
 // every listener.
-func (d *dialFlags) options() (o client.Options, err error) {
-	network, target, err := parseAddress(d.address)
+func (d *DialFlags) Options() (o client.Options, err error) {
+	network, target, err := ParseAddress(d.Address)
 	if err != nil {
-		return o, &exitError{code: exitUsage, err: err}
+		return o, &ExitError{Code: ExitUsage, Err: err}
 	}
 	if o.TLS, err = d.readTLS(network, target); err != nil {
 		return o, err
@@ -54,14 +77,14 @@ func (d *dialFlags) options() (o client.Options, err error) {
 	if o.Token, err = d.readToken(); err != nil {
 		return o, err
 	}
-	if err := o.Check(d.address); err != nil {
-		return o, &exitError{code: exitUsage, err: err}
+	if err := o.Check(d.Address); err != nil {
+		return o, &ExitError{Code: ExitUsage, Err: err}
 	}
 	return o, nil
 }
 
 // readToken returns the one token of the file, or "" without a file.
-func (d *dialFlags) readToken() (string, error) {
+func (d *DialFlags) readToken() (string, error) {
 	if d.tokenFile == "" {
 		return "", nil
 	}
@@ -77,7 +100,7 @@ func (d *dialFlags) readToken() (string, error) {
 }
 
 // readTLS returns nil without a TLS flag. On a unix socket the server's certificate must be for localhost.
-func (d *dialFlags) readTLS(network, target string) (*tls.Config, error) {
+func (d *DialFlags) readTLS(network, target string) (*tls.Config, error) {
 	if !d.tls && d.caFile == "" && d.certFile == "" {
 		return nil, nil
 	}
@@ -105,8 +128,8 @@ func (d *dialFlags) readTLS(network, target string) (*tls.Config, error) {
 	return conf, nil
 }
 
-// parseAddress parses host:port or unix:///path into the arguments of net.Dial.
-func parseAddress(address string) (network, target string, err error) {
+// ParseAddress parses host:port or unix:///path into the arguments of net.Dial.
+func ParseAddress(address string) (network, target string, err error) {
 	if path, ok := strings.CutPrefix(address, "unix://"); ok {
 		if !strings.HasPrefix(path, "/") {
 			return "", "", fmt.Errorf("address %q: want unix:///path with an absolute path", address)

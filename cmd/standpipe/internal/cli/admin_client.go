@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+const maxFaultText = 4 << 10
+
+// AdminClient sends requests to an agent's admin listener.
+type AdminClient struct {
+	Address   string
+	base      string // of URLs
+	token     string // "": none
+	transport *http.Transport
+}
+
+// Close closes the idle connections.
+func (a *AdminClient) Close() { a.transport.CloseIdleConnections() }
+
+// Call sends a request with arg as JSON, if it is not nil, and returns the body of a 200 response, which the caller closes.
+func (a *AdminClient) Call(ctx context.Context, method, path string, arg any) (io.ReadCloser, error) {
+	request, err := a.request(ctx, method, path, arg)
+	if err != nil {
+		return nil, err
+	}
+	response, err := a.transport.RoundTrip(request)
+	if err != nil {
+		return nil, fmt.Errorf("no response from the agent at %s: %w", a.Address, err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return response.Body, nil
+	}
+	defer response.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(response.Body, maxFaultText)) // the status is enough without it
+	return nil, fmt.Errorf("the agent at %s answers %s: %s", a.Address, response.Status, Printable(strings.TrimSpace(string(text))))
+}
+
+func (a *AdminClient) request(ctx context.Context, method, path string, arg any) (*http.Request, error) {
+	var body io.Reader
+	if arg != nil {
+		text, err := json.Marshal(arg)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, a.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if arg != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if a.token != "" {
+		request.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	return request, nil
+}
