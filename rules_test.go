@@ -78,6 +78,13 @@ var arrows = map[string][]string{
 	"shipper/internal/outage":  {"shipper/internal/backoff", "wal"},
 	"shipper/internal/yield":   {"shipper/limit"},
 	"shipper/ranged":           {"shipper", "shipper/internal/backoff", "shipper/internal/outage", "shipper/internal/yield", "wal", "wal/deadletter"},
+
+	"agent/internal/access":            {"shipper/limit"},
+	"agent/internal/access/accesstest": {"agent/internal/access"},
+	"cmd/standpipe/internal/cli":       {"client"},
+	"cmd/standpipe/internal/walcmd":    {"cmd/standpipe/internal/cli", "wal", "wal/inspect"},
+	"cmd/standpipe/internal/deadcmd":   {"cmd/standpipe/internal/cli", "agent/admin"},
+	"cmd/standpipe/internal/putcmd":    {"cmd/standpipe/internal/cli", "client", "proto/standpipe/v1"},
 }
 
 func TestImportsFollowTheArrows(t *testing.T) {

@@ -4,8 +4,8 @@
 // Contract of the command line: standard output carries data, standard error carries messages. The exit code is 0 on success,
 // 1 on failure, and 2 for an invalid command line or, for the command agent, an invalid configuration.
 //
-// One file holds one command: wal_dump.go is wal dump. root.go has the commands and their exit codes, dial.go the flags and
-// the TLS of a connection to an agent, admin_client.go the requests to its admin listener.
+// One file holds one command: cost.go is standpipe cost. The larger commands, put, dead and wal, are packages below internal.
+// Package internal/cli holds the parts that all of them share.
 package main
 
 import (
@@ -14,17 +14,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/deadcmd"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/putcmd"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/walcmd"
 )
 
 // commands are the commands in the order of the help text.
 var commands = []func() *cobra.Command{
 	newAgentCommand,
 	newValidateCommand,
-	newPutCommand,
+	putcmd.New,
 	newStatusCommand,
 	newCostCommand,
-	newDeadCommand,
-	newWALCommand,
+	deadcmd.New,
+	walcmd.New,
 	newVersionCommand,
 }
 

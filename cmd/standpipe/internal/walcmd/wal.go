@@ -1,4 +1,4 @@
-package main
+package walcmd
 
 import (
 	"context"
@@ -16,18 +16,19 @@ import (
 // progressAfter is the interval of progress messages.
 const progressAfter = 2 * time.Second
 
-func newWALCommand() *cobra.Command {
+// New returns the command.
+func New() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "wal",
 		Short: "Read a write-ahead log, also of a running agent, without changing it",
 		Long: "Read the write-ahead log in a data directory, also of a running agent, or a copy of it. The files are\n" +
 			"opened for reading, no lock is taken, nothing is changed.",
 	}
-	c.AddCommand(newWALListCommand(), newWALDumpCommand(), newWALVerifyCommand(), newWALExportCommand(), newWALSnapshotCommand())
+	c.AddCommand(newList(), newDump(), newVerify(), newExport(), newSnapshot())
 	return c
 }
 
-func newWALListCommand() *cobra.Command {
+func newList() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "ls DATA_DIR",
@@ -44,16 +45,16 @@ func newWALListCommand() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return writeWALJSON(c.OutOrStdout(), in)
+				return writeJSON(c.OutOrStdout(), in)
 			}
-			return writeWALTable(c.OutOrStdout(), args[0], in)
+			return writeTable(c.OutOrStdout(), args[0], in)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }
 
-func newWALVerifyCommand() *cobra.Command {
+func newVerify() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify DATA_DIR",
 		Short: "Check every page, block and event, and that nothing is missing",
@@ -64,12 +65,12 @@ func newWALVerifyCommand() *cobra.Command {
 			"and do not count as damage.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return verifyWAL(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0])
+			return verify(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0])
 		},
 	}
 }
 
-func verifyWAL(ctx context.Context, out, progress io.Writer, dir string) error {
+func verify(ctx context.Context, out, progress io.Writer, dir string) error {
 	shown := time.Now()
 	report, err := inspect.Verify(ctx, dir, func(p inspect.VerifyProgress) {
 		if time.Since(shown) >= progressAfter {

@@ -1,4 +1,4 @@
-package main
+package deadcmd
 
 import (
 	"context"
@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	deadTimeout = time.Minute // of one request; the agent spends at most 20 s on one
-	// maxDeadResponse is enough for an event of 64 MiB, more than the WAL accepts, of bytes that JSON escapes.
-	maxDeadResponse = 6 * 64 << 20
+	timeout = time.Minute // of one request; the agent spends at most 20 s on one
+	// maxResponse is enough for an event of 64 MiB, more than the WAL accepts, of bytes that JSON escapes.
+	maxResponse = 6 * 64 << 20
 )
 
-// deadClient sends requests for dead letters to an agent's admin listener.
-type deadClient struct{ *cli.AdminClient }
+// client sends requests for dead letters to an agent's admin listener.
+type client struct{ *cli.AdminClient }
 
 // each calls f with every letter of the query, page by page; limit 0: all.
-func (d *deadClient) each(ctx context.Context, stream, destination string, limit int, f func(admin.DeadStat) error) error {
+func (d *client) each(ctx context.Context, stream, destination string, limit int, f func(admin.DeadStat) error) error {
 	values := url.Values{"stream": {stream}, "destination": {destination}}
 	for left := limit; ; {
 		part := admin.MaxDeadList
@@ -50,12 +50,12 @@ func (d *deadClient) each(ctx context.Context, stream, destination string, limit
 }
 
 // show returns one letter.
-func (d *deadClient) show(ctx context.Context, id uint64) (letter admin.DeadLetter, err error) {
+func (d *client) show(ctx context.Context, id uint64) (letter admin.DeadLetter, err error) {
 	return letter, d.call(ctx, http.MethodGet, "/v1/dead/"+strconv.FormatUint(id, 10), nil, &letter)
 }
 
 // change applies action to the letters of a choice, in as many requests as needed, and calls f with the outcome of each.
-func (d *deadClient) change(ctx context.Context, action string, c admin.DeadChoice, f func(admin.DeadOutcome)) error {
+func (d *client) change(ctx context.Context, action string, c admin.DeadChoice, f func(admin.DeadOutcome)) error {
 	for ids := c.IDs; ; {
 		n := min(len(ids), admin.MaxDeadIDs)
 		c.IDs, ids = ids[:n], ids[n:]
@@ -74,15 +74,15 @@ func (d *deadClient) change(ctx context.Context, action string, c admin.DeadChoi
 }
 
 // call sends a request with arg as JSON, if it is not nil, and decodes the response into result.
-func (d *deadClient) call(ctx context.Context, method, path string, arg, result any) error {
-	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
+func (d *client) call(ctx context.Context, method, path string, arg, result any) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	body, err := d.AdminClient.Call(ctx, method, path, arg)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	if err := json.NewDecoder(io.LimitReader(body, maxDeadResponse)).Decode(result); err != nil {
+	if err := json.NewDecoder(io.LimitReader(body, maxResponse)).Decode(result); err != nil {
 		return fmt.Errorf("read the response of the agent at %s: %w", d.Address, err)
 	}
 	return nil

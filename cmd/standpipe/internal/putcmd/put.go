@@ -1,4 +1,4 @@
-package main
+package putcmd
 
 import (
 	"bufio"
@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	putLines    = 1000     // most lines of one request
-	putBytes    = 1 << 20  // most bytes of one request, except for a single longer line
+	maxLines    = 1000     // most lines of one request
+	maxBytes    = 1 << 20  // most bytes of one request, except for a single longer line
 	putDepth    = 8        // most requests without a response
 	putLongest  = 64 << 20 // most bytes of a line; the agent may have a lower limit
 	putLarge    = 4 << 20  // gRPC's default limit of a request
@@ -40,8 +40,9 @@ put stops with exit code 1 and prints its number: the lines before it are stored
 it are not.`
 )
 
-func newPutCommand() *cobra.Command {
-	var p putRun
+// New returns the command.
+func New() *cobra.Command {
+	var p run
 	c := &cobra.Command{
 		Use:   "put STREAM [FILE]",
 		Short: "Append a file's or standard input's lines to a stream",
@@ -62,9 +63,9 @@ func newPutCommand() *cobra.Command {
 	return c
 }
 
-// putRun is one run of put. It has its own pipeline instead of a client.Publisher, because it stops at the first rejected line
+// run is one run of put. It has its own pipeline instead of a client.Publisher, because it stops at the first rejected line
 // and reports its number.
-type putRun struct {
+type run struct {
 	stream, key, field string
 	dial               cli.DialFlags
 
@@ -73,8 +74,8 @@ type putRun struct {
 	blank  int // skipped lines; owned by the reading goroutine until it ends
 }
 
-// putBatch is the events of one request, with their line numbers in the input.
-type putBatch struct {
+// batch is the events of one request, with their line numbers in the input.
+type batch struct {
 	request *standpipev1.AppendRequest
 	lines   []int
 	bytes   int
@@ -88,7 +89,7 @@ type lineError struct {
 
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
-func (p *putRun) command(c *cobra.Command, files []string) error {
+func (p *run) command(c *cobra.Command, files []string) error {
 	in := c.InOrStdin()
 	if len(files) > 0 && files[0] != "-" {
 		f, err := os.Open(files[0])
@@ -116,7 +117,7 @@ func (p *putRun) command(c *cobra.Command, files []string) error {
 	return nil
 }
 
-func (p *putRun) report(out io.Writer, whole bool) {
+func (p *run) report(out io.Writer, whole bool) {
 	text := "stored " + cli.Number(p.stored, "event")
 	if whole && p.blank > 0 {
 		text += ", skipped " + cli.Number(uint64(p.blank), "empty line")
@@ -125,10 +126,10 @@ func (p *putRun) report(out io.Writer, whole bool) {
 }
 
 // run stores the lines of in. The reading goroutine may outlive it if a read of a terminal blocks.
-func (p *putRun) run(ctx context.Context, in io.Reader) error {
+func (p *run) run(ctx context.Context, in io.Reader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	batches := make(chan *putBatch)
+	batches := make(chan *batch)
 	var readErr error // set before batches is closed
 	go func() {
 		defer close(batches)
@@ -146,7 +147,7 @@ func (p *putRun) run(ctx context.Context, in io.Reader) error {
 
 // pipeline sends batches over one AppendStream until the batches or the stream end. It returns the batches without a
 // response.
-func (p *putRun) pipeline(ctx context.Context, batches <-chan *putBatch) (pending []*putBatch, err error) {
+func (p *run) pipeline(ctx context.Context, batches <-chan *batch) (pending []*batch, err error) {
 	stream, err := p.client.AppendStream(ctx)
 	if err != nil {
 		return nil, err
@@ -159,7 +160,7 @@ func (p *putRun) pipeline(ctx context.Context, batches <-chan *putBatch) (pendin
 	}()
 	// gRPC ends a stream at a request over the listener's limit at once, without the responses to earlier requests. A large
 	// batch therefore waits for them: otherwise explain would send stored lines again.
-	var large *putBatch
+	var large *batch
 	for source := batches; ; {
 		if large != nil && len(pending) == 0 {
 			pending, large = append(pending, large), nil
@@ -224,7 +225,7 @@ func streamEnd(err error, unanswered int) error {
 // explain finds the rejected line among the batches without a response. The agent rejects a whole batch, so explain sends the
 // first of them again line by line. If every line is accepted (the request was too large for the listener, or the log has
 // space again), the other batches follow one by one.
-func (p *putRun) explain(ctx context.Context, pending []*putBatch, rest <-chan *putBatch, err error) error {
+func (p *run) explain(ctx context.Context, pending []*batch, rest <-chan *batch, err error) error {
 	if !refusedWhole(err) || len(pending) == 0 {
 		return unknownOutcome(pending, err)
 	}
@@ -250,7 +251,7 @@ func refusedWhole(err error) bool {
 	return c == codes.InvalidArgument || c == codes.ResourceExhausted
 }
 
-func (p *putRun) sendWhole(ctx context.Context, b *putBatch) error {
+func (p *run) sendWhole(ctx context.Context, b *batch) error {
 	r, err := p.client.Append(ctx, b.request)
 	switch {
 	case err == nil:
@@ -259,10 +260,10 @@ func (p *putRun) sendWhole(ctx context.Context, b *putBatch) error {
 	case refusedWhole(err):
 		return p.sendSingly(ctx, b)
 	}
-	return unknownOutcome([]*putBatch{b}, err)
+	return unknownOutcome([]*batch{b}, err)
 }
 
-func (p *putRun) sendSingly(ctx context.Context, b *putBatch) error {
+func (p *run) sendSingly(ctx context.Context, b *batch) error {
 	for i, e := range b.request.Events {
 		_, err := p.client.Append(ctx, &standpipev1.AppendRequest{
 			Stream: p.stream, Events: []*standpipev1.Event{e}, Ack: b.request.Ack,
@@ -289,7 +290,7 @@ func refusedFirst(err error) bool {
 }
 
 // unknownOutcome returns an error with the first line without a response.
-func unknownOutcome(pending []*putBatch, err error) error {
+func unknownOutcome(pending []*batch, err error) error {
 	if len(pending) == 0 {
 		s := status.Convert(err)
 		return fmt.Errorf("append: %s (%s)", s.Message(), code.Code(s.Code()))
@@ -304,8 +305,8 @@ func unknownOutcome(pending []*putBatch, err error) error {
 
 // read splits in into batches. It passes on an incomplete batch before it waits for more input. After an invalid line it
 // passes on the lines before it and returns the error.
-func (p *putRun) read(ctx context.Context, in io.Reader, to chan<- *putBatch) error {
-	r := bufio.NewReaderSize(in, putBytes)
+func (p *run) read(ctx context.Context, in io.Reader, to chan<- *batch) error {
+	r := bufio.NewReaderSize(in, maxBytes)
 	b := p.newBatch()
 	for number := 1; ; number++ {
 		if len(b.lines) > 0 && (b.full() || !lineBuffered(r)) {
@@ -328,7 +329,7 @@ func (p *putRun) read(ctx context.Context, in io.Reader, to chan<- *putBatch) er
 	}
 }
 
-func enqueue(ctx context.Context, to chan<- *putBatch, b *putBatch) bool {
+func enqueue(ctx context.Context, to chan<- *batch, b *batch) bool {
 	select {
 	case to <- b:
 		return true
@@ -337,11 +338,11 @@ func enqueue(ctx context.Context, to chan<- *putBatch, b *putBatch) bool {
 	}
 }
 
-func (p *putRun) newBatch() *putBatch {
-	return &putBatch{request: &standpipev1.AppendRequest{Stream: p.stream, Ack: standpipev1.Ack_ACK_DURABLE}}
+func (p *run) newBatch() *batch {
+	return &batch{request: &standpipev1.AppendRequest{Stream: p.stream, Ack: standpipev1.Ack_ACK_DURABLE}}
 }
 
-func (b *putBatch) full() bool { return len(b.lines) == putLines || b.bytes >= putBytes }
+func (b *batch) full() bool { return len(b.lines) == maxLines || b.bytes >= maxBytes }
 
 // lineBuffered reports whether r has a whole line in its buffer.
 func lineBuffered(r *bufio.Reader) bool {
@@ -350,7 +351,7 @@ func lineBuffered(r *bufio.Reader) bool {
 }
 
 // readLine adds the next line to b. It returns io.EOF at the end of the input.
-func (p *putRun) readLine(r *bufio.Reader, b *putBatch, number int) error {
+func (p *run) readLine(r *bufio.Reader, b *batch, number int) error {
 	line, err := wholeLine(r)
 	if err != nil {
 		if errors.Is(err, io.EOF) {
@@ -394,7 +395,7 @@ func wholeLine(r *bufio.Reader) (line []byte, err error) {
 	}
 }
 
-func (p *putRun) keyOf(line []byte) (string, error) {
+func (p *run) keyOf(line []byte) (string, error) {
 	if p.field == "" {
 		return p.key, nil
 	}

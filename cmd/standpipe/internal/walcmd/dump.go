@@ -1,4 +1,4 @@
-package main
+package walcmd
 
 import (
 	"bufio"
@@ -20,7 +20,7 @@ import (
 // errEnough ends a dump that has reached its limit.
 var errEnough = errors.New("enough")
 
-func newWALDumpCommand() *cobra.Command {
+func newDump() *cobra.Command {
 	var f eventFilter
 	var limit uint64
 	c := &cobra.Command{

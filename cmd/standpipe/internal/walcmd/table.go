@@ -1,4 +1,4 @@
-package main
+package walcmd
 
 import (
 	"fmt"
@@ -16,11 +16,11 @@ import (
 // streamsShown is the number of streams of a segment that the table lists.
 const streamsShown = 16
 
-// walTable formats an inspection for a terminal of 80 columns.
-type walTable struct{ cli.Table }
+// inspectionTable formats an inspection for a terminal of 80 columns.
+type inspectionTable struct{ cli.Table }
 
-func writeWALTable(out io.Writer, dir string, in *inspect.Inspection) error {
-	t := &walTable{}
+func writeTable(out io.Writer, dir string, in *inspect.Inspection) error {
+	t := &inspectionTable{}
 	var disk int64
 	for _, s := range in.Segments {
 		disk += s.Disk
@@ -39,7 +39,7 @@ func writeWALTable(out io.Writer, dir string, in *inspect.Inspection) error {
 	return err
 }
 
-func (t *walTable) segment(s inspect.SegmentInfo) {
+func (t *inspectionTable) segment(s inspect.SegmentInfo) {
 	var held, live uint64
 	for _, st := range s.Streams {
 		held, live = held+st.Held.Events, live+st.Live
@@ -76,7 +76,7 @@ func share(a, b uint64) string {
 	return fmt.Sprintf("%d%%", min(max(uint64(100*float64(a)/float64(b)), 1), 99))
 }
 
-func (t *walTable) files(title string, files []inspect.FileInfo) {
+func (t *inspectionTable) files(title string, files []inspect.FileInfo) {
 	if len(files) == 0 {
 		return
 	}
@@ -87,7 +87,7 @@ func (t *walTable) files(title string, files []inspect.FileInfo) {
 	}
 }
 
-func (t *walTable) missing(runs []inspect.MissingRun) {
+func (t *inspectionTable) missing(runs []inspect.MissingRun) {
 	if len(runs) == 0 {
 		return
 	}
@@ -106,7 +106,7 @@ func (t *walTable) missing(runs []inspect.MissingRun) {
 	}
 }
 
-func (t *walTable) places(in *inspect.Inspection) {
+func (t *inspectionTable) places(in *inspect.Inspection) {
 	if len(in.Cursors) == 0 {
 		t.Line("")
 		t.Line("no destination has a place in the log")

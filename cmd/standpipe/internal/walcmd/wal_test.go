@@ -1,4 +1,4 @@
-package main
+package walcmd_test
 
 import (
 	"bytes"
@@ -12,8 +12,12 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/clitest"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/walcmd"
 	"github.com/standpipe/standpipe/wal"
 )
+
+func run(args ...string) clitest.Outcome { return clitest.Run(walcmd.New, args...) }
 
 // makeLog makes a log of several segments and returns its data directory.
 func makeLog(t *testing.T) string {
@@ -45,16 +49,16 @@ func makeLog(t *testing.T) string {
 
 func TestWALTable(t *testing.T) {
 	dir := makeLog(t)
-	got := runWith("wal", "ls", dir)
-	if got.code != 0 || got.stderr != "" {
+	got := run("wal", "ls", dir)
+	if got.Code != 0 || got.Stderr != "" {
 		t.Fatalf("got %+v", got)
 	}
 	for _, want := range []string{"0000000000000001.seg", "sealed", "active", "clicks 1-", "(1 event", "clicks archive", "100%"} {
-		if !strings.Contains(got.stdout, want) {
-			t.Errorf("got\n%swant %q in it", got.stdout, want)
+		if !strings.Contains(got.Stdout, want) {
+			t.Errorf("got\n%swant %q in it", got.Stdout, want)
 		}
 	}
-	for line := range strings.Lines(got.stdout) {
+	for line := range strings.Lines(got.Stdout) {
 		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 && !strings.Contains(line, dir) {
 			t.Errorf("a line of %d characters: %s", n, line)
 		}
@@ -62,9 +66,15 @@ func TestWALTable(t *testing.T) {
 }
 
 func TestWALTable_AsJSON(t *testing.T) {
-	got := runWith("wal", "ls", "--json", makeLog(t))
-	var doc walJSON
-	if err := json.Unmarshal([]byte(got.stdout), &doc); err != nil || got.code != 0 {
+	got := run("wal", "ls", "--json", makeLog(t))
+	var doc struct {
+		Segments []struct{ Number uint64 }
+		Streams  []struct {
+			Next uint64 `json:"next_offset"`
+		}
+		Cursors []struct{ Pending struct{ Events uint64 } } `json:"destinations"`
+	}
+	if err := json.Unmarshal([]byte(got.Stdout), &doc); err != nil || got.Code != 0 {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	if len(doc.Segments) < 3 || len(doc.Streams) != 2 || doc.Streams[1].Next != 61 || len(doc.Cursors) != 1 || doc.Cursors[0].Pending.Events != 60 {
@@ -89,30 +99,30 @@ func TestWALDump(t *testing.T) {
 		{"--until -1h --stream clicks --from 60", 1},
 	}
 	for _, test := range tests {
-		got := runWith(append([]string{"wal", "dump", dir}, strings.Fields(test.args)...)...)
-		if n := strings.Count(got.stdout, "\n"); n != test.want || got.code != 0 || got.stderr != "" {
-			t.Errorf("%s: got %d lines, exit code %d, %q; want %d", test.args, n, got.code, got.stderr, test.want)
+		got := run(append([]string{"wal", "dump", dir}, strings.Fields(test.args)...)...)
+		if n := strings.Count(got.Stdout, "\n"); n != test.want || got.Code != 0 || got.Stderr != "" {
+			t.Errorf("%s: got %d lines, exit code %d, %q; want %d", test.args, n, got.Code, got.Stderr, test.want)
 		}
 	}
 }
 
 func TestWALDump_Lines(t *testing.T) {
 	dir := makeLog(t)
-	got := runWith("wal", "dump", dir, "--stream", "clicks", "--from", "3", "--to", "4")
+	got := run("wal", "dump", dir, "--stream", "clicks", "--from", "3", "--to", "4")
 	want := `{"stream":"clicks","offset":3,"time":"2026-11-01T00:02:00Z","key":"k2","lane":` +
 		fmt.Sprint(wal.LaneOf("k2")) + `,"attributes":{"n":"2"},"data":"<2>` + strings.Repeat("é", 4_000) + "\"}\n"
-	if got.stdout != want {
-		t.Errorf("got %.200s, want %.200s", got.stdout, want)
+	if got.Stdout != want {
+		t.Errorf("got %.200s, want %.200s", got.Stdout, want)
 	}
-	got = runWith("wal", "dump", dir, "--stream", "bytes")
-	if want := `"data_base64":"` + base64.StdEncoding.EncodeToString([]byte{0xff, 0}) + `"`; !strings.Contains(got.stdout, want) || strings.Contains(got.stdout, `"data":`) {
-		t.Errorf("got %s, want %s", got.stdout, want)
+	got = run("wal", "dump", dir, "--stream", "bytes")
+	if want := `"data_base64":"` + base64.StdEncoding.EncodeToString([]byte{0xff, 0}) + `"`; !strings.Contains(got.Stdout, want) || strings.Contains(got.Stdout, `"data":`) {
+		t.Errorf("got %s, want %s", got.Stdout, want)
 	}
 }
 
 func TestWALVerify(t *testing.T) {
-	got := runWith("wal", "verify", makeLog(t))
-	if got.code != 0 || !strings.HasPrefix(got.stdout, "ok: ") || !strings.Contains(got.stdout, " 61 events ") || got.stderr != "" {
+	got := run("wal", "verify", makeLog(t))
+	if got.Code != 0 || !strings.HasPrefix(got.Stdout, "ok: ") || !strings.Contains(got.Stdout, " 61 events ") || got.Stderr != "" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -134,19 +144,19 @@ func TestWAL_OnADamagedLog(t *testing.T) {
 	dir := makeLog(t)
 	path := filepath.Join(dir, "wal", "0000000000000001.seg")
 	breakEvent(t, path, "<3>")
-	verify := runWith("wal", "verify", dir)
-	if verify.code != 1 || !strings.Contains(verify.stdout, `damage: wal: `+path+`: stream "clicks", block 4: `) ||
-		!strings.Contains(verify.stdout, "damaged, 1 place: ") {
+	verify := run("wal", "verify", dir)
+	if verify.Code != 1 || !strings.Contains(verify.Stdout, `damage: wal: `+path+`: stream "clicks", block 4: `) ||
+		!strings.Contains(verify.Stdout, "damaged, 1 place: ") {
 		t.Errorf("got %+v", verify)
 	}
-	dump := runWith("wal", "dump", dir)
-	if dump.code != 1 || strings.Count(dump.stdout, "\n") != 60 || !strings.Contains(dump.stderr, "block 4") {
-		t.Errorf("got exit code %d, %d lines, %q", dump.code, strings.Count(dump.stdout, "\n"), dump.stderr)
+	dump := run("wal", "dump", dir)
+	if dump.Code != 1 || strings.Count(dump.Stdout, "\n") != 60 || !strings.Contains(dump.Stderr, "block 4") {
+		t.Errorf("got exit code %d, %d lines, %q", dump.Code, strings.Count(dump.Stdout, "\n"), dump.Stderr)
 	}
 	if err := os.WriteFile(path, []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if ls := runWith("wal", "ls", dir); ls.code != 0 || !strings.Contains(ls.stdout, "unreadable") {
+	if ls := run("wal", "ls", dir); ls.Code != 0 || !strings.Contains(ls.Stdout, "unreadable") {
 		t.Errorf("got %+v", ls)
 	}
 }
@@ -172,31 +182,23 @@ func TestWAL_CommandLines(t *testing.T) {
 		{"wal dump --stream click " + makeLog(t), 1, `the log has no stream "click"; it has bytes, clicks`},
 	}
 	for _, test := range tests {
-		got := runWith(strings.Fields(test.args)...)
-		if got.code != test.code || !strings.Contains(got.stderr, test.stderr) || got.stdout != "" {
+		got := run(strings.Fields(test.args)...)
+		if got.Code != test.code || !strings.Contains(got.Stderr, test.stderr) || got.Stdout != "" {
 			t.Errorf("standpipe %s: got %+v, want %d, %q", test.args, got, test.code, test.stderr)
-		}
-	}
-}
-
-func TestWALTable_ShareIsNotRoundedToAllOrNothing(t *testing.T) {
-	for want, of := range map[string][2]uint64{"-": {0, 0}, "0%": {0, 5}, "100%": {5, 5}, "1%": {1, 1000}, "99%": {999, 1000}, "50%": {1, 2}} {
-		if got := share(of[0], of[1]); got != want {
-			t.Errorf("share of %v: got %s, want %s", of, got, want)
 		}
 	}
 }
 
 func TestWALSnapshot(t *testing.T) {
 	dir, out := makeLog(t), filepath.Join(t.TempDir(), "copy")
-	got := runWith("wal", "snapshot", dir, out)
-	if want := out + ": verified, "; got.code != 0 || !strings.HasPrefix(got.stdout, want) || !strings.Contains(got.stdout, "61 events") {
+	got := run("wal", "snapshot", dir, out)
+	if want := out + ": verified, "; got.Code != 0 || !strings.HasPrefix(got.Stdout, want) || !strings.Contains(got.Stdout, "61 events") {
 		t.Errorf("got %+v, want %q and the events", got, want)
 	}
-	if got := runWith("wal", "verify", out); got.code != 0 {
+	if got := run("wal", "verify", out); got.Code != 0 {
 		t.Errorf("the copy: %+v", got)
 	}
-	if got := runWith("wal", "snapshot", dir, out); got.code != 1 || !strings.Contains(got.stderr, "not empty") {
+	if got := run("wal", "snapshot", dir, out); got.Code != 1 || !strings.Contains(got.Stderr, "not empty") {
 		t.Errorf("over a copy: got %+v", got)
 	}
 	var report struct {
@@ -205,8 +207,8 @@ func TestWALSnapshot(t *testing.T) {
 		Exact    bool
 		Damage   []string
 	}
-	got = runWith("wal", "snapshot", "--json", dir, t.TempDir())
-	if err := json.Unmarshal([]byte(got.stdout), &report); err != nil || got.code != 0 {
+	got = run("wal", "snapshot", "--json", dir, t.TempDir())
+	if err := json.Unmarshal([]byte(got.Stdout), &report); err != nil || got.Code != 0 {
 		t.Fatalf("got %+v: %v", got, err)
 	}
 	if report.Segments < 2 || report.Events != 61 || !report.Exact || report.Damage == nil {

@@ -1,4 +1,4 @@
-package main
+package walcmd
 
 import (
 	"encoding/json"
@@ -10,14 +10,14 @@ import (
 
 // The inspection as JSON, with the field names of /v1/status.
 type (
-	walJSON struct {
-		ID         string           `json:"id"`
-		Segments   []segmentJSON    `json:"segments"`
-		SetAside   []fileJSON       `json:"set_aside"`
-		Unfinished []fileJSON       `json:"unfinished"`
-		Streams    []streamJSON     `json:"streams"`
-		Cursors    []walDestination `json:"destinations"`
-		Missing    []missingJSON    `json:"missing"`
+	inspectionJSON struct {
+		ID         string        `json:"id"`
+		Segments   []segmentJSON `json:"segments"`
+		SetAside   []fileJSON    `json:"set_aside"`
+		Unfinished []fileJSON    `json:"unfinished"`
+		Streams    []streamJSON  `json:"streams"`
+		Cursors    []cursorJSON  `json:"destinations"`
+		Missing    []missingJSON `json:"missing"`
 	}
 	fileJSON struct {
 		Name      string `json:"name"`
@@ -55,7 +55,7 @@ type (
 		Events uint64 `json:"events"`
 		Bytes  uint64 `json:"bytes"`
 	}
-	walDestination struct {
+	cursorJSON struct {
 		Stream       string               `json:"stream"`
 		Name         string               `json:"name"`
 		Checkpoint   uint64               `json:"checkpoint"`
@@ -68,10 +68,10 @@ type (
 	}
 )
 
-func writeWALJSON(out io.Writer, in *inspect.Inspection) error {
-	doc := walJSON{
+func writeJSON(out io.Writer, in *inspect.Inspection) error {
+	doc := inspectionJSON{
 		ID: in.ID, SetAside: filesJSON(in.SetAside), Unfinished: filesJSON(in.Unfinished),
-		Segments: []segmentJSON{}, Streams: []streamJSON{}, Cursors: []walDestination{},
+		Segments: []segmentJSON{}, Streams: []streamJSON{}, Cursors: []cursorJSON{},
 		Missing: []missingJSON{},
 	}
 	for _, s := range in.Segments {
@@ -111,8 +111,8 @@ func segmentAsJSON(s inspect.SegmentInfo) segmentJSON {
 	return doc
 }
 
-func cursorAsJSON(p inspect.InspectedCursor) walDestination {
-	doc := walDestination{
+func cursorAsJSON(p inspect.InspectedCursor) cursorJSON {
+	doc := cursorJSON{
 		Stream: p.Stream, Name: p.Destination, Checkpoint: p.Checkpoint, Appended: countJSON(p.Appended),
 		Delivered: countJSON(p.Delivered), Dead: countJSON(p.Dead), Pending: countJSON(p.Pending),
 		Dropped: make(map[string]countJSON),

@@ -1,4 +1,4 @@
-package main
+package walcmd_test
 
 import (
 	"os"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/clitest"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -30,9 +31,9 @@ func exported(t *testing.T, folder string) (text string, names []string) {
 
 func TestWALExport_IsTheDumpInFiles(t *testing.T) {
 	dir, out := makeLog(t), filepath.Join(t.TempDir(), "deep", "out")
-	want := runWith("wal", "dump", dir, "--stream", "clicks").stdout
-	got := runWith("wal", "export", dir, "clicks", "--out", out, "--roll-size", "200KB")
-	if got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, "clicks: 60 events in 476 KiB, 3 files\n") {
+	want := run("wal", "dump", dir, "--stream", "clicks").Stdout
+	got := run("wal", "export", dir, "clicks", "--out", out, "--roll-size", "200KB")
+	if got.Code != 0 || got.Stderr != "" || !strings.Contains(got.Stdout, "clicks: 60 events in 476 KiB, 3 files\n") {
 		t.Errorf("got %+v", got)
 	}
 	text, names := exported(t, out)
@@ -47,10 +48,10 @@ func TestWALExport_IsTheDumpInFiles(t *testing.T) {
 
 func TestWALExport_Continues(t *testing.T) {
 	dir, out := makeLog(t), t.TempDir()
-	export := func() outcome {
-		return runWith("wal", "export", dir, "clicks", "--out", out, "--raw", "--roll-size", "1KiB")
+	export := func() clitest.Outcome {
+		return run("wal", "export", dir, "clicks", "--out", out, "--raw", "--roll-size", "1KiB")
 	}
-	if got := export(); got.code != 0 {
+	if got := export(); got.Code != 0 {
 		t.Fatalf("got %+v", got)
 	}
 	whole, names := exported(t, out)
@@ -64,26 +65,26 @@ func TestWALExport_Continues(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := export()
-	if got.code != 0 || !strings.Contains(got.stderr, "clicks: goes on after offset 40, ") || !strings.Contains(got.stdout, "20 events") {
+	if got.Code != 0 || !strings.Contains(got.Stderr, "clicks: goes on after offset 40, ") || !strings.Contains(got.Stdout, "20 events") {
 		t.Errorf("got %+v", got)
 	}
 	if text, _ := exported(t, out); text != whole || !strings.HasPrefix(whole, "<0>é") {
 		t.Errorf("got %d bytes after two exports, want the %d of one", len(text), len(whole))
 	}
-	if got := export(); got.code != 0 || got.stdout != "clicks: no event to export\n" {
+	if got := export(); got.Code != 0 || got.Stdout != "clicks: no event to export\n" {
 		t.Errorf("got %+v when there is nothing left", got)
 	}
 }
 
 func TestWALExport_Filters(t *testing.T) {
 	dir, out := makeLog(t), t.TempDir()
-	got := runWith("wal", "export", dir, "clicks", "--out", out, "--key", "k1", "--from", "11", "--to", "31", "--since", "2026-11-01T00:15:00Z")
+	got := run("wal", "export", dir, "clicks", "--out", out, "--key", "k1", "--from", "11", "--to", "31", "--since", "2026-11-01T00:15:00Z")
 	text, _ := exported(t, out)
 	want := ""
 	for _, offset := range []string{"17", "20", "23", "26", "29"} {
-		want += runWith("wal", "dump", dir, "--stream", "clicks", "--from", offset, "--limit", "1").stdout
+		want += run("wal", "dump", dir, "--stream", "clicks", "--from", offset, "--limit", "1").Stdout
 	}
-	if got.code != 0 || text != want {
+	if got.Code != 0 || text != want {
 		t.Errorf("got %d lines and %+v, want 5", strings.Count(text, "\n"), got)
 	}
 }
@@ -113,8 +114,8 @@ func TestWALExport_Rejections(t *testing.T) {
 		{dir + " lines --raw --out " + out, 0, "1 event with newlines in the data"},
 	}
 	for _, test := range tests {
-		got := runWith(append([]string{"wal", "export"}, strings.Fields(test.args)...)...)
-		if got.code != test.code || !strings.Contains(got.stderr, test.stderr) {
+		got := run(append([]string{"wal", "export"}, strings.Fields(test.args)...)...)
+		if got.Code != test.code || !strings.Contains(got.Stderr, test.stderr) {
 			t.Errorf("wal export %s: got %+v, want %d, %q", test.args, got, test.code, test.stderr)
 		}
 	}
@@ -123,9 +124,9 @@ func TestWALExport_Rejections(t *testing.T) {
 func TestWALExport_OfADamagedLog(t *testing.T) {
 	dir, out := makeLog(t), t.TempDir()
 	breakEvent(t, filepath.Join(dir, "wal", "0000000000000001.seg"), "<3>")
-	got := runWith("wal", "export", dir, "clicks", "--out", out)
+	got := run("wal", "export", dir, "clicks", "--out", out)
 	text, _ := exported(t, out)
-	if got.code != 1 || !strings.Contains(got.stderr, "block 4") || strings.Count(text, "\n") != 59 {
+	if got.Code != 1 || !strings.Contains(got.Stderr, "block 4") || strings.Count(text, "\n") != 59 {
 		t.Errorf("got %+v and %d lines, want all but one and exit code 1", got, strings.Count(text, "\n"))
 	}
 }
@@ -136,15 +137,15 @@ func TestWALTable_ListsMissingOffsets(t *testing.T) {
 	if err := os.Rename(path, path+".corrupt"); err != nil {
 		t.Fatal(err)
 	}
-	got := runWith("wal", "ls", dir)
-	if !strings.Contains(got.stdout, "missing offsets\n  clicks ") || !strings.Contains(got.stdout, "): they were in wal/0000000000000002.seg.corrupt\n") {
-		t.Errorf("got\n%s", got.stdout)
+	got := run("wal", "ls", dir)
+	if !strings.Contains(got.Stdout, "missing offsets\n  clicks ") || !strings.Contains(got.Stdout, "): they were in wal/0000000000000002.seg.corrupt\n") {
+		t.Errorf("got\n%s", got.Stdout)
 	}
-	got = runWith("wal", "ls", "--json", dir)
-	if !strings.Contains(got.stdout, `"missing": [
+	got = run("wal", "ls", "--json", dir)
+	if !strings.Contains(got.Stdout, `"missing": [
     {
       "stream": "clicks",
       "first_offset": `) {
-		t.Errorf("got\n%s", got.stdout)
+		t.Errorf("got\n%s", got.Stdout)
 	}
 }

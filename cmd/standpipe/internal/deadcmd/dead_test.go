@@ -1,4 +1,4 @@
-package main
+package deadcmd_test
 
 import (
 	"encoding/json"
@@ -13,7 +13,13 @@ import (
 
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/clitest"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/deadcmd"
 )
+
+var started = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+func run(args ...string) clitest.Outcome { return clitest.Run(deadcmd.New, args...) }
 
 // deadAgent responds like an admin listener and records the requests.
 type deadAgent struct {
@@ -34,12 +40,12 @@ func (d *deadAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // runDead runs a command against an agent that gives the answers.
-func runDead(t *testing.T, args string, answers ...any) (outcome, []string) {
+func runDead(t *testing.T, args string, answers ...any) (clitest.Outcome, []string) {
 	t.Helper()
 	d := &deadAgent{answers: answers}
 	s := httptest.NewServer(d)
 	defer s.Close()
-	return runWith(append(strings.Fields("dead "+args), "--address", s.Listener.Addr().String())...), d.asked
+	return run(append(strings.Fields("dead "+args), "--address", s.Listener.Addr().String())...), d.asked
 }
 
 func wantAsked(t *testing.T, got []string, want ...string) {
@@ -72,10 +78,10 @@ func TestDeadTable(t *testing.T) {
        3 can't be read:
          wal: dead.db: dead letter 3: the letter's checksum does not match
 `
-	if got != (outcome{0, want, ""}) {
+	if got != (clitest.Outcome{Code: 0, Stdout: want, Stderr: ""}) {
 		t.Errorf("got %+v\nwant\n%s", got, want)
 	}
-	for line := range strings.Lines(got.stdout) {
+	for line := range strings.Lines(got.Stdout) {
 		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
 			t.Errorf("got %d columns: %s", n, line)
 		}
@@ -86,13 +92,13 @@ func TestDeadTable(t *testing.T) {
 func TestDead_ListAsJSON(t *testing.T) {
 	got, asked := runDead(t, "ls --json --stream clicks --destination archive --limit 2",
 		admin.DeadList{Letters: []admin.DeadStat{sampleLetter(4), sampleLetter(5)}, Next: 5})
-	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	lines := strings.Split(strings.TrimSpace(got.Stdout), "\n")
 	var letter admin.DeadStat
-	if err := json.Unmarshal([]byte(lines[1]), &letter); err != nil || len(lines) != 2 || letter != sampleLetter(5) || got.code != 0 {
+	if err := json.Unmarshal([]byte(lines[1]), &letter); err != nil || len(lines) != 2 || letter != sampleLetter(5) || got.Code != 0 {
 		t.Errorf("got %+v, %v, want two letters", got, err)
 	}
 	wantAsked(t, asked, "GET /v1/dead?destination=archive&limit=2&stream=clicks")
-	if got, _ := runDead(t, "ls", admin.DeadList{}); got != (outcome{0, "", "no dead letters\n"}) {
+	if got, _ := runDead(t, "ls", admin.DeadList{}); got != (clitest.Outcome{Code: 0, Stdout: "", Stderr: "no dead letters\n"}) {
 		t.Errorf("got %+v, want that there is none", got)
 	}
 }
@@ -104,7 +110,7 @@ func TestDeadShow(t *testing.T) {
 	}
 	letter.SetData([]byte("\x00\xffraw"))
 	got, asked := runDead(t, "show 7", letter)
-	if got.code != 0 || got.stdout != "\x00\xffraw" {
+	if got.Code != 0 || got.Stdout != "\x00\xffraw" {
 		t.Errorf("got %+v, want the bytes as they are", got)
 	}
 	want := `id          7
@@ -120,12 +126,12 @@ refused at  2026-11-20 12:00:00 UTC
 reason      InvalidArgumentException: the record is not what this stream takes,
             and never will be
 `
-	if got.stderr != want {
-		t.Errorf("got\n%s\nwant\n%s", got.stderr, want)
+	if got.Stderr != want {
+		t.Errorf("got\n%s\nwant\n%s", got.Stderr, want)
 	}
 	wantAsked(t, asked, "GET /v1/dead/7")
 	got, _ = runDead(t, "show 8", "no such dead letter: id 8")
-	if got.code != 1 || got.stdout != "" || !strings.HasSuffix(got.stderr, " answers 404 Not Found: no such dead letter: id 8\n") {
+	if got.Code != 1 || got.Stdout != "" || !strings.HasSuffix(got.Stderr, " answers 404 Not Found: no such dead letter: id 8\n") {
 		t.Errorf("got %+v, want exit code 1 and why", got)
 	}
 }
@@ -134,7 +140,7 @@ reason      InvalidArgumentException: the record is not what this stream takes,
 // response.
 func TestDead_RequeueContinues(t *testing.T) {
 	got, asked := runDead(t, "requeue --all", admin.DeadOutcome{Requeued: 5, Next: 6, Until: 9}, admin.DeadOutcome{Requeued: 2, Until: 9})
-	if got != (outcome{0, "requeued 7 dead letters\n", ""}) {
+	if got != (clitest.Outcome{Code: 0, Stdout: "requeued 7 dead letters\n", Stderr: ""}) {
 		t.Errorf("got %+v, want 7", got)
 	}
 	wantAsked(t, asked, `POST /v1/dead/requeue application/json {"all":true}`,
@@ -143,19 +149,19 @@ func TestDead_RequeueContinues(t *testing.T) {
 
 func TestDead_DropByID(t *testing.T) {
 	got, asked := runDead(t, "drop 3 4", admin.DeadOutcome{Dropped: 1, Refused: []admin.DeadRefusal{{ID: 4, Reason: "no such dead letter"}}})
-	if got != (outcome{1, "dropped 1 dead letter\n", "4: no such dead letter\n"}) {
+	if got != (clitest.Outcome{Code: 1, Stdout: "dropped 1 dead letter\n", Stderr: "4: no such dead letter\n"}) {
 		t.Errorf("got %+v, want 1 dropped, 1 refused", got)
 	}
 	wantAsked(t, asked, `POST /v1/dead/drop application/json {"ids":[3,4]}`)
 	ids := strings.Repeat(" 1", admin.MaxDeadIDs+1)
-	if got, asked := runDead(t, "drop"+ids, admin.DeadOutcome{Dropped: 1}, admin.DeadOutcome{Dropped: 1}); got.stdout != "dropped 2 dead letters\n" || len(asked) != 2 {
+	if got, asked := runDead(t, "drop"+ids, admin.DeadOutcome{Dropped: 1}, admin.DeadOutcome{Dropped: 1}); got.Stdout != "dropped 2 dead letters\n" || len(asked) != 2 {
 		t.Errorf("got %+v in %d requests, want two", got, len(asked))
 	}
 }
 
 func TestDead_RequeueStops(t *testing.T) {
 	got, asked := runDead(t, "requeue --stream s", admin.DeadOutcome{Requeued: 1, Next: 4, Stopped: "the log is full"})
-	want := outcome{1, "requeued 1 dead letter\n", "the dead letters after that were not tried: the log is full\n"}
+	want := clitest.Outcome{Code: 1, Stdout: "requeued 1 dead letter\n", Stderr: "the dead letters after that were not tried: the log is full\n"}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -177,11 +183,11 @@ func TestDead_CommandLines(t *testing.T) {
 		"dead ls --address nowhere":     "want host:port or unix:///path",
 		"dead drop 1 --address nowhere": "want host:port or unix:///path",
 	} {
-		if got := runWith(strings.Fields(args)...); got.code != cli.ExitUsage || got.stdout != "" || !strings.Contains(got.stderr, want) {
+		if got := run(strings.Fields(args)...); got.Code != cli.ExitUsage || got.Stdout != "" || !strings.Contains(got.Stderr, want) {
 			t.Errorf("standpipe %s: got %+v, want exit code 2 and %q", args, got, want)
 		}
 	}
-	if got := runWith("dead", "requeue", "--help"); got.code != 0 || !strings.Contains(got.stdout, "goes to ALL destinations of its stream") {
+	if got := run("dead", "requeue", "--help"); got.Code != 0 || !strings.Contains(got.Stdout, "goes to ALL destinations of its stream") {
 		t.Errorf("got %+v, want to be told where events go", got)
 	}
 }

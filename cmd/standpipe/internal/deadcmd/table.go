@@ -1,4 +1,4 @@
-package main
+package deadcmd
 
 import (
 	"fmt"
@@ -17,15 +17,15 @@ const (
 	deadKeyWidth         = 40
 )
 
-// deadTable lists letters for a terminal of 80 columns, one by one.
-type deadTable struct {
+// table lists letters for a terminal of 80 columns, one by one.
+type table struct {
 	out    io.Writer
 	headed bool
 }
 
-func newDeadTable(out io.Writer) *deadTable { return &deadTable{out: out} }
+func newTable(out io.Writer) *table { return &table{out: out} }
 
-func (d *deadTable) letter(l admin.DeadStat) error {
+func (d *table) letter(l admin.DeadStat) error {
 	t := &cli.Table{}
 	if !d.headed {
 		t.Line("%8s %-*s %-*s %-19s %9s", "id", deadStreamWidth, "stream", deadDestinationWidth, "destination", "refused at (UTC)", "bytes")
@@ -36,7 +36,7 @@ func (d *deadTable) letter(l admin.DeadStat) error {
 	return err
 }
 
-func (d *deadTable) row(t *cli.Table, l admin.DeadStat) {
+func (d *table) row(t *cli.Table, l admin.DeadStat) {
 	if l.Damage != "" {
 		t.Line("%8d %s", l.ID, "can't be read:")
 		t.Note("         ", l.Damage)
@@ -57,6 +57,6 @@ func clip(text string, width int) string {
 	return string([]rune(text)[:width-1]) + "…"
 }
 
-func deadTime(t admin.Time) string { return t.UTC().Format("2006-01-02 15:04:05.999999999 UTC") }
+func timeText(t admin.Time) string { return t.UTC().Format("2006-01-02 15:04:05.999999999 UTC") }
 
 func sortedNames(attributes map[string]string) []string { return slices.Sorted(maps.Keys(attributes)) }

@@ -1,4 +1,4 @@
-package main
+package putcmd_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/putcmd"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -68,7 +69,7 @@ func startPutTarget(t *testing.T, maxRequest int) *putTarget {
 func (p *putTarget) put(t *testing.T, in io.Reader, args ...string) (stdout string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	c := newPutCommand()
+	c := putcmd.New()
 	c.SilenceErrors, c.SilenceUsage = true, true
 	c.SetArgs(append(args, "--address", p.address))
 	c.SetIn(in)

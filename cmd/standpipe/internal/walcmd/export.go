@@ -1,4 +1,4 @@
-package main
+package walcmd
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-func newWALExportCommand() *cobra.Command {
+func newExport() *cobra.Command {
 	var f eventFilter
 	var folder, roll string
 	var raw bool

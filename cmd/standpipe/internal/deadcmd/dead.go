@@ -1,4 +1,4 @@
-package main
+package deadcmd
 
 import (
 	"context"
@@ -15,36 +15,37 @@ import (
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
-func newDeadCommand() *cobra.Command {
+// New returns the command.
+func New() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dead",
 		Short: "List, show, requeue or drop the events that a destination rejected",
 		Long: "A dead letter is an event that a destination rejected for good. The agent stores the event and the\n" +
 			"reason in its own file and delivers the events after it. These commands need a running agent.",
 	}
-	c.AddCommand(newDeadListCommand(), newDeadShowCommand(), newDeadRequeueCommand(), newDeadDropCommand())
+	c.AddCommand(newList(), newShow(), newRequeue(), newDrop())
 	return c
 }
 
-// deadFlags are the flags of all dead commands.
-type deadFlags struct {
+// flags are the flags of all dead commands.
+type flags struct {
 	cli.DialFlags
 	stream, destination string
 	all                 bool
 }
 
-func (f *deadFlags) connect() (*deadClient, error) {
+func (f *flags) connect() (*client, error) {
 	a, err := f.Admin()
-	return &deadClient{a}, err
+	return &client{a}, err
 }
 
-func (f *deadFlags) addFilter(c *cobra.Command) {
+func (f *flags) addFilter(c *cobra.Command) {
 	c.Flags().StringVar(&f.stream, "stream", "", "the dead letters of this `stream`")
 	c.Flags().StringVar(&f.destination, "destination", "", "the dead letters of this `destination`")
 }
 
-func newDeadListCommand() *cobra.Command {
-	var f deadFlags
+func newList() *cobra.Command {
+	var f flags
 	var limit int
 	var asJSON bool
 	c := &cobra.Command{
@@ -56,7 +57,7 @@ func newDeadListCommand() *cobra.Command {
 			if limit < 0 {
 				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--limit %d: want 0 or more", limit)}
 			}
-			write := newDeadTable(c.OutOrStdout()).letter
+			write := newTable(c.OutOrStdout()).letter
 			if asJSON {
 				encoder := json.NewEncoder(c.OutOrStdout())
 				write = func(letter admin.DeadStat) error { return encoder.Encode(letter) }
@@ -71,7 +72,7 @@ func newDeadListCommand() *cobra.Command {
 	return c
 }
 
-func (f *deadFlags) list(ctx context.Context, notes io.Writer, limit int, write func(admin.DeadStat) error) error {
+func (f *flags) list(ctx context.Context, notes io.Writer, limit int, write func(admin.DeadStat) error) error {
 	client, err := f.connect()
 	if err != nil {
 		return err
@@ -88,8 +89,8 @@ func (f *deadFlags) list(ctx context.Context, notes io.Writer, limit int, write 
 	return err
 }
 
-func newDeadShowCommand() *cobra.Command {
-	var f deadFlags
+func newShow() *cobra.Command {
+	var f flags
 	c := &cobra.Command{
 		Use:   "show ID",
 		Short: "Print a dead letter's data, and its other fields on standard error",
@@ -108,7 +109,7 @@ func newDeadShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			writeDeadFacts(c.ErrOrStderr(), &letter)
+			writeFacts(c.ErrOrStderr(), &letter)
 			_, err = c.OutOrStdout().Write(letter.RawData())
 			return err
 		},
@@ -117,8 +118,8 @@ func newDeadShowCommand() *cobra.Command {
 	return c
 }
 
-func newDeadRequeueCommand() *cobra.Command {
-	var f deadFlags
+func newRequeue() *cobra.Command {
+	var f flags
 	c := &cobra.Command{
 		Use:   "requeue {ID... | --stream S | --destination D | --all}",
 		Short: "Append dead letters' events to their streams again",
@@ -136,8 +137,8 @@ func newDeadRequeueCommand() *cobra.Command {
 	return c
 }
 
-func newDeadDropCommand() *cobra.Command {
-	var f deadFlags
+func newDrop() *cobra.Command {
+	var f flags
 	c := &cobra.Command{
 		Use:   "drop {ID... | --stream S | --destination D | --all}",
 		Short: "Remove dead letters for good",
@@ -151,14 +152,14 @@ func newDeadDropCommand() *cobra.Command {
 	return c
 }
 
-func (f *deadFlags) addChoice(c *cobra.Command) {
+func (f *flags) addChoice(c *cobra.Command) {
 	f.Flags(c, "admin", cli.DefaultAdminAddress)
 	f.addFilter(c)
 	c.Flags().BoolVar(&f.all, "all", false, "all dead letters")
 }
 
 // change applies action, requeue or drop, to the chosen letters and prints their number.
-func (f *deadFlags) change(c *cobra.Command, args []string, action string, count func(admin.DeadOutcome) int) error {
+func (f *flags) change(c *cobra.Command, args []string, action string, count func(admin.DeadOutcome) int) error {
 	choice, err := f.choice(args)
 	if err != nil {
 		return err
@@ -184,7 +185,7 @@ func (f *deadFlags) change(c *cobra.Command, args []string, action string, count
 	return err
 }
 
-func (f *deadFlags) choice(args []string) (c admin.DeadChoice, err error) {
+func (f *flags) choice(args []string) (c admin.DeadChoice, err error) {
 	ids, err := readIDs(args)
 	if err != nil {
 		return c, err
@@ -217,20 +218,20 @@ func printRefusals(w io.Writer, out admin.DeadOutcome) {
 	}
 }
 
-// writeDeadFacts prints the fields of a letter except its data.
-func writeDeadFacts(w io.Writer, l *admin.DeadLetter) {
+// writeFacts prints the fields of a letter except its data.
+func writeFacts(w io.Writer, l *admin.DeadLetter) {
 	t := &cli.Table{}
 	t.Note("id          ", strconv.FormatUint(l.ID, 10))
 	t.Note("stream      ", l.Stream)
 	t.Note("destination ", l.Destination)
 	t.Note("offset      ", strconv.FormatUint(l.Offset, 10))
 	t.Note("key         ", strconv.Quote(l.Key))
-	t.Note("time        ", deadTime(l.Time))
+	t.Note("time        ", timeText(l.Time))
 	for _, name := range sortedNames(l.Attributes) {
 		t.Note("attribute   ", fmt.Sprintf("%q = %q", name, l.Attributes[name]))
 	}
 	t.Note("bytes       ", humanize.Comma(int64(l.Bytes)))
-	t.Note("refused at  ", deadTime(l.RefusedAt))
+	t.Note("refused at  ", timeText(l.RefusedAt))
 	t.Note("reason      ", l.Reason)
 	io.WriteString(w, t.String()) // best effort: the data on standard output is the result
 }

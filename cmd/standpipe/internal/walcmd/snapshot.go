@@ -1,4 +1,4 @@
-package main
+package walcmd
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-func newWALSnapshotCommand() *cobra.Command {
+func newSnapshot() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "snapshot DATA_DIR OUT",
@@ -27,7 +27,7 @@ func newWALSnapshotCommand() *cobra.Command {
 			"The exit code is 1 without a copy, and if a part of the log, and so of the copy, is damaged.",
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return snapshotWAL(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0], args[1], asJSON)
+			return snapshot(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0], args[1], asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -45,7 +45,7 @@ type snapshotJSON struct {
 	Damage      []string `json:"damage"`
 }
 
-func snapshotWAL(ctx context.Context, out, progress io.Writer, dir, to string, asJSON bool) error {
+func snapshot(ctx context.Context, out, progress io.Writer, dir, to string, asJSON bool) error {
 	shown := time.Now()
 	report, err := inspect.Snapshot(ctx, dir, to, func(file string) {
 		if time.Since(shown) >= progressAfter {
