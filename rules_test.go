@@ -41,7 +41,7 @@ var except = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl": {"agent", "agent/config"},
 	"github.com/zclconf/":      {"agent", "agent/config"},
-	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
+	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/identity", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
 }
 
 // arrows are the own packages that a package may import, in folders whose packages have an order of their own.
@@ -50,6 +50,7 @@ var arrows = map[string][]string{
 	"wal/internal/boltpage":           {"wal/internal/disk"},
 	"wal/internal/segment":            {"wal/internal/boltpage", "wal/internal/disk"},
 	"wal/internal/dirlock":            {"wal/internal/disk"},
+	"wal/internal/identity":           {"wal/internal/segment"},
 	"wal/internal/boltcopy":           {"wal/internal/segment"},
 	"wal/internal/segfile":            {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"wal/deadletter":                  {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

@@ -111,7 +111,7 @@ const LeastFrame = segment.LeastFrame
 func FrameSize(e *Event) int { return segment.FrameSize(e) }
 
 // NoteEvents notes the number of events beside the log's files, as upkeep does.
-func (l *Log) NoteEvents() { l.identity.noteEvents(l.dir, l.streams.events()) }
+func (l *Log) NoteEvents() { l.identity.NoteEvents(l.dir, l.streams.events()) }
 
 // Compact starts the compaction of the segments that are worth it, as upkeep does.
 func (l *Log) Compact() { l.compactor.start() }

@@ -13,8 +13,8 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/dirlock"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/identity"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
-	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Log is a write-ahead log of many streams in one data directory. All methods may be called from any goroutine.
@@ -43,8 +43,7 @@ import (
 // order.
 type Log struct {
 	opts     Options
-	id       string
-	identity identity
+	identity identity.Log
 	dir      string // of the segments
 	lock     *dirlock.Lock
 
@@ -77,7 +76,7 @@ type Log struct {
 func newLog(o Options) *Log {
 	l := &Log{
 		opts: o, dir: filepath.Join(o.Dir, "wal"),
-		identity: identity{streams: make(map[string][]segment.BranchBeginning), machine: machine()},
+		identity: identity.New(),
 		room:     semaphore.NewWeighted(maxWaiting),
 		failed:   make(chan struct{}), closing: make(chan struct{}), upkept: make(chan struct{}),
 	}
@@ -144,7 +143,7 @@ func (l *Log) Close() error {
 		l.compactor.workers.Wait()
 		l.damage.worker.Wait()
 		l.roller.removeNext()
-		l.identity.noteEvents(l.dir, l.streams.events())
+		l.identity.NoteEvents(l.dir, l.streams.events())
 		l.closeErr = l.release()
 	})
 	return l.closeErr
@@ -164,7 +163,7 @@ func (l *Log) release() error {
 
 // ID returns the name that the log got when it was created. It never changes, and a copy of the log has the same one.
 // The IDs of events begin with the IDs that Branches returns.
-func (l *Log) ID() string { return l.id }
+func (l *Log) ID() string { return l.identity.ID }
 
 // Sync writes a checkpoint now. It returns once the checkpoint is on disk and up to 32 segments that no destination
 // needs are unlinked. Other such segments are unlinked soon after.

@@ -75,8 +75,8 @@ func (l *Log) recover(ctx context.Context) error {
 		return err
 	}
 	slices.Reverse(l.segments.all)
-	if l.id == "" {
-		l.id = newID()
+	if l.identity.ID == "" {
+		l.identity.ID = newID()
 	}
 	r.finishState()
 	l.stateBudget.count()
@@ -136,7 +136,7 @@ func (r *recovery) takeReady(ctx context.Context, seqs []uint64) ([]uint64, erro
 	case err != nil || !bare:
 		return seqs, err
 	}
-	r.ready, r.log.id, r.log.streams.base = seg, m.Log, m.Base
+	r.ready, r.log.identity.ID, r.log.streams.base = seg, m.Log, m.Base
 	r.last = max(r.last, seg.Seq-1)
 	return seqs[:n-1], nil
 }
@@ -221,8 +221,8 @@ func (r *recovery) readNewest(seg *logSegment) error {
 		if m, err = r.meta(seg, view); err != nil {
 			return err
 		}
-		r.log.id, r.log.streams.base = m.Log, m.Base
-		r.copied, r.recorded = r.log.identity.load(m.MadeAt, seg.Path, r.log.dir), m.MadeAt != nil
+		r.log.identity.ID, r.log.streams.base = m.Log, m.Base
+		r.copied, r.recorded = r.log.identity.Load(m.MadeAt, seg.Path, r.log.dir), m.MadeAt != nil
 		r.whole = seg.Seq == r.last && !m.Sealed && !doubtful
 		switch {
 		case seg.Seq == r.last && m.Sealed && r.ready == nil:
@@ -246,7 +246,7 @@ func (r *recovery) readNewest(seg *logSegment) error {
 
 // fit checks that the segment is an older one of the same log.
 func (r *recovery) fit(seg *logSegment, id string) error {
-	if id != r.log.id {
+	if id != r.log.identity.ID {
 		return &CorruptError{File: seg.Path, Reason: "it belongs to another log"}
 	}
 	for name, sp := range seg.spans {
@@ -319,8 +319,7 @@ func (r *recovery) loadState(view segment.Reader, seg *logSegment) error {
 
 // forgetState undoes loadState.
 func (r *recovery) forgetState() {
-	clear(r.log.identity.streams)
-	r.log.identity.branch = ""
+	r.log.identity.Clear()
 	clear(r.log.streams.all)
 	r.log.committer.producers.Clear()
 	r.log.streams.base = 0
@@ -373,9 +372,7 @@ func (r *recovery) loadEntry(k, v []byte) error {
 		s.cursors[p.name] = p
 		return p.restore(v)
 	case kind == segment.StateBranches:
-		all, err := segment.DecodeBranches(v)
-		r.log.identity.streams[names[0]] = all
-		return err
+		return r.log.identity.LoadBranches(names[0], v)
 	case kind == segment.StateProducer && len(names) == 2:
 		return r.log.committer.producers.Load(producer.Key{ID: names[1], Stream: names[0]}, v)
 	}

@@ -201,7 +201,7 @@ func (r *roller) fillSegment(seg *logSegment, fill func(tx *bolt.Tx) error) erro
 		return err
 	}
 	err := seg.Update(func(tx *bolt.Tx) error {
-		return errors.Join(segment.PutMeta(tx, r.log.id, seg.Seq, r.log.streams.base), fill(tx))
+		return errors.Join(segment.PutMeta(tx, r.log.identity.ID, seg.Seq, r.log.streams.base), fill(tx))
 	})
 	if err != nil {
 		return err
@@ -212,7 +212,7 @@ func (r *roller) fillSegment(seg *logSegment, fill func(tx *bolt.Tx) error) erro
 // begin puts the log's state into an empty segment.
 func (r *roller) begin(tx *bolt.Tx) error {
 	_, err := tx.CreateBucket(segment.BucketBlocks)
-	return errors.Join(err, r.log.identity.put(tx, r.log.dir), r.writeState(tx))
+	return errors.Join(err, r.log.identity.Put(tx, r.log.dir), r.writeState(tx))
 }
 
 // writeState fills the state bucket of a new segment with the present state of the log.
@@ -248,7 +248,7 @@ func (r *roller) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put cursor: %w", err)
 		}
 	}
-	if err := r.log.identity.putBranches(&state); err != nil {
+	if err := r.log.identity.PutBranches(&state); err != nil {
 		return err
 	}
 	return nil

@@ -26,7 +26,7 @@ func (l *Log) upkeep() {
 		now := time.Now()
 		if now.Sub(noted) >= noteEvery {
 			noted = now
-			l.identity.noteEvents(l.dir, l.streams.events())
+			l.identity.NoteEvents(l.dir, l.streams.events())
 		}
 		every := l.retention.dropAllAged(now)
 		l.retention.logDropped(logged, now)

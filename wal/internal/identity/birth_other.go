@@ -1,6 +1,6 @@
 //go:build !linux
 
-package wal
+package identity
 
 // Only Linux provides properties that are not copied. Elsewhere a copied data directory continues the branch of its
 // log.
@@ -9,6 +9,6 @@ func birthOf(string) string { return "" }
 
 func machine() map[string]string { return nil }
 
-func noteOutside(string, uint64) {}
+func noteEvents(string, uint64) {}
 
-func notedOutside(string) uint64 { return 0 }
+func notedEvents(string) uint64 { return 0 }

@@ -1,4 +1,4 @@
-package wal
+package identity
 
 import (
 	"fmt"
@@ -68,9 +68,9 @@ func cards(dir string) (addresses []string) {
 // eventsAttribute is the folder's extended attribute that holds the number of events.
 const eventsAttribute = "user.standpipe.events"
 
-// noteOutside records the number of events in a place to which a copy of the files does not bring its own number.
+// noteEvents records the number of events in a place to which a copy of the files does not bring its own number.
 // Without extended attributes nothing is recorded.
-func noteOutside(dir string, events uint64) {
+func noteEvents(dir string, events uint64) {
 	var fs unix.Statfs_t
 	if unix.Statfs(dir, &fs) != nil || fs.Type == unix.TMPFS_MAGIC { // there it takes an inode's room
 		return
@@ -78,8 +78,8 @@ func noteOutside(dir string, events uint64) {
 	_ = unix.Setxattr(dir, eventsAttribute, strconv.AppendUint(nil, events, 10), 0)
 }
 
-// notedOutside returns the recorded number; 0: there is none.
-func notedOutside(dir string) uint64 {
+// notedEvents returns the recorded number; 0: there is none.
+func notedEvents(dir string) uint64 {
 	var b [20]byte
 	n, err := unix.Getxattr(dir, eventsAttribute, b[:])
 	if err != nil {
