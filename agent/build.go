@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/ranged"
 )
 
 const (
@@ -49,9 +50,9 @@ func (r *route) build(ctx context.Context) *pipeline {
 		done()
 		if err == nil {
 			r.built()
-			s := &pipeline{target, r.newShipper(target)}
+			s := r.newPipeline(target)
 			if !bytes.Equal(before, r.cursor.State()) && !r.stored(r.halting, r.finishing) {
-				target.Close()
+				s.sink.Close()
 				return nil
 			}
 			return s
@@ -71,23 +72,33 @@ func (r *route) build(ctx context.Context) *pipeline {
 	}
 }
 
-func (r *route) newShipper(target shipper.Sink) *shipper.Shipper {
+// newPipeline returns the sink with its shipper.
+func (r *route) newPipeline(target target) *pipeline {
 	s, d := r.streams, r.conf
 	typ := destinationTypes[d.Type] // known: openSink has used it
+	retry := shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout}
+	if target.ranges != nil {
+		return &pipeline{target.ranges, ranged.New(ranged.Options{
+			Source: s.log, Cursor: taggedCursor{r.cursor, d.Type}, Sink: target.ranges, Dead: s.dead,
+			MaxDelay: d.Batch.MaxDelay, Retry: retry,
+			Endpoint: typ.endpoint(d), Outages: s.outages,
+			Observer: observer{s, r.stream, d.Name},
+			Logger:   r.logger,
+		})}
+	}
 	var link *shipper.Link
 	if typ.usesLink {
 		link = s.link
 	}
-	return shipper.New(shipper.Options{
-		Source: s.log, Cursor: r.cursor, Sink: target, Dead: s.dead,
-		MaxDelay: d.Batch.MaxDelay,
-		Retry:    shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout},
-		Unpaced:  !d.Pace,
-		Link:     link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
+	return &pipeline{target.batches, shipper.New(shipper.Options{
+		Source: s.log, Cursor: r.cursor, Sink: target.batches, Dead: s.dead,
+		MaxDelay: d.Batch.MaxDelay, Retry: retry,
+		Unpaced: !d.Pace,
+		Link:    link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
 		Endpoint: typ.endpoint(d), Outages: s.outages,
 		Observer: observer{s, r.stream, d.Name},
 		Logger:   r.logger,
-	})
+	})}
 }
 
 // block records the error of the build, and logs each reason once. Until the sink is built the WAL itself applies the drop
@@ -121,7 +132,7 @@ type learner interface {
 
 // The function learn starts the queries of a learner: without the first, events beyond the assumed limits would be rejected at ingest and
 // never reach the sink. The returned channel is closed when the queries have ended, after ctx.
-func learn(ctx context.Context, target shipper.Sink) <-chan struct{} {
+func learn(ctx context.Context, target any) <-chan struct{} {
 	l, ok := target.(learner)
 	done := make(chan struct{})
 	if !ok {

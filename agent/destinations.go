@@ -9,6 +9,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/ranged"
 	"github.com/standpipe/standpipe/shipper/sink"
 	"github.com/standpipe/standpipe/shipper/sink/discard"
 	"github.com/standpipe/standpipe/shipper/sink/file"
@@ -22,14 +23,28 @@ import (
 type destinationType struct {
 	// shape returns the sink's shape, as far as the configuration determines it.
 	shape func(d config.Destination, around *shipper.Envelope) (shipper.Shape, error)
-	// open builds the sink. It reads files of this host and opens no connection.
-	open func(ctx context.Context, s sinkSpec) (shipper.Sink, error)
+	// open and openRanged build the sink: one that takes batches, or one that takes ranges. They read files of this host and
+	// open no connection. A type may have both: then ranges chooses.
+	open       func(ctx context.Context, s sinkSpec) (shipper.Sink, error)
+	openRanged func(ctx context.Context, s sinkSpec) (ranged.Sink, error)
+	ranges     func(d config.Destination) bool
 	// endpoint names the target of the requests. Destinations with the same endpoint share its outages.
 	endpoint func(d config.Destination) string
 
 	descriptors int64 // that its requests or files use at most
 	usesLink    bool  // its requests count against the agent's bandwidth
-	keepsState  bool  // its sink stores its state in the cursor
+	keepsState  bool  // its sink is a shipper.Keeper
+}
+
+// takesRanges reports whether the sink of d takes ranges.
+func (t *destinationType) takesRanges(d config.Destination) bool {
+	return t.openRanged != nil && (t.open == nil || t.ranges(d))
+}
+
+// target is the sink of a route. One of both is set.
+type target struct {
+	batches shipper.Sink
+	ranges  ranged.Sink
 }
 
 // sinkSpec is the input of destinationType.open.
@@ -109,19 +124,18 @@ func shapeOf(d config.Destination, around *shipper.Envelope) (shipper.Shape, err
 }
 
 // openSink builds the sink of s. It reads files of this host and opens no connection.
-func openSink(ctx context.Context, s sinkSpec) (shipper.Sink, error) {
+func openSink(ctx context.Context, s sinkSpec) (target, error) {
 	t, err := typeOf(s.Destination)
 	if err != nil {
-		return nil, err
+		return target{}, err
 	}
-	if state := s.cursor.State(); state != nil && !t.keepsState {
-		// The destination was a file before and may have unfinished files.
-		state = file.Finish(file.Options{
-			Path: ".", Stream: s.eventStream, State: state, Checkpoint: s.cursor.Stat().Checkpoint, Logger: s.logger,
-		})
-		s.cursor.Settle(wal.Settlement{State: state})
+	endStateOfOthers(&s, t.keepsState)
+	if t.takesRanges(s.Destination) {
+		ranges, err := t.openRanged(ctx, s)
+		return target{ranges: ranges}, err
 	}
-	return t.open(ctx, s)
+	batches, err := t.open(ctx, s)
+	return target{batches: batches}, err
 }
 
 // envelopeOf returns the envelope of the destination's events, whose IDs begin as branches define; nil: none.

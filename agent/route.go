@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -45,8 +46,18 @@ type route struct {
 
 // pipeline is the sink and the shipper of a route.
 type pipeline struct {
-	sink    shipper.Sink
-	shipper *shipper.Shipper
+	sink interface {
+		Shape() shipper.Shape
+		Close() error
+	}
+	shipper interface {
+		Run(ctx context.Context) error
+		Finish()
+		Halt(ctx context.Context)
+		Ended() <-chan struct{}
+		Report() shipper.Report
+		Stalled(after time.Duration) bool
+	}
 }
 
 // titleOf returns a destination's type and name, for messages.
