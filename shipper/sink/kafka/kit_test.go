@@ -19,7 +19,10 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-func TestMain(m *testing.M) { testkit.RunTests(m, "sink/kafka", nil) }
+// stopBroker ends the real broker, where the tests have one.
+var stopBroker func()
+
+func TestMain(m *testing.M) { testkit.RunTests(m, "sink/kafka", stopBroker) }
 
 // fake is a cluster in this process, with one topic.
 type fake struct {
