@@ -31,8 +31,8 @@ func letterIDs(t *testing.T, d *deadletter.Queue) (ids []uint64) {
 	return ids
 }
 
-// buryUntilFull stores letters of less than most bytes until they are full, and returns how many it stored.
-func buryUntilFull(t *testing.T, d *deadletter.Queue, random *rand.Rand, most int) (n int) {
+// putUntilFull stores letters of less than most bytes until they are full, and returns how many it stored.
+func putUntilFull(t *testing.T, d *deadletter.Queue, random *rand.Rand, most int) (n int) {
 	t.Helper()
 	for ; n < 1_000_000; n++ {
 		err := d.Put(sized(random.IntN(most)))
@@ -75,14 +75,14 @@ func TestDeadLetters_AreWithinMaxSize(t *testing.T) {
 			for range random.IntN(3) {
 				stored.Add(fill(t, l, "s", 100+random.IntN(2000), 10))
 			}
-			if buried := buryUntilFull(t, d, random, most); buried < 3 {
-				t.Errorf("got %d letters of up to %d bytes, want more", buried, most)
+			if letters := putUntilFull(t, d, random, most); letters < 3 {
+				t.Errorf("got %d letters of up to %d bytes, want more", letters, most)
 			}
 			stored.Add(fill(t, l, "s", 100+random.IntN(2000), 10))
 			wantUnderMax(t, l, o.Dir)
 			settleAll(l, p, stored)
 			sync(t, l)
-			buryUntilFull(t, d, random, most)
+			putUntilFull(t, d, random, most)
 			if got := l.Stat(); got.DeadBytes < got.MaxDeadBytes/2 {
 				t.Errorf("got %+v, want the letters to have grown with the room", got)
 			}
@@ -108,7 +108,7 @@ func TestDeadLetters_AtTheirBoundLeaveRoomForTheLargestAppend(t *testing.T) {
 		p, err := l.OpenCursor("s", "d")
 		must(t, err)
 		d := l.OpenDeadLetters(nil)
-		buryUntilFull(t, d, rand.New(rand.NewPCG(1, uint64(size))), int(size/256))
+		putUntilFull(t, d, rand.New(rand.NewPCG(1, uint64(size))), int(size/256))
 		largest := string(make([]byte, size*3/5-160<<10))
 		for range 3 {
 			r, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", largest)}})
@@ -128,13 +128,13 @@ func TestDeadLetters_GoOnWhenSomeAreDropped(t *testing.T) {
 	d := l.OpenDeadLetters(nil)
 	defer d.Close()
 	random := rand.New(rand.NewPCG(3, 3))
-	last := uint64(buryUntilFull(t, d, random, 3000))
+	last := uint64(putUntilFull(t, d, random, 3000))
 	for range 8 {
 		ids := letterIDs(t, d)
 		random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 		_, err := d.Drop(ids[:len(ids)*3/4]...)
 		must(t, err)
-		n := buryUntilFull(t, d, random, 3000)
+		n := putUntilFull(t, d, random, 3000)
 		if n < len(ids)/4 {
 			t.Errorf("got room for %d letters when %d were dropped", n, len(ids)*3/4)
 		}

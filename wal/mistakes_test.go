@@ -60,16 +60,16 @@ func TestDeadLetters_FullErrorCountsThem(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20})
 	d := l.OpenDeadLetters(nil)
 	defer d.Close()
-	buried := int64(buryUntilFull(t, d, rand.New(rand.NewPCG(1, 2)), 20_000))
+	stored := int64(putUntilFull(t, d, rand.New(rand.NewPCG(1, 2)), 20_000))
 	for range 100 { // the letter that was rejected may have been the largest
 		err := d.Put(sized(20_000))
 		if err == nil {
-			buried++
+			stored++
 			continue
 		}
 		var full *deadletter.FullError
-		if !errors.As(err, &full) || full.Used < buried*5_000 || full.Used > full.Max {
-			t.Errorf("got %v with %d letters, want the bytes that they take", err, buried)
+		if !errors.As(err, &full) || full.Used < stored*5_000 || full.Used > full.Max {
+			t.Errorf("got %v with %d letters, want the bytes that they take", err, stored)
 		}
 		return
 	}

@@ -54,7 +54,7 @@ func keepUp(dir string) int {
 		return 1
 	}
 	var group goSync.WaitGroup
-	for _, step := range []func(*wal.Log) error{buryAndDrop, settleAsTheyCome} {
+	for _, step := range []func(*wal.Log) error{putAndDropLetters, settleAsTheyCome} {
 		group.Go(func() { untilItFails(l, step) })
 	}
 	numbers, err := os.ReadFile(filepath.Join(filepath.Dir(dir), upkeepNumbers))
@@ -189,8 +189,8 @@ func settleAsTheyCome(l *wal.Log) error {
 	return l.Sync(context.Background())
 }
 
-// buryAndDrop stores some large dead letters and drops most of them again, so that their file shrinks.
-func buryAndDrop(l *wal.Log) error {
+// putAndDropLetters stores some large dead letters and drops most of them again, so that their file shrinks.
+func putAndDropLetters(l *wal.Log) error {
 	d := l.OpenDeadLetters(nil)
 	defer d.Close()
 	for range 4 {
@@ -202,7 +202,7 @@ func buryAndDrop(l *wal.Log) error {
 		if err != nil {
 			return err
 		}
-		fmt.Println("buried", name)
+		fmt.Println("rejected", name)
 	}
 	letters, err := d.List(context.Background(), deadletter.Query{Limit: 100})
 	if err != nil {
@@ -246,7 +246,7 @@ func (m *upkeepModel) line(line string) (begun, ended bool) {
 		fmt.Sscanf(rest, "%s %d", &key, &n)
 		m.acked[key] = max(m.acked[key], n)
 		return true, false
-	case "buried":
+	case "rejected":
 		m.letters[rest] = true
 	case "dropping":
 		m.letters[rest] = false

@@ -54,7 +54,7 @@ func shortOf(dir string) int {
 		if n%8 == 7 {
 			ok = ok && again("settle", func() error { return settleAllBut(l, p, stuck) })
 			ok = ok && again("read", func() error { return readTo(l) })
-			ok = ok && again("bury", func() error {
+			ok = ok && again("put", func() error {
 				return dead.Put(deadletter.Letter{Stream: "s", Destination: "d", Event: event("k", "dead")})
 			})
 		}

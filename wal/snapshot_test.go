@@ -126,7 +126,7 @@ func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 			l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{event(fmt.Sprint(i%50), fmt.Sprintf("%02000d", i))}})
 		}
 	})
-	all.Go(func() { settleAndBury(t, l, letters, stop) })
+	all.Go(func() { settleAndReject(t, l, letters, stop) })
 	for round := range snapshotRounds() {
 		time.Sleep(100 * time.Millisecond)
 		if _, err := l.OpenCursor("s", fmt.Sprint("new", round)); err != nil {
@@ -142,8 +142,8 @@ func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 	all.Wait()
 }
 
-// settleAndBury acts as a destination that delivers all but every 200th event, which it stores as a dead letter.
-func settleAndBury(t *testing.T, l *wal.Log, letters *deadletter.Queue, stop chan struct{}) {
+// settleAndReject acts as a destination that delivers all but every 200th event, which it stores as a dead letter.
+func settleAndReject(t *testing.T, l *wal.Log, letters *deadletter.Queue, stop chan struct{}) {
 	p, err := l.OpenCursor("s", "fast")
 	if err != nil {
 		t.Error(err)

@@ -185,8 +185,31 @@ func checkDestination(b *block, s *Stream, d *Destination) {
 			checkPaths(b, s.Name, d, &other)
 		}
 	}
+	checkFilledIn(b, s, d)
 	if d.Type == "s3" && b.wrote("bucket") && !b.misread("prefix") {
 		b.r.s3 = append(b.r.s3, s3Target{stream: s.Name, d: *d, pos: b.at("prefix")})
+	}
+}
+
+// checkFilledIn checks the settings with ${stream} again with the stream's name in them.
+func checkFilledIn(b *block, s *Stream, d *Destination) {
+	if isPattern(s.Name) {
+		return
+	}
+	filled := d.For(s.Name)
+	for _, set := range []struct {
+		name, template, value, allowed string
+		wrong                          func(string) string
+	}{
+		{"topic", d.Kafka.Topic, filled.Kafka.Topic, kafkaTopic, wrongTopic},
+		{"queue_url", d.SQS.QueueURL, filled.SQS.QueueURL, queueURL, wrongQueueURL},
+	} {
+		if !b.wrote(set.name) || set.template == set.value {
+			continue
+		}
+		if wrong := set.wrong(set.value); wrong != "" {
+			b.fault(b.at(set.name), "%s: %s %s for stream %s; allowed is %s", set.name, quote(set.value), wrong, quote(s.Name), set.allowed)
+		}
 	}
 }
 

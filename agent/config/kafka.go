@@ -122,7 +122,7 @@ func wrongTopic(s string) string {
 		return "is no name of a topic"
 	case strings.ContainsFunc(rest, func(c rune) bool { return !nameChar(c) }):
 		return "has a character that is not of A-Z a-z 0-9 . _ -"
-	case len(rest) > maxTopic:
+	case len(strings.ReplaceAll(s, streamMark, "x")) > maxTopic:
 		return fmt.Sprintf("has more than %d characters", maxTopic)
 	}
 	return ""

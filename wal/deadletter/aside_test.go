@@ -14,8 +14,8 @@ import (
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
-// deadOf opens the dead letters of a folder. It also returns the list of the files that they set aside from then on.
-func deadOf(t *testing.T, dir string) (*deadletter.Queue, *[]string) {
+// openAside opens the dead letters of a folder. It also returns the list of the files that they set aside from then on.
+func openAside(t *testing.T, dir string) (*deadletter.Queue, *[]string) {
 	t.Helper()
 	aside := new([]string)
 	d := deadletter.Open(dir, deadletter.Options{OnAside: func(path string, reason error) {
@@ -29,7 +29,7 @@ func deadOf(t *testing.T, dir string) (*deadletter.Queue, *[]string) {
 	return d, aside
 }
 
-func buryLetters(t *testing.T, d *deadletter.Queue, n int) {
+func putLetters(t *testing.T, d *deadletter.Queue, n int) {
 	t.Helper()
 	for range n {
 		testkit.Must(t, d.Put(deadletter.Letter{Stream: "s", Destination: "d", Event: wal.Event{Key: "k", Data: make([]byte, 1000), Time: 1, Offset: 1}, Reason: "refused", At: time.Now()}))
@@ -64,8 +64,8 @@ func TestDeadLetters_GoOnInANewFileWhenTheirsIsDamaged(t *testing.T) {
 			path := filepath.Join(dir, "dead.db")
 			var used []uint64
 			for round := range 3 {
-				d, aside := deadOf(t, dir)
-				buryLetters(t, d, 20)
+				d, aside := openAside(t, dir)
+				putLetters(t, d, 20)
 				ids := deadIDs(t, d)
 				if len(ids) != 20 {
 					t.Fatalf("round %d: got letters %v, want the 20 since the damage", round, ids)
@@ -90,13 +90,13 @@ func TestDeadLetters_GoOnInANewFileWhenTheirsIsDamaged(t *testing.T) {
 // The file is damaged while it is open.
 func TestDeadLetters_GoOnWhenTheirFileIsDamagedUnderThem(t *testing.T) {
 	dir := t.TempDir()
-	d, aside := deadOf(t, dir)
-	buryLetters(t, d, 50)
+	d, aside := openAside(t, dir)
+	putLetters(t, d, 50)
 	path := filepath.Join(dir, "dead.db")
 	for page := int64(2); page < testkit.FileLength(t, path)/4096; page++ {
 		testkit.Overwrite(t, path, page*4096, slices.Repeat([]byte{0xff}, 64))
 	}
-	buryLetters(t, d, 3)
+	putLetters(t, d, 3)
 	if ids := deadIDs(t, d); len(*aside) != 1 || len(ids) != 3 || ids[0] <= 50 {
 		t.Errorf("got %v set aside and letters %v, want 3 with new ids", *aside, ids)
 	}
@@ -105,7 +105,7 @@ func TestDeadLetters_GoOnWhenTheirFileIsDamagedUnderThem(t *testing.T) {
 // A file that outgrows its map is mapped again between two letters.
 func TestDeadLetters_OutgrowTheirMap(t *testing.T) {
 	dir := t.TempDir()
-	d, aside := deadOf(t, dir)
+	d, aside := openAside(t, dir)
 	for n := range uint64(24) {
 		testkit.Must(t, d.Put(deadletter.Letter{Stream: "s", Destination: "d", Event: wal.Event{Data: make([]byte, n*64<<10), Offset: n + 1}, At: time.Now()}))
 	}
@@ -116,7 +116,7 @@ func TestDeadLetters_OutgrowTheirMap(t *testing.T) {
 			}
 		}
 		testkit.Must(t, d.Close())
-		d, aside = deadOf(t, dir)
+		d, aside = openAside(t, dir)
 	}
 	if len(*aside) > 0 {
 		t.Errorf("got %v set aside", *aside)

@@ -35,21 +35,21 @@ var (
 )
 
 // append encodes the letter that is stored under id.
-func (d *Letter) append(b []byte, id uint64) []byte {
+func (l *Letter) append(b []byte, id uint64) []byte {
 	start := len(b)
 	b = append(b, letterVersion, 0, 0, 0, 0)
-	b = segment.AppendText(b, d.Stream)
-	b = segment.AppendText(b, d.Destination)
-	b = segment.AppendNumbers(b, d.Event.Offset, segment.UnixNano(d.At))
-	b = segment.AppendText(b, d.Reason)
-	b = segment.AppendFrame(b, &d.Event, segment.LaneOf(d.Event.Key))
+	b = segment.AppendText(b, l.Stream)
+	b = segment.AppendText(b, l.Destination)
+	b = segment.AppendNumbers(b, l.Event.Offset, segment.UnixNano(l.At))
+	b = segment.AppendText(b, l.Reason)
+	b = segment.AppendFrame(b, &l.Event, segment.LaneOf(l.Event.Key))
 	binary.BigEndian.PutUint32(b[start+letterSumAt:], letterSum(b[start:], id))
 	return b
 }
 
 // size estimates the length of the letter in bytes.
-func (d *Letter) size() int64 {
-	return int64(len(d.Stream)+len(d.Destination)+len(d.Reason)+segment.FrameSize(&d.Event)) + 64
+func (l *Letter) size() int64 {
+	return int64(len(l.Stream)+len(l.Destination)+len(l.Reason)+segment.FrameSize(&l.Event)) + 64
 }
 
 func letterSum(value []byte, id uint64) uint32 {
@@ -59,7 +59,7 @@ func letterSum(value []byte, id uint64) uint32 {
 
 // decode decodes a value of append. The event refers to the bytes of value, which must not change while the letter is
 // in use.
-func (d *Letter) decode(value []byte, id uint64) error {
+func (l *Letter) decode(value []byte, id uint64) error {
 	switch {
 	case len(value) < letterSumOf:
 		return errLetterShort
@@ -71,27 +71,27 @@ func (d *Letter) decode(value []byte, id uint64) error {
 		return errLetterVersion
 	}
 	from := segment.Decoder{Rest: value[letterSumOf:]}
-	d.Stream, d.Destination = string(from.Text()), string(from.Text())
-	d.Event.Offset = from.Number()
+	l.Stream, l.Destination = string(from.Text()), string(from.Text())
+	l.Event.Offset = from.Number()
 	if ns := from.Number(); ns > 0 {
-		d.At = time.Unix(0, int64(ns))
+		l.At = time.Unix(0, int64(ns))
 	}
-	d.Reason = string(from.Text())
+	l.Reason = string(from.Text())
 	if from.Bad {
 		return errLetterFields
 	}
 	lane, event, rest, err := segment.SplitFrame(from.Rest)
-	if err != nil || len(rest) > 0 || segment.DecodeEvent(event, &d.Event) != nil {
+	if err != nil || len(rest) > 0 || segment.DecodeEvent(event, &l.Event) != nil {
 		return errLetterFields
 	}
-	d.Event.Lane = lane
+	l.Event.Lane = lane
 	return nil
 }
 
 // stat returns the letter's entry in a list. It shares no memory with the stored value.
-func (d *Letter) stat(id uint64) Stat {
+func (l *Letter) stat(id uint64) Stat {
 	return Stat{
-		ID: id, Stream: d.Stream, Destination: d.Destination, Offset: d.Event.Offset,
-		Key: strings.Clone(d.Event.Key), Bytes: len(d.Event.Data), Reason: d.Reason, At: d.At,
+		ID: id, Stream: l.Stream, Destination: l.Destination, Offset: l.Event.Offset,
+		Key: strings.Clone(l.Event.Key), Bytes: len(l.Event.Data), Reason: l.Reason, At: l.At,
 	}
 }

@@ -17,7 +17,7 @@ func soundLetter() Letter {
 	}
 }
 
-func TestALetterIsReadAsItWasWritten(t *testing.T) {
+func TestLetter_DecodesAsItWasEncoded(t *testing.T) {
 	want := soundLetter()
 	value := want.append(nil, 7)
 	var got Letter
@@ -25,13 +25,13 @@ func TestALetterIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
 	if err := new(Letter).decode(value, 8); err == nil {
-		t.Error("a letter under another's id is taken for good")
+		t.Error("a letter under the ID of another decodes")
 	}
 	for i := range value {
 		broken := bytes.Clone(value)
 		broken[i] ^= 0x10
 		if new(Letter).decode(broken, 7) == nil || new(Letter).decode(value[:i], 7) == nil {
-			t.Errorf("a flipped bit in byte %d, or an end there, is not seen", i)
+			t.Errorf("a flipped bit in byte %d, or an end there, is not detected", i)
 		}
 	}
 }

@@ -8,7 +8,7 @@
 // lacks space, every later Put and Drop fails with the same error, because bbolt would continue on top of pages that may
 // be lost. The existing letters can still be read.
 //
-// A Put that finds no room returns a *FullError and has stored nothing. A Drop always has room: the file reserves it.
+// A Put that finds no room returns a *FullError and has stored nothing. The file reserves room for a Drop.
 //
 // A letter that cannot be decoded is listed with its damage, hides no other letter, and can be dropped. If a page of the
 // file is damaged, the next call that opens the file sets it aside under another name and creates a new file. A letter
@@ -16,11 +16,12 @@
 //
 // # Path of a letter
 //
-//	queue.go   Put and Drop: the transaction, and its commit
-//	size.go    makes room before a commit, and replaces a file by a shorter copy
-//	file.go    opens, checks and creates the file
-//	list.go    List, Get and LastID
-//	codec.go   the bytes of a letter
+//	queue.go    Put and Drop: the transaction, and its commit
+//	room.go     makes room in the file before a commit
+//	shrink.go   replaces the file by a shorter copy
+//	file.go     opens, checks and creates the file
+//	list.go     List, Get and LastID
+//	codec.go    the bytes of a letter
 //
 // # Assumptions
 //
@@ -29,8 +30,8 @@
 //
 // # Limits
 //
-//   - The file has at most Budget.Max bytes, for a log an eighth of its MaxSize. Appends never use the first 4 MiB, or a
-//     sixteenth of MaxSize: a full log whose destination rejects its events can still move on.
+//   - The file has at most Budget.Max bytes; for a log that is an eighth of MaxSize. Appends leave 4 MiB of it free, or a
+//     sixteenth of MaxSize if that is less: a full log whose destination rejects its events can still move on.
 //   - A file above 1 MiB is replaced by a copy when letters take less than half of it.
 //   - List returns at most 1,000 letters, and reads at most 4 MiB in one transaction.
 package deadletter

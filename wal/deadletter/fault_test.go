@@ -20,7 +20,7 @@ import (
 )
 
 // A failed sync is final: the existing letters can still be read, and no other letter is stored.
-func TestNothingIsBuriedAfterAFailedSync(t *testing.T) {
+func TestPut_FailsAfterAFailedSync(t *testing.T) {
 	broken := fmt.Errorf("sync: %w", syscall.EIO)
 	for name, fails := range map[string]func(tx *bolt.Tx) error{
 		"before": func(*bolt.Tx) error { return broken },
@@ -50,7 +50,7 @@ func TestNothingIsBuriedAfterAFailedSync(t *testing.T) {
 	}
 }
 
-func TestDeadLetters_GoOnWhenThereIsSpaceAgain(t *testing.T) {
+func TestPut_WorksWhenThereIsSpaceAgain(t *testing.T) {
 	d := deadletter.Open(t.TempDir(), deadletter.Options{})
 	if err := d.Put(letter(1)); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestDeadLetters_GoOnWhenThereIsSpaceAgain(t *testing.T) {
 }
 
 // A sync that failed for lack of space is as final as any other failed sync: the data that it had to write is lost.
-func TestNothingIsBuriedAfterASyncWithoutSpace(t *testing.T) {
+func TestPut_FailsAfterASyncWithoutSpace(t *testing.T) {
 	for name, late := range map[string]error{
 		"bare":      syscall.ENOSPC,
 		"of a sync": &os.PathError{Op: "sync", Path: segment.DeadName, Err: syscall.ENOSPC},
@@ -143,10 +143,10 @@ func TestDeadLetters_StayWhereTheyAreWhenTheirFileCannotShrink(t *testing.T) {
 	}
 }
 
-// The log reports once that the file cannot be shrunk, and once more when it has been shrunk.
+// The queue logs once that the file cannot be shrunk, and once more when it has been shrunk.
 func TestDeadLetters_LogAFileThatCannotShrink(t *testing.T) {
-	var said bytes.Buffer
-	d := deadletter.Open(t.TempDir(), deadletter.Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &said})})
+	var logged bytes.Buffer
+	d := deadletter.Open(t.TempDir(), deadletter.Options{Logger: hclog.New(&hclog.LoggerOptions{Output: &logged})})
 	defer d.Close()
 	drop := largeAndFew(t, d)
 	d.SetCopied(func() error { return syscall.EDQUOT })
@@ -155,15 +155,15 @@ func TestDeadLetters_LogAFileThatCannotShrink(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := strings.Count(said.String(), "dead letters: file not shrunk"); n != 1 || !strings.Contains(said.String(), syscall.EDQUOT.Error()) {
-		t.Errorf("got %d lines, want 1 with the error: %s", n, said.String())
+	if n := strings.Count(logged.String(), "dead letters: file not shrunk"); n != 1 || !strings.Contains(logged.String(), syscall.EDQUOT.Error()) {
+		t.Errorf("got %d lines, want 1 with the error: %s", n, logged.String())
 	}
 	d.SetCopied(func() error { return nil })
 	if _, err := d.Drop(drop[:2]...); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(said.String(), "dead letters: file shrunk"); n != 1 {
-		t.Errorf("got %d lines, want 1: %s", n, said.String())
+	if n := strings.Count(logged.String(), "dead letters: file shrunk"); n != 1 {
+		t.Errorf("got %d lines, want 1: %s", n, logged.String())
 	}
 }
 

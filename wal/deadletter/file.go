@@ -16,73 +16,74 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-func (d *Queue) openLocked() (err error) {
+// openLocked opens the file, unless it is open.
+func (q *Queue) openLocked() (err error) {
 	switch {
-	case d.closed:
+	case q.closed:
 		return ErrClosed
-	case d.db != nil:
+	case q.db != nil:
 		return nil
 	}
-	if err := d.prepareLocked(); err != nil {
+	if err := q.prepareLocked(); err != nil {
 		return err
 	}
 	// The process that made or renamed the file may have ended before it synced the folder.
-	if err := disk.SyncDir(filepath.Dir(d.path)); err != nil {
+	if err := disk.SyncDir(filepath.Dir(q.path)); err != nil {
 		return err
 	}
-	_, length, _ := disk.Sizes(d.path)
-	o := bolt.Options{InitialMmapSize: segment.MapAhead(length, deadAhead)}
-	d.mapped = int64(o.InitialMmapSize)
-	if d.db, d.file, err = segment.OpenBoltFile(d.path, &o); err != nil {
+	_, length, _ := disk.Sizes(q.path)
+	o := bolt.Options{InitialMmapSize: segment.MapAhead(length, mapAhead)}
+	q.mapped = int64(o.InitialMmapSize)
+	if q.db, q.file, err = segment.OpenBoltFile(q.path, &o); err != nil {
 		return err
 	}
-	if err := d.weighLocked(); err != nil {
-		return errors.Join(err, d.closeLocked())
+	if err := q.measureLocked(); err != nil {
+		return errors.Join(err, q.closeLocked())
 	}
-	if d.held = 0; !d.holdLocked(length + dropRoom(d.largest)) {
-		d.holdLocked(length)
+	if q.held = 0; !q.holdLocked(length + dropRoom(q.largest)) {
+		q.holdLocked(length)
 	}
 	return nil
 }
 
 const (
-	// deadAhead is how far the map extends beyond the file's length, and deadStep is the increment of that length.
-	deadAhead = 4 << 20
-	deadStep  = 256 << 10
+	// mapAhead is how far the map extends beyond the file's length, and lengthStep is the increment of that length.
+	mapAhead   = 4 << 20
+	lengthStep = 256 << 10
 )
 
 // closeLocked closes the file, which the next call opens again.
-func (d *Queue) closeLocked() error {
-	err := d.db.Close()
-	d.db, d.file = nil, nil
+func (q *Queue) closeLocked() error {
+	err := q.db.Close()
+	q.db, q.file = nil, nil
 	return err
 }
 
-// prepareLocked ensures that there is a file that bbolt can open: it makes a missing file, and sets a damaged one
-// aside. bbolt would panic on a bad page in a goroutine of its own, and end the process.
-func (d *Queue) prepareLocked() error {
-	_, err := os.Lstat(d.path)
+// prepareLocked ensures that bbolt can open the file: it creates a missing file, and sets a damaged one aside.
+// bbolt would panic on a bad page in a goroutine of its own, and end the process.
+func (q *Queue) prepareLocked() error {
+	_, err := os.Lstat(q.path)
 	if errors.Is(err, os.ErrNotExist) {
-		return d.makeLocked(0)
+		return q.createLocked(0)
 	}
-	err = segment.ReadTwice(context.Background(), func() error { return checkLetters(d.path) })
+	err = segment.ReadTwice(context.Background(), func() error { return checkFile(q.path) })
 	if !segment.Damaged(err) {
 		return err
 	}
-	last := lastLetter(d.path)
-	to, asideErr := segment.SetAside(d.path)
+	last := lastIDOf(q.path)
+	to, asideErr := segment.SetAside(q.path)
 	if asideErr != nil {
 		return errors.Join(err, asideErr)
 	}
-	if d.opts.OnAside != nil {
-		d.opts.OnAside(to, err)
+	if q.opts.OnAside != nil {
+		q.opts.OnAside(to, err)
 	}
-	return d.makeLocked(last)
+	return q.createLocked(last)
 }
 
-// makeLocked makes the file, under another name until it is complete. Its IDs begin after last.
-func (d *Queue) makeLocked(last uint64) error {
-	unfinished := d.path + segment.UnfinishedSuffix
+// createLocked creates the file, under another name until it is complete. Its IDs begin after last.
+func (q *Queue) createLocked(last uint64) error {
+	unfinished := q.path + segment.UnfinishedSuffix
 	if err := disk.RemoveIfExists(unfinished); err != nil {
 		return err
 	}
@@ -102,25 +103,25 @@ func (d *Queue) makeLocked(last uint64) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	return os.Rename(unfinished, d.path)
+	return os.Rename(unfinished, q.path)
 }
 
-// abandonFileLocked closes the file, so that the next call opens it again and checks whether it is damaged. If bbolt
+// closeDamagedLocked closes the file, so that the next call opens it again and checks whether it is damaged. If bbolt
 // holds its locks, the file stays open until the process ends.
-func (d *Queue) abandonFileLocked() {
-	if d.db == nil || d.failed != nil && !d.stuck {
+func (q *Queue) closeDamagedLocked() {
+	if q.db == nil || q.failed != nil && !q.stuck {
 		return
 	}
-	if !d.stuck {
-		_ = d.db.Close() // nothing of it is unsynced
+	if !q.stuck {
+		_ = q.db.Close() // nothing of it is unsynced
 	}
-	d.db, d.file, d.stuck, d.failed = nil, nil, false, nil
+	q.db, q.file, q.stuck, q.failed = nil, nil, false, nil
 }
 
-// lastLetter returns an ID that is not below the last one of a damaged file. That is the sequence of its bucket if it
+// lastIDOf returns an ID that is not below the last one of a damaged file. That is the sequence of its bucket if it
 // can be read. Otherwise it is the number of microseconds since 1970, which exceeds the number of letters that ever
 // existed.
-func lastLetter(path string) uint64 {
+func lastIDOf(path string) uint64 {
 	most := uint64(max(time.Now().UnixMicro(), 1))
 	f, err := segment.OpenPages(path)
 	if err != nil {
@@ -137,13 +138,13 @@ func lastLetter(path string) uint64 {
 	return most
 }
 
-// checkLetters checks every page of the file, and that no later release wrote it. The letters have checksums of their
+// checkFile checks every page of the file, and that no later release wrote it. The letters have checksums of their
 // own.
-func checkLetters(path string) error {
+func checkFile(path string) error {
 	if err := segment.CheckPages(path); err != nil {
 		return err
 	}
-	if err := newestLetter(path); segment.Later(err) {
+	if err := checkNewest(path); segment.Later(err) {
 		return err
 	}
 	return nil
@@ -164,15 +165,15 @@ func Recover(dir string) (length int64, err error) {
 // fault is left to the readers of the letters.
 func CheckVersion(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, segment.DeadName)
-	err := segment.ReadTwice(ctx, func() error { return newestLetter(path) })
+	err := segment.ReadTwice(ctx, func() error { return checkNewest(path) })
 	if segment.Later(err) {
 		return err
 	}
 	return nil
 }
 
-// newestLetter decodes the letter that was stored last.
-func newestLetter(path string) error {
+// checkNewest decodes the letter that was stored last.
+func checkNewest(path string) error {
 	return boltpage.View(path, segment.FileFaults{}, func(s *boltpage.Snapshot) error {
 		leaf, _, err := s.LeafOf(bucketDead, segment.NumberKey(math.MaxUint64))
 		if err != nil || leaf == nil || len(leaf.Elements) == 0 {

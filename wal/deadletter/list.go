@@ -24,7 +24,7 @@ type Stat struct {
 	Bytes               int // of its data
 	Reason              string
 	At                  time.Time // when it was rejected
-	Damage              error     // a *segment.CorruptError or a *segment.VersionError: of the fields above, only ID is set
+	Damage              error     // a *wal.CorruptError or a *wal.VersionError: of the fields above, only ID is set
 }
 
 // Query selects dead letters. The zero value selects the first MaxList of all letters.
@@ -37,38 +37,38 @@ type Query struct {
 // MaxList is the most letters that one List returns.
 const MaxList = 1000
 
-// A look at the file is a read transaction, which keeps bbolt from reusing pages. So it ends after this many letters or
-// bytes, and the next look continues.
+// A scan is a read transaction, which keeps bbolt from reusing pages. So it ends after this many letters or bytes, and
+// the next scan continues.
 const (
-	lookLetters = 1000
-	lookBytes   = 4 << 20
+	scanLetters = 1000
+	scanBytes   = 4 << 20
 )
 
 // List returns the letters of the query in the order of their IDs, which is the order in which they were stored. It
 // reads the data of one letter at a time, in the mapped file. A letter that cannot be read is listed with its Damage.
-// Errors: a *segment.CorruptError if the file itself cannot be read; segment.ErrClosed; the error of ctx.
-func (d *Queue) List(ctx context.Context, q Query) (letters []Stat, err error) {
-	if q.Limit <= 0 || q.Limit > MaxList {
-		q.Limit = MaxList
+// Errors: a *wal.CorruptError if the file itself cannot be read; ErrClosed; the error of ctx.
+func (q *Queue) List(ctx context.Context, query Query) (letters []Stat, err error) {
+	if query.Limit <= 0 || query.Limit > MaxList {
+		query.Limit = MaxList
 	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		l := look{query: q, path: d.path, letters: letters}
-		if err := d.view(l.run); err != nil {
+		s := scan{query: query, path: q.path, letters: letters}
+		if err := q.view(s.run); err != nil {
 			return nil, err
 		}
-		letters = l.letters
-		if l.end || len(letters) == q.Limit {
+		letters = s.letters
+		if s.end || len(letters) == query.Limit {
 			return letters, nil
 		}
-		q.After = l.last
+		query.After = s.last
 	}
 }
 
-// look is one transaction's part of a List.
-type look struct {
+// scan is one transaction's part of a List.
+type scan struct {
 	query   Query
 	path    string
 	letters []Stat
@@ -76,42 +76,42 @@ type look struct {
 	end     bool   // there are no more
 }
 
-func (l *look) run(b *bolt.Bucket) error {
-	l.end = true
-	if b == nil || l.query.After == math.MaxUint64 {
+func (s *scan) run(b *bolt.Bucket) error {
+	s.end = true
+	if b == nil || s.query.After == math.MaxUint64 {
 		return nil
 	}
 	seen, bytes := 0, 0
 	c := b.Cursor()
-	k, v := c.Seek(segment.NumberKey(l.query.After + 1))
+	k, v := c.Seek(segment.NumberKey(s.query.After + 1))
 	for ; k != nil; k, v = c.Next() {
 		if len(k) != 8 {
-			return &segment.CorruptError{File: l.path, Reason: fmt.Sprintf("a dead letter's key has %d bytes, want 8", len(k))}
+			return &segment.CorruptError{File: s.path, Reason: fmt.Sprintf("a dead letter's key has %d bytes, want 8", len(k))}
 		}
 		id := binary.BigEndian.Uint64(k)
-		if l.query.Until > 0 && id > l.query.Until {
+		if s.query.Until > 0 && id > s.query.Until {
 			return nil
 		}
-		if seen == lookLetters || bytes >= lookBytes || len(l.letters) == l.query.Limit {
-			l.end = false
+		if seen == scanLetters || bytes >= scanBytes || len(s.letters) == s.query.Limit {
+			s.end = false
 			return nil
 		}
-		seen, bytes, l.last = seen+1, bytes+len(v), id
-		l.take(id, v)
+		seen, bytes, s.last = seen+1, bytes+len(v), id
+		s.add(id, v)
 	}
 	return nil
 }
 
-func (l *look) take(id uint64, value []byte) {
+func (s *scan) add(id uint64, value []byte) {
 	var letter Letter
 	if err := letter.decode(value, id); err != nil {
-		if l.query.Stream == "" && l.query.Destination == "" {
-			l.letters = append(l.letters, Stat{ID: id, Damage: damagedLetter(l.path, id, err)})
+		if s.query.Stream == "" && s.query.Destination == "" {
+			s.letters = append(s.letters, Stat{ID: id, Damage: damagedLetter(s.path, id, err)})
 		}
 		return
 	}
-	if matches(l.query.Stream, letter.Stream) && matches(l.query.Destination, letter.Destination) {
-		l.letters = append(l.letters, letter.stat(id))
+	if matches(s.query.Stream, letter.Stream) && matches(s.query.Destination, letter.Destination) {
+		s.letters = append(s.letters, letter.stat(id))
 	}
 }
 
@@ -121,10 +121,10 @@ func damagedLetter(path string, id uint64, err error) error {
 	return segment.InFile(path, fmt.Errorf("dead letter %d: %w", id, err))
 }
 
-// Get returns a letter with its data and attributes. Errors: ErrNotFound; a *segment.CorruptError; segment.ErrClosed.
-func (d *Queue) Get(id uint64) (letter Letter, err error) {
+// Get returns a letter with its data and attributes. Errors: ErrNotFound; a *wal.CorruptError; ErrClosed.
+func (q *Queue) Get(id uint64) (letter Letter, err error) {
 	var value []byte
-	err = d.view(func(b *bolt.Bucket) error {
+	err = q.view(func(b *bolt.Bucket) error {
 		if b != nil {
 			value = slices.Clone(b.Get(segment.NumberKey(id)))
 		}
@@ -137,14 +137,14 @@ func (d *Queue) Get(id uint64) (letter Letter, err error) {
 		return Letter{}, fmt.Errorf("%w: id %d", ErrNotFound, id)
 	}
 	if err := letter.decode(value, id); err != nil {
-		return Letter{}, damagedLetter(d.path, id, err)
+		return Letter{}, damagedLetter(q.path, id, err)
 	}
 	return letter, nil
 }
 
 // LastID returns the highest ID of a letter, 0 if there is none.
-func (d *Queue) LastID() (id uint64, err error) {
-	err = d.view(func(b *bolt.Bucket) error {
+func (q *Queue) LastID() (id uint64, err error) {
+	err = q.view(func(b *bolt.Bucket) error {
 		if b == nil {
 			return nil
 		}
@@ -157,19 +157,19 @@ func (d *Queue) LastID() (id uint64, err error) {
 }
 
 // view runs f in a read transaction on the letters' bucket, which is nil if no letter was ever stored.
-func (d *Queue) view(f func(b *bolt.Bucket) error) error {
+func (q *Queue) view(f func(b *bolt.Bucket) error) error {
 	for {
-		d.mu.Lock()
-		there, err := d.openExistingLocked()
-		db := d.db
-		d.mu.Unlock()
+		q.mu.Lock()
+		there, err := q.openExistingLocked()
+		db := q.db
+		q.mu.Unlock()
 		if err != nil || !there {
 			if err == nil {
 				err = f(nil)
 			}
 			return err
 		}
-		err = segment.ViewBolt(db, d.path, 0, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
+		err = segment.ViewBolt(db, q.path, 0, func(tx *bolt.Tx) error { return f(tx.Bucket(bucketDead)) })
 		if !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 			return err
 		}

@@ -34,17 +34,17 @@ type Queue struct {
 	path string
 	opts Options
 
-	mu      sync.Mutex // guards the fields below, and is held during a commit
-	db      *bolt.DB   // nil until it is needed
-	file    *os.File   // the db's
-	mapped  int64      // the length up to which bbolt need not map the db again
-	live    int64      // upper bound of the bytes that the letters occupy in it
-	held    int64      // the length that the file may reach
-	largest int64      // about the length of its largest letter
-	closed  bool
-	failed  error // of a commit whose outcome is unknown: no write follows it
-	stuck   bool  // bbolt panicked and holds its locks
-	large   bool  // the file could not be shrunk
+	mu           sync.Mutex // guards the fields below, and is held during a commit
+	db           *bolt.DB   // nil until it is needed
+	file         *os.File   // of db
+	mapped       int64      // the length up to which bbolt need not map the file again
+	live         int64      // upper bound of the bytes that the letters occupy in the file
+	held         int64      // the length that the file may reach
+	largest      int64      // about the length of the largest letter
+	closed       bool
+	failed       error // of a commit whose outcome is unknown: no write follows it
+	stuck        bool  // bbolt panicked and holds its locks
+	shrinkFailed bool  // the file could not be shrunk
 
 	commit func(tx *bolt.Tx) error
 	copied func() error // test hook: the copy has not replaced the file yet
@@ -89,27 +89,28 @@ func Open(dir string, o Options) *Queue {
 	return &Queue{path: filepath.Join(dir, segment.DeadName), opts: o, commit: (*bolt.Tx).Commit, copied: func() error { return nil }}
 }
 
-// Put stores the letter under a new ID and returns once it is synced. IDs rise and are never reused. ErrFull: there
-// is no room for the letter until letters are dropped. After a disk error it is unknown whether the letter is stored.
-// Unless the disk only lacks space, every later Put and Drop fails with the same error, because bbolt would continue on
-// top of pages that may be lost.
-func (d *Queue) Put(letter Letter) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	err := d.buryLocked(letter)
+// Put stores the letter under a new ID and returns once it is synced. IDs rise and are never reused. ErrFull: there is no
+// room for the letter until letters are dropped. After a disk error it is unknown whether the letter is stored. Unless
+// the disk only lacks space, every later Put and Drop fails with the same error: bbolt would continue on top of pages
+// that may be lost.
+func (q *Queue) Put(letter Letter) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	err := q.storeLocked(letter)
 	if segment.Damaged(err) {
-		d.abandonFileLocked()
-		err = d.buryLocked(letter) // in a new file, if the content of this one is damaged on the disk
+		q.closeDamagedLocked()
+		err = q.storeLocked(letter) // in a new file, if the content of this one is damaged on the disk
 	}
 	return err
 }
 
-func (d *Queue) buryLocked(letter Letter) error {
+// storeLocked opens the file, makes room in it and stores the letter. It makes more room until the commit fits.
+func (q *Queue) storeLocked(letter Letter) error {
 	size := letter.size()
-	for more := 2*size + d.step(); ; more *= 2 {
-		all, err := false, d.openLocked()
+	for more := 2*size + q.step(); ; more *= 2 {
+		all, err := false, q.openLocked()
 		if err == nil {
-			all, err = d.roomLocked(size, more)
+			all, err = q.reserveLocked(size, more)
 		}
 		if errors.Is(err, ErrFull) {
 			return err
@@ -117,18 +118,19 @@ func (d *Queue) buryLocked(letter Letter) error {
 		if err != nil {
 			return fmt.Errorf("open dead letters: %w", err)
 		}
-		if err = d.putLocked(&letter); !segment.TooLong(err) {
+		if err = q.insertLocked(&letter); !segment.TooLong(err) {
 			return err
 		}
 		if all { // the free space of the file is fragmented
-			return d.fullError(size)
+			return q.fullError(size)
 		}
 	}
 }
 
-func (d *Queue) putLocked(letter *Letter) error {
+// insertLocked stores the letter in one commit.
+func (q *Queue) insertLocked(letter *Letter) error {
 	length := 0
-	err := d.updateLocked(func(tx *bolt.Tx) error {
+	err := q.updateLocked(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketDead)
 		if err != nil {
 			return err
@@ -142,8 +144,8 @@ func (d *Queue) putLocked(letter *Letter) error {
 		return b.Put(segment.NumberKey(id), value)
 	})
 	if err == nil {
-		d.live += letterPages(length)
-		d.largest = max(d.largest, int64(length))
+		q.live += letterPages(length)
+		q.largest = max(q.largest, int64(length))
 	}
 	return err
 }
@@ -151,41 +153,42 @@ func (d *Queue) putLocked(letter *Letter) error {
 // Drop removes the letters with these IDs, also damaged ones, and returns once that is synced. It takes one commit, or
 // several if the file has no room for that. It returns the IDs of the letters that existed. After an error it is
 // unknown whether any letter is gone.
-func (d *Queue) Drop(ids ...uint64) (dropped []uint64, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if there, err := d.openExistingLocked(); err != nil || !there || len(ids) == 0 {
+func (q *Queue) Drop(ids ...uint64) (dropped []uint64, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if there, err := q.openExistingLocked(); err != nil || !there || len(ids) == 0 {
 		return nil, err
 	}
-	if dropped, err = d.dropLocked(ids); err != nil {
+	if dropped, err = q.dropLocked(ids); err != nil {
 		return nil, fmt.Errorf("drop %d dead letters: %w", len(ids), err)
 	}
-	d.noteShrink(d.shrinkLocked()) // the letters are gone; the next Drop tries again
+	q.logShrink(q.shrinkLocked()) // the letters are gone; the next Drop tries again
 	return dropped, nil
 }
 
-func (d *Queue) dropLocked(ids []uint64) ([]uint64, error) {
-	d.roomToDropLocked(false)
-	dropped, err := d.deleteLocked(ids)
+// dropLocked removes the letters in as few commits as the room in the file allows.
+func (q *Queue) dropLocked(ids []uint64) ([]uint64, error) {
+	q.reserveToDropLocked(false)
+	dropped, err := q.deleteLocked(ids)
 	if segment.TooLong(err) && len(ids) == 1 {
-		d.roomToDropLocked(true)
-		dropped, err = d.deleteLocked(ids)
+		q.reserveToDropLocked(true)
+		dropped, err = q.deleteLocked(ids)
 	}
 	if !segment.TooLong(err) || len(ids) == 1 {
 		return dropped, err
 	}
 	half := len(ids) / 2
-	if dropped, err = d.dropLocked(ids[:half]); err != nil {
+	if dropped, err = q.dropLocked(ids[:half]); err != nil {
 		return nil, err
 	}
-	rest, err := d.dropLocked(ids[half:])
+	rest, err := q.dropLocked(ids[half:])
 	return append(dropped, rest...), err
 }
 
 // deleteLocked removes the letters in one commit.
-func (d *Queue) deleteLocked(ids []uint64) (dropped []uint64, err error) {
+func (q *Queue) deleteLocked(ids []uint64) (dropped []uint64, err error) {
 	freed := int64(0)
-	err = d.updateLocked(func(tx *bolt.Tx) error {
+	err = q.updateLocked(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketDead)
 		if b == nil {
 			return nil
@@ -206,73 +209,73 @@ func (d *Queue) deleteLocked(ids []uint64) (dropped []uint64, err error) {
 	if err != nil {
 		return nil, err
 	}
-	d.live -= freed
+	q.live -= freed
 	return dropped, nil
 }
 
 // updateLocked runs f in a transaction and commits it. A panic of bbolt on a bad page becomes an error.
-func (d *Queue) updateLocked(f func(tx *bolt.Tx) error) (err error) {
-	if d.failed != nil {
-		return d.failed
+func (q *Queue) updateLocked(f func(tx *bolt.Tx) error) (err error) {
+	if q.failed != nil {
+		return q.failed
 	}
-	defer segment.Contain(d.path, 0, &err)
+	defer segment.Contain(q.path, 0, &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	tx, err := d.db.Begin(true)
+	tx, err := q.db.Begin(true)
 	if err != nil {
 		return err
 	}
-	defer d.abandonLocked(tx)
+	defer q.rollbackLocked(tx)
 	if err := f(tx); err != nil {
 		return err
 	}
 	id := uint64(tx.ID())
-	if err = d.commit(tx); err == nil {
+	if err = q.commit(tx); err == nil {
 		return nil
 	}
 	if segment.TooLong(err) {
 		return err
 	}
-	if !disk.WriteFoundNoSpace(err) || boltpage.Reached(d.file, d.db.Info().PageSize, id) {
-		d.failed = fmt.Errorf("wal: %s: a commit failed, and none is tried after it: %w", d.path, err)
-		return d.failed
+	if !disk.WriteFoundNoSpace(err) || boltpage.Reached(q.file, q.db.Info().PageSize, id) {
+		q.failed = fmt.Errorf("wal: %s: a commit failed, and none is tried after it: %w", q.path, err)
+		return q.failed
 	}
 	return err
 }
 
-// abandonLocked rolls back a transaction that was not committed, also after a panic. If the rollback panics too,
+// rollbackLocked rolls back a transaction that was not committed, also after a panic. If the rollback panics too,
 // bbolt's locks stay held, and the file stays open until the process ends.
-func (d *Queue) abandonLocked(tx *bolt.Tx) {
+func (q *Queue) rollbackLocked(tx *bolt.Tx) {
 	if tx.DB() == nil {
 		return
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			d.stuck, d.failed = true, &segment.CorruptError{File: d.path, Reason: fmt.Sprint("page: ", r)}
+			q.stuck, q.failed = true, &segment.CorruptError{File: q.path, Reason: fmt.Sprint("page: ", r)}
 		}
 	}()
 	_ = tx.Rollback() // the error only states whether the transaction was still open
 }
 
 // openExistingLocked opens the file if it exists. Otherwise there is no letter.
-func (d *Queue) openExistingLocked() (there bool, err error) {
-	if d.db == nil && !d.closed {
-		if _, err := os.Lstat(d.path); errors.Is(err, os.ErrNotExist) {
+func (q *Queue) openExistingLocked() (there bool, err error) {
+	if q.db == nil && !q.closed {
+		if _, err := os.Lstat(q.path); errors.Is(err, os.ErrNotExist) {
 			return false, nil
 		}
 	}
-	if err := d.openLocked(); err != nil {
+	if err := q.openLocked(); err != nil {
 		return false, fmt.Errorf("open dead letters: %w", err)
 	}
 	return true, nil
 }
 
 // Close closes the file. Later calls return ErrClosed. Close may be called twice.
-func (d *Queue) Close() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	if d.db == nil || d.stuck {
+func (q *Queue) Close() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	if q.db == nil || q.stuck {
 		return nil
 	}
-	return d.closeLocked()
+	return q.closeLocked()
 }

@@ -43,7 +43,7 @@ func letter(n int) deadletter.Letter {
 	}
 }
 
-func bury(t *testing.T, d *deadletter.Queue, count int) {
+func putSamples(t *testing.T, d *deadletter.Queue, count int) {
 	t.Helper()
 	for n := range count {
 		if err := d.Put(letter(n)); err != nil {
@@ -64,10 +64,10 @@ func list(t *testing.T, d *deadletter.Queue, q deadletter.Query) (ids []uint64) 
 	return ids
 }
 
-func TestDeadLettersComeBackAsTheyWere(t *testing.T) {
+func TestQueue_ReturnsLettersAsTheyWere(t *testing.T) {
 	dir := t.TempDir()
 	d := openDead(t, dir)
-	bury(t, d, 4)
+	putSamples(t, d, 4)
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,9 +91,9 @@ func TestDeadLettersComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-func TestDeadLettersAreChosen(t *testing.T) {
+func TestList_SelectsLetters(t *testing.T) {
 	d := openDead(t, t.TempDir())
-	bury(t, d, 12)
+	putSamples(t, d, 12)
 	for _, test := range []struct {
 		q    deadletter.Query
 		want []uint64
@@ -115,7 +115,7 @@ func TestDeadLettersAreChosen(t *testing.T) {
 }
 
 // List reads in several steps when the letters are large.
-func TestDeadLettersBeyondOneLook(t *testing.T) {
+func TestList_ReadsLargeLettersInSeveralScans(t *testing.T) {
 	d := openDead(t, t.TempDir())
 	for n := range 7 {
 		l := letter(n)
@@ -137,10 +137,10 @@ func TestDeadLettersBeyondOneLook(t *testing.T) {
 	}
 }
 
-func TestDroppedLettersAreGoneAndTheirIDsToo(t *testing.T) {
+func TestDrop_RemovesLettersAndReusesNoID(t *testing.T) {
 	dir := t.TempDir()
 	d := openDead(t, dir)
-	bury(t, d, 3)
+	putSamples(t, d, 3)
 	for _, want := range [][]uint64{{1, 3}, nil} {
 		if got, err := d.Drop(1, 3, 9); err != nil || !slices.Equal(got, want) {
 			t.Errorf("got %v, %v, want %v", got, err, want)
@@ -150,7 +150,7 @@ func TestDroppedLettersAreGoneAndTheirIDsToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	d = openDead(t, dir)
-	bury(t, d, 1)
+	putSamples(t, d, 1)
 	if got, want := list(t, d, deadletter.Query{}), []uint64{2, 4}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -159,7 +159,7 @@ func TestDroppedLettersAreGoneAndTheirIDsToo(t *testing.T) {
 	}
 }
 
-func TestLookingForDeadLettersMakesNoFile(t *testing.T) {
+func TestList_CreatesNoFile(t *testing.T) {
 	dir := t.TempDir()
 	d := openDead(t, dir)
 	if got := list(t, d, deadletter.Query{}); got != nil {
@@ -179,9 +179,9 @@ func TestLookingForDeadLettersMakesNoFile(t *testing.T) {
 	}
 }
 
-func TestDeadLettersAfterClose(t *testing.T) {
+func TestClose_FailsLaterCalls(t *testing.T) {
 	d := openDead(t, t.TempDir())
-	bury(t, d, 1)
+	putSamples(t, d, 1)
 	for range 2 {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
@@ -198,10 +198,10 @@ func TestDeadLettersAfterClose(t *testing.T) {
 }
 
 // A letter that cannot be read is listed as damaged, hides no other letter, and can be dropped.
-func TestADamagedLetterIsListedAsOne(t *testing.T) {
+func TestList_ShowsDamagedLetters(t *testing.T) {
 	dir := t.TempDir()
 	d := openDead(t, dir)
-	bury(t, d, 3)
+	putSamples(t, d, 3)
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func TestADamagedLetterIsListedAsOne(t *testing.T) {
 	}
 }
 
-func TestAKeyThatIsNoID(t *testing.T) {
+func TestList_FailsAtAKeyThatIsNoID(t *testing.T) {
 	dir := t.TempDir()
 	rewriteLetters(t, dir, func(b *bolt.Bucket) error { return b.Put([]byte("zz"), []byte("zz")) })
 	corrupt := (*wal.CorruptError)(nil)
@@ -260,10 +260,10 @@ func rewriteLetters(t *testing.T, dir string, f func(b *bolt.Bucket) error) {
 }
 
 // For each page that is overwritten or missing, the result is an error or the right letters, and never a panic.
-func TestDamagedPagesOfDeadLetters(t *testing.T) {
+func TestQueue_ReadsNothingWrongFromDamagedPages(t *testing.T) {
 	sound := t.TempDir()
 	d := openDead(t, sound)
-	bury(t, d, 200)
+	putSamples(t, d, 200)
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func tryDead(t *testing.T, file []byte) {
 	}
 }
 
-func TestDeadLettersAreReadWhileOthersAreBuried(t *testing.T) {
+func TestList_BesidePuts(t *testing.T) {
 	d := openDead(t, t.TempDir())
 	var group goSync.WaitGroup
 	for range 3 {

@@ -1,0 +1,72 @@
+package deadletter_test
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/standpipe/standpipe/test/testkit"
+	"github.com/standpipe/standpipe/wal/deadletter"
+)
+
+// fixedBudget is a budget of which others may take a part.
+type fixedBudget struct{ max, free, held int64 }
+
+func (b *fixedBudget) Max() int64 { return b.max }
+
+func (b *fixedBudget) Hold(bytes int64) bool {
+	if bytes > b.free {
+		return false
+	}
+	b.held = bytes
+	return true
+}
+
+// The file stays within its budget, also while it is copied. A letter that does not fit is rejected with the numbers, and
+// there is room again once letters were dropped.
+func TestBudget_BoundsTheFile(t *testing.T) {
+	for name, b := range map[string]*fixedBudget{
+		"all free":  {max: 4 << 20, free: 4 << 20},
+		"half free": {max: 4 << 20, free: 2 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			d := deadletter.Open(dir, deadletter.Options{Budget: b})
+			t.Cleanup(func() { testkit.Must(t, d.Close()) })
+			for round := range 5 {
+				putUntilFull(t, d, b)
+				if length := testkit.FileLength(t, filepath.Join(dir, "dead.db")); length > b.held || b.held > b.free {
+					t.Fatalf("round %d: got a file of %d bytes and %d held, free are %d", round, length, b.held, b.free)
+				}
+				ids := list(t, d, deadletter.Query{})
+				if len(ids) < 20 {
+					t.Fatalf("round %d: got %d letters, want more", round, len(ids))
+				}
+				for part := range slices.Chunk(ids[round:], 10) {
+					got, err := d.Drop(part...)
+					if testkit.Must(t, err); !slices.Equal(got, part) {
+						t.Fatalf("round %d: got %v dropped, want %v", round, got, part)
+					}
+				}
+			}
+		})
+	}
+}
+
+// putUntilFull stores letters until one does not fit.
+func putUntilFull(t *testing.T, d *deadletter.Queue, b *fixedBudget) {
+	t.Helper()
+	for range 10_000 {
+		err := d.Put(sized(20_000))
+		var full *deadletter.FullError
+		if errors.As(err, &full) {
+			if full.Max != b.max || full.Letter < 20_000 || full.Used > b.max || !errors.Is(err, deadletter.ErrFull) {
+				t.Errorf("got %v", err)
+			}
+			return
+		}
+		testkit.Must(t, err)
+	}
+	t.Fatal("the dead letters do not fill")
+}
