@@ -41,7 +41,7 @@ var except = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl": {"agent", "agent/config"},
 	"github.com/zclconf/":      {"agent", "agent/config"},
-	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/identity", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
+	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/compact", "wal/internal/identity", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
 }
 
 // arrows are the own packages that a package may import, in folders whose packages have an order of their own.
@@ -54,6 +54,7 @@ var arrows = map[string][]string{
 	"wal/internal/boltcopy":           {"wal/internal/segment"},
 	"wal/internal/segfile":            {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"wal/deadletter":                  {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
+	"wal/internal/compact":            {"wal/internal/boltcopy", "wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/layout":             {"wal/internal/segment"},
 	"wal/internal/producer":           {"wal/internal/segment"},
 	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

@@ -1,19 +1,14 @@
 package wal
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	bolt "go.etcd.io/bbolt"
-
-	"github.com/standpipe/standpipe/wal/internal/boltcopy"
+	"github.com/standpipe/standpipe/wal/internal/compact"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -51,9 +46,6 @@ const (
 	compactPause = 3
 )
 
-// errKept is returned if the segment stays as it is for now.
-var errKept = errors.New("wal: the segment is needed as it is")
-
 // start compacts the segments that are worth a compaction, unless a compaction is under way. The truncator and upkeep
 // call it.
 func (c *compactor) start() {
@@ -85,7 +77,7 @@ func (c *compactor) compactOne(seg *logSegment, settled uint64) {
 	switch err := c.compact(seg); {
 	case err == nil:
 		c.log.opts.Logger.Debug("segment compacted", "segment", seg.Path, "before", before, "bytes", seg.Disk())
-	case !errors.Is(err, errKept) && !errors.Is(err, segfile.ErrGone) && !disk.Shortage(err) && !segment.Unread(err):
+	case !errors.Is(err, compact.ErrKept) && !errors.Is(err, segfile.ErrGone) && !disk.Shortage(err) && !segment.Unread(err):
 		seg.kept = true
 		c.log.opts.Logger.Warn("segment not compacted", "segment", seg.Path, "error", err)
 	}
@@ -129,7 +121,7 @@ func weight(c Count) uint64 { return c.Bytes + eventWeight*c.Events }
 // measured before waits until destinations have settled half as many bytes as it occupies. A segment whose live share
 // falls drains by itself, and is left out unless the compaction is urgent.
 func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*logSegment) {
-	all := make(map[string]*needs)
+	all := make(map[string]*compact.Needs)
 	for seg, spans := range c.candidates(settled) {
 		share := c.liveShare(spans, all)
 		drains := seg.share == 0 || share < seg.share-0.02
@@ -155,8 +147,19 @@ func (c *compactor) candidates(settled uint64) map[*logSegment]map[string]segmen
 	return found
 }
 
+// needs returns the events of the stream that some destination would need after a crash.
+func (s *stream) needs() *compact.Needs {
+	n := &compact.Needs{Low: s.low()}
+	for _, p := range s.sortedCursors() {
+		p.mu.Lock()
+		n.Lanes = append(n.Lanes, p.synced)
+		p.mu.Unlock()
+	}
+	return n
+}
+
 // liveShare estimates the live part of a segment, from 0 to 1.
-func (c *compactor) liveShare(spans map[string]segment.Span, all map[string]*needs) float64 {
+func (c *compactor) liveShare(spans map[string]segment.Span, all map[string]*compact.Needs) float64 {
 	share, bytes := 0.0, 0.0
 	for name, sp := range spans {
 		n := all[name]
@@ -166,34 +169,35 @@ func (c *compactor) liveShare(spans map[string]segment.Span, all map[string]*nee
 		}
 		weight := float64(weight(sp.Count()))
 		bytes += weight
-		share += n.share(sp) * weight
+		share += n.Share(sp) * weight
 	}
 	return share / bytes
 }
 
 // compact replaces the segment's file by a copy of its live events, if that frees enough bytes.
 func (c *compactor) compact(seg *logSegment) error {
-	need := c.needsNow(seg)
-	size, err := c.measure(seg, need)
+	copier := compact.Copier{Segment: seg.File, Needs: c.needsNow(seg), Pause: c.pause}
+	events, err := copier.Measure()
 	if err != nil {
 		return err
 	}
+	size := events + 2*c.log.stateBudget.bytes.Load() + emptySegment
 	if size > seg.size*compactShare/4 || seg.size-size < compactLeast {
-		return errKept
+		return compact.ErrKept
 	}
 	defer c.copying.Store(0)
 	c.copying.Store(size) // from here on appends leave these bytes free
 	if size > c.log.capacity.copyRoom() && c.log.capacity.spareForCopy() < 0 {
-		return errKept
+		return compact.ErrKept
 	}
 	path := seg.Path + segment.UnfinishedSuffix
-	var filter *liveFilter
+	var made *compact.Copy
 	err = c.log.files.Retry(func() (err error) {
-		filter, err = c.copySegment(seg, need, path, size)
+		made, err = copier.Copy(path, size)
 		return err
 	})
 	if err == nil {
-		err = c.replaceFile(seg, filter, path)
+		err = c.replaceFile(seg, copier.Needs, made, path)
 	}
 	if err != nil {
 		return errors.Join(err, disk.RemoveIfExists(path))
@@ -202,126 +206,38 @@ func (c *compactor) compact(seg *logSegment) error {
 }
 
 // needsNow returns the present needs of the streams in the segment.
-func (c *compactor) needsNow(seg *logSegment) map[string]*needs {
+func (c *compactor) needsNow(seg *logSegment) map[string]*compact.Needs {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
-	need := make(map[string]*needs)
+	need := make(map[string]*compact.Needs)
 	for name := range seg.spans {
 		need[name] = c.log.streams.all[name].needs()
 	}
 	return need
 }
 
-// measure returns the most bytes that the copy of the segment will occupy.
-func (c *compactor) measure(seg *logSegment, need map[string]*needs) (size int64, err error) {
-	filter := newLiveFilter(seg.Seq, need)
-	if err := c.eachChunk(seg, segment.BucketBlocks, filter.filterEntry, nil); err != nil {
-		return 0, err
-	}
-	filter.end(func(uint64, []byte) {})
-	// Half of a page is lost at the end of a leaf of two blocks or more; the state and some pages come on top.
-	return filter.size + filter.size/8 + filter.index.Size.Load() + 2*c.log.stateBudget.bytes.Load() + emptySegment, nil
-}
-
-// copySegment writes the needed events of the segment, at most size bytes, to path and syncs the file.
-func (c *compactor) copySegment(seg *logSegment, need map[string]*needs, path string, size int64) (filter *liveFilter, err error) {
-	if err := disk.RemoveIfExists(path); err != nil { // of an attempt that failed
-		return nil, err
-	}
-	db, file, err := segment.OpenBoltFile(path, &bolt.Options{NoSync: true, InitialMmapSize: segment.MapAhead(size, segment.CopyAhead)})
-	if err != nil {
-		return nil, err
-	}
-	w := boltcopy.Writer{DB: db}
-	defer func() {
-		if err = errors.Join(err, w.Abandon(), db.Close()); err == nil {
-			err = os.Truncate(path, w.Length)
-		}
-	}()
-	if err := disk.Lengthen(file, size); err != nil {
-		return nil, fmt.Errorf("lengthen %s: %w", path, err)
-	}
-	whole := func(k, v []byte, c *boltcopy.Chunk) error {
-		c.Add(bytes.Clone(k), bytes.Clone(v))
-		return nil
-	}
-	for _, name := range [][]byte{segment.BucketMeta, segment.BucketState} {
-		if err := c.eachChunk(seg, name, whole, &w); err != nil {
-			return nil, err
+// pause leaves the processor and the disk to others after a chunk, unless the log is full. The segment stays as it is if
+// the log is closed or has failed.
+func (c *compactor) pause(took time.Duration) error {
+	if !c.log.Full() {
+		select {
+		case <-time.After(compactPause * took):
+		case <-c.log.closing:
 		}
 	}
-	filter = newLiveFilter(seg.Seq, need)
-	if err := c.eachChunk(seg, segment.BucketBlocks, filter.filterEntry, &w); err != nil {
-		return nil, err
-	}
-	var last boltcopy.Chunk
-	filter.end(last.AddBlock)
-	if err := w.Put(segment.BucketBlocks, &last); err != nil {
-		return nil, err
-	}
-	if err := errors.Join(filter.index.Write(w.Tx, seg.Seq), w.Tx.Bucket(segment.BucketMeta).Put(segment.KeyGapped, segment.AppendHeld(filter.held))); err != nil {
-		return nil, err
-	}
-	err = w.Commit()
-	filter.length = w.Length
-	return filter, err
-}
-
-// filterEntry filters an entry of the bucket of blocks.
-func (s *liveFilter) filterEntry(k, v []byte, c *boltcopy.Chunk) error {
-	b, fault := segment.ParseBlock(s.seq, k, v)
-	if fault != "" {
-		return errKept // its readers report the damage
-	}
-	return s.add(&b, c.AddBlock)
-}
-
-// eachChunk calls f for each entry of a bucket, chunk by chunk. If to is not nil, it writes the entries that f adds to
-// the chunk into the copy.
-func (c *compactor) eachChunk(seg *logSegment, name []byte, f func(k, v []byte, c *boltcopy.Chunk) error, to *boltcopy.Writer) error {
-	for next := []byte{}; next != nil; {
-		var chunk boltcopy.Chunk
-		start := time.Now()
-		err := seg.View(func(r segment.Reader) error {
-			bucket := r.Bucket(name)
-			if bucket == nil {
-				return errKept
-			}
-			return chunk.Read(bucket, next, f)
-		})
-		if err == nil && to != nil {
-			err = to.Put(name, &chunk)
-		}
-		if err != nil {
-			return err
-		}
-		c.pause(time.Since(start))
-		if c.log.usable() != nil {
-			return errKept
-		}
-		next = chunk.Next
+	if c.log.usable() != nil {
+		return compact.ErrKept
 	}
 	return nil
 }
 
-// pause leaves the processor and the disk to others after a chunk, unless the log is full.
-func (c *compactor) pause(took time.Duration) {
-	if c.log.Full() {
-		return
-	}
-	select {
-	case <-time.After(compactPause * took):
-	case <-c.log.closing:
-	}
-}
-
 // replaceFile replaces the segment's file by the copy.
-func (c *compactor) replaceFile(seg *logSegment, filter *liveFilter, path string) error {
+func (c *compactor) replaceFile(seg *logSegment, needs map[string]*compact.Needs, made *compact.Copy, path string) error {
 	c.log.opts.compactStep("copied")
-	if err := c.swapIn(seg, filter, path); err != nil {
+	if err := c.swapIn(seg, needs, made, path); err != nil {
 		return err
 	}
-	c.noteSize(seg, filter.length)
+	c.noteSize(seg, made.Length)
 	return c.log.lock.Sync() // until then a power loss may bring the old file back, which holds all events of the copy
 }
 
@@ -341,29 +257,28 @@ func (c *compactor) noteSize(seg *logSegment, length int64) {
 
 // swapIn replaces the spans, and then the file, by those of the copy. A reader with the old spans may meet the new
 // file, and then looks up the segment again. No loss is counted in between: see hold.
-func (c *compactor) swapIn(seg *logSegment, filter *liveFilter, path string) error {
+func (c *compactor) swapIn(seg *logSegment, needs map[string]*compact.Needs, made *compact.Copy, path string) error {
 	c.log.segments.swapping.Lock()
 	defer c.log.segments.swapping.Unlock()
-	if err := c.swapSpans(seg, filter); err != nil {
+	if err := c.swapSpans(seg, needs, made.Spans); err != nil {
 		return err
 	}
 	c.log.opts.compactStep("shrunk")
 	return seg.Replace(path)
 }
 
-// swapSpans replaces the spans by those of the copy. It returns errKept if the copy did not consider a destination that
+// swapSpans replaces the spans by those of the copy. It returns compact.ErrKept if the copy did not consider a destination that
 // exists by now, or if the events of the segment are being counted.
-func (c *compactor) swapSpans(seg *logSegment, filter *liveFilter) error {
+func (c *compactor) swapSpans(seg *logSegment, needs map[string]*compact.Needs, spans map[string]segment.Span) error {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
 	if c.log.segments.holders.Load() > 0 || len(seg.bad) > 0 {
-		return errKept
+		return compact.ErrKept
 	}
-	spans := filter.index.Spans()
 	for name, sp := range seg.spans {
-		n, copied := filter.needs[name], spans[name]
-		if len(c.log.streams.all[name].sortedCursors()) != len(n.cursors) || n.low < sp.Next && (copied.Next != sp.Next || copied.After != sp.After) {
-			return errKept
+		n, copied := needs[name], spans[name]
+		if len(c.log.streams.all[name].sortedCursors()) != len(n.Lanes) || n.Low < sp.Next && (copied.Next != sp.Next || copied.After != sp.After) {
+			return compact.ErrKept
 		}
 	}
 	seg.spans, seg.gapped = spans, true

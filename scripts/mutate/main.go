@@ -12,7 +12,7 @@
 // An entry of mutations.txt:
 //
 //	-- compaction-first-destination-only: compaction keeps what the first destination needs
-//	wal/livefilter.go
+//	wal/internal/compact/filter.go
 //	go test ./wal -run TestCompaction_KeepsWhatEachNeeds
 //	<<<<
 //	exact text in the file, which stands there once
