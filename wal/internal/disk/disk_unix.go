@@ -65,6 +65,20 @@ func Free(dir string) (size int64, err error) {
 	return int64(fs.Bavail) * blockSize(&fs), nil //nolint:unconvert // the types differ by platform
 }
 
+// VolumeOf returns the file system of dir.
+func VolumeOf(dir string) (v Volume, err error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return v, err
+	}
+	unit := blockSize(&fs)
+	return Volume{
+		Free: int64(fs.Bavail) * unit, //nolint:unconvert // the types differ by platform
+		Size: int64(fs.Blocks) * unit, //nolint:unconvert // the types differ by platform
+		Kind: kindOf(&fs),
+	}, nil
+}
+
 // Map maps the file's first size bytes for reading.
 func Map(f *os.File, size int64) ([]byte, error) {
 	return unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_SHARED)

@@ -53,6 +53,19 @@ func Free(dir string) (size int64, err error) {
 	return int64(min(free, 1<<62)), nil
 }
 
+// VolumeOf returns dir's volume. Its Kind is empty.
+func VolumeOf(dir string) (v Volume, err error) {
+	name, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return v, err
+	}
+	var free, size uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &free, &size, nil); err != nil {
+		return v, err
+	}
+	return Volume{Free: int64(min(free, 1<<62)), Size: int64(min(size, 1<<62))}, nil
+}
+
 // Map maps the file's first size bytes for reading.
 func Map(f *os.File, size int64) ([]byte, error) {
 	mapping, err := windows.CreateFileMapping(windows.Handle(f.Fd()), nil, windows.PAGE_READONLY, uint32(size>>32), uint32(size), nil)

@@ -1,0 +1,31 @@
+package wal
+
+import "github.com/standpipe/standpipe/wal/internal/disk"
+
+// Volume is the file system of the log's directory.
+type Volume = disk.Volume
+
+// Volume returns the present state of the log's file system. It makes one system call, which may hang as the disk does.
+func (l *Log) Volume() (Volume, error) { return disk.VolumeOf(l.dir) }
+
+// Shortage is the limit that keeps a log from accepting events.
+type Shortage string
+
+// The shortages.
+const (
+	NoShortage Shortage = ""
+	FullWAL    Shortage = "wal_full"  // MaxSize is in use
+	FullDisk   Shortage = "disk_full" // MaxSize is not in use, and the file system has no free bytes
+)
+
+// Shortage returns the reason if Full returns true, else NoShortage.
+func (l *Log) Shortage() Shortage {
+	switch {
+	case !l.capacity.full():
+		return NoShortage
+	case l.capacity.spaceOnDisk() < l.capacity.spaceOfMax():
+		return FullDisk
+	default:
+		return FullWAL
+	}
+}
