@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/condition"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -29,6 +30,7 @@ type Agent struct {
 	streams       *streams
 	register      *access.Register
 	admin         *admin.Server
+	monitor       *monitor
 	adminListener net.Listener
 	adminSecurity security
 	started       time.Time
@@ -51,6 +53,7 @@ func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent,
 		running: newLatch(), stopping: newLatch(), abort: newLatch(),
 	}
 	a.conf.Store(conf)
+	a.monitor = newMonitor(a)
 	if err := a.open(ctx, conf); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
@@ -92,7 +95,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 		return err
 	}
 	a.admin = admin.New(admin.Options{
-		Source: a, Dead: a.deadLetters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		Source: a, Kinds: condition.Kinds(), Dead: a.deadLetters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
 	})
 	l, err := ingest.Listen(conf.Network, conf.Address, conf.Mode)
@@ -154,6 +157,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.mu.Unlock()
 	a.running.set()
+	monitorCtx, stopMonitor := context.WithCancel(context.WithoutCancel(ctx))
+	monitored := make(chan struct{})
+	go func() {
+		defer close(monitored)
+		a.monitor.run(monitorCtx)
+	}()
+	defer func() {
+		stopMonitor()
+		select {
+		case <-monitored:
+		case <-time.After(monitorGrace): // the disk hangs
+		}
+	}()
 	a.logger.Info("running", "node", a.conf.Load().NodeName, "data_dir", a.conf.Load().DataDir, "pending_events", a.streams.pending())
 
 	var failure error

@@ -28,6 +28,7 @@ func (a *Agent) Reload(conf *config.Config) error {
 	}
 
 	pending, err := a.apply(conf)
+	a.monitor.reloaded(err)
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
@@ -35,6 +36,9 @@ func (a *Agent) Reload(conf *config.Config) error {
 	a.logger.Info("configuration reloaded", "streams", len(conf.Streams), "listeners", len(conf.Listeners))
 	return nil
 }
+
+// ReloadFailed notes for operators that a reload failed before it reached the agent, such as for a fault in the file.
+func (a *Agent) ReloadFailed(err error) { a.monitor.reloaded(err) }
 
 // await waits until all latches are set, but not longer than reloadTimeout.
 func (a *Agent) await(all []*latch) {

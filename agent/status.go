@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -38,6 +37,7 @@ func (a *Agent) Status() admin.Status {
 	for _, s := range a.log.Streams() {
 		status.Streams = append(status.Streams, a.streamStatus(s))
 	}
+	a.monitor.complete(&status, time.Now())
 	return status
 }
 
@@ -47,6 +47,8 @@ func (a *Agent) state() string {
 		return "failed"
 	case a.stopping.isSet():
 		return "draining"
+	case !a.running.isSet():
+		return "starting"
 	}
 	return "running"
 }
@@ -149,19 +151,6 @@ func (a *Agent) Live() error {
 		if r.stalled() {
 			return fmt.Errorf("stream %q: destination %q has work and makes no progress", r.stream, r.conf.Name)
 		}
-	}
-	return nil
-}
-
-// Ready returns an error if events are not accepted.
-func (a *Agent) Ready() error {
-	switch {
-	case a.log.Failed() != nil:
-		return a.log.Failed()
-	case a.stopping.isSet():
-		return errors.New("the agent is stopping")
-	case a.conf.Load().WAL.OnFull != string(wal.DropOldest) && a.log.Full():
-		return errors.New("the log is full")
 	}
 	return nil
 }

@@ -39,6 +39,8 @@ var walColumns = []column[WALStatus]{
 	gauge("dead_letters_bytes", "Bytes of the dead-letter file.", func(w WALStatus) float64 { return float64(w.DeadBytes) }),
 	gauge("dead_letters_max_bytes", "Limit of the bytes of the dead-letter file; an event whose letter does not fit stays in the WAL.", func(w WALStatus) float64 { return float64(w.MaxDeadBytes) }),
 	gauge("wal_set_aside_files", "Damaged segments and dead-letter files that were set aside in the data directory.", func(w WALStatus) float64 { return float64(len(w.SetAside)) }),
+	gauge("wal_failed", "1 if the WAL has failed and rejects all events, else 0.", func(w WALStatus) float64 { return one(w.Failed != "") }),
+	gauge("disk_free_bytes", "Free bytes on the volume of the data directory.", func(w WALStatus) float64 { return float64(w.DiskFreeBytes) }),
 	gauge("wal_segments", "Segments of the WAL.", func(w WALStatus) float64 { return float64(w.Segments) }),
 }
 
@@ -90,6 +92,44 @@ var accessColumns = []column[AccessStatus]{
 		func(a AccessStatus) float64 { return float64(a.Unknown.Requests) }),
 }
 
+var agentColumns = []column[Status]{
+	gauge("accepting", "1 while events are accepted, else 0.", func(s Status) float64 { return one(s.Accepting.OK) }),
+	gauge("config_last_reload_success", "1 if the last reload of the configuration succeeded, or none was tried; else 0.",
+		func(s Status) float64 { return one(s.Reload.OK || s.Reload.At.IsZero()) }),
+	gauge("config_last_reload_timestamp_seconds", "Time of the last reload, or of the start.", func(s Status) float64 {
+		if s.Reload.At.IsZero() {
+			return seconds(s.Agent.StartedAt)
+		}
+		return seconds(s.Reload.At)
+	}),
+}
+
+var (
+	buildDesc       = desc("build_info", "The build of the program; always 1.", "version", "commit", "goversion")
+	readyDesc       = desc("ready", "1 while /readyz is 200, else 0.")
+	problemsDesc    = desc("problems", "Present problems, by kind.", "kind")
+	certificateDesc = desc("certificate_expiry_timestamp_seconds", "Time at which the certificate expires.", "file")
+	stateDesc       = desc("destination_state", "1 for the state of the destination, else 0.", "stream", "destination", "state")
+)
+
+// states are all states of a destination.
+var states = []State{Running, Waiting, Blocked, Parked}
+
+func one(holds bool) float64 {
+	if holds {
+		return 1
+	}
+	return 0
+}
+
+// seconds returns t as a Unix time; 0: none.
+func seconds(t Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
+
 // identityReasons are the rejection reasons of package ingest that concern an identity. They are exported at zero.
 var identityReasons = []string{"forbidden", "rate"}
 
@@ -113,7 +153,12 @@ var droppedDesc = desc("dropped_events_total", "Events dropped before delivery, 
 	"stream", "destination", "reason")
 
 // collector exports the counts of one snapshot.
-type collector struct{ status Status }
+type collector struct {
+	status Status
+	ready  bool
+	build  [3]string // version, commit, Go version
+	kinds  []string  // of problems
+}
 
 // Describe sends the description of every metric of Collect.
 func (c collector) Describe(out chan<- *prometheus.Desc) {
@@ -132,6 +177,14 @@ func (c collector) Describe(out chan<- *prometheus.Desc) {
 	for _, column := range accessColumns {
 		out <- column.desc
 	}
+	for _, column := range agentColumns {
+		out <- column.desc
+	}
+	out <- buildDesc
+	out <- readyDesc
+	out <- problemsDesc
+	out <- certificateDesc
+	out <- stateDesc
 	out <- identityRefusedDesc
 	out <- droppedDesc
 	out <- waitsDesc
@@ -142,6 +195,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, column := range walColumns {
 		column.collect(out, c.status.WAL)
 	}
+	c.collectAgent(out)
 	c.status.Access.collect(out)
 	for _, stream := range c.status.Streams {
 		for _, column := range streamColumns {
@@ -150,6 +204,27 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		for _, d := range stream.Destinations {
 			d.collect(out, label(stream.Name), label(d.Name))
 		}
+	}
+}
+
+func (c collector) collectAgent(out chan<- prometheus.Metric) {
+	for _, column := range agentColumns {
+		column.collect(out, c.status)
+	}
+	out <- prometheus.MustNewConstMetric(buildDesc, prometheus.GaugeValue, 1, c.build[:]...)
+	out <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, one(c.ready))
+	problems := make(map[string]int)
+	for _, kind := range c.kinds {
+		problems[kind] = 0
+	}
+	for _, p := range c.status.Problems {
+		problems[p.Kind]++
+	}
+	for kind, n := range problems {
+		out <- prometheus.MustNewConstMetric(problemsDesc, prometheus.GaugeValue, float64(n), label(kind))
+	}
+	for _, cert := range c.status.Certificates {
+		out <- prometheus.MustNewConstMetric(certificateDesc, prometheus.GaugeValue, seconds(cert.Expires), label(cert.File))
 	}
 }
 
@@ -183,6 +258,9 @@ func (d DestinationStatus) collect(out chan<- prometheus.Metric, stream, name st
 		}
 		out <- prometheus.MustNewConstMetric(waitsDesc, prometheus.GaugeValue, waits, stream, name, reason)
 	}
+	for _, state := range states {
+		out <- prometheus.MustNewConstMetric(stateDesc, prometheus.GaugeValue, one(d.State == state), stream, name, string(state))
+	}
 	for reason, n := range d.Dropped.Reasons.complete() {
 		out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(n), stream, name, label(reason))
 	}
@@ -194,7 +272,7 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	status := s.snapshot()
 	s.metrics.prime(status)
 	ledger := prometheus.NewRegistry()
-	ledger.MustRegister(collector{status})
+	ledger.MustRegister(collector{status, s.source.Ready() == nil, s.build, s.kinds})
 	promhttp.HandlerFor(prometheus.Gatherers{s.metrics.registry, ledger}, promhttp.HandlerOpts{
 		ErrorLog: s.errorLog(),
 		// During an incident half of the figures are better than none.

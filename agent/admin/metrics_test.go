@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,43 +19,53 @@ import (
 
 // The contract's metrics: name, type and labels.
 var contract = map[string]string{
-	"standpipe_appended_events_total":          "COUNTER stream",
-	"standpipe_appended_bytes_total":           "COUNTER stream",
-	"standpipe_refused_events_total":           "COUNTER reason,stream",
-	"standpipe_accepted_lost_events_total":     "COUNTER stream",
-	"standpipe_identity_appended_events_total": "COUNTER identity",
-	"standpipe_identity_appended_bytes_total":  "COUNTER identity",
-	"standpipe_identity_refused_events_total":  "COUNTER identity,reason",
-	"standpipe_unauthenticated_requests_total": "COUNTER ",
-	"standpipe_delivered_events_total":         "COUNTER destination,stream",
-	"standpipe_delivered_bytes_total":          "COUNTER destination,stream",
-	"standpipe_dead_events_total":              "COUNTER destination,stream",
-	"standpipe_dropped_events_total":           "COUNTER destination,reason,stream",
-	"standpipe_retries_total":                  "COUNTER destination,reason,stream",
-	"standpipe_destination_requests_total":     "COUNTER code,destination,stream",
-	"standpipe_destination_records_total":      "COUNTER destination,stream",
-	"standpipe_destination_billed_bytes_total": "COUNTER destination,stream",
-	"standpipe_destination_put_units_total":    "COUNTER destination,stream",
-	"standpipe_pending_events":                 "GAUGE destination,stream",
-	"standpipe_pending_bytes":                  "GAUGE destination,stream",
-	"standpipe_oldest_pending_seconds":         "GAUGE destination,stream",
-	"standpipe_destination_pace_bytes":         "GAUGE destination,stream",
-	"standpipe_destination_shards":             "GAUGE destination,stream",
-	"standpipe_destination_waiting":            "GAUGE destination,reason,stream",
-	"standpipe_wal_bytes":                      "GAUGE ",
-	"standpipe_wal_max_bytes":                  "GAUGE ",
-	"standpipe_wal_segments":                   "GAUGE ",
-	"standpipe_wal_set_aside_files":            "GAUGE ",
-	"standpipe_wal_state_bytes":                "GAUGE ",
-	"standpipe_wal_max_state_bytes":            "GAUGE ",
-	"standpipe_dead_letters_bytes":             "GAUGE ",
-	"standpipe_dead_letters_max_bytes":         "GAUGE ",
-	"standpipe_stream_held_bytes":              "GAUGE stream",
-	"standpipe_stream_max_bytes":               "GAUGE stream",
-	"standpipe_append_seconds":                 "HISTOGRAM listener",
-	"standpipe_commit_seconds":                 "HISTOGRAM ",
-	"standpipe_commit_events":                  "HISTOGRAM ",
-	"standpipe_destination_request_seconds":    "HISTOGRAM destination,stream",
+	"standpipe_appended_events_total":                "COUNTER stream",
+	"standpipe_appended_bytes_total":                 "COUNTER stream",
+	"standpipe_refused_events_total":                 "COUNTER reason,stream",
+	"standpipe_accepted_lost_events_total":           "COUNTER stream",
+	"standpipe_identity_appended_events_total":       "COUNTER identity",
+	"standpipe_identity_appended_bytes_total":        "COUNTER identity",
+	"standpipe_identity_refused_events_total":        "COUNTER identity,reason",
+	"standpipe_unauthenticated_requests_total":       "COUNTER ",
+	"standpipe_delivered_events_total":               "COUNTER destination,stream",
+	"standpipe_delivered_bytes_total":                "COUNTER destination,stream",
+	"standpipe_dead_events_total":                    "COUNTER destination,stream",
+	"standpipe_dropped_events_total":                 "COUNTER destination,reason,stream",
+	"standpipe_retries_total":                        "COUNTER destination,reason,stream",
+	"standpipe_destination_requests_total":           "COUNTER code,destination,stream",
+	"standpipe_destination_records_total":            "COUNTER destination,stream",
+	"standpipe_destination_billed_bytes_total":       "COUNTER destination,stream",
+	"standpipe_destination_put_units_total":          "COUNTER destination,stream",
+	"standpipe_pending_events":                       "GAUGE destination,stream",
+	"standpipe_pending_bytes":                        "GAUGE destination,stream",
+	"standpipe_oldest_pending_seconds":               "GAUGE destination,stream",
+	"standpipe_destination_pace_bytes":               "GAUGE destination,stream",
+	"standpipe_destination_shards":                   "GAUGE destination,stream",
+	"standpipe_destination_waiting":                  "GAUGE destination,reason,stream",
+	"standpipe_wal_bytes":                            "GAUGE ",
+	"standpipe_wal_max_bytes":                        "GAUGE ",
+	"standpipe_wal_segments":                         "GAUGE ",
+	"standpipe_wal_failed":                           "GAUGE ",
+	"standpipe_disk_free_bytes":                      "GAUGE ",
+	"standpipe_accepting":                            "GAUGE ",
+	"standpipe_ready":                                "GAUGE ",
+	"standpipe_build_info":                           "GAUGE commit,goversion,version",
+	"standpipe_config_last_reload_success":           "GAUGE ",
+	"standpipe_config_last_reload_timestamp_seconds": "GAUGE ",
+	"standpipe_certificate_expiry_timestamp_seconds": "GAUGE file",
+	"standpipe_destination_state":                    "GAUGE destination,state,stream",
+	"standpipe_problems":                             "GAUGE kind",
+	"standpipe_wal_set_aside_files":                  "GAUGE ",
+	"standpipe_wal_state_bytes":                      "GAUGE ",
+	"standpipe_wal_max_state_bytes":                  "GAUGE ",
+	"standpipe_dead_letters_bytes":                   "GAUGE ",
+	"standpipe_dead_letters_max_bytes":               "GAUGE ",
+	"standpipe_stream_held_bytes":                    "GAUGE stream",
+	"standpipe_stream_max_bytes":                     "GAUGE stream",
+	"standpipe_append_seconds":                       "HISTOGRAM listener",
+	"standpipe_commit_seconds":                       "HISTOGRAM ",
+	"standpipe_commit_events":                        "HISTOGRAM ",
+	"standpipe_destination_request_seconds":          "HISTOGRAM destination,stream",
 }
 
 // moved is a Metrics in which everything has happened.
@@ -100,7 +111,7 @@ func scrape(t *testing.T, s *admin.Server) map[string]family {
 
 func TestMetrics_AreTheContracts(t *testing.T) {
 	got := map[string]string{}
-	for name, family := range scrape(t, serve(&source{status: sample()}, moved())) {
+	for name, family := range scrape(t, admin.New(admin.Options{Source: &source{status: sample()}, Metrics: moved(), Kinds: []string{"behind"}})) {
 		if strings.HasPrefix(name, "standpipe_") {
 			labels := slices.Sorted(maps.Keys(family.series[0]))
 			got[name] = family.kind + " " + strings.Join(labels, ",")
@@ -235,4 +246,22 @@ func TestMetrics_FromManyGoroutines(t *testing.T) {
 	if got, want := m.RefusedEvents("clicks"), uint64(800); got != want {
 		t.Errorf("got %d, want %d", got, want)
 	}
+}
+
+func TestMetrics_ShowTheAgentsState(t *testing.T) {
+	status := sample()
+	status.Streams[0].Destinations[0].State = admin.Blocked
+	s := admin.New(admin.Options{Source: &source{status: status, ready: errors.New("the disk is full")}, Kinds: []string{"behind", "disk_full"}})
+	wantText(t, get(t, s, "/metrics"),
+		`standpipe_accepting 0`, `standpipe_ready 0`, `standpipe_wal_failed 0`, `standpipe_disk_free_bytes 2.147483648e+10`,
+		`standpipe_config_last_reload_success 0`, `standpipe_config_last_reload_timestamp_seconds 1.795176005e+09`,
+		`standpipe_certificate_expiry_timestamp_seconds{file="tls/cert.pem"} 1.797768e+09`,
+		`standpipe_destination_state{destination="archive",state="blocked",stream="clicks"} 1`,
+		`standpipe_destination_state{destination="archive",state="running",stream="clicks"} 0`,
+		`standpipe_problems{kind="disk_full"} 1`, `standpipe_problems{kind="behind"} 0`)
+
+	status.Accepting, status.Reload, status.WAL.Failed = admin.Accepting{OK: true}, admin.ReloadStatus{}, "sync"
+	wantText(t, get(t, serve(&source{status: status}, nil), "/metrics"),
+		`standpipe_accepting 1`, `standpipe_ready 1`, `standpipe_wal_failed 1`, `standpipe_config_last_reload_success 1`,
+		`standpipe_config_last_reload_timestamp_seconds 1.795176e+09`)
 }

@@ -92,3 +92,12 @@ func TestPage_LoadsNoOtherFile(t *testing.T) {
 	}
 	wantText(t, w.Header().Get("Content-Security-Policy"), "default-src 'none'")
 }
+
+// Problems stand at the top, with cause and remedy.
+func TestPage_ShowsProblems(t *testing.T) {
+	page := get(t, serve(&source{status: sample()}, nil), "/")
+	wantText(t, page, "disk_full", "events are not accepted: the disk is full", "Since 2026-11-20 12:00:04 UTC. Remedy: free disk space.")
+	if strings.Index(page, "Remedy:") > strings.Index(page, "<h2>Disk</h2>") {
+		t.Error("the problem stands below the figures")
+	}
+}

@@ -32,13 +32,21 @@ func sample() admin.Status {
 			ID: "01JD0000000000000000000000", NodeName: "gateway-17", Version: "0.1.0", State: "running",
 			StartedAt: admin.Time{Time: started.In(time.FixedZone("", 3600))},
 		},
-		WAL: admin.WALStatus{Bytes: 1234, MaxBytes: 8 << 30, Segments: 3, StateBytes: 567, MaxStateBytes: 1 << 30, DeadBytes: 89, MaxDeadBytes: 1 << 30, SetAside: []string{"dead.db.corrupt"}},
+		WAL: admin.WALStatus{Bytes: 1234, MaxBytes: 8 << 30, Segments: 3, StateBytes: 567, MaxStateBytes: 1 << 30, DeadBytes: 89, MaxDeadBytes: 1 << 30, DiskFreeBytes: 20 << 30, DiskBytes: 64 << 30, UntilFullSeconds: 5400, SetAside: []string{"dead.db.corrupt"}},
 		Streams: []admin.StreamStatus{{
 			Name: "clicks", FirstOffset: 1, NextOffset: 10001,
-			Appended:  admin.Volume{Events: 10000, Bytes: 5120000},
-			HeldBytes: 576000, MaxBytes: 1 << 30,
+			Appended:   admin.Volume{Events: 10000, Bytes: 5120000},
+			AppendRate: admin.Rate{Events: 100.5, Bytes: 51456},
+			HeldBytes:  576000, MaxBytes: 1 << 30,
 			Destinations: []admin.DestinationStatus{sampleDestination()},
 		}},
+		Accepting: admin.Accepting{Reason: "disk_full", Since: admin.Time{Time: started.Add(4 * time.Second)}},
+		Problems: []admin.Problem{{
+			Kind: "disk_full", Severity: admin.Critical, Since: admin.Time{Time: started.Add(4 * time.Second)},
+			Text: "events are not accepted: the disk is full", Remedy: "free disk space",
+		}},
+		Reload:       admin.ReloadStatus{At: admin.Time{Time: started.Add(5 * time.Second)}, Error: "agent.hcl:3:1: unknown setting"},
+		Certificates: []admin.CertificateStatus{{File: "tls/cert.pem", Expires: admin.Time{Time: started.AddDate(0, 1, 0)}}},
 		Access: admin.AccessStatus{
 			Identities: []admin.IdentityStatus{{}, {
 				Name: "metering", Appended: admin.Volume{Events: 9000, Bytes: 4608000}, LastAppendAt: admin.Time{Time: started.Add(time.Second)},

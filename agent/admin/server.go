@@ -34,6 +34,7 @@ type Options struct {
 	Metrics *Metrics         // nil: a new one
 	Logger  hclog.Logger     // nil: none
 	Clock   func() time.Time // nil: time.Now
+	Kinds   []string         // all kinds of problems; each is a series of the metric standpipe_problems
 
 	TLS   *tls.Config   // nil: none
 	Guard *access.Guard // admits callers to all endpoints but health; nil: all callers that use one of our names
@@ -51,11 +52,13 @@ type Server struct {
 	guard   *access.Guard
 	names   map[string]bool // in lower case
 	mux     *http.ServeMux
+	kinds   []string
+	build   [3]string // of the metric standpipe_build_info
 }
 
 // New returns a Server. Serve starts it.
 func New(o Options) *Server {
-	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock, tls: o.TLS, guard: o.Guard}
+	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock, tls: o.TLS, guard: o.Guard, kinds: o.Kinds, build: build()}
 	if s.metrics == nil {
 		s.metrics = NewMetrics()
 	}

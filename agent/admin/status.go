@@ -15,6 +15,12 @@ type Status struct {
 	WAL     WALStatus      `json:"wal"`
 	Streams []StreamStatus `json:"streams"`
 	Access  AccessStatus   `json:"access"`
+
+	Accepting Accepting    `json:"accepting"`
+	Problems  []Problem    `json:"problems"` // the worst first
+	Reload    ReloadStatus `json:"reload"`
+
+	Certificates []CertificateStatus `json:"certificates"` // of all listeners
 }
 
 // AgentStatus is the process.
@@ -40,6 +46,11 @@ type WALStatus struct {
 	DeadBytes    int64 `json:"dead_bytes"`     // of the dead-letter file, not included in Bytes
 	MaxDeadBytes int64 `json:"max_dead_bytes"` // the limit of DeadBytes
 
+	DiskFreeBytes int64 `json:"disk_free_bytes"` // on the volume of the data directory
+	DiskBytes     int64 `json:"disk_bytes"`      // the volume's size; 0: unknown
+	// UntilFullSeconds is the time until Bytes reaches its limit at the growth of the last minute; 0: it does not grow.
+	UntilFullSeconds float64 `json:"until_full_seconds"`
+
 	SetAside []string `json:"set_aside"` // damaged files in the data directory that were renamed, and are no longer used
 }
 
@@ -49,6 +60,7 @@ type StreamStatus struct {
 	FirstOffset  uint64              `json:"first_offset"` // the oldest event in the WAL; NextOffset: none
 	NextOffset   uint64              `json:"next_offset"`
 	Appended     Volume              `json:"appended"`
+	AppendRate   Rate                `json:"append_rate"`
 	Refused      Events              `json:"refused"`    // since the start of the process; the Server fills it in
 	HeldBytes    int64               `json:"held_bytes"` // the stream's backlog at its slowest destination
 	MaxBytes     int64               `json:"max_bytes"`  // the limit of HeldBytes; 0: no own limit
@@ -97,6 +109,7 @@ type DestinationStatus struct {
 
 	Checkpoint uint64  `json:"checkpoint"` // the first offset that is not settled
 	Delivered  Volume  `json:"delivered"`
+	Rate       Rate    `json:"delivery_rate"`
 	Dead       Events  `json:"dead"`
 	Dropped    Dropped `json:"dropped"`
 	Pending    Pending `json:"pending"`
@@ -117,6 +130,18 @@ type DestinationStatus struct {
 	LastDeliveryAt Time   `json:"last_delivery_at"`
 	LastError      string `json:"last_error"`
 	RetryAt        Time   `json:"retry_at"`
+}
+
+// Rate is the traffic of the last 10 seconds.
+type Rate struct {
+	Events float64 `json:"events_per_second"`
+	Bytes  float64 `json:"bytes_per_second"`
+}
+
+// CertificateStatus is a certificate of a listener.
+type CertificateStatus struct {
+	File    string `json:"file"`
+	Expires Time   `json:"expires"`
 }
 
 // Cost is an amount of money.
@@ -225,6 +250,12 @@ func (s Status) complete(refused func(stream string) uint64) Status {
 	s.Streams = slices.Clone(s.Streams)
 	if s.WAL.SetAside == nil {
 		s.WAL.SetAside = []string{}
+	}
+	if s.Problems == nil {
+		s.Problems = []Problem{}
+	}
+	if s.Certificates == nil {
+		s.Certificates = []CertificateStatus{}
 	}
 	if s.Streams == nil {
 		s.Streams = []StreamStatus{}

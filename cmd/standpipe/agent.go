@@ -130,7 +130,9 @@ func reload(a *agent.Agent, path string, logger hclog.Logger) {
 		return // there is no file
 	}
 	conf, err := agent.Load(path)
-	if err == nil {
+	if err != nil {
+		a.ReloadFailed(err)
+	} else {
 		err = a.Reload(conf)
 	}
 	if err != nil {

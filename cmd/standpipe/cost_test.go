@@ -44,7 +44,7 @@ func costFile(t *testing.T) string {
 func costOf(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
-	if code := cli.Run(cli.NewRoot(commands...), append([]string{"cost"}, args...), nil, &out, &errs); code != cli.ExitDone {
+	if code := cli.Run(newRoot(), append([]string{"cost"}, args...), nil, &out, &errs); code != cli.ExitDone {
 		t.Fatalf("exit code %d: %s", code, errs.String())
 	}
 	return out.String()
@@ -93,12 +93,12 @@ func TestCost_RejectsInvalidTraffic(t *testing.T) {
 		{"--compression-ratio", "0.5"}, {"--stream", "none"}, {"--address", "nowhere"},
 	} {
 		var out, errs bytes.Buffer
-		if code := cli.Run(cli.NewRoot(commands...), append([]string{"cost", path}, args...), nil, &out, &errs); code != cli.ExitUsage || errs.Len() == 0 {
+		if code := cli.Run(newRoot(), append([]string{"cost", path}, args...), nil, &out, &errs); code != cli.ExitUsage || errs.Len() == 0 {
 			t.Errorf("%v: exit code %d, %q", args, code, errs.String())
 		}
 	}
 	var out, errs bytes.Buffer
-	if code := cli.Run(cli.NewRoot(commands...), []string{"cost", path, "--event-size", "2MiB"}, nil, &out, &errs); code != cli.ExitFailed || !strings.Contains(errs.String(), "takes") {
+	if code := cli.Run(newRoot(), []string{"cost", path, "--event-size", "2MiB"}, nil, &out, &errs); code != cli.ExitFailed || !strings.Contains(errs.String(), "takes") {
 		t.Errorf("an event that fits nowhere: exit code %d, %q", code, errs.String())
 	}
 }
@@ -117,7 +117,7 @@ func TestCost_OfARunningAgent(t *testing.T) {
 		t.Errorf("want the file's prices in\n%s", got)
 	}
 	var out, errs bytes.Buffer
-	if code := cli.Run(cli.NewRoot(commands...), []string{"status", "--cost", "--address", address}, nil, &out, &errs); code != cli.ExitDone || !strings.Contains(out.String(), "7.00 GBP") {
+	if code := cli.Run(newRoot(), []string{"status", "--cost", "--address", address}, nil, &out, &errs); code != cli.ExitDone || !strings.Contains(out.String(), "7.00 GBP") {
 		t.Errorf("exit code %d, want the agent's own figures in\n%s%s", code, out.String(), errs.String())
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
 // The commands that the documentation shows in code blocks exist, with their flags and arguments.
@@ -47,7 +45,7 @@ func parses(args []string) error {
 	for i, arg := range args {
 		args[i] = strings.Trim(arg, `'"`)
 	}
-	c, rest, err := cli.NewRoot(commands...).Find(args)
+	c, rest, err := newRoot().Find(args)
 	if err != nil {
 		return err
 	}

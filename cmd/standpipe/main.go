@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/deadcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/putcmd"
@@ -25,12 +26,20 @@ var commands = []func() *cobra.Command{
 	newValidateCommand,
 	putcmd.New,
 	newStatusCommand,
+	newHealthcheckCommand,
 	newCostCommand,
 	deadcmd.New,
 	walcmd.New,
 	newVersionCommand,
 }
 
+func newRoot() *cobra.Command {
+	root := cli.NewRoot(commands...)
+	root.Version = admin.Version // cobra adds the flag --version
+	root.SetVersionTemplate(versionLine(admin.Commit()) + "\n")
+	return root
+}
+
 func main() {
-	os.Exit(cli.Run(cli.NewRoot(commands...), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(cli.Run(newRoot(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

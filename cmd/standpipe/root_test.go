@@ -21,7 +21,7 @@ type outcome struct {
 
 func runWith(args ...string) outcome {
 	var stdout, stderr bytes.Buffer
-	code := cli.Run(cli.NewRoot(commands...), args, strings.NewReader(""), &stdout, &stderr)
+	code := cli.Run(newRoot(), args, strings.NewReader(""), &stdout, &stderr)
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
@@ -37,7 +37,10 @@ func TestExitCodes(t *testing.T) {
 		{"help status", 0, ""},
 		{"help fly", 2, `unknown command "fly"`},
 		{"version", 0, ""},
-		{"", 2, "a command is missing\nRun 'standpipe --help' for usage.\n"},
+		{"", 0, ""},
+		{"--version", 0, ""},
+		{"healthcheck --address nowhere", 2, "want host:port or unix:///path"},
+		{"status --stream [", 2, `invalid --stream "["`},
 		{"fly", 2, `unknown command "fly"`},
 		{"statsu", 2, "did you mean status?"},
 		{"--fly", 2, "unknown flag: --fly"},
@@ -62,10 +65,10 @@ func TestExitCodes(t *testing.T) {
 
 func TestCommands_AreInOrder(t *testing.T) {
 	var got []string
-	for _, c := range cli.NewRoot(commands...).Commands() {
+	for _, c := range newRoot().Commands() {
 		got = append(got, c.Name())
 	}
-	order := "agent validate put status cost dead wal version"
+	order := "agent validate put status healthcheck cost dead wal version"
 	last := -1
 	for _, name := range got {
 		if place := strings.Index(order, name); place < last {
@@ -110,7 +113,7 @@ func TestCommands_ErrorsHaveExitCodes(t *testing.T) {
 
 func TestCommands_FailIfOutputFails(t *testing.T) {
 	var stderr bytes.Buffer
-	if got := cli.Run(cli.NewRoot(commands...), []string{"version"}, strings.NewReader(""), brokenPipe{}, &stderr); got != 1 {
+	if got := cli.Run(newRoot(), []string{"version"}, strings.NewReader(""), brokenPipe{}, &stderr); got != 1 {
 		t.Errorf("got %d, want 1: %s", got, &stderr)
 	}
 }

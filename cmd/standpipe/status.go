@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,37 +24,81 @@ const (
 func newStatusCommand() *cobra.Command {
 	var dial cli.DialFlags
 	var asJSON, cost bool
+	var only view
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of a running agent",
-		Args:  cobra.NoArgs,
+		Long: `Show the state of a running agent: its problems, the WAL, and each stream with its
+destinations.`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := path.Match(only.stream, ""); err != nil {
+				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("invalid --stream %q: want a name or a pattern like meter-*", only.stream)}
+			}
 			if cost {
 				return showCost(c.Context(), c.OutOrStdout(), &dial, asJSON)
 			}
-			return showStatus(c.Context(), c.OutOrStdout(), &dial, asJSON)
+			return showStatus(c.Context(), c.OutOrStdout(), &dial, asJSON, only)
 		},
 	}
 	c.Flags().BoolVar(&cost, "cost", false, "show the cost of shipping so far")
+	c.Flags().BoolVar(&only.problems, "problems", false, "show the problems alone")
+	c.Flags().StringVar(&only.stream, "stream", "", "show only the streams whose names match this pattern")
+	c.Flags().BoolVar(&only.check, "check", false, "exit with 1 if events are not accepted or a destination is blocked")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the JSON of /v1/status")
 	dial.Flags(c, "admin", cli.DefaultAdminAddress)
 	return c
 }
 
-func showStatus(ctx context.Context, out io.Writer, dial *cli.DialFlags, asJSON bool) error {
-	if !asJSON {
-		status, err := getStatus(ctx, dial)
-		if err != nil {
-			return err
-		}
-		return writeStatus(out, status, time.Now())
-	}
+// view is the part of a status to show.
+type view struct {
+	problems bool   // nothing else
+	stream   string // a pattern of path.Match; empty: all
+	check    bool
+}
+
+// errUnhealthy ends `status --check` with exit code 1. The status that was printed has the reason.
+var errUnhealthy = &cli.ExitError{Code: cli.ExitFailed}
+
+func showStatus(ctx context.Context, out io.Writer, dial *cli.DialFlags, asJSON bool, only view) error {
 	body, err := fetchStatus(ctx, dial)
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(body)
+	status, err := decodeStatus(body, dial.Address)
+	if err != nil {
+		return err
+	}
+	switch {
+	case asJSON:
+		_, err = out.Write(body)
+	case only.problems:
+		err = writeProblems(out, only.of(status), time.Now())
+	default:
+		err = writeStatus(out, only.of(status), time.Now())
+	}
+	if err == nil && only.check && !healthy(status) {
+		return errUnhealthy
+	}
 	return err
+}
+
+// healthy reports whether events are accepted and no destination is blocked.
+func healthy(s admin.Status) bool {
+	return s.Accepting.OK && !slices.ContainsFunc(s.Streams, func(stream admin.StreamStatus) bool {
+		return slices.ContainsFunc(stream.Destinations, func(d admin.DestinationStatus) bool { return d.State == admin.Blocked })
+	})
+}
+
+// of returns the part of s to show.
+func (v view) of(s admin.Status) admin.Status {
+	shown := func(stream string) bool {
+		match, _ := path.Match(v.stream, stream) // the pattern is valid
+		return v.stream == "" || match
+	}
+	s.Problems = slices.DeleteFunc(s.Problems, func(p admin.Problem) bool { return p.Stream != "" && !shown(p.Stream) })
+	s.Streams = slices.DeleteFunc(s.Streams, func(stream admin.StreamStatus) bool { return !shown(stream.Name) })
+	return s
 }
 
 // showCost prints the bill of all destinations so far, at the agent's own prices.
@@ -73,8 +119,12 @@ func getStatus(ctx context.Context, dial *cli.DialFlags) (status admin.Status, e
 	if err != nil {
 		return status, err
 	}
+	return decodeStatus(body, dial.Address)
+}
+
+func decodeStatus(body []byte, address string) (status admin.Status, err error) {
 	if err := json.Unmarshal(body, &status); err != nil {
-		return status, fmt.Errorf("read the status of the agent at %s: %w", dial.Address, err)
+		return status, fmt.Errorf("read the status of the agent at %s: %w", address, err)
 	}
 	return status, nil
 }

@@ -24,6 +24,7 @@ type statusTable struct {
 func writeStatus(out io.Writer, s admin.Status, now time.Time) error {
 	t := &statusTable{now: now}
 	t.agent(s.Agent)
+	t.problems(s)
 	t.wal(s.WAL)
 	for _, stream := range s.Streams {
 		t.stream(stream)
@@ -36,12 +37,38 @@ func writeStatus(out io.Writer, s admin.Status, now time.Time) error {
 	return err
 }
 
+// writeProblems writes the problems alone.
+func writeProblems(out io.Writer, s admin.Status, now time.Time) error {
+	t := &statusTable{now: now}
+	t.problems(s)
+	if t.Len() == 0 {
+		t.Line("no problem")
+	}
+	_, err := io.WriteString(out, t.String())
+	return err
+}
+
 func (t *statusTable) agent(a admin.AgentStatus) {
 	up := ""
 	if !a.StartedAt.IsZero() {
 		up = " for " + admin.Age(t.now.Sub(a.StartedAt.Time))
 	}
 	t.Note("agent  ", fmt.Sprintf("%s, %s%s, standpipe %s, log %s", a.NodeName, a.State, up, a.Version, a.ID))
+}
+
+// problems writes the problems, the worst first.
+func (t *statusTable) problems(s admin.Status) {
+	if a := s.Accepting; !a.OK && a.Reason != "" && a.Reason != "wal_full" && a.Reason != "disk_full" { // these are problems
+		t.Note("       ", fmt.Sprintf("events are not accepted: %s for %s", a.Reason, admin.Age(t.now.Sub(a.Since.Time))))
+	}
+	for _, p := range s.Problems {
+		subject := ""
+		if p.Stream != "" {
+			subject = p.Stream + " to " + p.Destination + ": "
+		}
+		t.Note(fmt.Sprintf("%-8s ", p.Severity), fmt.Sprintf("%s: %s%s, for %s", p.Kind, subject, p.Text, admin.Age(t.now.Sub(p.Since.Time))))
+		t.Note("         ", "remedy: "+p.Remedy)
+	}
 }
 
 func (t *statusTable) wal(w admin.WALStatus) {
@@ -64,8 +91,8 @@ func (t *statusTable) wal(w admin.WALStatus) {
 
 func (t *statusTable) stream(s admin.StreamStatus) {
 	t.Line("")
-	t.Note("stream ", fmt.Sprintf("%s: %s appended (%s), %s refused", s.Name,
-		humanize.Comma(int64(s.Appended.Events)), humanize.IBytes(s.Appended.Bytes), cli.Short(s.Refused.Events, 11)))
+	t.Note("stream ", fmt.Sprintf("%s: %s appended (%s), %s refused%s", s.Name,
+		humanize.Comma(int64(s.Appended.Events)), humanize.IBytes(s.Appended.Bytes), cli.Short(s.Refused.Events, 11), rate(s.AppendRate)))
 	if len(s.Destinations) == 0 {
 		t.Line("  no destination")
 		return
@@ -111,6 +138,14 @@ func (t *statusTable) why(d admin.DestinationStatus) string {
 		parts = append(parts, text)
 	}
 	return strings.Join(parts, "; ")
+}
+
+// rate returns the traffic of the last seconds, or nothing if there was none.
+func rate(r admin.Rate) string {
+	if r.Events <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s events/s (%s/s)", humanize.CommafWithDigits(r.Events, 1), humanize.IBytes(uint64(r.Bytes)))
 }
 
 // waits returns the limit that a destination waits for.

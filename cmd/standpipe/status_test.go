@@ -233,3 +233,96 @@ func TestStatus_OfAnotherServer(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// Problems stand above everything else, with their remedies.
+func TestStatusTable_ProblemsFirst(t *testing.T) {
+	status := sampleStatus()
+	status.Accepting = admin.Accepting{Reason: "draining", Since: admin.Time{Time: asked.Add(-3 * time.Second)}}
+	status.Problems = []admin.Problem{
+		{Kind: "blocked", Severity: admin.Critical, Stream: "clicks", Destination: "archive", Since: admin.Time{Time: asked.Add(-time.Hour)}, Text: "blocked with 5 events pending: denied", Remedy: "change the cause"},
+		{Kind: "full_soon", Severity: admin.Warning, Since: admin.Time{Time: asked.Add(-time.Minute)}, Text: "the WAL is full in about 9m 0s", Remedy: "raise max_size"},
+	}
+	var got bytes.Buffer
+	if err := writeProblems(&got, status, asked); err != nil {
+		t.Fatal(err)
+	}
+	want := `       events are not accepted: draining for 3.0s
+critical blocked: clicks to archive: blocked with 5 events pending: denied, for
+         1h 0m
+         remedy: change the cause
+warning  full_soon: the WAL is full in about 9m 0s, for 1m 0s
+         remedy: raise max_size
+`
+	if got.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &got, want)
+	}
+	got.Reset()
+	if err := writeStatus(&got, status, asked); err != nil {
+		t.Fatal(err)
+	}
+	if text := got.String(); !strings.Contains(text, want+"wal ") {
+		t.Errorf("got\n%s\nwant the problems above the WAL", text)
+	}
+}
+
+// Views show a part, and --check fails if events are not accepted or a destination is blocked.
+func TestStatus_Views(t *testing.T) {
+	status := sampleStatus()
+	status.Accepting.OK = true
+	blocked := &status.Streams[0].Destinations[1]
+	for _, test := range []struct {
+		flags string
+		state admin.State
+		ok    bool
+		code  int
+		want  []string
+		not   []string
+	}{
+		{"", admin.Blocked, true, 0, []string{"stream clicks", "stream idle"}, nil},
+		{"--stream c*", admin.Blocked, true, 0, []string{"stream clicks"}, []string{"stream idle"}},
+		{"--stream none", admin.Blocked, true, 0, []string{"gateway-17"}, []string{"stream clicks"}},
+		{"--check", admin.Blocked, true, 1, []string{"stream clicks"}, nil},
+		{"--check", admin.Waiting, true, 0, []string{"stream clicks"}, nil},
+		{"--check --json", admin.Waiting, false, 1, []string{`"name": "clicks"`}, nil},
+		{"--problems", admin.Blocked, true, 0, []string{"no problem\n"}, []string{"stream clicks"}},
+	} {
+		blocked.State, status.Accepting.OK = test.state, test.ok
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { json.NewEncoder(w).Encode(status) }))
+		got := runWith(append([]string{"status", "--address", server.Listener.Addr().String()}, strings.Fields(test.flags)...)...)
+		server.Close()
+		if got.code != test.code || got.stderr != "" {
+			t.Errorf("status %s: got exit code %d and %q, want %d", test.flags, got.code, got.stderr, test.code)
+		}
+		text := strings.ReplaceAll(got.stdout, `"name":"clicks"`, `"name": "clicks"`)
+		for _, want := range test.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("status %s: got %q, want %q in it", test.flags, got.stdout, want)
+			}
+		}
+		for _, not := range test.not {
+			if strings.Contains(text, not) {
+				t.Errorf("status %s: got %q in %q", test.flags, not, got.stdout)
+			}
+		}
+	}
+}
+
+func TestHealthcheck_ExitCode(t *testing.T) {
+	code := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/readyz" {
+			code = http.StatusNotFound
+		}
+		w.WriteHeader(code)
+		w.Write([]byte("the disk is full\n"))
+	}))
+	defer server.Close()
+	address := server.Listener.Addr().String()
+	if got := runWith("healthcheck", "--address", address); got.code != 0 || got.stdout+got.stderr != "" {
+		t.Errorf("ready: got %+v, want exit code 0 and no output", got)
+	}
+	code = http.StatusServiceUnavailable
+	if got := runWith("healthcheck", "--address", address); got.code != 1 || !strings.Contains(got.stderr, "the disk is full") {
+		t.Errorf("not ready: got %+v, want exit code 1 and the reason", got)
+	}
+}

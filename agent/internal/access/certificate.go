@@ -56,6 +56,11 @@ func (c *Certificate) TLS() *tls.Config {
 // Refresh checks the files now.
 func (c *Certificate) Refresh() { c.look(true) }
 
+// Expiry returns the file of the current certificate, and the time at which it expires.
+func (c *Certificate) Expiry() (file string, expires time.Time) {
+	return c.files.Cert, c.current.Load().Certificates[0].Leaf.NotAfter
+}
+
 func (c *Certificate) look(must bool) {
 	if !c.sources.changed(time.Now(), must) {
 		return

@@ -63,7 +63,7 @@ func Run(root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.
 func NewRoot(commands ...func() *cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "standpipe",
-		Short:             "Accept events, store them durably, deliver them to Firehose and Kinesis",
+		Short:             "Accept events, store them durably, deliver them in order",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -126,8 +126,11 @@ func failed(err error) error {
 
 // noCommand runs for a command with subcommands if none of them is given. Cobra would print the help and succeed.
 func noCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
+	if len(args) == 0 && c.HasParent() {
 		return errors.New("a command is missing")
+	}
+	if len(args) == 0 {
+		return c.Help()
 	}
 	text := fmt.Sprintf("unknown command %q", args[0])
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {

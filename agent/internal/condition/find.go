@@ -1,0 +1,113 @@
+package condition
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/standpipe/standpipe/agent/admin"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// The bounds beyond which a condition is a problem.
+const (
+	behindAfter   = 5 * time.Minute     // age of the oldest pending event
+	fullWithin    = time.Hour           // time until the WAL is full
+	expiresWithin = 14 * 24 * time.Hour // time until a certificate expires
+	droppingFor   = time.Minute         // time for which a dropped event counts
+)
+
+// Facts are a snapshot of an agent.
+type Facts struct {
+	Now    time.Time
+	Status admin.Status
+
+	DataDir      string
+	Shortage     wal.Shortage
+	Volume       wal.Volume    // of DataDir; zero: unknown
+	UntilFull    time.Duration // at the present growth; 0: the WAL does not grow
+	DropsOldest  bool          // a full WAL drops events instead of rejecting
+	Certificates []Certificate
+
+	// Dropped returns the time of the last event that a policy dropped at a destination; zero: none since the start.
+	Dropped func(stream, destination string) time.Time
+}
+
+// Certificate is a certificate of a listener.
+type Certificate struct {
+	File    string
+	Expires time.Time
+}
+
+// kind is one kind of problem. Exactly one of the functions is set. Each returns the texts of the problems that the
+// facts show, of an agent, a stream or a destination.
+type kind struct {
+	name     string
+	severity admin.Severity
+	remedy   string
+
+	agent       func(f *Facts) []string
+	destination func(f *Facts, stream *admin.StreamStatus, d *admin.DestinationStatus) (text string)
+
+	// logged: another part of the agent writes the log lines of the kind, with more details.
+	logged bool
+}
+
+// Kinds returns the names of all kinds, the worst first.
+func Kinds() []string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.name
+	}
+	return names
+}
+
+// Find returns the problems that the facts show, the worst first. Their Since is zero.
+func Find(f *Facts) (problems []admin.Problem) {
+	for _, k := range kinds {
+		found := admin.Problem{Kind: k.name, Severity: k.severity, Remedy: k.remedy}
+		if k.agent != nil {
+			for _, found.Text = range k.agent(f) {
+				problems = append(problems, found)
+			}
+			continue
+		}
+		for i := range f.Status.Streams {
+			stream := &f.Status.Streams[i]
+			for j := range stream.Destinations {
+				d := &stream.Destinations[j]
+				if found.Text = k.destination(f, stream, d); found.Text != "" {
+					found.Stream, found.Destination = stream.Name, d.Name
+					problems = append(problems, found)
+				}
+			}
+		}
+	}
+	return problems
+}
+
+// when returns text if the condition holds.
+func when(holds bool, text string, args ...any) []string {
+	if !holds {
+		return nil
+	}
+	return []string{fmt.Sprintf(text, args...)}
+}
+
+// perDestination is when for a destination.
+func perDestination(holds bool, text string, args ...any) string {
+	if !holds {
+		return ""
+	}
+	return fmt.Sprintf(text, args...)
+}
+
+func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+
+func events(n uint64) string {
+	if n == 1 {
+		return "1 event"
+	}
+	return humanize.Comma(int64(n)) + " events"
+}

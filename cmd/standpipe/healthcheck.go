@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
+)
+
+// healthTimeout is shorter than the usual timeout of a probe that runs a program.
+const healthTimeout = 3 * time.Second
+
+func newHealthcheckCommand() *cobra.Command {
+	var dial cli.DialFlags
+	c := &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Exit with 0 if a running agent accepts events",
+		Long: `Exit with 0 if /readyz of a running agent is 200, for probes that run a program.
+Otherwise the exit code is 1, and the reason is printed.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(c.Context(), healthTimeout)
+			defer cancel()
+			client, err := dial.Admin()
+			if err != nil {
+				return err
+			}
+			defer client.Close()
+			body, err := client.Call(ctx, http.MethodGet, "/readyz", nil)
+			if err != nil {
+				return err
+			}
+			return body.Close()
+		},
+	}
+	dial.Flags(c, "admin", cli.DefaultAdminAddress)
+	return c
+}
