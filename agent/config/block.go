@@ -262,22 +262,22 @@ func (s *section[T]) readBlocks(b *block, into *T) {
 
 // readAll reads every block of the kind c.
 func (c child[T]) readAll(b *block, into *T) {
-	first := 0 // its line
+	var first Pos
 	for _, hb := range b.body.Blocks {
 		if hb.Type != c.name {
 			continue
 		}
 		nested := b.r.block(hb)
 		switch {
-		case c.once && first > 0:
-			b.fault(nested.head, "%s is given twice%s; it may stand once, first at line %d", c.name, b.in(), first)
+		case c.once && first != Pos{}:
+			b.fault(nested.head, "%s is given twice%s; it may stand once, first at %s", c.name, b.in(), first.seenFrom(nested.head))
 		case len(hb.Labels) != len(c.labels):
 			b.fault(nested.head, "%s has %s; allowed is %s { ... }", c.name, labelCount(len(hb.Labels)), c.form())
 		default:
 			c.read(nested, into)
 		}
-		if first == 0 {
-			first = nested.head.Line
+		if first == (Pos{}) {
+			first = nested.head
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -101,25 +100,25 @@ func (r *reader) take(by, network, address string, p Pos) {
 
 // checkTaken adds a fault for every address that an earlier block or a default has bound.
 func (r *reader) checkTaken() {
-	slices.SortStableFunc(r.taken, func(a, b taken) int { return cmp.Compare(a.pos.Line, b.pos.Line) })
+	slices.SortStableFunc(r.taken, func(a, b taken) int { return a.pos.compare(b.pos) })
 	for i, later := range r.taken {
 		for _, earlier := range r.taken[:i] {
 			if !later.meets(earlier) {
 				continue
 			}
 			r.faults.add(later.pos, "address: %s is taken by %s; allowed is an address that no other block has",
-				quote(later.address), earlier.where())
+				quote(later.address), earlier.where(later.pos))
 			break
 		}
 	}
 }
 
-// where returns the block, with its line.
-func (t taken) where() string {
+// where returns the block, with its line, for a fault at p.
+func (t taken) where(p Pos) string {
 	if t.pos.Line == 0 {
 		return t.by
 	}
-	return fmt.Sprintf("%s at line %d", t.by, t.pos.Line)
+	return fmt.Sprintf("%s at %s", t.by, t.pos.seenFrom(p))
 }
 
 // meets reports whether the kernel would reject the second of both.
@@ -178,8 +177,8 @@ func checkStream(b *block, s *Stream) {
 func checkDestination(b *block, s *Stream, d *Destination) {
 	for _, other := range s.Destinations {
 		if other.Name == d.Name {
-			b.fault(b.labelPos[1], "destination %s is given twice in stream %s; a name may stand once, first at line %d",
-				quote(d.Name), quote(s.Name), other.Pos.Line)
+			b.fault(b.labelPos[1], "destination %s is given twice in stream %s; a name may stand once, first at %s",
+				quote(d.Name), quote(s.Name), other.Pos.seenFrom(b.head))
 		}
 		if d.Type == "file" && b.wrote("path") && other.Type == "file" {
 			checkPaths(b, s.Name, d, &other)
@@ -220,14 +219,14 @@ func checkPaths(b *block, name string, d, other *Destination) {
 	mine, theirs := realPath(name, d.Path), realPath(name, other.Path)
 	switch {
 	case onePath(name, mine, theirs):
-		b.fault(b.at("path"), "path: %s is the path of destination %s at line %d too; allowed is a folder of its own",
-			quote(d.Path), quote(other.Name), other.Pos.Line)
+		b.fault(b.at("path"), "path: %s is the path of destination %s at %s too; allowed is a folder of its own",
+			quote(d.Path), quote(other.Name), other.Pos.seenFrom(b.head))
 	case liesIn(name, mine, theirs): // as PATH/2026 in PATH
-		b.fault(b.at("path"), "path: %s lies in the path of destination %s at line %d; allowed is a folder beside it",
-			quote(d.Path), quote(other.Name), other.Pos.Line)
+		b.fault(b.at("path"), "path: %s lies in the path of destination %s at %s; allowed is a folder beside it",
+			quote(d.Path), quote(other.Name), other.Pos.seenFrom(b.head))
 	case liesIn(name, theirs, mine):
-		b.fault(b.at("path"), "path: %s contains the path of destination %s at line %d; allowed is a folder beside it",
-			quote(d.Path), quote(other.Name), other.Pos.Line)
+		b.fault(b.at("path"), "path: %s contains the path of destination %s at %s; allowed is a folder beside it",
+			quote(d.Path), quote(other.Name), other.Pos.seenFrom(b.head))
 	}
 }
 
@@ -334,8 +333,8 @@ func checkAWS(b *block, d *Destination) {
 			within, ok := nested.Body.Attributes[set.name]
 			beside, too := b.body.Attributes[set.name]
 			if ok && too {
-				b.fault(posOf(within.NameRange), "%s is given twice in %s; it may stand once, in the aws block or beside it as at line %d",
-					set.name, b.what, posOf(beside.NameRange).Line)
+				b.fault(posOf(within.NameRange), "%s is given twice in %s; it may stand once, in the aws block or beside it as at %s",
+					set.name, b.what, posOf(beside.NameRange).seenFrom(b.head))
 			}
 		}
 	}

@@ -163,20 +163,25 @@ type Retry struct {
 	Timeout      time.Duration // of one request
 }
 
-// Load reads the file at path. The error is a *FaultsError unless the file could not be read.
+// Load reads the file at path, or the files *.hcl of the folder at path as one configuration. The error is a *FaultsError
+// unless a file could not be read.
 func Load(path string) (*Config, error) {
-	src, err := os.ReadFile(path)
+	files, err := readFiles(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(src, path)
+	return parse(files)
 }
 
 // Parse reads a configuration. The error is a *FaultsError, with filename in its positions.
 func Parse(src []byte, filename string) (*Config, error) {
-	r := &reader{src: src, file: filename}
+	return parse([]source{{filename, src}})
+}
+
+func parse(files []source) (*Config, error) {
+	r := &reader{files: files, sources: make(map[string][]byte)}
 	c := defaultConfig()
-	r.readFile(c)
+	r.readFiles(c)
 	if err := r.faults.err(); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-// Package config reads agent.hcl, the configuration file of the agent, into a Config.
+// Package config reads agent.hcl, the configuration file of the agent, or a folder of such files, into a Config.
 //
 // # Contract
 //
@@ -8,29 +8,31 @@
 //	agent.hcl:12:3: unknown setting "adress" in listener "grpc"; did you mean "address"?
 //
 // Only Load reads a file. No function opens a socket, sends a request to AWS or checks that a named file exists: a file
-// that is valid on one host is valid on another. The one exception are the folders of file destinations, whose symbolic
-// links are resolved to find two destinations with the same folder.
+// that is valid on one host is valid on another with the same environment variables. The one exception are the folders of
+// file destinations, whose symbolic links are resolved to find two destinations with the same folder.
 //
 // # The language
 //
 // The file is HCL native syntax without expressions and functions. A value is a string in quotes, true or false, a whole
 // number for a count, a list of these, or a map of strings. Sizes, durations and rates are strings with a unit: "64MiB",
 // "500KB", "5s", "256KiB/s", "1000/s". The settings that name a destination's target may contain ${stream}, which
-// Destination.For replaces by the name of the event's stream. Any other expression is a fault.
+// Destination.For replaces by the name of the event's stream. Every string may contain ${env.NAME} and
+// ${env("NAME", "default")}. Any other expression is a fault.
 //
 // # Files
 //
 //   - schema.go, listener.go, identity.go, prices.go: the blocks and settings, as tables.
 //   - destination.go, and a file for each larger type, as kafka.go: the same for destinations.
-//   - block.go: reads a parsed file by these tables.
-//   - value.go, list.go, rate.go: read the expression of one setting.
+//   - folder.go, reader.go: read and parse the files, and merge them.
+//   - block.go: reads a parsed configuration by these tables.
+//   - value.go, list.go, rate.go, environment.go: read the expression of one setting.
 //   - check.go: the rules between several settings.
 //   - describe.go: the documentation of the tables, for docs/configuration.md.
 //   - fault.go: positions and the texts of mistakes.
 //
 // # Limits
 //
-// A file has at most 1 MiB, and brackets are nested at most 100 deep. Time and memory of Parse depend only on the size of
+// The files have at most 1 MiB together, and brackets are nested at most 100 deep. Time and memory of Parse depend only on the size of
 // the file, since no expression is evaluated.
 package config
 

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,19 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
+// seenFrom returns the position for a fault at q: the line, or another file and its line.
+func (p Pos) seenFrom(q Pos) string {
+	if p.File == q.File {
+		return fmt.Sprintf("line %d", p.Line)
+	}
+	return fmt.Sprintf("%s:%d", filepath.Base(p.File), p.Line)
+}
+
+// compare orders positions by file, line and column.
+func (p Pos) compare(q Pos) int {
+	return cmp.Or(cmp.Compare(p.File, q.File), cmp.Compare(p.Line, q.Line), cmp.Compare(p.Column, q.Column))
+}
+
 func posOf(r hcl.Range) Pos {
 	return Pos{File: r.Filename, Line: r.Start.Line, Column: r.Start.Column}
 }
@@ -33,7 +47,7 @@ type Fault struct {
 
 func (f Fault) String() string { return f.Pos.String() + ": " + f.Text }
 
-// FaultsError is all mistakes in a configuration, in the order of the file.
+// FaultsError is all mistakes in a configuration, in the order of its files.
 type FaultsError struct {
 	Faults []Fault // at least one
 }
@@ -76,9 +90,7 @@ func (f faults) err() error {
 	if len(f) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(f, func(a, b Fault) int {
-		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
-	})
+	slices.SortStableFunc(f, func(a, b Fault) int { return a.Pos.compare(b.Pos) })
 	return &FaultsError{Faults: f}
 }
 

@@ -146,7 +146,7 @@ func TestFaults_OfDestinations(t *testing.T) {
 			`4:10: metric: "events:${stream}" has a character that is not of A-Z a-z 0-9 . _ -; allowed is ` + metric,
 			`5:9: tags: "a|b" has a character that is not of A-Z a-z 0-9 . _ -; allowed is a list of fields, like ["market", "platform"]`}},
 		{"a metric's variable", statsd(`metric = "events.${host}"`), []string{
-			`4:20: metric: unknown variable "host"; allowed is ${stream} or ${name}`}},
+			`4:20: metric: unknown variable "host"; allowed is ${stream}, ${name}, ${env.NAME} or ${env("NAME", "default")}`}},
 		{"a name without a field", statsd(`metric = "events.${name}"`), []string{
 			`4:10: metric: ${name} has no field; allowed is ${name} beside name_field`}},
 		{"a field without a name", statsd(`metric = "events"`, `name_field = "a"`), []string{

@@ -54,9 +54,9 @@ func TestFaults(t *testing.T) {
 		{"a long value", `log_level = "` + strings.Repeat("é", 70) + `"`, []string{
 			`1:13: log_level: "` + strings.Repeat("é", 60) + `..." is unknown; allowed is trace, debug, info, warn or error`}},
 		{"a variable", in(`"file" "f"`, `path = "/out/${host}/x"`), []string{
-			`3:16: path: unknown variable "host"; allowed is ${stream}`}},
+			`3:16: path: unknown variable "host"; allowed is ${stream}, ${env.NAME} or ${env("NAME", "default")}`}},
 		{"a part of ${stream}", in(`"file" "f"`, `path = "${stream.name}"`), []string{
-			`3:11: path: unknown variable "stream"; allowed is ${stream}`}},
+			`3:11: path: unknown variable "stream"; allowed is ${stream}, ${env.NAME} or ${env("NAME", "default")}`}},
 		{"${stream} elsewhere", `data_dir = "/var/${stream}"`, []string{
 			`1:20: data_dir: ${stream} is unknown here; it is allowed in the settings that name a destination's target`}},
 

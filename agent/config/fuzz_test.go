@@ -20,6 +20,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(src)
 	}
 	f.Add([]byte(minimal))
+	f.Add([]byte(everyDestination))
+	f.Add([]byte("node_name = \"${env.HOME}-${env(\"STANDPIPE_TEST_UNSET\", \"x\")}\"\nadmin {}\nwal {}"))
 	f.Add([]byte("node_name = \"${1e999999999}\"\nwal {\nmax_size = -1e9\n}"))
 	f.Add([]byte("aws {\n region = <<X\na\nX\n role_arn = null\n endpoint = \"http://[::1]:1\"\n}"))
 	f.Add([]byte("stream \"a\" {\n destination \"file\" \"b\" { path = \"%{if true}x%{endif}$${stream}\" }\n}\n\x00\xff"))

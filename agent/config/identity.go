@@ -40,7 +40,7 @@ func readIdentity(b *block, c *Config) {
 	identitySection.read(b, &i)
 	for _, other := range c.Identities {
 		if other.Name == i.Name {
-			b.fault(b.labelPos[0], "identity %s is given twice; a name may stand once, first at line %d", quote(i.Name), other.Pos.Line)
+			b.fault(b.labelPos[0], "identity %s is given twice; a name may stand once, first at %s", quote(i.Name), other.Pos.seenFrom(b.head))
 			return
 		}
 	}

@@ -16,35 +16,72 @@ const (
 	maxDepth = 100
 )
 
-// reader is the state of reading one file.
+// reader is the state of reading a configuration.
 type reader struct {
-	src    []byte
-	file   string
-	faults faults
-	aws    AWS           // the file's defaults, read before any destination
-	maxAge time.Duration // of the wal block, read before any stream
-	taken  []taken
-	relays []taken // the addresses of relay destinations
-	s3     []s3Target
-	refers []reference
-	auths  []authBlock
+	files   []source
+	sources map[string][]byte // of files, by name
+	faults  faults
+	aws     AWS           // the file's defaults, read before any destination
+	maxAge  time.Duration // of the wal block, read before any stream
+	taken   []taken
+	relays  []taken // the addresses of relay destinations
+	s3      []s3Target
+	refers  []reference
+	auths   []authBlock
 }
 
-func (r *reader) readFile(c *Config) {
-	if len(r.src) > maxFile {
-		r.faults.add(Pos{r.file, 1, 1}, "the file has %d bytes; allowed is at most %d", len(r.src), maxFile)
-		return
+func (r *reader) readFiles(c *Config) {
+	all, size := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}, 0
+	sound := true
+	for _, f := range r.files {
+		if size += len(f.text); size > maxFile {
+			r.faults.add(Pos{f.name, 1, 1}, "%s %d bytes; allowed is at most %d", r.subject(f), size, maxFile)
+			return
+		}
+		body, ok := r.parseFile(f)
+		if ok {
+			r.merge(all, body)
+		}
+		sound = sound && ok
 	}
-	if place, deep := tooDeep(r.src, r.file); deep {
+	if sound {
+		fileSection.read(&block{r: r, body: all, head: Pos{r.files[0].name, 1, 1}}, c)
+	}
+}
+
+// subject returns the beginning of a fault about the size of the files up to f.
+func (r *reader) subject(f source) string {
+	if f.name == r.files[0].name {
+		return "the file has"
+	}
+	return "the files of the folder have until this one"
+}
+
+// parseFile returns the contents of a file. It reports false after a syntax error: further faults would be its consequences.
+func (r *reader) parseFile(f source) (*hclsyntax.Body, bool) {
+	r.sources[f.name] = f.text
+	if place, deep := tooDeep(f.text, f.name); deep {
 		r.faults.add(place, "more than %d brackets and operators within each other; "+
 			"allowed are blocks, and values that are strings in quotes, true or false", maxDepth)
-		return
+		return nil, false
 	}
-	file, diags := hclsyntax.ParseConfig(r.src, r.file, hcl.InitialPos)
-	r.faults.addDiagnostics(diags, r.src, r.file)
-	if body, ok := file.Body.(*hclsyntax.Body); ok && whole(diags) {
-		fileSection.read(&block{r: r, body: body, head: Pos{r.file, 1, 1}}, c)
+	file, diags := hclsyntax.ParseConfig(f.text, f.name, hcl.InitialPos)
+	r.faults.addDiagnostics(diags, f.text, f.name)
+	body, ok := file.Body.(*hclsyntax.Body)
+	return body, ok && whole(diags)
+}
+
+// merge adds the contents of a file to those of the files before it.
+func (r *reader) merge(all, body *hclsyntax.Body) {
+	for name, attr := range body.Attributes {
+		if first, twice := all.Attributes[name]; twice {
+			at := posOf(attr.NameRange)
+			r.faults.add(at, "%s is given twice; a setting may stand once, first at %s", name, posOf(first.NameRange).seenFrom(at))
+			continue
+		}
+		all.Attributes[name] = attr
 	}
+	all.Blocks = append(all.Blocks, body.Blocks...)
 }
 
 // whole reports whether HCL has read the file to its end. After a syntax error further faults would be its consequences.

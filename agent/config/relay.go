@@ -46,7 +46,7 @@ func (r *reader) checkRelays() {
 	for _, relay := range r.relays {
 		for _, l := range r.taken {
 			if relay.reaches(l) {
-				r.faults.add(relay.pos, "address: %s is the agent's own: %s; allowed is the address of another agent", quote(relay.address), l.where())
+				r.faults.add(relay.pos, "address: %s is the agent's own: %s; allowed is the address of another agent", quote(relay.address), l.where(relay.pos))
 				break
 			}
 		}

@@ -119,8 +119,8 @@ func (r *reader) checkKeys(c *Config) {
 			if !later.meets(earlier, c) {
 				continue
 			}
-			r.faults.add(later.pos, "prefix: objects would have the keys of destination %s of stream %s at line %d; allowed is a prefix or a bucket of its own",
-				quote(earlier.d.Name), quote(earlier.stream), earlier.d.Pos.Line)
+			r.faults.add(later.pos, "prefix: objects would have the keys of destination %s of stream %s at %s; allowed is a prefix or a bucket of its own",
+				quote(earlier.d.Name), quote(earlier.stream), earlier.d.Pos.seenFrom(later.pos))
 			break
 		}
 	}

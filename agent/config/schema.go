@@ -185,8 +185,8 @@ func readStream(b *block, c *Config) {
 	streamSection.read(b, &s)
 	for _, other := range c.Streams {
 		if other.Name == s.Name {
-			b.fault(b.labelPos[0], "stream %s is given twice; a name or pattern may stand once, first at line %d",
-				quote(s.Name), other.Pos.Line)
+			b.fault(b.labelPos[0], "stream %s is given twice; a name or pattern may stand once, first at %s",
+				quote(s.Name), other.Pos.seenFrom(b.head))
 			return
 		}
 	}

@@ -77,7 +77,14 @@ func (v value) part(e hclsyntax.Expression) (string, bool) {
 			return e.Val.AsString(), true
 		}
 	case *hclsyntax.ScopeTraversalExpr:
+		if e.Traversal.RootName() == "env" {
+			return v.environment(e)
+		}
 		return v.variable(e)
+	case *hclsyntax.FunctionCallExpr:
+		if e.Name == "env" {
+			return v.environmentOr(e)
+		}
 	}
 	v.b.fault(posOf(e.Range()), "%s: an expression is not evaluated; allowed is plain text in quotes", v.name)
 	return "", false
@@ -91,10 +98,12 @@ func (v value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 		return "${" + name + "}", true
 	case plain && name == "stream":
 		v.b.fault(posOf(e.Range()), "%s: ${stream} is unknown here; it is allowed in %s", v.name, marksPlaces)
-	case len(v.marks) > 0:
-		v.b.fault(posOf(e.Range()), "%s: unknown variable %s; allowed is ${%s}", v.name, quote(name), strings.Join(v.marks, "} or ${"))
 	default:
-		v.b.fault(posOf(e.Range()), "%s: unknown variable %s; allowed is ${stream}, in %s", v.name, quote(name), marksPlaces)
+		allowed := ""
+		for _, mark := range v.marks {
+			allowed += "${" + mark + "}, "
+		}
+		v.b.fault(posOf(e.Range()), "%s: unknown variable %s; allowed is %s%s", v.name, quote(name), allowed, allowedEnvironment)
 	}
 	return "", false
 }
@@ -194,7 +203,7 @@ func (v value) flag() (on, ok bool) {
 func (v value) source() string {
 	r := v.expr.Range()
 	const most = 40
-	text := []rune(strings.Join(strings.Fields(string(v.b.r.src[r.Start.Byte:r.End.Byte])), " "))
+	text := []rune(strings.Join(strings.Fields(string(v.b.r.sources[r.Filename][r.Start.Byte:r.End.Byte])), " "))
 	if len(text) > most {
 		return string(text[:most]) + "..."
 	}

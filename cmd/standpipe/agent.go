@@ -46,7 +46,7 @@ all streams are written to files under standpipe-dev/out.`,
 			return runAgent(path, c.ErrOrStderr())
 		},
 	}
-	c.Flags().StringVar(&path, "config", "", "the configuration file (agent.hcl)")
+	c.Flags().StringVar(&path, "config", "", "the configuration `file` (agent.hcl), or a folder of files *.hcl")
 	c.Flags().BoolVar(&dev, "dev", false, "run without a configuration file, to try things out")
 	return c
 }

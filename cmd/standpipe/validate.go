@@ -18,7 +18,7 @@ func newValidateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a configuration file",
-		Long: "Check a configuration file. Every fault is a line on standard error:\n" +
+		Long: "Check a configuration file, or a folder of files *.hcl. Every fault is a line on standard error:\n" +
 			"file:line:column: the mistake; the allowed values.\n\n" +
 			"With --files, check also the certificates, keys and token files that it names, on this host and with\n" +
 			"the rights of the current user.",
