@@ -39,6 +39,7 @@ type Agent struct {
 	mu        sync.Mutex // guards listeners and changes of conf; held by apply and by the stop
 	listeners *listeners
 	running   *latch // Run serves requests
+	draining  *latch // the stop has begun: /readyz is 503, and events are accepted for drain_delay
 	stopping  *latch // no more events are accepted, and a reload ends its wait
 	abort     *latch // the stop skips its waits
 	closeOnce sync.Once
@@ -50,7 +51,7 @@ type Agent struct {
 func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent, error) {
 	a := &Agent{
 		logger: logger, metrics: admin.NewMetrics(), started: time.Now(),
-		running: newLatch(), stopping: newLatch(), abort: newLatch(),
+		running: newLatch(), draining: newLatch(), stopping: newLatch(), abort: newLatch(),
 	}
 	a.conf.Store(conf)
 	a.monitor = newMonitor(a)
@@ -175,6 +176,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	var failure error
 	select {
 	case <-ctx.Done():
+		a.delayStop(serveCtx)
+		failure = a.log.Failed()
 	case <-serveCtx.Done():
 	case <-a.log.FailedChan():
 		failure = a.log.Failed()

@@ -8,7 +8,7 @@
 //
 // A stop loses no acknowledged event and leaves as few events as possible. Its order is:
 //
-//  1. /readyz reports not ready.
+//  1. /readyz reports not ready. Events are accepted for drain_delay.
 //  2. The listeners accept no new connections and requests.
 //  3. Accepted appends are committed and get their responses.
 //  4. The shippers deliver events for up to shutdown_timeout. The stop does not wait for blocked destinations.

@@ -243,10 +243,13 @@ func (a *Agent) refusal() string {
 	return ""
 }
 
-// Ready returns an error if events are not accepted.
+// Ready returns an error if events are not accepted, or will soon not be.
 func (a *Agent) Ready() error {
 	switch reason := a.refusal(); reason {
 	case "":
+		if a.draining.isSet() {
+			return errStopping
+		}
 		return nil
 	case "failed":
 		return a.log.Failed()

@@ -45,7 +45,7 @@ func (a *Agent) state() string {
 	switch {
 	case a.log.Failed() != nil:
 		return "failed"
-	case a.stopping.isSet():
+	case a.draining.isSet() || a.stopping.isSet():
 		return "draining"
 	case !a.running.isSet():
 		return "starting"

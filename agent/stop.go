@@ -18,6 +18,25 @@ const (
 	closeTimeout = 10 * time.Second
 )
 
+// delayStop accepts events for drain_delay, after /readyz has become 503: in a pod, the signal to stop arrives before the last
+// events of the other containers. The delay ends early with Abort, when the WAL fails, or when serve ends.
+func (a *Agent) delayStop(serve context.Context) {
+	a.draining.set()
+	delay := a.conf.Load().DrainDelay
+	if delay <= 0 {
+		return
+	}
+	a.logger.Info("draining: events are accepted until the stop", "for", delay)
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-a.abort.c:
+	case <-a.log.FailedChan():
+	case <-serve.Done():
+	}
+}
+
 // stop ends the agent in the order of the package comment. After a failure of the WAL it does not drain: no checkpoint
 // could be stored for further deliveries.
 func (a *Agent) stop(failed bool) {

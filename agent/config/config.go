@@ -13,6 +13,7 @@ type Config struct {
 	LogLevel        string        // trace, debug, info, warn or error
 	LogFormat       string        // text or json
 	ShutdownTimeout time.Duration // for shipping at a stop; the remaining events stay in the log
+	DrainDelay      time.Duration // for accepting events after the signal to stop
 	Bandwidth       int64         // bytes a second of all requests to AWS together; 0: no cap
 	Listeners       []Listener
 	Identities      []Identity

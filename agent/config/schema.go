@@ -23,6 +23,8 @@ var fileSection = section[Config]{
 			means("The format of the log lines."),
 		duration("shutdown_timeout", "25s", func(c *Config) *time.Duration { return &c.ShutdownTimeout }, 0).
 			means("The time for shipping events after SIGTERM. The remaining events stay in the log."),
+		duration("drain_delay", "5s", func(c *Config) *time.Duration { return &c.DrainDelay }, 0).
+			means("After SIGTERM, events are accepted for this time, while /readyz is 503 at once. Then shutdown_timeout begins."),
 		byteRate("bandwidth", "256KiB/s", func(c *Config) *int64 { return &c.Bandwidth }, leastBandwidth).
 			means("The cap for the request bytes of all AWS destinations together."),
 	},
