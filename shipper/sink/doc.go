@@ -6,6 +6,7 @@
 //	kafka     a topic of Apache Kafka
 //	file      files on this host
 //	relay     another standpipe
+//	s3        objects of Amazon S3, or a service with its interface: a ranged.Sink
 //	discard   nothing: for benchmarks
 //
 // # Contract

@@ -97,11 +97,9 @@ func (b *Bucket) Abort(ctx context.Context, key, id string) error {
 	return err
 }
 
-// Unfinished is an upload that is neither completed nor aborted.
-type Unfinished struct{ Key, ID string }
-
-// List calls visit with the unfinished uploads whose keys begin with prefix, until visit returns an error.
-func (b *Bucket) List(ctx context.Context, prefix string, visit func(Unfinished) error) error {
+// List calls visit with the uploads that are neither completed nor aborted and whose keys begin with prefix, until visit
+// returns an error.
+func (b *Bucket) List(ctx context.Context, prefix string, visit func(key, id string) error) error {
 	in := &s3.ListMultipartUploadsInput{Bucket: &b.Name, Prefix: &prefix}
 	for {
 		out, err := call(ctx, b, b.Client.ListMultipartUploads, in)
@@ -112,7 +110,7 @@ func (b *Bucket) List(ctx context.Context, prefix string, visit func(Unfinished)
 			if u.Key == nil || u.UploadId == nil {
 				continue
 			}
-			if err := visit(Unfinished{*u.Key, *u.UploadId}); err != nil {
+			if err := visit(*u.Key, *u.UploadId); err != nil {
 				return err
 			}
 		}
