@@ -4,6 +4,7 @@
 //	kinesis   Amazon Kinesis Data Streams
 //	firehose  Amazon Data Firehose
 //	kafka     a topic of Apache Kafka
+//	sqs       Amazon SQS
 //	file      files on this host
 //	relay     another standpipe
 //	s3        objects of Amazon S3, or a service with its interface: a ranged.Sink

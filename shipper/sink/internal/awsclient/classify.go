@@ -69,15 +69,15 @@ func between(e *shipper.Error, status int) {
 // classifyRecord maps the code and text of one record's result to a shipper.Error. Only transient and throttling codes
 // are documented there, so a record with an unknown code is retried.
 func classifyRecord(code, text string) *shipper.Error {
-	class, known := classes[code]
+	class, known := classOfCode(code)
 	if known && class == shipper.Poison && aboutStream(text) {
 		class = shipper.Operator
 	}
 	return &shipper.Error{Class: class, Code: code, Text: failure.Shorten(mask(text, nil)), Record: -1}
 }
 
-// classes holds the codes of Kinesis Data Streams (PutRecords) and Amazon Data Firehose
-// (PutRecordBatch) as their API references list them, and of AWS's "Common Errors" page, read in
+// classes holds the codes of Kinesis Data Streams (PutRecords), Amazon Data Firehose
+// (PutRecordBatch) and Amazon SQS (SendMessageBatch) as their API references list them, and of AWS's "Common Errors" page, read in
 // November 2026. The zero class is Transient.
 var classes = map[string]shipper.Class{
 	"ProvisionedThroughputExceededException": shipper.Throttled,
@@ -140,11 +140,50 @@ var classes = map[string]shipper.Class{
 	"SerializationException":         shipper.Poison,
 	"RequestEntityTooLarge":          shipper.Poison,
 	"RequestEntityTooLargeException": shipper.Poison,
+
+	// Amazon SQS: SendMessageBatch and the errors of the API, November 2026. Codes of the query protocol are longer.
+	"KmsThrottled":                 shipper.Throttled,
+	"KMS.ThrottlingException":      shipper.Throttled,
+	"OverLimit":                    shipper.Throttled,
+	"QueueDoesNotExist":            shipper.Operator,
+	"NonExistentQueue":             shipper.Operator,
+	"QueueDeletedRecently":         shipper.Operator,
+	"InvalidAddress":               shipper.Operator,
+	"InvalidSecurity":              shipper.Operator,
+	"KmsAccessDenied":              shipper.Operator,
+	"KMS.AccessDeniedException":    shipper.Operator,
+	"KmsDisabled":                  shipper.Operator,
+	"KMS.DisabledException":        shipper.Operator,
+	"KmsInvalidKeyUsage":           shipper.Operator,
+	"KMS.InvalidKeyUsageException": shipper.Operator,
+	"KmsInvalidState":              shipper.Operator,
+	"KMS.InvalidStateException":    shipper.Operator,
+	"KmsNotFound":                  shipper.Operator,
+	"KMS.NotFoundException":        shipper.Operator,
+	"KmsOptInRequired":             shipper.Operator,
+	"KMS.OptInRequired":            shipper.Operator,
+	"UnsupportedOperation":         shipper.Operator,
+	"MissingParameter":             shipper.Operator,
+	"InvalidParameterValue":        shipper.Operator,
+	"InvalidMessageContents":       shipper.Poison,
+	"BatchRequestTooLong":          shipper.Poison,
+}
+
+// classOfCode looks a code up, also in the form of SQS's query protocol.
+func classOfCode(code string) (class shipper.Class, known bool) {
+	class, known = classes[strings.TrimPrefix(code, "AWS.SimpleQueueService.")]
+	return class, known
+}
+
+// Known reports whether the services document the code.
+func Known(code string) bool {
+	_, known := classOfCode(code)
+	return known
 }
 
 // classOf returns the class of the service's code and text, or of the status if the code is unknown.
 func classOf(code, text string, status int) shipper.Class {
-	class, known := classes[code]
+	class, known := classOfCode(code)
 	switch {
 	case !known:
 		return classOfStatus(status)

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	sdkfirehose "github.com/aws/aws-sdk-go-v2/service/firehose"
 	sdkkinesis "github.com/aws/aws-sdk-go-v2/service/kinesis"
+	sdksqs "github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 
 	"github.com/standpipe/standpipe/shipper"
@@ -91,22 +92,25 @@ func TestClassOfEveryDocumentedCode(t *testing.T) {
 	}
 }
 
-// Every error type in the SDK's packages of the two services has a class. The test fails for the new types of a new
+// Every error type in the SDK's packages of the services has a class. The test fails for the new types of a new
 // SDK.
 func TestEveryErrorOfTheSDKHasAClass(t *testing.T) {
 	elsewhere := map[string]bool{ // errors of requests that standpipe doesn't make
 		"DryRunOperationException": true, "ExpiredIteratorException": true, "ExpiredNextTokenException": true,
+		"InvalidAttributeName": true, "InvalidAttributeValue": true, "InvalidBatchEntryId": true, "QueueNameExists": true, "EmptyBatchRequest": true,
+		"InvalidIdFormat": true, "MessageNotInflight": true, "PurgeQueueInProgress": true, "ReceiptHandleIsInvalid": true,
+		"BatchEntryIdsNotDistinct": true, "TooManyEntriesInBatchRequest": true,
 	}
 	found := 0
-	for _, registry := range []*smithy.TypeRegistry{sdkkinesis.TypeRegistry, sdkfirehose.TypeRegistry} {
+	for _, registry := range []*smithy.TypeRegistry{sdkkinesis.TypeRegistry, sdkfirehose.TypeRegistry, sdksqs.TypeRegistry} {
 		for _, entry := range registry.Entries {
 			err, ok := entry.New().(smithy.APIError)
 			if !ok {
 				continue
 			}
 			found++
-			if code := err.ErrorCode(); awsclient.KnownCode(code) == elsewhere[code] {
-				t.Errorf("%s: got a class: %v, want %v", code, awsclient.KnownCode(code), !elsewhere[code])
+			if code := err.ErrorCode(); awsclient.Known(code) == elsewhere[code] {
+				t.Errorf("%s: got a class: %v, want %v", code, awsclient.Known(code), !elsewhere[code])
 			}
 		}
 	}

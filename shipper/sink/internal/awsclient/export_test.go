@@ -11,12 +11,6 @@ func WholeReply(t http.RoundTripper) aws.HTTPClient {
 	return wholeReply{&http.Client{Transport: t}}
 }
 
-// KnownCode reports whether Classify has a class for a service's code by itself, without the status.
-func KnownCode(code string) bool {
-	_, known := classes[code]
-	return known
-}
-
 // Internals for the tests of proxies.
 var (
 	EnvironmentProxy = &environmentProxy
