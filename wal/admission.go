@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 )
 
@@ -39,7 +40,7 @@ func (c *committer) admitWaiting(g *commitGroup) {
 
 // evictProducers evicts idle producers. A later commit that has room for it deletes their entries.
 func (c *committer) evictProducers() {
-	even := c.log.retention.clock.longer(min(c.log.opts.ProducerIdle, evenLongEnough))
+	even := c.log.retention.clock.EvenFor(min(c.log.opts.ProducerIdle, bounds.LongEnough))
 	if keys, bytes := c.producers.Evict(c.log.opts.Clock(), even); len(keys) > 0 {
 		c.log.deletions.add(deletedEntries{producers: keys, pages: bytes})
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync/atomic"
 
+	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -68,7 +69,7 @@ func (l *Log) submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, er
 		t.inline = l.committer
 	}
 	t.overhead = overhead
-	if err := l.retention.reserve(ctx, t, heldBytes(b.count())+t.overhead); err != nil {
+	if err := l.retention.reserve(ctx, t, bounds.HeldBytes(b.count())+t.overhead); err != nil {
 		return nil, err
 	}
 	if err := l.room.Acquire(ctx, weight); err != nil {
@@ -111,7 +112,7 @@ func (b *Batch) check() (size, overhead int64, err error) {
 	for i := range b.Events {
 		n := segment.FrameSize(&b.Events[i])
 		size += int64(n)
-		overhead += overheadOf(&b.Events[i], n)
+		overhead += bounds.OverheadOf(&b.Events[i], n)
 	}
 	if size > maxBatch {
 		return 0, 0, fmt.Errorf("%w: its %d events take %d bytes, at most %d are allowed", ErrTooLarge, len(b.Events), size, maxBatch)

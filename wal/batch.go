@@ -2,6 +2,8 @@ package wal
 
 import (
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/bounds"
 )
 
 // Batch is the content of one append, which stores all of it or nothing.
@@ -44,13 +46,13 @@ type Appended struct {
 }
 
 // OnFull is the handling of an append when the log is full.
-type OnFull string
+type OnFull = bounds.OnFull
 
 // A full log rejects the append, lets it wait for free bytes, or drops the oldest events.
 const (
-	Reject     OnFull = "reject"
-	Block      OnFull = "block"
-	DropOldest OnFull = "drop_oldest"
+	Reject     = bounds.Reject
+	Block      = bounds.Block
+	DropOldest = bounds.DropOldest
 )
 
 // CheckpointInterval is the longest time until a settlement is synced. After a crash, events that were delivered within

@@ -7,15 +7,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Reasons why events were dropped.
 const (
-	DroppedFull    = "full"    // the log was full under drop_oldest
-	DroppedAge     = "age"     // older than max_age
-	DroppedCorrupt = "corrupt" // their segment cannot be read
-	DroppedAbsent  = "absent"  // unlinked before the destination was configured
+	DroppedFull    = bounds.DroppedFull    // the log was full under drop_oldest
+	DroppedAge     = bounds.DroppedAge     // older than max_age
+	DroppedCorrupt = bounds.DroppedCorrupt // their segment cannot be read
+	DroppedAbsent  = bounds.DroppedAbsent  // unlinked before the destination was configured
 )
 
 // leaveOut subtracts over from the settled counts.

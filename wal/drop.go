@@ -37,7 +37,7 @@ func (s *stream) raise(f Floor) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := s.floor
-	s.floor = s.floor.raised(f)
+	s.floor = s.floor.Raised(f)
 	return s.floor != before
 }
 
@@ -64,7 +64,7 @@ func (r *retention) oldestEnds() (ends []streamEnd) {
 func (p *Cursor) raise(f Floor) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.floor = p.floor.raised(f)
+	p.floor = p.floor.Raised(f)
 	return p.shippedLocked()
 }
 

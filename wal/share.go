@@ -3,14 +3,9 @@ package wal
 import (
 	"context"
 	"fmt"
+
+	"github.com/standpipe/standpipe/wal/internal/bounds"
 )
-
-// heldExtra is the number of bytes that an event counts as in a stream's budget in addition to its payload: for its key
-// and its frame.
-const heldExtra = 64
-
-// heldBytes returns the bytes that the events take of a stream's budget.
-func heldBytes(c Count) int64 { return int64(c.Bytes + heldExtra*c.Events) }
 
 // Share returns the bytes that the stream holds of its own budget, and the most that it may hold; 0: it has no budget
 // of its own. It holds the events that its slowest destination has not settled. An event counts as its payload and 64
@@ -93,20 +88,20 @@ func (s *stream) heldLocked() (held int64) {
 		p.mu.Lock()
 		pending, from := p.pendingLocked(), p.checkpointLocked()
 		p.mu.Unlock()
-		held = max(held, heldBytes(pending)+s.overheadLocked(pending, from))
+		held = max(held, bounds.HeldBytes(pending)+s.overheadLocked(pending, from))
 		low = min(low, from)
 	}
-	s.overhead.forget(low)
+	s.overhead.Remove(low)
 	return held
 }
 
 // overheadLocked returns the overhead of the pending events, which are some of those from the checkpoint on.
 func (s *stream) overheadLocked(pending Count, from uint64) int64 {
-	if len(s.overhead.runs) == 0 || from >= s.next {
+	if s.overhead.Empty() || from >= s.next {
 		return 0
 	}
 	part := float64(pending.Events) / float64(s.next-from)
-	return int64(part * float64(s.overhead.in(Run{First: from, Next: s.next})))
+	return int64(part * float64(s.overhead.In(Run{First: from, Next: s.next})))
 }
 
 // pendingLocked returns the events that the cursor has not settled. It is called with the stream's mu and p.mu held.
@@ -135,7 +130,7 @@ func (r *retention) release(t *Ticket, a Appended, stored bool) {
 	t.share.mu.Lock()
 	t.share.reserved -= t.shared
 	if stored {
-		t.share.overhead.add(Run{First: a.First, Next: a.First + uint64(a.Count)}, t.overhead)
+		t.share.overhead.Add(Run{First: a.First, Next: a.First + uint64(a.Count)}, t.overhead)
 	}
 	t.share.mu.Unlock()
 	if !stored {
@@ -161,7 +156,7 @@ func (r *retention) dropForAppend(s *stream, held int64) {
 			break
 		}
 		s.mu.Lock()
-		bytes -= heldBytes(Count{Events: uint64(b.Count), Bytes: b.Bytes}) + s.overhead.in(Run{First: b.First, Next: b.Next()})
+		bytes -= bounds.HeldBytes(Count{Events: uint64(b.Count), Bytes: b.Bytes}) + s.overhead.In(Run{First: b.First, Next: b.Next()})
 		s.mu.Unlock()
 		from = b.Next()
 	}

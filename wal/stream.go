@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -21,9 +22,9 @@ type stream struct {
 	cursors  map[string]*Cursor
 	floor    Floor // events below it are dropped, also without a destination
 	policy   Policy
-	ages     ages
+	ages     bounds.Ages
 	reserved int64 // bytes of the stream's budget, by appends under way
-	overhead overhead
+	overhead bounds.Overhead
 
 	oldest atomic.Uint64 // segments with a lower number hold no event of it, and never will
 

@@ -2,8 +2,9 @@ package wal
 
 import (
 	"maps"
-	"sync/atomic"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/bounds"
 )
 
 const (
@@ -46,7 +47,7 @@ func (l *Log) upkeep() {
 
 // dropAllAged drops the events of all streams that are too old, and returns when to look again.
 func (r *retention) dropAllAged(now time.Time) (again time.Duration) {
-	r.clock.look(now)
+	r.clock.Look(now)
 	again = upkeepMost
 	for _, s := range r.log.streams.sorted() {
 		if r.log.usable() == nil {
@@ -63,7 +64,7 @@ func (s *stream) ageStep() time.Duration {
 	if s.policy.MaxAge == 0 {
 		return upkeepMost
 	}
-	return s.policy.MaxAge / ageSteps
+	return bounds.Step(s.policy.MaxAge)
 }
 
 // loggedDrops has the drops of a cursor that were logged.
@@ -95,9 +96,3 @@ func (r *retention) logDropped(logged map[*Cursor]*loggedDrops, now time.Time) {
 		*before = loggedDrops{now, dropped}
 	}
 }
-
-// instant is a time that several goroutines may read. It keeps the monotonic reading.
-type instant struct{ p atomic.Pointer[time.Time] }
-
-func (i *instant) set(t time.Time) { i.p.Store(&t) }
-func (i *instant) get() time.Time  { return *i.p.Load() }
