@@ -44,9 +44,10 @@ func (r *route) build(ctx context.Context) *pipeline {
 		if !ok || ctx.Err() != nil || r.halting.isSet() {
 			return nil
 		}
-		around := envelopeOf(r.streams.log.Branches(r.stream), r.stream, r.conf)
+		branches := r.streams.log.Branches(r.stream)
+		around := envelopeOf(branches, r.stream, r.conf)
 		before := r.cursor.State()
-		target, err := openSink(ctx, sinkSpec{r.conf, r.stream, around, r.cursor, r.logger})
+		target, err := openSink(ctx, sinkSpec{r.conf, r.stream, around, branches, r.cursor, r.logger})
 		done()
 		if err == nil {
 			r.built()

@@ -8,10 +8,11 @@ import (
 
 // Descriptors reserved from producers' connections. The WAL reserves a few more by itself.
 const (
-	descriptorsOfAgent = 64 // WAL, dead letters, listeners, operators' connections, certificates and tokens
-	adminConnections   = 32 // of descriptorsOfAgent
-	descriptorsOfFile  = 4
-	descriptorsOfCloud = 64 // a request for each lane
+	descriptorsOfAgent  = 64 // WAL, dead letters, listeners, operators' connections, certificates and tokens
+	adminConnections    = 32 // of descriptorsOfAgent
+	descriptorsOfFile   = 4
+	descriptorsOfCloud  = 64 // a request for each lane
+	descriptorsOfRanges = 4  // one request, and one for credentials
 )
 
 // descriptorsAside returns the number of descriptors that the agent reserves from producers' connections: at most half of

@@ -52,6 +52,7 @@ type sinkSpec struct {
 	config.Destination
 	eventStream string            // the stream whose events are shipped
 	around      *shipper.Envelope // nil: none
+	branches    []wal.Branch      // of the stream; the last one is the log's
 	cursor      *wal.Cursor
 	logger      hclog.Logger
 }
@@ -90,6 +91,7 @@ var destinationTypes = map[string]destinationType{
 		},
 		endpoint: func(d config.Destination) string { return d.Path }, descriptors: descriptorsOfFile, keepsState: true,
 	},
+	"s3": s3Destination,
 	discardType: {
 		shape: func(config.Destination, *shipper.Envelope) (shipper.Shape, error) { return discardShape, nil },
 		open: func(context.Context, sinkSpec) (shipper.Sink, error) {
@@ -179,11 +181,13 @@ func firehoseOptions(d config.Destination, around *shipper.Envelope, aws sink.AW
 	}
 }
 
-func compressionOf(d config.Destination) shipper.Compression {
-	if d.Compression == "none" {
+func compressionOf(d config.Destination) shipper.Compression { return compressionNamed(d.Compression) }
+
+func compressionNamed(name string) shipper.Compression {
+	if name == "none" {
 		return shipper.Plain
 	}
-	return shipper.Compression(d.Compression)
+	return shipper.Compression(name)
 }
 
 func quotaOf(d config.Destination) shipper.Quota {

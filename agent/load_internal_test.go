@@ -13,7 +13,6 @@ import (
 // pendingTypes are the types of destinations that a file may have and that have no sink yet. It is empty in a release.
 var pendingTypes = []string{
 	"kafka",
-	"s3",
 	"sqs",
 	"relay",
 	"statsd",

@@ -161,7 +161,7 @@ func checkStream(b *block, s *Stream) {
 		b.fault(b.at("max_streams"), "max_streams: %s is one stream; allowed is max_streams beside a pattern, like \"meter-*\"", b.what)
 	}
 	for i := range s.Destinations {
-		if d := &s.Destinations[i]; d.Envelope != "" {
+		if d := &s.Destinations[i]; d.Envelope != "" || d.Type == "s3" && d.S3.Format == "parquet" {
 			d.Format = s.Format
 		}
 	}

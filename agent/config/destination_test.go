@@ -90,7 +90,7 @@ func TestDestinations_ReadEverySetting(t *testing.T) {
 				SASL: config.SASL{Mechanism: "SCRAM-SHA-512", Username: "ship", PasswordFile: "/etc/password"},
 				TLS:  config.ClientTLS{On: true, CAFile: "/etc/ca.pem", CertFile: "/etc/client.pem", KeyFile: "/etc/client.key", ServerName: "kafka.example"},
 			}},
-		{Type: "s3", Name: "lake", Priority: "normal", AWS: lakes, Retry: retry,
+		{Type: "s3", Name: "lake", Priority: "normal", AWS: lakes, Retry: retry, Format: "json",
 			S3: config.S3{
 				Bucket: "events", Prefix: "raw/orders/dt=%Y-%m-%d/hour=%H/100%%/", Format: "parquet", Compression: "zstd", RollSize: 1 << 30, RollInterval: time.Hour,
 				PartSize: 8 << 20, RowGroupSize: 16 << 20, PathStyle: true, KMSKeyID: "alias/events", Tags: "cost+centre=a%3Db&team=metering+%40+eu", StorageClass: "STANDARD_IA",
@@ -136,7 +136,7 @@ stream "a" {
 	if want := (config.Kafka{Brokers: "k:9092", Topic: "t", Delivery: "at_least_once", Compression: "none"}); d[0].Kafka != want {
 		t.Errorf("got %+v, want %+v", d[0].Kafka, want)
 	}
-	if want := (config.S3{Bucket: "events", Format: "jsonl", Compression: "gzip", RollSize: 64 << 20, RollInterval: 5 * time.Minute, PartSize: 5 << 20, RowGroupSize: 8 << 20}); d[1].S3 != want {
+	if want := (config.S3{Bucket: "events", Format: "jsonl", Compression: "gzip", RollSize: 64 << 20, RollInterval: 5 * time.Minute, PartSize: 5 << 20, RowGroupSize: 32 << 20}); d[1].S3 != want {
 		t.Errorf("got %+v, want %+v", d[1].S3, want)
 	}
 	if want := (config.Relay{Network: "tcp", Address: "gateway.site:7710", Stream: "a"}); d[2].For("a").Relay != want {

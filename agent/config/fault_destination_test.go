@@ -104,7 +104,7 @@ func TestFaults_OfDestinations(t *testing.T) {
 		{"an object of too many parts", s3(`roll_size = "50GiB"`), []string{
 			`4:13: roll_size: an upload has at most 10000 parts, of part_size = "5MiB" each; allowed is at most 50000MiB, or a larger part_size`}},
 		{"small parts", s3(`part_size = "1MiB"`, `envelope = "msgpack"`), []string{
-			`4:13: part_size: "1MiB" is too small; allowed is a size from 5MiB to 5GiB, like "5MiB"`,
+			`4:13: part_size: "1MiB" is too small; allowed is a size from 5MiB to 256MiB, like "5MiB"`,
 			`5:12: envelope: "msgpack" is no text, which this destination needs; allowed is true, false or "json"`}},
 		{"tags", s3(`tags = { team = "a?" }`), []string{
 			`4:17: tags: "a?" is no value of a tag; allowed is ` + tagsOf}},

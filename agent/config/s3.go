@@ -29,7 +29,7 @@ type S3 struct {
 // Limits of Amazon S3 for uploads in parts: Amazon S3 User Guide, Multipart upload limits, November 2026.
 const (
 	leastPart = 5 * mib
-	mostPart  = 5 * gib
+	mostPart  = 256 * mib // S3 takes 5 GiB; a part is in memory
 	mostParts = 10_000
 )
 
@@ -62,7 +62,7 @@ var s3Type = destinationType{
 			means("A new object is started at this age of the current one."),
 		size("part_size", "5MiB", func(d *Destination) *int64 { return &d.S3.PartSize }, leastPart, mostPart).
 			means("The size of a part of an upload. Larger objects are uploaded in parts."),
-		size("row_group_size", "8MiB", func(d *Destination) *int64 { return &d.S3.RowGroupSize }, 64*kib, gib).
+		size("row_group_size", "32MiB", func(d *Destination) *int64 { return &d.S3.RowGroupSize }, 64*kib, gib).
 			means("The size of the events in a row group of a parquet object, which is sorted in memory."),
 		flag("path_style", func(d *Destination) *bool { return &d.S3.PathStyle }).
 			means("Names the bucket in the path of requests, not in the host, for services that need it."),
@@ -75,7 +75,7 @@ var s3Type = destinationType{
 	},
 	check: checkS3,
 	defaults: func(d *Destination) {
-		d.S3 = S3{Format: "jsonl", Compression: "gzip", RollSize: 64 * mib, RollInterval: 5 * time.Minute, PartSize: leastPart, RowGroupSize: 8 * mib}
+		d.S3 = S3{Format: "jsonl", Compression: "gzip", RollSize: 64 * mib, RollInterval: 5 * time.Minute, PartSize: leastPart, RowGroupSize: 32 * mib}
 	},
 	price: func(p Prices, u Usage) (float64, bool) {
 		return p.S3ThousandRequests*u.Requests/1e3 + p.S3GB*u.BilledBytes/PricedGB, p.S3ThousandRequests > 0 || p.S3GB > 0

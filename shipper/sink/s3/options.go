@@ -21,7 +21,8 @@ const (
 // Limits and defaults. S3's are from the Amazon S3 User Guide, multipart upload limits, November 2026.
 const (
 	minPart  = 5 << 20
-	maxPart  = 1 << 30 // less than S3's, since a part is in memory
+	maxPart  = 256 << 20 // less than S3's, since a part is in memory
+	maxGroup = 1 << 30
 	maxParts = 10_000
 
 	defaultRollSize     = 64 << 20
@@ -88,8 +89,8 @@ func (o *Options) setDefaults() error {
 		return fmt.Errorf("s3: part size of %d bytes; allowed is %d to %d", o.PartSize, minPart, maxPart)
 	case o.RollSize > maxParts*o.PartSize:
 		return fmt.Errorf("s3: roll size of %d bytes; allowed is %d parts of %d", o.RollSize, maxParts, o.PartSize)
-	case o.RowGroupSize > maxPart:
-		return fmt.Errorf("s3: row group of %d bytes; allowed is up to %d", o.RowGroupSize, maxPart)
+	case o.RowGroupSize > maxGroup:
+		return fmt.Errorf("s3: row group of %d bytes; allowed is up to %d", o.RowGroupSize, maxGroup)
 	case tags != nil:
 		return fmt.Errorf("s3: invalid tags %q", o.Tags)
 	}
