@@ -172,6 +172,7 @@ func (r *recovery) load(ctx context.Context, seq uint64) error {
 		return nil
 	}
 	if newest {
+		r.whole = false // its meta bucket may have been good
 		r.lose(disk.Length(seg.Path))
 		r.forgetState()
 	}

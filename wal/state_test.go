@@ -129,3 +129,27 @@ func flipped(b, it []byte, i int, bit byte) []byte {
 		at++
 	}
 }
+
+// A log of one segment, whose state is damaged, opens without its events, and gives no offset twice.
+func TestState_DamagedInTheOnlySegment(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, wal.Options{Dir: dir})
+	_, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "v")}})
+	must(t, err)
+	_, err = l.OpenCursor("s", "d")
+	must(t, err)
+	must(t, l.Close())
+	path := segmentFiles(t, dir)[0]
+	whole, err := os.ReadFile(path)
+	must(t, err)
+	for key, value := range stateOf(t, path) {
+		must(t, os.WriteFile(path, flipped(whole, []byte(key+value), len(key), 1), 0o600))
+		break
+	}
+	l = open(t, wal.Options{Dir: dir})
+	got, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "v")}})
+	must(t, err)
+	if got.First <= 2 {
+		t.Errorf("got the offset %d, want one that the lost segment cannot have had", got.First)
+	}
+}
