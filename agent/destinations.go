@@ -91,7 +91,8 @@ var destinationTypes = map[string]destinationType{
 		},
 		endpoint: func(d config.Destination) string { return d.Path }, descriptors: descriptorsOfFile, keepsState: true,
 	},
-	"s3": s3Destination,
+	"kafka": kafkaDestination,
+	"s3":    s3Destination,
 	discardType: {
 		shape: func(config.Destination, *shipper.Envelope) (shipper.Shape, error) { return discardShape, nil },
 		open: func(context.Context, sinkSpec) (shipper.Sink, error) {

@@ -12,7 +12,6 @@ import (
 
 // pendingTypes are the types of destinations that a file may have and that have no sink yet. It is empty in a release.
 var pendingTypes = []string{
-	"kafka",
 	"sqs",
 	"relay",
 	"statsd",

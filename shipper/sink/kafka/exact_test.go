@@ -43,12 +43,13 @@ type agent struct {
 // deliver delivers all events, and recovers after failures. It returns an error that needs an operator.
 func (a *agent) deliver() *shipper.Error {
 	a.t.Helper()
-	for range 1000 {
+	for range 10_000 {
 		next, err := a.Recover(a.t.Context(), a.from, nil)
 		if err != nil {
 			if err.Class == shipper.Operator {
 				return err
 			}
+			time.Sleep(20 * time.Millisecond) // a real broker starts
 			continue
 		}
 		a.from = next

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -44,7 +43,7 @@ type Options struct {
 	Branches    []wal.Branch // the beginnings of the events' IDs
 	Compression string       // none, gzip, snappy, lz4 or zstd; "": none
 	SASL        SASL
-	TLS         *tls.Config // nil: plaintext
+	TLS         *TLS // nil: plaintext
 	Envelope    *shipper.Envelope
 	// Timeout bounds one request. 0: 30 s.
 	Timeout time.Duration
@@ -105,7 +104,6 @@ func (o Options) client(ctx context.Context) (*kgo.Client, error) {
 		kgo.SeedBrokers(o.Brokers...),
 		kgo.ClientID("standpipe"),
 		kgo.MaxVersions(versions()),
-		kgo.DialTimeout(dialTimeout),
 		kgo.RequestTimeoutOverhead(overhead),
 		kgo.RequestRetries(requestRetries),
 		kgo.RetryTimeout(lookTimeout),
@@ -114,8 +112,13 @@ func (o Options) client(ctx context.Context) (*kgo.Client, error) {
 		kgo.DisableIdempotentWrite(), // of the client's own producer, which is not used
 		kgo.DisableClientMetrics(),
 	}
-	if o.TLS != nil {
-		opts = append(opts, kgo.DialTLSConfig(o.TLS))
+	if o.TLS == nil {
+		opts = append(opts, kgo.DialTimeout(dialTimeout))
+	} else {
+		if _, err := o.TLS.config(); err != nil {
+			return nil, fmt.Errorf("kafka: %w", err)
+		}
+		opts = append(opts, kgo.Dialer(o.TLS.dial))
 	}
 	mechanism, err := o.mechanism(ctx)
 	if err != nil {
