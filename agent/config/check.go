@@ -160,13 +160,14 @@ func checkStream(b *block, s *Stream) {
 	if b.wrote("max_streams") && !isPattern(s.Name) {
 		b.fault(b.at("max_streams"), "max_streams: %s is one stream; allowed is max_streams beside a pattern, like \"meter-*\"", b.what)
 	}
+	addShared(b, s)
 	for i := range s.Destinations {
 		if d := &s.Destinations[i]; d.Envelope != "" || d.Type == "s3" && d.S3.Format == "parquet" {
 			d.Format = s.Format
 		}
 	}
-	if !b.has("destination") {
-		b.fault(b.head, `%s has no destination; needed is at least one block destination "TYPE" "NAME"`, b.what)
+	if !b.has("destination") && len(b.uses) == 0 && !b.misread("destinations") {
+		b.fault(b.head, `%s has no destination; needed is at least one block destination "TYPE" "NAME", or destinations = ["NAME"]`, b.what)
 	}
 	for i := range s.Destinations {
 		s.Destinations[i].Priority = s.Priority

@@ -286,6 +286,17 @@ func describeDestinations(d *description, at place, _ *Stream) {
 }
 
 func readDestination(b *block, s *Stream) {
+	t, known := typeOfBlock(b)
+	if !known {
+		return
+	}
+	d := t.readBlock(b)
+	checkDestination(b, s, &d)
+	s.Destinations = append(s.Destinations, d)
+}
+
+// typeOfBlock returns the type of a destination block, and checks the name of the destination.
+func typeOfBlock(b *block) (*destinationType, bool) {
 	typ, name := b.labels[0], b.labels[1]
 	if err := ValidStreamName(name); err != nil {
 		b.fault(b.labelPos[1], "destination name %v", err)
@@ -293,14 +304,17 @@ func readDestination(b *block, s *Stream) {
 	t, known := destinationTypeOf(typ)
 	if !known {
 		b.fault(b.labelPos[0], "destination type %s is unknown; %s", quote(typ), instead(typ, DestinationTypes()))
-		return
 	}
-	d := t.newDestination(name)
+	return t, known
+}
+
+// readBlock reads a destination block of the type.
+func (t *destinationType) readBlock(b *block) Destination {
+	d := t.newDestination(b.labels[1])
 	d.Pos = b.head
 	if t.shared.aws {
 		d.AWS = b.r.aws
 	}
 	t.section().read(b, &d)
-	checkDestination(b, s, &d)
-	s.Destinations = append(s.Destinations, d)
+	return d
 }

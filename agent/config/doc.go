@@ -23,6 +23,7 @@
 //
 //   - schema.go, listener.go, identity.go, prices.go: the blocks and settings, as tables.
 //   - destination.go, and a file for each larger type, as kafka.go: the same for destinations.
+//   - shared.go: destinations for several streams.
 //   - folder.go, reader.go: read and parse the files, and merge them.
 //   - block.go: reads a parsed configuration by these tables.
 //   - value.go, list.go, rate.go, environment.go: read the expression of one setting.

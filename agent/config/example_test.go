@@ -114,6 +114,9 @@ func gather(body *hclsyntax.Body, prefix string, in map[string]bool) {
 	for _, b := range body.Blocks {
 		in[prefix+b.Type] = true
 		inside := prefix + b.Type + "."
+		if inside == "destination." { // it has the settings of one in a stream
+			inside = "stream.destination."
+		}
 		if b.Type == "listener" || b.Type == "destination" {
 			inside += b.Labels[0] + "."
 		}

@@ -6,7 +6,7 @@ import "strings"
 // for example.
 func Known() (names []string) {
 	for _, s := range Describe() {
-		if top, _, _ := strings.Cut(s.Title, " "); top != "" && top != "destination" {
+		if top, _, _ := strings.Cut(s.Title, " "); top != "" {
 			names = append(names, top)
 		}
 		for _, set := range s.Settings {

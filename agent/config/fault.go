@@ -91,7 +91,7 @@ func (f faults) err() error {
 		return nil
 	}
 	slices.SortStableFunc(f, func(a, b Fault) int { return a.Pos.compare(b.Pos) })
-	return &FaultsError{Faults: f}
+	return &FaultsError{Faults: slices.Compact(f)} // several streams may find one fault in a shared destination
 }
 
 // oneLine gives HCL's texts the form of ours: one line, a lower-case first letter, no full stop.

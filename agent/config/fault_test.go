@@ -73,7 +73,7 @@ func TestFaults(t *testing.T) {
 			`7:1: unknown setting "max_size"; it belongs in the wal block`}},
 		{"an unknown block", "listner \"grpc\" {}\nfoo {}", []string{
 			`1:1: unknown block "listner"; did you mean "listener"?`,
-			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws, prices, identity or stream`}},
+			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws, prices, identity, destination or stream`}},
 		{"a block where none may be", "wal {\n  batch {}\n}", []string{
 			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, on_full, max_age, producer_idle, lock_timeout`}},
 		{"a block as a setting", `wal = {}`, []string{
@@ -376,7 +376,7 @@ listener "http" {
 
 		// streams
 		{"no destination", `stream "a" {}`, []string{
-			`1:1: stream "a" has no destination; needed is at least one block destination "TYPE" "NAME"`}},
+			`1:1: stream "a" has no destination; needed is at least one block destination "TYPE" "NAME", or destinations = ["NAME"]`}},
 		{"stream names", in(`"file" "f"`, `path = "x"`) + `
 stream ".a" {
 }
@@ -386,13 +386,13 @@ stream "a**" {
 }
 stream "" {
 }`, []string{
-			`6:1: stream ".a" has no destination; needed is at least one block destination "TYPE" "NAME"`,
+			`6:1: stream ".a" has no destination; needed is at least one block destination "TYPE" "NAME", or destinations = ["NAME"]`,
 			`6:8: stream name ".a" starts with "."; a name starts with a letter, a digit or _`,
-			`8:1: stream "a/*" has no destination; needed is at least one block destination "TYPE" "NAME"`,
+			`8:1: stream "a/*" has no destination; needed is at least one block destination "TYPE" "NAME", or destinations = ["NAME"]`,
 			`8:8: stream name "a/*" has the character '/'; allowed are A-Z a-z 0-9 . _ -`,
-			`10:1: stream "a**" has no destination; needed is at least one block destination "TYPE" "NAME"`,
+			`10:1: stream "a**" has no destination; needed is at least one block destination "TYPE" "NAME", or destinations = ["NAME"]`,
 			`10:8: stream name "a**" has two * in a row, which mean the same as one`,
-			`12:1: stream "" has no destination; needed is at least one block destination "TYPE" "NAME"`,
+			`12:1: stream "" has no destination; needed is at least one block destination "TYPE" "NAME", or destinations = ["NAME"]`,
 			`12:8: stream name "" is empty; a name has 1 to 128 characters`}},
 		{"a stream twice", in(`"file" "f"`, `path = "x"`) + "\n" + in(`"file" "f"`, `path = "y"`), []string{
 			`6:8: stream "a" is given twice; a name or pattern may stand once, first at line 1`}},

@@ -23,6 +23,7 @@ type reader struct {
 	faults  faults
 	aws     AWS           // the file's defaults, read before any destination
 	maxAge  time.Duration // of the wal block, read before any stream
+	shared  []sharedDestination
 	taken   []taken
 	relays  []taken // the addresses of relay destinations
 	s3      []s3Target

@@ -41,6 +41,7 @@ var fileSection = section[Config]{
 		{name: "identity", labels: []string{"NAME"}, read: readIdentity,
 			describe: func(d *description, at place, _ *Config) { identitySection.describe(d, at, new(Identity)) },
 			meaning:  "A producer. It may use each listener with an auth block, unless the block lists others. One credential is enough."},
+		sharedDestinations,
 		{name: "stream", labels: []string{"NAME"}, read: readStream,
 			describe: func(d *description, at place, _ *Config) {
 				defaults := defaultStream("*")
@@ -170,6 +171,8 @@ var streamSection = section[Stream]{
 			means("The reaction to an append beyond max_size."),
 		count("max_streams", "1000", func(s *Stream) *int64 { return &s.MaxStreams }, 1, maxConnections).
 			means("The limit for the streams of a pattern. The first event of one more is rejected."),
+		uses("destinations").
+			means("The names of destination blocks of the file. The stream has a cursor of its own at each."),
 	},
 	blocks: []child[Stream]{
 		{name: "destination", labels: []string{"TYPE", "NAME"}, types: true, read: readDestination, describe: describeDestinations,

@@ -63,8 +63,11 @@ func reference(sections []config.Section) string {
 		if s.Title == "" {
 			title = "Top level"
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", title, s.Meaning)
-		b.WriteString("| Setting | Type | Default | Allowed | Reload | Meaning |\n|---|---|---|---|---|---|\n")
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n", title, s.Meaning)
+		if len(s.Settings) == 0 {
+			continue
+		}
+		b.WriteString("\n| Setting | Type | Default | Allowed | Reload | Meaning |\n|---|---|---|---|---|---|\n")
 		for _, set := range s.Settings {
 			b.WriteString(row(set))
 		}

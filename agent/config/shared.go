@@ -1,0 +1,96 @@
+package config
+
+import (
+	"slices"
+)
+
+// sharedDestination is a destination block of the file, for several streams.
+type sharedDestination struct {
+	b *block
+	t *destinationType
+	d Destination
+}
+
+// use is the name of a shared destination in a stream block.
+type use struct {
+	name string
+	pos  Pos
+}
+
+var sharedDestinations = child[Config]{
+	name: "destination", labels: []string{"TYPE", "NAME"}, types: true, read: readShared,
+	describe: func(d *description, _ place, _ *Config) {
+		d.open(`destination "TYPE" "NAME"`, "A destination for the streams that have its name in destinations. Each stream has a cursor of its own there. "+
+			"The settings are those of a destination in a stream block.")
+	},
+}
+
+func readShared(b *block, _ *Config) {
+	t, ok := typeOfBlock(b)
+	if !ok {
+		return
+	}
+	for _, other := range b.r.shared {
+		if other.d.Name == b.labels[1] {
+			b.fault(b.labelPos[1], "destination %s is given twice; a name may stand once, first at %s", quote(other.d.Name), other.d.Pos.seenFrom(b.head))
+			return
+		}
+	}
+	b.r.shared = append(b.r.shared, sharedDestination{b, t, t.readBlock(b)})
+}
+
+const sharedNames = `a list of names that destination blocks of the file have, like ["archive"]`
+
+// uses is a setting of the names of shared destinations. checkStream looks them up after the blocks of the stream are read.
+func uses(name string) setting[Stream] {
+	show := func(*Stream) string { return "[]" }
+	return setting[Stream]{name: name, allowed: sharedNames, kind: "list", show: show, read: func(v value, _ *Stream) bool {
+		elements, ok := v.elements()
+		if !ok {
+			return false
+		}
+		for _, e := range elements {
+			name, ok := e.text()
+			if !ok {
+				return false
+			}
+			v.b.uses = append(v.b.uses, use{name, e.pos()})
+		}
+		return true
+	}}
+}
+
+// addShared gives the stream a copy of each shared destination that it names.
+func addShared(b *block, s *Stream) {
+	for i, u := range b.uses {
+		if slices.ContainsFunc(b.uses[:i], func(o use) bool { return o.name == u.name }) {
+			b.fault(u.pos, "destinations: %s is given twice; a name may stand once", quote(u.name))
+			continue
+		}
+		at := slices.IndexFunc(b.r.shared, func(o sharedDestination) bool { return o.d.Name == u.name })
+		if at < 0 {
+			b.fault(u.pos, "destinations: no destination block of the file is called %s; %s", quote(u.name), b.r.insteadOf(u.name))
+			continue
+		}
+		if own := slices.IndexFunc(s.Destinations, func(d Destination) bool { return d.Name == u.name }); own >= 0 {
+			b.fault(u.pos, "destinations: %s is the name of a destination in %s too, at %s; allowed is a name of its own",
+				quote(u.name), b.what, s.Destinations[own].Pos.seenFrom(u.pos))
+			continue
+		}
+		d := b.r.shared[at].d
+		checkDestination(b.r.shared[at].b, s, &d)
+		s.Destinations = append(s.Destinations, d)
+	}
+}
+
+// insteadOf returns the end of a fault about an unknown shared destination.
+func (r *reader) insteadOf(name string) string {
+	if len(r.shared) == 0 {
+		return `the file has none; needed is a block destination "TYPE" "NAME" outside of all streams`
+	}
+	var known []string
+	for _, s := range r.shared {
+		known = append(known, s.d.Name)
+	}
+	return instead(name, known)
+}
