@@ -34,6 +34,8 @@ type Envelope struct {
 	// Branches, when not nil, are the IDs that replace Log, each from an offset on.
 	Branches []wal.Branch
 	MsgPack  bool
+	// Bare leaves out the envelope of events that are JSON: they stand on their line as they are.
+	Bare bool
 
 	json validJSON
 }
@@ -99,6 +101,9 @@ func (v *Envelope) Size(e *wal.Event) int {
 	if v.MsgPack {
 		return v.msgpackSize(e)
 	}
+	if v.bare(e) {
+		return len(e.Data)
+	}
 	digits := len(strconv.AppendUint(make([]byte, 0, 20), offsetOf(e), 10))
 	n := len(`{"id":"//","offset":,"time":"","key":}`) + len(v.log(e.Offset)) + len(v.Stream) + 2*digits +
 		len(envelopeTime) + stringSize(e.Key)
@@ -109,6 +114,11 @@ func (v *Envelope) Size(e *wal.Event) int {
 		}
 	}
 	return n + v.dataSize(e)
+}
+
+// bare reports whether e has no envelope.
+func (v *Envelope) bare(e *wal.Event) bool {
+	return v.Bare && (e.Offset == 0 && v.Format == EnvelopeJSON || e.Offset != 0 && v.json.of(e))
 }
 
 func offsetOf(e *wal.Event) uint64 {
@@ -135,6 +145,9 @@ func (v *Envelope) dataSize(e *wal.Event) int {
 func (v *Envelope) Append(dst []byte, e *wal.Event) []byte {
 	if v.MsgPack {
 		return v.appendMsgpack(dst, e)
+	}
+	if v.bare(e) {
+		return appendOneLine(dst, e.Data)
 	}
 	dst = append(dst, `{"id":"`...)
 	dst = append(dst, v.log(e.Offset)...)
