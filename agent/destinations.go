@@ -91,8 +91,10 @@ var destinationTypes = map[string]destinationType{
 		},
 		endpoint: func(d config.Destination) string { return d.Path }, descriptors: descriptorsOfFile, keepsState: true,
 	},
-	"kafka": kafkaDestination,
-	"s3":    s3Destination,
+	"kafka":    kafkaDestination,
+	"s3":       s3Destination,
+	"statsd":   statsdDestination,
+	stdoutType: stdoutDestination,
 	discardType: {
 		shape: func(config.Destination, *shipper.Envelope) (shipper.Shape, error) { return discardShape, nil },
 		open: func(context.Context, sinkSpec) (shipper.Sink, error) {
@@ -141,12 +143,14 @@ func openSink(ctx context.Context, s sinkSpec) (target, error) {
 	return target{batches: batches}, err
 }
 
-// envelopeOf returns the envelope of the destination's events, whose IDs begin as branches define; nil: none.
+// envelopeOf returns the envelope of the destination's events, whose IDs begin as branches define; nil: none. Standard output
+// has one for events that are no line of JSON.
 func envelopeOf(branches []wal.Branch, stream string, d config.Destination) *shipper.Envelope {
-	if d.Envelope == "" {
+	bare := d.Envelope == "" && d.Type == stdoutType
+	if d.Envelope == "" && !bare {
 		return nil
 	}
-	return &shipper.Envelope{Branches: branches, Stream: stream, Format: d.Format, MsgPack: d.Envelope == "msgpack"}
+	return &shipper.Envelope{Branches: branches, Stream: stream, Format: d.Format, MsgPack: d.Envelope == "msgpack", Bare: bare}
 }
 
 // awsEndpoint returns the configured URL, or else the service and its region.

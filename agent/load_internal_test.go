@@ -14,8 +14,6 @@ import (
 var pendingTypes = []string{
 	"sqs",
 	"relay",
-	"statsd",
-	"stdout",
 }
 
 func TestDestinationTypes_HaveASinkEach(t *testing.T) {

@@ -187,7 +187,7 @@ const (
 	maxTag  = 100 // of the value of a tag
 )
 
-// clean replaces characters that would break a line, and cuts what is longer than most bytes.
+// clean replaces characters that would break a line, and cuts s to most bytes.
 func clean(s string, most int, dots bool) string {
 	if len(s) <= most && strings.IndexFunc(s, func(r rune) bool { return !allowed(r, dots) }) < 0 {
 		return s

@@ -40,7 +40,7 @@ type sample struct {
 	weight int
 }
 
-// stratum is the run of values of which one is chosen.
+// stratum is a run of values. One of them is chosen.
 type stratum struct {
 	chosen float64
 	values int

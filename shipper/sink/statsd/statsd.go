@@ -46,7 +46,7 @@ func New(o Options) (*Sink, error) {
 // Shape never changes.
 func (s *Sink) Shape() shipper.Shape { return s.o.Shape() }
 
-// Recover returns from: no server tells which events it has counted.
+// Recover returns from: a server has no record of the events that it counted.
 func (s *Sink) Recover(_ context.Context, from uint64, _ []byte) (uint64, *shipper.Error) {
 	return from, nil
 }
