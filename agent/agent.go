@@ -38,10 +38,11 @@ type Agent struct {
 	conf      atomic.Pointer[config.Config]
 	mu        sync.Mutex // guards listeners and changes of conf; held by apply and by the stop
 	listeners *listeners
-	running   *latch // Run serves requests
-	draining  *latch // the stop has begun: /readyz is 503, and events are accepted for drain_delay
-	stopping  *latch // no more events are accepted, and a reload ends its wait
-	abort     *latch // the stop skips its waits
+	running   *latch       // Run serves requests
+	draining  *latch       // the stop has begun: /readyz is 503, and events are accepted for drain_delay
+	stopping  *latch       // no more events are accepted, and a reload ends its wait
+	abort     *latch       // the stop skips its waits
+	onReload  func() error // set by OnReload
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -96,7 +97,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 		return err
 	}
 	a.admin = admin.New(admin.Options{
-		Source: a, Kinds: condition.Kinds(), Dead: a.deadLetters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.deadLetters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
 	})
 	l, err := ingest.Listen(conf.Network, conf.Address, conf.Mode)
@@ -153,7 +154,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		group.Go(func() error { return serve(serveCtx) })
 	}
 	a.streams.finishParked(a.conf.Load())
-	if _, err := a.apply(a.conf.Load()); err != nil {
+	if _, _, err := a.apply(a.conf.Load()); err != nil {
 		a.logger.Error("configuration not applied", "error", err)
 	}
 	a.mu.Unlock()

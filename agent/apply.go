@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/shipper/sink/file"
 	"github.com/standpipe/standpipe/wal"
@@ -63,13 +64,13 @@ func configures(conf *config.Config, stream, destination string) bool {
 // everything new, then switches, then closes the old. Only building can fail: apply then undoes it and leaves
 // everything as it was. The returned latches are set once the new routes are built or blocked and the old routes and
 // listeners have ended. The caller holds a.mu.
-func (a *Agent) apply(conf *config.Config) (pending []*latch, err error) {
+func (a *Agent) apply(conf *config.Config) (changed admin.ReloadChanges, pending []*latch, err error) {
 	reloading := a.running.isSet() // at the start New has bound the listeners and read the identities
 
 	// Build: bind the new listeners, claim the cursors of the new routes, read the tokens of the identities.
 	added, err := a.listeners.bindNew(conf)
 	if err != nil {
-		return nil, err
+		return changed, nil, err
 	}
 	var change *streamsChange
 	defer func() {
@@ -79,11 +80,11 @@ func (a *Agent) apply(conf *config.Config) (pending []*latch, err error) {
 		}
 	}()
 	if change, err = a.streams.prepare(conf); err != nil {
-		return nil, err
+		return changed, nil, err
 	}
 	if reloading {
 		if err := a.register.Set(identities(conf)); err != nil {
-			return nil, err
+			return changed, nil, err
 		}
 	}
 
@@ -93,7 +94,9 @@ func (a *Agent) apply(conf *config.Config) (pending []*latch, err error) {
 		a.log.SetPolicy(policies(conf))
 		a.adminSecurity.refresh()
 		a.logger.SetLevel(hclog.LevelFromString(conf.LogLevel))
-		for _, setting := range needRestart(a.conf.Load(), conf) {
+		settings := needRestart(a.conf.Load(), conf)
+		changed = changesOf(conf, started, ending, settings)
+		for _, setting := range settings {
 			a.logger.Warn("changed setting takes effect at the next start", "setting", setting)
 		}
 		a.conf.Store(conf)
@@ -110,7 +113,7 @@ func (a *Agent) apply(conf *config.Config) (pending []*latch, err error) {
 	for _, r := range started {
 		pending = append(pending, r.attempted)
 	}
-	return pending, nil
+	return changed, pending, nil
 }
 
 // streamsChange is the set of open streams for a configuration, built and not yet in use. It holds streams.changing

@@ -219,10 +219,10 @@ func (m *monitor) addGrowthLocked(s *admin.Status, now time.Time) {
 }
 
 // reloaded notes the result of a reload.
-func (m *monitor) reloaded(err error) {
+func (m *monitor) reloaded(changed admin.ReloadChanges, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.reload = admin.ReloadStatus{At: admin.Time{Time: time.Now()}, OK: err == nil}
+	m.reload = admin.ReloadStatus{At: admin.Time{Time: time.Now()}, OK: err == nil, Changes: changed}
 	if err != nil {
 		m.reload.Error = err.Error()
 	}

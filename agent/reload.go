@@ -1,10 +1,13 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 )
 
@@ -27,18 +30,52 @@ func (a *Agent) Reload(conf *config.Config) error {
 		return fmt.Errorf("reload: %w", errStopping)
 	}
 
-	pending, err := a.apply(conf)
-	a.monitor.reloaded(err)
+	changed, pending, err := a.apply(conf)
+	a.monitor.reloaded(changed, err)
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
 	a.await(pending)
-	a.logger.Info("configuration reloaded", "streams", len(conf.Streams), "listeners", len(conf.Listeners))
+	a.logger.Info("configuration reloaded", "streams", changed.Streams, "listeners", changed.Listeners,
+		"started", len(changed.Started), "parked", len(changed.Parked))
+	for _, parked := range changed.Parked {
+		a.logger.Warn("destination parked: it is not in the configuration any more, and keeps its events", "destination", parked)
+	}
 	return nil
 }
 
 // ReloadFailed notes for operators that a reload failed before it reached the agent, such as for a fault in the file.
-func (a *Agent) ReloadFailed(err error) { a.monitor.reloaded(err) }
+func (a *Agent) ReloadFailed(err error) { a.monitor.reloaded(admin.ReloadChanges{}, err) }
+
+// OnReload registers the function that loads the configuration file and calls Reload or ReloadFailed, for
+// POST /v1/reload. It is called before Run.
+func (a *Agent) OnReload(f func() error) { a.onReload = f }
+
+// reloadRequest reloads for a caller of the admin listener.
+func (a *Agent) reloadRequest() error {
+	if a.onReload == nil {
+		return errors.New("reload: the agent runs without a configuration file")
+	}
+	return a.onReload()
+}
+
+// changesOf returns the changes of a reload to conf that started and ended these routes.
+func changesOf(conf *config.Config, started, ending []*route, needRestart []string) admin.ReloadChanges {
+	c := admin.ReloadChanges{Streams: len(conf.Streams), Listeners: len(conf.Listeners), NeedRestart: needRestart}
+	again := make(map[cursorKey]bool)
+	for _, r := range started {
+		again[r.key()] = true
+		c.Started = append(c.Started, r.stream+"/"+r.conf.Name)
+	}
+	for _, r := range ending {
+		if !again[r.key()] {
+			c.Parked = append(c.Parked, fmt.Sprintf("%s/%s (%d events)", r.stream, r.conf.Name, r.cursor.Stat().Pending.Events))
+		}
+	}
+	slices.Sort(c.Started)
+	slices.Sort(c.Parked)
+	return c
+}
 
 // await waits until all latches are set, but not longer than reloadTimeout.
 func (a *Agent) await(all []*latch) {

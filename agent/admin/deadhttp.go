@@ -29,7 +29,7 @@ func notFromPages(then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		site := r.Header.Get("Sec-Fetch-Site")
 		if r.Header.Get("Origin") != "" || site != "" && site != "none" {
-			http.Error(w, "dead letters are not for pages in a browser", http.StatusForbidden)
+			http.Error(w, "not for pages in a browser", http.StatusForbidden)
 			return
 		}
 		then(w, r)

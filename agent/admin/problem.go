@@ -36,4 +36,15 @@ type ReloadStatus struct {
 	At    Time   `json:"at"` // zero: there was none since the start
 	OK    bool   `json:"ok"`
 	Error string `json:"error"`
+	// Changes is empty if the reload failed.
+	Changes ReloadChanges `json:"changes"`
+}
+
+// ReloadChanges are the changes of a reload. Destinations are named "stream/name".
+type ReloadChanges struct {
+	Streams     int      `json:"streams"`      // stream blocks of the configuration
+	Listeners   int      `json:"listeners"`    // listener blocks of the configuration
+	Started     []string `json:"started"`      // destinations that are new or have changed settings
+	Parked      []string `json:"parked"`       // destinations that the configuration no longer has, with their pending events
+	NeedRestart []string `json:"need_restart"` // changed settings that take effect at the next start
 }

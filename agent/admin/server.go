@@ -31,6 +31,7 @@ const (
 type Options struct {
 	Source  Source           // required
 	Dead    Dead             // nil: the server has no dead-letter endpoints
+	Reload  func() error     // applies the configuration file; nil: the server cannot reload
 	Metrics *Metrics         // nil: a new one
 	Logger  hclog.Logger     // nil: none
 	Clock   func() time.Time // nil: time.Now
@@ -80,6 +81,9 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("GET /v1/status", s.status)
 	if s.dead != nil {
 		s.offerDead()
+	}
+	if o.Reload != nil {
+		s.mux.HandleFunc("POST /v1/reload", notFromPages(s.reload(o.Reload)))
 	}
 	return s
 }
@@ -160,6 +164,17 @@ func (s *Server) serveHealth(check func() error) http.HandlerFunc {
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	s.writeJSON(w, s.snapshot())
+}
+
+// reload handles a POST that applies the configuration file. It responds with the changes, or with the faults.
+func (s *Server) reload(apply func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if err := apply(); err != nil {
+			http.Error(w, err.Error(), http.StatusUnprocessableEntity)
+			return
+		}
+		s.writeJSON(w, s.snapshot().Reload)
+	}
 }
 
 func (s *Server) writeJSON(w http.ResponseWriter, v any) {

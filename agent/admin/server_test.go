@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -117,5 +118,33 @@ func TestServe_ReturnsListenerError(t *testing.T) {
 	}
 	if err != nil {
 		wantText(t, err.Error(), "serve admin on 127.0.0.1:")
+	}
+}
+
+// POST /v1/reload responds with the changes, or with the faults, and only to callers that are no page of a browser.
+func TestReload_RespondsWithChangesOrFaults(t *testing.T) {
+	status := sample()
+	status.Reload = admin.ReloadStatus{OK: true, Changes: admin.ReloadChanges{Streams: 2, Parked: []string{"clicks/archive (5 events)"}}}
+	var fault error
+	calls := 0
+	s := admin.New(admin.Options{Source: &source{status: status}, Reload: func() error { calls++; return fault }})
+	post := func(origin string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "/v1/reload", nil)
+		if origin != "" {
+			r.Header.Set("Origin", origin)
+		}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		return w
+	}
+	if got := post(""); got.Code != http.StatusOK || !strings.Contains(got.Body.String(), `"clicks/archive (5 events)"`) || !strings.Contains(got.Body.String(), `"started": []`) {
+		t.Errorf("got %d %s, want the changes", got.Code, got.Body)
+	}
+	fault = errors.New("agent.hcl:3:1: unknown setting\nagent.hcl:4:1: unknown setting")
+	if got := post(""); got.Code != http.StatusUnprocessableEntity || got.Body.String() != fault.Error()+"\n" {
+		t.Errorf("got %d %s, want the faults", got.Code, got.Body)
+	}
+	if got := post("http://127.0.0.1:7712"); got.Code != http.StatusForbidden || calls != 2 {
+		t.Errorf("a page: got %d after %d calls, want it rejected", got.Code, calls)
 	}
 }

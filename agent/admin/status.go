@@ -251,6 +251,12 @@ func (s Status) complete(refused func(stream string) uint64) Status {
 	if s.WAL.SetAside == nil {
 		s.WAL.SetAside = []string{}
 	}
+	changes := &s.Reload.Changes
+	for _, list := range []*[]string{&changes.Started, &changes.Parked, &changes.NeedRestart} {
+		if *list == nil {
+			*list = []string{}
+		}
+	}
 	if s.Problems == nil {
 		s.Problems = []Problem{}
 	}

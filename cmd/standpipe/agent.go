@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
@@ -93,13 +94,15 @@ func runAgent(path string, stderr io.Writer) error {
 		case <-running.Done():
 		}
 	}()
-	go func() {
-		for range reloads {
-			systemd.reloading()
-			reload(a, path, logger)
-			systemd.ready()
-		}
-	}()
+	reloader := &reloader{agent: a, path: path, logger: logger, systemd: systemd}
+	if path != "" {
+		a.OnReload(reloader.reload)
+		go func() {
+			for range reloads {
+				reloader.reload() // it has logged an error
+			}
+		}()
+	}
 	return a.Run(ctx)
 }
 
@@ -124,22 +127,33 @@ func awaitStops(logger hclog.Logger) (first, second context.Context, release fun
 	}
 }
 
-// reload applies the file again.
-func reload(a *agent.Agent, path string, logger hclog.Logger) {
-	if path == "" {
-		return // there is no file
-	}
-	conf, err := agent.Load(path)
+// reloader applies the configuration file again, for a signal and for the admin listener.
+type reloader struct {
+	agent   *agent.Agent
+	path    string
+	logger  hclog.Logger
+	systemd notifier
+
+	mu sync.Mutex // held by reload, so that a file that was read earlier is not applied later
+}
+
+func (r *reloader) reload() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.systemd.reloading()
+	defer r.systemd.ready()
+	conf, err := agent.Load(r.path)
 	if err != nil {
-		a.ReloadFailed(err)
+		r.agent.ReloadFailed(err)
 	} else {
-		err = a.Reload(conf)
+		err = r.agent.Reload(conf)
 	}
 	if err != nil {
-		logger.Error("configuration was not reloaded; the previous one stays in force", "error", err)
-		return
+		r.logger.Error("configuration was not reloaded; the previous one stays in force", "error", err)
+		return err
 	}
 	agent.TuneMemory(conf)
+	return nil
 }
 
 func newLogger(conf *config.Config, stderr io.Writer) hclog.Logger {

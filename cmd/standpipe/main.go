@@ -27,6 +27,7 @@ var commands = []func() *cobra.Command{
 	putcmd.New,
 	newStatusCommand,
 	newHealthcheckCommand,
+	newReloadCommand,
 	newCostCommand,
 	deadcmd.New,
 	walcmd.New,

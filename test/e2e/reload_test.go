@@ -142,3 +142,32 @@ func TestSignals_WhileWaitingForTheLock(t *testing.T) {
 	})
 	reloaded.stop()
 }
+
+// The command reload prints the changes, or exits with 1 and the faults; then nothing has changed. The status has the
+// result.
+func TestReload_CommandWithResult(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := startAgent(t, "", streamBlock("s", fileDestination))
+	send(t, a.dial(), "s", readings(73, 5))
+	a.waitDelivered("s", 5, 30*time.Second)
+
+	a.configure("stream {")
+	code, out, errs := runProgram(t, "", "reload", "--address", a.admin)
+	if code != 1 || out != "" || !strings.Contains(errs, "agent.hcl:") {
+		t.Errorf("got exit code %d, %q and %q, want 1 and the fault's place", code, out, errs)
+	}
+	if text := a.get("/metrics"); !strings.Contains(text, "standpipe_config_last_reload_success 0") {
+		t.Error("the metric does not show the failed reload")
+	}
+	a.configure(strings.Replace(streamBlock("s", fileDestination), `"local"`, `"renamed"`, 1))
+	code, out, errs = runProgram(t, "", "reload", "--address", a.admin)
+	want := "reloaded: 1 stream, 3 listeners\nstarted: s/renamed\nparked, and keeps its events: s/local (0 events)\n"
+	if code != 0 || out != want || errs != "" {
+		t.Errorf("got exit code %d, %q and %q, want %q", code, out, errs, want)
+	}
+	if text := a.get("/metrics"); !strings.Contains(text, "standpipe_config_last_reload_success 1") {
+		t.Error("the metric does not show the reload")
+	}
+	a.stop()
+}

@@ -38,7 +38,16 @@ func (a *AdminClient) Call(ctx context.Context, method, path string, arg any) (i
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxFaultText)) // the status is enough without it
-	return nil, fmt.Errorf("the agent at %s answers %s: %s", a.Address, response.Status, Printable(strings.TrimSpace(string(text))))
+	return nil, fmt.Errorf("the agent at %s answers %s: %s", a.Address, response.Status, printableLines(strings.TrimSpace(string(text))))
+}
+
+// printableLines is Printable for a text of several lines.
+func printableLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = Printable(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (a *AdminClient) request(ctx context.Context, method, path string, arg any) (*http.Request, error) {
