@@ -47,7 +47,7 @@ func (r *route) build(ctx context.Context) *pipeline {
 		branches := r.streams.log.Branches(r.stream)
 		around := envelopeOf(branches, r.stream, r.conf)
 		before := r.cursor.State()
-		target, err := openSink(ctx, sinkSpec{r.conf, r.stream, around, branches, r.cursor, r.logger})
+		target, err := openSink(ctx, sinkSpec{r.conf, r.stream, around, branches, r.cursor, r.logger, r.streams.upstreams})
 		done()
 		if err == nil {
 			r.built()

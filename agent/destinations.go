@@ -15,6 +15,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/file"
 	"github.com/standpipe/standpipe/shipper/sink/firehose"
 	"github.com/standpipe/standpipe/shipper/sink/kinesis"
+	"github.com/standpipe/standpipe/shipper/sink/relay"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -55,7 +56,11 @@ type sinkSpec struct {
 	branches    []wal.Branch      // of the stream; the last one is the log's
 	cursor      *wal.Cursor
 	logger      hclog.Logger
+	upstreams   *relay.Upstreams // nil: paths of relayed events are not known
 }
+
+// identityOf returns the ID of the log, in its latest branch.
+func identityOf(branches []wal.Branch) string { return branches[len(branches)-1].ID }
 
 // discardType cannot be named in a configuration file. Benchmarks of the stages before the sinks use it.
 const discardType = "discard"
@@ -95,6 +100,8 @@ var destinationTypes = map[string]destinationType{
 	"s3":       s3Destination,
 	"statsd":   statsdDestination,
 	stdoutType: stdoutDestination,
+	"sqs":      sqsDestination,
+	"relay":    relayDestination,
 	discardType: {
 		shape: func(config.Destination, *shipper.Envelope) (shipper.Shape, error) { return discardShape, nil },
 		open: func(context.Context, sinkSpec) (shipper.Sink, error) {

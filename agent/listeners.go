@@ -81,7 +81,7 @@ func (ls *listeners) bind(c config.Listener) (*listener, error) {
 	l := &listener{key: keyOf(c), maxConnections: c.MaxConnections, gone: newLatch(), security: secured}
 	l.server, err = ingest.New(ingest.Options{
 		Type: c.Type, Network: c.Network, Address: c.Address, Mode: c.Mode,
-		Log: submitter{ls.log, ls.streams}, Streams: ls.streams, Observer: ls.metrics,
+		Log: submitter{ls.log, ls.streams}, Streams: ls.streams, Relays: ls.streams, Observer: ls.metrics,
 		Logger:         ls.logger.Named(c.Type),
 		MaxRequestSize: int(c.MaxRequestSize), MaxLineSize: int(c.MaxLineSize),
 		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams), NoHTTP2Guard: !c.HTTP2Guard,

@@ -11,10 +11,7 @@ import (
 )
 
 // pendingTypes are the types of destinations that a file may have and that have no sink yet. It is empty in a release.
-var pendingTypes = []string{
-	"sqs",
-	"relay",
-}
+var pendingTypes = []string{}
 
 func TestDestinationTypes_HaveASinkEach(t *testing.T) {
 	for _, name := range config.DestinationTypes() {

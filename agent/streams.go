@@ -14,20 +14,22 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink/relay"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // streams are the open streams with their destinations.
 type streams struct {
-	log     *wal.Log
-	dead    *deadletter.Queue
-	metrics *admin.Metrics
-	logger  hclog.Logger
-	link    *shipper.Link // to AWS, shared by all destinations there
-	outages *shipper.Outages
-	slots   buildSlots
-	stopped *latch // the agent has stopped; ends all waits
+	log       *wal.Log
+	dead      *deadletter.Queue
+	metrics   *admin.Metrics
+	logger    hclog.Logger
+	link      *shipper.Link // to AWS, shared by all destinations there
+	outages   *shipper.Outages
+	slots     buildSlots
+	upstreams *relay.Upstreams
+	stopped   *latch // the agent has stopped; ends all waits
 
 	// changing serializes changes to the set of open streams. A change holds it from its first read to its end, also while it
 	// waits for the WAL. It is locked before mu.
@@ -59,7 +61,7 @@ func newStreams(conf *config.Config, log *wal.Log, dead *deadletter.Queue, metri
 	return &streams{
 		log: log, dead: dead, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
 		outages: shipper.NewOutages(log, logger.Named("shipper")),
-		slots:   make(buildSlots, buildsAtOnce), stopped: newLatch(), conf: conf,
+		slots:   make(buildSlots, buildsAtOnce), upstreams: relay.NewUpstreams(), stopped: newLatch(), conf: conf,
 		owners: make(map[cursorKey]*route), reserved: make(map[string]int), leaving: make(map[*route]struct{}),
 		byName: make(map[string]*openStream), perBlock: make(map[string]int64),
 	}

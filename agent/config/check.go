@@ -162,7 +162,7 @@ func checkStream(b *block, s *Stream) {
 	}
 	addShared(b, s)
 	for i := range s.Destinations {
-		if d := &s.Destinations[i]; d.Envelope != "" || d.Type == "s3" && d.S3.Format == "parquet" {
+		if d := &s.Destinations[i]; d.Envelope != "" || d.Type == sqsType.name || d.Type == "s3" && d.S3.Format == "parquet" {
 			d.Format = s.Format
 		}
 	}

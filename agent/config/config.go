@@ -112,7 +112,7 @@ type Destination struct {
 	Type, Name string // Type is one of DestinationTypes; Name is unique in the stream
 	AWS        AWS    // the file's defaults and this destination's own; kinesis, firehose, kafka, s3 and sqs
 	Envelope   string // json or msgpack: each event is wrapped in it; empty: none
-	Format     string // the stream's; only set with Envelope, and for parquet
+	Format     string // the stream's; only set with Envelope, for parquet and for sqs
 	Batch      Batch
 	Retry      Retry
 

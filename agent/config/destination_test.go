@@ -95,7 +95,7 @@ func TestDestinations_ReadEverySetting(t *testing.T) {
 				Bucket: "events", Prefix: "raw/orders/dt=%Y-%m-%d/hour=%H/100%%/", Format: "parquet", Compression: "zstd", RollSize: 1 << 30, RollInterval: time.Hour,
 				PartSize: 8 << 20, RowGroupSize: 16 << 20, PathStyle: true, KMSKeyID: "alias/events", Tags: "cost+centre=a%3Db&team=metering+%40+eu", StorageClass: "STANDARD_IA",
 			}},
-		{Type: "sqs", Name: "jobs", Priority: "normal", AWS: jobs, Retry: retry, Batch: delay, Pace: true,
+		{Type: "sqs", Name: "jobs", Format: "json", Priority: "normal", AWS: jobs, Retry: retry, Batch: delay, Pace: true,
 			SQS: config.SQS{QueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo"}},
 		{Type: "relay", Name: "site", Priority: "normal", Retry: retry, Batch: delay,
 			Relay: config.Relay{Network: "tcp", Address: "gateway.site:7710", Stream: "orders", TokenFile: "/etc/token", TLS: config.ClientTLS{On: true}}},

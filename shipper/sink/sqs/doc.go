@@ -3,7 +3,7 @@
 // # Messages
 //
 // The body is the event's data, or its envelope. SQS carries text only: the data of a stream with format bytes is sent in
-// base64, unless an envelope is around it. Without an envelope, the message has attributes for all else:
+// base64, unless a JSON envelope is around it, and so is a MessagePack envelope. Without an envelope, the message has attributes for all else:
 //
 //	standpipe-id          the ID of the event, LOG/STREAM/OFFSET, as in an envelope
 //	standpipe-key         its partition key

@@ -37,7 +37,7 @@ const (
 // entry returns the message for r, and the bytes of it that SQS counts. An event that SQS cannot carry is an error.
 func (s *Sink) entry(index int, r *shipper.Record, most int) (e types.SendMessageBatchRequestEntry, size int, err *shipper.Error) {
 	body := ""
-	if s.o.Base64 {
+	if s.o.encoded() {
 		body = base64.StdEncoding.EncodeToString(r.Data)
 	} else if body, err = text(r.Data); err != nil {
 		return e, 0, err
@@ -122,9 +122,9 @@ func (s *Sink) attributes(r *shipper.Record, id string) map[string]types.Message
 	var own []string // names and values
 	if s.o.Envelope == nil {
 		own = append(own, attributeID, id, attributeKey, r.Key)
-		if s.o.Base64 {
-			own = append(own, attributeEncoding, "base64")
-		}
+	}
+	if s.o.encoded() {
+		own = append(own, attributeEncoding, "base64")
 	}
 	var event map[string]string
 	if r.Event != nil {

@@ -30,8 +30,8 @@ type Options struct {
 	Source   string // the stream whose events are sent
 	// Branches are the beginnings of the events' IDs (wal.Log.Branches).
 	Branches []wal.Branch
-	Base64   bool // the data may be anything; excludes Envelope
-	Envelope *shipper.Envelope
+	Base64   bool              // the data may be anything, and is sent in base64
+	Envelope *shipper.Envelope // in base64 if it is MsgPack
 	AWS      sink.AWS
 }
 
@@ -44,8 +44,6 @@ func (o Options) Shape() (shipper.Shape, error) {
 	switch {
 	case o.QueueURL == "":
 		return s, errors.New("sqs: no queue is named")
-	case o.Base64 && o.Envelope != nil:
-		return s, errors.New("sqs: an envelope is text and needs no base64")
 	}
 	return s, nil
 }
@@ -53,16 +51,19 @@ func (o Options) Shape() (shipper.Shape, error) {
 // limit sets the limits of a queue that takes messages of most bytes.
 func (o *Options) limit(s *shipper.Shape, most int) {
 	message, batch := most, max(most, leastBatch)
-	if o.Envelope == nil {
+	if o.Envelope == nil || o.encoded() {
 		s.KeyCounts = true
 		message, batch = message-ownAttributes, batch-batchOverhead
 	}
-	if o.Base64 {
+	if o.encoded() {
 		message, batch = message/4*3, batch/4*3
 	}
 	s.MaxBatch, s.MaxRecord = batch, min(message, batch)
 	s.AimBatch, s.AimRecord = s.MaxBatch, s.MaxRecord
 }
+
+// encoded reports whether bodies are in base64.
+func (o *Options) encoded() bool { return o.Base64 || o.Envelope != nil && o.Envelope.MsgPack }
 
 func (o *Options) fifo() bool { return strings.HasSuffix(o.QueueURL, ".fifo") }
 

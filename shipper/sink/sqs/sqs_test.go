@@ -161,6 +161,16 @@ func TestSQS_Envelope(t *testing.T) {
 	if got := values(m); !maps.Equal(got, map[string]string{"a": "b"}) || !strings.Contains(m.MessageBody, `"id":"`+m.MessageDeduplicationID+`"`) {
 		t.Errorf("got %q, %q", m.MessageBody, got)
 	}
+	around.MsgPack = true
+	r.Data = around.Append(nil, &e)
+	r.First++
+	if got := s.Send(t.Context(), []shipper.Record{r}); got.Err != nil || got.Results[0] != nil {
+		t.Fatal(got)
+	}
+	m = f.stored()[1]
+	if got, err := base64.StdEncoding.DecodeString(m.MessageBody); err != nil || !bytes.Equal(got, r.Data) || values(m)["standpipe-encoding"] != "base64" {
+		t.Errorf("MessagePack: got %q, %q", m.MessageBody, values(m))
+	}
 }
 
 func TestSQS_EventsThatItCannotCarry(t *testing.T) {
@@ -308,9 +318,8 @@ func TestSQS_Options(t *testing.T) {
 	}
 	f := start(t, "jobs")
 	for want, change := range map[string]func(*sqs.Options){
-		"no queue":        func(o *sqs.Options) { o.QueueURL = "" },
-		"no URL":          func(o *sqs.Options) { o.QueueURL = "jobs" },
-		"needs no base64": func(o *sqs.Options) { o.Base64, o.Envelope = true, &shipper.Envelope{} },
+		"no queue": func(o *sqs.Options) { o.QueueURL = "" },
+		"no URL":   func(o *sqs.Options) { o.QueueURL = "jobs" },
 	} {
 		o := f.options()
 		change(&o)

@@ -1,0 +1,32 @@
+package agent
+
+import (
+	"context"
+	"net/url"
+
+	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink/sqs"
+)
+
+var sqsDestination = destinationType{
+	shape: func(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
+		return sqsOptions(d, around).Shape()
+	},
+	open: func(ctx context.Context, s sinkSpec) (shipper.Sink, error) {
+		o := sqsOptions(s.Destination, s.around)
+		o.Source, o.Branches, o.AWS = s.eventStream, s.branches, awsOptions(s.Destination)
+		return sqs.New(ctx, o)
+	},
+	endpoint: func(d config.Destination) string {
+		if u, err := url.Parse(d.SQS.QueueURL); err == nil && d.AWS.Endpoint == "" {
+			return u.Host
+		}
+		return awsEndpoint(d)
+	},
+	descriptors: descriptorsOfCloud, usesLink: true,
+}
+
+func sqsOptions(d config.Destination, around *shipper.Envelope) sqs.Options {
+	return sqs.Options{QueueURL: d.SQS.QueueURL, Base64: around == nil && d.Format == "bytes", Envelope: around}
+}
