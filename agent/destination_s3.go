@@ -20,7 +20,7 @@ var s3Destination = destinationType{
 			Bucket: d.S3.Bucket, Prefix: d.S3.Prefix, Stream: s.eventStream, LogID: s.branches[len(s.branches)-1].ID,
 			Format: d.S3.Format, Compression: compressionNamed(d.S3.Compression), Envelope: s.around, Bytes: d.Format == shipper.EnvelopeBytes,
 			RollSize: d.S3.RollSize, RollInterval: d.S3.RollInterval, PartSize: d.S3.PartSize, RowGroupSize: d.S3.RowGroupSize,
-			PathStyle: d.S3.PathStyle, KMSKeyID: d.S3.KMSKeyID, Tags: d.S3.Tags, StorageClass: d.S3.StorageClass,
+			PathStyle: d.S3.PathStyle, NoChecksums: !d.S3.Checksums, KMSKeyID: d.S3.KMSKeyID, Tags: d.S3.Tags, StorageClass: d.S3.StorageClass,
 			AWS: awsOptions(d), Logger: s.logger,
 		})
 	},

@@ -57,6 +57,7 @@ stream "orders" {
   destination "relay" "site" {
     address    = "gateway.site:7710"
     token_file = "/etc/token"
+    ack        = "delivered"
     tls {}
   }
   destination "statsd" "counts" {
@@ -93,12 +94,12 @@ func TestDestinations_ReadEverySetting(t *testing.T) {
 		{Type: "s3", Name: "lake", Priority: "normal", AWS: lakes, Retry: retry, Format: "json",
 			S3: config.S3{
 				Bucket: "events", Prefix: "raw/orders/dt=%Y-%m-%d/hour=%H/100%%/", Format: "parquet", Compression: "zstd", RollSize: 1 << 30, RollInterval: time.Hour,
-				PartSize: 8 << 20, RowGroupSize: 16 << 20, PathStyle: true, KMSKeyID: "alias/events", Tags: "cost+centre=a%3Db&team=metering+%40+eu", StorageClass: "STANDARD_IA",
+				PartSize: 8 << 20, RowGroupSize: 16 << 20, PathStyle: true, Checksums: true, KMSKeyID: "alias/events", Tags: "cost+centre=a%3Db&team=metering+%40+eu", StorageClass: "STANDARD_IA",
 			}},
 		{Type: "sqs", Name: "jobs", Format: "json", Priority: "normal", AWS: jobs, Retry: retry, Batch: delay, Pace: true,
 			SQS: config.SQS{QueueURL: "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo"}},
 		{Type: "relay", Name: "site", Priority: "normal", Retry: retry, Batch: delay,
-			Relay: config.Relay{Network: "tcp", Address: "gateway.site:7710", Stream: "orders", TokenFile: "/etc/token", TLS: config.ClientTLS{On: true}}},
+			Relay: config.Relay{Network: "tcp", Address: "gateway.site:7710", Stream: "orders", Ack: "delivered", TokenFile: "/etc/token", TLS: config.ClientTLS{On: true}}},
 		{Type: "statsd", Name: "counts", Priority: "normal", Retry: retry,
 			Statsd: config.Statsd{
 				Network: "unixgram", Address: "/run/statsd.sock", Metric: "events.orders.${name}", NameField: "event.name", ValueField: "ms", Kind: "timer",
@@ -136,10 +137,10 @@ stream "a" {
 	if want := (config.Kafka{Brokers: "k:9092", Topic: "t", Delivery: "at_least_once", Compression: "none"}); d[0].Kafka != want {
 		t.Errorf("got %+v, want %+v", d[0].Kafka, want)
 	}
-	if want := (config.S3{Bucket: "events", Format: "jsonl", Compression: "gzip", RollSize: 64 << 20, RollInterval: 5 * time.Minute, PartSize: 5 << 20, RowGroupSize: 32 << 20}); d[1].S3 != want {
+	if want := (config.S3{Bucket: "events", Format: "jsonl", Compression: "gzip", RollSize: 64 << 20, RollInterval: 5 * time.Minute, PartSize: 5 << 20, RowGroupSize: 32 << 20, Checksums: true}); d[1].S3 != want {
 		t.Errorf("got %+v, want %+v", d[1].S3, want)
 	}
-	if want := (config.Relay{Network: "tcp", Address: "gateway.site:7710", Stream: "a"}); d[2].For("a").Relay != want {
+	if want := (config.Relay{Network: "tcp", Address: "gateway.site:7710", Stream: "a", Ack: "durable"}); d[2].For("a").Relay != want {
 		t.Errorf("got %+v, want %+v", d[2].Relay, want)
 	}
 	want := config.Statsd{Network: "udp", Address: "127.0.0.1:8125", Metric: "events.a", Kind: "counter", SampleRate: 1, Flavor: "dogstatsd", Interval: 10 * time.Second, MaxSeries: 1000}

@@ -10,6 +10,7 @@ type Relay struct {
 	Network, Address string // as in Listener
 	Stream           string // of the other agent; may contain ${stream}
 	TLS              ClientTLS
+	Ack              string // durable or delivered
 	TokenFile        string // empty: none
 }
 
@@ -22,6 +23,8 @@ var relayType = destinationType{
 			means("The address of the other agent's gRPC listener."),
 		marked("stream", `the name of a stream, like "orders"`, func(d *Destination) *string { return &d.Relay.Stream }, wrongRelayStream).
 			means("The stream of the other agent. ${stream} is replaced by the name of the event's stream."),
+		word("ack", func(d *Destination) *string { return &d.Relay.Ack }, "durable", "delivered").
+			means("The time at which events count as delivered: once the other agent has synced them, or once its destinations have them."),
 		text("token_file", "the path of a file with a token", func(d *Destination) *string { return &d.Relay.TokenFile }, notEmpty).
 			means("The file with the bearer token for the other agent. A changed file is read again."),
 	},
@@ -38,7 +41,7 @@ var relayType = destinationType{
 			b.fault(b.at("token_file"), "token_file: the token would leave the host without TLS; allowed is token_file beside a tls block, or with a loopback address")
 		}
 	},
-	defaults: func(d *Destination) { d.Relay.Stream = streamMark },
+	defaults: func(d *Destination) { d.Relay.Stream, d.Relay.Ack = streamMark, "durable" },
 }
 
 // checkRelays adds a fault for every relay to a listener of the same file, whose events would go round without end.

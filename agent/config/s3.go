@@ -21,6 +21,7 @@ type S3 struct {
 	PartSize     int64 // bytes of a part of an upload
 	RowGroupSize int64 // parquet: bytes of the events of a row group
 	PathStyle    bool  // the bucket is in the path of requests, not in the host
+	Checksums    bool  // of the SDK; some services do not take them
 	KMSKeyID     string
 	Tags         string // of the objects, encoded as in a URL's query
 	StorageClass string // empty: the bucket's default
@@ -66,6 +67,8 @@ var s3Type = destinationType{
 			means("The size of the events in a row group of a parquet object, which is sorted in memory."),
 		flag("path_style", func(d *Destination) *bool { return &d.S3.PathStyle }).
 			means("Names the bucket in the path of requests, not in the host, for services that need it."),
+		flag("checksums", func(d *Destination) *bool { return &d.S3.Checksums }).
+			means("Sends the checksums of the SDK. Some services with S3's interface do not take them."),
 		text("sse_kms_key_id", "the ID, the alias or the ARN of a KMS key", func(d *Destination) *string { return &d.S3.KMSKeyID }, anything).
 			means("The KMS key that encrypts the objects. Empty: as the bucket is set up."),
 		tags("tags", `up to 10 tags, like { team = "metering" }`, func(d *Destination) *string { return &d.S3.Tags }).
@@ -75,7 +78,7 @@ var s3Type = destinationType{
 	},
 	check: checkS3,
 	defaults: func(d *Destination) {
-		d.S3 = S3{Format: "jsonl", Compression: "gzip", RollSize: 64 * mib, RollInterval: 5 * time.Minute, PartSize: leastPart, RowGroupSize: 32 * mib}
+		d.S3 = S3{Format: "jsonl", Compression: "gzip", RollSize: 64 * mib, RollInterval: 5 * time.Minute, PartSize: leastPart, Checksums: true, RowGroupSize: 32 * mib}
 	},
 	price: func(p Prices, u Usage) (float64, bool) {
 		return p.S3ThousandRequests*u.Requests/1e3 + p.S3GB*u.BilledBytes/PricedGB, p.S3ThousandRequests > 0 || p.S3GB > 0
