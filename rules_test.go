@@ -52,6 +52,7 @@ var arrows = map[string][]string{
 	"wal/internal/dirlock":            {"wal/internal/disk"},
 	"wal/internal/identity":           {"wal/internal/segment"},
 	"wal/internal/bounds":             {"wal/internal/segment"},
+	"wal/internal/cursor":             {"wal/internal/bounds", "wal/internal/segment"},
 	"wal/internal/boltcopy":           {"wal/internal/segment"},
 	"wal/internal/segfile":            {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"wal/deadletter":                  {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

@@ -121,7 +121,7 @@ func (p *Cursor) step() (s cursorStep, ok bool) {
 // committed notes that the step is on disk.
 func (s *cursorStep) committed() {
 	s.cursor.mu.Lock()
-	s.cursor.synced, s.cursor.low = s.lanes, s.low
+	s.cursor.at.Synced, s.cursor.at.Low = s.lanes, s.low
 	keeper := s.cursor.keeper
 	s.cursor.mu.Unlock()
 	if keeper != nil && s.state != nil {

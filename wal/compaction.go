@@ -152,7 +152,7 @@ func (s *stream) needs() *compact.Needs {
 	n := &compact.Needs{Low: s.low()}
 	for _, p := range s.sortedCursors() {
 		p.mu.Lock()
-		n.Lanes = append(n.Lanes, p.synced)
+		n.Lanes = append(n.Lanes, p.at.Synced)
 		p.mu.Unlock()
 	}
 	return n

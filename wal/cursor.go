@@ -2,13 +2,12 @@ package wal
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
-	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/internal/cursor"
 )
 
 // Reasons why events were dropped.
@@ -19,32 +18,9 @@ const (
 	DroppedAbsent  = bounds.DroppedAbsent  // unlinked before the destination was configured
 )
 
-// leaveOut subtracts over from the settled counts.
-func leaveOut(l *Ledger, over Count) {
-	take := func(c Count) Count {
-		left := c.Beyond(over)
-		over = over.Beyond(c)
-		return left
-	}
-	l.Delivered, l.Dead = take(l.Delivered), take(l.Dead)
-	for reason, c := range l.Dropped {
-		l.Dropped[reason] = take(c)
-	}
-}
-
-func cloneLedger(l *Ledger) Ledger {
-	c := *l
-	c.Dropped = maps.Clone(l.Dropped)
-	return c
-}
-
 // Settlement is a step of a destination: the new progress of the lanes that moved, and an addition to the ledger. It
 // takes effect as a whole, also on disk.
-type Settlement struct {
-	Lanes map[uint8]Progress
-	Add   Ledger // added to the ledger; LastDelivery replaces it unless zero
-	State []byte // the destination's own state; nil: unchanged
-}
+type Settlement = cursor.Settlement
 
 // Cursor is one destination's position in one stream: the progress of each lane, and the ledger. Settle changes it in
 // memory; the committer writes it within CheckpointInterval.
@@ -54,7 +30,7 @@ type Cursor struct {
 	name   string
 
 	mu     sync.Mutex
-	at     segment.CursorState
+	at     cursor.Position
 	dirty  bool // differs from its state on the disk, and is in committer.dirty
 	keeper func(state []byte)
 	floor  Floor // the destination must drop its events below it
@@ -62,13 +38,6 @@ type Cursor struct {
 	rests  bool  // it is opened, and its destination has no shipper yet
 	kept   bool  // it is part of the log's state: see countStreamLocked
 	pages  int64 // bytes that it takes of the state
-
-	// lost is the known end of each lane's undelivered events: every settled event beyond it was delivered.
-	lost [Lanes]uint64
-
-	// The lanes and the smallest checkpoint on the disk. Segments are unlinked by these. Guarded by mu.
-	synced [Lanes]Progress
-	low    uint64
 }
 
 // Name returns the destination's name.
@@ -103,15 +72,7 @@ func (p *Cursor) SetLabel(text string) {
 func (p *Cursor) Lanes() [Lanes]Progress {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.cloneMarksLocked()
-}
-
-func (p *Cursor) cloneMarksLocked() [Lanes]Progress {
-	marks := p.at.Lanes
-	for i := range marks {
-		marks[i].Settled = slices.Clone(marks[i].Settled)
-	}
-	return marks
+	return p.at.CloneLanes()
 }
 
 // State returns the destination's own state, as the last settlement with a State set it.
@@ -144,12 +105,7 @@ func (p *Cursor) Settle(s Settlement) error {
 
 // settleLocked is Settle with the stream's mu and p.mu held.
 func (p *Cursor) settleLocked(s *Settlement) error {
-	moved := make(map[uint8]Progress, len(s.Lanes))
-	for lane, m := range s.Lanes {
-		if m = m.With(p.at.Lanes[lane]); !m.Equal(p.at.Lanes[lane]) {
-			moved[lane] = m
-		}
-	}
+	moved := p.at.Moved(s.Lanes)
 	if c := s.Add.Settled(); c.Events > 0 && len(moved) == 0 {
 		return fmt.Errorf("%w: it counts %d events of destination %q of stream %q", ErrUnsettled, c.Events, p.name, p.stream.name)
 	}
@@ -157,12 +113,7 @@ func (p *Cursor) settleLocked(s *Settlement) error {
 	if lost && p.opened {
 		p.stream.noteLostLocked(p, moved)
 	}
-	for lane, m := range moved {
-		p.at.Lanes[lane] = m
-		if lost {
-			p.lost[lane] = max(p.lost[lane], m.End())
-		}
-	}
+	p.at.Move(moved, lost)
 	err := p.addLocked(&s.Add)
 	if s.State != nil {
 		p.at.State = s.State
@@ -194,29 +145,13 @@ func (p *Cursor) shippedLocked() bool { return p.opened && !p.rests }
 
 // addLocked adds to the ledger, but never more events than are pending. It is called with the stream's mu and p.mu
 // held.
-func (p *Cursor) addLocked(add *Ledger) (err error) {
+func (p *Cursor) addLocked(add *Ledger) error {
 	counted, pending := add.Settled(), p.pendingLocked()
-	if over := counted.Beyond(pending); over != (Count{}) {
-		fits := cloneLedger(add)
-		leaveOut(&fits, over)
-		add = &fits
-		err = fmt.Errorf("%w: %d events of %d bytes, pending are %d of %d, at destination %q of stream %q", ErrOvercounted,
+	if over := p.at.Add(add, pending); over != (Count{}) {
+		return fmt.Errorf("%w: %d events of %d bytes, pending are %d of %d, at destination %q of stream %q", ErrOvercounted,
 			counted.Events, counted.Bytes, pending.Events, pending.Bytes, p.name, p.stream.name)
 	}
-	l := &p.at.Ledger
-	l.Delivered.Add(add.Delivered)
-	l.Dead.Add(add.Dead)
-	for reason, c := range add.Dropped {
-		l.Drop(reason, c)
-	}
-	l.Requests += add.Requests
-	l.Records += add.Records
-	l.BilledBytes += add.BilledBytes
-	l.PutUnits += add.PutUnits
-	if !add.LastDelivery.IsZero() {
-		l.LastDelivery = add.LastDelivery
-	}
-	return err
+	return nil
 }
 
 // Floor returns the offset below which the destination must drop its unsettled events.
@@ -228,18 +163,6 @@ func (p *Cursor) Floor() Floor {
 
 // checkpointLocked returns the first offset that is not settled.
 func (p *Cursor) checkpointLocked() uint64 { return p.at.Checkpoint() }
-
-// restore sets the cursor to its entry in the state.
-func (p *Cursor) restore(entry []byte) error {
-	err := p.at.Decode(entry)
-	p.synced, p.low = p.at.Lanes, p.at.Checkpoint()
-	if p.at.Ledger.Lost().Events > 0 { // the state does not record which events these are
-		for i := range p.at.Lanes {
-			p.lost[i] = p.at.Lanes[i].End()
-		}
-	}
-	return err
-}
 
 // CursorStat is a cursor at one instant: Appended = Delivered + Dead + Dropped + Pending.
 type CursorStat struct {
@@ -253,7 +176,7 @@ type CursorStat struct {
 // Stat returns the present ledger and the pending events.
 func (p *Cursor) Stat() CursorStat {
 	p.mu.Lock()
-	st := CursorStat{Ledger: cloneLedger(&p.at.Ledger), Checkpoint: p.checkpointLocked()}
+	st := CursorStat{Ledger: p.at.Ledger.Clone(), Checkpoint: p.checkpointLocked()}
 	p.mu.Unlock()
 	st.Appended = p.stream.appended() // read after the ledger: settled events were appended before
 	st.Pending = st.Appended.Beyond(st.Settled())

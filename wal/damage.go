@@ -82,7 +82,7 @@ type heldPart struct {
 func (d *damage) reckoning(p *Cursor) *reckoning {
 	r := &reckoning{cursor: p}
 	p.mu.Lock()
-	r.marks, r.settled, r.low = p.cloneMarksLocked(), p.at.Ledger.Settled(), p.checkpointLocked()
+	r.marks, r.settled, r.low = p.at.CloneLanes(), p.at.Ledger.Settled(), p.checkpointLocked()
 	p.mu.Unlock()
 	for i := range r.marks {
 		r.high = max(r.high, r.marks[i].End())
@@ -154,11 +154,7 @@ func (d *damage) reconcile(p *Cursor) error {
 func (p *Cursor) settleLost(lost Count, missing []Run) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
-	for i := range p.lost {
-		for _, r := range missing {
-			p.lost[i] = max(p.lost[i], r.Next)
-		}
-	}
+	p.at.Lose(missing)
 	err := p.addLocked(&Ledger{Dropped: map[string]Count{DroppedCorrupt: lost}})
 	p.dirtyLocked()
 	p.mu.Unlock()

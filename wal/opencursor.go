@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/standpipe/standpipe/wal/internal/cursor"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -53,7 +54,10 @@ func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *
 				bad = bad || len(seg.bad[s.name]) > 0
 			}
 		}
-		p = newCursor(t.log, s, destination, spans, gaps)
+		p = &Cursor{
+			log: t.log, stream: s, name: strings.Clone(destination),
+			at: cursor.New(cursor.Stream{Next: s.next, Bytes: s.bytes, Base: s.base}, spans, gaps),
+		}
 		if err := t.log.stateBudget.admitCursorLocked(p); err != nil {
 			return nil, false, err
 		}
@@ -70,45 +74,9 @@ func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *
 		p.dirtyLocked() // now that it is complete
 	}
 	for w := range s.awaited { // the log may have unlinked events of w since w began
-		w.lost = w.lost || p.lostOfLocked(w) || made && p.lost[0] >= s.next
+		w.Lost = w.Lost || w.LostBy(&p.at) || made && p.at.Lost[0] >= s.next
 	}
 	return p, bad, nil
-}
-
-// newCursor makes a cursor at the oldest event of the spans. It is called with Log.mu and s.mu held. The spans may
-// include events that s.next does not count yet, never fewer. They exclude the events in gaps.
-func newCursor(l *Log, s *stream, name string, spans []segment.Span, gaps Count) *Cursor {
-	p := &Cursor{log: l, stream: s, name: strings.Clone(name)}
-	first, appended, held := s.next, Count{Events: s.next - 1, Bytes: s.bytes}, Count{}
-	for i, sp := range spans {
-		if i == 0 {
-			first = sp.First
-		}
-		held.Add(sp.Count())
-		if sp.Next > s.next {
-			appended = Count{Events: sp.Next - 1, Bytes: sp.After}
-		}
-	}
-	absent := appended.Sub(held).Plus(gaps)
-	missing := absent
-	if lost := min(s.base, absent.Events); lost > 0 {
-		p.at.Ledger.Drop(DroppedCorrupt, Count{Events: lost})
-		absent.Events -= lost
-	}
-	if absent.Events > 0 {
-		p.at.Ledger.Drop(DroppedAbsent, absent)
-	}
-	for i := range p.at.Lanes {
-		p.at.Lanes[i].Checkpoint = first
-		switch {
-		case missing.Events > first-1: // an event beyond first is absent; it is unknown which
-			p.lost[i] = s.next
-		case missing.Events > 0:
-			p.lost[i] = first
-		}
-	}
-	p.synced, p.low = p.at.Lanes, first
-	return p
 }
 
 // Cursors returns the cursors of all destinations in the stream, by name.

@@ -350,8 +350,8 @@ func (p *Cursor) noteAbsent() {
 	if p.at.Ledger.Dropped[DroppedAbsent].Events == 0 {
 		return
 	}
-	for lane := range p.lost {
-		p.lost[lane] = p.stream.next
+	for lane := range p.at.Lost {
+		p.at.Lost[lane] = p.stream.next
 	}
 }
 
@@ -371,7 +371,7 @@ func (r *recovery) loadEntry(k, v []byte) error {
 	case kind == segment.StateCursor && len(names) == 2:
 		p := &Cursor{log: r.log, stream: s, name: names[1]}
 		s.cursors[p.name] = p
-		return p.restore(v)
+		return p.at.Restore(v)
 	case kind == segment.StateBranches:
 		return r.log.identity.LoadBranches(names[0], v)
 	case kind == segment.StateProducer && len(names) == 2:

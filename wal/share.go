@@ -106,7 +106,7 @@ func (s *stream) overheadLocked(pending Count, from uint64) int64 {
 
 // pendingLocked returns the events that the cursor has not settled. It is called with the stream's mu and p.mu held.
 func (p *Cursor) pendingLocked() Count {
-	return Count{Events: p.stream.next - 1, Bytes: p.stream.bytes}.Beyond(p.at.Ledger.Settled())
+	return p.at.Pending(Count{Events: p.stream.next - 1, Bytes: p.stream.bytes})
 }
 
 // checkpointLocked returns the first offset that some destination has not settled.

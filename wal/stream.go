@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/cursor"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -31,7 +32,7 @@ type stream struct {
 	stored atomic.Bool // it has, or had, an event, and is part of the log's state for ever; set under mu
 	pins   int         // callers that need it although it is not stored; guarded by Log.mu
 
-	awaited map[*awaited]struct{} // by WaitSettled
+	awaited map[*cursor.Await]struct{} // by WaitSettled
 
 	grown   signal // woken when next has moved
 	settled signal // woken when a cursor has moved

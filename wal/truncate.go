@@ -220,7 +220,7 @@ func (s *stream) low() uint64 {
 	}
 	for _, p := range s.cursors {
 		p.mu.Lock()
-		low = min(low, p.low)
+		low = min(low, p.at.Low)
 		p.mu.Unlock()
 	}
 	return low

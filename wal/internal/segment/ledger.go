@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"maps"
 	"time"
 )
 
@@ -37,4 +38,11 @@ func (l *Ledger) Drop(reason string, c Count) {
 	d := l.Dropped[reason]
 	d.Add(c)
 	l.Dropped[reason] = d
+}
+
+// Clone returns a copy that shares no memory with the ledger.
+func (l *Ledger) Clone() Ledger {
+	c := *l
+	c.Dropped = maps.Clone(l.Dropped)
+	return c
 }

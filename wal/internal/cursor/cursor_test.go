@@ -1,0 +1,179 @@
+package cursor_test
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/cursor"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// seeded returns a random source whose seed the test logs.
+func seeded(t *testing.T) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+// For any step: the ledger never counts more than was appended, and over is the rest of the step.
+func TestAdd_CountsOnlyPendingEvents(t *testing.T) {
+	r := seeded(t)
+	count := func() segment.Count { return segment.Count{Events: r.Uint64N(5), Bytes: r.Uint64N(50)} }
+	for range 1000 {
+		var p cursor.Position
+		appended := segment.Count{}
+		for range 10 {
+			appended.Add(count())
+			add := segment.Ledger{Delivered: count(), Dead: count(), Requests: 1}
+			add.Drop(bounds.DroppedFull, count())
+			add.Drop(bounds.DroppedAge, count())
+			step, before := add.Settled(), p.Ledger.Settled()
+			pending := p.Pending(appended)
+			over := p.Add(&add, pending)
+			after := p.Ledger.Settled()
+			if over != step.Beyond(pending) || after.Sub(before).Plus(over) != step {
+				t.Fatalf("got %+v over with %+v pending and a step of %+v from %+v to %+v", over, pending, step, before, after)
+			}
+			if (after.Beyond(appended) != segment.Count{}) {
+				t.Fatalf("got %+v settled of %+v", after, appended)
+			}
+			if add.Settled() != step {
+				t.Fatal("the step has changed")
+			}
+		}
+	}
+}
+
+// A new position counts the events that the log does not hold as dropped, and starts at the oldest event.
+func TestNew_CountsAbsentEvents(t *testing.T) {
+	span := func(first, next, bytes uint64) segment.Span {
+		return segment.Span{First: first, Next: next, After: bytes}
+	}
+	for _, test := range []struct {
+		name            string
+		stream          cursor.Stream
+		spans           []segment.Span
+		gaps            segment.Count
+		checkpoint      uint64
+		corrupt, absent uint64
+		lost            uint64
+	}{
+		{"all held", cursor.Stream{Next: 21, Bytes: 200}, []segment.Span{span(1, 21, 200)}, segment.Count{}, 1, 0, 0, 0},
+		{"a stream without events", cursor.Stream{Next: 1}, nil, segment.Count{}, 1, 0, 0, 0},
+		{"the first unlinked", cursor.Stream{Next: 21, Bytes: 200}, []segment.Span{span(11, 21, 200)}, segment.Count{}, 11, 0, 10, 11},
+		{"all unlinked", cursor.Stream{Next: 21, Bytes: 200}, nil, segment.Count{}, 21, 0, 20, 21},
+		{"lost before the first", cursor.Stream{Next: 21, Bytes: 100, Base: 10}, []segment.Span{span(11, 21, 100)}, segment.Count{}, 11, 10, 0, 11},
+		{"a gap", cursor.Stream{Next: 21, Bytes: 200}, []segment.Span{span(1, 21, 200)}, segment.Count{Events: 3, Bytes: 30}, 1, 0, 3, 21},
+	} {
+		p := cursor.New(test.stream, test.spans, test.gaps)
+		corrupt, absent := p.Ledger.Dropped[bounds.DroppedCorrupt].Events, p.Ledger.Dropped[bounds.DroppedAbsent].Events
+		if p.Checkpoint() != test.checkpoint || p.Low != test.checkpoint || corrupt != test.corrupt || absent != test.absent || p.Lost[7] != test.lost {
+			t.Errorf("%s: got checkpoint %d, %d corrupt, %d absent, lost up to %d", test.name, p.Checkpoint(), corrupt, absent, p.Lost[7])
+		}
+	}
+}
+
+func TestRestore_ReturnsAPositionAsItWasEncoded(t *testing.T) {
+	p := cursor.New(cursor.Stream{Next: 21, Bytes: 200}, nil, segment.Count{})
+	p.Move(p.Moved(map[uint8]segment.Progress{3: {Checkpoint: 30, Settled: []segment.Run{{First: 40, Next: 50}}}, 4: {Checkpoint: 5}}), true)
+	var q cursor.Position
+	if err := q.Restore(p.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	for lane := range p.Lanes {
+		if !q.Lanes[lane].Equal(p.Lanes[lane]) || !q.Synced[lane].Equal(p.Lanes[lane]) {
+			t.Errorf("lane %d: got %+v, synced %+v, want %+v", lane, q.Lanes[lane], q.Synced[lane], p.Lanes[lane])
+		}
+	}
+	if q.Lanes[4].Checkpoint != 21 || q.Low != 21 || q.Lost[3] != 50 || q.Lost[5] != 21 {
+		t.Errorf("got lane 4 at %d, low %d, lost %d and %d", q.Lanes[4].Checkpoint, q.Low, q.Lost[3], q.Lost[5])
+	}
+	lanes := q.CloneLanes()
+	if lanes[3].Settled[0].First = 1; q.Lanes[3].Settled[0].First != 40 {
+		t.Error("a copy of the lanes shares their memory")
+	}
+}
+
+// For random lanes and steps: an Await of a short run knows each of its events.
+func TestAwait_KnowsEachEvent(t *testing.T) {
+	r := seeded(t)
+	for range 300 {
+		const events = 40
+		run := segment.Run{First: 1 + r.Uint64N(events/2), Next: events/2 + 1 + r.Uint64N(events/2)}
+		w := &cursor.Await{Run: run}
+		frames, lanes := []byte(nil), make([]uint8, events+1)
+		var set segment.LaneSet
+		for offset := 1; offset <= events; offset++ {
+			lanes[offset] = uint8(r.IntN(3))
+			set = set.With(lanes[offset])
+			frames = segment.AppendFrame(frames, &segment.Event{Data: []byte("x")}, lanes[offset])
+		}
+		b := block(t, frames, events, set)
+		if err := w.AddBlock(b, run, ""); err != nil || w.Gone {
+			t.Fatalf("got %v, gone %v", err, w.Gone)
+		}
+		var p cursor.Position
+		settled, lost := make([]bool, events+1), make([]bool, events+1)
+		for range 20 {
+			lane, to, loses := uint8(r.IntN(3)), 1+r.Uint64N(events+1), r.IntN(8) == 0
+			moved := p.Moved(map[uint8]segment.Progress{lane: {Checkpoint: to}})
+			mayLose := loses && w.LostWith(&p, moved)
+			p.Move(moved, loses)
+			wantLost := false
+			for offset := uint64(1); offset < min(to, events+1); offset++ {
+				if lanes[offset] == lane && !settled[offset] {
+					settled[offset], lost[offset] = true, loses
+					wantLost = wantLost || loses && run.First <= offset && offset < run.Next
+				}
+			}
+			if mayLose != wantLost {
+				t.Fatalf("got a loss %v, want %v", mayLose, wantLost)
+			}
+			all, some := true, false
+			for offset := run.First; offset < run.Next; offset++ {
+				all, some = all && settled[offset], some || lost[offset]
+			}
+			if got := w.SettledBy(&p); got != all {
+				t.Fatalf("got settled %v, want %v", got, all)
+			}
+			if some && !w.LostBy(&p) {
+				t.Fatal("a lost event does not count as lost")
+			}
+		}
+	}
+}
+
+// block returns a block of a stream's first events.
+func block(t *testing.T, frames []byte, events uint32, lanes segment.LaneSet) *segment.Block {
+	t.Helper()
+	value := segment.AppendBlockHeader(nil, &segment.Block{Number: 1, Stream: "s", First: 1, Count: events, Lanes: lanes})
+	value = append(value, frames...)
+	segment.SumFrames(value)
+	segment.SealBlock(value, 1, 1)
+	b, fault := segment.ParseBlock(1, segment.NumberKey(1), value)
+	if fault != "" {
+		t.Fatal(fault)
+	}
+	return &b
+}
+
+// An Await of all events compares the ends of the lanes.
+func TestAwait_OfAllEvents(t *testing.T) {
+	w := cursor.All(11)
+	p := cursor.New(cursor.Stream{Next: 1}, nil, segment.Count{})
+	steps := make(map[uint8]segment.Progress)
+	for lane := range uint8(segment.Lanes) {
+		if w.SettledBy(&p) {
+			t.Fatalf("settled with %d lanes at the end", lane)
+		}
+		steps[lane] = segment.Progress{Checkpoint: 11}
+		p.Move(p.Moved(steps), false)
+	}
+	if !w.SettledBy(&p) || w.LostBy(&p) {
+		t.Errorf("got settled %v, lost %v", w.SettledBy(&p), w.LostBy(&p))
+	}
+	if p.Lose([]segment.Run{{First: 4, Next: 5}}); !w.LostBy(&p) {
+		t.Error("a lost event does not count as lost")
+	}
+}

@@ -1,0 +1,164 @@
+package cursor
+
+import (
+	"slices"
+
+	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// Settlement is a step of a destination: the new progress of the lanes that moved, and an addition to the ledger. It
+// takes effect as a whole, also on disk.
+type Settlement struct {
+	Lanes map[uint8]segment.Progress
+	Add   segment.Ledger // added to the ledger; LastDelivery replaces it unless zero
+	State []byte         // the destination's own state; nil: unchanged
+}
+
+// Position is a destination's position in a stream.
+type Position struct {
+	segment.CursorState
+
+	// Lost is the known end of each lane's undelivered events: every settled event beyond it was delivered.
+	Lost [segment.Lanes]uint64
+
+	// The lanes and the smallest checkpoint on the disk. Segments are unlinked by these.
+	Synced [segment.Lanes]segment.Progress
+	Low    uint64
+}
+
+// Stream is the part of a stream's state that a new Position depends on.
+type Stream struct {
+	Next  uint64 // the offset that the next event gets
+	Bytes uint64 // of the payloads of all events before Next
+	Base  uint64 // the number of events that may have been lost before its first
+}
+
+// New returns a position at the oldest event of the spans, which are those of the stream in the log's segments. The spans
+// may include events that s.Next does not count yet, never fewer. They exclude the events in gaps. Events that the log
+// does not hold count as dropped.
+func New(s Stream, spans []segment.Span, gaps segment.Count) (p Position) {
+	first, appended, held := s.Next, segment.Count{Events: s.Next - 1, Bytes: s.Bytes}, segment.Count{}
+	for i, sp := range spans {
+		if i == 0 {
+			first = sp.First
+		}
+		held.Add(sp.Count())
+		if sp.Next > s.Next {
+			appended = segment.Count{Events: sp.Next - 1, Bytes: sp.After}
+		}
+	}
+	absent := appended.Sub(held).Plus(gaps)
+	missing := absent
+	if lost := min(s.Base, absent.Events); lost > 0 {
+		p.Ledger.Drop(bounds.DroppedCorrupt, segment.Count{Events: lost})
+		absent.Events -= lost
+	}
+	if absent.Events > 0 {
+		p.Ledger.Drop(bounds.DroppedAbsent, absent)
+	}
+	for i := range p.Lanes {
+		p.Lanes[i].Checkpoint = first
+		switch {
+		case missing.Events > first-1: // an event beyond first is absent; it is unknown which
+			p.Lost[i] = s.Next
+		case missing.Events > 0:
+			p.Lost[i] = first
+		}
+	}
+	p.Synced, p.Low = p.Lanes, first
+	return p
+}
+
+// Restore sets the position to its entry in the state.
+func (p *Position) Restore(entry []byte) error {
+	err := p.Decode(entry)
+	p.Synced, p.Low = p.Lanes, p.Checkpoint()
+	if p.Ledger.Lost().Events > 0 { // the state does not record which events these are
+		for i := range p.Lanes {
+			p.Lost[i] = p.Lanes[i].End()
+		}
+	}
+	return err
+}
+
+// CloneLanes returns a copy of the lanes that shares no memory with the position.
+func (p *Position) CloneLanes() [segment.Lanes]segment.Progress {
+	lanes := p.Lanes
+	for i := range lanes {
+		lanes[i].Settled = slices.Clone(lanes[i].Settled)
+	}
+	return lanes
+}
+
+// Moved returns the lanes that progress moves, each with its new progress.
+func (p *Position) Moved(progress map[uint8]segment.Progress) map[uint8]segment.Progress {
+	moved := make(map[uint8]segment.Progress, len(progress))
+	for lane, m := range progress {
+		if m = m.With(p.Lanes[lane]); !m.Equal(p.Lanes[lane]) {
+			moved[lane] = m
+		}
+	}
+	return moved
+}
+
+// Move moves the lanes. lost reports that some events of the step were not delivered.
+func (p *Position) Move(moved map[uint8]segment.Progress, lost bool) {
+	for lane, m := range moved {
+		p.Lanes[lane] = m
+		if lost {
+			p.Lost[lane] = max(p.Lost[lane], m.End())
+		}
+	}
+}
+
+// Lose records that the events of the runs were not delivered.
+func (p *Position) Lose(runs []segment.Run) {
+	for i := range p.Lost {
+		for _, r := range runs {
+			p.Lost[i] = max(p.Lost[i], r.Next)
+		}
+	}
+}
+
+// Pending returns the events that are not settled, of those that were appended.
+func (p *Position) Pending(appended segment.Count) segment.Count {
+	return appended.Beyond(p.Ledger.Settled())
+}
+
+// Add adds to the ledger, but never more events than are pending. over are the events that it did not add.
+func (p *Position) Add(add *segment.Ledger, pending segment.Count) (over segment.Count) {
+	counted := add.Settled()
+	if over = counted.Beyond(pending); over != (segment.Count{}) {
+		fits := add.Clone()
+		leaveOut(&fits, over)
+		add = &fits
+	}
+	l := &p.Ledger
+	l.Delivered.Add(add.Delivered)
+	l.Dead.Add(add.Dead)
+	for reason, c := range add.Dropped {
+		l.Drop(reason, c)
+	}
+	l.Requests += add.Requests
+	l.Records += add.Records
+	l.BilledBytes += add.BilledBytes
+	l.PutUnits += add.PutUnits
+	if !add.LastDelivery.IsZero() {
+		l.LastDelivery = add.LastDelivery
+	}
+	return over
+}
+
+// leaveOut subtracts over from the settled counts.
+func leaveOut(l *segment.Ledger, over segment.Count) {
+	take := func(c segment.Count) segment.Count {
+		left := c.Beyond(over)
+		over = over.Beyond(c)
+		return left
+	}
+	l.Delivered, l.Dead = take(l.Delivered), take(l.Dead)
+	for reason, c := range l.Dropped {
+		l.Dropped[reason] = take(c)
+	}
+}
