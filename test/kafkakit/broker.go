@@ -15,6 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
@@ -162,6 +166,28 @@ func (b *Broker) Hang() { testkit.Must(b.t, b.cmd.Process.Signal(syscall.SIGSTOP
 
 // Resume ends Hang.
 func (b *Broker) Resume() { testkit.Must(b.t, b.cmd.Process.Signal(syscall.SIGCONT)) }
+
+// CreateTopic makes a topic. configs are names and values in turn.
+func (b *Broker) CreateTopic(name string, partitions int32, configs ...string) {
+	b.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(b.Address()))
+	testkit.Must(b.t, err)
+	defer client.Close()
+	topic := kmsg.NewCreateTopicsRequestTopic()
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
+	for i := 0; i < len(configs); i += 2 {
+		c := kmsg.NewCreateTopicsRequestTopicConfig()
+		c.Name, c.Value = configs[i], &configs[i+1]
+		topic.Configs = append(topic.Configs, c)
+	}
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.Topics = append(req.Topics, topic)
+	resp, err := req.RequestWith(context.Background(), client)
+	testkit.Must(b.t, err)
+	if code := kerr.ErrorForCode(resp.Topics[0].ErrorCode); code != nil {
+		b.t.Fatalf("create topic %s: %v", name, code)
+	}
+}
 
 // kcat returns a call of kcat that ends after the given time.
 func (b *Broker) kcat(limit time.Duration, args ...string) *exec.Cmd {

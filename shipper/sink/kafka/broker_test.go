@@ -14,9 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
-
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink/kafka"
 	"github.com/standpipe/standpipe/test/kafkakit"
@@ -73,27 +70,11 @@ func broker(t *testing.T) *kafkakit.Broker {
 	return onlyBroker
 }
 
-// topic makes a topic with the name of the test.
+// newTopic makes a topic with the name of the test.
 func newTopic(t *testing.T, b *kafkakit.Broker, partitions int32, configs ...string) string {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Address()))
-	testkit.Must(t, err)
-	defer client.Close()
 	name := strings.ReplaceAll(t.Name(), "/", ".")
-	req := kmsg.NewPtrCreateTopicsRequest()
-	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
-	for i := 0; i < len(configs); i += 2 {
-		c := kmsg.NewCreateTopicsRequestTopicConfig()
-		c.Name, c.Value = configs[i], &configs[i+1]
-		topic.Configs = append(topic.Configs, c)
-	}
-	req.Topics = append(req.Topics, topic)
-	resp, err := req.RequestWith(t.Context(), client)
-	testkit.Must(t, err)
-	if code := resp.Topics[0].ErrorCode; code != 0 {
-		t.Fatalf("create topic: %d", code)
-	}
+	b.CreateTopic(name, partitions, configs...)
 	return name
 }
 
@@ -177,7 +158,10 @@ func TestBroker_MayBeKilled(t *testing.T) {
 	s, err := kafka.New(t.Context(), o)
 	testkit.Must(t, err)
 	defer s.Close()
-	e := openExact(t, o2(o, newTopicNamed(t, b, 6, "exact")), func(x *kafka.ExactOptions) { x.MaxDelay = 50 * time.Millisecond })
+	exact := o
+	exact.Topic += ".exact"
+	b.CreateTopic(exact.Topic, 6)
+	e := openExact(t, exact, func(x *kafka.ExactOptions) { x.MaxDelay = 50 * time.Millisecond })
 	defer e.Close()
 	kills := count(t, "STANDPIPE_BROKER_KILLS", 1)
 	events := texts(t, 20_000*kills, 200)
@@ -211,20 +195,9 @@ func TestBroker_MayBeKilled(t *testing.T) {
 	}
 	again := checkTopic(t, b.Read(o.Topic), events)
 	t.Logf("%d of %d events came again at least once", again, len(events))
-	if n := checkTopic(t, b.Read(o.Topic+".exact"), events); n > 0 {
+	if n := checkTopic(t, b.Read(exact.Topic), events); n > 0 {
 		t.Errorf("exactly once: %d events came again", n)
 	}
-}
-
-func o2(o kafka.Options, topic string) kafka.Options {
-	o.Topic = topic
-	return o
-}
-
-func newTopicNamed(t *testing.T, b *kafkakit.Broker, partitions int32, suffix string) (name string) {
-	t.Helper()
-	t.Run(suffix, func(t *testing.T) { name = newTopic(t, b, partitions) })
-	return name
 }
 
 // sendAll sends events until all are stored, those that failed again and again.

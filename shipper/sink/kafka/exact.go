@@ -26,6 +26,8 @@ const (
 	windowBytes = 8 << 20
 	// linger is the size of a partition's records that are sent before the range ends.
 	linger = 256 << 10
+	// signTime is the time that an agent needs at most from taking a transactional ID to its first checkpoint.
+	signTime = 3 * time.Second
 	// showAfter is the time after which batches that are tried again become an error, which the operator sees.
 	showAfter = 5 * time.Second
 )
@@ -35,7 +37,8 @@ const (
 //
 // The brokers reject an older owner of the transactional ID. But they do so too if they aborted a transaction that took
 // too long, and name the same reason. So each checkpoint names the agent that stored it, and an agent stores one before
-// its first range. An agent that is rejected takes the ID again only if the last checkpoint is its own.
+// its first range. An agent that is rejected takes the ID again only if the last checkpoint is still its own some
+// seconds later.
 type Exact struct {
 	options     ExactOptions
 	client      *kgo.Client
@@ -44,6 +47,8 @@ type Exact struct {
 	destination string
 	agent       string        // drawn for this process
 	timeout     time.Duration // of a transaction
+	doubt       time.Duration // from the first rejection to the next use of the ID
+	doubted     time.Time     // the first rejection that is not explained; zero: none
 
 	// The range under way.
 	owners   map[string]owner // by transactional ID
@@ -99,7 +104,7 @@ func NewExact(ctx context.Context, o ExactOptions) (*Exact, error) {
 	}
 	return &Exact{
 		options: o, client: client, topic: newTopic(client, o.Topic), encoder: encoder, destination: o.Destination,
-		agent: rand.Text(), timeout: transactionTimeout,
+		agent: rand.Text(), timeout: transactionTimeout, doubt: signTime,
 		owners: make(map[string]owner), changed: make(chan struct{}, 1),
 	}, nil
 }
@@ -129,15 +134,16 @@ func (s *Exact) Recover(ctx context.Context, from uint64, _ []byte) (uint64, *sh
 		if err != nil {
 			return 0, err
 		}
-		if from = max(from, found.next); end > 0 && from >= end {
-			from = end
-			continue // all of that branch is delivered
-		}
 		txn := &transaction{owner: s.owners[id], client: s.client, topic: s.topic.name, included: make(map[int32]bool)}
+		from = max(from, found.next)
 		if found.agent != s.agent {
 			if err := s.sign(ctx, txn, from); err != nil {
 				return 0, classify(err, s.topic.name)
 			}
+		}
+		if end > 0 && from >= end {
+			from = end
+			continue // all of that branch is delivered
 		}
 		s.branch, s.end = branch, end
 		s.producer = newProducer(s.client, s.topic, s.options.timeout())
@@ -181,6 +187,8 @@ func (s *Exact) take(ctx context.Context, id string) (checkpoint, *shipper.Error
 			return last, classify(fault, s.topic.name)
 		case last.agent != s.agent:
 			return last, s.fence(id, err)
+		case s.doubted.IsZero() || time.Since(s.doubted) < s.doubt:
+			return last, s.wait(err)
 		}
 		before = nil
 		got, err = acquire(ctx, s.client, id, s.timeout, nil)
@@ -188,7 +196,7 @@ func (s *Exact) take(ctx context.Context, id string) (checkpoint, *shipper.Error
 	if err != nil {
 		return checkpoint{}, classify(err, s.topic.name)
 	}
-	s.owners[id] = got
+	s.owners[id], s.doubted = got, time.Time{}
 	found, err := committed(ctx, s.client, id, s.topic.name, true)
 	switch {
 	case err != nil:
@@ -197,6 +205,16 @@ func (s *Exact) take(ctx context.Context, id string) (checkpoint, *shipper.Error
 		return found, s.fence(id, kerr.ProducerFenced) // the brokers let this one in; the other takes the ID again
 	}
 	return found, nil
+}
+
+// wait returns the error for the time in which a younger agent, if there is one, stores its first checkpoint.
+func (s *Exact) wait(err error) *shipper.Error {
+	if s.doubted.IsZero() {
+		s.doubted = time.Now()
+	}
+	failure := classify(err, s.topic.name)
+	failure.RetryAfter = s.doubt
+	return failure
 }
 
 // fence ends the work of this agent: it never takes the transactional ID again.

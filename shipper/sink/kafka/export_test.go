@@ -2,5 +2,5 @@ package kafka
 
 import "time"
 
-// SetTransactionTimeout changes the time after which the brokers abort a transaction.
-func (s *Exact) SetTransactionTimeout(d time.Duration) { s.timeout = d }
+// SetTransactionTimeout changes the time after which the brokers abort a transaction, and shortens the wait after that.
+func (s *Exact) SetTransactionTimeout(d time.Duration) { s.timeout, s.doubt = d, 300*time.Millisecond }
