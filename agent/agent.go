@@ -158,11 +158,15 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.logger.Error("configuration not applied", "error", err)
 	}
 	a.mu.Unlock()
+	a.lookAtSpace()
 	a.running.set()
 	monitorCtx, stopMonitor := context.WithCancel(context.WithoutCancel(ctx))
 	monitored := make(chan struct{})
 	go func() {
 		defer close(monitored)
+		var group sync.WaitGroup
+		defer group.Wait()
+		group.Go(func() { a.watchSpace(monitorCtx) })
 		a.monitor.run(monitorCtx)
 	}()
 	defer func() {

@@ -96,6 +96,7 @@ func (m *monitor) look(now time.Time) {
 	status := a.Status()
 	facts := condition.Facts{
 		Now: now, Status: status, DataDir: a.conf.Load().DataDir, Shortage: a.log.Shortage(),
+		LowSpace: a.streams.space.low.Load() != nil, MinFree: a.conf.Load().WAL.MinFree.Of(m.volume.Size),
 		DropsOldest: a.conf.Load().WAL.OnFull == string(wal.DropOldest),
 		UntilFull:   time.Duration(status.WAL.UntilFullSeconds * float64(time.Second)),
 		Volume:      m.volume, Certificates: m.certificates, Dropped: m.lastDrop,
@@ -237,6 +238,8 @@ func (a *Agent) refusal() string {
 		return "draining"
 	case !a.running.isSet():
 		return "starting"
+	case a.streams.space.low.Load() != nil:
+		return "min_free"
 	case a.conf.Load().WAL.OnFull != string(wal.DropOldest):
 		return string(a.log.Shortage())
 	}
@@ -257,6 +260,8 @@ func (a *Agent) Ready() error {
 		return errStopping
 	case "starting":
 		return errors.New("the agent is starting")
+	case "min_free":
+		return errors.New("the disk has less free space than min_free")
 	case string(wal.FullDisk):
 		return errors.New("the disk is full")
 	default:

@@ -105,7 +105,7 @@ func needRestart(from, to *config.Config) (settings []string) {
 	note("log_format", from.LogFormat != to.LogFormat)
 	note("admin", adminDiffers(from.Admin, to.Admin))
 	before, after := from.WAL, to.WAL
-	before.MaxAge = after.MaxAge
+	before.MaxAge, before.MinFree = after.MaxAge, after.MinFree
 	note("wal", before != after)
 	return settings
 }

@@ -29,6 +29,7 @@ type streams struct {
 	outages   *shipper.Outages
 	slots     buildSlots
 	upstreams *relay.Upstreams
+	space     space
 	stopped   *latch // the agent has stopped; ends all waits
 
 	// changing serializes changes to the set of open streams. A change holds it from its first read to its end, also while it

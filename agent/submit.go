@@ -12,6 +12,9 @@ import (
 // for the max_streams of its pattern. It is opened after its first event is stored. If all its batches are rejected, it is
 // removed again.
 func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error) {
+	if err := s.space.rejection(); err != nil {
+		return nil, err
+	}
 	s.mu.RLock()
 	open := s.byName[b.Stream]
 	s.mu.RUnlock()

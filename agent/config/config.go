@@ -84,6 +84,7 @@ type WAL struct {
 	MaxAge       time.Duration // older events are dropped; 0: never
 	ProducerIdle time.Duration // the state of a producer is dropped after this time without an append
 	LockTimeout  time.Duration
+	MinFree      MinFree // below it, appends are rejected
 }
 
 // AWS is the way to AWS. Empty fields come from the SDK's default chain.

@@ -314,6 +314,14 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+func TestMinFree(t *testing.T) {
+	for text, want := range map[string]int64{"5%": 50, "1.5%": 15, " 0% ": 0, "100B": 100, "0B": 0} {
+		if got := parse(t, `wal { min_free = "`+text+`" }`).WAL.MinFree.Of(1000); got != want {
+			t.Errorf("%q of 1000 bytes: got %d, want %d", text, got, want)
+		}
+	}
+}
+
 func TestDurations(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"5s": 5 * time.Second, "100ms": 100 * time.Millisecond, "1m30s": 90 * time.Second,

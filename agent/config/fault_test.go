@@ -65,7 +65,7 @@ func TestFaults(t *testing.T) {
 			`2:13: address: ":0" is not loopback: anybody who reaches it could append; allowed is a loopback address, a unix socket, tls and auth, or insecure = true`,
 			`3:3: unknown setting "insecur" in listener "grpc"; did you mean "insecure"?`}},
 		{"an unknown setting that is like none", "wal {\n  color = \"red\"\n}", []string{
-			`2:3: unknown setting "color" in wal; allowed is max_size, segment_size, commit_linger, on_full, max_age, producer_idle or lock_timeout`}},
+			`2:3: unknown setting "color" in wal; allowed is max_size, segment_size, commit_linger, on_full, min_free, max_age, producer_idle or lock_timeout`}},
 		{"another listener's setting", `listener "socket" {` + "\naddress = \"127.0.0.1:1\"\nmax_request_size = \"1MiB\"\n}", []string{
 			`3:1: unknown setting "max_request_size" in listener "socket"; allowed is address, mode, max_line_size, max_connections or insecure`}},
 		{"a setting one block too far out", in(`"kinesis" "k"`, `stream = "a"`, `max_delay = "1s"`) + "\nmax_size = \"1GiB\"", []string{
@@ -75,7 +75,7 @@ func TestFaults(t *testing.T) {
 			`1:1: unknown block "listner"; did you mean "listener"?`,
 			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws, prices, identity, destination or stream`}},
 		{"a block where none may be", "wal {\n  batch {}\n}", []string{
-			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, on_full, max_age, producer_idle, lock_timeout`}},
+			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, on_full, min_free, max_age, producer_idle, lock_timeout`}},
 		{"a block as a setting", `wal = {}`, []string{
 			`1:1: wal is a block, not a setting; allowed is wal { ... }`}},
 		{"a setting as a block", `data_dir {}`, []string{
@@ -141,6 +141,12 @@ listener "grpc" {
 		{"priority", "stream \"a\" {\npriority = \"lowest\"\ndestination \"file\" \"f\" {\npath = \"x\"\nbandwidth = \"1MB/s\"\n}\n}", []string{
 			`2:12: priority: "lowest" is unknown; allowed is high, normal or low`,
 			`5:1: unknown setting "bandwidth" in destination "file" "f"; allowed is path, roll_size, roll_interval, file_mode or envelope`}},
+		{"space for others", "wal { min_free = \"100%\" }", []string{
+			`1:18: min_free: "100%" is no share under 100%; allowed is a size or a share under 100%, like "1GiB" or "5%"`}},
+		{"space for others without a unit", "wal { min_free = \"5\" }", []string{
+			`1:18: min_free: "5" has no unit; allowed is a size or a share under 100%, like "1GiB" or "5%"`}},
+		{"a share that is no number", "wal { min_free = \"x%\" }", []string{
+			`1:18: min_free: "x%" is no share; allowed is a size or a share under 100%, like "1GiB" or "5%"`}},
 		{"durations", `
 shutdown_timeout = 25
 wal {

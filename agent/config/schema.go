@@ -118,6 +118,8 @@ var (
 				means("The wait for more appends before a commit."),
 			word("on_full", func(w *WAL) *string { return &w.OnFull }, whenFull...).
 				means("The reaction to an append beyond max_size: reject it, block it, or drop the oldest events."),
+			minFree("min_free", func(w *WAL) *MinFree { return &w.MinFree }).reloaded().
+				means("The free space of the file system that is left to others. Below it, appends are rejected."),
 			duration("max_age", "72h", func(w *WAL) *time.Duration { return &w.MaxAge }, 0).reloaded().
 				means("Older undelivered events are dropped. 0s: never."),
 			duration("producer_idle", "168h", func(w *WAL) *time.Duration { return &w.ProducerIdle }, time.Minute).

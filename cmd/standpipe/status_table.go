@@ -58,7 +58,7 @@ func (t *statusTable) agent(a admin.AgentStatus) {
 
 // problems writes the problems, the worst first.
 func (t *statusTable) problems(s admin.Status) {
-	if a := s.Accepting; !a.OK && a.Reason != "" && a.Reason != "wal_full" && a.Reason != "disk_full" { // these are problems
+	if a := s.Accepting; !a.OK && a.Reason != "" && a.Reason != "wal_full" && a.Reason != "disk_full" && a.Reason != "min_free" { // these are problems
 		t.Note("       ", fmt.Sprintf("events are not accepted: %s for %s", a.Reason, admin.Age(t.now.Sub(a.Since.Time))))
 	}
 	for _, p := range s.Problems {

@@ -26,6 +26,8 @@ type Facts struct {
 	DataDir      string
 	Shortage     wal.Shortage
 	Volume       wal.Volume    // of DataDir; zero: unknown
+	LowSpace     bool          // appends are rejected because less than MinFree is free
+	MinFree      int64         // bytes
 	UntilFull    time.Duration // at the present growth; 0: the WAL does not grow
 	DropsOldest  bool          // a full WAL drops events instead of rejecting
 	Certificates []Certificate

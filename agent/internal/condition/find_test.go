@@ -47,6 +47,9 @@ var cases = map[string]struct {
 	"disk_full": {func(f *condition.Facts, _ *admin.DestinationStatus) {
 		f.Shortage, f.DropsOldest, f.Volume.Free, f.Status.WAL.Bytes = wal.FullDisk, true, 100<<20, 8<<30
 	}, "events are dropped to make room: the disk is full, 100 MiB of 64 GiB left"},
+	"min_free": {func(f *condition.Facts, _ *admin.DestinationStatus) {
+		f.LowSpace, f.MinFree, f.Volume.Free, f.Status.WAL.Bytes = true, 5<<30, 1<<30, 8<<30
+	}, "events are not accepted: 1.0 GiB of 64 GiB left, less than min_free 5.0 GiB"},
 	"blocked": {func(_ *condition.Facts, d *admin.DestinationStatus) {
 		d.State, d.LastError = admin.Blocked, "AccessDeniedException: not allowed"
 	}, "blocked with 10 events pending: AccessDeniedException: not allowed"},

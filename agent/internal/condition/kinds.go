@@ -35,6 +35,14 @@ var kinds = []kind{
 		},
 	},
 	{
+		name: "min_free", severity: admin.Critical,
+		remedy: "free disk space on the volume of data_dir, or lower min_free of the wal block",
+		agent: func(f *Facts) []string {
+			return when(f.LowSpace, "events are not accepted: %s of %s left, less than min_free %s",
+				size(f.Volume.Free), size(f.Volume.Size), size(f.MinFree))
+		},
+	},
+	{
 		name: "blocked", severity: admin.Critical, logged: true,
 		remedy: "change the cause that the error names; the agent tries again every retry.max",
 		destination: func(_ *Facts, _ *admin.StreamStatus, d *admin.DestinationStatus) string {

@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/wal"
+)
+
+const (
+	// spaceInterval is the time between two looks at the free space for min_free.
+	spaceInterval = 500 * time.Millisecond
+	// spaceMargin is the part of min_free by which the free space has to exceed it before events are accepted again: else
+	// each delivery would let a few events in.
+	spaceMargin = 20
+	// spaceRetry is the hint for producers.
+	spaceRetry = 5 * time.Second
+)
+
+// space knows whether the file system of the log has less free space than min_free.
+type space struct {
+	low atomic.Pointer[lowSpace] // nil: there is enough
+}
+
+// lowSpace is the reason for which appends are rejected.
+type lowSpace struct{ free, needed int64 }
+
+func (l *lowSpace) Error() string {
+	return fmt.Sprintf("the file system has %d free bytes, and min_free leaves %d to others", l.free, l.needed)
+}
+
+// rejection returns the error for an append, or nil.
+func (s *space) rejection() error {
+	if low := s.low.Load(); low != nil {
+		return &wal.FullError{Shortage: low, RetryAfter: spaceRetry}
+	}
+	return nil
+}
+
+// update compares the free space with the setting.
+func (s *space) update(v wal.Volume, m config.MinFree) {
+	needed := m.Of(v.Size)
+	most := needed
+	if s.low.Load() != nil {
+		most += needed / spaceMargin
+	}
+	if v.Free >= most {
+		s.low.Store(nil)
+		return
+	}
+	s.low.Store(&lowSpace{v.Free, needed})
+}
+
+// watchSpace keeps space up to date until ctx ends. It does not look without min_free: a look hangs as the disk does.
+func (a *Agent) watchSpace(ctx context.Context) {
+	ticker := time.NewTicker(spaceInterval)
+	defer ticker.Stop()
+	for {
+		a.lookAtSpace()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (a *Agent) lookAtSpace() {
+	m := a.conf.Load().WAL.MinFree
+	if m == (config.MinFree{}) {
+		a.streams.space.low.Store(nil)
+		return
+	}
+	if v, err := a.log.Volume(); err == nil {
+		a.streams.space.update(v, m)
+	}
+}
