@@ -262,6 +262,9 @@ func (s *Server) do(request Request, r *http.Request, body []byte) reply {
 	}
 	switch request.Operation {
 	case "UploadPart":
+		if r.Header.Get("X-Amz-Checksum-Crc32") != "" && upload.header.Get("X-Amz-Checksum-Algorithm") != "CRC32" {
+			return refuse(400, "InvalidRequest") // the algorithm has to be that of the upload
+		}
 		number, _ := strconv.Atoi(q.Get("partNumber"))
 		upload.parts[number] = unchunk(r, body)
 		return reply{status: 200, header: etag}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
@@ -57,6 +58,9 @@ func (b *Bucket) create(ctx context.Context, o Object) (id string, err error) {
 	}
 	if b.KMSKeyID != "" {
 		in.ServerSideEncryption, in.SSEKMSKeyId = types.ServerSideEncryptionAwsKms, &b.KMSKeyID
+	}
+	if b.Client.Options().RequestChecksumCalculation != aws.RequestChecksumCalculationWhenRequired {
+		in.ChecksumAlgorithm = types.ChecksumAlgorithmCrc32 // the parts' default; the service rejects parts with another
 	}
 	out, err := call(ctx, b, b.Client.CreateMultipartUpload, in)
 	if err != nil {
