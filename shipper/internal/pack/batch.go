@@ -296,11 +296,16 @@ func (s *Shape) lineSize(e *wal.Event) int {
 func (b *Batch) fitsRun(run *keyRun, e *wal.Event) bool {
 	d := b.drafts[run.record]
 	more := b.addedSize(d, run.index, e)
-	if b.size+more > b.shape.MaxBatch {
+	if b.exceeds(more, len(b.drafts)) {
 		b.full = true
 		return false
 	}
 	return d.size+more <= b.shape.aim(d.runs[0].key) && b.takesEvent(d, more)
+}
+
+// exceeds reports whether that many records, with more bytes than the batch has, might exceed MaxBatch.
+func (b *Batch) exceeds(more, records int) bool {
+	return b.size+more+b.shape.Compression.overheads(records, b.shape.MaxBatch) > b.shape.MaxBatch
 }
 
 // takesEvent reports whether d takes an event that adds more bytes. Near the limit of events in a record, it rejects an
@@ -384,7 +389,7 @@ func (b *Batch) newRun(e *wal.Event) *keyRun {
 	}
 	d := &draft{sizer: kpl.NewSizer(len(e.Key))}
 	size := b.addedSize(d, 0, e) + b.shape.keyCost(e.Key)
-	if len(b.drafts) >= b.shape.BatchRecords || len(b.drafts) > 0 && b.size+size > b.shape.MaxBatch {
+	if len(b.drafts) >= b.shape.BatchRecords || len(b.drafts) > 0 && b.exceeds(size, len(b.drafts)+1) {
 		b.full = true
 		return nil
 	}
@@ -414,7 +419,7 @@ func (b *Batch) shareable(e *wal.Event) int {
 // fitsShared reports whether d, a record of other keys, has room for the first event of one more.
 func (b *Batch) fitsShared(d *draft, e *wal.Event) bool {
 	more := b.addedSize(d, len(d.runs), e)
-	return d.size+more <= b.shape.aim(d.runs[0].key) && b.size+more <= b.shape.MaxBatch && b.takesEvent(d, more)
+	return d.size+more <= b.shape.aim(d.runs[0].key) && !b.exceeds(more, len(b.drafts)) && b.takesEvent(d, more)
 }
 
 // join adds run to a record.

@@ -24,10 +24,15 @@ const (
 // blocks with a few bytes around each (5 per 64 KiB in RFC 1952 and 1951, 3 per 128 KiB in RFC 8878), between a header
 // and a trailer of at most 22 bytes.
 func (c Compression) overhead(n int) int {
+	return c.overheads(1, n)
+}
+
+// overheads returns the most bytes that compressing that many records of n bytes in all adds.
+func (c Compression) overheads(records, n int) int {
 	if c == Plain {
 		return 0
 	}
-	return 64 + n>>11
+	return 64*records + n>>11
 }
 
 // encoder is the common interface of both libraries' writers.
