@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
-	"github.com/standpipe/standpipe/shipper/kpl"
 	"github.com/standpipe/standpipe/wal"
-	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // narrow is a service behind a proxy that accepts requests of at most so many bytes.
@@ -56,9 +54,8 @@ func TestCeiling_ProxyThatTakesLess(t *testing.T) {
 		for _, most := range []int{900, 3000, 10_000} {
 			synctest.Test(t, func(t *testing.T) {
 				svc := &narrow{service: newService(t, shape), most: most}
-				r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
-				r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
-				r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+				r := &rig{t: t, svc: svc.service, sink: svc}
+				r.inMemory()
 				r.start()
 				r.src.sendLong(3000, 100, 50)
 				time.Sleep(time.Minute)
@@ -95,9 +92,8 @@ func TestCeiling_ProxyThatTakesLess(t *testing.T) {
 func TestCeiling_EveryEventIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := &narrow{service: newService(t, kinesisShape())}
-		r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
-		r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
-		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+		r := &rig{t: t, svc: svc.service, sink: svc}
+		r.inMemory()
 		r.start()
 		r.src.sendLong(2000, 100, 50)
 		time.Sleep(10 * time.Minute)
@@ -122,20 +118,17 @@ func (s *service) seenOf(key string) int {
 	return s.seen[key]
 }
 
-// An event that begins like an aggregated record is wrapped even if it is alone in its record.
-func TestRoom_CountsTheWrappingOfMagic(t *testing.T) {
-	shape := shipper.Shape{Framing: shipper.FramingKPL, OneKey: true, KeyCounts: true, MaxRecord: 1 << 20}
-	for _, keyLen := range []int{1, 127, 128, 256} {
-		e := wal.Event{Key: strings.Repeat("k", keyLen)}
-		for _, begin := range []string{"plain", kpl.Magic} {
-			data := append([]byte(begin), make([]byte, shape.MaxRecord)...)
-			for n := shape.MaxRecord - 400; n <= shape.MaxRecord; n++ {
-				e.Data = data[:n]
-				framed := len(kpl.Append(nil, []kpl.Group{{Key: e.Key, Payloads: [][]byte{e.Data}}})) + keyLen
-				if fits, room := framed <= shape.MaxRecord, shape.Room(&e); fits != (n <= room) {
-					t.Fatalf("%q, key of %d bytes: %d bytes make a record of %d of %d, the room is %d", begin, keyLen, n, framed, shape.MaxRecord, room)
-				}
-			}
+func TestRoomIsWhatFits(t *testing.T) {
+	e := wal.Event{Key: "key", Data: []byte(`{"a":"b"}`), Time: 1, Attributes: map[string]string{"x": "y"}}
+	for name, s := range shapes() {
+		room := s.Room(&e)
+		if room <= 0 || room > s.MaxRecord {
+			t.Errorf("%s: room %d of %d", name, room, s.MaxRecord)
+		}
+		more := e
+		more.Key += "longer"
+		if counts := s.KeyCounts || s.Envelope != nil; counts != (s.Room(&more) < room) {
+			t.Errorf("%s: room %d under a longer key, %d before", name, s.Room(&more), room)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package shipper_test
+package pack_test
 
 import (
 	"encoding/base64"
@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/internal/pack"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -30,7 +30,7 @@ func (o opened) payload(format string) ([]byte, error) {
 	switch {
 	case o.Base64 != nil:
 		return base64.StdEncoding.DecodeString(*o.Base64)
-	case format == shipper.EnvelopeJSON:
+	case format == pack.EnvelopeJSON:
 		return o.Data, nil
 	}
 	var s string
@@ -40,7 +40,7 @@ func (o opened) payload(format string) ([]byte, error) {
 
 func checkEnvelope(t *testing.T, format string, e wal.Event) {
 	t.Helper()
-	v := &shipper.Envelope{Log: "01JLOG", Stream: "clicks", Format: format}
+	v := &pack.Envelope{Log: "01JLOG", Stream: "clicks", Format: format}
 	line := v.Append(nil, &e)
 	if got := v.Size(&e); got != len(line) {
 		t.Errorf("size %d, want %d: %q", got, len(line), line)
@@ -74,13 +74,13 @@ func TestAnEnvelopeParsesBackToTheEvent(t *testing.T) {
 	for _, tt := range []struct {
 		format, data string
 	}{
-		{shipper.EnvelopeJSON, `{"page":"/","n":1.50,"big":12345678901234567890}`},
-		{shipper.EnvelopeJSON, `"text"`},
-		{shipper.EnvelopeText, "a \"quoted\" \\ line\twith \x01 and é and \u2028"},
-		{shipper.EnvelopeText, "no \xff utf-8"},
-		{shipper.EnvelopeText, ""},
-		{shipper.EnvelopeBytes, "any\nthing\x00\xff"},
-		{shipper.EnvelopeBytes, ""},
+		{pack.EnvelopeJSON, `{"page":"/","n":1.50,"big":12345678901234567890}`},
+		{pack.EnvelopeJSON, `"text"`},
+		{pack.EnvelopeText, "a \"quoted\" \\ line\twith \x01 and é and \u2028"},
+		{pack.EnvelopeText, "no \xff utf-8"},
+		{pack.EnvelopeText, ""},
+		{pack.EnvelopeBytes, "any\nthing\x00\xff"},
+		{pack.EnvelopeBytes, ""},
 	} {
 		for _, attributes := range []map[string]string{nil, {"a": "b"}, {"a": `"`, "b\n": "é", "": ""}} {
 			checkEnvelope(t, tt.format, wal.Event{Key: `k"\1é`, Data: []byte(tt.data), Time: at, Offset: 17, Attributes: attributes})
@@ -90,7 +90,7 @@ func TestAnEnvelopeParsesBackToTheEvent(t *testing.T) {
 
 // Events that were stored before the stream's format became JSON may not be JSON.
 func TestAnEnvelopeNeverBreaksItsLine(t *testing.T) {
-	v := &shipper.Envelope{Log: "l", Stream: "s", Format: shipper.EnvelopeJSON}
+	v := &pack.Envelope{Log: "l", Stream: "s", Format: pack.EnvelopeJSON}
 	for data, want := range map[string]string{"{broken": `"data":"{broken"`, "\xff\n": `"data_base64":"/wo="`} {
 		line := v.Append(nil, &wal.Event{Key: "k", Data: []byte(data), Offset: 1})
 		if !json.Valid(line) || !strings.Contains(string(line), want) {
@@ -107,8 +107,8 @@ func FuzzEnvelope(f *testing.F) {
 			return // ingest rejects such keys and attributes
 		}
 		e := wal.Event{Key: key, Data: []byte(data), Time: at, Offset: offset, Attributes: map[string]string{name: value}}
-		checkEnvelope(t, shipper.EnvelopeText, e)
-		checkEnvelope(t, shipper.EnvelopeBytes, e)
+		checkEnvelope(t, pack.EnvelopeText, e)
+		checkEnvelope(t, pack.EnvelopeBytes, e)
 		if json.Valid(e.Data) && !strings.ContainsAny(data, "\r\n") {
 			checkEnvelopeJSON(t, e)
 		}
@@ -118,22 +118,7 @@ func FuzzEnvelope(f *testing.F) {
 // checkEnvelopeJSON ignores the blanks around the data that JSON allows.
 func checkEnvelopeJSON(t *testing.T, e wal.Event) {
 	if trimmed := strings.TrimSpace(string(e.Data)); trimmed == string(e.Data) {
-		checkEnvelope(t, shipper.EnvelopeJSON, e)
-	}
-}
-
-func TestRoomIsWhatFits(t *testing.T) {
-	e := wal.Event{Key: "key", Data: []byte(`{"a":"b"}`), Time: 1, Attributes: map[string]string{"x": "y"}}
-	for name, s := range shapes() {
-		room := s.Room(&e)
-		if room <= 0 || room > s.MaxRecord {
-			t.Errorf("%s: room %d of %d", name, room, s.MaxRecord)
-		}
-		more := e
-		more.Key += "longer"
-		if counts := s.KeyCounts || s.Envelope != nil; counts != (s.Room(&more) < room) {
-			t.Errorf("%s: room %d under a longer key, %d before", name, s.Room(&more), room)
-		}
+		checkEnvelope(t, pack.EnvelopeJSON, e)
 	}
 }
 
@@ -142,8 +127,8 @@ func TestEnvelope_IsOneLineOfTheSizeThatItSays(t *testing.T) {
 	for _, data := range []string{
 		"{\n  \"a\": 1\n}", "[1,\r\n2]", "\n7\r", `"a\\nb"`, strings.Repeat(`"`, 100), "{not json}", "{\"a\":\n", "a\nb", "\xff\n", "",
 	} {
-		for _, format := range []string{shipper.EnvelopeJSON, shipper.EnvelopeText, shipper.EnvelopeBytes} {
-			v := &shipper.Envelope{Log: "L", Stream: "s", Format: format}
+		for _, format := range []string{pack.EnvelopeJSON, pack.EnvelopeText, pack.EnvelopeBytes} {
+			v := &pack.Envelope{Log: "L", Stream: "s", Format: format}
 			e := &wal.Event{Key: "k", Offset: 9, Data: []byte(data)}
 			for range 2 {
 				size := v.Size(e)
