@@ -217,3 +217,34 @@ func TestPace_OneLaneSlowsAlone(t *testing.T) {
 		}
 	}
 }
+
+// Each rejection of a later request halves the pace, whether its quota is known or not, down to a 64th of the pace before
+// all throttling. A request that started before the last rejection halves nothing.
+func TestPace_ThrottlingHalvesIt(t *testing.T) {
+	for name, quota := range map[string]Quota{"known": {Bytes: 1e6, Records: 1000}, "unknown": {}} {
+		now := time.Unix(1e9, 0)
+		p := newPace(quota, now)
+		load := Load{Bytes: 1e6, Records: 100}
+		p.took(load, now, now)
+		was := p.factorOf(load)
+		if p.Limited() != (quota != Quota{}) {
+			t.Errorf("%s: limited %v before all throttling", name, p.Limited())
+		}
+		for i := range 10 {
+			now = now.Add(time.Millisecond)
+			p.throttled(load, 0, now, now)
+			want := max(was/float64(int(2)<<i), was*minFactor)
+			if got := p.factor; got < 0.95*want || got > 1.1*want {
+				t.Errorf("%s: factor %v after %d rejections, want %v", name, got, i+1, want)
+			}
+			if !p.slow || p.Allows(1) {
+				t.Errorf("%s: after a rejection more is sent at once", name)
+			}
+			before := p.factor
+			p.throttled(load, 0, now.Add(-time.Millisecond/2), now)
+			if p.factor != before {
+				t.Errorf("%s: an earlier request changes the factor from %v to %v", name, before, p.factor)
+			}
+		}
+	}
+}
