@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/internal/sourcetest"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -102,15 +103,8 @@ func (tr traffic) data(r *rand.Rand) []byte {
 
 // ship sends the traffic of d to m. It returns the ledger as it is before the remaining events are shipped.
 func (tr traffic) ship(t *testing.T, m *meter, d time.Duration) wal.CursorStat {
-	dir := t.TempDir()
-	log, err := wal.Open(context.Background(), wal.Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	place, err := log.OpenCursor("s", "d")
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := sourcetest.New()
+	place := log.Cursor("s", "d")
 	ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: m})
 	done := make(chan error, 1)
 	go func() { done <- ship.Run(context.Background()) }()
@@ -124,14 +118,11 @@ func (tr traffic) ship(t *testing.T, m *meter, d time.Duration) wal.CursorStat {
 	if left := place.Stat().Pending.Events; left != 0 {
 		t.Errorf("%d events are pending at the end", left)
 	}
-	if err := log.Close(); err != nil {
-		t.Error(err)
-	}
 	return st
 }
 
 // arrive appends the traffic of d to the log, 40 times a second.
-func (tr traffic) arrive(t *testing.T, log *wal.Log, d time.Duration) {
+func (tr traffic) arrive(t *testing.T, log appender, d time.Duration) {
 	random := rand.New(rand.NewPCG(3, 4))
 	const tick = 25 * time.Millisecond
 	sent := 0
@@ -214,14 +205,8 @@ func TestABacklogGoesInRequestsAsFullAsOrderAllows(t *testing.T) {
 
 // backlog ships a backlog of that many payload bytes.
 func (tr traffic) backlog(t *testing.T, m *meter, bytes int) wal.CursorStat {
-	log, err := wal.Open(context.Background(), wal.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	place, err := log.OpenCursor("s", "d")
-	if err != nil {
-		t.Fatal(err)
-	}
+	log := sourcetest.New()
+	place := log.Cursor("s", "d")
 	random := rand.New(rand.NewPCG(3, 4))
 	for range bytes / tr.size / 10000 {
 		if _, err := log.Append(context.Background(), &wal.Batch{Stream: "s", Events: tr.events(random, 10000)}); err != nil {
@@ -237,9 +222,6 @@ func (tr traffic) backlog(t *testing.T, m *meter, bytes int) wal.CursorStat {
 	st := place.Stat()
 	ship.Finish()
 	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if err := log.Close(); err != nil {
 		t.Error(err)
 	}
 	return st

@@ -226,9 +226,8 @@ func TestStop_LeavesBehindARequestThatDoesNotReturn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				svc := &hanging{newService(t, fileShape()), make(chan struct{})}
-				r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
-				r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
-				r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+				r := &rig{t: t, svc: svc.service, sink: svc}
+				r.inMemory()
 				r.start()
 				r.src.send("k", 100)
 				time.Sleep(2 * shipper.DefaultMaxDelay)

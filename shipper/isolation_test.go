@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/internal/sourcetest"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -41,8 +42,12 @@ func TestWhatIsThrottledForADayHoldsBackNoOtherAndCostsNoMemory(t *testing.T) {
 						return f
 					}
 					r := &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{Memory: memory, Retry: shipper.Retry{Max: 10 * time.Minute}}}
-					r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
-					r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+					if shape == "shard" {
+						r.inMemory()
+					} else {
+						r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
+						r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+					}
 					r.start()
 					most, hours := 0, 12
 					if testing.Short() {
@@ -125,17 +130,10 @@ type backlogRun struct {
 // shipBeside ships a backlog while another destination of the stream has the given trouble; nil: there is no other
 // destination.
 func shipBeside(t *testing.T, shape shipper.Shape, trouble func(*service)) (run backlogRun) {
-	dir := fastDir(t)
-	log := openLog(t, dir)
-	defer log.Close()
-	dead := deadletter.Open(dir, deadletter.Options{})
-	defer dead.Close()
+	log, dead := sourcetest.New(), new(sourcetest.DeadLetters)
 	src := &source{t: t, log: log, n: make(map[string]int)}
 	start := func(name string, svc *service) (stop func()) {
-		place, err := log.OpenCursor("s", name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		place := log.Cursor("s", name)
 		ctx, cancel := context.WithCancel(context.Background())
 		ship := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: svc, Dead: dead, Memory: 256 << 10})
 		done := make(chan error, 1)
@@ -175,9 +173,8 @@ func TestADestinationThatIsDownHoldsNoMoreThanItMay(t *testing.T) {
 		svc := newService(t, kinesisShape())
 		down := func(*rand.Rand, []shipper.Record) fault { return fault{err: failure(shipper.Transient, "connection")} }
 		svc.faults = down
-		r := &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{Memory: memory, Retry: shipper.Retry{Max: time.Minute}}}
-		r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
-		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+		r := &rig{t: t, svc: svc, opts: shipper.Options{Memory: memory, Retry: shipper.Retry{Max: time.Minute}}}
+		r.inMemory()
 		r.start()
 		for range 20 {
 			r.src.sendLong(400, 16, 200)

@@ -76,10 +76,9 @@ func TestMemory_ForgetsBesideARequestUnderWay(t *testing.T) {
 				}
 				return f
 			}
-			rig := &rig{t: t, dir: fastDir(t), svc: svc}
+			rig := &rig{t: t, svc: svc}
 			rig.opts = shipper.Options{Memory: 8 << 20, Unpaced: true, Retry: shipper.Retry{Initial: time.Millisecond, Max: time.Second}}
-			rig.log, rig.dead = openLog(t, rig.dir), deadletter.Open(rig.dir, deadletter.Options{})
-			rig.src = &source{t: t, log: rig.log, n: make(map[string]int)}
+			rig.inMemory()
 			keys := 4 + r.IntN(20)
 			for range 8 {
 				rig.src.sendLong(1000, 500+r.IntN(200), keys)
@@ -138,10 +137,9 @@ func TestMemory_IsNotOneLanesAlone(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			svc := newService(t, kinesisShape())
 			hot := &hotKey{service: svc, key: "hot", hang: make(chan struct{})}
-			r := &rig{t: t, dir: fastDir(t), svc: svc, sink: hot}
+			r := &rig{t: t, svc: svc, sink: hot}
 			r.opts = shipper.Options{Memory: memory, Unpaced: true, Retry: shipper.Retry{Timeout: time.Hour}}
-			r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
-			r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+			r.inMemory()
 			r.start()
 			for range 4 * memory / 40 / 100 {
 				r.src.send("hot", 100)

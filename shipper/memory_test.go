@@ -47,7 +47,7 @@ func TestMemory_CountsWhatEventsCarry(t *testing.T) {
 
 // heapOfBacklog returns the heap that a shipper uses in addition to the backlog's own.
 func heapOfBacklog(t *testing.T, svc *service, memory, backlog, size int, attributes bool) int64 {
-	dir := t.TempDir()
+	dir := fastDir(t)
 	log, err := wal.Open(context.Background(), wal.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
-	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // shards is a model of a service whose shards each accept a quota a second and throttle the rest. It is down between
@@ -165,10 +164,8 @@ func (s *shards) table(name string, spans ...[2]int) string {
 
 // shardRig returns a rig that ships to a service with shards.
 func shardRig(t *testing.T, s *shards, o shipper.Options) *rig {
-	r := &rig{t: t, dir: t.TempDir(), svc: s.service, sink: s, opts: o}
-	r.log = openLog(t, r.dir)
-	r.dead = deadletter.Open(r.dir, deadletter.Options{})
-	r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+	r := &rig{t: t, svc: s.service, sink: s, opts: o}
+	r.inMemory()
 	r.start()
 	return r
 }
@@ -361,10 +358,8 @@ func TestAQuotaCountsCompressedBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := &packed{service: newService(t, firehoseShape())}
 		svc.shape.Quota, svc.shape.Compression = shipper.Quota{Bytes: 20_000}, shipper.Gzip
-		r := &rig{t: t, dir: t.TempDir(), svc: svc.service, sink: svc}
-		r.log = openLog(t, r.dir)
-		r.dead = deadletter.Open(r.dir, deadletter.Options{})
-		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+		r := &rig{t: t, svc: svc.service, sink: svc}
+		r.inMemory()
 		r.start()
 		r.src.sendLong(2000, 300, 100) // 600 KB uncompressed, enough for 30 s
 		time.Sleep(10 * time.Second)

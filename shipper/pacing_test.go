@@ -10,7 +10,6 @@ import (
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
-	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
 // One or two keys are throttled for any length of time. Lanes of other keys go on as usual, at any rate, with a known
@@ -40,7 +39,7 @@ func TestPacing_ThrottledKeySlowsNoOther(t *testing.T) {
 				svc.faults = func(_ *rand.Rand, batch []shipper.Record) (f fault) {
 					f.failed = make(map[int]*shipper.Error)
 					for i, r := range batch {
-						for key := range keysOf(t, svc.shape, r) {
+						for key := range svc.contents(r) {
 							if throttled[key] && !over {
 								f.failed[i] = failure(shipper.Throttled, "ProvisionedThroughputExceededException")
 							}
@@ -119,9 +118,8 @@ func recovery(t *testing.T, shape string, quota bool, seconds, each int, err *sh
 	if quota {
 		svc.shape.Quota = most
 	}
-	r := &rig{t: t, dir: fastDir(t), svc: svc, opts: shipper.Options{Retry: shipper.Retry{Max: 300 * time.Millisecond}}}
-	r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
-	r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+	r := &rig{t: t, svc: svc, opts: shipper.Options{Retry: shipper.Retry{Max: 300 * time.Millisecond}}}
+	r.inMemory()
 	r.start()
 	for range 10 * 5 {
 		r.src.sendLong(each/10, 100, 100)
@@ -181,10 +179,8 @@ func (l *limited) Send(ctx context.Context, batch []shipper.Record) shipper.Resp
 func TestPacing_WholeRequestsRefusedForTheirRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		svc := &limited{service: newService(t, firehoseShape()), rate: 100_000, filled: time.Now()}
-		r := &rig{t: t, dir: fastDir(t), svc: svc.service, sink: svc}
-		r.log = openLog(t, r.dir)
-		r.dead = deadletter.Open(r.dir, deadletter.Options{})
-		r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+		r := &rig{t: t, svc: svc.service, sink: svc}
+		r.inMemory()
 		r.start()
 		r.src.sendLong(40_000, 300, 100) // 12 MB, for 120 s
 		time.Sleep(100 * time.Second)

@@ -351,7 +351,7 @@ func (s *schedule) poisonError(batch []shipper.Record) *shipper.Error {
 		return nil
 	}
 	for i, record := range batch {
-		for _, payloads := range keysOf(s.t, s.svc.shape, record) {
+		for _, payloads := range s.svc.contents(record) {
 			for _, p := range payloads {
 				if s.svc.refused[p] {
 					err := failure(shipper.Poison, "ValidationException")
@@ -370,7 +370,7 @@ func (s *schedule) poisonError(batch []shipper.Record) *shipper.Error {
 func (s *schedule) outOf(batch []shipper.Record) map[int]*shipper.Error {
 	failed := make(map[int]*shipper.Error)
 	for i, record := range batch {
-		for key := range keysOf(s.t, s.svc.shape, record) {
+		for key := range s.svc.contents(record) {
 			if (wal.LaneOf(key)-s.low)%wal.Lanes < wal.Lanes/4 {
 				failed[i] = failure(shipper.Throttled, "ProvisionedThroughputExceededException")
 			}

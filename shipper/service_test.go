@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -37,7 +38,8 @@ type service struct {
 	requests int
 	wired    int // received bytes of bodies
 	busy     map[string]bool
-	refused  map[string]bool // poison payloads
+	decoded  map[*byte]contents // the records of the requests under way, by their first byte
+	refused  map[string]bool    // poison payloads
 
 	real, known *shipper.ShardMap // the real shards, and those that the shipper gets; nil: none
 	reshard     func()            // changes real before a request is stored; nil: never
@@ -61,7 +63,7 @@ type fault struct {
 
 func newService(t *testing.T, shape shipper.Shape) *service {
 	return &service{t: t, shape: shape, rand: rand.New(rand.NewPCG(1, 2)), delay: 20 * time.Millisecond,
-		seen: make(map[string]int), payloads: make(map[string]bool), wrote: make(map[string]int), stored: make(map[string]bool), busy: make(map[string]bool), refused: make(map[string]bool)}
+		seen: make(map[string]int), payloads: make(map[string]bool), wrote: make(map[string]int), stored: make(map[string]bool), busy: make(map[string]bool), decoded: make(map[*byte]contents), refused: make(map[string]bool)}
 }
 
 func (s *service) Shape() shipper.Shape { return s.shape }
@@ -104,7 +106,7 @@ func (s *service) begin(batch []shipper.Record) fault {
 		if s.shape.KeyCounts {
 			size += len(r.Key)
 		}
-		for key := range keysOf(s.t, s.shape, r) {
+		for key := range s.contents(r) {
 			if s.busy[key] && !s.shape.WholeOrder && !((s.shape.AnyOrder || s.shape.KeyRuns) && here[key]) {
 				s.t.Errorf("key %q is in two records under way", key)
 			}
@@ -131,7 +133,7 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Response {
 	behind := make(map[string]bool) // keys of which a record is not stored, where none may be stored behind it
 	for i, r := range batch {
 		poisoned := false
-		for key, payloads := range keysOf(s.t, s.shape, r) {
+		for key, payloads := range s.contents(r) {
 			delete(s.busy, key)
 			for _, p := range payloads {
 				poisoned = poisoned || s.refused[p]
@@ -148,6 +150,7 @@ func (s *service) end(batch []shipper.Record, f fault) shipper.Response {
 			s.store(r, f.err == nil && !f.short)
 		}
 		behind[r.Key] = behind[r.Key] || s.shape.KeyRuns && reply.Results[i] != nil
+		delete(s.decoded, &r.Data[0])
 	}
 	if f.err != nil && f.err.Code == "connection" {
 		return shipper.Response{Err: f.err, Code: f.err.Code}
@@ -197,7 +200,7 @@ func (s *service) discarded(r shipper.Record, keys map[string][]string) bool {
 
 // store stores a record; told reports whether the shipper gets a response for it.
 func (s *service) store(r shipper.Record, told bool) {
-	keys := keysOf(s.t, s.shape, r)
+	keys := s.contents(r)
 	discarded := s.discarded(r, keys)
 	if s.landing != nil {
 		s.landing(r, keys)
@@ -259,6 +262,27 @@ func (s *service) repeated(p string) {
 	}
 }
 
+// contents are a record of a request under way.
+type contents struct {
+	keys map[string][]string
+	sum  uint32
+}
+
+// contents returns keysOf a record of a request under way; s.mu is held. The record is decoded once. Its bytes must stay
+// the same until the request ends.
+func (s *service) contents(r shipper.Record) map[string][]string {
+	at, sum := &r.Data[0], crc32.ChecksumIEEE(r.Data)
+	c, decoded := s.decoded[at]
+	if !decoded {
+		c = contents{keysOf(s.t, s.shape, r), sum}
+		s.decoded[at] = c
+	}
+	if c.sum != sum {
+		s.t.Errorf("a record of key %q has changed since its request began", r.Key)
+	}
+	return c.keys
+}
+
 // keysOf decodes a record and returns the payloads of each key.
 func keysOf(t *testing.T, shape shipper.Shape, r shipper.Record) map[string][]string {
 	data := plain(t, shape.Compression, r.Data)
@@ -309,16 +333,12 @@ func payloadOf(data []byte) string {
 func unwrapped(t *testing.T, lines [][]byte) (payloads [][]byte) {
 	ids := make(map[string]bool)
 	for _, line := range lines {
-		var o opened
-		if err := json.Unmarshal(line, &o); err != nil {
-			t.Error(err)
-		}
-		data, err := o.payload(shipper.EnvelopeText)
-		if err != nil || ids[o.ID] || !strings.HasPrefix(string(data), o.Key+" ") {
+		var o struct{ ID, Key, Data string }
+		if err := json.Unmarshal(line, &o); err != nil || ids[o.ID] || !strings.HasPrefix(o.Data, o.Key+" ") {
 			t.Errorf("%q: %v", line, err)
 		}
 		ids[o.ID] = true
-		payloads = append(payloads, data)
+		payloads = append(payloads, []byte(o.Data))
 	}
 	return payloads
 }
@@ -424,10 +444,15 @@ func anyShape() shipper.Shape {
 	return s
 }
 
+// appender is the part of a log that producers use.
+type appender interface {
+	Append(ctx context.Context, b *wal.Batch) (wal.Appended, error)
+}
+
 // source appends events to a log, and counts N in each key.
 type source struct {
 	t   *testing.T
-	log *wal.Log
+	log appender
 	n   map[string]int
 	all int
 }

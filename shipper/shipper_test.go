@@ -10,13 +10,16 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/internal/sourcetest"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
-// rig is a log, a service, and a shipper between them, in virtual time.
+// rig is a log, a service, and a shipper between them, in virtual time. The log is in memory, unless the test needs its
+// policies, its files or a restart of it.
 type rig struct {
 	t    *testing.T
+	mem  *sourcetest.Log // nil: log
 	dir  string
 	log  *wal.Log
 	dead *deadletter.Queue
@@ -41,7 +44,22 @@ func (r *rig) open() *wal.Log {
 	return log
 }
 
+// newRig returns a started rig with a log in memory.
 func newRig(t *testing.T, svc *service) *rig {
+	r := &rig{t: t, svc: svc}
+	r.inMemory()
+	r.start()
+	return r
+}
+
+// inMemory gives the rig a log in memory.
+func (r *rig) inMemory() {
+	r.mem = sourcetest.New()
+	r.src = &source{t: r.t, log: r.mem, n: make(map[string]int)}
+}
+
+// newLogRig returns a started rig with a log in files.
+func newLogRig(t *testing.T, svc *service) *rig {
 	dir := fastDir(t)
 	r := &rig{t: t, dir: dir, log: openLog(t, dir), dead: deadletter.Open(dir, deadletter.Options{}), svc: svc}
 	r.src = &source{t: t, log: r.log, n: make(map[string]int)}
@@ -60,21 +78,27 @@ func fastDir(t *testing.T) string {
 }
 
 // place returns the present or last cursor of the rig.
-func (r *rig) place() *wal.Cursor { return r.log.Cursors("s")[0] }
+func (r *rig) place() shipper.Cursor {
+	if r.mem != nil {
+		return r.mem.Cursor("s", "d")
+	}
+	return r.log.Cursors("s")[0]
+}
 
 // start starts a shipper, once the previous one has ended.
 func (r *rig) start() {
-	for _, p := range r.log.Cursors("s") {
-		p.Park()
-	}
-	place, err := r.log.OpenCursor("s", "d")
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	o := r.opts
-	o.Source, o.Cursor, o.Sink = r.log, place, r.svc
-	if o.Dead == nil {
-		o.Dead = r.dead
+	o.Sink = r.svc
+	if r.mem != nil {
+		o.Source, o.Cursor = r.mem, r.place()
+		if o.Dead == nil {
+			o.Dead = new(sourcetest.DeadLetters)
+		}
+	} else {
+		o.Source, o.Cursor = r.log, r.openCursor()
+		if o.Dead == nil {
+			o.Dead = r.dead
+		}
 	}
 	if r.sink != nil {
 		o.Sink = r.sink
@@ -85,10 +109,25 @@ func (r *rig) start() {
 	go func() { r.done <- r.ship.Run(ctx) }()
 }
 
+func (r *rig) openCursor() *wal.Cursor {
+	for _, p := range r.log.Cursors("s") {
+		p.Park()
+	}
+	place, err := r.log.OpenCursor("s", "d")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return place
+}
+
 // restart stops the shipper and its requests, opens the log again and starts a new shipper.
 func (r *rig) restart() {
 	r.stop()
 	<-r.done
+	if r.mem != nil {
+		r.start()
+		return
+	}
 	if err := r.log.Close(); err != nil {
 		r.t.Error(err)
 	}
@@ -114,11 +153,13 @@ func (r *rig) finish() wal.CursorStat {
 	r.stop()
 	place := r.place()
 	st := place.Stat()
-	if err := r.log.Close(); err != nil {
-		r.t.Error(err)
-	}
-	if err := r.dead.Close(); err != nil {
-		r.t.Error(err)
+	if r.mem == nil {
+		if err := r.log.Close(); err != nil {
+			r.t.Error(err)
+		}
+		if err := r.dead.Close(); err != nil {
+			r.t.Error(err)
+		}
 	}
 	all, dropped := uint64(r.src.all), droppedOf(st)
 	if st.Appended.Events != all || st.Pending.Events != 0 || st.Delivered.Events+st.Dead.Events+dropped != all || st.Checkpoint != all+1 {
@@ -174,7 +215,11 @@ func TestOrderAndCompletenessSurviveEveryKindOfFailure(t *testing.T) {
 			svc := newService(t, shape)
 			svc.rand = rand.New(rand.NewPCG(seed, 7))
 			svc.faults = randomFault
-			r := newRig(t, svc)
+			start := newRig
+			if seed < 2 { // a restart of the log too
+				start = newLogRig
+			}
+			r := start(t, svc)
 			random := rand.New(rand.NewPCG(seed, 8)) // the service has its own random numbers
 			for i := range 300 {
 				r.src.send(fmt.Sprint("k", random.IntN(30)), 1+random.IntN(4))
@@ -240,7 +285,7 @@ func TestAStuckKeyHoldsBackNoOtherAndIsNotSentTwiceAfterARestart(t *testing.T) {
 			}
 			return f
 		}
-		r := newRig(t, svc)
+		r := newLogRig(t, svc)
 		for range 200 {
 			for k := range 30 {
 				r.src.send(fmt.Sprint("k", k), 1)
