@@ -20,28 +20,28 @@ func (l *Log) Branches(stream string) []Branch { return l.identity.Branches(stre
 
 // findCopy begins a branch if the log is a copy: by the record in the newest segment, or because the log had more
 // events before.
-func (r *recovery) findCopy() {
-	l := r.log
-	if noted, there := identity.NotedEvents(l.dir), l.streams.events(); r.copied == "" && noted > there {
-		r.copied = fmt.Sprintf("%d events, and there were %d", there, noted)
+func (o *opening) findCopy() {
+	l := o.log
+	if noted, there := identity.NotedEvents(l.dir), l.streams.events(); o.copied == "" && noted > there {
+		o.copied = fmt.Sprintf("%d events, and there were %d", there, noted)
 	}
-	if r.copied == "" || len(l.segments.all) == 0 {
+	if o.copied == "" || len(l.segments.all) == 0 {
 		return
 	}
 	held := make(map[string]identity.Held)
 	for name, s := range l.streams.all {
-		held[name] = identity.Held{Oldest: r.oldestHeld(name), Next: s.next}
+		held[name] = identity.Held{Oldest: o.oldestHeld(name), Next: s.next}
 	}
 	l.identity.BeginBranch(held)
 	l.committer.producers.AcceptLeaps()
 	l.opts.Logger.Warn("log is a copy or was restored: new events get ids of their own, and each producer may leave out what the copy lacks",
-		"found", r.copied, "log", l.identity.Latest())
+		"found", o.copied, "log", l.identity.Latest())
 }
 
 // recordIdentity records the decision of findCopy in the segment that takes appends, unless the segment began with it.
-func (r *recovery) recordIdentity() error {
-	l := r.log
-	if l.identity.NoteEvents(l.dir, l.streams.events()); !r.whole || r.copied == "" && r.recorded {
+func (o *opening) recordIdentity() error {
+	l := o.log
+	if l.identity.NoteEvents(l.dir, l.streams.events()); !o.found.Whole || o.copied == "" && o.found.MadeAt != nil {
 		return nil
 	}
 	err := l.segments.active().Update(func(tx *bolt.Tx) error {
@@ -55,11 +55,11 @@ func (r *recovery) recordIdentity() error {
 }
 
 // oldestHeld returns the first offset of the stream that the log holds, or the next.
-func (r *recovery) oldestHeld(stream string) uint64 {
-	for _, seg := range r.log.segments.all {
+func (o *opening) oldestHeld(stream string) uint64 {
+	for _, seg := range o.log.segments.all {
 		if sp, ok := seg.spans[stream]; ok {
 			return sp.First
 		}
 	}
-	return r.log.streams.all[stream].next
+	return o.log.streams.all[stream].next
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/standpipe/standpipe/wal/internal/segfile"
 )
 
 // truncator unlinks the segments that no destination needs. It has a goroutine of its own, so that no append or
@@ -21,15 +23,15 @@ type truncator struct {
 	after []func() // called after the next pass
 
 	asked   atomic.Bool   // a checkpoint may have settled segments since the last pass
-	begun   atomic.Uint64 // the newest segment, until the file at begunPath names it; then 0
+	begun   atomic.Uint64 // the newest segment, until the marker has its number; then 0
 	failing atomic.Bool   // an unlink failed, and is retried at the next checkpoint
 	owed    atomic.Bool   // the next commit wakes the truncator: some segments were held, or floors were raised
 
 	// Owned by run's goroutine. The segments have left the log, but their files count as in use until they are
 	// unlinked.
-	doomed    []*logSegment
-	failed    []*logSegment // their unlink failed
-	begunPath string        // the file that names the newest segment that has begun
+	doomed []*logSegment
+	failed []*logSegment // their unlink failed
+	marker segfile.Marker
 }
 
 // truncateStep bounds the unlinks that a Sync or Close waits for.
@@ -90,10 +92,9 @@ func (t *truncator) pass() (more bool) {
 	if asked {
 		t.doomed = append(t.doomed, t.settledSegments()...)
 	}
-	// A segment may be unlinked only after a file name in the folder has the number of a later segment that has begun:
-	// see noteBegun.
+	// A segment may be unlinked only after the marker has the number of a later segment that has begun.
 	if seq := t.begun.Swap(0); seq > 0 {
-		t.noteBegun(seq)
+		t.mark(seq)
 	}
 	n := min(len(t.doomed), truncateStep)
 	for _, s := range t.doomed[:n] {
@@ -110,6 +111,13 @@ func (t *truncator) pass() (more bool) {
 		f()
 	}
 	return len(t.doomed) > 0
+}
+
+// mark gives the marker the number of a segment that has begun.
+func (t *truncator) mark(seq uint64) {
+	if err := t.marker.Set(seq); err != nil {
+		t.log.opts.Logger.Warn("the number of the newest segment could not be noted", "segment", seq, "error", err)
+	}
 }
 
 // retry enqueues the failed unlinks again.

@@ -149,7 +149,7 @@ func (l *logFiles) add(name string) {
 	}
 	info := FileInfo{Name: filepath.Join("wal", name), Disk: disk, Size: size}
 	seq, isSegment := segment.SeqOf(name)
-	begun, isNote := segment.BegunSeqOf(name)
+	begun, isNote := segment.MarkerSeqOf(name)
 	switch {
 	case isNote:
 		l.begun = max(l.begun, begun)

@@ -20,10 +20,10 @@ const (
 	UnfinishedSuffix = ".new"
 	// CorruptSuffix marks a segment that was set aside.
 	CorruptSuffix = ".corrupt"
-	// BegunSuffix ends the name of an empty file whose number is that of the newest segment that has begun. So Open
+	// MarkerSuffix ends the name of an empty file whose number is that of the newest segment that has begun. So Open
 	// can detect that this segment is missing, even if no other trace of it is left. The number may lag by one: then
 	// the segment before the newest is present, and is marked as sealed.
-	BegunSuffix = ".begun"
+	MarkerSuffix = ".begun"
 )
 
 // DeadName is the name of the file of dead letters, beside the folder of the segments.
@@ -69,9 +69,9 @@ func ListSegments(dir string) ([]uint64, error) {
 	return seqs, nil
 }
 
-// BegunSeqOf returns the number in the name of a file with BegunSuffix.
-func BegunSeqOf(name string) (uint64, bool) {
-	digits, ok := strings.CutSuffix(filepath.Base(name), BegunSuffix)
+// MarkerSeqOf returns the number in the name of a file with MarkerSuffix.
+func MarkerSeqOf(name string) (uint64, bool) {
+	digits, ok := strings.CutSuffix(filepath.Base(name), MarkerSuffix)
 	seq, err := strconv.ParseUint(digits, 10, 64)
 	return seq, ok && err == nil
 }
