@@ -82,7 +82,7 @@ var arrows = map[string][]string{
 	"shipper/internal/backoff":         nil,
 	"shipper/internal/outage":          {"shipper/internal/backoff", "wal"},
 	"shipper/internal/yield":           {"shipper/limit"},
-	"shipper/ranged":                   {"shipper", "shipper/internal/backoff", "shipper/internal/outage", "shipper/internal/yield", "wal", "wal/deadletter"},
+	"shipper/ranged":                   {"shipper", "shipper/internal/backoff", "shipper/internal/link", "shipper/internal/outage", "shipper/internal/yield", "wal", "wal/deadletter"},
 	"shipper/sink/s3/internal/jsonl":   {"shipper", "wal"},
 	"shipper/sink/s3/internal/parquet": {"wal"},
 	"shipper/sink/s3/internal/upload":  {"shipper/sink/internal/awsclient"},

@@ -78,18 +78,19 @@ func (r *route) newPipeline(target target) *pipeline {
 	s, d := r.streams, r.conf
 	typ := destinationTypes[d.Type] // known: openSink has used it
 	retry := shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout}
+	var link *shipper.Link
+	if typ.usesLink {
+		link = s.link
+	}
 	if target.ranges != nil {
 		return &pipeline{target.ranges, ranged.New(ranged.Options{
 			Source: s.log, Cursor: taggedCursor{r.cursor, d.Type}, Sink: target.ranges, Dead: s.dead,
 			MaxDelay: d.Batch.MaxDelay, Retry: retry,
+			Link: link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
 			Endpoint: typ.endpoint(d), Outages: s.outages,
 			Observer: observer{s, r.stream, d.Name},
 			Logger:   r.logger,
 		})}
-	}
-	var link *shipper.Link
-	if typ.usesLink {
-		link = s.link
 	}
 	return &pipeline{target.batches, shipper.New(shipper.Options{
 		Source: s.log, Cursor: r.cursor, Sink: target.batches, Dead: s.dead,

@@ -20,6 +20,7 @@ type signals struct {
 	done   <-chan struct{} // a call has ended
 	grown  <-chan struct{} // the log has grown, or the floor was raised
 	chunks <-chan chunk
+	notify <-chan struct{} // of bandwidth
 	wake   time.Duration
 }
 
@@ -34,6 +35,7 @@ func (s *Shipper) await(ctx context.Context, on signals) error {
 	case <-on.grown:
 	case c := <-on.chunks:
 		s.took(&c)
+	case <-on.notify:
 	case <-timer.C:
 	case <-s.finished:
 		s.finishing, s.finished, s.feed.readAt = true, nil, time.Time{}
@@ -119,8 +121,11 @@ func (s *Shipper) backOff(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := s.await(ctx, signals{wake: min(s.failures.Delay.Left(now), look)}); err != nil {
+		if err := s.await(ctx, signals{notify: s.bandwidth.notify, wake: min(s.failures.Delay.Left(now), look)}); err != nil {
 			return err
+		}
+		if s.bandwidth.takeBack() {
+			s.failures.CutShort(&s.opts.Retry, time.Now())
 		}
 	}
 }

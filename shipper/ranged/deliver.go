@@ -61,6 +61,7 @@ func (s *Shipper) settle(o *Outcome, took time.Duration) {
 		LastDelivery: time.Now(),
 	}
 	s.record(step)
+	s.bandwidth.correct(o.BilledBytes)
 	s.newSpan()
 	s.succeeded(committing)
 }
@@ -141,6 +142,7 @@ func (s *Shipper) fail(at step, failure *shipper.Error) {
 // takes ranges again.
 func (s *Shipper) succeeded(at step) {
 	if s.failures != nil && at >= s.failedAt {
+		s.bandwidth.reportBack(s.failures.Last.Class)
 		s.failures, s.failedAt = nil, 0
 		s.opts.Outages.Recovered(s.member, time.Now())
 	}

@@ -58,6 +58,9 @@ func (s *Shipper) fill(ctx context.Context) error {
 			wake = s.feed.request(now, s.next, s.finishing)
 		}
 		if len(s.queue) > 0 {
+			if err := s.backOff(ctx); err != nil {
+				return err
+			}
 			if err := s.add(ctx); err != nil {
 				return err
 			}
@@ -146,15 +149,15 @@ func (s *Shipper) held() (bytes int) {
 	return bytes
 }
 
-// add passes the first chunk of the queue to the sink.
+// add passes the first events of the queue to the sink, or waits for bandwidth.
 func (s *Shipper) add(ctx context.Context) error {
-	if err := s.backOff(ctx); err != nil {
-		return err
-	}
 	if len(s.queue) == 0 { // they were dropped
 		return nil
 	}
-	events := s.queue[0].events
+	events, data := s.bandwidth.part(s.queue[0].events)
+	if s.inLine = !s.bandwidth.reserve(data); s.inLine {
+		return s.await(ctx, signals{notify: s.bandwidth.notify, wake: look})
+	}
 	var n int
 	var failure *Error
 	s.span.begun = true
@@ -167,7 +170,7 @@ func (s *Shipper) add(ctx context.Context) error {
 		return errRestart
 	}
 	s.span.add(events[:n])
-	if s.queue[0].events = events[n:]; n == len(events) {
+	if s.queue[0].events = s.queue[0].events[n:]; len(s.queue[0].events) == 0 {
 		s.queue = s.queue[1:]
 	}
 	if n > 0 {

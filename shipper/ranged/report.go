@@ -19,7 +19,7 @@ func (s *Shipper) Stalled(after time.Duration) bool {
 	pending := s.opts.Cursor.Stat().Pending.Events
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return pending > 0 && s.report.State == shipper.Running && !s.resting &&
+	return pending > 0 && s.report.State == shipper.Running && s.report.Waits == shipper.WaitNothing && !s.resting &&
 		time.Since(s.progress) > max(after, 2*s.opts.MaxDelay, 2*s.opts.Retry.Timeout)
 }
 
@@ -50,12 +50,16 @@ func (s *Shipper) updateReport() {
 			report.State = shipper.Blocked
 		}
 	}
+	if s.inLine {
+		report.Waits = shipper.WaitBandwidth
+	}
 	if s.unsynced != "" {
 		report.State, report.LastError, report.RetryAt = shipper.Waiting, s.unsynced, time.Now().Add(readAgain)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if report.State == shipper.Running && s.report.State != shipper.Running {
+	calm := report.State == shipper.Running && report.Waits == shipper.WaitNothing
+	if calm && (s.report.State != shipper.Running || s.report.Waits != shipper.WaitNothing) {
 		s.progress = time.Now()
 	}
 	s.report = report

@@ -38,6 +38,10 @@ type Options struct {
 	// the memory of the sink.
 	ReadBytes int
 
+	Link      *shipper.Link    // shared with other shippers; nil: none
+	Priority  shipper.Priority // on Link
+	Bandwidth int64            // bytes a second of the requests, beside Link's cap; 0: no cap
+
 	// Endpoint is the name of the service that gets the requests. Destinations with one endpoint share its outages.
 	// Default: the destination's own name.
 	Endpoint string
@@ -112,6 +116,9 @@ type Shipper struct {
 	wasCut   bool      // the last call was cut off because its events are to be dropped
 	dropped  bool      // they were dropped before it returned
 
+	bandwidth bandwidth
+	inLine    bool // the next events wait for bandwidth
+
 	failures *backoff.Failures
 	failedAt step   // the last step of a range that has failed since
 	gained   bool   // the range has gained events since the last failure
@@ -172,8 +179,9 @@ func New(o Options) *Shipper {
 	stream, name := o.Cursor.Stream(), o.Cursor.Name()
 	s := &Shipper{
 		opts: o, stream: stream,
-		feed:  newFeed(o.Source, stream, o.ReadBytes, o.MaxDelay),
-		lanes: o.Cursor.Lanes(),
+		feed:      newFeed(o.Source, stream, o.ReadBytes, o.MaxDelay),
+		bandwidth: newBandwidth(),
+		lanes:     o.Cursor.Lanes(),
 		member: &outage.Member{Endpoint: o.Endpoint, Stream: stream, Destination: name,
 			Pending: func() uint64 { return o.Cursor.Stat().Pending.Events }},
 		warnings: outage.NewWarnings(o.Logger, stream, name),
@@ -229,10 +237,12 @@ func (s *Shipper) Run(ctx context.Context) error {
 		defer close(reader)
 		s.feed.run()
 	}()
+	s.bandwidth.join(&s.opts)
 	err := s.ship(ctx)
 	s.abortUnsealed(ctx)
 	close(s.feed.wants)
 	<-reader
+	s.bandwidth.leave()
 	s.updateReport()
 	s.warnings.Flush()
 	s.opts.Outages.Leave(s.member)

@@ -1,0 +1,98 @@
+package ranged
+
+import (
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/internal/link"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// bandwidth is the shipper's part of its own bandwidth and of the Link. Events are charged before Add, since the sink may
+// send them at once. After Commit the charges of the range are corrected to the bytes that were sent.
+type bandwidth struct {
+	claims []*link.Claim // its own bandwidth first
+	notify chan struct{} // a claim was granted, or the link works again; holds one
+	shared bool          // the last claim is of a shared link
+
+	wireRatio float64 // sent bytes for a byte of the events' data
+	data      int     // of the events that were charged since the last correct
+	charged   int     // for them
+}
+
+func newBandwidth() bandwidth {
+	return bandwidth{notify: make(chan struct{}, 1), wireRatio: 1}
+}
+
+func (b *bandwidth) join(o *Options) {
+	if o.Bandwidth > 0 {
+		b.claims = append(b.claims, link.New(o.Bandwidth).Join(o.Priority, b.notify))
+	}
+	if b.shared = o.Link != nil; b.shared {
+		b.claims = append(b.claims, o.Link.Join(o.Priority, b.notify))
+	}
+}
+
+func (b *bandwidth) leave() {
+	for _, c := range b.claims {
+		c.Leave()
+	}
+}
+
+// part returns the first events, as many as may be added at once, and the bytes of their data.
+func (b *bandwidth) part(events []wal.Event) (part []wal.Event, data int) {
+	most := 0
+	for _, c := range b.claims {
+		if limit := c.MaxBatch(); limit > 0 && (most == 0 || limit < most) {
+			most = limit
+		}
+	}
+	for i := range events {
+		size := len(events[i].Data)
+		if most > 0 && i > 0 && float64(data+size)*b.wireRatio > float64(most) {
+			return events[:i], data
+		}
+		data += size
+	}
+	return events, data
+}
+
+// reserve charges events with that many bytes of data. If ok is false, the shipper waits in line: notify reports when to try
+// again.
+func (b *bandwidth) reserve(data int) (ok bool) {
+	charge := int(float64(data) * b.wireRatio)
+	for _, c := range b.claims {
+		if !c.Reserve(charge) {
+			return false
+		}
+	}
+	for _, c := range b.claims {
+		c.Use()
+	}
+	b.data, b.charged = b.data+data, b.charged+charge
+	return true
+}
+
+// correct replaces the charges of a range by the bytes that it sent.
+func (b *bandwidth) correct(sent uint64) {
+	for _, c := range b.claims {
+		c.Correct(int(sent) - b.charged)
+	}
+	if sent > 0 && b.data > 0 {
+		b.wireRatio += (float64(sent)/float64(b.data) - b.wireRatio) / 4
+	}
+	b.data, b.charged = 0, 0
+}
+
+// reportBack notifies the other shippers of the link that it works again after failures of a class.
+func (b *bandwidth) reportBack(after shipper.Class) {
+	if b.shared && after == shipper.Transient {
+		b.claims[len(b.claims)-1].ReportBack()
+	}
+}
+
+// takeBack reports, once, that another shipper of the link got through after an outage.
+func (b *bandwidth) takeBack() (back bool) {
+	for _, c := range b.claims {
+		back = c.TakeBack() || back
+	}
+	return back
+}
