@@ -71,12 +71,12 @@ func (b *bandwidth) reserve(data int) (ok bool) {
 	return true
 }
 
-// correct replaces the charges of a range by the bytes that it sent.
+// correct replaces the charges of a range by the bytes that it sent; 0: they are unknown.
 func (b *bandwidth) correct(sent uint64) {
-	for _, c := range b.claims {
-		c.Correct(int(sent) - b.charged)
-	}
 	if sent > 0 && b.data > 0 {
+		for _, c := range b.claims {
+			c.Correct(int(sent) - b.charged)
+		}
 		b.wireRatio += (float64(sent)/float64(b.data) - b.wireRatio) / 4
 	}
 	b.data, b.charged = 0, 0

@@ -1,0 +1,324 @@
+package ranged_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/ranged"
+	"github.com/standpipe/standpipe/test/testkit"
+	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
+)
+
+// rig is a log, a store, and a Shipper between them, in virtual time.
+type rig struct {
+	t     *testing.T
+	opts  wal.Options
+	log   *wal.Log
+	store *store
+	sink  *sink
+	ship  *ranged.Shipper
+	more  ranged.Options // beside the parts
+	done  chan error
+	lines said
+
+	cursor *wal.Cursor
+}
+
+// said collects the lines of the agent log.
+type said struct{ strings.Builder }
+
+// noDead rejects dead letters: no test of a rig has any.
+type noDead struct{ t *testing.T }
+
+func (d noDead) Put(l deadletter.Letter) error {
+	d.t.Errorf("got a dead letter: %+v", l)
+	return nil
+}
+
+func newRig(t *testing.T, o wal.Options, limit int, age time.Duration) *rig {
+	o.Dir = t.TempDir()
+	r := &rig{t: t, opts: o, store: newStore(t)}
+	r.sink = &sink{limit: limit, age: age, fault: func(string) fault { return fault{delay: 5 * time.Millisecond} }}
+	r.open()
+	return r
+}
+
+func (r *rig) open() {
+	r.t.Helper()
+	var err error
+	if r.log, err = wal.Open(context.Background(), r.opts); err != nil {
+		r.t.Fatal(err)
+	}
+	if r.cursor, err = r.log.OpenCursor("s", "d"); err != nil {
+		r.t.Fatal(err)
+	}
+	r.start()
+}
+
+func (r *rig) start() {
+	r.sink = &sink{t: r.t, store: r.store, transactions: r.sink.transactions, limit: r.sink.limit, age: r.sink.age, fault: r.sink.fault,
+		synced: func([]byte) bool { return true }}
+	o := r.more
+	o.Source, o.Cursor, o.Sink, o.Dead = r.log, r.cursor, r.sink, noDead{r.t}
+	o.Logger = hclog.New(&hclog.LoggerOptions{Output: &r.lines, DisableTime: true})
+	r.ship = ranged.New(o)
+	r.done = make(chan error, 1)
+	ship := r.ship
+	go func() { r.done <- ship.Run(context.Background()) }()
+}
+
+// end waits for Run and closes the log.
+func (r *rig) end() wal.CursorStat {
+	r.t.Helper()
+	if err := <-r.done; err != nil {
+		r.t.Errorf("run: %v", err)
+	}
+	st := r.cursor.Stat()
+	if err := r.log.Close(); err != nil {
+		r.t.Error(err)
+	}
+	return st
+}
+
+func (r *rig) finish() wal.CursorStat {
+	r.t.Helper()
+	r.ship.Finish()
+	return r.end()
+}
+
+func (r *rig) append(n, size int) {
+	r.t.Helper()
+	for i := range n {
+		testkit.AppendOne(r.t, r.log, "s", fmt.Sprint("k", i%50), string(make([]byte, size)))
+	}
+}
+
+func (r *rig) want(text string, n int) {
+	r.t.Helper()
+	synctest.Wait()
+	if got := strings.Count(r.lines.String(), text); got != n {
+		r.t.Errorf("%q: got %d lines, want %d:\n%s", text, got, n, r.lines.String())
+	}
+}
+
+// halt ends the shipper as a stop of the agent does.
+func (r *rig) halt(within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	r.ship.Halt(ctx)
+	r.end()
+}
+
+// Restarts at any time, and objects of any size: each event is stored once, and the ledger of the log has each once.
+func TestShipper_OnTheLog(t *testing.T) {
+	for _, transactions := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, wal.Options{SegmentSize: 64 << 10}, 300, time.Second)
+			r.sink.transactions = transactions
+			for range 12 {
+				r.append(rand.IntN(300), 100)
+				time.Sleep(time.Duration(rand.IntN(1500)) * time.Millisecond)
+				r.halt(time.Duration(rand.IntN(20)) * time.Millisecond)
+				r.open()
+			}
+			st := r.finish()
+			if st.Pending.Events != 0 || st.Delivered != st.Appended || st.Requests == 0 {
+				t.Errorf("got %+v, want all delivered", st)
+			}
+			for offset := uint64(1); offset <= st.Appended.Events; offset++ {
+				if r.store.wrote[offset] != 1 {
+					t.Errorf("event %d was stored %d times", offset, r.store.wrote[offset])
+				}
+			}
+		})
+	}
+}
+
+func TestRange_IsDueOrFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{}, 100, 10*time.Second)
+		r.append(250, 10)
+		time.Sleep(5 * time.Second)
+		if st := r.cursor.Stat(); st.Delivered.Events != 200 {
+			t.Errorf("got %d events after 5 s, want the two full ranges", st.Delivered.Events)
+		}
+		if r.ship.Stalled(time.Second) {
+			t.Error("a range that waits for more events is no stall")
+		}
+		time.Sleep(6 * time.Second)
+		if st := r.cursor.Stat(); st.Delivered.Events != 250 {
+			t.Errorf("got %d events after 11 s, want all", st.Delivered.Events)
+		}
+		r.finish()
+	})
+}
+
+// A log that an open range fills is emptied, though the range is neither full nor due.
+func TestRange_IsSealedWhenTheLogIsCrowded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{MaxSize: 2 << 20, SegmentSize: 256 << 10, OnFull: wal.Block}, 1<<30, 0)
+		r.append(200, 50<<10) // 10 MiB
+		st := r.finish()
+		if st.Delivered.Events != 200 {
+			t.Errorf("got %+v", st)
+		}
+	})
+}
+
+// While the destination hangs, appends under drop_oldest wait seconds at most, and the ledger counts each event once.
+func TestRange_DoesNotHoldBackDrops(t *testing.T) {
+	for _, call := range []string{"recover", "add", "commit"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, wal.Options{MaxSize: 2 << 20, SegmentSize: 256 << 10, OnFull: wal.DropOldest}, 20, time.Second)
+			hangs := true
+			r.sink.fault = func(now string) fault { return fault{hang: hangs && now == call} }
+			r.halt(time.Second)
+			r.open()
+			started := time.Now()
+			r.append(200, 50<<10)
+			if took := time.Since(started); took > 60*time.Second {
+				t.Errorf("%s: appending took %v", call, took)
+			}
+			hangs = false
+			st := r.finish()
+			if st.Settled() != st.Appended || st.Dropped[wal.DroppedFull].Events < 100 || st.Delivered.Events == 0 {
+				t.Errorf("%s: got %+v", call, st)
+			}
+			for offset := uint64(1); offset <= st.Appended.Events; offset++ {
+				if r.store.wrote[offset] > 1 {
+					t.Errorf("event %d was stored %d times", offset, r.store.wrote[offset])
+				}
+			}
+		})
+	}
+}
+
+func TestRange_OfACorruptLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{SegmentSize: 64 << 10}, 1000, 0)
+		r.sink.fault = func(string) fault { return fault{err: fails(shipper.Transient)} }
+		r.halt(time.Second)
+		r.open()
+		r.append(400, 1000)
+		r.halt(time.Second)
+		spoil(t, r.opts.Dir)
+		r.sink.fault = func(string) fault { return fault{} }
+		r.open()
+		st := r.finish()
+		if st.Dropped[wal.DroppedCorrupt].Events == 0 || st.Settled() != st.Appended || st.Delivered.Events != uint64(len(r.store.wrote)) {
+			t.Errorf("got %+v, want some dropped and the others delivered", st)
+		}
+	})
+}
+
+// spoil overwrites bytes in the middle of a sealed segment.
+func spoil(t *testing.T, dir string) {
+	t.Helper()
+	segments, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
+	if err != nil || len(segments) < 4 {
+		t.Fatalf("got segments %v, %v", segments, err)
+	}
+	f, err := os.OpenFile(segments[1], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	page := bytes.Repeat([]byte{0xff}, 1024)
+	for at := int64(16 << 10); at < 48<<10; at += 4096 {
+		if _, err := f.WriteAt(page, at+512); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func fails(class shipper.Class) *ranged.Error {
+	return &ranged.Error{Error: shipper.Error{Class: class, Code: "drawn", Record: -1}}
+}
+
+func TestOutage_IsALineWhenItBeginsAndOneWhenItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{}, 10, time.Second)
+		failing := fails(shipper.Operator)
+		r.sink.fault = func(call string) fault {
+			if call == "commit" && failing != nil {
+				return fault{err: failing}
+			}
+			return fault{}
+		}
+		r.halt(time.Second)
+		r.open()
+		r.append(25, 10)
+		time.Sleep(50 * time.Second)
+		r.want("does not take records", 1)
+		if got := r.ship.Report(); got.State != shipper.Blocked || got.LastError != "drawn" || got.RetryAt.IsZero() {
+			t.Errorf("got %+v, want blocked", got)
+		}
+		failing = nil
+		time.Sleep(time.Minute)
+		r.want("takes records again", 1)
+		if got := r.ship.Report(); got.State != shipper.Running || got.LastError != "" {
+			t.Errorf("got %+v, want running", got)
+		}
+		r.finish()
+	})
+}
+
+// A halt commits a range that is sealed, and leaves any other to the next shipper.
+func TestHalt_EndsTheRange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{}, 10, 0)
+		r.sink.fault = func(call string) fault {
+			if call == "commit" {
+				return fault{delay: 3 * time.Second}
+			}
+			return fault{}
+		}
+		r.halt(time.Second)
+		r.open()
+		r.append(15, 10)
+		time.Sleep(time.Second) // the Commit of the first range is under way
+		started := time.Now()
+		r.halt(10 * time.Second)
+		if st := r.cursor.Stat(); st.Delivered.Events != 10 || time.Since(started) > 3*time.Second {
+			t.Errorf("got %+v after %v, want the sealed range delivered", st, time.Since(started))
+		}
+		r.open()
+		time.Sleep(time.Second)
+		started = time.Now()
+		r.halt(time.Second)
+		if st := r.cursor.Stat(); st.Pending.Events != 5 || time.Since(started) > 2*time.Second {
+			t.Errorf("got %+v after %v, want the other range pending", st, time.Since(started))
+		}
+	})
+}
+
+func TestBandwidth_LimitsRanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{}, 1<<30, time.Second)
+		r.halt(time.Second)
+		r.more.Link = shipper.NewLink(100 << 10)
+		r.open()
+		started := time.Now()
+		r.append(1000, 1<<10)
+		time.Sleep(3 * time.Second)
+		if got := r.ship.Report(); got.Waits != shipper.WaitBandwidth {
+			t.Errorf("got %+v, want it to wait for bandwidth", got)
+		}
+		r.finish()
+		if took := time.Since(started); took < 7*time.Second || took > 15*time.Second {
+			t.Errorf("1,000 KiB at 100 KiB/s took %v", took)
+		}
+	})
+}
