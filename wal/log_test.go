@@ -2,7 +2,6 @@ package wal_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -15,11 +14,12 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/test/testkit"
+	"github.com/standpipe/standpipe/test/walkit"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// These helpers are in testkit because the tests of other packages use them too.
+// These helpers are in packages of their own because the tests of other packages use them too.
 var (
 	open       = testkit.OpenLog
 	appendOne  = testkit.AppendOne
@@ -29,29 +29,22 @@ var (
 	fileLength = testkit.FileLength
 	notTested  = testkit.NotTested
 	heap       = testkit.HeapInUse
+
+	place        = walkit.Place
+	settleAll    = walkit.SettleAll
+	settleLanes  = walkit.SettleLanes
+	advance      = walkit.Advance
+	sync         = walkit.Sync
+	verify       = walkit.Verify
+	wantSound    = walkit.WantSound
+	segmentFiles = walkit.SegmentFiles
+	edit         = walkit.Edit
 )
+
+const boltPage = walkit.BoltPage
 
 func event(key, data string) wal.Event {
 	return wal.Event{Key: key, Data: []byte(data), Time: 1}
-}
-
-// place returns the destination's cursor, and opens it if it is not open.
-func place(l *wal.Log, stream, destination string) (*wal.Cursor, error) {
-	for _, p := range l.Cursors(stream) {
-		if p.Name() == destination {
-			return p, nil
-		}
-	}
-	return l.OpenCursor(stream, destination)
-}
-
-// settleAll settles all events of the stream at the cursor, and adds c to its delivered events.
-func settleAll(l *wal.Log, p *wal.Cursor, c wal.Count) {
-	marks := make(map[uint8]wal.Progress)
-	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Progress{Checkpoint: l.Next(p.Stream())}
-	}
-	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: c}})
 }
 
 func TestAppendedEventsAreReadBackAlsoAfterAReopen(t *testing.T) {
@@ -130,13 +123,6 @@ func TestSegmentsAreTruncatedOnceEveryDestinationIsDone(t *testing.T) {
 	}
 	if got := l.Streams()[0]; got.Appended != total || got.Next != 201 {
 		t.Errorf("got %+v, want %+v appended", got, total)
-	}
-}
-
-func sync(t testing.TB, l *wal.Log) {
-	t.Helper()
-	if err := l.Sync(context.Background()); err != nil {
-		t.Fatal(err)
 	}
 }
 

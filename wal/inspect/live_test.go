@@ -1,4 +1,4 @@
-package wal_test
+package inspect_test
 
 import (
 	"bufio"
@@ -137,37 +137,6 @@ func TestToolsBesideALogThatTruncates(t *testing.T) {
 	t.Logf("%+v, then %+v: %+v", before, l.Stat(), l.Streams())
 	sync(t, l)
 	wantSound(t, dir)
-}
-
-// advance settles all events of the stream below next.
-func advance(t testing.TB, l *wal.Log, stream, destination string, next uint64) {
-	t.Helper()
-	p, err := place(l, stream, destination)
-	if err != nil {
-		t.Fatal(err)
-	}
-	from := p.Stat().Checkpoint
-	if from >= next {
-		return
-	}
-	var c wal.Count
-	for at := from; at < next; {
-		chunk, err := l.Read(stream, at, wal.AllLanes, 1<<20)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range chunk.Events {
-			if e.Offset < next {
-				c.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
-			}
-		}
-		at = chunk.Next
-	}
-	marks := make(map[uint8]wal.Progress)
-	for lane := range uint8(wal.Lanes) {
-		marks[lane] = wal.Progress{Checkpoint: next}
-	}
-	p.Settle(wal.Settlement{Lanes: marks, Add: wal.Ledger{Delivered: c}})
 }
 
 const appendingDir = "STANDPIPE_TEST_APPENDING_DIR"

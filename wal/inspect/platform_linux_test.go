@@ -1,4 +1,4 @@
-package wal_test
+package inspect_test
 
 import (
 	"io/fs"

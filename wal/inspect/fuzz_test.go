@@ -1,4 +1,4 @@
-package wal
+package inspect_test
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -42,12 +43,12 @@ const fuzzedEvents = 12
 func fuzzedSegment(f *testing.F) []byte {
 	f.Helper()
 	dir := f.TempDir()
-	l, err := Open(context.Background(), Options{Dir: dir})
+	l, err := wal.Open(context.Background(), wal.Options{Dir: dir})
 	if err != nil {
 		f.Fatal(err)
 	}
 	for i := range fuzzedEvents {
-		b := &Batch{Stream: "s", Events: []Event{{Key: "k", Data: make([]byte, 1_000*i)}}}
+		b := &wal.Batch{Stream: "s", Events: []wal.Event{{Key: "k", Data: make([]byte, 1_000*i)}}}
 		if _, err := l.Append(context.Background(), b); err != nil {
 			f.Fatal(err)
 		}
@@ -71,7 +72,7 @@ func fuzzTools(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := inspect.DumpOptions{Damaged: func(why *CorruptError) {
+	o := inspect.DumpOptions{Damaged: func(why *wal.CorruptError) {
 		if report.Damaged == 0 {
 			t.Errorf("a dump met %v, verify nothing", why)
 		}

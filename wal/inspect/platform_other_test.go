@@ -1,6 +1,6 @@
 //go:build !linux
 
-package wal_test
+package inspect_test
 
 import (
 	"io/fs"

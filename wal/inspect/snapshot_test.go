@@ -1,4 +1,4 @@
-package wal_test
+package inspect_test
 
 import (
 	"context"
@@ -123,7 +123,7 @@ func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 				return
 			default:
 			}
-			l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{event(fmt.Sprint(i%50), fmt.Sprintf("%02000d", i))}})
+			l.Append(context.Background(), &wal.Batch{Stream: "s", Events: []wal.Event{{Key: fmt.Sprint(i % 50), Data: fmt.Appendf(nil, "%02000d", i), Time: 1}}})
 		}
 	})
 	all.Go(func() { settleAndReject(t, l, letters, stop) })

@@ -1,9 +1,8 @@
-package wal_test
+package inspect_test
 
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,22 +13,6 @@ import (
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
-
-const boltPage = 4096 // page size of the files that the tests create, on machines with pages of 4 KiB
-
-// edit replaces a file by a changed copy, so that other links to the file keep the old bytes.
-func edit(t testing.TB, path string, change func(b []byte) []byte) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b = change(b)
-	written := bytes.TrimRight(b, "\x00") // most of a small segment is a hole
-	if err := errors.Join(os.Remove(path), os.WriteFile(path, written, 0o600), os.Truncate(path, int64(len(b)))); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // linkLog returns a data directory with hard links to the segments of another one.
 func linkLog(t testing.TB, dir string) string {
