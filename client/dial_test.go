@@ -110,7 +110,7 @@ func TestAppendBatch(t *testing.T) {
 	}
 }
 
-func TestAppendTellsWhyItIsRefused(t *testing.T) {
+func TestAppend_ErrorHasTheReason(t *testing.T) {
 	f, address := serve(t, "tcp", "127.0.0.1:0", "")
 	f.rules = bad
 	_, err := dial(t, address, client.Options{}).Append(t.Context(), "s", client.Event{Key: "k"}, client.Event{Key: "k", Data: []byte("bad")})
@@ -123,14 +123,14 @@ func TestAppendTellsWhyItIsRefused(t *testing.T) {
 	}
 }
 
-func TestAppendToNobody(t *testing.T) {
+func TestAppend_ToNobody(t *testing.T) {
 	_, err := dial(t, "unix:///nobody/listens/here", client.Options{}).Append(t.Context(), "s", client.Event{Key: "k"})
 	if e, ok := errors.AsType[*client.Error](err); !ok || e.Code != codes.Unavailable || e.Final() || e.Event != client.NoEvent {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestTokenOverTLS(t *testing.T) {
+func TestToken_OverTLS(t *testing.T) {
 	https := httptest.NewTLSServer(nil)
 	defer https.Close()
 	_, address := serve(t, "tcp", "127.0.0.1:0", "good", grpc.Creds(credentials.NewServerTLSFromCert(&https.TLS.Certificates[0])))
@@ -145,7 +145,7 @@ func TestTokenOverTLS(t *testing.T) {
 	}
 }
 
-func TestDialRefuses(t *testing.T) {
+func TestDial_Rejects(t *testing.T) {
 	for _, test := range []struct {
 		address string
 		o       client.Options

@@ -16,7 +16,7 @@ import (
 
 // The connection breaks before and after requests are stored, the log is full now and then, and events are bad: good
 // events are stored once, in order; exactly the bad ones are reported.
-func TestAnythingMayFail(t *testing.T) {
+func TestPublisher_AnythingMayFail(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { anythingFails(t, rand.New(rand.NewPCG(seed, 3))) })

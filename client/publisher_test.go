@@ -54,7 +54,7 @@ func wantStored(t *testing.T, f *fakeAgent, want []string) {
 	}
 }
 
-func TestPublishStoresInOrder(t *testing.T) {
+func TestPublisher_StoresInOrder(t *testing.T) {
 	publishing(t, client.PublisherOptions{BatchEvents: 7}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		receipts := publish(t, p, numbered(100)...)
 		if err := p.Flush(t.Context()); err != nil {
@@ -72,7 +72,7 @@ func TestPublishStoresInOrder(t *testing.T) {
 	})
 }
 
-func TestEventsArriveAsTheyAre(t *testing.T) {
+func TestPublisher_KeepsEventsUnchanged(t *testing.T) {
 	publishing(t, client.PublisherOptions{Ack: client.AckDelivered}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		data := []byte("data")
 		at := time.Unix(5, 7)
@@ -94,7 +94,7 @@ func TestEventsArriveAsTheyAre(t *testing.T) {
 	})
 }
 
-func TestLinger(t *testing.T) {
+func TestPublisher_Linger(t *testing.T) {
 	publishing(t, client.PublisherOptions{Linger: time.Minute}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		publish(t, p, "a")
 		time.Sleep(59 * time.Second)
@@ -111,7 +111,7 @@ func TestLinger(t *testing.T) {
 	})
 }
 
-func TestBatchesAreCut(t *testing.T) {
+func TestPublisher_CutsBatches(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		o    client.PublisherOptions
@@ -142,7 +142,7 @@ func TestBatchesAreCut(t *testing.T) {
 	}
 }
 
-func TestWindow(t *testing.T) {
+func TestPublisher_Window(t *testing.T) {
 	publishing(t, client.PublisherOptions{BatchEvents: 1, Window: 3}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		f.hold = make(chan struct{})
 		receipts := publish(t, p, numbered(10)...)
@@ -166,7 +166,7 @@ func TestWindow(t *testing.T) {
 	})
 }
 
-func TestFullBuffer(t *testing.T) {
+func TestPublisher_FullBuffer(t *testing.T) {
 	o := client.PublisherOptions{MaxBuffered: 1000, BatchEvents: 1}
 	event := client.Event{Key: "k", Data: make([]byte, 300)}
 	publishing(t, o, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
@@ -199,7 +199,7 @@ func TestFullBuffer(t *testing.T) {
 	})
 }
 
-func TestKeyThatIsNotUTF8(t *testing.T) {
+func TestPublisher_KeyThatIsNotUTF8(t *testing.T) {
 	publishing(t, client.PublisherOptions{}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		if _, err := p.Publish(t.Context(), client.Event{Key: "\xff"}); err == nil {
 			t.Error("got no error")
@@ -212,7 +212,7 @@ func TestKeyThatIsNotUTF8(t *testing.T) {
 	})
 }
 
-func TestFlushGivesUpWaiting(t *testing.T) {
+func TestFlush_GivesUpWaiting(t *testing.T) {
 	publishing(t, client.PublisherOptions{}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		f.setDown(true)
 		publish(t, p, "a", "b")
@@ -230,7 +230,7 @@ func TestFlushGivesUpWaiting(t *testing.T) {
 	})
 }
 
-func TestCloseLeavesWhatHasNoAnswer(t *testing.T) {
+func TestClose_LeavesEventsWithoutAResponse(t *testing.T) {
 	publishing(t, client.PublisherOptions{}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		f.setDown(true)
 		receipts := publish(t, p, "a", "b")
@@ -252,7 +252,7 @@ func TestCloseLeavesWhatHasNoAnswer(t *testing.T) {
 	})
 }
 
-func TestCloseOfTheClientEndsItsPublishers(t *testing.T) {
+func TestClose_OfTheClientEndsItsPublishers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeAgent()
 		f.hold = make(chan struct{})
@@ -270,7 +270,7 @@ func TestCloseOfTheClientEndsItsPublishers(t *testing.T) {
 	})
 }
 
-func TestGiveUp(t *testing.T) {
+func TestPublisher_GivesUp(t *testing.T) {
 	for _, how := range []string{"down", "silent"} {
 		t.Run(how, func(t *testing.T) {
 			publishing(t, client.PublisherOptions{GiveUp: time.Minute}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
@@ -302,7 +302,7 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsAFloor(t *testing.T) {
+func TestRetry_DelayOfTheAgentIsAFloor(t *testing.T) {
 	publishing(t, client.PublisherOptions{}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		began := time.Now()
 		f.rules = func(*standpipev1.AppendRequest) error {
@@ -321,7 +321,7 @@ func TestRetryAfterIsAFloor(t *testing.T) {
 	})
 }
 
-func TestRetriesBackOff(t *testing.T) {
+func TestRetry_BacksOff(t *testing.T) {
 	publishing(t, client.PublisherOptions{RetryMax: 10 * time.Second}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		f.setDown(true)
 		publish(t, p, "a")

@@ -28,7 +28,7 @@ func bad(m *standpipev1.AppendRequest) error {
 
 func isBad(data string) bool { return strings.HasPrefix(data, "bad") }
 
-func TestOneBadEventStopsOnlyItself(t *testing.T) {
+func TestPublisher_OneBadEventStopsOnlyItself(t *testing.T) {
 	for _, at := range [][]int{{0}, {19}, {4}, {5}, {4, 5}, {0, 1, 2, 3, 4}, {3, 17}} {
 		t.Run(fmt.Sprint(at), func(t *testing.T) {
 			var told []string
@@ -82,7 +82,7 @@ func checkReceipts(t *testing.T, f *fakeAgent, data []string, receipts []client.
 	}
 }
 
-func TestRequestOverTheAgentsSizeIsHalved(t *testing.T) {
+func TestPublisher_HalvesRequestsOverTheAgentsSize(t *testing.T) {
 	publishing(t, client.PublisherOptions{BatchEvents: 8}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		f.rules = func(m *standpipev1.AppendRequest) error {
 			size := 0
@@ -105,7 +105,7 @@ func TestRequestOverTheAgentsSizeIsHalved(t *testing.T) {
 	})
 }
 
-func TestNobodyMayWrite(t *testing.T) {
+func TestPublisher_NobodyMayWrite(t *testing.T) {
 	for _, code := range []codes.Code{codes.NotFound, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented} {
 		publishing(t, client.PublisherOptions{BatchEvents: 2}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 			f.rules = func(*standpipev1.AppendRequest) error { return status.Error(code, "no") }
@@ -126,7 +126,7 @@ func TestNobodyMayWrite(t *testing.T) {
 
 // An agent whose log was lost in part, or that answered from memory and was killed, expects lower
 // sequences than come.
-func TestAgentThatKnowsLessOfTheProducer(t *testing.T) {
+func TestPublisher_AgentThatLostTheProducer(t *testing.T) {
 	publishing(t, client.PublisherOptions{}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		publish(t, p, "a", "b")
 		if err := p.Flush(t.Context()); err != nil {
@@ -147,7 +147,7 @@ func TestAgentThatKnowsLessOfTheProducer(t *testing.T) {
 
 // The agent stores three requests whose responses are lost, is started again with a stricter rule, and rejects the
 // first. Later requests must not be mistaken for stored ones.
-func TestRefusedAfterItMayHaveBeenStored(t *testing.T) {
+func TestPublisher_RejectedAfterItMayHaveBeenStored(t *testing.T) {
 	publishing(t, client.PublisherOptions{BatchEvents: 1}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		publish(t, p, "0", "1", "2") // so that many requests may be under way
 		if err := p.Flush(t.Context()); err != nil {
@@ -172,7 +172,7 @@ func TestRefusedAfterItMayHaveBeenStored(t *testing.T) {
 	})
 }
 
-func TestFlushCountsRefusalsOnce(t *testing.T) {
+func TestFlush_CountsRejectionsOnce(t *testing.T) {
 	publishing(t, client.PublisherOptions{Linger: time.Hour}, func(t *testing.T, f *fakeAgent, p *client.Publisher) {
 		f.rules = bad
 		publish(t, p, "bad", "a", "bad")

@@ -20,7 +20,7 @@ import (
 
 const foreign = `identity "ours" may not write to stream "bytes"`
 
-func TestStreamsOfAnIdentityOverGRPC(t *testing.T) {
+func TestIdentity_StreamsOverGRPC(t *testing.T) {
 	log, seen := ingestkit.NewLog(t), &ingestkit.Counts{}
 	g, register := accesstest.Own(t, access.Identity{Streams: []string{"te*"}})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Observer: seen, Guard: g})
@@ -84,7 +84,7 @@ func expectStored(t *testing.T, log *ingestkit.Log, want ...string) {
 	}
 }
 
-func TestStreamsOfAnIdentityOverHTTP(t *testing.T) {
+func TestIdentity_StreamsOverHTTP(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	g, _ := accesstest.Own(t, access.Identity{Streams: []string{"text"}})
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, Guard: g, OTLP: &ingest.OTLPOptions{Stream: "bytes"},
@@ -108,7 +108,7 @@ func TestStreamsOfAnIdentityOverHTTP(t *testing.T) {
 	expectStored(t, log, "a", "c")
 }
 
-func TestStreamsOfAnIdentityOnASocket(t *testing.T) {
+func TestIdentity_StreamsOnASocket(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	g, register := accesstest.Own(t, access.Identity{Streams: []string{"text"}})
 	server, p := ingestkit.ServeSocket(t, ingest.Options{Log: log, Guard: g})
@@ -130,7 +130,7 @@ func TestStreamsOfAnIdentityOnASocket(t *testing.T) {
 	master.Expect(`{"offset":4}`)
 }
 
-func TestPaceOfAnIdentity(t *testing.T) {
+func TestIdentity_Pace(t *testing.T) {
 	log, seen := ingestkit.NewLog(t), &ingestkit.Counts{}
 	// so slow that taken tokens do not come back while the test runs
 	g, _ := accesstest.Own(t, access.Identity{MaxEvents: 3, MaxBytes: 4})
@@ -167,7 +167,7 @@ func TestPaceOfAnIdentity(t *testing.T) {
 }
 
 // The stored requests of an AppendStream that exceeds its rate are exactly those with a response.
-func TestPaceOfAStream(t *testing.T) {
+func TestStream_Pace(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	g, _ := accesstest.Own(t, access.Identity{MaxBytes: 1})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Guard: g})

@@ -30,7 +30,7 @@ func expectFigures(t *testing.T, r *access.Register, ours, own access.Figures, u
 	}
 }
 
-func TestWhoHasSentWhatOverGRPC(t *testing.T) {
+func TestFigures_OverGRPC(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Refuse[2] = wal.ErrFull
 	g, register := accesstest.Own(t, access.Identity{Streams: []string{"text"}})
@@ -61,8 +61,8 @@ func TestWhoHasSentWhatOverGRPC(t *testing.T) {
 		access.Figures{Events: 3, Bytes: 5, Refused: map[string]uint64{"forbidden": 3, "format": 1, "full": 1}}, access.Figures{Events: 1, Bytes: 3}, 1)
 }
 
-// TestWhoHasSentWhatWithoutWaiting: events with a response of ack level accepted count once they are stored, or lost.
-func TestWhoHasSentWhatWithoutWaiting(t *testing.T) {
+// TestFigures_OfAckAccepted: events with a response of ack level accepted count once they are stored, or lost.
+func TestFigures_OfAckAccepted(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Refuse[1] = wal.ErrFull
 	g, register := accesstest.Own(t, access.Identity{})
@@ -80,7 +80,7 @@ func TestWhoHasSentWhatWithoutWaiting(t *testing.T) {
 	expectFigures(t, register, access.Figures{Events: 2, Bytes: 3, Refused: map[string]uint64{"full": 1}}, access.Figures{}, 0)
 }
 
-func TestWhoHasSentWhatOverHTTP(t *testing.T) {
+func TestFigures_OverHTTP(t *testing.T) {
 	g, register := accesstest.Own(t, access.Identity{Streams: []string{"text", "none"}})
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: g, MaxRequestSize: 1000})
 	w.Post("text?key=k", "abc")
@@ -95,7 +95,7 @@ func TestWhoHasSentWhatOverHTTP(t *testing.T) {
 		access.Figures{Events: 1, Bytes: 4}, 1)
 }
 
-func TestWhoHasSentWhatOnASocket(t *testing.T) {
+func TestFigures_OnASocket(t *testing.T) {
 	g, register := accesstest.Own(t, access.Identity{Streams: []string{"text"}})
 	server, p := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), Guard: g})
 	p.Send(`{"stream":"text","key":"k","data":"ab"}` + "\n" + "no JSON\n" + `{"stream":"bytes","key":"k","data":1}` + "\n")
@@ -108,8 +108,8 @@ func TestWhoHasSentWhatOnASocket(t *testing.T) {
 	expectFigures(t, register, access.Figures{Events: 1, Bytes: 2, Refused: map[string]uint64{"invalid": 1, "forbidden": 1}}, access.Figures{}, 1)
 }
 
-// TestWhatIsSentAgainIsNotCountedAgain, on the log itself.
-func TestWhatIsSentAgainIsNotCountedAgain(t *testing.T) {
+// TestFigures_ResentEventsCountOnce, on the log itself.
+func TestFigures_ResentEventsCountOnce(t *testing.T) {
 	g, register := accesstest.Own(t, access.Identity{})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(testkit.OpenLog(t, wal.Options{})), Guard: g})
 	m := ingestkit.Request("text", "ab")

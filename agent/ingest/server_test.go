@@ -36,7 +36,7 @@ func TestUnixSocketFile(t *testing.T) {
 	}
 }
 
-func TestStaleSocketFileIsReplaced(t *testing.T) {
+func TestUnixSocketFile_StaleIsReplaced(t *testing.T) {
 	path := ingestkit.SocketPath(t)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
 	if err != nil {
@@ -52,7 +52,7 @@ func TestStaleSocketFileIsReplaced(t *testing.T) {
 	p.Expect(`{"offset":1}`)
 }
 
-func TestOtherFilesAreNotReplaced(t *testing.T) {
+func TestUnixSocketFile_OtherFilesAreNotReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, []byte("keep"), 0o600); err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestOtherFilesAreNotReplaced(t *testing.T) {
 	}
 }
 
-func TestOptionsThatAreWrong(t *testing.T) {
+func TestOptions_InvalidAreRejected(t *testing.T) {
 	for name, o := range map[string]ingest.Options{
 		"no type":    {Log: ingestkit.NewLog(t), Streams: ingestkit.TestStreams},
 		"no log":     {Type: ingest.GRPC, Streams: ingestkit.TestStreams},
@@ -81,7 +81,7 @@ func TestOptionsThatAreWrong(t *testing.T) {
 	}
 }
 
-func TestStopWithoutServe(t *testing.T) {
+func TestServer_StopWithoutServe(t *testing.T) {
 	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
 		o := ingest.Options{Type: kind, Log: ingestkit.NewLog(t), Streams: ingestkit.TestStreams, Network: "tcp", Address: "127.0.0.1:0"}
 		s, err := ingest.New(o)
@@ -102,7 +102,7 @@ func TestStopWithoutServe(t *testing.T) {
 	}
 }
 
-func TestServeEndsWithItsContext(t *testing.T) {
+func TestServer_EndsWithItsContext(t *testing.T) {
 	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
 		o := ingest.Options{Type: kind, Log: ingestkit.NewLog(t), Streams: ingestkit.TestStreams, Network: "tcp", Address: "127.0.0.1:0"}
 		s, err := ingest.New(o)
@@ -127,8 +127,8 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestStopDoesNotWaitForSilentConnections has connections that never say a word.
-func TestStopDoesNotWaitForSilentConnections(t *testing.T) {
+// TestServer_StopDoesNotWaitForSilentConnections has connections that never say a word.
+func TestServer_StopDoesNotWaitForSilentConnections(t *testing.T) {
 	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
 		s := ingestkit.Serve(t, ingest.Options{Type: kind, Log: ingestkit.NewLog(t)})
 		for range 3 {

@@ -24,7 +24,7 @@ func certificate(t *testing.T) (server, client *tls.Config) {
 	return &tls.Config{Certificates: s.TLS.Certificates}, &tls.Config{RootCAs: roots, ServerName: "example.com"}
 }
 
-func TestGRPCOverTLS(t *testing.T) {
+func TestTLS_OverGRPC(t *testing.T) {
 	server, client := certificate(t)
 	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t), Network: "tcp", Address: "127.0.0.1:0", TLS: server})
 	conn, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(client)))
@@ -41,7 +41,7 @@ func TestGRPCOverTLS(t *testing.T) {
 	}
 }
 
-func TestSocketOverTLS(t *testing.T) {
+func TestTLS_OnASocket(t *testing.T) {
 	server, client := certificate(t)
 	log := ingestkit.NewLog(t)
 	s := ingestkit.Serve(t, ingest.Options{Type: ingest.Socket, Log: log, Network: "tcp", Address: "127.0.0.1:0", TLS: server})

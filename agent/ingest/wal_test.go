@@ -39,7 +39,7 @@ func held(t *testing.T, l *wal.Log, stream string) (data []string) {
 	}
 }
 
-func TestListenersShareALog(t *testing.T) {
+func TestListeners_ShareALog(t *testing.T) {
 	log := testkit.OpenLog(t, wal.Options{})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
 	_, p := ingestkit.ServeSocket(t, ingest.Options{Log: ingest.FromWAL(log)})
@@ -93,7 +93,7 @@ func TestListenersShareALog(t *testing.T) {
 	}
 }
 
-func TestResentBatch(t *testing.T) {
+func TestBatch_Resent(t *testing.T) {
 	log := testkit.OpenLog(t, wal.Options{})
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
 	m := ingestkit.Request("text", "a", "b")
@@ -110,8 +110,8 @@ func TestResentBatch(t *testing.T) {
 	}
 }
 
-// TestStreamOnAFullLog: the log holds exactly the requests with a response.
-func TestStreamOnAFullLog(t *testing.T) {
+// TestStream_OnAFullLog: the log holds exactly the requests with a response.
+func TestStream_OnAFullLog(t *testing.T) {
 	for _, size := range []int{100, 5000, 100_000} {
 		log := testkit.OpenLog(t, wal.Options{MaxSize: wal.MinMaxSize})
 		if _, err := log.OpenCursor("bytes", "nobody"); err != nil {
@@ -134,8 +134,8 @@ func TestStreamOnAFullLog(t *testing.T) {
 	}
 }
 
-// TestStopThenClose: every request that was answered is in the log when the agent has stopped.
-func TestStopThenClose(t *testing.T) {
+// TestServer_StopThenClose: every request that was answered is in the log when the agent has stopped.
+func TestServer_StopThenClose(t *testing.T) {
 	log := testkit.OpenLog(t, wal.Options{})
 	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingest.FromWAL(log)})
 	var answered []string

@@ -24,7 +24,7 @@ func one(key string, payloads ...[]byte) []kpl.Group {
 	return []kpl.Group{{Key: key, Payloads: payloads}}
 }
 
-func TestAppendGolden(t *testing.T) {
+func TestAppend_Golden(t *testing.T) {
 	got := kpl.Append([]byte("before"), one("u1", []byte("a"), []byte("bcd")))
 	want := append([]byte("before"), golden...)
 	if !bytes.Equal(got, want) {
@@ -32,7 +32,7 @@ func TestAppendGolden(t *testing.T) {
 	}
 }
 
-func TestLonePayloadIsNotWrapped(t *testing.T) {
+func TestPayload_AloneIsNotWrapped(t *testing.T) {
 	for _, lone := range []string{"", "x", "\xf3\x89\x9a", "\xf3\x89\x9a\xc3plain"} {
 		got := kpl.Append(nil, one("key", []byte(lone)))
 		if string(got) != lone {
@@ -44,7 +44,7 @@ func TestLonePayloadIsNotWrapped(t *testing.T) {
 	}
 }
 
-func TestLonePayloadWithMagicIsWrapped(t *testing.T) {
+func TestPayload_AloneWithMagicIsWrapped(t *testing.T) {
 	for _, lone := range [][]byte{[]byte(kpl.Magic), golden} {
 		want := one("key", lone)
 		got, aggregated, err := kpl.Decode(kpl.Append(nil, want))
@@ -64,7 +64,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-func TestSizerKnowsEverySize(t *testing.T) {
+func TestSizer_EverySize(t *testing.T) {
 	for _, first := range []string{"", "plain", kpl.Magic} {
 		s := kpl.NewSizer(3)
 		var groups []kpl.Group
@@ -88,7 +88,7 @@ func TestSizerKnowsEverySize(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecode_Rejects(t *testing.T) {
 	message := func(m string) []byte {
 		sum := md5.Sum([]byte(m))
 		return append([]byte(kpl.Magic+m), sum[:]...)
@@ -115,7 +115,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-func TestDecodePassesForeignFields(t *testing.T) {
+func TestDecode_SkipsForeignFields(t *testing.T) {
 	m := "\x0a\x01k" + "\x12\x011" + // explicit_hash_key_table
 		"\x1a\x0c\x08\x00\x10\x00\x1a\x01a\x22\x03\x0a\x01t" // with a hash key index and a tag
 	sum := md5.Sum([]byte(m))
@@ -125,7 +125,7 @@ func TestDecodePassesForeignFields(t *testing.T) {
 	}
 }
 
-func TestAppendDoesNotAllocate(t *testing.T) {
+func TestAppend_DoesNotAllocate(t *testing.T) {
 	groups := one("key", bytes.Repeat([]byte{1}, 1000), bytes.Repeat([]byte{2}, 1000))
 	dst := make([]byte, 0, len(kpl.Append(nil, groups)))
 	allocs := testing.AllocsPerRun(100, func() { kpl.Append(dst, groups) })

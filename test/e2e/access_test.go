@@ -207,7 +207,7 @@ func post(t *testing.T, c *certificates, address, stream, token string) (status 
 	return got.StatusCode, got.Header.Get("Retry-After"), got.TLS.PeerCertificates[0].SerialNumber.Int64()
 }
 
-func TestWhoMaySend(t *testing.T) {
+func TestAccess_OfProducers(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a, c, grpc, web := startGuarded(t)
@@ -258,7 +258,7 @@ func TestWhoMaySend(t *testing.T) {
 	}
 }
 
-// expectWhoSent checks the counts of TestWhoMaySend in the status.
+// expectWhoSent checks the counts of TestAccess_OfProducers in the status.
 func expectWhoSent(a *agent) {
 	a.t.Helper()
 	var got admin.Status
@@ -288,8 +288,8 @@ func codeOf(e *client.Error) codes.Code {
 	return e.Code
 }
 
-// TestRenewedCertificate renews all that a listener's protection is made of while the agent runs.
-func TestRenewedCertificate(t *testing.T) {
+// TestCertificate_Renewed renews all that a listener's protection is made of while the agent runs.
+func TestCertificate_Renewed(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a, c, grpc, web := startGuarded(t)
@@ -326,7 +326,7 @@ func TestRenewedCertificate(t *testing.T) {
 	a.stop()
 }
 
-func TestFilesThatAreMissingAtTheStart(t *testing.T) {
+func TestStart_WithMissingFiles(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	for name, block := range map[string]string{
@@ -341,7 +341,7 @@ func TestFilesThatAreMissingAtTheStart(t *testing.T) {
 	}
 }
 
-func TestPutShowsWhoItIs(t *testing.T) {
+func TestPut_PresentsCredentials(t *testing.T) {
 	endToEnd(t)
 	a, c, grpc, _ := startGuarded(t)
 	address := strings.Replace(grpc, "127.0.0.1", "localhost", 1)
@@ -392,8 +392,8 @@ stream "s" {
 listener "socket" { address = "unix://${dir}/events.sock" }
 `
 
-// TestWhoMayLook sends requests to an admin listener that every host could reach, while its secrets are renewed.
-func TestWhoMayLook(t *testing.T) {
+// TestAccess_OfOperators sends requests to an admin listener that every host could reach, while its secrets are renewed.
+func TestAccess_OfOperators(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := newAgent(t, "", "")

@@ -13,7 +13,7 @@ import (
 )
 
 // A file that does not parse at a restart costs no backlog: the agent does not start, and touches nothing.
-func TestTypoInTheConfigurationLosesNoBacklog(t *testing.T) {
+func TestBacklog_SurvivesATypoInTheConfiguration(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)
@@ -50,7 +50,7 @@ func TestTypoInTheConfigurationLosesNoBacklog(t *testing.T) {
 
 // A destination under another name begins with the oldest event of the log; under the old one its events are kept,
 // and are delivered when the name is back.
-func TestRenamedDestinationKeepsItsEvents(t *testing.T) {
+func TestBacklog_OfARenamedDestinationIsKept(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)
@@ -87,7 +87,7 @@ func TestRenamedDestinationKeepsItsEvents(t *testing.T) {
 }
 
 // The tools read a copy of the data directory of a lost machine: without its lock, read-only.
-func TestToolsOnACopyOfADeadMachinesData(t *testing.T) {
+func TestTools_OnACopyOfADeadMachinesData(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", unreachable(t)))

@@ -126,7 +126,7 @@ func (c *checker) expectWhole(t *testing.T, name string, arrived []event, duplic
 }
 
 // The judge is judged first: it must find every fault that is planted.
-func TestCheckerFindsPlantedFaults(t *testing.T) {
+func TestChecker_FindsPlantedFaults(t *testing.T) {
 	sent := readings(1, 300)
 	for _, test := range []struct {
 		name  string
@@ -151,7 +151,7 @@ func TestCheckerFindsPlantedFaults(t *testing.T) {
 	}
 }
 
-func TestCheckerAllowsWhatWasNotAcked(t *testing.T) {
+func TestChecker_AllowsEventsWithoutAck(t *testing.T) {
 	sent := readings(1, 300)
 	c := newChecker()
 	for i, e := range sent {

@@ -97,7 +97,7 @@ func TestPut(t *testing.T) {
 	}
 }
 
-func TestStatusCommand(t *testing.T) {
+func TestStatus(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("clicks", fileDestination))
@@ -128,7 +128,7 @@ func TestStatusCommand(t *testing.T) {
 }
 
 // The wal tools read the log of a running agent, change nothing, and find a byte that is off.
-func TestWalTools(t *testing.T) {
+func TestWAL_Tools(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", unreachable(t)))
@@ -212,7 +212,7 @@ func freeDevPorts(t *testing.T) {
 }
 
 // --dev needs no file and no AWS: any stream goes to files under ./standpipe-dev.
-func TestDevAgent(t *testing.T) {
+func TestAgent_Dev(t *testing.T) {
 	endToEnd(t)
 	freeDevPorts(t)
 	a := &agent{t: t, dir: t.TempDir(), grpc: "127.0.0.1:7710", admin: "127.0.0.1:7712"}

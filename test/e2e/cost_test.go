@@ -58,7 +58,7 @@ func (o opener) open(file []byte) (events []event) {
 
 // Objects of compressed records are one valid gzip file each, a compressed Kinesis record is one, and the
 // envelopes in them hold every event once, in its key's order, byte for byte.
-func TestCompressedEnvelopesReachThreeDestinations(t *testing.T) {
+func TestDestinations_CompressedEnvelopesReachThree(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k, m := startKinesalite(t), startMoto(t)

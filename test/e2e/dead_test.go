@@ -16,7 +16,7 @@ import (
 
 // An event that Firehose rejects with an explicit code is a dead letter and survives a restart. When Firehose accepts
 // it later, a requeue delivers it, to the stream's other destination a second time.
-func TestDeadLetterIsRequeuedUntilDelivered(t *testing.T) {
+func TestDeadLetter_IsRequeuedUntilDelivered(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	fake := fakeaws.Start(t)

@@ -57,7 +57,7 @@ func streamBlock(name string, inside ...string) string {
 
 // One stream, three kinds of destination at once: each has every event, byte for byte, in its key's
 // order, and in a calm run once. KPL is taken apart by the library that consumers use.
-func TestSensorsReachThreeDestinations(t *testing.T) {
+func TestDestinations_SensorsReachThree(t *testing.T) {
 	endToEnd(t)
 	k, m := startKinesalite(t), startMoto(t)
 	k.create("sensors", 4)
@@ -92,7 +92,7 @@ func TestSensorsReachThreeDestinations(t *testing.T) {
 
 // An event is refused at once, by name, where a destination could never take it; the largest that
 // fits passes.
-func TestLargestEvents(t *testing.T) {
+func TestEvents_Largest(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k, m := startKinesalite(t), startMoto(t)

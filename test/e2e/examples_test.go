@@ -66,7 +66,7 @@ func shellExample(t *testing.T, a *agent, program string, args []string) *exec.C
 
 // Every example sends events of its own and those of a file, which arrive; and ends with exit code 1
 // and the agent's word when an event is refused.
-func TestExamplesInOtherLanguages(t *testing.T) {
+func TestExamples_InOtherLanguages(t *testing.T) {
 	endToEnd(t)
 	all := examples(t)
 	var streams strings.Builder

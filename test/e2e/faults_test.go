@@ -194,7 +194,7 @@ func (f *faulty) waitMet(t *testing.T, puts int) {
 
 // Every fault of a path, one after another and then at random, to both services: all events arrive, in their
 // keys' order, and those arrive twice, and no others, whose reply was lost.
-func TestFaultyPathRepeatsOnlyWhatWasInDoubt(t *testing.T) {
+func TestPath_FaultyRepeatsOnlyEventsInDoubt(t *testing.T) {
 	endToEnd(t)
 	quickly := func(block string) string {
 		return strings.Replace(block, `"20s"`, fmt.Sprintf("%q", timeout), 1)

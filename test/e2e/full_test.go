@@ -37,7 +37,7 @@ func large(i int) event {
 }
 
 // A full log rejects appends, keeps acked events, and accepts events again when a destination catches up.
-func TestFullLogRefusesAndRecovers(t *testing.T) {
+func TestFullLog_RejectsAndRecovers(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a, k := startFull(t, "reject")
@@ -101,7 +101,7 @@ func (a *agent) expectWithinSize() {
 }
 
 // Under block, an append waits for room and is stored once there is some.
-func TestFullLogMakesProducersWait(t *testing.T) {
+func TestFullLog_MakesProducersWait(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a, k := startFull(t, "block")
@@ -135,7 +135,7 @@ func TestFullLogMakesProducersWait(t *testing.T) {
 }
 
 // Under drop_oldest no append is rejected; dropped events are counted, and the rest arrives in order.
-func TestFullLogDropsTheOldest(t *testing.T) {
+func TestFullLog_DropsTheOldest(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a, k := startFull(t, "drop_oldest")
@@ -180,7 +180,7 @@ func (a *agent) settled(stream string, events uint64) func() error {
 
 // A byte of the log changed while the agent was down: the agent starts, lost events are counted as dropped,
 // everything else arrives, and no offset is used twice.
-func TestDamagedLogIsCounted(t *testing.T) {
+func TestDamage_IsCounted(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)

@@ -82,8 +82,8 @@ func TestDocs_CurlLines(t *testing.T) {
 	}
 }
 
-// TestHTTPSurvivesAKill: events acked over HTTP are there after a kill, and are recognised when they are sent again.
-func TestHTTPSurvivesAKill(t *testing.T) {
+// TestHTTP_SurvivesAKill: events acked over HTTP are there after a kill, and are recognised when they are sent again.
+func TestHTTP_SurvivesAKill(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	address := freeAddress(t)
@@ -127,7 +127,7 @@ func TestHTTPSurvivesAKill(t *testing.T) {
 	}
 }
 
-func TestOTLPLogsAreDelivered(t *testing.T) {
+func TestOTLP_LogsAreDelivered(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := newAgent(t, "", "")

@@ -102,7 +102,7 @@ func decode64(t *testing.T, text []byte) []byte {
 
 // The library is proved before anything is proved with it: it discards an aggregated record whole when one of
 // its keys lies elsewhere, and hands on a plain record wherever it lies.
-func TestKCLDiscardsStrayRecordsWhole(t *testing.T) {
+func TestKCL_DiscardsStrayRecordsWhole(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)

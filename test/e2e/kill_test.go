@@ -13,7 +13,7 @@ import (
 // The agent is killed at random moments while two producers write, STANDPIPE_E2E_ROUNDS times. Acked events are
 // delivered, in their key's order, byte for byte. The producer that resends requests without a response has each of
 // its events stored once. The log is sound after every kill.
-func TestKilledAtAnyMoment(t *testing.T) {
+func TestKill_AtAnyMoment(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_ROUNDS", 50)
 	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))

@@ -125,7 +125,7 @@ func (k *link) forget(cs ...net.Conn) {
 	}
 }
 
-func TestLinkCarriesAndCuts(t *testing.T) {
+func TestLink_CarriesAndCuts(t *testing.T) {
 	echo, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-func TestTheRuntimeKnowsHowMuchMemoryItMayTake(t *testing.T) {
+func TestMemory_LimitIsSetInTheRuntime(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	for _, c := range []struct{ limit, percent, wantLimit, wantPercent string }{
@@ -32,7 +32,7 @@ func TestTheRuntimeKnowsHowMuchMemoryItMayTake(t *testing.T) {
 	}
 }
 
-func TestAReloadTellsTheRuntimeAnew(t *testing.T) {
+func TestMemory_ReloadSetsTheLimitAgain(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	one := streamBlock("s", fileDestination)

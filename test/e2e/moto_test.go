@@ -176,7 +176,7 @@ func sameContents(objects, called [][]byte) error {
 	return nil
 }
 
-func TestStandinsDeliverToObjects(t *testing.T) {
+func TestStandins_DeliverToObjects(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	m := startMoto(t)

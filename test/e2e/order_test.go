@@ -71,7 +71,7 @@ func (p *puts) note(r *http.Request) error {
 }
 
 // In strict order every record names its key's one before.
-func TestStrictOrder(t *testing.T) {
+func TestOrder_Strict(t *testing.T) {
 	endToEnd(t)
 	for _, aggregate := range []string{"kpl", "none"} {
 		t.Run(aggregate, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestStrictOrder(t *testing.T) {
 
 // A shard splits under way. The stand-in refuses numbers of a shard that is younger than a second, so some
 // records go out without one; none is taken for poison, and order is whole.
-func TestStrictOrderWhenShardsSplit(t *testing.T) {
+func TestOrder_StrictWhenShardsSplit(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)
@@ -119,7 +119,7 @@ func TestStrictOrderWhenShardsSplit(t *testing.T) {
 }
 
 // Lost requests, lost replies and kills leave strict order whole.
-func TestStrictOrderOverALinkThatLosesReplies(t *testing.T) {
+func TestOrder_StrictOverALinkThatLosesResponses(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	const seed = 33
@@ -139,7 +139,7 @@ func TestStrictOrderOverALinkThatLosesReplies(t *testing.T) {
 }
 
 // Where order does not matter, one key fills whole requests, and all of it arrives once.
-func TestNoOrder(t *testing.T) {
+func TestOrder_None(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)

@@ -100,7 +100,7 @@ func TestOpenTelemetrySDKs(t *testing.T) {
 }
 
 // When the log is full, an SDK holds its records until there is room.
-func TestOpenTelemetrySDKsWaitForRoom(t *testing.T) {
+func TestOpenTelemetrySDKs_WaitForSpace(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	for name, p := range otelPrograms(t) {

@@ -12,7 +12,7 @@ import (
 
 // Kinesis goes away and comes back, then the agent is killed five times within a moment: acked events arrive, in
 // order. Each kill may repeat the deliveries of the last 250 ms, here all there are.
-func TestDestinationAndAgentBreak(t *testing.T) {
+func TestDestination_BreaksTogetherWithTheAgent(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)
@@ -47,7 +47,7 @@ func TestDestinationAndAgentBreak(t *testing.T) {
 
 // Events that were delivered longer ago than 250 ms are not sent again after a kill, however the agent's destinations
 // are occupied.
-func TestKillAfterACalmMomentRepeatsNothing(t *testing.T) {
+func TestKill_AfterACalmMomentRepeatsNothing(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)
@@ -88,7 +88,7 @@ func (a *agent) waitCalm(stream string, calm time.Duration) {
 // The link to Kinesis loses requests and replies, and the agent is killed now and then: a reply lost
 // after acceptance is sent again, and that is all that may arrive twice. The budgets let about two
 // requests of a connection in three through.
-func TestLinkLosesRequestsAndReplies(t *testing.T) {
+func TestLink_LosesRequestsAndResponses(t *testing.T) {
 	endToEnd(t)
 	for _, test := range []struct {
 		aggregate string
@@ -160,7 +160,7 @@ func splitLines(t *testing.T, records []event) []event {
 
 // A destination whose stream does not exist needs an operator: it is blocked, reports why, holds its events and goes
 // on by itself once the stream is there. The other stream is not concerned.
-func TestMissingStreamBlocksOnlyItself(t *testing.T) {
+func TestDestination_MissingStreamBlocksOnlyItself(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)

@@ -16,7 +16,7 @@ import (
 
 // Events that a blocked destination has held for longer than max_age are dropped, counted and logged; younger ones
 // arrive.
-func TestEventsThatAreTooOldAreDropped(t *testing.T) {
+func TestPolicy_TooOldEventsAreDropped(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)
@@ -62,7 +62,7 @@ func TestEventsThatAreTooOldAreDropped(t *testing.T) {
 }
 
 // A stream with a max_size of its own is full alone: it refuses, others go on, and the agent is ready.
-func TestAFullStreamIsFullAlone(t *testing.T) {
+func TestPolicy_FullStreamIsFullAlone(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)

@@ -17,7 +17,7 @@ import (
 // The agent is killed, or drained, under a Publisher, STANDPIPE_E2E_ROUNDS times; some events break a rule. The
 // program that publishes sees none of it but the bad events' errors: the log has every good event once, at the offset
 // of its receipt, in the order in which it was published.
-func TestAgentKilledUnderAPublisher(t *testing.T) {
+func TestKill_UnderAPublisher(t *testing.T) {
 	endToEnd(t)
 	rounds := number(t, "STANDPIPE_E2E_ROUNDS", 30)
 	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))

@@ -24,7 +24,7 @@ func (raw) Unmarshal(data []byte, v any) error { return nil }
 func (raw) Name() string                       { return "proto" }
 
 // Every bad batch is refused whole, with the code and the event's index, and nothing of it is stored.
-func TestBadBatchesAreRefusedWhole(t *testing.T) {
+func TestBatch_BadIsRejectedWhole(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", fileDestination)+
@@ -86,7 +86,7 @@ func TestBadBatchesAreRefusedWhole(t *testing.T) {
 }
 
 // A key that is no UTF-8 and bytes that are no request are refused, and the connection serves on.
-func TestMalformedRequests(t *testing.T) {
+func TestRequest_Malformed(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", fileDestination))
@@ -107,7 +107,7 @@ func TestMalformedRequests(t *testing.T) {
 }
 
 // The first request that fails ends an AppendStream with its status; the answered requests are a prefix.
-func TestAppendStreamEndsAtTheFirstRefusal(t *testing.T) {
+func TestAppendStream_EndsAtTheFirstRejection(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", fileDestination))
@@ -133,7 +133,7 @@ func TestAppendStreamEndsAtTheFirstRefusal(t *testing.T) {
 }
 
 // A resent batch is recognised, across a restart too; a gap in the sequence is not taken silently.
-func TestResentBatchIsStoredOnce(t *testing.T) {
+func TestBatch_ResentIsStoredOnce(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", fileDestination))
@@ -158,7 +158,7 @@ func TestResentBatchIsStoredOnce(t *testing.T) {
 	}
 }
 
-func TestAckDeliveredMeansDelivered(t *testing.T) {
+func TestAck_DeliveredMeansDelivered(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", fileDestination)+streamBlock("away", unreachable(t)))

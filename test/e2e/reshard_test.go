@@ -88,7 +88,7 @@ func devices(seed uint64, n, keys int) []event {
 // Shards split and merge at any moment while events flow: keys move to other shards, and consumers that
 // discard events outside the range of the shard that they read still see every event once, in its key's order.
 // Consumers that look at no range see some twice, by shard alone.
-func TestShardsSplitAndMergeUnderWay(t *testing.T) {
+func TestShards_SplitAndMergeWhileShipping(t *testing.T) {
 	endToEnd(t)
 	for _, by := range []struct {
 		name, set string

@@ -21,7 +21,7 @@ import (
 // unreachable is a Kinesis without a server.
 func unreachable(t *testing.T) string { return kinesisDestination("http://" + freeAddress(t)) }
 
-func TestTermDrains(t *testing.T) {
+func TestSignal_TermDrains(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("calm", fileDestination))
@@ -33,7 +33,7 @@ func TestTermDrains(t *testing.T) {
 
 // A destination that is away cannot delay the end beyond shutdown_timeout; the agent logs the remaining events, and
 // the next start delivers them.
-func TestTermSaysWhatRemains(t *testing.T) {
+func TestSignal_TermReportsTheRemainder(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)
@@ -58,7 +58,7 @@ func TestTermSaysWhatRemains(t *testing.T) {
 	owing(sent).expectWhole(t, "live", live, 0)
 }
 
-func TestSecondTermStopsAtOnce(t *testing.T) {
+func TestSignal_SecondTermStopsAtOnce(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "shutdown_timeout = \"10m\"\n", streamBlock("away", unreachable(t)))
@@ -86,7 +86,7 @@ func (a *agent) notReady() error {
 	return err
 }
 
-func TestReloadApplies(t *testing.T) {
+func TestReload_Applies(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	old := streamBlock("old", fileDestination)
@@ -109,7 +109,7 @@ func TestReloadApplies(t *testing.T) {
 
 // A file that does not parse changes nothing: the fault is in the log with its place, and the
 // streams go on as they were.
-func TestReloadOfABadFileChangesNothing(t *testing.T) {
+func TestReload_OfABadFileChangesNothing(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("old", fileDestination))
@@ -131,7 +131,7 @@ func TestReloadOfABadFileChangesNothing(t *testing.T) {
 
 // A destination that leaves the file is parked with its events, over a restart too, and goes on where
 // it was once it is back.
-func TestRemovedDestinationIsParked(t *testing.T) {
+func TestDestination_RemovedIsParked(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)
@@ -173,7 +173,7 @@ func (a *agent) parked(name string, pending uint64) func() error {
 	}
 }
 
-func TestSecondAgentNamesTheHolder(t *testing.T) {
+func TestLock_SecondAgentNamesTheHolder(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "wal { lock_timeout = \"500ms\" }\n", streamBlock("s", fileDestination))
@@ -197,7 +197,7 @@ func TestSecondAgentNamesTheHolder(t *testing.T) {
 }
 
 // A start that was killed leaves its unix sockets behind; the next one takes them.
-func TestStartsOverLeftSockets(t *testing.T) {
+func TestStart_OverLeftSockets(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", fileDestination))

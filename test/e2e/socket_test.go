@@ -81,7 +81,7 @@ func (s *socket) expectRefused(line, code string) {
 	}
 }
 
-func TestSocketStoresEveryKindOfData(t *testing.T) {
+func TestSocket_StoresEveryKindOfData(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", "\n  format = \"text\"", fileDestination))
@@ -117,7 +117,7 @@ func contents(t *testing.T, folder string) string {
 }
 
 // Each line stands alone: after every kind of bad line the next good one is stored.
-func TestSocketGoesOnAfterBadLines(t *testing.T) {
+func TestSocket_GoesOnAfterBadLines(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", fileDestination))
@@ -153,7 +153,7 @@ func TestSocketGoesOnAfterBadLines(t *testing.T) {
 	}
 }
 
-func TestSocketPipelinesAndCountsTheLastLine(t *testing.T) {
+func TestSocket_PipelinesAndCountsTheLastLine(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "", streamBlock("s", fileDestination))

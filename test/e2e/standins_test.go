@@ -200,7 +200,7 @@ func deaggregate(t *testing.T, endpoint, stream string) ([]byte, error) {
 
 // The stand-ins are proved before anything is proved with them: an aggregated record made by the
 // hands of this test is taken apart, its order kept, and a wrong checksum is an error.
-func TestStandinsTakeAggregatesApart(t *testing.T) {
+func TestStandins_TakeAggregatesApart(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	k := startKinesalite(t)

@@ -61,7 +61,7 @@ func (a *agent) expectFailure(since time.Time) {
 // From some write or sync on the disk returns errors. The append that it belonged to fails, nothing is acked after
 // it, /readyz is 503, the agent ends with exit code 1 within five seconds; and started again on the disk as it is, it
 // delivers every acked event.
-func TestFailedDiskEndsTheAgent(t *testing.T) {
+func TestDisk_FailedEndsTheAgent(t *testing.T) {
 	endToEnd(t)
 	for _, test := range []struct{ call, fault, when string }{
 		{"fdatasync", "EIO", "20+"}, {"fdatasync", "ENOSPC", "20+"}, {"pwrite64", "EIO", "40+"},
@@ -105,7 +105,7 @@ func expectStoredAfter(t *testing.T, a *agent, sent []event, acked int) {
 }
 
 // A disk that is full when a commit's pages are written refuses appends, and the agent goes on.
-func TestFullDiskIsNoFailure(t *testing.T) {
+func TestDisk_FullIsNoFailure(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := newAgent(t, "", streamBlock("s", fileDestination))
@@ -150,7 +150,7 @@ func (a *agent) stopTraced() {
 }
 
 // A log that fails while the agent drains ends it at once: no time that is left for draining can help.
-func TestLogFailsWhileTheAgentDrains(t *testing.T) {
+func TestLog_FailsWhileTheAgentDrains(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
 	a := startAgent(t, "shutdown_timeout = \"10m\"\n", streamBlock("s", unreachable(t)))

@@ -69,7 +69,7 @@ func checkEnvelope(t *testing.T, format string, e wal.Event) {
 	}
 }
 
-func TestAnEnvelopeParsesBackToTheEvent(t *testing.T) {
+func TestEnvelope_ParsesBackToTheEvent(t *testing.T) {
 	at := time.Date(2026, 11, 21, 10, 0, 0, 120, time.UTC).UnixNano()
 	for _, tt := range []struct {
 		format, data string
@@ -89,7 +89,7 @@ func TestAnEnvelopeParsesBackToTheEvent(t *testing.T) {
 }
 
 // Events that were stored before the stream's format became JSON may not be JSON.
-func TestAnEnvelopeNeverBreaksItsLine(t *testing.T) {
+func TestEnvelope_NeverBreaksItsLine(t *testing.T) {
 	v := &pack.Envelope{Log: "l", Stream: "s", Format: pack.EnvelopeJSON}
 	for data, want := range map[string]string{"{broken": `"data":"{broken"`, "\xff\n": `"data_base64":"/wo="`} {
 		line := v.Append(nil, &wal.Event{Key: "k", Data: []byte(data), Offset: 1})

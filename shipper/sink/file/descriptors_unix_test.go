@@ -14,7 +14,7 @@ import (
 
 // The process has no free descriptors. A Send that needs a new file or directory returns a transient error and stores
 // nothing, and works again once descriptors are free. Meanwhile the open file still takes lines.
-func TestFileWithoutDescriptorsWaitsAndRecovers(t *testing.T) {
+func TestFile_WithoutDescriptorsWaitsAndRecovers(t *testing.T) {
 	dir := t.TempDir()
 	o := options(dir)
 	o.RollSize = int64(len(lines(1, 3)))

@@ -16,7 +16,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/sinktest"
 )
 
-func TestFileIsTmpUntilClose(t *testing.T) {
+func TestFile_IsTmpUntilClose(t *testing.T) {
 	dir := t.TempDir()
 	f := open(t, options(dir))
 	mustSend(t, f, 17, 3)
@@ -30,7 +30,7 @@ func TestFileIsTmpUntilClose(t *testing.T) {
 	checkTree(t, dir, map[string]string{hour + "/clicks-17.jsonl": lines(17, 20)})
 }
 
-func TestFileRollsAtSizeAndWaitsForTheCommit(t *testing.T) {
+func TestFile_RollsAtSizeAndWaitsForTheCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		o := options(dir)
@@ -61,7 +61,7 @@ func TestFileRollsAtSizeAndWaitsForTheCommit(t *testing.T) {
 	})
 }
 
-func TestFileRollsAtInterval(t *testing.T) {
+func TestFile_RollsAtInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		f := open(t, options(dir))
@@ -82,7 +82,7 @@ func TestFileRollsAtInterval(t *testing.T) {
 	})
 }
 
-func TestFileStartsAnewWithTheHour(t *testing.T) {
+func TestFile_StartsAnewWithTheHour(t *testing.T) {
 	dir := t.TempDir()
 	o := options(dir)
 	now := at("08:59:59")()
@@ -98,7 +98,7 @@ func TestFileStartsAnewWithTheHour(t *testing.T) {
 	})
 }
 
-func TestFileIsNeverOverwritten(t *testing.T) {
+func TestFile_IsNeverOverwritten(t *testing.T) {
 	dir := t.TempDir()
 	for range 3 { // the same offsets again, as if the log had been removed
 		f := open(t, options(dir))
@@ -112,7 +112,7 @@ func TestFileIsNeverOverwritten(t *testing.T) {
 	})
 }
 
-func TestFileFailedSyncLeavesNoLineTwice(t *testing.T) {
+func TestFile_FailedSyncLeavesNoLineTwice(t *testing.T) {
 	dir := t.TempDir()
 	f := open(t, options(dir))
 	mustSend(t, f, 1, 2)
@@ -131,7 +131,7 @@ func TestFileFailedSyncLeavesNoLineTwice(t *testing.T) {
 	})
 }
 
-func TestFileCrashAfterFailedSync(t *testing.T) {
+func TestFile_CrashAfterFailedSync(t *testing.T) {
 	dir := t.TempDir()
 	o := options(dir)
 	f := open(t, o)
@@ -147,7 +147,7 @@ func TestFileCrashAfterFailedSync(t *testing.T) {
 	})
 }
 
-func TestFileClassOfDiskErrors(t *testing.T) {
+func TestFile_ClassOfDiskErrors(t *testing.T) {
 	for errno, want := range map[syscall.Errno]struct {
 		class shipper.Class
 		code  string
@@ -170,7 +170,7 @@ func TestFileClassOfDiskErrors(t *testing.T) {
 	}
 }
 
-func TestFilePathThatIsNoDirectory(t *testing.T) {
+func TestFile_PathThatIsNoDirectory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestFilePathThatIsNoDirectory(t *testing.T) {
 	mustSend(t, f, 1, 1)
 }
 
-func TestFileDirectoryRemovedUnderIt(t *testing.T) {
+func TestFile_DirectoryRemovedUnderIt(t *testing.T) {
 	dir := t.TempDir()
 	o := options(dir)
 	o.RollSize = 1
@@ -199,7 +199,7 @@ func TestFileDirectoryRemovedUnderIt(t *testing.T) {
 	mustSend(t, f, 2, 1)
 }
 
-func TestFileStreamNameStaysInPath(t *testing.T) {
+func TestFile_StreamNameStaysInPath(t *testing.T) {
 	dir := t.TempDir()
 	o := options(dir)
 	o.Stream = "../../etc/100%"
@@ -209,7 +209,7 @@ func TestFileStreamNameStaysInPath(t *testing.T) {
 	checkTree(t, dir, map[string]string{hour + "/..%2F..%2Fetc%2F100%25-1.jsonl": lines(1, 1)})
 }
 
-func TestFileTooManyUnfinished(t *testing.T) {
+func TestFile_TooManyUnfinished(t *testing.T) {
 	o := options(t.TempDir())
 	o.RollSize = 1
 	f := open(t, o)
@@ -232,7 +232,7 @@ func TestFileTooManyUnfinished(t *testing.T) {
 	}
 }
 
-func TestFileBadStateIsAnError(t *testing.T) {
+func TestFile_BadStateIsAnError(t *testing.T) {
 	for _, state := range []string{"{", `{"parts":[{"tmp":"../x","size":1}]}`, `{"parts":[{"tmp":"x","size":-1}]}`} {
 		o := options(t.TempDir())
 		o.State = []byte(state)
@@ -243,7 +243,7 @@ func TestFileBadStateIsAnError(t *testing.T) {
 	}
 }
 
-func TestFileFullDiskGivesTheSpaceBack(t *testing.T) {
+func TestFile_FullDiskGivesTheSpaceBack(t *testing.T) {
 	dir := t.TempDir()
 	f := open(t, options(dir))
 	mustSend(t, f, 1, 2)
@@ -279,7 +279,7 @@ func TestFile_CutsBackWhatAFailedAppendLeft(t *testing.T) {
 
 // Any two consecutive disk calls fail, and every line is in the files once: the n-th call and the next one fail, for
 // every n from 0 until a run has no failure.
-func TestFileEveryDiskErrorOnce(t *testing.T) {
+func TestFile_EveryDiskErrorOnce(t *testing.T) {
 	for n, clean := 0, false; !clean; n++ {
 		for _, crash := range []bool{false, true} {
 			dir := t.TempDir()

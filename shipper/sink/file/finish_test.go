@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/sinktest"
 )
 
-func TestFileAfterCrashIsCutToTheCheckpoint(t *testing.T) {
+func TestFile_AfterCrashIsCutToTheCheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	o := options(dir)
 	o.RollSize = int64(len(lines(1, 3)))
@@ -47,7 +47,7 @@ func TestFileAfterCrashIsCutToTheCheckpoint(t *testing.T) {
 	})
 }
 
-func TestFileCrashBetweenCommitAndRename(t *testing.T) {
+func TestFile_CrashBetweenCommitAndRename(t *testing.T) {
 	dir := t.TempDir()
 	o := options(dir)
 	f := open(t, o)
@@ -57,7 +57,7 @@ func TestFileCrashBetweenCommitAndRename(t *testing.T) {
 	checkTree(t, dir, map[string]string{hour + "/clicks-1.jsonl": lines(1, 2)})
 }
 
-func TestFileFoundWithoutStateKeepsWholeLines(t *testing.T) {
+func TestFile_FoundWithoutStateKeepsWholeLines(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, hour), 0o755); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestFileFoundWithoutStateKeepsWholeLines(t *testing.T) {
 }
 
 // The agent was killed, started once while the disk was not mounted, and started again with the disk.
-func TestFileDiskThatComesBackKeepsDeliveredLines(t *testing.T) {
+func TestFile_DiskThatComesBackKeepsDeliveredLines(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "disk")
 	o := options(dir)
 	f := open(t, o)

@@ -8,7 +8,7 @@ import (
 
 // Another process created the directories and may not have synced them. The first Send syncs each up to Path; a later
 // one in the same directory does not.
-func TestFileSyncsFoldersOfOthers(t *testing.T) {
+func TestFile_SyncsFoldersOfOthers(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, hour), 0o755); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
-func TestKinesisPutsKeysUnchanged(t *testing.T) {
+func TestKinesis_PutsKeysUnchanged(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := open(t, srv)
 	batch := sinktest.Records(2)
@@ -29,7 +29,7 @@ func TestKinesisPutsKeysUnchanged(t *testing.T) {
 	}
 }
 
-func TestEmptyPayloadIsStored(t *testing.T) {
+func TestPayload_EmptyIsStored(t *testing.T) {
 	srv := fakeaws.Start(t)
 	batch := []shipper.Record{{Key: "k", First: 1, Last: 1, Events: 1}}
 	if got := open(t, srv).Send(t.Context(), batch); got.Err != nil || got.Results[0] != nil {
@@ -79,7 +79,7 @@ func TestKinesisShapes(t *testing.T) {
 	}
 }
 
-func TestBadOptions(t *testing.T) {
+func TestOptions_Invalid(t *testing.T) {
 	if _, err := kinesis.New(t.Context(), kinesis.Options{}); err == nil {
 		t.Error("kinesis: no stream: got no error")
 	}
@@ -91,7 +91,7 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-func TestOneRequestIsOneAttempt(t *testing.T) {
+func TestRequest_IsOneAttempt(t *testing.T) {
 	t.Setenv("AWS_MAX_ATTEMPTS", "5")
 	srv := fakeaws.Start(t)
 	k := open(t, srv)
@@ -104,7 +104,7 @@ func TestOneRequestIsOneAttempt(t *testing.T) {
 	}
 }
 
-func TestStreamThatIgnoresKeysIsRefused(t *testing.T) {
+func TestStream_IgnoringKeysIsRejected(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.IgnoreKeys(true)
 	o := kinesis.Options{Stream: "s", CheckKeys: time.Nanosecond, AWS: srv.Options()}
@@ -123,7 +123,7 @@ func TestStreamThatIgnoresKeysIsRefused(t *testing.T) {
 	}
 }
 
-func TestStreamThatMayNotBeDescribedIsShippedTo(t *testing.T) {
+func TestStream_ThatMayNotBeDescribedIsShippedTo(t *testing.T) {
 	srv := fakeaws.Start(t)
 	o := kinesis.Options{Stream: "s", CheckKeys: time.Hour, AWS: srv.Options()}
 	o.AWS.Endpoint = noDescribe(t, srv)
@@ -161,7 +161,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-func TestLargeRecordsRaiseTheBatch(t *testing.T) {
+func TestShape_LargeRecordsRaiseTheBatch(t *testing.T) {
 	o := kinesis.Options{Stream: "s", MaxRecord: 8 << 20, AWS: fakeaws.Start(t).Options()}
 	k, err := kinesis.New(t.Context(), o)
 	if err != nil {

@@ -37,7 +37,7 @@ func TestOrders(t *testing.T) {
 }
 
 // The stand-in fails the test for a record that does not name the last acknowledged record of its key.
-func TestStrictOrderNamesTheRecordBefore(t *testing.T) {
+func TestStrictOrder_NamesTheRecordBefore(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openWith(t, srv, kinesis.Options{Order: sink.OrderStrict})
 	for i := range 20 {
@@ -59,7 +59,7 @@ func TestStrictOrderNamesTheRecordBefore(t *testing.T) {
 	}
 }
 
-func TestStrictOrderGivesAShardsTroubleToItsRecordAlone(t *testing.T) {
+func TestStrictOrder_GivesAShardsTroubleToItsRecordAlone(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openWith(t, srv, kinesis.Options{Order: sink.OrderStrict})
 	srv.FailNext(fakeaws.Refuse(503, "ServiceUnavailable", "Slow down."))
@@ -77,7 +77,7 @@ func TestStrictOrderGivesAShardsTroubleToItsRecordAlone(t *testing.T) {
 	}
 }
 
-func TestStreamThatWasMadeAnewKillsNoRecordOfStrictOrder(t *testing.T) {
+func TestStrictOrder_RecreatedStreamRejectsNoRecord(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openWith(t, srv, kinesis.Options{Order: sink.OrderStrict})
 	k.Send(t.Context(), ofKey("k1", "1"))
@@ -94,7 +94,7 @@ func TestStreamThatWasMadeAnewKillsNoRecordOfStrictOrder(t *testing.T) {
 	}
 }
 
-func TestRefusalOfAStreamThatIgnoresKeysSaysWhatToSet(t *testing.T) {
+func TestStream_IgnoringKeysIsRejectedWithTheSetting(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.IgnoreKeys(true)
 	for _, order := range []sink.Order{sink.OrderKey, sink.OrderStrict} {
@@ -112,7 +112,7 @@ func TestRefusalOfAStreamThatIgnoresKeysSaysWhatToSet(t *testing.T) {
 
 // Consumers accept aggregated records by their keys, so on a stream that ignores keys each event is a record of its
 // own.
-func TestStreamThatIgnoresKeysGetsOneEventARecord(t *testing.T) {
+func TestStream_IgnoringKeysGetsOneEventARecord(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.IgnoreKeys(true)
 	srv.AnyOrder()
@@ -130,7 +130,7 @@ func TestStreamThatIgnoresKeysGetsOneEventARecord(t *testing.T) {
 	}
 }
 
-func TestRecordsGrowWithTheStreamsLimit(t *testing.T) {
+func TestRecords_GrowWithTheStreamsLimit(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.SetMaxRecord(4 << 20)
 	k := openWith(t, srv, kinesis.Options{CheckKeys: time.Hour})
@@ -151,7 +151,7 @@ func TestRecordsGrowWithTheStreamsLimit(t *testing.T) {
 	}
 }
 
-func TestLoweredLimitIsNoticedByItsRefusal(t *testing.T) {
+func TestRecords_LoweredLimitIsNoticedByItsRejection(t *testing.T) {
 	for _, order := range []sink.Order{sink.OrderKey, sink.OrderStrict} {
 		srv := fakeaws.Start(t)
 		srv.SetMaxRecord(4 << 20)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestSequencesAreBoundedAndForgetTheOldest(t *testing.T) {
+func TestSequences_EvictTheOldest(t *testing.T) {
 	var s sequences
 	for i := range mostSequences {
 		s.note(fmt.Sprint("k", i), fmt.Sprint(i))

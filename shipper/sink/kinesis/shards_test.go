@@ -18,7 +18,7 @@ import (
 
 const half = "170141183460469231731687303715884105728" // 2^127
 
-func TestShardsAreTheOpenOnesOfAllPages(t *testing.T) {
+func TestShards_AreTheOpenOnesOfAllPages(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.SetShards(fakeaws.Shard{ID: "old", First: "0", Closed: true}, fakeaws.Shard{ID: "high", First: half}, fakeaws.Shard{ID: "low", First: "0"})
 	m, err := open(t, srv).ListShards(t.Context(), types.ShardFilterTypeAtLatest)
@@ -39,7 +39,7 @@ func TestShardsAreTheOpenOnesOfAllPages(t *testing.T) {
 	}
 }
 
-func TestShardsWithoutASoundRangeAreNoMap(t *testing.T) {
+func TestShards_WithoutASoundRangeAreNoMap(t *testing.T) {
 	srv := fakeaws.Start(t)
 	for _, first := range []string{"", "-1", "x", "340282366920938463463374607431768211456"} {
 		srv.SetShards(fakeaws.Shard{ID: "s", First: first})
@@ -50,7 +50,7 @@ func TestShardsWithoutASoundRangeAreNoMap(t *testing.T) {
 }
 
 // A record that was stored in another shard than the one in the map shows a reshard, and the shards are listed again.
-func TestAReshardIsNoticedByWhereARecordLies(t *testing.T) {
+func TestReshard_IsNoticedByWhereARecordLies(t *testing.T) {
 	srv := fakeaws.Start(t)
 	srv.SetShards(fakeaws.Shard{ID: "before", First: "0"})
 	k := openWith(t, srv, kinesis.Options{CheckKeys: time.Hour, ShardsAgain: time.Millisecond})

@@ -13,8 +13,8 @@ import (
 	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
-// TestConnectionsOverTheLimit: connections in use stay, and one more is rejected with a response.
-func TestConnectionsOverTheLimit(t *testing.T) {
+// TestConnections_OverTheLimit: connections in use stay, and one more is rejected with a response.
+func TestConnections_OverTheLimit(t *testing.T) {
 	seen := &ingestkit.Counts{}
 	server, first := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t), Observer: seen, MaxConnections: 2})
 	second := ingestkit.Connect(t, server.Addr())
@@ -40,8 +40,8 @@ func TestConnectionsOverTheLimit(t *testing.T) {
 	}
 }
 
-// TestHTTPConnectionsOverTheLimit: a request that waits for the log keeps its connection.
-func TestHTTPConnectionsOverTheLimit(t *testing.T) {
+// TestConnections_OverTheLimitOfHTTP: a request that waits for the log keeps its connection.
+func TestConnections_OverTheLimitOfHTTP(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Hold = make(chan struct{})
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, MaxConnections: 1})
@@ -58,8 +58,8 @@ func TestHTTPConnectionsOverTheLimit(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsMakeRoom: idle connections keep no producer out.
-func TestIdleConnectionsMakeRoom(t *testing.T) {
+// TestConnections_IdleAreEvicted: idle connections keep no producer out.
+func TestConnections_IdleAreEvicted(t *testing.T) {
 	const most = 50
 	for _, kind := range []string{ingest.GRPC, ingest.Socket, ingest.HTTP} {
 		seen := &ingestkit.Counts{}
@@ -134,8 +134,8 @@ func (l *lateListener) Close() error {
 	return l.Listener.Close()
 }
 
-// TestAConnectionThatComesAsTheAgentStops once got the response that no connection is free.
-func TestAConnectionThatComesAsTheAgentStops(t *testing.T) {
+// TestConnections_OneThatComesAsTheAgentStops once got the response that no connection is free.
+func TestConnections_OneThatComesAsTheAgentStops(t *testing.T) {
 	for _, kind := range []string{ingest.Socket, ingest.HTTP} {
 		bound, err := ingest.Listen("unix", ingestkit.SocketPath(t), 0)
 		if err != nil {

@@ -23,7 +23,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-func TestAppendKeepsWhatTheEventSays(t *testing.T) {
+func TestAppend_KeepsTheEvent(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
 	m := ingestkit.Request("bytes", "a", "b")
@@ -79,8 +79,8 @@ func TestAckLevels(t *testing.T) {
 	}
 }
 
-// TestAcceptedWhileTheLogIsFull was answered well, and then the events were gone.
-func TestAcceptedWhileTheLogIsFull(t *testing.T) {
+// TestAckLevels_AcceptedWhileTheLogIsFull was answered well, and then the events were gone.
+func TestAckLevels_AcceptedWhileTheLogIsFull(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.IsFull = true
 	log.Refuse[0] = &wal.FullError{Used: 10, Max: 11}
@@ -96,7 +96,7 @@ func TestAcceptedWhileTheLogIsFull(t *testing.T) {
 	}
 }
 
-func TestErrorsOfTheLog(t *testing.T) {
+func TestErrors_OfTheLog(t *testing.T) {
 	tests := []struct {
 		err  error
 		code codes.Code
@@ -145,7 +145,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-func TestStopGivesUpWaitingForDelivery(t *testing.T) {
+func TestStop_GivesUpWaitingForDelivery(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Stuck = true
 	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
@@ -167,7 +167,7 @@ func TestStopGivesUpWaitingForDelivery(t *testing.T) {
 	}
 }
 
-func TestRequestOverTheLimit(t *testing.T) {
+func TestRequest_OverTheLimit(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, MaxRequestSize: 1 << 20})
 	if _, err := client.Append(t.Context(), ingestkit.Request("bytes", strings.Repeat("x", 1<<20-100))); err != nil {
@@ -205,7 +205,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-func TestStopDoesNotWaitForReflection(t *testing.T) {
+func TestStop_DoesNotWaitForReflection(t *testing.T) {
 	server, _ := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t)})
 	reflection := grpc_reflection_v1.NewServerReflectionClient(ingestkit.Dial(t, server.Addr()))
 	s, err := reflection.ServerReflectionInfo(t.Context())

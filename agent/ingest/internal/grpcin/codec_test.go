@@ -27,7 +27,7 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	return proto.Unmarshal(data.Materialize(), v.(proto.Message))
 }
 
-func TestWhatIsEncodedInAnotherWayMeansTheSame(t *testing.T) {
+func TestCodec_OtherEncodingsMeanTheSame(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	server, _ := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
 	conn := ingestkit.Dial(t, server.Addr())

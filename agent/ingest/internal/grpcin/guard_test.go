@@ -168,9 +168,9 @@ func (r *rawGRPC) refused() int {
 	return len(r.ended)
 }
 
-// TestHalfRequestsOfOneListenerAreBoundedTogether: many requests stop short of their end. The bytes that they hold are
+// TestGuard_BoundsHalfSentRequestsTogether: many requests stop short of their end. The bytes that they hold are
 // bounded. Requests over the budget are rejected, the others wait, and a producer of whole requests is served.
-func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
+func TestGuard_BoundsHalfSentRequestsTogether(t *testing.T) {
 	const connections, streams, each = 4, 40, 1 << 20 // 160 MiB
 	seen := &ingestkit.Counts{}
 	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t), Observer: seen, MaxRequestSize: 4 << 20})
@@ -223,8 +223,8 @@ func TestHalfRequestsOfOneListenerAreBoundedTogether(t *testing.T) {
 	}
 }
 
-// TestARequestWithoutRoomIsRefusedInGRPCsWords: gRPC's own client reads the refusal that comes from below its server.
-func TestARequestWithoutRoomIsRefusedInGRPCsWords(t *testing.T) {
+// TestGuard_RejectionIsAsFromGRPC: gRPC's own client reads the refusal that comes from below its server.
+func TestGuard_RejectionIsAsFromGRPC(t *testing.T) {
 	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t), MaxRequestSize: 17 << 20})
 	r := dialRaw(t, server.Addr())
 	piece := make([]byte, 16<<10)
@@ -278,8 +278,8 @@ func tryLarge(ctx context.Context, client standpipev1.IngestClient, stream bool)
 	return err
 }
 
-// TestRequestsUnderWayAreBoundedTogether: each connection has some of its own.
-func TestRequestsUnderWayAreBoundedTogether(t *testing.T) {
+// TestGuard_BoundsRequestsInProgressTogether: each connection has some of its own.
+func TestGuard_BoundsRequestsInProgressTogether(t *testing.T) {
 	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t), MaxStreams: 10})
 	var raws []*rawGRPC
 	total := 0
@@ -306,8 +306,8 @@ func TestRequestsUnderWayAreBoundedTogether(t *testing.T) {
 	}
 }
 
-// TestRequestsThatWaitForTheLogAreBoundedTogether: those are whole, and held by the agent itself.
-func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
+// TestBudget_BoundsRequestsThatWaitForTheLog: those are whole, and held by the agent itself.
+func TestBudget_BoundsRequestsThatWaitForTheLog(t *testing.T) {
 	log := &ingestkit.GatedLog{Log: ingestkit.NewLog(t), Gate: make(chan struct{})}
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Budget: 4 << 20})
 	const callers, fit = 80, 40
@@ -339,9 +339,9 @@ func TestRequestsThatWaitForTheLogAreBoundedTogether(t *testing.T) {
 	}
 }
 
-// TestZipBombs: kilobytes that become more than a request may have are refused, and of those that become nearly as
+// TestBudget_ZipBombs: kilobytes that become more than a request may have are refused, and of those that become nearly as
 // much few are held unpacked.
-func TestZipBombs(t *testing.T) {
+func TestBudget_ZipBombs(t *testing.T) {
 	log := &ingestkit.GatedLog{Log: ingestkit.NewLog(t), Gate: make(chan struct{})}
 	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, MaxRequestSize: 2 << 20, Budget: 8 << 20})
 	_, err := client.Append(t.Context(), ingestkit.Request("bytes", strings.Repeat("x", 3<<20)), grpc.UseCompressor(gzip.Name))
@@ -390,8 +390,8 @@ func packedMessage(t *testing.T, m *standpipev1.AppendRequest) []byte {
 	return b
 }
 
-// TestSilentConnectionsHoldNoBuffers: ten thousand with a buffer each would be 320 MiB.
-func TestSilentConnectionsHoldNoBuffers(t *testing.T) {
+// TestConnections_SilentHoldNoBuffers: ten thousand with a buffer each would be 320 MiB.
+func TestConnections_SilentHoldNoBuffers(t *testing.T) {
 	const connections, most = 200, 24 << 10
 	server, _ := ingestkit.ServeGRPC(t, ingest.Options{Log: ingestkit.NewLog(t)})
 	before := testkit.HeapInUse()

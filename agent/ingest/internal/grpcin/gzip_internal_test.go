@@ -25,8 +25,8 @@ func packed(t *testing.T, c encoding.Compressor, data []byte) []byte {
 	return b.Bytes()
 }
 
-// TestMessagesAreUnpackedTwoAtATime, and one that is none keeps no slot.
-func TestMessagesAreUnpackedTwoAtATime(t *testing.T) {
+// TestGzip_DecompressesTwoMessagesAtATime, and one that is none keeps no slot.
+func TestGzip_DecompressesTwoMessagesAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGzipSlots(encoding.GetCompressor(gzip.Name).(*gzipSlots).Compressor)
 		message := packed(t, g, make([]byte, 1<<20))

@@ -18,7 +18,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-func TestStreamAnswersInOrder(t *testing.T) {
+func TestAppendStream_RespondsInOrder(t *testing.T) {
 	log, seen := ingestkit.NewLog(t), &ingestkit.Counts{}
 	_, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log, Observer: seen})
 	s := ingestkit.OpenStream(t, client)
@@ -46,9 +46,9 @@ func TestStreamAnswersInOrder(t *testing.T) {
 	}
 }
 
-// TestStreamFails: the log rejects the k-th request for every k. The requests before it are stored and have responses,
+// TestAppendStream_Fails: the log rejects the k-th request for every k. The requests before it are stored and have responses,
 // and the stream ends with its status.
-func TestStreamFails(t *testing.T) {
+func TestAppendStream_Fails(t *testing.T) {
 	const n = 12
 	full := &wal.FullError{Used: 10, Max: 11, RetryAfter: 3 * time.Second}
 	for k := range n {
@@ -96,8 +96,8 @@ func checkFull(t *testing.T, err error, retry time.Duration) {
 	t.Error("the status carries no RetryInfo")
 }
 
-// TestStreamRefusesAnInvalidRequest is TestStreamFails with a request that breaks a rule.
-func TestStreamRefusesAnInvalidRequest(t *testing.T) {
+// TestAppendStream_RejectsAnInvalidRequest is TestAppendStream_Fails with a request that breaks a rule.
+func TestAppendStream_RejectsAnInvalidRequest(t *testing.T) {
 	const n = 8
 	for k := range n {
 		log := ingestkit.NewLog(t)
@@ -122,8 +122,8 @@ func TestStreamRefusesAnInvalidRequest(t *testing.T) {
 	}
 }
 
-// TestStreamFailsWhileOthersGoOn runs many streams at once. Some of them fail.
-func TestStreamFailsWhileOthersGoOn(t *testing.T) {
+// TestAppendStream_FailsWhileOthersGoOn runs many streams at once. Some of them fail.
+func TestAppendStream_FailsWhileOthersGoOn(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	for k := 50; k < 2000; k += 217 {
 		log.Refuse[k] = wal.ErrFull
@@ -166,7 +166,7 @@ func TestStreamFailsWhileOthersGoOn(t *testing.T) {
 	})
 }
 
-func TestStreamOfAcceptedRequestsEndsWithTheirFault(t *testing.T) {
+func TestAppendStream_OfAcceptedRequestsEndsWithTheirFault(t *testing.T) {
 	for _, last := range []standpipev1.Ack{standpipev1.Ack_ACK_ACCEPTED, standpipev1.Ack_ACK_DURABLE} {
 		log, seen := ingestkit.NewLog(t), &ingestkit.Counts{}
 		log.Refuse[2] = &wal.FullError{Used: 10, Max: 11}
@@ -205,7 +205,7 @@ func TestStreamOfAcceptedRequestsEndsWithTheirFault(t *testing.T) {
 	}
 }
 
-func TestStreamEndsWhenTheAgentStops(t *testing.T) {
+func TestAppendStream_EndsWhenTheAgentStops(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Hold = make(chan struct{})
 	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})
@@ -232,7 +232,7 @@ func TestStreamEndsWhenTheAgentStops(t *testing.T) {
 	}
 }
 
-func TestStreamOfAProducerThatGoesAway(t *testing.T) {
+func TestAppendStream_OfAProducerThatGoesAway(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Hold = make(chan struct{})
 	server, client := ingestkit.ServeGRPC(t, ingest.Options{Log: log})

@@ -193,7 +193,7 @@ func wireSamples() (samples [][]byte) {
 	return samples
 }
 
-func TestTheWireMeansTheSameInEveryPiece(t *testing.T) {
+func TestWire_MeansTheSameInEveryPiece(t *testing.T) {
 	message := wireSamples()[0]
 	var want standpipev1.AppendRequest
 	if err := proto.Unmarshal(message, &want); err != nil {
@@ -213,7 +213,7 @@ func TestTheWireMeansTheSameInEveryPiece(t *testing.T) {
 	}
 }
 
-func TestRequestsThatAreNone(t *testing.T) {
+func TestWire_InvalidRequests(t *testing.T) {
 	for message, want := range map[string]string{
 		"\x0a\x05s": "the request of 3 bytes is no valid encoding of AppendRequest: cannot parse invalid wire-format data",
 		"\x0a\x01s\x12\x03\x0a\x01k\x12\x05\x22\x03\x0a\x01\xff": "event 1: 5 bytes are no valid encoding of it: string field contains invalid UTF-8",
@@ -225,7 +225,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 	}
 }
 
-func TestResponsesAreEncodedAsProtobufDoes(t *testing.T) {
+func TestWire_EncodesResponsesAsProtobufDoes(t *testing.T) {
 	for _, r := range []intake.Response{
 		{FirstOffset: 1<<64 - 1, Count: math.MaxInt32, Ack: standpipev1.Ack_ACK_DELIVERED, Duplicate: true},
 		{Count: 1, Ack: standpipev1.Ack_ACK_ACCEPTED},

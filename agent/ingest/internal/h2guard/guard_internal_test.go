@@ -107,9 +107,9 @@ func expectEnds(t *testing.T, who string, got []uint32, want ...uint32) {
 
 var somePreface = make([]byte, len(http2.ClientPreface))
 
-// TestARequestThatHasStoppedGivesWay: a producer that holds the whole budget and sends nothing loses it to another one
+// TestGuard_StoppedRequestGivesWay: a producer that holds the whole budget and sends nothing loses it to another one
 // that needs it, after partialSilence.
-func TestARequestThatHasStoppedGivesWay(t *testing.T) {
+func TestGuard_StoppedRequestGivesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
 		stopped, other := openPipe(in), openPipe(in)
@@ -138,8 +138,8 @@ func TestARequestThatHasStoppedGivesWay(t *testing.T) {
 	})
 }
 
-// TestAProducerThatStopsInAFrame: a response can't be sent inside of a frame, so the connection is closed.
-func TestAProducerThatStopsInAFrame(t *testing.T) {
+// TestGuard_ProducerThatStopsInAFrame: a response can't be sent inside of a frame, so the connection is closed.
+func TestGuard_ProducerThatStopsInAFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
 		stopped, other := openPipe(in), openPipe(in)
@@ -164,8 +164,8 @@ func TestAProducerThatStopsInAFrame(t *testing.T) {
 	})
 }
 
-// TestFramesOfOneByte: gRPC holds a hundred times as much of each.
-func TestFramesOfOneByte(t *testing.T) {
+// TestFrames_OfOneByte: gRPC holds a hundred times as much of each.
+func TestFrames_OfOneByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
 		p := openPipe(in)
@@ -180,8 +180,8 @@ func TestFramesOfOneByte(t *testing.T) {
 	})
 }
 
-// TestWholeRequestsHoldNoRoom, however many a connection sends.
-func TestWholeRequestsHoldNoRoom(t *testing.T) {
+// TestGuard_WholeRequestsHoldNothing, however many a connection sends.
+func TestGuard_WholeRequestsHoldNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
 		p := openPipe(in)
@@ -208,8 +208,8 @@ func expectNothingHeld(t *testing.T, in *Guard) {
 	}
 }
 
-// FuzzInflow: gRPC reads the bytes of a producer unchanged, however they are cut, and nothing is held afterwards.
-func FuzzInflow(f *testing.F) {
+// FuzzGuard: gRPC reads the bytes of a producer unchanged, however they are cut, and nothing is held afterwards.
+func FuzzGuard(f *testing.F) {
 	f.Add(append(somePreface, begun(1, 100, 50)...), 7)
 	f.Add(append(somePreface, begun(1, 20, 20)...), 1)
 	f.Add(append(append([]byte(nil), somePreface...), 0, 0, 9, byte(http2.FrameData), byte(http2.FlagDataPadded|http2.FlagDataEndStream), 0, 0, 0, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0), 3)
@@ -255,8 +255,8 @@ func (c *scriptConn) Read(p []byte) (int, error) {
 func (c *scriptConn) Write(p []byte) (int, error) { return len(p), nil }
 func (c *scriptConn) Close() error                { return nil }
 
-// TestRefusalsInOneRead: the bytes behind each of them are served once, in their order.
-func TestRefusalsInOneRead(t *testing.T) {
+// TestGuard_RejectionsInOneRead: the bytes behind each of them are served once, in their order.
+func TestGuard_RejectionsInOneRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in := testInflow()
 		in.streams.Acquire(in.streams.Left())

@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
-func TestClientsThatStall(t *testing.T) {
+func TestPost_ClientsThatStall(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{ReadTimeout: 200 * time.Millisecond}})
 	for name, test := range map[string]struct {
@@ -43,8 +43,8 @@ func TestClientsThatStall(t *testing.T) {
 	}
 }
 
-// TestIdleConnections has a thousand connections that say nothing or half of something.
-func TestIdleConnections(t *testing.T) {
+// TestConnections_Idle has a thousand connections that say nothing or half of something.
+func TestConnections_Idle(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, MaxConnections: 1001})
 	if got := w.Post("text?key=k", "x"); got.Status != 200 {
@@ -59,8 +59,8 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
-// TestBodiesShareRoom: bodies that were begun and not ended hold no more than the listener's room.
-func TestBodiesShareRoom(t *testing.T) {
+// TestBodies_ShareABudget: bodies that were begun and not ended hold no more than the listener's room.
+func TestBodies_ShareABudget(t *testing.T) {
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), MaxRequestSize: 16 << 20})
 	part := strings.Repeat("x", 12<<20)
 	full := make(chan int, 12)
@@ -83,8 +83,8 @@ func TestBodiesShareRoom(t *testing.T) {
 	}
 }
 
-// TestTheLogMayTakeLonger: a request that has arrived may wait for the WAL longer than the read timeout.
-func TestTheLogMayTakeLonger(t *testing.T) {
+// TestPost_LogMayTakeLonger: a request that has arrived may wait for the WAL longer than the read timeout.
+func TestPost_LogMayTakeLonger(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Hold = make(chan struct{})
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{ReadTimeout: 100 * time.Millisecond}})
@@ -107,7 +107,7 @@ func TestTheLogMayTakeLonger(t *testing.T) {
 	}
 }
 
-func TestStopAnswersPostsThatWereTaken(t *testing.T) {
+func TestStop_RespondsToSubmittedPosts(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Hold = make(chan struct{})
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log})

@@ -13,7 +13,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-func TestPostStoresABodyAsItIs(t *testing.T) {
+func TestPost_StoresABodyAsItIs(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log})
 	for i, body := range []string{`{"a": 1.50}`, "{\"a\":2}\n", "{\"a\":3}\r\n", `"x"`} {
@@ -28,7 +28,7 @@ func TestPostStoresABodyAsItIs(t *testing.T) {
 	}
 }
 
-func TestPostOfLines(t *testing.T) {
+func TestPost_Lines(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{KeyField: "user.id"}})
 	body := "{\"user\":{\"id\":\"u1\"}}\n\r\n\n{\"user\":{\"id\":7}}\r\n" + `{"user":{"id":1,"\u0069d":"l\u00e4st"}}`
@@ -47,7 +47,7 @@ func TestPostOfLines(t *testing.T) {
 	}
 }
 
-func TestPostCarriesTimeAttributesAndProducer(t *testing.T) {
+func TestPost_CarriesTimeAttributesAndProducer(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{KeyHeader: "x-device"}})
 	got := w.Post("text?ack=durable", "x", "X-Device: d1", "X-Event-Time: 2026-11-02T06:00:00.5Z",
@@ -67,7 +67,7 @@ func TestPostCarriesTimeAttributesAndProducer(t *testing.T) {
 	}
 }
 
-func TestPostAckLevels(t *testing.T) {
+func TestPost_AckLevels(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Lost = true
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log})
@@ -82,7 +82,7 @@ func TestPostAckLevels(t *testing.T) {
 	}
 }
 
-func TestPostOfPackedBodies(t *testing.T) {
+func TestPost_CompressedBodies(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, MaxRequestSize: 1 << 20})
 	for _, coding := range []string{"gzip", "zstd", "identity"} {
@@ -100,8 +100,8 @@ func TestPostOfPackedBodies(t *testing.T) {
 	}
 }
 
-// TestPostOfABomb: the decompressed body is held to the limit during decompression.
-func TestPostOfABomb(t *testing.T) {
+// TestPost_Bomb: the decompressed body is held to the limit during decompression.
+func TestPost_Bomb(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, MaxRequestSize: 1 << 20})
 	for _, coding := range []string{"gzip", "zstd"} {
@@ -123,7 +123,7 @@ func TestPostOfABomb(t *testing.T) {
 // windowOf128MiB is "{}" as zstd with a window of 128 MiB (RFC 8878, section 3.1.1.1.2).
 const windowOf128MiB = "\x28\xb5\x2f\xfd\x00\x88\x11\x00\x00{}"
 
-func TestHTTPRefusals(t *testing.T) {
+func TestPost_Rejections(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	var seen ingestkit.Counts
 	w := ingestkit.ServeHTTP(t, ingest.Options{
@@ -186,7 +186,7 @@ func TestHTTPRefusals(t *testing.T) {
 	}
 }
 
-func TestPostNamesTheLine(t *testing.T) {
+func TestPost_NamesTheLine(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	var seen ingestkit.Counts
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, Observer: &seen})
@@ -202,7 +202,7 @@ func TestPostNamesTheLine(t *testing.T) {
 	}
 }
 
-func TestHTTPTellsOfTheLog(t *testing.T) {
+func TestPost_ErrorsOfTheLog(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Refuse = map[int]error{0: &wal.FullError{RetryAfter: 1500 * time.Millisecond}, 1: wal.ErrFailed, 2: wal.ErrSequence}
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log})
@@ -217,7 +217,7 @@ func TestHTTPTellsOfTheLog(t *testing.T) {
 	}
 }
 
-func TestHTTPTokens(t *testing.T) {
+func TestPost_Tokens(t *testing.T) {
 	var seen ingestkit.Counts
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: ingestkit.NewLog(t), Observer: &seen, Guard: accesstest.Tokens(t, "s3cret")})
 	for header, want := range map[string]int{
@@ -235,7 +235,7 @@ func TestHTTPTokens(t *testing.T) {
 	}
 }
 
-func TestPagesOfListedOrigins(t *testing.T) {
+func TestPages_OfListedOrigins(t *testing.T) {
 	w := ingestkit.ServeHTTP(t, ingest.Options{
 		Log: ingestkit.NewLog(t), HTTP: ingest.HTTPOptions{Origins: []string{"https://shop.example"}},
 		Guard: accesstest.Tokens(t, "s3cret"),
@@ -254,7 +254,7 @@ func TestPagesOfListedOrigins(t *testing.T) {
 	}
 }
 
-func TestPixelRecordsItsQuery(t *testing.T) {
+func TestPixel_RecordsItsQuery(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, HTTP: ingest.HTTPOptions{
 		Pixels: []ingest.Pixel{{Path: "/p.gif", Stream: "json", Key: "uid", Headers: []string{"Referer", "X-Absent"}}},

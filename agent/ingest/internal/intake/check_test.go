@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/test/ingestkit"
 )
 
-func TestRefusals(t *testing.T) {
+func TestRejections(t *testing.T) {
 	const secret = "s3cret"
 	with := func(change func(m *standpipev1.AppendRequest)) *standpipev1.AppendRequest {
 		m := ingestkit.Request("bytes", "a", "b")
@@ -78,7 +78,7 @@ func TestRefusals(t *testing.T) {
 }
 
 // A client program need not take the text apart.
-func TestRefusalsTellReasonAndIndex(t *testing.T) {
+func TestRejections_HaveReasonAndIndex(t *testing.T) {
 	for _, test := range []struct {
 		m             *standpipev1.AppendRequest
 		reason, index string
@@ -101,7 +101,7 @@ func TestRefusalsTellReasonAndIndex(t *testing.T) {
 	}
 }
 
-func TestWhatIsTaken(t *testing.T) {
+func TestChecks_AcceptedRequests(t *testing.T) {
 	tests := []struct {
 		name string
 		m    *standpipev1.AppendRequest

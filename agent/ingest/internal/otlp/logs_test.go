@@ -42,7 +42,7 @@ func checkExported(t *testing.T, log *ingestkit.Log) {
 	}
 }
 
-func TestOTLPOverGRPC(t *testing.T) {
+func TestOTLP_OverGRPC(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: log, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
 	conn := ingestkit.Dial(t, s.Addr())
@@ -55,8 +55,8 @@ func TestOTLPOverGRPC(t *testing.T) {
 	}
 }
 
-// TestOTLPOfOneRecordThatIsRefused: an SDK drops all that it sent along when the request is.
-func TestOTLPOfOneRecordThatIsRefused(t *testing.T) {
+// TestOTLP_OneRejectedRecord: an SDK drops all that it sent along when the request is.
+func TestOTLP_OneRejectedRecord(t *testing.T) {
 	m := ingestkit.Exported()
 	m.ResourceLogs[0].ScopeLogs[0].LogRecords[1].Attributes[0] = ingestkit.Attribute("service.name", strings.Repeat("x", 300))
 	encoded, err := proto.Marshal(m)
@@ -95,8 +95,8 @@ func TestOTLPOfOneRecordThatIsRefused(t *testing.T) {
 	}
 }
 
-// TestOTLPSaysWhenToTryAgain: an SDK drops a request after RESOURCE_EXHAUSTED without a delay.
-func TestOTLPSaysWhenToTryAgain(t *testing.T) {
+// TestOTLP_HasARetryDelay: an SDK drops a request after RESOURCE_EXHAUSTED without a delay.
+func TestOTLP_HasARetryDelay(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Refuse = map[int]error{0: &wal.FullError{}, 1: wal.ErrFailed, 2: wal.ErrTooLarge}
 	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: log, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
@@ -118,7 +118,7 @@ func TestOTLPSaysWhenToTryAgain(t *testing.T) {
 	}
 }
 
-func TestOTLPIsBounded(t *testing.T) {
+func TestOTLP_IsBounded(t *testing.T) {
 	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t), MaxRequestSize: 100_000, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
 	m := ingestkit.Exported()
 	m.ResourceLogs[0].Resource.Attributes[0] = ingestkit.Attribute("service.name", strings.Repeat("x", 10_000))
@@ -131,8 +131,8 @@ func TestOTLPIsBounded(t *testing.T) {
 	}
 }
 
-// TestOTLPOfNothing: an empty record, or attribute, takes two bytes on the wire and a hundred times that decoded.
-func TestOTLPOfNothing(t *testing.T) {
+// TestOTLP_WithoutRecords: an empty record, or attribute, takes two bytes on the wire and a hundred times that decoded.
+func TestOTLP_WithoutRecords(t *testing.T) {
 	const n = 600_000
 	field := func(number protowire.Number, b []byte) []byte {
 		return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), b)
@@ -165,7 +165,7 @@ func TestOTLPOfNothing(t *testing.T) {
 	}
 }
 
-func TestOTLPIsOffOnOtherListeners(t *testing.T) {
+func TestOTLP_IsOffOnOtherListeners(t *testing.T) {
 	s := ingestkit.Serve(t, ingest.Options{Type: ingest.GRPC, Log: ingestkit.NewLog(t)})
 	err := ingestkit.Dial(t, s.Addr()).Invoke(t.Context(), ingestkit.Export, ingestkit.Exported(), &emptypb.Empty{})
 	if status.Code(err) != codes.Unimplemented {
@@ -173,7 +173,7 @@ func TestOTLPIsOffOnOtherListeners(t *testing.T) {
 	}
 }
 
-func TestOTLPOverHTTP(t *testing.T) {
+func TestOTLP_OverHTTP(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	w := ingestkit.ServeHTTP(t, ingest.Options{Log: log, OTLP: &ingest.OTLPOptions{Stream: "bytes"}})
 	encoded, err := proto.Marshal(ingestkit.Exported())

@@ -16,7 +16,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-func TestSocketRefusals(t *testing.T) {
+func TestSocket_Rejections(t *testing.T) {
 	const allowed = `; stream, key, data, data_base64, time, attributes, ack, producer_id and producer_sequence are allowed`
 	tests := []struct{ line, text, code string }{
 		{``, `the line of 0 bytes is not valid JSON from byte 0 on`, "INVALID_ARGUMENT"},
@@ -85,7 +85,7 @@ func TestSocketRefusals(t *testing.T) {
 	}
 }
 
-func TestSocketStores(t *testing.T) {
+func TestSocket_Stores(t *testing.T) {
 	tests := []struct{ line, data string }{
 		{`{"stream":"text","key":"k","data":{"b": [1, 2.50, "x\u0041 "],  "a":null}}`, `{"b":[1,2.50,"x\u0041 "],"a":null}`},
 		{` { "data" : [ ] , "key" : "k" , "stream" : "text" } ` + "\r", `[]`},
@@ -118,7 +118,7 @@ func TestSocketStores(t *testing.T) {
 	}
 }
 
-func TestSocketKeepsWhatTheEventSays(t *testing.T) {
+func TestSocket_KeepsTheEvent(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	_, p := ingestkit.ServeSocket(t, ingest.Options{Log: log})
 	p.Send(`{"stream":"text","key":"é","data":1,"time":"2026-11-02T06:00:00.5+01:00","attributes":{"site":"north","b":""}}` + "\n" +
@@ -142,7 +142,7 @@ func TestSocketKeepsWhatTheEventSays(t *testing.T) {
 	}
 }
 
-func TestSocketReplies(t *testing.T) {
+func TestSocket_Responses(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Refuse[3] = &wal.FullError{Used: 10, Max: 11, RetryAfter: 1500 * time.Millisecond}
 	log.Refuse[4] = wal.ErrFull
@@ -163,8 +163,8 @@ func TestSocketReplies(t *testing.T) {
 	p.Expect(`{"offset":4}`)
 }
 
-// TestSocketPipelines: many lines are submitted before the first is stored.
-func TestSocketPipelines(t *testing.T) {
+// TestSocket_Pipelines: many lines are submitted before the first is stored.
+func TestSocket_Pipelines(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Hold = make(chan struct{})
 	_, p := ingestkit.ServeSocket(t, ingest.Options{Log: log})
@@ -179,7 +179,7 @@ func TestSocketPipelines(t *testing.T) {
 	}
 }
 
-func TestSocketLineSizes(t *testing.T) {
+func TestSocket_LineSizes(t *testing.T) {
 	const limit = 5 << 20
 	log := ingestkit.NewLog(t)
 	_, p := ingestkit.ServeSocket(t, ingest.Options{Log: log, MaxLineSize: limit})
@@ -203,7 +203,7 @@ func TestSocketLineSizes(t *testing.T) {
 	p.ExpectEnd()
 }
 
-func TestSocketClosesOnALineWithoutEnd(t *testing.T) {
+func TestSocket_ClosesOnALineWithoutEnd(t *testing.T) {
 	_, p := ingestkit.ServeSocket(t, ingest.Options{Log: ingestkit.NewLog(t)})
 	p.Send(`{"stream":"bytes","key":"k","data":1}` + "\n")
 	go func() {
@@ -224,8 +224,8 @@ func TestSocketClosesOnALineWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestSocketLastPart: the bytes before the end of a connection count as a line, whole or not.
-func TestSocketLastPart(t *testing.T) {
+// TestSocket_LastPart: the bytes before the end of a connection count as a line, whole or not.
+func TestSocket_LastPart(t *testing.T) {
 	for part, want := range map[string]string{
 		`{"stream":"text","key":"k","data":1}`: `{"offset":1}`,
 		`{"stream":"text","key":"k","data":1`:  `{"error":"the line of 35 bytes is not valid JSON from byte 35 on","code":"INVALID_ARGUMENT"}`,
@@ -238,7 +238,7 @@ func TestSocketLastPart(t *testing.T) {
 	}
 }
 
-func TestSocketStopAnswersWhatWasTaken(t *testing.T) {
+func TestSocket_StopRespondsToSubmittedLines(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	log.Hold = make(chan struct{})
 	server, p := ingestkit.ServeSocket(t, ingest.Options{Log: log})
@@ -261,8 +261,8 @@ func TestSocketStopAnswersWhatWasTaken(t *testing.T) {
 	}
 }
 
-// TestSocketOfAProducerThatNeverReads: it stops being read from, and Stop cuts it off.
-func TestSocketOfAProducerThatNeverReads(t *testing.T) {
+// TestSocket_OfAProducerThatNeverReads: it stops being read from, and Stop cuts it off.
+func TestSocket_OfAProducerThatNeverReads(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	server, p := ingestkit.ServeSocket(t, ingest.Options{Log: log})
 	lines := strings.Repeat(`{"stream":"text","key":"k","data":1,"ack":"never"}`+"\n", 1000)
@@ -282,7 +282,7 @@ func TestSocketOfAProducerThatNeverReads(t *testing.T) {
 	}
 }
 
-func TestSocketTokens(t *testing.T) {
+func TestSocket_Tokens(t *testing.T) {
 	o := ingest.Options{Log: ingestkit.NewLog(t), Network: "tcp", Address: "127.0.0.1:0", Guard: accesstest.Tokens(t, "good")}
 	server, p := ingestkit.ServeSocket(t, o)
 	p.Send(`{"token":"good"}` + "\n" + `{"stream":"text","key":"k","data":1}` + "\n")
@@ -299,7 +299,7 @@ func TestSocketTokens(t *testing.T) {
 	}
 }
 
-func TestSocketManyProducers(t *testing.T) {
+func TestSocket_ManyProducers(t *testing.T) {
 	log := ingestkit.NewLog(t)
 	server, _ := ingestkit.ServeSocket(t, ingest.Options{Log: log})
 	done := make(chan struct{})

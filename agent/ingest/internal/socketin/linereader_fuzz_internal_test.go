@@ -57,8 +57,8 @@ func FuzzLineReader(f *testing.F) {
 	})
 }
 
-// TestLinesWithoutRoom: a line that finds no room is passed over, and those after it are not.
-func TestLinesWithoutRoom(t *testing.T) {
+// TestLineReader_SkipsLinesOverTheBudget: a line that finds no room is passed over, and those after it are not.
+func TestLineReader_SkipsLinesOverTheBudget(t *testing.T) {
 	crowd := budget.New(64 << 10)
 	first := lineReader{from: strings.NewReader(strings.Repeat("x", 100<<10)), max: 1 << 20, budget: crowd}
 	for range 6 { // 128 KiB, and no newline yet

@@ -27,8 +27,8 @@ func TestLineReader(t *testing.T) {
 	}
 }
 
-// TestLineReaderDropsAPartBeforeAnError: only the end of a connection ends a line.
-func TestLineReaderDropsAPartBeforeAnError(t *testing.T) {
+// TestLineReader_DropsAPartBeforeAnError: only the end of a connection ends a line.
+func TestLineReader_DropsAPartBeforeAnError(t *testing.T) {
 	broken := io.MultiReader(strings.NewReader("a\npart"), iotest.ErrReader(io.ErrUnexpectedEOF))
 	got := readLines(&lineReader{from: broken, max: 8})
 	if want := []string{"a", "unexpected EOF"}; !slices.Equal(got, want) {
@@ -36,7 +36,7 @@ func TestLineReaderDropsAPartBeforeAnError(t *testing.T) {
 	}
 }
 
-func TestLineReaderGivesUpALargeBuffer(t *testing.T) {
+func TestLineReader_ReleasesALargeBuffer(t *testing.T) {
 	l := lineReader{from: iotest.HalfReader(strings.NewReader(strings.Repeat("x", 1<<20) + "\na\n")), max: 1 << 20}
 	for range 2 {
 		if _, err := l.next(); err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
-func TestClassOfEveryDocumentedCode(t *testing.T) {
+func TestClass_OfEveryDocumentedCode(t *testing.T) {
 	cases := []struct {
 		status int
 		code   string
@@ -94,7 +94,7 @@ func TestClassOfEveryDocumentedCode(t *testing.T) {
 
 // Every error type in the SDK's packages of the services has a class. The test fails for the new types of a new
 // SDK.
-func TestEveryErrorOfTheSDKHasAClass(t *testing.T) {
+func TestClass_OfEveryErrorOfTheSDK(t *testing.T) {
 	elsewhere := map[string]bool{ // errors of requests that standpipe doesn't make
 		"DryRunOperationException": true, "ExpiredIteratorException": true, "ExpiredNextTokenException": true,
 		"InvalidAttributeName": true, "InvalidAttributeValue": true, "InvalidBatchEntryId": true, "QueueNameExists": true, "EmptyBatchRequest": true,
@@ -119,7 +119,7 @@ func TestEveryErrorOfTheSDKHasAClass(t *testing.T) {
 	}
 }
 
-func TestClassByText(t *testing.T) {
+func TestClass_ByText(t *testing.T) {
 	// Only the batch's third record is longer than 100 bytes.
 	const tooLong = " failed to satisfy constraint: Member must have length less than or equal to 100"
 	cases := []struct {
@@ -157,7 +157,7 @@ func TestClassByText(t *testing.T) {
 	}
 }
 
-func TestServerNamesTheRecordThatIsTooLong(t *testing.T) {
+func TestClass_RecordThatIsTooLong(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openKinesis(t, srv)
 	batch := sinktest.Records(3)
@@ -168,7 +168,7 @@ func TestServerNamesTheRecordThatIsTooLong(t *testing.T) {
 	}
 }
 
-func TestClassOfOneRecord(t *testing.T) {
+func TestClass_OfOneRecord(t *testing.T) {
 	cases := []struct {
 		code string
 		want shipper.Class
@@ -193,7 +193,7 @@ func TestClassOfOneRecord(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsPassedOnUpToAnHour(t *testing.T) {
+func TestRetryAfter_IsPassedOnUpToAnHour(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openKinesis(t, srv)
 	for seconds, want := range map[int64]time.Duration{7: 7 * time.Second, 86_400: time.Hour, 10_000_000_000: time.Hour, math.MaxInt64: time.Hour} {
@@ -205,7 +205,7 @@ func TestRetryAfterIsPassedOnUpToAnHour(t *testing.T) {
 	}
 }
 
-func TestLongTextIsCut(t *testing.T) {
+func TestText_LongIsCut(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openKinesis(t, srv)
 	srv.FailNext(fakeaws.Refuse(500, "InternalFailure", "first line\n"+strings.Repeat("é", 5000)))
@@ -215,19 +215,19 @@ func TestLongTextIsCut(t *testing.T) {
 	}
 }
 
-func TestNobodyAnswers(t *testing.T) {
+func TestClass_NobodyResponds(t *testing.T) {
 	o := fakeaws.Start(t).Options()
 	o.Endpoint = "http://127.0.0.1:1"
 	check(t, send(t, o), shipper.Transient, "connection")
 }
 
-func TestNoSuchHost(t *testing.T) {
+func TestClass_NoSuchHost(t *testing.T) {
 	o := fakeaws.Start(t).Options()
 	o.Endpoint = "http://standpipe.invalid"
 	check(t, send(t, o), shipper.Transient, "connection")
 }
 
-func TestNoEndpoint(t *testing.T) {
+func TestClass_NoEndpoint(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	t.Setenv("AWS_DEFAULT_REGION", "")
 	t.Setenv("AWS_CONFIG_FILE", "/nonexistent")
@@ -236,14 +236,14 @@ func TestNoEndpoint(t *testing.T) {
 	check(t, send(t, o), shipper.Operator, "endpoint")
 }
 
-func TestNoCredentials(t *testing.T) {
+func TestCredentials_Missing(t *testing.T) {
 	noCredentials(t)
 	o := fakeaws.Start(t).Options()
 	o.Credentials = nil
 	check(t, send(t, o), shipper.Operator, "credentials")
 }
 
-func TestRoleThatIsRefused(t *testing.T) {
+func TestCredentials_RejectedRole(t *testing.T) {
 	for _, c := range []struct {
 		fault fakeaws.Fault
 		want  shipper.Class
@@ -261,7 +261,7 @@ func TestRoleThatIsRefused(t *testing.T) {
 	}
 }
 
-func TestCanceledAndLate(t *testing.T) {
+func TestClass_CanceledAndLate(t *testing.T) {
 	srv := fakeaws.Start(t)
 	o := srv.Options()
 	srv.FailNext(fakeaws.Silent(), fakeaws.Silent())
@@ -297,7 +297,7 @@ func send(t *testing.T, o sink.AWS) shipper.Response {
 
 // A proxy's response is not the service's. It makes no dead letters, and a batch that is too large for a proxy may be
 // tried in smaller ones.
-func TestProxyBuriesNothing(t *testing.T) {
+func TestProxy_BuriesNothing(t *testing.T) {
 	for _, body := range []string{"<html>413 Request Entity Too Large</html>", "", `{"message":"Request Too Long"}`, "{}"} {
 		for _, status := range []int{400, 403, 404, 405, 413, 414, 431, 502} {
 			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -315,7 +315,7 @@ func TestProxyBuriesNothing(t *testing.T) {
 }
 
 // Record contents that the service quotes are masked in the text that operators see.
-func TestTextHidesWhatTheServiceRepeats(t *testing.T) {
+func TestText_HidesPayloads(t *testing.T) {
 	srv := fakeaws.Start(t)
 	k := openKinesis(t, srv)
 	for _, key := range []string{"secret-key", "it's a 'secret-key' at 'home", "secret-key\n2", strings.Repeat("secret-key", 20)} {
@@ -330,7 +330,7 @@ func TestTextHidesWhatTheServiceRepeats(t *testing.T) {
 }
 
 // A host that accepts no connection is no evidence of a slow link.
-func TestDialThatTimesOutIsNoTimeout(t *testing.T) {
+func TestClass_DialThatTimesOut(t *testing.T) {
 	full, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

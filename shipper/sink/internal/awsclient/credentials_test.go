@@ -145,7 +145,7 @@ func (o opener) must(t *testing.T, with sink.AWS) shipper.Sink {
 
 // The service rejects a token that expires only in an hour, as after a suspended host's sleep or a rotation of keys.
 // The next request is signed with the new token, without a restart.
-func TestCredentialsThatAreRefusedAreReplaced(t *testing.T) {
+func TestCredentials_RejectedAreReplaced(t *testing.T) {
 	for _, from := range issuers {
 		for _, to := range openers {
 			t.Run(from.name+"/"+to.name, func(t *testing.T) {
@@ -180,7 +180,7 @@ func TestCredentialsThatAreRefusedAreReplaced(t *testing.T) {
 }
 
 // A host's clock that is an hour off costs one request, because the responses of the service have the time.
-func TestAWrongClockIsCorrected(t *testing.T) {
+func TestClock_WrongIsCorrected(t *testing.T) {
 	for _, c := range []struct {
 		code, text string
 		class      shipper.Class

@@ -39,7 +39,7 @@ func slowBody(t *testing.T) string {
 	return srv.URL
 }
 
-func TestStoredRecordsAreNotReportedAsFailed(t *testing.T) {
+func TestRecords_StoredAreNotReportedAsFailed(t *testing.T) {
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, network, addr)
 		return lateWriter{c}, err
