@@ -49,7 +49,7 @@ func classify(err error, topic string) *shipper.Error {
 	var code *kerr.Error
 	var credentials *credentialsError
 	var plaintext tls.RecordHeaderError
-	var alert tls.AlertError
+	var op *net.OpError
 	switch {
 	case errors.As(err, &credentials):
 		return operator(failure.CodeCredentials, err.Error())
@@ -59,7 +59,7 @@ func classify(err error, topic string) *shipper.Error {
 		return &shipper.Error{Class: shipper.Transient, Code: failure.CodeBadResponse, Text: failure.Shorten(err.Error()), Record: -1}
 	case errors.As(err, &plaintext):
 		return operator(failure.CodeTLS, "the broker's port is not one for TLS: "+err.Error())
-	case errors.As(err, &alert):
+	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS
 		return operator(failure.CodeTLS, "the broker rejects the TLS connection, perhaps for its client certificate: "+err.Error())
 	case errors.Is(err, kgo.ErrClientClosed):
 		return &shipper.Error{Class: shipper.Transient, Code: failure.CodeCanceled, Text: "the destination is being closed", Record: -1}
