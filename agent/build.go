@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/internal/destination"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/ranged"
 )
@@ -45,9 +46,12 @@ func (r *route) build(ctx context.Context) *pipeline {
 			return nil
 		}
 		branches := r.streams.log.Branches(r.stream)
-		around := envelopeOf(branches, r.stream, r.conf)
+		around := destination.Envelope(branches, r.stream, r.conf)
 		before := r.cursor.State()
-		target, err := openSink(ctx, sinkSpec{r.conf, r.stream, around, branches, r.cursor, r.logger, r.streams.upstreams})
+		target, err := destination.Open(ctx, destination.Spec{
+			Destination: r.conf, EventStream: r.stream, Around: around, Branches: branches, Cursor: r.cursor, Logger: r.logger,
+			Upstreams: r.streams.upstreams,
+		})
 		done()
 		if err == nil {
 			r.built()
@@ -74,30 +78,30 @@ func (r *route) build(ctx context.Context) *pipeline {
 }
 
 // newPipeline returns the sink with its shipper.
-func (r *route) newPipeline(target target) *pipeline {
+func (r *route) newPipeline(target destination.Target) *pipeline {
 	s, d := r.streams, r.conf
-	typ := destinationTypes[d.Type] // known: openSink has used it
+	typ, _ := destination.Of(d) // known: Open has used it
 	retry := shipper.Retry{Initial: d.Retry.Initial, Max: d.Retry.Max, Timeout: d.Retry.Timeout}
 	var link *shipper.Link
-	if typ.usesLink {
+	if typ.UsesLink {
 		link = s.link
 	}
-	if target.ranges != nil {
-		return &pipeline{target.ranges, ranged.New(ranged.Options{
-			Source: s.log, Cursor: taggedCursor{r.cursor, d.Type}, Sink: target.ranges, Dead: s.dead,
+	if target.Ranges != nil {
+		return &pipeline{target.Ranges, ranged.New(ranged.Options{
+			Source: s.log, Cursor: destination.TaggedCursor{Cursor: r.cursor, Type: d.Type}, Sink: target.Ranges, Dead: s.dead,
 			MaxDelay: d.Batch.MaxDelay, Retry: retry,
 			Link: link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
-			Endpoint: typ.endpoint(d), Outages: s.outages,
+			Endpoint: typ.Endpoint(d), Outages: s.outages,
 			Observer: observer{s, r.stream, d.Name},
 			Logger:   r.logger,
 		})}
 	}
-	return &pipeline{target.batches, shipper.New(shipper.Options{
-		Source: s.log, Cursor: r.cursor, Sink: target.batches, Dead: s.dead,
+	return &pipeline{target.Batches, shipper.New(shipper.Options{
+		Source: s.log, Cursor: r.cursor, Sink: target.Batches, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay, Retry: retry,
 		Unpaced: !d.Pace,
 		Link:    link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
-		Endpoint: typ.endpoint(d), Outages: s.outages,
+		Endpoint: typ.Endpoint(d), Outages: s.outages,
 		Observer: observer{s, r.stream, d.Name},
 		Logger:   r.logger,
 	})}

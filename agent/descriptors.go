@@ -4,15 +4,13 @@ import (
 	"slices"
 
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/agent/internal/destination"
 )
 
 // Descriptors reserved from producers' connections. The WAL reserves a few more by itself.
 const (
-	descriptorsOfAgent  = 64 // WAL, dead letters, listeners, operators' connections, certificates and tokens
-	adminConnections    = 32 // of descriptorsOfAgent
-	descriptorsOfFile   = 4
-	descriptorsOfCloud  = 64 // a request for each lane
-	descriptorsOfRanges = 4  // one request, and one for credentials
+	descriptorsOfAgent = 64 // WAL, dead letters, listeners, operators' connections, certificates and tokens
+	adminConnections   = 32 // of descriptorsOfAgent
 )
 
 // descriptorsAside returns the number of descriptors that the agent reserves from producers' connections: at most half of
@@ -21,7 +19,8 @@ func descriptorsAside(conf *config.Config, limit int64) int64 {
 	aside := int64(descriptorsOfAgent)
 	for i := range conf.Streams {
 		for j := range conf.Streams[i].Destinations {
-			aside += destinationTypes[conf.Streams[i].Destinations[j].Type].descriptors
+			t, _ := destination.Of(conf.Streams[i].Destinations[j]) // an unknown type has none
+			aside += t.Descriptors
 		}
 	}
 	return min(aside, limit/2)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/agent/internal/destination"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -24,7 +25,7 @@ func Predict(c *config.Config, t shipper.Traffic) ([]Forecast, error) {
 	var all []Forecast
 	for _, s := range c.Streams {
 		for _, d := range s.Destinations {
-			shape, err := shapeOf(d, envelopeOf([]wal.Branch{{First: 1, ID: strings.Repeat("0", logIDLen)}}, s.Name, d))
+			shape, err := destination.Shape(d, destination.Envelope([]wal.Branch{{First: 1, ID: strings.Repeat("0", logIDLen)}}, s.Name, d))
 			if err != nil {
 				return nil, fmt.Errorf("stream %q, destination %q: %w", s.Name, d.Name, err)
 			}

@@ -1,11 +1,10 @@
 package agent
 
 import (
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/agent/internal/destination"
 )
 
 // Load reads the configuration at path, as config.Load does, for an agent of this program. A type of destination that the
@@ -26,8 +25,8 @@ func checkBuiltIn(c *config.Config) error {
 	var faults []config.Fault
 	for i := range c.Streams {
 		for _, d := range c.Streams[i].Destinations {
-			if _, err := typeOf(d); err != nil {
-				faults = append(faults, config.Fault{Pos: d.Pos, Text: "destination type \"" + d.Type + "\" is not part of this version; allowed is " + builtIn()})
+			if _, err := destination.Of(d); err != nil {
+				faults = append(faults, config.Fault{Pos: d.Pos, Text: "destination type \"" + d.Type + "\" is not part of this version; allowed is " + strings.Join(destination.Types(), ", ")})
 			}
 		}
 	}
@@ -35,11 +34,4 @@ func checkBuiltIn(c *config.Config) error {
 		return nil
 	}
 	return &config.FaultsError{Faults: faults}
-}
-
-// builtIn lists the types of destinations for a fault.
-func builtIn() string {
-	names := slices.Sorted(maps.Keys(destinationTypes))
-	names = slices.DeleteFunc(names, func(name string) bool { return name == discardType })
-	return strings.Join(names, ", ")
 }

@@ -3,28 +3,9 @@ package agent
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/standpipe/standpipe/agent/config"
 )
-
-// pendingTypes are the types of destinations that a file may have and that have no sink yet. It is empty in a release.
-var pendingTypes = []string{}
-
-func TestDestinationTypes_HaveASinkEach(t *testing.T) {
-	for _, name := range config.DestinationTypes() {
-		if _, ok := destinationTypes[name]; !ok && !slices.Contains(pendingTypes, name) {
-			t.Errorf("the configuration has the type %q; want an entry in destinationTypes", name)
-		}
-	}
-	for name := range destinationTypes {
-		if name != discardType && !slices.Contains(config.DestinationTypes(), name) {
-			t.Errorf("no configuration can have the type %q", name)
-		}
-	}
-}
 
 func TestLoad_NamesATypeWithoutSink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "agent.hcl")

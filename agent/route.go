@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/agent/internal/destination"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -66,7 +67,7 @@ func titleOf(d config.Destination) string { return fmt.Sprintf("%s %q", d.Type, 
 // newRoute claims the destination's cursor, from its present owner if there is one. streams.changing is held.
 func (s *streams) newRoute(stream string, d config.Destination) (*route, error) {
 	d.Pos = config.Pos{}
-	shape, err := shapeOf(d, envelopeOf(s.log.Branches(stream), stream, d))
+	shape, err := destination.Shape(d, destination.Envelope(s.log.Branches(stream), stream, d))
 	if err != nil {
 		return nil, fmt.Errorf("destination %q: %w", d.Name, err)
 	}

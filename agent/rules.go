@@ -5,6 +5,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/destination"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
@@ -40,7 +41,7 @@ func newRules(branches []wal.Branch, name string, c *config.Stream) (rules inges
 	limits := make([]sizeLimit, len(c.Destinations))
 	for i, d := range c.Destinations {
 		d = d.For(name)
-		shape, err := shapeOf(d, envelopeOf(branches, name, d))
+		shape, err := destination.Shape(d, destination.Envelope(branches, name, d))
 		if err != nil {
 			return rules, fmt.Errorf("destination %q: %w", d.Name, err)
 		}

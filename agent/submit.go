@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/destination"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -92,4 +93,9 @@ func (l submitter) Submit(ctx context.Context, b *wal.Batch) (ingest.Ticket, err
 		return nil, err
 	}
 	return t, nil
+}
+
+// Arrived records the path of a request that another agent relays. An error: it has come in a loop.
+func (s *streams) Arrived(stream, path string) error {
+	return s.upstreams.Arrived(destination.LogID(s.log.Branches(stream)), stream, path)
 }

@@ -1,4 +1,4 @@
-package agent
+package destination
 
 import (
 	"context"
@@ -9,11 +9,11 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/statsd"
 )
 
-var statsdDestination = destinationType{
+var statsdDestination = Type{
 	shape: func(config.Destination, *shipper.Envelope) (shipper.Shape, error) {
 		return statsd.Options{}.Shape(), nil
 	},
-	openRanged: func(_ context.Context, s sinkSpec) (ranged.Sink, error) {
+	openRanged: func(_ context.Context, s Spec) (ranged.Sink, error) {
 		c := s.Statsd
 		sink, err := statsd.New(statsd.Options{
 			Network: c.Network, Address: c.Address, Metric: c.Metric, NameField: c.NameField, ValueField: c.ValueField,
@@ -26,5 +26,5 @@ var statsdDestination = destinationType{
 		return sink, nil
 	},
 	endpoint:    func(d config.Destination) string { return d.Statsd.Network + "://" + d.Statsd.Address },
-	descriptors: 1,
+	Descriptors: 1,
 }

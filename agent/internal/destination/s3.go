@@ -1,4 +1,4 @@
-package agent
+package destination
 
 import (
 	"context"
@@ -9,20 +9,20 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/s3"
 )
 
-var s3Destination = destinationType{
+var s3Destination = Type{
 	shape: func(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
 		o := s3.Options{Envelope: around}
 		return o.Shape(), nil
 	},
-	openRanged: func(ctx context.Context, s sinkSpec) (ranged.Sink, error) {
+	openRanged: func(ctx context.Context, s Spec) (ranged.Sink, error) {
 		d := s.Destination
 		return s3.New(ctx, s3.Options{
-			Bucket: d.S3.Bucket, Prefix: d.S3.Prefix, Stream: s.eventStream, LogID: s.branches[len(s.branches)-1].ID,
-			Format: d.S3.Format, Compression: compressionNamed(d.S3.Compression), Envelope: s.around, Bytes: d.Format == shipper.EnvelopeBytes,
+			Bucket: d.S3.Bucket, Prefix: d.S3.Prefix, Stream: s.EventStream, LogID: s.Branches[len(s.Branches)-1].ID,
+			Format: d.S3.Format, Compression: compressionNamed(d.S3.Compression), Envelope: s.Around, Bytes: d.Format == shipper.EnvelopeBytes,
 			RollSize: d.S3.RollSize, RollInterval: d.S3.RollInterval, PartSize: d.S3.PartSize, RowGroupSize: d.S3.RowGroupSize,
 			PathStyle: d.S3.PathStyle, NoChecksums: !d.S3.Checksums, KMSKeyID: d.S3.KMSKeyID, Tags: d.S3.Tags, StorageClass: d.S3.StorageClass,
-			AWS: awsOptions(d), Logger: s.logger,
+			AWS: awsOptions(d), Logger: s.Logger,
 		})
 	},
-	endpoint: awsEndpoint, descriptors: descriptorsOfRanges, usesLink: true,
+	endpoint: awsEndpoint, Descriptors: ofRanges, UsesLink: true,
 }

@@ -1,4 +1,4 @@
-package agent
+package destination
 
 import (
 	"context"
@@ -9,13 +9,13 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/sqs"
 )
 
-var sqsDestination = destinationType{
+var sqsDestination = Type{
 	shape: func(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
 		return sqsOptions(d, around).Shape()
 	},
-	open: func(ctx context.Context, s sinkSpec) (shipper.Sink, error) {
-		o := sqsOptions(s.Destination, s.around)
-		o.Source, o.Branches, o.AWS = s.eventStream, s.branches, awsOptions(s.Destination)
+	open: func(ctx context.Context, s Spec) (shipper.Sink, error) {
+		o := sqsOptions(s.Destination, s.Around)
+		o.Source, o.Branches, o.AWS = s.EventStream, s.Branches, awsOptions(s.Destination)
 		return sqs.New(ctx, o)
 	},
 	endpoint: func(d config.Destination) string {
@@ -24,7 +24,7 @@ var sqsDestination = destinationType{
 		}
 		return awsEndpoint(d)
 	},
-	descriptors: descriptorsOfCloud, usesLink: true,
+	Descriptors: ofCloud, UsesLink: true,
 }
 
 func sqsOptions(d config.Destination, around *shipper.Envelope) sqs.Options {

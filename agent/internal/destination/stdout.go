@@ -1,4 +1,4 @@
-package agent
+package destination
 
 import (
 	"context"
@@ -10,13 +10,13 @@ import (
 
 const stdoutType = "stdout"
 
-var stdoutDestination = destinationType{
+var stdoutDestination = Type{
 	shape: func(_ config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
 		return stdout.Options{Envelope: around}.Shape(), nil
 	},
-	open: func(_ context.Context, s sinkSpec) (shipper.Sink, error) {
-		return stdout.New(stdout.Options{Stream: s.eventStream, Destination: s.Name, Envelope: s.around}), nil
+	open: func(_ context.Context, s Spec) (shipper.Sink, error) {
+		return stdout.New(stdout.Options{Stream: s.EventStream, Destination: s.Name, Envelope: s.Around}), nil
 	},
 	endpoint:    func(config.Destination) string { return "standard output" },
-	descriptors: 1,
+	Descriptors: 1,
 }

@@ -1,4 +1,4 @@
-package agent
+package destination
 
 import (
 	"testing"
@@ -20,7 +20,7 @@ func TestSinkState_BelongsToAType(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ranges := taggedCursor{cursor, discardType}
+	ranges := TaggedCursor{cursor, Discard}
 	if got := ranges.State(); got != nil {
 		t.Errorf("got state %q at first, want none", got)
 	}
@@ -30,10 +30,10 @@ func TestSinkState_BelongsToAType(t *testing.T) {
 	if got := ranges.State(); string(got) != "sealed\x00" {
 		t.Errorf("got state %q, want the one that was stored", got)
 	}
-	if got := (taggedCursor{cursor, "kinesis"}).State(); got != nil {
+	if got := (TaggedCursor{cursor, "kinesis"}).State(); got != nil {
 		t.Errorf("got state %q for another type, want none", got)
 	}
-	spec := sinkSpec{Destination: config.Destination{Type: "file"}, eventStream: "s", cursor: cursor, logger: hclog.NewNullLogger()}
+	spec := Spec{Destination: config.Destination{Type: "file"}, EventStream: "s", Cursor: cursor, Logger: hclog.NewNullLogger()}
 	endStateOfOthers(&spec, true)
 	if got := cursor.State(); len(got) > 0 {
 		t.Errorf("got state %q for a file destination, want none", got)

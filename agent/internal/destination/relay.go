@@ -1,4 +1,4 @@
-package agent
+package destination
 
 import (
 	"context"
@@ -9,28 +9,28 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink/relay"
 )
 
-var relayDestination = destinationType{
+var relayDestination = Type{
 	shape: func(config.Destination, *shipper.Envelope) (shipper.Shape, error) {
 		return relay.Options{}.Shape(), nil
 	},
-	openRanged: func(_ context.Context, s sinkSpec) (ranged.Sink, error) {
+	openRanged: func(_ context.Context, s Spec) (ranged.Sink, error) {
 		return relay.New(relayOptions(&s))
 	},
-	endpoint: relayAddress, descriptors: descriptorsOfRanges, usesLink: true,
+	endpoint: relayAddress, Descriptors: ofRanges, UsesLink: true,
 }
 
-func relayOptions(s *sinkSpec) relay.Options {
+func relayOptions(s *Spec) relay.Options {
 	r := &s.Relay
 	o := relay.Options{
-		Address: relayAddress(s.Destination), Stream: r.Stream, Source: s.eventStream, Destination: s.Name, Branches: s.branches,
+		Address: relayAddress(s.Destination), Stream: r.Stream, Source: s.EventStream, Destination: s.Name, Branches: s.Branches,
 		TokenFile: r.TokenFile, MaxDelay: s.Batch.MaxDelay, Timeout: s.Retry.Timeout,
 	}
 	if r.TLS.On {
 		o.TLS = &relay.TLS{CAFile: r.TLS.CAFile, CertFile: r.TLS.CertFile, KeyFile: r.TLS.KeyFile, ServerName: r.TLS.ServerName}
 	}
-	if s.upstreams != nil {
-		self, stream := identityOf(s.branches), s.eventStream
-		o.Path = func() string { return s.upstreams.Path(self, stream) }
+	if s.Upstreams != nil {
+		self, stream := LogID(s.Branches), s.EventStream
+		o.Path = func() string { return s.Upstreams.Path(self, stream) }
 	}
 	return o
 }
@@ -41,9 +41,4 @@ func relayAddress(d config.Destination) string {
 		return "unix://" + d.Relay.Address
 	}
 	return d.Relay.Address
-}
-
-// Arrived records the path of a request that another agent relays. An error: it has come in a loop.
-func (s *streams) Arrived(stream, path string) error {
-	return s.upstreams.Arrived(identityOf(s.log.Branches(stream)), stream, path)
 }

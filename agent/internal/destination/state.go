@@ -1,4 +1,4 @@
-package agent
+package destination
 
 import (
 	"bytes"
@@ -11,24 +11,25 @@ import (
 // and a zero byte. The state of a file destination has no tag. So no sink reads the state of another type, after a
 // destination has changed its type.
 
-// taggedCursor is the cursor of a destination whose sink takes ranges.
-type taggedCursor struct {
+// TaggedCursor is the cursor of a destination whose sink takes ranges.
+type TaggedCursor struct {
 	*wal.Cursor
-	typ string
+	Type string // the destination's
 }
 
 // State returns the state that a sink of this type stored; nil: there is none.
-func (c taggedCursor) State() []byte {
+func (c TaggedCursor) State() []byte {
 	typ, state := splitState(c.Cursor.State())
-	if typ != c.typ || len(state) == 0 {
+	if typ != c.Type || len(state) == 0 {
 		return nil
 	}
 	return state
 }
 
-func (c taggedCursor) Settle(step wal.Settlement) error {
+// Settle is Settle of a wal.Cursor. It adds the tag to the state.
+func (c TaggedCursor) Settle(step wal.Settlement) error {
 	if step.State != nil {
-		step.State = append(append([]byte(c.typ), 0), step.State...)
+		step.State = append(append([]byte(c.Type), 0), step.State...)
 	}
 	return c.Cursor.Settle(step)
 }
@@ -36,7 +37,7 @@ func (c taggedCursor) Settle(step wal.Settlement) error {
 // splitState returns the type in the tag of a cursor's state, and the rest. A state without a tag is of type file.
 func splitState(state []byte) (typ string, rest []byte) {
 	if tag, rest, tagged := bytes.Cut(state, []byte{0}); tagged {
-		if _, known := destinationTypes[string(tag)]; known {
+		if _, known := types[string(tag)]; known {
 			return string(tag), rest
 		}
 	}
@@ -45,17 +46,17 @@ func splitState(state []byte) (typ string, rest []byte) {
 
 // endStateOfOthers finishes the files that the destination left when it was of type file, and clears the state of another
 // type. keepsState: the destination is of type file.
-func endStateOfOthers(s *sinkSpec, keepsState bool) {
-	state := s.cursor.State()
+func endStateOfOthers(s *Spec, keepsState bool) {
+	state := s.Cursor.State()
 	typ, _ := splitState(state)
 	switch {
 	case len(state) == 0 || typ == s.Type:
 	case typ == "file":
 		state = file.Finish(file.Options{
-			Path: ".", Stream: s.eventStream, State: state, Checkpoint: s.cursor.Stat().Checkpoint, Logger: s.logger,
+			Path: ".", Stream: s.EventStream, State: state, Checkpoint: s.Cursor.Stat().Checkpoint, Logger: s.Logger,
 		})
-		s.cursor.Settle(wal.Settlement{State: state})
+		s.Cursor.Settle(wal.Settlement{State: state})
 	case keepsState:
-		s.cursor.Settle(wal.Settlement{State: []byte{}})
+		s.Cursor.Settle(wal.Settlement{State: []byte{}})
 	}
 }

@@ -1,8 +1,10 @@
-package agent
+package destination
 
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -19,82 +21,85 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// destinationType is one type of destination. A new type is one more entry in destinationTypes, and one in the table of
-// the same name in the package config.
-type destinationType struct {
+// Type is one type of destination. A new type is one more entry in types, and one in the table destinationTypes of the
+// package config.
+type Type struct {
 	// shape returns the sink's shape, as far as the configuration determines it.
 	shape func(d config.Destination, around *shipper.Envelope) (shipper.Shape, error)
 	// open and openRanged build the sink: one that takes batches, or one that takes ranges. They read files of this host and
 	// open no connection. A type may have both: then ranges chooses.
-	open       func(ctx context.Context, s sinkSpec) (shipper.Sink, error)
-	openRanged func(ctx context.Context, s sinkSpec) (ranged.Sink, error)
+	open       func(ctx context.Context, s Spec) (shipper.Sink, error)
+	openRanged func(ctx context.Context, s Spec) (ranged.Sink, error)
 	ranges     func(d config.Destination) bool
 	// endpoint names the target of the requests. Destinations with the same endpoint share its outages.
 	endpoint func(d config.Destination) string
 
-	descriptors int64 // that its requests or files use at most
-	usesLink    bool  // its requests count against the agent's bandwidth
+	Descriptors int64 // that its requests or files use at most
+	UsesLink    bool  // its requests count against the agent's bandwidth
 	keepsState  bool  // its sink is a shipper.Keeper
 }
 
+// Endpoint names the target of d's requests. Destinations with the same endpoint share its outages.
+func (t *Type) Endpoint(d config.Destination) string { return t.endpoint(d) }
+
 // takesRanges reports whether the sink of d takes ranges.
-func (t *destinationType) takesRanges(d config.Destination) bool {
+func (t *Type) takesRanges(d config.Destination) bool {
 	return t.openRanged != nil && (t.open == nil || t.ranges(d))
 }
 
-// target is the sink of a route. One of both is set.
-type target struct {
-	batches shipper.Sink
-	ranges  ranged.Sink
+// Target is the sink of a destination. One of both is set.
+type Target struct {
+	Batches shipper.Sink
+	Ranges  ranged.Sink
 }
 
-// sinkSpec is the input of destinationType.open.
-type sinkSpec struct {
+// Spec is the input of Open.
+type Spec struct {
 	config.Destination
-	eventStream string            // the stream whose events are shipped
-	around      *shipper.Envelope // nil: none
-	branches    []wal.Branch      // of the stream; the last one is the log's
-	cursor      *wal.Cursor
-	logger      hclog.Logger
-	upstreams   *relay.Upstreams // nil: paths of relayed events are not known
+	EventStream string            // the stream whose events are shipped
+	Around      *shipper.Envelope // nil: none
+	Branches    []wal.Branch      // of the stream; the last one is the log's
+	Cursor      *wal.Cursor
+	Logger      hclog.Logger
+	Upstreams   *relay.Upstreams // nil: paths of relayed events are not known
 }
 
-// identityOf returns the ID of the log, in its latest branch.
-func identityOf(branches []wal.Branch) string { return branches[len(branches)-1].ID }
+// LogID returns the ID of the log, in its latest branch.
+func LogID(branches []wal.Branch) string { return branches[len(branches)-1].ID }
 
-// discardType cannot be named in a configuration file. Benchmarks of the stages before the sinks use it.
-const discardType = "discard"
+// Discard is a type that cannot be named in a configuration file. Benchmarks of the stages before the sinks use it.
+const Discard = "discard"
 
-var destinationTypes = map[string]destinationType{
+var types = map[string]Type{
 	"kinesis": {
 		shape: func(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
 			return kinesisOptions(d, around, sink.AWS{}).Shape()
 		},
-		open: func(ctx context.Context, s sinkSpec) (shipper.Sink, error) {
-			return kinesis.New(ctx, kinesisOptions(s.Destination, s.around, awsOptions(s.Destination)))
+		open: func(ctx context.Context, s Spec) (shipper.Sink, error) {
+			return kinesis.New(ctx, kinesisOptions(s.Destination, s.Around, awsOptions(s.Destination)))
 		},
-		endpoint: awsEndpoint, descriptors: descriptorsOfCloud, usesLink: true,
+		endpoint: awsEndpoint, Descriptors: ofCloud, UsesLink: true,
 	},
 	"firehose": {
 		shape: func(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
 			return firehoseOptions(d, around, sink.AWS{}).Shape()
 		},
-		open: func(ctx context.Context, s sinkSpec) (shipper.Sink, error) {
-			return firehose.New(ctx, firehoseOptions(s.Destination, s.around, awsOptions(s.Destination)))
+		open: func(ctx context.Context, s Spec) (shipper.Sink, error) {
+			return firehose.New(ctx, firehoseOptions(s.Destination, s.Around, awsOptions(s.Destination)))
 		},
-		endpoint: awsEndpoint, descriptors: descriptorsOfCloud, usesLink: true,
+		endpoint: awsEndpoint, Descriptors: ofCloud, UsesLink: true,
 	},
 	"file": {
 		shape: func(_ config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
 			return file.Options{Envelope: around}.Shape(), nil
 		},
-		open: func(_ context.Context, s sinkSpec) (shipper.Sink, error) {
+		open: func(_ context.Context, s Spec) (shipper.Sink, error) {
 			return file.Open(file.Options{
-				Path: s.Path, Stream: s.eventStream, RollSize: s.RollSize, RollInterval: s.RollInterval, FileMode: s.FileMode,
-				Envelope: s.around, State: s.cursor.State(), Checkpoint: s.cursor.Stat().Checkpoint, Logger: s.logger,
+				Path: s.Path, Stream: s.EventStream, RollSize: s.RollSize, RollInterval: s.RollInterval, FileMode: s.FileMode,
+				Envelope: s.Around, State: s.Cursor.State(), Checkpoint: s.Cursor.Stat().Checkpoint, Logger: s.Logger,
 			})
 		},
-		endpoint: func(d config.Destination) string { return d.Path }, descriptors: descriptorsOfFile, keepsState: true,
+		endpoint: func(d config.Destination) string { return d.Path }, Descriptors: ofFile, keepsState: true,
 	},
 	"kafka":    kafkaDestination,
 	"s3":       s3Destination,
@@ -102,14 +107,21 @@ var destinationTypes = map[string]destinationType{
 	stdoutType: stdoutDestination,
 	"sqs":      sqsDestination,
 	"relay":    relayDestination,
-	discardType: {
+	Discard: {
 		shape: func(config.Destination, *shipper.Envelope) (shipper.Shape, error) { return discardShape, nil },
-		open: func(context.Context, sinkSpec) (shipper.Sink, error) {
+		open: func(context.Context, Spec) (shipper.Sink, error) {
 			return discard.New(discardShape), nil
 		},
-		endpoint: awsEndpoint, descriptors: descriptorsOfCloud, usesLink: true,
+		endpoint: awsEndpoint, Descriptors: ofCloud, UsesLink: true,
 	},
 }
+
+// Descriptors that the requests or files of a destination use at most.
+const (
+	ofFile   = 4
+	ofCloud  = 64 // a request for each lane
+	ofRanges = 4  // one request, and one for credentials
+)
 
 // discardShape takes whole batches of lines.
 var discardShape = shipper.Shape{
@@ -117,42 +129,47 @@ var discardShape = shipper.Shape{
 	MaxRecord: 16 << 20, MaxBatch: 16 << 20, AimRecord: 1 << 20, AimBatch: 1 << 20,
 }
 
-// typeOf returns the destination's type. An unknown type is an error.
-func typeOf(d config.Destination) (destinationType, error) {
-	t, known := destinationTypes[d.Type]
+// Of returns the destination's type. An unknown type is an error.
+func Of(d config.Destination) (Type, error) {
+	t, known := types[d.Type]
 	if !known {
 		return t, fmt.Errorf("unknown type %q", d.Type)
 	}
 	return t, nil
 }
 
-// shapeOf returns the destination's shape, as far as the configuration determines it.
-func shapeOf(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
-	t, err := typeOf(d)
+// Types returns the names of the types that a file may have, sorted.
+func Types() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(types)), func(name string) bool { return name == Discard })
+}
+
+// Shape returns the destination's shape, as far as the configuration determines it.
+func Shape(d config.Destination, around *shipper.Envelope) (shipper.Shape, error) {
+	t, err := Of(d)
 	if err != nil {
 		return shipper.Shape{}, err
 	}
 	return t.shape(d, around)
 }
 
-// openSink builds the sink of s. It reads files of this host and opens no connection.
-func openSink(ctx context.Context, s sinkSpec) (target, error) {
-	t, err := typeOf(s.Destination)
+// Open builds the sink of s. It reads files of this host and opens no connection.
+func Open(ctx context.Context, s Spec) (Target, error) {
+	t, err := Of(s.Destination)
 	if err != nil {
-		return target{}, err
+		return Target{}, err
 	}
 	endStateOfOthers(&s, t.keepsState)
 	if t.takesRanges(s.Destination) {
 		ranges, err := t.openRanged(ctx, s)
-		return target{ranges: ranges}, err
+		return Target{Ranges: ranges}, err
 	}
 	batches, err := t.open(ctx, s)
-	return target{batches: batches}, err
+	return Target{Batches: batches}, err
 }
 
-// envelopeOf returns the envelope of the destination's events, whose IDs begin as branches define; nil: none. Standard output
+// Envelope returns the envelope of the destination's events, whose IDs begin as branches define; nil: none. Standard output
 // has one for events that are no line of JSON.
-func envelopeOf(branches []wal.Branch, stream string, d config.Destination) *shipper.Envelope {
+func Envelope(branches []wal.Branch, stream string, d config.Destination) *shipper.Envelope {
 	bare := d.Envelope == "" && d.Type == stdoutType
 	if d.Envelope == "" && !bare {
 		return nil
