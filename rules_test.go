@@ -53,6 +53,7 @@ var arrows = map[string][]string{
 	"wal/internal/identity":           {"wal/internal/segment"},
 	"wal/internal/bounds":             {"wal/internal/segment"},
 	"wal/internal/cursor":             {"wal/internal/bounds", "wal/internal/segment"},
+	"wal/internal/queue":              nil,
 	"wal/internal/boltcopy":           {"wal/internal/segment"},
 	"wal/internal/segfile":            {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"wal/deadletter":                  {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

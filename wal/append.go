@@ -9,6 +9,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/producer"
+	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -151,7 +152,7 @@ func (t *Ticket) Wait(ctx context.Context) (Appended, error) {
 	case t.inline == nil:
 	case ctx.Err() != nil:
 		withdrawn := t.taken.CompareAndSwap(false, true)
-		poke(t.inline.wake) // the next commit ends it
+		queue.Poke(t.inline.wake) // the next commit ends it
 		if withdrawn {
 			return Appended{}, ctx.Err()
 		}

@@ -3,9 +3,9 @@ package wal
 import (
 	"bytes"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -28,11 +28,11 @@ const checkpointStep = 256 << 10
 // anyway.
 func (c *committer) collectCursors(g *commitGroup) {
 	dirty := &c.dirty
-	if dirty.done(c.until) || g.begins {
-		c.until = dirty.end()
+	if dirty.Done(c.until) || g.begins {
+		c.until = dirty.End()
 	}
-	for size := 0; (size < checkpointStep || g.begins) && !dirty.done(c.until); {
-		step, ok := dirty.pop().step()
+	for size := 0; (size < checkpointStep || g.begins) && !dirty.Done(c.until); {
+		step, ok := dirty.Pop().step()
 		if !ok {
 			continue
 		}
@@ -42,60 +42,18 @@ func (c *committer) collectCursors(g *commitGroup) {
 	slices.SortFunc(g.cursors, func(a, b cursorStep) int { return bytes.Compare(a.key, b.key) })
 	c.due, c.lastCheckpoint = time.Time{}, time.Now()
 	switch {
-	case !dirty.done(c.until):
+	case !dirty.Done(c.until):
 		c.due = c.lastCheckpoint
-	case !dirty.empty(): // they have moved meanwhile
+	case !dirty.Empty(): // they have moved meanwhile
 		c.moved()
 	}
-}
-
-// cursorQueue holds the cursors that differ from their entries on the disk. Its mutex is acquired last.
-type cursorQueue struct {
-	mu      sync.Mutex
-	cursors []*Cursor
-	popped  uint64 // cursors so far
-}
-
-func (q *cursorQueue) push(p *Cursor) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.cursors = append(q.cursors, p)
-}
-
-// pop removes the first cursor. The caller is the committer's leader, and the queue is not empty.
-func (q *cursorQueue) pop() (p *Cursor) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	p, q.cursors = q.cursors[0], q.cursors[1:]
-	q.popped++
-	return p
-}
-
-func (q *cursorQueue) empty() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.cursors) == 0
-}
-
-// end returns the value of popped after the last cursor that is in the queue now.
-func (q *cursorQueue) end() uint64 {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.popped + uint64(len(q.cursors))
-}
-
-// done reports whether at least that many cursors have been popped so far.
-func (q *cursorQueue) done(popped uint64) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.popped >= popped
 }
 
 // dirtyLocked makes the next checkpoint write the cursor.
 func (p *Cursor) dirtyLocked() {
 	if !p.dirty {
 		p.dirty = true
-		p.log.committer.dirty.push(p)
+		p.log.committer.dirty.Push(p)
 	}
 }
 
@@ -143,16 +101,16 @@ func (c *committer) sync() (<-chan error, error) {
 	if c.closed {
 		return nil, ErrClosed
 	}
-	s := syncCall{answer: make(chan error, 1), until: c.dirty.end()}
+	s := syncCall{answer: make(chan error, 1), until: c.dirty.End()}
 	c.syncs = append(c.syncs, s)
-	poke(c.wake)
+	queue.Poke(c.wake)
 	return s.answer, nil
 }
 
 // syncCall is a call of Log.Sync.
 type syncCall struct {
 	answer chan error // holds one
-	until  uint64     // the value of dirty.popped after the last cursor that was in the queue
+	until  uint64     // dirty.End after the last cursor that was in the queue
 }
 
 // respondSyncs completes the calls whose cursors are on the disk. After an error it completes all calls.
@@ -160,7 +118,7 @@ func (c *committer) respondSyncs(calls []syncCall, err error) {
 	var done []syncCall
 	c.mu.Lock()
 	for _, s := range calls {
-		if err == nil && !c.dirty.done(s.until) {
+		if err == nil && !c.dirty.Done(s.until) {
 			c.syncs = append(c.syncs, s)
 			continue
 		}
@@ -177,5 +135,5 @@ func (c *committer) respondSyncs(calls []syncCall, err error) {
 // touch makes the committer write a checkpoint within CheckpointInterval.
 func (c *committer) touch() {
 	c.moves.Add(1)
-	poke(c.touched)
+	queue.Poke(c.touched)
 }

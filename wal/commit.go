@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -31,7 +32,7 @@ func (c *committer) commitNext() (more bool) {
 		if g.checkpoint && c.log.capacity.fullSince.Load() != nil {
 			c.log.truncator.afterPass(func() {
 				c.passed.Store(true)
-				poke(c.wake)
+				queue.Poke(c.wake)
 			})
 		}
 		g.respond(c, err)
@@ -143,7 +144,7 @@ func (c *committer) publish(g *commitGroup, active *logSegment, took time.Durati
 	index := active.Stored(g.blocks, g.end)
 	if active.bare {
 		l.truncator.begun.Store(active.Seq)
-		poke(l.truncator.wake)
+		queue.Poke(l.truncator.wake)
 	}
 	c.show(g, active, index)
 	for i := range g.cursors {
@@ -183,7 +184,7 @@ func (c *committer) abort(g *commitGroup, err error) error {
 	}
 	c.mu.Lock()
 	for i := range c.syncs { // the cursors they wait for may be among these
-		c.syncs[i].until = c.dirty.end()
+		c.syncs[i].until = c.dirty.End()
 	}
 	c.mu.Unlock()
 	var ce *segfile.CommitError

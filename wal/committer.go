@@ -8,6 +8,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/producer"
+	"github.com/standpipe/standpipe/wal/internal/queue"
 )
 
 // roomPoll is the interval at which the waiting appends of a full log are tried again.
@@ -20,7 +21,7 @@ const roomPoll = 20 * time.Millisecond
 // The committer's own goroutine leads unless it is idle. Then Append, or a caller of Ticket.Wait that submitted its
 // batch with Batch.Awaited, leads one group itself, which saves two switches between goroutines.
 //
-// Lock order: the lead (the channel leader), then Log.mu and the locks below it, then mu, then cursorQueue.mu.
+// Lock order: the lead (the channel leader), then Log.mu and the locks below it, then mu, then the mutex of dirty.
 type committer struct {
 	log *Log
 
@@ -31,17 +32,17 @@ type committer struct {
 	syncs  []syncCall
 	closed bool
 
-	wake    chan struct{} // holds one: there is work
-	touched chan struct{} // holds one: a cursor moved
-	dirty   cursorQueue   // the cursors that moved since they were last written
-	moves   atomic.Uint64 // calls of touch so far
-	done    chan struct{} // closed by run
+	wake    chan struct{}          // holds one: there is work
+	touched chan struct{}          // holds one: a cursor moved
+	dirty   queue.Pending[*Cursor] // the cursors that moved since they were last written
+	moves   atomic.Uint64          // calls of touch so far
+	done    chan struct{}          // closed by run
 
 	// Owned by the leader.
 	waiting        []*Ticket // dequeued, in order
 	full           bool      // the first of waiting needs free bytes
 	lastCheckpoint time.Time
-	until          uint64    // the checkpoint under way is complete once this many cursors are popped from committer.dirty
+	until          uint64    // the checkpoint under way is complete once this many cursors are popped from dirty
 	due            time.Time // of the next checkpoint; zero: no cursor moved
 	producers      *producer.Set
 	parts          map[string]*streamPart // of the group under way, by stream
@@ -74,7 +75,7 @@ func (c *committer) enqueue(t *Ticket) error {
 	}
 	c.queue = append(c.queue, t)
 	if t.inline == nil {
-		poke(c.wake)
+		queue.Poke(c.wake)
 	}
 	return nil
 }
@@ -86,13 +87,6 @@ func (c *committer) crowded() bool {
 	return len(c.queue) > 0
 }
 
-func poke(ch chan struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
-	}
-}
-
 var errPanicked = errors.New("a commit panicked")
 
 // commitInline commits one group on the caller's goroutine if no other goroutine leads. The committer's goroutine does
@@ -101,7 +95,7 @@ func (c *committer) commitInline() {
 	select {
 	case c.leader <- struct{}{}:
 	default:
-		poke(c.wake)
+		queue.Poke(c.wake)
 		return
 	}
 	panicked := true
@@ -113,7 +107,7 @@ func (c *committer) commitInline() {
 	}()
 	due := c.due
 	if c.commitNext() || c.full || c.due != due {
-		poke(c.wake)
+		queue.Poke(c.wake)
 	}
 	panicked = false
 }
@@ -133,7 +127,7 @@ func (c *committer) run() {
 			c.linger()
 		case <-timer.C:
 		case <-c.touched:
-			poke(c.touched) // gather handles it
+			queue.Poke(c.touched) // gather handles it
 		case <-c.log.closing:
 			c.leader <- struct{}{}
 			c.shut()
@@ -181,7 +175,7 @@ func (c *committer) shut() {
 	if c.log.Failed() != nil {
 		return
 	}
-	end := c.dirty.end()
+	end := c.dirty.End()
 	for again := true; again; {
 		g := &commitGroup{checkpoint: true}
 		c.mu.Lock()
@@ -192,7 +186,7 @@ func (c *committer) shut() {
 		if err != nil {
 			c.log.opts.Logger.Error("last checkpoint not stored", "error", err)
 		}
-		again = err == nil && !c.dirty.done(end)
+		again = err == nil && !c.dirty.Done(end)
 	}
 }
 

@@ -99,7 +99,7 @@ func (p *Cursor) Settle(s Settlement) error {
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
 	p.log.committer.touch()
-	p.stream.settled.wake()
+	p.stream.settled.Wake()
 	return err
 }
 
@@ -129,7 +129,7 @@ func (p *Cursor) Park() {
 	p.opened = false
 	p.mu.Unlock()
 	p.log.deletions.park(p)
-	p.stream.settled.wake()
+	p.stream.settled.Wake()
 }
 
 // Rest sets whether the cursor, which is open, has no shipper yet. WaitSettled waits for its events all the same, and

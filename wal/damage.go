@@ -163,7 +163,7 @@ func (p *Cursor) settleLost(lost Count, missing []Run) {
 		p.log.opts.Logger.Error("internal fault: more events were lost than were pending", "error", err)
 	}
 	p.log.committer.touch()
-	p.stream.settled.wake()
+	p.stream.settled.Wake()
 }
 
 // missing returns the runs of a stream's offsets in [from, next) that the log does not hold or has given up.

@@ -2,6 +2,8 @@ package wal
 
 import (
 	"slices"
+
+	"github.com/standpipe/standpipe/wal/internal/queue"
 )
 
 // makeRoom is called when an append waits because the log is full. Under DropOldest it makes every destination drop its
@@ -22,11 +24,11 @@ func (r *retention) dropBelow(s *stream, f Floor) {
 	news := s.raise(f)
 	for _, p := range s.sortedCursors() {
 		if !p.raise(f) {
-			poke(r.parkedBehind)
+			queue.Poke(r.parkedBehind)
 		}
 	}
 	if news {
-		s.grown.wake()
+		s.grown.Wake()
 		r.log.truncator.owed.Store(true)
 		r.log.committer.touch()
 	}
@@ -142,9 +144,9 @@ func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
 		p.log.opts.Logger.Error("could not settle what a parked destination drops", "error", err)
 	}
 	p.log.committer.touch()
-	p.stream.settled.wake()
+	p.stream.settled.Wake()
 	if !since {
-		poke(p.log.retention.parkedBehind)
+		queue.Poke(p.log.retention.parkedBehind)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/dirlock"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/identity"
+	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 )
 
@@ -83,7 +84,7 @@ func newLog(o Options) *Log {
 	l.segments.log = l
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
 	l.committer = newCommitter(l)
-	l.roller = roller{log: l, queue: newWorkQueue()}
+	l.roller = roller{log: l, work: queue.NewWork()}
 	l.truncator = newTruncator(l)
 	l.compactor.log = l
 	l.retention = newRetention(l)
@@ -122,7 +123,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.capacity.space() < l.capacity.plenty() {
 		l.capacity.noteFull()
 	}
-	go l.roller.queue.run()
+	go l.roller.work.Run()
 	go l.truncator.run()
 	go l.committer.run()
 	go l.upkeep()
@@ -136,7 +137,7 @@ func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.closing)
 		<-l.committer.done
-		l.roller.queue.finish()
+		l.roller.work.Finish()
 		l.truncator.finish()
 		<-l.upkept
 		<-l.retention.parkedDone

@@ -33,7 +33,7 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 		return nil, err
 	}
 	l.committer.touch()
-	s.settled.wake()
+	s.settled.Wake()
 	return p, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/queue"
 )
 
 // Policy bounds one stream. The zero value keeps events until they are settled, and lets the stream fill the whole log.
@@ -42,9 +43,9 @@ func (l *Log) SetPolicy(of func(stream string) Policy) {
 	}
 	l.mu.Unlock()
 	for _, s := range l.streams.sorted() {
-		s.settled.wake()
+		s.settled.Wake()
 	}
-	poke(l.retention.policyChanged)
+	queue.Poke(l.retention.policyChanged)
 }
 
 func (s *stream) setPolicy(p Policy) {

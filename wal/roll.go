@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -22,7 +23,9 @@ type roller struct {
 	log *Log
 
 	coming *nextSegment // the next segment, requested but not yet the newest; nil: none is
-	queue  *workQueue   // makes and closes segments beside the committer
+	// work makes the next segment and closes sealed ones, beside the committer. The committer may wait for the next
+	// segment, so nothing slow may be in the queue. For unlinks see truncator.
+	work *queue.Work
 }
 
 // nextSegment is the segment after the newest, while it is made.
@@ -91,7 +94,7 @@ func (r *roller) readyNext(more int64) (*logSegment, error) {
 // makeReady requests the segment: the work queue makes it beside the committer.
 func (r *roller) makeReady(seq uint64) *nextSegment {
 	n := &nextSegment{ready: make(chan struct{})}
-	r.queue.add(func() {
+	r.work.Add(func() {
 		defer close(n.ready)
 		n.err = r.log.files.Retry(func() (err error) {
 			n.seg, err = r.createSegment(seq, func(*bolt.Tx) error { return nil })
@@ -177,7 +180,7 @@ func (r *roller) roll(old, next *logSegment) {
 	r.log.segments.next = nil
 	r.log.mu.Unlock()
 	r.coming = nil
-	r.queue.add(func() {
+	r.work.Add(func() {
 		if err := old.Retire(); err != nil && !disk.Shortage(err) {
 			r.log.fail(fmt.Errorf("close segment: %w", err))
 		}

@@ -30,7 +30,7 @@ func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (deliv
 	s.watch(w)
 	defer s.unwatch(w)
 	for {
-		moved := s.settled.wait()
+		moved := s.settled.Wait()
 		if done := s.done(w); done {
 			return !s.lostAny(w), nil
 		}

@@ -33,7 +33,7 @@ func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 		}
 	}()
 	for {
-		moved := s.settled.wait()
+		moved := s.settled.Wait()
 		policy, over := s.admit(t, held)
 		switch mode := r.onFull(policy); {
 		case over <= 0:
@@ -134,7 +134,7 @@ func (r *retention) release(t *Ticket, a Appended, stored bool) {
 	}
 	t.share.mu.Unlock()
 	if !stored {
-		t.share.settled.wake()
+		t.share.settled.Wake()
 	}
 }
 

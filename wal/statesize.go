@@ -70,7 +70,7 @@ func (b *stateBudget) countStreamLocked(s *stream) {
 		return
 	}
 	b.bytes.Add(streamPages(s.name))
-	b.log.streams.born.wake()
+	b.log.streams.born.Wake()
 	for _, p := range s.cursors {
 		p.mu.Lock()
 		if !p.kept {

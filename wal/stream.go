@@ -9,6 +9,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/cursor"
+	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -34,8 +35,8 @@ type stream struct {
 
 	awaited map[*cursor.Await]struct{} // by WaitSettled
 
-	grown   signal // woken when next has moved
-	settled signal // woken when a cursor has moved
+	grown   queue.Signal // woken when next has moved
+	settled queue.Signal // woken when a cursor has moved
 }
 
 // streamTable holds the streams of the log: those with events, those with a cursor, and those that are pinned. Log.mu
@@ -44,8 +45,8 @@ type streamTable struct {
 	log *Log
 
 	all  map[string]*stream
-	base uint64 // new streams begin after this offset; see skipLost
-	born signal // woken by the first event of a stream
+	base uint64       // new streams begin after this offset; see skipLost
+	born queue.Signal // woken by the first event of a stream
 }
 
 // newStream makes a stream. base events may have been lost before its first.
@@ -112,8 +113,8 @@ func (t *streamTable) dropUnused(s *stream) {
 		return
 	}
 	delete(t.all, s.name)
-	s.grown.wake() // waiting readers look at the log again
-	s.settled.wake()
+	s.grown.Wake() // waiting readers look at the log again
+	s.settled.Wake()
 }
 
 // grow moves the end of the stream after a commit. It returns the stream's bytes before.
@@ -123,7 +124,7 @@ func (t *streamTable) grow(s *stream, next, bytes uint64) (before uint64) {
 	s.next, s.bytes = next, bytes
 	t.log.stateBudget.countStreamLocked(s)
 	s.mu.Unlock()
-	s.grown.wake()
+	s.grown.Wake()
 	return before
 }
 
@@ -137,31 +138,6 @@ func (s *stream) sortedCursors() []*Cursor {
 	}
 	slices.SortFunc(places, func(a, b *Cursor) int { return strings.Compare(a.name, b.name) })
 	return places
-}
-
-// signal wakes the goroutines that wait at the moment of wake.
-type signal struct {
-	mu sync.Mutex
-	ch chan struct{} // closed by wake; nil while no goroutine waits
-}
-
-// wait returns a channel that the next wake closes. Callers must read the state after wait, not before.
-func (s *signal) wait() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch == nil {
-		s.ch = make(chan struct{})
-	}
-	return s.ch
-}
-
-func (s *signal) wake() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ch != nil {
-		close(s.ch)
-		s.ch = nil
-	}
 }
 
 // Flow returns the bytes of all payloads that have been appended since Open, to any stream.
@@ -231,9 +207,9 @@ func (l *Log) Streams() []StreamStat {
 func (l *Log) Grown(streamName string) <-chan struct{} {
 	for {
 		if s := l.streams.lookup(streamName); s != nil {
-			return s.grown.wait()
+			return s.grown.Wait()
 		}
-		born := l.streams.born.wait()
+		born := l.streams.born.Wait()
 		if l.streams.lookup(streamName) == nil {
 			return born
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 )
 
@@ -67,7 +68,7 @@ func (t *truncator) finish() {
 // checkpointed is called when a checkpoint is on the disk: it may have settled segments.
 func (t *truncator) checkpointed() {
 	t.asked.Store(true)
-	poke(t.wake)
+	queue.Poke(t.wake)
 }
 
 // afterPass arranges a call of f after a pass that has not begun yet.
@@ -75,7 +76,7 @@ func (t *truncator) afterPass(f func()) {
 	t.mu.Lock()
 	t.after = append(t.after, f)
 	t.mu.Unlock()
-	poke(t.wake)
+	queue.Poke(t.wake)
 }
 
 func (t *truncator) takeAfter() (after []func()) {
@@ -144,7 +145,7 @@ func (t *truncator) unlink(s *logSegment) {
 // freed is called after some unlinks: appends may wait for the bytes. The unlinks share one sync of the folder.
 func (t *truncator) freed() {
 	l := t.log
-	poke(l.committer.wake)
+	queue.Poke(l.committer.wake)
 	if len(t.doomed) > 0 {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/queue"
 )
 
 const (
@@ -34,7 +35,7 @@ func (l *Log) upkeep() {
 		l.stateBudget.endFull(now)
 		l.compactor.start()
 		if l.truncator.failing.Load() { // no checkpoint may be due
-			poke(l.truncator.wake)
+			queue.Poke(l.truncator.wake)
 		}
 		select {
 		case <-time.After(max(every, upkeepLeast)):
