@@ -1,0 +1,181 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/standpipe/standpipe/test/testkit"
+)
+
+// queues is a stand-in for SQS.
+type queues struct {
+	t      *testing.T
+	client *sqs.Client
+}
+
+func queuesAt(t *testing.T, address string) *queues {
+	return &queues{t, sqs.New(sqs.Options{
+		Region: region, BaseEndpoint: aws.String("http://" + address),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})}
+}
+
+// startElasticMQ starts the queues of ElasticMQ. An error gives the reason why they are unusable.
+func startElasticMQ(t *testing.T) (*queues, error) {
+	t.Helper()
+	if _, err := os.Stat(standin(t, "elasticmq", "installed")); err != nil {
+		return nil, err
+	}
+	java, err := exec.LookPath("java")
+	if err != nil {
+		return nil, err
+	}
+	address := freeAddress(t)
+	_, port, _ := net.SplitHostPort(address)
+	path := standin(t, "elasticmq", "lib", "*") + string(filepath.ListSeparator) + standin(t, "elasticmq", "classes")
+	p := startProcess(t, exec.Command(java, "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", path, "Queues", port))
+	p.waitListening(address)
+	return queuesAt(t, address), nil
+}
+
+// create makes a queue and returns its URL. A FIFO queue has a name that ends in .fifo.
+func (q *queues) create(name string) string {
+	q.t.Helper()
+	in := &sqs.CreateQueueInput{QueueName: &name}
+	if filepath.Ext(name) == ".fifo" {
+		in.Attributes = map[string]string{"FifoQueue": "true"}
+	}
+	out, err := q.client.CreateQueue(q.t.Context(), in)
+	if err != nil {
+		q.t.Fatal(err)
+	}
+	return *out.QueueUrl
+}
+
+// read takes the messages out of a queue until it is empty.
+func (q *queues) read(url string) (all []event) {
+	q.t.Helper()
+	for empty := 0; empty < 3; {
+		out, err := q.client.ReceiveMessage(q.t.Context(), &sqs.ReceiveMessageInput{
+			QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 1, MessageAttributeNames: []string{"All"},
+		})
+		if err != nil {
+			q.t.Fatal(err)
+		}
+		if empty++; len(out.Messages) > 0 {
+			empty = 0
+		}
+		for _, m := range out.Messages {
+			all = append(all, event{aws.ToString(m.MessageAttributes["standpipe-key"].StringValue), *m.Body})
+			if _, err := q.client.DeleteMessage(q.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &url, ReceiptHandle: m.ReceiptHandle}); err != nil {
+				q.t.Fatal(err)
+			}
+		}
+	}
+	return all
+}
+
+func sqsDestination(url string) string {
+	return fmt.Sprintf(`
+  destination "sqs" "jobs" {
+    queue_url = %q
+    region    = %q
+    batch { max_delay = "20ms" }
+    retry {
+      initial = "20ms"
+      max     = "500ms"
+    }
+  }`, url, region)
+}
+
+func TestSQS_Moto(t *testing.T) {
+	endToEnd(t)
+	m := startMoto(t)
+	testQueues(t, queuesAt(t, m.address), 300) // its FIFO queues are slow
+}
+
+func TestSQS_ElasticMQ(t *testing.T) {
+	endToEnd(t)
+	q, err := startElasticMQ(t)
+	if err != nil {
+		testkit.Missing(t, "SQS on ElasticMQ", err)
+	}
+	testQueues(t, q, 1500)
+}
+
+// testQueues kills the agent at random moments while it delivers. A FIFO queue has each event once, in the order of its key; a
+// standard queue has each event, and those that were in flight perhaps twice.
+func testQueues(t *testing.T, q *queues, events int) {
+	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
+	t.Logf("STANDPIPE_E2E_SEED=%d", seed)
+	r := rand.New(rand.NewPCG(seed, 10))
+	for _, name := range []string{"jobs", "jobs.fifo"} {
+		t.Run(name, func(t *testing.T) {
+			url := q.create(name)
+			a := startAgent(t, "", streamBlock("orders", sqsDestination(url)))
+			sent := readings(seed, events)
+			for _, part := range batches(sent, 100) {
+				if _, err := a.dial().Append(t.Context(), request("orders", part...)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			kills := 0
+			for ; kills < 8; kills++ {
+				time.Sleep(time.Duration(20+r.IntN(150)) * time.Millisecond)
+				a.kill()
+				a.start()
+			}
+			s := a.waitDelivered("orders", len(sent), 2*time.Minute)
+			if d := s.Destinations[0]; d.Requests == 0 || d.BilledBytes == 0 {
+				t.Errorf("got %+v", d)
+			}
+			arrived := q.read(url)
+			v := owing(sent).judge(arrived)
+			t.Logf("%d kills: %v", kills, v)
+			fifo := name == "jobs.fifo"
+			if v.missing+v.foreign > 0 || fifo && v.duplicates+v.disorder > 0 {
+				t.Errorf("got %v", v)
+			}
+		})
+	}
+}
+
+// An event that SQS cannot carry is a dead letter with the reason, and a queue that is missing blocks the destination.
+func TestSQS_EventsAndQueuesThatAreWrong(t *testing.T) {
+	endToEnd(t)
+	m := startMoto(t)
+	q := queuesAt(t, m.address)
+	url := q.create("jobs")
+	a := startAgent(t, "", fmt.Sprintf("stream \"raw\" {\n  format = \"text\"\n%s\n}\n", sqsDestination(url))+
+		fmt.Sprintf("stream \"bytes\" {\n  format = \"bytes\"\n%s\n}\n", sqsDestination(q.create("bytes")))+
+		streamBlock("nowhere", sqsDestination(url+"-absent")))
+	client := a.dial()
+	for _, part := range []struct{ stream, data string }{{"raw", "good"}, {"raw", "a\x01b"}, {"raw", ""}, {"bytes", "\x00\x01"}, {"nowhere", "1"}} {
+		if _, err := client.Append(t.Context(), request(part.stream, event{"k", part.data})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testkit.Eventually(t, time.Minute, func() error {
+		if d := a.stream("raw").Destinations[0]; d.Delivered.Events != 1 || d.Dead.Events != 2 {
+			return fmt.Errorf("got %+v", d)
+		}
+		return nil
+	})
+	a.waitState("nowhere", "blocked", "")
+	a.waitDelivered("bytes", 1, time.Minute)
+	if got := q.read(url); len(got) != 1 || got[0] != (event{"k", "good"}) {
+		t.Errorf("got %q", got)
+	}
+}
