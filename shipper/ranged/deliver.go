@@ -34,6 +34,9 @@ func (s *Shipper) deliver(ctx context.Context) error {
 		}
 		if failure == nil {
 			s.settle(&outcome, time.Since(started))
+			if outcome.Sync {
+				return s.sync(ctx)
+			}
 			return nil
 		}
 		if err := s.failed(committing, failure, time.Since(started)); err != nil {

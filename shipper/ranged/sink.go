@@ -56,6 +56,10 @@ type Outcome struct {
 	BilledBytes uint64 // bytes that the service bills
 	Code        string // of the last request, for metrics; "ok" if the service has none
 	State       []byte // stored with the cursor in the step that settles the range; nil: unchanged
+
+	// Sync: the settlement is on the disk before the next range begins. For destinations that do not recognize a range that
+	// is delivered again after a crash.
+	Sync bool
 }
 
 // Error is a failure of Add or Commit.

@@ -34,6 +34,7 @@ type agent struct {
 	head    string // of agent.hcl, above the streams
 	started time.Duration
 	under   []string // a program and its arguments that the next start runs the agent under
+	output  *os.File // standard output of the next start; nil: beside standard error
 }
 
 // newAgent writes agent.hcl with the streams; start starts it. ${dir} in streams is the agent's
@@ -92,6 +93,9 @@ func (a *agent) launch() {
 	line := append(slices.Clone(a.under), standpipe, "agent", "--config", a.path("agent.hcl"))
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Dir = a.dir
+	if a.output != nil {
+		cmd.Stdout = a.output
+	}
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
 		"AWS_EC2_METADATA_DISABLED=true", "GORACE=halt_on_error=1")
 	a.process = startProcess(a.t, cmd)

@@ -4,7 +4,7 @@
 // # Contract
 //
 //   - A range is an interval. Its events are settled when all of its datagrams are handed to the socket; that is all that
-//     StatsD confirms. After a crash the last interval may count twice.
+//     StatsD confirms. The settlement is synced at once. After a crash the last interval may count twice.
 //   - A counter is the number of events of a series, or the sum of their values. A gauge is the last value. Timers and
 //     distributions send values: with SampleRate, one value stands for 1/SampleRate of them and has the rate, so that the
 //     server's count is the number of events.

@@ -86,7 +86,7 @@ func (s *Sink) Commit(ctx context.Context) (ranged.Outcome, *ranged.Error) {
 	if err := s.send(ctx); err != nil {
 		return ranged.Outcome{}, &ranged.Error{Error: *classify(err)}
 	}
-	o := ranged.Outcome{Requests: len(s.datagrams), Records: s.lines, BilledBytes: uint64(s.bytes), Code: "ok"}
+	o := ranged.Outcome{Requests: len(s.datagrams), Records: s.lines, BilledBytes: uint64(s.bytes), Code: "ok", Sync: true}
 	s.reset()
 	return o, nil
 }
