@@ -30,6 +30,7 @@ import (
 type objectStore struct {
 	t        *testing.T
 	endpoint string
+	folder   string // versitygw: of the buckets, in which each object is a file
 	client   *s3.Client
 }
 
@@ -37,32 +38,33 @@ type objectStore struct {
 const bucketRegion = "us-east-1"
 
 // objectStores start the services that other projects wrote. versitygw checks signatures; moto does not.
-var objectStores = map[string]func(*testing.T) string{
-	"versitygw": func(t *testing.T) string {
-		address := freeAddress(t)
+var objectStores = map[string]func(*testing.T) (address, folder string){
+	"versitygw": func(t *testing.T) (address, folder string) {
+		address, folder = freeAddress(t), t.TempDir()
 		program := standin(t, "bin", "versitygw")
 		if _, err := os.Stat(program); err != nil {
 			testkit.Missing(t, "versitygw", err)
 		}
-		cmd := exec.Command(program, "--port", address, "--region", bucketRegion, "posix", t.TempDir())
+		cmd := exec.Command(program, "--port", address, "--region", bucketRegion, "posix", folder)
 		cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY=test", "ROOT_SECRET_KEY=test")
 		startProcess(t, cmd).waitListening(address)
-		return address
+		return address, folder
 	},
-	"moto": func(t *testing.T) string {
-		address := freeAddress(t)
+	"moto": func(t *testing.T) (address, folder string) {
+		address = freeAddress(t)
 		_, port, _ := net.SplitHostPort(address)
 		cmd := exec.Command(standin(t, "py", "bin", "moto_server"), "-H", "127.0.0.1", "-p", port)
 		cmd.Env = append(os.Environ(), "PYTHONWARNINGS=ignore")
 		startProcess(t, cmd).waitListening(address)
-		return address
+		return address, folder
 	},
 }
 
 func startObjectStore(t *testing.T, name string) *objectStore {
 	t.Helper()
-	endpoint := "http://" + objectStores[name](t)
-	o := &objectStore{t: t, endpoint: endpoint, client: s3.New(s3.Options{
+	address, folder := objectStores[name](t)
+	endpoint := "http://" + address
+	o := &objectStore{t: t, endpoint: endpoint, folder: folder, client: s3.New(s3.Options{
 		Region: bucketRegion, BaseEndpoint: &endpoint, UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})}
 	if _, err := o.client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)}); err != nil {
