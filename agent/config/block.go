@@ -134,7 +134,6 @@ type block struct {
 	head       Pos
 	labels     []string
 	labelPos   []Pos
-	uses       []use          // of shared destinations; stream
 	understood map[string]Pos // the settings read without a fault, with the position of their value
 }
 

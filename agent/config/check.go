@@ -18,16 +18,16 @@ import (
 func checkFile(b *block, c *Config) {
 	if !b.has("listener") {
 		c.Listeners = []Listener{loopbackListener()}
-		b.r.take("the listener that is there by default", "tcp", grpcAddress, Pos{})
+		stateOf(b).take("the listener that is there by default", "tcp", grpcAddress, Pos{})
 	}
 	if !b.has("admin") {
-		b.r.take("the default address of admin", "tcp", adminAddress, Pos{})
+		stateOf(b).take("the default address of admin", "tcp", adminAddress, Pos{})
 	}
-	b.r.checkTaken()
-	b.r.checkRelays()
-	b.r.checkKeys(c)
-	b.r.checkReferences(c)
-	b.r.checkIdentities(c)
+	stateOf(b).checkTaken(b)
+	stateOf(b).checkRelays(b)
+	stateOf(b).checkKeys(b, c)
+	stateOf(b).checkReferences(b, c)
+	stateOf(b).checkIdentities(b, c)
 }
 
 // has reports whether the file has a block of that name, valid or not.
@@ -43,7 +43,7 @@ func checkListener(b *block, l *Listener) {
 	if !l.Insecure && (l.TLS == nil || l.Auth == nil) {
 		checkLoopback(b, l.Network, l.Address, "append")
 	}
-	b.r.take(b.what, l.Network, l.Address, b.at("address"))
+	stateOf(b).take(b.what, l.Network, l.Address, b.at("address"))
 }
 
 func checkAdmin(b *block, a *Admin) {
@@ -55,7 +55,7 @@ func checkAdmin(b *block, a *Admin) {
 	if a.Auth != nil && a.Auth.Identities == nil {
 		a.Auth.Identities = []string{} // producers may not read the events of others
 	}
-	b.r.take(b.what, a.Network, a.Address, b.at("address"))
+	stateOf(b).take(b.what, a.Network, a.Address, b.at("address"))
 }
 
 // fileMode returns the mode of an address: only a unix socket has one.
@@ -94,19 +94,19 @@ type taken struct {
 	pos                  Pos // zero for a default
 }
 
-func (r *reader) take(by, network, address string, p Pos) {
-	r.taken = append(r.taken, taken{by: by, network: network, address: address, pos: p})
+func (st *state) take(by, network, address string, p Pos) {
+	st.taken = append(st.taken, taken{by: by, network: network, address: address, pos: p})
 }
 
 // checkTaken adds a fault for every address that an earlier block or a default has bound.
-func (r *reader) checkTaken() {
-	slices.SortStableFunc(r.taken, func(a, b taken) int { return a.pos.compare(b.pos) })
-	for i, later := range r.taken {
-		for _, earlier := range r.taken[:i] {
+func (st *state) checkTaken(b *block) {
+	slices.SortStableFunc(st.taken, func(a, b taken) int { return a.pos.compare(b.pos) })
+	for i, later := range st.taken {
+		for _, earlier := range st.taken[:i] {
 			if !later.meets(earlier) {
 				continue
 			}
-			r.faults.add(later.pos, "address: %s is taken by %s; allowed is an address that no other block has",
+			b.fault(later.pos, "address: %s is taken by %s; allowed is an address that no other block has",
 				quote(later.address), earlier.where(later.pos))
 			break
 		}
@@ -152,7 +152,7 @@ func everyHost(host string) bool {
 
 func checkStream(b *block, s *Stream) {
 	if !b.wrote("max_age") {
-		s.MaxAge = b.r.maxAge
+		s.MaxAge = stateOf(b).maxAge
 	}
 	if b.wrote("on_full") && !b.wrote("max_size") && !b.misread("max_size") {
 		b.fault(b.at("on_full"), "on_full: %s has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal", b.what)
@@ -166,9 +166,10 @@ func checkStream(b *block, s *Stream) {
 			d.Format = s.Format
 		}
 	}
-	if !b.has("destination") && len(b.uses) == 0 && !b.misread("destinations") {
+	if !b.has("destination") && len(stateOf(b).uses) == 0 && !b.misread("destinations") {
 		b.fault(b.head, `%s has no destination; needed is at least one block destination "TYPE" "NAME", or destinations = ["NAME"]`, b.what)
 	}
+	stateOf(b).uses = nil
 	for i := range s.Destinations {
 		s.Destinations[i].Priority = s.Priority
 	}
@@ -187,7 +188,7 @@ func checkDestination(b *block, s *Stream, d *Destination) {
 	}
 	checkFilledIn(b, s, d)
 	if d.Type == "s3" && b.wrote("bucket") && !b.misread("prefix") {
-		b.r.s3 = append(b.r.s3, s3Target{stream: s.Name, d: *d, pos: b.at("prefix")})
+		stateOf(b).s3 = append(stateOf(b).s3, s3Target{stream: s.Name, d: *d, pos: b.at("prefix")})
 	}
 }
 

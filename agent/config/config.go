@@ -181,10 +181,8 @@ func Parse(src []byte, filename string) (*Config, error) {
 }
 
 func parse(files []source) (*Config, error) {
-	r := &reader{files: files, sources: make(map[string][]byte)}
 	c := defaultConfig()
-	r.readFiles(c)
-	if err := r.faults.err(); err != nil {
+	if err := readConfiguration(files, &fileSection, c, markPlaces, new(state)); err != nil {
 		return nil, err
 	}
 	return c, nil

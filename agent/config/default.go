@@ -11,6 +11,8 @@ const (
 	mib = int64(1) << 20
 	gib = int64(1) << 30
 
+	socketMode = os.FileMode(0o660)
+
 	grpcAddress  = "127.0.0.1:7710"
 	adminAddress = "127.0.0.1:7712"
 )

@@ -313,7 +313,7 @@ func (t *destinationType) readBlock(b *block) Destination {
 	d := t.newDestination(b.labels[1])
 	d.Pos = b.head
 	if t.shared.aws {
-		d.AWS = b.r.aws
+		d.AWS = stateOf(b).aws
 	}
 	t.section().read(b, &d)
 	return d

@@ -60,18 +60,18 @@ type authBlock struct {
 	b    *block
 }
 
-func checkAuth(b *block, a *Auth) { b.r.auths = append(b.r.auths, authBlock{a, b}) }
+func checkAuth(b *block, a *Auth) { stateOf(b).auths = append(stateOf(b).auths, authBlock{a, b}) }
 
-func (r *reader) checkIdentities(c *Config) {
-	for _, a := range r.auths {
+func (st *state) checkIdentities(b *block, c *Config) {
+	for _, a := range st.auths {
 		for _, name := range a.auth.Identities {
 			if !slices.ContainsFunc(c.Identities, func(i Identity) bool { return i.Name == name }) {
-				r.faults.add(a.b.at("identities"), "identities: no identity block is called %s; allowed are names that identity blocks have", quote(name))
+				b.fault(a.b.at("identities"), "identities: no identity block is called %s; allowed are names that identity blocks have", quote(name))
 			}
 		}
 		noCaller := len(c.Identities) == 0 || a.auth.Identities != nil && len(a.auth.Identities) == 0
 		if noCaller && a.auth.TokenFile == "" && !a.b.misread("token_file") && !a.b.misread("identities") {
-			r.faults.add(a.b.head, "auth accepts no caller; needed is token_file, or identities that identity blocks have")
+			b.fault(a.b.head, "auth accepts no caller; needed is token_file, or identities that identity blocks have")
 		}
 	}
 }

@@ -215,14 +215,14 @@ type reference struct {
 // refer stores a reference, which checkReferences looks up after all streams are read.
 func (b *block) refer(setting, name string) {
 	if b.wrote(setting) {
-		b.r.refers = append(b.r.refers, reference{name, b.at(setting)})
+		stateOf(b).refers = append(stateOf(b).refers, reference{name, b.at(setting)})
 	}
 }
 
-func (r *reader) checkReferences(c *Config) {
-	for _, ref := range r.refers {
+func (st *state) checkReferences(b *block, c *Config) {
+	for _, ref := range st.refers {
 		if _, ok := c.Match(ref.name); !ok {
-			r.faults.add(ref.pos, "stream: no stream block matches %s; allowed is %s", quote(ref.name), streamOfFile)
+			b.fault(ref.pos, "stream: no stream block matches %s; allowed is %s", quote(ref.name), streamOfFile)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"slices"
-	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -21,23 +20,28 @@ type reader struct {
 	files   []source
 	sources map[string][]byte // of files, by name
 	faults  faults
-	aws     AWS           // the file's defaults, read before any destination
-	maxAge  time.Duration // of the wal block, read before any stream
-	shared  []sharedDestination
-	taken   []taken
-	relays  []taken // the addresses of relay destinations
-	s3      []s3Target
-	refers  []reference
-	auths   []authBlock
+	places  map[string]string // the settings that may contain ${name}, in words, by name
+	state   any               // of the checks
 }
 
-func (r *reader) readFiles(c *Config) {
+// readConfiguration reads the files as one configuration into a T. places describes the settings that may contain ${name}, by
+// name. state is kept for the checks of blocks. The error is a *FaultsError.
+func readConfiguration[T any](files []source, top *section[T], into *T, places map[string]string, state any) error {
+	r := &reader{files: files, sources: make(map[string][]byte), places: places, state: state}
+	if all, ok := r.readFiles(); ok {
+		top.read(&block{r: r, body: all, head: Pos{files[0].name, 1, 1}}, into)
+	}
+	return r.faults.err()
+}
+
+// readFiles returns the contents of all files. It reports false if a part is missing.
+func (r *reader) readFiles() (*hclsyntax.Body, bool) {
 	all, size := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}, 0
 	sound := true
 	for _, f := range r.files {
 		if size += len(f.text); size > maxFile {
 			r.faults.add(Pos{f.name, 1, 1}, "%s %d bytes; allowed is at most %d", r.subject(f), size, maxFile)
-			return
+			return nil, false
 		}
 		body, ok := r.parseFile(f)
 		if ok {
@@ -45,9 +49,7 @@ func (r *reader) readFiles(c *Config) {
 		}
 		sound = sound && ok
 	}
-	if sound {
-		fileSection.read(&block{r: r, body: all, head: Pos{r.files[0].name, 1, 1}}, c)
-	}
+	return all, sound
 }
 
 // subject returns the beginning of a fault about the size of the files up to f.

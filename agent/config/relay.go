@@ -36,7 +36,7 @@ var relayType = destinationType{
 		if !b.wrote("address") {
 			return
 		}
-		b.r.relays = append(b.r.relays, taken{by: b.what, network: d.Relay.Network, address: d.Relay.Address, pos: b.at("address")})
+		stateOf(b).relays = append(stateOf(b).relays, taken{by: b.what, network: d.Relay.Network, address: d.Relay.Address, pos: b.at("address")})
 		if d.Relay.TokenFile != "" && !b.has("tls") && d.Relay.Network == "tcp" && !loopback(d.Relay.Address) {
 			b.fault(b.at("token_file"), "token_file: the token would leave the host without TLS; allowed is token_file beside a tls block, or with a loopback address")
 		}
@@ -45,11 +45,11 @@ var relayType = destinationType{
 }
 
 // checkRelays adds a fault for every relay to a listener of the same file, whose events would go round without end.
-func (r *reader) checkRelays() {
-	for _, relay := range r.relays {
-		for _, l := range r.taken {
+func (st *state) checkRelays(b *block) {
+	for _, relay := range st.relays {
+		for _, l := range st.taken {
 			if relay.reaches(l) {
-				r.faults.add(relay.pos, "address: %s is the agent's own: %s; allowed is the address of another agent", quote(relay.address), l.where(relay.pos))
+				b.fault(relay.pos, "address: %s is the agent's own: %s; allowed is the address of another agent", quote(relay.address), l.where(relay.pos))
 				break
 			}
 		}

@@ -116,13 +116,13 @@ func (t s3Target) key() string {
 
 // checkKeys adds a fault for every s3 destination whose objects could have the keys of another's: the object that comes
 // second would be rejected as one that is there already.
-func (r *reader) checkKeys(c *Config) {
-	for i, later := range r.s3 {
-		for _, earlier := range r.s3[:i] {
+func (st *state) checkKeys(b *block, c *Config) {
+	for i, later := range st.s3 {
+		for _, earlier := range st.s3[:i] {
 			if !later.meets(earlier, c) {
 				continue
 			}
-			r.faults.add(later.pos, "prefix: objects would have the keys of destination %s of stream %s at %s; allowed is a prefix or a bucket of its own",
+			b.fault(later.pos, "prefix: objects would have the keys of destination %s of stream %s at %s; allowed is a prefix or a bucket of its own",
 				quote(earlier.d.Name), quote(earlier.stream), earlier.d.Pos.seenFrom(later.pos))
 			break
 		}

@@ -60,7 +60,7 @@ func awsDefaults() child[Config] {
 	read := c.read
 	c.read = func(b *block, into *Config) {
 		read(b, into)
-		b.r.aws = into.AWS
+		stateOf(b).aws = into.AWS
 	}
 	return c
 }
@@ -128,7 +128,7 @@ var (
 				means("The wait at the start for the lock of another agent on the same data_dir."),
 		},
 		check: func(b *block, w *WAL) {
-			b.r.maxAge = w.MaxAge
+			stateOf(b).maxAge = w.MaxAge
 			w.SegmentAsked = w.SegmentSize
 			w.SegmentSize = min(w.SegmentSize, w.MaxSize/4)
 		},

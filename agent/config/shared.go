@@ -30,13 +30,13 @@ func readShared(b *block, _ *Config) {
 	if !ok {
 		return
 	}
-	for _, other := range b.r.shared {
+	for _, other := range stateOf(b).shared {
 		if other.d.Name == b.labels[1] {
 			b.fault(b.labelPos[1], "destination %s is given twice; a name may stand once, first at %s", quote(other.d.Name), other.d.Pos.seenFrom(b.head))
 			return
 		}
 	}
-	b.r.shared = append(b.r.shared, sharedDestination{b, t, t.readBlock(b)})
+	stateOf(b).shared = append(stateOf(b).shared, sharedDestination{b, t, t.readBlock(b)})
 }
 
 const sharedNames = `a list of names that destination blocks of the file have, like ["archive"]`
@@ -54,7 +54,7 @@ func uses(name string) setting[Stream] {
 			if !ok {
 				return false
 			}
-			v.b.uses = append(v.b.uses, use{name, e.pos()})
+			stateOf(v.b).uses = append(stateOf(v.b).uses, use{name, e.pos()})
 		}
 		return true
 	}}
@@ -62,14 +62,14 @@ func uses(name string) setting[Stream] {
 
 // addShared gives the stream a copy of each shared destination that it names.
 func addShared(b *block, s *Stream) {
-	for i, u := range b.uses {
-		if slices.ContainsFunc(b.uses[:i], func(o use) bool { return o.name == u.name }) {
+	for i, u := range stateOf(b).uses {
+		if slices.ContainsFunc(stateOf(b).uses[:i], func(o use) bool { return o.name == u.name }) {
 			b.fault(u.pos, "destinations: %s is given twice; a name may stand once", quote(u.name))
 			continue
 		}
-		at := slices.IndexFunc(b.r.shared, func(o sharedDestination) bool { return o.d.Name == u.name })
+		at := slices.IndexFunc(stateOf(b).shared, func(o sharedDestination) bool { return o.d.Name == u.name })
 		if at < 0 {
-			b.fault(u.pos, "destinations: no destination block of the file is called %s; %s", quote(u.name), b.r.insteadOf(u.name))
+			b.fault(u.pos, "destinations: no destination block of the file is called %s; %s", quote(u.name), stateOf(b).insteadOf(u.name))
 			continue
 		}
 		if own := slices.IndexFunc(s.Destinations, func(d Destination) bool { return d.Name == u.name }); own >= 0 {
@@ -77,19 +77,19 @@ func addShared(b *block, s *Stream) {
 				quote(u.name), b.what, s.Destinations[own].Pos.seenFrom(u.pos))
 			continue
 		}
-		d := b.r.shared[at].d
-		checkDestination(b.r.shared[at].b, s, &d)
+		d := stateOf(b).shared[at].d
+		checkDestination(stateOf(b).shared[at].b, s, &d)
 		s.Destinations = append(s.Destinations, d)
 	}
 }
 
 // insteadOf returns the end of a fault about an unknown shared destination.
-func (r *reader) insteadOf(name string) string {
-	if len(r.shared) == 0 {
+func (st *state) insteadOf(name string) string {
+	if len(st.shared) == 0 {
 		return `the file has none; needed is a block destination "TYPE" "NAME" outside of all streams`
 	}
 	var known []string
-	for _, s := range r.shared {
+	for _, s := range st.shared {
 		known = append(known, s.d.Name)
 	}
 	return instead(name, known)

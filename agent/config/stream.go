@@ -8,7 +8,15 @@ import (
 // streamMark is replaced by the name of the event's stream in the settings that name a destination's target.
 const streamMark = "${stream}"
 
+// marked is a text that may contain ${stream}, and further variables.
+func marked[T any](name, allowed string, field func(*T) *string, wrong func(string) string, more ...string) setting[T] {
+	return text(name, allowed, field, wrong).mayContain(append([]string{"stream"}, more...)...)
+}
+
 const maxName = 128
+
+// markPlaces describes the settings that may contain ${stream}, for faults.
+var markPlaces = map[string]string{"stream": "the settings that name a destination's target"}
 
 // ValidStreamName returns an error unless name has 1 to 128 characters of A-Z a-z 0-9 . _ - and does not start with . or -.
 // Folders, buckets and metrics are named after streams.
@@ -39,14 +47,6 @@ func validName(name, extra string) error {
 		}
 	}
 	return nil
-}
-
-func nameChar(c rune) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
-	}
-	return c == '.' || c == '_' || c == '-'
 }
 
 func isPattern(name string) bool { return strings.Contains(name, "*") }

@@ -20,8 +20,6 @@ import (
 )
 
 const (
-	socketMode = os.FileMode(0o660)
-
 	// maxSocketPath is the size of sun_path without its closing zero: unix(7).
 	maxSocketPath = 107
 )
@@ -96,8 +94,8 @@ func (v value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 	switch {
 	case plain && slices.Contains(v.marks, name):
 		return "${" + name + "}", true
-	case plain && name == "stream":
-		v.b.fault(posOf(e.Range()), "%s: ${stream} is unknown here; it is allowed in %s", v.name, marksPlaces)
+	case plain && v.b.r.places[name] != "":
+		v.b.fault(posOf(e.Range()), "%s: ${%s} is unknown here; it is allowed in %s", v.name, name, v.b.r.places[name])
 	default:
 		allowed := ""
 		for _, mark := range v.marks {
@@ -107,9 +105,6 @@ func (v value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 	}
 	return "", false
 }
-
-// marksPlaces describes the settings that may contain ${stream}.
-const marksPlaces = "the settings that name a destination's target"
 
 // bare describes an expression that is not a string in quotes.
 func (v value) bare() string {
@@ -231,12 +226,11 @@ func text[T any](name, allowed string, field func(*T) *string, wrong func(string
 	}}
 }
 
-// marked is a text that may contain ${stream}, and further variables.
-func marked[T any](name, allowed string, field func(*T) *string, wrong func(string) string, more ...string) setting[T] {
-	s := text(name, allowed, field, wrong)
+// mayContain returns s as a setting whose text may contain ${name} for these names.
+func (s setting[T]) mayContain(names ...string) setting[T] {
 	read := s.read
 	s.read = func(v value, into *T) bool {
-		v.marks = append([]string{"stream"}, more...)
+		v.marks = names
 		return read(v, into)
 	}
 	return s
@@ -492,4 +486,13 @@ func validHost(host string) bool {
 		return true
 	}
 	return !strings.ContainsFunc(host, func(c rune) bool { return !nameChar(c) })
+}
+
+// nameChar reports whether c is one of A-Z a-z 0-9 . _ -
+func nameChar(c rune) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	}
+	return c == '.' || c == '_' || c == '-'
 }

@@ -1,0 +1,19 @@
+package config
+
+import "time"
+
+// state is what the checks of blocks know of the blocks before them.
+type state struct {
+	aws    AWS           // the file's defaults, read before any destination
+	maxAge time.Duration // of the wal block, read before any stream
+	shared []sharedDestination
+	uses   []use // of the stream block that is being read
+	taken  []taken
+	relays []taken // the addresses of relay destinations
+	s3     []s3Target
+	refers []reference
+	auths  []authBlock
+}
+
+// stateOf returns the state of the configuration that b belongs to.
+func stateOf(b *block) *state { return b.r.state.(*state) }
