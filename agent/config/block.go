@@ -156,6 +156,33 @@ func (b *block) in() string {
 	return " in " + b.what
 }
 
+// has reports whether the file has a block of that name, valid or not.
+func (b *block) has(name string) bool {
+	return slices.ContainsFunc(b.body.Blocks, func(hb *hclsyntax.Block) bool { return hb.Type == name })
+}
+
+// attribute returns the position of a setting's name, valid or not.
+func (b *block) attribute(name string) (Pos, bool) {
+	attr, ok := b.body.Attributes[name]
+	if !ok {
+		return Pos{}, false
+	}
+	return posOf(attr.NameRange), true
+}
+
+// nested returns the blocks of that name in b.
+func (b *block) nested(name string) (blocks []*block) {
+	for _, hb := range b.body.Blocks {
+		if hb.Type == name {
+			blocks = append(blocks, b.r.block(hb))
+		}
+	}
+	return blocks
+}
+
+// state returns the state that the checks of the configuration keep.
+func (b *block) state() any { return b.r.state }
+
 // wrote reports whether the block has a valid setting of that name.
 func (b *block) wrote(name string) bool {
 	_, ok := b.understood[name]

@@ -10,8 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
 // checkFile checks the rules between blocks, after all blocks are read.
@@ -28,11 +26,6 @@ func checkFile(b *block, c *Config) {
 	stateOf(b).checkKeys(b, c)
 	stateOf(b).checkReferences(b, c)
 	stateOf(b).checkIdentities(b, c)
-}
-
-// has reports whether the file has a block of that name, valid or not.
-func (b *block) has(name string) bool {
-	return slices.ContainsFunc(b.body.Blocks, func(hb *hclsyntax.Block) bool { return hb.Type == name })
 }
 
 func checkListener(b *block, l *Listener) {
@@ -327,16 +320,13 @@ func checkAWS(b *block, d *Destination) {
 			b.fault(b.at(name), "%s: %s has no role_arn that it could be used for; allowed is %s beside role_arn", name, b.what, name)
 		}
 	}
-	for _, nested := range b.body.Blocks {
-		if nested.Type != "aws" {
-			continue
-		}
+	for _, nested := range b.nested("aws") {
 		for _, set := range awsSection.settings {
-			within, ok := nested.Body.Attributes[set.name]
-			beside, too := b.body.Attributes[set.name]
+			within, ok := nested.attribute(set.name)
+			beside, too := b.attribute(set.name)
 			if ok && too {
-				b.fault(posOf(within.NameRange), "%s is given twice in %s; it may stand once, in the aws block or beside it as at %s",
-					set.name, b.what, posOf(beside.NameRange).seenFrom(b.head))
+				b.fault(within, "%s is given twice in %s; it may stand once, in the aws block or beside it as at %s",
+					set.name, b.what, beside.seenFrom(b.head))
 			}
 		}
 	}

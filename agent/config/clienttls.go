@@ -22,7 +22,7 @@ var clientTLSSection = section[ClientTLS]{
 	check: func(b *block, t *ClientTLS) {
 		t.On = true
 		for _, pair := range [][2]string{{"cert_file", "key_file"}, {"key_file", "cert_file"}} {
-			if _, other := b.body.Attributes[pair[1]]; b.wrote(pair[0]) && !other {
+			if _, other := b.attribute(pair[1]); b.wrote(pair[0]) && !other {
 				b.fault(b.at(pair[0]), "%s: there is no %s beside it; allowed is both or none", pair[0], pair[1])
 			}
 		}

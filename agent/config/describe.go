@@ -20,11 +20,11 @@ type Setting struct {
 	Meaning  string
 }
 
-// Describe returns the documentation of every block and setting, with their defaults, in the order of the schema.
-func Describe() []Section {
+// describeTop returns the documentation of every block and setting in s, with the defaults in into, in the order of the schema.
+func (s *section[T]) describeTop(meaning string, into *T) []Section {
 	d := &description{}
-	d.open("", "These settings are at the top of the file, outside of all blocks.")
-	fileSection.describe(d, place{}, defaultConfig())
+	d.open("", meaning)
+	s.describe(d, place{}, into)
 	return d.sections
 }
 

@@ -24,7 +24,7 @@ var identitySection = section[Identity]{
 	},
 	check: func(b *block, i *Identity) {
 		for _, way := range []string{"token_file", "certificates", "uids", "gids"} {
-			if _, written := b.body.Attributes[way]; written {
+			if _, written := b.attribute(way); written {
 				return
 			}
 		}

@@ -95,7 +95,7 @@ func checkSASL(b *block, s *SASL) {
 	}
 	needed := saslLogins[s.Mechanism]
 	for _, name := range []string{"username", "password_file", "token_file"} {
-		_, written := b.body.Attributes[name]
+		_, written := b.attribute(name)
 		switch needs := slices.Contains(needed, name); {
 		case needs && !written:
 			b.fault(b.at("mechanism"), "mechanism: %s has no %s; needed is %s", s.Mechanism, name, strings.Join(needed, " and "))

@@ -170,7 +170,7 @@ var (
 			list("headers", `a list of headers, like ["User-Agent"]`, func(p *Pixel) *[]string { return &p.Headers }, wrongHeader).
 				means("The request headers to record."),
 		},
-		check: func(b *block, p *Pixel) { b.refer("stream", p.Stream) },
+		check: func(b *block, p *Pixel) { refer(b, "stream", p.Stream) },
 	}
 
 	otlpBlock = inner("otlp", &otlpSection, func(l *Listener) *OTLP {
@@ -185,7 +185,7 @@ var (
 			text("key", `an attribute, like "service.name"`, func(o *OTLP) *string { return &o.Key }, notEmpty).
 				means("The record or resource attribute with the partition key."),
 		},
-		check: func(b *block, o *OTLP) { b.refer("stream", o.Stream) },
+		check: func(b *block, o *OTLP) { refer(b, "stream", o.Stream) },
 	}
 )
 
@@ -213,7 +213,7 @@ type reference struct {
 }
 
 // refer stores a reference, which checkReferences looks up after all streams are read.
-func (b *block) refer(setting, name string) {
+func refer(b *block, setting, name string) {
 	if b.wrote(setting) {
 		stateOf(b).refers = append(stateOf(b).refers, reference{name, b.at(setting)})
 	}

@@ -11,6 +11,11 @@ const shortest = time.Millisecond
 // whenFull is the values of on_full.
 var whenFull = []string{"reject", "block", "drop_oldest"}
 
+// Describe returns the documentation of every block and setting, with their defaults, in the order of the schema.
+func Describe() []Section {
+	return fileSection.describeTop("These settings are at the top of the file, outside of all blocks.", defaultConfig())
+}
+
 var fileSection = section[Config]{
 	settings: []setting[Config]{
 		text("node_name", `a name, like "gateway-17"`, func(c *Config) *string { return &c.NodeName }, notEmpty).byDefault("the host name").needsRestart().

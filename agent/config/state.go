@@ -16,4 +16,4 @@ type state struct {
 }
 
 // stateOf returns the state of the configuration that b belongs to.
-func stateOf(b *block) *state { return b.r.state.(*state) }
+func stateOf(b *block) *state { return b.state().(*state) }
