@@ -39,8 +39,8 @@ var except = map[string][]string{
 
 // onlyIn lists the only folders that may import a library.
 var onlyIn = map[string][]string{
-	"github.com/hashicorp/hcl": {"agent", "agent/config"},
-	"github.com/zclconf/":      {"agent", "agent/config"},
+	"github.com/hashicorp/hcl": {"agent/config/internal/schema"},
+	"github.com/zclconf/":      {"agent/config/internal/schema"},
 	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/compact", "wal/internal/identity", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
 }
 
@@ -88,6 +88,7 @@ var arrows = map[string][]string{
 	"shipper/sink/s3/internal/parquet": {"wal"},
 	"shipper/sink/s3/internal/upload":  {"shipper/sink/internal/awsclient"},
 
+	"agent/config/internal/schema":     nil,
 	"agent/internal/access":            {"shipper/limit"},
 	"agent/internal/access/accesstest": {"agent/internal/access"},
 	"shipper/internal/sourcetest":      {"wal", "wal/deadletter"},
@@ -141,7 +142,7 @@ func TestImportRulesFindFaults(t *testing.T) {
 		{"shipper/sink/relay", module + "client", false}, {"shipper/sink/kafka", module + "client", true}, {"shipper/sink/relay", "github.com/zclconf/go-cty", true},
 		{"shipper/sink", "github.com/aws/smithy-go", false}, {"shipper/sink", module + "agent", true}, {"shipper", "go.etcd.io/bbolt", true},
 		{"shipper/limit", "time", false}, {"shipper/internal/link", module + "shipper/limit", false}, {"shipper/internal/link", module + "wal", true},
-		{"agent/config", "github.com/hashicorp/hcl/v2", false}, {"agent/ingest", "github.com/hashicorp/hcl/v2", true},
+		{"agent/config/internal/schema", "github.com/hashicorp/hcl/v2", false}, {"agent/config", "github.com/hashicorp/hcl/v2", true}, {"agent/ingest", "github.com/hashicorp/hcl/v2", true},
 		{"wal/internal/boltpage", module + "wal/internal/disk", false}, {"wal/internal/boltpage", module + "wal", true}, {"wal/internal/boltpage", "go.etcd.io/bbolt", true},
 		{"wal/internal/segment", module + "wal/internal/boltpage", false}, {"wal/internal/segment", module + "wal", true}, {"wal/internal/boltpage", module + "wal/internal/segment", true},
 		{"wal/internal/segfile", module + "wal/internal/segment", false}, {"wal/internal/segfile", module + "wal", true}, {"wal/internal/segment", module + "wal/internal/segfile", true},

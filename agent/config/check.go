@@ -10,15 +10,17 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // checkFile checks the rules between blocks, after all blocks are read.
-func checkFile(b *block, c *Config) {
-	if !b.has("listener") {
+func checkFile(b *schema.Block, c *Config) {
+	if !b.Has("listener") {
 		c.Listeners = []Listener{loopbackListener()}
 		stateOf(b).take("the listener that is there by default", "tcp", grpcAddress, Pos{})
 	}
-	if !b.has("admin") {
+	if !b.Has("admin") {
 		stateOf(b).take("the default address of admin", "tcp", adminAddress, Pos{})
 	}
 	stateOf(b).checkTaken(b)
@@ -28,19 +30,19 @@ func checkFile(b *block, c *Config) {
 	stateOf(b).checkIdentities(b, c)
 }
 
-func checkListener(b *block, l *Listener) {
-	if !b.wrote("address") {
+func checkListener(b *schema.Block, l *Listener) {
+	if !b.Wrote("address") {
 		return
 	}
 	l.Mode = fileMode(b, l.Network, l.Mode)
 	if !l.Insecure && (l.TLS == nil || l.Auth == nil) {
 		checkLoopback(b, l.Network, l.Address, "append")
 	}
-	stateOf(b).take(b.what, l.Network, l.Address, b.at("address"))
+	stateOf(b).take(b.Name, l.Network, l.Address, b.At("address"))
 }
 
-func checkAdmin(b *block, a *Admin) {
-	a.Pos = b.head
+func checkAdmin(b *schema.Block, a *Admin) {
+	a.Pos = b.Head
 	a.Mode = fileMode(b, a.Network, a.Mode)
 	if !a.Insecure && (a.TLS == nil || a.Auth == nil) {
 		checkLoopback(b, a.Network, a.Address, "read the agent's state and its dead letters")
@@ -48,30 +50,30 @@ func checkAdmin(b *block, a *Admin) {
 	if a.Auth != nil && a.Auth.Identities == nil {
 		a.Auth.Identities = []string{} // producers may not read the events of others
 	}
-	stateOf(b).take(b.what, a.Network, a.Address, b.at("address"))
+	stateOf(b).take(b.Name, a.Network, a.Address, b.At("address"))
 }
 
 // fileMode returns the mode of an address: only a unix socket has one.
-func fileMode(b *block, network string, written os.FileMode) os.FileMode {
+func fileMode(b *schema.Block, network string, written os.FileMode) os.FileMode {
 	switch {
-	case network == "unix" && !b.wrote("mode"):
+	case network == "unix" && !b.Wrote("mode"):
 		return socketMode
-	case network == "tcp" && b.wrote("mode"):
-		b.fault(b.at("mode"), "mode: a TCP address has no file; allowed is mode beside a unix:/// address only")
+	case network == "tcp" && b.Wrote("mode"):
+		b.Fault(b.At("mode"), "mode: a TCP address has no file; allowed is mode beside a unix:/// address only")
 	}
 	return written
 }
 
 // checkLoopback adds a fault for an address that another host can reach.
-func checkLoopback(b *block, network, address, could string) {
+func checkLoopback(b *schema.Block, network, address, could string) {
 	if network == "unix" {
 		return
 	}
 	if loopback(address) {
 		return
 	}
-	b.fault(b.at("address"), "address: %s is not loopback: anybody who reaches it could %s; "+
-		"allowed is a loopback address, a unix socket, tls and auth, or insecure = true", quote(address), could)
+	b.Fault(b.At("address"), "address: %s is not loopback: anybody who reaches it could %s; "+
+		"allowed is a loopback address, a unix socket, tls and auth, or insecure = true", schema.Quote(address), could)
 }
 
 // loopback reports whether host:port is an address that other hosts do not reach.
@@ -92,15 +94,15 @@ func (st *state) take(by, network, address string, p Pos) {
 }
 
 // checkTaken adds a fault for every address that an earlier block or a default has bound.
-func (st *state) checkTaken(b *block) {
-	slices.SortStableFunc(st.taken, func(a, b taken) int { return a.pos.compare(b.pos) })
+func (st *state) checkTaken(b *schema.Block) {
+	slices.SortStableFunc(st.taken, func(a, b taken) int { return a.pos.Compare(b.pos) })
 	for i, later := range st.taken {
 		for _, earlier := range st.taken[:i] {
 			if !later.meets(earlier) {
 				continue
 			}
-			b.fault(later.pos, "address: %s is taken by %s; allowed is an address that no other block has",
-				quote(later.address), earlier.where(later.pos))
+			b.Fault(later.pos, "address: %s is taken by %s; allowed is an address that no other block has",
+				schema.Quote(later.address), earlier.where(later.pos))
 			break
 		}
 	}
@@ -111,7 +113,7 @@ func (t taken) where(p Pos) string {
 	if t.pos.Line == 0 {
 		return t.by
 	}
-	return fmt.Sprintf("%s at %s", t.by, t.pos.seenFrom(p))
+	return fmt.Sprintf("%s at %s", t.by, t.pos.SeenFrom(p))
 }
 
 // meets reports whether the kernel would reject the second of both.
@@ -143,15 +145,15 @@ func everyHost(host string) bool {
 	return host == "" || err == nil && ip.IsUnspecified()
 }
 
-func checkStream(b *block, s *Stream) {
-	if !b.wrote("max_age") {
+func checkStream(b *schema.Block, s *Stream) {
+	if !b.Wrote("max_age") {
 		s.MaxAge = stateOf(b).maxAge
 	}
-	if b.wrote("on_full") && !b.wrote("max_size") && !b.misread("max_size") {
-		b.fault(b.at("on_full"), "on_full: %s has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal", b.what)
+	if b.Wrote("on_full") && !b.Wrote("max_size") && !b.Misread("max_size") {
+		b.Fault(b.At("on_full"), "on_full: %s has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal", b.Name)
 	}
-	if b.wrote("max_streams") && !isPattern(s.Name) {
-		b.fault(b.at("max_streams"), "max_streams: %s is one stream; allowed is max_streams beside a pattern, like \"meter-*\"", b.what)
+	if b.Wrote("max_streams") && !isPattern(s.Name) {
+		b.Fault(b.At("max_streams"), "max_streams: %s is one stream; allowed is max_streams beside a pattern, like \"meter-*\"", b.Name)
 	}
 	addShared(b, s)
 	for i := range s.Destinations {
@@ -159,8 +161,8 @@ func checkStream(b *block, s *Stream) {
 			d.Format = s.Format
 		}
 	}
-	if !b.has("destination") && len(stateOf(b).uses) == 0 && !b.misread("destinations") {
-		b.fault(b.head, `%s has no destination; needed is at least one block destination "TYPE" "NAME", or destinations = ["NAME"]`, b.what)
+	if !b.Has("destination") && len(stateOf(b).uses) == 0 && !b.Misread("destinations") {
+		b.Fault(b.Head, `%s has no destination; needed is at least one block destination "TYPE" "NAME", or destinations = ["NAME"]`, b.Name)
 	}
 	stateOf(b).uses = nil
 	for i := range s.Destinations {
@@ -169,24 +171,24 @@ func checkStream(b *block, s *Stream) {
 }
 
 // checkDestination checks the rules between a destination and its stream.
-func checkDestination(b *block, s *Stream, d *Destination) {
+func checkDestination(b *schema.Block, s *Stream, d *Destination) {
 	for _, other := range s.Destinations {
 		if other.Name == d.Name {
-			b.fault(b.labelPos[1], "destination %s is given twice in stream %s; a name may stand once, first at %s",
-				quote(d.Name), quote(s.Name), other.Pos.seenFrom(b.head))
+			b.Fault(b.LabelPos[1], "destination %s is given twice in stream %s; a name may stand once, first at %s",
+				schema.Quote(d.Name), schema.Quote(s.Name), other.Pos.SeenFrom(b.Head))
 		}
-		if d.Type == "file" && b.wrote("path") && other.Type == "file" {
+		if d.Type == "file" && b.Wrote("path") && other.Type == "file" {
 			checkPaths(b, s.Name, d, &other)
 		}
 	}
 	checkFilledIn(b, s, d)
-	if d.Type == "s3" && b.wrote("bucket") && !b.misread("prefix") {
-		stateOf(b).s3 = append(stateOf(b).s3, s3Target{stream: s.Name, d: *d, pos: b.at("prefix")})
+	if d.Type == "s3" && b.Wrote("bucket") && !b.Misread("prefix") {
+		stateOf(b).s3 = append(stateOf(b).s3, s3Target{stream: s.Name, d: *d, pos: b.At("prefix")})
 	}
 }
 
 // checkFilledIn checks the settings with ${stream} again with the stream's name in them.
-func checkFilledIn(b *block, s *Stream, d *Destination) {
+func checkFilledIn(b *schema.Block, s *Stream, d *Destination) {
 	if isPattern(s.Name) {
 		return
 	}
@@ -198,11 +200,11 @@ func checkFilledIn(b *block, s *Stream, d *Destination) {
 		{"topic", d.Kafka.Topic, filled.Kafka.Topic, kafkaTopic, wrongTopic},
 		{"queue_url", d.SQS.QueueURL, filled.SQS.QueueURL, queueURL, wrongQueueURL},
 	} {
-		if !b.wrote(set.name) || set.template == set.value {
+		if !b.Wrote(set.name) || set.template == set.value {
 			continue
 		}
 		if wrong := set.wrong(set.value); wrong != "" {
-			b.fault(b.at(set.name), "%s: %s %s for stream %s; allowed is %s", set.name, quote(set.value), wrong, quote(s.Name), set.allowed)
+			b.Fault(b.At(set.name), "%s: %s %s for stream %s; allowed is %s", set.name, schema.Quote(set.value), wrong, schema.Quote(s.Name), set.allowed)
 		}
 	}
 }
@@ -210,18 +212,18 @@ func checkFilledIn(b *block, s *Stream, d *Destination) {
 // checkPaths requires that the folders of two file destinations are apart, for every stream of that name or pattern:
 // each destination would treat the other's unfinished files as its own, and operators could not distinguish the hour
 // folders. Streams may share a folder: the name of a file contains its stream.
-func checkPaths(b *block, name string, d, other *Destination) {
+func checkPaths(b *schema.Block, name string, d, other *Destination) {
 	mine, theirs := realPath(name, d.Path), realPath(name, other.Path)
 	switch {
 	case onePath(name, mine, theirs):
-		b.fault(b.at("path"), "path: %s is the path of destination %s at %s too; allowed is a folder of its own",
-			quote(d.Path), quote(other.Name), other.Pos.seenFrom(b.head))
+		b.Fault(b.At("path"), "path: %s is the path of destination %s at %s too; allowed is a folder of its own",
+			schema.Quote(d.Path), schema.Quote(other.Name), other.Pos.SeenFrom(b.Head))
 	case liesIn(name, mine, theirs): // as PATH/2026 in PATH
-		b.fault(b.at("path"), "path: %s lies in the path of destination %s at %s; allowed is a folder beside it",
-			quote(d.Path), quote(other.Name), other.Pos.seenFrom(b.head))
+		b.Fault(b.At("path"), "path: %s lies in the path of destination %s at %s; allowed is a folder beside it",
+			schema.Quote(d.Path), schema.Quote(other.Name), other.Pos.SeenFrom(b.Head))
 	case liesIn(name, theirs, mine):
-		b.fault(b.at("path"), "path: %s contains the path of destination %s at %s; allowed is a folder beside it",
-			quote(d.Path), quote(other.Name), other.Pos.seenFrom(b.head))
+		b.Fault(b.At("path"), "path: %s contains the path of destination %s at %s; allowed is a folder beside it",
+			schema.Quote(d.Path), schema.Quote(other.Name), other.Pos.SeenFrom(b.Head))
 	}
 }
 
@@ -285,63 +287,63 @@ func filling(name, path, literal string) (stream string, ok bool) {
 
 // checkAggregateBy requires KPL records for records of several keys, since consumers need the key of each event, and an
 // order that lets a request have several records.
-func checkAggregateBy(b *block, d *Destination) {
+func checkAggregateBy(b *schema.Block, d *Destination) {
 	switch {
 	case d.AggregateBy != "shard":
 	case d.Aggregate != "kpl":
-		b.fault(b.at("aggregate_by"), "aggregate_by: %s puts several keys into a record, and aggregate = %s "+
-			"does not store the keys; allowed is shard with aggregate = \"kpl\"", quote(d.AggregateBy), quote(d.Aggregate))
+		b.Fault(b.At("aggregate_by"), "aggregate_by: %s puts several keys into a record, and aggregate = %s "+
+			"does not store the keys; allowed is shard with aggregate = \"kpl\"", schema.Quote(d.AggregateBy), schema.Quote(d.Aggregate))
 	case d.Order == "strict":
-		b.fault(b.at("aggregate_by"), "aggregate_by: order = \"strict\" names each key's record before; allowed is shard with "+
+		b.Fault(b.At("aggregate_by"), "aggregate_by: order = \"strict\" names each key's record before; allowed is shard with "+
 			"order = \"key\" or \"none\"")
 	}
 }
 
 // checkCompression rejects compression of records that the service or the consumers' library has to split.
-func checkCompression(b *block, d *Destination) {
+func checkCompression(b *schema.Block, d *Destination) {
 	if d.Compression == "none" {
 		return
 	}
 	if d.Type == "kinesis" && d.Aggregate == "kpl" {
-		b.fault(b.at("compression"), "compression: with aggregate = \"kpl\" the consumers' library takes a record apart before "+
+		b.Fault(b.At("compression"), "compression: with aggregate = \"kpl\" the consumers' library takes a record apart before "+
 			"anybody could decompress it; allowed is %s with aggregate = \"lines\" or \"none\"", d.Compression)
 	}
 	if d.OneKeyPerRecord {
-		b.fault(b.at("compression"), "compression: dynamic partitioning, which one_key_per_record is for, can't read a compressed "+
+		b.Fault(b.At("compression"), "compression: dynamic partitioning, which one_key_per_record is for, can't read a compressed "+
 			"record; allowed is one of the two")
 	}
 }
 
 // checkAWS adds a fault for every setting that a destination has twice: in its aws block and beside it. A role's settings need
 // a role.
-func checkAWS(b *block, d *Destination) {
+func checkAWS(b *schema.Block, d *Destination) {
 	for _, name := range []string{"external_id", "session_name"} {
-		if d.AWS.RoleARN == "" && b.wrote(name) {
-			b.fault(b.at(name), "%s: %s has no role_arn that it could be used for; allowed is %s beside role_arn", name, b.what, name)
+		if d.AWS.RoleARN == "" && b.Wrote(name) {
+			b.Fault(b.At(name), "%s: %s has no role_arn that it could be used for; allowed is %s beside role_arn", name, b.Name, name)
 		}
 	}
-	for _, nested := range b.nested("aws") {
-		for _, set := range awsSection.settings {
-			within, ok := nested.attribute(set.name)
-			beside, too := b.attribute(set.name)
+	for _, nested := range b.Nested("aws") {
+		for _, set := range awsSection.Settings {
+			within, ok := nested.Attribute(set.Name)
+			beside, too := b.Attribute(set.Name)
 			if ok && too {
-				b.fault(within, "%s is given twice in %s; it may stand once, in the aws block or beside it as at %s",
-					set.name, b.what, beside.seenFrom(b.head))
+				b.Fault(within, "%s is given twice in %s; it may stand once, in the aws block or beside it as at %s",
+					set.Name, b.Name, beside.SeenFrom(b.Head))
 			}
 		}
 	}
 }
 
 // checkRetry requires initial <= max. It lowers the default of initial to max.
-func checkRetry(b *block, r *Retry) {
-	if r.Initial <= r.Max || b.misread("max") {
+func checkRetry(b *schema.Block, r *Retry) {
+	if r.Initial <= r.Max || b.Misread("max") {
 		return
 	}
-	if !b.wrote("initial") {
+	if !b.Wrote("initial") {
 		r.Initial = r.Max
 		return
 	}
-	b.fault(b.at("initial"), "initial: %v is over max; allowed is at most %v", r.Initial, r.Max)
+	b.Fault(b.At("initial"), "initial: %v is over max; allowed is at most %v", r.Initial, r.Max)
 }
 
 // kinesisARN is the service's own pattern, arn:aws.*:kinesis:.*:\d{12}:stream/\S+, with a stricter region: Kinesis Data
@@ -369,7 +371,7 @@ func wrongAWSName(s string) string {
 	switch {
 	case s == "":
 		return "is empty"
-	case strings.ContainsFunc(rest, func(c rune) bool { return !nameChar(c) }):
+	case strings.ContainsFunc(rest, func(c rune) bool { return !schema.NameChar(c) }):
 		return "has a character that is not of A-Z a-z 0-9 . _ -"
 	case len(rest) > maxName:
 		return fmt.Sprintf("has more than %d characters", maxName)

@@ -1,5 +1,7 @@
 package config
 
+import "github.com/standpipe/standpipe/agent/config/internal/schema"
+
 // ClientTLS is the TLS of a destination's connections.
 type ClientTLS struct {
 	On                bool
@@ -8,29 +10,29 @@ type ClientTLS struct {
 	ServerName        string // empty: the host of the address
 }
 
-var clientTLSSection = section[ClientTLS]{
-	settings: []setting[ClientTLS]{
-		text("ca_file", pemFile, func(t *ClientTLS) *string { return &t.CAFile }, notEmpty).byDefault("the CAs of the system").
-			means("The CAs of the server's certificate. A changed file is read again."),
-		text("cert_file", pemFile, func(t *ClientTLS) *string { return &t.CertFile }, notEmpty).
-			means("The client certificate, with its chain. A changed file is read again."),
-		text("key_file", pemFile, func(t *ClientTLS) *string { return &t.KeyFile }, notEmpty).
-			means("The private key of the client certificate."),
-		text("server_name", `a host, like "kafka.example"`, func(t *ClientTLS) *string { return &t.ServerName }, wrongHost).byDefault("the host of the address").
-			means("The name that the server's certificate must have."),
+var clientTLSSection = schema.Section[ClientTLS]{
+	Settings: []schema.Setting[ClientTLS]{
+		schema.Text("ca_file", pemFile, func(t *ClientTLS) *string { return &t.CAFile }, schema.NotEmpty).ByDefault("the CAs of the system").
+			Means("The CAs of the server's certificate. A changed file is read again."),
+		schema.Text("cert_file", pemFile, func(t *ClientTLS) *string { return &t.CertFile }, schema.NotEmpty).
+			Means("The client certificate, with its chain. A changed file is read again."),
+		schema.Text("key_file", pemFile, func(t *ClientTLS) *string { return &t.KeyFile }, schema.NotEmpty).
+			Means("The private key of the client certificate."),
+		schema.Text("server_name", `a host, like "kafka.example"`, func(t *ClientTLS) *string { return &t.ServerName }, wrongHost).ByDefault("the host of the address").
+			Means("The name that the server's certificate must have."),
 	},
-	check: func(b *block, t *ClientTLS) {
+	Check: func(b *schema.Block, t *ClientTLS) {
 		t.On = true
 		for _, pair := range [][2]string{{"cert_file", "key_file"}, {"key_file", "cert_file"}} {
-			if _, other := b.attribute(pair[1]); b.wrote(pair[0]) && !other {
-				b.fault(b.at(pair[0]), "%s: there is no %s beside it; allowed is both or none", pair[0], pair[1])
+			if _, other := b.Attribute(pair[1]); b.Wrote(pair[0]) && !other {
+				b.Fault(b.At(pair[0]), "%s: there is no %s beside it; allowed is both or none", pair[0], pair[1])
 			}
 		}
 	},
 }
 
 func wrongHost(s string) string {
-	if s == "" || !validHost(s) {
+	if s == "" || !schema.ValidHost(s) {
 		return "is no host"
 	}
 	return ""

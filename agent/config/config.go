@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // Config is the contents of agent.hcl, with all defaults filled in.
@@ -168,7 +170,7 @@ type Retry struct {
 // Load reads the file at path, or the files *.hcl of the folder at path as one configuration. The error is a *FaultsError
 // unless a file could not be read.
 func Load(path string) (*Config, error) {
-	files, err := readFiles(path)
+	files, err := schema.ReadFiles(path)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
@@ -177,12 +179,12 @@ func Load(path string) (*Config, error) {
 
 // Parse reads a configuration. The error is a *FaultsError, with filename in its positions.
 func Parse(src []byte, filename string) (*Config, error) {
-	return parse([]source{{filename, src}})
+	return parse([]schema.Source{{Name: filename, Text: src}})
 }
 
-func parse(files []source) (*Config, error) {
+func parse(files []schema.Source) (*Config, error) {
 	c := defaultConfig()
-	if err := readConfiguration(files, &fileSection, c, markPlaces, new(state)); err != nil {
+	if err := schema.ReadConfiguration(files, &fileSection, c, markPlaces, new(state)); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -5,6 +5,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // The services' limits for one record in bytes. Amazon Data Firehose API Reference, Record: 1,024,000 before base64.
@@ -22,9 +24,9 @@ type destinationType struct {
 	name     string
 	meaning  string
 	shared   shared
-	own      []setting[Destination]
-	blocks   []child[Destination]
-	check    func(b *block, d *Destination)                    // of the type's own settings; nil: none
+	own      []schema.Setting[Destination]
+	blocks   []schema.Child[Destination]
+	check    func(b *schema.Block, d *Destination)             // of the type's own settings; nil: none
 	defaults func(*Destination)                                // of the type's own settings
 	price    func(p Prices, u Usage) (amount float64, ok bool) // see Prices.Of; nil: free
 }
@@ -46,19 +48,19 @@ var destinationTypes = []destinationType{
 		name:    "kinesis",
 		meaning: "Amazon Kinesis Data Streams. " + awsMeaning,
 		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, msgpack: true, delay: true, records: true, maxRecord: kinesisRecord},
-		own: []setting[Destination]{
-			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).needed().
-				means("The Kinesis stream. ${stream} is replaced by the name of the event's stream."),
-			word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none").
-				means("The framing of events in a record: kpl, lines, or none for one event a record."),
-			word("aggregate_by", func(d *Destination) *string { return &d.AggregateBy }, "key", "shard").
-				means("A record has the events of one key, or of all keys of one shard. shard needs aggregate = \"kpl\"."),
-			word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none").
-				means("The order of the events of a key: key sends their requests one after another, strict sends one record a request."),
+		own: []schema.Setting[Destination]{
+			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).Needed().
+				Means("The Kinesis stream. ${stream} is replaced by the name of the event's stream."),
+			schema.Word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none").
+				Means("The framing of events in a record: kpl, lines, or none for one event a record."),
+			schema.Word("aggregate_by", func(d *Destination) *string { return &d.AggregateBy }, "key", "shard").
+				Means("A record has the events of one key, or of all keys of one shard. shard needs aggregate = \"kpl\"."),
+			schema.Word("order", func(d *Destination) *string { return &d.Order }, "key", "strict", "none").
+				Means("The order of the events of a key: key sends their requests one after another, strict sends one record a request."),
 			compression,
 		},
-		blocks: []child[Destination]{quotaBlock(shardQuota, "The limits of each shard. If several destinations write to one stream, set the share of each.")},
-		check: func(b *block, d *Destination) {
+		blocks: []schema.Child[Destination]{quotaBlock(shardQuota, "The limits of each shard. If several destinations write to one stream, set the share of each.")},
+		check: func(b *schema.Block, d *Destination) {
 			checkAggregateBy(b, d)
 			checkCompression(b, d)
 		},
@@ -73,16 +75,16 @@ var destinationTypes = []destinationType{
 		name:    "firehose",
 		meaning: "Amazon Data Firehose. " + awsMeaning,
 		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, msgpack: true, delay: true, records: true, maxRecord: firehoseRecord},
-		own: []setting[Destination]{
-			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).needed().
-				means("The Firehose stream. ${stream} is replaced by the name of the event's stream."),
-			word("order", func(d *Destination) *string { return &d.Order }, "key", "none").
-				means("The order of the events of a key: key allows one record of a key in a request."),
-			flag("one_key_per_record", func(d *Destination) *bool { return &d.OneKeyPerRecord }).
-				means("A record has the events of one key, for dynamic partitioning."),
+		own: []schema.Setting[Destination]{
+			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).Needed().
+				Means("The Firehose stream. ${stream} is replaced by the name of the event's stream."),
+			schema.Word("order", func(d *Destination) *string { return &d.Order }, "key", "none").
+				Means("The order of the events of a key: key allows one record of a key in a request."),
+			schema.Flag("one_key_per_record", func(d *Destination) *bool { return &d.OneKeyPerRecord }).
+				Means("A record has the events of one key, for dynamic partitioning."),
 			compression,
 		},
-		blocks:   []child[Destination]{quotaBlock(streamQuota, "The limits of the Firehose stream.")},
+		blocks:   []schema.Child[Destination]{quotaBlock(streamQuota, "The limits of the Firehose stream.")},
 		check:    checkCompression,
 		defaults: func(d *Destination) { d.Order, d.Compression = "key", "none" },
 		price: func(p Prices, u Usage) (float64, bool) {
@@ -93,15 +95,15 @@ var destinationTypes = []destinationType{
 		name:    "file",
 		meaning: "Files on this host, in hourly folders.",
 		shared:  shared{envelope: true, delay: true, records: true},
-		own: []setting[Destination]{
-			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, notEmpty).needed().
-				means("The folder of the files. ${stream} is replaced by the name of the event's stream."),
-			size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0).
-				means("A new file is started at this size."),
-			duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, shortest).
-				means("A new file is started at this age of the current one."),
-			mode("file_mode", func(d *Destination) *os.FileMode { return &d.FileMode }).byDefault("\"0644\" minus the umask").
-				means("The permissions of the files. Folders also get x for each r."),
+		own: []schema.Setting[Destination]{
+			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, schema.NotEmpty).Needed().
+				Means("The folder of the files. ${stream} is replaced by the name of the event's stream."),
+			schema.Size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0).
+				Means("A new file is started at this size."),
+			schema.Duration("roll_interval", "60s", func(d *Destination) *time.Duration { return &d.RollInterval }, shortest).
+				Means("A new file is started at this age of the current one."),
+			schema.Mode("file_mode", func(d *Destination) *os.FileMode { return &d.FileMode }).ByDefault("\"0644\" minus the umask").
+				Means("The permissions of the files. Folders also get x for each r."),
 		},
 		defaults: func(d *Destination) { d.RollSize, d.RollInterval = 64*mib, time.Minute },
 	},
@@ -122,58 +124,58 @@ const awsMeaning = "Settings of the aws block may stand here or in an own aws bl
 const kinesisStream = `the name of a Kinesis stream, or its ARN, like "arn:aws:kinesis:eu-west-1:123456789012:stream/clicks"`
 
 var (
-	compression = word("compression", func(d *Destination) *string { return &d.Compression }, "none", "gzip", "zstd").
-			means("The compression of each record, for consumers that decompress. It excludes aggregate = \"kpl\" and one_key_per_record.")
+	compression = schema.Word("compression", func(d *Destination) *string { return &d.Compression }, "none", "gzip", "zstd").
+			Means("The compression of each record, for consumers that decompress. It excludes aggregate = \"kpl\" and one_key_per_record.")
 
-	shardQuota = section[Quota]{settings: []setting[Quota]{
-		byteRate("bytes", "1MB/s", func(q *Quota) *int64 { return &q.Bytes }, 1).
-			means("The limit for bytes.").byDefault("the quota of AWS at its endpoints, else none"),
-		countRate("records", "1000/s", func(q *Quota) *int64 { return &q.Records }).
-			means("The limit for records.").byDefault("the quota of AWS at its endpoints, else none"),
+	shardQuota = schema.Section[Quota]{Settings: []schema.Setting[Quota]{
+		schema.ByteRate("bytes", "1MB/s", func(q *Quota) *int64 { return &q.Bytes }, 1).
+			Means("The limit for bytes.").ByDefault("the quota of AWS at its endpoints, else none"),
+		schema.CountRate("records", "1000/s", func(q *Quota) *int64 { return &q.Records }).
+			Means("The limit for records.").ByDefault("the quota of AWS at its endpoints, else none"),
 	}}
-	streamQuota = section[Quota]{settings: append(shardQuota.settings[:2:2],
-		countRate("requests", "1000/s", func(q *Quota) *int64 { return &q.Requests }).
-			means("The limit for requests.").byDefault("the quota of AWS at its endpoints, else none"),
+	streamQuota = schema.Section[Quota]{Settings: append(shardQuota.Settings[:2:2],
+		schema.CountRate("requests", "1000/s", func(q *Quota) *int64 { return &q.Requests }).
+			Means("The limit for requests.").ByDefault("the quota of AWS at its endpoints, else none"),
 	)}
 
-	retrySection = section[Retry]{
-		settings: []setting[Retry]{
-			duration("initial", "100ms", func(r *Retry) *time.Duration { return &r.Initial }, shortest).
-				means("The first delay."),
-			duration("max", "30s", func(r *Retry) *time.Duration { return &r.Max }, shortest).
-				means("The longest delay."),
-			duration("timeout", "30s", func(r *Retry) *time.Duration { return &r.Timeout }, shortest).
-				means("The timeout of one request."),
+	retrySection = schema.Section[Retry]{
+		Settings: []schema.Setting[Retry]{
+			schema.Duration("initial", "100ms", func(r *Retry) *time.Duration { return &r.Initial }, shortest).
+				Means("The first delay."),
+			schema.Duration("max", "30s", func(r *Retry) *time.Duration { return &r.Max }, shortest).
+				Means("The longest delay."),
+			schema.Duration("timeout", "30s", func(r *Retry) *time.Duration { return &r.Timeout }, shortest).
+				Means("The timeout of one request."),
 		},
-		check: checkRetry,
+		Check: checkRetry,
 	}
 )
 
 // section returns the settings and blocks of a destination of the type.
-func (t *destinationType) section() *section[Destination] {
-	s := &section[Destination]{settings: slices.Clone(t.own), blocks: slices.Clone(t.blocks)}
+func (t *destinationType) section() *schema.Section[Destination] {
+	s := &schema.Section[Destination]{Settings: slices.Clone(t.own), Blocks: slices.Clone(t.blocks)}
 	if t.shared.pace {
-		s.settings = append(s.settings, flag("pace", func(d *Destination) *bool { return &d.Pace }).
-			means("Keeps to the quota, and sends less while the service throttles. Otherwise only throttled records are delayed."))
+		s.Settings = append(s.Settings, schema.Flag("pace", func(d *Destination) *bool { return &d.Pace }).
+			Means("Keeps to the quota, and sends less while the service throttles. Otherwise only throttled records are delayed."))
 	}
 	if t.shared.bandwidth {
-		s.settings = append(s.settings, byteRate("bandwidth", "256KiB/s", func(d *Destination) *int64 { return &d.Bandwidth }, leastBandwidth).
-			means("The cap for the request bytes of this destination."))
+		s.Settings = append(s.Settings, schema.ByteRate("bandwidth", "256KiB/s", func(d *Destination) *int64 { return &d.Bandwidth }, leastBandwidth).
+			Means("The cap for the request bytes of this destination."))
 	}
 	if t.shared.aws {
 		addAWS(s)
 	}
 	if t.shared.envelope {
-		s.settings = append(s.settings, envelope("envelope", func(d *Destination) *string { return &d.Envelope }, t.shared.msgpack).
-			means("Wraps each event. json, or true: in a line of JSON with a unique ID. msgpack: in a MessagePack array of stream, time in milliseconds and data."))
+		s.Settings = append(s.Settings, envelope("envelope", func(d *Destination) *string { return &d.Envelope }, t.shared.msgpack).
+			Means("Wraps each event. json, or true: in a line of JSON with a unique ID. msgpack: in a MessagePack array of stream, time in milliseconds and data."))
 	}
 	if t.shared.delay {
-		s.blocks = append(s.blocks, inner("batch", t.batchSection(), func(d *Destination) *Batch { return &d.Batch }).
-			means("The size and the delay of records."))
+		s.Blocks = append(s.Blocks, schema.Inner("batch", t.batchSection(), func(d *Destination) *Batch { return &d.Batch }).
+			Means("The size and the delay of records."))
 	}
-	s.blocks = append(s.blocks, inner("retry", &retrySection, func(d *Destination) *Retry { return &d.Retry }).
-		means("The backoff after a failed request. Requests are retried without end."))
-	s.check = func(b *block, d *Destination) {
+	s.Blocks = append(s.Blocks, schema.Inner("retry", &retrySection, func(d *Destination) *Retry { return &d.Retry }).
+		Means("The backoff after a failed request. Requests are retried without end."))
+	s.Check = func(b *schema.Block, d *Destination) {
 		if t.shared.aws {
 			checkAWS(b, d)
 		}
@@ -184,63 +186,63 @@ func (t *destinationType) section() *section[Destination] {
 	return s
 }
 
-func (t *destinationType) batchSection() *section[Batch] {
-	s := &section[Batch]{settings: []setting[Batch]{
-		duration("max_delay", "1s", func(b *Batch) *time.Duration { return &b.MaxDelay }, 0).
-			means("The longest wait of an event to be batched."),
+func (t *destinationType) batchSection() *schema.Section[Batch] {
+	s := &schema.Section[Batch]{Settings: []schema.Setting[Batch]{
+		schema.Duration("max_delay", "1s", func(b *Batch) *time.Duration { return &b.MaxDelay }, 0).
+			Means("The longest wait of an event to be batched."),
 	}}
 	if t.shared.records {
-		s.settings = append(s.settings, size("record_size", "500KiB", func(b *Batch) *int64 { return &b.RecordSize }, 1, t.shared.maxRecord).
-			means("The target size of a record."))
+		s.Settings = append(s.Settings, schema.Size("record_size", "500KiB", func(b *Batch) *int64 { return &b.RecordSize }, 1, t.shared.maxRecord).
+			Means("The target size of a record."))
 	}
 	return s
 }
 
 // addAWS adds the settings of AWS, which may stand beside the others or in an aws block, and override the aws block of the
 // file.
-func addAWS(s *section[Destination]) {
+func addAWS(s *schema.Section[Destination]) {
 	field := func(d *Destination) *AWS { return &d.AWS }
-	var inherited section[AWS]
-	for _, set := range awsSection.settings {
-		inherited.settings = append(inherited.settings, set.byDefault("as in the aws block of the file"))
+	var inherited schema.Section[AWS]
+	for _, set := range awsSection.Settings {
+		inherited.Settings = append(inherited.Settings, set.ByDefault("as in the aws block of the file"))
 	}
-	s.settings = append(s.settings, lifted(&inherited, field)...)
-	s.blocks = slices.Insert(s.blocks, 0, inner("aws", &inherited, field).
-		means("The same settings of AWS as a block."))
+	s.Settings = append(s.Settings, schema.Lifted(&inherited, field)...)
+	s.Blocks = slices.Insert(s.Blocks, 0, schema.Inner("aws", &inherited, field).
+		Means("The same settings of AWS as a block."))
 }
 
 // envelope is a setting of true, false or the format of an envelope. A line of text has no room for MessagePack.
-func envelope[T any](name string, field func(*T) *string, msgpack bool) setting[T] {
+func envelope[T any](name string, field func(*T) *string, msgpack bool) schema.Setting[T] {
 	formats := []string{"json"}
 	allowed := `true, false or "json"`
 	if msgpack {
 		formats, allowed = append(formats, "msgpack"), `true, false, "json" or "msgpack"`
 	}
 	show := func(*T) string { return "false" }
-	return setting[T]{name: name, allowed: allowed, kind: "flag", show: show, read: func(v value, into *T) bool {
-		if on, ok := v.flag(); ok {
+	return schema.Setting[T]{Name: name, Allowed: allowed, Kind: "flag", Show: show, Read: func(v schema.Value, into *T) bool {
+		if on, ok := v.Flag(); ok {
 			*field(into) = ""
 			if on {
 				*field(into) = "json"
 			}
 			return true
 		}
-		s, ok := v.text()
+		s, ok := v.Text()
 		switch {
 		case !ok:
 			return false
 		case s == "msgpack" && !msgpack:
-			return v.reject(`"msgpack" is no text, which this destination needs`)
+			return v.Reject(`"msgpack" is no text, which this destination needs`)
 		case !slices.Contains(formats, s):
-			return v.reject(quote(s) + " is unknown")
+			return v.Reject(schema.Quote(s) + " is unknown")
 		}
 		*field(into) = s
 		return true
 	}}
 }
 
-func quotaBlock(s section[Quota], meaning string) child[Destination] {
-	return inner("quota", &s, func(d *Destination) *Quota { return &d.Quota }).means(meaning)
+func quotaBlock(s schema.Section[Quota], meaning string) schema.Child[Destination] {
+	return schema.Inner("quota", &s, func(d *Destination) *Quota { return &d.Quota }).Means(meaning)
 }
 
 func destinationTypeOf(name string) (*destinationType, bool) {
@@ -277,15 +279,15 @@ func (t *destinationType) newDestination(name string) Destination {
 	return d
 }
 
-func describeDestinations(d *description, at place, _ *Stream) {
+func describeDestinations(d *schema.Description, at schema.Place, _ *Stream) {
 	for _, t := range destinationTypes {
-		d.open(fmt.Sprintf("destination %q \"NAME\"", t.name), t.meaning)
+		d.Open(fmt.Sprintf("destination %q \"NAME\"", t.name), t.meaning)
 		defaults := t.newDestination("")
-		t.section().describe(d, place{path: at.path + t.name + ".", restart: at.restart}, &defaults)
+		t.section().Describe(d, schema.Place{Path: at.Path + t.name + ".", Restart: at.Restart}, &defaults)
 	}
 }
 
-func readDestination(b *block, s *Stream) {
+func readDestination(b *schema.Block, s *Stream) {
 	t, known := typeOfBlock(b)
 	if !known {
 		return
@@ -296,25 +298,25 @@ func readDestination(b *block, s *Stream) {
 }
 
 // typeOfBlock returns the type of a destination block, and checks the name of the destination.
-func typeOfBlock(b *block) (*destinationType, bool) {
-	typ, name := b.labels[0], b.labels[1]
+func typeOfBlock(b *schema.Block) (*destinationType, bool) {
+	typ, name := b.Labels[0], b.Labels[1]
 	if err := ValidStreamName(name); err != nil {
-		b.fault(b.labelPos[1], "destination name %v", err)
+		b.Fault(b.LabelPos[1], "destination name %v", err)
 	}
 	t, known := destinationTypeOf(typ)
 	if !known {
-		b.fault(b.labelPos[0], "destination type %s is unknown; %s", quote(typ), instead(typ, DestinationTypes()))
+		b.Fault(b.LabelPos[0], "destination type %s is unknown; %s", schema.Quote(typ), schema.Instead(typ, DestinationTypes()))
 	}
 	return t, known
 }
 
 // readBlock reads a destination block of the type.
-func (t *destinationType) readBlock(b *block) Destination {
-	d := t.newDestination(b.labels[1])
-	d.Pos = b.head
+func (t *destinationType) readBlock(b *schema.Block) Destination {
+	d := t.newDestination(b.Labels[1])
+	d.Pos = b.Head
 	if t.shared.aws {
 		d.AWS = stateOf(b).aws
 	}
-	t.section().read(b, &d)
+	t.section().Read(b, &d)
 	return d
 }

@@ -24,17 +24,13 @@
 //   - schema.go, listener.go, identity.go, prices.go: the blocks and settings, as tables.
 //   - destination.go, and a file for each larger type, as kafka.go: the same for destinations.
 //   - shared.go: destinations for several streams.
-//   - folder.go, reader.go: read and parse the files, and merge them.
-//   - block.go: reads a parsed configuration by these tables.
-//   - value.go, list.go, rate.go, environment.go: read the expression of one setting.
+//   - internal/schema: reads files by these tables, with the positions and texts of mistakes, and describes the tables.
 //   - check.go: the rules between several settings.
-//   - describe.go: the documentation of the tables, for docs/configuration.md.
-//   - fault.go: positions and the texts of mistakes.
 //
 // # Limits
 //
-// The files have at most 1 MiB together, and brackets are nested at most 100 deep. Time and memory of Parse depend only on the size of
-// the file, since no expression is evaluated.
+// The files have at most 1 MiB together, and brackets are nested at most 100 deep. Time and memory of Parse depend only on
+// the size of the files.
 package config
 
 //go:generate go run ../../scripts/configdoc ../../docs/configuration.md

@@ -3,44 +3,46 @@ package config
 import (
 	"math"
 	"slices"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
-var identitySection = section[Identity]{
-	settings: []setting[Identity]{
-		text("token_file", tokenFile, func(i *Identity) *string { return &i.TokenFile }, notEmpty).
-			means("Bearer tokens of the identity, one a line. A changed file is read again."),
-		list("certificates", `a list of names in certificates, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Certificates }, notEmpty).
-			means("Patterns for the names in a verified client certificate."),
-		numbers("uids", "a list of user ids, like [1001]", func(i *Identity) *[]int64 { return &i.UIDs }, math.MaxUint32).
-			means("The users of processes on a unix socket."),
-		numbers("gids", "a list of group ids, like [1001]", func(i *Identity) *[]int64 { return &i.GIDs }, math.MaxUint32).
-			means("The groups of processes on a unix socket."),
-		limiting("streams", `a list of streams' names or patterns, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Streams }, wrongPattern).byDefault("all streams").
-			means("The streams that the identity may write to."),
-		countRate("max_events", "1000/s", func(i *Identity) *int64 { return &i.MaxEvents }).
-			means("The limit for the events on all listeners together."),
-		byteRate("max_bytes", "1MiB/s", func(i *Identity) *int64 { return &i.MaxBytes }, 1).
-			means("The limit for the bytes of data and attributes on all listeners together."),
+var identitySection = schema.Section[Identity]{
+	Settings: []schema.Setting[Identity]{
+		schema.Text("token_file", tokenFile, func(i *Identity) *string { return &i.TokenFile }, schema.NotEmpty).
+			Means("Bearer tokens of the identity, one a line. A changed file is read again."),
+		schema.Strings("certificates", `a list of names in certificates, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Certificates }, schema.NotEmpty).
+			Means("Patterns for the names in a verified client certificate."),
+		schema.Numbers("uids", "a list of user ids, like [1001]", func(i *Identity) *[]int64 { return &i.UIDs }, math.MaxUint32).
+			Means("The users of processes on a unix socket."),
+		schema.Numbers("gids", "a list of group ids, like [1001]", func(i *Identity) *[]int64 { return &i.GIDs }, math.MaxUint32).
+			Means("The groups of processes on a unix socket."),
+		schema.Limiting("streams", `a list of streams' names or patterns, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Streams }, wrongPattern).ByDefault("all streams").
+			Means("The streams that the identity may write to."),
+		schema.CountRate("max_events", "1000/s", func(i *Identity) *int64 { return &i.MaxEvents }).
+			Means("The limit for the events on all listeners together."),
+		schema.ByteRate("max_bytes", "1MiB/s", func(i *Identity) *int64 { return &i.MaxBytes }, 1).
+			Means("The limit for the bytes of data and attributes on all listeners together."),
 	},
-	check: func(b *block, i *Identity) {
+	Check: func(b *schema.Block, i *Identity) {
 		for _, way := range []string{"token_file", "certificates", "uids", "gids"} {
-			if _, written := b.attribute(way); written {
+			if _, written := b.Attribute(way); written {
 				return
 			}
 		}
-		b.fault(b.head, "%s has no credentials; needed is token_file, certificates, uids or gids", b.what)
+		b.Fault(b.Head, "%s has no credentials; needed is token_file, certificates, uids or gids", b.Name)
 	},
 }
 
-func readIdentity(b *block, c *Config) {
-	i := Identity{Name: b.labels[0], Pos: b.head}
+func readIdentity(b *schema.Block, c *Config) {
+	i := Identity{Name: b.Labels[0], Pos: b.Head}
 	if err := ValidStreamName(i.Name); err != nil {
-		b.fault(b.labelPos[0], "identity name %v", err)
+		b.Fault(b.LabelPos[0], "identity name %v", err)
 	}
-	identitySection.read(b, &i)
+	identitySection.Read(b, &i)
 	for _, other := range c.Identities {
 		if other.Name == i.Name {
-			b.fault(b.labelPos[0], "identity %s is given twice; a name may stand once, first at %s", quote(i.Name), other.Pos.seenFrom(b.head))
+			b.Fault(b.LabelPos[0], "identity %s is given twice; a name may stand once, first at %s", schema.Quote(i.Name), other.Pos.SeenFrom(b.Head))
 			return
 		}
 	}
@@ -57,21 +59,23 @@ func wrongPattern(s string) string {
 // authBlock is the auth block of a listener. checkIdentities checks it after all identities are read.
 type authBlock struct {
 	auth *Auth
-	b    *block
+	b    *schema.Block
 }
 
-func checkAuth(b *block, a *Auth) { stateOf(b).auths = append(stateOf(b).auths, authBlock{a, b}) }
+func checkAuth(b *schema.Block, a *Auth) {
+	stateOf(b).auths = append(stateOf(b).auths, authBlock{a, b})
+}
 
-func (st *state) checkIdentities(b *block, c *Config) {
+func (st *state) checkIdentities(b *schema.Block, c *Config) {
 	for _, a := range st.auths {
 		for _, name := range a.auth.Identities {
 			if !slices.ContainsFunc(c.Identities, func(i Identity) bool { return i.Name == name }) {
-				b.fault(a.b.at("identities"), "identities: no identity block is called %s; allowed are names that identity blocks have", quote(name))
+				b.Fault(a.b.At("identities"), "identities: no identity block is called %s; allowed are names that identity blocks have", schema.Quote(name))
 			}
 		}
 		noCaller := len(c.Identities) == 0 || a.auth.Identities != nil && len(a.auth.Identities) == 0
-		if noCaller && a.auth.TokenFile == "" && !a.b.misread("token_file") && !a.b.misread("identities") {
-			b.fault(a.b.head, "auth accepts no caller; needed is token_file, or identities that identity blocks have")
+		if noCaller && a.auth.TokenFile == "" && !a.b.Misread("token_file") && !a.b.Misread("identities") {
+			b.Fault(a.b.Head, "auth accepts no caller; needed is token_file, or identities that identity blocks have")
 		}
 	}
 }

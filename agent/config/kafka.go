@@ -5,6 +5,8 @@ import (
 	"net"
 	"slices"
 	"strings"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // Kafka is the settings that only a kafka destination has.
@@ -29,28 +31,28 @@ var kafkaType = destinationType{
 	meaning: "A topic of Apache Kafka. A record is one event, with acks = all from an idempotent producer. " +
 		"The settings of AWS are for the mechanism AWS_MSK_IAM.",
 	shared: shared{aws: true, bandwidth: true, envelope: true, msgpack: true, delay: true},
-	own: []setting[Destination]{
-		joined("brokers", `a list of brokers, like ["kafka-1:9092", "kafka-2:9092"]`, func(d *Destination) *List { return &d.Kafka.Brokers }, wrongBroker).needed().
-			means("Some brokers of the cluster. They name the others."),
-		marked("topic", kafkaTopic, func(d *Destination) *string { return &d.Kafka.Topic }, wrongTopic).needed().
-			means("The topic. ${stream} is replaced by the name of the event's stream."),
-		word("delivery", func(d *Destination) *string { return &d.Kafka.Delivery }, "at_least_once", "exactly_once").
-			means("exactly_once stores events and the checkpoint in one transaction: consumers that read only committed records see each event once."),
-		word("compression", func(d *Destination) *string { return &d.Kafka.Compression }, "none", "gzip", "snappy", "lz4", "zstd").
-			means("The compression of record batches. Consumers decompress them without a setting."),
+	own: []schema.Setting[Destination]{
+		schema.Joined("brokers", `a list of brokers, like ["kafka-1:9092", "kafka-2:9092"]`, func(d *Destination) *List { return &d.Kafka.Brokers }, wrongBroker).Needed().
+			Means("Some brokers of the cluster. They name the others."),
+		marked("topic", kafkaTopic, func(d *Destination) *string { return &d.Kafka.Topic }, wrongTopic).Needed().
+			Means("The topic. ${stream} is replaced by the name of the event's stream."),
+		schema.Word("delivery", func(d *Destination) *string { return &d.Kafka.Delivery }, "at_least_once", "exactly_once").
+			Means("exactly_once stores events and the checkpoint in one transaction: consumers that read only committed records see each event once."),
+		schema.Word("compression", func(d *Destination) *string { return &d.Kafka.Compression }, "none", "gzip", "snappy", "lz4", "zstd").
+			Means("The compression of record batches. Consumers decompress them without a setting."),
 	},
-	blocks: []child[Destination]{
-		inner("sasl", &saslSection, func(d *Destination) *SASL { return &d.Kafka.SASL }).
-			means("The login at the brokers."),
-		inner("tls", &clientTLSSection, func(d *Destination) *ClientTLS { return &d.Kafka.TLS }).
-			means("Connects with TLS."),
+	blocks: []schema.Child[Destination]{
+		schema.Inner("sasl", &saslSection, func(d *Destination) *SASL { return &d.Kafka.SASL }).
+			Means("The login at the brokers."),
+		schema.Inner("tls", &clientTLSSection, func(d *Destination) *ClientTLS { return &d.Kafka.TLS }).
+			Means("Connects with TLS."),
 	},
-	check: func(b *block, d *Destination) {
-		if b.wrote("brokers") && d.Kafka.Brokers == "" {
-			b.fault(b.at("brokers"), "brokers: the list is empty; needed is at least one broker")
+	check: func(b *schema.Block, d *Destination) {
+		if b.Wrote("brokers") && d.Kafka.Brokers == "" {
+			b.Fault(b.At("brokers"), "brokers: the list is empty; needed is at least one broker")
 		}
-		if d.Kafka.SASL.Mechanism == mskIAM && !b.has("tls") {
-			b.fault(b.head, "%s has mechanism = %q without TLS, which Amazon MSK needs for it; allowed is %s beside a tls block", b.what, mskIAM, mskIAM)
+		if d.Kafka.SASL.Mechanism == mskIAM && !b.Has("tls") {
+			b.Fault(b.Head, "%s has mechanism = %q without TLS, which Amazon MSK needs for it; allowed is %s beside a tls block", b.Name, mskIAM, mskIAM)
 		}
 	},
 	defaults: func(d *Destination) { d.Kafka.Delivery, d.Kafka.Compression = "at_least_once", "none" },
@@ -74,33 +76,33 @@ var saslLogins = map[string][]string{
 	mskIAM:          nil,
 }
 
-var saslSection = section[SASL]{
-	settings: []setting[SASL]{
-		word("mechanism", func(s *SASL) *string { return &s.Mechanism }, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", mskIAM).needed().
-			means("The mechanism. AWS_MSK_IAM signs with the credentials of the settings of AWS."),
-		text("username", `a name, like "standpipe"`, func(s *SASL) *string { return &s.Username }, notEmpty).
-			means("The user, for PLAIN and SCRAM."),
-		text("password_file", "the path of a file with a password", func(s *SASL) *string { return &s.PasswordFile }, notEmpty).
-			means("The file with the user's password. A changed file is read again."),
-		text("token_file", "the path of a file with a token", func(s *SASL) *string { return &s.TokenFile }, notEmpty).
-			means("The file with the token, for OAUTHBEARER. A changed file is read again."),
+var saslSection = schema.Section[SASL]{
+	Settings: []schema.Setting[SASL]{
+		schema.Word("mechanism", func(s *SASL) *string { return &s.Mechanism }, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", mskIAM).Needed().
+			Means("The mechanism. AWS_MSK_IAM signs with the credentials of the settings of AWS."),
+		schema.Text("username", `a name, like "standpipe"`, func(s *SASL) *string { return &s.Username }, schema.NotEmpty).
+			Means("The user, for PLAIN and SCRAM."),
+		schema.Text("password_file", "the path of a file with a password", func(s *SASL) *string { return &s.PasswordFile }, schema.NotEmpty).
+			Means("The file with the user's password. A changed file is read again."),
+		schema.Text("token_file", "the path of a file with a token", func(s *SASL) *string { return &s.TokenFile }, schema.NotEmpty).
+			Means("The file with the token, for OAUTHBEARER. A changed file is read again."),
 	},
-	check: checkSASL,
+	Check: checkSASL,
 }
 
 // checkSASL requires the settings of the mechanism, and no others.
-func checkSASL(b *block, s *SASL) {
-	if !b.wrote("mechanism") {
+func checkSASL(b *schema.Block, s *SASL) {
+	if !b.Wrote("mechanism") {
 		return
 	}
 	needed := saslLogins[s.Mechanism]
 	for _, name := range []string{"username", "password_file", "token_file"} {
-		_, written := b.attribute(name)
+		_, written := b.Attribute(name)
 		switch needs := slices.Contains(needed, name); {
 		case needs && !written:
-			b.fault(b.at("mechanism"), "mechanism: %s has no %s; needed is %s", s.Mechanism, name, strings.Join(needed, " and "))
-		case !needs && b.wrote(name):
-			b.fault(b.at(name), "%s: the mechanism %s has no use for it; allowed is %s", name, s.Mechanism, allowedOf(needed))
+			b.Fault(b.At("mechanism"), "mechanism: %s has no %s; needed is %s", s.Mechanism, name, strings.Join(needed, " and "))
+		case !needs && b.Wrote(name):
+			b.Fault(b.At(name), "%s: the mechanism %s has no use for it; allowed is %s", name, s.Mechanism, allowedOf(needed))
 		}
 	}
 }
@@ -120,7 +122,7 @@ func wrongTopic(s string) string {
 		return "is empty"
 	case s == "." || s == "..":
 		return "is no name of a topic"
-	case strings.ContainsFunc(rest, func(c rune) bool { return !nameChar(c) }):
+	case strings.ContainsFunc(rest, func(c rune) bool { return !schema.NameChar(c) }):
 		return "has a character that is not of A-Z a-z 0-9 . _ -"
 	case len(strings.ReplaceAll(s, streamMark, "x")) > maxTopic:
 		return fmt.Sprintf("has more than %d characters", maxTopic)
@@ -129,7 +131,7 @@ func wrongTopic(s string) string {
 }
 
 func wrongBroker(s string) string {
-	network, address, wrong := parseAddress(s)
+	network, address, wrong := schema.ParseAddress(s)
 	if host, port, _ := net.SplitHostPort(address); wrong == "" && (network != "tcp" || host == "" || strings.Trim(port, "0") == "") {
 		return "is no host:port"
 	}

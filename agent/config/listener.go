@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // HTTP is the settings that only an HTTP listener has.
@@ -42,7 +44,7 @@ const maxLine = 64 * mib
 type listenerType struct {
 	name     string
 	meaning  string
-	section  *section[Listener]
+	section  *schema.Section[Listener]
 	defaults func(*Listener)
 }
 
@@ -50,25 +52,25 @@ var listenerTypes = []listenerType{
 	{
 		name:    "grpc",
 		meaning: "gRPC, with the service standpipe.v1.Ingest. A file without listeners has this one at 127.0.0.1:7710.",
-		section: listenerSection([]setting[Listener]{maxRequestSize,
-			count("max_streams", "1024", func(l *Listener) *int64 { return &l.MaxStreams }, 1, maxConnections).
-				means("The limit for concurrent requests on one connection. More wait."),
-			flag("http2_guard", func(l *Listener) *bool { return &l.HTTP2Guard }).
-				means("Limits the half-sent requests of all connections together.")}, otlpBlock),
+		section: listenerSection([]schema.Setting[Listener]{maxRequestSize,
+			schema.Count("max_streams", "1024", func(l *Listener) *int64 { return &l.MaxStreams }, 1, maxConnections).
+				Means("The limit for concurrent requests on one connection. More wait."),
+			schema.Flag("http2_guard", func(l *Listener) *bool { return &l.HTTP2Guard }).
+				Means("Limits the half-sent requests of all connections together.")}, otlpBlock),
 		defaults: func(l *Listener) { l.MaxRequestSize, l.MaxStreams, l.HTTP2Guard = 16*mib, 1024, true },
 	},
 	{
 		name:    "socket",
 		meaning: "Newline-delimited JSON, with one response line for each line.",
-		section: listenerSection([]setting[Listener]{
-			size("max_line_size", "4MiB", func(l *Listener) *int64 { return &l.MaxLineSize }, 1, maxLine).
-				means("The limit for one line. Longer lines get an error.")}),
+		section: listenerSection([]schema.Setting[Listener]{
+			schema.Size("max_line_size", "4MiB", func(l *Listener) *int64 { return &l.MaxLineSize }, 1, maxLine).
+				Means("The limit for one line. Longer lines get an error.")}),
 		defaults: func(l *Listener) { l.MaxLineSize = 4 * mib },
 	},
 	{
 		name:    "http",
 		meaning: "HTTP, with POST /v1/streams/STREAM?key=KEY.",
-		section: listenerSection(append([]setting[Listener]{maxRequestSize}, httpSettings()...), pixelBlock, otlpBlock),
+		section: listenerSection(append([]schema.Setting[Listener]{maxRequestSize}, httpSettings()...), pixelBlock, otlpBlock),
 		defaults: func(l *Listener) {
 			l.MaxRequestSize, l.HTTP = 16*mib, HTTP{KeyHeader: "X-Partition-Key", ReadTimeout: 30 * time.Second}
 		},
@@ -90,119 +92,119 @@ func listenerTypeOf(name string) (listenerType, bool) {
 	return listenerTypes[i], true
 }
 
-func describeListeners(d *description, at place, _ *Config) {
+func describeListeners(d *schema.Description, at schema.Place, _ *Config) {
 	for _, t := range listenerTypes {
-		d.open(fmt.Sprintf("listener %q", t.name), t.meaning)
+		d.Open(fmt.Sprintf("listener %q", t.name), t.meaning)
 		defaults := t.newListener()
-		t.section.describe(d, place{path: at.path + t.name + ".", restart: at.restart}, &defaults)
+		t.section.Describe(d, schema.Place{Path: at.Path + t.name + ".", Restart: at.Restart}, &defaults)
 	}
 }
 
-func readListener(b *block, c *Config) {
-	t, known := listenerTypeOf(b.labels[0])
+func readListener(b *schema.Block, c *Config) {
+	t, known := listenerTypeOf(b.Labels[0])
 	if !known {
 		var names []string
 		for _, t := range listenerTypes {
 			names = append(names, t.name)
 		}
-		b.fault(b.labelPos[0], "listener type %s is unknown; %s", quote(b.labels[0]), instead(b.labels[0], names))
+		b.Fault(b.LabelPos[0], "listener type %s is unknown; %s", schema.Quote(b.Labels[0]), schema.Instead(b.Labels[0], names))
 		return
 	}
 	l := t.newListener()
-	l.Pos = b.head
-	t.section.read(b, &l)
+	l.Pos = b.Head
+	t.section.Read(b, &l)
 	c.Listeners = append(c.Listeners, l)
 }
 
 // listenerSection has the settings of all listeners and the own ones of a type.
-func listenerSection(own []setting[Listener], blocks ...child[Listener]) *section[Listener] {
-	s := &section[Listener]{
-		settings: []setting[Listener]{
-			address("address", func(l *Listener) (*string, *string) { return &l.Network, &l.Address }).needed().
-				means("The address that the listener binds."),
-			mode("mode", func(l *Listener) *os.FileMode { return &l.Mode }).byDefault("\"0660\" for a unix socket").
-				means("The permissions of the socket file, for a unix socket."),
+func listenerSection(own []schema.Setting[Listener], blocks ...schema.Child[Listener]) *schema.Section[Listener] {
+	s := &schema.Section[Listener]{
+		Settings: []schema.Setting[Listener]{
+			schema.Address("address", func(l *Listener) (*string, *string) { return &l.Network, &l.Address }).Needed().
+				Means("The address that the listener binds."),
+			schema.Mode("mode", func(l *Listener) *os.FileMode { return &l.Mode }).ByDefault("\"0660\" for a unix socket").
+				Means("The permissions of the socket file, for a unix socket."),
 		},
-		blocks: append([]child[Listener]{
+		Blocks: append([]schema.Child[Listener]{
 			optional("tls", &tlsSection, func(l *Listener) **TLS { return &l.TLS }).
-				means("Serves TLS."),
+				Means("Serves TLS."),
 			optional("auth", &authSection, func(l *Listener) **Auth { return &l.Auth }).
-				means("Accepts only known callers."),
+				Means("Accepts only known callers."),
 		}, blocks...),
-		check: checkListener,
+		Check: checkListener,
 	}
-	s.settings = append(s.settings, own...)
-	s.settings = append(s.settings,
-		count("max_connections", "1024", func(l *Listener) *int64 { return &l.MaxConnections }, 1, maxConnections).
-			means("The limit for open connections. One more evicts an idle connection or is rejected."),
-		flag("insecure", func(l *Listener) *bool { return &l.Insecure }).
-			means("Allows an address that is not loopback without tls and auth."))
+	s.Settings = append(s.Settings, own...)
+	s.Settings = append(s.Settings,
+		schema.Count("max_connections", "1024", func(l *Listener) *int64 { return &l.MaxConnections }, 1, maxConnections).
+			Means("The limit for open connections. One more evicts an idle connection or is rejected."),
+		schema.Flag("insecure", func(l *Listener) *bool { return &l.Insecure }).
+			Means("Allows an address that is not loopback without tls and auth."))
 	return s
 }
 
-var maxRequestSize = size("max_request_size", "16MiB", func(l *Listener) *int64 { return &l.MaxRequestSize }, 1, gib).
-	means("The limit for the size of a request, also after decompression.")
+var maxRequestSize = schema.Size("max_request_size", "16MiB", func(l *Listener) *int64 { return &l.MaxRequestSize }, 1, gib).
+	Means("The limit for the size of a request, also after decompression.")
 
-func httpSettings() []setting[Listener] {
-	return lifted(&section[HTTP]{settings: []setting[HTTP]{
-		text("key_header", `the name of a header, like "X-Partition-Key"`, func(h *HTTP) *string { return &h.KeyHeader }, wrongHeader).
-			means("The header with the partition key, for requests without key in the query."),
-		text("key_field", `a field of a JSON body, like "user.id"`, func(h *HTTP) *string { return &h.KeyField }, wrongField).
-			means("The field of a JSON body with the partition key."),
-		list("cors_origins", `a list of origins, like ["https://shop.example"], or ["*"]`, func(h *HTTP) *[]string { return &h.CORSOrigins }, wrongOrigin).
-			means("The origins of the pages that may send."),
-		duration("read_timeout", "30s", func(h *HTTP) *time.Duration { return &h.ReadTimeout }, shortest).
-			means("The time for receiving a request, and again for each 256 KiB of it."),
+func httpSettings() []schema.Setting[Listener] {
+	return schema.Lifted(&schema.Section[HTTP]{Settings: []schema.Setting[HTTP]{
+		schema.Text("key_header", `the name of a header, like "X-Partition-Key"`, func(h *HTTP) *string { return &h.KeyHeader }, wrongHeader).
+			Means("The header with the partition key, for requests without key in the query."),
+		schema.Text("key_field", `a field of a JSON body, like "user.id"`, func(h *HTTP) *string { return &h.KeyField }, wrongField).
+			Means("The field of a JSON body with the partition key."),
+		schema.Strings("cors_origins", `a list of origins, like ["https://shop.example"], or ["*"]`, func(h *HTTP) *[]string { return &h.CORSOrigins }, wrongOrigin).
+			Means("The origins of the pages that may send."),
+		schema.Duration("read_timeout", "30s", func(h *HTTP) *time.Duration { return &h.ReadTimeout }, shortest).
+			Means("The time for receiving a request, and again for each 256 KiB of it."),
 	}}, func(l *Listener) *HTTP { return &l.HTTP })
 }
 
 var (
-	pixelBlock = child[Listener]{name: "pixel", labels: []string{"PATH"}, read: readPixel,
-		describe: func(d *description, at place, _ *Listener) { pixelSection.describe(d, at, new(Pixel)) },
-		meaning:  "Each GET of the path is an event: a line of JSON with the query."}
+	pixelBlock = schema.Child[Listener]{Name: "pixel", Labels: []string{"PATH"}, Read: readPixel,
+		Describe: func(d *schema.Description, at schema.Place, _ *Listener) { pixelSection.Describe(d, at, new(Pixel)) },
+		Meaning:  "Each GET of the path is an event: a line of JSON with the query."}
 
-	pixelSection = section[Pixel]{
-		settings: []setting[Pixel]{
-			text("stream", streamOfFile, func(p *Pixel) *string { return &p.Stream }, wrongStream).needed().
-				means("The target stream."),
-			text("key", `a parameter of the query, like "uid"`, func(p *Pixel) *string { return &p.Key }, notEmpty).needed().
-				means("The query parameter with the partition key."),
-			list("headers", `a list of headers, like ["User-Agent"]`, func(p *Pixel) *[]string { return &p.Headers }, wrongHeader).
-				means("The request headers to record."),
+	pixelSection = schema.Section[Pixel]{
+		Settings: []schema.Setting[Pixel]{
+			schema.Text("stream", streamOfFile, func(p *Pixel) *string { return &p.Stream }, wrongStream).Needed().
+				Means("The target stream."),
+			schema.Text("key", `a parameter of the query, like "uid"`, func(p *Pixel) *string { return &p.Key }, schema.NotEmpty).Needed().
+				Means("The query parameter with the partition key."),
+			schema.Strings("headers", `a list of headers, like ["User-Agent"]`, func(p *Pixel) *[]string { return &p.Headers }, wrongHeader).
+				Means("The request headers to record."),
 		},
-		check: func(b *block, p *Pixel) { refer(b, "stream", p.Stream) },
+		Check: func(b *schema.Block, p *Pixel) { refer(b, "stream", p.Stream) },
 	}
 
-	otlpBlock = inner("otlp", &otlpSection, func(l *Listener) *OTLP {
+	otlpBlock = schema.Inner("otlp", &otlpSection, func(l *Listener) *OTLP {
 		l.OTLP = &OTLP{Key: "service.name"}
 		return l.OTLP
-	}).means("Accepts OpenTelemetry logs.")
+	}).Means("Accepts OpenTelemetry logs.")
 
-	otlpSection = section[OTLP]{
-		settings: []setting[OTLP]{
-			text("stream", streamOfFile, func(o *OTLP) *string { return &o.Stream }, wrongStream).needed().
-				means("The target stream. Each log record becomes an OTLP/JSON document."),
-			text("key", `an attribute, like "service.name"`, func(o *OTLP) *string { return &o.Key }, notEmpty).
-				means("The record or resource attribute with the partition key."),
+	otlpSection = schema.Section[OTLP]{
+		Settings: []schema.Setting[OTLP]{
+			schema.Text("stream", streamOfFile, func(o *OTLP) *string { return &o.Stream }, wrongStream).Needed().
+				Means("The target stream. Each log record becomes an OTLP/JSON document."),
+			schema.Text("key", `an attribute, like "service.name"`, func(o *OTLP) *string { return &o.Key }, schema.NotEmpty).
+				Means("The record or resource attribute with the partition key."),
 		},
-		check: func(b *block, o *OTLP) { refer(b, "stream", o.Stream) },
+		Check: func(b *schema.Block, o *OTLP) { refer(b, "stream", o.Stream) },
 	}
 )
 
 const streamOfFile = "the name of a stream that a stream block has or matches"
 
-func readPixel(b *block, l *Listener) {
-	path := b.labels[0]
+func readPixel(b *schema.Block, l *Listener) {
+	path := b.Labels[0]
 	if wrong := wrongPath(path); wrong != "" {
-		b.fault(b.labelPos[0], `pixel path %s %s; allowed is a path outside of /v1/, like "/p.gif"`, quote(path), wrong)
+		b.Fault(b.LabelPos[0], `pixel path %s %s; allowed is a path outside of /v1/, like "/p.gif"`, schema.Quote(path), wrong)
 	}
 	for _, other := range l.HTTP.Pixels {
 		if other.Path == path {
-			b.fault(b.labelPos[0], "pixel %s is given twice; a path may stand once in its listener", quote(path))
+			b.Fault(b.LabelPos[0], "pixel %s is given twice; a path may stand once in its listener", schema.Quote(path))
 		}
 	}
 	p := Pixel{Path: path}
-	pixelSection.read(b, &p)
+	pixelSection.Read(b, &p)
 	l.HTTP.Pixels = append(l.HTTP.Pixels, p)
 }
 
@@ -213,16 +215,16 @@ type reference struct {
 }
 
 // refer stores a reference, which checkReferences looks up after all streams are read.
-func refer(b *block, setting, name string) {
-	if b.wrote(setting) {
-		stateOf(b).refers = append(stateOf(b).refers, reference{name, b.at(setting)})
+func refer(b *schema.Block, setting, name string) {
+	if b.Wrote(setting) {
+		stateOf(b).refers = append(stateOf(b).refers, reference{name, b.At(setting)})
 	}
 }
 
-func (st *state) checkReferences(b *block, c *Config) {
+func (st *state) checkReferences(b *schema.Block, c *Config) {
 	for _, ref := range st.refers {
 		if _, ok := c.Match(ref.name); !ok {
-			b.fault(ref.pos, "stream: no stream block matches %s; allowed is %s", quote(ref.name), streamOfFile)
+			b.Fault(ref.pos, "stream: no stream block matches %s; allowed is %s", schema.Quote(ref.name), streamOfFile)
 		}
 	}
 }
@@ -250,7 +252,7 @@ func wrongHeader(s string) string {
 	if s == "" {
 		return "is empty"
 	}
-	if strings.ContainsFunc(s, func(c rune) bool { return c > unicode.MaxASCII || !nameChar(c) }) {
+	if strings.ContainsFunc(s, func(c rune) bool { return c > unicode.MaxASCII || !schema.NameChar(c) }) {
 		return "has a character that is not of A-Z a-z 0-9 . _ -"
 	}
 	return ""

@@ -3,6 +3,8 @@ package config
 import (
 	"strconv"
 	"strings"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // MinFree is the space of the file system of data_dir that is left to others: bytes, or a share of its size. The zero MinFree
@@ -18,17 +20,17 @@ func (m MinFree) Of(size int64) int64 {
 }
 
 // minFree is a setting of a size or a share.
-func minFree[T any](name string, field func(*T) *MinFree) setting[T] {
+func minFree[T any](name string, field func(*T) *MinFree) schema.Setting[T] {
 	allowed := `a size or a share under 100%, like "1GiB" or "5%"`
-	show := func(*T) string { return none }
-	return setting[T]{name: name, allowed: allowed, kind: "size", show: show, read: func(v value, into *T) bool {
-		s, ok := v.text()
+	show := func(*T) string { return schema.None }
+	return schema.Setting[T]{Name: name, Allowed: allowed, Kind: "size", Show: show, Read: func(v schema.Value, into *T) bool {
+		s, ok := v.Text()
 		if !ok {
 			return false
 		}
 		m, wrong := parseMinFree(s)
 		if wrong != "" {
-			return v.reject(quote(s) + " " + wrong)
+			return v.Reject(schema.Quote(s) + " " + wrong)
 		}
 		*field(into) = m
 		return true
@@ -38,7 +40,7 @@ func minFree[T any](name string, field func(*T) *MinFree) setting[T] {
 func parseMinFree(s string) (m MinFree, wrong string) {
 	percent, ok := strings.CutSuffix(strings.TrimSpace(s), "%")
 	if !ok {
-		m.Bytes, wrong = parseSize(s)
+		m.Bytes, wrong = schema.ParseSize(s)
 		return m, wrong
 	}
 	n, err := strconv.ParseFloat(strings.TrimSpace(percent), 64)

@@ -3,6 +3,8 @@ package config
 import (
 	"math"
 	"strconv"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // PricedGB is the number of bytes in the GB of a price.
@@ -60,43 +62,43 @@ const (
 	exampleCurrency = `a currency, like "USD"`
 )
 
-var pricesSection = section[Prices]{
-	settings: []setting[Prices]{
-		text("currency", exampleCurrency, func(p *Prices) *string { return &p.Currency }, notEmpty).
-			means("The currency, for display."),
+var pricesSection = schema.Section[Prices]{
+	Settings: []schema.Setting[Prices]{
+		schema.Text("currency", exampleCurrency, func(p *Prices) *string { return &p.Currency }, schema.NotEmpty).
+			Means("The currency, for display."),
 		price("firehose_gb", func(p *Prices) *float64 { return &p.FirehoseGB }).
-			means("Firehose with Direct PUT: for a GB, each record in steps of 5 KB."),
+			Means("Firehose with Direct PUT: for a GB, each record in steps of 5 KB."),
 		price("kinesis_gb", func(p *Prices) *float64 { return &p.KinesisGB }).
-			means("Kinesis on-demand streams: for a GB in, each record in steps of 1 KB."),
+			Means("Kinesis on-demand streams: for a GB in, each record in steps of 1 KB."),
 		price("kinesis_million_units", func(p *Prices) *float64 { return &p.KinesisMillionUnits }).
-			means("Kinesis provisioned streams: for a million put payload units of 25 KB."),
+			Means("Kinesis provisioned streams: for a million put payload units of 25 KB."),
 		price("s3_thousand_requests", func(p *Prices) *float64 { return &p.S3ThousandRequests }).
-			means("S3: for a thousand PUT requests."),
+			Means("S3: for a thousand PUT requests."),
 		price("s3_gb", func(p *Prices) *float64 { return &p.S3GB }).
-			means("S3: for a GB, stored for a month."),
+			Means("S3: for a GB, stored for a month."),
 		price("sqs_million_requests", func(p *Prices) *float64 { return &p.SQSMillionRequests }).
-			means("SQS: for a million requests, each in steps of 64 KiB."),
+			Means("SQS: for a million requests, each in steps of 64 KiB."),
 	},
-	check: func(b *block, p *Prices) {
+	Check: func(b *schema.Block, p *Prices) {
 		if p.KinesisGB > 0 && p.KinesisMillionUnits > 0 {
-			b.fault(b.at("kinesis_million_units"), "kinesis_million_units: kinesis_gb is set too; allowed is one of the two: "+
+			b.Fault(b.At("kinesis_million_units"), "kinesis_million_units: kinesis_gb is set too; allowed is one of the two: "+
 				"a stream is paid for on demand, by GB, or provisioned, by units")
 		}
 	},
 }
 
 // price is a setting of a decimal number in quotes; empty: none.
-func price[T any](name string, field func(*T) *float64) setting[T] {
+func price[T any](name string, field func(*T) *float64) schema.Setting[T] {
 	allowed := `a decimal number over 0 in quotes, like "` + examplePrice + `", or "" for none`
 	show := func(into *T) string { return `""` }
-	return setting[T]{name: name, allowed: allowed, kind: "price", show: show, read: func(v value, into *T) bool {
-		s, ok := v.text()
+	return schema.Setting[T]{Name: name, Allowed: allowed, Kind: "price", Show: show, Read: func(v schema.Value, into *T) bool {
+		s, ok := v.Text()
 		if !ok || s == "" {
 			return ok
 		}
 		n, err := strconv.ParseFloat(s, 64)
 		if err != nil || math.IsNaN(n) || n <= 0 || n > mostPrice {
-			return v.reject(quote(s) + " is no price")
+			return v.Reject(schema.Quote(s) + " is no price")
 		}
 		*field(into) = n
 		return true

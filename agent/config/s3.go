@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // S3 is the settings that only an s3 destination has.
@@ -48,33 +50,33 @@ var s3Type = destinationType{
 	meaning: "Objects of Amazon S3 or a service with its interface. An object is named PREFIX, STREAM-LOGID-FIRSTOFFSET and the extension. " +
 		awsMeaning,
 	shared: shared{aws: true, bandwidth: true, envelope: true},
-	own: []setting[Destination]{
-		text("bucket", bucketName, func(d *Destination) *string { return &d.S3.Bucket }, wrongBucket).needed().
-			means("The bucket."),
+	own: []schema.Setting[Destination]{
+		schema.Text("bucket", bucketName, func(d *Destination) *string { return &d.S3.Bucket }, wrongBucket).Needed().
+			Means("The bucket."),
 		marked("prefix", s3Prefix, func(d *Destination) *string { return &d.S3.Prefix }, wrongPrefix).
-			means("The beginning of the objects' names. ${stream} is replaced by the name of the event's stream, and %Y, %m, %d, %H, %M, %S, %j, %y, %s and %F by the time of writing in UTC, as strftime does."),
-		word("format", func(d *Destination) *string { return &d.S3.Format }, "jsonl", "parquet").
-			means("jsonl: one line an event. parquet: rows with the columns stream, offset, key, time, attributes and data."),
-		word("compression", func(d *Destination) *string { return &d.S3.Compression }, "gzip", "zstd", "none").
-			means("The compression of the object, or of the pages of a parquet object."),
-		size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.S3.RollSize }, 1, 0).
-			means("A new object is started at this size."),
-		duration("roll_interval", "5m", func(d *Destination) *time.Duration { return &d.S3.RollInterval }, shortest).
-			means("A new object is started at this age of the current one."),
-		size("part_size", "5MiB", func(d *Destination) *int64 { return &d.S3.PartSize }, leastPart, mostPart).
-			means("The size of a part of an upload. Larger objects are uploaded in parts."),
-		size("row_group_size", "32MiB", func(d *Destination) *int64 { return &d.S3.RowGroupSize }, 64*kib, gib).
-			means("The size of the events in a row group of a parquet object, which is sorted in memory."),
-		flag("path_style", func(d *Destination) *bool { return &d.S3.PathStyle }).
-			means("Names the bucket in the path of requests, not in the host, for services that need it."),
-		flag("checksums", func(d *Destination) *bool { return &d.S3.Checksums }).
-			means("Sends the checksums of the SDK. Some services with S3's interface do not take them."),
-		text("sse_kms_key_id", "the ID, the alias or the ARN of a KMS key", func(d *Destination) *string { return &d.S3.KMSKeyID }, anything).
-			means("The KMS key that encrypts the objects. Empty: as the bucket is set up."),
+			Means("The beginning of the objects' names. ${stream} is replaced by the name of the event's stream, and %Y, %m, %d, %H, %M, %S, %j, %y, %s and %F by the time of writing in UTC, as strftime does."),
+		schema.Word("format", func(d *Destination) *string { return &d.S3.Format }, "jsonl", "parquet").
+			Means("jsonl: one line an event. parquet: rows with the columns stream, offset, key, time, attributes and data."),
+		schema.Word("compression", func(d *Destination) *string { return &d.S3.Compression }, "gzip", "zstd", "none").
+			Means("The compression of the object, or of the pages of a parquet object."),
+		schema.Size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.S3.RollSize }, 1, 0).
+			Means("A new object is started at this size."),
+		schema.Duration("roll_interval", "5m", func(d *Destination) *time.Duration { return &d.S3.RollInterval }, shortest).
+			Means("A new object is started at this age of the current one."),
+		schema.Size("part_size", "5MiB", func(d *Destination) *int64 { return &d.S3.PartSize }, leastPart, mostPart).
+			Means("The size of a part of an upload. Larger objects are uploaded in parts."),
+		schema.Size("row_group_size", "32MiB", func(d *Destination) *int64 { return &d.S3.RowGroupSize }, 64*kib, gib).
+			Means("The size of the events in a row group of a parquet object, which is sorted in memory."),
+		schema.Flag("path_style", func(d *Destination) *bool { return &d.S3.PathStyle }).
+			Means("Names the bucket in the path of requests, not in the host, for services that need it."),
+		schema.Flag("checksums", func(d *Destination) *bool { return &d.S3.Checksums }).
+			Means("Sends the checksums of the SDK. Some services with S3's interface do not take them."),
+		schema.Text("sse_kms_key_id", "the ID, the alias or the ARN of a KMS key", func(d *Destination) *string { return &d.S3.KMSKeyID }, schema.Anything).
+			Means("The KMS key that encrypts the objects. Empty: as the bucket is set up."),
 		tags("tags", `up to 10 tags, like { team = "metering" }`, func(d *Destination) *string { return &d.S3.Tags }).
-			means("The tags of the objects."),
-		word("storage_class", func(d *Destination) *string { return &d.S3.StorageClass }, storageClasses...).byDefault("STANDARD").
-			means("The storage class of the objects."),
+			Means("The tags of the objects."),
+		schema.Word("storage_class", func(d *Destination) *string { return &d.S3.StorageClass }, storageClasses...).ByDefault("STANDARD").
+			Means("The storage class of the objects."),
 	},
 	check: checkS3,
 	defaults: func(d *Destination) {
@@ -85,16 +87,16 @@ var s3Type = destinationType{
 	},
 }
 
-func checkS3(b *block, d *Destination) {
+func checkS3(b *schema.Block, d *Destination) {
 	if d.S3.Format == "parquet" && d.Envelope != "" {
-		b.fault(b.at("envelope"), "envelope: a parquet object has the envelope's fields as columns; allowed is envelope with format = \"jsonl\"")
+		b.Fault(b.At("envelope"), "envelope: a parquet object has the envelope's fields as columns; allowed is envelope with format = \"jsonl\"")
 	}
-	if d.S3.Format != "parquet" && b.wrote("row_group_size") && !b.misread("format") {
-		b.fault(b.at("row_group_size"), "row_group_size: only parquet has row groups; allowed is row_group_size with format = \"parquet\"")
+	if d.S3.Format != "parquet" && b.Wrote("row_group_size") && !b.Misread("format") {
+		b.Fault(b.At("row_group_size"), "row_group_size: only parquet has row groups; allowed is row_group_size with format = \"parquet\"")
 	}
 	if most := mostParts * d.S3.PartSize; d.S3.RollSize > most {
-		b.fault(b.at("roll_size"), "roll_size: an upload has at most %d parts, of part_size = %q each; allowed is at most %s, or a larger part_size",
-			mostParts, sizeText(d.S3.PartSize), sizeText(most))
+		b.Fault(b.At("roll_size"), "roll_size: an upload has at most %d parts, of part_size = %q each; allowed is at most %s, or a larger part_size",
+			mostParts, schema.SizeText(d.S3.PartSize), schema.SizeText(most))
 	}
 }
 
@@ -116,14 +118,14 @@ func (t s3Target) key() string {
 
 // checkKeys adds a fault for every s3 destination whose objects could have the keys of another's: the object that comes
 // second would be rejected as one that is there already.
-func (st *state) checkKeys(b *block, c *Config) {
+func (st *state) checkKeys(b *schema.Block, c *Config) {
 	for i, later := range st.s3 {
 		for _, earlier := range st.s3[:i] {
 			if !later.meets(earlier, c) {
 				continue
 			}
-			b.fault(later.pos, "prefix: objects would have the keys of destination %s of stream %s at %s; allowed is a prefix or a bucket of its own",
-				quote(earlier.d.Name), quote(earlier.stream), earlier.d.Pos.seenFrom(later.pos))
+			b.Fault(later.pos, "prefix: objects would have the keys of destination %s of stream %s at %s; allowed is a prefix or a bucket of its own",
+				schema.Quote(earlier.d.Name), schema.Quote(earlier.stream), earlier.d.Pos.SeenFrom(later.pos))
 			break
 		}
 	}
@@ -206,10 +208,10 @@ const (
 )
 
 // tags is a setting of the tags of an object, like { team = "metering" }.
-func tags[T any](name, allowed string, field func(*T) *string) setting[T] {
-	show := func(*T) string { return none }
-	return setting[T]{name: name, allowed: allowed, kind: "map", show: show, read: func(v value, into *T) bool {
-		pairs, ok := v.pairs()
+func tags[T any](name, allowed string, field func(*T) *string) schema.Setting[T] {
+	show := func(*T) string { return schema.None }
+	return schema.Setting[T]{Name: name, Allowed: allowed, Kind: "map", Show: show, Read: func(v schema.Value, into *T) bool {
+		pairs, ok := v.Pairs()
 		if !ok {
 			return false
 		}
@@ -217,20 +219,20 @@ func tags[T any](name, allowed string, field func(*T) *string) setting[T] {
 		for _, p := range pairs {
 			wrong := ""
 			switch {
-			case p.key == "" || utf8.RuneCountInString(p.key) > mostTagKey || wrongTag(p.key):
+			case p.Key == "" || utf8.RuneCountInString(p.Key) > mostTagKey || wrongTag(p.Key):
 				wrong = "is no name of a tag"
-			case all.Has(p.key):
+			case all.Has(p.Key):
 				wrong = "is given twice"
-			case utf8.RuneCountInString(p.value) > mostTagValue || wrongTag(p.value):
-				return p.at.reject(quote(p.value) + " is no value of a tag")
+			case utf8.RuneCountInString(p.Value) > mostTagValue || wrongTag(p.Value):
+				return p.At.Reject(schema.Quote(p.Value) + " is no value of a tag")
 			}
 			if wrong != "" {
-				return p.at.reject(quote(p.key) + " " + wrong)
+				return p.At.Reject(schema.Quote(p.Key) + " " + wrong)
 			}
-			all.Set(p.key, p.value)
+			all.Set(p.Key, p.Value)
 		}
 		if len(all) > mostTags {
-			return v.reject(fmt.Sprintf("an object has no %d tags", len(all)))
+			return v.Reject(fmt.Sprintf("an object has no %d tags", len(all)))
 		}
 		*field(into) = all.Encode()
 		return true
@@ -239,5 +241,5 @@ func tags[T any](name, allowed string, field func(*T) *string) setting[T] {
 
 // wrongTag reports whether s has a character that S3 does not take in a tag.
 func wrongTag(s string) bool {
-	return strings.ContainsFunc(s, func(c rune) bool { return c < 0x80 && !nameChar(c) && !strings.ContainsRune(" +=:/@", c) })
+	return strings.ContainsFunc(s, func(c rune) bool { return c < 0x80 && !schema.NameChar(c) && !strings.ContainsRune(" +=:/@", c) })
 }

@@ -2,11 +2,13 @@ package config
 
 import (
 	"slices"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // sharedDestination is a destination block of the file, for several streams.
 type sharedDestination struct {
-	b *block
+	b *schema.Block
 	t *destinationType
 	d Destination
 }
@@ -17,22 +19,22 @@ type use struct {
 	pos  Pos
 }
 
-var sharedDestinations = child[Config]{
-	name: "destination", labels: []string{"TYPE", "NAME"}, types: true, read: readShared,
-	describe: func(d *description, _ place, _ *Config) {
-		d.open(`destination "TYPE" "NAME"`, "A destination for the streams that have its name in destinations. Each stream has a cursor of its own there. "+
+var sharedDestinations = schema.Child[Config]{
+	Name: "destination", Labels: []string{"TYPE", "NAME"}, Types: true, Read: readShared,
+	Describe: func(d *schema.Description, _ schema.Place, _ *Config) {
+		d.Open(`destination "TYPE" "NAME"`, "A destination for the streams that have its name in destinations. Each stream has a cursor of its own there. "+
 			"The settings are those of a destination in a stream block.")
 	},
 }
 
-func readShared(b *block, _ *Config) {
+func readShared(b *schema.Block, _ *Config) {
 	t, ok := typeOfBlock(b)
 	if !ok {
 		return
 	}
 	for _, other := range stateOf(b).shared {
-		if other.d.Name == b.labels[1] {
-			b.fault(b.labelPos[1], "destination %s is given twice; a name may stand once, first at %s", quote(other.d.Name), other.d.Pos.seenFrom(b.head))
+		if other.d.Name == b.Labels[1] {
+			b.Fault(b.LabelPos[1], "destination %s is given twice; a name may stand once, first at %s", schema.Quote(other.d.Name), other.d.Pos.SeenFrom(b.Head))
 			return
 		}
 	}
@@ -42,39 +44,39 @@ func readShared(b *block, _ *Config) {
 const sharedNames = `a list of names that destination blocks of the file have, like ["archive"]`
 
 // uses is a setting of the names of shared destinations. checkStream looks them up after the blocks of the stream are read.
-func uses(name string) setting[Stream] {
+func uses(name string) schema.Setting[Stream] {
 	show := func(*Stream) string { return "[]" }
-	return setting[Stream]{name: name, allowed: sharedNames, kind: "list", show: show, read: func(v value, _ *Stream) bool {
-		elements, ok := v.elements()
+	return schema.Setting[Stream]{Name: name, Allowed: sharedNames, Kind: "list", Show: show, Read: func(v schema.Value, _ *Stream) bool {
+		elements, ok := v.Elements()
 		if !ok {
 			return false
 		}
 		for _, e := range elements {
-			name, ok := e.text()
+			name, ok := e.Text()
 			if !ok {
 				return false
 			}
-			stateOf(v.b).uses = append(stateOf(v.b).uses, use{name, e.pos()})
+			stateOf(v.Block).uses = append(stateOf(v.Block).uses, use{name, e.Pos()})
 		}
 		return true
 	}}
 }
 
 // addShared gives the stream a copy of each shared destination that it names.
-func addShared(b *block, s *Stream) {
+func addShared(b *schema.Block, s *Stream) {
 	for i, u := range stateOf(b).uses {
 		if slices.ContainsFunc(stateOf(b).uses[:i], func(o use) bool { return o.name == u.name }) {
-			b.fault(u.pos, "destinations: %s is given twice; a name may stand once", quote(u.name))
+			b.Fault(u.pos, "destinations: %s is given twice; a name may stand once", schema.Quote(u.name))
 			continue
 		}
 		at := slices.IndexFunc(stateOf(b).shared, func(o sharedDestination) bool { return o.d.Name == u.name })
 		if at < 0 {
-			b.fault(u.pos, "destinations: no destination block of the file is called %s; %s", quote(u.name), stateOf(b).insteadOf(u.name))
+			b.Fault(u.pos, "destinations: no destination block of the file is called %s; %s", schema.Quote(u.name), stateOf(b).insteadOf(u.name))
 			continue
 		}
 		if own := slices.IndexFunc(s.Destinations, func(d Destination) bool { return d.Name == u.name }); own >= 0 {
-			b.fault(u.pos, "destinations: %s is the name of a destination in %s too, at %s; allowed is a name of its own",
-				quote(u.name), b.what, s.Destinations[own].Pos.seenFrom(u.pos))
+			b.Fault(u.pos, "destinations: %s is the name of a destination in %s too, at %s; allowed is a name of its own",
+				schema.Quote(u.name), b.Name, s.Destinations[own].Pos.SeenFrom(u.pos))
 			continue
 		}
 		d := stateOf(b).shared[at].d
@@ -92,5 +94,5 @@ func (st *state) insteadOf(name string) string {
 	for _, s := range st.shared {
 		known = append(known, s.d.Name)
 	}
-	return instead(name, known)
+	return schema.Instead(name, known)
 }

@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // SQS is the settings that only an sqs destination has.
@@ -17,9 +19,9 @@ var sqsType = destinationType{
 	name:    "sqs",
 	meaning: "A queue of Amazon SQS, standard or FIFO. " + awsMeaning,
 	shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, delay: true},
-	own: []setting[Destination]{
-		marked("queue_url", queueURL, func(d *Destination) *string { return &d.SQS.QueueURL }, wrongQueueURL).needed().
-			means("The URL of the queue. The name of a FIFO queue ends with .fifo. ${stream} in the name is replaced by the name of the event's stream."),
+	own: []schema.Setting[Destination]{
+		marked("queue_url", queueURL, func(d *Destination) *string { return &d.SQS.QueueURL }, wrongQueueURL).Needed().
+			Means("The URL of the queue. The name of a FIFO queue ends with .fifo. ${stream} in the name is replaced by the name of the event's stream."),
 	},
 	price: func(p Prices, u Usage) (float64, bool) {
 		return p.SQSMillionRequests * u.sqsRequests() / 1e6, p.SQSMillionRequests > 0

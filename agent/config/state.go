@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
+)
 
 // state is what the checks of blocks know of the blocks before them.
 type state struct {
@@ -16,4 +20,4 @@ type state struct {
 }
 
 // stateOf returns the state of the configuration that b belongs to.
-func stateOf(b *block) *state { return b.state().(*state) }
+func stateOf(b *schema.Block) *state { return b.State().(*state) }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // Statsd is the settings that only a statsd destination has.
@@ -32,27 +34,27 @@ const (
 var statsdType = destinationType{
 	name:    "statsd",
 	meaning: "Counts of events in a metrics system, added up over an interval, without the events themselves.",
-	own: []setting[Destination]{
-		datagramAddress("address", func(d *Destination) (*string, *string) { return &d.Statsd.Network, &d.Statsd.Address }).needed().
-			means("The address of the StatsD server."),
-		marked("metric", metricName, func(d *Destination) *string { return &d.Statsd.Metric }, wrongMetric, "name").byDefault("`\"events.${stream}\"`; with name_field `\"events.${name}\"`").
-			means("The name of the metric. ${name} is replaced by the value of name_field, and ${stream} by the name of the event's stream."),
-		text("name_field", jsonField, func(d *Destination) *string { return &d.Statsd.NameField }, wrongField).
-			means("The field with the value of ${name}."),
-		text("value_field", jsonField, func(d *Destination) *string { return &d.Statsd.ValueField }, wrongField).
-			means("The field with the value. Empty: each event counts 1."),
-		word("type", func(d *Destination) *string { return &d.Statsd.Kind }, "counter", "timer", "gauge", "distribution").
-			means("The type of the metric. All but counter need value_field; distribution needs flavor = \"dogstatsd\"."),
-		share("sample_rate", func(d *Destination) *float64 { return &d.Statsd.SampleRate }).
-			means("The part of the values of a timer or distribution that is sent. The server scales the counts."),
-		joined("tags", `a list of fields, like ["market", "platform"]`, func(d *Destination) *List { return &d.Statsd.Tags }, wrongTagField).
-			means("The fields whose values become tags."),
-		word("flavor", func(d *Destination) *string { return &d.Statsd.Flavor }, "dogstatsd", "statsd", "influx").
-			means("The format of tags: as in DogStatsD, in the name of the metric, or as in Telegraf."),
-		duration("interval", "10s", func(d *Destination) *time.Duration { return &d.Statsd.Interval }, shortest).
-			means("The interval over which events are added up."),
-		count("max_series", "1000", func(d *Destination) *int64 { return &d.Statsd.MaxSeries }, 1, maxConnections).
-			means("The limit for the combinations of name and tags. More are counted under \"other\"."),
+	own: []schema.Setting[Destination]{
+		datagramAddress("address", func(d *Destination) (*string, *string) { return &d.Statsd.Network, &d.Statsd.Address }).Needed().
+			Means("The address of the StatsD server."),
+		marked("metric", metricName, func(d *Destination) *string { return &d.Statsd.Metric }, wrongMetric, "name").ByDefault("`\"events.${stream}\"`; with name_field `\"events.${name}\"`").
+			Means("The name of the metric. ${name} is replaced by the value of name_field, and ${stream} by the name of the event's stream."),
+		schema.Text("name_field", jsonField, func(d *Destination) *string { return &d.Statsd.NameField }, wrongField).
+			Means("The field with the value of ${name}."),
+		schema.Text("value_field", jsonField, func(d *Destination) *string { return &d.Statsd.ValueField }, wrongField).
+			Means("The field with the value. Empty: each event counts 1."),
+		schema.Word("type", func(d *Destination) *string { return &d.Statsd.Kind }, "counter", "timer", "gauge", "distribution").
+			Means("The type of the metric. All but counter need value_field; distribution needs flavor = \"dogstatsd\"."),
+		schema.Share("sample_rate", func(d *Destination) *float64 { return &d.Statsd.SampleRate }).
+			Means("The part of the values of a timer or distribution that is sent. The server scales the counts."),
+		schema.Joined("tags", `a list of fields, like ["market", "platform"]`, func(d *Destination) *List { return &d.Statsd.Tags }, wrongTagField).
+			Means("The fields whose values become tags."),
+		schema.Word("flavor", func(d *Destination) *string { return &d.Statsd.Flavor }, "dogstatsd", "statsd", "influx").
+			Means("The format of tags: as in DogStatsD, in the name of the metric, or as in Telegraf."),
+		schema.Duration("interval", "10s", func(d *Destination) *time.Duration { return &d.Statsd.Interval }, shortest).
+			Means("The interval over which events are added up."),
+		schema.Count("max_series", "1000", func(d *Destination) *int64 { return &d.Statsd.MaxSeries }, 1, maxConnections).
+			Means("The limit for the combinations of name and tags. More are counted under \"other\"."),
 	},
 	check: checkStatsd,
 	defaults: func(d *Destination) {
@@ -60,40 +62,40 @@ var statsdType = destinationType{
 	},
 }
 
-func checkStatsd(b *block, d *Destination) {
+func checkStatsd(b *schema.Block, d *Destination) {
 	s := &d.Statsd
-	if !b.wrote("metric") && s.NameField != "" {
+	if !b.Wrote("metric") && s.NameField != "" {
 		s.Metric = "events." + nameMark
 	}
 	named := strings.Contains(s.Metric, nameMark)
-	if named && s.NameField == "" && !b.misread("name_field") {
-		b.fault(b.at("metric"), "metric: ${name} has no field; allowed is ${name} beside name_field")
+	if named && s.NameField == "" && !b.Misread("name_field") {
+		b.Fault(b.At("metric"), "metric: ${name} has no field; allowed is ${name} beside name_field")
 	}
-	if !named && s.NameField != "" && !b.misread("metric") {
-		b.fault(b.at("name_field"), "name_field: metric has no ${name}; allowed is name_field with ${name} in metric")
+	if !named && s.NameField != "" && !b.Misread("metric") {
+		b.Fault(b.At("name_field"), "name_field: metric has no ${name}; allowed is name_field with ${name} in metric")
 	}
-	if s.Kind != "counter" && s.ValueField == "" && !b.misread("value_field") {
-		b.fault(b.at("type"), "type: a %s has values; allowed is %s beside value_field", s.Kind, s.Kind)
+	if s.Kind != "counter" && s.ValueField == "" && !b.Misread("value_field") {
+		b.Fault(b.At("type"), "type: a %s has values; allowed is %s beside value_field", s.Kind, s.Kind)
 	}
 	if s.Kind == "distribution" && s.Flavor != "dogstatsd" {
-		b.fault(b.at("type"), "type: flavor = %q has no distributions; allowed is distribution with flavor = \"dogstatsd\"", s.Flavor)
+		b.Fault(b.At("type"), "type: flavor = %q has no distributions; allowed is distribution with flavor = \"dogstatsd\"", s.Flavor)
 	}
-	if b.wrote("sample_rate") && (s.Kind == "counter" || s.Kind == "gauge") && !b.misread("type") {
-		b.fault(b.at("sample_rate"), "sample_rate: a %s is sent once an interval; allowed is sample_rate with type = \"timer\" or \"distribution\"", s.Kind)
+	if b.Wrote("sample_rate") && (s.Kind == "counter" || s.Kind == "gauge") && !b.Misread("type") {
+		b.Fault(b.At("sample_rate"), "sample_rate: a %s is sent once an interval; allowed is sample_rate with type = \"timer\" or \"distribution\"", s.Kind)
 	}
 }
 
 // datagramAddress is a setting of udp://host:port or unixgram:///path.
-func datagramAddress[T any](name string, field func(*T) (network, address *string)) setting[T] {
-	s := address(name, field)
-	s.allowed, s.read = udpAddress, func(v value, into *T) bool {
-		s, ok := v.text()
+func datagramAddress[T any](name string, field func(*T) (network, address *string)) schema.Setting[T] {
+	s := schema.Address(name, field)
+	s.Allowed, s.Read = udpAddress, func(v schema.Value, into *T) bool {
+		s, ok := v.Text()
 		if !ok {
 			return false
 		}
 		network, address, wrong := parseDatagramAddress(s)
 		if wrong != "" {
-			return v.reject(quote(s) + " " + wrong)
+			return v.Reject(schema.Quote(s) + " " + wrong)
 		}
 		n, a := field(into)
 		*n, *a = network, address
@@ -104,7 +106,7 @@ func datagramAddress[T any](name string, field func(*T) (network, address *strin
 
 func parseDatagramAddress(s string) (network, address, wrong string) {
 	if path, ok := strings.CutPrefix(s, "unixgram://"); ok {
-		return "unixgram", path, wrongSocketPath(path)
+		return "unixgram", path, schema.WrongSocketPath(path)
 	}
 	hostPort, ok := strings.CutPrefix(s, "udp://")
 	if !ok {
@@ -119,7 +121,7 @@ func wrongMetric(s string) string {
 	switch {
 	case s == "":
 		return "is empty"
-	case strings.ContainsFunc(rest, func(c rune) bool { return !nameChar(c) }):
+	case strings.ContainsFunc(rest, func(c rune) bool { return !schema.NameChar(c) }):
 		return "has a character that is not of A-Z a-z 0-9 . _ -"
 	case len(rest) > maxMetric:
 		return fmt.Sprintf("has more than %d characters", maxMetric)
@@ -137,7 +139,7 @@ func wrongTagField(s string) string {
 		return "is empty"
 	case wrongField(s) != "":
 		return wrongField(s)
-	case strings.ContainsFunc(s, func(c rune) bool { return !nameChar(c) }):
+	case strings.ContainsFunc(s, func(c rune) bool { return !schema.NameChar(c) }):
 		return "has a character that is not of A-Z a-z 0-9 . _ -"
 	}
 	return ""

@@ -3,14 +3,16 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 // streamMark is replaced by the name of the event's stream in the settings that name a destination's target.
 const streamMark = "${stream}"
 
 // marked is a text that may contain ${stream}, and further variables.
-func marked[T any](name, allowed string, field func(*T) *string, wrong func(string) string, more ...string) setting[T] {
-	return text(name, allowed, field, wrong).mayContain(append([]string{"stream"}, more...)...)
+func marked[T any](name, allowed string, field func(*T) *string, wrong func(string) string, more ...string) schema.Setting[T] {
+	return schema.Text(name, allowed, field, wrong).MayContain(append([]string{"stream"}, more...)...)
 }
 
 const maxName = 128
@@ -27,7 +29,7 @@ func ValidStreamName(name string) error {
 // validPattern is ValidStreamName for a name that may contain *.
 func validPattern(pattern string) error {
 	if strings.Contains(pattern, "**") {
-		return fmt.Errorf("%s has two * in a row, which mean the same as one", quote(pattern))
+		return fmt.Errorf("%s has two * in a row, which mean the same as one", schema.Quote(pattern))
 	}
 	return validName(pattern, "*")
 }
@@ -35,15 +37,15 @@ func validPattern(pattern string) error {
 func validName(name, extra string) error {
 	switch {
 	case name == "":
-		return fmt.Errorf("%s is empty; a name has 1 to %d characters", quote(name), maxName)
+		return fmt.Errorf("%s is empty; a name has 1 to %d characters", schema.Quote(name), maxName)
 	case len(name) > maxName:
-		return fmt.Errorf("%s has %d characters; at most %d are allowed", quote(name), len(name), maxName)
+		return fmt.Errorf("%s has %d characters; at most %d are allowed", schema.Quote(name), len(name), maxName)
 	case name[0] == '.' || name[0] == '-':
-		return fmt.Errorf("%s starts with %q; a name starts with a letter, a digit or _", quote(name), name[:1])
+		return fmt.Errorf("%s starts with %q; a name starts with a letter, a digit or _", schema.Quote(name), name[:1])
 	}
 	for _, c := range name {
-		if !nameChar(c) && !strings.ContainsRune(extra, c) {
-			return fmt.Errorf("%s has the character %q; allowed are A-Z a-z 0-9 . _ -", quote(name), c)
+		if !schema.NameChar(c) && !strings.ContainsRune(extra, c) {
+			return fmt.Errorf("%s has the character %q; allowed are A-Z a-z 0-9 . _ -", schema.Quote(name), c)
 		}
 	}
 	return nil

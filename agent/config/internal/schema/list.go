@@ -1,26 +1,26 @@
-package config
+package schema
 
 import (
 	"fmt"
 	"strings"
 )
 
-// list is a setting of strings. wrong returns the fault of one string, or "".
-func list[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) setting[T] {
+// Strings is a setting of strings. wrong returns the fault of one string, or "".
+func Strings[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) Setting[T] {
 	show := func(into *T) string { return strings.ReplaceAll(fmt.Sprintf("%q", *field(into)), `" "`, `", "`) }
-	return setting[T]{name: name, allowed: allowed, kind: "list", show: show, read: func(v value, into *T) bool {
-		elements, ok := v.elements()
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "list", Show: show, Read: func(v Value, into *T) bool {
+		elements, ok := v.Elements()
 		if !ok {
 			return false
 		}
 		var all []string
 		for _, e := range elements {
-			s, ok := e.text()
+			s, ok := e.Text()
 			if !ok {
 				return false
 			}
 			if w := wrong(s); w != "" {
-				return e.reject(quote(s) + " " + w)
+				return e.Reject(Quote(s) + " " + w)
 			}
 			all = append(all, s)
 		}
@@ -43,12 +43,12 @@ func (l List) Values() []string {
 	return strings.Split(string(l), "\n")
 }
 
-// joined is a list that is stored as a List. Each string may stand once.
-func joined[T any](name, allowed string, field func(*T) *List, wrong func(string) string) setting[T] {
+// Joined is a list that is stored as a List. Each string may stand once.
+func Joined[T any](name, allowed string, field func(*T) *List, wrong func(string) string) Setting[T] {
 	show := func(into *T) string {
 		return strings.ReplaceAll(fmt.Sprintf("%q", field(into).Values()), `" "`, `", "`)
 	}
-	return setting[T]{name: name, allowed: allowed, kind: "list", show: show, read: func(v value, into *T) bool {
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "list", Show: show, Read: func(v Value, into *T) bool {
 		var values []string
 		seen := map[string]bool{}
 		once := func(s string) string {
@@ -58,8 +58,8 @@ func joined[T any](name, allowed string, field func(*T) *List, wrong func(string
 			seen[s] = true
 			return wrong(s)
 		}
-		l := list(name, allowed, func(*T) *[]string { return &values }, once)
-		if !l.read(v, into) {
+		l := Strings(name, allowed, func(*T) *[]string { return &values }, once)
+		if !l.Read(v, into) {
 			return false
 		}
 		*field(into) = ListOf(values...)
@@ -67,11 +67,11 @@ func joined[T any](name, allowed string, field func(*T) *List, wrong func(string
 	}}
 }
 
-// limiting is a list for which an empty list differs from none: it reads [] as an empty slice, not as nil.
-func limiting[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) setting[T] {
-	s := list(name, allowed, field, wrong)
-	read := s.read
-	s.read = func(v value, into *T) bool {
+// Limiting is a list for which an empty list differs from none: it reads [] as an empty slice, not as nil.
+func Limiting[T any](name, allowed string, field func(*T) *[]string, wrong func(string) string) Setting[T] {
+	s := Strings(name, allowed, field, wrong)
+	read := s.Read
+	s.Read = func(v Value, into *T) bool {
 		ok := read(v, into)
 		if ok && *field(into) == nil {
 			*field(into) = []string{}
@@ -81,11 +81,11 @@ func limiting[T any](name, allowed string, field func(*T) *[]string, wrong func(
 	return s
 }
 
-// numbers is a setting of whole numbers from 0 to most.
-func numbers[T any](name, allowed string, field func(*T) *[]int64, most int64) setting[T] {
+// Numbers is a setting of whole numbers from 0 to most.
+func Numbers[T any](name, allowed string, field func(*T) *[]int64, most int64) Setting[T] {
 	show := func(into *T) string { return strings.ReplaceAll(fmt.Sprint(*field(into)), " ", ", ") }
-	return setting[T]{name: name, allowed: allowed, kind: "list", show: show, read: func(v value, into *T) bool {
-		elements, ok := v.elements()
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "list", Show: show, Read: func(v Value, into *T) bool {
+		elements, ok := v.Elements()
 		if !ok {
 			return false
 		}
@@ -93,7 +93,7 @@ func numbers[T any](name, allowed string, field func(*T) *[]int64, most int64) s
 		for _, e := range elements {
 			n, ok := e.number()
 			if !ok || n < 0 || n > most {
-				return e.reject(fmt.Sprintf("%s is no whole number from 0 to %d", e.source(), most))
+				return e.Reject(fmt.Sprintf("%s is no whole number from 0 to %d", e.source(), most))
 			}
 			all = append(all, n)
 		}

@@ -1,4 +1,4 @@
-package config
+package schema
 
 import (
 	"os"
@@ -11,18 +11,18 @@ import (
 const allowedEnvironment = `${env.NAME} or ${env("NAME", "default")}`
 
 // environment reads ${env.NAME}.
-func (v value) environment(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
+func (v Value) environment(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 	if len(e.Traversal) == 2 {
 		if name, ok := e.Traversal[1].(hcl.TraverseAttr); ok {
 			return v.variableOf(e, name.Name)
 		}
 	}
-	v.b.fault(posOf(e.Range()), "%s: env has no name of a variable behind a dot; allowed is %s", v.name, allowedEnvironment)
+	v.Block.Fault(posOf(e.Range()), "%s: env has no name of a variable behind a dot; allowed is %s", v.name, allowedEnvironment)
 	return "", false
 }
 
 // environmentOr reads ${env("NAME", "default")}.
-func (v value) environmentOr(e *hclsyntax.FunctionCallExpr) (string, bool) {
+func (v Value) environmentOr(e *hclsyntax.FunctionCallExpr) (string, bool) {
 	var texts []string
 	for _, arg := range e.Args {
 		text, ok := plainText(arg)
@@ -32,7 +32,7 @@ func (v value) environmentOr(e *hclsyntax.FunctionCallExpr) (string, bool) {
 		texts = append(texts, text)
 	}
 	if len(texts) != len(e.Args) || e.ExpandFinal || len(texts) < 1 || len(texts) > 2 || texts[0] == "" {
-		v.b.fault(posOf(e.Range()), "%s: env needs one or two strings in quotes; allowed is %s", v.name, allowedEnvironment)
+		v.Block.Fault(posOf(e.Range()), "%s: env needs one or two strings in quotes; allowed is %s", v.name, allowedEnvironment)
 		return "", false
 	}
 	if len(texts) == 1 {
@@ -45,11 +45,11 @@ func (v value) environmentOr(e *hclsyntax.FunctionCallExpr) (string, bool) {
 }
 
 // variableOf returns the value of an environment variable. An unset one is a fault.
-func (v value) variableOf(e hclsyntax.Expression, name string) (string, bool) {
+func (v Value) variableOf(e hclsyntax.Expression, name string) (string, bool) {
 	text, set := os.LookupEnv(name)
 	if !set {
-		v.b.fault(posOf(e.Range()), "%s: the environment variable %s is not set; allowed is a variable that is set, or ${env(%s, \"default\")}",
-			v.name, quote(name), quote(name))
+		v.Block.Fault(posOf(e.Range()), "%s: the environment variable %s is not set; allowed is a variable that is set, or ${env(%s, \"default\")}",
+			v.name, Quote(name), Quote(name))
 	}
 	return text, set
 }

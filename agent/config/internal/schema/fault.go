@@ -1,4 +1,4 @@
-package config
+package schema
 
 import (
 	"cmp"
@@ -22,16 +22,16 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
-// seenFrom returns the position for a fault at q: the line, or another file and its line.
-func (p Pos) seenFrom(q Pos) string {
+// SeenFrom returns the position for a fault at q: the line, or another file and its line.
+func (p Pos) SeenFrom(q Pos) string {
 	if p.File == q.File {
 		return fmt.Sprintf("line %d", p.Line)
 	}
 	return fmt.Sprintf("%s:%d", filepath.Base(p.File), p.Line)
 }
 
-// compare orders positions by file, line and column.
-func (p Pos) compare(q Pos) int {
+// Compare orders positions by file, line and column.
+func (p Pos) Compare(q Pos) int {
 	return cmp.Or(cmp.Compare(p.File, q.File), cmp.Compare(p.Line, q.Line), cmp.Compare(p.Column, q.Column))
 }
 
@@ -90,7 +90,7 @@ func (f faults) err() error {
 	if len(f) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(f, func(a, b Fault) int { return a.Pos.compare(b.Pos) })
+	slices.SortStableFunc(f, func(a, b Fault) int { return a.Pos.Compare(b.Pos) })
 	return &FaultsError{Faults: slices.Compact(f)} // several streams may find one fault in a shared destination
 }
 
@@ -100,8 +100,8 @@ func oneLine(s string) string {
 	return strings.ToLower(s[:1]) + s[1:]
 }
 
-// quote returns s in quotes, cut to 60 characters.
-func quote(s string) string {
+// Quote returns s in quotes, cut to 60 characters.
+func Quote(s string) string {
 	const most = 60
 	if runes := []rune(s); len(runes) > most {
 		s = string(runes[:most]) + "..."
@@ -118,8 +118,8 @@ func either(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// instead returns the end of a fault text about an unknown name: the nearest known name, or else all known names.
-func instead(name string, known []string) string {
+// Instead returns the end of a fault text about an unknown name: the nearest known name, or else all known names.
+func Instead(name string, known []string) string {
 	if near, ok := nearest(name, known); ok {
 		return fmt.Sprintf("did you mean %q?", near)
 	}

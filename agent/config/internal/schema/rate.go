@@ -1,4 +1,4 @@
-package config
+package schema
 
 import (
 	"fmt"
@@ -6,36 +6,36 @@ import (
 	"strings"
 )
 
-// byteRate is a setting of at least least bytes a second.
-func byteRate[T any](name, example string, field func(*T) *int64, least int64) setting[T] {
-	allowed := fmt.Sprintf("a rate of %s/s or more, like %q", sizeText(least), example)
-	return rate(name, allowed, field, least, parseSize, sizeText)
+// ByteRate is a setting of at least least bytes a second.
+func ByteRate[T any](name, example string, field func(*T) *int64, least int64) Setting[T] {
+	allowed := fmt.Sprintf("a rate of %s/s or more, like %q", SizeText(least), example)
+	return rate(name, allowed, field, least, ParseSize, SizeText)
 }
 
-// countRate is a setting of at least 1 a second.
-func countRate[T any](name, example string, field func(*T) *int64) setting[T] {
+// CountRate is a setting of at least 1 a second.
+func CountRate[T any](name, example string, field func(*T) *int64) Setting[T] {
 	return rate(name, fmt.Sprintf("a rate of 1/s or more, like %q", example), field, 1, parseCount, func(n int64) string { return strconv.FormatInt(n, 10) })
 }
 
-func rate[T any](name, allowed string, field func(*T) *int64, least int64, parse func(string) (int64, string), format func(int64) string) setting[T] {
+func rate[T any](name, allowed string, field func(*T) *int64, least int64, parse func(string) (int64, string), format func(int64) string) Setting[T] {
 	show := func(into *T) string {
 		return quotedOrNone(*field(into), func(n int64) string { return format(n) + "/s" })
 	}
-	return setting[T]{name: name, allowed: allowed, kind: "rate", show: show, read: func(v value, into *T) bool {
-		s, ok := v.text()
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "rate", Show: show, Read: func(v Value, into *T) bool {
+		s, ok := v.Text()
 		if !ok {
 			return false
 		}
 		amount, found := strings.CutSuffix(strings.TrimSpace(s), "/s")
 		if !found {
-			return v.reject(quote(s) + " does not end with /s")
+			return v.Reject(Quote(s) + " does not end with /s")
 		}
 		n, wrong := parse(amount)
 		if wrong == "" && n < least {
 			wrong = "is too low"
 		}
 		if wrong != "" {
-			return v.reject(quote(s) + " " + wrong)
+			return v.Reject(Quote(s) + " " + wrong)
 		}
 		*field(into) = n
 		return true

@@ -1,4 +1,4 @@
-package config
+package schema
 
 import (
 	"slices"
@@ -17,19 +17,19 @@ const (
 
 // reader is the state of reading a configuration.
 type reader struct {
-	files   []source
+	files   []Source
 	sources map[string][]byte // of files, by name
 	faults  faults
 	places  map[string]string // the settings that may contain ${name}, in words, by name
 	state   any               // of the checks
 }
 
-// readConfiguration reads the files as one configuration into a T. places describes the settings that may contain ${name}, by
+// ReadConfiguration reads the files as one configuration into a T. places describes the settings that may contain ${name}, by
 // name. state is kept for the checks of blocks. The error is a *FaultsError.
-func readConfiguration[T any](files []source, top *section[T], into *T, places map[string]string, state any) error {
+func ReadConfiguration[T any](files []Source, top *Section[T], into *T, places map[string]string, state any) error {
 	r := &reader{files: files, sources: make(map[string][]byte), places: places, state: state}
 	if all, ok := r.readFiles(); ok {
-		top.read(&block{r: r, body: all, head: Pos{files[0].name, 1, 1}}, into)
+		top.Read(&Block{r: r, body: all, Head: Pos{files[0].Name, 1, 1}}, into)
 	}
 	return r.faults.err()
 }
@@ -39,8 +39,8 @@ func (r *reader) readFiles() (*hclsyntax.Body, bool) {
 	all, size := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}}, 0
 	sound := true
 	for _, f := range r.files {
-		if size += len(f.text); size > maxFile {
-			r.faults.add(Pos{f.name, 1, 1}, "%s %d bytes; allowed is at most %d", r.subject(f), size, maxFile)
+		if size += len(f.Text); size > maxFile {
+			r.faults.add(Pos{f.Name, 1, 1}, "%s %d bytes; allowed is at most %d", r.subject(f), size, maxFile)
 			return nil, false
 		}
 		body, ok := r.parseFile(f)
@@ -53,23 +53,23 @@ func (r *reader) readFiles() (*hclsyntax.Body, bool) {
 }
 
 // subject returns the beginning of a fault about the size of the files up to f.
-func (r *reader) subject(f source) string {
-	if f.name == r.files[0].name {
+func (r *reader) subject(f Source) string {
+	if f.Name == r.files[0].Name {
 		return "the file has"
 	}
 	return "the files of the folder have until this one"
 }
 
 // parseFile returns the contents of a file. It reports false after a syntax error: further faults would be its consequences.
-func (r *reader) parseFile(f source) (*hclsyntax.Body, bool) {
-	r.sources[f.name] = f.text
-	if place, deep := tooDeep(f.text, f.name); deep {
+func (r *reader) parseFile(f Source) (*hclsyntax.Body, bool) {
+	r.sources[f.Name] = f.Text
+	if place, deep := tooDeep(f.Text, f.Name); deep {
 		r.faults.add(place, "more than %d brackets and operators within each other; "+
 			"allowed are blocks, and values that are strings in quotes, true or false", maxDepth)
 		return nil, false
 	}
-	file, diags := hclsyntax.ParseConfig(f.text, f.name, hcl.InitialPos)
-	r.faults.addDiagnostics(diags, f.text, f.name)
+	file, diags := hclsyntax.ParseConfig(f.Text, f.Name, hcl.InitialPos)
+	r.faults.addDiagnostics(diags, f.Text, f.Name)
 	body, ok := file.Body.(*hclsyntax.Body)
 	return body, ok && whole(diags)
 }
@@ -79,7 +79,7 @@ func (r *reader) merge(all, body *hclsyntax.Body) {
 	for name, attr := range body.Attributes {
 		if first, twice := all.Attributes[name]; twice {
 			at := posOf(attr.NameRange)
-			r.faults.add(at, "%s is given twice; a setting may stand once, first at %s", name, posOf(first.NameRange).seenFrom(at))
+			r.faults.add(at, "%s is given twice; a setting may stand once, first at %s", name, posOf(first.NameRange).SeenFrom(at))
 			continue
 		}
 		all.Attributes[name] = attr

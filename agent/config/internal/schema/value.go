@@ -1,4 +1,4 @@
-package config
+package schema
 
 import (
 	"fmt"
@@ -24,25 +24,25 @@ const (
 	maxSocketPath = 107
 )
 
-// value is the expression of one setting during reading.
-type value struct {
-	b       *block
+// Value is the expression of one setting during reading.
+type Value struct {
+	Block   *Block
 	name    string
 	allowed string
 	marks   []string // the names that it may contain as ${name}, which stay in the text
 	expr    hclsyntax.Expression
 }
 
-func (v value) pos() Pos { return posOf(v.expr.Range()) }
+func (v Value) Pos() Pos { return posOf(v.expr.Range()) }
 
-// reject adds a fault and returns false.
-func (v value) reject(wrong string) bool {
-	v.b.fault(v.pos(), "%s: %s; allowed is %s", v.name, wrong, v.allowed)
+// Reject adds a fault and returns false.
+func (v Value) Reject(wrong string) bool {
+	v.Block.Fault(v.Pos(), "%s: %s; allowed is %s", v.name, wrong, v.allowed)
 	return false
 }
 
-// text reads a string in quotes.
-func (v value) text() (string, bool) {
+// Text reads a string in quotes.
+func (v Value) Text() (string, bool) {
 	var parts []hclsyntax.Expression
 	switch e := v.expr.(type) {
 	case *hclsyntax.TemplateExpr:
@@ -50,7 +50,7 @@ func (v value) text() (string, bool) {
 	case *hclsyntax.TemplateWrapExpr:
 		parts = []hclsyntax.Expression{e.Wrapped}
 	default:
-		return "", v.reject(v.bare())
+		return "", v.Reject(v.bare())
 	}
 	var text strings.Builder
 	for _, part := range parts {
@@ -62,13 +62,13 @@ func (v value) text() (string, bool) {
 	}
 	s := text.String()
 	if strings.ContainsFunc(s, unicode.IsControl) {
-		return "", v.reject(quote(s) + " has a control character or a line break")
+		return "", v.Reject(Quote(s) + " has a control character or a line break")
 	}
 	return s, true
 }
 
 // part reads plain text or an interpolation.
-func (v value) part(e hclsyntax.Expression) (string, bool) {
+func (v Value) part(e hclsyntax.Expression) (string, bool) {
 	switch e := e.(type) {
 	case *hclsyntax.LiteralValueExpr:
 		if e.Val.Type() == cty.String && !e.Val.IsNull() {
@@ -84,30 +84,30 @@ func (v value) part(e hclsyntax.Expression) (string, bool) {
 			return v.environmentOr(e)
 		}
 	}
-	v.b.fault(posOf(e.Range()), "%s: an expression is not evaluated; allowed is plain text in quotes", v.name)
+	v.Block.Fault(posOf(e.Range()), "%s: an expression is not evaluated; allowed is plain text in quotes", v.name)
 	return "", false
 }
 
-func (v value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
+func (v Value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 	name := e.Traversal.RootName()
 	plain := len(e.Traversal) == 1
 	switch {
 	case plain && slices.Contains(v.marks, name):
 		return "${" + name + "}", true
-	case plain && v.b.r.places[name] != "":
-		v.b.fault(posOf(e.Range()), "%s: ${%s} is unknown here; it is allowed in %s", v.name, name, v.b.r.places[name])
+	case plain && v.Block.r.places[name] != "":
+		v.Block.Fault(posOf(e.Range()), "%s: ${%s} is unknown here; it is allowed in %s", v.name, name, v.Block.r.places[name])
 	default:
 		allowed := ""
 		for _, mark := range v.marks {
 			allowed += "${" + mark + "}, "
 		}
-		v.b.fault(posOf(e.Range()), "%s: unknown variable %s; allowed is %s%s", v.name, quote(name), allowed, allowedEnvironment)
+		v.Block.Fault(posOf(e.Range()), "%s: unknown variable %s; allowed is %s%s", v.name, Quote(name), allowed, allowedEnvironment)
 	}
 	return "", false
 }
 
 // bare describes an expression that is not a string in quotes.
-func (v value) bare() string {
+func (v Value) bare() string {
 	kind := "an expression"
 	switch e := v.expr.(type) {
 	case *hclsyntax.LiteralValueExpr:
@@ -127,13 +127,13 @@ func (v value) bare() string {
 	return fmt.Sprintf("%s is %s, not a string in quotes", v.source(), kind)
 }
 
-// elements reads a list.
-func (v value) elements() ([]value, bool) {
+// Elements reads a list.
+func (v Value) Elements() ([]Value, bool) {
 	list, ok := v.expr.(*hclsyntax.TupleConsExpr)
 	if !ok {
-		return nil, v.reject(v.source() + " is no list")
+		return nil, v.Reject(v.source() + " is no list")
 	}
-	elements := make([]value, len(list.Exprs))
+	elements := make([]Value, len(list.Exprs))
 	for i, e := range list.Exprs {
 		elements[i] = v
 		elements[i].expr = e
@@ -143,31 +143,31 @@ func (v value) elements() ([]value, bool) {
 
 // pair is one name = value of an object.
 type pair struct {
-	key, value string
-	at         value // the value's expression
+	Key, Value string
+	At         Value // the value's expression
 }
 
-// pairs reads an object of strings.
-func (v value) pairs() ([]pair, bool) {
+// Pairs reads an object of strings.
+func (v Value) Pairs() ([]pair, bool) {
 	object, ok := v.expr.(*hclsyntax.ObjectConsExpr)
 	if !ok {
-		return nil, v.reject(v.source() + " is no object")
+		return nil, v.Reject(v.source() + " is no object")
 	}
 	var pairs []pair
 	for _, item := range object.Items {
-		p := pair{at: v}
-		p.at.expr = item.ValueExpr
-		if p.key = hcl.ExprAsKeyword(item.KeyExpr); p.key == "" {
+		p := pair{At: v}
+		p.At.expr = item.ValueExpr
+		if p.Key = hcl.ExprAsKeyword(item.KeyExpr); p.Key == "" {
 			key := v
 			key.expr = item.KeyExpr
 			if wrapped, ok := item.KeyExpr.(*hclsyntax.ObjectConsKeyExpr); ok {
 				key.expr = wrapped.Wrapped
 			}
-			if p.key, ok = key.text(); !ok {
+			if p.Key, ok = key.Text(); !ok {
 				return nil, false
 			}
 		}
-		if p.value, ok = p.at.text(); !ok {
+		if p.Value, ok = p.At.Text(); !ok {
 			return nil, false
 		}
 		pairs = append(pairs, p)
@@ -176,7 +176,7 @@ func (v value) pairs() ([]pair, bool) {
 }
 
 // number reads a whole number.
-func (v value) number() (int64, bool) {
+func (v Value) number() (int64, bool) {
 	e, ok := v.expr.(*hclsyntax.LiteralValueExpr)
 	if !ok || e.Val.Type() != cty.Number || e.Val.IsNull() {
 		return 0, false
@@ -185,8 +185,8 @@ func (v value) number() (int64, bool) {
 	return n, accuracy == big.Exact
 }
 
-// flag reads true or false.
-func (v value) flag() (on, ok bool) {
+// Flag reads true or false.
+func (v Value) Flag() (on, ok bool) {
 	e, literal := v.expr.(*hclsyntax.LiteralValueExpr)
 	if !literal || e.Val.Type() != cty.Bool || e.Val.IsNull() {
 		return false, false
@@ -195,94 +195,94 @@ func (v value) flag() (on, ok bool) {
 }
 
 // source returns the expression's text in the file, cut to 40 characters.
-func (v value) source() string {
+func (v Value) source() string {
 	r := v.expr.Range()
 	const most = 40
-	text := []rune(strings.Join(strings.Fields(string(v.b.r.sources[r.Filename][r.Start.Byte:r.End.Byte])), " "))
+	text := []rune(strings.Join(strings.Fields(string(v.Block.r.sources[r.Filename][r.Start.Byte:r.End.Byte])), " "))
 	if len(text) > most {
 		return string(text[:most]) + "..."
 	}
 	return string(text)
 }
 
-// text is a setting of a string. wrong returns its fault, or "".
-func text[T any](name, allowed string, field func(*T) *string, wrong func(string) string) setting[T] {
+// Text is a setting of a string. wrong returns its fault, or "".
+func Text[T any](name, allowed string, field func(*T) *string, wrong func(string) string) Setting[T] {
 	show := func(into *T) string {
 		if s := *field(into); s != "" || wrong(s) == "" {
 			return strconv.Quote(s)
 		}
-		return none
+		return None
 	}
-	return setting[T]{name: name, allowed: allowed, kind: "string", show: show, read: func(v value, into *T) bool {
-		s, ok := v.text()
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "string", Show: show, Read: func(v Value, into *T) bool {
+		s, ok := v.Text()
 		if !ok {
 			return false
 		}
 		if w := wrong(s); w != "" {
-			return v.reject(quote(s) + " " + w)
+			return v.Reject(Quote(s) + " " + w)
 		}
 		*field(into) = s
 		return true
 	}}
 }
 
-// mayContain returns s as a setting whose text may contain ${name} for these names.
-func (s setting[T]) mayContain(names ...string) setting[T] {
-	read := s.read
-	s.read = func(v value, into *T) bool {
+// MayContain returns s as a setting whose text may contain ${name} for these names.
+func (s Setting[T]) MayContain(names ...string) Setting[T] {
+	read := s.Read
+	s.Read = func(v Value, into *T) bool {
 		v.marks = names
 		return read(v, into)
 	}
 	return s
 }
 
-func anything(string) string { return "" }
+func Anything(string) string { return "" }
 
-func notEmpty(s string) string {
+func NotEmpty(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "is empty"
 	}
 	return ""
 }
 
-// word is a setting with one of a few words.
-func word[T any](name string, field func(*T) *string, words ...string) setting[T] {
-	s := text(name, either(words), field, func(s string) string {
+// Word is a setting with one of a few words.
+func Word[T any](name string, field func(*T) *string, words ...string) Setting[T] {
+	s := Text(name, either(words), field, func(s string) string {
 		if slices.Contains(words, s) {
 			return ""
 		}
 		return "is unknown"
 	})
-	s.kind = "word"
+	s.Kind = "word"
 	return s
 }
 
-// flag is a setting of true or false.
-func flag[T any](name string, field func(*T) *bool) setting[T] {
+// Flag is a setting of true or false.
+func Flag[T any](name string, field func(*T) *bool) Setting[T] {
 	show := func(into *T) string { return strconv.FormatBool(*field(into)) }
-	return setting[T]{name: name, allowed: "true or false, without quotes", kind: "flag", show: show, read: func(v value, into *T) bool {
-		on, ok := v.flag()
+	return Setting[T]{Name: name, Allowed: "true or false, without quotes", Kind: "flag", Show: show, Read: func(v Value, into *T) bool {
+		on, ok := v.Flag()
 		if !ok {
-			return v.reject(v.source() + " is neither true nor false")
+			return v.Reject(v.source() + " is neither true nor false")
 		}
 		*field(into) = on
 		return true
 	}}
 }
 
-// size is a setting of least to most bytes; most 0: no limit.
-func size[T any](name, example string, field func(*T) *int64, least, most int64) setting[T] {
-	allowed := fmt.Sprintf("a size of %s or more, like %q", sizeText(least), example)
+// Size is a setting of least to most bytes; most 0: no limit.
+func Size[T any](name, example string, field func(*T) *int64, least, most int64) Setting[T] {
+	allowed := fmt.Sprintf("a size of %s or more, like %q", SizeText(least), example)
 	if most > 0 {
-		allowed = fmt.Sprintf("a size from %s to %s, like %q", sizeText(least), sizeText(most), example)
+		allowed = fmt.Sprintf("a size from %s to %s, like %q", SizeText(least), SizeText(most), example)
 	}
-	show := func(into *T) string { return quotedOrNone(*field(into), sizeText) }
-	return setting[T]{name: name, allowed: allowed, kind: "size", show: show, read: func(v value, into *T) bool {
-		s, ok := v.text()
+	show := func(into *T) string { return quotedOrNone(*field(into), SizeText) }
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "size", Show: show, Read: func(v Value, into *T) bool {
+		s, ok := v.Text()
 		if !ok {
 			return false
 		}
-		n, wrong := parseSize(s)
+		n, wrong := ParseSize(s)
 		switch {
 		case wrong != "":
 		case n < least:
@@ -293,44 +293,44 @@ func size[T any](name, example string, field func(*T) *int64, least, most int64)
 			*field(into) = n
 			return true
 		}
-		return v.reject(quote(s) + " " + wrong)
+		return v.Reject(Quote(s) + " " + wrong)
 	}}
 }
 
-// count is a setting of a whole number.
-func count[T any](name, example string, field func(*T) *int64, least, most int64) setting[T] {
+// Count is a setting of a whole number.
+func Count[T any](name, example string, field func(*T) *int64, least, most int64) Setting[T] {
 	allowed := fmt.Sprintf("a whole number from %d to %d without quotes, like %s", least, most, example)
 	show := func(into *T) string { return strconv.FormatInt(*field(into), 10) }
-	return setting[T]{name: name, allowed: allowed, kind: "number", show: show, read: func(v value, into *T) bool {
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "number", Show: show, Read: func(v Value, into *T) bool {
 		n, ok := v.number()
 		if !ok || n < least || n > most {
-			return v.reject(v.source() + " is no such number")
+			return v.Reject(v.source() + " is no such number")
 		}
 		*field(into) = n
 		return true
 	}}
 }
 
-// share is a setting of a decimal number without quotes, over 0 and at most 1.
-func share[T any](name string, field func(*T) *float64) setting[T] {
+// Share is a setting of a decimal number without quotes, over 0 and at most 1.
+func Share[T any](name string, field func(*T) *float64) Setting[T] {
 	allowed := "a decimal number over 0 and at most 1 without quotes, like 0.1"
 	show := func(into *T) string { return strconv.FormatFloat(*field(into), 'g', -1, 64) }
-	return setting[T]{name: name, allowed: allowed, kind: "number", show: show, read: func(v value, into *T) bool {
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "number", Show: show, Read: func(v Value, into *T) bool {
 		e, ok := v.expr.(*hclsyntax.LiteralValueExpr)
 		if !ok || e.Val.Type() != cty.Number || e.Val.IsNull() {
-			return v.reject(v.source() + " is no such number")
+			return v.Reject(v.source() + " is no such number")
 		}
 		n, _ := e.Val.AsBigFloat().Float64()
 		if !(n > 0 && n <= 1) {
-			return v.reject(v.source() + " is no such number")
+			return v.Reject(v.source() + " is no such number")
 		}
 		*field(into) = n
 		return true
 	}}
 }
 
-// parseSize returns the number of bytes in s, or its fault.
-func parseSize(s string) (n int64, wrong string) {
+// ParseSize returns the number of bytes in s, or its fault.
+func ParseSize(s string) (n int64, wrong string) {
 	trimmed := strings.TrimSpace(s)
 	if strings.HasPrefix(trimmed, "-") {
 		return 0, "is negative"
@@ -348,8 +348,8 @@ func parseSize(s string) (n int64, wrong string) {
 	return int64(bytes), ""
 }
 
-// sizeText formats n bytes in the largest unit without a fraction.
-func sizeText(n int64) string {
+// SizeText formats n bytes in the largest unit without a fraction.
+func SizeText(n int64) string {
 	units := []string{"B", "KiB", "MiB", "GiB"}
 	i := 0
 	for ; n > 0 && n%1024 == 0 && i < len(units)-1; i++ {
@@ -358,12 +358,12 @@ func sizeText(n int64) string {
 	return strconv.FormatInt(n, 10) + units[i]
 }
 
-// duration is a setting of a duration of at least least.
-func duration[T any](name, example string, field func(*T) *time.Duration, least time.Duration) setting[T] {
+// Duration is a setting of a duration of at least least.
+func Duration[T any](name, example string, field func(*T) *time.Duration, least time.Duration) Setting[T] {
 	allowed := fmt.Sprintf("a duration of %v or more, like %q", least, example)
 	show := func(into *T) string { return strconv.Quote(durationText(*field(into))) }
-	return setting[T]{name: name, allowed: allowed, kind: "duration", show: show, read: func(v value, into *T) bool {
-		s, ok := v.text()
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "duration", Show: show, Read: func(v Value, into *T) bool {
+		s, ok := v.Text()
 		if !ok {
 			return false
 		}
@@ -372,7 +372,7 @@ func duration[T any](name, example string, field func(*T) *time.Duration, least 
 			wrong = "is too short"
 		}
 		if wrong != "" {
-			return v.reject(quote(s) + " " + wrong)
+			return v.Reject(Quote(s) + " " + wrong)
 		}
 		*field(into) = d
 		return true
@@ -393,7 +393,7 @@ func durationText(d time.Duration) string {
 // quotedOrNone formats n in quotes, and 0 as none.
 func quotedOrNone(n int64, format func(int64) string) string {
 	if n == 0 {
-		return none
+		return None
 	}
 	return strconv.Quote(format(n))
 }
@@ -413,39 +413,39 @@ func parseDuration(s string) (d time.Duration, wrong string) {
 	return 0, "is no duration (the units are ms, s, m and h)"
 }
 
-// mode is a setting of file permissions.
-func mode[T any](name string, field func(*T) *os.FileMode) setting[T] {
+// Mode is a setting of file permissions.
+func Mode[T any](name string, field func(*T) *os.FileMode) Setting[T] {
 	allowed := `permissions in octal from "0000" to "0777", like "0660"`
 	show := func(into *T) string { return fmt.Sprintf("%q", fmt.Sprintf("%04o", *field(into))) }
-	return setting[T]{name: name, allowed: allowed, kind: "mode", show: show, read: func(v value, into *T) bool {
-		s, ok := v.text()
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "mode", Show: show, Read: func(v Value, into *T) bool {
+		s, ok := v.Text()
 		if !ok {
 			return false
 		}
 		bits, err := strconv.ParseUint(s, 8, 32)
 		if err != nil || bits > 0o777 || len(s) < 3 || len(s) > 4 {
-			return v.reject(quote(s) + " is no file mode")
+			return v.Reject(Quote(s) + " is no file mode")
 		}
 		*field(into) = os.FileMode(bits)
 		return true
 	}}
 }
 
-// address is a setting of host:port or unix:///path.
-func address[T any](name string, field func(*T) (network, address *string)) setting[T] {
+// Address is a setting of host:port or unix:///path.
+func Address[T any](name string, field func(*T) (network, address *string)) Setting[T] {
 	allowed := `host:port with a port from 0 to 65535, like "127.0.0.1:7710", or "unix:///run/standpipe/events.sock"`
 	show := func(into *T) string {
 		_, address := field(into)
 		return strconv.Quote(*address)
 	}
-	return setting[T]{name: name, allowed: allowed, kind: "address", show: show, read: func(v value, into *T) bool {
-		s, ok := v.text()
+	return Setting[T]{Name: name, Allowed: allowed, Kind: "address", Show: show, Read: func(v Value, into *T) bool {
+		s, ok := v.Text()
 		if !ok {
 			return false
 		}
-		network, address, wrong := parseAddress(s)
+		network, address, wrong := ParseAddress(s)
 		if wrong != "" {
-			return v.reject(quote(s) + " " + wrong)
+			return v.Reject(Quote(s) + " " + wrong)
 		}
 		n, a := field(into)
 		*n, *a = network, address
@@ -453,9 +453,9 @@ func address[T any](name string, field func(*T) (network, address *string)) sett
 	}}
 }
 
-func parseAddress(s string) (network, address, wrong string) {
+func ParseAddress(s string) (network, address, wrong string) {
 	if path, ok := strings.CutPrefix(s, "unix://"); ok {
-		return "unix", path, wrongSocketPath(path)
+		return "unix", path, WrongSocketPath(path)
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -464,13 +464,13 @@ func parseAddress(s string) (network, address, wrong string) {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return "", "", "has no such port"
 	}
-	if !validHost(host) {
+	if !ValidHost(host) {
 		return "", "", "has no valid host"
 	}
 	return "tcp", s, ""
 }
 
-func wrongSocketPath(path string) string {
+func WrongSocketPath(path string) string {
 	switch {
 	case !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/"):
 		return "has no absolute path of a file"
@@ -480,16 +480,16 @@ func wrongSocketPath(path string) string {
 	return ""
 }
 
-// validHost accepts an IP address, a host name, and the empty host, which means all addresses of this host.
-func validHost(host string) bool {
+// ValidHost accepts an IP address, a host name, and the empty host, which means all addresses of this host.
+func ValidHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	return !strings.ContainsFunc(host, func(c rune) bool { return !nameChar(c) })
+	return !strings.ContainsFunc(host, func(c rune) bool { return !NameChar(c) })
 }
 
-// nameChar reports whether c is one of A-Z a-z 0-9 . _ -
-func nameChar(c rune) bool {
+// NameChar reports whether c is one of A-Z a-z 0-9 . _ -
+func NameChar(c rune) bool {
 	switch {
 	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
 		return true
