@@ -21,9 +21,9 @@ type Ticket struct {
 
 	frames    layout.Frames // empty once stored or rejected
 	weight    int64         // bytes that it holds of Log.room
-	share     *stream       // the stream whose shared bytes it holds; nil: none
-	shared    int64
-	overhead  int64       // of the events, in shared
+	budgetOf  *stream       // the stream whose budget it holds a part of; nil: none
+	budgeted  int64
+	overhead  int64       // of the events, in budgeted
 	rejection error       // the result, unless the batch is stored already
 	taken     atomic.Bool // by the committer, or by a caller that withdrew it
 	inline    *committer  // on which Wait may commit inline; nil: none

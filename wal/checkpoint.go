@@ -61,7 +61,7 @@ func (p *Cursor) dirtyLocked() {
 func (p *Cursor) step() (s cursorStep, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.dirty = false; !p.kept {
+	if p.dirty = false; !p.inState {
 		return s, false
 	}
 	value := p.at.Append(nil)
@@ -101,15 +101,15 @@ func (c *committer) sync() (<-chan error, error) {
 	if c.closed {
 		return nil, ErrClosed
 	}
-	s := syncCall{answer: make(chan error, 1), until: c.dirty.End()}
+	s := syncCall{result: make(chan error, 1), until: c.dirty.End()}
 	c.syncs = append(c.syncs, s)
 	queue.Poke(c.wake)
-	return s.answer, nil
+	return s.result, nil
 }
 
 // syncCall is a call of Log.Sync.
 type syncCall struct {
-	answer chan error // holds one
+	result chan error // holds one
 	until  uint64     // dirty.End after the last cursor that was in the queue
 }
 
@@ -127,7 +127,7 @@ func (c *committer) respondSyncs(calls []syncCall, err error) {
 	c.mu.Unlock()
 	c.log.truncator.afterPass(func() {
 		for _, s := range done {
-			s.answer <- err
+			s.result <- err
 		}
 	})
 }

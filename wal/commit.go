@@ -50,7 +50,7 @@ func (c *committer) commit(g *commitGroup) error {
 	// Collect the cursors that moved, if a checkpoint is due. Close should not leave a newest segment without a state,
 	// and in a full log the segment before it is unlinked only once it has one. So these commits begin the newest
 	// segment even without events.
-	g.begins = active.bare && (c.closed || g.checkpoint && l.capacity.fullSince.Load() != nil)
+	g.begins = active.preallocated && (c.closed || g.checkpoint && l.capacity.fullSince.Load() != nil)
 	if g.checkpoint {
 		c.collectCursors(g)
 	}
@@ -75,7 +75,7 @@ func (c *committer) commit(g *commitGroup) error {
 
 		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segfile.File.Update.
 		err = active.Update(func(tx *bolt.Tx) error {
-			if active.bare {
+			if active.preallocated {
 				if err := l.roller.begin(tx); err != nil {
 					return err
 				}
@@ -113,7 +113,7 @@ func (c *committer) prepare(g *commitGroup, active *logSegment) error {
 			return err
 		}
 	}
-	if active.bare {
+	if active.preallocated {
 		c.producers.Trim(l.stateBudget.mostRuns())
 	}
 	if g.need > 0 {
@@ -128,10 +128,10 @@ func (c *committer) prepare(g *commitGroup, active *logSegment) error {
 	}
 	if g.checkpoint {
 		least = l.capacity.checkpointRoom()
-	} else if !active.bare {
+	} else if !active.preallocated {
 		size -= l.capacity.checkpointRoom()
 	}
-	if active.bare {
+	if active.preallocated {
 		least += l.capacity.beginRoom()
 	}
 	active.LimitTo(size, least)
@@ -142,8 +142,8 @@ func (c *committer) prepare(g *commitGroup, active *logSegment) error {
 func (c *committer) publish(g *commitGroup, active *logSegment, took time.Duration) {
 	l := c.log
 	index := active.Stored(g.blocks, g.end)
-	if active.bare {
-		l.truncator.begun.Store(active.Seq)
+	if active.preallocated {
+		l.truncator.toMark.Store(active.Seq)
 		queue.Poke(l.truncator.wake)
 	}
 	c.show(g, active, index)
@@ -164,7 +164,7 @@ func (c *committer) publish(g *commitGroup, active *logSegment, took time.Durati
 // show publishes the group's events to readers.
 func (c *committer) show(g *commitGroup, active *logSegment, index *segment.BlockIndex) {
 	c.log.mu.Lock()
-	active.bare = false
+	active.preallocated = false
 	for _, p := range g.parts {
 		sp := index.Span(p.stream.name)
 		active.spans[p.stream.name] = sp

@@ -73,12 +73,12 @@ func (c *compactor) start() {
 
 func (c *compactor) compactOne(seg *logSegment, settled uint64) {
 	before := seg.Disk()
-	seg.looked = settled + 1
+	seg.settledThen = settled + 1
 	switch err := c.compact(seg); {
 	case err == nil:
 		c.log.opts.Logger.Debug("segment compacted", "segment", seg.Path, "before", before, "bytes", seg.Disk())
 	case !errors.Is(err, compact.ErrKept) && !errors.Is(err, segfile.ErrGone) && !disk.Shortage(err) && !segment.Unread(err):
-		seg.kept = true
+		seg.compactFailed = true
 		c.log.opts.Logger.Warn("segment not compacted", "segment", seg.Path, "error", err)
 	}
 }
@@ -124,12 +124,12 @@ func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*logSeg
 	all := make(map[string]*compact.Needs)
 	for seg, spans := range c.candidates(settled) {
 		share := c.liveShare(spans, all)
-		drains := seg.share == 0 || share < seg.share-0.02
-		if seg.share = share; urgent || !drains {
+		drains := seg.liveShare == 0 || share < seg.liveShare-0.02
+		if seg.liveShare = share; urgent || !drains {
 			found = append(found, seg)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b *logSegment) int { return cmp.Compare(a.share, b.share) })
+	slices.SortStableFunc(found, func(a, b *logSegment) int { return cmp.Compare(a.liveShare, b.liveShare) })
 	return found
 }
 
@@ -139,8 +139,8 @@ func (c *compactor) candidates(settled uint64) map[*logSegment]map[string]segmen
 	defer c.log.mu.RUnlock()
 	found := make(map[*logSegment]map[string]segment.Span)
 	for _, s := range c.log.segments.sealedLocked() {
-		rests := s.looked > 0 && settled < s.looked+uint64(s.size)/2
-		if !s.kept && !rests && len(s.bad) == 0 && s.Index() == nil && s.size >= 2*compactLeast {
+		rests := s.settledThen > 0 && settled < s.settledThen+uint64(s.size)/2
+		if !s.compactFailed && !rests && len(s.bad) == 0 && s.Index() == nil && s.size >= 2*compactLeast {
 			found[s] = s.spans
 		}
 	}
@@ -234,7 +234,7 @@ func (c *compactor) pause(took time.Duration) error {
 // replaceFile replaces the segment's file by the copy.
 func (c *compactor) replaceFile(seg *logSegment, needs map[string]*compact.Needs, made *compact.Copy, path string) error {
 	c.log.opts.compactStep("copied")
-	if err := c.swapIn(seg, needs, made, path); err != nil {
+	if err := c.replace(seg, needs, made, path); err != nil {
 		return err
 	}
 	c.noteSize(seg, made.Length)
@@ -255,21 +255,21 @@ func (c *compactor) noteSize(seg *logSegment, length int64) {
 	}
 }
 
-// swapIn replaces the spans, and then the file, by those of the copy. A reader with the old spans may meet the new
+// replace replaces the spans, and then the file, by those of the copy. A reader with the old spans may meet the new
 // file, and then looks up the segment again. No loss is counted in between: see hold.
-func (c *compactor) swapIn(seg *logSegment, needs map[string]*compact.Needs, made *compact.Copy, path string) error {
-	c.log.segments.swapping.Lock()
-	defer c.log.segments.swapping.Unlock()
-	if err := c.swapSpans(seg, needs, made.Spans); err != nil {
+func (c *compactor) replace(seg *logSegment, needs map[string]*compact.Needs, made *compact.Copy, path string) error {
+	c.log.segments.replacing.Lock()
+	defer c.log.segments.replacing.Unlock()
+	if err := c.replaceSpans(seg, needs, made.Spans); err != nil {
 		return err
 	}
 	c.log.opts.compactStep("shrunk")
 	return seg.Replace(path)
 }
 
-// swapSpans replaces the spans by those of the copy. It returns compact.ErrKept if the copy did not consider a destination that
-// exists by now, or if the events of the segment are being counted.
-func (c *compactor) swapSpans(seg *logSegment, needs map[string]*compact.Needs, spans map[string]segment.Span) error {
+// replaceSpans replaces the spans by those of the copy. It returns compact.ErrKept if the copy did not consider a
+// destination that exists by now, or if the events of the segment are being counted.
+func (c *compactor) replaceSpans(seg *logSegment, needs map[string]*compact.Needs, spans map[string]segment.Span) error {
 	c.log.mu.Lock()
 	defer c.log.mu.Unlock()
 	if c.log.segments.holders.Load() > 0 || len(seg.bad) > 0 {

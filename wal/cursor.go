@@ -29,15 +29,15 @@ type Cursor struct {
 	stream *stream
 	name   string
 
-	mu     sync.Mutex
-	at     cursor.Position
-	dirty  bool // differs from its state on the disk, and is in committer.dirty
-	keeper func(state []byte)
-	floor  Floor // the destination must drop its events below it
-	opened bool  // a shipper owns the cursor; otherwise it is parked
-	rests  bool  // it is opened, and its destination has no shipper yet
-	kept   bool  // it is part of the log's state: see countStreamLocked
-	pages  int64 // bytes that it takes of the state
+	mu      sync.Mutex
+	at      cursor.Position
+	dirty   bool // differs from its state on the disk, and is in committer.dirty
+	keeper  func(state []byte)
+	floor   Floor // the destination must drop its events below it
+	opened  bool  // a shipper owns the cursor; otherwise it is parked
+	rests   bool  // it is opened, and its destination has no shipper yet
+	inState bool  // it is part of the log's state: see countStreamLocked
+	pages   int64 // bytes that it takes of the state
 }
 
 // Name returns the destination's name.

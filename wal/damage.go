@@ -19,20 +19,20 @@ type damage struct {
 	worker sync.WaitGroup // the goroutine that reconciles them; Close waits for it
 }
 
-// unsettled counts the events in [from, to) that are in the log and are not settled by the progress in marks. It gives
-// up unreadable parts.
-func (d *damage) unsettled(streamName string, marks *[Lanes]Progress, from, to uint64) (c Count, err error) {
-	lanes := openLanes(marks, to)
+// unsettled counts the events in [from, to) that are in the log and that progress does not settle. It gives up unreadable
+// parts.
+func (d *damage) unsettled(streamName string, progress *[Lanes]Progress, from, to uint64) (c Count, err error) {
+	open := openLanes(progress, to)
 	for from < to {
 		select {
 		case <-d.log.closing:
 			return c, ErrClosed
 		default:
 		}
-		chunk, err := d.log.Read(streamName, from, lanes, 4<<20)
+		chunk, err := d.log.Read(streamName, from, open, 4<<20)
 		var corrupt *CorruptError
 		if errors.As(err, &corrupt) {
-			d.markBad(corrupt, streamName, chunk.Next)
+			d.giveUp(corrupt, streamName, chunk.Next)
 			err = nil
 		}
 		if err != nil {
@@ -40,7 +40,7 @@ func (d *damage) unsettled(streamName string, marks *[Lanes]Progress, from, to u
 		}
 		for i := range chunk.Events {
 			e := &chunk.Events[i]
-			if e.Offset < to && !marks[e.Lane].Done(e.Offset) {
+			if e.Offset < to && !progress[e.Lane].Done(e.Offset) {
 				c.Add(Count{Events: 1, Bytes: uint64(len(e.Data))})
 			}
 		}
@@ -52,9 +52,9 @@ func (d *damage) unsettled(streamName string, marks *[Lanes]Progress, from, to u
 }
 
 // openLanes returns the lanes that may have unsettled events below to.
-func openLanes(marks *[Lanes]Progress, to uint64) (lanes LaneSet) {
+func openLanes(progress *[Lanes]Progress, to uint64) (lanes LaneSet) {
 	for lane := range uint8(Lanes) {
-		if marks[lane].Checkpoint < to {
+		if progress[lane].Checkpoint < to {
 			lanes = lanes.With(lane)
 		}
 	}
@@ -65,7 +65,7 @@ func openLanes(marks *[Lanes]Progress, to uint64) (lanes LaneSet) {
 // segment may be unlinked or compacted while the reckoning is in use.
 type reckoning struct {
 	cursor    *Cursor
-	marks     [Lanes]Progress
+	lanes     [Lanes]Progress
 	low, high uint64 // all events below low are settled, and none from high on
 	settled   Count
 	appended  Count
@@ -82,10 +82,10 @@ type heldPart struct {
 func (d *damage) reckoning(p *Cursor) *reckoning {
 	r := &reckoning{cursor: p}
 	p.mu.Lock()
-	r.marks, r.settled, r.low = p.at.CloneLanes(), p.at.Ledger.Settled(), p.checkpointLocked()
+	r.lanes, r.settled, r.low = p.at.CloneLanes(), p.at.Ledger.Settled(), p.checkpointLocked()
 	p.mu.Unlock()
-	for i := range r.marks {
-		r.high = max(r.high, r.marks[i].End())
+	for i := range r.lanes {
+		r.high = max(r.high, r.lanes[i].End())
 	}
 	name := p.stream.name
 	d.log.mu.RLock()
@@ -121,7 +121,7 @@ func (d *damage) lost(r *reckoning) (lost Count, err error) {
 		p := &r.parts[i]
 		there := p.Count()
 		if r.between(p) || !p.plain {
-			if there, err = d.unsettled(r.cursor.stream.name, &r.marks, max(r.low, p.First), p.Next); err != nil {
+			if there, err = d.unsettled(r.cursor.stream.name, &r.lanes, max(r.low, p.First), p.Next); err != nil {
 				return lost, err
 			}
 		}
@@ -255,19 +255,18 @@ func (d *damage) reconcileLater(cursors []*Cursor) {
 // Lose gives up a corrupt part of the log, which a Read at offset from has found. The events in it count as dropped for
 // each of the stream's destinations that has not settled them. Later Reads skip the part.
 func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error {
-	forget := l.damage.markBad(corrupt, streamName, from)
+	undo := l.damage.giveUp(corrupt, streamName, from)
 	for _, p := range l.Cursors(streamName) {
 		if err := l.damage.reconcile(p); err != nil {
-			forget() // its loss is not counted yet: the next Read finds the damage again
+			undo() // its loss is not counted yet: the next Read finds the damage again
 			return err
 		}
 	}
 	return nil
 }
 
-// markBad marks the offsets from the corrupt block to the next good block as given up. The returned function undoes
-// that.
-func (d *damage) markBad(corrupt *CorruptError, streamName string, from uint64) (forget func()) {
+// giveUp gives up the offsets from the corrupt block to the next good block. The returned function undoes that.
+func (d *damage) giveUp(corrupt *CorruptError, streamName string, from uint64) (undo func()) {
 	seg, sp := d.log.segments.find(streamName, from)
 	if seg == nil {
 		return func() {}

@@ -47,13 +47,13 @@ func (d *deletions) park(p *Cursor) {
 	defer p.stream.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.kept || p.opened || p.stream.stored.Load() {
+	if !p.inState || p.opened || p.stream.stored.Load() {
 		return
 	}
 	d.log.stateBudget.bytes.Add(-p.pages)
 	d.log.stateBudget.cursorBytes.Add(-p.pages)
 	d.add(deletedEntries{cursors: []*Cursor{p}, pages: p.pages})
-	p.kept, p.pages = false, 0
+	p.inState, p.pages = false, 0
 	d.log.committer.touch()
 }
 
@@ -81,7 +81,7 @@ func (c *committer) collectDeletions(g *commitGroup, active *logSegment) {
 	if need == 0 {
 		return
 	}
-	if active.bare {
+	if active.preallocated {
 		if g.stores() {
 			g.deletions = l.deletions.take()
 		}
@@ -105,7 +105,7 @@ func (e *deletedEntries) write(ps *producer.Set, state *segment.StateWriter) err
 	}
 	for _, p := range e.cursors {
 		p.mu.Lock()
-		kept := p.kept
+		kept := p.inState
 		p.mu.Unlock()
 		if kept {
 			continue

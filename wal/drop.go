@@ -21,13 +21,13 @@ func (r *retention) makeRoom() {
 // cursor reads the floor from Cursor.Floor and drops them; runParked does it for a parked cursor. The committer calls
 // dropBelow, so it reads no segment.
 func (r *retention) dropBelow(s *stream, f Floor) {
-	news := s.raise(f)
+	raised := s.raise(f)
 	for _, p := range s.sortedCursors() {
 		if !p.raise(f) {
 			queue.Poke(r.parkedBehind)
 		}
 	}
-	if news {
+	if raised {
 		s.grown.Wake()
 		r.log.truncator.owed.Store(true)
 		r.log.committer.touch()
@@ -98,10 +98,10 @@ func (p *Cursor) dropsLate() bool {
 func (r *retention) dropParked(p *Cursor) {
 	r.log.damage.mu.Lock() // no loss is counted meanwhile
 	defer r.log.damage.mu.Unlock()
-	marks, floor := p.Lanes(), p.Floor()
+	lanes, floor := p.Lanes(), p.Floor()
 	next := floor.Offset()
 	moved, from := make(map[uint8]Progress), next
-	for lane, m := range marks {
+	for lane, m := range lanes {
 		if m.Checkpoint < next {
 			moved[uint8(lane)] = Progress{Checkpoint: next, Settled: runsFrom(m.Settled, next)}
 			from = min(from, m.Checkpoint)
@@ -112,7 +112,7 @@ func (r *retention) dropParked(p *Cursor) {
 	}
 	dropped := make(map[string]Count)
 	for _, part := range []Run{{First: from, Next: max(from, floor.Age)}, {First: max(from, floor.Age), Next: next}} {
-		c, err := r.log.damage.unsettled(p.stream.name, &marks, part.First, part.Next)
+		c, err := r.log.damage.unsettled(p.stream.name, &lanes, part.First, part.Next)
 		if err != nil {
 			if err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
 				r.log.opts.Logger.Warn("could not count the drops of a parked destination", "stream", p.stream.name,
@@ -125,16 +125,16 @@ func (r *retention) dropParked(p *Cursor) {
 		}
 	}
 	r.log.opts.parkedStep()
-	p.settleParked(&marks, Settlement{Lanes: moved, Add: Ledger{Dropped: dropped}})
+	p.settleParked(&lanes, Settlement{Lanes: moved, Add: Ledger{Dropped: dropped}})
 }
 
-// settleParked applies s, unless a shipper has begun by now, or the progress of the cursor is no longer that in marks,
+// settleParked applies s, unless a shipper has begun by now, or the progress of the cursor is no longer that in lanes,
 // by which the events were counted. In the second case they are counted again.
-func (p *Cursor) settleParked(marks *[Lanes]Progress, s Settlement) {
+func (p *Cursor) settleParked(lanes *[Lanes]Progress, s Settlement) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
 	var err error
-	since := slices.EqualFunc(p.at.Lanes[:], marks[:], Progress.Equal)
+	since := slices.EqualFunc(p.at.Lanes[:], lanes[:], Progress.Equal)
 	if !p.shippedLocked() && since {
 		err = p.settleLocked(&s)
 	}

@@ -35,12 +35,12 @@ import (
 //
 // Log.mu guards segmentSet and streamTable together, because a commit publishes the spans of a segment and the next
 // offsets of its streams at once. A reader that holds it sees no event in one and not in the other, and no segment
-// leaves the log. It also guards logSegment.spans, bad, gapped and bare, and retention.policyOf. Slow work happens
+// leaves the log. It also guards logSegment.spans, bad, gapped and preallocated, and retention.policyOf. Slow work happens
 // without it.
 //
-// Locks are acquired in this order: damage.mu, segmentSet.swapping, the committer's lead, Log.mu, stream.mu, Cursor.mu.
+// Locks are acquired in this order: damage.mu, segmentSet.replacing, the committer's lead, Log.mu, stream.mu, Cursor.mu.
 // Each other mutex is acquired after them, and guards one owner's fields only. There are two exceptions. While
-// a mutex of package segfile is held or acquired, damage.mu and swapping may be held, but not the other mutexes of this
+// a mutex of package segfile is held or acquired, damage.mu and replacing may be held, but not the other mutexes of this
 // order.
 type Log struct {
 	opts     Options
@@ -172,19 +172,19 @@ func (l *Log) Sync(ctx context.Context) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	answer, err := l.committer.sync()
+	result, err := l.committer.sync()
 	if err != nil {
 		return err
 	}
 	select {
-	case err := <-answer:
+	case err := <-result:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-l.truncator.done:
 	}
 	select {
-	case err := <-answer:
+	case err := <-result:
 		return err
 	default:
 		return ErrClosed

@@ -12,7 +12,7 @@ func (c *committer) renew(need int64) bool {
 	if c.closed || l.Failed() != nil || time.Now().Before(c.renewAgain) {
 		return false
 	}
-	if active := l.segments.active(); !active.bare {
+	if active := l.segments.active(); !active.preallocated {
 		if !c.spent(active, need) {
 			return false
 		}
@@ -70,10 +70,10 @@ func (s *stream) firstNeeded() uint64 {
 // seal seals the newest segment however short it is.
 func (c *committer) seal(active *logSegment) bool {
 	l := c.log
-	if l.roller.coming == nil {
-		l.roller.coming = l.roller.makeReady(active.Seq + 1)
+	if l.roller.requested == nil {
+		l.roller.requested = l.roller.preallocate(active.Seq + 1)
 	}
-	next, err := l.roller.readyNext(0)
+	next, err := l.roller.awaitNext(0)
 	if err != nil {
 		l.opts.Logger.Warn("full segment not replaced", "segment", active.Path, "error", err)
 		return false

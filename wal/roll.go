@@ -22,7 +22,7 @@ import (
 type roller struct {
 	log *Log
 
-	coming *nextSegment // the next segment, requested but not yet the newest; nil: none is
+	requested *nextSegment // the next segment, requested but not yet the newest; nil: none is
 	// work makes the next segment and closes sealed ones, beside the committer. The committer may wait for the next
 	// segment, so nothing slow may be in the queue. For unlinks see truncator.
 	work *queue.Work
@@ -55,31 +55,31 @@ func (r *roller) growth(size int64) int64 {
 // returns nil, and the newest segment grows. It also grows while there is no room for the segment after the next.
 func (r *roller) successor(active *logSegment, used int64) (*logSegment, error) {
 	full := r.fullSegment()
-	if active.bare || used < full/2 && !r.log.capacity.short.Load() {
+	if active.preallocated || used < full/2 && !r.log.capacity.short.Load() {
 		return nil, nil
 	}
-	if r.coming == nil {
+	if r.requested == nil {
 		if max(used, active.Allocated())+r.log.capacity.reserve(active) > r.log.capacity.limit() {
 			return nil, nil
 		}
-		r.coming = r.makeReady(active.Seq + 1)
+		r.requested = r.preallocate(active.Seq + 1)
 	}
 	if used < full || used+active.SealRoom()+r.log.capacity.checkpointRoom()+r.log.capacity.beginRoom() > r.log.capacity.limit() {
 		return nil, nil
 	}
-	seg, err := r.readyNext(r.log.capacity.checkpointRoom() + segfile.SealPages)
+	seg, err := r.awaitNext(r.log.capacity.checkpointRoom() + segfile.SealPages)
 	if disk.Shortage(err) {
 		return nil, nil
 	}
 	return seg, err
 }
 
-// readyNext waits for the requested segment. It allocates the bytes that its first transaction takes, and more bytes.
-func (r *roller) readyNext(more int64) (*logSegment, error) {
-	<-r.coming.ready
-	seg, err := r.coming.seg, r.coming.err
+// awaitNext waits for the requested segment. It allocates the bytes that its first transaction takes, and more bytes.
+func (r *roller) awaitNext(more int64) (*logSegment, error) {
+	<-r.requested.ready
+	seg, err := r.requested.seg, r.requested.err
 	if err != nil {
-		r.coming = nil
+		r.requested = nil
 		return nil, err
 	}
 	if want := r.log.capacity.beginRoom() + more; want > seg.Reserved() {
@@ -91,8 +91,8 @@ func (r *roller) readyNext(more int64) (*logSegment, error) {
 	return seg, err
 }
 
-// makeReady requests the segment: the work queue makes it beside the committer.
-func (r *roller) makeReady(seq uint64) *nextSegment {
+// preallocate requests the segment: the work queue makes it beside the committer.
+func (r *roller) preallocate(seq uint64) *nextSegment {
 	n := &nextSegment{ready: make(chan struct{})}
 	r.work.Add(func() {
 		defer close(n.ready)
@@ -104,7 +104,7 @@ func (r *roller) makeReady(seq uint64) *nextSegment {
 			n.err = fmt.Errorf("make the next segment ready: %w", n.err)
 			return
 		}
-		n.seg.bare = true
+		n.seg.preallocated = true
 		r.log.mu.Lock()
 		defer r.log.mu.Unlock()
 		n.seg.size = n.seg.Disk()
@@ -179,7 +179,7 @@ func (r *roller) roll(old, next *logSegment) {
 	r.log.segments.sealed += old.size
 	r.log.segments.next = nil
 	r.log.mu.Unlock()
-	r.coming = nil
+	r.requested = nil
 	r.work.Add(func() {
 		if err := old.Retire(); err != nil && !disk.Shortage(err) {
 			r.log.fail(fmt.Errorf("close segment: %w", err))
@@ -240,7 +240,7 @@ func (r *roller) writeState(tx *bolt.Tx) error {
 	}
 	for _, p := range r.log.streams.cursors() {
 		p.mu.Lock()
-		if !p.kept {
+		if !p.inState {
 			p.mu.Unlock()
 			continue
 		}

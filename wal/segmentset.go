@@ -19,9 +19,9 @@ type segmentSet struct {
 	sealed int64         // bytes that all but the last occupy
 	next   *logSegment   // made ready to follow the last; nil: not yet
 
-	holders  atomic.Int32 // readers that need every segment as it is; changed under Log.mu
-	holds    uint64       // calls of hold so far
-	swapping sync.Mutex   // held while the spans and the file of a segment are replaced by those of its copy; before Log.mu
+	holders   atomic.Int32 // readers that need every segment as it is; changed under Log.mu
+	holds     uint64       // calls of hold so far
+	replacing sync.Mutex   // held while the spans and the file of a segment are replaced by those of its copy; before Log.mu
 }
 
 // logSegment is a segment of the log: its file, and what the owners of the log's state record about it.
@@ -29,16 +29,16 @@ type logSegment struct {
 	*segfile.File
 
 	// Guarded by Log.mu once the segment is part of the log.
-	bare   bool  // it has no state yet: the first transaction writes it
-	size   int64 // bytes on the disk once it is sealed
-	spans  map[string]segment.Span
-	bad    map[string][]Run // the unreadable parts of each stream
-	gapped bool             // it was compacted, and lacks some events
+	preallocated bool  // it has no state yet: the first transaction writes it
+	size         int64 // bytes on the disk once it is sealed
+	spans        map[string]segment.Span
+	bad          map[string][]Run // the unreadable parts of each stream
+	gapped       bool             // it was compacted, and lacks some events
 
 	// Owned by the compactor.
-	looked uint64  // compactor.settledBytes at the last compaction or attempt, plus 1; 0: none yet
-	share  float64 // the live share at the last look; 0: none yet
-	kept   bool    // a compaction failed; no other is tried
+	settledThen   uint64  // compactor.settledBytes at the last compaction or attempt, plus 1; 0: none yet
+	liveShare     float64 // the live share at the last look; 0: none yet
+	compactFailed bool    // a compaction failed; no other is tried
 
 	needed neededBy // at the truncator's last look; owned by the truncator
 }
@@ -126,7 +126,7 @@ func (set *segmentSet) gapped(seg *logSegment) bool {
 // it has the log's state.
 func (set *segmentSet) sealedLocked() []*logSegment {
 	last := len(set.all) - 1
-	if set.all[last].bare {
+	if set.all[last].preallocated {
 		last--
 	}
 	return set.all[:max(last, 0)]
@@ -150,8 +150,8 @@ func (set *segmentSet) doneWith(active *logSegment) bool {
 
 // hold keeps truncation and compaction out until release is called.
 func (set *segmentSet) hold() (release func()) {
-	set.swapping.Lock() // a copy has replaced its segment, or has not begun to
-	defer set.swapping.Unlock()
+	set.replacing.Lock() // a copy has replaced its segment, or has not begun to
+	defer set.replacing.Unlock()
 	set.log.mu.Lock()
 	defer set.log.mu.Unlock()
 	set.holders.Add(1)

@@ -28,13 +28,13 @@ func (l *Log) Share(stream string) (held, most int64) {
 func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 	s := r.log.streams.pin(t.stream)
 	defer func() {
-		if t.share == nil {
+		if t.budgetOf == nil {
 			r.log.streams.unpin(s)
 		}
 	}()
 	for {
 		moved := s.settled.Wait()
-		policy, over := s.admit(t, held)
+		policy, over := s.reserve(t, held)
 		switch mode := r.onFull(policy); {
 		case over <= 0:
 			return nil
@@ -62,12 +62,12 @@ func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 	}
 }
 
-// shareSlack: under DropOldest a drop frees this part of a stream's budget in addition, so that not every append waits
+// budgetSlack: under DropOldest a drop frees this part of a stream's budget in addition, so that not every append waits
 // for a drop.
-const shareSlack = 16
+const budgetSlack = 16
 
-// admit reserves the bytes, or returns by how many the batch exceeds the budget.
-func (s *stream) admit(t *Ticket, held int64) (p Policy, over int64) {
+// reserve reserves the bytes, or returns by how many the batch exceeds the budget.
+func (s *stream) reserve(t *Ticket, held int64) (p Policy, over int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.policy.MaxSize == 0 {
@@ -76,8 +76,8 @@ func (s *stream) admit(t *Ticket, held int64) (p Policy, over int64) {
 	if over = s.heldLocked() + s.reserved + held - s.policy.MaxSize; over > 0 {
 		return s.policy, over
 	}
-	t.share, t.shared = s, held
-	s.reserved += t.shared
+	t.budgetOf, t.budgeted = s, held
+	s.reserved += t.budgeted
 	return s.policy, 0
 }
 
@@ -123,18 +123,18 @@ func (s *stream) checkpointLocked() uint64 {
 // release ends the reservation of a batch. The events of a stored batch are held by now; otherwise the bytes are free
 // again.
 func (r *retention) release(t *Ticket, a Appended, stored bool) {
-	if t.share == nil {
+	if t.budgetOf == nil {
 		return
 	}
-	defer r.log.streams.unpin(t.share)
-	t.share.mu.Lock()
-	t.share.reserved -= t.shared
+	defer r.log.streams.unpin(t.budgetOf)
+	t.budgetOf.mu.Lock()
+	t.budgetOf.reserved -= t.budgeted
 	if stored {
-		t.share.overhead.Add(Run{First: a.First, Next: a.First + uint64(a.Count)}, t.overhead)
+		t.budgetOf.overhead.Add(Run{First: a.First, Next: a.First + uint64(a.Count)}, t.overhead)
 	}
-	t.share.mu.Unlock()
+	t.budgetOf.mu.Unlock()
 	if !stored {
-		t.share.settled.Wake()
+		t.budgetOf.settled.Wake()
 	}
 }
 
@@ -144,7 +144,7 @@ func (r *retention) dropForAppend(s *stream, held int64) {
 	s.mu.Lock()
 	from, end, floor := s.checkpointLocked(), s.next, s.floor.Offset()
 	over := s.heldLocked() + s.reserved + held - s.policy.MaxSize
-	bytes := over + s.policy.MaxSize/shareSlack
+	bytes := over + s.policy.MaxSize/budgetSlack
 	s.mu.Unlock()
 	if from < floor || over <= 0 {
 		return

@@ -72,8 +72,8 @@ func (c *capacity) beginRoom() int64 {
 
 // checkpointRoom returns the most bytes that a checkpoint takes.
 func (c *capacity) checkpointRoom() int64 {
-	places := c.log.stateBudget.cursorBytes.Load()
-	return int64(4*os.Getpagesize()) + places + places/16
+	cursors := c.log.stateBudget.cursorBytes.Load()
+	return int64(4*os.Getpagesize()) + cursors + cursors/16
 }
 
 // reserve returns the number of bytes that stay allocated in the newest segment, beyond its used ones.
@@ -100,7 +100,7 @@ func (c *capacity) spaceOfMax() int64 {
 func (c *capacity) newestLocked() (s *logSegment, used int64) {
 	s = c.log.segments.all[len(c.log.segments.all)-1]
 	used = s.Used()
-	if s.bare {
+	if s.preallocated {
 		used = max(used, c.beginRoom())
 	}
 	return s, used

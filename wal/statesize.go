@@ -55,7 +55,7 @@ func (s *stream) pagesOf() (pages int64) {
 	defer s.mu.Unlock()
 	for _, p := range s.cursors {
 		p.mu.Lock()
-		if !p.kept {
+		if !p.inState {
 			pages += segment.StatePages(len(p.at.Append(nil)), s.name, p.name)
 		}
 		p.mu.Unlock()
@@ -73,8 +73,8 @@ func (b *stateBudget) countStreamLocked(s *stream) {
 	b.log.streams.born.Wake()
 	for _, p := range s.cursors {
 		p.mu.Lock()
-		if !p.kept {
-			p.kept = true
+		if !p.inState {
+			p.inState = true
 			p.dirtyLocked()
 			p.measureLocked()
 			b.log.committer.touch()
@@ -94,7 +94,7 @@ func (b *stateBudget) count() {
 		}
 		for _, p := range s.cursors {
 			p.measureLocked()
-			p.kept = true
+			p.inState = true
 		}
 		s.mu.Unlock()
 		b.log.streams.dropUnused(s)
@@ -113,7 +113,7 @@ func (b *stateBudget) admitCursorLocked(p *Cursor) error {
 		most = b.most() / 2
 	}
 	p.measureLocked()
-	if p.kept = before+p.pages <= most; p.kept {
+	if p.inState = before+p.pages <= most; p.inState {
 		return nil
 	}
 	b.bytes.Add(-p.pages)

@@ -132,12 +132,12 @@ func (t *streamTable) grow(s *stream, next, bytes uint64) (before uint64) {
 func (s *stream) sortedCursors() []*Cursor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	places := make([]*Cursor, 0, len(s.cursors))
+	cursors := make([]*Cursor, 0, len(s.cursors))
 	for _, p := range s.cursors {
-		places = append(places, p)
+		cursors = append(cursors, p)
 	}
-	slices.SortFunc(places, func(a, b *Cursor) int { return strings.Compare(a.name, b.name) })
-	return places
+	slices.SortFunc(cursors, func(a, b *Cursor) int { return strings.Compare(a.name, b.name) })
+	return cursors
 }
 
 // Flow returns the bytes of all payloads that have been appended since Open, to any stream.

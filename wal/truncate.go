@@ -23,16 +23,16 @@ type truncator struct {
 	mu    sync.Mutex
 	after []func() // called after the next pass
 
-	asked   atomic.Bool   // a checkpoint may have settled segments since the last pass
-	begun   atomic.Uint64 // the newest segment, until the marker has its number; then 0
+	due     atomic.Bool   // a checkpoint may have settled segments since the last pass
+	toMark  atomic.Uint64 // the newest segment, until the marker has its number; then 0
 	failing atomic.Bool   // an unlink failed, and is retried at the next checkpoint
 	owed    atomic.Bool   // the next commit wakes the truncator: some segments were held, or floors were raised
 
 	// Owned by run's goroutine. The segments have left the log, but their files count as in use until they are
 	// unlinked.
-	doomed []*logSegment
-	failed []*logSegment // their unlink failed
-	marker segfile.Marker
+	unneeded []*logSegment
+	failed   []*logSegment // their unlink failed
+	marker   segfile.Marker
 }
 
 // truncateStep bounds the unlinks that a Sync or Close waits for.
@@ -67,7 +67,7 @@ func (t *truncator) finish() {
 
 // checkpointed is called when a checkpoint is on the disk: it may have settled segments.
 func (t *truncator) checkpointed() {
-	t.asked.Store(true)
+	t.due.Store(true)
 	queue.Poke(t.wake)
 }
 
@@ -89,19 +89,19 @@ func (t *truncator) takeAfter() (after []func()) {
 // pass unlinks up to truncateStep segments and reports whether there are more. The unlinks need no sync of their own: a
 // segment that a crash brings back is unlinked again.
 func (t *truncator) pass() (more bool) {
-	after, asked := t.takeAfter(), t.asked.Swap(false)
+	after, asked := t.takeAfter(), t.due.Swap(false)
 	if asked {
-		t.doomed = append(t.doomed, t.settledSegments()...)
+		t.unneeded = append(t.unneeded, t.settledSegments()...)
 	}
 	// A segment may be unlinked only after the marker has the number of a later segment that has begun.
-	if seq := t.begun.Swap(0); seq > 0 {
+	if seq := t.toMark.Swap(0); seq > 0 {
 		t.mark(seq)
 	}
-	n := min(len(t.doomed), truncateStep)
-	for _, s := range t.doomed[:n] {
+	n := min(len(t.unneeded), truncateStep)
+	for _, s := range t.unneeded[:n] {
 		t.unlink(s)
 	}
-	t.doomed = t.doomed[n:]
+	t.unneeded = t.unneeded[n:]
 	if n > 0 {
 		t.freed()
 	}
@@ -111,7 +111,7 @@ func (t *truncator) pass() (more bool) {
 	for _, f := range after {
 		f()
 	}
-	return len(t.doomed) > 0
+	return len(t.unneeded) > 0
 }
 
 // mark gives the marker the number of a segment that has begun.
@@ -123,7 +123,7 @@ func (t *truncator) mark(seq uint64) {
 
 // retry enqueues the failed unlinks again.
 func (t *truncator) retry() {
-	t.doomed, t.failed = append(t.doomed, t.failed...), nil
+	t.unneeded, t.failed = append(t.unneeded, t.failed...), nil
 }
 
 // unlink removes a segment's file, after which its bytes no longer count.
@@ -146,7 +146,7 @@ func (t *truncator) unlink(s *logSegment) {
 func (t *truncator) freed() {
 	l := t.log
 	queue.Poke(l.committer.wake)
-	if len(t.doomed) > 0 {
+	if len(t.unneeded) > 0 {
 		return
 	}
 	if err := l.lock.Sync(); err != nil {

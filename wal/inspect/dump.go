@@ -66,7 +66,7 @@ type dumping struct {
 
 func (d *dumping) segment(ctx context.Context, files *logFiles, info *SegmentInfo) error {
 	file, _, gone, err := files.open(ctx, info)
-	if err := segment.TellCorrupt(err, d.damaged); err != nil || gone || file == nil {
+	if err := segment.ReportCorrupt(err, d.damaged); err != nil || gone || file == nil {
 		return errors.Join(err, d.ended)
 	}
 	defer file.Close()

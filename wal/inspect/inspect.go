@@ -135,7 +135,7 @@ func (l *logFiles) takeReady(ctx context.Context) error {
 	if f != nil {
 		err = errors.Join(err, f.Close())
 	}
-	if meta.bare {
+	if meta.preallocated {
 		l.ready = &l.segments[n-1]
 		l.segments = l.segments[:n-1]
 	}
@@ -167,7 +167,7 @@ func (l *logFiles) path(s *SegmentInfo) string { return filepath.Join(l.dir, fil
 // loggedMeta is a segment's meta, and whether the segment has begun.
 type loggedMeta struct {
 	segment.Meta
-	bare bool // it has not begun
+	preallocated bool // it has not begun
 }
 
 // open opens a segment and checks that it is one. gone: the segment has been truncated since it was listed.
@@ -202,13 +202,13 @@ func (l *logFiles) unreadable(s *SegmentInfo, err error) error {
 // readLoggedMeta checks that the file is a segment of a standpipe log.
 func readLoggedMeta(s *boltpage.Snapshot, path string) (m loggedMeta, err error) {
 	if m.Meta, err = segment.ReadPagesMeta(s, path); err == nil {
-		m.bare, err = isBare(s)
+		m.preallocated, err = isPreallocated(s)
 	}
 	return m, err
 }
 
-// isBare reports whether the segment has not begun.
-func isBare(s *boltpage.Snapshot) (bool, error) {
+// isPreallocated reports whether the segment has not begun.
+func isPreallocated(s *boltpage.Snapshot) (bool, error) {
 	for _, name := range [][]byte{segment.BucketState, segment.BucketBlocks} {
 		if t, err := s.Bucket(name); t != nil || err != nil {
 			return false, segment.IgnoreCorrupt(err) // the bucket's reader reports the damage
@@ -258,7 +258,7 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 	fault := func(err *segment.CorruptError) {
 		info.State, info.Fault = SegmentUnreadable, err.Error()
 	}
-	if err := segment.TellCorrupt(err, fault); err != nil {
+	if err := segment.ReportCorrupt(err, fault); err != nil {
 		return err
 	}
 	if f != nil {
@@ -268,7 +268,7 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 			r.ID = meta.Log
 		}
 	}
-	if f != nil && !meta.bare {
+	if f != nil && !meta.preallocated {
 		if err := r.content(ctx, f, &info, meta.Held, fault); err != nil {
 			return err
 		}
@@ -281,7 +281,7 @@ func (r *inspecting) segment(ctx context.Context, files *logFiles, info SegmentI
 func (r *inspecting) stateOf(meta loggedMeta) SegmentState {
 	n := len(r.Segments)
 	switch {
-	case meta.bare:
+	case meta.preallocated:
 		return SegmentReady
 	case meta.Sealed || n > 0 && r.Segments[n-1].State != SegmentReady:
 		return SegmentSealed

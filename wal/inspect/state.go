@@ -57,7 +57,7 @@ func readState(ctx context.Context, f *segment.Pages, bad func(*segment.CorruptE
 			s, err = readStream(f, snap, name)
 			return err
 		})
-		if err := segment.TellCorrupt(err, bad); err != nil {
+		if err := segment.ReportCorrupt(err, bad); err != nil {
 			return nil, nil, err
 		}
 		streams[name] = s

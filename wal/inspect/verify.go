@@ -130,7 +130,7 @@ func (v *verifying) segment(ctx context.Context, info *SegmentInfo) error {
 	v.report.Segment = info.Name
 	v.tell()
 	f, meta, gone, err := v.files.open(ctx, info)
-	if err := segment.TellCorrupt(err, v.damaged); err != nil || gone {
+	if err := segment.ReportCorrupt(err, v.damaged); err != nil || gone {
 		return err
 	}
 	v.report.Segments++
@@ -163,7 +163,7 @@ func (v *verifying) checkMeta(f *segment.Pages, meta loggedMeta) {
 }
 
 func (v *verifying) metas(ctx context.Context, f *segment.Pages) error {
-	return segment.TellCorrupt(f.CheckMetas(ctx), v.damaged)
+	return segment.ReportCorrupt(f.CheckMetas(ctx), v.damaged)
 }
 
 // buckets checks that the file has no unknown bucket.
@@ -190,7 +190,7 @@ func (v *verifying) state(ctx context.Context, f *segment.Pages) error {
 	if err != nil || found {
 		return err
 	}
-	return segment.TellCorrupt(f.Sound(ctx, func(s *boltpage.Snapshot) error {
+	return segment.ReportCorrupt(f.Sound(ctx, func(s *boltpage.Snapshot) error {
 		if t, err := s.Bucket(segment.BucketState); t == nil && err == nil {
 			return f.Corrupt("the state is missing")
 		}

@@ -78,8 +78,8 @@ func IgnoreCorrupt(err error) error {
 	return err
 }
 
-// TellCorrupt passes damage to bad, and returns every other error.
-func TellCorrupt(err error, bad func(*CorruptError)) error {
+// ReportCorrupt passes damage to bad, and returns every other error.
+func ReportCorrupt(err error, bad func(*CorruptError)) error {
 	if corrupt := AsCorrupt(err); corrupt != nil {
 		bad(corrupt)
 		return nil
@@ -89,5 +89,5 @@ func TellCorrupt(err error, bad func(*CorruptError)) error {
 
 // Pass returns a function that passes damage to bad, and returns every other error.
 func Pass(bad func(*CorruptError)) func(error) error {
-	return func(err error) error { return TellCorrupt(err, bad) }
+	return func(err error) error { return ReportCorrupt(err, bad) }
 }

@@ -55,7 +55,7 @@ func (f *Pages) IndexBlocks(ctx context.Context, bad func(*CorruptError), visit 
 // is reported to bad.
 func (f *Pages) Spans(ctx context.Context, bad func(*CorruptError)) (map[string]Span, error) {
 	x, err := f.Index(ctx)
-	if err := TellCorrupt(err, bad); err != nil {
+	if err := ReportCorrupt(err, bad); err != nil {
 		return nil, err
 	}
 	if x == nil {
