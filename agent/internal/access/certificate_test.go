@@ -156,6 +156,9 @@ func TestCertificate_IsReadAgain(t *testing.T) {
 		}
 	}
 	expect("first")
+	if file, expires := c.Expiry(); file != ca.path("server.pem") || time.Until(expires) <= 0 || time.Until(expires) > time.Hour {
+		t.Errorf("got %s, which expires at %v, want %s within the hour", file, expires, ca.path("server.pem"))
+	}
 	ca.issue("server", "second", "agent")
 	c.Refresh()
 	expect("second")

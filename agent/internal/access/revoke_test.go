@@ -198,3 +198,15 @@ func TestClientCA_IsOneThingAndTheCertificateAnother(t *testing.T) {
 		}
 	}
 }
+
+// The error of an unusable token file names the identity and its place in the configuration.
+func TestTokenFile_ErrorNamesTheIdentity(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(missing, []byte("two words\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := access.NewRegister(hclog.NewNullLogger()).Set([]access.Identity{{Name: "shop", Where: "agent.hcl:3,1", TokenFile: missing}})
+	if err == nil || !strings.HasPrefix(err.Error(), `agent.hcl:3,1: identity "shop": read tokens: `) {
+		t.Errorf("got %v", err)
+	}
+}
