@@ -54,7 +54,7 @@ func openAged(t *testing.T, o wal.Options, age time.Duration) (*wal.Log, *wal.Cu
 	return l, p
 }
 
-func TestWhatIsOlderThanMaxAgeIsToBeDropped(t *testing.T) {
+func TestAge_DropsEventsOlderThanMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, p := openAged(t, wal.Options{Dir: t.TempDir()}, time.Hour)
 		defer l.Close()
@@ -76,7 +76,7 @@ func TestWhatIsOlderThanMaxAgeIsToBeDropped(t *testing.T) {
 	})
 }
 
-func TestAParkedDestinationDropsWhatIsTooOld(t *testing.T) {
+func TestAge_ParkedDestinationDropsOldEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		o := wal.Options{Dir: dir, SegmentSize: 64 << 10}
@@ -147,7 +147,7 @@ func TestCursor_RestingDropsAndIsAwaited(t *testing.T) {
 
 // Once the clock has run evenly for a while, the age of an event from an earlier run is calculated from its block's
 // time.
-func TestEventsAgeWhileTheAgentIsOff(t *testing.T) {
+func TestAge_EventsAgeWhileTheAgentIsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &shiftedClock{}
 		o := wal.Options{Dir: t.TempDir(), Clock: clock.now}
@@ -176,7 +176,7 @@ func TestEventsAgeWhileTheAgentIsOff(t *testing.T) {
 	})
 }
 
-func TestAClockThatJumpsDropsNothing(t *testing.T) {
+func TestClock_ThatJumpsDropsNothing(t *testing.T) {
 	for _, jump := range []time.Duration{-10 * day, 10 * day, -20_000 * day, 20_000 * day} {
 		t.Run(jump.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestAClockThatJumpsDropsNothing(t *testing.T) {
 }
 
 // A clock that keeps jumping is never used. Events that this run appended still expire, by the monotonic clock.
-func TestAClockThatNeverStopsJumping(t *testing.T) {
+func TestClock_ThatNeverStopsJumping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &shiftedClock{}
 		o := wal.Options{Dir: t.TempDir(), Clock: clock.now}
@@ -230,7 +230,7 @@ func TestAClockThatNeverStopsJumping(t *testing.T) {
 	})
 }
 
-func TestAPolicyThatChangesTakesEffect(t *testing.T) {
+func TestPolicy_ThatChangesTakesEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, p := openAged(t, wal.Options{Dir: t.TempDir()}, 0)
 		defer l.Close()

@@ -35,7 +35,7 @@ func appendTexts(t testing.TB, l *wal.Log, from, to int) {
 }
 
 // Every segment has a bad page: the agent starts, starts again, and serves the other events.
-func TestBadPagesDoNotCrashLoopTheAgent(t *testing.T) {
+func TestBacklog_BadPagesDoNotCrashLoopTheAgent(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
 	for i, file := range s.files {
@@ -53,7 +53,7 @@ func TestBadPagesDoNotCrashLoopTheAgent(t *testing.T) {
 }
 
 // A queue in a single file never gets smaller than its largest size. The log does.
-func TestTheDiskIsGivenBackOnceTheBacklogHasDrained(t *testing.T) {
+func TestBacklog_FreesTheDiskOnceDrained(t *testing.T) {
 	l := open(t, longLog(t, 12))
 	p, _ := l.OpenCursor("s", "d")
 	if got := occupied(t, l); got < 11*256<<10 {
@@ -67,7 +67,7 @@ func TestTheDiskIsGivenBackOnceTheBacklogHasDrained(t *testing.T) {
 }
 
 // A queue that is read completely at start runs out of memory when it is long. The log does not.
-func TestALongBacklogCostsNoMemory(t *testing.T) {
+func TestBacklog_LongOneCostsNoMemory(t *testing.T) {
 	allocated := make(map[int]uint64)
 	for _, n := range []int{4, 20} {
 		o := longLog(t, n)
@@ -90,7 +90,7 @@ func TestALongBacklogCostsNoMemory(t *testing.T) {
 }
 
 // A tail that is cut off or overwritten costs at most the events of the newest segment, not the whole queue.
-func TestDamagedTailKeepsTheRestOfTheQueue(t *testing.T) {
+func TestBacklog_DamagedTailKeepsTheRest(t *testing.T) {
 	s := newSample(t)
 	last := len(s.files) - 1
 	inLast := uint64(0)

@@ -18,7 +18,7 @@ const backlogSize = "STANDPIPE_WAL_BACKLOG"
 
 // Reading a backlog takes no memory in proportion to it. The time to open the log is logged beside the time to open an
 // empty one.
-func TestABacklogCostsNoMemory(t *testing.T) {
+func TestBacklog_CostsNoMemory(t *testing.T) {
 	size := uint64(128 << 20)
 	if text := os.Getenv(backlogSize); text != "" {
 		var err error

@@ -13,7 +13,7 @@ import (
 const manyBlocks = 600
 
 // The symptom was that readers found blocks missing, and their events were counted as dropped.
-func TestAStreamIsReadWholeThoughAnotherAppends(t *testing.T) {
+func TestRead_WholeStreamWhileAnotherAppends(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir})
 	for range manyBlocks {
@@ -28,7 +28,7 @@ func TestAStreamIsReadWholeThoughAnotherAppends(t *testing.T) {
 
 // The symptom was that readers skipped all events before a commit that began with another stream's events. Destinations
 // then made no progress, with events pending and without an error.
-func TestAStreamIsReadWholeThoughItSharesACommit(t *testing.T) {
+func TestRead_WholeStreamThatSharesACommit(t *testing.T) {
 	dir := t.TempDir()
 	gate := make(chan struct{}, manyBlocks+1)
 	l := open(t, wal.Options{Dir: dir}.WithFaults(func() error { <-gate; return nil }, nil))

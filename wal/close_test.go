@@ -15,7 +15,7 @@ import (
 
 var bg = context.Background()
 
-func TestNothingWorksAndNothingRunsAfterClose(t *testing.T) {
+func TestClose_EndsAllCallsAndGoroutines(t *testing.T) {
 	l, err := wal.Open(t.Context(), wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10, CommitLinger: time.Hour})
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +58,7 @@ func TestNothingWorksAndNothingRunsAfterClose(t *testing.T) {
 	}
 }
 
-func TestAChainIsBrokenByASubmitThatGaveUp(t *testing.T) {
+func TestChain_IsBrokenByASubmitThatGaveUp(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 2 << 20, OnFull: wal.Block})
 	var held []*wal.Ticket
 	for range 200 { // enough to wait for memory
@@ -92,7 +92,7 @@ func TestAChainIsBrokenByASubmitThatGaveUp(t *testing.T) {
 	}
 }
 
-func TestCheckpointsAreWrittenWhileAppendsNeverCease(t *testing.T) {
+func TestCheckpoint_IsWrittenWhileAppendsNeverCease(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), SegmentSize: 64 << 10})
 	p, _ := l.OpenCursor("s", "d")
 	stop := make(chan struct{})
@@ -137,7 +137,7 @@ func TestCheckpointsAreWrittenWhileAppendsNeverCease(t *testing.T) {
 	}
 }
 
-func TestWaitSettledLooksAtItsOwnLanesAndEvents(t *testing.T) {
+func TestWaitSettled_LooksAtItsOwnLanesAndEvents(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
 	a := appendOne(t, l, "s", "mine", "x")
 	b := appendOne(t, l, "s", "other", "x")

@@ -160,14 +160,14 @@ func (s *sample) readDamaged(t *testing.T, l *wal.Log, stream string, last uint6
 	}
 }
 
-func TestASoundSampleLosesNothing(t *testing.T) {
+func TestDamage_SoundSampleLosesNothing(t *testing.T) {
 	s := newSample(t)
 	if lost := s.checkDamaged(t, s.copy(t)); lost != 0 {
 		t.Errorf("got %d events lost", lost)
 	}
 }
 
-func TestADamagedSegmentCostsNoOther(t *testing.T) {
+func TestDamage_OfASegmentCostsNoOther(t *testing.T) {
 	s := newSample(t)
 	for name, damage := range map[string]func(t *testing.T, path string){
 		"removed":     func(t *testing.T, path string) { must(t, os.Remove(path)) },
@@ -198,7 +198,7 @@ func TestADamagedSegmentCostsNoOther(t *testing.T) {
 	}
 }
 
-func TestAZeroedPageCostsLittle(t *testing.T) {
+func TestDamage_ZeroedPageCostsLittle(t *testing.T) {
 	s := newSample(t)
 	for i := range s.files {
 		for _, page := range []int64{2, 5, 8, 11, 14} {
@@ -216,7 +216,7 @@ func TestAZeroedPageCostsLittle(t *testing.T) {
 	}
 }
 
-func TestOnlyTheNewestIsLeftOrNoneAtAll(t *testing.T) {
+func TestDamage_OnlyTheNewestOrNoneIsLeft(t *testing.T) {
 	s := newSample(t)
 	t.Run("all but the newest removed", func(t *testing.T) {
 		dir := s.copy(t)
@@ -241,7 +241,7 @@ func TestOnlyTheNewestIsLeftOrNoneAtAll(t *testing.T) {
 	})
 }
 
-func TestFlippedBitsAnywhere(t *testing.T) {
+func TestDamage_FlippedBitsAnywhere(t *testing.T) {
 	s := newSample(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -269,7 +269,7 @@ func TestFlippedBitsAnywhere(t *testing.T) {
 	}
 }
 
-func TestASegmentOfAnotherLogIsSetAside(t *testing.T) {
+func TestSetAside_SegmentOfAnotherLog(t *testing.T) {
 	s, other := newSample(t), newSample(t)
 	dir := s.copy(t)
 	data, err := os.ReadFile(filepath.Join(other.dir, "wal", other.files[1]))

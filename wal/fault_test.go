@@ -28,7 +28,7 @@ func failing(n int) (hook func() error, calls *int) {
 	}, calls
 }
 
-func TestNothingIsAckedAfterACommitThatFailed(t *testing.T) {
+func TestFault_NothingIsAckedAfterAFailedCommit(t *testing.T) {
 	for _, when := range []string{"before", "after"} {
 		for n := 0; ; n++ {
 			hook, calls := failing(n)
@@ -114,7 +114,7 @@ func checkAcked(t *testing.T, o wal.Options, acked uint64) {
 	}
 }
 
-func TestEveryWaitingAppendIsToldOfTheFailure(t *testing.T) {
+func TestFault_EndsEveryWaitingAppend(t *testing.T) {
 	hook, _ := failing(0)
 	o := wal.Options{Dir: t.TempDir()}.WithFaults(hook, nil)
 	l, err := wal.Open(t.Context(), o)

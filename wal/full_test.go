@@ -40,7 +40,7 @@ func fill(t testing.TB, l *wal.Log, stream string, size, n int) (stored wal.Coun
 	return stored
 }
 
-func TestTheSegmentsStayUnderTheMaximum(t *testing.T) {
+func TestFull_SegmentsStayUnderTheMaximum(t *testing.T) {
 	const max = 4 << 20
 	for _, size := range []int{100, 1000, 4060, 9000, 50_000, 300_000} {
 		for _, n := range []int{1, 200} {
@@ -84,7 +84,7 @@ func occupied(t testing.TB, l *wal.Log) (n int64) {
 	return 0
 }
 
-func TestAnAppendThatNeverFitsIsRefusedInEveryMode(t *testing.T) {
+func TestTooLarge_AppendIsRejectedInEveryMode(t *testing.T) {
 	for _, mode := range []wal.OnFull{wal.Reject, wal.Block, wal.DropOldest} {
 		l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnFull: mode})
 		_, err := l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 1<<20)))}})
@@ -100,7 +100,7 @@ func TestAnAppendThatNeverFitsIsRefusedInEveryMode(t *testing.T) {
 	}
 }
 
-func TestABatchOfMoreThan64MiBIsTooLarge(t *testing.T) {
+func TestTooLarge_BatchOfMoreThan64MiB(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
 	data := string(make([]byte, 1<<20))
 	batch := &wal.Batch{Stream: "s"}
@@ -112,7 +112,7 @@ func TestABatchOfMoreThan64MiBIsTooLarge(t *testing.T) {
 	}
 }
 
-func TestFullDoesNotFlapWithEveryCheckpoint(t *testing.T) {
+func TestFull_DoesNotFlapWithEveryCheckpoint(t *testing.T) {
 	clock := steppedClock{start: time.Now()}
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, Clock: clock.now})
 	p, _ := l.OpenCursor("s", "d")
@@ -132,8 +132,8 @@ func TestFullDoesNotFlapWithEveryCheckpoint(t *testing.T) {
 	}
 }
 
-// TestALogThatWasFullIsFullAfterARestart: Full once returned false after a restart, until the next append was rejected.
-func TestALogThatWasFullIsFullAfterARestart(t *testing.T) {
+// TestFull_StaysAfterARestart: Full once returned false after a restart, until the next append was rejected.
+func TestFull_StaysAfterARestart(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20}
 	l := open(t, o)
 	l.OpenCursor("s", "d")
@@ -156,7 +156,7 @@ func TestALogThatWasFullIsFullAfterARestart(t *testing.T) {
 	}
 }
 
-func TestABlockedAppendWaitsWithinItsDeadline(t *testing.T) {
+func TestFull_BlockedAppendWaitsWithinItsDeadline(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnFull: wal.Block})
 	p, _ := l.OpenCursor("s", "d")
 	batch := &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 10_000)))}}
@@ -191,7 +191,7 @@ func TestABlockedAppendWaitsWithinItsDeadline(t *testing.T) {
 	}
 }
 
-func TestDropOldestDropsWhatNobodyHasSettled(t *testing.T) {
+func TestDropOldest_DropsUnsettledEvents(t *testing.T) {
 	dir := t.TempDir()
 	o := wal.Options{Dir: dir, MaxSize: 2 << 20, OnFull: wal.DropOldest}
 	l, err := wal.Open(t.Context(), o)

@@ -62,7 +62,7 @@ func swapIndex(tx *bolt.Tx) error {
 // eventsOf returns the number of events according to the block's header.
 func eventsOf(block []byte) uint64 { return uint64(binary.BigEndian.Uint32(block[13:])) }
 
-func TestASegmentWithoutAGoodIndexIsReadAsBefore(t *testing.T) {
+func TestIndex_SegmentWithoutAGoodOneIsReadAsBefore(t *testing.T) {
 	s := newSample(t)
 	for name, change := range map[string]func(tx *bolt.Tx) error{
 		"none":                   dropIndex,
@@ -105,7 +105,7 @@ func checkHeld(t *testing.T, in *inspect.Inspection, s *sample) {
 }
 
 // A block that cannot be read, in a segment without an index, is counted as lost and not skipped silently.
-func TestWithoutAnIndexADamagedBlockIsStillMissed(t *testing.T) {
+func TestIndex_DamagedBlockIsDetectedWithoutIt(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
 	path := segmentFiles(t, dir)[1]
@@ -127,7 +127,7 @@ func TestWithoutAnIndexADamagedBlockIsStillMissed(t *testing.T) {
 }
 
 // The index gives the exact number of events of a block that is missing or whose header cannot be read.
-func TestWithTheIndexItIsKnownWhatABlockHeld(t *testing.T) {
+func TestIndex_NamesTheEventsOfADamagedBlock(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
 	path := segmentFiles(t, dir)[1]
@@ -146,7 +146,7 @@ func TestWithTheIndexItIsKnownWhatABlockHeld(t *testing.T) {
 }
 
 // An index that is damaged while the log is open is built again.
-func TestAnIndexThatGoesBadIsMadeAgain(t *testing.T) {
+func TestIndex_ThatGoesBadIsRebuilt(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
 	l := open(t, sampleOptions(dir))
@@ -173,7 +173,7 @@ func TestAnIndexThatGoesBadIsMadeAgain(t *testing.T) {
 }
 
 // Streams that share segments are read independently: damage to the blocks of one affects no other.
-func TestADamagedBlockOfOneStreamHarmsNoOther(t *testing.T) {
+func TestIndex_DamagedBlockOfOneStreamHarmsNoOther(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 64 << 10})
 	for i := range 200 {

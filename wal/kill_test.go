@@ -124,7 +124,7 @@ func settledOf(p *wal.Cursor) map[string]int {
 	return settled
 }
 
-func TestWhatWasAckedOutlivesAKill(t *testing.T) {
+func TestKill_AckedEventsOutliveIt(t *testing.T) {
 	rounds := *killRounds
 	switch {
 	case rounds > 0:

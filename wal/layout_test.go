@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-func TestLargeAndSmallBatchesShareACommit(t *testing.T) {
+func TestLayout_LargeAndSmallBatchesShareACommit(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, CommitLinger: 50 * time.Millisecond})
 	var want []wal.Event

@@ -47,7 +47,7 @@ func event(key, data string) wal.Event {
 	return wal.Event{Key: key, Data: []byte(data), Time: 1}
 }
 
-func TestAppendedEventsAreReadBackAlsoAfterAReopen(t *testing.T) {
+func TestAppend_EventsAreReadBackAlsoAfterAReopen(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir})
 	want := wal.Event{Key: "k1", Data: []byte("payload"), Time: 42, Attributes: map[string]string{"a": "1", "b": "2"}}
@@ -74,7 +74,7 @@ func TestAppendedEventsAreReadBackAlsoAfterAReopen(t *testing.T) {
 	}
 }
 
-func TestReadsOfSomeLanesGetTheirEventsOnly(t *testing.T) {
+func TestRead_OfSomeLanesGetsTheirEventsOnly(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
 	for i := range 300 {
 		appendOne(t, l, "s", fmt.Sprint("key", i%40), fmt.Sprint(i))
@@ -92,7 +92,7 @@ func TestReadsOfSomeLanesGetTheirEventsOnly(t *testing.T) {
 	}
 }
 
-func TestSegmentsAreTruncatedOnceEveryDestinationIsDone(t *testing.T) {
+func TestTruncation_OnceEveryDestinationIsDone(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 	a, _ := l.OpenCursor("s", "a")
@@ -159,7 +159,7 @@ func TestCursors_SurviveAReopen(t *testing.T) {
 	}
 }
 
-func TestAProducersResendIsRecognised(t *testing.T) {
+func TestProducer_ResendIsRecognized(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir})
 	send := func(seq uint64, n int) (wal.Appended, error) {
@@ -190,7 +190,7 @@ func TestAProducersResendIsRecognised(t *testing.T) {
 	}
 }
 
-func TestAFullLogRefusesAndAcceptsAgain(t *testing.T) {
+func TestFull_LogRejectsAndAcceptsAgain(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 2 << 20})
 	p, _ := l.OpenCursor("s", "d")
 	batch := &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 50_000)))}}
@@ -217,7 +217,7 @@ func TestAFullLogRefusesAndAcceptsAgain(t *testing.T) {
 	}
 }
 
-func TestAppendsOfABrokenChainAreNotStored(t *testing.T) {
+func TestChain_AppendsOfABrokenOneAreNotStored(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 1 << 20})
 	var chain wal.Chain
 	big := &wal.Batch{Stream: "s", Chain: &chain, Events: []wal.Event{event("k", string(make([]byte, 1<<20)))}}
@@ -230,7 +230,7 @@ func TestAppendsOfABrokenChainAreNotStored(t *testing.T) {
 	}
 }
 
-func TestASecondHolderIsNamed(t *testing.T) {
+func TestLock_SecondHolderIsNamed(t *testing.T) {
 	dir := t.TempDir()
 	open(t, wal.Options{Dir: dir})
 	var said bytes.Buffer
@@ -245,7 +245,7 @@ func TestASecondHolderIsNamed(t *testing.T) {
 	}
 }
 
-func TestADamagedSegmentIsSetAsideAndCounted(t *testing.T) {
+func TestSetAside_DamagedSegmentIsCounted(t *testing.T) {
 	for _, which := range []string{"oldest", "newest"} {
 		t.Run(which, func(t *testing.T) {
 			dir := t.TempDir()

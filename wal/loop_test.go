@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestPagesThatLeadBackToThemselvesEndNoAgent: bbolt would follow such pages until its stack overflows or memory runs
+// TestPages_ThatLeadBackToThemselvesEndNoAgent: bbolt would follow such pages until its stack overflows or memory runs
 // out.
-func TestPagesThatLeadBackToThemselvesEndNoAgent(t *testing.T) {
+func TestPages_ThatLeadBackToThemselvesEndNoAgent(t *testing.T) {
 	s := newSample(t)
 	for i, file := range s.files {
 		t.Run(file, func(t *testing.T) {

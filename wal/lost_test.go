@@ -25,7 +25,7 @@ func inspectLog(t testing.TB, dir string) *inspect.Inspection {
 
 // The offsets of a segment that cannot be read are reported: by Inspect, before and after the segment was set aside,
 // and in the agent log.
-func TestWhatIsLostIsSaidWithItsOffsets(t *testing.T) {
+func TestLoss_IsLoggedWithItsOffsets(t *testing.T) {
 	s := newSample(t)
 	sound := inspectLog(t, s.dir)
 	if len(sound.Missing) > 0 {
@@ -55,7 +55,7 @@ func TestWhatIsLostIsSaidWithItsOffsets(t *testing.T) {
 }
 
 // Once every destination has settled the events of the lost oldest segment, its first offset is no longer known.
-func TestWhatTheOldestSegmentHeldIsSaidForAsLongAsItsFileIsThere(t *testing.T) {
+func TestLoss_OfTheOldestSegmentIsShownWhileItsFileIsThere(t *testing.T) {
 	s := newSample(t)
 	held := inspectLog(t, s.dir).Segments[1].Streams
 	dir := s.copy(t)
@@ -78,7 +78,7 @@ func TestWhatTheOldestSegmentHeldIsSaidForAsLongAsItsFileIsThere(t *testing.T) {
 	}
 }
 
-func TestALostNewestSegmentIsSaidWithWhatItCanHaveHeld(t *testing.T) {
+func TestLostNewest_IsLoggedWithTheMostItCanHaveHeld(t *testing.T) {
 	s := newSample(t)
 	last := len(s.files) - 1
 	held := inspectLog(t, s.dir).Segments[last].Streams
@@ -122,7 +122,7 @@ func wantMissing(t *testing.T, dir string, held []inspect.SegmentStream, file st
 }
 
 // No offset is given out twice, however often the newest segment is lost, and even if it is the only segment.
-func TestNoOffsetIsUsedTwiceHoweverOftenTheNewestIsLost(t *testing.T) {
+func TestLostNewest_NoOffsetIsUsedTwice(t *testing.T) {
 	remove := func(t *testing.T, path string) { must(t, os.Remove(path)) }
 	spoil := func(t *testing.T, path string) { overwrite(t, path, 0, make([]byte, fileLength(t, path))) }
 	for name, ways := range map[string][]func(t *testing.T, path string){

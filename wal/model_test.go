@@ -22,8 +22,8 @@ var (
 	modelRuns = flag.Int("model.runs", 8, "how many histories the model test plays")
 )
 
-// TestTheLogBehavesLikeASlice plays random histories on a log and on a slice, and compares the two.
-func TestTheLogBehavesLikeASlice(t *testing.T) {
+// TestModel_LogBehavesLikeASlice plays random histories on a log and on a slice, and compares the two.
+func TestModel_LogBehavesLikeASlice(t *testing.T) {
 	seed := *modelSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())

@@ -29,7 +29,7 @@ var smallDisks = map[string]func(t testing.TB) (*disk, error){
 }
 
 // A queue that needs space to delete delivered events never recovers from a full disk. The log does.
-func TestFullDiskDoesNotWedgeTheQueue(t *testing.T) {
+func TestNoSpace_FullDiskDoesNotWedgeTheQueue(t *testing.T) {
 	for name, make := range smallDisks {
 		t.Run(name, func(t *testing.T) {
 			d, err := make(t)
@@ -112,7 +112,7 @@ func fillDisk(t testing.TB, dir string) (file string) {
 }
 
 // On a disk without a free inode, the log cannot create the next segment, and the newest one keeps growing.
-func TestADiskWithoutInodes(t *testing.T) {
+func TestNoSpace_DiskWithoutInodes(t *testing.T) {
 	d, err := newMemory(t, "size=64m,nr_inodes=7") // the folders, the lock and the number of the newest take five of them
 	if err != nil {
 		notTested(t, "a disk without inodes", err)
@@ -143,7 +143,7 @@ func TestADiskWithoutInodes(t *testing.T) {
 	d.Detach()
 }
 
-func TestANewLogOnADiskWithoutInodesSaysSo(t *testing.T) {
+func TestNoSpace_NewLogOnADiskWithoutInodesFails(t *testing.T) {
 	d, err := newMemory(t, "size=64m,nr_inodes=4")
 	if err != nil {
 		notTested(t, "a disk without inodes", err)
@@ -178,7 +178,7 @@ func checkTexts(t testing.TB, l *wal.Log, n int) {
 // An overcommitted disk, with less space than it reports, accepts writes and runs out of space when they are synced. A
 // small journal already has its blocks by then, and it is the events that find none: one sync returns the error, and
 // the next syncs return success. With a large journal, it is the journal that finds none, and the file system stops.
-func TestADiskThatRunsOutOfSpaceLate(t *testing.T) {
+func TestNoSpace_FoundLate(t *testing.T) {
 	for name, journal := range map[string]string{"events": "size=4", "journal": "size=16"} {
 		t.Run(name, func(t *testing.T) {
 			below, err := newMemory(t, "size=24m")

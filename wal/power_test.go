@@ -15,7 +15,7 @@ import (
 
 var powerRounds = flag.Int("power.rounds", 0, "how often the power test cuts each disk's power; 0: 5, with -short 1")
 
-func TestWhatWasAckedOutlivesAPowerLoss(t *testing.T) {
+func TestPower_AckedEventsOutliveALoss(t *testing.T) {
 	rounds := *powerRounds
 	switch {
 	case rounds > 0:
@@ -76,9 +76,9 @@ func runUntilCut(t *testing.T, d *disk, dir string, acked map[string]int, cut fu
 	d.LetGo()
 }
 
-// TestADiskThatLiesAboutSyncsLosesWhatWasAcked is the control of the power test: behind a cache that ignores syncs, the
+// TestPower_DiskThatLiesAboutSyncsLosesAckedEvents is the control of the power test: behind a cache that ignores syncs, the
 // log must lose acked events.
-func TestADiskThatLiesAboutSyncsLosesWhatWasAcked(t *testing.T) {
+func TestPower_DiskThatLiesAboutSyncsLosesAckedEvents(t *testing.T) {
 	d, err := newDisk(t, t.TempDir(), 200<<20, "mkfs.ext4")
 	if err == nil {
 		err = d.AttachBehindCache("unsafe")

@@ -21,7 +21,7 @@ func numbered(l *wal.Log, producer string, sequence uint64, n, size int) (wal.Ap
 	return l.Append(bg, b)
 }
 
-func TestAProducersSequences(t *testing.T) {
+func TestProducer_Sequences(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, wal.Options{Dir: dir})
 	for _, c := range []struct {
@@ -51,7 +51,7 @@ func TestAProducersSequences(t *testing.T) {
 
 // The log keeps no memory of a batch after the append, even if it rejected the batch for lack of space. Here the caller
 // overwrites the bytes of the producer's ID.
-func TestAProducerIsKnownAfterARefusalForWantOfSpace(t *testing.T) {
+func TestProducer_IsKnownAfterARejectionForLackOfSpace(t *testing.T) {
 	dir := t.TempDir()
 	full := false
 	l := open(t, wal.Options{Dir: dir}.WithFaults(func() error {
@@ -78,7 +78,7 @@ func TestAProducerIsKnownAfterARefusalForWantOfSpace(t *testing.T) {
 	wantSound(t, dir)
 }
 
-func TestAResendIsRecognisedWhenTheOriginalIsTruncated(t *testing.T) {
+func TestProducer_ResendIsRecognizedWhenTheOriginalIsTruncated(t *testing.T) {
 	dir := t.TempDir()
 	o := wal.Options{Dir: dir, SegmentSize: 64 << 10}
 	l := open(t, o)
@@ -107,7 +107,7 @@ func TestAResendIsRecognisedWhenTheOriginalIsTruncated(t *testing.T) {
 	}
 }
 
-func TestWhatIsOlderThanTheRememberedRunsIsStillADuplicate(t *testing.T) {
+func TestProducer_BatchOlderThanTheKeptRunsIsADuplicate(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
 	const n = wal.ProducerRuns + 10
 	var tickets []*wal.Ticket
@@ -136,7 +136,7 @@ func TestWhatIsOlderThanTheRememberedRunsIsStillADuplicate(t *testing.T) {
 	}
 }
 
-func TestAProducerGoesOnAfterItsLastBatchesWereLost(t *testing.T) {
+func TestProducer_ContinuesAfterItsLastBatchesWereLost(t *testing.T) {
 	s := newSample(t)
 	dir := s.copy(t)
 	l := open(t, sampleOptions(dir))
@@ -161,7 +161,7 @@ func TestAProducerGoesOnAfterItsLastBatchesWereLost(t *testing.T) {
 	}
 }
 
-func TestTheNumberOfProducersIsBounded(t *testing.T) {
+func TestProducer_NumberIsBounded(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()})
 	for round := range 8 {
 		var tickets []*wal.Ticket
@@ -192,7 +192,7 @@ func overwriteNewest(t *testing.T, dir string) {
 	overwrite(t, files[len(files)-1], 0, make([]byte, 8192))
 }
 
-func TestASilentProducerIsForgotten(t *testing.T) {
+func TestProducer_IdleOneIsEvicted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &shiftedClock{}
 		o := wal.Options{Dir: t.TempDir(), Clock: clock.now, ProducerIdle: 7 * day}

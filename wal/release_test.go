@@ -18,9 +18,9 @@ func releaseOptions(dir string) wal.Options {
 	return wal.Options{Dir: dir, MaxSize: 1 << 20, SegmentSize: 24 << 10}
 }
 
-// TestLogsOfEveryReleaseOpen opens logs that earlier releases wrote. A release adds a folder to testdata (go test -run
+// TestRelease_LogsOfEveryOneOpen opens logs that earlier releases wrote. A release adds a folder to testdata (go test -run
 // Release -write.release v2) and never changes an existing one.
-func TestLogsOfEveryReleaseOpen(t *testing.T) {
+func TestRelease_LogsOfEveryOneOpen(t *testing.T) {
 	if *writeRelease != "" {
 		writeReleased(t, filepath.Join("testdata", *writeRelease))
 	}

@@ -45,7 +45,7 @@ func resendBatch(sequence uint64, n int) *wal.Batch {
 
 // A producer that did not get the response to its last batch, because the agent was killed after the commit, sends the
 // batch again. It is stored once, even if the original has been delivered and truncated meanwhile.
-func TestABatchThatIsSentAgainAfterAKillIsStoredOnce(t *testing.T) {
+func TestKill_ResentBatchIsStoredOnce(t *testing.T) {
 	dir, acked, again := t.TempDir(), uint64(0), 0
 	for round := range 20 {
 		before := acked

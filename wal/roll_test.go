@@ -61,7 +61,7 @@ func states(t *testing.T, dir string) string {
 }
 
 // A crash at any point of a roll loses nothing, and the inspect package finds the remaining log sound.
-func TestACrashAmidARollLosesNothing(t *testing.T) {
+func TestRoll_CrashLosesNothing(t *testing.T) {
 	found := make(map[string]int) // by the states of the last two segments
 	for _, c := range crashesOfRolls(t) {
 		all := strings.Fields(states(t, c.dir))
@@ -104,7 +104,7 @@ func wantRolled(t *testing.T, c rolled, events uint64) {
 
 // If the newest segment with events is lost after a crash, its offsets are never given out again, even if the next
 // segment had been made ready.
-func TestOffsetsOfALostNewestSegmentAreNotGivenOutAgain(t *testing.T) {
+func TestLostNewest_OffsetsAreNotAssignedAgain(t *testing.T) {
 	lost := 0
 	for _, c := range crashesOfRolls(t) {
 		in := inspectLog(t, c.dir)
@@ -139,7 +139,7 @@ func TestOffsetsOfALostNewestSegmentAreNotGivenOutAgain(t *testing.T) {
 
 // A segment ends with the commit group that makes it large, even if that is its first one, so that the events of a
 // segment are bounded.
-func TestASegmentEndsWithTheFirstGroupThatFillsIt(t *testing.T) {
+func TestRoll_SegmentEndsWithTheFirstGroupThatFillsIt(t *testing.T) {
 	l := open(t, rollOptions(t.TempDir()))
 	for n := range 6 {
 		appendOne(t, l, "s", "k", strings.Repeat("x", 200<<10))
@@ -150,7 +150,7 @@ func TestASegmentEndsWithTheFirstGroupThatFillsIt(t *testing.T) {
 }
 
 // The segment that was made ready holds nothing, so its absence loses nothing.
-func TestWithoutTheSegmentThatWasMadeReadyNothingIsLost(t *testing.T) {
+func TestRoll_NothingIsLostWithoutThePreallocatedSegment(t *testing.T) {
 	removed := 0
 	for _, c := range crashesOfRolls(t) {
 		if !strings.HasSuffix(states(t, c.dir), "active ready") {
@@ -168,7 +168,7 @@ func TestWithoutTheSegmentThatWasMadeReadyNothingIsLost(t *testing.T) {
 }
 
 // A segment whose events are all settled still holds the log's state, and stays until the next segment has begun.
-func TestASettledSegmentStaysUntilTheNextHasBegun(t *testing.T) {
+func TestRoll_SettledSegmentStaysUntilTheNextHasBegun(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, rollOptions(dir))
 	p, err := l.OpenCursor("s", "d")

@@ -35,7 +35,7 @@ func kilo(n int) *wal.Batch {
 	return &wal.Batch{Stream: "small", Events: slices.Repeat([]wal.Event{event("k", string(make([]byte, 1000-64)))}, n)}
 }
 
-func TestAStreamThatIsFullRefusesAloneAndRecovers(t *testing.T) {
+func TestShare_FullStreamRejectsAloneAndRecovers(t *testing.T) {
 	l, p := openShared(t, 100_000, wal.Reject)
 	for range 10 {
 		if _, err := l.Append(t.Context(), kilo(10)); err != nil {
@@ -65,7 +65,7 @@ func TestAStreamThatIsFullRefusesAloneAndRecovers(t *testing.T) {
 	}
 }
 
-func TestManyAppendersDoNotExceedAStreamsShare(t *testing.T) {
+func TestShare_ManyAppendersDoNotExceedIt(t *testing.T) {
 	l, p := openShared(t, 100_000, wal.Reject)
 	done := make(chan int)
 	for range 20 {
@@ -90,7 +90,7 @@ func TestManyAppendersDoNotExceedAStreamsShare(t *testing.T) {
 	}
 }
 
-func TestAFullStreamKnowsABatchThatIsSentAgain(t *testing.T) {
+func TestShare_FullStreamRecognizesAResentBatch(t *testing.T) {
 	l, _ := openShared(t, 100_000, wal.Reject)
 	b := kilo(100)
 	b.ProducerID, b.ProducerSequence = "p", 1
@@ -106,7 +106,7 @@ func TestAFullStreamKnowsABatchThatIsSentAgain(t *testing.T) {
 	}
 }
 
-func TestAFullStreamMakesItsOwnAppendersWait(t *testing.T) {
+func TestShare_FullStreamMakesItsOwnAppendersWait(t *testing.T) {
 	l, p := openShared(t, 100_000, wal.Block)
 	if _, err := l.Append(t.Context(), kilo(100)); err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestAFullStreamMakesItsOwnAppendersWait(t *testing.T) {
 	}
 }
 
-func TestAFullStreamDropsItsOldest(t *testing.T) {
+func TestShare_FullStreamDropsItsOldest(t *testing.T) {
 	l, p := openShared(t, 100_000, wal.DropOldest)
 	late, err := l.OpenCursor("small", "parked")
 	must(t, err)
@@ -169,7 +169,7 @@ func TestAFullStreamDropsItsOldest(t *testing.T) {
 	}
 }
 
-func TestAShareThatGrowsLetsTheWaitingGoOn(t *testing.T) {
+func TestShare_ThatGrowsLetsWaitingAppendsContinue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, err := wal.Open(context.Background(), wal.Options{Dir: t.TempDir()})
 		must(t, err)
@@ -190,7 +190,7 @@ func TestAShareThatGrowsLetsTheWaitingGoOn(t *testing.T) {
 	})
 }
 
-func TestCloseEndsWhoWaitsForAStreamsShare(t *testing.T) {
+func TestShare_CloseEndsWaitingAppends(t *testing.T) {
 	l, _ := openShared(t, 100_000, wal.Block)
 	if _, err := l.Append(t.Context(), kilo(100)); err != nil {
 		t.Fatal(err)

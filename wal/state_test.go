@@ -13,9 +13,9 @@ import (
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
-// TestAFlippedBitInTheStateMovesNoCheckpoint: a flipped bit in the entry of a cursor, a stream or a producer must not
+// TestState_FlippedBitMovesNoCheckpoint: a flipped bit in the entry of a cursor, a stream or a producer must not
 // change the log's state. The segment is set aside instead.
-func TestAFlippedBitInTheStateMovesNoCheckpoint(t *testing.T) {
+func TestState_FlippedBitMovesNoCheckpoint(t *testing.T) {
 	s := newSample(t)
 	l := open(t, sampleOptions(s.dir))
 	p, err := l.OpenCursor("old", "d")
@@ -56,9 +56,9 @@ func TestAFlippedBitInTheStateMovesNoCheckpoint(t *testing.T) {
 	}
 }
 
-// TestAFlippedBitInTheLogsIdCostsOneSegment: an Open that used the flipped ID would treat the other segments as those
+// TestMeta_FlippedBitInTheLogsIDCostsOneSegment: an Open that used the flipped ID would treat the other segments as those
 // of another log.
-func TestAFlippedBitInTheLogsIdCostsOneSegment(t *testing.T) {
+func TestMeta_FlippedBitInTheLogsIDCostsOneSegment(t *testing.T) {
 	s := newSample(t)
 	l := open(t, sampleOptions(s.dir))
 	id := "log" + l.ID()
@@ -80,9 +80,9 @@ func TestAFlippedBitInTheLogsIdCostsOneSegment(t *testing.T) {
 	}
 }
 
-// TestABlockThatIsMissingAtTheEndGivesNoOffsetTwice: a page from an earlier commit lacks the last blocks, and is valid
+// TestDamage_MissingLastBlockGivesNoOffsetTwice: a page from an earlier commit lacks the last blocks, and is valid
 // otherwise.
-func TestABlockThatIsMissingAtTheEndGivesNoOffsetTwice(t *testing.T) {
+func TestDamage_MissingLastBlockGivesNoOffsetTwice(t *testing.T) {
 	s := newSample(t)
 	path := filepath.Join(s.dir, "wal", s.files[len(s.files)-1])
 	db, err := bolt.Open(path, 0o600, nil)

@@ -187,7 +187,7 @@ func expectSound(t testing.TB, dir string) {
 	}
 }
 
-func TestAStuckStreamHoldsItsOwnEventsOnly(t *testing.T) {
+func TestCompaction_StuckStreamHoldsItsOwnEventsOnly(t *testing.T) {
 	for _, size := range []int{1024, 200, 5000} {
 		if testing.Short() && size != 1024 {
 			continue
@@ -198,7 +198,7 @@ func TestAStuckStreamHoldsItsOwnEventsOnly(t *testing.T) {
 	}
 }
 
-func TestAStuckLaneHoldsItsOwnEventsOnly(t *testing.T) {
+func TestCompaction_StuckLaneHoldsItsOwnEventsOnly(t *testing.T) {
 	for _, lanes := range [][]uint8{{7}, {1, 9, 17, 25, 33, 41, 49, 57}} {
 		for _, size := range []int{1024, 200} {
 			if testing.Short() && size != 1024 {
@@ -212,7 +212,7 @@ func TestAStuckLaneHoldsItsOwnEventsOnly(t *testing.T) {
 }
 
 // A log that is full of events that nearly all lanes have settled frees space by itself.
-func TestALogThatIsFullOfSettledEventsMakesRoom(t *testing.T) {
+func TestCompaction_FullLogOfSettledEventsMakesRoom(t *testing.T) {
 	o := wal.Options{Dir: t.TempDir(), SegmentSize: 2 << 20, MaxSize: 32 << 20}
 	l := open(t, o)
 	p, err := l.OpenCursor("s", "d")

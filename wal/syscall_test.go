@@ -104,8 +104,8 @@ func settleStep(l *wal.Log, number int) {
 	_ = l.Sync(context.Background()) // a log that has failed returns the error at the next append
 }
 
-// TestEverySystemCallFailsOnce makes the k-th write, sync, and so on fail, for rising k until no call is left.
-func TestEverySystemCallFailsOnce(t *testing.T) {
+// TestFault_EverySystemCallFailsOnce makes the k-th write, sync, and so on fail, for rising k until no call is left.
+func TestFault_EverySystemCallFailsOnce(t *testing.T) {
 	strace := testkit.Tool(t, "strace")
 	for _, call := range []string{"pwrite64", "fdatasync", "fsync", "fallocate", "/^ftruncate", "/^rename", "/^unlink"} {
 		for _, fault := range []string{"EIO", "ENOSPC", "EDQUOT"} {

@@ -50,7 +50,7 @@ func inBackground(t *testing.T, l *wal.Log, data string) (stored chan struct{}) 
 	return stored
 }
 
-func TestALoneAppendIsCommittedByItsCallerAndWhatComesMeanwhileIsNot(t *testing.T) {
+func TestCommit_LoneAppendIsCommittedByItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer wantWithin(t, time.Now(), 0)
 		c := commits{make(chan string), make(chan struct{})}
@@ -76,7 +76,7 @@ func TestALoneAppendIsCommittedByItsCallerAndWhatComesMeanwhileIsNot(t *testing.
 	})
 }
 
-func TestAnAwaitedBatchNeedsNobodyButItsOwnWait(t *testing.T) {
+func TestCommit_AwaitedBatchNeedsItsOwnWaitOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer wantWithin(t, time.Now(), 0)
 		l := open(t, wal.Options{Dir: t.TempDir()})
@@ -108,7 +108,7 @@ func TestAnAwaitedBatchNeedsNobodyButItsOwnWait(t *testing.T) {
 }
 
 // A cursor that moves while appenders commit is on disk in time.
-func TestACheckpointIsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
+func TestCheckpoint_IsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer wantWithin(t, time.Now(), 2*wal.CheckpointInterval)
 		c := commits{make(chan string), make(chan struct{})}
@@ -141,7 +141,7 @@ func TestACheckpointIsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
 }
 
 // A panic on a caller's goroutine need not end the process: net/http recovers from it.
-func TestALogWhoseCommitPanickedOnAnAppendersGoroutineHasFailed(t *testing.T) {
+func TestCommit_PanicOnAnAppendersGoroutineFailsTheLog(t *testing.T) {
 	l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(func() error { panic("a bug") }, nil))
 	func() {
 		defer func() {
@@ -156,7 +156,7 @@ func TestALogWhoseCommitPanickedOnAnAppendersGoroutineHasFailed(t *testing.T) {
 	}
 }
 
-func TestAppendsThatRaceWithCloseAreStoredOrRefused(t *testing.T) {
+func TestClose_RacingAppendsAreStoredOrRejected(t *testing.T) {
 	for range 20 {
 		dir := t.TempDir()
 		l, err := wal.Open(t.Context(), wal.Options{Dir: dir, SegmentSize: 64 << 10})

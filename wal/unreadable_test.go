@@ -152,7 +152,7 @@ func TestOpeningProcess(t *testing.T) {
 
 // A segment that this user has no permission to read is not damaged. The log does not open and its error names the
 // cause. Once that is fixed, nothing is lost.
-func TestALogThatMayNotBeReadIsNotSetAside(t *testing.T) {
+func TestSetAside_LogWithoutReadPermissionIsKept(t *testing.T) {
 	s := newSample(t)
 	for i, which := range map[int]string{0: "oldest", len(s.files) - 1: "newest"} {
 		t.Run(which, func(t *testing.T) {
