@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -140,4 +144,80 @@ func sizeOf(t *testing.T, folder string) (size int64) {
 		t.Fatal(err)
 	}
 	return size
+}
+
+// boto is the peer that users would take: the transfer library under the AWS CLI.
+const boto = `
+import boto3, resource, sys, time
+endpoint, file = sys.argv[1:]
+s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")
+s3.list_buckets()
+def cpu():
+    u = resource.getrusage(resource.RUSAGE_SELF)
+    return u.ru_utime + u.ru_stime
+before, started = cpu(), time.monotonic()
+s3.upload_file(file, "events", "peer")
+print(f"{cpu() - before:.3f} CPU seconds, {time.monotonic() - started:.3f} s")
+`
+
+// STANDPIPE_E2E_S3_SPEED is the number of MB that the agent sends to one object after another, without compression. The
+// test logs the agent's CPU time, beside the peer's.
+func TestS3_MegabytesPerCPUSecond(t *testing.T) {
+	endToEnd(t)
+	megabytes := number(t, "STANDPIPE_E2E_S3_SPEED", 0)
+	if megabytes == 0 {
+		t.Skip("only with STANDPIPE_E2E_S3_SPEED")
+	}
+	o := startObjectStore(t, "versitygw")
+	block := func(bucket string) string {
+		return streamBlock("orders", strings.Replace(o.destination("compression = \"none\"\n    roll_interval = \"1s\""), `"events"`, fmt.Sprintf("%q", bucket), 1))
+	}
+	a := startAgent(t, "wal {\n  max_size = \"16GiB\"\n}\n", block("missing"))
+	client := a.dial()
+	line := strings.Repeat("x", 970)
+	for i := range megabytes {
+		batch := make([]event, 1000)
+		for j := range batch {
+			batch[j] = event{fmt.Sprint("k", j%50), fmt.Sprintf(`{"n":%d,"pad":%q}`, i*1000+j, line)}
+		}
+		if _, err := client.Append(t.Context(), request("orders", batch...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.configure(block(bucket))
+	before, begin := cpuSeconds(t, a.cmd.Process.Pid), time.Now()
+	a.signal(syscall.SIGHUP)
+	a.waitDelivered("orders", megabytes*1000, 5*time.Minute)
+	took, cpu := time.Since(begin), cpuSeconds(t, a.cmd.Process.Pid)-before
+	t.Logf("standpipe: %d MB in %s, %.2f CPU seconds: %.0f MB per CPU second", megabytes, took.Round(time.Millisecond), cpu, float64(megabytes)/cpu)
+	a.stop()
+
+	file := filepath.Join(t.TempDir(), "peer")
+	if err := os.WriteFile(file, bytes.Repeat([]byte(line+strings.Repeat("y", 30)), megabytes*1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(standin(t, "py", "bin", "python"), "-c", boto, o.endpoint, file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Logf("boto3: %d MB in %s", megabytes, out)
+}
+
+// cpuSeconds returns the CPU time of a process so far.
+func cpuSeconds(t *testing.T, pid int) float64 {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+2:]))
+	var ticks int
+	for _, field := range fields[11:13] { // utime and stime, in hundredths of a second
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ticks += n
+	}
+	return float64(ticks) / 100
 }
