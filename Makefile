@@ -12,7 +12,7 @@ RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 .PHONY: check help build demo lint short test standins test-386 cross demo-arm prose mutate fuzz bench generate clean
 
 # make check leaves out the packages whose short tests take more than a few seconds.
-SLOW     := standpipe/(wal|shipper|agent|agent/ingest)$$
+SLOW     := standpipe/(wal|wal/inspect|wal/deadletter|shipper|shipper/ranged|shipper/sink/s3|agent|agent/ingest/internal/connlimit)$$
 
 check: lint ## lint, build, and the short tests of the quick packages: under a minute once built
 	$(GO) build ./...
