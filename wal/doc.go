@@ -35,12 +35,16 @@
 //
 // # Path of an event
 //
-//	append.go          Submit encodes the batch; Wait commits inline if the committer is idle
-//	committer.go       gathers the waiting appends and the moved cursors; admission.go admits them
-//	commit.go          lays, writes and syncs one group, and publishes it
-//	read.go            finds the segment (segmentset.go), and copies the wanted events (walk.go)
+//	append.go          Submit encodes the batch (internal/layout); Wait commits inline if the committer is idle
+//	committer.go       gathers the waiting appends and the moved cursors; admission.go admits them, and finds resent ones
+//	                   (internal/producer)
+//	commit.go          lays, writes and syncs one group, and publishes it; tx.Commit is in internal/segfile/write.go
+//	read.go            finds the segment (segmentset.go), and copies the wanted events (internal/segfile/walk.go)
 //	cursor.go          Settle moves a cursor in memory; checkpoint.go writes it with a commit
 //	truncate.go        unlinks settled segments; compaction.go shrinks segments that are settled in part
+//	                   (internal/compact)
+//
+// Open reads the folder with internal/recovery; recover.go makes the newest segment writable.
 //
 // The comment of Log lists the owners of the log's state and the order of their locks. The format of a segment is
 // package internal/segment. Package deadletter stores rejected events beside the segments. Package inspect reads a log

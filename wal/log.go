@@ -39,9 +39,8 @@ import (
 // without it.
 //
 // Locks are acquired in this order: damage.mu, segmentSet.replacing, the committer's lead, Log.mu, stream.mu, Cursor.mu.
-// Each other mutex is acquired after them, and guards one owner's fields only. There are two exceptions. While
-// a mutex of package segfile is held or acquired, damage.mu and replacing may be held, but not the other mutexes of this
-// order.
+// Each other mutex is acquired after them, and guards one owner's fields only. The exception is package segfile: while one
+// of its mutexes is held or acquired, damage.mu and replacing may be held, but not the other mutexes of this order.
 type Log struct {
 	opts     Options
 	identity identity.Log
