@@ -23,7 +23,10 @@ func relayOptions(s *Spec) relay.Options {
 	r := &s.Relay
 	o := relay.Options{
 		Address: relayAddress(s.Destination), Stream: r.Stream, Source: s.EventStream, Destination: s.Name, Branches: s.Branches,
-		TokenFile: r.TokenFile, MaxDelay: s.Batch.MaxDelay, Timeout: s.Retry.Timeout,
+		Ack: relay.AckDurable, TokenFile: r.TokenFile, MaxDelay: s.Batch.MaxDelay, Timeout: s.Retry.Timeout,
+	}
+	if r.Ack == "delivered" {
+		o.Ack = relay.AckDelivered
 	}
 	if r.TLS.On {
 		o.TLS = &relay.TLS{CAFile: r.TLS.CAFile, CertFile: r.TLS.CertFile, KeyFile: r.TLS.KeyFile, ServerName: r.TLS.ServerName}

@@ -19,6 +19,12 @@ const (
 	maxProducerLen = 128      // bytes of a producer ID
 )
 
+// The responses of the receiver at which events are delivered: it has synced them, or its destinations have them.
+const (
+	AckDurable   = client.AckDurable
+	AckDelivered = client.AckDelivered
+)
+
 // Options configures a relay destination.
 type Options struct {
 	Address     string // of the receiver: host:port or unix:///path
