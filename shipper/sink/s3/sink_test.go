@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,8 +129,8 @@ func TestErrors_HaveAClass(t *testing.T) {
 		{507, "StorageFull", shipper.Transient},
 	} {
 		srv := fakes3.Start(t)
-		s := open(t, srv, nil)
 		srv.Fail = func(fakes3.Request) fakes3.Fault { return fakes3.Fault{Status: test.status, Code: test.code} }
+		s := open(t, srv, nil)
 		if n, err := s.Add(t.Context(), events(1, 60)); n != 1 || err != nil {
 			t.Fatalf("add: %d, %v", n, err)
 		}
@@ -189,29 +190,30 @@ func TestCommit_StopsAtAnObjectOfAnotherWriter(t *testing.T) {
 // The agent stops while it writes a range again, so the new attempt ends earlier. Then the old attempt's request succeeds.
 func TestCommit_SettlesTheAttemptThatWon(t *testing.T) {
 	srv := fakes3.Start(t)
-	first := open(t, srv, nil)
-	add(t, first, events(9, 60))
-	var lost fakes3.Fault
+	var forbidden atomic.Bool
+	completed := 0
 	srv.Fail = func(r fakes3.Request) fakes3.Fault {
-		if r.Operation == "CompleteMultipartUpload" {
-			defer func() { lost = fakes3.Fault{} }()
-			return lost
+		switch r.Operation {
+		case "CompleteMultipartUpload":
+			if completed++; completed == 1 {
+				return fakes3.Fault{Cut: true, Late: 1000}
+			}
+		case "AbortMultipartUpload", "ListMultipartUploads": // the old upload cannot be aborted yet
+			if forbidden.Load() {
+				return fakes3.Fault{Status: 403, Code: "AccessDenied"}
+			}
 		}
 		return fakes3.Fault{}
 	}
-	lost = fakes3.Fault{Cut: true, Late: 1000}
+	first := open(t, srv, nil)
+	add(t, first, events(9, 60))
 	state := first.Seal()
 	if _, err := first.Commit(t.Context()); err == nil {
 		t.Fatal("got no error")
 	}
 
 	second := open(t, srv, nil)
-	srv.Fail = func(r fakes3.Request) fakes3.Fault { // the old upload cannot be aborted yet
-		if r.Operation == "AbortMultipartUpload" || r.Operation == "ListMultipartUploads" {
-			return fakes3.Fault{Status: 403, Code: "AccessDenied"}
-		}
-		return fakes3.Fault{}
-	}
+	forbidden.Store(true)
 	if next, err := second.Recover(t.Context(), 1, state); next != 1 || err != nil {
 		t.Fatalf("recover: %d, %v", next, err)
 	}
