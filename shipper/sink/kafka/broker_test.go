@@ -204,6 +204,32 @@ func TestBroker_MayBeKilled(t *testing.T) {
 	}
 }
 
+// A broker that is down for longer than a transaction may take aborts it. The range is stored again, and read once.
+func TestBroker_MayBeDownForLong(t *testing.T) {
+	b := broker(t)
+	o := brokerOptions(t, b, 6)
+	s := openExact(t, o)
+	s.SetTransactionTimeout(1200 * time.Millisecond)
+	defer s.Close()
+	kills := count(t, "STANDPIPE_BROKER_KILLS", 1)
+	events := texts(t, 20_000*kills, 200)
+	done := make(chan *shipper.Error, 1)
+	go func() { done <- (&agent{Exact: s, t: t, events: events, from: 1, span: 1000}).deliver() }()
+	for i := range kills {
+		time.Sleep(time.Duration(100+i%5*200) * time.Millisecond) // of another process
+		b.Kill()
+		b.Run()
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	records := b.Read(o.Topic)
+	t.Logf("%d records", len(records))
+	if n := checkTopic(t, records, events); n > 0 {
+		t.Errorf("%d events came again", n)
+	}
+}
+
 // sendAll sends events until all are stored, those that failed again and again.
 func sendAll(t *testing.T, s shipper.Sink, events []event, most int) {
 	for len(events) > 0 {

@@ -64,6 +64,8 @@ type Exact struct {
 	next     uint64 // behind the last event
 	ending   bool   // the commit of the transaction has been requested
 
+	unfinished unfinished // the last range that was discarded
+
 	mu      sync.Mutex // guards the following
 	waiting int        // batches without a result
 	window  int        // their bytes
@@ -136,6 +138,9 @@ func (s *Exact) Recover(ctx context.Context, from uint64, _ []byte) (uint64, *sh
 		}
 		txn := &transaction{owner: s.owners[id], client: s.client, topic: s.topic.name, included: make(map[int32]bool)}
 		from = max(from, found.next)
+		if err := s.finishLast(ctx, txn, found); err != nil {
+			return 0, classify(err, s.topic.name)
+		}
 		if found.agent != s.agent {
 			if err := s.sign(ctx, txn, from); err != nil {
 				return 0, classify(err, s.topic.name)
@@ -150,6 +155,24 @@ func (s *Exact) Recover(ctx context.Context, from uint64, _ []byte) (uint64, *sh
 		s.producer.id, s.producer.epoch, s.producer.txn = txn.producer, txn.epoch, txn
 		return from, nil
 	}
+}
+
+// unfinished is a transaction that was not seen to end.
+type unfinished struct {
+	id         string
+	partitions []int32 // that have records of it
+	next       uint64  // behind its last event
+}
+
+// finishLast ends the discarded range in its partitions as the checkpoint says; see transaction.finish.
+func (s *Exact) finishLast(ctx context.Context, txn *transaction, found checkpoint) error {
+	if last := s.unfinished; last.id == txn.id {
+		if err := txn.finish(ctx, last.partitions, found.next >= last.next); err != nil {
+			return err
+		}
+		s.unfinished = unfinished{}
+	}
+	return nil
 }
 
 // sign stores a checkpoint of this agent.
@@ -233,6 +256,9 @@ func (s *Exact) reset() {
 			s.producer.cancel(s.group)
 		}
 		s.producer.close()
+		if txn := s.producer.txn; len(txn.partitions()) > 0 {
+			s.unfinished = unfinished{txn.id, txn.partitions(), s.next}
+		}
 	}
 	s.producer = nil
 	s.clearRange()

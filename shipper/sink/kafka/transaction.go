@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +20,8 @@ const (
 	// coordinatorPause is the pause before a request is repeated while the brokers end the previous transaction.
 	coordinatorPause = 5 * time.Millisecond
 	maxPause         = 200 * time.Millisecond
+	// doubtAfter is the duration of the end of a transaction from which on brokers may have started during it.
+	doubtAfter = 300 * time.Millisecond
 )
 
 // owner is the right to use a transactional ID: a producer ID with an epoch. The brokers give the next owner a greater
@@ -36,6 +40,8 @@ type transaction struct {
 
 	mu       sync.Mutex
 	included map[int32]bool // partitions that are part of it
+
+	doubtful bool // its end may have been requested before brokers started
 }
 
 // acquire takes the right to use a transactional ID, and ends the transaction that is open under it. If the ID has an
@@ -142,20 +148,31 @@ func checkpointIn(resp *kmsg.OffsetFetchResponse) (found checkpoint, err error) 
 func (t *transaction) include(ctx context.Context, topic string, parts []*partition) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var more []int32
+	for _, part := range parts {
+		if !t.included[part.id] {
+			more = append(more, part.id)
+		}
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	if err := t.addPartitions(ctx, topic, more); err != nil {
+		return err
+	}
+	for _, id := range more {
+		t.included[id] = true
+	}
+	return nil
+}
+
+func (t *transaction) addPartitions(ctx context.Context, topic string, partitions []int32) error {
 	req := kmsg.NewPtrAddPartitionsToTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch = t.id, t.producer, t.epoch
 	in := kmsg.NewAddPartitionsToTxnRequestTopic()
-	in.Topic = topic
-	for _, part := range parts {
-		if !t.included[part.id] {
-			in.Partitions = append(in.Partitions, part.id)
-		}
-	}
-	if len(in.Partitions) == 0 {
-		return nil
-	}
+	in.Topic, in.Partitions = topic, partitions
 	req.Topics = append(req.Topics, in)
-	err := untilReady(ctx, func() error {
+	return untilReady(ctx, func() error {
 		resp, err := req.RequestWith(ctx, t.client)
 		if err != nil {
 			return err
@@ -175,13 +192,6 @@ func (t *transaction) include(ctx context.Context, topic string, parts []*partit
 		}
 		return skipped
 	})
-	if err != nil {
-		return err
-	}
-	for _, id := range in.Partitions {
-		t.included[id] = true
-	}
-	return nil
 }
 
 // note makes a checkpoint part of the transaction.
@@ -224,19 +234,51 @@ func (t *transaction) note(ctx context.Context, c checkpoint) error {
 
 // commit ends the transaction. It may be repeated: the answer is the same.
 func (t *transaction) commit(ctx context.Context) error {
+	begin := time.Now()
+	err := t.end(ctx, true)
+	if t.doubtful = t.doubtful || err != nil || time.Since(begin) > doubtAfter; err != nil {
+		return err
+	}
+	if t.doubtful {
+		if err := t.finish(ctx, t.partitions(), true); err != nil {
+			return err
+		}
+	}
+	t.doubtful = false
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.included)
+	return nil
+}
+
+// finish ends an empty transaction of those partitions. Brokers that start with a transaction whose end was requested take
+// partitions without a leader for deleted ones, and leave the records there without an end (Kafka 4.3.1). The end of the
+// next transaction in those partitions counts for them then, so it has to be the same.
+func (t *transaction) finish(ctx context.Context, partitions []int32, commit bool) error {
+	if len(partitions) == 0 {
+		return nil
+	}
+	if err := t.addPartitions(ctx, t.topic, partitions); err != nil {
+		return err
+	}
+	return t.end(ctx, commit)
+}
+
+// partitions returns the partitions that are part of the transaction.
+func (t *transaction) partitions() []int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Sorted(maps.Keys(t.included))
+}
+
+func (t *transaction) end(ctx context.Context, commit bool) error {
 	req := kmsg.NewPtrEndTxnRequest()
-	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = t.id, t.producer, t.epoch, true
-	err := untilReady(ctx, func() error {
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = t.id, t.producer, t.epoch, commit
+	return untilReady(ctx, func() error {
 		resp, err := req.RequestWith(ctx, t.client)
 		if err != nil {
 			return err
 		}
 		return kerr.ErrorForCode(resp.ErrorCode)
 	})
-	if err == nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		clear(t.included)
-	}
-	return err
 }
