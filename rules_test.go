@@ -32,7 +32,7 @@ var never = map[string][]string{
 	"proto":   {"github.com/aws/", "github.com/hashicorp/"},
 }
 
-// except lists the packages that may import what never forbids to their folder: a sink knows the protocol of its destination.
+// except lists, for a package, the imports that it may have although never forbids them to its folder: a sink knows the protocol of its destination.
 var except = map[string][]string{
 	"shipper/sink/relay": {module + "client", module + "proto", "google.golang.org/grpc"},
 }

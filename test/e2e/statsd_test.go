@@ -104,9 +104,9 @@ func startExporter(t *testing.T) *exporter {
 	return x
 }
 
-var exported = regexp.MustCompile(`^(ev_[a-zA-Z0-9_]+)(\{[^}]*\})? ([0-9.e+]+)$`)
+var exported = regexp.MustCompile(`^(ev(?:ents)?_[a-zA-Z0-9_]+)(\{[^}]*\})? ([0-9.e+]+)$`)
 
-// totals returns the series whose names begin with ev_, and fails the test if a line was malformed.
+// totals returns the series whose names begin with ev_ or events_, and fails the test if a line was malformed.
 func (x *exporter) totals() map[string]int {
 	x.t.Helper()
 	r, err := http.Get("http://" + x.web + "/metrics")
