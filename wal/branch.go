@@ -34,7 +34,7 @@ func (o *opening) findCopy() {
 	}
 	l.identity.BeginBranch(held)
 	l.committer.producers.AcceptLeaps()
-	l.opts.Logger.Warn("log is a copy or was restored: new events get ids of their own, and each producer may leave out what the copy lacks",
+	l.opts.Logger.Warn("log is a copy or was restored: new events get ids of their own, and each producer may skip the batches that the copy lacks",
 		"found", o.copied, "log", l.identity.Latest())
 }
 

@@ -141,7 +141,7 @@ func (p *Cursor) settleParked(lanes *[Lanes]Progress, s Settlement) {
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
 	if err != nil { // not expected: s moves lanes, and counts pending events only
-		p.log.opts.Logger.Error("could not settle what a parked destination drops", "error", err)
+		p.log.opts.Logger.Error("drops of a parked destination not settled", "error", err)
 	}
 	p.log.committer.touch()
 	p.stream.settled.Wake()

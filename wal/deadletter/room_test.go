@@ -10,7 +10,7 @@ import (
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
 
-// fixedBudget is a budget of which others may take a part.
+// fixedBudget is a budget with a fixed number of free bytes.
 type fixedBudget struct{ max, free, held int64 }
 
 func (b *fixedBudget) Max() int64 { return b.max }
