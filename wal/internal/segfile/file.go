@@ -30,22 +30,14 @@ type File struct {
 	gone   bool           // removed, or set aside
 	closed bool           // by CloseForGood
 
-	// Of the newest segment, owned by the writer: the file, the end of bbolt's pages, the end of the allocated blocks,
-	// and whether the file system cannot allocate. Any goroutine may read the atomic ones.
-	file        *os.File
-	mapped      int64          // the length up to which bbolt need not map it again
-	remaps      bool           // bbolt will map the file again
-	base        atomic.Uintptr // where bbolt's map of the file begins
-	used        atomic.Int64
-	allocated   atomic.Int64
-	unallocated atomic.Bool
-	length      int64           // of the file, when it is unallocated
-	stuck       bool            // bbolt panicked and holds its locks
-	last        uint64          // the number of the last block
-	end         segment.LeafEnd // where the blocks end
+	// Of the newest segment, owned by the writer. Any goroutine may read the atomic ones.
+	allocation
+	mapped int64          // the length up to which bbolt need not map the file again
+	remaps bool           // bbolt will map the file again
+	base   atomic.Uintptr // where bbolt's map of the file begins
+	stuck  bool           // bbolt panicked and holds its locks
 
-	// index is the index of the newest segment, or a rebuilt one. It is nil if the file has the index.
-	index atomic.Pointer[segment.BlockIndex]
+	blocks
 
 	summed bool // the state's entries have checksums; set before the file has a second user
 

@@ -102,9 +102,6 @@ func (f *File) PartOf(stream string, offset uint64) (p segment.IndexPart, ok boo
 	return p, false, err
 }
 
-// Index returns the index that is in memory: of the newest segment, or a rebuilt one; nil: it is in the file.
-func (f *File) Index() *segment.BlockIndex { return f.index.Load() }
-
 // rebuildIndex makes the index of a sealed segment from its blocks, and keeps it in memory.
 func (f *File) rebuildIndex(reason error) error {
 	f.logger.Warn("segment index missing or corrupt; rebuilding from blocks", "segment", f.Path, "error", reason)

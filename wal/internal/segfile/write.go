@@ -106,39 +106,5 @@ func (f *File) PutSeal(tx *bolt.Tx, blocks [][]byte) error {
 	return errors.Join(tx.Bucket(segment.BucketMeta).Put(segment.KeySealed, []byte{1}), x.Write(tx, f.Seq))
 }
 
-// Stored adds the blocks of a committed transaction to the index, and returns it. end is the end of the blocks now.
-func (f *File) Stored(blocks [][]byte, end segment.LeafEnd) *segment.BlockIndex {
-	f.end = end
-	index := f.index.Load()
-	for _, value := range blocks {
-		f.last++
-		index.AddValue(value, f.last)
-	}
-	return index
-}
-
-// Sealed drops the index from memory: a sealed segment has it in its file.
-func (f *File) Sealed() { f.index.Store(nil) }
-
-// End returns the end of the blocks.
-func (f *File) End() segment.LeafEnd { return f.end }
-
 // Summed reports whether the entries of the state have checksums.
 func (f *File) Summed() bool { return f.summed }
-
-// IndexSize returns the bytes that the index will take in the file; 0 if the segment is sealed or has no event.
-func (f *File) IndexSize() int64 {
-	if x := f.index.Load(); x != nil {
-		return x.Size.Load()
-	}
-	return 0
-}
-
-// Empty reports whether the newest segment holds no event.
-func (f *File) Empty() bool { return f.IndexSize() == 0 }
-
-// SealPages estimates the bytes that the bucket of the index takes in addition to the index.
-const SealPages = 16 << 10
-
-// SealRoom returns the most bytes that sealing takes.
-func (f *File) SealRoom() int64 { return f.IndexSize()*9/8 + SealPages }

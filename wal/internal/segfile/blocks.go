@@ -1,0 +1,52 @@
+package segfile
+
+import (
+	"sync/atomic"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// blocks describes the blocks of the newest segment. The writer owns it; any goroutine may read the index.
+type blocks struct {
+	// index is the index of the newest segment, or a rebuilt one. It is nil if the file has the index.
+	index atomic.Pointer[segment.BlockIndex]
+	last  uint64          // the number of the last block
+	end   segment.LeafEnd // where the blocks end
+}
+
+// Index returns the index that is in memory: of the newest segment, or a rebuilt one; nil: it is in the file.
+func (b *blocks) Index() *segment.BlockIndex { return b.index.Load() }
+
+// Stored adds the blocks of a committed transaction to the index, and returns it. end is the end of the blocks now.
+func (b *blocks) Stored(values [][]byte, end segment.LeafEnd) *segment.BlockIndex {
+	b.end = end
+	index := b.index.Load()
+	for _, value := range values {
+		b.last++
+		index.AddValue(value, b.last)
+	}
+	return index
+}
+
+// Sealed drops the index from memory: a sealed segment has it in its file.
+func (b *blocks) Sealed() { b.index.Store(nil) }
+
+// End returns the end of the blocks.
+func (b *blocks) End() segment.LeafEnd { return b.end }
+
+// IndexSize returns the bytes that the index will take in the file; 0 if the segment is sealed or has no event.
+func (b *blocks) IndexSize() int64 {
+	if x := b.index.Load(); x != nil {
+		return x.Size.Load()
+	}
+	return 0
+}
+
+// Empty reports whether the newest segment holds no event.
+func (b *blocks) Empty() bool { return b.IndexSize() == 0 }
+
+// SealPages estimates the bytes that the bucket of the index takes in addition to the index.
+const SealPages = 16 << 10
+
+// SealRoom returns the most bytes that sealing takes.
+func (b *blocks) SealRoom() int64 { return b.IndexSize()*9/8 + SealPages }
