@@ -65,11 +65,9 @@ func (s *Shipper) settle(o *Outcome, took time.Duration) {
 	}
 	s.record(step)
 	s.bandwidth.correct(o.BilledBytes)
-	s.newSpan()
+	s.span, s.passedAt = span{}, time.Time{}
 	s.succeeded(committing)
 }
-
-func (s *Shipper) newSpan() { s.span, s.passedAt = span{}, time.Time{} }
 
 // sync waits until all settlements are on the disk.
 func (s *Shipper) sync(ctx context.Context) error {
@@ -149,5 +147,5 @@ func (s *Shipper) succeeded(at step) {
 		s.failures, s.failedAt = nil, 0
 		s.opts.Outages.Recovered(s.member, time.Now())
 	}
-	s.moving()
+	s.reporter.moving()
 }

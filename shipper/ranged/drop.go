@@ -48,15 +48,18 @@ func (s *Shipper) maxAge() time.Duration {
 
 // drop settles the events below the floor as dropped. There is no range under way.
 func (s *Shipper) drop(ctx context.Context) error {
-	return s.settleEach(ctx, s.floor.Offset(), s.countDropped)
+	return s.settleEach(ctx, s.floor.Offset(), countDropped(s.floor))
 }
 
-func (s *Shipper) countDropped(e *wal.Event, add *wal.Ledger) {
-	if add.Dropped == nil {
-		add.Dropped = make(map[string]wal.Count)
+// countDropped returns a function that counts an event below the floor as dropped.
+func countDropped(floor wal.Floor) func(e *wal.Event, add *wal.Ledger) {
+	return func(e *wal.Event, add *wal.Ledger) {
+		if add.Dropped == nil {
+			add.Dropped = make(map[string]wal.Count)
+		}
+		reason := floor.Reason(e.Offset)
+		add.Dropped[reason] = add.Dropped[reason].Plus(countOf(e))
 	}
-	reason := s.floor.Reason(e.Offset)
-	add.Dropped[reason] = add.Dropped[reason].Plus(countOf(e))
 }
 
 // dropStuck drops the events below the floor though a call that was cut off has not returned. The destination may store
@@ -70,7 +73,7 @@ func (s *Shipper) dropStuck() {
 		if c.err != nil {
 			return
 		}
-		if s.settleChunk(&c, s.floor.Offset(), s.countDropped); c.End {
+		if s.settleChunk(&c, s.floor.Offset(), countDropped(s.floor)); c.End {
 			return
 		}
 	}

@@ -54,7 +54,7 @@ func (s *Shipper) fill(ctx context.Context) error {
 
 		// The next chunk is read while the sink adds this one.
 		wake := time.Duration(0)
-		if s.held() <= s.opts.ReadBytes {
+		if s.queue.held() <= s.opts.ReadBytes {
 			wake = s.feed.request(now, s.next, s.finishing)
 		}
 		if len(s.queue) > 0 {
@@ -82,11 +82,11 @@ func (s *Shipper) fill(ctx context.Context) error {
 		if s.feed.reading || now.Before(s.feed.readAt) {
 			grown = nil
 		}
-		s.rest(atEnd)
+		s.reporter.rest(atEnd)
 		if err := s.await(ctx, signals{grown: grown, chunks: s.feed.chunks, wake: wake}); err != nil {
 			return err
 		}
-		s.rest(false)
+		s.reporter.rest(false)
 	}
 }
 
@@ -135,18 +135,10 @@ func (s *Shipper) took(c *chunk) {
 		s.queue = append(s.queue, p)
 	}
 	s.next = max(s.next, c.Next)
-	s.moving()
+	s.reporter.moving()
 	if s.span.empty() && len(s.queue) == 0 && s.next > s.checkpoint {
 		s.record(wal.Settlement{Lanes: s.advance(s.next)})
 	}
-}
-
-// held returns the memory of the queue.
-func (s *Shipper) held() (bytes int) {
-	for i := range s.queue {
-		bytes += s.queue[i].held
-	}
-	return bytes
 }
 
 // add passes the first events of the queue to the sink, or waits for bandwidth.
@@ -175,7 +167,7 @@ func (s *Shipper) add(ctx context.Context) error {
 	}
 	if n > 0 {
 		s.gained = true
-		s.moving()
+		s.reporter.moving()
 	}
 	switch {
 	case failure != nil:

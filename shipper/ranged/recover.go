@@ -27,7 +27,7 @@ func (s *Shipper) restart(ctx context.Context) error {
 
 // rewind forgets the range and the queue: their unsettled events are read again.
 func (s *Shipper) rewind() {
-	s.newSpan()
+	s.span, s.passedAt = span{}, time.Time{}
 	s.queue, s.next = nil, s.checkpoint
 }
 

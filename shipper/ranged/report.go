@@ -1,49 +1,70 @@
 package ranged
 
 import (
+	"sync"
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
 )
 
+// reporter has the state that other goroutines read.
+type reporter struct {
+	mu       sync.Mutex // guards the fields below
+	progress time.Time  // when an event moved
+	resting  bool       // all events of the log are in the range, which waits for more
+	report   shipper.Report
+}
+
 // Report returns the destination's present state.
 func (s *Shipper) Report() shipper.Report {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.report
+	s.reporter.mu.Lock()
+	defer s.reporter.mu.Unlock()
+	return s.reporter.report
 }
 
 // Stalled reports whether events are pending, nothing delays them, and none has moved for the given time. Events of a range
 // that waits for more events are delayed.
 func (s *Shipper) Stalled(after time.Duration) bool {
 	pending := s.opts.Cursor.Stat().Pending.Events
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return pending > 0 && s.report.State == shipper.Running && s.report.Waits == shipper.WaitNothing && !s.resting &&
-		time.Since(s.progress) > max(after, 2*s.opts.MaxDelay, 2*s.opts.Retry.Timeout)
+	r := &s.reporter
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return pending > 0 && r.report.State == shipper.Running && r.report.Waits == shipper.WaitNothing && !r.resting &&
+		time.Since(r.progress) > max(after, 2*s.opts.MaxDelay, 2*s.opts.Retry.Timeout)
 }
 
 // moving notes that events moved.
-func (s *Shipper) moving() {
-	s.mu.Lock()
-	s.progress = time.Now()
-	s.mu.Unlock()
+func (r *reporter) moving() {
+	r.mu.Lock()
+	r.progress = time.Now()
+	r.mu.Unlock()
 }
 
 // rest notes whether only time or new events continue the range.
-func (s *Shipper) rest(rests bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.resting && !rests {
-		s.progress = time.Now()
+func (r *reporter) rest(rests bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.resting && !rests {
+		r.progress = time.Now()
 	}
-	s.resting = rests
+	r.resting = rests
+}
+
+// set replaces the report. A wait or a failure that ends counts as progress.
+func (r *reporter) set(report shipper.Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	calm := report.State == shipper.Running && report.Waits == shipper.WaitNothing
+	if calm && (r.report.State != shipper.Running || r.report.Waits != shipper.WaitNothing) {
+		r.progress = time.Now()
+	}
+	r.report = report
 }
 
 // updateReport makes the report from the failures. A destination that needs an operator is blocked until the step that failed
 // has succeeded. After any other failure it runs again once it takes events.
 func (s *Shipper) updateReport() {
-	report := shipper.Report{State: shipper.Running, Held: s.held()}
+	report := shipper.Report{State: shipper.Running, Held: s.queue.held()}
 	if f := s.failures; f != nil && (f.Last.Class == shipper.Operator || !s.gained) {
 		report.State, report.LastError, report.RetryAt, report.Since = shipper.Waiting, f.Last.Error(), f.Delay.Until, f.Since
 		if f.Last.Class == shipper.Operator {
@@ -56,11 +77,5 @@ func (s *Shipper) updateReport() {
 	if s.unsynced != "" {
 		report.State, report.LastError, report.RetryAt = shipper.Waiting, s.unsynced, time.Now().Add(readAgain)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	calm := report.State == shipper.Running && report.Waits == shipper.WaitNothing
-	if calm && (s.report.State != shipper.Running || s.report.Waits != shipper.WaitNothing) {
-		s.progress = time.Now()
-	}
-	s.report = report
+	s.reporter.set(report)
 }

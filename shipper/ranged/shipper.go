@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -103,13 +102,12 @@ type Shipper struct {
 
 	// Every event below checkpoint is settled. Events below next and at or beyond checkpoint are settled, in the range under
 	// way, or in queue.
-	lanes      [wal.Lanes]wal.Progress
-	checkpoint uint64
-	next       uint64
-	queue      []part      // read, unsettled and in no range; at most two chunks
-	span       span        // the range under way
-	recovered  bool        // Recover has succeeded, and no restart has followed
-	rejected   []Rejection // of the error that requires a restart
+	position
+	next      uint64
+	queue     queue       // read, unsettled and in no range; at most two chunks
+	span      span        // the range under way
+	recovered bool        // Recover has succeeded, and no restart has followed
+	rejected  []Rejection // of the error that requires a restart
 
 	floor    wal.Floor // events below are dropped
 	passedAt time.Time // when the floor passed an event of the range, or of a Recover under way; zero: it has not
@@ -138,16 +136,23 @@ type Shipper struct {
 	stuck      <-chan struct{} // closed when the call that did not return has returned; nil: there is none
 	ended      chan struct{}   // closed when Run has returned and so has the last call
 
-	mu       sync.Mutex // guards the fields below
-	progress time.Time
-	resting  bool // all events of the log are in the range, which waits for more
-	report   shipper.Report
+	reporter reporter
 }
 
 // part is the rest of a chunk.
 type part struct {
 	events []wal.Event
 	held   int // bytes of memory of the chunk
+}
+
+type queue []part
+
+// held returns the memory of the queue in bytes.
+func (q queue) held() (bytes int) {
+	for i := range q {
+		bytes += q[i].held
+	}
+	return bytes
 }
 
 // span is the range under way.
@@ -181,7 +186,7 @@ func New(o Options) *Shipper {
 		opts: o, stream: stream,
 		feed:      newFeed(o.Source, stream, o.ReadBytes, o.MaxDelay),
 		bandwidth: newBandwidth(),
-		lanes:     o.Cursor.Lanes(),
+		position:  newPosition(o.Cursor.Lanes()),
 		member: &outage.Member{Endpoint: o.Endpoint, Stream: stream, Destination: name,
 			Pending: func() uint64 { return o.Cursor.Stat().Pending.Events }},
 		warnings: outage.NewWarnings(o.Logger, stream, name),
@@ -189,14 +194,9 @@ func New(o Options) *Shipper {
 		finish:   make(chan struct{}),
 		halt:     make(chan context.Context, 1),
 		ended:    make(chan struct{}),
-		progress: time.Now(),
-		report:   shipper.Report{State: shipper.Running},
 	}
+	s.reporter.progress, s.reporter.report = time.Now(), shipper.Report{State: shipper.Running}
 	s.finished = s.finish
-	s.checkpoint = s.lanes[0].Checkpoint
-	for i := range s.lanes {
-		s.checkpoint = min(s.checkpoint, s.lanes[i].Checkpoint)
-	}
 	s.next = s.checkpoint
 	return s
 }
@@ -320,24 +320,11 @@ func (s *Shipper) release() error {
 	return fmt.Errorf("%w: 1", shipper.ErrStuck)
 }
 
-// advance makes next the checkpoint, unless it is further already, and returns the progress of all lanes for a settlement.
-func (s *Shipper) advance(next uint64) map[uint8]wal.Progress {
-	s.checkpoint = max(s.checkpoint, next)
-	moved := make(map[uint8]wal.Progress, wal.Lanes)
-	for i := range s.lanes {
-		s.lanes[i] = wal.Progress{Checkpoint: s.checkpoint}.With(s.lanes[i])
-		moved[uint8(i)] = wal.Progress{Checkpoint: s.lanes[i].Checkpoint, Settled: slices.Clone(s.lanes[i].Settled)}
-	}
-	return moved
-}
-
 // record settles a step in the log. An error of the log means that the shipper has counted wrong.
 func (s *Shipper) record(step wal.Settlement) {
 	s.unstored = s.unstored || step.Add.Lost().Events > 0
 	if err := s.opts.Cursor.Settle(step); err != nil {
 		s.warnings.Fault(err)
 	}
-	s.moving()
+	s.reporter.moving()
 }
-
-func (s *Shipper) settled(e *wal.Event) bool { return s.lanes[e.Lane].Done(e.Offset) }
