@@ -21,16 +21,15 @@ import (
 type memory struct {
 	t *testing.T
 
-	mu       sync.Mutex
-	events   []wal.Event // the one at index i has the offset i+1
-	bytes    uint64
-	grown    chan struct{}
-	full     bool
-	floor    wal.Floor
-	cursor   position
-	disk     position
-	unsynced int // failures of Sync to come
-	faults   func() bool
+	mu     sync.Mutex
+	events []wal.Event // the one at index i has the offset i+1
+	bytes  uint64
+	grown  chan struct{}
+	full   bool
+	floor  wal.Floor
+	cursor position
+	disk   position
+	faults func() bool
 
 	held    func(offset uint64) bool // whether the destination holds an event
 	dropped map[uint64]bool

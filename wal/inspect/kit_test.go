@@ -10,7 +10,6 @@ var (
 	open      = testkit.OpenLog
 	appendOne = testkit.AppendOne
 	readAll   = testkit.ReadAll
-	must      = testkit.Must
 
 	place        = walkit.Place
 	settleAll    = walkit.SettleAll

@@ -14,7 +14,7 @@ import (
 
 // tuple is an event as a consumer of MessagePack reads it.
 type tuple struct {
-	_msgpack struct{} `msgpack:",as_array"`
+	_msgpack struct{} `msgpack:",as_array"` //lint:ignore U1000 the decoder reads its tag
 	Stream   string
 	Time     int64
 	Data     []byte

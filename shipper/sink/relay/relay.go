@@ -2,12 +2,13 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/standpipe/standpipe/client"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
@@ -177,7 +178,7 @@ func (s *Sink) Abort(context.Context) { s.request.reset() }
 
 // Close closes the connection.
 func (s *Sink) Close() error {
-	if err := s.conn.Close(); err != nil && !errors.Is(err, grpc.ErrClientConnClosing) {
+	if err := s.conn.Close(); err != nil && status.Code(err) != codes.Canceled {
 		return fmt.Errorf("close connection to %s: %w", s.o.Address, err)
 	}
 	return nil

@@ -15,12 +15,6 @@ type Section[T any] struct {
 	Check    func(b *Block, into *T)
 }
 
-// with returns s with one more kind of block in it.
-func (s *Section[T]) with(c Child[T]) *Section[T] {
-	s.Blocks = append(s.Blocks, c)
-	return s
-}
-
 // Setting is one `name = value`.
 type Setting[T any] struct {
 	Name     string

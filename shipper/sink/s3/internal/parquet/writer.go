@@ -28,7 +28,7 @@ type Options struct {
 type Writer struct {
 	o       Options
 	out     counter
-	file    *parquet.Writer
+	file    *parquet.GenericWriter[any]
 	rows    []row
 	arena   arena
 	held    int   // bytes of the events in rows
@@ -61,7 +61,7 @@ const (
 // NewWriter returns a Writer for an object whose bytes go to out. Writes to out must not fail.
 func NewWriter(out io.Writer, o Options) *Writer {
 	w := &Writer{o: o, out: counter{to: out}}
-	w.file = parquet.NewWriter(&w.out, writerOptions(o)...)
+	w.file = parquet.NewGenericWriter[any](&w.out, writerOptions(o)...)
 	for i, c := range w.file.ColumnWriters() {
 		w.columns[i].to = c
 	}
