@@ -249,13 +249,15 @@ func (p *producer) pump() {
 		}
 	}
 	for leader, parts := range byBroker {
-		for _, part := range parts {
+		records := make([][]byte, len(parts)) // the request may not read the queues
+		for i, part := range parts {
 			part.busy = true
 			p.prepare(part)
+			records[i] = part.queue[0].buf
 		}
 		p.requests[leader]++
 		p.sent++
-		p.spawn(func() { p.send(leader, parts) })
+		p.spawn(func() { p.send(leader, parts, records) })
 	}
 	p.wakeAt(next)
 }
@@ -359,9 +361,9 @@ func (p *producer) prepare(part *partition) {
 	b.stamp(p.id, b.epoch, b.seq)
 }
 
-// send sends the first batch of each of the partitions, in one request.
-func (p *producer) send(broker int32, parts []*partition) {
-	resp, err := p.request(broker, parts)
+// send sends the first batch of each of the partitions, whose bytes are records, in one request.
+func (p *producer) send(broker int32, parts []*partition, records [][]byte) {
+	resp, err := p.request(broker, parts, records)
 	results := make(map[int32]*kmsg.ProduceResponseTopicPartition)
 	if err == nil {
 		for i := range resp.Topics {
@@ -391,7 +393,7 @@ func (p *producer) send(broker int32, parts []*partition) {
 }
 
 // request sends the request. An error: there is no response.
-func (p *producer) request(broker int32, parts []*partition) (*kmsg.ProduceResponse, error) {
+func (p *producer) request(broker int32, parts []*partition, records [][]byte) (*kmsg.ProduceResponse, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.timeout)
 	defer cancel()
 	if p.txn != nil {
@@ -407,9 +409,9 @@ func (p *producer) request(broker int32, parts []*partition) (*kmsg.ProduceRespo
 	}
 	in := kmsg.NewProduceRequestTopic()
 	in.Topic = p.topic.name
-	for _, part := range parts {
+	for i, part := range parts {
 		b := kmsg.NewProduceRequestTopicPartition()
-		b.Partition, b.Records = part.id, part.queue[0].buf
+		b.Partition, b.Records = part.id, records[i]
 		in.Partitions = append(in.Partitions, b)
 	}
 	req.Topics = append(req.Topics, in)
