@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,10 +251,11 @@ func fails(class shipper.Class) *ranged.Error {
 func TestOutage_IsALineWhenItBeginsAndOneWhenItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, wal.Options{}, 10, time.Second)
-		failing := fails(shipper.Operator)
+		var failing atomic.Bool
+		failing.Store(true)
 		r.sink.fault = func(call string) fault {
-			if call == "commit" && failing != nil {
-				return fault{err: failing}
+			if call == "commit" && failing.Load() {
+				return fault{err: fails(shipper.Operator)}
 			}
 			return fault{}
 		}
@@ -265,7 +267,7 @@ func TestOutage_IsALineWhenItBeginsAndOneWhenItEnds(t *testing.T) {
 		if got := r.ship.Report(); got.State != shipper.Blocked || got.LastError != "drawn" || got.RetryAt.IsZero() {
 			t.Errorf("got %+v, want blocked", got)
 		}
-		failing = nil
+		failing.Store(false)
 		time.Sleep(time.Minute)
 		r.want("takes records again", 1)
 		if got := r.ship.Report(); got.State != shipper.Running || got.LastError != "" {

@@ -35,11 +35,11 @@ func TestExitCodes(t *testing.T) {
 		args string
 		want int
 	}{
-		{"version", 0}, {"--help", 0}, {"nonsense", 2}, {"", 2}, {"agent", 2}, {"agent --nonsense", 2}, {"agent --config", 2},
+		{"version", 0}, {"--help", 0}, {"nonsense", 2}, {"", 0}, {"--version", 0}, {"agent", 2}, {"agent --nonsense", 2}, {"agent --config", 2},
 		{"agent --dev --config " + good, 2}, {"agent --config /does/not/exist.hcl", 2}, {"agent --config " + bad, 2},
 		{"validate " + good, 0}, {"validate " + bad, 1}, {"validate", 2}, {"validate /does/not/exist.hcl", 1},
 		{"put", 2}, {"put s --nonsense", 2}, {"put s --address 127.0.0.1:1 /does/not/exist", 1},
-		{"status --address 127.0.0.1:1", 1}, {"wal", 2}, {"wal nonsense", 2}, {"wal verify", 2}, {"wal verify /does/not/exist", 1},
+		{"status --address 127.0.0.1:1", 1}, {"reload --address 127.0.0.1:1", 1}, {"healthcheck --address 127.0.0.1:1", 1}, {"wal", 2}, {"wal nonsense", 2}, {"wal verify", 2}, {"wal verify /does/not/exist", 1},
 	} {
 		code, out, errs := runProgram(t, "", strings.Fields(test.args)...)
 		if code != test.want {
