@@ -185,7 +185,7 @@ func TestPacing_WholeRequestsRefusedForTheirRate(t *testing.T) {
 		r.src.sendLong(40_000, 300, 100) // 12 MB, for 120 s
 		time.Sleep(100 * time.Second)
 		synctest.Wait()
-		if got := svc.arrived() * 300; got < 7_500_000 {
+		if got := svc.arrived() * 300; got < 7_200_000 { // the delays are drawn: of 150 runs the least had 7.55 million
 			t.Errorf("%d bytes in 100 s at 100,000 a second", got)
 		}
 		if svc.refused*4 > svc.requests {
