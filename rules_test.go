@@ -32,7 +32,8 @@ var never = map[string][]string{
 	"proto":   {"github.com/aws/", "github.com/hashicorp/"},
 }
 
-// except lists, for a package, the imports that it may have although never forbids them to its folder: a sink knows the protocol of its destination.
+// except lists, for a package, the imports that it may have although never forbids them to its folder. A sink needs the
+// protocol of its destination.
 var except = map[string][]string{
 	"shipper/sink/relay": {module + "client", module + "proto", "google.golang.org/grpc"},
 }

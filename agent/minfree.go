@@ -20,7 +20,7 @@ const (
 	spaceRetry = 5 * time.Second
 )
 
-// space knows whether the file system of the log has less free space than min_free.
+// space records whether the file system of the log has less free space than min_free.
 type space struct {
 	low atomic.Pointer[lowSpace] // nil: there is enough
 }

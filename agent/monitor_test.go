@@ -43,8 +43,8 @@ func problem(a *agent.Agent, kind string) *admin.Problem {
 	return nil
 }
 
-// A destination that takes nothing fills the log: the status, /readyz and the log name the reason. A reload that removes it
-// says what it leaves behind. Once it delivers, each problem is over, with one line each.
+// A destination that takes nothing fills the log: status, /readyz and the agent log have the reason. Once the destination
+// delivers, each problem is over. Each has one line when it begins and one when it ends.
 func TestProblems_OfAFullLog(t *testing.T) {
 	dir, logs := t.TempDir(), new(logBuffer)
 	const full = `

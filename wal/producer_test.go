@@ -262,7 +262,7 @@ func TestProducer_LeavesOutSequences(t *testing.T) {
 		{20, 25, 5, wal.Appended{First: 6, Count: 5, Duplicate: true}, 0}, // again
 		{22, 25, 2, wal.Appended{First: 8, Count: 2, Duplicate: true}, 0}, // cut differently, with fewer events
 		{25, 35, 3, wal.Appended{Count: 3, Duplicate: true}, 0},
-		{15, 20, 5, wal.Appended{Count: 5, Duplicate: true}, 0}, // what was left out can't follow
+		{15, 20, 5, wal.Appended{Count: 5, Duplicate: true}, 0}, // skipped sequences can't follow
 		{30, 40, 10, wal.Appended{}, 35},
 		{35, 35, 1, wal.Appended{}, 36}, // more events than sequences
 		{35, 40, 5, wal.Appended{First: 14, Count: 5}, 0},

@@ -24,7 +24,7 @@ type segmentSet struct {
 	replacing sync.Mutex   // held while the spans and the file of a segment are replaced by those of its copy; before Log.mu
 }
 
-// logSegment is a segment of the log: its file, and what the owners of the log's state record about it.
+// logSegment is a segment of the log: its file, and the notes of the owners of the log's state.
 type logSegment struct {
 	*segfile.File
 

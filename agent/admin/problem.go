@@ -1,6 +1,6 @@
 package admin
 
-// Problem is a condition that changes what producers or consumers get, or will soon.
+// Problem is a condition that affects producers or consumers, or will soon.
 type Problem struct {
 	// Kind is one word for the condition. docs/operating.md lists all kinds with cause and remedy.
 	Kind        string   `json:"kind"`

@@ -6,7 +6,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
-// state is what the checks of blocks know of the blocks before them.
+// state collects facts about blocks for the checks of later blocks.
 type state struct {
 	aws    AWS           // the file's defaults, read before any destination
 	maxAge time.Duration // of the wal block, read before any stream

@@ -97,7 +97,7 @@ func (s *Shipper) due(now time.Time) bool {
 }
 
 const (
-	// A range that has all events of the log is sealed early if the log is crowded: then the range itself may be what fills it.
+	// A range that has all events of the log is sealed early if the log is crowded, since the range itself may fill it.
 	crowdedShare = 4               // the log is crowded if less than this part of its limit is free
 	crowdedAge   = 5 * time.Second // the least age of such a range
 )

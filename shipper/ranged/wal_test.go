@@ -124,14 +124,15 @@ func (r *rig) halt(within time.Duration) {
 
 // Restarts at any time, and objects of any size: each event is stored once, and the ledger of the log has each once.
 func TestShipper_OnTheLog(t *testing.T) {
-	for _, transactions := range []bool{false, true} {
+	for seed, transactions := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
+			drawn := rand.New(rand.NewPCG(uint64(seed), 61))
 			r := newRig(t, wal.Options{SegmentSize: 64 << 10}, 300, time.Second)
 			r.sink.transactions = transactions
 			for range 12 {
-				r.append(rand.IntN(300), 100)
-				time.Sleep(time.Duration(rand.IntN(1500)) * time.Millisecond)
-				r.halt(time.Duration(rand.IntN(20)) * time.Millisecond)
+				r.append(drawn.IntN(300), 100)
+				time.Sleep(time.Duration(drawn.IntN(1500)) * time.Millisecond)
+				r.halt(time.Duration(drawn.IntN(20)) * time.Millisecond)
 				r.open()
 			}
 			st := r.finish()

@@ -78,7 +78,7 @@ func TestMsgpack_StandOneBehindAnother(t *testing.T) {
 	}
 }
 
-// Room is what listeners hold events to: data of that size fit, and hardly any larger ones do.
+// Listeners reject events beyond Room: data of that size fit, and hardly any larger ones do.
 func TestMsgpack_RoomFits(t *testing.T) {
 	for _, framing := range []pack.Framing{pack.FramingKPL, pack.FramingLines, pack.FramingNone} {
 		for most := 100; most < 70_000; most += 97 {

@@ -37,7 +37,7 @@
 // rejected for its size is made smaller, and a single record becomes a dead letter. A topic that gets more partitions
 // moves keys, as with every producer. A checkpoint expires after offsets.retention.minutes without a range (a
 // week by default). Only an agent that crashed before the log had noted its last range needs it.
-// A broker forgets the sequence of a producer whose last record is older than producer.id.expiration.ms (a day by default),
+// A broker drops the sequence of a producer whose last record is older than producer.id.expiration.ms (a day by default),
 // by the record's own time. So at_least_once may store a batch of old events twice if the brokers restart while it is under
 // way. A broker that starts while the end of a transaction is requested may leave the records of a partition without a leader
 // out of that end (seen with 4.3.1 and one replica). The sink ends them again, unless the agent is killed too in that time.

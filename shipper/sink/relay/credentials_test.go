@@ -113,7 +113,7 @@ func TestRelay_TLSAndTokenAreReadAgain(t *testing.T) {
 	}
 	fails("tls", "x509") // the CA is not the receiver's
 	copyFile(t, ca, trusted)
-	fails("tls", "tls: ") // the receiver does not know the CA of the client's certificate
+	fails("tls", "tls: ") // the CA of the client's certificate is not among the receiver's
 	copyFile(t, cert, shown)
 	copyFile(t, key, shownKey)
 	fails("UNAUTHENTICATED", "token_file")

@@ -30,7 +30,7 @@
 // A request carries its path in the metadata standpipe-path: how many agents its events have passed, and AGENT/STREAM of
 // each. An agent adds itself to the paths of the requests that its stream has got in the last ten minutes. It rejects a
 // request that names its own stream, or that has passed more than 16 agents. A path names at most 64 agents, the latest
-// ones; a larger loop ends by the limit of 16. After a restart an agent knows no paths, so the events of a loop may go
+// ones; a larger loop ends by the limit of 16. After a restart an agent has no paths, so the events of a loop may go
 // round once before it is found.
 //
 // # Errors

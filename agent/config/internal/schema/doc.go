@@ -4,8 +4,8 @@
 //
 // A Section lists the settings and the nested blocks of one kind of block. ReadConfiguration reads files into a value with the
 // defaults, by the Section of the top level. It returns either no error or a *FaultsError with every mistake in the files and
-// its position. Each setting is read by a constructor for its type, as Text, Size or Duration, which knows the allowed values.
-// Checks between settings are functions of the Section. They keep what they know of other blocks in a state of the caller.
+// its position. Each setting is read by a constructor for its type, as Text, Size or Duration, which also checks the allowed values.
+// Checks between settings are functions of the Section. Facts about other blocks are in a state of the caller.
 //
 // SectionDoc and SettingDoc are the documentation of the same tables.
 //

@@ -23,8 +23,9 @@ func TestWriter_WritesALineAnEvent(t *testing.T) {
 			var out bytes.Buffer
 			var want strings.Builder
 			w := jsonl.NewWriter(&out, compression, around)
+			r := rand.New(rand.NewPCG(1, 72))
 			for i := range 2000 {
-				e := wal.Event{Offset: uint64(i + 1), Key: "k", Data: fmt.Appendf(nil, `{"n":%d,"r":%d}`, i, rand.IntN(1<<30))}
+				e := wal.Event{Offset: uint64(i + 1), Key: "k", Data: fmt.Appendf(nil, `{"n":%d,"r":%d}`, i, r.IntN(1<<30))}
 				if around == nil {
 					want.Write(e.Data)
 				} else {
@@ -45,8 +46,9 @@ func TestWriter_EstimatesTheSize(t *testing.T) {
 	for _, compression := range []shipper.Compression{shipper.Plain, shipper.Gzip, shipper.Zstd} {
 		var out bytes.Buffer
 		w := jsonl.NewWriter(&out, compression, nil)
+		r := rand.New(rand.NewPCG(2, 72))
 		for i := range 50_000 {
-			e := wal.Event{Data: fmt.Appendf(nil, `{"n":%d,"r":%d}`, i, rand.IntN(1<<30))}
+			e := wal.Event{Data: fmt.Appendf(nil, `{"n":%d,"r":%d}`, i, r.IntN(1<<30))}
 			with := w.SizeWith(&e)
 			w.Add(&e)
 			if got := w.Size(); compression == shipper.Plain && got != with {

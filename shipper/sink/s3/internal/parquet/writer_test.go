@@ -133,24 +133,25 @@ func TestCheck_FindsWhatAStringCannotHold(t *testing.T) {
 
 // draw returns n events of a few keys with drawn sizes, up to more than a block of the arena.
 func draw(n int, binary bool) []wal.Event {
+	r := rand.New(rand.NewPCG(uint64(n), 71))
 	events := make([]wal.Event, n)
 	for i := range events {
-		size := rand.IntN(200)
-		if rand.IntN(100) == 0 {
-			size = rand.IntN(300_000)
+		size := r.IntN(200)
+		if r.IntN(100) == 0 {
+			size = r.IntN(300_000)
 		}
-		e := wal.Event{Offset: uint64(1000 + 2*i), Key: fmt.Sprint("k", rand.IntN(20)), Data: make([]byte, size),
-			Time: time.Now().Add(time.Duration(rand.IntN(1e9))).UnixNano()}
+		e := wal.Event{Offset: uint64(1000 + 2*i), Key: fmt.Sprint("k", r.IntN(20)), Data: make([]byte, size),
+			Time: time.Unix(1_795_176_000, 0).Add(time.Duration(r.IntN(1e9))).UnixNano()}
 		for j := range e.Data {
-			if e.Data[j] = byte(rand.IntN(256)); !binary {
+			if e.Data[j] = byte(r.IntN(256)); !binary {
 				e.Data[j] = 'a' + e.Data[j]%26
 			}
 		}
-		for range rand.IntN(3) {
+		for range r.IntN(3) {
 			if e.Attributes == nil {
 				e.Attributes = make(map[string]string)
 			}
-			e.Attributes[fmt.Sprint("a", rand.IntN(5))] = fmt.Sprint(rand.IntN(3))
+			e.Attributes[fmt.Sprint("a", r.IntN(5))] = fmt.Sprint(r.IntN(3))
 		}
 		events[i] = e
 	}
