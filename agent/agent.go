@@ -31,6 +31,7 @@ type Agent struct {
 	register      *access.Register
 	admin         *admin.Server
 	monitor       *monitor
+	disk          diskWatch
 	adminListener net.Listener
 	adminSecurity security
 	started       time.Time
@@ -158,7 +159,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.logger.Error("configuration not applied", "error", err)
 	}
 	a.mu.Unlock()
-	a.lookAtSpace()
+	if a.conf.Load().WAL.MinFree != (config.MinFree{}) {
+		a.lookAtDisk() // before any append
+	}
 	a.running.set()
 	monitorCtx, stopMonitor := context.WithCancel(context.WithoutCancel(ctx))
 	monitored := make(chan struct{})
@@ -166,7 +169,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		defer close(monitored)
 		var group sync.WaitGroup
 		defer group.Wait()
-		group.Go(func() { a.watchSpace(monitorCtx) })
+		group.Go(func() { a.watchDisk(monitorCtx) })
 		a.monitor.run(monitorCtx)
 	}()
 	defer func() {

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -11,8 +10,6 @@ import (
 )
 
 const (
-	// spaceInterval is the time between two looks at the free space for min_free.
-	spaceInterval = 500 * time.Millisecond
 	// spaceMargin is the part of min_free by which the free space has to exceed it before events are accepted again: else
 	// each delivery would let a few events in.
 	spaceMargin = 20
@@ -52,29 +49,4 @@ func (s *space) update(v wal.Volume, m config.MinFree) {
 		return
 	}
 	s.low.Store(&lowSpace{v.Free, needed})
-}
-
-// watchSpace keeps space up to date until ctx ends. It does not look without min_free: a look hangs as the disk does.
-func (a *Agent) watchSpace(ctx context.Context) {
-	ticker := time.NewTicker(spaceInterval)
-	defer ticker.Stop()
-	for {
-		a.lookAtSpace()
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (a *Agent) lookAtSpace() {
-	m := a.conf.Load().WAL.MinFree
-	if m == (config.MinFree{}) {
-		a.streams.space.low.Store(nil)
-		return
-	}
-	if v, err := a.log.Volume(); err == nil {
-		a.streams.space.update(v, m)
-	}
 }

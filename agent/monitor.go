@@ -38,7 +38,6 @@ type monitor struct {
 	dropped  map[cursorKey]*dropCount
 
 	certificates []condition.Certificate // written by run's goroutine alone
-	volume       wal.Volume              // the same
 }
 
 // since is a reason and the time at which it began.
@@ -88,18 +87,14 @@ func (m *monitor) look(now time.Time) {
 		m.certificates = all
 		m.mu.Unlock()
 	}
-	if v, err := a.log.Volume(); err == nil { // it hangs as the disk does
-		m.mu.Lock()
-		m.volume = v
-		m.mu.Unlock()
-	}
 	status := a.Status()
+	volume, _ := a.disk.state()
 	facts := condition.Facts{
 		Now: now, Status: status, DataDir: a.conf.Load().DataDir, Shortage: a.log.Shortage(),
-		LowSpace: a.streams.space.low.Load() != nil, MinFree: a.conf.Load().WAL.MinFree.Of(m.volume.Size),
+		LowSpace: a.streams.space.low.Load() != nil, MinFree: a.conf.Load().WAL.MinFree.Of(volume.Size),
 		DropsOldest: a.conf.Load().WAL.OnFull == string(wal.DropOldest),
 		UntilFull:   time.Duration(status.WAL.UntilFullSeconds * float64(time.Second)),
-		Volume:      m.volume, Certificates: m.certificates, Dropped: m.lastDrop,
+		Volume:      volume, Certificates: m.certificates, Dropped: m.lastDrop,
 	}
 	m.keep(sampleOf(&status, now))
 	problems := m.tracker.Update(condition.Find(&facts), now)
@@ -171,7 +166,6 @@ func (m *monitor) complete(s *admin.Status, now time.Time) {
 		s.Accepting.Since = admin.Time{Time: m.refusing.at}
 	}
 	s.Problems, s.Reload = m.problems, m.reload
-	s.WAL.DiskFreeBytes, s.WAL.DiskBytes = m.volume.Free, m.volume.Size
 	for _, c := range m.certificates {
 		s.Certificates = append(s.Certificates, admin.CertificateStatus{File: c.File, Expires: admin.Time{Time: c.Expires}})
 	}

@@ -30,9 +30,8 @@ func (a *Agent) Status() admin.Status {
 	if err := a.log.Failed(); err != nil {
 		status.WAL.Failed = err.Error()
 	}
-	if names, err := a.log.SetAside(); err == nil { // a directory that cannot be listed fails the log as well
-		status.WAL.SetAside = names
-	}
+	volume, setAside := a.disk.state()
+	status.WAL.DiskFreeBytes, status.WAL.DiskBytes, status.WAL.SetAside = volume.Free, volume.Size, setAside
 	status.Access = accessStatus(a.register.Figures())
 	for _, s := range a.log.Streams() {
 		status.Streams = append(status.Streams, a.streamStatus(s))
