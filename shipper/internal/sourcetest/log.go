@@ -188,7 +188,7 @@ func (c *Cursor) Settle(step wal.Settlement) error {
 		moved = moved || !p.Equal(c.lanes[lane])
 		c.lanes[lane] = p
 	}
-	c.add(&step.Add)
+	c.ledger.Add(&step.Add)
 	if step.State != nil {
 		c.state = slices.Clone(step.State)
 	}
@@ -203,22 +203,6 @@ func (c *Cursor) Settle(step wal.Settlement) error {
 		return fmt.Errorf("sourcetest: %w: %+v, pending are %+v", wal.ErrOvercounted, counted, pending)
 	}
 	return nil
-}
-
-func (c *Cursor) add(add *wal.Ledger) {
-	l := &c.ledger
-	l.Delivered.Add(add.Delivered)
-	l.Dead.Add(add.Dead)
-	for reason, n := range add.Dropped {
-		l.Drop(reason, n)
-	}
-	l.Requests += add.Requests
-	l.Records += add.Records
-	l.BilledBytes += add.BilledBytes
-	l.PutUnits += add.PutUnits
-	if !add.LastDelivery.IsZero() {
-		l.LastDelivery = add.LastDelivery
-	}
 }
 
 // Floor returns the zero value: no event is to be dropped.

@@ -134,19 +134,7 @@ func (p *Position) Add(add *segment.Ledger, pending segment.Count) (over segment
 		leaveOut(&fits, over)
 		add = &fits
 	}
-	l := &p.Ledger
-	l.Delivered.Add(add.Delivered)
-	l.Dead.Add(add.Dead)
-	for reason, c := range add.Dropped {
-		l.Drop(reason, c)
-	}
-	l.Requests += add.Requests
-	l.Records += add.Records
-	l.BilledBytes += add.BilledBytes
-	l.PutUnits += add.PutUnits
-	if !add.LastDelivery.IsZero() {
-		l.LastDelivery = add.LastDelivery
-	}
+	p.Ledger.Add(add)
 	return over
 }
 

@@ -40,6 +40,22 @@ func (l *Ledger) Drop(reason string, c Count) {
 	l.Dropped[reason] = d
 }
 
+// Add adds a step to the ledger. Its LastDelivery replaces that of the ledger unless it is zero.
+func (l *Ledger) Add(step *Ledger) {
+	l.Delivered.Add(step.Delivered)
+	l.Dead.Add(step.Dead)
+	for reason, c := range step.Dropped {
+		l.Drop(reason, c)
+	}
+	l.Requests += step.Requests
+	l.Records += step.Records
+	l.BilledBytes += step.BilledBytes
+	l.PutUnits += step.PutUnits
+	if !step.LastDelivery.IsZero() {
+		l.LastDelivery = step.LastDelivery
+	}
+}
+
 // Clone returns a copy that shares no memory with the ledger.
 func (l *Ledger) Clone() Ledger {
 	c := *l
