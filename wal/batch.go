@@ -42,7 +42,7 @@ type Chain struct {
 type Appended struct {
 	First     uint64 // the stream's offset of the first event
 	Count     int
-	Duplicate bool // the batch had been stored before; First is its old offset, or 0 if that is no longer known
+	Duplicate bool // the batch had been stored before; First is its old offset, or 0 if that is unknown
 }
 
 // OnFull is the handling of an append when the log is full.

@@ -260,14 +260,15 @@ func TestProducer_LeavesOutSequences(t *testing.T) {
 		{20, 25, 5, wal.Appended{First: 6, Count: 5}, 0},                  // after a gap
 		{25, 35, 3, wal.Appended{First: 11, Count: 3}, 0},                 // with gaps in it
 		{20, 25, 5, wal.Appended{First: 6, Count: 5, Duplicate: true}, 0}, // again
-		{22, 25, 2, wal.Appended{First: 8, Count: 2, Duplicate: true}, 0}, // cut differently, with fewer events
+		{22, 25, 3, wal.Appended{First: 8, Count: 3, Duplicate: true}, 0}, // cut differently
+		{22, 25, 2, wal.Appended{Count: 2, Duplicate: true}, 0},           // with fewer events: their offsets are not consecutive
 		{25, 35, 3, wal.Appended{Count: 3, Duplicate: true}, 0},
 		{15, 20, 5, wal.Appended{Count: 5, Duplicate: true}, 0}, // skipped sequences can't follow
 		{30, 40, 10, wal.Appended{}, 35},
 		{35, 35, 1, wal.Appended{}, 36}, // more events than sequences
 		{35, 40, 5, wal.Appended{First: 14, Count: 5}, 0},
 	} {
-		if i == 8 { // and across a restart
+		if i == 9 { // and across a restart
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -282,4 +283,20 @@ func TestProducer_LeavesOutSequences(t *testing.T) {
 	if _, err := numbered(l, "p", 45, 1, 1); !errors.Is(err, wal.ErrSequence) {
 		t.Errorf("a gap of a producer that leaves out nothing: got %v, want ErrSequence", err)
 	}
+}
+
+// A batch that repeats some events of a stored one counts as delivered when all of them are, also the last.
+func TestProducer_DeliveredWaitsForTheEventsOfAShorterResend(t *testing.T) {
+	l := open(t, wal.Options{Dir: t.TempDir()})
+	p, err := l.OpenCursor("s", "d")
+	must(t, err)
+	if _, err := leaping(l, 20, 25, 5); err != nil {
+		t.Fatal(err)
+	}
+	again, err := leaping(l, 20, 25, 2) // perhaps 20 and 24
+	must(t, err)
+	settleTo(t, p, 5, delivered(4))
+	wantUnsettled(t, l, again)
+	settleTo(t, p, 6, delivered(1))
+	wantSettled(t, l, again, true)
 }

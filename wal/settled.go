@@ -14,7 +14,7 @@ import (
 // events were dead-lettered or dropped, or if that is unknown: a settlement that loses some events of a lane may have
 // lost any event that it settled there.
 //
-// For a duplicate whose offset is no longer known it waits for all events that the stream holds now. For a batch of
+// For a duplicate whose offset is unknown it waits for all events that the stream holds now. For a batch of
 // more than 4,096 events it waits for the checkpoints of the lanes, and so perhaps for older events of these lanes.
 func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (delivered bool, err error) {
 	s := l.streams.lookup(stream)

@@ -48,11 +48,15 @@ type producer struct {
 	bytes    int64     // that it takes of the state, as far as they are counted
 }
 
-// recognize decides whether the batch is stored already. known is false if it is not. at is the offset of a known batch;
-// 0: that is no longer known.
+// recognize decides whether the batch is stored already. known is false if it is not. at is the offset of a known batch
+// whose events have consecutive offsets; 0: that is not known.
 func (p *producer) recognize(b *Batch) (at uint64, known bool, err error) {
 	for _, r := range p.Runs {
-		if b.Sequence >= r.Seq && b.Next <= r.Seq+r.Count {
+		switch {
+		case b.Sequence < r.Seq || b.Next > r.Seq+r.Count:
+		case b.Next-b.Sequence > b.Events: // which of the stored events it has is not known
+			return 0, true, nil
+		default:
 			return r.Offset + b.Sequence - r.Seq, true, nil
 		}
 	}
