@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,14 +33,9 @@ result. The exit code is 1 if the file has faults: then nothing has changed.`,
 				return err
 			}
 			defer client.Close()
-			body, err := client.Call(ctx, http.MethodPost, "/v1/reload", nil)
-			if err != nil {
-				return err
-			}
-			defer body.Close()
 			var result admin.ReloadStatus
-			if err := json.NewDecoder(body).Decode(&result); err != nil {
-				return fmt.Errorf("read the response of the agent at %s: %w", client.Address, err)
+			if err := client.CallJSON(ctx, http.MethodPost, "/v1/reload", nil, &result); err != nil {
+				return err
 			}
 			return writeReload(c.OutOrStdout(), result.Changes)
 		},

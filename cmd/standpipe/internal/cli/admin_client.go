@@ -10,7 +10,11 @@ import (
 	"strings"
 )
 
-const maxFaultText = 4 << 10
+const (
+	maxFaultText = 4 << 10
+	// maxResponse is enough for an event of 64 MiB, more than the WAL accepts, of bytes that JSON escapes.
+	maxResponse = 6 * 64 << 20
+)
 
 // AdminClient sends requests to an agent's admin listener.
 type AdminClient struct {
@@ -39,6 +43,19 @@ func (a *AdminClient) Call(ctx context.Context, method, path string, arg any) (i
 	defer response.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxFaultText)) // the status is enough without it
 	return nil, fmt.Errorf("the agent at %s answers %s: %s", a.Address, response.Status, printableLines(strings.TrimSpace(string(text))))
+}
+
+// CallJSON is Call for a response in JSON, which it decodes into result.
+func (a *AdminClient) CallJSON(ctx context.Context, method, path string, arg, result any) error {
+	body, err := a.Call(ctx, method, path, arg)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(io.LimitReader(body, maxResponse)).Decode(result); err != nil {
+		return fmt.Errorf("read the response of the agent at %s: %w", a.Address, err)
+	}
+	return nil
 }
 
 // printableLines is Printable for a text of several lines.

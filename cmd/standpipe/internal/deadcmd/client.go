@@ -2,9 +2,6 @@ package deadcmd
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,11 +11,8 @@ import (
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
-const (
-	timeout = time.Minute // of one request; the agent spends at most 20 s on one
-	// maxResponse is enough for an event of 64 MiB, more than the WAL accepts, of bytes that JSON escapes.
-	maxResponse = 6 * 64 << 20
-)
+// timeout is the longest time of one request. The agent spends at most 20 s on one.
+const timeout = time.Minute
 
 // client sends requests for dead letters to an agent's admin listener.
 type client struct{ *cli.AdminClient }
@@ -73,17 +67,9 @@ func (d *client) change(ctx context.Context, action string, c admin.DeadChoice, 
 	}
 }
 
-// call sends a request with arg as JSON, if it is not nil, and decodes the response into result.
+// call is CallJSON with a timeout.
 func (d *client) call(ctx context.Context, method, path string, arg, result any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	body, err := d.AdminClient.Call(ctx, method, path, arg)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	if err := json.NewDecoder(io.LimitReader(body, maxResponse)).Decode(result); err != nil {
-		return fmt.Errorf("read the response of the agent at %s: %w", d.Address, err)
-	}
-	return nil
+	return d.CallJSON(ctx, method, path, arg, result)
 }
