@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -138,9 +137,7 @@ func (b *bill) empty(stream string) error {
 
 func (b *bill) write(out io.Writer, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(b)
+		return cli.WriteJSON(out, b)
 	}
 	_, err := io.WriteString(out, b.table())
 	return err

@@ -1,10 +1,10 @@
 package walcmd
 
 import (
-	"encoding/json"
 	"io"
 	"time"
 
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
@@ -86,10 +86,7 @@ func writeJSON(out io.Writer, in *inspect.Inspection) error {
 	for _, m := range in.Missing {
 		doc.Missing = append(doc.Missing, missingJSON{m.Stream, m.First, m.Next, append([]string{}, m.Why...)})
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(doc)
+	return cli.WriteJSON(out, doc)
 }
 
 func filesJSON(files []inspect.FileInfo) []fileJSON {

@@ -2,7 +2,6 @@ package walcmd
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -75,9 +74,7 @@ func writeSnapshotJSON(out io.Writer, to string, r *inspect.SnapshotReport) erro
 	for _, d := range r.Verified.Damage {
 		s.Damage = append(s.Damage, d.Error())
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(s)
+	return cli.WriteJSON(out, s)
 }
 
 func writeSnapshot(out io.Writer, to string, r *inspect.SnapshotReport) error {
