@@ -119,43 +119,36 @@ func newShow() *cobra.Command {
 }
 
 func newRequeue() *cobra.Command {
-	var f flags
-	c := &cobra.Command{
-		Use:   "requeue {ID... | --stream S | --destination D | --all}",
-		Short: "Append dead letters' events to their streams again",
-		Long: "Append the events of dead letters to their streams again, for example after the destination has\n" +
-			"been repaired. An event gets a new offset and goes to ALL destinations of its stream, also to those\n" +
-			"that have it already; sending it to one of them alone is not possible. Key, data, time and\n" +
-			"attributes stay the same. Each letter is removed after its event is synced; a crash in between\n" +
-			"leaves both. A letter whose event is not appended stays, its reason is printed, and the exit code\n" +
-			"is 1.",
-		RunE: func(c *cobra.Command, args []string) error {
-			return f.change(c, args, "requeue", func(out admin.DeadOutcome) int { return out.Requeued })
-		},
-	}
-	f.addChoice(c)
+	c := newChange("requeue", func(out admin.DeadOutcome) int { return out.Requeued })
+	c.Short = "Append dead letters' events to their streams again"
+	c.Long = "Append the events of dead letters to their streams again, for example after the destination has\n" +
+		"been repaired. An event gets a new offset and goes to ALL destinations of its stream, also to those\n" +
+		"that have it already; sending it to one of them alone is not possible. Key, data, time and\n" +
+		"attributes stay the same. Each letter is removed after its event is synced; a crash in between\n" +
+		"leaves both. A letter whose event is not appended stays, its reason is printed, and the exit code\n" +
+		"is 1."
 	return c
 }
 
 func newDrop() *cobra.Command {
-	var f flags
-	c := &cobra.Command{
-		Use:   "drop {ID... | --stream S | --destination D | --all}",
-		Short: "Remove dead letters for good",
-		Long: "Remove dead letters and their data for good. In the agent's ledger their events stay counted as dead.\n" +
-			"With --all also damaged letters.",
-		RunE: func(c *cobra.Command, args []string) error {
-			return f.change(c, args, "drop", func(out admin.DeadOutcome) int { return out.Dropped })
-		},
-	}
-	f.addChoice(c)
+	c := newChange("drop", func(out admin.DeadOutcome) int { return out.Dropped })
+	c.Short = "Remove dead letters for good"
+	c.Long = "Remove dead letters and their data for good. In the agent's ledger their events stay counted as dead.\n" +
+		"With --all also damaged letters."
 	return c
 }
 
-func (f *flags) addChoice(c *cobra.Command) {
+// newChange returns a command that applies action, requeue or drop, to the dead letters of its arguments and flags.
+func newChange(action string, count func(admin.DeadOutcome) int) *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:  action + " {ID... | --stream S | --destination D | --all}",
+		RunE: func(c *cobra.Command, args []string) error { return f.change(c, args, action, count) },
+	}
 	f.Flags(c, "admin", cli.DefaultAdminAddress)
 	f.addFilter(c)
 	c.Flags().BoolVar(&f.all, "all", false, "all dead letters")
+	return c
 }
 
 // change applies action, requeue or drop, to the chosen letters and prints their number.
