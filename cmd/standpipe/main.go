@@ -1,5 +1,5 @@
-// Command standpipe accepts events from producers on this host, stores them durably, and delivers them to Amazon Data
-// Firehose, Kinesis Data Streams and files, with retries until they are delivered.
+// Command standpipe accepts events from producers on this host, stores them durably, and delivers them to each destination of
+// their stream, with retries until they are delivered.
 //
 // Contract of the command line: standard output carries data, standard error carries messages. The exit code is 0 on success,
 // 1 on failure, and 2 for an invalid command line or, for the command agent, an invalid configuration.
