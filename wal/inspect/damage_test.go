@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/standpipe/standpipe/test/testkit"
+	"github.com/standpipe/standpipe/test/walkit"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
@@ -21,7 +23,7 @@ func linkLog(t testing.TB, dir string) string {
 	if err := os.Mkdir(filepath.Join(to, "wal"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range segmentFiles(t, dir) {
+	for _, path := range walkit.SegmentFiles(t, dir) {
 		if err := os.Link(path, filepath.Join(to, "wal", filepath.Base(path))); err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +48,7 @@ func flip(t testing.TB, text string) func(b []byte) []byte {
 // holding returns the path of the segment that holds the text.
 func holding(t testing.TB, dir, text string) string {
 	t.Helper()
-	for _, path := range segmentFiles(t, dir) {
+	for _, path := range walkit.SegmentFiles(t, dir) {
 		if b, _ := os.ReadFile(path); bytes.Contains(b, []byte(text)) {
 			return path
 		}
@@ -61,8 +63,8 @@ func TestAFlippedByteIsFoundAndTheRestIsDumped(t *testing.T) {
 	for _, needle := range []string{"00003x", "00075x", "00149x"} { // in the oldest, a middle and the newest segment
 		dir := linkLog(t, source)
 		path := holding(t, dir, needle)
-		edit(t, path, flip(t, needle))
-		report := verify(t, dir)
+		walkit.Edit(t, path, flip(t, needle))
+		report := walkit.Verify(t, dir)
 		if report.Damaged != 1 || report.Damage[0].File != path || report.Damage[0].Stream != "clicks" {
 			t.Errorf("%s: got %v, want one in %s", needle, report.Damage, path)
 		}
@@ -84,9 +86,9 @@ func TestAFlippedByteIsFoundAndTheRestIsDumped(t *testing.T) {
 // leaf returns the position of a leaf page whose blocks have no other copy in the file.
 func leaf(t testing.TB, b []byte) int {
 	first := make(map[string][]int)
-	for at := 2 * boltPage; at < len(b); at += boltPage {
+	for at := 2 * walkit.BoltPage; at < len(b); at += walkit.BoltPage {
 		number, flags, keyLength := binary.NativeEndian.Uint64(b[at:]), binary.NativeEndian.Uint16(b[at+8:]), binary.NativeEndian.Uint32(b[at+24:])
-		if number == uint64(at/boltPage) && flags == 2 && keyLength == 8 {
+		if number == uint64(at/walkit.BoltPage) && flags == 2 && keyLength == 8 {
 			key := at + 16 + int(binary.NativeEndian.Uint32(b[at+20:]))
 			first[string(b[key:key+8])] = append(first[string(b[key:key+8])], at)
 		}
@@ -106,11 +108,11 @@ func TestDamagedSegmentsAreFound(t *testing.T) {
 		"empty":           func(b []byte) []byte { return nil },
 		"one byte":        func(b []byte) []byte { return b[:1] },
 		"only zeros":      func(b []byte) []byte { return make([]byte, len(b)) },
-		"one meta page":   func(b []byte) []byte { return b[:boltPage] },
-		"both metas":      func(b []byte) []byte { clear(b[:2*boltPage]); return b },
-		"cut short":       func(b []byte) []byte { return b[:10*boltPage] },
+		"one meta page":   func(b []byte) []byte { return b[:walkit.BoltPage] },
+		"both metas":      func(b []byte) []byte { clear(b[:2*walkit.BoltPage]); return b },
+		"cut short":       func(b []byte) []byte { return b[:10*walkit.BoltPage] },
 		"no bbolt file":   func(b []byte) []byte { return []byte(strings.Repeat("a text", 10_000)) },
-		"pages zeroed":    func(b []byte) []byte { clear(b[2*boltPage:]); return b },
+		"pages zeroed":    func(b []byte) []byte { clear(b[2*walkit.BoltPage:]); return b },
 		"a leaf's header": func(b []byte) []byte { at := leaf(t, b); clear(b[at : at+16]); return b },
 		"a leaf's count":  func(b []byte) []byte { binary.NativeEndian.PutUint16(b[leaf(t, b)+10:], 60_000); return b },
 		"a leaf's length": func(b []byte) []byte { binary.NativeEndian.PutUint32(b[leaf(t, b)+12:], 1<<31); return b },
@@ -121,13 +123,13 @@ func TestDamagedSegmentsAreFound(t *testing.T) {
 	for name, damage := range damages {
 		for _, newest := range []bool{false, true} {
 			dir := linkLog(t, source)
-			files := segmentFiles(t, dir)
+			files := walkit.SegmentFiles(t, dir)
 			path := files[1]
 			if newest {
 				path = files[len(files)-1]
 			}
-			edit(t, path, damage)
-			report := verify(t, dir)
+			walkit.Edit(t, path, damage)
+			report := walkit.Verify(t, dir)
 			if report.Damaged == 0 || report.Damage[0].File != path {
 				t.Errorf("%s, newest %v: got %d, %v, want damage of %s", name, newest, report.Damaged, report.Damage, path)
 			}
@@ -149,15 +151,15 @@ func TestRandomDamageNeverBreaksTheTools(t *testing.T) {
 	fillLog(t, source)
 	for range 100 {
 		dir := linkLog(t, source)
-		files := segmentFiles(t, dir)
-		edit(t, files[r.IntN(len(files))], func(b []byte) []byte {
+		files := walkit.SegmentFiles(t, dir)
+		walkit.Edit(t, files[r.IntN(len(files))], func(b []byte) []byte {
 			for range 1 + r.IntN(20) {
-				page := r.IntN(min(80, len(b)/boltPage)) // about as many as are in use
-				b[page*boltPage+r.IntN([]int{16, 64, boltPage}[r.IntN(3)])] ^= byte(1 + r.IntN(255))
+				page := r.IntN(min(80, len(b)/walkit.BoltPage)) // about as many as are in use
+				b[page*walkit.BoltPage+r.IntN([]int{16, 64, walkit.BoltPage}[r.IntN(3)])] ^= byte(1 + r.IntN(255))
 			}
 			return b
 		})
-		report := verify(t, dir)
+		report := walkit.Verify(t, dir)
 		events, damage := dumpAll(t, dir, inspect.DumpOptions{})
 		if len(damage) > 0 && report.Damaged == 0 {
 			t.Errorf("seed %d: a dump met %v, verify nothing", seed, damage)
@@ -171,17 +173,17 @@ func TestRandomDamageNeverBreaksTheTools(t *testing.T) {
 func TestAMissingSegmentIsDamageOnlyWhileItIsNeeded(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
-	files := segmentFiles(t, dir)
+	files := walkit.SegmentFiles(t, dir)
 	if err := os.Remove(files[2]); err != nil {
 		t.Fatal(err)
 	}
-	report := verify(t, dir)
+	report := walkit.Verify(t, dir)
 	if report.Damaged == 0 || !strings.Contains(report.Damage[0].Reason, "missing") {
 		t.Errorf("got %v, want missing events", report.Damage)
 	}
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10}) // Open counts the events as dropped
-	sync(t, l)
-	if got := wantSound(t, dir); len(got.Notes) == 0 || !strings.Contains(got.Notes[0], "are gone") {
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10}) // Open counts the events as dropped
+	walkit.Sync(t, l)
+	if got := walkit.WantSound(t, dir); len(got.Notes) == 0 || !strings.Contains(got.Notes[0], "are gone") {
 		t.Errorf("got notes %q, want them to tell of the gap", got.Notes)
 	}
 }
@@ -189,11 +191,11 @@ func TestAMissingSegmentIsDamageOnlyWhileItIsNeeded(t *testing.T) {
 func TestAMissingNewestSegmentIsDamage(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
-	files := segmentFiles(t, dir)
+	files := walkit.SegmentFiles(t, dir)
 	if err := os.Remove(files[len(files)-1]); err != nil {
 		t.Fatal(err)
 	}
-	if got := verify(t, dir); got.Damaged != 1 || !strings.Contains(got.Damage[0].Reason, "a later segment") {
+	if got := walkit.Verify(t, dir); got.Damaged != 1 || !strings.Contains(got.Damage[0].Reason, "a later segment") {
 		t.Errorf("got %v", got.Damage)
 	}
 }
@@ -201,10 +203,10 @@ func TestAMissingNewestSegmentIsDamage(t *testing.T) {
 func TestASegmentThatWasSetAsideIsNoted(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
-	edit(t, segmentFiles(t, dir)[1], func(b []byte) []byte { return make([]byte, len(b)) })
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
-	sync(t, l)
-	got := wantSound(t, dir)
+	walkit.Edit(t, walkit.SegmentFiles(t, dir)[1], func(b []byte) []byte { return make([]byte, len(b)) })
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	walkit.Sync(t, l)
+	got := walkit.WantSound(t, dir)
 	if !strings.Contains(strings.Join(got.Notes, "\n"), ".corrupt") {
 		t.Errorf("got notes %q, want the file that was set aside", got.Notes)
 	}
@@ -221,14 +223,14 @@ func TestASegmentOfAnotherLogIsDamage(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	fillLog(t, dir)
 	fillLog(t, other)
-	foreign, err := os.ReadFile(segmentFiles(t, other)[1])
+	foreign, err := os.ReadFile(walkit.SegmentFiles(t, other)[1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(segmentFiles(t, dir)[1], foreign, 0o600); err != nil {
+	if err := os.WriteFile(walkit.SegmentFiles(t, dir)[1], foreign, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := verify(t, dir); got.Damaged == 0 || !strings.Contains(got.Damage[0].Reason, "belongs to the log") {
+	if got := walkit.Verify(t, dir); got.Damaged == 0 || !strings.Contains(got.Damage[0].Reason, "belongs to the log") {
 		t.Errorf("got %v", got.Damage)
 	}
 }
@@ -239,7 +241,7 @@ func TestAnUnfinishedSegmentIsNoDamage(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "wal", "0000000000000099.seg.new"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := wantSound(t, dir); len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "not finished") {
+	if got := walkit.WantSound(t, dir); len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "not finished") {
 		t.Errorf("got notes %q", got.Notes)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/test/testkit"
+	"github.com/standpipe/standpipe/test/walkit"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
@@ -23,19 +24,19 @@ import (
 // settled a part of each lane.
 func fillLog(t testing.TB, dir string) {
 	t.Helper()
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 	for _, name := range [][2]string{{"clicks", "archive"}, {"clicks", "live"}, {"audit", "archive"}} {
 		if _, err := l.OpenCursor(name[0], name[1]); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range 150 {
-		appendOne(t, l, "clicks", fmt.Sprint("k", i%17), fmt.Sprintf("%05d%s", i, strings.Repeat("x", 6_000)))
+		testkit.AppendOne(t, l, "clicks", fmt.Sprint("k", i%17), fmt.Sprintf("%05d%s", i, strings.Repeat("x", 6_000)))
 		if i%3 == 0 {
-			appendOne(t, l, "audit", "a", fmt.Sprint(i))
+			testkit.AppendOne(t, l, "audit", "a", fmt.Sprint(i))
 		}
 	}
-	settleLanes(t, l, "clicks", "live", func(lane uint8) uint64 { return 40 + uint64(lane) })
+	walkit.SettleLanes(t, l, "clicks", "live", func(lane uint8) uint64 { return 40 + uint64(lane) })
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func TestInspectTellsWhatTheLogTells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 	got, err := inspect.Inspect(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
@@ -127,13 +128,13 @@ func TestDumpGivesEveryEventOnce(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
 	closed, damage := dumpAll(t, dir, inspect.DumpOptions{})
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 	events, more := dumpAll(t, dir, inspect.DumpOptions{})
 	if len(damage)+len(more) > 0 || !reflect.DeepEqual(events, closed) {
 		t.Errorf("got %d events and %v open, %d and %v closed", len(events), more, len(closed), damage)
 	}
 	for _, stream := range []string{"clicks", "audit"} {
-		if got, want := ofStream(events, stream), readAll(t, l, stream, 1, wal.AllLanes); !reflect.DeepEqual(got, want) {
+		if got, want := ofStream(events, stream), testkit.ReadAll(t, l, stream, 1, wal.AllLanes); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %d events, want %d", stream, len(got), len(want))
 		}
 	}
@@ -141,7 +142,7 @@ func TestDumpGivesEveryEventOnce(t *testing.T) {
 
 func TestDumpFilters(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, wal.Options{Dir: dir})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir})
 	for i := range 60 {
 		b := &wal.Batch{Stream: []string{"s", "other"}[i%2]}
 		for n := range 3 {
@@ -202,9 +203,9 @@ func TestASoundLogVerifies(t *testing.T) {
 	fillLog(t, dir)
 	for _, running := range []bool{false, true} {
 		if running {
-			open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+			testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 		}
-		got := wantSound(t, dir)
+		got := walkit.WantSound(t, dir)
 		if got.Events.Events != 200 || got.Segments < 4 || got.Segments != got.Of || got.Bytes == 0 || len(got.Notes) > 0 {
 			t.Errorf("running %v: got %+v, want 200 events", running, got)
 		}
@@ -214,21 +215,21 @@ func TestASoundLogVerifies(t *testing.T) {
 func TestTruncatedSegmentsAreNoDamage(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10})
 	before := l.Stat().Segments
 	for _, d := range []string{"archive", "live"} { // the cursor of audit still needs the oldest segment
-		p, _ := place(l, "clicks", d)
-		settleAll(l, p, p.Stat().Pending)
+		p, _ := walkit.Place(l, "clicks", d)
+		walkit.SettleAll(l, p, p.Stat().Pending)
 	}
-	settleLanes(t, l, "audit", "archive", func(uint8) uint64 { return 30 })
+	walkit.SettleLanes(t, l, "audit", "archive", func(uint8) uint64 { return 30 })
 	testkit.Eventually(t, time.Minute, func() error {
-		sync(t, l)
+		walkit.Sync(t, l)
 		if after := l.Stat().Segments; after >= before {
 			return fmt.Errorf("got %d segments, had %d", after, before)
 		}
 		return nil
 	})
-	if got := wantSound(t, dir); len(got.Notes) > 0 {
+	if got := walkit.WantSound(t, dir); len(got.Notes) > 0 {
 		t.Errorf("got notes %q", got.Notes)
 	}
 	in, err := inspect.Inspect(t.Context(), dir)
@@ -305,7 +306,7 @@ func inspectAll(t *testing.T, dir string) {
 	if got, damage := dumpAll(t, dir, inspect.DumpOptions{}); len(got) != 200 || len(damage) > 0 {
 		t.Errorf("got %d events and %v, want 200", len(got), damage)
 	}
-	wantSound(t, dir)
+	walkit.WantSound(t, dir)
 }
 
 const readingDir = "STANDPIPE_TEST_READING_DIR"
@@ -325,7 +326,7 @@ func TestWhoMayOnlyReadCanInspect(t *testing.T) {
 	dir := t.TempDir()
 	fillLog(t, dir)
 	modes := map[string]os.FileMode{filepath.Dir(dir): 0o755, dir: 0o555, filepath.Join(dir, "wal"): 0o555}
-	for _, path := range segmentFiles(t, dir) {
+	for _, path := range walkit.SegmentFiles(t, dir) {
 		modes[path] = 0o444
 	}
 	for path, mode := range modes {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/testkit"
+	"github.com/standpipe/standpipe/test/walkit"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
@@ -88,7 +90,7 @@ func checkDump(t testing.TB, dir string, acked map[string]uint64, truncated bool
 
 func TestToolsBesideARunningLog(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 2 << 20})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 2 << 20})
 	writers, stop := startWriters(t, l)
 	rounds := 0
 	for start := time.Now(); time.Since(start) < liveTime; rounds++ {
@@ -97,7 +99,7 @@ func TestToolsBesideARunningLog(t *testing.T) {
 			acked[w.stream] = w.acked.Load()
 		}
 		checkDump(t, dir, acked, false)
-		wantSound(t, dir)
+		walkit.WantSound(t, dir)
 		if _, err := inspect.Inspect(t.Context(), dir); err != nil {
 			t.Error(err)
 		}
@@ -107,36 +109,36 @@ func TestToolsBesideARunningLog(t *testing.T) {
 	if rounds < 2 {
 		t.Errorf("got %d rounds; the tools hardly get on beside a log that is being written", rounds)
 	}
-	wantSound(t, dir)
+	walkit.WantSound(t, dir)
 }
 
 // Destinations settle events during the inspection, so that the log truncates segments and updates its ledgers.
 func TestToolsBesideALogThatTruncates(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
 	for _, stream := range []string{"small", "middle", "large"} {
 		l.OpenCursor(stream, "fast")
 		l.OpenCursor(stream, "slow")
 	}
-	sync(t, l) // the cursors are on disk
+	walkit.Sync(t, l) // the cursors are on disk
 	writers, stop := startWriters(t, l)
 	before := l.Stat()
 	for start := time.Now(); time.Since(start) < liveTime; {
 		for i, w := range writers {
 			acked := w.acked.Load()
-			advance(t, l, w.stream, "fast", acked+1)
-			advance(t, l, w.stream, "slow", acked-acked/uint64(10*(i+1))+1)
+			walkit.Advance(t, l, w.stream, "fast", acked+1)
+			walkit.Advance(t, l, w.stream, "slow", acked-acked/uint64(10*(i+1))+1)
 		}
 		checkDump(t, dir, nil, true)
-		wantSound(t, dir)
+		walkit.WantSound(t, dir)
 		if in, err := inspect.Inspect(t.Context(), dir); err != nil || len(in.Cursors) != 6 {
 			t.Errorf("got %+v, %v", in, err)
 		}
 	}
 	stop()
 	t.Logf("%+v, then %+v: %+v", before, l.Stat(), l.Streams())
-	sync(t, l)
-	wantSound(t, dir)
+	walkit.Sync(t, l)
+	walkit.WantSound(t, dir)
 }
 
 const appendingDir = "STANDPIPE_TEST_APPENDING_DIR"
@@ -147,7 +149,7 @@ func TestAppendingProcess(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 2 << 20})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 2 << 20})
 	_, stop := startWriters(t, l)
 	fmt.Println("appending")
 	io.Copy(io.Discard, os.Stdin)
@@ -186,12 +188,12 @@ func TestToolsBesideAnotherProcess(t *testing.T) {
 	process := startAppending(t, dir)
 	for start := time.Now(); time.Since(start) < liveTime; {
 		checkDump(t, dir, nil, false)
-		wantSound(t, dir)
+		walkit.WantSound(t, dir)
 	}
 	process.Process.Kill()
 	process.Wait()
 	checkDump(t, dir, nil, false)
-	if got := wantSound(t, dir); got.Events.Events == 0 {
+	if got := walkit.WantSound(t, dir); got.Events.Events == 0 {
 		t.Error("the other process appended nothing")
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/standpipe/standpipe/test/testkit"
+	"github.com/standpipe/standpipe/test/walkit"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/inspect"
@@ -29,8 +31,8 @@ func snapshot(t testing.TB, dir string) (copied *wal.Log, to string, report *ins
 	for _, d := range report.Verified.Damage {
 		t.Errorf("found damage in the copy of a sound log: %v", d)
 	}
-	wantSound(t, to)
-	return open(t, wal.Options{Dir: to, SegmentSize: 1 << 20}), to, report
+	walkit.WantSound(t, to)
+	return testkit.OpenLog(t, wal.Options{Dir: to, SegmentSize: 1 << 20}), to, report
 }
 
 func snapshotRounds() int {
@@ -44,7 +46,7 @@ func TestSnapshot_HoldsWhatWasAckedBeforeIt(t *testing.T) {
 	for round := range snapshotRounds() {
 		t.Run(fmt.Sprint(round), func(t *testing.T) { // each round has its own log, so that no log gets large
 			dir := t.TempDir()
-			l := open(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
+			l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
 			writers, stop := startWriters(t, l)
 			time.Sleep(time.Duration(1+round%10) * 10 * time.Millisecond)
 			acked := make(map[string]uint64)
@@ -65,7 +67,7 @@ func TestSnapshot_HoldsWhatWasAckedBeforeIt(t *testing.T) {
 // A producer that numbers its batches sends its last batch to the copy again: the copy recognizes it.
 func TestSnapshot_KnowsWhatProducersSent(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 512 << 10})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 512 << 10})
 	send := func(l *wal.Log, producer string, n uint64) (wal.Appended, error) {
 		return l.Append(context.Background(), &wal.Batch{Stream: "s", ProducerID: producer, ProducerSequence: n,
 			Events: []wal.Event{{Key: "k", Data: fmt.Appendf(nil, "%0500d", n), Time: 1}}})
@@ -110,7 +112,7 @@ func TestSnapshot_KnowsWhatProducersSent(t *testing.T) {
 // segments. In the copy, every ledger adds up, no event is counted as lost, and every counted dead letter is there.
 func TestSnapshot_HasLedgersThatAddUp(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, wal.Options{Dir: dir, SegmentSize: 256 << 10, MaxSize: 64 << 20})
+	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 256 << 10, MaxSize: 64 << 20})
 	letters := deadletter.Open(dir, deadletter.Options{})
 	defer letters.Close()
 	l.OpenCursor("s", "stuck")
@@ -194,7 +196,7 @@ func checkCursor(t *testing.T, l *wal.Log, p *wal.Cursor) {
 		low = min(low, m.Checkpoint)
 	}
 	found := uint64(0)
-	for _, e := range readAll(t, l, "s", low, wal.AllLanes) {
+	for _, e := range testkit.ReadAll(t, l, "s", low, wal.AllLanes) {
 		if !marks[e.Lane].Done(e.Offset) {
 			found++
 		}
