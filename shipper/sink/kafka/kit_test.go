@@ -140,9 +140,9 @@ func idOffset(t *testing.T, r *kgo.Record) uint64 {
 }
 
 // client returns a client of the cluster.
-func (f *fake) client() *kgo.Client {
+func (f *fake) client(opts ...kgo.Opt) *kgo.Client {
 	f.t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(f.ListenAddrs()...))
+	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(f.ListenAddrs()...))...)
 	testkit.Must(f.t, err)
 	f.t.Cleanup(c.Close)
 	return c

@@ -463,7 +463,6 @@ func (p *producer) answered(part *partition, r *kmsg.ProduceResponseTopicPartiti
 		p.tryLater(part, classify(err, p.topic.name), b.unknown)
 	case tooLarge(code):
 		size := len(b.buf)
-		b.unknown = false
 		if len(b.refs) > 1 {
 			p.topic.rejected(size)
 			p.fail(part, &shipper.Error{Class: shipper.Transient, Code: code.Message, Text: "smaller batches follow", Record: -1}, nil)
@@ -472,12 +471,12 @@ func (p *producer) answered(part *partition, r *kmsg.ProduceResponseTopicPartiti
 		text := fmt.Sprintf("the record takes %d bytes, more than the topic's max.message.bytes", size)
 		p.fail(part, errBehind, map[int]*shipper.Error{0: poison(code, text)})
 	case badRecord(code):
-		b.unknown = false
 		p.fail(part, errBehind, culprits(code, r, len(b.refs)))
 	case notStored(code):
 		p.topic.expire()
 		p.tryLater(part, classify(err, p.topic.name), b.unknown)
 	default:
+		b.unknown = true
 		p.fail(part, classify(err, p.topic.name), nil)
 	}
 }
@@ -517,7 +516,8 @@ func (p *producer) tryLater(part *partition, err *shipper.Error, unknown bool) {
 	part.after = time.Now().Add(pause)
 }
 
-// fail ends the first batch of the partition, and those of its group behind it.
+// fail ends the first batch of the partition, and those of its group behind it. If the batch may be stored, the partition
+// goes on under a new epoch: a broker would take a batch with the same sequence numbers for it.
 func (p *producer) fail(part *partition, err *shipper.Error, poisoned map[int]*shipper.Error) {
 	b := part.queue[0]
 	g := b.group
@@ -537,6 +537,9 @@ func (p *producer) fail(part *partition, err *shipper.Error, poisoned map[int]*s
 	}
 	clear(part.queue[len(kept):])
 	part.queue = kept
+	if b.unknown {
+		p.renew(part)
+	}
 }
 
 // takeRequests returns the number of requests since the last call.

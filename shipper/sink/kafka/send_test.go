@@ -10,7 +10,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink/kafka"
@@ -62,15 +64,16 @@ func mustSend(t *testing.T, s shipper.Sink, events []event) {
 	}
 }
 
-// A broker that stores a batch and loses its response gets it again, and stores it once.
+// A batch without a good response is sent again, and stored once, whether or not the broker has it.
 func TestSend_StoresOnceWhatIsSentAgain(t *testing.T) {
 	for name, lose := range map[string]func(f *fake){
-		"timed out":           func(f *fake) { f.fail(kerr.RequestTimedOut, 2) },
-		"too few replicas":    func(f *fake) { f.fail(kerr.NotEnoughReplicasAfterAppend, 2) },
-		"connection is cut":   func(f *fake) { f.cutNext() },
-		"not the leader":      func(f *fake) { f.fail(kerr.NotLeaderForPartition, 1) },
-		"sequence is lost":    func(f *fake) { f.fail(kerr.OutOfOrderSequenceNumber, 1) },
-		"producer is unknown": func(f *fake) { f.fail(kerr.UnknownProducerID, 1) },
+		"timed out":             func(f *fake) { f.fail(kerr.RequestTimedOut, 2) },
+		"too few replicas":      func(f *fake) { f.fail(kerr.NotEnoughReplicasAfterAppend, 2) },
+		"stored, but timed out": func(f *fake) { f.storeAndAnswer(kerr.RequestTimedOut) },
+		"connection is cut":     func(f *fake) { f.cutNext() },
+		"not the leader":        func(f *fake) { f.fail(kerr.NotLeaderForPartition, 1) },
+		"sequence is lost":      func(f *fake) { f.fail(kerr.OutOfOrderSequenceNumber, 1) },
+		"producer is unknown":   func(f *fake) { f.fail(kerr.UnknownProducerID, 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := startFake(t, 3)
@@ -85,7 +88,7 @@ func TestSend_StoresOnceWhatIsSentAgain(t *testing.T) {
 	}
 }
 
-// cutNext stores the next Produce request and cuts its connection instead of an answer.
+// cutNext cuts the connection of the next Produce request instead of an answer. The batches are not stored.
 func (f *fake) cutNext() {
 	f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		return nil, errors.New("cut"), true
@@ -282,4 +285,69 @@ func TestSend_KeepsTheOrderAfterItGaveUp(t *testing.T) {
 	close(release)
 	mustSend(t, s, events[50:])
 	checkOrder(t, f.records(), events)
+}
+
+// A batch that fails but may be stored keeps its sequence numbers: a broker takes the next batch for another one.
+func TestSend_LosesNothingBehindABatchThatMayBeStored(t *testing.T) {
+	for name, codes := range map[string][]*kerr.Error{
+		"forbidden later":    {kerr.RequestTimedOut, kerr.PolicyViolation},
+		"too large later":    {kerr.RequestTimedOut, kerr.MessageTooLarge},
+		"a bad record later": {kerr.RequestTimedOut, kerr.InvalidRecord},
+		"server has a fault": {kerr.UnknownServerError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := startFake(t, 1)
+			s := f.open()
+			events := drawEvents(t, 30)
+			for i := range events {
+				events[i].Data, events[i].Attributes = []byte{byte(i)}, nil // few enough bytes for one batch
+			}
+			mustSend(t, s, events[:10])
+			f.storeAndAnswer(codes...)
+			if got := s.Send(t.Context(), recordsOf(events[10:20])); got.Err == nil && slices.Contains(got.Results, nil) {
+				t.Fatalf("got %+v", got)
+			}
+			mustSend(t, s, events[20:]) // as many
+			mustSend(t, s, events[10:20])
+			for _, e := range events {
+				if !slices.ContainsFunc(f.records(), func(r *kgo.Record) bool { return idOffset(t, r) == e.Offset }) {
+					t.Errorf("event %d is lost", e.Offset)
+				}
+			}
+		})
+	}
+}
+
+// storeAndAnswer stores the next batch but answers with the first error, and answers with the others when it comes again.
+func (f *fake) storeAndAnswer(codes ...*kerr.Error) {
+	const sentOn = 4321 // the timeout of the request that stores the batch
+	client, requests := f.client(kgo.MaxVersions(kversion.V3_0_0())), 0
+	f.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (resp kmsg.Response, err error, handled bool) {
+		f.KeepControl()
+		answer := r.ResponseKind().(*kmsg.ProduceResponse)
+		if r.(*kmsg.ProduceRequest).TimeoutMillis == sentOn || requests == len(codes) {
+			return nil, nil, false
+		}
+		if requests++; requests == 1 {
+			node, same := f.CurrentNode(), *r.(*kmsg.ProduceRequest)
+			same.TimeoutMillis = sentOn
+			f.SleepControl(func() {
+				stored, err := client.Broker(int(node)).Request(f.t.Context(), &same)
+				if err != nil || stored.(*kmsg.ProduceResponse).Topics[0].Partitions[0].ErrorCode != 0 {
+					f.t.Errorf("store a batch: %v, %+v", err, stored)
+				}
+			})
+		}
+		for _, in := range r.(*kmsg.ProduceRequest).Topics {
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic = in.Topic
+			for _, p := range in.Partitions {
+				out := kmsg.NewProduceResponseTopicPartition()
+				out.Partition, out.ErrorCode = p.Partition, codes[requests-1].Code
+				topic.Partitions = append(topic.Partitions, out)
+			}
+			answer.Topics = append(answer.Topics, topic)
+		}
+		return answer, nil, true
+	})
 }
