@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -142,6 +143,31 @@ func TestProblems_OfAParkedDestination(t *testing.T) {
 	until(t, "the problem is found", func() bool { return problem(a.Agent, "parked") != nil })
 	if p := problem(a.Agent, "parked"); p.Destination != "gone" || !strings.Contains(p.Text, "3 events") {
 		t.Errorf("got %+v, want the events of gone", p)
+	}
+}
+
+// A reload reports the destinations that it starts, replaces and parks.
+func TestReload_ReportsParkedDestinations(t *testing.T) {
+	dir := t.TempDir()
+	conf := parse(t, dir, `stream "s" {
+  destination "file" "kept" { path = "DIR/kept" }
+  destination "file" "changed" { path = "DIR/old" }
+  destination "file" "gone" { path = "DIR/gone" }
+}`)
+	a := start(t, conf, hclog.NewNullLogger())
+	send(t, dial(t, conf), "s", 3)
+	until(t, "all is delivered", func() bool { return destination(t, a.Agent, "s", "gone").Pending.Events == 0 })
+	if err := a.Reload(parse(t, dir, `stream "s" {
+  destination "file" "kept" { path = "DIR/kept" }
+  destination "file" "changed" { path = "DIR/new" }
+  destination "file" "added" { path = "DIR/added" }
+}`)); err != nil {
+		t.Fatal(err)
+	}
+	got := a.Status().Reload.Changes
+	want := admin.ReloadChanges{Streams: 1, Listeners: 1, Started: []string{"s/added", "s/changed"}, Parked: []string{"s/gone (0 events)"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
