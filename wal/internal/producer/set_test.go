@@ -2,6 +2,7 @@ package producer_test
 
 import (
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -74,6 +75,31 @@ func TestSet_EvictsIdleProducers(t *testing.T) {
 		}
 		if s.EvictionDue() {
 			t.Error("a search is due right after another")
+		}
+	})
+}
+
+// Of too many producers, those that have sent nothing for the longest time are evicted.
+func TestSet_EvictsTheLongestSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var state atomic.Int64
+		s := producer.NewSet(&state, time.Hour, hclog.NewNullLogger())
+		key := func(i int) producer.Key { return producer.Key{ID: strconv.Itoa(i), Stream: "s"} }
+		const silent = producer.Max + 5
+		for i := range producer.Max + silent {
+			if i == silent {
+				time.Sleep(time.Minute)
+			}
+			store(s, key(i), 1, uint64(i+1), 1)
+		}
+		s.Evict(time.Now(), true)
+		if s.Len() != producer.Max {
+			t.Errorf("got %d producers, want %d", s.Len(), producer.Max)
+		}
+		for i := range producer.Max + silent {
+			if s.Has(key(i)) != (i >= silent) {
+				t.Fatalf("producer %d of %d, of which the first %d are silent: kept %v", i, producer.Max+silent, silent, s.Has(key(i)))
+			}
 		}
 	})
 }
