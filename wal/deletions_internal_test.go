@@ -1,6 +1,12 @@
 package wal
 
-import "testing"
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal/internal/segfile"
+)
 
 // A cursor that is parked between the collection of the cursors and the commit leaves nothing on the disk, although the
 // commit stores its entry too.
@@ -42,4 +48,32 @@ func TestDeletions_OfACursorParkedDuringItsCheckpoint(t *testing.T) {
 	if got := l.Cursors("parked"); len(got) > 0 {
 		t.Errorf("got %d cursors after a restart, want none", len(got))
 	}
+}
+
+// A commit that is rejected leaves the deletions to a later one.
+func TestDeletions_OfARejectedCommitAreKept(t *testing.T) {
+	l, err := Open(t.Context(), Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := l.Append(t.Context(), &Batch{Stream: "s", Events: []Event{{Key: "k", Data: []byte("x")}}}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.OpenCursor("parked", "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := l.committer
+	c.leader <- struct{}{}
+	p.Park()
+	l.opts.beforeCommit = func() error { return &segfile.CommitError{Err: syscall.ENOSPC, Harmless: true} }
+	if err := c.commit(&commitGroup{}); !errors.Is(err, ErrFull) {
+		t.Errorf("got %v, want ErrFull", err)
+	}
+	l.opts.beforeCommit = nil
+	if l.deletions.need() == 0 {
+		t.Error("the deletion is lost")
+	}
+	<-c.leader
 }
