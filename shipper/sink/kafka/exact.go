@@ -66,7 +66,7 @@ type Exact struct {
 
 	unfinished unfinished // the last range that was discarded
 
-	mu      sync.Mutex // guards the following
+	mu      sync.Mutex // guards the following; locked after the producer's
 	waiting int        // batches without a result
 	window  int        // their bytes
 	sent    int        // bytes
@@ -444,8 +444,9 @@ func (s *Exact) Commit(ctx context.Context) (ranged.Outcome, *ranged.Error) {
 	if err := txn.commit(ctx); err != nil {
 		return ranged.Outcome{}, s.failed(err)
 	}
+	requests := s.producer.takeRequests() + 3
 	s.mu.Lock()
-	out := ranged.Outcome{Requests: s.producer.takeRequests() + 3, Records: s.events, BilledBytes: uint64(s.sent), Code: "ok"}
+	out := ranged.Outcome{Requests: requests, Records: s.events, BilledBytes: uint64(s.sent), Code: "ok"}
 	s.mu.Unlock()
 	s.clearRange()
 	return out, nil

@@ -62,7 +62,7 @@ func (s *Sink) Send(ctx context.Context, records []shipper.Record) shipper.Respo
 	case <-d.ended:
 	case <-ctx.Done():
 		s.producer.cancel(g)
-		d.giveUp(batches, g.last, classify(ctx.Err(), s.topic.name))
+		d.giveUp(batches, s.producer.lastError(g), classify(ctx.Err(), s.topic.name))
 	}
 	return d.response(sent)
 }

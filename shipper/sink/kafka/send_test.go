@@ -351,3 +351,17 @@ func (f *fake) storeAndAnswer(codes ...*kerr.Error) {
 		return answer, nil, true
 	})
 }
+
+// A Send that gives up while its batch is answered reads nothing that the answer changes.
+func TestSend_GivesUpDuringAnAnswer(t *testing.T) {
+	f := startFake(t, 1)
+	s := f.open()
+	events := drawEvents(t, 10)
+	mustSend(t, s, events)
+	for i := range 300 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*3*time.Microsecond)
+		s.Send(ctx, recordsOf(events))
+		cancel()
+	}
+	mustSend(t, s, events)
+}
