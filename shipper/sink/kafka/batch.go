@@ -70,11 +70,10 @@ type batch struct {
 
 	// Of the producer, under its mutex:
 	group   *group
-	epoch   int16 // with sequence: as it was last sent
-	seq     int32
-	sent    bool // it was sent under epoch and seq
-	unknown bool // and may be stored
-	tries   int  // that failed since it was queued
+	seq     int32 // as it was last sent
+	sent    bool  // it has its producer, epoch and sequence number
+	unknown bool  // and may be stored
+	tries   int   // that failed since it was queued
 }
 
 // encoder makes batches.

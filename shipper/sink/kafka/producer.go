@@ -40,8 +40,8 @@ type producer struct {
 	done sync.WaitGroup // requests and lookups
 
 	mu         sync.Mutex
-	id         int64
-	epoch      int16 // of partitions that have none of their own
+	id         int64 // of partitions that begin; noID: to be fetched
+	epoch      int16 // the first of that id
 	starting   bool  // an id is being fetched
 	partitions map[int32]*partition
 	requests   map[int32]int // under way, by broker
@@ -54,11 +54,14 @@ type producer struct {
 // partition is a partition with batches.
 type partition struct {
 	id    int32
-	epoch int16
-	seq   int32
 	queue []*batch
 	busy  bool      // the first batch is in a request
 	after time.Time // no request before this time
+
+	// The next batch has these, unless the producer has another id by then.
+	producer int64
+	epoch    int16
+	seq      int32
 }
 
 // group is the batches that a caller waits for.
@@ -119,7 +122,7 @@ func (p *producer) enqueue(g *group, batches ...queued) {
 	for _, q := range batches {
 		part := p.partitions[q.partition]
 		if part == nil {
-			part = &partition{id: q.partition, epoch: p.epoch}
+			part = &partition{id: q.partition, producer: noID}
 			p.partitions[q.partition] = part
 		}
 		q.batch.group = g
@@ -186,17 +189,12 @@ func (p *producer) renew(part *partition) {
 		return
 	}
 	if part.epoch == lastEpoch {
-		p.id = noID // other partitions go on with it until they end their batch
-		for _, other := range p.partitions {
-			other.epoch, other.seq = 0, 0
-			for _, b := range other.queue {
-				b.sent = false
-			}
-		}
-		return
+		part.producer = noID
+		p.id = noID // other partitions go on with theirs until they end their batch
+	} else {
+		part.epoch++
+		part.seq = 0
 	}
-	part.epoch++
-	part.seq = 0
 	if len(part.queue) > 0 {
 		part.queue[0].sent = false
 	}
@@ -297,9 +295,6 @@ func (p *producer) ready() bool {
 			return
 		}
 		p.id, p.epoch = id, epoch
-		for _, part := range p.partitions {
-			part.epoch, part.seq = epoch, 0
-		}
 		p.pump()
 	})
 	return false
@@ -357,8 +352,11 @@ func (p *producer) prepare(part *partition) {
 	if b.sent {
 		return
 	}
-	b.sent, b.epoch, b.seq = true, part.epoch, part.seq
-	b.stamp(p.id, b.epoch, b.seq)
+	if part.producer != p.id {
+		part.producer, part.epoch, part.seq = p.id, p.epoch, 0
+	}
+	b.sent, b.seq = true, part.seq
+	b.stamp(part.producer, part.epoch, b.seq)
 }
 
 // send sends the first batch of each of the partitions, whose bytes are records, in one request.

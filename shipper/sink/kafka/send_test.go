@@ -320,12 +320,17 @@ func TestSend_LosesNothingBehindABatchThatMayBeStored(t *testing.T) {
 
 // storeAndAnswer stores the next batch but answers with the first error, and answers with the others when it comes again.
 func (f *fake) storeAndAnswer(codes ...*kerr.Error) {
+	f.storeAndAnswerEach(len(codes), func(request int, _ int32) *kerr.Error { return codes[request] })
+}
+
+// storeAndAnswerEach does the same with n errors for each partition.
+func (f *fake) storeAndAnswerEach(n int, code func(request int, partition int32) *kerr.Error) {
 	const sentOn = 4321 // the timeout of the request that stores the batch
 	client, requests := f.client(kgo.MaxVersions(kversion.V3_0_0())), 0
 	f.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (resp kmsg.Response, err error, handled bool) {
 		f.KeepControl()
 		answer := r.ResponseKind().(*kmsg.ProduceResponse)
-		if r.(*kmsg.ProduceRequest).TimeoutMillis == sentOn || requests == len(codes) {
+		if r.(*kmsg.ProduceRequest).TimeoutMillis == sentOn || requests == n {
 			return nil, nil, false
 		}
 		if requests++; requests == 1 {
@@ -343,7 +348,7 @@ func (f *fake) storeAndAnswer(codes ...*kerr.Error) {
 			topic.Topic = in.Topic
 			for _, p := range in.Partitions {
 				out := kmsg.NewProduceResponseTopicPartition()
-				out.Partition, out.ErrorCode = p.Partition, codes[requests-1].Code
+				out.Partition, out.ErrorCode = p.Partition, code(requests-1, p.Partition).Code
 				topic.Partitions = append(topic.Partitions, out)
 			}
 			answer.Topics = append(answer.Topics, topic)
@@ -364,4 +369,34 @@ func TestSend_GivesUpDuringAnAnswer(t *testing.T) {
 		cancel()
 	}
 	mustSend(t, s, events)
+}
+
+// A partition whose epochs are used up makes the producer take a new ID. A batch of another partition that may be stored
+// keeps the ID it was sent under.
+func TestSend_StoresOnceWhileAnEpochEnds(t *testing.T) {
+	f := startFake(t, 2, kfake.NumBrokers(1))
+	f.ControlKey(int16(kmsg.InitProducerID), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		resp := r.ResponseKind().(*kmsg.InitProducerIDResponse)
+		resp.ProducerID, resp.ProducerEpoch = 4321, 1<<15-1
+		return resp, nil, true
+	})
+	s := f.open()
+	events := drawEvents(t, 300)
+	mustSend(t, s, events[:100])
+	f.storeAndAnswerEach(1, func(_ int, partition int32) *kerr.Error {
+		return []*kerr.Error{kerr.OutOfOrderSequenceNumber, kerr.RequestTimedOut}[partition]
+	})
+	mustSend(t, s, events[100:200])
+	mustSend(t, s, events[200:])
+	if repeated := checkOrder(t, f.records(), events); repeated == 0 {
+		t.Error("partition 0 did not go on under another ID")
+	}
+	seen := make(map[uint64]bool)
+	for _, r := range f.records() {
+		offset := idOffset(t, r)
+		if r.Partition == 1 && seen[offset] {
+			t.Errorf("event %d is stored again", offset)
+		}
+		seen[offset] = true
+	}
 }
