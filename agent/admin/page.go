@@ -40,7 +40,7 @@ type waiting struct {
 	Oldest        time.Duration
 }
 
-// trouble is a destination in another state than running.
+// trouble is a destination in another state than running that no problem names.
 type trouble struct {
 	Anchor string
 	Stream string
@@ -52,7 +52,7 @@ func renderPage(s Status, live, ready error, now time.Time, refresh int) ([]byte
 	for i, stream := range s.Streams {
 		for j, d := range stream.Destinations {
 			p.Waiting.add(d.Pending)
-			if d.State != Running {
+			if d.State != Running && !s.hasProblem(stream.Name, d.Name) {
 				p.Troubles = append(p.Troubles, trouble{p.Anchor(i, j), stream.Name, d})
 			}
 		}
@@ -69,6 +69,23 @@ func (w *waiting) add(p Pending) {
 	w.Events += p.Events
 	w.Bytes += p.Bytes
 	w.Oldest = max(w.Oldest, p.Oldest())
+}
+
+// hasProblem reports whether a problem names the destination.
+func (s *Status) hasProblem(stream, destination string) bool {
+	return slices.ContainsFunc(s.Problems, func(p Problem) bool { return p.Stream == stream && p.Destination == destination })
+}
+
+// AnchorOf names the destination within the page; empty: it is not there.
+func (p page) AnchorOf(stream, destination string) string {
+	for i := range p.Streams {
+		for j := range p.Streams[i].Destinations {
+			if p.Streams[i].Name == stream && p.Streams[i].Destinations[j].Name == destination {
+				return p.Anchor(i, j)
+			}
+		}
+	}
+	return ""
 }
 
 // Anchor names destination j of stream i within the page.

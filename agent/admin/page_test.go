@@ -101,3 +101,15 @@ func TestPage_ShowsProblems(t *testing.T) {
 		t.Error("the problem stands below the figures")
 	}
 }
+
+// A destination with a problem is listed once, with a link to its card.
+func TestPage_ListsADestinationOnce(t *testing.T) {
+	status := sample()
+	status.Streams[0].Destinations[0].State = admin.Blocked
+	status.Problems = []admin.Problem{{Kind: "blocked", Severity: admin.Critical, Stream: "clicks", Destination: "archive", Text: "blocked with 1,000 events pending: denied"}}
+	page := get(t, serve(&source{status: status}, nil), "/")
+	wantText(t, page, `<a href="#d0-0">clicks to archive</a>: blocked with 1,000 events pending: denied`)
+	if n := strings.Count(page, "clicks to archive"); n != 1 {
+		t.Errorf("got %d lines about the destination above the figures, want 1", n)
+	}
+}
