@@ -205,6 +205,9 @@ func clean(s string, most int, dots bool) string {
 	return b.String()
 }
 
+// head returns the part of b that clean reads if it cuts b to most bytes.
+func head(b []byte, most int) []byte { return b[:min(len(b), most*utf8.UTFMax)] }
+
 func allowed(r rune, dots bool) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' || r == '.' && dots
 }

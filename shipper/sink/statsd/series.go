@@ -150,7 +150,10 @@ func (t *table) add(data []byte, now time.Time) {
 	t.events++
 	object := t.fields.read(data)
 	values := t.fields.values
-	name, value, valid := string(values[0]), 1.0, true
+	for i := range values[2:] {
+		values[2+i] = head(values[2+i], maxTag)
+	}
+	name, value, valid := string(head(values[0], maxName)), 1.0, true
 	if t.o.ValueField != "" {
 		value, valid = number(values[1])
 	}

@@ -253,6 +253,25 @@ func TestSink_IsBounded(t *testing.T) {
 	}
 }
 
+// A series keeps no more of long names and tags than its lines show.
+func TestSink_IsBoundedForLongTags(t *testing.T) {
+	s := newServer(t, "udp")
+	sink := open(t, s, statsd.Options{Metric: "ev.${name}", NameField: "name", Tags: []string{"user"}})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	long := strings.Repeat("x", 32<<10)
+	for i := range 500 {
+		add(t, sink, fmt.Sprintf(`{"name":"%d-%s","user":"%d-%s"}`, i, long, i, long))
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
+		t.Errorf("got %d bytes more, want under 4 MiB", grown)
+	}
+	runtime.KeepAlive(sink)
+}
+
 func TestSink_KeepsDatagramsSmall(t *testing.T) {
 	for network, limit := range map[string]int{"udp": 1432, "unixgram": 8 << 10} {
 		s := newServer(t, network)
