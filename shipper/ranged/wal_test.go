@@ -171,7 +171,15 @@ func TestRange_IsDueOrFull(t *testing.T) {
 func TestRange_IsSealedWhenTheLogIsCrowded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, wal.Options{MaxSize: 2 << 20, SegmentSize: 256 << 10, OnFull: wal.Block}, 1<<30, 0)
-		r.append(200, 50<<10) // 10 MiB
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		for i := range 200 { // 10 MiB
+			b := &wal.Batch{Stream: "s", Events: []wal.Event{{Key: fmt.Sprint("k", i%50), Data: make([]byte, 50<<10)}}}
+			if _, err := r.log.Append(ctx, b); err != nil {
+				t.Errorf("append %d: %v, want the range to be sealed", i, err)
+				break
+			}
+		}
 		st := r.finish()
 		if st.Delivered.Events != 200 {
 			t.Errorf("got %+v", st)
