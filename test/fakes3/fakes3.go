@@ -48,7 +48,7 @@ type Fault struct {
 type Server struct {
 	URL        string
 	Fail       func(Request) Fault // nil: no faults; set before the first request
-	Overwrites bool                // ignores If-None-Match in CompleteMultipartUpload, as some services do
+	Overwrites bool                // ignores If-None-Match, as some services do
 
 	mu      sync.Mutex
 	n       int
@@ -235,7 +235,7 @@ func (s *Server) do(request Request, r *http.Request, body []byte) reply {
 	etag := map[string]string{"ETag": `"tag"`}
 	switch request.Operation {
 	case "PutObject":
-		if exists && onlyNew {
+		if exists && onlyNew && !s.Overwrites {
 			return refuse(412, "PreconditionFailed")
 		}
 		s.objects[key] = Object{unchunk(r, body), metadata(r.Header), r.Header}
