@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,14 +18,15 @@ const (
 	// HOPS is the largest number of agents that an event has passed, the sender included.
 	PathHeader = "standpipe-path"
 
-	maxHops   = 16
-	maxAgents = 64               // in a path; those that relayed last stay
-	maxPath   = 12 << 10         // bytes that are read of a path
-	keptFor   = 10 * time.Minute // a path counts after its last request
+	maxHops    = 16
+	maxAgents  = 64               // in a path; those that relayed last stay
+	maxPath    = 12 << 10         // bytes that are read of a path
+	maxStreams = 4096             // with paths; those of the last requests stay
+	keptFor    = 10 * time.Minute // a path counts after its last request
 )
 
 // Upstreams records the paths of the relayed requests that an agent gets, by stream. They are part of the path of the
-// requests by which the agent relays the stream's events.
+// requests by which the agent relays the stream's events. A request need not be stored, so the streams are bounded too.
 type Upstreams struct {
 	mu      sync.Mutex
 	streams map[string]*upstream
@@ -36,6 +36,7 @@ type Upstreams struct {
 type upstream struct {
 	agents map[string]time.Time // when an agent was last in a path
 	hops   [maxHops + 1]time.Time
+	last   time.Time // when a request arrived
 }
 
 // NewUpstreams returns an empty record.
@@ -59,13 +60,14 @@ func (u *Upstreams) Arrived(self, stream, path string) error {
 	defer u.mu.Unlock()
 	of := u.streams[stream]
 	if of == nil {
+		evict(u.streams, maxStreams-1, now, func(of *upstream) time.Time { return of.last })
 		of = &upstream{agents: make(map[string]time.Time)}
 		u.streams[strings.Clone(stream)] = of
 	}
-	of.hops[hops] = now
+	of.hops[hops], of.last = now, now
 	for _, a := range agents {
 		if _, known := of.agents[a]; !known {
-			of.evict(now)
+			evict(of.agents, maxAgents-2, now, func(last time.Time) time.Time { return last }) // this agent is one more
 			a = strings.Clone(a)
 		}
 		of.agents[a] = now
@@ -73,18 +75,23 @@ func (u *Upstreams) Arrived(self, stream, path string) error {
 	return nil
 }
 
-// evict removes agents that are in no path any more, and the one that was in none for the longest time if there are too many.
-func (u *upstream) evict(now time.Time) {
-	if len(u.agents) < maxAgents-1 {
+// evict makes room for one more entry if there are more than most. It removes those that were last used too long ago to
+// count or, if all count, the longest unused one.
+func evict[V any](all map[string]V, most int, now time.Time, last func(V) time.Time) {
+	if len(all) <= most {
 		return
 	}
-	maps.DeleteFunc(u.agents, func(_ string, last time.Time) bool { return now.Sub(last) >= keptFor })
-	if len(u.agents) >= maxAgents-1 {
-		oldest := slices.MinFunc(slices.Collect(maps.Keys(u.agents)), func(a, b string) int {
-			return cmp.Or(u.agents[a].Compare(u.agents[b]), strings.Compare(a, b))
-		})
-		delete(u.agents, oldest)
+	maps.DeleteFunc(all, func(_ string, v V) bool { return now.Sub(last(v)) >= keptFor })
+	if len(all) <= most {
+		return
 	}
+	oldest, at := "", now
+	for name, v := range all {
+		if t := last(v); oldest == "" || t.Before(at) {
+			oldest, at = name, t
+		}
+	}
+	delete(all, oldest)
 }
 
 // Path returns the path of a request by which the agent with the ID self relays events of the stream.

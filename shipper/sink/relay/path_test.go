@@ -59,6 +59,30 @@ func TestPath_Ends(t *testing.T) {
 	})
 }
 
+// Requests to any number of streams, none of which may be stored, take a bounded memory. Streams in use stay.
+func TestPath_StreamsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := relay.NewUpstreams()
+		arrive := func(stream string) {
+			if err := u.Arrived("B", stream, "1 A/s"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		for i := range 10_000 {
+			arrive(fmt.Sprint("s-", i))
+			if i%1000 == 0 {
+				arrive("s-0")
+			}
+		}
+		for stream, want := range map[string]string{"s-0": "2 A/s B/s-0", "s-1": "1 B/s-1", "s-9999": "2 A/s B/s-9999"} {
+			if got := u.Path("B", stream); got != want {
+				t.Errorf("got path %q, want %q", got, want)
+			}
+		}
+	})
+}
+
 // A hub with more upstream agents than a path names still finds a loop, by the number of agents on the way.
 func TestPath_LargeLoopEndsByTheLimit(t *testing.T) {
 	hub := newNode("hub")
@@ -89,6 +113,25 @@ func TestPath_LargeLoopEndsByTheLimit(t *testing.T) {
 	}
 	if err == nil || rounds > 10 {
 		t.Errorf("got %v after %d rounds", err, rounds)
+	}
+}
+
+// The number of agents is counted apart from their names, of which a path may lack some.
+func TestPath_LongChainEndsByTheLimit(t *testing.T) {
+	from := newNode("agent-0")
+	for i := range 20 {
+		to := newNode(fmt.Sprint("agent-", i+1))
+		err := from.relayTo(to)
+		if i == 16 {
+			if err == nil || !strings.Contains(err.Error(), "passed 17 agents; at most 16 are allowed") {
+				t.Errorf("got %v", err)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatalf("after %d agents: %v", i+1, err)
+		}
+		from = to
 	}
 }
 
