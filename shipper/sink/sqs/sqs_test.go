@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink/sinktest"
@@ -265,6 +266,43 @@ func TestSQS_ClassesOfErrors(t *testing.T) {
 		if got.Err != nil || got.Results[0] != nil || got.Results[2] != nil || got.Results[1] == nil || got.Results[1].Class != c.want {
 			t.Errorf("entry %s %q: got %+v, %v, want %v", c.meets.code, c.meets.text, got.Err, got.Results, c.want)
 		}
+	}
+}
+
+// The messages of a key arrive in order, also if a request stores some of its messages only. The fake rejects a request
+// with two messages of a key.
+func TestSQS_OneMessageOfAKeyInARequest(t *testing.T) {
+	f := start(t, "jobs.fifo")
+	l := testkit.OpenLog(t, wal.Options{})
+	cursor, err := l.OpenCursor("orders", "jobs")
+	testkit.Must(t, err)
+	want := make(map[string][]string) // bodies by key
+	var events []wal.Event
+	for i := range 60 {
+		e := wal.Event{Key: fmt.Sprint("key-", i%4), Data: fmt.Append(nil, i)}
+		events = append(events, e)
+		want[e.Key] = append(want[e.Key], string(e.Data))
+	}
+	_, err = l.Append(t.Context(), &wal.Batch{Stream: "orders", Events: events})
+	testkit.Must(t, err)
+	for range 5 {
+		f.fail(fault{status: 200, code: "InternalError", entries: []int{0}})
+	}
+	dead := l.OpenDeadLetters(nil)
+	defer dead.Close()
+	s := shipper.New(shipper.Options{
+		Source: l, Cursor: cursor, Sink: f.open(nil), Dead: dead, Unpaced: true,
+		Retry: shipper.Retry{Initial: time.Millisecond, Max: time.Millisecond, Timeout: time.Minute},
+	})
+	s.Finish()
+	testkit.Must(t, s.Run(t.Context()))
+	got := make(map[string][]string)
+	for _, m := range f.stored() {
+		key := m.MessageAttributes["standpipe-key"].StringValue
+		got[key] = append(got[key], m.MessageBody)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 
