@@ -187,6 +187,8 @@ func parse(text string) (all []*mutation, err error) {
 		case into != nil && line == ">>>>":
 			m.old, m.new = strings.TrimSuffix(old.String(), "\n"), strings.TrimSuffix(mistake.String(), "\n")
 			all, m, into = append(all, m), nil, nil
+		case into != nil && line == "<<<<":
+			return nil, fmt.Errorf("line %d: %s has no end (\">>>>\")", n, m.name)
 		case into != nil:
 			into.WriteString(line + "\n")
 		case line == "" || strings.HasPrefix(line, "#"):

@@ -32,11 +32,12 @@ func TestMutationsStandInTheCode(t *testing.T) {
 func TestMutationListFaults(t *testing.T) {
 	const entry = "-- name: text\nfile.go\ngo test ./p -run T\n<<<<\nold\n====\nnew\n>>>>\n"
 	for text, want := range map[string]string{
-		entry:                                    "",
-		"file.go\n" + entry:                      `line 1: "file.go" stands before`,
-		strings.Replace(entry, " -run T", "", 1): "line 3: got \"go test ./p\"",
-		strings.Replace(entry, "<<<<", "<<<", 1): "line 4:",
-		strings.TrimSuffix(entry, ">>>>\n"):      "name has no end",
+		entry:                                       "",
+		"file.go\n" + entry:                         `line 1: "file.go" stands before`,
+		strings.Replace(entry, " -run T", "", 1):    "line 3: got \"go test ./p\"",
+		strings.Replace(entry, "<<<<", "<<<", 1):    "line 4:",
+		strings.TrimSuffix(entry, ">>>>\n"):         "name has no end",
+		strings.TrimSuffix(entry, ">>>>\n") + entry: "name has no end",
 	} {
 		all, err := parse(text)
 		if want == "" {
