@@ -479,7 +479,8 @@ func (p *producer) answered(part *partition, r *kmsg.ProduceResponseTopicPartiti
 	}
 }
 
-// culprits returns the errors of the records that a broker rejects. If it names none, it is the only record, or the first.
+// culprits returns the errors of the records that a broker rejects. If it names none, a record
+// that is alone in its batch is meant.
 func culprits(code *kerr.Error, r *kmsg.ProduceResponseTopicPartition, n int) map[int]*shipper.Error {
 	found := make(map[int]*shipper.Error)
 	for _, e := range r.ErrorRecords {
