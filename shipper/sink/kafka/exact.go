@@ -208,7 +208,7 @@ func (s *Exact) take(ctx context.Context, id string) (checkpoint, *shipper.Error
 		switch {
 		case fault != nil:
 			return last, classify(fault, s.topic.name)
-		case last.agent != s.agent:
+		case last.agent != s.agent && last.agent != "": // "": the checkpoint has expired
 			return last, s.fence(id, err)
 		case s.doubted.IsZero() || time.Since(s.doubted) < s.doubt:
 			return last, s.wait(err)

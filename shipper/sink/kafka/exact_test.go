@@ -371,3 +371,31 @@ func TestExact_ReturnsWithItsContext(t *testing.T) {
 	}
 	testkit.Must(t, s.Close())
 }
+
+// An agent whose checkpoint has expired is not taken for a fenced one: no other agent has stored one.
+func TestExact_GoesOnWithoutItsCheckpoint(t *testing.T) {
+	f := startFake(t, 3)
+	events := drawEvents(t, 200)
+	s := openExact(t, f.options())
+	s.SetTransactionTimeout(time.Minute)
+	defer s.Close()
+	a := &agent{Exact: s, t: t, events: events[:100], from: 1, span: 100}
+	if err := a.deliver(); err != nil {
+		t.Fatal(err)
+	}
+	expire := kmsg.NewPtrDeleteGroupsRequest()
+	expire.Groups = []string{"standpipe/LOG/clicks/bus"}
+	resp, err := expire.RequestWith(t.Context(), f.client())
+	if err != nil || resp.Groups[0].ErrorCode != 0 {
+		t.Fatalf("delete the group: %v, %+v", err, resp)
+	}
+	aborted := f.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.ProducerFenced, Count: 1, TopLevel: true})
+	a.events = events
+	if err := a.deliver(); err != nil {
+		t.Fatal(err)
+	}
+	if aborted.Hits() != 1 {
+		t.Error("the brokers did not reject the agent")
+	}
+	checkOnce(t, f.records(), events)
+}
