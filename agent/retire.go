@@ -109,7 +109,7 @@ func (s *streams) retire(r *route) {
 	s.changing.Lock()
 	r.released = true
 	if s.owners[r.key()] == r {
-		r.cursor.Park()
+		r.cursor.Close()
 	}
 	s.changing.Unlock()
 	select {

@@ -111,7 +111,7 @@ func (r *route) discard() {
 			return // the previous owner keeps the cursor, or parks it
 		}
 	}
-	r.cursor.Park()
+	r.cursor.Close()
 }
 
 // start builds the sink and ships, after the previous owner of the cursor is gone. streams.changing is held.

@@ -111,7 +111,7 @@ func (r *rig) start() {
 
 func (r *rig) openCursor() *wal.Cursor {
 	for _, p := range r.log.Cursors("s") {
-		p.Park()
+		p.Close()
 	}
 	place, err := r.log.OpenCursor("s", "d")
 	if err != nil {

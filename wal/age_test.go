@@ -87,7 +87,7 @@ func TestAge_ParkedDestinationDropsOldEvents(t *testing.T) {
 			appendOne(t, l, "s", "k", string(make([]byte, 10_000)))
 			all.Add(wal.Count{Events: 1, Bytes: 10_000})
 		}
-		p.Park()
+		p.Close()
 		l.SetPolicy(maxAge(time.Hour))
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()

@@ -156,7 +156,7 @@ func TestWaitSettled_LooksAtItsOwnLanesAndEvents(t *testing.T) {
 	one := wait(a) // begins before there is a destination
 	p, _ := l.OpenCursor("s", "d")
 	l.OpenCursor("s", "gone")
-	l.Cursors("s")[1].Park()
+	l.Cursors("s")[1].Close()
 	for l.Waiting("s") == 0 {
 		runtime.Gosched()
 	}

@@ -29,7 +29,7 @@ func TestCompaction_KeepsWhatAnyDestinationNeeds(t *testing.T) {
 		for _, s := range all {
 			s.deliver(t, l)
 		}
-		all[2].place.Park()
+		all[2].place.Close()
 		rewritten(t, l)
 	}
 	held := make(map[uint64]bool)

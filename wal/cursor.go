@@ -34,7 +34,7 @@ type Cursor struct {
 	dirty   bool // differs from its state on the disk, and is in committer.dirty
 	keeper  func(state []byte)
 	floor   Floor // the destination must drop its events below it
-	opened  bool  // a shipper owns the cursor; otherwise it is parked
+	opened  bool  // a shipper owns the cursor
 	rests   bool  // it is opened, and its destination has no shipper yet
 	inState bool  // it is part of the log's state: see countStreamLocked
 	pages   int64 // bytes that it takes of the state
@@ -122,13 +122,13 @@ func (p *Cursor) settleLocked(s *Settlement) error {
 	return err
 }
 
-// Park ends the ownership of the cursor. Its events are kept. If the stream never had an event, the cursor is removed
+// Close ends the ownership of the cursor. Its events are kept. If the stream never had an event, the cursor is removed
 // from the disk.
-func (p *Cursor) Park() {
+func (p *Cursor) Close() {
 	p.mu.Lock()
 	p.opened = false
 	p.mu.Unlock()
-	p.log.deletions.park(p)
+	p.log.deletions.closed(p)
 	p.stream.settled.Wake()
 }
 

@@ -23,7 +23,7 @@ func TestCursor_HasOneOwner(t *testing.T) {
 	if _, err := l.OpenCursor("s", "d"); !errors.Is(err, wal.ErrCursorOpen) {
 		t.Errorf("got %v for a place that rests, want ErrCursorOpen", err)
 	}
-	p.Park()
+	p.Close()
 	_, err = l.OpenCursor("s", "d")
 	must(t, err)
 }

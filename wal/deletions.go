@@ -11,7 +11,7 @@ import (
 )
 
 // deletions holds the entries of the state that the log no longer needs but the newest segment still has: the entries
-// of evicted producers, and of parked cursors whose streams never had an event. Deleting entries writes their pages
+// of evicted producers, and of closed cursors whose streams never had an event. Deleting entries writes their pages
 // again, so a commit deletes them only if there is room for that. A new segment begins without them.
 type deletions struct {
 	log *Log
@@ -41,8 +41,8 @@ func (d *deletions) add(e deletedEntries) {
 	d.entries.add(e)
 }
 
-// park removes a parked cursor from the state until its stream has an event.
-func (d *deletions) park(p *Cursor) {
+// closed removes a closed cursor from the state until its stream has an event.
+func (d *deletions) closed(p *Cursor) {
 	p.stream.mu.Lock()
 	defer p.stream.mu.Unlock()
 	p.mu.Lock()

@@ -30,7 +30,7 @@ func TestDeletions_OfACursorParkedDuringItsCheckpoint(t *testing.T) {
 	p.mu.Unlock()
 	g := &commitGroup{}
 	c.collectCursors(g)
-	p.Park()
+	p.Close()
 	if len(g.cursors) != 1 || l.deletions.need() == 0 {
 		t.Errorf("got %d cursors to store, %d bytes needed for deletions, want the cursor in both", len(g.cursors), l.deletions.need())
 	}
@@ -66,7 +66,7 @@ func TestDeletions_OfARejectedCommitAreKept(t *testing.T) {
 	}
 	c := l.committer
 	c.leader <- struct{}{}
-	p.Park()
+	p.Close()
 	l.opts.beforeCommit = func() error { return &segfile.CommitError{Err: syscall.ENOSPC, Harmless: true} }
 	if err := c.commit(&commitGroup{}); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want ErrFull", err)

@@ -37,7 +37,7 @@ var (
 	// Nothing of it was stored.
 	ErrSequence = producer.ErrSequence
 
-	// ErrCursorOpen is wrapped by Log.OpenCursor for a cursor that is open: it has one owner at a time. Cursor.Park
+	// ErrCursorOpen is wrapped by Log.OpenCursor for a cursor that is open: it has one owner at a time. Cursor.Close
 	// ends the ownership.
 	ErrCursorOpen = errors.New("wal: cursor already open")
 

@@ -53,7 +53,7 @@ func countOf(e *wal.Event) wal.Count { return wal.Count{Events: 1, Bytes: uint64
 // park parks a destination.
 func (m *model) park() {
 	if p := m.stream(m.someStream()).places[fmt.Sprint("d", m.rand.IntN(3))]; p != nil {
-		p.place.Park()
+		p.place.Close()
 		p.parked = true
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // OpenCursor returns the destination's cursor in the stream. It creates the stream and the cursor if they are new. A
 // new cursor starts at the oldest event that the log still holds; earlier events count as dropped with the reason
-// absent. The caller owns the cursor until Park. Until then another OpenCursor of it returns ErrCursorOpen.
+// absent. The caller owns the cursor until Close. Until then another OpenCursor of it returns ErrCursorOpen.
 func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	if streamName == "" || destination == "" || max(len(streamName), len(destination)) > segment.MaxStreamName {
 		return nil, fmt.Errorf("wal: a cursor needs the names of a stream and of a destination of 1 to %d bytes, got %d and %d",
@@ -26,7 +26,7 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	p, bad, err := l.streams.openCursor(s, destination, gaps)
 	if err == nil && bad {
 		if err = l.damage.reconcile(p); err != nil {
-			p.Park()
+			p.Close()
 		}
 	}
 	if err != nil {

@@ -28,13 +28,13 @@ func TestParkedDestination_ThatWasBackMeanwhileDropsNothingTwice(t *testing.T) {
 		back, err := l.OpenCursor("small", "d")
 		must(t, err)
 		settleTo(t, back, 6, wal.Ledger{Delivered: wal.Count{Events: 5, Bytes: 5 * (1000 - 64)}})
-		back.Park()
+		back.Close()
 	})
 	l = open(t, o)
 	l.SetPolicy(share(100_000, wal.DropOldest))
 	p, err := l.OpenCursor("small", "d")
 	must(t, err)
-	p.Park()
+	p.Close()
 	for range 14 {
 		_, err := l.Append(t.Context(), kilo(10))
 		must(t, err)
@@ -62,7 +62,7 @@ func TestParkedDestination_DelaysNoCommit(t *testing.T) {
 	l := open(t, o)
 	p, err := l.OpenCursor("s", "d")
 	must(t, err)
-	p.Park()
+	p.Close()
 	stored := make(chan error)
 	go func() {
 		var err error

@@ -182,7 +182,7 @@ func TestRoll_SettledSegmentStaysUntilTheNextHasBegun(t *testing.T) {
 	for !strings.HasSuffix(states(t, dir), "sealed ready") {
 		appendOne(t, l, "s", "k", rollText(l.Next("s")))
 	}
-	p.Park()
+	p.Close()
 	_, err = l.OpenCursor("s", "d") // makes the log check again which segments the destination needs
 	must(t, err)
 	sync(t, l)

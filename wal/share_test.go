@@ -139,7 +139,7 @@ func TestShare_FullStreamDropsItsOldest(t *testing.T) {
 	l, p := openShared(t, 100_000, wal.DropOldest)
 	late, err := l.OpenCursor("small", "parked")
 	must(t, err)
-	late.Park()
+	late.Close()
 	other, err := l.OpenCursor("large", "d")
 	must(t, err)
 	appendOne(t, l, "large", "k", "x")

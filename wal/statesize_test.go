@@ -171,7 +171,7 @@ func TestStream_WithoutEventsLeavesNothingBehind(t *testing.T) {
 	must(t, err)
 	p.SetLabel("file")
 	sync(t, l)
-	p.Park()
+	p.Close()
 	sync(t, l)
 	for _, s := range l.Streams() {
 		if s.Name != "parked" {

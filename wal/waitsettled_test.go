@@ -94,7 +94,7 @@ func TestWaitSettled_OfADestinationThatComesLate(t *testing.T) {
 	p := appendUntil(t, l, 5)
 	settleTo(t, p, l.Next("s"), wal.Ledger{Delivered: p.Stat().Pending})
 	sync(t, l)
-	p.Park()
+	p.Close()
 	old := wal.Appended{First: 2, Count: 1, Duplicate: true}
 	wantUnsettled(t, l, old)
 	late, err := l.OpenCursor("s", "late")
@@ -192,7 +192,7 @@ func TestWaitSettled_OfEventsCompactedBeforeADestinationCame(t *testing.T) {
 		t.Fatal("nothing was compacted; nothing is tested")
 	}
 	wantSettled(t, l, gone, true)
-	p.Park()
+	p.Close()
 	waits := make(chan bool)
 	go func() {
 		delivered, err := l.WaitSettled(bg, "s", gone)
