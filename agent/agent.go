@@ -100,6 +100,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 	a.admin = admin.New(admin.Options{
 		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.deadLetters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
+		PerStream: func() admin.PerStream { return admin.PerStream(a.conf.Load().Metrics.PerStream) },
 	})
 	l, err := ingest.Listen(conf.Network, conf.Address, conf.Mode)
 	if err != nil {

@@ -273,7 +273,11 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	s.metrics.prime(status)
 	ledger := prometheus.NewRegistry()
 	ledger.MustRegister(collector{status, s.source.Ready() == nil, s.build, s.kinds})
-	promhttp.HandlerFor(prometheus.Gatherers{s.metrics.registry, ledger}, promhttp.HandlerOpts{
+	gatherer := prometheus.Gatherer(prometheus.Gatherers{s.metrics.registry, ledger})
+	if !s.perStream().full(&status) {
+		gatherer = basic{gatherer}
+	}
+	promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		ErrorLog: s.errorLog(),
 		// During an incident half of the figures are better than none.
 		ErrorHandling: promhttp.ContinueOnError,

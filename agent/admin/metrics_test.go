@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -119,6 +121,27 @@ func TestMetrics_AreTheContracts(t *testing.T) {
 	}
 	if !maps.Equal(got, contract) {
 		t.Errorf("got %v\nwant %v", got, contract)
+	}
+}
+
+// The page for operators lists every metric with its labels.
+func TestMetrics_StandInTheManual(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, kind := range contract {
+		row := regexp.MustCompile("(?m)^\\|[^|]*`" + name + "`[^|]*\\|([^|]*)\\|$").FindSubmatch(page)
+		if row == nil {
+			t.Errorf("docs/operating.md has no row with %s", name)
+			continue
+		}
+		_, labels, _ := strings.Cut(kind, " ")
+		got := strings.FieldsFunc(string(row[1]), func(r rune) bool { return strings.ContainsRune("`, ", r) })
+		slices.Sort(got)
+		if strings.Join(got, ",") != labels {
+			t.Errorf("%s: docs/operating.md has the labels %q, want %q", name, got, labels)
+		}
 	}
 }
 

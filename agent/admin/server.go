@@ -37,6 +37,8 @@ type Options struct {
 	Clock   func() time.Time // nil: time.Now
 	Kinds   []string         // all kinds of problems; each is a series of the metric standpipe_problems
 
+	PerStream func() PerStream // the metrics with a series for each stream, called for each scrape; nil: PerStreamAuto
+
 	TLS   *tls.Config   // nil: none
 	Guard *access.Guard // admits callers to all endpoints but health; nil: all callers that use one of our names
 	Names []string      // of the agent in a Host header, besides addresses and localhost
@@ -55,6 +57,8 @@ type Server struct {
 	mux     *http.ServeMux
 	kinds   []string
 	build   [3]string // of the metric standpipe_build_info
+
+	perStream func() PerStream
 }
 
 // New returns a Server. Serve starts it.
@@ -68,6 +72,9 @@ func New(o Options) *Server {
 	}
 	if s.clock == nil {
 		s.clock = time.Now
+	}
+	if s.perStream = o.PerStream; s.perStream == nil {
+		s.perStream = func() PerStream { return PerStreamAuto }
 	}
 	s.names = map[string]bool{cliHost: true}
 	for _, name := range o.Names {

@@ -20,6 +20,7 @@ type Config struct {
 	Listeners       []Listener
 	Identities      []Identity
 	Admin           Admin
+	Metrics         Metrics
 	WAL             WAL
 	AWS             AWS // the defaults, which every Destination includes
 	Prices          Prices
@@ -74,6 +75,11 @@ type Admin struct {
 	TLS              *TLS
 	Auth             *Auth // its Identities are never nil: an unnamed identity has no access
 	Pos              Pos
+}
+
+// Metrics is the settings of GET /metrics.
+type Metrics struct {
+	PerStream string // auto, full or basic
 }
 
 // WAL is the settings of the write-ahead log.

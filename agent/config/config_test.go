@@ -71,10 +71,11 @@ func TestLoad_OfAGateway(t *testing.T) {
 			{Type: "grpc", Network: "unix", Address: "/run/standpipe/grpc.sock", Mode: 0o660, MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024, HTTP2Guard: true},
 			{Type: "socket", Network: "unix", Address: "/run/standpipe/events.sock", Mode: 0o660, MaxLineSize: 4 << 20, MaxConnections: 1024},
 		},
-		Admin:  config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
-		WAL:    defaultWAL,
-		AWS:    aws,
-		Prices: config.Prices{Currency: "USD"},
+		Admin:   config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
+		WAL:     defaultWAL,
+		AWS:     aws,
+		Metrics: config.Metrics{PerStream: "auto"},
+		Prices:  config.Prices{Currency: "USD"},
 		Streams: []config.Stream{
 			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", Destinations: []config.Destination{
 				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", Stream: "clicks", Aggregate: "kpl", AggregateBy: "key", Order: "key",
@@ -161,6 +162,7 @@ func TestDefaults_OfAnEmptyFile(t *testing.T) {
 		Listeners:       []config.Listener{{Type: "grpc", Network: "tcp", Address: "127.0.0.1:7710", MaxRequestSize: 16 << 20, MaxConnections: 1024, MaxStreams: 1024, HTTP2Guard: true}},
 		Admin:           config.Admin{Network: "tcp", Address: "127.0.0.1:7712"},
 		WAL:             defaultWAL,
+		Metrics:         config.Metrics{PerStream: "auto"},
 		Prices:          config.Prices{Currency: "USD"},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -28,6 +28,7 @@ func defaultConfig() *Config {
 		LogFormat:       "text",
 		ShutdownTimeout: 25 * time.Second,
 		Admin:           defaultAdmin(),
+		Metrics:         Metrics{PerStream: "auto"},
 		Prices:          Prices{Currency: "USD"},
 		WAL: WAL{
 			MaxSize:      8 * gib,

@@ -73,7 +73,7 @@ func TestFaults(t *testing.T) {
 			`7:1: unknown setting "max_size"; it belongs in the wal block`}},
 		{"an unknown block", "listner \"grpc\" {}\nfoo {}", []string{
 			`1:1: unknown block "listner"; did you mean "listener"?`,
-			`2:1: unknown block "foo"; allowed is listener, admin, wal, aws, prices, identity, destination or stream`}},
+			`2:1: unknown block "foo"; allowed is listener, admin, metrics, wal, aws, prices, identity, destination or stream`}},
 		{"a block where none may be", "wal {\n  batch {}\n}", []string{
 			`2:3: unknown block "batch" in wal; no block is allowed here, only the settings max_size, segment_size, commit_linger, on_full, min_free, max_age, producer_idle, lock_timeout`}},
 		{"a block as a setting", `wal = {}`, []string{

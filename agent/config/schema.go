@@ -40,6 +40,8 @@ var fileSection = schema.Section[Config]{
 			Meaning: "A listener for producers."},
 		schema.Inner("admin", &adminSection, func(c *Config) *Admin { return &c.Admin }).NeedsRestart().
 			Means("The listener for operators: metrics, health, status and dead letters."),
+		schema.Inner("metrics", &metricsSection, func(c *Config) *Metrics { return &c.Metrics }).
+			Means("The metrics of GET /metrics."),
 		schema.Inner("wal", &walSection, func(c *Config) *WAL { return &c.WAL }).NeedsRestart().
 			Means("The write-ahead log. Every event is synced to it before the acknowledgement."),
 		awsDefaults(),
@@ -116,6 +118,12 @@ var (
 		},
 		Check: checkAdmin,
 	}
+
+	metricsSection = schema.Section[Metrics]{Settings: []schema.Setting[Metrics]{
+		schema.Word("per_stream", func(m *Metrics) *string { return &m.PerStream }, "auto", "full", "basic").
+			Means("The metrics with a series for each stream: full is all with the label stream, basic is events, backlog and states, and " +
+				"auto is full for up to 100 destinations of all streams together, then basic."),
+	}}
 
 	walSection = schema.Section[WAL]{
 		Settings: []schema.Setting[WAL]{
