@@ -3,17 +3,10 @@
 package e2e_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/http"
 	"os"
 	"slices"
@@ -26,85 +19,34 @@ import (
 
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/client"
+	"github.com/standpipe/standpipe/test/certkit"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-// certificates are those of an authority and the ones that it has signed, in files of an agent's folder.
+// certificates are those of an authority, in files of an agent's folder.
 type certificates struct {
-	t    *testing.T
-	a    *agent
-	ca   *x509.Certificate
-	key  *ecdsa.PrivateKey
-	last int64
+	*certkit.Authority
+	a *agent
 }
 
 func newCertificates(t *testing.T, a *agent) *certificates {
 	t.Helper()
-	c := &certificates{t: t, a: a}
-	c.ca, c.key = c.sign("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	return c
+	return &certificates{certkit.New(t, a.path(""), "ca"), a}
 }
 
 // issue writes NAME.pem and NAME.key, a certificate of localhost.
 func (c *certificates) issue(name string) {
-	c.t.Helper()
-	c.sign(name, &x509.Certificate{
-		DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	})
-}
-
-func (c *certificates) sign(name string, template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	c.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.last++
-	template.SerialNumber, template.Subject = big.NewInt(c.last), pkix.Name{CommonName: name}
-	template.NotAfter = time.Now().Add(time.Hour)
-	parent, signer := c.ca, c.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.write(name+".pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	c.write(name+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
-	signed, err := x509.ParseCertificate(der)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return signed, key
+	c.Issue(name, certkit.Certificate{Common: name, DNS: []string{"localhost"}})
 }
 
 func (c *certificates) write(name string, text []byte) {
-	c.t.Helper()
 	if err := os.WriteFile(c.a.path(name), text, 0o600); err != nil {
-		c.t.Fatal(err)
+		c.a.t.Fatal(err)
 	}
 }
 
 // of trusts the authority and shows the certificate of that name, unless it is empty.
-func (c *certificates) of(name string) *tls.Config {
-	c.t.Helper()
-	conf := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}
-	conf.RootCAs.AddCert(c.ca)
-	if name != "" {
-		pair, err := tls.LoadX509KeyPair(c.a.path(name+".pem"), c.a.path(name+".key"))
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		conf.Certificates = []tls.Certificate{pair}
-	}
-	return conf
-}
+func (c *certificates) of(name string) *tls.Config { return c.Client(name, "localhost") }
 
 const guarded = `
 listener "grpc" {
@@ -298,8 +240,8 @@ func TestCertificate_Renewed(t *testing.T) {
 	c.write("web.tokens", []byte("first\nthird\n"))
 	a.signal(syscall.SIGHUP)
 	testkit.Eventually(t, 5*time.Second, func() error {
-		if _, _, serial := post(t, c, web, "clicks", "first"); serial != c.last {
-			return fmt.Errorf("got the certificate %d, want %d, which was %d", serial, c.last, before)
+		if _, _, serial := post(t, c, web, "clicks", "first"); serial != c.Last {
+			return fmt.Errorf("got the certificate %d, want %d, which was %d", serial, c.Last, before)
 		}
 		return nil
 	})

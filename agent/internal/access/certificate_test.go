@@ -2,14 +2,7 @@ package access_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -21,95 +14,24 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/test/certkit"
 )
 
-// authority signs certificates.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	dir  string
-}
+// authority signs certificates. The name of the server is agent.
+type authority struct{ *certkit.Authority }
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a.key = newKey(t)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	a.write("ca.pem", "CERTIFICATE", der)
-	return a
-}
-
-func newKey(t *testing.T) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }
-
-func (a *authority) write(name, kind string, der []byte) {
-	a.t.Helper()
-	text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-	if err := os.WriteFile(a.path(name), text, 0o600); err != nil {
-		a.t.Fatal(err)
-	}
+	return &authority{certkit.New(t, t.TempDir(), "ca")}
 }
 
 // issue writes NAME.pem and NAME.key.
 func (a *authority) issue(name, common string, dns ...string) {
-	a.t.Helper()
-	a.issueFor(name, common, time.Time{}, time.Now().Add(time.Hour), dns...)
-}
-
-func (a *authority) issueFor(name, common string, from, until time.Time, dns ...string) {
-	a.t.Helper()
-	key := newKey(a.t)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: common}, DNSNames: dns,
-		NotBefore: from, NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.write(name+".pem", "CERTIFICATE", der)
-	a.write(name+".key", "PRIVATE KEY", encoded)
+	a.Issue(name, certkit.Certificate{Common: common, DNS: dns})
 }
 
 // client trusts the authority and shows the certificate of that name, unless it is empty.
-func (a *authority) client(name string) *tls.Config {
-	a.t.Helper()
-	conf := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "agent"}
-	conf.RootCAs.AddCert(a.cert)
-	if name == "" {
-		return conf
-	}
-	pair, err := tls.LoadX509KeyPair(a.path(name+".pem"), a.path(name+".key"))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	conf.Certificates = []tls.Certificate{pair}
-	return conf
-}
+func (a *authority) client(name string) *tls.Config { return a.Client(name, "agent") }
 
 // greet connects and returns the name of the server's certificate.
 func greet(t *testing.T, server, client *tls.Config) (string, error) {
@@ -145,7 +67,7 @@ func greet(t *testing.T, server, client *tls.Config) (string, error) {
 func TestCertificate_IsReadAgain(t *testing.T) {
 	ca := newAuthority(t)
 	ca.issue("server", "first", "agent")
-	c, err := access.OpenCertificate(access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key")}, hclog.NewNullLogger())
+	c, err := access.OpenCertificate(access.Files{Cert: ca.Path("server.pem"), Key: ca.Path("server.key")}, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,16 +78,16 @@ func TestCertificate_IsReadAgain(t *testing.T) {
 		}
 	}
 	expect("first")
-	if file, expires := c.Expiry(); file != ca.path("server.pem") || time.Until(expires) <= 0 || time.Until(expires) > time.Hour {
-		t.Errorf("got %s, which expires at %v, want %s within the hour", file, expires, ca.path("server.pem"))
+	if file, expires := c.Expiry(); file != ca.Path("server.pem") || time.Until(expires) <= 0 || time.Until(expires) > time.Hour {
+		t.Errorf("got %s, which expires at %v, want %s within the hour", file, expires, ca.Path("server.pem"))
 	}
 	ca.issue("server", "second", "agent")
 	c.Refresh()
 	expect("second")
-	ca.write("server.pem", "CERTIFICATE", []byte("broken"))
+	ca.Write("server.pem", "CERTIFICATE", []byte("broken"))
 	c.Refresh()
 	expect("second")
-	if err := os.Remove(ca.path("server.key")); err != nil {
+	if err := os.Remove(ca.Path("server.key")); err != nil {
 		t.Fatal(err)
 	}
 	c.Refresh()
@@ -202,7 +124,7 @@ func TestCertificate_RenewedIsUsedWithinASecond(t *testing.T) {
 		ca := newAuthority(t)
 		ca.issue("server", "first", "agent")
 		var said bytes.Buffer
-		files := access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key")}
+		files := access.Files{Cert: ca.Path("server.pem"), Key: ca.Path("server.key")}
 		c, err := access.OpenCertificate(files, hclog.New(&hclog.LoggerOptions{Output: &said}))
 		if err != nil {
 			t.Fatal(err)
@@ -217,7 +139,7 @@ func TestCertificate_RenewedIsUsedWithinASecond(t *testing.T) {
 		expect("first")
 		time.Sleep(time.Second)
 		expect("second")
-		ca.write("server.pem", "CERTIFICATE", []byte("broken"))
+		ca.Write("server.pem", "CERTIFICATE", []byte("broken"))
 		for range 3 {
 			time.Sleep(time.Minute)
 			expect("second")
@@ -233,10 +155,10 @@ func TestClientCA_RemovedIsNotTrusted(t *testing.T) {
 	ca, next := newAuthority(t), newAuthority(t)
 	ca.issue("server", "server", "agent")
 	ca.issue("meter", "meter")
-	files := access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key"), ClientCA: filepath.Join(t.TempDir(), "clients.pem")}
+	files := access.Files{Cert: ca.Path("server.pem"), Key: ca.Path("server.key"), ClientCA: filepath.Join(t.TempDir(), "clients.pem")}
 	trust := func(a *authority) {
 		t.Helper()
-		text, err := os.ReadFile(a.path("ca.pem"))
+		text, err := os.ReadFile(a.Path("ca.pem"))
 		if err == nil {
 			err = os.WriteFile(files.ClientCA, text, 0o600)
 		}
@@ -275,14 +197,14 @@ func TestCertificate_WarnsOfValidity(t *testing.T) {
 		{now.Add(-time.Hour), now.Add(time.Hour), 0o600, "[INFO]  certificate read: "},
 		{now.Add(-time.Hour), now.Add(-time.Minute), 0o600, "[WARN]  a certificate has expired; clients will reject it: "},
 		{now.Add(time.Minute), now.Add(time.Hour), 0o600, "[WARN]  a certificate is not valid yet; clients will reject it: "},
-		{now.Add(-time.Hour), now.Add(time.Hour), 0o604, "[WARN]  everybody on this host can read a key file; chmod o-rwx closes it: file=" + ca.path("server.key")},
+		{now.Add(-time.Hour), now.Add(time.Hour), 0o604, "[WARN]  everybody on this host can read a key file; chmod o-rwx closes it: file=" + ca.Path("server.key")},
 	} {
-		ca.issueFor("server", "server", tt.from, tt.until)
-		if err := os.Chmod(ca.path("server.key"), tt.mode); err != nil {
+		ca.Issue("server", certkit.Certificate{Common: "server", From: tt.from, Until: tt.until})
+		if err := os.Chmod(ca.Path("server.key"), tt.mode); err != nil {
 			t.Fatal(err)
 		}
 		var said bytes.Buffer
-		files := access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key")}
+		files := access.Files{Cert: ca.Path("server.pem"), Key: ca.Path("server.key")}
 		if _, err := access.OpenCertificate(files, hclog.New(&hclog.LoggerOptions{Output: &said})); err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +219,7 @@ func TestCertificate_OfClients(t *testing.T) {
 	ca.issue("server", "server", "agent")
 	ca.issue("meter", "meter")
 	other.issue("meter", "meter")
-	files := access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key"), ClientCA: ca.path("ca.pem")}
+	files := access.Files{Cert: ca.Path("server.pem"), Key: ca.Path("server.key"), ClientCA: ca.Path("ca.pem")}
 	c, err := access.OpenCertificate(files, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
@@ -324,9 +246,9 @@ func TestCertificate_Unreadable(t *testing.T) {
 	ca.issue("server", "server")
 	ca.issue("other", "other")
 	for name, files := range map[string]access.Files{
-		"no file":       {Cert: ca.path("absent"), Key: ca.path("server.key")},
-		"another's key": {Cert: ca.path("server.pem"), Key: ca.path("other.key")},
-		"no CA":         {Cert: ca.path("server.pem"), Key: ca.path("server.key"), ClientCA: ca.path("server.key")},
+		"no file":       {Cert: ca.Path("absent"), Key: ca.Path("server.key")},
+		"another's key": {Cert: ca.Path("server.pem"), Key: ca.Path("other.key")},
+		"no CA":         {Cert: ca.Path("server.pem"), Key: ca.Path("server.key"), ClientCA: ca.Path("server.key")},
 	} {
 		if _, err := access.OpenCertificate(files, hclog.NewNullLogger()); err == nil {
 			t.Errorf("%s: it is opened", name)

@@ -153,7 +153,7 @@ func TestClientCA_IsOneThingAndTheCertificateAnother(t *testing.T) {
 			ca.issue("server", "first", "agent")
 			ca.issue("meter", "meter")
 			clients := filepath.Join(t.TempDir(), "clients.pem")
-			text, err := os.ReadFile(ca.path("ca.pem"))
+			text, err := os.ReadFile(ca.Path("ca.pem"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,14 +161,14 @@ func TestClientCA_IsOneThingAndTheCertificateAnother(t *testing.T) {
 				t.Fatal(err)
 			}
 			var said bytes.Buffer
-			files := access.Files{Cert: ca.path("server.pem"), Key: ca.path("server.key"), ClientCA: clients}
+			files := access.Files{Cert: ca.Path("server.pem"), Key: ca.Path("server.key"), ClientCA: clients}
 			c, err := access.OpenCertificate(files, hclog.New(&hclog.LoggerOptions{Output: &said}))
 			if err != nil {
 				t.Fatal(err)
 			}
 			meter := ca.client("meter")
 			// The key is being renewed, and is not there while the authority changes.
-			if err := errors.Join(change(clients), os.Rename(ca.path("server.key"), ca.path("server.key")+".old")); err != nil {
+			if err := errors.Join(change(clients), os.Rename(ca.Path("server.key"), ca.Path("server.key")+".old")); err != nil {
 				t.Fatal(err)
 			}
 			c.Refresh()

@@ -2,14 +2,8 @@ package relay_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -27,44 +21,16 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/ranged"
 	"github.com/standpipe/standpipe/shipper/sink/relay"
+	"github.com/standpipe/standpipe/test/certkit"
 	"github.com/standpipe/standpipe/test/testkit"
 )
 
-// issue writes an authority, NAME-ca.pem, and a certificate of it for 127.0.0.1 and localhost: NAME.pem and NAME.key.
+// issue writes an authority, NAME-ca.pem, and a certificate of it for this host: NAME.pem and NAME.key.
 func issue(t *testing.T, dir, name string) (ca, cert, key string) {
 	t.Helper()
-	ca, cert, key = filepath.Join(dir, name+"-ca.pem"), filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
-	authority := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name + " authority"}, NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	testkit.Must(t, err)
-	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	testkit.Must(t, err)
-	write(t, ca, "CERTIFICATE", sign(t, authority, authority, signer, signer))
-	write(t, cert, "CERTIFICATE", sign(t, leaf, authority, own, signer))
-	der, err := x509.MarshalECPrivateKey(own)
-	testkit.Must(t, err)
-	write(t, key, "EC PRIVATE KEY", der)
-	return ca, cert, key
-}
-
-func sign(t *testing.T, template, parent *x509.Certificate, of, signer *ecdsa.PrivateKey) []byte {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &of.PublicKey, signer)
-	testkit.Must(t, err)
-	return der
-}
-
-func write(t *testing.T, name, kind string, der []byte) {
-	t.Helper()
-	testkit.Must(t, os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	authority := certkit.New(t, dir, name+"-ca")
+	cert, key = authority.Issue(name, certkit.Localhost(name))
+	return authority.Path(name + "-ca.pem"), cert, key
 }
 
 // copyFile replaces a file, as a renewal of certificates does.
