@@ -1,6 +1,7 @@
 package statsd
 
 import (
+	"encoding/binary"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -173,9 +174,14 @@ func (t *table) find(name string, tags [][]byte, invalid bool, now time.Time) *s
 	for _, tag := range tags {
 		t.key = append(append(t.key, 0), tag...)
 	}
-	if invalid {
-		t.key = append(t.key, 0, 0)
+	for _, tag := range tags { // a value may have a zero byte too
+		t.key = binary.BigEndian.AppendUint16(t.key, uint16(len(tag)))
 	}
+	last := byte(0)
+	if invalid {
+		last = 1
+	}
+	t.key = append(t.key, last)
 	s := t.all[string(t.key)] // does not allocate
 	if s == nil {
 		s = t.admit(name, tags, invalid)

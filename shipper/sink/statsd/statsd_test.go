@@ -120,6 +120,18 @@ func TestSink_CountsByNameAndTags(t *testing.T) {
 	}
 }
 
+// A zero byte in a value does not make two series one.
+func TestSink_DistinguishesTagsWithZeroBytes(t *testing.T) {
+	s := newServer(t, "udp")
+	sink := open(t, s, statsd.Options{Metric: "ev.${name}", NameField: "name", Tags: []string{"a", "b"}})
+	add(t, sink, `{"name":"n","a":"x\u0000y","b":"z"}`, `{"name":"n","a":"x","b":"y\u0000z"}`, `{"name":"n\u0000x","a":"y","b":"z"}`)
+	flush(t, sink)
+	want := []string{"ev.n:1|c|#a:x,b:y_z", "ev.n:1|c|#a:x_y,b:z", "ev.n_x:1|c|#a:y,b:z"}
+	if got := s.lines(1); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestSink_SendsValues(t *testing.T) {
 	events := []string{`{"a":{"v":5}}`, `{"a":{"v":"-2.5"}}`, `{"a":{"v":"x"}}`, `{"a":3}`}
 	for kind, want := range map[statsd.Kind][]string{
