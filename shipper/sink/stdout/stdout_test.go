@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -127,6 +128,33 @@ func TestSink_NeedsAReader(t *testing.T) {
 			t.Errorf("got %q, want %q", out.stored(), want)
 		}
 	})
+}
+
+// The memory of a long line is free once it is written.
+func TestSink_KeepsNoLongLine(t *testing.T) {
+	writer := stdout.NewWriter(io.Discard)
+	s := newSink(writer, "s")
+	before := heap()
+	long := records(1, 1)
+	long[0].Data = bytes.Repeat([]byte("x"), 16<<20)
+	if got := s.Send(t.Context(), long); got.Err != nil {
+		t.Fatal(got.Err)
+	}
+	long = nil
+	if grown := heap() - before; grown > 4<<20 {
+		t.Errorf("%d bytes are kept", grown)
+	}
+	if got := s.Send(t.Context(), records(2, 1)); got.Err != nil {
+		t.Fatal(got.Err)
+	}
+}
+
+// heap returns the bytes of live objects.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func TestSink_FinishesALineAfterAnError(t *testing.T) {

@@ -14,6 +14,8 @@ const (
 	pipeBuf = 4096
 	// aside is about the number of bytes that are written in the background.
 	aside = 64 << 10
+	// keptCapacity bounds the buffer that is kept for the next lines.
+	keptCapacity = 2 * aside
 )
 
 // Writer writes lines for several destinations, one after another. It outlives their sinks: a line that was begun for a sink
@@ -143,7 +145,9 @@ func (w *Writer) flush() error {
 			return err
 		}
 	}
-	w.rest = w.rest[:0]
+	if w.rest = w.rest[:0]; cap(w.rest) > keptCapacity {
+		w.rest = nil
+	}
 	return nil
 }
 
