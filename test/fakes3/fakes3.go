@@ -41,6 +41,7 @@ type Fault struct {
 	Cut    bool   // the connection is closed without a response
 	Done   bool   // the request has its effect before it fails
 	Late   int    // the request has its effect after so many other requests, after its failure
+	Hang   bool   // there is no response until the client ends the request
 	Gone   func() // called before the failure, for example to end the client
 }
 
@@ -170,7 +171,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.late = append(s.late, late{request.N + fault.Late, func() { effect() }})
 		s.mu.Unlock()
 	}
-	failed := fault.Cut || fault.Status > 0
+	failed := fault.Cut || fault.Hang || fault.Status > 0
 	var answer reply
 	if !failed || fault.Done {
 		s.mu.Lock()
@@ -180,8 +181,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if fault.Gone != nil {
 		fault.Gone()
 	}
+	if fault.Hang {
+		<-r.Context().Done()
+	}
 	switch {
-	case fault.Cut:
+	case fault.Cut, fault.Hang:
 		panic(http.ErrAbortHandler)
 	case failed:
 		answer = refuse(fault.Status, fault.Code)
