@@ -85,6 +85,8 @@ var arrows = map[string][]string{
 	"shipper/internal/outage":          {"shipper/internal/backoff", "wal"},
 	"shipper/internal/yield":           {"shipper/limit"},
 	"shipper/ranged":                   {"shipper", "shipper/internal/backoff", "shipper/internal/link", "shipper/internal/outage", "shipper/internal/yield", "wal", "wal/deadletter"},
+	"shipper/ranged/rangedtest":        {"shipper", "shipper/ranged", "wal"},
+	"shipper/sink/sinktest":            {"shipper"},
 	"shipper/sink/s3/internal/jsonl":   {"shipper", "wal"},
 	"shipper/sink/s3/internal/parquet": {"wal"},
 	"shipper/sink/s3/internal/upload":  {"shipper/sink/internal/awsclient"},
@@ -217,6 +219,51 @@ func TestReadmeCommandsExist(t *testing.T) {
 	if run := read(t, ".ci/run"); !strings.Contains(run, "\nmake standins\nmake test\n") {
 		t.Error(".ci/run does not install the stand-ins and run the README's test command")
 	}
+}
+
+// Every destination runs the conformance suite of its kind: sinktest for batches, rangedtest for ranges. A destination with
+// both ways of delivery runs both.
+func TestEverySinkRunsItsConformanceSuite(t *testing.T) {
+	suites := make(map[string]string) // the text of a folder's tests
+	walk(t, func(name string) {
+		if strings.HasSuffix(name, "_test.go") {
+			suites[path.Dir(name)] += read(t, name)
+		}
+	})
+	found := 0
+	for name, file := range sources(t, 0) {
+		folder := path.Dir(name)
+		if path.Dir(folder) != "shipper/sink" || folder == "shipper/sink/discard" || strings.HasSuffix(folder, "test") {
+			continue
+		}
+		for method, call := range map[string]string{"Send": "sinktest.Run(", "Commit": "rangedtest.Run("} {
+			if !hasMethod(file, method) {
+				continue
+			}
+			if found++; !strings.Contains(suites[folder], call) {
+				t.Errorf("%s has a sink with the method %s, and its tests do not call %s", folder, method, call)
+			}
+		}
+	}
+	if found < 9 {
+		t.Errorf("found %d sinks", found)
+	}
+}
+
+// hasMethod reports whether a file declares a method of an exported type.
+func hasMethod(file *ast.File, name string) bool {
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || f.Recv == nil || f.Name.Name != name {
+			continue
+		}
+		if of, ok := f.Recv.List[0].Type.(*ast.StarExpr); ok {
+			if id, ok := of.X.(*ast.Ident); ok && id.IsExported() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func read(t *testing.T, name string) string {

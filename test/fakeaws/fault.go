@@ -12,9 +12,10 @@ type Fault struct {
 
 	ending  ending
 	garbage string
-	results int  // added to the number of results
-	unnamed bool // results have neither a stored record's ID nor an error
-	hidden  int  // added to the count of failures
+	results int    // added to the number of results
+	unnamed bool   // results have neither a stored record's ID nor an error
+	hidden  int    // added to the count of failures
+	arrived func() // called before the silence
 }
 
 // ending is how the reply ends.
@@ -67,6 +68,9 @@ func CutWithin() Fault { return Fault{ending: cutWithin} }
 
 // Silent stores the records and never answers.
 func Silent() Fault { return Fault{ending: silent} }
+
+// Hang is Silent, and calls arrived once the records are stored.
+func Hang(arrived func()) Fault { return Fault{ending: silent, arrived: arrived} }
 
 // Garbage stores the records and answers 200 with a body that is no JSON.
 func Garbage() Fault { return Fault{ending: garbage, garbage: "<html>Welcome to Hotel WiFi</html>"} }

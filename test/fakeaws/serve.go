@@ -114,6 +114,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, reply []byte, fa
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	switch fault.ending {
 	case silent:
+		if fault.arrived != nil {
+			fault.arrived()
+		}
 		s.waitUntilGone(r)
 		panic(http.ErrAbortHandler)
 	case garbage:

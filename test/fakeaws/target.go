@@ -32,6 +32,8 @@ func (s *Server) Target(to shipper.Sink) sinktest.Target {
 			next(MoreResults(-1)),
 			next(Miscount(1)),
 		},
+		Hang: func(arrived func()) { s.FailNext(Hang(arrived)) },
+		Deny: next(Refuse(400, "UnrecognizedClientException", "The security token included in the request is invalid.")),
 	}
 }
 

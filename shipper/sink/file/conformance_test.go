@@ -21,6 +21,7 @@ func TestConformance(t *testing.T) {
 				return readAll(t, dir)
 			},
 			Atomic:      true,
+			Local:       true,
 			FailRequest: []func(){once("sync", syscall.EIO), once("sync", syscall.ENOSPC), once("write", syscall.ENOSPC)},
 		}
 	})

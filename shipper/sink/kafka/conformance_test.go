@@ -41,6 +41,13 @@ func TestConformance(t *testing.T) {
 				}
 				s.fault = f.fail(kerr.NotEnoughReplicas, -1, bad...)
 			},
+			Hang: func(arrived func()) {
+				f.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+					arrived()
+					return nil, nil, true
+				})
+			},
+			Deny:        fail(kerr.TopicAuthorizationFailed),
 			FailRequest: []func(){fail(kerr.NotEnoughReplicas), fail(kerr.TopicAuthorizationFailed), fail(kerr.KafkaStorageError), fail(kerr.InvalidTopicException)},
 		}
 	})

@@ -33,6 +33,15 @@ type Target struct {
 	// LoseResponse has one function for each kind of unusable response. The request after the call stores its records,
 	// but its response doesn't show that. Empty for a sink whose destination is this host.
 	LoseResponse []func()
+
+	// Local declares that the destination is this host: there is no connection that hangs, and there are no credentials.
+	Local bool
+
+	// Hang gives the next request no response before its client has ended it. arrived is called when the request is there.
+	Hang func(arrived func())
+
+	// Deny makes the service reject the credentials of the next request.
+	Deny func()
 }
 
 // Run runs the suite. open starts a fake and a sink that writes to it; it is called for each test.
@@ -48,6 +57,8 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 		{"RequestFailure", requestFailure},
 		{"UnknownOutcomeIsNoSuccess", unknownOutcome},
 		{"CanceledContextReturns", canceledReturns},
+		{"HangingRequestEnds", hangingEnds},
+		{"WrongCredentialsNeedAnOperator", wrongCredentials},
 		{"ConcurrentSends", concurrentSends},
 		{"ShapeIsSound", shapeIsSound},
 		{"StateComesWithTheResponse", stateComes},
@@ -159,6 +170,53 @@ func canceledReturns(t *testing.T, s Target) {
 		t.Fatal("Send did not return")
 	}
 	checkStored(t, s, nil)
+}
+
+// hangingEnds ends the context of a request that has no response. The records may be stored; the sink goes on.
+func hangingEnds(t *testing.T, s Target) {
+	if s.Local {
+		t.Skip("the destination is this host")
+	}
+	if s.Hang == nil {
+		t.Fatal("the target has no Hang, and is not Local")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.Hang(cancel)
+	done := make(chan shipper.Response, 1)
+	go func() { done <- s.Sink.Send(ctx, Records(1)) }()
+	select {
+	case got := <-done:
+		if !failed(got, 1) || got.Err == nil || got.Err.Class != shipper.Transient {
+			t.Errorf("got %+v", got)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("Send did not return")
+	}
+	mustStore(t, s, RecordsFrom(2, 3))
+}
+
+// wrongCredentials checks that rejected credentials are no record's fault, and that the sink goes on once they are right.
+func wrongCredentials(t *testing.T, s Target) {
+	if s.Local {
+		t.Skip("the destination is this host")
+	}
+	if s.Deny == nil {
+		t.Fatal("the target has no Deny, and is not Local")
+	}
+	s.Deny()
+	batch := Records(min(3, s.Sink.Shape().BatchRecords))
+	got := s.Sink.Send(t.Context(), batch)
+	failures := got.Results
+	if got.Err != nil {
+		failures = []*shipper.Error{got.Err}
+	}
+	if !failed(got, len(batch)) || slices.ContainsFunc(failures, func(e *shipper.Error) bool { return e.Class != shipper.Operator || e.Text == "" }) {
+		t.Errorf("got %v, results %v, want errors that need an operator", got.Err, got.Results)
+	}
+	checkStored(t, s, nil)
+	mustStore(t, s, batch)
+	checkStored(t, s, payloads(batch))
 }
 
 // concurrentSends sends batches of different keys at once, unless the sink takes one batch at a time.

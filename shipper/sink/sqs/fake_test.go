@@ -53,6 +53,8 @@ type fault struct {
 	entries []int // fail
 	sender  bool  // by the sender's fault
 
+	hang      bool                        // there is no response before the client ends the request
+	arrived   func()                      // called before that
 	cut, late bool                        // the connection breaks before or after the messages are stored
 	response  func(map[string]any) string // replaces the response
 }
@@ -103,6 +105,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	if f.hangs(r) {
+		panic(http.ErrAbortHandler)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
@@ -142,6 +147,22 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		json.NewEncoder(w).Encode(response)
 	}
+}
+
+// hangs waits for the end of a request that has no response.
+func (f *fake) hangs(r *http.Request) bool {
+	f.mu.Lock()
+	meets := len(f.faults) > 0 && f.faults[0].hang
+	var arrived func()
+	if meets {
+		arrived, f.faults = f.faults[0].arrived, f.faults[1:]
+	}
+	f.mu.Unlock()
+	if meets {
+		arrived()
+		<-r.Context().Done()
+	}
+	return meets
 }
 
 func refuse(w http.ResponseWriter, meets fault) {

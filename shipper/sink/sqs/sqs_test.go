@@ -46,6 +46,8 @@ func TestConformance(t *testing.T) {
 						}
 						return all
 					},
+					Hang:        func(arrived func()) { f.fail(fault{hang: true, arrived: arrived}) },
+					Deny:        next(fault{status: 403, code: "InvalidClientTokenId", text: "The security token included in the request is invalid."}),
 					FailRecords: func(indexes ...int) { f.fail(fault{status: 200, code: "InternalError", entries: indexes}) },
 					FailRequest: []func(){
 						next(fault{status: 400, code: "RequestThrottled", text: "Rate exceeded"}),

@@ -81,7 +81,7 @@ func TestSink_Conforms(t *testing.T) {
 		out := &failing{output: &output{}}
 		return sinktest.Target{
 			Sink:   newSink(stdout.NewWriter(out), "s"),
-			Stored: out.stored, Atomic: true,
+			Stored: out.stored, Atomic: true, Local: true,
 			FailRequest: []func(){func() { out.once = true }},
 		}
 	})
