@@ -37,9 +37,6 @@ func New(o Options) (*Sink, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if o.Ack == client.AckDefault {
-		o.Ack = client.AckDurable
-	}
 	credentials, err := o.credentials()
 	if err != nil {
 		return nil, err
@@ -48,10 +45,17 @@ func New(o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newSink(o, conn), nil
+}
+
+func newSink(o Options, conn *grpc.ClientConn) *Sink {
+	if o.Ack == client.AckDefault {
+		o.Ack = client.AckDurable
+	}
 	return &Sink{
 		o: o, branches: o.branches(), conn: conn, ingest: standpipev1.NewIngestClient(conn),
 		request: newRequest(), aim: aimRequest,
-	}, nil
+	}
 }
 
 // Shape never changes.
