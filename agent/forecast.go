@@ -33,7 +33,7 @@ func Predict(c *config.Config, t shipper.Traffic) ([]Forecast, error) {
 			if room := shape.Room(&e); t.Size > room {
 				return nil, fmt.Errorf("stream %q: an event has %d bytes; destination %q takes %d", s.Name, t.Size, d.Name, room)
 			}
-			all = append(all, Forecast{s.Name, d.Type, d.Name, shipper.Predict(shape, t, d.Batch.MaxDelay)})
+			all = append(all, Forecast{s.Name, d.Type, d.Name, destination.Predict(d, shape, t)})
 		}
 	}
 	return all, nil

@@ -122,8 +122,13 @@ func (f *forecaster) ship() {
 			return
 		}
 		f.requests++
+		size := 0
 		for i := range b.Len() {
 			f.count(b, i)
+			size += b.CountedSize(i)
+		}
+		if step := b.Shape().RequestStep; step > 0 {
+			f.units += uint64((size + step - 1) / step)
 		}
 		for i := range b.Shares() {
 			f.leave(&b.Shares()[i])

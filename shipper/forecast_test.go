@@ -45,6 +45,17 @@ func TestAForecastIsWhatShippingComesTo(t *testing.T) {
 	}
 }
 
+// A service that bills requests by their size gets several units for a large one.
+func TestAForecastCountsStepsOfRequests(t *testing.T) {
+	shape := shipper.Shape{Framing: shipper.FramingNone, OneKey: true, RecordEvents: 1, BatchRecords: 10, MaxRecord: 1 << 20, AimRecord: 1 << 20,
+		MaxBatch: 1 << 20, AimBatch: 1 << 20, BilledStep: 1, RequestStep: 64 << 10}
+	for size, units := range map[int]float64{100: 1, 10 << 10: 2, 60 << 10: 10} {
+		got := shipper.Predict(shape, shipper.Traffic{PerSecond: 1000, Size: size, Keys: 1000}, 100*time.Millisecond)
+		near(t, "units a request", got.Units/got.Requests, units, 0.05)
+		near(t, "events a request", got.Events/got.Requests, 10, 0.05)
+	}
+}
+
 func near(t *testing.T, what string, got, want, off float64) {
 	t.Helper()
 	if math.Abs(got-want) > off*want {

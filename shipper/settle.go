@@ -35,7 +35,7 @@ func (s *Shipper) settle(o outcome) {
 		s.samples = o.appendSamples(s.samples[:0], results)
 		s.batcher.pacer.Learn(s.samples, o.started, now)
 	}
-	add := wal.Ledger{Requests: 1}
+	add := wal.Ledger{Requests: 1, PutUnits: o.response.Units}
 	for i, failure := range results {
 		if failure == nil {
 			shape := o.batch.Shape()

@@ -101,6 +101,8 @@ type Response struct {
 	Shards *ShardMap
 	// Sent is how many bytes of the request's body went out, for a Sink that shares a Link.
 	Sent int
+	// Units is the number of requests that the service bills for this one, where it bills requests by their size.
+	Units uint64
 	// Code is the service's response to the request: an HTTP status, "timeout", "connection"
 	// or, for a local destination, "ok" or "error". For metrics.
 	Code string

@@ -66,7 +66,7 @@ var destinationColumns = []column[DestinationStatus]{
 		func(d DestinationStatus) float64 { return float64(d.Records) }),
 	destinationCounter("destination_billed_bytes_total", "Bytes billed by the destination's service.",
 		func(d DestinationStatus) float64 { return float64(d.BilledBytes) }),
-	destinationCounter("destination_put_units_total", "Put payload units billed by the destination's service.",
+	destinationCounter("destination_put_units_total", "Put payload units of Kinesis, or steps of 64 KiB of SQS, billed by the destination's service.",
 		func(d DestinationStatus) float64 { return float64(d.PutUnits) }),
 	destinationGauge("pending_events", "Events pending at the destination.",
 		func(d DestinationStatus) float64 { return float64(d.Pending.Events) }),

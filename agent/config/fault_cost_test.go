@@ -80,6 +80,8 @@ func TestPrices(t *testing.T) {
 		{config.Prices{SQSMillionRequests: 0.5}, "sqs", 0, 0.5, true}, // each request is one step at least
 		{config.Prices{SQSMillionRequests: 0.5}, "s3", 0, 0, false},
 		{config.Prices{S3GB: 0.5}, "kafka", 0, 0, false},
+		{config.Prices{KafkaGB: 0.5}, "kafka", 0, 1, true},
+		{config.Prices{KafkaGB: 0.5}, "relay", 0, 0, false},
 		{config.Prices{S3GB: 0.5}, "unknown", 0, 0, false},
 		{config.Prices{}, "firehose", 3e6, 0, false},
 	} {

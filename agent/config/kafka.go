@@ -56,6 +56,9 @@ var kafkaType = destinationType{
 		}
 	},
 	defaults: func(d *Destination) { d.Kafka.Delivery, d.Kafka.Compression = "at_least_once", "none" },
+	price: func(p Prices, u Usage) (float64, bool) {
+		return p.KafkaGB * u.BilledBytes / PricedGB, p.KafkaGB > 0
+	},
 }
 
 const (

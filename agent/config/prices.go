@@ -27,6 +27,8 @@ type Prices struct {
 	S3GB float64
 	// SQSMillionRequests is for a million requests, each in steps of 64 KiB.
 	SQSMillionRequests float64
+	// KafkaGB is for PricedGB bytes of records, at a service that charges for them.
+	KafkaGB float64
 }
 
 // sqsStep is the number of bytes of a request that Amazon SQS bills as one: Amazon SQS pricing, November 2026.
@@ -44,6 +46,12 @@ func (u Usage) sqsRequests() float64 {
 		return u.Units
 	}
 	return max(u.Requests, u.BilledBytes/sqsStep)
+}
+
+// HasPrice reports whether the service of a type of destination can have a price.
+func HasPrice(destination string) bool {
+	t, known := destinationTypeOf(destination)
+	return known && t.price != nil
 }
 
 // Of returns the cost of the usage of a destination of the type, without the hourly price of streams and shards. It reports
@@ -78,6 +86,8 @@ var pricesSection = schema.Section[Prices]{
 			Means("S3: for a GB, stored for a month."),
 		price("sqs_million_requests", func(p *Prices) *float64 { return &p.SQSMillionRequests }).
 			Means("SQS: for a million requests, each in steps of 64 KiB."),
+		price("kafka_gb", func(p *Prices) *float64 { return &p.KafkaGB }).
+			Means("Kafka: for a GB in, at a service that charges for that."),
 	},
 	Check: func(b *schema.Block, p *Prices) {
 		if p.KinesisGB > 0 && p.KinesisMillionUnits > 0 {

@@ -74,13 +74,17 @@ func (t *statusTable) costRow(r *costRow) {
 	switch {
 	case r.Cost != nil:
 		cost = money(*r.Cost)
-	case r.Type == "file":
+	case !config.HasPrice(r.Type):
 		cost = "-"
 	}
 	t.Line("  %-*s %9s %9s %6s %9s %9s %13s", costNameWidth, name, humanize.IBytes(uint64(r.Payload)), humanize.IBytes(uint64(r.Billed)), ratio,
 		cli.Short(uint64(r.Requests), 9), cli.Short(uint64(r.Records), 9), cost)
-	if r.PutUnits > 0 {
-		t.Note("    ", "or, provisioned, "+cli.Short(uint64(r.PutUnits), 15)+" put payload units of 25 KB")
+	switch units := cli.Short(uint64(r.PutUnits), 15); {
+	case r.PutUnits == 0:
+	case r.Type == "sqs":
+		t.Note("    ", "billed as "+units+" requests of up to 64 KiB")
+	default:
+		t.Note("    ", "or, provisioned, "+units+" put payload units of 25 KB")
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -83,6 +84,65 @@ func TestCost_IsPayloadTimesPrice(t *testing.T) {
 	}
 	if k := b.Rows[0]; k.Cost != nil || k.PutUnits == 0 {
 		t.Errorf("got %+v for Kinesis, want put units and no cost, as no price is set", k)
+	}
+}
+
+// Each service has its units: PUT requests of S3, steps of 64 KiB of SQS, GB of Kafka. Others have no price.
+func TestCost_OfEachService(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.hcl")
+	text := `data_dir = "/data"
+aws { region = "eu-west-1" }
+prices {
+  currency             = "EUR"
+  s3_thousand_requests = "0.005"
+  s3_gb                = "0.02"
+  sqs_million_requests = "0.4"
+  kafka_gb             = "0.1"
+}
+stream "orders" {
+  destination "s3" "lake" {
+    bucket      = "events"
+    compression = "none"
+  }
+  destination "sqs" "jobs" { queue_url = "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs" }
+  destination "kafka" "bus" {
+    brokers = ["127.0.0.1:9092"]
+    topic   = "orders"
+  }
+  destination "relay" "site" { address = "gateway.site:7710" }
+  destination "statsd" "counts" { address = "udp://127.0.0.1:8125" }
+  destination "stdout" "console" {}
+}`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var b bill
+	if err := json.Unmarshal([]byte(costOf(t, path, "--json", "--events-per-second", "1000", "--event-size", "20KiB")), &b); err != nil {
+		t.Fatal(err)
+	}
+	gigabytes := 1000.0 * (20 << 10) * monthSeconds / (1 << 30)
+	for i, want := range []struct{ cost, off float64 }{
+		{gigabytes*0.02 + gigabytes*1024/64*15/1000*0.005, 0.01}, // objects of 64 MiB take 15 requests
+		{1000.0 / 10 * 4 * monthSeconds / 1e6 * 0.4, 0.05},       // 10 messages of 20 KiB, in steps of 64 KiB
+		{gigabytes * 0.1, 0.01},
+	} {
+		if r := b.Rows[i]; r.Cost == nil || math.Abs(r.Cost.Amount-want.cost) > want.off*want.cost {
+			t.Errorf("%s: got %+v, want %.2f", r.Type, r.Cost, want.cost)
+		}
+	}
+	for _, r := range b.Rows[3:] {
+		if r.Cost != nil || r.Requests == 0 || r.Payload == 0 {
+			t.Errorf("got %+v", r)
+		}
+	}
+	table := costOf(t, path, "--events-per-second", "1000", "--event-size", "20KiB")
+	for _, want := range []string{"requests of up to 64 KiB", "EUR"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %q in\n%s", want, table)
+		}
+	}
+	if strings.Contains(table, "not set") || strings.Contains(table, "put payload") {
+		t.Errorf("got\n%s", table)
 	}
 }
 

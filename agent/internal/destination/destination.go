@@ -31,6 +31,8 @@ type Type struct {
 	open       func(ctx context.Context, s Spec) (shipper.Sink, error)
 	openRanged func(ctx context.Context, s Spec) (ranged.Sink, error)
 	ranges     func(d config.Destination) bool
+	// predict returns the forecast of a type that takes ranges; nil: that of batches.
+	predict func(d config.Destination, shape shipper.Shape, t shipper.Traffic) shipper.Forecast
 	// endpoint names the target of the requests. Destinations with the same endpoint share its outages.
 	endpoint func(d config.Destination) string
 
@@ -150,6 +152,14 @@ func Shape(d config.Destination, around *shipper.Envelope) (shipper.Shape, error
 		return shipper.Shape{}, err
 	}
 	return t.shape(d, around)
+}
+
+// Predict returns the predicted use of a destination of the shape.
+func Predict(d config.Destination, shape shipper.Shape, t shipper.Traffic) shipper.Forecast {
+	if of, err := Of(d); err == nil && of.predict != nil {
+		return of.predict(d, shape, t)
+	}
+	return shipper.Predict(shape, t, d.Batch.MaxDelay)
 }
 
 // Open builds the sink of s. It reads files of this host and opens no connection.

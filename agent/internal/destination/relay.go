@@ -16,6 +16,9 @@ var relayDestination = Type{
 	openRanged: func(_ context.Context, s Spec) (ranged.Sink, error) {
 		return relay.New(relayOptions(&s))
 	},
+	predict: func(d config.Destination, _ shipper.Shape, t shipper.Traffic) shipper.Forecast {
+		return relay.Options{MaxDelay: d.Batch.MaxDelay}.Predict(t)
+	},
 	endpoint: relayAddress, Descriptors: ofRanges, UsesLink: true,
 }
 

@@ -24,5 +24,12 @@ var s3Destination = Type{
 			AWS: awsOptions(d), Logger: s.Logger,
 		})
 	},
+	predict: func(d config.Destination, shape shipper.Shape, t shipper.Traffic) shipper.Forecast {
+		o := s3.Options{
+			Format: d.S3.Format, Compression: compressionNamed(d.S3.Compression), Envelope: shape.Envelope,
+			RollSize: d.S3.RollSize, RollInterval: d.S3.RollInterval, PartSize: d.S3.PartSize,
+		}
+		return o.Predict(t)
+	},
 	endpoint: awsEndpoint, Descriptors: ofRanges, UsesLink: true,
 }

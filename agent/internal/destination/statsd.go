@@ -25,6 +25,9 @@ var statsdDestination = Type{
 		}
 		return sink, nil
 	},
+	predict: func(d config.Destination, _ shipper.Shape, t shipper.Traffic) shipper.Forecast {
+		return statsd.Options{Interval: d.Statsd.Interval}.Predict(t)
+	},
 	endpoint:    func(d config.Destination) string { return d.Statsd.Network + "://" + d.Statsd.Address },
 	Descriptors: 1,
 }

@@ -55,6 +55,10 @@ type Shape struct {
 
 	BilledStep int // the service bills each record's bytes rounded up to this; 1: the bytes sent
 	UnitStep   int // size in bytes of a put payload unit, which is counted too; 0: none
+
+	// RequestStep: the service bills requests by their size, one for each such number of bytes or a part of that. The sink
+	// counts them (Response.Units); a forecast uses this. 0: it does not.
+	RequestStep int
 }
 
 // OneKeyed reports whether a request carries one record of one key.

@@ -22,6 +22,7 @@ const (
 	batchOverhead  = batchMessages * ownAttributes
 	leastMessage   = 1 << 10
 	deduplications = 128 // characters of a deduplication ID
+	billedStep     = 64 << 10
 )
 
 // Options configures an SQS destination.
@@ -38,7 +39,7 @@ type Options struct {
 // Shape returns the limits of the destination until the queue's are known.
 func (o Options) Shape() (shipper.Shape, error) {
 	s := shipper.Shape{
-		Framing: shipper.FramingNone, OneKey: true, RecordEvents: 1, BatchRecords: batchMessages, BilledStep: 1, Envelope: o.Envelope,
+		Framing: shipper.FramingNone, OneKey: true, RecordEvents: 1, BatchRecords: batchMessages, BilledStep: 1, RequestStep: billedStep, Envelope: o.Envelope,
 	}
 	o.limit(&s, maxMessage)
 	switch {

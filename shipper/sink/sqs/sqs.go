@@ -68,6 +68,9 @@ func (s *Sink) Send(ctx context.Context, batch []shipper.Record) shipper.Respons
 	}
 	ctx, sent := awsclient.CountSent(ctx)
 	response := s.send(ctx, in, batch, results)
+	if response.Err == nil {
+		response.Units = uint64((total + billedStep - 1) / billedStep)
+	}
 	awsclient.NoteSent(&response, sent)
 	return response
 }

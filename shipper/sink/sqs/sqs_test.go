@@ -343,6 +343,28 @@ func TestSQS_BatchWithLargeAttributesIsCut(t *testing.T) {
 	}
 }
 
+// SQS bills a request for each 64 KiB of its messages, with their attributes.
+func TestSQS_UnitsAreStepsOf64KiB(t *testing.T) {
+	f := start(t, "jobs")
+	s := f.open(nil)
+	for _, c := range []struct {
+		size, n int
+		want    uint64
+	}{{10, 1, 1}, {10, 10, 1}, {64 << 10, 1, 2}, {20 << 10, 10, 4}, {200 << 10, 4, 13}} {
+		var batch []shipper.Record
+		for i := range c.n {
+			batch = append(batch, record(wal.Event{Offset: uint64(i + 1), Key: fmt.Sprint(i), Data: bytes.Repeat([]byte("x"), c.size)}))
+		}
+		if got := s.Send(t.Context(), batch); got.Err != nil || got.Units != c.want {
+			t.Errorf("%d messages of %d bytes: got %d units, %v, want %d", c.n, c.size, got.Units, got.Err, c.want)
+		}
+	}
+	f.fail(fault{status: 400, code: "RequestThrottled"})
+	if got := s.Send(t.Context(), []shipper.Record{record(wal.Event{Offset: 1, Data: []byte("x")})}); got.Err == nil || got.Units != 0 {
+		t.Errorf("got %+v for a failed request", got)
+	}
+}
+
 func TestSQS_Options(t *testing.T) {
 	for _, c := range []struct{ url, endpoint, region string }{
 		{"https://sqs.eu-west-1.amazonaws.com/123456789012/jobs", "", "eu-west-1"},
