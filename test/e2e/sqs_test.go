@@ -9,8 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -152,30 +155,72 @@ func testQueues(t *testing.T, q *queues, events int) {
 	}
 }
 
-// An event that SQS cannot carry is a dead letter with the reason, and a queue that is missing blocks the destination.
+// Both stand-ins judge the events that SQS cannot carry, and queues that are missing.
 func TestSQS_EventsAndQueuesThatAreWrong(t *testing.T) {
 	endToEnd(t)
-	m := startMoto(t)
-	q := queuesAt(t, m.address)
+	t.Run("moto", func(t *testing.T) { testRules(t, queuesAt(t, startMoto(t).address)) })
+	t.Run("elasticmq", func(t *testing.T) {
+		q, err := startElasticMQ(t)
+		if err != nil {
+			testkit.Missing(t, "SQS on ElasticMQ", err)
+		}
+		testRules(t, q)
+	})
+}
+
+// testRules appends events at the ends of the allowed ranges of characters and sizes. A forbidden event is a dead letter with
+// the reason. The stand-in takes all others, and returns them as they were.
+func testRules(t *testing.T, q *queues) {
+	var good, bad []string
+	for _, c := range "\t ~\u007f\u0080\u07ff\u0800\ud7ff\ue000\ufffd\U00010000\U0010ffff" {
+		good = append(good, fmt.Sprintf("good %c.", c))
+	}
+	for _, text := range []string{"\x00", "\x01", "\x08", "\x0b", "\x0c", "\x0e", "\x1f", "\ufffe", "\uffff", "\xff", "\xc3", "\xed\xa0\x80", "\xf4\x90\x80\x80"} {
+		bad = append(bad, "bad "+text+".")
+	}
+	good = append(good, strings.Repeat("x", 200<<10)) // the stand-ins take 256 KiB
+	bad = append(bad, "")
 	url := q.create("jobs")
 	a := startAgent(t, "", fmt.Sprintf("stream \"raw\" {\n  format = \"text\"\n%s\n}\n", sqsDestination(url))+
 		fmt.Sprintf("stream \"bytes\" {\n  format = \"bytes\"\n%s\n}\n", sqsDestination(q.create("bytes")))+
 		streamBlock("nowhere", sqsDestination(url+"-absent")))
 	client := a.dial()
-	for _, part := range []struct{ stream, data string }{{"raw", "good"}, {"raw", "a\x01b"}, {"raw", ""}, {"bytes", "\x00\x01"}, {"nowhere", "1"}} {
-		if _, err := client.Append(t.Context(), request(part.stream, event{"k", part.data})); err != nil {
-			t.Fatal(err)
+	append1 := func(stream, data string) {
+		t.Helper()
+		if _, err := client.Append(t.Context(), request(stream, event{"k", data})); err != nil {
+			t.Fatalf("%q: %v", data[:min(len(data), 20)], err)
 		}
 	}
+	accepted := 0 // of the bad ones; a listener rejects text that is not UTF-8
+	for _, data := range append(slices.Clone(good), bad...) {
+		if !utf8.ValidString(data) {
+			continue
+		}
+		append1("raw", data)
+		accepted++
+	}
+	accepted -= len(good)
+	append1("bytes", "\x00\x01\xff")
+	append1("nowhere", "1")
 	testkit.Eventually(t, time.Minute, func() error {
-		if d := a.stream("raw").Destinations[0]; d.Delivered.Events != 1 || d.Dead.Events != 2 {
-			return fmt.Errorf("got %+v", d)
+		if d := a.stream("raw").Destinations[0]; d.Delivered.Events != uint64(len(good)) || d.Dead.Events != uint64(accepted) {
+			return fmt.Errorf("got %d delivered and %d dead, want %d and %d: %s", d.Delivered.Events, d.Dead.Events, len(good), accepted, d.LastError)
 		}
 		return nil
 	})
 	a.waitState("nowhere", "blocked", "")
 	a.waitDelivered("bytes", 1, time.Minute)
-	if got := q.read(url); len(got) != 1 || got[0] != (event{"k", "good"}) {
-		t.Errorf("got %q", got)
+	var got []string
+	for _, e := range q.read(url) {
+		got = append(got, e.data)
+	}
+	slices.Sort(got)
+	if slices.Sort(good); !slices.Equal(got, good) {
+		t.Errorf("got %d messages, want %d", len(got), len(good))
+		for i := range min(len(got), len(good)) {
+			if got[i] != good[i] {
+				t.Fatalf("got %.40q, want %.40q", got[i], good[i])
+			}
+		}
 	}
 }
