@@ -31,6 +31,8 @@ type Options struct {
 	Stream      string // of the receiver
 	Source      string // the stream whose events are relayed
 	Destination string // the name of the destination
+	// Run distinguishes a run that sends events again on purpose. The receiver stores them again. "": the destination's own.
+	Run string
 	// Branches are the beginnings of the events' IDs (wal.Log.Branches). The producer IDs begin with them.
 	Branches []wal.Branch
 
@@ -81,6 +83,9 @@ type branch struct {
 // out other offsets.
 func (o *Options) branches() (all []branch) {
 	name := o.Source + "/" + o.Destination
+	if o.Run != "" {
+		name += "/" + o.Run
+	}
 	for _, b := range o.Branches {
 		id := b.ID + "/" + name
 		if len(id) > maxProducerLen {

@@ -93,6 +93,21 @@ func TestRelay_DestinationsAreTwoProducers(t *testing.T) {
 	check(t, r.stored("in"), slices.Concat(events(20, 30), events(1, 30), events(1, 30)))
 }
 
+// A run that sends events again on purpose is a producer of its own, and so is each further one. Within it, duplicates are
+// recognized.
+func TestRelay_RunStoresEventsAgain(t *testing.T) {
+	r := receive(t, nil)
+	o := r.relayOptions()
+	for _, o.Run = range []string{"", "replay-1", "replay-2"} {
+		for range 2 {
+			if _, err := ship(t, open(t, o), events(1, 30)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	check(t, r.stored("in"), slices.Concat(events(1, 30), events(1, 30), events(1, 30)))
+}
+
 // Senders are killed, connections are cut, and the receiver is restarted: each event arrives once, in order.
 func TestRelay_EachEventOnceThroughFaults(t *testing.T) {
 	seeds := uint64(20)
