@@ -60,6 +60,7 @@ var arrows = map[string][]string{
 	"wal/deadletter":                  {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"wal/internal/compact":            {"wal/internal/boltcopy", "wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/layout":             {"wal/internal/segment"},
+	"wal/internal/liveset":            {"wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/recovery":           {"wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/producer":           {"wal/internal/segment"},
 	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

@@ -125,7 +125,7 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	}
 	need = t.frames.Growth(t.stream) + namesNeed*names + c.producers.Growth(t.numbered.Producer)
 	if g.need == 0 {
-		end := c.log.segments.active().End()
+		end := c.log.segments.Newest().End()
 		need += end.Size()
 	}
 	switch {

@@ -31,7 +31,7 @@ func (r *retention) dropAged(s *stream, now time.Time) {
 func (r *retention) olderThan(name string, run Run, maxAge time.Duration) (old uint64) {
 	now := r.clock.Wall // a jump since that look does not count
 	for at := run.First; at < run.Next && r.log.usable() == nil; {
-		b, ok := r.log.segments.blockAt(name, at)
+		b, ok := r.log.segments.BlockAt(name, at)
 		if !ok || b.First >= run.Next {
 			break
 		}

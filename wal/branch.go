@@ -25,7 +25,7 @@ func (o *opening) findCopy() {
 	if noted, there := identity.NotedEvents(l.dir), l.streams.events(); o.copied == "" && noted > there {
 		o.copied = fmt.Sprintf("%d events, and there were %d", there, noted)
 	}
-	if o.copied == "" || len(l.segments.all) == 0 {
+	if o.copied == "" || len(o.found.Segments) == 0 {
 		return
 	}
 	held := make(map[string]identity.Held)
@@ -44,7 +44,7 @@ func (o *opening) recordIdentity() error {
 	if l.identity.NoteEvents(l.dir, l.streams.events()); !o.found.Whole || o.copied == "" && o.found.MadeAt != nil {
 		return nil
 	}
-	err := l.segments.active().Update(func(tx *bolt.Tx) error {
+	err := l.segments.Newest().Update(func(tx *bolt.Tx) error {
 		return errors.Join(l.identity.Put(tx, l.dir), l.roller.writeState(tx))
 	})
 	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again
@@ -56,10 +56,8 @@ func (o *opening) recordIdentity() error {
 
 // oldestHeld returns the first offset of the stream that the log holds, or the next.
 func (o *opening) oldestHeld(stream string) uint64 {
-	for _, seg := range o.log.segments.all {
-		if sp, ok := seg.spans[stream]; ok {
-			return sp.First
-		}
+	if seg, sp := o.log.segments.Find(stream, 0); seg != nil {
+		return sp.First
 	}
 	return o.log.streams.all[stream].next
 }

@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -45,12 +46,12 @@ func (c *committer) commitNext() (more bool) {
 // After any other error the outcome is unknown and the log has failed. The caller leads, and responds to the group's
 // callers.
 func (c *committer) commit(g *commitGroup) error {
-	l, active := c.log, c.log.segments.active()
+	l, active := c.log, c.log.segments.Newest()
 
 	// Collect the cursors that moved, if a checkpoint is due. Close should not leave a newest segment without a state,
 	// and in a full log the segment before it is unlinked only once it has one. So these commits begin the newest
 	// segment even without events.
-	g.begins = active.preallocated && (c.closed || g.checkpoint && l.capacity.fullSince.Load() != nil)
+	g.begins = active.Preallocated() && (c.closed || g.checkpoint && l.capacity.fullSince.Load() != nil)
 	if g.checkpoint {
 		c.collectCursors(g)
 	}
@@ -75,7 +76,7 @@ func (c *committer) commit(g *commitGroup) error {
 
 		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segfile.File.Update.
 		err = active.Update(func(tx *bolt.Tx) error {
-			if active.preallocated {
+			if active.Preallocated() {
 				if err := l.roller.begin(tx); err != nil {
 					return err
 				}
@@ -106,14 +107,14 @@ func (c *committer) commit(g *commitGroup) error {
 }
 
 // prepare allocates the bytes that the transaction needs, and limits the length of the file.
-func (c *committer) prepare(g *commitGroup, active *logSegment) error {
+func (c *committer) prepare(g *commitGroup, active *liveset.Segment) error {
 	l := c.log
 	if hook := l.opts.beforeCommit; hook != nil {
 		if err := hook(); err != nil {
 			return err
 		}
 	}
-	if active.preallocated {
+	if active.Preallocated() {
 		c.producers.Trim(l.stateBudget.mostRuns())
 	}
 	if g.need > 0 {
@@ -128,10 +129,10 @@ func (c *committer) prepare(g *commitGroup, active *logSegment) error {
 	}
 	if g.checkpoint {
 		least = l.capacity.checkpointRoom()
-	} else if !active.preallocated {
+	} else if !active.Preallocated() {
 		size -= l.capacity.checkpointRoom()
 	}
-	if active.preallocated {
+	if active.Preallocated() {
 		least += l.capacity.beginRoom()
 	}
 	active.LimitTo(size, least)
@@ -139,10 +140,10 @@ func (c *committer) prepare(g *commitGroup, active *logSegment) error {
 }
 
 // publish makes the stored group visible.
-func (c *committer) publish(g *commitGroup, active *logSegment, took time.Duration) {
+func (c *committer) publish(g *commitGroup, active *liveset.Segment, took time.Duration) {
 	l := c.log
 	index := active.Stored(g.blocks, g.end)
-	if active.preallocated {
+	if active.Preallocated() {
 		l.truncator.toMark.Store(active.Seq)
 		queue.Poke(l.truncator.wake)
 	}
@@ -162,16 +163,15 @@ func (c *committer) publish(g *commitGroup, active *logSegment, took time.Durati
 }
 
 // show publishes the group's events to readers.
-func (c *committer) show(g *commitGroup, active *logSegment, index *segment.BlockIndex) {
-	c.log.mu.Lock()
-	active.preallocated = false
-	for _, p := range g.parts {
-		sp := index.Span(p.stream.name)
-		active.spans[p.stream.name] = sp
-		before := c.log.streams.grow(p.stream, sp.Next, sp.After)
-		c.log.flow.Add(sp.After - before)
-	}
-	c.log.mu.Unlock()
+func (c *committer) show(g *commitGroup, active *liveset.Segment, index *segment.BlockIndex) {
+	c.log.segments.Publish(active, func(to liveset.Spans) {
+		for _, p := range g.parts {
+			sp := index.Span(p.stream.name)
+			to.Put(p.stream.name, sp)
+			before := c.log.streams.grow(p.stream, sp.Next, sp.After)
+			c.log.flow.Add(sp.After - before)
+		}
+	})
 }
 
 // abort undoes a group that failed with err, and returns the error for its callers: a *FullError if the log goes on,

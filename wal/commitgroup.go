@@ -6,6 +6,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/layout"
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -23,7 +24,7 @@ type commitGroup struct {
 	begins  bool            // the group begins the newest segment, also without events
 	events  int
 
-	successor *logSegment // of the segment that the group seals; nil: it seals none
+	successor *liveset.Segment // of the segment that the group seals; nil: it seals none
 
 	producers producer.Changes // the producers that the group changes
 
@@ -93,7 +94,7 @@ func (g *commitGroup) bytes() (n int64) {
 }
 
 // write puts everything in the group into tx.
-func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *logSegment) error {
+func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *liveset.Segment) error {
 	if err := seg.PutBlocks(tx, g.blocks); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ const roomPoll = 20 * time.Millisecond
 // The committer's own goroutine leads unless it is idle. Then Append, or a caller of Ticket.Wait that submitted its
 // batch with Batch.Awaited, leads one group itself, which saves two switches between goroutines.
 //
-// Lock order: the lead (the channel leader), then Log.mu and the locks below it, then mu, then the mutex of dirty.
+// Lock order: the lead (the channel leader), then the lock of liveset.Set and the locks after it, then mu, then the mutex of dirty.
 type committer struct {
 	log *Log
 

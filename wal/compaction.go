@@ -10,6 +10,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/compact"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -26,6 +27,15 @@ type compactor struct {
 	workers  sync.WaitGroup // the goroutine that compacts; Close waits for it
 	lastLook time.Time      // the last search for a segment to compact; owned by the goroutine that has set running
 	copying  atomic.Int64   // the most bytes that the copy under way occupies
+
+	notes map[*liveset.Segment]*compactNote // of the sealed segments; owned as lastLook is
+}
+
+// compactNote is what the compactor records about a segment.
+type compactNote struct {
+	settledThen uint64  // settledBytes at the last compaction or attempt, plus 1; 0: none yet
+	liveShare   float64 // the live share at the last look; 0: none yet
+	failed      bool    // a compaction failed; no other is tried
 }
 
 const (
@@ -71,14 +81,15 @@ func (c *compactor) start() {
 	})
 }
 
-func (c *compactor) compactOne(seg *logSegment, settled uint64) {
+func (c *compactor) compactOne(seg *liveset.Segment, settled uint64) {
 	before := seg.Disk()
-	seg.settledThen = settled + 1
+	note := c.notes[seg]
+	note.settledThen = settled + 1
 	switch err := c.compact(seg); {
 	case err == nil:
 		c.log.opts.Logger.Debug("segment compacted", "segment", seg.Path, "before", before, "bytes", seg.Disk())
 	case !errors.Is(err, compact.ErrKept) && !errors.Is(err, segfile.ErrGone) && !disk.Shortage(err) && !segment.Unread(err):
-		seg.compactFailed = true
+		note.failed = true
 		c.log.opts.Logger.Warn("segment not compacted", "segment", seg.Path, "error", err)
 	}
 }
@@ -87,9 +98,7 @@ func (c *compactor) compactOne(seg *logSegment, settled uint64) {
 // number of bytes that all destinations have settled so far.
 func (c *compactor) overThreshold() (settled uint64, over bool) {
 	settled, needed := c.settledBytes()
-	c.log.mu.RLock()
-	defer c.log.mu.RUnlock()
-	return settled, float64(c.log.segments.sealed) > float64(needed)*compactOver/16+float64(c.log.opts.SegmentSize)/2
+	return settled, float64(c.log.segments.Use().Sealed) > float64(needed)*compactOver/16+float64(c.log.opts.SegmentSize)/2
 }
 
 // settledBytes returns about how many bytes all destinations have settled so far, and how many are live: needed by at
@@ -120,30 +129,34 @@ func weight(c Count) uint64 { return c.Bytes + eventWeight*c.Events }
 // bySettledShare returns the segments that may be worth a compaction, the smallest live share first. A segment that was
 // measured before waits until destinations have settled half as many bytes as it occupies. A segment whose live share
 // falls drains by itself, and is left out unless the compaction is urgent.
-func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*logSegment) {
+func (c *compactor) bySettledShare(settled uint64, urgent bool) (found []*liveset.Segment) {
 	all := make(map[string]*compact.Needs)
-	for seg, spans := range c.candidates(settled) {
-		share := c.liveShare(spans, all)
-		drains := seg.liveShare == 0 || share < seg.liveShare-0.02
-		if seg.liveShare = share; urgent || !drains {
-			found = append(found, seg)
+	for _, seg := range c.candidates(settled) {
+		share, note := c.liveShare(seg.Spans, all), c.notes[seg.Segment]
+		drains := note.liveShare == 0 || share < note.liveShare-0.02
+		if note.liveShare = share; urgent || !drains {
+			found = append(found, seg.Segment)
 		}
 	}
-	slices.SortStableFunc(found, func(a, b *logSegment) int { return cmp.Compare(a.liveShare, b.liveShare) })
+	slices.SortStableFunc(found, func(a, b *liveset.Segment) int { return cmp.Compare(c.notes[a].liveShare, c.notes[b].liveShare) })
 	return found
 }
 
-// candidates returns the segments that may be compacted, with their spans, which no longer change.
-func (c *compactor) candidates(settled uint64) map[*logSegment]map[string]segment.Span {
-	c.log.mu.RLock()
-	defer c.log.mu.RUnlock()
-	found := make(map[*logSegment]map[string]segment.Span)
-	for _, s := range c.log.segments.sealedLocked() {
-		rests := s.settledThen > 0 && settled < s.settledThen+uint64(s.size)/2
-		if !s.compactFailed && !rests && len(s.bad) == 0 && s.Index() == nil && s.size >= 2*compactLeast {
-			found[s] = s.spans
+// candidates returns the segments that may be compacted.
+func (c *compactor) candidates(settled uint64) (found []liveset.Sealed) {
+	notes := make(map[*liveset.Segment]*compactNote)
+	for _, s := range c.log.segments.Sealed() {
+		note := c.notes[s.Segment]
+		if note == nil {
+			note = new(compactNote)
+		}
+		notes[s.Segment] = note
+		waits := note.settledThen > 0 && settled < note.settledThen+uint64(s.Size)/2
+		if !note.failed && !waits && !s.Damaged && s.Index() == nil && s.Size >= 2*compactLeast {
+			found = append(found, s)
 		}
 	}
+	c.notes = notes
 	return found
 }
 
@@ -175,14 +188,14 @@ func (c *compactor) liveShare(spans map[string]segment.Span, all map[string]*com
 }
 
 // compact replaces the segment's file by a copy of its live events, if that frees enough bytes.
-func (c *compactor) compact(seg *logSegment) error {
+func (c *compactor) compact(seg *liveset.Segment) error {
 	copier := compact.Copier{Segment: seg.File, Needs: c.needsNow(seg), Pause: c.pause}
 	events, err := copier.Measure()
 	if err != nil {
 		return err
 	}
 	size := events + 2*c.log.stateBudget.bytes.Load() + emptySegment
-	if size > seg.size*compactShare/4 || seg.size-size < compactLeast {
+	if before := c.log.segments.Size(seg); size > before*compactShare/4 || before-size < compactLeast {
 		return compact.ErrKept
 	}
 	defer c.copying.Store(0)
@@ -206,12 +219,10 @@ func (c *compactor) compact(seg *logSegment) error {
 }
 
 // needsNow returns the present needs of the streams in the segment.
-func (c *compactor) needsNow(seg *logSegment) map[string]*compact.Needs {
-	c.log.mu.Lock()
-	defer c.log.mu.Unlock()
+func (c *compactor) needsNow(seg *liveset.Segment) map[string]*compact.Needs {
 	need := make(map[string]*compact.Needs)
-	for name := range seg.spans {
-		need[name] = c.log.streams.all[name].needs()
+	for name := range c.log.segments.Spans(seg) {
+		need[name] = c.log.streams.lookup(name).needs()
 	}
 	return need
 }
@@ -232,55 +243,31 @@ func (c *compactor) pause(took time.Duration) error {
 }
 
 // replaceFile replaces the segment's file by the copy.
-func (c *compactor) replaceFile(seg *logSegment, needs map[string]*compact.Needs, made *compact.Copy, path string) error {
+func (c *compactor) replaceFile(seg *liveset.Segment, needs map[string]*compact.Needs, made *compact.Copy, path string) error {
 	c.log.opts.compactStep("copied")
-	if err := c.replace(seg, needs, made, path); err != nil {
+	replaced, err := c.log.segments.Replace(seg, &liveset.Copy{
+		Path: path, Spans: made.Spans,
+		Suffices: func(spans map[string]segment.Span) bool { return c.suffices(spans, needs, made.Spans) },
+		Shrunk:   func() { c.log.opts.compactStep("shrunk") },
+	})
+	if err != nil {
 		return err
 	}
-	c.noteSize(seg, made.Length)
+	if !replaced {
+		return compact.ErrKept
+	}
+	c.log.segments.Resize(seg, made.Length)
 	return c.log.lock.Sync() // until then a power loss may bring the old file back, which holds all events of the copy
 }
 
-// noteSize records the bytes that the segment occupies now: at least length, since the file system may count blocks
-// late.
-func (c *compactor) noteSize(seg *logSegment, length int64) {
-	size := max(seg.Disk(), length)
-	c.log.mu.Lock()
-	defer c.log.mu.Unlock()
-	for _, s := range c.log.segments.all {
-		if s == seg { // not truncated meanwhile
-			c.log.segments.sealed += size - seg.size
-			seg.size = size
+// suffices reports whether the copied spans have all that is needed of these. They have not if the copy did not consider a
+// destination that exists by now.
+func (c *compactor) suffices(spans map[string]segment.Span, needs map[string]*compact.Needs, copied map[string]segment.Span) bool {
+	for name, sp := range spans {
+		n, has := needs[name], copied[name]
+		if len(c.log.streams.lookup(name).sortedCursors()) != len(n.Lanes) || n.Low < sp.Next && (has.Next != sp.Next || has.After != sp.After) {
+			return false
 		}
 	}
-}
-
-// replace replaces the spans, and then the file, by those of the copy. A reader with the old spans may meet the new
-// file, and then looks up the segment again. No loss is counted in between: see hold.
-func (c *compactor) replace(seg *logSegment, needs map[string]*compact.Needs, made *compact.Copy, path string) error {
-	c.log.segments.replacing.Lock()
-	defer c.log.segments.replacing.Unlock()
-	if err := c.replaceSpans(seg, needs, made.Spans); err != nil {
-		return err
-	}
-	c.log.opts.compactStep("shrunk")
-	return seg.Replace(path)
-}
-
-// replaceSpans replaces the spans by those of the copy. It returns compact.ErrKept if the copy did not consider a
-// destination that exists by now, or if the events of the segment are being counted.
-func (c *compactor) replaceSpans(seg *logSegment, needs map[string]*compact.Needs, spans map[string]segment.Span) error {
-	c.log.mu.Lock()
-	defer c.log.mu.Unlock()
-	if c.log.segments.holders.Load() > 0 || len(seg.bad) > 0 {
-		return compact.ErrKept
-	}
-	for name, sp := range seg.spans {
-		n, copied := needs[name], spans[name]
-		if len(c.log.streams.all[name].sortedCursors()) != len(n.Lanes) || n.Low < sp.Next && (copied.Next != sp.Next || copied.After != sp.After) {
-			return compact.ErrKept
-		}
-	}
-	seg.spans, seg.gapped = spans, true
-	return nil
+	return true
 }

@@ -181,7 +181,7 @@ func (p *Cursor) Stat() CursorStat {
 	st.Appended = p.stream.appended() // read after the ledger: settled events were appended before
 	st.Pending = st.Appended.Beyond(st.Settled())
 	if st.Pending.Events > 0 {
-		if b, ok := p.log.segments.blockAt(p.stream.name, st.Checkpoint); ok {
+		if b, ok := p.log.segments.BlockAt(p.stream.name, st.Checkpoint); ok {
 			st.OldestPending = b.At()
 		}
 	}

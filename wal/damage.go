@@ -3,10 +3,10 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -75,7 +75,7 @@ type reckoning struct {
 // heldPart is the part of a stream in one segment.
 type heldPart struct {
 	segment.Span
-	segment *logSegment
+	segment *liveset.Segment
 	plain   bool // no event of it is missing
 }
 
@@ -87,15 +87,14 @@ func (d *damage) reckoning(p *Cursor) *reckoning {
 	for i := range r.lanes {
 		r.high = max(r.high, r.lanes[i].End())
 	}
-	name := p.stream.name
-	d.log.mu.RLock()
-	defer d.log.mu.RUnlock()
-	r.appended = p.stream.appended()
-	for _, seg := range d.log.segments.holdingLocked(name) {
-		if sp, ok := seg.spans[name]; ok && sp.Next > r.low {
-			r.parts = append(r.parts, heldPart{sp, seg, !seg.gapped && len(seg.bad[name]) == 0})
+	d.log.segments.WithParts(p.stream.name, func(parts []liveset.Part) {
+		r.appended = p.stream.appended()
+		for _, part := range parts {
+			if part.Next > r.low {
+				r.parts = append(r.parts, heldPart{part.Span, part.Segment, !part.Gapped && len(part.Bad) == 0})
+			}
 		}
-	}
+	})
 	return r
 }
 
@@ -136,7 +135,7 @@ func (d *damage) lost(r *reckoning) (lost Count, err error) {
 func (d *damage) reconcile(p *Cursor) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	defer d.log.segments.hold()()
+	defer d.log.segments.Hold()()
 	r := d.reckoning(p)
 	lost, err := d.lost(r)
 	if err != nil || lost.Events == 0 {
@@ -168,22 +167,19 @@ func (p *Cursor) settleLost(lost Count, missing []Run) {
 
 // missing returns the runs of a stream's offsets in [from, next) that the log does not hold or has given up.
 func (d *damage) missing(s *stream, from, next uint64) (runs []Run) {
-	d.log.mu.RLock()
-	defer d.log.mu.RUnlock()
-	for _, seg := range d.log.segments.all {
-		sp, held := seg.spans[s.name]
-		if !held || sp.Next <= from {
+	for _, part := range d.log.segments.Parts(s.name) {
+		if part.Next <= from {
 			continue
 		}
-		if sp.First > from {
-			runs = append(runs, Run{First: from, Next: min(sp.First, next)})
+		if part.First > from {
+			runs = append(runs, Run{First: from, Next: min(part.First, next)})
 		}
-		for _, bad := range seg.bad[s.name] {
+		for _, bad := range part.Bad {
 			if bad.Next > from {
 				runs = append(runs, Run{First: max(bad.First, from), Next: bad.Next})
 			}
 		}
-		from = sp.Next
+		from = part.Next
 	}
 	if from < next {
 		runs = append(runs, Run{First: from, Next: next})
@@ -208,7 +204,7 @@ func runsText(runs []Run) string {
 // covered reports whether the log holds all events of a stream from offset from on.
 func (d *damage) covered(s *stream, from uint64) bool {
 	next := s.appended().Events + 1
-	for _, sp := range d.log.segments.spansOf(s.name) {
+	for _, sp := range d.log.segments.Parts(s.name) {
 		if from < sp.First {
 			return false
 		}
@@ -267,72 +263,16 @@ func (l *Log) Lose(corrupt *CorruptError, streamName string, from uint64) error 
 
 // giveUp gives up the offsets from the corrupt block to the next good block. The returned function undoes that.
 func (d *damage) giveUp(corrupt *CorruptError, streamName string, from uint64) (undo func()) {
-	seg, sp := d.log.segments.find(streamName, from)
+	seg, sp := d.log.segments.Find(streamName, from)
 	if seg == nil {
 		return func() {}
 	}
-	from = max(from, sp.First)
-	bad := Run{First: from, Next: d.blockAfter(seg, streamName, from, sp.Next)}
-	d.log.mu.Lock()
-	if seg.bad == nil {
-		seg.bad = make(map[string][]Run)
-	}
-	known := slices.Contains(seg.bad[streamName], bad)
-	if !known {
-		seg.bad[streamName] = append(seg.bad[streamName], bad)
-	}
-	d.log.mu.Unlock()
+	bad, known := d.log.segments.GiveUp(seg, streamName, from, sp)
 	if !known {
 		d.log.opts.Logger.Error("a part of the log can't be read and is given up", "segment", seg.Path,
 			"stream", streamName, "first", bad.First, "next", bad.Next, "error", corrupt)
 	}
-	return func() {
-		d.log.mu.Lock()
-		defer d.log.mu.Unlock()
-		runs := slices.DeleteFunc(seg.bad[streamName], func(r Run) bool { return r == bad })
-		if seg.bad[streamName] = runs; len(runs) == 0 {
-			delete(seg.bad, streamName)
-		}
-	}
-}
-
-// blockAfter returns the offset at which the first good block after the one at offset begins, or end if there is none.
-// A bad page may hide many blocks, so it reads each block by itself.
-func (d *damage) blockAfter(seg *logSegment, stream string, offset, end uint64) uint64 {
-	for from := offset; from < end; {
-		p, ok, err := seg.PartOf(stream, from)
-		if err != nil || !ok {
-			return end
-		}
-		for at := range p.Places(from) {
-			if at.First > offset && d.goodBlock(seg, stream, at) {
-				return min(at.First, end)
-			}
-		}
-		from = p.Next
-	}
-	return end
-}
-
-// goodBlock reports whether the block at a position of the index can be read.
-func (d *damage) goodBlock(seg *logSegment, stream string, at segment.BlockPlace) (good bool) {
-	err := seg.Walk(stream, at.First, at.Next, func(_ segment.BlockPlace, _ segment.Block, fault string) (bool, error) {
-		good = fault == ""
-		return true, nil
-	})
-	return err == nil && good
-}
-
-// badRun reports whether the offset lies in a part that was given up, and returns the end of that part.
-func (d *damage) badRun(seg *logSegment, streamName string, offset uint64) (next uint64, known bool) {
-	d.log.mu.RLock()
-	defer d.log.mu.RUnlock()
-	for _, r := range seg.bad[streamName] {
-		if r.First <= offset && offset < r.Next {
-			return r.Next, true
-		}
-	}
-	return 0, false
+	return func() { d.log.segments.UndoGiveUp(seg, streamName, bad) }
 }
 
 // gapsFor counts the stream's events that compacted segments lack, if the destination has no cursor yet. No segment may
@@ -344,19 +284,22 @@ func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) 
 	if known {
 		return Count{}, nil
 	}
-	for seg, sp := range d.log.segments.gappedSpans(s.name) {
-		there, err := d.heldOf(seg, s.name, sp)
+	for _, part := range d.log.segments.Parts(s.name) {
+		if !part.Gapped {
+			continue
+		}
+		there, err := d.heldOf(part.Segment, s.name, part.Span)
 		if err != nil {
 			return Count{}, err
 		}
-		gaps.Add(sp.Count().Sub(there))
+		gaps.Add(part.Count().Sub(there))
 	}
 	return gaps, nil
 }
 
 // heldOf counts the stream's events in a compacted segment. It reads a segment of an older release, which has no
 // counts.
-func (d *damage) heldOf(seg *logSegment, name string, sp segment.Span) (there Count, err error) {
+func (d *damage) heldOf(seg *liveset.Segment, name string, sp segment.Span) (there Count, err error) {
 	var counts map[string]Count
 	err = seg.View(func(r segment.Reader) (err error) {
 		if meta := r.Bucket(segment.BucketMeta); meta != nil {

@@ -34,11 +34,7 @@ func (c deadBudget) Hold(bytes int64) bool {
 		defer func() { <-c.log.committer.leader }()
 	case <-c.log.committer.done:
 	}
-	c.log.mu.Lock()
-	defer c.log.mu.Unlock()
-	active, used := c.newestLocked()
-	free := c.maxSegments() - c.aroundLocked() - c.owedLocked() - max(used+c.reserve(active), active.Allocated())
-	if bytes-c.deadHeld() > free-max(c.copyRoom()-c.log.compactor.copying.Load(), 0) {
+	if bytes-c.deadHeld() > c.unallocated()-max(c.copyRoom()-c.log.compactor.copying.Load(), 0) {
 		return false
 	}
 	c.dead.Store(bytes)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -75,13 +76,13 @@ func (d *deletions) need() int64 {
 }
 
 // collectDeletions adds the deletions to the group if there is room for them beside its appends.
-func (c *committer) collectDeletions(g *commitGroup, active *logSegment) {
+func (c *committer) collectDeletions(g *commitGroup, active *liveset.Segment) {
 	l := c.log
 	need := l.deletions.need()
 	if need == 0 {
 		return
 	}
-	if active.preallocated {
+	if active.Preallocated() {
 		if g.stores() {
 			g.deletions = l.deletions.take()
 		}

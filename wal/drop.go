@@ -12,8 +12,8 @@ func (r *retention) makeRoom() {
 	if r.log.opts.OnFull != DropOldest {
 		return
 	}
-	for _, o := range r.oldestEnds() {
-		r.dropBelow(r.log.streams.lookup(o.stream), Floor{Full: o.next})
+	for stream, end := range r.log.segments.OldestEnds() {
+		r.dropBelow(r.log.streams.lookup(stream), Floor{Full: end})
 	}
 }
 
@@ -41,25 +41,6 @@ func (s *stream) raise(f Floor) bool {
 	before := s.floor
 	s.floor = s.floor.Raised(f)
 	return s.floor != before
-}
-
-// streamEnd is the end of a stream in a segment.
-type streamEnd struct {
-	stream string
-	next   uint64
-}
-
-// oldestEnds returns the streams in the oldest segment, each with its end there.
-func (r *retention) oldestEnds() (ends []streamEnd) {
-	r.log.mu.RLock()
-	defer r.log.mu.RUnlock()
-	if len(r.log.segments.all) == 1 && r.log.segments.sealed > 0 {
-		return nil // others are being unlinked
-	}
-	for name, sp := range r.log.segments.all[0].spans {
-		ends = append(ends, streamEnd{name, sp.Next})
-	}
-	return ends
 }
 
 // raise raises the floor, and reports whether a shipper drops the events below it.

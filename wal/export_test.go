@@ -58,7 +58,7 @@ func (o Options) WithFolderSync(f func(d *os.File) error) Options {
 }
 
 // Hold blocks truncation and compaction until release is called.
-func (l *Log) Hold() (release func()) { return l.segments.hold() }
+func (l *Log) Hold() (release func()) { return l.segments.Hold() }
 
 // ErrNoSpace is the error of a commit that found no space. The log goes on after it.
 var ErrNoSpace error = &segfile.CommitError{Err: syscall.ENOSPC, Harmless: true}

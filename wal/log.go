@@ -14,6 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/dirlock"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/identity"
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 )
@@ -29,16 +30,16 @@ import (
 //   - retention applies the streams' policies.
 //   - capacity and stateBudget bound the bytes.
 //   - damage gives up unreadable parts.
-//   - segmentSet and streamTable hold the segments and the streams.
+//   - liveset.Set holds the segments, and streamTable the streams.
 //
 // # Locks
 //
-// Log.mu guards segmentSet and streamTable together, because a commit publishes the spans of a segment and the next
-// offsets of its streams at once. A reader that holds it sees no event in one and not in the other, and no segment
-// leaves the log. It also guards logSegment.spans, bad, gapped and preallocated, and retention.policyOf. Slow work happens
-// without it.
+// A commit publishes the spans of a segment and the next offsets of its streams while it holds the lock of liveset.Set. So
+// a function that Set calls under its lock sees no event in one and not in the other. streamTable.mu also guards
+// retention.policyOf. Slow work happens without these locks.
 //
-// Locks are acquired in this order: damage.mu, segmentSet.replacing, the committer's lead, Log.mu, stream.mu, Cursor.mu.
+// Locks are acquired in this order: damage.mu, the two of liveset.Set, with the committer's lead between them,
+// streamTable.mu, stream.mu, Cursor.mu.
 // Each other mutex is acquired after them, and guards one owner's fields only. The exception is package segfile: while one
 // of its mutexes is held or acquired, damage.mu and replacing may be held, but not the other mutexes of this order.
 type Log struct {
@@ -47,8 +48,7 @@ type Log struct {
 	dir      string // of the segments
 	lock     *dirlock.Lock
 
-	mu       sync.RWMutex
-	segments segmentSet
+	segments *liveset.Set
 	streams  streamTable
 
 	committer   *committer
@@ -80,7 +80,10 @@ func newLog(o Options) *Log {
 		room:     semaphore.NewWeighted(maxWaiting),
 		failed:   make(chan struct{}), closing: make(chan struct{}), upkept: make(chan struct{}),
 	}
-	l.segments.log = l
+	l.segments = liveset.New(func() {
+		l.truncator.owed.Store(true)
+		l.committer.touch()
+	})
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
 	l.committer = newCommitter(l)
 	l.roller = roller{log: l, work: queue.NewWork()}
@@ -151,14 +154,7 @@ func (l *Log) Close() error {
 
 // release closes the segments, and releases the directory.
 func (l *Log) release() error {
-	var errs []error
-	for _, s := range l.segments.all {
-		errs = append(errs, s.CloseForGood())
-	}
-	if l.segments.next != nil { // the log has failed
-		errs = append(errs, l.segments.next.CloseForGood())
-	}
-	return errors.Join(append(errs, l.files.CloseSpares(), l.lock.Release())...)
+	return errors.Join(l.segments.CloseForGood(), l.files.CloseSpares(), l.lock.Release())
 }
 
 // ID returns the name that the log got when it was created. It never changes, and a copy of the log has the same one.
@@ -239,10 +235,9 @@ type Stat struct {
 
 // Stat returns the log's size now.
 func (l *Log) Stat() Stat {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
+	use := l.segments.Use()
 	return Stat{
-		Bytes: l.capacity.usedLocked(), MaxBytes: l.opts.MaxSize, Segments: len(l.segments.all),
+		Bytes: l.capacity.used(use), MaxBytes: l.opts.MaxSize, Segments: use.Segments,
 		StateBytes: l.stateBudget.bytes.Load(), MaxStateBytes: l.stateBudget.most(), StateFull: l.stateBudget.full.since(time.Now(), stateFullFor),
 		DeadBytes: l.capacity.dead.Load(), MaxDeadBytes: l.capacity.maxDead(),
 	}

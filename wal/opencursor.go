@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/standpipe/standpipe/wal/internal/cursor"
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -18,7 +19,7 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	}
 	s := l.streams.pin(streamName)
 	defer l.streams.unpin(s)
-	defer l.segments.hold()() // no event may be unlinked or compacted away between the count of the gaps and the first checkpoint
+	defer l.segments.Hold()() // no event may be unlinked or compacted away between the count of the gaps and the first checkpoint
 	gaps, err := l.damage.gapsFor(s, destination)
 	if err != nil {
 		return nil, err
@@ -40,19 +41,21 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 // openCursor finds or makes the cursor, and opens it. bad reports that the cursor is new and a part of the stream was
 // given up.
 func (t *streamTable) openCursor(s *stream, destination string, gaps Count) (p *Cursor, bad bool, err error) {
-	t.log.mu.RLock()
-	defer t.log.mu.RUnlock()
+	t.log.segments.WithParts(s.name, func(parts []liveset.Part) { p, bad, err = t.openCursorOf(s, destination, parts, gaps) })
+	return p, bad, err
+}
+
+// openCursorOf is openCursor for a stream of these parts, which do not change meanwhile.
+func (t *streamTable) openCursorOf(s *stream, destination string, parts []liveset.Part, gaps Count) (p *Cursor, bad bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p = s.cursors[destination]
 	made := p == nil
 	if made {
 		var spans []segment.Span
-		for _, seg := range t.log.segments.all {
-			if sp, ok := seg.spans[s.name]; ok {
-				spans = append(spans, sp)
-				bad = bad || len(seg.bad[s.name]) > 0
-			}
+		for _, part := range parts {
+			spans = append(spans, part.Span)
+			bad = bad || len(part.Bad) > 0
 		}
 		p = &Cursor{
 			log: t.log, stream: s, name: strings.Clone(destination),

@@ -18,7 +18,7 @@ type Floor = bounds.Floor
 type retention struct {
 	log *Log
 
-	policyOf      func(stream string) Policy // guarded by Log.mu
+	policyOf      func(stream string) Policy // guarded by streamTable.mu
 	policyChanged chan struct{}              // holds one: SetPolicy was called
 	clock         *bounds.Clock
 	parkedBehind  chan struct{} // holds one: parked cursors may be behind their floors
@@ -36,12 +36,12 @@ func newRetention(l *Log) retention {
 // created. Events that are too old by the new policy are dropped soon. Appends that have room by the new policy
 // continue.
 func (l *Log) SetPolicy(of func(stream string) Policy) {
-	l.mu.Lock()
+	l.streams.mu.Lock()
 	l.retention.policyOf = of
 	for _, s := range l.streams.all {
 		s.setPolicy(of(s.name))
 	}
-	l.mu.Unlock()
+	l.streams.mu.Unlock()
 	for _, s := range l.streams.sorted() {
 		s.settled.Wake()
 	}
@@ -57,7 +57,14 @@ func (s *stream) setPolicy(p Policy) {
 // onFull returns the handling of an append that exceeds the stream's budget.
 func (r *retention) onFull(p Policy) OnFull { return cmp.Or(p.OnFull, r.log.opts.OnFull) }
 
-// policyLocked returns the stream's policy. It is called with Log.mu held.
+// policy returns the stream's policy.
+func (r *retention) policy(stream string) Policy {
+	r.log.streams.mu.RLock()
+	defer r.log.streams.mu.RUnlock()
+	return r.policyLocked(stream)
+}
+
+// policyLocked is policy with streamTable.mu held.
 func (r *retention) policyLocked(stream string) Policy {
 	if r.policyOf == nil {
 		return Policy{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -33,7 +34,7 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 		// Find the segment that holds the next offset. The stream's end is queried first: later appends are left to
 		// another Read.
 		end := l.Next(streamName)
-		seg, sp := l.segments.find(streamName, r.chunk.Next)
+		seg, sp := l.segments.Find(streamName, r.chunk.Next)
 		if seg == nil {
 			r.chunk.Next, r.chunk.End = max(r.chunk.Next, end), true
 			break
@@ -53,13 +54,13 @@ func (l *Log) Read(streamName string, from uint64, lanes LaneSet, limit int) (Ch
 		}
 
 		// If the segment was truncated or compacted meanwhile, it held no needed event there: search again.
-		if errors.Is(err, segfile.ErrGone) || err != nil && (seg.Replaced() != replaced || l.segments.changed(seg, streamName, sp)) {
+		if errors.Is(err, segfile.ErrGone) || err != nil && (seg.Replaced() != replaced || l.segments.Changed(seg, streamName, sp)) {
 			continue
 		}
 
 		// Skip a part that is given up already. Any other error ends the chunk, or is returned if the chunk is empty.
 		err = seg.Overdue(l.opts.readPatience, streamName, r.chunk.Next, err)
-		if next, known := l.damage.badRun(seg, streamName, r.chunk.Next); err != nil && known {
+		if next, known := l.segments.GivenUp(seg, streamName, r.chunk.Next); err != nil && known {
 			r.chunk.Next = next
 			continue
 		}
@@ -83,7 +84,7 @@ type reading struct {
 }
 
 // readBlock reads the block that holds the chunk's Next, or follows it.
-func (r *reading) readBlock(seg *logSegment, at segment.BlockPlace, b *segment.Block, fault string) error {
+func (r *reading) readBlock(seg *liveset.Segment, at segment.BlockPlace, b *segment.Block, fault string) error {
 	if x := seg.Index(); at.First > r.chunk.Next && x != nil && x.Patched {
 		return &CorruptError{File: seg.Path, Stream: r.stream, Offset: r.chunk.Next, Reason: fmt.Sprintf("the blocks before %d are missing", at.First)}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/recovery"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
@@ -57,7 +58,7 @@ func (l *Log) recover(ctx context.Context) (err error) {
 	if err := o.recordIdentity(); err != nil {
 		return fmt.Errorf("record the log's identity: %w", err)
 	}
-	if newest := l.segments.active().Seq; newest != marked {
+	if newest := l.segments.Newest().Seq; newest != marked {
 		l.truncator.mark(newest)
 		return l.lock.Sync()
 	}
@@ -68,14 +69,14 @@ func (l *Log) recover(ctx context.Context) (err error) {
 func (o *opening) addSegments() {
 	l := o.log
 	for _, s := range o.found.Segments {
-		l.segments.all = append(l.segments.all, &logSegment{File: s.File, spans: s.Spans, gapped: s.Gapped})
+		l.segments.Load(s.File, s.Spans, s.Gapped)
 	}
 	l.identity.ID, l.streams.base = o.found.ID, o.found.Base
 	if l.identity.ID == "" {
 		l.identity.ID = newID()
 	}
-	if n := len(l.segments.all); n > 0 {
-		o.copied = l.identity.Load(o.found.MadeAt, l.segments.all[n-1].Path, l.dir)
+	if n := len(o.found.Segments); n > 0 {
+		o.copied = l.identity.Load(o.found.MadeAt, o.found.Segments[n-1].Path, l.dir)
 	}
 }
 
@@ -114,15 +115,13 @@ func (l loadedState) Load(kind byte, names []string, v []byte) error {
 
 // finishState adds the blocks that were stored after the state.
 func (o *opening) finishState() {
-	for _, seg := range o.log.segments.all {
-		for name, sp := range seg.spans {
-			s := o.log.streams.get(name)
-			s.stored.Store(true)
-			if sp.Next > s.next {
-				s.next, s.bytes = sp.Next, sp.After
-			}
+	o.log.segments.EachSpan(func(stream string, sp segment.Span) {
+		s := o.log.streams.get(stream)
+		s.stored.Store(true)
+		if sp.Next > s.next {
+			s.next, s.bytes = sp.Next, sp.After
 		}
-	}
+	})
 	for _, s := range o.log.streams.all {
 		for _, p := range s.cursors {
 			p.noteAbsent()
@@ -161,14 +160,10 @@ func (o *opening) skipLost(events uint64) {
 // resume makes the newest segment writable, or begins a new one, and counts lost events.
 func (o *opening) resume() error {
 	l := o.log
-	for _, seg := range l.segments.all {
-		seg.size = seg.Disk()
-		l.segments.sealed += seg.size
-	}
 	if err := o.openNewest(); err != nil {
 		return err
 	}
-	if err := l.capacity.allocate(l.segments.active(), 0, 0); err != nil && !disk.Shortage(err) {
+	if err := l.capacity.allocate(l.segments.Newest(), 0, 0); err != nil && !disk.Shortage(err) {
 		return err
 	}
 	var err error
@@ -183,25 +178,25 @@ func (o *opening) openNewest() error {
 		if err := o.removeReady(); err != nil {
 			return fmt.Errorf("remove the segment that was made ready: %w", err)
 		}
-		return o.unseal(l.segments.all[len(l.segments.all)-1])
+		return o.unseal()
 	}
 	seg, err := o.beginNewest()
 	if err != nil {
 		return fmt.Errorf("begin segment: %w", err)
 	}
-	l.segments.all = append(l.segments.all, seg)
+	l.segments.Begin(seg)
 	return nil
 }
 
 // beginNewest begins the segment that was made ready, which works on a full disk. It makes a new one if there is none,
 // or if it is damaged. It also makes a new one if events were lost: then the first offset of new streams is too low in
 // the one that was made ready.
-func (o *opening) beginNewest() (*logSegment, error) {
+func (o *opening) beginNewest() (*liveset.Segment, error) {
 	ready := o.found.Ready
 	if ready == nil || o.found.Lost > 0 || segment.CheckPages(ready.Path) != nil {
 		return o.log.roller.createSegment(o.found.Last+1, o.log.roller.begin)
 	}
-	seg := &logSegment{File: ready, spans: make(map[string]segment.Span)}
+	seg := liveset.NewSegment(ready)
 	err := seg.OpenEmpty(o.log.opts.SegmentSize)
 	if err == nil {
 		err = seg.Update(o.log.roller.begin)
@@ -219,12 +214,11 @@ func (o *opening) removeReady() error {
 	return errors.Join(o.found.Ready.Remove(os.Remove), o.log.lock.Sync())
 }
 
-// unseal opens the segment for writing again.
-func (o *opening) unseal(s *logSegment) error {
-	if err := s.OpenWritable(o.log.opts.SegmentSize); err != nil {
+// unseal opens the newest segment for writing again.
+func (o *opening) unseal() error {
+	if err := o.log.segments.Unseal().OpenWritable(o.log.opts.SegmentSize); err != nil {
 		return fmt.Errorf("open newest segment: %w", err)
 	}
-	o.log.segments.sealed -= s.size
 	return nil
 }
 

@@ -1,6 +1,10 @@
 package wal
 
-import "time"
+import (
+	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/liveset"
+)
 
 // renew frees at least need bytes if it can. If no destination needs the events of the newest segment, renew seals it
 // however short it is, begins the next one, and returns once the old one is unlinked.
@@ -12,7 +16,7 @@ func (c *committer) renew(need int64) bool {
 	if c.closed || l.Failed() != nil || time.Now().Before(c.renewAgain) {
 		return false
 	}
-	if active := l.segments.active(); !active.preallocated {
+	if active := l.segments.Newest(); !active.Preallocated() {
 		if !c.spent(active, need) {
 			return false
 		}
@@ -36,13 +40,13 @@ func (c *committer) renew(need int64) bool {
 }
 
 // spent reports whether no destination needs the events of the newest segment, and need bytes would be free without it.
-func (c *committer) spent(active *logSegment, need int64) bool {
+func (c *committer) spent(active *liveset.Segment, need int64) bool {
 	l := c.log
 	moves := c.moves.Load() + 1
 	if active.Empty() || c.needed == moves || l.capacity.space()+active.Used()-l.capacity.beginRoom() < need {
 		return false
 	}
-	if !l.segments.doneWith(active) {
+	if !l.segments.Settled(l.streams.firstNeeded) {
 		c.needed = moves // until a destination settles events
 		return false
 	}
@@ -56,9 +60,10 @@ func (c *committer) renewIfFull() {
 	}
 }
 
-// firstNeeded returns the first offset that some destination has not settled. A stream without a destination keeps all
-// events at or above its floor.
-func (s *stream) firstNeeded() uint64 {
+// firstNeeded returns the first offset of the stream that some destination has not settled. A stream without a
+// destination keeps all events at or above its floor.
+func (t *streamTable) firstNeeded(stream string) uint64 {
+	s := t.lookup(stream)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.cursors) == 0 {
@@ -68,7 +73,7 @@ func (s *stream) firstNeeded() uint64 {
 }
 
 // seal seals the newest segment however short it is.
-func (c *committer) seal(active *logSegment) bool {
+func (c *committer) seal(active *liveset.Segment) bool {
 	l := c.log
 	if l.roller.requested == nil {
 		l.roller.requested = l.roller.preallocate(active.Seq + 1)

@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -31,7 +32,7 @@ type roller struct {
 // nextSegment is the segment after the newest, while it is made.
 type nextSegment struct {
 	ready chan struct{} // closed when it is made, or the attempt failed
-	seg   *logSegment
+	seg   *liveset.Segment
 	err   error
 }
 
@@ -53,9 +54,9 @@ func (r *roller) growth(size int64) int64 {
 // successor returns the segment that follows the newest, if the newest is full with used bytes; otherwise nil. The next
 // segment is requested once the newest has begun and is half full, or the volume is short. During a shortage successor
 // returns nil, and the newest segment grows. It also grows while there is no room for the segment after the next.
-func (r *roller) successor(active *logSegment, used int64) (*logSegment, error) {
+func (r *roller) successor(active *liveset.Segment, used int64) (*liveset.Segment, error) {
 	full := r.fullSegment()
-	if active.preallocated || used < full/2 && !r.log.capacity.short.Load() {
+	if active.Preallocated() || used < full/2 && !r.log.capacity.short.Load() {
 		return nil, nil
 	}
 	if r.requested == nil {
@@ -75,7 +76,7 @@ func (r *roller) successor(active *logSegment, used int64) (*logSegment, error) 
 }
 
 // awaitNext waits for the requested segment. It allocates the bytes that its first transaction takes, and more bytes.
-func (r *roller) awaitNext(more int64) (*logSegment, error) {
+func (r *roller) awaitNext(more int64) (*liveset.Segment, error) {
 	<-r.requested.ready
 	seg, err := r.requested.seg, r.requested.err
 	if err != nil {
@@ -84,9 +85,7 @@ func (r *roller) awaitNext(more int64) (*logSegment, error) {
 	}
 	if want := r.log.capacity.beginRoom() + more; want > seg.Reserved() {
 		err = seg.Allocate(want)
-		r.log.mu.Lock()
-		seg.size = seg.Disk()
-		r.log.mu.Unlock()
+		r.log.segments.MeasureNext(seg)
 	}
 	return seg, err
 }
@@ -104,11 +103,7 @@ func (r *roller) preallocate(seq uint64) *nextSegment {
 			n.err = fmt.Errorf("make the next segment ready: %w", n.err)
 			return
 		}
-		n.seg.preallocated = true
-		r.log.mu.Lock()
-		defer r.log.mu.Unlock()
-		n.seg.size = n.seg.Disk()
-		r.log.segments.next = n.seg
+		r.log.segments.SetNext(n.seg)
 	})
 	return n
 }
@@ -116,24 +111,25 @@ func (r *roller) preallocate(seq uint64) *nextSegment {
 // removeNext removes the next segment when the log closes: the newest is not sealed. After a failure it is unknown
 // whether the newest is sealed, so the next segment is closed and stays.
 func (r *roller) removeNext() {
-	if r.log.segments.next == nil {
+	next := r.log.segments.Next()
+	if next == nil {
 		return
 	}
 	if r.log.Failed() != nil {
-		if err := r.log.segments.next.CloseForGood(); err != nil {
-			r.log.opts.Logger.Warn("the segment that was made ready could not be closed", "segment", r.log.segments.next.Path, "error", err)
+		if err := next.CloseForGood(); err != nil {
+			r.log.opts.Logger.Warn("the segment that was made ready could not be closed", "segment", next.Path, "error", err)
 		}
 		return
 	}
-	if err := errors.Join(r.log.segments.next.Remove(os.Remove), r.log.lock.Sync()); err != nil {
-		r.log.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", r.log.segments.next.Path, "error", err)
+	if err := errors.Join(next.Remove(os.Remove), r.log.lock.Sync()); err != nil {
+		r.log.opts.Logger.Warn("the segment that was made ready could not be removed", "segment", next.Path, "error", err)
 	}
-	r.log.segments.next = nil
+	r.log.segments.RemoveNext()
 }
 
 // sealIfLarge seals the newest segment if it is full, and the commit that filled it did not seal it.
 func (r *roller) sealIfLarge() error {
-	active := r.log.segments.active()
+	active := r.log.segments.Newest()
 	used := active.Used()
 	if used < r.fullSegment() {
 		return nil
@@ -148,7 +144,7 @@ func (r *roller) sealIfLarge() error {
 
 // seal seals the newest segment with a transaction of its own, and makes next the newest. sealed is false if there was
 // no space for that.
-func (r *roller) seal(active, next *logSegment) (sealed bool, err error) {
+func (r *roller) seal(active, next *liveset.Segment) (sealed bool, err error) {
 	active.LimitTo(r.log.capacity.limit(), active.SealRoom())
 	err = active.Update(func(tx *bolt.Tx) error { return active.PutSeal(tx, nil) })
 	var ce *segfile.CommitError
@@ -164,7 +160,7 @@ func (r *roller) seal(active, next *logSegment) (sealed bool, err error) {
 
 // roll makes next the newest segment, after the old one was sealed. It frees the bytes that were allocated ahead in the
 // old one. The work queue closes it, since that waits for its readers.
-func (r *roller) roll(old, next *logSegment) {
+func (r *roller) roll(old, next *liveset.Segment) {
 	err := old.Trim()
 	switch {
 	case disk.Shortage(err): // the bytes stay allocated, and are counted
@@ -173,12 +169,7 @@ func (r *roller) roll(old, next *logSegment) {
 		r.log.fail(fmt.Errorf("trim segment: %w", err))
 	}
 	old.Sealed()
-	r.log.mu.Lock()
-	old.size = max(old.Disk(), old.Used()) // blocks may be counted late
-	r.log.segments.all = append(r.log.segments.all, next)
-	r.log.segments.sealed += old.size
-	r.log.segments.next = nil
-	r.log.mu.Unlock()
+	r.log.segments.Roll(old, next)
 	r.requested = nil
 	r.work.Add(func() {
 		if err := old.Retire(); err != nil && !disk.Shortage(err) {
@@ -189,9 +180,8 @@ func (r *roller) roll(old, next *logSegment) {
 }
 
 // createSegment makes a segment with the content of fill.
-func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*logSegment, error) {
-	seg := r.log.segments.newSegment(seq)
-	seg.spans = make(map[string]segment.Span)
+func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*liveset.Segment, error) {
+	seg := liveset.NewSegment(segfile.New(r.log.dir, seq, &r.log.files, r.log.opts.Logger))
 	err := seg.Create(r.log.opts.SegmentSize, func() error { return r.fillSegment(seg, fill) }, r.log.lock.Sync)
 	if err != nil {
 		return nil, err
@@ -199,7 +189,7 @@ func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*logSe
 	return seg, nil
 }
 
-func (r *roller) fillSegment(seg *logSegment, fill func(tx *bolt.Tx) error) error {
+func (r *roller) fillSegment(seg *liveset.Segment, fill func(tx *bolt.Tx) error) error {
 	if err := seg.Lengthen(emptySegment + 2*r.log.stateBudget.bytes.Load()); err != nil {
 		return err
 	}

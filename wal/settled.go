@@ -48,12 +48,12 @@ func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (deliv
 func (l *Log) await(s *stream, run Run) (*cursor.Await, error) {
 	w := &cursor.Await{Run: run}
 	for from := run.First; from < run.Next; {
-		seg, sp := l.segments.find(s.name, from)
+		seg, sp := l.segments.Find(s.name, from)
 		if seg == nil || sp.First >= run.Next {
 			w.Gone = true
 			break
 		}
-		w.Gone = w.Gone || sp.First > from || l.segments.gapped(seg)
+		w.Gone = w.Gone || sp.First > from || l.segments.Gapped(seg)
 		part := Run{First: max(from, sp.First), Next: min(run.Next, sp.Next)}
 		replaced := seg.Replaced()
 		err := seg.Walk(s.name, part.First, part.Next, func(_ segment.BlockPlace, b segment.Block, fault string) (bool, error) {

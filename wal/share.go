@@ -13,9 +13,7 @@ import (
 func (l *Log) Share(stream string) (held, most int64) {
 	s := l.streams.lookup(stream)
 	if s == nil {
-		l.mu.RLock()
-		defer l.mu.RUnlock()
-		return 0, l.retention.policyLocked(stream).MaxSize
+		return 0, l.retention.policy(stream).MaxSize
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +148,7 @@ func (r *retention) dropForAppend(s *stream, held int64) {
 		return
 	}
 	for bytes > 0 && from < end {
-		b, ok := r.log.segments.blockAt(s.name, from)
+		b, ok := r.log.segments.BlockAt(s.name, from)
 		if !ok {
 			from = end
 			break

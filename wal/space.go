@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 )
 
 // Everything that can exist at once fits into MaxSize:
@@ -27,8 +28,8 @@ import (
 // however short it was, and the log has as many free bytes as an empty log: at least largestAppend, while the state is
 // within its limit.
 
-// capacity calculates the free bytes of the log: under MaxSize, and on the volume. Its methods acquire Log.mu; those
-// that end in Locked are called with Log.mu held.
+// capacity calculates the free bytes of the log: under MaxSize, and on the volume. Its methods
+// acquire the lock of liveset.Set, except those with a parameter of type liveset.Use.
 type capacity struct {
 	log *Log
 
@@ -77,43 +78,35 @@ func (c *capacity) checkpointRoom() int64 {
 }
 
 // reserve returns the number of bytes that stay allocated in the newest segment, beyond its used ones.
-func (c *capacity) reserve(s *logSegment) int64 { return c.checkpointRoom() + s.SealRoom() }
+func (c *capacity) reserve(s *liveset.Segment) int64 { return c.checkpointRoom() + s.SealRoom() }
 
 // space returns the bytes that appends may take now, by MaxSize and by the volume's free bytes.
 func (c *capacity) space() int64 { return min(c.spaceOfMax(), c.spaceOnDisk()) }
 
 func (c *capacity) spaceOfMax() int64 {
-	c.log.mu.RLock()
-	defer c.log.mu.RUnlock()
-	active, used := c.newestLocked()
-	room := c.maxSegments() - c.aroundLocked() - c.owedLocked() - used - c.reserve(active)
-	if len(c.log.segments.all) > 1 {
-		room -= max(c.copyRoom()-c.log.compactor.copying.Load(), 0)
+	use := c.log.segments.Use()
+	used := c.usedByNewest(use)
+	free := c.maxSegments() - c.around(use) - c.nextNeeds(use) - used - c.reserve(use.Newest)
+	if use.Segments > 1 {
+		free -= max(c.copyRoom()-c.log.compactor.copying.Load(), 0)
 	}
-	if len(c.log.segments.all) > 1 || !active.Empty() {
-		room -= c.margin()
+	if use.Segments > 1 || !use.Newest.Empty() {
+		free -= c.margin()
 	}
-	return min(room, c.longest()-used)
+	return min(free, c.longest()-used)
 }
 
-// newestLocked returns the newest segment and the bytes that it uses, or will use as soon as it begins.
-func (c *capacity) newestLocked() (s *logSegment, used int64) {
-	s = c.log.segments.all[len(c.log.segments.all)-1]
-	used = s.Used()
-	if s.preallocated {
+// usedByNewest returns the bytes that the newest segment uses, or will use as soon as it begins.
+func (c *capacity) usedByNewest(use liveset.Use) int64 {
+	used := use.Newest.Used()
+	if use.Preallocated {
 		used = max(used, c.beginRoom())
 	}
-	return s, used
+	return used
 }
 
-// owedLocked returns the bytes that the next segment will occupy beyond those that it occupies now.
-func (c *capacity) owedLocked() int64 {
-	owed := c.beginRoom()
-	if c.log.segments.next != nil {
-		owed -= c.log.segments.next.size
-	}
-	return max(owed, 0)
-}
+// nextNeeds returns the bytes that the next segment will occupy beyond those that it occupies now.
+func (c *capacity) nextNeeds(use liveset.Use) int64 { return max(c.beginRoom()-use.Next, 0) }
 
 // longest returns the most bytes of the newest segment while no other can follow it. If it is lost, Open skips as many
 // offsets as a segment of SegmentSize and one commit can hold.
@@ -126,15 +119,14 @@ func (c *capacity) spaceOnDisk() int64 {
 	if err != nil {
 		return math.MaxInt64
 	}
-	c.log.mu.RLock()
-	defer c.log.mu.RUnlock()
-	active, used := c.newestLocked()
-	c.volume.Store(free + c.aroundLocked() + max(used, active.Allocated()))
-	ahead := active.Allocated() - used
-	if active.Unallocated() || ahead < 0 {
+	use := c.log.segments.Use()
+	used, allocated := c.usedByNewest(use), use.Newest.Allocated()
+	c.volume.Store(free + c.around(use) + max(used, allocated))
+	ahead := allocated - used
+	if use.Newest.Unallocated() || ahead < 0 {
 		ahead = 0
 	}
-	return ahead + free - c.reserve(active) - c.owedLocked() - c.margin()
+	return ahead + free - c.reserve(use.Newest) - c.nextNeeds(use) - c.margin()
 }
 
 // While the volume has plentyOnDisk, its free bytes are queried only once in lookPatience: a query takes a fortieth of
@@ -161,7 +153,7 @@ func (c *committer) space() int64 {
 // allocate allocates need bytes beyond the used ones of the newest segment, plus the reserve. It also checks that the
 // file can be mapped with them and spare bytes more: bbolt cannot continue after a failed map. So a shortage shows
 // before any byte of a commit is written.
-func (c *capacity) allocate(s *logSegment, need, spare int64) error {
+func (c *capacity) allocate(s *liveset.Segment, need, spare int64) error {
 	have := s.Reserved()
 	want := s.Used() + need + c.reserve(s)
 	if err := s.EnsureMapped(want + spare); err != nil {
@@ -183,18 +175,13 @@ func (c *capacity) allocate(s *logSegment, need, spare int64) error {
 
 // limit returns the most bytes that the newest segment may have.
 func (c *capacity) limit() int64 {
-	c.log.mu.RLock()
-	defer c.log.mu.RUnlock()
-	return c.maxSegments() - c.aroundLocked() - c.owedLocked()
+	use := c.log.segments.Use()
+	return c.maxSegments() - c.around(use) - c.nextNeeds(use)
 }
 
-// aroundLocked returns the bytes that all but the newest segment occupy.
-func (c *capacity) aroundLocked() int64 {
-	bytes := c.log.segments.sealed + c.log.compactor.copying.Load()
-	if c.log.segments.next != nil {
-		bytes += c.log.segments.next.size
-	}
-	return bytes
+// around returns the bytes that all but the newest segment occupy.
+func (c *capacity) around(use liveset.Use) int64 {
+	return use.Sealed + use.Next + c.log.compactor.copying.Load()
 }
 
 // Full reports whether the log is full: appends wait for free bytes, or the last append was rejected because there were
@@ -238,14 +225,17 @@ func (c *capacity) fullError(need int64) error {
 
 // spareForCopy returns the bytes that are free beside the copy under way. Below 0 there is no room for the copy.
 func (c *capacity) spareForCopy() int64 {
-	c.log.mu.RLock()
-	active, used := c.newestLocked()
-	spare := c.maxSegments() - c.aroundLocked() - c.owedLocked() - max(used+c.reserve(active), active.Allocated()) - c.margin()
-	c.log.mu.RUnlock()
-	return min(spare, c.spaceOnDisk()-c.log.compactor.copying.Load())
+	return min(c.unallocated()-c.margin(), c.spaceOnDisk()-c.log.compactor.copying.Load())
 }
 
-func (c *capacity) usedLocked() int64 {
-	active := c.log.segments.all[len(c.log.segments.all)-1]
-	return c.aroundLocked() + max(active.Disk(), active.Used())
+// unallocated returns the bytes under MaxSize that are neither in use nor reserved.
+func (c *capacity) unallocated() int64 {
+	use := c.log.segments.Use()
+	newest := max(c.usedByNewest(use)+c.reserve(use.Newest), use.Newest.Allocated())
+	return c.maxSegments() - c.around(use) - c.nextNeeds(use) - newest
+}
+
+// used returns the bytes that the segments occupy.
+func (c *capacity) used(use liveset.Use) int64 {
+	return c.around(use) + max(use.Newest.Disk(), use.Newest.Used())
 }

@@ -28,10 +28,8 @@ type stream struct {
 	reserved int64 // bytes of the stream's budget, by appends under way
 	overhead bounds.Overhead
 
-	oldest atomic.Uint64 // segments with a lower number hold no event of it, and never will
-
 	stored atomic.Bool // it has, or had, an event, and is part of the log's state for ever; set under mu
-	pins   int         // callers that need it although it is not stored; guarded by Log.mu
+	pins   int         // callers that need it although it is not stored; guarded by streamTable.mu
 
 	awaited map[*cursor.Await]struct{} // by WaitSettled
 
@@ -39,11 +37,11 @@ type stream struct {
 	settled queue.Signal // woken when a cursor has moved
 }
 
-// streamTable holds the streams of the log: those with events, those with a cursor, and those that are pinned. Log.mu
-// guards it.
+// streamTable holds the streams of the log: those with events, those with a cursor, and those that are pinned.
 type streamTable struct {
 	log *Log
 
+	mu   sync.RWMutex
 	all  map[string]*stream
 	base uint64       // new streams begin after this offset; see skipLost
 	born queue.Signal // woken by the first event of a stream
@@ -65,8 +63,8 @@ func (t *streamTable) get(name string) *stream {
 	if s := t.lookup(name); s != nil {
 		return s
 	}
-	t.log.mu.Lock()
-	defer t.log.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	return t.getLocked(name)
 }
 
@@ -85,8 +83,8 @@ func (t *streamTable) pin(name string) *stream {
 	if s := t.lookup(name); s != nil && s.stored.Load() {
 		return s
 	}
-	t.log.mu.Lock()
-	defer t.log.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	s := t.getLocked(name)
 	s.pins++
 	return s
@@ -97,16 +95,16 @@ func (t *streamTable) unpin(s *stream) {
 	if s.stored.Load() {
 		return
 	}
-	t.log.mu.Lock()
+	t.mu.Lock()
 	s.pins--
-	t.log.mu.Unlock()
+	t.mu.Unlock()
 	t.dropUnused(s)
 }
 
 // dropUnused drops the stream unless it has stored an event, has a cursor, or is pinned.
 func (t *streamTable) dropUnused(s *stream) {
-	t.log.mu.Lock()
-	defer t.log.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stored.Load() || s.pins > 0 || len(s.cursors) > 0 || t.all[s.name] != s {
@@ -148,21 +146,21 @@ func (l *Log) Appended(streamName string) Count {
 	if s := l.streams.lookup(streamName); s != nil {
 		return s.appended()
 	}
-	l.mu.RLock()
-	defer l.mu.RUnlock()
+	l.streams.mu.RLock()
+	defer l.streams.mu.RUnlock()
 	return Count{Events: l.streams.base}
 }
 
 func (t *streamTable) lookup(name string) *stream {
-	t.log.mu.RLock()
-	defer t.log.mu.RUnlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	return t.all[name]
 }
 
 func (t *streamTable) sorted() []*stream {
-	t.log.mu.RLock()
+	t.mu.RLock()
 	all := slices.Collect(maps.Values(t.all))
-	t.log.mu.RUnlock()
+	t.mu.RUnlock()
 	slices.SortFunc(all, func(a, b *stream) int { return strings.Compare(a.name, b.name) })
 	return all
 }
@@ -195,7 +193,7 @@ func (l *Log) Streams() []StreamStat {
 		}
 		a := s.appended()
 		st := StreamStat{Name: s.name, Next: a.Events + 1, First: a.Events + 1, Appended: a}
-		if seg, sp := l.segments.find(s.name, 0); seg != nil {
+		if seg, sp := l.segments.Find(s.name, 0); seg != nil {
 			st.First = sp.First
 		}
 		stats = append(stats, st)

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 )
@@ -30,8 +30,9 @@ type truncator struct {
 
 	// Owned by run's goroutine. The segments have left the log, but their files count as in use until they are
 	// unlinked.
-	unneeded []*logSegment
-	failed   []*logSegment // their unlink failed
+	unneeded []*liveset.Segment
+	failed   []*liveset.Segment            // their unlink failed
+	needed   map[*liveset.Segment]neededBy // at the last look, of the segments that were not settled
 	marker   segfile.Marker
 }
 
@@ -127,7 +128,7 @@ func (t *truncator) retry() {
 }
 
 // unlink removes a segment's file, after which its bytes no longer count.
-func (t *truncator) unlink(s *logSegment) {
+func (t *truncator) unlink(s *liveset.Segment) {
 	l := t.log
 	if err := s.Remove(l.opts.unlink); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.failed = append(t.failed, s)
@@ -136,9 +137,7 @@ func (t *truncator) unlink(s *logSegment) {
 		}
 		return
 	}
-	l.mu.Lock()
-	l.segments.sealed -= s.size
-	l.mu.Unlock()
+	l.segments.Unlinked(s)
 	l.opts.Logger.Debug("segment truncated", "segment", filepath.Base(s.Path))
 }
 
@@ -158,68 +157,57 @@ func (t *truncator) freed() {
 }
 
 // settledSegments removes the segments that no destination needs from the segment set, and returns them. There may be
-// thousands, with thousands of streams each, so it examines them without Log.mu, for which commits and readers wait.
-func (t *truncator) settledSegments() (settled []*logSegment) {
-	t.log.mu.RLock()
-	holds, held := t.log.segments.holds, t.log.segments.holders.Load() > 0
-	sealed := slices.Clone(t.log.segments.sealedLocked())
-	t.log.mu.RUnlock()
-	if held {
+// thousands, with thousands of streams each, so it examines them without the set's lock, for which commits and readers
+// wait.
+func (t *truncator) settledSegments() (settled []*liveset.Segment) {
+	look, ok := t.log.segments.Look()
+	if !ok {
 		return nil // the next checkpoint tries again
 	}
-	for _, s := range sealed {
-		if t.settled(s) {
-			settled = append(settled, s)
+	needed := make(map[*liveset.Segment]neededBy)
+	for _, s := range t.log.segments.Sealed() {
+		by, is := t.neededBy(s)
+		if !is {
+			settled = append(settled, s.Segment)
+			continue
 		}
+		needed[s.Segment] = by
 	}
+	t.needed = needed
 	if len(settled) == 0 {
 		return nil
 	}
 	t.log.opts.settledStep()
-	t.log.mu.Lock()
-	defer t.log.mu.Unlock()
-	if t.log.segments.holds != holds {
+	if !t.log.segments.Remove(settled, look) {
 		return nil // a new cursor may need events that no other cursor needed
 	}
-	gone, kept := settled, t.log.segments.all[:0]
-	for _, s := range t.log.segments.all { // both are in order
-		if len(gone) > 0 && gone[0] == s {
-			gone = gone[1:]
-			continue
-		}
-		kept = append(kept, s)
-	}
-	clear(t.log.segments.all[len(kept):])
-	t.log.segments.all = kept
 	return settled
 }
 
-// settled reports whether no destination needs any event of a sealed segment. It first examines the stream that needed
-// the segment at the last look.
-func (t *truncator) settled(s *logSegment) bool {
-	if w := &s.needed; w.stream != nil && w.stream.low() < w.next {
-		return false
+// neededBy finds a stream some of whose events in a sealed segment a destination needs. It first examines the stream that
+// needed the segment at the last look.
+func (t *truncator) neededBy(s liveset.Sealed) (by neededBy, is bool) {
+	if by, known := t.needed[s.Segment]; known && t.log.streams.low(by.stream) < by.next {
+		return by, true
 	}
-	t.log.mu.RLock()
-	spans := s.spans // the spans of a sealed segment are replaced, never changed
-	t.log.mu.RUnlock()
-	for name, sp := range spans {
-		if stream := t.log.streams.lookup(name); stream.low() < sp.Next {
-			s.needed = neededBy{stream, sp.Next}
-			return false
+	for name, sp := range s.Spans {
+		if t.log.streams.low(name) < sp.Next {
+			return neededBy{name, sp.Next}, true
 		}
 	}
-	return true
+	return neededBy{}, false
 }
 
 // neededBy is a stream with events in a segment that some destination has not settled. next is the stream's end there.
 type neededBy struct {
-	stream *stream
+	stream string
 	next   uint64
 }
 
-// low returns the first offset that some destination would need after a crash. A stream without a destination keeps all
-// events at or above its floor.
+// low returns the first offset of the stream that some destination would need after a crash. A stream without a
+// destination keeps all events at or above its floor.
+func (t *streamTable) low(stream string) uint64 { return t.lookup(stream).low() }
+
 func (s *stream) low() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,54 @@
+package liveset
+
+import (
+	"sync/atomic"
+
+	"github.com/standpipe/standpipe/wal/internal/segfile"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// Load adds a sealed segment with its events when the log is opened.
+func (set *Set) Load(file *segfile.File, spans map[string]segment.Span, gapped bool) {
+	seg := &Segment{File: file, spans: spans, gapped: gapped, size: file.Disk()}
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	set.all = append(set.all, seg)
+	set.sealed += seg.size
+	for name := range spans {
+		set.noteLocked(name)
+	}
+}
+
+// noteLocked records that the set has events of the stream.
+func (set *Set) noteLocked(stream string) {
+	if set.oldest[stream] == nil {
+		set.oldest[stream] = new(atomic.Uint64)
+	}
+}
+
+// Begin adds the newest segment after Load has added all others.
+func (set *Set) Begin(seg *Segment) {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	set.all = append(set.all, seg)
+}
+
+// Unseal makes the segment that Load has added last the newest, and returns it.
+func (set *Set) Unseal() *Segment {
+	set.mu.Lock()
+	defer set.mu.Unlock()
+	seg := set.all[len(set.all)-1]
+	set.sealed -= seg.size
+	return seg
+}
+
+// EachSpan calls f with the span of each stream in each segment, oldest segment first.
+func (set *Set) EachSpan(f func(stream string, sp segment.Span)) {
+	set.mu.RLock()
+	defer set.mu.RUnlock()
+	for _, seg := range set.all {
+		for name, sp := range seg.spans {
+			f(name, sp)
+		}
+	}
+}

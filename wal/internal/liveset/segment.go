@@ -1,0 +1,52 @@
+package liveset
+
+import (
+	"github.com/standpipe/standpipe/wal/internal/segfile"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// Segment is a segment of the log: its file, and the events in it.
+type Segment struct {
+	*segfile.File
+
+	// Guarded by Set.mu once the segment is part of a set.
+	preallocated bool  // it has no state yet: the first transaction writes it
+	size         int64 // bytes on the disk once it is sealed, or while it is the next segment
+	spans        map[string]segment.Span
+	bad          map[string][]segment.Run // the unreadable parts of each stream
+	gapped       bool                     // it was compacted, and lacks some events
+}
+
+// NewSegment returns a segment without events.
+func NewSegment(file *segfile.File) *Segment {
+	return &Segment{File: file, spans: make(map[string]segment.Span)}
+}
+
+// Preallocated reports whether the segment has no state yet: its first transaction writes it. The leader of the commits
+// may call it for the newest segment, others for a segment that is in no set.
+func (s *Segment) Preallocated() bool { return s.preallocated }
+
+// Part is the part of a stream that one segment holds.
+type Part struct {
+	segment.Span
+	Segment *Segment
+	Gapped  bool          // some events are missing, which every destination has settled
+	Bad     []segment.Run // the unreadable parts that were given up
+}
+
+// Sealed is a sealed segment at one instant.
+type Sealed struct {
+	*Segment
+	Size    int64                   // bytes on the disk
+	Spans   map[string]segment.Span // of each stream; they are replaced, never changed
+	Damaged bool                    // a part of it was given up
+}
+
+// Use is the bytes that the segments occupy at one instant.
+type Use struct {
+	Segments     int // without the next
+	Sealed       int64
+	Next         int64    // 0: there is no next segment
+	Newest       *Segment // its File has the bytes that it uses and that are allocated
+	Preallocated bool     // the newest has no state yet
+}
