@@ -61,6 +61,7 @@ var arrows = map[string][]string{
 	"wal/internal/compact":            {"wal/internal/boltcopy", "wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/layout":             {"wal/internal/segment"},
 	"wal/internal/liveset":            {"wal/internal/segfile", "wal/internal/segment"},
+	"wal/internal/truncate":           {"wal/internal/liveset", "wal/internal/queue", "wal/internal/segfile"},
 	"wal/internal/recovery":           {"wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/producer":           {"wal/internal/segment"},
 	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

@@ -125,7 +125,7 @@ func (c *committer) respondSyncs(calls []syncCall, err error) {
 		done = append(done, s)
 	}
 	c.mu.Unlock()
-	c.log.truncator.afterPass(func() {
+	c.log.truncator.AfterPass(func() {
 		for _, s := range done {
 			s.result <- err
 		}

@@ -31,7 +31,7 @@ func (c *committer) commitNext() (more bool) {
 	if len(g.tickets) > 0 || g.checkpoint {
 		err := c.commit(g)
 		if g.checkpoint && c.log.capacity.fullSince.Load() != nil {
-			c.log.truncator.afterPass(func() {
+			c.log.truncator.AfterPass(func() {
 				c.passed.Store(true)
 				queue.Poke(c.wake)
 			})
@@ -100,8 +100,8 @@ func (c *committer) commit(g *commitGroup) error {
 		}
 	}
 
-	if len(g.cursors) > 0 || g.begins || l.truncator.owed.Swap(false) {
-		l.truncator.checkpointed()
+	if len(g.cursors) > 0 || g.begins || l.truncator.TakeSearch() {
+		l.truncator.Checkpointed()
 	}
 	return nil
 }
@@ -144,8 +144,7 @@ func (c *committer) publish(g *commitGroup, active *liveset.Segment, took time.D
 	l := c.log
 	index := active.Stored(g.blocks, g.end)
 	if active.Preallocated() {
-		l.truncator.toMark.Store(active.Seq)
-		queue.Poke(l.truncator.wake)
+		l.truncator.Began(active.Seq)
 	}
 	c.show(g, active, index)
 	for i := range g.cursors {

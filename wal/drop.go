@@ -29,7 +29,7 @@ func (r *retention) dropBelow(s *stream, f Floor) {
 	}
 	if raised {
 		s.grown.Wake()
-		r.log.truncator.owed.Store(true)
+		r.log.truncator.SearchLater()
 		r.log.committer.touch()
 	}
 }

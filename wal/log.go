@@ -17,6 +17,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
+	"github.com/standpipe/standpipe/wal/internal/truncate"
 )
 
 // Log is a write-ahead log of many streams in one data directory. All methods may be called from any goroutine.
@@ -26,7 +27,7 @@ import (
 // Log connects the owners of its state. Each file is named after the job of its owner:
 //   - committer stores appends and checkpoints.
 //   - roller seals the newest segment and makes the next.
-//   - truncator unlinks settled segments, and compactor shrinks segments that are settled in part.
+//   - truncate.Truncator unlinks settled segments, and compactor shrinks segments that are settled in part.
 //   - retention applies the streams' policies.
 //   - capacity and stateBudget bound the bytes.
 //   - damage gives up unreadable parts.
@@ -53,7 +54,7 @@ type Log struct {
 
 	committer   *committer
 	roller      roller
-	truncator   *truncator
+	truncator   *truncate.Truncator
 	compactor   compactor
 	retention   retention
 	capacity    capacity
@@ -81,13 +82,17 @@ func newLog(o Options) *Log {
 		failed:   make(chan struct{}), closing: make(chan struct{}), upkept: make(chan struct{}),
 	}
 	l.segments = liveset.New(func() {
-		l.truncator.owed.Store(true)
+		l.truncator.SearchLater()
 		l.committer.touch()
 	})
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
 	l.committer = newCommitter(l)
 	l.roller = roller{log: l, work: queue.NewWork()}
-	l.truncator = newTruncator(l)
+	l.truncator = truncate.New(truncate.Options{
+		Segments: l.segments, Logger: o.Logger, Closing: l.closing, Low: l.streams.low,
+		Unlink: o.unlink, SyncFolder: func() error { return l.lock.Sync() },
+		Found: o.settledStep, Freed: func() { queue.Poke(l.committer.wake) }, Searched: func() { l.compactor.start() },
+	})
 	l.compactor.log = l
 	l.retention = newRetention(l)
 	l.capacity.log = l
@@ -126,7 +131,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		l.capacity.noteFull()
 	}
 	go l.roller.work.Run()
-	go l.truncator.run()
+	go l.truncator.Run()
 	go l.committer.run()
 	go l.upkeep()
 	go l.retention.runParked()
@@ -140,7 +145,7 @@ func (l *Log) Close() error {
 		close(l.closing)
 		<-l.committer.done
 		l.roller.work.Finish()
-		l.truncator.finish()
+		l.truncator.Finish()
 		<-l.upkept
 		<-l.retention.parkedDone
 		l.compactor.workers.Wait()
@@ -176,7 +181,7 @@ func (l *Log) Sync(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-l.truncator.done:
+	case <-l.truncator.Done():
 	}
 	select {
 	case err := <-result:

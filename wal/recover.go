@@ -12,7 +12,6 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/recovery"
-	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -29,8 +28,7 @@ type opening struct {
 // recover loads the log from the directory, and makes the newest segment ready for appends. It changes no file before
 // it has read all: if the disk cannot be read now, or a later release wrote the log, the directory stays as it is.
 func (l *Log) recover(ctx context.Context) (err error) {
-	var marked uint64
-	l.truncator.marker, marked = segfile.FindMarker(l.dir)
+	marked := l.truncator.FindMarker(l.dir)
 	o := opening{log: l}
 	scan := recovery.Options{
 		Dir: l.dir, Files: &l.files, Logger: l.opts.Logger, Marked: marked,
@@ -59,7 +57,7 @@ func (l *Log) recover(ctx context.Context) (err error) {
 		return fmt.Errorf("record the log's identity: %w", err)
 	}
 	if newest := l.segments.Newest().Seq; newest != marked {
-		l.truncator.mark(newest)
+		l.truncator.Mark(newest)
 		return l.lock.Sync()
 	}
 	return nil

@@ -96,6 +96,6 @@ func (c *committer) seal(active *liveset.Segment) bool {
 // barrier waits for a pass of the truncator.
 func (c *committer) barrier() {
 	done := make(chan struct{})
-	c.log.truncator.afterPass(func() { close(done) })
+	c.log.truncator.AfterPass(func() { close(done) })
 	<-done
 }

@@ -25,7 +25,7 @@ type roller struct {
 
 	requested *nextSegment // the next segment, requested but not yet the newest; nil: none is
 	// work makes the next segment and closes sealed ones, beside the committer. The committer may wait for the next
-	// segment, so nothing slow may be in the queue. For unlinks see truncator.
+	// segment, so nothing slow may be in the queue. For unlinks see package truncate.
 	work *queue.Work
 }
 

@@ -126,6 +126,25 @@ func (t *streamTable) grow(s *stream, next, bytes uint64) (before uint64) {
 	return before
 }
 
+// low returns the first offset of the stream that some destination would need after a crash. A stream without a
+// destination keeps all events at or above its floor.
+func (t *streamTable) low(stream string) uint64 { return t.lookup(stream).low() }
+
+func (s *stream) low() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	low := s.next
+	if len(s.cursors) == 0 {
+		low = s.floor.Offset()
+	}
+	for _, p := range s.cursors {
+		p.mu.Lock()
+		low = min(low, p.at.Low)
+		p.mu.Unlock()
+	}
+	return low
+}
+
 // sortedCursors returns the stream's cursors by name.
 func (s *stream) sortedCursors() []*Cursor {
 	s.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
-	"github.com/standpipe/standpipe/wal/internal/queue"
 )
 
 const (
@@ -34,9 +33,7 @@ func (l *Log) upkeep() {
 		l.retention.logDropped(logged, now)
 		l.stateBudget.endFull(now)
 		l.compactor.start()
-		if l.truncator.failing.Load() { // no checkpoint may be due
-			queue.Poke(l.truncator.wake)
-		}
+		l.truncator.RetryFailed() // no checkpoint may be due
 		select {
 		case <-time.After(max(every, upkeepLeast)):
 		case <-l.retention.policyChanged:
