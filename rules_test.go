@@ -62,6 +62,7 @@ var arrows = map[string][]string{
 	"wal/internal/layout":             {"wal/internal/segment"},
 	"wal/internal/liveset":            {"wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/truncate":           {"wal/internal/liveset", "wal/internal/queue", "wal/internal/segfile"},
+	"wal/internal/capacity":           {"wal/internal/disk", "wal/internal/liveset", "wal/internal/segfile"},
 	"wal/internal/recovery":           {"wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/producer":           {"wal/internal/segment"},
 	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

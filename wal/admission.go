@@ -24,7 +24,7 @@ func (c *committer) admitWaiting(g *commitGroup) {
 		c.evictProducers()
 	}
 	now := c.log.opts.Clock()
-	c.room = c.space()
+	c.room = c.log.capacity.SpaceForCommit()
 	n := 0
 	for n < len(c.waiting) && c.admit(g, c.waiting[n], now) {
 		n++
@@ -33,7 +33,7 @@ func (c *committer) admitWaiting(g *commitGroup) {
 	clear(c.waiting[rest:])
 	c.waiting = c.waiting[:rest]
 	if c.full {
-		c.log.capacity.noteFull()
+		c.log.capacity.NoteFull()
 		c.log.retention.makeRoom()
 	}
 }
@@ -108,9 +108,9 @@ func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err erro
 	if pages == 0 {
 		return 0, nil
 	}
-	rejected.Used, rejected.Max = c.log.stateBudget.bytes.Load()+g.names, c.log.stateBudget.most()
+	rejected.Used, rejected.Max = c.log.capacity.StateBytes.Load()+g.names, c.log.capacity.MostState()
 	if rejected.Used+pages > rejected.Max {
-		c.log.stateBudget.noteFull(&rejected)
+		c.log.capacity.NoteStateFull(&rejected, rejected.Used, rejected.Max)
 		return 0, &rejected
 	}
 	return pages, nil
@@ -120,8 +120,8 @@ func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err erro
 // is set, for free bytes in the log; an error: t is rejected. names is the number of bytes that t's new names add to
 // the state.
 func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64, err error) {
-	if need := t.frames.Growth(t.stream); need > c.log.capacity.largestAppend() {
-		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity.largestAppend())
+	if need := t.frames.Growth(t.stream); need > c.log.capacity.LargestAppend() {
+		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity.LargestAppend())
 	}
 	need = t.frames.Growth(t.stream) + namesNeed*names + c.producers.Growth(t.numbered.Producer)
 	if g.need == 0 {
@@ -136,8 +136,8 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 	case c.renew(need) && need <= c.room:
 		return need, nil
 	case c.log.opts.OnFull == Reject:
-		c.log.capacity.noteFull()
-		return 0, c.log.capacity.fullError(need)
+		c.log.capacity.NoteFull()
+		return 0, c.log.fullError(need)
 	}
 	c.full = true
 	return 0, nil
@@ -156,7 +156,7 @@ func (c *committer) assign(g *commitGroup, t *Ticket, now time.Time) {
 	g.time = now.UnixNano()
 	g.events += t.frames.Events()
 	if t.numbered.Producer.ID != "" {
-		c.producers.Store(&g.producers, &t.numbered, first, now, c.log.stateBudget.mostRuns())
+		c.producers.Store(&g.producers, &t.numbered, first, now, c.log.capacity.MostRuns())
 	}
 	g.add(t, Appended{First: first, Count: t.frames.Events()})
 }

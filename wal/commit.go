@@ -7,6 +7,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/capacity"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
@@ -30,7 +31,7 @@ func (c *committer) commitNext() (more bool) {
 	c.admitWaiting(g)
 	if len(g.tickets) > 0 || g.checkpoint {
 		err := c.commit(g)
-		if g.checkpoint && c.log.capacity.fullSince.Load() != nil {
+		if g.checkpoint && c.log.capacity.NotedFull() {
 			c.log.truncator.AfterPass(func() {
 				c.passed.Store(true)
 				queue.Poke(c.wake)
@@ -51,7 +52,7 @@ func (c *committer) commit(g *commitGroup) error {
 	// Collect the cursors that moved, if a checkpoint is due. Close should not leave a newest segment without a state,
 	// and in a full log the segment before it is unlinked only once it has one. So these commits begin the newest
 	// segment even without events.
-	g.begins = active.Preallocated() && (c.closed || g.checkpoint && l.capacity.fullSince.Load() != nil)
+	g.begins = active.Preallocated() && (c.closed || g.checkpoint && l.capacity.NotedFull())
 	if g.checkpoint {
 		c.collectCursors(g)
 	}
@@ -65,7 +66,7 @@ func (c *committer) commit(g *commitGroup) error {
 
 		// Roll if the group fills the segment. The same transaction then seals it.
 		var err error
-		if g.successor, err = l.roller.successor(active, active.Used()+l.roller.growth(g.bytes())); err != nil {
+		if g.successor, err = l.roller.successor(active, active.Used()+l.capacity.Growth(g.bytes())); err != nil {
 			return c.abort(g, err)
 		}
 
@@ -115,25 +116,25 @@ func (c *committer) prepare(g *commitGroup, active *liveset.Segment) error {
 		}
 	}
 	if active.Preallocated() {
-		c.producers.Trim(l.stateBudget.mostRuns())
+		c.producers.Trim(l.capacity.MostRuns())
 	}
 	if g.need > 0 {
-		if err := l.capacity.allocate(active, g.need, segfile.SealAhead); err != nil {
+		if err := l.capacity.Allocate(active, g.need, segfile.SealAhead); err != nil {
 			return &segfile.CommitError{Err: err, Harmless: disk.Shortage(err)}
 		}
 	}
 	// The group must not use the bytes that are reserved for a checkpoint, the seal and the next segment.
-	size, least := l.capacity.limit(), int64(0)
+	size, least := l.capacity.Limit(), int64(0)
 	if g.successor == nil {
 		size -= active.SealRoom()
 	}
 	if g.checkpoint {
-		least = l.capacity.checkpointRoom()
+		least = l.capacity.CheckpointBytes()
 	} else if !active.Preallocated() {
-		size -= l.capacity.checkpointRoom()
+		size -= l.capacity.CheckpointBytes()
 	}
 	if active.Preallocated() {
-		least += l.capacity.beginRoom()
+		least += l.capacity.BytesToBegin()
 	}
 	active.LimitTo(size, least)
 	return nil
@@ -154,7 +155,7 @@ func (c *committer) publish(g *commitGroup, active *liveset.Segment, took time.D
 		l.roller.roll(active, g.successor)
 	}
 	if g.events > 0 {
-		l.capacity.noteRoom()
+		l.capacity.NoteStored()
 	}
 	if f := l.opts.OnCommit; f != nil && g.events > 0 {
 		f(CommitInfo{Events: g.events, Bytes: g.bytes(), Duration: took})
@@ -188,7 +189,7 @@ func (c *committer) abort(g *commitGroup, err error) error {
 	c.mu.Unlock()
 	var ce *segfile.CommitError
 	if errors.As(err, &ce) && ce.Harmless {
-		full := &FullError{Used: c.log.Stat().Bytes, RetryAfter: retryAfter}
+		full := &FullError{Used: c.log.Stat().Bytes, RetryAfter: capacity.RetryAfter}
 		switch {
 		case segment.TooLong(err):
 			full.Max = c.log.opts.MaxSize
@@ -196,7 +197,7 @@ func (c *committer) abort(g *commitGroup, err error) error {
 			full.Shortage = ce.Err
 		}
 		c.log.opts.Logger.Warn("commit rejected before anything of it was stored", "cause", full, "error", err)
-		c.log.capacity.noteFull()
+		c.log.capacity.NoteFull()
 		c.due = time.Now().Add(CheckpointInterval)
 		return full
 	}

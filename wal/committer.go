@@ -46,7 +46,6 @@ type committer struct {
 	due            time.Time // of the next checkpoint; zero: no cursor moved
 	producers      *producer.Set
 	parts          map[string]*streamPart // of the group under way, by stream
-	checkDisk      time.Time              // when to query the volume's free bytes again
 	room           int64                  // bytes for appends when the group began
 	needed         uint64                 // moves+1 when a destination last needed the newest segment
 	passed         atomic.Bool            // the log was full, and the truncator has handled the checkpoint since
@@ -61,7 +60,7 @@ func newCommitter(l *Log) *committer {
 		wake:      make(chan struct{}, 1),
 		touched:   make(chan struct{}, 1),
 		done:      make(chan struct{}),
-		producers: producer.NewSet(&l.stateBudget.bytes, l.opts.ProducerIdle, l.opts.Logger),
+		producers: producer.NewSet(&l.capacity.StateBytes, l.opts.ProducerIdle, l.opts.Logger),
 		parts:     make(map[string]*streamPart),
 	}
 }

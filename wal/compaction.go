@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/capacity"
 	"github.com/standpipe/standpipe/wal/internal/compact"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
@@ -26,7 +27,6 @@ type compactor struct {
 	running  atomic.Bool    // a compaction runs
 	workers  sync.WaitGroup // the goroutine that compacts; Close waits for it
 	lastLook time.Time      // the last search for a segment to compact; owned by the goroutine that has set running
-	copying  atomic.Int64   // the most bytes that the copy under way occupies
 
 	notes map[*liveset.Segment]*compactNote // of the sealed segments; owned as lastLook is
 }
@@ -194,15 +194,14 @@ func (c *compactor) compact(seg *liveset.Segment) error {
 	if err != nil {
 		return err
 	}
-	size := events + 2*c.log.stateBudget.bytes.Load() + emptySegment
+	size := events + 2*c.log.capacity.StateBytes.Load() + capacity.EmptySegment
 	if before := c.log.segments.Size(seg); size > before*compactShare/4 || before-size < compactLeast {
 		return compact.ErrKept
 	}
-	defer c.copying.Store(0)
-	c.copying.Store(size) // from here on appends leave these bytes free
-	if size > c.log.capacity.copyRoom() && c.log.capacity.spareForCopy() < 0 {
+	if !c.log.capacity.HoldCopy(size) {
 		return compact.ErrKept
 	}
+	defer c.log.capacity.EndCopy()
 	path := seg.Path + segment.UnfinishedSuffix
 	var made *compact.Copy
 	err = c.log.files.Retry(func() (err error) {

@@ -51,8 +51,7 @@ func (d *deletions) closed(p *Cursor) {
 	if !p.inState || p.opened || p.stream.stored.Load() {
 		return
 	}
-	d.log.stateBudget.bytes.Add(-p.pages)
-	d.log.stateBudget.cursorBytes.Add(-p.pages)
+	d.log.capacity.AddCursor(-p.pages)
 	d.add(deletedEntries{cursors: []*Cursor{p}, pages: p.pages})
 	p.inState, p.pages = false, 0
 	d.log.committer.touch()
@@ -71,7 +70,7 @@ func (d *deletions) take() (e deletedEntries) {
 func (d *deletions) need() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	state := d.log.stateBudget.bytes.Load() + d.entries.pages
+	state := d.log.capacity.StateBytes.Load() + d.entries.pages
 	return min(int64(d.entries.count()*2*os.Getpagesize()), 2*state)
 }
 
@@ -90,9 +89,9 @@ func (c *committer) collectDeletions(g *commitGroup, active *liveset.Segment) {
 	}
 	room := c.room
 	if g.need == 0 {
-		room = c.space()
+		room = c.log.capacity.SpaceForCommit()
 	}
-	if g.need+need > room || l.capacity.allocate(active, g.need+need, segfile.SealAhead) != nil {
+	if g.need+need > room || l.capacity.Allocate(active, g.need+need, segfile.SealAhead) != nil {
 		return
 	}
 	g.deletions = l.deletions.take()

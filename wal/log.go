@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/standpipe/standpipe/wal/internal/capacity"
 	"github.com/standpipe/standpipe/wal/internal/dirlock"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/identity"
@@ -29,7 +30,7 @@ import (
 //   - roller seals the newest segment and makes the next.
 //   - truncate.Truncator unlinks settled segments, and compactor shrinks segments that are settled in part.
 //   - retention applies the streams' policies.
-//   - capacity and stateBudget bound the bytes.
+//   - capacity.Capacity bounds the bytes.
 //   - damage gives up unreadable parts.
 //   - liveset.Set holds the segments, and streamTable the streams.
 //
@@ -52,16 +53,15 @@ type Log struct {
 	segments *liveset.Set
 	streams  streamTable
 
-	committer   *committer
-	roller      roller
-	truncator   *truncate.Truncator
-	compactor   compactor
-	retention   retention
-	capacity    capacity
-	stateBudget stateBudget
-	deletions   deletions
-	damage      damage
-	files       segfile.Files
+	committer *committer
+	roller    roller
+	truncator *truncate.Truncator
+	compactor compactor
+	retention retention
+	capacity  *capacity.Capacity
+	deletions deletions
+	damage    damage
+	files     segfile.Files
 
 	room *semaphore.Weighted // bytes of appends under way
 	flow atomic.Uint64       // bytes of the payloads appended since Open
@@ -85,6 +85,10 @@ func newLog(o Options) *Log {
 		l.truncator.SearchLater()
 		l.committer.touch()
 	})
+	l.capacity = capacity.New(capacity.Options{
+		Dir: l.dir, MaxSize: o.MaxSize, LeastSize: MinMaxSize, SegmentSize: o.SegmentSize, LargestCommit: largestCommit,
+		Segments: l.segments, Logger: o.Logger, Clock: o.Clock,
+	})
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
 	l.committer = newCommitter(l)
 	l.roller = roller{log: l, work: queue.NewWork()}
@@ -95,8 +99,6 @@ func newLog(o Options) *Log {
 	})
 	l.compactor.log = l
 	l.retention = newRetention(l)
-	l.capacity.log = l
-	l.stateBudget.log = l
 	l.damage.log = l
 	l.deletions.log = l
 	return l
@@ -121,14 +123,14 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	l.files.KeepSpares()
-	if err := l.capacity.countDead(); err != nil {
+	if err := l.countDead(); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
 	if err := l.recover(ctx); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
-	if l.capacity.space() < l.capacity.plenty() {
-		l.capacity.noteFull()
+	if l.capacity.Space() < l.capacity.Plenty() {
+		l.capacity.NoteFull()
 	}
 	go l.roller.work.Run()
 	go l.truncator.Run()
@@ -242,8 +244,8 @@ type Stat struct {
 func (l *Log) Stat() Stat {
 	use := l.segments.Use()
 	return Stat{
-		Bytes: l.capacity.used(use), MaxBytes: l.opts.MaxSize, Segments: use.Segments,
-		StateBytes: l.stateBudget.bytes.Load(), MaxStateBytes: l.stateBudget.most(), StateFull: l.stateBudget.full.since(time.Now(), stateFullFor),
-		DeadBytes: l.capacity.dead.Load(), MaxDeadBytes: l.capacity.maxDead(),
+		Bytes: l.capacity.Used(use), MaxBytes: l.opts.MaxSize, Segments: use.Segments,
+		StateBytes: l.capacity.StateBytes.Load(), MaxStateBytes: l.capacity.MostState(), StateFull: l.capacity.StateFull(time.Now()),
+		DeadBytes: l.capacity.Dead(), MaxDeadBytes: l.capacity.MaxDead(),
 	}
 }

@@ -61,7 +61,7 @@ func (t *streamTable) openCursorOf(s *stream, destination string, parts []livese
 			log: t.log, stream: s, name: strings.Clone(destination),
 			at: cursor.New(cursor.Stream{Next: s.next, Bytes: s.bytes, Base: s.base}, spans, gaps),
 		}
-		if err := t.log.stateBudget.admitCursorLocked(p); err != nil {
+		if err := t.log.streams.admitCursorLocked(p); err != nil {
 			return nil, false, err
 		}
 		p.dirtyLocked() // no other goroutine has it yet

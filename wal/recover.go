@@ -45,7 +45,7 @@ func (l *Log) recover(ctx context.Context) (err error) {
 	}
 	o.addSegments()
 	o.finishState()
-	l.stateBudget.count()
+	l.streams.countState()
 	if o.found.Lost > 0 {
 		o.skipLost(uint64(o.found.Lost) / segment.LeastFrame * o.found.Missing())
 	}
@@ -146,7 +146,7 @@ func (o *opening) skipLost(events uint64) {
 	for _, s := range o.log.streams.all {
 		s.mu.Lock()
 		s.next += events
-		o.log.stateBudget.countStreamLocked(s) // the lost segment may have had its first event
+		o.log.streams.countLocked(s) // the lost segment may have had its first event
 		s.mu.Unlock()
 	}
 	o.log.streams.base += events
@@ -161,7 +161,7 @@ func (o *opening) resume() error {
 	if err := o.openNewest(); err != nil {
 		return err
 	}
-	if err := l.capacity.allocate(l.segments.Newest(), 0, 0); err != nil && !disk.Shortage(err) {
+	if err := l.capacity.Allocate(l.segments.Newest(), 0, 0); err != nil && !disk.Shortage(err) {
 		return err
 	}
 	var err error

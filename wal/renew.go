@@ -26,16 +26,16 @@ func (c *committer) renew(need int64) bool {
 		}
 	}
 	// The old segment is not unlinked before the next one has begun: the commit begins it.
-	if l.capacity.fullSince.Load() == nil {
-		l.capacity.noteFull()
+	if !l.capacity.NotedFull() {
+		l.capacity.NoteFull()
 	}
 	if c.commit(&commitGroup{checkpoint: true}) != nil {
 		c.renewAgain = time.Now().Add(CheckpointInterval)
 		return false
 	}
 	c.barrier()
-	l.capacity.noteRoom()
-	c.room = c.space()
+	l.capacity.NoteStored()
+	c.room = c.log.capacity.SpaceForCommit()
 	return true
 }
 
@@ -43,7 +43,7 @@ func (c *committer) renew(need int64) bool {
 func (c *committer) spent(active *liveset.Segment, need int64) bool {
 	l := c.log
 	moves := c.moves.Load() + 1
-	if active.Empty() || c.needed == moves || l.capacity.space()+active.Used()-l.capacity.beginRoom() < need {
+	if active.Empty() || c.needed == moves || l.capacity.Space()+active.Used()-l.capacity.BytesToBegin() < need {
 		return false
 	}
 	if !l.segments.Settled(l.streams.firstNeeded) {
@@ -55,8 +55,8 @@ func (c *committer) spent(active *liveset.Segment, need int64) bool {
 
 // renewIfFull renews a full log without an append that needs room: producers may send nothing until the log has room.
 func (c *committer) renewIfFull() {
-	if l := c.log; l.capacity.fullSince.Load() != nil && l.capacity.space() < l.capacity.plenty() {
-		c.renew(l.capacity.plenty())
+	if l := c.log; l.capacity.NotedFull() && l.capacity.Space() < l.capacity.Plenty() {
+		c.renew(l.capacity.Plenty())
 	}
 }
 

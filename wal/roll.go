@@ -7,6 +7,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/standpipe/standpipe/wal/internal/capacity"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
@@ -36,39 +37,24 @@ type nextSegment struct {
 	err   error
 }
 
-// fullSegment returns the length at which a segment is sealed: SegmentSize, or less on a short volume: at most a
-// quarter of the bytes that the log has and could have there. It is longer if the state is large.
-func (r *roller) fullSegment() int64 {
-	size := r.log.opts.SegmentSize
-	if r.log.capacity.short.Load() {
-		size = min(size, max(r.log.capacity.volume.Load(), MinMaxSize)/4)
-	}
-	return max(size, size/2+2*r.log.stateBudget.bytes.Load()) // so that a large state is written no more often than events
-}
-
-// growth estimates the most bytes by which blocks of that total size make a segment grow.
-func (r *roller) growth(size int64) int64 {
-	return size + size/16 + min(16<<10, r.log.opts.SegmentSize/16)
-}
-
 // successor returns the segment that follows the newest, if the newest is full with used bytes; otherwise nil. The next
 // segment is requested once the newest has begun and is half full, or the volume is short. During a shortage successor
 // returns nil, and the newest segment grows. It also grows while there is no room for the segment after the next.
 func (r *roller) successor(active *liveset.Segment, used int64) (*liveset.Segment, error) {
-	full := r.fullSegment()
-	if active.Preallocated() || used < full/2 && !r.log.capacity.short.Load() {
+	full := r.log.capacity.FullSegment()
+	if active.Preallocated() || used < full/2 && !r.log.capacity.Short() {
 		return nil, nil
 	}
 	if r.requested == nil {
-		if max(used, active.Allocated())+r.log.capacity.reserve(active) > r.log.capacity.limit() {
+		if max(used, active.Allocated())+r.log.capacity.Reserve(active) > r.log.capacity.Limit() {
 			return nil, nil
 		}
 		r.requested = r.preallocate(active.Seq + 1)
 	}
-	if used < full || used+active.SealRoom()+r.log.capacity.checkpointRoom()+r.log.capacity.beginRoom() > r.log.capacity.limit() {
+	if used < full || used+active.SealRoom()+r.log.capacity.CheckpointBytes()+r.log.capacity.BytesToBegin() > r.log.capacity.Limit() {
 		return nil, nil
 	}
-	seg, err := r.awaitNext(r.log.capacity.checkpointRoom() + segfile.SealPages)
+	seg, err := r.awaitNext(r.log.capacity.CheckpointBytes() + segfile.SealPages)
 	if disk.Shortage(err) {
 		return nil, nil
 	}
@@ -83,7 +69,7 @@ func (r *roller) awaitNext(more int64) (*liveset.Segment, error) {
 		r.requested = nil
 		return nil, err
 	}
-	if want := r.log.capacity.beginRoom() + more; want > seg.Reserved() {
+	if want := r.log.capacity.BytesToBegin() + more; want > seg.Reserved() {
 		err = seg.Allocate(want)
 		r.log.segments.MeasureNext(seg)
 	}
@@ -131,7 +117,7 @@ func (r *roller) removeNext() {
 func (r *roller) sealIfLarge() error {
 	active := r.log.segments.Newest()
 	used := active.Used()
-	if used < r.fullSegment() {
+	if used < r.log.capacity.FullSegment() {
 		return nil
 	}
 	next, err := r.successor(active, used)
@@ -145,7 +131,7 @@ func (r *roller) sealIfLarge() error {
 // seal seals the newest segment with a transaction of its own, and makes next the newest. sealed is false if there was
 // no space for that.
 func (r *roller) seal(active, next *liveset.Segment) (sealed bool, err error) {
-	active.LimitTo(r.log.capacity.limit(), active.SealRoom())
+	active.LimitTo(r.log.capacity.Limit(), active.SealRoom())
 	err = active.Update(func(tx *bolt.Tx) error { return active.PutSeal(tx, nil) })
 	var ce *segfile.CommitError
 	if errors.As(err, &ce) && ce.Harmless {
@@ -190,7 +176,7 @@ func (r *roller) createSegment(seq uint64, fill func(tx *bolt.Tx) error) (*lives
 }
 
 func (r *roller) fillSegment(seg *liveset.Segment, fill func(tx *bolt.Tx) error) error {
-	if err := seg.Lengthen(emptySegment + 2*r.log.stateBudget.bytes.Load()); err != nil {
+	if err := seg.Lengthen(capacity.EmptySegment + 2*r.log.capacity.StateBytes.Load()); err != nil {
 		return err
 	}
 	err := seg.Update(func(tx *bolt.Tx) error {
@@ -199,7 +185,7 @@ func (r *roller) fillSegment(seg *liveset.Segment, fill func(tx *bolt.Tx) error)
 	if err != nil {
 		return err
 	}
-	return seg.Allocate(r.log.capacity.beginRoom())
+	return seg.Allocate(r.log.capacity.BytesToBegin())
 }
 
 // begin puts the log's state into an empty segment.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/capacity"
 )
 
 // Share returns the bytes that the stream holds of its own budget, and the most that it may hold; 0: it has no budget
@@ -39,7 +40,7 @@ func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 		case held > policy.MaxSize:
 			return fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, held, s.name, policy.MaxSize)
 		case mode == Reject:
-			err := &FullError{Stream: s.name, Used: policy.MaxSize + over - held, Max: policy.MaxSize, RetryAfter: retryAfter}
+			err := &FullError{Stream: s.name, Used: policy.MaxSize + over - held, Max: policy.MaxSize, RetryAfter: capacity.RetryAfter}
 			if t.numbered.Producer.ID == "" {
 				return err
 			}

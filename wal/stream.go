@@ -120,7 +120,7 @@ func (t *streamTable) grow(s *stream, next, bytes uint64) (before uint64) {
 	s.mu.Lock()
 	before = s.bytes
 	s.next, s.bytes = next, bytes
-	t.log.stateBudget.countStreamLocked(s)
+	t.log.streams.countLocked(s)
 	s.mu.Unlock()
 	s.grown.Wake()
 	return before

@@ -31,7 +31,7 @@ func (l *Log) upkeep() {
 		}
 		every := l.retention.dropAllAged(now)
 		l.retention.logDropped(logged, now)
-		l.stateBudget.endFull(now)
+		l.capacity.EndStateFull(now)
 		l.compactor.start()
 		l.truncator.RetryFailed() // no checkpoint may be due
 		select {

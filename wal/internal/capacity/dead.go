@@ -1,0 +1,37 @@
+package capacity
+
+// MaxDead returns the longest length, in bytes, of the dead letters' file.
+func (c *Capacity) MaxDead() int64 { return c.MaxSize / 8 }
+
+// deadReserve returns the bytes that appends leave free for dead letters: a full log whose destination rejects its events
+// has no other way to move on. Beyond them the file grows into free bytes of the log.
+func (c *Capacity) deadReserve() int64 { return min(c.MaxSize/16, 4<<20) }
+
+// Dead returns the bytes that the file of the dead letters may occupy.
+func (c *Capacity) Dead() int64 { return c.dead.Load() }
+
+// SetDead records the length of the file that existed before the log was opened. Older releases had no limit. Bytes
+// beyond the limit are not counted: they would block all appends until letters are dropped.
+func (c *Capacity) SetDead(length int64) { c.dead.Store(min(length, c.MaxDead())) }
+
+// deadHeld returns the bytes of MaxSize that are reserved for dead letters, whether they need them yet or not.
+func (c *Capacity) deadHeld() int64 { return max(c.dead.Load(), c.deadReserve()) }
+
+// ShrinkDead sets the number of bytes that dead letters may occupy, if that takes none from the segments.
+func (c *Capacity) ShrinkDead(bytes int64) bool {
+	if bytes > c.deadHeld() {
+		return false
+	}
+	c.dead.Store(bytes)
+	return true
+}
+
+// GrowDead is ShrinkDead, and takes free bytes from the segments too. If there are too few, it changes nothing and
+// returns false. No commit may be under way: it may use the free bytes.
+func (c *Capacity) GrowDead(bytes int64) bool {
+	if bytes-c.deadHeld() > c.unallocated()-max(c.copyReserve()-c.copying.Load(), 0) {
+		return false
+	}
+	c.dead.Store(bytes)
+	return true
+}
