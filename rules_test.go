@@ -42,7 +42,7 @@ var except = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl": {"agent/config/internal/schema"},
 	"github.com/zclconf/":      {"agent/config/internal/schema"},
-	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/compact", "wal/internal/identity", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
+	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/compact", "wal/internal/identity", "wal/internal/roll", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
 }
 
 // arrows are the own packages that a package may import, in folders whose packages have an order of their own.
@@ -58,7 +58,8 @@ var arrows = map[string][]string{
 	"wal/internal/boltcopy":           {"wal/internal/segment"},
 	"wal/internal/segfile":            {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
 	"wal/deadletter":                  {"wal/internal/boltcopy", "wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},
-	"wal/internal/compact":            {"wal/internal/boltcopy", "wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
+	"wal/internal/compact":            {"wal/internal/boltcopy", "wal/internal/capacity", "wal/internal/disk", "wal/internal/liveset", "wal/internal/segfile", "wal/internal/segment"},
+	"wal/internal/roll":               {"wal/internal/capacity", "wal/internal/disk", "wal/internal/liveset", "wal/internal/queue", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/layout":             {"wal/internal/segment"},
 	"wal/internal/liveset":            {"wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/truncate":           {"wal/internal/liveset", "wal/internal/queue", "wal/internal/segfile"},

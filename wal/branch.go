@@ -45,7 +45,7 @@ func (o *opening) recordIdentity() error {
 		return nil
 	}
 	err := l.segments.Newest().Update(func(tx *bolt.Tx) error {
-		return errors.Join(l.identity.Put(tx, l.dir), l.roller.writeState(tx))
+		return errors.Join(l.identity.Put(tx, l.dir), l.writeState(tx))
 	})
 	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again
 		l.opts.Logger.Warn("identity of the log not recorded", "error", err)

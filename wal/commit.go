@@ -66,7 +66,7 @@ func (c *committer) commit(g *commitGroup) error {
 
 		// Roll if the group fills the segment. The same transaction then seals it.
 		var err error
-		if g.successor, err = l.roller.successor(active, active.Used()+l.capacity.Growth(g.bytes())); err != nil {
+		if g.successor, err = l.roller.Successor(active, active.Used()+l.capacity.Growth(g.bytes())); err != nil {
 			return c.abort(g, err)
 		}
 
@@ -78,7 +78,7 @@ func (c *committer) commit(g *commitGroup) error {
 		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segfile.File.Update.
 		err = active.Update(func(tx *bolt.Tx) error {
 			if active.Preallocated() {
-				if err := l.roller.begin(tx); err != nil {
+				if err := l.beginState(tx); err != nil {
 					return err
 				}
 			}
@@ -96,7 +96,7 @@ func (c *committer) commit(g *commitGroup) error {
 
 		// Publish: readers see the events, truncation the checkpoints, and the successor takes the next appends.
 		c.publish(g, active, time.Since(start))
-		if err := l.roller.sealIfLarge(); err != nil {
+		if err := l.roller.SealIfLarge(); err != nil {
 			l.fail(err)
 		}
 	}
@@ -152,7 +152,7 @@ func (c *committer) publish(g *commitGroup, active *liveset.Segment, took time.D
 		g.cursors[i].committed()
 	}
 	if g.successor != nil {
-		l.roller.roll(active, g.successor)
+		l.roller.Roll(active, g.successor)
 	}
 	if g.events > 0 {
 		l.capacity.NoteStored()

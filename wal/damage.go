@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/standpipe/standpipe/wal/internal/compact"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -105,7 +106,7 @@ func (r *reckoning) between(p *heldPart) bool { return p.First < r.high }
 func (r *reckoning) bytes() (n uint64) {
 	for i := range r.parts {
 		if p := &r.parts[i]; r.between(p) {
-			n += weight(p.Count())
+			n += compact.Weight(p.Count())
 		}
 	}
 	return n

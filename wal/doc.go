@@ -41,8 +41,8 @@
 //	commit.go          lays, writes and syncs one group, and publishes it; tx.Commit is in internal/segfile/write.go
 //	read.go            finds the segment (internal/liveset), and copies the wanted events (internal/segfile/walk.go)
 //	cursor.go          Settle moves a cursor in memory; checkpoint.go writes it with a commit
-//	                   internal/truncate unlinks settled segments; compaction.go shrinks segments that are settled in
-//	                   part (internal/compact)
+//	                   internal/truncate unlinks settled segments; internal/compact shrinks segments that are settled in
+//	                   part
 //
 // Open reads the folder with internal/recovery; recover.go makes the newest segment writable.
 //

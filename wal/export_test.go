@@ -102,7 +102,7 @@ func (o Options) Patient(d time.Duration) Options {
 }
 
 // Rewriting reports whether a compaction is running.
-func (l *Log) Rewriting() bool { return l.compactor.running.Load() }
+func (l *Log) Rewriting() bool { return l.compactor.Running() }
 
 // LeastFrame is the minimum length that Open assumes for each event of a lost segment.
 const LeastFrame = segment.LeastFrame
@@ -114,7 +114,7 @@ func FrameSize(e *Event) int { return segment.FrameSize(e) }
 func (l *Log) NoteEvents() { l.identity.NoteEvents(l.dir, l.streams.events()) }
 
 // Compact starts the compaction of the segments that are worth it, as upkeep does.
-func (l *Log) Compact() { l.compactor.start() }
+func (l *Log) Compact() { l.compactor.Start() }
 
 // AwaitCompaction returns when the running compaction has ended.
-func (l *Log) AwaitCompaction() { l.compactor.workers.Wait() }
+func (l *Log) AwaitCompaction() { l.compactor.Wait() }

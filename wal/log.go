@@ -12,11 +12,13 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/standpipe/standpipe/wal/internal/capacity"
+	"github.com/standpipe/standpipe/wal/internal/compact"
 	"github.com/standpipe/standpipe/wal/internal/dirlock"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/identity"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
+	"github.com/standpipe/standpipe/wal/internal/roll"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/truncate"
 )
@@ -27,8 +29,8 @@ import (
 //
 // Log connects the owners of its state. Each file is named after the job of its owner:
 //   - committer stores appends and checkpoints.
-//   - roller seals the newest segment and makes the next.
-//   - truncate.Truncator unlinks settled segments, and compactor shrinks segments that are settled in part.
+//   - roll.Roller seals the newest segment and makes the next.
+//   - truncate.Truncator unlinks settled segments, and compact.Compactor shrinks segments that are settled in part.
 //   - retention applies the streams' policies.
 //   - capacity.Capacity bounds the bytes.
 //   - damage gives up unreadable parts.
@@ -54,9 +56,9 @@ type Log struct {
 	streams  streamTable
 
 	committer *committer
-	roller    roller
+	roller    *roll.Roller
 	truncator *truncate.Truncator
-	compactor compactor
+	compactor *compact.Compactor
 	retention retention
 	capacity  *capacity.Capacity
 	deletions deletions
@@ -91,13 +93,20 @@ func newLog(o Options) *Log {
 	})
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
 	l.committer = newCommitter(l)
-	l.roller = roller{log: l, work: queue.NewWork()}
+	l.roller = roll.New(roll.Options{
+		Dir: l.dir, SegmentSize: o.SegmentSize, Segments: l.segments, Capacity: l.capacity, Files: &l.files, Logger: o.Logger,
+		SyncFolder: func() error { return l.lock.Sync() }, PutMeta: l.putMeta, Fail: l.fail,
+	})
 	l.truncator = truncate.New(truncate.Options{
 		Segments: l.segments, Logger: o.Logger, Closing: l.closing, Low: l.streams.low,
 		Unlink: o.unlink, SyncFolder: func() error { return l.lock.Sync() },
-		Found: o.settledStep, Freed: func() { queue.Poke(l.committer.wake) }, Searched: func() { l.compactor.start() },
+		Found: o.settledStep, Freed: func() { queue.Poke(l.committer.wake) }, Searched: func() { l.compactor.Start() },
 	})
-	l.compactor.log = l
+	l.compactor = compact.NewCompactor(compact.Options{
+		Segments: l.segments, Capacity: l.capacity, Destinations: destinations{&l.streams}, SegmentSize: o.SegmentSize, Files: &l.files,
+		Logger: o.Logger, AtOnce: o.compactAtOnce, Usable: func() bool { return l.usable() == nil }, Closing: l.closing,
+		SyncFolder: func() error { return l.lock.Sync() }, Step: o.compactStep,
+	})
 	l.retention = newRetention(l)
 	l.damage.log = l
 	l.deletions.log = l
@@ -132,7 +141,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if l.capacity.Space() < l.capacity.Plenty() {
 		l.capacity.NoteFull()
 	}
-	go l.roller.work.Run()
+	go l.roller.Run()
 	go l.truncator.Run()
 	go l.committer.run()
 	go l.upkeep()
@@ -146,13 +155,13 @@ func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.closing)
 		<-l.committer.done
-		l.roller.work.Finish()
+		l.roller.Finish()
 		l.truncator.Finish()
 		<-l.upkept
 		<-l.retention.parkedDone
-		l.compactor.workers.Wait()
+		l.compactor.Wait()
 		l.damage.worker.Wait()
-		l.roller.removeNext()
+		l.roller.RemoveNext(l.Failed() != nil)
 		l.identity.NoteEvents(l.dir, l.streams.events())
 		l.closeErr = l.release()
 	})

@@ -192,12 +192,12 @@ func (o *opening) openNewest() error {
 func (o *opening) beginNewest() (*liveset.Segment, error) {
 	ready := o.found.Ready
 	if ready == nil || o.found.Lost > 0 || segment.CheckPages(ready.Path) != nil {
-		return o.log.roller.createSegment(o.found.Last+1, o.log.roller.begin)
+		return o.log.roller.Create(o.found.Last+1, o.log.beginState)
 	}
 	seg := liveset.NewSegment(ready)
 	err := seg.OpenEmpty(o.log.opts.SegmentSize)
 	if err == nil {
-		err = seg.Update(o.log.roller.begin)
+		err = seg.Update(o.log.beginState)
 	}
 	if err != nil {
 		return nil, errors.Join(err, seg.Close())

@@ -20,7 +20,7 @@ func (c *committer) renew(need int64) bool {
 		if !c.spent(active, need) {
 			return false
 		}
-		if !c.seal(active) {
+		if !l.roller.Renew(active) {
 			c.renewAgain = time.Now().Add(CheckpointInterval)
 			return false
 		}
@@ -70,27 +70,6 @@ func (t *streamTable) firstNeeded(stream string) uint64 {
 		return s.floor.Offset()
 	}
 	return s.checkpointLocked()
-}
-
-// seal seals the newest segment however short it is.
-func (c *committer) seal(active *liveset.Segment) bool {
-	l := c.log
-	if l.roller.requested == nil {
-		l.roller.requested = l.roller.preallocate(active.Seq + 1)
-	}
-	next, err := l.roller.awaitNext(0)
-	if err != nil {
-		l.opts.Logger.Warn("full segment not replaced", "segment", active.Path, "error", err)
-		return false
-	}
-	sealed, err := l.roller.seal(active, next)
-	if err != nil {
-		l.fail(err)
-	}
-	if sealed {
-		l.opts.Logger.Debug("full segment of settled events sealed", "segment", active.Path, "bytes", active.Used())
-	}
-	return sealed
 }
 
 // barrier waits for a pass of the truncator.

@@ -32,7 +32,7 @@ func (l *Log) upkeep() {
 		every := l.retention.dropAllAged(now)
 		l.retention.logDropped(logged, now)
 		l.capacity.EndStateFull(now)
-		l.compactor.start()
+		l.compactor.Start()
 		l.truncator.RetryFailed() // no checkpoint may be due
 		select {
 		case <-time.After(max(every, upkeepLeast)):

@@ -12,7 +12,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 )
 
-// Options are what a Capacity depends on. All fields must be set.
+// Options are the dependencies and settings of a Capacity. All fields must be set.
 type Options struct {
 	Dir           string // of the segments
 	MaxSize       int64  // bytes that all segments and dead letters may occupy

@@ -14,7 +14,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 )
 
-// Options are what a Truncator depends on. All fields must be set.
+// Options are the dependencies and settings of a Truncator. All fields must be set.
 type Options struct {
 	Segments   *liveset.Set
 	Logger     hclog.Logger

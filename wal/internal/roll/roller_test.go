@@ -1,0 +1,129 @@
+package roll_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/capacity"
+	"github.com/standpipe/standpipe/wal/internal/liveset"
+	"github.com/standpipe/standpipe/wal/internal/roll"
+	"github.com/standpipe/standpipe/wal/internal/segfile"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// log is a Roller with its segments: one, which has begun.
+type log struct {
+	*roll.Roller
+	set      *liveset.Set
+	capacity *capacity.Capacity
+}
+
+func begin(tx *bolt.Tx) error {
+	if _, err := tx.CreateBucket(segment.BucketBlocks); err != nil {
+		return err
+	}
+	_, err := tx.CreateBucket(segment.BucketState)
+	return err
+}
+
+func newLog(t *testing.T, maxSize int64) *log {
+	t.Helper()
+	l, dir, files := &log{set: liveset.New(func() {})}, t.TempDir(), new(segfile.Files)
+	l.capacity = capacity.New(capacity.Options{
+		Dir: dir, MaxSize: maxSize, LeastSize: 1 << 20, SegmentSize: 256 << 10, LargestCommit: 1 << 20,
+		Segments: l.set, Logger: hclog.NewNullLogger(), Clock: time.Now,
+	})
+	l.Roller = roll.New(roll.Options{
+		Dir: dir, SegmentSize: 256 << 10, Segments: l.set, Capacity: l.capacity, Files: files, Logger: hclog.NewNullLogger(),
+		SyncFolder: func() error { return nil },
+		PutMeta:    func(tx *bolt.Tx, seq uint64) error { return segment.PutMeta(tx, "log", seq, 0) },
+		Fail:       func(err error) { t.Errorf("the log has failed: %v", err) },
+	})
+	go l.Run()
+	first, err := l.Create(1, begin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.set.Begin(first)
+	t.Cleanup(func() {
+		l.Finish()
+		if err := l.set.CloseForGood(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// The next segment is requested when the newest is half full, and follows it when it is full.
+func TestRoller_RequestsTheNextSegmentEarly(t *testing.T) {
+	l := newLog(t, 64<<20)
+	first, full := l.set.Newest(), l.capacity.FullSegment()
+	for _, used := range []int64{0, full/2 - 1, full / 2, full - 1} {
+		if next, err := l.Successor(first, used); next != nil || err != nil {
+			t.Fatalf("got %v, %v with %d of %d bytes", next, err, used, full)
+		}
+		if used < full/2 && l.set.Next() != nil {
+			t.Errorf("the next segment is made at %d of %d bytes", used, full)
+		}
+	}
+	next, err := l.Successor(first, full)
+	if err != nil || next == nil || next.Seq != 2 || !next.Preallocated() || l.set.Next() != next {
+		t.Fatalf("got %v, %v for a full segment", next, err)
+	}
+	l.Roll(first, next)
+	if l.set.Newest() != next || l.set.Next() != nil {
+		t.Error("the next segment is not the newest after the roll")
+	}
+	if again, err := l.Successor(next, full); again != nil || err != nil {
+		t.Errorf("got %v, %v for a segment that has not begun", again, err)
+	}
+}
+
+// The newest segment grows while there are too few bytes for the one after it.
+func TestRoller_LetsTheNewestGrowInAFullLog(t *testing.T) {
+	l := newLog(t, 1<<20)
+	l.capacity.StateBytes.Store(800 << 10)
+	if next, err := l.Successor(l.set.Newest(), 2<<20); next != nil || err != nil || l.set.Next() != nil {
+		t.Errorf("got %v, %v in a full log, want none", next, err)
+	}
+}
+
+// Renew seals a short segment, which can be read as a sealed one.
+func TestRoller_RenewsAShortSegment(t *testing.T) {
+	l := newLog(t, 64<<20)
+	first := l.set.Newest()
+	if !l.Renew(first) {
+		t.Fatal("not renewed")
+	}
+	next := l.set.Newest()
+	if next.Seq != 2 || l.set.Use().Sealed == 0 {
+		t.Errorf("got segment %d as the newest, %d bytes sealed", next.Seq, l.set.Use().Sealed)
+	}
+	if err := next.Update(begin); err != nil {
+		t.Fatal(err)
+	}
+	if err := segment.CheckPages(first.Path); err != nil {
+		t.Error(err)
+	}
+}
+
+// The next segment is removed when the log closes. After a failure it stays: the newest may be sealed.
+func TestRoller_RemovesTheNextSegmentAtTheEnd(t *testing.T) {
+	for _, failed := range []bool{false, true} {
+		l := newLog(t, 64<<20)
+		l.RemoveNext(failed) // there is none
+		full := l.capacity.FullSegment()
+		next, err := l.Successor(l.set.Newest(), full)
+		if err != nil || next == nil {
+			t.Fatalf("got %v, %v for a full segment", next, err)
+		}
+		l.RemoveNext(failed)
+		if _, err := os.Stat(next.Path); (err == nil) != failed {
+			t.Errorf("failed %v: got %v for the next segment's file", failed, err)
+		}
+	}
+}

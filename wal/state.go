@@ -1,0 +1,60 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// putMeta writes the head of a new segment.
+func (l *Log) putMeta(tx *bolt.Tx, seq uint64) error {
+	return segment.PutMeta(tx, l.identity.ID, seq, l.streams.base)
+}
+
+// beginState puts the log's state into an empty segment.
+func (l *Log) beginState(tx *bolt.Tx) error {
+	_, err := tx.CreateBucket(segment.BucketBlocks)
+	return errors.Join(err, l.identity.Put(tx, l.dir), l.writeState(tx))
+}
+
+// writeState fills the state bucket of a new segment with the present state of the log.
+func (l *Log) writeState(tx *bolt.Tx) error {
+	bucket, err := tx.CreateBucketIfNotExists(segment.BucketState)
+	if err != nil {
+		return fmt.Errorf("create state: %w", err)
+	}
+	bucket.FillPercent = 1
+	state := segment.StateWriter{Bucket: bucket, Summed: true}
+	for _, s := range l.streams.sorted() {
+		if !s.stored.Load() {
+			continue
+		}
+		a := s.appended()
+		if err := state.Put(segment.StateKey(segment.StateStream, s.name), segment.StreamState{Next: a.Events + 1, Bytes: a.Bytes}.Append(nil)); err != nil {
+			return fmt.Errorf("put stream: %w", err)
+		}
+	}
+	if err := l.committer.producers.PutAll(&state); err != nil {
+		return err
+	}
+	for _, p := range l.streams.cursors() {
+		p.mu.Lock()
+		if !p.inState {
+			p.mu.Unlock()
+			continue
+		}
+		value := p.at.Append(nil)
+		p.resizeLocked(len(value))
+		p.mu.Unlock()
+		if err := state.Put(segment.StateKey(segment.StateCursor, p.stream.name, p.name), value); err != nil {
+			return fmt.Errorf("put cursor: %w", err)
+		}
+	}
+	if err := l.identity.PutBranches(&state); err != nil {
+		return err
+	}
+	return nil
+}
