@@ -3,6 +3,7 @@ package condition_test
 import (
 	"bytes"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -104,6 +105,35 @@ func TestFind_EachKind(t *testing.T) {
 		row := "| `" + kind + "` | " + string(got[0].Severity) + " |"
 		if !bytes.Contains(page, []byte(row)) || !bytes.Contains(page, []byte(got[0].Remedy)) {
 			t.Errorf("docs/operating.md has no row that begins with %q and has the remedy %q", row, got[0].Remedy)
+		}
+	}
+}
+
+// Each kind has an alert of its severity, and the alert has a test. deploy/prometheus/rules_test.yml is run by promtool.
+func TestFind_EachKindHasAnAlert(t *testing.T) {
+	rules, err := os.ReadFile("../../../deploy/prometheus/rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := os.ReadFile("../../../deploy/prometheus/rules_test.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	severities := make(map[string]admin.Severity)
+	for rule := range strings.SplitSeq(string(rules), "- alert: ") {
+		name, _, _ := strings.Cut(rule, "\n")
+		if found := regexp.MustCompile(`severity: (\w+)\n +condition: (\w+)`).FindStringSubmatch(rule); found != nil {
+			severities[found[2]] = admin.Severity(found[1])
+			if !strings.Contains(string(tests), "alertname: "+name+"\n        exp_alerts:") {
+				t.Errorf("the alert %s has no test", name)
+			}
+		}
+	}
+	for _, kind := range condition.Kinds() {
+		f := calm()
+		cases[kind].change(f, &f.Status.Streams[0].Destinations[0])
+		if got, want := severities[kind], condition.Find(f)[0].Severity; got != want {
+			t.Errorf("deploy/prometheus/rules.yml has the severity %q for the condition %s, want %q", got, kind, want)
 		}
 	}
 }
