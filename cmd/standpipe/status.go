@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"os/signal"
 	"path"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,21 +22,27 @@ import (
 const (
 	statusTimeout  = 10 * time.Second
 	maxStatusBytes = 64 << 20
+	watchInterval  = 2 * time.Second
+	minInterval    = 100 * time.Millisecond
 )
 
 func newStatusCommand() *cobra.Command {
 	var dial cli.DialFlags
-	var asJSON, cost bool
+	var asJSON, cost, watching bool
+	var interval time.Duration
 	var only view
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of a running agent",
 		Long: `Show the state of a running agent: its problems, the WAL, and each stream with its
-destinations.`,
+destinations. If there are many streams, the healthy ones are one line.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			if _, err := path.Match(only.stream, ""); err != nil {
 				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("invalid --stream %q: want a name or a pattern like meter-*", only.stream)}
+			}
+			if watching {
+				return watchStatus(c.Context(), c.OutOrStdout(), &dial, interval, only)
 			}
 			if cost {
 				return showCost(c.Context(), c.OutOrStdout(), &dial, asJSON)
@@ -44,8 +53,14 @@ destinations.`,
 	c.Flags().BoolVar(&cost, "cost", false, "show the cost of shipping so far")
 	c.Flags().BoolVar(&only.problems, "problems", false, "show the problems alone")
 	c.Flags().StringVar(&only.stream, "stream", "", "show only the streams whose names match this pattern")
+	c.Flags().BoolVar(&only.all, "all", false, "show the healthy streams too, however many there are")
+	c.Flags().BoolVar(&watching, "watch", false, "show the status again and again until Ctrl-C")
+	c.Flags().DurationVar(&interval, "interval", watchInterval, "the time between two updates of --watch")
 	c.Flags().BoolVar(&only.check, "check", false, "exit with 1 if events are not accepted or a destination is blocked")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the JSON of /v1/status")
+	for _, other := range []string{"json", "cost", "check"} {
+		c.MarkFlagsMutuallyExclusive("watch", other)
+	}
 	dial.Flags(c, "admin", cli.DefaultAdminAddress)
 	return c
 }
@@ -54,7 +69,16 @@ destinations.`,
 type view struct {
 	problems bool   // nothing else
 	stream   string // a pattern of path.Match; empty: all
+	all      bool   // the healthy streams too, if there are many
 	check    bool
+}
+
+// write writes the view of s.
+func (v view) write(out io.Writer, s admin.Status, now time.Time, screen cli.Screen) error {
+	if v.problems {
+		return writeProblems(out, v.of(s), now, screen)
+	}
+	return writeStatus(out, v.of(s), now, screen, v.all || v.stream != "")
 }
 
 // errUnhealthy ends `status --check` with exit code 1. The status that was printed has the reason.
@@ -69,18 +93,29 @@ func showStatus(ctx context.Context, out io.Writer, dial *cli.DialFlags, asJSON 
 	if err != nil {
 		return err
 	}
-	switch {
-	case asJSON:
+	if asJSON {
 		_, err = out.Write(body)
-	case only.problems:
-		err = writeProblems(out, only.of(status), time.Now())
-	default:
-		err = writeStatus(out, only.of(status), time.Now())
+	} else {
+		err = only.write(out, status, time.Now(), cli.ScreenOf(out))
 	}
 	if err == nil && only.check && !healthy(status) {
 		return errUnhealthy
 	}
 	return err
+}
+
+// watchStatus shows the status until the program is interrupted.
+func watchStatus(ctx context.Context, out io.Writer, dial *cli.DialFlags, interval time.Duration, only view) error {
+	if interval < minInterval {
+		return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("invalid --interval %s: want %s or more", interval, minInterval)}
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	w := &watch{
+		out: out, screen: func() cli.Screen { return cli.ScreenOf(out) }, interval: interval, write: only.write,
+		fetch: func(ctx context.Context) (admin.Status, error) { return getStatus(ctx, dial) },
+	}
+	return w.run(ctx)
 }
 
 // healthy reports whether events are accepted and no destination is blocked.
@@ -96,8 +131,8 @@ func (v view) of(s admin.Status) admin.Status {
 		match, _ := path.Match(v.stream, stream) // the pattern is valid
 		return v.stream == "" || match
 	}
-	s.Problems = slices.DeleteFunc(s.Problems, func(p admin.Problem) bool { return p.Stream != "" && !shown(p.Stream) })
-	s.Streams = slices.DeleteFunc(s.Streams, func(stream admin.StreamStatus) bool { return !shown(stream.Name) })
+	s.Problems = slices.DeleteFunc(slices.Clone(s.Problems), func(p admin.Problem) bool { return p.Stream != "" && !shown(p.Stream) })
+	s.Streams = slices.DeleteFunc(slices.Clone(s.Streams), func(stream admin.StreamStatus) bool { return !shown(stream.Name) })
 	return s
 }
 

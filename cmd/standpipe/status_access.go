@@ -13,13 +13,15 @@ import (
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
+const identityWidth = 20 // of a name; a longer one gets its own line
+
 // access prints the traffic and the rejections of each identity. It prints nothing without identities and rejections.
 func (t *statusTable) access(a admin.AccessStatus) {
 	if len(a.Identities) == 0 && a.Unknown.Requests == 0 {
 		return
 	}
 	t.Line("")
-	t.Line("%-*s %12s %10s %9s  %s", nameWidth+2, "identity", "appended", "bytes", "refused", "last append")
+	t.Line("%-*s %12s %10s %9s  %s", identityWidth+2, "identity", "appended", "bytes", "refused", "last append")
 	for _, i := range a.Identities {
 		t.identity(i)
 	}
@@ -34,7 +36,7 @@ func (t *statusTable) identity(i admin.IdentityStatus) {
 	if name == "" {
 		name = "(listeners' tokens)"
 	}
-	if utf8.RuneCountInString(name) > nameWidth {
+	if utf8.RuneCountInString(name) > identityWidth {
 		t.Note("  ", name)
 		name = ""
 	}
@@ -42,7 +44,7 @@ func (t *statusTable) identity(i admin.IdentityStatus) {
 	if !i.LastAppendAt.IsZero() {
 		last = admin.Age(t.now.Sub(i.LastAppendAt.Time)) + " ago"
 	}
-	t.Line("  %-*s %12s %10s %9s  %s", nameWidth, name, cli.Short(i.Appended.Events, 12), humanize.IBytes(i.Appended.Bytes),
+	t.Line("  %-*s %12s %10s %9s  %s", identityWidth, name, cli.Short(i.Appended.Events, 12), humanize.IBytes(i.Appended.Bytes),
 		cli.Short(i.Refused.Events, 9), last)
 	if i.Refused.Events > 0 {
 		t.Note("    ", reasons(i.Refused.Reasons)+"; "+t.refusal(i.LastRefusal))

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -13,36 +15,52 @@ import (
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 )
 
-const nameWidth = 20 // of a destination; a longer name gets its own line
+const (
+	nameWidth    = 18 // of a destination; a longer name gets its own line
+	maxNameWidth = 48 // on a wide terminal
+	// With more than manyStreams streams the healthy ones are one line.
+	manyStreams = 10
+	// namedMembers destinations of a group of problems are named.
+	namedMembers = 3
+)
 
 // statusTable formats a status.
 type statusTable struct {
 	cli.Table
-	now time.Time
+	now  time.Time
+	name int // columns of a destination's name
 }
 
-func writeStatus(out io.Writer, s admin.Status, now time.Time) error {
-	t := &statusTable{now: now}
+func newStatusTable(now time.Time, screen cli.Screen) *statusTable {
+	t := &statusTable{now: now, Table: cli.Table{Columns: screen.Columns, Color: screen.Color}}
+	fixed := 2
+	for _, c := range t.columns() {
+		fixed += c.room()
+	}
+	t.name = min(max(t.Width()-fixed, nameWidth), maxNameWidth)
+	return t
+}
+
+// writeStatus writes a status: the problems first, then the figures. Healthy streams are one line if there are many, unless
+// all is set.
+func writeStatus(out io.Writer, s admin.Status, now time.Time, screen cli.Screen, all bool) error {
+	t := newStatusTable(now, screen)
 	t.agent(s.Agent)
-	t.problems(s)
+	t.problems(&s)
 	t.wal(s.WAL)
-	for _, stream := range s.Streams {
-		t.stream(stream)
-	}
-	if len(s.Streams) == 0 {
-		t.Line("no stream has had an event yet")
-	}
+	t.flow(s.Streams)
+	t.streams(&s, all)
 	t.access(s.Access)
 	_, err := io.WriteString(out, t.String())
 	return err
 }
 
 // writeProblems writes the problems alone.
-func writeProblems(out io.Writer, s admin.Status, now time.Time) error {
-	t := &statusTable{now: now}
-	t.problems(s)
+func writeProblems(out io.Writer, s admin.Status, now time.Time, screen cli.Screen) error {
+	t := newStatusTable(now, screen)
+	t.problems(&s)
 	if t.Len() == 0 {
-		t.Line("no problem")
+		t.Line("%s", t.Paint(cli.Good, "no problem"))
 	}
 	_, err := io.WriteString(out, t.String())
 	return err
@@ -56,24 +74,59 @@ func (t *statusTable) agent(a admin.AgentStatus) {
 	t.Note("agent  ", fmt.Sprintf("%s, %s%s, standpipe %s, log %s", a.NodeName, a.State, up, a.Version, a.ID))
 }
 
-// problems writes the problems, the worst first.
-func (t *statusTable) problems(s admin.Status) {
+// problems writes the problems, the worst first. Those of one cause are one.
+func (t *statusTable) problems(s *admin.Status) {
 	if a := s.Accepting; !a.OK && a.Reason != "" && a.Reason != "wal_full" && a.Reason != "disk_full" && a.Reason != "min_free" { // these are problems
 		t.Note("       ", fmt.Sprintf("events are not accepted: %s for %s", a.Reason, admin.Age(t.now.Sub(a.Since.Time))))
 	}
-	for _, p := range s.Problems {
-		subject := ""
-		if p.Stream != "" {
-			subject = p.Stream + " to " + p.Destination + ": "
+	for _, g := range s.ProblemGroups() {
+		style := cli.Warn
+		if g.Severity == admin.Critical {
+			style = cli.Bad
 		}
-		t.Note(fmt.Sprintf("%-8s ", p.Severity), fmt.Sprintf("%s: %s%s, for %s", p.Kind, subject, p.Text, admin.Age(t.now.Sub(p.Since.Time))))
-		t.Note("         ", "remedy: "+p.Remedy)
+		lasted := ", for " + admin.Age(t.now.Sub(g.Since.Time))
+		first := fmt.Sprintf("%-8s ", g.Severity)
+		switch len(g.Members) {
+		case 0:
+			t.Mark(style, first, g.Kind+": "+g.Text+lasted)
+		case 1:
+			t.Mark(style, first, fmt.Sprintf("%s: %s to %s: %s%s", g.Kind, g.Stream, g.Destination, g.Text, lasted))
+		default:
+			t.Mark(style, first, groupText(&g)+lasted)
+			t.Note("         ", members(g.Members))
+		}
+		t.Note("         ", "remedy: "+g.Remedy)
 	}
 }
 
+// groupText describes the problems of several destinations.
+func groupText(g *admin.ProblemGroup) string {
+	text := fmt.Sprintf("%s: %d destinations, %s pending", g.Kind, len(g.Members), humanize.Comma(int64(g.Pending)))
+	if g.Cause != "" {
+		text += ": " + g.Cause
+	}
+	return text
+}
+
+func members(places []admin.Place) string {
+	var names []string
+	for _, p := range places[:min(len(places), namedMembers)] {
+		names = append(names, p.Stream+" to "+p.Destination)
+	}
+	text := strings.Join(names, ", ")
+	if more := len(places) - namedMembers; more > 0 {
+		text += fmt.Sprintf(", and %d more", more)
+	}
+	return text
+}
+
 func (t *statusTable) wal(w admin.WALStatus) {
-	t.Line("wal    %s of %s in use (%d %%), %s", humanize.IBytes(uint64(max(w.Bytes, 0))),
-		humanize.IBytes(uint64(max(w.MaxBytes, 0))), w.Percent(), cli.Number(w.Segments, "segment"))
+	full := ""
+	if w.UntilFullSeconds > 0 {
+		full = ", full in about " + admin.Age(time.Duration(w.UntilFullSeconds*float64(time.Second)))
+	}
+	t.Note("wal    ", fmt.Sprintf("%s of %s in use (%d %%), %s%s", humanize.IBytes(uint64(max(w.Bytes, 0))),
+		humanize.IBytes(uint64(max(w.MaxBytes, 0))), w.Percent(), cli.Number(w.Segments, "segment"), full))
 	if w.Failed != "" {
 		t.Note("       ", "failed: "+w.Failed)
 	}
@@ -89,40 +142,126 @@ func (t *statusTable) wal(w admin.WALStatus) {
 	}
 }
 
+// flow writes the traffic of some streams together.
+func (t *statusTable) flow(streams []admin.StreamStatus) {
+	if len(streams) > 0 {
+		t.Note("flow   ", admin.Sum(streams).String())
+	}
+}
+
+// streams writes each stream, and the healthy ones as one line if there are many.
+func (t *statusTable) streams(s *admin.Status, all bool) {
+	shown := s.Streams
+	if !all && len(shown) > manyStreams {
+		shown = slices.DeleteFunc(slices.Clone(shown), func(stream admin.StreamStatus) bool { return s.Healthy(&stream) })
+	}
+	for _, stream := range shown {
+		t.stream(stream)
+	}
+	switch folded := len(s.Streams) - len(shown); {
+	case len(s.Streams) == 0:
+		t.Line("no stream has had an event yet")
+	case folded > 0:
+		t.Line("")
+		t.Note("", fmt.Sprintf("%s healthy; --all or --stream shows them", cli.Number(folded, "stream")))
+	}
+}
+
 func (t *statusTable) stream(s admin.StreamStatus) {
 	t.Line("")
-	t.Note("stream ", fmt.Sprintf("%s: %s appended (%s), %s refused%s", s.Name,
+	t.Mark(cli.Bold, "stream ", fmt.Sprintf("%s: %s appended (%s), %s refused%s", s.Name,
 		humanize.Comma(int64(s.Appended.Events)), humanize.IBytes(s.Appended.Bytes), cli.Short(s.Refused.Events, 11), rate(s.AppendRate)))
 	if len(s.Destinations) == 0 {
 		t.Line("  no destination")
 		return
 	}
-	t.Line("  %-*s %-8s %9s %8s %10s %8s %8s", nameWidth, "destination", "state",
-		"pending", "oldest", "delivered", "dead", "dropped")
+	header := fmt.Sprintf("  %-*s", t.name, "destination")
+	for _, c := range t.columns() {
+		header += " " + c.pad(c.title)
+	}
+	t.Line("%s", t.Paint(cli.Dim, header))
 	for _, d := range s.Destinations {
-		t.destination(d)
+		t.destination(&d)
 	}
 }
 
-func (t *statusTable) destination(d admin.DestinationStatus) {
+// column is a figure of each destination.
+type column struct {
+	title string
+	width int // negative: aligned to the left
+	value func(d *admin.DestinationStatus) string
+}
+
+func (c *column) pad(text string) string { return fmt.Sprintf("%*s", c.width, text) }
+
+// room returns the width with the blank between columns.
+func (c *column) room() int { return max(c.width, -c.width) + 1 }
+
+var columns = []column{
+	{"state", -8, func(d *admin.DestinationStatus) string { return cli.Printable(string(d.State)) }},
+	{"pending", 8, func(d *admin.DestinationStatus) string { return cli.Short(d.Pending.Events, 8) }},
+	{"oldest", 7, oldest},
+	{"out/s", 7, func(d *admin.DestinationStatus) string { return perSecond(d.Rate.Events) }},
+	{"delivered", 10, func(d *admin.DestinationStatus) string { return cli.Short(d.Delivered.Events, 10) }},
+	{"dead", 6, func(d *admin.DestinationStatus) string { return cli.Short(d.Dead.Events, 6) }},
+	{"dropped", 7, func(d *admin.DestinationStatus) string { return cli.Short(d.Dropped.Events, 7) }},
+}
+
+// columns returns the columns that fit. On a narrow terminal the counts since the start are missing.
+func (t *statusTable) columns() []column {
+	all := slices.Clone(columns)
+	for total := 2 + nameWidth; ; all = all[:len(all)-1] {
+		sum := total
+		for _, c := range all {
+			sum += c.room()
+		}
+		if sum <= t.Width() || len(all) == 4 {
+			return all
+		}
+	}
+}
+
+func oldest(d *admin.DestinationStatus) string {
+	if d.Pending.Events == 0 {
+		return "-"
+	}
+	return admin.Age(d.Pending.Oldest())
+}
+
+func (t *statusTable) destination(d *admin.DestinationStatus) {
 	name := cli.Printable(d.Type + " " + d.Name)
-	if utf8.RuneCountInString(name) > nameWidth {
+	if utf8.RuneCountInString(name) > t.name {
 		t.Note("  ", name)
 		name = ""
 	}
-	oldest := "-"
-	if d.Pending.Events > 0 {
-		oldest = admin.Age(d.Pending.Oldest())
+	line := fmt.Sprintf("  %-*s", t.name, name)
+	for i, c := range t.columns() {
+		value := c.pad(c.value(d))
+		if i == 0 {
+			value = t.Paint(stateStyle(d.State), value)
+		}
+		line += " " + value
 	}
-	t.Line("  %-*s %-8s %9s %8s %10s %8s %8s", nameWidth, name, cli.Printable(string(d.State)), cli.Short(d.Pending.Events, 9),
-		oldest, cli.Short(d.Delivered.Events, 10), cli.Short(d.Dead.Events, 8), cli.Short(d.Dropped.Events, 8))
+	t.Line("%s", line)
 	if why := t.why(d); why != "" {
 		t.Note("    ", why)
 	}
 }
 
+func stateStyle(s admin.State) cli.Style {
+	switch s {
+	case admin.Running:
+		return cli.Good
+	case admin.Waiting:
+		return cli.Warn
+	case admin.Blocked:
+		return cli.Bad
+	}
+	return cli.Dim
+}
+
 // why returns the reason of the wait, the last error and the time of the next try.
-func (t *statusTable) why(d admin.DestinationStatus) string {
+func (t *statusTable) why(d *admin.DestinationStatus) string {
 	var parts []string
 	if d.WaitsFor != "" && d.Pending.Events > 0 {
 		parts = append(parts, waits(d))
@@ -145,11 +284,22 @@ func rate(r admin.Rate) string {
 	if r.Events <= 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %s events/s (%s/s)", humanize.CommafWithDigits(r.Events, 1), humanize.IBytes(uint64(r.Bytes)))
+	return ", in " + r.String()
+}
+
+// perSecond formats a rate in up to 7 characters.
+func perSecond(events float64) string {
+	switch {
+	case events <= 0:
+		return "-"
+	case events < 10:
+		return fmt.Sprintf("%.1f", events)
+	}
+	return cli.Short(uint64(math.Round(events)), 7)
 }
 
 // waits returns the limit that a destination waits for.
-func waits(d admin.DestinationStatus) string {
+func waits(d *admin.DestinationStatus) string {
 	text := d.WaitsFor
 	if d.Shards > 0 {
 		text += ", " + cli.Number(d.Shards, "shard")

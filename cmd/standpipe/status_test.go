@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +33,7 @@ func sampleStatus() admin.Status {
 		WAL: admin.WALStatus{Bytes: 6 << 30, MaxBytes: 8 << 30, Segments: 97},
 		Streams: []admin.StreamStatus{{
 			Name: "clicks", FirstOffset: 1, NextOffset: 12345679,
-			Appended: admin.Volume{Events: 12345678, Bytes: 5120000},
+			Appended: admin.Volume{Events: 12345678, Bytes: 5120000}, AppendRate: admin.Rate{Events: 1234.4, Bytes: 512000},
 			Destinations: []admin.DestinationStatus{
 				{Type: "kinesis", Name: "live", State: admin.Running, Delivered: admin.Volume{Events: 12345678}},
 				{
@@ -42,7 +45,7 @@ func sampleStatus() admin.Status {
 					RetryAt: admin.Time{Time: asked.Add(12 * time.Second)},
 				},
 				{
-					Type: "kinesis", Name: "hot", State: admin.Running, Delivered: admin.Volume{Events: 12345670},
+					Type: "kinesis", Name: "hot", State: admin.Running, Delivered: admin.Volume{Events: 12345670}, Rate: admin.Rate{Events: 0.5, Bytes: 200},
 					Pending:  admin.Pending{Events: 8, Bytes: 512, OldestSeconds: 2},
 					WaitsFor: "paced", PaceBytes: 4_000_000, Shards: 4,
 				},
@@ -53,22 +56,25 @@ func sampleStatus() admin.Status {
 
 func TestStatusTable(t *testing.T) {
 	var got bytes.Buffer
-	if err := writeStatus(&got, sampleStatus(), asked); err != nil {
+	if err := writeStatus(&got, sampleStatus(), asked, cli.Screen{}, false); err != nil {
 		t.Fatal(err)
 	}
 	want := `agent  gateway-17, running for 3h 2m, standpipe 0.1.0, log
        01JD0000000000000000000000
 wal    6.0 GiB of 8.0 GiB in use (75 %), 97 segments
+flow   in 1,234 events/s (500 KiB/s), out 0.5 events/s (200 B/s); 12,336,683
+       events pending (501 KiB) at 2 destinations, the oldest for 2h 5m
 
-stream clicks: 12,345,678 appended (4.9 MiB), 0 refused
-  destination          state      pending   oldest  delivered     dead  dropped
-  kinesis live         running          0        - 12,345,678        0        0
+stream clicks: 12,345,678 appended (4.9 MiB), 0 refused, in 1,234 events/s (500
+       KiB/s)
+  destination        state     pending  oldest   out/s  delivered   dead dropped
+  kinesis live       running         0       -       - 12,345,678      0       0
   firehose archive-of-everything
-                       blocked      12.3M    2h 5m      9,000        3        0
+                     blocked     12.3M   2h 5m       -      9,000      3       0
     last error: ResourceNotFoundException: Firehose archive-of-everything under
     account 123456789012 not found, or it is being deleted; retry at 2026-11-20
     15:02:12 UTC (in 12s)
-  kinesis hot          running          8     2.0s 12,345,670        0        0
+  kinesis hot        running         8    2.0s     0.5 12,345,670      0       0
     paced, 4 shards, pace 4.0 MB/s
 
 stream idle: 0 appended (0 B), 0 refused
@@ -87,7 +93,7 @@ stream idle: 0 appended (0 B), 0 refused
 func TestStatusTable_OfAFailedLog(t *testing.T) {
 	var got bytes.Buffer
 	status := admin.Status{WAL: admin.WALStatus{Failed: "sync segment 3: input/output error"}}
-	if err := writeStatus(&got, status, asked); err != nil {
+	if err := writeStatus(&got, status, asked, cli.Screen{}, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"       failed: sync segment 3: input/output error\n", "no stream has had an event yet\n"} {
@@ -105,7 +111,7 @@ func TestStatusTable_EscapesNames(t *testing.T) {
 	d := &status.Streams[0].Destinations[0]
 	d.Name, d.LastError, d.State = hostile, hostile, hostile
 	var got bytes.Buffer
-	if err := writeStatus(&got, status, asked); err != nil {
+	if err := writeStatus(&got, status, asked, cli.Screen{}, false); err != nil {
 		t.Fatal(err)
 	}
 	if strings.ContainsAny(got.String(), "\x1b\x07\r\u202e") {
@@ -126,7 +132,7 @@ func TestStatus_Identities(t *testing.T) {
 		}},
 	}}
 	var got bytes.Buffer
-	if err := writeStatus(&got, s, asked); err != nil {
+	if err := writeStatus(&got, s, asked, cli.Screen{}, false); err != nil {
 		t.Fatal(err)
 	}
 	_, table, _ := strings.Cut(got.String(), "no stream has had an event yet\n\n")
@@ -243,7 +249,7 @@ func TestStatusTable_ProblemsFirst(t *testing.T) {
 		{Kind: "full_soon", Severity: admin.Warning, Since: admin.Time{Time: asked.Add(-time.Minute)}, Text: "the WAL is full in about 9m 0s", Remedy: "raise max_size"},
 	}
 	var got bytes.Buffer
-	if err := writeProblems(&got, status, asked); err != nil {
+	if err := writeProblems(&got, status, asked, cli.Screen{}); err != nil {
 		t.Fatal(err)
 	}
 	want := `       events are not accepted: draining for 3.0s
@@ -257,11 +263,82 @@ warning  full_soon: the WAL is full in about 9m 0s, for 1m 0s
 		t.Errorf("got\n%s\nwant\n%s", &got, want)
 	}
 	got.Reset()
-	if err := writeStatus(&got, status, asked); err != nil {
+	if err := writeStatus(&got, status, asked, cli.Screen{}, false); err != nil {
 		t.Fatal(err)
 	}
 	if text := got.String(); !strings.Contains(text, want+"wal ") {
 		t.Errorf("got\n%s\nwant the problems above the WAL", text)
+	}
+}
+
+// many makes a status of that many streams, each with a running destination.
+func many(streams int) admin.Status {
+	s := admin.Status{Accepting: admin.Accepting{OK: true}}
+	for i := range streams {
+		s.Streams = append(s.Streams, admin.StreamStatus{
+			Name: fmt.Sprintf("meter-%d", i), Destinations: []admin.DestinationStatus{{Type: "firehose", Name: "archive", State: admin.Running}},
+		})
+	}
+	return s
+}
+
+// One cause is one problem, and healthy streams are folded.
+func TestStatusTable_OfManyStreams(t *testing.T) {
+	s := many(1000)
+	for i := range 60 {
+		stream := &s.Streams[i]
+		stream.Destinations[0] = admin.DestinationStatus{Type: "firehose", Name: "archive", State: admin.Waiting, LastError: "connection refused", Pending: admin.Pending{Events: 10}}
+		s.Problems = append(s.Problems, admin.Problem{
+			Kind: "behind", Severity: admin.Warning, Stream: stream.Name, Destination: "archive", Since: admin.Time{Time: asked.Add(-time.Minute)}, Remedy: "see the error",
+		})
+	}
+	var got bytes.Buffer
+	if err := writeStatus(&got, s, asked, cli.Screen{Columns: 120}, false); err != nil {
+		t.Fatal(err)
+	}
+	want := `warning  behind: 60 destinations, 600 pending: connection refused, for 1m 0s
+         meter-0 to archive, meter-1 to archive, meter-2 to archive, and 57 more
+         remedy: see the error
+`
+	if !strings.Contains(got.String(), want) || !strings.HasSuffix(got.String(), "\n940 streams healthy; --all or --stream shows them\n") {
+		t.Errorf("got\n%s\nwant the problem\n%s\nand one line for the healthy streams", &got, want)
+	}
+	if n := strings.Count(got.String(), "\nstream "); n != 60 {
+		t.Errorf("got %d streams, want those with a problem", n)
+	}
+	got.Reset()
+	if err := writeStatus(&got, s, asked, cli.Screen{}, true); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(got.String(), "\nstream "); n != 1000 {
+		t.Errorf("all: got %d streams", n)
+	}
+}
+
+// No line is wider than the terminal, and the figures of now are there on a narrow one too. Colors change no width.
+func TestStatusTable_FitsTheTerminal(t *testing.T) {
+	status := sampleStatus()
+	status.Problems = []admin.Problem{{Kind: "blocked", Severity: admin.Critical, Text: strings.Repeat("word ", 60), Remedy: "change the cause"}}
+	sequence := regexp.MustCompile("\x1b\\[[0-9;]*m")
+	for columns := 40; columns < 200; columns++ {
+		var plain, colored bytes.Buffer
+		if err := errors.Join(writeStatus(&plain, status, asked, cli.Screen{Columns: columns}, false),
+			writeStatus(&colored, status, asked, cli.Screen{Columns: columns, Color: true}, false)); err != nil {
+			t.Fatal(err)
+		}
+		if plain.String() != sequence.ReplaceAllString(colored.String(), "") || plain.Len() == colored.Len() || strings.Contains(plain.String(), "\x1b") {
+			t.Fatalf("%d columns: the colored table has other texts:\n%s\n%q", columns, &plain, &colored)
+		}
+		for line := range strings.Lines(plain.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSpace(line)); n > max(columns, 54) {
+				t.Errorf("%d columns: got %d: %s", columns, n, line)
+			}
+		}
+		for _, want := range []string{"pending", "out/s", "12.3M", "0.5"} {
+			if !strings.Contains(plain.String(), want) {
+				t.Errorf("%d columns: got no %q in\n%s", columns, want, &plain)
+			}
+		}
 	}
 }
 

@@ -9,11 +9,23 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// TextWidth is the width of tables in characters.
+// TextWidth is the width of tables in characters, unless the terminal's is known.
 const TextWidth = 80
 
-// Table is a text for a terminal of 80 columns.
-type Table struct{ strings.Builder }
+// Table is a text for a terminal.
+type Table struct {
+	strings.Builder
+	Columns int  // of the terminal; 0: TextWidth
+	Color   bool // the text may have colors
+}
+
+// Width returns the width of the lines in characters.
+func (t *Table) Width() int {
+	if t.Columns > 0 {
+		return t.Columns
+	}
+	return TextWidth
+}
 
 // Line adds a line without blanks at its end.
 func (t *Table) Line(format string, args ...any) {
@@ -22,7 +34,12 @@ func (t *Table) Line(format string, args ...any) {
 
 // Note writes a text of any length, broken at spaces and indented by the length of first.
 func (t *Table) Note(first, text string) {
-	line, room := first, TextWidth-utf8.RuneCountInString(first)
+	t.Mark(Plain, first, text)
+}
+
+// Mark is Note with a style for first.
+func (t *Table) Mark(style Style, first, text string) {
+	line, room := t.Paint(style, first), t.Width()-utf8.RuneCountInString(first)
 	used := 0
 	for _, word := range strings.Fields(Printable(text)) {
 		length := utf8.RuneCountInString(word)

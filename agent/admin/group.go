@@ -1,0 +1,115 @@
+package admin
+
+import (
+	"strings"
+	"unicode"
+)
+
+// ProblemGroup is the problems of one kind that have one cause. A dead endpoint is one group, for however many destinations.
+type ProblemGroup struct {
+	Problem         // the first one, with the earliest Since of all
+	Cause   string  // the first destination's last error; empty: it has none, or the problem concerns the agent
+	Members []Place // the destinations; empty: the problem concerns the agent
+	Pending uint64  // the sum of their pending events
+}
+
+// Place is a destination of a stream.
+type Place struct{ Stream, Destination string }
+
+// ProblemGroups returns the problems by kind and cause, in the order of the first problem of each group.
+func (s *Status) ProblemGroups() []ProblemGroup {
+	at := make(map[Place]*DestinationStatus)
+	for i := range s.Streams {
+		for j := range s.Streams[i].Destinations {
+			d := &s.Streams[i].Destinations[j]
+			at[Place{s.Streams[i].Name, d.Name}] = d
+		}
+	}
+	type key struct{ kind, cause string }
+	index := make(map[key]int)
+	var groups []ProblemGroup
+	for _, p := range s.Problems {
+		if p.Destination == "" {
+			groups = append(groups, ProblemGroup{Problem: p})
+			continue
+		}
+		place, cause, pending := Place{p.Stream, p.Destination}, "", uint64(0)
+		if d := at[place]; d != nil {
+			cause, pending = d.LastError, d.Pending.Events
+		}
+		k := key{p.Kind, commonCause(cause, place)}
+		i, known := index[k]
+		if !known {
+			i = len(groups)
+			index[k] = i
+			groups = append(groups, ProblemGroup{Problem: p, Cause: cause})
+		}
+		g := &groups[i]
+		g.Members = append(g.Members, place)
+		g.Pending += pending
+		if p.Since.Before(g.Since.Time) {
+			g.Since = p.Since
+		}
+	}
+	return groups
+}
+
+// Healthy reports whether every destination of the stream is running and no problem of s names the stream.
+func (s *Status) Healthy(stream *StreamStatus) bool {
+	for i := range stream.Destinations {
+		if stream.Destinations[i].State != Running {
+			return false
+		}
+	}
+	for i := range s.Problems {
+		if s.Problems[i].Stream == stream.Name {
+			return false
+		}
+	}
+	return true
+}
+
+// The lengths from which a word with a digit is taken for a request's ID, and a number for a port or an account.
+const (
+	minSerial = 16
+	minNumber = 4
+)
+
+// commonCause returns an error text without the words that differ between destinations with one cause: the names of the
+// stream and the destination, IDs of requests, ports and other long numbers.
+func commonCause(text string, of Place) string {
+	var b strings.Builder
+	for len(text) > 0 {
+		end := strings.IndexFunc(text, func(r rune) bool { return !isWordRune(r) })
+		if end < 0 {
+			end = len(text)
+		}
+		word := strings.TrimRight(text[:end], "-_.")
+		if word == of.Stream || word == of.Destination || isSerial(word) {
+			b.WriteString("…")
+		} else {
+			b.WriteString(word)
+		}
+		next := strings.IndexFunc(text[end:], isWordRune)
+		if next < 0 {
+			next = len(text) - end
+		}
+		b.WriteString(text[end : end+next])
+		text = text[end+next:]
+	}
+	return b.String()
+}
+
+func isWordRune(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_' || r == '.'
+}
+
+func isSerial(word string) bool {
+	digits := 0
+	for _, r := range word {
+		if unicode.IsDigit(r) {
+			digits++
+		}
+	}
+	return len(word) >= minNumber && digits == len(word) || digits > 0 && len(word) >= minSerial
+}
