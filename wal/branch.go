@@ -33,7 +33,7 @@ func (o *opening) findCopy() {
 		held[name] = identity.Held{Oldest: o.oldestHeld(name), Next: s.next}
 	}
 	l.identity.BeginBranch(held)
-	l.committer.producers.AcceptLeaps()
+	l.committer.Producers().AcceptLeaps()
 	l.opts.Logger.Warn("log is a copy or was restored: new events get ids of their own, and each producer may skip the batches that the copy lacks",
 		"found", o.copied, "log", l.identity.Latest())
 }

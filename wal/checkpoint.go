@@ -1,13 +1,27 @@
 package wal
 
 import (
-	"bytes"
-	"slices"
-	"time"
-
-	"github.com/standpipe/standpipe/wal/internal/queue"
+	"github.com/standpipe/standpipe/wal/internal/commit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
+
+// movedCursors are the cursors that moved since they were last written, for the committer.
+type movedCursors struct{ *streamTable }
+
+// Next implements commit.Cursors.
+func (m movedCursors) Next() (e commit.Entry, ok bool) {
+	step := m.dirty.Pop().step()
+	return step, step != nil
+}
+
+// End implements commit.Cursors.
+func (m movedCursors) End() uint64 { return m.dirty.End() }
+
+// Done implements commit.Cursors.
+func (m movedCursors) Done(number uint64) bool { return m.dirty.Done(number) }
+
+// Empty implements commit.Cursors.
+func (m movedCursors) Empty() bool { return m.dirty.Empty() }
 
 // cursorStep is the entry of a cursor in a commit, and the values that take effect with it.
 type cursorStep struct {
@@ -19,65 +33,41 @@ type cursorStep struct {
 	state  []byte
 }
 
-// checkpointStep is about the most bytes of cursors that one commit writes, so that appends wait for at most one short
-// commit. The next commit follows at once.
-const checkpointStep = 256 << 10
-
-// collectCursors encodes cursors that have moved since they were last written. A checkpoint writes all cursors that
-// have moved before it begins, in as many commits as that needs. A commit that begins a segment writes all cursors
-// anyway.
-func (c *committer) collectCursors(g *commitGroup) {
-	dirty := &c.dirty
-	if dirty.Done(c.until) || g.begins {
-		c.until = dirty.End()
-	}
-	for size := 0; (size < checkpointStep || g.begins) && !dirty.Done(c.until); {
-		step, ok := dirty.Pop().step()
-		if !ok {
-			continue
-		}
-		size += len(step.key) + len(step.value)
-		g.cursors = append(g.cursors, step)
-	}
-	slices.SortFunc(g.cursors, func(a, b cursorStep) int { return bytes.Compare(a.key, b.key) })
-	c.due, c.lastCheckpoint = time.Time{}, time.Now()
-	switch {
-	case !dirty.Done(c.until):
-		c.due = c.lastCheckpoint
-	case !dirty.Empty(): // they have moved meanwhile
-		c.moved()
-	}
-}
-
 // dirtyLocked makes the next checkpoint write the cursor.
 func (p *Cursor) dirtyLocked() {
 	if !p.dirty {
 		p.dirty = true
-		p.log.committer.dirty.Push(p)
+		p.log.streams.dirty.Push(p)
 	}
 }
 
-// step encodes a dirty cursor, which is clean afterwards. ok is false if the cursor is not part of the state.
-func (p *Cursor) step() (s cursorStep, ok bool) {
+// step encodes a dirty cursor, which is clean afterwards. nil: the cursor is not part of the state.
+func (p *Cursor) step() *cursorStep {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dirty = false; !p.inState {
-		return s, false
+		return nil
 	}
 	value := p.at.Append(nil)
 	p.resizeLocked(len(value))
-	return cursorStep{
+	return &cursorStep{
 		cursor: p,
 		key:    segment.StateKey(segment.StateCursor, p.stream.name, p.name),
 		value:  value,
 		lanes:  p.at.Lanes,
 		low:    p.checkpointLocked(),
 		state:  p.at.State,
-	}, true
+	}
 }
 
-// committed notes that the step is on disk.
-func (s *cursorStep) committed() {
+// Key implements commit.Entry.
+func (s *cursorStep) Key() []byte { return s.key }
+
+// Value implements commit.Entry.
+func (s *cursorStep) Value() []byte { return s.value }
+
+// Committed notes that the step is on disk.
+func (s *cursorStep) Committed() {
 	s.cursor.mu.Lock()
 	s.cursor.at.Synced, s.cursor.at.Low = s.lanes, s.low
 	keeper := s.cursor.keeper
@@ -87,53 +77,38 @@ func (s *cursorStep) committed() {
 	}
 }
 
-// failed makes the next checkpoint write the cursor again.
-func (s *cursorStep) failed() {
+// Failed makes the next checkpoint write the cursor again.
+func (s *cursorStep) Failed() {
 	s.cursor.mu.Lock()
 	s.cursor.dirtyLocked()
 	s.cursor.mu.Unlock()
 }
 
-// sync requests a checkpoint now.
-func (c *committer) sync() (<-chan error, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, ErrClosed
+// leaveState removes a closed cursor from the state until its stream has an event.
+func (p *Cursor) leaveState() {
+	p.stream.mu.Lock()
+	defer p.stream.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.inState || p.opened || p.stream.stored.Load() {
+		return
 	}
-	s := syncCall{result: make(chan error, 1), until: c.dirty.End()}
-	c.syncs = append(c.syncs, s)
-	queue.Poke(c.wake)
-	return s.result, nil
+	p.log.capacity.AddCursor(-p.pages)
+	p.log.committer.Delete(unusedCursor{p}, p.pages)
+	p.inState, p.pages = false, 0
 }
 
-// syncCall is a call of Log.Sync.
-type syncCall struct {
-	result chan error // holds one
-	until  uint64     // dirty.End after the last cursor that was in the queue
+// unusedCursor is a cursor whose entry the state does not need.
+type unusedCursor struct{ *Cursor }
+
+// Key implements commit.Deletable.
+func (u unusedCursor) Key() []byte {
+	return segment.StateKey(segment.StateCursor, u.stream.name, u.name)
 }
 
-// respondSyncs completes the calls whose cursors are on the disk. After an error it completes all calls.
-func (c *committer) respondSyncs(calls []syncCall, err error) {
-	var done []syncCall
-	c.mu.Lock()
-	for _, s := range calls {
-		if err == nil && !c.dirty.Done(s.until) {
-			c.syncs = append(c.syncs, s)
-			continue
-		}
-		done = append(done, s)
-	}
-	c.mu.Unlock()
-	c.log.truncator.AfterPass(func() {
-		for _, s := range done {
-			s.result <- err
-		}
-	})
-}
-
-// touch makes the committer write a checkpoint within CheckpointInterval.
-func (c *committer) touch() {
-	c.moves.Add(1)
-	queue.Poke(c.touched)
+// Wanted implements commit.Deletable.
+func (u unusedCursor) Wanted() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.inState
 }

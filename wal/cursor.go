@@ -31,7 +31,7 @@ type Cursor struct {
 
 	mu      sync.Mutex
 	at      cursor.Position
-	dirty   bool // differs from its state on the disk, and is in committer.dirty
+	dirty   bool // differs from its state on the disk, and is in streamTable.dirty
 	keeper  func(state []byte)
 	floor   Floor // the destination must drop its events below it
 	opened  bool  // a shipper owns the cursor
@@ -64,7 +64,7 @@ func (p *Cursor) SetLabel(text string) {
 	}
 	p.mu.Unlock()
 	if changed {
-		p.log.committer.touch()
+		p.log.committer.Touch()
 	}
 }
 
@@ -98,7 +98,7 @@ func (p *Cursor) Settle(s Settlement) error {
 	err := p.settleLocked(&s)
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
-	p.log.committer.touch()
+	p.log.committer.Touch()
 	p.stream.settled.Wake()
 	return err
 }
@@ -128,7 +128,7 @@ func (p *Cursor) Close() {
 	p.mu.Lock()
 	p.opened = false
 	p.mu.Unlock()
-	p.log.deletions.closed(p)
+	p.leaveState()
 	p.stream.settled.Wake()
 }
 

@@ -162,7 +162,7 @@ func (p *Cursor) settleLost(lost Count, missing []Run) {
 	if err != nil {
 		p.log.opts.Logger.Error("internal fault: more events were lost than were pending", "error", err)
 	}
-	p.log.committer.touch()
+	p.log.committer.Touch()
 	p.stream.settled.Wake()
 }
 

@@ -26,12 +26,7 @@ func (b deadBudget) Hold(bytes int64) bool {
 	if b.log.capacity.ShrinkDead(bytes) {
 		return true
 	}
-	select {
-	case b.log.committer.leader <- struct{}{}: // the commit under way may use the free bytes
-		defer func() { <-b.log.committer.leader }()
-	case <-b.log.committer.done:
-	}
-	return b.log.capacity.GrowDead(bytes)
+	return b.log.committer.Exclude(func() bool { return b.log.capacity.GrowDead(bytes) }) // a commit may use the free bytes
 }
 
 // countDead counts the file that existed before the log was opened.

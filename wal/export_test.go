@@ -76,7 +76,7 @@ func (l *Log) Dir() string { return l.dir }
 const MaxProducers = producer.Max
 
 // Producers returns the number of producers that the log keeps. Nothing may be appended meanwhile.
-func (l *Log) Producers() int { return l.committer.producers.Len() }
+func (l *Log) Producers() int { return l.committer.Producers().Len() }
 
 // Waiting returns the number of calls of WaitSettled that wait for a batch of the stream.
 func (l *Log) Waiting(stream string) int {

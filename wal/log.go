@@ -9,15 +9,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/standpipe/standpipe/wal/internal/capacity"
+	"github.com/standpipe/standpipe/wal/internal/commit"
 	"github.com/standpipe/standpipe/wal/internal/compact"
 	"github.com/standpipe/standpipe/wal/internal/dirlock"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/identity"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
-	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/roll"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/truncate"
@@ -28,7 +26,7 @@ import (
 // # Owners
 //
 // Log connects the owners of its state. Each file is named after the job of its owner:
-//   - committer stores appends and checkpoints.
+//   - commit.Committer stores appends and checkpoints.
 //   - roll.Roller seals the newest segment and makes the next.
 //   - truncate.Truncator unlinks settled segments, and compact.Compactor shrinks segments that are settled in part.
 //   - retention applies the streams' policies.
@@ -55,18 +53,14 @@ type Log struct {
 	segments *liveset.Set
 	streams  streamTable
 
-	committer *committer
+	committer *commit.Committer
 	roller    *roll.Roller
 	truncator *truncate.Truncator
 	compactor *compact.Compactor
 	retention retention
 	capacity  *capacity.Capacity
-	deletions deletions
 	damage    damage
 	files     segfile.Files
-
-	room *semaphore.Weighted // bytes of appends under way
-	flow atomic.Uint64       // bytes of the payloads appended since Open
 
 	failure   atomic.Pointer[error]
 	failed    chan struct{} // closed by fail
@@ -80,19 +74,17 @@ func newLog(o Options) *Log {
 	l := &Log{
 		opts: o, dir: filepath.Join(o.Dir, "wal"),
 		identity: identity.New(),
-		room:     semaphore.NewWeighted(maxWaiting),
 		failed:   make(chan struct{}), closing: make(chan struct{}), upkept: make(chan struct{}),
 	}
 	l.segments = liveset.New(func() {
 		l.truncator.SearchLater()
-		l.committer.touch()
+		l.committer.Touch()
 	})
 	l.capacity = capacity.New(capacity.Options{
-		Dir: l.dir, MaxSize: o.MaxSize, LeastSize: MinMaxSize, SegmentSize: o.SegmentSize, LargestCommit: largestCommit,
+		Dir: l.dir, MaxSize: o.MaxSize, LeastSize: MinMaxSize, SegmentSize: o.SegmentSize, LargestCommit: commit.LargestCommit,
 		Segments: l.segments, Logger: o.Logger, Clock: o.Clock,
 	})
 	l.streams = streamTable{log: l, all: make(map[string]*stream)}
-	l.committer = newCommitter(l)
 	l.roller = roll.New(roll.Options{
 		Dir: l.dir, SegmentSize: o.SegmentSize, Segments: l.segments, Capacity: l.capacity, Files: &l.files, Logger: o.Logger,
 		SyncFolder: func() error { return l.lock.Sync() }, PutMeta: l.putMeta, Fail: l.fail,
@@ -100,7 +92,7 @@ func newLog(o Options) *Log {
 	l.truncator = truncate.New(truncate.Options{
 		Segments: l.segments, Logger: o.Logger, Closing: l.closing, Low: l.streams.low,
 		Unlink: o.unlink, SyncFolder: func() error { return l.lock.Sync() },
-		Found: o.settledStep, Freed: func() { queue.Poke(l.committer.wake) }, Searched: func() { l.compactor.Start() },
+		Found: o.settledStep, Freed: func() { l.committer.Wake() }, Searched: func() { l.compactor.Start() },
 	})
 	l.compactor = compact.NewCompactor(compact.Options{
 		Segments: l.segments, Capacity: l.capacity, Destinations: destinations{&l.streams}, SegmentSize: o.SegmentSize, Files: &l.files,
@@ -108,8 +100,15 @@ func newLog(o Options) *Log {
 		SyncFolder: func() error { return l.lock.Sync() }, Step: o.compactStep,
 	})
 	l.retention = newRetention(l)
+	l.committer = commit.New(commit.Options{
+		Segments: l.segments, Capacity: l.capacity, Roller: l.roller, Truncator: l.truncator,
+		Streams: &l.streams, Cursors: movedCursors{&l.streams}, Budgets: budgets{&l.retention},
+		MaxSize: o.MaxSize, OnFull: o.OnFull, Linger: o.CommitLinger, ProducerIdle: o.ProducerIdle, Logger: o.Logger, Clock: o.Clock,
+		ClockEvenFor: l.retention.clock.EvenFor, Closing: l.closing, Failed: l.Failed, Fail: l.fail,
+		BeginState: l.beginState, DropOldest: l.retention.makeRoom,
+		Committed: o.OnCommit, BeforeCommit: o.beforeCommit, AfterCommit: o.afterCommit,
+	})
 	l.damage.log = l
-	l.deletions.log = l
 	return l
 }
 
@@ -143,7 +142,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	go l.roller.Run()
 	go l.truncator.Run()
-	go l.committer.run()
+	go l.committer.Run()
 	go l.upkeep()
 	go l.retention.runParked()
 	l.damage.worker.Go(func() { l.damage.reconcileLater(l.damage.later) })
@@ -154,7 +153,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 func (l *Log) Close() error {
 	l.closeOnce.Do(func() {
 		close(l.closing)
-		<-l.committer.done
+		<-l.committer.Done()
 		l.roller.Finish()
 		l.truncator.Finish()
 		<-l.upkept
@@ -183,7 +182,7 @@ func (l *Log) Sync(ctx context.Context) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	result, err := l.committer.sync()
+	result, err := l.committer.Sync()
 	if err != nil {
 		return err
 	}

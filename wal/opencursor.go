@@ -33,7 +33,7 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.committer.touch()
+	l.committer.Touch()
 	s.settled.Wake()
 	return p, nil
 }

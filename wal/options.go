@@ -21,8 +21,6 @@ const (
 
 	// MinMaxSize is the smallest MaxSize: room for four segments of a few commits each.
 	MinMaxSize = 1 << 20
-	// maxWaiting bounds the bytes of appends that wait for the committer; Submit waits above it.
-	maxWaiting = 16 << 20
 )
 
 // Options are the settings of a log for Open. The zero value of a field means its default.
@@ -51,13 +49,6 @@ type Options struct {
 	unlink                    func(path string) error // of a segment that is truncated; default os.Remove
 	syncFolder                func(d *os.File) error  // of the segments' folder; default disk.SyncOpenDir
 	readPatience              time.Duration           // default segfile.ReadPatience
-}
-
-// CommitInfo describes a commit.
-type CommitInfo struct {
-	Events   int
-	Bytes    int64 // of the blocks
-	Duration time.Duration
 }
 
 func (o *Options) validate() error {

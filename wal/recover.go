@@ -8,15 +8,13 @@ import (
 	"os"
 
 	"github.com/standpipe/standpipe/wal/deadletter"
+	"github.com/standpipe/standpipe/wal/internal/commit"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/recovery"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
-
-// largestCommit is the most that one commit adds: a full group and the append that overfills it.
-const largestCommit = maxGroup + maxBatch
 
 // opening is an Open under way.
 type opening struct {
@@ -32,7 +30,7 @@ func (l *Log) recover(ctx context.Context) (err error) {
 	o := opening{log: l}
 	scan := recovery.Options{
 		Dir: l.dir, Files: &l.files, Logger: l.opts.Logger, Marked: marked,
-		SegmentSize: l.opts.SegmentSize, MaxSize: l.opts.MaxSize, LargestCommit: largestCommit,
+		SegmentSize: l.opts.SegmentSize, MaxSize: l.opts.MaxSize, LargestCommit: commit.LargestCommit,
 	}
 	if o.found, err = recovery.Scan(ctx, scan, loadedState{l}); err != nil {
 		return err
@@ -85,7 +83,7 @@ type loadedState struct{ log *Log }
 func (l loadedState) Reset(base uint64) {
 	l.log.identity.Clear()
 	clear(l.log.streams.all)
-	l.log.committer.producers.Clear()
+	l.log.committer.Producers().Clear()
 	l.log.streams.base = base
 }
 
@@ -106,7 +104,7 @@ func (l loadedState) Load(kind byte, names []string, v []byte) error {
 	case kind == segment.StateBranches:
 		return l.log.identity.LoadBranches(names[0], v)
 	case kind == segment.StateProducer && len(names) == 2:
-		return l.log.committer.producers.Load(producer.Key{ID: names[1], Stream: names[0]}, v)
+		return l.log.committer.Producers().Load(producer.Key{ID: names[1], Stream: names[0]}, v)
 	}
 	return nil // an entry of a later release
 }
@@ -152,7 +150,7 @@ func (o *opening) skipLost(events uint64) {
 	o.log.streams.base += events
 	o.log.opts.Logger.Error("the newest segment is lost, or the end of it may be: its events are unknown, and no offset that it may have had is used again",
 		"skipped", events)
-	o.log.committer.producers.AcceptAny()
+	o.log.committer.Producers().AcceptAny()
 }
 
 // resume makes the newest segment writable, or begins a new one, and counts lost events.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/capacity"
+	"github.com/standpipe/standpipe/wal/internal/commit"
 )
 
 // Share returns the bytes that the stream holds of its own budget, and the most that it may hold; 0: it has no budget
@@ -21,33 +22,34 @@ func (l *Log) Share(stream string) (held, most int64) {
 	return s.heldLocked(), s.policy.MaxSize
 }
 
-// reserve reserves held bytes of the stream's budget for the batch, until release. If there are too few, it waits,
-// drops events or rejects the batch, by the stream's policy. A batch that its producer has numbered may be stored
-// already, and only the committer can find that out: so reserve leaves the rejection of such a batch to the committer.
-func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
-	s := r.log.streams.pin(t.stream)
+// budgets are the budgets of all streams, for the committer.
+type budgets struct{ *retention }
+
+// Reserve implements commit.Budgets.
+func (r budgets) Reserve(ctx context.Context, held *commit.Reservation) error {
+	s := r.log.streams.pin(held.Stream)
 	defer func() {
-		if t.budgetOf == nil {
+		if held.Of == nil {
 			r.log.streams.unpin(s)
 		}
 	}()
 	for {
 		moved := s.settled.Wait()
-		policy, over := s.reserve(t, held)
+		policy, over := s.reserve(held)
 		switch mode := r.onFull(policy); {
 		case over <= 0:
 			return nil
-		case held > policy.MaxSize:
-			return fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, held, s.name, policy.MaxSize)
+		case held.Bytes > policy.MaxSize:
+			return fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, held.Bytes, s.name, policy.MaxSize)
 		case mode == Reject:
-			err := &FullError{Stream: s.name, Used: policy.MaxSize + over - held, Max: policy.MaxSize, RetryAfter: capacity.RetryAfter}
-			if t.numbered.Producer.ID == "" {
+			err := &FullError{Stream: s.name, Used: policy.MaxSize + over - held.Bytes, Max: policy.MaxSize, RetryAfter: capacity.RetryAfter}
+			if !held.Numbered {
 				return err
 			}
-			t.rejection = err
+			held.Rejection = err
 			return nil
 		case mode == DropOldest:
-			r.dropForAppend(s, held)
+			r.dropForAppend(s, held.Bytes)
 		}
 		select {
 		case <-moved:
@@ -66,17 +68,17 @@ func (r *retention) reserve(ctx context.Context, t *Ticket, held int64) error {
 const budgetSlack = 16
 
 // reserve reserves the bytes, or returns by how many the batch exceeds the budget.
-func (s *stream) reserve(t *Ticket, held int64) (p Policy, over int64) {
+func (s *stream) reserve(held *commit.Reservation) (p Policy, over int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.policy.MaxSize == 0 {
 		return s.policy, 0
 	}
-	if over = s.heldLocked() + s.reserved + held - s.policy.MaxSize; over > 0 {
+	if over = s.heldLocked() + s.reserved + held.Bytes - s.policy.MaxSize; over > 0 {
 		return s.policy, over
 	}
-	t.budgetOf, t.budgeted = s, held
-	s.reserved += t.budgeted
+	held.Of = s
+	s.reserved += held.Bytes
 	return s.policy, 0
 }
 
@@ -119,21 +121,21 @@ func (s *stream) checkpointLocked() uint64 {
 	return low
 }
 
-// release ends the reservation of a batch. The events of a stored batch are held by now; otherwise the bytes are free
-// again.
-func (r *retention) release(t *Ticket, a Appended, stored bool) {
-	if t.budgetOf == nil {
+// Release implements commit.Budgets. The events of a stored batch are held by now; otherwise the bytes are free again.
+func (r budgets) Release(held *commit.Reservation, run Run, stored bool) {
+	if held.Of == nil {
 		return
 	}
-	defer r.log.streams.unpin(t.budgetOf)
-	t.budgetOf.mu.Lock()
-	t.budgetOf.reserved -= t.budgeted
+	s := held.Of.(*stream)
+	defer r.log.streams.unpin(s)
+	s.mu.Lock()
+	s.reserved -= held.Bytes
 	if stored {
-		t.budgetOf.overhead.Add(Run{First: a.First, Next: a.First + uint64(a.Count)}, t.overhead)
+		s.overhead.Add(run, held.Overhead)
 	}
-	t.budgetOf.mu.Unlock()
+	s.mu.Unlock()
 	if !stored {
-		t.budgetOf.settled.Wake()
+		s.settled.Wake()
 	}
 }
 

@@ -37,7 +37,7 @@ func (l *Log) writeState(tx *bolt.Tx) error {
 			return fmt.Errorf("put stream: %w", err)
 		}
 	}
-	if err := l.committer.producers.PutAll(&state); err != nil {
+	if err := l.committer.Producers().PutAll(&state); err != nil {
 		return err
 	}
 	for _, p := range l.streams.cursors() {

@@ -45,7 +45,7 @@ func (t *streamTable) countLocked(s *stream) {
 			p.inState = true
 			p.dirtyLocked()
 			p.measureLocked()
-			t.log.committer.touch()
+			t.log.committer.Touch()
 		}
 		p.mu.Unlock()
 	}
@@ -66,7 +66,7 @@ func (t *streamTable) countState() {
 		s.mu.Unlock()
 		t.dropUnused(s)
 	}
-	t.log.committer.producers.Trim(t.log.capacity.MostRuns())
+	t.log.committer.Producers().Trim(t.log.capacity.MostRuns())
 }
 
 // admitCursorLocked counts a new cursor, or returns the error that rejects it. It is called with the stream's mu held.

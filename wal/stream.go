@@ -15,7 +15,8 @@ import (
 
 // stream holds the state of one stream in memory. Its size does not grow with the backlog.
 type stream struct {
-	name string
+	name  string
+	table *streamTable
 
 	mu       sync.Mutex
 	next     uint64 // the offset that the next event gets; all before it are committed
@@ -45,6 +46,9 @@ type streamTable struct {
 	all  map[string]*stream
 	base uint64       // new streams begin after this offset; see skipLost
 	born queue.Signal // woken by the first event of a stream
+
+	dirty queue.Pending[*Cursor] // the cursors that moved since they were last written; its mutex is acquired after theirs
+	flow  atomic.Uint64          // bytes of the payloads appended since Open
 }
 
 // newStream makes a stream. base events may have been lost before its first.
@@ -72,6 +76,7 @@ func (t *streamTable) getLocked(name string) *stream {
 	s := t.all[name]
 	if s == nil {
 		s = newStream(strings.Clone(name), t.base)
+		s.table = t
 		s.policy = t.log.retention.policyLocked(name)
 		t.all[s.name] = s
 	}
@@ -115,17 +120,6 @@ func (t *streamTable) dropUnused(s *stream) {
 	s.settled.Wake()
 }
 
-// grow moves the end of the stream after a commit. It returns the stream's bytes before.
-func (t *streamTable) grow(s *stream, next, bytes uint64) (before uint64) {
-	s.mu.Lock()
-	before = s.bytes
-	s.next, s.bytes = next, bytes
-	t.log.streams.countLocked(s)
-	s.mu.Unlock()
-	s.grown.Wake()
-	return before
-}
-
 // low returns the first offset of the stream that some destination would need after a crash. A stream without a
 // destination keeps all events at or above its floor.
 func (t *streamTable) low(stream string) uint64 { return t.lookup(stream).low() }
@@ -158,7 +152,7 @@ func (s *stream) sortedCursors() []*Cursor {
 }
 
 // Flow returns the bytes of all payloads that have been appended since Open, to any stream.
-func (l *Log) Flow() uint64 { return l.flow.Load() }
+func (l *Log) Flow() uint64 { return l.streams.flow.Load() }
 
 // Appended returns the count of the events that were ever appended to the stream.
 func (l *Log) Appended(streamName string) Count {

@@ -64,7 +64,7 @@ func TestCommit_LoneAppendIsCommittedByItsCaller(t *testing.T) {
 		go func() { _, _ = later.Wait(bg) }()
 		synctest.Wait()
 		c.goOn <- struct{}{}
-		if stack := <-c.stacks; !strings.Contains(stack, "wal.(*committer).run(") {
+		if stack := <-c.stacks; !strings.Contains(stack, "commit.(*Committer).Run(") {
 			t.Errorf("what came during the commit was committed by an appender:\n%s", stack)
 		}
 		<-alone // before the second commit has ended

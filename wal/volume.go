@@ -1,9 +1,6 @@
 package wal
 
-import (
-	"github.com/standpipe/standpipe/wal/internal/capacity"
-	"github.com/standpipe/standpipe/wal/internal/disk"
-)
+import "github.com/standpipe/standpipe/wal/internal/disk"
 
 // Volume is the file system of the log's directory.
 type Volume = disk.Volume
@@ -24,15 +21,6 @@ const (
 // Full reports whether the log is full: appends wait for free bytes, or the last append was rejected because there were
 // too few and that has not changed, or the log was opened with too few free bytes.
 func (l *Log) Full() bool { return l.capacity.Full() }
-
-// fullError returns the error of an append that needs more bytes than are free.
-func (l *Log) fullError(need int64) error {
-	e := FullError{Used: l.Stat().Bytes, Max: l.opts.MaxSize, RetryAfter: capacity.RetryAfter}
-	if l.capacity.DiskIsFull(need) {
-		e.Max = 0
-	}
-	return &e
-}
 
 // Shortage returns the reason if Full returns true, else NoShortage.
 func (l *Log) Shortage() Shortage {

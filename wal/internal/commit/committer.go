@@ -1,4 +1,4 @@
-package wal
+package commit
 
 import (
 	"errors"
@@ -6,24 +6,28 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/standpipe/standpipe/wal/internal/layout"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/queue"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// roomPoll is the interval at which the waiting appends of a full log are tried again.
-const roomPoll = 20 * time.Millisecond
+// fullPoll is the interval at which the waiting appends of a full log are tried again.
+const fullPoll = 20 * time.Millisecond
 
-// committer stores appends and checkpoints in commit groups. One goroutine at a time leads: it collects the queued
+// Committer stores appends and checkpoints in commit groups. One goroutine at a time leads: it collects the queued
 // appends, commits them with one transaction, and responds to their callers after the sync. The next group gathers
 // meanwhile.
 //
-// The committer's own goroutine leads unless it is idle. Then Append, or a caller of Ticket.Wait that submitted its
-// batch with Batch.Awaited, leads one group itself, which saves two switches between goroutines.
+// The goroutine of Run leads unless it is idle. Then a caller of Ticket.Wait that submitted its batch with Batch.Awaited
+// leads one group itself, which saves two switches between goroutines.
 //
-// Lock order: the lead (the channel leader), then the lock of liveset.Set and the locks after it, then mu, then the mutex of dirty.
-type committer struct {
-	log *Log
+// Lock order: the lead (the channel leader), then the locks of liveset.Set and of streams and cursors, then mu.
+type Committer struct {
+	o          Options
+	waitBudget *semaphore.Weighted // bytes of appends under way
 
 	leader chan struct{} // holds one while a goroutine leads
 
@@ -32,55 +36,77 @@ type committer struct {
 	syncs  []syncCall
 	closed bool
 
-	wake    chan struct{}          // holds one: there is work
-	touched chan struct{}          // holds one: a cursor moved
-	dirty   queue.Pending[*Cursor] // the cursors that moved since they were last written
-	moves   atomic.Uint64          // calls of touch so far
-	done    chan struct{}          // closed by run
+	wake    chan struct{} // holds one: there is work
+	touched chan struct{} // holds one: a cursor moved
+	moves   atomic.Uint64 // calls of Touch so far
+	done    chan struct{} // closed by Run
+
+	deletions deletions
 
 	// Owned by the leader.
 	waiting        []*Ticket // dequeued, in order
 	full           bool      // the first of waiting needs free bytes
 	lastCheckpoint time.Time
-	until          uint64    // the checkpoint under way is complete once this many cursors are popped from dirty
+	until          uint64    // the checkpoint under way is complete once this many cursors are popped from Cursors
 	due            time.Time // of the next checkpoint; zero: no cursor moved
 	producers      *producer.Set
 	parts          map[string]*streamPart // of the group under way, by stream
-	room           int64                  // bytes for appends when the group began
+	free           int64                  // bytes for appends when the group began
 	needed         uint64                 // moves+1 when a destination last needed the newest segment
 	passed         atomic.Bool            // the log was full, and the truncator has handled the checkpoint since
 	renewAgain     time.Time              // no attempt to renew the newest segment before
 	blocks         layout.Builder
 }
 
-func newCommitter(l *Log) *committer {
-	return &committer{
-		log:       l,
-		leader:    make(chan struct{}, 1),
-		wake:      make(chan struct{}, 1),
-		touched:   make(chan struct{}, 1),
-		done:      make(chan struct{}),
-		producers: producer.NewSet(&l.capacity.StateBytes, l.opts.ProducerIdle, l.opts.Logger),
-		parts:     make(map[string]*streamPart),
+// New returns a Committer that stores nothing before Run, except for callers of Ticket.Wait.
+func New(o Options) *Committer {
+	return &Committer{
+		o:          o,
+		waitBudget: semaphore.NewWeighted(maxWaiting),
+		leader:     make(chan struct{}, 1),
+		wake:       make(chan struct{}, 1),
+		touched:    make(chan struct{}, 1),
+		done:       make(chan struct{}),
+		producers:  producer.NewSet(&o.Capacity.StateBytes, o.ProducerIdle, o.Logger),
+		parts:      make(map[string]*streamPart),
 	}
 }
 
+// Producers returns the producers that have sent numbered batches. The leader owns them after Run has begun.
+func (c *Committer) Producers() *producer.Set { return c.producers }
+
+// Done returns a channel that is closed when Run has returned.
+func (c *Committer) Done() <-chan struct{} { return c.done }
+
+// Wake makes the committer try the waiting appends again: there may be free bytes.
+func (c *Committer) Wake() { queue.Poke(c.wake) }
+
+// Exclude runs f while no commit is under way.
+func (c *Committer) Exclude(f func() bool) bool {
+	select {
+	case c.leader <- struct{}{}:
+		defer func() { <-c.leader }()
+	case <-c.done:
+	}
+	return f()
+}
+
 // enqueue adds t to the next group.
-func (c *committer) enqueue(t *Ticket) error {
+func (c *Committer) enqueue(t *Ticket) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return ErrClosed
+		return segment.ErrClosed
 	}
 	c.queue = append(c.queue, t)
-	if t.inline == nil {
+	if !t.inline {
 		queue.Poke(c.wake)
 	}
 	return nil
 }
 
 // crowded reports whether other appends are queued, so that a batch submitted now shares its commit.
-func (c *committer) crowded() bool {
+func (c *Committer) crowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.queue) > 0
@@ -90,7 +116,7 @@ var errPanicked = errors.New("a commit panicked")
 
 // commitInline commits one group on the caller's goroutine if no other goroutine leads. The committer's goroutine does
 // the rest: other waiting appends, and the timer.
-func (c *committer) commitInline() {
+func (c *Committer) commitInline() {
 	select {
 	case c.leader <- struct{}{}:
 	default:
@@ -100,7 +126,7 @@ func (c *committer) commitInline() {
 	panicked := true
 	defer func() {
 		if panicked { // the caller may recover from it, as net/http does
-			c.log.fail(errPanicked)
+			c.o.Fail(errPanicked)
 		}
 		<-c.leader
 	}()
@@ -111,9 +137,9 @@ func (c *committer) commitInline() {
 	panicked = false
 }
 
-// run commits until the log closes, and then stores the waiting appends. It leads unless it waits for work. At the end
+// Run commits until the log closes, and then stores the waiting appends. It leads unless it waits for work. At the end
 // it keeps the lead, so that no goroutine commits to a closed log.
-func (c *committer) run() {
+func (c *Committer) Run() {
 	defer close(c.done)
 	c.leader <- struct{}{}
 	timer := time.NewTimer(time.Hour)
@@ -127,7 +153,7 @@ func (c *committer) run() {
 		case <-timer.C:
 		case <-c.touched:
 			queue.Poke(c.touched) // gather handles it
-		case <-c.log.closing:
+		case <-c.o.Closing:
 			c.leader <- struct{}{}
 			c.shut()
 			return
@@ -139,58 +165,58 @@ func (c *committer) run() {
 }
 
 // linger waits for more appends to share the commit, unless the log closes.
-func (c *committer) linger() {
-	if c.log.opts.CommitLinger <= 0 {
+func (c *Committer) linger() {
+	if c.o.Linger <= 0 {
 		return
 	}
 	select {
-	case <-time.After(c.log.opts.CommitLinger):
-	case <-c.log.closing:
+	case <-time.After(c.o.Linger):
+	case <-c.o.Closing:
 	}
 }
 
-func (c *committer) untilDue() time.Duration {
+func (c *Committer) untilDue() time.Duration {
 	d := time.Hour
 	if !c.due.IsZero() {
 		d = max(time.Until(c.due), 0)
 	}
 	if c.full {
-		d = min(d, roomPoll)
+		d = min(d, fullPoll)
 	}
 	return d
 }
 
 // shut stores the waiting appends, writes the last checkpoint, and rejects the rest.
-func (c *committer) shut() {
+func (c *Committer) shut() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
 	for c.commitNext() {
 	}
 	for _, t := range c.waiting {
-		c.reject(t, ErrClosed)
+		c.reject(t, segment.ErrClosed)
 	}
 	c.waiting = nil
-	if c.log.Failed() != nil {
+	if c.o.Failed() != nil {
 		return
 	}
-	end := c.dirty.End()
+	end := c.o.Cursors.End()
 	for again := true; again; {
-		g := &commitGroup{checkpoint: true}
+		g := &group{checkpoint: true}
 		c.mu.Lock()
 		g.syncs, c.syncs = c.syncs, nil
 		c.mu.Unlock()
 		err := c.commit(g)
 		g.respond(c, err)
 		if err != nil {
-			c.log.opts.Logger.Error("last checkpoint not stored", "error", err)
+			c.o.Logger.Error("last checkpoint not stored", "error", err)
 		}
-		again = err == nil && !c.dirty.Done(end)
+		again = err == nil && !c.o.Cursors.Done(end)
 	}
 }
 
 // gather dequeues the appends and the callers of Sync.
-func (c *committer) gather(g *commitGroup) {
+func (c *Committer) gather(g *group) {
 	select {
 	case <-c.touched:
 		c.moved()
@@ -207,7 +233,7 @@ func (c *committer) gather(g *commitGroup) {
 
 // moved schedules a checkpoint after a cursor moved. While appends wait for free bytes it is due at once: only a
 // checkpoint lets segments be truncated.
-func (c *committer) moved() {
+func (c *Committer) moved() {
 	switch {
 	case c.full:
 		c.due = time.Now()

@@ -1,4 +1,4 @@
-package wal
+package commit
 
 import (
 	"errors"
@@ -17,10 +17,10 @@ import (
 
 // commitNext gathers one group, commits it, and responds to its callers. It reports whether appends are left for
 // another.
-func (c *committer) commitNext() (more bool) {
-	g := &commitGroup{}
+func (c *Committer) commitNext() (more bool) {
+	g := &group{}
 	c.gather(g)
-	if err := c.log.Failed(); err != nil {
+	if err := c.o.Failed(); err != nil {
 		c.rejectAll(fmt.Errorf("%w; nothing of this append was stored", err))
 		g.respond(c, err)
 		return false
@@ -31,8 +31,8 @@ func (c *committer) commitNext() (more bool) {
 	c.admitWaiting(g)
 	if len(g.tickets) > 0 || g.checkpoint {
 		err := c.commit(g)
-		if g.checkpoint && c.log.capacity.NotedFull() {
-			c.log.truncator.AfterPass(func() {
+		if g.checkpoint && c.o.Capacity.NotedFull() {
+			c.o.Truncator.AfterPass(func() {
 				c.passed.Store(true)
 				queue.Poke(c.wake)
 			})
@@ -46,13 +46,13 @@ func (c *committer) commitNext() (more bool) {
 // everything in the group is on disk. If it returns ErrFull, nothing of the group is stored, and the log continues.
 // After any other error the outcome is unknown and the log has failed. The caller leads, and responds to the group's
 // callers.
-func (c *committer) commit(g *commitGroup) error {
-	l, active := c.log, c.log.segments.Newest()
+func (c *Committer) commit(g *group) error {
+	active := c.o.Segments.Newest()
 
 	// Collect the cursors that moved, if a checkpoint is due. Close should not leave a newest segment without a state,
 	// and in a full log the segment before it is unlinked only once it has one. So these commits begin the newest
 	// segment even without events.
-	g.begins = active.Preallocated() && (c.closed || g.checkpoint && l.capacity.NotedFull())
+	g.begins = active.Preallocated() && (c.closed || g.checkpoint && c.o.Capacity.NotedFull())
 	if g.checkpoint {
 		c.collectCursors(g)
 	}
@@ -66,7 +66,7 @@ func (c *committer) commit(g *commitGroup) error {
 
 		// Roll if the group fills the segment. The same transaction then seals it.
 		var err error
-		if g.successor, err = l.roller.Successor(active, active.Used()+l.capacity.Growth(g.bytes())); err != nil {
+		if g.successor, err = c.o.Roller.Successor(active, active.Used()+c.o.Capacity.Growth(g.bytes())); err != nil {
 			return c.abort(g, err)
 		}
 
@@ -78,7 +78,7 @@ func (c *committer) commit(g *commitGroup) error {
 		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segfile.File.Update.
 		err = active.Update(func(tx *bolt.Tx) error {
 			if active.Preallocated() {
-				if err := l.beginState(tx); err != nil {
+				if err := c.o.BeginState(tx); err != nil {
 					return err
 				}
 			}
@@ -87,7 +87,7 @@ func (c *committer) commit(g *commitGroup) error {
 			}
 			return active.PutSeal(tx, g.blocks)
 		})
-		if hook := l.opts.afterCommit; hook != nil && err == nil {
+		if hook := c.o.AfterCommit; hook != nil && err == nil {
 			err = hook()
 		}
 		if err != nil {
@@ -96,111 +96,108 @@ func (c *committer) commit(g *commitGroup) error {
 
 		// Publish: readers see the events, truncation the checkpoints, and the successor takes the next appends.
 		c.publish(g, active, time.Since(start))
-		if err := l.roller.SealIfLarge(); err != nil {
-			l.fail(err)
+		if err := c.o.Roller.SealIfLarge(); err != nil {
+			c.o.Fail(err)
 		}
 	}
 
-	if len(g.cursors) > 0 || g.begins || l.truncator.TakeSearch() {
-		l.truncator.Checkpointed()
+	if len(g.cursors) > 0 || g.begins || c.o.Truncator.TakeSearch() {
+		c.o.Truncator.Checkpointed()
 	}
 	return nil
 }
 
 // prepare allocates the bytes that the transaction needs, and limits the length of the file.
-func (c *committer) prepare(g *commitGroup, active *liveset.Segment) error {
-	l := c.log
-	if hook := l.opts.beforeCommit; hook != nil {
+func (c *Committer) prepare(g *group, active *liveset.Segment) error {
+	if hook := c.o.BeforeCommit; hook != nil {
 		if err := hook(); err != nil {
 			return err
 		}
 	}
 	if active.Preallocated() {
-		c.producers.Trim(l.capacity.MostRuns())
+		c.producers.Trim(c.o.Capacity.MostRuns())
 	}
 	if g.need > 0 {
-		if err := l.capacity.Allocate(active, g.need, segfile.SealAhead); err != nil {
+		if err := c.o.Capacity.Allocate(active, g.need, segfile.SealAhead); err != nil {
 			return &segfile.CommitError{Err: err, Harmless: disk.Shortage(err)}
 		}
 	}
 	// The group must not use the bytes that are reserved for a checkpoint, the seal and the next segment.
-	size, least := l.capacity.Limit(), int64(0)
+	size, least := c.o.Capacity.Limit(), int64(0)
 	if g.successor == nil {
 		size -= active.SealRoom()
 	}
 	if g.checkpoint {
-		least = l.capacity.CheckpointBytes()
+		least = c.o.Capacity.CheckpointBytes()
 	} else if !active.Preallocated() {
-		size -= l.capacity.CheckpointBytes()
+		size -= c.o.Capacity.CheckpointBytes()
 	}
 	if active.Preallocated() {
-		least += l.capacity.BytesToBegin()
+		least += c.o.Capacity.BytesToBegin()
 	}
 	active.LimitTo(size, least)
 	return nil
 }
 
 // publish makes the stored group visible.
-func (c *committer) publish(g *commitGroup, active *liveset.Segment, took time.Duration) {
-	l := c.log
+func (c *Committer) publish(g *group, active *liveset.Segment, took time.Duration) {
 	index := active.Stored(g.blocks, g.end)
 	if active.Preallocated() {
-		l.truncator.Began(active.Seq)
+		c.o.Truncator.Began(active.Seq)
 	}
 	c.show(g, active, index)
 	for i := range g.cursors {
-		g.cursors[i].committed()
+		g.cursors[i].Committed()
 	}
 	if g.successor != nil {
-		l.roller.Roll(active, g.successor)
+		c.o.Roller.Roll(active, g.successor)
 	}
 	if g.events > 0 {
-		l.capacity.NoteStored()
+		c.o.Capacity.NoteStored()
 	}
-	if f := l.opts.OnCommit; f != nil && g.events > 0 {
-		f(CommitInfo{Events: g.events, Bytes: g.bytes(), Duration: took})
+	if f := c.o.Committed; f != nil && g.events > 0 {
+		f(Info{Events: g.events, Bytes: g.bytes(), Duration: took})
 	}
 }
 
 // show publishes the group's events to readers.
-func (c *committer) show(g *commitGroup, active *liveset.Segment, index *segment.BlockIndex) {
-	c.log.segments.Publish(active, func(to liveset.Spans) {
+func (c *Committer) show(g *group, active *liveset.Segment, index *segment.BlockIndex) {
+	c.o.Segments.Publish(active, func(to liveset.Spans) {
 		for _, p := range g.parts {
-			sp := index.Span(p.stream.name)
-			to.Put(p.stream.name, sp)
-			before := c.log.streams.grow(p.stream, sp.Next, sp.After)
-			c.log.flow.Add(sp.After - before)
+			sp := index.Span(p.name)
+			to.Put(p.name, sp)
+			p.stream.Grow(sp.Next, sp.After)
 		}
 	})
 }
 
 // abort undoes a group that failed with err, and returns the error for its callers: a *FullError if the log goes on,
 // otherwise ErrFailed, after which the log stores nothing more.
-func (c *committer) abort(g *commitGroup, err error) error {
+func (c *Committer) abort(g *group, err error) error {
 	c.producers.Undo(g.producers)
-	c.log.deletions.add(g.deletions)
+	c.deletions.add(g.deletions)
 	for i := range g.cursors {
-		g.cursors[i].failed()
+		g.cursors[i].Failed()
 	}
 	c.mu.Lock()
 	for i := range c.syncs { // the cursors they wait for may be among these
-		c.syncs[i].until = c.dirty.End()
+		c.syncs[i].until = c.o.Cursors.End()
 	}
 	c.mu.Unlock()
 	var ce *segfile.CommitError
 	if errors.As(err, &ce) && ce.Harmless {
-		full := &FullError{Used: c.log.Stat().Bytes, RetryAfter: capacity.RetryAfter}
+		full := &FullError{Used: c.used(), RetryAfter: capacity.RetryAfter}
 		switch {
 		case segment.TooLong(err):
-			full.Max = c.log.opts.MaxSize
+			full.Max = c.o.MaxSize
 		case !disk.NoSpace(err):
 			full.Shortage = ce.Err
 		}
-		c.log.opts.Logger.Warn("commit rejected before anything of it was stored", "cause", full, "error", err)
-		c.log.capacity.NoteFull()
+		c.o.Logger.Warn("commit rejected before anything of it was stored", "cause", full, "error", err)
+		c.o.Capacity.NoteFull()
 		c.due = time.Now().Add(CheckpointInterval)
 		return full
 	}
-	c.log.fail(err)
-	return fmt.Errorf("%w; the outcome of this append is unknown", c.log.Failed())
+	c.o.Fail(err)
+	return fmt.Errorf("%w; the outcome of this append is unknown", c.o.Failed())
 }

@@ -1,4 +1,4 @@
-package wal
+package commit
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// commitGroup is the appends and the checkpoint that share a commit.
-type commitGroup struct {
+// group is the appends and the checkpoint that share a commit.
+type group struct {
 	tickets []*Ticket
 	results []Appended
 	parts   []*streamPart
@@ -30,44 +30,49 @@ type commitGroup struct {
 
 	checkpoint bool
 	syncs      []syncCall
-	cursors    []cursorStep
+	cursors    []Entry
 	deletions  deletedEntries
 }
 
 // stores reports whether the group changes anything on the disk.
-func (g *commitGroup) stores() bool {
+func (g *group) stores() bool {
 	return len(g.parts)+len(g.cursors)+g.deletions.count()+len(g.producers) > 0 || g.begins
 }
 
-func (g *commitGroup) add(t *Ticket, a Appended) {
+func (g *group) add(t *Ticket, a Appended) {
 	g.tickets = append(g.tickets, t)
 	g.results = append(g.results, a)
 }
 
 // streamPart is the part of a group that is appended to one stream.
 type streamPart struct {
-	stream  *stream
+	stream  Stream
+	name    string
 	next    uint64 // offset of the next event
+	first   uint64 // next, when the group began
+	bytes   uint64 // of the payloads of all events before first
 	tickets []*Ticket
 }
 
 // part returns the stream's part of this group.
-func (g *commitGroup) part(c *committer, name string) *streamPart {
+func (g *group) part(c *Committer, name string) *streamPart {
 	if p := c.parts[name]; p != nil {
 		return p
 	}
-	s := c.log.streams.pin(name)
-	p := &streamPart{stream: s, next: s.next} // only the leader changes s.next
-	c.parts[s.name] = p
+	s := c.o.Streams.Pin(name)
+	p := &streamPart{stream: s, name: s.Name()}
+	p.first, p.bytes = s.End()
+	p.next = p.first
+	c.parts[p.name] = p
 	g.parts = append(g.parts, p)
 	return p
 }
 
 // lay lays the group's events into blocks, stream by stream, after the last leaf of the segment.
-func (g *commitGroup) lay(b *layout.Builder, end segment.LeafEnd) {
+func (g *group) lay(b *layout.Builder, end segment.LeafEnd) {
 	b.Reset(end, g.time, g.length())
 	for _, part := range g.parts {
-		b.StartStream(part.stream.name, part.stream.next, part.stream.bytes)
+		b.StartStream(part.name, part.first, part.bytes)
 		for _, t := range part.tickets {
 			b.Add(&t.frames)
 		}
@@ -76,7 +81,7 @@ func (g *commitGroup) lay(b *layout.Builder, end segment.LeafEnd) {
 }
 
 // length returns the bytes of the frames of all tickets.
-func (g *commitGroup) length() (n int) {
+func (g *group) length() (n int) {
 	for _, part := range g.parts {
 		for _, t := range part.tickets {
 			n += t.frames.Len()
@@ -86,7 +91,7 @@ func (g *commitGroup) length() (n int) {
 }
 
 // bytes returns the length of the group's blocks.
-func (g *commitGroup) bytes() (n int64) {
+func (g *group) bytes() (n int64) {
 	for _, value := range g.blocks {
 		n += int64(len(value))
 	}
@@ -94,7 +99,7 @@ func (g *commitGroup) bytes() (n int64) {
 }
 
 // write puts everything in the group into tx.
-func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *liveset.Segment) error {
+func (g *group) write(c *Committer, tx *bolt.Tx, seg *liveset.Segment) error {
 	if err := seg.PutBlocks(tx, g.blocks); err != nil {
 		return err
 	}
@@ -103,7 +108,7 @@ func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *liveset.Segment) err
 		return err
 	}
 	for _, step := range g.cursors {
-		if err := state.Put(step.key, step.value); err != nil {
+		if err := state.Put(step.Key(), step.Value()); err != nil {
 			return fmt.Errorf("put cursor: %w", err)
 		}
 	}
@@ -111,9 +116,9 @@ func (g *commitGroup) write(c *committer, tx *bolt.Tx, seg *liveset.Segment) err
 }
 
 // respond returns the outcome to all callers that wait for the group.
-func (g *commitGroup) respond(c *committer, err error) {
+func (g *group) respond(c *Committer, err error) {
 	for _, p := range g.parts {
-		c.log.streams.unpin(p.stream)
+		p.stream.Unpin()
 	}
 	clear(c.parts)
 	clear(g.blocks)

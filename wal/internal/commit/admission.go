@@ -1,4 +1,4 @@
-package wal
+package commit
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/capacity"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 )
 
@@ -15,7 +16,7 @@ const maxGroup = 8 << 20
 var errWithdrawn = errors.New("wal: the append was withdrawn")
 
 // admitWaiting moves waiting appends into the group, in order, until the group is large or the log is full.
-func (c *committer) admitWaiting(g *commitGroup) {
+func (c *Committer) admitWaiting(g *group) {
 	c.full = false
 	if len(c.waiting) == 0 {
 		return
@@ -23,8 +24,8 @@ func (c *committer) admitWaiting(g *commitGroup) {
 	if c.producers.EvictionDue() {
 		c.evictProducers()
 	}
-	now := c.log.opts.Clock()
-	c.room = c.log.capacity.SpaceForCommit()
+	now := c.o.Clock()
+	c.free = c.o.Capacity.SpaceForCommit()
 	n := 0
 	for n < len(c.waiting) && c.admit(g, c.waiting[n], now) {
 		n++
@@ -33,22 +34,22 @@ func (c *committer) admitWaiting(g *commitGroup) {
 	clear(c.waiting[rest:])
 	c.waiting = c.waiting[:rest]
 	if c.full {
-		c.log.capacity.NoteFull()
-		c.log.retention.makeRoom()
+		c.o.Capacity.NoteFull()
+		c.o.DropOldest()
 	}
 }
 
 // evictProducers evicts idle producers. A later commit that has room for it deletes their entries.
-func (c *committer) evictProducers() {
-	even := c.log.retention.clock.EvenFor(min(c.log.opts.ProducerIdle, bounds.LongEnough))
-	if keys, bytes := c.producers.Evict(c.log.opts.Clock(), even); len(keys) > 0 {
-		c.log.deletions.add(deletedEntries{producers: keys, pages: bytes})
+func (c *Committer) evictProducers() {
+	even := c.o.ClockEvenFor(min(c.o.ProducerIdle, bounds.LongEnough))
+	if keys, bytes := c.producers.Evict(c.o.Clock(), even); len(keys) > 0 {
+		c.deletions.add(deletedEntries{producers: keys, pages: bytes})
 	}
 }
 
 // admit adds t to the group, or rejects it. It returns false when t has to wait: for the next group, or, when c.full is
 // set, for free bytes in the log.
-func (c *committer) admit(g *commitGroup, t *Ticket, now time.Time) bool {
+func (c *Committer) admit(g *group, t *Ticket, now time.Time) bool {
 	switch {
 	case t.taken.Load():
 		c.end(t, errWithdrawn)
@@ -60,7 +61,7 @@ func (c *committer) admit(g *commitGroup, t *Ticket, now time.Time) bool {
 	var need, names int64
 	at, known, err := c.producers.Recognize(&t.numbered)
 	if err == nil && !known {
-		err = t.rejection
+		err = t.held.Rejection
 	}
 	if err == nil && !known {
 		names, err = c.checkNames(g, t)
@@ -90,14 +91,10 @@ func (c *committer) admit(g *commitGroup, t *Ticket, now time.Time) bool {
 }
 
 // checkNames returns the bytes that the new names in t add to the state, or the error that rejects them.
-func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err error) {
-	rejected := StateError{Stream: t.stream}
-	if c.parts[t.stream] == nil {
-		if s := c.log.streams.lookup(t.stream); s == nil {
-			pages = streamPages(t.stream)
-		} else if !s.stored.Load() {
-			pages = s.pagesOf()
-		}
+func (c *Committer) checkNames(g *group, t *Ticket) (pages int64, err error) {
+	rejected := StateError{Stream: t.held.Stream}
+	if c.parts[t.held.Stream] == nil {
+		pages = c.o.Streams.NewBytes(t.held.Stream)
 	}
 	if t.numbered.Producer.ID != "" && !c.producers.Has(t.numbered.Producer) {
 		if pages == 0 {
@@ -108,9 +105,9 @@ func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err erro
 	if pages == 0 {
 		return 0, nil
 	}
-	rejected.Used, rejected.Max = c.log.capacity.StateBytes.Load()+g.names, c.log.capacity.MostState()
+	rejected.Used, rejected.Max = c.o.Capacity.StateBytes.Load()+g.names, c.o.Capacity.MostState()
 	if rejected.Used+pages > rejected.Max {
-		c.log.capacity.NoteStateFull(&rejected, rejected.Used, rejected.Max)
+		c.o.Capacity.NoteStateFull(&rejected, rejected.Used, rejected.Max)
 		return 0, &rejected
 	}
 	return pages, nil
@@ -119,25 +116,25 @@ func (c *committer) checkNames(g *commitGroup, t *Ticket) (pages int64, err erro
 // reserve returns how many of the group's remaining bytes t needs. 0: t has to wait, for the next group or, when c.full
 // is set, for free bytes in the log; an error: t is rejected. names is the number of bytes that t's new names add to
 // the state.
-func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64, err error) {
-	if need := t.frames.Growth(t.stream); need > c.log.capacity.LargestAppend() {
-		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.log.opts.MaxSize, c.log.capacity.LargestAppend())
+func (c *Committer) reserve(g *group, t *Ticket, names int64) (need int64, err error) {
+	if need := t.frames.Growth(t.held.Stream); need > c.o.Capacity.LargestAppend() {
+		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.o.MaxSize, c.o.Capacity.LargestAppend())
 	}
-	need = t.frames.Growth(t.stream) + namesNeed*names + c.producers.Growth(t.numbered.Producer)
+	need = t.frames.Growth(t.held.Stream) + namesNeed*names + c.producers.Growth(t.numbered.Producer)
 	if g.need == 0 {
-		end := c.log.segments.Newest().End()
+		end := c.o.Segments.Newest().End()
 		need += end.Size()
 	}
 	switch {
-	case g.need+need <= c.room && g.need < maxGroup:
+	case g.need+need <= c.free && g.need < maxGroup:
 		return need, nil
 	case g.need > 0: // the commit takes less than its estimate: check again after it
 		return 0, nil
-	case c.renew(need) && need <= c.room:
+	case c.renew(need) && need <= c.free:
 		return need, nil
-	case c.log.opts.OnFull == Reject:
-		c.log.capacity.NoteFull()
-		return 0, c.log.fullError(need)
+	case c.o.OnFull == bounds.Reject:
+		c.o.Capacity.NoteFull()
+		return 0, c.fullError(need)
 	}
 	c.full = true
 	return 0, nil
@@ -148,26 +145,26 @@ func (c *committer) reserve(g *commitGroup, t *Ticket, names int64) (need int64,
 const namesNeed = 3
 
 // assign assigns offsets to t's events.
-func (c *committer) assign(g *commitGroup, t *Ticket, now time.Time) {
-	p := g.part(c, t.stream)
+func (c *Committer) assign(g *group, t *Ticket, now time.Time) {
+	p := g.part(c, t.held.Stream)
 	first := p.next
 	p.next += uint64(t.frames.Events())
 	p.tickets = append(p.tickets, t)
 	g.time = now.UnixNano()
 	g.events += t.frames.Events()
 	if t.numbered.Producer.ID != "" {
-		c.producers.Store(&g.producers, &t.numbered, first, now, c.log.capacity.MostRuns())
+		c.producers.Store(&g.producers, &t.numbered, first, now, c.o.Capacity.MostRuns())
 	}
 	g.add(t, Appended{First: first, Count: t.frames.Events()})
 }
 
 // reject ends t with err. A caller that has withdrawn t does not see err.
-func (c *committer) reject(t *Ticket, err error) {
+func (c *Committer) reject(t *Ticket, err error) {
 	t.taken.Store(true)
 	c.end(t, err)
 }
 
-func (c *committer) rejectAll(err error) {
+func (c *Committer) rejectAll(err error) {
 	for _, t := range c.waiting {
 		c.reject(t, err)
 	}
@@ -176,18 +173,30 @@ func (c *committer) rejectAll(err error) {
 }
 
 // end ends a ticket that stored nothing. The rest of its chain is not stored either.
-func (c *committer) end(t *Ticket, err error) {
+func (c *Committer) end(t *Ticket, err error) {
 	if t.chain != nil {
 		t.chain.broken = true
 	}
 	c.respond(t, Appended{}, err)
 }
 
+// fullError returns the error of an append that needs more bytes than are free.
+func (c *Committer) fullError(need int64) error {
+	e := FullError{Used: c.used(), Max: c.o.MaxSize, RetryAfter: capacity.RetryAfter}
+	if c.o.Capacity.DiskIsFull(need) {
+		e.Max = 0
+	}
+	return &e
+}
+
+// used returns the bytes that the segments occupy.
+func (c *Committer) used() int64 { return c.o.Capacity.Used(c.o.Segments.Use()) }
+
 // respond releases the buffer and the budgets that t holds, and returns the result to t's caller.
-func (c *committer) respond(t *Ticket, a Appended, err error) {
+func (c *Committer) respond(t *Ticket, a Appended, err error) {
 	t.frames.Release()
-	c.log.room.Release(t.weight)
-	c.log.retention.release(t, a, err == nil && !a.Duplicate)
+	c.waitBudget.Release(t.weight)
+	t.release(a, err == nil && !a.Duplicate)
 	t.result, t.err = a, err
 	close(t.done)
 }

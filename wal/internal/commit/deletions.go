@@ -1,4 +1,4 @@
-package wal
+package commit
 
 import (
 	"fmt"
@@ -15,16 +15,21 @@ import (
 // of evicted producers, and of closed cursors whose streams never had an event. Deleting entries writes their pages
 // again, so a commit deletes them only if there is room for that. A new segment begins without them.
 type deletions struct {
-	log *Log
-
 	mu      sync.Mutex // acquired after a cursor's
 	entries deletedEntries
+}
+
+// Deletable is an entry of the state that the log no longer needs.
+type Deletable interface {
+	Key() []byte
+	// Wanted reports whether the entry is part of the state again.
+	Wanted() bool
 }
 
 // deletedEntries are entries of the state, and the bytes that they take of it.
 type deletedEntries struct {
 	producers []producer.Key
-	cursors   []*Cursor
+	cursors   []Deletable
 	pages     int64
 }
 
@@ -36,25 +41,17 @@ func (e *deletedEntries) add(o deletedEntries) {
 	e.pages += o.pages
 }
 
+// Delete makes a later commit delete the entry, which takes that number of bytes of the state. The caller may hold the
+// mutex of a cursor.
+func (c *Committer) Delete(entry Deletable, bytes int64) {
+	c.deletions.add(deletedEntries{cursors: []Deletable{entry}, pages: bytes})
+	c.Touch()
+}
+
 func (d *deletions) add(e deletedEntries) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.entries.add(e)
-}
-
-// closed removes a closed cursor from the state until its stream has an event.
-func (d *deletions) closed(p *Cursor) {
-	p.stream.mu.Lock()
-	defer p.stream.mu.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.inState || p.opened || p.stream.stored.Load() {
-		return
-	}
-	d.log.capacity.AddCursor(-p.pages)
-	d.add(deletedEntries{cursors: []*Cursor{p}, pages: p.pages})
-	p.inState, p.pages = false, 0
-	d.log.committer.touch()
 }
 
 // take returns the entries and removes them.
@@ -66,35 +63,33 @@ func (d *deletions) take() (e deletedEntries) {
 }
 
 // need returns the most bytes by which deleting all entries makes the newest segment grow: two pages for each, or all
-// of the state's pages, which are half empty at worst. 0: there are none.
-func (d *deletions) need() int64 {
+// of the state's pages, which are half empty at worst: stateBytes and those of the entries. 0: there are none.
+func (d *deletions) need(stateBytes int64) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	state := d.log.capacity.StateBytes.Load() + d.entries.pages
-	return min(int64(d.entries.count()*2*os.Getpagesize()), 2*state)
+	return min(int64(d.entries.count()*2*os.Getpagesize()), 2*(stateBytes+d.entries.pages))
 }
 
 // collectDeletions adds the deletions to the group if there is room for them beside its appends.
-func (c *committer) collectDeletions(g *commitGroup, active *liveset.Segment) {
-	l := c.log
-	need := l.deletions.need()
+func (c *Committer) collectDeletions(g *group, active *liveset.Segment) {
+	need := c.deletions.need(c.o.Capacity.StateBytes.Load())
 	if need == 0 {
 		return
 	}
 	if active.Preallocated() {
 		if g.stores() {
-			g.deletions = l.deletions.take()
+			g.deletions = c.deletions.take()
 		}
 		return
 	}
-	room := c.room
+	free := c.free
 	if g.need == 0 {
-		room = c.log.capacity.SpaceForCommit()
+		free = c.o.Capacity.SpaceForCommit()
 	}
-	if g.need+need > room || l.capacity.Allocate(active, g.need+need, segfile.SealAhead) != nil {
+	if g.need+need > free || c.o.Capacity.Allocate(active, g.need+need, segfile.SealAhead) != nil {
 		return
 	}
-	g.deletions = l.deletions.take()
+	g.deletions = c.deletions.take()
 	g.need += need
 }
 
@@ -103,14 +98,11 @@ func (e *deletedEntries) write(ps *producer.Set, state *segment.StateWriter) err
 	if err := ps.Delete(e.producers, state); err != nil {
 		return err
 	}
-	for _, p := range e.cursors {
-		p.mu.Lock()
-		kept := p.inState
-		p.mu.Unlock()
-		if kept {
+	for _, entry := range e.cursors {
+		if entry.Wanted() {
 			continue
 		}
-		if err := state.Bucket.Delete(segment.StateKey(segment.StateCursor, p.stream.name, p.name)); err != nil {
+		if err := state.Bucket.Delete(entry.Key()); err != nil {
 			return fmt.Errorf("delete cursor: %w", err)
 		}
 	}

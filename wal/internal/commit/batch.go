@@ -1,15 +1,15 @@
-package wal
+package commit
 
 import (
 	"time"
 
-	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Batch is the content of one append, which stores all of it or nothing.
 type Batch struct {
 	Stream string
-	Events []Event // at least one
+	Events []segment.Event // at least one
 
 	// ProducerID and ProducerSequence, when both are set, identify the batch: if it is sent again, it is still stored
 	// once. Sequences start at 1 and rise by the number of events.
@@ -45,16 +45,13 @@ type Appended struct {
 	Duplicate bool // the batch had been stored before; First is its old offset, or 0 if that is unknown
 }
 
-// OnFull is the handling of an append when the log is full.
-type OnFull = bounds.OnFull
-
-// A full log rejects the append, lets it wait for free bytes, or drops the oldest events.
-const (
-	Reject     = bounds.Reject
-	Block      = bounds.Block
-	DropOldest = bounds.DropOldest
-)
-
 // CheckpointInterval is the longest time until a settlement is synced. After a crash, events that were delivered within
 // that time may be delivered again.
 const CheckpointInterval = 250 * time.Millisecond
+
+// Info describes a commit.
+type Info struct {
+	Events   int
+	Bytes    int64 // of the blocks
+	Duration time.Duration
+}

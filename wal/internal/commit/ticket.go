@@ -1,0 +1,178 @@
+package commit
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync/atomic"
+
+	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/layout"
+	"github.com/standpipe/standpipe/wal/internal/producer"
+	"github.com/standpipe/standpipe/wal/internal/queue"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// Ticket is a batch on its way to the disk.
+type Ticket struct {
+	numbered producer.Batch // its Producer is zero for a batch without a sequence
+	chain    *Chain
+
+	frames    layout.Frames // empty once stored or rejected
+	weight    int64         // bytes that it holds of Committer.waitBudget
+	held      Reservation   // of its stream's budget
+	committer *Committer
+	taken     atomic.Bool // by the committer, or by a caller that withdrew it
+	inline    bool        // Wait may commit inline
+	done      chan struct{}
+
+	// Set before done is closed.
+	result Appended
+	err    error
+}
+
+const (
+	// maxWaiting bounds the bytes of appends that wait for the committer; Submit waits above it.
+	maxWaiting = 16 << 20
+	// maxProducerID is the longest ID of a producer in bytes.
+	maxProducerID = 1 << 10
+	// maxBatch bounds the bytes of the frames of all events of a batch: the events with their framing in a block.
+	maxBatch = 64 << 20
+	// LargestCommit is the most that one commit adds to a segment: a full group and the append that overfills it.
+	LargestCommit = maxGroup + maxBatch
+)
+
+// Submit enqueues b, and returns without waiting for the disk: see Log.Submit. Wait may commit the batch itself if it is
+// awaited.
+func (c *Committer) Submit(ctx context.Context, b *Batch, awaited bool) (t *Ticket, err error) {
+	if b.Chain != nil {
+		if b.Chain.stopped {
+			return nil, ErrChainBroken
+		}
+		defer func() { b.Chain.stopped = err != nil }()
+	}
+	size, overhead, err := b.check()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	weight := min(size, maxWaiting)
+	t = c.newTicket(b)
+	t.inline = awaited && c.o.Linger <= 0
+	t.held.Overhead = overhead
+	t.held.Bytes = bounds.HeldBytes(b.count()) + overhead
+	if err := c.o.Budgets.Reserve(ctx, &t.held); err != nil {
+		return nil, err
+	}
+	if err := c.waitBudget.Acquire(ctx, weight); err != nil {
+		t.release(Appended{}, false)
+		return nil, err
+	}
+	t.weight = weight
+	t.frames.Encode(b.Stream, b.Events, size, c.crowded())
+	if err := c.enqueue(t); err != nil {
+		t.frames.Release()
+		t.release(Appended{}, false)
+		c.waitBudget.Release(weight)
+		return nil, err
+	}
+	return t, nil
+}
+
+// release releases the bytes that the ticket holds of its stream's budget.
+func (t *Ticket) release(a Appended, stored bool) {
+	t.committer.o.Budgets.Release(&t.held, segment.Run{First: a.First, Next: a.First + uint64(a.Count)}, stored)
+}
+
+func (c *Committer) usable() error {
+	select {
+	case <-c.o.Closing:
+		return segment.ErrClosed
+	default:
+		return c.o.Failed()
+	}
+}
+
+func (b *Batch) count() segment.Count {
+	c := segment.Count{Events: uint64(len(b.Events))}
+	for i := range b.Events {
+		c.Bytes += uint64(len(b.Events[i].Data))
+	}
+	return c
+}
+
+// check returns the bytes of the batch's frames, and how many of them are overhead.
+func (b *Batch) check() (size, overhead int64, err error) {
+	switch {
+	case b.Stream == "" || len(b.Events) == 0:
+		return 0, 0, fmt.Errorf("wal: a batch needs a stream and at least one event, has %d", len(b.Events))
+	case len(b.Stream) > segment.MaxStreamName:
+		return 0, 0, fmt.Errorf("wal: a stream's name has %d bytes, at most %d", len(b.Stream), segment.MaxStreamName)
+	case len(b.ProducerID) > maxProducerID:
+		return 0, 0, fmt.Errorf("wal: a producer's id has %d bytes, at most %d", len(b.ProducerID), maxProducerID)
+	case b.ProducerSequence > math.MaxUint64-uint64(len(b.Events)):
+		return 0, 0, &producer.SequenceError{Producer: b.ProducerID, Got: b.ProducerSequence}
+	case b.ProducerNext > 0 && b.ProducerNext < b.ProducerSequence+uint64(len(b.Events)):
+		return 0, 0, &producer.SequenceError{Producer: b.ProducerID, Got: b.ProducerNext, Want: b.ProducerSequence + uint64(len(b.Events))}
+	}
+	for i := range b.Events {
+		n := segment.FrameSize(&b.Events[i])
+		size += int64(n)
+		overhead += bounds.OverheadOf(&b.Events[i], n)
+	}
+	if size > maxBatch {
+		return 0, 0, fmt.Errorf("%w: its %d events take %d bytes, at most %d are allowed", ErrTooLarge, len(b.Events), size, maxBatch)
+	}
+	return size, overhead, nil
+}
+
+func (c *Committer) newTicket(b *Batch) *Ticket {
+	t := &Ticket{committer: c, chain: b.Chain, done: make(chan struct{})}
+	t.held.Stream = b.Stream
+	if b.ProducerID != "" && b.ProducerSequence > 0 {
+		t.numbered = producer.Batch{
+			Producer: producer.Key{ID: b.ProducerID, Stream: b.Stream}, Sequence: b.ProducerSequence,
+			Next: b.ProducerSequence + uint64(len(b.Events)), Events: uint64(len(b.Events)),
+		}
+		if b.ProducerNext > 0 {
+			t.numbered.Next, t.numbered.Leaps = b.ProducerNext, true
+		}
+		t.held.Numbered = true
+	}
+	return t
+}
+
+// Done returns a channel that is closed once the batch is synced or rejected.
+func (t *Ticket) Done() <-chan struct{} { return t.done }
+
+// Result returns the position of the stored batch, or an error if it was not stored. Call it after Done is closed.
+func (t *Ticket) Result() (Appended, error) { return t.result, t.err }
+
+// Wait waits for the batch to be synced. If ctx ends before the committer has begun with the batch, the batch is
+// withdrawn: nothing is stored, and Wait returns ctx's error. If the committer has begun, Wait waits for the outcome,
+// which is one commit away. If the batch is Awaited and no other goroutine commits, Wait commits the batch itself.
+func (t *Ticket) Wait(ctx context.Context) (Appended, error) {
+	switch {
+	case !t.inline:
+	case ctx.Err() != nil:
+		withdrawn := t.taken.CompareAndSwap(false, true)
+		queue.Poke(t.committer.wake) // the next commit ends it
+		if withdrawn {
+			return Appended{}, ctx.Err()
+		}
+	default:
+		t.committer.commitInline()
+	}
+	select {
+	case <-t.done:
+		return t.result, t.err
+	case <-ctx.Done():
+	}
+	if t.taken.CompareAndSwap(false, true) {
+		return Appended{}, ctx.Err()
+	}
+	<-t.done
+	return t.result, t.err
+}
