@@ -57,6 +57,7 @@ func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent,
 	}
 	a.conf.Store(conf)
 	a.monitor = newMonitor(a)
+	a.logWarnings(conf)
 	if err := a.open(ctx, conf); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -9,13 +10,20 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/access"
 )
 
-// CheckFiles opens the certificates, keys and token files of conf as New would. It returns the errors, each beginning with
-// the position of its block, and logs the warnings of New.
-func CheckFiles(conf *config.Config, logger hclog.Logger) (faults []error) {
+// CheckFiles opens the certificates, keys and token files of conf as New would. It returns the faults, each at the position
+// of its block, and logs the warnings of New.
+func CheckFiles(conf *config.Config, logger hclog.Logger) (faults []config.Fault) {
 	note := func(err error) {
-		if err != nil {
-			faults = append(faults, err)
+		if err == nil {
+			return
 		}
+		for _, i := range conf.Identities { // the error of an identity begins with its position
+			if text, ok := strings.CutPrefix(err.Error(), i.Pos.String()+": "); ok {
+				faults = append(faults, config.Fault{Pos: i.Pos, Text: text})
+				return
+			}
+		}
+		faults = append(faults, config.Fault{Text: err.Error()})
 	}
 	all := identities(conf)
 	for _, i := range all {
@@ -27,12 +35,13 @@ func CheckFiles(conf *config.Config, logger hclog.Logger) (faults []error) {
 	}
 	check := func(p config.Pos, block string, tls *config.TLS, auth *config.Auth) {
 		if _, err := openSecurity(register, logger, tls, auth); err != nil {
-			note(fmt.Errorf("%s%s: %w", posPrefix(p), block, err))
+			faults = append(faults, config.Fault{Pos: p, Text: block + ": " + err.Error()})
 		}
 	}
 	for _, l := range conf.Listeners {
 		check(l.Pos, fmt.Sprintf("listener %q", l.Type), l.TLS, l.Auth)
 	}
 	check(conf.Admin.Pos, "admin", conf.Admin.TLS, conf.Admin.Auth)
+	conf.AddSources(faults)
 	return faults
 }

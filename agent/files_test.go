@@ -46,7 +46,7 @@ listener "http" {
 			continue
 		}
 		for i, want := range c.want {
-			if got := faults[i].Error(); !strings.HasPrefix(got, "agent.hcl:") || !strings.Contains(got, want) {
+			if got := faults[i].String(); !strings.HasPrefix(got, "agent.hcl:") || !strings.Contains(got, want) {
 				t.Errorf("got %q, want %q with its place", got, want)
 			}
 		}

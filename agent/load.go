@@ -20,6 +20,13 @@ func Load(path string) (*config.Config, error) {
 	return c, nil
 }
 
+// logWarnings logs the settings of conf that are surely not as intended.
+func (a *Agent) logWarnings(conf *config.Config) {
+	for _, w := range conf.Warnings() {
+		a.logger.Warn("configuration is valid but doubtful", "place", w.Pos.String(), "warning", w.Text)
+	}
+}
+
 // checkBuiltIn returns a *config.FaultsError for the destinations without a sink.
 func checkBuiltIn(c *config.Config) error {
 	var faults []config.Fault
@@ -33,5 +40,6 @@ func checkBuiltIn(c *config.Config) error {
 	if len(faults) == 0 {
 		return nil
 	}
+	c.AddSources(faults)
 	return &config.FaultsError{Faults: faults}
 }

@@ -38,6 +38,7 @@ func (a *Agent) Reload(conf *config.Config) error {
 	a.await(pending)
 	a.logger.Info("configuration reloaded", "streams", changed.Streams, "listeners", changed.Listeners,
 		"started", len(changed.Started), "parked", len(changed.Parked))
+	a.logWarnings(conf)
 	for _, parked := range changed.Parked {
 		a.logger.Warn("destination parked: it is not in the configuration any more, and keeps its events", "destination", parked)
 	}

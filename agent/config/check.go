@@ -28,6 +28,7 @@ func checkFile(b *schema.Block, c *Config) {
 	stateOf(b).checkKeys(b, c)
 	stateOf(b).checkReferences(b, c)
 	stateOf(b).checkIdentities(b, c)
+	warnFile(b, c)
 }
 
 func checkListener(b *schema.Block, l *Listener) {
@@ -168,6 +169,7 @@ func checkStream(b *schema.Block, s *Stream) {
 	for i := range s.Destinations {
 		s.Destinations[i].Priority = s.Priority
 	}
+	warnStream(b, s)
 }
 
 // checkDestination checks the rules between a destination and its stream.
@@ -182,6 +184,7 @@ func checkDestination(b *schema.Block, s *Stream, d *Destination) {
 		}
 	}
 	checkFilledIn(b, s, d)
+	warnDestination(b, s, d)
 	if d.Type == "s3" && b.Wrote("bucket") && !b.Misread("prefix") {
 		stateOf(b).s3 = append(stateOf(b).s3, s3Target{stream: s.Name, d: *d, pos: b.At("prefix")})
 	}
@@ -343,7 +346,7 @@ func checkRetry(b *schema.Block, r *Retry) {
 		r.Initial = r.Max
 		return
 	}
-	b.Fault(b.At("initial"), "initial: %v is over max; allowed is at most %v", r.Initial, r.Max)
+	b.Fault(b.At("initial"), "initial: %s is over max; allowed is at most %s", schema.DurationText(r.Initial), schema.DurationText(r.Max))
 }
 
 // kinesisARN is the service's own pattern, arn:aws.*:kinesis:.*:\d{12}:stream/\S+, with a stricter region: Kinesis Data

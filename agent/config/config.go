@@ -25,7 +25,16 @@ type Config struct {
 	AWS             AWS // the defaults, which every Destination includes
 	Prices          Prices
 	Streams         []Stream
+
+	texts    schema.Texts // of the files
+	warnings []Fault
 }
+
+// Warnings returns the settings that are valid but surely not as intended, in the order of the files.
+func (c *Config) Warnings() []Fault { return c.warnings }
+
+// AddSources adds the source lines to faults that were found after reading.
+func (c *Config) AddSources(faults []Fault) { c.texts.AddSources(faults) }
 
 // Listener accepts the connections of producers.
 type Listener struct {
@@ -190,7 +199,8 @@ func Parse(src []byte, filename string) (*Config, error) {
 
 func parse(files []schema.Source) (*Config, error) {
 	c := defaultConfig()
-	if err := schema.ReadConfiguration(files, &fileSection, c, markPlaces, new(state)); err != nil {
+	var err error
+	if c.texts, c.warnings, err = schema.ReadConfiguration(files, &fileSection, c, markPlaces, new(state)); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -25,6 +25,7 @@ func parse(t *testing.T, src string) *config.Config {
 
 // placeless returns c without the places, so that two files can be compared.
 func placeless(c *config.Config) *config.Config {
+	config.Settings(c)
 	c.Admin.Pos = config.Pos{}
 	for i := range c.Listeners {
 		c.Listeners[i].Pos = config.Pos{}
@@ -155,7 +156,7 @@ stream "*" {
 }
 
 func TestDefaults_OfAnEmptyFile(t *testing.T) {
-	got := parse(t, "")
+	got := config.Settings(parse(t, ""))
 	want := &config.Config{
 		NodeName: hostName(t), DataDir: "/var/lib/standpipe", LogLevel: "info", LogFormat: "text",
 		ShutdownTimeout: 25 * time.Second,

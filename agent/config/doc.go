@@ -7,6 +7,9 @@
 //
 //	agent.hcl:12:3: unknown setting "adress" in listener "grpc"; did you mean "address"?
 //
+// Config.Warnings has the settings that are valid but surely not as intended. WriteFaults writes faults and warnings with the
+// line of the file, and carets below the value.
+//
 // Only Load reads a file. No function opens a socket, sends a request to AWS or checks that a named file exists: a file
 // that is valid on one host is valid on another with the same environment variables. The one exception are the folders of
 // file destinations, whose symbolic links are resolved to find two destinations with the same folder.
@@ -26,6 +29,9 @@
 //   - shared.go: destinations for several streams.
 //   - internal/schema: reads files by these tables, with the positions and texts of mistakes, and describes the tables.
 //   - check.go: the rules between several settings.
+//   - warn.go: the warnings.
+//
+// testdata/faulty.txt and testdata/doubtful.txt list mistakes with their texts; go test -update writes the texts.
 //
 // # Limits
 //

@@ -49,7 +49,7 @@ func TestEnvironment_Faults(t *testing.T) {
 		`node_name = "${env("", "x")}"`:                     `1:16: node_name: env needs one or two strings in quotes; ` + allowed,
 		`node_name = "${env("A", "${env.B}")}"`:             `1:16: node_name: env needs one or two strings in quotes; ` + allowed,
 		`node_name = "${upper("a")}"`:                       `1:16: node_name: an expression is not evaluated; allowed is plain text in quotes`,
-		`node_name = env.A`:                                 `1:13: node_name: env.A is a bare word, not a string in quotes; allowed is a name, like "gateway-17"`,
+		`node_name = env.A`:                                 `1:13: node_name: env.A is not in quotes; allowed is "${env.A}"`,
 		`log_level = "${env("STANDPIPE_TEST_UNSET", "x")}"`: `1:13: log_level: "x" is unknown; allowed is trace, debug, info, warn or error`,
 	} {
 		_, err := config.Parse([]byte(src), "a.hcl")

@@ -15,3 +15,9 @@ func Known() (names []string) {
 	}
 	return append(names, "stream.destination")
 }
+
+// Settings removes from c all that is no setting, so that it can be compared.
+func Settings(c *Config) *Config {
+	c.texts, c.warnings = nil, nil
+	return c
+}

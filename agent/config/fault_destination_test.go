@@ -53,7 +53,7 @@ func TestFaults_OfDestinations(t *testing.T) {
 			`12:9: topic: "` + strings.Repeat("x", 60) + `..." has more than 249 characters; allowed is ` + topic,
 			`16:9: topic: "" is empty; allowed is ` + topic}},
 		{"brokers", in(`"kafka" "k"`, `brokers = ["k", "k:0", "k:9092"]`, `topic = "t"`), []string{
-			`3:12: brokers: "k" is no address; allowed is ` + brokers}},
+			`3:12: brokers: "k" has no port; allowed is ` + brokers}},
 		{"a broker without a port", in(`"kafka" "k"`, `brokers = ["k:0"]`, `topic = "t"`), []string{
 			`3:12: brokers: "k:0" is no host:port; allowed is ` + brokers}},
 		{"a broker twice", in(`"kafka" "k"`, `brokers = ["k:1", "k:1"]`, `topic = "t"`), []string{
@@ -140,7 +140,7 @@ func TestFaults_OfDestinations(t *testing.T) {
 		// statsd
 		{"addresses of statsd", "stream \"a\" {\ndestination \"statsd\" \"a\" { address = \"127.0.0.1:8125\" }\ndestination \"statsd\" \"b\" { address = \"udp://127.0.0.1\" }\ndestination \"statsd\" \"c\" { address = \"unixgram://x\" }\n}", []string{
 			`2:38: address: "127.0.0.1:8125" does not begin with udp:// or unixgram:///; allowed is ` + datagrams,
-			`3:38: address: "udp://127.0.0.1" is no address; allowed is ` + datagrams,
+			`3:38: address: "udp://127.0.0.1" has no port; allowed is ` + datagrams,
 			`4:38: address: "unixgram://x" has no absolute path of a file; allowed is ` + datagrams}},
 		{"a metric's characters", statsd(`metric = "events:${stream}"`, `tags = ["a|b"]`), []string{
 			`4:10: metric: "events:${stream}" has a character that is not of A-Z a-z 0-9 . _ -; allowed is ` + metric,
@@ -158,7 +158,7 @@ func TestFaults_OfDestinations(t *testing.T) {
 			`4:8: type: flavor = "statsd" has no distributions; allowed is distribution with flavor = "dogstatsd"`}},
 		{"a sampled counter", statsd(`sample_rate = 0.5`, `max_series = 0`, `interval = "0s"`), []string{
 			`4:15: sample_rate: a counter is sent once an interval; allowed is sample_rate with type = "timer" or "distribution"`,
-			`5:14: max_series: 0 is no such number; allowed is a whole number from 1 to 1000000 without quotes, like 1000`,
+			`5:14: max_series: 0 is too low; allowed is a whole number from 1 to 1000000 without quotes, like 1000`,
 			`6:12: interval: "0s" is too short; allowed is a duration of 1ms or more, like "10s"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/standpipe/standpipe/agent/config"
 )
@@ -26,6 +27,11 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("aws {\n region = <<X\na\nX\n role_arn = null\n endpoint = \"http://[::1]:1\"\n}"))
 	f.Add([]byte("stream \"a\" {\n destination \"file\" \"b\" { path = \"%{if true}x%{endif}$${stream}\" }\n}\n\x00\xff"))
 
+	for _, file := range []string{"faulty.txt", "doubtful.txt"} {
+		for _, l := range readList(f, file) {
+			f.Add([]byte(l.src))
+		}
+	}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		c, err := config.Parse(src, "fuzz.hcl")
 		if err != nil {
@@ -42,6 +48,7 @@ func checkFaults(t *testing.T, err error) {
 		t.Fatalf("got %v, want a FaultsError", err)
 	}
 	last := 0
+	checkPrinted(t, faults.Faults)
 	for _, fault := range faults.Faults {
 		if fault.Pos.Line < max(last, 1) || fault.Pos.Column < 1 || fault.Pos.File != "fuzz.hcl" {
 			t.Errorf("%v: the place is none, or before line %d", fault, last)
@@ -53,7 +60,22 @@ func checkFaults(t *testing.T, err error) {
 	}
 }
 
+// checkPrinted holds that an excerpt is one line of the file without control characters, and one line of carets that lie below it.
+func checkPrinted(t *testing.T, faults []config.Fault) {
+	for _, f := range faults {
+		lines := strings.Split(printed(t, []config.Fault{f}), "\n")
+		if len(lines) == 1 {
+			continue // the fault is at an empty line
+		}
+		if len(lines) != 3 || strings.Trim(lines[2], " \t^") != "" || !strings.Contains(lines[2], "^") ||
+			strings.ContainsFunc(lines[1], func(c rune) bool { return unicode.IsControl(c) && c != '\t' }) || len([]rune(lines[1])) > 160 {
+			t.Errorf("got %q for %q", lines, f.Source)
+		}
+	}
+}
+
 func checkConfig(t *testing.T, c *config.Config) {
+	checkPrinted(t, c.Warnings())
 	if len(c.Listeners) == 0 || c.NodeName == "" || c.DataDir == "" || c.WAL.SegmentSize > c.WAL.MaxSize/4 {
 		t.Errorf("got %+v", c)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -9,7 +10,7 @@ import (
 
 var identitySection = schema.Section[Identity]{
 	Settings: []schema.Setting[Identity]{
-		schema.Text("token_file", tokenFile, func(i *Identity) *string { return &i.TokenFile }, schema.NotEmpty).
+		schema.Text("token_file", tokenFile, func(i *Identity) *string { return &i.TokenFile }, schema.NotEmpty).Warns(oddPath).
 			Means("Bearer tokens of the identity, one a line. A changed file is read again."),
 		schema.Strings("certificates", `a list of names in certificates, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Certificates }, schema.NotEmpty).
 			Means("Patterns for the names in a verified client certificate."),
@@ -70,7 +71,15 @@ func (st *state) checkIdentities(b *schema.Block, c *Config) {
 	for _, a := range st.auths {
 		for _, name := range a.auth.Identities {
 			if !slices.ContainsFunc(c.Identities, func(i Identity) bool { return i.Name == name }) {
-				b.Fault(a.b.At("identities"), "identities: no identity block is called %s; allowed are names that identity blocks have", schema.Quote(name))
+				var names []string
+				for _, i := range c.Identities {
+					names = append(names, i.Name)
+				}
+				instead := "allowed are names that identity blocks have"
+				if near, ok := schema.Nearest(name, names); ok {
+					instead = fmt.Sprintf("did you mean %q?", near)
+				}
+				b.Fault(a.b.At("identities"), "identities: no identity block is called %s; %s", schema.Quote(name), instead)
 			}
 		}
 		noCaller := len(c.Identities) == 0 || a.auth.Identities != nil && len(a.auth.Identities) == 0

@@ -85,9 +85,9 @@ var saslSection = schema.Section[SASL]{
 			Means("The mechanism. AWS_MSK_IAM signs with the credentials of the settings of AWS."),
 		schema.Text("username", `a name, like "standpipe"`, func(s *SASL) *string { return &s.Username }, schema.NotEmpty).
 			Means("The user, for PLAIN and SCRAM."),
-		schema.Text("password_file", "the path of a file with a password", func(s *SASL) *string { return &s.PasswordFile }, schema.NotEmpty).
+		schema.Text("password_file", "the path of a file with a password", func(s *SASL) *string { return &s.PasswordFile }, schema.NotEmpty).Warns(oddPath).
 			Means("The file with the user's password. A changed file is read again."),
-		schema.Text("token_file", "the path of a file with a token", func(s *SASL) *string { return &s.TokenFile }, schema.NotEmpty).
+		schema.Text("token_file", "the path of a file with a token", func(s *SASL) *string { return &s.TokenFile }, schema.NotEmpty).Warns(oddPath).
 			Means("The file with the token, for OAUTHBEARER. A changed file is read again."),
 	},
 	Check: checkSASL,

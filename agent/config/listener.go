@@ -224,7 +224,15 @@ func refer(b *schema.Block, setting, name string) {
 func (st *state) checkReferences(b *schema.Block, c *Config) {
 	for _, ref := range st.refers {
 		if _, ok := c.Match(ref.name); !ok {
-			b.Fault(ref.pos, "stream: no stream block matches %s; allowed is %s", schema.Quote(ref.name), streamOfFile)
+			var names []string
+			for _, s := range c.Streams {
+				names = append(names, s.Name)
+			}
+			instead := "allowed is " + streamOfFile
+			if near, ok := schema.Nearest(ref.name, names); ok {
+				instead = fmt.Sprintf("did you mean %q?", near)
+			}
+			b.Fault(ref.pos, "stream: no stream block matches %s; %s", schema.Quote(ref.name), instead)
 		}
 	}
 }

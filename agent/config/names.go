@@ -1,6 +1,10 @@
 package config
 
-import "github.com/standpipe/standpipe/agent/config/internal/schema"
+import (
+	"io"
+
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
+)
 
 // The types of faults, lists and documentation.
 type (
@@ -17,6 +21,9 @@ type (
 	// Setting is the documentation of one setting, or of a nested block if Block is set.
 	Setting = schema.SettingDoc
 )
+
+// WriteFaults writes each fault as its place and text, its source line, and carets under its value.
+func WriteFaults(w io.Writer, faults []Fault) error { return schema.WriteFaults(w, faults) }
 
 // ListOf returns the list of the values.
 func ListOf(values ...string) List { return schema.ListOf(values...) }

@@ -22,7 +22,7 @@ var fileSection = schema.Section[Config]{
 	Settings: []schema.Setting[Config]{
 		schema.Text("node_name", `a name, like "gateway-17"`, func(c *Config) *string { return &c.NodeName }, schema.NotEmpty).ByDefault("the host name").NeedsRestart().
 			Means("The name of the agent in the status, in envelopes and in its log lines."),
-		schema.Text("data_dir", `the path of a folder, like "/var/lib/standpipe"`, func(c *Config) *string { return &c.DataDir }, schema.NotEmpty).NeedsRestart().
+		schema.Text("data_dir", `the path of a folder, like "/var/lib/standpipe"`, func(c *Config) *string { return &c.DataDir }, schema.NotEmpty).NeedsRestart().Warns(oddDataDir).
 			Means("The folder of the write-ahead log and the dead letters. The agent creates it with mode 0700."),
 		schema.Word("log_level", func(c *Config) *string { return &c.LogLevel }, "trace", "debug", "info", "warn", "error").
 			Means("The least level of the log lines on standard error."),
@@ -72,6 +72,7 @@ func awsDefaults() schema.Child[Config] {
 	c.Read = func(b *schema.Block, into *Config) {
 		read(b, into)
 		stateOf(b).aws = into.AWS
+		warnRegion(b, into.AWS)
 	}
 	return c
 }
@@ -86,16 +87,16 @@ func optional[T, U any](name string, s *schema.Section[U], field func(*T) **U) s
 
 var (
 	tlsSection = schema.Section[TLS]{Settings: []schema.Setting[TLS]{
-		schema.Text("cert_file", pemFile, func(t *TLS) *string { return &t.CertFile }, schema.NotEmpty).Needed().
+		schema.Text("cert_file", pemFile, func(t *TLS) *string { return &t.CertFile }, schema.NotEmpty).Warns(oddPath).Needed().
 			Means("The certificate of the listener, with its chain. A changed file is read again."),
-		schema.Text("key_file", pemFile, func(t *TLS) *string { return &t.KeyFile }, schema.NotEmpty).Needed().
+		schema.Text("key_file", pemFile, func(t *TLS) *string { return &t.KeyFile }, schema.NotEmpty).Warns(oddPath).Needed().
 			Means("The private key of the certificate."),
-		schema.Text("client_ca_file", pemFile, func(t *TLS) *string { return &t.ClientCAFile }, schema.NotEmpty).
+		schema.Text("client_ca_file", pemFile, func(t *TLS) *string { return &t.ClientCAFile }, schema.NotEmpty).Warns(oddPath).
 			Means("The CAs of client certificates. With it, clients may present a certificate."),
 	}}
 
 	authSection = schema.Section[Auth]{Settings: []schema.Setting[Auth]{
-		schema.Text("token_file", tokenFile, func(a *Auth) *string { return &a.TokenFile }, schema.NotEmpty).
+		schema.Text("token_file", tokenFile, func(a *Auth) *string { return &a.TokenFile }, schema.NotEmpty).Warns(oddPath).
 			Means("Bearer tokens with access to everything that the listener serves. A changed file is read again."),
 		schema.Limiting("identities", `a list of names that identity blocks have, like ["metering"]`, func(a *Auth) *[]string { return &a.Identities }, schema.NotEmpty).ByDefault("all identities; of admin: none").
 			Means("The identities with access."),
@@ -148,6 +149,7 @@ var (
 			stateOf(b).maxAge = w.MaxAge
 			w.SegmentAsked = w.SegmentSize
 			w.SegmentSize = min(w.SegmentSize, w.MaxSize/4)
+			stateOf(b).wal, stateOf(b).walPos = *w, b.At("min_free")
 		},
 	}
 

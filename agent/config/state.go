@@ -10,6 +10,8 @@ import (
 type state struct {
 	aws    AWS           // the file's defaults, read before any destination
 	maxAge time.Duration // of the wal block, read before any stream
+	wal    WAL           // read before any stream
+	walPos Pos           // of min_free
 	shared []sharedDestination
 	uses   []use // of the stream block that is being read
 	taken  []taken
@@ -17,6 +19,8 @@ type state struct {
 	s3     []s3Target
 	refers []reference
 	auths  []authBlock
+
+	folders []folder
 }
 
 // stateOf returns the state of the configuration that b belongs to.

@@ -14,17 +14,27 @@ import (
 )
 
 func newValidateCommand() *cobra.Command {
-	var files bool
+	var files, asJSON bool
 	c := &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a configuration file",
-		Long: "Check a configuration file, or a folder of files *.hcl. Every fault is a line on standard error:\n" +
-			"file:line:column: the mistake; the allowed values.\n\n" +
-			"With --files, check also the certificates, keys and token files that it names, on this host and with\n" +
-			"the rights of the current user.",
+		Long: `Check a configuration file, or a folder of files *.hcl. Every fault is on standard error:
+file:line:column: the mistake; the allowed values. The line of the file follows.
+
+Warnings are settings that are valid but surely not as intended. They do not
+change the exit code.
+
+With --files, check also the certificates, keys and token files that it names,
+on this host and with the rights of the current user.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return validate(c, args[0], files) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if asJSON {
+				return validateJSON(c, args[0], files)
+			}
+			return validate(c, args[0], files)
+		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON on standard output")
 	c.Flags().BoolVar(&files, "files", false, "check also the certificates, keys and token files that it names")
 	return c
 }
@@ -33,6 +43,9 @@ func validate(c *cobra.Command, path string, files bool) error {
 	loaded, err := agent.Load(path)
 	if err != nil {
 		return &cli.ExitError{Code: cli.ExitFailed, Err: printFaults(err, c.ErrOrStderr())}
+	}
+	if err := config.WriteFaults(c.ErrOrStderr(), loaded.Warnings()); err != nil {
+		return err
 	}
 	if files {
 		if err := checkFiles(c.ErrOrStderr(), loaded); err != nil {
@@ -43,24 +56,74 @@ func validate(c *cobra.Command, path string, files bool) error {
 	return err
 }
 
-// printFaults prints a configuration's faults, one a line, and returns nil. It returns any other error unchanged.
+// printFaults prints a configuration's faults with their source lines, and returns nil. It returns any other error unchanged.
 func printFaults(err error, stderr io.Writer) error {
 	faults := (*config.FaultsError)(nil)
 	if !errors.As(err, &faults) {
 		return err
 	}
-	fmt.Fprintln(stderr, faults)
-	return nil
+	return config.WriteFaults(stderr, faults.Faults)
 }
 
-// checkFiles prints the faults and warnings of the files that a configuration names, one a line.
+// checkFiles prints the faults and warnings of the files that a configuration names.
 func checkFiles(stderr io.Writer, loaded *config.Config) error {
 	logger := hclog.New(&hclog.LoggerOptions{Output: stderr, Level: hclog.Warn, DisableTime: true})
 	faults := agent.CheckFiles(loaded, logger)
-	for _, fault := range faults {
-		fmt.Fprintln(stderr, fault)
+	if err := config.WriteFaults(stderr, faults); err != nil {
+		return err
 	}
 	if len(faults) > 0 {
+		return &cli.ExitError{Code: cli.ExitFailed}
+	}
+	return nil
+}
+
+// validation is the result of validate --json.
+type validation struct {
+	OK       bool       `json:"ok"`
+	Faults   []fileNote `json:"faults"`
+	Warnings []fileNote `json:"warnings"`
+}
+
+// fileNote is a fault or a warning. Line and Column count from 1; Source is the line, and Length the characters of the value.
+type fileNote struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+	Text   string `json:"text"`
+	Source string `json:"source"`
+	Length int    `json:"length"`
+}
+
+func fileNotes(faults []config.Fault) []fileNote {
+	notes := make([]fileNote, len(faults))
+	for i, f := range faults {
+		notes[i] = fileNote{f.Pos.File, f.Pos.Line, f.Pos.Column, f.Text, f.Source, f.Size}
+	}
+	return notes
+}
+
+func validateJSON(c *cobra.Command, path string, files bool) error {
+	loaded, err := agent.Load(path)
+	faults := (*config.FaultsError)(nil)
+	if err != nil && !errors.As(err, &faults) {
+		return err
+	}
+	var found, warnings []config.Fault
+	switch {
+	case err != nil:
+		found = faults.Faults
+	default:
+		warnings = loaded.Warnings()
+		if files {
+			found = agent.CheckFiles(loaded, hclog.NewNullLogger())
+		}
+	}
+	result := validation{OK: len(found) == 0, Faults: fileNotes(found), Warnings: fileNotes(warnings)}
+	if err := cli.WriteJSON(c.OutOrStdout(), result); err != nil {
+		return err
+	}
+	if !result.OK {
 		return &cli.ExitError{Code: cli.ExitFailed}
 	}
 	return nil

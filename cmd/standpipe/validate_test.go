@@ -48,14 +48,53 @@ func TestValidate_PrintsEveryFault(t *testing.T) {
 	for command, code := range map[string]int{"validate": cli.ExitFailed, "cost": cli.ExitFailed, "agent --config": cli.ExitUsage} {
 		got := runWith(append(strings.Fields(command), path)...)
 		lines := strings.Split(strings.TrimSuffix(got.stderr, "\n"), "\n")
-		if got.code != code || got.stdout != "" || len(lines) < 3 {
-			t.Fatalf("%s: got %+v, want exit code %d and a line for each of three faults", command, got, code)
+		if got.code != code || got.stdout != "" || len(lines) != 9 {
+			t.Fatalf("%s: got %+v, want exit code %d and three lines for each of three faults", command, got, code)
 		}
-		for _, line := range lines {
-			if !strings.HasPrefix(line, path+":") {
-				t.Errorf("%s: got %q, want it to begin with the place", command, line)
+		for i := 0; i < len(lines); i += 3 {
+			source, carets := strings.TrimSpace(lines[i+1]), strings.TrimSpace(lines[i+2])
+			if !strings.HasPrefix(lines[i], path+":") || !strings.HasPrefix(source, "pat ") && !strings.HasPrefix(source, "colour") || strings.Trim(carets, "^") != "" {
+				t.Errorf("%s: got\n%s\nwant the place, the line and carets", command, strings.Join(lines[i:i+3], "\n"))
 			}
 		}
+	}
+}
+
+func TestValidate_PrintsWarnings(t *testing.T) {
+	path := writeConfig(t, strings.Replace(goodConfig, "/var/lib/standpipe/out", "~/out", 1))
+	got := runWith("validate", path)
+	want := path + `:8:12: warning: path: "~/out" begins with ~, which is not expanded; write ${env.HOME} for it` + "\n" +
+		"        path = \"~/out\"\n" +
+		"               ^^^^^^^\n"
+	if got.code != 0 || got.stdout != path+": ok: 1 stream, 2 destinations, 1 listener\n" || got.stderr != want {
+		t.Errorf("got %+v, want exit code 0 and\n%s", got, want)
+	}
+}
+
+func TestValidate_JSON(t *testing.T) {
+	path := writeConfig(t, "log_level = \"loud\"\n")
+	got := runWith("validate", "--json", path)
+	want := fmt.Sprintf(`{
+  "ok": false,
+  "faults": [
+    {
+      "file": %q,
+      "line": 1,
+      "column": 13,
+      "text": "log_level: \"loud\" is unknown; allowed is trace, debug, info, warn or error",
+      "source": "log_level = \"loud\"",
+      "length": 6
+    }
+  ],
+  "warnings": []
+}
+`, path)
+	if got.code != 1 || got.stdout != want || got.stderr != "" {
+		t.Errorf("got %+v, want exit code 1 and\n%s", got, want)
+	}
+	if got := runWith("validate", "--json", writeConfig(t, "data_dir = \"x\"\n"+goodConfig[len("\ndata_dir = \"/var/lib/standpipe\"\n"):])); got.code != 0 ||
+		!strings.Contains(got.stdout, `"ok": true`) || !strings.Contains(got.stdout, "is relative to the folder") {
+		t.Errorf("got %+v, want exit code 0 and a warning", got)
 	}
 }
 

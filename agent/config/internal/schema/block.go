@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ type Setting[T any] struct {
 	Allowed  string // the end of fault texts: "allowed is ..."
 	required bool
 	Read     func(v Value, into *T) bool // returns false after adding a fault
+	marks    []string                    // see MayContain
 
 	// For Describe.
 	Kind      string               // the type
@@ -142,6 +144,11 @@ func (r *reader) block(hb *hclsyntax.Block) *Block {
 
 func (b *Block) Fault(p Pos, format string, args ...any) { b.r.faults.add(p, format, args...) }
 
+// Warn adds a warning: the configuration is valid, but surely not as intended.
+func (b *Block) Warn(p Pos, format string, args ...any) {
+	b.r.warnings = append(b.r.warnings, Fault{Pos: p, Text: fmt.Sprintf(format, args...), Warning: true})
+}
+
 // in returns the end of "unknown setting x": the block's name.
 func (b *Block) in() string {
 	if b.Name == "" {
@@ -210,7 +217,7 @@ func (s *Section[T]) readSettings(b *Block, into *T) {
 	for _, set := range s.Settings {
 		attr, ok := b.body.Attributes[set.Name]
 		if !ok {
-			if set.required {
+			if set.required && !s.misspelled(b, set.Name) {
 				b.Fault(b.Head, "%s has no %s; needed is %s", b.Name, set.Name, set.Allowed)
 			}
 			continue
@@ -223,6 +230,17 @@ func (s *Section[T]) readSettings(b *Block, into *T) {
 	for _, attr := range b.body.Attributes {
 		s.expectSetting(b, attr)
 	}
+}
+
+// misspelled reports whether an unknown setting of b gets the fault that name was meant.
+func (s *Section[T]) misspelled(b *Block, name string) bool {
+	settings, blocks := s.names()
+	for written := range b.body.Attributes {
+		if near, ok := Nearest(written, settings); ok && near == name && !slices.Contains(settings, written) && !slices.Contains(blocks, written) && s.home(written) == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // expectSetting adds a fault unless attr is one of the section's settings.
@@ -293,7 +311,7 @@ func (c Child[T]) readAll(b *Block, into *T) {
 		case c.once && first != Pos{}:
 			b.Fault(nested.Head, "%s is given twice%s; it may stand once, first at %s", c.Name, b.in(), first.SeenFrom(nested.Head))
 		case len(hb.Labels) != len(c.Labels):
-			b.Fault(nested.Head, "%s has %s; allowed is %s { ... }", c.Name, labelCount(len(hb.Labels)), c.form())
+			b.Fault(nested.Head, "%s has %s; allowed is %s { ... }", c.Name, labelCount(hb.Labels, len(c.Labels)), c.form())
 		default:
 			c.Read(nested, into)
 		}
@@ -303,14 +321,16 @@ func (c Child[T]) readAll(b *Block, into *T) {
 	}
 }
 
-func labelCount(n int) string {
-	switch n {
-	case 0:
-		return "no label"
-	case 1:
-		return "a label"
+// labelCount describes the labels of a block that needs another number of them.
+func labelCount(labels []string, needed int) string {
+	has := "no label"
+	switch {
+	case len(labels) == 1:
+		has = "one label, " + Quote(labels[0]) + ","
+	case len(labels) > 1:
+		has = strconv.Itoa(len(labels)) + " labels"
 	}
-	return strconv.Itoa(n) + " labels"
+	return has + " and needs " + [...]string{"none", "one", "two"}[needed]
 }
 
 // expectBlock adds a fault unless hb is one of the section's blocks.

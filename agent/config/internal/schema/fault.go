@@ -43,9 +43,22 @@ func posOf(r hcl.Range) Pos {
 type Fault struct {
 	Pos  Pos
 	Text string // one line: the mistake, and the allowed values
+
+	Warning bool   // the configuration is valid, but surely not as intended
+	Source  string // the line at Pos; empty: unknown
+	Size    int    // of the value in the line, in characters
 }
 
-func (f Fault) String() string { return f.Pos.String() + ": " + f.Text }
+func (f Fault) String() string {
+	text := f.Text
+	if f.Warning {
+		text = "warning: " + text
+	}
+	if f.Pos == (Pos{}) {
+		return text
+	}
+	return f.Pos.String() + ": " + text
+}
 
 // FaultsError is all mistakes in a configuration, in the order of its files.
 type FaultsError struct {
@@ -68,30 +81,12 @@ func (f *faults) add(p Pos, format string, args ...any) {
 	*f = append(*f, Fault{Pos: p, Text: fmt.Sprintf(format, args...)})
 }
 
-// redefined is HCL's summary for a duplicate setting. It is the only syntax error after which HCL reads the rest of the
-// file.
-const redefined = "Attribute redefined"
-
-func (f *faults) addDiagnostics(diags hcl.Diagnostics, src []byte, file string) {
-	for _, d := range diags {
-		p, text := Pos{File: file, Line: 1, Column: 1}, oneLine(d.Summary+"; "+d.Detail)
-		if d.Subject != nil {
-			p = posOf(*d.Subject)
-		}
-		if d.Subject != nil && d.Summary == redefined {
-			text = fmt.Sprintf("%s is given twice; a setting may stand once in its block", d.Subject.SliceBytes(src))
-		}
-		f.add(p, "%s", text)
-	}
-}
-
-// err returns nil if there is no fault.
-func (f faults) err() error {
-	if len(f) == 0 {
-		return nil
-	}
+// sorted returns the faults in the order of the files, each once: several streams may find one fault in a shared destination.
+func (f faults) sorted(texts Texts) []Fault {
 	slices.SortStableFunc(f, func(a, b Fault) int { return a.Pos.Compare(b.Pos) })
-	return &FaultsError{Faults: slices.Compact(f)} // several streams may find one fault in a shared destination
+	f = slices.Compact(f)
+	texts.AddSources(f)
+	return f
 }
 
 // oneLine gives HCL's texts the form of ours: one line, a lower-case first letter, no full stop.
@@ -120,19 +115,53 @@ func either(words []string) string {
 
 // Instead returns the end of a fault text about an unknown name: the nearest known name, or else all known names.
 func Instead(name string, known []string) string {
-	if near, ok := nearest(name, known); ok {
+	if near, ok := Nearest(name, known); ok {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return "allowed is " + either(known)
 }
 
-// nearest returns the known name at a distance of at most two edits and less than half of its length.
-func nearest(name string, known []string) (string, bool) {
+// Nearest returns the known name at a distance of at most two edits and less than half of its length, or else the only one of
+// which name is the first or the last word.
+func Nearest(name string, known []string) (string, bool) {
 	best, at := "", 3
 	for _, k := range known {
-		if d := levenshtein.Distance(name, k, nil); d < at && 2*d < len(k) {
+		d := levenshtein.Distance(name, k, nil)
+		if swapped(name, k) {
+			d = 1
+		}
+		if d < at && 2*d < len(k) {
 			best, at = k, d
 		}
 	}
+	if best == "" {
+		best = onlyPart(name, known)
+	}
 	return best, best != ""
+}
+
+// onlyPart returns the only known name that begins or ends with name and a _ between, as delivery_stream for stream.
+func onlyPart(name string, known []string) (whole string) {
+	for _, k := range known {
+		if name == "" || !strings.HasSuffix(k, "_"+name) && !strings.HasPrefix(k, name+"_") {
+			continue
+		}
+		if whole != "" {
+			return ""
+		}
+		whole = k
+	}
+	return whole
+}
+
+// swapped reports whether b is a with two neighboring bytes exchanged.
+func swapped(a, b string) bool {
+	if len(a) != len(b) || a == b {
+		return false
+	}
+	i := 0
+	for a[i] == b[i] {
+		i++
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }

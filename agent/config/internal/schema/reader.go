@@ -17,21 +17,26 @@ const (
 
 // reader is the state of reading a configuration.
 type reader struct {
-	files   []Source
-	sources map[string][]byte // of files, by name
-	faults  faults
-	places  map[string]string // the settings that may contain ${name}, in words, by name
-	state   any               // of the checks
+	files    []Source
+	texts    Texts // of files
+	faults   faults
+	warnings faults
+	places   map[string]string // the settings that may contain ${name}, in words, by name
+	state    any               // of the checks
 }
 
 // ReadConfiguration reads the files as one configuration into a T. places describes the settings that may contain ${name}, by
-// name. state is kept for the checks of blocks. The error is a *FaultsError.
-func ReadConfiguration[T any](files []Source, top *Section[T], into *T, places map[string]string, state any) error {
-	r := &reader{files: files, sources: make(map[string][]byte), places: places, state: state}
+// name. state is kept for the checks of blocks. The error is a *FaultsError. It returns the texts of the files and the
+// warnings of a valid configuration.
+func ReadConfiguration[T any](files []Source, top *Section[T], into *T, places map[string]string, state any) (Texts, []Fault, error) {
+	r := &reader{files: files, texts: make(Texts), places: places, state: state}
 	if all, ok := r.readFiles(); ok {
 		top.Read(&Block{r: r, body: all, Head: Pos{files[0].Name, 1, 1}}, into)
 	}
-	return r.faults.err()
+	if len(r.faults) > 0 {
+		return r.texts, nil, &FaultsError{Faults: r.faults.sorted(r.texts)}
+	}
+	return r.texts, r.warnings.sorted(r.texts), nil
 }
 
 // readFiles returns the contents of all files. It reports false if a part is missing.
@@ -62,14 +67,14 @@ func (r *reader) subject(f Source) string {
 
 // parseFile returns the contents of a file. It reports false after a syntax error: further faults would be its consequences.
 func (r *reader) parseFile(f Source) (*hclsyntax.Body, bool) {
-	r.sources[f.Name] = f.Text
+	r.texts[f.Name] = f.Text
 	if place, deep := tooDeep(f.Text, f.Name); deep {
 		r.faults.add(place, "more than %d brackets and operators within each other; "+
 			"allowed are blocks, and values that are strings in quotes, true or false", maxDepth)
 		return nil, false
 	}
 	file, diags := hclsyntax.ParseConfig(f.Text, f.Name, hcl.InitialPos)
-	r.faults.addDiagnostics(diags, f.Text, f.Name)
+	r.faults.addSyntax(diags, f.Text, f.Name)
 	body, ok := file.Body.(*hclsyntax.Body)
 	return body, ok && whole(diags)
 }

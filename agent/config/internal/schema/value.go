@@ -50,7 +50,7 @@ func (v Value) Text() (string, bool) {
 	case *hclsyntax.TemplateWrapExpr:
 		parts = []hclsyntax.Expression{e.Wrapped}
 	default:
-		return "", v.Reject(v.bare())
+		return "", v.rejectBare()
 	}
 	var text strings.Builder
 	for _, part := range parts {
@@ -106,6 +106,17 @@ func (v Value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 	return "", false
 }
 
+// rejectBare adds a fault for an expression that is not a string in quotes, and returns false.
+func (v Value) rejectBare() bool {
+	call, isCall := v.expr.(*hclsyntax.FunctionCallExpr)
+	word, isWord := v.expr.(*hclsyntax.ScopeTraversalExpr)
+	if isCall && call.Name == "env" || isWord && word.Traversal.RootName() == "env" {
+		v.Block.Fault(v.Pos(), "%s: %s is not in quotes; allowed is \"${%s}\"", v.name, v.source(), v.source())
+		return false
+	}
+	return v.Reject(v.bare())
+}
+
 // bare describes an expression that is not a string in quotes.
 func (v Value) bare() string {
 	kind := "an expression"
@@ -123,6 +134,8 @@ func (v Value) bare() string {
 		kind = "a list"
 	case *hclsyntax.ObjectConsExpr:
 		kind = "an object"
+	case *hclsyntax.FunctionCallExpr:
+		kind = "a function"
 	}
 	return fmt.Sprintf("%s is %s, not a string in quotes", v.source(), kind)
 }
@@ -198,7 +211,7 @@ func (v Value) Flag() (on, ok bool) {
 func (v Value) source() string {
 	r := v.expr.Range()
 	const most = 40
-	text := []rune(strings.Join(strings.Fields(string(v.Block.r.sources[r.Filename][r.Start.Byte:r.End.Byte])), " "))
+	text := []rune(strings.Join(strings.Fields(string(v.Block.r.texts[r.Filename][r.Start.Byte:r.End.Byte])), " "))
 	if len(text) > most {
 		return string(text[:most]) + "..."
 	}
@@ -229,9 +242,26 @@ func Text[T any](name, allowed string, field func(*T) *string, wrong func(string
 // MayContain returns s as a setting whose text may contain ${name} for these names.
 func (s Setting[T]) MayContain(names ...string) Setting[T] {
 	read := s.Read
+	s.marks = names
 	s.Read = func(v Value, into *T) bool {
 		v.marks = names
 		return read(v, into)
+	}
+	return s
+}
+
+// Warns returns s with a warning for valid texts for which odd returns the reason.
+func (s Setting[T]) Warns(odd func(string) string) Setting[T] {
+	read := s.Read
+	s.Read = func(v Value, into *T) bool {
+		if !read(v, into) {
+			return false
+		}
+		v.marks = s.marks
+		if text, ok := v.Text(); ok && odd(text) != "" {
+			v.Block.Warn(v.Pos(), "%s: %s %s", v.name, Quote(text), odd(text))
+		}
+		return true
 	}
 	return s
 }
@@ -303,8 +333,13 @@ func Count[T any](name, example string, field func(*T) *int64, least, most int64
 	show := func(into *T) string { return strconv.FormatInt(*field(into), 10) }
 	return Setting[T]{Name: name, Allowed: allowed, Kind: "number", Show: show, Read: func(v Value, into *T) bool {
 		n, ok := v.number()
-		if !ok || n < least || n > most {
-			return v.Reject(v.source() + " is no such number")
+		switch {
+		case !ok:
+			return v.Reject(v.source() + " is no whole number")
+		case n < least:
+			return v.Reject(v.source() + " is too low")
+		case n > most:
+			return v.Reject(v.source() + " is too high")
 		}
 		*field(into) = n
 		return true
@@ -360,8 +395,8 @@ func SizeText(n int64) string {
 
 // Duration is a setting of a duration of at least least.
 func Duration[T any](name, example string, field func(*T) *time.Duration, least time.Duration) Setting[T] {
-	allowed := fmt.Sprintf("a duration of %v or more, like %q", least, example)
-	show := func(into *T) string { return strconv.Quote(durationText(*field(into))) }
+	allowed := fmt.Sprintf("a duration of %s or more, like %q", DurationText(least), example)
+	show := func(into *T) string { return strconv.Quote(DurationText(*field(into))) }
 	return Setting[T]{Name: name, Allowed: allowed, Kind: "duration", Show: show, Read: func(v Value, into *T) bool {
 		s, ok := v.Text()
 		if !ok {
@@ -379,8 +414,8 @@ func Duration[T any](name, example string, field func(*T) *time.Duration, least 
 	}}
 }
 
-// durationText formats a duration without parts that are zero.
-func durationText(d time.Duration) string {
+// DurationText formats a duration without parts that are zero.
+func DurationText(d time.Duration) string {
 	text := d.String()
 	for _, zero := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(text, zero) {
@@ -458,7 +493,15 @@ func ParseAddress(s string) (network, address, wrong string) {
 		return "unix", path, WrongSocketPath(path)
 	}
 	host, port, err := net.SplitHostPort(s)
-	if err != nil {
+	switch {
+	case err == nil:
+	case strings.Contains(s, "://"):
+		return "", "", "is a URL"
+	case s != "" && strings.Trim(s, "0123456789") == "":
+		return "", "", "is a port without a host"
+	case s != "" && ValidHost(s):
+		return "", "", "has no port"
+	default:
 		return "", "", "is no address"
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
