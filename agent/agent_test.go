@@ -293,6 +293,7 @@ func TestMemoryGoal_GrowsWithLimits(t *testing.T) {
 	for _, tt := range []struct{ got, want int64 }{
 		{goal(`stream "s" `+one, 1024), 96},
 		{goal(`stream "s" `+one, 1), 96},
+		{goal("stream \"s\" {\n destination \"stdout\" \"c\" {}\n destination \"relay\" \"r\" { address = \"site:7710\" }\n}", 1), 94},
 		{goal(`stream "s-*" `+one, 1024), 96},
 		{goal(`stream "s-*" `+strings.Replace(one, "{", "{\n max_streams = 2000", 1), 1024), 96 + 46},
 		{goal(`stream "s" `+one, 1024+10<<10), 96 + 240},

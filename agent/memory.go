@@ -6,6 +6,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/destination"
 )
 
 const (
@@ -39,10 +40,20 @@ func MemoryGoal(conf *config.Config) int64 {
 	for i := range conf.Streams {
 		s := &conf.Streams[i]
 		idle := memoryOfIdle * max(0, s.MaxStreams-config.DefaultMaxStreams)
-		goal += (memoryOfDestination + idle) * int64(len(s.Destinations))
+		for _, d := range s.Destinations {
+			goal += memoryOf(d) + idle
+		}
 	}
 	for i := range conf.Listeners {
 		goal += memoryOfConnection * max(0, conf.Listeners[i].MaxConnections-ingest.DefaultMaxConnections)
 	}
 	return goal
+}
+
+// memoryOf returns the memory of a busy destination.
+func memoryOf(d config.Destination) int64 {
+	if t, err := destination.Of(d); err == nil && t.Memory > 0 {
+		return t.Memory
+	}
+	return memoryOfDestination
 }

@@ -27,51 +27,68 @@ func documentedStream(t *testing.T) string {
 	return block
 }
 
-// The configuration in docs/destinations.md, with the addresses of stand-ins, delivers each event to each destination.
-func TestDestinations_OneStreamToAll(t *testing.T) {
-	endToEnd(t)
-	broker := kafkakit.Start(t, nil)
-	broker.CreateTopic("orders", 3)
-	store := startObjectStore(t, "moto")
-	queue := queuesAt(t, strings.TrimPrefix(store.endpoint, "http://"))
-	counts := startExporter(t)
-	jobs := queue.create("jobs.fifo")
-	site := startAgent(t, "", streamBlock("orders", fileDestination))
+// everything is an agent with the stream of docs/destinations.md, and a stand-in for each of its destinations.
+type everything struct {
+	*agent
+	broker *kafkakit.Broker
+	store  *objectStore
+	queue  *queues
+	jobs   string // the URL of the queue
+	counts *exporter
+	site   *agent
+	block  string // of the stream
+}
 
-	a := newAgent(t, "aws {\n  region = \""+region+"\"\n  endpoint = \""+store.endpoint+"\"\n}\n", "")
+// newEverything starts the stand-ins, and configures the agent.
+func newEverything(t *testing.T, interval string) *everything {
+	t.Helper()
+	e := &everything{broker: kafkakit.Start(t, nil), store: startObjectStore(t, "moto"), counts: startExporter(t)}
+	e.broker.CreateTopic("orders", 3)
+	e.queue = queuesAt(t, strings.TrimPrefix(e.store.endpoint, "http://"))
+	e.jobs = e.queue.create("jobs.fifo")
+	e.site = startAgent(t, "", streamBlock("orders", fileDestination))
+	e.agent = newAgent(t, "aws {\n  region = \""+region+"\"\n  endpoint = \""+e.store.endpoint+"\"\n}\n", "")
 	block := documentedStream(t)
 	for _, change := range [][2]string{
-		{"127.0.0.1:9092", broker.Address()},
+		{"127.0.0.1:9092", e.broker.Address()},
 		{`bucket        = "events"`, "bucket = \"events\"\n    path_style = true"},
-		{`roll_interval = "5m"`, `roll_interval = "1s"`},
-		{"https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo", jobs},
-		{"gateway.site:7710", site.grpc},
-		{"127.0.0.1:8125", counts.udp},
+		{`roll_interval = "5m"`, `roll_interval = "` + interval + `"`},
+		{"https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.fifo", e.jobs},
+		{"gateway.site:7710", e.site.grpc},
+		{"127.0.0.1:8125", e.counts.udp},
 		{`interval = "10s"`, `interval = "1s"`},
-		{"/var/lib/standpipe/out/${stream}", a.path("out")},
+		{"/var/lib/standpipe/out/${stream}", e.path("out")},
 	} {
 		if !strings.Contains(block, change[0]) {
 			t.Fatalf("docs/destinations.md has no %q", change[0])
 		}
 		block = strings.Replace(block, change[0], change[1], 1)
 	}
-	a.configure(block)
-	a.start()
-	sent := readings(91, 150)
-	send(t, a.dial(), "orders", sent)
-	a.waitDelivered("orders", len(sent), time.Minute)
-	site.waitDelivered("orders", len(sent), 30*time.Second)
-	a.stop()
-	site.stop()
+	e.block = block
+	e.configure(block)
+	return e
+}
 
-	fromStore, _ := store.events("orders")
+// The configuration in docs/destinations.md, with the addresses of stand-ins, delivers each event to each destination.
+func TestDestinations_OneStreamToAll(t *testing.T) {
+	endToEnd(t)
+	e := newEverything(t, "1s")
+	e.start()
+	sent := readings(91, 150)
+	send(t, e.dial(), "orders", sent)
+	e.waitDelivered("orders", len(sent), time.Minute)
+	e.site.waitDelivered("orders", len(sent), 30*time.Second)
+	e.stop()
+	e.site.stop()
+
+	fromStore, _ := e.store.events("orders")
 	for name, got := range map[string][]event{
-		"bus": arrived(broker, "orders"), "lake": fromStore, "jobs": queue.read(jobs),
-		"site": delivered(t, site.path("out"), "sensor", true), "local": delivered(t, a.path("out"), "sensor", true), "console": printed(t, a),
+		"bus": arrived(e.broker, "orders"), "lake": fromStore, "jobs": e.queue.read(e.jobs),
+		"site": delivered(t, e.site.path("out"), "sensor", true), "local": delivered(t, e.path("out"), "sensor", true), "console": printed(t, e.agent),
 	} {
 		owing(sent).expectWhole(t, name, got, 0)
 	}
-	if got := counts.totals()["events_orders"]; got != len(sent) {
+	if got := e.counts.totals()["events_orders"]; got != len(sent) {
 		t.Errorf("counts: got %d, want %d", got, len(sent))
 	}
 }

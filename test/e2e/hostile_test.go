@@ -15,15 +15,24 @@ import (
 // anonymous is the agent's anonymous memory in bytes.
 func (a *agent) anonymous() int64 {
 	a.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
+	bytes, err := anonymousOf(a.cmd.Process.Pid)
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	kib, err := strconv.ParseInt(regexp.MustCompile(`RssAnon:\s+(\d+)`).FindStringSubmatch(string(text))[1], 10, 64)
+	return bytes
+}
+
+func anonymousOf(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		a.t.Fatal(err)
+		return 0, err
 	}
-	return kib << 10
+	found := regexp.MustCompile(`RssAnon:\s+(\d+)`).FindStringSubmatch(string(text))
+	if found == nil {
+		return 0, fmt.Errorf("process %d has no RssAnon", pid)
+	}
+	kib, err := strconv.ParseInt(found[1], 10, 64)
+	return kib << 10, err
 }
 
 // TestHostileClients opens more connections than there may be, and leaves each with half a request: the agent's

@@ -37,6 +37,7 @@ type Type struct {
 	endpoint func(d config.Destination) string
 
 	Descriptors int64 // that its requests or files use at most
+	Memory      int64 // bytes that a busy one needs; 0: the most, 8 MiB
 	UsesLink    bool  // its requests count against the agent's bandwidth
 	keepsState  bool  // its sink is a shipper.Keeper
 }
