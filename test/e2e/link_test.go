@@ -9,16 +9,18 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A link is a TCP proxy that breaks on purpose: while it is bad, every connection may carry a random
 // number of bytes each way, and is reset when one of the two is spent. A request that is cut has not
-// happened, or in part; a reply that is cut leaves its outcome unknown.
+// happened, or in part; a reply that is cut leaves its outcome unknown. While it is still, connections carry nothing.
 type link struct {
 	listener net.Listener
 	target   string
 	up, down int64 // a bad connection carries at most so many bytes each way
 	bad      atomic.Bool
+	still    atomic.Bool
 	cuts     atomic.Int64
 
 	mu   sync.Mutex
@@ -43,6 +45,7 @@ func (k *link) endpoint() string { return "http://" + k.listener.Addr().String()
 
 func (k *link) close() {
 	k.listener.Close()
+	k.still.Store(false)
 	k.cutAll()
 	k.all.Wait()
 }
@@ -92,7 +95,7 @@ func (k *link) carry(client net.Conn) {
 // copy carries bytes until one side ends or the budget is spent while the link is bad.
 func (k *link) copy(to io.Writer, from io.Reader, budget int64) {
 	for {
-		if _, err := io.CopyN(to, from, budget); err != nil {
+		if _, err := io.CopyN(stills{to, k}, from, budget); err != nil {
 			return
 		}
 		if k.bad.Load() {
@@ -100,6 +103,19 @@ func (k *link) copy(to io.Writer, from io.Reader, budget int64) {
 			return
 		}
 	}
+}
+
+// stills is an end of a connection that gets nothing while the link is still.
+type stills struct {
+	io.Writer
+	k *link
+}
+
+func (s stills) Write(b []byte) (int, error) {
+	for s.k.still.Load() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return s.Writer.Write(b)
 }
 
 // budgets are the bytes that one connection may carry.

@@ -65,8 +65,11 @@ func (m *moto) record(r *http.Request) {
 	if r.Header.Get("X-Amz-Target") != "Firehose_20150804.PutRecordBatch" {
 		return
 	}
-	body, _ := io.ReadAll(r.Body)
+	body, err := io.ReadAll(r.Body)
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	if err != nil {
+		return // the connection was cut, and moto gets no more of it
+	}
 	var call struct{ Records []struct{ Data []byte } }
 	if err := json.Unmarshal(body, &call); err != nil {
 		m.t.Errorf("PutRecordBatch of %d bytes: %v", len(body), err)

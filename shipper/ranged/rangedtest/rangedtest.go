@@ -44,7 +44,7 @@ func (r *run) end(seed uint64) {
 
 // arrives ships events of any number and size, some of which the destination rejects.
 func arrives(t *testing.T, open func(*testing.T) Target) {
-	for seed := range runs(20) {
+	for seed := range runs(10) {
 		r := newRun(t, open(t), seed, 1+int(seed)*5)
 		rejected := make(map[uint64]bool)
 		for i := range r.events {
@@ -86,7 +86,7 @@ func requestFails(t *testing.T, open func(*testing.T) Target) {
 
 // killed kills the process at each step.
 func killed(t *testing.T, open func(*testing.T) Target) {
-	for seed := range runs(5) {
+	for seed := range runs(2) {
 		for step := 1; ; step++ {
 			r := newRun(t, open(t), seed, few)
 			r.crashAt = step
@@ -102,7 +102,7 @@ func killed(t *testing.T, open func(*testing.T) Target) {
 
 // faultsAndKills draws many of both.
 func faultsAndKills(t *testing.T, open func(*testing.T) Target) {
-	for seed := range runs(30) {
+	for seed := range runs(15) {
 		r := newRun(t, open(t), seed, 2*few)
 		for life := 0; ; life++ {
 			if life > mostTries {
