@@ -229,6 +229,44 @@ func TestS3_KillsLeaveEachEventInOneObject(t *testing.T) {
 	}
 }
 
+// A stand-in judges the encryption and the tags of objects of one request and of several parts.
+func TestS3_ObjectsHaveKeyAndTags(t *testing.T) {
+	endToEnd(t)
+	o := startObjectStore(t, "moto")
+	settings := "sse_kms_key_id = \"alias/lake\"\n    tags = { team = \"metering\", tier = \"a b\" }\n    compression = \"none\"\n    roll_interval = \"100ms\""
+	a := startAgent(t, "", streamBlock("small", o.destination(settings))+streamBlock("large", o.destination(settings)))
+	send(t, a.dial(), "small", readings(1, 10))
+	large := make([]event, 10)
+	for i := range large {
+		large[i] = event{"k", fmt.Sprintf(`{"sensor":"k","n":%d,"pad":%q}`, i, filler(900<<10))}
+	}
+	send(t, a.dial(), "large", large)
+	a.waitDelivered("small", 10, time.Minute)
+	a.waitDelivered("large", len(large), time.Minute)
+	a.stop()
+	for _, key := range o.keys("raw/") {
+		head, err := o.client.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
+		testkit.Must(t, err)
+		if head.ServerSideEncryption != "aws:kms" || aws.ToString(head.SSEKMSKeyId) != "alias/lake" {
+			t.Errorf("%s: got encryption %q with the key %q", key, head.ServerSideEncryption, aws.ToString(head.SSEKMSKeyId))
+		}
+		tags, err := o.client.GetObjectTagging(t.Context(), &s3.GetObjectTaggingInput{Bucket: aws.String(bucket), Key: &key})
+		testkit.Must(t, err)
+		got := make(map[string]string)
+		for _, tag := range tags.TagSet {
+			got[*tag.Key] = *tag.Value
+		}
+		if len(got) != 2 || got["team"] != "metering" || got["tier"] != "a b" {
+			t.Errorf("%s: got tags %v", key, got)
+		}
+	}
+	for _, stream := range []string{"small", "large"} {
+		if events, _ := o.events(stream); len(events) != 10 {
+			t.Errorf("%s: got %d events", stream, len(events))
+		}
+	}
+}
+
 // A bucket that does not exist, and credentials that are not accepted, block the destination with that reason. It goes on
 // by itself once the cause is gone.
 func TestS3_BlockedDestinationNamesTheReason(t *testing.T) {

@@ -206,6 +206,39 @@ func TestStatsd_CountsEqualTheEvents(t *testing.T) {
 	}
 }
 
+// Sampled timers and distributions keep their counts at the server, and a gauge has the last value.
+func TestStatsd_ValuesArriveAndCount(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	server := startExporter(t)
+	block := func(name, kind, more string) string {
+		return fmt.Sprintf("\n  destination \"statsd\" %q {\n    address = \"unixgram://%s\"\n    metric = \"ev.%s\"\n    type = %q\n    value_field = \"took.ms\"\n    interval = \"200ms\"\n    %s\n  }",
+			name, server.unix, name, kind, more)
+	}
+	a := startAgent(t, "", "stream \"clicks\" {"+block("all", "timer", "")+block("sampled", "timer", "sample_rate = 0.1")+
+		block("spread", "distribution", "sample_rate = 0.25")+block("level", "gauge", "")+block("sum", "counter", "")+"\n}\n")
+	const events = 4001 // no multiple of the sampled ones
+	var all []event
+	total := 0
+	for i := range events {
+		total += i % 7
+		all = append(all, event{fmt.Sprint("k", i%9), fmt.Sprintf(`{"took":{"ms":%d}}`, i%7)})
+	}
+	send(t, a.dial(), "clicks", all)
+	a.waitDelivered("clicks", events, 30*time.Second)
+	a.stop()
+	want := map[string]int{"ev_all_count": events, "ev_sampled_count": events, "ev_spread_count": events, "ev_level": (events - 1) % 7, "ev_sum": total}
+	testkit.Eventually(t, 10*time.Second, func() error {
+		got := server.totals()
+		for name, n := range want {
+			if got[name] != n {
+				return fmt.Errorf("%s: got %d, want %d", name, got[name], n)
+			}
+		}
+		return nil
+	})
+}
+
 // A kill repeats one interval at most, and loses nothing.
 func TestStatsd_KillsRepeatAnInterval(t *testing.T) {
 	endToEnd(t)
