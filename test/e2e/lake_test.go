@@ -131,6 +131,31 @@ func TestS3_OneSensorsDayIsFoundByReadingLittle(t *testing.T) {
 	}
 }
 
+// DuckDB reads STANDPIPE_E2E_LAKE_OBJECTS files with one event each, as a lake of one object an event has. The test logs what
+// the search for one sensor takes.
+func TestS3_OneObjectAnEventIsSlow(t *testing.T) {
+	endToEnd(t)
+	n := number(t, "STANDPIPE_E2E_LAKE_OBJECTS", 300)
+	dir, first := t.TempDir(), time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+	r, want := rand.New(rand.NewPCG(1, 1)), 0
+	for i := range n {
+		key, at := fmt.Sprintf("sensor-%04d", i%100), first.Add(time.Duration(i)*24*time.Hour/time.Duration(n))
+		if key == "sensor-0042" {
+			want++
+		}
+		line := fmt.Sprintf(`{"key":%q,"time":%q,"data":{"sensor":%q,"n":%d,"value":%.4f}}`+"\n", key, at.Format(time.RFC3339), key, i, 20+50*r.Float64())
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%08d.jsonl", i)), []byte(line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	source := fmt.Sprintf("(select key, time::timestamptz as time, data::varchar as data from read_json('%s/*.jsonl', format = 'newline_delimited'))", dir)
+	got := askLake(t, source, "sensor-0042", first)
+	t.Logf("one object an event: %d of %d events in %.3f s, read %d of %d bytes", len(got.Data), n, got.Seconds, got.Bytes, sizeOf(t, dir))
+	if len(got.Data) != want {
+		t.Errorf("got %d events, want %d", len(got.Data), want)
+	}
+}
+
 // sizeOf returns the bytes of the files below a folder.
 func sizeOf(t *testing.T, folder string) (size int64) {
 	t.Helper()

@@ -69,9 +69,11 @@ func TestRelay_EachEventOnceThroughKillsOfAnyAgent(t *testing.T) {
 	checkChain(t, agents, w, 0)
 }
 
-// The agent in the middle is off while the producer writes. Nothing is lost and nothing is repeated.
+// The agent in the middle is off for STANDPIPE_E2E_RELAY_OFFLINE seconds while the producer writes. Nothing is lost and nothing
+// is repeated.
 func TestRelay_MiddleOfAChainIsOff(t *testing.T) {
 	endToEnd(t)
+	offline := time.Duration(number(t, "STANDPIPE_E2E_RELAY_OFFLINE", 2)) * time.Second
 	agents := chain(t, "chain")
 	w := newWriter(t, "chain", "gateway-17", 5)
 	write := func(d time.Duration) {
@@ -81,7 +83,8 @@ func TestRelay_MiddleOfAChainIsOff(t *testing.T) {
 	}
 	write(200 * time.Millisecond)
 	agents[1].kill()
-	write(2 * time.Second)
+	write(min(offline, 10*time.Second))
+	time.Sleep(max(offline-10*time.Second, 0))
 	if s := agents[0].stream("chain").Destinations[0]; s.Pending.Events == 0 || s.Dead.Events+s.Dropped.Events > 0 {
 		t.Errorf("got %+v, want pending events", s)
 	}
