@@ -8,9 +8,10 @@ import (
 
 // sharedDestination is a destination block of the file, for several streams.
 type sharedDestination struct {
-	b *schema.Block
-	t *destinationType
-	d Destination
+	b    *schema.Block
+	t    *destinationType
+	d    Destination
+	used bool // by a stream
 }
 
 // use is the name of a shared destination in a stream block.
@@ -38,7 +39,7 @@ func readShared(b *schema.Block, _ *Config) {
 			return
 		}
 	}
-	stateOf(b).shared = append(stateOf(b).shared, sharedDestination{b, t, t.readBlock(b)})
+	stateOf(b).shared = append(stateOf(b).shared, sharedDestination{b: b, t: t, d: t.readBlock(b)})
 }
 
 const sharedNames = `a list of names that destination blocks of the file have, like ["archive"]`
@@ -79,6 +80,7 @@ func addShared(b *schema.Block, s *Stream) {
 				schema.Quote(u.name), b.Name, s.Destinations[own].Pos.SeenFrom(u.pos))
 			continue
 		}
+		stateOf(b).shared[at].used = true
 		d := stateOf(b).shared[at].d
 		checkDestination(stateOf(b).shared[at].b, s, &d)
 		s.Destinations = append(s.Destinations, d)

@@ -201,6 +201,11 @@ func warnFile(b *schema.Block, c *Config) {
 	for _, i := range c.Identities {
 		warnIdentity(b, c, i)
 	}
+	for _, d := range stateOf(b).shared {
+		if !d.used {
+			d.b.Warn(d.b.Head, "destination %s is in the destinations setting of no stream, and gets no events", schema.Quote(d.d.Name))
+		}
+	}
 }
 
 // warnIdentity adds a warning for an identity whose credentials no listener checks.
