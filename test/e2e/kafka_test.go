@@ -59,6 +59,45 @@ func TestKafka_KilledAtAnyMoment(t *testing.T) {
 	t.Logf("least: %v", least.history().expectWhole(t, "least", events, len(events)))
 }
 
+// The broker is killed under load, and the agent is killed and started while the broker starts. A transaction whose end was
+// requested before is ended by the next agent, STANDPIPE_KAFKA_STARTS times.
+func TestKafka_KilledWhileTheBrokerStarts(t *testing.T) {
+	endToEnd(t)
+	rounds := number(t, "STANDPIPE_KAFKA_STARTS", 2)
+	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
+	t.Logf("%d starts, STANDPIPE_E2E_SEED=%d", rounds, seed)
+	r := rand.New(rand.NewPCG(seed, 52))
+	b := kafkakit.Start(t, nil)
+	b.CreateTopic("once", 12)
+	a := newAgent(t, "", streamBlock("once", kafkaDestination(b, "exactly_once")))
+	once := newWriter(t, "once", "gateway-1", seed)
+	for range rounds {
+		a.start()
+		run := time.Duration(500+r.IntN(500)) * time.Millisecond
+		stopAt := time.Now().Add(run)
+		done := make(chan struct{})
+		client := a.dial()
+		go func() { defer close(done); once.run(t.Context(), client) }()
+		time.Sleep(time.Until(stopAt)) // of other processes
+		b.Kill()
+		b.Launch()
+		for range 2 + r.IntN(3) {
+			time.Sleep(time.Duration(200+r.IntN(1500)) * time.Millisecond)
+			a.kill()
+			a.start()
+		}
+		a.kill()
+		<-done
+		b.Await()
+	}
+	a.start()
+	finish(a, once)
+	sent, _ := once.events()
+	a.waitDelivered("once", sent, 2*time.Minute)
+	a.stop()
+	t.Logf("once: %v", once.history().expectWhole(t, "once", arrived(b, "once"), 0))
+}
+
 // A copy of a log and its original have undelivered events in common. The younger agent fences the older one. The older one
 // reports that, and does not disturb the younger one. No event is in the topic twice.
 func TestKafka_CopyFencesTheOriginal(t *testing.T) {

@@ -85,6 +85,7 @@ func freePort(t testing.TB) string {
 }
 
 func (b *Broker) properties() string { return filepath.Join(b.folder, "server.properties") }
+func (b *Broker) log() string        { return filepath.Join(b.folder, "log") }
 
 // configure writes server.properties.
 func (b *Broker) configure(controller string) {
@@ -131,7 +132,14 @@ func (b *Broker) Address() string { return "127.0.0.1:" + b.port }
 // Run starts the broker, and waits until it takes requests.
 func (b *Broker) Run() {
 	b.t.Helper()
-	log, err := os.OpenFile(filepath.Join(b.folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	b.Launch()
+	b.Await()
+}
+
+// Launch starts the broker's process.
+func (b *Broker) Launch() {
+	b.t.Helper()
+	log, err := os.OpenFile(b.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	testkit.Must(b.t, err)
 	defer log.Close()
 	b.cmd, b.ended = b.java("kafka.Kafka", b.properties()), make(chan struct{})
@@ -142,10 +150,15 @@ func (b *Broker) Run() {
 		defer close(ended)
 		_ = cmd.Wait() // killed
 	}()
+}
+
+// Await waits until the broker takes requests.
+func (b *Broker) Await() {
+	b.t.Helper()
 	testkit.Eventually(b.t, 2*time.Minute, func() error {
 		select {
-		case <-ended:
-			text, _ := os.ReadFile(log.Name())
+		case <-b.ended:
+			text, _ := os.ReadFile(b.log())
 			b.t.Fatalf("the broker ended: %s", text[max(0, len(text)-3000):])
 		default:
 		}

@@ -39,7 +39,9 @@
 // week by default). Only an agent that crashed before the log had noted its last range needs it.
 // A broker drops the sequence of a producer whose last record is older than producer.id.expiration.ms (a day by default),
 // by the record's own time. So at_least_once may store a batch of old events twice if the brokers restart while it is under
-// way. A broker that starts while the end of a transaction is requested may leave the records of a partition without a leader
-// out of that end (seen with 4.3.1 and one replica). The sink ends them again, unless the agent is killed too in that time.
+// way. A broker that starts while the end of a transaction is requested may leave partitions with one replica, or the
+// checkpoint, out of that end (seen with 4.3.1). The sink ends them again, also after the agent was killed: for that it needs
+// Read on the topic, and Kafka 3.0. If the agent is killed once more between two requests of that repair of a checkpoint, how
+// the transaction ended is not known any more: the destination needs an operator.
 // Consumers that read committed records see a range when its transaction ends: after MaxDelay at most.
 package kafka

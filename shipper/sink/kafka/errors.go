@@ -50,7 +50,13 @@ func classify(err error, topic string) *shipper.Error {
 	var credentials *credentialsError
 	var plaintext tls.RecordHeaderError
 	var op *net.OpError
+	var hanging *hangingError
+	var classified *shipper.Error
 	switch {
+	case errors.As(err, &classified):
+		return classified
+	case errors.As(err, &hanging):
+		return operator(kerr.UnstableOffsetCommit.Message, err.Error())
 	case errors.As(err, &credentials):
 		return operator(failure.CodeCredentials, err.Error())
 	case errors.As(err, &code):

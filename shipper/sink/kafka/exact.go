@@ -49,13 +49,19 @@ type Exact struct {
 	timeout     time.Duration // of a transaction
 	doubt       time.Duration // from the first rejection to the next use of the ID
 	doubted     time.Time     // the first rejection that is not explained; zero: none
+	unstable    time.Duration // from the end of the last transaction to a checkpoint that hangs
+	restarts    *restarts
+	describes   bool              // the brokers know DescribeTransactions and DescribeProducers
+	ends        map[string]ending // of the last transaction, by transactional ID, as far as it is known
+	hangs       bool              // the checkpoint of the ID that is being taken hangs
 
 	// The range under way.
-	owners   map[string]owner // by transactional ID
-	fenced   *shipper.Error   // another agent owns the transactional ID; never reset
-	producer *producer        // of the current owner; nil: Recover is needed
-	branch   wal.Branch       // of the events that the owner delivers
-	end      uint64           // the first offset behind that branch; 0: none
+	owners   map[string]owner  // by transactional ID
+	previous map[string]string // the agent that stored the checkpoint when this one took the ID; this one: it has stored one since
+	fenced   *shipper.Error    // another agent owns the transactional ID; never reset
+	producer *producer         // of the current owner; nil: Recover is needed
+	branch   wal.Branch        // of the events that the owner delivers
+	end      uint64            // the first offset behind that branch; 0: none
 	group    *group
 	open     map[int32]*batch // not queued yet
 	events   int
@@ -90,7 +96,8 @@ func NewExact(ctx context.Context, o ExactOptions) (*Exact, error) {
 		return nil, err
 	}
 	encoder.attributes = transactional
-	client, err := o.client(ctx)
+	seen := new(restarts)
+	client, err := o.client(ctx, kgo.WithHooks(seen))
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +113,8 @@ func NewExact(ctx context.Context, o ExactOptions) (*Exact, error) {
 	}
 	return &Exact{
 		options: o, client: client, topic: newTopic(client, o.Topic), encoder: encoder, destination: o.Destination,
-		agent: rand.Text(), timeout: transactionTimeout, doubt: signTime,
-		owners: make(map[string]owner), changed: make(chan struct{}, 1),
+		agent: rand.Text(), timeout: transactionTimeout, doubt: signTime, unstable: unstableFor,
+		restarts: seen, ends: make(map[string]ending), owners: make(map[string]owner), previous: make(map[string]string), changed: make(chan struct{}, 1),
 	}, nil
 }
 
@@ -132,13 +139,12 @@ func (s *Exact) Recover(ctx context.Context, from uint64, _ []byte) (uint64, *sh
 	for {
 		branch, end := s.branchAt(from)
 		id := s.transactionalID(branch)
-		found, err := s.take(ctx, id)
+		txn, found, err := s.take(ctx, id)
 		if err != nil {
 			return 0, err
 		}
-		txn := &transaction{owner: s.owners[id], client: s.client, topic: s.topic.name, included: make(map[int32]bool)}
 		from = max(from, found.next)
-		if err := s.finishLast(ctx, txn, found); err != nil {
+		if err := s.endHanging(ctx, txn, found); err != nil {
 			return 0, classify(err, s.topic.name)
 		}
 		if found.agent != s.agent {
@@ -146,6 +152,7 @@ func (s *Exact) Recover(ctx context.Context, from uint64, _ []byte) (uint64, *sh
 				return 0, classify(err, s.topic.name)
 			}
 		}
+		s.previous[id] = s.agent
 		if end > 0 && from >= end {
 			from = end
 			continue // all of that branch is delivered
@@ -162,17 +169,6 @@ type unfinished struct {
 	id         string
 	partitions []int32 // that have records of it
 	next       uint64  // behind its last event
-}
-
-// finishLast ends the discarded range in its partitions as the checkpoint says; see transaction.finish.
-func (s *Exact) finishLast(ctx context.Context, txn *transaction, found checkpoint) error {
-	if last := s.unfinished; last.id == txn.id {
-		if err := txn.finish(ctx, last.partitions, found.next >= last.next); err != nil {
-			return err
-		}
-		s.unfinished = unfinished{}
-	}
-	return nil
 }
 
 // sign stores a checkpoint of this agent.
@@ -196,38 +192,62 @@ func (s *Exact) branchAt(offset uint64) (b wal.Branch, end uint64) {
 	return wal.Branch{}, 0
 }
 
-// take takes the right to use a transactional ID, and returns its checkpoint.
-func (s *Exact) take(ctx context.Context, id string) (checkpoint, *shipper.Error) {
+// take takes the right to use a transactional ID, and returns its checkpoint. The checkpoint is read after the last
+// transaction has ended, so it covers that one if it was committed.
+func (s *Exact) take(ctx context.Context, id string) (*transaction, checkpoint, *shipper.Error) {
 	var before *owner
 	if o, ok := s.owners[id]; ok {
 		before = &o
+	}
+	s.hangs = false
+	if ok, err := s.canDescribe(ctx); err != nil {
+		return nil, checkpoint{}, classify(err, s.topic.name)
+	} else if ok {
+		if err := s.inspect(ctx, id); err != nil {
+			return nil, checkpoint{}, classify(err, s.topic.name)
+		}
 	}
 	got, err := acquire(ctx, s.client, id, s.timeout, before)
 	if before != nil && isFenced(err) {
 		last, fault := committed(ctx, s.client, id, s.topic.name, false)
 		switch {
 		case fault != nil:
-			return last, classify(fault, s.topic.name)
-		case last.agent != s.agent && last.agent != "": // "": the checkpoint has expired
-			return last, s.fence(id, err)
+			return nil, last, classify(fault, s.topic.name)
+		case s.isYounger(id, last.agent):
+			return nil, last, s.fence(id, err)
 		case s.doubted.IsZero() || time.Since(s.doubted) < s.doubt:
-			return last, s.wait(err)
+			return nil, last, s.wait(err)
 		}
 		before = nil
 		got, err = acquire(ctx, s.client, id, s.timeout, nil)
 	}
 	if err != nil {
-		return checkpoint{}, classify(err, s.topic.name)
+		return nil, checkpoint{}, classify(err, s.topic.name)
 	}
 	s.owners[id], s.doubted = got, time.Time{}
-	found, err := committed(ctx, s.client, id, s.topic.name, true)
+	txn := s.transaction(got)
+	found, err := s.checkpoint(ctx, txn)
 	switch {
 	case err != nil:
-		return found, classify(err, s.topic.name)
-	case before != nil && found.agent != s.agent && found.agent != "":
-		return found, s.fence(id, kerr.ProducerFenced) // the brokers let this one in; the other takes the ID again
+		return nil, found, classify(err, s.topic.name)
+	case before != nil && s.isYounger(id, found.agent):
+		return nil, found, s.fence(id, kerr.ProducerFenced) // the brokers let this one in; the other takes the ID again
 	}
-	return found, nil
+	if _, known := s.previous[id]; !known {
+		s.previous[id] = found.agent
+	}
+	return txn, found, nil
+}
+
+// isYounger reports whether the agent that stored the checkpoint has surely taken the ID after this one.
+func (s *Exact) isYounger(id, agent string) bool {
+	previous, known := s.previous[id]
+	return known && agent != s.agent && agent != previous && agent != "" // "": the checkpoint has expired
+}
+
+// transaction returns the transaction of an owner.
+func (s *Exact) transaction(o owner) *transaction {
+	return &transaction{owner: o, client: s.client, topic: s.topic.name, restarts: s.restarts, describes: s.describes, included: make(map[int32]bool)}
 }
 
 // wait returns the error for the time in which a younger agent, if there is one, stores its first checkpoint.

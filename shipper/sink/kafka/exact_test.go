@@ -35,18 +35,29 @@ func openExact(t *testing.T, o kafka.Options, change ...func(*kafka.ExactOptions
 type agent struct {
 	*kafka.Exact
 	t      *testing.T
-	events []event // of the log; offset i+1
-	from   uint64  // the first that is not settled
-	span   int     // events of a range
+	events []event         // of the log; offset i+1
+	from   uint64          // the first that is not settled
+	span   int             // events of a range
+	killed context.Context // ends when the agent is killed; nil: it is not
+}
+
+func (a *agent) ctx() context.Context {
+	if a.killed != nil {
+		return a.killed
+	}
+	return a.t.Context()
 }
 
 // deliver delivers all events, and recovers after failures. It returns an error that needs an operator.
 func (a *agent) deliver() *shipper.Error {
 	a.t.Helper()
 	for range 10_000 {
-		next, err := a.Recover(a.t.Context(), a.from, nil)
+		next, err := a.Recover(a.ctx(), a.from, nil)
 		if err != nil {
 			if err.Class == shipper.Operator {
+				return err
+			}
+			if a.ctx().Err() != nil {
 				return err
 			}
 			time.Sleep(20 * time.Millisecond) // a real broker starts
@@ -55,10 +66,10 @@ func (a *agent) deliver() *shipper.Error {
 		a.from = next
 		if failed := a.ranges(); failed == nil {
 			return nil
-		} else if failed.Class == shipper.Operator {
+		} else if failed.Class == shipper.Operator || a.ctx().Err() != nil {
 			return &failed.Error
 		}
-		a.Abort(a.t.Context())
+		a.Abort(a.ctx())
 	}
 	a.t.Fatal("the events are not delivered")
 	return nil
@@ -73,12 +84,12 @@ func (a *agent) ranges() *ranged.Error {
 		}
 		a.Seal()
 		for {
-			_, err := a.Commit(a.t.Context())
+			_, err := a.Commit(a.ctx())
 			if err == nil {
 				a.from = end
 				break
 			}
-			if err.Restart {
+			if err.Restart || a.ctx().Err() != nil {
 				return err
 			}
 		}
@@ -91,9 +102,9 @@ func (a *agent) fill() (end uint64, err *ranged.Error) {
 	left := a.events[a.from-1 : min(int(a.from)-1+a.span, len(a.events))]
 	at := a.from
 	for len(left) > 0 {
-		n, err := a.Add(a.t.Context(), left)
+		n, err := a.Add(a.ctx(), left)
 		at += uint64(n)
-		if err != nil && err.Restart {
+		if err != nil && (err.Restart || a.ctx().Err() != nil) {
 			return at, err
 		}
 		if err == nil && n < len(left) {

@@ -93,7 +93,7 @@ func (o Options) encoder() (*encoder, error) {
 }
 
 // client returns a client of the cluster. It opens no connection.
-func (o Options) client(ctx context.Context) (*kgo.Client, error) {
+func (o Options) client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, error) {
 	switch {
 	case len(o.Brokers) == 0:
 		return nil, errors.New("kafka: no broker is named")
@@ -127,15 +127,15 @@ func (o Options) client(ctx context.Context) (*kgo.Client, error) {
 	if mechanism != nil {
 		opts = append(opts, kgo.SASL(mechanism))
 	}
-	client, err := kgo.NewClient(opts...)
+	client, err := kgo.NewClient(append(opts, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
 	return client, nil
 }
 
-// versions returns the newest versions of the requests that this package fills in. A Produce request of version 13 has
-// topic IDs; transactions of version 2 begin with Produce 12 and EndTxn 5.
+// versions returns the newest versions of the requests that this package fills in. Produce and Fetch requests of version
+// 13 have topic IDs; transactions of version 2 begin with Produce 12 and EndTxn 5.
 func versions() *kversion.Versions {
 	v := kversion.Stable()
 	for key, most := range map[int16]int16{
@@ -146,6 +146,7 @@ func versions() *kversion.Versions {
 		26: 4,  // EndTxn
 		28: 3,  // TxnOffsetCommit
 		9:  8,  // OffsetFetch
+		1:  12, // Fetch
 	} {
 		v.SetMaxKeyVersion(key, most)
 	}

@@ -20,8 +20,9 @@ const (
 	// coordinatorPause is the pause before a request is repeated while the brokers end the previous transaction.
 	coordinatorPause = 5 * time.Millisecond
 	maxPause         = 200 * time.Millisecond
-	// doubtAfter is the duration of the end of a transaction from which on brokers may have started during it.
-	doubtAfter = 300 * time.Millisecond
+	// unstableFor is the time after which a checkpoint that has no end counts as hanging. The brokers have ended the
+	// transaction before.
+	unstableFor = 2 * time.Second
 )
 
 // owner is the right to use a transactional ID: a producer ID with an epoch. The brokers give the next owner a greater
@@ -35,27 +36,28 @@ type owner struct {
 // transaction is the transaction of an owner. Ranges use it one after the other.
 type transaction struct {
 	owner
-	client *kgo.Client
-	topic  string
+	client    *kgo.Client
+	topic     string
+	restarts  *restarts
+	describes bool // the brokers know DescribeTransactions
 
 	mu       sync.Mutex
 	included map[int32]bool // partitions that are part of it
 
-	doubtful bool // its end may have been requested before brokers started
+	doubtful bool // brokers may have started after its end was requested
 }
 
 // acquire takes the right to use a transactional ID, and ends the transaction that is open under it. If the ID has an
 // owner that is not before, it is fenced. before is the right that this sink had; nil: none. If another one has taken it
 // since, the error is PRODUCER_FENCED.
-func acquire(ctx context.Context, client *kgo.Client, id string, timeout time.Duration, before *owner) (owner, error) {
+func acquire(ctx context.Context, client *kgo.Client, id string, timeout time.Duration, before *owner) (got owner, err error) {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID = &id
 	req.TransactionTimeoutMillis = int32(timeout.Milliseconds())
 	if before != nil {
 		req.ProducerID, req.ProducerEpoch = before.producer, before.epoch
 	}
-	var got owner
-	err := untilReady(ctx, func() error {
+	err = untilReady(ctx, func() error {
 		resp, err := req.RequestWith(ctx, client)
 		if err != nil {
 			return err
@@ -194,18 +196,22 @@ func (t *transaction) addPartitions(ctx context.Context, topic string, partition
 	})
 }
 
-// note makes a checkpoint part of the transaction.
-func (t *transaction) note(ctx context.Context, c checkpoint) error {
-	add := kmsg.NewPtrAddOffsetsToTxnRequest()
-	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = t.id, t.producer, t.epoch, t.id
-	err := untilReady(ctx, func() error {
-		resp, err := add.RequestWith(ctx, t.client)
+// addGroup makes the group that has the checkpoint part of the transaction.
+func (t *transaction) addGroup(ctx context.Context) error {
+	req := kmsg.NewPtrAddOffsetsToTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = t.id, t.producer, t.epoch, t.id
+	return untilReady(ctx, func() error {
+		resp, err := req.RequestWith(ctx, t.client)
 		if err != nil {
 			return err
 		}
 		return kerr.ErrorForCode(resp.ErrorCode)
 	})
-	if err != nil {
+}
+
+// note makes a checkpoint part of the transaction.
+func (t *transaction) note(ctx context.Context, c checkpoint) error {
+	if err := t.addGroup(ctx); err != nil {
 		return err
 	}
 	commit := kmsg.NewPtrTxnOffsetCommitRequest()
@@ -232,36 +238,47 @@ func (t *transaction) note(ctx context.Context, c checkpoint) error {
 	})
 }
 
-// commit ends the transaction. It may be repeated: the answer is the same.
+// commit ends the transaction, and returns when consumers can read its records. It may be repeated. If brokers may have
+// started since the end was requested, it is requested again for the same partitions; see restarts.
 func (t *transaction) commit(ctx context.Context) error {
-	begin := time.Now()
-	err := t.end(ctx, true)
-	if t.doubtful = t.doubtful || err != nil || time.Since(begin) > doubtAfter; err != nil {
-		return err
-	}
-	if t.doubtful {
-		if err := t.finish(ctx, t.partitions(), true); err != nil {
+	for {
+		before := t.restarts.n.Load()
+		err := t.end(ctx, true)
+		if err != nil {
+			t.doubtful = true
 			return err
 		}
+		if !t.doubtful && t.restarts.n.Load() == before {
+			break
+		}
+		t.doubtful = true
+		if err := t.begin(ctx, t.partitions()); err != nil {
+			return err
+		}
+		t.doubtful = false
 	}
-	t.doubtful = false
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.included)
 	return nil
 }
 
-// finish ends an empty transaction of those partitions. Brokers that start with a transaction whose end was requested take
-// partitions without a leader for deleted ones, and leave the records there without an end (Kafka 4.3.1). The end of the
-// next transaction in those partitions counts for them then, so it has to be the same.
+// finish ends an empty transaction of the partitions and the group.
 func (t *transaction) finish(ctx context.Context, partitions []int32, commit bool) error {
-	if len(partitions) == 0 {
-		return nil
-	}
-	if err := t.addPartitions(ctx, t.topic, partitions); err != nil {
+	if err := t.begin(ctx, partitions); err != nil {
 		return err
 	}
 	return t.end(ctx, commit)
+}
+
+// begin begins an empty transaction of the partitions and the group.
+func (t *transaction) begin(ctx context.Context, partitions []int32) error {
+	if len(partitions) > 0 {
+		if err := t.addPartitions(ctx, t.topic, partitions); err != nil {
+			return err
+		}
+	}
+	return t.addGroup(ctx)
 }
 
 // partitions returns the partitions that are part of the transaction.
@@ -271,14 +288,21 @@ func (t *transaction) partitions() []int32 {
 	return slices.Sorted(maps.Keys(t.included))
 }
 
+// end requests the end of the transaction, and waits until the brokers have ended it in all of its partitions, where that may
+// be read.
 func (t *transaction) end(ctx context.Context, commit bool) error {
 	req := kmsg.NewPtrEndTxnRequest()
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = t.id, t.producer, t.epoch, commit
-	return untilReady(ctx, func() error {
+	err := untilReady(ctx, func() error {
 		resp, err := req.RequestWith(ctx, t.client)
 		if err != nil {
 			return err
 		}
 		return kerr.ErrorForCode(resp.ErrorCode)
 	})
+	if err != nil || !t.describes {
+		return err
+	}
+	_, err = describeEnded(ctx, t.client, t.id)
+	return err
 }
