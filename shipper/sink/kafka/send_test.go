@@ -123,6 +123,24 @@ func TestSend_KeepsTheOrderOfAKey(t *testing.T) {
 	}
 }
 
+// A batch that is tried again is stored before the batches behind it.
+func TestSend_KeepsTheOrderThroughARetry(t *testing.T) {
+	for _, code := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.RequestTimedOut, kerr.OutOfOrderSequenceNumber} {
+		t.Run(code.Message, func(t *testing.T) {
+			f := startFake(t, 1)
+			s := f.open()
+			events := drawEvents(t, 13)
+			for i := range events {
+				events[i].Data = make([]byte, 300<<10) // three in a batch
+			}
+			mustSend(t, s, events[:1])
+			f.fail(code, 1)
+			mustSend(t, s, events[1:])
+			checkOnce(t, f.records(), events)
+		})
+	}
+}
+
 func TestSend_ClassifiesErrors(t *testing.T) {
 	for _, test := range []struct {
 		code  *kerr.Error
