@@ -66,6 +66,7 @@ var arrows = map[string][]string{
 	"wal/internal/capacity": {"wal/internal/disk", "wal/internal/liveset", "wal/internal/segfile"},
 	"wal/internal/commit": {"wal/internal/bounds", "wal/internal/capacity", "wal/internal/disk", "wal/internal/layout", "wal/internal/liveset", "wal/internal/producer",
 		"wal/internal/queue", "wal/internal/roll", "wal/internal/segfile", "wal/internal/segment", "wal/internal/truncate"},
+	"wal/internal/reader":             {"wal/internal/cursor", "wal/internal/liveset", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/recovery":           {"wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/producer":           {"wal/internal/segment"},
 	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

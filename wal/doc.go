@@ -39,7 +39,7 @@
 //	                   committer.go gathers the waiting appends and the moved cursors; admission.go admits them, and finds
 //	                   resent ones (internal/producer); commit.go lays, writes and syncs one group, and publishes it:
 //	                   tx.Commit is in internal/segfile/write.go
-//	read.go            finds the segment (internal/liveset), and copies the wanted events (internal/segfile/walk.go)
+//	internal/reader    finds the segment (internal/liveset), and copies the wanted events (internal/segfile/walk.go)
 //	cursor.go          Settle moves a cursor in memory; checkpoint.go writes it with a commit
 //	                   internal/truncate unlinks settled segments; internal/compact shrinks segments that are settled in
 //	                   part

@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/identity"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
+	"github.com/standpipe/standpipe/wal/internal/reader"
 	"github.com/standpipe/standpipe/wal/internal/roll"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/truncate"
@@ -51,6 +52,7 @@ type Log struct {
 	lock     *dirlock.Lock
 
 	segments *liveset.Set
+	reader   reader.Reader
 	streams  streamTable
 
 	committer *commit.Committer
@@ -80,6 +82,7 @@ func newLog(o Options) *Log {
 		l.truncator.SearchLater()
 		l.committer.Touch()
 	})
+	l.reader = reader.Reader{Segments: l.segments, End: l.Next, Patience: o.readPatience}
 	l.capacity = capacity.New(capacity.Options{
 		Dir: l.dir, MaxSize: o.MaxSize, LeastSize: MinMaxSize, SegmentSize: o.SegmentSize, LargestCommit: commit.LargestCommit,
 		Segments: l.segments, Logger: o.Logger, Clock: o.Clock,

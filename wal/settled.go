@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/standpipe/standpipe/wal/internal/cursor"
-	"github.com/standpipe/standpipe/wal/internal/segfile"
-	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // WaitSettled waits until every destination that ships from the stream has settled the events of a, and at least until
@@ -24,7 +22,7 @@ func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (deliv
 	var w *cursor.Await
 	if a.First == 0 {
 		w = cursor.All(s.appended().Events + 1)
-	} else if w, err = l.await(s, Run{First: a.First, Next: a.First + uint64(a.Count)}); err != nil {
+	} else if w, err = l.reader.Await(s.name, Run{First: a.First, Next: a.First + uint64(a.Count)}); err != nil {
 		return false, err
 	}
 	s.watch(w)
@@ -42,36 +40,6 @@ func (l *Log) WaitSettled(ctx context.Context, stream string, a Appended) (deliv
 			return false, ErrClosed
 		}
 	}
-}
-
-// await finds the lanes of the run's events. Events that the log no longer holds are settled.
-func (l *Log) await(s *stream, run Run) (*cursor.Await, error) {
-	w := &cursor.Await{Run: run}
-	for from := run.First; from < run.Next; {
-		seg, sp := l.segments.Find(s.name, from)
-		if seg == nil || sp.First >= run.Next {
-			w.Gone = true
-			break
-		}
-		w.Gone = w.Gone || sp.First > from || l.segments.Gapped(seg)
-		part := Run{First: max(from, sp.First), Next: min(run.Next, sp.Next)}
-		replaced := seg.Replaced()
-		err := seg.Walk(s.name, part.First, part.Next, func(_ segment.BlockPlace, b segment.Block, fault string) (bool, error) {
-			return false, w.AddBlock(&b, part, fault)
-		})
-		if seg.Replaced() != replaced {
-			continue
-		}
-		if segment.Damaged(err) { // the readers of the segment give up its events
-			w.Gone, err = true, nil
-		}
-		if err != nil && err != segfile.ErrGone { //nolint:errorlint
-			return nil, err
-		}
-		w.Gone = w.Gone || err != nil
-		from = part.Next
-	}
-	return w, nil
 }
 
 func (s *stream) watch(w *cursor.Await) {
