@@ -3,16 +3,14 @@ package wal
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"os"
 
 	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/internal/commit"
 	"github.com/standpipe/standpipe/wal/internal/disk"
-	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/producer"
 	"github.com/standpipe/standpipe/wal/internal/recovery"
+	"github.com/standpipe/standpipe/wal/internal/roll"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -156,7 +154,8 @@ func (o *opening) skipLost(events uint64) {
 // resume makes the newest segment writable, or begins a new one, and counts lost events.
 func (o *opening) resume() error {
 	l := o.log
-	if err := o.openNewest(); err != nil {
+	newest := roll.Found{Whole: o.found.Whole, Ready: o.found.Ready, Last: o.found.Last, Lost: o.found.Lost > 0}
+	if err := l.roller.Resume(newest, l.beginState); err != nil {
 		return err
 	}
 	if err := l.capacity.Allocate(l.segments.Newest(), 0, 0); err != nil && !disk.Shortage(err) {
@@ -165,57 +164,6 @@ func (o *opening) resume() error {
 	var err error
 	l.damage.later, err = l.damage.reconcileAll()
 	return err
-}
-
-// openNewest opens the newest segment for appends if it is whole, or begins another.
-func (o *opening) openNewest() error {
-	l := o.log
-	if o.found.Whole {
-		if err := o.removeReady(); err != nil {
-			return fmt.Errorf("remove the segment that was made ready: %w", err)
-		}
-		return o.unseal()
-	}
-	seg, err := o.beginNewest()
-	if err != nil {
-		return fmt.Errorf("begin segment: %w", err)
-	}
-	l.segments.Begin(seg)
-	return nil
-}
-
-// beginNewest begins the segment that was made ready, which works on a full disk. It makes a new one if there is none,
-// or if it is damaged. It also makes a new one if events were lost: then the first offset of new streams is too low in
-// the one that was made ready.
-func (o *opening) beginNewest() (*liveset.Segment, error) {
-	ready := o.found.Ready
-	if ready == nil || o.found.Lost > 0 || segment.CheckPages(ready.Path) != nil {
-		return o.log.roller.Create(o.found.Last+1, o.log.beginState)
-	}
-	seg := liveset.NewSegment(ready)
-	err := seg.OpenEmpty(o.log.opts.SegmentSize)
-	if err == nil {
-		err = seg.Update(o.log.beginState)
-	}
-	if err != nil {
-		return nil, errors.Join(err, seg.Close())
-	}
-	return seg, nil
-}
-
-func (o *opening) removeReady() error {
-	if o.found.Ready == nil {
-		return nil
-	}
-	return errors.Join(o.found.Ready.Remove(os.Remove), o.log.lock.Sync())
-}
-
-// unseal opens the newest segment for writing again.
-func (o *opening) unseal() error {
-	if err := o.log.segments.Unseal().OpenWritable(o.log.opts.SegmentSize); err != nil {
-		return fmt.Errorf("open newest segment: %w", err)
-	}
-	return nil
 }
 
 func newID() string { return rand.Text() }

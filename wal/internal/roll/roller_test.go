@@ -1,6 +1,7 @@
 package roll_test
 
 import (
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -20,6 +21,8 @@ type log struct {
 	*roll.Roller
 	set      *liveset.Set
 	capacity *capacity.Capacity
+	dir      string
+	files    segfile.Files
 }
 
 func begin(tx *bolt.Tx) error {
@@ -32,23 +35,30 @@ func begin(tx *bolt.Tx) error {
 
 func newLog(t *testing.T, maxSize int64) *log {
 	t.Helper()
-	l, dir, files := &log{set: liveset.New(func() {})}, t.TempDir(), new(segfile.Files)
-	l.capacity = capacity.New(capacity.Options{
-		Dir: dir, MaxSize: maxSize, LeastSize: 1 << 20, SegmentSize: 256 << 10, LargestCommit: 1 << 20,
-		Segments: l.set, Logger: hclog.NewNullLogger(), Clock: time.Now,
-	})
-	l.Roller = roll.New(roll.Options{
-		Dir: dir, SegmentSize: 256 << 10, Segments: l.set, Capacity: l.capacity, Files: files, Logger: hclog.NewNullLogger(),
-		SyncFolder: func() error { return nil },
-		PutMeta:    func(tx *bolt.Tx, seq uint64) error { return segment.PutMeta(tx, "log", seq, 0) },
-		Fail:       func(err error) { t.Errorf("the log has failed: %v", err) },
-	})
-	go l.Run()
+	l := newLogIn(t, t.TempDir(), maxSize)
 	first, err := l.Create(1, begin)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.set.Begin(first)
+	return l
+}
+
+// newLogIn returns a Roller without segments.
+func newLogIn(t *testing.T, dir string, maxSize int64) *log {
+	t.Helper()
+	l := &log{set: liveset.New(func() {}), dir: dir}
+	l.capacity = capacity.New(capacity.Options{
+		Dir: dir, MaxSize: maxSize, LeastSize: 1 << 20, SegmentSize: 256 << 10, LargestCommit: 1 << 20,
+		Segments: l.set, Logger: hclog.NewNullLogger(), Clock: time.Now,
+	})
+	l.Roller = roll.New(roll.Options{
+		Dir: dir, SegmentSize: 256 << 10, Segments: l.set, Capacity: l.capacity, Files: &l.files, Logger: hclog.NewNullLogger(),
+		SyncFolder: func() error { return nil },
+		PutMeta:    func(tx *bolt.Tx, seq uint64) error { return segment.PutMeta(tx, "log", seq, 0) },
+		Fail:       func(err error) { t.Errorf("the log has failed: %v", err) },
+	})
+	go l.Run()
 	t.Cleanup(func() {
 		l.Finish()
 		if err := l.set.CloseForGood(); err != nil {
@@ -56,6 +66,10 @@ func newLog(t *testing.T, maxSize int64) *log {
 		}
 	})
 	return l
+}
+
+func (l *log) file(seq uint64) *segfile.File {
+	return segfile.New(l.dir, seq, &l.files, hclog.NewNullLogger())
 }
 
 // The next segment is requested when the newest is half full, and follows it when it is full.
@@ -124,6 +138,45 @@ func TestRoller_RemovesTheNextSegmentAtTheEnd(t *testing.T) {
 		l.RemoveNext(failed)
 		if _, err := os.Stat(next.Path); (err == nil) != failed {
 			t.Errorf("failed %v: got %v for the next segment's file", failed, err)
+		}
+	}
+}
+
+// The segment that was made ready becomes the newest, unless events were lost: then it has the wrong first offsets for
+// new streams, and a new one is made. It is removed if the newest segment is whole.
+func TestRoller_ResumesWithTheNewestSegment(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		whole, lost bool
+		newest      uint64
+	}{
+		{"whole", true, false, 1},
+		{"lost without events", false, false, 2},
+		{"lost", false, true, 3},
+	} {
+		l := newLog(t, 64<<20)
+		first := l.set.Newest()
+		made, err := l.Successor(first, l.capacity.FullSegment())
+		if err != nil || made == nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(first.Close(), made.Close()); err != nil {
+			t.Fatal(err)
+		}
+		resumed := newLogIn(t, l.dir, 64<<20)
+		if test.whole {
+			resumed.set.Load(resumed.file(1), nil, false)
+		}
+		found := roll.Found{Whole: test.whole, Ready: resumed.file(2), Last: 2, Lost: test.lost}
+		if err := resumed.Resume(found, begin); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+			continue
+		}
+		if got := resumed.set.Newest().Seq; got != test.newest {
+			t.Errorf("%s: got segment %d as the newest, want %d", test.name, got, test.newest)
+		}
+		if _, err := os.Stat(made.Path); (err == nil) == test.whole {
+			t.Errorf("%s: got %v for the segment that was made ready", test.name, err)
 		}
 	}
 }
