@@ -83,6 +83,9 @@ func (a *Agent) apply(conf *config.Config) (changed admin.ReloadChanges, pending
 		return changed, nil, err
 	}
 	if reloading {
+		if err := a.log.CheckLimits(limits(conf)); err != nil {
+			return changed, nil, err
+		}
 		if err := a.register.Set(identities(conf)); err != nil {
 			return changed, nil, err
 		}
@@ -92,6 +95,7 @@ func (a *Agent) apply(conf *config.Config) (changed admin.ReloadChanges, pending
 	started, ending := change.commit()
 	if reloading {
 		a.log.SetPolicy(policies(conf))
+		a.log.SetLimits(limits(conf))
 		a.adminSecurity.refresh()
 		a.logger.SetLevel(hclog.LevelFromString(conf.LogLevel))
 		settings := needRestart(a.conf.Load(), conf)
@@ -114,6 +118,11 @@ func (a *Agent) apply(conf *config.Config) (changed admin.ReloadChanges, pending
 		pending = append(pending, r.attempted)
 	}
 	return changed, pending, nil
+}
+
+// limits returns the limits of the log that a reload changes.
+func limits(conf *config.Config) wal.Limits {
+	return wal.Limits{MaxSize: conf.WAL.MaxSize, OnFull: wal.OnFull(conf.WAL.OnFull)}
 }
 
 // streamsChange is the set of open streams for a configuration, built and not yet in use. It holds streams.changing

@@ -229,6 +229,62 @@ stream "t" {
 
 // max_age, max_size and on_full are those of the file that was read last, and a stream that has left it keeps all its
 // events, however many.
+// The limits of the log take effect at once. A log that is over its new limit keeps its events, and accepts none until enough
+// are delivered; a limit that its streams exceed is an error, and changes nothing.
+func TestReload_ChangesTheLimitsOfTheLog(t *testing.T) {
+	dir := t.TempDir()
+	text := func(wal, endpoint string) string {
+		return fmt.Sprintf(`
+wal {
+%s
+}
+stream "s" {
+  format = "text"
+  destination "firehose" "f" {
+    delivery_stream = "x"
+    region          = "eu-west-1"
+    endpoint        = %q
+    retry {
+      initial = "10ms"
+      max     = "10ms"
+    }
+  }
+}`, wal, endpoint)
+	}
+	const nobody = "http://127.0.0.1:1"
+	conf := parse(t, dir, text(`max_size = "64MiB"`, nobody))
+	a := run(t, conf)
+	client := dial(t, conf)
+	for range 4 {
+		appendTo(t, client, "s", "k", strings.Repeat("x", 800<<10))
+	}
+	if err := a.Reload(parse(t, dir, text(`max_size = "2MiB"`, nobody))); err != nil {
+		t.Fatal(err)
+	}
+	if st := a.Status(); st.WAL.MaxBytes != 2<<20 || st.WAL.Bytes < 3<<20 {
+		t.Errorf("got %+v, want 2 MiB with more in use", st.WAL)
+	}
+	if code := appendOf(t, client, 1); code != codes.ResourceExhausted {
+		t.Errorf("got %v, want the log to be full", code)
+	}
+	if d := destination(t, a, "s", "f"); d.Pending.Events != 4 || d.Dropped.Events != 0 {
+		t.Errorf("got %+v, want four events", d)
+	}
+	if err := a.Reload(parse(t, dir, text(`max_size = "512KiB"`, nobody))); err == nil || a.Status().WAL.MaxBytes != 2<<20 {
+		t.Errorf("got %v and %+v, want an error and no change", err, a.Status().WAL)
+	}
+	if err := a.Reload(parse(t, dir, text(`max_size = "64MiB"`, nobody))); err != nil {
+		t.Fatal(err)
+	}
+	appendTo(t, client, "s", "k", "with a larger log")
+	if err := a.Reload(parse(t, dir, text("max_size = \"64MiB\"\n segment_size = \"1MiB\"\n lock_timeout = \"5s\"\n", nobody))); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := a.Status().Reload.Changes.NeedRestart, []string{"wal.segment_size", "wal.lock_timeout"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestReload_ChangesPolicies(t *testing.T) {
 	awsEnvironment(t)
 	t.Setenv("AWS_PROFILE", "nosuch")

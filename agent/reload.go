@@ -14,8 +14,8 @@ import (
 // reloadTimeout bounds the wait of Reload for the routes that it starts and for the parts that it ends.
 const reloadTimeout = 5 * time.Second
 
-// Reload applies conf to the running agent: streams and their destinations, listeners, identities, policies, log_level and
-// shutdown_timeout. It reads changed certificates and tokens. Unchanged parts keep running, and removed destinations are
+// Reload applies conf to the running agent: streams and their destinations, listeners, identities, policies, the limits of the
+// log, log_level and shutdown_timeout. It reads changed certificates and tokens. Unchanged parts keep running, and removed destinations are
 // parked. After an error nothing has changed. Reload waits for Run to begin.
 //
 // Replaced and removed parts end in the background; Reload waits up to reloadTimeout for them, or until the agent stops.
@@ -105,9 +105,10 @@ func needRestart(from, to *config.Config) (settings []string) {
 	note("data_dir", from.DataDir != to.DataDir)
 	note("log_format", from.LogFormat != to.LogFormat)
 	note("admin", adminDiffers(from.Admin, to.Admin))
-	before, after := from.WAL, to.WAL
-	before.MaxAge, before.MinFree = after.MaxAge, after.MinFree
-	note("wal", before != after)
+	note("wal.segment_size", from.WAL.SegmentAsked != to.WAL.SegmentAsked)
+	note("wal.commit_linger", from.WAL.CommitLinger != to.WAL.CommitLinger)
+	note("wal.producer_idle", from.WAL.ProducerIdle != to.WAL.ProducerIdle)
+	note("wal.lock_timeout", from.WAL.LockTimeout != to.WAL.LockTimeout)
 	return settings
 }
 

@@ -9,7 +9,7 @@ import (
 // makeRoom is called when an append waits because the log is full. Under DropOldest it makes every destination drop its
 // unsettled events of the oldest segment, which is unlinked after that. If there is one segment only, it is renewed.
 func (r *retention) makeRoom() {
-	if r.log.opts.OnFull != DropOldest {
+	if r.log.whenFull() != DropOldest {
 		return
 	}
 	for stream, end := range r.log.segments.OldestEnds() {

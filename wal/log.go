@@ -63,6 +63,7 @@ type Log struct {
 	capacity  *capacity.Capacity
 	damage    damage
 	files     segfile.Files
+	onFull    atomic.Pointer[OnFull] // see SetLimits
 
 	failure   atomic.Pointer[error]
 	failed    chan struct{} // closed by fail
@@ -78,6 +79,7 @@ func newLog(o Options) *Log {
 		identity: identity.New(),
 		failed:   make(chan struct{}), closing: make(chan struct{}), upkept: make(chan struct{}),
 	}
+	l.onFull.Store(&o.OnFull)
 	l.segments = liveset.New(func() {
 		l.truncator.SearchLater()
 		l.committer.Touch()
@@ -106,7 +108,7 @@ func newLog(o Options) *Log {
 	l.committer = commit.New(commit.Options{
 		Segments: l.segments, Capacity: l.capacity, Roller: l.roller, Truncator: l.truncator,
 		Streams: &l.streams, Cursors: movedCursors{&l.streams}, Budgets: budgets{&l.retention},
-		MaxSize: o.MaxSize, OnFull: o.OnFull, Linger: o.CommitLinger, ProducerIdle: o.ProducerIdle, Logger: o.Logger, Clock: o.Clock,
+		OnFull: l.whenFull, Linger: o.CommitLinger, ProducerIdle: o.ProducerIdle, Logger: o.Logger, Clock: o.Clock,
 		ClockEvenFor: l.retention.clock.EvenFor, Closing: l.closing, Failed: l.Failed, Fail: l.fail,
 		BeginState: l.beginState, DropOldest: l.retention.makeRoom,
 		Committed: o.OnCommit, BeforeCommit: o.beforeCommit, AfterCommit: o.afterCommit,
@@ -255,7 +257,7 @@ type Stat struct {
 func (l *Log) Stat() Stat {
 	use := l.segments.Use()
 	return Stat{
-		Bytes: l.capacity.Used(use), MaxBytes: l.opts.MaxSize, Segments: use.Segments,
+		Bytes: l.capacity.Used(use), MaxBytes: l.capacity.Max(), Segments: use.Segments,
 		StateBytes: l.capacity.StateBytes.Load(), MaxStateBytes: l.capacity.MostState(), StateFull: l.capacity.StateFull(time.Now()),
 		DeadBytes: l.capacity.Dead(), MaxDeadBytes: l.capacity.MaxDead(),
 	}

@@ -55,7 +55,7 @@ func (s *stream) setPolicy(p Policy) {
 }
 
 // onFull returns the handling of an append that exceeds the stream's budget.
-func (r *retention) onFull(p Policy) OnFull { return cmp.Or(p.OnFull, r.log.opts.OnFull) }
+func (r *retention) onFull(p Policy) OnFull { return cmp.Or(p.OnFull, r.log.whenFull()) }
 
 // policy returns the stream's policy.
 func (r *retention) policy(stream string) Policy {

@@ -128,13 +128,13 @@ var (
 
 	walSection = schema.Section[WAL]{
 		Settings: []schema.Setting[WAL]{
-			schema.Size("max_size", "8GiB", func(w *WAL) *int64 { return &w.MaxSize }, 256*kib, 0).
-				Means("The limit for the disk space of all segments together."),
+			schema.Size("max_size", "8GiB", func(w *WAL) *int64 { return &w.MaxSize }, 256*kib, 0).Reloaded().
+				Means("The limit for the disk space of all segments together. Below the used space, events are rejected until enough are delivered."),
 			schema.Size("segment_size", "64MiB", func(w *WAL) *int64 { return &w.SegmentSize }, 64*kib, 0).
 				Means("The size of one segment file. It is lowered to a quarter of max_size."),
 			schema.Duration("commit_linger", "2ms", func(w *WAL) *time.Duration { return &w.CommitLinger }, 0).
 				Means("The wait for more appends before a commit."),
-			schema.Word("on_full", func(w *WAL) *string { return &w.OnFull }, whenFull...).
+			schema.Word("on_full", func(w *WAL) *string { return &w.OnFull }, whenFull...).Reloaded().
 				Means("The reaction to an append beyond max_size: reject it, block it, or drop the oldest events."),
 			minFree("min_free", func(w *WAL) *MinFree { return &w.MinFree }).Reloaded().
 				Means("The free space of the file system that is left to others. Below it, appends are rejected."),

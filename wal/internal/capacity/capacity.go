@@ -15,7 +15,7 @@ import (
 // Options are the dependencies and settings of a Capacity. All fields must be set.
 type Options struct {
 	Dir           string // of the segments
-	MaxSize       int64  // bytes that all segments and dead letters may occupy
+	MaxSize       int64  // bytes that all segments and dead letters may occupy, until SetMax
 	LeastSize     int64  // the smallest MaxSize
 	SegmentSize   int64
 	LargestCommit int64 // the most bytes that one commit adds to a segment
@@ -33,6 +33,7 @@ type Capacity struct {
 	// them. Their owners count them.
 	StateBytes, CursorBytes atomic.Int64
 
+	maxSize   atomic.Int64              // see Max
 	copying   atomic.Int64              // the most bytes that the copy under way occupies
 	dead      atomic.Int64              // bytes that the file of dead letters may occupy
 	volume    atomic.Int64              // bytes that the log has and could have on its volume, at the last query
@@ -43,27 +44,37 @@ type Capacity struct {
 }
 
 // New returns the capacity of a log that has no dead letters and an empty state.
-func New(o Options) *Capacity { return &Capacity{Options: o} }
+func New(o Options) *Capacity {
+	c := &Capacity{Options: o}
+	c.SetMax(o.MaxSize)
+	return c
+}
+
+// Max returns the bytes that all segments and dead letters may occupy.
+func (c *Capacity) Max() int64 { return c.maxSize.Load() }
+
+// SetMax changes Max. While more bytes are in use there are no free ones, and checkpoints and seals go on.
+func (c *Capacity) SetMax(size int64) { c.maxSize.Store(size) }
 
 // maxSegments returns the bytes that all segments together may occupy now.
-func (c *Capacity) maxSegments() int64 { return c.MaxSize - c.deadHeld() }
+func (c *Capacity) maxSegments() int64 { return c.Max() - c.deadHeld() }
 
 // margin returns the bytes that appends always leave free.
-func (c *Capacity) margin() int64 { return min(1<<20, c.MaxSize/16) }
+func (c *Capacity) margin() int64 { return min(1<<20, c.Max()/16) }
 
 // Plenty returns the number of free bytes at which a full log is no longer full.
-func (c *Capacity) Plenty() int64 { return min(1<<20, c.MaxSize/6) }
+func (c *Capacity) Plenty() int64 { return min(1<<20, c.Max()/6) }
 
 // step returns the number of bytes by which the newest segment is allocated ahead.
 func (c *Capacity) step() int64 { return min(max(c.SegmentSize/16, 64<<10), 4<<20) }
 
 // copyReserve returns the bytes that are kept free for the copy of a segment: a log that is full of mostly settled
 // segments must be able to compact.
-func (c *Capacity) copyReserve() int64 { return min(c.SegmentSize*3/4, c.MaxSize/20) }
+func (c *Capacity) copyReserve() int64 { return min(c.SegmentSize*3/4, c.Max()/20) }
 
 // LargestAppend returns the most bytes that an append may take. It does not depend on the size of the state: even with
 // the largest state, that many bytes are free once all events are settled.
-func (c *Capacity) LargestAppend() int64 { return c.MaxSize*3/5 - 2*EmptySegment }
+func (c *Capacity) LargestAppend() int64 { return c.Max()*3/5 - 2*EmptySegment }
 
 // EmptySegment is the most that a segment occupies before its first event, apart from the state.
 var EmptySegment = int64(max(64<<10, 12*os.Getpagesize()))
@@ -215,10 +226,10 @@ func (c *Capacity) Used(use liveset.Use) int64 {
 	return c.around(use) + max(use.Newest.Disk(), use.Newest.Used())
 }
 
-// FullSegment returns the length at which a segment is sealed: SegmentSize, or less on a short volume: at most a quarter
-// of the bytes that the log has and could have there. It is longer if the state is large.
+// FullSegment returns the length at which a segment is sealed: SegmentSize, or less: at most a quarter of Max and, on a short
+// volume, of the bytes that the log has and could have there. It is longer if the state is large.
 func (c *Capacity) FullSegment() int64 {
-	size := c.SegmentSize
+	size := min(c.SegmentSize, c.Max()/4)
 	if c.short.Load() {
 		size = min(size, max(c.volume.Load(), c.LeastSize)/4)
 	}

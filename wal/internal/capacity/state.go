@@ -17,7 +17,7 @@ import (
 // The entries of known destinations may grow beyond the limit, with the distance between their lanes. The entries of
 // known producers do not: they keep fewer runs instead.
 func (c *Capacity) MostState() int64 {
-	most := min(c.MaxSize/8-c.deadHeld()/3, segfile.NewestAhead()/4)
+	most := min(c.Max()/8-c.deadHeld()/3, segfile.NewestAhead()/4)
 	if volume := c.volume.Load(); volume > 0 {
 		most = min(most, max(volume, c.LeastSize)/8)
 	}

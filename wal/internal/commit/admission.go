@@ -118,7 +118,7 @@ func (c *Committer) checkNames(g *group, t *Ticket) (pages int64, err error) {
 // the state.
 func (c *Committer) reserve(g *group, t *Ticket, names int64) (need int64, err error) {
 	if need := t.frames.Growth(t.held.Stream); need > c.o.Capacity.LargestAppend() {
-		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.o.MaxSize, c.o.Capacity.LargestAppend())
+		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.o.Capacity.Max(), c.o.Capacity.LargestAppend())
 	}
 	need = t.frames.Growth(t.held.Stream) + namesNeed*names + c.producers.Growth(t.numbered.Producer)
 	if g.need == 0 {
@@ -132,7 +132,7 @@ func (c *Committer) reserve(g *group, t *Ticket, names int64) (need int64, err e
 		return 0, nil
 	case c.renew(need) && need <= c.free:
 		return need, nil
-	case c.o.OnFull == bounds.Reject:
+	case c.o.OnFull() == bounds.Reject:
 		c.o.Capacity.NoteFull()
 		return 0, c.fullError(need)
 	}
@@ -182,7 +182,7 @@ func (c *Committer) end(t *Ticket, err error) {
 
 // fullError returns the error of an append that needs more bytes than are free.
 func (c *Committer) fullError(need int64) error {
-	e := FullError{Used: c.used(), Max: c.o.MaxSize, RetryAfter: capacity.RetryAfter}
+	e := FullError{Used: c.used(), Max: c.o.Capacity.Max(), RetryAfter: capacity.RetryAfter}
 	if c.o.Capacity.DiskIsFull(need) {
 		e.Max = 0
 	}

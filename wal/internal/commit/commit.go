@@ -189,7 +189,7 @@ func (c *Committer) abort(g *group, err error) error {
 		full := &FullError{Used: c.used(), RetryAfter: capacity.RetryAfter}
 		switch {
 		case segment.TooLong(err):
-			full.Max = c.o.MaxSize
+			full.Max = c.o.Capacity.Max()
 		case !disk.NoSpace(err):
 			full.Shortage = ce.Err
 		}

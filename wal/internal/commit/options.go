@@ -25,8 +25,7 @@ type Options struct {
 	Cursors   Cursors
 	Budgets   Budgets
 
-	MaxSize      int64
-	OnFull       bounds.OnFull
+	OnFull       func() bounds.OnFull
 	Linger       time.Duration // the wait before a commit, so that more appends share it
 	ProducerIdle time.Duration // a producer that sends nothing for this long is evicted
 	Logger       hclog.Logger
