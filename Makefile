@@ -9,7 +9,7 @@ FUZZ     ?= 20s
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: check help build demo lint short test standins test-386 cross demo-arm prose mutate fuzz bench generate clean
+.PHONY: check help build demo lint short test standins test-386 test-dist dist cross demo-arm prose mutate fuzz bench generate clean
 
 # make check leaves out the packages whose short tests take more than a few seconds.
 SLOW     := standpipe/(wal|wal/inspect|wal/deadletter|shipper|shipper/ranged|shipper/sink/s3|agent|agent/ingest/internal/connlimit)$$
@@ -53,6 +53,15 @@ test-386: ## run the tests of the log, the shipper and ingest as a 32-bit progra
 	CGO_ENABLED=0 GOARCH=386 $(GO) test -short -timeout 15m ./wal/... ./shipper/... ./agent/ingest/...
 	CGO_ENABLED=0 GOARCH=386 $(GO) test -timeout 15m -run TestMaps_FitInto2GiB ./wal
 
+dist: ## build a release into dist/: archives, packages, image, SBOM, sums; VERSION=v and PLATFORMS="linux/arm/6 ..." choose
+	$(GO) -C scripts/dist run . $(if $(VERSION),-version $(VERSION)) $(if $(PLATFORMS),-platforms "$(PLATFORMS)")
+
+test-dist: ## build a release for this machine twice, install its packages in a chroot, and run its image
+	@mkdir -p bin && : >bin/not-tested-dist
+	cd scripts/dist && $(GO) vet ./... && \
+	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested-dist $(GO) test -timeout 20m ./...
+	@sed 's/^/test-dist: NOT TESTED on this machine: /' bin/not-tested-dist
+
 cross: ## build and vet for every platform; PLATFORMS="linux/arm/6 ..." chooses
 	@scripts/cross $(PLATFORMS)
 
@@ -77,4 +86,4 @@ generate: ## write the Go code of the wire contract and docs/configuration.md ag
 	$(GO) generate ./...
 
 clean: ## remove the output of the targets above
-	rm -rf bin standpipe-dev .standins
+	rm -rf bin dist standpipe-dev .standins

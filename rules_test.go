@@ -202,7 +202,7 @@ func TestFilesAreNamedForTheirJob(t *testing.T) {
 }
 
 func TestTopLevelHoldsNothingElse(t *testing.T) {
-	known := []string{"agent", "client", "cmd", "deploy", "docs", "proto", "scripts", "shipper", "test", "testdata", "wal", "bin", "standpipe-dev", "go.mod", "go.sum", "Makefile",
+	known := []string{"agent", "client", "cmd", "deploy", "docs", "proto", "scripts", "shipper", "test", "testdata", "wal", "bin", "dist", "standpipe-dev", "go.mod", "go.sum", "Makefile",
 		"agent.hcl.example", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "rules_test.go", "docs_test.go"}
 	entries, err := os.ReadDir(".")
 	if err != nil {
