@@ -15,11 +15,12 @@ const healthTimeout = 3 * time.Second
 
 func newHealthcheckCommand() *cobra.Command {
 	var dial cli.DialFlags
+	var live bool
 	c := &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Exit with 0 if a running agent accepts events",
-		Long: `Exit with 0 if /readyz of a running agent is 200, for probes that run a program.
-Otherwise the exit code is 1, and the reason is printed.`,
+		Long: `Exit with 0 if /readyz of a running agent is 200, for probes that run a program; with --live,
+if /livez is. Otherwise the exit code is 1, and the reason is printed.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), healthTimeout)
@@ -29,13 +30,18 @@ Otherwise the exit code is 1, and the reason is printed.`,
 				return err
 			}
 			defer client.Close()
-			body, err := client.Call(ctx, http.MethodGet, "/readyz", nil)
+			path := "/readyz"
+			if live {
+				path = "/livez"
+			}
+			body, err := client.Call(ctx, http.MethodGet, path, nil)
 			if err != nil {
 				return err
 			}
 			return body.Close()
 		},
 	}
+	c.Flags().BoolVar(&live, "live", false, "check whether the agent makes progress instead")
 	dial.Flags(c, "admin", cli.DefaultAdminAddress)
 	return c
 }

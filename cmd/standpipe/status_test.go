@@ -387,11 +387,12 @@ func TestStatus_Views(t *testing.T) {
 func TestHealthcheck_ExitCode(t *testing.T) {
 	code := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/readyz" {
-			code = http.StatusNotFound
+		if r.URL.Path == "/readyz" {
+			w.WriteHeader(code)
+			w.Write([]byte("the disk is full\n"))
+		} else if r.URL.Path != "/livez" {
+			w.WriteHeader(http.StatusNotFound)
 		}
-		w.WriteHeader(code)
-		w.Write([]byte("the disk is full\n"))
 	}))
 	defer server.Close()
 	address := server.Listener.Addr().String()
@@ -401,5 +402,8 @@ func TestHealthcheck_ExitCode(t *testing.T) {
 	code = http.StatusServiceUnavailable
 	if got := runWith("healthcheck", "--address", address); got.code != 1 || !strings.Contains(got.stderr, "the disk is full") {
 		t.Errorf("not ready: got %+v, want exit code 1 and the reason", got)
+	}
+	if got := runWith("healthcheck", "--live", "--address", address); got.code != 0 {
+		t.Errorf("live, not ready: got %+v, want exit code 0", got)
 	}
 }
