@@ -15,7 +15,7 @@ import (
 // A range goes through Add, one or more times, then Seal, then Commit until it succeeds. Abort ends it before that.
 type Sink interface {
 	// Shape has the limits of single events, for listeners, and the billing steps. Only Framing, Envelope, MaxRecord,
-	// KeyCounts, BilledStep and UnitStep apply.
+	// KeyCounts, HeaderBytes, BilledStep and UnitStep apply.
 	Shape() shipper.Shape
 
 	// Recover returns the offset of the first event that the destination does not hold. The result is from, the first

@@ -43,6 +43,7 @@ type Shape struct {
 
 	MaxRecord    int  // bytes of a record at most, framing included
 	KeyCounts    bool // the partition key's bytes count in MaxRecord and MaxBatch
+	HeaderBytes  int  // each attribute is a header: its name, value and so many bytes count in MaxRecord; 0: it is none
 	AimRecord    int  // bytes of a record to aim for
 	RecordEvents int  // events in a record at most; 0: no limit
 	BatchRecords int  // records in a batch at most; with 1 and OneKey each request carries one key
@@ -72,12 +73,17 @@ func (s *Shape) Aim() int {
 	return s.MaxBatch
 }
 
-// Room returns the largest payload in bytes with which e fits a record, under its key and, in an envelope, beside its
-// attributes.
+// Room returns the largest payload in bytes with which e fits a record, under its key and, in an envelope or as headers,
+// beside its attributes.
 func (s *Shape) Room(e *wal.Event) int {
 	room := s.framedMost()
 	if s.KeyCounts {
 		room -= len(e.Key)
+	}
+	if s.HeaderBytes > 0 {
+		for name, value := range e.Attributes {
+			room -= s.HeaderBytes + len(name) + len(value)
+		}
 	}
 	switch s.Framing {
 	case FramingLines:

@@ -55,6 +55,7 @@ const (
 	recordOverhead     = 1 + 5*10 // attributes; the varints of a record without its headers at most
 	headerOverhead     = 2 * 5    // the varints of a header at most
 	maxOffsetDigits    = 20
+	unknownIDSize      = 320 // of an ID at most
 	nanosecondsOfMilli = 1e6
 )
 
@@ -107,15 +108,27 @@ func (b *batch) recycle() { batchBuffers.Put(b) }
 
 // recordSize returns the greatest number of bytes that the record takes in a batch.
 func (e *encoder) recordSize(r *record) int {
-	n := recordOverhead + len(r.key) + len(r.data) + headerOverhead + len(idHeader) + e.idSize(r.offset)
+	n := recordOverhead + len(r.key) + len(r.data) + headerOverhead + len(idHeader) + e.idSize(e.branch(r.offset))
 	for name, value := range r.attributes {
 		n += headerOverhead + len(name) + len(value)
 	}
 	return n
 }
 
-func (e *encoder) idSize(offset uint64) int {
-	return len(e.branch(offset).ID) + 1 + len(e.stream) + 1 + maxOffsetDigits
+func (e *encoder) idSize(b wal.Branch) int {
+	return len(b.ID) + 1 + len(e.stream) + 1 + maxOffsetDigits
+}
+
+// idHeaderSize returns the greatest number of bytes that the header with an ID takes.
+func (e *encoder) idHeaderSize() int {
+	most := 0
+	if len(e.branches) == 0 { // the log is not open yet
+		most = unknownIDSize
+	}
+	for _, b := range e.branches {
+		most = max(most, e.idSize(b))
+	}
+	return headerOverhead + len(idHeader) + most
 }
 
 // branch returns the run of events that the event at offset belongs to.

@@ -28,7 +28,6 @@ const (
 	maxBatch       = 8 << 20 // bytes of a Send
 	aimBatch       = 1 << 20
 	defaultTimeout = 30 * time.Second
-	headersRoom    = 256 // of a record's limit, for its headers
 
 	dialTimeout    = 10 * time.Second
 	overhead       = 2 * time.Second // of a request, beside its timeout
@@ -63,9 +62,10 @@ func (o Options) Shape() shipper.Shape { return o.shape(brokersDefault) }
 
 // shape returns the shape for a topic that takes batches of limit bytes.
 func (o Options) shape(limit int) shipper.Shape {
-	record := max(min(limit, mostBytes)-headerSize-recordOverhead-headersRoom, leastBytes/2)
+	id := encoder{stream: o.Stream, branches: o.Branches}
+	record := max(min(limit, mostBytes)-headerSize-recordOverhead-id.idHeaderSize(), leastBytes/2)
 	return shipper.Shape{
-		Framing: shipper.FramingNone, OneKey: true, KeyRuns: true, RecordEvents: 1, KeyCounts: true,
+		Framing: shipper.FramingNone, OneKey: true, KeyRuns: true, RecordEvents: 1, KeyCounts: true, HeaderBytes: headerOverhead,
 		MaxRecord: record, AimRecord: record, BatchRecords: batchRecords, MaxBatch: max(maxBatch, record), AimBatch: aimBatch,
 		BilledStep: 1, Envelope: o.Envelope,
 	}

@@ -3,8 +3,12 @@ package kafka_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
+	"sort"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -417,4 +421,76 @@ func TestSend_StoresOnceWhileAnEpochEnds(t *testing.T) {
 		}
 		seen[offset] = true
 	}
+}
+
+// A record of the largest event that a listener accepts, whatever its key and attributes are, fits the topic's
+// max.message.bytes, and the limit is not far below that. Batches fit it too.
+func TestSend_FitsTheTopicsLimitWithItsHeaders(t *testing.T) {
+	const limit = 6000
+	f := startFake(t, 2)
+	f.setTopic("max.message.bytes", strconv.Itoa(limit))
+	for name, envelope := range map[string]*shipper.Envelope{"plain": nil, "envelope": {Log: "LOG", Stream: "clicks", Format: "bytes"}} {
+		t.Run(name, func(t *testing.T) {
+			s := f.open(func(o *kafka.Options) { o.Envelope = envelope })
+			mustSend(t, s, drawEvents(t, 1))
+			shape := s.Shape()
+			var most atomic.Int64
+			f.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+				f.KeepControl()
+				for _, p := range r.(*kmsg.ProduceRequest).Topics[0].Partitions {
+					most.Store(max(most.Load(), int64(len(p.Records))))
+				}
+				return nil, nil, false
+			})
+			r := rand.New(rand.NewPCG(6000, 3))
+			var batch []event
+			for i := range 300 {
+				e := drawHeaders(r, uint64(2+i))
+				room := sort.Search(limit, func(n int) bool {
+					e.Data = make([]byte, n)
+					return n > shape.Room(&e)
+				}) - 1
+				if room < 0 {
+					t.Fatalf("no room beside %d attributes", len(e.Attributes))
+				}
+				e.Data = make([]byte, room)
+				record := recordsOf([]event{e})
+				if envelope != nil {
+					record[0].Data = envelope.Append(nil, &e)
+				}
+				most.Store(0)
+				if got := s.Send(t.Context(), record); got.Err != nil || got.Results[0] != nil {
+					t.Fatalf("the largest event beside %d attributes is not stored: %v, %v", len(e.Attributes), got.Err, got.Results)
+				}
+				if got := most.Load(); got > limit || envelope == nil && got < limit-100-10*int64(len(e.Attributes)) {
+					t.Fatalf("the largest event beside %d attributes takes %d bytes of %d", len(e.Attributes), got, limit)
+				}
+				e.Offset += 1000
+				e.Data = e.Data[:r.IntN(room+1)]
+				batch = append(batch, e)
+			}
+			mustSend(t, s, batch)
+		})
+	}
+}
+
+// drawHeaders draws an event with no data and up to 2,100 bytes of key and attributes: many, long or empty ones.
+func drawHeaders(r *rand.Rand, offset uint64) event {
+	e := event{Offset: offset, Key: strings.Repeat("k", 1+r.IntN(256)), Time: r.Int64N(1 << 60), Attributes: make(map[string]string)}
+	left := r.IntN(1800)
+	long := 1 + r.IntN(2000)
+	for len(e.Attributes) < 100 && left > 0 {
+		name, value := strings.Repeat("n", r.IntN(min(long, 200))), strings.Repeat("v", r.IntN(long))
+		name += strconv.Itoa(len(e.Attributes))
+		if r.IntN(10) == 0 {
+			name, value = "", ""
+		}
+		if left -= len(name) + len(value) + 10; left > 0 {
+			e.Attributes[name] = value
+		}
+		if name == "" && len(e.Attributes) == 0 {
+			break
+		}
+	}
+	return e
 }
