@@ -6,9 +6,9 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/queue"
 )
 
-// makeRoom is called when an append waits because the log is full. Under DropOldest it makes every destination drop its
+// dropOldest is called when an append waits because the log is full. Under DropOldest it makes every destination drop its
 // unsettled events of the oldest segment, which is unlinked after that. If there is one segment only, it is renewed.
-func (r *retention) makeRoom() {
+func (r *retention) dropOldest() {
 	if r.log.whenFull() != DropOldest {
 		return
 	}

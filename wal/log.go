@@ -110,7 +110,7 @@ func newLog(o Options) *Log {
 		Streams: &l.streams, Cursors: movedCursors{&l.streams}, Budgets: budgets{&l.retention},
 		OnFull: l.whenFull, Linger: o.CommitLinger, ProducerIdle: o.ProducerIdle, Logger: o.Logger, Clock: o.Clock,
 		ClockEvenFor: l.retention.clock.EvenFor, Closing: l.closing, Failed: l.Failed, Fail: l.fail,
-		BeginState: l.beginState, DropOldest: l.retention.makeRoom,
+		BeginState: l.beginState, DropOldest: l.retention.dropOldest,
 		Committed: o.OnCommit, BeforeCommit: o.beforeCommit, AfterCommit: o.afterCommit,
 	})
 	l.damage.log = l

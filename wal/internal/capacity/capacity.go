@@ -92,7 +92,7 @@ func (c *Capacity) CheckpointBytes() int64 {
 }
 
 // Reserve returns the number of bytes that stay allocated in the newest segment, beyond its used ones.
-func (c *Capacity) Reserve(s *liveset.Segment) int64 { return c.CheckpointBytes() + s.SealRoom() }
+func (c *Capacity) Reserve(s *liveset.Segment) int64 { return c.CheckpointBytes() + s.SealBytes() }
 
 // Space returns the bytes that appends may take now, by MaxSize and by the volume's free bytes.
 func (c *Capacity) Space() int64 { return min(c.SpaceOfMax(), c.SpaceOnDisk()) }

@@ -7,7 +7,7 @@
 //	the sealed segments, a copy under way
 //	+ the newest segment: its used bytes, and its reserve
 //	    CheckpointBytes  all cursors, written beside their previous entries
-//	    SealRoom         the index, and the flag that the segment is sealed
+//	    SealBytes         the index, and the flag that the segment is sealed
 //	+ the next segment: BytesToBegin, the whole state, whether it is made ready yet or not
 //	+ the dead letters: deadHeld
 //

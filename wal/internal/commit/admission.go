@@ -39,7 +39,7 @@ func (c *Committer) admitWaiting(g *group) {
 	}
 }
 
-// evictProducers evicts idle producers. A later commit that has room for it deletes their entries.
+// evictProducers evicts idle producers. A later commit with enough free bytes deletes their entries.
 func (c *Committer) evictProducers() {
 	even := c.o.ClockEvenFor(min(c.o.ProducerIdle, bounds.LongEnough))
 	if keys, bytes := c.producers.Evict(c.o.Clock(), even); len(keys) > 0 {

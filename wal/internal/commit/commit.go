@@ -125,7 +125,7 @@ func (c *Committer) prepare(g *group, active *liveset.Segment) error {
 	// The group must not use the bytes that are reserved for a checkpoint, the seal and the next segment.
 	size, least := c.o.Capacity.Limit(), int64(0)
 	if g.successor == nil {
-		size -= active.SealRoom()
+		size -= active.SealBytes()
 	}
 	if g.checkpoint {
 		least = c.o.Capacity.CheckpointBytes()

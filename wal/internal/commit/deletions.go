@@ -13,7 +13,7 @@ import (
 
 // deletions holds the entries of the state that the log no longer needs but the newest segment still has: the entries
 // of evicted producers, and of closed cursors whose streams never had an event. Deleting entries writes their pages
-// again, so a commit deletes them only if there is room for that. A new segment begins without them.
+// again, so a commit deletes them only if there are enough free bytes. A new segment begins without them.
 type deletions struct {
 	mu      sync.Mutex // acquired after a cursor's
 	entries deletedEntries
@@ -70,7 +70,7 @@ func (d *deletions) need(stateBytes int64) int64 {
 	return min(int64(d.entries.count()*2*os.Getpagesize()), 2*(stateBytes+d.entries.pages))
 }
 
-// collectDeletions adds the deletions to the group if there is room for them beside its appends.
+// collectDeletions adds the deletions to the group if there are enough free bytes for them beside its appends.
 func (c *Committer) collectDeletions(g *group, active *liveset.Segment) {
 	need := c.deletions.need(c.o.Capacity.StateBytes.Load())
 	if need == 0 {

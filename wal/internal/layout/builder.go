@@ -23,7 +23,7 @@ type Builder struct {
 	even   bool            // the last leaf gets two blocks, so that later blocks begin another leaf
 	large  bool            // the last leaves are as large as the others: more batches follow in the same commit
 	end    segment.LeafEnd // after the last block that is complete
-	room   int             // bytes that the last leaf has for its blocks
+	leaf   int             // bytes that the last leaf has for its blocks
 	enough int             // no frame is added to the open block once it is this long,
 	most   int             // nor one that would make it longer than this
 }
@@ -116,20 +116,20 @@ func (b *Builder) openBlock() {
 	b.open = segment.Block{Stream: b.stream, First: b.next, Time: b.time, Before: b.bytes}
 	b.buf = segment.AppendBlockHeader(b.buf, &b.open)
 	if b.end.Blocks == 1 {
-		b.enough = RestOfLeaf(b.end.Last(), max(b.room, RoomOfLeaf(1)))
+		b.enough = RestOfLeaf(b.end.Last(), max(b.leaf, LeafBytes(1)))
 		b.most = b.enough
 		return
 	}
-	b.room = b.leafRoom()
-	b.enough, b.most = b.room/2, b.room
+	b.leaf = b.nextLeafBytes()
+	b.enough, b.most = b.leaf/2, b.leaf
 	if b.even {
 		b.enough = min(b.enough, (len(b.buf)-b.start+b.left)/2)
 	}
 }
 
-// leafRoom returns the bytes that the next leaf has for its blocks. The last two leaves of a group have one page each,
+// nextLeafBytes returns the bytes that the next leaf has for its blocks. The last two leaves of a group have one page each,
 // since the next commit writes their content again. The leaf before them is sized accordingly.
-func (b *Builder) leafRoom() int {
+func (b *Builder) nextLeafBytes() int {
 	tail := 2 * segment.LeafPageSize
 	if b.large {
 		tail = 0
@@ -139,24 +139,24 @@ func (b *Builder) leafRoom() int {
 		most = segment.WideLeafPages
 	}
 	pages := (b.left - tail + segment.LeafPageSize - 1) / segment.LeafPageSize
-	return RoomOfLeaf(min(max(pages, 1), most))
+	return LeafBytes(min(max(pages, 1), most))
 }
 
-// RoomOfLeaf returns the bytes that a leaf of that many pages has for its two blocks: the bytes of the pages without
+// LeafBytes returns the bytes that a leaf of that many pages has for its two blocks: the bytes of the pages without
 // the page's header, two elements and two keys.
-func RoomOfLeaf(pages int) int {
+func LeafBytes(pages int) int {
 	return pages*segment.LeafPageSize - segment.LeafHeader - 2*segment.LeafElement
 }
 
 // RestOfLeaf returns the length of the second block that fills the pages of a leaf. first is the length of the first
-// block, and room is the room of the leaf. The result is about a quarter to three quarters of the room, however short
+// block, and leaf is LeafBytes. The result is about a quarter to three quarters of it, however short
 // or long the first block is.
-func RestOfLeaf(first, room int) int {
-	rest := room - first
-	for rest < room/4 {
+func RestOfLeaf(first, leaf int) int {
+	rest := leaf - first
+	for rest < leaf/4 {
 		rest += segment.LeafPageSize
 	}
-	for rest > room/2+segment.LeafPageSize {
+	for rest > leaf/2+segment.LeafPageSize {
 		rest -= segment.LeafPageSize
 	}
 	return rest

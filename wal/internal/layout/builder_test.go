@@ -10,7 +10,7 @@ func TestLeaf_SecondBlockFillsTheLastPage(t *testing.T) {
 	const page, beside = 4096, 16 + 2*(16+8)
 	for pages := 1; pages <= 4; pages++ {
 		for first := 50; first < 100_000; first++ {
-			rest := layout.RestOfLeaf(first, layout.RoomOfLeaf(pages))
+			rest := layout.RestOfLeaf(first, layout.LeafBytes(pages))
 			if rest < pages*900 || rest > pages*2048+page {
 				t.Fatalf("got %d bytes after a block of %d in a leaf of %d pages", rest, first, pages)
 			}

@@ -68,7 +68,7 @@ func (r *Roller) Successor(active *liveset.Segment, used int64) (*liveset.Segmen
 		}
 		r.requested = r.preallocate(active.Seq + 1)
 	}
-	if used < full || used+active.SealRoom()+r.o.Capacity.CheckpointBytes()+r.o.Capacity.BytesToBegin() > r.o.Capacity.Limit() {
+	if used < full || used+active.SealBytes()+r.o.Capacity.CheckpointBytes()+r.o.Capacity.BytesToBegin() > r.o.Capacity.Limit() {
 		return nil, nil
 	}
 	seg, err := r.awaitNext(r.o.Capacity.CheckpointBytes() + segfile.SealPages)
@@ -148,7 +148,7 @@ func (r *Roller) SealIfLarge() error {
 // seal seals the newest segment with a transaction of its own, and makes next the newest. sealed is false if there was
 // no space for that.
 func (r *Roller) seal(active, next *liveset.Segment) (sealed bool, err error) {
-	active.LimitTo(r.o.Capacity.Limit(), active.SealRoom())
+	active.LimitTo(r.o.Capacity.Limit(), active.SealBytes())
 	err = active.Update(func(tx *bolt.Tx) error { return active.PutSeal(tx, nil) })
 	var ce *segfile.CommitError
 	if errors.As(err, &ce) && ce.Harmless {

@@ -48,5 +48,5 @@ func (b *blocks) Empty() bool { return b.IndexSize() == 0 }
 // SealPages estimates the bytes that the bucket of the index takes in addition to the index.
 const SealPages = 16 << 10
 
-// SealRoom returns the most bytes that sealing takes.
-func (b *blocks) SealRoom() int64 { return b.IndexSize()*9/8 + SealPages }
+// SealBytes returns the most bytes that sealing takes.
+func (b *blocks) SealBytes() int64 { return b.IndexSize()*9/8 + SealPages }

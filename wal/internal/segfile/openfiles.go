@@ -108,9 +108,9 @@ func (m *mappedSegments) evictIdle() (some bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.open = slices.DeleteFunc(m.open, func(s *File) bool {
-		rests := s.evictIfIdle()
-		some = some || rests
-		return rests
+		evicted := s.evictIfIdle()
+		some = some || evicted
+		return evicted
 	})
 	return some
 }

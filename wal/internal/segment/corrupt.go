@@ -32,11 +32,11 @@ type VersionError struct {
 }
 
 func (e *VersionError) Error() string {
-	told := fmt.Sprintf("written by a later release: %s version %d, this release knows up to %d", e.Part, e.Got, e.Known)
+	text := fmt.Sprintf("written by a later release: %s version %d, this release knows up to %d", e.Part, e.Got, e.Known)
 	if e.File == "" {
-		return told
+		return text
 	}
-	return fmt.Sprintf("wal: %s was %s", e.File, told)
+	return fmt.Sprintf("wal: %s was %s", e.File, text)
 }
 
 // ReadError is an I/O error. It does not imply damage: another read may find the file's content to be sound.
