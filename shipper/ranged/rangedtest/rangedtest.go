@@ -6,7 +6,7 @@ import (
 )
 
 // few is the number of events of most tests: enough for several ranges.
-const few = 30
+const few = 16
 
 // Run runs the suite. open starts a fake and its declaration; it is called for each run.
 func Run(t *testing.T, open func(t *testing.T) Target) {
@@ -29,7 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) Target) {
 // runs returns the number of seeds, which -short lowers.
 func runs(most int) uint64 {
 	if testing.Short() {
-		most = max(most/5, 2)
+		most = max(most/5, 1)
 	}
 	return uint64(most)
 }
@@ -86,7 +86,7 @@ func requestFails(t *testing.T, open func(*testing.T) Target) {
 
 // killed kills the process at each step.
 func killed(t *testing.T, open func(*testing.T) Target) {
-	for seed := range runs(2) {
+	for seed := range runs(1) {
 		for step := 1; ; step++ {
 			r := newRun(t, open(t), seed, few)
 			r.crashAt = step
@@ -102,7 +102,7 @@ func killed(t *testing.T, open func(*testing.T) Target) {
 
 // faultsAndKills draws many of both.
 func faultsAndKills(t *testing.T, open func(*testing.T) Target) {
-	for seed := range runs(15) {
+	for seed := range runs(8) {
 		r := newRun(t, open(t), seed, 2*few)
 		for life := 0; ; life++ {
 			if life > mostTries {
