@@ -25,7 +25,8 @@
 //
 // # Limits
 //
-//   - The memory is a part and an eighth, the largest event, and the encoder; for parquet also twice a row group.
+//   - The memory is a part, twice the largest event, and the encoder. For parquet it is also a row group, and for a moment the
+//     compressed row group beside it.
 //   - An object is at most 10,000 parts. It exceeds the roll size by at most one event and one block of the compressor.
 //   - A parquet column of strings takes UTF-8 only. Other events are dead letters.
 //   - Under a crash an unfinished upload may remain that is never completed. If the prefix was changed since, no start

@@ -27,11 +27,14 @@ func (a *arena) commit(b []byte) {
 	*block = (*block)[:len(*block)+len(b)]
 }
 
-// reset empties the arena and keeps its blocks, except for those of large events.
+// keptBlocks is the number of blocks that an empty arena keeps.
+const keptBlocks = 8
+
+// reset empties the arena. It keeps a few blocks, none of them of a large event.
 func (a *arena) reset() {
 	kept := a.blocks[:0]
 	for _, b := range a.blocks {
-		if cap(b) == blockSize {
+		if cap(b) == blockSize && len(kept) < keptBlocks {
 			kept = append(kept, b[:0])
 		}
 	}

@@ -69,6 +69,7 @@ func writerOptions(o Options) []parquet.WriterOption {
 		parquet.DataPageStatistics(true),
 		parquet.PageBufferSize(pageSize),
 		parquet.WriteBufferSize(0),
+		parquet.ColumnPageBuffers(pagePool{}),
 		parquet.DictionaryMaxBytes(dictionarySize),
 		parquet.BloomFilters(parquet.SplitBlockFilter(bloomBits, "key")),
 		parquet.SkipPageBounds("data"),

@@ -162,11 +162,12 @@ func (w *Writer) flush() {
 			must(w.columns[i].to.Flush())
 		}
 	}
-	must(w.file.Flush())
+	// The pages have all bytes of the rows: the memory of these is free before the pages are written.
 	w.flushed += int64(w.held)
 	clear(w.rows)
 	w.rows, w.held = w.rows[:0], 0
 	w.arena.reset()
+	must(w.file.Flush())
 }
 
 // write appends rows to the columns.

@@ -10,5 +10,5 @@
 // # Limits
 //
 //   - Parts of 5 MiB to 5 GiB, at most 10,000 of them. Source: Amazon S3 User Guide, multipart upload limits, November 2026.
-//   - The memory is a part and an eighth, or the largest Write if that is more.
+//   - The memory is a part and twice the bytes that are written between two calls of Flush.
 package upload
