@@ -294,6 +294,8 @@ func TestMemoryGoal_GrowsWithLimits(t *testing.T) {
 		{goal(`stream "s" `+one, 1024), 96},
 		{goal(`stream "s" `+one, 1), 96},
 		{goal("stream \"s\" {\n destination \"stdout\" \"c\" {}\n destination \"relay\" \"r\" { address = \"site:7710\" }\n}", 1), 94},
+		{goal("stream \"s\" {\n destination \"s3\" \"c\" {\n bucket = \"events\"\n part_size = \"13MiB\"\n }\n}", 1), 105},
+		{goal("stream \"s\" {\n destination \"s3\" \"c\" {\n bucket = \"events\"\n format = \"parquet\"\n row_group_size = \"10MiB\"\n }\n}", 1), 116},
 		{goal(`stream "s-*" `+one, 1024), 96},
 		{goal(`stream "s-*" `+strings.Replace(one, "{", "{\n max_streams = 2000", 1), 1024), 96 + 46},
 		{goal(`stream "s" `+one, 1024+10<<10), 96 + 240},

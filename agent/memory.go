@@ -10,8 +10,7 @@ import (
 )
 
 const (
-	memoryOfLog         = 88 << 20
-	memoryOfDestination = 8 << 20
+	memoryOfLog = 88 << 20
 	// memoryOfIdle is the memory of one destination of an idle stream: two stacks and its cursor. memoryOfLog includes
 	// as many as one pattern creates by default.
 	memoryOfIdle = 48 << 10
@@ -41,19 +40,14 @@ func MemoryGoal(conf *config.Config) int64 {
 		s := &conf.Streams[i]
 		idle := memoryOfIdle * max(0, s.MaxStreams-config.DefaultMaxStreams)
 		for _, d := range s.Destinations {
-			goal += memoryOf(d) + idle
+			goal += idle
+			if t, err := destination.Of(d); err == nil {
+				goal += t.Memory(d)
+			}
 		}
 	}
 	for i := range conf.Listeners {
 		goal += memoryOfConnection * max(0, conf.Listeners[i].MaxConnections-ingest.DefaultMaxConnections)
 	}
 	return goal
-}
-
-// memoryOf returns the memory of a busy destination.
-func memoryOf(d config.Destination) int64 {
-	if t, err := destination.Of(d); err == nil && t.Memory > 0 {
-		return t.Memory
-	}
-	return memoryOfDestination
 }

@@ -36,14 +36,30 @@ type Type struct {
 	// endpoint names the target of the requests. Destinations with the same endpoint share its outages.
 	endpoint func(d config.Destination) string
 
-	Descriptors int64 // that its requests or files use at most
-	Memory      int64 // bytes that a busy one needs; 0: the most, 8 MiB
-	UsesLink    bool  // its requests count against the agent's bandwidth
-	keepsState  bool  // its sink is a shipper.Keeper
+	Descriptors int64                            // that its requests or files use at most
+	memory      func(d config.Destination) int64 // see Memory; nil: ofBatches
+	UsesLink    bool                             // its requests count against the agent's bandwidth
+	keepsState  bool                             // its sink is a shipper.Keeper
 }
 
 // Endpoint names the target of d's requests. Destinations with the same endpoint share its outages.
 func (t *Type) Endpoint(d config.Destination) string { return t.endpoint(d) }
+
+// ofBatches is the memory of a destination that takes batches.
+const ofBatches = 8 << 20
+
+// Memory returns the bytes that d needs when it is busy.
+func (t *Type) Memory(d config.Destination) int64 {
+	if t.memory == nil {
+		return ofBatches
+	}
+	return t.memory(d)
+}
+
+// constant returns the memory of destinations that all need the same.
+func constant(bytes int64) func(config.Destination) int64 {
+	return func(config.Destination) int64 { return bytes }
+}
 
 // takesRanges reports whether the sink of d takes ranges.
 func (t *Type) takesRanges(d config.Destination) bool {

@@ -19,7 +19,7 @@ var relayDestination = Type{
 	predict: func(d config.Destination, _ shipper.Shape, t shipper.Traffic) shipper.Forecast {
 		return relay.Options{MaxDelay: d.Batch.MaxDelay}.Predict(t)
 	},
-	endpoint: relayAddress, Descriptors: ofRanges, Memory: 4 << 20, UsesLink: true,
+	endpoint: relayAddress, Descriptors: ofRanges, memory: constant(4 << 20), UsesLink: true,
 }
 
 func relayOptions(s *Spec) relay.Options {

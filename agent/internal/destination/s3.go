@@ -31,5 +31,12 @@ var s3Destination = Type{
 		}
 		return o.Predict(t)
 	},
+	memory: func(d config.Destination) int64 {
+		n := ofBatches + max(0, d.S3.PartSize-5<<20)*9/8 // with a part of 5 MiB
+		if d.S3.Format == s3.Parquet {
+			n += 2 * d.S3.RowGroupSize
+		}
+		return n
+	},
 	endpoint: awsEndpoint, Descriptors: ofRanges, UsesLink: true,
 }

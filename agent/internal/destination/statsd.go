@@ -29,5 +29,5 @@ var statsdDestination = Type{
 		return statsd.Options{Interval: d.Statsd.Interval}.Predict(t)
 	},
 	endpoint:    func(d config.Destination) string { return d.Statsd.Network + "://" + d.Statsd.Address },
-	Descriptors: 1, Memory: 2 << 20,
+	Descriptors: 1, memory: constant(2 << 20),
 }

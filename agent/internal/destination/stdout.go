@@ -18,5 +18,5 @@ var stdoutDestination = Type{
 		return stdout.New(stdout.Options{Stream: s.EventStream, Destination: s.Name, Envelope: s.Around}), nil
 	},
 	endpoint:    func(config.Destination) string { return "standard output" },
-	Descriptors: 1, Memory: 2 << 20,
+	Descriptors: 1, memory: constant(2 << 20),
 }
