@@ -60,7 +60,7 @@ func count(conn net.PacketConn, counted chan<- int) {
 			value, _, _ := strings.Cut(rest, "|")
 			v, err := strconv.Atoi(value)
 			if err != nil {
-				sum = -1 << 40
+				sum = -1 << 30
 			}
 			sum += v
 		}
