@@ -105,6 +105,7 @@ var arrows = map[string][]string{
 	"cmd/standpipe/internal/cli":       {"client"},
 	"cmd/standpipe/internal/walcmd":    {"cmd/standpipe/internal/cli", "wal", "wal/inspect"},
 	"cmd/standpipe/internal/deadcmd":   {"cmd/standpipe/internal/cli", "agent/admin"},
+	"cmd/standpipe/internal/topcmd":    {"cmd/standpipe/internal/cli", "agent/admin"},
 	"cmd/standpipe/internal/putcmd":    {"cmd/standpipe/internal/cli", "client", "proto/standpipe/v1"},
 }
 

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 )
@@ -11,6 +12,21 @@ type ProblemGroup struct {
 	Cause   string  // the first destination's last error; empty: it has none, or the problem concerns the agent
 	Members []Place // the destinations; empty: the problem concerns the agent
 	Pending uint64  // the sum of their pending events
+}
+
+// Summary describes the group in one line.
+func (g *ProblemGroup) Summary() string {
+	switch len(g.Members) {
+	case 0:
+		return g.Kind + ": " + g.Text
+	case 1:
+		return fmt.Sprintf("%s: %s to %s: %s", g.Kind, g.Stream, g.Destination, g.Text)
+	}
+	text := fmt.Sprintf("%s: %d destinations, %s pending", g.Kind, len(g.Members), countText(g.Pending))
+	if g.Cause != "" {
+		text += ": " + g.Cause
+	}
+	return text
 }
 
 // Place is a destination of a stream.

@@ -113,6 +113,9 @@ type DestinationStatus struct {
 	Dead       Events  `json:"dead"`
 	Dropped    Dropped `json:"dropped"`
 	Pending    Pending `json:"pending"`
+	// UntilFullSeconds is the time until the WAL, or the stream's max_size, is full if this backlog alone grows, as in the
+	// last 10 s. 0: it does not grow.
+	UntilFullSeconds float64 `json:"until_full_seconds,omitempty"`
 
 	Requests    uint64 `json:"requests"`
 	Records     uint64 `json:"records"`

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -86,26 +85,12 @@ func (t *statusTable) problems(s *admin.Status) {
 		}
 		lasted := ", for " + admin.Age(t.now.Sub(g.Since.Time))
 		first := fmt.Sprintf("%-8s ", g.Severity)
-		switch len(g.Members) {
-		case 0:
-			t.Mark(style, first, g.Kind+": "+g.Text+lasted)
-		case 1:
-			t.Mark(style, first, fmt.Sprintf("%s: %s to %s: %s%s", g.Kind, g.Stream, g.Destination, g.Text, lasted))
-		default:
-			t.Mark(style, first, groupText(&g)+lasted)
+		t.Mark(style, first, g.Summary()+lasted)
+		if len(g.Members) > 1 {
 			t.Note("         ", members(g.Members))
 		}
 		t.Note("         ", "remedy: "+g.Remedy)
 	}
-}
-
-// groupText describes the problems of several destinations.
-func groupText(g *admin.ProblemGroup) string {
-	text := fmt.Sprintf("%s: %d destinations, %s pending", g.Kind, len(g.Members), humanize.Comma(int64(g.Pending)))
-	if g.Cause != "" {
-		text += ": " + g.Cause
-	}
-	return text
 }
 
 func members(places []admin.Place) string {
@@ -201,7 +186,7 @@ var columns = []column{
 	{"state", -8, func(d *admin.DestinationStatus) string { return cli.Printable(string(d.State)) }},
 	{"pending", 8, func(d *admin.DestinationStatus) string { return cli.Short(d.Pending.Events, 8) }},
 	{"oldest", 7, oldest},
-	{"out/s", 7, func(d *admin.DestinationStatus) string { return perSecond(d.Rate.Events) }},
+	{"out/s", 7, func(d *admin.DestinationStatus) string { return cli.PerSecond(d.Rate.Events) }},
 	{"delivered", 10, func(d *admin.DestinationStatus) string { return cli.Short(d.Delivered.Events, 10) }},
 	{"dead", 6, func(d *admin.DestinationStatus) string { return cli.Short(d.Dead.Events, 6) }},
 	{"dropped", 7, func(d *admin.DestinationStatus) string { return cli.Short(d.Dropped.Events, 7) }},
@@ -285,17 +270,6 @@ func rate(r admin.Rate) string {
 		return ""
 	}
 	return ", in " + r.String()
-}
-
-// perSecond formats a rate in up to 7 characters.
-func perSecond(events float64) string {
-	switch {
-	case events <= 0:
-		return "-"
-	case events < 10:
-		return fmt.Sprintf("%.1f", events)
-	}
-	return cli.Short(uint64(math.Round(events)), 7)
 }
 
 // waits returns the limit that a destination waits for.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -62,6 +63,17 @@ func Short(n uint64, width int) string {
 	}
 	value, unit := humanize.ComputeSI(float64(n))
 	return fmt.Sprintf("%.1f%s", value, unit)
+}
+
+// PerSecond formats a rate of events in up to 7 characters.
+func PerSecond(events float64) string {
+	switch {
+	case events <= 0:
+		return "-"
+	case events < 10:
+		return fmt.Sprintf("%.1f", events)
+	}
+	return Short(uint64(math.Round(events)), 7)
 }
 
 // Printable replaces control characters, which a terminal would execute.
