@@ -24,11 +24,15 @@ func gauge[T any](name, help string, value func(T) float64, labels ...string) co
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("standpipe_"+name, help, labels, nil)
+	d := prometheus.NewDesc("standpipe_"+name, help, labels, nil)
+	if len(labels) > 0 && labels[0] == "stream" {
+		reductions[d] = reductionOf("standpipe_" + name)
+	}
+	return d
 }
 
-func (c column[T]) collect(out chan<- prometheus.Metric, of T, labels ...string) {
-	out <- prometheus.MustNewConstMetric(c.desc, c.kind, c.value(of), labels...)
+func (c column[T]) collect(e emitter, of T, labels ...string) {
+	e.send(c.desc, c.kind, c.value(of), labels...)
 }
 
 var walColumns = []column[WALStatus]{
@@ -158,6 +162,7 @@ type collector struct {
 	ready  bool
 	build  [3]string // version, commit, Go version
 	kinds  []string  // of problems
+	basic  bool      // as PerStreamBasic
 }
 
 // Describe sends the description of every metric of Collect.
@@ -192,27 +197,32 @@ func (c collector) Describe(out chan<- *prometheus.Desc) {
 
 // Collect sends the snapshot's metrics.
 func (c collector) Collect(out chan<- prometheus.Metric) {
-	for _, column := range walColumns {
-		column.collect(out, c.status.WAL)
+	e := emitter{out: out}
+	if c.basic {
+		e.sums = make(map[sum]float64)
+		defer e.flush()
 	}
-	c.collectAgent(out)
-	c.status.Access.collect(out)
+	for _, column := range walColumns {
+		column.collect(e, c.status.WAL)
+	}
+	c.collectAgent(e)
+	c.status.Access.collect(e)
 	for _, stream := range c.status.Streams {
 		for _, column := range streamColumns {
-			column.collect(out, stream, label(stream.Name))
+			column.collect(e, stream, label(stream.Name))
 		}
 		for _, d := range stream.Destinations {
-			d.collect(out, label(stream.Name), label(d.Name))
+			d.collect(e, label(stream.Name), label(d.Name))
 		}
 	}
 }
 
-func (c collector) collectAgent(out chan<- prometheus.Metric) {
+func (c collector) collectAgent(e emitter) {
 	for _, column := range agentColumns {
-		column.collect(out, c.status)
+		column.collect(e, c.status)
 	}
-	out <- prometheus.MustNewConstMetric(buildDesc, prometheus.GaugeValue, 1, c.build[:]...)
-	out <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, one(c.ready))
+	e.send(buildDesc, prometheus.GaugeValue, 1, c.build[:]...)
+	e.send(readyDesc, prometheus.GaugeValue, one(c.ready))
 	problems := make(map[string]int)
 	for _, kind := range c.kinds {
 		problems[kind] = 0
@@ -221,20 +231,20 @@ func (c collector) collectAgent(out chan<- prometheus.Metric) {
 		problems[p.Kind]++
 	}
 	for kind, n := range problems {
-		out <- prometheus.MustNewConstMetric(problemsDesc, prometheus.GaugeValue, float64(n), label(kind))
+		e.send(problemsDesc, prometheus.GaugeValue, float64(n), label(kind))
 	}
 	for _, cert := range c.status.Certificates {
-		out <- prometheus.MustNewConstMetric(certificateDesc, prometheus.GaugeValue, seconds(cert.Expires), label(cert.File))
+		e.send(certificateDesc, prometheus.GaugeValue, seconds(cert.Expires), label(cert.File))
 	}
 }
 
-func (a AccessStatus) collect(out chan<- prometheus.Metric) {
+func (a AccessStatus) collect(e emitter) {
 	for _, column := range accessColumns {
-		column.collect(out, a)
+		column.collect(e, a)
 	}
 	for _, i := range a.Identities {
 		for _, column := range identityColumns {
-			column.collect(out, i, label(i.Name))
+			column.collect(e, i, label(i.Name))
 		}
 		reasons := make(map[string]uint64)
 		for _, reason := range identityReasons {
@@ -242,27 +252,27 @@ func (a AccessStatus) collect(out chan<- prometheus.Metric) {
 		}
 		maps.Copy(reasons, i.Refused.Reasons)
 		for reason, n := range reasons {
-			out <- prometheus.MustNewConstMetric(identityRefusedDesc, prometheus.CounterValue, float64(n), label(i.Name), label(reason))
+			e.send(identityRefusedDesc, prometheus.CounterValue, float64(n), label(i.Name), label(reason))
 		}
 	}
 }
 
-func (d DestinationStatus) collect(out chan<- prometheus.Metric, stream, name string) {
+func (d DestinationStatus) collect(e emitter, stream, name string) {
 	for _, column := range destinationColumns {
-		column.collect(out, d, stream, name)
+		column.collect(e, d, stream, name)
 	}
 	for _, reason := range waitReasons {
 		waits := 0.0
 		if d.WaitsFor == reason {
 			waits = 1
 		}
-		out <- prometheus.MustNewConstMetric(waitsDesc, prometheus.GaugeValue, waits, stream, name, reason)
+		e.send(waitsDesc, prometheus.GaugeValue, waits, stream, name, reason)
 	}
 	for _, state := range states {
-		out <- prometheus.MustNewConstMetric(stateDesc, prometheus.GaugeValue, one(d.State == state), stream, name, string(state))
+		e.send(stateDesc, prometheus.GaugeValue, one(d.State == state), stream, name, string(state))
 	}
 	for reason, n := range d.Dropped.Reasons.complete() {
-		out <- prometheus.MustNewConstMetric(droppedDesc, prometheus.CounterValue, float64(n), stream, name, label(reason))
+		e.send(droppedDesc, prometheus.CounterValue, float64(n), stream, name, label(reason))
 	}
 }
 
@@ -270,14 +280,15 @@ func (d DestinationStatus) collect(out chan<- prometheus.Metric, stream, name st
 // figures of the response come from the same snapshot.
 func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	status := s.snapshot()
-	s.metrics.prime(status)
-	ledger := prometheus.NewRegistry()
-	ledger.MustRegister(collector{status, s.source.Ready() == nil, s.build, s.kinds})
-	gatherer := prometheus.Gatherer(prometheus.Gatherers{s.metrics.registry, ledger})
-	if !s.perStream().full(&status) {
-		gatherer = basic{gatherer}
+	reduced := !s.perStream().full(&status)
+	counted := prometheus.Gatherer(s.metrics.registry)
+	if reduced {
+		counted = basic{counted}
 	}
-	promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
+	s.metrics.prime(status, reduced)
+	ledger := prometheus.NewRegistry()
+	ledger.MustRegister(collector{status, s.source.Ready() == nil, s.build, s.kinds, reduced})
+	promhttp.HandlerFor(prometheus.Gatherers{counted, ledger}, promhttp.HandlerOpts{
 		ErrorLog: s.errorLog(),
 		// During an incident half of the figures are better than none.
 		ErrorHandling: promhttp.ContinueOnError,

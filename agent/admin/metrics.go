@@ -145,12 +145,16 @@ func (m *Metrics) RefusedEvents(stream string) uint64 {
 	return m.refusedBy[stream]
 }
 
-// prime adds the missing counters of the streams and destinations of s, at zero.
-func (m *Metrics) prime(s Status) {
+// prime adds the missing counters of the streams and destinations of s, at zero; with basic, those of the sums over all
+// streams.
+func (m *Metrics) prime(s Status, basic bool) {
 	for _, stream := range s.Streams {
-		name := label(stream.Name)
-		m.refused.WithLabelValues(name, RefusedFull)
-		m.lost.WithLabelValues(name)
+		name := ""
+		if !basic {
+			name = label(stream.Name)
+			m.refused.WithLabelValues(name, RefusedFull)
+			m.lost.WithLabelValues(name)
+		}
 		for _, d := range stream.Destinations {
 			m.requestTime.WithLabelValues(name, label(d.Name))
 			for _, reason := range retryReasons {
