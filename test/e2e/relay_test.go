@@ -42,7 +42,7 @@ func chain(t *testing.T, stream string) (agents [3]*agent) {
 // event arrives once, in the order of its key.
 func TestRelay_EachEventOnceThroughKillsOfAnyAgent(t *testing.T) {
 	endToEnd(t)
-	rounds := number(t, "STANDPIPE_E2E_RELAY_ROUNDS", 9)
+	rounds := number(t, "STANDPIPE_E2E_RELAY_ROUNDS", 30)
 	seed := uint64(number(t, "STANDPIPE_E2E_SEED", int(time.Now().UnixNano()%1_000_000)))
 	t.Logf("%d rounds, STANDPIPE_E2E_SEED=%d", rounds, seed)
 	r := rand.New(rand.NewPCG(seed, 3))

@@ -29,6 +29,7 @@
 //     compressed row group beside it.
 //   - An object is at most 10,000 parts. It exceeds the roll size by at most one event and one block of the compressor.
 //   - A parquet column of strings takes UTF-8 only. Other events are dead letters.
+//   - If the response to the creation of an upload is lost, an upload without parts remains until the next start.
 //   - Under a crash an unfinished upload may remain that is never completed. If the prefix was changed since, no start
 //     finds it: buckets should have a lifecycle rule for incomplete uploads.
 //   - After a change of bucket, a range with an unknown outcome is looked up in the old bucket. After a change of endpoint
