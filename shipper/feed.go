@@ -1,7 +1,6 @@
 package shipper
 
 import (
-	"errors"
 	"math"
 	"time"
 
@@ -44,6 +43,8 @@ type want struct {
 	from, until uint64
 	lanes       wal.LaneSet
 	limit       int // bytes
+
+	lose func() (next uint64, err error) // instead of a read: gives up the corrupt part that one has met
 }
 
 // read is the reader's result.
@@ -51,6 +52,7 @@ type read struct {
 	until uint64
 	chunk wal.Chunk
 	err   error
+	lost  bool // a corrupt part was given up: the cursor has settled its events
 }
 
 func newFeed(source Source, stream string, lanes *lanes, pause time.Duration) *feed {
@@ -65,13 +67,19 @@ func newFeed(source Source, stream string, lanes *lanes, pause time.Duration) *f
 // run is the reader: it waits for the disk so that Run need not. It ends with wants.
 func (f *feed) run() {
 	for w := range f.wants {
-		chunk, err := f.source.Read(f.stream, w.from, w.lanes, w.limit)
-		var corrupt *wal.CorruptError
-		if errors.As(err, &corrupt) {
-			err = f.source.Lose(corrupt, f.stream, chunk.Next)
+		if w.lose != nil {
+			next, err := w.lose()
+			f.reads <- read{until: w.until, chunk: wal.Chunk{Next: next}, err: err, lost: true}
+			continue
 		}
-		f.reads <- read{w.until, chunk, err}
+		chunk, err := f.source.Read(f.stream, w.from, w.lanes, w.limit)
+		f.reads <- read{until: w.until, chunk: chunk, err: err}
 	}
+}
+
+// lose makes the reader give up the corrupt part that r has met. The lanes of the read stay reserved until that is done.
+func (f *feed) lose(r *read, corrupt *wal.CorruptError, cursor Cursor) {
+	f.wants <- want{until: r.until, lose: cursor.Lose(corrupt, r.chunk.Next, f.lanes.heldEvents())}
 }
 
 // grown returns a channel that is closed when there are new events, or nil while they are not to be read yet.

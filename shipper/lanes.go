@@ -21,7 +21,7 @@ const (
 type lanes struct {
 	all    []*lane
 	whole  bool                    // one lane stands for all, since order is the whole stream's
-	start  [wal.Lanes]wal.Progress // the cursor's progress at the start
+	start  [wal.Lanes]wal.Progress // the cursor's progress at the start, and after each loss
 	memory int                     // the limit
 	held   int                     // bytes of all queues
 	next   func() uint64           // the log's next offset
@@ -59,6 +59,22 @@ func (s *lanes) of(e *wal.Event) *lane {
 func (s *lanes) push(l *lane, e *wal.Event, since time.Time) {
 	l.push(*e, since)
 	s.held += e.Memory()
+}
+
+// heldEvents returns the events of all queues, as the log counts them when others are lost.
+func (s *lanes) heldEvents() *wal.Held {
+	held := new(wal.Held)
+	for _, l := range s.all {
+		for id := range uint8(wal.Lanes) {
+			if l.set.Has(id) {
+				held.Next[id] = l.next
+			}
+		}
+		for i := range l.queue {
+			held.Count.Add(wal.Count{Events: 1, Bytes: uint64(len(l.queue[i].Data))})
+		}
+	}
+	return held
 }
 
 // settled reports whether an event was settled before the start, or since.

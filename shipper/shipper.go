@@ -235,6 +235,14 @@ func (s *Shipper) demand() demand {
 
 // took puts the events of a read into the lanes, and settles those that are dropped.
 func (s *Shipper) took(r read) {
+	var corrupt *wal.CorruptError
+	if errors.As(r.err, &corrupt) {
+		s.feed.lose(&r, corrupt, s.opts.Cursor)
+		return
+	}
+	if r.lost {
+		s.lanes.start = s.opts.Cursor.Lanes()
+	}
 	dropped, err := s.feed.took(r, s.floor, s.finishing)
 	if err == nil {
 		s.moving(time.Now())

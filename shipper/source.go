@@ -14,11 +14,6 @@ type Source interface {
 	// settle up to there. Read may wait for the disk. The error of an unreadable part is a *wal.CorruptError.
 	Read(stream string, from uint64, lanes wal.LaneSet, limit int) (wal.Chunk, error)
 
-	// Lose gives up a part that Read found corrupt. from is the Next of the chunk that the failed Read returned. When
-	// Lose returns nil, the lost events are counted as dropped by each cursor that waited for them, and Read passes over
-	// the part.
-	Lose(corrupt *wal.CorruptError, stream string, from uint64) error
-
 	// Next returns the offset of the stream's next event. It never decreases, and Read finds every event below it.
 	Next(stream string) uint64
 
@@ -51,6 +46,12 @@ type Cursor interface {
 	// Steps reach the disk in the order of the calls. An error means that the step's counts contradict the ledger: a
 	// fault of the caller.
 	Settle(step wal.Settlement) error
+
+	// Lose gives up a part that Read found corrupt. from is the Next of the chunk that the failed Read returned, and held
+	// are the events that the owner holds at the call. The returned function may wait for the disk, and the owner reads
+	// nothing until it returns. It counts the lost events as dropped, and notes them in Lanes. It returns the offset for
+	// the next Read.
+	Lose(corrupt *wal.CorruptError, from uint64, held *wal.Held) func() (next uint64, err error)
 
 	// Floor returns the offset below which events are to be dropped. It never decreases.
 	Floor() wal.Floor

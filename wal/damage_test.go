@@ -137,9 +137,9 @@ func (s *sample) readDamaged(t *testing.T, l *wal.Log, stream string, last uint6
 		chunk, err := l.Read(stream, from, wal.AllLanes, 1<<20)
 		var corrupt *wal.CorruptError
 		if errors.As(err, &corrupt) {
-			if err := l.Lose(corrupt, stream, chunk.Next); err != nil {
-				t.Fatal(err)
-			}
+			var err error
+			chunk.Next, err = l.Cursors(stream)[0].Lose(corrupt, chunk.Next, new(wal.Held))()
+			must(t, err)
 		} else if err != nil {
 			t.Fatal(err)
 		}

@@ -25,10 +25,11 @@
 // stream that never had a destination are kept. Events that a Policy drops, and events that are lost to damage, are
 // counted as dropped in the ledger, with their reason.
 //
-// Read returns a CorruptError for damage to a sealed segment, and Lose gives up the unreadable blocks only. Open sets a
-// segment aside if two reads find it damaged. If the newest segment is lost, numbering continues beyond all offsets
-// that it can have held. Open returns a VersionError, before it changes anything, if a later release wrote a part of
-// the log.
+// Read returns a CorruptError for damage to a sealed segment, and Cursor.Lose gives up the unreadable blocks only, for
+// one destination: another one may hold their events in memory. Lost events count as settled, so none counts again if
+// it can be read later. Open sets a segment aside if two reads find it damaged. If the newest segment is lost,
+// numbering continues beyond all offsets that it can have held. Open returns a VersionError, before it changes
+// anything, if a later release wrote a part of the log.
 //
 // A copy of the directory begins a branch when it is opened (Branches), so that no two events share an id. Snapshot
 // makes a consistent copy.

@@ -8,8 +8,8 @@ type Chunk = reader.Chunk
 // Read copies a stream's events of the wanted lanes, from offset from on, until they take about limit bytes of memory.
 // It holds no transaction when it returns, and Events belong to the caller.
 //
-// A block that fails its checksum ends the chunk; if it is the first, the error is a *CorruptError. Blocks without an
-// event of the wanted lanes are skipped unread.
+// A block that fails its checksum ends the chunk; if it is the first, the error is a *CorruptError, and Next is the
+// offset at which Cursor.Lose gives up the block. Blocks without an event of the wanted lanes are skipped unread.
 //
 // If the disk cannot read a block, the error is an I/O error, and the caller retries after a pause. After a minute of
 // failures it is a *CorruptError too.

@@ -32,6 +32,10 @@ func (s *Shipper) deliver(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if failure == nil && s.span.lossy {
+			s.span.begun = false // it was delivered: Recover finds that, and there is nothing to abort
+			return errRestart
+		}
 		if failure == nil {
 			s.settle(&outcome, time.Since(started))
 			if outcome.Sync {

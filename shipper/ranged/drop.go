@@ -69,10 +69,11 @@ func (s *Shipper) dropStuck() {
 		"stream", s.stream, "destination", s.opts.Cursor.Name(), "after", time.Since(s.passedAt).Round(time.Millisecond))
 	defer func() { s.queue, s.next = nil, max(s.checkpoint, s.span.next) }() // the queue may have some of them
 	for s.passed() {
-		c := s.feed.read(s.checkpoint)
+		c := s.readNow(s.checkpoint, new(wal.Held))
 		if c.err != nil {
 			return
 		}
+		s.span.lossy = s.span.lossy || c.lost
 		if s.settleChunk(&c, s.floor.Offset(), countDropped(s.floor)); c.End {
 			return
 		}

@@ -117,7 +117,9 @@ func (m *memory) Read(_ string, from uint64, _ wal.LaneSet, limit int) (wal.Chun
 	return c, nil
 }
 
-func (m *memory) Lose(*wal.CorruptError, string, uint64) error { return nil }
+func (m *memory) Lose(_ *wal.CorruptError, from uint64, _ *wal.Held) func() (uint64, error) {
+	return func() (uint64, error) { return from, nil }
+}
 
 func (m *memory) Next(string) uint64 {
 	m.mu.Lock()

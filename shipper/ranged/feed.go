@@ -27,10 +27,16 @@ type feed struct {
 	throttle yield.Throttle
 	pause    time.Duration // after the end of the log was met
 
-	wants   chan uint64 // offsets, to the reader; closed by Run
-	chunks  chan chunk  // from the reader
+	wants   chan want  // to the reader; closed by Run
+	chunks  chan chunk // from the reader
 	reading bool
 	readAt  time.Time // no read before: the last one met the log's end, or failed
+}
+
+// want requests the events from an offset on.
+type want struct {
+	from uint64
+	lose func() (next uint64, err error) // instead of a read: gives up the corrupt part that one has met
 }
 
 // chunk is the result of a read.
@@ -38,32 +44,34 @@ type chunk struct {
 	wal.Chunk
 	from uint64
 	err  error
+	lost bool // a corrupt part was given up: the cursor has settled its events
 }
 
 func newFeed(source Log, stream string, limit int, maxDelay time.Duration) *feed {
 	return &feed{
 		source: source, stream: stream, limit: limit, pause: min(maxDelay/readPauseShare, readPauseMax),
 		throttle: yield.New(source.Flow(), source.Appended(stream).Bytes),
-		wants:    make(chan uint64, 1),
+		wants:    make(chan want, 1),
 		chunks:   make(chan chunk, 1),
 	}
 }
 
 // run is the reader. It ends with wants.
 func (f *feed) run() {
-	for from := range f.wants {
-		f.chunks <- f.read(from)
+	for w := range f.wants {
+		if w.lose != nil {
+			next, err := w.lose()
+			f.chunks <- chunk{Chunk: wal.Chunk{Next: next}, from: w.from, err: err, lost: true}
+			continue
+		}
+		f.chunks <- f.read(w.from)
 	}
 }
 
-// read reads the events from an offset on. It gives up a part of the log that is corrupt.
+// read reads the events from an offset on.
 func (f *feed) read(from uint64) chunk {
 	read, err := f.source.Read(f.stream, from, wal.AllLanes, f.limit)
-	var corrupt *wal.CorruptError
-	if errors.As(err, &corrupt) {
-		err = f.source.Lose(corrupt, f.stream, read.Next)
-	}
-	return chunk{read, from, err}
+	return chunk{Chunk: read, from: from, err: err}
 }
 
 // request requests the events from an offset on, if it is time for a read. It returns the time until it has to be called
@@ -84,7 +92,7 @@ func (f *feed) request(now time.Time, from uint64, finishing bool) time.Duration
 		}
 	}
 	f.reading = true
-	f.wants <- from
+	f.wants <- want{from: from}
 	return backoff.Forever
 }
 
@@ -104,3 +112,36 @@ func (f *feed) took(c *chunk, finishing bool) {
 
 // stopped reports whether err means that the log was closed.
 func stopped(err error) bool { return errors.Is(err, wal.ErrClosed) }
+
+// held returns the events of the range under way and of the queue, as the log counts them when others are lost.
+func (s *Shipper) held() *wal.Held {
+	held := &wal.Held{Count: s.span.count}
+	for i := range held.Next {
+		held.Next[i] = s.next
+	}
+	for i := range s.queue {
+		for j := range s.queue[i].events {
+			held.Count.Add(countOf(&s.queue[i].events[j]))
+		}
+	}
+	return held
+}
+
+// readNow reads the events from an offset on, and gives up a corrupt part. held are the events that are held meanwhile:
+// none where the queue is discarded afterwards.
+func (s *Shipper) readNow(from uint64, held *wal.Held) chunk {
+	c := s.feed.read(from)
+	var corrupt *wal.CorruptError
+	if errors.As(c.err, &corrupt) {
+		c.Next, c.err = s.opts.Cursor.Lose(corrupt, c.Next, held)()
+		c.lost = c.err == nil
+	}
+	return c
+}
+
+// noteLost takes over the progress that the cursor made when a corrupt part was given up.
+func (s *Shipper) noteLost(c *chunk) {
+	if c.lost {
+		s.lanes = s.opts.Cursor.Lanes()
+	}
+}

@@ -2,6 +2,7 @@ package ranged
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/standpipe/standpipe/shipper"
@@ -113,6 +114,11 @@ func (s *Shipper) crowded(now time.Time) bool {
 
 // took puts the unsettled events of a read into the queue.
 func (s *Shipper) took(c *chunk) {
+	var corrupt *wal.CorruptError
+	if errors.As(c.err, &corrupt) {
+		s.feed.wants <- want{from: c.from, lose: s.opts.Cursor.Lose(corrupt, c.Next, s.held())}
+		return
+	}
 	s.feed.took(c, s.finishing)
 	if c.err != nil {
 		if !stopped(c.err) {
@@ -120,6 +126,7 @@ func (s *Shipper) took(c *chunk) {
 		}
 		return
 	}
+	s.noteLost(c)
 	if c.from != s.next { // the range has been discarded since
 		return
 	}

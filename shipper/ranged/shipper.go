@@ -160,6 +160,7 @@ type span struct {
 	begun  bool // Add was called for it
 	full   bool
 	sealed bool
+	lossy  bool      // some of its events may count as lost, so that it cannot be settled as a whole
 	first  uint64    // its first event, if it has one
 	since  time.Time // when that was added
 	next   uint64    // the offset after its last event

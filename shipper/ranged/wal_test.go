@@ -233,6 +233,52 @@ func TestRange_OfACorruptLog(t *testing.T) {
 	})
 }
 
+// A segment becomes unreadable at any time, while the sink holds a range or a request does not return after it was cut off.
+// Each event counts once, and no event of a range that was delivered counts as lost.
+func TestRange_OfALogThatIsDamagedMeanwhile(t *testing.T) {
+	lost := uint64(0)
+	for seed := range uint64(12) {
+		synctest.Test(t, func(t *testing.T) {
+			drawn := rand.New(rand.NewPCG(seed, 71))
+			r := newRig(t, wal.Options{MaxSize: 3 << 20, SegmentSize: 64 << 10, OnFull: wal.DropOldest}, 20+drawn.IntN(300), time.Second)
+			r.more.ReadBytes = 1 << (12 + drawn.IntN(8))
+			var hangs atomic.Value
+			hangs.Store("")
+			r.sink.fault = func(now string) fault {
+				f := fault{delay: 50 * time.Millisecond, hang: now == hangs.Load()}
+				if f.hang && seed%2 == 0 {
+					f.deaf = 20 * time.Second
+				}
+				return f
+			}
+			r.halt(time.Second)
+			r.open()
+			r.append(300+drawn.IntN(300), 1000)
+			time.Sleep(time.Duration(drawn.IntN(3000)) * time.Millisecond)
+			hangs.Store([]string{"", "add", "commit"}[seed%3])
+			time.Sleep(time.Duration(drawn.IntN(3000)) * time.Millisecond)
+			files, err := filepath.Glob(filepath.Join(r.opts.Dir, "wal", "*.seg"))
+			testkit.Must(t, err)
+			if n := len(files) - 2; n > 0 { // the last may be ready to follow the newest
+				spoilFile(t, files[drawn.IntN(n)])
+			}
+			if seed%3 > 0 {
+				r.append(600+drawn.IntN(600), 5000)
+			}
+			hangs.Store("")
+			st := r.finish()
+			lost += st.Dropped[wal.DroppedCorrupt].Events
+			if st.Settled() != st.Appended || st.Pending != (wal.Count{}) {
+				t.Errorf("seed %d: got %+v, want each event counted", seed, st)
+			}
+			r.want("internal fault", 0)
+		})
+	}
+	if lost == 0 {
+		t.Error("nothing was lost; nothing is tested")
+	}
+}
+
 // spoil overwrites bytes in the middle of a sealed segment.
 func spoil(t *testing.T, dir string) {
 	t.Helper()
@@ -240,7 +286,12 @@ func spoil(t *testing.T, dir string) {
 	if err != nil || len(segments) < 4 {
 		t.Fatalf("got segments %v, %v", segments, err)
 	}
-	f, err := os.OpenFile(segments[1], os.O_RDWR, 0)
+	spoilFile(t, segments[1])
+}
+
+func spoilFile(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,11 +81,6 @@ func (l *Log) Read(name string, from uint64, lanes wal.LaneSet, limit int) (wal.
 	return c, nil
 }
 
-// Lose reports an error: no part of a log in memory is corrupt.
-func (l *Log) Lose(corrupt *wal.CorruptError, _ string, _ uint64) error {
-	return fmt.Errorf("sourcetest: no corrupt part: %w", corrupt)
-}
-
 // Next returns the offset of the stream's next event.
 func (l *Log) Next(name string) uint64 {
 	l.mu.Lock()
@@ -203,6 +198,11 @@ func (c *Cursor) Settle(step wal.Settlement) error {
 		return fmt.Errorf("sourcetest: %w: %+v, pending are %+v", wal.ErrOvercounted, counted, pending)
 	}
 	return nil
+}
+
+// Lose returns an error: no part of a log in memory is corrupt.
+func (c *Cursor) Lose(corrupt *wal.CorruptError, from uint64, _ *wal.Held) func() (uint64, error) {
+	return func() (uint64, error) { return from, fmt.Errorf("sourcetest: no corrupt part: %w", corrupt) }
 }
 
 // Floor returns the zero value: no event is to be dropped.

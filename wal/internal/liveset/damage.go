@@ -23,16 +23,6 @@ func (set *Set) GiveUp(seg *Segment, stream string, from uint64, sp segment.Span
 	return bad, false
 }
 
-// UndoGiveUp undoes a GiveUp of the part.
-func (set *Set) UndoGiveUp(seg *Segment, stream string, bad segment.Run) {
-	set.mu.Lock()
-	defer set.mu.Unlock()
-	runs := slices.DeleteFunc(seg.bad[stream], func(r segment.Run) bool { return r == bad })
-	if seg.bad[stream] = runs; len(runs) == 0 {
-		delete(seg.bad, stream)
-	}
-}
-
 // GivenUp reports whether the offset lies in a part that was given up, and returns the end of that part.
 func (set *Set) GivenUp(seg *Segment, stream string, offset uint64) (next uint64, known bool) {
 	set.mu.RLock()

@@ -59,11 +59,12 @@ func (rd *Reader) Read(streamName string, from uint64, lanes segment.LaneSet, li
 			continue
 		}
 
-		// Skip a part that is given up already. Any other error ends the chunk, or is returned if the chunk is empty.
+		// An I/O error counts as damage once it lasts, and at once where the log has given up already.
 		err = seg.Overdue(rd.Patience, streamName, r.chunk.Next, err)
-		if next, known := rd.Segments.GivenUp(seg, streamName, r.chunk.Next); err != nil && known {
-			r.chunk.Next = next
-			continue
+		if segment.Unread(err) {
+			if _, known := rd.Segments.GivenUp(seg, streamName, r.chunk.Next); known {
+				err = &segment.CorruptError{File: seg.Path, Stream: streamName, Offset: r.chunk.Next, Reason: err.Error()}
+			}
 		}
 		if err != nil {
 			if len(r.chunk.Events) > 0 {
