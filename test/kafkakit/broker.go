@@ -3,6 +3,7 @@
 package kafkakit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +30,8 @@ type Broker struct {
 	jars     string
 	folder   string
 	settings map[string]string
+	node     int
+	voters   string // controllers, if there are several brokers
 	port     string // of PLAINTEXT
 	cmd      *exec.Cmd
 	ended    chan struct{}
@@ -37,13 +41,45 @@ type Broker struct {
 // not installed.
 func New(t testing.TB, folder string, settings map[string]string) *Broker {
 	t.Helper()
-	b := &Broker{t: t, jars: installed(t), folder: folder, settings: settings, port: freePort(t)}
-	b.configure(freePort(t))
+	b := &Broker{t: t, jars: installed(t), folder: folder, settings: settings, node: 1, port: freePort(t)}
+	b.format(freePort(t))
+	return b
+}
+
+// StartCluster starts n brokers that end with the test. Each topic has a replica on three of them, and takes a record that
+// two have.
+func StartCluster(t testing.TB, n int) []*Broker {
+	t.Helper()
+	jars := installed(t)
+	brokers, controllers, voters := make([]*Broker, n), make([]string, n), make([]string, n)
+	for i := range brokers {
+		controllers[i] = freePort(t)
+		voters[i] = fmt.Sprintf("%d@127.0.0.1:%s", i+1, controllers[i])
+	}
+	for i := range brokers {
+		brokers[i] = &Broker{t: t, jars: jars, folder: t.TempDir(), node: i + 1, port: freePort(t), voters: strings.Join(voters, ","), settings: map[string]string{
+			"default.replication.factor": "3", "min.insync.replicas": "2",
+			"offsets.topic.replication.factor":         "3",
+			"transaction.state.log.replication.factor": "3", "transaction.state.log.min.isr": "2",
+		}}
+		brokers[i].format(controllers[i])
+		brokers[i].Launch()
+		t.Cleanup(brokers[i].Kill)
+	}
+	for _, b := range brokers {
+		b.Await()
+	}
+	return brokers
+}
+
+// format writes server.properties and formats the folder.
+func (b *Broker) format(controller string) {
+	b.t.Helper()
+	b.configure(controller)
 	out, err := b.java("kafka.tools.StorageTool", "format", "-t", "QmFzZTY0VVVJRA1234567w", "-c", b.properties()).CombinedOutput()
 	if err != nil {
-		t.Fatalf("format: %v: %s", err, out)
+		b.t.Fatalf("format: %v: %s", err, out)
 	}
-	return b
 }
 
 // Start starts a broker that ends with the test, and waits until it answers.
@@ -91,8 +127,8 @@ func (b *Broker) log() string        { return filepath.Join(b.folder, "log") }
 func (b *Broker) configure(controller string) {
 	b.t.Helper()
 	all := map[string]string{
-		"process.roles": "broker,controller", "node.id": "1",
-		"controller.quorum.voters":       "1@127.0.0.1:" + controller,
+		"process.roles": "broker,controller", "node.id": strconv.Itoa(b.node),
+		"controller.quorum.voters":       cmp.Or(b.voters, "1@127.0.0.1:"+controller),
 		"controller.listener.names":      "CONTROLLER",
 		"inter.broker.listener.name":     "PLAINTEXT",
 		"listeners":                      "PLAINTEXT://127.0.0.1:" + b.port + ",CONTROLLER://127.0.0.1:" + controller,
@@ -187,7 +223,7 @@ func (b *Broker) CreateTopic(name string, partitions int32, configs ...string) {
 	testkit.Must(b.t, err)
 	defer client.Close()
 	topic := kmsg.NewCreateTopicsRequestTopic()
-	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, 1
+	topic.Topic, topic.NumPartitions, topic.ReplicationFactor = name, partitions, -1
 	for i := 0; i < len(configs); i += 2 {
 		c := kmsg.NewCreateTopicsRequestTopicConfig()
 		c.Name, c.Value = configs[i], &configs[i+1]

@@ -159,6 +159,47 @@ func TestBroker_TakesEveryCompression(t *testing.T) {
 func TestBroker_MayBeKilled(t *testing.T) {
 	b := broker(t)
 	o := brokerOptions(t, b, 6)
+	kills := count(t, "STANDPIPE_BROKER_KILLS", 1)
+	deliverWhile(t, b, o, 20_000*kills, func(delivered <-chan struct{}) {
+		for i := range kills {
+			select {
+			case <-delivered:
+				t.Logf("all is stored before kill %d", i+1)
+			case <-time.After(time.Duration(50+i%5*300) * time.Millisecond):
+			}
+			b.Kill()
+			b.Run()
+		}
+	})
+}
+
+// Brokers of a cluster are killed in turn: leaders of partitions, coordinators and controllers.
+func TestCluster_BrokersMayBeKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs three brokers of Kafka")
+	}
+	kills := count(t, "STANDPIPE_CLUSTER_KILLS", 1)
+	brokers := kafkakit.StartCluster(t, 3)
+	o := brokerOptions(t, brokers[0], 6)
+	o.Brokers = nil
+	for _, b := range brokers {
+		o.Brokers = append(o.Brokers, b.Address())
+	}
+	r := rand.New(rand.NewPCG(3, 3))
+	deliverWhile(t, brokers[0], o, 10_000*kills, func(<-chan struct{}) {
+		for range kills {
+			time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond) // of other processes
+			b := brokers[r.IntN(len(brokers))]
+			b.Kill()
+			b.Run()
+		}
+	})
+}
+
+// deliverWhile delivers n events to two topics, at least once and exactly once, during the disturbance, and checks that they
+// are there. delivered is closed when all are stored.
+func deliverWhile(t *testing.T, b *kafkakit.Broker, o kafka.Options, n int, disturb func(delivered <-chan struct{})) {
+	t.Helper()
 	s, err := kafka.New(t.Context(), o)
 	testkit.Must(t, err)
 	defer s.Close()
@@ -167,8 +208,7 @@ func TestBroker_MayBeKilled(t *testing.T) {
 	b.CreateTopic(exact.Topic, 6)
 	e := openExact(t, exact, func(x *kafka.ExactOptions) { x.MaxDelay = 50 * time.Millisecond })
 	defer e.Close()
-	kills := count(t, "STANDPIPE_BROKER_KILLS", 1)
-	events := texts(t, 20_000*kills, 200)
+	events := texts(t, n, 200)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
@@ -184,15 +224,7 @@ func TestBroker_MayBeKilled(t *testing.T) {
 	var failed *shipper.Error
 	group.Go(func() { failed = (&agent{Exact: e, t: t, events: events, from: 1, span: 1000}).deliver() })
 	go func() { group.Wait(); cancel() }()
-	for i := range kills {
-		select {
-		case <-ctx.Done():
-			t.Logf("all is stored before kill %d", i+1)
-		case <-time.After(time.Duration(50+i%5*300) * time.Millisecond):
-		}
-		b.Kill()
-		b.Run()
-	}
+	disturb(ctx.Done())
 	group.Wait()
 	if failed != nil {
 		t.Fatal(failed)
