@@ -81,7 +81,10 @@ func classifyCode(code *kerr.Error, err error, topic string) *shipper.Error {
 	if remedy, ok := remedies[code]; ok {
 		return operator(code.Message, fmt.Sprintf("topic %q: %s (%s)", topic, remedy, text))
 	}
-	e := &shipper.Error{Class: shipper.Transient, Code: code.Message, Text: failure.Shorten(text), Record: -1}
+	if code == kerr.NotEnoughReplicas || code == kerr.NotEnoughReplicasAfterAppend {
+		text = "fewer in-sync replicas than the topic's min.insync.replicas: start the brokers that have the others"
+	}
+	e := &shipper.Error{Class: shipper.Transient, Code: code.Message, Text: failure.Shorten(fmt.Sprintf("topic %q: %s", topic, text)), Record: -1}
 	if code == kerr.ThrottlingQuotaExceeded {
 		e.Class = shipper.Throttled
 	}

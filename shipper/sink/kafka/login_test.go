@@ -212,9 +212,17 @@ func TestBroker_AcceptsClientCertificates(t *testing.T) {
 		s, err := kafka.New(t.Context(), o)
 		testkit.Must(t, err)
 		defer s.Close()
-		if got := s.Send(t.Context(), recordsOf(texts(t, 1, 1))); got.Err == nil {
-			t.Error("it is stored")
-		}
+		got := s.Send(t.Context(), recordsOf(texts(t, 1, 1)))
+		checkError(t, got.Err, shipper.Transient, "connection", "TLS")
+	})
+	t.Run("TLS is needed", func(t *testing.T) {
+		o := brokerOptions(t, b, 2)
+		o.Brokers = []string{security.tls}
+		s, err := kafka.New(t.Context(), o)
+		testkit.Must(t, err)
+		defer s.Close()
+		got := s.Send(t.Context(), recordsOf(texts(t, 1, 1)))
+		checkError(t, got.Err, shipper.Transient, "connection", "TLS")
 	})
 }
 
