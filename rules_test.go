@@ -42,7 +42,7 @@ var except = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl": {"agent/config/internal/schema"},
 	"github.com/zclconf/":      {"agent/config/internal/schema"},
-	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/commit", "wal/internal/compact", "wal/internal/identity", "wal/internal/roll", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
+	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/commit", "wal/internal/compact", "wal/internal/identity", "wal/internal/roll", "wal/internal/rowtest", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
 }
 
 // arrows are the own packages that a package may import, in folders whose packages have an order of their own.
@@ -67,6 +67,8 @@ var arrows = map[string][]string{
 	"wal/internal/commit": {"wal/internal/bounds", "wal/internal/capacity", "wal/internal/disk", "wal/internal/layout", "wal/internal/liveset", "wal/internal/producer",
 		"wal/internal/queue", "wal/internal/roll", "wal/internal/segfile", "wal/internal/segment", "wal/internal/truncate"},
 	"wal/internal/reader":             {"wal/internal/cursor", "wal/internal/liveset", "wal/internal/segfile", "wal/internal/segment"},
+	"wal/internal/loss":               {"wal/internal/compact", "wal/internal/liveset", "wal/internal/reader", "wal/internal/segment"},
+	"wal/internal/rowtest":            {"wal/internal/layout", "wal/internal/liveset", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/recovery":           {"wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/producer":           {"wal/internal/segment"},
 	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/disk", "wal/internal/segment"},

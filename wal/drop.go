@@ -93,13 +93,13 @@ func (r *retention) dropParked(p *Cursor) {
 	}
 	dropped := make(map[string]Count)
 	for _, part := range []Run{{First: from, Next: max(from, floor.Age)}, {First: max(from, floor.Age), Next: next}} {
-		c, lost, err := r.log.damage.unsettled(p.stream.name, &lanes, part.First, part.Next)
+		c, lost, err := r.log.damage.counter.Unsettled(p.stream.name, &lanes, part.First, part.Next)
 		if err == nil && len(lost) > 0 { // they are no drops of a policy: count them first
-			err = r.log.damage.reconcileLocked(p.reckoning(nil))
+			err = r.log.damage.reconcileLocked(p.checkLoss(nil))
 			queue.Poke(r.parkedBehind)
 		}
 		if err != nil || len(lost) > 0 {
-			if err != nil && err != errOwned && err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
+			if err != nil && err != errOwned && err != ErrClosed { //nolint:errorlint // Unsettled returns it as it is
 				r.log.opts.Logger.Warn("could not count the drops of a parked destination", "stream", p.stream.name,
 					"destination", p.name, "error", err)
 			}

@@ -39,9 +39,9 @@ func (o Options) WithParkedStep(hook func()) Options {
 	return o
 }
 
-// ReckonLater returns o with all losses counted in the background after Open.
-func (o Options) ReckonLater() Options {
-	o.reckonAtOpen = -1
+// CountLossesLater returns o with all losses counted in the background after Open.
+func (o Options) CountLossesLater() Options {
+	o.checkAtOpen = -1
 	return o
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/identity"
 	"github.com/standpipe/standpipe/wal/internal/liveset"
+	"github.com/standpipe/standpipe/wal/internal/loss"
 	"github.com/standpipe/standpipe/wal/internal/reader"
 	"github.com/standpipe/standpipe/wal/internal/roll"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
@@ -32,7 +33,7 @@ import (
 //   - truncate.Truncator unlinks settled segments, and compact.Compactor shrinks segments that are settled in part.
 //   - retention applies the streams' policies.
 //   - capacity.Capacity bounds the bytes.
-//   - damage gives up unreadable parts.
+//   - damage counts the events that are lost with unreadable parts; loss.Counter finds them.
 //   - liveset.Set holds the segments, and streamTable the streams.
 //
 // # Locks
@@ -114,6 +115,7 @@ func newLog(o Options) *Log {
 		Committed: o.OnCommit, BeforeCommit: o.beforeCommit, AfterCommit: o.afterCommit,
 	})
 	l.damage.log = l
+	l.damage.counter = loss.Counter{Segments: l.segments, Reader: &l.reader, Closing: l.closing, Logger: o.Logger}
 	return l
 }
 

@@ -2,14 +2,34 @@ package wal
 
 import (
 	"errors"
-	"fmt"
+	"math"
 	"slices"
-	"strings"
+	"sync"
 
-	"github.com/standpipe/standpipe/wal/internal/compact"
-	"github.com/standpipe/standpipe/wal/internal/liveset"
-	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/internal/loss"
 )
+
+// damage counts, for each cursor, the events that are lost with unreadable parts of the log.
+type damage struct {
+	log     *Log
+	counter loss.Counter
+
+	mu     sync.Mutex     // held while losses are counted, or events are dropped for a parked cursor; the first in the lock order
+	later  []*Cursor      // the cursors that reconcileAll left in Open
+	worker sync.WaitGroup // the goroutine that reconciles them; Close waits for it
+}
+
+// gapsFor counts the stream's events that compacted segments lack, if the destination has no cursor yet. No segment may
+// be unlinked or compacted meanwhile.
+func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) {
+	s.mu.Lock()
+	known := s.cursors[destination] != nil
+	s.mu.Unlock()
+	if known {
+		return Count{}, nil
+	}
+	return d.counter.Gaps(s.name)
+}
 
 // Held are the events that the owner of a cursor has read from the log, and has not settled.
 type Held struct {
@@ -27,13 +47,13 @@ type Held struct {
 // offset for the next Read: the end of the part, or from if the part is to be read again. Other cursors count the
 // losses that their own reads meet.
 func (p *Cursor) Lose(corrupt *CorruptError, from uint64, held *Held) func() (next uint64, err error) {
-	r := p.reckoning(held)
+	r := p.checkLoss(held)
 	return func() (next uint64, err error) { return p.log.damage.lose(r, corrupt, from) }
 }
 
-func (d *damage) lose(r *reckoning, corrupt *CorruptError, from uint64) (next uint64, err error) {
-	run := Run{First: from, Next: d.giveUp(corrupt, r.cursor.stream.name, from)}
-	if run.Next == from || settles(&r.lanes, run) {
+func (d *damage) lose(r *lossCheck, corrupt *CorruptError, from uint64) (next uint64, err error) {
+	run := Run{First: from, Next: d.counter.GiveUp(corrupt, r.cursor.stream.name, from)}
+	if run.Next == from || loss.Settles(&r.Lanes, run) {
 		return run.Next, nil
 	}
 	if err := d.reconcile(r); err == errOwned { //nolint:errorlint // reconcile returns it as it is
@@ -41,7 +61,7 @@ func (d *damage) lose(r *reckoning, corrupt *CorruptError, from uint64) (next ui
 	} else if err != nil {
 		return from, err
 	}
-	if lanes := r.owned.settled(r.cursor.Lanes()); settles(&lanes, run) {
+	if lanes := r.owned.settled(r.cursor.Lanes()); loss.Settles(&lanes, run) {
 		return run.Next, nil
 	}
 	return from, nil // by now it can be read
@@ -57,115 +77,42 @@ func (h *Held) settled(lanes [Lanes]Progress) [Lanes]Progress {
 	return lanes
 }
 
-// reckoning is the input for finding the lost events of a cursor: those that are not settled, not held by the cursor's
-// owner, and not in the log.
-type reckoning struct {
+// lossCheck is the search for the lost events of a cursor: those that are not settled, not held by the cursor's owner, and
+// not in the log.
+type lossCheck struct {
+	loss.Search
 	cursor  *Cursor
-	owned   *Held // nil: the cursor has no owner, or the owner reads none of the runs that are lost
-	lanes   [Lanes]Progress
-	low     uint64 // all events below are settled
-	settled Count
-	corrupt Count // of settled: dropped as corrupt
-	before  [Lanes]Progress
-
-	// Set by examine, and valid as long as no segment is unlinked or compacted.
-	appended Count
-	parts    []heldPart
-
-	// Set by lost.
-	gaps   []Run // without a segment
-	gaveUp []Run // unreadable
+	owned   *Held           // nil: the cursor has no owner, or the owner reads none of the runs that are lost
+	before  [Lanes]Progress // of the cursor, without the held events
+	corrupt Count           // of the settled events: dropped as corrupt
 }
 
-// heldPart is the part of a stream in one segment.
-type heldPart struct {
-	segment.Span
-	plain bool // all events of it can be read, as far as is known
-}
-
-// reckoning notes the progress of the cursor. Events in owned count as settled.
-func (p *Cursor) reckoning(owned *Held) *reckoning {
-	r := &reckoning{cursor: p, owned: owned}
+// checkLoss notes the progress of the cursor. Events in owned count as settled.
+func (p *Cursor) checkLoss(owned *Held) *lossCheck {
+	r := &lossCheck{cursor: p, owned: owned, Search: loss.Search{Stream: p.stream.name}}
 	p.mu.Lock()
-	r.before, r.settled, r.corrupt = p.at.CloneLanes(), p.at.Ledger.Settled(), p.at.Ledger.Dropped[DroppedCorrupt]
+	r.before, r.Settled, r.corrupt = p.at.CloneLanes(), p.at.Ledger.Settled(), p.at.Ledger.Dropped[DroppedCorrupt]
 	p.mu.Unlock()
-	r.lanes = owned.settled(r.before)
+	r.Lanes = owned.settled(r.before)
 	if owned != nil {
-		r.settled.Add(owned.Count)
+		r.Settled.Add(owned.Count)
 	}
-	r.low = r.lanes[0].Checkpoint
-	for i := range r.lanes {
-		r.low = min(r.low, r.lanes[i].Checkpoint)
+	r.Needed = Run{First: r.Lanes[0].Checkpoint, Next: math.MaxUint64}
+	for i := range r.Lanes {
+		r.Needed.First = min(r.Needed.First, r.Lanes[i].Checkpoint)
 	}
 	return r
 }
 
 // examine finds the segments that hold events of the stream.
-func (d *damage) examine(r *reckoning) {
-	d.log.segments.WithParts(r.cursor.stream.name, func(parts []liveset.Part) {
-		r.appended, r.parts = r.cursor.stream.appended(), nil
-		for _, part := range parts {
-			if part.Next > r.low {
-				r.parts = append(r.parts, heldPart{part.Span, !part.Gapped && len(part.Bad) == 0})
-			}
-		}
-	})
-}
+func (d *damage) examine(r *lossCheck) { d.counter.Examine(&r.Search, r.cursor.stream.appended) }
 
-// between reports whether some events of the part are settled, so that each event must be read.
-func (r *reckoning) between(p *heldPart) bool {
-	for i := range r.lanes {
-		m := &r.lanes[i]
-		if m.Checkpoint > p.First || slices.ContainsFunc(m.Settled, func(s Run) bool { return s.First < p.Next && p.First < s.Next }) {
-			return true
-		}
-	}
-	return false
-}
-
-// bytes estimates the bytes that lost will read.
-func (r *reckoning) bytes() (n uint64) {
-	for i := range r.parts {
-		if p := &r.parts[i]; r.between(p) {
-			n += compact.Weight(p.Count())
-		}
-	}
-	return n
-}
-
-// lost counts the lost events, and finds the runs that have them. It reads only segments of which some events are
-// settled, and segments that are known to be damaged or compacted. The index has the counts of the others.
-func (d *damage) lost(r *reckoning) (lost Count, err error) {
-	held, next := Count{}, r.low
-	r.gaps, r.gaveUp = nil, nil
-	for i := range r.parts {
-		p := &r.parts[i]
-		if p.First > next {
-			r.gaps = append(r.gaps, Run{First: next, Next: p.First})
-		}
-		there := p.Count()
-		if r.between(p) || !p.plain {
-			var bad []Run
-			if there, bad, err = d.unsettled(r.cursor.stream.name, &r.lanes, max(r.low, p.First), p.Next); err != nil {
-				return lost, err
-			}
-			r.gaveUp = append(r.gaveUp, bad...)
-		}
-		held.Add(there)
-		next = p.Next
-	}
-	if end := r.appended.Events + 1; next < end {
-		r.gaps = append(r.gaps, Run{First: next, Next: end})
-	}
-	return r.appended.Beyond(r.settled.Plus(held)), nil
-}
-
-// errOwned is returned by reconcile if the reckoning is out of date: other losses were counted since, or the cursor has
+// errOwned is returned by reconcile if the check is out of date: other losses were counted since, or the cursor has
 // got an owner.
 var errOwned = errors.New("the cursor is in use")
 
 // reconcile counts the lost events of a cursor as dropped, with the reason corrupt.
-func (d *damage) reconcile(r *reckoning) error {
+func (d *damage) reconcile(r *lossCheck) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.reconcileLocked(r)
@@ -173,10 +120,10 @@ func (d *damage) reconcile(r *reckoning) error {
 
 // reconcileLocked is reconcile with d.mu held, since two concurrent calls would count the same loss twice. It holds the
 // segments, since events that are unlinked meanwhile would seem lost.
-func (d *damage) reconcileLocked(r *reckoning) error {
+func (d *damage) reconcileLocked(r *lossCheck) error {
 	defer d.log.segments.Hold()()
 	d.examine(r)
-	lost, err := d.lost(r)
+	lost, err := d.counter.Find(&r.Search)
 	if err != nil {
 		return err
 	}
@@ -185,19 +132,14 @@ func (d *damage) reconcileLocked(r *reckoning) error {
 	}
 	if lost.Events > 0 {
 		d.log.opts.Logger.Error("events are lost with a damaged part of the log", "stream", r.cursor.stream.name,
-			"destination", r.cursor.name, "offsets", runsText(r.runs()), "events", lost.Events, "bytes", lost.Bytes)
+			"destination", r.cursor.name, "offsets", loss.Text(r.Runs()), "events", lost.Events, "bytes", lost.Bytes)
 	}
 	return nil
 }
 
-// runs returns the runs with lost events, ascending.
-func (r *reckoning) runs() []Run {
-	return Progress{Settled: slices.Concat(r.gaps, r.gaveUp)}.With(Progress{}).Settled
-}
-
 // settleLost counts the lost events as dropped, and notes the runs that had them as settled, except for held events.
-func (p *Cursor) settleLost(r *reckoning, lost Count) error {
-	runs, notes := r.runs(), make(map[uint8]Progress, Lanes)
+func (p *Cursor) settleLost(r *lossCheck, lost Count) error {
+	runs, notes := r.Runs(), make(map[uint8]Progress, Lanes)
 	for lane := range uint8(Lanes) {
 		from := uint64(0)
 		if r.owned != nil {
@@ -216,9 +158,9 @@ func (p *Cursor) settleLost(r *reckoning, lost Count) error {
 }
 
 // settleLostLocked is the part of settleLost with the stream's mu and p.mu held.
-func (p *Cursor) settleLostLocked(r *reckoning, lost Count, runs []Run, notes map[uint8]Progress) error {
+func (p *Cursor) settleLostLocked(r *lossCheck, lost Count, runs []Run, notes map[uint8]Progress) error {
 	since := p.at.Ledger.Dropped[DroppedCorrupt] == r.corrupt
-	if r.owned == nil && len(r.gaveUp) > 0 { // an owner may hold events of these runs
+	if r.owned == nil && len(r.Unreadable) > 0 { // an owner may hold events of these runs
 		since = since && !p.shippedLocked() && slices.EqualFunc(p.at.Lanes[:], r.before[:], Progress.Equal)
 	}
 	if !since {
@@ -241,46 +183,20 @@ func (p *Cursor) settleLostLocked(r *reckoning, lost Count, runs []Run, notes ma
 	return nil
 }
 
-// runsText formats runs of offsets, such as "11-20, 35".
-func runsText(runs []Run) string {
-	const most = 10
-	var parts []string
-	for i, r := range runs {
-		if i == most {
-			parts = append(parts, fmt.Sprintf("and %d more", len(runs)-most))
-			break
-		}
-		parts = append(parts, r.String())
-	}
-	return strings.Join(parts, ", ")
-}
-
-// covered reports whether the log holds all events of a stream that progress does not settle.
-func (d *damage) covered(s *stream, progress *[Lanes]Progress, from uint64) bool {
-	next := s.appended().Events + 1
-	for _, sp := range d.log.segments.Parts(s.name) {
-		if from < sp.First && !settles(progress, Run{First: from, Next: sp.First}) {
-			return false
-		}
-		from = max(from, sp.Next)
-	}
-	return from >= next || settles(progress, Run{First: from, Next: next})
-}
-
-// reckonAtOpen is about the most bytes that Open reads to find losses. Other losses are found in the background, and
+// checkAtOpen is about the most bytes that Open reads to find losses. Other losses are found in the background, and
 // count as pending until then.
-const reckonAtOpen = 16 << 20
+const checkAtOpen = 16 << 20
 
 // reconcileAll reconciles every cursor that may have lost events. It returns the cursors that are left for later.
 func (d *damage) reconcileAll() (later []*Cursor, err error) {
-	left := d.log.opts.reckonAtOpen
+	left := d.log.opts.checkAtOpen
 	for _, p := range d.log.streams.cursors() {
-		r := p.reckoning(nil)
-		if d.covered(p.stream, &r.lanes, r.low) {
+		r := p.checkLoss(nil)
+		if d.counter.Covered(&r.Search, p.stream.appended().Events+1) {
 			continue
 		}
 		d.examine(r)
-		if left -= int64(r.bytes()); left < 0 {
+		if left -= int64(r.Bytes()); left < 0 {
 			later = append(later, p)
 			continue
 		}
@@ -296,7 +212,7 @@ func (d *damage) reconcileAll() (later []*Cursor, err error) {
 func (d *damage) reconcileLater(cursors []*Cursor) {
 	for _, p := range cursors {
 		d.mu.Lock()
-		err := d.reconcileLocked(p.reckoning(nil))
+		err := d.reconcileLocked(p.checkLoss(nil))
 		d.mu.Unlock()
 		if err != nil && err != ErrClosed { //nolint:errorlint // unsettled returns it as it is
 			d.log.opts.Logger.Error("losses of a destination in a damaged log are unknown; the events count as pending",

@@ -26,7 +26,7 @@ func (l *Log) OpenCursor(streamName, destination string) (*Cursor, error) {
 	}
 	p, bad, err := l.streams.openCursor(s, destination, gaps)
 	if err == nil && bad {
-		if err = l.damage.reconcile(p.reckoning(new(Held))); err != nil {
+		if err = l.damage.reconcile(p.checkLoss(new(Held))); err != nil {
 			p.Close()
 		}
 	}

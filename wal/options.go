@@ -42,7 +42,7 @@ type Options struct {
 	// beforeCommit and afterCommit are test hooks that make a commit fail: before it happened, and after it happened.
 	beforeCommit, afterCommit func() error
 	compactAtOnce             bool                    // also segments that may drain by themselves
-	reckonAtOpen              int64                   // bytes, see reconcileAll; default reckonAtOpen, less than 0: none
+	checkAtOpen               int64                   // bytes, see reconcileAll; default checkAtOpen, less than 0: none
 	parkedStep                func()                  // test hook: a parked cursor is about to drop the counted events
 	compactStep               func(step string)       // test hook: a compaction has finished this step: copied, shrunk
 	settledStep               func()                  // test hook: the settled segments are found and not removed yet
@@ -88,8 +88,8 @@ func (o *Options) validate() error {
 	if o.Logger == nil {
 		o.Logger = hclog.NewNullLogger()
 	}
-	if o.reckonAtOpen == 0 {
-		o.reckonAtOpen = reckonAtOpen
+	if o.checkAtOpen == 0 {
+		o.checkAtOpen = checkAtOpen
 	}
 	if o.parkedStep == nil {
 		o.parkedStep = func() {}

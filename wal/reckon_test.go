@@ -79,7 +79,7 @@ func TestLostSegment_IsReckonedByTheIndex(t *testing.T) {
 }
 
 func TestLostSegment_IsReckonedAfterOpenWhereThatTakesLong(t *testing.T) {
-	o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10}.ReckonLater()
+	o := wal.Options{Dir: t.TempDir(), SegmentSize: 256 << 10}.CountLossesLater()
 	damagedBacklog(t, o)
 	l := open(t, o)
 	stuck := wal.LaneOf("k7")
