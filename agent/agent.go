@@ -99,7 +99,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 		return err
 	}
 	a.admin = admin.New(admin.Options{
-		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.deadLetters(), Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.deadLetters(), History: a.monitor.history.copy, Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
 		PerStream: func() admin.PerStream { return admin.PerStream(a.conf.Load().Metrics.PerStream) },
 	})

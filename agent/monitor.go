@@ -29,6 +29,7 @@ const (
 type monitor struct {
 	agent   *Agent
 	tracker *condition.Tracker
+	history history
 
 	mu       sync.Mutex // guards the fields below
 	samples  []sample   // the newest last
@@ -97,6 +98,7 @@ func (m *monitor) look(now time.Time) {
 		Volume:      volume, Certificates: m.certificates, Dropped: m.lastDrop,
 	}
 	m.keep(sampleOf(&status, now))
+	m.history.add(&status, now)
 	problems := m.tracker.Update(condition.Find(&facts), now)
 	m.mu.Lock()
 	defer m.mu.Unlock()

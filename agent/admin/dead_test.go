@@ -128,12 +128,15 @@ func TestDeadLetters_RejectedRequests(t *testing.T) {
 		{"POST", "/v1/dead/drop", `{"all":true}{"all":true}`, []string{isJSON}, 400},
 		{"POST", "/v1/dead/drop", many, []string{isJSON}, 400},
 		{"POST", "/v1/dead/drop", `{"stream":"` + strings.Repeat("s", 65<<10) + `"}`, []string{isJSON}, 400},
-		{"POST", "/v1/dead/drop", `{"all":true}`, []string{isJSON, "Origin: http://example.com"}, 403},
+		{"POST", "/v1/dead/drop", `{"all":true}`, []string{isJSON, "Origin: http://other.example"}, 403},
 		{"POST", "/v1/dead/drop", `{"all":true}`, []string{isJSON, "Origin: null"}, 403},
+		{"POST", "/v1/dead/drop", `{"all":true}`, []string{isJSON, "Origin: http://example.com:7711"}, 403},
+		{"POST", "/v1/dead/drop", `{"all":true}`, []string{isJSON, "Origin: http://example.com", "Sec-Fetch-Site: cross-site"}, 403},
+		{"POST", "/v1/dead/drop", `{"all":true}`, []string{"Content-Type: text/plain", "Origin: http://example.com", "Sec-Fetch-Site: same-origin"}, 415},
 		{"POST", "/v1/dead/requeue", `{"all":true}`, []string{isJSON, "Sec-Fetch-Site: cross-site"}, 403},
 		{"POST", "/v1/dead/requeue", `{"all":true}`, []string{isJSON, "Sec-Fetch-Site: same-site"}, 403},
 		{"GET", "/v1/dead/1", "", []string{"Sec-Fetch-Site: cross-site"}, 403},
-		{"GET", "/v1/dead", "", []string{"Origin: http://example.com"}, 403},
+		{"GET", "/v1/dead", "", []string{"Origin: http://other.example"}, 403},
 	} {
 		var d dead
 		w := askDead(&d, test.method, test.path, test.body, test.headers...)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // maxChoiceBytes bounds the body of a POST.
@@ -22,18 +23,24 @@ func (s *Server) offerDead() {
 	s.mux.HandleFunc("POST /v1/dead/drop", notFromPages(s.change(s.dead.Drop)))
 }
 
-// notFromPages rejects requests from pages in a browser, from any origin: this server has no page that makes such
-// requests. A request for an address that a person typed has no origin and the site "none". For pages whose host
-// name was made to resolve to this server see ownHost.
+// notFromPages rejects requests from pages of other origins in a browser. The status page, which has the server's own
+// origin, may make them, and an address that a person typed has no origin and the site "none". For pages whose host name was
+// made to resolve to this server see ownHost.
 func notFromPages(then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		site := r.Header.Get("Sec-Fetch-Site")
-		if r.Header.Get("Origin") != "" || site != "" && site != "none" {
-			http.Error(w, "not for pages in a browser", http.StatusForbidden)
+		site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
+		if site != "" && site != "none" && site != "same-origin" || origin != "" && !hasHost(origin, r.Host) {
+			http.Error(w, "not for other pages in a browser", http.StatusForbidden)
 			return
 		}
 		then(w, r)
 	}
+}
+
+// hasHost reports whether an origin is that of a host and its port. A proxy may have ended TLS, so the scheme is not compared.
+func hasHost(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }
 
 func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,6 @@
 // Package admin serves the admin listener over HTTP: health, metrics, the status, and dead letters.
 //
-//	GET /          the status page: pending events, the reasons, and since when
+//	GET /          the status page: problems, traffic, backlogs, dead letters; ?stream= a name or a pattern, ?all
 //	GET /livez     200 while the process makes progress, else 503 and the reason
 //	GET /readyz    200 while events are accepted, else 503 and the reason
 //	GET /metrics   Prometheus text
@@ -23,8 +23,8 @@
 // Without a Guard, only operators reach the listener: the page names streams, destinations and their errors, and dead
 // letters contain the data of producers. With a Guard, unknown callers only get the state of health from /livez and /readyz.
 //
-// A browser on the operator's host may send requests on behalf of any page. Requests that a page has made get no dead
-// letters, and a POST must have the type application/json. See ownHost for DNS rebinding. Foreign texts, such as the names
+// A browser on the operator's host may send requests on behalf of any page. Requests of pages other than the status page get
+// no dead letters and change nothing, and a POST must have the type application/json. See ownHost for DNS rebinding. Foreign texts, such as the names
 // of streams and the errors of services, are escaped.
 //
 // # Limits

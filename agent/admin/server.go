@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -31,6 +32,7 @@ const (
 type Options struct {
 	Source  Source           // required
 	Dead    Dead             // nil: the server has no dead-letter endpoints
+	History func() History   // the traffic of the last minutes, for the page; nil: none
 	Reload  func() error     // applies the configuration file; nil: the server cannot reload
 	Metrics *Metrics         // nil: a new one
 	Logger  hclog.Logger     // nil: none
@@ -48,6 +50,7 @@ type Options struct {
 type Server struct {
 	source  Source
 	dead    Dead
+	history func() History
 	metrics *Metrics
 	logger  hclog.Logger
 	clock   func() time.Time
@@ -63,7 +66,7 @@ type Server struct {
 
 // New returns a Server. Serve starts it.
 func New(o Options) *Server {
-	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock, tls: o.TLS, guard: o.Guard, kinds: o.Kinds, build: build()}
+	s := &Server{source: o.Source, dead: o.Dead, metrics: o.Metrics, logger: o.Logger, clock: o.Clock, history: o.History, tls: o.TLS, guard: o.Guard, kinds: o.Kinds, build: build()}
 	if s.metrics == nil {
 		s.metrics = NewMetrics()
 	}
@@ -76,12 +79,17 @@ func New(o Options) *Server {
 	if s.perStream = o.PerStream; s.perStream == nil {
 		s.perStream = func() PerStream { return PerStreamAuto }
 	}
+	if s.history == nil {
+		s.history = func() History { return History{} }
+	}
 	s.names = map[string]bool{cliHost: true}
 	for _, name := range o.Names {
 		s.names[strings.ToLower(name)] = true
 	}
 	s.mux = http.NewServeMux()
 	s.mux.HandleFunc("GET /{$}", s.page)
+	s.mux.HandleFunc("GET /page.css", asset("text/css; charset=utf-8", pageStyle))
+	s.mux.HandleFunc("GET /page.js", asset("text/javascript; charset=utf-8", pageScript))
 	s.mux.HandleFunc("GET /livez", s.serveHealth(s.source.Live))
 	s.mux.HandleFunc("GET /readyz", s.serveHealth(s.source.Ready))
 	s.mux.HandleFunc("GET /metrics", s.scrape)
@@ -151,6 +159,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
+// offers reports whether the server has an endpoint for a path.
+func (s *Server) offers(method, path string) bool {
+	_, pattern := s.mux.Handler(&http.Request{Method: method, URL: &url.URL{Path: path}})
+	return pattern != ""
+}
+
 func (s *Server) snapshot() Status {
 	return s.source.Status().complete(s.metrics.RefusedEvents)
 }
@@ -191,21 +205,6 @@ func (s *Server) writeJSON(w http.ResponseWriter, v any) {
 		return
 	}
 	write(w, http.StatusOK, "application/json", append(body, '\n'))
-}
-
-func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	refresh := refreshSeconds
-	if r.URL.Query().Get("refresh") == "off" {
-		refresh = 0
-	}
-	body, err := renderPage(s.snapshot(), s.source.Live(), s.source.Ready(), s.clock(), refresh)
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	w.Header().Set("Content-Security-Policy",
-		"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-	write(w, http.StatusOK, "text/html; charset=utf-8", body)
 }
 
 func (s *Server) fail(w http.ResponseWriter, err error) {

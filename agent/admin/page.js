@@ -1,0 +1,158 @@
+// The status page's own script: it loads the page again, sends the actions of its buttons to the API, and shows dead letters.
+// Texts from the agent are set as text, never as HTML.
+'use strict';
+
+const byID = id => document.getElementById(id);
+const seconds = Number(document.body.dataset.refresh);
+
+// send makes a request to the API and returns its JSON. A failure is an error with the agent's text.
+async function send(method, path, body) {
+  const options = {method};
+  if (method === 'POST') {
+    options.headers = {'Content-Type': 'application/json'};
+    options.body = JSON.stringify(body || {});
+  }
+  const response = await fetch(path, options);
+  const text = await response.text();
+  if (!response.ok) throw new Error(text.trim() || response.statusText);
+  return text ? JSON.parse(text) : {};
+}
+
+function report(text) { byID('outcome').textContent = text; }
+
+function element(tag, text, attributes) {
+  const e = document.createElement(tag);
+  e.textContent = text;
+  for (const [name, value] of Object.entries(attributes || {})) e.setAttribute(name, value);
+  return e;
+}
+
+// refresh replaces the parts of the page that show the status. Opened details stay open. It waits while a button is armed
+// or a text is selected.
+async function refresh() {
+  if (document.hidden || document.querySelector('.armed') || !getSelection().isCollapsed) return;
+  let text;
+  try {
+    const response = await fetch(location.href);
+    if (!response.ok) throw new Error(response.status + ' ' + response.statusText);
+    text = await response.text();
+  } catch (error) {
+    byID('away').textContent = 'The agent does not respond (' + error.message + '). The page is as old as it says.';
+    return;
+  }
+  byID('away').textContent = '';
+  const fresh = new DOMParser().parseFromString(text, 'text/html');
+  const open = new Set([...document.querySelectorAll('[data-live] details[open]')].map(e => e.id));
+  const focused = document.activeElement && document.activeElement.id;
+  for (const part of document.querySelectorAll('[data-live]')) {
+    const other = fresh.getElementById(part.id);
+    if (!other) continue;
+    part.replaceChildren(...other.childNodes);
+    for (const e of part.querySelectorAll('details')) if (open.has(e.id)) e.open = true;
+  }
+  if (focused && byID(focused)) byID(focused).focus();
+  document.title = fresh.title;
+  const dead = byID('dead');
+  if (dead.dataset.rejected !== fresh.getElementById('dead').dataset.rejected) {
+    dead.dataset.rejected = fresh.getElementById('dead').dataset.rejected;
+    listDead();
+  }
+}
+
+// confirmed reports whether the button was pressed a second time. The first press changes its text.
+function confirmed(button) {
+  if (!button.dataset.confirm || button.classList.contains('armed')) return true;
+  const before = button.textContent;
+  button.textContent = button.dataset.confirm;
+  button.classList.add('armed');
+  setTimeout(() => {
+    button.textContent = before;
+    button.classList.remove('armed');
+  }, 5000);
+  return false;
+}
+
+// act runs the action of a button: on the destinations that its group lists, or on dead letters.
+async function act(button) {
+  const {action} = button.dataset;
+  const scope = button.closest('[data-group]') || button.closest('[data-stream]');
+  const places = scope.dataset.stream !== undefined ? [scope] : [...scope.querySelectorAll('[data-stream]')];
+  for (const {dataset: {stream, destination}} of places) {
+    await send('POST', '/v1/destinations/' + encodeURIComponent(stream) + '/' + encodeURIComponent(destination) + '/' + action);
+  }
+  const what = places.length === 1 ? places[0].dataset.stream + ' to ' + places[0].dataset.destination : places.length + ' destinations';
+  return action + ': ' + what;
+}
+
+async function actOnDead(button) {
+  const {dead: action, id} = button.dataset;
+  const choice = id ? {ids: [Number(id)]} : {all: true};
+  let done = 0, left = [];
+  for (;;) {
+    const outcome = await send('POST', '/v1/dead/' + action, choice);
+    done += outcome.requeued + outcome.dropped;
+    left.push(...outcome.refused.map(r => r.id + ': ' + r.reason));
+    if (outcome.stopped) left.push(outcome.stopped);
+    if (!outcome.next || outcome.stopped) break;
+    choice.after = outcome.next;
+    choice.until = outcome.until;
+  }
+  await listDead();
+  return action + ': ' + done + (done === 1 ? ' dead letter' : ' dead letters') + (left.length ? '; not done: ' + left.slice(0, 3).join('; ') : '');
+}
+
+// letterRow is a dead letter in the table.
+function letterRow(letter) {
+  const row = element('tr', '');
+  const what = element('td', letter.damage ? 'letter ' + letter.id + ' cannot be read: ' + letter.damage : letter.stream + ' to ' + letter.destination + ', offset ' + letter.offset + (letter.key ? ', key ' + letter.key : ''));
+  if (!letter.damage) what.append(element('p', letter.reason, {class: 'error'}));
+  const actions = element('div', '', {class: 'actions'});
+  actions.append(
+    element('button', 'Show data', {type: 'button', 'data-show': letter.id}),
+    element('button', 'Requeue', {type: 'button', 'data-dead': 'requeue', 'data-id': letter.id}),
+    element('button', 'Drop', {type: 'button', 'data-dead': 'drop', 'data-id': letter.id, 'data-confirm': 'Drop for good?'}));
+  what.append(actions);
+  row.append(element('td', String(letter.id), {class: 'number wide'}), what, element('td', letter.refused_at.slice(0, 19).replace('T', ' ') + ' UTC', {class: 'wide'}));
+  return row;
+}
+
+// listDead shows the dead letters.
+async function listDead() {
+  const section = byID('dead');
+  if (!('offered' in section.dataset)) return;
+  const list = await send('GET', '/v1/dead?limit=20');
+  section.hidden = list.letters.length === 0;
+  byID('letters').replaceChildren(...list.letters.map(letterRow));
+  byID('more').hidden = !list.next;
+}
+
+// show shows or hides the data of a letter below it.
+async function show(button) {
+  const cell = button.closest('td'), shown = cell.querySelector('.data');
+  if (shown) {
+    shown.remove();
+    return;
+  }
+  const letter = await send('GET', '/v1/dead/' + button.dataset.show);
+  const text = letter.data !== undefined ? letter.data : 'base64: ' + letter.data_base64;
+  cell.append(element('pre', text + '\n\n' + JSON.stringify(letter.attributes), {class: 'error data'}));
+}
+
+document.addEventListener('click', async event => {
+  const button = event.target.closest('button');
+  if (!button || button.type === 'submit' || !confirmed(button)) return;
+  button.classList.remove('armed');
+  button.disabled = true;
+  try {
+    if (button.dataset.show) await show(button);
+    else if (button.dataset.dead) report(await actOnDead(button));
+    else report(await act(button));
+  } catch (error) {
+    report(error.message);
+  }
+  button.disabled = false;
+  if (!button.dataset.show) await refresh();
+});
+
+listDead().catch(error => report(error.message));
+if (seconds > 0) setInterval(refresh, seconds * 1000);
