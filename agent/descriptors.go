@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"math"
 	"slices"
 
 	"github.com/standpipe/standpipe/agent/config"
@@ -12,6 +13,17 @@ const (
 	descriptorsOfAgent = 64 // WAL, dead letters, listeners, operators' connections, certificates and tokens
 	adminConnections   = 32 // of descriptorsOfAgent
 )
+
+// Descriptors returns the number of descriptors that the process may have open, and the number that conf may need. It reports
+// false where no limit is known.
+func Descriptors(conf *config.Config) (limit, needed int64, known bool) {
+	limit, known = descriptorLimit()
+	needed = descriptorsAside(conf, math.MaxInt64)
+	for _, l := range conf.Listeners {
+		needed += l.MaxConnections
+	}
+	return limit, needed, known
+}
 
 // descriptorsAside returns the number of descriptors that the agent reserves from producers' connections: at most half of
 // limit.
