@@ -104,7 +104,7 @@ var arrows = map[string][]string{
 	"agent/internal/access":            {"shipper/limit"},
 	"agent/internal/access/accesstest": {"agent/internal/access"},
 	"shipper/internal/sourcetest":      {"wal", "wal/deadletter"},
-	"cmd/standpipe/internal/cli":       {"client"},
+	"cmd/standpipe/internal/cli":       {"agent/config", "client"},
 	"cmd/standpipe/internal/walcmd":    {"cmd/standpipe/internal/cli", "wal", "wal/inspect"},
 	"cmd/standpipe/internal/deadcmd":   {"cmd/standpipe/internal/cli", "agent/admin"},
 	"cmd/standpipe/internal/topcmd":    {"cmd/standpipe/internal/cli", "agent/admin"},

@@ -35,14 +35,18 @@ func (a *AdminClient) Call(ctx context.Context, method, path string, arg any) (i
 	}
 	response, err := a.transport.RoundTrip(request)
 	if err != nil {
-		return nil, fmt.Errorf("no response from the agent at %s: %w", a.Address, err)
+		return nil, Hint(fmt.Errorf("no response from the agent at %s: %w", a.Address, err))
 	}
 	if response.StatusCode == http.StatusOK {
 		return response.Body, nil
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxFaultText)) // the status is enough without it
-	return nil, fmt.Errorf("the agent at %s answers %s: %s", a.Address, response.Status, printableLines(strings.TrimSpace(string(text))))
+	err = fmt.Errorf("the agent at %s answers %s: %s", a.Address, response.Status, printableLines(strings.TrimSpace(string(text))))
+	if response.Header.Get("Content-Type") == "application/json" || response.StatusCode >= http.StatusInternalServerError {
+		return nil, err
+	}
+	return nil, Hint(err)
 }
 
 // CallJSON is Call for a response in JSON, which it decodes into result.

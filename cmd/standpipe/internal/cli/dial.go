@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -18,7 +19,7 @@ import (
 
 // Admin returns a client of the named listener. It ignores proxies in the environment.
 func (d *DialFlags) Admin() (*AdminClient, error) {
-	o, err := d.Options()
+	o, err := d.Options() // sets d.Address
 	if err != nil {
 		return nil, err
 	}
@@ -50,23 +51,33 @@ type DialFlags struct {
 	certFile  string
 	keyFile   string
 	tokenFile string
+
+	listener   string                 // gRPC or admin
+	config     string                 // the file of the agent; "": none
+	serverName string                 // of its certificate; "": the host of the address
+	changed    func(flag string) bool // nil: there are no flags
 }
 
 // Flags adds the flags to a command.
 func (d *DialFlags) Flags(c *cobra.Command, listener, address string) {
 	f := c.Flags()
-	f.StringVar(&d.Address, "address", address, "the "+listener+" listener: `host:port` or unix:///path")
+	d.listener, d.changed = listener, f.Changed
+	f.StringVar(&d.Address, "address", address, "the "+listener+" listener: `host:port` or unix:///path; also in "+d.addressVariable())
+	f.StringVar(&d.config, "config", "", "take address, TLS and token from this configuration `file` of the agent")
 	f.BoolVar(&d.tls, "tls", false, "use TLS")
 	f.StringVar(&d.caFile, "ca-file", "", "trust the certificates in this PEM `file` (default: the system's); implies --tls")
 	f.StringVar(&d.certFile, "cert-file", "", "present the certificate in this PEM `file`; implies --tls")
 	f.StringVar(&d.keyFile, "key-file", "", "the key of --cert-file, a PEM `file`")
-	f.StringVar(&d.tokenFile, "token-file", "", "present the token in this `file`")
+	f.StringVar(&d.tokenFile, "token-file", "", "present the token in this `file`; also in "+tokenVariable)
 	c.MarkFlagsRequiredTogether("cert-file", "key-file")
 }
 
 // Options reads the files of the flags. As in package client, a token that would leave the host without TLS is an error, for
 // every listener.
 func (d *DialFlags) Options() (o client.Options, err error) {
+	if err := d.fillIn(); err != nil {
+		return o, err
+	}
 	network, target, err := ParseAddress(d.Address)
 	if err != nil {
 		return o, &ExitError{Code: ExitUsage, Err: err}
@@ -93,6 +104,10 @@ func (d *DialFlags) readToken() (string, error) {
 		return "", fmt.Errorf("read token: %w", err)
 	}
 	token := string(bytes.TrimSpace(text))
+	if d.config != "" && !d.changed("token-file") { // the agent's own file may have several, one a line
+		token, _, _ = strings.Cut(token, "\n")
+		token = strings.TrimSpace(token)
+	}
 	if token == "" || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return "", fmt.Errorf("read token: %s has to hold one token; got %d bytes", d.tokenFile, len(text))
 	}
@@ -108,6 +123,7 @@ func (d *DialFlags) readTLS(network, target string) (*tls.Config, error) {
 	if network == "tcp" {
 		conf.ServerName, _, _ = net.SplitHostPort(target)
 	}
+	conf.ServerName = cmp.Or(d.serverName, conf.ServerName)
 	if d.caFile != "" {
 		pem, err := os.ReadFile(d.caFile)
 		if err != nil {

@@ -62,11 +62,10 @@ func Run(root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.
 // NewRoot returns the program's command with the given commands, which the help text lists in their order.
 func NewRoot(commands ...func() *cobra.Command) *cobra.Command {
 	root := &cobra.Command{
-		Use:               "standpipe",
-		Short:             "Accept events, store them durably, deliver them in order",
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Use:           "standpipe",
+		Short:         "Accept events, store them durably, deliver them in order",
+		SilenceErrors: true,
+		SilenceUsage:  true,
 	}
 	for _, newCommand := range commands {
 		root.AddCommand(newCommand())
