@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/genproto/googleapis/rpc/code"
@@ -37,7 +39,12 @@ string or a number), or else the stream's name, which keeps the whole input in o
 
 Every line is synced to the agent's disk before it counts as stored. At the first rejected line
 put stops with exit code 1 and prints its number: the lines before it are stored, the lines after
-it are not.`
+it are not. Ctrl-C ends it after the responses to the lines on their way, with the same report.
+
+With --resume the same command, given again, goes on where an interrupted one stopped, and stores
+no line twice, also one whose response was lost. FILE.put-state holds the position. The lines that
+are sent must not change; more lines may follow later. It works for as long as the agent knows a
+producer: producer_idle, a week by default.`
 )
 
 // New returns the command.
@@ -48,6 +55,8 @@ func New() *cobra.Command {
 		Short: "Append a file's or standard input's lines to a stream",
 		Long:  putHelpText,
 		Args:  cobra.RangeArgs(1, 2),
+
+		ValidArgsFunction: cli.StreamThenFile,
 		RunE: func(c *cobra.Command, args []string) error {
 			p.stream = args[0]
 			if !c.Flags().Changed("key") {
@@ -58,6 +67,7 @@ func New() *cobra.Command {
 	}
 	c.Flags().StringVar(&p.key, "key", "", "the partition `key` of every event (default: the stream's name)")
 	c.Flags().StringVar(&p.field, "key-field", "", "take the key from this top-level JSON `field` of each line")
+	c.Flags().BoolVar(&p.resume, "resume", false, "go on where an earlier run stopped; needs FILE")
 	p.dial.Flags(c, "gRPC", cli.DefaultIngestAddress)
 	c.MarkFlagsMutuallyExclusive("key", "key-field")
 	return c
@@ -67,18 +77,26 @@ func New() *cobra.Command {
 // and reports its number.
 type run struct {
 	stream, key, field string
+	resume             bool
 	dial               cli.DialFlags
 
 	client standpipev1.IngestClient
 	stored uint64
-	blank  int // skipped lines; owned by the reading goroutine until it ends
+	last   int             // the last line that is stored
+	blank  int             // skipped lines; owned by the reading goroutine until it ends
+	prefix prefix          // owned by the reading goroutine
+	state  *stateFile      // nil: without --resume
+	meter  meter           // on a terminal
+	stop   <-chan struct{} // closed by an interruption: no more lines are sent
 }
 
 // batch is the events of one request, with their line numbers in the input.
 type batch struct {
 	request *standpipev1.AppendRequest
 	lines   []int
-	bytes   int
+	bytes   int    // of data and keys
+	input   int64  // bytes of the input
+	sum     string // of the lines up to the last one; with --resume
 }
 
 // lineError is the reason why a line was not stored.
@@ -91,13 +109,23 @@ func (e *lineError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e
 
 func (p *run) command(c *cobra.Command, files []string) error {
 	in := c.InOrStdin()
-	if len(files) > 0 && files[0] != "-" {
+	named := len(files) > 0 && files[0] != "-"
+	if named {
 		f, err := os.Open(files[0])
 		if err != nil {
 			return err
 		}
 		defer f.Close()
 		in = f
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			p.meter.size = info.Size()
+		}
+	}
+	if p.resume && !named {
+		return &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("put: --resume needs a FILE, whose lines it can read again")}
+	}
+	if cli.ScreenOf(c.ErrOrStderr()).Terminal {
+		p.meter.out = c.ErrOrStderr()
 	}
 	options, err := p.dial.Options()
 	if err != nil {
@@ -109,12 +137,61 @@ func (p *run) command(c *cobra.Command, files []string) error {
 	}
 	defer conn.Close()
 	p.client = standpipev1.NewIngestClient(conn)
+	if p.resume {
+		if p.state, err = openState(files[0], p.stream); err != nil {
+			return err
+		}
+		p.last = p.state.now.Lines
+	}
+	p.prefix = newPrefix(p.state)
+	interrupted, restore := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+	defer restore()
+	defer context.AfterFunc(interrupted, restore)() // a second signal ends the program
+	p.stop = interrupted.Done()
 	err = p.run(c.Context(), in)
-	p.report(c.OutOrStdout(), err == nil)
-	if err != nil {
-		return fmt.Errorf("%w (%s stored before it)", err, cli.Number(p.stored, "event"))
+	p.meter.clear()
+	if p.state != nil {
+		err = errors.Join(err, p.state.write())
+	}
+	p.report(c.OutOrStdout(), err == nil && !p.interrupted())
+	switch {
+	case err != nil:
+		return cli.Hint(fmt.Errorf("%w (%s stored before it)", err, cli.Number(p.stored, "event")))
+	case p.interrupted():
+		return fmt.Errorf("interrupted: the lines up to %d are stored%s", p.last, p.goOn(named))
 	}
 	return nil
+}
+
+// goOn returns the end of the message of an interruption.
+func (p *run) goOn(named bool) string {
+	switch {
+	case p.resume:
+		return "; the same command goes on behind them"
+	case named:
+		return ", the lines behind them are not; with --resume, put would go on behind them"
+	}
+	return ", the lines behind them are not"
+}
+
+// interrupted reports whether no more lines are sent.
+func (p *run) interrupted() bool {
+	select {
+	case <-p.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// noteStored counts a stored batch.
+func (p *run) noteStored(b *batch, events uint64) {
+	p.stored += events
+	p.last = b.lines[len(b.lines)-1]
+	if p.state != nil {
+		p.state.note(b)
+	}
+	p.meter.note(b, p.stored)
 }
 
 func (p *run) report(out io.Writer, whole bool) {
@@ -139,7 +216,7 @@ func (p *run) run(ctx context.Context, in io.Reader) error {
 	if err != nil {
 		err = p.explain(ctx, pending, batches, err)
 	}
-	if err != nil {
+	if err != nil || p.interrupted() { // the reading goroutine may still wait
 		return err
 	}
 	return readErr
@@ -161,6 +238,7 @@ func (p *run) pipeline(ctx context.Context, batches <-chan *batch) (pending []*b
 	// gRPC ends a stream at a request over the listener's limit at once, without the responses to earlier requests. A large
 	// batch therefore waits for them: otherwise explain would send stored lines again.
 	var large *batch
+	stop := p.stop
 	for source := batches; ; {
 		if large != nil && len(pending) == 0 {
 			pending, large = append(pending, large), nil
@@ -183,6 +261,9 @@ func (p *run) pipeline(ctx context.Context, batches <-chan *batch) (pending []*b
 			}
 			pending = append(pending, b)
 			stream.Send(b.request) // receiveResponses returns the error
+		case <-stop: // the batches on their way are still answered
+			source, large, stop = nil, nil, nil
+			stream.CloseSend()
 		case r, ok := <-responses:
 			if !ok {
 				if large != nil {
@@ -190,7 +271,7 @@ func (p *run) pipeline(ctx context.Context, batches <-chan *batch) (pending []*b
 				}
 				return pending, streamEnd(ended, len(pending))
 			}
-			p.stored += uint64(r.Count)
+			p.noteStored(pending[0], uint64(r.Count))
 			pending = pending[1:]
 		}
 	}
@@ -237,12 +318,19 @@ func (p *run) explain(ctx context.Context, pending []*batch, rest <-chan *batch,
 			return err
 		}
 	}
-	for b := range rest {
-		if err := p.sendWhole(ctx, b); err != nil {
-			return err
+	for {
+		select {
+		case <-p.stop:
+			return nil
+		case b, ok := <-rest:
+			if !ok {
+				return nil
+			}
+			if err := p.sendWhole(ctx, b); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
 }
 
 // refusedWhole reports whether a single line of the request or its size may be the cause of err.
@@ -255,7 +343,7 @@ func (p *run) sendWhole(ctx context.Context, b *batch) error {
 	r, err := p.client.Append(ctx, b.request)
 	switch {
 	case err == nil:
-		p.stored += uint64(r.Count)
+		p.noteStored(b, uint64(r.Count))
 		return nil
 	case refusedWhole(err):
 		return p.sendSingly(ctx, b)
@@ -265,13 +353,16 @@ func (p *run) sendWhole(ctx context.Context, b *batch) error {
 
 func (p *run) sendSingly(ctx context.Context, b *batch) error {
 	for i, e := range b.request.Events {
-		_, err := p.client.Append(ctx, &standpipev1.AppendRequest{
-			Stream: p.stream, Events: []*standpipev1.Event{e}, Ack: b.request.Ack,
-		})
-		if err != nil {
+		one := &standpipev1.AppendRequest{Stream: p.stream, Events: []*standpipev1.Event{e}, Ack: b.request.Ack}
+		p.number(one, b.lines[i], b.lines[i])
+		if _, err := p.client.Append(ctx, one); err != nil {
 			return &lineError{b.lines[i], refusalText(err)}
 		}
 		p.stored++
+		p.last = b.lines[i]
+	}
+	if p.state != nil {
+		p.state.note(b)
 	}
 	return nil
 }
@@ -310,7 +401,7 @@ func (p *run) read(ctx context.Context, in io.Reader, to chan<- *batch) error {
 	b := p.newBatch()
 	for number := 1; ; number++ {
 		if len(b.lines) > 0 && (b.full() || !lineBuffered(r)) {
-			if !enqueue(ctx, to, b) {
+			if !p.enqueue(ctx, to, b) {
 				return ctx.Err()
 			}
 			b = p.newBatch()
@@ -319,7 +410,7 @@ func (p *run) read(ctx context.Context, in io.Reader, to chan<- *batch) error {
 		if err == nil {
 			continue
 		}
-		if len(b.lines) > 0 && !enqueue(ctx, to, b) {
+		if len(b.lines) > 0 && !p.enqueue(ctx, to, b) {
 			return ctx.Err()
 		}
 		if errors.Is(err, io.EOF) {
@@ -329,7 +420,16 @@ func (p *run) read(ctx context.Context, in io.Reader, to chan<- *batch) error {
 	}
 }
 
-func enqueue(ctx context.Context, to chan<- *batch, b *batch) bool {
+// number gives the events of a request the numbers of their lines, with --resume. The lines between them are empty.
+func (p *run) number(r *standpipev1.AppendRequest, first, last int) {
+	if p.state != nil {
+		r.ProducerId, r.ProducerSequence, r.ProducerNext = p.state.now.Producer, uint64(first), uint64(last)+1
+	}
+}
+
+func (p *run) enqueue(ctx context.Context, to chan<- *batch, b *batch) bool {
+	b.sum = p.prefix.sum()
+	p.number(b.request, b.lines[0], b.lines[len(b.lines)-1])
 	select {
 	case to <- b:
 		return true
@@ -354,10 +454,19 @@ func lineBuffered(r *bufio.Reader) bool {
 func (p *run) readLine(r *bufio.Reader, b *batch, number int) error {
 	line, err := wholeLine(r)
 	if err != nil {
+		if errors.Is(err, io.EOF) && number <= p.prefix.skip {
+			return &lineError{number, errChanged.Error()}
+		}
 		if errors.Is(err, io.EOF) {
 			return err
 		}
 		return &lineError{number, err.Error()}
+	}
+	b.input += int64(len(line)) + 1
+	if stored, err := p.prefix.add(line, number); err != nil {
+		return &lineError{number, err.Error()}
+	} else if stored {
+		return nil
 	}
 	if number == 1 {
 		line = bytes.TrimPrefix(line, []byte("\ufeff")) // written by many Windows programs
