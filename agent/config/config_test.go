@@ -373,6 +373,12 @@ listener "grpc" {
 listener "socket" {
   address = "unix://DIR/events.sock"
 }
+listener "http" {
+  address = "127.0.0.1:7711"
+}
+wal {
+  lock_timeout = "1s"
+}
 stream "*" {
   format = "text"
   destination "file" "local" {

@@ -14,6 +14,7 @@ const (
 	socketMode = os.FileMode(0o660)
 
 	grpcAddress  = "127.0.0.1:7710"
+	httpAddress  = "127.0.0.1:7711" // of Dev
 	adminAddress = "127.0.0.1:7712"
 )
 
@@ -69,14 +70,18 @@ func defaultStream(name string) Stream {
 }
 
 // Dev returns the configuration of an agent without a file. The agent writes only to dir, accepts every stream name and
-// writes events to files within a second.
+// writes events to files within a second. Its ports are the defaults: gRPC on 7710, HTTP on 7711, admin on 7712.
 func Dev(dir string) *Config {
 	c := defaultConfig()
 	c.DataDir = dir
+	c.WAL.LockTimeout = time.Second // another one in the same folder has most likely been forgotten
 	socketType, _ := listenerTypeOf("socket")
 	socket := socketType.newListener()
 	socket.Network, socket.Address, socket.Mode = "unix", filepath.Join(dir, "events.sock"), socketMode
-	c.Listeners = []Listener{loopbackListener(), socket}
+	http, _ := listenerTypeOf("http")
+	web := http.newListener()
+	web.Network, web.Address = "tcp", httpAddress
+	c.Listeners = []Listener{loopbackListener(), socket, web}
 
 	file, _ := destinationTypeOf("file")
 	local := file.newDestination("local")

@@ -37,8 +37,9 @@ not shipped by then stay in the log. SIGHUP reloads the file: a file with faults
 changes nothing.
 
 With --dev it needs no file and no AWS: data in ./standpipe-dev, gRPC on
-127.0.0.1:7710, admin on 127.0.0.1:7712, a socket in the data directory, and
-all streams are written to files under standpipe-dev/out.`,
+127.0.0.1:7710, HTTP on 127.0.0.1:7711, admin on 127.0.0.1:7712, a socket in
+the data directory, and all streams are written to files under
+standpipe-dev/out. A port that is taken is replaced by a free one.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dev == (path != "") {
@@ -55,7 +56,7 @@ all streams are written to files under standpipe-dev/out.`,
 // loadConfig reads the file. Without a path it returns the configuration of --dev.
 func loadConfig(path string) (*config.Config, error) {
 	if path == "" {
-		return config.Dev(devDir), nil
+		return devConfig()
 	}
 	return agent.Load(path)
 }
@@ -89,6 +90,9 @@ func runAgent(path string, stderr io.Writer) error {
 	go func() {
 		select {
 		case <-a.Running():
+			if path == "" {
+				fmt.Fprint(stderr, nextSteps(conf))
+			}
 			systemd.ready()
 			systemd.watch(running, a.Live)
 		case <-running.Done():

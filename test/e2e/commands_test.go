@@ -202,7 +202,7 @@ func damage(t *testing.T, a *agent, text string) {
 // freeDevPorts fails where the fixed ports of --dev are taken.
 func freeDevPorts(t *testing.T) {
 	t.Helper()
-	for _, address := range []string{"127.0.0.1:7710", "127.0.0.1:7712"} {
+	for _, address := range []string{"127.0.0.1:7710", "127.0.0.1:7711", "127.0.0.1:7712"} {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			t.Fatalf("agent --dev needs %s: %v", address, err)
