@@ -37,8 +37,9 @@ func newCostCommand() *cobra.Command {
 			"--address, show the billed volume of a running agent so far, at the prices of the file.\n\n" +
 			"The prices are in the file's prices block. Hourly prices and the costs behind the service are\n" +
 			"not included.",
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return f.show(c, args[0]) },
+		ValidArgsFunction: cli.ConfigFile,
+		Args:              cobra.ExactArgs(1),
+		RunE:              func(c *cobra.Command, args []string) error { return f.show(c, args[0]) },
 	}
 	c.Flags().Float64Var(&f.traffic.PerSecond, "events-per-second", 100, "events a second in each stream")
 	c.Flags().StringVar(&f.size, "event-size", "1KiB", "`bytes` of an event, like 512B or 1KiB")

@@ -25,6 +25,9 @@ import (
 var commands = []func() *cobra.Command{
 	newAgentCommand,
 	newValidateCommand,
+	newDoctorCommand,
+	newInitCommand,
+	newIAMCommand,
 	putcmd.New,
 	newStatusCommand,
 	topcmd.New,
@@ -34,6 +37,7 @@ var commands = []func() *cobra.Command{
 	deadcmd.New,
 	walcmd.New,
 	newVersionCommand,
+	newManCommand,
 }
 
 func newRoot() *cobra.Command {

@@ -53,6 +53,7 @@ destinations. If there are many streams, the healthy ones are one line.`,
 	c.Flags().BoolVar(&cost, "cost", false, "show the cost of shipping so far")
 	c.Flags().BoolVar(&only.problems, "problems", false, "show the problems alone")
 	c.Flags().StringVar(&only.stream, "stream", "", "show only the streams whose names match this pattern")
+	_ = c.RegisterFlagCompletionFunc("stream", cli.Streams) // an error is a second registration
 	c.Flags().BoolVar(&only.all, "all", false, "show the healthy streams too, however many there are")
 	c.Flags().BoolVar(&watching, "watch", false, "show the status again and again until Ctrl-C")
 	c.Flags().DurationVar(&interval, "interval", watchInterval, "the time between two updates of --watch")

@@ -27,6 +27,8 @@ change the exit code.
 With --files, check also the certificates, keys and token files that it names,
 on this host and with the rights of the current user.`,
 		Args: cobra.ExactArgs(1),
+
+		ValidArgsFunction: cli.ConfigFile,
 		RunE: func(c *cobra.Command, args []string) error {
 			if asJSON {
 				return validateJSON(c, args[0], files)

@@ -42,6 +42,8 @@ func (f *flags) connect() (*client, error) {
 func (f *flags) addFilter(c *cobra.Command) {
 	c.Flags().StringVar(&f.stream, "stream", "", "the dead letters of this `stream`")
 	c.Flags().StringVar(&f.destination, "destination", "", "the dead letters of this `destination`")
+	_ = c.RegisterFlagCompletionFunc("stream", cli.Streams) // an error is a second registration
+	_ = c.RegisterFlagCompletionFunc("destination", cli.Destinations)
 }
 
 func newList() *cobra.Command {
