@@ -74,7 +74,7 @@ func defaultStream(name string) Stream {
 func Dev(dir string) *Config {
 	c := defaultConfig()
 	c.DataDir = dir
-	c.WAL.LockTimeout = time.Second // another one in the same folder has most likely been forgotten
+	c.WAL.LockTimeout = time.Second // another agent in the same folder most likely still runs
 	socketType, _ := listenerTypeOf("socket")
 	socket := socketType.newListener()
 	socket.Network, socket.Address, socket.Mode = "unix", filepath.Join(dir, "events.sock"), socketMode

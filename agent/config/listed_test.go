@@ -75,8 +75,8 @@ func compareList(t *testing.T, file string, print func(t *testing.T, src string)
 	}
 }
 
-// tells matches a text that says what is allowed.
-var tells = regexp.MustCompile(`^agent\.hcl:[0-9]+:[0-9]+: .*(allowed is|needed is|did you mean|may stand once|it belongs in|is allowed|are allowed|allowed are)`)
+// complete matches a text that ends with the allowed values.
+var complete = regexp.MustCompile(`^agent\.hcl:[0-9]+:[0-9]+: .*(allowed is|needed is|did you mean|may stand once|it belongs in|is allowed|are allowed|allowed are)`)
 
 // testdata/faulty.txt is the list of mistakes, one a configuration, and of their texts.
 func TestFaults_AsListed(t *testing.T) {
@@ -87,7 +87,7 @@ func TestFaults_AsListed(t *testing.T) {
 			t.Fatalf("got %v, want a fault in\n%s", err, src)
 		}
 		for _, f := range faults.Faults {
-			if !tells.MatchString(f.String()) || f.Source == "" || f.Size == 0 {
+			if !complete.MatchString(f.String()) || f.Source == "" || f.Size == 0 {
 				t.Errorf("got %q of %q, want the place, the line, and what is allowed", f, f.Source)
 			}
 		}

@@ -1,4 +1,4 @@
-// Package doctor tries on this host what a configuration needs: its folders, addresses, files, clock and destinations.
+// Package doctor tries the needs of a configuration on this host: folders, addresses, files, the clock and destinations.
 //
 // # Contract
 //

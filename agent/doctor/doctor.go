@@ -34,7 +34,7 @@ type Check struct {
 // Options are the options of Run.
 type Options struct {
 	Timeout  time.Duration       // of each check
-	Progress func(done, all int) // called when a check has ended; nil: nobody is told
+	Progress func(done, all int) // called when a check has ended; nil: not called
 	Now      func() time.Time    // nil: time.Now
 }
 

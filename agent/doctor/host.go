@@ -153,7 +153,8 @@ func (p *patient) syncTime(ctx context.Context) Check {
 	var times []time.Duration
 	for i := range int64(syncs) {
 		begin := time.Now()
-		if _, err := f.WriteAt(make([]byte, 4096), i*4096); err == nil {
+		_, err := f.WriteAt(make([]byte, 4096), i*4096)
+		if err == nil {
 			err = f.Sync()
 		}
 		if err != nil {

@@ -3,7 +3,7 @@
 //
 // # Contract
 //
-// Policy has one statement for each set of rights. A part of a name that the configuration does not tell is *, as the account
+// Policy has one statement for each set of rights. A part of a name that is not in the configuration is *, as the account
 // without --account, the region of the SDK's default chain, and ${stream} of a pattern.
 //
 // # Limits

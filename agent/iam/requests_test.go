@@ -126,8 +126,8 @@ var unseen = map[string]string{
 	"s3:ListBucket": "without it a missing object is AccessDenied, not NotFound",
 }
 
-// asked are actions of doctor alone.
-var asked = map[string]bool{"firehose:DescribeDeliveryStream": true}
+// ofDoctor are actions of doctor alone.
+var ofDoctor = map[string]bool{"firehose:DescribeDeliveryStream": true}
 
 // The sinks send no request that the policy does not allow, and the policy allows none that they do not send.
 func TestPolicy_IsThatOfTheRequests(t *testing.T) {
@@ -206,7 +206,7 @@ stream "s" {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, action := range slices.Sorted(maps.Keys(r.actions)) {
-		if !allowed[action] && !asked[action] {
+		if !allowed[action] && !ofDoctor[action] {
 			t.Errorf("the policy does not allow %s, which a sink requests", action)
 		}
 	}

@@ -37,7 +37,7 @@ func devConfig() (*config.Config, error) {
 	return c, nil
 }
 
-// nextSteps returns what to try with an agent of --dev.
+// nextSteps returns commands to try with an agent of --dev.
 func nextSteps(c *config.Config) string {
 	var grpc, http string
 	for _, l := range c.Listeners {

@@ -18,9 +18,9 @@ func newDoctorCommand() *cobra.Command {
 	o := doctor.Options{Timeout: 10 * time.Second}
 	c := &cobra.Command{
 		Use:   "doctor FILE",
-		Short: "Try on this host what a configuration needs",
-		Long: `Try on this host, with the rights of the current user, what a configuration
-needs: the data directory and its disk, addresses, certificates, the clock, file
+		Short: "Try the needs of a configuration on this host",
+		Long: `Try the needs of a configuration on this host, with the rights of the current
+user: the data directory and its disk, addresses, certificates, the clock, file
 descriptors, credentials, and each destination.
 
 Each part is one line; a part that is not in order has a remedy below it. No

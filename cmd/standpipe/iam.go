@@ -16,7 +16,7 @@ func newIAMCommand() *cobra.Command {
 		Use:   "iam FILE",
 		Short: "Print the least IAM policy for a configuration",
 		Long: `Print the least IAM policy for the destinations of a configuration, as JSON, with the
-names and ARNs of the file. A part that the file does not tell is *.
+names and ARNs of the file. A part that is not in the file is *.
 
 With --role, print the policy of the destinations that assume this role.`,
 		Args: cobra.ExactArgs(1),

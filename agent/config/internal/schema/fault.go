@@ -121,8 +121,8 @@ func Instead(name string, known []string) string {
 	return "allowed is " + either(known)
 }
 
-// Nearest returns the known name at a distance of at most two edits and less than half of its length, or else the only one of
-// which name is the first or the last word.
+// Nearest returns the known name at a distance of at most two edits and less than half of its length, or else the only
+// known name that begins or ends with name as a word.
 func Nearest(name string, known []string) (string, bool) {
 	best, at := "", 3
 	for _, k := range known {
