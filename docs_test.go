@@ -113,12 +113,25 @@ func TestDocs_CommandsExist(t *testing.T) {
 
 // Source files that a page names exist.
 func TestDocs_FilesExist(t *testing.T) {
-	file := regexp.MustCompile("`((?:agent|client|cmd|proto|scripts|shipper|test|wal)/[a-z_][a-z0-9_/.]*)`")
+	file := regexp.MustCompile("`((?:agent|client|cmd|deploy|proto|scripts|shipper|test|wal)/[a-z_][a-z0-9_/.]*)`")
 	for _, page := range documents(t) {
 		for _, found := range file.FindAllStringSubmatch(read(t, page), -1) {
 			if _, err := os.Stat(strings.TrimSuffix(found[1], "/...")); err != nil {
 				t.Errorf("%s names %s: %v", page, found[1], err)
 			}
+		}
+	}
+}
+
+// The runbook of each alert exists.
+func TestDocs_RunbooksOfAlertsExist(t *testing.T) {
+	found := regexp.MustCompile(`runbook: (docs/[a-z]+\.md)#(\S+)`).FindAllStringSubmatch(read(t, "deploy/prometheus/rules.yml"), -1)
+	if len(found) < 10 {
+		t.Errorf("got %d runbooks in the alert rules, want at least 10", len(found))
+	}
+	for _, runbook := range found {
+		if !slices.Contains(anchors(read(t, runbook[1])), runbook[2]) {
+			t.Errorf("an alert names %s#%s; there is no such heading", runbook[1], runbook[2])
 		}
 	}
 }

@@ -17,6 +17,9 @@ import (
 func TestKubernetes_ManifestsFitTheSchemas(t *testing.T) {
 	endToEnd(t)
 	program := standin(t, "py", "bin", "kubernetes-validate")
+	if _, err := os.Stat(program); err != nil {
+		testkit.Missing(t, "kubernetes-validate", err)
+	}
 	files, err := filepath.Glob(operatorFiles + "/kubernetes/*.yaml")
 	testkit.Must(t, err)
 	if len(files) < 2 {
