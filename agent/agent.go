@@ -27,6 +27,7 @@ type Agent struct {
 	metrics       *admin.Metrics
 	log           *wal.Log
 	dead          *deadletter.Queue
+	deadCount     deadCount
 	streams       *streams
 	register      *access.Register
 	admin         *admin.Server
@@ -71,7 +72,9 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	a.log.SetPolicy(policies(conf))
 	a.dead = a.log.OpenDeadLetters(func(path string, reason error) {
 		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
+		a.deadCount.recount()
 	})
+	a.deadCount.list = a.dead.List
 	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
 	a.register = access.NewRegister(a.logger.Named("access"))
 	if err := a.register.Set(identities(conf)); err != nil {
@@ -172,6 +175,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		var group sync.WaitGroup
 		defer group.Wait()
 		group.Go(func() { a.watchDisk(monitorCtx) })
+		group.Go(func() { a.deadCount.run(monitorCtx) })
 		a.monitor.run(monitorCtx)
 	}()
 	defer func() {

@@ -32,6 +32,7 @@ type deadLetters struct {
 	submit  func(context.Context, *wal.Batch) (*wal.Ticket, error)
 	ready   func() error // returns an error if no event may be appended
 	logger  hclog.Logger
+	changed func()     // is called after letters were removed
 	mu      sync.Mutex // held during changes, so that no two requests append the same letter
 }
 
@@ -106,6 +107,7 @@ func (l *deadLetters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.
 	defer l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
 	defer cancel()
+	defer l.changed()
 	if len(c.IDs) > 0 {
 		err = l.sweepIDs(ctx, c.IDs, out, do)
 	} else {
@@ -237,7 +239,7 @@ func (l *deadLetters) drop(_ context.Context, ids []uint64, out *admin.DeadOutco
 
 // deadLetters returns the dead letters for the admin listener.
 func (a *Agent) deadLetters() *deadLetters {
-	return &deadLetters{dead: a.dead, streams: a.streams, submit: a.streams.Submit, ready: a.accepting, logger: a.logger.Named("dead")}
+	return &deadLetters{dead: a.dead, streams: a.streams, submit: a.streams.Submit, ready: a.accepting, logger: a.logger.Named("dead"), changed: a.deadCount.recount}
 }
 
 // accepting returns an error if no event may be appended. A full WAL rejects each append itself.

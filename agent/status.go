@@ -67,7 +67,9 @@ func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
 	st.Appended = volume(appended)
 	for i, p := range places {
 		stats[i].Pending = stats[i].Pending.Plus(appended.Sub(stats[i].Appended))
-		st.Destinations = append(st.Destinations, destinationStatus(p, stats[i], routes[p.Name()], a.conf.Load().Prices))
+		d := destinationStatus(p, stats[i], routes[p.Name()], a.conf.Load().Prices)
+		d.DeadLetters = a.deadCount.of(s.Name, d.Name)
+		st.Destinations = append(st.Destinations, d)
 	}
 	return st
 }

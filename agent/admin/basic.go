@@ -43,6 +43,7 @@ var basicFamilies = []string{
 // occurredFamilies are the metrics of which PerStreamBasic keeps the series that are not zero.
 var occurredFamilies = []string{
 	"standpipe_refused_events_total", "standpipe_accepted_lost_events_total", "standpipe_dropped_events_total", "standpipe_destination_state",
+	"standpipe_dead_letters",
 }
 
 // A reduction is what PerStreamBasic does to a metric.

@@ -66,6 +66,8 @@ var destinationColumns = []column[DestinationStatus]{
 		func(d DestinationStatus) float64 { return float64(d.Delivered.Bytes) }),
 	destinationCounter("dead_events_total", "Events rejected by the destination and moved to dead letters.",
 		func(d DestinationStatus) float64 { return float64(d.Dead.Events) }),
+	destinationGauge("dead_letters", "Dead letters of the destination that are stored now.",
+		func(d DestinationStatus) float64 { return float64(d.DeadLetters) }),
 	destinationCounter("destination_records_total", "Records stored by the destination.",
 		func(d DestinationStatus) float64 { return float64(d.Records) }),
 	destinationCounter("destination_billed_bytes_total", "Bytes billed by the destination's service.",

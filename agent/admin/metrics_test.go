@@ -32,6 +32,7 @@ var contract = map[string]string{
 	"standpipe_delivered_events_total":               "COUNTER destination,stream",
 	"standpipe_delivered_bytes_total":                "COUNTER destination,stream",
 	"standpipe_dead_events_total":                    "COUNTER destination,stream",
+	"standpipe_dead_letters":                         "GAUGE destination,stream",
 	"standpipe_dropped_events_total":                 "COUNTER destination,reason,stream",
 	"standpipe_retries_total":                        "COUNTER destination,reason,stream",
 	"standpipe_destination_requests_total":           "COUNTER code,destination,stream",
@@ -160,7 +161,7 @@ func TestMetrics_AreClean(t *testing.T) {
 func TestMetrics_MatchTheLedger(t *testing.T) {
 	status := sample()
 	d := &status.Streams[0].Destinations[0]
-	d.Dead.Events, d.Delivered.Events = 3, 8996
+	d.Dead.Events, d.DeadLetters, d.Delivered.Events = 3, 2, 8996
 	d.Dropped = admin.Dropped{Events: 1, Reasons: admin.Reasons{"age": 1}}
 	wantText(t, get(t, serve(&source{status: status}, moved()), "/metrics"),
 		`standpipe_appended_events_total{stream="clicks"} 10000`,
@@ -168,6 +169,7 @@ func TestMetrics_MatchTheLedger(t *testing.T) {
 		`standpipe_stream_held_bytes{stream="clicks"} 576000`, `standpipe_stream_max_bytes{stream="clicks"} 1.073741824e+09`,
 		`standpipe_delivered_events_total{destination="archive",stream="clicks"} 8996`,
 		`standpipe_dead_events_total{destination="archive",stream="clicks"} 3`,
+		`standpipe_dead_letters{destination="archive",stream="clicks"} 2`,
 		`standpipe_dropped_events_total{destination="archive",reason="age",stream="clicks"} 1`,
 		`standpipe_dropped_events_total{destination="archive",reason="full",stream="clicks"} 0`,
 		`standpipe_pending_events{destination="archive",stream="clicks"} 1000`,

@@ -107,12 +107,14 @@ type DestinationStatus struct {
 	Name  string `json:"name"`
 	State State  `json:"state"`
 
-	Checkpoint uint64  `json:"checkpoint"` // the first offset that is not settled
-	Delivered  Volume  `json:"delivered"`
-	Rate       Rate    `json:"delivery_rate"`
-	Dead       Events  `json:"dead"`
-	Dropped    Dropped `json:"dropped"`
-	Pending    Pending `json:"pending"`
+	Checkpoint uint64 `json:"checkpoint"` // the first offset that is not settled
+	Delivered  Volume `json:"delivered"`
+	Rate       Rate   `json:"delivery_rate"`
+	Dead       Events `json:"dead"`
+	// DeadLetters is the number of dead letters that are stored now, as of the last seconds.
+	DeadLetters uint64  `json:"dead_letters"`
+	Dropped     Dropped `json:"dropped"`
+	Pending     Pending `json:"pending"`
 	// UntilFullSeconds is the time until the WAL, or the stream's max_size, is full if this backlog alone grows, as in the
 	// last 10 s. 0: it does not grow.
 	UntilFullSeconds float64 `json:"until_full_seconds,omitempty"`

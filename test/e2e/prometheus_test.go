@@ -136,6 +136,8 @@ func TestPrometheus_EveryExpressionHasData(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	sent := make(chan struct{})
 	client := a.dial()
+	send(t, client, "clicks", []event{{"k", "data"}}) // alone, so that the service rejects it and not a batch
+	a.waitDead("clicks", 1)
 	go func() {
 		defer close(sent)
 		for ctx.Err() == nil {
@@ -157,6 +159,7 @@ func TestPrometheus_EveryExpressionHasData(t *testing.T) {
 	for _, selector := range regexp.MustCompile(`(?:standpipe_\w+|\bup\b)(?:\{[^}]*\})?`).FindAllString(string(rules), -1) {
 		p.wantData("rules", selector)
 	}
+	p.wantData("dead letters", `standpipe_dead_letters{stream="clicks",destination="archive"} == 1`)
 	p.wantData("alert", `ALERTS{alertname="StandpipeDestinationBlocked",destination="stuck"}`)
 	var evaluated struct {
 		Groups []struct {
