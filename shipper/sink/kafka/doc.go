@@ -41,7 +41,7 @@
 // by the record's own time. So at_least_once may store a batch of old events twice if the brokers restart while it is under
 // way. A broker that starts while the end of a transaction is requested may leave partitions with one replica, or the
 // checkpoint, out of that end (seen with 4.3.1). The sink ends them again, also after the agent was killed: for that it needs
-// Read on the topic, and Kafka 3.0. If the agent is killed once more between two requests of that repair of a checkpoint, how
-// the transaction ended is not known any more: the destination needs an operator.
+// Read on the topic, and Kafka 3.0. If the agent is killed once more between two requests of the repair of a checkpoint, the
+// range may be there twice, or how it ended is not known any more and the destination needs an operator.
 // Consumers that read committed records see a range when its transaction ends: after MaxDelay at most.
 package kafka

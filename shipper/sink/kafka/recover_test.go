@@ -446,7 +446,7 @@ func TestExact_RepeatsAnEndInDoubt(t *testing.T) {
 	if err := a.deliver(); err != nil {
 		t.Fatal(err)
 	}
-	if ended.happened.Load() != 1 || added.Hits() != 2 {
+	if ended.happened.Load() != 1 || added.Hits() < 2 {
 		t.Errorf("got %d lost responses, %d requests that add the group", ended.happened.Load(), added.Hits())
 	}
 	checkOnce(t, f.records(), events)
