@@ -221,7 +221,7 @@ func TestDoctor_IsBoundedInTime(t *testing.T) {
 	defer srv.Close()
 	defer release()
 	text := fmt.Sprintf("stream \"s\" {\n  destination \"kinesis\" \"live\" {\n    stream = \"s\"\n    region = \"eu-west-1\"\n    endpoint = %q\n  }\n  destination \"stdout\" \"o\" {}\n}", srv.URL)
-	checks := examine(t, t.TempDir(), text, doctor.Options{Timeout: time.Second})
+	checks := examine(t, t.TempDir(), text, doctor.Options{Timeout: 3 * time.Second})
 	want(t, checks, "s/live kinesis", doctor.Failed)
 	want(t, checks, "s/o stdout", doctor.OK)
 }

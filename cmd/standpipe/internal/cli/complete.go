@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// completionTimeout bounds the wait of a shell for the agent.
-const completionTimeout = 500 * time.Millisecond
+// completionTimeout bounds the wait of a shell for the agent. A test sets a longer one.
+var completionTimeout = 500 * time.Millisecond
 
 // Streams completes the first argument of a command, or the value of a flag, with the names of the agent's streams.
 func Streams(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
