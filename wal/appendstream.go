@@ -17,16 +17,20 @@ func (t *streamTable) NewBytes(name string) int64 {
 	return s.pagesOf()
 }
 
-// Needed returns the first offset of the stream that some destination has not settled. A stream without a
-// destination keeps all events at or above its floor.
-func (t *streamTable) Needed(stream string) uint64 {
+// Needs implements commit.Streams. A stream without a destination keeps all events at or above its floor.
+func (t *streamTable) Needs(stream string, run Run) bool {
 	s := t.lookup(stream)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.cursors) == 0 {
-		return s.floor.Offset()
+	for _, p := range s.cursors {
+		p.mu.Lock()
+		needed := p.at.Needed()
+		p.mu.Unlock()
+		if needed.Meets(run) {
+			return true
+		}
 	}
-	return s.checkpointLocked()
+	return len(s.cursors) == 0 && s.floor.Offset() < run.Next
 }
 
 // Name implements commit.Stream.

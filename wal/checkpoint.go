@@ -29,7 +29,7 @@ type cursorStep struct {
 	key    []byte
 	value  []byte
 	lanes  [Lanes]Progress
-	low    uint64
+	needed Run // the destination needs no event outside of it
 	state  []byte
 }
 
@@ -55,7 +55,7 @@ func (p *Cursor) step() *cursorStep {
 		key:    segment.StateKey(segment.StateCursor, p.stream.name, p.name),
 		value:  value,
 		lanes:  p.at.Lanes,
-		low:    p.checkpointLocked(),
+		needed: p.at.Needed(),
 		state:  p.at.State,
 	}
 }
@@ -69,7 +69,7 @@ func (s *cursorStep) Value() []byte { return s.value }
 // Committed notes that the step is on disk.
 func (s *cursorStep) Committed() {
 	s.cursor.mu.Lock()
-	s.cursor.at.Synced, s.cursor.at.Low = s.lanes, s.low
+	s.cursor.at.Commit(s.lanes, s.needed)
 	keeper := s.cursor.keeper
 	s.cursor.mu.Unlock()
 	if keeper != nil && s.state != nil {

@@ -132,6 +132,7 @@ func TestCheckpoint_IsWrittenWhileAppendsNeverCease(t *testing.T) {
 	}
 	close(stop)
 	group.Wait()
+	sync(t, l) // the truncator has had its turn
 	if got := l.Streams()[0].First; got == 1 {
 		t.Error("nothing was truncated")
 	}

@@ -16,6 +16,9 @@ const (
 	DroppedAge     = bounds.DroppedAge     // older than max_age
 	DroppedCorrupt = bounds.DroppedCorrupt // their segment cannot be read
 	DroppedAbsent  = bounds.DroppedAbsent  // unlinked before the destination was configured
+
+	DroppedParked    = bounds.DroppedParked    // appended while the cursor was parked: see Cursor.Park
+	DroppedForgotten = bounds.DroppedForgotten // see Cursor.Forget
 )
 
 // Settlement is a step of a destination: the new progress of the lanes that moved, and an addition to the ledger. It
@@ -161,8 +164,11 @@ func (p *Cursor) Floor() Floor {
 	return p.floor
 }
 
-// checkpointLocked returns the first offset that is not settled.
-func (p *Cursor) checkpointLocked() uint64 { return p.at.Checkpoint() }
+// checkpointLocked returns the first offset that is not settled. A parked cursor without pending events has settled all
+// offsets.
+func (p *Cursor) checkpointLocked() uint64 {
+	return p.at.Needed().First
+}
 
 // CursorStat is a cursor at one instant: Appended = Delivered + Dead + Dropped + Pending.
 type CursorStat struct {
@@ -171,15 +177,18 @@ type CursorStat struct {
 	Appended      Count
 	Pending       Count
 	OldestPending time.Time // the time of its append; zero if no event is pending
+	Parking       Parking
+	Paused        time.Time // since when an operator has paused the destination; zero: it is not paused
 }
 
 // Stat returns the present ledger and the pending events.
 func (p *Cursor) Stat() CursorStat {
 	p.mu.Lock()
-	st := CursorStat{Ledger: p.at.Ledger.Clone(), Checkpoint: p.checkpointLocked()}
+	st := CursorStat{
+		Ledger: p.at.Ledger.Clone(), Checkpoint: p.checkpointLocked(), Parking: p.at.Parking, Paused: p.at.Paused,
+	}
 	p.mu.Unlock()
-	st.Appended = p.stream.appended() // read after the ledger: settled events were appended before
-	st.Pending = st.Appended.Beyond(st.Settled())
+	st.Grow(p.stream.appended()) // read after the ledger: settled events were appended before
 	if st.Pending.Events > 0 {
 		if b, ok := p.log.segments.BlockAt(p.stream.name, st.Checkpoint); ok {
 			st.OldestPending = b.At()

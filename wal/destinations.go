@@ -1,6 +1,9 @@
 package wal
 
-import "github.com/standpipe/standpipe/wal/internal/compact"
+import (
+	"github.com/standpipe/standpipe/wal/internal/compact"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
 
 // destinations are the destinations of all streams, for the compactor.
 type destinations struct{ streams *streamTable }
@@ -9,22 +12,44 @@ type destinations struct{ streams *streamTable }
 func (d destinations) Settled() (settled, live uint64) {
 	for _, s := range d.streams.sorted() {
 		s.mu.Lock()
-		most := Count{}
 		for _, p := range s.cursors {
 			p.mu.Lock()
 			settled += compact.Weight(p.at.Ledger.Settled())
-			if pending := p.pendingLocked(); compact.Weight(pending) > compact.Weight(most) {
-				most = pending
-			}
 			p.mu.Unlock()
 		}
-		if len(s.cursors) == 0 {
-			most = Count{Events: s.next - 1, Bytes: s.bytes}
-		}
-		live += compact.Weight(most)
+		live += s.liveLocked()
 		s.mu.Unlock()
 	}
 	return settled, live
+}
+
+// liveLocked returns about how many bytes at least one destination needs. The pending events of most destinations
+// overlap, so the most that one has stands for all. Those of a parked destination that end before all others begin
+// count in addition.
+func (s *stream) liveLocked() uint64 {
+	if len(s.cursors) == 0 {
+		return compact.Weight(s.appendedLocked())
+	}
+	begin := s.next
+	for _, p := range s.cursors {
+		p.mu.Lock()
+		if needed := p.at.Needed(); needed.Next == segment.NoEnd {
+			begin = min(begin, needed.First)
+		}
+		p.mu.Unlock()
+	}
+	most, before := uint64(0), uint64(0)
+	for _, p := range s.cursors {
+		p.mu.Lock()
+		pending := compact.Weight(p.pendingLocked())
+		if p.at.Needed().Next <= begin {
+			before = max(before, pending)
+		} else {
+			most = max(most, pending)
+		}
+		p.mu.Unlock()
+	}
+	return most + before
 }
 
 // Needs implements compact.Destinations.
@@ -33,7 +58,7 @@ func (d destinations) Needs(stream string) *compact.Needs {
 	n := &compact.Needs{Low: s.low()}
 	for _, p := range s.sortedCursors() {
 		p.mu.Lock()
-		n.Lanes = append(n.Lanes, p.at.Synced)
+		n.Lanes = append(n.Lanes, p.at.SyncedLanes())
 		p.mu.Unlock()
 	}
 	return n

@@ -22,8 +22,9 @@
 // work.
 //
 // A segment is unlinked when the checkpoints on the disk of all destinations settle all of its events. Events of a
-// stream that never had a destination are kept. Events that a Policy drops, and events that are lost to damage, are
-// counted as dropped in the ledger, with their reason.
+// stream that never had a destination are kept. A parked cursor (Cursor.Park) needs the events that it had, and none
+// that was appended later. Events that a Policy drops, events that are appended while a cursor is parked, and events
+// that are lost to damage, are counted as dropped in the ledger, with their reason.
 //
 // Read returns a CorruptError for damage to a sealed segment, and Cursor.Lose gives up the unreadable blocks only, for
 // one destination: another one may hold their events in memory. Lost events count as settled, so none counts again if

@@ -79,8 +79,11 @@ func (p *Cursor) dropsLate() bool {
 func (r *retention) dropParked(p *Cursor) {
 	r.log.damage.mu.Lock() // no loss is counted meanwhile
 	defer r.log.damage.mu.Unlock()
-	lanes, floor := p.Lanes(), p.Floor()
+	lanes, parking, floor := p.Lanes(), p.parking(), p.Floor()
 	next := floor.Offset()
+	if parking.Next > 0 {
+		next = min(next, parking.Next)
+	}
 	moved, from := make(map[uint8]Progress), next
 	for lane, m := range lanes {
 		if m.Checkpoint < next {
@@ -92,7 +95,8 @@ func (r *retention) dropParked(p *Cursor) {
 		return
 	}
 	dropped := make(map[string]Count)
-	for _, part := range []Run{{First: from, Next: max(from, floor.Age)}, {First: max(from, floor.Age), Next: next}} {
+	aged := min(max(from, floor.Age), next)
+	for _, part := range []Run{{First: from, Next: aged}, {First: aged, Next: next}} {
 		c, lost, err := r.log.damage.counter.Unsettled(p.stream.name, &lanes, part.First, part.Next)
 		if err == nil && len(lost) > 0 { // they are no drops of a policy: count them first
 			err = r.log.damage.reconcileLocked(p.checkLoss(nil))
@@ -110,16 +114,16 @@ func (r *retention) dropParked(p *Cursor) {
 		}
 	}
 	r.log.opts.parkedStep()
-	p.settleParked(&lanes, Settlement{Lanes: moved, Add: Ledger{Dropped: dropped}})
+	p.settleParked(&lanes, parking, Settlement{Lanes: moved, Add: Ledger{Dropped: dropped}})
 }
 
-// settleParked applies s, unless a shipper has begun by now, or the progress of the cursor is no longer that in lanes,
-// by which the events were counted. In the second case they are counted again.
-func (p *Cursor) settleParked(lanes *[Lanes]Progress, s Settlement) {
+// settleParked applies s, unless a shipper has begun by now, or the cursor is no longer at the lanes and the parking by
+// which the events were counted. In the second case they are counted again.
+func (p *Cursor) settleParked(lanes *[Lanes]Progress, parking Parking, s Settlement) {
 	p.stream.mu.Lock()
 	p.mu.Lock()
 	var err error
-	since := slices.EqualFunc(p.at.Lanes[:], lanes[:], Progress.Equal)
+	since := p.at.Parking.Next == parking.Next && slices.EqualFunc(p.at.Lanes[:], lanes[:], Progress.Equal)
 	if !p.shippedLocked() && since {
 		err = p.settleLocked(&s)
 	}

@@ -40,6 +40,9 @@ var (
 	// ends the ownership.
 	ErrCursorOpen = errors.New("wal: cursor already open")
 
+	// ErrNotParked is wrapped by Cursor.Forget for a cursor that is not parked: its destination may be configured.
+	ErrNotParked = errors.New("wal: cursor not parked")
+
 	// ErrUnsettled is wrapped by Cursor.Settle for a settlement that counts events and moves no lane: the events would
 	// no longer be pending, and after a restart they would be settled again. Nothing of it was recorded.
 	ErrUnsettled = errors.New("wal: settlement moves no lane")

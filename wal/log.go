@@ -96,7 +96,7 @@ func newLog(o Options) *Log {
 		SyncFolder: func() error { return l.lock.Sync() }, PutMeta: l.putMeta, Fail: l.fail,
 	})
 	l.truncator = truncate.New(truncate.Options{
-		Segments: l.segments, Logger: o.Logger, Closing: l.closing, Low: l.streams.low,
+		Segments: l.segments, Logger: o.Logger, Closing: l.closing, Needs: l.streams.needsAfterCrash,
 		Unlink: o.unlink, SyncFolder: func() error { return l.lock.Sync() },
 		Found: o.settledStep, Freed: func() { l.committer.Wake() }, Searched: func() { l.compactor.Start() },
 	})

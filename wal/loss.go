@@ -2,11 +2,11 @@ package wal
 
 import (
 	"errors"
-	"math"
 	"slices"
 	"sync"
 
 	"github.com/standpipe/standpipe/wal/internal/loss"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // damage counts, for each cursor, the events that are lost with unreadable parts of the log.
@@ -85,6 +85,7 @@ type lossCheck struct {
 	owned   *Held           // nil: the cursor has no owner, or the owner reads none of the runs that are lost
 	before  [Lanes]Progress // of the cursor, without the held events
 	corrupt Count           // of the settled events: dropped as corrupt
+	parking Parking         // of a parked cursor
 }
 
 // checkLoss notes the progress of the cursor. Events in owned count as settled.
@@ -92,20 +93,26 @@ func (p *Cursor) checkLoss(owned *Held) *lossCheck {
 	r := &lossCheck{cursor: p, owned: owned, Search: loss.Search{Stream: p.stream.name}}
 	p.mu.Lock()
 	r.before, r.Settled, r.corrupt = p.at.CloneLanes(), p.at.Ledger.Settled(), p.at.Ledger.Dropped[DroppedCorrupt]
+	r.parking = p.at.Parking
 	p.mu.Unlock()
 	r.Lanes = owned.settled(r.before)
 	if owned != nil {
 		r.Settled.Add(owned.Count)
 	}
-	r.Needed = Run{First: r.Lanes[0].Checkpoint, Next: math.MaxUint64}
+	r.Needed = Run{First: r.Lanes[0].Checkpoint, Next: segment.NoEnd}
 	for i := range r.Lanes {
 		r.Needed.First = min(r.Needed.First, r.Lanes[i].Checkpoint)
+	}
+	if r.parking.Next > 0 {
+		r.Needed.Next = r.parking.Next
 	}
 	return r
 }
 
 // examine finds the segments that hold events of the stream.
-func (d *damage) examine(r *lossCheck) { d.counter.Examine(&r.Search, r.cursor.stream.appended) }
+func (d *damage) examine(r *lossCheck) {
+	d.counter.Examine(&r.Search, func() Count { return r.parking.Kept(r.cursor.stream.appended()) })
+}
 
 // errOwned is returned by reconcile if the check is out of date: other losses were counted since, or the cursor has
 // got an owner.

@@ -80,7 +80,8 @@ type modelStream struct {
 // modelCursor tracks which events the destination has settled, and which of these settlements are known to be on disk.
 type modelCursor struct {
 	place   *wal.Cursor
-	parked  bool
+	parked  bool        // no shipper owns it
+	left    bool        // it was parked with Park: it gets no new events
 	known   bool        // the cursor is on disk
 	stuck   wal.LaneSet // the lanes that lag behind
 	done    map[uint64]bool
@@ -90,6 +91,21 @@ type modelCursor struct {
 	settled wal.Ledger      // Delivered and Dead
 	dropped wal.Count       // for their age or to free space
 	missing wal.Count       // absent
+	missed  wal.Count       // appended while it was parked
+	forgot  wal.Count       // dropped by Forget
+}
+
+// add adds stored events. Those that are appended while a destination is parked count as dropped for it.
+func (s *modelStream) add(events []wal.Event) {
+	for i := range events {
+		s.events = append(s.events, events[i])
+		for _, p := range s.places {
+			if p.left {
+				p.lose(uint64(len(s.events)))
+				p.missed.Add(countOf(&events[i]))
+			}
+		}
+	}
 }
 
 func (p *modelCursor) lose(offset uint64) { p.done[offset], p.lost[offset] = true, true }
@@ -147,6 +163,9 @@ func (m *model) open(dir string) {
 				delete(s.places, destination) // the crash came before the cursor was on disk
 				continue
 			}
+			if p.left {
+				p.place.Park() // as an agent does at its start: the crash may have come before that was on disk
+			}
 			if p.parked {
 				continue
 			}
@@ -175,7 +194,7 @@ func (m *model) step() {
 		do     func()
 	}{
 		{40, m.append}, {8, m.resend}, {20, m.settle}, {10, m.readSome}, {5, m.sync},
-		{2, m.reopen}, {2, m.crash}, {6, m.place}, {2, m.park}, {3, m.check}, {3, m.waitSettled}, {2, m.age},
+		{2, m.reopen}, {2, m.crash}, {6, m.place}, {2, m.park}, {2, m.leave}, {1, m.forget}, {3, m.check}, {3, m.waitSettled}, {2, m.age},
 	}
 	total := 0
 	for _, s := range steps {
@@ -241,7 +260,7 @@ func (m *model) append() {
 		if errs[i] != nil || got[i] != want {
 			m.t.Fatalf("append: got %+v, %v, want %+v", got[i], errs[i], want)
 		}
-		s.events = append(s.events, b.Events...)
+		s.add(b.Events)
 		if producer := m.producers[b.ProducerID]; producer != nil {
 			producer.next += uint64(len(b.Events))
 			producer.sent = append(producer.sent, modelBatch{b.ProducerSequence, got[i].First, uint64(got[i].Count)})

@@ -103,10 +103,11 @@ func (m *model) check() {
 
 func (m *model) checkCursor(name string, p *modelCursor, appended wal.Count) {
 	st := p.place.Stat()
-	want := p.settled.Delivered.Plus(p.settled.Dead).Plus(p.dropped).Plus(p.missing)
+	want := p.settled.Delivered.Plus(p.settled.Dead).Plus(p.dropped).Plus(p.missing).Plus(p.missed).Plus(p.forgot)
 	if st.Appended != appended || st.Delivered != p.settled.Delivered || st.Dead != p.settled.Dead ||
-		droppedByPolicy(st) != p.dropped || st.Dropped[wal.DroppedAbsent] != p.missing || st.Dropped[wal.DroppedCorrupt].Events > 0 {
-		m.t.Errorf("%s: got %+v, want %+v appended, %+v, dropped %+v, absent %+v", name, st, appended, p.settled, p.dropped, p.missing)
+		st.Dropped[wal.DroppedParked] != p.missed || st.Dropped[wal.DroppedForgotten] != p.forgot || droppedByPolicy(st) != p.dropped || st.Dropped[wal.DroppedAbsent] != p.missing || st.Dropped[wal.DroppedCorrupt].Events > 0 {
+		m.t.Errorf("%s: got %+v, want %+v appended, %+v, dropped %+v, absent %+v, missed %+v, forgotten %+v",
+			name, st, appended, p.settled, p.dropped, p.missing, p.missed, p.forgot)
 	}
 	if got := appended.Sub(want); st.Pending != got || st.Pending.Events != appended.Events-uint64(len(p.done)) {
 		m.t.Errorf("%s: got %+v pending, want %+v; %d settled", name, st.Pending, got, len(p.done))

@@ -27,7 +27,7 @@ func (m *model) place() {
 	}
 	if p != nil {
 		m.learnDropped(s, p) // until now, the log has dropped events for it
-		p.parked = false
+		p.parked, p.left = false, false
 		return
 	}
 	p = &modelCursor{
@@ -50,12 +50,53 @@ func (m *model) place() {
 
 func countOf(e *wal.Event) wal.Count { return wal.Count{Events: 1, Bytes: uint64(len(e.Data))} }
 
-// park parks a destination.
+func (m *model) someCursor() (*modelStream, *modelCursor) {
+	s := m.stream(m.someStream())
+	return s, s.places[fmt.Sprint("d", m.rand.IntN(3))]
+}
+
+// park ends the ownership of a cursor, which goes on to gather events.
 func (m *model) park() {
-	if p := m.stream(m.someStream()).places[fmt.Sprint("d", m.rand.IntN(3))]; p != nil {
+	if _, p := m.someCursor(); p != nil {
 		p.place.Close()
 		p.parked = true
 	}
+}
+
+// leave parks a destination that has left the configuration.
+func (m *model) leave() {
+	if _, p := m.someCursor(); p != nil {
+		p.place.Park()
+		p.parked, p.left = true, true
+	}
+}
+
+// forget drops the events of a parked destination.
+func (m *model) forget() {
+	s, p := m.someCursor()
+	if p == nil {
+		return
+	}
+	synctest.Wait()
+	if !p.left {
+		if _, err := p.place.Forget(context.Background()); !errors.Is(err, wal.ErrNotParked) {
+			m.t.Fatalf("got %v, want ErrNotParked", err)
+		}
+		return
+	}
+	m.drop()
+	want := wal.Count{}
+	for i := range s.events {
+		if offset := uint64(i + 1); !p.done[offset] {
+			p.lose(offset)
+			want.Add(countOf(&s.events[i]))
+		}
+	}
+	p.forgot.Add(want)
+	if got, err := p.place.Forget(context.Background()); err != nil || got != want {
+		m.t.Fatalf("%s: forgot %+v, %v, want %+v", p.place.Name(), got, err, want)
+	}
+	m.sync0()
 }
 
 // age lets time pass, so that some events become too old.
@@ -221,11 +262,20 @@ func (m *model) settleRest() {
 	m.drop()
 	for name, s := range inOrder(m.streams) {
 		for destination, p := range inOrder(s.places) {
+			if p.left && m.rand.IntN(2) == 0 {
+				_, err := p.place.Forget(context.Background())
+				must(m.t, err)
+				p.forgot = p.place.Stat().Dropped[wal.DroppedForgotten]
+				for i := range s.events {
+					p.lose(uint64(i + 1))
+				}
+				continue
+			}
 			if p.parked {
 				_, err := m.log.OpenCursor(name, destination)
 				must(m.t, err)
 				m.learnDropped(s, p)
-				p.parked = false
+				p.parked, p.left = false, false
 			}
 			m.settleAt(s, p, func(*wal.Event, uint64) bool { return true })
 		}

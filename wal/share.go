@@ -87,27 +87,29 @@ func (s *stream) heldLocked() (held int64) {
 	low := s.next
 	for _, p := range s.cursors {
 		p.mu.Lock()
-		pending, from := p.pendingLocked(), p.checkpointLocked()
+		pending := p.pendingLocked()
+		needed := p.at.Needed()
 		p.mu.Unlock()
-		held = max(held, bounds.HeldBytes(pending)+s.overheadLocked(pending, from))
-		low = min(low, from)
+		needed.Next = min(needed.Next, s.next)
+		held = max(held, bounds.HeldBytes(pending)+s.overheadLocked(pending, needed))
+		low = min(low, needed.First)
 	}
 	s.overhead.Remove(low)
 	return held
 }
 
-// overheadLocked returns the overhead of the pending events, which are some of those from the checkpoint on.
-func (s *stream) overheadLocked(pending Count, from uint64) int64 {
-	if s.overhead.Empty() || from >= s.next {
+// overheadLocked returns the overhead of the pending events, which are some of those of the run.
+func (s *stream) overheadLocked(pending Count, run Run) int64 {
+	if s.overhead.Empty() || run.First >= run.Next {
 		return 0
 	}
-	part := float64(pending.Events) / float64(s.next-from)
-	return int64(part * float64(s.overhead.In(Run{First: from, Next: s.next})))
+	part := float64(pending.Events) / float64(run.Next-run.First)
+	return int64(part * float64(s.overhead.In(run)))
 }
 
 // pendingLocked returns the events that the cursor has not settled. It is called with the stream's mu and p.mu held.
 func (p *Cursor) pendingLocked() Count {
-	return p.at.Pending(Count{Events: p.stream.next - 1, Bytes: p.stream.bytes})
+	return p.at.Pending(p.stream.appendedLocked())
 }
 
 // checkpointLocked returns the first offset that some destination has not settled.

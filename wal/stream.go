@@ -59,8 +59,10 @@ func newStream(name string, base uint64) *stream {
 func (s *stream) appended() Count {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Count{Events: s.next - 1, Bytes: s.bytes}
+	return s.appendedLocked()
 }
+
+func (s *stream) appendedLocked() Count { return Count{Events: s.next - 1, Bytes: s.bytes} }
 
 // get returns the stream of that name, and makes it if it is new.
 func (t *streamTable) get(name string) *stream {
@@ -120,10 +122,24 @@ func (t *streamTable) dropUnused(s *stream) {
 	s.settled.Wake()
 }
 
-// low returns the first offset of the stream that some destination would need after a crash. A stream without a
-// destination keeps all events at or above its floor.
-func (t *streamTable) low(stream string) uint64 { return t.lookup(stream).low() }
+// needsAfterCrash reports whether some destination would need events of the stream's run after a crash. A stream without
+// a destination keeps all events at or above its floor.
+func (t *streamTable) needsAfterCrash(stream string, run Run) bool {
+	s := t.lookup(stream)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.cursors {
+		p.mu.Lock()
+		needed := p.at.SyncedNeed.Meets(run)
+		p.mu.Unlock()
+		if needed {
+			return true
+		}
+	}
+	return len(s.cursors) == 0 && s.floor.Offset() < run.Next
+}
 
+// low returns the first offset that some destination would need after a crash.
 func (s *stream) low() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +149,7 @@ func (s *stream) low() uint64 {
 	}
 	for _, p := range s.cursors {
 		p.mu.Lock()
-		low = min(low, p.at.Low)
+		low = min(low, p.at.SyncedNeed.First)
 		p.mu.Unlock()
 	}
 	return low

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
@@ -74,13 +76,14 @@ type SegmentStream struct {
 	Live uint64
 }
 
-// InspectedCursor is a destination's cursor as it was last written. The log does not record whether the destination is
-// still configured.
+// InspectedCursor is a destination's cursor as it was last written.
 type InspectedCursor struct {
 	Stream, Destination string
 	segment.Ledger
 	Checkpoint        uint64
 	Appended, Pending segment.Count
+	Parking           segment.Parking // since an agent found that the destination is not configured any more
+	Paused            time.Time       // since when an operator has paused the destination; zero: it is not paused
 }
 
 // logFiles is the listing of a log's directory.
@@ -322,7 +325,7 @@ func (r *inspecting) hold(info *SegmentInfo, name string, sp segment.Span, rewri
 	}
 	info.Streams = append(info.Streams, SegmentStream{
 		Stream: name, First: sp.First, Next: sp.Next, Held: held,
-		Live: min(sp.Next-sp.Clamp(s.low()), held.Events),
+		Live: min(events(within(segment.Run{First: sp.First, Next: sp.Next}, s.needed())), held.Events),
 	})
 	r.first[name] = sp.First
 }
@@ -338,10 +341,15 @@ func (r *inspecting) finish() {
 		r.Streams = append(r.Streams, st)
 		for i := range s.places {
 			p := &s.places[i]
-			r.Cursors = append(r.Cursors, InspectedCursor{
-				Stream: name, Destination: p.name, Ledger: p.at.Ledger,
-				Checkpoint: p.at.Checkpoint(), Appended: s.appended, Pending: s.pending(p),
-			})
+			c := InspectedCursor{
+				Stream: name, Destination: p.name, Ledger: p.at.Ledger.Clone(),
+				Checkpoint: min(p.at.Needed().First, s.appended.Events+1), Appended: s.appended, Pending: s.pending(p),
+				Parking: p.at.Parking, Paused: p.at.Paused,
+			}
+			if missed := s.appended.Sub(p.at.Parking.Kept(s.appended)); missed.Events > 0 {
+				c.Drop(bounds.DroppedParked, missed)
+			}
+			r.Cursors = append(r.Cursors, c)
 		}
 	}
 }

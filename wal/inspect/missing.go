@@ -21,7 +21,7 @@ type MissingRun struct {
 // that cannot be read.
 func (r *inspecting) findMissing() {
 	for _, st := range r.Streams {
-		m := missing{inspecting: r, stream: st.Name, low: r.streams[st.Name].low()}
+		m := missing{inspecting: r, stream: st.Name, needed: r.streams[st.Name].needed(), kept: len(r.streams[st.Name].places) == 0}
 		for i := range r.Segments {
 			for _, held := range r.Segments[i].Streams {
 				if held.Stream == st.Name {
@@ -37,9 +37,10 @@ func (r *inspecting) findMissing() {
 type missing struct {
 	*inspecting
 	stream string
-	low    uint64 // the first offset that some destination waits for; 0: there is no destination
-	seq    uint64 // the last segment that was visited; 0: none
-	next   uint64 // the offset after that segment's events
+	needed []segment.Run // the offsets that some destination waits for
+	kept   bool          // there is no destination
+	seq    uint64        // the last segment that was visited; 0: none
+	next   uint64        // the offset after that segment's events
 }
 
 func (m *missing) segment(seq uint64, held SegmentStream) {
@@ -52,16 +53,18 @@ func (m *missing) segment(seq uint64, held SegmentStream) {
 func (m *missing) until(seq, first uint64) {
 	run := segment.Run{First: m.next, Next: first}
 	why := m.unreadable(m.seq, seq)
+	runs := []segment.Run{run}
 	switch {
-	case m.next == 0 && len(why) > 0 && (m.low == 0 || m.low >= first):
-		run.First = 0
-	case m.next == 0 && m.low == 0:
+	case m.next == 0 && len(why) > 0 && (m.kept || len(within(run, m.needed)) == 0):
+	case m.next == 0 && m.kept:
 		return // the beginning is unknown
 	case m.next == 0 || len(why) == 0:
-		run.First = max(m.next, m.low)
+		runs = within(run, m.needed)
 	}
-	if max(run.First, 1) < run.Next {
-		m.Missing = append(m.Missing, MissingRun{m.stream, run, why})
+	for _, run := range runs {
+		if max(run.First, 1) < run.Next {
+			m.Missing = append(m.Missing, MissingRun{m.stream, run, why})
+		}
 	}
 }
 

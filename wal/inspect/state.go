@@ -2,8 +2,10 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
@@ -24,23 +26,48 @@ type loggedCursor struct {
 	at   segment.CursorState
 }
 
-// low returns the first offset that some destination still needs; 0 if the stream has no destination, since it keeps
-// all events.
-func (s *loggedStream) low() uint64 {
-	low := s.appended.Events + 1
+// needed returns the offsets that some destination still needs, ascending. A stream without a destination keeps all
+// events.
+func (s *loggedStream) needed() (runs []segment.Run) {
 	if len(s.places) == 0 {
-		low = 0
+		return []segment.Run{{First: 1, Next: segment.NoEnd}}
 	}
 	for i := range s.places {
-		p := &s.places[i]
-		low = min(low, p.at.Checkpoint())
+		runs = append(runs, s.places[i].at.Needed())
 	}
-	return low
+	slices.SortFunc(runs, func(a, b segment.Run) int { return cmp.Compare(a.First, b.First) })
+	merged := runs[:1]
+	for _, r := range runs[1:] {
+		if last := &merged[len(merged)-1]; r.First <= last.Next {
+			last.Next = max(last.Next, r.Next)
+		} else {
+			merged = append(merged, r)
+		}
+	}
+	return merged
+}
+
+// within returns the parts of the run that are in the runs, which are ascending.
+func within(run segment.Run, runs []segment.Run) (parts []segment.Run) {
+	for _, r := range runs {
+		if first, next := max(run.First, r.First), min(run.Next, r.Next); first < next {
+			parts = append(parts, segment.Run{First: first, Next: next})
+		}
+	}
+	return parts
+}
+
+// events returns the number of offsets in the runs.
+func events(runs []segment.Run) (n uint64) {
+	for _, r := range runs {
+		n += r.Next - r.First
+	}
+	return n
 }
 
 // pending returns the events that the destination has not settled by its own ledger.
 func (s *loggedStream) pending(p *loggedCursor) segment.Count {
-	return s.appended.Beyond(p.at.Ledger.Settled()) // a damaged segment may show fewer events than were settled
+	return p.at.Parking.Kept(s.appended).Beyond(p.at.Ledger.Settled()) // a damaged segment may show fewer events than were settled
 }
 
 // readState reads the state of every stream in the segment, and the span of each stream's blocks. Each stream is

@@ -77,11 +77,12 @@ func (t *tally) hold(b *segment.Block) error {
 	}
 	for i := range t.places {
 		p := &t.places[i]
-		if p.at.Checkpoint() >= b.Next() {
+		needed := p.at.Needed()
+		if !needed.Meets(segment.Run{First: b.First, Next: b.Next()}) {
 			continue
 		}
 		_ = b.Each(func(lane uint8, offset uint64, _ []byte) error {
-			if offset <= t.appended.Events && !p.at.Lanes[lane].Done(offset) {
+			if offset <= t.appended.Events && offset < needed.Next && !p.at.Lanes[lane].Done(offset) {
 				t.live[i]++
 			}
 			return nil
@@ -133,7 +134,7 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	lows, err := now.lows(ctx)
+	needed, err := now.needed(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func (v *verifying) judge(ctx context.Context, dir string) error {
 		}
 		for i := range t.places {
 			p := &t.places[i]
-			v.judgeCursor(t, p, t.live[i], lows[name])
+			v.judgeCursor(t, p, t.live[i], needed[name])
 		}
 		if len(t.places) == 0 {
 			for _, hole := range t.holes(1, t.appended.Events+1) {
@@ -173,31 +174,27 @@ func (v *verifying) judgeLast(now *logFiles) {
 	}
 }
 
-// lows returns the lowest checkpoint of each stream. Events below it may have been truncated while the log was read.
-func (l *logFiles) lows(ctx context.Context) (map[string]uint64, error) {
+// needed returns the offsets of each stream that some destination needs. Other events may have been truncated while the
+// log was read.
+func (l *logFiles) needed(ctx context.Context) (map[string][]segment.Run, error) {
 	streams, _, err := l.state(ctx)
-	lows := make(map[string]uint64)
+	needed := make(map[string][]segment.Run)
 	for name, s := range streams {
-		lows[name] = s.low()
+		needed[name] = s.needed()
 	}
-	return lows, err
+	return needed, err
 }
 
 // judgeCursor reports the events that the destination waits for and that the log lacks. Events that the ledger counts
 // as dropped are only worth a note.
-func (v *verifying) judgeCursor(t *tally, p *loggedCursor, live, low uint64) {
-	from, next := p.at.Checkpoint(), t.appended.Events+1
+func (v *verifying) judgeCursor(t *tally, p *loggedCursor, live uint64, now []segment.Run) {
+	from, next := p.at.Needed().First, min(p.at.Needed().Next, t.appended.Events+1)
 	var holes []segment.Run
-	truncated := false
-	for _, hole := range t.holes(from, next) {
-		if hole.First < low {
-			truncated = true
-			hole.First = min(low, hole.Next)
-		}
-		if hole.First < hole.Next {
-			holes = append(holes, hole)
-		}
+	all := t.holes(from, next)
+	for _, hole := range all {
+		holes = append(holes, within(hole, now)...)
 	}
+	truncated := events(holes) < events(all)
 	pending := t.pending(p).Events
 	switch {
 	case live == pending:

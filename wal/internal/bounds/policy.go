@@ -25,6 +25,9 @@ const (
 	DroppedAge     = "age"     // older than max_age
 	DroppedCorrupt = "corrupt" // their segment cannot be read
 	DroppedAbsent  = "absent"  // unlinked before the destination was configured
+
+	DroppedParked    = "parked"    // appended while the destination was not configured
+	DroppedForgotten = "forgotten" // kept for a parked destination until an operator dropped them
 )
 
 // Floor is the offset below which a destination must drop its unsettled events.

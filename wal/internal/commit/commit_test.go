@@ -26,13 +26,13 @@ import (
 // stream is the end of a stream, and the streams of a log that has only this one.
 type stream struct{ next, bytes atomic.Uint64 }
 
-func (s *stream) Pin(string) commit.Stream  { return s }
-func (s *stream) NewBytes(string) int64     { return 0 }
-func (s *stream) Needed(string) uint64      { return 1 }
-func (s *stream) Name() string              { return "s" }
-func (s *stream) Unpin()                    {}
-func (s *stream) End() (next, bytes uint64) { return s.next.Load(), s.bytes.Load() }
-func (s *stream) Grow(next, bytes uint64)   { s.next.Store(next); s.bytes.Store(bytes) }
+func (s *stream) Pin(string) commit.Stream             { return s }
+func (s *stream) NewBytes(string) int64                { return 0 }
+func (s *stream) Needs(_ string, run segment.Run) bool { return run.Next > 1 }
+func (s *stream) Name() string                         { return "s" }
+func (s *stream) Unpin()                               {}
+func (s *stream) End() (next, bytes uint64)            { return s.next.Load(), s.bytes.Load() }
+func (s *stream) Grow(next, bytes uint64)              { s.next.Store(next); s.bytes.Store(bytes) }
 
 // entry is the entry of a cursor, and the cursors of a log that has only this one.
 type entry struct {
@@ -105,7 +105,7 @@ func newLog(t *testing.T) *log {
 	go roller.Run()
 	closing := make(chan struct{})
 	truncator := truncate.New(truncate.Options{
-		Segments: l.set, Logger: logger, Closing: closing, Low: l.stream.Needed, Unlink: func(string) error { return nil },
+		Segments: l.set, Logger: logger, Closing: closing, Needs: l.stream.Needs, Unlink: func(string) error { return nil },
 		SyncFolder: func() error { return nil }, Found: func() {}, Freed: func() {}, Searched: func() {},
 	})
 	l.Committer = commit.New(commit.Options{

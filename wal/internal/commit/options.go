@@ -47,8 +47,8 @@ type Streams interface {
 	Pin(name string) Stream
 	// NewBytes returns the bytes that the first event of the stream adds to the state; 0: the stream is part of it.
 	NewBytes(name string) int64
-	// Needed returns the first offset of the stream that some destination has not settled.
-	Needed(name string) uint64
+	// Needs reports whether some destination has not settled all events of the stream's run.
+	Needs(name string, run segment.Run) bool
 }
 
 // Stream is a stream that appends are stored in.

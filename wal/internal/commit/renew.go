@@ -44,7 +44,7 @@ func (c *Committer) spent(active *liveset.Segment, need int64) bool {
 	if active.Empty() || c.needed == moves || c.o.Capacity.Space()+active.Used()-c.o.Capacity.BytesToBegin() < need {
 		return false
 	}
-	if !c.o.Segments.Settled(c.o.Streams.Needed) {
+	if !c.o.Segments.Settled(c.o.Streams.Needs) {
 		c.needed = moves // until a destination settles events
 		return false
 	}

@@ -1,6 +1,7 @@
 package compact
 
 import (
+	"math"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -32,13 +33,27 @@ func (n *Needs) Share(sp segment.Span) float64 {
 	}
 	needed := 0.0
 	for lane := range segment.Lanes {
-		low := sp.Next
+		low, parked := sp.Next, uint64(0)
 		for i := range n.Lanes {
-			low = min(low, sp.Clamp(n.Lanes[i][lane].Checkpoint))
+			from, to := sp.Clamp(n.Lanes[i][lane].Checkpoint), sp.Clamp(end(&n.Lanes[i][lane]))
+			if to == sp.Next {
+				low = min(low, from)
+			} else {
+				parked = max(parked, to-from)
+			}
 		}
-		needed += float64(sp.Next-low) / float64(sp.Next-sp.First)
+		needed += float64(min(sp.Next-low+parked, sp.Next-sp.First)) / float64(sp.Next-sp.First)
 	}
 	return needed / segment.Lanes
+}
+
+// end returns the offset from which on a destination needs no event of the lane: that of a parked one has a settled run
+// without an end.
+func end(m *segment.Progress) uint64 {
+	if n := len(m.Settled); n > 0 && m.Settled[n-1].Next == math.MaxUint64 {
+		return max(m.Checkpoint, m.Settled[n-1].First)
+	}
+	return math.MaxUint64
 }
 
 // filter lays the needed events of a segment into new blocks. From the first needed event of a stream on, the new

@@ -3,6 +3,7 @@ package cursor_test
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/cursor"
@@ -68,7 +69,7 @@ func TestNew_CountsAbsentEvents(t *testing.T) {
 	} {
 		p := cursor.New(test.stream, test.spans, test.gaps)
 		corrupt, absent := p.Ledger.Dropped[bounds.DroppedCorrupt].Events, p.Ledger.Dropped[bounds.DroppedAbsent].Events
-		if p.Checkpoint() != test.checkpoint || p.Low != test.checkpoint || corrupt != test.corrupt || absent != test.absent || p.Lost[7] != test.lost {
+		if p.Checkpoint() != test.checkpoint || p.SyncedNeed.First != test.checkpoint || corrupt != test.corrupt || absent != test.absent || p.Lost[7] != test.lost {
 			t.Errorf("%s: got checkpoint %d, %d corrupt, %d absent, lost up to %d", test.name, p.Checkpoint(), corrupt, absent, p.Lost[7])
 		}
 	}
@@ -86,12 +87,94 @@ func TestRestore_ReturnsAPositionAsItWasEncoded(t *testing.T) {
 			t.Errorf("lane %d: got %+v, synced %+v, want %+v", lane, q.Lanes[lane], q.Synced[lane], p.Lanes[lane])
 		}
 	}
-	if q.Lanes[4].Checkpoint != 21 || q.Low != 21 || q.Lost[3] != 50 || q.Lost[5] != 21 {
-		t.Errorf("got lane 4 at %d, low %d, lost %d and %d", q.Lanes[4].Checkpoint, q.Low, q.Lost[3], q.Lost[5])
+	if q.Lanes[4].Checkpoint != 21 || q.SyncedNeed.First != 21 || q.Lost[3] != 50 || q.Lost[5] != 21 {
+		t.Errorf("got lane 4 at %d, low %d, lost %d and %d", q.Lanes[4].Checkpoint, q.SyncedNeed.First, q.Lost[3], q.Lost[5])
 	}
 	lanes := q.CloneLanes()
 	if lanes[3].Settled[0].First = 1; q.Lanes[3].Settled[0].First != 40 {
 		t.Error("a copy of the lanes shares their memory")
+	}
+}
+
+// The entry of a parked and paused position has all of its fields, and the entry of another has the version that older
+// releases read.
+func TestRestore_ReturnsAParkedPosition(t *testing.T) {
+	p := cursor.New(cursor.Stream{Next: 21, Bytes: 200}, []segment.Span{{First: 1, Next: 21, After: 200}}, segment.Count{})
+	if entry := p.Append(nil); entry[0] != 1 {
+		t.Errorf("got version %d, want 1", entry[0])
+	}
+	p.Park(segment.Count{Events: 20, Bytes: 200}, time.Unix(0, 7))
+	p.Paused, p.Parking.Forgotten = time.Unix(0, 8), true
+	var q cursor.Position
+	entry := p.Append(nil)
+	if err := q.Restore(entry); err != nil || entry[0] != 2 {
+		t.Fatalf("got version %d, %v, want 2", entry[0], err)
+	}
+	if q.Parking != p.Parking || q.Paused != p.Paused || q.SyncedNeed != (segment.Run{First: 1, Next: 21}) {
+		t.Errorf("got %+v paused %s needs %+v, want %+v paused %s", q.Parking, q.Paused, q.SyncedNeed, p.Parking, p.Paused)
+	}
+}
+
+// For random steps: a parked position owes the events that it had, and a position that has returned owes those that are
+// appended after that. The needed range on the disk always includes the owed events.
+func TestPark_OwesWhatItHad(t *testing.T) {
+	r := seeded(t)
+	for range 300 {
+		p := cursor.New(cursor.Stream{Next: 1}, nil, segment.Count{})
+		appended, owed, parked, step := segment.Count{}, map[uint64]bool{}, false, p.CursorState
+		for range 20 {
+			switch r.IntN(5) {
+			case 0, 1:
+				for range r.IntN(4) {
+					appended.Add(segment.Count{Events: 1, Bytes: 3})
+					if !parked {
+						owed[appended.Events] = true
+					}
+				}
+			case 2:
+				p.Commit(p.Lanes, p.Needed()) // an earlier return is on the disk
+				p.Park(appended, time.Unix(1, 0))
+				step, parked = p.CursorState, true
+			case 3:
+				p.Return(appended)
+				parked = false
+			case 4:
+				to := 1 + r.Uint64N(appended.Events+1)
+				steps, add := map[uint8]segment.Progress{}, segment.Ledger{}
+				if parked {
+					to = min(to, p.Parking.Next)
+				}
+				for offset := range owed {
+					if offset < to {
+						add.Delivered.Add(segment.Count{Events: 1, Bytes: 3})
+						delete(owed, offset)
+					}
+				}
+				for lane := range uint8(segment.Lanes) {
+					steps[lane] = segment.Progress{Checkpoint: to}
+				}
+				p.Move(p.Moved(steps), false)
+				if over := p.Add(&add, p.Pending(appended)); over != (segment.Count{}) {
+					t.Fatalf("counted %+v too many", over)
+				}
+			}
+			if r.IntN(2) == 0 { // a checkpoint is on the disk
+				p.Commit(step.Lanes, step.Needed())
+			}
+			if r.IntN(2) == 0 { // and another is collected
+				step = p.CursorState
+			}
+			if got := p.Pending(appended); got.Events != uint64(len(owed)) || got.Bytes != 3*got.Events {
+				t.Fatalf("got %+v pending, want %d", got, len(owed))
+			}
+			synced := p.SyncedLanes()
+			for offset := range owed {
+				one := segment.Run{First: offset, Next: offset + 1}
+				if !p.Needed().Meets(one) || !p.SyncedNeed.Meets(one) || p.Lanes[0].Done(offset) || synced[0].Done(offset) {
+					t.Fatalf("event %d is owed, and not needed: %+v, on the disk %+v", offset, p.Needed(), p.SyncedNeed)
+				}
+			}
+		}
 	}
 }
 

@@ -8,8 +8,8 @@
 //
 //	appended = delivered + dead + dropped + pending
 //
-// holds for each destination. Lanes, Ledger, State and Label are the state that a commit writes. Synced and Low are the
-// lanes and the checkpoint on the disk, by which segments are unlinked.
+// holds for each destination. Lanes, Ledger, State and Label are the state that a commit writes. Synced and
+// SyncedNeed are the lanes and the needed offsets on the disk, by which segments are unlinked.
 //
 // Await tracks one batch: whether a destination has settled its events, and whether some of them were dead-lettered
 // or dropped. It is exact for runs of up to 4,096 events. For a longer run it compares the ends of the lanes, and so may

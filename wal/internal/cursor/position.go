@@ -22,9 +22,10 @@ type Position struct {
 	// Lost is the known end of each lane's undelivered events: every settled event beyond it was delivered.
 	Lost [segment.Lanes]uint64
 
-	// The lanes and the smallest checkpoint on the disk. Segments are unlinked by these.
-	Synced [segment.Lanes]segment.Progress
-	Low    uint64
+	// The lanes on the disk, and the range of the offsets that the destination may need after a crash. Segments are
+	// unlinked by these.
+	Synced     [segment.Lanes]segment.Progress
+	SyncedNeed segment.Run
 }
 
 // Stream is the part of a stream's state that a new Position depends on.
@@ -66,14 +67,14 @@ func New(s Stream, spans []segment.Span, gaps segment.Count) (p Position) {
 			p.Lost[i] = first
 		}
 	}
-	p.Synced, p.Low = p.Lanes, first
+	p.Synced, p.SyncedNeed = p.Lanes, segment.Run{First: first, Next: segment.NoEnd}
 	return p
 }
 
 // Restore sets the position to its entry in the state.
 func (p *Position) Restore(entry []byte) error {
 	err := p.Decode(entry)
-	p.Synced, p.Low = p.Lanes, p.Checkpoint()
+	p.Synced, p.SyncedNeed = p.Lanes, p.Needed()
 	if p.Ledger.Lost().Events > 0 { // the state does not record which events these are
 		for i := range p.Lanes {
 			p.Lost[i] = p.Lanes[i].End()
@@ -123,7 +124,7 @@ func (p *Position) Lose(runs []segment.Run) {
 
 // Pending returns the events that are not settled, of those that were appended.
 func (p *Position) Pending(appended segment.Count) segment.Count {
-	return appended.Beyond(p.Ledger.Settled())
+	return p.Parking.Kept(appended).Beyond(p.Ledger.Settled())
 }
 
 // Add adds to the ledger, but never more events than are pending. over are the events that it did not add.

@@ -132,16 +132,15 @@ func (set *Set) OldestEnds() map[string]uint64 {
 	return ends
 }
 
-// Settled reports whether all events of the newest segment are below the offset that needed returns for their stream, and
-// no Hold is under way.
-func (set *Set) Settled(needed func(stream string) uint64) bool {
+// Settled reports whether needs returns false for each stream's events in the newest segment, and no Hold is under way.
+func (set *Set) Settled(needs func(stream string, run segment.Run) bool) bool {
 	set.mu.RLock()
 	defer set.mu.RUnlock()
 	if set.holders.Load() > 0 {
 		return false
 	}
 	for name, sp := range set.all[len(set.all)-1].spans {
-		if needed(name) < sp.Next {
+		if needs(name, sp.Run()) {
 			return false
 		}
 	}

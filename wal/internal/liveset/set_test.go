@@ -195,7 +195,10 @@ func TestUse_CountsEverySegmentOnce(t *testing.T) {
 	if seg, sp := set.Find("new", 0); seg != next || sp != span(1, 3) || next.Preallocated() || len(set.Sealed()) != 2 {
 		t.Errorf("got %v after the first commit of the newest", sp)
 	}
-	if set.Settled(func(string) uint64 { return 2 }) || !set.Settled(func(string) uint64 { return 3 }) {
+	below := func(low uint64) func(string, segment.Run) bool {
+		return func(_ string, run segment.Run) bool { return low < run.Next }
+	}
+	if set.Settled(below(2)) || !set.Settled(below(3)) {
 		t.Error("the newest segment is settled from offset 3 on, not before")
 	}
 	if err := set.CloseForGood(); err != nil {

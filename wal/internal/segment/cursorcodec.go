@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// CursorVersion is the version of a cursor's entry.
-const CursorVersion = 1
+// CursorVersion is the version of a cursor's entry. An entry without a parking or a pause has version 1, which older
+// releases can read.
+const CursorVersion = 2
 
 var errCursor = errors.New("a destination's place is malformed")
 
@@ -20,6 +21,9 @@ type CursorState struct {
 	Ledger Ledger
 	State  []byte
 	Label  string
+
+	Parking Parking   // zero: the destination is configured
+	Paused  time.Time // an operator paused the destination then; zero: it is not paused
 }
 
 // Checkpoint returns the lowest checkpoint of the lanes: every event with a smaller offset is settled.
@@ -37,9 +41,17 @@ func (c *CursorState) Checkpoint() uint64 {
 //	version, delivered, dead, n × (reason, count), requests, records, billed bytes, put units,
 //	last delivery, state, smallest checkpoint,
 //	64 × (checkpoint, n × (first, next)), label unless it is empty
+//
+// In version 2 the label is there also if it is empty, and these follow:
+//
+//	next, bytes and time of the parking, 1 if it is forgotten, time of the pause
 func (c *CursorState) Append(b []byte) []byte {
 	l := &c.Ledger
-	b = append(b, CursorVersion)
+	version := byte(1)
+	if c.Parking != (Parking{}) || !c.Paused.IsZero() {
+		version = 2
+	}
+	b = append(b, version)
 	b = appendCount(b, l.Delivered)
 	b = appendCount(b, l.Dead)
 	b = binary.AppendUvarint(b, uint64(len(l.Dropped)))
@@ -54,10 +66,18 @@ func (c *CursorState) Append(b []byte) []byte {
 	for i := range c.Lanes {
 		b = appendMark(b, &c.Lanes[i], low)
 	}
-	if c.Label == "" {
+	if version == 1 && c.Label == "" {
 		return b
 	}
-	return AppendText(b, c.Label)
+	b = AppendText(b, c.Label)
+	if version == 1 {
+		return b
+	}
+	forgotten := uint64(0)
+	if c.Parking.Forgotten {
+		forgotten = 1
+	}
+	return AppendNumbers(b, c.Parking.Next, c.Parking.Bytes, UnixNano(c.Parking.At), forgotten, UnixNano(c.Paused))
 }
 
 func appendMark(b []byte, m *Progress, low uint64) []byte {
@@ -84,9 +104,7 @@ func (c *CursorState) Decode(b []byte) error {
 		l.Drop(reason, d.count())
 	}
 	l.Requests, l.Records, l.BilledBytes, l.PutUnits = d.Number(), d.Number(), d.Number(), d.Number()
-	if ns := d.Number(); ns > 0 {
-		l.LastDelivery = time.Unix(0, int64(ns))
-	}
+	l.LastDelivery = d.time()
 	c.State = slices.Clone(d.Text())
 	low := d.Number()
 	for i := range c.Lanes {
@@ -94,6 +112,10 @@ func (c *CursorState) Decode(b []byte) error {
 	}
 	if !d.Bad && len(d.Rest) > 0 {
 		c.Label = string(d.Text())
+	}
+	if b[0] > 1 {
+		c.Parking = Parking{Next: d.Number(), Bytes: d.Number(), At: d.time(), Forgotten: d.Number() != 0}
+		c.Paused = d.time()
 	}
 	if d.err() != nil {
 		return errCursor

@@ -82,3 +82,11 @@ func (d *Decoder) Text() []byte {
 }
 
 func (d *Decoder) count() Count { return Count{d.Number(), d.Number()} }
+
+// time decodes a result of UnixNano.
+func (d *Decoder) time() (t time.Time) {
+	if ns := d.Number(); ns > 0 {
+		t = time.Unix(0, int64(ns))
+	}
+	return t
+}

@@ -10,6 +10,9 @@ type Span struct {
 // Count returns the events and bytes of the span.
 func (s Span) Count() Count { return Count{s.Next - s.First, s.After - s.before} }
 
+// Run returns the offsets of the span.
+func (s Span) Run() Run { return Run{First: s.First, Next: s.Next} }
+
 // Clamp returns the nearest offset in the span or at its end.
 func (s Span) Clamp(offset uint64) uint64 { return min(max(offset, s.First), s.Next) }
 

@@ -12,19 +12,20 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/queue"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // Options are the dependencies and settings of a Truncator. All fields must be set.
 type Options struct {
 	Segments   *liveset.Set
 	Logger     hclog.Logger
-	Closing    <-chan struct{}            // closed when the log closes
-	Low        func(stream string) uint64 // the first offset that some destination would need after a crash
-	Unlink     func(path string) error    // removes the file of a segment
-	SyncFolder func() error               // syncs the folder of the segments
-	Found      func()                     // called when settled segments are found, and not removed yet
-	Freed      func()                     // called after some unlinks: appends may wait for the bytes
-	Searched   func()                     // called after a search for settled segments, and the first unlinks
+	Closing    <-chan struct{}                           // closed when the log closes
+	Needs      func(stream string, run segment.Run) bool // some destination would need events of the run after a crash
+	Unlink     func(path string) error                   // removes the file of a segment
+	SyncFolder func() error                              // syncs the folder of the segments
+	Found      func()                                    // called when settled segments are found, and not removed yet
+	Freed      func()                                    // called after some unlinks: appends may wait for the bytes
+	Searched   func()                                    // called after a search for settled segments, and the first unlinks
 }
 
 // Truncator unlinks the segments that no destination needs. It has a goroutine of its own, so that no append or
@@ -239,19 +240,19 @@ func (t *Truncator) settledSegments() (settled []*liveset.Segment) {
 // neededBy finds a stream some of whose events in a sealed segment a destination needs. It first examines the stream that
 // needed the segment at the last look.
 func (t *Truncator) neededBy(s liveset.Sealed) (by neededBy, is bool) {
-	if by, known := t.needed[s.Segment]; known && t.o.Low(by.stream) < by.next {
+	if by, known := t.needed[s.Segment]; known && t.o.Needs(by.stream, by.run) {
 		return by, true
 	}
 	for name, sp := range s.Spans {
-		if t.o.Low(name) < sp.Next {
-			return neededBy{name, sp.Next}, true
+		if run := sp.Run(); t.o.Needs(name, run) {
+			return neededBy{name, run}, true
 		}
 	}
 	return neededBy{}, false
 }
 
-// neededBy is a stream with events in a segment that some destination has not settled. next is the stream's end there.
+// neededBy is a stream with events in a segment that some destination has not settled. run is the stream's part there.
 type neededBy struct {
 	stream string
-	next   uint64
+	run    segment.Run
 }

@@ -19,7 +19,7 @@ import (
 type row struct {
 	set       *liveset.Set
 	truncator *truncate.Truncator
-	low       atomic.Uint64 // the first offset that a destination needs
+	low, high atomic.Uint64 // a destination needs the offsets [low, high)
 	broken    atomic.Bool   // unlinks fail
 	syncs     atomic.Int64
 	paths     []string
@@ -45,7 +45,7 @@ func newRow(t *testing.T, segments int) *row {
 	}
 	r.truncator = truncate.New(truncate.Options{
 		Segments: r.set, Logger: hclog.NewNullLogger(), Closing: make(chan struct{}),
-		Low: func(string) uint64 { return r.low.Load() },
+		Needs: func(_ string, run segment.Run) bool { return r.low.Load() < run.Next && run.First < r.high.Load() },
 		Unlink: func(path string) error {
 			if r.broken.Load() {
 				return errors.New("the disk rejects it")
@@ -56,6 +56,7 @@ func newRow(t *testing.T, segments int) *row {
 		SyncFolder: func() error { r.syncs.Add(1); return nil },
 		Found:      func() {}, Freed: func() { r.step, r.unlinks = max(r.step, r.unlinks), 0 }, Searched: func() {},
 	})
+	r.high.Store(segment.NoEnd)
 	r.truncator.FindMarker(dir)
 	go r.truncator.Run()
 	t.Cleanup(r.truncator.Finish)
@@ -103,6 +104,19 @@ func TestTruncator_UnlinksSettledSegmentsOnly(t *testing.T) {
 	}
 	if got := r.set.Use().Sealed; got != 0 {
 		t.Errorf("got %d bytes in use, want none", got)
+	}
+}
+
+// A segment that begins where the offsets end that a destination needs is unlinked, and earlier ones stay.
+func TestTruncator_UnlinksBehindNeededSegments(t *testing.T) {
+	r := newRow(t, 6)
+	r.high.Store(31)
+	r.search(11)
+	for i, path := range r.paths {
+		_, err := os.Stat(path)
+		if there := err == nil; there != (i == 1 || i == 2) {
+			t.Errorf("segment %d: got there %v", i+1, there)
+		}
 	}
 }
 
