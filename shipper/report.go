@@ -76,8 +76,8 @@ func (s *Shipper) updateReport() {
 	}
 	report := Report{State: Running}
 	if worst != nil {
-		report = Report{State: Waiting, LastError: worst.Last.Error(), RetryAt: worst.Delay.Until, Since: worst.Since}
-		if worst.Last.Class == Operator {
+		report = Report{State: Waiting, LastError: worst.Text(), RetryAt: worst.Delay.Until, Since: worst.Since}
+		if worst.Blocked() {
 			report.State = Blocked
 		}
 	}

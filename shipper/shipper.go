@@ -97,6 +97,7 @@ type Shipper struct {
 	finishing  bool
 	halt       chan context.Context // Halt's; holds one
 	halting    bool
+	retry      chan struct{} // Retry's; holds one
 	ended      chan struct{} // closed when Run has returned and so have all requests
 
 	mu       sync.Mutex // guards progress and report
@@ -122,6 +123,7 @@ func New(o Options) *Shipper {
 		member:    &outage.Member{Endpoint: o.Endpoint, Stream: o.Cursor.Stream(), Destination: o.Cursor.Name(), Pending: func() uint64 { return o.Cursor.Stat().Pending.Events }},
 		finish:    make(chan struct{}),
 		halt:      make(chan context.Context, 1),
+		retry:     make(chan struct{}, 1),
 		ended:     make(chan struct{}),
 		progress:  time.Now(),
 		report:    Report{State: Running},
@@ -150,6 +152,22 @@ func (s *Shipper) Halt(ctx context.Context) {
 	select {
 	case s.halt <- ctx:
 	default:
+	}
+}
+
+// Retry ends all delays that follow failures. It returns at once.
+func (s *Shipper) Retry() {
+	select {
+	case s.retry <- struct{}{}:
+	default:
+	}
+}
+
+// retryNow ends the delays of the destination and of its lanes.
+func (s *Shipper) retryNow(now time.Time) {
+	s.failures.RetryNow(now)
+	for _, l := range s.lanes.all {
+		l.failures.RetryNow(now)
 	}
 }
 
@@ -208,6 +226,8 @@ func (s *Shipper) ship(ctx context.Context) error {
 				s.back = now
 				s.failures.CutShort(&s.opts.Retry, now)
 			}
+		case <-s.retry:
+			s.retryNow(time.Now())
 		case <-finish:
 			s.finishing, finish, s.feed.readAt = true, nil, time.Time{}
 		case halt := <-s.halt:

@@ -37,6 +37,8 @@ func (s *Shipper) await(ctx context.Context, on signals) error {
 		s.took(&c)
 	case <-on.notify:
 	case <-timer.C:
+	case <-s.retry:
+		s.failures.RetryNow(time.Now())
 	case <-s.finished:
 		s.finishing, s.finished, s.feed.readAt = true, nil, time.Time{}
 	case halt := <-s.halt:

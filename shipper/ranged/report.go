@@ -65,9 +65,9 @@ func (r *reporter) set(report shipper.Report) {
 // has succeeded. After any other failure it runs again once it takes events.
 func (s *Shipper) updateReport() {
 	report := shipper.Report{State: shipper.Running, Held: s.queue.held()}
-	if f := s.failures; f != nil && (f.Last.Class == shipper.Operator || !s.gained) {
-		report.State, report.LastError, report.RetryAt, report.Since = shipper.Waiting, f.Last.Error(), f.Delay.Until, f.Since
-		if f.Last.Class == shipper.Operator {
+	if f := s.failures; f != nil && (f.Blocked() || !s.gained) {
+		report.State, report.LastError, report.RetryAt, report.Since = shipper.Waiting, f.Text(), f.Delay.Until, f.Since
+		if f.Blocked() {
 			report.State = shipper.Blocked
 		}
 	}

@@ -131,6 +131,7 @@ type Shipper struct {
 	finishing  bool
 	halt       chan context.Context // Halt's; holds one
 	halting    bool
+	retry      chan struct{}   // Retry's; holds one
 	cut        <-chan struct{} // closed when a halt may wait no longer
 	stop       error           // Run must end now
 	stuck      <-chan struct{} // closed when the call that did not return has returned; nil: there is none
@@ -194,6 +195,7 @@ func New(o Options) *Shipper {
 		unstored: true, // of an earlier owner
 		finish:   make(chan struct{}),
 		halt:     make(chan context.Context, 1),
+		retry:    make(chan struct{}, 1),
 		ended:    make(chan struct{}),
 	}
 	s.reporter.progress, s.reporter.report = time.Now(), shipper.Report{State: shipper.Running}
@@ -212,6 +214,14 @@ func (s *Shipper) Finish() { s.finishOnce.Do(func() { close(s.finish) }) }
 func (s *Shipper) Halt(ctx context.Context) {
 	select {
 	case s.halt <- ctx:
+	default:
+	}
+}
+
+// Retry ends the delay that follows failures. It returns at once.
+func (s *Shipper) Retry() {
+	select {
+	case s.retry <- struct{}{}:
 	default:
 	}
 }

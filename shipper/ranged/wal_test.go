@@ -337,6 +337,34 @@ func TestOutage_IsALineWhenItBeginsAndOneWhenItEnds(t *testing.T) {
 	})
 }
 
+// Retry ends the delay after a failure.
+func TestRetry_EndsTheDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{}, 10, time.Second)
+		r.halt(time.Second)
+		failed := false
+		r.sink.fault = func(call string) fault {
+			if call == "commit" && !failed {
+				failed = true
+				return fault{err: fails(shipper.Operator)}
+			}
+			return fault{}
+		}
+		r.open()
+		r.append(25, 10)
+		time.Sleep(5 * time.Second)
+		if got := r.ship.Report(); got.State != shipper.Blocked || time.Until(got.RetryAt) < 10*time.Second {
+			t.Fatalf("got %+v, want it blocked for a while", got)
+		}
+		r.ship.Retry()
+		time.Sleep(5 * time.Second)
+		if st := r.cursor.Stat(); st.Delivered.Events != 25 {
+			t.Errorf("got %+v, want all delivered", st)
+		}
+		r.finish()
+	})
+}
+
 // A halt commits a range that is sealed, and leaves any other to the next shipper.
 func TestHalt_EndsTheRange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -70,6 +70,22 @@ type Failures struct {
 	At      time.Time // of the last failure
 }
 
+// lastingFailures is the number of failures in a row after which one with a Remedy needs an operator.
+const lastingFailures = 3
+
+// Blocked reports whether an operator must change something.
+func (f *Failures) Blocked() bool {
+	return f.Last.Class == Operator || f.Last.Remedy != "" && f.Count >= lastingFailures
+}
+
+// Text returns the last failure, with its remedy if an operator must act.
+func (f *Failures) Text() string {
+	if f.Last.Remedy != "" && f.Blocked() {
+		return f.Last.Error() + "; " + f.Last.Remedy
+	}
+	return f.Last.Error()
+}
+
 // BackingOff reports whether the delay after the last failure is not over.
 func (f *Failures) BackingOff(now time.Time) bool { return f != nil && f.Delay.Holds(now) }
 
@@ -133,6 +149,13 @@ func (f *Failures) CutShort(r *Retry, now time.Time) {
 	}
 	if again = again.Add(rand.N(r.Initial)); again.Before(f.Delay.Until) {
 		f.Delay.Until = again
+	}
+}
+
+// RetryNow ends the delay.
+func (f *Failures) RetryNow(now time.Time) {
+	if f.BackingOff(now) {
+		f.Delay.Until = now
 	}
 }
 

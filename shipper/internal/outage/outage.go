@@ -84,7 +84,7 @@ func (o *Outages) Failed(m *Member, t *backoff.Failures) {
 		out = &outage{members: make(map[*Member]bool), since: now, every: firstSummary, next: now.Add(firstSummary), flow: o.log.Flow()}
 		o.all[c] = out
 		o.logger.Warn("the destination does not take records", "endpoint", c.endpoint, "stream", m.Stream, "destination", m.Destination,
-			"class", t.Last.Class, "error", t.Last.Error(), "retry", time.Until(t.Delay.Until).Round(time.Millisecond))
+			"class", t.Last.Class, "error", t.Text(), "retry", time.Until(t.Delay.Until).Round(time.Millisecond))
 	}
 	out.failures++
 	out.members[m] = true

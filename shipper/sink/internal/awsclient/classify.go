@@ -37,6 +37,7 @@ func Classify(err error, batch []shipper.Record) (*shipper.Error, string) {
 			e.Code = httpCode(status)
 			between(e, status)
 		}
+		e.Remedy = remedyOf(e.Code, api.ErrorMessage())
 		if e.Class == shipper.Poison {
 			e.Record = namedRecord(api.ErrorMessage(), batch)
 		}
@@ -169,6 +170,26 @@ var classes = map[string]shipper.Class{
 	"BatchRequestTooLong":          shipper.Poison,
 }
 
+// remedyOf returns what an operator does about an error that a request or two correct by themselves, and that lasts all
+// the same. The SDK corrects its clock by the Date of a response, and a rejected token is fetched again.
+func remedyOf(code, text string) string {
+	switch code {
+	case "RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed":
+		return remedyClock
+	case "ExpiredToken", "ExpiredTokenException":
+		return remedyToken
+	}
+	if strings.Contains(code, "Signature") && aboutTime(text) {
+		return remedyClock
+	}
+	return ""
+}
+
+const (
+	remedyClock = "set the clock of this host, for example with NTP: requests are signed with its time"
+	remedyToken = "renew the credentials where the agent gets them: the environment, the profile or the file has expired ones"
+)
+
 // classOfCode looks a code up, also in the form of SQS's query protocol.
 func classOfCode(code string) (class shipper.Class, known bool) {
 	class, known = classes[strings.TrimPrefix(code, "AWS.SimpleQueueService.")]
@@ -273,6 +294,7 @@ func classifyCredentials(err *credentialsError, e *shipper.Error) {
 	case errors.As(err, &api):
 		e.Text = failure.Shorten(api.ErrorCode() + ": " + api.ErrorMessage())
 		e.Class = classOf(api.ErrorCode(), api.ErrorMessage(), statusOf(err, e))
+		e.Remedy = remedyOf(api.ErrorCode(), api.ErrorMessage())
 		if e.Class == shipper.Poison {
 			e.Class = shipper.Operator
 		}
