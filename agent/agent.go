@@ -28,6 +28,7 @@ type Agent struct {
 	log           *wal.Log
 	dead          *deadletter.Queue
 	deadCount     deadCount
+	letters       *deadLetters
 	streams       *streams
 	register      *access.Register
 	admin         *admin.Server
@@ -76,6 +77,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	})
 	a.deadCount.list = a.dead.List
 	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
+	a.letters = a.deadLetters()
 	a.register = access.NewRegister(a.logger.Named("access"))
 	if err := a.register.Set(identities(conf)); err != nil {
 		return err
@@ -102,7 +104,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 		return err
 	}
 	a.admin = admin.New(admin.Options{
-		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.deadLetters(), History: a.monitor.history.copy, Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, History: a.monitor.history.copy, Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
 		PerStream: func() admin.PerStream { return admin.PerStream(a.conf.Load().Metrics.PerStream) },
 	})
@@ -163,6 +165,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if _, _, err := a.apply(a.conf.Load()); err != nil {
 		a.logger.Error("configuration not applied", "error", err)
 	}
+	a.streams.parkRest(a.conf.Load())
 	a.mu.Unlock()
 	if a.conf.Load().WAL.MinFree != (config.MinFree{}) {
 		a.lookAtDisk() // before any append

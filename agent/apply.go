@@ -60,6 +60,20 @@ func configures(conf *config.Config, stream, destination string) bool {
 	return slices.ContainsFunc(c.Destinations, func(d config.Destination) bool { return d.Name == destination })
 }
 
+// parkRest parks the destinations that conf does not have. Their cursors have no owner: an earlier run of the agent may have
+// ended before it parked them.
+func (s *streams) parkRest(conf *config.Config) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	for _, st := range s.log.Streams() {
+		for _, p := range s.log.Cursors(st.Name) {
+			if !configures(conf, st.Name, p.Name()) && s.owners[cursorKey{st.Name, p.Name()}] == nil {
+				p.Park()
+			}
+		}
+	}
+}
+
 // apply makes the agent run conf: Run calls it at the start, Reload with each later configuration. It builds
 // everything new, then switches, then closes the old. Only building can fail: apply then undoes it and leaves
 // everything as it was. The returned latches are set once the new routes are built or blocked and the old routes and
@@ -195,7 +209,7 @@ func (c *streamsChange) commit() (started, ending []*route) {
 		}
 	}
 	for _, r := range ending {
-		s.leaving[r] = struct{}{}
+		s.leave(r)
 	}
 	if c.missing {
 		time.AfterFunc(openRetry, s.openMissing)

@@ -67,6 +67,7 @@ func (r *route) build(ctx context.Context) *pipeline {
 		r.attempted.set()
 		select {
 		case <-time.After(wait):
+		case <-r.again:
 		case <-r.halting.c:
 			return nil
 		case <-r.finishing.c:

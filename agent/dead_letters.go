@@ -98,6 +98,21 @@ func (l *deadLetters) Drop(ctx context.Context, c admin.DeadChoice) (out admin.D
 	return out, err
 }
 
+// dropAll removes all letters of a destination.
+func (l *deadLetters) dropAll(ctx context.Context, stream, destination string) (dropped int, err error) {
+	for c := (admin.DeadChoice{Stream: stream, Destination: destination}); ; {
+		var out admin.DeadOutcome
+		err := l.sweep(ctx, c, &out, l.drop)
+		if err == nil && out.Stopped != "" {
+			err = errors.New(out.Stopped)
+		}
+		if dropped += out.Dropped; err != nil || out.Next == 0 {
+			return dropped, err
+		}
+		c.After, c.Until = out.Next, out.Until
+	}
+}
+
 // change requeues or drops letters and adds the results to out.
 type change func(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error
 

@@ -39,6 +39,8 @@ type monitor struct {
 	dropped  map[cursorKey]*dropCount
 
 	certificates []condition.Certificate // written by run's goroutine alone
+
+	soon chan struct{} // holds one: take a snapshot now
 }
 
 // since is a reason and the time at which it began.
@@ -62,7 +64,15 @@ type sample struct {
 }
 
 func newMonitor(a *Agent) *monitor {
-	return &monitor{agent: a, tracker: condition.NewTracker(a.logger), dropped: make(map[cursorKey]*dropCount)}
+	return &monitor{agent: a, tracker: condition.NewTracker(a.logger), dropped: make(map[cursorKey]*dropCount), soon: make(chan struct{}, 1)}
+}
+
+// lookSoon requests a snapshot: an operator has changed something.
+func (m *monitor) lookSoon() {
+	select {
+	case m.soon <- struct{}{}:
+	default:
+	}
 }
 
 // run takes snapshots until ctx ends.
@@ -73,6 +83,8 @@ func (m *monitor) run(ctx context.Context) {
 		timer := time.NewTimer(max(monitorInterval, monitorShare*time.Since(begin)))
 		select {
 		case <-timer.C:
+		case <-m.soon:
+			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
 			return
@@ -136,11 +148,12 @@ func (m *monitor) noteDropsLocked(s *admin.Status, now time.Time) {
 		for j := range s.Streams[i].Destinations {
 			d := &s.Streams[i].Destinations[j]
 			key := cursorKey{s.Streams[i].Name, d.Name}
+			events := d.Dropped.Events - d.Dropped.Reasons[wal.DroppedParked] - d.Dropped.Reasons[wal.DroppedForgotten] // an operator's will
 			switch before := m.dropped[key]; {
 			case before == nil:
-				m.dropped[key] = &dropCount{events: d.Dropped.Events}
-			case d.Dropped.Events > before.events:
-				before.events, before.at = d.Dropped.Events, now
+				m.dropped[key] = &dropCount{events: events}
+			case events > before.events:
+				before.events, before.at = events, now
 			}
 		}
 	}

@@ -7,8 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/wal"
 )
 
 // reloadTimeout bounds the wait of Reload for the routes that it starts and for the parts that it ends.
@@ -40,8 +43,9 @@ func (a *Agent) Reload(conf *config.Config) error {
 		"started", len(changed.Started), "parked", len(changed.Parked))
 	a.logWarnings(conf)
 	for _, parked := range changed.Parked {
-		a.logger.Warn("destination parked: it is not in the configuration any more, and keeps its events", "destination", parked)
+		a.logger.Warn("destination parked: it is not in the configuration any more; it keeps its events, and gets no new ones", "destination", parked)
 	}
+	a.monitor.lookSoon()
 	return nil
 }
 
@@ -70,12 +74,24 @@ func changesOf(conf *config.Config, started, ending []*route, needRestart []stri
 	}
 	for _, r := range ending {
 		if !again[r.key()] {
-			c.Parked = append(c.Parked, fmt.Sprintf("%s/%s (%d events)", r.stream, r.conf.Name, r.cursor.Stat().Pending.Events))
+			c.Parked = append(c.Parked, r.stream+"/"+r.conf.Name+" ("+heldBy(r.cursor.Stat(), time.Now())+")")
 		}
 	}
 	slices.Sort(c.Started)
 	slices.Sort(c.Parked)
 	return c
+}
+
+// heldBy returns the number, bytes and age of a cursor's pending events.
+func heldBy(st wal.CursorStat, now time.Time) string {
+	if st.Pending.Events == 0 {
+		return "0 events"
+	}
+	age := ""
+	if !st.OldestPending.IsZero() {
+		age = ", the oldest for " + admin.Age(now.Sub(st.OldestPending))
+	}
+	return fmt.Sprintf("%d events, %s%s", st.Pending.Events, humanize.IBytes(st.Pending.Bytes), age)
 }
 
 // await waits until all latches are set, but not longer than reloadTimeout.

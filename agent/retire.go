@@ -97,7 +97,9 @@ func (s *streams) retire(r *route) {
 		if s.owners[r.key()] == r {
 			delete(s.owners, r.key())
 		}
+		s.mu.Lock()
 		delete(s.leaving, r)
+		s.mu.Unlock()
 		r.gone.set()
 	}()
 	r.halt(haltGrace)
@@ -109,7 +111,7 @@ func (s *streams) retire(r *route) {
 	s.changing.Lock()
 	r.released = true
 	if s.owners[r.key()] == r {
-		r.cursor.Close()
+		r.cursor.Park()
 	}
 	s.changing.Unlock()
 	select {

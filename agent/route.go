@@ -35,9 +35,11 @@ type route struct {
 	finishing *latch // set by finish
 	halting   *latch // set by halt
 	attempted *latch // the first build of the sink has ended
+	resumed   *latch // a pause has ended
 	done      *latch // shipping has ended
 	gone      *latch // set by retire: the cursor and the sink's target are free
 
+	again    chan struct{}            // holds one: build again now
 	pipeline atomic.Pointer[pipeline] // nil until the sink is built
 	closing  sync.Once
 
@@ -56,6 +58,7 @@ type pipeline struct {
 		Finish()
 		Halt(ctx context.Context)
 		Ended() <-chan struct{}
+		Retry()
 		Report() shipper.Report
 		Stalled(after time.Duration) bool
 	}
@@ -73,8 +76,8 @@ func (s *streams) newRoute(stream string, d config.Destination) (*route, error) 
 	}
 	r := &route{
 		streams: s, stream: stream, conf: d, title: titleOf(d), first: shape, logger: s.logger.Named("shipper"),
-		vacant: newLatch(), finishing: newLatch(), halting: newLatch(), attempted: newLatch(), done: newLatch(), gone: newLatch(),
-		unbuilt: shipper.Report{State: shipper.Running},
+		vacant: newLatch(), finishing: newLatch(), halting: newLatch(), attempted: newLatch(), resumed: newLatch(), done: newLatch(), gone: newLatch(),
+		again: make(chan struct{}, 1), unbuilt: shipper.Report{State: shipper.Running},
 	}
 	if r.before = s.owners[r.key()]; r.before != nil {
 		r.vacant = r.before.gone
@@ -111,7 +114,11 @@ func (r *route) discard() {
 			return // the previous owner keeps the cursor, or parks it
 		}
 	}
-	r.cursor.Close()
+	if configures(r.streams.conf, r.stream, r.conf.Name) {
+		r.cursor.Close()
+	} else {
+		r.cursor.Park()
+	}
 }
 
 // start builds the sink and ships, after the previous owner of the cursor is gone. streams.changing is held.
@@ -136,6 +143,9 @@ func (r *route) run(ctx context.Context) {
 	case <-r.halting.c:
 	case <-ctx.Done():
 	}
+	if !r.awaitResume(ctx) {
+		return
+	}
 	s := r.build(ctx)
 	if s == nil {
 		return
@@ -153,6 +163,35 @@ func (r *route) run(ctx context.Context) {
 	}
 	r.cancel()
 	<-learned
+}
+
+// awaitResume waits while an operator has paused the destination. It returns false when the route is ending.
+func (r *route) awaitResume(ctx context.Context) bool {
+	if r.cursor.Paused().IsZero() {
+		return true
+	}
+	r.cursor.Rest(true)
+	r.attempted.set()
+	select {
+	case <-r.resumed.c:
+		return true
+	case <-r.halting.c:
+	case <-r.finishing.c:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// retryNow ends the delays of the destination.
+func (r *route) retryNow() {
+	if s := r.pipeline.Load(); s != nil {
+		s.shipper.Retry()
+		return
+	}
+	select {
+	case r.again <- struct{}{}:
+	default:
+	}
 }
 
 // setReport sets the result of report until the sink is built.

@@ -53,7 +53,7 @@ func (a *Agent) state() string {
 }
 
 func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
-	routes := a.streams.routesOf(s.Name)
+	routes, leaving := a.streams.routesOf(s.Name)
 	st := admin.StreamStatus{Name: s.Name, FirstOffset: s.First}
 	st.HeldBytes, st.MaxBytes = a.log.Share(s.Name)
 	places := a.log.Cursors(s.Name)
@@ -66,8 +66,12 @@ func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
 	st.NextOffset = appended.Events + 1
 	st.Appended = volume(appended)
 	for i, p := range places {
-		stats[i].Pending = stats[i].Pending.Plus(appended.Sub(stats[i].Appended))
-		d := destinationStatus(p, stats[i], routes[p.Name()], a.conf.Load().Prices)
+		stats[i].Grow(appended)
+		r := routes[p.Name()]
+		if r == nil {
+			r = leaving[p.Name()]
+		}
+		d := destinationStatus(p, stats[i], r, a.conf.Load().Prices)
 		d.DeadLetters = a.deadCount.of(s.Name, d.Name)
 		st.Destinations = append(st.Destinations, d)
 	}
@@ -94,32 +98,41 @@ func refusal(r access.Refusal) admin.Refusal {
 	return admin.Refusal{At: admin.Time{Time: r.At}, Why: r.Why, From: r.From}
 }
 
-// routesOf returns the stream's routes by the destination's name.
-func (s *streams) routesOf(name string) map[string]*route {
+// routesOf returns the stream's routes, and those that are ending, by the destination's name.
+func (s *streams) routesOf(name string) (routes, leaving map[string]*route) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	routes := make(map[string]*route)
+	routes, leaving = make(map[string]*route), make(map[string]*route)
 	if open := s.byName[name]; open != nil {
 		for _, r := range open.routes {
 			routes[r.conf.Name] = r
 		}
 	}
-	return routes
+	for r := range s.leaving {
+		if r.stream == name {
+			leaving[r.conf.Name] = r
+		}
+	}
+	return routes, leaving
 }
 
 func destinationStatus(p *wal.Cursor, st wal.CursorStat, r *route, prices config.Prices) admin.DestinationStatus {
 	d := admin.DestinationStatus{
-		Type: p.Label(), Name: p.Name(), State: admin.Parked, Checkpoint: st.Checkpoint,
+		Type: p.Label(), Name: p.Name(), State: stateOf(&st), Checkpoint: st.Checkpoint,
 		Delivered: volume(st.Delivered), Dead: admin.Events{Events: st.Dead.Events},
 		Dropped:  dropped(st.Dropped),
 		Pending:  admin.Pending{Events: st.Pending.Events, Bytes: st.Pending.Bytes},
 		Requests: st.Requests, Records: st.Records, BilledBytes: st.BilledBytes, PutUnits: st.PutUnits,
 		LastDeliveryAt: admin.Time{Time: st.LastDelivery},
+		ParkedAt:       admin.Time{Time: st.Parking.At}, PausedAt: admin.Time{Time: st.Paused},
 	}
 	if !st.OldestPending.IsZero() {
 		d.Pending.OldestSeconds = max(time.Since(st.OldestPending).Seconds(), 0)
 	}
-	if r != nil {
+	switch {
+	case d.State == admin.Paused && r != nil:
+		d.Type = r.conf.Type
+	case r != nil && st.Parking.Next == 0:
 		report := r.report()
 		d.Type, d.State, d.LastError = r.conf.Type, admin.State(report.State), report.LastError
 		d.RetryAt = admin.Time{Time: report.RetryAt}
@@ -130,6 +143,19 @@ func destinationStatus(p *wal.Cursor, st wal.CursorStat, r *route, prices config
 		d.Cost = &admin.Cost{Amount: amount, Currency: prices.Currency}
 	}
 	return d
+}
+
+// stateOf returns the state of a destination without a route.
+func stateOf(st *wal.CursorStat) admin.State {
+	switch {
+	case st.Parking.Forgotten:
+		return admin.Forgotten
+	case st.Parking.Next > 0:
+		return admin.Parked
+	case !st.Paused.IsZero():
+		return admin.Paused
+	}
+	return admin.Waiting // its stream could not be opened yet
 }
 
 func dropped(reasons map[string]wal.Count) admin.Dropped {

@@ -37,7 +37,6 @@ type streams struct {
 	changing  sync.Mutex
 	owners    map[cursorKey]*route // the route of each cursor in use; guarded by changing
 	reserved  map[string]int       // unfinished batches of tentative streams; guarded by changing
-	leaving   map[*route]struct{}  // ending routes; guarded by changing
 	closed    bool                 // no more streams are opened; guarded by changing
 	reserving sync.WaitGroup       // of the batches in reserved
 
@@ -45,7 +44,8 @@ type streams struct {
 	mu       sync.RWMutex
 	conf     *config.Config
 	byName   map[string]*openStream
-	perBlock map[string]int64 // the number of streams in byName, by block
+	perBlock map[string]int64    // the number of streams in byName, by block
+	leaving  map[*route]struct{} // ending routes
 }
 
 // openStream is an open stream. It is immutable: changes replace it.
@@ -193,6 +193,13 @@ func (s *streams) set(name string, open *openStream) {
 	if c, ok := s.conf.Match(name); ok {
 		s.perBlock[c.Name] += change
 	}
+}
+
+// leave notes that the route is ending, until retire has ended it. changing is held.
+func (s *streams) leave(r *route) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaving[r] = struct{}{}
 }
 
 // all returns every route of every open stream.

@@ -119,7 +119,7 @@ var (
 )
 
 // states are all states of a destination.
-var states = []State{Running, Waiting, Blocked, Parked}
+var states = []State{Running, Waiting, Blocked, Parked, Paused, Forgotten}
 
 func one(holds bool) float64 {
 	if holds {

@@ -70,6 +70,7 @@ func sampleDestination() admin.DestinationStatus {
 		Pending:    admin.Pending{Events: 1000, Bytes: 512000, OldestSeconds: 1.5},
 		Requests:   12, Records: 24, BilledBytes: 4700160,
 		WaitsFor: "paced", PaceBytes: 5 << 20,
+		DeadLetters: 2, UntilFullSeconds: 7200, PausedAt: admin.Time{Time: started.Add(3 * time.Second)},
 		LastDeliveryAt: admin.Time{Time: started.Add(58250 * time.Millisecond)},
 	}
 }

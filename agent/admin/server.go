@@ -33,6 +33,7 @@ type Options struct {
 	Source  Source           // required
 	Dead    Dead             // nil: the server has no dead-letter endpoints
 	History func() History   // the traffic of the last minutes, for the page; nil: none
+	Actions Destinations     // nil: the server has no actions on destinations
 	Reload  func() error     // applies the configuration file; nil: the server cannot reload
 	Metrics *Metrics         // nil: a new one
 	Logger  hclog.Logger     // nil: none
@@ -96,6 +97,9 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("GET /v1/status", s.status)
 	if s.dead != nil {
 		s.offerDead()
+	}
+	if o.Actions != nil {
+		s.offerDestinations(o.Actions)
 	}
 	if o.Reload != nil {
 		s.mux.HandleFunc("POST /v1/reload", notFromPages(s.reload(o.Reload)))

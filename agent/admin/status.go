@@ -135,6 +135,9 @@ type DestinationStatus struct {
 	LastDeliveryAt Time   `json:"last_delivery_at"`
 	LastError      string `json:"last_error"`
 	RetryAt        Time   `json:"retry_at"`
+
+	ParkedAt Time `json:"parked_at"` // zero: not parked
+	PausedAt Time `json:"paused_at"` // zero: not paused
 }
 
 // Rate is the traffic of the last 10 seconds.
@@ -163,7 +166,10 @@ const (
 	Running State = "running"
 	Waiting State = "waiting" // backing off
 	Blocked State = "blocked" // needs an operator
-	Parked  State = "parked"  // no longer in the configuration; its events are kept
+	Parked  State = "parked"  // no longer in the configuration; its events are kept, later ones are not
+
+	Paused    State = "paused"    // by an operator; its events are kept
+	Forgotten State = "forgotten" // parked, and an operator has dropped its events; only its ledger is left
 )
 
 // Volume is a number of events and the bytes of their payloads.
@@ -194,7 +200,7 @@ type Pending struct {
 type Reasons map[string]uint64
 
 // dropReasons are the known reasons.
-var dropReasons = []string{"full", "age", "corrupt", "absent"}
+var dropReasons = []string{"full", "age", "corrupt", "absent", "parked", "forgotten"}
 
 // Sum returns the number of events of all reasons.
 func (r Reasons) Sum() uint64 {

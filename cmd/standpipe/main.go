@@ -4,7 +4,8 @@
 // Contract of the command line: standard output carries data, standard error carries messages. The exit code is 0 on success,
 // 1 on failure, and 2 for an invalid command line or, for the command agent, an invalid configuration.
 //
-// One file holds one command: cost.go is standpipe cost. The larger commands, put, top, dead and wal, are packages below internal.
+// One file holds one command: cost.go is standpipe cost. The larger commands, put, top, dead, destination and wal, are packages
+// below internal.
 // Package internal/cli holds the parts that all of them share.
 package main
 
@@ -16,6 +17,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/deadcmd"
+	"github.com/standpipe/standpipe/cmd/standpipe/internal/destinationcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/putcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/topcmd"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/walcmd"
@@ -34,6 +36,7 @@ var commands = []func() *cobra.Command{
 	newHealthcheckCommand,
 	newReloadCommand,
 	newCostCommand,
+	destinationcmd.New,
 	deadcmd.New,
 	walcmd.New,
 	newVersionCommand,

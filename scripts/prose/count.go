@@ -45,7 +45,7 @@ var (
 	// A question, and an answer that names it, are no such clauses.
 	question = regexp.MustCompile(`\?\s*$|(?i)^what(?: is|'s)? (?:it|this|to)\b`)
 	// Verbs of persons; the subject of each sentence here is a program, a file or an event.
-	person = regexp.MustCompile(`(?i)\b(?:told|tells?|telling|hears? of|heard|asks?|asked|forgets?|forgot(?:ten)?|says|said|speaks?|believes?|believed|learns?|listens to|remembers?|wants|hopes|thinks|gossips?|somebody|nobody)\b`)
+	person = regexp.MustCompile(`(?i)\b(?:told|tells?|telling|hears? of|heard|asks?|asked|forgets|forgot|says|said|speaks?|believes?|believed|learns?|listens to|remembers?|wants|hopes|thinks|gossips?|somebody|nobody)\b`)
 )
 
 // add counts text and returns its findings.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,8 +130,8 @@ func TestReload_OfABadFileChangesNothing(t *testing.T) {
 	a.waitDelivered("old", 20, 10*time.Second)
 }
 
-// A destination that leaves the file is parked with its events, over a restart too, and goes on where
-// it was once it is back.
+// A destination that leaves the file is parked with its events, over a restart too, and gets no others. Once it is back,
+// it delivers its events, and continues with new ones.
 func TestDestination_RemovedIsParked(t *testing.T) {
 	endToEnd(t)
 	t.Parallel()
@@ -146,19 +147,31 @@ func TestDestination_RemovedIsParked(t *testing.T) {
 	a.signal(syscall.SIGHUP)
 	testkit.Eventually(t, 10*time.Second, a.parked("live", 200))
 	send(t, a.dial(), "clicks", sent[200:400])
-	testkit.Eventually(t, 10*time.Second, a.parked("live", 400))
+	testkit.Eventually(t, 10*time.Second, a.parked("live", 200))
 	a.stop()
 	a.start()
-	testkit.Eventually(t, 10*time.Second, a.parked("live", 400))
+	testkit.Eventually(t, 10*time.Second, a.parked("live", 200))
 
 	k.start()
 	a.configure(both)
 	a.signal(syscall.SIGHUP)
+	testkit.Eventually(t, 30*time.Second, func() error {
+		if d := a.stream("clicks").destination("live"); d.State == "parked" || d.Delivered.Events != 200 || d.Dropped.Reasons["parked"] != 200 {
+			return fmt.Errorf("got %+v, want its 200 events delivered", d)
+		}
+		return nil
+	})
 	send(t, a.dial(), "clicks", sent[400:])
-	a.waitDelivered("clicks", len(sent), 30*time.Second)
+	testkit.Eventually(t, 30*time.Second, func() error {
+		live, local := a.stream("clicks").destination("live"), a.stream("clicks").destination("local")
+		if live.Delivered.Events != 400 || local.Delivered.Events != 600 {
+			return fmt.Errorf("delivered %d and %d, want 400 and 600", live.Delivered.Events, local.Delivered.Events)
+		}
+		return nil
+	})
 	a.stop()
 	live, _ := k.read("clicks")
-	owing(sent).expectWhole(t, "live", live, 0)
+	owing(append(slices.Clone(sent[:200]), sent[400:]...)).expectWhole(t, "live", live, 0)
 	owing(sent).expectWhole(t, "local", delivered(t, a.path("out"), "sensor", true), 0)
 }
 

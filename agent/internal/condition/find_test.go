@@ -72,7 +72,11 @@ var cases = map[string]struct {
 	"behind": {func(_ *condition.Facts, d *admin.DestinationStatus) {
 		d.State, d.Pending.OldestSeconds, d.LastError = admin.Waiting, 300, "connection: refused"
 	}, "10 events pending, the oldest for 5m 0s: connection: refused"},
-	"parked":             {func(_ *condition.Facts, d *admin.DestinationStatus) { d.State = admin.Parked }, "not in the configuration any more, and holds 10 events (1000 B)"},
+	"parked": {func(_ *condition.Facts, d *admin.DestinationStatus) { d.State = admin.Parked }, "not in the configuration any more, and holds 10 events (1000 B), the oldest for"},
+	"paused": {func(_ *condition.Facts, d *admin.DestinationStatus) {
+		d.State, d.PausedAt = admin.Paused, admin.Time{Time: now.Add(-time.Hour)}
+	}, "paused by an operator since 2026-11-20 11:00 UTC, with 10 events pending"},
+	"dead_letters":       {func(_ *condition.Facts, d *admin.DestinationStatus) { d.DeadLetters = 3 }, "3 events were rejected by the destination"},
 	"state_full":         {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Status.WAL.StateFull = true }, "new streams and producers are rejected"},
 	"max_size_over_disk": {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Volume.Free = 4 << 30 }, "max_size is 8.0 GiB, and the volume of /var/lib/standpipe has 4.0 GiB for the WAL"},
 	"volatile_data_dir":  {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Volume.Kind = "tmpfs" }, "/var/lib/standpipe is on tmpfs"},

@@ -116,10 +116,26 @@ var kinds = []kind{
 	},
 	{
 		name: "parked", severity: admin.Warning,
-		remedy: "put the destination back into the configuration under this name and stream; until then its events use space",
+		remedy: "put the destination back into the configuration under this name and stream, or drop its events with `standpipe destination forget`",
 		destination: func(_ *Facts, _ *admin.StreamStatus, d *admin.DestinationStatus) string {
 			return perDestination(d.State == admin.Parked && d.Pending.Events > 0,
-				"not in the configuration any more, and holds %s (%s)", events(d.Pending.Events), humanize.IBytes(d.Pending.Bytes))
+				"not in the configuration any more, and holds %s (%s), the oldest for %s; it gets no new ones",
+				events(d.Pending.Events), humanize.IBytes(d.Pending.Bytes), admin.Age(d.Pending.Oldest()))
+		},
+	},
+	{
+		name: "paused", severity: admin.Warning,
+		remedy: "resume it with `standpipe destination resume`; until then its events use space",
+		destination: func(_ *Facts, _ *admin.StreamStatus, d *admin.DestinationStatus) string {
+			return perDestination(d.State == admin.Paused, "paused by an operator since %s, with %s pending",
+				d.PausedAt.UTC().Format("2006-01-02 15:04 UTC"), events(d.Pending.Events))
+		},
+	},
+	{
+		name: "dead_letters", severity: admin.Warning,
+		remedy: "see `standpipe dead ls` for the reasons; then requeue the letters, or drop them",
+		destination: func(_ *Facts, _ *admin.StreamStatus, d *admin.DestinationStatus) string {
+			return perDestination(d.DeadLetters > 0, "%s were rejected by the destination, and are kept as dead letters", events(d.DeadLetters))
 		},
 	},
 	{
