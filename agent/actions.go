@@ -92,7 +92,7 @@ func (s *streams) routeLocked(p *wal.Cursor) (open *openStream, at int, err erro
 			return open, at, nil
 		}
 	}
-	if configures(s.conf, p.Stream(), p.Name()) {
+	if Configures(s.conf, p.Stream(), p.Name()) {
 		return nil, 0, fmt.Errorf("%w: stream %q is not open yet; the agent tries again every %s", admin.ErrUnavailable, p.Stream(), openRetry)
 	}
 	return nil, 0, fmt.Errorf("%w: destination %q of stream %q is parked: it is not in the configuration", admin.ErrConflict, p.Name(), p.Stream())

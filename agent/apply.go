@@ -26,7 +26,7 @@ func (s *streams) finishParked(conf *config.Config) {
 		defer finished.set()
 		for _, st := range s.log.Streams() {
 			for _, p := range s.log.Cursors(st.Name) {
-				if state := p.State(); state != nil && !configures(conf, st.Name, p.Name()) {
+				if state := p.State(); state != nil && !Configures(conf, st.Name, p.Name()) {
 					s.finishFiles(st.Name, p, state)
 				}
 			}
@@ -51,8 +51,8 @@ func (s *streams) finishFiles(stream string, p *wal.Cursor, state []byte) {
 	}
 }
 
-// configures reports whether conf has the stream's destination.
-func configures(conf *config.Config, stream, destination string) bool {
+// Configures reports whether conf has the stream's destination.
+func Configures(conf *config.Config, stream, destination string) bool {
 	c, ok := conf.Match(stream)
 	if !ok {
 		return false
@@ -67,7 +67,7 @@ func (s *streams) parkRest(conf *config.Config) {
 	defer s.changing.Unlock()
 	for _, st := range s.log.Streams() {
 		for _, p := range s.log.Cursors(st.Name) {
-			if !configures(conf, st.Name, p.Name()) && s.owners[cursorKey{st.Name, p.Name()}] == nil {
+			if !Configures(conf, st.Name, p.Name()) && s.owners[cursorKey{st.Name, p.Name()}] == nil {
 				p.Park()
 			}
 		}

@@ -114,7 +114,7 @@ func (r *route) discard() {
 			return // the previous owner keeps the cursor, or parks it
 		}
 	}
-	if configures(r.streams.conf, r.stream, r.conf.Name) {
+	if Configures(r.streams.conf, r.stream, r.conf.Name) {
 		r.cursor.Close()
 	} else {
 		r.cursor.Park()

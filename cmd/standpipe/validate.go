@@ -15,6 +15,7 @@ import (
 
 func newValidateCommand() *cobra.Command {
 	var files, asJSON bool
+	var dataDir string
 	c := &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a configuration file",
@@ -25,7 +26,10 @@ Warnings are settings that are valid but surely not as intended. They do not
 change the exit code.
 
 With --files, check also the certificates, keys and token files that it names,
-on this host and with the rights of the current user.`,
+on this host and with the rights of the current user.
+
+With --data-dir, list also the destinations that the log in this directory has
+and the file does not: an agent would park them. The log may be in use.`,
 		Args: cobra.ExactArgs(1),
 
 		ValidArgsFunction: cli.ConfigFile,
@@ -33,15 +37,16 @@ on this host and with the rights of the current user.`,
 			if asJSON {
 				return validateJSON(c, args[0], files)
 			}
-			return validate(c, args[0], files)
+			return validate(c, args[0], files, dataDir)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON on standard output")
 	c.Flags().BoolVar(&files, "files", false, "check also the certificates, keys and token files that it names")
+	c.Flags().StringVar(&dataDir, "data-dir", "", "list also the destinations that the log in this `directory` has and the file does not")
 	return c
 }
 
-func validate(c *cobra.Command, path string, files bool) error {
+func validate(c *cobra.Command, path string, files bool, dataDir string) error {
 	loaded, err := agent.Load(path)
 	if err != nil {
 		return &cli.ExitError{Code: cli.ExitFailed, Err: printFaults(err, c.ErrOrStderr())}
@@ -51,6 +56,11 @@ func validate(c *cobra.Command, path string, files bool) error {
 	}
 	if files {
 		if err := checkFiles(c.ErrOrStderr(), loaded); err != nil {
+			return err
+		}
+	}
+	if dataDir != "" {
+		if err := printParked(c.Context(), c.ErrOrStderr(), dataDir, loaded); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/standpipe/standpipe/wal"
+)
+
+// validate --data-dir lists the destinations of a log that the file does not have, also beside a running agent.
+func TestValidate_ListsParkedDestinations(t *testing.T) {
+	dir := t.TempDir()
+	path := writeConfig(t, goodConfig)
+	if got := runWith("validate", "--data-dir", dir, path); got.code != 0 || !strings.Contains(got.stderr, "no log yet") {
+		t.Errorf("got %+v without a log", got)
+	}
+	l, err := wal.Open(context.Background(), wal.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, name := range []string{"one", "old", "older"} {
+		if _, err := l.OpenCursor("clicks", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := l.Append(context.Background(), &wal.Batch{Stream: "clicks", Events: []wal.Event{{Key: "k", Data: []byte("12345")}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range l.Cursors("clicks") {
+		if p.Name() == "older" {
+			p.Park()
+		}
+	}
+	if err := l.Sync(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	got := runWith("validate", "--data-dir", dir, path)
+	for _, want := range []string{
+		`destination "old" of stream "clicks" would be parked: the file does not have it; it holds 1 event (5 B)`,
+		`destination "older" of stream "clicks" is parked since `,
+	} {
+		if got.code != 0 || !strings.Contains(got.stderr, want) {
+			t.Errorf("got %+v, want %q", got, want)
+		}
+	}
+	if strings.Contains(got.stderr, `"one"`) || strings.Count(got.stderr, "\n") != 2 {
+		t.Errorf("got %q, want two lines", got.stderr)
+	}
+}
