@@ -61,6 +61,7 @@ type sample struct {
 	walBytes  int64
 	appended  map[string]admin.Volume
 	delivered map[cursorKey]admin.Volume
+	pending   map[cursorKey]uint64 // bytes
 }
 
 func newMonitor(a *Agent) *monitor {
@@ -118,12 +119,17 @@ func (m *monitor) look(now time.Time) {
 }
 
 func sampleOf(s *admin.Status, now time.Time) sample {
-	smp := sample{at: now, walBytes: s.WAL.Bytes, appended: make(map[string]admin.Volume), delivered: make(map[cursorKey]admin.Volume)}
+	smp := sample{
+		at: now, walBytes: s.WAL.Bytes, appended: make(map[string]admin.Volume),
+		delivered: make(map[cursorKey]admin.Volume), pending: make(map[cursorKey]uint64),
+	}
 	for i := range s.Streams {
 		stream := &s.Streams[i]
 		smp.appended[stream.Name] = stream.Appended
 		for j := range stream.Destinations {
-			smp.delivered[cursorKey{stream.Name, stream.Destinations[j].Name}] = stream.Destinations[j].Delivered
+			d := &stream.Destinations[j]
+			key := cursorKey{stream.Name, d.Name}
+			smp.delivered[key], smp.pending[key] = d.Delivered, d.Pending.Bytes
 		}
 	}
 	return smp
@@ -138,7 +144,7 @@ func (m *monitor) keep(s sample) {
 	}
 	if n := len(m.samples); n > rateSamples { // older ones are needed for the size of the WAL alone
 		old := &m.samples[n-rateSamples-1]
-		old.appended, old.delivered = nil, nil
+		old.appended, old.delivered, old.pending = nil, nil, nil
 	}
 }
 
@@ -204,9 +210,22 @@ func (m *monitor) addRatesLocked(s *admin.Status, now time.Time) {
 		stream.AppendRate = rateOf(old.appended[stream.Name], stream.Appended, seconds)
 		for j := range stream.Destinations {
 			d := &stream.Destinations[j]
-			d.Rate = rateOf(old.delivered[cursorKey{stream.Name, d.Name}], d.Delivered, seconds)
+			key := cursorKey{stream.Name, d.Name}
+			d.Rate = rateOf(old.delivered[key], d.Delivered, seconds)
+			if before, known := old.pending[key]; known && d.Pending.Bytes > before {
+				d.UntilFullSeconds = float64(roomOf(s, stream)) / float64(d.Pending.Bytes-before) * seconds
+			}
 		}
 	}
+}
+
+// roomOf returns the bytes that a stream's backlog may still grow by.
+func roomOf(s *admin.Status, stream *admin.StreamStatus) int64 {
+	room := s.WAL.MaxBytes - s.WAL.Bytes
+	if stream.MaxBytes > 0 {
+		room = min(room, stream.MaxBytes-stream.HeldBytes)
+	}
+	return max(room, 0)
 }
 
 func rateOf(before, now admin.Volume, seconds float64) admin.Rate {

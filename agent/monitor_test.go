@@ -189,3 +189,30 @@ func TestStatus_Rates(t *testing.T) {
 		return in.Events > 0 && in.Bytes > in.Events && out.Events > 0 && out.Bytes > 0
 	})
 }
+
+// The backlog of a destination that takes nothing has a time until the log is full; that of one that delivers has none.
+func TestStatus_UntilFullOfAGrowingBacklog(t *testing.T) {
+	dir := t.TempDir()
+	blockPath(t, dir+"/blocker")
+	conf := parse(t, dir, `
+stream "s" {
+  format = "bytes"
+  destination "file" "kept" {
+    path = "DIR/out"
+    batch { max_delay = "10ms" }
+  }
+  destination "file" "stuck" { path = "DIR/blocker/out" }
+}`)
+	a := start(t, conf, hclog.NewNullLogger())
+	client := dial(t, conf)
+	until(t, "the backlog grows", func() bool {
+		if code := appendOf(t, client, 32<<10); code != codes.OK {
+			t.Fatalf("got %s", code)
+		}
+		return destination(t, a.Agent, "s", "stuck").UntilFullSeconds > 0
+	})
+	until(t, "the other has no backlog", func() bool {
+		d := destination(t, a.Agent, "s", "kept")
+		return d.Pending.Events == 0 && d.UntilFullSeconds == 0
+	})
+}
