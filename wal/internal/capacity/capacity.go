@@ -28,12 +28,12 @@ type Options struct {
 // They acquire the lock of liveset.Set, except those with a parameter of type liveset.Use.
 type Capacity struct {
 	Options
+	limits
 
 	// StateBytes are the bytes of the pages that a newly written state takes, and CursorBytes the destinations' part of
 	// them. Their owners count them.
 	StateBytes, CursorBytes atomic.Int64
 
-	maxSize   atomic.Int64              // see Max
 	copying   atomic.Int64              // the most bytes that the copy under way occupies
 	dead      atomic.Int64              // bytes that the file of dead letters may occupy
 	volume    atomic.Int64              // bytes that the log has and could have on its volume, at the last query
@@ -45,36 +45,13 @@ type Capacity struct {
 
 // New returns the capacity of a log that has no dead letters and an empty state.
 func New(o Options) *Capacity {
-	c := &Capacity{Options: o}
+	c := &Capacity{Options: o, limits: limits{segmentSize: o.SegmentSize}}
 	c.SetMax(o.MaxSize)
 	return c
 }
 
-// Max returns the bytes that all segments and dead letters may occupy.
-func (c *Capacity) Max() int64 { return c.maxSize.Load() }
-
-// SetMax changes Max. While more bytes are in use there are no free ones, and checkpoints and seals go on.
-func (c *Capacity) SetMax(size int64) { c.maxSize.Store(size) }
-
 // maxSegments returns the bytes that all segments together may occupy now.
 func (c *Capacity) maxSegments() int64 { return c.Max() - c.deadHeld() }
-
-// margin returns the bytes that appends always leave free.
-func (c *Capacity) margin() int64 { return min(1<<20, c.Max()/16) }
-
-// Plenty returns the number of free bytes at which a full log is no longer full.
-func (c *Capacity) Plenty() int64 { return min(1<<20, c.Max()/6) }
-
-// step returns the number of bytes by which the newest segment is allocated ahead.
-func (c *Capacity) step() int64 { return min(max(c.SegmentSize/16, 64<<10), 4<<20) }
-
-// copyReserve returns the bytes that are kept free for the copy of a segment: a log that is full of mostly settled
-// segments must be able to compact.
-func (c *Capacity) copyReserve() int64 { return min(c.SegmentSize*3/4, c.Max()/20) }
-
-// LargestAppend returns the most bytes that an append may take. It does not depend on the size of the state: even with
-// the largest state, that many bytes are free once all events are settled.
-func (c *Capacity) LargestAppend() int64 { return c.Max()*3/5 - 2*EmptySegment }
 
 // EmptySegment is the most that a segment occupies before its first event, apart from the state.
 var EmptySegment = int64(max(64<<10, 12*os.Getpagesize()))
@@ -234,11 +211,6 @@ func (c *Capacity) FullSegment() int64 {
 		size = min(size, max(c.volume.Load(), c.LeastSize)/4)
 	}
 	return max(size, size/2+2*c.StateBytes.Load()) // so that a large state is written no more often than events
-}
-
-// Growth estimates the most bytes by which blocks of that total size make a segment grow.
-func (c *Capacity) Growth(size int64) int64 {
-	return size + size/16 + min(16<<10, c.SegmentSize/16)
 }
 
 // Short reports whether the volume has little more than the log occupies, at the last query.

@@ -1,12 +1,5 @@
 package capacity
 
-// MaxDead returns the longest length, in bytes, of the dead letters' file.
-func (c *Capacity) MaxDead() int64 { return c.Max() / 8 }
-
-// deadReserve returns the bytes that appends leave free for dead letters: a full log whose destination rejects its events
-// has no other way to move on. Beyond them the file grows into free bytes of the log.
-func (c *Capacity) deadReserve() int64 { return min(c.Max()/16, 4<<20) }
-
 // Dead returns the bytes that the file of the dead letters may occupy.
 func (c *Capacity) Dead() int64 { return c.dead.Load() }
 

@@ -134,7 +134,7 @@ func (c *Committer) reserve(g *group, t *Ticket, names int64) (need int64, err e
 		return need, nil
 	case c.o.OnFull() == bounds.Reject:
 		c.o.Capacity.NoteFull()
-		return 0, c.fullError(need)
+		return 0, c.o.fullError(need)
 	}
 	c.full = true
 	return 0, nil
@@ -181,16 +181,16 @@ func (c *Committer) end(t *Ticket, err error) {
 }
 
 // fullError returns the error of an append that needs more bytes than are free.
-func (c *Committer) fullError(need int64) error {
-	e := FullError{Used: c.used(), Max: c.o.Capacity.Max(), RetryAfter: capacity.RetryAfter}
-	if c.o.Capacity.DiskIsFull(need) {
+func (o *Options) fullError(need int64) error {
+	e := FullError{Used: o.used(), Max: o.Capacity.Max(), RetryAfter: capacity.RetryAfter}
+	if o.Capacity.DiskIsFull(need) {
 		e.Max = 0
 	}
 	return &e
 }
 
 // used returns the bytes that the segments occupy.
-func (c *Committer) used() int64 { return c.o.Capacity.Used(c.o.Segments.Use()) }
+func (o *Options) used() int64 { return o.Capacity.Used(o.Segments.Use()) }
 
 // respond releases the buffer and the budgets that t holds, and returns the result to t's caller.
 func (c *Committer) respond(t *Ticket, a Appended, err error) {

@@ -186,7 +186,7 @@ func (c *Committer) abort(g *group, err error) error {
 	c.mu.Unlock()
 	var ce *segfile.CommitError
 	if errors.As(err, &ce) && ce.Harmless {
-		full := &FullError{Used: c.used(), RetryAfter: capacity.RetryAfter}
+		full := &FullError{Used: c.o.used(), RetryAfter: capacity.RetryAfter}
 		switch {
 		case segment.TooLong(err):
 			full.Max = c.o.Capacity.Max()

@@ -32,7 +32,7 @@ func (c *Committer) renew(need int64) bool {
 		c.renewAgain = time.Now().Add(CheckpointInterval)
 		return false
 	}
-	c.barrier()
+	c.o.Truncator.AwaitPass()
 	c.o.Capacity.NoteStored()
 	c.free = c.o.Capacity.SpaceForCommit()
 	return true
@@ -56,11 +56,4 @@ func (c *Committer) renewIfFull() {
 	if c.o.Capacity.NotedFull() && c.o.Capacity.Space() < c.o.Capacity.Plenty() {
 		c.renew(c.o.Capacity.Plenty())
 	}
-}
-
-// barrier waits for a pass of the truncator.
-func (c *Committer) barrier() {
-	done := make(chan struct{})
-	c.o.Truncator.AfterPass(func() { close(done) })
-	<-done
 }

@@ -55,11 +55,11 @@ func (c *Committer) Submit(ctx context.Context, b *Batch, awaited bool) (t *Tick
 	if err != nil {
 		return nil, err
 	}
-	if err := c.usable(); err != nil {
+	if err := c.o.usable(); err != nil {
 		return nil, err
 	}
 	weight := min(size, maxWaiting)
-	t = c.newTicket(b)
+	t = newTicket(c, b)
 	t.inline = awaited && c.o.Linger <= 0
 	t.held.Overhead = overhead
 	t.held.Bytes = bounds.HeldBytes(b.count()) + overhead
@@ -86,12 +86,12 @@ func (t *Ticket) release(a Appended, stored bool) {
 	t.committer.o.Budgets.Release(&t.held, segment.Run{First: a.First, Next: a.First + uint64(a.Count)}, stored)
 }
 
-func (c *Committer) usable() error {
+func (o *Options) usable() error {
 	select {
-	case <-c.o.Closing:
+	case <-o.Closing:
 		return segment.ErrClosed
 	default:
-		return c.o.Failed()
+		return o.Failed()
 	}
 }
 
@@ -128,7 +128,7 @@ func (b *Batch) check() (size, overhead int64, err error) {
 	return size, overhead, nil
 }
 
-func (c *Committer) newTicket(b *Batch) *Ticket {
+func newTicket(c *Committer, b *Batch) *Ticket {
 	t := &Ticket{committer: c, chain: b.Chain, done: make(chan struct{})}
 	t.held.Stream = b.Stream
 	if b.ProducerID != "" && b.ProducerSequence > 0 {

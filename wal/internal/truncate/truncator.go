@@ -129,6 +129,13 @@ func (t *Truncator) AfterPass(f func()) {
 	queue.Poke(t.wake)
 }
 
+// AwaitPass returns after a pass that has not begun yet.
+func (t *Truncator) AwaitPass() {
+	done := make(chan struct{})
+	t.AfterPass(func() { close(done) })
+	<-done
+}
+
 func (t *Truncator) takeAfter() (after []func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

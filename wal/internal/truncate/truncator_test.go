@@ -67,13 +67,7 @@ func newRow(t *testing.T, segments int) *row {
 func (r *row) search(low uint64) {
 	r.low.Store(low)
 	r.truncator.Checkpointed()
-	r.pass()
-}
-
-func (r *row) pass() {
-	done := make(chan struct{})
-	r.truncator.AfterPass(func() { close(done) })
-	<-done
+	r.truncator.AwaitPass()
 }
 
 // left returns how many of the segments' files there are, and expects them to be the last ones.
@@ -125,7 +119,7 @@ func TestTruncator_UnlinksManySegmentsInSteps(t *testing.T) {
 	r := newRow(t, 100)
 	r.search(2000)
 	for range 4 {
-		r.pass()
+		r.truncator.AwaitPass()
 	}
 	if got := r.left(t); got != 0 || r.step > 32 {
 		t.Errorf("got %d segments left, and up to %d unlinks in a step, want none left by up to 32", got, r.step)
@@ -146,7 +140,7 @@ func TestTruncator_RetriesAFailedUnlink(t *testing.T) {
 	}
 	r.broken.Store(false)
 	r.truncator.RetryFailed()
-	r.pass()
+	r.truncator.AwaitPass()
 	if got := r.set.Use().Sealed; got != 0 || r.left(t) != 0 {
 		t.Errorf("got %d bytes in use and %d files after the retry, want none", got, r.left(t))
 	}
