@@ -97,7 +97,7 @@ func (s *Set) Store(changes *Changes, b *Batch, first uint64, now time.Time, mos
 		p = &producer{}
 		s.all[Key{strings.Clone(b.Producer.ID), strings.Clone(b.Producer.Stream)}] = p
 	}
-	if p.MayLeap && b.Sequence > p.Next {
+	if p.MayLeap && !b.Leaps && p.Next > 0 && b.Sequence > p.Next { // a producer that leaps leaves sequences out anyway
 		s.logger.Warn("producer events missing from this copy of the log", "stream", b.Producer.Stream, "producer", b.Producer.ID,
 			"first_sequence", p.Next, "events", b.Sequence-p.Next)
 	}

@@ -1,8 +1,10 @@
 package producer_test
 
 import (
+	"bytes"
 	"errors"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -102,4 +104,33 @@ func TestSet_EvictsTheLongestSilent(t *testing.T) {
 			}
 		}
 	})
+}
+
+// After a copy of the log, a gap is logged as missing events only if the producer numbers every event, and if the end of
+// its stored sequences is known.
+func TestSet_LogsMissingEventsOfACopy(t *testing.T) {
+	for name, c := range map[string]struct {
+		leaps, lost bool
+		logged      bool
+	}{"each event": {logged: true}, "with gaps": {leaps: true}, "end unknown": {lost: true}} {
+		var said bytes.Buffer
+		var state atomic.Int64
+		s := producer.NewSet(&state, time.Hour, hclog.New(&hclog.LoggerOptions{Output: &said}))
+		p := producer.Key{ID: "p", Stream: "s"}
+		store(s, p, 1, 1, 3)
+		s.AcceptLeaps()
+		if c.lost {
+			s.AcceptAny()
+		}
+		b := batch(p, 10, 2)
+		b.Leaps = c.leaps
+		if _, known, err := s.Recognize(b); known || err != nil {
+			t.Fatalf("%s: got known %v, %v", name, known, err)
+		}
+		var changes producer.Changes
+		s.Store(&changes, b, 4, time.Now(), 1<<20)
+		if got := strings.Contains(said.String(), "first_sequence=4 events=6"); got != c.logged || !got && said.Len() > 0 {
+			t.Errorf("%s: got the lines %q, want one: %v", name, said.String(), c.logged)
+		}
+	}
 }
