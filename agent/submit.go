@@ -13,14 +13,15 @@ import (
 // for the max_streams of its pattern. It is opened after its first event is stored. If all its batches are rejected, it is
 // removed again.
 func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error) {
-	if err := s.space.rejection(); err != nil {
-		return nil, err
-	}
+	b.Rejection = s.space.rejection()
 	s.mu.RLock()
 	open := s.byName[b.Stream]
 	s.mu.RUnlock()
 	if open != nil && !open.tentative {
 		return s.log.Submit(ctx, b)
+	}
+	if b.Rejection != nil { // the stream has stored nothing that this batch could repeat
+		return nil, b.Rejection
 	}
 	name := strings.Clone(b.Stream) // the caller reuses the batch
 	if err := s.reserve(name); err != nil {

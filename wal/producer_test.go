@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -299,4 +300,49 @@ func TestProducer_DeliveredWaitsForTheEventsOfAShorterResend(t *testing.T) {
 	wantUnsettled(t, l, again)
 	settleTo(t, p, 6, delivered(1))
 	wantSettled(t, l, again, true)
+}
+
+// A batch that is stored is acked when it is sent again, for whatever reason a new batch of its producer is rejected.
+func TestProducer_ResendIsAckedWhereNewBatchesAreRejected(t *testing.T) {
+	caller, limit := errors.New("not now"), int64(0)
+	for name, c := range map[string]struct {
+		begin func(l *wal.Log) // from then on, new batches are rejected
+		want  error
+	}{
+		"by the caller": {func(*wal.Log) {}, caller},
+		"the log is full": {func(l *wal.Log) {
+			for _, size := range []int{256 << 10, 16 << 10, 900} {
+				fill(t, l, "other", size, 1)
+			}
+		}, wal.ErrFull},
+		"the stream's budget is full":  {func(*wal.Log) { limit = 1500 }, wal.ErrFull},
+		"the stream's budget is small": {func(*wal.Log) { limit = 100 }, wal.ErrTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limit = 0
+			l := open(t, wal.Options{Dir: t.TempDir(), MaxSize: 4 << 20})
+			policy := func(string) wal.Policy { return wal.Policy{MaxSize: limit} }
+			l.SetPolicy(policy)
+			_, err := l.OpenCursor("s", "d")
+			must(t, err)
+			b := &wal.Batch{Stream: "s", ProducerID: "p", ProducerSequence: 1, Events: []wal.Event{event("k", strings.Repeat("x", 1000))}}
+			stored, err := l.Append(t.Context(), b)
+			must(t, err)
+			c.begin(l)
+			l.SetPolicy(policy)
+			if c.want == caller {
+				b.Rejection = caller
+			}
+			stored.Duplicate = true
+			if got, err := l.Append(t.Context(), b); err != nil || got != stored {
+				t.Errorf("sent again: got %+v, %v, want %+v", got, err, stored)
+			}
+			for _, next := range []wal.Batch{{ProducerID: "p", ProducerSequence: 2}, {}} {
+				next.Stream, next.Events, next.Rejection = "s", b.Events, b.Rejection
+				if got, err := l.Append(t.Context(), &next); !errors.Is(err, c.want) {
+					t.Errorf("a new batch of producer %q: got %+v, %v, want %v", next.ProducerID, got, err, c.want)
+				}
+			}
+		})
+	}
 }

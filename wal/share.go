@@ -40,14 +40,9 @@ func (r budgets) Reserve(ctx context.Context, held *commit.Reservation) error {
 		case over <= 0:
 			return nil
 		case held.Bytes > policy.MaxSize:
-			return fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, held.Bytes, s.name, policy.MaxSize)
+			return held.Reject(fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, held.Bytes, s.name, policy.MaxSize))
 		case mode == Reject:
-			err := &FullError{Stream: s.name, Used: policy.MaxSize + over - held.Bytes, Max: policy.MaxSize, RetryAfter: capacity.RetryAfter}
-			if !held.Numbered {
-				return err
-			}
-			held.Rejection = err
-			return nil
+			return held.Reject(&FullError{Stream: s.name, Used: policy.MaxSize + over - held.Bytes, Max: policy.MaxSize, RetryAfter: capacity.RetryAfter})
 		case mode == DropOldest:
 			r.dropForAppend(s, held.Bytes)
 		}

@@ -26,6 +26,10 @@ type Batch struct {
 	// commit the batch itself, and the committer need not do so earlier. Append works this way without it.
 	Awaited bool
 
+	// Rejection, when set, is the error with which the batch is rejected, unless it repeats a stored batch: its producer
+	// gets the position of that, since nothing is stored.
+	Rejection error
+
 	// Chain, when set, ties this append to the earlier ones of the same chain: once one of them was not stored, no
 	// later one is stored.
 	Chain *Chain

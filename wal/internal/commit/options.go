@@ -101,3 +101,12 @@ type Reservation struct {
 	Rejection error
 	Of        Stream // whose budget it is; nil: none
 }
+
+// Reject returns err, or leaves it to the committer for a batch that may be stored already.
+func (r *Reservation) Reject(err error) error {
+	if !r.Numbered {
+		return err
+	}
+	r.Rejection = err
+	return nil
+}

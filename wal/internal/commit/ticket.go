@@ -63,7 +63,12 @@ func (c *Committer) Submit(ctx context.Context, b *Batch, awaited bool) (t *Tick
 	t.inline = awaited && c.o.Linger <= 0
 	t.held.Overhead = overhead
 	t.held.Bytes = bounds.HeldBytes(b.count()) + overhead
-	if err := c.o.Budgets.Reserve(ctx, &t.held); err != nil {
+	if b.Rejection != nil {
+		err = t.held.Reject(b.Rejection)
+	} else {
+		err = c.o.Budgets.Reserve(ctx, &t.held)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := c.waitBudget.Acquire(ctx, weight); err != nil {
