@@ -34,8 +34,12 @@ func CheckFiles(conf *config.Config, logger hclog.Logger) (faults []config.Fault
 		note(register.Set(all)) // logs its warnings, and rejects a token of two identities
 	}
 	check := func(p config.Pos, block string, tls *config.TLS, auth *config.Auth) {
-		if _, err := openSecurity(register, logger, tls, auth); err != nil {
-			faults = append(faults, config.Fault{Pos: p, Text: block + ": " + err.Error()})
+		_, ofAuth := openSecurity(register, logger, nil, auth)
+		_, ofTLS := openSecurity(register, logger, tls, nil)
+		for _, err := range []error{ofAuth, ofTLS} {
+			if err != nil {
+				faults = append(faults, config.Fault{Pos: p, Text: block + ": " + err.Error()})
+			}
 		}
 	}
 	for _, l := range conf.Listeners {

@@ -39,6 +39,7 @@ listener "http" {
 		{fmt.Sprintf(identity, good) + listener(other, ""), nil},
 		{fmt.Sprintf(identity, bad) + listener(other, tls), []string{`identity "shop": read tokens: `, "none.pem"}},
 		{fmt.Sprintf(identity, good) + listener(bad, ""), []string{`listener "http": read tokens: `}},
+		{fmt.Sprintf(identity, good) + listener(bad, tls), []string{`listener "http": read tokens: `, "none.pem"}},
 	} {
 		faults := agent.CheckFiles(parse(t, dir, c.text), hclog.NewNullLogger())
 		if len(faults) != len(c.want) {
