@@ -9,7 +9,7 @@ FUZZ     ?= 20s
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: check help build demo lint short test standins test-386 test-dist dist cross demo-arm prose mutate fuzz bench generate clean
+.PHONY: check help build demo lint short test standins test-386 test-dist dist cross demo-arm prose mutate fuzz bench man generate clean
 
 # make check leaves out the packages whose short tests take more than a few seconds.
 SLOW     := standpipe/(wal|wal/inspect|wal/deadletter|shipper|shipper/ranged|shipper/sink/s3|agent|agent/ingest/internal/connlimit)$$
@@ -81,6 +81,9 @@ bench: ## run the benchmarks; BENCH=regexp chooses, COUNT=n repeats, and benchst
 	@mkdir -p bin
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PACKAGES) | tee bin/bench.txt
 	$(GO) tool benchstat bin/bench.txt
+
+man: ## write the manual pages of all commands into bin/man
+	$(GO) run ./cmd/standpipe man bin/man
 
 generate: ## write the Go code of the wire contract and docs/configuration.md again
 	$(GO) generate ./...

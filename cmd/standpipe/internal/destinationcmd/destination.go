@@ -43,6 +43,8 @@ func newList() *cobra.Command {
 		Use:   "ls [STREAM]",
 		Short: "List the destinations, of all streams or of one",
 		Args:  cobra.MaximumNArgs(1),
+
+		ValidArgsFunction: cli.Streams,
 		RunE: func(c *cobra.Command, args []string) error {
 			client, err := dial.Admin()
 			if err != nil {
@@ -73,6 +75,8 @@ func newAction(action admin.Action, short string) *cobra.Command {
 		Use:   string(action) + " STREAM NAME",
 		Short: short,
 		Args:  cobra.ExactArgs(2),
+
+		ValidArgsFunction: cli.StreamThenDestination,
 		RunE: func(c *cobra.Command, args []string) error {
 			client, err := dial.Admin()
 			if err != nil {
@@ -100,6 +104,8 @@ func newForget() *cobra.Command {
 		Long: "Drop the events and the dead letters of a parked destination. The events count as dropped with the reason\n" +
 			"forgotten, and their disk space is free again. It waits for a confirmation, unless --yes is given.",
 		Args: cobra.ExactArgs(2),
+
+		ValidArgsFunction: cli.StreamThenDestination,
 		RunE: func(c *cobra.Command, args []string) error {
 			client, err := dial.Admin()
 			if err != nil {
