@@ -161,11 +161,14 @@ func (p *page) Until(t Time) string {
 	return "now"
 }
 
-// Kind returns the state's style on the page: one of the known states, or "unknown".
+// Kind returns the style of the state on the page: one of four states, or "unknown". Paused and forgotten destinations look
+// like parked ones.
 func (s State) Kind() string {
 	switch s {
 	case Running, Waiting, Blocked, Parked:
 		return string(s)
+	case Paused, Forgotten:
+		return string(Parked)
 	}
 	return "unknown"
 }
@@ -174,7 +177,7 @@ func (s State) Kind() string {
 func (s *StreamStatus) weight() int {
 	worst := -1
 	for i := range s.Destinations {
-		worst = max(worst, slices.Index([]State{Parked, Waiting, Blocked}, s.Destinations[i].State))
+		worst = max(worst, slices.Index([]State{Parked, Paused, Waiting, Blocked}, s.Destinations[i].State))
 	}
 	return worst
 }

@@ -73,7 +73,7 @@ func (r *row) include(d *admin.DestinationStatus) {
 
 // severity sorts the states; the highest one needs an operator most.
 func severity(s admin.State) int {
-	return slices.Index([]admin.State{admin.Running, admin.Parked, admin.Waiting, admin.Blocked}, s)
+	return slices.Index([]admin.State{admin.Forgotten, admin.Running, admin.Parked, admin.Paused, admin.Waiting, admin.Blocked}, s)
 }
 
 // order is a column to sort by.
