@@ -107,6 +107,52 @@ func TestParked_IsForgotten(t *testing.T) {
 	check(a, admin.Running, 0, 6, 10)
 }
 
+// A destination that left the file while the agent was down is parked at the start.
+func TestParked_IsFoundAtTheStart(t *testing.T) {
+	dir := t.TempDir()
+	blockPath(t, dir+"/blocker")
+	conf := parse(t, dir, twoFiles)
+	a := start(t, conf, hclog.NewNullLogger())
+	send(t, dial(t, conf), "s", 2)
+	if err := a.stop(t); err != nil {
+		t.Fatal(err)
+	}
+	a = start(t, parse(t, dir, oneFile), hclog.NewNullLogger())
+	send(t, dial(t, conf), "s", 3)
+	if d := destination(t, a.Agent, "s", "gone"); d.State != admin.Parked || d.Pending.Events != 2 || d.Dropped.Reasons["parked"] != 3 || d.ParkedAt.IsZero() {
+		t.Errorf("got %+v, want it parked with 2 events", d)
+	}
+}
+
+// The dead letters of a destination are counted in its status, and are deleted with its events. Those of others stay.
+func TestForget_DeletesTheDeadLetters(t *testing.T) {
+	srv := fakeaws.Start(t)
+	awsEnvironment(t)
+	dir := t.TempDir()
+	firehose := func(name string) string {
+		return fmt.Sprintf(`
+  destination "firehose" %q {
+    delivery_stream = %q
+    endpoint        = %q
+    batch { max_delay = "10ms" }
+  }`, name, name, srv.URL())
+	}
+	conf := parse(t, dir, `stream "s" {`+firehose("kept")+firehose("gone")+"\n}")
+	for range 2 {
+		srv.FailNext(fakeaws.Refuse(400, "InvalidArgumentException", "no"))
+	}
+	a := start(t, conf, hclog.NewNullLogger())
+	send(t, dial(t, conf), "s", 1)
+	letters := func(name string) uint64 { return destination(t, a.Agent, "s", name).DeadLetters }
+	until(t, "both have rejected it", func() bool { return letters("kept") == 1 && letters("gone") == 1 })
+	until(t, "the problem is found", func() bool { return problem(a.Agent, "dead_letters") != nil })
+	reloaded(t, a.Agent, parse(t, dir, `stream "s" {`+firehose("kept")+"\n}"))
+	if got := act(t, a, "gone", admin.Forget); got.DeadLetters != 1 || got.Dropped.Events != 0 {
+		t.Errorf("got %+v, want one letter deleted", got)
+	}
+	until(t, "one letter is left", func() bool { return letters("kept") == 1 && letters("gone") == 0 })
+}
+
 // A paused destination sends nothing, over a reload and a restart too. It keeps its events, and delivers them when it is
 // resumed.
 func TestPause_LastsUntilResume(t *testing.T) {
