@@ -39,7 +39,7 @@ type Cursor struct {
 	floor   Floor // the destination must drop its events below it
 	opened  bool  // a shipper owns the cursor
 	rests   bool  // it is opened, and its destination has no shipper yet
-	inState bool  // it is part of the log's state: see countStreamLocked
+	inState bool  // it is part of the log's state: see streamTable.countLocked
 	pages   int64 // bytes that it takes of the state
 }
 
