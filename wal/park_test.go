@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +214,29 @@ func TestPark_PolicyDropsKeptEventsOnly(t *testing.T) {
 	if st.Dropped[wal.DroppedParked].Events != 200 || st.Dropped[wal.DroppedFull].Events == 0 || st.Pending.Events != left ||
 		st.Dropped[wal.DroppedFull].Events+left != 40 {
 		t.Errorf("got %+v with %d events to read, want 200 dropped as parked, and 40 that are pending or dropped as full", st, left)
+	}
+}
+
+// A damaged log costs a parked destination the lost events that it kept, and none that were appended later.
+func TestPark_CountsOnlyItsOwnLosses(t *testing.T) {
+	for name, file := range map[string]int{"kept": 1, "later": 6} {
+		t.Run(name, func(t *testing.T) {
+			o, l, _, b := fillTwo(t, 4)
+			b.Park()
+			had := b.Stat().Pending
+			fillTo(t, l, 9)
+			must(t, l.Close())
+			must(t, os.Remove(segmentFiles(t, o.Dir)[file]))
+			l = open(t, o)
+			sa, sb := l.Cursors("s")[0].Stat(), l.Cursors("s")[1].Stat()
+			if sa.Dropped[wal.DroppedCorrupt].Events == 0 || sa.Appended != sa.Settled().Plus(sa.Pending) {
+				t.Errorf("a: got %+v, want losses", sa)
+			}
+			lost := sb.Dropped[wal.DroppedCorrupt]
+			if (lost.Events > 0) != (name == "kept") || sb.Pending.Plus(lost) != had || sb.Dropped[wal.DroppedParked] != sb.Appended.Sub(had) {
+				t.Errorf("b: got %+v, want losses of the %+v kept only", sb, had)
+			}
+		})
 	}
 }
 
