@@ -1,0 +1,162 @@
+//go:build unix
+
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/websocket"
+
+	"github.com/standpipe/standpipe/test/fakeaws"
+	"github.com/standpipe/standpipe/test/testkit"
+)
+
+// browser is Chromium with one page, driven over its DevTools protocol.
+type browser struct {
+	*process
+	t    *testing.T
+	page *websocket.Conn
+	last int // ID of the last command
+}
+
+// openPage opens an address in a Chromium of its own.
+func openPage(t *testing.T, address string) *browser {
+	t.Helper()
+	b := &browser{t: t}
+	b.process = startProcess(t, exec.Command(testkit.Tool(t, "chromium"), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--no-first-run", "--disable-background-networking", "--remote-debugging-port=0", "--remote-allow-origins=*", "--user-data-dir="+t.TempDir(), address))
+	tools := regexp.MustCompile(`DevTools listening on ws://([^/]+)/`)
+	var socket string
+	testkit.Eventually(t, time.Minute, func() error {
+		found := tools.FindStringSubmatch(b.out.String())
+		if found == nil {
+			return fmt.Errorf("Chromium has no DevTools yet: %s", b.out)
+		}
+		var pages []struct {
+			Type, URL string
+			Socket    string `json:"webSocketDebuggerUrl"`
+		}
+		response, err := http.Get("http://" + found[1] + "/json/list")
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if err := json.NewDecoder(response.Body).Decode(&pages); err != nil {
+			return err
+		}
+		for _, p := range pages {
+			if p.Type == "page" && strings.HasPrefix(p.URL, address) {
+				socket = p.Socket
+				return nil
+			}
+		}
+		return fmt.Errorf("got the pages %+v", pages)
+	})
+	page, err := websocket.Dial(socket, "", "http://127.0.0.1")
+	testkit.Must(t, err)
+	t.Cleanup(func() { page.Close() })
+	b.page = page
+	return b
+}
+
+// run evaluates an expression in the page and returns its text, or that of an exception.
+func (b *browser) run(expression string) string {
+	b.t.Helper()
+	b.last++
+	testkit.Must(b.t, websocket.JSON.Send(b.page, map[string]any{
+		"id": b.last, "method": "Runtime.evaluate", "params": map[string]any{"expression": "String(" + expression + ")"},
+	}))
+	for {
+		var response struct {
+			ID     int
+			Result struct {
+				Result struct{ Value string }
+				Fault  json.RawMessage `json:"exceptionDetails"`
+			}
+		}
+		testkit.Must(b.t, websocket.JSON.Receive(b.page, &response))
+		if response.ID != b.last { // an event
+			continue
+		}
+		if fault := response.Result.Fault; fault != nil { // the page is being loaded
+			return "exception: " + string(fault)
+		}
+		return response.Result.Result.Value
+	}
+}
+
+// want waits until an expression's text contains each of some texts.
+func (b *browser) want(expression string, wants ...string) {
+	b.t.Helper()
+	testkit.Eventually(b.t, 30*time.Second, func() error {
+		text := b.run(expression)
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				return fmt.Errorf("%s: got %q, want %q", expression, text, want)
+			}
+		}
+		return nil
+	})
+}
+
+// press presses the button with a text inside the element of a selector, once it is there.
+func (b *browser) press(selector, button string) {
+	b.t.Helper()
+	find := fmt.Sprintf(`[...document.querySelectorAll(%q + ' button')].find(b => b.textContent === %q && !b.disabled)`, selector, button)
+	b.want(find, "HTMLButtonElement")
+	if got := b.run(find + ".click()"); got != "undefined" {
+		b.t.Fatalf("press %s: %s", button, got)
+	}
+}
+
+// An operator opens the page, sees the problem, lets the agent try again, reads a dead letter, and requeues it.
+func TestPage_InABrowser(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	fake := fakeaws.Start(t)
+	fake.FailNext(fakeaws.Refuse(400, "InvalidArgumentException", "not today"))
+	patient := strings.Replace(firehoseDestination(fake.URL()), quick, "\n    retry {\n      max = \"1h\"\n    }", 1)
+	a := startAgent(t, "", streamBlock("odd", "\n  format = \"text\"", patient, fileDestination))
+	send(t, a.dial(), "odd", []event{{"k", "data <b>1</b>"}})
+	a.waitDead("odd", 1)
+	b := openPage(t, "http://"+a.admin+"/")
+	b.want("document.body.innerText", "Nothing waits", "Events are accepted.", "Dead letters", "odd to archive, offset 1, key k", "not today")
+
+	b.press("#letters", "Show data")
+	b.want("document.querySelector('#letters .data').textContent", "data <b>1</b>")
+	b.press("#letters", "Requeue")
+	b.want("document.getElementById('outcome').textContent", "requeue: 1 dead letter")
+	b.want("document.getElementById('dead').hidden", "true")
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if got := fake.Stored(); got != 1 {
+			return fmt.Errorf("got %d records at Firehose, want 1", got)
+		}
+		return nil
+	})
+
+	fake.FailNext(fakeaws.Refuse(400, "AccessDeniedException", "not authorized")) // the agent tries again in an hour
+	send(t, a.dial(), "odd", []event{{"k", "data 2"}})
+	b.want("document.querySelector('.problems').innerText", "blocked odd to archive: ", "not authorized", "Remedy: ")
+	b.press(".problems", "Retry now")
+	b.want("document.getElementById('outcome').textContent", "retry: odd to archive")
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if got := fake.Stored(); got != 2 {
+			return fmt.Errorf("got %d records at Firehose, want 2", got)
+		}
+		return nil
+	})
+	a.stop()
+	b.want("document.getElementById('away').textContent", "The agent does not respond")
+	a.start()
+	b.want("'[' + document.getElementById('away').textContent + ']'", "[]")
+	if faults := b.run("performance.getEntriesByType('resource').map(e => new URL(e.name).host).filter(h => h !== location.host)"); faults != "" {
+		t.Errorf("the page loaded from %s", faults)
+	}
+}
