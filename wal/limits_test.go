@@ -1,10 +1,12 @@
 package wal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/standpipe/standpipe/wal"
 )
@@ -66,6 +68,12 @@ func TestLimits_HandleWaitingAppends(t *testing.T) {
 		l.OpenCursor("s", "d")
 		fill(t, l, "s", 10_000, 1)
 		setLimits(t, l, wal.Limits{MaxSize: 1 << 20, OnFull: wal.Block})
+		short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, err := l.Append(short, &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 100_000)))}})
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v under block, want the append to wait", err)
+		}
 		waiting, err := l.Submit(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 100_000)))}})
 		must(t, err)
 		select {
