@@ -93,7 +93,7 @@ func (s *Shipper) call(ctx context.Context, ofRange bool, f func(ctx context.Con
 		now := time.Now()
 		switch s.raiseFloor(); {
 		case !s.passed():
-		case cutAt.IsZero() && now.Sub(s.passedAt) >= s.maxAge():
+		case cutAt.IsZero() && now.Sub(s.passedAt) >= maxAge(s.opts.Source.Full()):
 			s.wasCut, cutAt = true, now
 			cancel()
 		case !cutAt.IsZero() && now.Sub(cutAt) >= cutGrace:

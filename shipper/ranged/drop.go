@@ -39,8 +39,8 @@ func (s *Shipper) passed() bool {
 }
 
 // maxAge returns the time after which a range with events to be dropped is cut off.
-func (s *Shipper) maxAge() time.Duration {
-	if s.opts.Source.Full() {
+func maxAge(full bool) time.Duration {
+	if full {
 		return maxAgeFull
 	}
 	return maxAgeNormal
@@ -69,7 +69,7 @@ func (s *Shipper) dropStuck() {
 		"stream", s.stream, "destination", s.opts.Cursor.Name(), "after", time.Since(s.passedAt).Round(time.Millisecond))
 	defer func() { s.queue, s.next = nil, max(s.checkpoint, s.span.next) }() // the queue may have some of them
 	for s.passed() {
-		c := s.readNow(s.checkpoint, new(wal.Held))
+		c := s.feed.readNow(s.checkpoint, s.opts.Cursor, new(wal.Held))
 		if c.err != nil {
 			return
 		}

@@ -113,35 +113,14 @@ func (f *feed) took(c *chunk, finishing bool) {
 // stopped reports whether err means that the log was closed.
 func stopped(err error) bool { return errors.Is(err, wal.ErrClosed) }
 
-// held returns the events of the range under way and of the queue, as the log counts them when others are lost.
-func (s *Shipper) held() *wal.Held {
-	held := &wal.Held{Count: s.span.count}
-	for i := range held.Next {
-		held.Next[i] = s.next
-	}
-	for i := range s.queue {
-		for j := range s.queue[i].events {
-			held.Count.Add(countOf(&s.queue[i].events[j]))
-		}
-	}
-	return held
-}
-
 // readNow reads the events from an offset on, and gives up a corrupt part. held are the events that are held meanwhile:
 // none where the queue is discarded afterwards.
-func (s *Shipper) readNow(from uint64, held *wal.Held) chunk {
-	c := s.feed.read(from)
+func (f *feed) readNow(from uint64, cursor Cursor, held *wal.Held) chunk {
+	c := f.read(from)
 	var corrupt *wal.CorruptError
 	if errors.As(c.err, &corrupt) {
-		c.Next, c.err = s.opts.Cursor.Lose(corrupt, c.Next, held)()
+		c.Next, c.err = cursor.Lose(corrupt, c.Next, held)()
 		c.lost = c.err == nil
 	}
 	return c
-}
-
-// noteLost takes over the progress that the cursor made when a corrupt part was given up.
-func (s *Shipper) noteLost(c *chunk) {
-	if c.lost {
-		s.lanes = s.opts.Cursor.Lanes()
-	}
 }

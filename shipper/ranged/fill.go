@@ -55,7 +55,7 @@ func (s *Shipper) fill(ctx context.Context) error {
 
 		// The next chunk is read while the sink adds this one.
 		wake := time.Duration(0)
-		if s.queue.held() <= s.opts.ReadBytes {
+		if s.queue.memory() <= s.opts.ReadBytes {
 			wake = s.feed.request(now, s.next, s.finishing)
 		}
 		if len(s.queue) > 0 {
@@ -116,7 +116,7 @@ func (s *Shipper) crowded(now time.Time) bool {
 func (s *Shipper) took(c *chunk) {
 	var corrupt *wal.CorruptError
 	if errors.As(c.err, &corrupt) {
-		s.feed.wants <- want{from: c.from, lose: s.opts.Cursor.Lose(corrupt, c.Next, s.held())}
+		s.feed.wants <- want{from: c.from, lose: s.opts.Cursor.Lose(corrupt, c.Next, s.queue.heldWith(s.span.count, s.next))}
 		return
 	}
 	s.feed.took(c, s.finishing)
@@ -126,7 +126,7 @@ func (s *Shipper) took(c *chunk) {
 		}
 		return
 	}
-	s.noteLost(c)
+	s.noteLost(c, s.opts.Cursor)
 	if c.from != s.next { // the range has been discarded since
 		return
 	}

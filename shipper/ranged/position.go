@@ -20,6 +20,13 @@ func newPosition(lanes [wal.Lanes]wal.Progress) position {
 	return p
 }
 
+// noteLost takes over the progress that the cursor made when a corrupt part was given up.
+func (p *position) noteLost(c *chunk, cursor Cursor) {
+	if c.lost {
+		p.lanes = cursor.Lanes()
+	}
+}
+
 func (p *position) settled(e *wal.Event) bool { return p.lanes[e.Lane].Done(e.Offset) }
 
 // advance makes next the checkpoint, unless it is further already, and returns the progress of all lanes for a settlement.

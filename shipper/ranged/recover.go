@@ -80,7 +80,7 @@ func countOf(e *wal.Event) wal.Count { return wal.Count{Events: 1, Bytes: uint64
 func (s *Shipper) settleEach(ctx context.Context, next uint64, count func(e *wal.Event, add *wal.Ledger)) error {
 	for end := false; s.checkpoint < next && !end; {
 		var c chunk
-		if err := s.call(ctx, false, func(context.Context) { c = s.readNow(s.checkpoint, new(wal.Held)) }); err != nil {
+		if err := s.call(ctx, false, func(context.Context) { c = s.feed.readNow(s.checkpoint, s.opts.Cursor, new(wal.Held)) }); err != nil {
 			return err
 		}
 		if c.err == nil {
@@ -107,7 +107,7 @@ func (s *Shipper) settleEach(ctx context.Context, next uint64, count func(e *wal
 
 // settleChunk settles the events of a chunk up to next. Those of the range under way leave it.
 func (s *Shipper) settleChunk(c *chunk, next uint64, count func(e *wal.Event, add *wal.Ledger)) {
-	s.noteLost(c)
+	s.noteLost(c, s.opts.Cursor)
 	var add wal.Ledger
 	for i := range c.Events {
 		e := &c.Events[i]
@@ -130,7 +130,7 @@ func (s *Shipper) bury(ctx context.Context) error {
 		for {
 			var failure error
 			var e *wal.Event
-			held := s.held()
+			held := s.queue.heldWith(s.span.count, s.next)
 			err := s.call(ctx, false, func(context.Context) { e, failure = s.putDead(&r, held) })
 			if err != nil {
 				return err
@@ -159,7 +159,7 @@ func (s *Shipper) bury(ctx context.Context) error {
 
 // putDead makes a dead letter of a rejected event. The event is nil if it is not in the log, or is settled.
 func (s *Shipper) putDead(r *Rejection, held *wal.Held) (*wal.Event, error) {
-	c := s.readNow(r.Offset, held)
+	c := s.feed.readNow(r.Offset, s.opts.Cursor, held)
 	if c.err != nil {
 		return nil, c.err
 	}

@@ -148,12 +148,27 @@ type part struct {
 
 type queue []part
 
-// held returns the memory of the queue in bytes.
-func (q queue) held() (bytes int) {
+// memory returns the memory of the queue in bytes.
+func (q queue) memory() (bytes int) {
 	for i := range q {
 		bytes += q[i].held
 	}
 	return bytes
+}
+
+// heldWith returns the events of the queue and of the range under way, as the log counts them when others are lost. next is
+// the offset after the last one.
+func (q queue) heldWith(ofRange wal.Count, next uint64) *wal.Held {
+	held := &wal.Held{Count: ofRange}
+	for i := range held.Next {
+		held.Next[i] = next
+	}
+	for i := range q {
+		for j := range q[i].events {
+			held.Count.Add(countOf(&q[i].events[j]))
+		}
+	}
+	return held
 }
 
 // span is the range under way.
