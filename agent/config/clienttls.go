@@ -1,6 +1,9 @@
 package config
 
-import "github.com/standpipe/standpipe/agent/config/internal/schema"
+import (
+	"github.com/standpipe/standpipe/agent/config/internal/odd"
+	"github.com/standpipe/standpipe/agent/config/internal/schema"
+)
 
 // ClientTLS is the TLS of a destination's connections.
 type ClientTLS struct {
@@ -12,11 +15,11 @@ type ClientTLS struct {
 
 var clientTLSSection = schema.Section[ClientTLS]{
 	Settings: []schema.Setting[ClientTLS]{
-		schema.Text("ca_file", pemFile, func(t *ClientTLS) *string { return &t.CAFile }, schema.NotEmpty).Warns(oddPath).ByDefault("the CAs of the system").
+		schema.Text("ca_file", pemFile, func(t *ClientTLS) *string { return &t.CAFile }, schema.NotEmpty).Warns(odd.Path).ByDefault("the CAs of the system").
 			Means("The CAs of the server's certificate. A changed file is read again."),
-		schema.Text("cert_file", pemFile, func(t *ClientTLS) *string { return &t.CertFile }, schema.NotEmpty).Warns(oddPath).
+		schema.Text("cert_file", pemFile, func(t *ClientTLS) *string { return &t.CertFile }, schema.NotEmpty).Warns(odd.Path).
 			Means("The client certificate, with its chain. A changed file is read again."),
-		schema.Text("key_file", pemFile, func(t *ClientTLS) *string { return &t.KeyFile }, schema.NotEmpty).Warns(oddPath).
+		schema.Text("key_file", pemFile, func(t *ClientTLS) *string { return &t.KeyFile }, schema.NotEmpty).Warns(odd.Path).
 			Means("The private key of the client certificate."),
 		schema.Text("server_name", `a host, like "kafka.example"`, func(t *ClientTLS) *string { return &t.ServerName }, wrongHost).ByDefault("the host of the address").
 			Means("The name that the server's certificate must have."),

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/config/internal/odd"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -96,7 +97,7 @@ var destinationTypes = []destinationType{
 		meaning: "Files on this host, in hourly folders.",
 		shared:  shared{envelope: true, delay: true, records: true},
 		own: []schema.Setting[Destination]{
-			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, schema.NotEmpty).Needed().Warns(oddFolder).
+			marked("path", `the path of a folder, like "/var/lib/standpipe/out/${stream}"`, func(d *Destination) *string { return &d.Path }, schema.NotEmpty).Needed().Warns(odd.Folder).
 				Means("The folder of the files. ${stream} is replaced by the name of the event's stream."),
 			schema.Size("roll_size", "64MiB", func(d *Destination) *int64 { return &d.RollSize }, 1, 0).
 				Means("A new file is started at this size."),

@@ -5,12 +5,13 @@ import (
 	"math"
 	"slices"
 
+	"github.com/standpipe/standpipe/agent/config/internal/odd"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
 var identitySection = schema.Section[Identity]{
 	Settings: []schema.Setting[Identity]{
-		schema.Text("token_file", tokenFile, func(i *Identity) *string { return &i.TokenFile }, schema.NotEmpty).Warns(oddPath).
+		schema.Text("token_file", tokenFile, func(i *Identity) *string { return &i.TokenFile }, schema.NotEmpty).Warns(odd.Path).
 			Means("Bearer tokens of the identity, one a line. A changed file is read again."),
 		schema.Strings("certificates", `a list of names in certificates, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Certificates }, schema.NotEmpty).
 			Means("Patterns for the names in a verified client certificate."),

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/standpipe/standpipe/agent/config/internal/odd"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -85,9 +86,9 @@ var saslSection = schema.Section[SASL]{
 			Means("The mechanism. AWS_MSK_IAM signs with the credentials of the settings of AWS."),
 		schema.Text("username", `a name, like "standpipe"`, func(s *SASL) *string { return &s.Username }, schema.NotEmpty).
 			Means("The user, for PLAIN and SCRAM."),
-		schema.Text("password_file", "the path of a file with a password", func(s *SASL) *string { return &s.PasswordFile }, schema.NotEmpty).Warns(oddPath).
+		schema.Text("password_file", "the path of a file with a password", func(s *SASL) *string { return &s.PasswordFile }, schema.NotEmpty).Warns(odd.Path).
 			Means("The file with the user's password. A changed file is read again."),
-		schema.Text("token_file", "the path of a file with a token", func(s *SASL) *string { return &s.TokenFile }, schema.NotEmpty).Warns(oddPath).
+		schema.Text("token_file", "the path of a file with a token", func(s *SASL) *string { return &s.TokenFile }, schema.NotEmpty).Warns(odd.Path).
 			Means("The file with the token, for OAUTHBEARER. A changed file is read again."),
 	},
 	Check: checkSASL,

@@ -1,11 +1,6 @@
 package config
 
-import (
-	"math"
-	"strconv"
-
-	"github.com/standpipe/standpipe/agent/config/internal/schema"
-)
+import "github.com/standpipe/standpipe/agent/config/internal/schema"
 
 // PricedGB is the number of bytes in the GB of a price.
 const PricedGB = 1 << 30
@@ -64,29 +59,25 @@ func (p Prices) Of(destination string, u Usage) (amount float64, ok bool) {
 	return t.price(p, u)
 }
 
-const (
-	examplePrice    = "0.029"
-	mostPrice       = 1e6
-	exampleCurrency = `a currency, like "USD"`
-)
+const exampleCurrency = `a currency, like "USD"`
 
 var pricesSection = schema.Section[Prices]{
 	Settings: []schema.Setting[Prices]{
 		schema.Text("currency", exampleCurrency, func(p *Prices) *string { return &p.Currency }, schema.NotEmpty).
 			Means("The currency, for display."),
-		price("firehose_gb", func(p *Prices) *float64 { return &p.FirehoseGB }).
+		schema.Price("firehose_gb", func(p *Prices) *float64 { return &p.FirehoseGB }).
 			Means("Firehose with Direct PUT: for a GB, each record in steps of 5 KB."),
-		price("kinesis_gb", func(p *Prices) *float64 { return &p.KinesisGB }).
+		schema.Price("kinesis_gb", func(p *Prices) *float64 { return &p.KinesisGB }).
 			Means("Kinesis on-demand streams: for a GB in, each record in steps of 1 KB."),
-		price("kinesis_million_units", func(p *Prices) *float64 { return &p.KinesisMillionUnits }).
+		schema.Price("kinesis_million_units", func(p *Prices) *float64 { return &p.KinesisMillionUnits }).
 			Means("Kinesis provisioned streams: for a million put payload units of 25 KB."),
-		price("s3_thousand_requests", func(p *Prices) *float64 { return &p.S3ThousandRequests }).
+		schema.Price("s3_thousand_requests", func(p *Prices) *float64 { return &p.S3ThousandRequests }).
 			Means("S3: for a thousand PUT requests."),
-		price("s3_gb", func(p *Prices) *float64 { return &p.S3GB }).
+		schema.Price("s3_gb", func(p *Prices) *float64 { return &p.S3GB }).
 			Means("S3: for a GB, stored for a month."),
-		price("sqs_million_requests", func(p *Prices) *float64 { return &p.SQSMillionRequests }).
+		schema.Price("sqs_million_requests", func(p *Prices) *float64 { return &p.SQSMillionRequests }).
 			Means("SQS: for a million requests, each in steps of 64 KiB."),
-		price("kafka_gb", func(p *Prices) *float64 { return &p.KafkaGB }).
+		schema.Price("kafka_gb", func(p *Prices) *float64 { return &p.KafkaGB }).
 			Means("Kafka: for a GB in, at a service that charges for that."),
 	},
 	Check: func(b *schema.Block, p *Prices) {
@@ -95,22 +86,4 @@ var pricesSection = schema.Section[Prices]{
 				"a stream is paid for on demand, by GB, or provisioned, by units")
 		}
 	},
-}
-
-// price is a setting of a decimal number in quotes; empty: none.
-func price[T any](name string, field func(*T) *float64) schema.Setting[T] {
-	allowed := `a decimal number over 0 in quotes, like "` + examplePrice + `", or "" for none`
-	show := func(into *T) string { return `""` }
-	return schema.Setting[T]{Name: name, Allowed: allowed, Kind: "price", Show: show, Read: func(v schema.Value, into *T) bool {
-		s, ok := v.Text()
-		if !ok || s == "" {
-			return ok
-		}
-		n, err := strconv.ParseFloat(s, 64)
-		if err != nil || math.IsNaN(n) || n <= 0 || n > mostPrice {
-			return v.Reject(schema.Quote(s) + " is no price")
-		}
-		*field(into) = n
-		return true
-	}}
 }

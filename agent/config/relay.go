@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/standpipe/standpipe/agent/config/internal/odd"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -27,7 +28,7 @@ var relayType = destinationType{
 			Means("The stream of the other agent. ${stream} is replaced by the name of the event's stream."),
 		schema.Word("ack", func(d *Destination) *string { return &d.Relay.Ack }, "durable", "delivered").
 			Means("The time at which events count as delivered: once the other agent has synced them, or once its destinations have them."),
-		schema.Text("token_file", "the path of a file with a token", func(d *Destination) *string { return &d.Relay.TokenFile }, schema.NotEmpty).Warns(oddPath).
+		schema.Text("token_file", "the path of a file with a token", func(d *Destination) *string { return &d.Relay.TokenFile }, schema.NotEmpty).Warns(odd.Path).
 			Means("The file with the bearer token for the other agent. A changed file is read again."),
 	},
 	blocks: []schema.Child[Destination]{

@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/config/internal/odd"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -22,7 +23,7 @@ var fileSection = schema.Section[Config]{
 	Settings: []schema.Setting[Config]{
 		schema.Text("node_name", `a name, like "gateway-17"`, func(c *Config) *string { return &c.NodeName }, schema.NotEmpty).ByDefault("the host name").NeedsRestart().
 			Means("The name of the agent in the status, in envelopes and in its log lines."),
-		schema.Text("data_dir", `the path of a folder, like "/var/lib/standpipe"`, func(c *Config) *string { return &c.DataDir }, schema.NotEmpty).NeedsRestart().Warns(oddDataDir).
+		schema.Text("data_dir", `the path of a folder, like "/var/lib/standpipe"`, func(c *Config) *string { return &c.DataDir }, schema.NotEmpty).NeedsRestart().Warns(odd.DataDir).
 			Means("The folder of the write-ahead log and the dead letters. The agent creates it with mode 0700."),
 		schema.Word("log_level", func(c *Config) *string { return &c.LogLevel }, "trace", "debug", "info", "warn", "error").
 			Means("The least level of the log lines on standard error."),
@@ -87,16 +88,16 @@ func optional[T, U any](name string, s *schema.Section[U], field func(*T) **U) s
 
 var (
 	tlsSection = schema.Section[TLS]{Settings: []schema.Setting[TLS]{
-		schema.Text("cert_file", pemFile, func(t *TLS) *string { return &t.CertFile }, schema.NotEmpty).Warns(oddPath).Needed().
+		schema.Text("cert_file", pemFile, func(t *TLS) *string { return &t.CertFile }, schema.NotEmpty).Warns(odd.Path).Needed().
 			Means("The certificate of the listener, with its chain. A changed file is read again."),
-		schema.Text("key_file", pemFile, func(t *TLS) *string { return &t.KeyFile }, schema.NotEmpty).Warns(oddPath).Needed().
+		schema.Text("key_file", pemFile, func(t *TLS) *string { return &t.KeyFile }, schema.NotEmpty).Warns(odd.Path).Needed().
 			Means("The private key of the certificate."),
-		schema.Text("client_ca_file", pemFile, func(t *TLS) *string { return &t.ClientCAFile }, schema.NotEmpty).Warns(oddPath).
+		schema.Text("client_ca_file", pemFile, func(t *TLS) *string { return &t.ClientCAFile }, schema.NotEmpty).Warns(odd.Path).
 			Means("The CAs of client certificates. With it, clients may present a certificate."),
 	}}
 
 	authSection = schema.Section[Auth]{Settings: []schema.Setting[Auth]{
-		schema.Text("token_file", tokenFile, func(a *Auth) *string { return &a.TokenFile }, schema.NotEmpty).Warns(oddPath).
+		schema.Text("token_file", tokenFile, func(a *Auth) *string { return &a.TokenFile }, schema.NotEmpty).Warns(odd.Path).
 			Means("Bearer tokens with access to everything that the listener serves. A changed file is read again."),
 		schema.Limiting("identities", `a list of names that identity blocks have, like ["metering"]`, func(a *Auth) *[]string { return &a.Identities }, schema.NotEmpty).ByDefault("all identities; of admin: none").
 			Means("The identities with access."),

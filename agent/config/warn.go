@@ -2,33 +2,22 @@ package config
 
 import (
 	"cmp"
-	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/config/internal/odd"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
-// regions are the regions of AWS: the endpoints of the SDK for Go, November 2026.
-var regions = strings.Fields(`
-	af-south-1 ap-east-1 ap-east-2 ap-northeast-1 ap-northeast-2 ap-northeast-3 ap-south-1 ap-south-2 ap-southeast-1 ap-southeast-2
-	ap-southeast-3 ap-southeast-4 ap-southeast-5 ap-southeast-6 ap-southeast-7 ca-central-1 ca-west-1 cn-north-1 cn-northwest-1
-	eu-central-1 eu-central-2 eu-isoe-west-1 eu-north-1 eu-south-1 eu-south-2 eu-west-1 eu-west-2 eu-west-3 eusc-de-east-1
-	il-central-1 me-central-1 me-south-1 mx-central-1 sa-east-1 us-east-1 us-east-2 us-gov-east-1 us-gov-west-1 us-iso-east-1
-	us-iso-west-1 us-isob-east-1 us-isob-west-1 us-isof-east-1 us-isof-south-1 us-west-1 us-west-2`)
-
 // warnRegion adds a warning for a region that AWS does not have. Other services at an endpoint of their own may have any.
 func warnRegion(b *schema.Block, a AWS) {
-	if a.Region == "" || a.Endpoint != "" || slices.Contains(regions, a.Region) {
+	if a.Region == "" || a.Endpoint != "" {
 		return
 	}
-	instead := `a region is like "eu-west-1"`
-	if near, ok := schema.Nearest(a.Region, regions); ok {
-		instead = fmt.Sprintf("did you mean %q?", near)
+	if text := odd.Region(a.Region); text != "" {
+		b.Warn(b.At("region"), "region: %s %s", schema.Quote(a.Region), text)
 	}
-	b.Warn(b.At("region"), "region: %s is not a known region of AWS; %s", schema.Quote(a.Region), instead)
 }
 
 // warnOwnRegion adds warnings for the region of a destination, if it stands there, beside the names of its target.
@@ -44,7 +33,7 @@ func warnOwnRegion(b *schema.Block, d *Destination) {
 		warnRegion(b, d.AWS)
 	}
 	for _, set := range []struct{ name, value string }{{"stream", d.Stream}, {"queue_url", d.SQS.QueueURL}, {"sse_kms_key_id", d.S3.KMSKeyID}} {
-		named := regionIn(set.value)
+		named := odd.RegionIn(set.value)
 		switch {
 		case named == "" || named == d.AWS.Region || d.AWS.Region == "":
 		case set.name == "sse_kms_key_id":
@@ -53,55 +42,6 @@ func warnOwnRegion(b *schema.Block, d *Destination) {
 			b.Warn(at, "region: %s names region %q, which is used, not %q; one of the two is a mistake", set.name, named, d.AWS.Region)
 		}
 	}
-}
-
-var namedRegion = regexp.MustCompile(`^arn:aws[a-z-]*:[a-z0-9]+:([a-z0-9-]+):|^https?://sqs(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com|api\.aws)`)
-
-// regionIn returns the region that an ARN or the URL of a queue names, or "".
-func regionIn(s string) string {
-	parts := namedRegion.FindStringSubmatch(s)
-	if parts == nil {
-		return ""
-	}
-	return parts[1] + parts[2]
-}
-
-// shellVariable matches $NAME, which a shell would replace.
-var shellVariable = regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_]*)`)
-
-// oddPath returns the warning for a path that a shell would have changed, or "".
-func oddPath(s string) string {
-	name := shellVariable.FindStringSubmatch(s)
-	switch {
-	case strings.HasPrefix(s, "~"):
-		return "begins with ~, which is not expanded; write ${env.HOME} for it"
-	case name != nil:
-		return fmt.Sprintf("has $%s, which is not expanded; write ${env.%s} for it", name[1], name[1])
-	case strings.TrimSpace(s) != s:
-		return "begins or ends with a space, which is part of the path"
-	}
-	return ""
-}
-
-// oddFolder is oddPath for the folders that the agent writes to.
-func oddFolder(s string) string {
-	if odd := oddPath(s); odd != "" {
-		return odd
-	}
-	if !strings.HasPrefix(s, "/") && !strings.Contains(s, `:\`) && !strings.Contains(s, ":/") {
-		return "is relative to the folder in which the agent starts; write the path from the root"
-	}
-	return ""
-}
-
-// oddDataDir is oddFolder for the folder of the log.
-func oddDataDir(s string) string {
-	for _, volatile := range []string{"/run/", "/var/run/", "/dev/shm/"} {
-		if strings.HasPrefix(s, volatile) {
-			return "is in memory: its events are lost when the host restarts"
-		}
-	}
-	return oddFolder(s)
 }
 
 // folder is the folder of a file destination.
