@@ -307,6 +307,37 @@ func parkState(t *testing.T, l *wal.Log, p *wal.Cursor) string {
 	return m.String()
 }
 
+// A destination that returns gets no event that was appended while it was parked, also after a restart.
+func TestPark_ReturnGetsNoMissedEvents(t *testing.T) {
+	o := wal.Options{Dir: t.TempDir()}
+	l := open(t, o)
+	b, err := l.OpenCursor("s", "b")
+	must(t, err)
+	m := &parkModel{configured: true, next: 1, owed: make(map[uint64]bool)}
+	add := func(keys ...string) {
+		for _, key := range keys {
+			appendOne(t, l, "s", key, "x")
+		}
+		m.append(uint64(len(keys)))
+	}
+	add("1", "2")
+	b.Park()
+	m.end = true
+	add("1", "2", "3") // of lanes with and without kept events
+	b, err = l.OpenCursor("s", "b")
+	must(t, err)
+	m.end = false
+	add("1", "3", "4")
+	if got := parkState(t, l, b); m.parked != 3 || got != m.String() {
+		t.Errorf("got %s, want %s", got, m)
+	}
+	must(t, l.Close())
+	l = open(t, o)
+	if _, got := started(t, l, true); got != m.String() {
+		t.Errorf("got %s after a restart, want %s", got, m)
+	}
+}
+
 // The process is killed after every commit of seeded histories. The destination then has the state of before the last
 // step, or that of after it.
 func TestPark_SurvivesAKillAtEachCommit(t *testing.T) {
