@@ -92,6 +92,20 @@ func TestDoctor_OfASoundHost(t *testing.T) {
 	}
 }
 
+func TestDoctor_CountsTheWarnings(t *testing.T) {
+	for n, text := range []string{"1 stream, 1 listener", "1 warning, the first: agent.hcl:", "2 warnings, the first: agent.hcl:"} {
+		result := doctor.Warning
+		if n == 0 {
+			result = doctor.OK
+		}
+		src := ""
+		for i := range n {
+			src += fmt.Sprintf("\nstream \"home%d\" {\n  destination \"file\" \"local\" { path = \"DIR/$HOME/%d/${stream}\" }\n}", i, i)
+		}
+		want(t, examine(t, t.TempDir(), toFile+src, doctor.Options{}), "configuration", result, text)
+	}
+}
+
 func TestDoctor_FindsFaultsOfTheHost(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {

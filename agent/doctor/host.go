@@ -24,9 +24,17 @@ import (
 
 func (p *patient) configuration(context.Context) Check {
 	if warnings := p.conf.Warnings(); len(warnings) > 0 {
-		return warn("standpipe validate shows all warnings", "%d warnings, the first: %s", len(warnings), warnings[0])
+		return warn("standpipe validate shows all warnings", "%s, the first: %s", count(len(warnings), "warning"), warnings[0])
 	}
-	return ok("%d streams, %d listeners", len(p.conf.Streams), len(p.conf.Listeners))
+	return ok("%s, %s", count(len(p.conf.Streams), "stream"), count(len(p.conf.Listeners), "listener"))
+}
+
+// count returns a number and its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // existing returns the folder itself or the nearest one above it that exists.
@@ -189,7 +197,7 @@ const soon = 14 * 24 * time.Hour
 
 func (p *patient) files(context.Context) Check {
 	if faults := agent.CheckFiles(p.conf, hclog.NewNullLogger()); len(faults) > 0 {
-		return fail("standpipe validate --files shows all of them", "%d files cannot be used, the first: %s", len(faults), faults[0])
+		return fail("standpipe validate --files shows all of them", "%s cannot be used, the first: %s", count(len(faults), "file"), faults[0])
 	}
 	names := p.certificates()
 	for _, name := range names {
@@ -203,7 +211,7 @@ func (p *patient) files(context.Context) Check {
 			return warn("renew the certificate", "%s expires at %s", name, end.Format(time.RFC3339))
 		}
 	}
-	return ok("%d certificates, and all token files", len(names))
+	return ok("%s, and all token files", count(len(names), "certificate"))
 }
 
 // certificates returns the files of the certificates that the agent presents.
