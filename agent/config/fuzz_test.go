@@ -8,6 +8,8 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/rivo/uniseg"
+
 	"github.com/standpipe/standpipe/agent/config"
 )
 
@@ -26,6 +28,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("node_name = \"${1e999999999}\"\nwal {\nmax_size = -1e9\n}"))
 	f.Add([]byte("aws {\n region = <<X\na\nX\n role_arn = null\n endpoint = \"http://[::1]:1\"\n}"))
 	f.Add([]byte("stream \"a\" {\n destination \"file\" \"b\" { path = \"%{if true}x%{endif}$${stream}\" }\n}\n\x00\xff"))
+	f.Add([]byte("wal\r{\n\x1b}"))
+	f.Add([]byte("data_dir = \"" + strings.Repeat("日\u0301\t", 200) + "\" \"\""))
 
 	for _, file := range []string{"faulty.txt", "doubtful.txt"} {
 		for _, l := range readList(f, file) {
@@ -53,8 +57,8 @@ func checkFaults(t *testing.T, err error) {
 		if fault.Pos.Line < max(last, 1) || fault.Pos.Column < 1 || fault.Pos.File != "fuzz.hcl" {
 			t.Errorf("%v: the place is none, or before line %d", fault, last)
 		}
-		if strings.ContainsAny(fault.Text, "\n\r") || fault.Text == "" {
-			t.Errorf("%q: not one line", fault.Text)
+		if strings.ContainsFunc(fault.Text, unicode.IsControl) || fault.Text == "" {
+			t.Errorf("%q: not one line without control characters", fault.Text)
 		}
 		last = fault.Pos.Line
 	}
@@ -68,7 +72,7 @@ func checkPrinted(t *testing.T, faults []config.Fault) {
 			continue // the fault is at an empty line
 		}
 		if len(lines) != 3 || strings.Trim(lines[2], " \t^") != "" || !strings.Contains(lines[2], "^") ||
-			strings.ContainsFunc(lines[1], func(c rune) bool { return unicode.IsControl(c) && c != '\t' }) || len([]rune(lines[1])) > 160 {
+			strings.ContainsFunc(lines[1], func(c rune) bool { return unicode.IsControl(c) && c != '\t' }) || uniseg.StringWidth(lines[1]) > 160 {
 			t.Errorf("got %q for %q", lines, f.Source)
 		}
 	}

@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/standpipe/standpipe/agent/config"
 )
@@ -123,6 +125,67 @@ agent.hcl:6:517: cors_origins: 7 is a bare number, not a string in quotes; allow
     ` + strings.Repeat(" ", 40) + "^"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Carets are below their value also behind and below wide characters, combining ones and tabs. Control characters of the file
+// are not printed.
+func TestFaults_CaretsAreBelowTheirValue(t *testing.T) {
+	for _, tt := range []struct {
+		name, src string
+		want      []string // the line and its carets
+	}{
+		{"a wide character before it", "admin {} /* 日本 */ log_level", []string{
+			"admin {} /* 日本 */ log_level",
+			"                    ^^^^^^^^^"}},
+		{"wide characters", "node_name = 日本", []string{
+			"node_name = 日本",
+			"            ^^^^"}},
+		{"combining characters", "node_name = éé # x", []string{
+			"node_name = éé # x",
+			"            ^^"}},
+		{"combining characters in an unquoted name", "node_name = éé\"", []string{
+			"node_name = éé\"",
+			"            ^^^"}},
+		{"an emoji of several code points", "log_level = \"\U0001f469\u200d\U0001f680\"", []string{
+			"log_level = \"\U0001f469\u200d\U0001f680\"",
+			"            ^^^^"}},
+		{"tabs", "wal {\n\tmax_size\t=\t[\t7\t]\n}", []string{
+			"\tmax_size\t=\t[\t7\t]",
+			"\t        \t \t^\t^\t^"}},
+		{"a carriage return in a header", "stream \"a\" {\n destination \"file\"\r\"b\" {\n", []string{
+			" destination \"file\" \"b\" {",
+			"                   ^"}},
+		{"a carriage return in a comment", "/* \r */ wal {\n", []string{
+			"/*   */ wal {",
+			"            ^"}},
+		{"an escape character", "node_name = \x1b[31mred", []string{
+			"node_name =  [31mred",
+			"            ^"}},
+		{"a no-break space", "node_name =\u00a0\"a\"", []string{
+			"node_name =\u00a0\"a\"",
+			"           ^"}},
+		{"bytes that are no text", "log_level = \"\xff\xfe\" ;", []string{
+			"log_level = \"\ufffd\ufffd\" ;",
+			"             ^"}},
+		{"a long line of wide characters", "log_level = \"" + strings.Repeat("日", 100) + "\"", []string{
+			"log_level = \"" + strings.Repeat("日", 63), // and a column that is half of a character
+			"            ^" + strings.Repeat("^^", 63)}},
+		{"the end of a long line of wide characters", "/* " + strings.Repeat("日", 100) + " */ ;", []string{
+			strings.Repeat("日", 18) + " */ ;",
+			strings.Repeat("  ", 18) + "    ^"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := config.Parse([]byte(tt.src), "agent.hcl")
+			var faults *config.FaultsError
+			if !errors.As(err, &faults) {
+				t.Fatalf("got %v, want faults", err)
+			}
+			got := strings.Split(printed(t, faults.Faults), "\n    ")
+			if !slices.Equal(got[1:], tt.want) || strings.ContainsFunc(got[0], unicode.IsControl) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
 	}
 }
 

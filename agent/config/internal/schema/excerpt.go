@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/rivo/uniseg"
 )
 
 // Texts are the files of a configuration, by name.
@@ -86,8 +87,8 @@ func continues(tokens hclsyntax.Tokens) bool {
 
 const (
 	excerptIndent = "    "
-	longestLine   = 140 // longer lines are cut
-	cutBefore     = 40  // the characters of a cut line before the fault
+	longestLine   = 140 // columns; longer lines are cut
+	cutBefore     = 40  // the columns of a cut line before the fault
 )
 
 // excerpt returns the fault's line and a line with carets, or "" without a source.
@@ -95,25 +96,76 @@ func (f Fault) excerpt() string {
 	if strings.TrimSpace(f.Source) == "" {
 		return ""
 	}
-	line, before := []rune(f.Source), min(f.Pos.Column-1, len([]rune(f.Source)))
-	if len(line) > longestLine {
-		start := max(before-cutBefore, 0)
-		line = line[start:min(start+longestLine, len(line))]
-		before -= start
+	line := characters(f.Source)
+	line, before := cut(line, min(f.Pos.Column-1, len(line)))
+	carets := under(line[before:min(before+f.Size, len(line))], "^")
+	if !strings.HasPrefix(carets, "^") {
+		carets = "^" // at the end of the line, at a tab, or at a character without a width
 	}
+	var text strings.Builder
+	for _, c := range line {
+		text.WriteString(c.text)
+	}
+	return excerptIndent + text.String() + "\n" + excerptIndent + under(line[:before], " ") + carets + "\n"
+}
+
+// character is what HCL counts as one column: a letter with its combining marks, or an emoji of several code points.
+type character struct {
+	text  string
+	width int // in columns of a terminal
+}
+
+// characters splits a line. Control characters except tabs become blanks: a terminal would execute them.
+func characters(line string) (all []character) {
+	for state := -1; line != ""; {
+		var c character
+		c.text, line, c.width, state = uniseg.FirstGraphemeClusterInString(line, state)
+		switch {
+		case c.text == "\t":
+			c.width = 1
+		case strings.ContainsFunc(c.text, unicode.IsControl):
+			c = character{" ", 1}
+		}
+		c.text = strings.ToValidUTF8(c.text, string(unicode.ReplacementChar))
+		all = append(all, c)
+	}
+	return all
+}
+
+// cut returns the columns of a long line around the character at before, and the new place of that character.
+func cut(line []character, before int) ([]character, int) {
+	if fitting(line, longestLine) == len(line) {
+		return line, before
+	}
+	start := before
+	for columns := 0; start > 0 && columns+line[start-1].width <= cutBefore; start-- {
+		columns += line[start-1].width
+	}
+	line = line[start:]
+	return line[:fitting(line, longestLine)], before - start
+}
+
+// fitting returns the number of characters at the beginning of a line that are together at most as wide as columns.
+func fitting(line []character, columns int) int {
 	for i, c := range line {
-		if unicode.IsControl(c) && c != '\t' {
-			line[i] = ' '
+		if columns -= c.width; columns < 0 {
+			return i
 		}
 	}
-	margin := strings.Map(func(c rune) rune {
-		if c == '\t' {
-			return '\t'
+	return len(line)
+}
+
+// under returns a line of mark that is as wide as line. A tab stays a tab: its width depends on its column.
+func under(line []character, mark string) string {
+	var b strings.Builder
+	for _, c := range line {
+		if c.text == "\t" {
+			b.WriteString(c.text)
+			continue
 		}
-		return ' '
-	}, string(line[:before]))
-	carets := strings.Repeat("^", max(min(f.Size, len(line)-before), 1))
-	return excerptIndent + string(line) + "\n" + excerptIndent + margin + carets + "\n"
+		b.WriteString(strings.Repeat(mark, c.width))
+	}
+	return b.String()
 }
 
 // WriteFaults writes each fault as its place and text, its source line, and carets under its value.

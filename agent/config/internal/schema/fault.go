@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/agext/levenshtein"
 	"github.com/hashicorp/hcl/v2"
@@ -85,6 +86,9 @@ func (f *faults) add(p Pos, format string, args ...any) {
 func (f faults) sorted(texts Texts) []Fault {
 	slices.SortStableFunc(f, func(a, b Fault) int { return a.Pos.Compare(b.Pos) })
 	f = slices.Compact(f)
+	for i := range f {
+		f[i].Text = printable(f[i].Text)
+	}
 	texts.AddSources(f)
 	return f
 }
@@ -93,6 +97,20 @@ func (f faults) sorted(texts Texts) []Fault {
 func oneLine(s string) string {
 	s = strings.TrimSuffix(strings.Join(strings.Fields(s), " "), ".")
 	return strings.ToLower(s[:1]) + s[1:]
+}
+
+// printable writes the characters of a file that have no glyph as their escape sequences, as Quote does: a line break would
+// end the text, and a terminal would execute a control character.
+func printable(s string) string {
+	var b strings.Builder
+	for _, c := range s {
+		if unicode.IsPrint(c) {
+			b.WriteRune(c)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRune(c), "'"))
+	}
+	return b.String()
 }
 
 // Quote returns s in quotes, cut to 60 characters.

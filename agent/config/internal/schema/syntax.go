@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/rivo/uniseg"
 )
 
 // redefined is HCL's summary for a duplicate setting. It is the only syntax error after which HCL reads the rest of the
@@ -210,7 +211,7 @@ func (s syntax) wrongValue(d *hcl.Diagnostic, found string) Fault {
 	if end := strings.IndexAny(bare, " \t}"); end >= 0 {
 		bare = bare[:end]
 	}
-	width := len([]rune(bare))
+	width := uniseg.GraphemeClusterCount(bare)
 	switch {
 	case bare == "" || strings.HasPrefix(bare, "#") || strings.HasPrefix(bare, "//"):
 		return Fault{Pos: posOf(value.Range), Size: 1, Text: fmt.Sprintf("%s has no value behind =; allowed is %s = VALUE", name, name)}
@@ -248,7 +249,7 @@ func (s syntax) noBrace(d *hcl.Diagnostic) Fault {
 	indent := len(line) - len(bytes.TrimLeft(line, " \t"))
 	header := strings.TrimSpace(string(line))
 	name, _, _ := strings.Cut(header, " ")
-	return Fault{Pos: Pos{s.file, d.Subject.Start.Line, indent + 1}, Size: len([]rune(header)),
+	return Fault{Pos: Pos{s.file, d.Subject.Start.Line, indent + 1}, Size: uniseg.GraphemeClusterCount(header),
 		Text: fmt.Sprintf("%s has neither = nor { on its line; allowed is %s = VALUE, or %s { with { on the same line", header, name, header)}
 }
 
@@ -262,6 +263,10 @@ func (s syntax) wrongCharacter(d *hcl.Diagnostic, found string) Fault {
 		if name, _, ok := s.assignment(d); ok && name != "" {
 			return s.wrongValue(d, found)
 		}
+	case "\r":
+		instead = `alone is no line break of the language; allowed is \n or \r\n`
+	case "\u00a0":
+		instead = "is no blank of the language; allowed are spaces and tabs"
 	case "\u201c", "\u201d", "\u2018", "\u2019", "`":
 		instead = "is no quote of the language; allowed is the straight double quote"
 	}
