@@ -70,10 +70,10 @@ func (s *Status) ProblemGroups() []ProblemGroup {
 	return groups
 }
 
-// Healthy reports whether every destination of the stream is running and no problem of s names the stream.
+// Healthy reports whether every destination of the stream is running or forgotten, and no problem of s names the stream.
 func (s *Status) Healthy(stream *StreamStatus) bool {
 	for i := range stream.Destinations {
-		if stream.Destinations[i].State != Running {
+		if state := stream.Destinations[i].State; state != Running && state != Forgotten {
 			return false
 		}
 	}

@@ -74,7 +74,7 @@ func TestHealthy(t *testing.T) {
 		stream string
 		state  admin.State
 		want   bool
-	}{{"clicks", admin.Running, true}, {"clicks", admin.Parked, false}, {"late", admin.Running, false}} {
+	}{{"clicks", admin.Running, true}, {"clicks", admin.Forgotten, true}, {"clicks", admin.Parked, false}, {"late", admin.Running, false}} {
 		stream := admin.StreamStatus{Name: test.stream, Destinations: []admin.DestinationStatus{{Name: "a", State: test.state}}}
 		if got := s.Healthy(&stream); got != test.want {
 			t.Errorf("%s %s: got %v, want %v", test.stream, test.state, got, test.want)

@@ -161,13 +161,12 @@ func (p *page) Until(t Time) string {
 	return "now"
 }
 
-// Kind returns the style of the state on the page: one of four states, or "unknown". Paused and forgotten destinations look
-// like parked ones.
+// Kind returns the style of the state on the page: one of four states, or "unknown". Paused destinations look like parked ones.
 func (s State) Kind() string {
 	switch s {
 	case Running, Waiting, Blocked, Parked:
 		return string(s)
-	case Paused, Forgotten:
+	case Paused:
 		return string(Parked)
 	}
 	return "unknown"

@@ -62,6 +62,34 @@ func TestPage_SortsBlockedFirst(t *testing.T) {
 	}
 }
 
+// Each state has its own text, and the actions that it allows. Forgotten destinations are not shown.
+func TestPage_OfParkedAndPausedDestinations(t *testing.T) {
+	status := sample()
+	for state, want := range map[admin.State]struct{ has, misses []string }{
+		admin.Running: {[]string{">Pause<"}, []string{">Retry now<", ">Resume<", ">Forget<"}},
+		admin.Blocked: {[]string{"needs a change by an operator", ">Retry now<", ">Pause<"}, []string{">Resume<", ">Forget<"}},
+		admin.Paused: {
+			[]string{"Paused by an operator, since 2026-11-20 12:00:03 UTC.", ">Resume<"},
+			[]string{"Not in the configuration", ">Pause<", ">Retry now<", ">Forget<"},
+		},
+		admin.Parked: {
+			[]string{"Not in the configuration any more, since 2026-11-20 12:00:07 UTC.", ">Forget<", "Forget 1,000 events for good?"},
+			[]string{"Paused by", ">Pause<", ">Retry now<", ">Resume<"},
+		},
+		admin.Forgotten: {[]string{"This stream has no destination."}, []string{"<article class=\"card parked", `data-destination="archive"`}},
+	} {
+		d := &status.Streams[0].Destinations[0]
+		d.State, d.ParkedAt = state, admin.Time{Time: started.Add(7 * time.Second)}
+		page := get(t, admin.New(admin.Options{Source: &source{status: status}, Actions: &acted{}}), "/")
+		wantText(t, page, want.has...)
+		for _, bad := range want.misses {
+			if strings.Contains(page, bad) {
+				t.Errorf("%s: got %q in the page", state, bad)
+			}
+		}
+	}
+}
+
 // withBlocked makes a status of that many streams; every tenth has a blocked destination.
 func withBlocked(n int) (s admin.Status) {
 	for i := range n {

@@ -101,6 +101,15 @@ type Refusal struct {
 	From string `json:"from"` // an address or a process; empty: unknown
 }
 
+// Listed returns the destinations that are shown to operators: all but forgotten ones, which hold nothing.
+func (s *StreamStatus) Listed() []DestinationStatus {
+	forgotten := func(d DestinationStatus) bool { return d.State == Forgotten }
+	if !slices.ContainsFunc(s.Destinations, forgotten) {
+		return s.Destinations
+	}
+	return slices.DeleteFunc(slices.Clone(s.Destinations), forgotten)
+}
+
 // DestinationStatus is the state of one destination of a stream.
 type DestinationStatus struct {
 	Type  string `json:"type"`

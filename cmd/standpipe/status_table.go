@@ -156,7 +156,8 @@ func (t *statusTable) stream(s admin.StreamStatus) {
 	t.Line("")
 	t.Mark(cli.Bold, "stream ", fmt.Sprintf("%s: %s appended (%s), %s refused%s", s.Name,
 		humanize.Comma(int64(s.Appended.Events)), humanize.IBytes(s.Appended.Bytes), cli.Short(s.Refused.Events, 11), rate(s.AppendRate)))
-	if len(s.Destinations) == 0 {
+	listed := s.Listed()
+	if len(listed) == 0 {
 		t.Line("  no destination")
 		return
 	}
@@ -165,8 +166,8 @@ func (t *statusTable) stream(s admin.StreamStatus) {
 		header += " " + c.pad(c.title)
 	}
 	t.Line("%s", t.Paint(cli.Dim, header))
-	for _, d := range s.Destinations {
-		t.destination(&d)
+	for i := range listed {
+		t.destination(&listed[i])
 	}
 }
 

@@ -49,8 +49,9 @@ func sampleStatus() admin.Status {
 					Pending:  admin.Pending{Events: 8, Bytes: 512, OldestSeconds: 2},
 					WaitsFor: "paced", PaceBytes: 4_000_000, Shards: 4,
 				},
+				{Type: "file", Name: "ended", State: admin.Forgotten},
 			},
-		}, {Name: "idle"}},
+		}, {Name: "idle", Destinations: []admin.DestinationStatus{{Type: "file", Name: "ended", State: admin.Forgotten}}}},
 	}
 }
 

@@ -30,8 +30,9 @@ func destinationRows(s *admin.Status) []row {
 	for i := range s.Streams {
 		stream := &s.Streams[i]
 		healthy := s.Healthy(stream)
-		for j := range stream.Destinations {
-			d := &stream.Destinations[j]
+		listed := stream.Listed()
+		for j := range listed {
+			d := &listed[j]
 			rows = append(rows, row{
 				place: admin.Place{Stream: stream.Name, Destination: d.Name}, kind: d.Type, state: d.State, healthy: healthy,
 				in: stream.AppendRate.Events, out: d.Rate.Events, pending: d.Pending.Events, oldest: d.Pending.Oldest(),
@@ -50,8 +51,9 @@ func streamRows(s *admin.Status) []row {
 	for i := range s.Streams {
 		stream := &s.Streams[i]
 		r := row{place: admin.Place{Stream: stream.Name}, state: admin.Running, healthy: s.Healthy(stream), in: stream.AppendRate.Events}
-		for j := range stream.Destinations {
-			r.include(&stream.Destinations[j])
+		listed := stream.Listed()
+		for j := range listed {
+			r.include(&listed[j])
 		}
 		rows = append(rows, r)
 	}
@@ -73,7 +75,7 @@ func (r *row) include(d *admin.DestinationStatus) {
 
 // severity sorts the states; the highest one needs an operator most.
 func severity(s admin.State) int {
-	return slices.Index([]admin.State{admin.Forgotten, admin.Running, admin.Parked, admin.Paused, admin.Waiting, admin.Blocked}, s)
+	return slices.Index([]admin.State{admin.Running, admin.Parked, admin.Paused, admin.Waiting, admin.Blocked}, s)
 }
 
 // order is a column to sort by.

@@ -40,6 +40,7 @@ func drawn(r *rand.Rand, streams int) admin.Status {
 			}
 			stream.Destinations = append(stream.Destinations, d)
 		}
+		stream.Destinations = append(stream.Destinations, admin.DestinationStatus{Type: "file", Name: "ended", State: admin.Forgotten}) // is not shown
 		s.Streams = append(s.Streams, stream)
 	}
 	return s
