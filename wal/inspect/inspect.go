@@ -339,6 +339,7 @@ func (r *inspecting) finish() {
 			st.First = first
 		}
 		r.Streams = append(r.Streams, st)
+		slices.SortFunc(s.places, func(a, b loggedCursor) int { return cmp.Compare(a.name, b.name) })
 		for i := range s.places {
 			p := &s.places[i]
 			c := InspectedCursor{

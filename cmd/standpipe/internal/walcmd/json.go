@@ -65,6 +65,9 @@ type (
 		Dropped      map[string]countJSON `json:"dropped"`
 		Pending      countJSON            `json:"pending"`
 		LastDelivery *time.Time           `json:"last_delivery_at,omitempty"`
+		ParkedAt     *time.Time           `json:"parked_at,omitempty"`
+		PausedAt     *time.Time           `json:"paused_at,omitempty"`
+		Forgotten    bool                 `json:"forgotten,omitempty"` // its events were dropped after it was parked
 	}
 )
 
@@ -112,14 +115,20 @@ func cursorAsJSON(p inspect.InspectedCursor) cursorJSON {
 	doc := cursorJSON{
 		Stream: p.Stream, Name: p.Destination, Checkpoint: p.Checkpoint, Appended: countJSON(p.Appended),
 		Delivered: countJSON(p.Delivered), Dead: countJSON(p.Dead), Pending: countJSON(p.Pending),
-		Dropped: make(map[string]countJSON),
+		Dropped:      make(map[string]countJSON),
+		LastDelivery: timeJSON(p.LastDelivery), ParkedAt: timeJSON(p.Parking.At), PausedAt: timeJSON(p.Paused), Forgotten: p.Parking.Forgotten,
 	}
 	for reason, c := range p.Dropped {
 		doc.Dropped[reason] = countJSON(c)
 	}
-	if !p.LastDelivery.IsZero() {
-		at := p.LastDelivery.UTC()
-		doc.LastDelivery = &at
-	}
 	return doc
+}
+
+// timeJSON returns nil for the zero time.
+func timeJSON(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
@@ -126,5 +127,17 @@ func (t *inspectionTable) places(in *inspect.Inspection) {
 		}
 		t.Line("%-32s %12d %11s %10s %9s", name, p.Checkpoint, cli.Short(p.Pending.Events, 11),
 			humanize.IBytes(p.Pending.Bytes), cli.Short(dropped.Events, 9))
+		if p.Parking.Next > 0 {
+			state := "parked"
+			if p.Parking.Forgotten {
+				state = "parked and forgotten"
+			}
+			t.Line("  %s since %s", state, clock(p.Parking.At))
+		}
+		if !p.Paused.IsZero() {
+			t.Line("  paused since %s", clock(p.Paused))
+		}
 	}
 }
+
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -82,6 +82,60 @@ func TestWALTable_AsJSON(t *testing.T) {
 	}
 }
 
+// The table and the JSON have the states that an agent stored: parked, paused, forgotten.
+func TestWALTable_OfParkedAndPausedDestinations(t *testing.T) {
+	dir := makeLog(t)
+	l, err := wal.Open(t.Context(), wal.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, name := range []string{"gone", "old", "quiet"} {
+		p, err := l.OpenCursor("clicks", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch name {
+		case "gone":
+			p.Park()
+			if _, err := p.Forget(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		case "old":
+			p.Park()
+		case "quiet":
+			p.Pause(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC))
+		}
+	}
+	if err := l.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := run("wal", "ls", dir); got.Code != 0 || strings.Count(got.Stdout, " since ") != 3 || !strings.Contains(got.Stdout, "\n  parked and forgotten since ") ||
+		!strings.Contains(got.Stdout, "\n  parked since ") || !strings.Contains(got.Stdout, "\n  paused since 2026-11-20 12:00:00 UTC\n") {
+		t.Errorf("got %+v", got)
+	}
+	got := run("wal", "ls", "--json", dir)
+	var doc struct {
+		Destinations []map[string]any
+	}
+	if err := json.Unmarshal([]byte(got.Stdout), &doc); err != nil || len(doc.Destinations) != 4 {
+		t.Fatalf("got %+v, %v, want 4 destinations", got, err)
+	}
+	has := ""
+	for _, d := range doc.Destinations {
+		has += fmt.Sprint(d["name"])
+		for _, field := range []string{"parked_at", "paused_at", "forgotten"} {
+			if d[field] != nil {
+				has += " " + field
+			}
+		}
+		has += "; "
+	}
+	if want := "archive; gone parked_at forgotten; old parked_at; quiet paused_at; "; has != want {
+		t.Errorf("got %q, want %q", has, want)
+	}
+}
+
 func TestWALDump(t *testing.T) {
 	dir := makeLog(t)
 	tests := []struct {
