@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 
 	"github.com/dustin/go-humanize"
 
@@ -16,6 +18,12 @@ import (
 
 // printParked prints the destinations of the log in a data directory that conf does not have, one a line.
 func printParked(ctx context.Context, out io.Writer, dir string, conf *config.Config) error {
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("--data-dir %q: no such folder; want the data_dir of an agent, which the file has as %q", dir, conf.DataDir)
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("--data-dir %q: a file; want the folder that is the data_dir of an agent", dir)
+	}
 	found, err := inspect.Inspect(ctx, dir)
 	if errors.Is(err, inspect.ErrNoLog) {
 		_, err = fmt.Fprintf(out, "%s: no log yet; nothing is parked\n", dir)

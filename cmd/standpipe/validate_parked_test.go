@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,6 +16,11 @@ func TestValidate_ListsParkedDestinations(t *testing.T) {
 	path := writeConfig(t, goodConfig)
 	if got := runWith("validate", "--data-dir", dir, path); got.code != 0 || !strings.Contains(got.stderr, "no log yet") {
 		t.Errorf("got %+v without a log", got)
+	}
+	for place, want := range map[string]string{filepath.Join(dir, "none"): "no such folder", path: "a file"} {
+		if got := runWith("validate", "--data-dir", place, path); got.code != 1 || !strings.Contains(got.stderr, fmt.Sprintf("--data-dir %q: %s; want", place, want)) {
+			t.Errorf("got %+v, want %q with the place", got, want)
+		}
 	}
 	l, err := wal.Open(context.Background(), wal.Options{Dir: dir})
 	if err != nil {
