@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -152,6 +153,29 @@ func TestPage_InABrowser(t *testing.T) {
 		}
 		return nil
 	})
+
+	// Its deliveries are paused and resumed; then it is removed from the configuration, and forgotten.
+	const card = "article[data-destination=archive]"
+	state := fmt.Sprintf("document.querySelector('%s .state').textContent", card)
+	b.want(state, "running")
+	b.press(card, "Pause")
+	b.press(card, "Stop deliveries?")
+	b.want("document.getElementById('outcome').textContent", "pause: odd to archive")
+	b.want(state, "paused")
+	b.press(card, "Resume")
+	b.want("document.getElementById('outcome').textContent", "resume: odd to archive")
+	b.want(state, "running")
+	a.configure(streamBlock("odd", "\n  format = \"text\"", fileDestination))
+	a.signal(syscall.SIGHUP)
+	b.want(state, "parked")
+	b.press(card, "Forget")
+	b.press(card, "Forget 0 events for good?")
+	b.want("document.getElementById('outcome').textContent", "forget: odd to archive")
+	b.want(fmt.Sprintf("document.querySelector('%s')", card), "null")
+	if got := a.stream("odd").destination("archive").State; got != "forgotten" {
+		t.Errorf("got %s, want forgotten", got)
+	}
+
 	a.stop()
 	b.want("document.getElementById('away').textContent", "The agent does not respond")
 	a.start()
