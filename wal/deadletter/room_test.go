@@ -70,3 +70,39 @@ func putUntilFull(t *testing.T, d *deadletter.Queue, b *fixedBudget) {
 	}
 	t.Fatal("the dead letters do not fill")
 }
+
+// The call that opens the file holds its length, and room for a Drop beside it. If there is no such room, it holds the
+// length alone.
+func TestBudget_HoldsTheFileThatIsOpened(t *testing.T) {
+	dir := t.TempDir()
+	d, _ := openAside(t, dir)
+	putLetters(t, d, 50)
+	testkit.Must(t, d.Close())
+	length := testkit.FileLength(t, filepath.Join(dir, "dead.db"))
+	for name, free := range map[string]int64{"room for a drop": 4 << 20, "none": length} {
+		b := &fixedBudget{max: 4 << 20, free: free}
+		d := deadletter.Open(dir, deadletter.Options{Budget: b})
+		_, err := d.LastID()
+		testkit.Must(t, errors.Join(err, d.Close()))
+		if b.held < length || (b.held > length) != (free > length) {
+			t.Errorf("%s: got %d bytes held for a file of %d, free are %d", name, b.held, length, free)
+		}
+	}
+}
+
+// A new file that follows a damaged one gets no bytes that were held for that, unless they are free again.
+func TestBudget_OfADamagedFileIsNotTheNextOnes(t *testing.T) {
+	dir := t.TempDir()
+	b := &fixedBudget{max: 4 << 20, free: 4 << 20}
+	var aside string
+	d := deadletter.Open(dir, deadletter.Options{Budget: b, OnAside: func(path string, _ error) { aside, b.free = path, 0 }})
+	t.Cleanup(func() { testkit.Must(t, d.Close()) })
+	putLetters(t, d, 500)
+	path := filepath.Join(dir, "dead.db")
+	for page := int64(2); page < testkit.FileLength(t, path)/4096; page++ {
+		testkit.Overwrite(t, path, page*4096, slices.Repeat([]byte{0xff}, 64))
+	}
+	if err := d.Put(sized(1000)); !errors.Is(err, deadletter.ErrFull) || aside == "" {
+		t.Errorf("got %v with %q set aside, want no room in the new file", err, aside)
+	}
+}

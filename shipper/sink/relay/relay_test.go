@@ -2,15 +2,23 @@ package relay_test
 
 import (
 	"bytes"
+	"context"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/client"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink/relay"
 	"github.com/standpipe/standpipe/test/testkit"
@@ -285,5 +293,43 @@ func TestRelay_WrongOptions(t *testing.T) {
 		if _, err := relay.New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// scripted rejects each request with the next of its errors.
+type scripted struct {
+	standpipev1.UnimplementedIngestServer
+	errors []*errdetails.ErrorInfo
+	got    []*standpipev1.AppendRequest
+}
+
+func (s *scripted) Append(_ context.Context, m *standpipev1.AppendRequest) (*standpipev1.AppendResponse, error) {
+	answer, err := status.New(codes.InvalidArgument, "rejected").WithDetails(s.errors[len(s.got)])
+	s.got = append(s.got, m)
+	if err != nil {
+		return nil, err
+	}
+	return nil, answer.Err()
+}
+
+// The receiver has the first events of a range, and rejects one of the others: its index counts from the first of these.
+func TestRelay_RejectedEventAfterAStoredPartIsNamed(t *testing.T) {
+	to := &scripted{errors: []*errdetails.ErrorInfo{
+		{Reason: "sequence", Metadata: map[string]string{"next_sequence": "41"}},
+		{Reason: "invalid_json", Metadata: map[string]string{"event": "2"}},
+	}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.Must(t, err)
+	server := grpc.NewServer()
+	standpipev1.RegisterIngestServer(server, to)
+	go server.Serve(l)
+	t.Cleanup(server.Stop)
+	r := &receiver{address: l.Addr().String()}
+	_, failed := ship(t, open(t, r.relayOptions()), events(1, 101))
+	if failed == nil || failed.Class != shipper.Poison || len(failed.Rejected) != 1 || failed.Rejected[0].Offset != 43 {
+		t.Errorf("got %+v, want event 43 rejected", failed)
+	}
+	if len(to.got) != 2 || to.got[1].ProducerSequence != 41 || len(to.got[1].Events) != 60 {
+		t.Errorf("got %d requests, want a second one with the events from 41", len(to.got))
 	}
 }

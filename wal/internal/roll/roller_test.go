@@ -3,6 +3,7 @@ package roll_test
 import (
 	"errors"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -184,5 +185,27 @@ func TestRoller_ResumesWithTheNewestSegment(t *testing.T) {
 		if _, err := os.Stat(made.Path); (err == nil) == test.whole {
 			t.Errorf("%s: got %v for the segment that was made ready", test.name, err)
 		}
+	}
+}
+
+// A roll frees the bytes that were allocated ahead in the old segment: its file ends where its pages do.
+func TestRoller_FreesTheBytesAllocatedAhead(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a file that is mapped cannot be cut on Windows")
+	}
+	l := newLog(t, 64<<20)
+	first := l.set.Newest()
+	next, err := l.Successor(first, l.capacity.FullSegment())
+	if err != nil || next == nil {
+		t.Fatalf("got %v, %v for a full segment", next, err)
+	}
+	if err := first.Allocate(512 << 10); err != nil {
+		t.Fatal(err)
+	}
+	used := first.Used()
+	l.Roll(first, next)
+	l.finish()
+	if st, err := os.Stat(first.Path); err != nil || st.Size() != used || used >= 512<<10 {
+		t.Errorf("got a file of %d bytes, %v, want the %d that are in use", st.Size(), err, used)
 	}
 }
