@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -69,4 +70,51 @@ func TestDamage_CostsNoEventInMemory(t *testing.T) {
 	if lost == 0 {
 		t.Error("nothing was lost; nothing is tested")
 	}
+}
+
+// Events that counted as lost can be read again later, and the queues are evicted in an outage: the events are not
+// delivered, and count once.
+func TestDamage_LostEventsThatAreReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		svc := newService(t, kinesisShape())
+		svc.gaps, svc.delay = true, 10*time.Second
+		var fails atomic.Bool
+		fails.Store(true)
+		svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
+			if fails.Load() {
+				f.err = &shipper.Error{Class: shipper.Transient, Code: "503", Record: -1}
+			}
+			return f
+		}
+		var said bytes.Buffer
+		r := newLogRig(t, svc)
+		r.stop()
+		<-r.done
+		r.opts = shipper.Options{Memory: 8 << 20, Logger: hclog.New(&hclog.LoggerOptions{Output: &said, Level: hclog.Error})}
+		for i := range 80 {
+			r.src.append(fmt.Sprint("k", i%40), 50, 1000)
+		}
+		files, err := filepath.Glob(filepath.Join(r.dir, "wal", "*.seg"))
+		testkit.Must(t, err)
+		path := files[len(files)/2]
+		content, err := os.ReadFile(path)
+		testkit.Must(t, err)
+		testkit.Overwrite(t, path, 24<<10, bytes.Repeat([]byte{0xff}, 8<<10))
+		r.start()
+		time.Sleep(5 * time.Second)
+		lost := r.place().Stat().Dropped[wal.DroppedCorrupt].Events
+		if lost == 0 {
+			t.Fatal("nothing is lost")
+		}
+		testkit.Overwrite(t, path, 0, content)
+		time.Sleep(10 * time.Minute)
+		fails.Store(false)
+		st := r.finish()
+		if got := uint64(svc.total); got != 4000-lost || got != st.Delivered.Events || st.Settled() != st.Appended {
+			t.Errorf("got %+v with %d events that arrived, want all but the %d lost ones", st, got, lost)
+		}
+		if strings.Contains(said.String(), "internal fault") {
+			t.Error(said.String())
+		}
+	})
 }

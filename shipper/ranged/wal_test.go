@@ -279,14 +279,87 @@ func TestRange_OfALogThatIsDamagedMeanwhile(t *testing.T) {
 	}
 }
 
-// spoil overwrites bytes in the middle of a sealed segment.
-func spoil(t *testing.T, dir string) {
+// A commit does not return after it was cut off, and events of its range are dropped. Others of them count as lost, since
+// their segment is damaged meanwhile. The range was delivered all the same: only the rest of it counts as delivered.
+func TestRange_ThatLostEventsWhileItWasCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{MaxSize: 3 << 20, SegmentSize: 64 << 10, OnFull: wal.DropOldest}, 300, time.Second)
+		r.halt(time.Second)
+		var hung atomic.Bool
+		r.sink.fault = func(now string) fault {
+			if now != "commit" || hung.Swap(true) {
+				return fault{}
+			}
+			return fault{hang: true, stored: true, deaf: time.Hour}
+		}
+		r.open()
+		r.append(300, 1000)
+		time.Sleep(2 * time.Second)
+		if !hung.Load() {
+			t.Fatal("no commit is under way")
+		}
+		spoil(t, r.opts.Dir)
+		lost := func() uint64 { return r.cursor.Stat().Dropped[wal.DroppedCorrupt].Events }
+		for i := 0; lost() == 0 && i < 1000; i++ {
+			r.append(1, 20_000)
+			time.Sleep(time.Second)
+		}
+		st := r.cursor.Stat()
+		if lost() == 0 || st.Delivered.Events > 0 || st.Checkpoint > 300 {
+			t.Fatalf("got %+v, want a part of the range lost and none delivered", st)
+		}
+		time.Sleep(time.Hour)
+		st = r.finish()
+		if st.Settled() != st.Appended || st.Pending != (wal.Count{}) {
+			t.Errorf("got %+v, want each event counted once", st)
+		}
+		r.want("internal fault", 0)
+	})
+}
+
+// Events that counted as lost can be read again later, and the range that comes after them is discarded: they are not
+// delivered, and count once.
+func TestRange_LostEventsThatAreReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{SegmentSize: 64 << 10}, 1000, time.Second)
+		r.halt(time.Second)
+		var fails atomic.Bool
+		fails.Store(true)
+		r.sink.fault = func(now string) fault {
+			if now != "commit" || !fails.Load() {
+				return fault{}
+			}
+			return fault{err: &ranged.Error{Error: shipper.Error{Class: shipper.Transient, Code: "503", Record: -1}, Restart: true}}
+		}
+		r.open()
+		r.append(400, 1000)
+		heal := spoil(t, r.opts.Dir)
+		time.Sleep(10 * time.Minute)
+		lost := r.cursor.Stat().Dropped[wal.DroppedCorrupt].Events
+		if lost == 0 {
+			t.Fatal("nothing is lost")
+		}
+		heal()
+		fails.Store(false)
+		st := r.finish()
+		if st.Settled() != st.Appended || st.Delivered.Events != 400-lost || uint64(len(r.store.wrote)) != 400-lost {
+			t.Errorf("got %+v and %d events stored, want all but the %d lost ones", st, len(r.store.wrote), lost)
+		}
+		r.want("internal fault", 0)
+	})
+}
+
+// spoil overwrites bytes in the middle of a sealed segment. heal writes back what was there.
+func spoil(t *testing.T, dir string) (heal func()) {
 	t.Helper()
 	segments, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
 	if err != nil || len(segments) < 4 {
 		t.Fatalf("got segments %v, %v", segments, err)
 	}
+	content, err := os.ReadFile(segments[1])
+	testkit.Must(t, err)
 	spoilFile(t, segments[1])
+	return func() { testkit.Overwrite(t, segments[1], 0, content) }
 }
 
 func spoilFile(t *testing.T, path string) {
