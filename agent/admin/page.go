@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,6 +38,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count":  countText,
 	"events": eventsText,
 	"clock":  clockText,
+	"spans":  spans,
 	"until":  func(seconds float64) string { return Age(time.Duration(seconds * float64(time.Second))) },
 	"rate":   func(n float32) string { return Rate{Events: float64(n)}.Count() },
 }).Parse(pageSource))
@@ -187,6 +189,19 @@ func clockText(t time.Time) string {
 		return "never"
 	}
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+// span is a part of a text. Code stands between backticks in the text.
+type span struct {
+	Text string
+	Code bool
+}
+
+func spans(text string) (list []span) {
+	for i, part := range strings.Split(text, "`") {
+		list = append(list, span{part, i%2 == 1})
+	}
+	return list
 }
 
 // asset serves a file of the page.

@@ -194,8 +194,13 @@ func TestPage_LoadsItsOwnFiles(t *testing.T) {
 
 // Problems stand at the top, with cause and remedy.
 func TestPage_ShowsProblems(t *testing.T) {
-	page := get(t, serve(&source{status: sample()}, nil), "/")
-	wantText(t, page, "disk_full", "events are not accepted: the disk is full", "Since 2026-11-20 12:00:04 UTC. Remedy: free disk space.")
+	status := sample()
+	status.Problems[0].Remedy = "see `df <volume>`, then free disk space"
+	paused := admin.Problem{Kind: "paused", Severity: admin.Warning, Stream: "clicks", Destination: "archive", Text: "paused by an operator"}
+	status.Problems = append(status.Problems, paused)
+	page := get(t, admin.New(admin.Options{Source: &source{status: status}, Actions: &acted{}}), "/")
+	wantText(t, page, "disk_full", "events are not accepted: the disk is full", `data-action="resume">Resume<`,
+		"Since 2026-11-20 12:00:04 UTC. Remedy: see <code>df &lt;volume&gt;</code>, then free disk space.")
 	if strings.Index(page, "Remedy:") > strings.Index(page, "<h3>Disk</h3>") {
 		t.Error("the problem stands below the figures")
 	}
