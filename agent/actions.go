@@ -176,7 +176,7 @@ func (a *Agent) forget(ctx context.Context, p *wal.Cursor) (dropped admin.Volume
 	if p.Stat().Parking.Next == 0 {
 		return dropped, 0, a.streams.notParked(p)
 	}
-	if letters, err = a.letters.dropAll(ctx, p.Stream(), p.Name()); err != nil {
+	if letters, err = a.letters.DropAll(ctx, p.Stream(), p.Name()); err != nil {
 		return dropped, letters, fmt.Errorf("delete the dead letters of the destination: %w", err)
 	}
 	a.streams.changing.Lock()

@@ -17,6 +17,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/access"
 	"github.com/standpipe/standpipe/agent/internal/condition"
+	"github.com/standpipe/standpipe/agent/internal/deadletters"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -27,8 +28,8 @@ type Agent struct {
 	metrics       *admin.Metrics
 	log           *wal.Log
 	dead          *deadletter.Queue
-	deadCount     deadCount
-	letters       *deadLetters
+	deadCount     deadletters.Count
+	letters       *deadletters.Letters
 	streams       *streams
 	register      *access.Register
 	admin         *admin.Server
@@ -73,11 +74,12 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	a.log.SetPolicy(policies(conf))
 	a.dead = a.log.OpenDeadLetters(func(path string, reason error) {
 		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
-		a.deadCount.recount()
+		a.deadCount.Recount()
 	})
-	a.deadCount.list = a.dead.List
 	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
-	a.letters = a.deadLetters()
+	a.letters = deadletters.New(deadletters.Options{
+		Queue: a.dead, Count: &a.deadCount, Streams: a.streams, Submit: a.streams.Submit, Ready: a.accepting, Logger: a.logger.Named("dead"),
+	})
 	a.register = access.NewRegister(a.logger.Named("access"))
 	if err := a.register.Set(identities(conf)); err != nil {
 		return err
@@ -178,7 +180,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		var group sync.WaitGroup
 		defer group.Wait()
 		group.Go(func() { a.watchDisk(monitorCtx) })
-		group.Go(func() { a.deadCount.run(monitorCtx) })
+		group.Go(func() { a.deadCount.Run(monitorCtx, a.dead.List) })
 		a.monitor.run(monitorCtx)
 	}()
 	defer func() {

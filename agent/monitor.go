@@ -297,6 +297,14 @@ func (a *Agent) Ready() error {
 	}
 }
 
+// accepting returns an error if no event may be appended. A full WAL rejects each append itself.
+func (a *Agent) accepting() error {
+	if a.stopping.isSet() {
+		return errStopping
+	}
+	return a.log.Failed()
+}
+
 // certificates returns the certificates of all listeners. It reports false while a reload or the stop changes them.
 func (a *Agent) certificates() (all []condition.Certificate, ok bool) {
 	if !a.mu.TryLock() {

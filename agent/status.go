@@ -72,7 +72,7 @@ func (a *Agent) streamStatus(s wal.StreamStat) admin.StreamStatus {
 			r = leaving[p.Name()]
 		}
 		d := destinationStatus(p, stats[i], r, a.conf.Load().Prices)
-		d.DeadLetters = a.deadCount.of(s.Name, d.Name)
+		d.DeadLetters = a.deadCount.Of(s.Name, d.Name)
 		st.Destinations = append(st.Destinations, d)
 	}
 	return st

@@ -1,4 +1,4 @@
-package agent
+package deadletters_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/deadletters"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -31,8 +32,10 @@ func (k known) Lookup(name string) (ingest.StreamRules, error) {
 
 // testLetters are letters with the log that they append to.
 type testLetters struct {
-	*deadLetters
-	log *wal.Log
+	*deadletters.Letters
+	queue *deadletter.Queue
+	log   *wal.Log
+	ready func() error
 }
 
 func newLetters(t *testing.T, o wal.Options) *testLetters {
@@ -42,12 +45,13 @@ func newLetters(t *testing.T, o wal.Options) *testLetters {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &testLetters{log: log, deadLetters: &deadLetters{
-		dead: deadletter.Open(o.Dir, deadletter.Options{}), submit: log.Submit, streams: known{"s": 100, "t": 100, "big": 1 << 20},
-		ready: log.Failed, logger: hclog.NewNullLogger(),
-	}}
+	l := &testLetters{log: log, queue: deadletter.Open(o.Dir, deadletter.Options{}), ready: log.Failed}
+	l.Letters = deadletters.New(deadletters.Options{
+		Queue: l.queue, Count: new(deadletters.Count), Submit: log.Submit, Streams: known{"s": 100, "t": 100, "big": 1 << 20},
+		Ready: func() error { return l.ready() }, Logger: hclog.NewNullLogger(),
+	})
 	t.Cleanup(func() {
-		if err := errors.Join(log.Close(), l.dead.Close()); err != nil {
+		if err := errors.Join(log.Close(), l.queue.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -57,7 +61,7 @@ func newLetters(t *testing.T, o wal.Options) *testLetters {
 func (l *testLetters) bury(t *testing.T, stream string, data string, count int) {
 	t.Helper()
 	for n := range count {
-		err := l.dead.Put(deadletter.Letter{Stream: stream, Destination: "d", Reason: "no", At: time.Unix(9, 0), Event: wal.Event{
+		err := l.queue.Put(deadletter.Letter{Stream: stream, Destination: "d", Reason: "no", At: time.Unix(9, 0), Event: wal.Event{
 			Key: fmt.Sprint("k", n), Data: []byte(data), Time: int64(n) + 1, Offset: uint64(n) + 1, Attributes: map[string]string{"a": "b"},
 		}})
 		if err != nil {

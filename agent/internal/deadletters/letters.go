@@ -1,4 +1,4 @@
-package agent
+package deadletters
 
 import (
 	"context"
@@ -25,20 +25,28 @@ const (
 	sweepLimit = 20 * time.Second
 )
 
-// deadLetters implements admin.Dead.
-type deadLetters struct {
-	dead    *deadletter.Queue
-	streams ingest.Streams
-	submit  func(context.Context, *wal.Batch) (*wal.Ticket, error)
-	ready   func() error // returns an error if no event may be appended
-	logger  hclog.Logger
-	changed func()     // is called after letters were removed
-	mu      sync.Mutex // held during changes, so that no two requests append the same letter
+// Options are the parts of the agent that Letters works with.
+type Options struct {
+	Queue   *deadletter.Queue
+	Count   *Count         // of the letters in Queue
+	Streams ingest.Streams // the streams that accept events
+	Submit  func(context.Context, *wal.Batch) (*wal.Ticket, error)
+	Ready   func() error // returns an error if no event may be appended
+	Logger  hclog.Logger
 }
 
+// Letters implements admin.Dead.
+type Letters struct {
+	opts Options
+	mu   sync.Mutex // held during changes, so that no two requests append the same letter
+}
+
+// New returns the letters of a queue.
+func New(o Options) *Letters { return &Letters{opts: o} }
+
 // List returns letters without their data.
-func (l *deadLetters) List(ctx context.Context, q admin.DeadQuery) (list admin.DeadList, err error) {
-	stats, err := l.dead.List(ctx, deadletter.Query{Stream: q.Stream, Destination: q.Destination, After: q.After, Limit: q.Limit})
+func (l *Letters) List(ctx context.Context, q admin.DeadQuery) (list admin.DeadList, err error) {
+	stats, err := l.opts.Queue.List(ctx, deadletter.Query{Stream: q.Stream, Destination: q.Destination, After: q.After, Limit: q.Limit})
 	if err != nil {
 		return list, err
 	}
@@ -63,8 +71,8 @@ func deadStat(s deadletter.Stat) admin.DeadStat {
 }
 
 // Show returns one letter.
-func (l *deadLetters) Show(_ context.Context, id uint64) (shown admin.DeadLetter, err error) {
-	d, err := l.dead.Get(id)
+func (l *Letters) Show(_ context.Context, id uint64) (shown admin.DeadLetter, err error) {
+	d, err := l.opts.Queue.Get(id)
 	if errors.Is(err, deadletter.ErrNotFound) {
 		err = fmt.Errorf("%w: id %d", admin.ErrNoLetter, id)
 	}
@@ -82,24 +90,24 @@ func (l *deadLetters) Show(_ context.Context, id uint64) (shown admin.DeadLetter
 }
 
 // Requeue appends events again and removes their letters.
-func (l *deadLetters) Requeue(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
-	if err := l.ready(); err != nil {
+func (l *Letters) Requeue(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
+	if err := l.opts.Ready(); err != nil {
 		return out, fmt.Errorf("%w: %w", admin.ErrUnavailable, err)
 	}
 	err = l.sweep(ctx, c, &out, l.requeue)
-	l.logger.Info("dead letters requeued", "events", out.Requeued, "refused", len(out.Refused), "stopped", out.Stopped)
+	l.opts.Logger.Info("dead letters requeued", "events", out.Requeued, "refused", len(out.Refused), "stopped", out.Stopped)
 	return out, err
 }
 
 // Drop removes letters.
-func (l *deadLetters) Drop(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
+func (l *Letters) Drop(ctx context.Context, c admin.DeadChoice) (out admin.DeadOutcome, err error) {
 	err = l.sweep(ctx, c, &out, l.drop)
-	l.logger.Info("dead letters dropped", "events", out.Dropped, "refused", len(out.Refused), "stopped", out.Stopped)
+	l.opts.Logger.Info("dead letters dropped", "events", out.Dropped, "refused", len(out.Refused), "stopped", out.Stopped)
 	return out, err
 }
 
-// dropAll removes all letters of a destination.
-func (l *deadLetters) dropAll(ctx context.Context, stream, destination string) (dropped int, err error) {
+// DropAll removes all letters of a destination.
+func (l *Letters) DropAll(ctx context.Context, stream, destination string) (dropped int, err error) {
 	for c := (admin.DeadChoice{Stream: stream, Destination: destination}); ; {
 		var out admin.DeadOutcome
 		err := l.sweep(ctx, c, &out, l.drop)
@@ -117,12 +125,12 @@ func (l *deadLetters) dropAll(ctx context.Context, stream, destination string) (
 type change func(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error
 
 // sweep applies do to the letters of the choice. An error after the first result becomes part of the outcome.
-func (l *deadLetters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
+func (l *Letters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, sweepLimit)
 	defer cancel()
-	defer l.changed()
+	defer l.opts.Count.Recount()
 	if len(c.IDs) > 0 {
 		err = l.sweepIDs(ctx, c.IDs, out, do)
 	} else {
@@ -135,10 +143,10 @@ func (l *deadLetters) sweep(ctx context.Context, c admin.DeadChoice, out *admin.
 }
 
 // sweepAll applies do to the letters that match the choice, until sweepTime has passed.
-func (l *deadLetters) sweepAll(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
+func (l *Letters) sweepAll(ctx context.Context, c admin.DeadChoice, out *admin.DeadOutcome, do change) (err error) {
 	q := deadletter.Query{Stream: c.Stream, Destination: c.Destination, After: c.After, Until: c.Until, Limit: sweepPart}
 	if q.Until == 0 {
-		if q.Until, err = l.dead.LastID(); err != nil || q.Until == 0 {
+		if q.Until, err = l.opts.Queue.LastID(); err != nil || q.Until == 0 {
 			return err
 		}
 	}
@@ -162,15 +170,15 @@ func (l *deadLetters) sweepAll(ctx context.Context, c admin.DeadChoice, out *adm
 	}
 }
 
-func (l *deadLetters) choose(ctx context.Context, q deadletter.Query) (ids []uint64, err error) {
-	stats, err := l.dead.List(ctx, q)
+func (l *Letters) choose(ctx context.Context, q deadletter.Query) (ids []uint64, err error) {
+	stats, err := l.opts.Queue.List(ctx, q)
 	for _, s := range stats {
 		ids = append(ids, s.ID)
 	}
 	return ids, err
 }
 
-func (l *deadLetters) sweepIDs(ctx context.Context, ids []uint64, out *admin.DeadOutcome, do change) error {
+func (l *Letters) sweepIDs(ctx context.Context, ids []uint64, out *admin.DeadOutcome, do change) error {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	for part := range slices.Chunk(ids, sweepPart) {
 		if err := do(ctx, part, out); err != nil || out.Stopped != "" {
@@ -182,7 +190,7 @@ func (l *deadLetters) sweepIDs(ctx context.Context, ids []uint64, out *admin.Dea
 
 // requeue submits all events to the WAL, so that they share its commits, and removes the letters of the synced events in one
 // commit.
-func (l *deadLetters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error {
+func (l *Letters) requeue(ctx context.Context, ids []uint64, out *admin.DeadOutcome) error {
 	tickets := make(map[uint64]*wal.Ticket)
 	var stored []uint64
 	for _, id := range ids {
@@ -204,19 +212,19 @@ func (l *deadLetters) requeue(ctx context.Context, ids []uint64, out *admin.Dead
 		stored = append(stored, id)
 	}
 	out.Requeued += len(stored)
-	if _, err := l.dead.Drop(stored...); err != nil {
+	if _, err := l.opts.Queue.Drop(stored...); err != nil {
 		return fmt.Errorf("the events of %d letters are in their streams again, but the letters may still be there: %w", len(stored), err)
 	}
 	return nil
 }
 
 // resubmit submits a letter's event to the WAL, unless its stream no longer accepts it.
-func (l *deadLetters) resubmit(ctx context.Context, id uint64) (*wal.Ticket, error) {
-	letter, err := l.dead.Get(id)
+func (l *Letters) resubmit(ctx context.Context, id uint64) (*wal.Ticket, error) {
+	letter, err := l.opts.Queue.Get(id)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := l.streams.Lookup(letter.Stream)
+	rules, err := l.opts.Streams.Lookup(letter.Stream)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +232,7 @@ func (l *deadLetters) resubmit(ctx context.Context, id uint64) (*wal.Ticket, err
 	if size := len(letter.Event.Data); destination != "" && size > limit {
 		return nil, fmt.Errorf("data has %d bytes; destination %s takes %d", size, destination, max(limit, 0))
 	}
-	return l.submit(ctx, &wal.Batch{Stream: letter.Stream, Events: []wal.Event{letter.Event}})
+	return l.opts.Submit(ctx, &wal.Batch{Stream: letter.Stream, Events: []wal.Event{letter.Event}})
 }
 
 // reject adds a letter that stays to out. An error of the WAL or of the request stops the sweep: later letters would get it
@@ -238,8 +246,8 @@ func reject(out *admin.DeadOutcome, id uint64, err error) {
 	}
 }
 
-func (l *deadLetters) drop(_ context.Context, ids []uint64, out *admin.DeadOutcome) error {
-	dropped, err := l.dead.Drop(ids...)
+func (l *Letters) drop(_ context.Context, ids []uint64, out *admin.DeadOutcome) error {
+	dropped, err := l.opts.Queue.Drop(ids...)
 	if err != nil {
 		return err
 	}
@@ -250,17 +258,4 @@ func (l *deadLetters) drop(_ context.Context, ids []uint64, out *admin.DeadOutco
 		}
 	}
 	return nil
-}
-
-// deadLetters returns the dead letters for the admin listener.
-func (a *Agent) deadLetters() *deadLetters {
-	return &deadLetters{dead: a.dead, streams: a.streams, submit: a.streams.Submit, ready: a.accepting, logger: a.logger.Named("dead"), changed: a.deadCount.recount}
-}
-
-// accepting returns an error if no event may be appended. A full WAL rejects each append itself.
-func (a *Agent) accepting() error {
-	if a.stopping.isSet() {
-		return errors.New("the agent is stopping")
-	}
-	return a.log.Failed()
 }

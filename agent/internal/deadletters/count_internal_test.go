@@ -1,4 +1,4 @@
-package agent
+package deadletters
 
 import (
 	"context"
@@ -35,14 +35,14 @@ func TestDeadCount_FollowsStoredAndDroppedLetters(t *testing.T) {
 		return deadletter.Stat{ID: id, Stream: "clicks", Destination: destination}
 	}
 	l := &letters{stored: []deadletter.Stat{at(1, "live"), at(2, "lake"), at(3, "live"), {ID: 4, Damage: errors.New("sum")}, at(5, "live")}}
-	c := &deadCount{list: l.list}
+	c := new(Count)
 	want := func(live, lake uint64, read int) {
 		t.Helper()
-		c.update(t.Context())
-		if got := c.of("clicks", "live"); got != live {
+		c.update(t.Context(), l.list)
+		if got := c.Of("clicks", "live"); got != live {
 			t.Errorf("live: got %d letters, want %d", got, live)
 		}
-		if got := c.of("clicks", "lake"); got != lake {
+		if got := c.Of("clicks", "lake"); got != lake {
 			t.Errorf("lake: got %d letters, want %d", got, lake)
 		}
 		if l.read != read {
@@ -55,9 +55,9 @@ func TestDeadCount_FollowsStoredAndDroppedLetters(t *testing.T) {
 	want(3, 2, 6)
 
 	l.stored = slices.Delete(l.stored, 0, 3)
-	c.recount()
+	c.Recount()
 	l.fault = errors.New("the disk hangs")
-	c.update(t.Context())
+	c.update(t.Context(), l.list)
 	l.fault = nil
 	want(1, 1, 9)
 }
