@@ -104,6 +104,7 @@ var arrows = map[string][]string{
 	"agent/config/internal/schema":     nil,
 	"agent/internal/access":            {"shipper/limit"},
 	"agent/internal/access/accesstest": {"agent/internal/access"},
+	"agent/internal/diskwatch":         {"agent/config", "wal"},
 	"agent/internal/deadletters":       {"agent/admin", "agent/ingest", "wal", "wal/deadletter"},
 	"shipper/internal/sourcetest":      {"wal", "wal/deadletter"},
 	"cmd/standpipe/internal/cli":       {"agent/config", "client"},

@@ -18,6 +18,7 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/access"
 	"github.com/standpipe/standpipe/agent/internal/condition"
 	"github.com/standpipe/standpipe/agent/internal/deadletters"
+	"github.com/standpipe/standpipe/agent/internal/diskwatch"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -34,7 +35,7 @@ type Agent struct {
 	register      *access.Register
 	admin         *admin.Server
 	monitor       *monitor
-	disk          diskWatch
+	disk          *diskwatch.Watch
 	adminListener net.Listener
 	adminSecurity security
 	started       time.Time
@@ -76,7 +77,8 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
 		a.deadCount.Recount()
 	})
-	a.streams = newStreams(conf, a.log, a.dead, a.metrics, a.logger)
+	a.disk = diskwatch.New(a.log, func() config.MinFree { return a.conf.Load().WAL.MinFree })
+	a.streams = newStreams(conf, a.log, a.dead, a.disk, a.metrics, a.logger)
 	a.letters = deadletters.New(deadletters.Options{
 		Queue: a.dead, Count: &a.deadCount, Streams: a.streams, Submit: a.streams.Submit, Ready: a.accepting, Logger: a.logger.Named("dead"),
 	})
@@ -170,7 +172,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.streams.parkRest(a.conf.Load())
 	a.mu.Unlock()
 	if a.conf.Load().WAL.MinFree != (config.MinFree{}) {
-		a.lookAtDisk() // before any append
+		a.disk.Look() // before any append
 	}
 	a.running.set()
 	monitorCtx, stopMonitor := context.WithCancel(context.WithoutCancel(ctx))
@@ -179,7 +181,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		defer close(monitored)
 		var group sync.WaitGroup
 		defer group.Wait()
-		group.Go(func() { a.watchDisk(monitorCtx) })
+		group.Go(func() { a.disk.Run(monitorCtx) })
 		group.Go(func() { a.deadCount.Run(monitorCtx, a.dead.List) })
 		a.monitor.run(monitorCtx)
 	}()

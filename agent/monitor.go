@@ -102,10 +102,10 @@ func (m *monitor) look(now time.Time) {
 		m.mu.Unlock()
 	}
 	status := a.Status()
-	volume, _ := a.disk.state()
+	volume, _ := a.disk.State()
 	facts := condition.Facts{
 		Now: now, Status: status, DataDir: a.conf.Load().DataDir, Shortage: a.log.Shortage(),
-		LowSpace: a.streams.space.low.Load() != nil, MinFree: a.conf.Load().WAL.MinFree.Of(volume.Size),
+		LowSpace: a.disk.Rejection() != nil, MinFree: a.conf.Load().WAL.MinFree.Of(volume.Size),
 		DropsOldest: a.conf.Load().WAL.OnFull == string(wal.DropOldest),
 		UntilFull:   time.Duration(status.WAL.UntilFullSeconds * float64(time.Second)),
 		Volume:      volume, Certificates: m.certificates, Dropped: m.lastDrop,
@@ -266,7 +266,7 @@ func (a *Agent) refusal() string {
 		return "draining"
 	case !a.running.isSet():
 		return "starting"
-	case a.streams.space.low.Load() != nil:
+	case a.disk.Rejection() != nil:
 		return "min_free"
 	case a.conf.Load().WAL.OnFull != string(wal.DropOldest):
 		return string(a.log.Shortage())

@@ -30,7 +30,7 @@ func (a *Agent) Status() admin.Status {
 	if err := a.log.Failed(); err != nil {
 		status.WAL.Failed = err.Error()
 	}
-	volume, setAside := a.disk.state()
+	volume, setAside := a.disk.State()
 	status.WAL.DiskFreeBytes, status.WAL.DiskBytes, status.WAL.SetAside = volume.Free, volume.Size, setAside
 	status.Access = accessStatus(a.register.Figures())
 	for _, s := range a.log.Streams() {

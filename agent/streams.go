@@ -13,6 +13,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/agent/internal/diskwatch"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink/relay"
 	"github.com/standpipe/standpipe/wal"
@@ -29,7 +30,7 @@ type streams struct {
 	outages   *shipper.Outages
 	slots     buildSlots
 	upstreams *relay.Upstreams
-	space     space
+	disk      *diskwatch.Watch
 	stopped   *latch // the agent has stopped; ends all waits
 
 	// changing serializes changes to the set of open streams. A change holds it from its first read to its end, also while it
@@ -58,9 +59,9 @@ type openStream struct {
 
 var errStopping = errors.New("the agent is stopping")
 
-func newStreams(conf *config.Config, log *wal.Log, dead *deadletter.Queue, metrics *admin.Metrics, logger hclog.Logger) *streams {
+func newStreams(conf *config.Config, log *wal.Log, dead *deadletter.Queue, disk *diskwatch.Watch, metrics *admin.Metrics, logger hclog.Logger) *streams {
 	return &streams{
-		log: log, dead: dead, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
+		log: log, dead: dead, disk: disk, metrics: metrics, logger: logger, link: shipper.NewLink(conf.Bandwidth),
 		outages: shipper.NewOutages(log, logger.Named("shipper")),
 		slots:   make(buildSlots, buildsAtOnce), upstreams: relay.NewUpstreams(), stopped: newLatch(), conf: conf,
 		owners: make(map[cursorKey]*route), reserved: make(map[string]int), leaving: make(map[*route]struct{}),

@@ -13,7 +13,7 @@ import (
 // for the max_streams of its pattern. It is opened after its first event is stored. If all its batches are rejected, it is
 // removed again.
 func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error) {
-	b.Rejection = s.space.rejection()
+	b.Rejection = s.disk.Rejection()
 	s.mu.RLock()
 	open := s.byName[b.Stream]
 	s.mu.RUnlock()

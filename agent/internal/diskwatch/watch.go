@@ -1,0 +1,73 @@
+package diskwatch
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// interval is the time between two looks at the disk.
+const interval = 500 * time.Millisecond
+
+// Log is the part of wal.Log that looks at the disk.
+type Log interface {
+	Volume() (wal.Volume, error)
+	SetAside() ([]string, error)
+}
+
+// Watch has the last known state of the disk. A look hangs as the disk does, so one goroutine looks, and neither the
+// status nor an append waits for it.
+type Watch struct {
+	log     Log
+	minFree func() config.MinFree
+	space   space
+
+	mu       sync.Mutex // guards the fields below
+	volume   wal.Volume // zero: unknown
+	setAside []string
+}
+
+// New returns a Watch that has not looked yet: it rejects nothing. minFree returns the present setting.
+func New(log Log, minFree func() config.MinFree) *Watch { return &Watch{log: log, minFree: minFree} }
+
+// State returns the volume and the names of the files that were set aside.
+func (w *Watch) State() (wal.Volume, []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.volume, w.setAside
+}
+
+// Rejection returns the error for an append, or nil.
+func (w *Watch) Rejection() error { return w.space.rejection() }
+
+// Run looks at the disk until ctx ends.
+func (w *Watch) Run(ctx context.Context) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		w.Look()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Look updates the state of the disk, and the rejection of appends for min_free.
+func (w *Watch) Look() {
+	volume, volumeErr := w.log.Volume()
+	names, namesErr := w.log.SetAside()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if volumeErr == nil {
+		w.volume = volume
+		w.space.update(volume, w.minFree())
+	}
+	if namesErr == nil { // a directory that cannot be listed fails the log as well
+		w.setAside = names
+	}
+}
