@@ -106,6 +106,7 @@ var arrows = map[string][]string{
 	"agent/internal/access/accesstest": {"agent/internal/access"},
 	"agent/internal/diskwatch":         {"agent/config", "wal"},
 	"agent/internal/deadletters":       {"agent/admin", "agent/ingest", "wal", "wal/deadletter"},
+	"agent/internal/monitor":           {"agent/admin", "agent/internal/condition", "wal"},
 	"shipper/internal/sourcetest":      {"wal", "wal/deadletter"},
 	"cmd/standpipe/internal/cli":       {"agent/config", "client"},
 	"cmd/standpipe/internal/walcmd":    {"cmd/standpipe/internal/cli", "wal", "wal/inspect"},

@@ -40,7 +40,7 @@ func (a *Agent) Act(ctx context.Context, stream, name string, action admin.Actio
 	default:
 		err = fmt.Errorf("unknown action %q", action)
 	}
-	a.monitor.lookSoon()
+	a.monitor.LookSoon()
 	return out, err
 }
 

@@ -19,9 +19,13 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/condition"
 	"github.com/standpipe/standpipe/agent/internal/deadletters"
 	"github.com/standpipe/standpipe/agent/internal/diskwatch"
+	"github.com/standpipe/standpipe/agent/internal/monitor"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
+
+// monitorGrace bounds the wait for the last snapshot of the monitor at the end.
+const monitorGrace = time.Second
 
 // Agent is one standpipe: the WAL, the listeners, the streams with their destinations, and the admin listener.
 type Agent struct {
@@ -34,7 +38,7 @@ type Agent struct {
 	streams       *streams
 	register      *access.Register
 	admin         *admin.Server
-	monitor       *monitor
+	monitor       *monitor.Monitor
 	disk          *diskwatch.Watch
 	adminListener net.Listener
 	adminSecurity security
@@ -60,7 +64,7 @@ func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent,
 		running: newLatch(), draining: newLatch(), stopping: newLatch(), abort: newLatch(),
 	}
 	a.conf.Store(conf)
-	a.monitor = newMonitor(a)
+	a.monitor = monitor.New(monitor.Source{Facts: a.facts, Certificates: a.certificates}, a.logger)
 	a.logWarnings(conf)
 	if err := a.open(ctx, conf); err != nil {
 		return nil, errors.Join(err, a.Close())
@@ -108,7 +112,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 		return err
 	}
 	a.admin = admin.New(admin.Options{
-		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, History: a.monitor.history.copy, Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, History: a.monitor.History, Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
 		PerStream: func() admin.PerStream { return admin.PerStream(a.conf.Load().Metrics.PerStream) },
 	})
@@ -183,7 +187,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		defer group.Wait()
 		group.Go(func() { a.disk.Run(monitorCtx) })
 		group.Go(func() { a.deadCount.Run(monitorCtx, a.dead.List) })
-		a.monitor.run(monitorCtx)
+		a.monitor.Run(monitorCtx)
 	}()
 	defer func() {
 		stopMonitor()

@@ -34,7 +34,7 @@ func (a *Agent) Reload(conf *config.Config) error {
 	}
 
 	changed, pending, err := a.apply(conf)
-	a.monitor.reloaded(changed, err)
+	a.monitor.Reloaded(changed, err)
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
@@ -45,12 +45,12 @@ func (a *Agent) Reload(conf *config.Config) error {
 	for _, parked := range changed.Parked {
 		a.logger.Warn("destination parked: it is not in the configuration any more; it keeps its events, and gets no new ones", "destination", parked)
 	}
-	a.monitor.lookSoon()
+	a.monitor.LookSoon()
 	return nil
 }
 
 // ReloadFailed notes for operators that a reload failed before it reached the agent, such as for a fault in the file.
-func (a *Agent) ReloadFailed(err error) { a.monitor.reloaded(admin.ReloadChanges{}, err) }
+func (a *Agent) ReloadFailed(err error) { a.monitor.Reloaded(admin.ReloadChanges{}, err) }
 
 // OnReload registers the function that loads the configuration file and calls Reload or ReloadFailed, for
 // POST /v1/reload. It is called before Run.

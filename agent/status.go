@@ -36,7 +36,7 @@ func (a *Agent) Status() admin.Status {
 	for _, s := range a.log.Streams() {
 		status.Streams = append(status.Streams, a.streamStatus(s))
 	}
-	a.monitor.complete(&status, time.Now())
+	a.monitor.Complete(&status, a.refusal(), time.Now())
 	return status
 }
 
