@@ -24,8 +24,7 @@ const (
 
 // Source is the agent as far as a Monitor looks at it.
 type Source struct {
-	// Facts returns the present facts, with the status after Complete. The Monitor adds what it computes from more than one
-	// snapshot.
+	// Facts returns the present facts, with the status after Complete. The Monitor adds the fields that need earlier snapshots.
 	Facts func() condition.Facts
 	// Certificates returns the certificates of all listeners. It reports false if they are just changing.
 	Certificates func() ([]condition.Certificate, bool)
