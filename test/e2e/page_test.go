@@ -107,13 +107,30 @@ func (b *browser) want(expression string, wants ...string) {
 	})
 }
 
-// press presses the button with a text inside the element of a selector, once it is there.
-func (b *browser) press(selector, button string) {
+// find waits for the button with a text inside the element of a selector, and returns its expression.
+func (b *browser) find(selector, button string) string {
 	b.t.Helper()
 	find := fmt.Sprintf(`[...document.querySelectorAll(%q + ' button')].find(b => b.textContent === %q && !b.disabled)`, selector, button)
 	b.want(find, "HTMLButtonElement")
+	return find
+}
+
+// press presses a button once it is there.
+func (b *browser) press(selector, button string) {
+	b.t.Helper()
+	find := b.find(selector, button)
 	if got := b.run(find + ".click()"); got != "undefined" {
 		b.t.Fatalf("press %s: %s", button, got)
+	}
+}
+
+// confirm presses a button twice, at once: the page waits a few seconds only for the second time. The button then has the
+// text of a question.
+func (b *browser) confirm(selector, button, question string) {
+	b.t.Helper()
+	twice := "(e => { e.click(); const asked = e.textContent; e.click(); return asked })(" + b.find(selector, button) + ")"
+	if got := b.run(twice); got != question {
+		b.t.Fatalf("press %s: got %q, want %q", button, got, question)
 	}
 }
 
@@ -158,8 +175,7 @@ func TestPage_InABrowser(t *testing.T) {
 	const card = "article[data-destination=archive]"
 	state := fmt.Sprintf("document.querySelector('%s .state').textContent", card)
 	b.want(state, "running")
-	b.press(card, "Pause")
-	b.press(card, "Stop deliveries?")
+	b.confirm(card, "Pause", "Stop deliveries?")
 	b.want("document.getElementById('outcome').textContent", "pause: odd to archive")
 	b.want(state, "paused")
 	b.press(card, "Resume")
@@ -168,8 +184,7 @@ func TestPage_InABrowser(t *testing.T) {
 	a.configure(streamBlock("odd", "\n  format = \"text\"", fileDestination))
 	a.signal(syscall.SIGHUP)
 	b.want(state, "parked")
-	b.press(card, "Forget")
-	b.press(card, "Forget 0 events for good?")
+	b.confirm(card, "Forget", "Forget 0 events for good?")
 	b.want("document.getElementById('outcome').textContent", "forget: odd to archive")
 	b.want(fmt.Sprintf("document.querySelector('%s')", card), "null")
 	if got := a.stream("odd").destination("archive").State; got != "forgotten" {
