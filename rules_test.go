@@ -195,6 +195,53 @@ func TestEveryPackageSaysWhatItPromises(t *testing.T) {
 	}
 }
 
+// The bounds of one package and of one type, without tests and generated code.
+const (
+	mostLines   = 3000
+	mostMethods = 40
+)
+
+func TestPackagesAndTypesAreSmall(t *testing.T) {
+	lines, methods := make(map[string]int), make(map[string]int)
+	for name, file := range sources(t, parser.ParseComments|parser.SkipObjectResolution) {
+		if generated(file) {
+			continue
+		}
+		folder := path.Dir(name)
+		lines[folder] += strings.Count(read(t, name), "\n")
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil {
+				methods[folder+"."+receiver(f)]++
+			}
+		}
+	}
+	for folder, n := range lines {
+		if n > mostLines {
+			t.Errorf("package %s has %d lines, want at most %d: a part of it with a job of its own is a package", folder, n, mostLines)
+		}
+	}
+	for name, n := range methods {
+		if n > mostMethods {
+			t.Errorf("type %s has %d methods, want at most %d", name, n, mostMethods)
+		}
+	}
+}
+
+// receiver returns the name of the type of a method.
+func receiver(f *ast.FuncDecl) string {
+	of := f.Recv.List[0].Type
+	if star, ok := of.(*ast.StarExpr); ok {
+		of = star.X
+	}
+	switch generic := of.(type) {
+	case *ast.IndexExpr:
+		of = generic.X
+	case *ast.IndexListExpr:
+		of = generic.X
+	}
+	return of.(*ast.Ident).Name
+}
+
 func generated(file *ast.File) bool { return ast.IsGenerated(file) }
 
 // Words that describe no job.

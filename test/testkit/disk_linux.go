@@ -93,6 +93,7 @@ func (d *Disk) AttachBehindErrors(trigger string) error {
 func (d *Disk) serve(args ...string) error {
 	socket := filepath.Join(d.t.TempDir(), "s")
 	d.server = exec.Command("nbdkit", append([]string{"-f", "-U", socket}, args...)...)
+	d.server.Stderr = os.Stderr
 	if err := d.server.Start(); err != nil {
 		return err
 	}
@@ -100,6 +101,7 @@ func (d *Disk) serve(args ...string) error {
 		return err
 	}
 	d.bridge = exec.Command("nbdfuse", d.folder, "--unix", socket)
+	d.bridge.Stderr = os.Stderr
 	if err := d.bridge.Start(); err != nil {
 		return err
 	}
