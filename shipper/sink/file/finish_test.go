@@ -205,3 +205,35 @@ func TestFinishFiles_FinishesWhatAFileDestinationLeft(t *testing.T) {
 		}
 	}
 }
+
+// A destination that is not configured any more leaves whole files, and none of another destination.
+func TestFinishParked_FinishesTheFilesOfItsState(t *testing.T) {
+	dir := t.TempDir()
+	o := options(dir)
+	f := open(t, o)
+	o.State = mustSend(t, f, 1, 3) // the last committed state
+	mustSend(t, f, 4, 2)
+	f.Crash()
+	other := hour + "/views-1.jsonl.tmp"
+	if err := os.WriteFile(filepath.Join(dir, other), []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parked := file.Options{Path: ".", Stream: "clicks", State: o.State}
+	want := map[string]string{hour + "/clicks-1.jsonl": lines(1, 3), other: "x\n"}
+	for range 2 { // a crash before the log has the new state changes nothing
+		state, err := file.FinishParked(parked)
+		if err != nil || state == nil {
+			t.Fatalf("got %q, %v, want the state after that", state, err)
+		}
+		checkTree(t, dir, want)
+		if again, err := file.FinishParked(file.Options{Path: ".", Stream: "clicks", State: state}); err != nil || again != nil {
+			t.Errorf("got %q, %v, want nothing left to finish", again, err)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := file.FinishParked(parked); err == nil {
+		t.Errorf("got %q without the folder, want an error: it may be mounted later", state)
+	}
+}

@@ -132,6 +132,9 @@ func TestStream_ThatMayNotBeDescribedIsShippedTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.Close()
+	if err := k.Check(t.Context()); err == nil || err.Class != shipper.Operator {
+		t.Errorf("got %v from Check, want an operator's error", err)
+	}
 	if _, err := k.Describe(t.Context()); err == nil || err.Class != shipper.Operator {
 		t.Errorf("got %+v", err)
 	}
