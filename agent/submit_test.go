@@ -21,7 +21,7 @@ import (
 // open returns how many streams have a destination that is shipped to.
 func open(a *agent.Agent) (n int) {
 	for _, s := range a.Status().Streams {
-		if slices.ContainsFunc(s.Destinations, func(d admin.DestinationStatus) bool { return d.State != admin.Parked }) {
+		if slices.ContainsFunc(s.Destinations, func(d admin.DestinationStatus) bool { return d.State != admin.Parked && d.State != admin.Waiting }) {
 			n++
 		}
 	}
