@@ -92,8 +92,8 @@ func TestFailedLog_EndsWithoutShipping(t *testing.T) {
 		if !errors.Is(err, wal.ErrFailed) {
 			t.Errorf("got %v, want %v", err, wal.ErrFailed)
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("the agent has not ended within 20 s")
+	case <-time.After(time.Minute):
+		t.Fatal("the agent has not ended within a minute")
 	}
 	if got := lines(t, dir+"/a"); got != 0 {
 		t.Errorf("got %d lines that were shipped after the failure", got)

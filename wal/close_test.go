@@ -127,8 +127,8 @@ func TestCheckpoint_IsWrittenWhileAppendsNeverCease(t *testing.T) {
 	p.Settle(wal.Settlement{Lanes: marks, State: []byte("settled")})
 	select {
 	case <-kept:
-	case <-time.After(10 * time.Second):
-		t.Error("no checkpoint in 10 s of appends")
+	case <-time.After(time.Minute):
+		t.Error("no checkpoint in a minute of appends")
 	}
 	close(stop)
 	group.Wait()

@@ -57,7 +57,7 @@ func (s *statsdServer) query(command string) string {
 		s.t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprintln(c, command)
 	var text strings.Builder
 	for lines := bufio.NewScanner(c); lines.Scan() && lines.Text() != "END"; {

@@ -13,9 +13,13 @@ func Must(t testing.TB, err error) {
 	}
 }
 
-// Eventually calls check until it returns nil. After limit the test fails with the last error.
+// patience is the shortest time for a condition. A machine that is busy with other tests takes many times as long as usual.
+const patience = time.Minute
+
+// Eventually calls check until it returns nil. After limit, and not before a minute, the test fails with the last error.
 func Eventually(t testing.TB, limit time.Duration, check func() error) {
 	t.Helper()
+	limit = max(limit, patience)
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
