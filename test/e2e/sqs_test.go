@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/standpipe/standpipe/test/testkit"
 )
@@ -67,18 +68,15 @@ func (q *queues) create(name string) string {
 	return *out.QueueUrl
 }
 
-// read takes the messages out of a queue until it is empty.
+// read takes the messages out of a queue until it is empty. Messages of a response that was lost are hidden for a while.
 func (q *queues) read(url string) (all []event) {
 	q.t.Helper()
-	for empty := 0; empty < 3; {
+	for {
 		out, err := q.client.ReceiveMessage(q.t.Context(), &sqs.ReceiveMessageInput{
-			QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 1, MessageAttributeNames: []string{"All"},
+			QueueUrl: &url, MaxNumberOfMessages: 10, WaitTimeSeconds: 1, VisibilityTimeout: 20, MessageAttributeNames: []string{"All"},
 		})
 		if err != nil {
 			q.t.Fatal(err)
-		}
-		if empty++; len(out.Messages) > 0 {
-			empty = 0
 		}
 		for _, m := range out.Messages {
 			all = append(all, event{aws.ToString(m.MessageAttributes["standpipe-key"].StringValue), *m.Body})
@@ -86,8 +84,29 @@ func (q *queues) read(url string) (all []event) {
 				q.t.Fatal(err)
 			}
 		}
+		if len(out.Messages) == 0 && q.empty(url) {
+			return all
+		}
 	}
-	return all
+}
+
+// empty reports whether a queue has no message, visible or hidden.
+func (q *queues) empty(url string) bool {
+	q.t.Helper()
+	out, err := q.client.GetQueueAttributes(q.t.Context(), &sqs.GetQueueAttributesInput{
+		QueueUrl: &url, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+	})
+	if err != nil {
+		q.t.Fatal(err)
+	}
+	for _, name := range []types.QueueAttributeName{
+		types.QueueAttributeNameApproximateNumberOfMessages, types.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+	} {
+		if n, there := out.Attributes[string(name)]; !there || n != "0" {
+			return false
+		}
+	}
+	return true
 }
 
 func sqsDestination(url string) string {
