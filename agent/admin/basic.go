@@ -46,7 +46,7 @@ var occurredFamilies = []string{
 	"standpipe_dead_letters",
 }
 
-// A reduction is what PerStreamBasic does to a metric.
+// A reduction is the change that PerStreamBasic makes to a metric.
 type reduction int
 
 const (

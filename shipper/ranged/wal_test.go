@@ -349,7 +349,7 @@ func TestRange_LostEventsThatAreReadAgain(t *testing.T) {
 	})
 }
 
-// spoil overwrites bytes in the middle of a sealed segment. heal writes back what was there.
+// spoil overwrites bytes in the middle of a sealed segment. heal writes the earlier bytes back.
 func spoil(t *testing.T, dir string) (heal func()) {
 	t.Helper()
 	segments, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))

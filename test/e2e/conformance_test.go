@@ -26,7 +26,7 @@ type subject struct {
 	cut, hang func(bool) // begins or ends a fault of the connection; nil: there is none
 }
 
-// subjects has each destination whose events can be read back. What it declares stands in the table of docs/destinations.md.
+// subjects has each destination whose events can be read back. docs/destinations.md has the properties that it declares.
 var subjects = map[string]func(t *testing.T, seed uint64) subject{
 	"file":               fileSubject,
 	"stdout":             stdoutSubject,
@@ -225,7 +225,7 @@ func relaySubject(t *testing.T, seed uint64) subject {
 	s := subject{exact: true}
 	s.inside = relayTo(s.through(t, site.grpc, seed), "")
 	s.arrived = func() []event {
-		site.stop() // delivers what there is
+		site.stop() // delivers all pending events
 		return delivered(t, site.path("out/events"), "sensor", true)
 	}
 	return s

@@ -123,7 +123,7 @@ func (s *schedule) check() {
 	s.t.Helper()
 	st := s.a.stream("s")
 	for _, d := range st.Destinations {
-		dropped := d.Dropped.Reasons["parked"] // what came while the destination was out of the file
+		dropped := d.Dropped.Reasons["parked"] // events of the time when the destination was out of the file
 		if d.Pending.Events > st.Appended.Events || d.Dead.Events > 0 || d.Dropped.Events != dropped {
 			s.t.Fatalf("%s: %d delivered and %d pending of %d, %d dead, %d dropped: %v", d.Name, d.Delivered.Events, d.Pending.Events,
 				st.Appended.Events, d.Dead.Events, d.Dropped.Events, d.Dropped.Reasons)

@@ -33,7 +33,7 @@ type Error struct {
 	// TooLarge: a hop on the way to the service does not take a request of that size. Smaller ones may pass; the
 	// Class decides how a request of one event is handled.
 	TooLarge bool
-	// Remedy is what an operator changes if the failure lasts; empty: it passes by itself. Requests go on as the Class
+	// Remedy is the change that an operator makes if the failure lasts; empty: it passes by itself. Requests go on as the Class
 	// demands, but the destination counts as blocked after a few such failures.
 	Remedy string
 	// RetryAfter is the service's own delay, a floor for ours; 0: it named none.

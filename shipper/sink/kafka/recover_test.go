@@ -31,7 +31,7 @@ var recoverKeys = []kmsg.Key{
 	kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.AddPartitionsToTxn, kmsg.Produce,
 }
 
-// accident is what befalls a request.
+// accident is the fate of a request.
 type accident string
 
 const (
@@ -85,7 +85,7 @@ func (s *saboteur) control(r kmsg.Request) (kmsg.Response, error, bool) {
 		node := s.f.CurrentNode()
 		s.forwarding.Store(true)
 		s.f.SleepControl(func() {
-			_, _ = s.client.Broker(int(node)).Request(s.f.t.Context(), again(r)) // what becomes of it is the agent's to find out
+			_, _ = s.client.Broker(int(node)).Request(s.f.t.Context(), again(r)) // the agent finds out its result
 		})
 		s.forwarding.Store(false)
 	}

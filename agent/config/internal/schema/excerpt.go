@@ -109,7 +109,7 @@ func (f Fault) excerpt() string {
 	return excerptIndent + text.String() + "\n" + excerptIndent + under(line[:before], " ") + carets + "\n"
 }
 
-// character is what HCL counts as one column: a letter with its combining marks, or an emoji of several code points.
+// character is one column of HCL: a letter with its combining marks, or an emoji of several code points.
 type character struct {
 	text  string
 	width int // in columns of a terminal
