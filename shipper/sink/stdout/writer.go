@@ -72,6 +72,10 @@ func (w *Writer) written(at *position) uint64 {
 // write writes a line for each record that is not written yet. When ctx ends, lines under way are finished in the background.
 func (w *Writer) write(ctx context.Context, at *position, batch []shipper.Record) error {
 	for {
+		// A select takes any of the cases that are ready: a context that has ended must not write.
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		select {
 		case w.turn <- struct{}{}:
 		case <-ctx.Done():
