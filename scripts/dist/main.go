@@ -52,6 +52,9 @@ func run(out, version string, names []string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.manual(); err != nil {
+		return err
+	}
 	var programs []program
 	for _, name := range names {
 		p, err := parsePlatform(name)

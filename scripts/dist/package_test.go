@@ -133,6 +133,7 @@ func TestDeb_InstallUpgradeRemovePurge(t *testing.T) {
 	h.run("dpkg -i " + h.put(file(first, ".deb")))
 	h.wantVersion(oldVersion)
 	h.checkInstalled()
+	h.checkManual("/usr/share/zsh/vendor-completions/_standpipe")
 	h.agent(func() { h.run(send) })
 
 	h.run("echo '# mine' >>/etc/standpipe/agent.hcl")
@@ -162,6 +163,7 @@ func TestRPM_InstallUpgradeRemove(t *testing.T) {
 	rpm("-i", file(first, ".rpm"))
 	h.wantVersion(oldVersion)
 	h.checkInstalled()
+	h.checkManual("/usr/share/zsh/site-functions/_standpipe")
 	h.agent(func() { h.run(send) })
 
 	h.run("echo '# mine' >>/etc/standpipe/agent.hcl")
@@ -181,6 +183,25 @@ func (h *host) checkInstalled() {
 			h.t.Errorf("%s is not there", name)
 		}
 	}
+}
+
+// checkManual checks that each command has a manual page, of this version, and that each shell finds a completion.
+func (h *host) checkManual(zsh string) {
+	h.t.Helper()
+	for _, page := range []string{"standpipe", "standpipe-agent", "standpipe-wal-snapshot", "standpipe-destination-forget"} {
+		text := h.run("gzip -dc /usr/share/man/man1/" + page + ".1.gz")
+		if first, _, _ := strings.Cut(text, "\n"); !strings.Contains(first, `"standpipe `+oldVersion+`"`) {
+			h.t.Errorf("the page %s begins with %q, want the version %s", page, first, oldVersion)
+		}
+	}
+	// A bash that loads the file completes the arguments of standpipe.
+	if got := h.run(`bash -ec '. /usr/share/bash-completion/completions/standpipe; complete -p standpipe'`); !strings.Contains(got, "__start_standpipe") {
+		h.t.Errorf("bash completes by %q", got)
+	}
+	if got := h.run("head -1 " + zsh); got != "#compdef standpipe\n" {
+		h.t.Errorf("%s begins with %q", zsh, got)
+	}
+	h.run("grep -q 'complete -c standpipe' /usr/share/fish/vendor_completions.d/standpipe.fish")
 }
 
 // checkKept checks that the log has the events of the previous version, also after another three.

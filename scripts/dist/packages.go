@@ -17,7 +17,8 @@ func (r *release) packages(p program) error {
 	if err != nil {
 		return err
 	}
-	values := map[string]string{"VERSION": r.version, "ARCH": p.platform.arch + p.platform.variant, "PROGRAM": p.path}
+	values := map[string]string{"VERSION": r.version, "ARCH": p.platform.arch + p.platform.variant, "PROGRAM": p.path,
+		"GENERATED": filepath.Join(r.out, programsFolder)}
 	for _, format := range []string{"deb", "rpm"} {
 		config, err := nfpm.ParseWithEnvMapping(bytes.NewReader(definition), func(name string) string { return values[name] })
 		if err != nil {
