@@ -127,8 +127,8 @@ func (f *Sink) request(batch []shipper.Record) *firehose.PutRecordBatchInput {
 	return in
 }
 
-// Close closes idle connections.
+// Close releases the connections.
 func (f *Sink) Close() error {
-	awsclient.CloseIdle(f.client.Options().HTTPClient)
+	awsclient.Release(f.client.Options().HTTPClient)
 	return nil
 }

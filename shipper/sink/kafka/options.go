@@ -120,14 +120,15 @@ func (o Options) client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, erro
 		}
 		opts = append(opts, kgo.Dialer(o.TLS.dial))
 	}
-	mechanism, err := o.mechanism(ctx)
+	opts = append(opts, more...)
+	if err := kgo.ValidateOpts(opts...); err != nil { // before the login acquires anything
+		return nil, fmt.Errorf("kafka: %w", err)
+	}
+	login, err := o.login(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if mechanism != nil {
-		opts = append(opts, kgo.SASL(mechanism))
-	}
-	client, err := kgo.NewClient(append(opts, more...)...)
+	client, err := kgo.NewClient(append(opts, login...)...)
 	if err != nil {
 		return nil, fmt.Errorf("kafka: %w", err)
 	}
@@ -153,8 +154,29 @@ func versions() *kversion.Versions {
 	return v
 }
 
-// mechanism returns the login; nil: none.
-func (o Options) mechanism(ctx context.Context) (sasl.Mechanism, error) {
+// login returns the options for the login.
+func (o Options) login(ctx context.Context) ([]kgo.Opt, error) {
+	if o.SASL.Mechanism == "AWS_MSK_IAM" {
+		cfg, err := awsclient.Config(ctx, o.AWS)
+		if err != nil {
+			return nil, err
+		}
+		return []kgo.Opt{kgo.SASL(saslaws.ManagedStreamingIAM(iam(cfg.Credentials))), kgo.WithHooks(leased{cfg.HTTPClient})}, nil
+	}
+	mechanism, err := o.mechanism()
+	if mechanism == nil || err != nil {
+		return nil, err
+	}
+	return []kgo.Opt{kgo.SASL(mechanism)}, nil
+}
+
+// leased releases the configuration of a client's credentials when the client is closed.
+type leased struct{ http aws.HTTPClient }
+
+func (l leased) OnClientClosed(*kgo.Client) { awsclient.Release(l.http) }
+
+// mechanism returns the login without AWS; nil: none.
+func (o Options) mechanism() (sasl.Mechanism, error) {
 	login := o.SASL
 	switch login.Mechanism {
 	case "":
@@ -178,12 +200,6 @@ func (o Options) mechanism(ctx context.Context) (sasl.Mechanism, error) {
 			token, err := secret(login.TokenFile)
 			return oauth.Auth{Token: token}, err
 		}), nil
-	case "AWS_MSK_IAM":
-		cfg, err := awsclient.Config(ctx, o.AWS)
-		if err != nil {
-			return nil, err
-		}
-		return saslaws.ManagedStreamingIAM(iam(cfg.Credentials)), nil
 	}
 	return nil, fmt.Errorf("kafka: unknown mechanism %q", login.Mechanism)
 }

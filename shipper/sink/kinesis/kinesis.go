@@ -121,8 +121,8 @@ func (k *Sink) named() (name, arn *string) {
 	return aws.String(k.stream), nil
 }
 
-// Close closes idle connections.
+// Close releases the connections.
 func (k *Sink) Close() error {
-	awsclient.CloseIdle(k.client.Options().HTTPClient)
+	awsclient.Release(k.client.Options().HTTPClient)
 	return nil
 }

@@ -282,9 +282,9 @@ func (s *Sink) discard(ctx context.Context, o *object) {
 	}
 }
 
-// Close closes idle connections. The upload of a range that is not sealed remains, and is aborted at the next start.
+// Close releases the connections. The upload of a range that is not sealed remains, and is aborted at the next start.
 func (s *Sink) Close() error {
-	awsclient.CloseIdle(s.bucket.Client.Options().HTTPClient)
+	awsclient.Release(s.bucket.Client.Options().HTTPClient)
 	return nil
 }
 

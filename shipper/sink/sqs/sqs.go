@@ -164,8 +164,8 @@ func (s *Sink) Follow(ctx context.Context) {
 	}
 }
 
-// Close closes idle connections.
+// Close releases the connections.
 func (s *Sink) Close() error {
-	awsclient.CloseIdle(s.client.Options().HTTPClient)
+	awsclient.Release(s.client.Options().HTTPClient)
 	return nil
 }

@@ -17,23 +17,24 @@ import (
 	"github.com/standpipe/standpipe/shipper/sink"
 )
 
-// Settings of the HTTP connections to a service. A destination has at most one request in flight for each of the 64
-// lanes, so more idle connections than that are never used.
+// Settings of the HTTP connections to a service.
 const (
-	dialTimeout   = 10 * time.Second
-	keepAlive     = 30 * time.Second
-	idleTimeout   = 50 * time.Second // below the 60 s after which load balancers commonly close idle connections
-	idlePerHost   = 64
+	dialTimeout = 10 * time.Second
+	keepAlive   = 30 * time.Second
+	idleTimeout = 50 * time.Second // below the 60 s after which load balancers commonly close idle connections
+	// idlePerHost is the number of idle connections that are kept. A destination has at most one request in flight for each
+	// of the 64 lanes, and many destinations may share the connections. The one that was used last is used first, so
+	// connections that are not needed end after idleTimeout.
+	idlePerHost   = 1024
 	defaultRegion = "us-east-1"
 )
 
-// Config builds the configuration of one destination's client. It reads the environment and the shared files and opens
-// no connection: an agent starts without a network and without credentials.
-func Config(ctx context.Context, o sink.AWS) (aws.Config, error) {
+// readConfig reads the configuration of a client, and returns its HTTP client too.
+func readConfig(ctx context.Context, o sink.AWS) (aws.Config, wholeReply, error) {
 	options := loadOptions(o)
 	cfg, err := load(ctx, o, options)
 	if err != nil {
-		return aws.Config{}, err
+		return aws.Config{}, wholeReply{}, err
 	}
 	source := &credentialsSource{provider: cfg.Credentials, load: func(ctx context.Context) (aws.CredentialsProvider, error) {
 		again, err := load(ctx, o, options)
@@ -48,10 +49,9 @@ func Config(ctx context.Context, o sink.AWS) (aws.Config, error) {
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	client, ok := cfg.HTTPClient.(*awshttp.BuildableClient) // with the environment's CA bundle
 	if !ok {
-		return aws.Config{}, fmt.Errorf("build http client: from %T", cfg.HTTPClient)
+		return aws.Config{}, wholeReply{}, fmt.Errorf("build http client: from %T", cfg.HTTPClient)
 	}
-	cfg.HTTPClient = newWholeReply(serviceClient(client))
-	return cfg, nil
+	return cfg, newWholeReply(serviceClient(client)), nil
 }
 
 // load reads the environment and the shared files.
@@ -93,8 +93,8 @@ func loadOptions(o sink.AWS) []func(*config.LoadOptions) error {
 	return load
 }
 
-// httpClient returns a client that only this destination uses, so that no destination waits for the connections of
-// another one. It uses HTTP/1.1 only: HTTP/2 would put all lanes on one connection, where a lost packet or a slow
+// httpClient returns a client without a limit of open connections, so that no destination waits for those of another one
+// that shares it. It uses HTTP/1.1 only: HTTP/2 would put all lanes on one connection, where a lost packet or a slow
 // request stops them all.
 func httpClient() *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().

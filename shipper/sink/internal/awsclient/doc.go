@@ -5,7 +5,9 @@
 //
 //   - Config opens no connection. It reads the environment and the shared files.
 //   - The SDK's retries are off: the shipper retries.
-//   - Each client has HTTP connections of its own, and HTTP/1.1 only, so one lane's slow request stops no other lane's.
+//   - Clients with equal settings share one configuration: its HTTP client, CA certificates and cache of credentials. The
+//     number of connections has no limit, and HTTP/1.1 has one request a connection, so one lane's slow request stops no
+//     other lane's.
 //   - Classify and ResponseOf use the same table of codes (classes). HTTP 200 alone is no success. The outcome
 //     is unknown if a response has another number of results than records, a result with neither an ID nor an error
 //     code, or a count of failures that the results don't show.

@@ -17,3 +17,17 @@ var (
 	CredentialsProxy = credentialsProxy
 	LoadOptions      = loadOptions
 )
+
+// InUse returns the number of shared configurations in use.
+func InUse() int {
+	clients.mu.Lock()
+	defer clients.mu.Unlock()
+	return len(clients.inUse)
+}
+
+// Loaded returns the number of shared configurations that were read.
+func Loaded() int {
+	clients.mu.Lock()
+	defer clients.mu.Unlock()
+	return clients.loaded
+}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"sync/atomic"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
 	"github.com/standpipe/standpipe/shipper"
@@ -55,13 +54,6 @@ func (w wholeReply) Do(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
-}
-
-// CloseIdle closes the connections that no request uses.
-func CloseIdle(c aws.HTTPClient) {
-	if w, ok := c.(wholeReply); ok {
-		w.client.CloseIdleConnections()
-	}
 }
 
 func readReply(r io.ReadCloser) ([]byte, error) {
