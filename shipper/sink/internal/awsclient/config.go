@@ -106,6 +106,7 @@ func httpClient() *awshttp.BuildableClient {
 			t.ForceAttemptHTTP2 = false
 			t.Protocols = new(http.Protocols)
 			t.Protocols.SetHTTP1(true)
+			t.TLSClientConfig.NextProtos = []string{"http/1.1"} // else the h2 that the SDK's transport had set up stays offered
 			t.MaxIdleConns = idlePerHost
 			t.MaxIdleConnsPerHost = idlePerHost
 			t.IdleConnTimeout = idleTimeout
