@@ -41,9 +41,10 @@ func newLanes(start [wal.Lanes]wal.Progress, whole bool, memory int, next func()
 		s.all = []*lane{l}
 		return s
 	}
+	each := make([]lane, len(start)) // in one piece: an agent may have a thousand shippers
 	for id, p := range start {
-		l := &lane{set: wal.LaneSet(0).With(uint8(id)), progress: p, next: p.Checkpoint, published: p}
-		s.all = append(s.all, l)
+		each[id] = lane{set: wal.LaneSet(0).With(uint8(id)), progress: p, next: p.Checkpoint, published: p}
+		s.all = append(s.all, &each[id])
 	}
 	return s
 }

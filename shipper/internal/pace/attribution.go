@@ -78,7 +78,7 @@ func (p *Pacer) took(s *Sample, started, now time.Time) {
 	each := s.Load.times(1 / float64(s.Lanes.len()))
 	for id := range p.lanes {
 		if s.Lanes.has(id) {
-			p.lanes[id].took(each, started, now)
+			p.lane(id, now).took(each, started, now)
 		}
 	}
 }
@@ -87,7 +87,7 @@ func (p *Pacer) slowLanes(s *Sample, started, now time.Time) {
 	high := p.highest(s.Part)
 	for id := range p.lanes {
 		if s.slow.has(id) {
-			p.lanes[id].throttled(s.Load, high, started, now)
+			p.lane(id, now).throttled(s.Load, high, started, now)
 		}
 	}
 }
@@ -100,7 +100,9 @@ func (p *Pacer) highest(part *Pace) (factor float64) {
 		return part.high
 	}
 	for _, l := range p.lanes {
-		factor = max(factor, l.high)
+		if l != nil {
+			factor = max(factor, l.high)
+		}
 	}
 	return factor
 }

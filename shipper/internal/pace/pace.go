@@ -60,7 +60,7 @@ type Pace struct {
 	high     float64 // the highest recent factor that the service took
 	measured time.Time
 
-	tally tally // of the lanes that share the part
+	tally *tally // of the lanes that share the part; nil for the pace of a lane
 }
 
 // buckets are a pace's, by the kinds of load.
@@ -93,8 +93,8 @@ func (b *buckets) empty() {
 
 // newPace returns the pace of a part with a quota of its own; a zero quota is unknown.
 func newPace(q Quota, now time.Time) *Pace {
-	p := &Pace{quota: unit, filled: now, measured: now}
-	p.buckets.fill(now)
+	p := unlimitedPace(now)
+	p.tally = new(tally)
 	if q != (Quota{}) {
 		p.quota, p.whole, p.top, p.factor = q, 1, 1, 1
 		rate := p.rate()
@@ -107,8 +107,14 @@ func newPace(q Quota, now time.Time) *Pace {
 // newLanePace returns the pace of a lane, which has no limit of its own until it is throttled. q is the quota of a part
 // that lanes may belong to.
 func newLanePace(q Quota, now time.Time) *Pace {
-	p := newPace(Quota{}, now)
+	p := unlimitedPace(now)
 	p.quota = Quota{Bytes: cmp.Or(q.Bytes, unit.Bytes), Records: cmp.Or(q.Records, unit.Records)}
+	return p
+}
+
+func unlimitedPace(now time.Time) *Pace {
+	p := &Pace{quota: unit, filled: now, measured: now}
+	p.buckets.fill(now)
 	return p
 }
 

@@ -207,7 +207,7 @@ func TestPace_OneLaneSlowsAlone(t *testing.T) {
 			slow := slices.IndexFunc(p.paces.parts, func(p *Pace) bool { return p.slow })
 			lanes := 0
 			for _, l := range p.paces.lanes {
-				if l.slow {
+				if l != nil && l.slow {
 					lanes++
 				}
 			}

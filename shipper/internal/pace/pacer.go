@@ -21,7 +21,8 @@ func (l Lanes) len() int { return bits.OnesCount64(uint64(l)) }
 type Pacer struct {
 	shards  *ShardMap // nil: there are none, or they are unknown
 	parts   []*Pace   // one for each shard, or one for all; none where the shards are unknown
-	lanes   []*Pace
+	lanes   []*Pace   // nil: nothing of the lane was sent yet
+	top     float64   // of the lanes' paces
 	quota   Quota
 	keyed   bool
 	now     time.Time // of the batch in the making
@@ -32,9 +33,6 @@ type Pacer struct {
 // shard, so the quota is a shard's; otherwise it is the destination's.
 func NewPacer(quota Quota, keyed bool, lanes int, now time.Time) *Pacer {
 	p := &Pacer{now: now, quota: quota, keyed: keyed, lanes: make([]*Pace, lanes)}
-	for i := range p.lanes {
-		p.lanes[i] = newLanePace(quota, now)
-	}
 	p.unshard()
 	return p
 }
@@ -50,13 +48,24 @@ func (p *Pacer) unshard() {
 
 // setTop makes lanes recover to the quota of their part, where both are known.
 func (p *Pacer) setTop() {
-	top := 0.0
+	p.top = 0
 	if len(p.parts) > 0 && p.quota.Bytes+p.quota.Records > 0 {
-		top = 1
+		p.top = 1
 	}
 	for _, l := range p.lanes {
-		l.top = top
+		if l != nil {
+			l.top = p.top
+		}
 	}
+}
+
+// lane returns the pace of the lane at index i. Most lanes of an idle destination have none yet.
+func (p *Pacer) lane(i int, now time.Time) *Pace {
+	if p.lanes[i] == nil {
+		p.lanes[i] = newLanePace(p.quota, now)
+		p.lanes[i].top = p.top
+	}
+	return p.lanes[i]
 }
 
 // Begin starts a batch with the present shards, and discards the planned load of a batch that was not sent. m is nil where
@@ -112,14 +121,14 @@ func (p *Pacer) Part(key string) *Pace {
 	return p.parts[i]
 }
 
-// Lane returns the pace of a lane, up to date. If the destination has a single lane for all, it returns that lane's.
+// Lane returns the pace of a lane, up to date; nil: it has no limit. If the destination has a single lane for all, it returns that lane's.
 func (p *Pacer) Lane(id uint8) *Pace {
 	i := 0
 	if len(p.lanes) > 1 {
 		i = int(id)
 	}
 	at := p.lanes[i]
-	if at.factor > 0 {
+	if at.Limited() {
 		at.fill(p.now)
 	}
 	return at
@@ -148,7 +157,9 @@ func (p *Pacer) Spend() {
 // Restart makes all paces begin slowly after an outage.
 func (p *Pacer) Restart(now time.Time) {
 	for _, pace := range slices.Concat(p.parts, p.lanes) {
-		pace.restart(now)
+		if pace != nil {
+			pace.restart(now)
+		}
 	}
 }
 
@@ -163,7 +174,7 @@ func (p *Pacer) Limit(now time.Time) (bytes float64, slowed bool) {
 		unlimited = unlimited || pace.factor == 0 || pace.quota.Bytes == 0
 	}
 	for _, pace := range p.lanes {
-		slowed = slowed || pace.slow
+		slowed = slowed || pace != nil && pace.slow
 	}
 	if unlimited {
 		bytes = 0
