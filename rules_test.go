@@ -95,6 +95,7 @@ var arrows = map[string][]string{
 	"shipper/internal/yield":           {"shipper/limit"},
 	"shipper/ranged":                   {"shipper", "shipper/internal/backoff", "shipper/internal/link", "shipper/internal/outage", "shipper/internal/yield", "wal", "wal/deadletter"},
 	"shipper/ranged/rangedtest":        {"shipper", "shipper/ranged", "wal"},
+	"shipper/sink/internal/dial":       nil,
 	"shipper/sink/sinktest":            {"shipper"},
 	"shipper/sink/s3/internal/jsonl":   {"shipper", "wal"},
 	"shipper/sink/s3/internal/parquet": {"wal"},

@@ -65,13 +65,14 @@ func Dial(address string, o Options) (*Client, error) {
 	return c, nil
 }
 
-// Connect is Dial for a program that uses package proto's client itself. It has to close the connection.
-func Connect(address string, o Options) (*grpc.ClientConn, error) {
+// Connect is Dial for a program that uses package proto's client itself. It has to close the connection. The further
+// options of gRPC come after those of o.
+func Connect(address string, o Options, further ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if err := o.Check(address); err != nil {
 		return nil, err
 	}
 	name, _, _ := target(address)
-	conn, err := grpc.NewClient(name, o.dialOptions()...)
+	conn, err := grpc.NewClient(name, append(o.dialOptions(), further...)...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}

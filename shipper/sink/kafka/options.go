@@ -20,6 +20,7 @@ import (
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
 	"github.com/standpipe/standpipe/shipper/sink/internal/awsclient"
+	"github.com/standpipe/standpipe/shipper/sink/internal/dial"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -29,7 +30,6 @@ const (
 	aimBatch       = 1 << 20
 	defaultTimeout = 30 * time.Second
 
-	dialTimeout    = 10 * time.Second
 	overhead       = 2 * time.Second // of a request, beside its timeout
 	requestRetries = 2               // of requests other than Produce
 )
@@ -113,12 +113,12 @@ func (o Options) client(ctx context.Context, more ...kgo.Opt) (*kgo.Client, erro
 		kgo.DisableClientMetrics(),
 	}
 	if o.TLS == nil {
-		opts = append(opts, kgo.DialTimeout(dialTimeout))
+		opts = append(opts, kgo.Dialer(new(dial.Dialer).DialContext))
 	} else {
 		if _, err := o.TLS.config(); err != nil {
 			return nil, fmt.Errorf("kafka: %w", err)
 		}
-		opts = append(opts, kgo.Dialer(o.TLS.dial))
+		opts = append(opts, kgo.Dialer((&secureDialer{tls: o.TLS}).dial))
 	}
 	opts = append(opts, more...)
 	if err := kgo.ValidateOpts(opts...); err != nil { // before the login acquires anything

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/standpipe/standpipe/client"
+	"github.com/standpipe/standpipe/shipper/sink/internal/dial"
 )
 
 // credentials returns the TLS and the token of the connection. Their files are read now, so that a fault is found, and again
@@ -84,12 +85,15 @@ func (t *TLS) config(address string) (*tls.Config, error) {
 		name := c.ServerName // of an IP address, the state of the connection has none
 		c.VerifyConnection = func(state tls.ConnectionState) error { return t.verify(state, name) }
 	}
-	if t.CertFile != "" {
-		if _, err := t.certificate(nil); err != nil {
-			return nil, err
-		}
-		c.GetClientCertificate = t.certificate
+	if t.CertFile == "" {
+		c.ClientSessionCache = dial.Sessions()
+		return c, nil
 	}
+	// A resumed session would show the receiver the certificate of the first connection, also after the file has changed.
+	if _, err := t.certificate(nil); err != nil {
+		return nil, err
+	}
+	c.GetClientCertificate = t.certificate
 	return c, nil
 }
 

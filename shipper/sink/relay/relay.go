@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"fmt"
+	"net"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -14,6 +16,7 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/ranged"
+	"github.com/standpipe/standpipe/shipper/sink/internal/dial"
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -22,6 +25,7 @@ import (
 type Sink struct {
 	o        Options
 	branches []branch
+	dialer   *dial.Dialer
 	conn     *grpc.ClientConn
 	ingest   standpipev1.IngestClient
 
@@ -41,19 +45,26 @@ func New(o Options) (*Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := client.Connect(o.Address, credentials)
+	dialer := new(dial.Dialer)
+	var further []grpc.DialOption
+	if !strings.HasPrefix(o.Address, "unix:") {
+		further = append(further, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "tcp", address)
+		}))
+	}
+	conn, err := client.Connect(o.Address, credentials, further...)
 	if err != nil {
 		return nil, err
 	}
-	return newSink(o, conn), nil
+	return newSink(o, conn, dialer), nil
 }
 
-func newSink(o Options, conn *grpc.ClientConn) *Sink {
+func newSink(o Options, conn *grpc.ClientConn, dialer *dial.Dialer) *Sink {
 	if o.Ack == client.AckDefault {
 		o.Ack = client.AckDurable
 	}
 	return &Sink{
-		o: o, branches: o.branches(), conn: conn, ingest: standpipev1.NewIngestClient(conn),
+		o: o, branches: o.branches(), dialer: dialer, conn: conn, ingest: standpipev1.NewIngestClient(conn),
 		request: newRequest(), aim: aimRequest,
 	}
 }
@@ -146,6 +157,9 @@ func (s *Sink) send(ctx context.Context) *requestError {
 	response, err := s.ingest.Append(ctx, m)
 	if err != nil {
 		failed := classify(err, r.offsets[r.stored:])
+		if ctx.Err() != nil { // gRPC would send the rest of an abandoned request when the link is back
+			s.dialer.Abandon(time.Now())
+		}
 		if failed.Code == failure.CodeTimeout && r.left() > 1 && s.o.Ack == client.AckDurable {
 			failed.Restart = true // the link may be too slow for so much in one request
 		}

@@ -11,6 +11,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink/internal/dial"
 	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 )
 
@@ -29,9 +30,13 @@ const maxReply = 16 << 20
 // window in up to one of 200 large requests.
 type wholeReply struct{ client *http.Client }
 
-// newWholeReply returns a wholeReply over its own transport, which is configured as c's is.
+// newWholeReply returns a wholeReply over its own transport, which is configured as c's is but for the connections: they are
+// those of package dial, and TLS sessions are resumed.
 func newWholeReply(c *awshttp.BuildableClient) wholeReply {
-	return wholeReply{&http.Client{Transport: c.GetTransport(), CheckRedirect: noRedirect}}
+	transport := c.GetTransport()
+	transport.DialContext = new(dial.Dialer).DialContext
+	transport.TLSClientConfig.ClientSessionCache = dial.Sessions()
+	return wholeReply{&http.Client{Transport: transport, CheckRedirect: noRedirect}}
 }
 
 // noRedirect makes the client return a redirect as the response: these services never redirect, so it comes from

@@ -1,0 +1,12 @@
+//go:build !linux && !darwin
+
+package dial
+
+import (
+	"net"
+	"time"
+)
+
+func stateOf(*net.TCPConn) (state, bool) { return state{}, false }
+
+func setUserTimeout(*net.TCPConn, time.Duration) {}
