@@ -44,8 +44,9 @@ func (o *opening) recordIdentity() error {
 	if l.identity.NoteEvents(l.dir, l.streams.events()); !o.found.Whole || o.copied == "" && o.found.MadeAt != nil {
 		return nil
 	}
-	err := l.segments.Newest().Update(func(tx *bolt.Tx) error {
-		return errors.Join(l.identity.Put(tx, l.dir), l.writeState(tx))
+	newest := l.segments.Newest()
+	err := newest.Update(func(tx *bolt.Tx) error {
+		return errors.Join(l.identity.Put(tx, l.dir), l.writeState(tx, newest.NotedWith(nil)))
 	})
 	if disk.NoSpace(err) { // nothing is appended then either; the next Open tries again
 		l.opts.Logger.Warn("identity of the log not recorded", "error", err)

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 
+	bolt "go.etcd.io/bbolt"
+
 	"github.com/standpipe/standpipe/wal/deadletter"
 	"github.com/standpipe/standpipe/wal/internal/commit"
 	"github.com/standpipe/standpipe/wal/internal/disk"
@@ -107,6 +109,11 @@ func (l loadedState) Load(kind byte, names []string, v []byte) error {
 	return nil // an entry of a later release
 }
 
+// Replay implements recovery.State.
+func (l loadedState) Replay(b *segment.Block, n *segment.Note) {
+	l.log.committer.Producers().Replay(b.Stream, n, b.Number, b.At())
+}
+
 // finishState adds the blocks that were stored after the state.
 func (o *opening) finishState() {
 	o.log.segments.EachSpan(func(stream string, sp segment.Span) {
@@ -155,7 +162,8 @@ func (o *opening) skipLost(events uint64) {
 func (o *opening) resume() error {
 	l := o.log
 	newest := roll.Found{Whole: o.found.Whole, Ready: o.found.Ready, Last: o.found.Last, Lost: o.found.Lost > 0}
-	if err := l.roller.Resume(newest, l.beginState); err != nil {
+	begin := func(tx *bolt.Tx) error { return l.beginState(tx, 0) }
+	if err := l.roller.Resume(newest, begin); err != nil {
 		return err
 	}
 	if err := l.capacity.Allocate(l.segments.Newest(), 0, 0); err != nil && !disk.Shortage(err) {

@@ -120,7 +120,7 @@ func (c *Committer) reserve(g *group, t *Ticket, names int64) (need int64, err e
 	if need := t.frames.Growth(t.held.Stream); need > c.o.Capacity.LargestAppend() {
 		return 0, fmt.Errorf("%w: it takes %d bytes, an empty log of %d bytes has room for %d", ErrTooLarge, need, c.o.Capacity.Max(), c.o.Capacity.LargestAppend())
 	}
-	need = t.frames.Growth(t.held.Stream) + namesNeed*names + c.producers.Growth(t.numbered.Producer)
+	need = t.frames.Growth(t.held.Stream) + namesNeed*names
 	if g.need == 0 {
 		end := c.o.Segments.Newest().End()
 		need += end.Size()

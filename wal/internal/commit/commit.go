@@ -78,7 +78,7 @@ func (c *Committer) commit(g *group) error {
 		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segfile.File.Update.
 		err = active.Update(func(tx *bolt.Tx) error {
 			if active.Preallocated() {
-				if err := c.o.BeginState(tx); err != nil {
+				if err := c.o.BeginState(tx, active.NotedWith(g.blocks)); err != nil {
 					return err
 				}
 			}
@@ -145,6 +145,7 @@ func (c *Committer) publish(g *group, active *liveset.Segment, took time.Duratio
 	if active.Preallocated() {
 		c.o.Truncator.Began(active.Seq)
 	}
+	c.producers.Stored(g.producers)
 	c.show(g, active, index)
 	for i := range g.cursors {
 		g.cursors[i].Committed()

@@ -74,7 +74,8 @@ func (g *group) lay(b *layout.Builder, end segment.LeafEnd) {
 	for _, part := range g.parts {
 		b.StartStream(part.name, part.first, part.bytes)
 		for _, t := range part.tickets {
-			b.Add(&t.frames)
+			note := t.note()
+			b.Add(&t.frames, &note)
 		}
 	}
 	g.blocks, g.end = b.Finish()
@@ -104,7 +105,7 @@ func (g *group) write(c *Committer, tx *bolt.Tx, seg *liveset.Segment) error {
 		return err
 	}
 	state := segment.StateWriter{Bucket: tx.Bucket(segment.BucketState), Summed: seg.Summed()}
-	if err := c.producers.Put(g.producers, &state); err != nil {
+	if err := c.producers.Put(g.producers, &state, seg.NotedWith(g.blocks)); err != nil {
 		return err
 	}
 	for _, step := range g.cursors {

@@ -76,7 +76,8 @@ func (c *Committer) Submit(ctx context.Context, b *Batch, awaited bool) (t *Tick
 		return nil, err
 	}
 	t.weight = weight
-	t.frames.Encode(b.Stream, b.Events, size, c.crowded())
+	note := t.note()
+	t.frames.Encode(b.Stream, b.Events, size, &note, c.crowded())
 	if err := c.enqueue(t); err != nil {
 		t.frames.Release()
 		t.release(Appended{}, false)
@@ -84,6 +85,12 @@ func (c *Committer) Submit(ctx context.Context, b *Batch, awaited bool) (t *Tick
 		return nil, err
 	}
 	return t, nil
+}
+
+// note returns the note of the batch for its block; the zero note if it is not numbered.
+func (t *Ticket) note() segment.Note {
+	b := &t.numbered
+	return segment.Note{Producer: b.Producer.ID, Sequence: b.Sequence, Events: b.Events, Next: b.Next}
 }
 
 // release releases the bytes that the ticket holds of its stream's budget.

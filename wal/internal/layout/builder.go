@@ -17,6 +17,8 @@ type Builder struct {
 	buf    []byte        // the blocks that the builder makes, one after another
 	blocks [][]byte      // the blocks that are complete except for their numbers
 	start  int           // where the open block begins in buf
+	notes  []byte        // of the open block
+	noted  uint64        // the offset after the last batch that has a note in the open block
 	open   segment.Block // the last block, while frames may still be added to it
 
 	left   int             // bytes of the frames that are not added yet
@@ -37,7 +39,7 @@ func (b *Builder) Reset(end segment.LeafEnd, now int64, left int) {
 	if cap(b.buf) > maxSpare {
 		b.buf = nil
 	}
-	*b = Builder{time: now, buf: b.buf[:0], blocks: b.blocks[:0], end: end, left: left}
+	*b = Builder{time: now, buf: b.buf[:0], blocks: b.blocks[:0], notes: b.notes[:0], end: end, left: left}
 }
 
 // StartStream continues with a stream. Its next event has the offset next, and bytes of payload precede that event.
@@ -46,23 +48,35 @@ func (b *Builder) StartStream(stream string, next, bytes uint64) {
 	b.stream, b.next, b.bytes = stream, next, bytes
 }
 
-// Add lays the frames of a batch of the stream into blocks.
-func (b *Builder) Add(f *Frames) {
+// Add lays the frames of a batch of the stream into blocks, with the note that they were encoded with.
+func (b *Builder) Add(f *Frames, note *segment.Note) {
 	if f.blocks != nil {
 		b.addBlocks(f)
 		return
 	}
 	start := uint32(0)
-	for _, cut := range f.cuts {
-		b.addFrame(f.bytes[start:cut.end], cut.payload)
+	for i, cut := range f.cuts {
+		frame := f.bytes[start:cut.end]
 		start = cut.end
+		if i == 0 && f.noted > 0 {
+			b.reserve(len(frame) + f.noted)
+			b.putNote(note)
+		} else {
+			b.reserve(len(frame))
+		}
+		b.buf = append(b.buf, frame...)
+		b.count(frame[0], cut.payload)
 	}
 }
 
-func (b *Builder) addFrame(frame []byte, payload uint32) {
-	b.reserve(len(frame))
-	b.buf = append(b.buf, frame...)
-	b.count(frame[0], payload)
+// putNote notes the batch, whose first frame is added next, in the open block.
+func (b *Builder) putNote(note *segment.Note) {
+	if note.Producer == "" {
+		return
+	}
+	note.Offset = b.next
+	b.notes = segment.AppendNote(b.notes, note, b.noted)
+	b.noted = note.Offset + note.Events
 }
 
 // addBlocks appends the blocks of a batch that has blocks of its own.
@@ -100,7 +114,7 @@ func (b *Builder) count(lane uint8, payload uint32) {
 
 // joins reports whether a frame of that length may be added to the open block.
 func (b *Builder) joins(length int) bool {
-	have := len(b.buf) - b.start
+	have := len(b.buf) - b.start + len(b.notes)
 	return have < b.enough && have+length <= b.most
 }
 
@@ -115,6 +129,7 @@ func (b *Builder) openBlock() {
 	b.start = len(b.buf)
 	b.open = segment.Block{Stream: b.stream, First: b.next, Time: b.time, Before: b.bytes}
 	b.buf = segment.AppendBlockHeader(b.buf, &b.open)
+	b.notes, b.noted = b.notes[:0], b.next
 	if b.end.Blocks == 1 {
 		b.enough = RestOfLeaf(b.end.Last(), max(b.leaf, LeafBytes(1)))
 		b.most = b.enough
@@ -167,9 +182,13 @@ func (b *Builder) closeBlock() {
 	if b.open.Count == 0 {
 		return
 	}
+	segment.AppendBlockHeader(b.buf[b.start:b.start], &b.open)
+	segment.SumFrames(b.buf[b.start:])
+	if len(b.notes) > 0 {
+		b.buf = segment.AppendNotes(b.buf, b.start, b.notes)
+		b.notes = b.notes[:0]
+	}
 	value := slices.Clip(b.buf[b.start:])
-	segment.AppendBlockHeader(value[:0], &b.open)
-	segment.SumFrames(value)
 	b.blocks = append(b.blocks, value)
 	b.open = segment.Block{}
 	b.end.Add(len(value))

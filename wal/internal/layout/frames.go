@@ -14,6 +14,7 @@ type Frames struct {
 	blocks  [][]byte   // of a large batch: bytes holds complete blocks, whose offsets count from the batch's first event
 	events  int
 	payload uint64 // payload bytes of the batch, when there are blocks
+	noted   int    // the most bytes of the batch's note
 }
 
 // frameCut ends a frame within Frames.bytes.
@@ -29,12 +30,13 @@ const poolable = 1 << 20
 // checksum of its frames.
 const blocksFrom = 8 * segment.BlockAim
 
-// Encode encodes the events, whose frames have size bytes. crowded: other batches are likely to follow in the same
-// commit. The caller calls Release later.
-func (f *Frames) Encode(stream string, events []segment.Event, size int64, crowded bool) {
+// Encode encodes the events, whose frames have size bytes. note describes the batch if it is numbered; its offset need not
+// be set. crowded: other batches are likely to follow in the same commit. The caller calls Release later.
+func (f *Frames) Encode(stream string, events []segment.Event, size int64, note *segment.Note, crowded bool) {
 	f.pooled, f.events = pool.Get().(*[]byte), len(events)
+	f.noted = note.Size()
 	if size >= blocksFrom {
-		f.encodeBlocks(stream, events, size, crowded)
+		f.encodeBlocks(stream, events, size, note, crowded)
 		return
 	}
 	f.bytes, f.cuts = f.buffer(size), make([]frameCut, len(events))
@@ -47,16 +49,23 @@ func (f *Frames) Encode(stream string, events []segment.Event, size int64, crowd
 }
 
 // encodeBlocks lays the events into blocks whose first offset is 0.
-func (f *Frames) encodeBlocks(stream string, events []segment.Event, size int64, crowded bool) {
+func (f *Frames) encodeBlocks(stream string, events []segment.Event, size int64, note *segment.Note, crowded bool) {
 	b := Builder{
-		stream: stream, left: int(size), even: true, large: crowded,
-		buf:    f.buffer(size + maxBlocks(size)*int64(segment.BlockHeader+len(stream))),
+		stream: stream, left: int(size) + f.noted, even: true, large: crowded,
+		buf:    f.buffer(size + int64(f.noted) + maxBlocks(size)*int64(segment.BlockHeader+len(stream))),
 		blocks: make([][]byte, 0, size/segment.BlockAim+2),
 	}
 	var lanes laneMemo
 	for i := range events {
 		e := &events[i]
-		b.reserve(segment.FrameSize(e))
+		size := segment.FrameSize(e)
+		if i == 0 {
+			size += f.noted
+		}
+		b.reserve(size)
+		if i == 0 {
+			b.putNote(note)
+		}
 		lane := lanes.of(e.Key)
 		b.buf = segment.AppendFrame(b.buf, e, lane)
 		b.count(lane, uint32(len(e.Data)))
@@ -86,8 +95,13 @@ func (m *laneMemo) of(key string) uint8 {
 	return m.lane
 }
 
-// Len returns the bytes of the frames.
-func (f *Frames) Len() int { return len(f.bytes) }
+// Len returns the bytes of the frames and of the note.
+func (f *Frames) Len() int {
+	if f.blocks != nil {
+		return len(f.bytes)
+	}
+	return len(f.bytes) + f.noted
+}
 
 // Events returns the number of events.
 func (f *Frames) Events() int { return f.events }
@@ -95,7 +109,7 @@ func (f *Frames) Events() int { return f.events }
 // Growth returns the most bytes by which the frames make the newest segment grow, not counting pages that they share
 // with other batches. A leaf holds at least two blocks, and up to a page at its end is unused.
 func (f *Frames) Growth(stream string) int64 {
-	size := int64(len(f.bytes))
+	size := int64(f.Len())
 	return size + min(maxBlocks(size), int64(f.events))*int64(segment.BlockHeader+len(stream)+segment.BlockExtra) + int64(segment.PartOverhead+len(stream))
 }
 

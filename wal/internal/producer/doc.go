@@ -6,9 +6,10 @@
 // reports a batch whose sequences are stored already, with its offset if that is still known. It rejects a batch that
 // leaves sequences out (ErrSequence).
 //
-// Store records a batch that is about to be committed, in a Changes of the commit. Changes.Put writes the changed
-// entries within the transaction. If the commit fails, Undo restores the producers as they were. After a start, Load
-// restores them from the state of the newest segment.
+// Store records a batch that is about to be committed, in a Changes of the commit. The commit writes a note of the batch
+// with its events (segment.Note), and Put writes the entries of new producers within the same transaction. Stored ends the
+// changes of a commit. If the commit fails, Undo restores the producers as they were. After a start, Load restores them from
+// the state of the newest segment, and Replay adds the batches that the segment has notes of.
 //
 // # Assumptions
 //

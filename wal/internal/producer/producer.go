@@ -3,7 +3,6 @@ package producer
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -45,7 +44,9 @@ const MaxRuns = 256
 type producer struct {
 	segment.ProducerState
 	lastSent time.Time // the time of its last batch, by the monotonic clock; zero: none since the log was opened
+	runs     int       // bytes of the encoded Runs
 	bytes    int64     // that it takes of the state, as far as they are counted
+	changed  bool      // it is part of the Changes of the group under way
 }
 
 // recognize decides whether the batch is stored already. known is false if it is not. at is the offset of a known batch
@@ -71,9 +72,10 @@ func (p *producer) recognize(b *Batch) (at uint64, known bool, err error) {
 	return 0, true, nil
 }
 
-// store records that the batch got the offsets from at on. A batch that leaves out sequences is part of no run.
+// store records that the batch got the offsets from at on. A batch that leaves out sequences is part of no run. Except for
+// the last run, it changes none that another slice may have.
 func (p *producer) store(b *Batch, at uint64, now time.Time) {
-	p.Next, p.Seen, p.lastSent, p.MayLeap = b.Next, now, time.Now(), false
+	p.Next, p.Seen, p.MayLeap = b.Next, now, false
 	sequence, n := b.Sequence, b.Events
 	if sequence+n != b.Next {
 		return
@@ -81,28 +83,37 @@ func (p *producer) store(b *Batch, at uint64, now time.Time) {
 	if k := len(p.Runs); k > 0 {
 		last := &p.Runs[k-1]
 		if last.Seq+last.Count == sequence && last.Offset+last.Count == at {
+			p.runs -= last.Length()
 			last.Count += n
+			p.runs += last.Length()
 			return
 		}
 	}
+	if k := len(p.Runs); k == cap(p.Runs) && k >= spareRuns {
+		p.Runs = append(make([]segment.ProducerRun, 0, k+spareRuns), p.Runs...)
+	}
 	p.Runs = append(p.Runs, segment.ProducerRun{Seq: sequence, Offset: at, Count: n})
+	p.runs += p.Runs[len(p.Runs)-1].Length()
 	p.keepRuns(MaxRuns)
 }
 
+// spareRuns is the number of runs for which a slice of many runs has memory when it is made anew.
+const spareRuns = 64
+
 // keepRuns keeps the last runs, at most most, and removes the others.
 func (p *producer) keepRuns(most int) {
-	if over := len(p.Runs) - most; over > 0 {
-		p.Runs = append(p.Runs[:0], p.Runs[over:]...)
+	for len(p.Runs) > most {
+		p.runs -= p.Runs[0].Length()
+		p.Runs = p.Runs[1:]
 	}
 }
 
-func (p *producer) clone() *producer {
-	if p == nil {
-		return nil
+// measure calculates the bytes of the runs.
+func (p *producer) measure() {
+	p.runs = 0
+	for i := range p.Runs {
+		p.runs += p.Runs[i].Length()
 	}
-	c := *p
-	c.Runs = slices.Clone(p.Runs)
-	return &c
 }
 
 // idle returns for how long the producer has sent nothing. The time before the log was opened is measured by the

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -27,11 +26,12 @@ const (
 type Set struct {
 	all     map[Key]*producer
 	bytes   int64         // that they take of the state
-	state   *atomic.Int64 // the bytes of the log's state, of which these are a part
+	state   *atomic.Int64 // the bytes of the log's state, with these
 	idle    time.Duration
 	logger  hclog.Logger
 	opened  time.Time // when the log was opened
 	checked time.Time // when idle producers were last looked for
+	spare   Changes   // an empty list with memory
 }
 
 // NewSet returns an empty set. It adds the bytes of its entries to state. A producer that sends nothing for idle is
@@ -60,19 +60,9 @@ func (s *Set) Recognize(b *Batch) (at uint64, known bool, err error) {
 	return at, known, err
 }
 
-// Growth returns the most bytes by which another batch of the producer grows the state; 0: the producer is new, see
-// NewBytes.
-func (s *Set) Growth(key Key) int64 {
-	p := s.all[key]
-	if p == nil {
-		return 0
-	}
-	return 2*p.bytes + int64(os.Getpagesize())
-}
-
 // NewBytes returns the bytes that a new producer takes of the state.
 func NewBytes(key Key) int64 {
-	const numbers, run = 5 + 10 + 2, 12 // bytes without runs, and of the first run
+	const numbers, run = 5 + 10 + 2 + 4, 12 // bytes without runs, and of the first run
 	return entryBytes(key, numbers+run)
 }
 
@@ -80,23 +70,43 @@ func entryBytes(key Key, value int) int64 {
 	return segment.StatePages(value, key.Stream, key.ID)
 }
 
-// Changes are the producers that a commit changes, as they were before; nil: the producer was new.
-type Changes map[Key]*producer
+// Changes are the producers that a commit changes.
+type Changes []change
+
+// change is a producer that a commit changes, as it was before.
+type change struct {
+	key    Key // its strings belong to the producer's batch
+	p      *producer
+	isNew  bool
+	before producer
+	last   segment.ProducerRun // the last run of before: store changes it in place
+}
+
+// note adds the producer to the changes, unless it is one of them.
+func (c *Changes) note(key Key, p *producer, isNew bool) {
+	if p.changed {
+		return
+	}
+	entry := change{key: key, p: p, isNew: isNew, before: *p}
+	if k := len(p.Runs); k > 0 {
+		entry.last = p.Runs[k-1]
+	}
+	p.changed = true
+	*c = append(*c, entry)
+}
 
 // Store records a batch that is about to be committed in the set, and in changes. Its events get the offsets from first
 // on. When all producers take mostBytes of the state, the producer keeps no more runs than before.
 func (s *Set) Store(changes *Changes, b *Batch, first uint64, now time.Time, mostBytes int64) {
-	p := s.all[b.Producer]
 	if *changes == nil {
-		*changes = make(Changes)
+		*changes, s.spare = s.spare, nil
 	}
-	if _, noted := (*changes)[b.Producer]; !noted {
-		(*changes)[b.Producer] = p.clone()
-	}
-	if p == nil {
+	p, known := s.all[b.Producer]
+	if !known {
 		p = &producer{}
 		s.all[Key{strings.Clone(b.Producer.ID), strings.Clone(b.Producer.Stream)}] = p
 	}
+	changes.note(b.Producer, p, !known)
 	if p.MayLeap && !b.Leaps && p.Next > 0 && b.Sequence > p.Next { // a producer that leaps leaves sequences out anyway
 		s.logger.Warn("producer events missing from this copy of the log", "stream", b.Producer.Stream, "producer", b.Producer.ID,
 			"first_sequence", p.Next, "events", b.Sequence-p.Next)
@@ -106,45 +116,70 @@ func (s *Set) Store(changes *Changes, b *Batch, first uint64, now time.Time, mos
 		most = max(len(p.Runs), 1)
 	}
 	p.store(b, first, now)
+	p.lastSent = time.Now()
 	p.keepRuns(most)
 	s.resize(b.Producer, p)
 }
 
+// Stored ends the changes of a commit that has succeeded.
+func (s *Set) Stored(changes Changes) {
+	for i := range changes {
+		changes[i].p.changed = false
+	}
+	s.end(changes)
+}
+
+// end keeps the memory of a list whose commit has ended.
+func (s *Set) end(changes Changes) {
+	clear(changes)
+	s.spare = changes[:0]
+}
+
 // Undo restores the producers that a failed commit changed.
 func (s *Set) Undo(changes Changes) {
-	for key, before := range changes {
-		if before == nil {
-			s.addBytes(-s.all[key].bytes)
-			delete(s.all, key)
+	for i := range changes {
+		c := &changes[i]
+		s.addBytes(c.before.bytes - c.p.bytes)
+		if c.isNew {
+			delete(s.all, c.key)
 			continue
 		}
-		s.addBytes(before.bytes - s.all[key].bytes)
-		*s.all[key] = *before // an assignment to the map would store this key, whose strings are part of a batch
+		*c.p = c.before
+		if k := len(c.p.Runs); k > 0 {
+			c.p.Runs[k-1] = c.last
+		}
 	}
+	s.end(changes)
 }
 
-// Put writes the entries of the changed producers.
-func (s *Set) Put(changes Changes, state *segment.StateWriter) error {
-	for key := range changes {
-		if err := put(key, s.all[key], state); err != nil {
+// Put writes the entries of the new producers: the others have an entry, and the notes of the commit's blocks continue
+// it. through is the number of the last block of the commit that has notes.
+func (s *Set) Put(changes Changes, state *segment.StateWriter, through uint64) error {
+	for i := range changes {
+		c := &changes[i]
+		if !c.isNew {
+			continue
+		}
+		if err := put(c.key, c.p, state, through); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// PutAll writes the entries of all producers: a new segment begins with them.
-func (s *Set) PutAll(state *segment.StateWriter) error {
+// PutAll writes the entries of all producers: a new segment begins with them. through is the number of the last block
+// with notes in the segment.
+func (s *Set) PutAll(state *segment.StateWriter, through uint64) error {
 	for key, p := range s.all {
-		s.resize(key, p)
-		if err := put(key, p, state); err != nil {
+		if err := put(key, p, state, through); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func put(key Key, p *producer, state *segment.StateWriter) error {
+func put(key Key, p *producer, state *segment.StateWriter, through uint64) error {
+	p.Through = through
 	if err := state.Put(segment.StateKey(segment.StateProducer, key.Stream, key.ID), p.Append(nil)); err != nil {
 		return fmt.Errorf("put producer: %w", err)
 	}
@@ -168,7 +203,19 @@ func (s *Set) Delete(keys []Key, state *segment.StateWriter) error {
 func (s *Set) Load(key Key, entry []byte) error {
 	p := new(producer)
 	s.all[key] = p
-	return p.Decode(entry)
+	err := p.Decode(entry)
+	p.measure()
+	return err
+}
+
+// Replay stores the batch of a note again, after Load. The note is in the block with that number and time. A producer
+// without an entry was evicted after the commit of the block.
+func (s *Set) Replay(stream string, n *segment.Note, block uint64, at time.Time) {
+	p := s.all[Key{n.Producer, stream}]
+	if p == nil || block <= p.Through {
+		return
+	}
+	p.store(&Batch{Sequence: n.Sequence, Next: n.Next, Events: n.Events}, n.Offset, at)
 }
 
 // Clear undoes Load.
@@ -205,7 +252,7 @@ func (s *Set) Trim(mostBytes int64) {
 
 // resize updates the size of the producer's part of the state.
 func (s *Set) resize(key Key, p *producer) {
-	bytes := entryBytes(key, p.Length())
+	bytes := entryBytes(key, p.Length(p.runs))
 	s.addBytes(bytes - p.bytes)
 	p.bytes = bytes
 }

@@ -32,7 +32,7 @@ func TestSet_UndoRestoresProducersAndBytes(t *testing.T) {
 	var state atomic.Int64
 	s := producer.NewSet(&state, time.Hour, hclog.NewNullLogger())
 	known, fresh := producer.Key{ID: "known", Stream: "s"}, producer.Key{ID: "new", Stream: "s"}
-	store(s, known, 1, 1, 3)
+	s.Stored(store(s, known, 1, 1, 3))
 	before := state.Load()
 	for _, key := range []producer.Key{known, fresh} {
 		s.Undo(store(s, key, 4, 100, 5))

@@ -33,6 +33,8 @@ type State interface {
 	Reset(base uint64)
 	// Load adds an entry. names has at least one name. Kinds of a later release are no error.
 	Load(kind byte, names []string, value []byte) error
+	// Replay takes a numbered batch that the segment has, after all its entries, in the order of the commits.
+	Replay(b *segment.Block, n *segment.Note)
 }
 
 // Segment is a readable segment, which is closed.
@@ -214,7 +216,10 @@ func (s *scan) readNewest(seg *Segment) error {
 			s.Lost = min(s.o.LargestCommit, s.o.MaxSize)
 		}
 		s.resetState(m.Base)
-		return s.loadState(r, seg)
+		if err := s.loadState(r, seg); err != nil {
+			return err
+		}
+		return seg.EachNote(r, s.state.Replay)
 	})
 	if err != nil {
 		return err

@@ -61,12 +61,12 @@ func (l *Row) Append(events []segment.Event) {
 	for i := range events {
 		size += int64(segment.FrameSize(&events[i]))
 	}
-	frames.Encode("s", events, size, false)
+	frames.Encode("s", events, size, &segment.Note{}, false)
 	newest := l.Set.Newest()
 	var b layout.Builder
 	b.Reset(newest.End(), time.Now().UnixNano(), frames.Len())
 	b.StartStream("s", uint64(len(l.Events))+1, l.bytes)
-	b.Add(&frames)
+	b.Add(&frames, &segment.Note{})
 	blocks, end := b.Finish()
 	if err := newest.Update(func(tx *bolt.Tx) error { return newest.PutBlocks(tx, blocks) }); err != nil {
 		l.t.Fatal(err)

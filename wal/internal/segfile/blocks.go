@@ -1,6 +1,7 @@
 package segfile
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -11,6 +12,7 @@ type blocks struct {
 	// index is the index of the newest segment, or a rebuilt one. It is nil if the file has the index.
 	index atomic.Pointer[segment.BlockIndex]
 	last  uint64          // the number of the last block
+	noted uint64          // the number of the last block with notes of producers; 0: there is none
 	end   segment.LeafEnd // where the blocks end
 }
 
@@ -25,7 +27,24 @@ func (b *blocks) Stored(values [][]byte, end segment.LeafEnd) *segment.BlockInde
 		b.last++
 		index.AddValue(value, b.last)
 	}
+	b.noted = b.lastNoted(b.last, values, b.noted)
 	return index
+}
+
+// NotedWith returns the number of the last block that has notes of producers, once the blocks are stored; 0: none has.
+func (b *blocks) NotedWith(values [][]byte) uint64 {
+	return b.lastNoted(b.last+uint64(len(values)), values, b.noted)
+}
+
+// lastNoted returns the number of the last value with notes, or noted. last is the number of the last value.
+func (b *blocks) lastNoted(last uint64, values [][]byte, noted uint64) uint64 {
+	for _, value := range slices.Backward(values) {
+		if segment.Noted(value) {
+			return last
+		}
+		last--
+	}
+	return noted
 }
 
 // Sealed drops the index from memory: a sealed segment has it in its file.

@@ -18,7 +18,9 @@ import (
 //
 // The header's checksum covers the segment's number, the block's number, and the header with the name.
 const (
-	BlockVersion = 1
+	plainVersion = 1
+	// BlockVersion is the latest version: that of a block with notes, see notes.go. A block without notes has the first.
+	BlockVersion = notedVersion
 	// BlockHeader is the length of a block before its stream's name.
 	BlockHeader = 1 + 4 + 8 + 4 + 8 + 8 + 8 + 8 + 4 + 2
 	headerSumAt = 1
@@ -55,6 +57,7 @@ type Block struct {
 	Lanes  LaneSet
 	sum    uint32 // of the frames
 	Frames []byte
+	notes  []byte // of the numbered batches that begin in the block
 }
 
 // Next returns the offset after the block's last event.
@@ -62,7 +65,7 @@ func (b *Block) Next() uint64 { return b.First + uint64(b.Count) }
 
 // AppendBlockHeader appends the header of a block whose frames the caller appends next.
 func AppendBlockHeader(dst []byte, b *Block) []byte {
-	dst = append(dst, BlockVersion, 0, 0, 0, 0)
+	dst = append(dst, plainVersion, 0, 0, 0, 0)
 	dst = binary.BigEndian.AppendUint64(dst, b.First)
 	dst = binary.BigEndian.AppendUint32(dst, b.Count)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(b.Time))
@@ -79,7 +82,7 @@ func HeaderLength(value []byte) int {
 	return BlockHeader + int(binary.BigEndian.Uint16(value[nameAt:]))
 }
 
-// SumFrames writes the frames' checksum into value, which is a whole block.
+// SumFrames writes the frames' checksum into value, which is a whole block without notes.
 func SumFrames(value []byte) {
 	binary.BigEndian.PutUint32(value[framesSumAt:], crc32.Checksum(value[HeaderLength(value):], Castagnoli))
 }
@@ -95,7 +98,11 @@ func MoveBlock(value []byte, first, before uint64, time int64) {
 // SealBlock writes the header's checksum into value, which is a whole block with the frames' checksum set. The block
 // must be stored under number in the segment seq.
 func SealBlock(value []byte, seq, number uint64) {
-	binary.BigEndian.PutUint32(value[headerSumAt:], headerSum(value[:HeaderLength(value)], seq, number))
+	sum := headerSum(value[:HeaderLength(value)], seq, number)
+	binary.BigEndian.PutUint32(value[headerSumAt:], sum)
+	if Noted(value) {
+		sealNotes(value, sum)
+	}
 }
 
 // headerSum covers the header and the block's position, so that a block in a wrong position is not accepted as good.
@@ -108,8 +115,26 @@ func headerSum(header []byte, seq, number uint64) uint32 {
 }
 
 // PeekBlock decodes a block's header and does not read the frames. That is enough to skip a block. fault is empty if
-// the header is good; otherwise only the block's number may be relied on.
+// the header and the notes are good; otherwise only the block's number may be relied on.
 func PeekBlock(seq uint64, key, value []byte) (b Block, fault string) {
+	if b, fault = peekHeader(seq, key, value); fault == "" && Noted(value) {
+		fault = b.checkNotes(value)
+	}
+	return b, fault
+}
+
+// checkNotes checks the tail of a block with a good header, and cuts it off from the frames.
+func (b *Block) checkNotes(value []byte) (fault string) {
+	frames, notes, sum, ok := splitNotes(b.Frames)
+	if !ok || sum != sumNotes(binary.BigEndian.Uint32(value[headerSumAt:]), notes) {
+		return "the checksum of the producers' notes does not match"
+	}
+	b.Frames, b.notes = frames, notes
+	return ""
+}
+
+// peekHeader decodes the header. The frames of the result still have the tail.
+func peekHeader(seq uint64, key, value []byte) (b Block, fault string) {
 	if len(key) != 8 {
 		return Block{}, "a key is not 8 bytes long"
 	}
@@ -123,7 +148,7 @@ func PeekBlock(seq uint64, key, value []byte) (b Block, fault string) {
 		return b, "the block is shorter than its header"
 	case binary.BigEndian.Uint32(value[headerSumAt:]) != headerSum(value[:header], seq, b.Number):
 		return b, "the header's checksum does not match"
-	case value[0] != BlockVersion:
+	case value[0] != plainVersion && value[0] != notedVersion:
 		return b, "the block's version is unknown"
 	}
 	b.readHeader(value)
@@ -138,8 +163,8 @@ func LaterBlock(seq uint64, key, value []byte) error {
 	if len(value) == 0 || value[0] <= BlockVersion {
 		return nil
 	}
-	known := append([]byte{BlockVersion}, value[1:min(len(value), headerPeek)]...)
-	if _, fault := PeekBlock(seq, key, known); fault != "" {
+	known := append([]byte{plainVersion}, value[1:min(len(value), headerPeek)]...)
+	if _, fault := peekHeader(seq, key, known); fault != "" {
 		return nil
 	}
 	return LaterVersion("block", uint64(value[0]), BlockVersion)

@@ -13,6 +13,7 @@ import (
 type newestBlocks struct {
 	Index *BlockIndex
 	Last  uint64  // the number of the last block
+	Noted uint64  // the number of the last block with notes of producers; 0: there is none
 	End   LeafEnd // the last leaf
 }
 
@@ -80,6 +81,9 @@ func (n *newestBlocks) add(path string, seq uint64, key, value []byte) error {
 	}
 	n.Index.Add(&b)
 	n.Last = b.Number
+	if Noted(value) {
+		n.Noted = b.Number
+	}
 	n.End.Add(len(value))
 	return nil
 }

@@ -113,11 +113,14 @@ func FuzzBlock(f *testing.F) {
 	f.Add(NumberKey(math.MaxUint64), soundBlock(), false)
 	f.Add([]byte{}, []byte{BlockVersion}, false)
 	f.Add(NumberKey(3), gappedBlock(), true)
+	f.Add(NumberKey(3), notedBlock(), true)
 	f.Fuzz(func(t *testing.T, key, value []byte, seal bool) {
 		value = bytes.Clone(value)
 		if seal && len(key) == 8 && len(value) >= BlockHeader && len(value) >= HeaderLength(value) {
-			value[0] = BlockVersion
-			SumFrames(value)
+			if _, _, _, ok := splitNotes(value[HeaderLength(value):]); !ok || !Noted(value) {
+				value[0] = plainVersion
+				SumFrames(value)
+			}
 			SealBlock(value, 2, numberOf(key))
 		}
 		b, fault := ParseBlock(2, key, value)

@@ -4,7 +4,7 @@ import "time"
 
 // ProducerState is a producer's entry of the state, in which every number is a uvarint:
 //
-//	next, seen in Unix nanoseconds, n × (sequence, offset, events)
+//	next, seen in Unix nanoseconds, n × (sequence, offset, events), through unless it is 0
 type ProducerState struct {
 	Next uint64        // the sequence that continues the stored ones; 0: any does
 	Seen time.Time     // when it last sent, by the agent's clock
@@ -12,6 +12,9 @@ type ProducerState struct {
 	// MayLeap: the log is a copy, and the producer's next batch may come after batches that the copy lacks. It is
 	// encoded as a last run of no events.
 	MayLeap bool
+	// Through is the number of the last block whose notes the entry includes. It is not 0 only in a segment that has blocks
+	// with notes: earlier releases, which cannot decode it, reject those.
+	Through uint64
 }
 
 // ProducerRun: the events with the sequences [seq, seq+count) have the offsets [offset, offset+count).
@@ -27,6 +30,9 @@ func (p *ProducerState) Append(b []byte) []byte {
 	for _, r := range runs {
 		b = AppendNumbers(b, r.Seq, r.Offset, r.Count)
 	}
+	if p.Through > 0 {
+		b = AppendNumbers(b, p.Through)
+	}
 	return b
 }
 
@@ -40,17 +46,23 @@ func (p *ProducerState) Decode(b []byte) error {
 	if k := len(p.Runs); k > 0 && p.Runs[k-1].Count == 0 {
 		p.Runs, p.MayLeap = p.Runs[:k-1], true
 	}
+	if len(d.Rest) > 0 {
+		p.Through = d.Number()
+	}
 	return d.err()
 }
 
-// Length returns the number of bytes that Append adds.
-func (p *ProducerState) Length() int {
-	n := numberLength(p.Next) + numberLength(uint64(p.Seen.UnixNano())) + numberLength(uint64(len(p.Runs)+1))
+// Length returns the most bytes that Append adds, if the runs take that many.
+func (p *ProducerState) Length(runs int) int {
+	const through = 4
+	n := numberLength(p.Next) + numberLength(uint64(p.Seen.UnixNano())) + numberLength(uint64(len(p.Runs)+1)) + runs + through
 	if p.MayLeap {
 		n += numberLength(p.Next) + 2
 	}
-	for _, r := range p.Runs {
-		n += numberLength(r.Seq) + numberLength(r.Offset) + numberLength(r.Count)
-	}
 	return n
+}
+
+// Length returns the bytes that a run takes.
+func (r *ProducerRun) Length() int {
+	return numberLength(r.Seq) + numberLength(r.Offset) + numberLength(r.Count)
 }
