@@ -21,6 +21,7 @@ import (
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/grpckit"
 	"github.com/standpipe/standpipe/test/testkit"
+	"github.com/standpipe/standpipe/wal"
 )
 
 // parse is the configuration of startAgent with the streams given; DIR in them is dir.
@@ -303,6 +304,16 @@ func TestMemoryGoal_GrowsWithLimits(t *testing.T) {
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got %d MiB, want %d", tt.got, tt.want)
+		}
+	}
+}
+
+// A file has no fault exactly if the log can have its max_size.
+func TestMaxSize_LeastIsThatOfTheLog(t *testing.T) {
+	for size, valid := range map[int64]bool{wal.MinMaxSize: true, wal.MinMaxSize - 1: false} {
+		_, err := config.Parse(fmt.Appendf(nil, "wal { max_size = \"%dB\" }", size), "agent.hcl")
+		if (err == nil) != valid {
+			t.Errorf("max_size of %d bytes: got %v, want valid: %v", size, err, valid)
 		}
 	}
 }

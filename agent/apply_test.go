@@ -18,6 +18,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/fakeaws"
+	"github.com/standpipe/standpipe/wal"
 )
 
 // running is an agent that a test stops by itself.
@@ -270,7 +271,9 @@ stream "s" {
 	if d := destination(t, a, "s", "f"); d.Pending.Events != 4 || d.Dropped.Events != 0 {
 		t.Errorf("got %+v, want four events", d)
 	}
-	if err := a.Reload(parse(t, dir, text(`max_size = "512KiB"`, nobody))); err == nil || a.Status().WAL.MaxBytes != 2<<20 {
+	small := parse(t, dir, text(`max_size = "1MiB"`, nobody))
+	small.WAL.MaxSize = wal.MinMaxSize - 1
+	if err := a.Reload(small); err == nil || a.Status().WAL.MaxBytes != 2<<20 {
 		t.Errorf("got %v and %+v, want an error and no change", err, a.Status().WAL)
 	}
 	if err := a.Reload(parse(t, dir, text(`max_size = "64MiB"`, nobody))); err != nil {

@@ -107,12 +107,12 @@ listener "grpc" {
   address          = "127.0.0.1:7710"
   max_request_size = "0B"
 }`, []string{
-			`3:18: max_size: 8 is a bare number, not a string in quotes; allowed is a size of 256KiB or more, like "8GiB"`,
+			`3:18: max_size: 8 is a bare number, not a string in quotes; allowed is a size of 1MiB or more, like "8GiB"`,
 			`4:18: segment_size: "64" has no unit; allowed is a size of 64KiB or more, like "64MiB"`,
 			`8:19: max_line_size: "64.5MiB" is too large; allowed is a size from 1B to 64MiB, like "4MiB"`,
 			`12:22: max_request_size: "0B" is too small; allowed is a size from 1B to 1GiB, like "16MiB"`}},
 		{"a negative number", "wal {\n  max_size = -8\n}", []string{
-			`2:14: max_size: -8 is a bare number, not a string in quotes; allowed is a size of 256KiB or more, like "8GiB"`}},
+			`2:14: max_size: -8 is a bare number, not a string in quotes; allowed is a size of 1MiB or more, like "8GiB"`}},
 		{"rates", in(`"firehose" "f"`, `delivery_stream = "a"`, `quota {`, `bytes = "1MB"`, `records = "1.5/s"`, `requests = "0/s"`, `}`), []string{
 			`5:9: bytes: "1MB" does not end with /s; allowed is a rate of 1B/s or more, like "1MB/s"`,
 			`6:11: records: "1.5/s" is no whole number a second; allowed is a rate of 1/s or more, like "1000/s"`,
@@ -511,7 +511,7 @@ func TestSizes_Invalid(t *testing.T) {
 		"1KiB":    "is too small",
 	} {
 		_, err := config.Parse([]byte("wal {\n  max_size = \""+text+"\"\n}"), "a.hcl")
-		want := `a.hcl:2:14: max_size: "` + text + `" ` + want + `; allowed is a size of 256KiB or more, like "8GiB"`
+		want := `a.hcl:2:14: max_size: "` + text + `" ` + want + `; allowed is a size of 1MiB or more, like "8GiB"`
 		if err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}

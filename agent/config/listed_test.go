@@ -117,7 +117,7 @@ func TestFaults_OfALongLine(t *testing.T) {
 		t.Fatalf("got %v, want faults", err)
 	}
 	got := printed(t, faults.Faults)
-	want := `agent.hcl:2:13: max_size: "8" has no unit; allowed is a size of 256KiB or more, like "8GiB"
+	want := `agent.hcl:2:13: max_size: "8" has no unit; allowed is a size of 1MiB or more, like "8GiB"
     	max_size = "8" # ` + strings.Repeat("x", 140-len("\tmax_size = \"8\" # ")) + `
     	           ^^^
 agent.hcl:6:517: cors_origins: 7 is a bare number, not a string in quotes; allowed is a list of origins, like ["https://shop.example"], or ["*"]

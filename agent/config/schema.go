@@ -129,7 +129,7 @@ var (
 
 	walSection = schema.Section[WAL]{
 		Settings: []schema.Setting[WAL]{
-			schema.Size("max_size", "8GiB", func(w *WAL) *int64 { return &w.MaxSize }, 256*kib, 0).Reloaded().
+			schema.Size("max_size", "8GiB", func(w *WAL) *int64 { return &w.MaxSize }, mib, 0).Reloaded().
 				Means("The limit for the disk space of all segments together. Below the used space, events are rejected until enough are delivered."),
 			schema.Size("segment_size", "64MiB", func(w *WAL) *int64 { return &w.SegmentSize }, 64*kib, 0).
 				Means("The size of one segment file. It is lowered to a quarter of max_size."),
