@@ -187,6 +187,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		defer group.Wait()
 		group.Go(func() { a.disk.Run(monitorCtx) })
 		group.Go(func() { a.deadCount.Run(monitorCtx, a.dead.List) })
+		group.Go(func() { a.watchCertificates(monitorCtx) })
 		a.monitor.Run(monitorCtx)
 	}()
 	defer func() {

@@ -2,8 +2,7 @@ package agent
 
 import (
 	"errors"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/standpipe/standpipe/agent/internal/condition"
 	"github.com/standpipe/standpipe/wal"
@@ -11,11 +10,18 @@ import (
 
 // facts returns the agent's part of the facts for the monitor.
 func (a *Agent) facts() condition.Facts {
-	status := a.Status()
+	status := a.snapshot()
 	volume, _ := a.disk.State()
 	conf := a.conf.Load()
+	shortage := a.log.Shortage()
+	switch reason := status.Accepting.Reason; { // it may have changed since the status
+	case reason == string(wal.FullWAL) || reason == string(wal.FullDisk):
+		shortage = wal.Shortage(reason)
+	case reason == "" && conf.WAL.OnFull != string(wal.DropOldest):
+		shortage = wal.NoShortage
+	}
 	return condition.Facts{
-		Status: status, DataDir: conf.DataDir, Shortage: a.log.Shortage(), Volume: volume,
+		Now: time.Now(), Status: status, DataDir: conf.DataDir, Shortage: shortage, Volume: volume,
 		LowSpace: a.disk.Rejection() != nil, MinFree: conf.WAL.MinFree.Of(volume.Size),
 		DropsOldest: conf.WAL.OnFull == string(wal.DropOldest),
 	}
@@ -67,24 +73,4 @@ func (a *Agent) accepting() error {
 		return errStopping
 	}
 	return a.log.Failed()
-}
-
-// certificates returns the certificates of all listeners. It reports false while a reload or the stop changes them.
-func (a *Agent) certificates() (all []condition.Certificate, ok bool) {
-	if !a.mu.TryLock() {
-		return nil, false
-	}
-	defer a.mu.Unlock()
-	add := func(s *security) {
-		if s.certificate != nil {
-			file, expires := s.certificate.Expiry()
-			all = append(all, condition.Certificate{File: file, Expires: expires})
-		}
-	}
-	add(&a.adminSecurity)
-	for _, l := range a.listeners.bound {
-		add(&l.security)
-	}
-	slices.SortFunc(all, func(a, b condition.Certificate) int { return strings.Compare(a.File, b.File) })
-	return slices.Compact(all), true
 }

@@ -13,8 +13,15 @@ import (
 // stallTimeout is the longest time without progress of a shipper that has work and no error.
 const stallTimeout = time.Minute
 
-// Status returns the agent's state. The ledgers in it balance.
+// Status returns the agent's state. The ledgers in it balance. Its problems agree with whether events are accepted.
 func (a *Agent) Status() admin.Status {
+	f := a.facts()
+	a.monitor.Agree(&f)
+	return f.Status
+}
+
+// snapshot is Status with the problems of the monitor's last look.
+func (a *Agent) snapshot() admin.Status {
 	st := a.log.Stat()
 	status := admin.Status{
 		Agent: admin.AgentStatus{

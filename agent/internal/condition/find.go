@@ -89,6 +89,52 @@ func Find(f *Facts) (problems []admin.Problem) {
 	return problems
 }
 
+// Acceptance returns the problems that decide the fate of appends: of the kinds failed, wal_full, disk_full and min_free.
+func Acceptance(f *Facts) (problems []admin.Problem) {
+	for _, k := range kinds {
+		if !decidesAcceptance(k.name) {
+			continue
+		}
+		for _, text := range k.agent(f) {
+			problems = append(problems, admin.Problem{Kind: k.name, Severity: k.severity, Remedy: k.remedy, Text: text})
+		}
+	}
+	return problems
+}
+
+func decidesAcceptance(kind string) bool {
+	return kind == "failed" || kind == "wal_full" || kind == "disk_full" || kind == "min_free"
+}
+
+// Agree returns problems, the result of an earlier Find, with the present Acceptance in place of the earlier one. It
+// reports whether their kinds differ. A problem that earlier had no Since gets that of the status.
+func Agree(problems []admin.Problem, f *Facts) (all []admin.Problem, differ bool) {
+	before := make(map[string]admin.Time)
+	for _, p := range problems {
+		if decidesAcceptance(p.Kind) {
+			before[p.Kind] = p.Since
+		}
+	}
+	all = Acceptance(f)
+	differ = len(all) != len(before)
+	for i := range all {
+		since, known := before[all[i].Kind]
+		if !known {
+			differ = true
+			if since = f.Status.Accepting.Since; since.IsZero() {
+				since = admin.Time{Time: f.Now}
+			}
+		}
+		all[i].Since = since
+	}
+	for _, p := range problems {
+		if !decidesAcceptance(p.Kind) {
+			all = append(all, p)
+		}
+	}
+	return all, differ
+}
+
 // when returns text if the condition holds.
 func when(holds bool, text string, args ...any) []string {
 	if !holds {

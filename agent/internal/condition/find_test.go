@@ -44,7 +44,7 @@ var cases = map[string]struct {
 	"failed": {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Status.WAL.Failed = "sync: input/output error" }, "sync: input/output error"},
 	"wal_full": {func(f *condition.Facts, _ *admin.DestinationStatus) {
 		f.Shortage, f.Status.WAL.Bytes = wal.FullWAL, 7<<30
-	}, "events are not accepted: the WAL is full, 7.0 GiB of max_size 8.0 GiB"},
+	}, "events are not accepted: the WAL is full, 7.0 GiB of max_size 8.0 GiB are in use and the rest is reserved for compaction"},
 	"disk_full": {func(f *condition.Facts, _ *admin.DestinationStatus) {
 		f.Shortage, f.DropsOldest, f.Volume.Free, f.Status.WAL.Bytes = wal.FullDisk, true, 100<<20, 8<<30
 	}, "events are dropped to make room: the disk is full, 100 MiB of 64 GiB left"},
@@ -76,7 +76,7 @@ var cases = map[string]struct {
 	"paused": {func(_ *condition.Facts, d *admin.DestinationStatus) {
 		d.State, d.PausedAt = admin.Paused, admin.Time{Time: now.Add(-time.Hour)}
 	}, "paused by an operator since 2026-11-20 11:00 UTC, with 10 events pending"},
-	"dead_letters":       {func(_ *condition.Facts, d *admin.DestinationStatus) { d.DeadLetters = 3 }, "3 events were rejected by the destination"},
+	"dead_letters":       {func(_ *condition.Facts, d *admin.DestinationStatus) { d.DeadLetters = 3 }, "the destination rejected 3 events for good"},
 	"state_full":         {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Status.WAL.StateFull = true }, "new streams and producers are rejected"},
 	"max_size_over_disk": {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Volume.Free = 4 << 30 }, "max_size is 8.0 GiB, and the volume of /var/lib/standpipe has 4.0 GiB for the WAL"},
 	"volatile_data_dir":  {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Volume.Kind = "tmpfs" }, "/var/lib/standpipe is on tmpfs"},
@@ -155,33 +155,63 @@ func TestFind_WorstFirst(t *testing.T) {
 }
 
 // A problem that goes on keeps its beginning, and writes one line when it begins and one when it ends, also if its text
-// changes meanwhile.
+// changes meanwhile, and if it is gone for a moment.
 func TestTracker_TwoLinesForEachProblem(t *testing.T) {
 	var out bytes.Buffer
 	tracker := condition.NewTracker(hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Info}))
-	at := func(seconds int, change func(f *condition.Facts, d *admin.DestinationStatus)) []admin.Problem {
+	at := func(seconds int, oldest float64, wantSince int) {
+		t.Helper()
 		f := calm()
-		change(f, &f.Status.Streams[0].Destinations[0])
-		return tracker.Update(condition.Find(f), now.Add(time.Duration(seconds)*time.Second))
+		f.Status.Streams[0].Destinations[0].Pending.OldestSeconds = oldest
+		got := tracker.Update(condition.Find(f), now.Add(time.Duration(seconds)*time.Second))
+		since := now.Add(time.Duration(wantSince) * time.Second)
+		if wantSince >= 0 && (len(got) != 1 || !got[0].Since.Equal(since)) {
+			t.Errorf("after %d s: got %+v, want a problem since %s", seconds, got, since)
+		}
+		if wantSince < 0 && len(got) != 0 {
+			t.Errorf("after %d s: got %+v, want no problem", seconds, got)
+		}
 	}
-	late := func(seconds float64) func(*condition.Facts, *admin.DestinationStatus) {
-		return func(_ *condition.Facts, d *admin.DestinationStatus) { d.Pending.OldestSeconds = seconds }
-	}
-	at(0, late(400))
-	at(2, late(402))
-	if got := at(4, late(404)); len(got) != 1 || !got[0].Since.Equal(now) {
-		t.Errorf("got %+v, want a problem since %s", got, now)
-	}
-	if got := at(90, late(1)); len(got) != 0 {
-		t.Errorf("got %+v, want no problem", got)
-	}
-	if got := at(92, late(400)); len(got) != 1 || !got[0].Since.Equal(now.Add(92*time.Second)) {
-		t.Errorf("got %+v, want a new problem", got)
-	}
+	at(0, 400, 0)
+	at(2, 402, 0)
+	at(4, 1, -1)
+	at(13, 400, 0)
+	at(90, 1, -1)
+	at(100, 400, 100)
+	at(102, 1, -1)
+	at(104, 1, -1)
+	at(112, 1, -1)
+	at(114, 1, -1)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 3 || !strings.Contains(lines[0], `[WARN]  problem: kind=behind stream=clicks destination=live text="10 events pending, the oldest for 6m 40s"`) ||
-		!strings.Contains(lines[1], "[INFO]  problem is over: kind=behind stream=clicks destination=live after=1m30s") {
-		t.Errorf("got %q, want a line for the begin, one for the end and one for the second begin", lines)
+	want := []string{
+		`[WARN]  problem: kind=behind stream=clicks destination=live text="10 events pending, the oldest for 6m 40s"`,
+		"[INFO]  problem is over: kind=behind stream=clicks destination=live after=1m30s",
+		"[WARN]  problem: kind=behind stream=clicks destination=live",
+		"[INFO]  problem is over: kind=behind stream=clicks destination=live after=2s",
+	}
+	if !slices.EqualFunc(lines, want, strings.Contains) {
+		t.Errorf("got %q, want %q", lines, want)
+	}
+}
+
+// Whether events are accepted decides about its problems at once, before the next look: those of the last look that are
+// over are gone, and new ones have the time of the status.
+func TestAgree_WithAcceptance(t *testing.T) {
+	f := calm()
+	f.Shortage, f.Status.Accepting = wal.FullWAL, admin.Accepting{Reason: "wal_full", Since: admin.Time{Time: now.Add(-time.Second)}}
+	behind := admin.Problem{Kind: "behind", Since: admin.Time{Time: now.Add(-time.Hour)}}
+	all, differ := condition.Agree([]admin.Problem{{Kind: "min_free"}, behind}, f)
+	if len(all) != 2 || !differ || all[0].Kind != "wal_full" || !all[0].Since.Equal(now.Add(-time.Second)) || all[0].Remedy == "" || all[1] != behind {
+		t.Errorf("got %+v, %v, want wal_full and behind", all, differ)
+	}
+	all[0].Since = admin.Time{Time: now.Add(-time.Minute)}
+	again, differ := condition.Agree(all, f)
+	if !slices.Equal(again, all) || differ {
+		t.Errorf("got %+v, %v, want %+v", again, differ, all)
+	}
+	f.Shortage, f.Status.Accepting = wal.NoShortage, admin.Accepting{OK: true}
+	if all, differ = condition.Agree(all, f); len(all) != 1 || all[0] != behind || !differ {
+		t.Errorf("got %+v, %v, want behind alone", all, differ)
 	}
 }
 
@@ -193,6 +223,7 @@ func TestTracker_NoSecondLine(t *testing.T) {
 	cases["blocked"].change(f, &f.Status.Streams[0].Destinations[0])
 	tracker.Update(condition.Find(f), now)
 	tracker.Update(nil, now)
+	tracker.Update(nil, now.Add(time.Hour))
 	if out.Len() > 0 {
 		t.Errorf("got %q, want no line", out.String())
 	}

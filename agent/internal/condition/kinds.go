@@ -22,7 +22,7 @@ var kinds = []kind{
 		name: "wal_full", severity: admin.Critical,
 		remedy: "mend the destinations that deliver nothing, or raise max_size of the wal block",
 		agent: func(f *Facts) []string {
-			return when(f.Shortage == wal.FullWAL, "events are %s: the WAL is full, %s of max_size %s",
+			return when(f.Shortage == wal.FullWAL, "events are %s: the WAL is full, %s of max_size %s are in use and the rest is reserved for compaction",
 				f.fullOutcome(), size(f.Status.WAL.Bytes), size(f.Status.WAL.MaxBytes))
 		},
 	},
@@ -66,7 +66,7 @@ var kinds = []kind{
 		},
 	},
 	{
-		name: "damaged", severity: admin.Critical, logged: true,
+		name: "damaged", severity: admin.Critical,
 		remedy: "see `standpipe wal verify`; delete the files that were set aside once nothing in them is needed",
 		agent: func(f *Facts) []string {
 			files := f.Status.WAL.SetAside
@@ -135,7 +135,7 @@ var kinds = []kind{
 		name: "dead_letters", severity: admin.Warning,
 		remedy: "see `standpipe dead ls` for the reasons; then requeue the letters, or drop them",
 		destination: func(_ *Facts, _ *admin.StreamStatus, d *admin.DestinationStatus) string {
-			return perDestination(d.DeadLetters > 0, "%s were rejected by the destination, and are kept as dead letters", events(d.DeadLetters))
+			return perDestination(d.DeadLetters > 0, "the destination rejected %s for good: they are kept as dead letters", events(d.DeadLetters))
 		},
 	},
 	{

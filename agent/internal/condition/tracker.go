@@ -9,41 +9,74 @@ import (
 )
 
 // Tracker keeps the time at which each problem began. It writes one log line when a problem begins, and one when it
-// ends. Its methods are called by one goroutine.
+// ends. A problem that returns shortly after its end goes on: a log at its limit that accepts an event now and then is one
+// problem. So the line of the end is late by that time. The methods of a Tracker are called by one goroutine.
 type Tracker struct {
 	logger hclog.Logger
-	open   map[identity]*admin.Problem
+	open   map[identity]*span
+}
+
+// span is the time of a problem.
+type span struct {
+	problem *admin.Problem
+	since   admin.Time
+	ended   time.Time // zero: the problem is present
 }
 
 // identity identifies a problem over time. Problems of the agent can differ by their text
 // alone, such as those of two certificates.
 type identity struct{ kind, stream, destination, text string }
 
+// calm is the time after which a problem that ended does not go on if it returns.
+const calm = 10 * time.Second
+
+// calmOf returns the calm time of a kind. The growth of the WAL is that of a minute, in which segments come and go.
+func calmOf(kind string) time.Duration {
+	if kind == "full_soon" {
+		return time.Minute
+	}
+	return calm
+}
+
 // NewTracker returns a Tracker without problems.
 func NewTracker(logger hclog.Logger) *Tracker {
-	return &Tracker{logger: logger, open: make(map[identity]*admin.Problem)}
+	return &Tracker{logger: logger, open: make(map[identity]*span)}
 }
 
 // Update makes found, the result of Find at now, the present problems, and sets their Since.
 func (t *Tracker) Update(found []admin.Problem, now time.Time) []admin.Problem {
-	before := t.open
-	t.open = make(map[identity]*admin.Problem, len(found))
-	for i := range found {
-		p, id := &found[i], identityOf(&found[i])
-		old := before[id]
-		if old == nil {
-			p.Since = admin.Time{Time: now}
-			t.log(p, "problem", "text", p.Text, "remedy", p.Remedy)
-		} else {
-			p.Since = old.Since
-			delete(before, id)
+	for _, s := range t.open {
+		if s.ended.IsZero() {
+			s.ended = now
 		}
-		t.open[id] = p
 	}
-	for _, p := range before {
-		t.log(p, "problem is over", "after", now.Sub(p.Since.Time).Round(time.Second))
+	for i := range found {
+		p := &found[i]
+		id := identityOf(p)
+		s := t.open[id]
+		if s != nil && now.Sub(s.ended) >= calmOf(p.Kind) {
+			t.end(id, s)
+			s = nil
+		}
+		if s == nil {
+			s = &span{since: admin.Time{Time: now}}
+			t.open[id] = s
+			t.log(p, "problem", "text", p.Text, "remedy", p.Remedy)
+		}
+		s.problem, s.ended = p, time.Time{}
+		p.Since = s.since
+	}
+	for id, s := range t.open {
+		if !s.ended.IsZero() && now.Sub(s.ended) >= calmOf(id.kind) {
+			t.end(id, s)
+		}
 	}
 	return found
+}
+
+func (t *Tracker) end(id identity, s *span) {
+	delete(t.open, id)
+	t.log(s.problem, "problem is over", "after", s.ended.Sub(s.since.Time).Round(time.Second))
 }
 
 func identityOf(p *admin.Problem) identity {

@@ -194,6 +194,15 @@ func (m *Monitor) Complete(s *admin.Status, refusal string, now time.Time) {
 	m.addGrowthLocked(s, now)
 }
 
+// Agree replaces the problems in f.Status that decide the fate of appends by the present ones. An event can be rejected
+// before a snapshot finds the reason: the status has it already, and the next snapshot is taken now.
+func (m *Monitor) Agree(f *condition.Facts) {
+	var differ bool
+	if f.Status.Problems, differ = condition.Agree(f.Status.Problems, f); differ {
+		m.LookSoon()
+	}
+}
+
 // addRatesLocked adds the traffic since the oldest sample that rates are computed over.
 func (m *Monitor) addRatesLocked(s *admin.Status, now time.Time) {
 	if len(m.samples) == 0 {
@@ -249,8 +258,9 @@ func (m *Monitor) addGrowthLocked(s *admin.Status, now time.Time) {
 // History returns the traffic of the last minutes.
 func (m *Monitor) History() admin.History { return m.history.copy() }
 
-// Reloaded notes the result of a reload.
+// Reloaded notes the result of a reload, and takes a snapshot.
 func (m *Monitor) Reloaded(changed admin.ReloadChanges, err error) {
+	defer m.LookSoon()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reload = admin.ReloadStatus{At: admin.Time{Time: time.Now()}, OK: err == nil, Changes: changed}
