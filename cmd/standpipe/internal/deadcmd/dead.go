@@ -31,7 +31,7 @@ func New() *cobra.Command {
 type flags struct {
 	cli.DialFlags
 	stream, destination string
-	all                 bool
+	all, yes            bool
 }
 
 func (f *flags) connect() (*client, error) {
@@ -136,7 +136,7 @@ func newDrop() *cobra.Command {
 	c := newChange("drop", func(out admin.DeadOutcome) int { return out.Dropped })
 	c.Short = "Remove dead letters for good"
 	c.Long = "Remove dead letters and their data for good. In the agent's ledger their events stay counted as dead.\n" +
-		"With --all also damaged letters."
+		"With --all also damaged letters. On a terminal it waits for a confirmation, unless IDs or --yes are given."
 	return c
 }
 
@@ -150,6 +150,9 @@ func newChange(action string, count func(admin.DeadOutcome) int) *cobra.Command 
 	f.Flags(c, "admin", cli.DefaultAdminAddress)
 	f.addFilter(c)
 	c.Flags().BoolVar(&f.all, "all", false, "all dead letters")
+	if action == "drop" {
+		c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	}
 	return c
 }
 
@@ -158,6 +161,11 @@ func (f *flags) change(c *cobra.Command, args []string, action string, count fun
 	choice, err := f.choice(args)
 	if err != nil {
 		return err
+	}
+	if action == "drop" && len(choice.IDs) == 0 && !f.yes && cli.Interactive(c) {
+		if err := cli.Confirm(c, "Drop "+describe(choice)+" for good? Their data is deleted."); err != nil {
+			return err
+		}
 	}
 	client, err := f.connect()
 	if err != nil {
@@ -191,6 +199,18 @@ func (f *flags) choice(args []string) (c admin.DeadChoice, err error) {
 		return c, &cli.ExitError{Code: cli.ExitUsage, Err: errors.New("choose dead letters by their IDs, or by --stream and --destination, or --all")}
 	}
 	return c, nil
+}
+
+// describe returns the dead letters of a choice without IDs, in words.
+func describe(choice admin.DeadChoice) string {
+	text := "all dead letters"
+	if choice.Stream != "" {
+		text += " of stream " + cli.Printable(choice.Stream)
+	}
+	if choice.Destination != "" {
+		text += " of destination " + cli.Printable(choice.Destination)
+	}
+	return text
 }
 
 func readIDs(args []string) (ids []uint64, err error) {

@@ -1,14 +1,10 @@
 package destinationcmd
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -131,7 +127,7 @@ func newForget() *cobra.Command {
 	return c
 }
 
-// confirm waits for an answer on the terminal. An answer other than y or yes, or none, is an error.
+// confirm waits for an answer.
 func confirm(c *cobra.Command, client *cli.AdminClient, stream, name string) error {
 	status, err := status(c.Context(), client)
 	if err != nil {
@@ -145,15 +141,7 @@ func confirm(c *cobra.Command, client *cli.AdminClient, stream, name string) err
 			}
 		}
 	}
-	fmt.Fprintf(c.ErrOrStderr(), "Forget %s to %s%s? The events cannot be delivered after that. [y/N] ", cli.Printable(stream), cli.Printable(name), held)
-	answer, err := bufio.NewReader(c.InOrStdin()).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return fmt.Errorf("read the answer: %w", err)
-	}
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" {
-		return errors.New("not forgotten; answer y, or use --yes")
-	}
-	return nil
+	return cli.Confirm(c, fmt.Sprintf("Forget %s to %s%s? The events cannot be delivered after that.", cli.Printable(stream), cli.Printable(name), held))
 }
 
 func status(ctx context.Context, client *cli.AdminClient) (s admin.Status, err error) {
