@@ -102,6 +102,7 @@ var arrows = map[string][]string{
 	"shipper/sink/s3/internal/upload":  {"shipper/sink/internal/awsclient"},
 
 	"agent/config/internal/odd":        {"agent/config/internal/schema"},
+	"agent/config/internal/pattern":    {"agent/config/internal/schema"},
 	"agent/config/internal/schema":     nil,
 	"agent/internal/access":            {"shipper/limit"},
 	"agent/internal/access/accesstest": {"agent/internal/access"},

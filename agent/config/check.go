@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/standpipe/standpipe/agent/config/internal/pattern"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -153,7 +154,7 @@ func checkStream(b *schema.Block, s *Stream) {
 	if b.Wrote("on_full") && !b.Wrote("max_size") && !b.Misread("max_size") {
 		b.Fault(b.At("on_full"), "on_full: %s has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal", b.Name)
 	}
-	if b.Wrote("max_streams") && !isPattern(s.Name) {
+	if b.Wrote("max_streams") && !pattern.Is(s.Name) {
 		b.Fault(b.At("max_streams"), "max_streams: %s is one stream; allowed is max_streams beside a pattern, like \"meter-*\"", b.Name)
 	}
 	addShared(b, s)
@@ -192,7 +193,7 @@ func checkDestination(b *schema.Block, s *Stream, d *Destination) {
 
 // checkFilledIn checks the settings with ${stream} again with the stream's name in them.
 func checkFilledIn(b *schema.Block, s *Stream, d *Destination) {
-	if isPattern(s.Name) {
+	if pattern.Is(s.Name) {
 		return
 	}
 	filled := d.For(s.Name)
@@ -251,7 +252,7 @@ func liesIn(name, inner, outer string) bool {
 // realPath returns the absolute path, with symbolic links resolved as far as the path exists. The path of a single
 // stream has the stream's name filled in.
 func realPath(name, path string) string {
-	if !isPattern(name) {
+	if !pattern.Is(name) {
 		path = strings.ReplaceAll(path, streamMark, name)
 	}
 	absolute, err := filepath.Abs(path)
@@ -285,7 +286,7 @@ func filling(name, path, literal string) (stream string, ok bool) {
 	}
 	size := (len(literal) - len(rest)) / strings.Count(path, streamMark)
 	stream = literal[len(before):][:size]
-	return stream, ValidStreamName(stream) == nil && matches(name, stream) && strings.ReplaceAll(path, streamMark, stream) == literal
+	return stream, ValidStreamName(stream) == nil && pattern.Match(name, stream) && strings.ReplaceAll(path, streamMark, stream) == literal
 }
 
 // checkAggregateBy requires KPL records for records of several keys, since consumers need the key of each event, and an
@@ -376,8 +377,8 @@ func wrongAWSName(s string) string {
 		return "is empty"
 	case strings.ContainsFunc(rest, func(c rune) bool { return !schema.NameChar(c) }):
 		return "has a character that is not of A-Z a-z 0-9 . _ -"
-	case len(rest) > maxName:
-		return fmt.Sprintf("has more than %d characters", maxName)
+	case len(rest) > pattern.MaxName:
+		return fmt.Sprintf("has more than %d characters", pattern.MaxName)
 	}
 	return ""
 }

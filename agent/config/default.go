@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/standpipe/standpipe/agent/config/internal/pattern"
 )
 
 const (
@@ -63,7 +65,7 @@ func defaultAdmin() Admin { return Admin{Network: "tcp", Address: adminAddress} 
 
 func defaultStream(name string) Stream {
 	s := Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable", Priority: "normal"}
-	if isPattern(name) {
+	if pattern.Is(name) {
 		s.MaxStreams = DefaultMaxStreams
 	}
 	return s

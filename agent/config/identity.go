@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
+	"github.com/standpipe/standpipe/agent/config/internal/pattern"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -52,7 +53,7 @@ func readIdentity(b *schema.Block, c *Config) {
 }
 
 func wrongPattern(s string) string {
-	if err := validPattern(s); err != nil {
+	if err := pattern.ValidPattern(s); err != nil {
 		return "is no stream's name or pattern"
 	}
 	return ""

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/standpipe/standpipe/agent/config/internal/pattern"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -110,7 +111,7 @@ type s3Target struct {
 // key returns the beginning of the keys of the objects, with ${stream} for a pattern.
 func (t s3Target) key() string {
 	key := t.d.S3.Prefix + streamMark
-	if !isPattern(t.stream) {
+	if !pattern.Is(t.stream) {
 		key = strings.ReplaceAll(key, streamMark, t.stream)
 	}
 	return key
@@ -140,7 +141,7 @@ func (t s3Target) meets(o s3Target, c *Config) bool {
 	case t.stream == o.stream:
 		return onePath(t.stream, mine, theirs)
 	}
-	return mine == theirs && !isPattern(t.stream) && !isPattern(o.stream) || t.becomes(theirs, c) || o.becomes(mine, c)
+	return mine == theirs && !pattern.Is(t.stream) && !pattern.Is(o.stream) || t.becomes(theirs, c) || o.becomes(mine, c)
 }
 
 // becomes reports whether a stream of the pattern has the key, which has no ${stream}.

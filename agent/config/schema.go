@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
+	"github.com/standpipe/standpipe/agent/config/internal/pattern"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -204,7 +205,7 @@ var streamSection = schema.Section[Stream]{
 }
 
 func readStream(b *schema.Block, c *Config) {
-	if err := validPattern(b.Labels[0]); err != nil {
+	if err := pattern.ValidPattern(b.Labels[0]); err != nil {
 		b.Fault(b.LabelPos[0], "stream name %v", err)
 	}
 	s := defaultStream(b.Labels[0])

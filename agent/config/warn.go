@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
+	"github.com/standpipe/standpipe/agent/config/internal/pattern"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -62,7 +63,7 @@ func warnDestination(b *schema.Block, s *Stream, d *Destination) {
 	if d.Type != "file" || !b.Wrote("path") {
 		return
 	}
-	if isPattern(s.Name) && !strings.Contains(d.Path, streamMark) {
+	if pattern.Is(s.Name) && !strings.Contains(d.Path, streamMark) {
 		b.Warn(b.At("path"), "path: all streams of %s write into %s; write ${stream} into the path to keep them apart", schema.Quote(s.Name), schema.Quote(d.Path))
 		return
 	}
