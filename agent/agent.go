@@ -127,7 +127,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 func (a *Agent) logOptions(conf *config.Config) wal.Options {
 	w := conf.WAL
 	return wal.Options{
-		Dir: conf.DataDir, MaxSize: w.MaxSize, SegmentSize: w.SegmentSize, CommitLinger: w.CommitLinger,
+		Dir: conf.DataDir, MaxSize: w.MaxSize, SegmentSize: w.SegmentSize, CheckpointInterval: w.Checkpoints,
 		OnFull: wal.OnFull(w.OnFull), LockTimeout: w.LockTimeout, ProducerIdle: w.ProducerIdle, NodeName: conf.NodeName,
 		Logger:   a.logger.Named("wal"),
 		OnCommit: func(c wal.CommitInfo) { a.metrics.Commit(c.Events, c.Duration) },

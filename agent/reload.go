@@ -122,7 +122,7 @@ func needRestart(from, to *config.Config) (settings []string) {
 	note("log_format", from.LogFormat != to.LogFormat)
 	note("admin", adminDiffers(from.Admin, to.Admin))
 	note("wal.segment_size", from.WAL.SegmentAsked != to.WAL.SegmentAsked)
-	note("wal.commit_linger", from.WAL.CommitLinger != to.WAL.CommitLinger)
+	note("wal.checkpoint_interval", from.WAL.Checkpoints != to.WAL.Checkpoints)
 	note("wal.producer_idle", from.WAL.ProducerIdle != to.WAL.ProducerIdle)
 	note("wal.lock_timeout", from.WAL.LockTimeout != to.WAL.LockTimeout)
 	return settings

@@ -25,7 +25,7 @@ func TestNeedRestart_AgreesWithTheSchema(t *testing.T) {
 		}
 	}
 	from := config.Dev("a")
-	to := &config.Config{WAL: config.WAL{MaxAge: time.Hour, CommitLinger: 1}}
+	to := &config.Config{WAL: config.WAL{MaxAge: time.Hour, Checkpoints: 1}}
 	got := needRestart(from, to)
 	slices.Sort(got)
 	if !slices.Equal(got, slices.Sorted(maps.Keys(want))) {
@@ -34,6 +34,7 @@ func TestNeedRestart_AgreesWithTheSchema(t *testing.T) {
 
 	to = config.Dev("a")
 	to.WAL.MaxSize, to.WAL.OnFull, to.WAL.MinFree.Bytes = 1<<20, "block", 1
+	to.WAL.Linger = config.Linger{Commit: 1, Accepted: 2}
 	to.WAL.MaxAge, to.LogLevel, to.ShutdownTimeout, to.Bandwidth, to.Streams = time.Hour, "trace", time.Hour, 1, nil
 	if got := needRestart(from, to); len(got) > 0 {
 		t.Errorf("got %v, want none", got)

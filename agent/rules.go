@@ -17,7 +17,7 @@ func rulesOf(c *config.Stream, limits []sizeLimit) ingest.StreamRules {
 		"accepted": standpipev1.Ack_ACK_ACCEPTED, "durable": standpipev1.Ack_ACK_DURABLE, "delivered": standpipev1.Ack_ACK_DELIVERED,
 	}
 	return ingest.StreamRules{
-		Format: c.Format, MaxEventSize: int(c.MaxEventSize), Ack: acks[c.Ack],
+		Format: c.Format, MaxEventSize: int(c.MaxEventSize), Ack: acks[c.Ack], CommitLinger: c.Linger.Commit, AcceptedLinger: c.Linger.Accepted,
 		Room: func(e *wal.Event) (int, string) { return smallest(limits, e) },
 	}
 }

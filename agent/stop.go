@@ -41,6 +41,7 @@ func (a *Agent) delayStop(serve context.Context) {
 // could be stored for further deliveries.
 func (a *Agent) stop(failed bool) {
 	a.stopping.set() // before the lock: a reload that holds it ends its wait
+	a.log.Hurry()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	timeout := a.conf.Load().ShutdownTimeout

@@ -25,9 +25,8 @@ type Appended = commit.Appended
 // CommitInfo describes a commit.
 type CommitInfo = commit.Info
 
-// CheckpointInterval is the longest time until a settlement is synced. After a crash, events that were delivered within
-// that time may be delivered again.
-const CheckpointInterval = commit.CheckpointInterval
+// CheckpointInterval is the default of Options.CheckpointInterval.
+const CheckpointInterval = commit.SoonInterval
 
 // OnFull is the handling of an append when the log is full.
 type OnFull = bounds.OnFull

@@ -26,7 +26,7 @@ const (
 type Settlement = cursor.Settlement
 
 // Cursor is one destination's position in one stream: the progress of each lane, and the ledger. Settle changes it in
-// memory; the committer writes it within CheckpointInterval.
+// memory; the committer writes it within Options.CheckpointInterval.
 type Cursor struct {
 	log    *Log
 	stream *stream
@@ -101,7 +101,7 @@ func (p *Cursor) Settle(s Settlement) error {
 	err := p.settleLocked(&s)
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
-	p.log.committer.Touch()
+	p.log.committer.Settled()
 	p.stream.settled.Wake()
 	return err
 }

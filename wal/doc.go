@@ -12,7 +12,7 @@
 //
 //	appended = delivered + dead + dropped + pending
 //
-// A Settle is on the disk within CheckpointInterval, or when Sync or Close returns. A crash before that undoes it as a
+// A Settle is on the disk within Options.CheckpointInterval, or when Sync or Close returns. A crash before that undoes it as a
 // whole, and the events are delivered again.
 //
 // The segments and the dead letters never occupy more than MaxSize, in blocks on the disk. A full log rejects appends,

@@ -109,7 +109,7 @@ func newLog(o Options) *Log {
 	l.committer = commit.New(commit.Options{
 		Segments: l.segments, Capacity: l.capacity, Roller: l.roller, Truncator: l.truncator,
 		Streams: &l.streams, Cursors: movedCursors{&l.streams}, Budgets: budgets{&l.retention},
-		OnFull: l.whenFull, Linger: o.CommitLinger, ProducerIdle: o.ProducerIdle, Logger: o.Logger, Clock: o.Clock,
+		OnFull: l.whenFull, Linger: o.CommitLinger, CheckpointInterval: o.CheckpointInterval, ProducerIdle: o.ProducerIdle, Logger: o.Logger, Clock: o.Clock,
 		ClockEvenFor: l.retention.clock.EvenFor, Closing: l.closing, Failed: l.Failed, Fail: l.fail,
 		BeginState: l.beginState, DropOldest: l.retention.dropOldest,
 		Committed: o.OnCommit, BeforeCommit: o.beforeCommit, AfterCommit: o.afterCommit,
@@ -155,6 +155,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	l.damage.worker.Go(func() { l.damage.reconcileLater(l.damage.later) })
 	return l, nil
 }
+
+// Hurry ends the waits of batches for others that share their commit, from now on: an agent that stops awaits its batches.
+func (l *Log) Hurry() { l.committer.Hurry() }
 
 // Close stores the submitted batches, writes the last checkpoint and releases the directory. It may be called twice.
 func (l *Log) Close() error {

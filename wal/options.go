@@ -28,13 +28,16 @@ type Options struct {
 	Dir          string        // the data directory; created with mode 0700
 	MaxSize      int64         // bytes that all segments and dead letters may occupy; default 8 GiB, at least 1 MiB
 	SegmentSize  int64         // bytes of a segment; default 64 MiB, at most a quarter of MaxSize, and 64 MiB on 32-bit platforms
-	CommitLinger time.Duration // the wait before a commit, so that more appends share it; default 0
-	OnFull       OnFull        // default Reject
-	LockTimeout  time.Duration // how long to wait for another holder of Dir; default 30 s
-	ProducerIdle time.Duration // a producer that sends nothing for this long is evicted; default 7 days
-	NodeName     string        // written into the lock file beside the process id
-	Logger       hclog.Logger  // default: none
-	Clock        func() time.Time
+	CommitLinger time.Duration // the longest wait of a batch for others that share its commit; default 0; see Batch.Linger
+	// CheckpointInterval is the longest time until a settlement is synced. After a crash, events that were delivered within
+	// that time may be delivered again. A longer interval saves commits: a checkpoint joins a commit of appends if it can.
+	CheckpointInterval time.Duration // default 250 ms
+	OnFull             OnFull        // default Reject
+	LockTimeout        time.Duration // how long to wait for another holder of Dir; default 30 s
+	ProducerIdle       time.Duration // a producer that sends nothing for this long is evicted; default 7 days
+	NodeName           string        // written into the lock file beside the process id
+	Logger             hclog.Logger  // default: none
+	Clock              func() time.Time
 	// OnCommit, if set, is called after every commit that held events, on the goroutine that commits: one call at a
 	// time, before the appends return.
 	OnCommit func(CommitInfo)
@@ -78,6 +81,9 @@ func (o *Options) validate() error {
 	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = DefaultLockTimeout
+	}
+	if o.CheckpointInterval <= 0 {
+		o.CheckpointInterval = CheckpointInterval
 	}
 	if o.readPatience == 0 {
 		o.readPatience = segfile.ReadPatience

@@ -151,6 +151,12 @@ func checkStream(b *schema.Block, s *Stream) {
 	if !b.Wrote("max_age") {
 		s.MaxAge = stateOf(b).maxAge
 	}
+	if !b.Wrote("commit_linger") {
+		s.Linger.Commit = stateOf(b).wal.Linger.Commit
+	}
+	if !b.Wrote("accepted_linger") {
+		s.Linger.Accepted = stateOf(b).wal.Linger.Accepted
+	}
 	if b.Wrote("on_full") && !b.Wrote("max_size") && !b.Misread("max_size") {
 		b.Fault(b.At("on_full"), "on_full: %s has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal", b.Name)
 	}

@@ -93,15 +93,22 @@ type Metrics struct {
 
 // WAL is the settings of the write-ahead log.
 type WAL struct {
-	MaxSize      int64 // bytes of all segments together
-	SegmentSize  int64 // bytes; at most a quarter of MaxSize
-	SegmentAsked int64 // as in the file, before lowering
-	CommitLinger time.Duration
+	MaxSize      int64         // bytes of all segments together
+	SegmentSize  int64         // bytes; at most a quarter of MaxSize
+	SegmentAsked int64         // as in the file, before lowering
+	Linger       Linger        // of streams that have none of their own
+	Checkpoints  time.Duration // the longest time until a settlement is synced
 	OnFull       string        // reject, block or drop_oldest
 	MaxAge       time.Duration // older events are dropped; 0: never
 	ProducerIdle time.Duration // the state of a producer is dropped after this time without an append
 	LockTimeout  time.Duration
 	MinFree      MinFree // below it, appends are rejected
+}
+
+// Linger is the longest waits of appends for others that share their commit.
+type Linger struct {
+	Commit   time.Duration // of the ack levels durable and delivered
+	Accepted time.Duration // of the ack level accepted
 }
 
 // AWS is the way to AWS. Empty fields come from the SDK's default chain.
@@ -116,6 +123,7 @@ type Stream struct {
 	Format       string        // json, text or bytes
 	MaxEventSize int64         // bytes
 	Ack          string        // accepted, durable or delivered
+	Linger       Linger        // default: WAL.Linger
 	Priority     string        // of its destinations under Config.Bandwidth: high, normal or low
 	MaxAge       time.Duration // default: WAL.MaxAge
 	MaxSize      int64         // bytes of each stream's backlog; 0: no own limit
@@ -200,7 +208,7 @@ func Parse(src []byte, filename string) (*Config, error) {
 func parse(files []schema.Source) (*Config, error) {
 	c := defaultConfig()
 	var err error
-	if c.texts, c.warnings, err = schema.ReadConfiguration(files, &fileSection, c, markPlaces, new(state)); err != nil {
+	if c.texts, c.warnings, err = schema.ReadConfiguration(files, &fileSection, c, markPlaces, &state{wal: c.WAL}); err != nil {
 		return nil, err
 	}
 	return c, nil

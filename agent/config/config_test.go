@@ -54,9 +54,12 @@ var (
 	defaultRetry = config.Retry{Initial: 100 * time.Millisecond, Max: 30 * time.Second, Timeout: 30 * time.Second}
 	defaultWAL   = config.WAL{
 		MaxSize: 8 << 30, SegmentSize: 64 << 20, SegmentAsked: 64 << 20,
-		OnFull: "reject", ProducerIdle: 168 * time.Hour, LockTimeout: 30 * time.Second,
+		Linger: linger, Checkpoints: 250 * time.Millisecond, OnFull: "reject", ProducerIdle: 168 * time.Hour, LockTimeout: 30 * time.Second,
 	}
 )
+
+// linger is the default of wal and streams.
+var linger = config.Linger{Accepted: time.Second}
 
 func TestLoad_OfAGateway(t *testing.T) {
 	got, err := config.Load(filepath.Join("testdata", "agent.hcl"))
@@ -78,13 +81,13 @@ func TestLoad_OfAGateway(t *testing.T) {
 		Metrics: config.Metrics{PerStream: "auto"},
 		Prices:  config.Prices{Currency: "USD"},
 		Streams: []config.Stream{
-			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", Destinations: []config.Destination{
+			{Name: "clicks", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Linger: linger, Priority: "normal", Destinations: []config.Destination{
 				{Type: "kinesis", Name: "live", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", Stream: "clicks", Aggregate: "kpl", AggregateBy: "key", Order: "key",
 					Compression: "none"},
 				{Type: "firehose", Name: "archive", AWS: aws, Batch: defaultBatch, Retry: defaultRetry, Pace: true, Priority: "normal", DeliveryStream: "clicks-archive", Order: "key",
 					Compression: "none"},
 			}},
-			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Priority: "normal", MaxStreams: 1000, Destinations: []config.Destination{
+			{Name: "meter-*", Format: "json", MaxEventSize: 1000 << 10, Ack: "durable", Linger: linger, Priority: "normal", MaxStreams: 1000, Destinations: []config.Destination{
 				{Type: "file", Name: "local", Priority: "normal", Batch: defaultBatch, Retry: defaultRetry,
 					Path: "/var/lib/standpipe/out/${stream}", RollSize: 64 << 20, RollInterval: time.Minute},
 			}},
@@ -330,9 +333,32 @@ func TestDurations(t *testing.T) {
 		"5s": 5 * time.Second, "100ms": 100 * time.Millisecond, "1m30s": 90 * time.Second,
 		"1.5h": 90 * time.Minute, "0s": 0, "0": 0, "250us": 250 * time.Microsecond,
 	} {
-		if got := parse(t, `wal { commit_linger = "`+text+`" }`).WAL.CommitLinger; got != want {
+		if got := parse(t, `wal { commit_linger = "`+text+`" }`).WAL.Linger.Commit; got != want {
 			t.Errorf("%q: got %v, want %v", text, got, want)
 		}
+	}
+}
+
+// A stream has the waits of wal unless it has its own, whether the file has a wal block or not.
+func TestLinger_OfAStream(t *testing.T) {
+	const destination = "\n destination \"file\" \"f\" { path = \"/a\" }\n}"
+	for text, want := range map[string]config.Linger{
+		"stream \"s\" {": {Accepted: time.Second},
+		"stream \"s\" {\n commit_linger = \"250ms\"":                                                             {Commit: 250 * time.Millisecond, Accepted: time.Second},
+		"wal {\n commit_linger = \"5ms\"\n accepted_linger = \"2s\"\n}\nstream \"s\" {":                          {Commit: 5 * time.Millisecond, Accepted: 2 * time.Second},
+		"wal {\n commit_linger = \"5ms\"\n}\nstream \"s\" {\n commit_linger = \"0s\"\n accepted_linger = \"0s\"": {},
+	} {
+		if got := parse(t, text+destination).Streams[0].Linger; got != want {
+			t.Errorf("%s: got %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+// A stream's own limit is compared with the default of wal in a file without that block.
+func TestWarnings_OfAStreamBelowTheDefaultOfWAL(t *testing.T) {
+	c := parse(t, "stream \"s\" { \n max_size = \"1GiB\"\n destination \"file\" \"f\" { path = \"/a\" }\n}")
+	if got := c.Warnings(); len(got) > 0 {
+		t.Errorf("got %v, want none", got)
 	}
 }
 

@@ -23,6 +23,9 @@ const (
 // DefaultMaxStreams is the default of a pattern's max_streams.
 const DefaultMaxStreams = 1000
 
+// defaultLinger has no wait for callers that wait for the sync.
+var defaultLinger = Linger{Accepted: time.Second}
+
 func defaultConfig() *Config {
 	return &Config{
 		NodeName:        hostName(),
@@ -37,6 +40,8 @@ func defaultConfig() *Config {
 			MaxSize:      8 * gib,
 			SegmentSize:  64 * mib,
 			SegmentAsked: 64 * mib,
+			Linger:       defaultLinger,
+			Checkpoints:  250 * time.Millisecond,
 			OnFull:       "reject",
 			ProducerIdle: 7 * 24 * time.Hour,
 			LockTimeout:  30 * time.Second,
@@ -64,7 +69,7 @@ func loopbackListener() Listener {
 func defaultAdmin() Admin { return Admin{Network: "tcp", Address: adminAddress} }
 
 func defaultStream(name string) Stream {
-	s := Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable", Priority: "normal"}
+	s := Stream{Name: name, Format: "json", MaxEventSize: 1000 * kib, Ack: "durable", Linger: defaultLinger, Priority: "normal"}
 	if pattern.Is(name) {
 		s.MaxStreams = DefaultMaxStreams
 	}

@@ -134,8 +134,13 @@ var (
 				Means("The limit for the disk space of all segments together. Below the used space, events are rejected until enough are delivered."),
 			schema.Size("segment_size", "64MiB", func(w *WAL) *int64 { return &w.SegmentSize }, 64*kib, 0).
 				Means("The size of one segment file. It is lowered to a quarter of max_size."),
-			schema.Duration("commit_linger", "2ms", func(w *WAL) *time.Duration { return &w.CommitLinger }, 0).
-				Means("The wait for more appends before a commit."),
+			schema.Duration("commit_linger", "2ms", func(w *WAL) *time.Duration { return &w.Linger.Commit }, 0).Reloaded().
+				Means("The longest wait of an append for others that share its commit."),
+			schema.Duration("accepted_linger", "1s", func(w *WAL) *time.Duration { return &w.Linger.Accepted }, 0).Reloaded().
+				Means("The same wait, of an append with the ack level accepted. A crash of the agent may lose such events."),
+			schema.Duration("checkpoint_interval", "10s", func(w *WAL) *time.Duration { return &w.Checkpoints }, shortest).
+				Means("The longest time until a delivery is noted on the disk. Events that were delivered within it may be delivered again after a crash. " +
+					"A note joins a commit of appends if it can."),
 			schema.Word("on_full", func(w *WAL) *string { return &w.OnFull }, whenFull...).Reloaded().
 				Means("The reaction to an append beyond max_size: reject it, block it, or drop the oldest events."),
 			minFree("min_free", func(w *WAL) *MinFree { return &w.MinFree }).Reloaded().
@@ -184,6 +189,10 @@ var streamSection = schema.Section[Stream]{
 			Means("The limit for the data and the attributes of one event. Larger events are rejected."),
 		schema.Word("ack", func(s *Stream) *string { return &s.Ack }, "accepted", "durable", "delivered").
 			Means("The default time of the acknowledgement: accepted, durable (synced) or delivered."),
+		schema.Duration("commit_linger", "250ms", func(s *Stream) *time.Duration { return &s.Linger.Commit }, 0).ByDefault("as in wal").
+			Means("The longest wait of an append for others that share its commit."),
+		schema.Duration("accepted_linger", "1s", func(s *Stream) *time.Duration { return &s.Linger.Accepted }, 0).ByDefault("as in wal").
+			Means("The same wait, of an append with the ack level accepted."),
 		schema.Word("priority", func(s *Stream) *string { return &s.Priority }, "high", "normal", "low").
 			Means("The share of the agent's bandwidth while several streams wait: 16, 4 or 1."),
 		schema.Duration("max_age", "72h", func(s *Stream) *time.Duration { return &s.MaxAge }, 0).ByDefault("as in wal").

@@ -151,6 +151,9 @@ func (t *ticket) Done() <-chan struct{} { return t.done }
 // Result returns the outcome after Done.
 func (t *ticket) Result() (wal.Appended, error) { return t.result, t.err }
 
+// Hurry implements intake.Ticket: no batch waits for others.
+func (t *ticket) Hurry() {}
+
 // Wait waits for the outcome or the end of ctx.
 func (t *ticket) Wait(ctx context.Context) (wal.Appended, error) {
 	select {
@@ -218,6 +221,7 @@ func (discarded) Done() <-chan struct{} { return doneNow }
 
 // Result returns the number of events.
 func (n discarded) Result() (wal.Appended, error) { return wal.Appended{First: 1, Count: int(n)}, nil }
+func (n discarded) Hurry()                        {}
 
 // Wait returns Result.
 func (n discarded) Wait(context.Context) (wal.Appended, error) {

@@ -37,6 +37,9 @@ func (c *Committer) admitWaiting(g *group) {
 		c.o.Capacity.NoteFull()
 		c.o.DropOldest()
 	}
+	if c.o.Capacity.NotedFull() && !c.checkpoint.due.IsZero() {
+		c.checkpoint.within(SoonInterval) // only a checkpoint lets segments be truncated
+	}
 }
 
 // evictProducers evicts idle producers. A later commit with enough free bytes deletes their entries.

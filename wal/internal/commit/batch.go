@@ -26,6 +26,9 @@ type Batch struct {
 	// commit the batch itself, and the committer need not do so earlier. Append works this way without it.
 	Awaited bool
 
+	// Linger is the longest wait of the batch for others that share its commit; 0: Options.Linger.
+	Linger time.Duration
+
 	// Rejection, when set, is the error with which the batch is rejected, unless it repeats a stored batch: its producer
 	// gets the position of that, since nothing is stored.
 	Rejection error
@@ -49,9 +52,9 @@ type Appended struct {
 	Duplicate bool // the batch had been stored before; First is its old offset, or 0 if that is unknown
 }
 
-// CheckpointInterval is the longest time until a settlement is synced. After a crash, events that were delivered within
-// that time may be delivered again.
-const CheckpointInterval = 250 * time.Millisecond
+// SoonInterval is the default of Options.CheckpointInterval, and the longest time until any other change of a cursor than a
+// settlement is synced.
+const SoonInterval = 250 * time.Millisecond
 
 // Info describes a commit.
 type Info struct {

@@ -30,13 +30,45 @@ func (c *Committer) collectCursors(g *group) {
 		g.cursors = append(g.cursors, step)
 	}
 	slices.SortFunc(g.cursors, func(a, b Entry) int { return bytes.Compare(a.Key(), b.Key()) })
-	c.due, c.lastCheckpoint = time.Time{}, time.Now()
+	c.checkpoint = deadline{}
 	switch {
 	case !dirty.Done(c.until):
-		c.due = c.lastCheckpoint
+		c.checkpoint.within(0)
 	case !dirty.Empty(): // they have moved meanwhile
 		c.moved()
 	}
+}
+
+// deadline is the time by which a checkpoint begins. The zero value: never.
+type deadline struct{ due, since time.Time }
+
+// within moves the deadline forward to the end of d.
+func (l *deadline) within(d time.Duration) {
+	now := time.Now()
+	if due := now.Add(d); l.due.IsZero() || due.Before(l.due) {
+		l.due, l.since = due, now
+	}
+}
+
+func (l *deadline) passed(now time.Time) bool { return !l.due.IsZero() && !now.Before(l.due) }
+
+// near reports whether half of the wait is over: then the checkpoint joins a commit of appends, which costs less than a
+// commit of its own.
+func (l *deadline) near(now time.Time) bool {
+	return !l.due.IsZero() && now.Sub(l.since) >= l.due.Sub(now)
+}
+
+// moved schedules a checkpoint after a cursor moved. It begins before the interval ends, so that it is on the disk by then.
+// While appends wait for free bytes it is due at once: only a checkpoint lets segments be truncated.
+func (c *Committer) moved() {
+	interval := c.o.CheckpointInterval
+	if c.soon.Swap(false) || c.o.Capacity.NotedFull() {
+		interval = min(interval, SoonInterval)
+	}
+	if c.full {
+		interval = 0
+	}
+	c.checkpoint.within(interval * 4 / 5)
 }
 
 // Sync requests a checkpoint now. The channel gets the outcome after the next pass of the truncator.
@@ -77,8 +109,14 @@ func (c *Committer) respondSyncs(calls []syncCall, err error) {
 	})
 }
 
-// Touch makes the committer write a checkpoint within CheckpointInterval.
+// Touch makes the committer write a checkpoint within SoonInterval.
 func (c *Committer) Touch() {
+	c.soon.Store(true)
+	c.Settled()
+}
+
+// Settled makes the committer write a checkpoint within Options.CheckpointInterval.
+func (c *Committer) Settled() {
 	c.moves.Add(1)
 	queue.Poke(c.touched)
 }

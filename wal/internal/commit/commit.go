@@ -29,6 +29,7 @@ func (c *Committer) commitNext() (more bool) {
 		c.renewIfFull()
 	}
 	c.admitWaiting(g)
+	g.checkpoint = g.checkpoint || len(g.parts) > 0 && c.checkpoint.near(time.Now())
 	if len(g.tickets) > 0 || g.checkpoint {
 		err := c.commit(g)
 		if g.checkpoint && c.o.Capacity.NotedFull() {
@@ -196,7 +197,8 @@ func (c *Committer) abort(g *group, err error) error {
 		}
 		c.o.Logger.Warn("commit rejected before anything of it was stored", "cause", full, "error", err)
 		c.o.Capacity.NoteFull()
-		c.due = time.Now().Add(CheckpointInterval)
+		c.checkpoint = deadline{}
+		c.checkpoint.within(SoonInterval)
 		return full
 	}
 	c.o.Fail(err)

@@ -31,31 +31,34 @@ type Committer struct {
 
 	leader chan struct{} // holds one while a goroutine leads
 
-	mu     sync.Mutex // guards queue, syncs, and closed for writing
-	queue  []*Ticket
-	syncs  []syncCall
-	closed bool
+	mu       sync.Mutex // guards queue, schedule, syncs, and closed for writing
+	queue    []*Ticket
+	schedule schedule
+	syncs    []syncCall
+	closed   bool
 
 	wake    chan struct{} // holds one: there is work
 	touched chan struct{} // holds one: a cursor moved
-	moves   atomic.Uint64 // calls of Touch so far
-	done    chan struct{} // closed by Run
+	moves   atomic.Uint64 // calls of Touch and Settled so far
+	soon    atomic.Bool   // the next checkpoint is due within SoonInterval, whatever the interval is
+
+	impatient atomic.Bool   // no batch waits for others
+	done      chan struct{} // closed by Run
 
 	deletions deletions
 
 	// Owned by the leader.
-	waiting        []*Ticket // dequeued, in order
-	full           bool      // the first of waiting needs free bytes
-	lastCheckpoint time.Time
-	until          uint64    // the checkpoint under way is complete once this many cursors are popped from Cursors
-	due            time.Time // of the next checkpoint; zero: no cursor moved
-	producers      *producer.Set
-	parts          map[string]*streamPart // of the group under way, by stream
-	free           int64                  // bytes for appends when the group began
-	needed         uint64                 // moves+1 when a destination last needed the newest segment
-	passed         atomic.Bool            // the log was full, and the truncator has handled the checkpoint since
-	renewAgain     time.Time              // no attempt to renew the newest segment before
-	blocks         layout.Builder
+	waiting    []*Ticket // dequeued, in order
+	full       bool      // the first of waiting needs free bytes
+	until      uint64    // the checkpoint under way is complete once this many cursors are popped from Cursors
+	checkpoint deadline  // zero: no cursor moved
+	producers  *producer.Set
+	parts      map[string]*streamPart // of the group under way, by stream
+	free       int64                  // bytes for appends when the group began
+	needed     uint64                 // moves+1 when a destination last needed the newest segment
+	passed     atomic.Bool            // the log was full, and the truncator has handled the checkpoint since
+	renewAgain time.Time              // no attempt to renew the newest segment before
+	blocks     layout.Builder
 }
 
 // New returns a Committer that stores nothing before Run, except for callers of Ticket.Wait.
@@ -99,7 +102,7 @@ func (c *Committer) enqueue(t *Ticket) error {
 		return segment.ErrClosed
 	}
 	c.queue = append(c.queue, t)
-	if !t.inline {
+	if c.schedule.add(t.linger, t.weight) && !t.inline {
 		queue.Poke(c.wake)
 	}
 	return nil
@@ -130,8 +133,8 @@ func (c *Committer) commitInline() {
 		}
 		<-c.leader
 	}()
-	due := c.due
-	if c.commitNext() || c.full || c.due != due {
+	due := c.checkpoint.due
+	if c.commitNext() || c.full || c.checkpoint.due != due {
 		queue.Poke(c.wake)
 	}
 	panicked = false
@@ -149,7 +152,6 @@ func (c *Committer) Run() {
 		<-c.leader
 		select {
 		case <-c.wake:
-			c.linger()
 		case <-timer.C:
 		case <-c.touched:
 			queue.Poke(c.touched) // gather handles it
@@ -164,24 +166,19 @@ func (c *Committer) Run() {
 	}
 }
 
-// linger waits for more appends to share the commit, unless the log closes.
-func (c *Committer) linger() {
-	if c.o.Linger <= 0 {
-		return
-	}
-	select {
-	case <-time.After(c.o.Linger):
-	case <-c.o.Closing:
-	}
-}
-
 func (c *Committer) untilDue() time.Duration {
 	d := time.Hour
-	if !c.due.IsZero() {
-		d = max(time.Until(c.due), 0)
+	if !c.checkpoint.due.IsZero() {
+		d = max(time.Until(c.checkpoint.due), 0)
 	}
 	if c.full {
 		d = min(d, fullPoll)
+	}
+	c.mu.Lock()
+	by := c.schedule.by
+	c.mu.Unlock()
+	if !by.IsZero() {
+		d = min(d, max(time.Until(by), 0))
 	}
 	return d
 }
@@ -215,29 +212,23 @@ func (c *Committer) shut() {
 	}
 }
 
-// gather dequeues the appends and the callers of Sync.
+// gather dequeues the callers of Sync and, if a commit is due, the appends.
 func (c *Committer) gather(g *group) {
 	select {
 	case <-c.touched:
 		c.moved()
 	default:
 	}
+	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	g.syncs, c.syncs = c.syncs, nil
+	g.checkpoint = len(g.syncs) > 0 || c.checkpoint.passed(now)
+	if !g.checkpoint && len(c.waiting) == 0 && !c.closed && !c.schedule.ripe(now, c.impatient.Load()) && c.o.Failed() == nil {
+		return
+	}
 	c.waiting = append(c.waiting, c.queue...)
 	clear(c.queue)
 	c.queue = c.queue[:0]
-	g.syncs, c.syncs = c.syncs, nil
-	g.checkpoint = len(g.syncs) > 0 || !c.due.IsZero() && !time.Now().Before(c.due)
-}
-
-// moved schedules a checkpoint after a cursor moved. While appends wait for free bytes it is due at once: only a
-// checkpoint lets segments be truncated.
-func (c *Committer) moved() {
-	switch {
-	case c.full:
-		c.due = time.Now()
-	case c.due.IsZero():
-		c.due = c.lastCheckpoint.Add(CheckpointInterval)
-	}
+	c.schedule = schedule{}
 }

@@ -20,7 +20,7 @@ func (c *Committer) renew(need int64) bool {
 			return false
 		}
 		if !c.o.Roller.Renew(active) {
-			c.renewAgain = time.Now().Add(CheckpointInterval)
+			c.renewAgain = time.Now().Add(SoonInterval)
 			return false
 		}
 	}
@@ -29,7 +29,7 @@ func (c *Committer) renew(need int64) bool {
 		c.o.Capacity.NoteFull()
 	}
 	if c.commit(&group{checkpoint: true}) != nil {
-		c.renewAgain = time.Now().Add(CheckpointInterval)
+		c.renewAgain = time.Now().Add(SoonInterval)
 		return false
 	}
 	c.o.Truncator.AwaitPass()

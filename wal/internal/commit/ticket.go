@@ -1,10 +1,12 @@
 package commit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"sync/atomic"
+	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/layout"
@@ -24,6 +26,7 @@ type Ticket struct {
 	committer *Committer
 	taken     atomic.Bool // by the committer, or by a caller that withdrew it
 	inline    bool        // Wait may commit inline
+	linger    time.Duration
 	done      chan struct{}
 
 	// Set before done is closed.
@@ -60,7 +63,10 @@ func (c *Committer) Submit(ctx context.Context, b *Batch, awaited bool) (t *Tick
 	}
 	weight := min(size, maxWaiting)
 	t = newTicket(c, b)
-	t.inline = awaited && c.o.Linger <= 0
+	if t.linger = cmp.Or(b.Linger, c.o.Linger); c.impatient.Load() {
+		t.linger = 0
+	}
+	t.inline = awaited && t.linger <= 0
 	t.held.Overhead = overhead
 	t.held.Bytes = bounds.HeldBytes(b.count()) + overhead
 	if b.Rejection != nil {
@@ -77,7 +83,7 @@ func (c *Committer) Submit(ctx context.Context, b *Batch, awaited bool) (t *Tick
 	}
 	t.weight = weight
 	note := t.note()
-	t.frames.Encode(b.Stream, b.Events, size, &note, c.crowded())
+	t.frames.Encode(b.Stream, b.Events, size, &note, t.linger > 0 || c.crowded())
 	if err := c.enqueue(t); err != nil {
 		t.frames.Release()
 		t.release(Appended{}, false)

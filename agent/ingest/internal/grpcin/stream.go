@@ -211,6 +211,9 @@ func (a *appendStream) acceptedFault() error {
 // awaitAccepted awaits all requests with a response of ack level accepted, and returns the rejection of the first one
 // that was not stored.
 func (a *appendStream) awaitAccepted(ctx context.Context) *intake.Rejection {
+	if n := len(a.accepted); n > 0 {
+		a.accepted[n-1].Ticket.Hurry()
+	}
 	for _, t := range a.accepted {
 		if _, err := concluded(ctx, t.Ticket); err != nil {
 			return intake.RejectionOf(err)

@@ -162,7 +162,10 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 	if t.Ack == standpipev1.Ack_ACK_ACCEPTED && in.Log.Full() {
 		t.Ack = standpipev1.Ack_ACK_DURABLE // a response before the commit would not be kept
 	}
-	r.Batch.Awaited = r.Awaited && t.Ack != standpipev1.Ack_ACK_ACCEPTED
+	r.Batch.Awaited, r.Batch.Linger = r.Awaited, rules.CommitLinger
+	if t.Ack == standpipev1.Ack_ACK_ACCEPTED {
+		r.Batch.Awaited, r.Batch.Linger = false, rules.AcceptedLinger
+	}
 	ticket, err := in.Log.Submit(ctx, &r.Batch)
 	if err != nil {
 		t.Rejected = RejectionOf(err)

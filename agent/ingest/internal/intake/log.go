@@ -28,6 +28,8 @@ type Ticket interface {
 	// Wait waits for Done. When ctx ends first and the batch has not been begun, it is withdrawn:
 	// ctx's error is returned and nothing is stored.
 	Wait(ctx context.Context) (wal.Appended, error)
+	// Hurry ends the wait of the batch for others that share its commit.
+	Hurry()
 }
 
 // FromWAL returns l as a Log.

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"errors"
+	"time"
 
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
@@ -43,4 +44,8 @@ type StreamRules struct {
 
 	// Ack is the level of a request that names none; ACK_UNSPECIFIED means ACK_DURABLE.
 	Ack standpipev1.Ack
+
+	// CommitLinger and AcceptedLinger are the longest waits of a request for others that share its commit: the second one
+	// is that of requests with the level accepted.
+	CommitLinger, AcceptedLinger time.Duration
 }
