@@ -2,15 +2,65 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
 	"net/http"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// maxPlacesBytes bounds the body of an action on many destinations.
+	maxPlacesBytes = 1 << 20
+	// parallelActions is the number of destinations of one request that change at a time. A pause may wait for open requests.
+	parallelActions = 64
 )
 
 func (s *Server) offerDestinations(d Destinations) {
 	for _, action := range Actions {
 		s.mux.HandleFunc("POST /v1/destinations/{stream}/{name}/"+string(action), notFromPages(s.act(d.Act, action)))
+		s.mux.HandleFunc("POST /v1/destinations/"+string(action), notFromPages(s.actOnAll(d.Act, action)))
+	}
+}
+
+// actOnAll handles a POST that applies an action to each of the destinations in its body. A destination at which the action
+// fails does not keep the others from it.
+func (s *Server) actOnAll(do func(ctx context.Context, stream, name string, a Action) (ActionOutcome, error), action Action) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+			http.Error(w, "Content-Type: want application/json", http.StatusUnsupportedMediaType)
+			return
+		}
+		var choice struct {
+			Destinations []Place `json:"destinations"`
+		}
+		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxPlacesBytes))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&choice); err != nil || len(choice.Destinations) == 0 {
+			http.Error(w, `want {"destinations": [{"stream": "…", "destination": "…"}, …]}`, http.StatusBadRequest)
+			return
+		}
+		errs := make([]error, len(choice.Destinations))
+		var group errgroup.Group
+		group.SetLimit(parallelActions)
+		for i, at := range choice.Destinations {
+			group.Go(func() error {
+				_, errs[i] = do(r.Context(), at.Stream, at.Destination, action)
+				return nil
+			})
+		}
+		group.Wait()
+		outcome := GroupOutcome{Action: action, Refused: []ActionRefusal{}}
+		for i, err := range errs {
+			if err == nil {
+				outcome.Done++
+				continue
+			}
+			outcome.Refused = append(outcome.Refused, ActionRefusal{choice.Destinations[i], err.Error()})
+		}
+		s.writeJSON(w, outcome)
 	}
 }
 

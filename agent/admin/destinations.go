@@ -42,3 +42,16 @@ type ActionOutcome struct {
 	Dropped     Volume `json:"dropped"`      // by Forget: events with the reason forgotten
 	DeadLetters int    `json:"dead_letters"` // by Forget: deleted letters
 }
+
+// GroupOutcome is the result of an action on several destinations.
+type GroupOutcome struct {
+	Action  Action          `json:"action"`
+	Done    int             `json:"done"`
+	Refused []ActionRefusal `json:"refused"`
+}
+
+// ActionRefusal is a destination at which an action has failed, and the reason.
+type ActionRefusal struct {
+	Place
+	Reason string `json:"reason"`
+}

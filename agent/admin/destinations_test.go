@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/standpipe/standpipe/agent/admin"
@@ -57,6 +59,53 @@ func TestActions(t *testing.T) {
 		}
 		if w.Code == 200 {
 			wantText(t, w.Body.String(), `"dead_letters": 3`, `"dropped": {`)
+		}
+	}
+}
+
+// many is a Destinations with one that fails.
+type many struct {
+	mu   sync.Mutex
+	done []string
+}
+
+func (m *many) Act(_ context.Context, stream, name string, action admin.Action) (out admin.ActionOutcome, err error) {
+	if stream == "gone" {
+		return out, fmt.Errorf("%w: gone", admin.ErrNoDestination)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.done = append(m.done, fmt.Sprint(action, " ", stream, " ", name))
+	return out, nil
+}
+
+// One request acts on all the destinations of a group, also behind one at which it fails.
+func TestActions_OnAGroup(t *testing.T) {
+	for _, test := range []struct {
+		kind, body string
+		code       int
+		done       []string
+		want       string
+	}{
+		{"application/json", `{"destinations": [{"stream": "gone", "destination": "d"}, {"stream": "s/1", "destination": "a"}, {"stream": "s2", "destination": "b"}]}`,
+			200, []string{"retry s/1 a", "retry s2 b"}, `"reason": "no such destination: gone"`},
+		{"application/json", `{"destinations": [{"stream": "s", "destination": "a"}]}`, 200, []string{"retry s a"}, `"refused": []`},
+		{"application/json", `{"destinations": []}`, 400, nil, "want {"},
+		{"application/json", `{"destination": [{"stream": "s", "destination": "a"}]}`, 400, nil, "want {"},
+		{"application/json", "", 400, nil, "want {"},
+		{"application/x-www-form-urlencoded", `{"destinations": [{"stream": "s", "destination": "a"}]}`, 415, nil, "want application/json"},
+	} {
+		m := &many{}
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/v1/destinations/retry", strings.NewReader(test.body))
+		r.Header.Set("Content-Type", test.kind)
+		admin.New(admin.Options{Source: &source{}, Actions: m}).ServeHTTP(w, r)
+		slices.Sort(m.done)
+		if w.Code != test.code || !slices.Equal(m.done, test.done) {
+			t.Errorf("%s: got %d and %q, want %d and %q", test.body, w.Code, m.done, test.code, test.done)
+		}
+		wantText(t, w.Body.String(), test.want)
+		if test.code == 200 {
+			wantText(t, w.Body.String(), fmt.Sprintf(`"done": %d`, len(test.done)))
 		}
 	}
 }

@@ -30,7 +30,10 @@ func (g *ProblemGroup) Summary() string {
 }
 
 // Place is a destination of a stream.
-type Place struct{ Stream, Destination string }
+type Place struct {
+	Stream      string `json:"stream"`
+	Destination string `json:"destination"`
+}
 
 // ProblemGroups returns the problems by kind and cause, in the order of the first problem of each group.
 func (s *Status) ProblemGroups() []ProblemGroup {

@@ -37,7 +37,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"bytes":  bytesText,
 	"count":  countText,
 	"events": eventsText,
-	"clock":  clockText,
+	"clock":  timeElement,
 	"spans":  spans,
 	"until":  func(seconds float64) string { return Age(time.Duration(seconds * float64(time.Second))) },
 	"rate":   func(n float32) string { return Rate{Events: float64(n)}.Count() },
@@ -183,12 +183,12 @@ func (s *StreamStatus) weight() int {
 	return worst
 }
 
-// clockText formats a time in UTC, as everywhere in the agent.
-func clockText(t time.Time) string {
+// timeElement formats a time in UTC, as everywhere in the agent. The style of its element keeps it on one line.
+func timeElement(t time.Time) template.HTML {
 	if t.IsZero() {
 		return "never"
 	}
-	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+	return template.HTML(t.UTC().Format("<time>2006-01-02 15:04:05 UTC</time>"))
 }
 
 // span is a part of a text. Code stands between backticks in the text.

@@ -72,16 +72,15 @@ function confirmed(button) {
   return false;
 }
 
-// act runs the action of a button: on the destinations that its group lists, or on dead letters.
+// act runs the action of a button: on the destination of its card, or in one request on all destinations of its group.
 async function act(button) {
-  const {action} = button.dataset;
-  const scope = button.closest('[data-group]') || button.closest('[data-stream]');
-  const places = scope.dataset.stream !== undefined ? [scope] : [...scope.querySelectorAll('[data-stream]')];
-  for (const {dataset: {stream, destination}} of places) {
-    await send('POST', '/v1/destinations/' + encodeURIComponent(stream) + '/' + encodeURIComponent(destination) + '/' + action);
-  }
-  const what = places.length === 1 ? places[0].dataset.stream + ' to ' + places[0].dataset.destination : places.length + ' destinations';
-  return action + ': ' + what;
+  const {action} = button.dataset, group = button.closest('[data-group]');
+  const places = group ? [...group.querySelectorAll('[data-stream]')] : [button.closest('[data-stream]')];
+  const destinations = places.map(({dataset: {stream, destination}}) => ({stream, destination}));
+  const {done, refused} = await send('POST', '/v1/destinations/' + action, {destinations});
+  const name = at => at.stream + ' to ' + at.destination;
+  const what = destinations.length === 1 ? name(destinations[0]) : done + ' destinations';
+  return action + ': ' + what + (refused.length ? '; not done: ' + refused.slice(0, 3).map(r => name(r) + ': ' + r.reason).join('; ') : '');
 }
 
 async function actOnDead(button) {

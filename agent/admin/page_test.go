@@ -18,14 +18,14 @@ func TestPage_HasPendingEventsAndReasons(t *testing.T) {
 	status.WAL.Bytes = 6 << 30
 	page := get(t, serve(&source{status: status}, nil), "/")
 	wantText(t, page,
-		"1,000 events wait", "500 KiB", "the oldest since 2026-11-20 12:00:58 UTC (1.5s)",
+		"1,000 events wait", "500 KiB", "the oldest since <time>2026-11-20 12:00:58 UTC</time> (1.5s)",
 		`<span class="state waiting">waiting</span>`,
 		"ServiceUnavailableException: slow down",
-		"Next try in 12s, at 2026-11-20 12:01:12 UTC",
+		"Next try in 12s, at <time>2026-11-20 12:01:12 UTC</time>",
 		"6.0 GiB of 8.0 GiB in use, 3 segments", `value="75"`,
 		"9,000 (4.4 MiB)", `content="5"`, `data-refresh="5"`,
-		"<h3>metering</h3>", "<dt>refused, forbidden</dt><dd>5</dd>", "2026-11-20 12:00:02 UTC: identity &#34;metering&#34; may not",
-		"3 requests, the last at 2026-11-20 12:00:00 UTC, from 192.0.2.7:4711.", "the token is not known here")
+		"<h3>metering</h3>", "<dt>refused, forbidden</dt><dd>5</dd>", "<time>2026-11-20 12:00:02 UTC</time>: identity &#34;metering&#34; may not",
+		"3 requests, the last at <time>2026-11-20 12:00:00 UTC</time>, from 192.0.2.7:4711.", "the token is not known here")
 }
 
 func TestPage_OfAnEmptyAgent(t *testing.T) {
@@ -69,11 +69,11 @@ func TestPage_OfParkedAndPausedDestinations(t *testing.T) {
 		admin.Running: {[]string{">Pause<"}, []string{">Retry now<", ">Resume<", ">Forget<"}},
 		admin.Blocked: {[]string{"needs a change by an operator", ">Retry now<", ">Pause<"}, []string{">Resume<", ">Forget<"}},
 		admin.Paused: {
-			[]string{"Paused by an operator, since 2026-11-20 12:00:03 UTC.", ">Resume<"},
+			[]string{"Paused by an operator, since <time>2026-11-20 12:00:03 UTC</time>.", ">Resume<"},
 			[]string{"Not in the configuration", ">Pause<", ">Retry now<", ">Forget<"},
 		},
 		admin.Parked: {
-			[]string{"Not in the configuration any more, since 2026-11-20 12:00:07 UTC.", ">Forget<", "Forget 1,000 events for good?"},
+			[]string{"Not in the configuration any more, since <time>2026-11-20 12:00:07 UTC</time>.", ">Forget<", "Forget 1,000 events for good?"},
 			[]string{"Paused by", ">Pause<", ">Retry now<", ">Resume<"},
 		},
 		admin.Forgotten: {[]string{"This stream has no destination."}, []string{"<article class=\"card parked", `data-destination="archive"`}},
@@ -200,7 +200,7 @@ func TestPage_ShowsProblems(t *testing.T) {
 	status.Problems = append(status.Problems, paused)
 	page := get(t, admin.New(admin.Options{Source: &source{status: status}, Actions: &acted{}}), "/")
 	wantText(t, page, "disk_full", "events are not accepted: the disk is full", `data-action="resume">Resume<`,
-		"Since 2026-11-20 12:00:04 UTC. Remedy: see <code>df &lt;volume&gt;</code>, then free disk space.")
+		"Since <time>2026-11-20 12:00:04 UTC</time>. Remedy: see <code>df &lt;volume&gt;</code>, then free disk space.")
 	if strings.Index(page, "Remedy:") > strings.Index(page, "<h3>Disk</h3>") {
 		t.Error("the problem stands below the figures")
 	}

@@ -199,3 +199,30 @@ func TestPage_InABrowser(t *testing.T) {
 		t.Errorf("the page loaded from %s", faults)
 	}
 }
+
+// Two streams are blocked for one cause: one press lets both try again, with one request.
+func TestPage_RetriesAGroup(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	fake := fakeaws.Start(t)
+	denied := fakeaws.Refuse(400, "AccessDeniedException", "not authorized")
+	fake.FailNext(denied, denied)
+	patient := strings.Replace(firehoseDestination(fake.URL()), quick, "\n    retry {\n      max = \"1h\"\n    }", 1)
+	a := startAgent(t, "", streamBlock("left", patient)+streamBlock("right", patient))
+	for _, stream := range []string{"left", "right"} {
+		send(t, a.dial(), stream, []event{{"k", `{"n":1}`}})
+	}
+	b := openPage(t, "http://"+a.admin+"/")
+	b.want("document.querySelector('.problems').innerText", "blocked at 2 destinations", "not authorized")
+	b.press(".problems", "Retry now")
+	b.want("document.getElementById('outcome').textContent", "retry: 2 destinations")
+	testkit.Eventually(t, 20*time.Second, func() error {
+		if got := fake.Stored(); got != 2 {
+			return fmt.Errorf("got %d records at Firehose, want 2", got)
+		}
+		return nil
+	})
+	if posts := b.run("performance.getEntriesByType('resource').filter(e => e.name.includes('/v1/destinations/')).length"); posts != "1" {
+		t.Errorf("the page made %s requests, want 1", posts)
+	}
+}
