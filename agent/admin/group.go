@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -12,7 +13,13 @@ type ProblemGroup struct {
 	Cause   string  // the first destination's last error; empty: it has none, or the problem concerns the agent
 	Members []Place // the destinations; empty: the problem concerns the agent
 	Pending uint64  // the sum of their pending events
+	Letters uint64  // the sum of their dead letters
 }
+
+const kindDeadLetters = "dead_letters"
+
+// unexplained are the kinds of problems of a destination of which its last error is not the cause.
+var unexplained = []string{kindDeadLetters, "parked", "paused"}
 
 // Summary describes the group in one line.
 func (g *ProblemGroup) Summary() string {
@@ -22,11 +29,19 @@ func (g *ProblemGroup) Summary() string {
 	case 1:
 		return fmt.Sprintf("%s: %s to %s: %s", g.Kind, g.Stream, g.Destination, g.Text)
 	}
-	text := fmt.Sprintf("%s: %d destinations, %s pending", g.Kind, len(g.Members), countText(g.Pending))
+	text := fmt.Sprintf("%s: %s", g.Kind, g.Size())
 	if g.Cause != "" {
 		text += ": " + g.Cause
 	}
 	return text
+}
+
+// Size describes the destinations of the group and the events that the problem concerns.
+func (g *ProblemGroup) Size() string {
+	if g.Kind == kindDeadLetters {
+		return fmt.Sprintf("%d destinations, %s dead letters", len(g.Members), countText(g.Letters))
+	}
+	return fmt.Sprintf("%d destinations, %s pending", len(g.Members), countText(g.Pending))
 }
 
 // Place is a destination of a stream.
@@ -52,9 +67,13 @@ func (s *Status) ProblemGroups() []ProblemGroup {
 			groups = append(groups, ProblemGroup{Problem: p})
 			continue
 		}
-		place, cause, pending := Place{p.Stream, p.Destination}, "", uint64(0)
-		if d := at[place]; d != nil {
-			cause, pending = d.LastError, d.Pending.Events
+		place, cause := Place{p.Stream, p.Destination}, ""
+		d := at[place]
+		if d == nil {
+			d = &DestinationStatus{}
+		}
+		if !slices.Contains(unexplained, p.Kind) {
+			cause = d.LastError
 		}
 		k := key{p.Kind, commonCause(cause, place)}
 		i, known := index[k]
@@ -65,7 +84,8 @@ func (s *Status) ProblemGroups() []ProblemGroup {
 		}
 		g := &groups[i]
 		g.Members = append(g.Members, place)
-		g.Pending += pending
+		g.Pending += d.Pending.Events
+		g.Letters += d.DeadLetters
 		if p.Since.Before(g.Since.Time) {
 			g.Since = p.Since
 		}

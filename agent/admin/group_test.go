@@ -54,6 +54,19 @@ func TestProblemGroups_OfOneCause(t *testing.T) {
 	}
 }
 
+// The last error of a destination is not the cause of its dead letters: they are one group, with the number of letters.
+func TestProblemGroups_OfDeadLetters(t *testing.T) {
+	s := blockedBy("", "connection reset", "timeout")
+	for i := range s.Problems {
+		s.Problems[i].Kind = "dead_letters"
+		s.Streams[i].Destinations[0].DeadLetters = uint64(1000 + i)
+	}
+	groups := s.ProblemGroups()
+	if len(groups) != 1 || groups[0].Summary() != "dead_letters: 3 destinations, 3,003 dead letters" {
+		t.Errorf("got %+v", groups)
+	}
+}
+
 // Problems of the agent stay single, and keep their order among the others.
 func TestProblemGroups_OfTheAgent(t *testing.T) {
 	s := blockedBy("denied")

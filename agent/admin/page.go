@@ -152,6 +152,12 @@ func (p *page) WALBytes() uint64 { return p.Unsigned(p.WAL.Bytes) }
 // WALMax is the limit of WALBytes.
 func (p *page) WALMax() uint64 { return p.Unsigned(p.WAL.MaxBytes) }
 
+// soon is the time within which the page warns of a full log.
+const soon = 30 * 24 * time.Hour
+
+// Soon reports whether the log is full so soon that the page has the time; 0 seconds are never.
+func (p *page) Soon(seconds float64) bool { return seconds > 0 && seconds < soon.Seconds() }
+
 // Since returns the time of d ago.
 func (p *page) Since(d time.Duration) time.Time { return p.Now.Add(-d) }
 

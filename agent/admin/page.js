@@ -106,23 +106,32 @@ function letterRow(letter) {
   const what = element('td', letter.damage ? 'letter ' + letter.id + ' cannot be read: ' + letter.damage : letter.stream + ' to ' + letter.destination + ', offset ' + letter.offset + (letter.key ? ', key ' + letter.key : ''));
   if (!letter.damage) what.append(element('p', letter.reason, {class: 'error'}));
   const actions = element('div', '', {class: 'actions'});
+  if (letter.refused_at) actions.append(element('time', letter.refused_at.slice(0, 19).replace('T', ' ') + ' UTC', {class: 'soft'}));
   actions.append(
     element('button', 'Show data', {type: 'button', 'data-show': letter.id}),
     element('button', 'Requeue', {type: 'button', 'data-dead': 'requeue', 'data-id': letter.id}),
     element('button', 'Drop', {type: 'button', 'data-dead': 'drop', 'data-id': letter.id, 'data-confirm': 'Drop for good?'}));
   what.append(actions);
-  row.append(element('td', String(letter.id), {class: 'number wide'}), what, element('td', letter.refused_at.slice(0, 19).replace('T', ' ') + ' UTC', {class: 'wide'}));
+  row.append(element('td', String(letter.id), {class: 'number wide'}), what);
   return row;
 }
+
+// letters is the number of dead letters that the page shows at most.
+let letters = 5;
 
 // listDead shows the dead letters.
 async function listDead() {
   const section = byID('dead');
   if (!('offered' in section.dataset)) return;
-  const list = await send('GET', '/v1/dead?limit=20');
+  const list = await send('GET', '/v1/dead?limit=' + letters);
   section.hidden = list.letters.length === 0;
   byID('letters').replaceChildren(...list.letters.map(letterRow));
   byID('more').hidden = !list.next;
+}
+
+async function showMore() {
+  letters = Math.min(letters + 50, 1000);
+  await listDead();
 }
 
 // show shows or hides the data of a letter below it.
@@ -144,13 +153,14 @@ document.addEventListener('click', async event => {
   button.disabled = true;
   try {
     if (button.dataset.show) await show(button);
+    else if ('more' in button.dataset) await showMore();
     else if (button.dataset.dead) report(await actOnDead(button));
     else report(await act(button));
   } catch (error) {
     report(error.message);
   }
   button.disabled = false;
-  if (!button.dataset.show) await refresh();
+  if (!button.dataset.show && !('more' in button.dataset)) await refresh();
 });
 
 listDead().catch(error => report(error.message));

@@ -113,7 +113,7 @@ func TestPage_OfManyStreams(t *testing.T) {
 		cards, folded int
 		want          []string
 	}{
-		{"/", 50, 200, []string{"at 100 destinations, 100,000 events pending: access denied", "50 more streams with problems", "900 healthy streams", "700 more; filter by name"}},
+		{"/", 50, 200, []string{"at 100 destinations, 100,000 pending: access denied", "50 more streams with problems", "900 healthy streams", "700 more; filter by name"}},
 		{"/?all", 100, 900, nil},
 		{"/?stream=meter-00*", 10, 90, nil},
 		{"/?stream=meter-0007", 1, 0, []string{`value="meter-0007"`}},
