@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -62,6 +63,9 @@ func loadConfig(path string) (*config.Config, error) {
 }
 
 func runAgent(path string, stderr io.Writer) error {
+	// By default a panic, and SIGABRT of a watchdog, end a Go program with exit code 2. Here that code stands for a
+	// configuration with faults, after which no service manager starts the agent again. With "crash" a signal ends it.
+	debug.SetTraceback("crash")
 	conf, err := loadConfig(path)
 	if err != nil {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: printFaults(err, stderr)}

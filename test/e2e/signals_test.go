@@ -32,6 +32,22 @@ func TestSignal_TermDrains(t *testing.T) {
 	owing(sent).expectWhole(t, "local", delivered(t, a.path("out"), "sensor", true), 0)
 }
 
+// A crash is not taken for a configuration with faults, after which service managers do not start an agent again: it has no
+// exit code, and the transcript has the goroutines. SIGABRT, with which systemd's watchdog ends a process, does the same as a panic.
+func TestSignal_AbortIsACrash(t *testing.T) {
+	endToEnd(t)
+	t.Parallel()
+	a := startAgent(t, "", streamBlock("calm", fileDestination))
+	a.signal(syscall.SIGABRT)
+	a.exit(time.Minute)
+	if state := a.cmd.ProcessState.Sys().(syscall.WaitStatus); state.Signal() != syscall.SIGABRT {
+		t.Errorf("got exit code %d and signal %v, want an end by SIGABRT", state.ExitStatus(), state.Signal())
+	}
+	if !strings.Contains(a.out.String(), "goroutine ") {
+		t.Errorf("got no goroutines:\n%s", tail(a.out.String(), 15))
+	}
+}
+
 // A destination that is away cannot delay the end beyond shutdown_timeout; the agent logs the remaining events, and
 // the next start delivers them.
 func TestSignal_TermReportsTheRemainder(t *testing.T) {
