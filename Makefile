@@ -56,7 +56,7 @@ test-386: ## run the tests of the log, the shipper and ingest as a 32-bit progra
 dist: ## build a release into dist/: archives, packages, image, SBOM, sums; VERSION=v and PLATFORMS="linux/arm/6 ..." choose
 	$(GO) -C scripts/dist run . $(if $(VERSION),-version $(VERSION)) $(if $(PLATFORMS),-platforms "$(PLATFORMS)")
 
-test-dist: ## build a release for this machine twice, install its packages in a chroot, and run its image
+test-dist: ## build a release for this machine twice, install its packages in a chroot and under systemd, and run its image
 	@mkdir -p bin && : >bin/not-tested-dist
 	cd scripts/dist && $(GO) vet ./... && \
 	STANDPIPE_NOT_TESTED=$(CURDIR)/bin/not-tested-dist $(GO) test -timeout 20m ./...

@@ -48,14 +48,20 @@ func missing(t *testing.T, what string) {
 	if os.Getenv("STANDPIPE_TEST_COMPLETE") != "" {
 		t.Fatalf("missing: %s (`make standins` installs it)", what)
 	}
-	line := fmt.Sprintf("%s: %s is missing (`make standins` installs it)", t.Name(), what)
+	why := what + " is missing (`make standins` installs it)"
+	record(t, why)
+	t.Skip("NOT TESTED: " + why)
+}
+
+// record adds a line to the list of tests that cannot run here.
+func record(t *testing.T, why string) {
+	t.Helper()
 	if path := os.Getenv("STANDPIPE_NOT_TESTED"); path != "" {
 		if f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600); err == nil {
-			fmt.Fprintln(f, line)
+			fmt.Fprintf(f, "%s: %s\n", t.Name(), why)
 			f.Close()
 		}
 	}
-	t.Skip("NOT TESTED: " + line)
 }
 
 // tools ends the test without one of the programs.

@@ -76,7 +76,7 @@ func (h *host) exists(name string) bool {
 }
 
 // agent runs the installed agent with the installed configuration while f runs, on sockets alone and with a second destination
-// that nobody serves.
+// that has no server.
 func (h *host) agent(f func()) {
 	h.t.Helper()
 	config := strings.NewReplacer(
