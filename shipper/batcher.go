@@ -6,13 +6,12 @@ import (
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/shipper/internal/pace"
 	"github.com/standpipe/standpipe/shipper/internal/pack"
+	"github.com/standpipe/standpipe/shipper/internal/sizing"
 	"github.com/standpipe/standpipe/wal"
 )
 
-const (
-	minBatch    = 32 << 10 // bytes that a batch may have, however slow the link is
-	maxHalvings = 8
-)
+// minBatch is the number of bytes that a batch may have, however small the bandwidth is.
+const minBatch = 32 << 10
 
 // batcher forms batches from the lanes' queues. It is used by Run's goroutine alone.
 type batcher struct {
@@ -24,8 +23,8 @@ type batcher struct {
 	builder   pack.Builder
 	ratio     pack.Ratio   // of compressed records
 	ceiling   pace.Ceiling // of requests that something on the way rejected for their size
-	halvings  int          // batches are halved this many times: requests timed out
-	first     int          // the lane that the next batch begins with
+	sizer     sizing.Sizer
+	first     int // the lane that the next batch begins with
 }
 
 // next returns a batch that is worth a request now, or the time until one may be. more means that a read is under way.
@@ -134,17 +133,13 @@ func (b *batcher) sent() {
 	}
 }
 
-// shape returns the sink's shape with smaller batches where the link is slow, something on the way rejects large
-// requests, or requests time out: a link may be too slow for a whole batch within the timeout.
+// shape returns the sink's shape with smaller batches where the link is slow, or something on the way rejects large
+// requests.
 func (b *batcher) shape() Shape {
 	shape := b.sink.Shape()
 	shape.Widen(&b.ratio)
-	if b.halvings > 0 {
-		shape.MaxBatch = min(shape.MaxBatch, max(shape.MaxBatch>>b.halvings, minBatch))
-		shape.AimBatch = min(shape.AimBatch, shape.MaxBatch)
-	}
 	b.bandwidth.limit(&shape)
-	if most := b.ceiling.Lower(shape.MaxBatch); most < shape.MaxBatch {
+	if most := b.sizer.Lower(b.ceiling.Lower(shape.MaxBatch)); most < shape.MaxBatch {
 		shape.MaxBatch = most
 		shape.AimBatch = min(shape.Aim(), most)
 	}

@@ -28,14 +28,12 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 	}
 	if failure == nil {
 		s.recovered(now)
-		s.batcher.halvings = max(s.batcher.halvings-1, 0)
+		s.batcher.sizer.Stored(o.batch.Size(), o.response.Moving)
 		s.batcher.ceiling.Pass(o.batch.Size(), now)
 		countRetries(s.opts.Observer, o.response.Results)
 		return o.response.Results
 	}
-	if failure.Code == CodeTimeout {
-		s.batcher.halvings = min(s.batcher.halvings+1, maxHalvings)
-	}
+	s.resize(o, failure)
 	if failure.Class == Poison {
 		return suspects(failure, len(o.records))
 	}
@@ -54,6 +52,16 @@ func (s *Shipper) results(o *outcome, now time.Time) []*Error {
 		s.fail(o, failure, now)
 	}
 	return each(failure, len(o.records))
+}
+
+// resize lowers the size of the next requests after one that failed, by the evidence that it gave about the link.
+func (s *Shipper) resize(o *outcome, failure *Error) {
+	if failure.Class != Transient || !o.cut.IsZero() {
+		return
+	}
+	arrived := int(float64(o.response.Acked) / s.bandwidth.wireRatio)
+	s.batcher.sizer.Failed(o.batch.Size(), arrived, o.response.Moving, failure.Code == CodeTimeout)
+	s.batcher.sizer.Interrupted()
 }
 
 // each returns the same failure for each of n records.

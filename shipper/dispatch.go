@@ -29,7 +29,7 @@ type outcome struct {
 // dispatch starts a request for each batch that is worth one, as long as requests are free. It returns the time until it
 // has to be called again.
 func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
-	for len(s.requests) < s.window && !s.halting {
+	for len(s.requests) < s.batcher.sizer.InFlight(s.window) && !s.halting {
 		// While all requests fail, none starts before the backoff is over. Then one tries, and the others wait for its
 		// outcome.
 		if s.failures.BackingOff(now) {

@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"context"
+	"time"
 
 	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/shipper/internal/pace"
@@ -101,6 +102,10 @@ type Response struct {
 	Shards *ShardMap
 	// Sent is how many bytes of the request's body went out, for a Sink that shares a Link.
 	Sent int
+	// Acked is the number of the request's bytes that the peer's host has acknowledged, and Moving the time from the first
+	// byte to the last acknowledgement. Moving is 0 where that is unknown or took less than a second.
+	Acked  int
+	Moving time.Duration
 	// Units is the number of requests that the service bills for this one, where it bills requests by their size.
 	Units uint64
 	// Code is the service's response to the request: an HTTP status, "timeout", "connection"

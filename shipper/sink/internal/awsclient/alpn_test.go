@@ -18,7 +18,7 @@ import (
 	"github.com/standpipe/standpipe/test/certkit"
 )
 
-// The endpoints of AWS offer HTTP/2. A client that offers it too, and then speaks HTTP/1.1, gets no response.
+// The endpoints of AWS offer HTTP/2. A client that offers it too, and then sends a request of HTTP/1.1, gets no response.
 func TestTLS_ServerThatOffersHTTP2GetsHTTP1(t *testing.T) {
 	dir := t.TempDir()
 	ca := certkit.New(t, dir, "ca")

@@ -2,17 +2,13 @@ package awsclient
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"sync/atomic"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
-	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink/internal/dial"
-	"github.com/standpipe/standpipe/shipper/sink/internal/failure"
 )
 
 // maxReply bounds the bytes of a response: 500 results with their texts are below 200 KiB.
@@ -44,15 +40,22 @@ func newWholeReply(c *awshttp.BuildableClient) wholeReply {
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 func (w wholeReply) Do(req *http.Request) (*http.Response, error) {
+	up, _ := req.Context().Value(uploadKey{}).(*Upload)
+	ctx := req.Context()
+	if up != nil {
+		var end func()
+		ctx, end = up.begin(ctx, req.ContentLength)
+		defer end()
+	}
+	req = req.WithContext(ctx) // a copy: the SDK closes the body of its own request
 	if req.Body != nil {
-		sent, _ := req.Context().Value(sentKey{}).(*atomic.Int64)
-		req = req.WithContext(req.Context()) // a copy: the SDK closes the body of its own request
-		req.Body = onlyReader{req.Body, sent}
+		req.Body = onlyReader{req.Body, up}
 	}
 	resp, err := w.client.Do(req)
 	if err != nil {
-		return resp, err
+		return resp, tooSlow(ctx, err)
 	}
+	up.answered() // before the connection is another request's
 	body, err := readReply(resp.Body)
 	if err != nil {
 		return nil, fmt.Errorf("read reply %d: %w", resp.StatusCode, err)
@@ -72,36 +75,16 @@ func readReply(r io.ReadCloser) ([]byte, error) {
 
 // onlyReader has Read and Close only. It counts the bytes that go out.
 type onlyReader struct {
-	rc   io.ReadCloser
-	sent *atomic.Int64 // nil: not counted
+	rc io.ReadCloser
+	up *Upload // nil: not counted
 }
 
 func (r onlyReader) Read(p []byte) (int, error) {
 	n, err := r.rc.Read(p)
-	if r.sent != nil {
-		r.sent.Add(int64(n))
+	if r.up != nil {
+		r.up.Sent.Add(int64(n))
 	}
 	return n, err
 }
 
 func (r onlyReader) Close() error { return r.rc.Close() }
-
-type sentKey struct{}
-
-// CountSent returns a context whose requests count the bytes of their bodies as they go out.
-func CountSent(ctx context.Context) (context.Context, *atomic.Int64) {
-	sent := new(atomic.Int64)
-	return context.WithValue(ctx, sentKey{}, sent), sent
-}
-
-// NoteSent notes the number of bytes that went out in a response. A timeout before the first byte of the request's
-// body becomes a connection error: no connection was established in time, which is no evidence about a link's speed.
-func NoteSent(response *shipper.Response, sent *atomic.Int64) {
-	response.Sent = int(sent.Load())
-	if response.Err == nil || response.Err.Code != failure.CodeTimeout || response.Sent > 0 {
-		return
-	}
-	e := *response.Err
-	e.Code = failure.CodeConnection
-	response.Err, response.Code = &e, e.Code
-}

@@ -51,8 +51,8 @@ type lease struct {
 }
 
 // Config returns the configuration of one destination's client. It reads the environment and the shared files and opens
-// no connection: an agent starts without a network and without credentials. Destinations with equal settings share what
-// is in it, until the last one calls Release.
+// no connection: an agent starts without a network and without credentials. Destinations with equal settings share its
+// parts, until the last one calls Release.
 func Config(ctx context.Context, o sink.AWS) (aws.Config, error) {
 	if o.Credentials != nil { // they may not be comparable
 		s, err := read(ctx, o)

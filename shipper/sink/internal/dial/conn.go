@@ -45,6 +45,10 @@ type Conn struct {
 	since      atomic.Int64 // when the timer was started
 	silent     atomic.Pointer[SilentError]
 	closed     atomic.Bool
+	begun      atomic.Int64 // when the request under way began
+	before     atomic.Int64 // bytes that were acknowledged before
+	busy       atomic.Int64 // the last look at which bytes were not acknowledged
+	final      atomic.Pointer[Progress]
 	probing    atomic.Bool // owedProbes are set; else idleProbes
 }
 
@@ -80,6 +84,10 @@ func (c *Conn) Close() error {
 	}
 	c.timer.Stop()
 	c.dialer.forget(c)
+	if c.begun.Load() > 0 {
+		p := c.progress()
+		c.final.Store(&p)
+	}
 	if c.owed() {
 		_ = c.tcp.SetLinger(0) // fails on a broken connection, which sends nothing either
 	}
@@ -129,6 +137,9 @@ func (c *Conn) look() {
 		}
 		return
 	}
+	if s.unacked > 0 {
+		c.busy.Store(now)
+	}
 	silence := min(s.silence, time.Duration(now-c.since.Load()))
 	if silence < every {
 		c.dialer.alive.Store(now)
@@ -163,6 +174,7 @@ func (c *Conn) probe(owed bool) {
 // state is the kernel's view of a connection.
 type state struct {
 	unacked int           // bytes or packets that the peer has not acknowledged, or that were not sent
+	acked   int64         // bytes that it has acknowledged
 	trip    time.Duration // a round trip, with four times its variation
 	silence time.Duration // since the last acknowledgement or data of the peer
 }

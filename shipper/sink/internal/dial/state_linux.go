@@ -17,6 +17,7 @@ func stateOf(c *net.TCPConn) (s state, ok bool) {
 		ok = true
 		s = state{
 			unacked: int(info.Unacked) + int(info.Notsent_bytes),
+			acked:   int64(info.Bytes_acked),
 			trip:    time.Duration(info.Rtt+4*info.Rttvar) * time.Microsecond,
 			silence: time.Duration(min(info.Last_ack_recv, info.Last_data_recv)) * time.Millisecond,
 		}

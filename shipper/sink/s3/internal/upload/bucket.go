@@ -133,7 +133,7 @@ func call[In, Out any](ctx context.Context, b *Bucket, request func(context.Cont
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ctx, sent := awsclient.CountSent(ctx)
-	defer watch(sent, b.Timeout, func() { cancel(errTimeout) })()
+	defer watch(&sent.Sent, b.Timeout, func() { cancel(errTimeout) })()
 	out, err := request(ctx, in)
 	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
 		err = fmt.Errorf("no progress for %s: %w", b.Timeout, context.DeadlineExceeded)

@@ -1,0 +1,90 @@
+// Package sizing bounds the bytes of a destination's requests by the speed of the link, as recent requests have shown it.
+// A request should take a few seconds: a larger one is lost when the link goes down, or does not end before its timeout;
+// a smaller one pays the latency and the headers too often. On a fast link there is no bound, and a Sizer costs a few
+// comparisons a request.
+package sizing
+
+import "time"
+
+const (
+	// target is the time that a request should take to be sent.
+	target = 4 * time.Second
+	// A request of less than efficient bytes is mostly headers. On a very slow link it may take slowest to be sent.
+	efficient = 8 << 10
+	slowest   = 10 * time.Second
+	// moment is the shortest time to send a request that is measured.
+	moment = time.Second
+	// cautious is the bound of the first request after an outage: the link may be another one.
+	cautious = 64 << 10
+	// few is the bound below which two requests at once fill the link.
+	few = 4 * efficient
+)
+
+// Sizer bounds the bytes of a destination's requests. Its zero value is no bound.
+type Sizer struct{ most int }
+
+// Lower returns the bytes that a request may have where it may have most at any rate. It removes a bound of most or above.
+func (z *Sizer) Lower(most int) int {
+	if z.most >= most {
+		z.most = 0
+	}
+	if z.most > 0 {
+		return z.most
+	}
+	return most
+}
+
+// InFlight returns the number of requests at once, of at most n. More would only delay each other on a slow link.
+func (z *Sizer) InFlight(n int) int {
+	switch {
+	case z.most == 0:
+		return n
+	case z.most <= efficient:
+		return 1
+	case z.most <= few:
+		return min(2, n)
+	}
+	return n
+}
+
+// Stored notes that a request of so many bytes was stored, and that it took so long to be sent; 0: unknown, or less than a
+// second.
+func (z *Sizer) Stored(size int, took time.Duration) {
+	switch {
+	case took > target*3/2:
+		z.most = aim(size, took)
+	case z.most == 0 || 2*size < z.most: // the bound did not matter
+	case took < moment:
+		z.most *= 4
+	default:
+		z.most = min(aim(size, took), 4*z.most)
+	}
+}
+
+// Failed notes that a request of so many bytes failed, after sent bytes of it had arrived, which took so long; took is 0
+// where that is unknown. timedOut means that there was no response in time.
+func (z *Sizer) Failed(size, sent int, took time.Duration, timedOut bool) {
+	switch {
+	case took > target*3/2 || took >= moment && sent < size-size/8:
+		z.most = min(aim(max(sent, 1), took), max(size/2, 1))
+	case took == 0 && timedOut:
+		z.most = max(size/2, 1)
+	}
+}
+
+// Interrupted notes that requests fail: the next one is small.
+func (z *Sizer) Interrupted() {
+	if z.most == 0 || z.most > cautious {
+		z.most = cautious
+	}
+}
+
+// aim returns the bytes to aim for on a link that takes so many bytes in that time.
+func aim(bytes int, in time.Duration) int {
+	rate := float64(bytes) / in.Seconds()
+	n := rate * target.Seconds()
+	if n < efficient {
+		n = min(efficient, rate*slowest.Seconds())
+	}
+	return max(int(n), 1)
+}

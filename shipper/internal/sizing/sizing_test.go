@@ -1,0 +1,106 @@
+package sizing_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper/internal/sizing"
+)
+
+const most = 4 << 20
+
+// wire is a link that takes rate bytes a second, and gives up on a request after 30 s.
+type wire struct {
+	rate    float64
+	latency time.Duration
+}
+
+func (w wire) send(z *sizing.Sizer, size int) (ok bool, took time.Duration) {
+	took = time.Duration(float64(size) / w.rate * 1e9)
+	shown := took
+	if took < time.Second {
+		shown = 0
+	}
+	if took > 30*time.Second {
+		z.Failed(size, int(w.rate*30), 30*time.Second, true)
+		return false, 30 * time.Second
+	}
+	z.Stored(size, shown)
+	return true, took + w.latency
+}
+
+// On a link of any rate, after a few requests all of them get through, and take a few seconds or are large enough to be efficient.
+func TestSizer_RequestsTakeSeconds(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 300 {
+		w := wire{rate: 50 * float64(int(1)<<r.IntN(18)) * (1 + r.Float64())}
+		var z sizing.Sizer
+		if r.IntN(2) == 0 {
+			z.Interrupted()
+		}
+		for range 20 {
+			w.send(&z, z.Lower(most))
+		}
+		size := z.Lower(most)
+		ok, took := w.send(&z, size)
+		if !ok || took > 11*time.Second {
+			t.Errorf("%.0f bytes a second: a request of %d bytes takes %s", w.rate, size, took)
+		}
+		if took < time.Second && size < 8<<10 {
+			t.Errorf("%.0f bytes a second: a request of %d bytes only, which takes %s", w.rate, size, took)
+		}
+	}
+}
+
+func TestSizer_FastLinkHasNoBound(t *testing.T) {
+	var z sizing.Sizer
+	for range 5 {
+		z.Stored(most, 0)
+		z.Stored(1000, 3*time.Second)
+	}
+	if got := z.Lower(most); got != most || z.InFlight(4) != 4 {
+		t.Errorf("got %d bytes, %d requests at once; want %d and 4", got, z.InFlight(4), most)
+	}
+	z.Interrupted()
+	if got := z.Lower(most); got >= most {
+		t.Errorf("after an outage: got %d bytes, want fewer", got)
+	}
+	for range 4 {
+		z.Stored(z.Lower(most), 0)
+	}
+	if got := z.Lower(most); got != most {
+		t.Errorf("after four requests: got %d bytes, want %d", got, most)
+	}
+}
+
+// A service that hangs is no slow link when the bytes have arrived. Without that evidence, a timeout halves the size, down
+// to one byte.
+func TestSizer_Timeouts(t *testing.T) {
+	var z sizing.Sizer
+	z.Failed(100_000, 100_000, 2*time.Second, true)
+	if got := z.Lower(most); got != most {
+		t.Errorf("all bytes had arrived: got %d, want %d", got, most)
+	}
+	for range 30 {
+		z.Failed(z.Lower(most), 0, 0, true)
+	}
+	if got := z.Lower(most); got != 1 {
+		t.Errorf("after 30 timeouts: got %d, want 1", got)
+	}
+	z = sizing.Sizer{}
+	z.Failed(100_000, 0, 0, false)
+	if got := z.Lower(most); got != most {
+		t.Errorf("a request failed before it was sent: got %d, want %d", got, most)
+	}
+}
+
+func TestSizer_SlowLinkHasFewRequests(t *testing.T) {
+	for _, test := range []struct{ rate, want int }{{500, 1}, {1000, 1}, {6000, 2}, {30_000, 4}} {
+		var z sizing.Sizer
+		z.Failed(most, test.rate*4, 4*time.Second, true)
+		if got := z.InFlight(4); got != test.want {
+			t.Errorf("%d bytes a second: got %d requests at once, want %d", test.rate, got, test.want)
+		}
+	}
+}

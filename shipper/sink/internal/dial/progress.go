@@ -1,0 +1,57 @@
+package dial
+
+import (
+	"net"
+	"time"
+)
+
+// Progress is the way that a request has come.
+type Progress struct {
+	Acked  int           // bytes that the peer's host has acknowledged
+	Moving time.Duration // from the first byte to the last acknowledgement; 0: less than a second, or unknown
+}
+
+// Of returns the connection of a Dialer below others, such as TLS; nil: there is none.
+func Of(c net.Conn) *Conn {
+	for {
+		switch below := c.(type) {
+		case *Conn:
+			return below
+		case interface{ NetConn() net.Conn }:
+			c = below.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// Begin notes that a request begins: Progress is counted from here.
+func (c *Conn) Begin() {
+	s, _ := stateOf(c.tcp)
+	c.before.Store(s.acked)
+	c.begun.Store(sinceEpoch())
+}
+
+// Progress returns the progress of the request that began last, also after Close.
+func (c *Conn) Progress() Progress {
+	if final := c.final.Load(); final != nil {
+		return *final
+	}
+	return c.progress()
+}
+
+func (c *Conn) progress() Progress {
+	s, ok := stateOf(c.tcp)
+	if !ok {
+		return Progress{}
+	}
+	begun, until := c.begun.Load(), c.busy.Load()
+	if s.unacked > 0 {
+		until = sinceEpoch() - int64(s.silence)
+	}
+	p := Progress{Acked: int(s.acked - c.before.Load()), Moving: time.Duration(until - begun)}
+	if p.Moving < every {
+		p.Moving = 0
+	}
+	return p
+}
