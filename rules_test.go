@@ -87,7 +87,7 @@ var arrows = map[string][]string{
 	"agent/ingest/internal/grpcin": {"agent/internal/access", "agent/ingest/internal/budget", "agent/ingest/internal/h2guard", "agent/ingest/internal/intake", "agent/ingest/internal/otlp",
 		"proto/standpipe/v1", "wal"},
 	"shipper/limit":                    nil,
-	"shipper/internal/link":            {"shipper/limit"},
+	"shipper/internal/link":            {"shipper/internal/backoff", "shipper/limit"},
 	"shipper/internal/pace":            {"shipper/limit"},
 	"shipper/internal/pack":            {"shipper/internal/pace", "shipper/kpl", "wal"},
 	"shipper/internal/backoff":         nil,

@@ -30,6 +30,7 @@ const firstWireRatio = 1.4
 // bandwidth is a shipper's part of the Link and of its own bandwidth.
 type bandwidth struct {
 	claims    []*link.Claim // its own bandwidth first
+	path      *link.Path    // over the shared link; nil: there is none
 	notify    chan struct{} // a claim was granted, or the link works again; holds one
 	wireRatio float64       // bytes of a request's body for a byte of its records
 }
@@ -39,16 +40,20 @@ func newBandwidth() bandwidth {
 }
 
 // join claims a part of the shipper's own bandwidth, if it is limited, and of the shared link, if there is one.
-func (b *bandwidth) join(own int64, shared *Link, p Priority) {
-	if own > 0 {
-		b.claims = append(b.claims, link.New(own).Join(p, b.notify))
+func (b *bandwidth) join(o *Options) {
+	if o.Bandwidth > 0 {
+		b.claims = append(b.claims, link.New(o.Bandwidth).Join(o.Priority, b.notify))
 	}
-	if shared != nil {
-		b.claims = append(b.claims, shared.Join(p, b.notify))
+	if o.Link != nil {
+		c := o.Link.Join(o.Priority, b.notify)
+		b.claims, b.path = append(b.claims, c), c.Path(o.Endpoint, &o.Retry)
 	}
 }
 
 func (b *bandwidth) leave() {
+	if b.path != nil {
+		b.path.Leave()
+	}
 	for _, c := range b.claims {
 		c.Leave()
 	}
@@ -105,6 +110,14 @@ func (b *bandwidth) limit(shape *Shape) {
 
 // reportBack notifies the other shippers of the link that it works again.
 func (b *bandwidth) reportBack() { b.claims[len(b.claims)-1].ReportBack() }
+
+// takeNews reports, once, that the link was set up or down. up is its present state.
+func (b *bandwidth) takeNews() (up, news bool) {
+	if b.path == nil {
+		return true, false
+	}
+	return b.claims[len(b.claims)-1].TakeNews()
+}
 
 // takeBack reports, once, that another shipper's request got through after an outage.
 func (b *bandwidth) takeBack() (back bool) {

@@ -79,6 +79,11 @@ func (s *Shipper) fail(o *outcome, failure *Error, now time.Time) {
 	if o.started.Before(s.back) { // the link was down when it started
 		s.failures.CutShort(&s.opts.Retry, now)
 	}
+	if s.bandwidth.path != nil {
+		if next, unreached := s.bandwidth.path.Failed(failure, o.response.Sent > 0, now); unreached {
+			s.failures.Delay.Until = next
+		}
+	}
 	s.opts.Outages.Failed(s.member, s.failures)
 
 	// Once for each outage that follows another.
@@ -92,9 +97,29 @@ func (s *Shipper) fail(o *outcome, failure *Error, now time.Time) {
 	s.batcher.pacer.Overloaded(load, o.started, now)
 }
 
+// outOfReach reports whether the endpoint is out of reach, and another destination tries it. Then this one waits too.
+func (s *Shipper) outOfReach(now time.Time) bool {
+	if s.bandwidth.path == nil {
+		return false
+	}
+	hold, ok := s.bandwidth.path.Try(now)
+	if ok {
+		return false
+	}
+	if s.failures == nil {
+		s.failures = s.opts.Retry.Again(nil, hold.Error, now)
+		s.opts.Outages.Failed(s.member, s.failures)
+	}
+	s.failures.Delay.Until = hold.Until
+	return true
+}
+
 // recovered notes that a request got through. After failures, one request is under way at first, then twice as many after
 // each that gets through.
 func (s *Shipper) recovered(now time.Time) {
+	if s.bandwidth.path != nil {
+		s.bandwidth.path.Reached()
+	}
 	s.window = min(2*s.window, s.opts.InFlight)
 	if s.failures == nil {
 		return

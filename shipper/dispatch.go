@@ -48,6 +48,9 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 		if batch == nil {
 			return wake
 		}
+		if s.outOfReach(now) {
+			return s.failures.Delay.Left(now)
+		}
 		charged, ok := s.bandwidth.reserve(batch.Size())
 		if !ok {
 			return backoff.Forever

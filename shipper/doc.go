@@ -44,8 +44,9 @@
 // Error.Class decides how the shipper handles a failure; the sink sets it in one place. If a request fails as a whole, the
 // destination backs off with full jitter, and one request tries for all. If a record fails, its lane backs off. Errors
 // that need an operator are tried again about every Retry.Max. A rejected event is found by halving its lane's batches,
-// and becomes a dead letter when its record has no other event. Requests that are too large for an intermediary, or that
-// time out, are made smaller. When a request gets through, failed lanes try again at once, except those that are
+// and becomes a dead letter when its record has no other event. Requests that are too large for an intermediary are made
+// smaller, and so are those that the link takes long for (package sizing). While an endpoint is out of reach, one shipper of
+// the Link tries it for all (package link). When a request gets through, failed lanes try again at once, except those that are
 // throttled or need an operator, and other shippers of the Link cut their backoff short.
 //
 // # Assumptions

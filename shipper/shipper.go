@@ -163,8 +163,22 @@ func (s *Shipper) Retry() {
 	}
 }
 
+// notice handles a notification of the link.
+func (s *Shipper) notice(now time.Time) {
+	if s.bandwidth.takeBack() {
+		s.back = now
+		s.failures.CutShort(&s.opts.Retry, now)
+	}
+	if up, news := s.bandwidth.takeNews(); news && up {
+		s.retryNow(now)
+	}
+}
+
 // retryNow ends the delays of the destination and of its lanes.
 func (s *Shipper) retryNow(now time.Time) {
+	if s.bandwidth.path != nil {
+		s.bandwidth.path.Hasten()
+	}
 	s.failures.RetryNow(now)
 	for _, l := range s.lanes.all {
 		l.failures.RetryNow(now)
@@ -185,7 +199,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 		defer close(reader)
 		s.feed.run()
 	}()
-	s.bandwidth.join(s.opts.Bandwidth, s.opts.Link, s.opts.Priority)
+	s.bandwidth.join(&s.opts)
 	err := s.ship(ctx)
 	close(s.feed.wants)
 	<-reader
@@ -222,10 +236,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 			s.settle(o)
 		case <-timer.C:
 		case <-s.bandwidth.notify:
-			if now := time.Now(); s.bandwidth.takeBack() {
-				s.back = now
-				s.failures.CutShort(&s.opts.Retry, now)
-			}
+			s.notice(time.Now())
 		case <-s.retry:
 			s.retryNow(time.Now())
 		case <-finish:

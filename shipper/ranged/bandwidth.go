@@ -1,6 +1,8 @@
 package ranged
 
 import (
+	"time"
+
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/internal/link"
 	"github.com/standpipe/standpipe/wal"
@@ -11,7 +13,7 @@ import (
 type bandwidth struct {
 	claims []*link.Claim // its own bandwidth first
 	notify chan struct{} // a claim was granted, or the link works again; holds one
-	shared bool          // the last claim is of a shared link
+	path   *link.Path    // over the shared link, whose claim is the last one; nil: there is none
 
 	wireRatio float64 // sent bytes for a byte of the events' data
 	data      int     // of the events that were charged since the last correct
@@ -26,12 +28,16 @@ func (b *bandwidth) join(o *Options) {
 	if o.Bandwidth > 0 {
 		b.claims = append(b.claims, link.New(o.Bandwidth).Join(o.Priority, b.notify))
 	}
-	if b.shared = o.Link != nil; b.shared {
-		b.claims = append(b.claims, o.Link.Join(o.Priority, b.notify))
+	if o.Link != nil {
+		c := o.Link.Join(o.Priority, b.notify)
+		b.claims, b.path = append(b.claims, c), c.Path(o.Endpoint, &o.Retry)
 	}
 }
 
 func (b *bandwidth) leave() {
+	if b.path != nil {
+		b.path.Leave()
+	}
 	for _, c := range b.claims {
 		c.Leave()
 	}
@@ -84,9 +90,25 @@ func (b *bandwidth) correct(sent uint64) {
 
 // reportBack notifies the other shippers of the link that it works again after failures of a class.
 func (b *bandwidth) reportBack(after shipper.Class) {
-	if b.shared && after == shipper.Transient {
+	if b.path != nil && after == shipper.Transient {
 		b.claims[len(b.claims)-1].ReportBack()
 	}
+}
+
+// try reports whether a request may start, as far as the endpoint is in reach; see link.Path.
+func (b *bandwidth) try(now time.Time) (link.Hold, bool) {
+	if b.path == nil {
+		return link.Hold{}, true
+	}
+	return b.path.Try(now)
+}
+
+// takeNews reports, once, that the link was set up or down. up is its present state.
+func (b *bandwidth) takeNews() (up, news bool) {
+	if b.path == nil {
+		return true, false
+	}
+	return b.claims[len(b.claims)-1].TakeNews()
 }
 
 // takeBack reports, once, that another shipper of the link got through after an outage.

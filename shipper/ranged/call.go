@@ -38,6 +38,9 @@ func (s *Shipper) await(ctx context.Context, on signals) error {
 	case <-on.notify:
 	case <-timer.C:
 	case <-s.retry:
+		if s.bandwidth.path != nil {
+			s.bandwidth.path.Hasten()
+		}
 		s.failures.RetryNow(time.Now())
 	case <-s.finished:
 		s.finishing, s.finished, s.feed.readAt = true, nil, time.Time{}
@@ -103,13 +106,22 @@ func (s *Shipper) call(ctx context.Context, ofRange bool, f func(ctx context.Con
 	}
 }
 
-// backOff waits until the delay after the last failure is over. If events of the range under way are to be dropped meanwhile,
+// backOff waits until the delay after the last failure is over, and while another destination tries an endpoint that is out of
+// reach. If events of the range under way are to be dropped meanwhile,
 // the error is errRestart; without a range they are dropped.
 func (s *Shipper) backOff(ctx context.Context) error {
 	for {
 		now := time.Now()
 		if !s.failures.BackingOff(now) {
-			return nil
+			hold, ok := s.bandwidth.try(now)
+			if ok {
+				return nil
+			}
+			if s.failures == nil {
+				s.failures = s.opts.Retry.Again(nil, hold.Error, now)
+				s.opts.Outages.Failed(s.member, s.failures)
+			}
+			s.failures.Delay.Until = hold.Until
 		}
 		if s.halting {
 			return errHalted
@@ -128,6 +140,9 @@ func (s *Shipper) backOff(ctx context.Context) error {
 		}
 		if s.bandwidth.takeBack() {
 			s.failures.CutShort(&s.opts.Retry, time.Now())
+		}
+		if up, news := s.bandwidth.takeNews(); news && up {
+			s.failures.RetryNow(time.Now())
 		}
 	}
 }

@@ -25,6 +25,9 @@ func (s *Shipper) deliver(ctx context.Context) error {
 		}
 	}
 	for {
+		if err := s.backOff(ctx); err != nil {
+			return err
+		}
 		var outcome Outcome
 		var failure *Error
 		started := time.Now()
@@ -44,9 +47,6 @@ func (s *Shipper) deliver(ctx context.Context) error {
 			return nil
 		}
 		if err := s.failed(committing, failure, time.Since(started)); err != nil {
-			return err
-		}
-		if err := s.backOff(ctx); err != nil {
 			return err
 		}
 	}
@@ -140,12 +140,21 @@ func (s *Shipper) failed(at step, e *Error, took time.Duration) error {
 func (s *Shipper) fail(at step, failure *shipper.Error) {
 	s.failures = s.opts.Retry.Again(s.failures, failure, time.Now())
 	s.failedAt, s.gained = max(s.failedAt, at), false
+	if path := s.bandwidth.path; path != nil {
+		reached := failure.Class != shipper.Transient || failure.Code == shipper.CodeTimeout
+		if next, unreached := path.Failed(failure, reached, time.Now()); unreached {
+			s.failures.Delay.Until = next
+		}
+	}
 	s.opts.Outages.Failed(s.member, s.failures)
 }
 
 // succeeded ends the failures of a step and of earlier ones. After a failed Commit, only a Commit shows that the destination
 // takes ranges again.
 func (s *Shipper) succeeded(at step) {
+	if s.bandwidth.path != nil && at == committing { // earlier steps need no connection
+		s.bandwidth.path.Reached()
+	}
 	if s.failures != nil && at >= s.failedAt {
 		s.bandwidth.reportBack(s.failures.Last.Class)
 		s.failures, s.failedAt = nil, 0

@@ -36,6 +36,9 @@ type Error struct {
 	// Remedy is the change that an operator makes if the failure lasts; empty: it passes by itself. Requests go on as the Class
 	// demands, but the destination counts as blocked after a few such failures.
 	Remedy string
+	// Unreached: no connection to the service was made in time, or its host was silent. The other destinations of the endpoint
+	// cannot reach it either.
+	Unreached bool
 	// RetryAfter is the service's own delay, a floor for ours; 0: it named none.
 	RetryAfter time.Duration
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
 	"github.com/standpipe/standpipe/shipper/limit"
 )
 
@@ -40,11 +41,14 @@ type Link struct {
 	waiting []*Claim
 	timer   *time.Timer // calls serve; nil until a claim waits
 	claims  []*Claim
+
+	endpoints map[string]*endpoint // by name
+	down      *backoff.Error       // why nothing is sent; nil: the link is up, as far as is known
 }
 
 // New makes a Link with a cap in bytes a second; 0: none.
 func New(bytesPerSecond int64) *Link {
-	l := &Link{bucket: limit.NewBucket(0, 0, time.Now())}
+	l := &Link{bucket: limit.NewBucket(0, 0, time.Now()), endpoints: make(map[string]*endpoint)}
 	l.SetCap(bytesPerSecond)
 	return l
 }
@@ -71,6 +75,7 @@ type Claim struct {
 	queued  bool
 	granted bool // the bucket is charged with the wanted bytes
 	back    bool // the link works again and the sender has not called TakeBack since
+	news    bool // the link was set down or up and the sender has not called TakeNews since
 }
 
 // Join returns a new claim. The Link sends on notify, without blocking, when the claim's reservation is granted and when

@@ -70,7 +70,9 @@ func classify(err error, topic string) *shipper.Error {
 	case errors.Is(err, kgo.ErrClientClosed):
 		return &shipper.Error{Class: shipper.Transient, Code: failure.CodeCanceled, Text: "the destination is being closed", Record: -1}
 	}
-	return failure.Of(err)
+	e := failure.Of(err)
+	e.Unreached = false // of one broker
+	return e
 }
 
 func classifyCode(code *kerr.Error, err error, topic string) *shipper.Error {

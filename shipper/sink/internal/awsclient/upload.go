@@ -136,6 +136,6 @@ func NoteSent(response *shipper.Response, up *Upload) {
 		return
 	}
 	e := *response.Err
-	e.Code = failure.CodeConnection
+	e.Code, e.Unreached = failure.CodeConnection, true
 	response.Err, response.Code = &e, e.Code
 }

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink/internal/dial"
 )
 
 // Codes of failures that no service named. They are values of the metrics' label code.
@@ -34,13 +35,14 @@ func Of(err error) *shipper.Error {
 	case errors.Is(err, context.Canceled):
 		e.Code = CodeCanceled
 	case isDial(err):
-		e.Code = CodeConnection
+		e.Code, e.Unreached = CodeConnection, true
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		e.Code = CodeTimeout
 	case errors.As(err, &certificate):
 		e.Code, e.Class = CodeTLS, shipper.Operator
 	default:
-		e.Code = CodeConnection
+		var silent *dial.SilentError
+		e.Code, e.Unreached = CodeConnection, errors.As(err, &silent)
 	}
 	return e
 }

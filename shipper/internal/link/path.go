@@ -1,0 +1,175 @@
+package link
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
+)
+
+const (
+	// While an endpoint is out of reach, the time between two tries is the outage's duration over patience. So an outage
+	// is noticed to be over within a small part of its length.
+	patience = 8
+	// lease is the time that a sender has for its try, before another one may try too.
+	lease = 10 * time.Second
+)
+
+// endpoint is a service that senders reach over the Link. While it is out of reach, one sender at a time tries it.
+type endpoint struct {
+	paths int
+
+	failure *backoff.Error // the last one; nil: it is in reach
+	since   time.Time      // when it went out of reach
+	next    time.Time      // the next try
+	prober  *Path          // the sender that tries it; nil: none
+	until   time.Time      // the end of the prober's lease
+}
+
+// Path is one sender's way to an endpoint. Its methods may be called from any goroutine.
+type Path struct {
+	link  *Link
+	to    *endpoint
+	name  string
+	retry *backoff.Retry
+	claim *Claim
+}
+
+// Path returns the claim's way to the endpoint with that name. retry bounds the time between two tries.
+func (c *Claim) Path(name string, retry *backoff.Retry) *Path {
+	l := c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.endpoints[name]
+	if e == nil {
+		e = &endpoint{}
+		l.endpoints[name] = e
+	}
+	e.paths++
+	return &Path{link: l, to: e, name: name, retry: retry, claim: c}
+}
+
+// Leave ends the path.
+func (p *Path) Leave() {
+	p.link.mu.Lock()
+	defer p.link.mu.Unlock()
+	if p.to.prober == p {
+		p.to.prober = nil
+	}
+	if p.to.paths--; p.to.paths == 0 {
+		delete(p.link.endpoints, p.name)
+	}
+}
+
+// Hold is a reason to send nothing.
+type Hold struct {
+	Until time.Time
+	Error *backoff.Error
+}
+
+// Try reports whether a request may start. If not, the path is held until a time, or until the Link notifies the sender.
+func (p *Path) Try(now time.Time) (Hold, bool) {
+	p.link.mu.Lock()
+	defer p.link.mu.Unlock()
+	e := p.to
+	switch {
+	case p.link.down != nil:
+		return Hold{now.Add(backoff.Forever), p.link.down}, false
+	case e.failure == nil:
+		return Hold{}, true
+	case now.Before(e.next):
+		return Hold{e.next, e.failure}, false
+	case e.prober != nil && e.prober != p && now.Before(e.until):
+		return Hold{e.until, e.failure}, false
+	}
+	e.prober, e.until = p, now.Add(lease)
+	return Hold{}, true
+}
+
+// Failed notes that a request of the sender has failed. reached means that some of its bytes went out, or that the service
+// rejected it. If the endpoint was out of reach, Failed returns the time of the next try.
+func (p *Path) Failed(err *backoff.Error, reached bool, now time.Time) (next time.Time, unreached bool) {
+	p.link.mu.Lock()
+	defer p.link.mu.Unlock()
+	e := p.to
+	if e.prober == p {
+		e.prober = nil
+	}
+	if !err.Unreached {
+		if reached {
+			p.reachedLocked()
+		}
+		return next, false
+	}
+	if e.failure == nil {
+		e.since = now
+	}
+	if e.failure = err; !now.Before(e.next) {
+		wait := min(max(now.Sub(e.since)/patience, p.retry.Initial), p.retry.Max)
+		e.next = now.Add(wait - rand.N(wait/4+1))
+	}
+	return e.next, true
+}
+
+// Reached notes a response from the endpoint, of any kind. The other senders to it are notified if it was out of reach.
+func (p *Path) Reached() {
+	p.link.mu.Lock()
+	defer p.link.mu.Unlock()
+	p.reachedLocked()
+}
+
+// Hasten makes the next try due now.
+func (p *Path) Hasten() {
+	p.link.mu.Lock()
+	defer p.link.mu.Unlock()
+	p.to.next = time.Time{}
+}
+
+func (p *Path) reachedLocked() {
+	e := p.to
+	if e.failure == nil {
+		return
+	}
+	e.failure, e.prober, e.next = nil, nil, time.Time{}
+	for _, c := range p.link.claims {
+		if c != p.claim {
+			c.back = true
+			c.wake()
+		}
+	}
+}
+
+// SetDown makes the senders send nothing, for the reason that the error states, until SetUp.
+func (l *Link) SetDown(reason *backoff.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = reason
+	l.newsLocked()
+}
+
+// SetUp ends SetDown, and makes all senders try at once: the link has come up, or has another address.
+func (l *Link) SetUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = nil
+	for _, e := range l.endpoints {
+		e.next, e.prober, e.since = time.Time{}, nil, time.Now()
+	}
+	l.newsLocked()
+}
+
+// newsLocked wakes all senders. They call TakeNews.
+func (l *Link) newsLocked() {
+	for _, c := range l.claims {
+		c.news = true
+		c.wake()
+	}
+}
+
+// TakeNews reports, once for each SetDown and SetUp, that there was one. up is the present state.
+func (c *Claim) TakeNews() (up, news bool) {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	news, c.news = c.news, false
+	return c.link.down == nil, news
+}

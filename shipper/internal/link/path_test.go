@@ -1,0 +1,154 @@
+package link_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/link"
+)
+
+var unreached = &backoff.Error{Class: backoff.Transient, Code: "connection", Record: -1, Unreached: true}
+
+// traveler is a claim of a link with its path.
+type traveler struct {
+	*link.Path
+	claim  *link.Claim
+	notify chan struct{}
+}
+
+func join(l *link.Link, endpoint string, retry backoff.Retry) *traveler {
+	s := &traveler{notify: make(chan struct{}, 1)}
+	retry.SetDefaults()
+	s.claim = l.Join(link.PriorityNormal, s.notify)
+	s.Path = s.claim.Path(endpoint, &retry)
+	return s
+}
+
+func (s *traveler) try(t *testing.T, want bool) link.Hold {
+	t.Helper()
+	hold, ok := s.Try(time.Now())
+	if ok != want {
+		t.Fatalf("Try: got %v, want %v", ok, want)
+	}
+	return hold
+}
+
+// Twenty senders to one endpoint try it no more often than one, and the tries become rarer while it is out of reach.
+func TestPath_OneTriesForAll(t *testing.T) {
+	tries := func(senders int) (n int) {
+		synctest.Test(t, func(t *testing.T) {
+			l := link.New(0)
+			var all []*traveler
+			for range senders {
+				all = append(all, join(l, "e", backoff.Retry{}))
+			}
+			other := join(l, "other", backoff.Retry{})
+			for end := time.Now().Add(time.Hour); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				for _, s := range all {
+					if _, ok := s.Try(time.Now()); ok {
+						n++
+						s.Failed(unreached, false, time.Now())
+					}
+				}
+			}
+			other.try(t, true)
+			all[0].Hasten()
+			all[0].try(t, true)
+			all[0].Reached()
+			for _, s := range all[1:] {
+				s.try(t, true)
+				if len(s.notify) != 1 || !s.claim.TakeBack() {
+					t.Error("a sender was not notified that the endpoint is back")
+				}
+			}
+		})
+		return n
+	}
+	one, twenty := tries(1), tries(20)
+	if twenty > one*5/4 || one > 220 || one < 120 {
+		t.Errorf("in an hour: got %d tries of one sender, %d of twenty; want 120 to 220, and no more", one, twenty)
+	}
+}
+
+// The wait between two tries is at most an eighth of the outage, and at most Retry.Max.
+func TestPath_WaitGrowsWithTheOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := join(link.New(0), "e", backoff.Retry{Max: 5 * time.Minute})
+		began := time.Now()
+		for time.Since(began) < 3*time.Hour {
+			s.try(t, true)
+			next, ok := s.Failed(unreached, false, time.Now())
+			if !ok {
+				t.Fatal("the endpoint counts as in reach")
+			}
+			wait, most := time.Until(next), max(min(time.Since(began)/8, 5*time.Minute), 100*time.Millisecond)
+			if wait > most || wait < most*3/4 {
+				t.Fatalf("after %s: got a wait of %s, want at most %s", time.Since(began), wait, most)
+			}
+			if hold := s.try(t, false); !hold.Until.Equal(next) || hold.Error != unreached {
+				t.Fatalf("got a hold until %s for %v, want until %s", hold.Until, hold.Error, next)
+			}
+			time.Sleep(wait)
+		}
+	})
+}
+
+// A sender whose try hangs holds up the others for ten seconds.
+func TestPath_HungTryHoldsUpNobodyForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := link.New(0)
+		a, b := join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{})
+		a.Failed(unreached, false, time.Now())
+		time.Sleep(time.Second)
+		a.try(t, true)
+		hold := b.try(t, false)
+		time.Sleep(time.Until(hold.Until))
+		b.try(t, true)
+		a.Leave()
+		b.Leave()
+	})
+}
+
+// An error of one destination is no evidence about the endpoint, unless it shows that it is in reach.
+func TestPath_OtherErrors(t *testing.T) {
+	l := link.New(0)
+	a, b := join(l, "e", backoff.Retry{}), join(l, "e", backoff.Retry{})
+	denied := &backoff.Error{Class: backoff.Operator, Code: "AccessDenied", Record: -1}
+	a.Failed(denied, true, time.Now())
+	b.try(t, true)
+	a.Failed(unreached, false, time.Now())
+	b.try(t, false)
+	a.Failed(denied, false, time.Now())
+	b.try(t, false)
+	a.Failed(denied, true, time.Now())
+	b.try(t, true)
+}
+
+func TestLink_SetDownAndUp(t *testing.T) {
+	l := link.New(0)
+	a, b := join(l, "e", backoff.Retry{}), join(l, "other", backoff.Retry{})
+	a.Failed(unreached, false, time.Now())
+	down := &backoff.Error{Class: backoff.Transient, Code: "link down", Record: -1, Unreached: true}
+	l.SetDown(down)
+	for _, s := range []*traveler{a, b} {
+		if up, news := s.claim.TakeNews(); up || !news || len(s.notify) != 1 {
+			t.Errorf("down: got up %v, news %v", up, news)
+		}
+		<-s.notify
+		if hold := s.try(t, false); hold.Error != down || time.Until(hold.Until) < time.Minute {
+			t.Errorf("down: got a hold for %v, until %s", hold.Error, hold.Until)
+		}
+	}
+	l.SetUp()
+	for _, s := range []*traveler{a, b} {
+		if up, news := s.claim.TakeNews(); !up || !news || len(s.notify) != 1 {
+			t.Errorf("up: got up %v, news %v", up, news)
+		}
+		if _, news := s.claim.TakeNews(); news {
+			t.Error("news was taken twice")
+		}
+		s.try(t, true) // at once
+	}
+}
