@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -43,7 +44,7 @@ func (a *Agent) Reload(conf *config.Config) error {
 		"started", len(changed.Started), "parked", len(changed.Parked))
 	a.logWarnings(conf)
 	for _, parked := range changed.Parked {
-		a.logger.Warn("destination parked: it is not in the configuration any more; it keeps its events, and gets no new ones", "destination", parked)
+		a.logger.Info("destination parked", "destination", parked) // one with events is a problem, which is a warning
 	}
 	a.monitor.LookSoon()
 	return nil
@@ -56,12 +57,19 @@ func (a *Agent) ReloadFailed(err error) { a.monitor.Reloaded(admin.ReloadChanges
 // POST /v1/reload. It is called before Run.
 func (a *Agent) OnReload(f func() error) { a.onReload = f }
 
-// reloadRequest reloads for a caller of the admin listener.
+// reloadRequest reloads for a caller of the admin listener. The error of a file with faults has their source lines.
 func (a *Agent) reloadRequest() error {
 	if a.onReload == nil {
 		return errors.New("reload: the agent runs without a configuration file")
 	}
-	return a.onReload()
+	err := a.onReload()
+	if faults := (*config.FaultsError)(nil); errors.As(err, &faults) {
+		var text strings.Builder
+		if config.WriteFaults(&text, faults.Faults) == nil {
+			return errors.New(strings.TrimSuffix(text.String(), "\n"))
+		}
+	}
+	return err
 }
 
 // changesOf returns the changes of a reload to conf that started and ended these routes.

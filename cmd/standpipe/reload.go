@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,7 +35,12 @@ result. The exit code is 1 if the file has faults: then nothing has changed.`,
 			}
 			defer client.Close()
 			var result admin.ReloadStatus
-			if err := client.CallJSON(ctx, http.MethodPost, "/v1/reload", nil, &result); err != nil {
+			err = client.CallJSON(ctx, http.MethodPost, "/v1/reload", nil, &result)
+			if rejected := (*cli.ResponseError)(nil); errors.As(err, &rejected) && rejected.Code == http.StatusUnprocessableEntity {
+				fmt.Fprintln(c.ErrOrStderr(), rejected.Text)
+				return fmt.Errorf("the agent at %s has not reloaded: the previous configuration stays in force", rejected.Address)
+			}
+			if err != nil {
 				return err
 			}
 			return writeReload(c.OutOrStdout(), result.Changes)

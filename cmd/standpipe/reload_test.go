@@ -15,7 +15,7 @@ func TestReload_PrintsTheChanges(t *testing.T) {
 		admin.ReloadStatus{Changes: admin.ReloadChanges{
 			Streams: 1, Listeners: 2, Started: []string{"clicks: file new"}, Parked: []string{"clicks: file old\x1b"}, NeedRestart: []string{"wal.data_dir"},
 		}},
-		"agent.hcl:3: unknown block",
+		"agent.hcl:3:1: unknown block\n    blokc {\n    ^^^^^",
 		"no JSON",
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +43,8 @@ takes effect at the next start: wal.data_dir
 	if got := run(); got != (outcome{0, want, ""}) {
 		t.Errorf("got %+v, want %q", got, want)
 	}
-	if got := run(); got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, "agent.hcl:3: unknown block") {
+	if got := run(); got.code != 1 || got.stdout != "" || !strings.HasPrefix(got.stderr, "agent.hcl:3:1: unknown block\n    blokc {\n    ^^^^^\n") ||
+		!strings.Contains(got.stderr, "has not reloaded: the previous configuration stays in force") {
 		t.Errorf("a file with faults: got %+v", got)
 	}
 	if got := run(); got.code != 1 || !strings.Contains(got.stderr, "read the response of the agent at ") {

@@ -233,6 +233,16 @@ func TestStatus_OfAnotherServer(t *testing.T) {
 	if got.code != 1 || !strings.Contains(got.stderr, "answers 404 Not Found: ") {
 		t.Errorf("got %+v", got)
 	}
+	ingest := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprint(w, `{"error":"there is nothing at this path; POST /v1/streams/STREAM stores events","code":"INVALID_ARGUMENT"}`)
+	}))
+	defer ingest.Close()
+	got = runWith("status", "--address", ingest.Listener.Addr().String())
+	if got.code != 1 || !strings.Contains(got.stderr, "producers send to this address; this command needs the admin listener, by default 127.0.0.1:7712") {
+		t.Errorf("got %+v", got)
+	}
 	text := answering(t, "hello")
 	text.Start()
 	got = runWith("status", "--address", text.Listener.Addr().String())

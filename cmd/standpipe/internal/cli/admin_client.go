@@ -42,11 +42,30 @@ func (a *AdminClient) Call(ctx context.Context, method, path string, arg any) (i
 	}
 	defer response.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxFaultText)) // the status is enough without it
-	err = fmt.Errorf("the agent at %s answers %s: %s", a.Address, response.Status, printableLines(strings.TrimSpace(string(text))))
+	err = &ResponseError{Address: a.Address, Code: response.StatusCode, Text: printableLines(strings.TrimSpace(string(text)))}
+	if isIngest(response, text) {
+		return nil, &hinted{err, "producers send to this address; this command needs the admin listener, by default " + DefaultAdminAddress}
+	}
 	if response.Header.Get("Content-Type") == "application/json" || response.StatusCode >= http.StatusInternalServerError {
 		return nil, err
 	}
 	return nil, Hint(err)
+}
+
+// ResponseError is a response of the agent that is not 200.
+type ResponseError struct {
+	Address string
+	Code    int
+	Text    string // printable
+}
+
+func (e *ResponseError) Error() string {
+	return fmt.Sprintf("the agent at %s answers %d %s: %s", e.Address, e.Code, http.StatusText(e.Code), e.Text)
+}
+
+// isIngest reports whether an HTTP listener for producers has sent the response.
+func isIngest(response *http.Response, text []byte) bool {
+	return response.StatusCode == http.StatusNotFound && bytes.Contains(text, []byte("POST /v1/streams/STREAM stores events"))
 }
 
 // CallJSON is Call for a response in JSON, which it decodes into result.

@@ -67,6 +67,14 @@ func TestHint_NamesTheLikelyReason(t *testing.T) {
 			t.Errorf("got %v, want a hint with %q", got, part)
 		}
 	}
+	for text, want := range map[string]string{
+		`no response from the agent at h:1: net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x00\x00"`:                                                                   "no response from the agent at h:1; a gRPC listener responds",
+		`append: desc = "error reading server preface: http2: failed reading the frame payload: http2: frame too large, note that the frame header looked like an HTTP/1.1 header" (UNAVAILABLE)`: `append: desc = "error reading server preface" (UNAVAILABLE); an HTTP listener responds`,
+	} {
+		if got := cli.Hint(errors.New(text)).Error(); !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q without the bytes of the other protocol", got, want)
+		}
+	}
 	if other := errors.New("the log is full"); cli.Hint(other) != other || cli.Hint(nil) != nil {
 		t.Error("an error without a known reason has a hint")
 	}

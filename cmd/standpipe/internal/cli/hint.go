@@ -42,5 +42,18 @@ type hinted struct {
 	hint string
 }
 
-func (h *hinted) Error() string { return h.err.Error() + "; " + h.hint }
+// Error leaves out the bytes that another protocol would have as a response: the hint says what they mean.
+func (h *hinted) Error() string {
+	text := h.err.Error()
+	for _, noise := range []string{": net/http: HTTP/1.x transport connection broken", ": http2: failed reading the frame payload"} {
+		if before, after, there := strings.Cut(text, noise); there {
+			text = before
+			if _, rest, quoted := strings.Cut(after, `HTTP/1.1 header"`); quoted {
+				text += `"` + rest
+			}
+		}
+	}
+	return text + "; " + h.hint
+}
+
 func (h *hinted) Unwrap() error { return h.err }
