@@ -11,6 +11,7 @@ import (
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
+	"github.com/standpipe/standpipe/wal/inspect"
 )
 
 func newValidateCommand() *cobra.Command {
@@ -35,7 +36,7 @@ and the file does not: an agent would park them. The log may be in use.`,
 		ValidArgsFunction: cli.ConfigFile,
 		RunE: func(c *cobra.Command, args []string) error {
 			if asJSON {
-				return validateJSON(c, args[0], files)
+				return validateJSON(c, args[0], files, dataDir)
 			}
 			return validate(c, args[0], files, dataDir)
 		},
@@ -95,6 +96,8 @@ type validation struct {
 	OK       bool       `json:"ok"`
 	Faults   []fileNote `json:"faults"`
 	Warnings []fileNote `json:"warnings"`
+
+	Parked []parkedNote `json:"parked,omitempty"` // with --data-dir
 }
 
 // fileNote is a fault or a warning. Line and Column count from 1; Source is the line, and Length the characters of the value.
@@ -115,7 +118,7 @@ func fileNotes(faults []config.Fault) []fileNote {
 	return notes
 }
 
-func validateJSON(c *cobra.Command, path string, files bool) error {
+func validateJSON(c *cobra.Command, path string, files bool, dataDir string) error {
 	loaded, err := agent.Load(path)
 	faults := (*config.FaultsError)(nil)
 	if err != nil && !errors.As(err, &faults) {
@@ -132,6 +135,11 @@ func validateJSON(c *cobra.Command, path string, files bool) error {
 		}
 	}
 	result := validation{OK: len(found) == 0, Faults: fileNotes(found), Warnings: fileNotes(warnings)}
+	if dataDir != "" && err == nil {
+		if result.Parked, err = parkedBy(c.Context(), dataDir, loaded); err != nil && !errors.Is(err, inspect.ErrNoLog) {
+			return err
+		}
+	}
 	if err := cli.WriteJSON(c.OutOrStdout(), result); err != nil {
 		return err
 	}

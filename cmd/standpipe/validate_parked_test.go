@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/standpipe/standpipe/wal"
 )
@@ -32,7 +34,8 @@ func TestValidate_ListsParkedDestinations(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := l.Append(context.Background(), &wal.Batch{Stream: "clicks", Events: []wal.Event{{Key: "k", Data: []byte("12345")}}}); err != nil {
+	at := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC).UnixNano()
+	if _, err := l.Append(context.Background(), &wal.Batch{Stream: "clicks", Events: []wal.Event{{Key: "k", Data: []byte("12345"), Time: at}}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range l.Cursors("clicks") {
@@ -45,7 +48,7 @@ func TestValidate_ListsParkedDestinations(t *testing.T) {
 	}
 	got := runWith("validate", "--data-dir", dir, path)
 	for _, want := range []string{
-		`destination "old" of stream "clicks" would be parked: the file does not have it; it holds 1 event (5 B)`,
+		`destination "old" of stream "clicks" would be parked: the file does not have it; it holds 1 event (5 B), the oldest of ` + time.Unix(0, at).UTC().Format("2006-01-02 15:04 UTC") + ", and gets no others",
 		`destination "older" of stream "clicks" is parked since `,
 	} {
 		if got.code != 0 || !strings.Contains(got.stderr, want) {
@@ -54,5 +57,22 @@ func TestValidate_ListsParkedDestinations(t *testing.T) {
 	}
 	if strings.Contains(got.stderr, `"one"`) || strings.Count(got.stderr, "\n") != 2 {
 		t.Errorf("got %q, want two lines", got.stderr)
+	}
+	got = runWith("validate", "--json", "--data-dir", dir, path)
+	var result struct {
+		OK     bool
+		Parked []struct {
+			Stream, Destination string
+			ParkedAt            string `json:"parked_at"`
+			Events, Bytes       uint64
+			Oldest              time.Time
+		}
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &result); err != nil || got.code != 0 || !result.OK || len(result.Parked) != 2 {
+		t.Fatalf("got %+v, %v, want two destinations", got, err)
+	}
+	old, older := result.Parked[0], result.Parked[1]
+	if old.Stream != "clicks" || old.Destination != "old" || old.ParkedAt != "" || old.Events != 1 || old.Bytes != 5 || old.Oldest.UnixNano() != at || older.ParkedAt == "" {
+		t.Errorf("got %+v and %+v", old, older)
 	}
 }
