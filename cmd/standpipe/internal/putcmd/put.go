@@ -34,7 +34,7 @@ const (
 
 The newline, and a carriage return before it, are not part of the event; a last line without a
 newline counts; a byte order mark at the beginning and blank lines are skipped. Events of one
-partition key stay in order. The key is --key, or the line's top-level JSON field --key-field (a
+partition key stay in order. The key is --key, or the line's JSON field --key-field (a
 string or a number), or else the stream's name, which keeps the whole input in order.
 
 Every line is synced to the agent's disk before it counts as stored. At the first rejected line
@@ -66,7 +66,7 @@ func New() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&p.key, "key", "", "the partition `key` of every event (default: the stream's name)")
-	c.Flags().StringVar(&p.field, "key-field", "", "take the key from this top-level JSON `field` of each line")
+	c.Flags().StringVar(&p.field, "key-field", "", "take the key from this JSON `field` of each line, with dots from object to object")
 	c.Flags().BoolVar(&p.resume, "resume", false, "go on where an earlier run stopped; needs FILE")
 	p.dial.Flags(c, "gRPC", cli.DefaultIngestAddress)
 	c.MarkFlagsMutuallyExclusive("key", "key-field")
@@ -508,13 +508,22 @@ func (p *run) keyOf(line []byte) (string, error) {
 	if p.field == "" {
 		return p.key, nil
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(line, &fields); err != nil || fields == nil {
-		return "", fmt.Errorf("the line of %d bytes is no JSON object: cannot read field %q", len(line), p.field)
-	}
-	value, ok := fields[p.field]
-	if !ok {
-		return "", fmt.Errorf("field %q is missing", p.field)
+	value := json.RawMessage(line)
+	for name, rest := p.field, ""; ; {
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(value, &fields); err != nil || fields == nil {
+			return "", fmt.Errorf("the line of %d bytes has no JSON object with field %q", len(line), p.field)
+		}
+		inner, ok := fields[name] // a name may contain a dot
+		if !ok {
+			name, rest, _ = strings.Cut(name, ".")
+			if inner, ok = fields[name]; !ok || rest == "" {
+				return "", fmt.Errorf("field %q is missing", p.field)
+			}
+		}
+		if value, name, rest = inner, rest, ""; name == "" {
+			break
+		}
 	}
 	switch c := value[0]; {
 	case c == '"':

@@ -121,6 +121,7 @@ func TestPut_StoresLines(t *testing.T) {
 		{"carriage returns", "a\r\nb\r\n", nil, "stored 2 events\n", []string{"text a", "text b"}},
 		{"a key", "a\n", []string{"--key", "k"}, "stored 1 event\n", []string{"k a"}},
 		{"a field", `{"id":"x","n":7.50}` + "\n" + `{"id":"y"}`, []string{"--key-field", "id"}, "stored 2 events\n", []string{`x {"id":"x","n":7.50}`, `y {"id":"y"}`}},
+		{"a field of an object", `{"user":{"id":"x"}}` + "\n" + `{"user.id":"y","user":1}`, []string{"--key-field", "user.id"}, "stored 2 events\n", []string{`x {"user":{"id":"x"}}`, `y {"user.id":"y","user":1}`}},
 		{"a number for a key", `{"id":7.50}`, []string{"--key-field", "id"}, "stored 1 event\n", []string{`7.50 {"id":7.50}`}},
 	}
 	for _, test := range tests {
@@ -162,7 +163,10 @@ func TestPut_ReportsTheLine(t *testing.T) {
 		{"unknown stream", "nope", "x\n", nil, `line 1: no stream block matches (NOT_FOUND) (0 events stored before it)`, nil},
 		{"a field that is missing", "json", "{\"id\":\"a\"}\n{}\n{\"id\":\"a\"}\n", []string{"--key-field", "id"}, `line 2: field "id" is missing (1 event stored before it)`, []string{`a {"id":"a"}`}},
 		{"a field that is no key", "json", "{\"id\":[]}\n", []string{"--key-field", "id"}, `line 1: field "id" is neither a string nor a number (0 events stored before it)`, nil},
-		{"no object for a field", "json", "null\n", []string{"--key-field", "id"}, `line 1: the line of 4 bytes is no JSON object: cannot read field "id" (0 events stored before it)`, nil},
+		{"a field of an object that is missing", "json", "{\"user\":{}}\n", []string{"--key-field", "user.id"}, `line 1: field "user.id" is missing (0 events stored before it)`, nil},
+		{"a field of a string", "json", "{\"user\":\"id\"}\n", []string{"--key-field", "user.id"}, `line 1: the line of 13 bytes has no JSON object with field "user.id" (0 events stored before it)`, nil},
+		{"an object for a field", "json", "{\"user\":{}}\n", []string{"--key-field", "user"}, `line 1: field "user" is neither a string nor a number (0 events stored before it)`, nil},
+		{"no object for a field", "json", "null\n", []string{"--key-field", "id"}, `line 1: the line of 4 bytes has no JSON object with field "id" (0 events stored before it)`, nil},
 		{"an empty field", "json", "{\"id\":\"\"}\n", []string{"--key-field", "id"}, "line 1: partition_key has 0 characters; 1 to 256 are allowed (INVALID_ARGUMENT) (0 events stored before it)", nil},
 	}
 	for _, test := range tests {
