@@ -145,6 +145,17 @@ func policies(conf *config.Config) func(stream string) wal.Policy {
 	}
 }
 
+// logRunning logs the size of the agent that runs from now on.
+func (a *Agent) logRunning(conf *config.Config) {
+	destinations := 0
+	for i := range conf.Streams {
+		destinations += len(conf.Streams[i].Destinations)
+	}
+	st := a.log.Stat()
+	a.logger.Info("running", "node", conf.NodeName, "data_dir", conf.DataDir, "pending_events", a.streams.pending(),
+		"streams", len(conf.Streams), "destinations", destinations, "wal_bytes", st.Bytes, "max_size", st.MaxBytes)
+}
+
 // Running returns a channel that is closed when Run serves all listeners.
 func (a *Agent) Running() <-chan struct{} { return a.running.c }
 
@@ -197,7 +208,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-time.After(monitorGrace): // the disk hangs
 		}
 	}()
-	a.logger.Info("running", "node", a.conf.Load().NodeName, "data_dir", a.conf.Load().DataDir, "pending_events", a.streams.pending())
+	a.logRunning(a.conf.Load())
 
 	var failure error
 	select {

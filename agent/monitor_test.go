@@ -88,6 +88,9 @@ stream "s" {
 	if got := a.Status().Accepting; !got.OK || got.Reason != "" || !got.Since.IsZero() {
 		t.Errorf("got %+v, want accepting", got)
 	}
+	if logs.count(" streams=1 destinations=1 wal_bytes=") != 1 {
+		t.Error("the line of the start has no size of the agent")
+	}
 	if got := logs.count("problem: kind=wal_full"); got != 1 {
 		t.Errorf("got %d lines of the beginning, want 1", got)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/standpipe/standpipe/agent"
+	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/agentlog"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/cmd/standpipe/internal/cli"
@@ -73,6 +75,7 @@ func runAgent(path string, stderr io.Writer) error {
 	agent.TuneMemory(conf)
 	logger := newLogger(conf, stderr)
 	systemd := notifier{logger}
+	logger.Info("starting", "version", admin.Version, "commit", admin.Commit(), "config", cmp.Or(path, "--dev"))
 	ctx, abort, release := awaitStops(logger)
 	defer release()
 	defer context.AfterFunc(ctx, systemd.stopping)()

@@ -158,6 +158,9 @@ func (d *drill) start(t *testing.T) (*agent, error) {
 	}
 	a.launch()
 	testkit.Eventually(t, 20*time.Second, func() error { return a.expectCode("/livez", http.StatusOK) })
+	if want := "starting: version="; !strings.Contains(a.out.String(), want) {
+		t.Errorf("the agent log has no %q", want)
+	}
 	return a, nil
 }
 
