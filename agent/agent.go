@@ -73,6 +73,10 @@ func New(ctx context.Context, conf *config.Config, logger hclog.Logger) (*Agent,
 }
 
 func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
+	bound, err := memoryBound(conf)
+	if err != nil {
+		return err
+	}
 	if a.log, err = wal.Open(ctx, a.logOptions(conf)); err != nil {
 		return fmt.Errorf("open WAL: %w", err)
 	}
@@ -83,6 +87,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	})
 	a.disk = diskwatch.New(a.log, func() config.MinFree { return a.conf.Load().WAL.MinFree })
 	a.streams = newStreams(conf, a.log, a.dead, a.disk, a.metrics, a.logger)
+	a.streams.memory = bound
 	a.letters = deadletters.New(deadletters.Options{
 		Queue: a.dead, Count: &a.deadCount, Streams: a.streams, Submit: a.streams.Submit, Ready: a.accepting, Logger: a.logger.Named("dead"),
 	})
@@ -94,7 +99,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		return fmt.Errorf("%sadmin: %w", posPrefix(conf.Admin.Pos), err)
 	}
 	a.listeners = &listeners{
-		log: ingest.FromWAL(a.log), streams: a.streams, register: a.register, metrics: a.metrics, logger: a.logger,
+		log: ingest.FromWAL(a.log), streams: a.streams, register: a.register, metrics: a.metrics, logger: a.logger, memory: bound,
 		bound: make(map[listenerKey]*listener), leaving: make(map[*listener]struct{}),
 	}
 	added, err := a.listeners.bindNew(conf)

@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/memory"
 )
 
 // listeners are the listeners that producers connect to. Its owner serializes all calls.
@@ -25,6 +26,7 @@ type listeners struct {
 	register *access.Register
 	metrics  *admin.Metrics
 	logger   hclog.Logger
+	memory   memory.Bound
 	start    func(serve func(context.Context) error) // runs serve in a goroutine of Agent.Run; set by Run
 
 	bound   map[listenerKey]*listener
@@ -82,7 +84,7 @@ func (ls *listeners) bind(c config.Listener) (*listener, error) {
 	l.server, err = ingest.New(ingest.Options{
 		Type: c.Type, Network: c.Network, Address: c.Address, Mode: c.Mode,
 		Log: submitter{ls.log, ls.streams}, Streams: ls.streams, Relays: ls.streams, Observer: ls.metrics,
-		Logger:         ls.logger.Named(c.Type),
+		Logger: ls.logger.Named(c.Type), Budget: ls.budget(c),
 		MaxRequestSize: int(c.MaxRequestSize), MaxLineSize: int(c.MaxLineSize),
 		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams), NoHTTP2Guard: !c.HTTP2Guard,
 		HTTP: httpOptions(c.HTTP), OTLP: (*ingest.OTLPOptions)(c.OTLP),
@@ -92,6 +94,15 @@ func (ls *listeners) bind(c config.Listener) (*listener, error) {
 		return nil, fmt.Errorf("%slistener %q: %w", posPrefix(c.Pos), c.Type, err)
 	}
 	return l, nil
+}
+
+// budget returns the bytes that the requests of a listener may hold together.
+func (ls *listeners) budget(c config.Listener) int64 {
+	largest := c.MaxRequestSize
+	if c.Type == ingest.Socket {
+		largest = c.MaxLineSize
+	}
+	return ls.memory.ForRequests(ingest.DefaultBudget(largest), largest)
 }
 
 func httpOptions(h config.HTTP) ingest.HTTPOptions {

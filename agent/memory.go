@@ -1,12 +1,14 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"runtime/debug"
 
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/destination"
+	"github.com/standpipe/standpipe/agent/internal/memory"
 )
 
 const (
@@ -22,17 +24,28 @@ const (
 )
 
 // TuneMemory sets the memory limit and the GC percentage of the Go runtime for a process that only runs an agent with conf.
-// GOMEMLIMIT and GOGC in the environment take precedence.
-func TuneMemory(conf *config.Config) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(MemoryGoal(conf))
-	}
+// GOMEMLIMIT and GOGC in the environment take precedence. The caller runs the Tuner, and sets its goal after each reload.
+func TuneMemory(conf *config.Config) *memory.Tuner {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
 	}
+	t := memory.NewTuner(memory.Detect().With(conf.Memory), os.Getenv("GOMEMLIMIT") != "")
+	t.SetGoal(MemoryGoal(conf))
+	return t
 }
 
-// MemoryGoal returns the memory limit in bytes for the Go runtime: a fixed part for the WAL and the listeners, and a part for
+// memoryBound returns the memory that an agent with conf may take. Less than memory.Least is an error, unless GOMEMLIMIT has
+// the number for which the operator answers.
+func memoryBound(conf *config.Config) (memory.Bound, error) {
+	b := memory.Detect().With(conf.Memory)
+	if b.Bytes > 0 && b.Bytes < memory.Least && os.Getenv("GOMEMLIMIT") == "" {
+		return b, fmt.Errorf("memory: %d KiB by %s are too little: an agent needs %d KiB; GOMEMLIMIT in the environment overrides this",
+			b.Bytes>>10, b.Source, memory.Least>>10)
+	}
+	return b, nil
+}
+
+// MemoryGoal returns the memory limit in bytes for the Go runtime while memory is not short: a fixed part for the WAL and the listeners, and a part for
 // each destination. Only large requests at full speed come near it; the runtime then collects garbage sooner.
 func MemoryGoal(conf *config.Config) int64 {
 	goal := int64(memoryOfLog)

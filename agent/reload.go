@@ -128,6 +128,7 @@ func needRestart(from, to *config.Config) (settings []string) {
 	note("node_name", from.NodeName != to.NodeName)
 	note("data_dir", from.DataDir != to.DataDir)
 	note("log_format", from.LogFormat != to.LogFormat)
+	note("memory", from.Memory != to.Memory)
 	note("admin", adminDiffers(from.Admin, to.Admin))
 	note("wal.segment_size", from.WAL.SegmentAsked != to.WAL.SegmentAsked)
 	note("wal.checkpoint_interval", from.WAL.Checkpoints != to.WAL.Checkpoints)

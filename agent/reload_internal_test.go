@@ -25,7 +25,7 @@ func TestNeedRestart_AgreesWithTheSchema(t *testing.T) {
 		}
 	}
 	from := config.Dev("a")
-	to := &config.Config{WAL: config.WAL{MaxAge: time.Hour, Checkpoints: 1}}
+	to := &config.Config{Memory: 1, WAL: config.WAL{MaxAge: time.Hour, Checkpoints: 1}}
 	got := needRestart(from, to)
 	slices.Sort(got)
 	if !slices.Equal(got, slices.Sorted(maps.Keys(want))) {

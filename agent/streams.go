@@ -14,6 +14,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/diskwatch"
+	"github.com/standpipe/standpipe/agent/internal/memory"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink/relay"
 	"github.com/standpipe/standpipe/wal"
@@ -31,6 +32,7 @@ type streams struct {
 	slots     buildSlots
 	upstreams *relay.Upstreams
 	disk      *diskwatch.Watch
+	memory    memory.Bound
 	stopped   *latch // the agent has stopped; ends all waits
 
 	// changing serializes changes to the set of open streams. A change holds it from its first read to its end, also while it
@@ -201,6 +203,16 @@ func (s *streams) leave(r *route) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leaving[r] = struct{}{}
+}
+
+// destinations returns the number of destinations of the open streams.
+func (s *streams) destinations() (n int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, open := range s.byName {
+		n += len(open.routes)
+	}
+	return n
 }
 
 // all returns every route of every open stream.

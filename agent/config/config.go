@@ -17,6 +17,7 @@ type Config struct {
 	ShutdownTimeout time.Duration // for shipping at a stop; the remaining events stay in the log
 	DrainDelay      time.Duration // for accepting events after the signal to stop
 	Bandwidth       int64         // bytes a second of all requests to AWS together; 0: no cap
+	Memory          int64         // bytes that the agent may take; 0: as much as the cgroup or the host allows
 	Listeners       []Listener
 	Identities      []Identity
 	Admin           Admin

@@ -9,6 +9,9 @@ import (
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
+// leastMemory is enough for one destination.
+const leastMemory = 48 * mib
+
 // shortest is the least duration of settings that cannot be zero.
 const shortest = time.Millisecond
 
@@ -36,6 +39,8 @@ var fileSection = schema.Section[Config]{
 			Means("After SIGTERM, events are accepted for this time, while /readyz is 503 at once. Then shutdown_timeout begins."),
 		schema.ByteRate("bandwidth", "256KiB/s", func(c *Config) *int64 { return &c.Bandwidth }, leastBandwidth).
 			Means("The cap for the request bytes of all AWS destinations together."),
+		schema.Size("memory", "64MiB", func(c *Config) *int64 { return &c.Memory }, leastMemory, 0).ByDefault("the limit of the cgroup, or the memory of the host").NeedsRestart().
+			Means("The memory that the agent may take. The limit of the Go runtime, the events in memory and the requests of listeners are chosen to fit."),
 	},
 	Blocks: []schema.Child[Config]{
 		{Name: "listener", Labels: []string{"TYPE"}, Types: true, Read: readListener, Describe: describeListeners,

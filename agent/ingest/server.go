@@ -55,8 +55,8 @@ type Options struct {
 	MaxRequestSize int // bytes of a gRPC request or an HTTP body; default 16 MiB
 	MaxLineSize    int // bytes of a socket's line without its newline; default 4 MiB
 
-	// Budget is the number of bytes that the large and half-sent requests of a gRPC listener hold together; default 64 MiB,
-	// or four of the largest requests.
+	// Budget is the number of bytes that the large and half-sent requests hold together, or unfinished lines of a socket;
+	// default 64 MiB, or four of the largest.
 	Budget int64
 
 	MaxConnections int // a new one evicts an idle one, or is rejected; default 1024
@@ -75,6 +75,9 @@ type Options struct {
 	// {"token":"TOKEN"}.
 	Guard *access.Guard
 }
+
+// DefaultBudget is the default of Options.Budget for requests of at most largest bytes.
+func DefaultBudget(largest int64) int64 { return intake.DefaultBudget(largest) }
 
 func (o *Options) validate() error {
 	if o.Type != GRPC && o.Type != Socket && o.Type != HTTP {
@@ -149,13 +152,13 @@ func New(o Options) (*Server, error) {
 	s.giveUp = giveUp
 	in := intake.New(intake.Options{
 		Listener: o.Type, Log: o.Log, Streams: o.Streams, Observer: o.Observer, Clock: o.Clock, Guard: o.Guard, Logger: o.Logger,
-		Relays: o.Relays, Draining: s.draining, Hurry: hurry, Conns: connlimit.New(connections(&o, s.draining)),
+		Relays: o.Relays, MaxHeld: o.Budget, Draining: s.draining, Hurry: hurry, Conns: connlimit.New(connections(&o, s.draining)),
 	})
 	s.in = in
 	switch o.Type {
 	case GRPC:
 		s.wire = grpcin.New(in, &grpcin.Options{
-			MaxRequestSize: o.MaxRequestSize, MaxStreams: o.MaxStreams, NoHTTP2Guard: o.NoHTTP2Guard, Budget: o.Budget,
+			MaxRequestSize: o.MaxRequestSize, MaxStreams: o.MaxStreams, NoHTTP2Guard: o.NoHTTP2Guard,
 			OTLP: o.OTLP, TLS: o.TLS,
 		})
 	case HTTP:

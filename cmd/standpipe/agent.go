@@ -72,7 +72,7 @@ func runAgent(path string, stderr io.Writer) error {
 	if err != nil {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: printFaults(err, stderr)}
 	}
-	agent.TuneMemory(conf)
+	tuner := agent.TuneMemory(conf)
 	logger := newLogger(conf, stderr)
 	systemd := notifier{logger}
 	logger.Info("starting", "version", admin.Version, "commit", admin.Commit(), "config", cmp.Or(path, "--dev"))
@@ -94,6 +94,7 @@ func runAgent(path string, stderr io.Writer) error {
 	defer context.AfterFunc(abort, a.Abort)()
 	running, ended := context.WithCancel(context.Background())
 	defer ended()
+	go tuner.Run(running)
 	go func() {
 		select {
 		case <-a.Running():
@@ -105,7 +106,7 @@ func runAgent(path string, stderr io.Writer) error {
 		case <-running.Done():
 		}
 	}()
-	reloader := &reloader{agent: a, path: path, logger: logger, systemd: systemd}
+	reloader := &reloader{agent: a, tuner: tuner, path: path, logger: logger, systemd: systemd}
 	if path != "" {
 		a.OnReload(reloader.reload)
 		go func() {
@@ -141,6 +142,7 @@ func awaitStops(logger hclog.Logger) (first, second context.Context, release fun
 // reloader applies the configuration file again, for a signal and for the admin listener.
 type reloader struct {
 	agent   *agent.Agent
+	tuner   interface{ SetGoal(bytes int64) }
 	path    string
 	logger  hclog.Logger
 	systemd notifier
@@ -163,7 +165,7 @@ func (r *reloader) reload() error {
 		r.logger.Error("configuration was not reloaded; the previous one stays in force", "error", err)
 		return err
 	}
-	agent.TuneMemory(conf)
+	r.tuner.SetGoal(agent.MemoryGoal(conf))
 	return nil
 }
 

@@ -60,7 +60,6 @@ type Options struct {
 	MaxRequestSize int // bytes
 	MaxStreams     int // requests in progress of one connection
 	NoHTTP2Guard   bool
-	Budget         int64 // bytes of large and half-sent requests together; 0: as for any listener
 	OTLP           *otlp.Options
 	TLS            *tls.Config
 }
@@ -69,10 +68,7 @@ func New(in *intake.Intake, o *Options) *Listener {
 	w := &Listener{
 		health: health.NewServer(),
 	}
-	w.service = &service{in: in, budget: intake.BudgetFor(o.MaxRequestSize), decoding: budget.New(intake.MaxDecoded)}
-	if o.Budget > 0 {
-		w.service.budget = budget.New(o.Budget)
-	}
+	w.service = &service{in: in, budget: in.NewBudget(o.MaxRequestSize), decoding: budget.New(intake.MaxDecoded)}
 	if !o.NoHTTP2Guard {
 		w.guard = h2guard.New(w.service, h2guard.Limits{MaxMessage: o.MaxRequestSize, MaxStreams: 2 * int64(o.MaxStreams)})
 	}

@@ -31,7 +31,7 @@ type posts struct {
 
 func newPosts(in *intake.Intake, limit int, h *Options) *posts {
 	p := &posts{
-		in: in, limit: limit, patience: h.ReadTimeout, decompressors: newDecompressors(), budget: intake.BudgetFor(limit),
+		in: in, limit: limit, patience: h.ReadTimeout, decompressors: newDecompressors(), budget: in.NewBudget(limit),
 		keyHeader: textproto.CanonicalMIMEHeaderKey(h.KeyHeader),
 	}
 	if h.KeyField != "" {

@@ -7,15 +7,24 @@ import (
 )
 
 const (
-	// MinBudget is the smallest budget in bytes of a listener's requests.
+	// MinBudget is the smallest default budget in bytes of a listener's requests.
 	MinBudget = 64 << 20
 	// DecompressSlots bounds the requests that a listener decompresses at once. They have arrived whole by then, so a slow
 	// producer delays no other.
 	DecompressSlots = 2
 )
 
-// BudgetFor returns the budget of a listener whose requests have at most largest bytes.
-func BudgetFor(largest int) *budget.Budget { return budget.New(max(MinBudget, 4*int64(largest))) }
+// NewBudget returns the budget of the listener, whose requests have at most largest bytes: MaxHeld, or by default MinBudget or
+// four of the largest.
+func (in *Intake) NewBudget(largest int) *budget.Budget {
+	if in.MaxHeld > 0 {
+		return budget.New(in.MaxHeld)
+	}
+	return budget.New(DefaultBudget(int64(largest)))
+}
+
+// DefaultBudget is the default of Options.MaxHeld.
+func DefaultBudget(largest int64) int64 { return max(MinBudget, 4*largest) }
 
 // ErrOverBudget rejects a request for which the budget has not enough units.
 var ErrOverBudget = &Rejection{

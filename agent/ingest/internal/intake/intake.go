@@ -35,6 +35,7 @@ type Options struct {
 	Logger   hclog.Logger
 	Conns    *connlimit.Set
 	Relays   Relays // nil: paths of relayed requests are not checked
+	MaxHeld  int64  // bytes of requests; 0: see NewBudget
 }
 
 // Relays is the interface to the record of the agents that relay events to this one.

@@ -31,7 +31,7 @@ type Listener struct {
 
 func New(in *intake.Intake, maxLine int, secure *tls.Config) *Listener {
 	w := &Listener{
-		in: in, maxLine: maxLine, tls: secure, budget: intake.BudgetFor(maxLine),
+		in: in, maxLine: maxLine, tls: secure, budget: in.NewBudget(maxLine),
 		conns: make(map[net.Conn]struct{}),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
