@@ -40,13 +40,13 @@
 //	internal/commit    ticket.go encodes the batch (internal/layout), and commits inline if the committer is idle;
 //	                   committer.go gathers the waiting appends and the moved cursors; admission.go admits them, and finds
 //	                   resent ones (internal/producer); commit.go lays, writes and syncs one group, and publishes it:
-//	                   tx.Commit is in internal/segfile/write.go
+//	                   tx.Commit and the sync are in internal/segfile/write.go
 //	internal/reader    finds the segment (internal/liveset), and copies the wanted events (internal/segfile/walk.go)
 //	cursor.go          Settle moves a cursor in memory; checkpoint.go writes it with a commit
 //	                   internal/truncate unlinks settled segments; internal/compact shrinks segments that are settled in
 //	                   part
 //
-// Open reads the folder with internal/recovery; recover.go makes the newest segment writable.
+// Open reads the folder with internal/recovery, which finds the last whole commit with internal/lastcommit; recover.go makes the newest segment writable.
 //
 // The comment of Log lists the owners of the log's state and the order of their locks. The format of a segment is
 // package internal/segment. Package deadletter stores rejected events beside the segments. Package inspect reads a log

@@ -38,7 +38,7 @@ func (l *Log) recover(ctx context.Context) (err error) {
 	if err := deadletter.CheckVersion(ctx, l.opts.Dir); err != nil {
 		return err
 	}
-	if err := o.found.SetAside(scan); err != nil {
+	if err := o.found.Apply(scan); err != nil {
 		return err
 	}
 	o.addSegments()

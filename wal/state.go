@@ -29,7 +29,7 @@ func (l *Log) writeState(tx *bolt.Tx, noted uint64) error {
 		return fmt.Errorf("create state: %w", err)
 	}
 	bucket.FillPercent = 1
-	state := segment.StateWriter{Bucket: bucket, Summed: true}
+	state := segment.NewStateWriter(bucket, true, nil) // the segment calculates its digest in such a commit
 	for _, s := range l.streams.sorted() {
 		if !s.stored.Load() {
 			continue

@@ -421,7 +421,7 @@ func (n *newestCopy) bulk() error {
 }
 
 // finish adds the elements that were read last to the copy. The copied segment is the newest of its log, so it is not
-// marked as sealed.
+// marked as sealed. It has no digest, which counts bbolt's transactions.
 func (n *newestCopy) finish(c *contents) error {
 	n.places = make(cursorNames)
 	for _, e := range c.state.list {
@@ -429,7 +429,7 @@ func (n *newestCopy) finish(c *contents) error {
 	}
 	unsealed := func(e boltpage.Element) bool {
 		n.sealed = n.sealed || bytes.Equal(e.Key, segment.KeySealed)
-		return !bytes.Equal(e.Key, segment.KeySealed)
+		return !bytes.Equal(e.Key, segment.KeySealed) && !bytes.Equal(e.Key, segment.KeyDigest)
 	}
 	return errors.Join(n.put(segment.BucketMeta, c.meta, unsealed), n.put(segment.BucketBlocks, c.blocks, nil), n.put(segment.BucketState, c.state, nil))
 }

@@ -16,6 +16,7 @@ type File struct {
 	f        *os.File // nil when the file is mapped
 	faults   Faults
 	pageSize int64
+	before   uint64    // snapshots ignore this transaction and later ones; 0: none
 	mapped   []byte    // the whole file, if it is mapped
 	last     *Snapshot // the last one, if no commit came before its last use ended; Try reuses it
 }
@@ -73,6 +74,9 @@ func (f *File) Map() error {
 	f.f = nil
 	return err
 }
+
+// PageSize returns the bytes of a page.
+func (f *File) PageSize() int64 { return f.pageSize }
 
 // Base returns the address of the map, 0 when there is none.
 func (f *File) Base() uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(f.mapped))) }

@@ -29,13 +29,24 @@ const (
 	metaPause = 5 * time.Millisecond
 )
 
+// MetaContent is the content of a meta page, which lies in one sector.
+type MetaContent [metaLength]byte
+
 // Metas has the content of the two meta pages. A file that is too short has zeros there.
-type Metas [2][metaLength]byte
+type Metas [2]MetaContent
+
+// Tx returns the transaction of meta page i. It reports false if the page is not valid.
+func (m *Metas) Tx(i int) (tx uint64, ok bool) {
+	return binary.NativeEndian.Uint64(m[i][metaTx:]), metaFault(&m[i]) == ""
+}
+
+// MetaAt returns the offset in the file at which the content of meta page i begins.
+func MetaAt(pageSize int64, i int) int64 { return int64(i)*pageSize + pageHeader }
 
 // findPageSize takes the page size from the first meta page or, if that is bad, from the second. It looks for the
 // second at every possible page size.
 func (f *File) findPageSize() (int64, error) {
-	var m [metaLength]byte
+	var m MetaContent
 	for at := int64(0); at <= largestPage; at = max(2*at, smallestPage) {
 		if err := f.readMeta(&m, at); err != nil {
 			return 0, err
@@ -53,8 +64,8 @@ func (f *File) findPageSize() (int64, error) {
 	return 0, f.corrupt("no meta page is valid")
 }
 
-func (f *File) readMeta(m *[metaLength]byte, page int64) error {
-	*m = [metaLength]byte{}
+func (f *File) readMeta(m *MetaContent, page int64) error {
+	*m = MetaContent{}
 	if f.mapped != nil {
 		copy(m[:], f.mapped[min(page+pageHeader, int64(len(f.mapped))):])
 		return nil
@@ -71,7 +82,7 @@ func (f *File) ReadMetas() (m Metas, err error) {
 }
 
 // metaFault returns the fault of a meta page, "" when it is valid.
-func metaFault(m *[metaLength]byte) string {
+func metaFault(m *MetaContent) string {
 	sum := fnv.New64a()
 	sum.Write(m[:metaSum])
 	switch {
@@ -116,12 +127,21 @@ func Reached(file io.ReaderAt, pageSize int, tx uint64) bool {
 
 // latestTx returns the higher of the transactions of the two meta pages, whose checksums may be wrong.
 func latestTx(file io.ReaderAt, pageSize int64) (latest uint64, err error) {
-	var b [8]byte
-	for page := range int64(2) {
-		if _, err := file.ReadAt(b[:], page*pageSize+pageHeader+metaTx); err != nil {
-			return 0, fmt.Errorf("read meta page %d: %w", page, err)
+	for i := range 2 {
+		tx, err := ReadTx(file, pageSize, i)
+		if err != nil {
+			return 0, err
 		}
-		latest = max(latest, binary.NativeEndian.Uint64(b[:]))
+		latest = max(latest, tx)
 	}
 	return latest, nil
+}
+
+// ReadTx reads the transaction of meta page i, whose checksum may be wrong.
+func ReadTx(file io.ReaderAt, pageSize int64, i int) (uint64, error) {
+	var b [8]byte
+	if _, err := file.ReadAt(b[:], MetaAt(pageSize, i)+metaTx); err != nil {
+		return 0, fmt.Errorf("read meta page %d: %w", i, err)
+	}
+	return binary.NativeEndian.Uint64(b[:]), nil
 }

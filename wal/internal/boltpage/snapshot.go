@@ -14,12 +14,17 @@ const SoundFor = 20 * time.Second
 type Snapshot struct {
 	file  *File
 	metas Metas
+	tx    uint64 // the transaction
 	root  uint64 // the page where the bucket of buckets begins
 	end   uint64 // the first page beyond all that are in use; 0: no meta page is valid
 
 	branches map[uint64]*Page
 	owners   map[uint64]uint64 // of a page: the element that refers to it
 }
+
+// Before makes later snapshots show the file as the transactions before tx left it. The pages of those may have been
+// overwritten, except that bbolt never overwrites a page of the last one while it writes the next.
+func (f *File) Before(tx uint64) { f.before, f.last = tx, nil }
 
 // Snapshot returns the file as the newest transaction left it.
 func (f *File) Snapshot() (*Snapshot, error) {
@@ -28,13 +33,13 @@ func (f *File) Snapshot() (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{file: f, metas: m, branches: make(map[uint64]*Page), owners: make(map[uint64]uint64)}
-	newest := uint64(0)
 	for i := range m {
-		if metaFault(&m[i]) != "" {
+		tx, ok := m.Tx(i)
+		if !ok || f.before > 0 && tx >= f.before {
 			continue
 		}
-		if tx := binary.NativeEndian.Uint64(m[i][metaTx:]); s.end == 0 || tx > newest {
-			newest = tx
+		if s.end == 0 || tx > s.tx {
+			s.tx = tx
 			s.root = binary.NativeEndian.Uint64(m[i][metaRoot:])
 			s.end = binary.NativeEndian.Uint64(m[i][metaEnd:])
 		}
@@ -44,6 +49,12 @@ func (f *File) Snapshot() (*Snapshot, error) {
 	}
 	return s, nil
 }
+
+// Tx returns the number of the transaction that left the file as the snapshot shows it.
+func (s *Snapshot) Tx() uint64 { return s.tx }
+
+// Metas returns the meta pages that the file had when the snapshot began.
+func (s *Snapshot) Metas() *Metas { return &s.metas }
 
 // OneMeta reports whether one of the two meta pages is not valid, so that the last commit may be missing.
 func (s *Snapshot) OneMeta() bool {

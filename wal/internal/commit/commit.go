@@ -43,8 +43,7 @@ func (c *Committer) commitNext() (more bool) {
 	return len(c.waiting) > 0 && !c.full
 }
 
-// commit stores the group with one transaction, which syncs twice: the pages, then the meta page. When it returns nil,
-// everything in the group is on disk. If it returns ErrFull, nothing of the group is stored, and the log continues.
+// commit stores the group with one transaction and one sync. When it returns nil, everything in the group is on disk. If it returns ErrFull, nothing of the group is stored, and the log continues.
 // After any other error the outcome is unknown and the log has failed. The caller leads, and responds to the group's
 // callers.
 func (c *Committer) commit(g *group) error {
@@ -76,7 +75,7 @@ func (c *Committer) commit(g *group) error {
 			return c.abort(g, err)
 		}
 
-		// Write the pages and sync them, then write the meta page and sync it: tx.Commit in segfile.File.Update.
+		// Write the pages and the meta page, and sync them: segfile.File.Update.
 		err = active.Update(func(tx *bolt.Tx) error {
 			if active.Preallocated() {
 				if err := c.o.BeginState(tx, active.NotedWith(g.blocks)); err != nil {

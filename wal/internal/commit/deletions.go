@@ -102,7 +102,7 @@ func (e *deletedEntries) write(ps *producer.Set, state *segment.StateWriter) err
 		if entry.Wanted() {
 			continue
 		}
-		if err := state.Bucket.Delete(entry.Key()); err != nil {
+		if err := state.Delete(entry.Key()); err != nil {
 			return fmt.Errorf("delete cursor: %w", err)
 		}
 	}

@@ -104,7 +104,7 @@ func (g *group) write(c *Committer, tx *bolt.Tx, seg *liveset.Segment) error {
 	if err := seg.PutBlocks(tx, g.blocks); err != nil {
 		return err
 	}
-	state := segment.StateWriter{Bucket: tx.Bucket(segment.BucketState), Summed: seg.Summed()}
+	state := seg.State(tx)
 	if err := c.producers.Put(g.producers, &state, seg.NotedWith(g.blocks)); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (c *Copier) Copy(path string, size int64) (made *Copy, err error) {
 		return nil, fmt.Errorf("lengthen %s: %w", path, err)
 	}
 
-	// The meta bucket and the state stay as they are.
+	// The meta bucket and the state stay as they are, without a digest: it would be that of other blocks.
 	for _, name := range [][]byte{segment.BucketMeta, segment.BucketState} {
 		if err := c.eachChunk(name, cloneEntry, &w); err != nil {
 			return nil, err
@@ -81,7 +81,8 @@ func (c *Copier) Copy(path string, size int64) (made *Copy, err error) {
 	}
 
 	// The index and the counts of the held events complete the copy.
-	if err := errors.Join(f.index.Write(w.Tx, c.Segment.Seq), w.Tx.Bucket(segment.BucketMeta).Put(segment.KeyGapped, segment.AppendHeld(f.held))); err != nil {
+	meta := w.Tx.Bucket(segment.BucketMeta)
+	if err := errors.Join(f.index.Write(w.Tx, c.Segment.Seq), meta.Put(segment.KeyGapped, segment.AppendHeld(f.held)), meta.Delete(segment.KeyDigest)); err != nil {
 		return nil, err
 	}
 	err = w.Commit()

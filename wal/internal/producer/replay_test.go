@@ -34,7 +34,8 @@ func (r *replayed) commit(put func(state *segment.StateWriter) error) {
 		if err != nil {
 			return err
 		}
-		return put(&segment.StateWriter{Bucket: bucket, Summed: true})
+		state := segment.NewStateWriter(bucket, true, nil)
+		return put(&state)
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -104,10 +105,10 @@ func TestReplay_GivesTheSameProducers(t *testing.T) {
 			case 0:
 				l.commit(func(state *segment.StateWriter) error { return l.set.PutAll(state, uint64(len(l.blocks))) })
 			case 1: // another segment begins
-				l.commit(func(state *segment.StateWriter) error {
-					l.blocks, l.times = nil, nil
-					return state.Bucket.ForEach(func(k, _ []byte) error { return state.Bucket.Delete(k) })
-				})
+				l.blocks, l.times = nil, nil
+				if err := l.db.Update(func(tx *bolt.Tx) error { return tx.DeleteBucket(segment.BucketState) }); err != nil {
+					t.Fatal(err)
+				}
 				l.commit(func(state *segment.StateWriter) error { return l.set.PutAll(state, 0) })
 			case 2: // the events of others
 				l.next += uint64(r.IntN(3))

@@ -192,7 +192,7 @@ func (s *Set) Delete(keys []Key, state *segment.StateWriter) error {
 		if s.Has(key) {
 			continue
 		}
-		if err := state.Bucket.Delete(segment.StateKey(segment.StateProducer, key.Stream, key.ID)); err != nil {
+		if err := state.Delete(segment.StateKey(segment.StateProducer, key.Stream, key.ID)); err != nil {
 			return fmt.Errorf("delete producer: %w", err)
 		}
 	}

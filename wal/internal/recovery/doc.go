@@ -4,8 +4,8 @@
 // # Contract
 //
 // Scan changes no file. If the disk cannot be read now, or a later release wrote a part of the log, it returns an error
-// and the folder is as it was. A segment counts as damaged after two reads that found the same. SetAside then renames the
-// damaged segments, and removes the unfinished files of a crash.
+// and the folder is as it was. A segment counts as damaged after two reads that found the same. Apply then renames the
+// damaged segments, removes the unfinished files of a crash, and makes the last commit durable.
 //
 // The newest segment is read whole, since a crash may have interrupted a write to it, and since it has the state. If it is
 // damaged, the segment before it is the newest. Of the others the meta bucket, the index, and the first and last block are

@@ -293,9 +293,20 @@ func (s *scan) noteLowest(seg *Segment) {
 	}
 }
 
-// SetAside renames the damaged segments, which are kept for examination, and removes the unfinished segments of a crash,
-// which hold no event.
-func (r *Result) SetAside(o Options) error {
+// Apply makes the folder agree with the result. It makes the last commit of the newest segment durable, and removes a torn
+// one, which was not acked. It renames the damaged segments, which are kept for examination, and removes the unfinished
+// segments of a crash, which hold no event.
+func (r *Result) Apply(o Options) error {
+	if n := len(r.Segments); n > 0 {
+		newest := r.Segments[n-1]
+		torn, err := newest.Secure()
+		if err != nil {
+			return err
+		}
+		if torn {
+			o.Logger.Warn("the last commit of the log was interrupted before its sync and is removed; none of it was acked", "segment", newest.Path)
+		}
+	}
 	for _, d := range r.damaged {
 		if err := d.file.SetAside(); err != nil {
 			return err

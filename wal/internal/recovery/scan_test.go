@@ -140,7 +140,7 @@ func TestScan_OfASoundLog(t *testing.T) {
 }
 
 // A segment that cannot be read, or is gone, costs no other. If it is the newest, the one before it has the state, and
-// events may be lost with it; another Scan of the same folder finds the same, also after SetAside.
+// events may be lost with it; another Scan of the same folder finds the same, also after Apply.
 func TestScan_OfADamagedLog(t *testing.T) {
 	spoil := func(f *folder, seq uint64) {
 		testkit.Overwrite(f.t, f.path(seq), 0, make([]byte, testkit.FileLength(f.t, f.path(seq))))
@@ -177,7 +177,7 @@ func TestScan_OfADamagedLog(t *testing.T) {
 				if !slices.Equal(got.cursors, []string{"s/d"}) {
 					t.Errorf("round %d: got the destinations %v", round, got.cursors)
 				}
-				testkit.Must(t, found.SetAside(f.options()))
+				testkit.Must(t, found.Apply(f.options()))
 				if _, err := os.Stat(f.path(gone) + segment.CorruptSuffix); (err == nil) != c.aside {
 					t.Errorf("round %d: got %v for the segment that is set aside, want it: %v", round, err, c.aside)
 				}
@@ -223,12 +223,12 @@ func TestScan_OfALogWithoutSegments(t *testing.T) {
 }
 
 // A segment that a crash left unfinished has no event: it is removed, though not by Scan.
-func TestSetAside_RemovesUnfinishedSegments(t *testing.T) {
+func TestApply_RemovesUnfinishedSegments(t *testing.T) {
 	f := newFolder(t)
 	unfinished := f.path(f.newest()+1) + segment.UnfinishedSuffix
 	testkit.Must(t, os.WriteFile(unfinished, []byte("half"), 0o600))
 	found, _ := f.scan()
-	testkit.Must(t, found.SetAside(f.options()))
+	testkit.Must(t, found.Apply(f.options()))
 	if _, err := os.Stat(unfinished); !os.IsNotExist(err) || !found.Whole || found.Last != f.newest() {
 		t.Errorf("got %v for the unfinished segment and %+v, want it removed and the log whole", err, found)
 	}

@@ -11,7 +11,8 @@
 //	Replace               a copy with fewer events takes the place of the file
 //	Remove, SetAside      the file has left the log
 //
-// Open of a log calls the methods of load.go instead of Create, and then OpenWritable for the segment that takes appends.
+// Open of a log calls the methods of load.go instead of Create, then Secure and OpenWritable for the segment that takes
+// appends. Confirm comes last when the log closes.
 //
 // # Contract
 //
@@ -22,11 +23,11 @@
 //
 // View, Walk and PartOf never return bytes of a half-written page as good. Each block has a checksum, and Walk reports a
 // faulty block to its caller. Readers must stop at the end that the log has published, since bbolt shows a transaction
-// to readers before its last sync.
+// to readers before its sync.
 //
 // # Goroutines
 //
-// One goroutine at a time writes: Create, OpenEmpty, OpenWritable, Update, PutBlocks, PutSeal, Stored, Sealed, End,
+// One goroutine at a time writes: Create, OpenEmpty, OpenWritable, Update, PutBlocks, State, PutSeal, Secure, Confirm, Stored, Sealed, End,
 // LimitTo, Allocate, Lengthen, Reserved, EnsureMapped and Trim belong to it. It holds no lock of this package meanwhile:
 // bbolt's own lock orders the transactions. All other methods may be called from any goroutine.
 //

@@ -12,7 +12,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/digest"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/lastcommit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -38,6 +40,10 @@ type File struct {
 	stuck  bool           // bbolt panicked and holds its locks
 
 	blocks
+	digests
+
+	found *lastcommit.Found // from Check until Secure
+	torn  uint64            // the transaction of a commit that readers ignore, until Secure; 0: there is none
 
 	summed bool // the state's entries have checksums; set before the file has a second user
 
@@ -52,7 +58,9 @@ var ErrGone = errors.New("wal: the segment is gone")
 
 // New returns the segment with that number in dir. It opens nothing.
 func New(dir string, seq uint64, files *Files, logger hclog.Logger) *File {
-	return &File{Seq: seq, Path: filepath.Join(dir, segment.FileName(seq)), files: files, logger: logger}
+	f := &File{Seq: seq, Path: filepath.Join(dir, segment.FileName(seq)), files: files, logger: logger}
+	f.stored = sums{digest.New(seq), digest.New(seq)}
+	return f
 }
 
 // Create makes the file of a new segment and opens it for writing. fill writes its content with Update. The file gets
@@ -60,7 +68,7 @@ func New(dir string, seq uint64, files *Files, logger hclog.Logger) *File {
 // a segment.
 func (f *File) Create(segmentSize int64, fill, syncDir func() error) error {
 	unfinished := f.Path + segment.UnfinishedSuffix
-	f.summed = true
+	f.summed, f.digested = true, true
 	f.index.Store(segment.NewIndex())
 	err := disk.RemoveIfExists(unfinished)
 	if err == nil {
@@ -107,6 +115,7 @@ func (f *File) openWritable(path string, segmentSize int64) (err error) {
 		return err
 	}
 	f.allocated.Store(0)
+	f.unsure = true
 	f.base.Store(f.db.Info().Data)
 	return f.measure()
 }
@@ -165,6 +174,9 @@ func (f *File) reopen() error {
 	pages, err := segment.OpenMapped(f.Path)
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
+	}
+	if f.torn > 0 {
+		pages.Before(f.torn)
 	}
 	f.pages = pages
 	f.mappedBytes.Store(pages.MappedLength())

@@ -3,6 +3,7 @@ package segfile
 import (
 	"math"
 
+	"github.com/standpipe/standpipe/wal/internal/lastcommit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -13,20 +14,24 @@ import (
 func (f *File) Meta(r segment.Reader) (segment.Meta, error) {
 	m, err := segment.ReadMeta(r, f.Path, f.Seq)
 	if err == nil {
-		f.summed = m.Summed
+		f.summed, f.digested = m.Summed, m.Digested
 	}
 	return m, err
 }
 
-// Check reads all of the newest segment, and makes its index. doubtful: the end of the segment may be lost.
+// Check reads all of the newest segment, and makes its index. It finds the last whole commit, which readers see from now
+// on, see Secure. doubtful: the end of the segment may be lost.
 func (f *File) Check() (spans map[string]segment.Span, doubtful bool, err error) {
-	blocks, doubtful, err := segment.CheckSegment(f.Path, f.Seq)
+	f.found, f.torn = nil, 0
+	found, err := lastcommit.Check(f.Path, f.Seq)
 	if err != nil {
 		return nil, false, err
 	}
-	f.index.Store(blocks.Index)
-	f.last, f.end, f.noted = blocks.Last, blocks.End, blocks.Noted
-	return blocks.Index.Spans(), doubtful, nil
+	f.found, f.torn = found, found.Torn
+	f.index.Store(found.Index)
+	f.last, f.end, f.noted = found.Last, found.End, found.Noted
+	f.stored = sums{found.Blocks, found.Rest}
+	return found.Index.Spans(), found.Doubtful, nil
 }
 
 // EachNote calls visit for each numbered batch of the newest segment, in the order of the commits, after Check. The

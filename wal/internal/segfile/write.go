@@ -14,9 +14,10 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
-// Update runs write in a transaction of the newest segment and commits it: bbolt writes and syncs the pages, then
-// writes and syncs the meta page. When Update returns nil, everything is on the disk. If tx.Commit fails, the error is
-// a *CommitError. bbolt's panics and faults on bad pages become errors.
+// Update runs write in a transaction of the newest segment and commits it. bbolt writes the pages, then the meta page, and
+// one sync follows; see syncsTwice for the commits that bbolt syncs after each of the two. When Update returns nil,
+// everything is on the disk. If the commit fails, the error is a *CommitError. bbolt's panics and faults on bad pages
+// become errors.
 func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 	defer segment.Contain(f.Path, f.base.Load(), &err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -26,15 +27,31 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 	}
 	defer f.abandon(tx)
 	if f.remaps {
-		defer f.noteMap()
+		defer func() {
+			f.remaps = false
+			f.base.Store(f.db.Info().Data)
+		}()
 	}
 	id := tx.ID()
+	f.next, f.sealing = f.stored, false
 	if err := write(tx); err != nil {
 		return err
 	}
+	twice := f.syncsTwice(f.Empty())
+	if err := f.put(tx, f.Seq, twice); err != nil {
+		return err
+	}
+	f.db.NoSync = !twice
+	f.unsure = true // unless all of the commit succeeds
 	if err := tx.Commit(); err != nil {
 		return &CommitError{Err: err, Harmless: segment.TooLong(err) || disk.WriteFoundNoSpace(err) && !boltpage.Reached(f.file, f.db.Info().PageSize, uint64(id))}
 	}
+	if !twice {
+		if err := f.db.Sync(); err != nil {
+			return &CommitError{Err: fmt.Errorf("sync: %w", err)}
+		}
+	}
+	f.stored, f.unsure = f.next, false
 	return f.measure()
 }
 
@@ -47,12 +64,6 @@ type CommitError struct {
 func (e *CommitError) Error() string { return fmt.Sprintf("commit: %v", e.Err) }
 
 func (e *CommitError) Unwrap() error { return e.Err }
-
-// noteMap records where bbolt has mapped the file again.
-func (f *File) noteMap() {
-	f.remaps = false
-	f.base.Store(f.db.Info().Data)
-}
 
 // abandon rolls back a transaction that was not committed, also after a panic. If the rollback panics too, bbolt's
 // locks stay held. Closing the file would wait for them, so it stays open until the process ends.
@@ -86,6 +97,7 @@ func (f *File) PutBlocks(tx *bolt.Tx, blocks [][]byte) error {
 		number++
 		segment.SealBlock(value, f.Seq, number)
 		binary.BigEndian.PutUint64(key[:], number)
+		segment.AddBlock(&f.next.blocks, key[:], value)
 		if err := bucket.Put(key[:], value); err != nil {
 			return fmt.Errorf("put block %d: %w", number, err)
 		}
@@ -98,6 +110,7 @@ func (f *File) PutBlocks(tx *bolt.Tx, blocks [][]byte) error {
 
 // PutSeal marks the segment as sealed, and writes its index, with the blocks of the same transaction.
 func (f *File) PutSeal(tx *bolt.Tx, blocks [][]byte) error {
+	f.sealing = true
 	x, number := f.index.Load().Clone(), f.last
 	for _, value := range blocks {
 		number++

@@ -16,8 +16,8 @@
 //
 // There are two ways to read. Reader reads a segment as one transaction left it: BoltReader through bbolt while the
 // segment takes appends, ViewPages from its mapped pages afterwards. Pages reads a file page by page, also while
-// another process writes it; it takes no lock, and continues after a damaged part. CheckSegment reads a whole segment
-// before bbolt opens it for writing: bbolt would end the process at a bad page.
+// another process writes it; it takes no lock, and continues after a damaged part. Package lastcommit reads a whole
+// segment before bbolt opens it for writing: bbolt would end the process at a bad page.
 //
 // Errors: a *CorruptError, with its location, for content that no release wrote; a *VersionError for a part that a
 // later release wrote; a *ReadError, which implies no damage, for a failed read. Contain turns a panic of bbolt or a

@@ -12,7 +12,9 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 )
 
-const segmentVersion = 1
+// segmentVersion is the version of new segments. One of version 1 has no digest, and is otherwise the same. An older
+// release would not update the digest, so it must not append to a segment that has one.
+const segmentVersion = 2
 
 // The keys of a segment's meta bucket.
 var (
@@ -24,6 +26,7 @@ var (
 	KeyGapped  = []byte("gapped")  // blocks lack events; AppendHeld
 	keySum     = []byte("sum")     // metaValues.checksum; the state's entries have checksums too
 	KeyMadeAt  = []byte("made_at") // an identityRecord
+	KeyDigest  = []byte("digest")  // a digest.Record of the last commit, until the segment is sealed
 )
 
 var errMetaSum = errors.New("the checksum of the segment's metadata does not match")
@@ -37,6 +40,8 @@ type Meta struct {
 	Gapped bool             // it was compacted: blocks lack events
 	Held   map[string]Count // each stream's events after a compaction; nil: there was none, or by an older release
 	MadeAt []byte           // an identityRecord; nil: an older release wrote the segment
+
+	Digested bool // each commit stores a digest
 }
 
 // PutMeta fills the meta bucket of a new segment.
@@ -56,7 +61,7 @@ func PutMeta(tx *bolt.Tx, log string, seq, base uint64) error {
 }
 
 // metaValues are the values of a meta bucket as they are stored.
-type metaValues struct{ version, log, segment, base, sum, sealed, gapped, madeAt []byte }
+type metaValues struct{ version, log, segment, base, sum, sealed, gapped, madeAt, digest []byte }
 
 // load gets all values by their keys.
 func (v *metaValues) load(get func(key []byte) ([]byte, error)) (err error) {
@@ -65,7 +70,7 @@ func (v *metaValues) load(get func(key []byte) ([]byte, error)) (err error) {
 		to  *[]byte
 	}{
 		{keyVersion, &v.version}, {keyLog, &v.log}, {keySegment, &v.segment}, {keyBase, &v.base},
-		{keySum, &v.sum}, {KeySealed, &v.sealed}, {KeyGapped, &v.gapped}, {KeyMadeAt, &v.madeAt},
+		{keySum, &v.sum}, {KeySealed, &v.sealed}, {KeyGapped, &v.gapped}, {KeyMadeAt, &v.madeAt}, {KeyDigest, &v.digest},
 	} {
 		if *f.to, err = get(f.key); err != nil {
 			return err
@@ -92,7 +97,7 @@ func (v *metaValues) sumFault() error {
 
 // decode decodes the values.
 func (v *metaValues) decode() (m Meta, err error) {
-	m = Meta{Log: string(v.log), Sealed: v.sealed != nil, Summed: v.sum != nil, Gapped: v.gapped != nil, MadeAt: bytes.Clone(v.madeAt)}
+	m = Meta{Log: string(v.log), Sealed: v.sealed != nil, Summed: v.sum != nil, Gapped: v.gapped != nil, MadeAt: bytes.Clone(v.madeAt), Digested: v.digest != nil}
 	if len(v.base) == 8 {
 		m.Base = binary.BigEndian.Uint64(v.base)
 	}
@@ -150,7 +155,7 @@ func ReadPagesMeta(s *boltpage.Snapshot, path string) (m Meta, err error) {
 
 // segmentVersionFault checks the version in a segment's meta bucket. In a later release the version may be longer.
 func segmentVersionFault(path string, stored []byte) error {
-	if len(stored) == 1 && stored[0] == segmentVersion {
+	if len(stored) == 1 && 0 < stored[0] && stored[0] <= segmentVersion {
 		return nil
 	}
 	var got uint64

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+
+	"github.com/standpipe/standpipe/wal/internal/digest"
 )
 
 // A block in which numbered batches begin has the version 2, and a tail after its frames:
@@ -61,6 +63,15 @@ func AppendNotes(b []byte, start int, notes []byte) []byte {
 
 // Noted reports whether the block has notes.
 func Noted(value []byte) bool { return value[0] == notedVersion }
+
+// AddBlock adds a whole block under key to the digest, without its frames.
+func AddBlock(sum *digest.Sum, key, value []byte) {
+	sum.Add(digest.Blocks, key, value[:HeaderLength(value)])
+	if Noted(value) {
+		end := len(value) - notesEnd
+		sum.Add(digest.Notes, key, value[end-int(binary.BigEndian.Uint32(value[end:])):])
+	}
+}
 
 // splitNotes splits the bytes after a block's header into frames, notes, and the checksum of the notes. ok is false if
 // they are too short.

@@ -61,3 +61,10 @@ func (x FileFaults) Unread(file, part string, err error) error {
 func (FileFaults) Later(file string, got, known uint64) error {
 	return &VersionError{File: file, Part: "bbolt", Got: got, Known: known}
 }
+
+// CheckPages verifies every page that bbolt can reach of a file that holds no block.
+func CheckPages(path string) error {
+	return boltpage.View(path, FileFaults{}, func(s *boltpage.Snapshot) error {
+		return s.Check(func([]byte, uint64) func(boltpage.Element) error { return func(boltpage.Element) error { return nil } })
+	})
+}

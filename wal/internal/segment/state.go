@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/standpipe/standpipe/wal/internal/digest"
 )
 
 // StateSumLength is the length of the checksum at the end of each value in the state: the CRC-32C of the key and the
@@ -14,18 +16,45 @@ const StateSumLength = 4
 
 var errStateSum = errors.New("the checksum of an entry of the state does not match")
 
-// StateWriter puts entries into a segment's state.
+// StateWriter changes the entries of a segment's state.
 type StateWriter struct {
-	Bucket *bolt.Bucket
-	Summed bool
+	bucket *bolt.Bucket
+	summed bool
+	sum    *digest.Sum
+}
+
+// NewStateWriter returns a writer of the bucket. summed: each value gets a checksum. sum is the digest that the writer
+// updates; nil: the caller calculates it afterwards.
+func NewStateWriter(bucket *bolt.Bucket, summed bool, sum *digest.Sum) StateWriter {
+	return StateWriter{bucket, summed, sum}
 }
 
 // Put stores an entry, with its checksum if the segment has checksums.
 func (w *StateWriter) Put(key, value []byte) error {
-	if w.Summed {
+	if w.summed {
 		value = binary.BigEndian.AppendUint32(value[:len(value):len(value)], stateSum(key, value))
 	}
-	return w.Bucket.Put(key, value)
+	w.remove(key)
+	if w.sum != nil {
+		w.sum.Add(digest.State, key, value)
+	}
+	return w.bucket.Put(key, value)
+}
+
+// Delete removes an entry, if it is there.
+func (w *StateWriter) Delete(key []byte) error {
+	w.remove(key)
+	return w.bucket.Delete(key)
+}
+
+// remove removes the present entry from the digest.
+func (w *StateWriter) remove(key []byte) {
+	if w.sum == nil {
+		return
+	}
+	if value := w.bucket.Get(key); value != nil {
+		w.sum.Remove(digest.State, key, value)
+	}
 }
 
 // StateElement is the number of bytes that an entry takes in addition to its key and value.

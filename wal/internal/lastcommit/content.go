@@ -1,0 +1,116 @@
+package lastcommit
+
+import (
+	"fmt"
+
+	"github.com/standpipe/standpipe/wal/internal/boltpage"
+	"github.com/standpipe/standpipe/wal/internal/digest"
+	"github.com/standpipe/standpipe/wal/internal/segment"
+)
+
+// content is the content of the newest segment as one commit left it.
+type content struct {
+	snapshot *boltpage.Snapshot
+	path     string
+	seq      uint64
+
+	Index *segment.BlockIndex
+	Last  uint64          // the number of the last block
+	Noted uint64          // the number of the last block with notes of producers; 0: there is none
+	End   segment.LeafEnd // the last leaf
+
+	Blocks digest.Sum      // of the blocks
+	Rest   digest.Sum      // of the meta bucket and the state
+	stored *digest.Record  // nil: the segment has none
+	bad    map[uint64]bool // the blocks whose frames are bad
+}
+
+// read reads every page that bbolt can reach from the snapshot's meta page. The error is a CorruptError if a page is bad,
+// or if the blocks of a stream do not follow one another. Bad frames are no error.
+func read(s *boltpage.Snapshot, path string, seq uint64) (*content, error) {
+	c := &content{snapshot: s, path: path, seq: seq, Blocks: digest.New(seq), Rest: digest.New(seq), bad: make(map[uint64]bool)}
+	state, numbered := false, uint64(0)
+	err := s.Check(func(name []byte, sequence uint64) func(boltpage.Element) error {
+		switch string(name) {
+		case string(segment.BucketBlocks):
+			c.Index, numbered = segment.NewIndex(), sequence
+			return c.addBlock
+		case string(segment.BucketMeta):
+			return c.addMeta
+		case string(segment.BucketState):
+			state = true
+			return c.addState
+		}
+		return func(boltpage.Element) error { return nil }
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Index == nil:
+		return nil, s.Corrupt("the bucket blocks is missing")
+	case numbered > 0 && c.Last != numbered:
+		return nil, s.Corrupt("the last block is number %d, want %d", c.Last, numbered)
+	case !state:
+		return nil, s.Corrupt("the bucket state is missing")
+	}
+	return c, nil
+}
+
+// addBlock checks a block's header and that the block continues its stream, and adds it.
+func (c *content) addBlock(e boltpage.Element) error {
+	b, fault := segment.PeekBlock(c.seq, e.Key, e.Value)
+	if fault == "" {
+		if next := c.Index.Span(b.Stream).Next; next != 0 && b.First != next {
+			fault = fmt.Sprintf("the block begins at %d, want %d", b.First, next)
+		}
+	}
+	if fault != "" {
+		if err := segment.LaterBlock(c.seq, e.Key, e.Value); err != nil {
+			return segment.InFile(c.path, err)
+		}
+		return &segment.CorruptError{File: c.path, Stream: b.Stream, Offset: b.First, Reason: fmt.Sprintf("block %d of the segment: %s", b.Number, fault)}
+	}
+	c.Index.Add(&b)
+	c.Last = b.Number
+	c.End.Add(len(e.Value))
+	if segment.Noted(e.Value) {
+		c.Noted = b.Number
+	}
+	segment.AddBlock(&c.Blocks, e.Key, e.Value)
+	if b.FramesFault() != "" {
+		c.bad[b.Number] = true
+	}
+	return nil
+}
+
+func (c *content) addState(e boltpage.Element) error {
+	c.Rest.Add(digest.State, e.Key, e.Value)
+	return nil
+}
+
+func (c *content) addMeta(e boltpage.Element) error {
+	if string(e.Key) != string(segment.KeyDigest) {
+		c.Rest.Add(digest.Meta, e.Key, e.Value)
+		return nil
+	}
+	c.stored = new(digest.Record)
+	if !c.stored.Decode(e.Value) {
+		return c.snapshot.Corrupt("the digest has %d bytes", len(e.Value))
+	}
+	return nil
+}
+
+// matches reports whether the stored digest is that of the content. If there is none, it reports true.
+func (c *content) matches() bool {
+	return c.stored == nil || *c.stored == digest.Record{Tx: c.snapshot.Tx(), Totals: c.Blocks.Plus(c.Rest.Totals)}
+}
+
+// spoils reports whether a block that is bad in c is absent from older, or good there.
+func (c *content) spoils(older *content) bool {
+	for number := range c.bad {
+		if !older.bad[number] {
+			return true
+		}
+	}
+	return false
+}
