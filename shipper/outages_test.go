@@ -162,6 +162,30 @@ func TestOutages_AreToldAgainEveryHourAtTheRarest(t *testing.T) {
 	})
 }
 
+// An error that an operator must act on is an outage of its own once it has lasted: with a line of its remedy, however its
+// text changes, and one for its end.
+func TestOutages_NameTheRemedyOfALastingError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newOutageTest(t, 2)
+		x.sinks[0].err.Store(&shipper.Error{Class: shipper.Transient, Code: "503", Record: -1})
+		skewed := func(text string) {
+			x.sinks[1].err.Store(&shipper.Error{Class: shipper.Transient, Code: "InvalidSignature", Text: text, Remedy: "set the clock", Record: -1})
+		}
+		skewed("at 10:00")
+		x.add()
+		time.Sleep(50 * time.Second)
+		x.want("does not take records", 2)
+		x.want(`class=operator error="InvalidSignature: at 10:00; set the clock"`, 1)
+		skewed("at 10:01")
+		time.Sleep(time.Minute)
+		x.want("does not take records: ", 2)
+		x.answer(nil)
+		time.Sleep(time.Minute)
+		x.want("takes records again", 2)
+		x.end()
+	})
+}
+
 func TestOutages_KeepDifferentCausesApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newOutageTest(t, 3)

@@ -51,10 +51,14 @@ func New(log Log, logger hclog.Logger) *Outages {
 type cause struct{ endpoint, what string }
 
 // causeOf separates errors of a single destination, such as a missing stream, from errors on the way to all
-// destinations of an endpoint. For the latter, only the endpoint matters.
-func causeOf(endpoint string, e *backoff.Error) cause {
-	if e.Class == backoff.Operator {
-		return cause{endpoint, e.Error()}
+// destinations of an endpoint. For the latter, only the endpoint matters. An error with a remedy, such as expired
+// credentials, is of the second kind until it has lasted; then its code matters, since its text may have the time.
+func causeOf(endpoint string, t *backoff.Failures) cause {
+	switch {
+	case t.Last.Class == backoff.Operator:
+		return cause{endpoint, t.Last.Error()}
+	case t.Blocked():
+		return cause{endpoint, t.Last.Code}
 	}
 	return cause{endpoint, ""}
 }
@@ -74,7 +78,7 @@ type outage struct {
 func (o *Outages) Failed(m *Member, t *backoff.Failures) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now, c := t.At, causeOf(m.Endpoint, t.Last)
+	now, c := t.At, causeOf(m.Endpoint, t)
 	if m.cause != nil && *m.cause != c {
 		o.leaveLocked(m)
 	}
@@ -84,7 +88,7 @@ func (o *Outages) Failed(m *Member, t *backoff.Failures) {
 		out = &outage{members: make(map[*Member]bool), since: now, every: firstSummary, next: now.Add(firstSummary), flow: o.log.Flow()}
 		o.all[c] = out
 		o.logger.Warn("the destination does not take records", "endpoint", c.endpoint, "stream", m.Stream, "destination", m.Destination,
-			"class", t.Last.Class, "error", t.Text(), "retry", time.Until(t.Delay.Until).Round(time.Millisecond))
+			"class", classOf(t), "error", t.Text(), "retry", time.Until(t.Delay.Until).Round(time.Millisecond))
 	}
 	out.failures++
 	out.members[m] = true
@@ -92,6 +96,14 @@ func (o *Outages) Failed(m *Member, t *backoff.Failures) {
 	if !now.Before(out.next) {
 		o.summarizeLocked(out, c, t, now)
 	}
+}
+
+// classOf returns the class of the last failure, or Operator once an operator must act on it.
+func classOf(t *backoff.Failures) backoff.Class {
+	if t.Blocked() {
+		return backoff.Operator
+	}
+	return t.Last.Class
 }
 
 // summarizeLocked logs the state of an outage that goes on.
@@ -103,7 +115,7 @@ func (o *Outages) summarizeLocked(out *outage, c cause, t *backoff.Failures, now
 		waiting += m.Pending()
 	}
 	fields := []any{"endpoint", c.endpoint, "destinations", len(out.members), "for", now.Sub(out.since).Round(time.Second),
-		"failures", out.failures, "events_waiting", waiting, "error", t.Last.Error()}
+		"failures", out.failures, "events_waiting", waiting, "error", t.Text()}
 	if left, grows := o.untilFull(out, now); grows {
 		fields = append(fields, "log_full_in", left.Round(time.Second))
 	}

@@ -50,7 +50,7 @@ func Classify(err error, batch []shipper.Record) (*shipper.Error, string) {
 		e = failure.Of(err)
 		e.Text = failure.Shorten(rootText(err))
 		var region *aws.MissingRegionError
-		if errors.As(err, &region) || strings.Contains(err.Error(), "resolve service endpoint") {
+		if errors.As(err, &region) || strings.Contains(err.Error(), "resolve service endpoint") || strings.Contains(err.Error(), "bind endpoint params") {
 			e.Code, e.Class = failure.CodeEndpoint, shipper.Operator
 		}
 		return e, e.Code

@@ -243,6 +243,13 @@ func TestClass_NoEndpoint(t *testing.T) {
 	check(t, send(t, o), shipper.Operator, "endpoint")
 }
 
+// A region that can be part of no host name passes by no retry.
+func TestClass_ImpossibleRegion(t *testing.T) {
+	o := fakeaws.Start(t).Options()
+	o.Endpoint, o.Region = "", "eu west 1"
+	check(t, send(t, o), shipper.Operator, "endpoint")
+}
+
 func TestCredentials_Missing(t *testing.T) {
 	noCredentials(t)
 	o := fakeaws.Start(t).Options()
