@@ -117,7 +117,10 @@ func remedy(d config.Destination, e *shipper.Error, denied bool) string {
 			return r.remedy
 		}
 	}
-	if e.Class == shipper.Transient {
+	switch {
+	case e.Class == shipper.Throttled:
+		return "try again later: the service limits the rate of requests, or is overloaded"
+	case e.Class == shipper.Transient:
 		return "check the address, DNS, and the firewall between this host and " + target(d)
 	}
 	return "correct the settings of the destination"

@@ -192,6 +192,7 @@ func TestDoctor_NamesTheRemedyOfAServicesError(t *testing.T) {
 		"ExpiredTokenException":       "renew the credentials",
 		"UnrecognizedClientException": "check the access key",
 		"SignatureDoesNotMatch":       "the clock of the host",
+		"LimitExceededException":      "try again later",
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
