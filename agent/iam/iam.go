@@ -196,12 +196,16 @@ func (a arns) key(id string) Statement {
 
 // kafka returns the statements for Amazon MSK. The file does not name the cluster's ARN.
 func (a arns) kafka(d config.Destination) []Statement {
+	exact := d.Kafka.Delivery == "exactly_once"
+	topics := []string{"kafka-cluster:DescribeTopic", "kafka-cluster:DescribeTopicDynamicConfiguration"}
+	if exact {
+		topics = append(topics, "kafka-cluster:ReadData") // brokers require it for an offset in a transaction
+	}
 	list := []Statement{
 		{Sid: "MSKClusters", Action: []string{"kafka-cluster:Connect", "kafka-cluster:WriteDataIdempotently"}, Resource: []string{a.of("kafka", "cluster/*")}},
-		{Sid: "MSKTopics", Action: []string{"kafka-cluster:DescribeTopic", "kafka-cluster:DescribeTopicDynamicConfiguration", "kafka-cluster:WriteData"},
-			Resource: []string{a.of("kafka", "topic/*/"+d.Kafka.Topic)}},
+		{Sid: "MSKTopics", Action: append(topics, "kafka-cluster:WriteData"), Resource: []string{a.of("kafka", "topic/*/"+d.Kafka.Topic)}},
 	}
-	if d.Kafka.Delivery == "exactly_once" {
+	if exact {
 		list = append(list,
 			Statement{Sid: "MSKTransactions", Action: []string{"kafka-cluster:AlterTransactionalId", "kafka-cluster:DescribeTransactionalId"},
 				Resource: []string{a.of("kafka", "transactional-id/*/standpipe/*")}},

@@ -70,7 +70,7 @@ S3Buckets: s3:ListBucket s3:ListBucketMultipartUploads on arn:aws:s3:::events
 KMS: kms:Decrypt kms:GenerateDataKey on arn:aws:kms:eu-west-1:*:key/* if kms:RequestAlias=alias/events
 SQS: sqs:GetQueueAttributes sqs:SendMessage on arn:aws:sqs:eu-central-1:123456789012:jobs.fifo
 MSKClusters: kafka-cluster:Connect kafka-cluster:WriteDataIdempotently on arn:aws:kafka:eu-west-1:*:cluster/*
-MSKTopics: kafka-cluster:DescribeTopic kafka-cluster:DescribeTopicDynamicConfiguration kafka-cluster:WriteData on arn:aws:kafka:eu-west-1:*:topic/*/meters
+MSKTopics: kafka-cluster:DescribeTopic kafka-cluster:DescribeTopicDynamicConfiguration kafka-cluster:ReadData kafka-cluster:WriteData on arn:aws:kafka:eu-west-1:*:topic/*/meters
 MSKTransactions: kafka-cluster:AlterTransactionalId kafka-cluster:DescribeTransactionalId on arn:aws:kafka:eu-west-1:*:transactional-id/*/standpipe/*
 MSKGroups: kafka-cluster:AlterGroup kafka-cluster:DescribeGroup on arn:aws:kafka:eu-west-1:*:group/*/standpipe/*
 `
@@ -90,5 +90,47 @@ func TestPolicy_OfOtherPartitions(t *testing.T) {
 	p := iam.Policy(c, iam.Options{})
 	if p.Statement[0].Resource[0] != "arn:aws-cn:kinesis:cn-north-1:*:stream/a" || p.Statement[2].Resource[0] != "arn:aws-us-gov:s3:::events" {
 		t.Errorf("got %+v", p)
+	}
+}
+
+// Every right of Amazon MSK comes with those that its documentation requires beside it (developer guide, "Semantics of IAM
+// authorization policy actions and resources"), and only exactly_once has rights to read.
+func TestPolicy_OfMSKIsComplete(t *testing.T) {
+	required := map[string][]string{
+		"WriteDataIdempotently": {"Connect", "WriteData"}, "DescribeTopic": {"Connect"},
+		"DescribeTopicDynamicConfiguration": {"Connect"}, "WriteData": {"Connect", "DescribeTopic"},
+		"ReadData": {"Connect", "DescribeTopic", "AlterGroup"}, "AlterGroup": {"Connect", "DescribeGroup"}, "DescribeGroup": {"Connect"},
+		"AlterTransactionalId": {"Connect", "DescribeTransactionalId", "WriteData"}, "DescribeTransactionalId": {"Connect"}, "Connect": nil,
+	}
+	for delivery, read := range map[string]bool{"at_least_once": false, "exactly_once": true} {
+		c := parse(t, `stream "meters" {
+  destination "kafka" "bus" {
+    brokers  = ["b-1.demo.abc123.c2.kafka.eu-west-1.amazonaws.com:9098"]
+    topic    = "meters"
+    delivery = "`+delivery+`"
+    tls {}
+    sasl { mechanism = "AWS_MSK_IAM" }
+  }
+}`)
+		has := make(map[string]bool)
+		for _, s := range iam.Policy(c, iam.Options{}).Statement {
+			for _, action := range s.Action {
+				has[strings.TrimPrefix(action, "kafka-cluster:")] = true
+			}
+		}
+		for action := range has {
+			needs, known := required[action]
+			if !known {
+				t.Errorf("%s: unknown right %s", delivery, action)
+			}
+			for _, need := range needs {
+				if !has[need] {
+					t.Errorf("%s: %s requires %s", delivery, action, need)
+				}
+			}
+		}
+		if has["ReadData"] != read || has["AlterGroup"] != read || !has["WriteDataIdempotently"] {
+			t.Errorf("%s: got %v", delivery, has)
+		}
 	}
 }
