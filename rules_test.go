@@ -113,7 +113,7 @@ var arrows = map[string][]string{
 	"agent/internal/deadletters":       {"agent/admin", "agent/ingest", "wal", "wal/deadletter"},
 	"agent/internal/monitor":           {"agent/admin", "agent/internal/condition", "wal"},
 	"shipper/internal/sourcetest":      {"wal", "wal/deadletter"},
-	"cmd/standpipe/internal/cli":       {"agent/config", "client"},
+	"cmd/standpipe/internal/cli":       {"agent/admin", "agent/config", "client"},
 	"cmd/standpipe/internal/walcmd":    {"cmd/standpipe/internal/cli", "wal", "wal/inspect"},
 	"cmd/standpipe/internal/deadcmd":   {"cmd/standpipe/internal/cli", "agent/admin"},
 	"cmd/standpipe/internal/topcmd":    {"cmd/standpipe/internal/cli", "agent/admin"},

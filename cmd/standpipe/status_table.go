@@ -224,7 +224,7 @@ func (t *statusTable) destination(d *admin.DestinationStatus) {
 	for i, c := range t.columns() {
 		value := c.pad(c.value(d))
 		if i == 0 {
-			value = t.Paint(stateStyle(d.State), value)
+			value = t.Paint(cli.StateStyle(d.State), value)
 		}
 		line += " " + value
 	}
@@ -232,18 +232,6 @@ func (t *statusTable) destination(d *admin.DestinationStatus) {
 	if why := t.why(d); why != "" {
 		t.Note("    ", why)
 	}
-}
-
-func stateStyle(s admin.State) cli.Style {
-	switch s {
-	case admin.Running:
-		return cli.Good
-	case admin.Waiting:
-		return cli.Warn
-	case admin.Blocked:
-		return cli.Bad
-	}
-	return cli.Dim
 }
 
 // why returns the reason of the wait, the last error and the time of the next try.

@@ -1,5 +1,7 @@
 package cli
 
+import "github.com/standpipe/standpipe/agent/admin"
+
 // Style is the look of a piece of text on a terminal with colors: a parameter of the control sequence SGR.
 type Style string
 
@@ -12,6 +14,19 @@ const (
 	Warn  Style = "33"
 	Good  Style = "32"
 )
+
+// StateStyle returns the style of a destination's state.
+func StateStyle(s admin.State) Style {
+	switch s {
+	case admin.Running:
+		return Good
+	case admin.Waiting:
+		return Warn
+	case admin.Blocked:
+		return Bad
+	}
+	return Dim
+}
 
 // Paint returns text in a style, or as it is without colors. Its width must be final: terminals do not count the sequences,
 // but the verbs of package fmt do.

@@ -266,7 +266,7 @@ func (c *content) GetCell(line, column int) *tview.TableCell {
 	}
 	r := &c.view.rows[line-1]
 	if column == names {
-		cell.SetTextColor(stateColor(r.state))
+		cell.SetTextColor(colorOf(cli.StateStyle(r.state)))
 	}
 	return cell.SetText(clean(padded(r.texts()[column], column)))
 }
@@ -312,13 +312,14 @@ func (r *row) texts() [8]string {
 	return [8]string{r.place.Stream, r.place.Destination, string(r.state), cli.PerSecond(r.in), cli.PerSecond(r.out), cli.Short(r.pending, 7), oldest, full}
 }
 
-func stateColor(s admin.State) tcell.Color {
+// colorOf returns the color of a style. The text of others has the color of the terminal.
+func colorOf(s cli.Style) tcell.Color {
 	switch s {
-	case admin.Running:
+	case cli.Good:
 		return tcell.ColorGreen
-	case admin.Waiting:
+	case cli.Warn:
 		return tcell.ColorYellow
-	case admin.Blocked:
+	case cli.Bad:
 		return tcell.ColorRed
 	}
 	return tcell.ColorDefault
