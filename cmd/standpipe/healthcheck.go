@@ -22,14 +22,9 @@ func newHealthcheckCommand() *cobra.Command {
 		Long: `Exit with 0 if /readyz of a running agent is 200, for probes that run a program; with --live,
 if /livez is. Otherwise the exit code is 1, and the reason is printed.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: dial.WithAdmin(func(c *cobra.Command, client *cli.AdminClient, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), healthTimeout)
 			defer cancel()
-			client, err := dial.Admin()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
 			path := "/readyz"
 			if live {
 				path = "/livez"
@@ -39,7 +34,7 @@ if /livez is. Otherwise the exit code is 1, and the reason is printed.`,
 				return err
 			}
 			return body.Close()
-		},
+		}),
 	}
 	c.Flags().BoolVar(&live, "live", false, "check whether the agent makes progress instead")
 	dial.Flags(c, "admin", cli.DefaultAdminAddress)

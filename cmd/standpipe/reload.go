@@ -26,16 +26,11 @@ func newReloadCommand() *cobra.Command {
 		Long: `Make a running agent apply its configuration file again, as SIGHUP does, and wait for the
 result. The exit code is 1 if the file has faults: then nothing has changed.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: dial.WithAdmin(func(c *cobra.Command, client *cli.AdminClient, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), reloadTimeout)
 			defer cancel()
-			client, err := dial.Admin()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
 			var result admin.ReloadStatus
-			err = client.CallJSON(ctx, http.MethodPost, "/v1/reload", nil, &result)
+			err := client.CallJSON(ctx, http.MethodPost, "/v1/reload", nil, &result)
 			if rejected := (*cli.ResponseError)(nil); errors.As(err, &rejected) && rejected.Code == http.StatusUnprocessableEntity {
 				fmt.Fprintln(c.ErrOrStderr(), rejected.Text)
 				return fmt.Errorf("the agent at %s has not reloaded: the previous configuration stays in force", rejected.Address)
@@ -44,7 +39,7 @@ result. The exit code is 1 if the file has faults: then nothing has changed.`,
 				return err
 			}
 			return writeReload(c.OutOrStdout(), result.Changes)
-		},
+		}),
 	}
 	dial.Flags(c, "admin", cli.DefaultAdminAddress)
 	return c

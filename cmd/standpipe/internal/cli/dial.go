@@ -58,6 +58,18 @@ type DialFlags struct {
 	changed    func(flag string) bool // nil: there are no flags
 }
 
+// WithAdmin returns the RunE of a command that needs the admin listener: it calls f with a client, and closes it.
+func (d *DialFlags) WithAdmin(f func(c *cobra.Command, client *AdminClient, args []string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		client, err := d.Admin()
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return f(c, client, args)
+	}
+}
+
 // Flags adds the flags to a command.
 func (d *DialFlags) Flags(c *cobra.Command, listener, address string) {
 	f := c.Flags()

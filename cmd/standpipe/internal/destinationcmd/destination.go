@@ -41,12 +41,7 @@ func newList() *cobra.Command {
 		Args:  cobra.MaximumNArgs(1),
 
 		ValidArgsFunction: cli.Streams,
-		RunE: func(c *cobra.Command, args []string) error {
-			client, err := dial.Admin()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: dial.WithAdmin(func(c *cobra.Command, client *cli.AdminClient, args []string) error {
 			status, err := status(c.Context(), client)
 			if err != nil {
 				return err
@@ -58,7 +53,7 @@ func newList() *cobra.Command {
 				return writeListJSON(c.OutOrStdout(), status.Streams)
 			}
 			return writeList(c.OutOrStdout(), status.Streams)
-		},
+		}),
 	}
 	dial.Flags(c, "admin", cli.DefaultAdminAddress)
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array of objects, as in /v1/status, with the stream's name")
@@ -73,19 +68,14 @@ func newAction(action admin.Action, short string) *cobra.Command {
 		Args:  cobra.ExactArgs(2),
 
 		ValidArgsFunction: cli.StreamThenDestination,
-		RunE: func(c *cobra.Command, args []string) error {
-			client, err := dial.Admin()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: dial.WithAdmin(func(c *cobra.Command, client *cli.AdminClient, args []string) error {
 			if _, err := act(c.Context(), client, args[0], args[1], action); err != nil {
 				return err
 			}
 			done := map[admin.Action]string{admin.Pause: "paused", admin.Resume: "resumed", admin.Retry: "tries again"}[action]
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s to %s: %s\n", cli.Printable(args[0]), cli.Printable(args[1]), done)
+			_, err := fmt.Fprintf(c.OutOrStdout(), "%s to %s: %s\n", cli.Printable(args[0]), cli.Printable(args[1]), done)
 			return err
-		},
+		}),
 	}
 	dial.Flags(c, "admin", cli.DefaultAdminAddress)
 	return c
@@ -102,12 +92,7 @@ func newForget() *cobra.Command {
 		Args: cobra.ExactArgs(2),
 
 		ValidArgsFunction: cli.StreamThenDestination,
-		RunE: func(c *cobra.Command, args []string) error {
-			client, err := dial.Admin()
-			if err != nil {
-				return err
-			}
-			defer client.Close()
+		RunE: dial.WithAdmin(func(c *cobra.Command, client *cli.AdminClient, args []string) error {
 			if !yes {
 				if err := confirm(c, client, args[0], args[1]); err != nil {
 					return err
@@ -120,7 +105,7 @@ func newForget() *cobra.Command {
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s to %s: forgotten; dropped %s (%s) and %s\n", cli.Printable(args[0]), cli.Printable(args[1]),
 				cli.Number(out.Dropped.Events, "event"), humanize.IBytes(out.Dropped.Bytes), cli.Number(out.DeadLetters, "dead letter"))
 			return err
-		},
+		}),
 	}
 	dial.Flags(c, "admin", cli.DefaultAdminAddress)
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
