@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/commit"
 	"github.com/standpipe/standpipe/wal/internal/cursor"
 )
 
@@ -67,7 +68,7 @@ func (p *Cursor) SetLabel(text string) {
 	}
 	p.mu.Unlock()
 	if changed {
-		p.log.committer.Touch()
+		p.log.committer.Touch(CheckpointInterval)
 	}
 }
 
@@ -101,7 +102,11 @@ func (p *Cursor) Settle(s Settlement) error {
 	err := p.settleLocked(&s)
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
-	p.log.committer.Settled()
+	within := p.log.opts.CheckpointInterval
+	if s.OnlyCounts() {
+		within = max(within, commit.CountsInterval)
+	}
+	p.log.committer.Touch(within)
 	p.stream.settled.Wake()
 	return err
 }

@@ -30,7 +30,7 @@ func (r *retention) dropBelow(s *stream, f Floor) {
 	if raised {
 		s.grown.Wake()
 		r.log.truncator.SearchLater()
-		r.log.committer.Touch()
+		r.log.committer.Touch(CheckpointInterval)
 	}
 }
 
@@ -132,7 +132,7 @@ func (p *Cursor) settleParked(lanes *[Lanes]Progress, parking Parking, s Settlem
 	if err != nil { // not expected: s moves lanes, and counts pending events only
 		p.log.opts.Logger.Error("drops of a parked destination not settled", "error", err)
 	}
-	p.log.committer.Touch()
+	p.log.committer.Touch(CheckpointInterval)
 	p.stream.settled.Wake()
 	if !since {
 		queue.Poke(p.log.retention.parkedBehind)

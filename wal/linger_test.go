@@ -112,7 +112,6 @@ func TestLinger_EndsWhenSomebodyWaits(t *testing.T) {
 	for name, hurry := range map[string]func(l *wal.Log, ticket *wal.Ticket){
 		"ticket": func(_ *wal.Log, ticket *wal.Ticket) { ticket.Hurry() },
 		"log":    func(l *wal.Log, _ *wal.Ticket) { l.Hurry() },
-		"sync":   func(l *wal.Log, _ *wal.Ticket) { must(t, l.Sync(bg)) },
 		"close":  func(l *wal.Log, _ *wal.Ticket) { must(t, l.Close()) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,6 +130,49 @@ func TestLinger_EndsWhenSomebodyWaits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A checkpoint takes batches along that have waited for half of their time, and no others: each delivery would cause a commit
+// again.
+func TestCheckpoint_TakesWaitingEventsAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, line := openTimed(t, wal.Options{CheckpointInterval: time.Second})
+		p, err := l.OpenCursor("s", "d")
+		must(t, err)
+		time.Sleep(10*time.Second - time.Since(line.start))
+		line.mu.Lock()
+		line.commits = nil // of the cursor itself
+		line.mu.Unlock()
+		patient(t, l, 2*time.Second)
+		must(t, p.Settle(wal.Settlement{State: []byte("a")}))
+		time.Sleep(time.Minute)
+		line.want(t, []time.Duration{10800 * time.Millisecond, 12 * time.Second}, 1)
+		patient(t, l, time.Second)
+		time.Sleep(time.Millisecond)
+		must(t, p.Settle(wal.Settlement{State: []byte("b")}))
+		time.Sleep(time.Minute)
+		line.want(t, []time.Duration{10800 * time.Millisecond, 12 * time.Second, 70801 * time.Millisecond}, 1, 1)
+	})
+}
+
+// The count of failed requests needs no commit of its own while the destination is tried again and again.
+func TestCheckpoint_OfFailedRequestsWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, line := openTimed(t, wal.Options{})
+		p, err := l.OpenCursor("s", "d")
+		must(t, err)
+		time.Sleep(time.Second)
+		line.mu.Lock()
+		line.commits = nil // of the cursor itself
+		line.mu.Unlock()
+		for range 40 {
+			must(t, p.Settle(wal.Settlement{Add: wal.Ledger{Requests: 1}}))
+			time.Sleep(time.Second)
+		}
+		line.want(t, nil)
+		time.Sleep(time.Minute)
+		line.want(t, []time.Duration{49 * time.Second})
+	})
 }
 
 // A settlement waits for the next append, and is stored alone when none comes.

@@ -83,7 +83,7 @@ func newLog(o Options) *Log {
 	l.onFull.Store(&o.OnFull)
 	l.segments = liveset.New(func() {
 		l.truncator.SearchLater()
-		l.committer.Touch()
+		l.committer.Touch(CheckpointInterval)
 	})
 	l.reader = reader.Reader{Segments: l.segments, End: l.Next, Patience: o.readPatience}
 	l.capacity = capacity.New(capacity.Options{
@@ -109,7 +109,7 @@ func newLog(o Options) *Log {
 	l.committer = commit.New(commit.Options{
 		Segments: l.segments, Capacity: l.capacity, Roller: l.roller, Truncator: l.truncator,
 		Streams: &l.streams, Cursors: movedCursors{&l.streams}, Budgets: budgets{&l.retention},
-		OnFull: l.whenFull, Linger: o.CommitLinger, CheckpointInterval: o.CheckpointInterval, ProducerIdle: o.ProducerIdle, Logger: o.Logger, Clock: o.Clock,
+		OnFull: l.whenFull, Linger: o.CommitLinger, ProducerIdle: o.ProducerIdle, Logger: o.Logger, Clock: o.Clock,
 		ClockEvenFor: l.retention.clock.EvenFor, Closing: l.closing, Failed: l.Failed, Fail: l.fail,
 		BeginState: l.beginState, DropOldest: l.retention.dropOldest,
 		Committed: o.OnCommit, BeforeCommit: o.beforeCommit, AfterCommit: o.afterCommit,

@@ -159,7 +159,7 @@ func (p *Cursor) settleLost(r *lossCheck, lost Count) error {
 	err := p.settleLostLocked(r, lost, runs, notes)
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
-	p.log.committer.Touch()
+	p.log.committer.Touch(CheckpointInterval)
 	p.stream.settled.Wake()
 	return err
 }

@@ -50,7 +50,7 @@ func (l *Log) openCursor(s *stream, destination string) (p *Cursor, returned boo
 	if err != nil {
 		return nil, false, err
 	}
-	l.committer.Touch()
+	l.committer.Touch(CheckpointInterval)
 	s.settled.Wake()
 	return p, opened.returned, nil
 }

@@ -24,7 +24,7 @@ func (p *Cursor) Park() {
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
 	p.Close()
-	p.log.committer.Touch()
+	p.log.committer.Touch(CheckpointInterval)
 }
 
 // Forget drops the pending events of a parked cursor, with the reason DroppedForgotten, and returns their count. It
@@ -35,7 +35,7 @@ func (p *Cursor) Forget(ctx context.Context) (dropped Count, err error) {
 	if dropped, err = p.dropKept(); err != nil {
 		return Count{}, err
 	}
-	p.log.committer.Touch()
+	p.log.committer.Touch(CheckpointInterval)
 	p.stream.settled.Wake()
 	return dropped, p.log.Sync(ctx)
 }
@@ -77,7 +77,7 @@ func (p *Cursor) Pause(since time.Time) {
 	p.at.Paused = since
 	p.dirtyLocked()
 	p.mu.Unlock()
-	p.log.committer.Touch()
+	p.log.committer.Touch(CheckpointInterval)
 }
 
 // Paused returns when an operator has paused the destination; the zero time: it is not paused.

@@ -45,7 +45,7 @@ func (t *streamTable) countLocked(s *stream) {
 			p.inState = true
 			p.dirtyLocked()
 			p.measureLocked()
-			t.log.committer.Touch()
+			t.log.committer.Touch(CheckpointInterval)
 		}
 		p.mu.Unlock()
 	}

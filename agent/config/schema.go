@@ -143,7 +143,7 @@ var (
 				Means("The longest wait of an append for others that share its commit."),
 			schema.Duration("accepted_linger", "1s", func(w *WAL) *time.Duration { return &w.Linger.Accepted }, 0).Reloaded().
 				Means("The same wait, of an append with the ack level accepted. A crash of the agent may lose such events."),
-			schema.Duration("checkpoint_interval", "10s", func(w *WAL) *time.Duration { return &w.Checkpoints }, shortest).
+			schema.Duration("checkpoint_interval", "10s", func(w *WAL) *time.Duration { return &w.Checkpoints }, shortest).ByDefault("250ms, or commit_linger if that is longer").
 				Means("The longest time until a delivery is noted on the disk. Events that were delivered within it may be delivered again after a crash. " +
 					"A note joins a commit of appends if it can."),
 			schema.Word("on_full", func(w *WAL) *string { return &w.OnFull }, whenFull...).Reloaded().
@@ -159,6 +159,9 @@ var (
 		},
 		Check: func(b *schema.Block, w *WAL) {
 			stateOf(b).maxAge = w.MaxAge
+			if !b.Wrote("checkpoint_interval") {
+				w.Checkpoints = max(w.Checkpoints, w.Linger.Commit)
+			}
 			w.SegmentAsked = w.SegmentSize
 			w.SegmentSize = min(w.SegmentSize, w.MaxSize/4)
 			stateOf(b).wal, stateOf(b).walPos = *w, b.At("min_free")

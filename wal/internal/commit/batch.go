@@ -52,9 +52,12 @@ type Appended struct {
 	Duplicate bool // the batch had been stored before; First is its old offset, or 0 if that is unknown
 }
 
-// SoonInterval is the default of Options.CheckpointInterval, and the longest time until any other change of a cursor than a
-// settlement is synced.
-const SoonInterval = 250 * time.Millisecond
+const (
+	// SoonInterval is the default of the longest time until a settlement is synced, and that of other changes of a cursor.
+	SoonInterval = 250 * time.Millisecond
+	// CountsInterval is that of the counts of failed requests.
+	CountsInterval = time.Minute
+)
 
 // Info describes a commit.
 type Info struct {

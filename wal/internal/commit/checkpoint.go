@@ -61,12 +61,12 @@ func (l *deadline) near(now time.Time) bool {
 // moved schedules a checkpoint after a cursor moved. It begins before the interval ends, so that it is on the disk by then.
 // While appends wait for free bytes it is due at once: only a checkpoint lets segments be truncated.
 func (c *Committer) moved() {
-	interval := c.o.CheckpointInterval
-	if c.soon.Swap(false) || c.o.Capacity.NotedFull() {
-		interval = min(interval, SoonInterval)
-	}
-	if c.full {
+	interval := time.Duration(c.within.Swap(0))
+	switch {
+	case c.full:
 		interval = 0
+	case interval == 0 || c.o.Capacity.NotedFull(): // 0: an earlier call of moved has swapped it
+		interval = SoonInterval
 	}
 	c.checkpoint.within(interval * 4 / 5)
 }
@@ -109,14 +109,14 @@ func (c *Committer) respondSyncs(calls []syncCall, err error) {
 	})
 }
 
-// Touch makes the committer write a checkpoint within SoonInterval.
-func (c *Committer) Touch() {
-	c.soon.Store(true)
-	c.Settled()
-}
-
-// Settled makes the committer write a checkpoint within Options.CheckpointInterval.
-func (c *Committer) Settled() {
+// Touch makes the committer write a checkpoint within that time, or earlier.
+func (c *Committer) Touch(within time.Duration) {
+	for {
+		old := c.within.Load()
+		if old != 0 && old <= int64(within) || c.within.CompareAndSwap(old, int64(within)) {
+			break
+		}
+	}
 	c.moves.Add(1)
 	queue.Poke(c.touched)
 }

@@ -110,7 +110,7 @@ func newLog(t *testing.T) *log {
 	})
 	l.Committer = commit.New(commit.Options{
 		Segments: l.set, Capacity: space, Roller: roller, Truncator: truncator, Streams: l.stream, Cursors: l.cursor, Budgets: l.budgets,
-		OnFull: func() bounds.OnFull { return bounds.Reject }, CheckpointInterval: commit.SoonInterval, ProducerIdle: time.Hour, Logger: logger, Clock: time.Now,
+		OnFull: func() bounds.OnFull { return bounds.Reject }, ProducerIdle: time.Hour, Logger: logger, Clock: time.Now,
 		ClockEvenFor: func(time.Duration) bool { return false }, Closing: closing,
 		Failed: func() error {
 			if err := l.failure.Load(); err != nil {

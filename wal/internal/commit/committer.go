@@ -39,8 +39,8 @@ type Committer struct {
 
 	wake    chan struct{} // holds one: there is work
 	touched chan struct{} // holds one: a cursor moved
-	moves   atomic.Uint64 // calls of Touch and Settled so far
-	soon    atomic.Bool   // the next checkpoint is due within SoonInterval, whatever the interval is
+	moves   atomic.Uint64 // calls of Touch so far
+	within  atomic.Int64  // the shortest time of the calls of Touch that moved has not handled; 0: none
 
 	impatient atomic.Bool   // no batch waits for others
 	done      chan struct{} // closed by Run
@@ -224,7 +224,8 @@ func (c *Committer) gather(g *group) {
 	defer c.mu.Unlock()
 	g.syncs, c.syncs = c.syncs, nil
 	g.checkpoint = len(g.syncs) > 0 || c.checkpoint.passed(now)
-	if !g.checkpoint && len(c.waiting) == 0 && !c.closed && !c.schedule.ripe(now, c.impatient.Load()) && c.o.Failed() == nil {
+	ripe := c.schedule.ripe(now, c.impatient.Load()) || g.checkpoint && c.schedule.near(now)
+	if !ripe && len(c.waiting) == 0 && !c.closed && c.o.Failed() == nil {
 		return
 	}
 	c.waiting = append(c.waiting, c.queue...)

@@ -45,7 +45,7 @@ func (e *deletedEntries) add(o deletedEntries) {
 // mutex of a cursor.
 func (c *Committer) Delete(entry Deletable, bytes int64) {
 	c.deletions.add(deletedEntries{cursors: []Deletable{entry}, pages: bytes})
-	c.Touch()
+	c.Touch(SoonInterval)
 }
 
 func (d *deletions) add(e deletedEntries) {

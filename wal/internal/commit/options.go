@@ -25,16 +25,15 @@ type Options struct {
 	Cursors   Cursors
 	Budgets   Budgets
 
-	OnFull             func() bounds.OnFull
-	Linger             time.Duration // the longest wait of a batch for others that share its commit, unless it has its own
-	CheckpointInterval time.Duration // the longest time until a settlement is synced
-	ProducerIdle       time.Duration // a producer that sends nothing for this long is evicted
-	Logger             hclog.Logger
-	Clock              func() time.Time
-	ClockEvenFor       func(d time.Duration) bool // reports whether Clock has run evenly for at least d
-	Closing            <-chan struct{}            // closed when the log closes
-	Failed             func() error               // why the log has failed; nil: it has not
-	Fail               func(error)                // makes the log fail
+	OnFull       func() bounds.OnFull
+	Linger       time.Duration // the longest wait of a batch for others that share its commit, unless it has its own
+	ProducerIdle time.Duration // a producer that sends nothing for this long is evicted
+	Logger       hclog.Logger
+	Clock        func() time.Time
+	ClockEvenFor func(d time.Duration) bool // reports whether Clock has run evenly for at least d
+	Closing      <-chan struct{}            // closed when the log closes
+	Failed       func() error               // why the log has failed; nil: it has not
+	Fail         func(error)                // makes the log fail
 	// BeginState writes the present state into an empty segment. noted is the number of the last block with notes of
 	// producers that the transaction stores.
 	BeginState func(tx *bolt.Tx, noted uint64) error

@@ -16,6 +16,7 @@ const patientTicket = 512
 // schedule determines when the queued batches are committed. Committer.mu guards it.
 type schedule struct {
 	now     bool      // a batch in the queue does not wait for others
+	since   time.Time // when by was set
 	by      time.Time // the earliest deadline of the patient batches in the queue; zero: there are none
 	patient int64     // their bytes
 }
@@ -26,9 +27,9 @@ func (s *schedule) add(linger time.Duration, bytes int64) (changed bool) {
 		s.now = true
 		return true
 	}
-	by := time.Now().Add(linger)
-	if s.by.IsZero() || by.Before(s.by) {
-		s.by, changed = by, true
+	now := time.Now()
+	if by := now.Add(linger); s.by.IsZero() || by.Before(s.by) {
+		s.since, s.by, changed = now, by, true
 	}
 	s.patient += bytes + patientTicket
 	return changed || s.patient >= patientMost
@@ -37,6 +38,12 @@ func (s *schedule) add(linger time.Duration, bytes int64) (changed bool) {
 // ripe reports whether the queue must be committed now.
 func (s *schedule) ripe(now time.Time, impatient bool) bool {
 	return s.now || impatient || s.patient >= patientMost || !s.by.IsZero() && !now.Before(s.by)
+}
+
+// near reports whether half of the wait is over: then the batches join a checkpoint. If they did so earlier, their
+// deliveries would cause the next checkpoint, and so on, and the wait would save little.
+func (s *schedule) near(now time.Time) bool {
+	return !s.by.IsZero() && now.Sub(s.since) >= s.by.Sub(now)
 }
 
 // Hurry makes the committer store the batch, and all others in the queue, without a wait for more.

@@ -15,6 +15,11 @@ type Settlement struct {
 	State []byte         // the destination's own state; nil: unchanged
 }
 
+// OnlyCounts reports whether the step settles no event: it counts requests that failed.
+func (s *Settlement) OnlyCounts() bool {
+	return len(s.Lanes) == 0 && s.State == nil && s.Add.Settled().Events == 0
+}
+
 // Position is a destination's position in a stream.
 type Position struct {
 	segment.CursorState
