@@ -18,6 +18,9 @@ import (
 // commitNext gathers one group, commits it, and responds to its callers. It reports whether appends are left for
 // another.
 func (c *Committer) commitNext() (more bool) {
+	if c.callers.missing() && c.crowded() {
+		c.callers.await(c.o.Closing)
+	}
 	g := &group{}
 	c.gather(g)
 	if err := c.o.Failed(); err != nil {
@@ -31,7 +34,9 @@ func (c *Committer) commitNext() (more bool) {
 	c.admitWaiting(g)
 	g.checkpoint = g.checkpoint || len(g.parts) > 0 && c.checkpoint.near(time.Now())
 	if len(g.tickets) > 0 || g.checkpoint {
+		start := time.Now()
 		err := c.commit(g)
+		took := time.Since(start)
 		if g.checkpoint && c.o.Capacity.NotedFull() {
 			c.o.Truncator.AfterPass(func() {
 				c.passed.Store(true)
@@ -39,6 +44,7 @@ func (c *Committer) commitNext() (more bool) {
 			})
 		}
 		g.respond(c, err)
+		c.callers.committed(g, took)
 	}
 	return len(c.waiting) > 0 && !c.full
 }

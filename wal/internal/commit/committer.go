@@ -38,6 +38,7 @@ type Committer struct {
 	closed   bool
 
 	wake    chan struct{} // holds one: there is work
+	callers callers
 	touched chan struct{} // holds one: a cursor moved
 	moves   atomic.Uint64 // calls of Touch so far
 	within  atomic.Int64  // the shortest time of the calls of Touch that moved has not handled; 0: none
@@ -68,6 +69,7 @@ func New(o Options) *Committer {
 		waitBudget: semaphore.NewWeighted(maxWaiting),
 		leader:     make(chan struct{}, 1),
 		wake:       make(chan struct{}, 1),
+		callers:    callers{arrived: make(chan struct{}, 1)},
 		touched:    make(chan struct{}, 1),
 		done:       make(chan struct{}),
 		producers:  producer.NewSet(&o.Capacity.StateBytes, o.ProducerIdle, o.Logger),
@@ -104,6 +106,9 @@ func (c *Committer) enqueue(t *Ticket) error {
 	c.queue = append(c.queue, t)
 	if c.schedule.add(t.linger, t.weight) && !t.inline {
 		queue.Poke(c.wake)
+	}
+	if t.inline {
+		c.callers.add()
 	}
 	return nil
 }
@@ -232,4 +237,5 @@ func (c *Committer) gather(g *group) {
 	clear(c.queue)
 	c.queue = c.queue[:0]
 	c.schedule = schedule{}
+	c.callers.queued.Store(0)
 }
