@@ -110,6 +110,8 @@ var arrows = map[string][]string{
 	"agent/internal/access":            {"shipper/limit"},
 	"agent/internal/access/accesstest": {"agent/internal/access"},
 	"agent/internal/diskwatch":         {"agent/config", "wal"},
+	"agent/internal/linkwatch":         nil,
+	"agent/internal/uplink":            {"agent/internal/linkwatch", "shipper", "shipper/sink"},
 	"agent/internal/deadletters":       {"agent/admin", "agent/ingest", "wal", "wal/deadletter"},
 	"agent/internal/monitor":           {"agent/admin", "agent/internal/condition", "wal"},
 	"shipper/internal/sourcetest":      {"wal", "wal/deadletter"},

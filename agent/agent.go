@@ -20,6 +20,7 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/deadletters"
 	"github.com/standpipe/standpipe/agent/internal/diskwatch"
 	"github.com/standpipe/standpipe/agent/internal/monitor"
+	"github.com/standpipe/standpipe/agent/internal/uplink"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -40,6 +41,7 @@ type Agent struct {
 	admin         *admin.Server
 	monitor       *monitor.Monitor
 	disk          *diskwatch.Watch
+	uplink        *uplink.Uplink
 	adminListener net.Listener
 	adminSecurity security
 	started       time.Time
@@ -88,6 +90,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	a.disk = diskwatch.New(a.log, func() config.MinFree { return a.conf.Load().WAL.MinFree })
 	a.streams = newStreams(conf, a.log, a.dead, a.disk, a.metrics, a.logger)
 	a.streams.memory = bound
+	a.uplink = uplink.New(a.streams.link, a.logger, a.monitor.LookSoon)
 	a.letters = deadletters.New(deadletters.Options{
 		Queue: a.dead, Count: &a.deadCount, Streams: a.streams, Submit: a.streams.Submit, Ready: a.accepting, Logger: a.logger.Named("dead"),
 	})
@@ -117,7 +120,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 		return err
 	}
 	a.admin = admin.New(admin.Options{
-		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, History: a.monitor.History, Metrics: a.metrics, Logger: a.logger.Named("admin"),
+		Source: a, Reload: a.reloadRequest, Kinds: condition.Kinds(), Dead: a.letters, Actions: a, Link: a.uplink, History: a.monitor.History, Metrics: a.metrics, Logger: a.logger.Named("admin"),
 		TLS: a.adminSecurity.tls(), Guard: a.adminSecurity.guard, Names: names,
 		PerStream: func() admin.PerStream { return admin.PerStream(a.conf.Load().Metrics.PerStream) },
 	})
@@ -202,6 +205,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		var group sync.WaitGroup
 		defer group.Wait()
 		group.Go(func() { a.disk.Run(monitorCtx) })
+		group.Go(func() { a.uplink.Run(monitorCtx) })
 		group.Go(func() { a.deadCount.Run(monitorCtx, a.dead.List) })
 		group.Go(func() { a.watchCertificates(monitorCtx) })
 		a.monitor.Run(monitorCtx)

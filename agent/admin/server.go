@@ -34,6 +34,7 @@ type Options struct {
 	Dead    Dead             // nil: the server has no dead-letter endpoints
 	History func() History   // the traffic of the last minutes, for the page; nil: none
 	Actions Destinations     // nil: the server has no actions on destinations
+	Link    Link             // nil: the server cannot set the link
 	Reload  func() error     // applies the configuration file; nil: the server cannot reload
 	Metrics *Metrics         // nil: a new one
 	Logger  hclog.Logger     // nil: none
@@ -100,6 +101,9 @@ func New(o Options) *Server {
 	}
 	if o.Actions != nil {
 		s.offerDestinations(o.Actions)
+	}
+	if o.Link != nil {
+		s.offerLink(o.Link)
 	}
 	if o.Reload != nil {
 		s.mux.HandleFunc("POST /v1/reload", notFromPages(s.reload(o.Reload)))

@@ -35,6 +35,7 @@ var commands = []func() *cobra.Command{
 	topcmd.New,
 	newHealthcheckCommand,
 	newReloadCommand,
+	newLinkCommand,
 	newCostCommand,
 	destinationcmd.New,
 	deadcmd.New,

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -97,8 +98,15 @@ func (l *Link) read(side int, queue chan<- packet) {
 	buffer := make([]byte, 2048)
 	for {
 		n, err := l.ends[side].Read(buffer)
-		if err != nil {
+		if errors.Is(err, os.ErrClosed) {
 			return
+		}
+		if err != nil { // the device is down
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-l.closed:
+			}
+			continue
 		}
 		if p, ok := l.take(side, buffer[:n]); ok {
 			select {

@@ -79,6 +79,29 @@ func (h *Host) Do(f func()) {
 	<-done
 }
 
+// Go runs f on another thread of the host.
+func (h *Host) Go(f func()) {
+	var own int
+	var err error
+	h.Do(func() { own, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	entered := make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err == nil {
+			err = unix.Setns(own, unix.CLONE_NEWNET)
+			unix.Close(own)
+		}
+		close(entered)
+		if err == nil {
+			f()
+		}
+	}()
+	<-entered
+	if err != nil {
+		panic(fmt.Sprintf("enter the network of a host: %v", err))
+	}
+}
+
 // Dial connects from the host to a numeric address.
 func (h *Host) Dial(address string) (c net.Conn, err error) {
 	h.Do(func() { c, err = net.Dial("tcp", address) })

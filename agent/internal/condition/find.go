@@ -31,6 +31,7 @@ type Facts struct {
 	UntilFull    time.Duration // at the present growth; 0: the WAL does not grow
 	DropsOldest  bool          // a full WAL drops events instead of rejecting
 	Certificates []Certificate
+	LinkDown     time.Time // when the link was set down; zero: it is up
 
 	// Dropped returns the time of the last event that a policy dropped at a destination; zero: none since the start.
 	Dropped func(stream, destination string) time.Time

@@ -76,6 +76,7 @@ var cases = map[string]struct {
 	"paused": {func(_ *condition.Facts, d *admin.DestinationStatus) {
 		d.State, d.PausedAt = admin.Paused, admin.Time{Time: now.Add(-time.Hour)}
 	}, "paused by an operator since 2026-11-20 11:00 UTC, with 10 events pending"},
+	"link_down":          {func(f *condition.Facts, _ *admin.DestinationStatus) { f.LinkDown = now.Add(-time.Hour) }, "the link was set down at 2026-11-20 11:00 UTC"},
 	"dead_letters":       {func(_ *condition.Facts, d *admin.DestinationStatus) { d.DeadLetters = 3 }, "the destination rejected 3 events for good"},
 	"state_full":         {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Status.WAL.StateFull = true }, "new streams and producers are rejected"},
 	"max_size_over_disk": {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Volume.Free = 4 << 30 }, "max_size is 8.0 GiB, and the volume of /var/lib/standpipe has 4.0 GiB for the WAL"},

@@ -132,6 +132,13 @@ var kinds = []kind{
 		},
 	},
 	{
+		name: "link_down", severity: admin.Warning, logged: true,
+		remedy: "run `standpipe link up`, or mend the hook that set the link down",
+		agent: func(f *Facts) []string {
+			return when(!f.LinkDown.IsZero(), "the link was set down at %s; nothing is sent", f.LinkDown.UTC().Format("2006-01-02 15:04 UTC"))
+		},
+	},
+	{
 		name: "dead_letters", severity: admin.Warning,
 		remedy: "see `standpipe dead ls` for the reasons; then requeue the letters, or drop them",
 		destination: func(_ *Facts, _ *admin.StreamStatus, d *admin.DestinationStatus) string {

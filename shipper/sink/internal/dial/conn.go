@@ -40,10 +40,10 @@ type Conn struct {
 	tcp    *net.TCPConn
 	timer  *time.Timer // calls look
 
-	unanswered atomic.Int64 // bytes written since the last Read
-	watched    atomic.Bool  // the timer runs
-	since      atomic.Int64 // when the timer was started
-	silent     atomic.Pointer[SilentError]
+	unanswered atomic.Int64          // bytes written since the last Read
+	watched    atomic.Bool           // the timer runs
+	since      atomic.Int64          // when the timer was started
+	cause      atomic.Pointer[error] // why it was given up; nil: it was not
 	closed     atomic.Bool
 	begun      atomic.Int64 // when the request under way began
 	before     atomic.Int64 // bytes that were acknowledged before
@@ -83,7 +83,7 @@ func (c *Conn) Close() error {
 		return net.ErrClosed
 	}
 	c.timer.Stop()
-	c.dialer.forget(c)
+	process.remove(c)
 	if c.begun.Load() > 0 {
 		p := c.progress()
 		c.final.Store(&p)
@@ -94,8 +94,11 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// abandon resets the connection.
-func (c *Conn) abandon() {
+// abandon resets the connection. Its users get the reason, if there is one.
+func (c *Conn) abandon(reason error) {
+	if reason != nil {
+		c.cause.CompareAndSwap(nil, &reason)
+	}
 	c.unanswered.Add(farewell + 1)
 	_ = c.Close()
 }
@@ -108,8 +111,8 @@ func (c *Conn) reason(err error) error {
 	if err == nil {
 		return nil
 	}
-	if silent := c.silent.Load(); silent != nil {
-		return &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: silent}
+	if cause := c.cause.Load(); cause != nil {
+		return &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: *cause}
 	}
 	return err
 }
@@ -149,8 +152,7 @@ func (c *Conn) look() {
 		bound *= siblings
 	}
 	if silence >= bound {
-		c.silent.Store(&SilentError{silence})
-		c.abandon()
+		c.abandon(&SilentError{silence})
 		c.dialer.abandonUnused()
 		return
 	}

@@ -30,7 +30,6 @@ type Dialer struct {
 	alive atomic.Int64 // when a peer of any connection last answered, since epoch
 
 	mu    sync.Mutex
-	conns map[*Conn]time.Time   // the open ones, and when they were opened; guarded by mu
 	known map[string]netip.Addr // the last address of a host; guarded by mu
 }
 
@@ -38,6 +37,7 @@ type Dialer struct {
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
+	defer process.dialing(&cancel)()
 	tcp, err := d.connect(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -45,12 +45,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	tcp.SetKeepAliveConfig(idleProbes)
 	setUserTimeout(tcp, userTimeout)
 	c := newConn(d, tcp)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.conns == nil {
-		d.conns = make(map[*Conn]time.Time)
-	}
-	d.conns[c] = time.Now()
+	process.add(c)
 	return c, nil
 }
 
@@ -132,43 +127,6 @@ func (d *Dialer) remember(host string, remote net.Addr) {
 		d.known = make(map[string]netip.Addr)
 	}
 	d.known[host] = tcp.AddrPort().Addr().Unmap()
-}
-
-// Abandon resets the connections that were opened before a time, those in use too: the link has gone, or has come back with
-// another address.
-func (d *Dialer) Abandon(before time.Time) {
-	d.mu.Lock()
-	var old []*Conn
-	for c, opened := range d.conns {
-		if opened.Before(before) {
-			old = append(old, c)
-		}
-	}
-	d.mu.Unlock()
-	for _, c := range old {
-		c.abandon()
-	}
-}
-
-// abandonUnused resets the connections without a request under way.
-func (d *Dialer) abandonUnused() {
-	d.mu.Lock()
-	var unused []*Conn
-	for c := range d.conns {
-		if !c.owed() {
-			unused = append(unused, c)
-		}
-	}
-	d.mu.Unlock()
-	for _, c := range unused {
-		c.abandon()
-	}
-}
-
-func (d *Dialer) forget(c *Conn) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.conns, c)
 }
 
 // epoch is the origin of times that are kept in an atomic integer.

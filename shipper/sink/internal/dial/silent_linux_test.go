@@ -2,6 +2,7 @@ package dial_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -141,4 +142,34 @@ func TestSilence_SlowLinkIsNone(t *testing.T) {
 			t.Errorf("got %v, want the response", err)
 		}
 	}
+}
+
+// Two requests share the link: the rate is that of both.
+func TestRate_IsThatOfAllRequests(t *testing.T) {
+	f := openFar(t, gateway.Quality{Rate: 200_000, Delay: 10 * time.Millisecond, Queue: 16 << 10})
+	var conns []*dial.Conn
+	for range 2 {
+		c, server := f.connect(t)
+		conns = append(conns, dial.Of(c))
+		conns[len(conns)-1].Begin()
+		go io.Copy(io.Discard, server)
+		go func() {
+			for { // until the test ends
+				if _, err := c.Write(make([]byte, 4096)); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	testkit.Eventually(t, time.Minute, func() error {
+		one, other := conns[0].Progress(), conns[1].Progress()
+		if one.Moving == 0 || other.Moving == 0 {
+			return errors.New("no request has moved for a second")
+		}
+		single := float64(one.Acked) / one.Moving.Seconds()
+		if rate := conns[0].Rate(); rate < single*1.1 {
+			return fmt.Errorf("got %.0f bytes a second on all connections, and %.0f on one", rate, single)
+		}
+		return nil
+	})
 }

@@ -42,7 +42,7 @@ func Of(err error) *shipper.Error {
 		e.Code, e.Class = CodeTLS, shipper.Operator
 	default:
 		var silent *dial.SilentError
-		e.Code, e.Unreached = CodeConnection, errors.As(err, &silent)
+		e.Code, e.Unreached = CodeConnection, errors.As(err, &silent) || errors.Is(err, dial.LinkError{})
 	}
 	return e
 }

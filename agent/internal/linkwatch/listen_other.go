@@ -1,0 +1,11 @@
+//go:build !linux
+
+package linkwatch
+
+import "context"
+
+// listen watches nothing.
+func listen(ctx context.Context, _ func() error) error {
+	<-ctx.Done()
+	return nil
+}
