@@ -17,7 +17,7 @@ const (
 	// cautious is the bound of the first request after an outage: the link may be another one.
 	cautious = 64 << 10
 	// few is the bound below which two requests at once fill the link.
-	few = 4 * efficient
+	few = 256 << 10
 )
 
 // Sizer bounds the bytes of a destination's requests. Its zero value is no bound.

@@ -96,7 +96,7 @@ func TestSizer_Timeouts(t *testing.T) {
 }
 
 func TestSizer_SlowLinkHasFewRequests(t *testing.T) {
-	for _, test := range []struct{ rate, want int }{{500, 1}, {1000, 1}, {6000, 2}, {30_000, 4}} {
+	for _, test := range []struct{ rate, want int }{{500, 1}, {1000, 1}, {6000, 2}, {30_000, 2}, {100_000, 4}} {
 		var z sizing.Sizer
 		z.Failed(most, test.rate*4, 4*time.Second, true)
 		if got := z.InFlight(4); got != test.want {

@@ -76,7 +76,7 @@ func (u *Upload) hopeless(bytes int, left time.Duration) error {
 	if p.Moving < firstLook/2 || p.Acked >= bytes || left <= 0 {
 		return nil
 	}
-	rate := float64(max(p.Acked, 1)) / p.Moving.Seconds()
+	rate := max(c.Rate(), 1) // the other requests will end before it
 	if need := float64(bytes-p.Acked) / rate; need > hopeless*left.Seconds() {
 		return &tooSlowError{acked: p.Acked, of: bytes, in: p.Moving}
 	}

@@ -40,6 +40,22 @@ func (c *Conn) Progress() Progress {
 	return c.progress()
 }
 
+// Rate returns the bytes a second that the peers' hosts acknowledge on all connections of the Dialer with a request under way:
+// they share the link.
+func (c *Conn) Rate() (rate float64) {
+	process.mu.Lock()
+	defer process.mu.Unlock()
+	for other := range process.conns {
+		if other.dialer != c.dialer || !other.owed() {
+			continue
+		}
+		if p := other.progress(); p.Moving > 0 {
+			rate += float64(p.Acked) / p.Moving.Seconds()
+		}
+	}
+	return rate
+}
+
 func (c *Conn) progress() Progress {
 	s, ok := stateOf(c.tcp)
 	if !ok {
