@@ -5,3 +5,15 @@ func (a *Agent) Checkpoint() error { return a.streams.checkpoint() }
 
 // SetLink sets the link up or down, as the admin listener does.
 func (a *Agent) SetLink(up bool) { a.uplink.SetLink(up) }
+
+// TentativeStreams returns the number of streams whose first event is not stored yet.
+func (a *Agent) TentativeStreams() (n int) {
+	a.streams.mu.RLock()
+	defer a.streams.mu.RUnlock()
+	for _, open := range a.streams.byName {
+		if open.tentative {
+			n++
+		}
+	}
+	return n
+}

@@ -41,6 +41,9 @@ func (a *Agent) snapshot() admin.Status {
 	status.WAL.DiskFreeBytes, status.WAL.DiskBytes, status.WAL.SetAside = volume.Free, volume.Size, setAside
 	status.Access = accessStatus(a.register.Figures())
 	for _, s := range a.log.Streams() {
+		if s.Appended.Events == 0 && a.streams.tentative(s.Name) {
+			continue // it may end with its first batch
+		}
 		status.Streams = append(status.Streams, a.streamStatus(s))
 	}
 	a.monitor.Complete(&status, a.refusal(), time.Now())

@@ -82,6 +82,14 @@ func (s *streams) release(name string, stored bool) {
 	}
 }
 
+// tentative reports whether no event of the open stream is stored yet.
+func (s *streams) tentative(name string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	open := s.byName[name]
+	return open != nil && open.tentative
+}
+
 // submitter is the ingest.Log of the listeners.
 type submitter struct {
 	ingest.Log

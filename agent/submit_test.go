@@ -81,7 +81,7 @@ stream "stuck" {
 			t.Fatalf("got %v, want InvalidArgument", got)
 		}
 	}
-	until(t, "nothing is left of what was rejected", func() bool { return open(a) == 1 })
+	until(t, "nothing is left of what was rejected", func() bool { return open(a) == 1 && len(a.Status().Streams) == 1 })
 	for i := range 3 {
 		if got := codeOf(t, client, fmt.Sprint("s-", i), "k", "1"); got != codes.OK {
 			t.Errorf("got %v for new stream %d of 4, want OK", got, i+1)
@@ -97,7 +97,7 @@ stream "stuck" {
 			t.Fatalf("a full log: got %v, want ResourceExhausted", got)
 		}
 	}
-	until(t, "nothing is left of what a full log rejected", func() bool { return open(a) == 4 })
+	until(t, "nothing is left of what a full log rejected", func() bool { return open(a) == 4 && len(a.Status().Streams) == 4 })
 }
 
 // However many producers begin new streams at once, a pattern makes exactly as many as it may, and each that was
@@ -134,4 +134,53 @@ stream "s-*" {
 	for name, events := range acked {
 		until(t, name+" is delivered", func() bool { return destination(t, a, name, "one").Delivered.Events == events })
 	}
+}
+
+// A stream whose first event waits for a full log is in no status: it may end with that event, and each name in a status
+// has metrics from then on.
+func TestStatus_LeavesOutAStreamBeforeItsFirstEvent(t *testing.T) {
+	dir := t.TempDir()
+	conf := func(onFull string) string {
+		return `
+wal {
+  max_size     = "4MiB"
+  segment_size = "1MiB"
+  on_full      = "` + onFull + `"
+}
+stream "s-*" {
+  destination "file" "one" { path = "DIR/out" }
+}
+stream "stuck" {
+  max_event_size = "1MiB"
+  destination "file" "one" { path = "DIR/LOCK" }
+}`
+	}
+	c := parse(t, dir, conf("reject"))
+	a := run(t, c)
+	client := dial(t, c)
+	for size := 200 << 10; size > 0; size /= 2 {
+		for data := `"` + strings.Repeat("x", size) + `"`; codeOf(t, client, "stuck", "k", data) == codes.OK; {
+		}
+	}
+	reloaded(t, a, parse(t, dir, conf("block")))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	const waiting = 5
+	var group sync.WaitGroup
+	for i := range waiting {
+		group.Go(func() {
+			event := &standpipev1.Event{PartitionKey: "k", Data: []byte(strings.Repeat(" ", 1000) + "1")}
+			_, err := client.Append(ctx, &standpipev1.AppendRequest{Stream: fmt.Sprint("s-", i), Events: []*standpipev1.Event{event}})
+			if status.Code(err) != codes.Canceled {
+				t.Errorf("got %v, want Canceled", err)
+			}
+		})
+	}
+	until(t, "the streams are tentative", func() bool { return a.TentativeStreams() == waiting })
+	if got := a.Status().Streams; len(got) != 1 {
+		t.Errorf("got %d streams in the status, want 1", len(got))
+	}
+	cancel()
+	group.Wait()
+	until(t, "nothing is left of them", func() bool { return a.TentativeStreams() == 0 && open(a) == 1 })
 }

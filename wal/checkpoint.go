@@ -9,10 +9,7 @@ import (
 type movedCursors struct{ *streamTable }
 
 // Next implements commit.Cursors.
-func (m movedCursors) Next() (e commit.Entry, ok bool) {
-	step := m.dirty.Pop().step()
-	return step, step != nil
-}
+func (m movedCursors) Next() commit.Entry { return m.dirty.Pop().step() }
 
 // End implements commit.Cursors.
 func (m movedCursors) End() uint64 { return m.dirty.End() }
@@ -33,21 +30,19 @@ type cursorStep struct {
 	state  []byte
 }
 
-// dirtyLocked makes the next checkpoint write the cursor.
+// dirtyLocked makes the next checkpoint write the cursor, if it is part of the state.
 func (p *Cursor) dirtyLocked() {
-	if !p.dirty {
+	if p.inState && !p.dirty {
 		p.dirty = true
 		p.log.streams.dirty.Push(p)
 	}
 }
 
-// step encodes a dirty cursor, which is clean afterwards. nil: the cursor is not part of the state.
+// step encodes a dirty cursor, which is clean afterwards.
 func (p *Cursor) step() *cursorStep {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.dirty = false; !p.inState {
-		return nil
-	}
+	p.dirty = false
 	value := p.at.Append(nil)
 	p.resizeLocked(len(value))
 	return &cursorStep{
@@ -84,31 +79,40 @@ func (s *cursorStep) Failed() {
 	s.cursor.mu.Unlock()
 }
 
-// leaveState removes a closed cursor from the state until its stream has an event.
-func (p *Cursor) leaveState() {
-	p.stream.mu.Lock()
-	defer p.stream.mu.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.inState || p.opened || p.stream.stored.Load() {
+// enterStateLocked makes the cursor part of the log's state: its stream has an event, or the cursor has something to keep
+// before that. It is called with the stream's mu and p.mu held, for a cursor of the stream.
+func (p *Cursor) enterStateLocked() {
+	if p.inState {
 		return
 	}
-	p.log.capacity.AddCursor(-p.pages)
-	p.log.committer.Delete(unusedCursor{p}, p.pages)
-	p.inState, p.pages = false, 0
+	p.inState = true
+	p.dirtyLocked()
+	p.measureLocked()
+	p.log.committer.Touch(CheckpointInterval)
 }
 
-// unusedCursor is a cursor whose entry the state does not need.
-type unusedCursor struct{ *Cursor }
-
-// Key implements commit.Deletable.
-func (u unusedCursor) Key() []byte {
-	return segment.StateKey(segment.StateCursor, u.stream.name, u.name)
+// keepLocked makes the next checkpoint write the cursor, also before the first event of its stream. A cursor that Close has
+// removed stays removed. It is called with the stream's mu and p.mu held.
+func (p *Cursor) keepLocked() {
+	if p.stream.cursors[p.name] == p {
+		p.enterStateLocked()
+	}
+	p.dirtyLocked()
 }
 
-// Wanted implements commit.Deletable.
-func (u unusedCursor) Wanted() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.inState
+// leaveStream removes a closed cursor from its stream if it is not part of the log's state: an open cursor with that name
+// would begin the same way. The stream is dropped with its last cursor.
+func (p *Cursor) leaveStream() {
+	s := p.stream
+	s.mu.Lock()
+	p.mu.Lock()
+	leaves := !p.opened && !p.inState && s.cursors[p.name] == p
+	p.mu.Unlock()
+	if leaves {
+		delete(s.cursors, p.name)
+	}
+	s.mu.Unlock()
+	if leaves {
+		s.table.dropUnused(s)
+	}
 }

@@ -35,13 +35,14 @@ type Cursor struct {
 
 	mu      sync.Mutex
 	at      cursor.Position
-	dirty   bool // differs from its state on the disk, and is in streamTable.dirty
+	dirty   bool // it is in the state, differs from it on the disk, and is in streamTable.dirty
 	keeper  func(state []byte)
-	floor   Floor // the destination must drop its events below it
-	opened  bool  // a shipper owns the cursor
-	rests   bool  // it is opened, and its destination has no shipper yet
-	inState bool  // it is part of the log's state: see streamTable.countLocked
-	pages   int64 // bytes that it takes of the state
+	floor   Floor       // the destination must drop its events below it
+	opened  bool        // a shipper owns the cursor
+	rests   bool        // it is opened, and its destination has no shipper yet
+	inState bool        // it is part of the log's state: see streamTable.countLocked
+	pages   int64       // bytes that it takes of the state
+	drops   loggedDrops // owned by upkeep
 }
 
 // Name returns the destination's name.
@@ -126,17 +127,17 @@ func (p *Cursor) settleLocked(s *Settlement) error {
 	if s.State != nil {
 		p.at.State = s.State
 	}
-	p.dirtyLocked()
+	p.keepLocked()
 	return err
 }
 
-// Close ends the ownership of the cursor. Its events are kept. If the stream never had an event, the cursor is removed
-// from the disk.
+// Close ends the ownership of the cursor. Its events are kept. If the stream never had an event, the cursor is removed,
+// unless it has something to keep: see streamTable.countLocked.
 func (p *Cursor) Close() {
 	p.mu.Lock()
 	p.opened = false
 	p.mu.Unlock()
-	p.leaveState()
+	p.leaveStream()
 	p.stream.settled.Wake()
 }
 

@@ -118,3 +118,10 @@ func (l *Log) Compact() { l.compactor.Start() }
 
 // AwaitCompaction returns when the running compaction has ended.
 func (l *Log) AwaitCompaction() { l.compactor.Wait() }
+
+// StreamsInMemory returns the number of streams that the log keeps in memory, and whether a cursor waits for a checkpoint.
+func (l *Log) StreamsInMemory() (n int, dirty bool) {
+	l.streams.mu.RLock()
+	defer l.streams.mu.RUnlock()
+	return len(l.streams.all), !l.streams.dirty.Empty()
+}

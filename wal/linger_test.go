@@ -197,9 +197,10 @@ func TestCheckpoint_SharesTheCommitOfAnAppend(t *testing.T) {
 				t.Errorf("got the checkpoints %q, want %q", stored, want)
 			}
 		}
+		appendOne(t, l, "s", "k", "x")
 		time.Sleep(time.Second)
 		line.mu.Lock()
-		line.commits = nil // of the cursor itself
+		line.commits, line.events = nil, nil // of the first event, and of the cursor
 		line.mu.Unlock()
 
 		settle := func(n string) { must(t, p.Settle(wal.Settlement{State: []byte(n)})) }

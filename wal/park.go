@@ -19,7 +19,7 @@ func (p *Cursor) Park() {
 	p.mu.Lock()
 	if p.at.Parking.Next == 0 {
 		p.at.Park(p.stream.appendedLocked(), time.Now())
-		p.dirtyLocked()
+		p.keepLocked()
 	}
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
@@ -73,10 +73,12 @@ func (p *Cursor) dropKept() (dropped Count, err error) {
 // Pause records since when an operator has paused the destination; the zero time ends the pause. The log itself treats
 // the cursor as before. The time is durable with the next checkpoint.
 func (p *Cursor) Pause(since time.Time) {
+	p.stream.mu.Lock()
 	p.mu.Lock()
 	p.at.Paused = since
-	p.dirtyLocked()
+	p.keepLocked()
 	p.mu.Unlock()
+	p.stream.mu.Unlock()
 	p.log.committer.Touch(CheckpointInterval)
 }
 

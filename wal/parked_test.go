@@ -34,8 +34,10 @@ func TestParkedDestination_ThatWasBackMeanwhileDropsNothingTwice(t *testing.T) {
 	l.SetPolicy(share(100_000, wal.DropOldest))
 	p, err := l.OpenCursor("small", "d")
 	must(t, err)
+	_, err = l.Append(t.Context(), kilo(10))
+	must(t, err)
 	p.Close()
-	for range 14 {
+	for range 13 {
 		_, err := l.Append(t.Context(), kilo(10))
 		must(t, err)
 	}
@@ -62,12 +64,14 @@ func TestParkedDestination_DelaysNoCommit(t *testing.T) {
 	l := open(t, o)
 	p, err := l.OpenCursor("s", "d")
 	must(t, err)
+	large := string(make([]byte, 10_000))
+	appendOne(t, l, "s", "k", large)
 	p.Close()
 	stored := make(chan error)
 	go func() {
 		var err error
-		for range 1000 {
-			if _, err = l.Append(bg, &wal.Batch{Stream: "s", Events: []wal.Event{event("k", string(make([]byte, 10_000)))}}); err != nil {
+		for range 999 {
+			if _, err = l.Append(bg, &wal.Batch{Stream: "s", Events: []wal.Event{event("k", large)}}); err != nil {
 				break
 			}
 		}

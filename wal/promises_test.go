@@ -250,9 +250,11 @@ func TestParkedDestination_ThatShipsAgainIsLeftAlone(t *testing.T) {
 	l.SetPolicy(share(100_000, wal.DropOldest))
 	p, err := l.OpenCursor("small", "d")
 	must(t, err)
+	_, err = l.Append(t.Context(), kilo(10))
+	must(t, err)
 	p.Close()
 	go func() { // waits for space, which the destination should free
-		for range 14 {
+		for range 13 {
 			if _, err := l.Append(t.Context(), kilo(10)); err != nil {
 				return
 			}

@@ -149,6 +149,7 @@ func (o *opening) skipLost(events uint64) {
 	for _, s := range o.log.streams.all {
 		s.mu.Lock()
 		s.next += events
+		s.base += events
 		o.log.streams.countLocked(s) // the lost segment may have had its first event
 		s.mu.Unlock()
 	}

@@ -139,13 +139,15 @@ func TestShare_FullStreamDropsItsOldest(t *testing.T) {
 	l, p := openShared(t, 100_000, wal.DropOldest)
 	late, err := l.OpenCursor("small", "parked")
 	must(t, err)
+	_, err = l.Append(t.Context(), kilo(5))
+	must(t, err)
 	late.Close()
 	other, err := l.OpenCursor("large", "d")
 	must(t, err)
 	appendOne(t, l, "large", "k", "x")
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() { defer close(stopped); dropFloors(l, p, stop) }()
-	for range 100 {
+	for range 99 {
 		if _, err := l.Append(t.Context(), kilo(5)); err != nil {
 			t.Fatal(err)
 		}

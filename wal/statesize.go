@@ -32,7 +32,8 @@ func (s *stream) pagesOf() (pages int64) {
 }
 
 // countLocked is called for each stream that has an event: from the first on, the stream and its cursors are part of the
-// state. s.mu is held.
+// state. A cursor is part of it earlier if it has something to keep: a parking, a pause, or the destination's own state. The others
+// would begin in the same way after a crash, so a rejected stream leaves nothing behind. s.mu is held.
 func (t *streamTable) countLocked(s *stream) {
 	if s.stored.Swap(true) {
 		return
@@ -41,12 +42,7 @@ func (t *streamTable) countLocked(s *stream) {
 	t.born.Wake()
 	for _, p := range s.cursors {
 		p.mu.Lock()
-		if !p.inState {
-			p.inState = true
-			p.dirtyLocked()
-			p.measureLocked()
-			t.log.committer.Touch(CheckpointInterval)
-		}
+		p.enterStateLocked()
 		p.mu.Unlock()
 	}
 }
@@ -59,9 +55,14 @@ func (t *streamTable) countState() {
 		if s.stored.Swap(false) {
 			t.countLocked(s)
 		}
-		for _, p := range s.cursors {
-			p.measureLocked()
-			p.inState = true
+		for name, p := range s.cursors {
+			p.mu.Lock()
+			if !p.inState && !p.at.Keeps() { // an older release has stored each new cursor
+				delete(s.cursors, name)
+			} else {
+				p.enterStateLocked()
+			}
+			p.mu.Unlock()
 		}
 		s.mu.Unlock()
 		t.dropUnused(s)
@@ -71,17 +72,16 @@ func (t *streamTable) countState() {
 
 // admitCursorLocked counts a new cursor, or returns the error that rejects it. It is called with the stream's mu held.
 func (t *streamTable) admitCursorLocked(p *Cursor) error {
-	before, stored := t.log.capacity.StateBytes.Load(), p.stream.stored.Load()
-	most := t.log.capacity.MostCursors(stored)
+	if !p.stream.stored.Load() {
+		return nil // its first event is rejected, if that has no room
+	}
+	before, most := t.log.capacity.StateBytes.Load(), t.log.capacity.MostCursors()
 	p.measureLocked()
 	if p.inState = before+p.pages <= most; p.inState {
 		return nil
 	}
 	t.log.capacity.AddCursor(-p.pages)
 	p.pages = 0
-	if !stored {
-		return nil // its first event is rejected, if that has no room
-	}
 	rejected := &StateError{Stream: p.stream.name, Destination: p.name, Used: before, Max: most}
 	t.log.capacity.NoteStateFull(rejected, before, most)
 	return rejected

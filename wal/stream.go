@@ -21,7 +21,7 @@ type stream struct {
 	mu       sync.Mutex
 	next     uint64 // the offset that the next event gets; all before it are committed
 	bytes    uint64 // of the payloads of all events before next
-	base     uint64 // the number of events that may have been lost before its first
+	base     uint64 // the number of its offsets that lost events may have had, as far as this run skipped them
 	cursors  map[string]*Cursor
 	floor    Floor // events below it are dropped, also without a destination
 	policy   Policy

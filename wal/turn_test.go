@@ -115,8 +115,6 @@ func TestCheckpoint_IsWrittenInTimeBesideAppendersThatCommit(t *testing.T) {
 		l := open(t, wal.Options{Dir: t.TempDir()}.WithFaults(c.hook, nil))
 		p, err := l.OpenCursor("s", "d")
 		must(t, err)
-		<-c.stacks // the commit of the cursor itself
-		c.goOn <- struct{}{}
 		kept := make(chan string, 1)
 		p.Keep(func(state []byte) { kept <- string(state) })
 		inBackground(t, l, "x")

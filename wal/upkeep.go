@@ -22,7 +22,7 @@ const (
 // compactions.
 func (l *Log) upkeep() {
 	defer close(l.upkept)
-	logged, noted := make(map[*Cursor]*loggedDrops), time.Now()
+	noted := time.Now()
 	for {
 		now := time.Now()
 		if now.Sub(noted) >= noteEvery {
@@ -30,7 +30,7 @@ func (l *Log) upkeep() {
 			l.identity.NoteEvents(l.dir, l.streams.events())
 		}
 		every := l.retention.dropAllAged(now)
-		l.retention.logDropped(logged, now)
+		l.retention.logDropped(now)
 		l.capacity.EndStateFull(now)
 		l.compactor.Start()
 		l.truncator.RetryFailed() // no checkpoint may be due
@@ -67,19 +67,20 @@ func (s *stream) ageStep() time.Duration {
 
 // loggedDrops has the drops of a cursor that were logged.
 type loggedDrops struct {
+	known   bool // false: the cursor is new
 	at      time.Time
 	dropped map[string]Count
 }
 
 // logDropped logs the events that policies dropped since the last line about the cursor.
-func (r *retention) logDropped(logged map[*Cursor]*loggedDrops, now time.Time) {
+func (r *retention) logDropped(now time.Time) {
 	for _, p := range r.log.streams.cursors() {
 		p.mu.Lock()
 		dropped := maps.Clone(p.at.Ledger.Dropped)
 		p.mu.Unlock()
-		before := logged[p]
-		if before == nil { // an earlier run has logged these
-			logged[p] = &loggedDrops{dropped: dropped}
+		before := &p.drops
+		if !before.known { // an earlier run has logged these
+			*before = loggedDrops{known: true, dropped: dropped}
 			continue
 		}
 		if now.Sub(before.at) < logDroppedEvery || maps.Equal(dropped, before.dropped) {
@@ -91,6 +92,6 @@ func (r *retention) logDropped(logged map[*Cursor]*loggedDrops, now time.Time) {
 					"events", news.Events, "bytes", news.Bytes)
 			}
 		}
-		*before = loggedDrops{now, dropped}
+		*before = loggedDrops{true, now, dropped}
 	}
 }

@@ -116,12 +116,18 @@ func TestToolsBesideARunningLog(t *testing.T) {
 func TestToolsBesideALogThatTruncates(t *testing.T) {
 	dir := t.TempDir()
 	l := testkit.OpenLog(t, wal.Options{Dir: dir, SegmentSize: 1 << 20})
-	for _, stream := range []string{"small", "middle", "large"} {
+	streams := []string{"small", "middle", "large"}
+	for _, stream := range streams {
 		l.OpenCursor(stream, "fast")
 		l.OpenCursor(stream, "slow")
 	}
-	walkit.Sync(t, l) // the cursors are on disk
 	writers, stop := startWriters(t, l)
+	for _, stream := range streams {
+		for grown := l.Grown(stream); l.Next(stream) == 1; grown = l.Grown(stream) {
+			<-grown
+		}
+	}
+	walkit.Sync(t, l) // the cursors are on disk
 	before := l.Stat()
 	for start := time.Now(); time.Since(start) < liveTime; {
 		for i, w := range writers {

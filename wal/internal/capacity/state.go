@@ -25,14 +25,8 @@ func (c *Capacity) MostState() int64 {
 }
 
 // MostCursors returns the limit of the state for a new cursor. It is higher than that for other names by half, so that a
-// destination can be added to a log whose streams fill the state. Before the first event of its stream a cursor is stored
-// only while half of the state is free.
-func (c *Capacity) MostCursors(streamStored bool) int64 {
-	if !streamStored {
-		return c.MostState() / 2
-	}
-	return c.MostState() * 3 / 2
-}
+// destination can be added to a log whose streams fill the state.
+func (c *Capacity) MostCursors() int64 { return c.MostState() * 3 / 2 }
 
 // MostRuns returns the most bytes of the state that producers' runs may take.
 func (c *Capacity) MostRuns() int64 { return c.MostState() / 2 }

@@ -46,7 +46,7 @@ func (c *Committer) admitWaiting(g *group) {
 func (c *Committer) evictProducers() {
 	even := c.o.ClockEvenFor(min(c.o.ProducerIdle, bounds.LongEnough))
 	if keys, bytes := c.producers.Evict(c.o.Clock(), even); len(keys) > 0 {
-		c.deletions.add(deletedEntries{producers: keys, pages: bytes})
+		c.deletions.add(deletions{producers: keys, pages: bytes})
 	}
 }
 

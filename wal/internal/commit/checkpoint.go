@@ -22,10 +22,7 @@ func (c *Committer) collectCursors(g *group) {
 		c.until = dirty.End()
 	}
 	for size := 0; (size < checkpointStep || g.begins) && !dirty.Done(c.until); {
-		step, ok := dirty.Next()
-		if !ok {
-			continue
-		}
+		step := dirty.Next()
 		size += len(step.Key()) + len(step.Value())
 		g.cursors = append(g.cursors, step)
 	}

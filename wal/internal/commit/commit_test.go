@@ -38,17 +38,12 @@ func (s *stream) Grow(next, bytes uint64)              { s.next.Store(next); s.b
 type entry struct {
 	key, value   []byte
 	moved        bool         // it is to be written
-	collected    func()       // called by Next
-	wanted       atomic.Bool  // it is part of the state
 	stored, lost atomic.Int64 // calls of Committed and Failed
 }
 
-func (e *entry) Next() (commit.Entry, bool) {
+func (e *entry) Next() commit.Entry {
 	e.moved = false
-	if e.collected != nil {
-		e.collected()
-	}
-	return e, true
+	return e
 }
 func (e *entry) End() uint64      { return 1 }
 func (e *entry) Done(uint64) bool { return !e.moved }
@@ -57,7 +52,6 @@ func (e *entry) Key() []byte      { return e.key }
 func (e *entry) Value() []byte    { return e.value }
 func (e *entry) Committed()       { e.stored.Add(1) }
 func (e *entry) Failed()          { e.lost.Add(1) }
-func (e *entry) Wanted() bool     { return e.wanted.Load() }
 
 // unbounded are budgets without a limit. They count the bytes that batches hold.
 type unbounded struct{ held atomic.Int64 }
@@ -242,62 +236,22 @@ func (l *log) checkpoint(t *testing.T) error {
 	return err
 }
 
-// A cursor that is closed between the collection of the cursors and the commit leaves nothing on the disk, although the
-// commit stores its entry too.
-func TestDeletions_OfACursorInTheSameCheckpoint(t *testing.T) {
+// A commit that is rejected leaves the cursors to a later one.
+func TestCheckpoint_OfARejectedCommitIsTriedAgain(t *testing.T) {
 	l := newLog(t)
-	l.cursor.wanted.Store(true)
-	if err := l.checkpoint(t); err != nil {
-		t.Fatal(err)
-	}
-	if got := l.stored(t); !bytes.HasPrefix(got, l.cursor.value) || l.cursor.stored.Load() != 1 {
-		t.Fatalf("got %q on the disk, %d notices", got, l.cursor.stored.Load())
-	}
-	l.cursor.collected = func() {
-		l.cursor.wanted.Store(false)
-		l.Delete(l.cursor, 100)
-	}
-	if err := l.checkpoint(t); err != nil {
-		t.Fatal(err)
-	}
-	if got := l.stored(t); got != nil {
-		t.Errorf("got %q on the disk, want nothing", got)
-	}
-}
-
-// An entry that is part of the state again is not deleted.
-func TestDeletions_LeaveAnEntryThatIsWantedAgain(t *testing.T) {
-	l := newLog(t)
-	l.cursor.wanted.Store(true)
-	l.Delete(l.cursor, 100)
-	if err := l.checkpoint(t); err != nil {
-		t.Fatal(err)
-	}
-	if got := l.stored(t); !bytes.HasPrefix(got, l.cursor.value) {
-		t.Errorf("got %q on the disk, want %q", got, l.cursor.value)
-	}
-}
-
-// A commit that is rejected leaves the deletions, and the cursors, to a later one.
-func TestDeletions_OfARejectedCommitAreKept(t *testing.T) {
-	l := newLog(t)
-	if err := l.checkpoint(t); err != nil {
-		t.Fatal(err)
-	}
-	l.Delete(l.cursor, 100)
 	var shortage error = &segfile.CommitError{Err: syscall.ENOSPC, Harmless: true}
 	l.before.Store(&shortage)
 	if err := l.checkpoint(t); !errors.Is(err, commit.ErrFull) || l.cursor.lost.Load() != 1 {
 		t.Errorf("got %v, %d notices, want ErrFull and one", err, l.cursor.lost.Load())
 	}
-	if got := l.stored(t); got == nil {
-		t.Error("the entry is deleted by a rejected commit")
-	}
-	l.before.Store(nil)
-	if _, err := l.append(t, commit.Batch{}); err != nil {
-		t.Fatal(err)
-	}
 	if got := l.stored(t); got != nil {
 		t.Errorf("got %q on the disk, want nothing", got)
+	}
+	l.before.Store(nil)
+	if err := l.checkpoint(t); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.stored(t); !bytes.HasPrefix(got, l.cursor.value) || l.cursor.stored.Load() != 1 {
+		t.Errorf("got %q on the disk, %d notices", got, l.cursor.stored.Load())
 	}
 }

@@ -46,9 +46,8 @@ type Committer struct {
 	impatient atomic.Bool   // no batch waits for others
 	done      chan struct{} // closed by Run
 
-	deletions deletions
-
 	// Owned by the leader.
+	deletions  deletions
 	waiting    []*Ticket // dequeued, in order
 	full       bool      // the first of waiting needs free bytes
 	until      uint64    // the checkpoint under way is complete once this many cursors are popped from Cursors

@@ -31,12 +31,12 @@ type group struct {
 	checkpoint bool
 	syncs      []syncCall
 	cursors    []Entry
-	deletions  deletedEntries
+	deletions  deletions
 }
 
 // stores reports whether the group changes anything on the disk.
 func (g *group) stores() bool {
-	return len(g.parts)+len(g.cursors)+g.deletions.count()+len(g.producers) > 0 || g.begins
+	return len(g.parts)+len(g.cursors)+len(g.deletions.producers)+len(g.producers) > 0 || g.begins
 }
 
 func (g *group) add(t *Ticket, a Appended) {
@@ -113,7 +113,7 @@ func (g *group) write(c *Committer, tx *bolt.Tx, seg *liveset.Segment) error {
 			return fmt.Errorf("put cursor: %w", err)
 		}
 	}
-	return g.deletions.write(c.producers, &state) // last: a cursor of this checkpoint may have been parked since
+	return c.producers.Delete(g.deletions.producers, &state)
 }
 
 // respond returns the outcome to all callers that wait for the group.

@@ -66,8 +66,8 @@ type Stream interface {
 
 // Cursors are the cursors that have moved since they were last written. They are numbered in the order of their moves.
 type Cursors interface {
-	// Next returns the entry of the next cursor. ok is false if that cursor is not part of the state.
-	Next() (e Entry, ok bool)
+	// Next returns the entry of the next cursor.
+	Next() Entry
 	// End returns the number after the last cursor that has moved.
 	End() uint64
 	// Done reports whether all cursors before the number were returned by Next.

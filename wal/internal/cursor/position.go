@@ -37,7 +37,7 @@ type Position struct {
 type Stream struct {
 	Next  uint64 // the offset that the next event gets
 	Bytes uint64 // of the payloads of all events before Next
-	Base  uint64 // the number of events that may have been lost before its first
+	Base  uint64 // the number of offsets that lost events may have had
 }
 
 // New returns a position at the oldest event of the spans, which are those of the stream in the log's segments. The spans
@@ -86,6 +86,12 @@ func (p *Position) Restore(entry []byte) error {
 		}
 	}
 	return err
+}
+
+// Keeps reports whether the position of a stream without events has something to keep for the destination: another new
+// position would begin without it.
+func (p *Position) Keeps() bool {
+	return p.Parking.Next > 0 || !p.Paused.IsZero() || len(p.State) > 0 || p.Ledger.Requests > 0
 }
 
 // CloneLanes returns a copy of the lanes that shares no memory with the position.
