@@ -35,6 +35,8 @@ func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) 
 type Held struct {
 	Next  [Lanes]uint64 // the owner holds all unsettled events of the lane below it; 0: none
 	Count Count
+	// Delivered: the destination has all events before this offset, so unreadable ones among them count as delivered.
+	Delivered uint64
 }
 
 // Lose gives up a part of the log that a Read at offset from has found corrupt. held are the events that the owner of
@@ -134,7 +136,15 @@ func (d *damage) reconcileLocked(r *lossCheck) error {
 	if err != nil {
 		return err
 	}
-	if err := r.cursor.settleLost(r, lost); err != nil {
+	var delivered Count
+	if r.owned != nil && r.owned.Delivered > 0 && lost.Events > 0 {
+		delivered = r.Before(lost, r.owned.Delivered)
+	}
+	if lost = lost.Sub(delivered); delivered.Events > 0 {
+		d.log.opts.Logger.Warn("events in a damaged part of the log were delivered before", "stream", r.cursor.stream.name,
+			"destination", r.cursor.name, "events", delivered.Events, "bytes", delivered.Bytes)
+	}
+	if err := r.cursor.settleLost(r, lost, delivered); err != nil {
 		return err
 	}
 	if lost.Events > 0 {
@@ -144,8 +154,9 @@ func (d *damage) reconcileLocked(r *lossCheck) error {
 	return nil
 }
 
-// settleLost counts the lost events as dropped, and notes the runs that had them as settled, except for held events.
-func (p *Cursor) settleLost(r *lossCheck, lost Count) error {
+// settleLost counts the lost events as dropped, and those that were delivered before as delivered. It notes the runs that
+// had them as settled, except for held events.
+func (p *Cursor) settleLost(r *lossCheck, lost, delivered Count) error {
 	runs, notes := r.Runs(), make(map[uint8]Progress, Lanes)
 	for lane := range uint8(Lanes) {
 		from := uint64(0)
@@ -156,7 +167,7 @@ func (p *Cursor) settleLost(r *lossCheck, lost Count) error {
 	}
 	p.stream.mu.Lock()
 	p.mu.Lock()
-	err := p.settleLostLocked(r, lost, runs, notes)
+	err := p.settleLostLocked(r, lost, delivered, runs, notes)
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
 	p.log.committer.Touch(CheckpointInterval)
@@ -165,7 +176,7 @@ func (p *Cursor) settleLost(r *lossCheck, lost Count) error {
 }
 
 // settleLostLocked is the part of settleLost with the stream's mu and p.mu held.
-func (p *Cursor) settleLostLocked(r *lossCheck, lost Count, runs []Run, notes map[uint8]Progress) error {
+func (p *Cursor) settleLostLocked(r *lossCheck, lost, delivered Count, runs []Run, notes map[uint8]Progress) error {
 	since := p.at.Ledger.Dropped[DroppedCorrupt] == r.corrupt
 	if r.owned == nil && len(r.Unreadable) > 0 { // an owner may hold events of these runs
 		since = since && !p.shippedLocked() && slices.EqualFunc(p.at.Lanes[:], r.before[:], Progress.Equal)
@@ -178,11 +189,13 @@ func (p *Cursor) settleLostLocked(r *lossCheck, lost Count, runs []Run, notes ma
 		p.stream.noteLostLocked(p, moved)
 	}
 	p.at.Move(moved, false)
+	add := Ledger{Delivered: delivered}
 	if lost.Events > 0 {
 		p.at.Lose(runs)
-		if err := p.addLocked(&Ledger{Dropped: map[string]Count{DroppedCorrupt: lost}}); err != nil {
-			p.log.opts.Logger.Error("internal fault: more events were lost than were pending", "error", err)
-		}
+		add.Drop(DroppedCorrupt, lost)
+	}
+	if err := p.addLocked(&add); err != nil {
+		p.log.opts.Logger.Error("internal fault: more events were lost than were pending", "error", err)
 	}
 	if lost.Events > 0 || len(moved) > 0 {
 		p.dirtyLocked()

@@ -48,7 +48,7 @@ func maxAge(full bool) time.Duration {
 
 // drop settles the events below the floor as dropped. There is no range under way.
 func (s *Shipper) drop(ctx context.Context) error {
-	return s.settleEach(ctx, s.floor.Offset(), countDropped(s.floor))
+	return s.settleEach(ctx, s.floor.Offset(), new(wal.Held), countDropped(s.floor))
 }
 
 // countDropped returns a function that counts an event below the floor as dropped.

@@ -67,20 +67,22 @@ func (s *Shipper) recover(ctx context.Context) error {
 	}
 }
 
-// settleHeld settles the events below next as delivered: a range was delivered and not settled.
+// settleHeld settles the events below next as delivered, also those that can no longer be read: a range was delivered and
+// not settled.
 func (s *Shipper) settleHeld(ctx context.Context, next uint64) error {
-	return s.settleEach(ctx, next, func(e *wal.Event, add *wal.Ledger) {
+	return s.settleEach(ctx, next, &wal.Held{Delivered: next}, func(e *wal.Event, add *wal.Ledger) {
 		add.Delivered.Add(countOf(e))
 	})
 }
 
 func countOf(e *wal.Event) wal.Count { return wal.Count{Events: 1, Bytes: uint64(len(e.Data))} }
 
-// settleEach settles the events from the checkpoint up to next, a chunk at a time. count adds an event to the ledger.
-func (s *Shipper) settleEach(ctx context.Context, next uint64, count func(e *wal.Event, add *wal.Ledger)) error {
+// settleEach settles the events from the checkpoint up to next, a chunk at a time. count adds an event to the ledger. held
+// is for those that cannot be read.
+func (s *Shipper) settleEach(ctx context.Context, next uint64, held *wal.Held, count func(e *wal.Event, add *wal.Ledger)) error {
 	for end := false; s.checkpoint < next && !end; {
 		var c chunk
-		if err := s.call(ctx, false, func(context.Context) { c = s.feed.readNow(s.checkpoint, s.opts.Cursor, new(wal.Held)) }); err != nil {
+		if err := s.call(ctx, false, func(context.Context) { c = s.feed.readNow(s.checkpoint, s.opts.Cursor, held) }); err != nil {
 			return err
 		}
 		if c.err == nil {

@@ -485,3 +485,49 @@ func TestBandwidth_LimitsRanges(t *testing.T) {
 		}
 	})
 }
+
+// A range was delivered, and the agent ended before it was settled. Then a part of it cannot be read any more: all of it
+// counts as delivered.
+func TestShipper_CountsHeldEventsThatCannotBeReadAsDelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, wal.Options{SegmentSize: 64 << 10}, 300, time.Second)
+		r.sink.fault = func(now string) fault {
+			if now != "commit" {
+				return fault{}
+			}
+			return fault{hang: true, stored: true}
+		}
+		r.halt(time.Second)
+		r.open()
+		payload := func(i int) string { return fmt.Sprintf("event %0990d", i) }
+		for i := range 300 {
+			testkit.AppendOne(r.t, r.log, "s", fmt.Sprint("k", i%50), payload(i))
+		}
+		time.Sleep(2 * time.Second)
+		r.halt(time.Second)
+		if len(r.store.wrote) != 300 {
+			t.Fatalf("got %d events stored, want 300", len(r.store.wrote))
+		}
+		segments, err := filepath.Glob(filepath.Join(r.opts.Dir, "wal", "*.seg"))
+		testkit.Must(t, err)
+		content, err := os.ReadFile(segments[1])
+		testkit.Must(t, err)
+		found := 0
+		for i := range 300 {
+			if at := bytes.Index(content, []byte(payload(i))); at > 0 && i%7 == 0 {
+				testkit.Overwrite(t, segments[1], int64(at)+500, []byte("damaged"))
+				found++
+			}
+		}
+		if found < 2 {
+			t.Fatalf("got %d events damaged", found)
+		}
+		r.sink.fault = func(string) fault { return fault{} }
+		r.open()
+		r.append(100, 1000)
+		st := r.finish()
+		if st.Delivered != st.Appended || st.Delivered.Events != 400 {
+			t.Errorf("got %+v, want all delivered", st)
+		}
+	})
+}

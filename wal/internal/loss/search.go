@@ -100,6 +100,35 @@ func (s *Search) Runs() []segment.Run {
 	return segment.Progress{Settled: slices.Concat(s.Gaps, s.Unreadable)}.With(segment.Progress{}).Settled
 }
 
+// Before returns the part of the lost events that lie before the offset, for a destination that settles all lanes together:
+// beyond the lowest checkpoint, a lane has only settled single events, or losses of all lanes. If events on both sides of
+// the offset are lost, the bytes are divided in proportion.
+func (s *Search) Before(lost segment.Count, offset uint64) segment.Count {
+	var settled segment.Progress
+	for i := range s.Lanes {
+		m := &s.Lanes[i]
+		settled = segment.Progress{Settled: append([]segment.Run{{First: s.Needed.First, Next: m.Checkpoint}}, m.Settled...)}.With(settled)
+	}
+	var before, all uint64
+	for _, r := range s.Runs() {
+		for at := r.First; at < r.Next; at++ {
+			if settled.Done(at) {
+				continue
+			}
+			if all++; at < offset {
+				before++
+			}
+		}
+	}
+	switch {
+	case before == all:
+		return lost
+	case before == 0:
+		return segment.Count{}
+	}
+	return segment.Count{Events: min(before, lost.Events), Bytes: lost.Bytes / all * before}
+}
+
 // Covered reports whether the log holds all needed events of the stream, which ends at next.
 func (c *Counter) Covered(s *Search, next uint64) bool {
 	from := s.Needed.First
