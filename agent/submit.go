@@ -13,7 +13,9 @@ import (
 // for the max_streams of its pattern. It is opened after its first event is stored. If all its batches are rejected, it is
 // removed again.
 func (s *streams) Submit(ctx context.Context, b *wal.Batch) (*wal.Ticket, error) {
-	b.Rejection = s.disk.Rejection()
+	if b.Rejection == nil {
+		b.Rejection = s.disk.Rejection()
+	}
 	s.mu.RLock()
 	open := s.byName[b.Stream]
 	s.mu.RUnlock()

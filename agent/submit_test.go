@@ -184,3 +184,39 @@ stream "stuck" {
 	group.Wait()
 	until(t, "nothing is left of them", func() bool { return a.TentativeStreams() == 0 && open(a) == 1 })
 }
+
+// A reload makes the rules of a stream stricter. A producer that repeats a batch that was stored before gets its ack; a new
+// batch is rejected.
+func TestStream_RepeatedBatchIsAckedAlsoByStricterRules(t *testing.T) {
+	dir := t.TempDir()
+	conf := func(rules string) string {
+		return "stream \"s\" {\n" + rules + "\n  destination \"file\" \"one\" { path = \"DIR/out\" }\n}"
+	}
+	c := parse(t, dir, conf(`  format = "text"`))
+	a := run(t, c)
+	client := dial(t, c)
+	request := func(sequence uint64, ack standpipev1.Ack) *standpipev1.AppendRequest {
+		return &standpipev1.AppendRequest{
+			Stream: "s", ProducerId: "p", ProducerSequence: sequence, Ack: ack,
+			Events: []*standpipev1.Event{{PartitionKey: "k", Data: []byte(strings.Repeat("no JSON ", 100))}},
+		}
+	}
+	if _, err := client.Append(t.Context(), request(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for _, rules := range []string{`  format = "json"`, "  format = \"text\"\n  max_event_size = \"100B\""} {
+		reloaded(t, a, parse(t, dir, conf(rules)))
+		for _, ack := range []standpipev1.Ack{standpipev1.Ack_ACK_UNSPECIFIED, standpipev1.Ack_ACK_ACCEPTED} {
+			r, err := client.Append(t.Context(), request(1, ack))
+			if err != nil || !r.GetDuplicate() || r.GetFirstOffset() != 1 {
+				t.Errorf("got %v, %v of the stored batch, want its offset", r, err)
+			}
+			if _, err := client.Append(t.Context(), request(2, ack)); status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "event 0: data") {
+				t.Errorf("got %v of a new batch, want InvalidArgument", err)
+			}
+		}
+	}
+	if got := a.Status().Streams[0].Appended.Events; got != 1 {
+		t.Errorf("got %d events, want 1", got)
+	}
+}

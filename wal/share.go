@@ -43,6 +43,8 @@ func (r budgets) Reserve(ctx context.Context, held *commit.Reservation) error {
 			return held.Reject(fmt.Errorf("%w: it counts %d bytes, stream %q may hold %d", ErrTooLarge, held.Bytes, s.name, policy.MaxSize))
 		case mode == Reject:
 			return held.Reject(&FullError{Stream: s.name, Used: policy.MaxSize + over - held.Bytes, Max: policy.MaxSize, RetryAfter: capacity.RetryAfter})
+		case held.Numbered && !held.Unknown:
+			return commit.ErrWaits
 		case mode == DropOldest:
 			r.dropForAppend(s, held.Bytes)
 		}

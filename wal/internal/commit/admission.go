@@ -3,6 +3,7 @@ package commit
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
@@ -33,13 +34,43 @@ func (c *Committer) admitWaiting(g *group) {
 	rest := copy(c.waiting, c.waiting[n:])
 	clear(c.waiting[rest:])
 	c.waiting = c.waiting[:rest]
+	if n > 0 {
+		c.examined = 0
+	}
 	if c.full {
+		c.admitRepeats(g, now)
 		c.o.Capacity.NoteFull()
 		c.o.DropOldest()
 	}
 	if c.o.Capacity.NotedFull() && !c.checkpoint.due.IsZero() {
 		c.checkpoint.within(SoonInterval) // only a checkpoint lets segments be truncated
 	}
+}
+
+// admitRepeats completes the appends behind one that waits for free bytes, if they need none: those that repeat a stored
+// batch, and those of unknown batches that are to be rejected. Each append is examined once, unless another one leaves the
+// queue meanwhile.
+func (c *Committer) admitRepeats(g *group, now time.Time) {
+	kept := c.waiting[:min(c.examined, len(c.waiting))]
+	for _, t := range c.waiting[len(kept):] {
+		if !t.needsNoBytes(c.producers, kept) || !c.admit(g, t, now) {
+			kept = append(kept, t)
+		}
+	}
+	clear(c.waiting[len(kept):])
+	c.waiting, c.examined = kept, len(kept)
+}
+
+// needsNoBytes reports whether t can be completed in a full log, behind the appends in before.
+func (t *Ticket) needsNoBytes(stored *producer.Set, before []*Ticket) bool {
+	if !t.held.Numbered {
+		return false
+	}
+	_, known, err := stored.Recognize(&t.numbered)
+	if known || err != nil || t.held.Rejection == nil {
+		return known
+	}
+	return !slices.ContainsFunc(before, func(o *Ticket) bool { return o.numbered.Producer == t.numbered.Producer }) // it may repeat one of these
 }
 
 // evictProducers evicts idle producers. A later commit with enough free bytes deletes their entries.

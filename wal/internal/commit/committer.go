@@ -50,6 +50,7 @@ type Committer struct {
 	deletions  deletions
 	waiting    []*Ticket // dequeued, in order
 	full       bool      // the first of waiting needs free bytes
+	examined   int       // see admitRepeats
 	until      uint64    // the checkpoint under way is complete once this many cursors are popped from Cursors
 	checkpoint deadline  // zero: no cursor moved
 	producers  *producer.Set

@@ -15,6 +15,9 @@ var (
 	ErrStateFull   = errors.New("wal: the log has no room for another name")
 )
 
+// ErrWaits is returned by Budgets.Reserve in place of a wait. No caller of Submit gets it.
+var ErrWaits = errors.New("wal: the stream's budget is full")
+
 // FullError is an ErrFull with its numbers.
 type FullError struct {
 	Stream     string        // whose budget is full; empty: the whole log is

@@ -86,7 +86,7 @@ type Entry interface {
 // Budgets are the budgets of the streams.
 type Budgets interface {
 	// Reserve reserves bytes until Release. If there are too few, it waits, drops events or returns an error, by the
-	// stream's policy.
+	// stream's policy. The error ErrWaits: it would wait for a batch that may be stored already.
 	Reserve(ctx context.Context, r *Reservation) error
 	// Release ends Reserve. The run has the offsets of the events, if they were stored.
 	Release(r *Reservation, run segment.Run, stored bool)
@@ -101,6 +101,7 @@ type Reservation struct {
 	// that out. So Reserve leaves the rejection of such a batch to the committer, in Rejection.
 	Numbered  bool
 	Rejection error
+	Unknown   bool   // the batch is numbered, and is not stored
 	Of        Stream // whose budget it is; nil: none
 }
 

@@ -69,19 +69,11 @@ func (c *Committer) Submit(ctx context.Context, b *Batch, awaited bool) (t *Tick
 	t.inline = awaited && t.linger <= 0
 	t.held.Overhead = overhead
 	t.held.Bytes = bounds.HeldBytes(b.count()) + overhead
-	if b.Rejection != nil {
-		err = t.held.Reject(b.Rejection)
-	} else {
-		err = c.o.Budgets.Reserve(ctx, &t.held)
-	}
-	if err != nil {
+	if stored, err := t.acquire(ctx, b, weight); err != nil {
 		return nil, err
+	} else if stored {
+		return t, nil
 	}
-	if err := c.waitBudget.Acquire(ctx, weight); err != nil {
-		t.release(Appended{}, false)
-		return nil, err
-	}
-	t.weight = weight
 	note := t.note()
 	t.frames.Encode(b.Stream, b.Events, size, &note, t.linger > 0 || c.crowded())
 	if err := c.enqueue(t); err != nil {
@@ -97,6 +89,55 @@ func (c *Committer) Submit(ctx context.Context, b *Batch, awaited bool) (t *Tick
 func (t *Ticket) note() segment.Note {
 	b := &t.numbered
 	return segment.Note{Producer: b.Producer.ID, Sequence: b.Sequence, Events: b.Events, Next: b.Next}
+}
+
+// acquire acquires the ticket's bytes of its stream's budget, and of the appends under way. Both may wait until other events
+// are settled. A batch that is stored already waits for neither: stored reports that its ticket is complete.
+func (t *Ticket) acquire(ctx context.Context, b *Batch, weight int64) (stored bool, err error) {
+	c := t.committer
+	if b.Rejection != nil {
+		err = t.held.Reject(b.Rejection)
+	} else if err = c.o.Budgets.Reserve(ctx, &t.held); err == ErrWaits { //nolint:errorlint // Reserve returns it as it is
+		if t.repeats(len(b.Events)) {
+			return true, nil
+		}
+		t.held.Unknown = true
+		err = c.o.Budgets.Reserve(ctx, &t.held)
+	}
+	if err != nil {
+		return false, err
+	}
+	if !c.waitBudget.TryAcquire(weight) {
+		if t.held.Numbered && t.repeats(len(b.Events)) {
+			t.release(Appended{}, false)
+			return true, nil
+		}
+		if err := c.waitBudget.Acquire(ctx, weight); err != nil {
+			t.release(Appended{}, false)
+			return false, err
+		}
+	}
+	t.weight = weight
+	return false, nil
+}
+
+// repeats completes the ticket of a numbered batch that is stored already. It waits for the commit under way at most.
+func (t *Ticket) repeats(events int) bool {
+	c := t.committer
+	select {
+	case c.leader <- struct{}{}:
+	case <-c.done:
+		return false
+	}
+	defer func() { <-c.leader }()
+	at, known, err := c.producers.Recognize(&t.numbered)
+	if err != nil || !known {
+		return false // the committer decides
+	}
+	t.inline, t.result = false, Appended{First: at, Count: events, Duplicate: true}
+	t.taken.Store(true)
+	close(t.done)
+	return true
 }
 
 // release releases the bytes that the ticket holds of its stream's budget.

@@ -62,19 +62,21 @@ func noStreamText(name string, err error) string {
 	return err.Error()
 }
 
-// check returns the rejection of a batch that breaks a rule of the contract or of its stream.
-func check(b *wal.Batch, ack standpipev1.Ack, rules *StreamRules) *Rejection {
+// checkRequest returns the rejection of a request that breaks a rule of the contract, apart from its events.
+func checkRequest(b *wal.Batch, ack standpipev1.Ack) *Rejection {
 	if len(b.Events) == 0 {
 		return Invalid("the batch has 0 events; at least 1 is needed")
 	}
 	if r := checkAck(ack); r != nil {
 		return r
 	}
-	if r := checkProducer(b); r != nil {
-		return r
-	}
-	for i := range b.Events {
-		if r := checkEvent(&b.Events[i], rules); r != nil {
+	return checkProducer(b)
+}
+
+// checkEvents returns the rejection of the first event that breaks a rule of the contract or of its stream.
+func checkEvents(events []wal.Event, rules *StreamRules) *Rejection {
+	for i := range events {
+		if r := checkEvent(&events[i], rules); r != nil {
 			r.Event = i
 			return r
 		}

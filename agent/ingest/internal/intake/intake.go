@@ -148,11 +148,19 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 		t.Omitted, t.OmittedText = in.omitInvalid(who, &r.Batch, &rules)
 		t.Events = len(r.Batch.Events)
 	}
-	if t.Rejected = check(&r.Batch, r.Ack, &rules); t.Rejected != nil {
-		if r.Text && t.Rejected.Reason == ReasonFormat {
-			t.Rejected.Text += " (data is a JSON string, of which the text is what is stored)"
-		}
+	if t.Rejected = checkRequest(&r.Batch, r.Ack); t.Rejected != nil {
 		return t
+	}
+	if refused := checkEvents(r.Batch.Events, &rules); refused != nil {
+		if r.Text && refused.Reason == ReasonFormat {
+			refused.Text += " (data is a JSON string, of which the text is what is stored)"
+		}
+		if r.Batch.ProducerID == "" {
+			t.Rejected = refused
+			return t
+		}
+		// A producer may repeat a batch that was stored by other rules, before a reload: the log decides.
+		r.Batch.Rejection = refused
 	}
 	if who != nil {
 		t.Sender, t.bytes = who, sizeOf(&r.Batch)
@@ -160,7 +168,7 @@ func (in *Intake) Submit(ctx context.Context, r *Request) Submission {
 			return t
 		}
 	}
-	if t.Ack == standpipev1.Ack_ACK_ACCEPTED && in.Log.Full() {
+	if t.Ack == standpipev1.Ack_ACK_ACCEPTED && (r.Batch.Rejection != nil || in.Log.Full()) {
 		t.Ack = standpipev1.Ack_ACK_DURABLE // a response before the commit would not be kept
 	}
 	r.Batch.Awaited, r.Batch.Linger = r.Awaited, rules.CommitLinger
