@@ -339,6 +339,29 @@ func TestReload_ChangesPolicies(t *testing.T) {
 	})
 }
 
+// A destination that does not respond for ten seconds does not use up shutdown_timeout. Its sibling gets all events.
+func TestStop_LeavesADestinationThatIsAway(t *testing.T) {
+	awsEnvironment(t)
+	dir := t.TempDir()
+	conf := parse(t, dir, `
+stream "s" {
+  destination "kinesis" "k" {
+    stream   = "s"
+    endpoint = "http://127.0.0.1:1"
+    batch { max_delay = "10ms" }
+  }`+fileA+"\n}")
+	conf.ShutdownTimeout = 10 * time.Minute
+	a := start(t, conf, hclog.NewNullLogger())
+	send(t, dial(t, conf), "s", 3)
+	until(t, "it waits", func() bool { return destination(t, a.Agent, "s", "k").State == admin.Waiting })
+	if err := a.stop(t); err != nil {
+		t.Error(err)
+	}
+	if got := lines(t, dir+"/a"); got != 3 {
+		t.Errorf("got %d lines in the file, want 3", got)
+	}
+}
+
 // A destination that is blocked, or that hangs, does not use up shutdown_timeout.
 func TestStop_WaitsForNobodyWithoutHope(t *testing.T) {
 	for name, settings := range map[string]string{

@@ -13,8 +13,10 @@ const (
 	haltGrace = 2 * time.Second
 	// cancelGrace limits the wait for a cancelled route. A sink on a hanging disk may never return.
 	cancelGrace = 3 * time.Second
-	// blockedGrace is how long a stop waits for a blocked destination without deliveries.
-	blockedGrace = time.Second
+	// hopelessGrace is how long a stop waits for a hopeless destination without deliveries.
+	hopelessGrace = time.Second
+	// failingLong is the duration of failures from which a destination is hopeless for a stop.
+	failingLong = 10 * time.Second
 	// checkpointRetry is the interval of attempts to store the checkpoint of an ended route.
 	checkpointRetry = time.Second
 )
@@ -57,12 +59,15 @@ func (r *route) halt(grace time.Duration) {
 	}
 }
 
-// wait waits for the end of a finishing route. If ctx ends first, it cancels the open requests. It does not wait for a blocked
-// route without deliveries: its events stay in the WAL.
+// wait waits for the end of a finishing route. If ctx ends first, it cancels the open requests. It does not wait for a hopeless
+// route without deliveries: its events stay in the WAL. A route in a delay after a failure tries again first.
 func (r *route) wait(ctx context.Context) {
-	look := time.NewTicker(blockedGrace / 4)
+	if r.report().State == shipper.Waiting {
+		r.retryNow()
+	}
+	look := time.NewTicker(hopelessGrace / 4)
 	defer look.Stop()
-	var since time.Time // of the blocked state with the same pending events
+	var since time.Time // of the hopeless state with the same pending events
 	var pending uint64
 	for {
 		select {
@@ -73,14 +78,26 @@ func (r *route) wait(ctx context.Context) {
 			return
 		case now := <-look.C:
 			left := r.cursor.Stat().Pending.Events
-			if r.report().State != shipper.Blocked || left != pending {
+			if !hopeless(r.report(), now) || left != pending {
 				since, pending = now, left
-			} else if now.Sub(since) >= blockedGrace {
+			} else if now.Sub(since) >= hopelessGrace {
 				r.halt(haltGrace)
 				pending = 0
 			}
 		}
 	}
+}
+
+// hopeless reports whether a stop does not wait for a destination: an operator must act first, or nothing has got through for
+// long. A throttled destination goes on as soon as it may.
+func hopeless(r shipper.Report, now time.Time) bool {
+	switch r.State {
+	case shipper.Blocked:
+		return true
+	case shipper.Waiting:
+		return r.Waits != shipper.WaitThrottled && !r.Since.IsZero() && now.Sub(r.Since) >= failingLong
+	}
+	return false
 }
 
 // retire ends a route that a new configuration has removed or replaced.
