@@ -73,7 +73,7 @@ var arrows = map[string][]string{
 	"wal/internal/recovery":           {"wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/lastcommit":         {"wal/internal/boltpage", "wal/internal/digest", "wal/internal/disk", "wal/internal/segment"},
 	"wal/internal/producer":           {"wal/internal/segment"},
-	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/bounds", "wal/internal/disk", "wal/internal/segment"},
+	"wal/inspect":                     {"wal/internal/boltpage", "wal/internal/bounds", "wal/internal/disk", "wal/internal/lastcommit", "wal/internal/segment"},
 	"agent/ingest/internal/budget":    nil,
 	"agent/ingest/internal/h2guard":   {"agent/ingest/internal/budget"},
 	"agent/ingest/internal/jsonscan":  nil,

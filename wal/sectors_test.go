@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/inspect"
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/lastcommit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
@@ -365,6 +367,32 @@ func openSectors(t *testing.T, dir string, file []byte, x *recorder) *wal.Log {
 	return open(t, x.options(wal.Options{Dir: to, SegmentSize: 4 << 20}))
 }
 
+// The tools read a log with a torn commit as the agent opens it: without that commit. The ledgers of this log are wrong, and
+// Verify finds nothing else.
+func TestSectors_ToolsIgnoreATornCommit(t *testing.T) {
+	r := rand.New(rand.NewPCG(rand.Uint64(), 1))
+	dir, commits := sectorLog(t, r, 8)
+	path := filepath.Join(dir, "wal", sectorSegment)
+	for _, c := range commits[1:] {
+		must(t, os.WriteFile(path, c.before, 0o600))
+		want, err := inspect.Inspect(t.Context(), dir)
+		must(t, err)
+		wrong, err := inspect.Verify(t.Context(), dir, nil)
+		must(t, err)
+		image := append(slices.Clone(c.before), make([]byte, len(c.after)-len(c.before))...)
+		copy(image, c.after[:2*os.Getpagesize()])
+		must(t, os.WriteFile(path, image, 0o600))
+		got, err := inspect.Inspect(t.Context(), dir)
+		must(t, err)
+		if !reflect.DeepEqual(got.Streams, want.Streams) || !reflect.DeepEqual(got.Cursors, want.Cursors) {
+			t.Errorf("got the streams %+v and cursors %+v of a torn commit, want %+v and %+v", got.Streams, got.Cursors, want.Streams, want.Cursors)
+		}
+		if report, err := inspect.Verify(t.Context(), dir, nil); err != nil || report.Damaged != wrong.Damaged {
+			t.Errorf("got %v, %v, want %v", report.Damage, err, wrong.Damage)
+		}
+	}
+}
+
 // A fault of the disk in the frames of an old block costs that block, as before. It does not remove the last commit.
 func TestSectors_DamagedFrameIsNoTornCommit(t *testing.T) {
 	r := rand.New(rand.NewPCG(rand.Uint64(), 1))
@@ -378,7 +406,7 @@ func TestSectors_DamagedFrameIsNoTornCommit(t *testing.T) {
 		frame = v[segment.HeaderLength(v):]
 		return err
 	}))
-	image := bytes.ReplaceAll(c.after, frame, append(frame[:len(frame)-1:len(frame)-1], frame[len(frame)-1]^1))
+	image := bytes.ReplaceAll(c.after, frame, append([]byte{frame[0] ^ 1}, frame[1:]...))
 	must(t, os.WriteFile(path, image, 0o600))
 	if found, err := lastcommit.Check(path, 1); err != nil || found.Torn != 0 {
 		t.Errorf("got %+v, %v, want a whole commit with a bad block", found, err)
@@ -473,7 +501,7 @@ func TestSyncs_OfACommit(t *testing.T) {
 		}
 		calls, err := os.ReadFile(trace)
 		must(t, err)
-		return bytes.Count(calls, []byte("fdatasync(")) - bytes.Count(calls, []byte("resumed"))
+		return bytes.Count(calls, []byte("fdatasync("))
 	}
 	syncs(1) // it creates the log
 	syncs(1) // it has no event before the first append

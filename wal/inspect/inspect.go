@@ -15,6 +15,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/lastcommit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -93,13 +94,14 @@ type logFiles struct {
 	ready                *SegmentInfo  // the next segment, which has not begun
 	begun                uint64        // the highest number in the name of a begun file; 0: none
 	setAside, unfinished []FileInfo
+	torn                 map[uint64]uint64 // by segment: the transaction to ignore, see ignoreTorn
 }
 
 // listLog lists the log of a data directory. A file that disappears meanwhile is left out: it was truncated. A segment
 // that has not begun is kept apart, in ready: events that an agent appends to it come after all events of the other
 // segments, so a caller that reads the segments one by one must not read it.
 func listLog(ctx context.Context, dir string) (files logFiles, err error) {
-	files.dir = filepath.Join(dir, "wal")
+	files.dir, files.torn = filepath.Join(dir, "wal"), make(map[uint64]uint64)
 	entries, err := os.ReadDir(files.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(dir); err == nil {
@@ -183,6 +185,7 @@ func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segment.Pages, 
 		return nil, meta, false, l.unreadable(s, err)
 	}
 	f.Seq = s.Seq
+	l.ignoreTorn(f)
 	err = f.Sound(ctx, func(snap *boltpage.Snapshot) (err error) {
 		meta, err = readLoggedMeta(snap, f.Path)
 		return err
@@ -192,6 +195,20 @@ func (l *logFiles) open(ctx context.Context, s *SegmentInfo) (f *segment.Pages, 
 	}
 	f.Summed = meta.Summed
 	return f, meta, false, nil
+}
+
+// ignoreTorn makes f ignore a commit that a power loss has torn, if it is the newest segment. The agent removes such a
+// commit when it opens the log.
+func (l *logFiles) ignoreTorn(f *segment.Pages) {
+	if n := len(l.segments); n == 0 || l.segments[n-1].Seq != f.Seq {
+		return
+	}
+	tx, known := l.torn[f.Seq]
+	if !known {
+		tx = lastcommit.Torn(f.Path, f.Seq)
+		l.torn[f.Seq] = tx
+	}
+	f.Before(tx)
 }
 
 // unreadable turns an error of opening a file, such as a missing permission, into an error about that file.

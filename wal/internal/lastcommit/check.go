@@ -33,6 +33,27 @@ func Check(path string, seq uint64) (found *Found, err error) {
 	return found, nil
 }
 
+// Torn returns the transaction of a torn commit for a tool, also beside a process that writes the file; 0: there is none, or
+// the file cannot be read.
+func Torn(path string, seq uint64) uint64 {
+	f, err := boltpage.Open(path, segment.FileFaults{})
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	before, err := f.ReadMetas()
+	if err != nil {
+		return 0
+	}
+	if found, err := Check(path, seq); err == nil && found.Torn > 0 {
+		// A commit that came meanwhile may have changed pages of the two before it.
+		if after, err := f.ReadMetas(); err == nil && after == before {
+			return found.Torn
+		}
+	}
+	return 0
+}
+
 func check(path string, seq uint64) (found *Found, err error) {
 	f, err := boltpage.Open(path, segment.FileFaults{})
 	if err != nil {
