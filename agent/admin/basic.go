@@ -2,7 +2,6 @@ package admin
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -144,24 +143,38 @@ func streamOf(m *dto.Metric) *dto.LabelPair {
 	return nil
 }
 
-// sumOverStreams returns one metric for each combination of the labels other than stream. It changes the metrics.
+// sumOverStreams returns one metric for each combination of the labels other than stream. It changes the metrics, but not
+// their labels, which the registry uses again.
 func sumOverStreams(metrics []*dto.Metric) (sums []*dto.Metric) {
 	byLabels := make(map[string]*dto.Metric)
+	var labels []byte
 	for _, m := range metrics {
-		*streamOf(m).Value = ""
-		var labels strings.Builder
+		labels = labels[:0]
 		for _, l := range m.Label { // sorted by the registry
-			labels.WriteString(l.GetValue())
-			labels.WriteByte(0xff) // no byte of a valid label
+			if l.GetName() != "stream" {
+				labels = append(append(labels, l.GetValue()...), 0xff) // no byte of a valid label
+			}
 		}
-		if sum, there := byLabels[labels.String()]; there {
+		if sum, there := byLabels[string(labels)]; there {
 			add(sum, m)
 		} else {
-			byLabels[labels.String()] = m
+			byLabels[string(labels)] = m
 			sums = append(sums, m)
+			m.Label = withoutStream(m.Label)
 		}
 	}
 	return sums
+}
+
+// withoutStream returns the labels with an empty stream.
+func withoutStream(labels []*dto.LabelPair) []*dto.LabelPair {
+	labels = slices.Clone(labels)
+	for i, l := range labels {
+		if l.GetName() == "stream" {
+			labels[i] = &dto.LabelPair{Name: l.Name, Value: new(string)}
+		}
+	}
+	return labels
 }
 
 // add adds m to sum, which has the same type and, for a histogram, the same buckets.

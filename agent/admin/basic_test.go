@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -105,6 +106,34 @@ func TestBasic_SumsAreThoseOfFull(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A scrape changes nothing that the next one uses: the counters of the streams stay apart, and their sums are complete.
+func TestBasic_LaterScrapesHaveTheSameSums(t *testing.T) {
+	status, m := manyStreams(150, 15)
+	_, full := families(t, status, m, admin.PerStreamFull)
+	for range 3 {
+		_, basic := families(t, status, m, admin.PerStreamBasic)
+		_, again := families(t, status, m, admin.PerStreamFull)
+		for _, name := range []string{"standpipe_destination_requests_total", "standpipe_destination_request_seconds", "standpipe_retries_total"} {
+			want := sums(full[name])
+			rounded(want)
+			if got := sums(basic[name]); !maps.Equal(rounded(got), want) {
+				t.Errorf("%s: got sums of %v, want %v", name, got, want)
+			}
+			if got := sums(again[name]); !maps.Equal(rounded(got), want) || len(again[name].Metric) < 150 {
+				t.Errorf("%s: got %d series with sums of %v, want %v", name, len(again[name].Metric), got, want)
+			}
+		}
+	}
+}
+
+// rounded returns the sums without the error of another order of additions.
+func rounded(sums map[string]float64) map[string]float64 {
+	for labels, v := range sums {
+		sums[labels] = math.Round(v * 1e6)
+	}
+	return sums
 }
 
 // At 1,000 streams a scrape has under 10,000 samples, and each stream still has its events, its backlog and its trouble.
