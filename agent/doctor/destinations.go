@@ -106,6 +106,16 @@ var remedies = []struct{ part, remedy string }{
 	{"tls", "set ca_file to the CA of the server's certificate, and server_name to its name"},
 	{"UNAUTHENTICATED", "set a token_file or a certificate that the other agent knows"},
 	{"UNIMPLEMENTED", "set the address of a grpc listener of standpipe"},
+	{"NOT_FOUND", "add a stream block that matches to the other agent, or correct stream"},
+	{"PERMISSION_DENIED", "allow the stream in the identity block of the other agent"},
+}
+
+// hints are the changes for failures of a connection, by a part of their texts.
+var hints = []struct{ part, remedy string }{
+	{"HTTP/1.1 header", "set the address of a grpc listener of standpipe"},
+	{"server preface: EOF", "add a tls block: the server expects TLS"},
+	{"is TLS missing", "add a tls block: the server expects TLS"},
+	{"is SASL missing", "add a sasl block: the brokers expect a login"},
 }
 
 func remedy(d config.Destination, e *shipper.Error, denied bool) string {
@@ -115,6 +125,11 @@ func remedy(d config.Destination, e *shipper.Error, denied bool) string {
 	for _, r := range remedies {
 		if strings.Contains(e.Code, r.part) {
 			return r.remedy
+		}
+	}
+	for _, h := range hints {
+		if strings.Contains(e.Text, h.part) {
+			return h.remedy
 		}
 	}
 	switch {

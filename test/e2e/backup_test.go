@@ -65,7 +65,7 @@ func expectOneEventAnID(t *testing.T, agents ...map[string][]string) {
 	}
 }
 
-// restore copies a log to the data directory of an agent on another host, as docs/runbooks.md says.
+// restore copies a log to the data directory of an agent on another host, by the steps of docs/runbooks.md.
 func restore(t *testing.T, from string, to *agent) {
 	t.Helper()
 	if out, err := exec.Command("cp", "-a", from, to.path("data")).CombinedOutput(); err != nil {
