@@ -18,6 +18,7 @@ const (
 	firstLook = 4 * time.Second
 	nextLook  = 2 * time.Second
 	hopeless  = 2
+	enough    = 4 << 10 // bytes that must have arrived, to tell the speed of the link
 )
 
 // Upload counts the bytes of a request's body as they go out, and as they arrive.
@@ -73,7 +74,7 @@ func (u *Upload) hopeless(bytes int, left time.Duration) error {
 		return nil
 	}
 	p := c.Progress()
-	if p.Moving < firstLook/2 || p.Acked >= bytes || left <= 0 {
+	if p.Moving < firstLook/2 || p.Acked < enough || p.Acked >= bytes || left <= 0 {
 		return nil
 	}
 	rate := max(c.Rate(), 1) // the other requests will end before it
@@ -91,6 +92,7 @@ func (u *Upload) answered() {
 	if c := u.conn.Load(); c != nil {
 		p := c.Progress()
 		u.progress.Store(&p)
+		c.End()
 	}
 }
 

@@ -45,7 +45,8 @@ type Conn struct {
 	since      atomic.Int64          // when the timer was started
 	cause      atomic.Pointer[error] // why it was given up; nil: it was not
 	closed     atomic.Bool
-	begun      atomic.Int64 // when the request under way began
+	open       atomic.Bool  // a request has begun and not ended
+	begun      atomic.Int64 // when the last request began
 	before     atomic.Int64 // bytes that were acknowledged before
 	busy       atomic.Int64 // the last look at which bytes were not acknowledged
 	final      atomic.Pointer[Progress]
@@ -88,7 +89,7 @@ func (c *Conn) Close() error {
 		p := c.progress()
 		c.final.Store(&p)
 	}
-	if c.owed() {
+	if c.owed() || queued(c.tcp) > farewell {
 		_ = c.tcp.SetLinger(0) // fails on a broken connection, which sends nothing either
 	}
 	return c.Conn.Close()
@@ -103,8 +104,9 @@ func (c *Conn) abandon(reason error) {
 	_ = c.Close()
 }
 
-// owed reports whether a request is under way: bytes were written that no response has followed.
-func (c *Conn) owed() bool { return c.unanswered.Load() > farewell }
+// owed reports whether a request is under way: it has begun and not ended or, where requests are not noted, bytes were written
+// and nothing was read since. The latter may miss a request: the server's TLS tickets are read after the handshake.
+func (c *Conn) owed() bool { return c.open.Load() || c.unanswered.Load() > farewell }
 
 // reason returns the cause of an error.
 func (c *Conn) reason(err error) error {

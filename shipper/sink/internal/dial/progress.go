@@ -25,12 +25,17 @@ func Of(c net.Conn) *Conn {
 	}
 }
 
-// Begin notes that a request begins: Progress is counted from here.
+// Begin notes that a request begins: Progress is counted from here. End follows when its response has arrived, or the
+// connection is closed.
 func (c *Conn) Begin() {
+	c.open.Store(true)
 	s, _ := stateOf(c.tcp)
 	c.before.Store(s.acked)
 	c.begun.Store(sinceEpoch())
 }
+
+// End notes that the response to a request has arrived.
+func (c *Conn) End() { c.open.Store(false) }
 
 // Progress returns the progress of the request that began last, also after Close.
 func (c *Conn) Progress() Progress {

@@ -25,6 +25,12 @@ func stateOf(c *net.TCPConn) (s state, ok bool) {
 	return s, ok
 }
 
+// queued returns the number of bytes that the peer has not acknowledged, or that were not sent.
+func queued(c *net.TCPConn) (n int) {
+	control(c, func(fd int) { n, _ = unix.IoctlGetInt(fd, unix.SIOCOUTQ) })
+	return n
+}
+
 func setUserTimeout(c *net.TCPConn, d time.Duration) {
 	control(c, func(fd int) {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
