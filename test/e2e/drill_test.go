@@ -238,6 +238,11 @@ var drills = map[string]*drill{
 		},
 		end: func(t *testing.T, a *agent) { a.standpipe(t, "destination", "resume", "s", "local") },
 	},
+	"the link is set down": {
+		kinds: []string{"link_down"}, begins: "link set down; ", ended: "link set up: ", streams: streamBlock("s", fileDestination),
+		begin: func(t *testing.T, a *agent) { a.standpipe(t, "link", "down") },
+		end:   func(t *testing.T, a *agent) { a.standpipe(t, "link", "up") },
+	},
 	"the state is full": {
 		kinds: []string{"state_full"}, extra: "wal { max_size = \"1MiB\" }\n", streams: "\nstream \"*\" {\n  max_streams = 100000" + fileDestination + "\n}\n",
 		begin: func(t *testing.T, a *agent) {
