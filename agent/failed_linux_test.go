@@ -86,6 +86,9 @@ func TestFailedLog_EndsWithoutShipping(t *testing.T) {
 	if got := codeOf(t, client, "s", "k", "1"); got != codes.Unavailable {
 		t.Errorf("got %v from a log that fails, want Unavailable", got)
 	}
+	if s := a.Status(); problem(a.Agent, "failed") == nil || s.Accepting.Reason != "failed" || s.Agent.State != "failed" || a.Ready() == nil {
+		t.Errorf("got %+v and %+v, want the failure at once", s.Accepting, s.Problems)
+	}
 	select {
 	case err := <-a.ended:
 		a.ended <- nil

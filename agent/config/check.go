@@ -315,8 +315,8 @@ func checkCompression(b *schema.Block, d *Destination) {
 		return
 	}
 	if d.Type == "kinesis" && d.Aggregate == "kpl" {
-		b.Fault(b.At("compression"), "compression: with aggregate = \"kpl\" the consumers' library takes a record apart before "+
-			"anybody could decompress it; allowed is %s with aggregate = \"lines\" or \"none\"", d.Compression)
+		b.Fault(b.At("compression"), "compression: the library of consumers splits records with aggregate = \"kpl\", "+
+			"and cannot split compressed ones; allowed is %s with aggregate = \"lines\" or \"none\"", d.Compression)
 	}
 	if d.OneKeyPerRecord {
 		b.Fault(b.At("compression"), "compression: dynamic partitioning, which one_key_per_record is for, can't read a compressed "+

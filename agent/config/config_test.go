@@ -311,8 +311,8 @@ func TestRetry_DefaultInitialStaysBelowMax(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	for text, want := range map[string]int64{
-		"64MiB": 64 << 20, "1000KiB": 1000 << 10, "8 GiB": 8 << 30, "500KB": 500_000, "500kb": 500_000,
-		"1.5MiB": 3 << 19, " 1MiB ": 1 << 20, "262144B": 262144, "1TB": 1e12, "7EiB": 7 << 60,
+		"64MiB": 64 << 20, "2000KiB": 2000 << 10, "8 GiB": 8 << 30, "5000KB": 5_000_000, "5000kb": 5_000_000,
+		"1.5MiB": 3 << 19, " 1MiB ": 1 << 20, "1048577B": 1048577, "1TB": 1e12, "7EiB": 7 << 60,
 	} {
 		if got := parse(t, `wal { max_size = "`+text+`" }`).WAL.MaxSize; got != want {
 			t.Errorf("%q: got %d, want %d", text, got, want)

@@ -30,7 +30,7 @@ func TestFaults_OfCostSettings(t *testing.T) {
 		{"an unknown compression", in(`"firehose" "f"`, `delivery_stream = "a"`, `compression = "snappy"`),
 			`4:15: compression: "snappy" is unknown; allowed is none, gzip or zstd`},
 		{"compression of aggregated records", in(`"kinesis" "k"`, `stream = "a"`, `compression = "gzip"`),
-			`4:15: compression: with aggregate = "kpl" the consumers' library takes a record apart before anybody could decompress it; ` +
+			`4:15: compression: the library of consumers splits records with aggregate = "kpl", and cannot split compressed ones; ` +
 				`allowed is gzip with aggregate = "lines" or "none"`},
 		{"compression and dynamic partitioning", in(`"firehose" "f"`, `delivery_stream = "a"`, `compression = "zstd"`, `one_key_per_record = true`),
 			`4:15: compression: dynamic partitioning, which one_key_per_record is for, can't read a compressed record; allowed is one of the two`},

@@ -81,7 +81,7 @@ func TestFaults_OfDestinations(t *testing.T) {
 		{"a topic that is too long for a stream", strings.Replace(in(`"kafka" "k"`, `brokers = ["k:9092"]`, `topic = "`+strings.Repeat("x", 240)+`${stream}"`), `"a"`, `"long-names"`, 1), []string{
 			`4:9: topic: "` + strings.Repeat("x", 60) + `..." has more than 249 characters for stream "long-names"; allowed is ` + topic}},
 		{"a queue that is too long for a stream", strings.Replace(in(`"sqs" "q"`, `queue_url = "http://h/q/${stream}"`), `"a"`, `"a.b"`, 1), []string{
-			`3:13: queue_url: "http://h/q/a.b" has no path of an account and a queue's name for stream "a.b"; allowed is ` + queueURL}},
+			`3:13: queue_url: "http://h/q/a.b" has no account and queue name as its path for stream "a.b"; allowed is ` + queueURL}},
 
 		// AWS
 		{"a role's settings without a role", in(`"sqs" "q"`, `queue_url = "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs"`, `external_id = "x1"`), []string{
@@ -117,13 +117,13 @@ func TestFaults_OfDestinations(t *testing.T) {
 		{"many tags", s3(`tags = { a="", b="", c="", d="", e="", f="", g="", h="", i="", j="", k="" }`), []string{
 			`4:8: tags: an object has no 11 tags; allowed is ` + tagsOf}},
 		{"one prefix twice", "stream \"a\" {\ndestination \"s3\" \"s\" { bucket = \"events\" }\ndestination \"s3\" \"t\" {\nbucket = \"events\"\nprefix = \"\"\n}\n}", []string{
-			`5:10: prefix: objects would have the keys of destination "s" of stream "a" at line 2; allowed is a prefix or a bucket of its own`}},
+			`5:10: prefix: destination "s" of stream "a" at line 2 writes objects of the same keys; allowed is a prefix or a bucket of its own`}},
 		{"one prefix twice, once by the stream's name", "stream \"a\" {\ndestination \"s3\" \"s\" {\nbucket = \"events\"\nprefix = \"x/a/\"\n}\ndestination \"s3\" \"t\" {\nbucket = \"events\"\nprefix = \"x/${stream}/\"\n}\n}", []string{
-			`8:10: prefix: objects would have the keys of destination "s" of stream "a" at line 2; allowed is a prefix or a bucket of its own`}},
+			`8:10: prefix: destination "s" of stream "a" at line 2 writes objects of the same keys; allowed is a prefix or a bucket of its own`}},
 		{"keys that two streams share", "stream \"b\" {\ndestination \"s3\" \"s\" {\nbucket = \"events\"\nprefix = \"raw/a-\"\n}\n}\nstream \"a-b\" {\ndestination \"s3\" \"t\" {\nbucket = \"events\"\nprefix = \"raw/\"\n}\n}", []string{
-			`10:10: prefix: objects would have the keys of destination "s" of stream "b" at line 2; allowed is a prefix or a bucket of its own`}},
+			`10:10: prefix: destination "s" of stream "b" at line 2 writes objects of the same keys; allowed is a prefix or a bucket of its own`}},
 		{"keys that a pattern's stream shares", "stream \"*\" {\ndestination \"s3\" \"s\" {\nbucket = \"events\"\nprefix = \"raw/\"\n}\n}\nstream \"b\" {\ndestination \"s3\" \"t\" {\nbucket = \"events\"\nprefix = \"raw/a-\"\n}\n}", []string{
-			`10:10: prefix: objects would have the keys of destination "s" of stream "*" at line 2; allowed is a prefix or a bucket of its own`}},
+			`10:10: prefix: destination "s" of stream "*" at line 2 writes objects of the same keys; allowed is a prefix or a bucket of its own`}},
 
 		// relay
 		{"a relay to the own listener", in(`"relay" "r"`, `address = "localhost:7710"`), []string{
@@ -197,12 +197,12 @@ func TestQueueURLs(t *testing.T) {
 		"http://127.0.0.1:5000/123456789012/jobs":                                     "",
 		"http://localhost:9324/queue/jobs-${stream}":                                  "",
 		"https://sqs.eu-west-1.amazonaws.com/123456789012/" + strings.Repeat("x", 80): "",
-		"https://sqs.eu-west-1.amazonaws.com/123456789012/" + strings.Repeat("x", 81): "has no path of an account and a queue's name",
+		"https://sqs.eu-west-1.amazonaws.com/123456789012/" + strings.Repeat("x", 81): "has no account and queue name as its path",
 		"https://sqs.eu-west-1.amazonaws.com/123456789012/${stream}.fifo":             "",
 		"https://sqs.eu-west-1.amazonaws.com/1234/jobs":                               "has no account of 12 digits before the queue's name",
-		"https://sqs.eu-west-1.amazonaws.com/jobs":                                    "has no path of an account and a queue's name",
-		"https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.lifo":                  "has no path of an account and a queue's name",
-		"https://sqs.${stream}.amazonaws.com/123456789012/jobs":                       "has no path of an account and a queue's name",
+		"https://sqs.eu-west-1.amazonaws.com/jobs":                                    "has no account and queue name as its path",
+		"https://sqs.eu-west-1.amazonaws.com/123456789012/jobs.lifo":                  "has no account and queue name as its path",
+		"https://sqs.${stream}.amazonaws.com/123456789012/jobs":                       "has no account and queue name as its path",
 		"https://sqs.eu-west-1.amazonaws.com/123456789012/jobs?Action=SendMessage":    "is no URL of a queue",
 		"arn:aws:sqs:eu-west-1:123456789012:jobs":                                     "is no URL of a queue",
 		"jobs": "is no URL of a queue",

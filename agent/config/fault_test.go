@@ -326,7 +326,7 @@ listener "http" {
 			`12:10: identity "meters" is given twice; a name may stand once, first at line 5`,
 			`15:20: max_streams: 0 is too low; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
 			`16:23: identities: no identity block is called "gauges"; allowed are names that identity blocks have`,
-			`20:21: max_connections: "9" is no whole number; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
+			`20:21: max_connections: "9" is in quotes; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
 			`21:3: auth accepts no caller; needed is token_file, or identities that identity blocks have`,
 			`25:23: identities: "meters" is no list; allowed is a list of names that identity blocks have, like ["metering"]`}},
 
@@ -347,7 +347,7 @@ listener "http" {
 			`3:16: key_header: "X Key" has a character that is not of A-Z a-z 0-9 . _ -; allowed is the name of a header, like "X-Partition-Key"`,
 			`4:15: key_field: "user..id" has an empty name between its dots; allowed is a field of a JSON body, like "user.id"`,
 			`5:40: cors_origins: "https://b.example/" is no origin; allowed is a list of origins, like ["https://shop.example"], or ["*"]`,
-			`6:21: max_connections: "1024" is no whole number; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
+			`6:21: max_connections: "1024" is in quotes; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,
 			`7:18: read_timeout: 30 is a bare number, not a string in quotes; allowed is a duration of 1ms or more, like "30s"`,
 			`11:18: cors_origins: "*" is no list; allowed is a list of origins, like ["https://shop.example"], or ["*"]`,
 			`12:21: max_connections: 0.5 is no whole number; allowed is a whole number from 1 to 1000000 without quotes, like 1024`,

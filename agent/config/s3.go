@@ -125,7 +125,7 @@ func (st *state) checkKeys(b *schema.Block, c *Config) {
 			if !later.meets(earlier, c) {
 				continue
 			}
-			b.Fault(later.pos, "prefix: objects would have the keys of destination %s of stream %s at %s; allowed is a prefix or a bucket of its own",
+			b.Fault(later.pos, "prefix: destination %s of stream %s at %s writes objects of the same keys; allowed is a prefix or a bucket of its own",
 				schema.Quote(earlier.d.Name), schema.Quote(earlier.stream), earlier.d.Pos.SeenFrom(later.pos))
 			break
 		}

@@ -98,7 +98,7 @@ destination "s3" "archive" {
 destination "s3" "other" { bucket = "events" }
 stream "a" { destinations = ["archive"] }
 stream "a-a" { destinations = ["other"] }`, []string{
-			`6:1: prefix: objects would have the keys of destination "archive" of stream "a" at line 2; allowed is a prefix or a bucket of its own`}},
+			`6:1: prefix: destination "archive" of stream "a" at line 2 writes objects of the same keys; allowed is a prefix or a bucket of its own`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := faultsOf(t, tt.src); strings.Join(got, "\n") != strings.Join(tt.want, "\n") {

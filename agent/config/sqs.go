@@ -44,7 +44,7 @@ func wrongQueueURL(s string) string {
 	base, _, _ := cutLast(s, "/")
 	parts := queue.FindStringSubmatch(u.Path)
 	if parts == nil || strings.Contains(base, streamMark) {
-		return "has no path of an account and a queue's name"
+		return "has no account and queue name as its path"
 	}
 	host := u.Hostname()
 	if (strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn")) && !account.MatchString(parts[1]) {

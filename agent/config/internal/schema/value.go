@@ -327,6 +327,16 @@ func Size[T any](name, example string, field func(*T) *int64, least, most int64)
 	}}
 }
 
+// quotedNumber reports whether the source is a whole number in quotes.
+func quotedNumber(source string) bool {
+	text, err := strconv.Unquote(source)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseInt(text, 10, 64)
+	return err == nil
+}
+
 // Count is a setting of a whole number.
 func Count[T any](name, example string, field func(*T) *int64, least, most int64) Setting[T] {
 	allowed := fmt.Sprintf("a whole number from %d to %d without quotes, like %s", least, most, example)
@@ -334,6 +344,8 @@ func Count[T any](name, example string, field func(*T) *int64, least, most int64
 	return Setting[T]{Name: name, Allowed: allowed, Kind: "number", Show: show, Read: func(v Value, into *T) bool {
 		n, ok := v.number()
 		switch {
+		case !ok && quotedNumber(v.source()):
+			return v.Reject(v.source() + " is in quotes")
 		case !ok:
 			return v.Reject(v.source() + " is no whole number")
 		case n < least:
