@@ -172,10 +172,7 @@ func (l *Log) Close() error {
 		l.damage.worker.Wait()
 		l.roller.RemoveNext(l.Failed() != nil)
 		l.identity.NoteEvents(l.dir, l.streams.events())
-		if l.Failed() == nil {
-			l.closeErr = l.segments.Newest().Confirm()
-		}
-		l.closeErr = errors.Join(l.closeErr, l.release())
+		l.closeErr = l.release()
 	})
 	return l.closeErr
 }

@@ -27,8 +27,10 @@
 //     sync, or after a failed one. After a failed sync Linux may keep pages that are not on the disk, and takes them for
 //     written.
 //
-// Then both meta pages are those of the last commit. Confirm does the same after a sync that succeeded: the log closes. A
-// segment with two equal meta pages has no torn commit, and a wrong digest in it is damage.
+// Then both meta pages are those of the last commit. Confirm does the same after the sync of each commit. It needs no sync:
+// the next commit overwrites that meta page, and syncs the other one before. A segment with two equal meta pages has no torn
+// commit, and a wrong digest in it is damage. So a commit that was synced is not taken for a torn one, unless the power
+// fails before the confirmation is on the disk.
 //
 // # Assumptions
 //

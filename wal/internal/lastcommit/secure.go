@@ -50,23 +50,11 @@ func (f *Found) writeAgain(file *os.File) error {
 	return nil
 }
 
-// Confirm makes both meta pages those of the last commit, which is on the disk. Later the file has no torn commit. The
-// caller syncs it.
-func Confirm(file *os.File, pageSize int64) error {
-	var tx [2]uint64
-	for i := range tx {
-		var err error
-		if tx[i], err = boltpage.ReadTx(file, pageSize, i); err != nil {
-			return err
-		}
-	}
-	switch {
-	case tx[0] > tx[1]:
-		return copyMeta(file, pageSize, 0, 1)
-	case tx[1] > tx[0]:
-		return copyMeta(file, pageSize, 1, 0)
-	}
-	return nil
+// Confirm makes both meta pages those of transaction tx, the last one, which is on the disk. From then on the file has no
+// torn commit. The caller need not sync the file: without the confirmation, Open reads more of it.
+func Confirm(file *os.File, pageSize int64, tx uint64) error {
+	kept := int(tx % 2) // where bbolt writes it
+	return copyMeta(file, pageSize, kept, 1-kept)
 }
 
 func copyMeta(file *os.File, pageSize int64, from, to int) error {

@@ -6,7 +6,6 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/standpipe/standpipe/wal/internal/digest"
-	"github.com/standpipe/standpipe/wal/internal/lastcommit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -99,16 +98,4 @@ func (f *File) Secure() (torn bool, err error) {
 	defer f.mu.Unlock()
 	f.torn = 0
 	return found.Torn != 0, f.closeLocked()
-}
-
-// Confirm records that the last commit of the newest segment is on the disk. The writer calls it when the log closes, and
-// writes no more.
-func (f *File) Confirm() error {
-	if f.db == nil || !f.digested || f.unsure {
-		return nil
-	}
-	if err := lastcommit.Confirm(f.file, int64(f.db.Info().PageSize)); err != nil {
-		return fmt.Errorf("confirm the last commit of %s: %w", f.Path, err)
-	}
-	return f.db.Sync()
 }

@@ -12,7 +12,7 @@
 //	Remove, SetAside      the file has left the log
 //
 // Open of a log calls the methods of load.go instead of Create, then Secure and OpenWritable for the segment that takes
-// appends. Confirm comes last when the log closes.
+// appends.
 //
 // # Contract
 //
@@ -27,7 +27,7 @@
 //
 // # Goroutines
 //
-// One goroutine at a time writes: Create, OpenEmpty, OpenWritable, Update, PutBlocks, State, PutSeal, Secure, Confirm, Stored, Sealed, End,
+// One goroutine at a time writes: Create, OpenEmpty, OpenWritable, Update, PutBlocks, State, PutSeal, Secure, Stored, Sealed, End,
 // LimitTo, Allocate, Lengthen, Reserved, EnsureMapped and Trim belong to it. It holds no lock of this package meanwhile:
 // bbolt's own lock orders the transactions. All other methods may be called from any goroutine.
 //

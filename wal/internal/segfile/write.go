@@ -11,6 +11,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
+	"github.com/standpipe/standpipe/wal/internal/lastcommit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -52,6 +53,9 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 		}
 	}
 	f.stored, f.unsure = f.next, false
+	if f.digested {
+		_ = lastcommit.Confirm(f.file, int64(f.db.Info().PageSize), uint64(id)) // without it, Open reads more of the file
+	}
 	return f.measure()
 }
 
