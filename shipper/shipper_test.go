@@ -134,7 +134,11 @@ func (r *rig) restart() {
 	before := r.place().Stat()
 	r.log = r.open()
 	r.src.log = r.log
-	if after := r.place().Stat(); after.Delivered != before.Delivered || after.Dead != before.Dead || after.Pending != before.Pending {
+	var after wal.CursorStat
+	if len(r.log.Cursors("s")) > 0 { // a stream without events leaves nothing behind
+		after = r.place().Stat()
+	}
+	if after.Delivered != before.Delivered || after.Dead != before.Dead || after.Pending != before.Pending {
 		r.t.Errorf("the ledger was %+v before a restart, and is %+v", before, after)
 	}
 	if r.between != nil {
