@@ -35,6 +35,9 @@ func TestMan_HasAPageForEachCommand(t *testing.T) {
 				t.Errorf("%s: no %s", name, section)
 			}
 		}
+		if listed := strings.Contains(string(text), ".BR standpipe\\-put (1)\nAppend"); listed != (name == "standpipe") {
+			t.Errorf("%s: got a list of commands: %v", name, listed)
+		}
 		for _, line := range strings.Split(string(text), "\n") {
 			if strings.HasPrefix(line, "'") || strings.HasPrefix(line, ".") && !strings.Contains(".TH.SH.B .BR.PP.TP.nf.fi", line[:min(3, len(line))]) {
 				t.Errorf("%s: got the line %q", name, line)

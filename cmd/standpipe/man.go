@@ -53,7 +53,11 @@ func pageName(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath
 func writePage(out io.Writer, c *cobra.Command) {
 	fmt.Fprintf(out, ".TH %q 1 \"\" %q \"standpipe\"\n", strings.ToUpper(pageName(c)), "standpipe "+admin.Version)
 	fmt.Fprintf(out, ".SH NAME\n%s \\- %s\n", roff(pageName(c)), roff(c.Short))
-	fmt.Fprintf(out, ".SH SYNOPSIS\n.B %s\n", roff(c.UseLine()))
+	synopsis := c.UseLine()
+	if c.HasAvailableSubCommands() {
+		synopsis = c.CommandPath() + " COMMAND"
+	}
+	fmt.Fprintf(out, ".SH SYNOPSIS\n.B %s\n", roff(synopsis))
 	about := c.Long
 	if about == "" {
 		about = c.Short + "."
@@ -66,6 +70,7 @@ func writePage(out io.Writer, c *cobra.Command) {
 		}
 		fmt.Fprintf(out, ".PP\n%s\n", roff(paragraph))
 	}
+	writeCommands(out, c)
 	if c.HasAvailableLocalFlags() {
 		fmt.Fprint(out, ".SH OPTIONS\n")
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) { writeFlag(out, f) })
@@ -86,6 +91,19 @@ func writePage(out io.Writer, c *cobra.Command) {
 			comma = ""
 		}
 		fmt.Fprintf(out, ".BR %s (1)%s\n", roff(name), comma)
+	}
+}
+
+// writeCommands lists the commands below c.
+func writeCommands(out io.Writer, c *cobra.Command) {
+	if !c.HasAvailableSubCommands() {
+		return
+	}
+	fmt.Fprint(out, ".SH COMMANDS\n")
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() && sub.Name() != "completion" {
+			fmt.Fprintf(out, ".TP\n.BR %s (1)\n%s.\n", roff(pageName(sub)), roff(sub.Short))
+		}
 	}
 }
 
