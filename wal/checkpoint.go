@@ -80,7 +80,8 @@ func (s *cursorStep) Failed() {
 }
 
 // enterStateLocked makes the cursor part of the log's state: its stream has an event, or the cursor has something to keep
-// before that. It is called with the stream's mu and p.mu held, for a cursor of the stream.
+// before that. It is called with the stream's mu and p.mu held, for a cursor of the stream. The caller schedules the
+// checkpoint.
 func (p *Cursor) enterStateLocked() {
 	if p.inState {
 		return
@@ -88,7 +89,6 @@ func (p *Cursor) enterStateLocked() {
 	p.inState = true
 	p.dirtyLocked()
 	p.measureLocked()
-	p.log.committer.Touch(CheckpointInterval)
 }
 
 // keepLocked makes the next checkpoint write the cursor, also before the first event of its stream. A cursor that Close has

@@ -45,6 +45,9 @@ func (t *streamTable) countLocked(s *stream) {
 		p.enterStateLocked()
 		p.mu.Unlock()
 	}
+	if len(s.cursors) > 0 {
+		t.log.committer.Touch(CheckpointInterval)
+	}
 }
 
 // countState calculates the size of the state, after Open has read the log.
