@@ -64,53 +64,6 @@ func reductionOf(family string) reduction {
 	return toSums
 }
 
-// reductions has the metrics of the collector with the label stream, which is their first one.
-var reductions = make(map[*prometheus.Desc]reduction)
-
-// emitter sends the metrics of the collector.
-type emitter struct {
-	out  chan<- prometheus.Metric
-	sums map[sum]float64 // nil: all series are sent
-}
-
-// sum is a series over all streams. The last label is empty if the metric has two.
-type sum struct {
-	desc              *prometheus.Desc
-	kind              prometheus.ValueType
-	labels            int
-	destination, last string
-}
-
-func (e emitter) send(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
-	if e.sums != nil {
-		switch reductions[d] {
-		case toOccurred:
-			if value == 0 {
-				return
-			}
-		case toSums:
-			s := sum{desc: d, kind: kind, labels: len(labels)}
-			if len(labels) > 1 {
-				s.destination = labels[1]
-			}
-			if len(labels) > 2 {
-				s.last = labels[2]
-			}
-			e.sums[s] += value
-			return
-		}
-	}
-	e.out <- prometheus.MustNewConstMetric(d, kind, value, labels...)
-}
-
-// flush sends the sums.
-func (e emitter) flush() {
-	for s, value := range e.sums {
-		labels := []string{"", s.destination, s.last}
-		e.out <- prometheus.MustNewConstMetric(s.desc, s.kind, value, labels[:s.labels]...)
-	}
-}
-
 // basic reduces the metrics of a Gatherer to those of PerStreamBasic. A sum over all streams has an empty label stream, so that
 // sum by (destination) means the same with and without the reduction.
 type basic struct{ from prometheus.Gatherer }

@@ -7,10 +7,12 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -194,5 +196,32 @@ func BenchmarkScrape(b *testing.B) {
 				s.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/metrics", nil))
 			}
 		})
+	}
+}
+
+// The figures of a snapshot do not pass through a registry, so its checks are made here.
+func TestCollector_PassesTheRegistry(t *testing.T) {
+	for seed := range uint64(5) {
+		status, m := manyStreams(120, 20+seed)
+		for _, basic := range []bool{false, true} {
+			families, err := admin.GatherChecked(status, m, basic)
+			if err != nil {
+				t.Fatalf("basic %v: %v", basic, err)
+			}
+			for _, f := range families {
+				names := slices.Collect(func(yield func(string) bool) {
+					for _, l := range f.Metric[0].Label {
+						yield(l.GetName())
+					}
+				})
+				if !slices.IsSorted(names) {
+					t.Errorf("%s: the labels %q are not sorted", f.GetName(), names)
+				}
+			}
+			problems, err := promlint.NewWithMetricFamilies(families).Lint()
+			if err != nil || len(problems) > 0 {
+				t.Errorf("basic %v: got %v, %v", basic, problems, err)
+			}
+		}
 	}
 }

@@ -1,38 +1,31 @@
 package admin
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // A column is one metric that is computed from a part of the status.
 type column[T any] struct {
-	desc  *prometheus.Desc
-	kind  prometheus.ValueType
-	value func(T) float64
+	family *family
+	value  func(T) float64
 }
 
 func counter[T any](name, help string, value func(T) float64, labels ...string) column[T] {
-	return column[T]{desc(name, help, labels...), prometheus.CounterValue, value}
+	return column[T]{counterFamily(name, help, labels...), value}
 }
 
 func gauge[T any](name, help string, value func(T) float64, labels ...string) column[T] {
-	return column[T]{desc(name, help, labels...), prometheus.GaugeValue, value}
+	return column[T]{gaugeFamily(name, help, labels...), value}
 }
 
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	d := prometheus.NewDesc("standpipe_"+name, help, labels, nil)
-	if len(labels) > 0 && labels[0] == "stream" {
-		reductions[d] = reductionOf("standpipe_" + name)
-	}
-	return d
-}
-
-func (c column[T]) collect(e emitter, of T, labels ...string) {
-	e.send(c.desc, c.kind, c.value(of), labels...)
+func (c column[T]) collect(e *emitter, of T, labels ...string) {
+	e.send(c.family, c.value(of), labels...)
 }
 
 var walColumns = []column[WALStatus]{
@@ -48,42 +41,42 @@ var walColumns = []column[WALStatus]{
 	gauge("wal_segments", "Segments of the WAL.", func(w WALStatus) float64 { return float64(w.Segments) }),
 }
 
-var streamColumns = []column[StreamStatus]{
+var streamColumns = []column[*StreamStatus]{
 	counter("appended_events_total", "Events stored in the WAL.",
-		func(s StreamStatus) float64 { return float64(s.Appended.Events) }, "stream"),
+		func(s *StreamStatus) float64 { return float64(s.Appended.Events) }, "stream"),
 	counter("appended_bytes_total", "Payload bytes stored in the WAL.",
-		func(s StreamStatus) float64 { return float64(s.Appended.Bytes) }, "stream"),
+		func(s *StreamStatus) float64 { return float64(s.Appended.Bytes) }, "stream"),
 	gauge("stream_held_bytes", "Bytes of the stream's backlog, measured at its slowest destination.",
-		func(s StreamStatus) float64 { return float64(s.HeldBytes) }, "stream"),
+		func(s *StreamStatus) float64 { return float64(s.HeldBytes) }, "stream"),
 	gauge("stream_max_bytes", "Limit of the stream's backlog in bytes; 0: no own limit.",
-		func(s StreamStatus) float64 { return float64(s.MaxBytes) }, "stream"),
+		func(s *StreamStatus) float64 { return float64(s.MaxBytes) }, "stream"),
 }
 
-var destinationColumns = []column[DestinationStatus]{
+var destinationColumns = []column[*DestinationStatus]{
 	destinationCounter("delivered_events_total", "Events acknowledged by the destination.",
-		func(d DestinationStatus) float64 { return float64(d.Delivered.Events) }),
+		func(d *DestinationStatus) float64 { return float64(d.Delivered.Events) }),
 	destinationCounter("delivered_bytes_total", "Payload bytes acknowledged by the destination.",
-		func(d DestinationStatus) float64 { return float64(d.Delivered.Bytes) }),
+		func(d *DestinationStatus) float64 { return float64(d.Delivered.Bytes) }),
 	destinationCounter("dead_events_total", "Events rejected by the destination and moved to dead letters.",
-		func(d DestinationStatus) float64 { return float64(d.Dead.Events) }),
+		func(d *DestinationStatus) float64 { return float64(d.Dead.Events) }),
 	destinationGauge("dead_letters", "Dead letters of the destination that are stored now.",
-		func(d DestinationStatus) float64 { return float64(d.DeadLetters) }),
+		func(d *DestinationStatus) float64 { return float64(d.DeadLetters) }),
 	destinationCounter("destination_records_total", "Records stored by the destination.",
-		func(d DestinationStatus) float64 { return float64(d.Records) }),
+		func(d *DestinationStatus) float64 { return float64(d.Records) }),
 	destinationCounter("destination_billed_bytes_total", "Bytes billed by the destination's service.",
-		func(d DestinationStatus) float64 { return float64(d.BilledBytes) }),
+		func(d *DestinationStatus) float64 { return float64(d.BilledBytes) }),
 	destinationCounter("destination_put_units_total", "Put payload units of Kinesis, or steps of 64 KiB of SQS, billed by the destination's service.",
-		func(d DestinationStatus) float64 { return float64(d.PutUnits) }),
+		func(d *DestinationStatus) float64 { return float64(d.PutUnits) }),
 	destinationGauge("pending_events", "Events pending at the destination.",
-		func(d DestinationStatus) float64 { return float64(d.Pending.Events) }),
+		func(d *DestinationStatus) float64 { return float64(d.Pending.Events) }),
 	destinationGauge("pending_bytes", "Payload bytes pending at the destination.",
-		func(d DestinationStatus) float64 { return float64(d.Pending.Bytes) }),
+		func(d *DestinationStatus) float64 { return float64(d.Pending.Bytes) }),
 	destinationGauge("destination_pace_bytes", "Current limit of record bytes a second for all shards of the destination; 0: no limit.",
-		func(d DestinationStatus) float64 { return float64(d.PaceBytes) }),
+		func(d *DestinationStatus) float64 { return float64(d.PaceBytes) }),
 	destinationGauge("destination_shards", "Known open shards of the destination; 0: none.",
-		func(d DestinationStatus) float64 { return float64(d.Shards) }),
+		func(d *DestinationStatus) float64 { return float64(d.Shards) }),
 	destinationGauge("oldest_pending_seconds", "Age of the oldest event pending at the destination; 0: none.",
-		func(d DestinationStatus) float64 { return d.Pending.OldestSeconds }),
+		func(d *DestinationStatus) float64 { return d.Pending.OldestSeconds }),
 }
 
 var identityColumns = []column[IdentityStatus]{
@@ -111,11 +104,11 @@ var agentColumns = []column[Status]{
 }
 
 var (
-	buildDesc       = desc("build_info", "The build of the program; always 1.", "version", "commit", "goversion")
-	readyDesc       = desc("ready", "1 while /readyz is 200, else 0.")
-	problemsDesc    = desc("problems", "Present problems, by kind.", "kind")
-	certificateDesc = desc("certificate_expiry_timestamp_seconds", "Time at which the certificate expires.", "file")
-	stateDesc       = desc("destination_state", "1 for the state of the destination, else 0.", "stream", "destination", "state")
+	buildFamily       = gaugeFamily("build_info", "The build of the program; always 1.", "version", "commit", "goversion")
+	readyFamily       = gaugeFamily("ready", "1 while /readyz is 200, else 0.")
+	problemsFamily    = gaugeFamily("problems", "Present problems, by kind.", "kind")
+	certificateFamily = gaugeFamily("certificate_expiry_timestamp_seconds", "Time at which the certificate expires.", "file")
+	stateFamily       = gaugeFamily("destination_state", "1 for the state of the destination, else 0.", "stream", "destination", "state")
 )
 
 // states are all states of a destination.
@@ -139,23 +132,23 @@ func seconds(t Time) float64 {
 // identityReasons are the rejection reasons of package ingest that concern an identity. They are exported at zero.
 var identityReasons = []string{"forbidden", "rate"}
 
-var identityRefusedDesc = desc("identity_refused_events_total", "Events rejected at ingest, by the identity of the sender and the reason.",
+var identityRefusedFamily = counterFamily("identity_refused_events_total", "Events rejected at ingest, by the identity of the sender and the reason.",
 	"identity", "reason")
 
 // waitReasons are the values of shipper.Report.Waits.
 var waitReasons = []string{"paced", "throttled", "bandwidth"}
 
-var waitsDesc = desc("destination_waiting", "1 while the destination waits for this reason, else 0.", "stream", "destination", "reason")
+var waitsFamily = gaugeFamily("destination_waiting", "1 while the destination waits for this reason, else 0.", "stream", "destination", "reason")
 
-func destinationCounter(name, help string, value func(DestinationStatus) float64) column[DestinationStatus] {
+func destinationCounter(name, help string, value func(*DestinationStatus) float64) column[*DestinationStatus] {
 	return counter(name, help, value, "stream", "destination")
 }
 
-func destinationGauge(name, help string, value func(DestinationStatus) float64) column[DestinationStatus] {
+func destinationGauge(name, help string, value func(*DestinationStatus) float64) column[*DestinationStatus] {
 	return gauge(name, help, value, "stream", "destination")
 }
 
-var droppedDesc = desc("dropped_events_total", "Events dropped before delivery, by policy.",
+var droppedFamily = counterFamily("dropped_events_total", "Events dropped before delivery, by policy.",
 	"stream", "destination", "reason")
 
 // collector exports the counts of one snapshot.
@@ -167,64 +160,34 @@ type collector struct {
 	basic  bool      // as PerStreamBasic
 }
 
-// Describe sends the description of every metric of Collect.
-func (c collector) Describe(out chan<- *prometheus.Desc) {
-	for _, column := range walColumns {
-		out <- column.desc
-	}
-	for _, column := range streamColumns {
-		out <- column.desc
-	}
-	for _, column := range destinationColumns {
-		out <- column.desc
-	}
-	for _, column := range identityColumns {
-		out <- column.desc
-	}
-	for _, column := range accessColumns {
-		out <- column.desc
-	}
-	for _, column := range agentColumns {
-		out <- column.desc
-	}
-	out <- buildDesc
-	out <- readyDesc
-	out <- problemsDesc
-	out <- certificateDesc
-	out <- stateDesc
-	out <- identityRefusedDesc
-	out <- droppedDesc
-	out <- waitsDesc
-}
-
-// Collect sends the snapshot's metrics.
-func (c collector) Collect(out chan<- prometheus.Metric) {
-	e := emitter{out: out}
-	if c.basic {
-		e.sums = make(map[sum]float64)
-		defer e.flush()
-	}
+// Gather returns the snapshot's metrics. It is not a collector of a registry, whose checks of each series take ten times as
+// long; TestCollector_PassesTheRegistry holds them.
+func (c collector) Gather() ([]*dto.MetricFamily, error) {
+	e := newEmitter(c.basic)
 	for _, column := range walColumns {
 		column.collect(e, c.status.WAL)
 	}
 	c.collectAgent(e)
 	c.status.Access.collect(e)
-	for _, stream := range c.status.Streams {
+	for i := range c.status.Streams {
+		stream := &c.status.Streams[i]
+		name := label(stream.Name)
 		for _, column := range streamColumns {
-			column.collect(e, stream, label(stream.Name))
+			column.collect(e, stream, name)
 		}
-		for _, d := range stream.Destinations {
-			d.collect(e, label(stream.Name), label(d.Name))
+		for j := range stream.Destinations {
+			stream.Destinations[j].collect(e, name, label(stream.Destinations[j].Name))
 		}
 	}
+	return e.gather(), nil
 }
 
-func (c collector) collectAgent(e emitter) {
+func (c collector) collectAgent(e *emitter) {
 	for _, column := range agentColumns {
 		column.collect(e, c.status)
 	}
-	e.send(buildDesc, prometheus.GaugeValue, 1, c.build[:]...)
-	e.send(readyDesc, prometheus.GaugeValue, one(c.ready))
+	e.send(buildFamily, 1, c.build[:]...)
+	e.send(readyFamily, one(c.ready))
 	problems := make(map[string]int)
 	for _, kind := range c.kinds {
 		problems[kind] = 0
@@ -233,14 +196,14 @@ func (c collector) collectAgent(e emitter) {
 		problems[p.Kind]++
 	}
 	for kind, n := range problems {
-		e.send(problemsDesc, prometheus.GaugeValue, float64(n), label(kind))
+		e.send(problemsFamily, float64(n), label(kind))
 	}
 	for _, cert := range c.status.Certificates {
-		e.send(certificateDesc, prometheus.GaugeValue, seconds(cert.Expires), label(cert.File))
+		e.send(certificateFamily, seconds(cert.Expires), label(cert.File))
 	}
 }
 
-func (a AccessStatus) collect(e emitter) {
+func (a AccessStatus) collect(e *emitter) {
 	for _, column := range accessColumns {
 		column.collect(e, a)
 	}
@@ -254,12 +217,12 @@ func (a AccessStatus) collect(e emitter) {
 		}
 		maps.Copy(reasons, i.Refused.Reasons)
 		for reason, n := range reasons {
-			e.send(identityRefusedDesc, prometheus.CounterValue, float64(n), label(i.Name), label(reason))
+			e.send(identityRefusedFamily, float64(n), label(i.Name), label(reason))
 		}
 	}
 }
 
-func (d DestinationStatus) collect(e emitter, stream, name string) {
+func (d *DestinationStatus) collect(e *emitter, stream, name string) {
 	for _, column := range destinationColumns {
 		column.collect(e, d, stream, name)
 	}
@@ -268,18 +231,17 @@ func (d DestinationStatus) collect(e emitter, stream, name string) {
 		if d.WaitsFor == reason {
 			waits = 1
 		}
-		e.send(waitsDesc, prometheus.GaugeValue, waits, stream, name, reason)
+		e.send(waitsFamily, waits, stream, name, reason)
 	}
 	for _, state := range states {
-		e.send(stateDesc, prometheus.GaugeValue, one(d.State == state), stream, name, string(state))
+		e.send(stateFamily, one(d.State == state), stream, name, string(state))
 	}
 	for reason, n := range d.Dropped.Reasons.complete() {
-		e.send(droppedDesc, prometheus.CounterValue, float64(n), stream, name, label(reason))
+		e.send(droppedFamily, float64(n), stream, name, label(reason))
 	}
 }
 
-// scrape responds with one snapshot and with the metrics of s.metrics. A new registry for each response is cheap, and all
-// figures of the response come from the same snapshot.
+// scrape responds with one snapshot and with the metrics of s.metrics. All figures of the response come from the same snapshot.
 func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 	status := s.snapshot()
 	reduced := !s.perStream().full(&status)
@@ -288,11 +250,19 @@ func (s *Server) scrape(w http.ResponseWriter, r *http.Request) {
 		counted = basic{counted}
 	}
 	s.metrics.prime(status, reduced)
-	ledger := prometheus.NewRegistry()
-	ledger.MustRegister(collector{status, s.source.Ready() == nil, s.build, s.kinds, reduced})
-	promhttp.HandlerFor(prometheus.Gatherers{counted, ledger}, promhttp.HandlerOpts{
+	promhttp.HandlerFor(both{counted, collector{status, s.source.Ready() == nil, s.build, s.kinds, reduced}}, promhttp.HandlerOpts{
 		ErrorLog: s.errorLog(),
 		// During an incident half of the figures are better than none.
 		ErrorHandling: promhttp.ContinueOnError,
 	}).ServeHTTP(w, r)
+}
+
+// both has the families of two gatherers without a common name.
+type both [2]prometheus.Gatherer
+
+// Gather returns the families of both.
+func (b both) Gather() ([]*dto.MetricFamily, error) {
+	first, err := b[0].Gather()
+	second, err2 := b[1].Gather()
+	return append(first, second...), errors.Join(err, err2)
 }
