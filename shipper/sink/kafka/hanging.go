@@ -158,13 +158,16 @@ func (s *Exact) inspect(ctx context.Context, id string) error {
 
 // stable returns the checkpoint, or UNSTABLE_OFFSET_COMMIT if it hangs.
 func (s *Exact) stable(ctx context.Context, id string) (checkpoint, error) {
-	soon, cancel := context.WithTimeout(ctx, s.unstable)
-	defer cancel()
-	found, err := committed(soon, s.client, id, s.topic.name, true)
-	if soon.Err() != nil && ctx.Err() == nil && !errors.Is(err, kerr.UnstableOffsetCommit) { // too little time for the request
-		return committed(ctx, s.client, id, s.topic.name, true)
+	for wait := s.unstable; ; wait *= 2 {
+		soon, cancel := context.WithTimeout(ctx, wait)
+		found, err := committed(soon, s.client, id, s.topic.name, true)
+		late := soon.Err() != nil
+		cancel()
+		if !late || ctx.Err() != nil || errors.Is(err, kerr.UnstableOffsetCommit) {
+			return found, err
+		}
+		// Too little time for one request: nothing is known of the checkpoint yet.
 	}
-	return found, err
 }
 
 // checkpoint reads the checkpoint of an ID that was just taken. A checkpoint that hangs is ended first, as its transaction
