@@ -15,6 +15,7 @@ type digests struct {
 	stored   sums // of the last commit
 	next     sums // of the transaction under way
 	unsure   bool // pages of a commit that was not stored may have the number of the next one
+	creating bool // the file has no name yet: nothing is written after its sync
 	sealing  bool // the transaction under way seals the segment
 }
 

@@ -53,7 +53,7 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 		}
 	}
 	f.stored, f.unsure = f.next, false
-	if f.digested {
+	if f.digested && !f.creating {
 		_ = lastcommit.Confirm(f.file, int64(f.db.Info().PageSize), uint64(id)) // without it, Open reads more of the file
 	}
 	return f.measure()
