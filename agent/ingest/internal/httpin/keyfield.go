@@ -18,7 +18,7 @@ func keyInField(data []byte, path []string) (string, *intake.Rejection) {
 			return "", intake.Invalid("key_field: no object holds %s", intake.QuoteName(name))
 		}
 		if i = jsonscan.Member(data, i+1, name); i < 0 {
-			return "", intake.Invalid("key_field: %s is missing", intake.QuoteName(name))
+			return "", intake.Invalid("key_field: %s is missing; ?key= gives a key without it", intake.QuoteName(name))
 		}
 	}
 	value := data[i:jsonscan.ValueEnd(data, i)]

@@ -158,7 +158,7 @@ func TestPost_Rejections(t *testing.T) {
 		{"POST", "/v1/streams/json?key=k", "{", nil, 422, "INVALID_ARGUMENT", "not valid JSON"},
 		{"POST", "/v1/streams/json?key=k", "{\n}", nil, 422, "INVALID_ARGUMENT", "line break"},
 		{"POST", "/v1/streams/json", "{", nil, 422, "INVALID_ARGUMENT", "not valid JSON"},
-		{"POST", "/v1/streams/json", "{}", nil, 400, "INVALID_ARGUMENT", `"id" is missing`},
+		{"POST", "/v1/streams/json", "{}", nil, 400, "INVALID_ARGUMENT", `"id" is missing; ?key= gives a key without it`},
 		{"POST", "/v1/streams/json", "[]", nil, 400, "INVALID_ARGUMENT", `no object holds "id"`},
 		{"POST", "/v1/streams/json", `{"id":true}`, nil, 400, "INVALID_ARGUMENT", "a boolean"},
 		{"POST", "/v1/streams/json?key=k", `"` + strings.Repeat("x", 1000) + `"`, nil, 413, "INVALID_ARGUMENT", "max_event_size"},
