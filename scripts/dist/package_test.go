@@ -36,6 +36,7 @@ func newHost(t *testing.T) *host {
 	}
 	h := &host{t: t, root: t.TempDir()}
 	output(t, "tar", "-xf", archive, "-C", h.root)
+	must(t, os.Chmod(h.root, 0o755)) // the archive may have the mode of a temporary folder
 	return h
 }
 
