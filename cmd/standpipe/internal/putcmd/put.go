@@ -96,7 +96,7 @@ type batch struct {
 	lines   []int
 	bytes   int    // of data and keys
 	input   int64  // bytes of the input
-	sum     string // of the lines up to the last one; with --resume
+	sum     string // of the input up to the last of lines; with --resume
 }
 
 // lineError is the reason why a line was not stored.
@@ -428,7 +428,6 @@ func (p *run) number(r *standpipev1.AppendRequest, first, last int) {
 }
 
 func (p *run) enqueue(ctx context.Context, to chan<- *batch, b *batch) bool {
-	b.sum = p.prefix.sum()
 	p.number(b.request, b.lines[0], b.lines[len(b.lines)-1])
 	select {
 	case to <- b:
@@ -481,6 +480,7 @@ func (p *run) readLine(r *bufio.Reader, b *batch, number int) error {
 	}
 	b.request.Events = append(b.request.Events, &standpipev1.Event{PartitionKey: key, Data: line})
 	b.lines = append(b.lines, number)
+	b.sum = p.prefix.sum()
 	b.bytes += len(line) + len(key)
 	return nil
 }

@@ -39,6 +39,9 @@ func TestResume_StoresEachLineOnce(t *testing.T) {
 		bad := r.IntN(len(lines))
 		good := lines[bad]
 		lines[bad] = "no JSON"
+		for range r.IntN(4) {
+			lines = append(lines, "") // the state is that of the last event
+		}
 		write(t, file, strings.Join(lines, "\n"))
 		if _, err := p.put(t, nil, "--resume", "json", file); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("line %d:", bad+1)) {
 			t.Fatalf("got %v, want line %d to be rejected", err, bad+1)
