@@ -106,10 +106,12 @@ var arrows = map[string][]string{
 
 	"agent/config/internal/odd":        {"agent/config/internal/schema"},
 	"agent/config/internal/pattern":    {"agent/config/internal/schema"},
+	"agent/config/internal/profile":    {"agent/config/internal/schema"},
 	"agent/config/internal/schema":     nil,
 	"agent/internal/access":            {"shipper/limit"},
 	"agent/internal/access/accesstest": {"agent/internal/access"},
 	"agent/internal/diskwatch":         {"agent/config", "wal"},
+	"agent/internal/wear":              {"agent/config"},
 	"agent/internal/linkwatch":         nil,
 	"agent/internal/uplink":            {"agent/internal/linkwatch", "shipper", "shipper/sink"},
 	"agent/internal/deadletters":       {"agent/admin", "agent/ingest", "wal", "wal/deadletter"},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/internal/destination"
+	"github.com/standpipe/standpipe/agent/internal/wear"
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -37,4 +38,13 @@ func Predict(c *config.Config, t shipper.Traffic) ([]Forecast, error) {
 		}
 	}
 	return all, nil
+}
+
+// PredictDay returns the bytes that the log writes, and those of requests, of a day with the given traffic in each stream.
+func PredictDay(c *config.Config, t shipper.Traffic) (flash, link float64, err error) {
+	all, err := Predict(c, t)
+	for _, p := range all {
+		link += wear.RequestsPerDay(p.Type, p.Payload, p.Requests)
+	}
+	return wear.BytesPerDay(wear.TrafficOf(c, t.PerSecond, t.Size)), link, err
 }

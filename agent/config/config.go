@@ -10,6 +10,7 @@ import (
 
 // Config is the contents of agent.hcl, with all defaults filled in.
 type Config struct {
+	Profile         string // the preset of the settings that the file does not have; empty: none
 	NodeName        string // default: the host's name
 	DataDir         string
 	LogLevel        string        // trace, debug, info, warn or error
@@ -27,12 +28,16 @@ type Config struct {
 	Prices          Prices
 	Streams         []Stream
 
-	texts    schema.Texts // of the files
-	warnings []Fault
+	texts     schema.Texts // of the files
+	warnings  []Fault
+	explained []Explained
 }
 
 // Warnings returns the settings that are valid but surely not as intended, in the order of the files.
 func (c *Config) Warnings() []Fault { return c.warnings }
+
+// Explained returns all settings of the configuration with their origin, in the order of the schema.
+func (c *Config) Explained() []Explained { return c.explained }
 
 // AddSources adds the source lines to faults that were found after reading.
 func (c *Config) AddSources(faults []Fault) { c.texts.AddSources(faults) }
@@ -209,7 +214,7 @@ func Parse(src []byte, filename string) (*Config, error) {
 func parse(files []schema.Source) (*Config, error) {
 	c := defaultConfig()
 	var err error
-	if c.texts, c.warnings, err = schema.ReadConfiguration(files, &fileSection, c, markPlaces, &state{wal: c.WAL}); err != nil {
+	if c.texts, c.warnings, c.explained, err = schema.ReadConfiguration(files, &fileSection, c, markPlaces, &state{wal: c.WAL}); err != nil {
 		return nil, err
 	}
 	return c, nil

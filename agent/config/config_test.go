@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -359,6 +360,48 @@ func TestWarnings_OfAStreamBelowTheDefaultOfWAL(t *testing.T) {
 	c := parse(t, "stream \"s\" { \n max_size = \"1GiB\"\n destination \"file\" \"f\" { path = \"/a\" }\n}")
 	if got := c.Warnings(); len(got) > 0 {
 		t.Errorf("got %v, want none", got)
+	}
+}
+
+// A profile has values for the settings that the file does not have, also without their block.
+func TestProfile_GivesValuesToSettingsThatTheFileDoesNotHave(t *testing.T) {
+	const stream = "\nstream \"s\" {\n destination \"file\" \"f\" { path = \"/a\" }\n}"
+	gateway := config.Linger{Commit: 250 * time.Millisecond, Accepted: time.Second}
+	for text, want := range map[string]config.WAL{
+		"profile = \"gateway\"": {Linger: gateway, Checkpoints: 10 * time.Second},
+		"wal {\n commit_linger = \"1s\"\n}\nprofile = \"gateway\"": {Linger: config.Linger{Commit: time.Second, Accepted: time.Second}, Checkpoints: 10 * time.Second},
+		"profile = \"\"\nwal {\n commit_linger = \"1s\"\n}":        {Linger: config.Linger{Commit: time.Second, Accepted: time.Second}, Checkpoints: time.Second},
+	} {
+		c := parse(t, text+stream)
+		if got := c.WAL; got.Linger != want.Linger || got.Checkpoints != want.Checkpoints || c.Streams[0].Linger != want.Linger {
+			t.Errorf("%s: got %+v and %+v, want %+v", text, got, c.Streams[0].Linger, want)
+		}
+	}
+	got, want := faultsOf(t, "profile = \"router\""+stream), []string{`1:11: profile: "router" is unknown; allowed is "gateway" or ""`}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// The explanation has each setting once, with its value and its origin.
+func TestExplained_NamesTheOriginOfEachValue(t *testing.T) {
+	c := parse(t, "profile = \"gateway\"\nwal {\n commit_linger = \"1s\"\n}\nstream \"s\" {\n destination \"file\" \"f\" { path = \"/a\" }\n}")
+	got := make(map[string]string)
+	for _, e := range c.Explained() {
+		key := strings.TrimSpace(e.Block + " " + e.Name)
+		if got[key] != "" {
+			t.Errorf("%s is explained twice", key)
+		}
+		got[key] = e.Value + ", " + e.From
+	}
+	for key, want := range map[string]string{
+		"profile": `"gateway", agent.hcl:1:11`, "log_level": `"info", default`,
+		"wal commit_linger": `"1s", agent.hcl:3:18`, "wal checkpoint_interval": `"10s", profile "gateway"`,
+		`stream "s" commit_linger`: "as in wal, default", `stream "s" destination "file" "f" path`: `"/a", agent.hcl:6:34`,
+	} {
+		if got[key] != want {
+			t.Errorf("%s: got %s, want %s", key, got[key], want)
+		}
 	}
 }
 

@@ -18,6 +18,6 @@ func Known() (names []string) {
 
 // Settings removes from c all that is no setting, so that it can be compared.
 func Settings(c *Config) *Config {
-	c.texts, c.warnings = nil, nil
+	c.texts, c.warnings, c.explained = nil, nil, nil
 	return c
 }

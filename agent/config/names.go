@@ -12,6 +12,8 @@ type (
 	Pos = schema.Pos
 	// Fault is one mistake in a configuration.
 	Fault = schema.Fault
+	// Explained is the value of one setting of a configuration, and its origin.
+	Explained = schema.Explained
 	// FaultsError is all mistakes in a configuration, in the order of its files.
 	FaultsError = schema.FaultsError
 	// List is a list of strings in one comparable value.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
 	"github.com/standpipe/standpipe/agent/config/internal/pattern"
+	"github.com/standpipe/standpipe/agent/config/internal/profile"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -25,6 +26,8 @@ func Describe() []Section {
 
 var fileSection = schema.Section[Config]{
 	Settings: []schema.Setting[Config]{
+		schema.Profile("profile", func(c *Config) *string { return &c.Profile }, profile.All()).
+			Means("Values for the settings that the file does not have. gateway: for small boxes with a flash card; validate --explain prints the values."),
 		schema.Text("node_name", `a name, like "gateway-17"`, func(c *Config) *string { return &c.NodeName }, schema.NotEmpty).ByDefault("the host name").NeedsRestart().
 			Means("The name of the agent in the status, in envelopes and in its log lines."),
 		schema.Text("data_dir", `the path of a folder, like "/var/lib/standpipe"`, func(c *Config) *string { return &c.DataDir }, schema.NotEmpty).NeedsRestart().Warns(odd.DataDir).
@@ -49,7 +52,7 @@ var fileSection = schema.Section[Config]{
 			Means("The listener for operators: metrics, health, status and dead letters."),
 		schema.Inner("metrics", &metricsSection, func(c *Config) *Metrics { return &c.Metrics }).
 			Means("The metrics of GET /metrics."),
-		schema.Inner("wal", &walSection, func(c *Config) *WAL { return &c.WAL }).NeedsRestart().
+		schema.Inner("wal", &walSection, func(c *Config) *WAL { return &c.WAL }).NeedsRestart().Always().
 			Means("The write-ahead log. Every event is synced to it before the acknowledgement."),
 		awsDefaults(),
 		schema.Inner("prices", &pricesSection, func(c *Config) *Prices { return &c.Prices }).

@@ -17,6 +17,7 @@ import (
 func newValidateCommand() *cobra.Command {
 	var files, asJSON bool
 	var dataDir string
+	var explain explainFlags
 	c := &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a configuration file",
@@ -29,6 +30,10 @@ change the exit code.
 With --files, check also the certificates, keys and token files that it names,
 on this host and with the rights of the current user.
 
+With --explain, print every setting with its value and its origin: the line of
+the file, the profile, or default. The bytes that the log writes to a flash card
+and that requests take on the link follow, for the given traffic.
+
 With --data-dir, list also the destinations that the log in this directory has
 and the file does not: an agent would park them. The log may be in use.`,
 		Args: cobra.ExactArgs(1),
@@ -38,16 +43,17 @@ and the file does not: an agent would park them. The log may be in use.`,
 			if asJSON {
 				return validateJSON(c, args[0], files, dataDir)
 			}
-			return validate(c, args[0], files, dataDir)
+			return validate(c, args[0], files, dataDir, &explain)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON on standard output")
 	c.Flags().BoolVar(&files, "files", false, "check also the certificates, keys and token files that it names")
+	explain.add(c)
 	c.Flags().StringVar(&dataDir, "data-dir", "", "list also the destinations that the log in this `directory` has and the file does not")
 	return c
 }
 
-func validate(c *cobra.Command, path string, files bool, dataDir string) error {
+func validate(c *cobra.Command, path string, files bool, dataDir string, explain *explainFlags) error {
 	loaded, err := agent.Load(path)
 	if err != nil {
 		return &cli.ExitError{Code: cli.ExitFailed, Err: printFaults(err, c.ErrOrStderr())}
@@ -64,6 +70,9 @@ func validate(c *cobra.Command, path string, files bool, dataDir string) error {
 		if err := printParked(c.Context(), c.ErrOrStderr(), dataDir, loaded); err != nil {
 			return err
 		}
+	}
+	if explain.on {
+		return explain.explain(c.OutOrStdout(), loaded)
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s: ok: %s\n", path, summary(loaded))
 	return err

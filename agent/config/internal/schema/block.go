@@ -68,6 +68,7 @@ type Child[T any] struct {
 	Name   string
 	Labels []string // the placeholders in fault texts: TYPE, NAME
 	once   bool
+	always bool // without such a block, an empty one is read
 	Read   func(b *Block, into *T)
 
 	// For Describe.
@@ -86,6 +87,12 @@ func (c Child[T]) Means(meaning string) Child[T] {
 // NeedsRestart returns c as a block that a reload does not change.
 func (c Child[T]) NeedsRestart() Child[T] {
 	c.restart = true
+	return c
+}
+
+// Always returns c as a block that is read as an empty one if the file has none: a profile may have values for it.
+func (c Child[T]) Always() Child[T] {
+	c.always = true
 	return c
 }
 
@@ -130,6 +137,8 @@ type Block struct {
 	Head       Pos
 	Labels     []string
 	LabelPos   []Pos
+	path       []string       // its kind, after those of the blocks around it
+	titles     []string       // its name, after those of the blocks around it
 	understood map[string]Pos // the settings read without a fault, with the position of their value
 }
 
@@ -220,16 +229,31 @@ func (s *Section[T]) readSettings(b *Block, into *T) {
 			if set.required && !s.misspelled(b, set.Name) {
 				b.Fault(b.Head, "%s has no %s; needed is %s", b.Name, set.Name, set.Allowed)
 			}
+			s.readPreset(b, &set, into)
 			continue
 		}
 		v := Value{Block: b, name: set.Name, allowed: set.Allowed, expr: attr.Expr}
 		if set.Read(v, into) {
 			b.understood[set.Name] = v.Pos()
+			explain(b, &set, into, v.Pos().String())
 		}
 	}
 	for _, attr := range b.body.Attributes {
 		s.expectSetting(b, attr)
 	}
+}
+
+// readPreset reads the preset's value of a setting that the file does not have. Without one, the default stays.
+func (s *Section[T]) readPreset(b *Block, set *Setting[T], into *T) {
+	from := fromDefault
+	if expr := b.r.preset.value(b.path, set.Name); expr != nil {
+		v := Value{Block: b, name: set.Name, allowed: set.Allowed, expr: expr}
+		if set.Read(v, into) {
+			b.understood[set.Name] = v.Pos()
+		}
+		from = "profile " + strconv.Quote(b.r.preset.name)
+	}
+	explain(b, set, into, from)
 }
 
 // misspelled reports whether an unknown setting of b gets the fault that name was meant.
@@ -307,6 +331,7 @@ func (c Child[T]) readAll(b *Block, into *T) {
 			continue
 		}
 		nested := b.r.block(hb)
+		nested.path, nested.titles = append(slices.Clip(b.path), c.Name), append(slices.Clip(b.titles), nested.Name)
 		switch {
 		case c.once && first != Pos{}:
 			b.Fault(nested.Head, "%s is given twice%s; it may stand once, first at %s", c.Name, b.in(), first.SeenFrom(nested.Head))
@@ -318,6 +343,9 @@ func (c Child[T]) readAll(b *Block, into *T) {
 		if first == (Pos{}) {
 			first = nested.Head
 		}
+	}
+	if c.always && first == (Pos{}) {
+		c.Read(&Block{r: b.r, Name: c.Name, body: &hclsyntax.Body{}, Head: b.Head, path: []string{c.Name}, titles: []string{c.Name}}, into)
 	}
 }
 

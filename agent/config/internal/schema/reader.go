@@ -23,20 +23,23 @@ type reader struct {
 	warnings faults
 	places   map[string]string // the settings that may contain ${name}, in words, by name
 	state    any               // of the checks
+	preset   *Preset           // nil: none
+
+	explained []Explained
 }
 
 // ReadConfiguration reads the files as one configuration into a T. places describes the settings that may contain ${name}, by
-// name. state is kept for the checks of blocks. The error is a *FaultsError. It returns the texts of the files and the
-// warnings of a valid configuration.
-func ReadConfiguration[T any](files []Source, top *Section[T], into *T, places map[string]string, state any) (Texts, []Fault, error) {
+// name. state is kept for the checks of blocks. The error is a *FaultsError. It returns the texts of the files, and the
+// warnings and all settings of a valid configuration.
+func ReadConfiguration[T any](files []Source, top *Section[T], into *T, places map[string]string, state any) (Texts, []Fault, []Explained, error) {
 	r := &reader{files: files, texts: make(Texts), places: places, state: state}
 	if all, ok := r.readFiles(); ok {
 		top.Read(&Block{r: r, body: all, Head: Pos{files[0].Name, 1, 1}}, into)
 	}
 	if len(r.faults) > 0 {
-		return r.texts, nil, &FaultsError{Faults: r.faults.sorted(r.texts)}
+		return r.texts, nil, nil, &FaultsError{Faults: r.faults.sorted(r.texts)}
 	}
-	return r.texts, r.warnings.sorted(r.texts), nil
+	return r.texts, r.warnings.sorted(r.texts), r.explained, nil
 }
 
 // readFiles returns the contents of all files. It reports false if a part is missing.
