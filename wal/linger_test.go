@@ -249,7 +249,7 @@ func TestCheckpoint_OfAFullLogDoesNotWait(t *testing.T) {
 		l, _ := openTimed(t, wal.Options{MaxSize: wal.MinMaxSize, OnFull: wal.Block, CheckpointInterval: time.Hour})
 		p, err := l.OpenCursor("s", "d")
 		must(t, err)
-		for i := range n + 50 {
+		for i := range n + 20 {
 			if i == last+2 {
 				time.Sleep(time.Second) // after the checkpoint of the new segment
 				settleUpTo(p, l.Next("s"), wal.Count{Events: uint64(i), Bytes: uint64(i) * 4000})
