@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -41,6 +42,12 @@ type PublisherOptions struct {
 	// OnRefused, when set, is called with each event that was rejected or given up, and the error, before its Receipt
 	// has it. It must not call the Publisher.
 	OnRefused func(Event, error)
+
+	// Logger gets a line when the agent takes no events, with the reason, and one when it takes them again. Default:
+	// slog.Default(). OnState, when set, is called at the same times: with the error, and with nil. It must not call the
+	// Publisher.
+	Logger  *slog.Logger
+	OnState func(error)
 }
 
 // maxWindow is below the number of runs that the agent keeps of a producer.
@@ -99,6 +106,7 @@ type Publisher struct {
 	id     string // the producer's
 	doubt  uint64 // events with sequences below it may be stored, though they were not answered
 	delays *backoff.ExponentialBackOff
+	outage outage
 }
 
 // refusals are the rejections that Flush and Close report.
@@ -117,6 +125,7 @@ func (c *Client) Publisher(stream string, o PublisherOptions) *Publisher {
 		ended:   make(chan struct{}),
 		scratch: &standpipev1.AppendRequest{Events: []*standpipev1.Event{{}}},
 		delays:  o.delays(),
+		outage:  newOutage(stream, &o),
 	}
 	p.renew()
 	ctx, hurry := context.WithCancel(c.life)

@@ -109,10 +109,14 @@ func (p *Publisher) first() *request {
 func (p *Publisher) pause(ctx context.Context, e *Error) {
 	p.mu.Lock()
 	p.last = e
-	if p.answers > 0 {
+	answers := p.answers
+	if answers > 0 {
 		p.delays.Reset()
 	}
 	p.mu.Unlock()
+	if answers == 0 {
+		p.outage.begin(e)
+	}
 	left := p.patience()
 	delay := time.NewTimer(min(max(p.delays.NextBackOff(), e.RetryAfter), left))
 	defer delay.Stop()

@@ -134,6 +134,7 @@ func (p *Publisher) receive(wire standpipev1.Ingest_AppendStreamClient) error {
 		if err != nil {
 			return err
 		}
+		p.outage.end()
 		if err := p.answered(m); err != nil {
 			return err
 		}
