@@ -22,6 +22,7 @@ import (
 	"github.com/standpipe/standpipe/test/testkit"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // upkeepWorkload names the environment variable for the data directory of a workload that rolls, compacts, truncates,
@@ -319,12 +320,13 @@ func (m *upkeepModel) round(t *testing.T, d *disk, cut func(d *disk) error, dama
 	dir := filepath.Join(d.Mount, "data")
 	if damage {
 		m.lossy = maps.Clone(m.acked)
-		files, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
-		must(t, err)
-		if len(files) > 1 {
-			overwrite(t, files[rand.IntN(len(files)-1)], 0, make([]byte, 8192))
+		if files := segmentsBeforeNewest(t, dir); len(files) > 0 {
+			overwrite(t, files[rand.IntN(len(files))], 0, make([]byte, 8192))
 		}
-		overwrite(t, filepath.Join(dir, "dead.db"), 0, make([]byte, 8192))
+		letters := filepath.Join(dir, "dead.db")
+		if _, err := os.Stat(letters); err == nil { // an earlier loss may have come before the file was synced
+			overwrite(t, letters, 0, make([]byte, 8192))
+		}
 		clear(m.letters)
 	}
 	must(t, os.WriteFile(filepath.Join(d.Mount, upkeepNumbers), numbersText(m.acked), 0o600))
@@ -339,6 +341,21 @@ func (m *upkeepModel) round(t *testing.T, d *disk, cut func(d *disk) error, dama
 	must(t, d.Attach())
 	m.check(t, dir, damage)
 	d.Detach()
+}
+
+// segmentsBeforeNewest returns the files of the segments before the one that takes events. A file behind that one may be
+// ready for later events.
+func segmentsBeforeNewest(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "wal", "*.seg"))
+	must(t, err)
+	markers, err := filepath.Glob(filepath.Join(dir, "wal", "*"+segment.MarkerSuffix))
+	must(t, err)
+	if len(markers) == 0 {
+		return nil
+	}
+	newest := strings.TrimSuffix(slices.Max(markers), segment.MarkerSuffix)
+	return slices.DeleteFunc(files, func(name string) bool { return strings.TrimSuffix(name, ".seg") >= newest })
 }
 
 // check opens the log and compares it with the model.
