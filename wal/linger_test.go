@@ -264,3 +264,24 @@ func TestCheckpoint_OfAFullLogDoesNotWait(t *testing.T) {
 		}
 	})
 }
+
+// A kill right after a command of an operator, or after the first event of a stream, must not undo the new state of the
+// cursor: these changes do not wait for the interval.
+func TestCheckpoint_OfAnOperatorIsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, line := openTimed(t, wal.Options{CheckpointInterval: time.Hour})
+		p, err := l.OpenCursor("s", "d")
+		must(t, err)
+		time.Sleep(time.Minute)
+		_, err = l.Append(t.Context(), &wal.Batch{Stream: "s", Events: []wal.Event{event("k", "x")}})
+		must(t, err)
+		want := []time.Duration{time.Minute, time.Minute}
+		line.want(t, want, 1)
+		for _, act := range []func(){func() { p.Pause(time.Now()) }, p.Park} {
+			time.Sleep(time.Minute)
+			want = append(want, time.Since(line.start))
+			act()
+			line.want(t, want, 1)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/standpipe/standpipe/wal/internal/commit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -24,7 +25,7 @@ func (p *Cursor) Park() {
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
 	p.Close()
-	p.log.committer.Touch(CheckpointInterval)
+	p.log.committer.Touch(commit.AtOnce)
 }
 
 // Forget drops the pending events of a parked cursor, with the reason DroppedForgotten, and returns their count. It
@@ -35,7 +36,7 @@ func (p *Cursor) Forget(ctx context.Context) (dropped Count, err error) {
 	if dropped, err = p.dropKept(); err != nil {
 		return Count{}, err
 	}
-	p.log.committer.Touch(CheckpointInterval)
+	p.log.committer.Touch(commit.AtOnce)
 	p.stream.settled.Wake()
 	return dropped, p.log.Sync(ctx)
 }
@@ -79,7 +80,7 @@ func (p *Cursor) Pause(since time.Time) {
 	p.keepLocked()
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
-	p.log.committer.Touch(CheckpointInterval)
+	p.log.committer.Touch(commit.AtOnce)
 }
 
 // Paused returns when an operator has paused the destination; the zero time: it is not paused.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"github.com/standpipe/standpipe/wal/internal/commit"
 	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
@@ -46,7 +47,7 @@ func (t *streamTable) countLocked(s *stream) {
 		p.mu.Unlock()
 	}
 	if len(s.cursors) > 0 {
-		t.log.committer.Touch(CheckpointInterval)
+		t.log.committer.Touch(commit.AtOnce) // without its entry, a destination that leaves the configuration is unknown
 	}
 }
 

@@ -55,6 +55,8 @@ type Appended struct {
 const (
 	// SoonInterval is the default of the longest time until a settlement is synced, and that of other changes of a cursor.
 	SoonInterval = 250 * time.Millisecond
+	// AtOnce is for changes that operators wait for, and for the first entry of a cursor.
+	AtOnce = time.Nanosecond
 	// CountsInterval is that of the counts of failed requests.
 	CountsInterval = time.Minute
 )
