@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	goSync "sync"
 	"testing"
 	"time"
 
@@ -351,11 +352,20 @@ func TestPark_SurvivesAKillAtEachCommit(t *testing.T) {
 func playPark(t *testing.T, r *rand.Rand) {
 	t.Helper()
 	dir := t.TempDir()
-	var images []string // of the folder, after each commit of the step
+	var mu goSync.Mutex
+	var images []string // of the folder, after each commit of the step; guarded by mu
+	taken := func() (taken []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		taken, images = images, nil
+		return taken
+	}
 	o := wal.Options{Dir: dir}
 	l := open(t, o.WithFaults(nil, func() error {
 		to := t.TempDir()
 		copyDir(t, to, dir)
+		mu.Lock()
+		defer mu.Unlock()
 		images = append(images, to)
 		return nil
 	}))
@@ -364,6 +374,7 @@ func playPark(t *testing.T, r *rand.Rand) {
 	m := &parkModel{configured: true, next: 1, owed: make(map[uint64]bool)}
 	appendOne(t, l, "s", "k", "x") // the log keeps no parked cursor of an empty stream
 	m.append(1)
+	must(t, l.Sync(t.Context())) // the cursor's entry too
 	steps := []struct {
 		name string
 		do   func()
@@ -430,13 +441,13 @@ func playPark(t *testing.T, r *rand.Rand) {
 		step := steps[r.IntN(len(steps))]
 		history += " " + step.name
 		before := m.clone()
-		images = nil
+		taken()
 		step.do()
 		must(t, l.Sync(context.Background()))
 		if got := parkState(t, l, p); got != m.String() {
 			t.Fatalf("%s: got %s, want %s", history, got, m)
 		}
-		for _, image := range images {
+		for _, image := range taken() {
 			killed := open(t, wal.Options{Dir: image})
 			before.configured = m.configured
 			before.start()
