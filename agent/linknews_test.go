@@ -4,20 +4,22 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/admin"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/test/fakeaws"
 )
 
-// While the link is down nothing is sent and events are accepted. Up sends them.
-func TestLink_DownAndUp(t *testing.T) {
+// runAtFirehose runs an agent whose stream s goes to the service as destination f, with a long time for each request.
+func runAtFirehose(t *testing.T, aws *fakeaws.Server) (*agent.Agent, standpipev1.IngestClient) {
+	t.Helper()
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDFAKE")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
-	aws := fakeaws.Start(t)
-	dir := t.TempDir()
-	conf := parse(t, dir, strings.ReplaceAll(`
+	conf := parse(t, t.TempDir(), strings.ReplaceAll(`
 stream "s" {
   destination "firehose" "f" {
     delivery_stream = "s"
+    retry { timeout = "10m" }
     batch { max_delay = "10ms" }
     aws {
       region   = "eu-west-1"
@@ -28,6 +30,13 @@ stream "s" {
 	a := run(t, conf)
 	client := dial(t, conf)
 	<-a.Running()
+	return a, client
+}
+
+// While the link is down nothing is sent and events are accepted. Up sends them.
+func TestLink_DownAndUp(t *testing.T) {
+	aws := fakeaws.Start(t)
+	a, client := runAtFirehose(t, aws)
 	send(t, client, "s", 1)
 	until(t, "nothing is delivered", func() bool { return destination(t, a, "s", "f").Delivered.Events == 1 })
 
@@ -50,27 +59,10 @@ stream "s" {
 
 // A request that hangs ends when the link is set down, and its events are sent when it is up.
 func TestLink_DownEndsRequestsUnderWay(t *testing.T) {
-	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDFAKE")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	aws := fakeaws.Start(t)
 	arrived := make(chan struct{})
 	aws.FailNext(fakeaws.Hang(func() { close(arrived) }))
-	dir := t.TempDir()
-	conf := parse(t, dir, strings.ReplaceAll(`
-stream "s" {
-  destination "firehose" "f" {
-    delivery_stream = "s"
-    retry { timeout = "10m" }
-    batch { max_delay = "10ms" }
-    aws {
-      region   = "eu-west-1"
-      endpoint = "URL"
-    }
-  }
-}`, "URL", aws.URL()))
-	a := run(t, conf)
-	client := dial(t, conf)
-	<-a.Running()
+	a, client := runAtFirehose(t, aws)
 	send(t, client, "s", 1)
 	<-arrived
 	a.SetLink(false)
