@@ -104,9 +104,11 @@ var arrows = map[string][]string{
 	"shipper/sink/s3/internal/parquet": {"wal"},
 	"shipper/sink/s3/internal/upload":  {"shipper/sink/internal/awsclient"},
 
+	"agent/config/internal/folder":     {"agent/config/internal/pattern"},
 	"agent/config/internal/odd":        {"agent/config/internal/schema"},
 	"agent/config/internal/pattern":    {"agent/config/internal/schema"},
 	"agent/config/internal/profile":    {"agent/config/internal/schema"},
+	"agent/config/internal/rule":       {"agent/config/internal/pattern", "agent/config/internal/schema"},
 	"agent/config/internal/schema":     nil,
 	"agent/internal/access":            {"shipper/limit"},
 	"agent/internal/access/accesstest": {"agent/internal/access"},

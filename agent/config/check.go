@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/standpipe/standpipe/agent/config/internal/folder"
 	"github.com/standpipe/standpipe/agent/config/internal/pattern"
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -207,8 +207,8 @@ func checkFilledIn(b *schema.Block, s *Stream, d *Destination) {
 		name, template, value, allowed string
 		wrong                          func(string) string
 	}{
-		{"topic", d.Kafka.Topic, filled.Kafka.Topic, kafkaTopic, wrongTopic},
-		{"queue_url", d.SQS.QueueURL, filled.SQS.QueueURL, queueURL, wrongQueueURL},
+		{"topic", d.Kafka.Topic, filled.Kafka.Topic, kafkaTopic, rule.Topic},
+		{"queue_url", d.SQS.QueueURL, filled.SQS.QueueURL, queueURL, rule.QueueURL},
 	} {
 		if !b.Wrote(set.name) || set.template == set.value {
 			continue
@@ -223,76 +223,18 @@ func checkFilledIn(b *schema.Block, s *Stream, d *Destination) {
 // each destination would treat the other's unfinished files as its own, and operators could not distinguish the hour
 // folders. Streams may share a folder: the name of a file contains its stream.
 func checkPaths(b *schema.Block, name string, d, other *Destination) {
-	mine, theirs := realPath(name, d.Path), realPath(name, other.Path)
+	mine, theirs := folder.Real(name, d.Path), folder.Real(name, other.Path)
 	switch {
-	case onePath(name, mine, theirs):
+	case pattern.Meet(name, mine, theirs):
 		b.Fault(b.At("path"), "path: %s is the path of destination %s at %s too; allowed is a folder of its own",
 			schema.Quote(d.Path), schema.Quote(other.Name), other.Pos.SeenFrom(b.Head))
-	case liesIn(name, mine, theirs): // as PATH/2026 in PATH
+	case folder.In(name, mine, theirs): // as PATH/2026 in PATH
 		b.Fault(b.At("path"), "path: %s lies in the path of destination %s at %s; allowed is a folder beside it",
 			schema.Quote(d.Path), schema.Quote(other.Name), other.Pos.SeenFrom(b.Head))
-	case liesIn(name, theirs, mine):
+	case folder.In(name, theirs, mine):
 		b.Fault(b.At("path"), "path: %s contains the path of destination %s at %s; allowed is a folder beside it",
 			schema.Quote(d.Path), schema.Quote(other.Name), other.Pos.SeenFrom(b.Head))
 	}
-}
-
-// onePath reports whether two paths are the same folder for at least one stream.
-func onePath(name, a, b string) bool {
-	return a == b || fillsIn(name, a, b) || fillsIn(name, b, a)
-}
-
-// hourFolder matches the names of the hour folders of a file destination.
-var hourFolder = regexp.MustCompile(`^\d{2,4}$`)
-
-// liesIn reports whether inner is an hour folder of outer, or inside one.
-func liesIn(name, inner, outer string) bool {
-	for hourFolder.MatchString(filepath.Base(inner)) {
-		if inner = filepath.Dir(inner); onePath(name, inner, outer) {
-			return true
-		}
-	}
-	return false
-}
-
-// realPath returns the absolute path, with symbolic links resolved as far as the path exists. The path of a single
-// stream has the stream's name filled in.
-func realPath(name, path string) string {
-	if !pattern.Is(name) {
-		path = strings.ReplaceAll(path, streamMark, name)
-	}
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return filepath.Clean(path)
-	}
-	for there, rest := absolute, ""; ; {
-		if real, err := filepath.EvalSymlinks(there); err == nil {
-			return filepath.Join(real, rest)
-		}
-		above := filepath.Dir(there)
-		if above == there {
-			return absolute
-		}
-		there, rest = above, filepath.Join(filepath.Base(there), rest)
-	}
-}
-
-// fillsIn reports whether path becomes literal for a stream of that name or pattern.
-func fillsIn(name, path, literal string) bool {
-	_, ok := filling(name, path, literal)
-	return ok
-}
-
-// filling returns the stream of that name or pattern for which path becomes literal, which has no ${stream}.
-func filling(name, path, literal string) (stream string, ok bool) {
-	before, _, marked := strings.Cut(path, streamMark)
-	rest := strings.ReplaceAll(path, streamMark, "")
-	if !marked || strings.Contains(literal, streamMark) || len(literal) < len(rest) {
-		return "", false
-	}
-	size := (len(literal) - len(rest)) / strings.Count(path, streamMark)
-	stream = literal[len(before):][:size]
-	return stream, ValidStreamName(stream) == nil && pattern.Match(name, stream) && strings.ReplaceAll(path, streamMark, stream) == literal
 }
 
 // checkAggregateBy requires KPL records for records of several keys, since consumers need the key of each event, and an
@@ -354,75 +296,4 @@ func checkRetry(b *schema.Block, r *Retry) {
 		return
 	}
 	b.Fault(b.At("initial"), "initial: %s is over max; allowed is at most %s", schema.DurationText(r.Initial), schema.DurationText(r.Max))
-}
-
-// kinesisARN is the service's own pattern, arn:aws.*:kinesis:.*:\d{12}:stream/\S+, with a stricter region: Kinesis Data
-// Streams API Reference, StreamARN of UpdateMaxRecordSize, November 2026. The group is the stream's name.
-var kinesisARN = regexp.MustCompile(`^arn:aws[a-z-]*:kinesis:[a-z0-9-]+:[0-9]{12}:stream/(.*)$`)
-
-// wrongKinesisStream accepts a name or an ARN. In an ARN, ${stream} may only be part of the stream's name.
-func wrongKinesisStream(s string) string {
-	if !strings.HasPrefix(s, "arn:") {
-		return wrongAWSName(s)
-	}
-	parts := kinesisARN.FindStringSubmatch(s)
-	if parts == nil {
-		return "is no ARN of a Kinesis stream"
-	}
-	if wrong := wrongAWSName(parts[1]); wrong != "" {
-		return "has a name that " + wrong
-	}
-	return ""
-}
-
-// wrongAWSName applies the rule of both services for the names of streams, except for the text behind ${stream}.
-func wrongAWSName(s string) string {
-	rest := strings.ReplaceAll(s, streamMark, "")
-	switch {
-	case s == "":
-		return "is empty"
-	case strings.ContainsFunc(rest, func(c rune) bool { return !schema.NameChar(c) }):
-		return "has a character that is not of A-Z a-z 0-9 . _ -"
-	case len(rest) > pattern.MaxName:
-		return fmt.Sprintf("has more than %d characters", pattern.MaxName)
-	}
-	return ""
-}
-
-func wrongEndpoint(s string) string {
-	if s == "" {
-		return ""
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return "is no URL of a server"
-	}
-	return ""
-}
-
-// AWS Security Token Service API Reference, AssumeRole, November 2026.
-var (
-	externalID  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
-	sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
-)
-
-func wrongExternalID(s string) string {
-	if s == "" || len(s) >= 2 && len(s) <= 1224 && externalID.MatchString(s) {
-		return ""
-	}
-	return "is no external ID: it has 2 to 1224 characters of A-Z a-z 0-9 _ + = , . @ : / -"
-}
-
-func wrongSessionName(s string) string {
-	if s == "" || sessionName.MatchString(s) {
-		return ""
-	}
-	return "is no session name: it has 2 to 64 characters of A-Z a-z 0-9 _ + = , . @ -"
-}
-
-func wrongRole(s string) string {
-	if s == "" || strings.HasPrefix(s, "arn:") && strings.Contains(s, ":role/") {
-		return ""
-	}
-	return "is no role"
 }

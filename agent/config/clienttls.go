@@ -2,6 +2,7 @@ package config
 
 import (
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -21,7 +22,7 @@ var clientTLSSection = schema.Section[ClientTLS]{
 			Means("The client certificate, with its chain. A changed file is read again."),
 		schema.Text("key_file", pemFile, func(t *ClientTLS) *string { return &t.KeyFile }, schema.NotEmpty).Warns(odd.Path).
 			Means("The private key of the client certificate."),
-		schema.Text("server_name", `a host, like "kafka.example"`, func(t *ClientTLS) *string { return &t.ServerName }, wrongHost).ByDefault("the host of the address").
+		schema.Text("server_name", `a host, like "kafka.example"`, func(t *ClientTLS) *string { return &t.ServerName }, rule.Host).ByDefault("the host of the address").
 			Means("The name that the server's certificate must have."),
 	},
 	Check: func(b *schema.Block, t *ClientTLS) {
@@ -32,11 +33,4 @@ var clientTLSSection = schema.Section[ClientTLS]{
 			}
 		}
 	},
-}
-
-func wrongHost(s string) string {
-	if s == "" || !schema.ValidHost(s) {
-		return "is no host"
-	}
-	return ""
 }

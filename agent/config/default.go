@@ -92,7 +92,7 @@ func Dev(dir string) *Config {
 
 	file, _ := destinationTypeOf("file")
 	local := file.newDestination("local")
-	local.Path = filepath.Join(dir, "out", streamMark)
+	local.Path = filepath.Join(dir, "out", pattern.StreamMark)
 	local.Batch.MaxDelay = 200 * time.Millisecond
 	all := defaultStream("*")
 	all.Format = "text"

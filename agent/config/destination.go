@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -50,7 +51,7 @@ var destinationTypes = []destinationType{
 		meaning: "Amazon Kinesis Data Streams. " + awsMeaning,
 		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, msgpack: true, delay: true, records: true, maxRecord: kinesisRecord},
 		own: []schema.Setting[Destination]{
-			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, wrongKinesisStream).Needed().
+			marked("stream", kinesisStream, func(d *Destination) *string { return &d.Stream }, rule.KinesisStream).Needed().
 				Means("The Kinesis stream. ${stream} is replaced by the name of the event's stream."),
 			schema.Word("aggregate", func(d *Destination) *string { return &d.Aggregate }, "kpl", "lines", "none").
 				Means("The framing of events in a record: kpl, lines, or none for one event a record."),
@@ -77,7 +78,7 @@ var destinationTypes = []destinationType{
 		meaning: "Amazon Data Firehose. " + awsMeaning,
 		shared:  shared{aws: true, pace: true, bandwidth: true, envelope: true, msgpack: true, delay: true, records: true, maxRecord: firehoseRecord},
 		own: []schema.Setting[Destination]{
-			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, wrongAWSName).Needed().
+			marked("delivery_stream", "the name of a Firehose stream", func(d *Destination) *string { return &d.DeliveryStream }, rule.AWSName).Needed().
 				Means("The Firehose stream. ${stream} is replaced by the name of the event's stream."),
 			schema.Word("order", func(d *Destination) *string { return &d.Order }, "key", "none").
 				Means("The order of the events of a key: key allows one record of a key in a request."),

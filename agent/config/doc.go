@@ -27,6 +27,7 @@
 //   - schema.go, listener.go, identity.go, prices.go: the blocks and settings, as tables.
 //   - destination.go, and a file for each larger type, as kafka.go: the same for destinations.
 //   - shared.go: destinations for several streams.
+//   - internal/rule, internal/folder, internal/pattern: the rules for single values.
 //   - internal/schema: reads files by these tables, with the positions and texts of mistakes, and describes the tables.
 //   - check.go: the rules between several settings.
 //   - warn.go: the warnings.

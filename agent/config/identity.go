@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
-	"github.com/standpipe/standpipe/agent/config/internal/pattern"
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -20,7 +20,7 @@ var identitySection = schema.Section[Identity]{
 			Means("The users of processes on a unix socket."),
 		schema.Numbers("gids", "a list of group ids, like [1001]", func(i *Identity) *[]int64 { return &i.GIDs }, math.MaxUint32).
 			Means("The groups of processes on a unix socket."),
-		schema.Limiting("streams", `a list of streams' names or patterns, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Streams }, wrongPattern).ByDefault("all streams").
+		schema.Limiting("streams", `a list of streams' names or patterns, like ["meter-*"]`, func(i *Identity) *[]string { return &i.Streams }, rule.Pattern).ByDefault("all streams").
 			Means("The streams that the identity may write to."),
 		schema.CountRate("max_events", "1000/s", func(i *Identity) *int64 { return &i.MaxEvents }).
 			Means("The limit for the events on all listeners together."),
@@ -50,13 +50,6 @@ func readIdentity(b *schema.Block, c *Config) {
 		}
 	}
 	c.Identities = append(c.Identities, i)
-}
-
-func wrongPattern(s string) string {
-	if err := pattern.ValidPattern(s); err != nil {
-		return "is no stream's name or pattern"
-	}
-	return ""
 }
 
 // authBlock is the auth block of a listener. checkIdentities checks it after all identities are read.

@@ -1,12 +1,11 @@
 package config
 
 import (
-	"fmt"
-	"net"
 	"slices"
 	"strings"
 
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -33,9 +32,9 @@ var kafkaType = destinationType{
 		"The settings of AWS are for the mechanism AWS_MSK_IAM.",
 	shared: shared{aws: true, bandwidth: true, envelope: true, msgpack: true, delay: true},
 	own: []schema.Setting[Destination]{
-		schema.Joined("brokers", `a list of brokers, like ["kafka-1:9092", "kafka-2:9092"]`, func(d *Destination) *List { return &d.Kafka.Brokers }, wrongBroker).Needed().
+		schema.Joined("brokers", `a list of brokers, like ["kafka-1:9092", "kafka-2:9092"]`, func(d *Destination) *List { return &d.Kafka.Brokers }, rule.Broker).Needed().
 			Means("Some brokers of the cluster. They name the others."),
-		marked("topic", kafkaTopic, func(d *Destination) *string { return &d.Kafka.Topic }, wrongTopic).Needed().
+		marked("topic", kafkaTopic, func(d *Destination) *string { return &d.Kafka.Topic }, rule.Topic).Needed().
 			Means("The topic. ${stream} is replaced by the name of the event's stream."),
 		schema.Word("delivery", func(d *Destination) *string { return &d.Kafka.Delivery }, "at_least_once", "exactly_once").
 			Means("exactly_once stores events and the checkpoint in one transaction: consumers that read only committed records see each event once."),
@@ -66,9 +65,6 @@ const (
 	mskIAM = "AWS_MSK_IAM"
 
 	kafkaTopic = "the name of a topic, with up to 249 characters of A-Z a-z 0-9 . _ -"
-
-	// maxTopic is the longest name of a topic: Topic.MAX_NAME_LENGTH of Apache Kafka 4.1.
-	maxTopic = 249
 )
 
 // saslLogins lists the settings that each mechanism needs.
@@ -116,28 +112,4 @@ func allowedOf(names []string) string {
 		return "mechanism alone"
 	}
 	return "mechanism with " + strings.Join(names, " and ")
-}
-
-// wrongTopic applies Kafka's rule for the names of topics, except for the text behind ${stream}.
-func wrongTopic(s string) string {
-	rest := strings.ReplaceAll(s, streamMark, "")
-	switch {
-	case s == "":
-		return "is empty"
-	case s == "." || s == "..":
-		return "is no name of a topic"
-	case strings.ContainsFunc(rest, func(c rune) bool { return !schema.NameChar(c) }):
-		return "has a character that is not of A-Z a-z 0-9 . _ -"
-	case len(strings.ReplaceAll(s, streamMark, "x")) > maxTopic:
-		return fmt.Sprintf("has more than %d characters", maxTopic)
-	}
-	return ""
-}
-
-func wrongBroker(s string) string {
-	network, address, wrong := schema.ParseAddress(s)
-	if host, port, _ := net.SplitHostPort(address); wrong == "" && (network != "tcp" || host == "" || strings.Trim(port, "0") == "") {
-		return "is no host:port"
-	}
-	return wrong
 }

@@ -2,13 +2,11 @@ package config
 
 import (
 	"fmt"
-	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -147,11 +145,11 @@ var maxRequestSize = schema.Size("max_request_size", "16MiB", func(l *Listener) 
 
 func httpSettings() []schema.Setting[Listener] {
 	return schema.Lifted(&schema.Section[HTTP]{Settings: []schema.Setting[HTTP]{
-		schema.Text("key_header", `the name of a header, like "X-Partition-Key"`, func(h *HTTP) *string { return &h.KeyHeader }, wrongHeader).
+		schema.Text("key_header", `the name of a header, like "X-Partition-Key"`, func(h *HTTP) *string { return &h.KeyHeader }, rule.Header).
 			Means("The header with the partition key, for requests without key in the query."),
-		schema.Text("key_field", `a field of a JSON body, like "user.id"`, func(h *HTTP) *string { return &h.KeyField }, wrongField).
+		schema.Text("key_field", `a field of a JSON body, like "user.id"`, func(h *HTTP) *string { return &h.KeyField }, rule.Field).
 			Means("The field of a JSON body with the partition key."),
-		schema.Strings("cors_origins", `a list of origins, like ["https://shop.example"], or ["*"]`, func(h *HTTP) *[]string { return &h.CORSOrigins }, wrongOrigin).
+		schema.Strings("cors_origins", `a list of origins, like ["https://shop.example"], or ["*"]`, func(h *HTTP) *[]string { return &h.CORSOrigins }, rule.Origin).
 			Means("The origins of the pages that may send."),
 		schema.Duration("read_timeout", "30s", func(h *HTTP) *time.Duration { return &h.ReadTimeout }, shortest).
 			Means("The time for receiving a request, and again for each 256 KiB of it."),
@@ -165,11 +163,11 @@ var (
 
 	pixelSection = schema.Section[Pixel]{
 		Settings: []schema.Setting[Pixel]{
-			schema.Text("stream", streamOfFile, func(p *Pixel) *string { return &p.Stream }, wrongStream).Needed().
+			schema.Text("stream", streamOfFile, func(p *Pixel) *string { return &p.Stream }, rule.Stream).Needed().
 				Means("The target stream."),
 			schema.Text("key", `a parameter of the query, like "uid"`, func(p *Pixel) *string { return &p.Key }, schema.NotEmpty).Needed().
 				Means("The query parameter with the partition key."),
-			schema.Strings("headers", `a list of headers, like ["User-Agent"]`, func(p *Pixel) *[]string { return &p.Headers }, wrongHeader).
+			schema.Strings("headers", `a list of headers, like ["User-Agent"]`, func(p *Pixel) *[]string { return &p.Headers }, rule.Header).
 				Means("The request headers to record."),
 		},
 		Check: func(b *schema.Block, p *Pixel) { refer(b, "stream", p.Stream) },
@@ -182,7 +180,7 @@ var (
 
 	otlpSection = schema.Section[OTLP]{
 		Settings: []schema.Setting[OTLP]{
-			schema.Text("stream", streamOfFile, func(o *OTLP) *string { return &o.Stream }, wrongStream).Needed().
+			schema.Text("stream", streamOfFile, func(o *OTLP) *string { return &o.Stream }, rule.Stream).Needed().
 				Means("The target stream. Each log record becomes an OTLP/JSON document."),
 			schema.Text("key", `an attribute, like "service.name"`, func(o *OTLP) *string { return &o.Key }, schema.NotEmpty).
 				Means("The record or resource attribute with the partition key."),
@@ -195,7 +193,7 @@ const streamOfFile = "the name of a stream that a stream block has or matches"
 
 func readPixel(b *schema.Block, l *Listener) {
 	path := b.Labels[0]
-	if wrong := wrongPath(path); wrong != "" {
+	if wrong := rule.Path(path); wrong != "" {
 		b.Fault(b.LabelPos[0], `pixel path %s %s; allowed is a path outside of /v1/, like "/p.gif"`, schema.Quote(path), wrong)
 	}
 	for _, other := range l.HTTP.Pixels {
@@ -235,49 +233,4 @@ func (st *state) checkReferences(b *schema.Block, c *Config) {
 			b.Fault(ref.pos, "stream: no stream block matches %s; %s", schema.Quote(ref.name), instead)
 		}
 	}
-}
-
-func wrongStream(s string) string {
-	if err := ValidStreamName(s); err != nil {
-		return "is no stream's name"
-	}
-	return ""
-}
-
-func wrongPath(s string) string {
-	switch {
-	case !strings.HasPrefix(s, "/"):
-		return "does not begin with /"
-	case s == "/v1" || strings.HasPrefix(s, "/v1/"):
-		return "is the listener's own"
-	case strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c > '~' || c == '?' || c == '#' || c == '%' }):
-		return "has a character that a path is not written with"
-	}
-	return ""
-}
-
-func wrongHeader(s string) string {
-	if s == "" {
-		return "is empty"
-	}
-	if strings.ContainsFunc(s, func(c rune) bool { return c > unicode.MaxASCII || !schema.NameChar(c) }) {
-		return "has a character that is not of A-Z a-z 0-9 . _ -"
-	}
-	return ""
-}
-
-func wrongField(s string) string {
-	if s != "" && strings.Contains("."+s+".", "..") {
-		return "has an empty name between its dots"
-	}
-	return ""
-}
-
-// wrongOrigin accepts the values of a browser's Origin header.
-func wrongOrigin(s string) string {
-	u, err := url.Parse(s)
-	if s == "*" || err == nil && u.Scheme != "" && u.Host != "" && s == u.Scheme+"://"+u.Host {
-		return ""
-	}
-	return "is no origin"
 }

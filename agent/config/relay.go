@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
+	"github.com/standpipe/standpipe/agent/config/internal/pattern"
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -24,7 +26,7 @@ var relayType = destinationType{
 	own: []schema.Setting[Destination]{
 		schema.Address("address", func(d *Destination) (*string, *string) { return &d.Relay.Network, &d.Relay.Address }).Needed().
 			Means("The address of the other agent's gRPC listener."),
-		marked("stream", `the name of a stream, like "orders"`, func(d *Destination) *string { return &d.Relay.Stream }, wrongRelayStream).
+		marked("stream", `the name of a stream, like "orders"`, func(d *Destination) *string { return &d.Relay.Stream }, rule.MarkedStream).
 			Means("The stream of the other agent. ${stream} is replaced by the name of the event's stream."),
 		schema.Word("ack", func(d *Destination) *string { return &d.Relay.Ack }, "durable", "delivered").
 			Means("The time at which events count as delivered: once the other agent has synced them, or once its destinations have them."),
@@ -44,7 +46,7 @@ var relayType = destinationType{
 			b.Fault(b.At("token_file"), "token_file: the token would leave the host without TLS; allowed is token_file beside a tls block, or with a loopback address")
 		}
 	},
-	defaults: func(d *Destination) { d.Relay.Stream, d.Relay.Ack = streamMark, "durable" },
+	defaults: func(d *Destination) { d.Relay.Stream, d.Relay.Ack = pattern.StreamMark, "durable" },
 }
 
 // checkRelays adds a fault for every relay to a listener of the same file, whose events would go round without end.
@@ -70,12 +72,4 @@ func (t taken) reaches(l taken) bool {
 		return false
 	}
 	return sameHost(host, to) || everyHost(host) && (loopback(t.address) || everyHost(to) || strings.EqualFold(to, hostName()))
-}
-
-// wrongRelayStream is the rule for names of streams, except for the text behind ${stream}.
-func wrongRelayStream(s string) string {
-	if ValidStreamName(strings.ReplaceAll(s, streamMark, "x")) != nil {
-		return "is no stream's name"
-	}
-	return ""
 }

@@ -2,14 +2,13 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe/agent/config/internal/pattern"
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -52,9 +51,9 @@ var s3Type = destinationType{
 		awsMeaning,
 	shared: shared{aws: true, bandwidth: true, envelope: true},
 	own: []schema.Setting[Destination]{
-		schema.Text("bucket", bucketName, func(d *Destination) *string { return &d.S3.Bucket }, wrongBucket).Needed().
+		schema.Text("bucket", bucketName, func(d *Destination) *string { return &d.S3.Bucket }, rule.Bucket).Needed().
 			Means("The bucket."),
-		marked("prefix", s3Prefix, func(d *Destination) *string { return &d.S3.Prefix }, wrongPrefix).
+		marked("prefix", s3Prefix, func(d *Destination) *string { return &d.S3.Prefix }, rule.Prefix).
 			Means("The beginning of the objects' names. ${stream} is replaced by the name of the event's stream, and %Y, %m, %d, %H, %M, %S, %j, %y, %s and %F by the time of writing in UTC, as strftime does."),
 		schema.Word("format", func(d *Destination) *string { return &d.S3.Format }, "jsonl", "parquet").
 			Means("jsonl: one line an event. parquet: rows with the columns stream, offset, key, time, attributes and data."),
@@ -110,9 +109,9 @@ type s3Target struct {
 
 // key returns the beginning of the keys of the objects, with ${stream} for a pattern.
 func (t s3Target) key() string {
-	key := t.d.S3.Prefix + streamMark
+	key := t.d.S3.Prefix + pattern.StreamMark
 	if !pattern.Is(t.stream) {
-		key = strings.ReplaceAll(key, streamMark, t.stream)
+		key = strings.ReplaceAll(key, pattern.StreamMark, t.stream)
 	}
 	return key
 }
@@ -139,66 +138,19 @@ func (t s3Target) meets(o s3Target, c *Config) bool {
 	case t.d.S3.Bucket != o.d.S3.Bucket || t.d.AWS.Endpoint != o.d.AWS.Endpoint:
 		return false
 	case t.stream == o.stream:
-		return onePath(t.stream, mine, theirs)
+		return pattern.Meet(t.stream, mine, theirs)
 	}
 	return mine == theirs && !pattern.Is(t.stream) && !pattern.Is(o.stream) || t.becomes(theirs, c) || o.becomes(mine, c)
 }
 
 // becomes reports whether a stream of the pattern has the key, which has no ${stream}.
 func (t s3Target) becomes(key string, c *Config) bool {
-	stream, ok := filling(t.stream, t.key(), key)
+	stream, ok := pattern.Filling(t.stream, t.key(), key)
 	if !ok {
 		return false
 	}
 	s, _ := c.Match(stream)
 	return s != nil && s.Name == t.stream
-}
-
-// bucket is the rule for names of general purpose buckets: Amazon S3 User Guide, November 2026.
-var bucket = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-
-func wrongBucket(s string) string {
-	_, err := netip.ParseAddr(s)
-	switch {
-	case s == "":
-		return "is empty"
-	case !bucket.MatchString(s) || strings.Contains(s, "..") || err == nil || strings.HasPrefix(s, "xn--") || strings.HasPrefix(s, "sthree-"):
-		return "is no name of a bucket"
-	}
-	return ""
-}
-
-// strftime are the conversions of a prefix.
-const strftime = "YmdHMSjysF%"
-
-// maxPrefix leaves room for the rest of a key, which has at most 1,024 bytes: the name of a stream, an ID of a log, an offset
-// and an extension.
-const maxPrefix = 700
-
-func wrongPrefix(s string) string {
-	for i := 0; i < len(s); i++ {
-		if s[i] != '%' {
-			continue
-		}
-		i++
-		if i == len(s) || !strings.ContainsRune(strftime, rune(s[i])) {
-			return fmt.Sprintf("has the conversion %q, which is none of %s", conversion(s[i-1:]), conversions())
-		}
-	}
-	if len(s) > maxPrefix {
-		return fmt.Sprintf("has more than %d bytes", maxPrefix)
-	}
-	return ""
-}
-
-// conversion returns the conversion at the beginning of s.
-func conversion(s string) string {
-	_, width := utf8.DecodeRuneInString(s[1:])
-	return s[:1+width]
-}
-
-func conversions() string {
-	return "%" + strings.Join(strings.Split(strftime, ""), " %")
 }
 
 // Limits of Amazon S3 for the tags of an object: Amazon S3 User Guide, Object tagging, November 2026.
@@ -220,11 +172,11 @@ func tags[T any](name, allowed string, field func(*T) *string) schema.Setting[T]
 		for _, p := range pairs {
 			wrong := ""
 			switch {
-			case p.Key == "" || utf8.RuneCountInString(p.Key) > mostTagKey || wrongTag(p.Key):
+			case p.Key == "" || utf8.RuneCountInString(p.Key) > mostTagKey || rule.WrongTag(p.Key):
 				wrong = "is no name of a tag"
 			case all.Has(p.Key):
 				wrong = "is given twice"
-			case utf8.RuneCountInString(p.Value) > mostTagValue || wrongTag(p.Value):
+			case utf8.RuneCountInString(p.Value) > mostTagValue || rule.WrongTag(p.Value):
 				return p.At.Reject(schema.Quote(p.Value) + " is no value of a tag")
 			}
 			if wrong != "" {
@@ -238,9 +190,4 @@ func tags[T any](name, allowed string, field func(*T) *string) schema.Setting[T]
 		*field(into) = all.Encode()
 		return true
 	}}
-}
-
-// wrongTag reports whether s has a character that S3 does not take in a tag.
-func wrongTag(s string) bool {
-	return strings.ContainsFunc(s, func(c rune) bool { return c < 0x80 && !schema.NameChar(c) && !strings.ContainsRune(" +=:/@", c) })
 }

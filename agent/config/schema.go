@@ -7,6 +7,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
 	"github.com/standpipe/standpipe/agent/config/internal/pattern"
 	"github.com/standpipe/standpipe/agent/config/internal/profile"
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -174,15 +175,15 @@ var (
 	awsSection = schema.Section[AWS]{Settings: []schema.Setting[AWS]{
 		schema.Text("region", `a region, like "eu-west-1"`, func(a *AWS) *string { return &a.Region }, schema.Anything).
 			Means("The AWS region. Empty: from the default chain of the SDK."),
-		schema.Text("endpoint", `a URL, like "http://127.0.0.1:4567"`, func(a *AWS) *string { return &a.Endpoint }, wrongEndpoint).
+		schema.Text("endpoint", `a URL, like "http://127.0.0.1:4567"`, func(a *AWS) *string { return &a.Endpoint }, rule.Endpoint).
 			Means("A URL instead of the endpoint of AWS."),
 		schema.Text("profile", `a profile of the shared AWS configuration`, func(a *AWS) *string { return &a.Profile }, schema.Anything).
 			Means("A profile of the shared AWS configuration files."),
-		schema.Text("role_arn", `a role, like "arn:aws:iam::123456789012:role/standpipe"`, func(a *AWS) *string { return &a.RoleARN }, wrongRole).
+		schema.Text("role_arn", `a role, like "arn:aws:iam::123456789012:role/standpipe"`, func(a *AWS) *string { return &a.RoleARN }, rule.Role).
 			Means("A role to assume."),
-		schema.Text("external_id", `an external ID, like "customer-42"`, func(a *AWS) *string { return &a.ExternalID }, wrongExternalID).
+		schema.Text("external_id", `an external ID, like "customer-42"`, func(a *AWS) *string { return &a.ExternalID }, rule.ExternalID).
 			Means("The external ID that the trust policy of the role needs."),
-		schema.Text("session_name", `a name, like "gateway-17"`, func(a *AWS) *string { return &a.SessionName }, wrongSessionName).
+		schema.Text("session_name", `a name, like "gateway-17"`, func(a *AWS) *string { return &a.SessionName }, rule.SessionName).
 			Means("The name of the role's session, as CloudTrail shows it. Empty: chosen by the SDK."),
 	}}
 )

@@ -20,7 +20,7 @@ type state struct {
 	refers []reference
 	auths  []authBlock
 
-	folders []folder
+	folders []ownFolder
 }
 
 // stateOf returns the state of the configuration that b belongs to.

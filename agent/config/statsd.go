@@ -1,10 +1,11 @@
 package config
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/config/internal/pattern"
+	"github.com/standpipe/standpipe/agent/config/internal/rule"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
@@ -22,9 +23,6 @@ type Statsd struct {
 	MaxSeries        int64
 }
 
-// nameMark is replaced by the value of Statsd.NameField.
-const nameMark = "${name}"
-
 const (
 	metricName = `the name of a metric, like "events.${name}", with characters of A-Z a-z 0-9 . _ -`
 	jsonField  = `a field of the event's JSON, like "user.id"`
@@ -37,17 +35,17 @@ var statsdType = destinationType{
 	own: []schema.Setting[Destination]{
 		datagramAddress("address", func(d *Destination) (*string, *string) { return &d.Statsd.Network, &d.Statsd.Address }).Needed().
 			Means("The address of the StatsD server."),
-		marked("metric", metricName, func(d *Destination) *string { return &d.Statsd.Metric }, wrongMetric, "name").ByDefault("`\"events.${stream}\"`; with name_field `\"events.${name}\"`").
+		marked("metric", metricName, func(d *Destination) *string { return &d.Statsd.Metric }, rule.Metric, "name").ByDefault("`\"events.${stream}\"`; with name_field `\"events.${name}\"`").
 			Means("The name of the metric. ${name} is replaced by the value of name_field, and ${stream} by the name of the event's stream."),
-		schema.Text("name_field", jsonField, func(d *Destination) *string { return &d.Statsd.NameField }, wrongField).
+		schema.Text("name_field", jsonField, func(d *Destination) *string { return &d.Statsd.NameField }, rule.Field).
 			Means("The field with the value of ${name}."),
-		schema.Text("value_field", jsonField, func(d *Destination) *string { return &d.Statsd.ValueField }, wrongField).
+		schema.Text("value_field", jsonField, func(d *Destination) *string { return &d.Statsd.ValueField }, rule.Field).
 			Means("The field with the value. Empty: each event counts 1."),
 		schema.Word("type", func(d *Destination) *string { return &d.Statsd.Kind }, "counter", "timer", "gauge", "distribution").
 			Means("The type of the metric. All but counter need value_field; distribution needs flavor = \"dogstatsd\"."),
 		schema.Share("sample_rate", func(d *Destination) *float64 { return &d.Statsd.SampleRate }).
 			Means("The part of the values of a timer or distribution that is sent. The server scales the counts."),
-		schema.Joined("tags", `a list of fields, like ["market", "platform"]`, func(d *Destination) *List { return &d.Statsd.Tags }, wrongTagField).
+		schema.Joined("tags", `a list of fields, like ["market", "platform"]`, func(d *Destination) *List { return &d.Statsd.Tags }, rule.TagField).
 			Means("The fields whose values become tags."),
 		schema.Word("flavor", func(d *Destination) *string { return &d.Statsd.Flavor }, "dogstatsd", "statsd", "influx").
 			Means("The format of tags: as in DogStatsD, in the name of the metric, or as in Telegraf."),
@@ -58,16 +56,16 @@ var statsdType = destinationType{
 	},
 	check: checkStatsd,
 	defaults: func(d *Destination) {
-		d.Statsd = Statsd{Metric: "events." + streamMark, Kind: "counter", SampleRate: 1, Flavor: "dogstatsd", Interval: 10 * time.Second, MaxSeries: 1000}
+		d.Statsd = Statsd{Metric: "events." + pattern.StreamMark, Kind: "counter", SampleRate: 1, Flavor: "dogstatsd", Interval: 10 * time.Second, MaxSeries: 1000}
 	},
 }
 
 func checkStatsd(b *schema.Block, d *Destination) {
 	s := &d.Statsd
 	if !b.Wrote("metric") && s.NameField != "" {
-		s.Metric = "events." + nameMark
+		s.Metric = "events." + rule.NameMark
 	}
-	named := strings.Contains(s.Metric, nameMark)
+	named := strings.Contains(s.Metric, rule.NameMark)
 	if named && s.NameField == "" && !b.Misread("name_field") {
 		b.Fault(b.At("metric"), "metric: ${name} has no field; allowed is ${name} beside name_field")
 	}
@@ -93,7 +91,7 @@ func datagramAddress[T any](name string, field func(*T) (network, address *strin
 		if !ok {
 			return false
 		}
-		network, address, wrong := parseDatagramAddress(s)
+		network, address, wrong := rule.ParseDatagramAddress(s)
 		if wrong != "" {
 			return v.Reject(schema.Quote(s) + " " + wrong)
 		}
@@ -102,45 +100,4 @@ func datagramAddress[T any](name string, field func(*T) (network, address *strin
 		return true
 	}
 	return s
-}
-
-func parseDatagramAddress(s string) (network, address, wrong string) {
-	if path, ok := strings.CutPrefix(s, "unixgram://"); ok {
-		return "unixgram", path, schema.WrongSocketPath(path)
-	}
-	hostPort, ok := strings.CutPrefix(s, "udp://")
-	if !ok {
-		return "", "", "does not begin with udp:// or unixgram:///"
-	}
-	return "udp", hostPort, wrongBroker(hostPort)
-}
-
-// wrongMetric accepts the characters that no flavor gives a meaning of its own.
-func wrongMetric(s string) string {
-	rest := strings.NewReplacer(streamMark, "", nameMark, "").Replace(s)
-	switch {
-	case s == "":
-		return "is empty"
-	case strings.ContainsFunc(rest, func(c rune) bool { return !schema.NameChar(c) }):
-		return "has a character that is not of A-Z a-z 0-9 . _ -"
-	case len(rest) > maxMetric:
-		return fmt.Sprintf("has more than %d characters", maxMetric)
-	}
-	return ""
-}
-
-// maxMetric is the longest name of a metric that Datadog takes: Datadog documentation, Custom Metrics, November 2026.
-const maxMetric = 200
-
-// wrongTagField accepts the name of a field that can be the name of a tag too.
-func wrongTagField(s string) string {
-	switch {
-	case s == "":
-		return "is empty"
-	case wrongField(s) != "":
-		return wrongField(s)
-	case strings.ContainsFunc(s, func(c rune) bool { return !schema.NameChar(c) }):
-		return "has a character that is not of A-Z a-z 0-9 . _ -"
-	}
-	return ""
 }

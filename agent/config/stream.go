@@ -7,9 +7,6 @@ import (
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
 )
 
-// streamMark is replaced by the name of the event's stream in the settings that name a destination's target.
-const streamMark = "${stream}"
-
 // marked is a text that may contain ${stream}, and further variables.
 func marked[T any](name, allowed string, field func(*T) *string, wrong func(string) string, more ...string) schema.Setting[T] {
 	return schema.Text(name, allowed, field, wrong).MayContain(append([]string{"stream"}, more...)...)
@@ -44,13 +41,13 @@ func (c *Config) Match(stream string) (*Stream, bool) {
 
 // For returns d with ${stream} replaced by the name of the stream.
 func (d Destination) For(stream string) Destination {
-	d.Stream = strings.ReplaceAll(d.Stream, streamMark, stream)
-	d.DeliveryStream = strings.ReplaceAll(d.DeliveryStream, streamMark, stream)
-	d.Path = strings.ReplaceAll(d.Path, streamMark, stream)
-	d.Kafka.Topic = strings.ReplaceAll(d.Kafka.Topic, streamMark, stream)
-	d.S3.Prefix = strings.ReplaceAll(d.S3.Prefix, streamMark, stream)
-	d.SQS.QueueURL = strings.ReplaceAll(d.SQS.QueueURL, streamMark, stream)
-	d.Relay.Stream = strings.ReplaceAll(d.Relay.Stream, streamMark, stream)
-	d.Statsd.Metric = strings.ReplaceAll(d.Statsd.Metric, streamMark, stream)
+	d.Stream = strings.ReplaceAll(d.Stream, pattern.StreamMark, stream)
+	d.DeliveryStream = strings.ReplaceAll(d.DeliveryStream, pattern.StreamMark, stream)
+	d.Path = strings.ReplaceAll(d.Path, pattern.StreamMark, stream)
+	d.Kafka.Topic = strings.ReplaceAll(d.Kafka.Topic, pattern.StreamMark, stream)
+	d.S3.Prefix = strings.ReplaceAll(d.S3.Prefix, pattern.StreamMark, stream)
+	d.SQS.QueueURL = strings.ReplaceAll(d.SQS.QueueURL, pattern.StreamMark, stream)
+	d.Relay.Stream = strings.ReplaceAll(d.Relay.Stream, pattern.StreamMark, stream)
+	d.Statsd.Metric = strings.ReplaceAll(d.Statsd.Metric, pattern.StreamMark, stream)
 	return d
 }

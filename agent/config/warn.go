@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/standpipe/standpipe/agent/config/internal/folder"
 	"github.com/standpipe/standpipe/agent/config/internal/odd"
 	"github.com/standpipe/standpipe/agent/config/internal/pattern"
 	"github.com/standpipe/standpipe/agent/config/internal/schema"
@@ -45,8 +46,8 @@ func warnOwnRegion(b *schema.Block, d *Destination) {
 	}
 }
 
-// folder is the folder of a file destination.
-type folder struct {
+// ownFolder is the folder of a file destination.
+type ownFolder struct {
 	stream, destination, path string // path: with links resolved and the name of a single stream filled in
 	at, block                 Pos
 }
@@ -63,11 +64,11 @@ func warnDestination(b *schema.Block, s *Stream, d *Destination) {
 	if d.Type != "file" || !b.Wrote("path") {
 		return
 	}
-	if pattern.Is(s.Name) && !strings.Contains(d.Path, streamMark) {
+	if pattern.Is(s.Name) && !strings.Contains(d.Path, pattern.StreamMark) {
 		b.Warn(b.At("path"), "path: all streams of %s write into %s; write ${stream} into the path to keep them apart", schema.Quote(s.Name), schema.Quote(d.Path))
 		return
 	}
-	mine := folder{s.Name, d.Name, realPath(s.Name, d.Path), b.At("path"), b.Head}
+	mine := ownFolder{s.Name, d.Name, folder.Real(s.Name, d.Path), b.At("path"), b.Head}
 	for _, other := range stateOf(b).folders {
 		if other.path == mine.path && other.stream != mine.stream {
 			b.Warn(mine.at, "path: stream %s writes into %s too, at %s; write ${stream} into the path to keep them apart",
