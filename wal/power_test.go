@@ -54,26 +54,27 @@ func cutPower(t *testing.T, d *disk, acked map[string]int, cut func(d *disk) err
 	unsynced := filepath.Join(d.Mount, "unsynced")
 	must(t, os.WriteFile(unsynced, make([]byte, 1<<20), 0o600))
 	dir := filepath.Join(d.Mount, "deep", "data")
-	runUntilCut(t, d, dir, acked, cut)
+	most := runUntilCut(t, d, dir, acked, cut)
 	must(t, d.Attach())
 	if st, err := os.Stat(unsynced); err == nil && st.Size() > 0 {
 		t.Errorf("%d bytes that nobody had synced are there after a power loss", st.Size())
 	} else if err == nil {
 		must(t, os.Remove(unsynced)) // ext4 writes out a file that replaces another one
 	}
-	checkKilled(t, dir, acked)
+	checkKilled(t, dir, acked, most)
 	d.Detach()
 }
 
-func runUntilCut(t *testing.T, d *disk, dir string, acked map[string]int, cut func(d *disk) error) {
+func runUntilCut(t *testing.T, d *disk, dir string, acked map[string]int, cut func(d *disk) error) (most map[string]int) {
 	t.Helper()
 	gone := make(chan error, 1)
-	killRound(t, dir, acked, func(workload *os.Process) {
-		gone <- cut(d)
-		workload.Signal(syscall.SIGKILL)
+	most = killRound(t, dir, acked, func(v *victim) {
+		gone <- v.cut(func() error { return cut(d) })
+		v.Signal(syscall.SIGKILL)
 	})
 	must(t, <-gone)
 	d.LetGo()
+	return most
 }
 
 // TestPower_DiskThatLiesAboutSyncsLosesAckedEvents is the control of the power test: behind a cache that ignores syncs, the

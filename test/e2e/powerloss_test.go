@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ type powerRun struct {
 	*agent
 	t     *testing.T
 	disk  *testkit.Disk
-	acked map[int]uint64 // the offset of each event, by number
+	acked map[int]uint64 // the offset of each event that was acked before the cut, by number
 	next  int            // number
 }
 
@@ -72,6 +73,7 @@ func (r *powerRun) round(cut func(*testkit.Disk) error) {
 	r.t.Helper()
 	r.start()
 	produced := make(chan struct{})
+	var cutting atomic.Bool // a sync that is under way while the file system is shut down may return success
 	client := r.dial()
 	go func() {
 		defer close(produced)
@@ -84,7 +86,7 @@ func (r *powerRun) round(cut func(*testkit.Disk) error) {
 				r.next++
 			}
 			answer, err := client.Append(context.Background(), request("s", events...))
-			if err != nil {
+			if err != nil || cutting.Load() {
 				return
 			}
 			for i := range events {
@@ -93,6 +95,7 @@ func (r *powerRun) round(cut func(*testkit.Disk) error) {
 		}
 	}()
 	<-time.After(time.Duration(500+rand.IntN(1500)) * time.Millisecond) // the moment of the cut
+	cutting.Store(true)
 	testkit.Must(r.t, cut(r.disk))
 	r.kill()
 	<-produced
