@@ -112,6 +112,7 @@ var arrows = map[string][]string{
 	"agent/config/internal/schema":     nil,
 	"agent/internal/access":            {"shipper/limit"},
 	"agent/internal/access/accesstest": {"agent/internal/access"},
+	"agent/internal/descriptors":       {"agent/config", "agent/internal/destination"},
 	"agent/internal/diskwatch":         {"agent/config", "wal"},
 	"agent/internal/wear":              {"agent/config"},
 	"agent/internal/linkwatch":         nil,

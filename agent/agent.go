@@ -18,6 +18,7 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/access"
 	"github.com/standpipe/standpipe/agent/internal/condition"
 	"github.com/standpipe/standpipe/agent/internal/deadletters"
+	"github.com/standpipe/standpipe/agent/internal/descriptors"
 	"github.com/standpipe/standpipe/agent/internal/diskwatch"
 	"github.com/standpipe/standpipe/agent/internal/monitor"
 	"github.com/standpipe/standpipe/agent/internal/uplink"
@@ -128,7 +129,7 @@ func (a *Agent) openAdmin(conf *config.Admin) (err error) {
 	if err != nil {
 		return err
 	}
-	a.adminListener = ingest.Limited(l, adminConnections, a.logger.Named("admin"))
+	a.adminListener = ingest.Limited(l, descriptors.OfAdmin, a.logger.Named("admin"))
 	return nil
 }
 

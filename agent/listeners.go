@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/descriptors"
 	"github.com/standpipe/standpipe/agent/internal/memory"
 )
 
@@ -197,5 +198,28 @@ func (ls *listeners) stop(ctx context.Context) {
 func (ls *listeners) stopOne(ctx context.Context, l *listener) {
 	if err := l.server.Stop(ctx); err != nil {
 		ls.logger.Warn("listener cut off before its requests ended", "type", l.key.kind, "address", l.key.address, "error", err)
+	}
+}
+
+// limitConnections limits the connections of all listeners together to the descriptors that the process may have open.
+func (ls *listeners) limitConnections(conf *config.Config) {
+	limit, known := descriptors.Limit()
+	if !known {
+		return
+	}
+	var all []*listener
+	var wanted []int64
+	sum := int64(0)
+	for _, l := range ls.bound {
+		all, wanted = append(all, l), append(wanted, l.maxConnections)
+		sum += l.maxConnections
+	}
+	aside := descriptors.Aside(conf, limit)
+	for i, most := range descriptors.Share(wanted, limit-aside) {
+		all[i].server.LimitConnections(most)
+	}
+	if sum > limit-aside {
+		ls.logger.Warn("max_connections exceed the file descriptors of the process; lowered in proportion",
+			"max_connections", sum, "descriptors", limit, "kept_for_the_agent", aside, "connections_at_most", limit-aside)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/standpipe/standpipe/agent"
 	"github.com/standpipe/standpipe/agent/config"
+	"github.com/standpipe/standpipe/agent/internal/descriptors"
 	"github.com/standpipe/standpipe/wal/inspect"
 )
 
@@ -182,7 +183,7 @@ func (p *patient) syncTime(ctx context.Context) Check {
 }
 
 func (p *patient) descriptors(context.Context) Check {
-	limit, needed, known := agent.Descriptors(p.conf)
+	limit, needed, known := descriptors.Needed(p.conf)
 	switch {
 	case !known:
 		return skip("no remedy is needed", "no limit is known on this system")

@@ -1,4 +1,4 @@
-package agent
+package descriptors
 
 import (
 	"math/rand/v2"
@@ -28,13 +28,13 @@ func TestDescriptors_AreSharedWithTheAgent(t *testing.T) {
 			wanted[i] = 1 + r.Int64N(16<<10)
 			sum += wanted[i]
 		}
-		aside := descriptorsAside(conf, limit)
+		aside := Aside(conf, limit)
 		room := limit - aside
-		if aside < min(descriptorsOfAgent, limit/2) || room < limit/2 {
+		if aside < min(ofAgent, limit/2) || room < limit/2 {
 			t.Fatalf("got %d of %d for the agent", aside, limit)
 		}
 		got := int64(0)
-		for i, n := range shareDescriptors(wanted, room) {
+		for i, n := range Share(wanted, room) {
 			got += n
 			if n < 1 || n > wanted[i] || sum <= room && n != wanted[i] {
 				t.Fatalf("got %d of %d connections, with room for %d of %d", n, wanted[i], room, sum)

@@ -1,11 +1,11 @@
 //go:build unix
 
-package agent
+package descriptors
 
 import "golang.org/x/sys/unix"
 
-// descriptorLimit raises the process's limit of open file descriptors to its maximum and returns it.
-func descriptorLimit() (limit int64, known bool) {
+// Limit raises the process's limit of open file descriptors to its maximum and returns it.
+func Limit() (limit int64, known bool) {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {
 		return 0, false
