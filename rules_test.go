@@ -68,7 +68,7 @@ var arrows = map[string][]string{
 	"wal/internal/commit": {"wal/internal/bounds", "wal/internal/capacity", "wal/internal/disk", "wal/internal/layout", "wal/internal/liveset", "wal/internal/producer",
 		"wal/internal/queue", "wal/internal/roll", "wal/internal/segfile", "wal/internal/segment", "wal/internal/truncate"},
 	"wal/internal/reader":             {"wal/internal/cursor", "wal/internal/liveset", "wal/internal/segfile", "wal/internal/segment"},
-	"wal/internal/loss":               {"wal/internal/compact", "wal/internal/liveset", "wal/internal/reader", "wal/internal/segment"},
+	"wal/internal/loss":               {"wal/internal/bounds", "wal/internal/compact", "wal/internal/cursor", "wal/internal/liveset", "wal/internal/reader", "wal/internal/segment"},
 	"wal/internal/rowtest":            {"wal/internal/layout", "wal/internal/liveset", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/recovery":           {"wal/internal/disk", "wal/internal/segfile", "wal/internal/segment"},
 	"wal/internal/lastcommit":         {"wal/internal/boltpage", "wal/internal/digest", "wal/internal/disk", "wal/internal/segment"},

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // dropAged drops the events of a stream that are older than its MaxAge.
@@ -19,30 +20,15 @@ func (r *retention) dropAged(s *stream, now time.Time) {
 	from := max(s.floor.Age, s.checkpointLocked())
 	s.mu.Unlock()
 	if old < begin && r.clock.EvenFor(min(maxAge, bounds.LongEnough)) {
-		old = max(old, r.olderThan(s.name, Run{First: from, Next: begin}, maxAge))
+		blockAt := func(offset uint64) (b segment.Block, ok bool) {
+			if r.log.usable() == nil {
+				b, ok = r.log.segments.BlockAt(s.name, offset)
+			}
+			return b, ok
+		}
+		old = max(old, bounds.OlderThan(maxAge, r.clock.Wall, Run{First: from, Next: begin}, blockAt)) // a jump since that look does not count
 	}
 	if old > 0 {
 		r.dropBelow(s, Floor{Age: old})
 	}
-}
-
-// olderThan returns the offset below which the run's events are older than maxAge by their blocks' times; 0: no event
-// is. A block with a time in the future counts as old as the block after it.
-func (r *retention) olderThan(name string, run Run, maxAge time.Duration) (old uint64) {
-	now := r.clock.Wall // a jump since that look does not count
-	for at := run.First; at < run.Next && r.log.usable() == nil; {
-		b, ok := r.log.segments.BlockAt(name, at)
-		if !ok || b.First >= run.Next {
-			break
-		}
-		age := now.Sub(b.At())
-		if 0 <= age && age < maxAge {
-			break
-		}
-		at = b.Next()
-		if age >= maxAge {
-			old = at
-		}
-	}
-	return min(old, run.Next)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
 	"github.com/standpipe/standpipe/wal/internal/commit"
@@ -37,12 +36,12 @@ type Cursor struct {
 	at      cursor.Position
 	dirty   bool // it is in the state, differs from it on the disk, and is in streamTable.dirty
 	keeper  func(state []byte)
-	floor   Floor       // the destination must drop its events below it
-	opened  bool        // a shipper owns the cursor
-	rests   bool        // it is opened, and its destination has no shipper yet
-	inState bool        // it is part of the log's state: see streamTable.countLocked
-	pages   int64       // bytes that it takes of the state
-	drops   loggedDrops // owned by upkeep
+	floor   Floor              // the destination must drop its events below it
+	opened  bool               // a shipper owns the cursor
+	rests   bool               // it is opened, and its destination has no shipper yet
+	inState bool               // it is part of the log's state: see streamTable.countLocked
+	pages   int64              // bytes that it takes of the state
+	drops   bounds.LoggedDrops // owned by upkeep
 }
 
 // Name returns the destination's name.
@@ -177,22 +176,12 @@ func (p *Cursor) checkpointLocked() uint64 {
 }
 
 // CursorStat is a cursor at one instant: Appended = Delivered + Dead + Dropped + Pending.
-type CursorStat struct {
-	Ledger
-	Checkpoint    uint64 // the first offset that is not settled
-	Appended      Count
-	Pending       Count
-	OldestPending time.Time // the time of its append; zero if no event is pending
-	Parking       Parking
-	Paused        time.Time // since when an operator has paused the destination; zero: it is not paused
-}
+type CursorStat = cursor.Stat
 
 // Stat returns the present ledger and the pending events.
 func (p *Cursor) Stat() CursorStat {
 	p.mu.Lock()
-	st := CursorStat{
-		Ledger: p.at.Ledger.Clone(), Checkpoint: p.checkpointLocked(), Parking: p.at.Parking, Paused: p.at.Paused,
-	}
+	st := p.at.Stat()
 	p.mu.Unlock()
 	st.Grow(p.stream.appended()) // read after the ledger: settled events were appended before
 	if st.Pending.Events > 0 {

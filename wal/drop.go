@@ -3,6 +3,7 @@ package wal
 import (
 	"slices"
 
+	"github.com/standpipe/standpipe/wal/internal/cursor"
 	"github.com/standpipe/standpipe/wal/internal/queue"
 )
 
@@ -84,13 +85,7 @@ func (r *retention) dropParked(p *Cursor) {
 	if parking.Next > 0 {
 		next = min(next, parking.Next)
 	}
-	moved, from := make(map[uint8]Progress), next
-	for lane, m := range lanes {
-		if m.Checkpoint < next {
-			moved[uint8(lane)] = Progress{Checkpoint: next, Settled: runsFrom(m.Settled, next)}
-			from = min(from, m.Checkpoint)
-		}
-	}
+	moved, from := cursor.SettledBelow(&lanes, next)
 	if len(moved) == 0 {
 		return
 	}
@@ -137,14 +132,4 @@ func (p *Cursor) settleParked(lanes *[Lanes]Progress, parking Parking, s Settlem
 	if !since {
 		queue.Poke(p.log.retention.parkedBehind)
 	}
-}
-
-// runsFrom returns the parts of the runs at or beyond offset.
-func runsFrom(runs []Run, offset uint64) (rest []Run) {
-	for _, r := range runs {
-		if r.Next > offset {
-			rest = append(rest, Run{First: max(r.First, offset), Next: r.Next})
-		}
-	}
-	return rest
 }

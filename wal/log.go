@@ -241,29 +241,7 @@ func (l *Log) Failed() error {
 func (l *Log) FailedChan() <-chan struct{} { return l.failed }
 
 // Stat is the log's size.
-type Stat struct {
-	Bytes    int64 // that the segments occupy on the disk
-	MaxBytes int64
-	Segments int
-
-	// StateBytes is the part of each segment that the log's streams, destinations and producers occupy. A new name that
-	// would take it over MaxStateBytes is rejected with ErrStateFull, and StateFull is true for a minute after that.
-	StateBytes    int64
-	MaxStateBytes int64
-	StateFull     bool
-
-	// DeadBytes is the part of MaxBytes that the file of the dead letters occupies beside the segments. MaxDeadBytes is
-	// its limit: a letter that does not fit is rejected with deadletter.ErrFull.
-	DeadBytes    int64
-	MaxDeadBytes int64
-}
+type Stat = capacity.Stat
 
 // Stat returns the log's size now.
-func (l *Log) Stat() Stat {
-	use := l.segments.Use()
-	return Stat{
-		Bytes: l.capacity.Used(use), MaxBytes: l.capacity.Max(), Segments: use.Segments,
-		StateBytes: l.capacity.StateBytes.Load(), MaxStateBytes: l.capacity.MostState(), StateFull: l.capacity.StateFull(time.Now()),
-		DeadBytes: l.capacity.Dead(), MaxDeadBytes: l.capacity.MaxDead(),
-	}
-}
+func (l *Log) Stat() Stat { return l.capacity.Stat(time.Now()) }

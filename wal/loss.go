@@ -2,11 +2,9 @@ package wal
 
 import (
 	"errors"
-	"slices"
 	"sync"
 
 	"github.com/standpipe/standpipe/wal/internal/loss"
-	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 // damage counts, for each cursor, the events that are lost with unreadable parts of the log.
@@ -32,12 +30,7 @@ func (d *damage) gapsFor(s *stream, destination string) (gaps Count, err error) 
 }
 
 // Held are the events that the owner of a cursor has read from the log, and has not settled.
-type Held struct {
-	Next  [Lanes]uint64 // the owner holds all unsettled events of the lane below it; 0: none
-	Count Count
-	// Delivered: the destination has all events before this offset, so unreadable ones among them count as delivered.
-	Delivered uint64
-}
+type Held = loss.Held
 
 // Lose gives up a part of the log that a Read at offset from has found corrupt. held are the events that the owner of
 // the cursor holds at the time of the call: it will settle them itself. The owner calls the returned function, which
@@ -63,57 +56,28 @@ func (d *damage) lose(r *lossCheck, corrupt *CorruptError, from uint64) (next ui
 	} else if err != nil {
 		return from, err
 	}
-	if lanes := r.owned.settled(r.cursor.Lanes()); loss.Settles(&lanes, run) {
+	if lanes := r.Owned.Settles(r.cursor.Lanes()); loss.Settles(&lanes, run) {
 		return run.Next, nil
 	}
 	return from, nil // by now it can be read
 }
 
-// settled returns the progress of the lanes once the held events are settled. A nil Held holds nothing.
-func (h *Held) settled(lanes [Lanes]Progress) [Lanes]Progress {
-	for i := range lanes {
-		if h != nil {
-			lanes[i] = Progress{Checkpoint: h.Next[i]}.With(lanes[i])
-		}
-	}
-	return lanes
-}
-
-// lossCheck is the search for the lost events of a cursor: those that are not settled, not held by the cursor's owner, and
-// not in the log.
+// lossCheck is the search for the lost events of a cursor.
 type lossCheck struct {
-	loss.Search
-	cursor  *Cursor
-	owned   *Held           // nil: the cursor has no owner, or the owner reads none of the runs that are lost
-	before  [Lanes]Progress // of the cursor, without the held events
-	corrupt Count           // of the settled events: dropped as corrupt
-	parking Parking         // of a parked cursor
+	loss.Check
+	cursor *Cursor
 }
 
 // checkLoss notes the progress of the cursor. Events in owned count as settled.
 func (p *Cursor) checkLoss(owned *Held) *lossCheck {
-	r := &lossCheck{cursor: p, owned: owned, Search: loss.Search{Stream: p.stream.name}}
 	p.mu.Lock()
-	r.before, r.Settled, r.corrupt = p.at.CloneLanes(), p.at.Ledger.Settled(), p.at.Ledger.Dropped[DroppedCorrupt]
-	r.parking = p.at.Parking
-	p.mu.Unlock()
-	r.Lanes = owned.settled(r.before)
-	if owned != nil {
-		r.Settled.Add(owned.Count)
-	}
-	r.Needed = Run{First: r.Lanes[0].Checkpoint, Next: segment.NoEnd}
-	for i := range r.Lanes {
-		r.Needed.First = min(r.Needed.First, r.Lanes[i].Checkpoint)
-	}
-	if r.parking.Next > 0 {
-		r.Needed.Next = r.parking.Next
-	}
-	return r
+	defer p.mu.Unlock()
+	return &lossCheck{loss.NewCheck(p.stream.name, &p.at, owned), p}
 }
 
 // examine finds the segments that hold events of the stream.
 func (d *damage) examine(r *lossCheck) {
-	d.counter.Examine(&r.Search, func() Count { return r.parking.Kept(r.cursor.stream.appended()) })
+	d.counter.Examine(&r.Search, func() Count { return r.Parking.Kept(r.cursor.stream.appended()) })
 }
 
 // errOwned is returned by reconcile if the check is out of date: other losses were counted since, or the cursor has
@@ -137,8 +101,8 @@ func (d *damage) reconcileLocked(r *lossCheck) error {
 		return err
 	}
 	var delivered Count
-	if r.owned != nil && r.owned.Delivered > 0 && lost.Events > 0 {
-		delivered = r.Before(lost, r.owned.Delivered)
+	if r.Owned != nil && r.Owned.Delivered > 0 && lost.Events > 0 {
+		delivered = r.Before(lost, r.Owned.Delivered)
 	}
 	if lost = lost.Sub(delivered); delivered.Events > 0 {
 		d.log.opts.Logger.Warn("events in a damaged part of the log were delivered before", "stream", r.cursor.stream.name,
@@ -157,17 +121,10 @@ func (d *damage) reconcileLocked(r *lossCheck) error {
 // settleLost counts the lost events as dropped, and those that were delivered before as delivered. It notes the runs that
 // had them as settled, except for held events.
 func (p *Cursor) settleLost(r *lossCheck, lost, delivered Count) error {
-	runs, notes := r.Runs(), make(map[uint8]Progress, Lanes)
-	for lane := range uint8(Lanes) {
-		from := uint64(0)
-		if r.owned != nil {
-			from = r.owned.Next[lane]
-		}
-		notes[lane] = Progress{Settled: runsFrom(runs, from)}
-	}
+	settling := r.Settling()
 	p.stream.mu.Lock()
 	p.mu.Lock()
-	err := p.settleLostLocked(r, lost, delivered, runs, notes)
+	err := p.settleLostLocked(r, lost, delivered, settling)
 	p.mu.Unlock()
 	p.stream.mu.Unlock()
 	p.log.committer.Touch(CheckpointInterval)
@@ -176,22 +133,18 @@ func (p *Cursor) settleLost(r *lossCheck, lost, delivered Count) error {
 }
 
 // settleLostLocked is the part of settleLost with the stream's mu and p.mu held.
-func (p *Cursor) settleLostLocked(r *lossCheck, lost, delivered Count, runs []Run, notes map[uint8]Progress) error {
-	since := p.at.Ledger.Dropped[DroppedCorrupt] == r.corrupt
-	if r.owned == nil && len(r.Unreadable) > 0 { // an owner may hold events of these runs
-		since = since && !p.shippedLocked() && slices.EqualFunc(p.at.Lanes[:], r.before[:], Progress.Equal)
-	}
-	if !since {
+func (p *Cursor) settleLostLocked(r *lossCheck, lost, delivered Count, settling map[uint8]Progress) error {
+	if !r.Holds(&p.at, p.shippedLocked()) {
 		return errOwned
 	}
-	moved := p.at.Moved(notes)
+	moved := p.at.Moved(settling)
 	if lost.Events > 0 && p.opened {
 		p.stream.noteLostLocked(p, moved)
 	}
 	p.at.Move(moved, false)
 	add := Ledger{Delivered: delivered}
 	if lost.Events > 0 {
-		p.at.Lose(runs)
+		p.at.Lose(r.Runs())
 		add.Drop(DroppedCorrupt, lost)
 	}
 	if err := p.addLocked(&add); err != nil {

@@ -89,16 +89,3 @@ func (p *Cursor) Paused() time.Time {
 	defer p.mu.Unlock()
 	return p.at.Paused
 }
-
-// Grow changes the stat to that of a later moment, when that many events had been appended to the stream.
-func (st *CursorStat) Grow(appended Count) {
-	missed := appended.Sub(st.Parking.Kept(appended)).Sub(st.Appended.Sub(st.Parking.Kept(st.Appended)))
-	if missed.Events > 0 {
-		st.Drop(DroppedParked, missed)
-	}
-	st.Appended = appended
-	st.Pending = appended.Beyond(st.Settled())
-	if st.Checkpoint > appended.Events || st.Parking.Next > 0 && st.Pending.Events == 0 {
-		st.Checkpoint = appended.Events + 1
-	}
-}

@@ -14,8 +14,6 @@ const (
 	upkeepLeast = 10 * time.Millisecond
 	// noteEvery is the shortest time between two notes of the number of events.
 	noteEvery = time.Second
-	// logDroppedEvery is the shortest time between two log lines about a cursor's drops.
-	logDroppedEvery = time.Minute
 )
 
 // upkeep does the periodic work until the log closes: it drops events that are too old, logs drops, and starts
@@ -65,33 +63,15 @@ func (s *stream) ageStep() time.Duration {
 	return bounds.Step(s.policy.MaxAge)
 }
 
-// loggedDrops has the drops of a cursor that were logged.
-type loggedDrops struct {
-	known   bool // false: the cursor is new
-	at      time.Time
-	dropped map[string]Count
-}
-
 // logDropped logs the events that policies dropped since the last line about the cursor.
 func (r *retention) logDropped(now time.Time) {
 	for _, p := range r.log.streams.cursors() {
 		p.mu.Lock()
 		dropped := maps.Clone(p.at.Ledger.Dropped)
 		p.mu.Unlock()
-		before := &p.drops
-		if !before.known { // an earlier run has logged these
-			*before = loggedDrops{known: true, dropped: dropped}
-			continue
+		for _, d := range p.drops.News(now, dropped) {
+			r.log.opts.Logger.Warn("events were dropped", "reason", d.Reason, "stream", p.stream.name, "destination", p.name,
+				"events", d.Count.Events, "bytes", d.Count.Bytes)
 		}
-		if now.Sub(before.at) < logDroppedEvery || maps.Equal(dropped, before.dropped) {
-			continue
-		}
-		for _, reason := range []string{DroppedAge, DroppedFull} {
-			if news := dropped[reason].Sub(before.dropped[reason]); news.Events > 0 {
-				r.log.opts.Logger.Warn("events were dropped", "reason", reason, "stream", p.stream.name, "destination", p.name,
-					"events", news.Events, "bytes", news.Bytes)
-			}
-		}
-		*before = loggedDrops{true, now, dropped}
 	}
 }

@@ -1,6 +1,9 @@
 package wal
 
-import "github.com/standpipe/standpipe/wal/internal/disk"
+import (
+	"github.com/standpipe/standpipe/wal/internal/capacity"
+	"github.com/standpipe/standpipe/wal/internal/disk"
+)
 
 // Volume is the file system of the log's directory.
 type Volume = disk.Volume
@@ -9,13 +12,13 @@ type Volume = disk.Volume
 func (l *Log) Volume() (Volume, error) { return disk.VolumeOf(l.dir) }
 
 // Shortage is the limit that keeps a log from accepting events.
-type Shortage string
+type Shortage = capacity.Shortage
 
 // The shortages.
 const (
-	NoShortage Shortage = ""
-	FullWAL    Shortage = "wal_full"  // MaxSize is in use
-	FullDisk   Shortage = "disk_full" // MaxSize is not in use, and the file system has no free bytes
+	NoShortage = capacity.NoShortage
+	FullWAL    = capacity.FullWAL  // MaxSize is in use
+	FullDisk   = capacity.FullDisk // MaxSize is not in use, and the file system has no free bytes
 )
 
 // Full reports whether the log is full: appends wait for free bytes, or the last append was rejected because there were
@@ -23,13 +26,4 @@ const (
 func (l *Log) Full() bool { return l.capacity.Full() }
 
 // Shortage returns the reason if Full returns true, else NoShortage.
-func (l *Log) Shortage() Shortage {
-	switch {
-	case !l.capacity.Full():
-		return NoShortage
-	case l.capacity.SpaceOnDisk() < l.capacity.SpaceOfMax():
-		return FullDisk
-	default:
-		return FullWAL
-	}
-}
+func (l *Log) Shortage() Shortage { return l.capacity.Shortage() }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/standpipe/standpipe/wal/internal/segment"
 )
 
 const (
@@ -46,6 +48,27 @@ func (a *Ages) Look(next uint64, now time.Time, maxAge time.Duration) (old uint6
 		old = a.seen[0].next
 	}
 	return old
+}
+
+// OlderThan returns the offset below which the run's events are older than maxAge by their blocks' times; 0: no event is. A
+// block with a time in the future counts as old as the block after it. blockAt returns the block that has an offset, and
+// false to end the search.
+func OlderThan(maxAge time.Duration, now time.Time, run segment.Run, blockAt func(offset uint64) (segment.Block, bool)) (old uint64) {
+	for at := run.First; at < run.Next; {
+		b, ok := blockAt(at)
+		if !ok || b.First >= run.Next {
+			break
+		}
+		age := now.Sub(b.At())
+		if 0 <= age && age < maxAge {
+			break
+		}
+		at = b.Next()
+		if age >= maxAge {
+			old = at
+		}
+	}
+	return min(old, run.Next)
 }
 
 // Clock measures for how long the agent's clock has run as evenly as the monotonic clock. All fields but since are

@@ -28,3 +28,21 @@ func (c *Capacity) GrowDead(bytes int64) bool {
 	c.dead.Store(bytes)
 	return true
 }
+
+// DeadBudget is the budget of the dead letters' file. A letter that does not fit is rejected.
+type DeadBudget struct {
+	Capacity       *Capacity
+	BetweenCommits func(f func() bool) bool // calls f while no commit is under way, and returns its result
+}
+
+// Max returns the longest length, in bytes, that the file may have.
+func (b DeadBudget) Max() int64 { return b.Capacity.MaxDead() }
+
+// Hold sets the number of bytes that dead letters may occupy. It reports whether there are enough free bytes for
+// that; if not, it changes nothing.
+func (b DeadBudget) Hold(bytes int64) bool {
+	if b.Capacity.ShrinkDead(bytes) {
+		return true
+	}
+	return b.BetweenCommits(func() bool { return b.Capacity.GrowDead(bytes) })
+}

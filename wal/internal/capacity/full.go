@@ -20,6 +20,28 @@ func (c *Capacity) Full() bool {
 	return false
 }
 
+// Shortage is the limit that keeps a log from accepting events.
+type Shortage string
+
+// The shortages.
+const (
+	NoShortage Shortage = ""
+	FullWAL    Shortage = "wal_full"  // MaxSize is in use
+	FullDisk   Shortage = "disk_full" // MaxSize is not in use, and the file system has no free bytes
+)
+
+// Shortage returns the reason if Full returns true, else NoShortage.
+func (c *Capacity) Shortage() Shortage {
+	switch {
+	case !c.Full():
+		return NoShortage
+	case c.SpaceOnDisk() < c.SpaceOfMax():
+		return FullDisk
+	default:
+		return FullWAL
+	}
+}
+
 // NoteFull is called whenever an append is rejected or waits because the log is full, and if Open finds too few free bytes.
 func (c *Capacity) NoteFull() {
 	now := c.Clock()

@@ -124,6 +124,29 @@ func (p *Position) Move(moved map[uint8]segment.Progress, lost bool) {
 	}
 }
 
+// SettledBelow returns the lanes that have not settled all offsets below next, each with the progress once it has, and the
+// first of these offsets.
+func SettledBelow(lanes *[segment.Lanes]segment.Progress, next uint64) (moved map[uint8]segment.Progress, first uint64) {
+	moved, first = make(map[uint8]segment.Progress), next
+	for lane, m := range lanes {
+		if m.Checkpoint < next {
+			moved[uint8(lane)] = segment.Progress{Checkpoint: next, Settled: RunsFrom(m.Settled, next)}
+			first = min(first, m.Checkpoint)
+		}
+	}
+	return moved, first
+}
+
+// RunsFrom returns the parts of the runs at or beyond offset.
+func RunsFrom(runs []segment.Run, offset uint64) (rest []segment.Run) {
+	for _, r := range runs {
+		if r.Next > offset {
+			rest = append(rest, segment.Run{First: max(r.First, offset), Next: r.Next})
+		}
+	}
+	return rest
+}
+
 // Lose records that the events of the runs were not delivered.
 func (p *Position) Lose(runs []segment.Run) {
 	for i := range p.Lost {

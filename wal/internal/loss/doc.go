@@ -8,6 +8,8 @@
 // segments that are known to be damaged or compacted; the index has the counts of the others. It gives up the unreadable
 // parts that it meets: see liveset.Set.GiveUp.
 //
+// A Check is the Search for a cursor that may have an owner, which settles the events that it holds itself.
+//
 // # Assumptions
 //
 // From Examine to Find no segment is unlinked or compacted: the caller has a liveset.Set.Hold.
