@@ -11,17 +11,20 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go/encoding/cbor"
 	"golang.org/x/sys/unix"
 
 	"github.com/standpipe/standpipe/shipper"
 	"github.com/standpipe/standpipe/shipper/sink"
 	"github.com/standpipe/standpipe/shipper/sink/firehose"
 	"github.com/standpipe/standpipe/shipper/sink/kinesis"
+	"github.com/standpipe/standpipe/test/fakeaws"
 	"github.com/standpipe/standpipe/wal"
 	"github.com/standpipe/standpipe/wal/deadletter"
 )
@@ -92,6 +95,9 @@ func open(b *testing.B, to, endpoint string) shipper.Sink {
 	return s
 }
 
+// drains counts the cursors of BenchmarkDrain: each drain has a new one.
+var drains int
+
 // drain ships the whole log once an iteration, each time with a new cursor.
 func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 	var requests, records, pending uint64
@@ -100,11 +106,12 @@ func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 	before := processorTime()
 	n := 0
 	for b.Loop() {
-		place, err := log.OpenCursor("s", fmt.Sprintf("%s-%d", b.Name(), n))
+		place, err := log.OpenCursor("s", fmt.Sprint("drain-", drains))
 		if err != nil {
 			b.Fatal(err)
 		}
 		n++
+		drains++
 		s := shipper.New(shipper.Options{Source: log, Cursor: place, Sink: to, Dead: nobody{b}})
 		pending = place.Stat().Pending.Bytes
 		done := make(chan error)
@@ -154,10 +161,19 @@ func (shapeOnly) Send(_ context.Context, batch []shipper.Record) shipper.Respons
 	return shipper.Response{Results: make([]*shipper.Error, len(batch)), Code: "200"}
 }
 
-// atOnce starts a service that stores nothing and acknowledges every record, after rtt.
+// atOnce starts a service that stores nothing and acknowledges every record, after rtt. Like Kinesis it responds in CBOR to
+// a request in CBOR.
 func atOnce(b *testing.B, rtt time.Duration) (endpoint string) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		records := countRecords(r.Body)
+		if fakeaws.InCBOR(r) {
+			records := countRecords(r.Body, "dData")
+			time.Sleep(rtt)
+			w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
+			stored := cbor.Map{"SequenceNumber": cbor.String("1"), "ShardId": cbor.String("shardId-000000000000")}
+			w.Write(cbor.Encode(cbor.Map{"FailedRecordCount": cbor.Uint(0), "Records": cbor.List(slices.Repeat([]cbor.Value{stored}, records))}))
+			return
+		}
+		records := countRecords(r.Body, `"Data"`)
 		time.Sleep(rtt)
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		if strings.HasPrefix(r.Header.Get("X-Amz-Target"), "Firehose") {
@@ -172,18 +188,17 @@ func atOnce(b *testing.B, rtt time.Duration) (endpoint string) {
 
 func repeated(s string, n int) string { return strings.TrimSuffix(strings.Repeat(s+",", n), ",") }
 
-// countRecords reads a request and counts its records by the names of their payload members, which base64 can't
-// contain.
-func countRecords(body io.Reader) (n int) {
+// countRecords reads a request and counts its records by the name of their payload members, which no payload contains.
+func countRecords(body io.Reader, name string) (n int) {
 	buf := make([]byte, 64<<10)
 	kept := 0
 	for {
 		m, err := body.Read(buf[kept:])
-		n += bytes.Count(buf[:kept+m], []byte(`"Data"`))
+		n += bytes.Count(buf[:kept+m], []byte(name))
 		if err != nil {
 			return n
 		}
-		tail := min(5, kept+m)
+		tail := min(len(name)-1, kept+m)
 		kept = copy(buf, buf[kept+m-tail:kept+m])
 	}
 }

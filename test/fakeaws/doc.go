@@ -3,8 +3,8 @@
 //
 // # Contract
 //
-// It implements the JSON protocols of PutRecords, PutRecord, PutRecordBatch, DescribeStreamSummary and ListShards. It
-// keeps the stored records in the order of their arrival, and enforces the limits of the services: records and bytes
+// It implements the JSON protocols of PutRecords, PutRecord, PutRecordBatch, DescribeStreamSummary and ListShards, and
+// CBOR for PutRecords and PutRecord: a response is in the format of its request. It keeps the stored records in the order of their arrival, and enforces the limits of the services: records and bytes
 // of a request, bytes of a record, length of a key.
 //
 // It fails the test for requests that break the order of a key:

@@ -1,7 +1,6 @@
 package fakeaws
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 )
@@ -27,13 +26,13 @@ type numbers struct {
 // putOne answers PutRecord.
 func (s *Server) putOne(w http.ResponseWriter, r *http.Request, body []byte, fault Fault) {
 	var req single
-	if err := json.Unmarshal(body, &req); err != nil {
-		(&apiError{status: 400, code: "SerializationException", text: err.Error()}).write(w)
+	if err := Decode(r, body, &req); err != nil {
+		(&apiError{status: 400, code: "SerializationException", text: err.Error()}).write(w, r)
 		return
 	}
 	number, refused := s.acceptOne(&req, fault)
 	if refused != nil {
-		refused.write(w)
+		refused.write(w, r)
 		return
 	}
 	if fault.unnamed {

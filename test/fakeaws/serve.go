@@ -1,8 +1,6 @@
 package fakeaws
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -22,7 +20,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	fault, latency := s.next()
 	if fault.early {
-		fault.refuse.write(w)
+		fault.refuse.write(w, r)
 		return
 	}
 	body, err := io.ReadAll(r.Body)
@@ -32,7 +30,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.wait(r, latency)
 	switch {
 	case fault.refuse != nil:
-		fault.refuse.write(w)
+		fault.refuse.write(w, r)
 	case fault.ending == cutBefore:
 		panic(http.ErrAbortHandler)
 	default:
@@ -65,19 +63,19 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request, body []byte, fault 
 	}
 	svc, ok := services[target]
 	if !ok {
-		(&apiError{status: 400, code: "UnknownOperationException", text: target}).write(w)
+		(&apiError{status: 400, code: "UnknownOperationException", text: target}).write(w, r)
 		return
 	}
 	var req request
-	if err := json.Unmarshal(body, &req); err != nil {
-		(&apiError{status: 400, code: "SerializationException", text: err.Error()}).write(w)
+	if err := Decode(r, body, &req); err != nil {
+		(&apiError{status: 400, code: "SerializationException", text: err.Error()}).write(w, r)
 		return
 	}
 	if svc.keys {
 		svc.maxRecord = s.limit()
 	}
 	if refused := svc.check(&req); refused != nil {
-		refused.write(w)
+		refused.write(w, r)
 		return
 	}
 	s.checkKeys(&req, svc)
@@ -111,7 +109,7 @@ func (s *Server) accept(req *request, svc service, fault Fault) []byte {
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, reply []byte, fault Fault) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	reply = inFormat(w, r, reply)
 	switch fault.ending {
 	case silent:
 		if fault.arrived != nil {
@@ -172,11 +170,11 @@ type apiError struct {
 	wait   int64 // seconds
 }
 
-func (e *apiError) write(w http.ResponseWriter) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+func (e *apiError) write(w http.ResponseWriter, r *http.Request) {
+	body := Encode(w, r, map[string]string{"__type": e.code, "message": e.text})
 	if e.wait > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(e.wait, 10))
 	}
 	w.WriteHeader(e.status)
-	fmt.Fprintf(w, `{"__type":%q,"message":%q}`, e.code, e.text)
+	w.Write(body)
 }

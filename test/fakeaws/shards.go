@@ -36,7 +36,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	var req struct{ NextToken, StreamName, StreamARN string }
 	if err := json.NewDecoder(r.Body).Decode(&req); err != nil || (req.NextToken == "") == (req.StreamName+req.StreamARN == "") {
-		(&apiError{status: 400, code: "InvalidArgumentException", text: "a name or a token"}).write(w)
+		(&apiError{status: 400, code: "InvalidArgumentException", text: "a name or a token"}).write(w, r)
 		return
 	}
 	from, _ := strconv.Atoi(req.NextToken)
@@ -44,7 +44,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		s.listed++
 	}
 	if from >= len(s.shards) {
-		(&apiError{status: 400, code: "ResourceNotFoundException", text: "no shards"}).write(w)
+		(&apiError{status: 400, code: "ResourceNotFoundException", text: "no shards"}).write(w, r)
 		return
 	}
 	reply := map[string]any{}

@@ -21,7 +21,7 @@ func TrafficOf(c *config.Config, perSecond float64, size int) Traffic {
 
 const (
 	requestBytes = 1200   // of the headers of a request and its response
-	base64       = 4. / 3 // of records in JSON
+	base64       = 4. / 3 // of records in JSON; Kinesis takes CBOR
 )
 
 // RequestsPerDay returns the bytes that requests to a destination of the type take on the link, without compression and
@@ -30,7 +30,7 @@ func RequestsPerDay(typ string, payload, requests float64) float64 {
 	switch typ {
 	case "file", "stdout":
 		return 0
-	case "kinesis", "firehose":
+	case "firehose":
 		payload *= base64
 	}
 	return 86400 * (payload + requests*requestBytes)

@@ -39,6 +39,13 @@
 // record distribution strategy is AUTO gets no records unless Order is OrderNone. Then each event is a record of its
 // own, because a consumer's library discards an aggregated record whole if one of its keys does not belong to the shard.
 //
+// # Format
+//
+// PutRecords is in CBOR (application/x-amz-cbor-1.1) where the endpoint takes it: without base64 a request is a quarter
+// smaller, and payloads are not copied into a body. Until an endpoint has responded in CBOR, a response that may be a
+// rejection of the format makes Send repeat the request in JSON at once; other failures make the next one JSON. Once JSON
+// has succeeded there, the process sends JSON to that endpoint. All other requests are in JSON.
+//
 // # Compression
 //
 // A compressed record is one gzip member or zstd frame, and each consumer has to decompress it. FramingKPL allows no

@@ -18,6 +18,7 @@ import (
 	"github.com/standpipe/standpipe/shipper/kpl"
 	"github.com/standpipe/standpipe/shipper/sink"
 	"github.com/standpipe/standpipe/shipper/sink/kinesis"
+	"github.com/standpipe/standpipe/test/fakeaws"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -65,7 +66,7 @@ func (s *movingStream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "Kinesis_20131202.ListShards":
 		s.list(w)
 	case "Kinesis_20131202.PutRecords":
-		s.put(w, body)
+		s.put(w, r, body)
 	}
 }
 
@@ -101,14 +102,14 @@ func (s *movingStream) list(w http.ResponseWriter) {
 	json.NewEncoder(w).Encode(map[string]any{"Shards": all})
 }
 
-func (s *movingStream) put(w http.ResponseWriter, body []byte) {
+func (s *movingStream) put(w http.ResponseWriter, r *http.Request, body []byte) {
 	var req struct {
 		Records []struct {
 			Data         []byte
 			PartitionKey string
 		}
 	}
-	json.Unmarshal(body, &req)
+	fakeaws.Decode(r, body, &req)
 	s.mu.Lock()
 	var hold time.Duration
 	if s.change != nil && s.puts > 0 {
@@ -127,7 +128,7 @@ func (s *movingStream) put(w http.ResponseWriter, body []byte) {
 	}
 	s.mu.Unlock()
 	time.Sleep(hold)
-	json.NewEncoder(w).Encode(map[string]any{"FailedRecordCount": 0, "Records": out})
+	w.Write(fakeaws.Encode(w, r, map[string]any{"FailedRecordCount": 0, "Records": out}))
 }
 
 func (s *movingStream) consume(shard int, key string, data []byte) {

@@ -22,6 +22,7 @@ type Sink struct {
 	stream  string
 	order   sink.Order
 	timeout time.Duration // of a request; 0: none
+	format  *format
 
 	first shipper.Shape // until the stream has been described
 	aim   int
@@ -52,6 +53,7 @@ func New(ctx context.Context, o Options) (*Sink, error) {
 		stream:  o.Stream,
 		order:   o.Order,
 		timeout: o.AWS.Timeout,
+		format:  formatOf(client.Options()),
 		first:   shape,
 		aim:     o.AimRecord,
 		check:   streamCheck{every: o.CheckKeys},
@@ -84,7 +86,12 @@ func (k *Sink) put(ctx context.Context, batch []shipper.Record) shipper.Response
 	if k.order == sink.OrderStrict {
 		return k.putStrict(ctx, batch)
 	}
-	out, err := k.client.PutRecords(ctx, k.request(batch))
+	in := k.request(batch)
+	var out *kinesis.PutRecordsOutput
+	err := k.format.try(ctx, func(o ...func(*kinesis.Options)) (err error) {
+		out, err = k.client.PutRecords(ctx, in, o...)
+		return err
+	})
 	if err != nil {
 		return awsclient.FailedResponse(err, batch)
 	}

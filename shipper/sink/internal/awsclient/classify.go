@@ -70,7 +70,7 @@ func between(e *shipper.Error, status int) {
 // classifyRecord maps the code and text of one record's result to a shipper.Error. Only transient and throttling codes
 // are documented there, so a record with an unknown code is retried.
 func classifyRecord(code, text string) *shipper.Error {
-	class, known := classOfCode(code)
+	class, known := ClassOfCode(code)
 	if known && class == shipper.Poison && aboutStream(text) {
 		class = shipper.Operator
 	}
@@ -190,21 +190,21 @@ const (
 	remedyToken = "renew the credentials where the agent gets them: the environment, the profile or the file has expired ones"
 )
 
-// classOfCode looks a code up, also in the form of SQS's query protocol.
-func classOfCode(code string) (class shipper.Class, known bool) {
+// ClassOfCode looks a code up, also in the form of SQS's query protocol.
+func ClassOfCode(code string) (class shipper.Class, known bool) {
 	class, known = classes[strings.TrimPrefix(code, "AWS.SimpleQueueService.")]
 	return class, known
 }
 
 // Known reports whether the services document the code.
 func Known(code string) bool {
-	_, known := classOfCode(code)
+	_, known := ClassOfCode(code)
 	return known
 }
 
 // classOf returns the class of the service's code and text, or of the status if the code is unknown.
 func classOf(code, text string, status int) shipper.Class {
-	class, known := classOfCode(code)
+	class, known := ClassOfCode(code)
 	switch {
 	case !known:
 		return classOfStatus(status)

@@ -11,7 +11,7 @@ import (
 // Quota returns the limits of set, and for each one that is not set the service's own. Endpoints other than AWS's have
 // no known quota; endpoint nil is AWS's.
 func Quota(set, own shipper.Quota, endpoint *string) shipper.Quota {
-	if endpoint != nil && !ofAWS(*endpoint) {
+	if endpoint != nil && !OfAWS(*endpoint) {
 		own = shipper.Quota{}
 	}
 	return shipper.Quota{
@@ -28,8 +28,8 @@ func orElse(set, own int) int {
 	return own
 }
 
-// ofAWS reports whether an endpoint is AWS's own, for example one within a VPC.
-func ofAWS(endpoint string) bool {
+// OfAWS reports whether an endpoint is AWS's own, for example one within a VPC.
+func OfAWS(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return false

@@ -37,6 +37,14 @@ func CountSent(ctx context.Context) (context.Context, *Upload) {
 	return context.WithValue(ctx, uploadKey{}, up), up
 }
 
+// SentBytes returns the number of bytes that the requests of a context of CountSent have sent so far; 0 for any other context.
+func SentBytes(ctx context.Context) int64 {
+	if up, ok := ctx.Value(uploadKey{}).(*Upload); ok {
+		return up.Sent.Load()
+	}
+	return 0
+}
+
 // begin watches a request of so many bytes that begins; -1: unknown. end ends that.
 func (u *Upload) begin(ctx context.Context, bytes int64) (_ context.Context, end func()) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {

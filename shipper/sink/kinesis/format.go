@@ -1,0 +1,139 @@
+package kinesis
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/aws/smithy-go/transport/http/protocol/rpcv2"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/shipper/sink/internal/awsclient"
+)
+
+// format is the format of requests that an endpoint takes: CBOR or JSON. An endpoint takes CBOR once it has responded in
+// CBOR. It takes only JSON once it has stored a request in JSON after it had not responded in CBOR; that holds for the
+// life of the process. Until then both are tried.
+type format struct {
+	ofAWS bool // AWS's endpoint: a request without a response is no evidence
+
+	mu    sync.Mutex
+	cbor  bool // it takes CBOR; guarded by mu
+	json  bool // it takes only JSON; guarded by mu
+	doubt bool // the last request in CBOR got no response in CBOR, so the next one is in JSON; guarded by mu
+}
+
+// formats holds the *format of each endpoint, by its URL or, for AWS's, by its region.
+var formats sync.Map
+
+// formatOf returns the format of a client's endpoint.
+func formatOf(o kinesis.Options) *format {
+	endpoint := aws.ToString(o.BaseEndpoint)
+	f := &format{ofAWS: endpoint == "" || awsclient.OfAWS(endpoint)}
+	if endpoint == "" {
+		endpoint = o.Region
+	}
+	known, _ := formats.LoadOrStore(endpoint, f)
+	return known.(*format)
+}
+
+// option makes a request of a client one in CBOR.
+func (f *format) option(o *kinesis.Options) {
+	if json, ok := o.Protocol.(awsclient.WholeBody); ok {
+		o.Protocol = cborProtocol{ClientProtocol: json.ClientProtocol, decoder: decoder, format: f}
+	}
+}
+
+// decoder decodes responses in CBOR: they have the members of Smithy's RPC v2.
+var decoder = rpcv2.NewCBOR(schemas.Kinesis_20131202)
+
+// try calls send, which sends a request with the given options. If the endpoint rejects the request because it is in
+// CBOR, try calls send again, for JSON: the endpoint can't have stored anything that it can't read.
+func (f *format) try(ctx context.Context, send func(...func(*kinesis.Options)) error) error {
+	if !f.usesCBOR() {
+		err := send()
+		f.triedJSON(err)
+		return err
+	}
+	before := awsclient.SentBytes(ctx)
+	err := send(f.option)
+	if !f.rejected(err) {
+		if err != nil && awsclient.SentBytes(ctx) > before {
+			f.unanswered()
+		}
+		return err
+	}
+	err = send()
+	f.triedJSON(err)
+	return err
+}
+
+// usesCBOR reports whether the next request is in CBOR.
+func (f *format) usesCBOR() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.cbor || !f.json && !f.doubt
+}
+
+// answered notes a response in CBOR.
+func (f *format) answered() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cbor, f.doubt = true, false
+}
+
+// answeredOtherwise notes a response to a request in CBOR that is not in CBOR. A proxy may have sent it.
+func (f *format) answeredOtherwise() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.doubt = !f.ofAWS
+}
+
+// unanswered notes that a request in CBOR has failed: some stand-ins close the connection when they can't read it.
+func (f *format) unanswered() { f.answeredOtherwise() }
+
+// triedJSON notes the outcome of a request in JSON.
+func (f *format) triedJSON(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.doubt = false
+	if err == nil {
+		f.json = !f.cbor
+	}
+}
+
+// rejected reports whether a request may have failed because it was in CBOR. A server that takes CBOR responds in CBOR.
+// Others reject the content type or the body, or take the body for one without members, or fail.
+func (f *format) rejected(err error) bool {
+	var r *smithyhttp.ResponseError
+	if !errors.As(err, &r) || r.Response == nil || r.Response.Response == nil || inCBOR(r.Response) || !aboutBody(err) {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch r.Response.StatusCode {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusNotAcceptable, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		f.cbor = false
+	case http.StatusInternalServerError, http.StatusNotImplemented:
+	default:
+		return false
+	}
+	return !f.cbor
+}
+
+// aboutBody reports whether an error may be one about the body of a request: it has no code of the service for another
+// reason.
+func aboutBody(err error) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) {
+		return true
+	}
+	class, known := awsclient.ClassOfCode(api.ErrorCode())
+	return !known || class == shipper.Poison || api.ErrorCode() == "UnknownOperationException"
+}
