@@ -88,7 +88,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
 		a.deadCount.Recount()
 	})
-	a.disk = diskwatch.New(a.log, func() config.MinFree { return a.conf.Load().WAL.MinFree })
+	a.disk = diskwatch.New(a.log, conf.DataDir, func() config.MinFree { return a.conf.Load().WAL.MinFree })
 	a.streams = newStreams(conf, a.log, a.dead, a.disk, a.metrics, a.logger)
 	a.streams.memory = bound
 	a.uplink = uplink.New(a.streams.link, a.logger, a.monitor.LookSoon)

@@ -18,6 +18,7 @@ const logIDLen = 26
 type Forecast struct {
 	Stream, Type, Name string
 	shipper.Forecast
+	Link float64 // bytes a day on the link
 }
 
 // Predict returns a forecast for each destination of the configuration if each stream has the given traffic. It opens no
@@ -34,17 +35,18 @@ func Predict(c *config.Config, t shipper.Traffic) ([]Forecast, error) {
 			if room := shape.Room(&e); t.Size > room {
 				return nil, fmt.Errorf("stream %q: an event has %d bytes; destination %q takes %d", s.Name, t.Size, d.Name, room)
 			}
-			all = append(all, Forecast{s.Name, d.Type, d.Name, destination.Predict(d, shape, t)})
+			p := destination.Predict(d, shape, t)
+			sent := p.Payload
+			if shape.Compression != shipper.Plain {
+				sent /= max(t.Compression, 1)
+			}
+			all = append(all, Forecast{s.Name, d.Type, d.Name, p, wear.RequestsPerDay(d.Type, sent, p.Requests)})
 		}
 	}
 	return all, nil
 }
 
-// PredictDay returns the bytes that the log writes, and those of requests, of a day with the given traffic in each stream.
-func PredictDay(c *config.Config, t shipper.Traffic) (flash, link float64, err error) {
-	all, err := Predict(c, t)
-	for _, p := range all {
-		link += wear.RequestsPerDay(p.Type, p.Payload, p.Requests)
-	}
-	return wear.BytesPerDay(wear.TrafficOf(c, t.PerSecond, t.Size)), link, err
+// WrittenPerDay returns the bytes that the log writes on a day with the given traffic in each stream, by measurements on ext4.
+func WrittenPerDay(c *config.Config, t shipper.Traffic) float64 {
+	return wear.BytesPerDay(wear.TrafficOf(c, t.PerSecond, t.Size))
 }

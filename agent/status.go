@@ -7,6 +7,7 @@ import (
 	"github.com/standpipe/standpipe/agent/admin"
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/shipper/sink"
 	"github.com/standpipe/standpipe/wal"
 )
 
@@ -29,7 +30,7 @@ func (a *Agent) snapshot() admin.Status {
 			State: a.state(), StartedAt: admin.Time{Time: a.started},
 		},
 		WAL: admin.WALStatus{
-			Bytes: st.Bytes, MaxBytes: st.MaxBytes, Segments: st.Segments,
+			Bytes: st.Bytes, MaxBytes: st.MaxBytes, Segments: st.Segments, Written: st.Written,
 			StateBytes: st.StateBytes, MaxStateBytes: st.MaxStateBytes, StateFull: st.StateFull,
 			DeadBytes: st.DeadBytes, MaxDeadBytes: st.MaxDeadBytes,
 		},
@@ -37,8 +38,10 @@ func (a *Agent) snapshot() admin.Status {
 	if err := a.log.Failed(); err != nil {
 		status.WAL.Failed = err.Error()
 	}
+	status.Link.Sent, status.Link.Received = sink.Traffic()
 	volume, setAside := a.disk.State()
 	status.WAL.DiskFreeBytes, status.WAL.DiskBytes, status.WAL.SetAside = volume.Free, volume.Size, setAside
+	status.WAL.DeviceWritten = a.disk.DeviceWritten()
 	status.Access = accessStatus(a.register.Figures())
 	for _, s := range a.log.Streams() {
 		if s.Appended.Events == 0 && a.streams.tentative(s.Name) {

@@ -244,4 +244,4 @@ func (l *Log) FailedChan() <-chan struct{} { return l.failed }
 type Stat = capacity.Stat
 
 // Stat returns the log's size now.
-func (l *Log) Stat() Stat { return l.capacity.Stat(time.Now()) }
+func (l *Log) Stat() Stat { return l.capacity.Stat(time.Now(), l.files.Written()) }

@@ -38,6 +38,8 @@ var walColumns = []column[WALStatus]{
 	gauge("wal_set_aside_files", "Damaged segments and dead-letter files that were set aside in the data directory.", func(w WALStatus) float64 { return float64(len(w.SetAside)) }),
 	gauge("wal_failed", "1 if the WAL has failed and rejects all events, else 0.", func(w WALStatus) float64 { return one(w.Failed != "") }),
 	gauge("disk_free_bytes", "Free bytes on the volume of the data directory.", func(w WALStatus) float64 { return float64(w.DiskFreeBytes) }),
+	counter("wal_written_bytes_total", "Bytes written to the WAL's segments: whole pages, without the file system's own writes.", func(w WALStatus) float64 { return float64(w.Written) }),
+	counter("device_written_bytes_total", "Bytes written to the device of the data directory by all programs since the start of the agent; 0: unknown.", func(w WALStatus) float64 { return float64(w.DeviceWritten) }),
 	gauge("wal_segments", "Segments of the WAL.", func(w WALStatus) float64 { return float64(w.Segments) }),
 }
 
@@ -92,6 +94,10 @@ var accessColumns = []column[AccessStatus]{
 }
 
 var agentColumns = []column[Status]{
+	counter("link_sent_bytes_total", "Bytes sent on the TCP connections of all destinations, with TLS and without the headers of TCP and IP.",
+		func(s Status) float64 { return float64(s.Link.Sent) }),
+	counter("link_received_bytes_total", "Bytes received on the TCP connections of all destinations.",
+		func(s Status) float64 { return float64(s.Link.Received) }),
 	gauge("accepting", "1 while events are accepted, else 0.", func(s Status) float64 { return one(s.Accepting.OK) }),
 	gauge("config_last_reload_success", "1 if the last reload of the configuration succeeded, or none was tried; else 0.",
 		func(s Status) float64 { return one(s.Reload.OK || s.Reload.At.IsZero()) }),

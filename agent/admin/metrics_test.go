@@ -49,6 +49,10 @@ var contract = map[string]string{
 	"standpipe_wal_max_bytes":                        "GAUGE ",
 	"standpipe_wal_segments":                         "GAUGE ",
 	"standpipe_wal_failed":                           "GAUGE ",
+	"standpipe_wal_written_bytes_total":              "COUNTER ",
+	"standpipe_device_written_bytes_total":           "COUNTER ",
+	"standpipe_link_sent_bytes_total":                "COUNTER ",
+	"standpipe_link_received_bytes_total":            "COUNTER ",
 	"standpipe_disk_free_bytes":                      "GAUGE ",
 	"standpipe_accepting":                            "GAUGE ",
 	"standpipe_ready":                                "GAUGE ",
@@ -187,6 +191,7 @@ func TestMetrics_MatchTheLedger(t *testing.T) {
 		`standpipe_identity_refused_events_total{identity="",reason="forbidden"} 0`,
 		"standpipe_unauthenticated_requests_total 3",
 		"standpipe_wal_bytes 1234", "standpipe_wal_max_bytes 8.589934592e+09", "standpipe_wal_segments 3", "standpipe_wal_set_aside_files 1", "standpipe_wal_state_bytes 567", "standpipe_wal_max_state_bytes 1.073741824e+09", "standpipe_dead_letters_bytes 89", "standpipe_dead_letters_max_bytes 1.073741824e+09",
+		"standpipe_wal_written_bytes_total 8192", "standpipe_device_written_bytes_total 12288", "standpipe_link_sent_bytes_total 3000", "standpipe_link_received_bytes_total 400",
 	)
 }
 

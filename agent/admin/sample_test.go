@@ -32,7 +32,8 @@ func sample() admin.Status {
 			ID: "01JD0000000000000000000000", NodeName: "gateway-17", Version: "0.1.0", State: "running",
 			StartedAt: admin.Time{Time: started.In(time.FixedZone("", 3600))},
 		},
-		WAL: admin.WALStatus{Bytes: 1234, MaxBytes: 8 << 30, Segments: 3, StateBytes: 567, MaxStateBytes: 1 << 30, DeadBytes: 89, MaxDeadBytes: 1 << 30, DiskFreeBytes: 20 << 30, DiskBytes: 64 << 30, UntilFullSeconds: 5400, SetAside: []string{"dead.db.corrupt"}},
+		WAL:  admin.WALStatus{Bytes: 1234, MaxBytes: 8 << 30, Segments: 3, Written: 8192, WrittenPerDay: 1e9, DeviceWritten: 12288, DeviceWrittenPerDay: 2e9, StateBytes: 567, MaxStateBytes: 1 << 30, DeadBytes: 89, MaxDeadBytes: 1 << 30, DiskFreeBytes: 20 << 30, DiskBytes: 64 << 30, UntilFullSeconds: 5400, SetAside: []string{"dead.db.corrupt"}},
+		Link: admin.LinkStatus{Sent: 3000, Received: 400, PerDay: 5e6},
 		Streams: []admin.StreamStatus{{
 			Name: "clicks", FirstOffset: 1, NextOffset: 10001,
 			Appended:   admin.Volume{Events: 10000, Bytes: 5120000},

@@ -15,6 +15,7 @@ type Status struct {
 	WAL     WALStatus      `json:"wal"`
 	Streams []StreamStatus `json:"streams"`
 	Access  AccessStatus   `json:"access"`
+	Link    LinkStatus     `json:"link"`
 
 	Accepting Accepting    `json:"accepting"`
 	Problems  []Problem    `json:"problems"` // the worst first
@@ -34,10 +35,18 @@ type AgentStatus struct {
 
 // WALStatus is the state of the WAL.
 type WALStatus struct {
-	Bytes    int64  `json:"bytes"`     // of all segments
-	MaxBytes int64  `json:"max_bytes"` // the limit of Bytes
-	Segments int    `json:"segments"`
-	Failed   string `json:"failed"` // why the WAL has failed for good; empty: it has not
+	Bytes    int64 `json:"bytes"`     // of all segments
+	MaxBytes int64 `json:"max_bytes"` // the limit of Bytes
+	Segments int   `json:"segments"`
+	// Written counts the bytes written to segments since the start of the process: whole pages, without the file system's own
+	// writes. WrittenPerDay is its rate over the last hour, or since the start.
+	Written       int64   `json:"written_bytes"`
+	WrittenPerDay float64 `json:"written_bytes_per_day"`
+	// DeviceWritten counts the bytes that all programs have written to the device of the data directory since the start of the
+	// process, with the file system's own writes; 0: unknown.
+	DeviceWritten       int64   `json:"device_written_bytes"`
+	DeviceWrittenPerDay float64 `json:"device_written_bytes_per_day"`
+	Failed              string  `json:"failed"` // why the WAL has failed for good; empty: it has not
 
 	StateBytes    int64 `json:"state_bytes"`     // of streams, destinations and producers, stored in each segment
 	MaxStateBytes int64 `json:"max_state_bytes"` // beyond it new streams and producers are rejected
@@ -52,6 +61,14 @@ type WALStatus struct {
 	UntilFullSeconds float64 `json:"until_full_seconds"`
 
 	SetAside []string `json:"set_aside"` // damaged files in the data directory that were renamed, and are no longer used
+}
+
+// LinkStatus counts the bytes of the TCP connections of all destinations since the start of the process, with TLS and without the
+// headers of TCP and IP.
+type LinkStatus struct {
+	Sent     int64   `json:"sent_bytes"`
+	Received int64   `json:"received_bytes"`
+	PerDay   float64 `json:"bytes_per_day"` // both, over the last hour, or since the start
 }
 
 // StreamStatus is one stream and its destinations.

@@ -23,6 +23,7 @@ type costFlags struct {
 	traffic shipper.Traffic
 	size    string
 	stream  string
+	card    card
 	dial    cli.DialFlags // to a running agent; no address: none
 	asJSON  bool
 }
@@ -36,7 +37,9 @@ func newCostCommand() *cobra.Command {
 			"30 days with the given traffic in each stream. Records are packed as the agent packs them. With\n" +
 			"--address, show the billed volume of a running agent so far, at the prices of the file.\n\n" +
 			"The prices are in the file's prices block. Hourly prices and the costs behind the service are\n" +
-			"not included.",
+			"not included.\n\n" +
+			"The bytes that the log writes on a day, the years of a flash card, and the bytes on the link\n" +
+			"follow, for all streams. Those of a running agent are of its last hour.",
 		ValidArgsFunction: cli.ConfigFile,
 		Args:              cobra.ExactArgs(1),
 		RunE:              func(c *cobra.Command, args []string) error { return f.show(c, args[0]) },
@@ -46,6 +49,7 @@ func newCostCommand() *cobra.Command {
 	c.Flags().IntVar(&f.traffic.Keys, "keys", 1000, "partition keys, with equally many events")
 	c.Flags().Float64Var(&f.traffic.Compression, "compression-ratio", 1, "compression ratio of records, where compression is configured")
 	c.Flags().StringVar(&f.stream, "stream", "", "only this stream of the file, by its `name` or pattern")
+	f.card.add(c, "4GB")
 	f.dial.Flags(c, "admin", "")
 	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	return c
@@ -80,7 +84,7 @@ func (f *costFlags) check() error {
 		return fmt.Errorf("--compression-ratio %v: want 1 to 1000", f.traffic.Compression)
 	}
 	f.traffic.Size = int(size)
-	return nil
+	return f.card.check()
 }
 
 func (f *costFlags) bill(ctx context.Context, conf *config.Config) (*bill, error) {
@@ -89,7 +93,7 @@ func (f *costFlags) bill(ctx context.Context, conf *config.Config) (*bill, error
 		if err != nil {
 			return nil, err
 		}
-		return billOf(status, &conf.Prices, f.stream)
+		return billOf(status, &conf.Prices, f.stream, &f.card)
 	}
 	all, err := agent.Predict(conf, f.traffic)
 	if err != nil {
@@ -97,7 +101,9 @@ func (f *costFlags) bill(ctx context.Context, conf *config.Config) (*bill, error
 	}
 	b := &bill{Title: fmt.Sprintf("a month of 30 days at %s events/s of %s and %s keys a stream", humanize.Commaf(f.traffic.PerSecond),
 		humanize.IBytes(uint64(f.traffic.Size)), humanize.Comma(int64(f.traffic.Keys)))}
+	b.Day.write(agent.WrittenPerDay(conf, f.traffic), &f.card)
 	for _, p := range all {
+		b.Day.Link += p.Link
 		if f.stream != "" && p.Stream != f.stream {
 			continue
 		}
@@ -110,8 +116,10 @@ func (f *costFlags) bill(ctx context.Context, conf *config.Config) (*bill, error
 }
 
 // billOf returns the bill by an agent's own counters. With nil prices it uses the costs of the status.
-func billOf(s admin.Status, prices *config.Prices, only string) (*bill, error) {
+func billOf(s admin.Status, prices *config.Prices, only string, k *card) (*bill, error) {
 	b := &bill{Title: fmt.Sprintf("so far, counted by %s since its log began", s.Agent.NodeName)}
+	b.Day.write(writtenPerDay(&s.WAL), k)
+	b.Day.Link = s.Link.PerDay
 	for _, stream := range s.Streams {
 		if only != "" && stream.Name != only {
 			continue

@@ -15,6 +15,29 @@ import (
 type bill struct {
 	Title string    `json:"of"`
 	Rows  []costRow `json:"destinations"`
+	Day   day       `json:"day"`
+}
+
+// day has the bytes of a day, of all streams.
+type day struct {
+	Written float64 `json:"written_bytes"`
+	Link    float64 `json:"link_bytes"`
+	Years   float64 `json:"card_years,omitempty"` // 0: nothing is written, or there is no card
+	card    *card
+}
+
+// write sets the bytes that are written, and the years of the card.
+func (d *day) write(bytes float64, k *card) {
+	d.Written, d.card = bytes, k
+	if bytes > 0 {
+		d.Years = k.years(bytes)
+	}
+}
+
+func (t *statusTable) day(d *day) {
+	t.Line("")
+	t.Note("flash  ", d.card.wear(d.Written))
+	t.Note("link   ", megabytes(d.Link))
 }
 
 // costRow is one destination. Its Cost is nil if it has no price.
@@ -55,6 +78,7 @@ func (b *bill) table() string {
 		t.Line("")
 		t.Line("%*s", cli.TextWidth, "together "+money(sum))
 	}
+	t.day(&b.Day)
 	return t.String()
 }
 

@@ -58,7 +58,7 @@ func TestCost_FitsAScreen(t *testing.T) {
 			t.Errorf("a line of %d columns: %q", n, line)
 		}
 	}
-	for _, want := range []string{"500 events/s of 512 B", "stream meter-*", "EUR", "not set", "put payload units", "together"} {
+	for _, want := range []string{"500 events/s of 512 B", "stream meter-*", "EUR", "not set", "put payload units", "together", "GB a day; a card of 4.0 GB with 3,000 cycles lasts", "MB a day"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
@@ -150,7 +150,7 @@ func TestCost_RejectsInvalidTraffic(t *testing.T) {
 	path := costFile(t)
 	for _, args := range [][]string{
 		{"--events-per-second", "0"}, {"--events-per-second", "NaN"}, {"--event-size", "0"}, {"--event-size", "big"}, {"--keys", "0"},
-		{"--compression-ratio", "0.5"}, {"--stream", "none"}, {"--address", "nowhere"},
+		{"--compression-ratio", "0.5"}, {"--card-size", "small"}, {"--card-cycles", "0"}, {"--stream", "none"}, {"--address", "nowhere"},
 	} {
 		var out, errs bytes.Buffer
 		if code := cli.Run(newRoot(), append([]string{"cost", path}, args...), nil, &out, &errs); code != cli.ExitUsage || errs.Len() == 0 {
@@ -172,12 +172,18 @@ func TestCost_OfARunningAgent(t *testing.T) {
 	}))
 	defer server.Close()
 	address := server.Listener.Addr().String()
-	got := costOf(t, costFile(t), "--address", address)
-	if !strings.Contains(got, "so far") || !strings.Contains(got, "0.3000 EUR") {
-		t.Errorf("want the file's prices in\n%s", got)
+	got := costOf(t, costFile(t), "--address", address, "--card-size", "8GB")
+	for _, want := range []string{"so far", "0.3000 EUR", "flash  8.10 GB a day; a card of 8.0 GB with 3,000 cycles lasts 8.1 years\n", "link   45.3 MB a day\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
 	}
 	var out, errs bytes.Buffer
 	if code := cli.Run(newRoot(), []string{"status", "--cost", "--address", address}, nil, &out, &errs); code != cli.ExitDone || !strings.Contains(out.String(), "7.00 GBP") {
 		t.Errorf("exit code %d, want the agent's own figures in\n%s%s", code, out.String(), errs.String())
+	}
+	got = runWith("status", "--card-size", "4GB", "--card-cycles", "1000", "--address", address).stdout
+	if want := "at the writes of the last hour a card of 4.0 GB with 1,000 cycles lasts 1.4 years\n"; !strings.Contains(got, want) {
+		t.Errorf("no %q in\n%s", want, got)
 	}
 }

@@ -41,11 +41,14 @@ destinations. If there are many streams, the healthy ones are one line.`,
 			if _, err := path.Match(only.stream, ""); err != nil {
 				return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("invalid --stream %q: want a name or a pattern like meter-*", only.stream)}
 			}
+			if err := only.card.check(); err != nil {
+				return &cli.ExitError{Code: cli.ExitUsage, Err: err}
+			}
 			if watching {
 				return watchStatus(c.Context(), c.OutOrStdout(), &dial, interval, only)
 			}
 			if cost {
-				return showCost(c.Context(), c.OutOrStdout(), &dial, asJSON)
+				return showCost(c.Context(), c.OutOrStdout(), &dial, asJSON, &only.card)
 			}
 			return showStatus(c.Context(), c.OutOrStdout(), &dial, asJSON, only)
 		},
@@ -59,6 +62,7 @@ destinations. If there are many streams, the healthy ones are one line.`,
 	c.Flags().DurationVar(&interval, "interval", watchInterval, "the time between two updates of --watch")
 	c.Flags().BoolVar(&only.check, "check", false, "exit with 1 if events are not accepted or a destination is blocked")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the JSON of /v1/status")
+	only.card.add(c, "")
 	for _, other := range []string{"json", "cost", "check"} {
 		c.MarkFlagsMutuallyExclusive("watch", other)
 	}
@@ -72,6 +76,7 @@ type view struct {
 	stream   string // a pattern of path.Match; empty: all
 	all      bool   // the healthy streams too, if there are many
 	check    bool
+	card     card // its life is shown, if there is one
 }
 
 // write writes the view of s.
@@ -79,7 +84,11 @@ func (v view) write(out io.Writer, s admin.Status, now time.Time, screen cli.Scr
 	if v.problems {
 		return writeProblems(out, v.of(s), now, screen)
 	}
-	return writeStatus(out, v.of(s), now, screen, v.all || v.stream != "")
+	if err := writeStatus(out, v.of(s), now, screen, v.all || v.stream != ""); err != nil || v.card.bytes == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\nat the writes of the last hour %s\n", v.card.life(writtenPerDay(&s.WAL)))
+	return err
 }
 
 // errUnhealthy ends `status --check` with exit code 1. The status that was printed has the reason.
@@ -138,12 +147,12 @@ func (v view) of(s admin.Status) admin.Status {
 }
 
 // showCost prints the bill of all destinations so far, at the agent's own prices.
-func showCost(ctx context.Context, out io.Writer, dial *cli.DialFlags, asJSON bool) error {
+func showCost(ctx context.Context, out io.Writer, dial *cli.DialFlags, asJSON bool, k *card) error {
 	status, err := getStatus(ctx, dial)
 	if err != nil {
 		return err
 	}
-	b, err := billOf(status, nil, "")
+	b, err := billOf(status, nil, "", k)
 	if err != nil {
 		return err
 	}

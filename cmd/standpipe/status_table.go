@@ -47,6 +47,7 @@ func writeStatus(out io.Writer, s admin.Status, now time.Time, screen cli.Screen
 	t.agent(s.Agent)
 	t.problems(&s)
 	t.wal(s.WAL)
+	t.written(&s)
 	t.flow(s.Streams)
 	t.streams(&s, all)
 	t.access(s.Access)
@@ -125,6 +126,28 @@ func (t *statusTable) wal(w admin.WALStatus) {
 		t.Note("       ", fmt.Sprintf("new streams and producers are rejected: the state takes %s of %s; raise max_size",
 			humanize.IBytes(uint64(w.StateBytes)), humanize.IBytes(uint64(w.MaxStateBytes))))
 	}
+}
+
+// written writes the bytes that are written to the disk and exchanged on the link in a day.
+func (t *statusTable) written(s *admin.Status) {
+	if s.WAL.WrittenPerDay > 0 {
+		text := "the log writes " + gigabytes(s.WAL.WrittenPerDay)
+		if device := s.WAL.DeviceWrittenPerDay; device > 0 {
+			text += ", all programs and the file system " + gigabytes(device)
+		}
+		t.Note("disk   ", text)
+	}
+	if s.Link.PerDay > 0 {
+		t.Note("link   ", megabytes(s.Link.PerDay)+" to and from destinations")
+	}
+}
+
+// writtenPerDay returns the bytes that are written to the device in a day or, where they are unknown, those of the log.
+func writtenPerDay(w *admin.WALStatus) float64 {
+	if w.DeviceWrittenPerDay > 0 {
+		return w.DeviceWrittenPerDay
+	}
+	return w.WrittenPerDay
 }
 
 // flow writes the traffic of some streams together.

@@ -30,7 +30,8 @@ func sampleStatus() admin.Status {
 			ID: "01JD0000000000000000000000", NodeName: "gateway-17", Version: "0.1.0", State: "running",
 			StartedAt: admin.Time{Time: started},
 		},
-		WAL: admin.WALStatus{Bytes: 6 << 30, MaxBytes: 8 << 30, Segments: 97},
+		WAL:  admin.WALStatus{Bytes: 6 << 30, MaxBytes: 8 << 30, Segments: 97, WrittenPerDay: 7.8e9, DeviceWrittenPerDay: 8.1e9},
+		Link: admin.LinkStatus{PerDay: 45.3e6},
 		Streams: []admin.StreamStatus{{
 			Name: "clicks", FirstOffset: 1, NextOffset: 12345679,
 			Appended: admin.Volume{Events: 12345678, Bytes: 5120000}, AppendRate: admin.Rate{Events: 1234.4, Bytes: 512000},
@@ -63,6 +64,9 @@ func TestStatusTable(t *testing.T) {
 	want := `agent  gateway-17, running for 3h 2m, standpipe 0.1.0, log
        01JD0000000000000000000000
 wal    6.0 GiB of 8.0 GiB in use (75 %), 97 segments
+disk   the log writes 7.80 GB a day, all programs and the file system 8.10 GB a
+       day
+link   45.3 MB a day to and from destinations
 flow   in 1,234 events/s (500 KiB/s), out 0.5 events/s (200 B/s); 12,336,683
        events pending (501 KiB) at 2 destinations, the oldest for 2h 5m
 

@@ -16,19 +16,17 @@ import (
 
 // explainFlags are the flags of validate --explain.
 type explainFlags struct {
-	on         bool
-	perSecond  float64 // events, in each stream
-	size       string
-	cardSize   string
-	cardCycles float64
+	on        bool
+	perSecond float64 // events, in each stream
+	size      string
+	card      card
 }
 
 func (f *explainFlags) add(c *cobra.Command) {
 	c.Flags().BoolVar(&f.on, "explain", false, "print every setting with its value and its origin")
 	c.Flags().Float64Var(&f.perSecond, "events-per-second", 20, "events a second in each stream, for --explain")
 	c.Flags().StringVar(&f.size, "event-size", "200B", "`bytes` of an event, for --explain")
-	c.Flags().StringVar(&f.cardSize, "card-size", "4GB", "`bytes` of the flash card, for --explain")
-	c.Flags().Float64Var(&f.cardCycles, "card-cycles", 3000, "write cycles of the cells of the flash card, for --explain")
+	f.card.add(c, "4GB")
 }
 
 // explain prints every setting with its origin, and what the traffic means for a flash card and a link.
@@ -37,14 +35,11 @@ func (f *explainFlags) explain(out io.Writer, conf *config.Config) error {
 	if err != nil || size < 1 || size > 16<<20 {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--event-size %q: want 1B to 16MiB", f.size)}
 	}
-	card, err := humanize.ParseBytes(f.cardSize)
-	switch {
-	case err != nil || card < 1:
-		return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--card-size %q: want a size, like 4GB", f.cardSize)}
-	case !(f.perSecond >= 0.001 && f.perSecond <= 1e7):
+	if !(f.perSecond >= 0.001 && f.perSecond <= 1e7) {
 		return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--events-per-second %v: want 0.001 to 10000000", f.perSecond)}
-	case !(f.cardCycles >= 1):
-		return &cli.ExitError{Code: cli.ExitUsage, Err: fmt.Errorf("--card-cycles %v: want 1 or more", f.cardCycles)}
+	}
+	if err := f.card.check(); err != nil {
+		return &cli.ExitError{Code: cli.ExitUsage, Err: err}
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	block := ""
@@ -59,16 +54,18 @@ func (f *explainFlags) explain(out io.Writer, conf *config.Config) error {
 		return err
 	}
 	traffic := shipper.Traffic{PerSecond: f.perSecond, Size: int(size), Keys: 1, Compression: 1}
-	flash, link, err := agent.PredictDay(conf, traffic)
+	all, err := agent.Predict(conf, traffic)
 	if err != nil {
 		return err
 	}
-	years := card * uint64(f.cardCycles)
+	flash, link := agent.WrittenPerDay(conf, traffic), 0.0
+	for _, p := range all {
+		link += p.Link
+	}
 	_, err = fmt.Fprintf(out, `
 with %s events/s of %s in each stream, by measurements on ext4
-  flash  %.2f GB a day; a card of %s with %s cycles lasts %.1f years
-  link   %.1f MB a day
-`, humanize.Commaf(f.perSecond), humanize.IBytes(size), flash/1e9, humanize.Bytes(card), humanize.Commaf(f.cardCycles),
-		float64(years)/flash/365.25, link/1e6)
+  flash  %s
+  link   %s
+`, humanize.Commaf(f.perSecond), humanize.IBytes(size), f.card.wear(flash), megabytes(link))
 	return err
 }

@@ -22,22 +22,34 @@ type Log interface {
 // status nor an append waits for it.
 type Watch struct {
 	log     Log
+	dir     string
 	minFree func() config.MinFree
 	space   space
 
 	mu       sync.Mutex // guards the fields below
 	volume   wal.Volume // zero: unknown
 	setAside []string
+	before   int64 // bytes that were written to the device before the first look; 0: unknown
+	written  int64 // those written since
 }
 
-// New returns a Watch that has not looked yet: it rejects nothing. minFree returns the present setting.
-func New(log Log, minFree func() config.MinFree) *Watch { return &Watch{log: log, minFree: minFree} }
+// New returns a Watch of the log in dir that has not looked yet: it rejects nothing. minFree returns the present setting.
+func New(log Log, dir string, minFree func() config.MinFree) *Watch {
+	return &Watch{log: log, dir: dir, minFree: minFree}
+}
 
 // State returns the volume and the names of the files that were set aside.
 func (w *Watch) State() (wal.Volume, []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.volume, w.setAside
+}
+
+// DeviceWritten returns the bytes that all programs have written to the device of the log since the first look; 0: unknown.
+func (w *Watch) DeviceWritten() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.written
 }
 
 // Rejection returns the error for an append, or nil.
@@ -61,8 +73,13 @@ func (w *Watch) Run(ctx context.Context) {
 func (w *Watch) Look() {
 	volume, volumeErr := w.log.Volume()
 	names, namesErr := w.log.SetAside()
+	device := deviceWritten(w.dir)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.before == 0 {
+		w.before = device
+	}
+	w.written = max(device-w.before, w.written)
 	if volumeErr == nil {
 		w.volume = volume
 		w.space.update(volume, w.minFree())

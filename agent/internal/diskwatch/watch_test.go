@@ -31,7 +31,7 @@ func (d *disk) SetAside() ([]string, error) { return d.setAside, d.err }
 
 func TestWatch_FailedLookChangesNothing(t *testing.T) {
 	d := &disk{volume: wal.Volume{Free: 9, Size: 100}, setAside: []string{"dead.db.corrupt"}}
-	w := diskwatch.New(d, func() config.MinFree { return config.MinFree{Bytes: 10} })
+	w := diskwatch.New(d, "", func() config.MinFree { return config.MinFree{Bytes: 10} })
 	if volume, names := w.State(); volume != (wal.Volume{}) || names != nil || w.Rejection() != nil {
 		t.Errorf("before the first look: got %+v, %v, %v", volume, names, w.Rejection())
 	}
@@ -54,7 +54,7 @@ func TestWatch_DiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{volume: wal.Volume{Free: 50, Size: 100}}
 		var least config.MinFree
-		w := diskwatch.New(d, func() config.MinFree { return least })
+		w := diskwatch.New(d, "", func() config.MinFree { return least })
 		w.Look()
 		d.hang, d.volume, least = make(chan struct{}), wal.Volume{Free: 40, Size: 100}, config.MinFree{Bytes: 45}
 		go w.Run(t.Context())

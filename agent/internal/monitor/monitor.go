@@ -38,6 +38,7 @@ type Monitor struct {
 
 	mu       sync.Mutex // guards the fields below
 	samples  []sample   // the newest last
+	hour     hour
 	problems []admin.Problem
 	reload   admin.ReloadStatus
 	refusing since // the reason for which appends are not accepted
@@ -115,6 +116,7 @@ func (m *Monitor) look(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.problems = problems
+	m.hour.add(&facts.Status, now)
 }
 
 func sampleOf(s *admin.Status, now time.Time) sample {
@@ -192,6 +194,7 @@ func (m *Monitor) Complete(s *admin.Status, refusal string, now time.Time) {
 	m.noteDropsLocked(s, now)
 	m.addRatesLocked(s, now)
 	m.addGrowthLocked(s, now)
+	m.hour.complete(s, now)
 }
 
 // Agree replaces the problems in f.Status that decide the fate of appends by the present ones. An event can be rejected

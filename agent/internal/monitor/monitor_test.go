@@ -120,6 +120,39 @@ func TestMonitor_Rates(t *testing.T) {
 	})
 }
 
+// The bytes of a day are those of the last hour, or those since the start after a minute.
+func TestMonitor_BytesOfADay(t *testing.T) {
+	watched(t, func(t *testing.T, a *agent) {
+		begin := time.Now()
+		rate := int64(1000) // bytes a second in the log
+		written := func() (w admin.WALStatus, s admin.StreamStatus, d admin.DestinationStatus) {
+			w.Written = rate * int64(time.Since(begin)/time.Second)
+			w.DeviceWritten = 2 * w.Written
+			return w, s, d
+		}
+		a.set(func() { a.counters = written })
+		for _, step := range []struct {
+			after time.Duration
+			want  float64
+		}{{30 * time.Second, 0}, {30 * time.Second, 86.4e6}, {3 * time.Hour, 86.4e6}} {
+			pass(step.after)
+			if got := a.status(); got.WAL.WrittenPerDay != step.want || got.WAL.DeviceWrittenPerDay != 2*step.want {
+				t.Errorf("after %s: got %v and %v bytes a day, want %v", time.Since(begin), got.WAL.WrittenPerDay, got.WAL.DeviceWrittenPerDay, step.want)
+			}
+		}
+		idle := a.status().WAL
+		a.set(func() {
+			a.counters = func() (w admin.WALStatus, s admin.StreamStatus, d admin.DestinationStatus) {
+				return idle, s, d
+			}
+		})
+		pass(2 * time.Hour)
+		if got := a.status(); got.WAL.WrittenPerDay != 0 {
+			t.Errorf("got %v bytes a day after two hours without traffic", got.WAL.WrittenPerDay)
+		}
+	})
+}
+
 // A drop is a problem for a minute, unless an operator wanted it. So a destination that is parked is none.
 func TestMonitor_Drops(t *testing.T) {
 	watched(t, func(t *testing.T, a *agent) {

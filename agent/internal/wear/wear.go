@@ -9,16 +9,27 @@ import "time"
 const (
 	// page is the size of a page of the log.
 	page = 4096
-	// commitPages are the pages that each commit writes beside those with events: branch, root and meta.
-	commitPages = 3
+	// commitPages are the pages that each commit writes beside those with events: two levels of branches, root and meta. The first
+	// few hundred commits of a segment write one less.
+	commitPages = 4
 	// leafBytes is the number of bytes of events for which a commit writes one page of events more, up to moreLeaves: it also writes
 	// the last events of earlier commits again.
-	leafBytes, moreLeaves = 1500, 4
-	// journalPart is the number of bytes that the file system's journal adds to each byte of events; journalIdle, to each second.
-	journalPart, journalIdle = 1.5, 2000
+	leafBytes, moreLeaves = 1500, 2.3
+	// journalCommit is the size of a commit of the file system's journal. One is due for each page of events, since the log then uses
+	// new disk blocks, but at most one for each commit of the log. journalIdle is the journal's other bytes in a second.
+	journalCommit, journalIdle = 4 * page, 2000
 	// framing is about the number of bytes that an event takes in addition to its data; header is that of a block.
 	framing, header = 30, 70
 )
+
+// CommitBytes estimates the bytes that a commit of so many events of that size writes to the log.
+func CommitBytes(events float64, size int) float64 {
+	bytes := blockBytes(events, size)
+	return page*(commitPages+1+min(bytes/leafBytes, moreLeaves)) + max(0, bytes-moreLeaves*leafBytes)
+}
+
+// blockBytes estimates the size of a block.
+func blockBytes(events float64, size int) float64 { return events*float64(size+framing) + header }
 
 // Traffic is the load of the log.
 type Traffic struct {
@@ -28,7 +39,7 @@ type Traffic struct {
 	Checkpoint time.Duration // the longest time until a delivery is noted
 }
 
-// BytesPerDay returns the bytes that the log writes a day.
+// BytesPerDay estimates the bytes that the log and the journal of its file system write a day.
 func BytesPerDay(t Traffic) float64 {
 	if t.PerSecond <= 0 {
 		return 0
@@ -37,9 +48,8 @@ func BytesPerDay(t Traffic) float64 {
 	if t.Linger.Seconds()*t.PerSecond < 1 {
 		commits = t.PerSecond
 	}
-	events := t.PerSecond/commits*float64(t.Size+framing) + header
-	leaves := page*(1+min(events/leafBytes, moreLeaves)) + max(0, events-moreLeaves*leafBytes)
-	each := commitPages*page + leaves + min(journalPart*events, 4*page)
+	events := t.PerSecond / commits
+	each := CommitBytes(events, t.Size) + journalCommit*min(blockBytes(events, t.Size)/page, 1)
 
 	// A checkpoint joins a commit in the second half of its interval, for one page more. Otherwise it commits alone.
 	interval := t.Checkpoint.Seconds()

@@ -7,6 +7,7 @@ type Stat struct {
 	Bytes    int64 // that the segments occupy on the disk
 	MaxBytes int64
 	Segments int
+	Written  int64 // to segments since Open: whole pages, without the file system's own writes
 
 	// StateBytes is the part of each segment that the log's streams, destinations and producers occupy. A new name that
 	// would take it over MaxStateBytes is rejected with ErrStateFull, and StateFull is true for a minute after that.
@@ -20,11 +21,11 @@ type Stat struct {
 	MaxDeadBytes int64
 }
 
-// Stat returns the log's size now.
-func (c *Capacity) Stat(now time.Time) Stat {
+// Stat returns the log's size now. written is for Written.
+func (c *Capacity) Stat(now time.Time, written int64) Stat {
 	use := c.Segments.Use()
 	return Stat{
-		Bytes: c.Used(use), MaxBytes: c.Max(), Segments: use.Segments,
+		Bytes: c.Used(use), MaxBytes: c.Max(), Segments: use.Segments, Written: written,
 		StateBytes: c.StateBytes.Load(), MaxStateBytes: c.MostState(), StateFull: c.StateFull(now),
 		DeadBytes: c.Dead(), MaxDeadBytes: c.MaxDead(),
 	}

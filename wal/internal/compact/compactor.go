@@ -246,6 +246,7 @@ func (c *Compactor) pause(took time.Duration) error {
 
 // replaceFile replaces the segment's file by the copy.
 func (c *Compactor) replaceFile(seg *liveset.Segment, needs map[string]*Needs, made *Copy, path string) error {
+	c.o.Files.Wrote(made.Length)
 	c.o.Step("copied")
 	replaced, err := c.o.Segments.Replace(seg, &liveset.Copy{
 		Path: path, Spans: made.Spans,

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
 )
@@ -46,11 +47,19 @@ func (s *spareFiles) release() (err error) {
 	return err
 }
 
-// Files bounds the files and maps that the log holds open, and keeps spare descriptors. The zero value is ready.
+// Files bounds the files and maps that the log holds open, keeps spare descriptors, and counts written bytes. The zero value is
+// ready.
 type Files struct {
-	mapped mappedSegments
-	spare  spareFiles
+	mapped  mappedSegments
+	spare   spareFiles
+	written atomic.Int64
 }
+
+// Written returns the number of bytes that Updates and copies have written.
+func (f *Files) Written() int64 { return f.written.Load() }
+
+// Wrote adds to Written.
+func (f *Files) Wrote(bytes int64) { f.written.Add(bytes) }
 
 // Retry calls open, which opens or maps a file and undoes its changes when it fails. When open finds no descriptor,
 // Retry releases the spare ones and calls open again; when open finds no memory, Retry closes the maps without a reader

@@ -65,6 +65,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	c.unanswered.Add(int64(len(p)))
 	c.watch()
 	n, err := c.Conn.Write(p)
+	process.sent.Add(int64(n))
 	return n, c.reason(err)
 }
 
@@ -72,6 +73,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
+		process.received.Add(int64(n))
 		c.unanswered.Store(0)
 		c.dialer.alive.Store(sinceEpoch())
 	}

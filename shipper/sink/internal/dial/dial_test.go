@@ -82,6 +82,7 @@ func TestClose_AnsweredConnectionEndsInOrder(t *testing.T) {
 	c := open(t, new(dial.Dialer), address)
 	server := <-accepted
 	defer server.Close()
+	sent, received := dial.Traffic()
 	request := make([]byte, 1000)
 	if _, err := c.Write(request); err != nil {
 		t.Fatal(err)
@@ -101,6 +102,9 @@ func TestClose_AnsweredConnectionEndsInOrder(t *testing.T) {
 	c.Close()
 	if got, err := io.ReadAll(server); err != nil || string(got) != "farewell" {
 		t.Errorf("the server read %q, %v; want the farewell and the end", got, err)
+	}
+	if up, down := dial.Traffic(); up-sent != 1008 || down-received != 8 {
+		t.Errorf("counted %d bytes sent and %d received, want 1008 and 8", up-sent, down-received)
 	}
 	if err := c.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("second Close: got %v, want net.ErrClosed", err)

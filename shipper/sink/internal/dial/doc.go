@@ -14,6 +14,6 @@
 // TCP_USER_TIMEOUT on Linux and TCP_RXT_CONNDROPTIME on macOS bound the time for which the kernel repeats bytes that no peer
 // acknowledges, also those of a connection that was closed.
 //
-// A fast exchange costs two atomic operations for each Write and Read. The timer of a connection runs only while a peer
+// A fast exchange costs three atomic operations for each Write and Read. The timer of a connection runs only while a peer
 // owes it something.
 package dial

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,8 @@ type registry struct {
 	mu    sync.Mutex
 	conns map[*Conn]time.Time              // the open ones, and when they were opened; guarded by mu
 	dials map[*context.CancelFunc]struct{} // those under way; guarded by mu
+
+	sent, received atomic.Int64 // bytes of all connections since the start
 }
 
 var process = registry{conns: make(map[*Conn]time.Time), dials: make(map[*context.CancelFunc]struct{})}
@@ -55,6 +58,10 @@ func (r *registry) abandon(matches func(c *Conn, opened time.Time) bool, reason 
 		c.abandon(reason)
 	}
 }
+
+// Traffic returns the bytes that all connections of the process have sent and received, with TLS and without the headers of TCP
+// and IP. Bytes that the kernel discarded when a connection was reset count as sent.
+func Traffic() (sent, received int64) { return process.sent.Load(), process.received.Load() }
 
 // LinkError is the error of a connection that was given up because the link has gone.
 type LinkError struct{}
