@@ -89,8 +89,9 @@ func (b *batcher) form(shape *Shape, now time.Time, retrying bool, set wal.LaneS
 	batch = b.builder.New(*shape, b.pacer, shards, &b.ratio)
 	defer batch.Seal()
 	first := b.firstLane(shape, now, retrying)
+	n := len(b.lanes.old())
 	for i := range b.lanes.all {
-		index := (first + i) % len(b.lanes.all)
+		index := i - i%n + (first+i)%n // of the lanes, and then of their twins
 		l := b.lanes.all[index]
 		if !l.ready(now) || set&l.set == 0 || l.suspect > 0 && !batch.Empty() {
 			continue
@@ -127,7 +128,7 @@ func (b *batcher) firstLane(shape *Shape, now time.Time, retrying bool) int {
 
 // sent notes that the last batch goes out: its tokens are spent, and the next batch begins with another lane.
 func (b *batcher) sent() {
-	b.first = (b.first + 1) % len(b.lanes.all)
+	b.first = (b.first + 1) % len(b.lanes.old())
 	if b.pacer != nil {
 		b.pacer.Spend()
 	}

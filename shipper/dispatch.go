@@ -29,7 +29,11 @@ type outcome struct {
 // dispatch starts a request for each batch that is worth one, as long as requests are free. It returns the time until it
 // has to be called again.
 func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
-	for len(s.requests) < s.batcher.sizer.InFlight(s.window) && !s.halting {
+	for !s.halting {
+		most := s.batcher.sizer.InFlight(s.window)
+		if len(s.requests) >= most {
+			break
+		}
 		// While all requests fail, none starts before the backoff is over. Then one tries, and the others wait for its
 		// outcome.
 		if s.failures.BackingOff(now) {
@@ -44,7 +48,7 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 		if s.bandwidth.hold(now).Holds(now) {
 			return backoff.Forever
 		}
-		batch, wake := s.batcher.next(now, s.demand(), s.feed.reading)
+		batch, wake := s.nextBatch(now, most)
 		if batch == nil {
 			return wake
 		}
@@ -56,6 +60,7 @@ func (s *Shipper) dispatch(ctx context.Context, now time.Time) time.Duration {
 			return backoff.Forever
 		}
 		s.batcher.sent()
+		s.turns.sent(batch.Size())
 
 		// Its lanes start no other request before it has ended. Their events stay in the queues until then.
 		for i := range batch.Shares() {

@@ -109,7 +109,7 @@ func (f *feed) next(now time.Time, d demand) time.Duration {
 		return f.readAt.Sub(now)
 	}
 	// Events to be dropped are read first, to be counted: that needs no memory.
-	if f.request(want{until: d.floor, limit: readBytes}, func(l *lane) bool { return l.next < d.floor && !l.inRequest() }) {
+	if f.request(want{until: d.floor, limit: readBytes}, func(l *lane) bool { return l.unread(d.floor) && !l.inRequest() }) {
 		return backoff.Forever
 	}
 	if !d.finishing {
@@ -131,7 +131,7 @@ func (f *feed) next(now time.Time, d demand) time.Duration {
 	// the others' sake, and be read again, for ever.
 	starved := f.lanes.starved(now)
 	f.request(want{until: math.MaxUint64, limit: min(room, readBytes, f.lanes.memory/laneShare)}, func(l *lane) bool {
-		return l.next < end && !l.failures.BackingOff(now) && l.bytes < f.lanes.laneLimit(now, l) && !(starved && l.pacing.Holds(now))
+		return l.unread(end) && !l.failures.BackingOff(now) && l.bytes < f.lanes.laneLimit(now, l) && !(starved && l.pacing.Holds(now))
 	})
 	return backoff.Forever
 }
@@ -200,7 +200,8 @@ func (f *feed) took(r read, floor wal.Floor, finishing bool) (drops, error) {
 	}
 	for _, l := range f.lanes.all {
 		if l.reading {
-			l.next, l.reading = max(l.next, min(r.chunk.Next, r.until)), false
+			l.readTo(min(r.chunk.Next, r.until))
+			l.reading = false
 		}
 	}
 	return dropped, nil

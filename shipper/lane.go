@@ -21,6 +21,12 @@ type lane struct {
 	busy     bool         // a request with events of this lane is under way
 	stuck    bool         // that request was cut off and does not return
 
+	// While the destination catches up after an outage, the lane has a twin with the fresh events, and itself only those
+	// below end (catchup.go). No request has events of a lane while another has events of its twin.
+	twin *lane  // nil: none
+	end  uint64 // 0: none
+	off  bool   // it is not its turn
+
 	reading bool      // a read for this lane is under way and its result is wanted
 	served  uint64    // the turn at which it was last read for
 	arrived []arrival // when queue's events came to wait, ascending; the first may be of one that has left
@@ -77,7 +83,7 @@ func (l *lane) trimArrivals() {
 
 // ready reports whether the lane may be in the next batch.
 func (l *lane) ready(now time.Time) bool {
-	return !l.busy && len(l.queue) > 0 && !l.failures.BackingOff(now) && !l.pacing.Holds(now)
+	return !l.busy && !l.off && len(l.queue) > 0 && !l.failures.BackingOff(now) && !l.pacing.Holds(now)
 }
 
 // left returns the time until a delay of the lane ends; forever: it has none.
@@ -174,10 +180,15 @@ func (l *lane) advance() {
 	l.progress.Settled = runsBeyond(l.progress.Settled, l.progress.Checkpoint)
 }
 
-// moved brings the progress up to date and reports whether it differs from the one in the log.
-func (l *lane) moved() bool {
+// moved brings the progress up to date, with that of the twin, and reports whether it differs from the one in the log.
+func (l *lane) moved() (progress wal.Progress, moved bool) {
 	l.advance()
-	return l.progress.Checkpoint != l.published.Checkpoint || !slices.Equal(l.progress.Settled, l.published.Settled)
+	progress = l.progress
+	if l.twin != nil {
+		l.twin.advance()
+		progress = l.union()
+	}
+	return progress, !progress.Equal(l.published)
 }
 
 // runsBeyond returns the runs that end beyond offset.

@@ -25,6 +25,8 @@ type lanes struct {
 	memory int                     // the limit
 	held   int                     // bytes of all queues
 	next   func() uint64           // the log's next offset
+
+	heldBacklog int // bytes of the queues before a gap (catchup.go)
 }
 
 func newLanes(start [wal.Lanes]wal.Progress, whole bool, memory int, next func() uint64) *lanes {
@@ -53,7 +55,11 @@ func (s *lanes) of(e *wal.Event) *lane {
 	if s.whole {
 		return s.all[0]
 	}
-	return s.all[e.Lane]
+	l := s.all[e.Lane]
+	if l.twin != nil && e.Offset >= l.end {
+		return l.twin
+	}
+	return l
 }
 
 // push appends a read event, which came to wait at since, to its lane's queue.
@@ -86,7 +92,7 @@ func (s *lanes) settled(l *lane, e *wal.Event) bool {
 // idle reports whether nothing is left to read or to send.
 func (s *lanes) idle() bool {
 	end := s.next()
-	return !slices.ContainsFunc(s.all, func(l *lane) bool { return len(l.queue) > 0 || l.next < end })
+	return !slices.ContainsFunc(s.all, func(l *lane) bool { return len(l.queue) > 0 || l.unread(end) })
 }
 
 // full reports whether the free memory is not worth a read.
@@ -96,7 +102,7 @@ func (s *lanes) full() bool { return s.memory-s.held < min(readBytes, s.memory)/
 func (s *lanes) starved(now time.Time) bool {
 	end := s.next()
 	return slices.ContainsFunc(s.all, func(l *lane) bool {
-		return len(l.queue) == 0 && l.next < end && !l.failures.BackingOff(now) && !l.pacing.Holds(now)
+		return len(l.queue) == 0 && l.unread(end) && !l.failures.BackingOff(now) && !l.pacing.Holds(now)
 	})
 }
 
@@ -107,7 +113,7 @@ func (s *lanes) laneLimit(now time.Time, l *lane) int {
 	switch {
 	case s.whole:
 		return s.memory
-	case l.pacing.Holds(now) && s.held > s.memory/2:
+	case l.pacing.Holds(now) && s.held > s.memory/2, s.catchingUp() && s.crowds(l):
 		return 0
 	case l.pacing.Holds(now), l.failures != nil:
 		return s.memory / wal.Lanes
@@ -125,13 +131,16 @@ func (s *lanes) evict(match func(*lane) bool) {
 }
 
 // room returns the bytes that may be read now. If memory is short, it evicts lanes that back off, and then, if another
-// lane starves, lanes that wait for their pace.
+// lane starves, lanes that wait for their pace, and the backlog if fresh events have no memory.
 func (s *lanes) room(now time.Time) int {
 	if s.full() {
 		s.evict(func(l *lane) bool { return l.failures.BackingOff(now) })
 	}
 	if s.full() && s.starved(now) {
 		s.evict(func(l *lane) bool { return l.pacing.Holds(now) })
+	}
+	if s.full() && s.freshStarves(now) {
+		s.evict((*lane).backlog)
 	}
 	if s.full() {
 		return 0
@@ -163,17 +172,18 @@ func (s *lanes) release(now time.Time) {
 // some of the log's lanes may be further: the cursor keeps those.
 func (s *lanes) settlement(add wal.Ledger) wal.Settlement {
 	step := wal.Settlement{Add: add}
-	for _, l := range s.all {
-		if !l.moved() {
+	for _, l := range s.old() {
+		progress, moved := l.moved()
+		if !moved {
 			continue
 		}
 		if step.Lanes == nil {
 			step.Lanes = make(map[uint8]wal.Progress)
 		}
-		l.published = l.progress
+		l.published = progress
 		for id := range uint8(wal.Lanes) {
 			if l.set.Has(id) {
-				step.Lanes[id] = l.progress
+				step.Lanes[id] = progress
 			}
 		}
 	}

@@ -25,7 +25,7 @@ var (
 
 // TestFaultSchedules runs the log and the shipper against the model service for minutes to days of virtual time. The
 // schedules have bursts of events, every kind of fault, drops for age and for space, clean restarts, kills, and
-// destinations that come back in another shape. The service checks limits and order all the time. The ledger adds up at
+// destinations that come back in another shape. Half of them catch up with gaps. The service checks limits and order all the time. The ledger adds up at
 // each step and counts no more events as delivered than the service holds. At the end every event has arrived, is a
 // dead letter or was dropped, and no event arrived twice without a reason.
 func TestFaultSchedules(t *testing.T) {
@@ -134,6 +134,8 @@ func newSchedule(t *testing.T, seed uint64) *schedule {
 	s.between = s.reshape
 	s.log, s.dead = s.open(), deadletter.Open(s.dir, deadletter.Options{})
 	s.src = &source{t: t, log: s.log, n: make(map[string]int)}
+	s.svc.gapped = r.IntN(2) == 0
+	s.catchUp()
 	return s
 }
 
@@ -289,8 +291,17 @@ func (s *schedule) kill() {
 	s.start()
 }
 
-// reshape draws the shape that the destination has after a restart.
+// catchUp draws how the destination catches up after an outage from now on.
+func (s *schedule) catchUp() {
+	s.opts.CatchUp = shipper.CatchUp{}
+	if s.svc.gapped && s.rand.IntN(4) > 0 {
+		s.opts.CatchUp.FreshShare = 0.05 + 0.9*s.rand.Float64()
+	}
+}
+
+// reshape draws the shape, and the way to catch up, that the destination has after a restart.
 func (s *schedule) reshape() {
+	s.catchUp()
 	if len(s.others) > 0 && s.rand.IntN(2) == 0 {
 		s.svc.shape = s.others[s.rand.IntN(len(s.others))]
 	}

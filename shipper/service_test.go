@@ -34,6 +34,7 @@ type service struct {
 	total    int
 	again    int
 	gaps     bool // events may be dropped, so any later event of a key may be the next one
+	gapped   bool // outages end with a gap (shipper.CatchUp)
 	late     bool // an agent was killed, so an earlier event that it had dropped may arrive too
 	requests int
 	wired    int // received bytes of bodies
@@ -222,6 +223,10 @@ func (s *service) store(r shipper.Record, told bool) {
 			if s.kept != nil {
 				defer s.kept(p, told)
 			}
+			if s.gapped && !s.shape.WholeOrder && !s.shape.AnyOrder {
+				s.storeGapped(key, n, before)
+				continue
+			}
 			if s.shape.AnyOrder {
 				s.storeAny(p)
 				continue
@@ -243,6 +248,22 @@ func (s *service) store(r shipper.Record, told bool) {
 			}
 		}
 	}
+}
+
+// storeGapped stores event n of a key, in an order with gaps: it is the first after a gap, or it follows an event that is
+// stored or has a dead letter.
+func (s *service) storeGapped(key string, n int, before bool) {
+	p := fmt.Sprintf("%s %d", key, n)
+	if before {
+		s.repeated(p)
+		return
+	}
+	s.total++
+	last := fmt.Sprintf("%s %d", key, n-1)
+	if n > 1 && n < s.seen[key] && !s.payloads[last] && !s.refused[last] && !s.gaps {
+		s.t.Errorf("key %q: got event %d before event %d", key, n, n-1)
+	}
+	s.seen[key] = max(s.seen[key], n)
 }
 
 // storeAny stores a payload where order does not matter.

@@ -31,7 +31,8 @@ type Options struct {
 
 	MaxDelay time.Duration // the longest time that an event waits to be batched; default 1 s
 	Retry    Retry
-	Unpaced  bool // quotas are ignored, and throttling only delays
+	CatchUp  CatchUp // after an outage; default: the oldest events go first
+	Unpaced  bool    // quotas are ignored, and throttling only delays
 
 	Link      *Link    // shared with other shippers; nil: none
 	Priority  Priority // on Link
@@ -79,6 +80,7 @@ type Shipper struct {
 	lanes   *lanes
 	feed    *feed
 	batcher *batcher
+	turns   turns
 	floor   wal.Floor // events below are dropped
 
 	outcomes  chan outcome
@@ -131,6 +133,7 @@ func New(o Options) *Shipper {
 	s.lanes = newLanes(o.Cursor.Lanes(), shape.WholeOrder, o.Memory, func() uint64 { return o.Source.Next(s.stream) })
 	s.feed = newFeed(o.Source, s.stream, s.lanes, o.readPause())
 	s.window = o.InFlight
+	s.turns.mode = o.CatchUp
 	s.batcher = &batcher{sink: o.Sink, lanes: s.lanes, maxDelay: o.MaxDelay, bandwidth: &s.bandwidth}
 	if !o.Unpaced {
 		s.batcher.pacer = pace.NewPacer(shape.Quota, shape.KeyCounts, len(s.lanes.all), s.progress)
@@ -218,6 +221,7 @@ func (s *Shipper) ship(ctx context.Context) error {
 	for {
 		grown := s.feed.grown()
 		s.raiseFloor()
+		s.lanes.regroup()
 		wake := s.cutOffHolders(time.Now())
 		wake = min(wake, s.feed.next(time.Now(), s.demand()))
 		wake = min(wake, s.dispatch(ctx, time.Now()))
@@ -267,7 +271,7 @@ func (s *Shipper) demand() demand {
 // took puts the events of a read into the lanes, and settles those that are dropped.
 func (s *Shipper) took(r read) {
 	var corrupt *wal.CorruptError
-	if errors.As(r.err, &corrupt) {
+	if errors.As(r.err, &corrupt) && s.lanes.rejoin() {
 		s.feed.lose(&r, corrupt, s.opts.Cursor)
 		return
 	}

@@ -1,0 +1,258 @@
+package shipper
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/standpipe/standpipe/shipper/internal/backoff"
+	"github.com/standpipe/standpipe/shipper/internal/pack"
+	"github.com/standpipe/standpipe/wal"
+)
+
+// CatchUp is the order in which a destination gets a stream's events after an outage. An outage is a time of at least 10 s
+// in which no request got through; or a start of the shipper with an event that has waited for so long. The zero value
+// keeps the order of each key: the oldest events go first.
+//
+// In every other mode the outage ends with a gap: the events before it are the backlog, the events after it are fresh.
+// Each lane has a place in both, and sends them in requests of their own. The order of a key is kept within the backlog
+// and among the fresh events, not between the two. It has no effect on destinations with the order of the whole stream.
+type CatchUp struct {
+	// FreshShare is the part of the bytes, above 0 and below 1, that fresh events have while some of the backlog waits.
+	// Each part uses the bytes that the other one leaves. 0: the oldest events go first.
+	FreshShare float64
+}
+
+func (c CatchUp) splits() bool { return c.FreshShare > 0 }
+
+const (
+	// outageLeast is the shortest outage that ends with a gap.
+	outageLeast = 10 * time.Second
+	// mostRuns is the number of settled runs in a lane's backlog up to which another outage makes a new gap. With more, the
+	// lane keeps its gap, so its progress stays small.
+	mostRuns = 8
+	// noOffset is beyond every offset.
+	noOffset = math.MaxUint64
+)
+
+// turns decides whether fresh events or the backlog go next. It is used by Run's goroutine alone.
+type turns struct {
+	mode   CatchUp
+	tested bool      // a request has got through since the start
+	since  time.Time // start of the first request of those that fail
+	ended  bool      // an outage has ended, and its gap is still to be made
+
+	fresh   bool    // the part of the last batch
+	balance float64 // the bytes that fresh events may send before the backlog's turn
+	largest float64 // bytes of the largest batch
+}
+
+// failed notes that the destination fails, by a request that began at started.
+func (t *turns) failed(started time.Time) { t.since = started }
+
+// recovered notes that a request got through. after reports whether others had failed before it.
+func (t *turns) recovered(now time.Time, after bool, cursor Cursor) {
+	began := t.since
+	if !t.tested && t.mode.splits() {
+		if at := cursor.Stat().OldestPending; !at.IsZero() && (!after || at.Before(began)) {
+			began, after = at, true
+		}
+	}
+	t.tested = true
+	t.ended = t.ended || after && now.Sub(began) >= outageLeast
+}
+
+// sent notes that the last batch goes out. A part that had nothing to send gets at most one batch more than its share later.
+func (t *turns) sent(bytes int) {
+	n := float64(bytes)
+	if t.fresh {
+		t.balance -= (1 - t.mode.FreshShare) * n
+	} else {
+		t.balance += t.mode.FreshShare * n
+	}
+	t.largest = max(t.largest, n)
+	t.balance = max(-t.largest, min(t.balance, t.largest))
+}
+
+// splitAfterOutage makes the gap of an outage that has ended.
+func (s *Shipper) splitAfterOutage() {
+	if s.turns.ended && s.turns.mode.splits() && !s.lanes.whole {
+		s.lanes.split(s.lanes.next())
+	}
+	s.turns.ended = false
+}
+
+// nextBatch is the batcher's next, for one of most requests at once. While the lanes catch up, a batch has either fresh
+// events or some of the backlog, and the backlog leaves one request to fresh events that may go first.
+func (s *Shipper) nextBatch(now time.Time, most int) (batch *pack.Batch, wake time.Duration) {
+	if !s.lanes.catchingUp() {
+		return s.batcher.next(now, s.demand(), s.feed.reading)
+	}
+	wake = backoff.Forever
+	first := s.turns.balance >= 0
+	for _, fresh := range [...]bool{first, !first} {
+		if first && !fresh && len(s.requests) > 0 && len(s.requests) >= most-1 {
+			continue
+		}
+		s.lanes.admit(fresh)
+		batch, left := s.batcher.next(now, s.demand(), s.feed.reading)
+		if batch != nil {
+			s.turns.fresh = fresh
+			return batch, 0
+		}
+		wake = min(wake, left)
+	}
+	return nil, wake
+}
+
+// catchingUp reports whether a lane has a twin. Then all has the twins behind the lanes: that of lane i is
+// all[wal.Lanes+i].
+func (s *lanes) catchingUp() bool { return len(s.all) > wal.Lanes }
+
+// old returns the lanes without their twins.
+func (s *lanes) old() []*lane { return s.all[:min(len(s.all), wal.Lanes)] }
+
+// split makes a gap: each lane keeps its events below it, and its twin gets those from it on. A lane that has a twin
+// gives up the earlier gap, unless a request has events of the twin, or it would have to keep too many settled runs.
+func (s *lanes) split(gap uint64) {
+	if !s.catchingUp() {
+		for _, l := range s.old() {
+			s.all = append(s.all, unused(l.set))
+		}
+	}
+	for i, l := range s.old() {
+		if l.twin != nil && (l.twin.busy || len(l.union().Settled) > mostRuns) {
+			continue
+		}
+		s.fold(l)
+		twin := s.all[wal.Lanes+i]
+		*twin = lane{set: l.set, progress: wal.Progress{Checkpoint: gap}, next: gap, twin: l}
+		l.twin, l.end = twin, gap
+	}
+	s.join()
+}
+
+// fold gives up the gap of a lane whose twin is in no request. The settled events of the twin become settled runs of the
+// lane, and its other events are read again.
+func (s *lanes) fold(l *lane) {
+	if l.twin == nil {
+		return
+	}
+	l.progress = l.union()
+	s.held -= l.twin.bytes
+	*l.twin = *unused(l.set)
+	l.twin, l.end = nil, 0
+}
+
+// join makes one lane of each two where the first has settled its events below the gap. A request that has events of
+// either ends first.
+func (s *lanes) join() {
+	left := false
+	for _, l := range s.old() {
+		switch {
+		case l.twin == nil:
+			continue
+		case len(l.queue) > 0 || l.next < l.end || l.busy || l.twin.busy:
+			left = true
+			continue
+		}
+		twin, published := l.twin, l.published
+		*l = *twin
+		l.twin, l.published = nil, published
+		*twin = *unused(l.set)
+	}
+	if !left {
+		s.endCatchUp()
+	}
+}
+
+// rejoin gives up all gaps, and reports whether there is none left: a lane keeps its gap while a request has events of
+// its twin.
+func (s *lanes) rejoin() bool {
+	for _, l := range s.old() {
+		if l.twin != nil && !l.twin.busy {
+			s.fold(l)
+		}
+	}
+	s.join()
+	return !s.catchingUp()
+}
+
+func (s *lanes) endCatchUp() {
+	s.all = s.old()
+	for _, l := range s.all {
+		l.off = false
+	}
+}
+
+// unused returns a lane that is no lane's twin: it has no events, and none is read for it.
+func unused(set wal.LaneSet) *lane { return &lane{set: set, next: noOffset} }
+
+// admit lets only the fresh events go, or only the backlog, and of two twins only one at a time.
+func (s *lanes) admit(fresh bool) {
+	for _, l := range s.all {
+		l.off = l.backlog() == fresh || l.twin != nil && l.twin.busy
+	}
+}
+
+// regroup joins the lanes that have caught up, and adds up the memory of the backlog.
+func (s *lanes) regroup() {
+	if !s.catchingUp() {
+		return
+	}
+	s.join()
+	s.heldBacklog = 0
+	for _, l := range s.all {
+		if l.backlog() {
+			s.heldBacklog += l.bytes
+		}
+	}
+}
+
+// crowds reports whether the part to which the lane belongs, the backlog or the fresh events, has half of the memory.
+func (s *lanes) crowds(l *lane) bool {
+	held := s.heldBacklog
+	if !l.backlog() {
+		held = s.held - held
+	}
+	return held > s.memory/2
+}
+
+// freshStarves reports whether a lane has fresh events to read, none in memory, and the backlog has half of the memory.
+func (s *lanes) freshStarves(now time.Time) bool {
+	end := s.next()
+	return s.catchingUp() && s.heldBacklog > s.memory/2 && slices.ContainsFunc(s.all, func(l *lane) bool {
+		return !l.backlog() && len(l.queue) == 0 && l.unread(end) && !l.failures.BackingOff(now)
+	})
+}
+
+// backlog reports whether the lane's events are those before a gap.
+func (l *lane) backlog() bool { return l.end > 0 }
+
+// unread reports whether the log, which ends at end, has events that are to be read for the lane.
+func (l *lane) unread(end uint64) bool {
+	if l.backlog() {
+		end = min(end, l.end)
+	}
+	return l.next < end
+}
+
+// readTo notes that the lane was read up to an offset.
+func (l *lane) readTo(next uint64) {
+	if l.backlog() {
+		next = min(next, l.end)
+	}
+	l.next = max(l.next, next)
+}
+
+// union returns the progress of the lane and of its twin as one.
+func (l *lane) union() wal.Progress {
+	if l.twin == nil {
+		return l.progress
+	}
+	fresh := wal.Progress{Settled: l.twin.progress.Settled}
+	if next := l.twin.progress.Checkpoint; next > l.end {
+		fresh.Settled = append([]wal.Run{{First: l.end, Next: next}}, fresh.Settled...)
+	}
+	return l.progress.With(fresh)
+}

@@ -1,0 +1,251 @@
+package shipper_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/standpipe/standpipe/shipper"
+	"github.com/standpipe/standpipe/test/testkit"
+	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/deadletter"
+)
+
+// broken is a destination behind a slow link, which takes nothing at first. Events with a key "f..." are sent after the
+// outage.
+type broken struct {
+	*rig
+	over   bool            // guarded by svc.mu
+	stored []storedPayload // in the order of their arrival; guarded by svc.mu
+}
+
+type storedPayload struct {
+	key, payload string
+	fresh        bool
+	bytes        int
+}
+
+func newBroken(t *testing.T, rate int, share float64) *broken {
+	svc := newService(t, kinesisShape())
+	svc.gapped = share > 0
+	o := &broken{rig: &rig{t: t, svc: svc, sink: &narrowband{service: svc, rate: rate, line: make(chan struct{}, 1)}}}
+	o.opts = shipper.Options{CatchUp: shipper.CatchUp{FreshShare: share}, Retry: shipper.Retry{Max: 2 * time.Second}}
+	svc.faults = func(*rand.Rand, []shipper.Record) (f fault) {
+		if !o.over {
+			f.err = failure(shipper.Transient, "connection")
+		}
+		return f
+	}
+	svc.landing = func(r shipper.Record, keys map[string][]string) {
+		for key, payloads := range keys {
+			for _, p := range payloads {
+				o.stored = append(o.stored, storedPayload{key, p, key[0] == 'f', len(r.Data) / r.Events})
+			}
+		}
+	}
+	o.inMemory()
+	o.start()
+	return o
+}
+
+// set ends the outage, or begins another one.
+func (o *broken) set(over bool) {
+	o.svc.mu.Lock()
+	defer o.svc.mu.Unlock()
+	o.over = over
+}
+
+// arrived returns the payloads that have arrived so far.
+func (o *broken) arrived() []storedPayload {
+	o.svc.mu.Lock()
+	defer o.svc.mu.Unlock()
+	return o.stored
+}
+
+// After an outage, fresh events that ask for more than their share get about their share, whatever it is, until the
+// backlog is through.
+func TestCatchUp_FreshEventsHaveTheirShare(t *testing.T) {
+	for _, share := range []float64{0.1, 0.3, 0.6} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newBroken(t, 20_000, share)
+			o.src.sendLong(6000, 200, 300)
+			time.Sleep(time.Minute)
+			o.set(true)
+			for range 200 { // 40 s of 20 KB/s, while the link carries 15 KB/s of payload
+				for key := range 20 {
+					o.src.append(fmt.Sprint("f", key), 1, 190)
+				}
+				time.Sleep(200 * time.Millisecond)
+			}
+			fresh, all := 0, 0
+			for _, p := range o.arrived() {
+				if all += p.bytes; p.fresh {
+					fresh += p.bytes
+				}
+			}
+			if got := float64(fresh) / float64(all); got < share-0.15 || got > share+0.15 {
+				t.Errorf("fresh events were %.2f of %d bytes, want about %.2f", got, all, share)
+			}
+			o.finish()
+		})
+	}
+}
+
+// Fresh events that need less than their share overtake the backlog, and the backlog has the rest of the link.
+func TestCatchUp_FreshEventsOvertakeTheBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newBroken(t, 20_000, 0.3)
+		o.src.sendLong(6000, 200, 30)
+		time.Sleep(time.Minute)
+		o.set(true)
+		time.Sleep(5 * time.Second)
+		var late, most time.Duration
+		for key := range 3 {
+			o.src.append(fmt.Sprint("f", key), 1, 190)
+			for sent := time.Now(); !o.svc.has(fmt.Sprint("f", key), 1); late = time.Since(sent) {
+				time.Sleep(100 * time.Millisecond)
+			}
+			most = max(most, late)
+		}
+		if pending := o.place().Stat().Pending.Events; pending < 1000 || most > 15*time.Second {
+			t.Errorf("a fresh event took %s while %d events waited, want at most 15s, and 1,000 events", most, pending)
+		}
+		o.finish()
+	})
+}
+
+// Without a CatchUp, and after an outage of less than 10 s with it, the order of each key is kept.
+func TestCatchUp_KeepsOrderWithoutAnOutage(t *testing.T) {
+	for _, c := range []struct {
+		share  float64
+		outage time.Duration
+	}{{0, time.Hour}, {0.3, 8 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newBroken(t, 20_000, c.share)
+			o.svc.gapped = false
+			o.src.sendLong(10, 200, 30)
+			time.Sleep(c.outage - 4*time.Second)
+			o.src.sendLong(3000, 200, 30)
+			o.set(true)
+			time.Sleep(10 * time.Second)
+			o.src.sendLong(300, 200, 30)
+			o.finish()
+		})
+	}
+}
+
+// A link that fails again and again: what is fresh is what came after the last outage, and the progress that the log
+// keeps of a lane has no more than a few runs.
+func TestCatchUp_ManyOutages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newBroken(t, 20_000, 0.5)
+		o.src.sendLong(20_000, 200, 30)
+		runs := 0
+		for n := range 40 {
+			time.Sleep(20 * time.Second)
+			o.set(true)
+			time.Sleep(5 * time.Second)
+			key := fmt.Sprint("f", n)
+			o.src.append(key, 1, 190)
+			time.Sleep(20 * time.Second)
+			if n < 5 && !o.svc.has(key, 1) {
+				t.Errorf("outage %d: the event after it has not arrived", n)
+			}
+			for lane, p := range o.place().Lanes() {
+				if runs = max(runs, len(p.Settled)); runs > 10 {
+					t.Fatalf("outage %d: lane %d has %d runs", n, lane, len(p.Settled))
+				}
+			}
+			o.set(false)
+			o.src.sendLong(100, 200, 30)
+		}
+		if runs < 3 {
+			t.Errorf("at most %d runs: nothing is tested", runs)
+		}
+		o.set(true)
+		o.finish()
+	})
+}
+
+// A shipper that starts with old events catches up as after an outage. Events that arrived before the restart are not
+// sent again, also with another setting.
+func TestCatchUp_Restarts(t *testing.T) {
+	for _, share := range []float64{0, 0.3} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newBroken(t, 20_000, 0.3)
+			o.set(true)
+			time.Sleep(time.Second)
+			o.ship.Halt(t.Context())
+			<-o.done
+			o.src.sendLong(6000, 200, 30)
+			time.Sleep(time.Hour)
+			o.start()
+			time.Sleep(10 * time.Second)
+			o.src.append("f1", 1, 190)
+			time.Sleep(20 * time.Second)
+			if !o.svc.has("f1", 1) {
+				t.Error("the fresh event has not arrived")
+			}
+			o.ship.Halt(t.Context())
+			<-o.done
+			o.opts.CatchUp.FreshShare = share
+			o.start()
+			o.src.append("f1", 1, 190)
+			o.finish()
+			if o.svc.again > 0 {
+				t.Errorf("%d events arrived twice", o.svc.again)
+			}
+		})
+	}
+}
+
+// A part of the backlog becomes unreadable while the destination catches up: each event arrives, or counts as lost, once.
+func TestCatchUp_DamagedBacklog(t *testing.T) {
+	lost := uint64(0)
+	for seed := range uint64(10) {
+		synctest.Test(t, func(t *testing.T) {
+			drawn := rand.New(rand.NewPCG(seed, 74))
+			svc := newService(t, kinesisShape())
+			svc.gapped, svc.gaps, svc.delay = true, true, time.Duration(20+drawn.IntN(200))*time.Millisecond
+			var said bytes.Buffer
+			r := &rig{t: t, svc: svc, dir: fastDir(t)}
+			r.log, r.dead = openLog(t, r.dir), deadletter.Open(r.dir, deadletter.Options{})
+			r.src = &source{t: t, log: r.log, n: make(map[string]int)}
+			r.opts = shipper.Options{Memory: 64<<10 + drawn.IntN(256<<10), CatchUp: shipper.CatchUp{FreshShare: 0.3},
+				Logger: hclog.New(&hclog.LoggerOptions{Output: &said, Level: hclog.Error})}
+			for range 80 {
+				r.src.append(fmt.Sprint("k", drawn.IntN(12)), 1+drawn.IntN(20), 1000)
+			}
+			time.Sleep(time.Minute)
+			r.start()
+			time.Sleep(time.Duration(drawn.IntN(1000)) * time.Millisecond)
+			for range 20 {
+				r.src.append(fmt.Sprint("k", drawn.IntN(12)), 1+drawn.IntN(20), 1000)
+			}
+			files, err := filepath.Glob(filepath.Join(r.dir, "wal", "*.seg"))
+			testkit.Must(t, err)
+			if n := len(files) - 2; n > 0 { // the last may be ready to follow the newest
+				testkit.Overwrite(t, files[drawn.IntN(n)], int64(drawn.IntN(8))*4096+16<<10, bytes.Repeat([]byte{0xff}, 8<<10))
+			}
+			time.Sleep(time.Duration(drawn.IntN(3000)) * time.Millisecond)
+			st := r.finish()
+			lost += st.Dropped[wal.DroppedCorrupt].Events
+			if got := uint64(svc.total); got != st.Delivered.Events || st.Settled() != st.Appended {
+				t.Errorf("seed %d: got %+v with %d events that arrived", seed, st, got)
+			}
+			if strings.Contains(said.String(), "internal fault") {
+				t.Errorf("seed %d: %s", seed, said.String())
+			}
+		})
+	}
+	if lost == 0 {
+		t.Error("nothing was lost; nothing is tested")
+	}
+}
