@@ -100,6 +100,7 @@ func (r *route) newPipeline(target destination.Target) *pipeline {
 	return &pipeline{target.Batches, shipper.New(shipper.Options{
 		Source: s.log, Cursor: r.cursor, Sink: target.Batches, Dead: s.dead,
 		MaxDelay: d.Batch.MaxDelay, Retry: retry,
+		CatchUp: shipper.CatchUp{FreshShare: d.CatchUp.FreshShare},
 		Unpaced: !d.Pace, Memory: s.memory.ForShipper(shipper.DefaultMemory, s.destinations()),
 		Link: link, Bandwidth: d.Bandwidth, Priority: priorities[d.Priority],
 		Endpoint: typ.Endpoint(d), Outages: s.outages,

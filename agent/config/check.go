@@ -176,6 +176,7 @@ func checkStream(b *schema.Block, s *Stream) {
 	for i := range s.Destinations {
 		s.Destinations[i].Priority = s.Priority
 	}
+	checkCatchUp(b, s)
 	warnStream(b, s)
 }
 

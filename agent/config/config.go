@@ -131,6 +131,7 @@ type Stream struct {
 	Ack          string        // accepted, durable or delivered
 	Linger       Linger        // default: WAL.Linger
 	Priority     string        // of its destinations under Config.Bandwidth: high, normal or low
+	CatchUp      CatchUp       // after an outage
 	MaxAge       time.Duration // default: WAL.MaxAge
 	MaxSize      int64         // bytes of each stream's backlog; 0: no own limit
 	OnFull       string        // for an append beyond MaxSize; empty: as WAL.OnFull
@@ -151,8 +152,9 @@ type Destination struct {
 	Pace  bool  // kinesis, firehose and sqs: keep to the quota, and send less while the service throttles
 	Quota Quota // kinesis: of each shard; firehose: of the stream
 
-	Bandwidth int64  // of its requests, in bytes a second, where they leave this host; 0: no cap
-	Priority  string // its stream's
+	Bandwidth int64   // of its requests, in bytes a second, where they leave this host; 0: no cap
+	Priority  string  // its stream's
+	CatchUp   CatchUp // its stream's, if it can catch up in another order than that of the stream
 
 	Stream      string // kinesis; a name, or an ARN, whose region overrides AWS.Region; may contain ${stream}
 	Aggregate   string // kinesis: kpl, lines or none

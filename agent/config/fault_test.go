@@ -174,6 +174,21 @@ stream "b" {
 			`4:14: max_size: "1KiB" is too small; allowed is a size of 64KiB or more, like "1GiB"`,
 			`5:14: on_full: "drop" is unknown; allowed is reject, block or drop_oldest`,
 			`9:13: on_full: stream "b" has no max_size of its own to be full at; allowed is on_full beside max_size, or in wal`}},
+		{"shares of fresh events", `stream "a" {
+  fresh_share = 1
+  destination "sqs" "f" { queue_url = "https://sqs.eu-west-1.amazonaws.com/123456789012/jobs" }
+}
+stream "b" {
+  fresh_share = 0.3
+  destination "file" "f" { path = "y" }
+}
+stream "c" {
+  fresh_share = "0.3"
+  destination "file" "f" { path = "z" }
+}`, []string{
+			`2:17: fresh_share: 1 leaves nothing to older events; allowed is a decimal number over 0 and below 1, like 0.3`,
+			`6:17: fresh_share: every destination of stream "b" keeps the order of the whole stream; allowed is fresh_share beside a kinesis, firehose or sqs destination, or kafka with at_least_once`,
+			`10:17: fresh_share: "0.3" is no such number; allowed is a decimal number over 0 and at most 1 without quotes, like 0.1`}},
 		{"a bound of streams that are one", "stream \"a\" {\n  max_streams = 5\n  destination \"file\" \"f\" { path = \"x\" }\n}", []string{
 			`2:17: max_streams: stream "a" is one stream; allowed is max_streams beside a pattern, like "meter-*"`}},
 		{"words", "log_level = \"loud\"\nwal {\n  on_full = \"drop\"\n}", []string{

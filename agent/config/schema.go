@@ -207,6 +207,8 @@ var streamSection = schema.Section[Stream]{
 			Means("The same wait, of an append with the ack level accepted."),
 		schema.Word("priority", func(s *Stream) *string { return &s.Priority }, "high", "normal", "low").
 			Means("The share of the agent's bandwidth while several streams wait: 16, 4 or 1."),
+		schema.Share("fresh_share", func(s *Stream) *float64 { return &s.CatchUp.FreshShare }).ByDefault("none").
+			Means("After an outage, the part of the sent bytes that newer events have while older ones wait. Their keys lose their order across the outage."),
 		schema.Duration("max_age", "72h", func(s *Stream) *time.Duration { return &s.MaxAge }, 0).ByDefault("as in wal").
 			Means("Older undelivered events are dropped. 0s: never."),
 		schema.Size("max_size", "1GiB", func(s *Stream) *int64 { return &s.MaxSize }, 64*kib, 0).
