@@ -154,7 +154,7 @@ func (p *posts) fillKeys(events []wal.Event) *intake.Rejection {
 	}
 	for i := range events {
 		var refused *intake.Rejection
-		if events[i].Key, refused = keyInField(events[i].Data, p.keyField); refused != nil {
+		if events[i].Key, refused = intake.KeyInField(events[i].Data, p.keyField, "; ?key= gives a key without it"); refused != nil {
 			refused.Event = i
 			return refused
 		}
