@@ -40,6 +40,7 @@ var except = map[string][]string{
 
 // onlyIn lists the only folders that may import a library.
 var onlyIn = map[string][]string{
+	"github.com/mochi-mqtt/":   {"agent/ingest/internal/mqttin"},
 	"github.com/hashicorp/hcl": {"agent/config/internal/schema"},
 	"github.com/zclconf/":      {"agent/config/internal/schema"},
 	"go.etcd.io/bbolt":         {"wal", "wal/deadletter", "wal/internal/boltcopy", "wal/internal/commit", "wal/internal/compact", "wal/internal/identity", "wal/internal/roll", "wal/internal/rowtest", "wal/internal/segfile", "wal/internal/segment", "wal/inspect", "test/floor"},
@@ -86,6 +87,9 @@ var arrows = map[string][]string{
 		"proto/standpipe/v1", "wal"},
 	"agent/ingest/internal/httpin": {"agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/intake", "agent/ingest/internal/jsonscan",
 		"agent/ingest/internal/otlp", "proto/standpipe/v1", "wal"},
+	"agent/ingest/internal/mqttin": {"agent/internal/access", "agent/internal/topicmap", "agent/ingest/internal/budget", "agent/ingest/internal/connlimit", "agent/ingest/internal/intake",
+		"proto/standpipe/v1", "wal"},
+	"agent/internal/topicmap": nil,
 	"agent/ingest/internal/grpcin": {"agent/internal/access", "agent/ingest/internal/budget", "agent/ingest/internal/h2guard", "agent/ingest/internal/intake", "agent/ingest/internal/otlp",
 		"proto/standpipe/v1", "wal"},
 	"shipper/limit":                    nil,

@@ -33,6 +33,7 @@ func checkFile(b *schema.Block, c *Config) {
 }
 
 func checkListener(b *schema.Block, l *Listener) {
+	checkTopics(b, l)
 	if !b.Wrote("address") {
 		return
 	}

@@ -44,17 +44,19 @@ func (c *Config) AddSources(faults []Fault) { c.texts.AddSources(faults) }
 
 // Listener accepts the connections of producers.
 type Listener struct {
-	Type             string      // "grpc", "socket" or "http"
+	Type             string      // "grpc", "socket", "http" or "mqtt"
 	Network, Address string      // "tcp", "127.0.0.1:7710" or "unix", "/run/x.sock"
 	Mode             os.FileMode // of a unix socket's file; 0 for tcp
-	MaxRequestSize   int64       // bytes; grpc and http
+	MaxRequestSize   int64       // bytes; grpc, http and mqtt
 	MaxLineSize      int64       // bytes; socket
 	MaxConnections   int64       // one more evicts an idle connection or is rejected
 	MaxStreams       int64       // concurrent requests on one connection; grpc
 	HTTP2Guard       bool        // limits the half-sent requests of all connections together; grpc
 	Insecure         bool        // an address that is not loopback needs no TLS and Auth
 	HTTP             HTTP
-	OTLP             *OTLP // nil: off; grpc and http
+	Topics           []Topic // the first one that matches counts; mqtt
+	topicPos         []Pos   // of Topics, while the block is read
+	OTLP             *OTLP   // nil: off; grpc and http
 	TLS              *TLS
 	Auth             *Auth
 	Pos              Pos

@@ -34,6 +34,14 @@ listener "socket" {
 listener "http" {
   address = "127.0.0.1:7711"
 }
+listener "mqtt" {
+  address = "127.0.0.1:1883"
+  topic "site/+/clicks/#" { stream = "clicks" }
+  topic "json/#" {
+    stream    = "clicks"
+    key_field = "user.id"
+  }
+}
 stream "clicks" {
   destination "kinesis" "live" {
     stream = "clicks"

@@ -89,7 +89,7 @@ func TestFaults(t *testing.T) {
 		{"a block twice in another", in(`"file" "f"`, `path = "x"`, `batch {}`, `batch {}`), []string{
 			`5:1: batch is given twice in destination "file" "f"; it may stand once, first at line 4`}},
 		{"unknown types", "listener \"tcp\" {}\nlistener \"gprc\" {}\n" + in(`"kineses" "k"`), []string{
-			`1:10: listener type "tcp" is unknown; allowed is grpc, socket or http`,
+			`1:10: listener type "tcp" is unknown; allowed is grpc, socket, http or mqtt`,
 			`2:10: listener type "gprc" is unknown; did you mean "grpc"?`,
 			`4:13: destination type "kineses" is unknown; did you mean "kinesis"?`}},
 

@@ -38,6 +38,8 @@ const maxConnections = 1_000_000
 // maxLine is the largest value of max_line_size.
 const maxLine = 64 * mib
 
+const mqttType = "mqtt"
+
 // listenerType is the TYPE of a listener block.
 type listenerType struct {
 	name     string
@@ -72,6 +74,12 @@ var listenerTypes = []listenerType{
 		defaults: func(l *Listener) {
 			l.MaxRequestSize, l.HTTP = 16*mib, HTTP{KeyHeader: "X-Partition-Key", ReadTimeout: 30 * time.Second}
 		},
+	},
+	{
+		name:     mqttType,
+		meaning:  "MQTT 3.1.1 and 5, for publishes. Nobody can subscribe.",
+		section:  listenerSection([]schema.Setting[Listener]{maxRequestSize}, topicBlock),
+		defaults: func(l *Listener) { l.MaxRequestSize = 16 * mib },
 	},
 }
 

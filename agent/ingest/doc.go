@@ -1,11 +1,12 @@
 // Package ingest is where producers hand in events: over gRPC (standpipe.v1.Ingest), over a socket as newline-delimited JSON, over
-// HTTP, and as the logs of OpenTelemetry. A Server is one listener. New binds its address, Serve serves it, Stop ends it.
+// HTTP, over MQTT, and as the logs of OpenTelemetry. A Server is one listener. New binds its address, Serve serves it, Stop ends it.
 //
 // # The way of a request
 //
 //	grpcin    Append, AppendStream, Export ─┐
 //	httpin    POST, GET, OTLP              ─┼─► intake.Submit ─► Log.Submit ─► Ticket ─► intake.Await ─► response
-//	socketin  line                         ─┘   (caller, rules)  (commit)
+//	mqttin    PUBLISH                       │   (caller, rules)  (commit)
+//	socketin  line                         ─┘
 //
 // Each protocol is a package below internal. They share internal/intake, which holds requests to the rules, submits them to the
 // WAL and awaits their outcome. The decoding of OTLP is internal/otlp. The packages connlimit (connections), h2guard

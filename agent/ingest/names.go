@@ -3,6 +3,7 @@ package ingest
 import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/httpin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/mqttin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 	"github.com/standpipe/standpipe/wal"
 )
@@ -39,6 +40,9 @@ type (
 	HTTPOptions = httpin.Options
 	Pixel       = httpin.Pixel
 )
+
+// MQTTOptions are the settings that only an MQTT listener has.
+type MQTTOptions = mqttin.Options
 
 // OTLPOptions let a listener take the logs of OpenTelemetry.
 type OTLPOptions = otlp.Options

@@ -15,6 +15,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/grpcin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/httpin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/agent/ingest/internal/mqttin"
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 	"github.com/standpipe/standpipe/agent/ingest/internal/socketin"
 	"github.com/standpipe/standpipe/agent/internal/access"
@@ -25,6 +26,7 @@ const (
 	GRPC   = "grpc"   // standpipe.v1.Ingest
 	Socket = "socket" // newline-delimited JSON
 	HTTP   = "http"   // POST /v1/streams/STREAM
+	MQTT   = "mqtt"   // PUBLISH of MQTT 3.1.1 and 5
 )
 
 // Defaults of Options.
@@ -37,7 +39,7 @@ const (
 
 // Options are the settings of a listener. The zero value of a field means its default.
 type Options struct {
-	Type string // GRPC, Socket or HTTP
+	Type string // GRPC, Socket, HTTP or MQTT
 
 	Network string      // "tcp" or "unix"
 	Address string      // host:port or the path of the socket
@@ -52,7 +54,7 @@ type Options struct {
 	Clock    func() time.Time // default: time.Now
 	Relays   Relays           // default: paths of relayed requests are not checked
 
-	MaxRequestSize int // bytes of a gRPC request or an HTTP body; default 16 MiB
+	MaxRequestSize int // bytes of a gRPC request, an HTTP body or an MQTT packet; default 16 MiB
 	MaxLineSize    int // bytes of a socket's line without its newline; default 4 MiB
 
 	// Budget is the number of bytes that the large and half-sent requests hold together, or unfinished lines of a socket;
@@ -67,12 +69,13 @@ type Options struct {
 	NoHTTP2Guard bool
 
 	HTTP httpin.Options
+	MQTT mqttin.Options
 	OTLP *otlp.Options // of a gRPC or HTTP listener; default: not offered
 
 	TLS *tls.Config // default: none
 	// Guard, when set, decides which producers may send. A gRPC or HTTP request carries a token as "authorization:
 	// Bearer TOKEN", or as the password of basic authentication; a connection to a socket may begin with the line
-	// {"token":"TOKEN"}.
+	// {"token":"TOKEN"}, and a CONNECT of MQTT has it as its password.
 	Guard *access.Guard
 }
 
@@ -80,8 +83,8 @@ type Options struct {
 func DefaultBudget(largest int64) int64 { return intake.DefaultBudget(largest) }
 
 func (o *Options) validate() error {
-	if o.Type != GRPC && o.Type != Socket && o.Type != HTTP {
-		return fmt.Errorf("ingest: a listener of type %q is none of %s, %s and %s", o.Type, GRPC, Socket, HTTP)
+	if o.Type != GRPC && o.Type != Socket && o.Type != HTTP && o.Type != MQTT {
+		return fmt.Errorf("ingest: a listener of type %q is none of %s, %s, %s and %s", o.Type, GRPC, Socket, HTTP, MQTT)
 	}
 	if o.Log == nil || o.Streams == nil {
 		return fmt.Errorf("ingest: a listener needs a log and streams")
@@ -163,6 +166,13 @@ func New(o Options) (*Server, error) {
 		})
 	case HTTP:
 		s.wire = httpin.New(in, httpin.Config{Options: o.HTTP, MaxRequestSize: o.MaxRequestSize, OTLP: o.OTLP, TLS: o.TLS})
+	case MQTT:
+		wire, err := mqttin.New(in, mqttin.Config{Options: o.MQTT, MaxPacketSize: o.MaxRequestSize, TLS: o.TLS})
+		if err != nil {
+			s.end()
+			return nil, err
+		}
+		s.wire = wire
 	default:
 		s.wire = socketin.New(in, o.MaxLineSize, o.TLS)
 	}

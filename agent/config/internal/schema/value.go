@@ -29,7 +29,7 @@ type Value struct {
 	Block   *Block
 	name    string
 	allowed string
-	marks   []string // the names that it may contain as ${name}, which stay in the text
+	marks   []string // the names that it may contain as ${name}, or as ${name[N]} for "name[N]", which stay in the text
 	expr    hclsyntax.Expression
 }
 
@@ -92,6 +92,11 @@ func (v Value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 	name := e.Traversal.RootName()
 	plain := len(e.Traversal) == 1
 	switch {
+	case len(e.Traversal) == 2 && slices.Contains(v.marks, name+"[N]"):
+		if index, ok := indexOf(e.Traversal[1]); ok {
+			return fmt.Sprintf("${%s[%d]}", name, index), true
+		}
+		v.Block.Fault(posOf(e.Range()), "%s: ${%s[...]} has no index; allowed is a number, like ${%s[0]}", v.name, name, name)
 	case plain && slices.Contains(v.marks, name):
 		return "${" + name + "}", true
 	case plain && v.Block.r.places[name] != "":
@@ -104,6 +109,16 @@ func (v Value) variable(e *hclsyntax.ScopeTraversalExpr) (string, bool) {
 		v.Block.Fault(posOf(e.Range()), "%s: unknown variable %s; allowed is %s%s", v.name, Quote(name), allowed, allowedEnvironment)
 	}
 	return "", false
+}
+
+// indexOf returns the number within the brackets of ${name[N]}.
+func indexOf(step hcl.Traverser) (int64, bool) {
+	key, ok := step.(hcl.TraverseIndex)
+	if !ok || key.Key.Type() != cty.Number || !key.Key.IsKnown() {
+		return 0, false
+	}
+	n, exact := key.Key.AsBigFloat().Int64()
+	return n, exact == big.Exact && n >= 0
 }
 
 // rejectBare adds a fault for an expression that is not a string in quotes, and returns false.
@@ -239,7 +254,7 @@ func Text[T any](name, allowed string, field func(*T) *string, wrong func(string
 	}}
 }
 
-// MayContain returns s as a setting whose text may contain ${name} for these names.
+// MayContain returns s as a setting whose text may contain ${name} for these names, and ${name[N]} for "name[N]".
 func (s Setting[T]) MayContain(names ...string) Setting[T] {
 	read := s.Read
 	s.marks = names

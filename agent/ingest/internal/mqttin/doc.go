@@ -1,0 +1,32 @@
+// Package mqttin is the listener for MQTT 3.1.1 and 5. It takes publishes only.
+//
+// # Contract
+//
+// A PUBLISH is a request with one event. Its topic decides on the stream and the partition key (package topicmap). PUBACK and
+// PUBREC leave in the order of the PUBLISH packets, each after its event has reached the ack level of its stream; by default that
+// is after the sync. QoS 0 has the ack level accepted.
+//
+// A rejected publish is never acknowledged as stored. A client of version 5 gets PUBACK or PUBREC with a reason code from
+// 0x80 on, and quota exceeded (0x97) while the log is full. A client of version 3.1.1 is disconnected without the acknowledgement,
+// since that cannot be negative, and later publishes of the connection are not stored: the client sends all of them again,
+// in order. A rejected publish of QoS 0 is counted, and nothing else.
+//
+// Each subscription is rejected in its SUBACK. A second connection of a client takes the place of the first one, after
+// the first one has ended. Two identities may use the same client identifier.
+//
+// Publishes are pipelined: one goroutine of a connection reads, checks and submits. Another one begins with the first publish,
+// awaits the outcomes in order and acknowledges. So all publishes in flight, of one client and of all, share commits. Drain acknowledges all submitted publishes, sends DISCONNECT with "server shutting down" and closes.
+//
+// # Assumptions
+//
+// The codec is package packets of mochi-mqtt. Its server is not used. It acknowledges a publish in the goroutine that reads, as
+// soon as its hook returns: each publish of a client would wait for a commit of its own. It also allocates the announced size of a
+// packet before a byte of it has arrived.
+//
+// # Limits
+//
+// A packet has at most max_request_size bytes. 256 publishes of a client may await their acknowledgement, which is the receive
+// maximum in version 5; reading stops meanwhile. The unfinished packets of all connections share a budget; the first 64 KiB of
+// each are not counted, and a client that exceeds it is disconnected. A client has 10 s for its CONNECT, one and a half of its keep alive
+// between packets, 30 s for a packet that has begun to arrive and again for each 256 KiB of it, and 10 s to take a write.
+package mqttin

@@ -1,0 +1,129 @@
+package mqttin
+
+import (
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
+	"github.com/standpipe/standpipe/wal"
+)
+
+const (
+	// depth bounds the publishes of one client that await their acknowledgement. It is the receive maximum of version 5.
+	depth = 256
+	// flushAt bounds the bytes of acknowledgements that are gathered while more are ready.
+	flushAt = 32 << 10
+)
+
+// unacked is a publish that awaits its acknowledgement.
+type unacked struct {
+	intake.Submission
+	qos      byte
+	packetID uint16
+	repeated bool // the publish is stored, or is a submission before this one
+}
+
+// enqueue adds a publish to those that await their acknowledgement.
+func (c *client) enqueue(u *unacked) {
+	if c.waiting == nil {
+		c.waiting, c.responded = make(chan *unacked, depth), make(chan struct{})
+		go func() {
+			defer close(c.responded)
+			c.respond()
+		}()
+	}
+	c.known.BeginRequest()
+	c.waiting <- u
+}
+
+// respond acknowledges one publish after another. After a publish that ends the client, or a failed write, it goes on to
+// conclude the others, and acknowledges none.
+func (c *client) respond() {
+	for u := range c.waiting {
+		if !ready(u) {
+			c.flush()
+		}
+		refused, known := c.conclude(u)
+		if known {
+			c.acknowledge(u, refused)
+		}
+		if len(c.waiting) == 0 || len(c.out) >= flushAt {
+			c.flush()
+		}
+		c.known.EndRequest()
+	}
+	c.flush()
+}
+
+// ready reports whether conclude would not block.
+func ready(u *unacked) bool {
+	if u.repeated || u.Rejected != nil || u.Ack == standpipev1.Ack_ACK_ACCEPTED {
+		return true
+	}
+	select {
+	case <-u.Ticket.Done():
+		return u.Ack == standpipev1.Ack_ACK_DURABLE
+	default:
+		return false
+	}
+}
+
+// conclude awaits the outcome of a publish. It never withdraws it: later publishes of the client may be stored. known is false
+// if the listener is cut off before.
+func (c *client) conclude(u *unacked) (refused *intake.Rejection, known bool) {
+	if u.repeated {
+		return nil, true
+	}
+	in := c.listener.in
+	var stored wal.Appended
+	var err error
+	if u.Rejected == nil && u.Ack != standpipev1.Ack_ACK_ACCEPTED {
+		select {
+		case <-u.Ticket.Done():
+			stored, err = u.Ticket.Result()
+		case <-c.listener.ctx.Done():
+			return nil, false
+		}
+	}
+	_, refused = in.Conclude(c.ctx, &u.Submission, stored, err)
+	return refused, true
+}
+
+// acknowledge adds the acknowledgement of a publish to the output. A rejection that no acknowledgement can express ends the client.
+func (c *client) acknowledge(u *unacked, refused *intake.Rejection) {
+	if c.broken || u.qos == 0 {
+		return
+	}
+	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: u.packetID}
+	if u.qos == 2 {
+		pk.FixedHeader.Type = packets.Pubrec
+	}
+	if refused != nil {
+		code, ends := reason(refused, c.version)
+		if u.qos == 2 {
+			c.session.release(u.packetID)
+		}
+		if ends {
+			c.flush()
+			c.broken = true
+			c.end(code)
+			return
+		}
+		pk.ReasonCode, pk.Properties.ReasonString = code.Code, code.Reason
+	}
+	c.out, _ = c.encode(c.out, &pk)
+}
+
+// flush writes the gathered acknowledgements.
+func (c *client) flush() {
+	if len(c.out) > 0 && !c.broken {
+		if err := c.write(c.out); err != nil {
+			c.broken = true
+			c.conn.Close()
+		}
+	}
+	c.out = c.out[:0]
+	if cap(c.out) > idleBuffer {
+		c.out = nil
+	}
+}
