@@ -57,9 +57,14 @@ func (m *model) someCursor() (*modelStream, *modelCursor) {
 
 // park ends the ownership of a cursor, which goes on to gather events.
 func (m *model) park() {
-	if _, p := m.someCursor(); p != nil {
-		p.place.Close()
-		p.parked = true
+	s, p := m.someCursor()
+	if p == nil {
+		return
+	}
+	p.place.Close()
+	p.parked = true
+	if name := p.place.Name(); len(s.events) == 0 && cursorNamed(m.log, p.place.Stream(), name) == nil {
+		delete(s.places, name) // it would begin again in the same way
 	}
 }
 
