@@ -3,6 +3,7 @@ package testkit
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,7 +98,7 @@ func (d *Disk) serve(args ...string) error {
 	if err := d.server.Start(); err != nil {
 		return err
 	}
-	if err := waitFile(socket); err != nil {
+	if err := waitFor("nbdkit", func() error { return connect(socket) }); err != nil {
 		return err
 	}
 	d.bridge = exec.Command("nbdfuse", d.folder, "--unix", socket)
@@ -105,20 +106,36 @@ func (d *Disk) serve(args ...string) error {
 	if err := d.bridge.Start(); err != nil {
 		return err
 	}
-	if err := waitFile(d.Device()); err != nil {
+	device := func() error {
+		_, err := os.Stat(d.Device())
+		return err
+	}
+	if err := waitFor("nbdfuse", device); err != nil {
 		return err
 	}
 	return Run("mount", "-o", "loop", d.Device(), d.Mount)
 }
 
-func waitFile(path string) error {
+// connect reports whether a server listens on the socket. The socket's file is there before that.
+func connect(socket string) error {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// waitFor waits until another program is ready.
+func waitFor(program string, ready func() error) error {
+	err := ready()
 	for range 3000 {
-		if _, err := os.Stat(path); err == nil {
+		if err == nil {
 			return nil
 		}
-		time.Sleep(10 * time.Millisecond) // another program makes it
+		time.Sleep(10 * time.Millisecond)
+		err = ready()
 	}
-	return fmt.Errorf("wait for %s: it does not appear", path)
+	return fmt.Errorf("wait for %s: %w", program, err)
 }
 
 // Device returns the file that a server shows as the disk.
