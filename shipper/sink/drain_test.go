@@ -102,7 +102,7 @@ var drains int
 func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 	var requests, records, pending uint64
 	b.ReportAllocs()
-	peak := anonymous()
+	peak, mapped := resident("RssAnon:"), resident("RssFile:")
 	before := processorTime()
 	n := 0
 	for b.Loop() {
@@ -123,7 +123,7 @@ func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 					b.Fatal(err)
 				}
 			case <-time.After(5 * time.Millisecond):
-				peak = max(peak, anonymous())
+				peak, mapped = max(peak, resident("RssAnon:")), max(mapped, resident("RssFile:"))
 				if place.Stat().Pending.Bytes < pending/16 {
 					s.Finish() // the last events need not wait for a full batch
 				}
@@ -142,6 +142,7 @@ func drain(b *testing.B, log *wal.Log, to shipper.Sink) {
 	b.ReportMetric(float64(pending)/float64(1<<20)/float64(requests), "MiB/request")
 	b.ReportMetric(float64(records), "records")
 	b.ReportMetric(float64(peak)/(1<<20), "RssAnon-MiB")
+	b.ReportMetric(float64(mapped)/(1<<20), "RssFile-MiB")
 }
 
 // nobody is a dead-letter queue that rejects all letters.
@@ -212,13 +213,13 @@ func processorTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// anonymous returns the anonymous memory of the process in bytes.
-func anonymous() (n int64) {
+// resident returns a part of the process's resident memory in bytes: anonymous, or of files that are mapped.
+func resident(part string) (n int64) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
-	if _, rest, ok := bytes.Cut(status, []byte("RssAnon:")); ok {
+	if _, rest, ok := bytes.Cut(status, []byte(part)); ok {
 		fmt.Sscan(string(rest), &n)
 	}
 	return n << 10

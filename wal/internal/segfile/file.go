@@ -48,6 +48,7 @@ type File struct {
 	summed bool // the state's entries have checksums; set before the file has a second user
 
 	mappedBytes atomic.Int64 // of the last map of the sealed segment
+	walked      atomic.Int64 // bytes that walks have read since pages were last released
 	replaced    atomic.Int64 // number of calls of Replace: readers look up the segment again after one
 
 	failing atomic.Pointer[failingRead] // nil: the last read succeeded
@@ -137,9 +138,26 @@ func (f *File) View(read func(r segment.Reader) error) (err error) {
 	}
 	defer f.mu.RUnlock()
 	if f.db != nil {
-		return segment.ViewBolt(f.db, f.Path, f.base.Load(), func(tx *bolt.Tx) error { return read(segment.BoltReader{Tx: tx}) })
+		return segment.ViewBolt(f.db, f.Path, f.base.Load(), func(tx *bolt.Tx) error {
+			defer f.releasePages(f.db.Info().Data, tx.Size()) // bbolt does not map the file again before tx has ended
+			return read(segment.BoltReader{Tx: tx})
+		})
 	}
+	defer f.releasePages(f.pages.Base(), f.pages.MappedLength())
 	return segment.ViewPages(f.pages, read)
+}
+
+// keptMapped bounds the bytes of a segment that walks leave in the memory of the process. Without a bound, a backlog would
+// count there as far as it was read: a container counts the pages of maps like others.
+const keptMapped = 4 << 20
+
+// releasePages releases the pages of the map at base, of size bytes, once walks have read enough of them. The map must not
+// go away meanwhile.
+func (f *File) releasePages(base uintptr, size int64) {
+	if f.walked.Load() >= keptMapped {
+		f.walked.Store(0)
+		disk.Release(base, size)
+	}
 }
 
 // open returns with f.mu held for reading and f.db or f.pages usable, or with an error.

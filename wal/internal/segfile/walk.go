@@ -50,6 +50,7 @@ func (w *walk) run() error {
 				if err != nil {
 					return err
 				}
+				w.file.walked.Add(int64(len(b.Frames)))
 				if done, err = w.visit(at, b, fault); done || err != nil {
 					return err
 				}
