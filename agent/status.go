@@ -142,6 +142,7 @@ func destinationStatus(p *wal.Cursor, st wal.CursorStat, r *route, prices config
 	if !st.OldestPending.IsZero() {
 		d.Pending.OldestSeconds = max(time.Since(st.OldestPending).Seconds(), 0)
 	}
+	newest := st.LastDelivery
 	switch {
 	case d.State == admin.Paused && r != nil:
 		d.Type = r.conf.Type
@@ -151,6 +152,12 @@ func destinationStatus(p *wal.Cursor, st wal.CursorStat, r *route, prices config
 		d.RetryAt = admin.Time{Time: report.RetryAt}
 		d.WaitsFor, d.PaceBytes, d.Shards = string(report.Waits), uint64(report.Pace), report.Shards
 		d.CompressionRatio = report.Compression
+		if report.Newest > 0 {
+			newest = time.Unix(0, report.Newest)
+		}
+	}
+	if !newest.IsZero() {
+		d.NewestDeliveredSeconds = max(time.Since(newest).Seconds(), 0)
 	}
 	if amount, ok := prices.Of(d.Type, config.Usage{BilledBytes: float64(d.BilledBytes), Requests: float64(d.Requests), Units: float64(d.PutUnits)}); ok {
 		d.Cost = &admin.Cost{Amount: amount, Currency: prices.Currency}

@@ -249,3 +249,24 @@ func TestCatchUp_DamagedBacklog(t *testing.T) {
 		t.Error("nothing was lost; nothing is tested")
 	}
 }
+
+// The report has the time of the newest event that was delivered, not of the last one.
+func TestReport_NewestDeliveredEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newBroken(t, 20_000, 0.3)
+		o.src.sendLong(3000, 200, 30) // their time is 1
+		time.Sleep(time.Minute)
+		if got := o.ship.Report().Newest; got != 0 {
+			t.Errorf("before the first delivery: got %d, want 0", got)
+		}
+		o.set(true)
+		time.Sleep(5 * time.Second)
+		o.src.at = 7
+		o.src.append("f1", 1, 190)
+		time.Sleep(20 * time.Second)
+		if got := o.ship.Report().Newest; got != 7 || o.place().Stat().Pending.Events == 0 {
+			t.Errorf("beside the backlog: got %d, want 7, with %d events pending", got, o.place().Stat().Pending.Events)
+		}
+		o.finish()
+	})
+}

@@ -41,6 +41,9 @@ type Report struct {
 
 	// Compression is the number of framed bytes for one that was sent, of recent records; 0: none was compressed yet.
 	Compression float64
+
+	// Newest is the time of the newest delivered event, by offset, in Unix nanoseconds; 0: none was delivered yet.
+	Newest int64
 }
 
 // Report returns the destination's present state.
@@ -81,7 +84,7 @@ func (s *Shipper) updateReport() {
 			report.State = Blocked
 		}
 	}
-	report.Held = s.lanes.held
+	report.Held, report.Newest = s.lanes.held, s.newest.time
 	s.reportPace(&report, time.Now())
 	if shape := s.opts.Sink.Shape(); shape.Compression != Plain {
 		report.Compression = s.batcher.ratio.Value()

@@ -476,6 +476,7 @@ type source struct {
 	log appender
 	n   map[string]int
 	all int
+	at  int64 // the time of the events; 0: 1
 }
 
 func (s *source) send(key string, count int) {
@@ -490,7 +491,7 @@ func (s *source) append(key string, count, size int) {
 	for range count {
 		s.n[key]++
 		s.all++
-		b.Events = append(b.Events, wal.Event{Key: key, Data: fmt.Appendf(nil, "%s %d", key, s.n[key]), Time: 1})
+		b.Events = append(b.Events, wal.Event{Key: key, Data: fmt.Appendf(nil, "%s %d", key, s.n[key]), Time: max(s.at, 1)})
 		if e := &b.Events[len(b.Events)-1]; size > 0 {
 			e.Data = append(e.Data, " "+strings.Repeat(".", size)...)
 		}

@@ -86,6 +86,9 @@ func (s *Shipper) endEvents(o *outcome, share *pack.Share, results []*Error, add
 		case err == nil:
 			done[i] = true
 			add.Delivered.Add(wal.Count{Events: 1, Bytes: uint64(len(e.Data))})
+			if e.Offset > s.newest.offset {
+				s.newest.offset, s.newest.time = e.Offset, e.Time
+			}
 		case err.Class == Poison && o.guilty(record, results):
 			if err := s.bury(e, err); err != nil {
 				failure = err

@@ -93,6 +93,10 @@ type Shipper struct {
 	member    *outage.Member
 	warnings  outage.Warnings
 	samples   []pace.Sample // of settle; kept for its memory
+	newest    struct {      // the delivered event with the highest offset
+		offset uint64
+		time   int64 // its Time
+	}
 
 	finish     chan struct{} // closed by Finish
 	finishOnce sync.Once

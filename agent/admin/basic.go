@@ -45,6 +45,10 @@ var occurredFamilies = []string{
 	"standpipe_dead_letters",
 }
 
+// ageFamilies are the metrics of which PerStreamBasic keeps the highest value of all streams: a sum means nothing. They are the
+// collector's.
+var ageFamilies = []string{"standpipe_newest_delivered_age_seconds"}
+
 // A reduction is the change that PerStreamBasic makes to a metric.
 type reduction int
 
@@ -52,6 +56,7 @@ const (
 	none       reduction = iota // nothing: it has no label stream, or a series for each stream
 	toOccurred                  // keeps the series that are not zero
 	toSums                      // sums over all streams; the label stream is empty
+	toHighest                   // the highest values of all streams; the label stream is empty
 )
 
 func reductionOf(family string) reduction {
@@ -60,6 +65,8 @@ func reductionOf(family string) reduction {
 		return none
 	case slices.Contains(occurredFamilies, family):
 		return toOccurred
+	case slices.Contains(ageFamilies, family):
+		return toHighest
 	}
 	return toSums
 }

@@ -31,6 +31,7 @@ func manyStreams(n int, seed uint64) (admin.Status, *admin.Metrics) {
 		d := sampleDestination()
 		d.State = []admin.State{admin.Running, admin.Waiting, admin.Blocked, admin.Parked}[r.IntN(4)]
 		d.Pending = admin.Pending{Events: r.Uint64N(1000), Bytes: r.Uint64N(1 << 20), OldestSeconds: float64(r.IntN(100))}
+		d.NewestDeliveredSeconds = float64(i % 97)
 		if d.Dead.Events = 0; r.IntN(10) == 0 {
 			d.Dead.Events = 7
 			d.Dropped = admin.Dropped{Events: 3, Reasons: admin.Reasons{"age": 3}}
@@ -95,7 +96,7 @@ func TestBasic_SumsAreThoseOfFull(t *testing.T) {
 	_, full := families(t, status, m, admin.PerStreamFull)
 	_, basic := families(t, status, m, admin.PerStreamBasic)
 	for name, f := range full {
-		if !strings.HasPrefix(name, "standpipe_") {
+		if !strings.HasPrefix(name, "standpipe_") || name == "standpipe_newest_delivered_age_seconds" {
 			continue
 		}
 		got := map[string]float64{}
@@ -107,6 +108,15 @@ func TestBasic_SumsAreThoseOfFull(t *testing.T) {
 				t.Errorf("%s{%s}: got a sum of %g, want %g", name, labels, got[labels], want)
 			}
 		}
+	}
+}
+
+func TestBasic_AgeOfTheNewestDeliveredEventIsTheHighest(t *testing.T) {
+	status, m := manyStreams(150, 16)
+	_, basic := families(t, status, m, admin.PerStreamBasic)
+	f := basic["standpipe_newest_delivered_age_seconds"]
+	if len(f.GetMetric()) != 1 || f.Metric[0].GetGauge().GetValue() != 96 || named(f) != 0 {
+		t.Errorf("got %v, want one series of 96 without a stream", f.GetMetric())
 	}
 }
 

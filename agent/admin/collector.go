@@ -79,6 +79,8 @@ var destinationColumns = []column[*DestinationStatus]{
 		func(d *DestinationStatus) float64 { return float64(d.Shards) }),
 	destinationGauge("oldest_pending_seconds", "Age of the oldest event pending at the destination; 0: none.",
 		func(d *DestinationStatus) float64 { return d.Pending.OldestSeconds }),
+	destinationGauge("newest_delivered_age_seconds", "Age of the newest event that the destination has; 0: none.",
+		func(d *DestinationStatus) float64 { return d.NewestDeliveredSeconds }),
 }
 
 var identityColumns = []column[IdentityStatus]{

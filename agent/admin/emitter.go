@@ -48,10 +48,21 @@ type emitter struct {
 	values [3]string
 }
 
-// sum is a series over all streams. The last label is empty if the metric has two.
+// sum is a series over all streams: their sum, or the highest value. The last label is empty if the metric has two.
 type sum struct {
 	family            *family
 	destination, last string
+}
+
+func sumOf(f *family, labels []string) sum {
+	s := sum{family: f}
+	if len(labels) > 1 {
+		s.destination = labels[1]
+	}
+	if len(labels) > 2 {
+		s.last = labels[2]
+	}
+	return s
 }
 
 func newEmitter(basic bool) *emitter {
@@ -62,7 +73,8 @@ func newEmitter(basic bool) *emitter {
 	return e
 }
 
-// send adds a series. The labels are valid UTF-8. With sums, it may add the value to a sum instead, or omit a zero.
+// send adds a series. The labels are valid UTF-8. With sums, it may add the value to a sum instead, or raise one to it, or
+// omit a zero.
 func (e *emitter) send(f *family, value float64, labels ...string) {
 	if e.sums != nil {
 		switch f.reduction {
@@ -71,14 +83,11 @@ func (e *emitter) send(f *family, value float64, labels ...string) {
 				return
 			}
 		case toSums:
-			s := sum{family: f}
-			if len(labels) > 1 {
-				s.destination = labels[1]
-			}
-			if len(labels) > 2 {
-				s.last = labels[2]
-			}
-			e.sums[s] += value
+			e.sums[sumOf(f, labels)] += value
+			return
+		case toHighest:
+			of := sumOf(f, labels)
+			e.sums[of] = max(e.sums[of], value)
 			return
 		}
 	}

@@ -72,7 +72,8 @@ func sampleDestination() admin.DestinationStatus {
 		Requests:   12, Records: 24, BilledBytes: 4700160,
 		WaitsFor: "paced", PaceBytes: 5 << 20,
 		DeadLetters: 2, UntilFullSeconds: 7200, PausedAt: admin.Time{Time: started.Add(3 * time.Second)},
-		LastDeliveryAt: admin.Time{Time: started.Add(58250 * time.Millisecond)},
+		NewestDeliveredSeconds: 0.75,
+		LastDeliveryAt:         admin.Time{Time: started.Add(58250 * time.Millisecond)},
 	}
 }
 

@@ -158,6 +158,10 @@ type DestinationStatus struct {
 	PaceBytes uint64 `json:"pace_bytes_per_second"`
 	Shards    int    `json:"shards"` // known open shards; 0: none
 
+	// NewestDeliveredSeconds is the age of the newest delivered event, since the start of the destination; before that the
+	// time since the last delivery. 0: none. It grows while no event is pending.
+	NewestDeliveredSeconds float64 `json:"newest_delivered_seconds"`
+
 	LastDeliveryAt Time   `json:"last_delivery_at"`
 	LastError      string `json:"last_error"`
 	RetryAt        Time   `json:"retry_at"`

@@ -106,6 +106,7 @@ type Shipper struct {
 	next      uint64
 	queue     queue       // read, unsettled and in no range; at most two chunks
 	span      span        // the range under way
+	newest    int64       // the time of the last delivered event
 	recovered bool        // Recover has succeeded, and no restart has followed
 	rejected  []Rejection // of the error that requires a restart
 
@@ -181,6 +182,7 @@ type span struct {
 	since  time.Time // when that was added
 	next   uint64    // the offset after its last event
 	count  wal.Count // its unsettled events
+	newest int64     // the time of the last one
 }
 
 func (r *span) empty() bool { return r.count.Events == 0 }
@@ -191,7 +193,7 @@ func (r *span) add(events []wal.Event) {
 			r.first, r.since = events[i].Offset, time.Now()
 		}
 		r.count.Add(wal.Count{Events: 1, Bytes: uint64(len(events[i].Data))})
-		r.next = events[i].Offset + 1
+		r.next, r.newest = events[i].Offset+1, events[i].Time
 	}
 }
 
