@@ -80,6 +80,19 @@ func (b *batcher) next(now time.Time, d demand, more bool) (*pack.Batch, time.Du
 	}
 }
 
+// enough returns the bytes of events below which no batch is worth a request before it is due; 0: any number may be.
+func (b *batcher) enough() int {
+	shape := b.sink.Shape()
+	switch n := min(shape.AimRecord, b.lanes.memory/2); {
+	case shape.RecordEvents == 1:
+		return 0
+	case shape.OneKeyed():
+		return min(n, shape.Aim())
+	default:
+		return n
+	}
+}
+
 // form puts those of set that are ready into a batch, beginning with another lane each time. A suspect goes alone.
 func (b *batcher) form(shape *Shape, now time.Time, retrying bool, set wal.LaneSet) (batch *pack.Batch, alone bool) {
 	shards := b.shards() // one look: the records' map is that of their paces

@@ -39,6 +39,9 @@
 // MaxDelay, when failed events are sent again, or when the agent stops. Package pack forms records and batches, package
 // pace keeps to quotas, and package link shares the bandwidth.
 //
+// New events at the log's end stay in the log while they wait (growth.go): one read takes them when their batch is due, or
+// when there may be enough of them for one that is not. So a shipper of a quiet stream wakes and reads once a batch.
+//
 // # Failures
 //
 // Error.Class decides how the shipper handles a failure; the sink sets it in one place. If a request fails as a whole, the

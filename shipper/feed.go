@@ -12,8 +12,8 @@ import (
 const (
 	// readWindow is the distance, in offsets, within which lanes are read together.
 	readWindow = 4096
-	// Once the end of the log is met, the next read waits this part of MaxDelay, at most readPauseMax: events are batched
-	// anyway, and waking for each append would slow its producer's commits.
+	// Once the end of the log is met, the next look at it waits this part of MaxDelay, at most readPauseMax: events are
+	// batched anyway, and waking for each append would slow its producer's commits.
 	readPauseShare = 20
 	readPauseMax   = 50 * time.Millisecond
 	// readAgain is the pause after a read that failed.
@@ -27,13 +27,17 @@ type feed struct {
 	stream   string
 	lanes    *lanes
 	throttle yield.Throttle
+	maxDelay time.Duration
 	pause    time.Duration // after the end of the log was met
+	growth   growth
+	heard    bool // the last wait of Run would have ended with an append
 
 	wants    chan want // to the reader; closed by Run
 	reads    chan read // from the reader
 	reading  bool
 	readAt   time.Time // no read before: the last one met the log's end, or failed
 	caughtUp time.Time // when the log's end was last met
+	appended uint64    // bytes of the stream's payloads before the read
 	turn     uint64    // of reads
 }
 
@@ -55,9 +59,9 @@ type read struct {
 	lost  bool // a corrupt part was given up: the cursor has settled its events
 }
 
-func newFeed(source Source, stream string, lanes *lanes, pause time.Duration) *feed {
+func newFeed(source Source, stream string, lanes *lanes, maxDelay time.Duration) *feed {
 	return &feed{
-		source: source, stream: stream, lanes: lanes, pause: pause,
+		source: source, stream: stream, lanes: lanes, maxDelay: maxDelay, pause: readPause(maxDelay),
 		throttle: yield.New(source.Flow(), source.Appended(stream).Bytes),
 		wants:    make(chan want, 1),
 		reads:    make(chan read, 1),
@@ -84,7 +88,7 @@ func (f *feed) lose(r *read, corrupt *wal.CorruptError, cursor Cursor) {
 
 // grown returns a channel that is closed when there are new events, or nil while they are not to be read yet.
 func (f *feed) grown() <-chan struct{} {
-	if f.reading || time.Now().Before(f.readAt) {
+	if now := time.Now(); f.reading || now.Before(f.readAt) || now.Before(f.growth.again) {
 		return nil
 	}
 	return f.source.Grown(f.stream)
@@ -96,6 +100,7 @@ type demand struct {
 	retrying  bool   // all requests fail
 	down      bool   // and more than one has
 	floor     uint64 // events below are to be dropped
+	enough    int    // bytes of events that may be worth a request before it is due; 0: any
 }
 
 // next requests a read where lanes want one: for the lane that was read for the longest time ago, and for those that
@@ -111,6 +116,9 @@ func (f *feed) next(now time.Time, d demand) time.Duration {
 	// Events to be dropped are read first, to be counted: that needs no memory.
 	if f.request(want{until: d.floor, limit: readBytes}, func(l *lane) bool { return l.unread(d.floor) && !l.inRequest() }) {
 		return backoff.Forever
+	}
+	if wait := f.wait(now, d); wait > 0 {
+		return wait
 	}
 	if !d.finishing {
 		f.throttle.Update(now, f.source.Flow(), f.source.Appended(f.stream).Bytes)
@@ -156,7 +164,7 @@ func (f *feed) request(w want, hungry func(*lane) bool) bool {
 		}
 	}
 	w.from = first.next
-	f.reading = true
+	f.reading, f.appended = true, f.source.Appended(f.stream).Bytes
 	f.wants <- w
 	return true
 }
@@ -173,16 +181,10 @@ func (f *feed) took(r read, floor wal.Floor, finishing bool) (drops, error) {
 		f.readAt = now.Add(readAgain)
 		return nil, r.err
 	}
-	// The events may have been appended as far back as the pause before the read.
+	// Events that no look has found may have been appended as far back as the pause before the read.
 	since := now.Add(-f.pause)
 	if since.Before(f.caughtUp) {
 		since = f.caughtUp
-	}
-	if r.chunk.End {
-		f.caughtUp = now
-		if !finishing {
-			f.readAt = now.Add(f.pause)
-		}
 	}
 	dropped := make(drops)
 	for i := range r.chunk.Events {
@@ -196,7 +198,14 @@ func (f *feed) took(r read, floor wal.Floor, finishing bool) (drops, error) {
 			dropped.add(e, floor)
 			continue
 		}
-		f.lanes.push(l, e, since)
+		f.lanes.push(l, e, f.growth.since(e.Offset, since))
+	}
+	if r.chunk.End {
+		f.growth.met(r.chunk.Next, f.appended, now)
+		f.caughtUp = now
+		if !finishing {
+			f.readAt = now.Add(f.pause)
+		}
 	}
 	for _, l := range f.lanes.all {
 		if l.reading {
@@ -207,5 +216,7 @@ func (f *feed) took(r read, floor wal.Floor, finishing bool) (drops, error) {
 	return dropped, nil
 }
 
-// readPause returns the pause of reads once the end of the log is met.
-func (o *Options) readPause() time.Duration { return min(o.MaxDelay/readPauseShare, readPauseMax) }
+// readPause returns the pause of looks once the end of the log is met.
+func readPause(maxDelay time.Duration) time.Duration {
+	return min(maxDelay/readPauseShare, readPauseMax)
+}

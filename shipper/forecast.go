@@ -69,7 +69,7 @@ func newForecaster(shape Shape, t Traffic, maxDelay time.Duration) *forecaster {
 		random:  rand.New(rand.NewPCG(1, 2)),
 		data:    bytes.Repeat([]byte{'x'}, t.Size),
 		began:   time.Unix(0, 0),
-		step:    o.readPause(),
+		step:    readPause(o.MaxDelay),
 	}
 	f.batcher = batcher{
 		sink: o.Sink, lanes: f.lanes, maxDelay: o.MaxDelay, bandwidth: &bandwidth{},

@@ -135,7 +135,7 @@ func New(o Options) *Shipper {
 		report:    Report{State: Running},
 	}
 	s.lanes = newLanes(o.Cursor.Lanes(), shape.WholeOrder, o.Memory, func() uint64 { return o.Source.Next(s.stream) })
-	s.feed = newFeed(o.Source, s.stream, s.lanes, o.readPause())
+	s.feed = newFeed(o.Source, s.stream, s.lanes, o.MaxDelay)
 	s.window = o.InFlight
 	s.turns.mode = o.CatchUp
 	s.batcher = &batcher{sink: o.Sink, lanes: s.lanes, maxDelay: o.MaxDelay, bandwidth: &s.bandwidth}
@@ -222,22 +222,21 @@ func (s *Shipper) Run(ctx context.Context) error {
 func (s *Shipper) ship(ctx context.Context) error {
 	finish := s.finish
 	var cut <-chan struct{} // closed when a halt may wait no longer
-	for {
-		grown := s.feed.grown()
-		s.raiseFloor()
-		s.lanes.regroup()
-		wake := s.cutOffHolders(time.Now())
-		wake = min(wake, s.feed.next(time.Now(), s.demand()))
-		wake = min(wake, s.dispatch(ctx, time.Now()))
-		wake = min(wake, s.warnings.Write(time.Now()))
-		s.publish()
-		s.updateReport()
-		if s.finishing && s.idle() || s.halting && len(s.requests) == 0 {
-			return nil
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for more := false; ; {
+		grown := s.feed.grown() // before the look at the log and the floor, so that none of their changes is missed
+		wait := more && s.opts.Cursor.Floor() == s.floor && s.feed.goesOn(time.Now(), s.batcher.enough())
+		if !wait {
+			timer.Reset(s.act(ctx))
+			if s.finishing && s.idle() || s.halting && len(s.requests) == 0 {
+				return nil
+			}
 		}
-		timer := time.NewTimer(wake)
+		more, s.feed.heard = false, grown != nil
 		select {
 		case <-grown:
+			more = true
 		case r := <-s.feed.reads:
 			s.took(r)
 		case o := <-s.outcomes:
@@ -254,21 +253,34 @@ func (s *Shipper) ship(ctx context.Context) error {
 				s.halting, cut = true, halt.Done()
 			}
 		case <-cut:
-			timer.Stop()
 			return nil
 		case <-ctx.Done():
-			timer.Stop()
 			return ctx.Err()
 		}
-		timer.Stop()
 	}
+}
+
+// act does everything that is due. It returns the time until it has to be called again.
+func (s *Shipper) act(ctx context.Context) time.Duration {
+	s.raiseFloor()
+	s.lanes.regroup()
+	wake := s.cutOffHolders(time.Now())
+	wake = min(wake, s.feed.next(time.Now(), s.demand()))
+	if s.feed.growth.takeFresh() {
+		s.moving(time.Now())
+	}
+	wake = min(wake, s.dispatch(ctx, time.Now()))
+	wake = min(wake, s.warnings.Write(time.Now()))
+	s.publish()
+	s.updateReport()
+	return wake
 }
 
 // demand returns the state that the feed and the batcher depend on.
 func (s *Shipper) demand() demand {
 	return demand{
 		finishing: s.finishing, retrying: s.failures != nil, down: s.failures != nil && s.failures.Count > 1,
-		floor: s.floor.Offset(),
+		floor: s.floor.Offset(), enough: s.batcher.enough(),
 	}
 }
 
