@@ -113,23 +113,32 @@ func (s *streams) replaceByPaused(p *wal.Cursor, now time.Time) error {
 	if err != nil || !p.Paused().IsZero() {
 		return err
 	}
-	before := open.routes[at]
-	next, err := s.newRoute(p.Stream(), before.conf)
+	if err := s.replaceLocked(p.Stream(), open, at, func() { p.Pause(now) }); err != nil {
+		return err
+	}
+	s.logger.Info("destination paused", "stream", p.Stream(), "destination", p.Name(), "pending_events", p.Stat().Pending.Events)
+	return nil
+}
+
+// replaceLocked replaces a route by a new one with the same settings. Unless that fails, it calls before, and then starts the
+// new route. changing is held.
+func (s *streams) replaceLocked(stream string, open *openStream, at int, before func()) error {
+	old := open.routes[at]
+	next, err := s.newRoute(stream, old.conf)
 	if err != nil {
 		return err
 	}
-	p.Pause(now)
-	next.first = before.shape() // with the limits of its service
+	before()
+	next.first = old.shape() // with the limits of its service
 	routes := slices.Clone(open.routes)
 	routes[at] = next
-	c, _ := s.conf.Match(p.Stream())
-	s.set(p.Stream(), &openStream{rules: rulesOf(c, limitsOf(routes)), routes: routes, tentative: open.tentative})
+	c, _ := s.conf.Match(stream)
+	s.set(stream, &openStream{rules: rulesOf(c, limitsOf(routes)), routes: routes, tentative: open.tentative})
 	if !open.tentative {
 		next.start()
 	}
-	s.leave(before)
-	go s.retire(before)
-	s.logger.Info("destination paused", "stream", p.Stream(), "destination", p.Name(), "pending_events", p.Stat().Pending.Events)
+	s.leave(old)
+	go s.retire(old)
 	return nil
 }
 

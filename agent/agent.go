@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/clock"
 	"github.com/standpipe/standpipe/agent/internal/condition"
 	"github.com/standpipe/standpipe/agent/internal/deadletters"
 	"github.com/standpipe/standpipe/agent/internal/descriptors"
@@ -43,6 +44,7 @@ type Agent struct {
 	monitor       *monitor.Monitor
 	disk          *diskwatch.Watch
 	uplink        *uplink.Uplink
+	clock         *clock.Keeper
 	adminListener net.Listener
 	adminSecurity security
 	started       time.Time
@@ -80,9 +82,11 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	a.clock = a.newClock(conf.DataDir)
 	if a.log, err = wal.Open(ctx, a.logOptions(conf)); err != nil {
 		return fmt.Errorf("open WAL: %w", err)
 	}
+	a.clock.Start()
 	a.log.SetPolicy(policies(conf))
 	a.dead = a.log.OpenDeadLetters(func(path string, reason error) {
 		a.logger.Error("dead letters damaged; set aside, new ones go to a new file", "file", path, "error", reason)
@@ -103,7 +107,7 @@ func (a *Agent) open(ctx context.Context, conf *config.Config) (err error) {
 		return fmt.Errorf("%sadmin: %w", posPrefix(conf.Admin.Pos), err)
 	}
 	a.listeners = &listeners{
-		log: ingest.FromWAL(a.log), streams: a.streams, register: a.register, metrics: a.metrics, logger: a.logger, memory: bound,
+		log: ingest.FromWAL(a.log), streams: a.streams, register: a.register, metrics: a.metrics, logger: a.logger, memory: bound, clock: a.clock,
 		bound: make(map[listenerKey]*listener), leaving: make(map[*listener]struct{}),
 	}
 	added, err := a.listeners.bindNew(conf)
@@ -138,7 +142,7 @@ func (a *Agent) logOptions(conf *config.Config) wal.Options {
 	return wal.Options{
 		Dir: conf.DataDir, MaxSize: w.MaxSize, SegmentSize: w.SegmentSize, CheckpointInterval: w.Checkpoints,
 		OnFull: wal.OnFull(w.OnFull), LockTimeout: w.LockTimeout, ProducerIdle: w.ProducerIdle, NodeName: conf.NodeName,
-		Logger:   a.logger.Named("wal"),
+		Logger: a.logger.Named("wal"), Clock: a.clock.Now, Timelines: a.clock.Timelines,
 		OnCommit: func(c wal.CommitInfo) { a.metrics.Commit(c.Events, c.Duration) },
 	}
 }
@@ -207,6 +211,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		defer group.Wait()
 		group.Go(func() { a.disk.Run(monitorCtx) })
 		group.Go(func() { a.uplink.Run(monitorCtx) })
+		group.Go(func() { a.clock.Run(monitorCtx) })
 		group.Go(func() { a.deadCount.Run(monitorCtx, a.dead.List) })
 		group.Go(func() { a.watchCertificates(monitorCtx) })
 		a.monitor.Run(monitorCtx)

@@ -1,5 +1,18 @@
 package agent
 
+import (
+	"testing"
+
+	"github.com/standpipe/standpipe/agent/internal/clock"
+)
+
+// SetHostClock sets the clocks of the agents that are opened until the test ends.
+func SetHostClock(t *testing.T, s clock.System) {
+	before := hostClock
+	hostClock = func() clock.System { return s }
+	t.Cleanup(func() { hostClock = before })
+}
+
 // Checkpoint makes the last settlements durable.
 func (a *Agent) Checkpoint() error { return a.streams.checkpoint() }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/agent/config"
 	"github.com/standpipe/standpipe/agent/ingest"
 	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/agent/internal/clock"
 	"github.com/standpipe/standpipe/agent/internal/descriptors"
 	"github.com/standpipe/standpipe/agent/internal/memory"
 )
@@ -28,6 +29,7 @@ type listeners struct {
 	metrics  *admin.Metrics
 	logger   hclog.Logger
 	memory   memory.Bound
+	clock    *clock.Keeper
 	start    func(serve func(context.Context) error) // runs serve in a goroutine of Agent.Run; set by Run
 
 	bound   map[listenerKey]*listener
@@ -89,7 +91,7 @@ func (ls *listeners) bind(c config.Listener) (*listener, error) {
 		MaxRequestSize: int(c.MaxRequestSize), MaxLineSize: int(c.MaxLineSize),
 		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams), NoHTTP2Guard: !c.HTTP2Guard,
 		HTTP: httpOptions(c.HTTP), MQTT: ingest.MQTTOptions{Topics: c.Topics}, OTLP: (*ingest.OTLPOptions)(c.OTLP),
-		TLS: l.tls(), Guard: l.guard,
+		TLS: l.tls(), Guard: l.guard, Clock: ls.clock.Stamp,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%slistener %q: %w", posPrefix(c.Pos), c.Type, err)

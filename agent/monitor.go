@@ -23,7 +23,7 @@ func (a *Agent) facts() condition.Facts {
 	return condition.Facts{
 		Now: time.Now(), Status: status, DataDir: conf.DataDir, Shortage: shortage, Volume: volume,
 		LowSpace: a.disk.Rejection() != nil, MinFree: conf.WAL.MinFree.Of(volume.Size),
-		DropsOldest: conf.WAL.OnFull == string(wal.DropOldest), LinkDown: a.uplink.DownSince(),
+		DropsOldest: conf.WAL.OnFull == string(wal.DropOldest), LinkDown: a.uplink.DownSince(), ClockUnset: a.clock.Unset(),
 	}
 }
 

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"math"
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/bounds"
@@ -23,6 +24,11 @@ func (r *retention) dropAged(s *stream, now time.Time) {
 		blockAt := func(offset uint64) (b segment.Block, ok bool) {
 			if r.log.usable() == nil {
 				b, ok = r.log.segments.BlockAt(s.name, offset)
+			}
+			if at, known := r.log.times.Time(b.At()); known {
+				b.Time = at.UnixNano()
+			} else {
+				b.Time = math.MaxInt64 // it counts as old as the block after it
 			}
 			return b, ok
 		}

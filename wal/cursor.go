@@ -186,7 +186,7 @@ func (p *Cursor) Stat() CursorStat {
 	st.Grow(p.stream.appended()) // read after the ledger: settled events were appended before
 	if st.Pending.Events > 0 {
 		if b, ok := p.log.segments.BlockAt(p.stream.name, st.Checkpoint); ok {
-			st.OldestPending = b.At()
+			st.OldestPending, _ = p.log.times.Time(b.At())
 		}
 	}
 	return st

@@ -11,8 +11,8 @@ import (
 	"github.com/standpipe/standpipe/wal"
 )
 
-// timeline records the commits of a log in the bubble's time.
-type timeline struct {
+// commitTimes records the commits of a log in the bubble's time.
+type commitTimes struct {
 	start time.Time
 
 	mu      goSync.Mutex
@@ -21,9 +21,9 @@ type timeline struct {
 }
 
 // openTimed opens a log whose commits are recorded from now on.
-func openTimed(t *testing.T, o wal.Options) (*wal.Log, *timeline) {
+func openTimed(t *testing.T, o wal.Options) (*wal.Log, *commitTimes) {
 	t.Helper()
-	line := &timeline{start: time.Now()}
+	line := &commitTimes{start: time.Now()}
 	o.Dir = t.TempDir()
 	o.OnCommit = func(c wal.CommitInfo) {
 		line.mu.Lock()
@@ -39,7 +39,7 @@ func openTimed(t *testing.T, o wal.Options) (*wal.Log, *timeline) {
 }
 
 // want checks the times of all commits so far, and the events in those that held some.
-func (line *timeline) want(t *testing.T, commits []time.Duration, events ...int) {
+func (line *commitTimes) want(t *testing.T, commits []time.Duration, events ...int) {
 	t.Helper()
 	synctest.Wait()
 	line.mu.Lock()

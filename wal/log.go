@@ -21,6 +21,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/roll"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/truncate"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // Log is a write-ahead log of many streams in one data directory. All methods may be called from any goroutine.
@@ -52,6 +53,7 @@ type Log struct {
 	dir      string // of the segments
 	lock     *dirlock.Lock
 
+	times    *timeline.Table
 	segments *liveset.Set
 	reader   reader.Reader
 	streams  streamTable
@@ -77,15 +79,15 @@ type Log struct {
 func newLog(o Options) *Log {
 	l := &Log{
 		opts: o, dir: filepath.Join(o.Dir, "wal"),
-		identity: identity.New(),
-		failed:   make(chan struct{}), closing: make(chan struct{}), upkept: make(chan struct{}),
+		identity: identity.New(), times: o.Timelines,
+		failed: make(chan struct{}), closing: make(chan struct{}), upkept: make(chan struct{}),
 	}
 	l.onFull.Store(&o.OnFull)
 	l.segments = liveset.New(func() {
 		l.truncator.SearchLater()
 		l.committer.Touch(CheckpointInterval)
 	})
-	l.reader = reader.Reader{Segments: l.segments, End: l.Next, Patience: o.readPatience}
+	l.reader = reader.Reader{Segments: l.segments, End: l.Next, Times: l.times, Patience: o.readPatience}
 	l.capacity = capacity.New(capacity.Options{
 		Dir: l.dir, MaxSize: o.MaxSize, LeastSize: MinMaxSize, SegmentSize: o.SegmentSize, LargestCommit: commit.LargestCommit,
 		Segments: l.segments, Logger: o.Logger, Clock: o.Clock,
@@ -136,6 +138,9 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	lock := dirlock.Options{Dir: o.Dir, Folder: l.dir, Timeout: o.LockTimeout, NodeName: o.NodeName, Logger: o.Logger, Sync: o.syncFolder}
 	if l.lock, err = dirlock.Acquire(ctx, lock); err != nil {
 		return nil, err
+	}
+	if err := l.times.Load(); err != nil {
+		o.Logger.Error("corrections of times damaged; set aside", "error", errors.Join(err, l.times.SetAside()))
 	}
 	l.files.KeepSpares()
 	if err := l.countDead(); err != nil {

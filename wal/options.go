@@ -9,6 +9,7 @@ import (
 
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // Defaults of Options.
@@ -38,6 +39,7 @@ type Options struct {
 	NodeName           string        // written into the lock file beside the process id
 	Logger             hclog.Logger  // default: none
 	Clock              func() time.Time
+	Timelines          *timeline.Table // of Dir; Open loads it; default: timeline.New(Dir)
 	// OnCommit, if set, is called after every commit that held events, on the goroutine that commits: one call at a
 	// time, before the appends return.
 	OnCommit func(CommitInfo)
@@ -114,6 +116,9 @@ func (o *Options) validate() error {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.Timelines == nil {
+		o.Timelines = timeline.New(o.Dir)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/otlp"
 	"github.com/standpipe/standpipe/agent/ingest/internal/socketin"
 	"github.com/standpipe/standpipe/agent/internal/access"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // The listeners there are.
@@ -49,10 +50,10 @@ type Options struct {
 
 	Log      intake.Log
 	Streams  intake.Streams
-	Observer intake.Observer  // default: none
-	Logger   hclog.Logger     // default: none
-	Clock    func() time.Time // default: time.Now
-	Relays   Relays           // default: paths of relayed requests are not checked
+	Observer intake.Observer       // default: none
+	Logger   hclog.Logger          // default: none
+	Clock    func() timeline.Stamp // default: time.Now
+	Relays   Relays                // default: paths of relayed requests are not checked
 
 	MaxRequestSize int // bytes of a gRPC request, an HTTP body or an MQTT packet; default 16 MiB
 	MaxLineSize    int // bytes of a socket's line without its newline; default 4 MiB
@@ -96,7 +97,7 @@ func (o *Options) validate() error {
 		o.Logger = hclog.NewNullLogger()
 	}
 	if o.Clock == nil {
-		o.Clock = time.Now
+		o.Clock = func() timeline.Stamp { return timeline.Stamp{At: time.Now().UnixNano()} }
 	}
 	if o.MaxRequestSize <= 0 {
 		o.MaxRequestSize = DefaultMaxRequestSize

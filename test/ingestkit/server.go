@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/agent/ingest"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // Now is the time of every listener of Serve.
@@ -23,7 +24,7 @@ func Serve(t *testing.T, o ingest.Options) *ingest.Server {
 	if o.Network == "" {
 		o.Network, o.Address = "unix", SocketPath(t)
 	}
-	o.Clock = func() time.Time { return Now }
+	o.Clock = func() timeline.Stamp { return timeline.Stamp{At: Now.UnixNano()} }
 	s, err := ingest.New(o)
 	if err != nil {
 		t.Fatal(err)

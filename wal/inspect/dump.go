@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // DumpOptions selects the events to dump. The zero value of a field selects all.
@@ -39,7 +40,10 @@ func Dump(ctx context.Context, dir string, o DumpOptions, f func(DumpedEvent) er
 	if err != nil {
 		return err
 	}
-	d := dumping{DumpOptions: o, f: f}
+	d := dumping{DumpOptions: o, f: f, times: timeline.New(dir)}
+	if err := d.times.Load(); err != nil {
+		return err
+	}
 	if d.To == 0 {
 		d.To = math.MaxUint64
 	}
@@ -60,6 +64,7 @@ func Dump(ctx context.Context, dir string, o DumpOptions, f func(DumpedEvent) er
 type dumping struct {
 	DumpOptions
 	lanes segment.LaneSet
+	times *timeline.Table
 	f     func(DumpedEvent) error
 	ended error // the damage that ended the dump
 }
@@ -103,6 +108,7 @@ func (d *dumping) block(b *segment.Block) error {
 		if err := segment.DecodeEvent(raw, &e); err != nil {
 			return segment.FaultyBlock(err.Error())
 		}
+		d.times.Correct(&e)
 		if !d.wants(&e) {
 			return nil
 		}

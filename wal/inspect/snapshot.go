@@ -16,6 +16,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/boltpage"
 	"github.com/standpipe/standpipe/wal/internal/disk"
 	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 const (
@@ -487,6 +488,15 @@ func (c *copying) publish(out string) error {
 		if err := os.Rename(filepath.Join(c.to, segment.DeadName), filepath.Join(out, segment.DeadName)); err != nil {
 			return err
 		}
+	}
+	// The corrections of times come last, so that they have the timelines of all copied events.
+	switch err := c.file(timeline.Name); {
+	case err == nil:
+		if err := os.Rename(filepath.Join(c.to, timeline.Name), filepath.Join(out, timeline.Name)); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	if err := os.Rename(filepath.Join(c.to, "wal"), filepath.Join(out, "wal")); err != nil {
 		return err

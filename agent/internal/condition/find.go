@@ -32,6 +32,7 @@ type Facts struct {
 	DropsOldest  bool          // a full WAL drops events instead of rejecting
 	Certificates []Certificate
 	LinkDown     time.Time // when the link was set down; zero: it is up
+	ClockUnset   string    // why the clock counts as not set; empty: it is set
 
 	// Dropped returns the time of the last event that a policy dropped at a destination; zero: none since the start.
 	Dropped func(stream, destination string) time.Time

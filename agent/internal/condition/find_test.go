@@ -76,6 +76,7 @@ var cases = map[string]struct {
 	"paused": {func(_ *condition.Facts, d *admin.DestinationStatus) {
 		d.State, d.PausedAt = admin.Paused, admin.Time{Time: now.Add(-time.Hour)}
 	}, "paused by an operator since 2026-11-20 11:00 UTC, with 10 events pending"},
+	"clock_unset":        {func(f *condition.Facts, _ *admin.DestinationStatus) { f.ClockUnset = "its time is odd" }, "the clock is not set: its time is odd; times of events are corrected once it is set"},
 	"link_down":          {func(f *condition.Facts, _ *admin.DestinationStatus) { f.LinkDown = now.Add(-time.Hour) }, "the link was set down at 2026-11-20 11:00 UTC"},
 	"dead_letters":       {func(_ *condition.Facts, d *admin.DestinationStatus) { d.DeadLetters = 3 }, "the destination rejected 3 events for good"},
 	"state_full":         {func(f *condition.Facts, _ *admin.DestinationStatus) { f.Status.WAL.StateFull = true }, "new streams and producers are rejected"},

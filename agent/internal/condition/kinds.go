@@ -139,6 +139,13 @@ var kinds = []kind{
 		},
 	},
 	{
+		name: "clock_unset", severity: admin.Warning, logged: true,
+		remedy: "start the time service of the host, or set the clock; until then certificates may count as not yet valid",
+		agent: func(f *Facts) []string {
+			return when(f.ClockUnset != "", "the clock is not set: %s; times of events are corrected once it is set", f.ClockUnset)
+		},
+	},
+	{
 		name: "dead_letters", severity: admin.Warning,
 		remedy: "see `standpipe dead ls` for the reasons; then requeue the letters, or drop them",
 		destination: func(_ *Facts, _ *admin.StreamStatus, d *admin.DestinationStatus) string {

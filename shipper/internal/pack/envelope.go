@@ -19,6 +19,9 @@ import (
 //	{"id":"LOG/STREAM/17","offset":17,"time":"2026-11-21T10:00:00.000000000Z","key":"u1",
 //	 "attributes":{"a":"b"},"data":{"page":"/"}}
 //
+// An event whose time was taken before the clock of the host was set has "time_uncertain":true after its time, unless the
+// time is corrected by now.
+//
 // The ID identifies the event for ever: each WAL has its own ID and uses no offset of a stream twice. In a copy of a WAL,
 // or in one that was restored from an older state, LOG differs for the events that are appended from then on. Two lines
 // with the same ID are one event that arrived twice. attributes is omitted if the event has none.
@@ -91,6 +94,8 @@ const (
 	// envelopeTime is RFC 3339 with all nine digits of a nanosecond, so that its size is known.
 	envelopeTime = "2006-01-02T15:04:05.000000000Z"
 
+	timeUncertain = `,"time_uncertain":true`
+
 	// mostOffset stands for the offset of an event that has none yet: it has the most digits.
 	mostOffset = 1<<64 - 1
 )
@@ -107,6 +112,9 @@ func (v *Envelope) Size(e *wal.Event) int {
 	digits := len(strconv.AppendUint(make([]byte, 0, 20), offsetOf(e), 10))
 	n := len(`{"id":"//","offset":,"time":"","key":}`) + len(v.log(e.Offset)) + len(v.Stream) + 2*digits +
 		len(envelopeTime) + stringSize(e.Key)
+	if e.Timeline != 0 {
+		n += len(timeUncertain)
+	}
 	if len(e.Attributes) > 0 {
 		n += len(`,"attributes":{}`) + len(e.Attributes) - 1
 		for name, value := range e.Attributes {
@@ -159,7 +167,11 @@ func (v *Envelope) Append(dst []byte, e *wal.Event) []byte {
 	dst = strconv.AppendUint(dst, e.Offset, 10)
 	dst = append(dst, `,"time":"`...)
 	dst = time.Unix(0, e.Time).UTC().AppendFormat(dst, envelopeTime)
-	dst = append(dst, `","key":`...)
+	dst = append(dst, '"')
+	if e.Timeline != 0 {
+		dst = append(dst, timeUncertain...)
+	}
+	dst = append(dst, `,"key":`...)
 	dst = appendString(dst, e.Key)
 	dst = appendAttributes(dst, e.Attributes)
 	dst = v.appendData(dst, e)

@@ -88,6 +88,17 @@ func TestEnvelope_ParsesBackToTheEvent(t *testing.T) {
 	}
 }
 
+// A time that was taken before the clock was set is marked.
+func TestEnvelope_MarksUncertainTimes(t *testing.T) {
+	v := &pack.Envelope{Log: "l", Stream: "s", Format: pack.EnvelopeText}
+	e := &wal.Event{Key: "k", Offset: 1, Timeline: 7}
+	line := v.Append(nil, e)
+	const want = `"time":"1970-01-01T00:00:00.000000000Z","time_uncertain":true,"key":"k",`
+	if !json.Valid(line) || !strings.Contains(string(line), want) || len(line) != v.Size(e) {
+		t.Errorf("got %q of %d bytes, size said %d; want %s in it", line, len(line), v.Size(e), want)
+	}
+}
+
 // Events that were stored before the stream's format became JSON may not be JSON.
 func TestEnvelope_NeverBreaksItsLine(t *testing.T) {
 	v := &pack.Envelope{Log: "l", Stream: "s", Format: pack.EnvelopeJSON}

@@ -9,6 +9,7 @@ import (
 	"github.com/standpipe/standpipe/wal/internal/liveset"
 	"github.com/standpipe/standpipe/wal/internal/segfile"
 	"github.com/standpipe/standpipe/wal/internal/segment"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // Chunk is the result of one Read.
@@ -25,12 +26,13 @@ type Chunk struct {
 type Reader struct {
 	Segments *liveset.Set
 	End      func(stream string) uint64 // the offset that the stream's next event gets
+	Times    *timeline.Table            // nil: times are not corrected
 	Patience time.Duration              // after reads have failed for this long, the block counts as damaged
 }
 
 // Read copies a stream's events of the wanted lanes, from offset from on: see Log.Read.
 func (rd *Reader) Read(streamName string, from uint64, lanes segment.LaneSet, limit int) (Chunk, error) {
-	r := reading{stream: streamName, lanes: lanes, left: limit, chunk: Chunk{Next: from}}
+	r := reading{stream: streamName, times: rd.Times, lanes: lanes, left: limit, chunk: Chunk{Next: from}}
 	for r.left > 0 && !r.chunk.End {
 		// Find the segment that holds the next offset. The stream's end is queried first: later appends are left to
 		// another Read.
@@ -79,6 +81,7 @@ func (rd *Reader) Read(streamName string, from uint64, lanes segment.LaneSet, li
 // reading is a Read under way.
 type reading struct {
 	stream string
+	times  *timeline.Table
 	lanes  segment.LaneSet
 	left   int    // bytes of memory that the chunk may still take
 	end    uint64 // where the stream ends in the segment
@@ -122,6 +125,9 @@ func (r *reading) copyBlock(b *segment.Block) (fault string) {
 		e := segment.Event{Offset: offset, Lane: lane}
 		if err := segment.DecodeEvent(raw, &e); err != nil {
 			return err
+		}
+		if e.Timeline != 0 && r.times != nil {
+			r.times.Correct(&e)
 		}
 		r.chunk.Events = append(r.chunk.Events, e)
 		r.left -= max(e.Memory(), len(raw)+segment.EventMemory)

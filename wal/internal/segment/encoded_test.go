@@ -56,8 +56,13 @@ func TestAnEncodedEventGetsTheTimeThatItDoesNotSay(t *testing.T) {
 			t.Fatalf("%s: got %+v, %v", name, e, ok)
 		}
 		e.Time = -7
-		if got, want := stored(t, e), (Event{Key: "k", Data: []byte("d"), Time: -7}); !reflect.DeepEqual(got, want) {
+		e.Timeline = 1<<32 - 1
+		if got, want := stored(t, e), (Event{Key: "k", Data: []byte("d"), Time: -7, Timeline: 1<<32 - 1}); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
+		}
+		e.Encoded = nil
+		if got := stored(t, e); got.Time != -7 || got.Timeline != 1<<32-1 {
+			t.Errorf("%s, decoded: got %+v, want the time -7 on the timeline", name, got)
 		}
 	}
 }

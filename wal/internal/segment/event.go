@@ -16,6 +16,10 @@ type Event struct {
 	// Offset and Lane are set by the log when it reads an event; an append ignores them.
 	Offset uint64
 	Lane   uint8
+
+	// Timeline is the number of the timeline that Time was taken from: see package timeline. 0: the clock was set, or the
+	// producer has set Time.
+	Timeline uint32
 }
 
 // Size returns the bytes of the payload and of the attributes, names and values. The limits of an event's size and of

@@ -14,6 +14,7 @@ const (
 	fieldData       = protowire.Number(2)
 	fieldTime       = protowire.Number(3)
 	fieldAttributes = protowire.Number(4)
+	fieldTimeline   = protowire.Number(15) // not part of standpipe.v1.Event
 
 	fieldEntryKey   = protowire.Number(1)
 	fieldEntryValue = protowire.Number(2)
@@ -33,7 +34,7 @@ func AppendFrame(b []byte, e *Event, lane uint8) []byte {
 	b = protowire.AppendString(b, e.Key)
 	b = protowire.AppendTag(b, fieldData, protowire.BytesType)
 	b = protowire.AppendBytes(b, e.Data)
-	b = appendTime(b, e.Time)
+	b = appendTime(b, e)
 	if len(e.Attributes) > 0 {
 		b = appendAttributes(b, e.Attributes)
 	}
@@ -47,12 +48,17 @@ func appendEncoded(b []byte, e *Event) []byte {
 	if e.timed {
 		return b
 	}
-	return appendTime(b, e.Time)
+	return appendTime(b, e)
 }
 
-func appendTime(b []byte, at int64) []byte {
+func appendTime(b []byte, e *Event) []byte {
 	b = protowire.AppendTag(b, fieldTime, protowire.VarintType)
-	return protowire.AppendVarint(b, uint64(at))
+	b = protowire.AppendVarint(b, uint64(e.Time))
+	if e.Timeline == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, fieldTimeline, protowire.VarintType)
+	return protowire.AppendVarint(b, uint64(e.Timeline))
 }
 
 // FrameSize returns the bytes that AppendFrame adds for e.
@@ -75,7 +81,13 @@ func eventSize(e *Event) int {
 	return n
 }
 
-func timeSize(e *Event) int { return 1 + protowire.SizeVarint(uint64(e.Time)) }
+func timeSize(e *Event) int {
+	n := 1 + protowire.SizeVarint(uint64(e.Time))
+	if e.Timeline != 0 {
+		n += 1 + protowire.SizeVarint(uint64(e.Timeline))
+	}
+	return n
+}
 
 func attributeSize(k, v string) int {
 	return 2 + protowire.SizeBytes(len(k)) + protowire.SizeBytes(len(v))
@@ -152,6 +164,10 @@ func DecodeEvent(b []byte, e *Event) error {
 			var v uint64
 			v, n = protowire.ConsumeVarint(b)
 			e.Time = int64(v)
+		case num == fieldTimeline && typ == protowire.VarintType:
+			var v uint64
+			v, n = protowire.ConsumeVarint(b)
+			e.Timeline = uint32(v)
 		case num == fieldAttributes && typ == protowire.BytesType:
 			var v []byte
 			if v, n = protowire.ConsumeBytes(b); n >= 0 && decodeAttribute(v, e) != nil {

@@ -75,7 +75,7 @@ func (s *service) submit(ctx context.Context, w *wireRequest, chain *wal.Chain, 
 		return intake.Submission{Events: max(1, events), Rejected: intake.ErrOverBudget}
 	}
 	defer func() { s.budget.Release(held) }()
-	if refused := r.wire.read(w.BufferSlice, &r.Request, s.in.Clock().UnixNano()); refused != nil {
+	if refused := r.wire.read(w.BufferSlice, &r.Request, s.in.Clock()); refused != nil {
 		return intake.Submission{Events: max(1, len(r.Batch.Events)), Rejected: refused}
 	}
 	joined := heldWhole(w.Len()+len(r.wire.joined)) - heldWhole(w.Len())

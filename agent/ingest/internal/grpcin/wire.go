@@ -13,6 +13,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // wireReader reads an AppendRequest in the pieces in which it has arrived, and leaves its events encoded. Unusual
@@ -116,7 +117,7 @@ func (w *wireReader) begin(message mem.BufferSlice) {
 
 // read decodes the message into a request. Keys and payloads lie in the message and in w until the next read. Events
 // without a time get now.
-func (w *wireReader) read(message mem.BufferSlice, into *intake.Request, now int64) *intake.Rejection {
+func (w *wireReader) read(message mem.BufferSlice, into *intake.Request, now timeline.Stamp) *intake.Rejection {
 	if cap(w.joined) > maxJoined {
 		w.joined = nil
 	}
@@ -135,7 +136,7 @@ func (w *wireReader) read(message mem.BufferSlice, into *intake.Request, now int
 }
 
 // field reads one field.
-func (w *wireReader) field(into *intake.Request, now int64) (plain bool, r *intake.Rejection) {
+func (w *wireReader) field(into *intake.Request, now timeline.Stamp) (plain bool, r *intake.Rejection) {
 	tag, ok := w.varint()
 	if !ok {
 		return false, nil
@@ -248,7 +249,7 @@ func (w *wireReader) advance() {
 }
 
 // addEvent adds the event that b encodes.
-func (w *wireReader) addEvent(r *intake.Request, b []byte, now int64) *intake.Rejection {
+func (w *wireReader) addEvent(r *intake.Request, b []byte, now timeline.Stamp) *intake.Rejection {
 	e, plain := wal.IndexEvent(b)
 	if !plain {
 		m := new(standpipev1.Event)
@@ -260,9 +261,7 @@ func (w *wireReader) addEvent(r *intake.Request, b []byte, now int64) *intake.Re
 		}
 		e = decoded(m)
 	}
-	if e.Time == 0 {
-		e.Time = now
-	}
+	now.On(&e)
 	r.Batch.Events = append(r.Batch.Events, e)
 	return nil
 }
@@ -278,7 +277,7 @@ func wireFault(err error) string {
 }
 
 // decodeRequest is read by way of proto.Unmarshal.
-func (w *wireReader) decodeRequest(message mem.BufferSlice, into *intake.Request, now int64) *intake.Rejection {
+func (w *wireReader) decodeRequest(message mem.BufferSlice, into *intake.Request, now timeline.Stamp) *intake.Rejection {
 	m := new(standpipev1.AppendRequest)
 	b := message.Materialize()
 	w.free() // the budget of events that are decoded again
@@ -293,9 +292,7 @@ func (w *wireReader) decodeRequest(message mem.BufferSlice, into *intake.Request
 	into.Batch.ProducerID, into.Batch.ProducerSequence, into.Batch.ProducerNext = m.ProducerId, m.ProducerSequence, m.ProducerNext
 	for _, e := range m.Events {
 		event := decoded(e)
-		if event.Time == 0 {
-			event.Time = now
-		}
+		now.On(&event)
 		into.Batch.Events = append(into.Batch.Events, event)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // inPieces cuts b as the wire may.
@@ -57,7 +58,7 @@ func meaning(t *testing.T, e *wal.Event) *standpipev1.Event {
 
 func readWire(message []byte, size int) (*intake.Request, *intake.Rejection) {
 	r, w := new(intake.Request), wireReader{decoding: budget.New(intake.MaxDecoded)}
-	refused := w.read(inPieces(message, size), r, testNow)
+	refused := w.read(inPieces(message, size), r, timeline.Stamp{At: testNow})
 	return r, refused
 }
 
@@ -113,7 +114,7 @@ func TestWire_DecodedMessagesShareABudget(t *testing.T) {
 		for _, units := range []int64{c.want, c.want - 1} {
 			left := budget.New(units)
 			w := wireReader{decoding: left}
-			refused := w.read(inPieces([]byte(c.message), 100), new(intake.Request), testNow)
+			refused := w.read(inPieces([]byte(c.message), 100), new(intake.Request), timeline.Stamp{At: testNow})
 			if units < c.want != (refused == intake.ErrOverBudget) || refused == nil && w.decoded != c.want {
 				t.Errorf("%s with a budget of %d: got %v and %d counted, want %d", name, units, refused, w.decoded, c.want)
 			}

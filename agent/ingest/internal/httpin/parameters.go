@@ -29,6 +29,7 @@ func (p *posts) parameters(q *intake.Request, e *wal.Event, r *http.Request) (re
 		if e.Time, refused = intake.ParseTime(timeHeader, at); refused != nil {
 			return refused
 		}
+		e.Timeline = 0
 	}
 	if n := first(r.Header, sequenceHeader); n != "" {
 		if q.Batch.ProducerSequence, refused = sequence(n); refused != nil {
@@ -67,6 +68,7 @@ func query(q *intake.Request, e *wal.Event, raw string) (refused *intake.Rejecti
 		case "ack":
 			q.Ack, refused = intake.ParseAck(v[0])
 		case "time":
+			e.Timeline = 0
 			if e.Time, refused = intake.ParseTime(name, v[0]); refused != nil && strings.Contains(v[0], " ") {
 				refused.Text += "; in a query + is written %2B"
 			}

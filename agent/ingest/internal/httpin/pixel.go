@@ -41,7 +41,7 @@ func (w *Listener) record(out http.ResponseWriter, r *http.Request, pixel *Pixel
 	if refused != nil {
 		t.Rejected = refused
 	} else {
-		event.Time = w.in.Clock().UnixNano()
+		w.in.Clock().On(&event)
 		q.Batch.Events, q.JSON, q.Awaited = append(q.Batch.Events, event), true, true
 		t = w.in.Submit(r.Context(), q)
 	}

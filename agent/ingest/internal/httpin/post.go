@@ -117,7 +117,8 @@ func (p *posts) submit(r *http.Request, stream string, b *body, format string) i
 }
 
 func (p *posts) fill(q *intake.Request, r *http.Request, b *body, format string) *intake.Rejection {
-	like := wal.Event{Time: p.in.Clock().UnixNano()}
+	var like wal.Event
+	p.in.Clock().On(&like)
 	if refused := p.parameters(q, &like, r); refused != nil {
 		return refused
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/standpipe/standpipe/agent/internal/access"
 	standpipev1 "github.com/standpipe/standpipe/proto/standpipe/v1"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // Intake submits the requests of a listener to the WAL and awaits their outcome, in the same way for every protocol.
@@ -28,7 +29,7 @@ type Options struct {
 	Log      Log
 	Streams  Streams
 	Observer Observer
-	Clock    func() time.Time
+	Clock    func() timeline.Stamp
 	Draining <-chan struct{} // closed when new requests are rejected
 	Hurry    context.Context // ends the waits for deliveries (ack level delivered)
 	Guard    *access.Guard   // nil: every caller may send

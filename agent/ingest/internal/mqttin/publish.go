@@ -135,9 +135,9 @@ func (c *client) submit(m *message) intake.Submission {
 	r := intake.NewRequest()
 	defer r.Free()
 	r.Batch.Stream = target.Stream
-	r.Batch.Events = append(r.Batch.Events, wal.Event{
-		Key: key, Data: m.payload, Time: c.listener.in.Clock().UnixNano(), Attributes: c.attributesOf(m),
-	})
+	event := wal.Event{Key: key, Data: m.payload, Attributes: c.attributesOf(m)}
+	c.listener.in.Clock().On(&event)
+	r.Batch.Events = append(r.Batch.Events, event)
 	if m.qos == 0 {
 		r.Ack = standpipev1.Ack_ACK_ACCEPTED
 	}

@@ -106,16 +106,16 @@ func (l *Logs) submit(ctx context.Context, b []byte, decode Decoder) intake.Subm
 }
 
 func (l *Logs) fill(r *intake.Request, m *logsv1.LogsData) *intake.Rejection {
-	now := l.in.Clock().UnixNano()
+	now := l.in.Clock()
 	var document logDocument
 	for _, resource := range m.GetResourceLogs() {
 		document.beginResource(resource)
 		for _, scope := range resource.GetScopeLogs() {
 			document.beginScope(scope)
 			for _, record := range scope.GetLogRecords() {
-				r.Batch.Events = append(r.Batch.Events, wal.Event{
-					Key: l.keyOf(record, resource.GetResource()), Time: timeOf(record, now), Data: document.add(record),
-				})
+				event := wal.Event{Key: l.keyOf(record, resource.GetResource()), Time: timeOf(record), Data: document.add(record)}
+				now.On(&event)
+				r.Batch.Events = append(r.Batch.Events, event)
 				if document.size > l.limit {
 					return intake.TooLarge("the events of the request have more than %d bytes together, each with its resource and scope", l.limit)
 				}
@@ -136,12 +136,12 @@ func (l *Logs) keyOf(record *logsv1.LogRecord, resource *resourcev1.Resource) st
 	return unknownService
 }
 
-// timeOf is when it happened, or when it was seen, or else now.
-func timeOf(record *logsv1.LogRecord, now int64) int64 {
+// timeOf is when it happened, or when it was seen; 0: unknown.
+func timeOf(record *logsv1.LogRecord) int64 {
 	for _, at := range []uint64{record.GetTimeUnixNano(), record.GetObservedTimeUnixNano()} {
 		if 0 < at && at <= math.MaxInt64 {
 			return int64(at)
 		}
 	}
-	return now
+	return 0
 }

@@ -3,12 +3,12 @@ package socketin
 import (
 	"encoding/base64"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
 	"github.com/standpipe/standpipe/agent/ingest/internal/jsonscan"
 	"github.com/standpipe/standpipe/wal"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // lineReading turns a request line into a request:
@@ -32,7 +32,7 @@ type lineReading struct {
 const maxScratch = 64 << 10
 
 // read parses line. The request's data may lie in the line and in p, until the next read.
-func (p *lineReading) read(line []byte, into *intake.Request, now time.Time) *intake.Rejection {
+func (p *lineReading) read(line []byte, into *intake.Request, now timeline.Stamp) *intake.Rejection {
 	line = jsonscan.TrimMark(line)
 	if !utf8.Valid(line) {
 		return intake.Invalid("the line of %d bytes is not valid UTF-8", len(line))
@@ -54,12 +54,12 @@ func (p *lineReading) read(line []byte, into *intake.Request, now time.Time) *in
 	return nil
 }
 
-func (p *lineReading) begin(into *intake.Request, now time.Time) {
+func (p *lineReading) begin(into *intake.Request, now timeline.Stamp) {
 	p.seen = 0
 	if cap(p.scratch) > maxScratch {
 		p.scratch = nil
 	}
-	into.Batch.Events = append(into.Batch.Events[:0], wal.Event{Time: now.UnixNano()})
+	into.Batch.Events = append(into.Batch.Events[:0], wal.Event{Time: now.At, Timeline: now.Timeline})
 	p.into, p.event = into, &into.Batch.Events[0]
 }
 
@@ -184,6 +184,7 @@ func (p *lineReading) time(value []byte) *intake.Rejection {
 	s, r := lineText("time", value)
 	if r == nil {
 		p.event.Time, r = intake.ParseTime("time", s)
+		p.event.Timeline = 0
 	}
 	return r
 }

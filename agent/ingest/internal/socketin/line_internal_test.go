@@ -5,10 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/standpipe/standpipe/agent/ingest/internal/intake"
+	"github.com/standpipe/standpipe/wal/timeline"
 )
 
 // loose is a line as encoding/json reads it.
@@ -33,7 +33,7 @@ func FuzzLine(f *testing.F) {
 		var p lineReading
 		r := new(intake.Request)
 		given := bytes.Clone(line)
-		refused := p.read(line, r, time.Unix(0, 0))
+		refused := p.read(line, r, timeline.Stamp{})
 		if !bytes.Equal(line, given) {
 			t.Fatal("the line was written to")
 		}
