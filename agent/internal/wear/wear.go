@@ -15,9 +15,9 @@ const (
 	// leafBytes is the number of bytes of events for which a commit writes one page of events more, up to moreLeaves: it also writes
 	// the last events of earlier commits again.
 	leafBytes, moreLeaves = 1500, 2.3
-	// journalCommit is the size of a commit of the file system's journal. One is due for each page of events, since the log then uses
-	// new disk blocks, but at most one for each commit of the log. journalIdle is the journal's other bytes in a second.
-	journalCommit, journalIdle = 4 * page, 2000
+	// zeroed is the largest commit for which the log writes disk blocks ahead, so that each byte is written once more. Other commits make
+	// the file system's journal write about journalCommit bytes. journal is its other bytes in a second.
+	zeroed, journalCommit, journal = 8 << 10, 4 * page, 4500
 	// framing is about the number of bytes that an event takes in addition to its data; header is that of a block.
 	framing, header = 30, 70
 )
@@ -49,7 +49,12 @@ func BytesPerDay(t Traffic) float64 {
 		commits = t.PerSecond
 	}
 	events := t.PerSecond / commits
-	each := CommitBytes(events, t.Size) + journalCommit*min(blockBytes(events, t.Size)/page, 1)
+	each := CommitBytes(events, t.Size)
+	if bytes := blockBytes(events, t.Size); bytes <= zeroed {
+		each += bytes
+	} else {
+		each += journalCommit
+	}
 
 	// A checkpoint joins a commit in the second half of its interval, for one page more. Otherwise it commits alone.
 	interval := t.Checkpoint.Seconds()
@@ -57,5 +62,5 @@ func BytesPerDay(t Traffic) float64 {
 	if commits*interval < 2 {
 		checkpoints, pages = min(commits, 1/interval), 2
 	}
-	return 86400 * (commits*each + checkpoints*pages*page + journalIdle)
+	return 86400 * (commits*each + checkpoints*pages*page + journal)
 }

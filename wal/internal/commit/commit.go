@@ -128,6 +128,7 @@ func (c *Committer) prepare(g *group, active *liveset.Segment) error {
 		if err := c.o.Capacity.Allocate(active, g.need, segfile.SealAhead); err != nil {
 			return &segfile.CommitError{Err: err, Harmless: disk.Shortage(err)}
 		}
+		active.Prewrite(g.bytes())
 	}
 	// The group must not use the bytes that are reserved for a checkpoint, the seal and the next segment.
 	size, least := c.o.Capacity.Limit(), int64(0)

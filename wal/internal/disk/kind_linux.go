@@ -1,6 +1,10 @@
 package disk
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // kinds are the file systems in memory and over a network, by their magic number: statfs(2).
 var kinds = map[uint32]string{
@@ -10,3 +14,14 @@ var kinds = map[uint32]string{
 }
 
 func kindOf(fs *unix.Statfs_t) string { return kinds[uint32(fs.Type)] } //nolint:unconvert // the types differ by platform
+
+// OverwritesInPlace reports whether the file system of f writes a changed block of the file to its old place. It is false for unknown
+// file systems.
+func OverwritesInPlace(f *os.File) bool {
+	var fs unix.Statfs_t
+	if unix.Fstatfs(int(f.Fd()), &fs) != nil {
+		return false
+	}
+	magic := uint32(fs.Type) //nolint:unconvert // the types differ by platform
+	return magic == unix.EXT4_SUPER_MAGIC || magic == unix.XFS_SUPER_MAGIC
+}

@@ -16,6 +16,9 @@ type allocation struct {
 	allocated   atomic.Int64 // the end of the allocated disk blocks
 	unallocated atomic.Bool  // the file system cannot allocate disk blocks
 	length      int64        // of the file, when it is unallocated
+	prewritten  int64        // the end of the blocks that Prewrite has written
+	zeros       int64        // bytes that Prewrite has written since the last commit
+	inPlace     bool         // a block that was written once is written again in its place
 }
 
 // Used returns the length of the file's pages, which blocks and state occupy.

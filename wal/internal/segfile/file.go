@@ -117,6 +117,7 @@ func (f *File) openWritable(path string, segmentSize int64) (err error) {
 		return err
 	}
 	f.allocated.Store(0)
+	f.place()
 	f.unsure = true
 	f.base.Store(f.db.Info().Data)
 	return f.measure()

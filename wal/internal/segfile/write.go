@@ -54,7 +54,8 @@ func (f *File) Update(write func(tx *bolt.Tx) error) (err error) {
 	}
 	f.stored, f.unsure = f.next, false
 	stats := tx.Stats()
-	f.files.Wrote(stats.GetPageAlloc() + int64(f.db.Info().PageSize)) // the pages of the transaction, and its meta page
+	f.files.Wrote(stats.GetPageAlloc() + int64(f.db.Info().PageSize) + f.zeros) // the pages of the transaction, and its meta page
+	f.zeros = 0
 	if f.digested && !f.creating {
 		_ = lastcommit.Confirm(f.file, int64(f.db.Info().PageSize), uint64(id)) // without it, Open reads more of the file
 	}
