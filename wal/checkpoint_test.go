@@ -1,9 +1,11 @@
 package wal_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync/atomic"
 	"testing"
 
@@ -107,5 +109,39 @@ func TestCheckpoint_ThatFoundNoSpaceIsMadeUpFor(t *testing.T) {
 		if got := p.Stat(); got.Checkpoint != want[p.Name()] || got.Delivered.Events != want[p.Name()]-1 {
 			t.Errorf("%s: got %+v after a restart, want checkpoint %d", p.Name(), got, want[p.Name()])
 		}
+	}
+}
+
+// A start writes nothing for cursors that have not moved: their entries are on the disk.
+func TestCheckpoint_StartWritesNoCursor(t *testing.T) {
+	o := wal.Options{Dir: t.TempDir()}
+	l := open(t, o)
+	for _, stream := range []string{"a", "b", "parked"} {
+		p, err := l.OpenCursor(stream, "d")
+		must(t, err)
+		appendOne(t, l, stream, "k", "x")
+		settleTo(t, p, 2, wal.Ledger{Delivered: wal.Count{Events: 1, Bytes: 1}})
+		if stream == "parked" {
+			p.Park()
+		}
+	}
+	must(t, l.Close())
+	newest := segmentFiles(t, o.Dir)[0]
+	before, err := os.ReadFile(newest)
+	must(t, err)
+	l = open(t, o)
+	defer l.Close()
+	if _, dirty := l.StreamsInMemory(); dirty {
+		t.Error("a cursor waits for a checkpoint after a start")
+	}
+	for _, stream := range []string{"a", "b"} {
+		_, err := l.OpenCursor(stream, "d")
+		must(t, err)
+	}
+	sync(t, l)
+	after, err := os.ReadFile(newest)
+	must(t, err)
+	if len(after) < len(before) || !bytes.Equal(after[:len(before)], before) {
+		t.Error("the start has written to the newest segment")
 	}
 }

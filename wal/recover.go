@@ -54,6 +54,8 @@ func (l *Log) recover(ctx context.Context) (err error) {
 	if err := o.recordIdentity(); err != nil {
 		return fmt.Errorf("record the log's identity: %w", err)
 	}
+	l.truncator.SearchLater()
+	l.committer.Touch(CheckpointInterval)
 	if newest := l.segments.Newest().Seq; newest != marked {
 		l.truncator.Mark(newest)
 		return l.lock.Sync()

@@ -51,20 +51,21 @@ func (t *streamTable) countLocked(s *stream) {
 	}
 }
 
-// countState calculates the size of the state, after Open has read the log.
+// countState calculates the size of the state, after Open has read the log. The entries of the cursors are on the disk.
 func (t *streamTable) countState() {
 	t.log.capacity.ClearState()
 	for _, s := range t.sorted() {
 		s.mu.Lock()
-		if s.stored.Swap(false) {
-			t.countLocked(s)
+		stored := s.stored.Load()
+		if stored {
+			t.log.capacity.StateBytes.Add(streamPages(s.name))
 		}
 		for name, p := range s.cursors {
 			p.mu.Lock()
-			if !p.inState && !p.at.Keeps() { // an older release has stored each new cursor
+			if p.inState = stored || p.at.Keeps(); p.inState {
+				p.measureLocked()
+			} else { // an older release has stored each new cursor
 				delete(s.cursors, name)
-			} else {
-				p.enterStateLocked()
 			}
 			p.mu.Unlock()
 		}
