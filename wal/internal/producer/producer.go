@@ -45,6 +45,7 @@ type producer struct {
 	segment.ProducerState
 	lastSent time.Time // the time of its last batch, by the monotonic clock; zero: none since the log was opened
 	runs     int       // bytes of the encoded Runs
+	end      uint64    // no run has a sequence from here on
 	bytes    int64     // that it takes of the state, as far as they are counted
 	changed  bool      // it is part of the Changes of the group under way
 }
@@ -52,7 +53,11 @@ type producer struct {
 // recognize decides whether the batch is stored already. known is false if it is not. at is the offset of a known batch
 // whose events have consecutive offsets; 0: that is not known.
 func (p *producer) recognize(b *Batch) (at uint64, known bool, err error) {
-	for _, r := range p.Runs {
+	runs := p.Runs
+	if b.Sequence >= p.end { // as usual: the batch is new
+		runs = nil
+	}
+	for _, r := range runs {
 		switch {
 		case b.Sequence < r.Seq || b.Next > r.Seq+r.Count:
 		case b.Next-b.Sequence > b.Events: // which of the stored events it has is not known
@@ -80,6 +85,7 @@ func (p *producer) store(b *Batch, at uint64, now time.Time) {
 	if sequence+n != b.Next {
 		return
 	}
+	p.end = max(p.end, b.Next)
 	if k := len(p.Runs); k > 0 {
 		last := &p.Runs[k-1]
 		if last.Seq+last.Count == sequence && last.Offset+last.Count == at {
@@ -108,11 +114,13 @@ func (p *producer) keepRuns(most int) {
 	}
 }
 
-// measure calculates the bytes of the runs.
+// measure calculates the bytes of the runs, and where they end.
 func (p *producer) measure() {
-	p.runs = 0
+	p.runs, p.end = 0, 0
 	for i := range p.Runs {
-		p.runs += p.Runs[i].Length()
+		r := &p.Runs[i]
+		p.runs += r.Length()
+		p.end = max(p.end, r.Seq+r.Count)
 	}
 }
 
