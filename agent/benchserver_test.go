@@ -36,6 +36,7 @@ const (
 	dirEnv      = "STANDPIPE_BENCH_DIR"      // of its sockets and its log
 	tcpEnv      = "STANDPIPE_BENCH_TCP"      // where it listens beside them; empty: nowhere
 	backlogEnv  = "STANDPIPE_BENCH_BACKLOG"  // the agent's log begins with a backlog
+	kinesisEnv  = "STANDPIPE_BENCH_KINESIS"  // the endpoint to which every stream goes; empty: there is one stream, and its destination discards
 	profileEnv  = "STANDPIPE_BENCH_PROFILE"  // where the agent's CPU profile goes; empty: nowhere
 )
 
@@ -215,7 +216,7 @@ func watchPeak(dir string) {
 	}
 }
 
-// serveAgent runs the agent with its defaults and one stream, which goes to a destination that discards.
+// serveAgent runs the agent with its defaults. One stream goes to a destination that discards, or each to Kinesis.
 func serveAgent(ctx context.Context, dir, tcp string) error {
 	conf := config.Dev(dir)
 	conf.Listeners = conf.Listeners[:1]
@@ -236,7 +237,13 @@ func serveAgent(ctx context.Context, dir, tcp string) error {
 		}
 		conf.ShutdownTimeout = 0
 	}
-	agent.TuneMemory(conf)
+	if endpoint := os.Getenv(kinesisEnv); endpoint != "" {
+		var err error
+		if conf.Streams, err = toKinesis(endpoint); err != nil {
+			return err
+		}
+	}
+	go agent.TuneMemory(conf).Run(ctx)
 	if path := os.Getenv(profileEnv); path != "" {
 		f, err := os.Create(path)
 		if err != nil {
